@@ -1,4 +1,4 @@
-//! The admin API, `/api/v1/…`, on its own listener, behind a bearer token; and the console, for people.
+//! The admin API (`/api/v1/…`) with bearer tokens, and the console for operators. Both are on the `admin` listener.
 
 mod attempts;
 mod authorize;
@@ -37,88 +37,95 @@ pub use authorize::{AdminToken, AdminTokens};
 pub use console::proof_age;
 pub use openapi::document;
 
-/// What the admin API works with.
+/// Dependencies of the admin API and the console.
 pub struct Admin {
-    /// Begins and ends sessions.
+    /// Starts and ends sessions.
     pub lifecycle: Lifecycle,
-    /// What applies to which request.
+    /// The policies and rules for each request.
     pub book: Arc<Rulebook>,
-    /// Writes the session cookie.
+    /// Builds the `Set-Cookie` value of a new session.
     pub cookie: SessionCookie,
-    /// Who may come in.
+    /// The admin tokens of the configuration.
     pub tokens: AdminTokens,
-    /// Who knows others who may.
+    /// Authenticates tokens of Kubernetes; `None` if `admin.kubernetes` is not configured.
     pub kubernetes: Option<Arc<Kubernetes>>,
-    /// Whether sessions may be aged.
+    /// Whether `POST …/age` is allowed (`admin.allow_ageing`).
     pub allow_ageing: bool,
     /// Whether browsers reach the console over TLS.
     pub secure: bool,
-    /// Who else may use the console.
+    /// Sign-in to the console with identity providers.
     pub login: Option<ConsoleLogin>,
-    /// How the process is.
+    /// Health, metrics and diagnostics of this process.
     pub ops: Arc<Ops>,
     /// Holds the recording of checks.
     pub observers: Arc<Observers>,
-    /// Where sessions live, for people.
+    /// The kind of the store, as the console shows it.
     pub store: &'static str,
-    /// Wrong credentials of a moment ago. A change of the configuration keeps them.
+    /// Counts wrong credentials for each address. The counts survive a reload of the configuration.
     pub attempts: Arc<Attempts>,
-    /// Finds the address of a client behind proxies; `None` where clients connect themselves.
+    /// Reads the client address from a header of a proxy; `None` if clients connect directly.
     pub address: Option<AddressHeader>,
 }
 
 impl Admin {
-    /// The address of a client: by the header of the proxies in front, or by the connection.
+    /// The client address: from the proxy header, or else from the connection.
     fn client_address(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {
         self.address_of(headers, extensions.get().copied())
     }
 
     fn address_of(&self, headers: &HeaderMap, peer: Option<SocketAddr>) -> Option<IpAddr> {
-        let told = self
+        let from_header = self
             .address
             .as_ref()
             .and_then(|header| header.read(headers));
-        let address = told.or(peer.map(|peer| peer.ip()));
+        let address = from_header.or(peer.map(|peer| peer.ip()));
         address.map(|address| address.to_canonical())
     }
 
-    /// How long an address has to wait that has presented many wrong credentials; counted.
-    fn wait(&self, door: Door, address: Option<IpAddr>) -> Option<Duration> {
-        let wait = self.attempts.wait(address, self.lifecycle.clock.now())?;
+    /// How long an address must wait after many wrong credentials. The metric counts the refused request.
+    fn retry_delay(&self, door: Door, address: Option<IpAddr>) -> Option<Duration> {
+        let delay = self
+            .attempts
+            .retry_delay(address, self.lifecycle.clock.now())?;
         self.lifecycle
             .metrics
             .credential_refused(door.as_str(), "limited");
-        Some(wait)
+        Some(delay)
     }
 
-    /// Counts a wrong credential. `tell` writes the audit event for a reason; once more where the address has to wait
-    /// from now on.
-    fn count_wrong(&self, door: Door, address: Option<IpAddr>, tell: impl Fn(&'static str)) {
+    /// Counts a wrong credential. `audit` writes an audit event with a reason. It is called a second time if the address
+    /// must wait from now on.
+    fn count_wrong_credential(
+        &self,
+        door: Door,
+        address: Option<IpAddr>,
+        audit: impl Fn(&'static str),
+    ) {
         self.lifecycle
             .metrics
             .credential_refused(door.as_str(), "wrong");
-        tell("wrong_credential");
+        audit("wrong_credential");
         if self.attempts.count(address, self.lifecycle.clock.now()) {
-            tell("rate_limited");
+            audit("rate_limited");
         }
     }
 }
 
-/// Sign-in to the console by identity providers.
+/// Sign-in to the console with identity providers.
 pub struct ConsoleLogin {
-    /// How.
+    /// The OpenID Connect client.
     pub login: Login,
-    /// In which groups one must be; one of them is enough.
+    /// The groups that may use the console; membership in one is enough.
     pub groups: Vec<String>,
 }
 
-/// Where identity providers send browsers back to.
+/// The redirect path for identity providers.
 pub const CALLBACK: &str = "/console/callback";
 
 /// The most bytes that a request body may have.
-const MAX_BODY: usize = 64 * 1024;
+const MAX_BODY_BYTES: usize = 64 * 1024;
 
-/// The routes of the `admin` listener.
+/// Builds the router of the `admin` listener.
 pub fn router(admin: Live<Admin>) -> Router {
     let protected = Router::new()
         .route(
@@ -158,7 +165,7 @@ pub fn router(admin: Live<Admin>) -> Router {
         .route("/api/v1/openapi.json", get(openapi::serve))
         .merge(protected)
         .merge(console::router(&admin))
-        .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY))
+        .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::map_response(error::no_store))
         .layer(middleware::map_response(crate::escape_json::json_response))
         .with_state(admin)

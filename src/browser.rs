@@ -1,9 +1,8 @@
-//! What a browser asks of Curfew itself, on the application's own host: how long the session still
-//! lives, to keep it alive, to end it, and the script and the page that tell a person of it.
+//! The endpoints for browsers on the application's own host: the session's remaining time, keep-alive, sign-out, and the
+//! script and pages that inform a person.
 //!
-//! The proxy routes `/.curfew/` to the `browser` listener, around the check. Nothing here needs a configuration of the
-//! application: the session is that of the request's own credential. What changes something is a
-//! `POST` from a page of the same origin.
+//! The proxy routes `/.curfew/` to the `browser` listener, without a check. Each request uses its own credential, so the
+//! application needs no configuration. Changes need a `POST` from a page of the same origin.
 
 mod browser_request;
 mod callback;
@@ -31,13 +30,13 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use crate::contract::Contracts;
 use crate::live::Live;
 
-pub(crate) use cookies::{gone, passing};
+pub(crate) use cookies::{attempt_cookie, removal_cookie};
 pub use service::BrowserService;
 
-/// What the paths begin with.
+/// The common prefix of all paths.
 pub const PREFIX: &str = "/.curfew";
 
-/// The routes, for the `browser` listener.
+/// Builds the router of the `browser` listener.
 pub fn router(contracts: Live<Contracts>) -> Router {
     let routes = Router::new()
         .route("/session", get(status::show))
@@ -55,7 +54,7 @@ pub fn router(contracts: Live<Contracts>) -> Router {
         .with_state(contracts)
 }
 
-/// What every answer says besides: nobody keeps it, and no other origin embeds it.
+/// Adds the headers of every response: caches must not store it, and other origins must not embed it.
 fn private(response: impl IntoResponse) -> Response {
     let mut response = response.into_response();
     let headers = response.headers_mut();
@@ -64,7 +63,7 @@ fn private(response: impl IntoResponse) -> Response {
     response
 }
 
-/// Headers without which an old browser would guess.
+/// Adds headers against content sniffing, embedding and leaks in `Referer`.
 fn harden(headers: &mut HeaderMap) {
     for (name, value) in [
         ("x-content-type-options", "nosniff"),
@@ -76,14 +75,14 @@ fn harden(headers: &mut HeaderMap) {
     }
 }
 
-/// A path on this host, and nothing that a browser would take for another address (CWE-601); `/`
-/// where it is none.
+/// Returns `asked` if it is a path on this host, and `/` otherwise. Text that a browser could read as another address is
+/// not a path (CWE-601).
 #[must_use]
 pub fn local_path(asked: &str) -> &str {
-    signed_out::way_back(asked)
+    signed_out::return_path(asked)
 }
 
-/// Whether a request is from a page of its own origin (CWE-352).
+/// Whether a request comes from a page of its own origin (CWE-352).
 #[must_use]
 pub fn is_same_origin(headers: &HeaderMap) -> bool {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());

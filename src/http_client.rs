@@ -1,13 +1,12 @@
-//! The client for what other services are asked over HTTP.
+//! The HTTP client for requests to other services.
 
 use std::time::Duration;
 
-/// A client that asks whom it is told to ask, and nobody else: it follows no redirect and uses no
-/// proxy. It gives up after `timeout`, and trusts `authorities` (PEM) where there are any instead of
-/// the system's.
+/// Creates a client that sends requests to the configured addresses only: no redirects, no proxy. A request fails after
+/// `timeout`. Certificates are verified with `authorities` (PEM), or with those of the system if it is `None`.
 ///
 /// # Errors
-/// [`reqwest::Error`] when the authorities can't be read.
+/// [`reqwest::Error`] if the authorities cannot be parsed.
 pub fn http_client(
     timeout: Duration,
     authorities: Option<&[u8]>,
@@ -15,7 +14,7 @@ pub fn http_client(
     builder(timeout, authorities)?.build()
 }
 
-/// The same, for more to be said of it.
+/// Like [`http_client`], but returns the builder for further settings.
 ///
 /// # Errors
 /// As for [`http_client`].
@@ -23,11 +22,11 @@ pub fn builder(
     timeout: Duration,
     authorities: Option<&[u8]>,
 ) -> Result<reqwest::ClientBuilder, reqwest::Error> {
-    // The client looks for the provider that `main.rs` chooses; there may be another `main`.
+    // The client needs the crypto provider that `main.rs` installs. Tests and benchmarks have another `main`.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut client = reqwest::Client::builder()
         .timeout(timeout)
-        // An address that sends us elsewhere is none that was configured.
+        // The target of a redirect is not a configured address.
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .user_agent(concat!("curfew/", env!("CARGO_PKG_VERSION")));
@@ -37,10 +36,10 @@ pub fn builder(
     Ok(client)
 }
 
-/// The body of an answer, unless it has more than `most` bytes.
+/// Reads the body of a response; `None` if it has more than `most` bytes.
 ///
 /// # Errors
-/// [`reqwest::Error`] when it breaks off.
+/// [`reqwest::Error`] if the connection fails.
 pub async fn read_body(
     answer: &mut reqwest::Response,
     most: usize,

@@ -1,8 +1,7 @@
-//! The public keys of identity providers, fetched and kept.
+//! A cache for the public keys of identity providers (JWKS).
 //!
-//! They are fetched ahead of time, so that a check finds them in memory. A token that names a key
-//! which is not known makes them be fetched at once, for all such checks together and not often:
-//! anybody can invent a key id.
+//! Keys are fetched in advance, so a check finds them in memory. A token with an unknown key ID triggers a fetch. All such
+//! checks wait for the same fetch, and there is a minimum interval: anybody can invent a key ID.
 
 mod fetch;
 
@@ -22,84 +21,83 @@ use crate::telemetry::Metrics;
 
 pub use fetch::{FetchError, FetchSettings, HttpFetcher, Location};
 
-/// An identity provider.
+/// The settings of an issuer and its keys.
 #[derive(Clone, Debug)]
 pub struct IssuerSettings {
     /// The name in the configuration.
     pub name: String,
-    /// What its tokens must be like.
+    /// The rules for its tokens.
     pub issuer: Issuer,
-    /// Where its keys come from.
+    /// The source of its keys.
     pub keys: KeySource,
-    /// The home policy of the sessions that its tokens start; `None` for the default one.
+    /// The home policy of sessions from its tokens; `None` for the default policy.
     pub policy: Option<PolicyName>,
 }
 
-/// Where the keys of an identity provider come from.
+/// The source of an issuer's keys.
 #[derive(Clone, Debug)]
 pub enum KeySource {
-    /// A file that has been read.
+    /// A key set from a file.
     File(KeySet),
-    /// The provider itself.
+    /// A key set that is fetched from the provider.
     Fetched(FetchSettings),
 }
 
-/// The least time between two fetches that tokens with unknown keys ask for.
-const UNKNOWN_KEY_PAUSE: Duration = Duration::from_secs(10);
-/// The pause after the first fetch that failed; each further one is twice as long, up to the usual
-/// interval.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The minimum time between two fetches for unknown keys.
+const UNKNOWN_KEY_INTERVAL: Duration = Duration::from_secs(10);
+/// The pause after the first failed fetch. It doubles with each failure, up to the refresh interval.
+const INITIAL_BACKOFF: Duration = Duration::from_secs(1);
 
-/// How often it is looked whether anybody has the keys.
-const LOOK: Duration = Duration::from_secs(10);
+/// How often the refresh task checks whether the keys are still in use.
+const OWNER_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Gets the keys of an issuer.
+/// Fetches the keys of an issuer.
 #[async_trait]
 pub trait FetchKeys: Send + Sync + 'static {
-    /// The keys as they are now.
+    /// Fetches the current keys.
     ///
     /// # Errors
-    /// [`FetchError`] when they could not be had.
+    /// [`FetchError`] if the keys could not be fetched.
     async fn fetch(&self) -> Result<KeySet, FetchError>;
 }
 
 /// How long fetched keys are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Freshness {
-    /// How often they are fetched.
+    /// The refresh interval.
     pub refresh: Duration,
-    /// How long they are used after the last fetch that succeeded.
+    /// The maximum age of the keys since the last successful fetch.
     pub stale: Duration,
 }
 
-/// The keys of one issuer.
+/// The cached keys of one issuer.
 pub struct IssuerKeys {
-    known: Mutex<Known>,
-    /// Counts the fetches that have ended, however.
-    rounds: watch::Sender<u64>,
-    /// Asks for a fetch.
-    wanted: Notify,
-    /// `None` for keys that were given once and for all.
+    known: Mutex<CachedKeys>,
+    /// Counts finished fetches, successful or not.
+    finished_fetches: watch::Sender<u64>,
+    /// Wakes the refresh task.
+    fetch_requested: Notify,
+    /// The maximum age; `None` for static keys.
     stale: Option<Duration>,
 }
 
 #[derive(Default)]
-struct Known {
+struct CachedKeys {
     keys: Option<Arc<KeySet>>,
     fetched: Timestamp,
-    /// Whether a fetch is under way or about to begin.
+    /// Whether a fetch is running or requested.
     fetching: bool,
-    /// When an unknown key last asked for one.
+    /// When an unknown key last triggered a fetch.
     asked: Option<Timestamp>,
 }
 
-/// There are no keys of the issuer, or they are too old.
+/// The issuer has no usable keys: none were fetched, or they are too old.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the issuer's keys are not known")]
+#[error("JWKS not available")]
 pub struct NoKeys;
 
 impl IssuerKeys {
-    /// Keys that were given once and for all.
+    /// Creates static keys, which are never fetched.
     #[must_use]
     pub fn fixed(given: KeySet) -> Arc<Self> {
         let keys = Self::empty(None);
@@ -110,13 +108,13 @@ impl IssuerKeys {
     fn empty(stale: Option<Duration>) -> Self {
         Self {
             known: Mutex::default(),
-            rounds: watch::Sender::new(0),
-            wanted: Notify::new(),
+            finished_fetches: watch::Sender::new(0),
+            fetch_requested: Notify::new(),
             stale,
         }
     }
 
-    /// Keys that `fetcher` gets, in the background for as long as anybody has them.
+    /// Creates keys that a background task fetches with `fetcher`. The task ends when nobody has the keys any more.
     pub fn fetched(
         fetcher: impl FetchKeys,
         freshness: Freshness,
@@ -127,7 +125,7 @@ impl IssuerKeys {
         let keys = Self::empty(Some(freshness.stale));
         keys.known.lock().fetching = true;
         let keys = Arc::new(keys);
-        let keeper = Keeper {
+        let task = RefreshTask {
             keys: Arc::downgrade(&keys),
             fetcher: Box::new(fetcher),
             refresh: freshness.refresh,
@@ -135,14 +133,14 @@ impl IssuerKeys {
             metrics,
             issuer,
         };
-        tokio::spawn(keeper.run());
+        tokio::spawn(task.run());
         keys
     }
 
-    /// The keys, unless there are none yet or they are too old.
+    /// The current keys.
     ///
     /// # Errors
-    /// [`NoKeys`] then.
+    /// [`NoKeys`] if no keys were fetched yet, or if they are too old.
     pub fn current(&self, now: Timestamp) -> Result<Arc<KeySet>, NoKeys> {
         let known = self.known.lock();
         let fresh = self
@@ -151,42 +149,42 @@ impl IssuerKeys {
         known.keys.clone().filter(|_| fresh).ok_or(NoKeys)
     }
 
-    /// The keys, after a fetch that is under way has ended.
+    /// The current keys, after a running fetch has finished.
     ///
     /// # Errors
-    /// [`NoKeys`] when there are none all the same.
+    /// [`NoKeys`] if there are still no usable keys.
     pub async fn awaited(&self, now: Timestamp) -> Result<Arc<KeySet>, NoKeys> {
-        let mut rounds = self.rounds.subscribe();
+        let mut finished_fetches = self.finished_fetches.subscribe();
         if self.known.lock().fetching {
-            // Fails only when nobody fetches any more.
-            let _ = rounds.changed().await;
+            // Fails only if the refresh task has ended.
+            let _ = finished_fetches.changed().await;
         }
         self.current(now)
     }
 
-    /// The keys, after a fetch: for a token whose key is not known. There is none when the last such
-    /// token was a moment ago.
+    /// The keys for a token with an unknown key ID, after a new fetch. If such a fetch was started within the last 10
+    /// seconds, no other one starts.
     ///
     /// # Errors
-    /// [`NoKeys`] when there are none.
+    /// [`NoKeys`] if there are no usable keys.
     pub async fn renewed(&self, now: Timestamp) -> Result<Arc<KeySet>, NoKeys> {
         {
             let mut known = self.known.lock();
-            let lately = known
+            let recently = known
                 .asked
-                .is_some_and(|asked| now < asked.plus(UNKNOWN_KEY_PAUSE));
-            if !known.fetching && !lately && self.stale.is_some() {
+                .is_some_and(|asked| now < asked.plus(UNKNOWN_KEY_INTERVAL));
+            if !known.fetching && !recently && self.stale.is_some() {
                 known.asked = Some(now);
                 known.fetching = true;
-                self.wanted.notify_one();
+                self.fetch_requested.notify_one();
             }
         }
         self.awaited(now).await
     }
 }
 
-/// Fetches an issuer's keys from time to time.
-struct Keeper {
+/// The background task that refreshes the keys of an issuer.
+struct RefreshTask {
     keys: Weak<IssuerKeys>,
     fetcher: Box<dyn FetchKeys>,
     refresh: Duration,
@@ -195,7 +193,7 @@ struct Keeper {
     issuer: String,
 }
 
-impl Keeper {
+impl RefreshTask {
     async fn run(self) {
         let mut failures = 0_u32;
         while let Some(keys) = self.keys.upgrade() {
@@ -213,42 +211,41 @@ impl Keeper {
                     }
                     Err(error) => {
                         failures += 1;
-                        tracing::warn!(issuer = self.issuer, %error, "an issuer's keys could not be fetched");
+                        tracing::warn!(issuer = self.issuer, %error, "could not fetch the keys of an issuer");
                     }
                 }
             }
-            keys.rounds.send_modify(|round| *round += 1);
+            keys.finished_fetches.send_modify(|round| *round += 1);
             let pause = match failures {
                 0 => self.refresh,
-                failures => FIRST_PAUSE
+                failures => INITIAL_BACKOFF
                     .saturating_mul(1 << (failures - 1).min(16))
                     .min(self.refresh),
             };
-            // Without holding on to them: when nobody else does, this ends within a look.
+            // Without a strong reference: when no one else has the keys, this task ends at its next check.
             let mut waited = Duration::ZERO;
             drop(keys);
             while waited < pause {
                 let Some(keys) = self.keys.upgrade() else {
                     return;
                 };
-                let look = LOOK.min(pause - waited);
-                let woken = tokio::time::timeout(look, keys.wanted.notified()).await;
+                let interval = OWNER_CHECK_INTERVAL.min(pause - waited);
+                let woken = tokio::time::timeout(interval, keys.fetch_requested.notified()).await;
                 if woken.is_ok() {
                     break;
                 }
-                waited += look;
+                waited += interval;
             }
         }
     }
 }
 
-/// The keys of all issuers, so that those of an issuer which stays are not fetched anew when the
-/// configuration changes.
+/// All issuers' keys. When the configuration changes, unchanged issuers keep their keys.
 #[derive(Default)]
 pub struct KeyCache(Mutex<HashMap<FetchSettings, Weak<IssuerKeys>>>);
 
 impl KeyCache {
-    /// The keys that are fetched like this; those that are fetched already, if they are.
+    /// The keys for these settings. `start` creates them if they do not exist.
     pub fn get(
         &self,
         settings: &FetchSettings,

@@ -1,5 +1,5 @@
-//! Kubernetes, asked whose a token is (TokenReview, `authentication.k8s.io/v1`) and what its owner may do
-//! (SubjectAccessReview, `authorization.k8s.io/v1`). So the roles of the cluster say who may see and end whose sessions.
+//! Asks Kubernetes who the user of a token is (TokenReview, `authentication.k8s.io/v1`) and what the user may do
+//! (SubjectAccessReview, `authorization.k8s.io/v1`). With this, cluster roles control who may see and end sessions.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
@@ -16,46 +16,46 @@ use url::Url;
 use crate::clock::Stopwatch;
 use crate::http_client::{http_client, read_body};
 
-/// The group of what may be allowed, in roles.
-pub const GROUP: &str = "sessions.curfew.dev";
+/// The API group of sessions in cluster roles.
+pub const API_GROUP: &str = "sessions.curfew.dev";
 
-/// The most bytes of an answer.
+/// The maximum size of a response body.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
-/// The most time for one question.
+/// The timeout of one request.
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// How many answers of a kind are kept.
+/// The maximum number of entries in each cache.
 const MAX_CACHED_ANSWERS: usize = 1000;
 
-/// How Kubernetes is asked.
+/// The settings for the Kubernetes API.
 #[derive(Clone, Debug)]
 pub struct KubernetesSettings {
-    /// The API server.
+    /// The address of the API server.
     pub url: Url,
-    /// The file with the token that Curfew shows. It is read for each question: Kubernetes replaces it.
+    /// The file with Curfew's own token. It is read for each request, because Kubernetes replaces it.
     pub token_file: PathBuf,
-    /// PEM certificates of the authorities to trust; the system's where there are none.
+    /// Trusted certificate authorities in PEM; `None` for those of the system.
     pub authorities: Option<Vec<u8>>,
-    /// For whom a token must be made; for the API server where there are none.
+    /// The accepted audiences of a token; if empty, that of the API server.
     pub audiences: Vec<String>,
-    /// How long an answer is gone by.
+    /// How long a response stays in the cache.
     pub keep: Duration,
 }
 
-/// What somebody wants to do with sessions, as a role has it.
+/// An action on sessions, with the verb of a cluster role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verb {
-    /// See one.
+    /// Show one session.
     Get,
-    /// See several.
+    /// List sessions.
     List,
-    /// Start one.
+    /// Start a session.
     Create,
-    /// End one, or all of somebody.
+    /// End one session, or all of a subject.
     Delete,
 }
 
 impl Verb {
-    /// The word in a role.
+    /// The verb in a cluster role.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -67,13 +67,13 @@ impl Verb {
     }
 }
 
-/// Somebody, as Kubernetes knows them.
+/// A user, as Kubernetes identifies them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct User {
-    /// The name, such as `system:serviceaccount:shop:backend`.
+    /// The user name, such as `system:serviceaccount:shop:backend`.
     #[serde(default)]
     pub username: String,
-    /// The same for as long as they exist.
+    /// Unique among all users over time.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     uid: String,
     #[serde(default)]
@@ -82,38 +82,38 @@ pub struct User {
     extra: BTreeMap<String, Vec<String>>,
 }
 
-/// Why nothing is known.
+/// Why Kubernetes gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum KubernetesError {
-    /// Curfew's own token can't be read.
-    #[error("{}: {error}", path.display())]
+    /// Curfew's own token could not be read.
+    #[error("could not read {}: {error}", path.display())]
     Token {
         /// The file.
         path: PathBuf,
-        /// The system's reason.
+        /// The error of the operating system.
         error: std::io::Error,
     },
-    /// There is no answer.
-    #[error("the API server does not answer: {0}")]
+    /// The request failed, or the response is invalid.
+    #[error("Kubernetes API unavailable: {0}")]
     Unavailable(String),
-    /// The answer is none.
-    #[error("the API server answers {0}")]
+    /// The response has an error status.
+    #[error("Kubernetes API returned status {0}")]
     Status(u16),
 }
 
-/// The API server.
+/// A client of the Kubernetes API, with a cache.
 pub struct Kubernetes {
     settings: KubernetesSettings,
     client: reqwest::Client,
-    users: Mutex<Kept<[u8; 32], Option<User>>>,
-    decisions: Mutex<Kept<Question, bool>>,
+    users: Mutex<ResponseCache<[u8; 32], Option<User>>>,
+    decisions: Mutex<ResponseCache<AccessReview, bool>>,
 }
 
-/// Who wants to do what, with whose sessions.
-type Question = (User, Verb, Option<String>);
+/// User, verb and subject; the subject is `None` for all sessions.
+type AccessReview = (User, Verb, Option<String>);
 
 #[derive(Deserialize)]
-struct Reviewed<S> {
+struct ReviewResponse<S> {
     status: S,
 }
 
@@ -134,31 +134,31 @@ struct AccessStatus {
 }
 
 impl Kubernetes {
-    /// Asks by these settings.
+    /// Creates a client with these settings.
     ///
     /// # Errors
-    /// [`reqwest::Error`] when the authorities can't be used.
+    /// [`reqwest::Error`] if the authorities cannot be parsed.
     pub fn new(settings: KubernetesSettings) -> Result<Self, reqwest::Error> {
         Ok(Self {
             client: http_client(TIMEOUT, settings.authorities.as_deref())?,
-            users: Mutex::new(Kept::new(settings.keep)),
-            decisions: Mutex::new(Kept::new(settings.keep)),
+            users: Mutex::new(ResponseCache::new(settings.keep)),
+            decisions: Mutex::new(ResponseCache::new(settings.keep)),
             settings,
         })
     }
 
-    /// Whose a token is, as Kubernetes said a moment ago; Kubernetes is not asked.
+    /// The user of a token, from the cache only.
     #[must_use]
-    pub fn known(&self, token: &str) -> Option<User> {
+    pub fn cached_user(&self, token: &str) -> Option<User> {
         let name: [u8; 32] = Sha256::digest(token).into();
         self.users.lock().get(&name).flatten()
     }
 
-    /// Whose a token is; `None` where it is nobody's, or made for somebody else than us.
+    /// The user of a token; `None` if the token is invalid or has another audience.
     ///
     /// # Errors
-    /// [`KubernetesError`] when Kubernetes does not say.
-    pub async fn who(&self, token: &str) -> Result<Option<User>, KubernetesError> {
+    /// [`KubernetesError`] if Kubernetes gives no answer.
+    pub async fn review_token(&self, token: &str) -> Result<Option<User>, KubernetesError> {
         let name: [u8; 32] = Sha256::digest(token).into();
         if let Some(user) = self.users.lock().get(&name) {
             return Ok(user);
@@ -170,31 +170,31 @@ impl Kubernetes {
         }
         let (group, kind) = ("authentication.k8s.io", "TokenReview");
         let status: TokenStatus = self.review(group, kind, "tokenreviews", spec).await?;
-        // An API server that knows nothing of audiences would answer without.
+        // An API server without support for audiences would return none.
         let ours = wanted.is_empty() || wanted.iter().any(|it| status.audiences.contains(it));
         let user = status
             .user
             .filter(|user| status.authenticated && ours && !user.username.is_empty());
-        self.users.lock().keep(name, user.clone());
+        self.users.lock().insert(name, user.clone());
         Ok(user)
     }
 
-    /// Whether somebody may do this with the sessions of a subject; with everybody's, where there is none.
+    /// Whether a user may do this with the sessions of a subject, or of all subjects if it is `None`.
     ///
     /// # Errors
-    /// [`KubernetesError`] when Kubernetes does not say.
-    pub async fn may(
+    /// [`KubernetesError`] if Kubernetes gives no answer.
+    pub async fn is_allowed(
         &self,
         user: &User,
         verb: Verb,
         subject: Option<&str>,
     ) -> Result<bool, KubernetesError> {
-        let question = (user.clone(), verb, subject.map(str::to_owned));
-        if let Some(allowed) = self.decisions.lock().get(&question) {
+        let review = (user.clone(), verb, subject.map(str::to_owned));
+        if let Some(allowed) = self.decisions.lock().get(&review) {
             return Ok(allowed);
         }
         let mut resource = json!({
-            "group": GROUP,
+            "group": API_GROUP,
             "resource": "sessions",
             "verb": verb.as_str(),
         });
@@ -215,7 +215,7 @@ impl Kubernetes {
             .review(group, kind, "subjectaccessreviews", spec)
             .await?;
         let allowed = status.allowed && !status.denied;
-        self.decisions.lock().keep(question, allowed);
+        self.decisions.lock().insert(review, allowed);
         Ok(allowed)
     }
 
@@ -249,40 +249,39 @@ impl Kubernetes {
             .await
             .map_err(unavailable)?;
         let body =
-            body.ok_or_else(|| KubernetesError::Unavailable("it goes on for ever".to_owned()))?;
-        let reviewed: Reviewed<S> = serde_json::from_slice(&body).map_err(|error| {
-            KubernetesError::Unavailable(format!("its answer is none: {error}"))
-        })?;
+            body.ok_or_else(|| KubernetesError::Unavailable("response too large".to_owned()))?;
+        let reviewed: ReviewResponse<S> = serde_json::from_slice(&body)
+            .map_err(|error| KubernetesError::Unavailable(format!("invalid response: {error}")))?;
         Ok(reviewed.status)
     }
 }
 
-/// Answers of the last moments.
-struct Kept<K, V> {
-    keep: Duration,
+/// A cache of recent responses.
+struct ResponseCache<K, V> {
+    ttl: Duration,
     entries: HashMap<K, (V, Stopwatch)>,
 }
 
-impl<K: Eq + Hash, V: Clone> Kept<K, V> {
-    fn new(keep: Duration) -> Self {
+impl<K: Eq + Hash, V: Clone> ResponseCache<K, V> {
+    fn new(ttl: Duration) -> Self {
         Self {
-            keep,
+            ttl,
             entries: HashMap::new(),
         }
     }
 
     fn get(&self, key: &K) -> Option<V> {
         let (value, since) = self.entries.get(key)?;
-        (since.seconds() < self.keep.as_secs_f64()).then(|| value.clone())
+        (since.seconds() < self.ttl.as_secs_f64()).then(|| value.clone())
     }
 
-    fn keep(&mut self, key: K, value: V) {
+    fn insert(&mut self, key: K, value: V) {
         if self.entries.len() >= MAX_CACHED_ANSWERS {
-            let keep = self.keep.as_secs_f64();
-            self.entries.retain(|_, (_, since)| since.seconds() < keep);
+            let ttl = self.ttl.as_secs_f64();
+            self.entries.retain(|_, (_, since)| since.seconds() < ttl);
         }
-        // Whoever shows so many tokens has them all looked up.
-        if self.entries.len() < MAX_CACHED_ANSWERS && !self.keep.is_zero() {
+        // With more different tokens than this in a short time, the rest is not cached.
+        if self.entries.len() < MAX_CACHED_ANSWERS && !self.ttl.is_zero() {
             self.entries.insert(key, (value, Stopwatch::start()));
         }
     }

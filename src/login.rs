@@ -1,13 +1,12 @@
-//! Sign-in by OpenID Connect: Curfew as a client of identity providers (a "relying party").
+//! OpenID Connect sign-in: Curfew as a client of identity providers (a relying party).
 //!
-//! The authorization code flow with PKCE (RFC 7636), `state` and `nonce`, as RFC 9700 wants it. `state` holds
-//! the attempt, encrypted ([`Attempt`]). A browser must bring back the attempt's secret, in a cookie of its
-//! own for each, so that an answer of a provider is good only in the browser that asked for it.
+//! It uses the authorization code flow with PKCE (RFC 7636), `state` and `nonce`, as RFC 9700 recommends. `state` holds
+//! the encrypted attempt ([`Attempt`]). The browser must return the secret of the attempt in a cookie. So a response is
+//! valid only in the browser that started the sign-in.
 //!
-//! A session that timed out must not come back because the provider still knows the person. So a
-//! sign-in is good only if the person proved who they are less than a limit ago, which is the idle
-//! limit unless configured otherwise: whoever was away for that long has to do it again, whatever the
-//! browser says of why it came. The session is as old as that proof (`auth_time`).
+//! A session that timed out must not come back because the provider still knows the person. So a sign-in is accepted
+//! only if the person authenticated within a limit, by default the idle limit. A person who was away longer must
+//! authenticate again, whatever the request says. The session starts at the time of that authentication (`auth_time`).
 
 mod answer;
 mod attempt;
@@ -27,81 +26,81 @@ use crate::policy::{MaxAge, Policies, Policy};
 use crate::secret::Secret;
 use crate::session::{Attributes, PolicyName, Timestamp};
 
-pub use answer::{Answer, Outcome};
+pub use answer::{AuthorizationResponse, LoginOutcome};
 pub use attempt::{ATTEMPT_LIFETIME, Attempt};
 pub use provider::{Learned, MAX_REFRESH_TOKEN_BYTES, Provider, RefreshAnswer, TokenResponse};
 
-/// Sign-in by identity providers.
+/// Sign-in with identity providers.
 pub struct Login {
-    /// Where browsers find Curfew.
+    /// The public address of Curfew.
     pub url: Url,
-    /// What attempts are for; those for something else are none.
+    /// The purpose of attempts. Attempts for another purpose are not accepted.
     pub purpose: &'static str,
-    /// How long ago a person may have proved who they are.
+    /// The maximum age of an authentication.
     pub max_age: MaxAge,
-    /// How often the provider of a session in use is asked whether its subject may still be signed in.
+    /// The revalidation interval of sessions; `None` if revalidation is off.
     pub revalidate: Option<Duration>,
-    /// The providers, by name.
+    /// The providers by name.
     pub providers: BTreeMap<String, Provider>,
     /// Encrypts attempts.
     pub key_ring: Arc<KeyRing>,
-    /// Whether cookies are for TLS only.
+    /// Whether cookies have the `Secure` attribute.
     pub secure: bool,
-    /// The domain of cookies; `None` where they are for one host.
+    /// The domain of cookies; `None` for cookies of one host.
     pub domain: Option<String>,
 }
 
-/// What is configured of sign-in.
+/// The configuration of sign-in.
 #[derive(Clone, Debug)]
 pub struct LoginSettings {
-    /// Where browsers find Curfew.
+    /// The public address of Curfew.
     pub url: Url,
-    /// How long ago a person may have proved who they are.
+    /// The maximum age of an authentication.
     pub max_age: MaxAge,
-    /// How often the provider of a session in use is asked whether its subject may still be signed in.
+    /// The revalidation interval of sessions; `None` if revalidation is off.
     pub revalidate: Option<Duration>,
     /// The providers.
     pub providers: Vec<ProviderSettings>,
 }
 
-/// What is configured of a provider.
+/// The configuration of a provider.
 #[derive(Clone, Debug)]
 pub struct ProviderSettings {
-    /// Its name, who issues its tokens, what they must be like, and its policy.
+    /// The name, the rules for tokens, and the home policy.
     pub issuer: IssuerSettings,
-    /// What it calls Curfew.
+    /// The OAuth client ID.
     pub client_id: String,
-    /// The client secret; `None` for a public client.
+    /// The OAuth client secret; `None` for a public client.
     pub client_secret: Option<Secret<String>>,
-    /// What it is asked for besides `openid`.
+    /// The requested scopes besides `openid`.
     pub scopes: Vec<String>,
-    /// What people call it.
+    /// The display name on the page with the choice of providers.
     pub title: String,
-    /// PEM certificates of the authorities to trust for it.
+    /// Trusted certificate authorities in PEM for requests to the provider.
     pub authorities: Option<Vec<u8>>,
-    /// The most time for one request.
+    /// The timeout of one request.
     pub timeout: Duration,
 }
 
-/// Why somebody could not be signed in.
+/// Why a sign-in failed.
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
     /// The provider cannot be reached, or its answer is invalid.
-    #[error("the provider can't be asked: {0}")]
+    #[error("identity provider unavailable: {0}")]
     Unavailable(String),
-    /// The answer is not to a question of this browser's, or too late.
-    #[error("the answer belongs to no attempt of this browser: {0}")]
+    /// The response does not match an attempt of this browser, or it is too late.
+    #[error("no matching sign-in attempt in this browser: {0}")]
     NotAsked(&'static str),
-    /// The provider says no.
-    #[error("the provider refused: {0}")]
+    /// The provider returned an error.
+    #[error("refused by the identity provider: {0}")]
     Refused(String),
-    /// The provider's tokens are no good.
-    #[error("the provider's answer is no good: {0}")]
+    /// The tokens of the provider are invalid.
+    #[error("invalid response of the identity provider: {0}")]
     Invalid(String),
 }
 
 impl LoginError {
-    /// The word for this in metrics and audit events.
+    /// The value for metrics and audit events.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {
@@ -114,7 +113,7 @@ impl LoginError {
 }
 
 impl Login {
-    /// The one provider that a person can mean: the one that is named, or the only one there is.
+    /// The provider with this name, or, without a name, the only one. `None` if the choice is open.
     #[must_use]
     pub fn provider(&self, name: Option<&str>) -> Option<&Provider> {
         match name {
@@ -127,27 +126,28 @@ impl Login {
         }
     }
 
-    /// Begins an attempt: where the browser goes, and the cookie that it must bring back, by name and value.
+    /// Starts an attempt. Returns the address for the browser, and the name and value of the attempt's cookie.
     ///
     /// # Errors
-    /// [`LoginError::Unavailable`] when the provider can't be asked.
+    /// [`LoginError::Unavailable`] if the provider's metadata cannot be fetched.
     pub async fn begin(
         &self,
         provider: &Provider,
         target: &str,
-        again: bool,
+        reauthenticate: bool,
         max_age: Option<Duration>,
         now: Timestamp,
     ) -> Result<(Url, String, String), LoginError> {
         let failed = |error: KeyError| LoginError::Unavailable(error.to_string());
-        let attempt = Attempt::new(self, provider.name(), target, again, now).map_err(failed)?;
+        let attempt =
+            Attempt::new(self, provider.name(), target, reauthenticate, now).map_err(failed)?;
         let url = provider.authorize(&attempt, max_age, now).await?;
         let name = Attempt::cookie_name(&attempt.state, self.secure);
-        let name = name.ok_or(LoginError::NotAsked("its state is none"))?;
+        let name = name.ok_or(LoginError::NotAsked("invalid `state`"))?;
         Ok((url, name, attempt.cookie_value()))
     }
 
-    /// The home policy of the sessions that a provider's people get.
+    /// The home policy of sessions from this provider; `None` if it is no longer configured.
     #[must_use]
     pub fn policy<'a>(
         provider: &'a Provider,
@@ -158,17 +158,17 @@ impl Login {
         policies.get(name.as_str())
     }
 
-    /// How long ago somebody with these attributes may have proved who they are.
+    /// The maximum age of an authentication for a person with these attributes.
     #[must_use]
     pub fn max_age(&self, policy: &Policy, attributes: &Attributes) -> Option<Duration> {
         self.max_age.limit(policy, attributes)
     }
 
-    /// What a proof of `authenticated`, told at `now` in answer to an attempt, is worth: the time
-    /// that the session begins, or `None` where the person must prove again who they are.
+    /// The start time of the session, from the authentication time in the tokens. `None` if the person must authenticate
+    /// again.
     ///
     /// # Errors
-    /// [`LoginError::Invalid`] when the provider does not say when it was, though it was asked.
+    /// [`LoginError::Invalid`] if the tokens lack a required authentication time.
     pub fn session_start(
         attempt: &Attempt,
         redeemed: &TokenResponse,
@@ -177,19 +177,19 @@ impl Login {
         now: Timestamp,
     ) -> Result<Option<Timestamp>, LoginError> {
         let Some(authenticated) = redeemed.signed_in.authenticated else {
-            if max_age.is_some() || attempt.again {
-                let silent = "it does not say when the person signed in (auth_time); \
-                              login.max_age says what that is for";
+            if max_age.is_some() || attempt.reauthenticate {
+                let silent = "the ID token has no authentication time (auth_time); \
+                              see login.max_age";
                 return Err(LoginError::Invalid(silent.to_owned()));
             }
             return Ok(Some(redeemed.signed_in.issued));
         };
-        if attempt.again {
-            // What the provider says in whole seconds happened after it was asked.
+        if attempt.reauthenticate {
+            // Providers round to whole seconds. Such a time cannot be before the start of the attempt.
             let fresh = authenticated.plus(leeway) >= attempt.begun;
             return Ok(fresh.then(|| authenticated.max(attempt.begun).min(now)));
         }
-        // Without leeway: where clocks differ somebody proves once more who they are.
+        // No leeway here: if clocks differ, the person at worst authenticates once more.
         let fresh = max_age.is_none_or(|age| now < authenticated.plus(age));
         Ok(fresh.then_some(authenticated))
     }

@@ -1,7 +1,7 @@
-//! What identity providers tell: that somebody has logged out there.
+//! Logout notices from identity providers.
 //!
-//! Three ways, all of them on the `browser` listener: OpenID Connect Back-Channel Logout 1.0 and
-//! Front-Channel Logout 1.0, and security events that are pushed (RFC 8935).
+//! Three protocols, all on the `browser` listener: OpenID Connect Back-Channel Logout 1.0, Front-Channel Logout 1.0, and
+//! security events with push delivery (RFC 8935).
 
 mod back_channel;
 mod events;
@@ -33,63 +33,63 @@ use crate::telemetry::audit;
 
 pub use replay_cache::ReplayCache;
 
-/// The most bytes of a notice; more than any provider sends.
+/// The maximum size of a notice; larger than those of any provider.
 const MAX_NOTICE_BYTES: usize = 64 * 1024;
 
-/// How times are written that are whole seconds: what began in the same one is meant.
+/// Times in notices are whole seconds. A session that started in the same second is covered, too.
 const ONE_SECOND: Duration = Duration::from_secs(1);
 
-/// Takes notices.
+/// The state of the logout endpoints.
 pub struct LogoutEndpoints {
     /// Ends sessions.
     pub lifecycle: Lifecycle,
-    /// Those who may tell.
+    /// The issuers whose notices are accepted.
     pub issuers: Vec<JwtSource>,
-    /// Whether the front channel is open.
+    /// Whether front-channel logout is enabled.
     pub front_channel: bool,
-    /// The notices that were taken a moment ago.
+    /// The notices that were accepted recently.
     pub seen: Arc<ReplayCache>,
-    /// Finds the client's address.
+    /// Reads the client address from a proxy header.
     pub address: AddressHeader,
 }
 
-/// Why a notice is not taken.
+/// Why a notice was rejected.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
-    #[error("it is no notice")]
+    #[error("not a logout token")]
     Unreadable,
-    #[error("it is not from an issuer that is configured")]
+    #[error("unknown issuer")]
     UnknownIssuer,
     #[error(transparent)]
     Invalid(InvalidNotice),
-    #[error("it came before")]
+    #[error("replayed: the jti was accepted before")]
     Replayed,
-    #[error("the issuer's keys are not known")]
+    #[error("JWKS not available")]
     NoKeys,
-    #[error("too many front-channel logouts in a minute")]
+    #[error("front-channel limit reached: too many logouts in a minute")]
     TooMany,
-    #[error("too many front-channel logouts in a minute from one address")]
+    #[error("front-channel limit reached: too many logouts in a minute from one address")]
     TooManyFromOneAddress,
-    #[error("half of the cut-offs are taken: only administrators and signed notices can add more")]
-    NoRoom,
-    #[error("the store failed")]
+    #[error("half of the cut-offs are in use: only administrators and signed notices can add more")]
+    CutOffsFull,
+    #[error("store unavailable")]
     Store(#[from] StoreError),
 }
 
 impl Refusal {
-    /// Whether it is us: the same notice may be taken later.
-    const fn is_ours(&self) -> bool {
+    /// Whether the cause is temporary and on this side. The same notice may be accepted later.
+    const fn is_temporary(&self) -> bool {
         matches!(
             self,
-            Self::NoKeys | Self::TooMany | Self::NoRoom | Self::Store(_)
+            Self::NoKeys | Self::TooMany | Self::CutOffsFull | Self::Store(_)
         )
     }
 }
 
-/// How a kind of notice is verified.
+/// Verifies one kind of notice.
 type Verify = fn(&Issuer, &str, &KeySet, Timestamp) -> Result<Notice, InvalidNotice>;
 
-/// The routes, for the `browser` listener.
+/// Builds the logout routes of the `browser` listener.
 pub fn router(logouts: Live<LogoutEndpoints>) -> Router {
     Router::new()
         .route("/oidc/backchannel-logout", post(back_channel::logout))
@@ -101,14 +101,14 @@ pub fn router(logouts: Live<LogoutEndpoints>) -> Router {
 }
 
 impl LogoutEndpoints {
-    /// Where a notice comes from: by the header of the proxy in front, or by the connection.
+    /// The address of the sender: from the proxy header, or else from the connection.
     fn address(&self, headers: &HeaderMap, peer: Option<Extension<SocketAddr>>) -> Option<IpAddr> {
         let peer = peer.map(|Extension(peer)| peer.ip().to_canonical());
         self.address.read(headers).or(peer)
     }
 
-    /// Takes a notice: ends what it says, once.
-    async fn take(
+    /// Verifies a notice and ends the sessions that it names. Each notice is accepted once.
+    async fn accept(
         &self,
         text: &str,
         by: &'static str,
@@ -124,12 +124,12 @@ impl LogoutEndpoints {
             Err(Unverified::NoKeys) => return Err(Refusal::NoKeys),
         };
         let issuer = &*source.issuer.issuer;
-        let Some(begun) = self.seen.begin(issuer, &notice.id, clock.now()) else {
+        let Some(pending) = self.seen.begin(issuer, &notice.id, clock.now()) else {
             return Err(Refusal::Replayed);
         };
         if let Some(whom) = &notice.ended {
-            // A session of the provider's is over for good; a subject may have signed in again since,
-            // and a notice that comes again must not end that.
+            // A session of the provider has ended for good. But a subject may have signed in again since. A repeated notice
+            // must not end that new session.
             let before = if whom.one {
                 clock.now()
             } else {
@@ -139,17 +139,17 @@ impl LogoutEndpoints {
             let revoked = self.lifecycle.end_of_provider(whom, before, &actor).await?;
             audit::provider_logout(whom, by, revoked, &actor);
         }
-        begun.done();
+        pending.confirm();
         Ok(())
     }
 }
 
-/// Tells the operator why a notice was not taken.
-fn tell(refusal: &Refusal, by: &'static str) {
-    tracing::warn!(%refusal, by, "an identity provider's notice was not taken");
+/// Logs a rejected notice.
+fn log_refusal(refusal: &Refusal, by: &'static str) {
+    tracing::warn!(%refusal, by, "logout notice rejected");
 }
 
-/// An answer that nobody keeps.
+/// A response that caches must not store.
 fn uncached(status: StatusCode, rest: impl IntoResponse) -> Response {
     let mut response = (status, rest).into_response();
     let headers = response.headers_mut();

@@ -1,4 +1,4 @@
-//! The `ops` listener: metrics and probes. It decides nothing about sessions.
+//! The `ops` listener: metrics and probes. It has no influence on sessions.
 
 pub mod grpc_health;
 
@@ -17,24 +17,24 @@ use crate::escape;
 use crate::store::SessionStore;
 use crate::telemetry::{Diagnostics, Metrics, Replicas};
 
-/// How long the store gets to say that it is there.
+/// The timeout of the store's health check.
 const STORE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What the probes look at.
+/// Dependencies of the probes.
 pub struct Ops {
     /// The store that must be reachable.
     pub store: Arc<dyn SessionStore>,
-    /// What `/metrics` shows.
+    /// The metrics for `/metrics`.
     pub metrics: Arc<Metrics>,
-    /// What the operator should know all the same.
+    /// Recommendations for the operator.
     pub advice: Arc<Diagnostics>,
-    /// The processes that share the store.
+    /// The replicas that share the store.
     pub replicas: Arc<Replicas>,
-    /// Set when the process has been told to stop.
+    /// Whether the process is stopping.
     pub draining: Arc<AtomicBool>,
 }
 
-/// The routes of the `ops` listener.
+/// Builds the router of the `ops` listener.
 pub fn router(ops: Arc<Ops>) -> Router {
     Router::new()
         .route("/livez", get(async || "ok\n"))
@@ -43,8 +43,8 @@ pub fn router(ops: Arc<Ops>) -> Router {
         .with_state(ops)
 }
 
-/// `ok`, or the reason why not; with `?verbose`, as Kubernetes has it, what the operator should know
-/// beside that.
+/// `ok`, or the reason why the process is not ready. With `?verbose` (as in Kubernetes), also recommendations and facts for
+/// the operator.
 async fn readyz(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Response {
     let (status, mut text) = match ops.ready().await {
         Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
@@ -65,10 +65,10 @@ async fn readyz(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Respo
 }
 
 impl Ops {
-    /// Whether traffic should be sent here: the store answers, and the process is not stopping.
+    /// Whether the process can take traffic: the store answers, and the process is not stopping.
     ///
     /// # Errors
-    /// Why not, for people.
+    /// The reason, for the operator.
     pub async fn ready(&self) -> Result<(), String> {
         if self.draining.load(Ordering::Relaxed) {
             return Err("draining: the process is stopping".to_owned());
@@ -84,7 +84,7 @@ async fn metrics(State(ops): State<Arc<Ops>>) -> Response {
     match ops.metrics.render() {
         Ok(text) => ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
         Err(error) => {
-            tracing::error!(%error, "metrics can't be written");
+            tracing::error!(%error, "could not render metrics");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }

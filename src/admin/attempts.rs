@@ -1,4 +1,4 @@
-//! Wrong credentials, counted for each address.
+//! Counts wrong credentials for each client address.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -8,29 +8,29 @@ use parking_lot::Mutex;
 
 use crate::session::Timestamp;
 
-/// How many wrong credentials an address can present at once.
+/// How many wrong credentials an address can present at once before it must wait.
 const BURST: u32 = 10;
-/// How long it takes until it can present one more.
+/// After this time an address can present one more credential.
 const INTERVAL: Duration = Duration::from_secs(6);
-/// How many addresses are counted apart. Further ones share one count.
+/// How many addresses have their own count. All others share one count.
 const MAX_ADDRESSES: usize = 10_000;
 
-/// Bounds how often wrong credentials are looked at, audited and asked about, for each IPv4 address and each IPv6
-/// network of 64 bits.
+/// Limits wrong credentials for each IPv4 address and each IPv6 /64 network. Beyond the limit, Curfew does not verify
+/// them, write audit events or ask Kubernetes.
 #[derive(Debug, Default)]
 pub struct Attempts(Mutex<Table>);
 
 #[derive(Debug, Default)]
 struct Table {
     addresses: HashMap<Key, Timestamp>,
-    /// For all addresses that find the table full.
+    /// The shared count of all addresses that do not fit into the table.
     others: Option<Timestamp>,
 }
 
-/// An address, or the network of it; `None` for a client whose address is not known.
+/// An IPv4 address or an IPv6 /64 network; `None` for a client with an unknown address.
 type Key = Option<IpAddr>;
 
-/// An address, as it is counted.
+/// The table key of an address.
 fn key(address: Option<IpAddr>) -> Key {
     address.map(|address| match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
@@ -39,8 +39,8 @@ fn key(address: Option<IpAddr>) -> Key {
 }
 
 impl Table {
-    /// When all wrong credentials of an address are forgotten.
-    fn forgotten(&self, key: &Key, now: Timestamp) -> Timestamp {
+    /// When the count of an address is back at zero.
+    fn reset_time(&self, key: &Key, now: Timestamp) -> Timestamp {
         let known = self.addresses.get(key).copied();
         let full = self.addresses.len() >= MAX_ADDRESSES;
         let known = known.or(self.others.filter(|_| full));
@@ -48,36 +48,36 @@ impl Table {
     }
 }
 
-/// How long an address has to wait whose wrong credentials are forgotten at `forgotten`.
-fn wait(forgotten: Timestamp, now: Timestamp) -> Option<Duration> {
-    let pending = forgotten.since(now);
+/// How long an address must wait if its count is back at zero at `reset_at`.
+fn delay(reset_at: Timestamp, now: Timestamp) -> Option<Duration> {
+    let pending = reset_at.since(now);
     let wait = pending.checked_sub(INTERVAL * (BURST - 1))?;
     (!wait.is_zero()).then_some(wait)
 }
 
 impl Attempts {
-    /// How long an address has to wait before another wrong credential of it is looked at; `None` where it need not.
+    /// How long an address must wait before its next credential is verified; `None` if it need not wait.
     #[must_use]
-    pub fn wait(&self, address: Option<IpAddr>, now: Timestamp) -> Option<Duration> {
+    pub fn retry_delay(&self, address: Option<IpAddr>, now: Timestamp) -> Option<Duration> {
         let table = self.0.lock();
-        wait(table.forgotten(&key(address), now), now)
+        delay(table.reset_time(&key(address), now), now)
     }
 
-    /// Counts a wrong credential; says whether the address has to wait from now on.
+    /// Counts a wrong credential. Returns whether the address must wait from now on.
     pub fn count(&self, address: Option<IpAddr>, now: Timestamp) -> bool {
         let key = key(address);
         let mut table = self.0.lock();
         if table.addresses.len() >= MAX_ADDRESSES && !table.addresses.contains_key(&key) {
-            table.addresses.retain(|_, forgotten| *forgotten > now);
+            table.addresses.retain(|_, reset_at| *reset_at > now);
         }
-        let forgotten = table.forgotten(&key, now).plus(INTERVAL);
+        let reset_at = table.reset_time(&key, now).plus(INTERVAL);
         if table.addresses.len() < MAX_ADDRESSES || table.addresses.contains_key(&key) {
-            table.addresses.insert(key, forgotten);
+            table.addresses.insert(key, reset_at);
         } else {
-            table.others = Some(forgotten);
+            table.others = Some(reset_at);
         }
         drop(table);
-        wait(forgotten, now).is_some()
+        delay(reset_at, now).is_some()
     }
 }
 
@@ -95,36 +95,40 @@ mod tests {
         let attempts = Attempts::default();
         let one = ip("203.0.113.7");
         for count in 1..=10 {
-            assert_eq!(attempts.wait(one, START), None, "{count}");
+            assert_eq!(attempts.retry_delay(one, START), None, "{count}");
             assert_eq!(attempts.count(one, START), count == 10, "{count}");
         }
-        assert_eq!(attempts.wait(one, START), Some(INTERVAL));
-        assert_eq!(attempts.wait(ip("203.0.113.8"), START), None);
-        assert_eq!(attempts.wait(None, START), None);
+        assert_eq!(attempts.retry_delay(one, START), Some(INTERVAL));
+        assert_eq!(attempts.retry_delay(ip("203.0.113.8"), START), None);
+        assert_eq!(attempts.retry_delay(None, START), None);
         assert_eq!(
-            attempts.wait(ip("::ffff:203.0.113.7"), START),
+            attempts.retry_delay(ip("::ffff:203.0.113.7"), START),
             Some(INTERVAL)
         );
         let later = START.plus(INTERVAL);
-        assert_eq!(attempts.wait(one, later), None);
+        assert_eq!(attempts.retry_delay(one, later), None);
         assert!(attempts.count(one, later));
-        // A clock that goes back makes nobody wait for longer than a minute.
+        // If the clock goes back, the wait is still less than a minute.
         let before = START.minus(Duration::from_secs(1));
         assert!(
             attempts
-                .wait(one, before)
+                .retry_delay(one, before)
                 .is_some_and(|wait| wait < Duration::from_secs(60))
         );
     }
 
     #[test]
-    fn a_network_of_ipv6_is_one_address() {
+    fn an_ipv6_network_counts_as_one_address() {
         let attempts = Attempts::default();
         for host in 0..10 {
             attempts.count(ip(&format!("2001:db8::{host}")), START);
         }
-        assert!(attempts.wait(ip("2001:db8::ffff:1"), START).is_some());
-        assert_eq!(attempts.wait(ip("2001:db8:0:1::1"), START), None);
+        assert!(
+            attempts
+                .retry_delay(ip("2001:db8::ffff:1"), START)
+                .is_some()
+        );
+        assert_eq!(attempts.retry_delay(ip("2001:db8:0:1::1"), START), None);
     }
 
     #[test]
@@ -136,8 +140,12 @@ mod tests {
             attempts.count(Some(IpAddr::V4(number.into())), START);
         }
         assert_eq!(attempts.0.lock().addresses.len(), MAX_ADDRESSES);
-        assert_eq!(attempts.wait(own, START), None, "not locked out by others");
-        assert!(attempts.wait(ip("198.51.100.1"), START).is_some());
+        assert_eq!(
+            attempts.retry_delay(own, START),
+            None,
+            "not locked out by others"
+        );
+        assert!(attempts.retry_delay(ip("198.51.100.1"), START).is_some());
         let later = START.plus(Duration::from_secs(60));
         attempts.count(ip("198.51.100.1"), later);
         assert!(attempts.0.lock().addresses.len() < 10, "room again");

@@ -20,27 +20,26 @@ use crate::current::Current;
 use crate::secret::Secret;
 use crate::telemetry::audit::{self, Door};
 
-/// The tokens that open the admin API.
+/// The admin tokens of the configuration.
 ///
-/// A token is 256 random bits, so a plain SHA-256 hides it from readers of the
-/// configuration.
+/// A token has 256 random bits, so a plain SHA-256 protects it from readers of the configuration.
 #[derive(Clone, Debug)]
 pub struct AdminTokens(Vec<Arc<NamedToken>>);
 
-/// A new admin token.
+/// A new admin token, with its hash.
 #[derive(Clone, Debug)]
 pub struct AdminToken {
-    /// The token, for the client.
+    /// The token for the client.
     pub token: Secret<String>,
-    /// Its hash, for the configuration.
+    /// The SHA-256 hash for the configuration.
     pub hash: [u8; 32],
 }
 
 impl AdminToken {
-    /// A new token from the operating system's random numbers.
+    /// Generates a token with random numbers of the operating system.
     ///
     /// # Errors
-    /// [`getrandom::Error`] when it gives none.
+    /// [`getrandom::Error`] if the operating system has no random numbers.
     pub fn generate() -> Result<Self, getrandom::Error> {
         let mut bytes = [0; 32];
         getrandom::fill(&mut bytes)?;
@@ -52,7 +51,7 @@ impl AdminToken {
         })
     }
 
-    /// The hash in hexadecimal, as `admin.token_hashes` takes it.
+    /// The hash in hexadecimal, the format of `admin.token_hashes`.
     #[must_use]
     pub fn hash_text(&self) -> String {
         self.hash.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -60,13 +59,13 @@ impl AdminToken {
 }
 
 impl AdminTokens {
-    /// These tokens.
+    /// Creates the set of accepted tokens.
     #[must_use]
     pub fn new(tokens: Vec<NamedToken>) -> Self {
         Self(tokens.into_iter().map(Arc::new).collect())
     }
 
-    /// The token of the configuration that this is. All hashes are compared, each in constant time.
+    /// The configured token with the same hash. Every hash is compared, each in constant time.
     #[must_use]
     pub fn find(&self, token: &[u8]) -> Option<Arc<NamedToken>> {
         let presented = hash(token);
@@ -79,10 +78,13 @@ impl AdminTokens {
         found
     }
 
-    /// The token with this mark.
+    /// The token with this fingerprint.
     #[must_use]
-    pub(super) fn marked(&self, mark: &str) -> Option<Arc<NamedToken>> {
-        self.0.iter().find(|known| known.mark() == mark).cloned()
+    pub(super) fn find_by_fingerprint(&self, fingerprint: &str) -> Option<Arc<NamedToken>> {
+        self.0
+            .iter()
+            .find(|known| known.mark() == fingerprint)
+            .cloned()
     }
 }
 
@@ -90,8 +92,8 @@ fn hash(token: &[u8]) -> [u8; 32] {
     Sha256::digest(token).into()
 }
 
-/// Lets a request pass that carries a known token and may use its route, and says whose it is: an admin token, or that
-/// of somebody whom Kubernetes knows.
+/// Middleware: accepts a request with a valid token that has the right for the route. It adds the [`Caller`] to the
+/// request. A token is an admin token, or a token of a Kubernetes user.
 pub(super) async fn find_caller(
     Current(admin): Current<Admin>,
     mut request: Request,
@@ -116,12 +118,12 @@ pub(super) async fn find_caller(
     };
     let route = request.extensions().get::<MatchedPath>();
     let route = route.map_or("", MatchedPath::as_str);
-    caller.may_use(request.method(), route)?;
+    caller.require_right(request.method(), route)?;
     request.extensions_mut().insert(caller);
     Ok(next.run(request).await)
 }
 
-/// Whose a token is that is no admin token. Where an address has presented many wrong ones, Kubernetes is not asked.
+/// Finds the Kubernetes user of a token. Kubernetes is not asked for an address with many wrong credentials.
 async fn find_user(
     admin: &Admin,
     method: &Method,
@@ -132,31 +134,31 @@ async fn find_user(
     let kubernetes = admin.kubernetes.as_ref().zip(json_web_token(token));
     let found = |kubernetes, user| Ok(Caller::kubernetes(Arc::clone(kubernetes), user, address));
     if let Some((kubernetes, token)) = kubernetes
-        && let Some(user) = kubernetes.known(token)
+        && let Some(user) = kubernetes.cached_user(token)
     {
         return found(kubernetes, user);
     }
-    if let Some(wait) = admin.wait(Door::Api, address) {
+    if let Some(wait) = admin.retry_delay(Door::Api, address) {
         return Err(ApiError::TooManyAttempts(wait));
     }
     if let Some((kubernetes, token)) = kubernetes
-        && let Some(user) = kubernetes.who(token).await?
+        && let Some(user) = kubernetes.review_token(token).await?
     {
         return found(kubernetes, user);
     }
     let actor = Actor::anonymous(address);
-    admin.count_wrong(Door::Api, address, |reason| {
+    admin.count_wrong_credential(Door::Api, address, |reason| {
         audit::access_refused(reason, method.as_str(), path, &actor);
     });
     Err(ApiError::Unauthorized)
 }
 
-/// What looks like a token of Kubernetes; it is not asked about anything else.
+/// The token if it has the form of a JSON Web Token. Kubernetes is asked about no other tokens.
 fn json_web_token(token: &[u8]) -> Option<&str> {
-    const LONGEST: usize = 16 * 1024;
+    const MAX_TOKEN_BYTES: usize = 16 * 1024;
     let token = std::str::from_utf8(token).ok()?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    let jwt = token.len() <= LONGEST && token.matches('.').count() == 2;
+    let jwt = token.len() <= MAX_TOKEN_BYTES && token.matches('.').count() == 2;
     (jwt && token.bytes().all(plain)).then_some(token)
 }
 
@@ -165,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_known_tokens_open() {
+    fn only_configured_tokens_are_accepted() {
         let (one, two) = (
             AdminToken::generate().unwrap(),
             AdminToken::generate().unwrap(),
@@ -175,12 +177,12 @@ mod tests {
         for token in [&one, &two] {
             let found = tokens.find(token.token.expose().as_bytes()).unwrap();
             assert_eq!(found.hash, token.hash);
-            assert_eq!(tokens.marked(&found.mark()).unwrap(), found);
+            assert_eq!(tokens.find_by_fingerprint(&found.mark()).unwrap(), found);
             assert!(
                 tokens.find(token.hash_text().as_bytes()).is_none(),
-                "the hash is no token"
+                "a hash is not accepted as a token"
             );
-            assert!(tokens.marked(&token.hash_text()).is_none());
+            assert!(tokens.find_by_fingerprint(&token.hash_text()).is_none());
         }
         assert!(tokens.find(b"").is_none());
         assert!(AdminTokens::new(vec![]).find(b"").is_none());

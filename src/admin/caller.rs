@@ -8,29 +8,29 @@ use super::error::ApiError;
 use super::rights::{Required, required};
 use crate::actor::{Actor, ActorKind};
 use crate::credential::NamedToken;
-use crate::kubernetes::{GROUP, Kubernetes, KubernetesError, User, Verb};
+use crate::kubernetes::{API_GROUP, Kubernetes, KubernetesError, User, Verb};
 use crate::session::Subject;
 use crate::telemetry::audit;
 
-/// Who asks the admin API, and from where.
+/// The authenticated caller of the admin API, with the client address.
 #[derive(Clone)]
 pub(super) struct Caller {
-    who: Who,
+    kind: CallerKind,
     address: Option<IpAddr>,
 }
 
 #[derive(Clone)]
-enum Who {
-    /// Somebody with an admin token, who may do what the configuration says.
+enum CallerKind {
+    /// An admin token, with the rights of the configuration.
     Token(Arc<NamedToken>),
-    /// Somebody that Kubernetes knows, who may do what its roles say.
+    /// A Kubernetes user, with the rights of its cluster roles.
     Kubernetes(Arc<Kubernetes>, User),
 }
 
 impl Caller {
     pub(super) const fn token(token: Arc<NamedToken>, address: Option<IpAddr>) -> Self {
-        let who = Who::Token(token);
-        Self { who, address }
+        let kind = CallerKind::Token(token);
+        Self { kind, address }
     }
 
     pub(super) const fn kubernetes(
@@ -38,31 +38,31 @@ impl Caller {
         user: User,
         address: Option<IpAddr>,
     ) -> Self {
-        let who = Who::Kubernetes(kubernetes, user);
-        Self { who, address }
+        let kind = CallerKind::Kubernetes(kubernetes, user);
+        Self { kind, address }
     }
 
-    /// The caller, as audit events name it.
+    /// The actor for audit events.
     pub(super) fn actor(&self) -> Actor {
-        let (kind, name) = match &self.who {
-            Who::Token(token) => (ActorKind::AdminToken, &token.name),
-            Who::Kubernetes(_, user) => (ActorKind::KubernetesUser, &user.username),
+        let (kind, name) = match &self.kind {
+            CallerKind::Token(token) => (ActorKind::AdminToken, &token.name),
+            CallerKind::Kubernetes(_, user) => (ActorKind::KubernetesUser, &user.username),
         };
         Actor::new(kind, name, self.address)
     }
 
-    /// Whether the caller has an admin token.
+    /// Whether the caller presented an admin token.
     pub(super) const fn has_token(&self) -> bool {
-        matches!(self.who, Who::Token(_))
+        matches!(self.kind, CallerKind::Token(_))
     }
 
-    /// Refuses a request to the route `path` where the caller's admin token lacks the right for it. What a user of
-    /// Kubernetes may do depends on the subject: [`Caller::may`] asks.
+    /// Refuses a request to the route `path` if the admin token lacks the right. The rights of a Kubernetes user depend on
+    /// the subject; [`Caller::require_verb`] checks them.
     ///
     /// # Errors
     /// [`ApiError::Forbidden`] names the right.
-    pub(super) fn may_use(&self, method: &Method, path: &str) -> Result<(), ApiError> {
-        let Who::Token(token) = &self.who else {
+    pub(super) fn require_right(&self, method: &Method, path: &str) -> Result<(), ApiError> {
+        let CallerKind::Token(token) = &self.kind else {
             return Ok(());
         };
         let right = match required(method, path) {
@@ -72,20 +72,24 @@ impl Caller {
             Required::Unknown => "unknown",
         };
         audit::admin_refused(right, None, &self.actor());
-        Err(ApiError::Forbidden(missing(&token.name, right)))
+        Err(ApiError::Forbidden(missing_right(&token.name, right)))
     }
 
-    /// Lets pass who may do this with the sessions of a subject; with everybody's, where there is none. An admin token
-    /// is let pass: [`Caller::may_use`] looks at its rights.
+    /// Checks with Kubernetes whether a user may do this with the sessions of a subject, or of all subjects if it is
+    /// `None`. Admin tokens pass: [`Caller::require_right`] has checked them.
     ///
     /// # Errors
-    /// [`ApiError::Forbidden`], or that Kubernetes does not say.
-    pub(super) async fn may(&self, verb: Verb, subject: Option<&Subject>) -> Result<(), ApiError> {
-        let Who::Kubernetes(kubernetes, user) = &self.who else {
+    /// [`ApiError::Forbidden`], or [`ApiError::Unavailable`] if Kubernetes gives no answer.
+    pub(super) async fn require_verb(
+        &self,
+        verb: Verb,
+        subject: Option<&Subject>,
+    ) -> Result<(), ApiError> {
+        let CallerKind::Kubernetes(kubernetes, user) = &self.kind else {
             return Ok(());
         };
         let name = subject.map(Subject::as_str);
-        let allowed = kubernetes.may(user, verb, name).await?;
+        let allowed = kubernetes.is_allowed(user, verb, name).await?;
         let verb = verb.as_str();
         if allowed {
             audit::admin_allowed(verb, name, &self.actor());
@@ -93,18 +97,18 @@ impl Caller {
         }
         audit::admin_refused(verb, name, &self.actor());
         let user = &user.username;
-        let whose = name.map_or_else(
-            || "of everybody".to_owned(),
+        let scope = name.map_or_else(
+            || "of all subjects".to_owned(),
             |name| format!("named \"{name}\""),
         );
         Err(ApiError::Forbidden(format!(
-            "no role of the cluster allows {user} to {verb} sessions.{GROUP} {whose}"
+            "no Kubernetes role allows {user} to {verb} sessions.{API_GROUP} {scope}"
         )))
     }
 }
 
-/// What an admin token lacks, for people.
-pub(super) fn missing(name: &str, right: &str) -> String {
+/// The error message for an admin token that lacks a right.
+pub(super) fn missing_right(name: &str, right: &str) -> String {
     format!(
         "the admin token \"{name}\" does not have the right `{right}`; \
          `allow` in admin.token_hashes gives it"
@@ -119,7 +123,9 @@ impl fmt::Debug for Caller {
 
 impl From<KubernetesError> for ApiError {
     fn from(error: KubernetesError) -> Self {
-        tracing::warn!(%error, "Kubernetes does not say who may use the admin API");
-        Self::Unavailable(format!("whether this is allowed is not known: {error}"))
+        tracing::warn!(%error, "Kubernetes gave no answer about a caller of the admin API");
+        Self::Unavailable(format!(
+            "could not check the permission with Kubernetes: {error}"
+        ))
     }
 }

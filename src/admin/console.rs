@@ -1,11 +1,12 @@
-//! The console: pages for people, on the `admin` listener.
+//! The console: HTML pages for operators, on the `admin` listener.
 //!
-//! Plain pages that work without a script; what changes something is a form that posts. An operator signs in with an
-//! admin token or by an identity provider; [`visit`] keeps the operator's session.
+//! The pages work without JavaScript. Every change is a form with `POST`. An operator signs in with an admin token or
+//! with an identity provider; [`operator_session`] has the session.
 
 mod assets;
 mod health;
 mod login;
+mod operator_session;
 mod operators;
 mod page;
 mod policies;
@@ -13,7 +14,6 @@ mod revoke;
 mod session;
 mod sessions;
 mod sign_in;
-mod visit;
 
 use std::time::Duration;
 
@@ -25,13 +25,13 @@ use super::Admin;
 use crate::live::Live;
 use crate::policy::Policies;
 
-/// How old the proof of an identity provider may be that signs an operator in: no older than a session is left unused.
+/// The maximum age of an operator's authentication at the identity provider. It equals the idle limit of the console.
 #[must_use]
 pub fn proof_age(policies: &Policies) -> Duration {
     policies.console().limits.longest_unused()
 }
 
-/// The routes below `/console`, and the way there.
+/// The routes below `/console`, and redirects to them.
 pub(super) fn router(admin: &Live<Admin>) -> Router<Live<Admin>> {
     let inside = Router::new()
         .route("/console/", get(sessions::list))
@@ -42,16 +42,16 @@ pub(super) fn router(admin: &Live<Admin>) -> Router<Live<Admin>> {
         .route("/console/operators", get(operators::list))
         .route("/console/health", get(health::show))
         .route("/console/revoke", get(revoke::form).post(revoke::revoke))
-        .route_layer(middleware::from_fn(visit::require_read))
-        .route("/console/sign-out", post(sign_in::leave))
+        .route_layer(middleware::from_fn(operator_session::require_read))
+        .route("/console/sign-out", post(sign_in::sign_out))
         .route_layer(middleware::from_fn_with_state(
             admin.clone(),
-            visit::require,
+            operator_session::require_operator,
         ));
     Router::new()
         .route("/", get(async || Redirect::to("/console/")))
         .route("/console", get(async || Redirect::to("/console/")))
-        .route("/console/sign-in", get(sign_in::form).post(sign_in::enter))
+        .route("/console/sign-in", get(sign_in::form).post(sign_in::submit))
         .route("/console/login", get(login::begin))
         .route("/console/callback/{provider}", get(login::finish))
         .route("/console/console.css", get(assets::style))

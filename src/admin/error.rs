@@ -11,41 +11,41 @@ use utoipa::ToSchema;
 use crate::lifecycle::StartError;
 use crate::store::StoreError;
 
-/// An error as RFC 9457 has it (`application/problem+json`).
+/// An error as problem details (RFC 9457, `application/problem+json`).
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Problem {
-    /// The status again.
+    /// The HTTP status code.
     status: u16,
-    /// What the status means.
+    /// The standard phrase of the status code.
     title: String,
-    /// What is wrong with this request and what would be right.
+    /// What is wrong with this request, and how to fix it.
     detail: String,
 }
 
 /// Why a request to the admin API failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ApiError {
-    #[error("send a token of this service in `Authorization: Bearer …`")]
+    #[error("no valid admin token: send it in `Authorization: Bearer …`")]
     Unauthorized,
     #[error("{0}")]
     Invalid(String),
     #[error("{0}")]
     Forbidden(String),
-    #[error("there is no session of this name")]
+    #[error("there is no session with this ID")]
     UnknownSession,
-    #[error("there is nothing at this path; /api/v1/openapi.json says what there is")]
+    #[error("unknown path; /api/v1/openapi.json lists all paths")]
     NotFound,
-    #[error("this path does not take this method; /api/v1/openapi.json says what it takes")]
+    #[error("method not allowed for this path; /api/v1/openapi.json lists the methods")]
     MethodNotAllowed,
     #[error("{0}")]
     TooLarge(String),
     #[error("{0}")]
     MediaType(String),
-    #[error("ageing sessions is off; admin.allow_ageing turns it on, in an installation for tests")]
+    #[error("ageing of sessions is disabled; for tests, enable it with admin.allow_ageing")]
     AgeingOff,
     #[error("{0}")]
     TooMany(String),
-    #[error("too many wrong tokens came from this address; wait {} s", .0.as_secs().max(1))]
+    #[error("too many wrong tokens from this address; wait {} s", .0.as_secs().max(1))]
     TooManyAttempts(Duration),
     #[error("{0}")]
     Unavailable(String),
@@ -102,14 +102,14 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// Whole seconds, rounded up.
+/// The value of `Retry-After`: whole seconds, rounded up.
 pub(super) fn retry_after(wait: Duration) -> HeaderValue {
     HeaderValue::from(wait.as_millis().div_ceil(1000).max(1) as u64)
 }
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        tracing::warn!(%error, "an admin request could not be answered");
+        tracing::warn!(%error, "could not answer an admin request");
         Self::Unavailable(error.to_string())
     }
 }
@@ -124,11 +124,11 @@ impl From<StartError> for ApiError {
             StartError::NotRemembering => Self::Invalid(format!("remember: {error}")),
             StartError::UnknownClient(_) => Self::Invalid(format!("client: {error}")),
             StartError::TooMany(_) => Self::TooMany(error.to_string()),
-            // Whoever asks here says that the subject has signed in now.
+            // The caller says that the subject signs in now, so this is an invalid request.
             StartError::TooOld => Self::Invalid(error.to_string()),
             StartError::Store(error) => error.into(),
             StartError::Token(_) | StartError::Collision => {
-                tracing::error!(%error, "a session could not be started");
+                tracing::error!(%error, "could not start a session");
                 Self::Internal(error.to_string())
             }
         }
@@ -166,7 +166,7 @@ pub(super) async fn method_not_allowed() -> ApiError {
     ApiError::MethodNotAllowed
 }
 
-/// Nothing that this API says may be kept by a cache.
+/// Caches must not store any response of this API.
 pub(super) async fn no_store(mut response: Response) -> Response {
     response
         .headers_mut()

@@ -22,45 +22,45 @@ use crate::session::DenyReason;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ExplainRequest {
-    /// The address that the client asks for.
+    /// The URL that the client requests.
     #[schema(example = "https://app.example.com/orders?page=2")]
     url: String,
-    /// The method; `GET` when left out.
+    /// The method; `GET` by default.
     method: Option<String>,
-    /// Headers that the client sends, each once.
+    /// The request headers of the client. Each name occurs once.
     #[serde(default)]
     headers: BTreeMap<String, String>,
-    /// How the proxy asks; `auth-request` when left out.
+    /// The contract of the proxy; `auth-request` by default.
     contract: Option<String>,
-    /// The policy that the proxy asks for.
+    /// The additional policy that the proxy names in its check.
     policy: Option<String>,
-    /// Who sends it, for a session that is bound. Without `user_agent` it is the header's.
+    /// The client, for a session with a binding. Without `user_agent`, the `User-Agent` of `headers` is used.
     client: Option<ClientView>,
 }
 
-/// A session, and how a request on it would be answered now.
+/// A session, and the explanation of a request with it.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ExplainedSession {
     /// The session.
     session: SessionView,
-    /// How the request would be answered, and why.
+    /// The answer to the request, and the reasons.
     explanation: Explanation,
 }
 
-/// Says how a request on a session would be answered now, and why. This is not activity.
+/// Explains how a request with a session would be answered now. This does not count as activity.
 #[utoipa::path(
     post,
     path = "/api/v1/sessions/{id}/explain",
     tag = "sessions",
     security(("token" = [])),
-    params(("id" = String, Path, description = "the session's name, 32 hexadecimal digits")),
+    params(("id" = String, Path, description = "the session ID, 32 hexadecimal digits")),
     request_body = ExplainRequest,
     responses(
         (status = 200, body = ExplainedSession),
         (status = 400, body = Problem),
         (status = 401, body = Problem),
-        (status = 429, description = "too many wrong tokens came from this address", body = Problem),
-        (status = 403, description = "the admin token lacks the right `read`, or no role of the cluster allows it", body = Problem),
+        (status = 429, description = "too many wrong tokens from this address", body = Problem),
+        (status = 403, description = "the admin token lacks the right `read`, or no Kubernetes role allows it", body = Problem),
         (status = 404, body = Problem),
         (status = 503, body = Problem),
     ),
@@ -74,16 +74,16 @@ pub(super) async fn explain_session(
     let id = parse_id(path)?;
     let Json(request) = body?;
     let url = OriginalUrl::parse(request.url.as_bytes()).map_err(|_| {
-        invalid("url: an absolute address, such as https://app.example.com/orders?page=2")
+        invalid("url: must be an absolute URL, such as https://app.example.com/orders?page=2")
     })?;
     let method = request.method.as_deref().unwrap_or("GET");
     let method = Method::from_bytes(method.as_bytes());
-    let method = method.map_err(|_| invalid("method: a method, such as GET"))?;
+    let method = method.map_err(|_| invalid("method: must be an HTTP method, such as GET"))?;
     let contract = match request.contract.as_deref() {
         None => Contract::AuthRequest,
         Some(name) => Contract::from_name(name).ok_or_else(|| {
             let names = Contract::ALL.map(Contract::as_str);
-            invalid(&format!("contract: one of {}", names.join(", ")))
+            invalid(&format!("contract: must be one of {}", names.join(", ")))
         })?,
     };
     let headers = headers(&request.headers)?;
@@ -125,7 +125,7 @@ fn headers(lines: &BTreeMap<String, String>) -> Result<HeaderMap, ApiError> {
         let parsed = name.parse::<HeaderName>().ok();
         let parsed = parsed.zip(HeaderValue::from_str(value).ok());
         let (name, value) =
-            parsed.ok_or_else(|| invalid("headers: names and values of headers"))?;
+            parsed.ok_or_else(|| invalid("headers: must have valid header names and values"))?;
         headers.append(name, value);
     }
     Ok(headers)

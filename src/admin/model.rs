@@ -1,4 +1,4 @@
-//! What the admin API takes and gives, as JSON.
+//! The JSON requests and responses of the admin API.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -13,36 +13,35 @@ use crate::policy::{AppliedPolicy, Client, Policies};
 use crate::session::{Attributes, PolicyName, Session, SessionId, State, Subject, Timestamp};
 use crate::store::Replication;
 
-/// A sign-in that has happened elsewhere, for which a session is to be started.
+/// A sign-in that another service handled. The request starts a session for it.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CreateSession {
-    /// Whose session it is: 1 to 255 bytes.
+    /// The user who signed in: 1 to 255 bytes.
     #[schema(example = "alice@example.com")]
     subject: String,
-    /// The home policy; the default one when left out.
+    /// The home policy; the default policy if left out.
     #[schema(example = "default")]
     policy: Option<String>,
-    /// What else is known of the subject, each a text or a list of texts. `groups` and `email`
-    /// are told to the backend.
+    /// Attributes of the subject; each is a string or a list of strings. The application gets `groups` and
+    /// `email`.
     #[serde(default)]
     attributes: BTreeMap<String, OneOrMany>,
-    /// Whether the subject asked to be remembered: the limits are then those of the policy's
-    /// `remember`.
+    /// Whether the subject asked to be remembered. The session then gets the limits of the policy's `remember`.
     #[serde(default)]
     remember: bool,
-    /// The client that signed in, for a policy that binds sessions to it.
+    /// The client that signed in. A policy with a binding needs it.
     client: Option<ClientView>,
 }
 
-/// A client.
+/// Properties of a client.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ClientView {
-    /// Its address, as the proxy sees it.
+    /// The IP address, as the proxy sees it.
     #[schema(example = "203.0.113.7")]
     address: Option<String>,
-    /// Its `User-Agent`.
+    /// The value of the `User-Agent` header.
     user_agent: Option<String>,
 }
 
@@ -50,7 +49,9 @@ impl ClientView {
     pub(super) fn parse(self) -> Result<Client, ApiError> {
         let address = self.address.map(|text| text.parse::<IpAddr>()).transpose();
         let address = address.map_err(|_| {
-            ApiError::Invalid("client.address: an IP address, such as 203.0.113.7".to_owned())
+            ApiError::Invalid(
+                "client.address: must be an IP address, such as 203.0.113.7".to_owned(),
+            )
         })?;
         let user_agent = self.user_agent;
         Ok(Client {
@@ -60,7 +61,7 @@ impl ClientView {
     }
 }
 
-/// A text or a list of texts.
+/// A string or a list of strings.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub(super) enum OneOrMany {
@@ -78,12 +79,12 @@ impl From<OneOrMany> for Vec<String> {
 }
 
 impl CreateSession {
-    /// Parses the request.
+    /// Validates the request and converts it to a sign-in.
     pub(super) fn parse(self, policies: &Policies, actor: Actor) -> Result<SignIn, ApiError> {
         let invalid = |field: &str, error: &dyn std::fmt::Display| {
             ApiError::Invalid(format!("{field}: {error}"))
         };
-        // They say how Curfew itself started a session.
+        // These attributes say how Curfew itself started a session.
         if let Some(name) = self
             .attributes
             .keys()
@@ -117,31 +118,31 @@ impl CreateSession {
     }
 }
 
-/// A session that was just started.
+/// A new session, with its token.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct CreatedSession {
-    /// The credential. It is told here and never again.
+    /// The credential of the session. Only this response has it.
     pub(super) token: String,
-    /// The value for a `Set-Cookie` header that hands the credential to a browser.
+    /// The value of a `Set-Cookie` header that gives the credential to a browser.
     pub(super) set_cookie: String,
     /// The session.
     pub(super) session: SessionView,
-    /// Only where `store.wait_replicas` is set.
+    /// Present only if `store.wait_replicas` is set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) replication: Option<ReplicationView>,
 }
 
-/// How many replicas of the store have a change; a fail-over to one that has it not would lose it.
+/// How many Redis replicas have confirmed a change. A fail-over to a replica without it would lose the change.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ReplicationView {
-    /// How many should.
+    /// How many confirmations are required.
     wanted: u16,
-    /// How many said so in time.
+    /// How many replicas confirmed in time.
     confirmed: u16,
 }
 
 impl ReplicationView {
-    /// `None` where no replicas are waited for.
+    /// `None` if no confirmation is required.
     pub(super) fn new(replication: Replication) -> Option<Self> {
         (replication.wanted > 0).then_some(Self {
             wanted: replication.wanted,
@@ -150,17 +151,17 @@ impl ReplicationView {
     }
 }
 
-/// A session that has ended, now or before.
+/// A session that this request or an earlier event has ended.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct RevokedSession {
     #[serde(flatten)]
     pub(super) session: SessionView,
-    /// Only where `store.wait_replicas` is set.
+    /// Present only if `store.wait_replicas` is set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) replication: Option<ReplicationView>,
 }
 
-/// Whether a session lives.
+/// Whether a session is live or has ended.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum StateView {
@@ -168,60 +169,60 @@ pub(super) enum StateView {
     Ended,
 }
 
-/// A session.
+/// The state of a session.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct SessionView {
-    /// Its name: 32 hexadecimal digits. It is no credential.
+    /// The session ID: 32 hexadecimal digits. It is not a credential.
     pub(super) id: String,
     pub(super) subject: String,
     pub(super) policy: String,
-    /// The source that started it: `token` (admin API), `jwt`, `delegated`, `login`, or `console` for an operator.
+    /// How it was started: `token` (admin API), `jwt`, `delegated`, `login`, or `console` for an operator.
     pub(super) source: String,
     pub(super) attributes: BTreeMap<String, Vec<String>>,
-    /// Whether its limits are those of the policy's `remember`.
+    /// Whether the session has the limits of the policy's `remember`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(super) remembered: bool,
-    /// The network that it can be used from; absent where that is any.
+    /// The network that the session is bound to; absent without such a binding.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) bound_to_network: Option<String>,
-    /// Whether it can be used by one kind of client only.
+    /// Whether the session is bound to one user agent.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(super) bound_to_user_agent: bool,
-    /// `ended` also where a limit has been reached and no check has found out yet.
+    /// `ended` also if a limit has passed that no check has noticed yet.
     pub(super) state: StateView,
-    /// Why it ended: `idle_timeout`, `absolute_timeout`, `revoked` or `signed_out`.
+    /// The reason: `idle_timeout`, `absolute_timeout`, `revoked` or `signed_out`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) end_reason: Option<&'static str>,
-    /// When the end was established, RFC 3339.
+    /// When Curfew recorded the end, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) ended: Option<String>,
     /// When the subject signed in, RFC 3339.
     pub(super) started: String,
     /// The last activity, RFC 3339.
     pub(super) last_seen: String,
-    /// When it ends unless it is used before, RFC 3339; the absolute limit where that comes first.
+    /// When the session ends without further activity, RFC 3339; never after `absolute_deadline`.
     pub(super) idle_deadline: String,
-    /// When it ends whatever happens, RFC 3339.
+    /// When the session ends even with activity, RFC 3339.
     pub(super) absolute_deadline: String,
-    /// Seconds until `idle_deadline`, rounded down; 0 once it has ended.
+    /// Seconds until `idle_deadline`, rounded down; 0 for an ended session.
     pub(super) idle_remaining: u64,
-    /// Seconds until `absolute_deadline`, rounded down; 0 once it has ended.
+    /// Seconds until `absolute_deadline`, rounded down; 0 for an ended session.
     pub(super) absolute_remaining: u64,
 }
 
 impl SessionView {
-    /// From where it may be used, for people.
+    /// The binding, as the console shows it.
     pub(super) fn bound(&self) -> String {
         let network = self.bound_to_network.as_deref();
         match (network, self.bound_to_user_agent) {
-            (None, false) => "anywhere".to_owned(),
-            (None, true) => "one user agent".to_owned(),
+            (None, false) => "—".to_owned(),
+            (None, true) => "browser".to_owned(),
             (Some(network), false) => network.to_owned(),
-            (Some(network), true) => format!("{network}, one user agent"),
+            (Some(network), true) => format!("{network}, browser"),
         }
     }
 
-    /// The session as it is at `now`, under its home policy.
+    /// The state of the session at `now`, with the limits of its home policy.
     pub(super) fn new(
         id: SessionId,
         session: &Session,
@@ -277,71 +278,71 @@ impl SessionView {
     }
 }
 
-/// Which sessions to list.
+/// The query for a list of sessions.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListSessions {
-    /// Whose sessions. When left out: those of anybody that end first, as far as is known, on one page.
+    /// The subject. Without it, one page has the sessions of all subjects that end soonest, as far as they are known.
     pub(super) subject: Option<String>,
-    /// The most sessions on a page, 1 to 1000; 100 when left out.
+    /// The maximum number of sessions on a page, 1 to 1000; 100 by default.
     pub(super) limit: Option<usize>,
-    /// `next` of the page before.
+    /// The value of `next` from the previous page.
     pub(super) cursor: Option<String>,
 }
 
 /// A page of sessions.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct SessionPage {
-    /// In an order that does not change while they live.
+    /// The order does not change while the sessions are live.
     pub(super) sessions: Vec<SessionView>,
-    /// The cursor of the next page; absent on the last.
+    /// The cursor of the next page; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) next: Option<String>,
 }
 
-/// Whose sessions to end.
+/// The query for ending all sessions of a subject.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct RevokeAll {
-    /// The subject.
+    /// The user whose sessions end.
     pub(super) subject: String,
-    /// End those that started before this, RFC 3339; all of them when left out.
+    /// Ends only sessions that started before this time, RFC 3339; without it, all of them.
     pub(super) before: Option<String>,
 }
 
-/// How many sessions were ended.
+/// The number of sessions that were ended.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct RevokedAll {
-    /// Those that lived until now.
+    /// Sessions that were live until now.
     pub(super) revoked: usize,
-    /// All that started before this have ended, also those that were not found; RFC 3339.
+    /// All sessions that started before this time have ended, even those that were not found; RFC 3339.
     pub(super) not_before: String,
-    /// Only where `store.wait_replicas` is set, and something was ended.
+    /// Present only if `store.wait_replicas` is set and a session was ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) replication: Option<ReplicationView>,
 }
 
-/// Whose sessions to count.
+/// The query for counting the sessions of a subject.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct CountSessions {
-    /// The subject.
+    /// The user whose sessions are counted.
     pub(super) subject: String,
 }
 
 /// How many sessions a subject has.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct SessionCount {
-    /// Those that live.
+    /// The number of live sessions.
     pub(super) live: usize,
-    /// Those that have ended, and whose end can still be told.
+    /// The number of ended sessions that still have a tombstone.
     pub(super) ended: usize,
 }
 
-/// How far to move a session into the past.
+/// How far to move the times of a session into the past.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AgeSession {

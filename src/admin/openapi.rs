@@ -8,7 +8,7 @@ use utoipa::{Modify, OpenApi};
 
 use super::{explain, policies, recording, revocations, sessions};
 
-/// The description of the admin API.
+/// The OpenAPI description of the admin API.
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -45,14 +45,13 @@ impl Modify for BearerToken {
     }
 }
 
-/// The OpenAPI document of the admin API.
+/// Builds the OpenAPI document of the admin API.
 #[must_use]
 pub fn document() -> utoipa::openapi::OpenApi {
     Document::openapi()
 }
 
-/// The text of the document. It is the same for every request, so that a client that asks for it many times and does
-/// not read takes no memory.
+/// The document as JSON. All responses share this memory, so slow clients with many requests use no more of it.
 static TEXT: LazyLock<Bytes> = LazyLock::new(|| {
     let text = serde_json::to_vec(&document());
     text.map_or_else(|_| Bytes::new(), Bytes::from)

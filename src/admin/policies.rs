@@ -10,7 +10,7 @@ use crate::kubernetes::Verb;
 use crate::policy::{OnStoreFailure, Policy};
 use crate::session::{Limits, PolicyName};
 
-/// The policies in force.
+/// Lists the policies in force.
 #[utoipa::path(
     get,
     path = "/api/v1/policies",
@@ -19,15 +19,15 @@ use crate::session::{Limits, PolicyName};
     responses(
         (status = 200, body = PolicyList),
         (status = 401, body = super::error::Problem),
-        (status = 429, description = "too many wrong tokens came from this address", body = super::error::Problem),
-        (status = 403, description = "the admin token lacks the right `read`, or no role of the cluster allows it", body = super::error::Problem),
+        (status = 429, description = "too many wrong tokens from this address", body = super::error::Problem),
+        (status = 403, description = "the admin token lacks the right `read`, or no Kubernetes role allows it", body = super::error::Problem),
     ),
 )]
 pub(super) async fn list(
     Current(admin): Current<Admin>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<PolicyList>, ApiError> {
-    caller.may(Verb::List, None).await?;
+    caller.require_verb(Verb::List, None).await?;
     let policies = &admin.lifecycle.policies;
     let views = policies
         .iter()
@@ -41,58 +41,58 @@ pub(super) async fn list(
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct PolicyView {
     name: String,
-    /// Whether sessions that name no policy get this one.
+    /// Whether this is the default policy.
     default: bool,
     #[serde(flatten)]
     limits: LimitsView,
-    /// The limits of those who asked to be remembered; absent where nobody can.
+    /// The limits with "remember me"; absent if the policy does not offer it.
     #[serde(skip_serializing_if = "Option::is_none")]
     remember: Option<LimitsView>,
-    /// What is tighter for some groups.
+    /// Tighter limits for some groups.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     variants: Vec<VariantView>,
-    /// The most by which a session can end too early.
+    /// The touch interval. A session can end too early by at most this time.
     touch_interval: f64,
-    /// `any` or `navigation`.
+    /// Which requests count as activity: `any` or `navigation`.
     activity: &'static str,
-    /// The most sessions that a subject can have; absent where it does not matter.
+    /// The maximum number of sessions of a subject; absent if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     max_sessions: Option<usize>,
-    /// `deny` or `end_oldest`: what becomes of a sign-in beyond that.
+    /// The action for a sign-in beyond `max_sessions`: `deny` or `end_oldest`.
     #[serde(skip_serializing_if = "Option::is_none")]
     on_session_limit: Option<&'static str>,
-    /// What sessions are bound to: `address`, `user_agent`.
+    /// The bindings of sessions: `address`, `user_agent`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     bind: Vec<&'static str>,
-    /// For how long a session is served without the store; absent where it is not.
+    /// How long requests are allowed while the store is unavailable; absent if they are denied.
     #[serde(skip_serializing_if = "Option::is_none")]
     store_failure_grace: Option<f64>,
-    /// The ceilings that its limits are meant to be within.
+    /// The preset whose ceilings the limits should meet.
     #[serde(skip_serializing_if = "Option::is_none")]
     preset: Option<&'static str>,
-    /// Why they are above them all the same.
+    /// The documented reason for limits above these ceilings.
     #[serde(skip_serializing_if = "Option::is_none")]
     deviation_reason: Option<String>,
 }
 
-/// What ends a session, in seconds.
+/// The limits of a session, in seconds.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct LimitsView {
-    /// The idle limit; absent where there is none.
+    /// The idle limit; absent if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     idle: Option<f64>,
-    /// The absolute limit; absent where it is the policy's own.
+    /// The absolute limit; absent in a variant that does not change it.
     #[serde(skip_serializing_if = "Option::is_none")]
     absolute: Option<f64>,
-    /// The longest time since sign-in; absent where it does not matter.
+    /// The maximum time since the sign-in; absent if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     max_auth_age: Option<f64>,
 }
 
-/// What is tighter for some groups.
+/// Tighter limits for some groups.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct VariantView {
-    /// One of them is enough.
+    /// The groups; membership in one is enough.
     groups: Vec<String>,
     #[serde(flatten)]
     limits: LimitsView,
@@ -146,9 +146,9 @@ impl PolicyView {
     }
 }
 
-/// The policies.
+/// All policies.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct PolicyList {
-    /// By name.
+    /// Ordered by name.
     pub(super) policies: Vec<PolicyView>,
 }

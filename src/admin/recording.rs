@@ -14,16 +14,16 @@ use crate::check::recording::{MAX_DURATION, Recording};
 use crate::current::Current;
 use crate::telemetry::audit;
 
-/// How long to record.
+/// The request for a recording.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RecordingRequest {
-    /// The time after which the recording ends by itself, at most `10m`.
+    /// The recording ends after this time, at most `10m`.
     #[schema(example = "5m")]
     duration: String,
 }
 
-/// Records what proxies send in their checks, without secrets, instead of any recording before.
+/// Starts a recording of what proxies send in their checks, without secrets. It replaces an earlier recording.
 #[utoipa::path(
     post,
     path = "/api/v1/recording",
@@ -34,8 +34,8 @@ pub(super) struct RecordingRequest {
         (status = 201, body = Recording),
         (status = 400, body = Problem),
         (status = 401, body = Problem),
-        (status = 429, description = "too many wrong tokens came from this address", body = Problem),
-        (status = 403, description = "not an admin token, or one without the right `read`", body = Problem),
+        (status = 429, description = "too many wrong tokens from this address", body = Problem),
+        (status = 403, description = "no admin token, or one without the right `read`", body = Problem),
     ),
 )]
 pub(super) async fn start(
@@ -48,15 +48,16 @@ pub(super) async fn start(
     let duration = humantime::parse_duration(&request.duration).ok();
     let allowed = Duration::from_secs(1)..=MAX_DURATION;
     let duration = duration.filter(|duration| allowed.contains(duration));
-    let duration = duration
-        .ok_or_else(|| ApiError::Invalid("duration: between 1s and 10m, such as 5m".to_owned()))?;
+    let duration = duration.ok_or_else(|| {
+        ApiError::Invalid("duration: must be between 1s and 10m, such as 5m".to_owned())
+    })?;
     let now = admin.lifecycle.clock.now();
     let recording = admin.observers.recorder.start(now, duration);
     audit::recording_started(&recording.until, &actor);
     Ok((StatusCode::CREATED, Json(recording)))
 }
 
-/// What was recorded so far; `curfew explain --recording` reads it.
+/// Returns what was recorded so far. `curfew explain --recording` reads it.
 #[utoipa::path(
     get,
     path = "/api/v1/recording",
@@ -65,9 +66,9 @@ pub(super) async fn start(
     responses(
         (status = 200, body = Recording),
         (status = 401, body = Problem),
-        (status = 429, description = "too many wrong tokens came from this address", body = Problem),
-        (status = 403, description = "not an admin token, or one without the right `read`", body = Problem),
-        (status = 404, description = "nothing was started", body = Problem),
+        (status = 429, description = "too many wrong tokens from this address", body = Problem),
+        (status = 403, description = "no admin token, or one without the right `read`", body = Problem),
+        (status = 404, description = "there is no recording", body = Problem),
     ),
 )]
 pub(super) async fn read(
@@ -80,7 +81,7 @@ pub(super) async fn read(
     Ok(Json(recording))
 }
 
-/// Stops recording, and forgets what was recorded.
+/// Stops the recording and deletes it.
 #[utoipa::path(
     delete,
     path = "/api/v1/recording",
@@ -89,9 +90,9 @@ pub(super) async fn read(
     responses(
         (status = 204),
         (status = 401, body = Problem),
-        (status = 429, description = "too many wrong tokens came from this address", body = Problem),
-        (status = 403, description = "not an admin token, or one without the right `read`", body = Problem),
-        (status = 404, description = "nothing was started", body = Problem),
+        (status = 429, description = "too many wrong tokens from this address", body = Problem),
+        (status = 403, description = "no admin token, or one without the right `read`", body = Problem),
+        (status = 404, description = "there is no recording", body = Problem),
     ),
 )]
 pub(super) async fn stop(
@@ -106,7 +107,7 @@ pub(super) async fn stop(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Who works with recordings: they show what everybody asks for, which no role of a cluster is about.
+/// The actor of a request. A recording shows the requests of all users, so it needs an admin token, not a Kubernetes role.
 fn actor(caller: &Caller) -> Result<Actor, ApiError> {
     if caller.has_token() {
         return Ok(caller.actor());

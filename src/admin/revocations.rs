@@ -21,77 +21,76 @@ use crate::revocation::{RevocationConditions, RevocationRule};
 use crate::session::{PolicyName, Timestamp};
 use crate::store::MAX_REVOCATION_RULES;
 
-/// How long a dry run counts, at most.
+/// The time limit of a dry run.
 const COUNT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the answer waits for the replicas, and how often it looks.
+/// How long the response waits for the replicas, and how often it checks them.
 const CONFIRMATION: (Duration, Duration) = (Duration::from_secs(1), Duration::from_millis(10));
-/// The most bytes of a condition.
+/// The maximum size of a condition.
 const MAX_CONDITION_BYTES: usize = 512;
-/// The sources of sessions.
+/// The session sources that a condition can name.
 pub(super) const SOURCES: [&str; 4] = ["token", "login", "jwt", "delegated"];
 
-/// Which sessions to end. All conditions must hold; name at least one, or set `everybody`.
+/// The conditions for sessions to end. All must hold. Name at least one, or set `everybody`.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RevokeMatching {
-    /// Every session; not together with a condition.
+    /// All sessions. This excludes all other conditions.
     #[serde(default)]
     pub(super) everybody: bool,
     /// The home policy.
     #[schema(example = "staff")]
     pub(super) policy: Option<String>,
-    /// The host of the sign-in. A session whose record does not say it counts as one with this host.
+    /// The host of the sign-in. A session without this property in its record matches, too.
     #[schema(example = "app.example.com")]
     pub(super) host: Option<String>,
-    /// How the session began: `token`, `login`, `jwt` or `delegated`.
+    /// How the session was started: `token`, `login`, `jwt` or `delegated`.
     pub(super) source: Option<String>,
-    /// A group of the subject. A subject whose groups are not known counts as a member.
+    /// A group of the subject. A subject with unknown groups matches, too.
     pub(super) group: Option<String>,
-    /// The issuer of the identity provider, as its tokens name it. A session of an unknown provider counts as one of
-    /// this provider.
+    /// The issuer of the identity provider, as its tokens name it. A session of an unknown provider matches, too.
     #[schema(example = "https://id.example.com")]
     pub(super) provider: Option<String>,
-    /// Sessions that started before this, RFC 3339; now when left out.
+    /// Only sessions that started before this time, RFC 3339; now by default.
     pub(super) before: Option<String>,
-    /// Only count.
+    /// Only counts the sessions.
     #[serde(default)]
     pub(super) dry_run: bool,
 }
 
-/// What was revoked, or would be.
+/// A revocation, or the result of a dry run.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Revocation {
-    /// Whether this was a dry run: nothing has ended.
+    /// Whether this was a dry run. A dry run ends no session.
     dry_run: bool,
-    /// The conditions, all of which must hold: `everybody`, or such as `policy=staff host=app.example.com`.
+    /// All conditions: `everybody`, or, for example, `policy=staff host=app.example.com`.
     conditions: String,
-    /// Sessions that started before this have ended, RFC 3339.
+    /// Sessions that started before this time have ended, RFC 3339.
     before: String,
-    /// What a dry run counted.
+    /// The result of a dry run.
     #[serde(skip_serializing_if = "Option::is_none")]
     count: Option<CountView>,
-    /// Where the revocation is in force.
+    /// Which replicas have confirmed the revocation.
     #[serde(skip_serializing_if = "Option::is_none")]
     in_force: Option<InForceView>,
-    /// Only where `store.wait_replicas` is set.
+    /// Present only if `store.wait_replicas` is set.
     #[serde(skip_serializing_if = "Option::is_none")]
     replication: Option<ReplicationView>,
 }
 
-/// How many sessions would end.
+/// The number of sessions that match.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct CountView {
     /// Live sessions that would end.
     pub(super) live: usize,
-    /// Whether all records were read in time: then `live` is the number of sessions in the store.
+    /// Whether all records were read in time. Then `live` is the number in the whole store.
     pub(super) exact: bool,
-    /// Sessions among `live` that do not say one of the properties, and so count as sessions that have it.
+    /// Sessions in `live` that lack one of the properties, and so count as matching.
     pub(super) assumed: usize,
-    /// Records that were looked at, ended ones included.
+    /// Records that were read, including those of ended sessions.
     pub(super) looked_at: usize,
-    /// Records that could not be read. They admit nobody.
+    /// Records that could not be read. They give no access.
     pub(super) unreadable: usize,
-    /// What no count can include.
+    /// Sessions that no dry run can count.
     pub(super) not_counted: &'static str,
 }
 
@@ -103,24 +102,24 @@ impl From<MatchCount> for CountView {
             assumed: count.assumed,
             looked_at: count.looked_at,
             unreadable: count.unreadable,
-            not_counted: "credentials of other issuers that no replica has seen yet: the revocation holds for them, too, but not for those of a delegated service that passes on no time of the sign-in",
+            not_counted: "credentials of other issuers that no replica has seen yet. The revocation covers them, too, except for a delegated service that does not send the time of the sign-in",
         }
     }
 }
 
-/// Where a revocation is in force.
+/// Which replicas have confirmed a revocation.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct InForceView {
-    /// Whether every replica has confirmed it. `false`, too, while this one has not listened for long enough to know all.
+    /// Whether every replica has confirmed it. Also `false` until this replica has listened long enough to know all others.
     pub(super) everywhere: bool,
-    /// The replicas that share the store, as far as this one has heard of them.
+    /// The replicas that share the store, as far as this replica knows them.
     pub(super) replicas: Vec<ReplicaView>,
-    /// When a replica that has not confirmed it answers no check from what it knew before, RFC 3339. From then on it asks
-    /// the store, or denies.
+    /// When a replica without a confirmation stops using its near cache, RFC 3339. From then on it asks the store for
+    /// each check, or denies.
     pub(super) by: String,
 }
 
-/// A replica.
+/// The state of one replica.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ReplicaView {
     pub(super) name: String,
@@ -132,15 +131,15 @@ pub(super) struct ReplicaView {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Confirmation {
-    /// It does.
+    /// The replica applies it.
     InForce,
-    /// It has not said so yet: see `by`.
+    /// The replica has not confirmed it yet: see `by`.
     Unconfirmed,
-    /// Its version does not know emergency revocation: stop it.
+    /// The version of the replica does not support emergency revocation: stop it.
     OldVersion,
 }
 
-/// The revocations in force.
+/// All revocations in force.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Revocations {
     revocations: Vec<RuleView>,
@@ -149,14 +148,14 @@ pub(super) struct Revocations {
 /// A revocation in force.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct RuleView {
-    /// `everybody`, or such as `policy=staff host=app.example.com`.
+    /// `everybody`, or, for example, `policy=staff host=app.example.com`.
     pub(super) conditions: String,
-    /// Sessions that started before this have ended, RFC 3339.
+    /// Sessions that started before this time have ended, RFC 3339.
     pub(super) before: String,
 }
 
 impl RevokeMatching {
-    /// Parses the conditions and the time.
+    /// Validates the conditions and the time.
     pub(super) fn parse(
         self,
         now: Timestamp,
@@ -168,13 +167,15 @@ impl RevokeMatching {
         if let Some(source) = &self.source
             && !SOURCES.contains(&source.as_str())
         {
-            return Err(invalid("source: one of token, login, jwt and delegated"));
+            return Err(invalid(
+                "source: must be one of token, login, jwt and delegated",
+            ));
         }
         for text in [&host, &self.group, &self.provider].into_iter().flatten() {
             let fits = (1..=MAX_CONDITION_BYTES).contains(&text.len());
             if !fits || text.chars().any(char::is_control) {
                 return Err(invalid(
-                    "host, group, provider: 1 to 512 bytes without control characters",
+                    "host, group, provider: must have 1 to 512 bytes without control characters",
                 ));
             }
         }
@@ -192,16 +193,18 @@ impl RevokeMatching {
         }
         let before = self.before.map(|text| {
             let time = humantime::parse_rfc3339_weak(&text).ok();
-            // A time to come would end sign-ins that have not happened yet.
+            // A time in the future would end later sign-ins.
             let time = time.map(Timestamp::from).filter(|time| *time <= now);
-            time.ok_or_else(|| invalid("before: a time that is past, such as 2026-11-23T09:30:00Z"))
+            time.ok_or_else(|| {
+                invalid("before: must be a time in the past, such as 2026-11-23T09:30:00Z")
+            })
         });
         Ok((conditions, before.transpose()?))
     }
 }
 
 impl Admin {
-    /// Counts the sessions that would end.
+    /// Counts the sessions that a revocation would end.
     pub(super) async fn count_matching(
         &self,
         conditions: &RevocationConditions,
@@ -215,7 +218,7 @@ impl Admin {
         Ok((rule, count))
     }
 
-    /// Revokes, and waits a moment for the replicas.
+    /// Revokes the sessions, and waits for at most one second until all replicas have confirmed it.
     pub(super) async fn revoke_matching(
         &self,
         conditions: RevocationConditions,
@@ -228,7 +231,7 @@ impl Admin {
             .await?;
         let revoked = revoked.ok_or_else(|| {
             ApiError::TooMany(format!(
-                "there are {MAX_REVOCATION_RULES} revocations in force; `everybody` takes the place of all of them"
+                "all {MAX_REVOCATION_RULES} revocations are in use; a revocation for `everybody` replaces them"
             ))
         })?;
         let waiting = async {
@@ -245,7 +248,7 @@ impl Admin {
         Ok((revoked, in_force))
     }
 
-    /// Which replicas have confirmed it by now.
+    /// Which replicas have confirmed the revocation by now.
     fn in_force(&self, revoked: &EmergencyRevocation) -> InForceView {
         let this = self.ops.replicas.this();
         let replicas = self.ops.replicas.all().into_iter().map(|replica| {
@@ -263,7 +266,7 @@ impl Admin {
         });
         let replicas: Vec<ReplicaView> = replicas.collect();
         let mut states = replicas.iter().map(|replica| replica.state);
-        // The embedded store has no other replica, and no changes.
+        // The embedded store has no other replicas.
         let knows_all = revoked.change.is_none() || self.ops.replicas.knows_all();
         InForceView {
             everywhere: knows_all && states.all(|state| state == Confirmation::InForce),
@@ -283,8 +286,8 @@ impl Admin {
     }
 }
 
-/// Ends all sessions that meet conditions and started before a time, on every replica, credentials that no replica has seen
-/// included; or counts them. Later sign-ins are not affected. The sessions themselves are ended in the background.
+/// Ends all sessions that match the conditions and started before a time, on every replica. It covers credentials that
+/// no replica has seen yet, and does not affect later sign-ins. The sessions end in the background. A dry run only counts.
 #[utoipa::path(
     post,
     path = "/api/v1/revocations",
@@ -292,13 +295,13 @@ impl Admin {
     security(("token" = [])),
     request_body = RevokeMatching,
     responses(
-        (status = 200, description = "in force on every replica; or a dry run", body = Revocation),
-        (status = 202, description = "in force here; some replicas, or replicas of the store, have not confirmed it", body = Revocation),
+        (status = 200, description = "in force on every replica, or the result of a dry run", body = Revocation),
+        (status = 202, description = "in force on this replica; another replica or a Redis replica has not confirmed it yet", body = Revocation),
         (status = 400, body = Problem),
         (status = 401, body = Problem),
-        (status = 403, description = "no role of the cluster allows it", body = Problem),
-        (status = 409, description = "there are too many revocations in force", body = Problem),
-        (status = 503, description = "it may not be in force; repeating this is safe", body = Problem),
+        (status = 403, description = "no Kubernetes role allows it", body = Problem),
+        (status = 409, description = "too many revocations in force", body = Problem),
+        (status = 503, description = "the revocation may not be in force; repeat the request", body = Problem),
     ),
 )]
 pub(super) async fn revoke(
@@ -309,7 +312,7 @@ pub(super) async fn revoke(
     let Json(request) = body?;
     let dry_run = request.dry_run;
     caller
-        .may(if dry_run { Verb::List } else { Verb::Delete }, None)
+        .require_verb(if dry_run { Verb::List } else { Verb::Delete }, None)
         .await?;
     let (conditions, before) = request.parse(admin.lifecycle.clock.now())?;
     if dry_run {
@@ -343,7 +346,7 @@ pub(super) async fn revoke(
     Ok((status, Json(revocation)))
 }
 
-/// Lists the revocations in force, as this replica knows them. One is forgotten when no older session can live.
+/// Lists the revocations in force on this replica. Curfew deletes a revocation when no older session can be live.
 #[utoipa::path(
     get,
     path = "/api/v1/revocations",
@@ -352,14 +355,14 @@ pub(super) async fn revoke(
     responses(
         (status = 200, body = Revocations),
         (status = 401, body = Problem),
-        (status = 403, description = "no role of the cluster allows it", body = Problem),
+        (status = 403, description = "no Kubernetes role allows it", body = Problem),
     ),
 )]
 pub(super) async fn list(
     Current(admin): Current<Admin>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<Revocations>, ApiError> {
-    caller.may(Verb::List, None).await?;
+    caller.require_verb(Verb::List, None).await?;
     let revocations = admin.rules();
     Ok(Json(Revocations { revocations }))
 }

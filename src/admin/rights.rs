@@ -1,10 +1,10 @@
-//! The right that each route of the API asks of an admin token.
+//! The right that an admin token needs for each route of the API.
 
 use http::Method;
 
 use crate::credential::Right;
 
-/// A method, a path, and the right that it needs. A route that is not here is refused to every admin token.
+/// Method, path and required right. A route that is missing here is refused for every admin token.
 pub(super) const ROUTES: [(&str, &str, Right); 14] = [
     ("POST", "/api/v1/sessions", Right::Create),
     ("GET", "/api/v1/sessions", Right::Read),
@@ -12,30 +12,30 @@ pub(super) const ROUTES: [(&str, &str, Right); 14] = [
     ("GET", "/api/v1/sessions/count", Right::Read),
     ("GET", "/api/v1/sessions/{id}", Right::Read),
     ("DELETE", "/api/v1/sessions/{id}", Right::Revoke),
-    // A session can end by that.
+    // Ageing can end a session.
     ("POST", "/api/v1/sessions/{id}/age", Right::Revoke),
     ("POST", "/api/v1/sessions/{id}/explain", Right::Read),
     ("POST", "/api/v1/revocations", Right::Revoke),
     ("GET", "/api/v1/revocations", Right::Read),
     ("GET", "/api/v1/policies", Right::Read),
-    // A recording changes no session: it is another way to see.
+    // A recording changes no session, so `read` is enough.
     ("POST", "/api/v1/recording", Right::Read),
     ("GET", "/api/v1/recording", Right::Read),
     ("DELETE", "/api/v1/recording", Right::Read),
 ];
 
-/// What a route asks of a token.
+/// The requirement of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Required {
-    /// This right.
+    /// An admin token needs this right.
     Right(Right),
-    /// Nothing: the path does not take this method, which is answered with 405.
+    /// No right: the path does not support this method, and the answer is 405.
     Nothing,
-    /// More than any token has: the path is not in the table.
+    /// No right is enough: the path is not in the table.
     Unknown,
 }
 
-/// What a request to the route `path` asks of a token.
+/// The requirement of a request to the route `path`.
 pub(super) fn required(method: &Method, path: &str) -> Required {
     let method = match method.as_str() {
         "HEAD" => "GET",

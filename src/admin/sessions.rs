@@ -19,21 +19,21 @@ use crate::kubernetes::Verb;
 use crate::session::{EndReason, Session, SessionId, Subject, Timestamp};
 use crate::store::{Cursor, EndOutcome, Page, Replication};
 
-/// The most sessions on a page.
+/// The maximum number of sessions on a page.
 const MAX_PAGE: usize = 1000;
-/// The farthest that a session can be aged at once: longer than any limit.
+/// The maximum for one ageing request; longer than any limit.
 const MAX_AGE: Duration = Duration::from_secs(1000 * 86_400);
 
 pub(super) type PathId = Result<Path<String>, PathRejection>;
 
 impl Admin {
-    /// The session as it is now.
+    /// The state of the session now.
     fn view(&self, id: SessionId, session: &Session) -> SessionView {
         self.view_at(id, session, self.lifecycle.clock.now())
     }
 
-    /// A session, for a caller who may do this with it. Whoever may not do it with everybody's is not told which there
-    /// are.
+    /// Loads a session and checks that the caller may do this with it. A caller without the right for all subjects does
+    /// not learn whether the session exists.
     pub(super) async fn find(
         &self,
         id: SessionId,
@@ -42,11 +42,11 @@ impl Admin {
     ) -> Result<Session, ApiError> {
         let session = self.lifecycle.store.load(id).await?;
         let subject = session.as_ref().map(|session| &session.subject);
-        caller.may(verb, subject).await?;
+        caller.require_verb(verb, subject).await?;
         session.ok_or(ApiError::UnknownSession)
     }
 
-    /// A page of sessions as they are now.
+    /// Converts a page of sessions to their state now.
     pub(super) fn page(&self, page: &Page) -> SessionPage {
         let sessions = page.sessions.iter();
         SessionPage {
@@ -68,7 +68,7 @@ impl Admin {
     }
 }
 
-/// Starts a session for a subject that has signed in elsewhere.
+/// Starts a session for a subject that has signed in with another service.
 #[utoipa::path(
     post,
     path = "/api/v1/sessions",
@@ -79,9 +79,9 @@ impl Admin {
         (status = 201, body = CreatedSession, headers(("Location" = String, description = "the session"))),
         (status = 400, body = Problem),
         (status = 401, body = Problem),
-        (status = 429, description = "too many wrong tokens came from this address", body = Problem),
-        (status = 403, description = "the admin token lacks the right `create`, or no role of the cluster allows it", body = Problem),
-        (status = 409, description = "the subject has as many sessions as its policy allows", body = Problem),
+        (status = 429, description = "too many wrong tokens from this address", body = Problem),
+        (status = 403, description = "the admin token lacks the right `create`, or no Kubernetes role allows it", body = Problem),
+        (status = 409, description = "the subject has reached the session limit of its policy", body = Problem),
         (status = 503, description = "the store failed or is full", body = Problem),
     ),
 )]
@@ -92,9 +92,11 @@ pub(super) async fn create(
 ) -> Result<Response, ApiError> {
     let Json(request) = body?;
     let sign_in = request.parse(&admin.lifecycle.policies, caller.actor())?;
-    caller.may(Verb::Create, Some(&sign_in.subject)).await?;
+    caller
+        .require_verb(Verb::Create, Some(&sign_in.subject))
+        .await?;
     let started = admin.lifecycle.start(sign_in).await?;
-    // The answer is about the instant of the sign-in: whole limits, not a millisecond less.
+    // The response shows the full limits at the time of the sign-in, without rounding losses.
     let now = started.session.started;
     let created = CreatedSession {
         token: started.token.expose(),
@@ -106,8 +108,8 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, location, Json(created)).into_response())
 }
 
-/// Lists a subject's sessions, ended ones included for as long as their end can be told; or the live
-/// ones of anybody that end first.
+/// Lists the sessions of a subject, including ended ones that still have a tombstone. Without a subject, it lists the
+/// live sessions of all subjects that end soonest.
 #[utoipa::path(
     get,
     path = "/api/v1/sessions",
@@ -118,8 +120,8 @@ pub(super) async fn create(
         (status = 200, body = SessionPage),
         (status = 400, body = Problem),
         (status = 401, body = Problem),
-        (status = 429, description = "too many wrong tokens came from this address", body = Problem),
-        (status = 403, description = "the admin token lacks the right `read`, or no role of the cluster allows it", body = Problem),
+        (status = 429, description = "too many wrong tokens from this address", body = Problem),
+        (status = 403, description = "the admin token lacks the right `read`, or no Kubernetes role allows it", body = Problem),
         (status = 503, body = Problem),
     ),
 )]
@@ -140,34 +142,34 @@ pub(super) async fn list(
     let page = match (query.subject, cursor) {
         (Some(subject), cursor) => {
             let subject = parse_subject(subject)?;
-            caller.may(Verb::List, Some(&subject)).await?;
+            caller.require_verb(Verb::List, Some(&subject)).await?;
             admin.lifecycle.store.list(&subject, cursor, limit).await?
         }
         (None, None) => {
-            caller.may(Verb::List, None).await?;
+            caller.require_verb(Verb::List, None).await?;
             admin.lifecycle.ending_first(limit).await?
         }
         (None, Some(_)) => {
-            let whose = "cursor: goes with the subject that it was told for";
+            let whose = "cursor: requires the `subject` of the previous page";
             return Err(ApiError::Invalid(whose.to_owned()));
         }
     };
     Ok(Json(admin.page(&page)))
 }
 
-/// Shows a session. This is not activity.
+/// Shows a session. This does not count as activity.
 #[utoipa::path(
     get,
     path = "/api/v1/sessions/{id}",
     tag = "sessions",
     security(("token" = [])),
-    params(("id" = String, Path, description = "the session's name, 32 hexadecimal digits")),
+    params(("id" = String, Path, description = "the session ID, 32 hexadecimal digits")),
     responses(
         (status = 200, body = SessionView),
         (status = 400, body = Problem),
         (status = 401, body = Problem),
-        (status = 429, description = "too many wrong tokens came from this address", body = Problem),
-        (status = 403, description = "the admin token lacks the right `read`, or no role of the cluster allows it", body = Problem),
+        (status = 429, description = "too many wrong tokens from this address", body = Problem),
+        (status = 403, description = "the admin token lacks the right `read`, or no Kubernetes role allows it", body = Problem),
         (status = 404, body = Problem),
         (status = 503, body = Problem),
     ),
@@ -182,22 +184,22 @@ pub(super) async fn show(
     Ok(Json(admin.view(id, &session)))
 }
 
-/// Ends a session. Ending it again changes nothing: the first reason stands.
+/// Ends a session. A second request changes nothing: the session keeps its first reason.
 #[utoipa::path(
     delete,
     path = "/api/v1/sessions/{id}",
     tag = "sessions",
     security(("token" = [])),
-    params(("id" = String, Path, description = "the session's name, 32 hexadecimal digits")),
+    params(("id" = String, Path, description = "the session ID, 32 hexadecimal digits")),
     responses(
-        (status = 200, description = "it has ended, now or before", body = RevokedSession),
-        (status = 202, description = "it has ended, but not as many replicas of the store as are wanted have confirmed it: a fail-over could lose the end; repeating this asks them again", body = RevokedSession),
+        (status = 200, description = "the session has ended, now or earlier", body = RevokedSession),
+        (status = 202, description = "the session has ended, but too few Redis replicas have confirmed it: a fail-over could lose the end. Repeat the request to wait again", body = RevokedSession),
         (status = 400, body = Problem),
         (status = 401, body = Problem),
-        (status = 429, description = "too many wrong tokens came from this address", body = Problem),
-        (status = 403, description = "the admin token lacks the right `revoke`, or no role of the cluster allows it", body = Problem),
+        (status = 429, description = "too many wrong tokens from this address", body = Problem),
+        (status = 403, description = "the admin token lacks the right `revoke`, or no Kubernetes role allows it", body = Problem),
         (status = 404, body = Problem),
-        (status = 503, description = "it may not have ended; repeating this is safe", body = Problem),
+        (status = 503, description = "the session may not have ended; repeat the request", body = Problem),
     ),
 )]
 pub(super) async fn revoke(
@@ -219,15 +221,15 @@ pub(super) async fn revoke(
             Ok((status_of(replication), Json(revoked)))
         }
         EndOutcome::Unknown => Err(ApiError::UnknownSession),
-        // Only an end that is conditional on idleness is answered so, and this one is not.
+        // Only an end with a condition on the last activity can have this result.
         EndOutcome::Touched(_) => Err(ApiError::Internal(
-            "the session was used while it was being ended".to_owned(),
+            "the session had activity while it was being ended".to_owned(),
         )),
     }
 }
 
-/// Ends every session of a subject, or those that started before a time; also those that are not
-/// found now and appear later, as after a fail-over of the store. Later sign-ins are not affected.
+/// Ends all sessions of a subject, or those that started before a time. It also covers sessions that are not found now
+/// and reappear after a fail-over of the store. Later sign-ins are not affected.
 #[utoipa::path(
     delete,
     path = "/api/v1/sessions",
@@ -236,12 +238,12 @@ pub(super) async fn revoke(
     params(RevokeAll),
     responses(
         (status = 200, body = RevokedAll),
-        (status = 202, description = "done, but not as many replicas of the store as are wanted have confirmed it", body = RevokedAll),
+        (status = 202, description = "the sessions have ended, but too few Redis replicas have confirmed it", body = RevokedAll),
         (status = 400, body = Problem),
         (status = 401, body = Problem),
-        (status = 429, description = "too many wrong tokens came from this address", body = Problem),
-        (status = 403, description = "the admin token lacks the right `revoke`, or no role of the cluster allows it", body = Problem),
-        (status = 503, description = "some may not have ended; repeating this is safe", body = Problem),
+        (status = 429, description = "too many wrong tokens from this address", body = Problem),
+        (status = 403, description = "the admin token lacks the right `revoke`, or no Kubernetes role allows it", body = Problem),
+        (status = 503, description = "some sessions may not have ended; repeat the request", body = Problem),
     ),
 )]
 pub(super) async fn revoke_all(
@@ -251,15 +253,15 @@ pub(super) async fn revoke_all(
 ) -> Result<(StatusCode, Json<RevokedAll>), ApiError> {
     let Query(query) = query?;
     let subject = parse_subject(query.subject)?;
-    caller.may(Verb::Delete, Some(&subject)).await?;
+    caller.require_verb(Verb::Delete, Some(&subject)).await?;
     let before = query.before.map(|text| {
         let time = humantime::parse_rfc3339_weak(&text)
             .ok()
             .map(Timestamp::from);
-        // A time to come would end sign-ins that have not happened yet.
+        // A time in the future would end later sign-ins.
         time.filter(|time| *time <= admin.lifecycle.clock.now())
             .ok_or_else(|| {
-                let example = "before: a time that is past, such as 2026-11-23T09:30:00Z";
+                let example = "before: must be a time in the past, such as 2026-11-23T09:30:00Z";
                 ApiError::Invalid(example.to_owned())
             })
     });
@@ -275,7 +277,7 @@ pub(super) async fn revoke_all(
     Ok((status_of(all.replication), Json(revoked)))
 }
 
-/// Counts a subject's sessions.
+/// Counts the sessions of a subject.
 #[utoipa::path(
     get,
     path = "/api/v1/sessions/count",
@@ -286,8 +288,8 @@ pub(super) async fn revoke_all(
         (status = 200, body = SessionCount),
         (status = 400, body = Problem),
         (status = 401, body = Problem),
-        (status = 429, description = "too many wrong tokens came from this address", body = Problem),
-        (status = 403, description = "the admin token lacks the right `read`, or no role of the cluster allows it", body = Problem),
+        (status = 429, description = "too many wrong tokens from this address", body = Problem),
+        (status = 403, description = "the admin token lacks the right `read`, or no Kubernetes role allows it", body = Problem),
         (status = 503, body = Problem),
     ),
 )]
@@ -298,7 +300,7 @@ pub(super) async fn count(
 ) -> Result<Json<SessionCount>, ApiError> {
     let Query(query) = query?;
     let subject = parse_subject(query.subject)?;
-    caller.may(Verb::List, Some(&subject)).await?;
+    caller.require_verb(Verb::List, Some(&subject)).await?;
     let count = admin.lifecycle.count(&subject).await?;
     Ok(Json(SessionCount {
         live: count.live,
@@ -306,7 +308,7 @@ pub(super) async fn count(
     }))
 }
 
-/// 200, or 202 for what a fail-over could still lose.
+/// 200, or 202 if a fail-over could lose the change.
 const fn status_of(replication: Replication) -> StatusCode {
     if replication.is_confirmed() {
         StatusCode::OK
@@ -315,21 +317,20 @@ const fn status_of(replication: Replication) -> StatusCode {
     }
 }
 
-/// Moves every time of a live session into the past, so that a time-out can be tested without
-/// waiting for it. Off unless `admin.allow_ageing` is set.
+/// Moves all times of a live session into the past, to test a timeout without waiting. Needs `admin.allow_ageing`.
 #[utoipa::path(
     post,
     path = "/api/v1/sessions/{id}/age",
     tag = "sessions",
     security(("token" = [])),
-    params(("id" = String, Path, description = "the session's name, 32 hexadecimal digits")),
+    params(("id" = String, Path, description = "the session ID, 32 hexadecimal digits")),
     request_body = AgeSession,
     responses(
         (status = 200, body = SessionView),
         (status = 400, body = Problem),
         (status = 401, body = Problem),
-        (status = 429, description = "too many wrong tokens came from this address", body = Problem),
-        (status = 403, description = "ageing is off, the admin token lacks the right `revoke`, or no role of the cluster allows it", body = Problem),
+        (status = 429, description = "too many wrong tokens from this address", body = Problem),
+        (status = 403, description = "ageing is disabled, the admin token lacks the right `revoke`, or no Kubernetes role allows it", body = Problem),
         (status = 404, body = Problem),
         (status = 503, body = Problem),
     ),
@@ -349,10 +350,10 @@ pub(super) async fn age(
         .ok()
         .filter(|by| *by <= MAX_AGE);
     let by = by.ok_or_else(|| {
-        ApiError::Invalid("by: a duration such as `14m 30s`, at most 1000 days".to_owned())
+        ApiError::Invalid("by: must be a duration such as `14m 30s`, at most 1000 days".to_owned())
     })?;
     if !caller.has_token() {
-        // It may end by that.
+        // Ageing can end the session.
         admin.find(id, &caller, Verb::Delete).await?;
     }
     let session = admin

@@ -17,7 +17,7 @@ use crate::telemetry::{Replica, Replicas};
 use crate::testing::outputs::{Form, Output};
 use crate::testing::{Bench, HOUR, MINUTE, START, cookie_config};
 
-/// The admin API, with a token that opens it.
+/// The admin API, with a valid admin token.
 pub(super) struct Fixture {
     pub(super) bench: Bench,
     pub(super) routes: Router,
@@ -43,7 +43,7 @@ impl Fixture {
         }
     }
 
-    /// The same service with these tokens: as after a change of the configuration, or on another replica.
+    /// The same service with other admin tokens, as after a reload of the configuration, or on another replica.
     pub(super) fn with_tokens(&self, tokens: Vec<NamedToken>) -> Router {
         Self::routes(&self.bench, tokens, true)
     }
@@ -110,7 +110,7 @@ impl Fixture {
         created
     }
 
-    /// The detail of an error with this status.
+    /// Sends a request that fails with this status, and returns the detail of the error.
     async fn refused(&self, status: u16, method: &str, path: &str, body: Option<Value>) -> String {
         let (actual, problem) = self.send(method, path, body).await;
         assert_eq!(actual.as_u16(), status, "{method} {path}: {problem}");
@@ -119,7 +119,7 @@ impl Fixture {
     }
 }
 
-/// A text in answers and pages: in an error, and where a subject can be it, in sessions.
+/// A text in responses and pages: in an error, and, if it is a valid subject, in sessions.
 pub(crate) async fn outputs(text: &str) -> Vec<Output> {
     let fixture = Fixture::new();
     let read = async |response: Response| {
@@ -141,7 +141,7 @@ pub(crate) async fn outputs(text: &str) -> Vec<Output> {
 }
 
 #[tokio::test]
-async fn creating_answers_the_token_the_cookie_and_the_deadlines() {
+async fn a_new_session_is_returned_with_its_token_cookie_and_deadlines() {
     let fixture = Fixture::new();
     let body = json!({
         "subject": "alice",
@@ -194,7 +194,7 @@ async fn creating_answers_the_token_the_cookie_and_the_deadlines() {
 }
 
 #[tokio::test]
-async fn what_can_not_be_a_session_is_refused_with_the_reason() {
+async fn invalid_sessions_are_refused_with_the_reason() {
     let fixture = Fixture::new();
     for (body, hint) in [
         (json!({}), "subject"),
@@ -256,7 +256,7 @@ async fn a_subject_is_listed_page_by_page() {
         path = format!("{list}&cursor={next}");
     }
     assert_eq!((seen, pages), (expected, 3));
-    // Of anybody, those that end first.
+    // The sessions of all subjects, those that end soonest first.
     let first = "/api/v1/sessions?limit=4";
     let (_, page) = fixture.send("GET", first, None).await;
     assert_eq!(page["sessions"].as_array().unwrap().len(), 4);
@@ -265,7 +265,7 @@ async fn a_subject_is_listed_page_by_page() {
         ("?subject=", "subject"),
         (
             "?cursor=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
-            "goes with the subject",
+            "requires the `subject`",
         ),
         ("?subject=a&limit=0", "limit"),
         ("?subject=a&limit=1001", "limit"),
@@ -428,7 +428,7 @@ async fn policies_are_shown() {
 }
 
 #[tokio::test]
-async fn store_trouble_is_503() {
+async fn a_store_failure_is_answered_with_503() {
     let fixture = Fixture::new();
     fixture.bench.store.all_fail.store(true, Ordering::SeqCst);
     let one = format!("/api/v1/sessions/{}", "0".repeat(32));
@@ -448,7 +448,7 @@ async fn store_trouble_is_503() {
 }
 
 #[tokio::test]
-async fn the_store_may_be_full() {
+async fn a_full_store_is_answered_with_503() {
     let fixture = Fixture::new();
     let limit = 10_000;
     for _ in 0..limit {
@@ -467,7 +467,7 @@ async fn the_store_may_be_full() {
     );
 }
 
-/// Every operation that the document describes, as method and path with an id filled in.
+/// Every operation of the OpenAPI document: its method, and its path with an ID.
 fn described() -> Vec<(String, String)> {
     let document = serde_json::to_value(document()).unwrap();
     let mut operations = Vec::new();
@@ -481,9 +481,9 @@ fn described() -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn without_the_token_nothing_is_done() {
+async fn requests_without_a_valid_token_are_refused() {
     for (method, path) in described() {
-        // Wrong tokens are counted.
+        // A new fixture for each request, because wrong tokens are counted.
         let fixture = Fixture::new();
         let good = format!("Bearer {}", fixture.token);
         let wrong = format!("Bearer {}x", fixture.token);

@@ -8,10 +8,10 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 use crate::check::{CheckRequest, ClientAddress, Original, OriginalUrl};
 use crate::policy::Contract;
 
-/// A browser that asks, by what its request says.
+/// The parts of a browser's request that a check needs.
 pub(super) struct BrowserRequest {
     pub(super) headers: HeaderMap,
-    /// The host, with its port where the request has one.
+    /// The host, with the port if the request has one.
     pub(super) host: String,
     pub(super) method: Method,
     uri: Uri,
@@ -38,17 +38,17 @@ impl<S: Sync> FromRequestParts<S> for BrowserRequest {
             method: parts.method.clone(),
             uri: parts.uri.clone(),
             peer: peer.copied(),
-            // A proxy says it in a header; without one it is known.
+            // The default for routers without a listener.
             address: told.copied().unwrap_or(ClientAddress::InHeader),
         })
     }
 }
 
 impl BrowserRequest {
-    /// The request as a check has it: the one that was sent.
+    /// The request as a check of the requested page.
     ///
     /// # Errors
-    /// 400 where its host or path could be read in two ways.
+    /// 400 if the host or path is ambiguous.
     pub(super) fn request(&self) -> Result<CheckRequest<'_>, StatusCode> {
         let (host, path) = (self.host.as_bytes(), self.uri.path().as_bytes());
         let url = OriginalUrl::from_parts(true, host, path);

@@ -7,20 +7,22 @@ use http::{HeaderValue, StatusCode};
 use url::Url;
 
 use super::browser_request::BrowserRequest;
-use super::cookies::gone;
-use super::login::{self, failed, send};
+use super::cookies::removal_cookie;
+use super::login::{self, send, sign_in_failed};
 use super::{private, rp_logout};
 use crate::actor::Actor;
 use crate::contract::Contracts;
 use crate::current::Current;
 use crate::lifecycle::{SignIn, StartError};
-use crate::login::{Answer, Attempt, Login, LoginError, Outcome, Provider, TokenResponse};
+use crate::login::{
+    Attempt, AuthorizationResponse, Login, LoginError, LoginOutcome, Provider, TokenResponse,
+};
 use crate::policy::{Activity, Passivity, normalize_host};
 use crate::session::{Attributes, Timestamp, Verdict};
 use crate::store::Ending;
 use crate::telemetry::audit;
 
-/// `GET /.curfew/callback/{provider}?code=…&state=…`: where a provider sends a person back to.
+/// `GET /.curfew/callback/{provider}?code=…&state=…`: the redirect address for a provider.
 pub(super) async fn finish(
     Current(contracts): Current<Contracts>,
     Path(name): Path<String>,
@@ -29,7 +31,7 @@ pub(super) async fn finish(
 ) -> Result<Response, StatusCode> {
     let login = contracts.login.as_deref().ok_or(StatusCode::NOT_FOUND)?;
     let provider = login.provider(Some(&name)).ok_or(StatusCode::NOT_FOUND)?;
-    let answer = Answer::new(query.as_deref().unwrap_or(""));
+    let answer = AuthorizationResponse::new(query.as_deref().unwrap_or(""));
     let lifecycle = &contracts.checker.lifecycle;
     let (clock, state) = (&*lifecycle.clock, answer.state());
     let attempt = match Attempt::find(&browser_request.headers, state, login, clock.now()) {
@@ -50,9 +52,9 @@ pub(super) async fn finish(
         let (_, policy) = Login::policy(provider, &lifecycle.policies)?;
         login.max_age(policy, attributes)
     };
-    let outcome = Login::judge(provider, &attempt, &answer, clock, max_age).await;
+    let outcome = Login::evaluate(provider, &attempt, &answer, clock, max_age).await;
     let mut response = match outcome {
-        Ok(Outcome::In(redeemed, begun)) => {
+        Ok(LoginOutcome::Authenticated(redeemed, begun)) => {
             enter(
                 &contracts,
                 login,
@@ -64,7 +66,7 @@ pub(super) async fn finish(
             )
             .await
         }
-        Ok(Outcome::Again) => {
+        Ok(LoginOutcome::Reauthenticate) => {
             let (target, headers) = (&attempt.target, &browser_request.headers);
             send(&contracts, login, provider, target, true, headers).await
         }
@@ -76,17 +78,17 @@ pub(super) async fn finish(
             &browser_request,
         ),
     };
-    // It has served, however it ended.
+    // The attempt cookie is single-use: clear it after success and failure.
     let name = Attempt::cookie_name(state, login.secure);
-    if let Some(gone) = name.and_then(|name| gone(&name, "/", None, login.secure)) {
-        response.headers_mut().append(SET_COOKIE, gone);
+    if let Some(removal) = name.and_then(|name| removal_cookie(&name, "/", None, login.secure)) {
+        response.headers_mut().append(SET_COOKIE, removal);
     }
     Ok(response)
 }
 
-/// Answers where the browser has no attempt with this state: it came back to an old page or restored a window, the
-/// attempt was dropped or is too old, or another browser began it. No session starts. A browser with a session that
-/// opens the wanted page goes on to it; any other can try again, with the same address.
+/// Answers if the browser has no attempt with this state. The person went back to an old page or restored a window, the
+/// attempt was dropped or has expired, or another browser started it. No session starts. If the browser has a session
+/// that allows the target page, it is redirected there. Otherwise the page offers to try again.
 async fn without_attempt(
     contracts: &Contracts,
     login: &Login,
@@ -96,7 +98,7 @@ async fn without_attempt(
     browser_request: &BrowserRequest,
 ) -> Response {
     let target = Attempt::target_of(state, login);
-    // The configuration may have changed since.
+    // The configuration may have changed since the attempt started.
     let target = target.and_then(|wanted| login::target(contracts, login, Some(&wanted)));
     if let Some(target) = &target
         && login::denial(contracts, browser_request, Some(target))
@@ -120,7 +122,7 @@ async fn without_attempt(
     )
 }
 
-/// Starts the session, instead of the one that the browser had.
+/// Starts the session. It replaces the browser's previous session.
 async fn enter(
     contracts: &Contracts,
     login: &Login,
@@ -148,7 +150,7 @@ async fn enter(
     let actor = Actor::user(&signed_in.subject, checker.client_address(&request));
     let passive = Activity::Passive(Passivity::Rule);
     if let Some((id, _)) = checker.evaluate_passively(&request, passive).await.session {
-        // Whether or not that works, the browser has another from now on.
+        // A failure is ignored: the browser gets a new cookie anyway.
         let _ = lifecycle
             .end(id, Ending::revoked(lifecycle.clock.now()), &actor)
             .await;
@@ -166,8 +168,8 @@ async fn enter(
     });
     let started = match started.await {
         Ok(started) => started,
-        // It would have ended already.
-        Err(StartError::TooOld) if !attempt.again => {
+        // The session would end at once: an emergency revocation or a cut-off is newer than the authentication.
+        Err(StartError::TooOld) if !attempt.reauthenticate => {
             return send(
                 contracts,
                 login,
@@ -179,20 +181,23 @@ async fn enter(
             .await;
         }
         Err(error) => {
-            tracing::warn!(provider = provider.name(), %error, "nobody was signed in");
+            tracing::warn!(provider = provider.name(), %error, "could not start a session after login");
             let (status, text) = match error {
                 StartError::TooMany(_) => (
                     StatusCode::FORBIDDEN,
-                    "You have as many sessions as you can have. Sign out elsewhere first.",
+                    "You have reached the maximum number of sessions. Sign out on another device first.",
                 ),
-                StartError::TooOld => (StatusCode::FORBIDDEN, "Your sign-in was too long ago."),
+                StartError::TooOld => (
+                    StatusCode::FORBIDDEN,
+                    "Your sign-in is too old. Please sign in again.",
+                ),
                 _ => (
                     StatusCode::SERVICE_UNAVAILABLE,
-                    "You can not be signed in right now. Please try again in a moment.",
+                    "You cannot be signed in right now. Please try again in a moment.",
                 ),
             };
             lifecycle.metrics.login(provider.name(), "not_started");
-            return failed(status, text, Some(&attempt.target));
+            return sign_in_failed(status, text, Some(&attempt.target));
         }
     };
     lifecycle.metrics.login(provider.name(), "ok");
@@ -200,7 +205,7 @@ async fn enter(
     let headers = response.headers_mut();
     let (cookie, now) = (&contracts.cookie, lifecycle.clock.now());
     let session = cookie.issue(&started.token, &started.session, now);
-    let hint = rp_logout::remember(login, provider, &id_token);
+    let hint = rp_logout::hint_cookie(login, provider, &id_token);
     let cookies = HeaderValue::try_from(session).ok().into_iter().chain(hint);
     for cookie in cookies {
         headers.append(SET_COOKIE, cookie);
@@ -211,14 +216,14 @@ async fn enter(
     response
 }
 
-/// The host that a sign-in is for: that of the page that the person wanted, or the one that the browser asks.
+/// The host of the sign-in: that of the target page, or else the host of this request.
 fn host_of(target: &str, browser_request: &BrowserRequest) -> Arc<str> {
     let url = Url::parse(target).ok();
     let host = url.as_ref().and_then(Url::host_str);
     normalize_host(host.unwrap_or(&browser_request.host)).into()
 }
 
-/// Tells the person, and the operator, that an answer was not taken.
+/// Logs and answers a response that was rejected.
 fn refuse(
     contracts: &Contracts,
     provider: &Provider,
@@ -238,20 +243,20 @@ fn refuse(
     let (status, text) = match error {
         LoginError::Unavailable(_) => (
             StatusCode::SERVICE_UNAVAILABLE,
-            "The identity provider can not be reached right now. Please try again in a moment.",
+            "The identity provider cannot be reached right now. Please try again in a moment.",
         ),
         LoginError::NotAsked(_) => (
             StatusCode::BAD_REQUEST,
-            "This sign-in was not begun in this browser, or it took too long.",
+            "This sign-in was not started in this browser, or it took too long.",
         ),
         LoginError::Refused(_) => (
             StatusCode::FORBIDDEN,
-            "The identity provider did not sign you in.",
+            "The identity provider refused the sign-in.",
         ),
         LoginError::Invalid(_) => (
             StatusCode::FORBIDDEN,
-            "The identity provider's answer can not be taken.",
+            "The response of the identity provider is invalid.",
         ),
     };
-    failed(status, text, target)
+    sign_in_failed(status, text, target)
 }

@@ -1,5 +1,6 @@
-//! Leads a browser out that sends two different cookies of one name: one of the host, and one that a host of the same
-//! domain has set (`Domain`), say. A check can't know which of them the application uses, and denies.
+//! Clears ambiguous cookies: two cookies with one name and different values. For example, one belongs to the host, and
+//! another host has set one for the whole domain (`Domain`). A check does not know which one the application uses, and
+//! denies.
 
 use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
@@ -11,31 +12,31 @@ use sha2::{Digest, Sha256};
 use url::form_urlencoded::byte_serialize;
 
 use super::browser_request::BrowserRequest;
-use super::cookies::{cookie, gone};
+use super::cookies::{cookie, removal_cookie};
 use super::page::page;
 use super::{framed, private, signed_out};
 use crate::contract::{CLEAR_COOKIES, Clearing, Contracts, is_framed, is_navigation};
 use crate::credential::cookie_values;
 use crate::current::Current;
 
-/// How long the browser remembers that its cookies were cleared, in seconds: long enough to come back if one of them is
-/// still there, so that it is not sent around for ever.
+/// How long the marker cookie lives, in seconds. A browser that comes back within this time still has ambiguous cookies,
+/// and gets a page instead of an endless redirect.
 const REMEMBERED_SECONDS: i64 = 30;
 
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Asked {
-    /// Where to go on: a path on this host.
+pub(super) struct ClearCookiesQuery {
+    /// The path on this host to open afterwards.
     #[serde(default)]
     rd: String,
 }
 
-/// `GET /.curfew/clear-cookies?rd=…`: clears ambiguous cookies, and goes on. A browser that comes back because one of them
-/// is still there gets a page that names it.
+/// `GET /.curfew/clear-cookies?rd=…`: clears ambiguous cookies and redirects. A browser that comes back with such a cookie
+/// gets a page that names it.
 ///
-/// Any site can link here. That clears nothing but cookies that contradict each other, which admit nobody (CWE-352).
+/// Any site can link here. The link clears only contradicting cookies, which give no access anyway (CWE-352).
 pub(super) async fn show(
     Current(contracts): Current<Contracts>,
-    asked: Result<Query<Asked>, QueryRejection>,
+    query: Result<Query<ClearCookiesQuery>, QueryRejection>,
     browser_request: BrowserRequest,
 ) -> Result<Response, StatusCode> {
     if is_framed(&browser_request.method, &browser_request.headers) {
@@ -44,29 +45,29 @@ pub(super) async fn show(
     if !is_navigation(&browser_request.method, &browser_request.headers) {
         return Err(StatusCode::BAD_REQUEST);
     }
-    let Query(asked) = asked.unwrap_or_default();
-    let next = signed_out::way_back(&asked.rd);
+    let Query(query) = query.unwrap_or_default();
+    let next = signed_out::return_path(&query.rd);
     let rd: String = byte_serialize(next.as_bytes()).collect();
-    let again = format!("{CLEAR_COOKIES}?rd={rd}");
-    Ok(clear(&contracts, &browser_request, next, &again))
+    let retry = format!("{CLEAR_COOKIES}?rd={rd}");
+    Ok(clear(&contracts, &browser_request, next, &retry))
 }
 
-/// Clears ambiguous cookies and goes on to `next`; or says which can't be cleared, with the link `again`.
+/// Clears ambiguous cookies and redirects to `next`, or shows a page with the remaining ones and the link `retry`.
 pub(super) fn clear(
     contracts: &Contracts,
     browser_request: &BrowserRequest,
     next: &str,
-    again: &str,
+    retry: &str,
 ) -> Response {
     let secure = contracts.cookie.is_secure();
     let sources = &contracts.checker.sources;
     let ambiguous = sources.ambiguous_cookies(&browser_request.headers);
-    // Another tab may have been here for another page, and cleared them.
-    let page = page_mark(next);
-    let mut marks = cookie_values(&browser_request.headers, marker(secure)).peekable();
+    // Another tab may have cleared the cookies for another page.
+    let page = page_digest(next);
+    let mut marks = cookie_values(&browser_request.headers, marker_cookie_name(secure)).peekable();
     let was_here = marks.peek().is_some();
     if was_here && (!ambiguous.is_empty() || marks.any(|mark| mark == page.as_bytes())) {
-        return stuck(&ambiguous, contracts.cookie.name(), again, secure);
+        return remaining_cookies_page(&ambiguous, contracts.cookie.name(), retry, secure);
     }
     let mut clearing = Clearing::default();
     for name in &ambiguous {
@@ -79,7 +80,7 @@ pub(super) fn clear(
     if ambiguous.contains(&contracts.cookie.name()) {
         clearing.add(contracts.cookie.cleared());
     }
-    // A cookie of a path is not seen here. That of Curfew has the configured path, which is left out.
+    // This page does not receive cookies of other paths. The path of Curfew's own cookie is left out.
     let path = next.split(['?', '#']).next().unwrap_or("/");
     let (name, own) = (contracts.cookie.name(), contracts.cookie.path());
     clearing.below(name, path, own, secure);
@@ -88,7 +89,7 @@ pub(super) fn clear(
     for value in clearing.values() {
         headers.append(SET_COOKIE, value);
     }
-    let mut remembered = cookie(marker(secure), &page, "/", None, secure);
+    let mut remembered = cookie(marker_cookie_name(secure), &page, "/", None, secure);
     remembered.set_max_age(cookie::time::Duration::seconds(REMEMBERED_SECONDS));
     if let Ok(value) = HeaderValue::try_from(remembered.to_string()) {
         headers.append(SET_COOKIE, value);
@@ -100,8 +101,8 @@ pub(super) fn clear(
     response
 }
 
-/// What stands for a page in the cookie that says that cookies were cleared for it.
-fn page_mark(next: &str) -> String {
+/// The value of the marker cookie for a page.
+fn page_digest(next: &str) -> String {
     let digest: [u8; 32] = Sha256::digest(next).into();
     digest[..8]
         .iter()
@@ -109,8 +110,8 @@ fn page_mark(next: &str) -> String {
         .collect()
 }
 
-/// The cookie that says that cookies were cleared a moment ago.
-const fn marker(secure: bool) -> &'static str {
+/// The name of the marker cookie, which says that cookies were cleared recently.
+const fn marker_cookie_name(secure: bool) -> &'static str {
     if secure {
         "__Host-curfew-cleared"
     } else {
@@ -118,12 +119,17 @@ const fn marker(secure: bool) -> &'static str {
     }
 }
 
-/// Says which cookies are still there, and that the browser's own settings can delete them. A cookie of another path is
-/// not sent to this page; it has the name of the session cookie.
-fn stuck(ambiguous: &[&str], session: &str, again: &str, secure: bool) -> Response {
+/// The page that lists the remaining cookies and explains how to delete them. This request has no cookies of other
+/// paths; then the page names the session cookie.
+fn remaining_cookies_page(
+    ambiguous: &[&str],
+    session: &str,
+    retry: &str,
+    secure: bool,
+) -> Response {
     let names = match ambiguous {
         [] => format!(
-            "To some pages, your browser still sends two different cookies with the name {session}"
+            "For some pages, your browser still sends two different cookies with the name {session}"
         ),
         names => format!(
             "Your browser still sends two different cookies with the name {}",
@@ -131,15 +137,15 @@ fn stuck(ambiguous: &[&str], session: &str, again: &str, secure: bool) -> Respon
         ),
     };
     let text = format!(
-        "{names}, so it is not clear which sign-in counts. One of them could not be removed: it has another path \
-         (Path), or it belongs to another site's page (Partitioned). Delete the cookies of this site in the settings of \
+        "{names}, so Curfew does not know which one to use. One of them could not be removed: it has another path \
+         (Path), or it was set in a frame of another site (Partitioned). Delete the cookies of this site in the settings of \
          your browser, and try again."
     );
-    let way = (again.to_owned(), "Try again".to_owned());
-    let mut response = page("Two sign-in cookies", &text, &[way]);
+    let link = (retry.to_owned(), "Try again".to_owned());
+    let mut response = page("Two sign-in cookies", &text, &[link]);
     *response.status_mut() = StatusCode::BAD_REQUEST;
-    if let Some(gone) = gone(marker(secure), "/", None, secure) {
-        response.headers_mut().append(SET_COOKIE, gone);
+    if let Some(removal) = removal_cookie(marker_cookie_name(secure), "/", None, secure) {
+        response.headers_mut().append(SET_COOKIE, removal);
     }
     response
 }

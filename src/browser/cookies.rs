@@ -1,11 +1,11 @@
-//! The cookies of a sign-in, which are not the session's.
+//! The cookies of a sign-in. The session cookie is not one of them.
 
 use cookie::{Cookie, SameSite};
 use http::HeaderValue;
 
 use crate::login::ATTEMPT_LIFETIME;
 
-/// A cookie that no script reads, and that comes back when another site sends the browser here.
+/// A cookie without access for scripts. Browsers send it when another site redirects here (`SameSite=Lax`).
 pub(super) fn cookie(
     name: &str,
     value: &str,
@@ -25,16 +25,21 @@ pub(super) fn cookie(
     cookie
 }
 
-/// The cookie of an attempt to sign in, for as long as that may take.
-pub fn passing(name: &str, value: &str, secure: bool) -> Cookie<'static> {
+/// The cookie of a sign-in attempt, which expires with the attempt.
+pub fn attempt_cookie(name: &str, value: &str, secure: bool) -> Cookie<'static> {
     let mut cookie = cookie(name, value, "/", None, secure);
     let seconds = ATTEMPT_LIFETIME.as_secs().cast_signed();
     cookie.set_max_age(cookie::time::Duration::seconds(seconds));
     cookie
 }
 
-/// What makes a browser drop it.
-pub fn gone(name: &str, path: &str, domain: Option<&str>, secure: bool) -> Option<HeaderValue> {
+/// A `Set-Cookie` value that deletes the cookie in the browser.
+pub fn removal_cookie(
+    name: &str,
+    path: &str,
+    domain: Option<&str>,
+    secure: bool,
+) -> Option<HeaderValue> {
     let mut cookie = cookie(name, "", path, domain, secure);
     cookie.set_max_age(cookie::time::Duration::ZERO);
     HeaderValue::from_str(&cookie.to_string()).ok()

@@ -7,11 +7,11 @@ use crate::contract::Contracts;
 use crate::current::Current;
 use crate::policy::Activity;
 
-/// `POST /.curfew/keep-alive`: a person is there. Answers as the status does.
+/// `POST /.curfew/keep-alive`: counts as activity of the person. The response is the same as for the status.
 pub(super) async fn touch(
     Current(contracts): Current<Contracts>,
     browser_request: BrowserRequest,
 ) -> Result<Response, StatusCode> {
-    origin::same(&browser_request)?;
-    status::look(&contracts, &browser_request, Activity::Touch).await
+    origin::require_same_origin(&browser_request)?;
+    status::respond(&contracts, &browser_request, Activity::Touch).await
 }

@@ -6,7 +6,7 @@ use url::Url;
 use url::form_urlencoded::{Serializer, parse};
 
 use super::browser_request::BrowserRequest;
-use super::cookies::{gone, passing};
+use super::cookies::{attempt_cookie, removal_cookie};
 use super::page::page;
 use super::{PREFIX, clear_cookies, framed, private, signed_out};
 use crate::check::{Original, OriginalUrl, Outcome};
@@ -17,52 +17,52 @@ use crate::policy::{Activity, Passivity};
 use crate::session::{Attributes, DenyReason, Verdict};
 
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
-/// How many attempts a browser has at once, each a cookie of about 80 bytes. Beyond that, the oldest are dropped.
-const ATTEMPTS: usize = 20;
-/// How many attempts one answer drops.
+/// The maximum number of attempts of a browser, each a cookie of about 80 bytes. Beyond that, the oldest are dropped.
+const MAX_ATTEMPTS: usize = 20;
+/// The maximum number of attempts that one response drops.
 const MAX_REMOVALS: usize = 8;
-/// The most bytes of an address to go to after the sign-in. It is a part of `state`, and the whole
-/// head of the answer must fit in the 4 KiB that NGINX has for it.
-const LONGEST_TARGET: usize = 1024;
+/// The maximum size of a target address. It is a part of `state`, and the response head must fit in NGINX's buffer of
+/// 4 KiB.
+const MAX_TARGET_BYTES: usize = 1024;
 
-/// What is asked for.
+/// The query of the sign-in page.
 #[derive(Debug, Default)]
-struct Asked {
-    /// The provider, where there are several.
+struct LoginQuery {
+    /// The name of the provider.
     provider: Option<String>,
-    /// Where the person wants to go.
+    /// The target address after the sign-in.
     rd: Option<String>,
-    /// Why they were sent here.
+    /// The reason of the denial that led here.
     reason: Option<String>,
 }
 
-impl Asked {
+impl LoginQuery {
     fn new(query: &str) -> Self {
-        let mut asked = Self::default();
+        let mut parsed = Self::default();
         for (name, value) in parse(query.as_bytes()) {
-            let place = match &*name {
-                "provider" => &mut asked.provider,
-                "rd" => &mut asked.rd,
-                "reason" => &mut asked.reason,
+            let field = match &*name {
+                "provider" => &mut parsed.provider,
+                "rd" => &mut parsed.rd,
+                "reason" => &mut parsed.reason,
                 _ => continue,
             };
-            // What stands there twice is the first.
-            place.get_or_insert_with(|| value.into_owned());
+            // Of a repeated parameter, the first one counts.
+            field.get_or_insert_with(|| value.into_owned());
         }
-        asked
+        parsed
     }
 
-    /// The same address again.
-    fn again(&self) -> String {
-        self.with(self.provider.as_deref())
+    /// The address of this page with the same query.
+    fn same_address(&self) -> String {
+        self.format_address(self.provider.as_deref())
     }
 
-    /// The same, at this provider.
-    fn at(&self, provider: &str) -> String {
-        self.with(Some(provider))
+    /// The same address with this provider.
+    fn address_for(&self, provider: &str) -> String {
+        self.format_address(Some(provider))
     }
 
-    fn with(&self, provider: Option<&str>) -> String {
+    fn format_address(&self, provider: Option<&str>) -> String {
         let mut query = Serializer::new(String::new());
         let others = [
             ("provider", provider),
@@ -78,21 +78,22 @@ impl Asked {
     }
 }
 
-/// `GET /.curfew/login?rd=…&reason=…`: sends a person to the identity provider, or lets them choose one.
+/// `GET /.curfew/login?rd=…&reason=…`: redirects to the identity provider, or lets the person choose one.
 pub(super) async fn begin(
     Current(contracts): Current<Contracts>,
     RawQuery(query): RawQuery,
     browser_request: BrowserRequest,
 ) -> Result<Response, StatusCode> {
     let login = contracts.login.as_deref().ok_or(StatusCode::NOT_FOUND)?;
-    // Providers let nobody frame their pages.
+    // Pages of providers do not open in frames.
     if is_framed(&browser_request.method, &browser_request.headers) {
         return Ok(framed::page());
     }
-    let asked = Asked::new(query.as_deref().unwrap_or(""));
-    let target = target(&contracts, login, asked.rd.as_deref());
+    let query = LoginQuery::new(query.as_deref().unwrap_or(""));
+    let target = target(&contracts, login, query.rd.as_deref());
     let denial = denial(&contracts, &browser_request, target.as_deref()).await;
-    // A script can't follow to another host, and would only collect cookies. ingress-nginx redirects scripts, too.
+    // A script cannot follow the redirect to another host, and would only collect cookies. ingress-nginx redirects
+    // scripts, too.
     let by_script = browser_request
         .headers
         .get(SEC_FETCH_MODE)
@@ -101,7 +102,7 @@ pub(super) async fn begin(
         let request = browser_request.request()?;
         let denial = Outcome {
             verdict: match denial.verdict {
-                // The check goes by a policy that is not known here.
+                // The check used a policy that is not known here.
                 Verdict::Allow => Verdict::Deny(DenyReason::ReauthenticationRequired),
                 denied @ Verdict::Deny(_) => denied,
             },
@@ -109,46 +110,45 @@ pub(super) async fn begin(
         };
         return Ok(private(contracts.denial(&request, &denial)));
     }
-    // A proxy that makes redirects itself (ingress-nginx) sends them here.
+    // A proxy that makes redirects itself (ingress-nginx) redirects here even with ambiguous cookies.
     if !contracts
         .checker
         .sources
         .ambiguous_cookies(&browser_request.headers)
         .is_empty()
     {
-        let again = asked.again();
+        let retry = query.same_address();
         return Ok(clear_cookies::clear(
             &contracts,
             &browser_request,
-            &again,
-            &again,
+            &retry,
+            &retry,
         ));
     }
     let Some(target) = target else {
-        let text = "The address to go on to is not one of those that are allowed.";
-        return Ok(failed(StatusCode::BAD_REQUEST, text, None));
+        let text = "The return address is not allowed.";
+        return Ok(sign_in_failed(StatusCode::BAD_REQUEST, text, None));
     };
-    let Some(provider) = login.provider(asked.provider.as_deref()) else {
-        return Ok(choice(login, &asked));
+    let Some(provider) = login.provider(query.provider.as_deref()) else {
+        return Ok(provider_choice(login, &query));
     };
     let reason = DenyReason::ReauthenticationRequired;
-    let again =
-        asked.reason.as_deref() == Some(reason.as_str()) || denial.verdict == Verdict::Deny(reason);
+    let reauthenticate =
+        query.reason.as_deref() == Some(reason.as_str()) || denial.verdict == Verdict::Deny(reason);
     Ok(send(
         &contracts,
         login,
         provider,
         &target,
-        again,
+        reauthenticate,
         &browser_request.headers,
     )
     .await)
 }
 
-/// Why the session that a browser presents does not open the page that it wants: as a check of that page would say,
-/// and where that is allowed, `reauthentication_required` if a policy of any name asks for a more recent sign-in.
-/// A proxy that does not hand on the reason of a denial (ingress-nginx) leaves it to be found here, and the policy that
-/// it names in the path of its checks is not known here.
+/// The reason why the browser's session does not open the target page: the verdict of a check of that page. If the check
+/// allows it, the reason is `reauthentication_required` if any policy requires a more recent sign-in. This is for proxies
+/// that do not pass on the reason of a denial (ingress-nginx). The policy in the path of their checks is not known here.
 pub(super) async fn denial(
     contracts: &Contracts,
     browser_request: &BrowserRequest,
@@ -156,7 +156,7 @@ pub(super) async fn denial(
 ) -> Outcome {
     let passive = Activity::Passive(Passivity::Rule);
     let checker = &contracts.checker;
-    // A browser sends no fragment, so no check sees one.
+    // Browsers do not send the fragment, so no check has it.
     let target = target.and_then(|target| target.split('#').next());
     let url = target.and_then(|target| OriginalUrl::parse(target.as_bytes()).ok());
     let Ok(mut request) = browser_request.request() else {
@@ -190,16 +190,16 @@ pub(super) async fn denial(
     }
 }
 
-/// Sends a browser to a provider.
+/// Redirects a browser to a provider.
 pub(super) async fn send(
     contracts: &Contracts,
     login: &Login,
     provider: &Provider,
     target: &str,
-    again: bool,
+    reauthenticate: bool,
     headers: &HeaderMap,
 ) -> Response {
-    match attempt(contracts, login, provider, target, again).await {
+    match attempt(contracts, login, provider, target, reauthenticate).await {
         Ok((address, cookie)) => {
             let mut response = private(StatusCode::SEE_OTHER);
             let own = response.headers_mut();
@@ -211,98 +211,103 @@ pub(super) async fn send(
             response
         }
         Err(error) => {
-            tracing::warn!(provider = provider.name(), %error, "nobody can sign in");
+            tracing::warn!(provider = provider.name(), %error, "could not start a sign-in");
             contracts
                 .checker
                 .lifecycle
                 .metrics
                 .login(provider.name(), error.as_str());
             let text =
-                "The identity provider can not be reached right now. Please try again in a moment.";
-            failed(StatusCode::SERVICE_UNAVAILABLE, text, Some(target))
+                "The identity provider cannot be reached right now. Please try again in a moment.";
+            sign_in_failed(StatusCode::SERVICE_UNAVAILABLE, text, Some(target))
         }
     }
 }
 
-/// Where the browser goes, and the cookie that it comes back with.
+/// Starts an attempt. Returns the address of the provider and the attempt's cookie.
 async fn attempt(
     contracts: &Contracts,
     login: &Login,
     provider: &Provider,
     target: &str,
-    again: bool,
+    reauthenticate: bool,
 ) -> Result<(HeaderValue, HeaderValue), LoginError> {
     let lifecycle = &contracts.checker.lifecycle;
     let unavailable = |why: &dyn ToString| LoginError::Unavailable(why.to_string());
     let policy = Login::policy(provider, &lifecycle.policies);
-    let (_, policy) = policy.ok_or_else(|| unavailable(&"its policy is gone"))?;
+    let (_, policy) =
+        policy.ok_or_else(|| unavailable(&"the policy of the provider is not configured"))?;
     let max_age = login.max_age(policy, &Attributes::default());
     let now = lifecycle.clock.now();
-    let begun = login.begin(provider, target, again, max_age, now);
+    let begun = login.begin(provider, target, reauthenticate, max_age, now);
     let (url, name, value) = begun.await?;
-    let cookie = passing(&name, &value, login.secure);
+    let cookie = attempt_cookie(&name, &value, login.secure);
     let header = |text: &str| HeaderValue::from_str(text).map_err(|error| unavailable(&error));
     Ok((header(url.as_str())?, header(&cookie.to_string())?))
 }
 
-/// Removals of the oldest attempts that a browser has, so that with a new one they are not too many.
+/// `Set-Cookie` values that delete the oldest attempts, so that a new one stays within the maximum.
 fn removals(headers: &HeaderMap, login: &Login) -> Vec<HeaderValue> {
-    let names = Attempt::names(headers, login.secure);
-    let excess = (names.len() + 1).saturating_sub(ATTEMPTS);
-    // The head of the answer must not grow with them.
+    let names = Attempt::cookie_names(headers, login.secure);
+    let excess = (names.len() + 1).saturating_sub(MAX_ATTEMPTS);
+    // The size of the response head must stay bounded.
     let oldest = names.into_iter().take(excess.min(MAX_REMOVALS));
     oldest
-        .filter_map(|name| gone(name, "/", None, login.secure))
+        .filter_map(|name| removal_cookie(name, "/", None, login.secure))
         .collect()
 }
 
-/// Where a person goes after the sign-in: to an address of an allowed host, as a browser reads it
-/// (WHATWG URL), or to a path on Curfew's own; `None` for anything else (CWE-601).
-pub(super) fn target(contracts: &Contracts, login: &Login, asked: Option<&str>) -> Option<String> {
-    let Some(asked) = asked.filter(|asked| !asked.is_empty()) else {
+/// The target address after the sign-in: an address of an allowed host, as browsers parse it (WHATWG URL), or a path on
+/// Curfew's own host. `None` for anything else (CWE-601).
+pub(super) fn target(
+    contracts: &Contracts,
+    login: &Login,
+    requested: Option<&str>,
+) -> Option<String> {
+    let Some(requested) = requested.filter(|requested| !requested.is_empty()) else {
         return Some(login.url.to_string());
     };
-    let url = if asked.starts_with('/') {
-        login.url.join(signed_out::way_back(asked)).ok()?
+    let url = if requested.starts_with('/') {
+        login.url.join(signed_out::return_path(requested)).ok()?
     } else {
-        Url::parse(asked).ok()?
+        Url::parse(requested).ok()?
     };
     let sign_in = contracts.sign_in.as_ref()?;
     let url = sign_in.raise(url);
     if !sign_in.may_go_to(&url) {
         return None;
     }
-    // Signing in to sign in would never end.
+    // A target that is itself a sign-in page would never end.
     let path = url.path();
     let within = path == PREFIX || path.starts_with("/.curfew/");
     let text = url.to_string();
-    if within || text.len() > LONGEST_TARGET {
+    if within || text.len() > MAX_TARGET_BYTES {
         return url.join("/").ok().map(String::from);
     }
     Some(text)
 }
 
-/// Lets a person choose a provider.
-fn choice(login: &Login, asked: &Asked) -> Response {
-    let ways: Vec<_> = login
+/// The page with the choice of providers.
+fn provider_choice(login: &Login, query: &LoginQuery) -> Response {
+    let links: Vec<_> = login
         .providers
         .values()
         .map(|provider| {
-            let words = format!("Sign in with {}", provider.settings.title);
-            (asked.at(provider.name()), words)
+            let label = format!("Sign in with {}", provider.settings.title);
+            (query.address_for(provider.name()), label)
         })
         .collect();
-    page("Sign in", "Choose where to sign in.", &ways)
+    page("Sign in", "Choose where to sign in.", &links)
 }
 
-/// Says why nobody was signed in.
-pub(super) fn failed(status: StatusCode, text: &str, target: Option<&str>) -> Response {
+/// The page for a failed sign-in, with a link to try again.
+pub(super) fn sign_in_failed(status: StatusCode, text: &str, target: Option<&str>) -> Response {
     let mut query = Serializer::new(String::new());
     if let Some(target) = target {
         query.append_pair("rd", target);
     }
-    let again = format!("{PREFIX}/login?{}", query.finish());
-    let mut response = page("Not signed in", text, &[(again, "Try again".to_owned())]);
+    let retry = format!("{PREFIX}/login?{}", query.finish());
+    let mut response = page("Not signed in", text, &[(retry, "Try again".to_owned())]);
     *response.status_mut() = status;
     response
 }

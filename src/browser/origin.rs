@@ -1,7 +1,7 @@
-//! Cross-site request forgery (CWE-352): whether a request comes from a page of the same origin.
+//! Protection against cross-site request forgery (CWE-352): whether a request comes from a page of the same origin.
 //!
-//! Browsers say so in `Sec-Fetch-Site` (Fetch Metadata), older ones in `Origin`; a page can forge
-//! neither. Who sends no cookie can't be made to by another page.
+//! Browsers send `Sec-Fetch-Site` (Fetch Metadata), older ones `Origin`. Pages can forge neither. A client that sends no
+//! cookie cannot be abused by other pages.
 
 use http::header::{AUTHORIZATION, COOKIE, ORIGIN};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -11,17 +11,17 @@ use super::browser_request::BrowserRequest;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Refuses a request of another site's page.
+/// Refuses a request from a page of another site.
 ///
 /// # Errors
-/// 403, unless the request is from a page of the same origin, or from no page.
-pub(super) fn same(browser_request: &BrowserRequest) -> Result<(), StatusCode> {
+/// 403, unless the request comes from a page of the same origin, or from a client that is not a browser.
+pub(super) fn require_same_origin(browser_request: &BrowserRequest) -> Result<(), StatusCode> {
     if is_same(&browser_request.headers, &browser_request.host) {
         Ok(())
     } else {
         tracing::debug!(
             host = browser_request.host,
-            "a request of another site was refused"
+            "request from another site refused"
         );
         Err(StatusCode::FORBIDDEN)
     }
@@ -30,13 +30,13 @@ pub(super) fn same(browser_request: &BrowserRequest) -> Result<(), StatusCode> {
 pub(super) fn is_same(headers: &HeaderMap, host: &str) -> bool {
     match (headers.get(SEC_FETCH_SITE), headers.get(ORIGIN)) {
         (Some(site), _) => site == "same-origin",
-        (None, Some(origin)) => is_of(origin, host),
+        (None, Some(origin)) => has_host(origin, host),
         (None, None) => headers.contains_key(AUTHORIZATION) && !headers.contains_key(COOKIE),
     }
 }
 
-/// Whether an origin has this host. The scheme is the proxy's matter, which Curfew can't see.
-fn is_of(origin: &HeaderValue, host: &str) -> bool {
+/// Whether an origin has this host. The scheme is not compared: only the proxy knows it.
+fn has_host(origin: &HeaderValue, host: &str) -> bool {
     let parse = |text: &str| Url::parse(text).ok().filter(Url::has_host);
     let Some(origin) = origin.to_str().ok().and_then(parse) else {
         return false;
@@ -45,13 +45,13 @@ fn is_of(origin: &HeaderValue, host: &str) -> bool {
         return false;
     };
     let bare = own.path() == "/" && own.username().is_empty();
-    let place = |url: &Url| {
+    let authority = |url: &Url| {
         (
             url.host_str().map(str::to_owned),
             url.port_or_known_default(),
         )
     };
-    matches!(origin.scheme(), "http" | "https") && bare && place(&origin) == place(&own)
+    matches!(origin.scheme(), "http" | "https") && bare && authority(&origin) == authority(&own)
 }
 
 #[cfg(test)]
@@ -59,15 +59,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_origin_is_compared_whole() {
-        let is_of = |origin: &str, host| is_of(&HeaderValue::from_str(origin).unwrap(), host);
+    fn origins_are_compared_completely() {
+        let has_host = |origin: &str, host| has_host(&HeaderValue::from_str(origin).unwrap(), host);
         for (origin, host) in [
             ("https://app.example.com", "app.example.com"),
             ("https://app.example.com", "APP.example.com:443"),
             ("http://127.0.0.1:8080", "127.0.0.1:8080"),
             ("http://[::1]:8080", "[::1]:8080"),
         ] {
-            assert!(is_of(origin, host), "{origin} {host}");
+            assert!(has_host(origin, host), "{origin} {host}");
         }
         for (origin, host) in [
             ("null", "app.example.com"),
@@ -79,7 +79,7 @@ mod tests {
             ("file:///app.example.com", "app.example.com"),
             ("https://", "app.example.com"),
         ] {
-            assert!(!is_of(origin, host), "{origin} {host}");
+            assert!(!has_host(origin, host), "{origin} {host}");
         }
     }
 }

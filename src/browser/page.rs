@@ -1,4 +1,4 @@
-//! The pages that people see of Curfew: plain, without scripts, and in one style.
+//! The HTML pages for users: plain, without scripts, in one style.
 
 use axum::response::{Html, IntoResponse, Response};
 use base64::Engine;
@@ -9,20 +9,20 @@ use sha2::{Digest, Sha256};
 use super::private;
 use crate::escape::{html, html_value};
 
-/// The page's own style, by its hash, and nothing else.
-const POLICY: &str = concat!(
+/// Content Security Policy: allows only the style of the page, by its hash.
+const CSP: &str = concat!(
     "default-src 'none'; style-src 'sha256-STYLE'; base-uri 'none'; form-action 'none'; ",
     "frame-ancestors 'none'"
 );
 const STYLE: &str = include_str!("page.css");
 
-/// A page: a title, a text, and where to go from there, each an address and its words.
-pub(super) fn page(title: &str, text: &str, ways: &[(String, String)]) -> Response {
-    let links: String = ways
+/// Renders a page with a title, a text and links. Each link is a pair of address and text.
+pub(super) fn page(title: &str, text: &str, targets: &[(String, String)]) -> Response {
+    let links: String = targets
         .iter()
-        .map(|(address, words)| {
-            let (address, words) = (html_value(address), html(words));
-            format!("<p><a href=\"{address}\">{words}</a></p>\n")
+        .map(|(address, label)| {
+            let (address, label) = (html_value(address), html(label));
+            format!("<p><a href=\"{address}\">{label}</a></p>\n")
         })
         .collect();
     let (title, text) = (html(title), html(text));
@@ -34,13 +34,13 @@ pub(super) fn page(title: &str, text: &str, ways: &[(String, String)]) -> Respon
     );
     let mut response = Html(page).into_response();
     let name = HeaderName::from_static("content-security-policy");
-    if let Ok(policy) = HeaderValue::try_from(POLICY.replace("STYLE", &style_hash())) {
+    if let Ok(policy) = HeaderValue::try_from(CSP.replace("STYLE", &style_hash())) {
         response.headers_mut().insert(name, policy);
     }
     private(response)
 }
 
-/// As a Content Security Policy names an inline style (CSP Level 3, 2.3.1).
+/// The hash of the style, as a Content Security Policy names it (CSP Level 3, 2.3.1).
 fn style_hash() -> String {
     STANDARD.encode(Sha256::digest(STYLE))
 }

@@ -11,11 +11,11 @@ use crate::listener::{ConcurrencyLimit, HttpService, Limited};
 use crate::live::Live;
 use crate::logout::{self, LogoutEndpoints};
 
-/// One request with a body for so many without.
+/// Notices have one permit for each 16 permits of pages.
 const NOTICES_DIVISOR: usize = 16;
 
-/// What is served on the `browser` listener: the pages and scripts for browsers, and the notices of identity
-/// providers. These have bodies, which can take long, so they have permits of their own.
+/// The service of the `browser` listener: pages and scripts for browsers, and notices of identity providers. Notices have
+/// bodies, which can arrive slowly, so they have permits of their own.
 #[derive(Clone)]
 pub struct BrowserService {
     pages: Limited,
@@ -23,7 +23,7 @@ pub struct BrowserService {
 }
 
 impl BrowserService {
-    /// Answers as many requests at once as there is `limit` for.
+    /// Creates the service with the permits of `limit`.
     #[must_use]
     pub fn new(
         contracts: Live<Contracts>,
@@ -39,7 +39,7 @@ impl BrowserService {
         }
     }
 
-    /// Answers a request.
+    /// Answers one request.
     pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
         let path = request.uri().path();
         if path.starts_with("/oidc/") || path.starts_with("/ssf/") {

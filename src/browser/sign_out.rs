@@ -11,20 +11,20 @@ use crate::policy::{Activity, Passivity};
 use crate::session::{DenyReason, Verdict};
 use crate::store::Ending;
 
-/// The reason that the signed-out page gets of users who signed out.
+/// The reason on the signed-out page after a sign-out.
 pub(super) const SIGNED_OUT: &str = DenyReason::SignedOut.as_str();
 
-/// `POST /.curfew/sign-out`: ends the session, and makes the browser drop its cookie. A form is shown
-/// the signed-out page, a script gets 204. Where an identity provider signed the person in, a form is
-/// led there, and a script is told where that is (`Location`).
+/// `POST /.curfew/sign-out`: ends the session and clears its cookie. The response to a form is a redirect to the
+/// signed-out page, the response to a script is 204. If an identity provider authenticated the person, a form is
+/// redirected to its logout page, and a script gets the address in `Location`.
 ///
-/// Where the session can't be ended now the answer is 503 and the cookie stays: the person must know
-/// that they are still signed in.
+/// If the session cannot be ended now, the answer is 503 and the cookie stays. The person must know that they are still
+/// signed in.
 pub(super) async fn end(
     Current(contracts): Current<Contracts>,
     browser_request: BrowserRequest,
 ) -> Result<Response, StatusCode> {
-    origin::same(&browser_request)?;
+    origin::require_same_origin(&browser_request)?;
     let request = browser_request.request()?;
     let passive = Activity::Passive(Passivity::Rule);
     let outcome = contracts
@@ -36,8 +36,7 @@ pub(super) async fn end(
     if unavailable {
         return Ok(private(contracts.denial(&request, &outcome)));
     }
-    // What has ended is signed out already; what needs a fresher sign-in, or may not go somewhere,
-    // lives.
+    // An ended session needs no sign-out. A session that lacks a fresh sign-in or a group is still live.
     if let Some((id, session)) = &outcome.session {
         let lifecycle = &contracts.checker.lifecycle;
         let address = contracts.checker.client_address(&request);
@@ -49,22 +48,22 @@ pub(super) async fn end(
             return Ok(private(contracts.denial(&request, &failed)));
         }
     }
-    let way = rp_logout::way(&contracts, &browser_request).await;
+    let url = rp_logout::end_session_url(&contracts, &browser_request).await;
     let mut response = if contracts.wants_page(&browser_request.headers) {
         let own = || format!("{PREFIX}/signed-out?reason={SIGNED_OUT}");
-        let way = way.map_or_else(own, String::from);
-        Redirect::to(&way).into_response()
+        let url = url.map_or_else(own, String::from);
+        Redirect::to(&url).into_response()
     } else {
         let mut response = StatusCode::NO_CONTENT.into_response();
-        // Where the page goes from here, which a script must do itself.
-        if let Some(way) = way.and_then(|way| HeaderValue::try_from(String::from(way)).ok()) {
-            response.headers_mut().insert(LOCATION, way);
+        // A script must open this address itself.
+        if let Some(url) = url.and_then(|url| HeaderValue::try_from(String::from(url)).ok()) {
+            response.headers_mut().insert(LOCATION, url);
         }
         response
     };
     let headers = response.headers_mut();
-    if let Some(gone) = rp_logout::forget(&contracts) {
-        headers.append(SET_COOKIE, gone);
+    if let Some(removal) = rp_logout::clear_hint_cookie(&contracts) {
+        headers.append(SET_COOKIE, removal);
     }
     let cleared = outcome
         .cleared

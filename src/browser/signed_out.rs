@@ -12,42 +12,45 @@ use crate::current::Current;
 use crate::policy::{Activity, Passivity};
 use crate::session::{DenyReason, Verdict};
 
-/// What the page is asked for. Whatever it is not known by is left out.
+/// The query of the signed-out page. Unknown parameters are ignored.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Asked {
+pub(super) struct SignedOutQuery {
     #[serde(default)]
     reason: String,
-    /// The same, as an identity provider hands it back.
+    /// The same as `reason`, in the redirect from an identity provider.
     #[serde(default)]
     state: String,
-    /// Where to go on: a path on this host.
+    /// The path on this host for the next sign-in.
     #[serde(default)]
     rd: String,
 }
 
-/// `GET /.curfew/signed-out?reason=…`: says why, leads back in, and clears the cookie of an ended session.
+/// `GET /.curfew/signed-out?reason=…`: shows the reason and a link to sign in, and clears the cookie of an ended session.
 pub(super) async fn show(
     Current(contracts): Current<Contracts>,
-    asked: Result<Query<Asked>, QueryRejection>,
+    query: Result<Query<SignedOutQuery>, QueryRejection>,
     browser_request: BrowserRequest,
 ) -> Response {
-    let Query(asked) = asked.unwrap_or_default();
-    let reason = if asked.reason.is_empty() {
-        &asked.state
+    let Query(query) = query.unwrap_or_default();
+    let reason = if query.reason.is_empty() {
+        &query.state
     } else {
-        &asked.reason
+        &query.reason
     };
-    let (title, text) = words(reason);
-    let way = (way_back(&asked.rd).to_owned(), "Sign in again".to_owned());
-    let mut response = page::page(title, text, &[way]);
+    let (title, text) = title_and_text(reason);
+    let link = (
+        return_path(&query.rd).to_owned(),
+        "Sign in again".to_owned(),
+    );
+    let mut response = page::page(title, text, &[link]);
     if let Some(cleared) = ended_cookie(&contracts, &browser_request).await {
         response.headers_mut().insert(SET_COOKIE, cleared);
     }
     response
 }
 
-/// The `Set-Cookie` that clears the cookie of a session that has ended. `None` for any other cookie: another tab may
-/// have signed in since. Checks clear none (ADR 16), so this page does.
+/// The `Set-Cookie` value that clears the cookie of an ended session. `None` for any other cookie: another tab may have
+/// signed in since. Checks do not clear cookies (ADR 16), so this page does.
 async fn ended_cookie(
     contracts: &Contracts,
     browser_request: &BrowserRequest,
@@ -66,8 +69,8 @@ async fn ended_cookie(
     ended.then(|| outcome.cleared.unwrap_or_else(own))
 }
 
-/// The title, and why, for the person in front of the screen.
-fn words(reason: &str) -> (&'static str, &'static str) {
+/// The title and the text of the page for a reason.
+fn title_and_text(reason: &str) -> (&'static str, &'static str) {
     let known = DenyReason::ALL.into_iter();
     match known
         .filter(|known| known.is_terminal())
@@ -76,17 +79,17 @@ fn words(reason: &str) -> (&'static str, &'static str) {
         Some(DenyReason::Revoked) => ("Signed out", "Your session was ended."),
         Some(DenyReason::SignedOut) => ("Signed out", "You have signed out."),
         Some(reason) => ("Signed out", message(reason)),
-        None => ("Signed out", "You are not signed in."),
+        None => ("Not signed in", "Sign in again to continue."),
     }
 }
 
-/// A path on this host, and nothing that a browser would take for another (CWE-601).
-pub(super) fn way_back(asked: &str) -> &str {
-    let mut start = asked.chars();
+/// Returns `requested` if it is a path on this host, and `/` otherwise (CWE-601).
+pub(super) fn return_path(requested: &str) -> &str {
+    let mut start = requested.chars();
     let local = start.next() == Some('/') && !matches!(start.next(), Some('/' | '\\'));
-    let plain = !asked.chars().any(|it| it.is_control() || it == '\\');
-    if local && plain && !asked.starts_with(super::PREFIX) {
-        asked
+    let plain = !requested.chars().any(|it| it.is_control() || it == '\\');
+    if local && plain && !requested.starts_with(super::PREFIX) {
+        requested
     } else {
         "/"
     }
@@ -97,9 +100,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_way_back_stays_here() {
+    fn return_paths_stay_on_this_host() {
         for here in ["/", "/a/b?c=d#e", "/search?q=//x"] {
-            assert_eq!(way_back(here), here);
+            assert_eq!(return_path(here), here);
         }
         for elsewhere in [
             "",
@@ -113,7 +116,7 @@ mod tests {
             "/a\\b",
             "/.curfew/sign-out",
         ] {
-            assert_eq!(way_back(elsewhere), "/", "{elsewhere:?}");
+            assert_eq!(return_path(elsewhere), "/", "{elsewhere:?}");
         }
     }
 }

@@ -11,24 +11,24 @@ use crate::current::Current;
 use crate::policy::{Activity, Passivity};
 use crate::session::{Remaining, Session, SessionId, Timestamp, Verdict};
 
-/// How long a session still lives.
+/// The remaining time of a session.
 #[derive(Debug, Serialize)]
 struct Status<'a> {
     subject: &'a str,
-    /// Seconds until the session ends unless it is used; never more than the other.
+    /// Seconds until the session ends without activity; at most `absolute_remaining`.
     idle_remaining: f64,
-    /// Seconds until it ends whatever happens.
+    /// Seconds until the session ends even with activity.
     absolute_remaining: f64,
-    /// Curfew's time: milliseconds since the epoch.
+    /// The decision time in milliseconds since the epoch.
     server_time: u64,
 }
 
-/// `GET /.curfew/session`. Asking is no activity.
+/// `GET /.curfew/session`: the status. It does not count as activity.
 pub(super) async fn show(
     Current(contracts): Current<Contracts>,
     browser_request: BrowserRequest,
 ) -> Result<Response, StatusCode> {
-    look(
+    respond(
         &contracts,
         &browser_request,
         Activity::Passive(Passivity::Rule),
@@ -36,8 +36,8 @@ pub(super) async fn show(
     .await
 }
 
-/// Answers with the status of the asker's session, or denies as a check does.
-pub(super) async fn look(
+/// Answers with the status of the browser's session, or denies like a check.
+pub(super) async fn respond(
     contracts: &Contracts,
     browser_request: &BrowserRequest,
     activity: Activity,

@@ -47,7 +47,7 @@ impl Browser {
         self.routes.clone().oneshot(request).await.unwrap()
     }
 
-    /// The same with the session's cookie.
+    /// Sends a request with the session's cookie.
     async fn ask(&self, method: &str, path: &str, lines: &[(&str, &str)]) -> Response {
         let cookie = self.fixture.cookie();
         let lines = [&[("cookie", &*cookie)], lines].concat();
@@ -60,7 +60,7 @@ impl Browser {
     }
 }
 
-/// The cookies that an answer sets, without their attributes but the path and the domain.
+/// The `Set-Cookie` values of a response without `HttpOnly` and `Secure`.
 fn cookies(response: &Response) -> Vec<String> {
     let values = response.headers().get_all("set-cookie").into_iter();
     let short = |text: &str| text.replace("; HttpOnly", "").replace("; Secure", "");
@@ -84,7 +84,7 @@ pub(crate) async fn outputs(text: &str) -> Vec<Output> {
 }
 
 #[tokio::test]
-async fn the_status_says_what_is_left_and_touches_nothing() {
+async fn the_status_shows_the_remaining_time_without_a_touch() {
     let browser = Browser::new().await;
     browser.fixture.bench.at(5 * MINUTE);
     for _ in 0..2 {
@@ -102,7 +102,7 @@ async fn the_status_says_what_is_left_and_touches_nothing() {
 }
 
 #[tokio::test]
-async fn who_has_no_session_is_told_why() {
+async fn a_browser_without_a_session_gets_the_reason() {
     let browser = Browser::new().await;
     let response = browser.send("GET", "/.curfew/session", &[]).await;
     assert_eq!(response.status(), 401);
@@ -111,7 +111,7 @@ async fn who_has_no_session_is_told_why() {
     let response = browser.ask("GET", "/.curfew/session", &[]).await;
     assert_eq!(response.status(), 401);
     assert_eq!(response.headers()["x-session-reason"], "idle_timeout");
-    // The warning asks in every tab. A late answer must not clear the cookie of a newer sign-in.
+    // The warning script asks in every tab. A late response must not clear the cookie of a newer sign-in.
     assert!(!response.headers().contains_key("set-cookie"));
     assert_eq!(json(response).await["error"], "idle_timeout");
     let store = &browser.fixture.bench.store;
@@ -124,13 +124,13 @@ async fn who_has_no_session_is_told_why() {
 }
 
 #[tokio::test]
-async fn keeping_alive_is_activity() {
+async fn keep_alive_counts_as_activity() {
     let browser = Browser::new().await;
     browser.fixture.bench.at(14 * MINUTE);
     let response = browser.ask("POST", "/.curfew/keep-alive", &[SAME]).await;
     assert_eq!(json(response).await["idle_remaining"], 900.0);
     assert_eq!(browser.last_seen().await, 14 * 60);
-    // Not what is over.
+    // An ended session cannot be kept alive.
     browser.fixture.bench.at(29 * MINUTE);
     let response = browser.ask("POST", "/.curfew/keep-alive", &[SAME]).await;
     assert_eq!(response.status(), 401);
@@ -195,7 +195,7 @@ async fn signing_out_ends_the_session() {
 }
 
 #[tokio::test]
-async fn who_could_not_be_signed_out_is_told() {
+async fn a_failed_sign_out_is_answered_with_503() {
     let browser = Browser::new().await;
     let fail = std::sync::atomic::Ordering::SeqCst;
     browser.fixture.bench.store.ends_fail.store(true, fail);
@@ -205,15 +205,15 @@ async fn who_could_not_be_signed_out_is_told() {
 }
 
 #[tokio::test]
-async fn the_page_says_why_and_runs_nothing() {
+async fn the_signed_out_page_shows_the_reason_without_scripts() {
     let browser = Browser::new().await;
     for (query, says) in [
         ("?reason=idle_timeout", "was not used for a while"),
         ("?reason=absolute_timeout", "longest duration"),
         ("?reason=revoked", "was ended"),
         ("?reason=signed_out", "You have signed out"),
-        ("?reason=%3Cscript%3E", "not signed in"),
-        ("", "not signed in"),
+        ("?reason=%3Cscript%3E", "Sign in again to continue"),
+        ("", "Sign in again to continue"),
     ] {
         let path = format!("/.curfew/signed-out{query}");
         let response = browser.send("GET", &path, &[]).await;
@@ -235,9 +235,9 @@ async fn the_page_says_why_and_runs_nothing() {
     assert!(page.contains("href=\"/orders?a=1&amp;b=&quot;\""), "{page}");
 }
 
-/// A browser must not see what a check tells the application, whatever another service handed on.
+/// Browsers must not get the headers for the application, whatever a delegated service has sent.
 #[tokio::test]
-async fn no_page_has_anything_of_a_check_in_it() {
+async fn no_page_has_headers_of_a_check() {
     let fixture = Fixture::with(|contracts| {
         let key = include_str!("../../crates/core/src/identity/assertion/ed25519-for-tests.pem");
         contracts.assertion = Some(Arc::new(AssertionSigner {
@@ -274,7 +274,7 @@ async fn no_page_has_anything_of_a_check_in_it() {
     let response = browser.ask("POST", "/.curfew/keep-alive", &[SAME]).await;
     assert_eq!(response.status(), 200);
     assert_nothing(response.headers(), "keep-alive");
-    // A service that is asked hands on tokens with its answer.
+    // A delegated service can send tokens with its answer.
     let mut headers = HeaderMap::new();
     headers.insert("x-access-token", HeaderValue::from_static("secret"));
     let outcome = Outcome {
@@ -301,7 +301,7 @@ async fn no_page_has_anything_of_a_check_in_it() {
 }
 
 #[tokio::test]
-async fn the_script_is_small_and_kept() {
+async fn the_script_is_small_and_cacheable() {
     let browser = Browser::new().await;
     let response = browser.send("GET", "/.curfew/warning.js", &[]).await;
     assert_eq!(

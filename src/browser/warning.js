@@ -6,8 +6,8 @@ const base = at.base || "/.curfew";
 const before = (Number(at.before) || 60) * 1000;
 const words = {
   title: "Are you still there?",
-  idle: "You will be signed out in {time}, as nothing was done here for a while.",
-  absolute: "You will be signed out in {time}: the session has reached its longest duration.",
+  idle: "You will be signed out in {time} because there was no activity.",
+  absolute: "You will be signed out in {time} because the session reaches its maximum duration.",
   stay: "Stay signed in",
   leave: "Sign out",
   close: "Close",
@@ -15,15 +15,15 @@ const words = {
 };
 const now = () => performance.now();
 const others = window.BroadcastChannel ? new BroadcastChannel("curfew") : null;
-// When it ends, by the page's steady clock; whether use prolongs it.
+// `ends`: the deadline on the monotonic clock. `movable`: activity extends it.
 let ends = 0, movable = true, timer, ticking, dialog, used = 0, touched = 0, dismissed = false;
-// Whether the page is being left; the first says where to.
+// This page is navigating away.
 let going = false;
 
 async function ask(path, method) {
   const sent = now();
   const answer = await fetch(base + path, { method, headers: { accept: "application/json" }, cache: "no-store" });
-  // From when it was asked for: early, not late.
+  // Count from the request: too early rather than too late.
   const { status, headers } = answer;
   return { status, body: status === 200 ? await answer.json() : {}, reason: headers.get("x-session-reason"), to: headers.get("location"), sent };
 }
@@ -40,10 +40,10 @@ function plan() {
   const left = ends - now();
   const told = dialog?.open || dismissed;
   const wait = left > before ? Math.min(left - before, 60000) : told ? left : 0;
-  timer = setTimeout(look, Math.max(wait, 250));
+  timer = setTimeout(poll, Math.max(wait, 250));
 }
 
-async function look(path = "/session", method = "GET") {
+async function poll(path = "/session", method = "GET") {
   clearTimeout(timer);
   try {
     const { status, body, reason, sent } = await ask(path, method);
@@ -55,15 +55,15 @@ async function look(path = "/session", method = "GET") {
     }
     if (status === 401) return leave(reason);
   } catch {}
-  timer = setTimeout(look, 5000);
+  timer = setTimeout(poll, 5000);
 }
 
 const leave = (reason, to) => {
   if (!going) others?.postMessage({ left: reason });
-  gone(reason, to);
+  exit(reason, to);
 };
 
-function gone(reason, to) {
+function exit(reason, to) {
   if (going) return;
   going = true;
   hide();
@@ -77,12 +77,12 @@ async function signOut() {
   const { status, to } = await ask("/sign-out", "POST").catch(() => ({}));
   going = false;
   if (status === 204) leave("signed_out", to);
-  else look();
+  else poll();
 }
 
 function touch() {
   touched = now();
-  look("/keep-alive", "POST");
+  poll("/keep-alive", "POST");
 }
 
 const time = (ms) => {
@@ -97,10 +97,10 @@ function show() {
   const tick = () => {
     const left = ends - now();
     part("text").textContent = (movable ? words.idle : words.absolute).replace("{time}", time(left));
-    // Aloud, but not each second.
+    // For screen readers, but not every second.
     const s = Math.ceil(left / 1000);
     if ([60, 30, 10].includes(s)) part("aloud").textContent = part("text").textContent;
-    if (left <= 0) look();
+    if (left <= 0) poll();
   };
   tick();
   if (dialog.open) return;
@@ -145,25 +145,25 @@ h2{margin:0}button{font:inherit;padding:.5rem 1rem;margin-right:.5rem}button:foc
   add("p", "aloud", "", { role: "status" });
   add("button", "stay", words.stay, { type: "button", onclick: stay });
   add("button", "leave", words.leave, { type: "button", onclick: signOut });
-  // Who presses Escape is there.
+  // Escape shows that the person is there.
   dialog.addEventListener("cancel", (event) => { event.preventDefault(); stay(); });
   root.append(dialog);
   document.body.append(host);
 }
 
 others?.addEventListener("message", ({ data }) => {
-  if ("left" in data) gone(data.left);
+  if ("left" in data) exit(data.left);
   else learn(data.idle, data.absolute, now() - data.ago);
 });
-// Back from the browser's cache.
+// Restored from the back/forward cache.
 addEventListener("pageshow", ({ persisted }) => {
   if (!persisted) return;
   going = false;
-  look();
+  poll();
 });
-document.addEventListener("visibilitychange", () => document.hidden || look());
+document.addEventListener("visibilitychange", () => document.hidden || poll());
 if (at.watch !== "false") {
-  // Typing in a form is activity, though nothing is loaded by it.
+  // Input in a form is activity, without a request.
   const every = (Number(at.every) || 15) * 1000;
   const seen = (event) => {
     if (!event.isTrusted || dialog?.open) return;
@@ -173,5 +173,5 @@ if (at.watch !== "false") {
   for (const kind of ["keydown", "pointerdown", "input"]) addEventListener(kind, seen, { capture: true, passive: true });
   touched = now();
 }
-look();
+poll();
 })();

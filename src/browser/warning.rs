@@ -11,11 +11,11 @@ use super::harden;
 
 const SCRIPT: &str = include_str!("warning.js");
 
-/// For how long a browser does not ask again.
-const CACHING: HeaderValue = HeaderValue::from_static("public, max-age=3600");
+/// Browsers may use the script for one hour without a new request.
+const CACHE_POLICY: HeaderValue = HeaderValue::from_static("public, max-age=3600");
 
-/// Names the script as it is in this version.
-static TAG: LazyLock<String> = LazyLock::new(|| {
+/// The `ETag` of the script in this version.
+static SCRIPT_ETAG: LazyLock<String> = LazyLock::new(|| {
     let hash = Sha256::digest(SCRIPT);
     format!("\"{}\"", URL_SAFE_NO_PAD.encode(&hash[..12]))
 });
@@ -25,7 +25,7 @@ pub(super) async fn script(headers: HeaderMap) -> Response {
     let known = headers.get(IF_NONE_MATCH).is_some_and(|tags| {
         let tags = tags.to_str().unwrap_or_default().split(',');
         let tags = tags.map(|tag| tag.trim().trim_start_matches("W/"));
-        { tags }.any(|tag| tag == *TAG)
+        { tags }.any(|tag| tag == *SCRIPT_ETAG)
     });
     let mut response = if known {
         StatusCode::NOT_MODIFIED.into_response()
@@ -35,8 +35,8 @@ pub(super) async fn script(headers: HeaderMap) -> Response {
     let answer = response.headers_mut();
     let kind = HeaderValue::from_static("text/javascript; charset=utf-8");
     answer.insert(CONTENT_TYPE, kind);
-    answer.insert(CACHE_CONTROL, CACHING);
-    if let Ok(tag) = HeaderValue::from_str(&TAG) {
+    answer.insert(CACHE_CONTROL, CACHE_POLICY);
+    if let Ok(tag) = HeaderValue::from_str(&SCRIPT_ETAG) {
         answer.insert(ETAG, tag);
     }
     harden(answer);

@@ -8,15 +8,15 @@ use super::{FetchKeys, Freshness};
 use crate::credential::jwt::{KeySet, KeySetError};
 use crate::http_client::{http_client, read_body};
 
-/// The most bytes of an answer.
+/// The maximum size of a response body.
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 
-/// Where the keys of an issuer are.
+/// The location of an issuer's keys.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Location {
-    /// A JSON Web Key Set.
+    /// The address of a JSON Web Key Set.
     KeySet(Url),
-    /// Where the issuer's OpenID Connect metadata says (OpenID Connect Discovery 1.0, section 4).
+    /// The `jwks_uri` in the issuer's metadata (OpenID Connect Discovery 1.0, section 4).
     Discovery {
         /// The issuer, as its tokens name it.
         issuer: Url,
@@ -26,29 +26,29 @@ pub enum Location {
 /// How keys are fetched.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FetchSettings {
-    /// Where they are.
+    /// The location of the keys.
     pub location: Location,
-    /// PEM certificates of the authorities to trust; the system's where there are none.
+    /// Trusted certificate authorities in PEM; `None` for those of the system.
     pub authorities: Option<Vec<u8>>,
-    /// The most time for one request.
+    /// The timeout of one request.
     pub timeout: Duration,
-    /// How long they are used.
+    /// How long the keys are used.
     pub freshness: Freshness,
 }
 
 /// Why keys could not be fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// No answer, or one that says no.
+    /// The request failed, or the response has an error status.
     #[error("{0}")]
     Http(String),
-    /// The answer is too long.
-    #[error("the answer has more than {MAX_ANSWER_BYTES} bytes")]
+    /// The response body is too large.
+    #[error("response larger than {MAX_ANSWER_BYTES} bytes")]
     TooLarge,
-    /// The metadata are not those of the issuer.
-    #[error("the metadata are {0}")]
+    /// The metadata are invalid.
+    #[error("invalid issuer metadata: {0}")]
     Metadata(&'static str),
-    /// Not keys.
+    /// The response is not a valid key set.
     #[error(transparent)]
     Keys(#[from] KeySetError),
 }
@@ -67,7 +67,7 @@ pub struct HttpFetcher {
     client: reqwest::Client,
 }
 
-/// What is read of an issuer's metadata.
+/// The fields that are used of an issuer's metadata.
 #[derive(Deserialize)]
 struct Metadata {
     issuer: String,
@@ -75,10 +75,10 @@ struct Metadata {
 }
 
 impl HttpFetcher {
-    /// A fetcher by these settings.
+    /// Creates a fetcher with these settings.
     ///
     /// # Errors
-    /// [`reqwest::Error`] when the authorities can't be read.
+    /// [`reqwest::Error`] if the authorities cannot be parsed.
     pub fn new(settings: &FetchSettings) -> Result<Self, reqwest::Error> {
         Ok(Self {
             location: settings.location.clone(),
@@ -92,22 +92,22 @@ impl HttpFetcher {
         body.ok_or(FetchError::TooLarge)
     }
 
-    /// Where the keys are, by the issuer's metadata, which must be its own (OpenID Connect Discovery
+    /// Reads the address of the keys from the issuer's metadata, which must name the issuer itself (OpenID Connect Discovery
     /// 1.0, section 4.3).
     async fn discover(&self, issuer: &Url) -> Result<Url, FetchError> {
         let base = issuer.as_str().trim_end_matches('/');
         let url = format!("{base}/.well-known/openid-configuration");
-        let url = Url::parse(&url).map_err(|_| FetchError::Metadata("nowhere"))?;
+        let url = Url::parse(&url).map_err(|_| FetchError::Metadata("invalid address"))?;
         let metadata: Metadata = serde_json::from_slice(&self.get(url).await?)
             .map_err(|_| FetchError::Metadata("not OpenID Connect metadata"))?;
         if metadata.issuer.trim_end_matches('/') != base {
-            return Err(FetchError::Metadata("those of another issuer"));
+            return Err(FetchError::Metadata("`issuer` names another issuer"));
         }
         let keys = Url::parse(&metadata.jwks_uri);
-        let keys = keys.map_err(|_| FetchError::Metadata("without an address of keys"))?;
-        // Whoever speaks TLS has keys that come over TLS.
+        let keys = keys.map_err(|_| FetchError::Metadata("invalid `jwks_uri`"))?;
+        // An issuer with TLS must serve its keys over TLS, too.
         if issuer.scheme() == "https" && keys.scheme() != "https" {
-            return Err(FetchError::Metadata("pointing to keys without TLS"));
+            return Err(FetchError::Metadata("`jwks_uri` without TLS"));
         }
         Ok(keys)
     }

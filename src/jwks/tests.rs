@@ -7,7 +7,7 @@ use crate::clock::ManualClock;
 use crate::testing::jwt::{SigningKey, key_set};
 use crate::testing::{MINUTE, SECOND, START};
 
-/// An issuer that counts how often its keys are asked for, and can be told to fail or to be slow.
+/// An issuer that counts fetches of its keys. It can be set to fail or to be slow.
 #[derive(Default)]
 struct Provider {
     asked: AtomicUsize,
@@ -26,7 +26,7 @@ impl FetchKeys for ProviderFetcher {
             tokio::time::sleep(SECOND).await;
         }
         if self.0.fails.load(Ordering::SeqCst) {
-            return Err(FetchError::Http("told to fail".to_owned()));
+            return Err(FetchError::Http("test failure".to_owned()));
         }
         let (a, b) = (SigningKey::ed25519("a"), SigningKey::ed25519("b"));
         Ok(if self.0.second_key.load(Ordering::SeqCst) {
@@ -44,7 +44,7 @@ struct Fixture {
 }
 
 impl Fixture {
-    /// Keys that are fetched every five minutes, and used for an hour.
+    /// Keys that are fetched every five minutes, with a maximum age of one hour.
     fn new(prepare: impl FnOnce(&Provider)) -> Self {
         let (provider, clock) = (Arc::new(Provider::default()), ManualClock::new(START));
         prepare(&provider);
@@ -66,7 +66,7 @@ impl Fixture {
         }
     }
 
-    /// Lets time go by.
+    /// Advances both clocks.
     async fn pass(&self, time: Duration) {
         self.clock.advance(time);
         tokio::time::sleep(time).await;
@@ -88,7 +88,7 @@ async fn keys_are_fetched_ahead_of_time() {
     assert!(!fixture.knows("a"), "not yet");
     let keys = fixture.keys.awaited(START).await.unwrap();
     assert!(keys.knows("a"));
-    // Between the minutes, when nothing else happens.
+    // Stay between two full minutes, where no fetch happens.
     fixture.pass(MINUTE / 2).await;
     for minutes in 1..=20_usize {
         fixture.pass(MINUTE).await;
@@ -98,13 +98,13 @@ async fn keys_are_fetched_ahead_of_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn keys_outlive_an_issuer_that_is_away_but_not_for_ever() {
+async fn keys_survive_an_issuer_outage_up_to_their_maximum_age() {
     let fixture = Fixture::new(|_| {});
     fixture.keys.awaited(START).await.unwrap();
     fixture.provider.fails.store(true, Ordering::SeqCst);
     fixture.pass(59 * MINUTE).await;
     assert!(fixture.knows("a"));
-    assert!(fixture.asked() > 12, "it is tried often");
+    assert!(fixture.asked() > 12, "the fetch is retried often");
     fixture.pass(MINUTE).await;
     assert_eq!(
         fixture.keys.current(fixture.clock.now()).map(drop),
@@ -112,11 +112,11 @@ async fn keys_outlive_an_issuer_that_is_away_but_not_for_ever() {
     );
     fixture.provider.fails.store(false, Ordering::SeqCst);
     fixture.pass(5 * MINUTE).await;
-    assert!(fixture.knows("a"), "it is back");
+    assert!(fixture.knows("a"), "the issuer works again");
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_fetch_is_tried_again_soon() {
+async fn a_failed_first_fetch_is_retried_soon() {
     let fixture = Fixture::new(|provider| provider.fails.store(true, Ordering::SeqCst));
     let found = fixture.keys.awaited(START).await;
     assert_eq!(found.map(drop), Err(NoKeys));
@@ -126,7 +126,7 @@ async fn the_first_fetch_is_tried_again_soon() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn unknown_keys_are_fetched_for_once_for_all_and_seldom() {
+async fn unknown_keys_trigger_one_shared_fetch_and_rarely() {
     let fixture = Fixture::new(|_| {});
     fixture.keys.awaited(START).await.unwrap();
     fixture.provider.second_key.store(true, Ordering::SeqCst);
@@ -137,11 +137,11 @@ async fn unknown_keys_are_fetched_for_once_for_all_and_seldom() {
     for keys in all {
         assert!(
             keys.unwrap().knows("b"),
-            "whoever came meanwhile has waited"
+            "all concurrent requests waited for the fetch"
         );
     }
     assert_eq!(fixture.asked(), 2);
-    // A flood of invented keys asks the issuer once in ten seconds.
+    // Many invented key IDs cause one fetch in ten seconds.
     for _ in 0..600 {
         fixture.clock.advance(SECOND / 10);
         fixture.keys.renewed(fixture.clock.now()).await.unwrap();
@@ -150,7 +150,7 @@ async fn unknown_keys_are_fetched_for_once_for_all_and_seldom() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn given_keys_are_never_fetched_and_never_too_old() {
+async fn static_keys_are_never_fetched_or_too_old() {
     let keys = IssuerKeys::fixed(key_set(&[&SigningKey::ed25519("a")]));
     let later = START.plus(1000 * 60 * MINUTE);
     assert!(keys.current(later).unwrap().knows("a"));
@@ -158,7 +158,7 @@ async fn given_keys_are_never_fetched_and_never_too_old() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_fetches_for_nobody() {
+async fn the_fetch_task_ends_with_its_last_user() {
     let fixture = Fixture::new(|_| {});
     fixture.keys.awaited(START).await.unwrap();
     let Fixture { provider, keys, .. } = fixture;
@@ -168,7 +168,7 @@ async fn nobody_fetches_for_nobody() {
 }
 
 #[tokio::test]
-async fn the_cache_keeps_what_somebody_has() {
+async fn the_cache_shares_keys_in_use() {
     let cache = KeyCache::default();
     let settings = FetchSettings {
         location: Location::KeySet("https://id.example.com/jwks".parse().unwrap()),
@@ -184,6 +184,9 @@ async fn the_cache_keeps_what_somebody_has() {
     assert!(Arc::ptr_eq(&first, &cache.get(&settings, start)));
     let gone = Arc::downgrade(&first);
     drop(first);
-    assert!(gone.upgrade().is_none(), "and nothing else");
+    assert!(
+        gone.upgrade().is_none(),
+        "the cache itself keeps no keys alive"
+    );
     cache.get(&settings, start);
 }

@@ -6,25 +6,25 @@ use super::{Attempt, Login, LoginError, Provider, TokenResponse};
 use crate::clock::Clock;
 use crate::session::{Attributes, Timestamp};
 
-/// What a provider answers (RFC 6749 section 4.1.2, RFC 9207).
+/// The authorization response in the query (RFC 6749 section 4.1.2, RFC 9207).
 #[derive(Debug, Default)]
-pub struct Answer {
+pub struct AuthorizationResponse {
     code: Option<String>,
     state: Option<String>,
     iss: Option<String>,
     error: Option<String>,
 }
 
-/// What comes of an answer.
-pub enum Outcome {
-    /// The person is who the provider says, and proved it at this time.
-    In(Box<TokenResponse>, Timestamp),
-    /// They must prove again who they are.
-    Again,
+/// The result of a valid response.
+pub enum LoginOutcome {
+    /// The provider authenticated the person; the session starts at this time.
+    Authenticated(Box<TokenResponse>, Timestamp),
+    /// The person must authenticate again.
+    Reauthenticate,
 }
 
-impl Answer {
-    /// What is in the query; nothing where something is there twice.
+impl AuthorizationResponse {
+    /// Parses a query. The response is empty if a parameter occurs twice.
     #[must_use]
     pub fn new(query: &str) -> Self {
         let mut answer = Self::default();
@@ -43,7 +43,7 @@ impl Answer {
         answer
     }
 
-    /// Which attempt it is an answer to.
+    /// The `state` parameter, which identifies the attempt; empty if it is missing.
     #[must_use]
     pub fn state(&self) -> &str {
         self.state.as_deref().unwrap_or("")
@@ -51,23 +51,23 @@ impl Answer {
 }
 
 impl Login {
-    /// Looks at an answer to an attempt. `max_age` says how long ago somebody with these attributes may
-    /// have proved who they are.
+    /// Redeems the code of a response and checks the age of the authentication. `max_age` returns the maximum age for a
+    /// person with these attributes.
     ///
     /// # Errors
-    /// [`LoginError`].
-    pub async fn judge(
+    /// [`LoginError`] if the response does not match, the provider fails, or its tokens are invalid.
+    pub async fn evaluate(
         provider: &Provider,
         attempt: &Attempt,
-        answer: &Answer,
+        answer: &AuthorizationResponse,
         clock: &dyn Clock,
         max_age: impl Fn(&Attributes) -> Option<Duration> + Send,
-    ) -> Result<Outcome, LoginError> {
+    ) -> Result<LoginOutcome, LoginError> {
         if attempt.provider != provider.name() {
-            return Err(LoginError::NotAsked("it comes from another provider"));
+            return Err(LoginError::NotAsked("response from another provider"));
         }
         if let Some(error) = &answer.error {
-            // A word of the protocol's, and nothing that anybody could put in its place.
+            // Only an error code of the protocol is logged. Anybody can send other text.
             let word = error
                 .bytes()
                 .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
@@ -79,18 +79,18 @@ impl Login {
             return Err(LoginError::Refused(word.to_owned()));
         }
         let code = answer.code.as_deref();
-        let code = code.ok_or(LoginError::NotAsked("it has no code"))?;
+        let code = code.ok_or(LoginError::NotAsked("no `code`"))?;
         let redeemed = provider.redeem(attempt, code, answer.iss.as_deref(), clock.now());
         let redeemed = redeemed.await?;
         let max_age = max_age(&redeemed.signed_in.attributes);
         let leeway = provider.settings.issuer.issuer.leeway;
         match Self::session_start(attempt, &redeemed, max_age, leeway, clock.now())? {
-            Some(begun) => Ok(Outcome::In(Box::new(redeemed), begun)),
-            None if attempt.again => {
-                let deaf = "it was asked to sign the person in again (prompt=login) and did not";
-                Err(LoginError::Invalid(deaf.to_owned()))
+            Some(begun) => Ok(LoginOutcome::Authenticated(Box::new(redeemed), begun)),
+            None if attempt.reauthenticate => {
+                let ignored = "the provider ignored prompt=login: no new authentication";
+                Err(LoginError::Invalid(ignored.to_owned()))
             }
-            None => Ok(Outcome::Again),
+            None => Ok(LoginOutcome::Reauthenticate),
         }
     }
 }

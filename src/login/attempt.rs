@@ -12,51 +12,51 @@ use super::{Login, LoginError};
 use crate::credential::{KeyError, cookie_values, random};
 use crate::session::Timestamp;
 
-/// How long a person has to sign in at the provider.
+/// The time limit for a sign-in with the provider.
 pub const ATTEMPT_LIFETIME: Duration = Duration::from_secs(600);
 
-/// Bytes of an attempt's secret.
+/// Length of an attempt's secret.
 const SECRET_BYTES: usize = 32;
-/// Bytes of the time in an attempt's cookie.
+/// Length of the time in an attempt's cookie.
 const TIME_BYTES: usize = 6;
 
-/// One sign-in of one browser, from the redirect to the provider until its answer. Curfew stores nothing of it.
+/// One sign-in of one browser, from the redirect to the provider until its response. Curfew does not store it.
 ///
-/// `state` holds all of it, encrypted. The answer is good only in the browser that has the attempt's secret, in a cookie
-/// of its own for each attempt. The cookie is small, so many tabs can wait at the provider.
+/// `state` holds the encrypted attempt. A response is valid only with the attempt's secret, which is in a cookie of the
+/// browser. Each attempt has its own small cookie, so a person can have sign-ins in many tabs at once.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Attempt {
-    /// At which provider.
+    /// The name of the provider.
     pub provider: String,
-    /// Comes back with the answer (CSRF; RFC 6749 section 10.12).
+    /// The `state` parameter, against CSRF (RFC 6749 section 10.12).
     pub state: String,
-    /// Comes back in the ID token.
+    /// The `nonce`, which the ID token must contain.
     pub nonce: String,
-    /// Shows that who redeems the code is who asked for it (RFC 7636).
+    /// The PKCE code verifier (RFC 7636).
     pub verifier: String,
-    /// Where the person wants to go.
+    /// The address to open after the sign-in.
     pub target: String,
-    /// When it began.
+    /// When the attempt started.
     pub begun: Timestamp,
-    /// Whether the person is to prove again who they are.
-    pub again: bool,
+    /// Whether the person must authenticate again (`prompt=login`).
+    pub reauthenticate: bool,
     secret: [u8; SECRET_BYTES],
 }
 
-/// What the state holds.
+/// The content of `state`.
 #[derive(Serialize, Deserialize)]
-struct Told {
+struct StateContents {
     provider: String,
     target: String,
     /// Milliseconds since the epoch.
     begun: u64,
-    again: bool,
+    reauthenticate: bool,
     /// A hash of the secret.
     digest: [u8; 32],
 }
 
-impl Told {
-    /// What a state holds that this process, or another with the same keys, has encrypted for the same purpose.
+impl StateContents {
+    /// Decrypts a state for the same purpose. Any process with the same keys can do this.
     fn open(state: &str, login: &Login) -> Option<Self> {
         let bytes = login.key_ring.decrypt_text(login.purpose, state).ok()?;
         postcard::from_bytes(&bytes).ok()
@@ -64,45 +64,45 @@ impl Told {
 }
 
 impl Attempt {
-    /// Begins one.
+    /// Starts an attempt.
     ///
     /// # Errors
-    /// [`KeyError`] without a key, and when the operating system gives no random numbers.
+    /// [`KeyError`] without a key, or if the operating system has no random numbers.
     pub fn new(
         login: &Login,
         provider: &str,
         target: &str,
-        again: bool,
+        reauthenticate: bool,
         now: Timestamp,
     ) -> Result<Self, KeyError> {
         let secret = random::<SECRET_BYTES>()?;
-        let told = Told {
+        let contents = StateContents {
             provider: provider.to_owned(),
             target: target.to_owned(),
             begun: now.as_millis(),
-            again,
-            digest: derived("secret", &secret),
+            reauthenticate,
+            digest: derive("secret", &secret),
         };
-        let bytes = postcard::to_stdvec(&told).map_err(|_| KeyError::Random)?;
+        let bytes = postcard::to_stdvec(&contents).map_err(|_| KeyError::Random)?;
         let state = login.key_ring.encrypt_text(login.purpose, &bytes)?;
-        Ok(Self::of(state, told, secret))
+        Ok(Self::of(state, contents, secret))
     }
 
-    fn of(state: String, told: Told, secret: [u8; SECRET_BYTES]) -> Self {
-        let text = |kind| URL_SAFE_NO_PAD.encode(derived(kind, &secret));
+    fn of(state: String, contents: StateContents, secret: [u8; SECRET_BYTES]) -> Self {
+        let text = |kind| URL_SAFE_NO_PAD.encode(derive(kind, &secret));
         Self {
-            provider: told.provider,
+            provider: contents.provider,
             state,
             nonce: text("nonce"),
             verifier: text("verifier"),
-            target: told.target,
-            begun: Timestamp::from_millis(told.begun),
-            again: told.again,
+            target: contents.target,
+            begun: Timestamp::from_millis(contents.begun),
+            reauthenticate: contents.reauthenticate,
             secret,
         }
     }
 
-    /// The name of its cookie; each has one of its own, so that two tabs don't disturb each other.
+    /// The name of the attempt's cookie; `None` for an invalid state. Attempts in several tabs have different names.
     #[must_use]
     pub fn cookie_name(state: &str, secure: bool) -> Option<String> {
         let tag = state.get(..8)?;
@@ -111,8 +111,7 @@ impl Attempt {
         tag.bytes().all(plain).then_some(name)
     }
 
-    /// What the names of all such cookies begin with. Another host can't set one with `__Host-`
-    /// (RFC 6265bis section 4.1.3.2).
+    /// The prefix of all attempt cookies. With `__Host-`, another host cannot set one (RFC 6265bis section 4.1.3.2).
     #[must_use]
     pub const fn prefix(secure: bool) -> &'static str {
         if secure {
@@ -122,7 +121,7 @@ impl Attempt {
         }
     }
 
-    /// The value of its cookie: the time that it began, by which the oldest is found, and the secret.
+    /// The cookie value: the start time, which shows the oldest attempt, and the secret.
     #[must_use]
     pub fn cookie_value(&self) -> String {
         let time = self.begun.as_millis().to_be_bytes();
@@ -130,9 +129,9 @@ impl Attempt {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// The names of the attempts that a browser has, the oldest first. Cookies that are not readable come before them.
+    /// The cookie names of a browser's attempts, oldest first. Unreadable cookies come before the others.
     #[must_use]
-    pub fn names(headers: &HeaderMap, secure: bool) -> Vec<&str> {
+    pub fn cookie_names(headers: &HeaderMap, secure: bool) -> Vec<&str> {
         let lines = headers.get_all(COOKIE).into_iter();
         let pairs = lines
             .filter_map(|line| line.to_str().ok())
@@ -141,73 +140,82 @@ impl Attempt {
         let mut attempts: Vec<_> = pairs
             .map(|(name, value)| (name.trim(), value.trim()))
             .filter(|(name, _)| name.starts_with(Self::prefix(secure)))
-            .map(|(name, value)| (parts(value.as_bytes()).map(|(time, _)| time), name))
+            .map(|(name, value)| {
+                (
+                    split_cookie_value(value.as_bytes()).map(|(time, _)| time),
+                    name,
+                )
+            })
             .collect();
         attempts.sort();
         attempts.dedup_by_key(|(_, name)| *name);
         attempts.into_iter().map(|(_, name)| name).collect()
     }
 
-    /// The attempt that an answer with this `state` belongs to, by the cookies that came with it. Of several cookies of
-    /// its name the one that belongs to the state counts.
+    /// Finds the attempt of a response with this `state` in the request's cookies. Of several cookies with its name, only
+    /// the one with the right secret counts.
     ///
     /// # Errors
-    /// [`LoginError::NotAsked`] when there is none, or when it was too long ago.
+    /// [`LoginError::NotAsked`] if there is no matching attempt, or if it has expired.
     pub fn find(
         headers: &HeaderMap,
         state: &str,
         login: &Login,
         now: Timestamp,
     ) -> Result<Self, LoginError> {
-        let told = Told::open(state, login).ok_or(LoginError::NotAsked("its state is none"))?;
+        let contents =
+            StateContents::open(state, login).ok_or(LoginError::NotAsked("invalid `state`"))?;
         let name = Self::cookie_name(state, login.secure);
-        let name = name.ok_or(LoginError::NotAsked("its state is none"))?;
+        let name = name.ok_or(LoginError::NotAsked("invalid `state`"))?;
         let mut values = cookie_values(headers, &name).peekable();
         if values.peek().is_none() {
-            return Err(LoginError::NotAsked("there is no cookie of it"));
+            return Err(LoginError::NotAsked("no cookie of the attempt"));
         }
-        let is_its =
-            |secret: &[u8; SECRET_BYTES]| bool::from(derived("secret", secret).ct_eq(&told.digest));
+        let matches = |secret: &[u8; SECRET_BYTES]| {
+            bool::from(derive("secret", secret).ct_eq(&contents.digest))
+        };
         let secret = values
-            .filter_map(|value| parts(value).map(|(_, secret)| secret))
-            .find(is_its)
-            .ok_or(LoginError::NotAsked("its cookie is another"))?;
-        if now >= Timestamp::from_millis(told.begun).plus(ATTEMPT_LIFETIME) {
-            return Err(LoginError::NotAsked("it took too long"));
+            .filter_map(|value| split_cookie_value(value).map(|(_, secret)| secret))
+            .find(matches)
+            .ok_or(LoginError::NotAsked(
+                "the cookie belongs to another attempt",
+            ))?;
+        if now >= Timestamp::from_millis(contents.begun).plus(ATTEMPT_LIFETIME) {
+            return Err(LoginError::NotAsked("the attempt has expired"));
         }
-        Ok(Self::of(state.to_owned(), told, secret))
+        Ok(Self::of(state.to_owned(), contents, secret))
     }
 
-    /// Where the person of an attempt wanted to go, whichever browser began it, and however long ago. `None` for a state
-    /// that is not Curfew's own.
+    /// The target address of an attempt, even of an expired one or one of another browser. `None` for a state that
+    /// Curfew did not create.
     #[must_use]
     pub fn target_of(state: &str, login: &Login) -> Option<String> {
-        Told::open(state, login).map(|told| told.target)
+        StateContents::open(state, login).map(|contents| contents.target)
     }
 }
 
-/// A hash of the secret. None of a kind says anything about those of another.
-fn derived(kind: &str, secret: &[u8; SECRET_BYTES]) -> [u8; 32] {
+/// A hash of the secret for one purpose. Hashes for different purposes reveal nothing about each other.
+fn derive(kind: &str, secret: &[u8; SECRET_BYTES]) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(format!("curfew attempt {kind} 1\0"));
     hash.update(secret);
     hash.finalize().into()
 }
 
-/// The time and the secret in a cookie.
-fn parts(value: &[u8]) -> Option<([u8; TIME_BYTES], [u8; SECRET_BYTES])> {
+/// Splits a cookie value into the time and the secret.
+fn split_cookie_value(value: &[u8]) -> Option<([u8; TIME_BYTES], [u8; SECRET_BYTES])> {
     let bytes = URL_SAFE_NO_PAD.decode(value).ok()?;
     let (time, secret) = bytes.split_first_chunk()?;
     Some((*time, secret.try_into().ok()?))
 }
 
-/// The secret signs somebody in, so nothing shows it.
+/// Debug output without the secret, which would allow a sign-in.
 impl std::fmt::Debug for Attempt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Attempt")
             .field("provider", &self.provider)
             .field("begun", &self.begun)
-            .field("again", &self.again)
+            .field("reauthenticate", &self.reauthenticate)
             .finish_non_exhaustive()
     }
 }

@@ -16,12 +16,12 @@ use super::LoginError;
 use super::transport::send;
 use crate::session::Timestamp;
 
-/// How long what a provider says of itself is used.
+/// How long metadata stay in the cache.
 const METADATA_TTL: Duration = Duration::from_secs(300);
-/// The least time between two questions about keys that are not known.
+/// The minimum time between two requests because of unknown keys.
 const RETRY_DELAY: Duration = Duration::from_secs(10);
 
-/// What a provider says of itself (OpenID Connect Discovery 1.0, section 3).
+/// Provider metadata (OpenID Connect Discovery 1.0, section 3).
 pub type Metadata = ProviderMetadata<
     LogoutMetadata,
     CoreAuthDisplay,
@@ -37,37 +37,37 @@ pub type Metadata = ProviderMetadata<
     CoreSubjectIdentifierType,
 >;
 
-/// What other standards add.
+/// Metadata fields of other standards.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct LogoutMetadata {
-    /// Where people log out (OpenID Connect RP-Initiated Logout 1.0).
+    /// The address for RP-initiated logout (OpenID Connect RP-Initiated Logout 1.0).
     pub end_session_endpoint: Option<EndSessionUrl>,
-    /// Whether every answer says who gives it (RFC 9207).
+    /// Whether every authorization response has the `iss` parameter (RFC 9207).
     #[serde(default)]
     pub authorization_response_iss_parameter_supported: bool,
 }
 
 impl AdditionalProviderMetadata for LogoutMetadata {}
 
-/// What a provider said of itself last.
+/// A cache of a provider's metadata.
 #[derive(Default)]
-pub struct Discovered {
-    last: Mutex<Last>,
-    /// Counts the questions that were answered, however.
+pub struct MetadataCache {
+    last: Mutex<LastResult>,
+    /// Counts finished requests, successful or not.
     rounds: AtomicU64,
 }
 
 #[derive(Default)]
-struct Last {
-    /// What it said, and when.
+struct LastResult {
+    /// The metadata, and when they were fetched.
     known: Option<(Arc<Metadata>, Timestamp)>,
-    /// Why the last question had no answer.
+    /// Why the last request failed.
     failed: Option<String>,
 }
 
-impl Discovered {
-    /// What the provider says of itself, asked for when that is older than it may be; `renew` asks
-    /// earlier, for a key that is not known.
+impl MetadataCache {
+    /// The metadata, fetched again if they are older than their TTL. With `renew`, a shorter age applies, for a
+    /// token with an unknown key.
     pub async fn get(
         &self,
         issuer: &str,
@@ -75,8 +75,8 @@ impl Discovered {
         now: Timestamp,
         renew: bool,
     ) -> Result<Arc<Metadata>, LoginError> {
-        // Whoever comes meanwhile waits for the same answer, also where that is none: asking one after the
-        // other, the last would wait for all of them.
+        // Concurrent callers share one request, even if it fails. With one request after another, the last caller would wait
+        // for all of them.
         let begun = self.rounds.load(Ordering::SeqCst);
         let mut last = self.last.lock().await;
         if let Some(why) = &last.failed
@@ -90,7 +90,7 @@ impl Discovered {
         {
             return Ok(Arc::clone(metadata));
         }
-        let asked = ask(issuer, client).await;
+        let asked = fetch(issuer, client).await;
         self.rounds.fetch_add(1, Ordering::SeqCst);
         last.failed = asked.as_ref().err().cloned();
         let metadata = Arc::new(asked.map_err(LoginError::Unavailable)?);
@@ -99,8 +99,8 @@ impl Discovered {
     }
 }
 
-/// Asks a provider.
-async fn ask(issuer: &str, client: &reqwest::Client) -> Result<Metadata, String> {
+/// Fetches the metadata of a provider.
+async fn fetch(issuer: &str, client: &reqwest::Client) -> Result<Metadata, String> {
     let asking = |request| send(client.clone(), request);
     let url = IssuerUrl::new(issuer.to_owned());
     let url = url.map_err(|error| error.to_string())?;
@@ -110,12 +110,12 @@ async fn ask(issuer: &str, client: &reqwest::Client) -> Result<Metadata, String>
         let cause = error.source().map(|cause| format!(": {cause}"));
         format!("{error}{}", cause.unwrap_or_default())
     })?;
-    is_safe(&metadata)?;
+    require_tls(&metadata)?;
     Ok(metadata)
 }
 
-/// Whoever speaks TLS does so everywhere.
-fn is_safe(metadata: &Metadata) -> Result<(), String> {
+/// Checks that an issuer with TLS has no endpoints without TLS.
+fn require_tls(metadata: &Metadata) -> Result<(), String> {
     let endpoints: [Option<&Url>; 4] = [
         Some(metadata.authorization_endpoint().url()),
         metadata.token_endpoint().map(|it| it.url()),
@@ -124,7 +124,7 @@ fn is_safe(metadata: &Metadata) -> Result<(), String> {
     ];
     let mut endpoints = endpoints.into_iter().flatten();
     if metadata.issuer().url().scheme() == "https" && endpoints.any(|it| it.scheme() != "https") {
-        return Err("its metadata point to an address without TLS".to_owned());
+        return Err("invalid metadata: endpoint without TLS".to_owned());
     }
     Ok(())
 }
@@ -139,13 +139,13 @@ mod tests {
     use crate::http_client::http_client;
 
     #[tokio::test]
-    async fn a_provider_that_fails_is_asked_once_for_all_who_wait() {
+    async fn concurrent_callers_share_one_failed_request() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let issuer = format!("http://{}", listener.local_addr().unwrap());
         let asked = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&asked);
         tokio::spawn(async move {
-            // Hangs up on everybody, after a while.
+            // Closes every connection after 100 ms.
             while let Ok((stream, _)) = listener.accept().await {
                 counted.fetch_add(1, Ordering::SeqCst);
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -153,15 +153,15 @@ mod tests {
             }
         });
         let client = http_client(Duration::from_secs(5), None).unwrap();
-        let (discovered, now) = (Discovered::default(), Timestamp::default());
-        let get = || discovered.get(&issuer, &client, now, false);
+        let (cache, now) = (MetadataCache::default(), Timestamp::default());
+        let get = || cache.get(&issuer, &client, now, false);
         let answers = join_all((0..20).map(|_| get())).await;
         assert!(answers.iter().all(Result::is_err));
         let waited = asked.load(Ordering::SeqCst);
-        // Whoever comes later asks again.
+        // A later caller sends a new request.
         assert!(get().await.is_err());
         assert!(asked.load(Ordering::SeqCst) > waited);
-        // The client may repeat a question on a connection that was closed.
+        // The HTTP client may repeat a request after a closed connection.
         assert!(waited <= 3, "{waited} connections for 20");
     }
 }

@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 use subtle::ConstantTimeEq;
 use url::Url;
 
-use super::metadata::{Discovered, Metadata};
+use super::metadata::{Metadata, MetadataCache};
 use super::transport::send;
 use super::{Attempt, LoginError, ProviderSettings};
 use crate::credential::jwt::SignedIn;
@@ -28,7 +28,7 @@ use crate::session::{ClaimsInToken, Timestamp};
 
 pub use refresh::{Learned, MAX_REFRESH_TOKEN_BYTES, RefreshAnswer};
 
-/// The library's client of a provider whose metadata are known.
+/// The library's client for a provider with known metadata.
 type Client = CoreClient<
     EndpointSet,
     EndpointNotSet,
@@ -38,53 +38,53 @@ type Client = CoreClient<
     EndpointMaybeSet,
 >;
 
-/// An identity provider, as its client sees it.
+/// An identity provider, with Curfew as its client.
 pub struct Provider {
-    /// What is configured of it.
+    /// The configuration.
     pub settings: ProviderSettings,
     redirect: RedirectUrl,
     client: reqwest::Client,
-    discovered: Discovered,
+    metadata_cache: MetadataCache,
 }
 
-/// What a code was redeemed for.
+/// The token response for an authorization code.
 #[derive(Clone, Debug)]
 pub struct TokenResponse {
-    /// Who signed in.
+    /// The authenticated subject.
     pub signed_in: SignedIn,
-    /// The ID token itself, by which the provider knows whom to log out.
+    /// The encoded ID token, the hint for RP-initiated logout.
     pub id_token: String,
-    /// The refresh token, where the provider gives one.
+    /// The refresh token, if the provider issued one.
     pub refresh_token: Option<Secret<String>>,
-    /// Which claims the ID token has.
+    /// Which of the configured claims the ID token has.
     pub in_id_token: ClaimsInToken,
 }
 
-/// Every claim that there is.
+/// All claims of a UserInfo response.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-struct All(Map<String, Value>);
+struct AllClaims(Map<String, Value>);
 
-impl AdditionalClaims for All {}
+impl AdditionalClaims for AllClaims {}
 
 impl Provider {
-    /// A provider with these settings, which sends browsers back to `path` on `base`, and its name.
+    /// Creates a provider. Its redirect address is `path` on `base`, followed by its name.
     ///
     /// # Errors
-    /// [`reqwest::Error`] when its authorities can't be read.
+    /// [`reqwest::Error`] if the authorities cannot be parsed.
     pub fn new(settings: ProviderSettings, base: &Url, path: &str) -> Result<Self, reqwest::Error> {
         let client = http_client(settings.timeout, settings.authorities.as_deref())?;
         let mut url = base.clone();
-        // One for each provider: an answer that comes elsewhere is not its own (RFC 9700 section 4.4).
+        // Each provider has its own redirect address, against mix-up attacks (RFC 9700 section 4.4).
         url.set_path(&format!("{path}/{}", settings.issuer.name));
         Ok(Self {
             redirect: RedirectUrl::from_url(url),
             settings,
             client,
-            discovered: Discovered::default(),
+            metadata_cache: MetadataCache::default(),
         })
     }
 
-    /// Its name.
+    /// The name in the configuration.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.settings.issuer.name
@@ -97,7 +97,7 @@ impl Provider {
     ) -> Result<std::sync::Arc<Metadata>, LoginError> {
         let issuer = &self.settings.issuer.issuer.issuer;
         let client = &self.client;
-        self.discovered.get(issuer, client, now, renew).await
+        self.metadata_cache.get(issuer, client, now, renew).await
     }
 
     fn client(&self, metadata: &Metadata) -> Client {
@@ -105,7 +105,7 @@ impl Provider {
         let secret = secret.map(|secret| ClientSecret::new(secret.expose().clone()));
         let id = ClientId::new(self.settings.client_id.clone());
         let client = CoreClient::from_provider_metadata(metadata.clone(), id, secret);
-        // Where nothing is said it is in the header (OpenID Connect Discovery 1.0, section 3).
+        // The default is `client_secret_basic` (OpenID Connect Discovery 1.0, section 3).
         let methods = metadata.token_endpoint_auth_methods_supported();
         let basic =
             methods.is_none_or(|all| all.contains(&CoreClientAuthMethod::ClientSecretBasic));
@@ -119,10 +119,10 @@ impl Provider {
             .set_auth_type(kind)
     }
 
-    /// Where a browser goes to sign in.
+    /// Builds the authorization request: the address for the browser.
     ///
     /// # Errors
-    /// [`LoginError::Unavailable`] when it is not known where that is.
+    /// [`LoginError::Unavailable`] if the metadata cannot be fetched.
     pub async fn authorize(
         &self,
         attempt: &Attempt,
@@ -143,30 +143,30 @@ impl Provider {
             )
             .set_pkce_challenge(challenge)
             .add_scopes(scopes);
-        if attempt.again {
+        if attempt.reauthenticate {
             request = request
                 .add_prompt(CoreAuthPrompt::Login)
                 .set_max_age(Duration::ZERO);
         } else if let Some(age) = max_age {
-            // Providers count in whole seconds, and "more than" so many.
+            // Providers use whole seconds and accept an age equal to `max_age`.
             request = request.set_max_age(age.saturating_sub(Duration::from_secs(1)));
         }
         Ok(request.url().0)
     }
 
-    /// Redeems the code of an answer: asks for the tokens, and verifies them.
+    /// Redeems an authorization code for tokens, and verifies them.
     ///
     /// # Errors
-    /// [`LoginError`].
+    /// [`LoginError`] if the provider fails or refuses, or if a token is invalid.
     pub async fn redeem(
         &self,
         attempt: &Attempt,
         code: &str,
-        says: Option<&str>,
+        iss: Option<&str>,
         now: Timestamp,
     ) -> Result<TokenResponse, LoginError> {
         let metadata = self.metadata(now, false).await?;
-        self.is_its_own(&metadata, says)?;
+        self.check_issuer(&metadata, iss)?;
         let asking = |request| send(self.client.clone(), request);
         let client = self.client(&metadata);
         let request = client.exchange_code(AuthorizationCode::new(code.to_owned()));
@@ -175,13 +175,15 @@ impl Provider {
         let request = request.set_pkce_verifier(verifier);
         let tokens: CoreTokenResponse = request.request_async(&asking).await.map_err(refusal)?;
         let id_token = tokens.id_token();
-        let id_token = id_token.ok_or_else(|| invalid("there is no ID token"))?;
+        let id_token = id_token.ok_or_else(|| invalid("no ID token"))?;
         let nonce = attempt.nonce.as_bytes();
         let same_nonce = |told: Option<&Nonce>| match told {
             Some(told) if bool::from(told.secret().as_bytes().ct_eq(nonce)) => Ok(()),
-            _ => Err("it is of another attempt".to_owned()),
+            _ => Err("the nonce belongs to another attempt".to_owned()),
         };
-        let subject = self.verified(&client, id_token, same_nonce, now).await?;
+        let subject = self
+            .verify_id_token(&client, id_token, same_nonce, now)
+            .await?;
         let text = id_token.to_string();
         let issuer = &self.settings.issuer.issuer;
         let in_id_token = issuer.claims_in(&text);
@@ -200,8 +202,8 @@ impl Provider {
         })
     }
 
-    /// The subject of an ID token whose signature, parties and nonce are right.
-    async fn verified(
+    /// Verifies the signature, issuer and nonce of an ID token, and returns its subject.
+    async fn verify_id_token(
         &self,
         client: &Client,
         id_token: &CoreIdToken,
@@ -214,7 +216,7 @@ impl Provider {
             claims.map(|claims| claims.subject().clone())
         };
         let subject = match verify(client) {
-            // The provider may have new keys.
+            // The provider may have rotated its keys.
             Err(ClaimsVerificationError::SignatureVerification(
                 SignatureVerificationError::NoMatchingKey,
             )) => verify(&self.client(&*self.metadata(now, true).await?)),
@@ -223,16 +225,16 @@ impl Provider {
         subject.map_err(|error| invalid(&error.to_string()))
     }
 
-    /// Whether an answer comes from this provider, as far as it says so (RFC 9207).
-    fn is_its_own(&self, metadata: &Metadata, says: Option<&str>) -> Result<(), LoginError> {
+    /// Checks that the `iss` parameter of a response, if present or required, names this provider (RFC 9207).
+    fn check_issuer(&self, metadata: &Metadata, iss: Option<&str>) -> Result<(), LoginError> {
         let must = metadata
             .additional_metadata()
             .authorization_response_iss_parameter_supported;
-        match says {
-            Some(says) if says != self.settings.issuer.issuer.issuer => {
-                Err(LoginError::NotAsked("it comes from another provider"))
+        match iss {
+            Some(iss) if iss != self.settings.issuer.issuer.issuer => {
+                Err(LoginError::NotAsked("response from another provider"))
             }
-            None if must => Err(LoginError::NotAsked("it does not say who gives it")),
+            None if must => Err(LoginError::NotAsked("no `iss` parameter")),
             _ => Ok(()),
         }
     }
@@ -245,11 +247,11 @@ impl Provider {
         });
         let verifier = client.id_token_verifier();
         let verifier = verifier.set_allowed_algs(algorithms.collect::<Vec<_>>());
-        // Whom it was issued to is looked at with the rest of the claims.
+        // The audience is checked later, with the other claims.
         verifier.set_other_audience_verifier_fn(|_| true)
     }
 
-    /// What the provider says of a person besides; nothing where it has no such endpoint.
+    /// The claims from the UserInfo endpoint; empty if the provider has none.
     async fn user_info(
         &self,
         client: &Client,
@@ -260,7 +262,7 @@ impl Provider {
         let Ok(request) = client.user_info(tokens.access_token().clone(), subject) else {
             return Ok(Map::new());
         };
-        let claims: Result<UserInfoClaims<All, CoreGenderClaim>, _> =
+        let claims: Result<UserInfoClaims<AllClaims, CoreGenderClaim>, _> =
             request.request_async(&asking).await;
         let claims = claims.map_err(|error| LoginError::Unavailable(error.to_string()))?;
         match serde_json::to_value(claims) {
@@ -269,11 +271,11 @@ impl Provider {
         }
     }
 
-    /// Where a browser goes to log out at the provider as well, and from there to `after` (OpenID
-    /// Connect RP-Initiated Logout 1.0); `None` where the provider has no such place.
+    /// The address for RP-initiated logout, with a redirect to `after` (OpenID Connect RP-Initiated Logout 1.0); `None` if
+    /// the provider does not support it.
     ///
     /// # Errors
-    /// [`LoginError::Unavailable`] when it is not known where that is.
+    /// [`LoginError::Unavailable`] if the metadata cannot be fetched.
     pub async fn end_session(
         &self,
         id_token: Option<&str>,
@@ -301,14 +303,16 @@ fn invalid(why: &str) -> LoginError {
     LoginError::Invalid(why.to_owned())
 }
 
-/// Why a code was not redeemed. Nothing of the answer's body is in it but the error's own words.
+/// Why a token request failed. Only the error code of the response is logged, not its body.
 fn refusal<T: openidconnect::ErrorResponse>(
     error: RequestTokenError<super::transport::HttpFault, T>,
 ) -> LoginError {
     match error {
         RequestTokenError::ServerResponse(said) => LoginError::Refused(said.to_string()),
         RequestTokenError::Request(fault) => LoginError::Unavailable(fault.to_string()),
-        RequestTokenError::Parse(..) => LoginError::Unavailable("it answers no tokens".to_owned()),
+        RequestTokenError::Parse(..) => {
+            LoginError::Unavailable("invalid token response".to_owned())
+        }
         RequestTokenError::Other(why) => LoginError::Unavailable(why),
     }
 }

@@ -7,16 +7,16 @@ const fn at(seconds: u64) -> Timestamp {
     Timestamp::from_millis(1_000_000_000 + seconds * 1000)
 }
 
-fn attempt(again: bool) -> Attempt {
-    attempt_of(&login(key(), "sign-in"), again)
+fn attempt(reauthenticate: bool) -> Attempt {
+    attempt_of(&login(key(), "sign-in"), reauthenticate)
 }
 
-fn attempt_of(login: &Login, again: bool) -> Attempt {
+fn attempt_of(login: &Login, reauthenticate: bool) -> Attempt {
     Attempt::new(
         login,
         "main",
         "https://app.example.com/a?b=c",
-        again,
+        reauthenticate,
         at(100),
     )
     .unwrap()
@@ -26,7 +26,7 @@ fn key() -> SigningKey {
     SigningKey::parse(&SigningKey::generate().unwrap()).unwrap()
 }
 
-/// The cookie of an attempt, under its own name or under that of another.
+/// The cookie of an attempt, with its own name or with the name of another attempt.
 fn cookie(name: &Attempt, value: &Attempt) -> String {
     let name = Attempt::cookie_name(&name.state, true).unwrap();
     format!("{name}={}", value.cookie_value())
@@ -56,16 +56,16 @@ fn redeemed(authenticated: Option<u64>) -> TokenResponse {
     }
 }
 
-/// When the session begins, at 110 s, of an attempt that began at 100 s.
+/// The session start, relative to 0 s, for an attempt from 100 s to 110 s.
 fn session_start(
-    again: bool,
+    reauthenticate: bool,
     authenticated: Option<u64>,
     max_age: Option<u64>,
 ) -> Option<Option<u64>> {
     let age = max_age.map(Duration::from_secs);
     let leeway = Duration::from_secs(5);
     let told = redeemed(authenticated);
-    let begun = Login::session_start(&attempt(again), &told, age, leeway, at(110));
+    let begun = Login::session_start(&attempt(reauthenticate), &told, age, leeway, at(110));
     let seconds = |time: Timestamp| time.since(at(0)).as_secs();
     begun.ok().map(|begun| begun.map(seconds))
 }
@@ -84,24 +84,27 @@ fn login(key: SigningKey, purpose: &'static str) -> Login {
 }
 
 #[test]
-fn a_proof_is_good_for_a_while() {
-    for (again, authenticated, max_age, expected) in [
+fn an_authentication_is_accepted_up_to_its_maximum_age() {
+    for (reauthenticate, authenticated, max_age, expected) in [
         (false, Some(105), Some(20), Some(Some(105))),
         (false, Some(91), Some(20), Some(Some(91))),
         (false, Some(90), Some(20), Some(None)),
         (false, Some(1), None, Some(Some(1))),
-        // Whoever is to prove it again has done so since, by the provider's clock.
+        // A new authentication must be later than the start of the attempt, by the provider's clock.
         (true, Some(105), Some(20), Some(Some(105))),
         (true, Some(95), Some(20), Some(Some(100))),
         (true, Some(94), Some(20), Some(None)),
         (true, Some(94), None, Some(None)),
-        // A provider that does not say it can't be asked.
+        // Without an authentication time, a required age cannot be checked.
         (false, None, Some(20), None),
         (true, None, None, None),
         (false, None, None, Some(Some(109))),
     ] {
-        let told = session_start(again, authenticated, max_age);
-        assert_eq!(told, expected, "{again} {authenticated:?} {max_age:?}");
+        let told = session_start(reauthenticate, authenticated, max_age);
+        assert_eq!(
+            told, expected,
+            "{reauthenticate} {authenticated:?} {max_age:?}"
+        );
     }
 }
 
@@ -115,19 +118,19 @@ fn an_attempt_is_found_by_its_state_and_its_secret() {
     let both = headers(&[&own, &other]);
     assert_eq!(find(&both, &own.state, at(200)), Some(own.clone()));
     assert_eq!(find(&both, &other.state, at(200)), Some(other.clone()));
-    // Another state with the same beginning, none, one that is too short, one that is no name.
+    // Another state with the same prefix, an empty one, one that is too short, and invalid cookie names.
     let similar = format!("{}x", &own.state[..own.state.len() - 1]);
     let similar = if similar == own.state { "x" } else { &*similar };
     for state in [similar, "", "abc", "a=b; c=d;", "ü6789012"] {
         assert_eq!(find(&both, state, at(200)), None, "{state}");
     }
-    assert_eq!(find(&both, &own.state, at(700)), None, "too late");
-    // Another browser has another secret, whatever the name of its cookie.
+    assert_eq!(find(&both, &own.state, at(700)), None, "expired");
+    // Another browser has another secret, whatever the cookie name.
     assert_eq!(find(&headers(&[&other]), &own.state, at(200)), None);
     let (planted, real) = (cookie(&own, &other), cookie(&own, &own));
     let alone = lines(std::slice::from_ref(&planted));
     assert_eq!(find(&alone, &own.state, at(200)), None);
-    // A cookie that another host set for the domain does no harm beside its own.
+    // A cookie that another host set for the domain does not hide the right one.
     for pair in [[&planted, &real], [&real, &planted]] {
         let found = find(&lines(&pair.map(Clone::clone)), &own.state, at(200));
         assert_eq!(found, Some(own.clone()));
@@ -135,7 +138,7 @@ fn an_attempt_is_found_by_its_state_and_its_secret() {
 }
 
 #[test]
-fn an_attempt_is_of_one_key_ring_and_one_purpose() {
+fn an_attempt_is_bound_to_its_key_ring_and_purpose() {
     let ring = login(key(), "sign-in");
     let own = attempt_of(&ring, false);
     let console = Login {
@@ -151,13 +154,13 @@ fn an_attempt_is_of_one_key_ring_and_one_purpose() {
         Attempt::target_of(&own.state, &ring).unwrap(),
         "https://app.example.com/a?b=c"
     );
-    // A provider, and its logs, learn nothing of the address.
+    // The provider and its logs cannot read the target address.
     assert!(!own.state.contains("YXBw"), "{}", own.state);
 }
 
-/// The browser keeps the cookies in any order.
+/// Browsers send cookies in any order.
 #[test]
-fn attempts_are_named_from_the_oldest() {
+fn attempt_cookies_are_sorted_by_age() {
     let ring = login(key(), "sign-in");
     let begun = |second| Attempt::new(&ring, "main", "/", false, at(second)).unwrap();
     let name = |attempt: &Attempt| Attempt::cookie_name(&attempt.state, true).unwrap();
@@ -166,7 +169,7 @@ fn attempts_are_named_from_the_oldest() {
     let other = "session=x; __Host-curfew-login-unknown=x; curfew-login-plain=x";
     lines.append(http::header::COOKIE, other.parse().unwrap());
     assert_eq!(
-        Attempt::names(&lines, true),
+        Attempt::cookie_names(&lines, true),
         [
             "__Host-curfew-login-unknown",
             &name(&first),

@@ -2,31 +2,31 @@ use openidconnect::{HttpRequest, HttpResponse};
 
 use crate::http_client::read_body;
 
-/// The most bytes of an answer.
+/// The maximum size of a response body.
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 
-/// Why a provider gave no answer.
+/// Why a request to a provider failed.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpFault {
-    /// It can't be reached.
+    /// The provider cannot be reached.
     #[error("{0}")]
     Http(String),
-    /// It says too much.
-    #[error("the answer has more than {MAX_ANSWER_BYTES} bytes")]
+    /// The response body is too large.
+    #[error("response larger than {MAX_ANSWER_BYTES} bytes")]
     TooLarge,
 }
 
 impl From<reqwest::Error> for HttpFault {
     fn from(error: reqwest::Error) -> Self {
         use std::error::Error;
-        // An address may have secrets in its query.
+        // The query of an address may have secrets.
         let error = error.without_url();
         let cause = error.source().map(|cause| format!(": {cause}"));
         Self::Http(format!("{error}{}", cause.unwrap_or_default()))
     }
 }
 
-/// Sends one request to a provider.
+/// Sends a request to a provider.
 pub async fn send(
     client: reqwest::Client,
     request: HttpRequest,

@@ -8,14 +8,14 @@ use axum::{Extension, Json};
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
 
-use super::{LogoutEndpoints, Refusal, tell, uncached};
+use super::{LogoutEndpoints, Refusal, log_refusal, uncached};
 use crate::credential::jwt::Issuer;
 use crate::current::Current;
 
-const BY: &str = "back-channel";
+const CHANNEL: &str = "back-channel";
 
-/// 200 when the sessions have ended, 400 with the reason for a token that is not good. Where it is us,
-/// 503, although the standard has 400 for that, too: a provider that tries again then is right.
+/// 200 if the sessions have ended, 400 with the reason for an invalid token, 503 for a temporary failure. The standard
+/// requires 400 for failures, too, but 503 tells the provider to try again.
 pub(super) async fn logout(
     Current(logouts): Current<LogoutEndpoints>,
     peer: Option<Extension<SocketAddr>>,
@@ -26,7 +26,7 @@ pub(super) async fn logout(
     let outcome = match token(&body) {
         Some(token) => {
             logouts
-                .take(&token, BY, Issuer::verify_logout, address)
+                .accept(&token, CHANNEL, Issuer::verify_logout, address)
                 .await
         }
         None => Err(Refusal::Unreadable),
@@ -34,20 +34,20 @@ pub(super) async fn logout(
     let Err(refusal) = outcome else {
         return uncached(StatusCode::OK, ());
     };
-    tell(&refusal, BY);
-    let status = if refusal.is_ours() {
+    log_refusal(&refusal, CHANNEL);
+    let status = if refusal.is_temporary() {
         StatusCode::SERVICE_UNAVAILABLE
     } else {
         StatusCode::BAD_REQUEST
     };
     let error = json!({
         "error": "invalid_request",
-        "error_description": format!("the logout token was not taken: {refusal}"),
+        "error_description": format!("logout token rejected: {refusal}"),
     });
     uncached(status, Json(error))
 }
 
-/// The one parameter of the form (section 2.5); others are not for us.
+/// The `logout_token` parameter of the form (section 2.5). It must occur once; other parameters are ignored.
 fn token(body: &[u8]) -> Option<String> {
     let mut tokens = url::form_urlencoded::parse(body).filter(|(name, _)| name == "logout_token");
     let token = tokens.next()?.1.into_owned();

@@ -1,5 +1,5 @@
-//! `POST /ssf/events`: security events of the Shared Signals Framework that are pushed (RFC 8935), of
-//! which `session-revoked` (CAEP 1.0) ends sessions.
+//! `POST /ssf/events`: security events of the Shared Signals Framework with push delivery (RFC 8935). The event
+//! `session-revoked` (CAEP 1.0) ends sessions.
 
 use std::net::SocketAddr;
 
@@ -10,14 +10,14 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
 
-use super::{InvalidJwt, InvalidNotice, LogoutEndpoints, Refusal, tell, uncached};
+use super::{InvalidJwt, InvalidNotice, LogoutEndpoints, Refusal, log_refusal, uncached};
 use crate::credential::jwt::Issuer;
 use crate::current::Current;
 
-const BY: &str = "security-event";
+const CHANNEL: &str = "security-event";
 
-/// 202 when the event was taken, an earlier time included; 400 with the error's code (RFC 8935 2.4)
-/// for one that is not good; 503 where it is us.
+/// 202 if the event is accepted, now or earlier; 400 with an error code (RFC 8935 2.4) if it is invalid; 503 for a temporary
+/// failure.
 pub(super) async fn receive(
     Current(logouts): Current<LogoutEndpoints>,
     peer: Option<Extension<SocketAddr>>,
@@ -26,26 +26,30 @@ pub(super) async fn receive(
 ) -> Response {
     let address = logouts.address(&headers, peer);
     let outcome = match token(&headers, &body) {
-        Some(token) => logouts.take(token, BY, Issuer::verify_event, address).await,
+        Some(token) => {
+            logouts
+                .accept(token, CHANNEL, Issuer::verify_event, address)
+                .await
+        }
         None => Err(Refusal::Unreadable),
     };
     let refusal = match outcome {
-        // Who did not hear the answer sends it again (RFC 8935 2).
+        // A sender that did not get the response repeats the event (RFC 8935 2).
         Ok(()) | Err(Refusal::Replayed) => return uncached(StatusCode::ACCEPTED, ()),
         Err(refusal) => refusal,
     };
-    tell(&refusal, BY);
-    if refusal.is_ours() {
+    log_refusal(&refusal, CHANNEL);
+    if refusal.is_temporary() {
         return uncached(StatusCode::SERVICE_UNAVAILABLE, ());
     }
     let error = json!({
         "err": code(&refusal),
-        "description": format!("the event was not taken: {refusal}"),
+        "description": format!("event rejected: {refusal}"),
     });
     uncached(StatusCode::BAD_REQUEST, Json(error))
 }
 
-/// The token, in a body of its own type (RFC 8935 2.1).
+/// The token from a body with the right content type (RFC 8935 2.1).
 fn token<'a>(headers: &HeaderMap, body: &'a [u8]) -> Option<&'a str> {
     let kind = headers.get(CONTENT_TYPE)?.to_str().ok()?;
     let kind = kind.split(';').next()?.trim();
@@ -55,7 +59,7 @@ fn token<'a>(headers: &HeaderMap, body: &'a [u8]) -> Option<&'a str> {
     std::str::from_utf8(body).ok().map(str::trim)
 }
 
-/// The code of an error in the registry of RFC 8935.
+/// The error code of RFC 8935.
 const fn code(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::UnknownIssuer => "invalid_issuer",

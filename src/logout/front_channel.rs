@@ -1,10 +1,9 @@
 //! `GET /oidc/frontchannel-logout?iss=…&sid=…`: OpenID Connect Front-Channel Logout 1.0.
 //!
-//! The provider's page has the browser ask for this, in a frame. There a cookie of ours seldom comes
-//! along, so the provider's name of the session says which is meant. Nobody but the provider, the
-//! applications and the person themselves knows it, and all it can do is to log that person out. But
-//! anybody can make one up, and each leaves an entry in the store: so this is open only where the
-//! configuration says so, and bounded: in a minute for each address and for all, and in the store.
+//! The provider's logout page loads this address in a frame, usually without cookies of Curfew. So the provider's session
+//! ID (`sid`) identifies the session. Only the provider, its applications and the person know this ID, and it only allows
+//! a logout of that person. But anybody can send invented IDs, and each one leaves an entry in the store. So the endpoint
+//! is off by default, and limited: per minute and address, per minute in total, and in the store.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -15,16 +14,15 @@ use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::front_limit::FrontChannelLimit;
-use super::{LogoutEndpoints, Refusal, tell, uncached};
+use super::{LogoutEndpoints, Refusal, log_refusal, uncached};
 use crate::actor::Actor;
 use crate::credential::jwt::Whom;
 use crate::current::Current;
 use crate::telemetry::audit;
 
-const BY: &str = "front-channel";
+const CHANNEL: &str = "front-channel";
 
-/// 200 when the session has ended, or was not known; 429 for an address that sends too many, 503 where all send too
-/// many.
+/// 200 if the session has ended or is unknown, 429 for too many requests from one address, 503 for too many in total.
 pub(super) async fn logout(
     Current(logouts): Current<LogoutEndpoints>,
     peer: Option<Extension<SocketAddr>>,
@@ -42,26 +40,26 @@ pub(super) async fn logout(
         Err(refusal) => {
             if matches!(
                 refusal,
-                Refusal::TooMany | Refusal::TooManyFromOneAddress | Refusal::NoRoom
+                Refusal::TooMany | Refusal::TooManyFromOneAddress | Refusal::CutOffsFull
             ) {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("60"));
                 logouts.lifecycle.metrics.front_channel_refused.inc();
                 if logouts.seen.front.refusals.admits(()) {
-                    tell(&refusal, BY);
+                    log_refusal(&refusal, CHANNEL);
                 }
             } else {
-                tell(&refusal, BY);
+                log_refusal(&refusal, CHANNEL);
             }
             if matches!(refusal, Refusal::TooManyFromOneAddress) {
                 StatusCode::TOO_MANY_REQUESTS
-            } else if refusal.is_ours() {
+            } else if refusal.is_temporary() {
                 StatusCode::SERVICE_UNAVAILABLE
             } else {
                 StatusCode::BAD_REQUEST
             }
         }
     };
-    // A page without anything, which may stand in a frame of the provider's.
+    // An empty page, which a page of the provider can frame.
     for (name, value) in [
         (CONTENT_TYPE, "text/html; charset=utf-8"),
         (CONTENT_SECURITY_POLICY, "default-src 'none'"),
@@ -100,8 +98,8 @@ impl LogoutEndpoints {
         let now = self.lifecycle.clock.now();
         self.seen
             .front
-            .take(address, now)
-            .map_err(|beyond| match beyond {
+            .count(address, now)
+            .map_err(|limit| match limit {
                 FrontChannelLimit::Address => Refusal::TooManyFromOneAddress,
                 FrontChannelLimit::All => Refusal::TooMany,
             })?;
@@ -111,11 +109,11 @@ impl LogoutEndpoints {
             .occupancy()
             .has_room_for_anonymous()
         {
-            return Err(Refusal::NoRoom);
+            return Err(Refusal::CutOffsFull);
         }
         let actor = Actor::provider(&iss, address);
         let revoked = self.lifecycle.end_of_provider(&whom, now, &actor).await?;
-        audit::provider_logout(&whom, BY, revoked, &actor);
+        audit::provider_logout(&whom, CHANNEL, revoked, &actor);
         Ok(())
     }
 }

@@ -8,15 +8,15 @@ use crate::session::Timestamp;
 use crate::telemetry::Throttle;
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// Front-channel logouts in a minute, from all addresses.
-const MAX_IN_ALL: usize = 600;
-/// Front-channel logouts in a minute from one IPv4 address, or from one IPv6 network of 64 bits.
+/// Front-channel logouts per minute from all addresses.
+const MAX_PER_MINUTE: usize = 600;
+/// Front-channel logouts per minute from one IPv4 address or IPv6 /64 network.
 const MAX_PER_ADDRESS: usize = 60;
 
-/// Bounds the front-channel logouts of this process. Anybody can send one, and each leaves a cut-off in the store.
+/// Limits the front-channel logouts of this process. Anybody can send one, and each leaves a cut-off in the store.
 pub(super) struct FrontLimit {
     window: Mutex<Window>,
-    /// Bounds the log lines about refusals.
+    /// Limits the log lines about rejected logouts.
     pub(super) refusals: Throttle<()>,
 }
 
@@ -33,22 +33,22 @@ impl Default for FrontLimit {
 struct Window {
     begun: Timestamp,
     taken: usize,
-    /// No more than `taken`, so it is bounded, too.
+    /// Bounded: never more entries than `taken`.
     by_address: HashMap<IpAddr, usize>,
 }
 
-/// Why a front-channel logout is refused.
+/// The limit that rejects a front-channel logout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FrontChannelLimit {
-    /// The address has sent too many.
+    /// The limit of one address.
     Address,
-    /// All addresses together have sent too many.
+    /// The limit of all addresses together.
     All,
 }
 
 impl FrontLimit {
-    /// Counts one from `address`, where that is known.
-    pub(super) fn take(
+    /// Counts a logout from `address`, if the address is known.
+    pub(super) fn count(
         &self,
         address: Option<IpAddr>,
         now: Timestamp,
@@ -60,22 +60,22 @@ impl FrontLimit {
                 ..Window::default()
             };
         }
-        if window.taken >= MAX_IN_ALL {
+        if window.taken >= MAX_PER_MINUTE {
             return Err(FrontChannelLimit::All);
         }
         if let Some(address) = address {
-            let count = window.by_address.entry(network(address)).or_default();
-            if *count >= MAX_PER_ADDRESS {
+            let by_address = window.by_address.entry(network(address)).or_default();
+            if *by_address >= MAX_PER_ADDRESS {
                 return Err(FrontChannelLimit::Address);
             }
-            *count += 1;
+            *by_address += 1;
         }
         window.taken += 1;
         Ok(())
     }
 }
 
-/// One client has as many IPv6 addresses as it likes.
+/// An IPv6 /64 network or an IPv4 address. One client can have any number of IPv6 addresses of a network.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
@@ -100,22 +100,22 @@ mod tests {
         let limit = FrontLimit::default();
         for host in 0..MAX_PER_ADDRESS {
             let own = address(&format!("2001:db8::{host:x}"));
-            assert_eq!(limit.take(own, START), Ok(()));
+            assert_eq!(limit.count(own, START), Ok(()));
         }
         let own = address("2001:db8::ffff:1");
-        assert_eq!(limit.take(own, START), Err(FrontChannelLimit::Address));
-        assert_eq!(limit.take(address("2001:db8:0:1::1"), START), Ok(()));
+        assert_eq!(limit.count(own, START), Err(FrontChannelLimit::Address));
+        assert_eq!(limit.count(address("2001:db8:0:1::1"), START), Ok(()));
         let mut taken = MAX_PER_ADDRESS + 1;
         for host in 0.. {
             let other = address(&format!("203.0.{}.{}", host / 250, host % 250));
-            if limit.take(other, START) == Err(FrontChannelLimit::All) {
+            if limit.count(other, START) == Err(FrontChannelLimit::All) {
                 break;
             }
             taken += 1;
         }
-        assert_eq!(taken, MAX_IN_ALL);
+        assert_eq!(taken, MAX_PER_MINUTE);
         let late = START.plus(MINUTE);
-        assert_eq!(limit.take(own, late), Ok(()));
-        assert!(limit.window.lock().by_address.len() <= MAX_IN_ALL);
+        assert_eq!(limit.count(own, late), Ok(()));
+        assert!(limit.window.lock().by_address.len() <= MAX_PER_MINUTE);
     }
 }

@@ -7,32 +7,37 @@ use sha2::{Digest, Sha256};
 use super::front_limit::FrontLimit;
 use crate::session::Timestamp;
 
-/// How long a notice is remembered: longer than providers let one live, and than a leeway.
-const REMEMBERED: Duration = Duration::from_secs(3600);
-/// How many are remembered at the most. Only issuers can make one, so more come from none that works.
+/// How long a notice is remembered: longer than the lifetime of notices plus the leeway.
+const NOTICE_TTL: Duration = Duration::from_secs(3600);
+/// The maximum number of remembered notices. Only issuers can create valid notices, so there are rarely that many.
 const MAX_NOTICES: usize = 100_000;
 
-/// The notices that were taken a moment ago, so that none is taken twice.
+/// Recently accepted notices, so that each is accepted once.
 ///
-/// Each process has its own memory. A notice that comes to another once more ends nothing that it did
-/// not end before: what it names was over then.
+/// Each process has its own cache. A second process may accept the same notice, but ends no further session: those that the
+/// notice names have already ended.
 #[derive(Default)]
 pub struct ReplayCache {
     notices: Mutex<HashMap<[u8; 32], Timestamp>>,
-    /// Bounds the notices of the front channel, which nobody signs.
+    /// Limits front-channel logouts, which are not signed.
     pub(super) front: FrontLimit,
 }
 
-/// A notice that is being taken. It counts as one that never came, unless it is done.
-pub(super) struct Begun<'a> {
-    seen: &'a ReplayCache,
+/// A notice in progress. On drop it is forgotten, unless [`PendingNotice::confirm`] was called.
+pub(super) struct PendingNotice<'a> {
+    cache: &'a ReplayCache,
     name: [u8; 32],
-    done: bool,
+    confirmed: bool,
 }
 
 impl ReplayCache {
-    /// Begins to take a notice; `None` for one that came before.
-    pub(super) fn begin(&self, issuer: &str, id: &str, now: Timestamp) -> Option<Begun<'_>> {
+    /// Starts to process a notice; `None` if it was accepted before.
+    pub(super) fn begin(
+        &self,
+        issuer: &str,
+        id: &str,
+        now: Timestamp,
+    ) -> Option<PendingNotice<'_>> {
         let mut hash = Sha256::new();
         hash.update((issuer.len() as u64).to_be_bytes());
         hash.update(issuer);
@@ -40,34 +45,34 @@ impl ReplayCache {
         let name = hash.finalize().into();
         let mut seen = self.notices.lock();
         if seen.len() >= MAX_NOTICES {
-            seen.retain(|_, at| now < at.plus(REMEMBERED));
+            seen.retain(|_, at| now < at.plus(NOTICE_TTL));
         }
         let before = seen.get(&name);
-        if before.is_some_and(|at| now < at.plus(REMEMBERED)) {
+        if before.is_some_and(|at| now < at.plus(NOTICE_TTL)) {
             return None;
         }
         if seen.len() < MAX_NOTICES {
             seen.insert(name, now);
         }
-        Some(Begun {
-            seen: self,
+        Some(PendingNotice {
+            cache: self,
             name,
-            done: false,
+            confirmed: false,
         })
     }
 }
 
-impl Begun<'_> {
-    /// It has been taken.
-    pub(super) fn done(mut self) {
-        self.done = true;
+impl PendingNotice<'_> {
+    /// Marks the notice as accepted.
+    pub(super) fn confirm(mut self) {
+        self.confirmed = true;
     }
 }
 
-impl Drop for Begun<'_> {
+impl Drop for PendingNotice<'_> {
     fn drop(&mut self) {
-        if !self.done {
-            self.seen.notices.lock().remove(&self.name);
+        if !self.confirmed {
+            self.cache.notices.lock().remove(&self.name);
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::testing::{Bench, HOUR, MINUTE, SECOND, START};
 
 const REVOKED: Verdict = Verdict::Deny(DenyReason::Revoked);
 
-/// A service, and the provider that signs its users in.
+/// A service with one identity provider.
 struct Fixture {
     bench: Bench,
     checker: Checker,
@@ -54,7 +54,7 @@ impl Fixture {
         }
     }
 
-    /// A check with a token of the provider's session `sid` of `sub`, so long after the beginning.
+    /// Checks a token of `sub` with the provider's session `sid`, which was issued `signed_in` after the start.
     async fn use_session(&self, sub: &str, sid: &str, signed_in: Duration) -> Verdict {
         let token = self.key.token(&json!({
             "iss": ISSUER, "aud": AUDIENCE, "sub": sub, "sid": sid,
@@ -77,7 +77,7 @@ impl Fixture {
         self.checker.check(&request).await.verdict
     }
 
-    /// A logout token with these claims besides the usual ones, issued so long after the beginning.
+    /// A logout token with these claims besides the usual ones, issued at this time after the start.
     fn logout_token(&self, id: &str, issued: Duration, whom: &Value) -> String {
         let mut claims = json!({
             "iss": ISSUER, "aud": AUDIENCE, "jti": id, "iat": seconds(issued),
@@ -129,7 +129,7 @@ impl Fixture {
     }
 }
 
-/// Seconds since 1970, so long after the tests' beginning.
+/// Seconds since 1970 for a time after the start of the test.
 fn seconds(after: Duration) -> u64 {
     START.plus(after).as_millis() / 1000
 }
@@ -155,7 +155,7 @@ async fn a_session_of_the_provider_ends() {
     assert_eq!(verdict, REVOKED);
     let other = service.use_session("alice", "s-2", Duration::ZERO).await;
     assert_eq!(other, Verdict::Allow);
-    // Told as any other end is.
+    // The end is recorded like any other.
     let alice = crate::session::Subject::new("alice").unwrap();
     let page = service.bench.store.list(&alice, None, 10).await.unwrap();
     let live = |state| matches!(state, State::Live);
@@ -166,9 +166,9 @@ async fn a_session_of_the_provider_ends() {
     assert_eq!(alive.count(), 1);
 }
 
-/// Without its subject, and before anybody has presented it here.
+/// The notice has no subject, and the session was never used here.
 #[tokio::test]
-async fn a_session_that_is_not_known_ends_all_the_same() {
+async fn an_unknown_session_ends_too() {
     let service = Fixture::new();
     let token = service.logout_token("l-1", SECOND, &json!({ "sid": "s-1" }));
     service.bench.at(SECOND);
@@ -178,7 +178,7 @@ async fn a_session_that_is_not_known_ends_all_the_same() {
 }
 
 #[tokio::test]
-async fn everything_of_a_subject_ends_and_a_fresh_sign_in_goes_on() {
+async fn all_sessions_of_a_subject_end_and_a_later_sign_in_lives() {
     let service = Fixture::new();
     for (sub, sid) in [("alice", "s-1"), ("alice", "s-2"), ("bob", "s-3")] {
         let verdict = service.use_session(sub, sid, Duration::ZERO).await;
@@ -198,7 +198,7 @@ async fn everything_of_a_subject_ends_and_a_fresh_sign_in_goes_on() {
     service.bench.at(2 * MINUTE);
     let fresh = service.use_session("alice", "s-4", 2 * MINUTE).await;
     assert_eq!(fresh, Verdict::Allow);
-    // The same notice once more, by another process that has not seen it, ends nothing new.
+    // Another process, which has not seen the notice yet, accepts it again and ends nothing new.
     let again = Request::post("/oidc/backchannel-logout");
     let again = again.body(Body::from(format!("logout_token={token}")));
     let other_process = LogoutEndpoints {
@@ -216,7 +216,7 @@ async fn everything_of_a_subject_ends_and_a_fresh_sign_in_goes_on() {
 }
 
 #[tokio::test]
-async fn a_notice_counts_once() {
+async fn a_notice_is_accepted_once() {
     let service = Fixture::new();
     let whom = json!({ "sub": "alice", "sid": "s-1" });
     let token = service.logout_token("l-1", Duration::ZERO, &whom);
@@ -229,7 +229,7 @@ async fn a_notice_counts_once() {
     fails(false);
     assert_eq!(service.back_channel(&token).await, StatusCode::OK);
     assert_eq!(service.back_channel(&token).await, StatusCode::BAD_REQUEST);
-    // An event that is sent again was taken (RFC 8935 2).
+    // A repeated event is answered as accepted (RFC 8935 2).
     let event = service.event_token("e-1", &json!({ "format": "opaque", "id": "s-2" }));
     for _ in 0..2 {
         assert_eq!(service.push(&event).await.0, StatusCode::ACCEPTED);
@@ -237,7 +237,7 @@ async fn a_notice_counts_once() {
 }
 
 #[tokio::test]
-async fn what_is_no_logout_token_ends_nothing() {
+async fn invalid_logout_tokens_end_nothing() {
     let service = Fixture::new();
     let stranger = SigningKey::ed25519("a");
     let good = service.logout_token("l-1", Duration::ZERO, &json!({ "sid": "s-1" }));
@@ -275,9 +275,9 @@ async fn what_is_no_logout_token_ends_nothing() {
     assert_eq!(verdict, Verdict::Allow);
 }
 
-/// RFC 8935 2.4 has a code for each kind of mistake.
+/// RFC 8935 2.4 has a code for each kind of error.
 #[tokio::test]
-async fn events_that_are_refused_say_why() {
+async fn rejected_events_have_an_error_code() {
     let service = Fixture::new();
     let good = service.event_token("e-1", &json!({ "format": "opaque", "id": "s-1" }));
     let logout = service.logout_token("l-1", Duration::ZERO, &json!({ "sid": "s-1" }));
@@ -303,14 +303,10 @@ async fn events_that_are_refused_say_why() {
     }
     let untyped = Request::post("/ssf/events").body(Body::from(good.clone()));
     let (status, _) = service.send(untyped.unwrap()).await;
-    assert_eq!(status, StatusCode::BAD_REQUEST, "of no type");
+    assert_eq!(status, StatusCode::BAD_REQUEST, "no content type");
     assert_eq!(service.push(&good).await.0, StatusCode::ACCEPTED);
     let verdict = service.use_session("alice", "s-1", Duration::ZERO).await;
-    assert_eq!(
-        verdict,
-        Verdict::Allow,
-        "signed in in the very same instant"
-    );
+    assert_eq!(verdict, Verdict::Allow, "signed in at the same instant");
     service.bench.at(SECOND);
     let event = service.event_token("e-2", &json!({ "format": "opaque", "id": "s-1" }));
     assert_eq!(service.push(&event).await.0, StatusCode::ACCEPTED);
@@ -344,7 +340,7 @@ async fn the_front_channel() {
     assert_eq!(verdict, Verdict::Allow);
     let verdict = service.use_session("alice", "s-2", Duration::ZERO).await;
     assert_eq!(verdict, REVOKED);
-    // Anybody can ask, so only so often.
+    // Anybody can send these requests, so they are limited.
     let mut taken = 1;
     while service
         .front_channel(&format!("?iss={iss}&sid=x{taken}"))
@@ -362,7 +358,7 @@ async fn the_front_channel() {
     assert_eq!(answer, StatusCode::NOT_FOUND);
 }
 
-/// One address, and a store that is half full, cannot shut out identity providers and administrators.
+/// Neither one address nor a half-full store can shut out identity providers and administrators.
 #[tokio::test]
 async fn a_flood_of_the_front_channel_is_bounded() {
     let service = Fixture::new();
@@ -407,7 +403,7 @@ async fn a_flood_of_the_front_channel_is_bounded() {
 }
 
 #[tokio::test]
-async fn without_keys_nothing_is_taken_and_it_may_be_sent_again() {
+async fn without_keys_notices_are_rejected_for_now() {
     let service = Fixture::by(|logouts| logouts.issuers[0].keys = no_keys(&logouts.lifecycle));
     let token = service.logout_token("l-1", Duration::ZERO, &json!({ "sid": "s-1" }));
     for _ in 0..2 {
@@ -422,7 +418,7 @@ async fn without_keys_nothing_is_taken_and_it_may_be_sent_again() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// Whatever is sent, nothing but a notice of the provider's is taken.
+    /// For any input, only a notice of the provider is accepted.
     #[test]
     fn garbage_is_refused(body in proptest::collection::vec(any::<u8>(), 0..300)) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

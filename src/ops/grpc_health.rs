@@ -1,4 +1,4 @@
-//! The health that gRPC clients ask for.
+//! The gRPC health service.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,11 +9,11 @@ use tonic_health::server::HealthReporter;
 
 use crate::ops::Ops;
 
-/// How often the health of the gRPC service is looked at.
-const PERIOD: Duration = Duration::from_secs(1);
+/// The interval of the health checks.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Keeps the health that gRPC clients see (`grpc.health.v1`) the same as `/readyz`: of the server as a whole, whose name
-/// is empty, and of a service.
+/// Keeps the gRPC health status (`grpc.health.v1`) equal to `/readyz`, both for `service` and for the whole server (the
+/// empty service name).
 pub async fn report(
     ops: Arc<Ops>,
     reporter: HealthReporter,
@@ -29,7 +29,9 @@ pub async fn report(
         for service in services {
             reporter.set_service_status(service, status).await;
         }
-        let pause = stop.run_until_cancelled(tokio::time::sleep(PERIOD)).await;
+        let pause = stop
+            .run_until_cancelled(tokio::time::sleep(CHECK_INTERVAL))
+            .await;
         if pause.is_none() {
             break;
         }

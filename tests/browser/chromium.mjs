@@ -1,4 +1,4 @@
-// What the scripts share: Chromium, what is asked of a page, and how the cases are run.
+// Shared by the scripts: Chromium, checks of a page, and the runner for the cases.
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import { mkdirSync } from "node:fs";
@@ -11,7 +11,7 @@ const axe = require("axe-core");
 export const browser = await chromium.launch({ executablePath: given.chromium, args: ["--no-sandbox"] });
 const trouble = [];
 
-// Notes what a page should not do: throw, or break its own Content Security Policy.
+// Records faults of a page: exceptions, and violations of its own Content Security Policy.
 export function watch(page) {
   page.on("pageerror", (error) => trouble.push(String(error)));
   page.on("console", (line) => {
@@ -41,7 +41,7 @@ export async function picture(page, name, colorScheme = "light", size = { width:
   await page.screenshot({ path: `${given.pictures}/${name}.png` });
 }
 
-// Runs every case, and ends the process.
+// Runs all cases, and ends the process.
 export async function run(cases) {
   for (const [name, run] of Object.entries(cases)) {
     await run();

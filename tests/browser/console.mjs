@@ -1,4 +1,4 @@
-// The console, by keyboard and by mouse, in a real Chromium.
+// Tests the console with keyboard and mouse in a real Chromium.
 import assert from "node:assert/strict";
 
 import { accessible, browser, given, picture, run, watch } from "./chromium.mjs";
@@ -18,14 +18,14 @@ async function start(subject) {
 const main = () => page.innerText("main");
 
 await run({
-  async "who comes in shows a token, by the keyboard alone"() {
+  async "an operator signs in with a token, using only the keyboard"() {
     await page.goto(here("/"));
     assert.equal(new URL(page.url()).pathname, "/console/sign-in");
-    await accessible(page, "the way in");
+    await accessible(page, "the sign-in page");
     await page.keyboard.type("not a token");
     await page.keyboard.press("Enter");
     await page.getByRole("alert").waitFor();
-    await accessible(page, "a token that is none");
+    await accessible(page, "the page after a wrong token");
     await page.getByLabel("Admin token").focus();
     await page.keyboard.type(given.admin_token);
     await page.keyboard.press("Enter");
@@ -35,7 +35,7 @@ await run({
     assert(cookie.httpOnly && cookie.sameSite === "Lax" && !cookie.value.includes(given.admin_token));
   },
 
-  async "sessions are listed, and what is left counts down"() {
+  async "sessions are listed, and their remaining time counts down"() {
     for (const subject of ["alice", "alice", "bob", "zoë & <i>son</i>"]) await start(subject);
     await page.reload();
     assert.equal(await page.getByRole("row").count(), 5);
@@ -48,7 +48,7 @@ await run({
     await picture(page, "console", "light", { width: 1100, height: 480 });
   },
 
-  async "operators are listed apart, with one's own session marked"() {
+  async "operators are listed on their own page, with the own session marked"() {
     await page.getByRole("link", { name: "Operators" }).click();
     assert.equal(await page.getByRole("row").count(), 2);
     assert.match(await main(), /token:[0-9a-f]{8} \(this session\)/);
@@ -77,7 +77,7 @@ await run({
     await page.setViewportSize({ width: 1000, height: 700 });
   },
 
-  async "one session is ended, then all of a subject"() {
+  async "an operator ends one session, then all sessions of a subject"() {
     await page.getByLabel("Subject").fill("alice");
     await page.keyboard.press("Enter");
     await page.waitForURL(/subject=alice/);
@@ -91,26 +91,26 @@ await run({
     assert.match(await page.getByRole("status").innerText(), /One session was ended\./);
     assert.equal(await page.getByRole("button", { name: "End a session" }).count(), 0);
     await page.goto(here("/console/?subject=nobody"));
-    assert.match(await main(), /There are no sessions of nobody\./);
+    assert.match(await main(), /nobody has no sessions\./);
   },
 
-  async "a request is explained, on a session and on a new one"() {
+  async "a request is explained for an existing and for a new session"() {
     await page.goto(here("/console/"));
     await page.getByRole("link", { name: "bob" }).click();
     assert.match(await main(), /staff/);
-    await page.getByLabel("Address").fill("https://app.example.com/orders");
+    await page.getByLabel("URL").fill("https://app.example.com/orders");
     await page.keyboard.press("Enter");
-    await page.getByRole("group", { name: "How it would be answered" }).waitFor();
+    await page.getByRole("group", { name: "Explanation" }).waitFor();
     assert.match(await main(), /verdict\s+allow/);
     await accessible(page, "an explanation");
     await page.getByRole("link", { name: "Policies" }).click();
-    await page.getByLabel("Address").fill("https://app.example.com/health");
+    await page.getByLabel("URL").fill("https://app.example.com/health");
     await page.getByRole("button", { name: "Explain" }).click();
     assert.match(await main(), /access\s+public/);
     await accessible(page, "the policies");
   },
 
-  async "an emergency revocation shows its number before it is made"() {
+  async "an emergency revocation shows the number of sessions before it starts"() {
     const id = await start("mallory");
     await page.goto(here("/console/"));
     await page.getByRole("link", { name: "Revoke" }).click();
@@ -118,7 +118,7 @@ await run({
     await page.getByLabel("Group").fill("nobody-is-in-it");
     await page.getByRole("button", { name: "Count sessions" }).click();
     await page.getByRole("button", { name: "End 0 sessions" }).waitFor();
-    await accessible(page, "the number of a revocation");
+    await accessible(page, "the number of sessions of a revocation");
     await page.getByRole("link", { name: "Cancel" }).click();
     await page.getByRole("button", { name: "Count sessions" }).click();
     assert.match(await page.getByRole("alert").innerText(), /name a condition/);
@@ -131,7 +131,7 @@ await run({
     assert.match(await main(), /State\s+live/);
   },
 
-  async "how it is, and what happened"() {
+  async "the health page shows the state and recent events"() {
     await page.getByRole("link", { name: "Health" }).click();
     assert.match(await main(), /This replica\s+ready/);
     assert.match(await main(), /revoked/);
@@ -139,7 +139,7 @@ await run({
     await picture(page, "console-health", "dark", { width: 1100, height: 560 });
   },
 
-  async "another site can do nothing, and leaving is leaving"() {
+  async "another site can change nothing, and a sign-out ends the session"() {
     const id = await start("carol");
     const end = `/console/sessions/${id}/end`;
     for (const headers of [{ "sec-fetch-site": "cross-site" }, { origin: "https://evil.example" }, {}]) {
@@ -149,18 +149,18 @@ await run({
     const framed = await (await browser.newContext()).newPage();
     await framed.setContent(`<iframe src="${here("/console/sign-in")}"></iframe>`);
     await framed.waitForTimeout(300);
-    assert.equal(await framed.frames()[1].locator("form").count().catch(() => 0), 0, "no other site frames it");
+    assert.equal(await framed.frames()[1].locator("form").count().catch(() => 0), 0, "no other site can frame the console");
     const stolen = (await context.cookies()).map((it) => `${it.name}=${it.value}`).join("; ");
     await page.getByRole("button", { name: "Sign out" }).click();
     await page.waitForURL(/sign-in/);
     const thief = await fetch(here("/console/"), { headers: { cookie: stolen }, redirect: "manual" });
-    assert.equal(thief.status, 303, "a copy of the cookie opens nothing");
+    assert.equal(thief.status, 303, "a copy of the cookie gives no access");
     await page.goto(here("/console/health"));
     assert.match(page.url(), /sign-in\?to=/);
     assert.deepEqual(await context.cookies(), []);
   },
 
-  async "it works without its script"() {
+  async "the console works without JavaScript"() {
     const plain = await browser.newContext({ javaScriptEnabled: false });
     const page = await plain.newPage();
     await page.goto(here("/console/health"));

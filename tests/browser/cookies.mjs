@@ -1,4 +1,5 @@
-// Two cookies of the session's name, in a real Chromium, through NGINX: the browser is led out, and never around for ever.
+// Two cookies with the session's name, in a real Chromium behind NGINX. The browser gets out of this state, without an
+// endless redirect.
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
 
@@ -27,7 +28,7 @@ async function person(planted) {
 const sessions = async (context) => (await context.cookies()).filter(({ name }) => name === "session");
 
 await run({
-  async "a cookie of the domain is cleared with that of the host, and the person signs in"() {
+  async "the cookies of the domain and of the host are cleared, and the person signs in"() {
     const parent = hostname.slice(hostname.indexOf(".") + 1);
     for (const domain of [`.${parent}`, `.${hostname}`]) {
       const { context, page, visited } = await person([{ domain }]);
@@ -42,7 +43,7 @@ await run({
     }
   },
 
-  async "a cookie of a path is cleared alone, and the session goes on"() {
+  async "only the cookie of a path is cleared, and the session continues"() {
     const { context, page, visited } = await person([{ domain: hostname, path: "/orders" }]);
     await page.goto(here("/orders/7?page=2"));
     assert.equal(page.url(), here("/orders/7?page=2"));
@@ -52,14 +53,14 @@ await run({
     await context.close();
   },
 
-  async "what can't be cleared is named, once, and the person can try again"() {
+  async "a cookie that can't be cleared is named, and the person can try again"() {
     const deep = "/1/2/3/4/5/6/7/8/9";
     const { context, page, visited } = await person([{ domain: hostname, path: deep }]);
     await page.goto(here(deep));
     assert.equal(new URL(page.url()).pathname, "/.curfew/clear-cookies");
     assert.match(await page.innerText("main"), /with the name session.*another path \(Path\)/s);
-    assert.deepEqual(visited, [302, 303, 302, 400], "and it is not sent around");
-    await accessible(page, "the page that names cookies");
+    assert.deepEqual(visited, [302, 303, 302, 400], "no endless redirect");
+    await accessible(page, "the page that lists cookies");
     await context.clearCookies({ path: deep });
     await page.getByRole("link", { name: "Try again" }).click();
     await page.waitForURL(here(deep));
@@ -67,7 +68,7 @@ await run({
     await context.close();
   },
 
-  async "another site can clear neither cookie of an unambiguous browser"() {
+  async "another site cannot clear cookies that are not ambiguous"() {
     const { context, page } = await person([]);
     const foreign = await context.newPage();
     await foreign.setContent(`<a href="${here("/.curfew/clear-cookies?rd=/orders")}">x</a><img src="${here("/.curfew/clear-cookies")}" alt="">`);

@@ -1,4 +1,4 @@
-// `curfew demo`, as somebody who tries it sees it in a real Chromium.
+// Tests `curfew demo` as a new user sees it, in a real Chromium.
 import assert from "node:assert/strict";
 
 import { accessible, browser, button, ended, given, picture, run, shown, watch } from "./chromium.mjs";
@@ -13,7 +13,7 @@ async function signIn() {
 }
 
 await run({
-  async "who opens it is asked to sign in, and finds the way back"() {
+  async "a visitor must sign in, and returns to the requested page"() {
     await page.goto(`${given.url}/?order=7`);
     assert.equal(new URL(page.url()).pathname, "/sign-in");
     await accessible(page, "the sign-in page");
@@ -25,7 +25,7 @@ await run({
     await picture(page, "demo");
   },
 
-  async "the console, at the address that is printed, shows who is there"() {
+  async "the console at the printed address shows the session"() {
     const operator = await (await browser.newContext()).newPage();
     await operator.goto(given.console);
     await operator.getByLabel("Admin token").fill(given.token);
@@ -34,7 +34,7 @@ await run({
     await operator.context().close();
   },
 
-  async "it warns, and signs out who does nothing"() {
+  async "the page warns, and signs out an idle person"() {
     await shown(page, 15000);
     await ended(page, "idle_timeout", 60000);
     await page.getByRole("link", { name: "Sign in again" }).click();
@@ -42,7 +42,7 @@ await run({
     assert.equal(page.url(), `${given.url}/?order=7`);
   },
 
-  async "signing out is a form's, or the dialog's"() {
+  async "the form and the dialog both sign out"() {
     await page.getByRole("button", { name: "Sign out" }).click();
     await ended(page, "signed_out");
     await page.goto(`${given.url}/`);
@@ -53,7 +53,7 @@ await run({
     assert.deepEqual(await context.cookies(), []);
   },
 
-  async "no other site signs anybody in, or sends them elsewhere"() {
+  async "no other site can sign a person in, or redirect them elsewhere"() {
     const form = { subject: "mallory", rd: `${given.url}/` };
     for (const headers of [{ origin: "https://evil.example" }, { "sec-fetch-site": "cross-site" }, {}]) {
       const answer = await context.request.post(`${given.url}/sign-in`, { form, headers, maxRedirects: 0 });

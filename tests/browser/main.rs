@@ -1,5 +1,5 @@
-//! Black box: a real Chromium, NGINX with the file of `deploy/nginx`, and Curfew. The scripts beside
-//! this file say what a person does and sees. `scripts/screenshots.sh` keeps the pictures.
+//! Black-box tests: a real Chromium, NGINX with the file of `deploy/nginx`, and Curfew. The scripts next to this file
+//! describe what a person does and sees. `scripts/screenshots.sh` stores the pictures.
 
 #![expect(
     clippy::unwrap_used,
@@ -28,12 +28,12 @@ async fn the_warning() {
         .limits("6s", "1m")
         .set("POLICIES__BRIEF__IDLE", "6s")
         .set("POLICIES__BRIEF__ABSOLUTE", "6s")
-        // Chromium keeps secure cookies of plain HTTP for nobody.
+        // Chromium does not store `Secure` cookies over plain HTTP.
         .set("COOKIE__NAME", "session")
         .set("COOKIE__SECURE", "false");
     let curfew = setup.start();
     let nginx = Nginx::start(curfew.listeners(), application);
-    people(
+    run_script(
         "warning.mjs",
         json!({
             "url": nginx.url(""),
@@ -50,7 +50,7 @@ async fn two_cookies() {
     let application = local(free_port());
     let curfew = Listeners::free();
     let nginx = Nginx::start(curfew, application);
-    // A host with a domain above it, that every Chromium finds on this machine.
+    // A host name with a parent domain. Chromium resolves it to this machine.
     let url = format!("http://a.app.localhost:{}", nginx.address.port());
     let setup = Setup::memory()
         .listening(curfew)
@@ -61,7 +61,7 @@ async fn two_cookies() {
     let curfew = setup.start();
     let token = curfew.sign_in("alice").await.token;
     let given = json!({ "url": url, "application": application.port(), "token": token });
-    people("cookies.mjs", given).await;
+    run_script("cookies.mjs", given).await;
 }
 
 #[tokio::test]
@@ -76,7 +76,7 @@ async fn the_console() {
         "admin": format!("http://{}", curfew.admin),
         "admin_token": setup.admin_token,
     });
-    people("console.mjs", given).await;
+    run_script("console.mjs", given).await;
     assert!(!curfew.log().contains(&setup.admin_token));
 }
 
@@ -102,17 +102,17 @@ async fn the_demo() {
     let console = console.split_whitespace().next().unwrap();
     let token = lines.next().unwrap();
     let given = json!({ "url": url, "console": console, "token": token.trim() });
-    let tried = tokio::spawn(people("demo.mjs", given));
-    let tried = tried.await;
-    // Ctrl-C stops it gracefully.
+    let finished = tokio::spawn(run_script("demo.mjs", given));
+    let finished = finished.await;
+    // Ctrl-C starts a graceful stop.
     support::signal(&demo, "INT");
     let ended = tokio::task::spawn_blocking(move || demo.wait().unwrap());
     assert!(ended.await.unwrap().success());
-    tried.unwrap();
+    finished.unwrap();
 }
 
-/// Runs a script of what people do.
-async fn people(script: &str, mut given: Value) {
+/// Runs a browser script.
+async fn run_script(script: &str, mut given: Value) {
     let packages = installed("package.json");
     given["packages"] = json!(packages.parent().unwrap());
     given["chromium"] = json!("/usr/bin/chromium");

@@ -1,5 +1,4 @@
-// Signing in by identity providers, in a real Chromium, through the proxy that is given; and what
-// attackers try.
+// Sign-in with identity providers, in a real Chromium through the given proxy, and attacks on it.
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { connect, createServer as createTcpServer } from "node:net";
@@ -7,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { accessible, browser, button, given, picture, run, shown, watch } from "./chromium.mjs";
 
-// The application: who is there, and the way out.
+// The application: shows the user and a sign-out button.
 createServer((request, response) => {
   const told = (name) => request.headers[name] ?? "";
   response.setHeader("content-type", "text/html; charset=utf-8");
@@ -23,14 +22,14 @@ const callback = begins(here("/.curfew/callback/"));
 
 async function person() {
   const context = await browser.newContext();
-  // The provider's pages ask for fonts of another site, which nobody reaches from here.
+  // The provider's pages load fonts from another site, which the tests cannot reach.
   await context.route(/googleapis/, (route) => route.abort());
   const page = await context.newPage();
   watch(page);
   return { context, page };
 }
 
-// Proves who they are, on the provider's page.
+// Authenticates a person on the provider's page.
 async function prove(page, user, issuer = given.main) {
   await page.waitForURL(begins(`${issuer}/interaction/`));
   await page.getByPlaceholder("Enter any login").fill(user);
@@ -50,10 +49,10 @@ async function signIn(page, user = "alice", path = "/orders?page=2") {
   await page.waitForURL(here(path));
 }
 
-// Goes as far as the provider's answer, and has that at hand instead of giving it.
+// Stops at the redirect back from the provider, and returns its address.
 async function answerOf(page, user, path = "/.curfew/login?provider=main") {
   let answer;
-  // A redirect is held back by the browser's own protocol alone.
+  // Only the DevTools protocol can hold back a redirect.
   const protocol = await page.context().newCDPSession(page);
   protocol.on("Fetch.requestPaused", ({ requestId, request }) => {
     answer = request.url;
@@ -67,7 +66,7 @@ async function answerOf(page, user, path = "/.curfew/login?provider=main") {
   return answer;
 }
 
-// A way to the proxy that takes so many milliseconds longer in each direction.
+// A connection to the proxy with this additional delay in each direction.
 async function slowly(milliseconds) {
   const server = createTcpServer((near) => {
     const far = connect(new URL(given.url).port, "127.0.0.1");
@@ -86,7 +85,8 @@ async function record(page) {
   const { subject } = await answer.json();
   const headers = { authorization: `Bearer ${given.admin_token}` };
   const list = await (await fetch(`${given.admin}/api/v1/sessions?subject=${subject}`, { headers })).json();
-  // Two may have started in the same second, which is all that a provider tells; the page's is the one last active.
+  // Two sessions may have started in the same second, the resolution of the provider. The page's session is the last
+  // active one.
   const live = list.sessions.filter((it) => it.state === "live");
   return live.reduce((latest, it) => (it.last_seen > latest.last_seen ? it : latest));
 }
@@ -97,10 +97,10 @@ async function refused(answer, status) {
 }
 
 await run({
-  async "who has no session chooses a provider, signs in there, and is where they wanted to be"() {
+  async "a person without a session chooses a provider, signs in, and gets the requested page"() {
     const { context, page } = await person();
     await page.goto(here("/orders?page=2"));
-    // ingress-nginx makes the redirect itself, and knows no reasons.
+    // ingress-nginx makes the redirect itself, and does not pass on reasons.
     assert.match(page.url(), given.proxy === "ingress-nginx" ? /\.curfew\/login\?rd=/ : /\.curfew\/login\?rd=.*&reason=no_credential/);
     await accessible(page, "the choice of a provider");
     await picture(page, "sign-in");
@@ -109,9 +109,9 @@ await run({
     await page.waitForURL(here("/orders?page=2"));
     assert.equal(await who(page), "alice staff alice@example.com");
     const { session, "curfew-provider": provider } = await cookies(context);
-    assert(session.httpOnly && session.sameSite === "Lax" && provider === undefined, "and nothing else is sent along");
+    assert(session.httpOnly && session.sameSite === "Lax" && provider === undefined, "no other cookie is sent");
     assert.deepEqual(await attempts(context), []);
-    // The session is as old as the proof.
+    // The session starts at the time of the authentication.
     const hint = (await context.cookies(here("/.curfew/sign-out"))).find((it) => it.name === "curfew-provider");
     const claims = JSON.parse(Buffer.from(hint.value.split(":")[1].split(".")[1], "base64url"));
     const known = await record(page);
@@ -120,7 +120,7 @@ await run({
     await context.close();
   },
 
-  async "the other provider tells more only where it is asked"() {
+  async "the other provider has some claims only at its UserInfo endpoint"() {
     const { context, page } = await person();
     await page.goto(here("/"));
     await choose(page, "Another");
@@ -147,7 +147,7 @@ await run({
     await context.close();
   },
 
-  async "many tabs wait at the provider, and each goes on to its own page"() {
+  async "many tabs wait at the provider, and each opens its own page"() {
     const { context, page } = await person();
     const tabs = [page];
     while (tabs.length < 7) tabs.push(await context.newPage());
@@ -165,12 +165,12 @@ await run({
     await context.close();
   },
 
-  async "an answer without its attempt goes on where there is a session, and begins none"() {
+  async "a response without its attempt opens the page of an existing session, and starts none"() {
     const { context, page } = await person();
     const wanted = "/orders?page=7&a=%2Fb";
     const begin = `/.curfew/login?provider=main&rd=${encodeURIComponent(here(wanted))}`;
     const answer = await answerOf(page, "alice", begin);
-    // Whose attempt was dropped, and who has no session, can try again; the address is kept.
+    // With a dropped attempt and without a session, the person can try again with the same address.
     const [attempt] = await attempts(context);
     await context.clearCookies({ name: attempt });
     await refused(await page.goto(answer), 400);
@@ -185,14 +185,14 @@ await run({
       assert.equal(page.url(), here(wanted));
       assert.equal(await who(page), "alice staff alice@example.com");
     }
-    // The answer of another leads to a page, and leaves the session alone (login CSRF).
+    // The response for another person opens a page, and does not change the session (login CSRF).
     const other = await person();
     const theirs = await answerOf(other.page, "mallory", "/.curfew/login?provider=main&rd=/theirs");
     await page.goto(theirs);
     assert.equal(page.url(), here("/theirs"));
     assert.equal(await who(page), "alice staff alice@example.com");
     assert.equal((await cookies(context)).session.value, session.value);
-    // Nobody makes up an address.
+    // Nobody can forge the address.
     const forged = new URL(answer);
     forged.searchParams.set("state", `${theirs.match(/state=([^&]*)/)[1].slice(0, -2)}AA`);
     await refused(await page.goto(forged.href), 400);
@@ -200,11 +200,11 @@ await run({
     await context.close();
   },
 
-  async "a late answer for an ended session leaves the cookie of a newer sign-in alone"() {
+  async "a late response for an ended session does not clear the cookie of a newer sign-in"() {
     const slow = await slowly(100);
     for (let round = 0; round < 3; round++) {
       const { context, page } = await person();
-      // The warning would take the polling page away when its session ends.
+      // The warning would navigate away from the polling page at the end of its session.
       await context.route(/warning\.js/, (route) => route.abort());
       await signIn(page);
       const [one, two] = [await context.newPage(), await context.newPage()];
@@ -219,7 +219,7 @@ await run({
         };
         for (let pollers = 0; pollers < 6; pollers++) poll();
       }, `${slow}/poll`);
-      // Each sign-in ends the session before, for which polls are on their way.
+      // Each sign-in ends the previous session, for which polls are still running.
       for (const [tab, answer, path] of [[one, answers[0], "/one"], [two, answers[1], "/two"]]) {
         await sleep(300);
         const [issued] = await Promise.all([
@@ -237,12 +237,12 @@ await run({
     }
   },
 
-  async "whoever was away has to prove again who they are, whatever the address says"() {
+  async "an idle person must authenticate again, whatever the address says"() {
     const { context, page } = await person();
     await signIn(page);
     await page.goto("about:blank");
     await sleep(16500);
-    // The provider still knows them; it is told that this is not enough.
+    // The provider still has a session, but must ask for a new authentication.
     await page.goto(here("/.curfew/login?provider=main&rd=/back"));
     await prove(page, "alice");
     await page.waitForURL(here("/back"));
@@ -250,7 +250,7 @@ await run({
     await context.close();
   },
 
-  async "whoever an administrator signed out has to prove again who they are, whatever the browser kept"() {
+  async "after a revocation a person must authenticate again, whatever cookies the browser has"() {
     for (const forget of [false, true]) {
       const { context, page } = await person();
       await signIn(page);
@@ -260,7 +260,7 @@ await run({
       if (forget) await context.clearCookies({ name: "session" });
       await page.goto(here("/orders?page=3"));
       await choose(page);
-      // The provider still knows them.
+      // The provider still has a session.
       await prove(page, "alice");
       await page.waitForURL(here("/orders?page=3"));
       assert.equal(await who(page), "alice staff alice@example.com");
@@ -268,7 +268,7 @@ await run({
     }
   },
 
-  async "the dialog leads out and back in"() {
+  async "the dialog leads to the sign-out page and back to the application"() {
     const { context, page } = await person();
     await signIn(page);
     await page.waitForURL((url) => url.pathname === "/.curfew/signed-out" && url.searchParams.get("reason") === "idle_timeout", { timeout: 90000 });
@@ -279,7 +279,7 @@ await run({
     await context.close();
   },
 
-  async "a stricter page asks for a fresh proof, and the session is another"() {
+  async "a stricter page requires a new authentication, and starts a new session"() {
     const { context, page } = await person();
     await signIn(page);
     const before = (await cookies(context)).session.value;
@@ -296,7 +296,7 @@ await run({
     await context.close();
   },
 
-  async "signing out is for both"() {
+  async "a sign-out ends both sessions"() {
     for (const leave of [
       (page) => page.getByRole("button", { name: "Leave" }).click(),
       async (page) => {
@@ -319,7 +319,7 @@ await run({
     }
   },
 
-  async "a logout at the provider is one here"() {
+  async "a logout at the provider ends the session"() {
     const { context, page } = await person();
     await signIn(page);
     const elsewhere = await context.newPage();
@@ -332,19 +332,19 @@ await run({
         assert.equal(headers["x-session-reason"], "revoked");
         break;
       }
-      assert(tries < 300, "the provider's word comes");
+      assert(tries < 300, "the notice of the provider arrives");
       await sleep(100);
     }
     await context.close();
   },
 
-  async "nobody is signed in by an answer that they did not ask for (login CSRF)"() {
+  async "a response without a request signs nobody in (login CSRF)"() {
     const { context, page } = await person();
     const answer = await answerOf(page, "mallory");
     const victim = await person();
     await refused(await victim.page.goto(answer), 400);
     assert.equal((await cookies(victim.context)).session, undefined);
-    // Nor if they are asking, too.
+    // Not even with an attempt of their own.
     await victim.page.goto(here("/.curfew/login?provider=main"));
     await refused(await victim.page.goto(answer), 400);
     assert.equal((await cookies(victim.context)).session, undefined);
@@ -352,7 +352,7 @@ await run({
     await context.close();
   },
 
-  async "a code of another's is worth nothing (code injection)"() {
+  async "a code of another person is not accepted (code injection)"() {
     const { context, page } = await person();
     const stolen = new URL(await answerOf(page, "alice")).searchParams.get("code");
     const thief = await person();
@@ -364,7 +364,7 @@ await run({
     await context.close();
   },
 
-  async "an answer is good once, and for whom it was asked of (mix-up)"() {
+  async "a response is accepted once, and only from the right provider (mix-up)"() {
     const change = async (page, context, what) => {
       const answer = new URL(await answerOf(page, "alice"));
       what(answer);
@@ -392,7 +392,7 @@ await run({
     await context.close();
   },
 
-  async "the console is for those in a group"() {
+  async "the console is for members of a group"() {
     const there = (path) => `${given.admin}${path}`;
     for (const [user, issuer, title, let_in] of [
       ["alice", given.main, "Example", false],
@@ -401,7 +401,7 @@ await run({
     ]) {
       const { context, page } = await person();
       await page.goto(there("/console/policies"));
-      await accessible(page, "the way into the console");
+      await accessible(page, "the sign-in page of the console");
       await choose(page, title);
       await prove(page, user, issuer);
       if (let_in) {
@@ -416,7 +416,7 @@ await run({
       assert.deepEqual((await context.cookies(given.admin)).filter((it) => it.name.startsWith("curfew-login")), []);
       await context.close();
     }
-    // What was begun at one door is none for the other.
+    // An attempt for one purpose is not accepted for another.
     const { context, page } = await person();
     const answer = new URL(await answerOf(page, "root"));
     const other = there(`/console/callback/main${answer.search}`);
@@ -425,7 +425,7 @@ await run({
     await context.close();
   },
 
-  async "many attempts at a long address are neither an error nor a heap of cookies"() {
+  async "many attempts with a long address cause no error, and the number of cookies is bounded"() {
     const { context } = await person();
     const rd = encodeURIComponent(here(`/${"x".repeat(900)}`));
     let kept = [];
@@ -434,14 +434,14 @@ await run({
       assert.equal(answer.status(), 303);
       const [name] = answer.headers()["set-cookie"].split("\n").at(-1).split("=");
       kept = [...kept, name].slice(-20);
-      assert.deepEqual((await attempts(context)).sort(), [...kept].sort(), "the oldest go");
+      assert.deepEqual((await attempts(context)).sort(), [...kept].sort(), "the oldest attempts are dropped");
     }
     const header = (await context.cookies(given.url)).map(({ name, value }) => `${name}=${value}`).join("; ");
     assert(header.length < 2000, `${header.length}`);
     await context.close();
   },
 
-  async "a cookie that was changed is none"() {
+  async "a changed cookie is not accepted"() {
     const { context, page } = await person();
     const answer = await answerOf(page, "alice");
     const [name] = await attempts(context);
@@ -454,7 +454,7 @@ await run({
     await context.close();
   },
 
-  async "nobody is sent elsewhere (open redirects)"() {
+  async "there are no open redirects"() {
     const { context } = await person();
     const ask = (rd) => context.request.get(here(`/.curfew/login?provider=main&rd=${encodeURIComponent(rd)}`), { maxRedirects: 0 });
     const { host } = new URL(given.url);
@@ -471,7 +471,7 @@ await run({
     ]) {
       await refused(await ask(rd), 400);
     }
-    // What a browser would read as another host's is not this host's path.
+    // A path on this host must not look like another host to a browser.
     const page = await context.newPage();
     for (const [number, rd] of ["//evil.example/", "/\\evil.example/", "/\t/evil.example/"].entries()) {
       await page.goto(here(`/.curfew/login?provider=main&rd=${encodeURIComponent(rd)}`));
@@ -481,15 +481,15 @@ await run({
     await context.close();
   },
 
-  async "a provider's refusal is told, and nothing of it is repeated"() {
+  async "a provider's refusal is shown, without its text"() {
     const { context, page } = await person();
     const begun = await context.request.get(here("/.curfew/login?provider=main"), { maxRedirects: 0 });
     const state = new URL(begun.headers().location).searchParams.get("state");
     const answer = await page.goto(here(`/.curfew/callback/main?state=${state}&iss=${given.main}&error=access_denied&error_description=<b>evil</b>`));
     await refused(answer, 403);
     assert.doesNotMatch(await page.content(), /evil/);
-    await accessible(page, "the page that says that nobody was signed in");
-    // A script can't begin a sign-in. The answer names the reason.
+    await accessible(page, "the page after a failed sign-in");
+    // A script cannot start a sign-in. The response names the reason.
     const headers = { "sec-fetch-mode": "cors" };
     const script = await context.request.get(here("/.curfew/login"), { headers, maxRedirects: 0 });
     assert.deepEqual([script.status(), script.headers()["x-session-reason"]], [401, "no_credential"]);

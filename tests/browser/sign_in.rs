@@ -1,11 +1,11 @@
-//! People who sign in by real identity providers (oidc-provider on Node.js), through NGINX and Traefik.
+//! Sign-in with real identity providers (oidc-provider on Node.js), through NGINX and Traefik.
 
 use std::net::SocketAddr;
 use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::people;
+use crate::run_script;
 use crate::support::curfew::Setup;
 use crate::support::deployed::{Server, deployed, installed};
 use crate::support::nginx::Nginx;
@@ -25,11 +25,11 @@ async fn sign_in_through_traefik() {
     sign_in("traefik", address, curfew, application).await;
 }
 
-/// The controller redirects by `auth-signin`, scripts too, and hands on no reason.
+/// The controller redirects with `auth-signin`, including requests of scripts, and does not pass on the reason.
 #[tokio::test]
 async fn sign_in_through_ingress_nginx() {
     let (curfew, application) = (Listeners::free(), local(free_port()));
-    // As the file says in its comment, but for TLS.
+    // As described in the file's comment, but without TLS.
     let documented = "For sign-in by Curfew itself: https://$host/.curfew/login";
     assert!(deployed("nginx/ingress.yaml").contains(documented));
     let host = ingress_nginx::Host {
@@ -41,10 +41,10 @@ async fn sign_in_through_ingress_nginx() {
     sign_in("ingress-nginx", nginx.address, curfew, application).await;
 }
 
-/// What people do at `proxy`, behind which are Curfew at these listeners and an application.
+/// Runs the sign-in script at `proxy`, in front of Curfew with these listeners and an application.
 async fn sign_in(name: &str, proxy: SocketAddr, curfew: Listeners, application: SocketAddr) {
     let url = format!("http://{proxy}");
-    // One tells all there is in its ID tokens; the other only where it is asked for it.
+    // One provider has all claims in its ID tokens, the other some only at its UserInfo endpoint.
     let admin = local(free_port());
     let main = Provider::start("127.0.0.1", "main", false, &url, curfew.browser, admin);
     let other = Provider::start("localhost", "other", true, &url, curfew.browser, admin);
@@ -87,12 +87,12 @@ async fn sign_in(name: &str, proxy: SocketAddr, curfew: Listeners, application: 
         "admin": format!("http://{}", curfew.admin),
         "admin_token": setup.admin_token,
     });
-    let tried = tokio::spawn(people("sign_in.mjs", given)).await;
+    let finished = tokio::spawn(run_script("sign_in.mjs", given)).await;
     let log = curfew.log();
     for secret in ["secret of curfew's", "eyJ"] {
         assert!(!log.contains(secret), "{log}");
     }
-    if tried.is_err() {
+    if finished.is_err() {
         println!("{log}");
     }
     let metrics = curfew.ops("/metrics").await.1;
@@ -100,7 +100,7 @@ async fn sign_in(name: &str, proxy: SocketAddr, curfew: Listeners, application: 
         metrics.contains(r#"curfew_logins_total{provider="main",result="ok"}"#),
         "{metrics}"
     );
-    tried.unwrap();
+    finished.unwrap();
 }
 
 struct Provider {
@@ -109,7 +109,7 @@ struct Provider {
 }
 
 impl Provider {
-    /// Starts one that knows Curfew behind `url`, and tells it of logouts.
+    /// Starts a provider for a Curfew at `url`, with logout notices to Curfew.
     fn start(
         host: &str,
         name: &str,

@@ -1,11 +1,11 @@
-// The warning in a real Chromium, in two tabs of an application that knows nothing of it but the
-// script's address. Says what was seen, a line each; ends with an error at the first wrong thing.
+// Tests the warning in a real Chromium, in two tabs of an application that only includes the script. It prints one line
+// for each step, and stops at the first fault.
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
 
 import { accessible, browser, button, dialog, ended, given, hidden, picture, run, shown, watch } from "./chromium.mjs";
 
-// The application: a form, under a policy that lets no inline script or style run.
+// The application: a form, with a policy that blocks inline scripts and styles.
 const POLICY = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; base-uri 'none'";
 createServer((request, response) => {
   response.setHeader("content-type", "text/html; charset=utf-8");
@@ -22,7 +22,7 @@ async function api(method, path, body) {
   return answer.json();
 }
 
-// A person who has signed in, with so many tabs on the application.
+// A signed-in person with this number of tabs.
 async function person(tabs, policy = "default") {
   const { token, session } = await api("POST", "sessions", { subject: "alice", policy });
   const context = await browser.newContext();
@@ -38,7 +38,7 @@ async function person(tabs, policy = "default") {
 }
 
 const cases = {
-  async "it appears in every tab, and staying in one is staying in all"() {
+  async "the warning appears in every tab, and one answer is enough"() {
     const { context, pages: [one, two] } = await person(2);
     await Promise.all([shown(one), shown(two)]);
     await assert.match(await dialog(one).innerText(), /signed out in 0:0[0-3]/);
@@ -46,7 +46,7 @@ const cases = {
     await button(one, "Stay signed in").click();
     await Promise.all([hidden(one), hidden(two)]);
     await shown(one);
-    // By the keyboard alone: Escape is the answer of somebody who is there, and Tab stays within.
+    // With the keyboard only: Escape means "stay signed in", and Tab stays within the dialog.
     await one.keyboard.press("Tab");
     assert.equal(await one.evaluate(() => document.querySelector("curfew-warning").shadowRoot.activeElement.textContent), "Sign out");
     await one.keyboard.press("Escape");
@@ -54,7 +54,7 @@ const cases = {
     await context.close();
   },
 
-  async "it can be read by everybody"() {
+  async "the warning is accessible"() {
     const { context, pages: [page] } = await person(1);
     await shown(page);
     await accessible(page, "the dialog");
@@ -70,23 +70,23 @@ const cases = {
     while (Date.now() < until) {
       await page.keyboard.type("a");
       await page.waitForTimeout(200);
-      assert.equal(await dialog(page).isVisible(), false, "it would be in the way");
+      assert.equal(await dialog(page).isVisible(), false, "no dialog while the person types");
     }
     await context.close();
   },
 
-  async "signing out in one tab is signing out in all"() {
+  async "a sign-out in one tab signs out all tabs"() {
     const { context, pages: [one, two] } = await person(2);
     await shown(one);
     await button(one, "Sign out").click();
     await Promise.all([ended(one, "signed_out"), ended(two, "signed_out")]);
     assert.match(await two.innerText("main"), /You have signed out/);
-    assert.deepEqual(await context.cookies(), [], "the cookie is gone");
+    assert.deepEqual(await context.cookies(), [], "the cookie is cleared");
     assert.equal((await one.goto(`${given.url}/orders`)).status(), 401);
     await context.close();
   },
 
-  async "who is not there is told why, and finds the way back"() {
+  async "an absent person sees the reason, and can return to the page"() {
     const { context, pages: [one, two] } = await person(2);
     await Promise.all([ended(one, "idle_timeout"), ended(two, "idle_timeout")]);
     assert.match(await one.innerText("main"), /was not used for a while/);
@@ -96,19 +96,19 @@ const cases = {
     await context.close();
   },
 
-  async "nothing prolongs the longest duration, and it does not say so"() {
+  async "activity does not extend the absolute limit, and the text says so"() {
     const { context, pages: [page] } = await person(1, "brief");
     await shown(page);
-    assert.match(await dialog(page).innerText(), /longest duration/);
+    assert.match(await dialog(page).innerText(), /maximum duration/);
     await button(page, "Close").click();
     await hidden(page);
     await page.waitForTimeout(500);
-    assert.equal(await dialog(page).isVisible(), false, "once is enough");
+    assert.equal(await dialog(page).isVisible(), false, "the dialog appears once");
     await ended(page, "absolute_timeout");
     await context.close();
   },
 
-  async "an end from elsewhere is noticed"() {
+  async "a revocation is noticed"() {
     const { context, pages: [page], session } = await person(1);
     await api("DELETE", `sessions/${session.id}`);
     await ended(page, "revoked");

@@ -1,4 +1,4 @@
-//! Apache with mod_auth_openidc, as the service that Curfew asks.
+//! Apache with mod_auth_openidc, as a delegated service of Curfew.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -11,7 +11,7 @@ pub struct Apache {
 }
 
 impl Apache {
-    /// An Apache that signs people in by a provider, at this public address.
+    /// Starts an Apache at this public address that signs people in with a provider.
     pub fn start(address: SocketAddr, issuer: &str, public: &str) -> Self {
         let configuration = CONFIGURATION
             .replace("ADDRESS", &address.to_string())
@@ -19,19 +19,19 @@ impl Apache {
             .replace("PUBLIC", public);
         let files = [
             ("apache2.conf", &*configuration),
-            // What the paths below lead to; what is in it is nobody's concern.
+            // The pages of the paths below. Their content does not matter.
             ("check", ""),
             ("sign-in", "signed in"),
         ];
         let mut command = Command::new("apache2");
-        // One process, which does not go into the background.
+        // One process in the foreground.
         command.args(["-X", "-d", ".", "-f", "apache2.conf"]);
         Self {
             server: Server::start(&mut command, &files, &[address]),
         }
     }
 
-    pub fn place() -> SocketAddr {
+    pub fn free_address() -> SocketAddr {
         local(free_port())
     }
 }

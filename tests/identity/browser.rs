@@ -1,4 +1,4 @@
-//! A browser without a screen: it keeps cookies, and goes where it is sent.
+//! A browser without a screen: it stores cookies, and follows redirects.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::support::curfew::client;
 
-/// All servers are on one host, so there is one jar; names tell whose a cookie is.
+/// All servers are on one host, so there is one cookie jar. The names show the owner of a cookie.
 pub struct Browser {
     client: reqwest::Client,
     pub cookies: BTreeMap<String, String>,
@@ -57,14 +57,14 @@ impl Browser {
         response
     }
 
-    /// Where an answer sends the browser.
+    /// The target of a redirect.
     pub fn target(response: &Response) -> Option<String> {
         let location = response.headers().get(LOCATION)?.to_str().unwrap();
         Some(response.url().join(location).unwrap().to_string())
     }
 
-    /// Goes where it is sent until it is sent nowhere, or to an address that begins with `end`; on a
-    /// sign-in page of the provider it signs in as `user`.
+    /// Follows redirects until there is none, or to an address that begins with `end`. On a sign-in page of the provider it
+    /// signs in as `user`.
     pub async fn follow(&mut self, url: &str, user: &str, end: &str) -> Url {
         let mut url = url.to_owned();
         for _ in 0..20 {
@@ -82,6 +82,6 @@ impl Browser {
             };
             url = target;
         }
-        panic!("sent about without end: {url}");
+        panic!("endless redirect: {url}");
     }
 }

@@ -1,14 +1,14 @@
-//! Another service knows who is there: Curfew asks it, and ends its sessions on time.
+//! A delegated service: Curfew asks it who the user is, and ends its sessions on time.
 
 use std::time::Duration;
 
 use super::*;
 use crate::apache::Apache;
 
-/// The service's cookie.
+/// The name of the service's cookie.
 const COOKIE: &str = "mod_auth_openidc_session";
 
-struct Behind {
+struct DelegatedStack {
     nginx: Nginx,
     curfew: Curfew,
     apache: Apache,
@@ -17,11 +17,11 @@ struct Behind {
     _redis: RedisServer,
 }
 
-impl Behind {
+impl DelegatedStack {
     async fn start(idle: &str) -> Self {
-        let (listeners, place) = (Listeners::free(), Apache::place());
+        let (listeners, place) = (Listeners::free(), Apache::free_address());
         let backend = Backend::start().await;
-        // Apache's own pages are not behind Curfew.
+        // Curfew does not protect Apache's own pages.
         let pages = format!(
             "location /auth/ {{\n        proxy_pass http://{place};\n        \
              proxy_set_header Host $http_host;\n    }}\n\n    location / {{"
@@ -63,7 +63,7 @@ impl Behind {
         for _ in 0..2 {
             // To the provider, and back to Apache's page.
             let response = browser.get(&url).await;
-            url = Browser::target(&response).expect("Apache sends the browser on");
+            url = Browser::target(&response).expect("Apache redirects the browser");
             url = browser
                 .follow(&url, user, &self.nginx.url("/auth/"))
                 .await
@@ -88,7 +88,7 @@ impl Behind {
         );
     }
 
-    /// The status and the reason that a browser gets.
+    /// The status and the reason of a browser's request.
     async fn get(&self, browser: &mut Browser) -> (u16, String) {
         let response = browser.get(&self.nginx.url("/")).await;
         (response.status().as_u16(), reason_of(&response).to_owned())
@@ -97,53 +97,50 @@ impl Behind {
 
 #[tokio::test]
 async fn sessions_of_another_service_end_on_time() {
-    let behind = Behind::start("3s").await;
+    let stack = DelegatedStack::start("3s").await;
     let mut browser = Browser::new();
     assert_eq!(
-        behind.get(&mut browser).await,
+        stack.get(&mut browser).await,
         (401, "no_credential".to_owned())
     );
-    assert!(behind.backend.take().is_empty());
-    behind.sign_in(&mut browser, "alice").await;
+    assert!(stack.backend.take().is_empty());
+    stack.sign_in(&mut browser, "alice").await;
     let cookie = browser.cookies[COOKIE].clone();
     for _ in 0..6 {
         assert_eq!(
-            behind.get(&mut browser).await.0,
+            stack.get(&mut browser).await.0,
             200,
             "{}",
-            behind.curfew.log()
+            stack.curfew.log()
         );
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    let seen = behind.backend.take();
+    let seen = stack.backend.take();
     let user = seen[0].all("x-session-user");
     assert!(user[0].starts_with("alice"), "{user:?}");
     tokio::time::sleep(Duration::from_millis(3100)).await;
     assert_eq!(
-        behind.get(&mut browser).await,
+        stack.get(&mut browser).await,
         (401, "idle_timeout".to_owned())
     );
     assert!(
         !browser.cookies.contains_key(COOKIE),
-        "the cookie is dropped"
+        "the cookie is cleared"
     );
-    // For Apache it is still a session.
+    // Apache still has the session.
     let mut kept = Browser::new();
     kept.cookies.insert(COOKIE.to_owned(), cookie.clone());
-    let page = kept.get(&behind.nginx.url("/auth/check")).await;
+    let page = kept.get(&stack.nginx.url("/auth/check")).await;
     assert_eq!(page.status(), 200);
     for _ in 0..3 {
         kept.cookies.insert(COOKIE.to_owned(), cookie.clone());
-        assert_eq!(
-            behind.get(&mut kept).await,
-            (401, "idle_timeout".to_owned())
-        );
+        assert_eq!(stack.get(&mut kept).await, (401, "idle_timeout".to_owned()));
     }
-    assert!(behind.backend.take().is_empty());
-    // A fresh sign-in.
-    behind.sign_in(&mut browser, "alice").await;
-    assert_eq!(behind.get(&mut browser).await.0, 200);
-    // What browsers ask of Curfew itself is for this session, too.
+    assert!(stack.backend.take().is_empty());
+    // A new sign-in.
+    stack.sign_in(&mut browser, "alice").await;
+    assert_eq!(stack.get(&mut browser).await.0, 200);
+    // The browser endpoints work for this session, too.
     let cookie = &browser.cookies[COOKIE];
     let ask = async |request: reqwest::RequestBuilder| {
         let request = request.header("cookie", format!("{COOKIE}={cookie}"));
@@ -151,50 +148,50 @@ async fn sessions_of_another_service_end_on_time() {
         request.send().await.unwrap()
     };
     let client = support::curfew::client();
-    let url = |path: &str| behind.nginx.url(&format!("/.curfew/{path}"));
-    let told = ask(client.get(url("session"))).await;
-    let told: serde_json::Value = told.json().await.unwrap();
-    assert!(told["subject"].as_str().unwrap().starts_with("alice"));
+    let url = |path: &str| stack.nginx.url(&format!("/.curfew/{path}"));
+    let status = ask(client.get(url("session"))).await;
+    let status: serde_json::Value = status.json().await.unwrap();
+    assert!(status["subject"].as_str().unwrap().starts_with("alice"));
     assert_eq!(ask(client.post(url("keep-alive"))).await.status(), 200);
     let left = ask(client.post(url("sign-out"))).await;
     assert_eq!(left.status(), 204);
     let dropped = left.headers()["set-cookie"].to_str().unwrap();
     assert!(dropped.starts_with(&format!("{COOKIE}=;")), "{dropped}");
     assert_eq!(
-        behind.get(&mut browser).await,
+        stack.get(&mut browser).await,
         (401, "signed_out".to_owned())
     );
-    drop(behind.provider);
+    drop(stack.provider);
 }
 
 #[tokio::test]
-async fn while_the_service_is_away_nobody_is_let_in_and_nobody_is_logged_out() {
-    let behind = Behind::start("15m").await;
+async fn an_outage_of_the_service_denies_without_ending_sessions() {
+    let stack = DelegatedStack::start("15m").await;
     let mut browser = Browser::new();
-    behind.sign_in(&mut browser, "alice").await;
-    assert_eq!(behind.get(&mut browser).await.0, 200);
-    behind.backend.take();
-    behind.apache.server.freeze();
+    stack.sign_in(&mut browser, "alice").await;
+    assert_eq!(stack.get(&mut browser).await.0, 200);
+    stack.backend.take();
+    stack.apache.server.freeze();
     let waited = curfew::clock::Stopwatch::start();
-    // NGINX's word for an answer that is neither yes nor no.
+    // NGINX answers 500 if the check returns neither allow nor deny.
     let away = (500, "source_unavailable".to_owned());
-    assert_eq!(behind.get(&mut browser).await, away);
+    assert_eq!(stack.get(&mut browser).await, away);
     assert!(waited.seconds() < 1.9, "{} s", waited.seconds());
-    assert!(behind.backend.take().is_empty());
-    behind.apache.server.thaw();
+    assert!(stack.backend.take().is_empty());
+    stack.apache.server.thaw();
     eventually("Apache answers again", async || {
-        behind.get(&mut browser).await.0 == 200
+        stack.get(&mut browser).await.0 == 200
     })
     .await;
-    behind.apache.server.signal("KILL");
+    stack.apache.server.signal("KILL");
     eventually("Apache is gone", async || {
-        behind.get(&mut browser).await == away
+        stack.get(&mut browser).await == away
     })
     .await;
     assert!(
         browser.cookies.contains_key(COOKIE),
-        "the cookie is left alone"
+        "the cookie is not cleared"
     );
-    let metrics = behind.curfew.ops("/metrics").await.1;
+    let metrics = stack.curfew.ops("/metrics").await.1;
     assert!(metrics.contains(r#"curfew_delegate_answers_total{answer="error",service="apache"}"#));
 }

@@ -1,31 +1,31 @@
-//! The provider tells that somebody has logged out.
+//! Logout notices of the provider.
 
 use super::*;
 use crate::provider::claims;
 
 #[tokio::test]
-async fn who_logs_out_at_the_provider_is_out_at_once() {
+async fn a_logout_at_the_provider_ends_the_session_at_once() {
     let stack = Stack::start("15m", "12h").await;
     let (mut alice, mut elsewhere) = (Browser::new(), Browser::new());
     let here = stack.provider.sign_in(&mut alice, "alice").await;
     let other = stack.provider.sign_in(&mut elsewhere, "alice").await;
     stack.admitted(&here.id_token, "alice").await;
     stack.admitted(&other.id_token, "alice").await;
-    // The provider waits for the answer of POST /oidc/backchannel-logout before it says good-bye.
+    // The provider waits for the response of POST /oidc/backchannel-logout before it confirms the logout.
     stack.provider.log_out(&mut alice).await;
     stack.refused(&here.id_token, "revoked").await;
     stack.admitted(&other.id_token, "alice").await;
-    let told = stack.curfew.audit_events("provider.logout");
-    assert_eq!(told.len(), 1, "{told:?}");
+    let events = stack.curfew.audit_events("provider.logout");
+    assert_eq!(events.len(), 1, "{events:?}");
     let ended = stack.curfew.audit_events("session.ended");
     let reason = &ended[0]["event.reason"];
     assert_eq!((ended.len(), reason), (1, &"revoked".into()));
     let kind = &ended[0]["curfew.actor.kind"];
     assert_eq!(
-        (kind, &told[0]["curfew.actor.kind"]),
+        (kind, &events[0]["curfew.actor.kind"]),
         (&"provider".into(), &"provider".into())
     );
-    // Whoever signs in again is in again.
+    // A new sign-in starts a new session.
     let again = stack.provider.sign_in(&mut alice, "alice").await;
     stack.admitted(&again.id_token, "alice").await;
 }
@@ -53,7 +53,7 @@ async fn a_security_event_ends_a_session_or_all_of_a_subject() {
     assert_eq!(push(event).await, 202, "sent again");
     stack.refused(&tokens[0], "revoked").await;
     stack.admitted(&tokens[1], "alice").await;
-    // What was issued in the same second as the event is meant, too.
+    // A session that started in the same second as the event ends, too.
     assert_eq!(push(stack.provider.event("sub=bob").await).await, 202);
     for token in &tokens[2..] {
         stack.refused(token, "revoked").await;

@@ -1,6 +1,5 @@
-//! Black box: people who sign in by a real OpenID provider, the real NGINX with the file of
-//! `deploy/nginx`, Curfew, a real Redis, and a backend that remembers what reaches it; and Apache with its
-//! OpenID Connect module as the service that Curfew asks.
+//! Black-box tests: people sign in with a real OpenID provider. NGINX with the file of `deploy/nginx`, Curfew, Redis, and
+//! Apache with its OpenID Connect module as a delegated service are real, too. The backend records its requests.
 
 #![expect(
     clippy::unwrap_used,
@@ -29,7 +28,7 @@ use support::nginx::Nginx;
 use support::redis::RedisServer;
 use support::{Listeners, eventually};
 
-/// Everything between a person and an application.
+/// All servers between a person and an application.
 struct Stack {
     nginx: Nginx,
     curfew: Curfew,
@@ -40,9 +39,9 @@ struct Stack {
 }
 
 impl Stack {
-    /// With the tokens of the provider as credentials, and these limits.
+    /// Starts a stack with the provider's tokens as credentials, and these limits.
     async fn start(idle: &str, absolute: &str) -> Self {
-        // The provider must know where to tell of logouts, and Curfew where the provider is.
+        // The provider needs the address for logout notices, and Curfew needs the address of the provider.
         let listeners = Listeners::free();
         let backend = Backend::start().await;
         let nginx = Nginx::start(listeners, backend.address);
@@ -72,13 +71,13 @@ impl Stack {
         }
     }
 
-    /// A request of the application's client with a token.
+    /// A request with a token.
     async fn get(&self, token: &str) -> Response {
         let request = self.client.get(self.nginx.url("/")).bearer_auth(token);
         request.send().await.unwrap()
     }
 
-    /// It is let in, as `user`.
+    /// Asserts that the token gives access as `user`.
     async fn admitted(&self, token: &str, user: &str) {
         let response = self.get(token).await;
         assert_eq!(response.status(), 200, "{}", self.curfew.log());
@@ -88,7 +87,7 @@ impl Stack {
         assert_eq!(seen.all("x-session-email"), [format!("{user}@example.com")]);
     }
 
-    /// It is refused, for this reason.
+    /// Asserts that the token is denied for this reason.
     async fn refused(&self, token: &str, reason: &str) {
         let response = self.get(token).await;
         assert_eq!(
@@ -99,7 +98,7 @@ impl Stack {
     }
 }
 
-/// What is counted once the keys are there.
+/// The metric line for a successful fetch of keys.
 const KEYS: &str = r#"curfew_issuer_keys_fetched_total{issuer="main",result="ok"}"#;
 
 fn reason_of(response: &Response) -> &str {

@@ -1,4 +1,4 @@
-//! oauth2-proxy signs people in, with the files of `deploy/oauth2-proxy`: after a timeout they authenticate again.
+//! Sign-in with oauth2-proxy and the files of `deploy/oauth2-proxy`. After a timeout, people must authenticate again.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -8,11 +8,11 @@ use super::*;
 use crate::support::deployed::{Server, changed, deployed, installed};
 use crate::support::{free_port, local};
 
-/// Its cookie.
+/// The name of the session cookie of oauth2-proxy.
 const COOKIE: &str = "_oauth2_proxy";
 const IDLE: Duration = Duration::from_secs(4);
 
-struct Behind {
+struct ProxyStack {
     nginx: Nginx,
     curfew: Curfew,
     backend: Backend,
@@ -22,13 +22,13 @@ struct Behind {
     _directory: tempfile::TempDir,
 }
 
-impl Behind {
-    /// With the documented files. Nothing is changed but addresses, times, and these lines of oauth2-proxy's file.
+impl ProxyStack {
+    /// Starts the stack with the documented files. Only addresses, times and these lines of oauth2-proxy's file are changed.
     async fn start(lines: &[(&str, &str)]) -> Self {
         Self::start_with(lines, None).await
     }
 
-    /// The same, with another `max_age`.
+    /// Like `start`, with another `max_age`.
     async fn start_with(lines: &[(&str, &str)], max_age: Option<&str>) -> Self {
         let (listeners, place) = (Listeners::free(), local(free_port()));
         let backend = Backend::start().await;
@@ -71,7 +71,7 @@ impl Behind {
         }
     }
 
-    /// The page, as a browser that navigates to it gets it: status, reason, and where it is sent.
+    /// The response to a navigation to the page: status, reason and redirect target.
     async fn page(&self, browser: &mut Browser) -> (u16, String, Option<String>) {
         let response = browser.get(&self.nginx.url("/page")).await;
         let target = Browser::target(&response);
@@ -79,8 +79,8 @@ impl Behind {
         (status, reason_of(&response).to_owned(), target)
     }
 
-    /// Goes where the page sends it, until the provider asks who is there.
-    async fn asked(&self, browser: &mut Browser) -> String {
+    /// Follows the redirects of the page to the provider's sign-in page.
+    async fn follow_to_provider(&self, browser: &mut Browser) -> String {
         let (status, reason, target) = self.page(browser).await;
         let target = target.unwrap_or_else(|| panic!("{status} {reason}: {}", self.curfew.log()));
         assert!(
@@ -92,9 +92,9 @@ impl Behind {
         asked.to_string()
     }
 
-    /// Authenticates where the provider asks, and comes back to the page.
+    /// Authenticates with the provider, and returns to the page.
     async fn sign_in(&self, browser: &mut Browser, user: &str) {
-        let question = self.asked(browser).await;
+        let question = self.follow_to_provider(browser).await;
         let page = self.nginx.url("/page");
         browser.follow(&question, user, &page).await;
         let (status, reason, _) = self.page(browser).await;
@@ -110,15 +110,15 @@ impl Behind {
         assert_eq!(seen.last().unwrap().all("x-session-groups"), ["staff"]);
     }
 
-    /// How many sessions of `user` live.
-    async fn live(&self, user: &str) -> u64 {
+    /// The number of live sessions of `user`.
+    async fn live_sessions(&self, user: &str) -> u64 {
         let path = format!("/api/v1/sessions/count?subject={user}");
         let count = self.curfew.call("GET", &path, None).await.1;
         count["live"].as_u64().unwrap()
     }
 }
 
-/// oauth2-proxy with its file.
+/// Starts oauth2-proxy with its file.
 fn oauth2_proxy(
     place: SocketAddr,
     nginx: &Nginx,
@@ -132,7 +132,7 @@ fn oauth2_proxy(
         ("https://app.example.com", nginx.url("")),
         ("\"app.example.com\"", format!("\"{}\"", nginx.address)),
         ("redis://redis:6379", redis.url()),
-        // So that a test sees it.
+        // Short, so that the test sees a refresh.
         (
             "cookie_refresh = \"5m\"",
             "cookie_refresh = \"1s\"".to_owned(),
@@ -149,7 +149,7 @@ fn oauth2_proxy(
     Server::start(&mut command, &[("oauth2-proxy.cfg", &text)], &[place])
 }
 
-/// Curfew's file.
+/// Curfew's configuration file.
 fn configuration(place: SocketAddr, nginx: &Nginx) -> String {
     let text = deployed("oauth2-proxy/curfew.yaml");
     let replaced = [
@@ -163,8 +163,8 @@ fn configuration(place: SocketAddr, nginx: &Nginx) -> String {
     changed(&text, &replaced)
 }
 
-/// A set-up that does not make the provider ask.
-const UNASKED: [(&str, &str); 2] = [
+/// A setting without a new authentication at the provider.
+const WITHOUT_PROMPT: [(&str, &str); 2] = [
     ("prompt = \"login\"", "prompt = \"\""),
     (
         "client_id = \"oauth2-proxy\"",
@@ -174,83 +174,83 @@ const UNASKED: [(&str, &str); 2] = [
 
 #[tokio::test]
 async fn after_a_timeout_people_authenticate_again() {
-    let behind = Behind::start(&[]).await;
+    let stack = ProxyStack::start(&[]).await;
     let mut browser = Browser::new();
-    behind.sign_in(&mut browser, "alice").await;
+    stack.sign_in(&mut browser, "alice").await;
     let first = browser.cookies[COOKIE].clone();
     let ticket = |cookie: &str| cookie.split('|').next().unwrap().to_owned();
-    // Used for longer than the idle limit; oauth2-proxy refreshes its tokens and its cookie meanwhile.
+    // Active for longer than the idle limit. Meanwhile oauth2-proxy refreshes its tokens and its cookie.
     for _ in 0..8 {
         tokio::time::sleep(IDLE / 6).await;
         assert_eq!(
-            behind.page(&mut browser).await.0,
+            stack.page(&mut browser).await.0,
             200,
             "{}",
-            behind.curfew.log()
+            stack.curfew.log()
         );
     }
     let refreshed = browser.cookies[COOKIE].clone();
-    assert_ne!(first, refreshed, "{}", behind.proxy.read("log"));
+    assert_ne!(first, refreshed, "{}", stack.proxy.read("log"));
     assert_eq!(ticket(&first), ticket(&refreshed));
-    assert_eq!(behind.live("alice").await, 1);
+    assert_eq!(stack.live_sessions("alice").await, 1);
     tokio::time::sleep(IDLE + Duration::from_millis(300)).await;
-    behind.backend.take();
-    let (status, reason, _) = behind.page(&mut browser).await;
+    stack.backend.take();
+    let (status, reason, _) = stack.page(&mut browser).await;
     assert_eq!((status, &*reason), (302, "idle_timeout"));
     assert!(
         !browser.cookies.contains_key(COOKIE),
-        "its cookie is dropped"
+        "the cookie of oauth2-proxy is cleared"
     );
-    // The provider has a session of its own, and asks all the same.
-    behind.asked(&mut browser).await;
-    assert!(behind.backend.take().is_empty());
-    behind.sign_in(&mut browser, "alice").await;
+    // The provider has a session, but asks for a new authentication.
+    stack.follow_to_provider(&mut browser).await;
+    assert!(stack.backend.take().is_empty());
+    stack.sign_in(&mut browser, "alice").await;
     assert_ne!(ticket(&browser.cookies[COOKIE]), ticket(&first));
-    // The old cookie is no way back, though oauth2-proxy knows it.
+    // The old cookie gives no access, although oauth2-proxy accepts it.
     browser.cookies.insert(COOKIE.to_owned(), refreshed);
-    let (status, reason, _) = behind.page(&mut browser).await;
+    let (status, reason, _) = stack.page(&mut browser).await;
     assert_eq!((status, &*reason), (302, "idle_timeout"));
 }
 
-/// As with the set-up of an oauth2-proxy that does not ask: the provider answers at once, and Curfew sees it.
+/// Without `prompt=login`, the provider answers from its own session, and Curfew detects this.
 #[tokio::test]
 async fn a_return_without_a_new_authentication_is_refused() {
-    let behind = Behind::start(&UNASKED).await;
+    let stack = ProxyStack::start(&WITHOUT_PROMPT).await;
     let mut browser = Browser::new();
-    behind.sign_in(&mut browser, "alice").await;
+    stack.sign_in(&mut browser, "alice").await;
     tokio::time::sleep(IDLE + Duration::from_millis(1300)).await;
-    behind.backend.take();
-    let (status, reason, target) = behind.page(&mut browser).await;
+    stack.backend.take();
+    let (status, reason, target) = stack.page(&mut browser).await;
     assert_eq!((status, &*reason), (302, "idle_timeout"));
     let back = browser
-        .follow(&target.unwrap(), "nobody", &behind.nginx.url("/page"))
+        .follow(&target.unwrap(), "nobody", &stack.nginx.url("/page"))
         .await;
     assert_eq!(back.path(), "/page");
     assert!(
         browser.cookies.contains_key(COOKIE),
-        "oauth2-proxy has let the browser in"
+        "oauth2-proxy has accepted the browser"
     );
-    let (status, reason, target) = behind.page(&mut browser).await;
+    let (status, reason, target) = stack.page(&mut browser).await;
     assert_eq!((status, &*reason), (302, "reauthentication_required"));
     assert!(
         target
             .unwrap()
-            .starts_with(&behind.nginx.url("/oauth2/start?rd="))
+            .starts_with(&stack.nginx.url("/oauth2/start?rd="))
     );
-    assert!(behind.backend.take().is_empty());
-    assert_eq!(behind.live("alice").await, 0);
-    // A client that is sent nowhere is told what is missing (RFC 9470).
+    assert!(stack.backend.take().is_empty());
+    assert_eq!(stack.live_sessions("alice").await, 0);
+    // A client without redirects gets the requirements in a challenge (RFC 9470).
     let cookie = format!("{COOKIE}={}", browser.cookies[COOKIE]);
-    let original = behind.nginx.url("/page");
-    let url = format!("http://{}/auth-request", behind.curfew.listeners().check);
+    let original = stack.nginx.url("/page");
+    let url = format!("http://{}/auth-request", stack.curfew.listeners().check);
     let script = support::curfew::client()
         .get(url)
         .header("cookie", cookie)
         .header("x-original-url", original)
         .header("x-original-method", "POST");
-    let told = script.send().await.unwrap();
-    let challenge = told.headers()["www-authenticate"].to_str().unwrap();
-    assert_eq!(told.status(), 401);
+    let response = script.send().await.unwrap();
+    let challenge = response.headers()["www-authenticate"].to_str().unwrap();
+    assert_eq!(response.status(), 401);
     assert!(
         challenge.contains("insufficient_user_authentication"),
         "{challenge}"
@@ -259,71 +259,71 @@ async fn a_return_without_a_new_authentication_is_refused() {
         challenge.contains("max_age=4") || challenge.contains("max_age=\"4\""),
         "{challenge}"
     );
-    let detail = told.headers()["x-session-detail"].to_str().unwrap();
+    let detail = response.headers()["x-session-detail"].to_str().unwrap();
     assert!(detail.contains("prompt=login"), "{detail}");
 }
 
-/// An oauth2-proxy that does not ask lets the browser in at once; the authentication is one from before the revocation.
+/// Without `prompt=login`, oauth2-proxy accepts the browser at once. The authentication is older than the revocation.
 #[tokio::test]
 async fn after_a_revocation_an_earlier_authentication_starts_no_session() {
-    let behind = Behind::start(&UNASKED).await;
+    let stack = ProxyStack::start(&WITHOUT_PROMPT).await;
     let mut browser = Browser::new();
-    behind.sign_in(&mut browser, "alice").await;
+    stack.sign_in(&mut browser, "alice").await;
     let path = "/api/v1/sessions?subject=alice";
-    let listed = behind.curfew.call("GET", path, None).await.1;
+    let listed = stack.curfew.call("GET", path, None).await.1;
     let id = listed["sessions"][0]["id"].as_str().unwrap();
     let path = format!("/api/v1/sessions/{id}");
-    let (status, answer) = behind.curfew.call("DELETE", &path, None).await;
+    let (status, answer) = stack.curfew.call("DELETE", &path, None).await;
     assert_eq!(status, 200, "{answer}");
-    behind.backend.take();
-    let (status, reason, target) = behind.page(&mut browser).await;
+    stack.backend.take();
+    let (status, reason, target) = stack.page(&mut browser).await;
     assert_eq!((status, &*reason), (302, "revoked"));
-    let page = behind.nginx.url("/page");
+    let page = stack.nginx.url("/page");
     browser.follow(&target.unwrap(), "nobody", &page).await;
     assert!(
         browser.cookies.contains_key(COOKIE),
-        "oauth2-proxy has let the browser in"
+        "oauth2-proxy has accepted the browser"
     );
-    let (status, reason, _) = behind.page(&mut browser).await;
+    let (status, reason, _) = stack.page(&mut browser).await;
     assert!(
         status == 302 && ["revoked", "reauthentication_required"].contains(&&*reason),
         "{status} {reason}"
     );
-    assert!(behind.backend.take().is_empty());
-    assert_eq!(behind.live("alice").await, 0);
+    assert!(stack.backend.take().is_empty());
+    assert_eq!(stack.live_sessions("alice").await, 0);
 }
 
-/// The person at the screen can change the request to the provider. Then the token does not say when they authenticated.
+/// A user can change the request to the provider. Then the token has no authentication time.
 #[tokio::test]
-async fn taking_the_question_out_of_the_request_helps_nobody() {
-    let behind = Behind::start(&[]).await;
+async fn removing_prompt_login_from_the_request_gives_no_access() {
+    let stack = ProxyStack::start(&[]).await;
     let mut browser = Browser::new();
-    behind.sign_in(&mut browser, "alice").await;
+    stack.sign_in(&mut browser, "alice").await;
     tokio::time::sleep(IDLE + Duration::from_millis(1300)).await;
-    let (_, _, target) = behind.page(&mut browser).await;
-    behind.backend.take();
+    let (_, _, target) = stack.page(&mut browser).await;
+    stack.backend.take();
     let start = browser.get(&target.unwrap()).await;
     let authorize = Browser::target(&start).unwrap();
     assert!(authorize.contains("prompt=login"), "{authorize}");
     let silent = authorize.replace("prompt=login", "x=y");
     browser
-        .follow(&silent, "nobody", &behind.nginx.url("/page"))
+        .follow(&silent, "nobody", &stack.nginx.url("/page"))
         .await;
     assert!(browser.cookies.contains_key(COOKIE));
-    let (status, reason, _) = behind.page(&mut browser).await;
-    // NGINX's word for an answer that is neither yes nor no.
+    let (status, reason, _) = stack.page(&mut browser).await;
+    // NGINX answers 500 if the check returns neither allow nor deny.
     assert_eq!((status, &*reason), (500, "source_unavailable"));
-    assert!(behind.backend.take().is_empty());
-    assert_eq!(behind.live("alice").await, 0);
-    // There is a way out.
-    browser.get(&behind.nginx.url("/oauth2/sign_out")).await;
-    behind.sign_in(&mut browser, "alice").await;
+    assert!(stack.backend.take().is_empty());
+    assert_eq!(stack.live_sessions("alice").await, 0);
+    // A regular sign-in still works.
+    browser.get(&stack.nginx.url("/oauth2/sign_out")).await;
+    stack.sign_in(&mut browser, "alice").await;
 }
 
-/// What `curfew probe` says of a session that somebody signed in to, with the cookies of the provider or without.
-async fn probed(behind: &Behind, with_provider: bool) -> (bool, String) {
+/// The output of `curfew probe` for a signed-in session, with or without the cookies of the provider.
+async fn probe_output(stack: &ProxyStack, with_provider: bool) -> (bool, String) {
     let mut browser = Browser::new();
-    behind.sign_in(&mut browser, "alice").await;
+    stack.sign_in(&mut browser, "alice").await;
     let cookie = browser.cookies.remove(COOKIE).unwrap();
     let pairs = browser
         .cookies
@@ -333,77 +333,81 @@ async fn probed(behind: &Behind, with_provider: bool) -> (bool, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_curfew"));
     command.args([
         "probe",
-        &behind.nginx.url("/page"),
+        &stack.nginx.url("/page"),
         "--idle",
         &format!("{}s", IDLE.as_secs()),
     ]);
     command.env("CURFEW_PROBE_COOKIE", format!("{COOKIE}={cookie}"));
     if with_provider {
-        command.args(["--provider", &behind.provider.issuer]);
+        command.args(["--provider", &stack.provider.issuer]);
         command.env("CURFEW_PROBE_PROVIDER_COOKIE", provider_cookie);
     }
     let output = tokio::task::spawn_blocking(move || command.output().unwrap());
     let output = output.await.unwrap();
-    let told = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8(told).unwrap())
+    let report = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(report).unwrap())
 }
 
-const TOLD: &str =
+const PROMPT_STEP: &str =
     "after the idle limit, the identity provider is asked to authenticate the person again";
-const RETURN: &str = "after the idle limit, the identity provider's session gives no access";
+const RETURN_STEP: &str = "after the idle limit, the identity provider's session gives no access";
 
 #[tokio::test]
-async fn the_probe_follows_the_way_back() {
-    let behind = Behind::start(&[]).await;
-    let (passed, told) = probed(&behind, true).await;
-    assert!(passed, "{told}");
+async fn the_probe_follows_the_redirects_to_the_provider() {
+    let stack = ProxyStack::start(&[]).await;
+    let (passed, report) = probe_output(&stack, true).await;
+    assert!(passed, "{report}");
     assert!(
-        told.contains(&format!(
-            "ok    {TOLD}: prompt=login, for {}",
-            behind.provider.issuer
+        report.contains(&format!(
+            "ok    {PROMPT_STEP}: prompt=login, for {}",
+            stack.provider.issuer
         )),
-        "{told}"
+        "{report}"
     );
     assert!(
-        told.contains(&format!(
-            "ok    {RETURN}: refused, the redirects end at another page, 200"
+        report.contains(&format!(
+            "ok    {RETURN_STEP}: refused, the redirects end at another page, 200"
         )),
-        "{told}"
+        "{report}"
     );
-    assert!(told.contains("\nsessions end on time here\n"), "{told}");
-    // Without the provider's cookies it does not say more than it saw.
-    let (passed, told) = probed(&behind, false).await;
-    assert!(passed, "{told}");
+    assert!(report.contains("\nsessions end on time here\n"), "{report}");
+    // Without the provider's cookies, the probe reports this step as not checked.
+    let (passed, report) = probe_output(&stack, false).await;
+    assert!(passed, "{report}");
     assert!(
-        told.contains(&format!("?     {RETURN}: not checked")),
-        "{told}"
+        report.contains(&format!("?     {RETURN_STEP}: not checked")),
+        "{report}"
     );
     assert!(
-        told.contains("sessions end on time here; steps marked ? were not checked\n"),
-        "{told}"
+        report.contains("sessions end on time here; steps marked ? were not checked\n"),
+        "{report}"
     );
 }
 
-/// Without the lines that make people authenticate, and without Curfew looking at the time.
+/// Without the lines for a new authentication, and with `max_age: off` in Curfew.
 #[tokio::test]
-async fn the_probe_finds_a_way_back_without_a_question() {
-    let behind = Behind::start_with(&[("prompt = \"login\"", "prompt = \"\"")], Some("off")).await;
-    let (passed, told) = probed(&behind, true).await;
-    assert!(!passed, "{told}");
-    assert!(told.contains(&format!("?     {TOLD}: it is not")), "{told}");
+async fn the_probe_detects_a_return_without_authentication() {
+    let stack =
+        ProxyStack::start_with(&[("prompt = \"login\"", "prompt = \"\"")], Some("off")).await;
+    let (passed, report) = probe_output(&stack, true).await;
+    assert!(!passed, "{report}");
     assert!(
-        told.contains(&format!("FAIL  {RETURN}: served, 200")),
-        "{told}"
+        report.contains(&format!("?     {PROMPT_STEP}: it is not")),
+        "{report}"
+    );
+    assert!(
+        report.contains(&format!("FAIL  {RETURN_STEP}: served, 200")),
+        "{report}"
     );
 }
 
 #[tokio::test]
-async fn a_sign_out_is_for_both() {
-    let behind = Behind::start(&[]).await;
+async fn a_sign_out_ends_both_sessions() {
+    let stack = ProxyStack::start(&[]).await;
     let mut browser = Browser::new();
-    behind.sign_in(&mut browser, "alice").await;
+    stack.sign_in(&mut browser, "alice").await;
     let cookie = browser.cookies[COOKIE].clone();
-    let url = behind.nginx.url("/.curfew/sign-out");
+    let url = stack.nginx.url("/.curfew/sign-out");
     let leave = support::curfew::client()
         .post(url)
         .header("cookie", format!("{COOKIE}={cookie}"))
@@ -412,19 +416,19 @@ async fn a_sign_out_is_for_both() {
     assert_eq!(left.status(), 204);
     let dropped = left.headers()["set-cookie"].to_str().unwrap();
     assert!(dropped.starts_with(&format!("{COOKIE}=;")), "{dropped}");
-    assert_eq!(behind.page(&mut browser).await.1, "signed_out");
+    assert_eq!(stack.page(&mut browser).await.1, "signed_out");
     assert!(!browser.cookies.contains_key(COOKIE));
-    behind.asked(&mut browser).await;
-    // Its pages that refresh sessions are for Curfew alone.
+    stack.follow_to_provider(&mut browser).await;
+    // Only Curfew can reach the pages that refresh sessions.
     for path in ["/oauth2/auth", "/oauth2/userinfo"] {
-        let response = browser.get(&behind.nginx.url(path)).await;
+        let response = browser.get(&stack.nginx.url(path)).await;
         assert_eq!(response.status(), 404, "{path}");
     }
 }
 
-/// People copy from the page, so it shows what is tried here.
+/// People copy the files from the page, so the page must show the tested files.
 #[test]
-fn the_page_shows_these_files() {
+fn the_documentation_shows_the_tested_files() {
     let page = include_str!("../../docs/logins/oauth2-proxy.md");
     for file in ["oauth2-proxy.cfg", "curfew.yaml", "nginx.conf"] {
         let text = deployed(&format!("oauth2-proxy/{file}"));

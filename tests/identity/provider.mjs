@@ -1,16 +1,16 @@
-// An OpenID provider for tests: oidc-provider, with people who need no password, keys that rotate when
-// they are told to, and security events, which it does not have by itself.
+// An OpenID provider for tests, based on oidc-provider: people sign in without a password, keys rotate on request, and it
+// can issue security events, which oidc-provider does not support.
 //
-// An application named `curfew` gets another refresh token with each refresh.
+// An application named `curfew` gets a new refresh token with each refresh.
 //
-// Reads one JSON object from the environment variable PROVIDER: `port`, `control` (the port of what is
-// not a provider's: /rotate, /event, /account, /away, /stingy, /refreshes) and `clients`; `host`, by which people know it; whether it `conforms`,
-// and tells an address and groups only where it is asked for them (UserInfo).
+// Reads a JSON object from the environment variable PROVIDER: `port`; `control`, the port for the test controls below
+// (/rotate, /event, /account, /away, /stingy, /refreshes); `clients`; `host`, the public host name; and `conforms`. With
+// `conforms`, the email address and groups are only at the UserInfo endpoint.
 
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 
-// The packages of tests/packages/package.json are looked for in target/proxies/node_modules.
+// The packages of tests/packages/package.json are in target/proxies/node_modules.
 const modules = new URL('../../target/proxies/node_modules/', import.meta.url);
 const { SignJWT, importJWK } = await import(new URL('jose/dist/webapi/index.js', modules));
 const memory = new URL('oidc-provider/lib/adapters/memory_adapter.js', modules);
@@ -27,13 +27,13 @@ const newKey = () => ({
   kid: randomUUID(),
 });
 
-// Tokens are signed by the first.
+// The first key signs tokens.
 let keys = [newKey()];
 
-// The groups of people, where they are not the usual ones; `disabled` for no account.
+// Changed groups of people; `disabled` for a disabled account.
 const accounts = new Map();
 const usual = (id) => (id === 'root' ? ['staff', 'admins'] : ['staff']);
-// What became of refresh tokens.
+// Statistics of refresh tokens.
 const refreshes = { granted: 0, refused: 0, issued: [] };
 let away = false;
 let givesRefreshTokens = true;
@@ -41,7 +41,7 @@ let givesRefreshTokens = true;
 const provider = () => {
   const made = new Provider(issuer, {
     clients,
-    // What is stored there outlives a rotation, after which there is another provider.
+    // This storage survives a rotation, which creates a new provider.
     adapter: (model) => new MemoryAdapter(model),
     jwks: { keys },
     cookies: { keys: ['not a secret'] },
@@ -54,7 +54,7 @@ const provider = () => {
       if (groups === 'disabled') return undefined;
       return { accountId: id, claims: () => ({ sub: id, email: `${id}@example.com`, groups }) };
     },
-    // Nobody is asked whether the application may know them.
+    // People do not need to consent to the application.
     loadExistingGrant: async (ctx) => {
       const { Grant } = ctx.oidc.provider;
       const id = ctx.oidc.session.grantIdFor(ctx.oidc.client.clientId);
@@ -70,7 +70,7 @@ const provider = () => {
     },
     issueRefreshToken: (_, client) => givesRefreshTokens && client.grantTypeAllowed('refresh_token'),
     rotateRefreshToken: (ctx) => ctx.oidc.client.clientId === 'curfew',
-    // Those whom it tells of a logout are on this machine, which it would not ask.
+    // Logout notices go to this machine, which oidc-provider would block.
     fetch: (url, { dispatcher, ...options }) => fetch(url, options),
   });
   const isRefresh = (ctx) => ctx.oidc.params?.grant_type === 'refresh_token';
@@ -91,13 +91,13 @@ listen((request, response) => {
   else current.callback()(request, response);
 }, port);
 
-// GET /rotate: signs by another key; the one before stays in the set.
-// GET /rotate?alone: and is taken out of it.
-// GET /event?aud=…&sid=… or &sub=…: a security event that tells of a revoked session.
-// GET /account?id=…&groups=…: somebody's groups, with commas, or `disabled`.
-// GET /away?true: hangs up on everybody; /away?false: no longer.
-// GET /stingy: gives no refresh tokens from now on.
-// GET /refreshes: what became of refresh tokens, and all that were issued.
+// GET /rotate: signs with a new key. The previous key stays in the set.
+// GET /rotate?alone: the same, without the previous key.
+// GET /event?aud=…&sid=… or &sub=…: returns a security event for a revoked session.
+// GET /account?id=…&groups=…: sets the groups of a person, separated by commas, or `disabled`.
+// GET /away?true: closes all connections; /away?false: works again.
+// GET /stingy: issues no refresh tokens from now on.
+// GET /refreshes: the statistics, and all issued refresh tokens.
 const actions = {
   '/account': async (query) => {
     const groups = query.get('groups');

@@ -1,4 +1,4 @@
-//! The OpenID provider, and an application that signs people in by it.
+//! The OpenID provider, and an application that signs people in with it.
 
 use std::process::Command;
 
@@ -8,9 +8,9 @@ use crate::browser::Browser;
 use crate::support::deployed::{Server, installed};
 use crate::support::{free_port, local};
 
-/// Where the application would be; nobody goes there.
+/// The redirect address of the application. No server listens there.
 const CALLBACK: &str = "http://app.test/callback";
-// Of RFC 7636, appendix B.
+// RFC 7636, appendix B.
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
@@ -21,15 +21,15 @@ pub struct Provider {
     client: reqwest::Client,
 }
 
-/// What somebody has who has signed in.
+/// The tokens of a signed-in person.
 pub struct Tokens {
     pub id_token: String,
     pub refresh_token: String,
 }
 
 impl Provider {
-    /// Starts `provider.mjs` with these applications: one whose tokens are credentials, Curfew's own sign-in, Apache's module,
-    /// which gets tokens at `apache`, and oauth2-proxy.
+    /// Starts `provider.mjs` with these applications: one that uses tokens as credentials, Curfew's own sign-in, Apache's
+    /// module with its redirect address at `apache`, and oauth2-proxy.
     pub fn start(curfew: &str, apache: &str) -> Self {
         let (port, control) = (free_port(), free_port());
         let settings = json!({
@@ -57,7 +57,7 @@ impl Provider {
                     "redirect_uris": [apache],
                 },
                 oauth2_proxy("oauth2-proxy", curfew, false),
-                // As providers that always say when a person authenticated.
+                // Like providers that always send the authentication time.
                 oauth2_proxy("oauth2-proxy-timed", curfew, true),
             ],
         });
@@ -72,12 +72,12 @@ impl Provider {
         }
     }
 
-    /// Somebody signs in to the application.
+    /// A person signs in to the application.
     pub async fn sign_in(&self, browser: &mut Browser, user: &str) -> Tokens {
         self.authorize(browser, user, "login").await
     }
 
-    /// The application asks who is there; whoever is signed in at the provider is not asked.
+    /// Starts an authorization request. A person with a session at the provider is not asked to sign in.
     async fn authorize(&self, browser: &mut Browser, user: &str, prompt: &str) -> Tokens {
         let url = format!(
             "{}/auth?client_id=app&response_type=code&scope=openid+email&redirect_uri={CALLBACK}\
@@ -96,7 +96,7 @@ impl Provider {
         .await
     }
 
-    /// The application has its tokens refreshed.
+    /// The application refreshes its tokens.
     pub async fn refresh(&self, tokens: &Tokens) -> Tokens {
         self.token(&[
             ("grant_type", "refresh_token"),
@@ -127,7 +127,7 @@ impl Provider {
         tokens
     }
 
-    /// The person logs out at the provider, which tells the applications.
+    /// A person logs out at the provider, which sends logout notices.
     pub async fn log_out(&self, browser: &mut Browser) {
         let page = browser.get(&format!("{}/session/end", self.issuer)).await;
         let page = page.text().await.unwrap();
@@ -140,41 +140,41 @@ impl Provider {
         assert!(response.status().is_redirection(), "{response:?}");
     }
 
-    /// The provider signs by another key from now on; `alone` takes the others out of its set.
+    /// The provider signs with a new key from now on. `alone` removes the other keys from its set.
     pub async fn rotate(&self, alone: bool) {
         let query = if alone { "?alone" } else { "" };
         self.control(&format!("/rotate{query}")).await;
     }
 
-    /// A security event that says that a session was revoked, for the application.
+    /// A security event for the application about a revoked session.
     pub async fn event(&self, about: &str) -> String {
         self.control(&format!("/event?aud=app&{about}")).await
     }
 
-    /// Somebody has these groups from now on, or is `disabled`.
-    pub async fn account(&self, user: &str, groups: &str) {
+    /// Sets the groups of a person, or `disabled`.
+    pub async fn set_account(&self, user: &str, groups: &str) {
         self.control(&format!("/account?id={user}&groups={groups}"))
             .await;
     }
 
-    /// The provider hangs up on everybody, or no longer.
-    pub async fn away(&self, away: bool) {
+    /// Makes the provider close all connections, or work again.
+    pub async fn set_away(&self, away: bool) {
         self.control(&format!("/away?{away}")).await;
     }
 
-    /// The provider gives no refresh tokens any more.
+    /// Makes the provider issue no more refresh tokens.
     pub async fn gives_no_refresh_tokens(&self) {
         self.control("/stingy").await;
     }
 
-    /// How many refresh tokens were taken, and how many were refused.
+    /// How many refresh tokens were accepted, and how many were refused.
     pub async fn refreshes(&self) -> (usize, usize) {
         let answer: Value = serde_json::from_str(&self.control("/refreshes").await).unwrap();
         let number = |name: &str| usize::try_from(answer[name].as_u64().unwrap()).unwrap();
         (number("granted"), number("refused"))
     }
 
-    /// Every refresh token that was issued.
+    /// All refresh tokens that were issued.
     pub async fn refresh_tokens(&self) -> Vec<String> {
         let answer: Value = serde_json::from_str(&self.control("/refreshes").await).unwrap();
         serde_json::from_value(answer["issued"].clone()).unwrap()
@@ -188,7 +188,7 @@ impl Provider {
     }
 }
 
-/// A client that is oauth2-proxy at this public address.
+/// The client settings of oauth2-proxy at this public address.
 fn oauth2_proxy(id: &str, public: &str, timed: bool) -> Value {
     json!({
         "client_id": id,
@@ -199,7 +199,7 @@ fn oauth2_proxy(id: &str, public: &str, timed: bool) -> Value {
     })
 }
 
-/// The claims of a token.
+/// The claims of a token, without verification.
 pub fn claims(token: &str) -> Value {
     use base64::Engine;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;

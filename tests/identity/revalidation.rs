@@ -1,21 +1,21 @@
-//! Sessions of Curfew's own sign-in, whose provider is asked about them while they are used.
+//! Revalidation: Curfew asks the provider about sessions of its own sign-in while they are in use.
 
 use ::curfew::clock::Stopwatch;
 
 use super::*;
 
-/// What a check may take besides the interval until the provider has been asked.
+/// The maximum delay of a result beyond the revalidation interval.
 const SECONDS_TO_ASK: f64 = 6.0;
 
-/// People who sign in at the provider, and a Curfew that asks about them every second.
+/// A person who signed in with the provider, and a Curfew with a revalidation interval of one second.
 struct SignedIn {
     stack: Stack,
-    /// Another replica.
+    /// A second replica.
     other: Curfew,
     cookie: String,
 }
 
-/// A Curfew that asks every second, on `store`, and the provider that it signs people in at.
+/// A Curfew with a revalidation interval of one second on `store`, and sign-in with the provider.
 fn setup(store: Setup, nginx: &Nginx, provider: &Provider) -> Setup {
     store
         .limits("15m", "12h")
@@ -40,7 +40,7 @@ async fn ready(curfew: &Curfew) {
     .await;
 }
 
-/// `alice` signs in, and has this cookie.
+/// Signs `alice` in, and returns the session cookie.
 async fn sign_in(browser: &mut Browser, nginx: &Nginx) -> String {
     let page = nginx.url("/page");
     let login = format!("{}?rd={page}", nginx.url("/.curfew/login"));
@@ -49,7 +49,7 @@ async fn sign_in(browser: &mut Browser, nginx: &Nginx) -> String {
 }
 
 impl SignedIn {
-    /// `alice` signs in.
+    /// Starts everything, and signs `alice` in.
     async fn alice() -> (Self, Browser) {
         let listeners = Listeners::free();
         let backend = Backend::start().await;
@@ -79,14 +79,14 @@ impl SignedIn {
         (signed_in, browser)
     }
 
-    /// The status of a request of the application's client, and the reason where it is refused.
+    /// The status of a request with the session, and the reason of a denial.
     async fn get(&self) -> (u16, String) {
         let request = self.stack.client.get(self.stack.nginx.url("/data"));
         let response = request.header("cookie", &self.cookie).send().await.unwrap();
         (response.status().as_u16(), reason_of(&response).to_owned())
     }
 
-    /// Uses the session until it has ended, which may take the interval and a moment.
+    /// Uses the session until it has ended, at most the interval plus [`SECONDS_TO_ASK`].
     async fn ends_in_time(&self) {
         let waited = Stopwatch::start();
         loop {
@@ -106,10 +106,10 @@ impl SignedIn {
         let refused = self.stack.curfew.audit_events("provider.refused");
         assert_eq!(refused.len(), 1, "{refused:?}");
         assert_eq!(refused[0]["event.reason"], "invalid_grant");
-        self.has_told_no_refresh_token().await;
+        self.has_leaked_no_refresh_token().await;
     }
 
-    /// Uses the session until the provider has answered so often that it goes on.
+    /// Uses the session until the provider has confirmed it this many times.
     async fn is_confirmed(&self, times: usize) {
         eventually("the provider confirms the session", async || {
             assert_eq!(self.get().await.0, 200, "{}", self.log());
@@ -122,8 +122,8 @@ impl SignedIn {
         self.stack.curfew.log() + &self.other.log()
     }
 
-    /// Neither in a log, nor in metrics, the admin API or Redis.
-    async fn has_told_no_refresh_token(&self) {
+    /// Asserts that logs, metrics, the admin API and Redis have no refresh token in plain text.
+    async fn has_leaked_no_refresh_token(&self) {
         let curfew = &self.stack.curfew;
         let (_, sessions) = curfew
             .call("GET", "/api/v1/sessions?subject=alice", None)
@@ -150,16 +150,16 @@ impl SignedIn {
 async fn a_disabled_account_ends_the_session_within_the_interval() {
     let (alice, _) = SignedIn::alice().await;
     alice.is_confirmed(1).await;
-    alice.stack.provider.account("alice", "disabled").await;
+    alice.stack.provider.set_account("alice", "disabled").await;
     alice.ends_in_time().await;
-    // On the other replica, too.
+    // The other replica denies, too.
     let answer = alice.other.check_host("127.0.0.1", &alice.cookie).await;
     assert_eq!(answer, (401, "revoked".to_owned()));
 }
 
-/// The provider tells nobody of the logout.
+/// The provider sends no logout notice here.
 #[tokio::test]
-async fn the_end_of_the_providers_session_ends_this_one() {
+async fn the_end_of_the_provider_session_ends_the_session() {
     let (alice, mut browser) = SignedIn::alice().await;
     alice.is_confirmed(1).await;
     alice.stack.provider.log_out(&mut browser).await;
@@ -175,12 +175,16 @@ async fn changed_groups_arrive_at_the_application() {
         seen.last().unwrap().all("x-session-groups").join(",")
     };
     assert_eq!(groups().await, "staff");
-    alice.stack.provider.account("alice", "staff,admins").await;
+    alice
+        .stack
+        .provider
+        .set_account("alice", "staff,admins")
+        .await;
     eventually("the new groups arrive", async || {
         groups().await == "staff,admins"
     })
     .await;
-    alice.stack.provider.account("alice", "").await;
+    alice.stack.provider.set_account("alice", "").await;
     eventually("groups that were taken away are gone", async || {
         groups().await.is_empty()
     })
@@ -191,9 +195,9 @@ async fn changed_groups_arrive_at_the_application() {
     assert_eq!(changed[0]["curfew.actor.kind"], "provider");
 }
 
-/// The provider takes each refresh token once, and revokes all of a sign-in when it sees one again.
+/// The provider rotates refresh tokens, and revokes all tokens of a sign-in when an old one is used again.
 #[tokio::test]
-async fn replaced_refresh_tokens_are_kept_and_two_replicas_ask_once() {
+async fn rotated_refresh_tokens_are_stored_and_two_replicas_ask_once() {
     let (alice, _) = SignedIn::alice().await;
     let waited = Stopwatch::start();
     while waited.seconds() < 6.0 {
@@ -205,14 +209,14 @@ async fn replaced_refresh_tokens_are_kept_and_two_replicas_ask_once() {
     let (granted, refused) = alice.stack.provider.refreshes().await;
     assert!((3..=7).contains(&granted), "{granted} in six seconds");
     assert_eq!(refused, 0, "{}", alice.log());
-    alice.has_told_no_refresh_token().await;
+    alice.has_leaked_no_refresh_token().await;
 }
 
 #[tokio::test]
-async fn a_provider_that_is_away_ends_nothing_and_is_asked_again() {
+async fn a_provider_outage_ends_no_session_and_is_retried() {
     let (alice, _) = SignedIn::alice().await;
     alice.is_confirmed(1).await;
-    alice.stack.provider.away(true).await;
+    alice.stack.provider.set_away(true).await;
     let counted = async |result: &str| {
         assert_eq!(alice.get().await.0, 200, "{}", alice.log());
         let name = format!(r#"curfew_revalidations_total{{provider="main",result="{result}"}} "#);
@@ -227,21 +231,23 @@ async fn a_provider_that_is_away_ends_nothing_and_is_asked_again() {
     eventually("the operator is told", async || {
         let ready = alice.stack.curfew.ops("/readyz?verbose").await;
         assert_eq!(ready.0, 200);
-        ready.1.contains("login.revalidate: main does not confirm sessions")
+        ready
+            .1
+            .contains("login.revalidate: main does not confirm sessions")
     })
     .await;
     let before = alice.stack.provider.refreshes().await.0;
-    alice.stack.provider.away(false).await;
+    alice.stack.provider.set_away(false).await;
     alice.is_confirmed(before + 1).await;
     assert!(alice.stack.curfew.audit_events("session.ended").is_empty());
-    // And what it says then counts.
-    alice.stack.provider.account("alice", "disabled").await;
+    // A later refusal ends the session.
+    alice.stack.provider.set_account("alice", "disabled").await;
     alice.ends_in_time().await;
 }
 
-/// With what a first try has: no Redis and no keys.
+/// The setting of a first trial: no Redis and no keys.
 #[tokio::test]
-async fn the_embedded_store_without_keys_will_do() {
+async fn revalidation_works_with_the_embedded_store_without_keys() {
     let listeners = Listeners::free();
     let backend = Backend::start().await;
     let nginx = Nginx::start(listeners, backend.address);
@@ -256,13 +262,13 @@ async fn the_embedded_store_without_keys_will_do() {
         provider.refreshes().await.0 >= 2
     })
     .await;
-    provider.account("alice", "disabled").await;
+    provider.set_account("alice", "disabled").await;
     eventually("the session ends", async || {
         check().await == (401, "revoked".to_owned())
     })
     .await;
-    // Another sign-in, of somebody who is not asked about.
-    provider.account("alice", "staff").await;
+    // A second sign-in, without a refresh token.
+    provider.set_account("alice", "staff").await;
     provider.gives_no_refresh_tokens().await;
     let cookie = sign_in(&mut Browser::new(), &nginx).await;
     eventually("the operator is told", async || {
@@ -272,7 +278,7 @@ async fn the_embedded_store_without_keys_will_do() {
     .await;
     let warned = curfew.log().matches("main issued no refresh token").count();
     assert_eq!(warned, 1, "once");
-    provider.account("alice", "disabled").await;
+    provider.set_account("alice", "disabled").await;
     let waited = Stopwatch::start();
     while waited.seconds() < 3.0 {
         assert_eq!(curfew.check_host("127.0.0.1", &cookie).await.0, 200);

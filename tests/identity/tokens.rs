@@ -11,7 +11,7 @@ async fn a_session_goes_on_with_refreshed_tokens_and_rotated_keys() {
     let mut browser = Browser::new();
     let first = stack.provider.sign_in(&mut browser, "alice").await;
     stack.admitted(&first.id_token, "alice").await;
-    // A key that nobody has heard of.
+    // A new key that Curfew does not know yet.
     stack.provider.rotate(false).await;
     let second = stack.provider.refresh(&first).await;
     assert_ne!(
@@ -31,7 +31,7 @@ async fn a_session_goes_on_with_refreshed_tokens_and_rotated_keys() {
         .await
         .1;
     assert_eq!(count["live"], 1, "one session: {count}");
-    // The old key is gone, and with it what it has signed; the session is not.
+    // Tokens of the old key are no longer valid, but the session is.
     stack.provider.rotate(true).await;
     eventually("the old key is forgotten", async || {
         stack.get(&first.id_token).await.status() == 401
@@ -50,7 +50,7 @@ async fn a_session_goes_on_with_refreshed_tokens_and_rotated_keys() {
 }
 
 #[tokio::test]
-async fn an_idle_session_stays_over_until_somebody_signs_in_again() {
+async fn an_idle_session_stays_ended_until_a_new_sign_in() {
     let stack = Stack::start("2s", "1h").await;
     let mut browser = Browser::new();
     let tokens = stack.provider.sign_in(&mut browser, "alice").await;
@@ -59,7 +59,7 @@ async fn an_idle_session_stays_over_until_somebody_signs_in_again() {
     stack.refused(&tokens.id_token, "idle_timeout").await;
     let refreshed = stack.provider.refresh(&tokens).await;
     stack.refused(&refreshed.id_token, "idle_timeout").await;
-    // The same session of the provider, and a new sign-in.
+    // The provider's session is the same, with a new authentication.
     let fresh = stack.provider.sign_in(&mut browser, "alice").await;
     let (before, after) = (claims(&tokens.id_token), claims(&fresh.id_token));
     assert_ne!(before["auth_time"], after["auth_time"]);
@@ -68,7 +68,7 @@ async fn an_idle_session_stays_over_until_somebody_signs_in_again() {
 }
 
 #[tokio::test]
-async fn refreshing_never_prolongs_the_absolute_limit() {
+async fn token_refresh_never_extends_the_absolute_limit() {
     let stack = Stack::start("3s", "4s").await;
     let mut tokens = stack.provider.sign_in(&mut Browser::new(), "alice").await;
     stack.admitted(&tokens.id_token, "alice").await;
@@ -78,7 +78,10 @@ async fn refreshing_never_prolongs_the_absolute_limit() {
         if response.status() != 200 {
             break reason_of(&response).to_owned();
         }
-        assert!(waited.seconds() < 5.0, "it goes on and on");
+        assert!(
+            waited.seconds() < 5.0,
+            "the session outlives its absolute limit"
+        );
         tokens = stack.provider.refresh(&tokens).await;
         tokio::time::sleep(Duration::from_millis(300)).await;
     };
@@ -88,9 +91,9 @@ async fn refreshing_never_prolongs_the_absolute_limit() {
     stack.refused(&refreshed.id_token, "absolute_timeout").await;
 }
 
-/// What browsers and applications ask of Curfew itself is for these sessions, too.
+/// The browser endpoints work for sessions of JSON Web Tokens, too.
 #[tokio::test]
-async fn the_browser_endpoints_know_sessions_of_tokens() {
+async fn the_browser_endpoints_work_with_token_sessions() {
     let stack = Stack::start("15m", "12h").await;
     let mut browser = Browser::new();
     let tokens = stack.provider.sign_in(&mut browser, "alice").await;
@@ -99,7 +102,7 @@ async fn the_browser_endpoints_know_sessions_of_tokens() {
         let request = request.bearer_auth(&tokens.id_token);
         request.send().await.unwrap()
     };
-    // The first token starts the session, here as well.
+    // The first token starts the session here, too.
     for request in [
         stack.client.get(url("session")),
         stack.client.post(url("keep-alive")),

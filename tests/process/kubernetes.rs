@@ -247,7 +247,7 @@ async fn kubernetes_roles_grant_rights() {
     let (_, problem) = ApiUser(&curfew, "viewer").call("DELETE", &bobs, None).await;
     assert_eq!(
         problem["detail"],
-        "no role of the cluster allows system:serviceaccount:shop:viewer to delete sessions.sessions.curfew.dev named \"bob\""
+        "no Kubernetes role allows system:serviceaccount:shop:viewer to delete sessions.sessions.curfew.dev named \"bob\""
     );
     assert_eq!(
         ApiUser(&curfew, "shop")

@@ -61,7 +61,7 @@ async fn sessions_are_listed_shown_and_ended() {
         (&["show", "xyz"][..], "error: xyz: a session ID is"),
         (
             &["show", &"0".repeat(32)],
-            "error: there is no session of this name\n",
+            "error: there is no session with this ID\n",
         ),
         (&["list", ""], "error: subject: a subject is"),
     ] {

@@ -1,4 +1,4 @@
-// Counts down what is left of each session. Without it the times are those of when the page was made.
+// Updates the remaining times every second. Without this script the page shows the times of its rendering.
 "use strict";
 {
   const text = (seconds) => {

@@ -10,7 +10,7 @@ use crate::telemetry::{Event, Replica};
 #[derive(Template)]
 #[template(path = "health.html", config = "src/admin/console/askama.toml")]
 struct Health {
-    place: &'static str,
+    active_page: &'static str,
     ready: Result<(), String>,
     store: &'static str,
     offset: String,
@@ -23,16 +23,16 @@ struct Health {
     events: Vec<Event>,
 }
 
-/// How this replica is, and what happened on it.
+/// Shows the state of this replica and its recent events.
 pub(super) async fn show(Current(admin): Current<Admin>) -> Response {
     let ops = &admin.ops;
     let near = &ops.metrics.near_cache;
     let near_cache = match near.usable.get() {
-        0 => "not in use".to_owned(),
-        _ => format!("in use, {} sessions", near.entries.get()),
+        0 => "off".to_owned(),
+        _ => format!("on, {} sessions", near.entries.get()),
     };
     let shown = Health {
-        place: "health",
+        active_page: "health",
         ready: ops.ready().await,
         store: admin.store,
         offset: format!("{:+.3} s", ops.metrics.clock_offset.get()),

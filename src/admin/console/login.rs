@@ -1,4 +1,4 @@
-//! Coming in by an identity provider: for whoever is in one of the groups.
+//! Console sign-in with an identity provider, for members of the configured groups.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,45 +11,53 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Deserialize;
 
 use super::super::{Admin, ConsoleLogin};
-use super::page::trouble;
+use super::operator_session::{self, OperatorStartError, SignInMethod};
+use super::page::error_page;
 use super::proof_age;
-use super::sign_in::way;
-use super::sign_in::{limited, not_begun};
-use super::visit::{self, By, NotBegun};
+use super::sign_in::console_path;
+use super::sign_in::{start_failed, too_many_attempts};
 use crate::actor::{Actor, ActorKind};
-use crate::browser::{gone, passing};
+use crate::browser::{attempt_cookie, removal_cookie};
 use crate::credential::jwt::SignedIn;
 use crate::current::Current;
 use crate::lifecycle::StartError;
-use crate::login::{Answer, Attempt, Login, LoginError, Outcome, Provider};
+use crate::login::{Attempt, AuthorizationResponse, Login, LoginError, LoginOutcome, Provider};
 use crate::session::{Attributes, Timestamp};
 use crate::telemetry::audit::{self, Door};
 
-/// Who is to say who somebody is, and where they want to go.
+/// The provider, and the page to open after the sign-in.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Asked {
+pub(super) struct LoginQuery {
     #[serde(default)]
     provider: String,
     #[serde(default)]
     to: String,
 }
 
-/// Sends a person to a provider.
+/// Redirects an operator to a provider.
 pub(super) async fn begin(
     Current(admin): Current<Admin>,
     peer: Option<Extension<SocketAddr>>,
     headers: HeaderMap,
-    asked: Result<Query<Asked>, QueryRejection>,
+    query: Result<Query<LoginQuery>, QueryRejection>,
 ) -> Response {
-    let Query(asked) = asked.unwrap_or_default();
-    let Some((login, provider)) = meant(&admin, &asked.provider) else {
-        return nobody();
+    let Query(query) = query.unwrap_or_default();
+    let Some((login, provider)) = find_provider(&admin, &query.provider) else {
+        return unknown_provider();
     };
     let address = admin.address_of(&headers, peer.map(|Extension(peer)| peer));
-    if let Some(wait) = admin.wait(Door::Console, address) {
-        return limited(wait);
+    if let Some(wait) = admin.retry_delay(Door::Console, address) {
+        return too_many_attempts(wait);
     }
-    send(&admin, login, provider, way(&asked.to), false, address).await
+    send(
+        &admin,
+        login,
+        provider,
+        console_path(&query.to),
+        false,
+        address,
+    )
+    .await
 }
 
 async fn send(
@@ -57,16 +65,19 @@ async fn send(
     login: &ConsoleLogin,
     provider: &Provider,
     to: &str,
-    again: bool,
+    reauthenticate: bool,
     address: Option<IpAddr>,
 ) -> Response {
     let now = admin.lifecycle.clock.now();
     let login = &login.login;
     let age = proof_age(&admin.lifecycle.policies);
-    match login.begin(provider, to, again, Some(age), now).await {
+    match login
+        .begin(provider, to, reauthenticate, Some(age), now)
+        .await
+    {
         Ok((url, name, sealed)) => {
             let mut response = Redirect::to(url.as_str()).into_response();
-            let cookie = passing(&name, &sealed, login.secure).to_string();
+            let cookie = attempt_cookie(&name, &sealed, login.secure).to_string();
             if let Ok(cookie) = HeaderValue::from_str(&cookie) {
                 response.headers_mut().append(SET_COOKIE, cookie);
             }
@@ -76,7 +87,7 @@ async fn send(
     }
 }
 
-/// Where a provider sends a person back to.
+/// Handles the redirect back from a provider.
 pub(super) async fn finish(
     Current(admin): Current<Admin>,
     Path(name): Path<String>,
@@ -84,14 +95,14 @@ pub(super) async fn finish(
     peer: Option<Extension<SocketAddr>>,
     headers: HeaderMap,
 ) -> Response {
-    let Some((login, provider)) = meant(&admin, &name) else {
-        return nobody();
+    let Some((login, provider)) = find_provider(&admin, &name) else {
+        return unknown_provider();
     };
     let address = admin.address_of(&headers, peer.map(|Extension(peer)| peer));
-    if let Some(wait) = admin.wait(Door::Console, address) {
-        return limited(wait);
+    if let Some(wait) = admin.retry_delay(Door::Console, address) {
+        return too_many_attempts(wait);
     }
-    let answer = Answer::new(query.as_deref().unwrap_or(""));
+    let answer = AuthorizationResponse::new(query.as_deref().unwrap_or(""));
     let clock = &*admin.lifecycle.clock;
     let found = Attempt::find(&headers, answer.state(), &login.login, clock.now());
     let attempt = match found {
@@ -99,11 +110,13 @@ pub(super) async fn finish(
         Err(error) => return refuse(&admin, provider, &error, address),
     };
     let max_age = |_: &Attributes| Some(proof_age(&admin.lifecycle.policies));
-    let mut response = match Login::judge(provider, &attempt, &answer, clock, max_age).await {
-        Ok(Outcome::Again) => send(&admin, login, provider, &attempt.target, true, address).await,
-        Ok(Outcome::In(redeemed, begun)) => {
+    let mut response = match Login::evaluate(provider, &attempt, &answer, clock, max_age).await {
+        Ok(LoginOutcome::Reauthenticate) => {
+            send(&admin, login, provider, &attempt.target, true, address).await
+        }
+        Ok(LoginOutcome::Authenticated(redeemed, begun)) => {
             let signed_in = &redeemed.signed_in;
-            let entered = enter(
+            let started = start_session(
                 &admin,
                 login,
                 provider,
@@ -114,28 +127,28 @@ pub(super) async fn finish(
                 address,
             )
             .await;
-            match entered {
+            match started {
                 Ok(response) => response,
-                // The session would have ended already: all sessions from before a time were revoked.
-                Err(NotBegun::Start(StartError::TooOld)) if !attempt.again => {
+                // An emergency revocation or a cut-off is newer than the authentication: the session would end at once.
+                Err(OperatorStartError::Start(StartError::TooOld)) if !attempt.reauthenticate => {
                     send(&admin, login, provider, &attempt.target, true, address).await
                 }
-                Err(error) => not_begun(&error),
+                Err(error) => start_failed(&error),
             }
         }
         Err(error) => refuse(&admin, provider, &error, address),
     };
     let cookie = Attempt::cookie_name(answer.state(), login.login.secure);
-    let cookie = cookie.and_then(|name| gone(&name, "/", None, login.login.secure));
-    if let Some(gone) = cookie {
-        response.headers_mut().append(SET_COOKIE, gone);
+    let cookie = cookie.and_then(|name| removal_cookie(&name, "/", None, login.login.secure));
+    if let Some(removal) = cookie {
+        response.headers_mut().append(SET_COOKIE, removal);
     }
     response
 }
 
-/// Starts the session of an operator who is in one of the groups.
+/// Starts the session of an operator who is a member of one of the groups.
 #[expect(clippy::too_many_arguments, reason = "what one request brings")]
-async fn enter(
+async fn start_session(
     admin: &Admin,
     login: &ConsoleLogin,
     provider: &Provider,
@@ -144,8 +157,8 @@ async fn enter(
     to: &str,
     headers: &HeaderMap,
     address: Option<IpAddr>,
-) -> Result<Response, NotBegun> {
-    let by = By::Provider {
+) -> Result<Response, OperatorStartError> {
+    let by = SignInMethod::Provider {
         provider: provider.name(),
         subject: signed_in.subject.as_str(),
         attributes: &signed_in.attributes,
@@ -155,33 +168,34 @@ async fn enter(
     let actor = Actor::new(ActorKind::Operator, &by.name(), address);
     if !signed_in.attributes.in_any_of(&login.groups) {
         let (subject, name) = (Some(&signed_in.subject), Some(provider.name()));
-        admin.count_wrong(Door::Console, address, |reason| {
+        admin.count_wrong_credential(Door::Console, address, |reason| {
             let reason = match reason {
                 "wrong_credential" => "not_in_group",
                 other => other,
             };
             audit::console_refused(reason, subject, name, &actor);
         });
-        let text = "You are not in a group that may use the console.";
-        return Ok(trouble(StatusCode::FORBIDDEN, "Not for you", text));
+        let text = "You are not in a group that is allowed to use the console.";
+        return Ok(error_page(StatusCode::FORBIDDEN, "Not allowed", text));
     }
-    let mut response = Redirect::to(way(to)).into_response();
-    let actor = visit::begin(admin, &by, headers, address, response.headers_mut()).await?;
+    let mut response = Redirect::to(console_path(to)).into_response();
+    let actor =
+        operator_session::start(admin, &by, headers, address, response.headers_mut()).await?;
     audit::console_entered(Some(provider.name()), &actor);
     Ok(response)
 }
 
-fn meant<'a>(admin: &'a Admin, name: &str) -> Option<(&'a ConsoleLogin, &'a Provider)> {
+fn find_provider<'a>(admin: &'a Admin, name: &str) -> Option<(&'a ConsoleLogin, &'a Provider)> {
     let login = admin.login.as_ref()?;
     Some((login, login.login.provider(Some(name))?))
 }
 
-fn nobody() -> Response {
-    let text = "There is no such identity provider.";
-    trouble(StatusCode::NOT_FOUND, "Not signed in", text)
+fn unknown_provider() -> Response {
+    let text = "This identity provider is not configured.";
+    error_page(StatusCode::NOT_FOUND, "Not signed in", text)
 }
 
-/// Tells the operator that an answer was not taken. A provider that can't be reached is not the client's fault.
+/// Logs and answers a failed sign-in. An unreachable provider does not count as a wrong credential.
 fn refuse(
     admin: &Admin,
     provider: &Provider,
@@ -196,11 +210,15 @@ fn refuse(
         LoginError::NotAsked(_) => StatusCode::BAD_REQUEST,
         LoginError::Refused(_) | LoginError::Invalid(_) => StatusCode::FORBIDDEN,
     };
-    // Any page can send a browser here without an attempt: that is no guess.
+    // Any site can send a browser here without an attempt. That is not an attempt to guess a credential.
     if matches!(error, LoginError::Refused(_) | LoginError::Invalid(_)) {
-        admin.count_wrong(Door::Console, address, |reason| {
+        admin.count_wrong_credential(Door::Console, address, |reason| {
             audit::console_refused(reason, None, Some(name), &actor);
         });
     }
-    trouble(status, "Not signed in", "The log says why.")
+    error_page(
+        status,
+        "Not signed in",
+        "Sign-in failed. Curfew's log has the reason.",
+    )
 }

@@ -8,50 +8,50 @@ use serde::Deserialize;
 
 use super::super::Admin;
 use super::super::model::SessionView;
-use super::page::{clock, page, unavailable};
-use super::visit::Operator;
+use super::operator_session::Operator;
+use super::page::{format_seconds, page, unavailable};
 use crate::credential::Right;
 use crate::current::Current;
 use crate::session::Subject;
 use crate::store::Cursor;
 
-/// How many sessions are on a page.
-const ON_A_PAGE: usize = 50;
+/// Rows on one page.
+const PAGE_SIZE: usize = 50;
 
 #[derive(Template)]
 #[template(path = "operators.html", config = "src/admin/console/askama.toml")]
 struct Operators {
-    place: &'static str,
+    active_page: &'static str,
     rows: Vec<Row>,
     next: Option<String>,
     may_end: bool,
 }
 
-/// An operator's session.
+/// A session of an operator.
 struct Row {
     operator: String,
     session: SessionView,
-    /// Whether it is the session of this very request.
+    /// Whether this request uses this session.
     own: bool,
 }
 
-/// Which page.
+/// The query of the page.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Asked {
+pub(super) struct OperatorsQuery {
     cursor: Option<String>,
 }
 
-/// The sessions of operators, ended ones included for as long as their end can be told.
+/// Lists the sessions of operators. Ended sessions are included as long as their tombstones exist.
 pub(super) async fn list(
     Current(admin): Current<Admin>,
     Extension(operator): Extension<Operator>,
-    asked: Result<Query<Asked>, QueryRejection>,
+    query: Result<Query<OperatorsQuery>, QueryRejection>,
 ) -> Response {
-    let Query(asked) = asked.unwrap_or_default();
-    let cursor = asked.cursor.and_then(|text| text.parse::<Cursor>().ok());
+    let Query(query) = query.unwrap_or_default();
+    let cursor = query.cursor.and_then(|text| text.parse::<Cursor>().ok());
     let lifecycle = &admin.lifecycle;
     let subject = Subject::operators();
-    let found = lifecycle.store.list(&subject, cursor, ON_A_PAGE);
+    let found = lifecycle.store.list(&subject, cursor, PAGE_SIZE);
     let found = match found.await {
         Ok(found) => found,
         Err(error) => return unavailable(&error),
@@ -63,12 +63,12 @@ pub(super) async fn list(
         own: *id == operator.id,
     });
     let shown = Operators {
-        place: "operators",
+        active_page: "operators",
         rows: rows.collect(),
         next: found
             .next
             .map(|next| format!("/console/operators?cursor={next}")),
-        may_end: operator.may(Right::Revoke),
+        may_end: operator.has_right(Right::Revoke),
     };
     page(StatusCode::OK, &shown)
 }

@@ -5,49 +5,56 @@ use http::{HeaderName, HeaderValue, StatusCode};
 
 use crate::store::StoreError;
 
-/// What a page may load: what is its own.
-const POLICY: HeaderValue = HeaderValue::from_static(
+/// Content Security Policy: pages load only the console's own style and script.
+const CSP: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'self'; script-src 'self'; form-action 'self'; base-uri 'none'; \
      frame-ancestors 'none'",
 );
 
-/// A page.
+/// Renders a page.
 pub(super) fn page(status: StatusCode, template: &impl Template) -> Response {
     match template.render() {
         Ok(text) => (status, Html(text)).into_response(),
         Err(error) => {
-            tracing::error!(%error, "a page of the console can't be written");
+            tracing::error!(%error, "could not render a console page");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }
 }
 
-/// Says what is wrong.
+/// A page with an error message.
 #[derive(Template)]
-#[template(path = "trouble.html", config = "src/admin/console/askama.toml")]
-struct Trouble<'a> {
-    place: &'static str,
+#[template(path = "error.html", config = "src/admin/console/askama.toml")]
+struct ErrorPage<'a> {
+    active_page: &'static str,
     title: &'a str,
     text: &'a str,
 }
 
-pub(super) fn trouble(status: StatusCode, title: &str, text: &str) -> Response {
-    let place = "";
-    page(status, &Trouble { place, title, text })
+pub(super) fn error_page(status: StatusCode, title: &str, text: &str) -> Response {
+    let active_page = "";
+    page(
+        status,
+        &ErrorPage {
+            active_page,
+            title,
+            text,
+        },
+    )
 }
 
 pub(super) fn unavailable(error: &StoreError) -> Response {
     let status = StatusCode::SERVICE_UNAVAILABLE;
-    trouble(status, "The store can't be asked", &error.to_string())
+    error_page(status, "The store is unavailable", &error.to_string())
 }
 
-/// The value of a field of a form, for `|safe`: the form sends back the same text.
+/// Escapes the value of a form field for `|safe`: the form sends the same text back.
 pub(super) fn attribute(text: impl AsRef<str>) -> String {
     crate::escape::html_value(text.as_ref())
 }
 
-/// Seconds as people read them, the same as the script writes.
-pub(super) fn clock(seconds: u64) -> String {
+/// Formats seconds as `m:ss` or `h:mm:ss`, as `console.js` does.
+pub(super) fn format_seconds(seconds: u64) -> String {
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     match hours {
         0 => format!("{minutes}:{seconds:02}"),
@@ -55,10 +62,10 @@ pub(super) fn clock(seconds: u64) -> String {
     }
 }
 
-/// What every answer of the console says besides.
+/// Adds the security headers of every console response.
 pub(super) async fn harden(mut response: Response) -> Response {
     let headers = response.headers_mut();
-    headers.insert(CONTENT_SECURITY_POLICY, POLICY);
+    headers.insert(CONTENT_SECURITY_POLICY, CSP);
     for (name, value) in [
         ("x-content-type-options", "nosniff"),
         ("cross-origin-resource-policy", "same-origin"),

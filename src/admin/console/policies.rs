@@ -18,23 +18,23 @@ use crate::session::{Attributes, Limits, Session};
 #[derive(Template)]
 #[template(path = "policies.html", config = "src/admin/console/askama.toml")]
 struct Policies<'a> {
-    place: &'static str,
+    active_page: &'static str,
     policies: Vec<Policy>,
     rules: Vec<Rule>,
-    asked: &'a Asked,
+    query: &'a ExplainQuery,
     method: &'a str,
-    told: Option<Told>,
+    explanation: Option<ExplanationLines>,
 }
 
-/// How a request would be answered, a name and a text for each fact; or what is wrong with the question.
-pub(super) type Told = Result<Vec<(&'static str, String)>, &'static str>;
+/// An explanation as pairs of name and text, or an error message about the input.
+pub(super) type ExplanationLines = Result<Vec<(&'static str, String)>, &'static str>;
 
-/// The method that is asked for.
-pub(super) const fn method_of(asked: &str) -> &str {
-    if asked.is_empty() { "GET" } else { asked }
+/// The method of the form; `GET` if the field is empty.
+pub(super) const fn method_or_default(method: &str) -> &str {
+    if method.is_empty() { "GET" } else { method }
 }
 
-/// A policy, in words.
+/// A policy, as the page shows it.
 struct Policy {
     name: String,
     default: bool,
@@ -45,7 +45,7 @@ struct Policy {
     standard: String,
 }
 
-/// A rule, in words.
+/// A rule, as the page shows it.
 struct Rule {
     number: usize,
     matches: String,
@@ -53,9 +53,9 @@ struct Rule {
     policy: String,
 }
 
-/// A request to explain, if any, for a new session.
+/// The form: a request to explain for a new session. An empty `url` means none.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Asked {
+pub(super) struct ExplainQuery {
     #[serde(default)]
     url: String,
     #[serde(default)]
@@ -66,21 +66,21 @@ pub(super) struct Asked {
     groups: String,
 }
 
-/// The policies and rules in force.
+/// Shows the policies and rules in force.
 pub(super) async fn show(
     Current(admin): Current<Admin>,
-    asked: Result<Query<Asked>, QueryRejection>,
+    query: Result<Query<ExplainQuery>, QueryRejection>,
 ) -> Response {
-    let Query(asked) = asked.unwrap_or_default();
-    let method = method_of(&asked.method);
-    let told = (!asked.url.is_empty()).then(|| on_a_new_session(&admin, &asked, method));
+    let Query(query) = query.unwrap_or_default();
+    let method = method_or_default(&query.method);
+    let explanation = (!query.url.is_empty()).then(|| explain_new_session(&admin, &query, method));
     let shown = Policies {
-        place: "policies",
+        active_page: "policies",
         policies: policies(&admin),
         rules: rules(&admin),
-        asked: &asked,
+        query: &query,
         method,
-        told,
+        explanation,
     };
     page(StatusCode::OK, &shown)
 }
@@ -97,7 +97,7 @@ fn policies(admin: &Admin) -> Vec<Policy> {
         Policy {
             name: name.to_string(),
             default: name == policies.default_name(),
-            idle: idle.map_or_else(|| "none".to_owned(), written),
+            idle: idle.map_or_else(|| "off".to_owned(), written),
             absolute: written(absolute),
             max_auth_age: max_auth_age.map_or_else(|| "any".to_owned(), written),
             activity: policy.activity.as_str(),
@@ -120,33 +120,38 @@ fn rules(admin: &Admin) -> Vec<Rule> {
             .terms
             .policy
             .as_ref()
-            .map_or_else(|| "the session's own".to_owned(), ToString::to_string),
+            .map_or_else(|| "home policy".to_owned(), ToString::to_string),
     });
     all.collect()
 }
 
-fn on_a_new_session(admin: &Admin, asked: &Asked, method: &str) -> Told {
+fn explain_new_session(admin: &Admin, query: &ExplainQuery, method: &str) -> ExplanationLines {
     let policies = &admin.lifecycle.policies;
-    let groups = asked.groups.split([',', ' ']).filter(|it| !it.is_empty());
+    let groups = query.groups.split([',', ' ']).filter(|it| !it.is_empty());
     let groups: Vec<String> = groups.map(str::to_owned).collect();
     let attributes = Attributes::new(BTreeMap::from([("groups".to_owned(), groups)]));
-    let attributes = attributes.map_err(|_| "The groups can't be those of a session.")?;
-    let name = match &*asked.policy {
+    let attributes = attributes.map_err(|_| "The groups are invalid.")?;
+    let name = match &*query.policy {
         "" => policies.default_name().as_str(),
         name => name,
     };
     let now = admin.lifecycle.clock.now();
     let session = sample_session(policies, name, false, attributes, now);
-    let session = session.ok_or("There is no policy of this name.")?;
-    explained(admin, &asked.url, method, &session)
+    let session = session.ok_or("There is no policy with this name.")?;
+    explain_request(admin, &query.url, method, &session)
 }
 
-/// How a request on a session would be answered now.
-pub(super) fn explained(admin: &Admin, url: &str, method: &str, session: &Session) -> Told {
+/// Explains how a request with this session would be answered now.
+pub(super) fn explain_request(
+    admin: &Admin,
+    url: &str,
+    method: &str,
+    session: &Session,
+) -> ExplanationLines {
     let url = OriginalUrl::parse(url.trim().as_bytes())
-        .map_err(|_| "The address must be absolute, such as https://app.example.com/orders.")?;
+        .map_err(|_| "The URL must be absolute, for example https://app.example.com/orders.")?;
     let method = Method::from_bytes(method.as_bytes());
-    let method = method.map_err(|_| "The method must be one such as GET.")?;
+    let method = method.map_err(|_| "The method is invalid. Use a method such as GET.")?;
     let headers = HeaderMap::new();
     let question = Question {
         contract: Contract::AuthRequest,

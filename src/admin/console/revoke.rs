@@ -1,4 +1,4 @@
-//! Emergency revocation, for people: first the number of sessions that would end, then the button.
+//! The page for an emergency revocation. It counts the sessions first, and asks for a confirmation.
 
 use askama::Template;
 use axum::Extension;
@@ -13,26 +13,26 @@ use super::super::error::ApiError;
 use super::super::revocations::{
     Confirmation, CountView, InForceView, RevokeMatching, RuleView, SOURCES,
 };
-use super::page::{attribute, page, trouble};
-use super::visit::Operator;
+use super::operator_session::Operator;
+use super::page::{attribute, error_page, page};
 use crate::credential::Right;
 use crate::current::Current;
 
 #[derive(Template)]
 #[template(path = "revoke.html", config = "src/admin/console/askama.toml")]
 struct Revoke<'a> {
-    place: &'static str,
+    active_page: &'static str,
     fields: &'a Fields,
     policies: Vec<String>,
     sources: [&'static str; 4],
     mistake: Option<String>,
     counted: Option<Counted>,
     rules: Vec<RuleView>,
-    /// Whether the operator has the right to revoke.
+    /// Whether the operator has the right `revoke`.
     may_revoke: bool,
 }
 
-/// What a dry run found.
+/// The result of a dry run.
 struct Counted {
     conditions: String,
     before: String,
@@ -42,13 +42,13 @@ struct Counted {
 #[derive(Template)]
 #[template(path = "revoked.html", config = "src/admin/console/askama.toml")]
 struct Revoked {
-    place: &'static str,
+    active_page: &'static str,
     conditions: String,
     before: String,
     in_force: InForceView,
 }
 
-/// The form: an empty field is no condition.
+/// The form. An empty field is not a condition.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct Fields {
     #[serde(default)]
@@ -65,7 +65,7 @@ pub(super) struct Fields {
     provider: String,
     #[serde(default)]
     before: String,
-    /// Set by the button that counts.
+    /// Not empty if the operator pressed the "Count sessions" button.
     #[serde(default)]
     count: String,
 }
@@ -89,7 +89,7 @@ impl Fields {
     }
 }
 
-/// The form; with `count`, how many sessions would end, and the button that ends them.
+/// Shows the form. With `count` it shows the number of sessions and the button that ends them.
 pub(super) async fn form(
     Current(admin): Current<Admin>,
     Extension(operator): Extension<Operator>,
@@ -110,14 +110,14 @@ pub(super) async fn form(
         None => StatusCode::OK,
     };
     let shown = Revoke {
-        place: "revoke",
+        active_page: "revoke",
         fields: &fields,
         policies: policies.map(|(name, _)| name.to_string()).collect(),
         sources: SOURCES,
         mistake,
         counted,
         rules: admin.rules(),
-        may_revoke: operator.may(Right::Revoke),
+        may_revoke: operator.has_right(Right::Revoke),
     };
     page(status, &shown)
 }
@@ -132,7 +132,7 @@ async fn count(admin: &Admin, fields: &Fields) -> Result<Counted, ApiError> {
     })
 }
 
-/// Revokes.
+/// Revokes the sessions, and shows where the revocation is in force.
 pub(super) async fn revoke(
     Current(admin): Current<Admin>,
     Extension(operator): Extension<Operator>,
@@ -142,10 +142,10 @@ pub(super) async fn revoke(
         return refused;
     }
     let Ok(Form(fields)) = fields else {
-        return trouble(
+        return error_page(
             StatusCode::BAD_REQUEST,
             "Refused",
-            "The form is not complete.",
+            "The form is incomplete.",
         );
     };
     let parsed = fields.request().parse(admin.lifecycle.clock.now());
@@ -160,7 +160,7 @@ pub(super) async fn revoke(
     match revoked {
         Ok((revoked, in_force)) => {
             let shown = Revoked {
-                place: "revoke",
+                active_page: "revoke",
                 conditions: revoked.rule.conditions.to_string(),
                 before: revoked.rule.before.to_string(),
                 in_force,
@@ -177,11 +177,11 @@ fn failed(error: &ApiError) -> Response {
         ApiError::TooMany(_) => StatusCode::CONFLICT,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
-    trouble(status, "Nothing was revoked", &error.to_string()).into_response()
+    error_page(status, "No session was revoked", &error.to_string()).into_response()
 }
 
 impl Confirmation {
-    /// For people.
+    /// The text in the table of replicas.
     fn text(self) -> &'static str {
         match self {
             Self::InForce => "in force",

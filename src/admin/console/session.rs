@@ -8,9 +8,9 @@ use serde::Deserialize;
 
 use super::super::Admin;
 use super::super::model::SessionView;
-use super::page::{attribute, clock, page, trouble, unavailable};
-use super::policies::{Told, explained, method_of};
-use super::visit::Operator;
+use super::operator_session::Operator;
+use super::page::{attribute, error_page, format_seconds, page, unavailable};
+use super::policies::{ExplanationLines, explain_request, method_or_default};
 use crate::credential::Right;
 use crate::current::Current;
 use crate::session::{Session, SessionId};
@@ -18,50 +18,51 @@ use crate::store::EndOutcome;
 
 #[derive(Template)]
 #[template(path = "session.html", config = "src/admin/console/askama.toml")]
-struct Shown<'a> {
-    place: &'static str,
+struct SessionTemplate<'a> {
+    active_page: &'static str,
     session: SessionView,
     url: &'a str,
     method: &'a str,
-    told: Option<Told>,
-    /// Whether the operator may end it.
+    explanation: Option<ExplanationLines>,
+    /// Whether the operator has the right `revoke`.
     may_end: bool,
-    /// Whether it is an operator's session, and whose.
+    /// The operator's name if this is a console session.
     operator: Option<String>,
-    /// Whether it is the session of this very request.
+    /// Whether this request uses this session.
     own: bool,
 }
 
-/// A request to explain, if any.
+/// The form: a request to explain. An empty `url` means none.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Asked {
+pub(super) struct SessionQuery {
     #[serde(default)]
     url: String,
     #[serde(default)]
     method: String,
 }
 
-/// A session, and how a request on it would be answered.
+/// Shows a session, and explains a request with it.
 pub(super) async fn show(
     Current(admin): Current<Admin>,
     Extension(operator): Extension<Operator>,
     path: Result<Path<String>, PathRejection>,
-    asked: Result<Query<Asked>, QueryRejection>,
+    query: Result<Query<SessionQuery>, QueryRejection>,
 ) -> Response {
-    let Query(asked) = asked.unwrap_or_default();
+    let Query(query) = query.unwrap_or_default();
     let (id, session) = match find(&admin, path).await {
         Ok(found) => found,
         Err(response) => return response,
     };
-    let method = method_of(&asked.method);
-    let told = (!asked.url.is_empty()).then(|| explained(&admin, &asked.url, method, &session));
-    let shown = Shown {
-        place: "sessions",
+    let method = method_or_default(&query.method);
+    let explanation =
+        (!query.url.is_empty()).then(|| explain_request(&admin, &query.url, method, &session));
+    let shown = SessionTemplate {
+        active_page: "sessions",
         session: admin.view_at(id, &session, admin.lifecycle.clock.now()),
-        url: &asked.url,
+        url: &query.url,
         method,
-        told,
-        may_end: operator.may(Right::Revoke),
+        explanation,
+        may_end: operator.has_right(Right::Revoke),
         operator: session.is_operator().then(|| session.user_id().to_owned()),
         own: operator.id == id,
     };
@@ -77,17 +78,17 @@ pub(super) async fn end(
     if let Some(refused) = operator.refusal(Right::Revoke) {
         return refused;
     }
-    let Some(id) = name(path) else {
-        return unknown();
+    let Some(id) = session_id(path) else {
+        return not_found();
     };
     match admin.lifecycle.revoke(id, &operator.actor()).await {
-        Ok((EndOutcome::Unknown, _)) => unknown(),
+        Ok((EndOutcome::Unknown, _)) => not_found(),
         Ok(_) => Redirect::to(&format!("/console/sessions/{id}")).into_response(),
         Err(error) => unavailable(&error),
     }
 }
 
-fn name(path: Result<Path<String>, PathRejection>) -> Option<SessionId> {
+fn session_id(path: Result<Path<String>, PathRejection>) -> Option<SessionId> {
     path.ok()?.0.parse().ok()
 }
 
@@ -95,13 +96,13 @@ async fn find(
     admin: &Admin,
     path: Result<Path<String>, PathRejection>,
 ) -> Result<(SessionId, Session), Response> {
-    let id = name(path).ok_or_else(unknown)?;
+    let id = session_id(path).ok_or_else(not_found)?;
     let session = admin.lifecycle.store.load(id).await;
     let session = session.map_err(|error| unavailable(&error))?;
-    Ok((id, session.ok_or_else(unknown)?))
+    Ok((id, session.ok_or_else(not_found)?))
 }
 
-fn unknown() -> Response {
-    let text = "Sessions are forgotten some time after their end.";
-    trouble(StatusCode::NOT_FOUND, "There is no such session", text)
+fn not_found() -> Response {
+    let text = "Curfew deletes the record of a session some time after its end.";
+    error_page(StatusCode::NOT_FOUND, "Session not found", text)
 }

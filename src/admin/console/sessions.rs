@@ -9,81 +9,81 @@ use url::form_urlencoded::byte_serialize;
 
 use super::super::Admin;
 use super::super::model::{SessionPage, SessionView};
-use super::page::{attribute, clock, page, trouble, unavailable};
-use super::visit::Operator;
+use super::operator_session::Operator;
+use super::page::{attribute, error_page, format_seconds, page, unavailable};
 use crate::credential::Right;
 use crate::current::Current;
 use crate::session::Subject;
 use crate::store::{Cursor, StoreError};
 
-/// How many sessions are on a page.
-const ON_A_PAGE: usize = 50;
+/// Rows on one page.
+const PAGE_SIZE: usize = 50;
 
 #[derive(Template)]
 #[template(path = "sessions.html", config = "src/admin/console/askama.toml")]
 struct Sessions<'a> {
-    place: &'static str,
+    active_page: &'static str,
     subject: &'a str,
-    told: Option<String>,
+    message: Option<String>,
     rows: Vec<SessionView>,
     next: Option<String>,
     /// Whether the operator may end sessions.
     may_end: bool,
 }
 
-/// What is looked for.
+/// The search form.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Asked {
+pub(super) struct SearchQuery {
     #[serde(default)]
     subject: String,
     cursor: Option<String>,
-    /// How many sessions were ended a moment ago.
+    /// How many sessions the previous request ended.
     ended: Option<usize>,
 }
 
-/// Whose sessions to end.
+/// The form of the button that ends all sessions of a subject.
 #[derive(Debug, Deserialize)]
-pub(super) struct Whose {
+pub(super) struct EndAllForm {
     subject: String,
 }
 
-/// A subject's sessions, or those of anybody that end first.
+/// Lists the sessions of a subject, or the sessions of all subjects that end soonest.
 pub(super) async fn list(
     Current(admin): Current<Admin>,
     Extension(operator): Extension<Operator>,
-    asked: Result<Query<Asked>, QueryRejection>,
+    query: Result<Query<SearchQuery>, QueryRejection>,
 ) -> Response {
-    let Query(asked) = asked.unwrap_or_default();
-    let subject = asked.subject.trim();
-    let cursor = asked.cursor.as_deref().and_then(|text| text.parse().ok());
+    let Query(query) = query.unwrap_or_default();
+    let subject = query.subject.trim();
+    let cursor = query.cursor.as_deref().and_then(|text| text.parse().ok());
     let found = find(&admin, subject, cursor).await;
     let SessionPage { sessions, next } = match found {
         Ok(found) => found,
         Err(error) => return unavailable(&error),
     };
-    let query = |name: &str, value: &str| -> String {
+    let pair = |name: &str, value: &str| -> String {
         let value: String = byte_serialize(value.as_bytes()).collect();
         format!("{name}={value}")
     };
-    let told = asked.ended.map(|count| match count {
+    let message = query.ended.map(|count| match count {
         1 => "One session was ended.".to_owned(),
         count => format!("{count} sessions were ended."),
     });
     let next = next.map(|next| {
-        let (subject, cursor) = (query("subject", subject), query("cursor", &next));
+        let (subject, cursor) = (pair("subject", subject), pair("cursor", &next));
         format!("/console/?{subject}&{cursor}")
     });
-    let place = "sessions";
+    let active_page = "sessions";
     let rows = sessions;
     page(
         StatusCode::OK,
         &Sessions {
-            place,
+            active_page,
             subject,
-            told,
+            message,
             rows,
             next,
-            may_end: operator.may(Right::Revoke),
+            may_end: operator.has_right(Right::Revoke),
         },
     )
 }
@@ -95,9 +95,9 @@ async fn find(
 ) -> Result<SessionPage, StoreError> {
     let lifecycle = &admin.lifecycle;
     let found = match Subject::new(subject) {
-        Ok(subject) => lifecycle.store.list(&subject, cursor, ON_A_PAGE).await?,
-        Err(_) if subject.is_empty() => lifecycle.ending_first(ON_A_PAGE).await?,
-        // What can't be a subject has no sessions.
+        Ok(subject) => lifecycle.store.list(&subject, cursor, PAGE_SIZE).await?,
+        Err(_) if subject.is_empty() => lifecycle.ending_first(PAGE_SIZE).await?,
+        // A text that is not a valid subject has no sessions.
         Err(_) => {
             return Ok(SessionPage {
                 sessions: Vec::new(),
@@ -112,19 +112,19 @@ async fn find(
 pub(super) async fn end_all(
     Current(admin): Current<Admin>,
     Extension(operator): Extension<Operator>,
-    whose: Result<Form<Whose>, FormRejection>,
+    form: Result<Form<EndAllForm>, FormRejection>,
 ) -> Response {
     if let Some(refused) = operator.refusal(Right::Revoke) {
         return refused;
     }
-    let subject = whose
+    let subject = form
         .ok()
-        .and_then(|Form(whose)| Subject::new(whose.subject).ok());
+        .and_then(|Form(form)| Subject::new(form.subject).ok());
     let Some(subject) = subject else {
-        return trouble(
+        return error_page(
             StatusCode::BAD_REQUEST,
             "Refused",
-            "There is no such subject.",
+            "The subject is invalid.",
         );
     };
     let actor = operator.actor();

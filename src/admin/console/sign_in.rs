@@ -11,10 +11,10 @@ use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
 use super::super::Admin;
-use super::super::caller::missing;
+use super::super::caller::missing_right;
 use super::super::error::retry_after;
-use super::page::{attribute, page, trouble, unavailable};
-use super::visit::{self, By, NotBegun, Operator};
+use super::operator_session::{self, Operator, OperatorStartError, SignInMethod};
+use super::page::{attribute, error_page, page, unavailable};
 use crate::actor::{Actor, ActorKind};
 use crate::browser::{is_same_origin, local_path};
 use crate::credential::Right;
@@ -27,7 +27,7 @@ use crate::telemetry::audit::{self, Door};
 #[template(path = "sign_in.html", config = "src/admin/console/askama.toml")]
 struct SignIn<'a> {
     to: &'a str,
-    /// What is wrong with the token that was presented.
+    /// Why the presented token was refused.
     refused: Option<&'a str>,
     /// The name and the title of each provider.
     providers: Vec<(&'a str, &'a str)>,
@@ -42,23 +42,23 @@ fn providers(admin: &Admin) -> Vec<(&str, &str)> {
     all.collect()
 }
 
-/// Where to go on.
+/// The page to open after the sign-in.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Asked {
+pub(super) struct SignInQuery {
     #[serde(default)]
     to: String,
 }
 
-/// What the form sends.
+/// The sign-in form.
 #[derive(Debug, Deserialize)]
-pub(super) struct Presented {
+pub(super) struct SignInForm {
     token: Secret<String>,
     #[serde(default)]
     to: String,
 }
 
-/// A page of the console, and nothing else.
-pub(super) fn way(to: &str) -> &str {
+/// Returns a path of a console page: `to` if it is one, or else `/console/`.
+pub(super) fn console_path(to: &str) -> &str {
     let to = local_path(to);
     if to.starts_with("/console/") && !to.starts_with("/console/sign-") {
         to
@@ -69,10 +69,10 @@ pub(super) fn way(to: &str) -> &str {
 
 pub(super) async fn form(
     Current(admin): Current<Admin>,
-    asked: Result<Query<Asked>, QueryRejection>,
+    query: Result<Query<SignInQuery>, QueryRejection>,
 ) -> Response {
-    let Query(asked) = asked.unwrap_or_default();
-    let to = way(&asked.to);
+    let Query(query) = query.unwrap_or_default();
+    let to = console_path(&query.to);
     let form = SignIn {
         to,
         refused: None,
@@ -81,24 +81,24 @@ pub(super) async fn form(
     page(StatusCode::OK, &form)
 }
 
-pub(super) async fn enter(
+pub(super) async fn submit(
     Current(admin): Current<Admin>,
     peer: Option<Extension<SocketAddr>>,
     headers: HeaderMap,
-    presented: Result<Form<Presented>, FormRejection>,
+    presented: Result<Form<SignInForm>, FormRejection>,
 ) -> Response {
     if !is_same_origin(&headers) {
-        let text = "This was sent by a page of another site.";
-        return trouble(StatusCode::FORBIDDEN, "Refused", text);
+        let text = "The request came from a page of another site.";
+        return error_page(StatusCode::FORBIDDEN, "Refused", text);
     }
     let Ok(Form(presented)) = presented else {
-        return trouble(
+        return error_page(
             StatusCode::BAD_REQUEST,
             "Refused",
-            "The form was not complete.",
+            "The form is incomplete.",
         );
     };
-    let to = way(&presented.to);
+    let to = console_path(&presented.to);
     let form = |status, refused| {
         let form = SignIn {
             to,
@@ -110,72 +110,69 @@ pub(super) async fn enter(
     let address = admin.address_of(&headers, peer.map(|Extension(peer)| peer));
     let token = presented.token.expose().trim().as_bytes();
     let Some(token) = admin.tokens.find(token) else {
-        return match admin.wait(Door::Console, address) {
-            Some(wait) => limited(wait),
+        return match admin.retry_delay(Door::Console, address) {
+            Some(wait) => too_many_attempts(wait),
             None => {
                 let actor = Actor::anonymous(address);
-                admin.count_wrong(Door::Console, address, |reason| {
+                admin.count_wrong_credential(Door::Console, address, |reason| {
                     audit::console_refused(reason, None, None, &actor);
                 });
-                form(
-                    StatusCode::UNAUTHORIZED,
-                    "This is not a token of this service.",
-                )
+                form(StatusCode::UNAUTHORIZED, "Wrong admin token.")
             }
         };
     };
-    let by = By::Token(&token);
+    let by = SignInMethod::Token(&token);
     if !token.may(Right::Read) {
         let actor = Actor::new(ActorKind::Operator, &by.name(), address);
         audit::console_refused("missing_right", None, None, &actor);
-        return form(StatusCode::FORBIDDEN, &missing(&token.name, "read"));
+        return form(StatusCode::FORBIDDEN, &missing_right(&token.name, "read"));
     }
     let mut response = Redirect::to(to).into_response();
-    match visit::begin(&admin, &by, &headers, address, response.headers_mut()).await {
+    match operator_session::start(&admin, &by, &headers, address, response.headers_mut()).await {
         Ok(actor) => {
             audit::console_entered(None, &actor);
             response
         }
-        Err(error) => not_begun(&error),
+        Err(error) => start_failed(&error),
     }
 }
 
-/// Says that an operator's session could not be started.
-pub(super) fn not_begun(error: &NotBegun) -> Response {
-    tracing::warn!(%error, "operator session not started");
+/// The page for an operator's session that could not be started.
+pub(super) fn start_failed(error: &OperatorStartError) -> Response {
+    tracing::warn!(%error, "could not start an operator session");
     match error {
-        NotBegun::Start(StartError::Store(error)) => unavailable(error),
-        NotBegun::Start(StartError::TooOld) => {
-            let text = "Your sign-in was too long ago, or was revoked since.";
-            trouble(StatusCode::FORBIDDEN, "Not signed in", text)
+        OperatorStartError::Start(StartError::Store(error)) => unavailable(error),
+        OperatorStartError::Start(StartError::TooOld) => {
+            let text = "Your sign-in is too old, or it was revoked. Please sign in again.";
+            error_page(StatusCode::FORBIDDEN, "Not signed in", text)
         }
-        _ => trouble(
+        _ => error_page(
             StatusCode::INTERNAL_SERVER_ERROR,
             "Not signed in",
-            "The log says why.",
+            "Sign-in failed. Curfew's log has the reason.",
         ),
     }
 }
 
-/// Says that an address has to wait.
-pub(super) fn limited(wait: Duration) -> Response {
-    let text = "Too many sign-ins from this address were refused. Please wait a minute.";
-    let mut response = trouble(StatusCode::TOO_MANY_REQUESTS, "Please wait", text);
+/// The page for an address that must wait after many wrong credentials.
+pub(super) fn too_many_attempts(wait: Duration) -> Response {
+    let text = "Too many failed sign-ins from this address. Please wait a minute.";
+    let mut response = error_page(StatusCode::TOO_MANY_REQUESTS, "Too many attempts", text);
     let headers = response.headers_mut();
     headers.insert(RETRY_AFTER, retry_after(wait));
     response
 }
 
-/// Ends the operator's session. Where the store can't end it, the answer is 503 and the cookie stays: the operator must
-/// know that the session lives.
-pub(super) async fn leave(
+/// Ends the operator's session. If the store is unavailable, the answer is 503 and the cookie stays. The operator must
+/// know that the session is still valid.
+pub(super) async fn sign_out(
     Current(admin): Current<Admin>,
     Extension(operator): Extension<Operator>,
 ) -> Response {
-    if let Err(error) = visit::end(&admin, &operator).await {
+    if let Err(error) = operator_session::end(&admin, &operator).await {
         return unavailable(&error);
     }
     let mut response = Redirect::to("/console/sign-in").into_response();
-    visit::forget(&admin, response.headers_mut());
+    operator_session::clear_cookie(&admin, response.headers_mut());
     response
 }

@@ -34,7 +34,7 @@ impl<'a> Person<'a> {
         }
     }
 
-    /// Sends a request, from a page of the console itself unless `site` says otherwise.
+    /// Sends a request from a page of the console, or from another `site`.
     async fn send(&mut self, method: &str, path: &str, form: &str, site: &str) -> Response {
         let request = Request::builder()
             .method(method)
@@ -65,7 +65,7 @@ impl<'a> Person<'a> {
         self.send("POST", path, form, "same-origin").await
     }
 
-    async fn come_in(&mut self) {
+    async fn sign_in(&mut self) {
         let form = format!("token={}&to=/console/policies", self.fixture.token);
         let response = self.post("/console/sign-in", &form).await;
         assert_eq!(response.status(), StatusCode::SEE_OTHER);
@@ -73,17 +73,14 @@ impl<'a> Person<'a> {
     }
 }
 
-/// A text in pages: as what is looked for, and in the sessions that there are.
+/// A text in console pages: as search text, and in the sessions that exist.
 pub(in crate::admin) async fn outputs(fixture: &Fixture, text: &str) -> Vec<Output> {
     let mut person = Person::new(fixture);
-    person.come_in().await;
+    person.sign_in().await;
     let asked: String = byte_serialize(text.as_bytes()).collect();
     let (mut all, is_subject) = (Vec::new(), Subject::new(text).is_ok());
     for (name, path) in [
-        (
-            "sessions that are looked for",
-            format!("/console/?subject={asked}"),
-        ),
+        ("session search", format!("/console/?subject={asked}")),
         ("all sessions", "/console/".to_owned()),
         (
             "revocation",
@@ -109,7 +106,7 @@ pub(in crate::admin) async fn outputs(fixture: &Fixture, text: &str) -> Vec<Outp
     all
 }
 
-/// A subject whose sessions an operator ends is the one of the page, whatever characters it has.
+/// The form ends the sessions of exactly the shown subject, whatever characters the name has.
 #[tokio::test]
 async fn a_form_sends_back_the_same_text() {
     let fixture = Fixture::new();
@@ -118,7 +115,7 @@ async fn a_form_sends_back_the_same_text() {
         .create(serde_json::json!({ "subject": subject }))
         .await;
     let mut person = Person::new(&fixture);
-    person.come_in().await;
+    person.sign_in().await;
     let asked: String = byte_serialize(subject.as_bytes()).collect();
     let (_, page) = person.get(&format!("/console/?subject={asked}")).await;
     let (_, rest) = page.split_once("name=\"subject\" value=\"").unwrap();
@@ -147,7 +144,7 @@ fn to(response: &Response) -> &str {
 }
 
 #[tokio::test]
-async fn nobody_sees_anything_without_a_token() {
+async fn pages_need_a_sign_in() {
     let fixture = Fixture::new();
     let mut person = Person::new(&fixture);
     for path in [
@@ -166,7 +163,7 @@ async fn nobody_sees_anything_without_a_token() {
     let refused = person.post("/console/sign-in", "token=guess").await;
     assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
     assert_eq!(person.cookie, "");
-    // A cookie that nobody sealed, and the API's token in its place.
+    // A cookie without a valid seal, and an API token as cookie.
     for cookie in ["curfew-console=x.y", &fixture.token] {
         person.cookie = cookie.to_owned();
         assert_eq!(person.get("/console/").await.0, StatusCode::SEE_OTHER);
@@ -174,27 +171,27 @@ async fn nobody_sees_anything_without_a_token() {
 }
 
 #[tokio::test]
-async fn a_visit_ends_on_time() {
+async fn an_operator_session_ends_on_time() {
     let fixture = Fixture::new();
     let mut person = Person::new(&fixture);
-    person.come_in().await;
+    person.sign_in().await;
     for minute in (0..480).step_by(14) {
         fixture.bench.at(minute * MINUTE);
         assert_eq!(person.get("/console/").await.0, StatusCode::OK, "{minute}");
     }
     fixture.bench.at(480 * MINUTE);
     assert_eq!(person.get("/console/").await.0, StatusCode::SEE_OTHER);
-    person.come_in().await;
+    person.sign_in().await;
     fixture.bench.at(495 * MINUTE);
     assert_eq!(person.get("/console/").await.0, StatusCode::SEE_OTHER);
 }
 
 #[tokio::test]
-async fn nothing_is_done_for_another_site_or_by_reading() {
+async fn other_sites_and_get_requests_change_nothing() {
     let fixture = Fixture::new();
     let started = fixture.bench.sign_in("default").await;
     let mut person = Person::new(&fixture);
-    person.come_in().await;
+    person.sign_in().await;
     let path = format!("/console/sessions/{}/end", started.id);
     for site in ["cross-site", "same-site", "none"] {
         let response = person.send("POST", &path, "", site).await;
@@ -214,13 +211,13 @@ async fn nothing_is_done_for_another_site_or_by_reading() {
 }
 
 #[tokio::test]
-async fn what_people_are_called_is_text() {
+async fn names_of_users_are_escaped() {
     let fixture = Fixture::new();
     let name = "<b>&\"o'";
     let body = serde_json::json!({ "subject": name });
     let created = fixture.create(body).await;
     let mut person = Person::new(&fixture);
-    person.come_in().await;
+    person.sign_in().await;
     let id = created["session"]["id"].as_str().unwrap();
     for path in [
         "/console/?subject=%3Cb%3E%26%22o%27".to_owned(),
@@ -249,7 +246,7 @@ async fn what_people_are_called_is_text() {
 async fn a_request_is_explained() {
     let fixture = Fixture::new();
     let mut person = Person::new(&fixture);
-    person.come_in().await;
+    person.sign_in().await;
     let path = "/console/policies?url=https%3A%2F%2Fapp.example.com%2Forders&policy=strict";
     let (_, page) = person.get(path).await;
     for part in ["5m without activity", "allow", "/orders"] {
@@ -265,7 +262,7 @@ fn tokens(fixture: &Fixture) -> Vec<NamedToken> {
 }
 
 impl Person<'_> {
-    /// The status of the first page, served by `routes`.
+    /// The status of the first page on the service `routes`.
     async fn at(&mut self, routes: &Router) -> StatusCode {
         let own = std::mem::replace(&mut self.routes, routes.clone());
         let status = self.get("/console/").await.0;
@@ -281,12 +278,12 @@ impl Person<'_> {
     }
 }
 
-/// The cookie that a thief has copied.
+/// A thief has a copy of the cookie.
 #[tokio::test]
-async fn after_the_sign_out_the_cookie_opens_nothing() {
+async fn a_copied_cookie_gives_no_access_after_sign_out() {
     let fixture = Fixture::new();
     let mut person = Person::new(&fixture);
-    person.come_in().await;
+    person.sign_in().await;
     let (stolen, id) = (person.cookie.clone(), person.id());
     let other_replica = fixture.with_tokens(tokens(&fixture));
     assert_eq!(person.at(&other_replica).await, StatusCode::OK);
@@ -306,12 +303,12 @@ async fn after_the_sign_out_the_cookie_opens_nothing() {
     assert_eq!(end.reason, EndReason::SignedOut);
 }
 
-/// What let an operator in must still be in the configuration.
+/// The operator's token must still be configured.
 #[tokio::test]
-async fn a_session_ends_with_the_token_that_opened_it() {
+async fn an_operator_session_ends_when_its_token_is_removed() {
     let fixture = Fixture::new();
     let mut person = Person::new(&fixture);
-    person.come_in().await;
+    person.sign_in().await;
     let other = AdminToken::generate().unwrap().hash;
     let without = fixture.with_tokens(vec![NamedToken::unnamed(other)]);
     assert_eq!(person.at(&without).await, StatusCode::SEE_OTHER);
@@ -319,9 +316,9 @@ async fn a_session_ends_with_the_token_that_opened_it() {
     assert_eq!(status, StatusCode::SEE_OTHER, "it has ended for good");
 }
 
-/// A group is what let an operator of an identity provider in. Nobody configured one here.
+/// The operator's group must still be configured. Here no group is.
 #[tokio::test]
-async fn a_session_ends_with_the_group_that_opened_it() {
+async fn an_operator_session_ends_when_its_group_is_removed() {
     let fixture = Fixture::new();
     let lifecycle = &fixture.bench.lifecycle;
     let mut person = Person::new(&fixture);
@@ -347,13 +344,13 @@ async fn a_session_ends_with_the_group_that_opened_it() {
     ));
 }
 
-/// An operator's session is no session of an application, and the other way round.
+/// An operator's session gives no access to applications, and an application's session none to the console.
 #[tokio::test]
-async fn the_cookies_of_the_console_and_of_applications_are_apart() {
+async fn cookies_of_the_console_and_of_applications_are_separate() {
     let fixture = Fixture::new();
     let lifecycle = &fixture.bench.lifecycle;
     let mut person = Person::new(&fixture);
-    person.come_in().await;
+    person.sign_in().await;
     let (_, value) = person.cookie.split_once('=').unwrap();
     assert!(lifecycle.key_ring.verify(value.as_bytes()).is_err());
     let checker = fixture.bench.checker(Rules::default(), "session");
@@ -402,9 +399,9 @@ async fn the_cookies_of_the_console_and_of_applications_are_apart() {
 async fn operators_are_listed_and_ended() {
     let fixture = Fixture::new();
     let (mut one, mut two) = (Person::new(&fixture), Person::new(&fixture));
-    one.come_in().await;
-    two.come_in().await;
-    // They are in no list of users.
+    one.sign_in().await;
+    two.sign_in().await;
+    // They are not in the list of users.
     let (_, page) = one.get("/console/").await;
     assert!(page.contains("Nobody is signed in."), "{page}");
     let (_, page) = one.get("/console/operators").await;
@@ -414,7 +411,7 @@ async fn operators_are_listed_and_ended() {
     assert!(page.contains(&format!("token:{name}")), "{page}");
     let path = format!("/console/sessions/{}", two.id());
     let (_, page) = one.get(&path).await;
-    assert!(page.contains("A session of the operator token:"), "{page}");
+    assert!(page.contains("Session of operator token:"), "{page}");
     let ended = one.post(&format!("{path}/end"), "").await;
     assert_eq!(to(&ended), path);
     assert_eq!(two.get("/console/").await.0, StatusCode::SEE_OTHER);
@@ -424,7 +421,7 @@ async fn operators_are_listed_and_ended() {
 }
 
 #[tokio::test]
-async fn an_operator_with_a_limited_token_sees_what_it_may() {
+async fn an_operator_sees_only_what_the_token_allows() {
     let fixture = Fixture::new();
     let started = fixture.bench.sign_in("default").await;
     let hash: [u8; 32] = Sha256::digest(&fixture.token).into();
@@ -437,7 +434,7 @@ async fn an_operator_with_a_limited_token_sees_what_it_may() {
     };
     let mut person = Person::new(&fixture);
     person.routes = with(&[Right::Read]);
-    person.come_in().await;
+    person.sign_in().await;
     let paths = ["/console/", "/console/?subject=alice", "/console/operators"].map(str::to_owned);
     let one = format!("/console/sessions/{}", started.id);
     for path in paths.into_iter().chain([one.clone()]) {
@@ -453,7 +450,7 @@ async fn an_operator_with_a_limited_token_sees_what_it_may() {
         assert_eq!(refused.status(), StatusCode::FORBIDDEN, "{path}");
     }
     assert_eq!(fixture.bench.stored(started.id).await.state, State::Live);
-    // More rights, or fewer, are in force with the next request.
+    // Changed rights apply from the next request.
     person.routes = with(&[Right::Read, Right::Revoke]);
     assert!(person.get(&one).await.1.contains("/end\""));
     person.routes = with(&[Right::Create]);
@@ -461,18 +458,18 @@ async fn an_operator_with_a_limited_token_sees_what_it_may() {
     assert_eq!(status, StatusCode::FORBIDDEN);
     assert!(page.contains("right `read`"), "{page}");
     let left = person.post("/console/sign-out", "").await;
-    assert_eq!(to(&left), "/console/sign-in", "leaving needs no right");
+    assert_eq!(to(&left), "/console/sign-in", "sign-out needs no right");
     let form = format!("token={}", fixture.token);
     let refused = person.post("/console/sign-in", &form).await;
     assert_eq!(refused.status(), StatusCode::FORBIDDEN);
 }
 
-/// Trouble with the store is no sign-out.
+/// A failure of the store signs no operator out.
 #[tokio::test]
-async fn a_store_that_is_away_signs_nobody_out() {
+async fn a_store_failure_signs_no_operator_out() {
     let fixture = Fixture::new();
     let mut person = Person::new(&fixture);
-    person.come_in().await;
+    person.sign_in().await;
     let fails = &fixture.bench.store.all_fail;
     fails.store(true, Ordering::SeqCst);
     let cookie = person.cookie.clone();
@@ -500,7 +497,7 @@ async fn wrong_tokens_at_the_sign_in_are_limited() {
             assert_eq!(refused.headers()["retry-after"], "6");
         }
     }
-    person.come_in().await;
+    person.sign_in().await;
     let metrics = fixture.bench.lifecycle.metrics.render().unwrap();
     let line = "curfew_admin_credentials_refused_total{door=\"console\",result=\"limited\"} 2";
     assert!(metrics.contains(line), "{metrics}");
@@ -511,9 +508,9 @@ async fn wrong_tokens_at_the_sign_in_are_limited() {
 async fn a_new_sign_in_ends_the_session_before() {
     let fixture = Fixture::new();
     let mut person = Person::new(&fixture);
-    person.come_in().await;
+    person.sign_in().await;
     let first = person.id();
-    person.come_in().await;
+    person.sign_in().await;
     assert_ne!(person.id(), first);
     assert!(matches!(
         fixture.bench.stored(first).await.state,
@@ -523,14 +520,14 @@ async fn a_new_sign_in_ends_the_session_before() {
 }
 
 #[tokio::test]
-async fn a_revocation_shows_its_number_before_it_is_made() {
+async fn a_revocation_shows_the_number_of_sessions_first() {
     let fixture = Fixture::new();
     fixture.bench.sign_in("default").await;
     fixture.bench.sign_in("strict").await;
     fixture.bench.at(MINUTE);
     let mut person = Person::new(&fixture);
     assert_eq!(person.get("/console/revoke").await.0, StatusCode::SEE_OTHER);
-    person.come_in().await;
+    person.sign_in().await;
     let (status, page) = person.get("/console/revoke").await;
     assert_eq!(status, StatusCode::OK);
     assert!(
@@ -547,7 +544,7 @@ async fn a_revocation_shows_its_number_before_it_is_made() {
         .get("/console/revoke?host=app.example.com&count=yes")
         .await;
     assert!(page.contains("<button>End 2 sessions</button>"), "{page}");
-    assert!(page.contains("2 of these sessions do not say"), "{page}");
+    assert!(page.contains("2 of these sessions lack"), "{page}");
     let (_, page) = person.get("/console/revoke?group=%3Cb%3E&count=yes").await;
     assert!(!page.contains("<b>"), "{page}");
     let refused = person

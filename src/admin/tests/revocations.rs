@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn an_emergency_revocation_is_counted_and_made() {
+async fn an_emergency_revocation_is_counted_and_executed() {
     let fixture = Fixture::new();
     let path = "/api/v1/revocations";
     for (subject, groups) in [("alice", json!(["staff"])), ("bob", json!(["guests"]))] {
@@ -15,7 +15,7 @@ async fn an_emergency_revocation_is_counted_and_made() {
         (json!({}), "name a condition"),
         (json!({ "everybody": true, "group": "staff" }), "not both"),
         (json!({ "policy": "No Policy" }), "policy: "),
-        (json!({ "source": "guess" }), "source: one of"),
+        (json!({ "source": "guess" }), "source: must be one of"),
         (json!({ "group": "" }), "1 to 512 bytes"),
         (json!({ "host": "a\u{1b}b" }), "control characters"),
         (

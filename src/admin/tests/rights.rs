@@ -1,4 +1,4 @@
-//! What each admin token may do, and what becomes of wrong ones.
+//! The rights of admin tokens, and the limit for wrong tokens.
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ use crate::admin::rights::ROUTES;
 use crate::credential::Right;
 use crate::session::SessionId;
 
-/// A token with a name and rights, and its text.
+/// A token with a name and rights: the configured entry, and the text for clients.
 fn limited(name: &str, rights: &[Right]) -> (NamedToken, String) {
     let token = AdminToken::generate().unwrap();
     let named = NamedToken {
@@ -37,7 +37,7 @@ fn request(method: &str, path: &str, token: &str) -> Request<Body> {
         .unwrap()
 }
 
-/// Every route with every set of rights.
+/// Tests every route with every set of rights.
 #[tokio::test]
 async fn each_route_needs_its_right() {
     let operations = described();
@@ -71,13 +71,13 @@ async fn each_route_needs_its_right() {
             }
             known.remove(&(method.to_owned(), path));
         }
-        // A method that a path does not take is that, and no matter of rights.
+        // For an unsupported method the answer is 405, whatever the rights.
         let (status, _) = send(&routes, request("PUT", "/api/v1/sessions", &text)).await;
         assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
         let (status, _) = send(&routes, request("GET", "/api/v1/openapi.json", &text)).await;
         assert_eq!(status, StatusCode::OK);
     }
-    assert!(known.is_empty(), "each was tried");
+    assert!(known.is_empty(), "every route was tested");
 }
 
 #[tokio::test]
@@ -124,7 +124,7 @@ async fn wrong_tokens_are_limited_and_right_ones_never_are() {
             assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS, "{count}");
             assert_eq!(response.headers()["retry-after"], "6");
         }
-        // Others are not concerned, nor is the right token from the same address.
+        // Other addresses are not limited, and neither is the right token from the same address.
         let elsewhere = send(&fixture.routes, from("198.51.100.1:9", &fixture.token)).await;
         assert_eq!(elsewhere.0, StatusCode::OK);
         let same = send(&fixture.routes, from(here, &fixture.token)).await;
@@ -144,7 +144,7 @@ async fn wrong_tokens_are_limited_and_right_ones_never_are() {
     }
 }
 
-/// The sessions of operators are those of a subject that no user can have.
+/// The sessions of operators belong to a subject that no user can have.
 #[tokio::test]
 async fn operators_are_listed_and_no_session_is_started_for_them() {
     use crate::actor::Actor;
@@ -174,7 +174,11 @@ async fn operators_are_listed_and_no_session_is_started_for_them() {
         json!({ "curfew_operator": ["token:ops"] })
     );
     let (_, anybody) = fixture.send("GET", "/api/v1/sessions", None).await;
-    assert_eq!(anybody["sessions"], json!([]), "they are no users");
+    assert_eq!(
+        anybody["sessions"],
+        json!([]),
+        "operators are not in the list of users"
+    );
     for body in [
         json!({ "subject": Subject::operators() }),
         json!({ "subject": "alice", "policy": "curfew-console" }),

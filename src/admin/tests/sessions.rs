@@ -1,4 +1,4 @@
-//! What a sign-in can ask for, and why a live session is answered as it is.
+//! The options of a sign-in, and explanations of requests.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::policy::{Bind, MaxSessions, NetworkBits, OnSessionLimit, Policy};
 use crate::session::Limits;
 use crate::testing::name;
 
-/// A fixture whose default policy is changed.
+/// A fixture with a changed default policy.
 fn with_policy(change: impl Fn(Policy) -> Policy) -> Fixture {
     let mut bench = Bench::new();
     let (_, default) = bench.lifecycle.policies.get("default").unwrap();
@@ -79,7 +79,7 @@ async fn a_bound_session_is_started_with_its_client() {
         ),
         (
             Some(json!({ "address": "localhost" })),
-            "client.address: an IP address, such as 203.0.113.7",
+            "client.address: must be an IP address, such as 203.0.113.7",
         ),
     ] {
         let detail = fixture
@@ -114,7 +114,7 @@ async fn a_bound_session_is_started_with_its_client() {
 }
 
 #[tokio::test]
-async fn a_subject_that_can_have_no_more_sessions_is_told_so() {
+async fn a_sign_in_beyond_the_session_limit_is_refused() {
     let fixture = with_policy(|policy| Policy {
         max_sessions: Some(MaxSessions {
             count: 1,
@@ -199,23 +199,23 @@ async fn a_revoked_session_is_explained() {
 }
 
 #[tokio::test]
-async fn what_can_not_be_explained_is_refused() {
+async fn invalid_explain_requests_are_refused() {
     let fixture = Fixture::new();
     let id = fixture.bench.sign_in("default").await.id;
     let path = format!("/api/v1/sessions/{id}/explain");
     for (body, expected) in [
-        (json!({ "url": "/x" }), "url: an absolute address"),
+        (json!({ "url": "/x" }), "url: must be an absolute URL"),
         (
             json!({ "url": "https://a/", "method": "G T" }),
-            "method: a method",
+            "method: must be an HTTP method",
         ),
         (
             json!({ "url": "https://a/", "contract": "x" }),
-            "contract: one of auth-request",
+            "contract: must be one of auth-request",
         ),
         (
             json!({ "url": "https://a/", "headers": { "a b": "c" } }),
-            "headers: names and values",
+            "headers: must have valid",
         ),
     ] {
         let detail = fixture.refused(400, "POST", &path, Some(body)).await;
@@ -226,9 +226,9 @@ async fn what_can_not_be_explained_is_refused() {
     fixture.refused(404, "POST", &nobody, Some(body)).await;
 }
 
-/// Session fixation: who signs in gets a name that nobody could know before, whatever is sent along.
+/// Against session fixation: each sign-in gets a new session ID, whatever the client sends.
 #[tokio::test]
-async fn no_sign_in_takes_a_name_from_outside() {
+async fn a_sign_in_always_gets_a_new_session_id() {
     let fixture = Fixture::new();
     let before = fixture.create(json!({ "subject": "alice" })).await;
     let again = fixture.create(json!({ "subject": "alice" })).await;

@@ -5,7 +5,7 @@ use crate::contract::CookieSettings;
 use crate::contract::SessionCookie;
 use crate::testing::cookie_config;
 
-/// Checks clear no cookie, so this page does: that of an ended session, on a navigation alone.
+/// Checks clear no cookies, so this page clears the cookie of an ended session, only on a navigation.
 #[tokio::test]
 async fn the_signed_out_page_clears_the_cookie_of_an_ended_session() {
     const PAGE: &str = "/.curfew/signed-out?reason=idle_timeout";
@@ -26,7 +26,7 @@ async fn the_signed_out_page_clears_the_cookie_of_an_ended_session() {
 
 const TWO: (&str, &str) = ("cookie", "session=a; session=b");
 
-/// With a cookie that other hosts of the domain can set, too.
+/// A service with a cookie name that other hosts of the domain can set, too.
 async fn with_plain_cookie() -> Browser {
     let fixture = Fixture::with(|contracts| {
         contracts.cookie = SessionCookie::new(CookieSettings {
@@ -41,7 +41,7 @@ async fn with_plain_cookie() -> Browser {
 }
 
 #[tokio::test]
-async fn two_cookies_of_the_name_are_cleared_and_the_browser_goes_on() {
+async fn ambiguous_cookies_are_cleared_and_the_browser_is_redirected() {
     let browser = with_plain_cookie().await;
     let page = "/.curfew/clear-cookies?rd=%2Fapp%2Fa%3Fb%3Dc";
     let response = browser.send("GET", page, &[TWO, NAVIGATE]).await;
@@ -61,11 +61,11 @@ async fn two_cookies_of_the_name_are_cleared_and_the_browser_goes_on() {
             "curfew-cleared=babf95705728f67f; SameSite=Lax; Path=/; Max-Age=30",
         ]
     );
-    // Another tab has cleared them a moment ago, for its own page: this one goes on.
+    // Another tab has just cleared the cookies for its own page: this tab continues.
     let cleared = ("cookie", "session=a; curfew-cleared=0123456789abcdef");
     let response = browser.send("GET", page, &[cleared, NAVIGATE]).await;
     assert_eq!(response.status(), 303);
-    // One is still there: the browser is not sent around for ever.
+    // A cookie remains: the browser is not redirected again.
     let still = ("cookie", "session=a; session=b; curfew-cleared=1");
     let response = browser.send("GET", page, &[still, NAVIGATE]).await;
     assert_eq!(response.status(), 400);
@@ -87,7 +87,7 @@ async fn two_cookies_of_the_name_are_cleared_and_the_browser_goes_on() {
 
 /// Any site can link to the page, or embed it.
 #[tokio::test]
-async fn other_sites_can_not_clear_a_cookie() {
+async fn other_sites_cannot_clear_a_cookie() {
     let browser = with_plain_cookie().await;
     let own = "session=; ";
     for cookie in ["session=a", "session=a; session=a", "other=a; other=b", ""] {
@@ -101,7 +101,7 @@ async fn other_sites_can_not_clear_a_cookie() {
             "{cookie}"
         );
     }
-    // Of a path it clears none that Curfew sets.
+    // For a path, it clears no cookie that Curfew sets.
     let page = "/.curfew/clear-cookies?rd=/app";
     let one = ("cookie", "session=a");
     let response = browser.send("GET", page, &[one, NAVIGATE]).await;
@@ -132,7 +132,7 @@ async fn other_sites_can_not_clear_a_cookie() {
 }
 
 #[tokio::test]
-async fn a_check_leads_a_navigation_with_two_cookies_out() {
+async fn a_check_redirects_a_navigation_with_ambiguous_cookies() {
     let browser = with_plain_cookie().await;
     let ask = async |lines: &[(&str, &str)], uri: &str| {
         let own = [
@@ -152,11 +152,11 @@ async fn a_check_leads_a_navigation_with_two_cookies_out() {
     );
     assert_eq!(response.headers()["x-session-reason"], "malformed_request");
     assert!(!response.headers().contains_key("set-cookie"));
-    // The page itself is checked by mistake.
+    // By mistake, the page itself is checked.
     let response = ask(&[TWO, NAVIGATE], "/.curfew/clear-cookies?rd=/").await;
     assert_eq!(response.status(), 401);
     assert!(!response.headers().contains_key("location"));
-    // An address that does not fit is left out.
+    // A return address that is too long is left out.
     let long = format!("/{}", "x".repeat(9000));
     let response = ask(&[TWO, NAVIGATE], &long).await;
     let page = "https://app.example.com:8443/.curfew/clear-cookies";
@@ -179,7 +179,7 @@ async fn a_check_leads_a_navigation_with_two_cookies_out() {
     let frame = ask(&[TWO, NAVIGATE, ("sec-fetch-dest", "iframe")], "/").await;
     assert_eq!(frame.status(), 401);
     assert!(text(frame).await.contains("target=\"_top\""));
-    // A cookie and another token are for no page to clear.
+    // No page can resolve a conflict between a cookie and a bearer token.
     let both = [
         ("cookie", "session=a"),
         ("authorization", "Bearer cfw1_b"),

@@ -1,4 +1,4 @@
-//! Sign-in with an identity provider, as far as no provider is asked.
+//! Sign-in with an identity provider, as far as it needs no request to the provider.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::login::{Attempt, Login, Provider, ProviderSettings};
 use crate::policy::MaxAge;
 use crate::testing::jwt::{SigningKey, issuer, key_set};
 
-/// Sign-in, at one provider that is never asked.
+/// Configures a sign-in with one provider, which never gets a request.
 fn with_login(contracts: &mut Contracts) {
     let url: url::Url = "https://app.example.com/".parse().unwrap();
     let settings = ProviderSettings {
@@ -38,9 +38,9 @@ fn with_login(contracts: &mut Contracts) {
     }));
 }
 
-/// ingress-nginx makes redirects itself, and its page is the sign-in.
+/// ingress-nginx makes the redirect itself, and the sign-in page is its target.
 #[tokio::test]
-async fn the_sign_in_page_clears_two_cookies_and_begins_again() {
+async fn the_sign_in_page_clears_ambiguous_cookies_and_reloads() {
     let browser = Browser::of(Fixture::with(with_login).await);
     let two = ("cookie", "__Host-session=a; __Host-session=b");
     let page = "/.curfew/login?provider=main&rd=https%3A%2F%2Fapp.example.com%2Fa";
@@ -55,16 +55,16 @@ async fn the_sign_in_page_clears_two_cookies_and_begins_again() {
     );
     let response = browser.send("GET", page, &[still, NAVIGATE]).await;
     assert_eq!(response.status(), 400);
-    // A script is told, and loses no cookie.
+    // A script gets the reason, and keeps its cookies.
     let script = ("sec-fetch-mode", "cors");
     let response = browser.send("GET", page, &[two, script]).await;
     assert_eq!(response.headers()["x-session-reason"], "malformed_request");
     assert!(cookies(&response).is_empty());
 }
 
-/// A restored window, a step back, an attempt that was dropped, or an answer of somebody else.
+/// The cause is a restored window, a step back, a dropped attempt, or the response for another browser.
 #[tokio::test]
-async fn an_answer_without_its_attempt_starts_no_session() {
+async fn a_response_without_its_attempt_starts_no_session() {
     let browser = Browser::of(Fixture::with(with_login).await);
     let contracts = browser.fixture.contracts.current();
     let login = contracts.login.as_deref().unwrap();
@@ -74,7 +74,7 @@ async fn an_answer_without_its_attempt_starts_no_session() {
         format!("/.curfew/callback/main?code=x&state={}", attempt.state)
     };
     let wanted = state("https://app.example.com/a?b=c");
-    // With a session that opens it, the browser goes on; nothing is started or cleared.
+    // With a session that allows the page, the browser is redirected. Nothing starts, and no cookie is cleared.
     let response = browser.ask("GET", &wanted, &[NAVIGATE]).await;
     assert_eq!(response.status(), 303);
     assert_eq!(
@@ -82,7 +82,7 @@ async fn an_answer_without_its_attempt_starts_no_session() {
         "https://app.example.com/a?b=c"
     );
     assert!(cookies(&response).is_empty());
-    // Without one it can try again.
+    // Without such a session, the page offers to try again.
     let refused = browser.send("GET", &wanted, &[NAVIGATE]).await;
     assert_eq!(refused.status(), 400);
     assert!(cookies(&refused).is_empty());
@@ -91,7 +91,7 @@ async fn an_answer_without_its_attempt_starts_no_session() {
         page.contains("/.curfew/login?rd=https%3A%2F%2Fapp.example.com%2Fa%3Fb%3Dc"),
         "{page}"
     );
-    // Neither to another host, nor with a state of somebody else's making.
+    // No redirect to another host, and none with an invalid state.
     let elsewhere = state("https://evil.example/");
     for path in [
         &*elsewhere,
@@ -102,13 +102,13 @@ async fn an_answer_without_its_attempt_starts_no_session() {
         assert_eq!(response.status(), 400, "{path}");
         assert!(!text(response).await.contains("evil"), "{path}");
     }
-    // A session that has ended opens nothing.
+    // An ended session allows nothing.
     browser.fixture.bench.at(15 * MINUTE);
     let response = browser.ask("GET", &wanted, &[NAVIGATE]).await;
     assert_eq!(response.status(), 400);
 }
 
-/// ingress-nginx hands on no reason, so the page finds it itself.
+/// ingress-nginx does not pass on the reason, so the page finds it.
 #[tokio::test]
 async fn the_sign_in_page_finds_the_reason_itself() {
     let without_providers = |contracts: &mut Contracts| {
@@ -126,7 +126,7 @@ async fn the_sign_in_page_finds_the_reason_itself() {
         let reason = response.headers()["x-session-reason"].to_str().unwrap();
         (response.status().as_u16(), reason.to_owned())
     };
-    // The session opens the page: the check went by a policy that its path names.
+    // The session allows the page: the check must have used a policy that its path names.
     assert_eq!(
         reason(0).await,
         (401, "reauthentication_required".to_owned())
@@ -139,7 +139,7 @@ async fn the_sign_in_page_finds_the_reason_itself() {
     let response = browser.send("GET", rd, &[script]).await;
     assert_eq!(response.headers()["x-session-reason"], "no_credential");
     assert_eq!(response.headers()["www-authenticate"], "Bearer");
-    // A frame gets a link, and a document the choice of a provider.
+    // A frame gets a link, and a document gets the choice of a provider.
     let navigate = ("sec-fetch-mode", "navigate");
     let frame = [navigate, ("sec-fetch-dest", "iframe")];
     let response = browser.send("GET", rd, &frame).await;

@@ -1,4 +1,4 @@
-//! Asks a provider with a refresh token whether a subject may still be signed in.
+//! Uses a refresh token to ask a provider whether a subject may still be signed in.
 
 use http::StatusCode;
 use openidconnect::core::{CoreErrorResponseType, CoreTokenResponse};
@@ -17,11 +17,11 @@ use crate::login::transport::{HttpFault, send};
 use crate::secret::Secret;
 use crate::session::{Attributes, Registration, Revalidation, Session, Timestamp};
 
-/// The most bytes of a refresh token that is kept. Every record of a session has one.
+/// The maximum size of a stored refresh token. Every session record can have one.
 pub const MAX_REFRESH_TOKEN_BYTES: usize = 4096;
 
-/// The errors that speak of the person or of their session (RFC 6749 section 5.2, OpenID Connect Core 1.0 section
-/// 3.1.2.6). Every other error speaks of Curfew or of the provider.
+/// Error codes about the person or their session (RFC 6749 section 5.2, OpenID Connect Core 1.0 section 3.1.2.6). All other
+/// codes are about Curfew or the provider.
 const REFUSALS: [&str; 6] = [
     "invalid_grant",
     "access_denied",
@@ -31,45 +31,45 @@ const REFUSALS: [&str; 6] = [
     "account_selection_required",
 ];
 
-/// What a provider answers to a refresh token.
+/// The result of a refresh request.
 #[derive(Debug)]
 pub enum RefreshAnswer {
     /// The subject may still be signed in.
     Granted {
-        /// The refresh token that replaces the one that was presented.
+        /// The new refresh token, if the provider rotates them.
         rotated: Option<Secret<String>>,
-        /// What the answer says of the subject.
+        /// What the response says about the subject.
         learned: Learned,
     },
-    /// The subject may not: the error of the provider.
+    /// The subject may not be signed in any more. This is the provider's error code.
     Refused(&'static str),
-    /// Nothing is known of the subject.
+    /// The request failed and says nothing about the subject.
     Failed(LoginError),
 }
 
-/// What an answer says of the subject of a session.
+/// What a token response says about the subject of a session.
 #[derive(Debug)]
 pub enum Learned {
-    /// That it was not refused, and nothing else.
+    /// The refresh was granted; the response has no claims.
     Nothing,
-    /// Its attributes.
+    /// The current attributes of the subject.
     Attributes(Attributes),
-    /// That the answer is for another subject.
+    /// The response is for another subject.
     OtherSubject,
-    /// Nothing that can be used.
+    /// The claims could not be used.
     Unusable(LoginError),
 }
 
 impl Provider {
-    /// The OAuth client that Curfew is at this provider.
+    /// Curfew's registration as an OAuth client of this provider.
     #[must_use]
     pub fn registration(&self) -> Registration {
         let issuer = &self.settings.issuer.issuer;
         issuer.registration(&self.settings.client_id)
     }
 
-    /// Asks with a refresh token whether the subject of a session may still be signed in. A refresh token that replaces
-    /// it is in the answer whatever else is wrong with that.
+    /// Asks with a refresh token whether the subject of a session may still be signed in. A rotated refresh token is
+    /// returned even if the rest of the response is invalid.
     pub async fn refresh(
         &self,
         token: &Secret<String>,
@@ -84,10 +84,10 @@ impl Provider {
         let rotated = tokens.refresh_token();
         let rotated = rotated.map(|token| Secret::new(token.secret().clone()));
         let learning = self.learn(&client, &tokens, session, revalidation, now);
-        // Each request has a limit of its own: this is for a provider that is asked for its keys by many.
+        // Each request has its own timeout. This limit is for many concurrent requests for the provider's keys.
         let learned = match tokio::time::timeout(self.settings.timeout * 3, learning).await {
             Ok(learned) => learned.unwrap_or_else(Learned::Unusable),
-            Err(_) => Learned::Unusable(LoginError::Unavailable("no answer in time".to_owned())),
+            Err(_) => Learned::Unusable(LoginError::Unavailable("timeout".to_owned())),
         };
         RefreshAnswer::Granted { rotated, learned }
     }
@@ -106,11 +106,11 @@ impl Provider {
             .map_err(|error| RefreshAnswer::Failed(LoginError::Unavailable(error.to_string())))?;
         let asking = |request| ask(self.client.clone(), request);
         let tokens = request.request_async(&asking).await;
-        let tokens = tokens.map_err(answer_of)?;
+        let tokens = tokens.map_err(classify_failure)?;
         Ok((client, tokens))
     }
 
-    /// What tokens say of the subject of a session.
+    /// Reads the claims about the subject from a token response.
     async fn learn(
         &self,
         client: &Client,
@@ -132,8 +132,10 @@ impl Provider {
             let refreshed = issuer.refreshed_by_user_info(&claims, in_id_token, session);
             return learned(refreshed);
         };
-        // Which sign-in it belongs to is known from the refresh token: it has the nonce of the sign-in, or none.
-        let subject = self.verified(client, id_token, |_| Ok(()), now).await?;
+        // The refresh token identifies the sign-in. The ID token has the nonce of that sign-in, or none.
+        let subject = self
+            .verify_id_token(client, id_token, |_| Ok(()), now)
+            .await?;
         let sub = subject.as_str().to_owned();
         let text = id_token.to_string();
         let more = if issuer.claims_in(&text).are_all() {
@@ -155,27 +157,27 @@ fn learned(refreshed: Result<Refreshed, InvalidJwt>) -> Result<Learned, LoginErr
     }
 }
 
-/// Sends one request. A provider in trouble may say anything in its body.
+/// Sends one request. A response with a server error or 429 counts as a failure, whatever its body says.
 async fn ask(client: reqwest::Client, request: HttpRequest) -> Result<HttpResponse, HttpFault> {
     let response = send(client, request).await?;
     let status = response.status();
     if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-        return Err(HttpFault::Http(format!("it answers {status}")));
+        return Err(HttpFault::Http(format!("status {status}")));
     }
     Ok(response)
 }
 
-/// What it means that there are no tokens. Of the answer's body only the error code is kept: the rest may name people.
-fn answer_of(
+/// Classifies a failed token request. Only the error code of the body is used: the rest may have personal data.
+fn classify_failure(
     error: RequestTokenError<HttpFault, StandardErrorResponse<CoreErrorResponseType>>,
 ) -> RefreshAnswer {
     let said = match &error {
         RequestTokenError::ServerResponse(said) => said,
         RequestTokenError::Parse(_, body) => {
-            return match tokens_in(body) {
+            return match parse_tokens(body) {
                 Some(tokens) => RefreshAnswer::Granted {
                     rotated: tokens.refresh_token,
-                    learned: Learned::Unusable(invalid("its ID token can't be read")),
+                    learned: Learned::Unusable(invalid("invalid ID token")),
                 },
                 None => RefreshAnswer::Failed(refusal(error)),
             };
@@ -185,11 +187,11 @@ fn answer_of(
     let code = said.error().as_ref();
     match REFUSALS.into_iter().find(|refusal| *refusal == code) {
         Some(refusal) => RefreshAnswer::Refused(refusal),
-        None => RefreshAnswer::Failed(LoginError::Refused(known_word(code).to_owned())),
+        None => RefreshAnswer::Failed(LoginError::Refused(protocol_error_code(code).to_owned())),
     }
 }
 
-/// What an answer with tokens has besides an ID token.
+/// The fields of a token response besides the ID token.
 #[derive(Deserialize)]
 struct Tokens {
     #[serde(rename = "access_token")]
@@ -197,13 +199,13 @@ struct Tokens {
     refresh_token: Option<Secret<String>>,
 }
 
-/// The tokens of an answer whose ID token is none: the refresh token that was presented is used up all the same.
-fn tokens_in(body: &[u8]) -> Option<Tokens> {
+/// The tokens of a response with an invalid ID token. The presented refresh token is already used up.
+fn parse_tokens(body: &[u8]) -> Option<Tokens> {
     serde_json::from_slice(body).ok()
 }
 
-/// An error code of a protocol, and nothing that anybody could put in its place.
-fn known_word(code: &str) -> &str {
+/// An error code of the protocol, or else a fixed text. Anybody can send other text.
+fn protocol_error_code(code: &str) -> &str {
     let is_word = code
         .bytes()
         .all(|byte| byte.is_ascii_lowercase() || byte == b'_');

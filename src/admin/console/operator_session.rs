@@ -1,7 +1,7 @@
-//! An operator's session in the console: kept in the store, with the limits of `admin.console`.
+//! The session of an operator in the console. The store has it, with the limits of `admin.console`.
 //!
-//! The cookie is random and sealed by the key ring for this purpose, and the session ID is derived from it in a way of
-//! its own: neither is a credential for a check, and no credential for a check is one here.
+//! The cookie has random bytes, sealed with the key ring for this purpose. The session ID is derived from them in its
+//! own way. A console cookie is not a credential for checks, and a credential for checks does not open the console.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,8 +16,8 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use url::form_urlencoded::byte_serialize;
 
 use super::super::Admin;
-use super::super::caller::missing;
-use super::page::{trouble, unavailable};
+use super::super::caller::missing_right;
+use super::page::{error_page, unavailable};
 use crate::actor::{Actor, ActorKind};
 use crate::browser::is_same_origin;
 use crate::credential::{KeyError, NamedToken, Right, cookie_values, operator_session_id, random};
@@ -27,45 +27,45 @@ use crate::session::{AttributeError, Attributes, Session, SessionId, Timestamp};
 use crate::store::{Ending, StoreError};
 use crate::telemetry::audit;
 
-/// The source of these sessions, as the API shows it.
+/// The session source that the API shows.
 const SOURCE: &str = "console";
-/// What the seal of the cookie is for.
+/// The purpose of the sealed cookie.
 const PURPOSE: &str = "operator session";
-/// Random bytes in the cookie.
-const RANDOM: usize = 32;
+/// Length of the random part of the cookie.
+const RANDOM_BYTES: usize = 32;
 
-/// The operator of a request.
+/// The operator who sent a request.
 #[derive(Clone, Debug)]
 pub(super) struct Operator {
     /// The session of this request.
     pub(super) id: SessionId,
     /// `token:NAME`, or `provider:PROVIDER:SUBJECT`.
     name: Arc<str>,
-    /// The admin token, with its rights; `None` for an operator of an identity provider, who has all.
+    /// The admin token with its rights; `None` for an operator from an identity provider, who has all rights.
     token: Option<Arc<NamedToken>>,
     address: Option<IpAddr>,
 }
 
-/// How an operator comes in.
+/// How an operator signed in.
 #[derive(Clone, Debug)]
-pub(super) enum By<'a> {
+pub(super) enum SignInMethod<'a> {
     /// With an admin token.
     Token(&'a NamedToken),
-    /// Signed in by an identity provider.
+    /// With an identity provider.
     Provider {
         provider: &'a str,
         subject: &'a str,
         attributes: &'a Attributes,
         /// The groups that may use the console.
         groups: &'a [String],
-        /// When the operator signed in there.
+        /// When the provider authenticated the operator (`auth_time`).
         authenticated: Timestamp,
     },
 }
 
 /// Why an operator's session could not be started.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum NotBegun {
+pub(super) enum OperatorStartError {
     #[error(transparent)]
     Key(#[from] KeyError),
     #[error(transparent)]
@@ -75,28 +75,27 @@ pub(super) enum NotBegun {
 }
 
 impl Operator {
-    /// The operator, as audit events name it.
+    /// The actor for audit events.
     pub(super) fn actor(&self) -> Actor {
         Actor::new(ActorKind::Operator, &self.name, self.address)
     }
 
     /// Whether the operator has this right.
-    pub(super) fn may(&self, right: Right) -> bool {
+    pub(super) fn has_right(&self, right: Right) -> bool {
         self.token.as_ref().is_none_or(|token| token.may(right))
     }
 
-    /// The page that refuses a request, with 403 and the name of the right, where the operator lacks the right; `None`
-    /// where the operator has it.
+    /// If the operator lacks the right: the page with status 403 that names the right, and an audit event.
     pub(super) fn refusal(&self, right: Right) -> Option<Response> {
         let token = self.token.as_ref().filter(|token| !token.may(right))?;
         audit::admin_refused(right.as_str(), None, &self.actor());
-        let text = missing(&token.name, right.as_str());
-        Some(trouble(StatusCode::FORBIDDEN, "Not allowed", &text))
+        let text = missing_right(&token.name, right.as_str());
+        Some(error_page(StatusCode::FORBIDDEN, "Not allowed", &text))
     }
 }
 
-impl By<'_> {
-    /// The name of the operator.
+impl SignInMethod<'_> {
+    /// The operator's name: `token:NAME`, or `provider:PROVIDER:SUBJECT`.
     pub(super) fn name(&self) -> String {
         match self {
             Self::Token(token) => format!("token:{}", token.name),
@@ -106,35 +105,36 @@ impl By<'_> {
         }
     }
 
-    /// What is kept of the operator.
+    /// The attributes of the session.
     fn attributes(&self) -> Result<Attributes, AttributeError> {
-        let mut kept = vec![
+        let mut pairs = vec![
             (Attributes::SOURCE, vec![SOURCE.to_owned()]),
             (Attributes::OPERATOR, vec![self.name()]),
         ];
         match self {
-            Self::Token(token) => kept.push((Attributes::OPERATOR_TOKEN, vec![token.mark()])),
+            Self::Token(token) => pairs.push((Attributes::OPERATOR_TOKEN, vec![token.mark()])),
             Self::Provider {
                 attributes, groups, ..
             } => {
-                // Those that matter alone: there can be many.
+                // Only the groups that give access: a person can have many others.
                 let own = attributes.get(Attributes::GROUPS);
                 let own = own.filter(|own| groups.iter().any(|wanted| wanted == own));
-                kept.push((Attributes::GROUPS, own.map(str::to_owned).collect()));
+                pairs.push((Attributes::GROUPS, own.map(str::to_owned).collect()));
                 let names = attributes.get(Attributes::PROVIDER).map(str::to_owned);
-                kept.push((Attributes::PROVIDER, names.collect()));
+                pairs.push((Attributes::PROVIDER, names.collect()));
             }
         }
-        let kept = kept.into_iter();
+        let pairs = pairs.into_iter();
         Attributes::new(
-            kept.map(|(name, values)| (name.to_owned(), values))
+            pairs
+                .map(|(name, values)| (name.to_owned(), values))
                 .collect(),
         )
     }
 }
 
-/// Lets an operator in who has signed in, and keeps other sites' pages out (CWE-352).
-pub(super) async fn require(
+/// Middleware: requires an operator's session, and refuses changes from pages of other sites (CWE-352).
+pub(super) async fn require_operator(
     Current(admin): Current<Admin>,
     mut request: Request,
     next: Next,
@@ -149,18 +149,18 @@ pub(super) async fn require(
             let to: String = byte_serialize(to.as_bytes()).collect();
             return Redirect::to(&format!("/console/sign-in?to={to}")).into_response();
         }
-        // Trouble with the store is no sign-out.
+        // If the store fails, the operator stays signed in.
         Err(error) => return unavailable(&error),
     };
     if !reads && !is_same_origin(request.headers()) {
-        let text = "This was sent by a page of another site.";
-        return trouble(StatusCode::FORBIDDEN, "Refused", text);
+        let text = "The request came from a page of another site.";
+        return error_page(StatusCode::FORBIDDEN, "Refused", text);
     }
     request.extensions_mut().insert(operator);
     next.run(request).await
 }
 
-/// Refuses pages to an operator who may not read.
+/// Middleware: requires the right `read`.
 pub(super) async fn require_read(
     Extension(operator): Extension<Operator>,
     request: Request,
@@ -172,33 +172,33 @@ pub(super) async fn require_read(
     }
 }
 
-/// The operator whose session the request's cookie names, with this request as activity.
+/// The operator of the session in the cookie. The request counts as activity.
 async fn find(
     admin: &Admin,
     headers: &HeaderMap,
     address: Option<IpAddr>,
 ) -> Result<Option<Operator>, StoreError> {
-    let Some(id) = presented(admin, headers) else {
+    let Some(id) = presented_session(admin, headers) else {
         return Ok(None);
     };
     let Some(session) = admin.lifecycle.use_operator(id).await? else {
         return Ok(None);
     };
     let name: Arc<str> = session.user_id().into();
-    match way_in(admin, &session) {
-        WayIn::Token(token) => Ok(Some(Operator {
+    match operator_access(admin, &session) {
+        OperatorAccess::Token(token) => Ok(Some(Operator {
             id,
             name,
             token: Some(token),
             address,
         })),
-        WayIn::Group => Ok(Some(Operator {
+        OperatorAccess::Group => Ok(Some(Operator {
             id,
             name,
             token: None,
             address,
         })),
-        WayIn::Closed => {
+        OperatorAccess::Denied => {
             let ending = Ending::revoked(admin.lifecycle.clock.now());
             admin.lifecycle.end(id, ending, &Actor::CURFEW).await?;
             Ok(None)
@@ -206,75 +206,75 @@ async fn find(
     }
 }
 
-/// What still lets an operator in.
-enum WayIn {
-    /// The admin token, which is in the configuration.
+/// What gives the operator of a session access now.
+enum OperatorAccess {
+    /// An admin token that is still configured.
     Token(Arc<NamedToken>),
-    /// A group, which is in the configuration.
+    /// A group that is still configured.
     Group,
-    /// Neither is there any more.
-    Closed,
+    /// The token or the group is no longer configured.
+    Denied,
 }
 
-/// What still lets the operator of a session in, by the configuration in force.
-fn way_in(admin: &Admin, session: &Session) -> WayIn {
-    if let Some(mark) = session.attributes.get(Attributes::OPERATOR_TOKEN).next() {
-        let token = admin.tokens.marked(mark);
-        return token.map_or(WayIn::Closed, WayIn::Token);
+/// Checks the access of an operator's session against the current configuration.
+fn operator_access(admin: &Admin, session: &Session) -> OperatorAccess {
+    if let Some(fingerprint) = session.attributes.get(Attributes::OPERATOR_TOKEN).next() {
+        let token = admin.tokens.find_by_fingerprint(fingerprint);
+        return token.map_or(OperatorAccess::Denied, OperatorAccess::Token);
     }
     let login = admin.login.as_ref();
     let is_member = login.is_some_and(|login| session.attributes.in_any_of(&login.groups));
     if is_member {
-        WayIn::Group
+        OperatorAccess::Group
     } else {
-        WayIn::Closed
+        OperatorAccess::Denied
     }
 }
 
-/// The session that the request's cookie names; the store is not asked.
-fn presented(admin: &Admin, headers: &HeaderMap) -> Option<SessionId> {
-    let mut values = cookie_values(headers, name(admin));
+/// The session ID from the request's cookie. The store is not asked.
+fn presented_session(admin: &Admin, headers: &HeaderMap) -> Option<SessionId> {
+    let mut values = cookie_values(headers, cookie_name(admin));
     let (value, None) = (values.next()?, values.next()) else {
         return None;
     };
     let text = std::str::from_utf8(value).ok()?;
     let random = admin.lifecycle.key_ring.open(PURPOSE, text).ok()?;
-    (random.len() == RANDOM).then(|| operator_session_id(&random))
+    (random.len() == RANDOM_BYTES).then(|| operator_session_id(&random))
 }
 
-/// Starts the session of an operator who signed in, in place of one that the browser has.
-pub(super) async fn begin(
+/// Starts the session of an operator. A previous session of the same browser ends.
+pub(super) async fn start(
     admin: &Admin,
-    by: &By<'_>,
-    before: &HeaderMap,
+    by: &SignInMethod<'_>,
+    request_headers: &HeaderMap,
     address: Option<IpAddr>,
     headers: &mut HeaderMap,
-) -> Result<Actor, NotBegun> {
+) -> Result<Actor, OperatorStartError> {
     let actor = Actor::new(ActorKind::Operator, &by.name(), address);
-    let random: [u8; RANDOM] = random()?;
+    let random: [u8; RANDOM_BYTES] = random()?;
     let sealed = admin.lifecycle.key_ring.seal(PURPOSE, &random)?;
     let authenticated = match by {
-        By::Token(_) => None,
-        By::Provider { authenticated, .. } => Some(*authenticated),
+        SignInMethod::Token(_) => None,
+        SignInMethod::Provider { authenticated, .. } => Some(*authenticated),
     };
     let (id, attributes) = (operator_session_id(&random), by.attributes()?);
     let starting = admin
         .lifecycle
         .start_operator(id, attributes, authenticated, &actor);
     starting.await?;
-    if let Some(before) = presented(admin, before) {
-        // Whether or not that works, the browser has another from now on.
+    if let Some(before) = presented_session(admin, request_headers) {
+        // A failure is ignored: the browser gets a new cookie anyway.
         let ending = Ending::revoked(admin.lifecycle.clock.now());
         let _ = admin.lifecycle.end(before, ending, &actor).await;
     }
-    put(cookie(admin, sealed), headers);
+    append_cookie(cookie(admin, sealed), headers);
     Ok(actor)
 }
 
-/// Ends the operator's own session.
+/// Ends the operator's session.
 ///
 /// # Errors
-/// [`StoreError`]: it may not have ended.
+/// [`StoreError`] if the session may still be valid.
 pub(super) async fn end(admin: &Admin, operator: &Operator) -> Result<(), StoreError> {
     let ending = Ending::signed_out(admin.lifecycle.clock.now());
     let actor = operator.actor();
@@ -282,20 +282,20 @@ pub(super) async fn end(admin: &Admin, operator: &Operator) -> Result<(), StoreE
     ended.await.map(drop)
 }
 
-/// Makes the browser forget its cookie.
-pub(super) fn forget(admin: &Admin, headers: &mut HeaderMap) {
+/// Clears the cookie in the browser.
+pub(super) fn clear_cookie(admin: &Admin, headers: &mut HeaderMap) {
     let mut cookie = cookie(admin, String::new());
     cookie.set_max_age(cookie::time::Duration::ZERO);
-    put(cookie, headers);
+    append_cookie(cookie, headers);
 }
 
-fn put(cookie: Cookie<'static>, headers: &mut HeaderMap) {
+fn append_cookie(cookie: Cookie<'static>, headers: &mut HeaderMap) {
     if let Ok(value) = HeaderValue::from_str(&cookie.to_string()) {
         headers.append(SET_COOKIE, value);
     }
 }
 
-const fn name(admin: &Admin) -> &'static str {
+const fn cookie_name(admin: &Admin) -> &'static str {
     if admin.secure {
         "__Host-curfew-console"
     } else {
@@ -304,7 +304,7 @@ const fn name(admin: &Admin) -> &'static str {
 }
 
 fn cookie(admin: &Admin, value: String) -> Cookie<'static> {
-    Cookie::build((name(admin), value))
+    Cookie::build((cookie_name(admin), value))
         .path("/")
         .secure(admin.secure)
         .http_only(true)
