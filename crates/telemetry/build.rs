@@ -1,5 +1,4 @@
-//! What `curfew --version` says of the build: from which revision of the source, for which machine, by which
-//! compiler.
+//! The build information of `curfew --version`: the source revision, the target and the compiler.
 
 use std::env;
 use std::process::Command;
@@ -20,12 +19,12 @@ fn main() {
     );
 }
 
-/// The commit; for releases only, so that nothing is built again after every commit.
+/// The commit. Only for releases: otherwise each commit would cause a new build.
 fn from_git() -> Option<String> {
     if env::var("PROFILE").as_deref() != Ok("release") {
         return None;
     }
-    // What changes with every commit and every checkout.
+    // This file changes with every commit and every checkout.
     let head = said("git", &["rev-parse", "--git-path", "logs/HEAD"])?;
     println!("cargo:rerun-if-changed={head}");
     said("git", &["rev-parse", "--short=12", "HEAD"])
@@ -36,7 +35,7 @@ fn set(name: &str, value: Option<String>) {
     println!("cargo:rustc-env={name}={value}");
 }
 
-/// What a program says in one line.
+/// The output of a program that prints one line.
 fn said(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;

@@ -8,28 +8,27 @@ use tokio_util::sync::CancellationToken;
 use super::audit::{self, Denied};
 use crate::session::{DenyReason, Timestamp};
 
-/// How many denials for one reason are written one by one in a second, where no session is known: anybody can cause
-/// them.
+/// Denials that are logged one by one in a second for one reason, without a session: any client can cause them.
 const MAX_ANONYMOUS: u64 = 10;
 /// The same for denials of requests with a genuine credential.
 const MAX_KNOWN: u64 = 100;
-/// How often the bound begins anew.
+/// After this time the counts start again.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// Writes denials to the audit log, a bounded number in a second: the others of a second become one event for each
-/// reason, with their count and one of them as a sample. A client that sends forged credentials would otherwise fill
-/// the log.
+/// Writes denials to the audit log, a limited number in a second. The others of a second become one event for each
+/// reason, with their count and one of them as a sample. Otherwise a client with forged credentials could fill the
+/// log.
 #[derive(Debug, Default)]
 pub struct DenialLog(Mutex<HashMap<(DenyReason, bool), Window>>);
 
-/// The denials of the current second, for one reason.
+/// The denials of the current second for one reason.
 #[derive(Debug, Default)]
 struct Window {
     written: u64,
     more: Option<More>,
 }
 
-/// The denials that were not written one by one.
+/// The denials that were only counted.
 #[derive(Clone, Debug)]
 pub(super) struct More {
     pub(super) count: u64,
@@ -41,7 +40,7 @@ pub(super) struct More {
 }
 
 impl DenialLog {
-    /// Writes a denial, or counts it.
+    /// Logs a denial, or counts it.
     pub fn note(&self, denied: &Denied<'_>, reason: DenyReason, now: Timestamp) {
         let known = denied.session.is_some();
         let most = if known { MAX_KNOWN } else { MAX_ANONYMOUS };
@@ -65,7 +64,7 @@ impl DenialLog {
         more.last = now;
     }
 
-    /// Writes what was counted, and begins the next second.
+    /// Logs the counts, and starts the next second.
     pub fn flush(&self) {
         let windows = std::mem::take(&mut *self.0.lock());
         for ((reason, known), window) in windows {
@@ -75,7 +74,7 @@ impl DenialLog {
         }
     }
 
-    /// Flushes every second until told to stop, and once more then.
+    /// Flushes every second until `stop` is cancelled, and then once more.
     pub async fn run(&self, stop: CancellationToken) {
         let mut seconds = tokio::time::interval(WINDOW);
         while stop.run_until_cancelled(seconds.tick()).await.is_some() {

@@ -5,30 +5,30 @@ use parking_lot::Mutex;
 use crate::events::SessionEnded;
 use crate::session::{Session, SessionId, Timestamp};
 
-/// How many events are kept.
+/// Number of events that are kept.
 const MAX_EVENTS: usize = 100;
 
-/// What happened to sessions lately in this process: for people who look, not for auditors.
+/// The latest starts and ends of sessions in this process, for operators.
 #[derive(Debug, Default)]
 pub struct Recent(Mutex<VecDeque<Event>>);
 
-/// Something that happened to a session.
+/// A start or an end of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// When, RFC 3339.
+    /// The time, RFC 3339.
     pub at: String,
     /// `created`, or the reason of the end.
     pub what: &'static str,
-    /// The session.
+    /// The session ID.
     pub session: String,
-    /// Whose it is.
+    /// The subject of the session.
     pub subject: String,
     /// Its home policy.
     pub policy: String,
 }
 
 impl Recent {
-    /// A session was started.
+    /// Adds the start of a session.
     pub fn created(&self, id: SessionId, session: &Session, now: Timestamp) {
         self.note(Event {
             at: now.to_string(),
@@ -39,7 +39,7 @@ impl Recent {
         });
     }
 
-    /// A session has ended.
+    /// Adds the end of a session.
     pub fn ended(&self, ended: &SessionEnded) {
         self.note(Event {
             at: ended.ended.clone(),
@@ -50,7 +50,7 @@ impl Recent {
         });
     }
 
-    /// The latest first.
+    /// The events, newest first.
     #[must_use]
     pub fn events(&self) -> Vec<Event> {
         self.0.lock().iter().rev().cloned().collect()

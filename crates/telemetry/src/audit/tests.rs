@@ -1,4 +1,4 @@
-//! Every kind of event, compared with the tables of `docs/observability.md`.
+//! Compares every kind of event with the tables of `docs/observability.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -19,7 +19,7 @@ use crate::testing::{START, session_of};
 
 const DOCS: &str = include_str!("../../../../docs/observability.md");
 
-/// An event: its level, the names of its fields, and the values of those that are set.
+/// An event: its level, the names of its fields, and the values that are set.
 struct Seen {
     level: String,
     fields: BTreeSet<String>,
@@ -58,7 +58,7 @@ impl<S: tracing::Subscriber> Layer<S> for Capture {
     }
 }
 
-/// Writes one event of every kind, and of every level that it has.
+/// Writes one event of every kind and level.
 fn write_all() -> Vec<Seen> {
     let capture = Capture::default();
     let subscriber = tracing_subscriber::registry().with(capture.clone());
@@ -130,7 +130,7 @@ fn write_all() -> Vec<Seen> {
     std::mem::take(&mut capture.0.lock())
 }
 
-/// The rows of the table below a heading of the documentation, each with its cells.
+/// The rows of the table below a heading, each with its cells.
 fn table(heading: &str) -> Vec<Vec<&'static str>> {
     let (_, rest) = DOCS.split_once(heading).expect(heading);
     let lines = rest.lines().skip_while(|line| !line.starts_with('|'));
