@@ -1,7 +1,7 @@
-//! Listeners: a bound socket, and what is served on it until it is told to stop.
+//! Listeners: a bound socket and the service on it, until it is stopped.
 //!
-//! All of them stop alike: they accept nothing more, and let what is in flight finish for a bounded
-//! time.
+//! All listeners stop in the same way: they accept no new connection, and give requests in flight a limited time to
+//! finish.
 
 mod concurrency;
 mod connections;
@@ -25,27 +25,27 @@ pub use grpc::{Encryption, GrpcServer, GrpcTlsError, GrpcTlsSettings, MAX_MESSAG
 pub use http::{HttpServer, HttpService};
 pub use limited::Limited;
 
-/// The pause after an accept that failed, for example for want of file descriptors.
+/// Pause after a failed accept, for example without free file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// A bound listener and what it serves.
+/// A bound listener with its service.
 pub struct Listener {
     socket: Socket,
     service: Service,
 }
 
-/// What can be served.
+/// The kinds of services.
 pub enum Service {
-    /// HTTP/1.1, and HTTP/2 in the clear.
+    /// HTTP/1.1, and HTTP/2 without TLS.
     Http(HttpServer),
     /// gRPC.
     Grpc(Box<GrpcServer>),
-    /// Whatever is spoken on a connection.
+    /// A handler for whole connections.
     Connections(ConnectionHandler),
 }
 
 impl Service {
-    /// HTTP, answered by `service`.
+    /// An HTTP service.
     #[must_use]
     pub fn http(service: impl HttpService) -> Self {
         Self::Http(http::server(service))
@@ -53,10 +53,10 @@ impl Service {
 }
 
 impl Listener {
-    /// Binds `address` for `service`, for as many connections as there is `room` for.
+    /// Binds `address` for `service`. `room` limits the open connections.
     ///
     /// # Errors
-    /// [`io::Error`] when the address can't be bound.
+    /// [`io::Error`] if the address cannot be bound.
     pub async fn bind(
         name: &'static str,
         address: SocketAddr,
@@ -73,14 +73,15 @@ impl Listener {
         Ok(Self { socket, service })
     }
 
-    /// The address it is bound to.
+    /// The bound address.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.socket.address
     }
 
-    /// Serves until stopped; then accepts nothing more, and lets what is in flight finish for at
-    /// most `patience`.
+    /// Serves until `stop` is cancelled. Then it accepts no new connection, and waits at most `patience` for requests
+    /// in
+    /// flight.
     pub async fn serve(self, stop: CancellationToken, patience: Duration) {
         let name = self.socket.name;
         let finished = match self.service {
@@ -105,7 +106,7 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// The next connection that there is room for; `None` once stopped.
+    /// Accepts the next connection within the limit; `None` after `stop`.
     async fn accept(&self, stop: &CancellationToken) -> Option<(TcpStream, SocketAddr, Permit)> {
         loop {
             match stop.run_until_cancelled(self.listener.accept()).await? {
@@ -113,13 +114,13 @@ impl Socket {
                     let Some(permit) = self.room.take() else {
                         continue;
                     };
-                    // An answer is one small packet; waiting to fill it would only delay it.
+                    // An answer is one small packet, which Nagle's algorithm would only delay.
                     let _ = stream.set_nodelay(true);
                     return Some((stream, peer, permit));
                 }
-                // One client's failure, or a shortage that may pass: never the end of the loop.
+                // One client's failure, or a shortage that may pass: keep accepting.
                 Err(error) => {
-                    tracing::warn!(listener = self.name, %error, "a connection was not accepted");
+                    tracing::warn!(listener = self.name, %error, "could not accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }

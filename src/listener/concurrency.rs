@@ -3,8 +3,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use prometheus::{IntCounter, IntGauge};
 
-/// How many connections a listener has at once, or how many requests it answers at once, at the most. One more is turned
-/// away at once: that costs less than to keep it waiting, and the other listeners nothing.
+/// The limit on a listener's open connections or requests in flight. The next one is refused at once: that costs less
+/// than
+/// a queue, and does not affect other listeners.
 #[derive(Clone, Debug)]
 pub struct ConcurrencyLimit(Arc<Inner>);
 
@@ -14,29 +15,29 @@ struct Inner {
     what: LimitKind,
     most: usize,
     taken: AtomicUsize,
-    /// Shows how many there are.
+    /// Gauge of the permits in use.
     open: IntGauge,
-    /// Counts those that were too many.
+    /// Counter of refused connections or requests.
     refused: IntCounter,
-    /// Whether it was full, and has not been half empty since.
+    /// Whether the limit was reached, and more than half of the permits are still in use.
     was_full: AtomicBool,
 }
 
-/// What there is room for.
+/// What a permit stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitKind {
-    /// Connections.
+    /// Open connections.
     Connections,
-    /// Requests that are being answered.
+    /// Requests in flight.
     Requests,
 }
 
-/// The place of one of them, for as long as it lasts.
+/// The right to keep one connection or answer one request. Dropping it returns it.
 #[derive(Debug)]
 pub struct Permit(Arc<Inner>);
 
 impl ConcurrencyLimit {
-    /// On `listener` for so many; `open` shows how many there are, `refused` counts those that were too many.
+    /// Creates a limit of `most` for `listener`. `open` shows the permits in use, `refused` counts refusals.
     #[must_use]
     pub fn new(
         listener: &'static str,
@@ -55,7 +56,7 @@ impl ConcurrencyLimit {
         }))
     }
 
-    /// Room of its own for what may take long, so that it takes none of this: one place for each `part` of these.
+    /// Creates a separate limit for slow requests, with one permit for each `part` permits of this one.
     #[must_use]
     pub fn beside(&self, part: usize) -> Self {
         let Inner {
@@ -70,7 +71,7 @@ impl ConcurrencyLimit {
         Self::new(listener, *what, most.div_ceil(part), shown)
     }
 
-    /// A place, if there is one.
+    /// Takes a permit; `None` if all are in use.
     #[must_use]
     pub fn take(&self) -> Option<Permit> {
         let Inner {
@@ -86,20 +87,17 @@ impl ConcurrencyLimit {
         if before >= *most {
             taken.fetch_sub(1, Ordering::Relaxed);
             refused.inc();
-            // Said once, however long it lasts.
+            // Log once per saturation episode.
             if !was_full.swap(true, Ordering::Relaxed) {
                 match what {
                     LimitKind::Connections => {
                         tracing::warn!(
                             listener,
-                            "there are too many connections: more are closed at once"
+                            "connection limit reached, closing new connections"
                         );
                     }
                     LimitKind::Requests => {
-                        tracing::warn!(
-                            listener,
-                            "there is too much to do: more is answered with 503 at once"
-                        );
+                        tracing::warn!(listener, "request limit reached, shedding with 503");
                     }
                 }
             }

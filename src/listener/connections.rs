@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Socket;
 
-/// Serves one connection to its end; told to stop, it finishes what it has begun.
+/// Serves one connection until it ends. After `stop` it finishes what it has begun.
 pub type ConnectionHandler = Box<
     dyn Fn(
             TcpStream,
@@ -20,7 +20,7 @@ pub type ConnectionHandler = Box<
         + Sync,
 >;
 
-/// Serves every connection by `handler`; says whether all have finished in time.
+/// Serves every connection with `handler`. Returns whether all finished in time.
 pub(super) async fn serve(
     socket: Socket,
     handler: ConnectionHandler,
@@ -35,7 +35,7 @@ pub(super) async fn serve(
         connections.spawn(async move {
             let _permit = permit;
             if let Some(Err(error)) = abandon.run_until_cancelled(connection).await {
-                tracing::debug!(%peer, %error, "a connection ended badly");
+                tracing::debug!(%peer, %error, "connection error");
             }
         });
     }

@@ -5,16 +5,16 @@ use bytes::{Buf, Bytes};
 use http_body::Body;
 use http_body_util::BodyExt;
 
-/// The most bytes that are read of a body that nobody wants.
+/// Bytes that are read of an unused body.
 const MAX_BYTES: usize = 32 * 1024 * 1024;
-/// The longest time for that.
+/// Maximum duration of draining.
 const MAX_TIME: Duration = Duration::from_secs(10);
-/// The longest time without a byte: some proxies announce a body that they do not send.
+/// Maximum pause between bytes: some proxies announce a body that they do not send.
 const MAX_PAUSE: Duration = Duration::from_secs(3);
 
-/// Reads a body and throws it away; whether it ended within 32 MiB and 10 s, without a
-/// pause of 3 s, and without an error. Nothing of it is
-/// kept, so it takes no memory.
+/// Reads a body to its end and discards it. Returns false if it has more than 32 MiB, takes more than 10 s, pauses
+/// for
+/// 3 s, or fails. Nothing of it stays in memory.
 pub async fn drain<B: Body<Data = Bytes>>(body: B) -> bool {
     if body.is_end_stream() {
         return true;

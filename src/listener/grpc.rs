@@ -15,22 +15,23 @@ use crate::live::Live;
 use tls::Connection;
 pub use tls::{Encryption, GrpcTlsError, GrpcTlsSettings, encryption};
 
-/// The most bytes of headers of a call itself; the client's are in its message.
+/// Bytes of a call's own headers; the client's headers are in its message.
 const MAX_HEADERS: u32 = 16 * 1024;
-/// The most calls at once on one connection. A proxy has few connections and many calls.
+/// Concurrent calls on one connection. A proxy has few connections with many calls.
 const MAX_STREAMS: u32 = 1024;
-/// The most bytes of a message: 64 KiB of headers, and room for the rest. A request's body (Envoy's `with_request_body`) is
-/// of no use in it.
+/// Bytes of a message: 64 KiB of headers, and the other fields. The client's body (Envoy's `with_request_body`) is
+/// not
+/// needed.
 pub const MAX_MESSAGE: usize = 128 * 1024;
-/// The most time for a call, which includes that its message arrives.
+/// Timeout for a call, including the arrival of its message.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often an idle connection is asked whether it is still there.
+/// Interval of HTTP/2 keep-alive pings.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
-/// How long a new connection may take to begin.
+/// Timeout for the TLS and HTTP/2 handshakes of a new connection.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// Services, and how they are served.
+/// A gRPC server: its services and its TLS settings.
 pub struct GrpcServer {
     server: Server,
     routes: Routes,
@@ -38,7 +39,7 @@ pub struct GrpcServer {
 }
 
 impl GrpcServer {
-    /// Serves `routes`; new connections are encrypted as is said at that time.
+    /// Serves `routes`. New connections use the current `encryption`.
     #[must_use]
     pub fn new(routes: Routes, encryption: Live<Encryption>) -> Self {
         let server = Server::builder()
@@ -54,7 +55,7 @@ impl GrpcServer {
     }
 }
 
-/// Serves; says whether all calls in flight have finished in time.
+/// Serves until `stop` is cancelled. Returns whether all calls in flight finished in time.
 pub(super) async fn serve(
     socket: Socket,
     mut server: GrpcServer,
@@ -79,7 +80,7 @@ pub(super) async fn serve(
     let finished = tokio::select! {
         ended = serving => {
             if let Err(error) = ended {
-                tracing::error!(listener = name, %error, "serving has ended");
+                tracing::error!(listener = name, %error, "gRPC server failed");
             }
             true
         }
@@ -89,8 +90,9 @@ pub(super) async fn serve(
     finished
 }
 
-/// Hands on the connections with whose peers it is agreed how to encrypt, and who have begun to speak HTTP/2. Others are closed
-/// after a while, and when the listener stops: the server itself would wait for them.
+/// Accepts connections, and passes them to the server after the TLS handshake and the HTTP/2 preface. Others are
+/// closed
+/// after a timeout and when the listener stops: the server itself would wait for them without a limit.
 async fn accept(
     socket: Socket,
     encryption: Live<Encryption>,
@@ -104,10 +106,10 @@ async fn accept(
         tokio::spawn(async move {
             let beginning = tokio::time::timeout(SILENCE, beginning);
             match stop.run_until_cancelled(beginning).await {
-                // Fails when nothing is served any more.
+                // Fails only if the server has stopped.
                 Some(Ok(Ok(connection))) => drop(speaking.send(connection).await),
                 Some(Ok(Err(error))) => {
-                    tracing::debug!(%peer, %error, "a connection did not begin")
+                    tracing::debug!(%peer, %error, "TLS/HTTP2 handshake failed")
                 }
                 Some(Err(_)) | None => {}
             }
@@ -125,7 +127,7 @@ mod tests {
     use crate::listener::{ConcurrencyLimit, LimitKind, Listener, Service};
     use crate::telemetry::Metrics;
 
-    /// It takes a place, and the server behind would wait for it for ever.
+    /// A connection without a preface holds a permit, and the server would wait for it without a limit.
     #[tokio::test(start_paused = true)]
     async fn who_does_not_begin_is_not_kept() {
         let (_, health) = tonic_health::server::health_reporter();

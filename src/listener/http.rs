@@ -18,26 +18,26 @@ use tokio_util::sync::CancellationToken;
 use super::Socket;
 use super::paced::{Outflow, Paced};
 
-/// The most bytes that the head of a request may have: 64 KiB of headers, and room for the rest. There
-/// may be 100 headers, as many as Envoy, Apache and Tomcat let pass; for more the library would make
-/// room at every request, which for 1024 was a fifth of what a check costs.
+/// Bytes of a request head: 64 KiB of headers, and the rest. 100 headers are allowed, as in Envoy, Apache and Tomcat.
+/// With
+/// 1024, hyper's larger buffer for each request took a fifth of the time of a check.
 const MAX_HEAD: usize = 80 * 1024;
-/// How long a connection may be without a request: it is closed when that has passed once or, at
-/// the latest, twice. Longer than NGINX keeps an idle connection (60 s) and Traefik (90 s), so that
-/// it is never us who close one that it is about to use.
+/// Idle timeout: a connection without a request is closed after one to two of these intervals. It is longer than the
+/// idle
+/// timeouts of NGINX (60 s) and Traefik (90 s), so that Curfew does not close a connection that a proxy is about to
+/// use.
 const SILENCE: Duration = Duration::from_secs(120);
-/// What every HTTP/2 connection begins with (RFC 9113, section 3.4), as far as it tells it from
-/// HTTP/1: there is no method of this name.
+/// The first bytes of every HTTP/2 connection (RFC 9113, section 3.4). No HTTP/1 method has this name.
 const HTTP2: &[u8; 3] = b"PRI";
-/// The pause until the next look at the first bytes, where a part of them has come.
+/// Pause before the first bytes are read again, if only a part of them has arrived.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
-/// Answers the requests of a listener.
+/// A service for the requests of a listener.
 pub trait HttpService: Clone + Send + Sync + 'static {
-    /// The most requests at once on one HTTP/2 connection. Their answers are in memory until the client reads them.
+    /// Concurrent requests on one HTTP/2 connection. Their answers stay in memory until the client reads them.
     const MAX_STREAMS: u32 = 64;
 
-    /// Answers a request that `peer` has sent.
+    /// Answers a request of `peer`.
     fn call(
         &self,
         request: Request<Incoming>,
@@ -45,14 +45,13 @@ pub trait HttpService: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Response<Body>> + Send;
 }
 
-/// Serves HTTP on a socket until stopped, and lets what is in flight finish; says whether all has
-/// finished in time.
+/// Serves HTTP on a socket until it is stopped. Returns whether the requests in flight finished in time.
 pub type HttpServer = Box<
     dyn FnOnce(Socket, CancellationToken, Duration) -> Pin<Box<dyn Future<Output = bool> + Send>>
         + Send,
 >;
 
-/// Serves `service`.
+/// Creates the server of a service.
 pub(super) fn server(service: impl HttpService) -> HttpServer {
     Box::new(|socket, stop, patience| Box::pin(serve(socket, service, stop, patience)))
 }
@@ -70,7 +69,7 @@ async fn serve(
             let _permit = permit;
             let serving = serve_connection(watcher, stream, peer, service, stop);
             if let Err(error) = serving.await {
-                tracing::debug!(%peer, %error, "a connection ended badly");
+                tracing::debug!(%peer, %error, "connection error");
             }
         });
     }
@@ -79,7 +78,7 @@ async fn serve(
     finished.is_ok()
 }
 
-/// Serves one connection, in the version of HTTP that its client begins with.
+/// Serves one connection with the HTTP version of the client's first bytes.
 async fn serve_connection(
     watcher: Watcher,
     stream: TcpStream,
@@ -100,8 +99,9 @@ async fn serve_connection(
         let (service, counted) = (Arc::clone(&service), Arc::clone(&counted));
         let outflow = Arc::clone(&outflow);
         async move {
-            // HTTP/2 has windows for this, and answers to several requests at once. A request that waits here has not
-            // begun: a client that never reads is silent, and its connection is closed.
+            // HTTP/2 has flow-control windows for this, and concurrent requests. A waiting request has not begun: so
+            // a client that
+            // never reads counts as idle, and its connection is closed.
             if !http2 {
                 outflow.empty().await;
             }
@@ -129,7 +129,7 @@ const fn max_streams<S: HttpService>(_: &S) -> u32 {
     S::MAX_STREAMS
 }
 
-/// Whether the client begins as HTTP/2 does.
+/// Whether the first bytes are those of HTTP/2.
 async fn is_http2(stream: &TcpStream) -> std::io::Result<bool> {
     let mut first = [0; HTTP2.len()];
     loop {
@@ -141,8 +141,9 @@ async fn is_http2(stream: &TcpStream) -> std::io::Result<bool> {
     }
 }
 
-/// How many requests of a connection have begun, and how many have been answered. In place of a
-/// timer for each request, which is much of what an answer costs, there is one for a connection.
+/// The numbers of requests of a connection that have begun and ended. One timer for each connection is enough: a
+/// timer for
+/// each request would take much of an answer's time.
 #[derive(Default)]
 struct Progress {
     begun: AtomicU64,
@@ -161,7 +162,7 @@ impl Progress {
         Ended(&self.ended)
     }
 
-    /// Runs a connection to its end, or until there was nothing to do for `SILENCE`.
+    /// Serves a connection until it ends, or until it was idle for `SILENCE`.
     async fn unless_silent(
         &self,
         connection: impl Future<Output = Result<(), hyper::Error>>,
@@ -195,7 +196,7 @@ mod tests {
         ConcurrencyLimit::new("check", LimitKind::Connections, 10, shown)
     }
 
-    /// Answers after so long.
+    /// Answers after this delay.
     #[derive(Clone)]
     struct Slow(Duration);
 
@@ -206,7 +207,7 @@ mod tests {
         }
     }
 
-    /// What a connection reads to its end that says `words`, and how long that takes.
+    /// Sends `words`, and returns everything that the connection answers and how long that takes.
     async fn read(service: Slow, words: &'static [u8]) -> (String, Duration) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -244,7 +245,7 @@ mod tests {
         assert!(waited >= 5 * SILENCE);
     }
 
-    /// Each of its requests waits until the answer before has left, which it never does.
+    /// Each request waits until the answer before it was written, and the client never reads.
     #[tokio::test(start_paused = true)]
     async fn a_client_that_sends_and_does_not_read_is_not_kept() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -264,7 +265,7 @@ mod tests {
         sending.await.unwrap();
     }
 
-    /// Those that have said nothing yet are not waited for.
+    /// Idle connections do not delay the stop.
     #[tokio::test]
     async fn it_stops_at_once_when_nothing_is_in_flight() {
         let address = "127.0.0.1:0".parse().unwrap();

@@ -10,29 +10,30 @@ use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-/// How long a client may be silent before a connection that is being closed is dropped.
+/// Maximum pause of the client during a lingering close.
 const LINGER_IDLE: Duration = Duration::from_secs(1);
-/// How long a connection that is being closed is kept at the most.
+/// Maximum duration of a lingering close.
 const LINGER_TIME: Duration = Duration::from_secs(5);
-/// The most bytes that are read and thrown away meanwhile.
+/// Bytes that are read and discarded during a lingering close.
 const LINGER_BYTES: usize = 1024 * 1024;
 
-/// Whether the answers of a connection have left the process. The next request waits for it: a client that sends
-/// requests and does not read the answers would otherwise have all of them kept in memory.
+/// Tracks whether the answers of a connection were written. The next request waits for that. Otherwise the answers
+/// for a
+/// client that sends requests and does not read would stay in memory.
 #[derive(Debug, Default)]
 pub(super) struct Outflow {
-    /// An answer was given, and it is not known to have left.
+    /// An answer was given that may not be written yet.
     waiting: AtomicBool,
     reader: AtomicWaker,
 }
 
 impl Outflow {
-    /// An answer is on its way.
+    /// Marks that an answer was given.
     pub(super) fn begin(&self) {
         self.waiting.store(true, Ordering::Relaxed);
     }
 
-    /// Waits until the answers before have left.
+    /// Waits until the answers so far are written.
     pub(super) async fn empty(&self) {
         if !self.waiting.load(Ordering::Relaxed) {
             return;
@@ -54,16 +55,18 @@ impl Outflow {
     }
 }
 
-/// The socket of an HTTP connection. It tells when everything that was written has left, and it closes so that the
-/// last answer reaches the client: it stops writing, and reads what the client still sends. A socket that is
-/// closed with unread bytes is reset instead, and the answer is lost (RFC 9112, section 9.6).
+/// The socket of an HTTP connection. It reports when all answers are written.
+///
+/// It does a lingering close, so that the last answer reaches the client: it stops writing, and reads what the client
+/// still sends. Closing a socket with unread bytes resets the connection, and the answer is lost (RFC 9112, section
+/// 9.6).
 pub(super) struct Paced<S> {
     stream: S,
     outflow: Arc<Outflow>,
     closing: Option<Closing>,
 }
 
-/// The writing side is closed.
+/// The state of a lingering close.
 struct Closing {
     until: Instant,
     idle: Pin<Box<Sleep>>,
@@ -111,7 +114,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<S> {
         self.stream.is_write_vectored()
     }
 
-    /// The library flushes once all that it holds was written.
+    /// Hyper flushes after it has written all its data.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(context))?;
         self.outflow.emptied();
@@ -145,7 +148,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<S> {
                     let idle = tokio::time::sleep(LINGER_IDLE).deadline();
                     closing.idle.as_mut().reset(idle.min(closing.until));
                 }
-                // The client has closed its side, too, or is gone.
+                // The client has closed its side, or the connection failed.
                 Poll::Ready(_) => return Poll::Ready(Ok(())),
                 Poll::Pending => return closing.idle.as_mut().poll(context).map(Ok),
             }

@@ -77,10 +77,7 @@ async fn too_many_connections_are_closed_at_once() {
         .await;
         drop(proxy);
     }
-    let warnings = curfew
-        .log()
-        .matches("there are too many connections")
-        .count();
+    let warnings = curfew.log().matches("connection limit reached").count();
     assert!((3..=6).contains(&warnings), "{warnings}: not one for each");
 }
 
@@ -197,7 +194,7 @@ async fn too_much_to_do_is_turned_away_at_once() {
         metric(&curfew, "curfew_requests_shed_total", "check").await,
         3
     );
-    let said = curfew.log().matches("there is too much to do").count();
+    let said = curfew.log().matches("request limit reached").count();
     assert_eq!(said, 1);
     // Nobody was logged out by it.
     assert_eq!(curfew.show(&session).await["state"], "live");
