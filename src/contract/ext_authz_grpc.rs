@@ -1,9 +1,11 @@
 //! Envoy `ext_authz` over gRPC (`envoy.service.auth.v3`).
 //!
-//! The proxy describes the original request in `CheckRequest.attributes`, and names a policy in
-//! `context_extensions["policy"]`, which only its own configuration can set. It takes a missing
-//! status for "OK", so every answer has one, and a denial is always a whole `denied_response`:
-//! an error of the call itself would be the operator's `failure_mode_allow` to decide.
+//! The proxy describes the original request in `CheckRequest.attributes`. It names a policy in
+//! `context_extensions["policy"]`, which only the proxy's configuration can set.
+//!
+//! Envoy reads a missing status as "OK", so every answer has one. A denial is always a complete `denied_response`:
+//! after
+//! an error of the call, the operator's `failure_mode_allow` would decide.
 
 pub(crate) mod wire;
 
@@ -34,13 +36,13 @@ use crate::live::Live;
 use crate::policy::Contract;
 use crate::session::{DenyReason, Verdict};
 
-/// The key in `context_extensions` that names a policy.
+/// The key of the policy in `context_extensions`.
 const POLICY: &str = "policy";
 
-/// A message with nothing in it: not compressed, and no bytes long.
+/// An uncompressed gRPC message of zero bytes.
 const EMPTY_MESSAGE: &[u8] = &[0; 5];
 
-/// The service.
+/// The gRPC service `envoy.service.auth.v3.Authorization`.
 #[derive(Clone)]
 pub struct ExtAuthz {
     contracts: Live<Contracts>,
@@ -53,8 +55,7 @@ impl NamedService for ExtAuthz {
     const NAME: &'static str = "envoy.service.auth.v3.Authorization";
 }
 
-/// What the code would be that is generated for the service; it is written here because the
-/// messages are our own.
+/// Written by hand instead of generated, because the messages are Curfew's own types.
 impl<B> Service<http::Request<B>> for ExtAuthz
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
@@ -73,7 +74,8 @@ where
             let unknown = Status::unimplemented("the service has one method, Check");
             return Box::pin(async move { Ok(unknown.into_http()) });
         }
-        // The permit is taken before the message is read, so that slow uploads count. Without a permit, the message is not read.
+        // Take the permit before the message is read, so that slow uploads count. Without a permit the message is not
+        // read.
         let permit = self.limit.take();
         let turned_away = permit.is_none();
         let mut check = Check(self.clone(), permit, false);
@@ -88,13 +90,13 @@ where
                     return Ok(answer);
                 }
             }
-            // A message that is too long, or none, says as much as an empty one.
+            // A message that is too long or missing is answered as an empty one.
             Ok(grpc.unary(&mut check, empty(peer)).await)
         })
     }
 }
 
-/// A call of `peer` with nothing in its message.
+/// A call of `peer` with an empty message.
 fn empty(peer: Option<TcpConnectInfo>) -> http::Request<axum::body::Body> {
     let mut call = http::Request::new(axum::body::Body::from(EMPTY_MESSAGE));
     if let Some(peer) = peer {
@@ -103,14 +105,14 @@ fn empty(peer: Option<TcpConnectInfo>) -> http::Request<axum::body::Body> {
     call
 }
 
-/// Whether the message of a call is compressed, which no Envoy does by itself.
+/// Whether the message of a call is compressed. Envoy never compresses it by itself.
 fn compressed(headers: &HeaderMap) -> bool {
     headers
         .get("grpc-encoding")
         .is_some_and(|encoding| encoding != "identity")
 }
 
-/// Its one method, the place of the call, and whether its message is compressed.
+/// The one method of the service, the permit of the call, and whether its message is compressed.
 struct Check(ExtAuthz, Option<Permit>, bool);
 
 impl UnaryService<wire::CheckRequest> for &mut Check {
@@ -129,7 +131,7 @@ impl UnaryService<wire::CheckRequest> for &mut Check {
 }
 
 impl ExtAuthz {
-    /// A service that answers by these, as many calls at once as there is `limit` for.
+    /// Creates the service. `limit` bounds the concurrent calls.
     #[must_use]
     pub const fn new(contracts: Live<Contracts>, limit: ConcurrencyLimit) -> Self {
         Self { contracts, limit }
@@ -144,10 +146,10 @@ impl ExtAuthz {
         let compressed = request.is_none();
         let attributes = request.and_then(|request| request.attributes);
         let attributes = attributes.unwrap_or_default();
-        // Of several entries with one key the last counts, as in every map that is sent.
+        // If a key has several entries, the last one counts, as in every protobuf map.
         let mut extensions = attributes.context_extensions.iter().rev();
         let policy = extensions.find(|entry| entry.key == POLICY);
-        // One that is no text is the name of no policy.
+        // A value that is not UTF-8 is not the name of a policy.
         let policy = policy.map(|entry| std::str::from_utf8(&entry.value).unwrap_or_default());
         let http = attributes.request.and_then(|request| request.http);
         let http = http.unwrap_or_default();
@@ -176,7 +178,7 @@ impl ExtAuthz {
     }
 }
 
-/// A message without attributes, or one that could not be read.
+/// The error for a message without attributes, or one that could not be read.
 const MISSING: MalformedOriginal = MalformedOriginal::missing(
     "attributes.request.http.method (is the message of more than 128 KiB, with_request_body?)",
 );
@@ -210,14 +212,13 @@ fn original_url(
     })
 }
 
-/// The client's headers: line by line where the proxy sends them so (`encode_raw_headers`),
-/// otherwise with the lines of one name joined by commas.
+/// The client's headers: one by one with Envoy's `encode_raw_headers`, otherwise joined with commas for each name.
 fn client_headers(http: &wire::HttpRequest) -> Result<HeaderMap, MalformedOriginal> {
     let lines = http.header_map.as_ref();
     let count = lines.map_or(http.headers.len(), |map| map.headers.len());
     let mut headers = HeaderMap::try_with_capacity(count).map_err(|_| HEADERS)?;
     let mut append = |name: &Bytes, value: &Bytes| {
-        // What HTTP/2 calls pseudo-headers is in fields of its own.
+        // HTTP/2 pseudo-headers are in separate fields.
         if name.starts_with(b":") {
             return Ok(());
         }
@@ -254,7 +255,7 @@ pub(super) fn answer(outcome: &Outcome, reply: Response<String>) -> wire::CheckR
     };
     let http_response = if allowed {
         wire::HttpResponse::Ok(wire::OkHttpResponse {
-            // What is about caching is between Curfew and the proxy; a cookie is for the client.
+            // Caching headers are between Curfew and the proxy. Cookies are for the client.
             headers: header_options(&head.headers, |name| {
                 *name != CACHE_CONTROL && *name != SET_COOKIE
             }),
@@ -282,8 +283,8 @@ pub(super) fn answer(outcome: &Outcome, reply: Response<String>) -> wire::CheckR
     }
 }
 
-/// Headers that replace what is there under their names, empty ones too. Of several with one name the
-/// first replaces, and the others are added to it.
+/// Headers that replace the headers of the same name, even with an empty value. Of several with one name, the first
+/// replaces, and the others are appended.
 fn header_options(
     headers: &HeaderMap,
     wanted: fn(&HeaderName) -> bool,
@@ -313,7 +314,7 @@ fn header_options(
         .collect()
 }
 
-/// A value as the UTF-8 that the field must hold.
+/// A value as UTF-8, which the field requires.
 fn text(value: &HeaderValue) -> Bytes {
     match std::str::from_utf8(value.as_bytes()) {
         Ok(text) => Bytes::copy_from_slice(text.as_bytes()),
@@ -323,7 +324,7 @@ fn text(value: &HeaderValue) -> Bytes {
     }
 }
 
-/// One that is added to what is there.
+/// Changes an option to append instead of replace.
 fn appended(option: wire::HeaderValueOption) -> wire::HeaderValueOption {
     wire::HeaderValueOption {
         append_action: wire::APPEND_IF_EXISTS_OR_ADD,
@@ -331,8 +332,8 @@ fn appended(option: wire::HeaderValueOption) -> wire::HeaderValueOption {
     }
 }
 
-/// What other filters and the access log may know: the verdict, and on an allowed request the
-/// session, its subject and policy, and how many seconds it can still live.
+/// Metadata for other filters and the access log: the verdict. An allowed request adds the session, its subject and
+/// policy, and the seconds until it ends.
 fn metadata(outcome: &Outcome) -> wire::Struct {
     let copy = |text: &str| wire::Kind::Text(Bytes::copy_from_slice(text.as_bytes()));
     let seconds = |duration: Duration| wire::Kind::Number(duration.as_secs_f64());

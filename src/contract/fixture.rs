@@ -1,4 +1,4 @@
-//! What the contracts' tests share: the routes, and one session of `alice`.
+//! The shared fixture of the contracts' tests: the routes, and one session of `alice`.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::policy::Rules;
 use crate::session::{Session, SessionId};
 use crate::testing::{Bench, cookie_config};
 
-/// What clears the session cookie.
+/// The `Set-Cookie` that clears the session cookie.
 pub(crate) const CLEARED: &str =
     "__Host-session=; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=0";
 
@@ -73,12 +73,12 @@ impl Fixture {
         }
     }
 
-    /// An agent of HAProxy's.
+    /// A SPOE agent.
     pub(crate) fn agent(&self) -> Agent {
         Agent::new(self.contracts.clone(), Arc::default(), self.limit.clone())
     }
 
-    /// The record as the store has it.
+    /// The session's record in the store.
     pub(crate) async fn stored(&self) -> Session {
         self.bench.stored(self.id).await
     }
@@ -97,7 +97,7 @@ impl Fixture {
     }
 }
 
-/// The reason of a denial, and what it tells the client besides.
+/// The status, the reason, the challenge and the location of a denial.
 pub(crate) fn denial(response: &Response) -> (u16, &str, Option<&str>, Option<&str>) {
     let header = |name: &str| {
         let value = response.headers().get(name);

@@ -14,8 +14,8 @@ use super::{Contracts, ext_authz};
 use crate::listener::{ConcurrencyLimit, HttpService, drain};
 use crate::live::Live;
 
-/// What is served on the `check` listener: contracts, by any method: the
-/// proxy may pass on the original one, which says nothing about the check itself. All else is 404.
+/// The service of the `check` listener. It routes by path only: a proxy may send the original method, which does not
+/// matter for the check. Other paths get 404.
 #[derive(Clone)]
 pub struct CheckService {
     contracts: Live<Contracts>,
@@ -23,7 +23,7 @@ pub struct CheckService {
     limit: ConcurrencyLimit,
 }
 
-/// The contract of a path.
+/// The contract that a path selects.
 #[derive(Clone, Copy)]
 enum Route<'a> {
     Headers(&'static HeaderContract, Option<&'a str>),
@@ -31,7 +31,7 @@ enum Route<'a> {
 }
 
 impl CheckService {
-    /// Answers checks by these contracts, as many at once as there is `limit` for.
+    /// Creates the service. `limit` bounds the concurrent checks.
     #[must_use]
     pub fn new(contracts: Live<Contracts>, limit: ConcurrencyLimit) -> Self {
         let unknown = UnknownPaths::default();
@@ -43,8 +43,9 @@ impl CheckService {
         }
     }
 
-    /// Answers a request that `peer` has sent. A body says nothing about the check, and is read to its end, up to a
-    /// bound: a proxy takes a connection that closes while it sends for an error.
+    /// Answers a request of `peer`. The body is not used, but read up to a limit: proxies treat a connection that
+    /// closes
+    /// during their upload as an error.
     pub async fn answer<B>(&self, request: Request<B>, peer: Option<SocketAddr>) -> Response<Body>
     where
         B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
@@ -100,7 +101,7 @@ impl CheckService {
 }
 
 impl HttpService for CheckService {
-    /// A proxy has few connections and many checks, and the answers are small.
+    /// A proxy has few connections with many small checks.
     const MAX_STREAMS: u32 = 1024;
 
     async fn call(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
@@ -128,7 +129,7 @@ impl<'a> Route<'a> {
         if !(target.is_empty() || target.starts_with('/')) {
             return None;
         }
-        // With its query.
+        // The target with its query.
         let asked = uri.path_and_query().map_or("", |asked| asked.as_str());
         Some(Self::ExtAuthz(policy, &asked[path.len() - target.len()..]))
     }

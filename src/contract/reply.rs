@@ -1,4 +1,4 @@
-//! What every contract answers; each then says it in its proxy's words.
+//! The HTTP reply of a check. Each contract then translates it for its proxy.
 
 use http::header::{
     CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE,
@@ -13,34 +13,35 @@ use crate::identity::Identity;
 use crate::session::{DenyReason, Verdict};
 
 pub(super) const SESSION_REASON: HeaderName = HeaderName::from_static("x-session-reason");
-/// Which input was wrong, for `malformed_request` and `unknown_host`.
+/// The input that is wrong, for `malformed_request` and `unknown_host`.
 pub(super) const SESSION_DETAIL: HeaderName = HeaderName::from_static("x-session-detail");
 
-/// Says that a frame asks, and that signing in would help: for proxies that make pages of denials themselves.
+/// Set if a frame asks and a sign-in would help, for proxies that make their own pages of denials.
 const SESSION_FRAME: HeaderName = HeaderName::from_static("x-session-frame");
 
-/// What a frame shows instead of a sign-in page, which identity providers let nobody frame. The link has the address
-/// of the frame itself: in the whole window the check denies it as a navigation, and sends the browser to sign in.
+/// The page in a frame instead of a sign-in page, which cannot be framed. The link opens the frame's own address in
+/// the
+/// whole window. There the check denies it as a navigation, and redirects the browser to sign in.
 pub const FRAMED: &str = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
     <title>Not signed in</title></head><body><p>You are not signed in.</p>\
     <p><a href=\"\" target=\"_top\">Sign in</a></p></body></html>\n";
 
-/// About how many headers an answer has.
+/// Usual number of headers in a reply.
 const HEADERS: usize = 12;
 
-/// How much of an answer a proxy hands on to its client.
+/// Which part of a reply the proxy passes on to its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
-    /// The status, which must be one that the proxy understands; a redirect is told by its
-    /// `Location` alone.
+    /// The status, which must be one that the proxy understands. Only `Location` says where to redirect.
     Status,
-    /// All of it: redirects and bodies too.
+    /// Everything, with redirects and bodies.
     Whole,
 }
 
 impl Form {
-    /// The most bytes of a `Location`: the whole head of an answer must fit in the 4 KiB that NGINX
-    /// has for it, and in the proxies' and browsers' limits.
+    /// Bytes of a `Location`: the whole head of a reply must fit in NGINX's buffer of 4 KiB, and within the limits of
+    /// other
+    /// proxies and browsers.
     const fn room_for_location(self) -> usize {
         match self {
             Self::Status => 3 * 1024,
@@ -49,8 +50,9 @@ impl Form {
     }
 }
 
-/// The answer to a check. Allowing is exactly 200 with an empty body and no content type: Envoy
-/// takes any other success for a denial, and some proxies copy the type onto the request.
+/// The reply to a check. An allowed request gets exactly 200, an empty body and no content type: Envoy reads any
+/// other
+/// success as a denial, and some proxies copy the type onto the request.
 pub(super) fn reply(
     contracts: &Contracts,
     request: &CheckRequest<'_>,
@@ -59,9 +61,9 @@ pub(super) fn reply(
 ) -> Response<String> {
     let mut response = Response::new(String::new());
     let headers = response.headers_mut();
-    // So that it does not grow on the way.
+    // Avoids reallocations.
     *headers = HeaderMap::with_capacity(HEADERS);
-    // A cached answer is an idle clock that stands still.
+    // A cached reply would bypass the idle limit.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     match (outcome.verdict, &outcome.session) {
         (Verdict::Allow, Some((id, session))) => {
@@ -76,7 +78,7 @@ pub(super) fn reply(
             contracts.identity.write(headers, &Identity::default());
             contracts.add_identity(headers, request, None);
         }
-        // There is no other allowing without a session: fail closed.
+        // Only a public request is allowed without a session: fail closed.
         (Verdict::Allow, None) => deny(
             contracts,
             request,
@@ -142,7 +144,8 @@ fn deny(
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
-    // Curfew's own cookie stays (ADR 16). A late answer to a script would drop the cookie of a newer sign-in.
+    // Curfew's own cookie is not cleared (ADR 16): a late answer to a script would clear the cookie of a newer
+    // sign-in.
     if let Some(cleared) = &outcome.cleared
         && reason.is_terminal()
         && navigates(request)
@@ -151,7 +154,7 @@ fn deny(
     }
     if let Some(relayed) = relayed {
         relay(headers, &relayed.headers);
-        // What is said above of where to go is all that is said of it.
+        // Only `location` below decides on a redirect.
         headers.remove(LOCATION);
     }
     if let Some(location) = location {
@@ -168,14 +171,14 @@ fn deny(
     }
 }
 
-/// Whether a browser asks for a page to show in the whole window.
+/// Whether a browser loads a page for the whole window.
 fn navigates(request: &CheckRequest<'_>) -> bool {
     request
         .original
         .is_ok_and(|original| is_navigation(original.method, request.headers))
 }
 
-/// Whether a frame asks for a page that signing in would open: here, or where another service sends browsers.
+/// Whether a frame loads a page that a sign-in would open: on Curfew's sign-in page, or on the other service's.
 fn framed_sign_in(
     contracts: &Contracts,
     request: &CheckRequest<'_>,
@@ -191,7 +194,7 @@ fn framed_sign_in(
             .is_ok_and(|original| framed(original.method))
 }
 
-/// Hands on what another service says, instead of what is there under its names.
+/// Copies headers of another service, and replaces headers of the same names.
 fn relay(headers: &mut HeaderMap, relayed: &HeaderMap) {
     for name in relayed.keys() {
         headers.remove(name);
@@ -201,16 +204,14 @@ fn relay(headers: &mut HeaderMap, relayed: &HeaderMap) {
     }
 }
 
-/// Whether a gRPC client asks. It makes `UNAUTHENTICATED` of a bare 401, and would take a body for a
-/// broken message.
+/// Whether a gRPC client asks. It reads a bare 401 as `UNAUTHENTICATED`, and a body as an invalid message.
 fn is_grpc(headers: &HeaderMap) -> bool {
     headers
         .get(CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
-/// The challenge of a 401: RFC 6750 section 3, which wants no error code where no credential came,
-/// and RFC 9470 for step-up.
+/// The challenge of a 401 (RFC 6750 section 3: no error code without a credential; RFC 9470 for step-up).
 fn challenge(reason: DenyReason, max_auth_age: Option<u64>, detail: Option<Detail>) -> HeaderValue {
     let text = match (reason, max_auth_age) {
         (DenyReason::NoCredential, _) => "Bearer".to_owned(),
@@ -236,7 +237,7 @@ fn challenge(reason: DenyReason, max_auth_age: Option<u64>, detail: Option<Detai
 
 const HTML: &str = "text/html; charset=utf-8";
 
-/// The content type and the text of a denial. Nothing of the request is in it.
+/// The content type and the text of a denial. It contains nothing of the request.
 fn body(reason: DenyReason, detail: Option<Detail>, html: bool) -> (HeaderValue, String) {
     let message = message(reason);
     if html {
@@ -256,7 +257,7 @@ fn body(reason: DenyReason, detail: Option<Detail>, html: bool) -> (HeaderValue,
     (HeaderValue::from_static("application/json"), object)
 }
 
-/// For the person in front of the screen. Plain text without quotes or markup.
+/// The text for the person: plain text without quotes or markup.
 #[must_use]
 pub const fn message(reason: DenyReason) -> &'static str {
     match reason {
@@ -289,7 +290,7 @@ pub const fn message(reason: DenyReason) -> &'static str {
 mod tests {
     use super::*;
 
-    /// RFC 9470: a client refreshes an invalid token, and signs in again where the authentication is insufficient.
+    /// RFC 9470: a client refreshes an invalid token, and signs in again after `insufficient_user_authentication`.
     #[test]
     fn an_ended_session_of_a_credential_that_is_still_valid_asks_for_a_sign_in() {
         for reason in DenyReason::ALL {

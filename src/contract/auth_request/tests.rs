@@ -7,7 +7,7 @@ use crate::contract::fixture::{Fixture, body, denial};
 use crate::contract::reply::SESSION_REASON;
 use crate::testing::{HOUR, MINUTE};
 
-/// A sub-request as NGINX sends it, with more lines.
+/// A sub-request as NGINX sends it, with additional headers.
 async fn ask(fixture: &Fixture, path: &str, lines: &[(&str, &str)]) -> axum::response::Response {
     let mut all = vec![
         ("x-original-url", "https://app.example.com/a?b=c"),
@@ -21,7 +21,7 @@ fn invalid_request(detail: &str) -> String {
     format!("Bearer error=\"invalid_request\", error_description=\"{detail}\"")
 }
 
-/// The session's own request, so long after it began.
+/// A request of the session at a time after its start.
 async fn get(fixture: &Fixture, after: std::time::Duration) -> axum::response::Response {
     fixture.bench.at(after);
     ask(fixture, "/auth-request", &[("cookie", &fixture.cookie())]).await
@@ -195,7 +195,7 @@ async fn the_original_request_comes_from_two_headers_and_from_nothing_else() {
             ],
             format!("X-Forwarded-Uri {foreign}"),
         ),
-        // Traefik's provider for ingress-nginx hands on a client's own X-Original-*.
+        // Traefik's provider for ingress-nginx passes on a client's own X-Original-*.
         (
             &[url, method, ("x-forwarded-method", "GET")],
             format!("X-Forwarded-Method {foreign}"),
@@ -267,7 +267,7 @@ async fn nothing_else_is_served() {
     }
 }
 
-/// The status stays one that NGINX understands; where to go is told beside it.
+/// The status stays one that NGINX understands. The address of the sign-in page is in `Location`.
 #[tokio::test]
 async fn a_browser_is_told_where_to_sign_in() {
     let fixture = Fixture::new().await;
@@ -281,7 +281,7 @@ async fn a_browser_is_told_where_to_sign_in() {
     assert!(body(response).await.is_empty());
     let response = ask(&fixture, "/auth-request", &[("sec-fetch-mode", "cors")]).await;
     assert!(!response.headers().contains_key(LOCATION));
-    // A provider lets nobody frame its pages.
+    // A frame cannot show the sign-in page of a provider.
     let frame = ("sec-fetch-dest", "iframe");
     let response = ask(&fixture, "/auth-request", &[navigate, frame]).await;
     assert_eq!(denial(&response).0, 401);

@@ -19,7 +19,7 @@ use super::*;
 use crate::contract::fixture::Fixture;
 use crate::testing::MINUTE;
 
-/// A request as Envoy describes it, with these headers.
+/// A request with these headers, as Envoy describes it.
 pub(in crate::contract) fn http(method: &str, headers: &[(&str, &str)]) -> HttpRequest {
     HttpRequest {
         method: method.to_owned(),
@@ -75,7 +75,7 @@ fn lines(options: &[HeaderValueOption]) -> HashMap<&str, &str> {
         .collect()
 }
 
-/// The call's status, the client's status, its headers, its body.
+/// The status of the call, and the client's status, headers and body.
 fn denied(response: &CheckResponse) -> (Code, i32, HashMap<&str, &str>, &str) {
     let Some(HttpResponse::DeniedResponse(denied)) = &response.http_response else {
         panic!("not denied: {response:?}");
@@ -158,7 +158,7 @@ async fn the_policy_is_the_operators() {
         (Some("nonesuch"), "malformed_request"),
         (Some(""), "malformed_request"),
     ] {
-        // Passive, so that the order of these does not matter.
+        // A passive request, so that the cases do not affect each other.
         let response = ask(&fixture, http("HEAD", &[("cookie", &cookie)]), policy).await;
         assert_eq!(response.status.unwrap().message, reason, "{policy:?}");
     }
@@ -237,7 +237,7 @@ async fn what_is_not_said_is_not_guessed() {
         let detail = headers["x-session-detail"];
         assert!(detail.starts_with("attributes.request.http."), "{detail}");
     }
-    // The scheme only says with what a return address begins.
+    // Only return addresses use the scheme.
     let without_scheme = HttpRequest {
         scheme: String::new(),
         ..whole.clone()
@@ -248,7 +248,7 @@ async fn what_is_not_said_is_not_guessed() {
     assert_eq!(denied(&response).1, 401);
 }
 
-/// The answer to a call with these bytes, which must be one.
+/// Sends these bytes as a call, and returns its one answer.
 async fn call(fixture: &Fixture, body: axum::body::Body) -> wire::CheckResponse {
     let request = http::Request::post("/envoy.service.auth.v3.Authorization/Check")
         .header("content-type", "application/grpc")
@@ -261,7 +261,7 @@ async fn call(fixture: &Fixture, body: axum::body::Body) -> wire::CheckResponse 
     prost::Message::decode(&body[5..]).unwrap()
 }
 
-/// A call without a permit is answered, and its message is not read.
+/// A call without a permit is answered before its message arrives.
 #[tokio::test]
 async fn the_message_of_who_has_no_place_is_not_waited_for() {
     let fixture = Fixture::new().await;
@@ -275,7 +275,7 @@ async fn the_message_of_who_has_no_place_is_not_waited_for() {
     );
 }
 
-/// An error of the call would be the operator's `failure_mode_allow` to decide, and the client's to cause.
+/// After an error of the call, the operator's `failure_mode_allow` would decide, and a client could cause one.
 #[tokio::test]
 async fn a_message_that_is_too_long_or_none_is_denied_whole() {
     let fixture = Fixture::new().await;

@@ -11,7 +11,7 @@ const HOST: (&str, &str) = ("x-forwarded-host", "app.example.com");
 const URI: (&str, &str) = ("x-forwarded-uri", "/a%2Fb?c=d");
 const METHOD: (&str, &str) = ("x-forwarded-method", "GET");
 
-/// A sub-request as Traefik and Caddy send it, with more lines.
+/// A sub-request as Traefik and Caddy send it, with additional headers.
 async fn ask(fixture: &Fixture, path: &str, lines: &[(&str, &str)]) -> Response {
     let all = [&[PROTO, HOST, URI, METHOD], lines].concat();
     fixture.send("GET", path, &all).await
@@ -130,7 +130,7 @@ async fn the_original_request_comes_from_four_headers_once_each() {
     }
 }
 
-/// It only says with which scheme a return address begins.
+/// Only return addresses use the scheme.
 #[tokio::test]
 async fn the_scheme_may_be_missing() {
     let fixture = Fixture::new().await;
@@ -152,7 +152,7 @@ const OWN_METHOD: (&str, &str) = ("x-original-method", "GET");
 const OWN_URL: (&str, &str) = ("x-original-url", "https://App.example.com.:443/a%2Fb?c=d");
 const NAVIGATE: (&str, &str) = ("sec-fetch-mode", "navigate");
 
-/// It asks with `auth_request`, which makes an error of a redirect.
+/// ingress-nginx asks with `auth_request`, which turns a redirect into an error.
 #[tokio::test]
 async fn ingress_nginx_gets_a_status_that_it_understands() {
     let fixture = Fixture::new().await;
@@ -164,7 +164,7 @@ async fn ingress_nginx_gets_a_status_that_it_understands() {
     assert_eq!(response.status(), 302);
 }
 
-/// Without the ConfigMap, ingress-nginx hands on a client's own `X-Forwarded-` headers.
+/// Without the ConfigMap, ingress-nginx passes on a client's own `X-Forwarded-` headers.
 #[tokio::test]
 async fn a_client_of_ingress_nginx_does_not_name_the_request() {
     let fixture = Fixture::new().await;
@@ -233,7 +233,7 @@ async fn ingress_nginx_without_the_config_map_is_denied() {
     assert_eq!(detail, "X-Forwarded-Proto is missing");
 }
 
-/// The inputs of another contract say nothing here.
+/// The inputs of another contract are ignored.
 #[tokio::test]
 async fn what_auth_request_reads_is_ignored() {
     let fixture = Fixture::new().await;

@@ -8,7 +8,7 @@ use crate::browser;
 use crate::contract::fixture::{Fixture, body, denial};
 use crate::testing::MINUTE;
 
-/// Says who is there, as it is told.
+/// Returns the identity that it receives.
 async fn application(live: Option<Extension<LiveSession>>, headers: HeaderMap) -> String {
     let told = headers.get_all("x-session-user").iter();
     let told: Vec<_> = told.map(|value| value.to_str().unwrap()).collect();

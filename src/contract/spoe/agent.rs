@@ -19,15 +19,15 @@ use crate::contract::Contracts;
 use crate::listener::ConcurrencyLimit;
 use crate::live::Live;
 
-/// The largest frame, in bytes: 64 KiB of headers, and room for the rest.
+/// Bytes of a frame: 64 KiB of headers, and the other fields.
 const MAX_FRAME: u32 = 128 * 1024;
-/// How long HAProxy may take to introduce itself.
+/// Timeout for HAProxy's hello frame.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long HAProxy may take to read an answer.
+/// Timeout for writing a frame to HAProxy.
 const READING: Duration = Duration::from_secs(10);
-/// How long a frame may take to arrive once it has begun, and at the most twice that.
+/// Interval at which incomplete frames are looked for. A frame must arrive within two intervals.
 const HALF_A_FRAME: Duration = Duration::from_secs(10);
-/// How many checks of one connection may be on their way; no more is read until one is answered.
+/// Concurrent checks of one connection. After that no frame is read until a check is answered.
 const MAX_PENDING: usize = 256;
 
 /// A SPOP 2.0 agent (HAProxy's `doc/SPOE.txt`, section 3).
@@ -41,9 +41,11 @@ pub struct Agent {
 type Socket = Framed<TcpStream, SpopCodec>;
 
 impl Agent {
-    /// An agent that answers by these, as many messages at once as there is `limit` for. While it is `draining` it fails HAProxy's health checks, and ends
-    /// each connection after an answer: a good-bye that meets a question on its way costs that client a 503, and right
-    /// after an answer none is likely to be.
+    /// Creates an agent. `limit` bounds the concurrent messages.
+    ///
+    /// While `draining` is set, the agent fails HAProxy's health checks, and disconnects after an answer. A
+    /// disconnect that
+    /// crosses a check on the wire gives that client a 503. Directly after an answer this is unlikely.
     #[must_use]
     pub const fn new(
         contracts: Live<Contracts>,
@@ -57,11 +59,11 @@ impl Agent {
         }
     }
 
-    /// Serves one connection to its end, or until told to stop: then it answers what has arrived, and says
-    /// good-bye.
+    /// Serves one connection until it ends or `stop` is cancelled. Then it answers the frames that have arrived, and
+    /// disconnects.
     ///
     /// # Errors
-    /// [`io::Error`] when the connection breaks or the peer does not keep to the protocol.
+    /// [`io::Error`] if the connection breaks or the peer violates the protocol.
     pub async fn serve(
         self,
         stream: TcpStream,
@@ -77,7 +79,7 @@ impl Agent {
         match greeting.map_err(io::Error::from)?? {
             Greeting::Done => {}
             Greeting::HealthCheck => {
-                tracing::debug!(%peer, "HAProxy's health check was answered");
+                tracing::debug!(%peer, "HAProxy health check answered");
                 return Ok(());
             }
             Greeting::Failed => return Ok(()),
@@ -85,7 +87,7 @@ impl Agent {
         let mut pending = FuturesUnordered::new();
         let mut leaving = false;
         let mut look = tokio::time::interval(HALF_A_FRAME);
-        // After a pause of the process the frames that wait are read first.
+        // After a pause of the process, waiting frames are read before the next tick.
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut is_half = false;
         let (status, outcome) = loop {
@@ -114,7 +116,7 @@ impl Agent {
                         _ => break (StatusCode::Invalid, Ok(())),
                     },
                 },
-                // Nothing has arrived that is not answered.
+                // No frame that has arrived is unanswered.
                 () = std::future::ready(()), if leaving && pending.is_empty() => {
                     break (StatusCode::None, Ok(()));
                 }
@@ -127,7 +129,7 @@ impl Agent {
                 () = stop.cancelled(), if !leaving => leaving = true,
             }
         };
-        // Whatever ends the connection, the checks before it are other clients'.
+        // Answer the pending checks even after an error: they belong to other clients.
         while let Some(ack) = pending.next().await {
             acknowledge(&mut socket, ack).await?;
         }
@@ -135,13 +137,13 @@ impl Agent {
         outcome
     }
 
-    /// Answers a message with the variables to set; none for a message that is not ours.
+    /// Answers a message with the variables to set; no variables for an unknown message.
     pub async fn check(&self, message: &Message, peer: IpAddr) -> Vec<Action> {
         let permit = self.limit.take();
         answer(&self.contracts.current(), message, peer, permit).await
     }
 
-    /// Answers one NOTIFY frame, which may hold several messages.
+    /// Answers one NOTIFY frame, which may contain several messages.
     async fn answer(&self, frame: Box<dyn SpopFrame>, peer: SocketAddr) -> Ack {
         let metadata = frame.metadata().into_owned();
         let mut ack = Ack::new(metadata.stream_id, metadata.frame_id);
@@ -154,31 +156,31 @@ impl Agent {
     }
 }
 
-/// Sends an answer. One that does not fit in HAProxy's frames sets nothing, which admits nobody:
-/// other clients' checks are on the same connection, and go on.
+/// Sends an acknowledgement. If it is larger than HAProxy's frames, an empty one is sent: it allows nothing, and the
+/// other clients' checks on this connection continue.
 async fn acknowledge(socket: &mut Socket, ack: Ack) -> io::Result<()> {
     let nothing = Ack::new(ack.stream_id, ack.frame_id);
     match send(socket, Box::new(ack)).await {
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-            tracing::warn!(%error, "an answer is too long for HAProxy: raise tune.bufsize there");
+            tracing::warn!(%error, "answer too large for HAProxy: raise tune.bufsize");
             send(socket, Box::new(nothing)).await
         }
         sent => sent,
     }
 }
 
-/// Sends a frame. Who does not read holds the places of all that is answered behind it: not for long.
+/// Sends a frame with a timeout: a slow reader holds the permits of all queued answers.
 async fn send(socket: &mut Socket, frame: Box<dyn SpopFrame>) -> io::Result<()> {
     tokio::time::timeout(READING, socket.send(frame)).await?
 }
 
-/// What came of the greeting.
+/// The result of the handshake.
 enum Greeting {
     /// Checks follow.
     Done,
-    /// It was all that was wanted.
+    /// The connection was only a health check.
     HealthCheck,
-    /// The two can't talk, and have parted.
+    /// The versions or frame sizes do not match, and the connection is closed.
     Failed,
 }
 
@@ -230,7 +232,7 @@ async fn greet(socket: &mut Socket, draining: bool) -> io::Result<Greeting> {
     })
 }
 
-/// Says why the connection ends, and ends it.
+/// Sends the disconnect frame with its status, and closes the connection.
 async fn part(socket: &mut Socket, status: StatusCode) -> io::Result<()> {
     let frame = AgentDisconnect {
         status_code: status.to_u32(),
@@ -259,7 +261,7 @@ mod tests {
         (client.unwrap(), stream, peer)
     }
 
-    /// Who asks and does not read keeps the places of what is behind its answers; not for long.
+    /// A client that does not read holds permits only until the write timeout.
     #[tokio::test(start_paused = true)]
     async fn who_does_not_read_is_not_kept() {
         let fixture = Fixture::new().await;
@@ -268,14 +270,14 @@ mod tests {
         let serving = tokio::spawn(fixture.agent().serve(stream, peer, stop));
         client.write_all(HELLO).await.unwrap();
         let notify = NOTIFY.repeat(1000);
-        // Until nothing more is taken, because nothing of the answers is.
+        // Write until backpressure.
         while client.write_all(&notify).await.is_ok() && !serving.is_finished() {}
         let served = serving.await.unwrap();
         assert!(served.is_err(), "it was ended well");
         assert!(fixture.limit.take().is_some());
     }
 
-    /// HAProxy keeps connections for as long as it likes, and sends frames whole.
+    /// HAProxy keeps idle connections open, and sends whole frames.
     #[tokio::test(start_paused = true)]
     async fn half_a_frame_is_not_waited_for() {
         let fixture = Fixture::new().await;
@@ -284,10 +286,7 @@ mod tests {
         let stop = CancellationToken::new();
         let mut serving = Box::pin(fixture.agent().serve(stream, peer, stop));
         let quiet = tokio::time::timeout(100 * HALF_A_FRAME, serving.as_mut());
-        assert!(
-            quiet.await.is_err(),
-            "a connection without a question is kept"
-        );
+        assert!(quiet.await.is_err(), "an idle connection is kept");
         client.write_all(&NOTIFY[..20]).await.unwrap();
         let served = tokio::time::timeout(3 * HALF_A_FRAME, serving)
             .await

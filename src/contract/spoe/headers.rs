@@ -8,8 +8,9 @@ const BROKEN: MalformedOriginal = MalformedOriginal {
     problem: "is not what req.hdrs_bin gives",
 };
 
-/// Reads what HAProxy's `req.hdrs_bin` gives: the headers one after the other, each a name and a
-/// value with their lengths in front, and two empty texts at the end.
+/// Parses HAProxy's `req.hdrs_bin`: each header is a name and a value with their lengths in front. Two empty texts
+/// end
+/// the list.
 pub(super) fn parse(mut rest: &[u8]) -> Result<HeaderMap, MalformedOriginal> {
     let mut headers = HeaderMap::new();
     loop {

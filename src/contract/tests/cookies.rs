@@ -1,4 +1,4 @@
-//! A check clears no cookie of Curfew's, whatever it denies, whomever and in whichever proxy's words (ADR 16).
+//! A check never clears Curfew's own cookies, whatever the denial, the client or the contract (ADR 16).
 
 use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -13,11 +13,11 @@ use crate::contract::{Contracts, ext_authz_grpc, is_navigation, spoe};
 use crate::policy::Contract;
 use crate::session::DenyReason;
 
-/// What the names of Curfew's cookies have in them.
+/// Parts of the names of Curfew's cookies.
 const OWN: [&str; 2] = ["__Host-session", "curfew-"];
 const DELEGATE: &str = "_oauth2_proxy=; Max-Age=0";
 
-/// Headers by which a request is one kind or another.
+/// Headers that make different kinds of requests.
 const LINES: [(&str, &str); 9] = [
     ("accept", "text/html"),
     ("sec-fetch-mode", "navigate"),
@@ -30,7 +30,7 @@ const LINES: [(&str, &str); 9] = [
     ("cookie", "__Host-session=a"),
 ];
 
-/// The cookies that an answer sets, in the words of each kind of contract; the last are whole answers.
+/// The `Set-Cookie` values of a reply in each contract; the last ones are whole replies.
 fn said(contracts: &Contracts, request: &CheckRequest<'_>, outcome: &Outcome) -> [Vec<String>; 4] {
     let http = |form| {
         let response = reply(contracts, request, outcome, form);
