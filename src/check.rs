@@ -1,4 +1,4 @@
-//! The one use case: a proxy asks, and is answered. Identify, load, decide, touch.
+//! The check: identify the session, load it, decide, record the activity.
 
 mod answer;
 mod applicable;
@@ -30,33 +30,32 @@ pub use original::{InvalidUrl, MalformedOriginal, OriginalUrl};
 use recording::Recorder;
 pub use request::{CheckRequest, ClientAddress, Original, Outcome};
 
-/// Answers checks.
+/// Answers the checks of all contracts.
 pub struct Checker {
-    /// Where sessions are found, and ended.
+    /// Loads and ends sessions.
     pub lifecycle: Lifecycle,
-    /// What applies to which request.
+    /// The rules and policies.
     pub book: Arc<Rulebook>,
-    /// Make the name of a session of a credential.
+    /// Turn a credential into a session ID.
     pub sources: Sources,
-    /// Finds the client's address.
+    /// Reads the client's address from the headers of the proxy.
     pub address: AddressHeader,
-    /// The most time that one check spends on the store; it is answered nearly at once after that
-    /// when the store has not answered.
+    /// Timeout for the store in one check. After it, the policy's `on_store_failure` decides.
     pub budget: Duration,
-    /// The audit log, the recorder and the warnings. A change of the configuration keeps them.
+    /// The audit log, the recorder and the warnings. They survive a reload of the configuration.
     pub observers: Arc<Observers>,
-    /// Whose identity providers are asked about sessions in use; `None` where none is.
+    /// Queues sessions in use for their identity provider; `None` if no provider has `revalidate`.
     pub revalidation: Option<Revalidation>,
 }
 
-/// The records of checks besides metrics.
+/// What a check writes besides metrics.
 #[derive(Debug)]
 pub struct Observers {
     /// Writes denials to the audit log.
     pub denials: DenialLog,
-    /// Records what proxies send, while an operator wants it.
+    /// Records what proxies send, after an operator starts it.
     pub recorder: Recorder,
-    /// Bounds the warnings about proxies that are not set up well.
+    /// Limits each warning about a misconfigured proxy to one a minute.
     warnings: Throttle<(Contract, Detail)>,
 }
 
@@ -71,7 +70,7 @@ impl Default for Observers {
 }
 
 impl Checker {
-    /// Answers one check; counts and audits the answer.
+    /// Answers one check; counts it, and audits a denial.
     pub async fn check(&self, request: &CheckRequest<'_>) -> Outcome {
         let span = traces::check(request.contract.as_str(), request.headers);
         if span.is_disabled() {
@@ -80,7 +79,7 @@ impl Checker {
         self.find_answer(request).instrument(span).await
     }
 
-    /// Answers a check for which there is no time; counts the answer.
+    /// Denies a check without a permit with the reason `overloaded`, and counts it.
     #[must_use]
     pub fn shed(&self, request: &CheckRequest<'_>) -> Outcome {
         let outcome = Outcome::deny(DenyReason::Overloaded);
@@ -122,8 +121,8 @@ impl Checker {
         outcome
     }
 
-    /// Looks at the session of a request that is for Curfew itself, whatever the rules call public or
-    /// passive: `activity` says whether it counts. Not a check, and not counted as one.
+    /// Evaluates the session of a request to Curfew itself. `activity` replaces the passive paths of the rules, and a
+    /// public rule still needs a session here. It is not counted as a check.
     pub async fn evaluate_passively(
         &self,
         request: &CheckRequest<'_>,
@@ -149,7 +148,7 @@ impl Checker {
         asked.identified.complete(outcome)
     }
 
-    /// Counts and audits an answer.
+    /// Counts an answer, and audits a denial.
     fn tell(
         &self,
         request: &CheckRequest<'_>,
@@ -197,7 +196,7 @@ impl Checker {
         }
     }
 
-    /// What applies to the request.
+    /// Finds the rule and the policies that apply to the request.
     fn ruling<'a>(
         &'a self,
         request: &CheckRequest<'a>,
@@ -215,17 +214,17 @@ impl Checker {
         }
     }
 
-    /// Tells the operator what is wrong with a proxy's checks, once a minute.
+    /// Warns the operator about a misconfigured proxy, at most once a minute for each contract and cause.
     pub(crate) fn warn(&self, contract: Contract, detail: Option<Detail>) {
         let Some(detail) = detail.filter(|detail| detail.is_set_up()) else {
             return;
         };
         if self.observers.warnings.admits((contract, detail)) {
-            tracing::warn!(%contract, %detail, "a proxy is not set up well");
+            tracing::warn!(%contract, %detail, "proxy misconfigured");
         }
     }
 
-    /// The session that the request's credential names; or the answer where it names none.
+    /// Finds the session of the request's credential. The error is the complete denial.
     async fn identify(
         &self,
         request: &CheckRequest<'_>,
@@ -236,7 +235,7 @@ impl Checker {
             Ok(Presented::Jwt(text)) => {
                 let identifying = self.sources.identify_jwt(text, &*self.lifecycle.clock);
                 let identified = tokio::time::timeout(self.budget, identifying).await;
-                // An issuer's keys are on their way.
+                // The issuer's keys are still being fetched.
                 let late = CredentialError::Refused(DenyReason::SourceUnavailable);
                 identified.unwrap_or(Err(late))
             }
@@ -273,13 +272,13 @@ impl Checker {
         })
     }
 
-    /// Who sends a request.
+    /// The address and the user agent of the client.
     #[must_use]
     pub fn client(&self, request: &CheckRequest<'_>) -> Client {
         Client::new(self.client_address(request), request.headers)
     }
 
-    /// The address of the client, where the proxy tells it.
+    /// The address of the client; `None` if the proxy does not send it.
     #[must_use]
     pub fn client_address(&self, request: &CheckRequest<'_>) -> Option<IpAddr> {
         match request.address {

@@ -12,15 +12,15 @@ use crate::sources::{ExternalIdentity, ResolvedCredential};
 use crate::store::{EndOutcome, Ending, Touch};
 use crate::telemetry::audit;
 
-/// How often a check decides again because the session was used while it was being timed out.
+/// Attempts to decide, if the session is used between the decision and its end.
 const ATTEMPTS: usize = 3;
 
-/// The store could not be asked.
+/// The store failed or timed out.
 struct NoStore;
 
-/// A request, and what applies to it.
+/// A check with its rule and its credential.
 pub(super) struct Asked<'a> {
-    /// Whether it is activity, where that does not follow from the rules.
+    /// Overrides the rules on whether the request is activity.
     pub(super) activity: Option<Activity>,
     pub(super) request: &'a CheckRequest<'a>,
     pub(super) original: &'a Original<'a>,
@@ -29,7 +29,7 @@ pub(super) struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// What is to be recorded of the request, once allowed, if it counts as activity.
+    /// The touch to record after the request is allowed; `None` for a passive request.
     fn touch(&self, session: &Session, home: &AppliedPolicy<'_>, now: Timestamp) -> Option<Touch> {
         let (method, headers) = (self.original.method, self.request.headers);
         let by_rules = || self.ruling.activity(home, method, headers);
@@ -45,7 +45,7 @@ impl Asked<'_> {
 }
 
 impl Checker {
-    /// Answers by the store, or without it where it takes too long.
+    /// Answers from the near cache, from the store, or without the store if it times out.
     pub(super) async fn answer(&self, asked: &Asked<'_>, id: SessionId) -> Outcome {
         if let Some(outcome) = self.answer_at_once(asked, id) {
             return outcome;
@@ -55,7 +55,7 @@ impl Checker {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(NoStore)) => return self.answer_without_store(asked, id).await,
             Err(_) => {
-                tracing::warn!("a check could not be answered: the store takes too long");
+                tracing::warn!("store timeout");
                 return self.answer_without_store(asked, id).await;
             }
         };
@@ -67,8 +67,8 @@ impl Checker {
         outcome
     }
 
-    /// Allows a request on a session that the store has at hand, where its activity can be
-    /// recorded without waiting, too. Nothing is denied by that: the store may know better.
+    /// Allows a request from the near cache, if its touch can be buffered without waiting.
+    /// The cache is never used to deny: before a denial, Curfew asks the store.
     fn answer_at_once(&self, asked: &Asked<'_>, id: SessionId) -> Option<Outcome> {
         if !self.lifecycle.not_before.is_fresh() {
             return None;
@@ -98,21 +98,21 @@ impl Checker {
         Some(allowed(id, session, &home, now))
     }
 
-    /// Notes that a session is used, which its identity provider may have to be asked about.
+    /// Queues a session in use for revalidation with its identity provider.
     fn note_use(&self, id: SessionId, session: &Session, now: Timestamp) {
         if let Some(revalidation) = &self.revalidation {
             revalidation.note(id, session, now);
         }
     }
 
-    /// Loads, decides, and does what follows from the decision.
+    /// Loads the session, decides, and then records the activity or ends the session.
     async fn answer_by_store(&self, asked: &Asked<'_>, id: SessionId) -> Result<Outcome, NoStore> {
         for _ in 0..ATTEMPTS {
             let session = match self.find(asked, id).await? {
                 Ok(session) => session,
                 Err(refused) => return Ok(*refused),
             };
-            // The time is read after the record, so that no wait for the store is left out.
+            // Read the time after the record, so that the wait for the store counts.
             let now = self.lifecycle.clock.now();
             let home = self.lifecycle.policies.home(&session);
             let judgement = self.judge(asked, &home, &session, now);
@@ -141,11 +141,12 @@ impl Checker {
                 }
             }
         }
-        // Used faster than it can be looked at; nothing is known for certain.
+        // The session is used faster than it can be decided on, so its state is not certain.
         Err(NoStore)
     }
 
-    /// The session of the request's credential, which may start it; or the denial where there is none.
+    /// Loads the session of the credential. A credential of another issuer may start it. The inner error is the
+    /// denial.
     async fn find(
         &self,
         asked: &Asked<'_>,
@@ -153,7 +154,7 @@ impl Checker {
     ) -> Result<Result<Session, Box<Outcome>>, NoStore> {
         let denied = |reason| Ok(Err(Box::new(Outcome::deny(reason))));
         let unanswered = |error: &dyn std::fmt::Display| {
-            tracing::warn!(%error, "a check could not be answered");
+            tracing::warn!(%error, "check not answered: store error");
             NoStore
         };
         let known = self.lifecycle.store.load(id).await;
@@ -208,8 +209,7 @@ impl Checker {
         Ok(Ok(session))
     }
 
-    /// The denial of a credential that must not start a session: the person authenticated too long ago, or nobody
-    /// says when.
+    /// Denies a new session if the authentication is too old, or if the credential does not have its time.
     fn refuse_old(
         &self,
         credential: &ExternalIdentity<'_>,
@@ -224,15 +224,16 @@ impl Checker {
             return Some(Outcome::malformed(Detail::UnknownAuthTime));
         };
         let now = self.lifecycle.clock.now();
-        // Without leeway: where clocks differ somebody authenticates once more.
+        // No leeway: if clocks differ, the person authenticates once more.
         (now >= authenticated.plus(limit)).then(|| Outcome {
             max_auth_age: Some(limit.as_secs()),
             ..Outcome::malformed(Detail::OldAuthentication)
         })
     }
 
-    /// Serves a session that the store had a moment ago, where its policies allow that; counted
-    /// and audited.
+    /// Allows a session from the last known sessions, if its policies have `on_store_failure: known`; counts and
+    /// audits
+    /// it.
     async fn answer_without_store(&self, asked: &Asked<'_>, id: SessionId) -> Outcome {
         let now = self.lifecycle.clock.now();
         let recalled = self
@@ -263,7 +264,7 @@ impl Checker {
         allowed(id, session, &home, now)
     }
 
-    /// Decides on a request on a session.
+    /// Decides on a loaded session; a revoked one is denied first.
     fn judge(
         &self,
         asked: &Asked<'_>,
@@ -281,7 +282,7 @@ impl Checker {
         asked.ruling.judge(home, session, client, now)
     }
 
-    /// Tells of a session that is used from elsewhere.
+    /// Audits a request that does not match the session's binding.
     fn tell_elsewhere(
         &self,
         asked: &Asked<'_>,
@@ -295,8 +296,7 @@ impl Checker {
         }
     }
 
-    /// Records that the session was used, if the request counts as activity; the session as it
-    /// is then.
+    /// Records the touch of a request that counts as activity, and returns the updated session.
     async fn touch(
         &self,
         asked: &Asked<'_>,
@@ -308,14 +308,14 @@ impl Checker {
         let Some(touch) = asked.touch(&session, home, now) else {
             return session;
         };
-        // The session is alive whether or not this can be written; the store counts its failures.
+        // A failed touch does not deny the request. The store counts its failures.
         let _ = self.lifecycle.store.touch(id, touch).await;
         session.touch(now);
         session
     }
 
-    /// Denies a request on a session that was found, and ends the session where its time is over;
-    /// `None` when it was used in the meantime and must be looked at again.
+    /// Denies the request, and ends the session if a limit was reached.
+    /// `None`: the session was used in the meantime, so decide again.
     async fn deny(
         &self,
         asked: &Asked<'_>,
@@ -349,15 +349,15 @@ impl Checker {
                 denied(recorded, tombstone)
             }
             Ok(EndOutcome::Ended(tombstone)) => denied(reason, tombstone),
-            // The store may know better whether it was used in the meantime.
+            // The store may know of activity since then.
             Err(_) if idle => Err(NoStore),
-            // The decision stands without its record; the next check makes it again.
+            // The decision holds without its record. The next check repeats it.
             Ok(EndOutcome::Unknown) | Err(_) => denied(reason, session),
         }
     }
 }
 
-/// A request that may pass on a session.
+/// The outcome of an allowed request with a session.
 fn allowed(id: SessionId, session: Session, home: &AppliedPolicy<'_>, now: Timestamp) -> Outcome {
     Outcome {
         verdict: Verdict::Allow,

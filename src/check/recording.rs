@@ -1,7 +1,8 @@
-//! A recording of what proxies send, for an operator who sets one up: the checks of the next minutes, without secrets.
+//! A recording of the checks of some minutes, without secrets, for an operator who sets up a proxy.
 //!
-//! Off unless an operator starts it. It is bounded in time, in entries and in bytes, and it holds no value of a
-//! cookie, a query or a path parameter, and no credential of a header. Paths are shown.
+//! It is off until an operator starts it. Its duration, its entries and their bytes are limited. It contains no value
+//! of
+//! a cookie, a query or a path parameter, and no credential of a header. It contains paths.
 
 mod redact;
 
@@ -16,29 +17,29 @@ use utoipa::ToSchema;
 use super::{CheckRequest, Outcome};
 use crate::session::Timestamp;
 
-/// The longest recording.
+/// Maximum duration of a recording.
 pub const MAX_DURATION: Duration = Duration::from_secs(600);
-/// The most checks in a recording; beyond that the oldest are dropped.
+/// Checks in a recording. After that the oldest are dropped.
 const MAX_CHECKS: usize = 200;
-/// The most header lines of one check.
+/// Header lines of one check.
 const MAX_LINES: usize = 100;
 
-/// Records checks while an operator wants it.
+/// Records checks between `start` and `stop`.
 #[derive(Debug, Default)]
 pub struct Recorder {
-    /// Read on each check, so that a recorder that is off costs one load.
+    /// Read on each check, so that a recorder that is off costs one atomic load.
     running: AtomicBool,
     recording: Mutex<Option<Recording>>,
 }
 
-/// What was recorded.
+/// The checks that were recorded.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
 pub struct Recording {
     /// When it was started, RFC 3339.
     pub started: String,
     /// When it ends by itself, RFC 3339.
     pub until: String,
-    /// How many older checks were dropped, because a recording holds 200.
+    /// How many older checks were dropped: a recording holds 200.
     pub dropped: u64,
     /// The checks, oldest first.
     pub checks: Vec<RecordedCheck>,
@@ -48,12 +49,12 @@ pub struct Recording {
     newest: VecDeque<RecordedCheck>,
 }
 
-/// One check, as the proxy sent it, and the answer. Secrets are replaced.
+/// One check as the proxy sent it, and the answer. Secrets are replaced with their length.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct RecordedCheck {
     /// When it was answered, RFC 3339.
     pub at: String,
-    /// The contract.
+    /// The contract, by its name in the configuration.
     pub contract: String,
     /// The policy that the proxy named.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,23 +62,23 @@ pub struct RecordedCheck {
     /// The address of the proxy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Option<String>,
-    /// The method of the original request, where it was understood.
+    /// The method of the original request, if it is valid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
-    /// The URL of the original request, where it was understood, without the values of its query.
+    /// The URL of the original request without the values of its query, if it is valid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// The headers of the sub-request: each line a name and a value.
     pub headers: Vec<(String, String)>,
     /// `allow`, or the reason of the denial.
     pub verdict: String,
-    /// Which input was wrong.
+    /// The input that is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }
 
 impl Recorder {
-    /// Starts a recording, instead of any before it. It ends by itself after `duration`, at most [`MAX_DURATION`].
+    /// Starts a recording and replaces the one before. It ends after `duration`, at most [`MAX_DURATION`].
     pub fn start(&self, now: Timestamp, duration: Duration) -> Recording {
         let end = now.plus(duration.min(MAX_DURATION));
         let recording = Recording {
@@ -91,13 +92,13 @@ impl Recorder {
         recording
     }
 
-    /// Stops recording and forgets what was recorded; whether there was anything.
+    /// Stops recording and deletes the recording. Returns whether there was one.
     pub fn stop(&self) -> bool {
         self.running.store(false, Ordering::Relaxed);
         self.recording.lock().take().is_some()
     }
 
-    /// What was recorded; `None` where nothing was started.
+    /// The recording so far; `None` if none was started.
     #[must_use]
     pub fn read(&self) -> Option<Recording> {
         let recording = self.recording.lock();
@@ -110,7 +111,7 @@ impl Recorder {
         })
     }
 
-    /// Whether checks are to be noted.
+    /// Whether checks are recorded now.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.running.load(Ordering::Relaxed)

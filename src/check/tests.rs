@@ -10,7 +10,7 @@ use crate::session::End;
 use crate::session::{EndReason, State, Timestamp};
 use crate::testing::{Bench, HOUR, MINUTE, SECOND, START};
 
-/// A checker and one session of `alice`, which has just begun.
+/// A checker and one session of `alice` that has just begun.
 struct Fixture {
     bench: Bench,
     checker: Checker,
@@ -38,7 +38,7 @@ impl Fixture {
         }
     }
 
-    /// The session's own request, so long after it began.
+    /// A request of the session at a time after its start.
     async fn get(&self, after: Duration) -> Verdict {
         self.bench.at(after);
         self.check(None, &Method::GET, &self.headers())
@@ -111,7 +111,7 @@ async fn activity_keeps_a_session_and_idleness_ends_it() {
     assert_eq!(
         fixture.get(over).await,
         deny(DenyReason::IdleTimeout),
-        "a clock that goes back revives nobody"
+        "a clock that goes back revives no session"
     );
 }
 
@@ -228,7 +228,7 @@ async fn only_activity_that_is_allowed_touches() {
         (None, Method::HEAD, &plain, 0),
         (None, Method::GET, &prefetch, 0),
         (None, Method::GET, &background, 0),
-        // `strict` asks for navigation, and a request keeps to the strictest of both policies.
+        // `strict` needs a navigation, and a request must satisfy both policies.
         (Some("strict"), Method::GET, &plain, 0),
         (Some("strict"), Method::POST, &plain, 1),
         (None, Method::GET, &plain, 2),
@@ -295,7 +295,7 @@ async fn a_session_that_was_used_elsewhere_meanwhile_is_not_ended() {
     assert_eq!(
         fixture.get(16 * MINUTE).await,
         Verdict::Allow,
-        "looked at again"
+        "decided again"
     );
     assert_eq!(
         fixture.bench.stored(fixture.id).await.last_seen,
@@ -334,7 +334,7 @@ async fn store_trouble_is_no_logout() {
     assert_eq!(
         fixture.get(MINUTE).await,
         Verdict::Allow,
-        "an activity that is lost denies nobody"
+        "a lost touch denies no request"
     );
 }
 
@@ -354,7 +354,7 @@ async fn a_known_session_is_served_without_the_store_within_its_limits_and_the_g
         Verdict::Allow
     );
     assert_eq!(fixture.get(grace_ends).await, unavailable);
-    // A stricter policy, or one that serves nobody without the store, stays so.
+    // A stricter policy, or one with `on_store_failure: deny`, still denies.
     fixture.bench.at(2 * MINUTE);
     for policy in ["strict", "default"] {
         let outcome = fixture
@@ -393,7 +393,7 @@ async fn what_was_ended_here_is_not_known() {
         .await;
     assert!(
         revoked.is_err(),
-        "and whoever asked knows that it may not have worked"
+        "and the caller sees that the end may not be recorded"
     );
     assert_eq!(
         fixture.get(SECOND).await,
@@ -420,11 +420,11 @@ async fn a_session_from_before_all_were_revoked_is_denied_although_no_index_know
     let later = fixture.bench.sign_in("default").await;
     assert!(
         !lifecycle.is_revoked(&later.session),
-        "a later sign-in lives"
+        "a later sign-in is valid"
     );
 }
 
-/// The store knows that a session was used elsewhere, and can't say so: that is no logout.
+/// The store has a newer activity but cannot be read. That is not a logout.
 #[tokio::test]
 async fn an_idle_time_out_that_can_not_be_recorded_is_no_logout() {
     let fixture = Fixture::new().await;

@@ -1,13 +1,13 @@
-//! What a recording may show of a header or a URL. Everything that is not known to be harmless is replaced with its
+//! Redacts headers and URLs for a recording. Every value that is not known to be harmless is replaced with its
 //! length.
 
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
 use http::{HeaderName, HeaderValue};
 
-/// The most bytes of one value.
+/// Bytes of one value.
 const MAX_BYTES: usize = 512;
 
-/// Headers whose values are shown: they name the request, or say what kind of client asks.
+/// Headers whose values are shown: they describe the request or the kind of client.
 const SHOWN: [&str; 34] = [
     "accept",
     "access-control-request-headers",
@@ -45,7 +45,7 @@ const SHOWN: [&str; 34] = [
     "x-session-passive",
 ];
 
-/// Headers that hold a URL or a part of one: shown without the values of the query.
+/// Headers that contain a URL or a part of one; shown without the values of the query.
 const URLS: [&str; 7] = [
     "path",
     "referer",
@@ -77,7 +77,7 @@ pub(super) fn header(name: &HeaderName, value: &HeaderValue) -> String {
     hidden(bytes.len())
 }
 
-/// A URL without the values of its query, and without what follows `#`.
+/// A URL without the values of its query and without its fragment.
 pub(super) fn url(bytes: &[u8]) -> String {
     let (address, query) = match bytes.iter().position(|byte| *byte == b'?') {
         Some(mark) => (&bytes[..mark], Some(&bytes[mark + 1..])),
@@ -102,11 +102,11 @@ pub(super) fn url(bytes: &[u8]) -> String {
     format!("{address}?{}", parts.join("&"))
 }
 
-/// An address without user information and without the parameters of its path's segments (`;jsessionid=…`).
+/// A URL without user information and without path parameters (`;jsessionid=…`).
 fn without_parameters(address: &[u8]) -> String {
     let segments = address.split(|byte| *byte == b'/').enumerate().take(64);
     let segments = segments.map(|(index, segment)| {
-        // `https:`, nothing, and the authority.
+        // Parts 0 to 2 are `https:`, an empty text, and the authority.
         let authority = index == 2 && address.contains(&b':');
         let user = segment.iter().rposition(|byte| *byte == b'@');
         let (user, segment) = match user.filter(|_| authority) {
@@ -125,12 +125,12 @@ fn without_parameters(address: &[u8]) -> String {
     segments.collect::<Vec<_>>().join("/")
 }
 
-/// A text of bounded length.
+/// A text cut to [`MAX_BYTES`].
 pub(super) fn bounded(text: &str) -> String {
     self::text(text.as_bytes())
 }
 
-/// The names of cookies, with the lengths of their values.
+/// The names of cookies and the lengths of their values.
 fn cookies(line: &[u8]) -> String {
     let pairs = line.split(|byte| *byte == b';').take(50);
     let pairs = pairs.map(|pair| {

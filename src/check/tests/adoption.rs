@@ -1,4 +1,4 @@
-//! What ends a session for good whose credential another party issued.
+//! Ends that are final for a session of another issuer's credential.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ fn administrator() -> Actor {
     Actor::new(ActorKind::AdminToken, "ci", None)
 }
 
-/// Lets what works in the background go on.
+/// Runs the background tasks.
 async fn settle(service: &Adopting) {
     for _ in 0..20 {
         tokio::task::yield_now().await;
@@ -80,7 +80,7 @@ async fn an_end_is_remembered_for_as_long_as_its_credential_is_presented() {
         assert_eq!(found, IDLE, "after {hours} h");
         settle(&service).await;
     }
-    // Nobody presents it for longer than it is kept: the documentation says so.
+    // After this time without a request the tombstone is gone, as the documentation says.
     let now = 300 * HOUR;
     service.bench.at(now);
     settle(&service).await;
@@ -116,7 +116,7 @@ async fn a_policy_that_is_made_longer_brings_no_ended_session_back() {
         );
         let again = token(&service, Duration::ZERO, 20 * MINUTE);
         assert_eq!(service.verdict(&again, 20 * MINUTE).await, IDLE);
-        // The tombstone is gone by then.
+        // The tombstone has expired by now.
         service.bench.at(9 * HOUR);
         settle(&service).await;
         assert!(service.bench.store.memory.is_empty());
@@ -133,7 +133,7 @@ async fn a_policy_that_is_made_longer_brings_no_ended_session_back() {
         }
         let refreshed = token(&service, Duration::ZERO, 9 * HOUR);
         assert_eq!(service.verdict(&refreshed, 9 * HOUR).await, OVER);
-        // One that is not too old by the former limit has that one.
+        // A sign-in that is young enough for the former limit keeps that limit.
         let known = service.token("known", 8 * HOUR, 8 * HOUR);
         let (_, session) = service.present(&known, 9 * HOUR).await.session.unwrap();
         assert_eq!(session.deadline, START.plus(16 * HOUR));
@@ -144,7 +144,7 @@ async fn a_policy_that_is_made_longer_brings_no_ended_session_back() {
     }
 }
 
-/// A later token can say that its subject is in no group with a shorter limit any more.
+/// A later token can leave out the group with the shorter limit.
 #[tokio::test]
 async fn an_end_is_remembered_for_the_longest_limit_that_a_later_token_can_have() {
     let mut bench = Bench::new();
@@ -180,7 +180,7 @@ async fn an_end_is_remembered_for_the_longest_limit_that_a_later_token_can_have(
     assert_eq!(service.verdict(&later, 7 * HOUR).await, OVER);
 }
 
-/// A person whom the provider signs in without a question has not authenticated since.
+/// A silent sign-in at the provider is not a new authentication.
 #[tokio::test]
 async fn after_a_revocation_by_somebody_else_only_a_later_authentication_starts_a_session() {
     let service = Adopting::new("default");
@@ -196,7 +196,7 @@ async fn after_a_revocation_by_somebody_else_only_a_later_authentication_starts_
     assert_eq!(
         service.verdict(&other, after).await,
         Verdict::Allow,
-        "it lives"
+        "it is valid"
     );
     let sign_in = |subject: &str, authenticated| SignIn {
         subject: Subject::new(subject).unwrap(),
@@ -209,7 +209,7 @@ async fn after_a_revocation_by_somebody_else_only_a_later_authentication_starts_
         refresh: None,
         actor: Actor::CURFEW,
     };
-    // By Curfew's own sign-in too, whatever the person is called here.
+    // The same for Curfew's own sign-in, under both names of the person.
     for subject in ["alice", "alice@example.com"] {
         let silent = lifecycle.start(sign_in(subject, MINUTE)).await;
         assert!(matches!(silent, Err(StartError::TooOld)), "{silent:?}");
@@ -239,8 +239,9 @@ async fn after_a_sign_out_or_a_timeout_nobody_else_is_asked_to_authenticate() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// Of two first requests at once, in any order, one at least starts its session where there is room for one, and the other
-    /// is no end: its credential is good once there is room.
+    /// Two first requests at once, in any order, with a limit of one session: at least one starts its session. The
+    /// other is
+    /// denied but not ended: its credential is valid when the first session has ended.
     #[test]
     fn two_sessions_that_begin_at_once_end_neither(turns in proptest::collection::vec(0_u8..5, 60)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();

@@ -1,4 +1,4 @@
-//! Sessions that another authorization service knows.
+//! Sessions of another authorization service.
 
 use proptest::prelude::*;
 
@@ -17,7 +17,7 @@ pub(super) struct Behind {
     pub(super) service: Service,
 }
 
-/// A cookie of a ticket, signed anew with each refresh.
+/// A ticket cookie, signed anew with each refresh.
 pub(super) fn cookie(ticket: &str, refreshed: u32) -> String {
     format!("_oauth2_proxy={ticket}|{refreshed}|signature{refreshed}=")
 }
@@ -86,7 +86,7 @@ async fn the_service_says_who_it_is_and_curfew_for_how_long() {
     assert_eq!(relayed.headers["x-auth-request-access-token"], "secret");
     assert_eq!(relayed.headers["set-cookie"], "_oauth2_proxy=refreshed");
     assert!(!format!("{relayed:?}").contains("secret"), "{relayed:?}");
-    // The ticket stays the same when the cookie is refreshed.
+    // A refreshed cookie has the same ticket.
     let again = behind.ask(&[("cookie", &cookie("t", 2))], 2 * MINUTE).await;
     assert_eq!(again.session.unwrap().0, id);
     let other = behind.ask(&[("cookie", &cookie("u", 2))], 2 * MINUTE).await;
@@ -107,10 +107,13 @@ async fn after_a_timeout_the_service_is_not_asked_and_its_cookie_is_dropped() {
         .ask(&[("cookie", &cookie("t", 2))], 17 * MINUTE)
         .await;
     assert_eq!(outcome.verdict, IDLE);
-    assert!(outcome.relayed.is_none(), "what prolongs it is kept back");
+    assert!(
+        outcome.relayed.is_none(),
+        "headers that extend the service's session are left out"
+    );
     assert_eq!(outcome.cleared.unwrap(), "_oauth2_proxy=; Max-Age=0");
     behind.service.asked();
-    // For as long as the service's session can live.
+    // The end holds for as long as the service's session can live.
     for hours in [1, 24, 6 * 24] {
         behind.bench.store.memory.reclaim();
         let outcome = behind
@@ -120,7 +123,7 @@ async fn after_a_timeout_the_service_is_not_asked_and_its_cookie_is_dropped() {
         assert_eq!(outcome.cleared.unwrap(), "_oauth2_proxy=; Max-Age=0");
     }
     assert!(behind.service.asked().is_empty());
-    // A fresh sign-in has another ticket.
+    // A new sign-in has another ticket.
     let fresh = behind.verdict(&cookie("u", 1), 6 * 24 * HOUR).await;
     assert_eq!(fresh, Verdict::Allow);
 }
@@ -156,13 +159,13 @@ async fn its_denial_is_handed_on() {
         assert_eq!(relayed.headers.contains_key("location"), status == 302);
         assert_eq!(relayed.body.is_some(), status != 302, "{told}");
     }
-    // Somebody whom nobody knows may pass; not by us.
+    // The service allows an anonymous request; Curfew denies it.
     behind.service.answers(Answer::Now(200, vec![], ""));
     let outcome = behind.ask(&[], MINUTE).await;
     assert_eq!(outcome.verdict, deny(DenyReason::NoCredential));
 }
 
-/// Fails closed, and no session ends by it.
+/// Service errors deny the request and end no session.
 #[tokio::test]
 async fn a_service_in_trouble_ends_nothing() {
     let behind = Behind::new().await;
@@ -274,8 +277,7 @@ async fn what_the_service_is_asked() {
     );
 }
 
-/// A session has one name: whatever the service could take for the same cookie is the same session here,
-/// or none.
+/// A session has one ID. A cookie that the service could read as the same cookie gives the same session, or none.
 #[tokio::test]
 async fn no_second_name_for_a_session() {
     let behind = Behind::new().await;
@@ -341,7 +343,7 @@ async fn a_session_may_be_named_by_the_answer() {
     }
 }
 
-/// A token of Curfew's or of an identity provider's comes first; an application's own concerns nobody.
+/// A token of Curfew or of an identity provider comes first. An application's own token is ignored.
 #[tokio::test]
 async fn the_service_comes_last() {
     let behind = Behind::new().await;
@@ -366,7 +368,7 @@ pub(super) fn subject(text: &str) -> crate::session::Subject {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
-    /// However often the service refreshes its cookie, the absolute limit stays where it was.
+    /// Refreshed cookies do not move the absolute limit.
     #[test]
     fn a_refreshed_cookie_never_prolongs_the_absolute_limit(
         gaps in proptest::collection::vec((1_u32..14, any::<u32>()), 1..80),

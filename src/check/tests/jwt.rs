@@ -1,4 +1,4 @@
-//! Sessions that an identity provider has started.
+//! Sessions that start with a token of an identity provider.
 
 use std::collections::BTreeMap;
 
@@ -12,14 +12,14 @@ use crate::store::{EndOutcome, Ending};
 use crate::testing::jwt::{AUDIENCE, ISSUER, SigningKey, no_keys, source};
 use crate::testing::name;
 
-/// A service that takes the tokens of one issuer.
+/// A service that accepts the tokens of one issuer.
 pub(super) struct Adopting {
     pub(super) bench: Bench,
     pub(super) checker: Checker,
     pub(super) key: SigningKey,
 }
 
-/// Seconds since 1970, so long after the tests' beginning.
+/// Seconds since 1970 at a time after the start of the test.
 pub(super) fn seconds(after: Duration) -> u64 {
     START.plus(after).as_millis() / 1000
 }
@@ -45,8 +45,7 @@ impl Adopting {
         }
     }
 
-    /// A token of the provider's session `sid`, signed in and issued so long after the beginning, and
-    /// good for the whole day.
+    /// A token of the provider's session `sid` with the times of sign-in and issue, valid for a day.
     pub(super) fn token(&self, sid: &str, signed_in: Duration, issued: Duration) -> String {
         self.key.token(&json!({
             "iss": ISSUER,
@@ -83,7 +82,7 @@ impl Adopting {
     }
 }
 
-/// A service whose default policy lets a subject have `count` sessions.
+/// A bench whose default policy allows `count` sessions for each subject.
 pub(super) fn limited(count: usize, beyond: OnSessionLimit) -> Bench {
     let mut bench = Bench::new();
     let (_, default) = bench.lifecycle.policies.get("default").unwrap();
@@ -127,7 +126,7 @@ async fn after_a_timeout_the_credential_starts_nothing_and_a_fresh_sign_in_does(
         Some(0),
         "a refreshed token does not help"
     );
-    // Nor does it when it is refreshed, for as long as it can be; the end is remembered.
+    // A refreshed token does not help either: the tombstone stays.
     for minutes in [17, 60, 120, 400, 479] {
         let now = minutes * MINUTE;
         service.bench.store.memory.reclaim();
@@ -135,7 +134,7 @@ async fn after_a_timeout_the_credential_starts_nothing_and_a_fresh_sign_in_does(
         assert_eq!(service.verdict(&first, now).await, IDLE, "{minutes}");
         assert_eq!(service.verdict(&refreshed, now).await, IDLE, "{minutes}");
     }
-    // From then on the sign-in itself is too old, whether the end is remembered or not.
+    // After that the sign-in itself is too old, with or without the tombstone.
     for hours in [9, 17, 23] {
         let now = hours * HOUR;
         service.bench.at(now);
@@ -148,7 +147,7 @@ async fn after_a_timeout_the_credential_starts_nothing_and_a_fresh_sign_in_does(
     assert_eq!(service.verdict(&fresh, 23 * HOUR).await, Verdict::Allow);
 }
 
-/// The limit counts sign-ins, whichever source they come from.
+/// The limit counts sign-ins of all sources.
 #[tokio::test]
 async fn no_subject_has_more_sessions_than_its_policy_allows() {
     let too_many = deny(DenyReason::TooManySessions);
@@ -161,14 +160,14 @@ async fn no_subject_has_more_sessions_than_its_policy_allows() {
         for token in &tokens[..2] {
             assert_eq!(service.verdict(token, MINUTE).await, Verdict::Allow);
         }
-        // A refreshed token is no other session.
+        // A refreshed token is the same session.
         let refreshed = service.token("a", Duration::ZERO, MINUTE);
         assert_eq!(service.verdict(&refreshed, MINUTE).await, Verdict::Allow);
         let third = service.present(&tokens[2], MINUTE).await;
         let first = service.verdict(&tokens[0], MINUTE).await;
         if beyond == OnSessionLimit::Deny {
             assert_eq!((third.verdict, first), (too_many, Verdict::Allow));
-            // It is no end: once there is room, the same credential is good.
+            // That is not an end: after another session has ended, the same credential is accepted.
             let (id, _) = service.present(&tokens[0], MINUTE).await.session.unwrap();
             let ending = Ending::signed_out(START.plus(MINUTE));
             let ended = service.bench.lifecycle.end(id, ending, &Actor::CURFEW);
@@ -177,7 +176,7 @@ async fn no_subject_has_more_sessions_than_its_policy_allows() {
         } else {
             let revoked = deny(DenyReason::Revoked);
             assert_eq!((third.verdict, first), (Verdict::Allow, revoked));
-            // An older sign-in that comes late is the oldest itself.
+            // An older sign-in that arrives late is itself the oldest.
             let late = service.token("z", Duration::ZERO, MINUTE);
             assert_eq!(service.verdict(&late, MINUTE).await, revoked);
             assert_eq!(service.verdict(&tokens[1], MINUTE).await, Verdict::Allow);
@@ -198,7 +197,7 @@ async fn a_session_that_was_revoked_stays_so() {
         .unwrap();
     let revoked = deny(DenyReason::Revoked);
     assert_eq!(service.verdict(&token, 2 * MINUTE).await, revoked);
-    // Whoever loses all sessions loses those that nobody has seen yet, too.
+    // Ending all sessions of a subject includes sessions that Curfew has not seen yet.
     let lifecycle = &service.bench.lifecycle;
     lifecycle
         .revoke_all(&session.subject, None, &Actor::CURFEW)
@@ -239,7 +238,7 @@ async fn a_bad_credential_asks_no_store_and_starts_nothing() {
     assert_eq!(
         service.verdict(&good, MINUTE).await,
         down,
-        "and a good one does ask"
+        "a valid credential reads the store"
     );
     service.bench.store.all_fail.store(false, Ordering::SeqCst);
     assert_eq!(service.verdict(&good, 2 * MINUTE).await, Verdict::Allow);
@@ -272,7 +271,7 @@ async fn many_first_requests_count_as_one_session() {
     }
 }
 
-/// A failure of the store is no end of a session.
+/// A store error does not end a session.
 #[tokio::test]
 async fn a_store_that_fails_while_sessions_are_counted_ends_nothing() {
     let service = Adopting::on(limited(1, OnSessionLimit::EndOldest), "default");
@@ -287,7 +286,7 @@ async fn a_store_that_fails_while_sessions_are_counted_ends_nothing() {
     assert_eq!(service.verdict(&second, MINUTE).await, Verdict::Allow);
 }
 
-/// A refreshed token has a newer `iat`, so a session that began with one would begin again after its end.
+/// A refreshed token has a newer `iat`. A session that counts from `iat` would start again after its end.
 #[tokio::test]
 async fn a_token_without_the_time_of_the_sign_in_starts_nothing() {
     let service = Adopting::new("default");
@@ -325,8 +324,8 @@ async fn without_keys_nothing_is_said_of_a_credential() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// However a credential is refreshed, the absolute limit stays where the sign-in put it; and with
-    /// every gap below the idle limit nothing ends before it.
+    /// Refreshed credentials do not move the absolute limit. Without a gap of the idle limit, no session ends before
+    /// it.
     #[test]
     fn a_refreshed_credential_never_prolongs_the_absolute_limit(
         gaps in proptest::collection::vec((1_u32..14, any::<bool>()), 1..80),

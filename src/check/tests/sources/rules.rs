@@ -55,7 +55,7 @@ rules! {
     "Its start and its end are counted, and shown in the console" => told,
 }
 
-/// What a cell says where the rule holds or does not.
+/// The text of a cell for a rule that holds or does not.
 const fn says(holds: bool) -> &'static str {
     if holds { YES } else { NO }
 }
@@ -64,7 +64,7 @@ fn administrator() -> Actor {
     Actor::new(ActorKind::AdminToken, "ci", None)
 }
 
-/// A session that is seen for the first time a minute after the sign-in.
+/// A session with its first request one minute after the sign-in.
 async fn used(party: &Party) -> SignedIn {
     let signed_in = party.sign_in(1, Duration::ZERO).await;
     assert_eq!(party.verdict(&signed_in, MINUTE).await, ALLOW);
@@ -98,7 +98,7 @@ async fn absolute(kind: Kind) -> &'static str {
     }
 }
 
-/// Each visit of these tests brings a credential that was refreshed then.
+/// Each visit in these tests has a credential that was refreshed at that time.
 async fn refreshed(kind: Kind) -> &'static str {
     let party = Party::new(kind).await;
     let signed_in = party.sign_in(1, Duration::ZERO).await;
@@ -193,7 +193,7 @@ async fn rule(kind: Kind) -> &'static str {
     says(party.verdict(&signed_in, 2 * MINUTE).await == REVOKED)
 }
 
-/// Three sign-ins where there is room for two: whether the third and the first may pass.
+/// Three sign-ins with a limit of two sessions: the verdicts for the third and for the first.
 async fn three(kind: Kind, beyond: OnSessionLimit) -> (Verdict, Verdict) {
     let most = MaxSessions {
         count: 2,
@@ -243,7 +243,7 @@ async fn bound(kind: Kind) -> &'static str {
     says(found.verdict == AGAIN && party.verdict(&signed_in, 2 * MINUTE).await == ALLOW)
 }
 
-/// Members of `staff` may be idle for five minutes.
+/// Members of `staff` have an idle limit of five minutes.
 async fn with_variant(kind: Kind, groups: Option<Vec<&'static str>>) -> &'static str {
     let variant = |policy: &mut crate::policy::Policy| {
         let mut limits = policy.limits;
@@ -270,7 +270,7 @@ async fn variant(kind: Kind) -> &'static str {
 
 async fn unknown_groups(kind: Kind) -> &'static str {
     match kind {
-        // Neither has a way to say that there are groups elsewhere.
+        // Neither can say that there are unknown groups.
         Kind::Token | Kind::Untimed => NONE,
         _ => with_variant(kind, None).await,
     }
@@ -287,7 +287,7 @@ async fn stricter(kind: Kind) -> &'static str {
     says(found.verdict == AGAIN && party.verdict(&signed_in, 7 * MINUTE).await == ALLOW)
 }
 
-/// `strict` asks for a sign-in of the last 30 minutes.
+/// `strict` needs a sign-in in the last 30 minutes.
 async fn auth_age(kind: Kind) -> &'static str {
     let party = Party::new(kind).await;
     let signed_in = party.sign_in(1, Duration::ZERO).await;
@@ -403,7 +403,7 @@ async fn source_trouble(kind: Kind) -> &'static str {
     says((away, back) == (denied(DenyReason::SourceUnavailable), ALLOW))
 }
 
-/// Where another party issued the credential: Curfew's own is invalid after the end, and is never refreshed.
+/// Only for another issuer's credentials: Curfew's own token is invalid after the end, and is never refreshed.
 async fn challenge(kind: Kind) -> &'static str {
     let party = Party::new(kind).await;
     let signed_in = used(&party).await;
