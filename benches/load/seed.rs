@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 
 use crate::tokens::Zipf;
 
-/// How many sessions are started at the same time.
+/// Sessions that are started concurrently.
 const AT_ONCE: usize = 64;
-/// How many uses of them are written at least.
+/// Minimum number of uses in the file.
 const USES: usize = 200_000;
 
-/// Starts sessions, and writes their tokens in an order of use in which few are used often.
+/// Starts sessions, and writes their tokens in the order of their use. A few tokens are used most of the time.
 pub async fn run(admin: &str, token: &str, count: usize, file: &str) {
     let client = reqwest::Client::new();
     let started = stream::iter(0..count).map(async |number| {

@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Tokens in the order in which they are used, over and over.
+/// Tokens in the order of their use, repeated.
 pub struct Tokens {
     all: Vec<String>,
     next: AtomicUsize,
@@ -20,7 +20,7 @@ impl Tokens {
     }
 }
 
-/// A Zipf distribution (exponent 1) over so many, the same every time.
+/// A Zipf distribution (exponent 1) over a number of items, with the same sequence in each run.
 pub struct Zipf {
     cumulative: Vec<f64>,
     state: u64,

@@ -1,10 +1,10 @@
-//! A sample application behind Curfew: a way in, and pages that show who is there.
+//! A sample application behind Curfew: a sign-in page, and a page that shows the user.
 //!
-//! It knows nothing of time limits. Whoever signs in gets a session by the admin API, and the cookie that comes with it; on
-//! every other request the proxy in front has asked Curfew, and says in `X-Session-User` who is there.
+//! It has no code for time limits. A sign-in starts a session through the admin API, which returns the cookie. On
+//! every other request the proxy asks Curfew first, and sends the user in `X-Session-User`.
 //!
-//! `CURFEW_ADMIN_URL` is the admin API, `CURFEW_ADMIN_TOKEN_FILE` the file with its token, and `LISTEN` where it
-//! listens, `127.0.0.1:3000` when left out.
+//! `CURFEW_ADMIN_URL` is the URL of the admin API, `CURFEW_ADMIN_TOKEN_FILE` the file with its token, and `LISTEN`
+//! the address to listen on (default `127.0.0.1:3000`).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ struct Application {
 #[derive(Template)]
 #[template(path = "sign_in.html", config = "examples/application/askama.toml")]
 struct SignInPage<'a> {
-    /// Where to go afterwards.
+    /// The page to open after the sign-in.
     rd: &'a str,
 }
 
@@ -84,13 +84,13 @@ async fn style() -> Response {
     ([kind], include_str!("../../src/cli/demo/style.css")).into_response()
 }
 
-/// What needs a session: the proxy lets nobody else come here.
+/// A page that needs a session. The proxy forwards only requests with one.
 async fn page(headers: HeaderMap) -> Response {
     let user = headers.get("x-session-user");
     let user = user.and_then(|user| std::str::from_utf8(user.as_bytes()).ok());
     match user.filter(|user| !user.is_empty()) {
         Some(user) => html(&Page { user }),
-        // Nobody asked Curfew: that is a mistake in the proxy's configuration, and no page.
+        // The request was not checked: the proxy is misconfigured.
         None => StatusCode::UNAUTHORIZED.into_response(),
     }
 }
@@ -102,7 +102,7 @@ struct Wanted {
     subject: String,
 }
 
-/// What the admin API says of a new session.
+/// The admin API's answer to a new session.
 #[derive(Deserialize)]
 struct Started {
     set_cookie: String,
@@ -121,13 +121,13 @@ async fn sign_in(
     let Some(host) = host else {
         return StatusCode::BAD_REQUEST.into_response();
     };
-    // Another site's page must not sign anybody in as somebody else (login CSRF).
+    // Another site must not sign a browser in as somebody else (login CSRF).
     let origin = headers.get(ORIGIN).and_then(|it| it.to_str().ok());
     let same = origin.is_some_and(|it| it.split_once("://").is_some_and(|(_, of)| of == host));
     if !same {
         return StatusCode::FORBIDDEN.into_response();
     }
-    // A real application looks at a password here, or at what an identity provider says.
+    // A real application verifies a password here.
     let asked = application
         .client
         .post(application.sessions.clone())
@@ -149,7 +149,7 @@ async fn sign_in(
     ([(SET_COOKIE, set_cookie)], Redirect::to(&back)).into_response()
 }
 
-/// The address that was asked for, where it is on this host, whatever its port.
+/// The requested URL, if it is on this host with any port.
 fn way_back(wanted: &str, host: &str) -> String {
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
     let url = Url::parse(wanted).ok();

@@ -6,10 +6,10 @@ use proptest::test_runner::{Config, TestRunner};
 
 use super::*;
 
-/// How often each target is run.
+/// Runs of each target.
 const RUNS: u32 = 300;
 
-/// What is put where by chance.
+/// Texts that are inserted at random.
 const WORDS: &[&str] = &[
     "",
     "%",
@@ -85,7 +85,7 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-/// A seed that was changed.
+/// A seed with changes.
 fn changed(seeds: &[Vec<u8>], seed: usize, changes: &[Change]) -> Vec<u8> {
     let mut bytes = seeds[seed % seeds.len()].clone();
     for change in changes {
@@ -117,7 +117,7 @@ fn changed(seeds: &[Vec<u8>], seed: usize, changes: &[Change]) -> Vec<u8> {
     bytes
 }
 
-/// The files of a target's folder, the smallest first.
+/// The files in a target's folder, smallest first.
 fn seeds(target: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("fuzz/seeds")
@@ -158,7 +158,7 @@ fn every_target_stands_its_seeds_and_changes_of_them() {
     }
 }
 
-/// What `scripts/fuzz.sh` builds are these targets, by these names.
+/// The targets of `scripts/fuzz.sh` have these names.
 #[test]
 fn the_fuzzer_has_the_same_targets() {
     let manifest = include_str!("../../fuzz/Cargo.toml");
