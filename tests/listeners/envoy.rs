@@ -1,4 +1,4 @@
-//! What Envoy itself makes of what gRPC tells it besides the answer.
+//! How Envoy uses the gRPC metadata and health.
 
 use crate::support::backend::Backend;
 use crate::support::curfew::{Setup, client};
@@ -74,7 +74,7 @@ async fn metadata_is_there_for_logs_and_health_for_the_cluster() {
     })
     .await;
 
-    // Curfew would say 503 as well; Envoy does not even ask any more.
+    // Curfew would also answer 503, but Envoy no longer asks it.
     redis.stop();
     let asked = || async {
         let (_, metrics) = curfew.ops("/metrics").await;

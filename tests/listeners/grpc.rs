@@ -1,4 +1,4 @@
-//! `ext-authz` over gRPC, on the wire.
+//! `ext-authz` over gRPC, with a real client.
 
 use std::collections::HashMap;
 
@@ -43,7 +43,7 @@ fn request(session: &SignedIn) -> CheckRequest {
     }
 }
 
-/// The code of the answer, which is not that of the call.
+/// The code of the answer, not that of the call.
 async fn check(channel: Channel, session: &SignedIn) -> i32 {
     let mut client = AuthorizationClient::new(channel);
     let response = client.check(request(session)).await.unwrap();
@@ -61,7 +61,7 @@ async fn answers_are_never_errors_of_the_call() {
         check(channel.clone(), &session).await,
         Code::Unauthenticated as i32
     );
-    // Nor is one to a request that says nothing.
+    // A request without attributes does not get an error of the call either.
     let mut client = AuthorizationClient::new(channel);
     let answer = client
         .check(CheckRequest::default())
@@ -136,7 +136,7 @@ async fn connect(curfew: &Curfew, tls: ClientTlsConfig) -> Result<Channel, Error
     endpoint.unwrap().tls_config(tls).unwrap().connect().await
 }
 
-/// A connection that is refused may be seen as such by the first call only.
+/// A refused connection may fail only at the first call.
 async fn is_refused(curfew: &Curfew, tls: ClientTlsConfig) -> bool {
     match connect(curfew, tls).await {
         Err(_) => true,
@@ -169,7 +169,7 @@ async fn tls_and_client_certificates() {
     assert_eq!(check(channel, &session).await, Code::Ok as i32);
     let authority = Certificate::from_pem(read(&strangers, "ca.pem"));
     assert!(is_refused(&curfew, ClientTlsConfig::new().ca_certificate(authority)).await);
-    // Nothing is served in the clear then.
+    // Plaintext is no longer served.
     let plain = Endpoint::from_shared(format!("http://{}", curfew.grpc.unwrap())).unwrap();
     if let Ok(channel) = plain.connect().await {
         let mut client = AuthorizationClient::new(channel);
@@ -215,8 +215,8 @@ async fn files_that_are_no_certificates_start_nothing() {
     }
 }
 
-/// Certificates are replaced while the process runs, as cert-manager does it: new connections get the new one, and those
-/// that there are go on.
+/// Certificates are replaced while the process runs, as cert-manager does. New connections get the new certificate,
+/// and open connections continue.
 #[tokio::test]
 async fn certificates_are_replaced_while_it_runs() {
     let (old, new) = (Certificates::generate(), Certificates::generate());
@@ -249,9 +249,9 @@ async fn certificates_are_replaced_while_it_runs() {
     assert_eq!(
         check(channel, &session).await,
         Code::Ok as i32,
-        "it goes on"
+        "the open connection continues"
     );
-    // One that can't be used is refused, and the one before stays.
+    // An invalid certificate is rejected, and the previous one stays.
     std::fs::write(path("server.key"), "nonsense").unwrap();
     eventually("it is told", async || {
         curfew
@@ -264,7 +264,7 @@ async fn certificates_are_replaced_while_it_runs() {
     assert!(!is_refused(&curfew, trusting(&new)).await);
 }
 
-/// Envoy compresses no message by itself. Another client gets a denial with the reason.
+/// Envoy does not compress messages by itself. Another client gets a denial with the reason.
 #[tokio::test]
 async fn compressed_messages_are_denied_with_a_reason() {
     let curfew = Setup::memory().start();
@@ -291,7 +291,7 @@ async fn compressed_messages_are_denied_with_a_reason() {
     assert!(text.contains("the message is compressed"), "{text}");
 }
 
-/// Something else than a call is answered, and others go on.
+/// A request that is not a call is answered, and other calls continue.
 #[tokio::test]
 async fn what_is_no_call_is_answered() {
     let curfew = Setup::memory().start();
@@ -315,7 +315,7 @@ async fn what_is_no_call_is_answered() {
         let (answer, _): (_, h2::SendStream<bytes::Bytes>) =
             send.send_request(request, true).unwrap();
         let answer = tokio::time::timeout(std::time::Duration::from_secs(10), answer).await;
-        // A status of gRPC or of HTTP, or the reset of a stream that is none.
+        // A gRPC status, an HTTP status, or a stream reset.
         assert!(answer.is_ok(), "{method} {uri} is not answered");
     }
     assert_eq!(

@@ -1,4 +1,4 @@
-//! What HAProxy itself makes of the agent.
+//! How HAProxy uses the agent.
 
 use std::process::Command;
 

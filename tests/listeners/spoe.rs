@@ -1,4 +1,4 @@
-//! The SPOE agent.
+//! The SPOE agent with a raw peer.
 
 use curfew::clock::Stopwatch;
 
@@ -10,7 +10,7 @@ fn start() -> Curfew {
     Setup::memory().set("LISTEN__SPOE", "127.0.0.1:0").start()
 }
 
-/// The message as `deploy/haproxy/curfew-spoe.conf` makes HAProxy send it.
+/// The message that HAProxy sends with `deploy/haproxy/curfew-spoe.conf`.
 fn check(lines: &[(&str, &str)]) -> Vec<u8> {
     let arguments = [
         ("method", text("GET")),
@@ -23,7 +23,7 @@ fn check(lines: &[(&str, &str)]) -> Vec<u8> {
     message("check", &arguments)
 }
 
-/// A connection on which a session is let in is one that works.
+/// Checks that the connection works: it allows the session's request.
 async fn admits(peer: &mut Peer, session: &SignedIn) {
     let asked = check(&[("cookie", &session.cookie())]);
     peer.send(&frame(NOTIFY, 1, (7, 1), &asked)).await;
@@ -112,7 +112,7 @@ async fn a_health_check_is_answered_and_closed() {
     assert!(peer.receive().await.is_none());
 }
 
-/// Each of these ends its connection, with the reason, and disturbs no other.
+/// Each of these closes its own connection with a reason, and no other.
 #[tokio::test]
 async fn who_does_not_keep_to_the_protocol_is_sent_away() {
     let curfew = start();
@@ -179,7 +179,7 @@ async fn who_does_not_keep_to_the_protocol_is_sent_away() {
     }
 }
 
-/// Checks before a broken frame are other clients', and are answered.
+/// Checks before an invalid frame belong to other clients, and are answered.
 #[tokio::test]
 async fn a_broken_frame_takes_no_check_along() {
     let curfew = start();
@@ -208,12 +208,12 @@ async fn messages_that_are_not_ours_set_nothing() {
     let other = message("log", &[("path", text("/"))]);
     peer.send(&frame(NOTIFY, 1, (1, 1), &other)).await;
     assert!(peer.receive().await.unwrap().variables().is_empty());
-    // Beside one that is.
+    // The same together with a known message.
     let both = [other, check(&[("cookie", &session.cookie())])].concat();
     peer.send(&frame(NOTIFY, 1, (2, 1), &both)).await;
     let set = peer.receive().await.unwrap().variables();
     assert_eq!(set["verdict"], text("allow"));
-    // One that says nothing is denied.
+    // A message without arguments is denied.
     peer.send(&frame(NOTIFY, 1, (3, 1), &message("check", &[])))
         .await;
     let set = peer.receive().await.unwrap().variables();
@@ -271,8 +271,8 @@ async fn stopping_says_goodbye_and_does_not_wait_for_idle_peers() {
     assert!(peer.receive().await.is_none());
 }
 
-/// While the process is draining, HAProxy's health checks fail, so that it looks elsewhere; questions are answered as before, and each
-/// connection ends after an answer.
+/// While the process is draining, HAProxy's health checks fail, so that it uses another server. Checks are answered
+/// as before, and each connection closes after an answer.
 #[tokio::test]
 async fn draining_fails_health_checks_and_ends_connections_after_an_answer() {
     let curfew = Setup::memory()
