@@ -1,4 +1,4 @@
-//! Builds everything and joins it: the only place that knows all parts.
+//! Builds all parts of the service and connects them. No other module uses all of them.
 
 mod assembly;
 mod background;
@@ -48,16 +48,16 @@ pub use reload::ReloadRequests;
 use reload::Reloader;
 use store::Shared;
 
-/// The least time to write what must not be lost when the process stops.
+/// Minimum time to write pending data when the process stops.
 const MIN_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The most bytes of a question for the health over gRPC, which has a name in it.
+/// Bytes of a gRPC health request, which contains a service name.
 const MAX_QUESTION: usize = 4096;
 
-/// The most connections of the listener that few have to do with.
+/// Maximum connections and requests of the `ops` listener.
 const OPS_LIMIT: usize = 256;
 
-/// The service, built and bound, ready to run.
+/// The service: built and bound, ready to run.
 pub struct App {
     addresses: Addresses,
     made_up: EphemeralSecrets,
@@ -68,7 +68,7 @@ pub struct App {
     /// Stops the background work, after the listeners.
     stop_background: CancellationToken,
     store: Arc<dyn SessionStore>,
-    /// What was begun and must be finished.
+    /// Tasks that must finish before the process ends.
     tasks: TaskTracker,
     draining: Arc<AtomicBool>,
     delay: Duration,
@@ -76,7 +76,7 @@ pub struct App {
     reloader: Reloader,
 }
 
-/// Where the service listens.
+/// The addresses of the listeners.
 #[derive(Clone, Copy, Debug)]
 pub struct Addresses {
     /// The contracts over HTTP.
@@ -85,7 +85,7 @@ pub struct Addresses {
     pub grpc: Option<SocketAddr>,
     /// The SPOE agent.
     pub spoe: Option<SocketAddr>,
-    /// What browsers and identity providers ask.
+    /// The pages for browsers and identity providers.
     pub browser: Option<SocketAddr>,
     /// The admin API.
     pub admin: SocketAddr,
@@ -93,84 +93,83 @@ pub struct Addresses {
     pub ops: SocketAddr,
 }
 
-/// What the configuration left out and was made up for this process, which only the embedded
-/// store allows.
+/// Secrets that the configuration does not have, generated for this process. Only the embedded store allows that.
 #[derive(Clone, Debug, Default)]
 pub struct EphemeralSecrets {
-    /// The admin token.
+    /// The generated admin token.
     pub admin_token: Option<Secret<String>>,
-    /// Whether the key ring was made up.
+    /// Whether the key ring was generated.
     pub key_ring: bool,
 }
 
-/// Why the service can't start.
+/// Why the service cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// An address can't be bound.
-    #[error("listen.{name}: can't listen on {address}: {error}")]
+    /// A listener's address cannot be bound.
+    #[error("listen.{name}: could not listen on {address}: {error}")]
     Bind {
         /// The listener.
         name: &'static str,
         /// Its address.
         address: SocketAddr,
-        /// The system's reason.
+        /// The error of the operating system.
         error: io::Error,
     },
-    /// Ends of sessions can't be sent.
+    /// The HTTP client of the webhook is invalid.
     #[error("events: {0}")]
     Webhook(#[from] reqwest::Error),
-    /// The keys of an identity provider can't be fetched like this.
+    /// The HTTP client for an identity provider's keys is invalid.
     #[error("jwt.issuers: {0}")]
     Issuer(reqwest::Error),
-    /// Another authorization service can't be asked like this.
+    /// The HTTP client of another authorization service is invalid.
     #[error("delegated.services: {0}")]
     Delegate(reqwest::Error),
-    /// An identity provider can't be asked like this.
+    /// The HTTP client of an identity provider is invalid.
     #[error("login.providers: {0}")]
     Provider(reqwest::Error),
-    /// Kubernetes can't be asked like this.
+    /// The HTTP client for Kubernetes is invalid.
     #[error("admin.kubernetes: {0}")]
     Kubernetes(reqwest::Error),
-    /// No key could be made.
+    /// A key could not be generated.
     #[error("token.keys: {0}")]
     Key(#[from] KeyError),
-    /// No token could be made.
+    /// An admin token could not be generated.
     #[error("admin.token_hashes: {0}")]
     AdminToken(#[from] getrandom::Error),
-    /// The cookie can't be written.
+    /// The session cookie cannot be written as a header.
     #[error("cookie: {0}")]
     Cookie(#[from] UnwritableCookie),
-    /// The gRPC listener's TLS can't be set up.
+    /// The TLS settings of the gRPC listener are invalid.
     #[error("grpc: {0}")]
     GrpcTlsSettings(#[from] GrpcTlsError),
-    /// The metrics can't be set up.
+    /// The metrics could not be created.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
 }
 
-/// Why the service stopped by itself, or did not stop well.
+/// Why the service stopped by itself, or stopped with an error.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// A part that must run for ever has ended.
-    #[error("a part of the service has ended: {0}")]
+    /// A task that must run for ever has ended.
+    #[error("background task exited: {0}")]
     Died(String),
-    /// Redis holds records that this program does not know.
+    /// Redis has records that this program cannot read.
     #[error(transparent)]
     Schema(#[from] ConnectError),
-    /// Kubernetes can't be asked like this.
+    /// The HTTP client for Kubernetes is invalid.
     #[error("admin.kubernetes: {0}")]
     Kubernetes(reqwest::Error),
-    /// The last activities could not be written.
-    #[error("activity was lost: {0}")]
+    /// The last touches could not be written.
+    #[error("could not write the last activity: {0}")]
     Flush(#[from] StoreError),
 }
 
 impl App {
-    /// Builds the service by what was `loaded` from `source`, and binds its listeners. Redis need not be there yet: until it is, checks
-    /// are answered with `store_unavailable`, and `/readyz` says so.
+    /// Builds the service from the configuration `loaded` from `source`, and binds its listeners. Redis need not run
+    /// yet. Until it does, checks are answered with `store_unavailable`, and `/readyz` reports it.
     ///
     /// # Errors
-    /// [`StartError`] with what to change.
+    /// [`StartError`] with the configuration key.
     pub async fn start(
         source: Source,
         loaded: Loaded,
@@ -311,7 +310,7 @@ impl App {
             .bind("admin", listen.admin, Service::http(admin))
             .await?;
         let limit = listeners.limit("ops", LimitKind::Requests);
-        // Or Kubernetes would restart what waits for Redis.
+        // `/livez` bypasses the limit, so that the kubelet does not restart a saturated process.
         let ops = Limited::new(ops::router(ops), limit).always("/livez");
         let ops = Service::http(ops);
         let ops = listeners.bind_one("ops", listen.ops, ops).await?;
@@ -344,13 +343,13 @@ impl App {
         })
     }
 
-    /// What answers checks, for a [layer](crate::layer) in this process.
+    /// The contracts, for a [layer](crate::layer) in this process.
     #[must_use]
     pub fn contracts(&self) -> Live<Contracts> {
         self.reloader.in_force.contracts.clone()
     }
 
-    /// What the listeners serve, without them.
+    /// The services of the listeners, without sockets.
     #[cfg(any(test, feature = "fuzzing"))]
     pub fn served(&self) -> (CheckService, BrowserService, ExtAuthz, Agent, axum::Router) {
         let InForce {
@@ -370,26 +369,27 @@ impl App {
         )
     }
 
-    /// Where it listens; port 0 in the configuration is the one that the system chose here.
+    /// The bound addresses. With port 0 the operating system has chosen the port.
     #[must_use]
     pub const fn addresses(&self) -> Addresses {
         self.addresses
     }
 
-    /// What the configuration left out.
+    /// The secrets that the configuration does not have.
     #[must_use]
     pub const fn made_up(&self) -> &EphemeralSecrets {
         &self.made_up
     }
 
-    /// Serves until stopped, and by another configuration when its file changes or `reload` asks
-    /// for it. Then stops in two stages: says that it is not ready, and goes on all the same for
-    /// `shutdown_delay`, so that whoever sends requests here can look elsewhere; then accepts nothing more,
-    /// lets what is in flight finish within `shutdown_timeout`, and writes the last activities. Whoever asks
-    /// for probes and metrics is answered until the end.
+    /// Serves until `stop` is cancelled. It reloads the configuration when its file changes, or on a request through
+    /// `reload`.
+    ///
+    /// It stops in two stages. First it reports not ready, and serves as before for `shutdown_delay`, so that clients
+    /// can move to another replica. Then it accepts nothing more, waits at most `shutdown_timeout` for requests in
+    /// flight, and writes the pending touches. Probes and metrics are answered until the end.
     ///
     /// # Errors
-    /// [`RunError`] when a part of the service has ended by itself, or when activity was lost.
+    /// [`RunError`] if a background task has exited, or if pending touches could not be written.
     pub async fn run(
         mut self,
         reload: ReloadRequests,
@@ -422,7 +422,7 @@ impl App {
         self.draining.store(true, Ordering::Relaxed);
         stop_listeners.cancel();
         while serving.join_next().await.is_some() {}
-        // While the connection to the store is still kept.
+        // Flush while the connection to the store is still open.
         self.tasks.close();
         let finishing = async {
             self.tasks.wait().await;
@@ -433,21 +433,21 @@ impl App {
         self.stop_background.cancel();
         let ending = async { while self.background.join_next().await.is_some() {} };
         if tokio::time::timeout(patience, ending).await.is_err() {
-            tracing::warn!("work in the background did not finish in time");
+            tracing::warn!("background tasks did not finish in time");
             self.background.shutdown().await;
         }
         stop_ops.cancel();
         while serving_ops.join_next().await.is_some() {}
-        // Why it stopped is more than what was lost by that.
+        // The reason of the stop matters more than a failed flush.
         outcome?;
         match flushed {
             Ok(flushed) => Ok(flushed?),
-            Err(_) => Err(StoreError::Unavailable("it did not answer in time".to_owned()).into()),
+            Err(_) => Err(StoreError::Unavailable("timeout".to_owned()).into()),
         }
     }
 }
 
-/// Shows the counts of what seldom happens under these policies.
+/// Creates the counters of rare events under these policies at zero.
 fn init_metrics(metrics: &Metrics, policies: &Policies) {
     let known = policies
         .iter()
@@ -457,16 +457,16 @@ fn init_metrics(metrics: &Metrics, policies: &Policies) {
     metrics.begin_credentials(&[Door::Api, Door::Console].map(Door::as_str));
 }
 
-/// What it means that a part which must run for ever has ended.
+/// The error for a task that must run for ever and has ended.
 fn task_failed(ended: Result<Result<(), RunError>, tokio::task::JoinError>) -> RunError {
     match ended {
         Ok(Err(error)) => error,
-        Ok(Ok(())) => RunError::Died("without a reason".to_owned()),
+        Ok(Ok(())) => RunError::Died("no error".to_owned()),
         Err(error) => RunError::Died(error.to_string()),
     }
 }
 
-/// Those that are bound.
+/// The listeners that are bound so far.
 struct Listeners {
     bound: Vec<Listener>,
     metrics: Arc<Metrics>,
@@ -494,7 +494,7 @@ impl Listeners {
         })
     }
 
-    /// For how much there is room on a listener.
+    /// The limit of a listener.
     fn limit(&self, name: &'static str, what: LimitKind) -> ConcurrencyLimit {
         let (most, shown) = match what {
             LimitKind::Connections => (self.listen.max_connections, self.metrics.connections(name)),
@@ -508,7 +508,7 @@ impl Listeners {
         ConcurrencyLimit::new(name, what, most, shown)
     }
 
-    /// Binds one more, and says where.
+    /// Binds a listener, and returns its address.
     async fn bind(
         &mut self,
         name: &'static str,

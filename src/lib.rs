@@ -1,7 +1,7 @@
 //! Curfew makes sessions end on time at the edge.
 //!
-//! A reverse proxy asks before every request it forwards; Curfew looks up the session behind the
-//! request, applies an idle limit and an absolute limit, and answers. `ARCHITECTURE.md` is the map.
+//! A reverse proxy asks Curfew before it forwards a request. Curfew looks up the session of the request, applies an
+//! idle limit and an absolute limit, and answers. `ARCHITECTURE.md` describes the modules.
 //!
 //! The layers, from the bottom up; each uses only those before it:
 //!

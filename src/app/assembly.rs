@@ -28,10 +28,10 @@ use crate::store::{DeadlineQueue, HistoryStore, NotBefore, SessionStore, Session
 use crate::telemetry::{Metrics, Recent};
 use crate::webhook::Webhook;
 
-/// Where identity providers send browsers back to.
+/// The redirect URI of identity providers, without the host.
 const CALLBACK: &str = "/.curfew/callback";
 
-/// What stays while the configuration changes.
+/// The parts that survive a reload of the configuration.
 pub(super) struct Foundation {
     pub(super) ops: Arc<Ops>,
     pub(super) store: Arc<dyn SessionStore>,
@@ -46,37 +46,37 @@ pub(super) struct Foundation {
     pub(super) recent: Arc<Recent>,
     pub(super) webhook: Option<Webhook>,
     pub(super) tasks: TaskTracker,
-    /// Signs tokens where no key ring is configured.
+    /// Signs tokens if no key ring is configured.
     pub(super) made_up_key_ring: Arc<KeyRing>,
-    /// Encrypts what is kept in the store.
+    /// Encrypts records in the store.
     pub(super) store_key_ring: Live<KeyRing>,
     /// The keys of identity providers.
     pub(super) key_cache: KeyCache,
-    /// What identity providers told a moment ago.
+    /// The `jti` of notices that were accepted.
     pub(super) seen_notices: Arc<ReplayCache>,
     /// The audit log, the recorder and the warnings.
     pub(super) observers: Arc<Observers>,
-    /// Wrong credentials of a moment ago, for the admin API and the console.
+    /// Recent wrong credentials for the admin API and the console, by address.
     pub(super) attempts: Arc<Attempts>,
-    /// Sessions whose identity providers are to be asked.
+    /// Sessions that wait for revalidation.
     pub(super) revalidations: Arc<RevalidationQueue>,
-    /// What the operator should know of identity providers.
+    /// Diagnostics about identity providers.
     pub(super) provider_notes: Arc<ProviderNotes>,
-    /// Opens the admin API where no token is configured.
+    /// The hash of the generated admin token, used if no token is configured.
     pub(super) made_up_token: [u8; 32],
 }
 
-/// What follows from the configuration, and is replaced as a whole when that changes.
+/// The parts that follow from the configuration. A reload replaces all of them.
 pub(super) struct Assembly {
     pub(super) lifecycle: Lifecycle,
     pub(super) contracts: Contracts,
     pub(super) admin: Admin,
     pub(super) logouts: LogoutEndpoints,
-    /// Of the gRPC listener.
+    /// The TLS configuration of the gRPC listener.
     pub(super) encryption: Encryption,
 }
 
-/// The assembly in force, for whoever works by a part of it.
+/// The assembly in force, as separate live values.
 #[derive(Clone)]
 pub(super) struct InForce {
     pub(super) policies: Live<Policies>,
@@ -89,7 +89,7 @@ pub(super) struct InForce {
 }
 
 impl Foundation {
-    /// Builds what follows from a configuration.
+    /// Builds the parts that follow from a configuration.
     pub(super) fn assemble(&self, config: &Config) -> Result<Assembly, StartError> {
         let key_ring = config.key_ring.clone().map(Arc::new);
         let book = Arc::new(config.book.clone());
@@ -182,8 +182,7 @@ impl Foundation {
 }
 
 impl Foundation {
-    /// How credentials become sessions. The keys of an issuer that was there before are not fetched
-    /// anew.
+    /// The sources of credentials. An issuer that was configured before keeps its fetched keys.
     fn sources(&self, config: &Config, key_ring: Arc<KeyRing>) -> Result<Sources, StartError> {
         let jwt = config.jwt.as_ref();
         let issuers = jwt.map_or(&[][..], |jwt| &jwt.issuers);
@@ -204,7 +203,7 @@ impl Foundation {
 }
 
 impl Foundation {
-    /// An issuer with its keys.
+    /// An issuer of JWTs with its keys.
     fn source(&self, config: &IssuerSettings) -> Result<JwtSource, reqwest::Error> {
         let keys = match &config.keys {
             KeySource::File(keys) => {
@@ -231,7 +230,7 @@ impl Foundation {
         })
     }
 
-    /// Sign-in by Curfew itself.
+    /// Sign-in with identity providers.
     fn login(&self, config: &Config, key_ring: &Arc<KeyRing>) -> Result<Option<Login>, StartError> {
         let Some(settings) = &config.login else {
             return Ok(None);
@@ -251,7 +250,7 @@ impl Foundation {
         }))
     }
 
-    /// Which providers are asked about sessions in use.
+    /// Revalidation of sessions, if a provider has it enabled.
     fn revalidation(&self, login: Option<&Login>) -> Option<Revalidation> {
         let (queue, notes) = (&self.revalidations, &self.provider_notes);
         let revalidation = Revalidation::of(login?, queue, notes, &self.metrics)?;
@@ -261,7 +260,7 @@ impl Foundation {
         Some(revalidation)
     }
 
-    /// Sign-in to the console, for whoever is in a group.
+    /// Console sign-in with identity providers, for members of a group.
     fn console(
         config: &Config,
         key_ring: &Arc<KeyRing>,
@@ -277,7 +276,7 @@ impl Foundation {
                 url: url.clone(),
                 purpose: "console",
                 max_age: MaxAge::Of(admin::proof_age(&config.book.policies)),
-                // An operator's session is short, and keeps no refresh token.
+                // Operator sessions are short and have no refresh token.
                 revalidate: None,
                 providers: providers(settings, url, admin::CALLBACK)?,
                 key_ring: Arc::clone(key_ring),
@@ -288,8 +287,8 @@ impl Foundation {
         }))
     }
 
-    /// Those who may tell of logouts: whose tokens are credentials, and where people sign in. Whoever
-    /// is both is one, who may tell of either.
+    /// The issuers that may send logout notices: those of JWTs and those of sign-ins. An issuer that is both appears
+    /// once, with both rights.
     fn logout_issuers(
         &self,
         config: &Config,
@@ -311,7 +310,7 @@ impl Foundation {
         Ok(logout_issuers)
     }
 
-    /// The other services that are asked.
+    /// The clients of other authorization services.
     fn delegates(&self, config: &Config) -> Result<Vec<Delegate>, reqwest::Error> {
         let settings = config.delegates.iter().cloned();
         let delegates = settings.map(|it| Delegate::new(it, Arc::clone(&self.metrics)));
@@ -319,7 +318,7 @@ impl Foundation {
     }
 }
 
-/// The providers, which send browsers back to below `path` on `base`.
+/// The providers. They redirect browsers to a path below `path` on `base`.
 fn providers(
     settings: &LoginSettings,
     base: &Url,
@@ -347,7 +346,7 @@ impl InForce {
         }
     }
 
-    /// Puts another assembly in force.
+    /// Replaces the assembly in force.
     pub(super) fn replace(&self, assembly: Assembly) {
         self.policies
             .replace(Arc::clone(&assembly.lifecycle.policies));

@@ -7,14 +7,14 @@ use crate::contract::Contracts;
 use crate::live::Live;
 use crate::store::LimitsOfSources;
 
-/// How often it is looked whether the limits have changed, and tried again.
+/// Interval at which changed limits are written, and failed writes are repeated.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// How often they are noted again: the store can lose them, and another replica can have an older configuration, in seconds.
+/// Seconds between two writes of the same limits: the store can lose them, and another replica can have older ones.
 const AGAIN_SECONDS: f64 = 10.0;
 
-/// Sees to it that the store's history knows the limits in force, until stopped. A longer limit counts for no sign-in before
-/// the history knows it.
+/// Keeps the limits in force in the store's history until `stop` is cancelled. A longer limit applies to no sign-in
+/// before it is in the history.
 pub(super) async fn note(contracts: Live<Contracts>, stop: CancellationToken) {
     let mut noted: Option<(LimitsOfSources, Stopwatch)> = None;
     let note = async {
@@ -30,7 +30,7 @@ pub(super) async fn note(contracts: Live<Contracts>, stop: CancellationToken) {
                 match history.note_limits(&limits, now).await {
                     Ok(()) => noted = Some((limits, Stopwatch::start())),
                     Err(error) => {
-                        tracing::debug!(%error, "the history does not know the limits yet")
+                        tracing::debug!(%error, "could not write the limits to the history")
                     }
                 }
             }

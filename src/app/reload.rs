@@ -1,4 +1,4 @@
-//! The configuration is read again when its file changes, or when it is asked for.
+//! Reloads the configuration when its file changes, or on request.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,29 +13,29 @@ use crate::config::raw::RawConfig;
 use crate::config::{FileContents, Loaded, Source};
 use crate::telemetry::{Diagnostics, logging};
 
-/// How often the file is looked at. What is found is read when it is the same at the next look, so
-/// that nothing is taken that is half written. Looking, unlike the notices of a file system, also
-/// sees what is behind a symbolic link, as in a volume of Kubernetes, and what is on a network.
+/// Polling interval of the configuration files. A change is loaded after two equal polls, so that no half-written
+/// file is used. Unlike inotify, polling also works with symbolic links, as in Kubernetes volumes, and with network
+/// file systems.
 const PERIOD: Duration = Duration::from_millis(500);
 
-/// The name under which the operator is told about the configuration.
+/// The source of these lines in the diagnostics.
 const ADVISER: &str = "configuration";
 
-/// Wishes that the configuration be read again; each is answered once that was done.
+/// Requests to reload the configuration. Each is answered after the reload.
 pub type ReloadRequests = mpsc::Receiver<oneshot::Sender<()>>;
 
-/// Reads the configuration again.
+/// Reloads the configuration.
 pub(super) struct Reloader {
     pub(super) source: Source,
     pub(super) foundation: Foundation,
     pub(super) in_force: InForce,
     pub(super) advice: Arc<Diagnostics>,
-    /// What the process was started with, which some of it goes by until it ends.
+    /// The configuration at the start. Some parts of it apply until the process ends.
     pub(super) started_with: Loaded,
 }
 
 impl Reloader {
-    /// Looks at the file until stopped; reads it at once whenever it is `asked` to.
+    /// Polls the files until `stop` is cancelled. A request through `asked` reloads at once.
     pub(super) async fn run(self, mut asked: ReloadRequests, stop: CancellationToken) {
         let mut files = self.source.files(&self.started_with);
         let mut watch = Watch::new(read(&files).await);
@@ -48,7 +48,7 @@ impl Reloader {
             if !watch.look(read(&files).await, wish.is_some()) {
                 continue;
             }
-            // What changes from here on differs from what is known, and is read in its turn.
+            // A later change differs from the known content, so another poll loads it.
             let named = self.reload().map(|loaded| self.source.files(&loaded));
             if let Some(named) = named.filter(|named| *named != files) {
                 files = named;
@@ -60,24 +60,23 @@ impl Reloader {
         }
     }
 
-    /// Reads the configuration and puts it in force; leaves the one before in force when it makes
-    /// no sense.
+    /// Loads the configuration and puts it in force. If it is invalid, the previous one stays in force.
     fn reload(&self) -> Option<Loaded> {
         match self.read() {
             Ok(loaded) => {
                 let needs_restart = restart_for(&self.started_with.effective, &loaded.effective);
-                let lines = needs_restart.into_iter().map(|key| {
-                    format!("{key} has changed: the process must be started again to go by it")
-                });
-                tracing::info!("the configuration was read again and is in force");
+                let lines = needs_restart
+                    .into_iter()
+                    .map(|key| format!("{key} has changed: restart required"));
+                tracing::info!("configuration reloaded");
                 self.advice.set(ADVISER, lines.collect());
                 self.foundation.metrics.config_reload(true);
                 Some(loaded)
             }
             Err(problems) => {
-                let lines = problems
-                    .lines()
-                    .map(|problem| format!("refused, the one before stays in force: {problem}"));
+                let lines = problems.lines().map(|problem| {
+                    format!("rejected, previous configuration still active: {problem}")
+                });
                 self.advice.set(ADVISER, lines.collect());
                 self.foundation.metrics.config_reload(false);
                 None
@@ -98,11 +97,11 @@ impl Reloader {
     }
 }
 
-/// Tells a change that has settled from one that is being made.
+/// Detects changes that are complete.
 struct Watch<T> {
-    /// What was read.
+    /// The content that was loaded last.
     known: Option<T>,
-    /// What was there at the last look.
+    /// The content at the last poll.
     seen: Option<T>,
 }
 
@@ -112,8 +111,8 @@ impl<T: Clone + PartialEq> Watch<T> {
         Self { known, seen }
     }
 
-    /// Whether what is there `now` is to be read: it differs from what was read and is the same as
-    /// at the last look, or it is wanted at once.
+    /// Whether to load the content `now`: it differs from the loaded one and is equal to the last poll, or a reload
+    /// was requested.
     fn look(&mut self, now: Option<T>, at_once: bool) -> bool {
         let settled = now == self.seen;
         self.seen = now;
@@ -125,17 +124,17 @@ impl<T: Clone + PartialEq> Watch<T> {
     }
 }
 
-/// What the files hold; read aside, for a file system that hangs.
+/// Reads the files on a blocking thread, because a network file system can hang.
 async fn read(files: &[PathBuf]) -> Option<FileContents> {
     let files = files.to_vec();
     let reading = tokio::task::spawn_blocking(move || FileContents::read(&files));
     reading.await.ok()
 }
 
-/// What can't change while the process runs, and has.
+/// The changed keys that need a restart.
 fn restart_for(before: &RawConfig, now: &RawConfig) -> Vec<&'static str> {
     let mut store = now.store.clone();
-    // Which is of the checks.
+    // Only checks use this key, and they reload it.
     store.check_timeout.clone_from(&before.store.check_timeout);
     let changed = [
         ("listen", before.listen != now.listen),
