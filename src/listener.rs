@@ -80,8 +80,7 @@ impl Listener {
     }
 
     /// Serves until `stop` is cancelled. Then it accepts no new connection, and waits at most `patience` for requests
-    /// in
-    /// flight.
+    /// in flight.
     pub async fn serve(self, stop: CancellationToken, patience: Duration) {
         let name = self.socket.name;
         let finished = match self.service {

@@ -67,8 +67,8 @@ impl Checker {
         outcome
     }
 
-    /// Allows a request from the near cache, if its touch can be buffered without waiting.
-    /// The cache is never used to deny: before a denial, Curfew asks the store.
+    /// Allows a request from the near cache, if its touch can be buffered without waiting. The cache is never used to
+    /// deny: before a denial, Curfew asks the store.
     fn answer_at_once(&self, asked: &Asked<'_>, id: SessionId) -> Option<Outcome> {
         if !self.lifecycle.not_before.is_fresh() {
             return None;
@@ -232,8 +232,7 @@ impl Checker {
     }
 
     /// Allows a session from the last known sessions, if its policies have `on_store_failure: known`; counts and
-    /// audits
-    /// it.
+    /// audits it.
     async fn answer_without_store(&self, asked: &Asked<'_>, id: SessionId) -> Outcome {
         let now = self.lifecycle.clock.now();
         let recalled = self
@@ -314,8 +313,8 @@ impl Checker {
         session
     }
 
-    /// Denies the request, and ends the session if a limit was reached.
-    /// `None`: the session was used in the meantime, so decide again.
+    /// Denies the request, and ends the session if a limit was reached. `None`: the session was used in the meantime,
+    /// so decide again.
     async fn deny(
         &self,
         asked: &Asked<'_>,

@@ -8,8 +8,7 @@ use crate::policy::{
 };
 use crate::session::{DenyReason, Limits, PolicyName, Session, Timestamp, Verdict, decide};
 
-/// The rule and the policies that apply to a request, before its session is loaded.
-/// Checks and `explain` both use it.
+/// The rule and the policies that apply to a request, before its session is loaded. Checks and `explain` both use it.
 #[derive(Clone, Copy, Debug)]
 pub struct RuleMatch<'a> {
     book: &'a Rulebook,
@@ -146,8 +145,7 @@ impl<'a> RuleMatch<'a> {
     }
 
     /// Decides on a request of `client` with a session. Reasons that end the session come first. Then come the
-    /// binding,
-    /// the groups, and last the age of the sign-in.
+    /// binding, the groups, and last the age of the sign-in.
     #[must_use]
     pub fn judge(
         &self,

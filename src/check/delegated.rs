@@ -10,8 +10,7 @@ impl Checker {
     /// Asks the service and returns the session that it allows. The error is the complete denial.
     ///
     /// If a cookie names a session that has ended, Curfew does not ask the service. The service could take the
-    /// question for
-    /// activity, and extend its own session.
+    /// question for activity, and extend its own session.
     pub(super) async fn ask<'a>(
         &self,
         delegate: &'a Delegate,
@@ -87,14 +86,11 @@ impl Checker {
 
 impl ResolvedCredential<'_> {
     /// Adds the service's headers to an allowed answer. A denial gets none of them: a cookie could extend a session
-    /// that
-    /// has ended.
+    /// that has ended.
     ///
     /// After a session end, the credential of another issuer can still be valid. A client that takes it for an
-    /// invalid token
-    /// refreshes it and tries again. So `max_age=0` asks for a new sign-in. It is the age of the last authentication
-    /// (RFC
-    /// 9470, section 3).
+    /// invalid token refreshes it and tries again. So `max_age=0` asks for a new sign-in. It is the age of the last
+    /// authentication (RFC 9470, section 3).
     pub(super) fn complete(self, outcome: Outcome) -> Outcome {
         let allowed = outcome.verdict == Verdict::Allow;
         let ended = matches!(outcome.verdict, Verdict::Deny(reason) if reason.is_terminal());

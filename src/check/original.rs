@@ -74,8 +74,7 @@ impl<'a> OriginalUrl<'a> {
     ///
     /// # Errors
     /// [`InvalidUrl`] for a scheme other than `http`, `https`, `ws` or `wss`, a missing or invalid host, user
-    /// information,
-    /// a path without a leading slash, and a blank or a control character anywhere.
+    /// information, a path without a leading slash, and a blank or a control character anywhere.
     pub fn parse(url: &'a [u8]) -> Result<Self, InvalidUrl> {
         let (secure, rest) = scheme(url).ok_or(InvalidUrl::Scheme)?;
         let slash = rest

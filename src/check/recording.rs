@@ -1,8 +1,7 @@
 //! A recording of the checks of some minutes, without secrets, for an operator who sets up a proxy.
 //!
 //! It is off until an operator starts it. Its duration, its entries and their bytes are limited. It contains no value
-//! of
-//! a cookie, a query or a path parameter, and no credential of a header. It contains paths.
+//! of a cookie, a query or a path parameter, and no credential of a header. It contains paths.
 
 mod redact;
 

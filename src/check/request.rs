@@ -61,8 +61,7 @@ pub struct Outcome {
     /// The `Set-Cookie` that clears the cookie of another service. Only navigations get it.
     pub cleared: Option<HeaderValue>,
     /// The maximum age of the sign-in in seconds. Set for `reauthentication_required` if a policy has one. It is 0
-    /// after
-    /// the end of a session of another issuer's credential.
+    /// after the end of a session of another issuer's credential.
     pub max_auth_age: Option<u64>,
     /// The input that is wrong, for example for `malformed_request` and `unknown_host`.
     pub detail: Option<Detail>,

@@ -2,13 +2,11 @@
 //!
 //! The proxy names the original request in `X-Original-URL` and `X-Original-Method`. It passes the client's other
 //! forwarded headers on, so this contract ignores them. The proxy allows on 2xx, denies on 401 and 403, and turns
-//! every
-//! other status into 500. It drops bodies. A redirect works only if the proxy is configured to make one from the
-//! `Location` of a 401.
+//! every other status into 500. It drops bodies. A redirect works only if the proxy is configured to make one from
+//! the `Location` of a 401.
 //!
 //! `X-Forwarded-Method` and `X-Forwarded-Uri` show that Traefik or Caddy sent the check. Those proxies pass on a
-//! client's
-//! own `X-Original-URL`, so the check is denied.
+//! client's own `X-Original-URL`, so the check is denied.
 
 use http::HeaderMap;
 

@@ -13,8 +13,7 @@ pub const CLEAR_COOKIES: &str = "/.curfew/clear-cookies";
 /// The redirect for a browser with ambiguous cookies, in at most `limit` bytes, with the path to continue to.
 ///
 /// `None` if the request is not a navigation. Also `None` for Curfew's own paths, which a proxy checks by mistake:
-/// the
-/// redirect would loop.
+/// the redirect would loop.
 ///
 /// The page accepts only a path as `rd`, so it cannot redirect to another host (CWE-601).
 pub(super) fn location(
@@ -64,8 +63,7 @@ impl Clearing {
     }
 
     /// Clears the cookie `name` for these paths: without `Domain`, partitioned (CHIPS), and with each domain that the
-    /// host
-    /// can set cookies for.
+    /// host can set cookies for.
     pub fn everywhere(&mut self, name: &str, host: &str, paths: &[&str], secure: bool) {
         let secure = secure || name.starts_with("__");
         for path in paths {

@@ -47,8 +47,7 @@ impl SessionCookie {
     }
 
     /// The `Set-Cookie` value with `token`. A persistent cookie lives until the session's deadline. Activity never
-    /// issues it
-    /// again (RFC 6265bis has no sliding expiry).
+    /// issues it again (RFC 6265bis has no sliding expiry).
     #[must_use]
     pub fn issue(&self, token: &Token, session: &Session, now: Timestamp) -> String {
         let mut cookie = build(&self.config, token.expose());

@@ -1,15 +1,12 @@
 //! Envoy `ext_authz` over HTTP, and proxies that build on it: Istio, Envoy Gateway, Contour, the external
-//! authorization
-//! filter of the Gateway API.
+//! authorization filter of the Gateway API.
 //!
 //! The sub-request is the original request under a prefix: its method, its path after the prefix, and `Host`. The
-//! scheme
-//! is in `X-Forwarded-Proto`. 200 allows the request.
+//! scheme is in `X-Forwarded-Proto`. 200 allows the request.
 //!
 //! NGINX Gateway Fabric always asks for one path, and names the original request in headers that are literally called
 //! `Method` and `Path`. A client of another proxy could send them too. So only `literal_headers` enables them, and
-//! then
-//! no other input counts.
+//! then no other input counts.
 
 use std::net::SocketAddr;
 

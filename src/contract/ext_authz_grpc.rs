@@ -4,8 +4,7 @@
 //! `context_extensions["policy"]`, which only the proxy's configuration can set.
 //!
 //! Envoy reads a missing status as "OK", so every answer has one. A denial is always a complete `denied_response`:
-//! after
-//! an error of the call, the operator's `failure_mode_allow` would decide.
+//! after an error of the call, the operator's `failure_mode_allow` would decide.
 
 pub(crate) mod wire;
 

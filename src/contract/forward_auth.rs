@@ -1,8 +1,7 @@
 //! Traefik ForwardAuth, Caddy `forward_auth`, APISIX `forward-auth`, haproxy-ingress, ingress-nginx.
 //!
 //! The proxy names the original request in `X-Forwarded-Method`, `-Host` and `-Uri`, which it sets itself, and the
-//! scheme
-//! in `-Proto`. The sub-request's own method, path and query do not count (Caddy appends the client's query).
+//! scheme in `-Proto`. The sub-request's own method, path and query do not count (Caddy appends the client's query).
 //!
 //! 2xx allows the request. Any other answer is passed on to the client completely; ingress-nginx passes on only the
 //! status.
@@ -11,8 +10,8 @@
 //! client's.
 //!
 //! It always sets `X-Original-Method` and `X-Original-URL`, so both must name the same request. It also clears a
-//! client's
-//! `X-Forwarded-Proto`. So that header shows that the ConfigMap is there, which names the host that NGINX routes by.
+//! client's `X-Forwarded-Proto`. So that header shows that the ConfigMap is there, which names the host that NGINX
+//! routes by.
 
 use http::HeaderMap;
 

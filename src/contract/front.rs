@@ -44,8 +44,7 @@ impl CheckService {
     }
 
     /// Answers a request of `peer`. The body is not used, but read up to a limit: proxies treat a connection that
-    /// closes
-    /// during their upload as an error.
+    /// closes during their upload as an error.
     pub async fn answer<B>(&self, request: Request<B>, peer: Option<SocketAddr>) -> Response<Body>
     where
         B: http_body::Body<Data = bytes::Bytes> + Send + 'static,

@@ -1,8 +1,7 @@
 //! A tower layer: protects a service in the same process, without a proxy.
 //!
 //! The original request is the request itself. The layer replaces the client's identity headers, as proxies do, and
-//! puts
-//! the session into an extension ([`LiveSession`]). It also serves the browser endpoints below `/.curfew/`.
+//! puts the session into an extension ([`LiveSession`]). It also serves the browser endpoints below `/.curfew/`.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -47,8 +46,7 @@ pub struct LiveSession {
 
 impl CurfewLayer {
     /// Creates the layer. Requests below `/.curfew/` go to `browser`. `secure`: clients reach the service over TLS,
-    /// even if
-    /// a proxy terminates it.
+    /// even if a proxy terminates it.
     #[must_use]
     pub const fn new(contracts: Live<Contracts>, browser: axum::Router, secure: bool) -> Self {
         Self {

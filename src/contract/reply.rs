@@ -20,8 +20,7 @@ pub(super) const SESSION_DETAIL: HeaderName = HeaderName::from_static("x-session
 const SESSION_FRAME: HeaderName = HeaderName::from_static("x-session-frame");
 
 /// The page in a frame instead of a sign-in page, which cannot be framed. The link opens the frame's own address in
-/// the
-/// whole window. There the check denies it as a navigation, and redirects the browser to sign in.
+/// the whole window. There the check denies it as a navigation, and redirects the browser to sign in.
 pub const FRAMED: &str = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
     <title>Not signed in</title></head><body><p>You are not signed in.</p>\
     <p><a href=\"\" target=\"_top\">Sign in</a></p></body></html>\n";
@@ -40,8 +39,7 @@ pub(super) enum Form {
 
 impl Form {
     /// Bytes of a `Location`: the whole head of a reply must fit in NGINX's buffer of 4 KiB, and within the limits of
-    /// other
-    /// proxies and browsers.
+    /// other proxies and browsers.
     const fn room_for_location(self) -> usize {
         match self {
             Self::Status => 3 * 1024,
@@ -51,8 +49,7 @@ impl Form {
 }
 
 /// The reply to a check. An allowed request gets exactly 200, an empty body and no content type: Envoy reads any
-/// other
-/// success as a denial, and some proxies copy the type onto the request.
+/// other success as a denial, and some proxies copy the type onto the request.
 pub(super) fn reply(
     contracts: &Contracts,
     request: &CheckRequest<'_>,

@@ -2,8 +2,7 @@
 //!
 //! HAProxy describes the original request in the arguments of one message, and the agent sets variables of the
 //! transaction. Rules in HAProxy deny, redirect and set headers with these variables; `deploy/haproxy/` has them.
-//! They
-//! allow a request only if `verdict` is `allow`. So an agent that is down, or does not know the message, allows
+//! They allow a request only if `verdict` is `allow`. So an agent that is down, or does not know the message, allows
 //! nothing.
 
 mod agent;

@@ -79,8 +79,7 @@ pub(super) const ORIGINAL_METHOD: Input = Input::new("x-original-method", "X-Ori
 pub(super) const ORIGINAL_URL: Input = Input::new("x-original-url", "X-Original-URL");
 
 /// Whether ingress-nginx sent the check. It sets this header itself (`nginx.tmpl`). A client of another proxy can
-/// send it
-/// too, so it may only make an answer stricter.
+/// send it too, so it may only make an answer stricter.
 pub(super) fn is_ingress_nginx(headers: &HeaderMap) -> bool {
     let sent_from = headers.get(HeaderName::from_static("x-sent-from"));
     sent_from.is_some_and(|name| name == "nginx-ingress-controller")

@@ -4,8 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use prometheus::{IntCounter, IntGauge};
 
 /// The limit on a listener's open connections or requests in flight. The next one is refused at once: that costs less
-/// than
-/// a queue, and does not affect other listeners.
+/// than a queue, and does not affect other listeners.
 #[derive(Clone, Debug)]
 pub struct ConcurrencyLimit(Arc<Inner>);
 

@@ -13,8 +13,7 @@ const MAX_TIME: Duration = Duration::from_secs(10);
 const MAX_PAUSE: Duration = Duration::from_secs(3);
 
 /// Reads a body to its end and discards it. Returns false if it has more than 32 MiB, takes more than 10 s, pauses
-/// for
-/// 3 s, or fails. Nothing of it stays in memory.
+/// for 3 s, or fails. Nothing of it stays in memory.
 pub async fn drain<B: Body<Data = Bytes>>(body: B) -> bool {
     if body.is_end_stream() {
         return true;

@@ -20,8 +20,7 @@ const MAX_HEADERS: u32 = 16 * 1024;
 /// Concurrent calls on one connection. A proxy has few connections with many calls.
 const MAX_STREAMS: u32 = 1024;
 /// Bytes of a message: 64 KiB of headers, and the other fields. The client's body (Envoy's `with_request_body`) is
-/// not
-/// needed.
+/// not needed.
 pub const MAX_MESSAGE: usize = 128 * 1024;
 /// Timeout for a call, including the arrival of its message.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -91,8 +90,7 @@ pub(super) async fn serve(
 }
 
 /// Accepts connections, and passes them to the server after the TLS handshake and the HTTP/2 preface. Others are
-/// closed
-/// after a timeout and when the listener stops: the server itself would wait for them without a limit.
+/// closed after a timeout and when the listener stops: the server itself would wait for them without a limit.
 async fn accept(
     socket: Socket,
     encryption: Live<Encryption>,

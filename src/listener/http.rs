@@ -19,13 +19,11 @@ use super::Socket;
 use super::paced::{Outflow, Paced};
 
 /// Bytes of a request head: 64 KiB of headers, and the rest. 100 headers are allowed, as in Envoy, Apache and Tomcat.
-/// With
-/// 1024, hyper's larger buffer for each request took a fifth of the time of a check.
+/// With 1024, hyper's larger buffer for each request took a fifth of the time of a check.
 const MAX_HEAD: usize = 80 * 1024;
 /// Idle timeout: a connection without a request is closed after one to two of these intervals. It is longer than the
-/// idle
-/// timeouts of NGINX (60 s) and Traefik (90 s), so that Curfew does not close a connection that a proxy is about to
-/// use.
+/// idle timeouts of NGINX (60 s) and Traefik (90 s), so that Curfew does not close a connection that a proxy is about
+/// to use.
 const SILENCE: Duration = Duration::from_secs(120);
 /// The first bytes of every HTTP/2 connection (RFC 9113, section 3.4). No HTTP/1 method has this name.
 const HTTP2: &[u8; 3] = b"PRI";
@@ -100,8 +98,7 @@ async fn serve_connection(
         let outflow = Arc::clone(&outflow);
         async move {
             // HTTP/2 has flow-control windows for this, and concurrent requests. A waiting request has not begun: so
-            // a client that
-            // never reads counts as idle, and its connection is closed.
+            // a client that never reads counts as idle, and its connection is closed.
             if !http2 {
                 outflow.empty().await;
             }
@@ -142,8 +139,7 @@ async fn is_http2(stream: &TcpStream) -> std::io::Result<bool> {
 }
 
 /// The numbers of requests of a connection that have begun and ended. One timer for each connection is enough: a
-/// timer for
-/// each request would take much of an answer's time.
+/// timer for each request would take much of an answer's time.
 #[derive(Default)]
 struct Progress {
     begun: AtomicU64,

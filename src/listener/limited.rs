@@ -15,8 +15,7 @@ use tower::ServiceExt;
 use super::{ConcurrencyLimit, HttpService, Permit};
 
 /// Timeout for the start of an answer, including the arrival of the request's body. A slow upload cannot hold a
-/// permit
-/// without a limit.
+/// permit without a limit.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A router with a limit on concurrent requests. Other requests get 503.

@@ -18,8 +18,7 @@ const LINGER_TIME: Duration = Duration::from_secs(5);
 const LINGER_BYTES: usize = 1024 * 1024;
 
 /// Tracks whether the answers of a connection were written. The next request waits for that. Otherwise the answers
-/// for a
-/// client that sends requests and does not read would stay in memory.
+/// for a client that sends requests and does not read would stay in memory.
 #[derive(Debug, Default)]
 pub(super) struct Outflow {
     /// An answer was given that may not be written yet.

@@ -3,8 +3,7 @@ use std::collections::BTreeMap;
 use parking_lot::Mutex;
 
 /// What an operator should change although the service works. Each source has its latest lines, which
-/// `/readyz?verbose`
-/// shows. New lines are also logged.
+/// `/readyz?verbose` shows. New lines are also logged.
 #[derive(Debug, Default)]
 pub struct Diagnostics {
     lines: Mutex<BTreeMap<&'static str, Vec<String>>>,

@@ -63,8 +63,7 @@ where
 }
 
 /// Sends logs that match `filter` (`info`, or directives such as `info,curfew_store=debug`) to standard error, and
-/// spans to
-/// `traces`. A second call in a process has no effect.
+/// spans to `traces`. A second call in a process has no effect.
 ///
 /// # Errors
 /// [`ParseError`] if `filter` is invalid.

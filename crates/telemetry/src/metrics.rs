@@ -376,8 +376,7 @@ impl Metrics {
     }
 
     /// Counts a credential that the admin API (`api`) or the console (`console`) refused. The result is `wrong`, or
-    /// `limited`
-    /// after too many attempts from one address.
+    /// `limited` after too many attempts from one address.
     pub fn credential_refused(&self, door: &str, result: &str) {
         self.credentials_refused
             .with_label_values(&[door, result])
@@ -508,8 +507,7 @@ impl Metrics {
     }
 
     /// Creates the counters of rare events at zero, so that an alert on their growth sees the first one. `contracts`
-    /// are all
-    /// contracts, and `known` the policies with `on_store_failure: known`.
+    /// are all contracts, and `known` the policies with `on_store_failure: known`.
     pub fn begin<'a>(
         &self,
         contracts: impl Iterator<Item = &'a str>,

@@ -1,6 +1,5 @@
 //! OpenTelemetry traces of checks. Each check is a child of the proxy's span (W3C Trace Context), and each store
-//! request a
-//! child of the check. No span contains a credential or a path.
+//! request a child of the check. No span contains a credential or a path.
 
 use std::time::Duration;
 

@@ -240,8 +240,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     /// Two first requests at once, in any order, with a limit of one session: at least one starts its session. The
-    /// other is
-    /// denied but not ended: its credential is valid when the first session has ended.
+    /// other is denied but not ended: its credential is valid when the first session has ended.
     #[test]
     fn two_sessions_that_begin_at_once_end_neither(turns in proptest::collection::vec(0_u8..5, 60)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();

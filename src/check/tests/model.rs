@@ -1,8 +1,6 @@
 //! Random histories of a whole service, compared with a model: sign-ins, requests with all kinds of paths, ends,
-//! changed
-//! rules and time. The model tries one rule after the other, reads paths only where all parsers agree, and keeps
-//! three
-//! numbers for a session.
+//! changed rules and time. The model tries one rule after the other, reads paths only where all parsers agree, and
+//! keeps three numbers for a session.
 
 use proptest::collection::vec;
 use proptest::prelude::*;

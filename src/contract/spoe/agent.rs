@@ -44,8 +44,8 @@ impl Agent {
     /// Creates an agent. `limit` bounds the concurrent messages.
     ///
     /// While `draining` is set, the agent fails HAProxy's health checks, and disconnects after an answer. A
-    /// disconnect that
-    /// crosses a check on the wire gives that client a 503. Directly after an answer this is unlikely.
+    /// disconnect that crosses a check on the wire gives that client a 503. Directly after an answer this is
+    /// unlikely.
     #[must_use]
     pub const fn new(
         contracts: Live<Contracts>,

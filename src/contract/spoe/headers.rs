@@ -9,8 +9,7 @@ const BROKEN: MalformedOriginal = MalformedOriginal {
 };
 
 /// Parses HAProxy's `req.hdrs_bin`: each header is a name and a value with their lengths in front. Two empty texts
-/// end
-/// the list.
+/// end the list.
 pub(super) fn parse(mut rest: &[u8]) -> Result<HeaderMap, MalformedOriginal> {
     let mut headers = HeaderMap::new();
     loop {
