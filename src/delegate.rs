@@ -16,10 +16,10 @@ use crate::session::{DenyReason, PolicyName, Timestamp};
 use crate::telemetry::Metrics;
 
 /// Bytes of a denial's body that a reply contains.
-const MAX_ANSWER_BYTES: usize = 64 * 1024;
+const MAX_DENIAL_BODY_BYTES: usize = 64 * 1024;
 
 /// Headers of a denial that a reply contains.
-const HANDED_ON: [HeaderName; 3] = [LOCATION, SET_COOKIE, WWW_AUTHENTICATE];
+const RELAYED_HEADERS: [HeaderName; 3] = [LOCATION, SET_COOKIE, WWW_AUTHENTICATE];
 
 /// The settings of another authorization service.
 #[derive(Clone, Debug)]
@@ -48,7 +48,7 @@ pub struct Delegate {
 
 /// The service's decision.
 #[derive(Debug)]
-pub enum Diagnostics {
+pub enum DelegateDecision {
     /// The request may pass with this session.
     Allow(Box<(Allowed, Relayed)>),
     /// The request may not pass.
@@ -77,7 +77,7 @@ impl fmt::Debug for Relayed {
 
 /// Why the service gave no usable decision.
 #[derive(Debug, thiserror::Error)]
-enum Trouble {
+enum DelegateError {
     #[error("{0}")]
     Http(String),
     #[error("unexpected status {0}")]
@@ -86,7 +86,7 @@ enum Trouble {
     Unusable(#[from] crate::credential::delegated::Unusable),
 }
 
-impl From<reqwest::Error> for Trouble {
+impl From<reqwest::Error> for DelegateError {
     fn from(error: reqwest::Error) -> Self {
         use std::error::Error;
         // The URL may contain a password.
@@ -112,7 +112,7 @@ impl Delegate {
 
     /// The service for a host: the first that names the host, or else one for all hosts.
     #[must_use]
-    pub fn of<'a>(delegates: &'a [Self], host: &str) -> Option<&'a Self> {
+    pub fn for_host<'a>(delegates: &'a [Self], host: &str) -> Option<&'a Self> {
         let named = |it: &&Self| {
             it.settings
                 .hosts
@@ -146,18 +146,18 @@ impl Delegate {
         question: &Question<'_>,
         cookie: Option<&[u8]>,
         now: Timestamp,
-    ) -> Result<Diagnostics, DenyReason> {
+    ) -> Result<DelegateDecision, DenyReason> {
         let stopwatch = Stopwatch::start();
-        let advice = self.try_ask(question, cookie, now).await;
+        let decision = self.try_ask(question, cookie, now).await;
         let name = &*self.delegated().name;
-        let word = match &advice {
-            Ok(Diagnostics::Allow(_)) => "allow",
-            Ok(Diagnostics::Deny(..)) => "deny",
+        let word = match &decision {
+            Ok(DelegateDecision::Allow(_)) => "allow",
+            Ok(DelegateDecision::Deny(..)) => "deny",
             Err(_) => "error",
         };
         self.metrics.delegate_asked(name, word, stopwatch.seconds());
-        advice.map_err(|trouble| {
-            tracing::warn!(service = name, %trouble, "delegated auth service unavailable");
+        decision.map_err(|error| {
+            tracing::warn!(service = name, %error, "delegated auth service unavailable");
             DenyReason::SourceUnavailable
         })
     }
@@ -167,7 +167,7 @@ impl Delegate {
         question: &Question<'_>,
         cookie: Option<&[u8]>,
         now: Timestamp,
-    ) -> Result<Diagnostics, Trouble> {
+    ) -> Result<DelegateDecision, DelegateError> {
         let headers = self.delegated().ask(question, cookie);
         let anonymous = match self.delegated().key {
             SessionKey::Cookie { .. } => cookie.is_none(),
@@ -191,39 +191,43 @@ impl Delegate {
                     Ok(allowed) => {
                         let passed = self.delegated().pass.iter().chain([&SET_COOKIE]);
                         let relayed = Relayed {
-                            headers: picked(headers, passed),
+                            headers: pick_headers(headers, passed),
                             ..Relayed::default()
                         };
-                        Ok(Diagnostics::Allow(Box::new((allowed, relayed))))
+                        Ok(DelegateDecision::Allow(Box::new((allowed, relayed))))
                     }
                     // The service allows an anonymous request.
-                    Err(_) if anonymous => {
-                        Ok(Diagnostics::Deny(DenyReason::NoCredential, Box::default()))
-                    }
+                    Err(_) if anonymous => Ok(DelegateDecision::Deny(
+                        DenyReason::NoCredential,
+                        Box::default(),
+                    )),
                     Err(unusable) => Err(unusable.into()),
                 };
             }
-            _ => return Err(Trouble::Status(status)),
+            _ => return Err(DelegateError::Status(status)),
         };
         let redirect = status.is_redirection();
         let mut relayed = Relayed {
             status: Some(if redirect { StatusCode::FOUND } else { status }),
-            headers: picked(answer.headers(), &HANDED_ON),
+            headers: pick_headers(answer.headers(), &RELAYED_HEADERS),
             body: None,
         };
         if !redirect && let Some(kind) = answer.headers().get(CONTENT_TYPE).cloned() {
-            let body = read_body(&mut answer, MAX_ANSWER_BYTES).await?;
+            let body = read_body(&mut answer, MAX_DENIAL_BODY_BYTES).await?;
             let text = body.and_then(|body| String::from_utf8(body).ok());
             relayed.body = text
                 .filter(|text| !text.is_empty())
                 .map(|text| (kind, text));
         }
-        Ok(Diagnostics::Deny(reason, Box::new(relayed)))
+        Ok(DelegateDecision::Deny(reason, Box::new(relayed)))
     }
 }
 
 /// The headers with these names.
-fn picked<'a>(headers: &HeaderMap, names: impl IntoIterator<Item = &'a HeaderName>) -> HeaderMap {
+fn pick_headers<'a>(
+    headers: &HeaderMap,
+    names: impl IntoIterator<Item = &'a HeaderName>,
+) -> HeaderMap {
     let mut picked = HeaderMap::new();
     for name in names {
         for value in headers.get_all(name) {

@@ -47,20 +47,20 @@ pub struct ResolvedCredential<'a> {
     /// The ID of its session.
     pub id: SessionId,
     /// For a credential of another issuer: the data for a new session.
-    pub adoptable: Option<ExternalIdentity<'a>>,
+    pub external: Option<ExternalIdentity<'a>>,
     /// For a delegated service: the headers and body that the reply contains.
     pub relayed: Option<Box<Relayed>>,
     /// The `Set-Cookie` that clears the credential, if it is not the session cookie.
     pub cleared: Option<&'a HeaderValue>,
     /// Whether another party issued the credential. It can be valid after its session has ended.
-    pub is_foreign: bool,
+    pub is_external: bool,
 }
 
 /// The data for a new session from a credential of another issuer.
 #[derive(Clone, Debug)]
 pub struct ExternalIdentity<'a> {
     /// The issuer of the credential.
-    pub party: Party<'a>,
+    pub issuer: ExternalIssuer<'a>,
     /// Who signed in.
     pub subject: Subject,
     /// Groups and other claims of the subject.
@@ -77,14 +77,14 @@ pub struct ExternalIdentity<'a> {
 
 /// An issuer of credentials other than Curfew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Party<'a> {
+pub enum ExternalIssuer<'a> {
     /// An issuer of JSON Web Tokens: its `iss`.
     Issuer(&'a str),
     /// Another authorization service: its name in the configuration.
     Service(&'a str),
 }
 
-impl fmt::Display for Party<'_> {
+impl fmt::Display for ExternalIssuer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Issuer(issuer) => write!(f, "jwt {issuer}"),
@@ -106,7 +106,7 @@ pub struct Freshness {
 #[derive(Clone, Copy, Debug)]
 pub enum Presented<'a> {
     /// The session of a verified token of Curfew.
-    Ours(SessionId),
+    Own(SessionId),
     /// A possible JWT of an identity provider, not verified yet.
     Jwt(&'a str),
 }
@@ -125,8 +125,8 @@ pub enum CredentialError {
 }
 
 impl From<CredentialError> for DenyReason {
-    fn from(unidentified: CredentialError) -> Self {
-        match unidentified {
+    fn from(error: CredentialError) -> Self {
+        match error {
             CredentialError::Nothing => Self::NoCredential,
             CredentialError::Foreign | CredentialError::NoAuthTime => Self::InvalidCredential,
             CredentialError::Refused(reason) => reason,
@@ -137,13 +137,13 @@ impl From<CredentialError> for DenyReason {
 impl ResolvedCredential<'_> {
     /// Resolves a token of Curfew.
     #[must_use]
-    pub const fn ours(id: SessionId) -> Self {
+    pub const fn own(id: SessionId) -> Self {
         Self {
             id,
-            adoptable: None,
+            external: None,
             relayed: None,
             cleared: None,
-            is_foreign: false,
+            is_external: false,
         }
     }
 }
@@ -153,14 +153,20 @@ impl Sources {
     #[must_use]
     pub fn limits(&self, policies: &Policies) -> LimitsOfSources {
         let issuers = self.jwt.iter();
-        let issuers = issuers.map(|it| (Party::Issuer(&it.issuer.issuer), it.policy.as_ref()));
+        let issuers = issuers.map(|it| {
+            (
+                ExternalIssuer::Issuer(&it.issuer.issuer),
+                it.policy.as_ref(),
+            )
+        });
         let services = self.delegates.iter();
-        let services = services.map(|it| (Party::Service(&it.delegated().name), it.policy()));
-        let limits = issuers.chain(services).map(|(party, policy)| {
+        let services =
+            services.map(|it| (ExternalIssuer::Service(&it.delegated().name), it.policy()));
+        let limits = issuers.chain(services).map(|(issuer, policy)| {
             let name = policy.unwrap_or_else(|| policies.default_name());
             let policy = policies.get(name.as_str());
             let policy = policy.map_or_else(|| policies.tightest(), |(_, policy)| policy);
-            (party.to_string(), policy.limits.absolute)
+            (issuer.to_string(), policy.limits.absolute)
         });
         limits.collect()
     }
@@ -177,7 +183,7 @@ impl Sources {
                 Err(CredentialError::Refused(DenyReason::MalformedRequest))
             }
             PresentedCredential::Token(text) => match self.key_ring.verify(text) {
-                Ok(id) => Ok(Presented::Ours(id)),
+                Ok(id) => Ok(Presented::Own(id)),
                 Err(_) => Err(CredentialError::Refused(DenyReason::InvalidCredential)),
             },
             PresentedCredential::Jwt(text) => match std::str::from_utf8(text) {
@@ -231,9 +237,9 @@ impl Sources {
         let verified = source.verified(text, clock, Issuer::verify, unknown_key);
         match verified.await {
             Ok(verified) => Ok(ResolvedCredential {
-                is_foreign: true,
-                adoptable: Some(ExternalIdentity {
-                    party: Party::Issuer(&source.issuer.issuer),
+                is_external: true,
+                external: Some(ExternalIdentity {
+                    issuer: ExternalIssuer::Issuer(&source.issuer.issuer),
                     subject: verified.subject,
                     attributes: verified.attributes,
                     started: verified.started,
@@ -241,7 +247,7 @@ impl Sources {
                     expires: verified.expires,
                     policy: source.policy.as_ref(),
                 }),
-                ..ResolvedCredential::ours(verified.session)
+                ..ResolvedCredential::own(verified.session)
             }),
             Err(Unverified::Invalid(InvalidJwt::NoAuthTime)) => Err(CredentialError::NoAuthTime),
             Err(Unverified::Invalid(why)) => {

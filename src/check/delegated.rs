@@ -2,16 +2,16 @@
 
 use super::{CheckRequest, Checker, Original, Outcome};
 use crate::credential::delegated::Question;
-use crate::delegate::{Delegate, Diagnostics};
+use crate::delegate::{Delegate, DelegateDecision};
 use crate::session::{SessionId, State, Verdict};
-use crate::sources::{ExternalIdentity, Freshness, Party, ResolvedCredential};
+use crate::sources::{ExternalIdentity, ExternalIssuer, Freshness, ResolvedCredential};
 
 impl Checker {
     /// Asks the service and returns the session that it allows. The error is the complete denial.
     ///
     /// If a cookie names a session that has ended, Curfew does not ask the service. The service could take the
     /// question for activity, and extend its own session.
-    pub(super) async fn ask<'a>(
+    pub(super) async fn ask_delegate<'a>(
         &self,
         delegate: &'a Delegate,
         request: &CheckRequest<'_>,
@@ -27,8 +27,8 @@ impl Checker {
         {
             return Ok(ResolvedCredential {
                 cleared,
-                is_foreign: true,
-                ..ResolvedCredential::ours(id)
+                is_external: true,
+                ..ResolvedCredential::own(id)
             });
         }
         let target = original.url.target();
@@ -42,8 +42,8 @@ impl Checker {
         };
         let now = self.lifecycle.clock.now();
         let (allowed, relayed) = match delegate.ask(&question, cookie, now).await {
-            Ok(Diagnostics::Allow(answer)) => *answer,
-            Ok(Diagnostics::Deny(reason, relayed)) => {
+            Ok(DelegateDecision::Allow(answer)) => *answer,
+            Ok(DelegateDecision::Deny(reason, relayed)) => {
                 return Err(Box::new(Outcome {
                     relayed: Some(relayed),
                     ..Outcome::deny(reason)
@@ -53,8 +53,8 @@ impl Checker {
         };
         Ok(ResolvedCredential {
             id: allowed.session,
-            adoptable: Some(ExternalIdentity {
-                party: Party::Service(&delegated.name),
+            external: Some(ExternalIdentity {
+                issuer: ExternalIssuer::Service(&delegated.name),
                 subject: allowed.subject,
                 attributes: allowed.attributes,
                 started: allowed.authenticated.unwrap_or(now),
@@ -67,7 +67,7 @@ impl Checker {
             }),
             relayed: Some(Box::new(relayed)),
             cleared,
-            is_foreign: true,
+            is_external: true,
         })
     }
 
@@ -94,7 +94,7 @@ impl ResolvedCredential<'_> {
     pub(super) fn complete(self, outcome: Outcome) -> Outcome {
         let allowed = outcome.verdict == Verdict::Allow;
         let ended = matches!(outcome.verdict, Verdict::Deny(reason) if reason.is_terminal());
-        let sign_in_again = (ended && self.is_foreign).then_some(0);
+        let sign_in_again = (ended && self.is_external).then_some(0);
         Outcome {
             relayed: self.relayed.filter(|_| allowed),
             cleared: self.cleared.cloned(),

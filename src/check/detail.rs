@@ -70,7 +70,7 @@ pub enum Detail {
 impl Detail {
     /// Whether the proxy's configuration is the cause, not the client.
     #[must_use]
-    pub const fn is_set_up(self) -> bool {
+    pub const fn is_proxy_mistake(self) -> bool {
         matches!(
             self,
             Self::Original(_)

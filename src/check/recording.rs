@@ -21,7 +21,7 @@ pub const MAX_DURATION: Duration = Duration::from_secs(600);
 /// Checks in a recording. After that the oldest are dropped.
 const MAX_CHECKS: usize = 200;
 /// Header lines of one check.
-const MAX_LINES: usize = 100;
+const MAX_HEADER_LINES: usize = 100;
 
 /// Records checks between `start` and `stop`.
 #[derive(Debug, Default)]
@@ -117,7 +117,7 @@ impl Recorder {
     }
 
     /// Records a check, if a recording runs.
-    pub fn note(&self, request: &CheckRequest<'_>, outcome: &Outcome, now: Timestamp) {
+    pub fn record(&self, request: &CheckRequest<'_>, outcome: &Outcome, now: Timestamp) {
         let mut recording = self.recording.lock();
         let Some(recording) = recording.as_mut() else {
             return;
@@ -130,13 +130,15 @@ impl Recorder {
             recording.newest.pop_front();
             recording.dropped += 1;
         }
-        recording.newest.push_back(recorded(request, outcome, now));
+        recording
+            .newest
+            .push_back(redacted_check(request, outcome, now));
     }
 }
 
-fn recorded(request: &CheckRequest<'_>, outcome: &Outcome, now: Timestamp) -> RecordedCheck {
+fn redacted_check(request: &CheckRequest<'_>, outcome: &Outcome, now: Timestamp) -> RecordedCheck {
     let original = request.original.as_ref().ok();
-    let lines = request.headers.iter().take(MAX_LINES);
+    let lines = request.headers.iter().take(MAX_HEADER_LINES);
     RecordedCheck {
         at: now.to_string(),
         contract: request.contract.to_string(),
@@ -162,7 +164,7 @@ mod tests {
     use crate::session::{DenyReason, Verdict};
     use crate::testing::{MINUTE, SECOND, START};
 
-    fn note(recorder: &Recorder, now: Timestamp) {
+    fn record_check(recorder: &Recorder, now: Timestamp) {
         let mut headers = HeaderMap::new();
         headers.insert("cookie", "session=geheim; theme=dark".parse().unwrap());
         headers.insert("authorization", "Bearer geheim".parse().unwrap());
@@ -187,14 +189,14 @@ mod tests {
             verdict: Verdict::Deny(DenyReason::NoCredential),
             ..Outcome::PUBLIC
         };
-        recorder.note(&request, &outcome, now);
+        recorder.record(&request, &outcome, now);
     }
 
     #[test]
     fn a_recording_holds_no_secret() {
         let recorder = Recorder::default();
         recorder.start(START, MINUTE);
-        note(&recorder, START);
+        record_check(&recorder, START);
         let text = serde_json::to_string(&recorder.read().unwrap()).unwrap();
         assert!(!text.contains("geheim"), "{text}");
         for shown in [
@@ -212,14 +214,14 @@ mod tests {
     #[test]
     fn a_recording_is_bounded_in_time_and_in_size() {
         let recorder = Recorder::default();
-        note(&recorder, START);
+        record_check(&recorder, START);
         assert!(recorder.read().is_none(), "it was not started");
         let recording = recorder.start(START, 100 * MINUTE);
         assert_eq!(recording.end, START.plus(MAX_DURATION));
         for _ in 0..MAX_CHECKS + 5 {
-            note(&recorder, START.plus(SECOND));
+            record_check(&recorder, START.plus(SECOND));
         }
-        note(&recorder, recording.end);
+        record_check(&recorder, recording.end);
         assert!(!recorder.is_running(), "its time is over");
         let recording = recorder.read().unwrap();
         assert_eq!((recording.checks.len(), recording.dropped), (MAX_CHECKS, 5));

@@ -33,7 +33,7 @@ pub enum ClientAddress {
     /// In the header of the configuration, to which the proxy appends.
     InHeader,
     /// The contract has its own field for it; `None` if the proxy left it out.
-    Told(Option<IpAddr>),
+    InField(Option<IpAddr>),
 }
 
 /// The client's request that the proxy holds until the answer.

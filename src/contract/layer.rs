@@ -97,7 +97,9 @@ impl CurfewLayer {
     {
         if request.uri().path().starts_with("/.curfew/") {
             let peer = request.extensions().get().map(SocketAddr::ip);
-            request.extensions_mut().insert(ClientAddress::Told(peer));
+            request
+                .extensions_mut()
+                .insert(ClientAddress::InField(peer));
             let Ok(response) = self.browser.oneshot(request).await;
             return Ok(response);
         }
@@ -120,7 +122,7 @@ impl CurfewLayer {
                 url,
             }),
             headers: request.headers(),
-            address: ClientAddress::Told(peer),
+            address: ClientAddress::InField(peer),
             peer,
         };
         let outcome = contracts.checker.check(&check).await;

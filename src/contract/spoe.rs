@@ -66,7 +66,7 @@ async fn answer(
         policy: policy.as_deref(),
         original,
         headers: &headers,
-        address: ClientAddress::Told(source(message)),
+        address: ClientAddress::InField(source(message)),
         peer: Some(peer),
     };
     let outcome = contracts.check_with_permit(permit, &request).await;

@@ -41,7 +41,7 @@ pub(super) struct More {
 
 impl DenialLog {
     /// Logs a denial, or counts it.
-    pub fn note(&self, denied: &Denied<'_>, reason: DenyReason, now: Timestamp) {
+    pub fn record(&self, denied: &Denied<'_>, reason: DenyReason, now: Timestamp) {
         let known = denied.session.is_some();
         let most = if known { MAX_KNOWN } else { MAX_ANONYMOUS };
         let mut windows = self.0.lock();
@@ -110,9 +110,9 @@ mod tests {
         for second in 0..3 {
             for _ in 0..1000 {
                 let now = START.plus(Duration::from_secs(second));
-                log.note(&denied(), DenyReason::InvalidCredential, now);
+                log.record(&denied(), DenyReason::InvalidCredential, now);
             }
-            log.note(&denied(), DenyReason::MalformedRequest, START);
+            log.record(&denied(), DenyReason::MalformedRequest, START);
             let windows = log.0.lock();
             let window = &windows[&(DenyReason::InvalidCredential, false)];
             let more = window.more.as_ref().unwrap();

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::delegated::{Behind, IDLE, UNAVAILABLE, cookie, subject};
+use super::delegated::{DelegatedFixture, IDLE, UNAVAILABLE, cookie, subject};
 use super::*;
 use crate::policy::MaxAge;
 use crate::testing::delegate::Answer;
@@ -20,11 +20,11 @@ fn authenticated(ago: Duration, after: Duration) -> [Answer; 2] {
 }
 
 /// Two services that send the time of the authentication: in a header, and in a token.
-async fn dated(max_age: MaxAge) -> [Behind; 2] {
+async fn dated(max_age: MaxAge) -> [DelegatedFixture; 2] {
     let header = http::HeaderName::from_static("x-auth-time");
     [
-        Behind::with(|it| (it.auth_time, it.max_age) = (Some(header), max_age)).await,
-        Behind::with(|it| it.max_age = max_age).await,
+        DelegatedFixture::with(|it| (it.auth_time, it.max_age) = (Some(header), max_age)).await,
+        DelegatedFixture::with(|it| it.max_age = max_age).await,
     ]
 }
 

@@ -11,7 +11,7 @@ use crate::testing::jwt::ISSUER;
 pub(super) const IDLE: Verdict = deny(DenyReason::IdleTimeout);
 pub(super) const UNAVAILABLE: Verdict = deny(DenyReason::SourceUnavailable);
 
-pub(super) struct Behind {
+pub(super) struct DelegatedFixture {
     pub(super) bench: Bench,
     checker: Checker,
     pub(super) service: Service,
@@ -22,7 +22,7 @@ pub(super) fn cookie(ticket: &str, refreshed: u32) -> String {
     format!("_oauth2_proxy={ticket}|{refreshed}|signature{refreshed}=")
 }
 
-impl Behind {
+impl DelegatedFixture {
     async fn new() -> Self {
         Self::with(|_| {}).await
     }
@@ -53,7 +53,7 @@ impl Behind {
                 url: OriginalUrl::parse(b"https://App.example.com:8443/a%20b?c=d").unwrap(),
             }),
             headers: &headers,
-            address: ClientAddress::Told(Some("192.0.2.7".parse().unwrap())),
+            address: ClientAddress::InField(Some("192.0.2.7".parse().unwrap())),
             peer: None,
         };
         self.checker.check(&request).await
@@ -66,7 +66,7 @@ impl Behind {
 
 #[tokio::test]
 async fn the_service_says_who_it_is_and_curfew_for_how_long() {
-    let behind = Behind::new().await;
+    let behind = DelegatedFixture::new().await;
     behind.service.answers(Answer::allow(&[
         ("x-auth-request-groups", "staff, admin"),
         ("x-auth-request-email", "alice@example.com"),
@@ -95,7 +95,7 @@ async fn the_service_says_who_it_is_and_curfew_for_how_long() {
 
 #[tokio::test]
 async fn after_a_timeout_the_service_is_not_asked_and_its_cookie_is_dropped() {
-    let behind = Behind::new().await;
+    let behind = DelegatedFixture::new().await;
     behind
         .service
         .answers(Answer::allow(&[("set-cookie", "_oauth2_proxy=refreshed")]));
@@ -130,7 +130,7 @@ async fn after_a_timeout_the_service_is_not_asked_and_its_cookie_is_dropped() {
 
 #[tokio::test]
 async fn its_denial_is_handed_on() {
-    let behind = Behind::new().await;
+    let behind = DelegatedFixture::new().await;
     let with = |status, lines: &[(&'static str, &str)]| Answer::deny(status, lines);
     let location = ("location", "https://login.example.com/?rd=x");
     for (answer, cookie, verdict, status) in [
@@ -168,7 +168,7 @@ async fn its_denial_is_handed_on() {
 /// Service errors deny the request and end no session.
 #[tokio::test]
 async fn a_service_in_trouble_ends_nothing() {
-    let behind = Behind::new().await;
+    let behind = DelegatedFixture::new().await;
     assert_eq!(
         behind.verdict(&cookie("t", 1), MINUTE).await,
         Verdict::Allow
@@ -226,7 +226,7 @@ async fn a_service_in_trouble_ends_nothing() {
 
 #[tokio::test]
 async fn a_service_that_is_down() {
-    let mut behind = Behind::new().await;
+    let mut behind = DelegatedFixture::new().await;
     let mut settings = behind.service.settings(|_| {});
     settings.url = "http://127.0.0.1:1/".parse().unwrap();
     let metrics = Arc::clone(&behind.bench.lifecycle.metrics);
@@ -236,7 +236,7 @@ async fn a_service_that_is_down() {
 
 #[tokio::test]
 async fn what_the_service_is_asked() {
-    let behind = Behind::new().await;
+    let behind = DelegatedFixture::new().await;
     let lines = [
         ("cookie", "a=b; _oauth2_proxy=t|1|s; c=d"),
         ("authorization", "Bearer of-the-application"),
@@ -280,7 +280,7 @@ async fn what_the_service_is_asked() {
 /// A session has one ID. A cookie that the service could read as the same cookie gives the same session, or none.
 #[tokio::test]
 async fn no_second_name_for_a_session() {
-    let behind = Behind::new().await;
+    let behind = DelegatedFixture::new().await;
     let first = behind
         .ask(&[("cookie", "_oauth2_proxy=ab|1|s")], MINUTE)
         .await;
@@ -315,7 +315,7 @@ async fn a_session_may_be_named_by_the_answer() {
         let claims = URL_SAFE_NO_PAD.encode(claims.to_string());
         format!("Bearer eyJh.{claims}.signature")
     };
-    let by_claim = Behind::with(|it| it.key = SessionKey::Claim("sid".to_owned())).await;
+    let by_claim = DelegatedFixture::with(|it| it.key = SessionKey::Claim("sid".to_owned())).await;
     let claims = serde_json::json!({
         "iss": ISSUER, "sid": "s-1", "sub": "a-1", "auth_time": START.as_millis() / 1000,
     });
@@ -333,7 +333,8 @@ async fn a_session_may_be_named_by_the_answer() {
         (&"a=b".parse().unwrap(), &"Basic eDp5".parse().unwrap())
     );
     let by_header =
-        Behind::with(|it| it.key = SessionKey::Header("x-session".parse().unwrap())).await;
+        DelegatedFixture::with(|it| it.key = SessionKey::Header("x-session".parse().unwrap()))
+            .await;
     for (name, verdict) in [("s-1", Verdict::Allow), ("", UNAVAILABLE)] {
         by_header
             .service
@@ -346,7 +347,7 @@ async fn a_session_may_be_named_by_the_answer() {
 /// A token of Curfew or of an identity provider comes first. An application's own token is ignored.
 #[tokio::test]
 async fn the_service_comes_last() {
-    let behind = Behind::new().await;
+    let behind = DelegatedFixture::new().await;
     let started = behind.bench.sign_in("default").await;
     let ours = format!("session={}", started.token.expose());
     assert_eq!(behind.verdict(&ours, MINUTE).await, Verdict::Allow);
@@ -375,7 +376,7 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let behind = Behind::new().await;
+            let behind = DelegatedFixture::new().await;
             let mut now = Duration::ZERO;
             prop_assert_eq!(behind.verdict(&cookie("t", 0), now).await, Verdict::Allow);
             for (minutes, refreshed) in gaps {

@@ -13,7 +13,7 @@ use crate::testing::jwt::{AUDIENCE, ISSUER, SigningKey, no_keys, source};
 use crate::testing::name;
 
 /// A service that accepts the tokens of one issuer.
-pub(super) struct Adopting {
+pub(super) struct JwtFixture {
     pub(super) bench: Bench,
     pub(super) checker: Checker,
     pub(super) key: SigningKey,
@@ -24,7 +24,7 @@ pub(super) fn seconds(after: Duration) -> u64 {
     START.plus(after).as_millis() / 1000
 }
 
-impl Adopting {
+impl JwtFixture {
     pub(super) fn new(policy: &str) -> Self {
         Self::on(Bench::new(), policy)
     }
@@ -96,11 +96,11 @@ pub(super) fn limited(count: usize, beyond: OnSessionLimit) -> Bench {
 }
 
 const IDLE: Verdict = deny(DenyReason::IdleTimeout);
-const OVER: Verdict = deny(DenyReason::AbsoluteTimeout);
+const ABSOLUTE: Verdict = deny(DenyReason::AbsoluteTimeout);
 
 #[tokio::test]
 async fn the_first_credential_starts_the_session() {
-    let service = Adopting::new("default");
+    let service = JwtFixture::new("default");
     let token = service.token("s", Duration::ZERO, Duration::ZERO);
     let outcome = service.present(&token, 5 * MINUTE).await;
     assert_eq!(outcome.verdict, Verdict::Allow);
@@ -116,7 +116,7 @@ async fn the_first_credential_starts_the_session() {
 
 #[tokio::test]
 async fn after_a_timeout_the_credential_starts_nothing_and_a_fresh_sign_in_does() {
-    let service = Adopting::new("default");
+    let service = JwtFixture::new("default");
     let first = service.token("s", Duration::ZERO, Duration::ZERO);
     assert_eq!(service.verdict(&first, MINUTE).await, Verdict::Allow);
     let ended = service.present(&first, 16 * MINUTE).await;
@@ -141,7 +141,7 @@ async fn after_a_timeout_the_credential_starts_nothing_and_a_fresh_sign_in_does(
         service.bench.store.memory.reclaim();
         let refreshed = service.token("s", Duration::ZERO, now);
         let found = service.verdict(&refreshed, now).await;
-        assert!(found == OVER || found == IDLE, "{hours}: {found:?}");
+        assert!(found == ABSOLUTE || found == IDLE, "{hours}: {found:?}");
     }
     let fresh = service.token("s", 23 * HOUR, 23 * HOUR);
     assert_eq!(service.verdict(&fresh, 23 * HOUR).await, Verdict::Allow);
@@ -152,7 +152,7 @@ async fn after_a_timeout_the_credential_starts_nothing_and_a_fresh_sign_in_does(
 async fn no_subject_has_more_sessions_than_its_policy_allows() {
     let too_many = deny(DenyReason::TooManySessions);
     for beyond in [OnSessionLimit::Deny, OnSessionLimit::EndOldest] {
-        let service = Adopting::on(limited(2, beyond), "default");
+        let service = JwtFixture::on(limited(2, beyond), "default");
         let tokens = ["a", "b", "c"].map(|sid| {
             let minute = u32::from(sid.as_bytes()[0] - b'a');
             service.token(sid, minute * SECOND, minute * SECOND)
@@ -186,7 +186,7 @@ async fn no_subject_has_more_sessions_than_its_policy_allows() {
 
 #[tokio::test]
 async fn a_session_that_was_revoked_stays_so() {
-    let service = Adopting::new("default");
+    let service = JwtFixture::new("default");
     let token = service.token("s", Duration::ZERO, Duration::ZERO);
     let (id, session) = service.present(&token, MINUTE).await.session.unwrap();
     service
@@ -211,15 +211,15 @@ async fn a_session_that_was_revoked_stays_so() {
 
 #[tokio::test]
 async fn a_sign_in_that_is_too_old_starts_nothing() {
-    let service = Adopting::new("default");
+    let service = JwtFixture::new("default");
     let token = service.token("s", Duration::ZERO, 8 * HOUR);
-    assert_eq!(service.verdict(&token, 8 * HOUR).await, OVER);
+    assert_eq!(service.verdict(&token, 8 * HOUR).await, ABSOLUTE);
     assert!(service.bench.store.memory.is_empty());
 }
 
 #[tokio::test]
 async fn a_bad_credential_asks_no_store_and_starts_nothing() {
-    let service = Adopting::new("default");
+    let service = JwtFixture::new("default");
     service.bench.store.all_fail.store(true, Ordering::SeqCst);
     let good = service.token("s", Duration::ZERO, Duration::ZERO);
     let other = SigningKey::ed25519("a").token(&json!({ "iss": ISSUER }));
@@ -246,7 +246,7 @@ async fn a_bad_credential_asks_no_store_and_starts_nothing() {
 
 #[tokio::test]
 async fn another_subjects_token_of_the_same_session_is_refused() {
-    let service = Adopting::new("default");
+    let service = JwtFixture::new("default");
     let claims = |subject: &str| -> Value {
         json!({
             "iss": ISSUER, "aud": AUDIENCE, "sub": subject, "sid": "s",
@@ -263,7 +263,7 @@ async fn another_subjects_token_of_the_same_session_is_refused() {
 /// A page sends many requests at once with a new credential.
 #[tokio::test]
 async fn many_first_requests_count_as_one_session() {
-    let service = Adopting::on(limited(1, OnSessionLimit::Deny), "default");
+    let service = JwtFixture::on(limited(1, OnSessionLimit::Deny), "default");
     let token = service.token("s", Duration::ZERO, Duration::ZERO);
     let all = (0..8).map(|_| service.verdict(&token, MINUTE));
     for verdict in futures_util::future::join_all(all).await {
@@ -274,7 +274,7 @@ async fn many_first_requests_count_as_one_session() {
 /// A store error does not end a session.
 #[tokio::test]
 async fn a_store_that_fails_while_sessions_are_counted_ends_nothing() {
-    let service = Adopting::on(limited(1, OnSessionLimit::EndOldest), "default");
+    let service = JwtFixture::on(limited(1, OnSessionLimit::EndOldest), "default");
     let first = service.token("a", Duration::ZERO, Duration::ZERO);
     assert_eq!(service.verdict(&first, MINUTE).await, Verdict::Allow);
     let second = service.token("b", SECOND, SECOND);
@@ -289,7 +289,7 @@ async fn a_store_that_fails_while_sessions_are_counted_ends_nothing() {
 /// A refreshed token has a newer `iat`. A session that counts from `iat` would start again after its end.
 #[tokio::test]
 async fn a_token_without_the_time_of_the_sign_in_starts_nothing() {
-    let service = Adopting::new("default");
+    let service = JwtFixture::new("default");
     let token = service.key.token(&json!({
         "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "sid": "s",
         "iat": seconds(Duration::ZERO), "exp": seconds(HOUR),
@@ -301,7 +301,7 @@ async fn a_token_without_the_time_of_the_sign_in_starts_nothing() {
 
 #[tokio::test]
 async fn many_requests_at_once_start_one_session() {
-    let service = Adopting::new("default");
+    let service = JwtFixture::new("default");
     let token = service.token("s", Duration::ZERO, Duration::ZERO);
     let all = futures_util::future::join_all((0..50).map(|_| service.present(&token, MINUTE)));
     for outcome in all.await {
@@ -314,7 +314,7 @@ async fn many_requests_at_once_start_one_session() {
 
 #[tokio::test]
 async fn without_keys_nothing_is_said_of_a_credential() {
-    let mut service = Adopting::new("default");
+    let mut service = JwtFixture::new("default");
     let token = service.token("s", Duration::ZERO, Duration::ZERO);
     service.checker.sources.jwt[0].keys = no_keys(&service.bench.lifecycle);
     let found = service.verdict(&token, MINUTE).await;
@@ -332,7 +332,7 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let service = Adopting::new("default");
+            let service = JwtFixture::new("default");
             let mut token = service.token("s", Duration::ZERO, Duration::ZERO);
             let mut now = Duration::ZERO;
             for (minutes, refreshed) in gaps {
@@ -340,7 +340,7 @@ proptest! {
                 if refreshed {
                     token = service.token("s", Duration::ZERO, now);
                 }
-                let expected = if now >= 8 * HOUR { OVER } else { Verdict::Allow };
+                let expected = if now >= 8 * HOUR { ABSOLUTE } else { Verdict::Allow };
                 prop_assert_eq!(service.verdict(&token, now).await, expected, "after {:?}", now);
             }
             Ok(())

@@ -102,7 +102,7 @@ fn all_rules() -> Vec<Rule> {
 }
 
 /// A session of the model. All times are in milliseconds since the start.
-struct Known {
+struct ModelSession {
     token: String,
     id: SessionId,
     started: u128,
@@ -115,7 +115,7 @@ const DEFAULT: [u128; 2] = [15 * 60_000, 8 * 3_600_000];
 const STRICT: [u128; 3] = [5 * 60_000, 3_600_000, 30 * 60_000];
 
 struct Model {
-    sessions: Vec<Known>,
+    sessions: Vec<ModelSession>,
     rules: Vec<Rule>,
     now: u128,
 }
@@ -137,7 +137,7 @@ impl Model {
         if let Some(reason) = known.ended {
             return deny(reason);
         }
-        let over = |[idle, absolute]: [u128; 2], known: &Known| {
+        let over = |[idle, absolute]: [u128; 2], known: &ModelSession| {
             if now - known.started >= absolute {
                 Some(DenyReason::AbsoluteTimeout)
             } else {
@@ -184,7 +184,7 @@ async fn live(steps: Vec<Step>) {
         match step {
             Step::SignIn => {
                 let started = bench.sign_in("default").await;
-                model.sessions.push(Known {
+                model.sessions.push(ModelSession {
                     token: started.token.expose(),
                     id: started.id,
                     started: model.now,

@@ -312,7 +312,7 @@ async fn the_address_that_a_proxy_tells_is_the_only_one() {
                 url,
             }),
             headers: &headers,
-            address: ClientAddress::Told(told.map(|text| text.parse().unwrap())),
+            address: ClientAddress::InField(told.map(|text| text.parse().unwrap())),
             peer: None,
         };
         assert_eq!(

@@ -86,7 +86,7 @@ pub(super) struct SignedIn {
 }
 
 /// A Curfew that accepts one source, with sign-ins of `alice`.
-pub(super) struct Party {
+pub(super) struct SourceFixture {
     pub(super) kind: Kind,
     pub(super) bench: Bench,
     pub(super) checker: Checker,
@@ -96,7 +96,7 @@ pub(super) struct Party {
     key: SigningKey,
 }
 
-impl Party {
+impl SourceFixture {
     pub(super) async fn new(kind: Kind) -> Self {
         Self::by(kind, |_| {}, Rules::default()).await
     }
@@ -302,7 +302,7 @@ impl Party {
                 url: OriginalUrl::parse(url.as_bytes()).unwrap(),
             }),
             headers: &headers,
-            address: ClientAddress::Told(visit.from.parse().ok()),
+            address: ClientAddress::InField(visit.from.parse().ok()),
             peer: None,
         };
         self.checker.check(&request).await
