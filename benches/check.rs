@@ -286,7 +286,7 @@ fn parts(criterion: &mut Criterion) {
 fn whole_checks(criterion: &mut Criterion) {
     let bench = Bench::new();
     let mut group = criterion.benchmark_group("check");
-    let front = CheckService::new(bench.contracts.clone(), bench.limit());
+    let check_service = CheckService::new(bench.contracts.clone(), bench.limit());
     let url = (
         "x-original-url",
         "https://app.example.com/orders/2026/11?page=2",
@@ -311,7 +311,7 @@ fn whole_checks(criterion: &mut Criterion) {
             bencher.iter_batched(
                 || bench.http(path, own),
                 |request| {
-                    let answer = bench.runtime.block_on(front.answer(request, None));
+                    let answer = bench.runtime.block_on(check_service.answer(request, None));
                     assert_eq!(answer.status(), 200);
                 },
                 criterion::BatchSize::SmallInput,

@@ -453,8 +453,8 @@ fn init_metrics(metrics: &Metrics, policies: &Policies) {
         .iter()
         .filter(|(_, policy)| policy.on_store_failure != OnStoreFailure::Deny);
     let contracts = Contract::ALL.iter().map(|contract| contract.as_str());
-    metrics.begin(contracts, known.map(|(name, _)| name.as_str()));
-    metrics.begin_credentials(&[Door::Api, Door::Console].map(Door::as_str));
+    metrics.init_checks(contracts, known.map(|(name, _)| name.as_str()));
+    metrics.init_credentials(&[Door::Api, Door::Console].map(Door::as_str));
 }
 
 /// The error for a task that must run for ever and has ended.

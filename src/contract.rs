@@ -5,12 +5,12 @@
 
 mod assertion;
 mod auth_request;
+mod check_service;
 mod clear_cookies;
 mod cookie;
 mod ext_authz;
 pub mod ext_authz_grpc;
 mod forward_auth;
-mod front;
 pub mod layer;
 mod reply;
 mod sign_in;
@@ -29,9 +29,9 @@ use crate::login::Login;
 use crate::session::{DenyReason, Verdict};
 
 pub use assertion::keys;
+pub use check_service::CheckService;
 pub use clear_cookies::{CLEAR_COOKIES, Clearing};
 pub use cookie::{CookieSettings, SessionCookie, UnwritableCookie};
-pub use front::CheckService;
 pub use reply::{FRAMED, message};
 pub use sign_in::{ReturnHost, SignIn, SignInSettings, is_framed, is_navigation};
 
@@ -82,7 +82,7 @@ impl Contracts {
             relayed: None,
             ..outcome.clone()
         };
-        reply::reply(self, request, &denied, reply::Form::Whole)
+        reply::reply(self, request, &denied, reply::ReplyForm::Complete)
     }
 
     /// Whether the client prefers HTML to JSON.

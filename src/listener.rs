@@ -53,7 +53,7 @@ impl Service {
 }
 
 impl Listener {
-    /// Binds `address` for `service`. `room` limits the open connections.
+    /// Binds `address` for `service`. `limit` bounds the open connections.
     ///
     /// # Errors
     /// [`io::Error`] if the address cannot be bound.

@@ -236,7 +236,7 @@ impl Foundation {
             return Ok(None);
         };
         for provider in &settings.providers {
-            self.metrics.begin_logins(&provider.issuer.name);
+            self.metrics.init_logins(&provider.issuer.name);
         }
         Ok(Some(Login {
             url: settings.url.clone(),
@@ -255,7 +255,7 @@ impl Foundation {
         let (queue, notes) = (&self.revalidations, &self.provider_notes);
         let revalidation = Revalidation::of(login?, queue, notes, &self.metrics)?;
         for name in revalidation.providers.values() {
-            self.metrics.begin_revalidations(name);
+            self.metrics.init_revalidations(name);
         }
         Some(revalidation)
     }

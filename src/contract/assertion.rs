@@ -13,7 +13,7 @@ use crate::session::Session;
 pub(super) const ASSERTION: HeaderName = HeaderName::from_static("x-curfew-assertion");
 
 /// Applications may cache the keys for this long.
-const CACHING: &str = "public, max-age=300";
+const JWKS_CACHE_CONTROL: &str = "public, max-age=300";
 
 impl Contracts {
     /// Adds the assertion, if assertions are on. Without a session the header is empty.
@@ -39,7 +39,11 @@ impl Contracts {
 /// `GET /.well-known/jwks.json`: the keys that verify assertions; 404 if assertions are off.
 pub async fn keys(Current(contracts): Current<Contracts>) -> Response {
     match &contracts.assertion {
-        Some(signer) => ([(CACHE_CONTROL, CACHING)], Json(signer.published())).into_response(),
+        Some(signer) => (
+            [(CACHE_CONTROL, JWKS_CACHE_CONTROL)],
+            Json(signer.published()),
+        )
+            .into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }

@@ -10,13 +10,13 @@
 
 use http::HeaderMap;
 
-use super::reply::Form;
+use super::reply::ReplyForm;
 use super::sub_request::{HeaderContract, Input, ORIGINAL_METHOD, ORIGINAL_URL};
 use crate::check::{MalformedOriginal, OriginalUrl};
 use crate::policy::Contract;
 
 /// Inputs of `/forward-auth`, which other proxies send.
-const FOREIGN: [Input; 2] = [
+const FORWARD_AUTH_INPUTS: [Input; 2] = [
     Input::new("x-forwarded-method", "X-Forwarded-Method"),
     Input::new("x-forwarded-uri", "X-Forwarded-Uri"),
 ];
@@ -24,13 +24,13 @@ const FOREIGN: [Input; 2] = [
 /// `/auth-request` and `/policy/{name}/auth-request`.
 pub(super) static AUTH_REQUEST: HeaderContract = HeaderContract {
     contract: Contract::AuthRequest,
-    form: |_| Form::Status,
+    form: |_| ReplyForm::StatusOnly,
     method: ORIGINAL_METHOD,
     url: original_url,
 };
 
 fn original_url(headers: &HeaderMap, _: bool) -> Result<OriginalUrl<'_>, MalformedOriginal> {
-    for foreign in &FOREIGN {
+    for foreign in &FORWARD_AUTH_INPUTS {
         if headers.contains_key(&foreign.name) {
             return Err(MalformedOriginal {
                 input: foreign.label,

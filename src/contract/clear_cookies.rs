@@ -4,7 +4,7 @@ use http::HeaderValue;
 use http::header::SET_COOKIE;
 use url::form_urlencoded::byte_serialize;
 
-use super::sign_in::{is_navigation, raised};
+use super::sign_in::{is_navigation, with_https};
 use crate::check::{CheckRequest, Detail};
 
 /// The path of the page. It is on the host of the request, because only that host can clear its cookies.
@@ -29,7 +29,7 @@ pub(super) fn location(
     if !wanted {
         return None;
     }
-    let url = raised(&original.url, secure);
+    let url = with_https(&original.url, secure);
     let scheme = if url.secure { "https" } else { "http" };
     let page = format!("{scheme}://{}{CLEAR_COOKIES}", url.host);
     let target: String = byte_serialize(&url.target()).collect();
@@ -41,9 +41,9 @@ pub(super) fn location(
 }
 
 /// Bytes of the `Set-Cookie` headers of one answer: the whole head must fit in NGINX's buffer of 4 KiB.
-const MAX_BYTES: usize = 2560;
+const MAX_SET_COOKIE_BYTES: usize = 2560;
 /// Parent domains of a host, and folders of a path.
-const MAX_DEPTH: usize = 6;
+const MAX_LEVELS: usize = 6;
 
 /// The `Set-Cookie` headers that clear a cookie for every `Path` and `Domain`, as far as they fit.
 #[derive(Debug, Default)]
@@ -56,7 +56,7 @@ impl Clearing {
     /// Adds a `Set-Cookie` if it fits and is new.
     pub fn add(&mut self, value: HeaderValue) {
         let size = SET_COOKIE.as_str().len() + value.len() + 4;
-        if self.bytes + size <= MAX_BYTES && !self.values.contains(&value) {
+        if self.bytes + size <= MAX_SET_COOKIE_BYTES && !self.values.contains(&value) {
             self.bytes += size;
             self.values.push(value);
         }
@@ -91,7 +91,7 @@ impl Clearing {
         }
         let secure = secure || name.starts_with("__");
         let slashes = path.match_indices('/').map(|(at, _)| at).skip(1);
-        let ends = slashes.chain([path.len()]).take(MAX_DEPTH);
+        let ends = slashes.chain([path.len()]).take(MAX_LEVELS);
         for folder in ends.map(|end| &path[..end]).filter(|it| it.len() > 1) {
             for folder in [folder, &*format!("{folder}/")] {
                 if folder != except && !folder.ends_with("//") {
@@ -149,7 +149,7 @@ fn domains(host: &str) -> impl Iterator<Item = &str> {
         .into_iter()
         .chain(above)
         .filter(move |domain| !address && domain.contains('.'))
-        .take(MAX_DEPTH)
+        .take(MAX_LEVELS)
 }
 
 #[cfg(test)]
@@ -228,7 +228,7 @@ mod tests {
         let path = "/folder".repeat(100);
         clearing.everywhere("session", &host, &["/", &path], true);
         clearing.below("session", &path, "/", true);
-        assert!(clearing.bytes <= MAX_BYTES, "{}", clearing.bytes);
+        assert!(clearing.bytes <= MAX_SET_COOKIE_BYTES, "{}", clearing.bytes);
         assert_eq!(
             clearing.values()[0],
             "session=; HttpOnly; Secure; Path=/; Max-Age=0"

@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 
 use http::request::Parts;
 
-use super::reply::Form;
+use super::reply::ReplyForm;
 use super::sub_request::{FORWARDED_PROTO, Input, SubRequest};
 use crate::check::{InvalidUrl, MalformedOriginal, OriginalUrl};
 use crate::policy::Contract;
@@ -43,7 +43,7 @@ pub(super) fn read<'a>(
     };
     SubRequest {
         contract: Contract::ExtAuthz,
-        form: Form::Whole,
+        form: ReplyForm::Complete,
         policy,
         method,
         url: target.and_then(|target| original_url(head, target, secure)),

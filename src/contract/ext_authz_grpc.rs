@@ -26,7 +26,7 @@ use tonic_prost::ProstCodec;
 use tower::Service;
 
 use super::Contracts;
-use super::reply::{Form, reply};
+use super::reply::{ReplyForm, reply};
 use crate::check::{
     CheckRequest, ClientAddress, InvalidUrl, MalformedOriginal, Original, OriginalUrl, Outcome,
 };
@@ -48,7 +48,7 @@ pub struct ExtAuthz {
     limit: ConcurrencyLimit,
 }
 
-type Answering<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+type ResponseFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 impl NamedService for ExtAuthz {
     const NAME: &'static str = "envoy.service.auth.v3.Authorization";
@@ -62,7 +62,7 @@ where
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Answering<Result<Response<Body>, Infallible>>;
+    type Future = ResponseFuture<Result<Response<Body>, Infallible>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
@@ -116,7 +116,7 @@ struct Check(ExtAuthz, Option<Permit>, bool);
 
 impl UnaryService<wire::CheckRequest> for &mut Check {
     type Response = wire::CheckResponse;
-    type Future = Answering<Result<tonic::Response<wire::CheckResponse>, Status>>;
+    type Future = ResponseFuture<Result<tonic::Response<wire::CheckResponse>, Status>>;
 
     fn call(&mut self, request: tonic::Request<wire::CheckRequest>) -> Self::Future {
         let (service, permit, compressed) = (self.0.clone(), self.1.take(), self.2);
@@ -152,12 +152,12 @@ impl ExtAuthz {
         let policy = policy.map(|entry| std::str::from_utf8(&entry.value).unwrap_or_default());
         let http = attributes.request.and_then(|request| request.http);
         let http = http.unwrap_or_default();
-        let method = Method::from_bytes(&http.method).map_err(|_| MISSING);
+        let method = Method::from_bytes(&http.method).map_err(|_| MISSING_ATTRIBUTES);
         let contracts = self.contracts.current();
         let url = original_url(&http, contracts.cookie.is_secure());
         let headers = client_headers(&http);
         let original = match (&method, url, &headers) {
-            _ if compressed => Err(COMPRESSED),
+            _ if compressed => Err(COMPRESSED_MESSAGE),
             (_, Err(malformed), _) => Err(malformed),
             (Err(malformed), ..) | (.., Err(malformed)) => Err(*malformed),
             (Ok(method), Ok(url), Ok(_)) => Ok(Original { method, url }),
@@ -172,20 +172,20 @@ impl ExtAuthz {
             peer,
         };
         let outcome = contracts.check_with_permit(permit, &request).await;
-        let reply = reply(&contracts, &request, &outcome, Form::Whole);
+        let reply = reply(&contracts, &request, &outcome, ReplyForm::Complete);
         answer(&outcome, reply)
     }
 }
 
 /// The error for a message without attributes, or one that could not be read.
-const MISSING: MalformedOriginal = MalformedOriginal::missing(
+const MISSING_ATTRIBUTES: MalformedOriginal = MalformedOriginal::missing(
     "attributes.request.http.method (is the message of more than 128 KiB, with_request_body?)",
 );
-const COMPRESSED: MalformedOriginal = MalformedOriginal {
+const COMPRESSED_MESSAGE: MalformedOriginal = MalformedOriginal {
     input: "the message",
     problem: "is compressed, which this service does not accept",
 };
-const HEADERS: MalformedOriginal = MalformedOriginal {
+const INVALID_HEADERS: MalformedOriginal = MalformedOriginal {
     input: "attributes.request.http.headers",
     problem: "has a line that is not a header",
 };
@@ -195,7 +195,7 @@ fn original_url(
     secure: bool,
 ) -> Result<OriginalUrl<'_>, MalformedOriginal> {
     if http.method.is_empty() {
-        return Err(MISSING);
+        return Err(MISSING_ATTRIBUTES);
     }
     let secure = match http.scheme.is_empty() {
         true => Ok(secure),
@@ -215,16 +215,16 @@ fn original_url(
 fn client_headers(http: &wire::HttpRequest) -> Result<HeaderMap, MalformedOriginal> {
     let lines = http.header_map.as_ref();
     let count = lines.map_or(http.headers.len(), |map| map.headers.len());
-    let mut headers = HeaderMap::try_with_capacity(count).map_err(|_| HEADERS)?;
+    let mut headers = HeaderMap::try_with_capacity(count).map_err(|_| INVALID_HEADERS)?;
     let mut append = |name: &Bytes, value: &Bytes| {
         // HTTP/2 pseudo-headers are in separate fields.
         if name.starts_with(b":") {
             return Ok(());
         }
-        let name = HeaderName::from_bytes(name).map_err(|_| HEADERS)?;
+        let name = HeaderName::from_bytes(name).map_err(|_| INVALID_HEADERS)?;
         let value = HeaderValue::from_maybe_shared(value.clone());
-        let appended = headers.try_append(name, value.map_err(|_| HEADERS)?);
-        appended.map(drop).map_err(|_| HEADERS)
+        let appended = headers.try_append(name, value.map_err(|_| INVALID_HEADERS)?);
+        appended.map(drop).map_err(|_| INVALID_HEADERS)
     };
     match lines {
         Some(map) => {

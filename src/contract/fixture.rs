@@ -24,7 +24,7 @@ pub(crate) struct Fixture {
     pub(crate) bench: Bench,
     pub(crate) contracts: Live<Contracts>,
     pub(crate) limit: ConcurrencyLimit,
-    front: CheckService,
+    check_service: CheckService,
     token: String,
     id: SessionId,
 }
@@ -65,7 +65,7 @@ impl Fixture {
         let limit = ConcurrencyLimit::new("check", LimitKind::Requests, 2, shown);
         Self {
             bench,
-            front: CheckService::new(contracts.clone(), limit.clone()),
+            check_service: CheckService::new(contracts.clone(), limit.clone()),
             limit,
             contracts,
             token: started.token.expose(),
@@ -93,7 +93,7 @@ impl Fixture {
             request = request.header(*name, *value);
         }
         let request = request.body(Body::empty()).unwrap();
-        self.front.answer(request, None).await
+        self.check_service.answer(request, None).await
     }
 }
 

@@ -15,7 +15,7 @@
 
 use http::HeaderMap;
 
-use super::reply::Form;
+use super::reply::ReplyForm;
 use super::sub_request::{
     FORWARDED_PROTO, HeaderContract, Input, ORIGINAL_METHOD, ORIGINAL_URL, is_ingress_nginx,
 };
@@ -34,11 +34,11 @@ pub(super) static FORWARD_AUTH: HeaderContract = HeaderContract {
     url: original_url,
 };
 
-fn form(headers: &HeaderMap) -> Form {
+fn form(headers: &HeaderMap) -> ReplyForm {
     // ingress-nginx asks with `auth_request`, which turns a redirect into an error.
     match is_ingress_nginx(headers) {
-        true => Form::Status,
-        false => Form::Whole,
+        true => ReplyForm::StatusOnly,
+        false => ReplyForm::Complete,
     }
 }
 
@@ -50,15 +50,15 @@ fn original_url(headers: &HeaderMap, secure: bool) -> Result<OriginalUrl<'_>, Ma
         InvalidUrl::Host => invalid.of(FORWARDED_HOST.label),
         _ => invalid.of(FORWARDED_URI.label),
     })?;
-    if form(headers) == Form::Status {
-        agree(headers, &url)?;
+    if form(headers) == ReplyForm::StatusOnly {
+        check_consistency(headers, &url)?;
     }
     Ok(url)
 }
 
 /// Compares `url` and the method with the headers of ingress-nginx itself: `$request_method` and
 /// `$scheme://$http_host$request_uri`.
-fn agree(headers: &HeaderMap, url: &OriginalUrl<'_>) -> Result<(), MalformedOriginal> {
+fn check_consistency(headers: &HeaderMap, url: &OriginalUrl<'_>) -> Result<(), MalformedOriginal> {
     // The controller clears a client's own header, so this one and the others come from the ConfigMap.
     FORWARDED_PROTO.value(headers)?;
     let method = ORIGINAL_METHOD.value(headers)?;

@@ -14,7 +14,7 @@ use http::{HeaderMap, Request};
 use tower::{Layer, Service, ServiceExt};
 
 use super::Contracts;
-use super::reply::{Form, reply};
+use super::reply::{ReplyForm, reply};
 use crate::check::{CheckRequest, ClientAddress, MalformedOriginal, Original, OriginalUrl};
 use crate::live::Live;
 use crate::policy::Contract;
@@ -126,12 +126,12 @@ impl CurfewLayer {
             peer,
         };
         let outcome = contracts.checker.check(&check).await;
-        let answer = reply(&contracts, &check, &outcome, Form::Whole);
+        let answer = reply(&contracts, &check, &outcome, ReplyForm::Complete);
         if answer.status() != http::StatusCode::OK {
             return Ok(answer.map(Body::from));
         }
-        let (told, _) = answer.into_parts();
-        let cookies = introduce(request.headers_mut(), &told.headers);
+        let (answer, _) = answer.into_parts();
+        let cookies = replace_identity(request.headers_mut(), &answer.headers);
         if let Some((id, session)) = outcome.session {
             request.extensions_mut().insert(LiveSession { id, session });
         }
@@ -144,15 +144,15 @@ impl CurfewLayer {
 }
 
 /// Replaces the client's identity headers with those of the answer. Returns the cookies for the client.
-fn introduce(headers: &mut HeaderMap, told: &HeaderMap) -> Vec<http::HeaderValue> {
+fn replace_identity(headers: &mut HeaderMap, answer: &HeaderMap) -> Vec<http::HeaderValue> {
     let own = |name: &&http::HeaderName| **name != CACHE_CONTROL && **name != SET_COOKIE;
-    for name in told.keys().filter(own) {
+    for name in answer.keys().filter(own) {
         headers.remove(name);
-        for value in told.get_all(name) {
+        for value in answer.get_all(name) {
             headers.append(name.clone(), value.clone());
         }
     }
-    told.get_all(SET_COOKIE).iter().cloned().collect()
+    answer.get_all(SET_COOKIE).iter().cloned().collect()
 }
 
 /// The host of the request; `None` if it is missing or ambiguous.

@@ -26,24 +26,24 @@ pub const FRAMED: &str = "<!doctype html>\n<html lang=\"en\"><head><meta charset
     <p><a href=\"\" target=\"_top\">Sign in</a></p></body></html>\n";
 
 /// Usual number of headers in a reply.
-const HEADERS: usize = 12;
+const HEADER_CAPACITY: usize = 12;
 
 /// Which part of a reply the proxy passes on to its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum ReplyForm {
     /// The status, which must be one that the proxy understands. Only `Location` says where to redirect.
-    Status,
+    StatusOnly,
     /// Everything, with redirects and bodies.
-    Whole,
+    Complete,
 }
 
-impl Form {
+impl ReplyForm {
     /// Bytes of a `Location`: the whole head of a reply must fit in NGINX's buffer of 4 KiB, and within the limits of
     /// other proxies and browsers.
-    const fn room_for_location(self) -> usize {
+    const fn max_location_bytes(self) -> usize {
         match self {
-            Self::Status => 3 * 1024,
-            Self::Whole => 8 * 1024,
+            Self::StatusOnly => 3 * 1024,
+            Self::Complete => 8 * 1024,
         }
     }
 }
@@ -54,12 +54,12 @@ pub(super) fn reply(
     contracts: &Contracts,
     request: &CheckRequest<'_>,
     outcome: &Outcome,
-    form: Form,
+    form: ReplyForm,
 ) -> Response<String> {
     let mut response = Response::new(String::new());
     let headers = response.headers_mut();
     // Avoids reallocations.
-    *headers = HeaderMap::with_capacity(HEADERS);
+    *headers = HeaderMap::with_capacity(HEADER_CAPACITY);
     // A cached reply would bypass the idle limit.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     match (outcome.verdict, &outcome.session) {
@@ -96,26 +96,28 @@ fn deny(
     request: &CheckRequest<'_>,
     outcome: &Outcome,
     reason: DenyReason,
-    form: Form,
+    form: ReplyForm,
     response: &mut Response<String>,
 ) {
     let relayed = outcome.relayed.as_deref();
-    let told = relayed.and_then(|relayed| relayed.headers.get(LOCATION));
-    let leads_on = told.is_some() || outcome.detail == Some(Detail::TwoCookies);
+    let relayed_location = relayed.and_then(|relayed| relayed.headers.get(LOCATION));
+    let leads_on = relayed_location.is_some() || outcome.detail == Some(Detail::TwoCookies);
     let framed = framed_sign_in(contracts, request, reason, leads_on);
-    let told = told.filter(|_| !framed);
-    let location = match (told, &contracts.sign_in, &request.original) {
-        (Some(told), ..) => Some(told.clone()).filter(|it| it.len() <= form.room_for_location()),
+    let relayed_location = relayed_location.filter(|_| !framed);
+    let location = match (relayed_location, &contracts.sign_in, &request.original) {
+        (Some(relayed_location), ..) => {
+            Some(relayed_location.clone()).filter(|it| it.len() <= form.max_location_bytes())
+        }
         (None, Some(sign_in), Ok(original)) => {
-            sign_in.location(original, request.headers, reason, form.room_for_location())
+            sign_in.location(original, request.headers, reason, form.max_location_bytes())
         }
         _ => None,
     };
     let location = location.or_else(|| {
-        let (secure, limit) = (contracts.cookie.is_secure(), form.room_for_location());
+        let (secure, limit) = (contracts.cookie.is_secure(), form.max_location_bytes());
         clear_cookies::location(request, outcome.detail, secure, limit)
     });
-    let redirect = location.is_some() && form == Form::Whole;
+    let redirect = location.is_some() && form == ReplyForm::Complete;
     *response.status_mut() = match reason {
         DenyReason::Forbidden | DenyReason::UnknownHost | DenyReason::TooManySessions => {
             StatusCode::FORBIDDEN
@@ -157,7 +159,7 @@ fn deny(
     if let Some(location) = location {
         headers.insert(LOCATION, location);
     }
-    if form == Form::Whole && !redirect && !is_grpc(request.headers) {
+    if form == ReplyForm::Complete && !redirect && !is_grpc(request.headers) {
         let (content_type, body) = match relayed.and_then(|relayed| relayed.body.clone()) {
             _ if framed => (HeaderValue::from_static(HTML), FRAMED.to_owned()),
             Some(relayed) => relayed,
@@ -180,12 +182,12 @@ fn framed_sign_in(
     contracts: &Contracts,
     request: &CheckRequest<'_>,
     reason: DenyReason,
-    elsewhere: bool,
+    has_relayed_location: bool,
 ) -> bool {
     let sign_in = contracts.sign_in.as_ref();
-    let helps = elsewhere || sign_in.is_some_and(|sign_in| sign_in.helps(reason));
+    let can_help = has_relayed_location || sign_in.is_some_and(|sign_in| sign_in.can_help(reason));
     let framed = |method| is_framed(method, request.headers);
-    helps
+    can_help
         && request
             .original
             .is_ok_and(|original| framed(original.method))

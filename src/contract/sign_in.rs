@@ -49,7 +49,7 @@ impl SignIn {
 
     /// Whether a sign-in helps after a denial for this reason.
     #[must_use]
-    pub const fn helps(&self, reason: DenyReason) -> bool {
+    pub const fn can_help(&self, reason: DenyReason) -> bool {
         !reason.is_unavailability()
             && !matches!(
                 reason,
@@ -86,11 +86,11 @@ impl SignIn {
         reason: DenyReason,
         limit: usize,
     ) -> Option<HeaderValue> {
-        let url = raised(&original.url, self.secure);
-        let wanted = self.helps(reason)
+        let url = with_https(&original.url, self.secure);
+        let wanted = self.can_help(reason)
             && is_navigation(original.method, headers)
             && self.may_return_to(&url)
-            && !self.is_own(&url);
+            && !self.is_sign_in_page(&url);
         if !wanted {
             return None;
         }
@@ -112,7 +112,7 @@ impl SignIn {
     }
 
     fn may_return_to(&self, original: &OriginalUrl<'_>) -> bool {
-        self.is_allowed(&usual_port_left_out(original))
+        self.is_allowed(&host_without_default_port(original))
     }
 
     /// Whether a redirect to a URL is allowed: HTTP or HTTPS, an allowed host, and no user information.
@@ -140,18 +140,18 @@ impl SignIn {
     }
 
     /// Whether the request is for the sign-in page itself. It is protected by mistake, and a redirect would loop.
-    fn is_own(&self, original: &OriginalUrl<'_>) -> bool {
+    fn is_sign_in_page(&self, original: &OriginalUrl<'_>) -> bool {
         let page = &self.config.url;
         let host = match (page.host_str(), page.port()) {
             (Some(host), Some(port)) => format!("{host}:{port}"),
             (host, _) => host.unwrap_or_default().to_owned(),
         };
-        usual_port_left_out(original) == host && original.path == page.path().as_bytes()
+        host_without_default_port(original) == host && original.path == page.path().as_bytes()
     }
 }
 
 /// A return address, changed to `https` if the session cookie needs it (`secure`).
-pub(super) fn raised<'a>(original: &OriginalUrl<'a>, secure: bool) -> OriginalUrl<'a> {
+pub(super) fn with_https<'a>(original: &OriginalUrl<'a>, secure: bool) -> OriginalUrl<'a> {
     if original.secure || !secure {
         return *original;
     }
@@ -164,7 +164,7 @@ pub(super) fn raised<'a>(original: &OriginalUrl<'a>, secure: bool) -> OriginalUr
 }
 
 /// The host in lower case, without the default port of its scheme.
-fn usual_port_left_out(original: &OriginalUrl<'_>) -> String {
+fn host_without_default_port(original: &OriginalUrl<'_>) -> String {
     let usual = if original.secure { ":443" } else { ":80" };
     let host = original.host.strip_suffix(usual);
     host.unwrap_or(original.host).to_ascii_lowercase()
@@ -265,7 +265,7 @@ mod tests {
         location.map(|value| value.to_str().unwrap().to_owned())
     }
 
-    const ROOM: usize = 300;
+    const MAX_LOCATION_BYTES: usize = 300;
     const NAVIGATE: [(&str, &str); 1] = [("sec-fetch-mode", "navigate")];
     const HTML: (&str, &str) = ("accept", "text/html, */*;q=0.8");
 
@@ -292,7 +292,10 @@ mod tests {
     fn what_does_not_fit_is_left_out() {
         // Percent-encoded, `https://app.example.com/` has 32 bytes.
         let around = "https://login.example.com/?rd=&reason=revoked".len() + 32;
-        for (length, fits) in [(ROOM - around, true), (ROOM - around + 1, false)] {
+        for (length, fits) in [
+            (MAX_LOCATION_BYTES - around, true),
+            (MAX_LOCATION_BYTES - around + 1, false),
+        ] {
             let url = format!("https://app.example.com/{}", "x".repeat(length));
             let location = location(&usual(), "GET", &url, &NAVIGATE, DenyReason::Revoked);
             assert_eq!(location.is_some(), fits, "{location:?}");
@@ -412,7 +415,7 @@ mod tests {
         for reason in DenyReason::ALL {
             let url = "https://app.example.com/";
             let target = location(&usual(), "GET", url, &NAVIGATE, reason);
-            let helps = !matches!(
+            let can_help = !matches!(
                 reason.as_str(),
                 "forbidden"
                     | "store_unavailable"
@@ -422,7 +425,7 @@ mod tests {
                     | "unknown_host"
                     | "too_many_sessions"
             );
-            assert_eq!(target.is_some(), helps, "{reason}");
+            assert_eq!(target.is_some(), can_help, "{reason}");
         }
         let own = sign_in(
             "https://app.example.com/sign-in",

@@ -17,7 +17,7 @@ use spop::{Action, TypedData, VarScope};
 
 use super::Contracts;
 use super::assertion::ASSERTION;
-use super::reply::{Form, SESSION_DETAIL, SESSION_REASON, reply};
+use super::reply::{ReplyForm, SESSION_DETAIL, SESSION_REASON, reply};
 use crate::check::{
     CheckRequest, ClientAddress, InvalidUrl, MalformedOriginal, Original, OriginalUrl, Outcome,
 };
@@ -28,7 +28,7 @@ use crate::policy::Contract;
 pub use agent::Agent;
 
 /// The name of the message that asks for a check.
-const MESSAGE: &str = "check";
+const CHECK_MESSAGE: &str = "check";
 
 /// Answers a message with the variables to set; no variables for an unknown message.
 async fn answer(
@@ -37,7 +37,7 @@ async fn answer(
     peer: IpAddr,
     permit: Option<Permit>,
 ) -> Vec<Action> {
-    if message.name != MESSAGE {
+    if message.name != CHECK_MESSAGE {
         tracing::warn!(message = ?message.name, "unknown message from HAProxy");
         return Vec::new();
     }
@@ -70,7 +70,7 @@ async fn answer(
         peer: Some(peer),
     };
     let outcome = contracts.check_with_permit(permit, &request).await;
-    let reply = reply(contracts, &request, &outcome, Form::Whole);
+    let reply = reply(contracts, &request, &outcome, ReplyForm::Complete);
     variables(contracts, &outcome, &reply)
 }
 

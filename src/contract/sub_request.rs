@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 
 use super::Contracts;
-use super::reply::{Form, reply};
+use super::reply::{ReplyForm, reply};
 use crate::check::{CheckRequest, ClientAddress, Detail, MalformedOriginal, Original, OriginalUrl};
 use crate::listener::Permit;
 use crate::policy::Contract;
@@ -92,7 +92,7 @@ type ReadUrl = fn(&HeaderMap, bool) -> Result<OriginalUrl<'_>, MalformedOriginal
 pub(super) struct HeaderContract {
     pub(super) contract: Contract,
     /// Which part of the reply the proxy passes on.
-    pub(super) form: fn(&HeaderMap) -> Form,
+    pub(super) form: fn(&HeaderMap) -> ReplyForm,
     /// The header with the original method.
     pub(super) method: Input,
     pub(super) url: ReadUrl,
@@ -122,7 +122,7 @@ impl HeaderContract {
 /// A sub-request that its contract has read.
 pub(super) struct SubRequest<'a> {
     pub(super) contract: Contract,
-    pub(super) form: Form,
+    pub(super) form: ReplyForm,
     pub(super) policy: Option<&'a str>,
     pub(super) method: Result<Method, MalformedOriginal>,
     pub(super) url: Result<OriginalUrl<'a>, MalformedOriginal>,

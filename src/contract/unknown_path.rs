@@ -4,7 +4,7 @@ use std::time::Duration;
 use crate::telemetry::{Metrics, Throttle};
 
 /// The body of a 404, with the paths of the `check` listener.
-const SERVED: &str = "\
+const SERVED_PATHS: &str = "\
 This is the check listener of Curfew. It serves:
 
   /auth-request       NGINX
@@ -39,8 +39,8 @@ impl Default for UnknownPaths {
 
 impl UnknownPaths {
     /// Creates the counter of each class with the value zero.
-    pub(super) fn begin(&self, metrics: &Metrics) {
-        metrics.begin_unknown_paths(Class::ALL.iter().map(|class| class.as_str()));
+    pub(super) fn init_metrics(&self, metrics: &Metrics) {
+        metrics.init_unknown_paths(Class::ALL.iter().map(|class| class.as_str()));
     }
 
     /// The text of the 404. It contains nothing of the request.
@@ -59,8 +59,8 @@ impl UnknownPaths {
             );
         }
         match hint {
-            "" => SERVED.to_owned(),
-            hint => format!("{SERVED}\n{hint}\n"),
+            "" => SERVED_PATHS.to_owned(),
+            hint => format!("{SERVED_PATHS}\n{hint}\n"),
         }
     }
 }
@@ -156,7 +156,7 @@ mod tests {
         ] {
             let text = paths.answer(path, &metrics);
             assert!(
-                text.starts_with(SERVED) && text.contains(hint),
+                text.starts_with(SERVED_PATHS) && text.contains(hint),
                 "{path}: {text}"
             );
             assert_eq!(Class::of(path).as_str(), class, "{path}");

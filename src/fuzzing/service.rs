@@ -29,7 +29,7 @@ const MAX_FRAME: u32 = 128 * 1024;
 struct Service {
     runtime: tokio::runtime::Runtime,
     app: App,
-    front: CheckService,
+    check_service: CheckService,
     browser: BrowserService,
     grpc: ExtAuthz,
     agent: Agent,
@@ -52,11 +52,11 @@ impl Service {
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_795_780_000_000)));
         let app = runtime.block_on(App::start(source, loaded.ok()?, clock));
         let app = app.inspect_err(|error| eprintln!("{error}")).ok()?;
-        let (front, browser, grpc, agent, admin) = app.served();
+        let (check_service, browser, grpc, agent, admin) = app.served();
         Some(Self {
             runtime,
             app,
-            front,
+            check_service,
             browser,
             grpc,
             agent,
@@ -115,7 +115,7 @@ pub(super) fn http(data: &[u8]) {
         let response: Response<Body> = if is_check {
             service
                 .runtime
-                .block_on(service.front.answer(request, None))
+                .block_on(service.check_service.answer(request, None))
         } else {
             service.runtime.block_on(service.browser.answer(request))
         };

@@ -9,9 +9,9 @@ use super::audit::{self, Denied};
 use crate::session::{DenyReason, Timestamp};
 
 /// Denials that are logged one by one in a second for one reason, without a session: any client can cause them.
-const MAX_ANONYMOUS: u64 = 10;
+const MAX_ANONYMOUS_PER_WINDOW: u64 = 10;
 /// The same for denials of requests with a genuine credential.
-const MAX_KNOWN: u64 = 100;
+const MAX_KNOWN_PER_WINDOW: u64 = 100;
 /// After this time the counts start again.
 const WINDOW: Duration = Duration::from_secs(1);
 
@@ -25,12 +25,12 @@ pub struct DenialLog(Mutex<HashMap<(DenyReason, bool), Window>>);
 #[derive(Debug, Default)]
 struct Window {
     written: u64,
-    more: Option<More>,
+    more: Option<AggregatedDenials>,
 }
 
 /// The denials that were only counted.
 #[derive(Clone, Debug)]
-pub(super) struct More {
+pub(super) struct AggregatedDenials {
     pub(super) count: u64,
     pub(super) first: Timestamp,
     pub(super) last: Timestamp,
@@ -43,7 +43,11 @@ impl DenialLog {
     /// Logs a denial, or counts it.
     pub fn record(&self, denied: &Denied<'_>, reason: DenyReason, now: Timestamp) {
         let known = denied.session.is_some();
-        let most = if known { MAX_KNOWN } else { MAX_ANONYMOUS };
+        let most = if known {
+            MAX_KNOWN_PER_WINDOW
+        } else {
+            MAX_ANONYMOUS_PER_WINDOW
+        };
         let mut windows = self.0.lock();
         let window = windows.entry((reason, known)).or_default();
         if window.written < most {
@@ -52,7 +56,7 @@ impl DenialLog {
             audit::session_denied(denied, reason);
             return;
         }
-        let more = window.more.get_or_insert_with(|| More {
+        let more = window.more.get_or_insert_with(|| AggregatedDenials {
             count: 0,
             first: now,
             last: now,
@@ -116,7 +120,10 @@ mod tests {
             let windows = log.0.lock();
             let window = &windows[&(DenyReason::InvalidCredential, false)];
             let more = window.more.as_ref().unwrap();
-            assert_eq!((window.written, more.count), (MAX_ANONYMOUS, 990));
+            assert_eq!(
+                (window.written, more.count),
+                (MAX_ANONYMOUS_PER_WINDOW, 990)
+            );
             assert_eq!(more.host.as_deref(), Some("app.example.com"));
             let other = &windows[&(DenyReason::MalformedRequest, false)];
             assert!(other.more.is_none());

@@ -10,7 +10,7 @@ use crate::escape;
 use crate::session::{DenyReason, Verdict};
 
 /// Histogram buckets in seconds: from an answer out of memory to a store that hangs.
-const SECONDS: &[f64] = &[
+const DURATION_BUCKETS_SECONDS: &[f64] = &[
     0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1,
     0.25, 0.5, 1.0, 2.5,
 ];
@@ -112,7 +112,7 @@ impl Metrics {
                 &registry,
                 HistogramVec::new(
                     HistogramOpts::new("curfew_check_duration_seconds", "Time to answer a check.")
-                        .buckets(SECONDS.to_vec()),
+                        .buckets(DURATION_BUCKETS_SECONDS.to_vec()),
                     &["contract"],
                 )?,
             )?,
@@ -133,7 +133,7 @@ impl Metrics {
                         "curfew_store_operation_duration_seconds",
                         "Duration of operations on the session store.",
                     )
-                    .buckets(SECONDS.to_vec()),
+                    .buckets(DURATION_BUCKETS_SECONDS.to_vec()),
                     &["operation"],
                 )?,
             )?,
@@ -280,7 +280,7 @@ impl Metrics {
                         "curfew_delegate_duration_seconds",
                         "Duration of delegated authorization requests.",
                     )
-                    .buckets(SECONDS.to_vec()),
+                    .buckets(DURATION_BUCKETS_SECONDS.to_vec()),
                     &["service"],
                 )?,
             )?,
@@ -367,7 +367,7 @@ impl Metrics {
     }
 
     /// Creates the counters of refused credentials for these interfaces at zero.
-    pub fn begin_credentials(&self, doors: &[&str]) {
+    pub fn init_credentials(&self, doors: &[&str]) {
         for door in doors {
             for result in ["wrong", "limited"] {
                 self.credentials_refused.with_label_values(&[door, result]);
@@ -412,7 +412,7 @@ impl Metrics {
     }
 
     /// Creates the counters of these classes at zero.
-    pub fn begin_unknown_paths<'a>(&self, classes: impl Iterator<Item = &'a str>) {
+    pub fn init_unknown_paths<'a>(&self, classes: impl Iterator<Item = &'a str>) {
         for class in classes {
             self.unknown_paths.with_label_values(&[class]);
         }
@@ -463,7 +463,7 @@ impl Metrics {
     }
 
     /// Creates the counter of a provider's logins at zero.
-    pub fn begin_logins(&self, provider: &str) {
+    pub fn init_logins(&self, provider: &str) {
         self.logins.with_label_values(&[provider, "ok"]);
     }
 
@@ -473,7 +473,7 @@ impl Metrics {
     }
 
     /// Creates the counters of a provider's revalidations at zero.
-    pub fn begin_revalidations(&self, provider: &str) {
+    pub fn init_revalidations(&self, provider: &str) {
         for result in [
             "ok",
             "changed",
@@ -508,7 +508,7 @@ impl Metrics {
 
     /// Creates the counters of rare events at zero, so that an alert on their growth sees the first one. `contracts`
     /// are all contracts, and `known` the policies with `on_store_failure: known`.
-    pub fn begin<'a>(
+    pub fn init_checks<'a>(
         &self,
         contracts: impl Iterator<Item = &'a str>,
         known: impl Iterator<Item = &'a str>,

@@ -3,7 +3,7 @@ use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
 use super::metrics::register;
 
 /// Histogram buckets for the delay of invalidations, in seconds.
-const SECONDS: &[f64] = &[
+const DELAY_BUCKETS_SECONDS: &[f64] = &[
     0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0,
 ];
 
@@ -63,7 +63,7 @@ impl NearCacheMetrics {
                         "curfew_near_cache_end_delay_seconds",
                         "Delay between a session end, in any process, and its invalidation here.",
                     )
-                    .buckets(SECONDS.to_vec()),
+                    .buckets(DELAY_BUCKETS_SECONDS.to_vec()),
                 )?,
             )?,
         })

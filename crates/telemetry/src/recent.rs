@@ -30,7 +30,7 @@ pub struct Event {
 impl Recent {
     /// Adds the start of a session.
     pub fn created(&self, id: SessionId, session: &Session, now: Timestamp) {
-        self.note(Event {
+        self.push(Event {
             at: now.to_string(),
             what: "created",
             session: id.to_string(),
@@ -41,7 +41,7 @@ impl Recent {
 
     /// Adds the end of a session.
     pub fn ended(&self, ended: &SessionEnded) {
-        self.note(Event {
+        self.push(Event {
             at: ended.ended.clone(),
             what: ended.reason,
             session: ended.session.clone(),
@@ -56,7 +56,7 @@ impl Recent {
         self.0.lock().iter().rev().cloned().collect()
     }
 
-    fn note(&self, event: Event) {
+    fn push(&self, event: Event) {
         let mut events = self.0.lock();
         if events.len() == MAX_EVENTS {
             events.pop_front();
@@ -73,7 +73,7 @@ mod tests {
     fn the_latest_stay() {
         let recent = Recent::default();
         for count in 0..MAX_EVENTS + 5 {
-            recent.note(Event {
+            recent.push(Event {
                 at: count.to_string(),
                 what: "created",
                 session: String::new(),

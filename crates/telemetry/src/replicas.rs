@@ -9,11 +9,11 @@ use crate::clock::Stopwatch;
 use crate::session::Timestamp;
 
 /// A replica is removed from the list after this time without a message.
-const SILENCE: Duration = Duration::from_secs(15);
+const LISTING_TTL: Duration = Duration::from_secs(15);
 /// Maximum number of replicas in the list.
 const MAX_REPLICAS: usize = 256;
 /// Bytes of a name or a version.
-const LENGTH: usize = 255;
+const MAX_NAME_BYTES: usize = 255;
 
 /// The description of a replica, which it publishes to the others that share its store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,12 +55,12 @@ impl Replica {
 pub struct Replicas {
     this: Replica,
     heard: Mutex<BTreeMap<String, (Replica, Timestamp)>>,
-    hearing: Mutex<Option<Hearing>>,
+    hearing: Mutex<Option<ChannelState>>,
 }
 
 /// The state of the channel.
 #[derive(Clone, Copy, Debug)]
-struct Hearing {
+struct ChannelState {
     /// All messages arrive since then.
     since: Stopwatch,
     /// No older program has published a message since then.
@@ -68,7 +68,7 @@ struct Hearing {
 }
 
 /// Every replica publishes its description within this many seconds.
-const INTRODUCED_SECONDS: f64 = 6.0;
+const MAX_ANNOUNCE_INTERVAL_SECONDS: f64 = 6.0;
 
 impl Replicas {
     /// Creates the list with this process.
@@ -88,7 +88,7 @@ impl Replicas {
 
     /// From now on all messages of the channel arrive.
     pub fn listening(&self) {
-        self.hearing.lock().get_or_insert_with(|| Hearing {
+        self.hearing.lock().get_or_insert_with(|| ChannelState {
             since: Stopwatch::start(),
             alone_since: Stopwatch::start(),
         });
@@ -111,7 +111,7 @@ impl Replicas {
     #[must_use]
     pub fn knows_all(&self) -> bool {
         let hearing = *self.hearing.lock();
-        hearing.is_some_and(|hearing| hearing.since.seconds() >= INTRODUCED_SECONDS)
+        hearing.is_some_and(|hearing| hearing.since.seconds() >= MAX_ANNOUNCE_INTERVAL_SECONDS)
     }
 
     /// Adds or updates a replica after its message.
@@ -121,7 +121,7 @@ impl Replicas {
             .len()
             .max(replica.version.len())
             .max(replica.started.len())
-            > LENGTH
+            > MAX_NAME_BYTES
         {
             return;
         }
@@ -131,7 +131,7 @@ impl Replicas {
             hearing.alone_since = Stopwatch::start();
         }
         let mut heard = self.heard.lock();
-        heard.retain(|_, (_, at)| now.since(*at) <= SILENCE);
+        heard.retain(|_, (_, at)| now.since(*at) <= LISTING_TTL);
         if heard.len() < MAX_REPLICAS {
             heard.insert(replica.name.clone(), (replica, now));
         }

@@ -23,7 +23,7 @@ use crate::build;
 pub const TARGET: &str = "curfew::trace";
 
 /// Timeout for an export.
-const TIMEOUT: Duration = Duration::from_secs(5);
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The settings of the exporter.
 #[derive(Clone, Debug)]
@@ -49,7 +49,7 @@ impl Traces {
         let mut exporter = SpanExporter::builder()
             .with_tonic()
             .with_endpoint(settings.url.as_str())
-            .with_timeout(TIMEOUT);
+            .with_timeout(EXPORT_TIMEOUT);
         if let Some(authorities) = &settings.authorities {
             let authorities = Certificate::from_pem(authorities);
             exporter = exporter.with_tls_config(ClientTlsConfig::new().ca_certificate(authorities));
@@ -78,7 +78,8 @@ impl Traces {
 
     /// Exports the remaining spans.
     pub async fn finish(self) {
-        let finishing = tokio::task::spawn_blocking(move || self.0.shutdown_with_timeout(TIMEOUT));
+        let finishing =
+            tokio::task::spawn_blocking(move || self.0.shutdown_with_timeout(EXPORT_TIMEOUT));
         if let Ok(Err(error)) = finishing.await {
             tracing::warn!(%error, "could not export the last traces");
         }

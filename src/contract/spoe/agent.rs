@@ -20,15 +20,15 @@ use crate::listener::ConcurrencyLimit;
 use crate::live::Live;
 
 /// Bytes of a frame: 64 KiB of headers, and the other fields.
-const MAX_FRAME: u32 = 128 * 1024;
+const MAX_FRAME_BYTES: u32 = 128 * 1024;
 /// Timeout for HAProxy's hello frame.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Timeout for writing a frame to HAProxy.
-const READING: Duration = Duration::from_secs(10);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Interval at which incomplete frames are looked for. A frame must arrive within two intervals.
-const HALF_A_FRAME: Duration = Duration::from_secs(10);
+const FRAME_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// Concurrent checks of one connection. After that no frame is read until a check is answered.
-const MAX_PENDING: usize = 256;
+const MAX_PENDING_CHECKS: usize = 256;
 
 /// A SPOP 2.0 agent (HAProxy's `doc/SPOE.txt`, section 3).
 #[derive(Clone)]
@@ -70,36 +70,36 @@ impl Agent {
         peer: SocketAddr,
         stop: CancellationToken,
     ) -> io::Result<()> {
-        let mut socket = Framed::new(stream, SpopCodec::new(MAX_FRAME));
+        let mut socket = Framed::new(stream, SpopCodec::new(MAX_FRAME_BYTES));
         let draining = || self.draining.load(Ordering::Relaxed);
-        let greeting = tokio::time::timeout(HELLO_TIMEOUT, greet(&mut socket, draining()));
-        let Some(greeting) = stop.run_until_cancelled(greeting).await else {
+        let handshaking = tokio::time::timeout(HELLO_TIMEOUT, handshake(&mut socket, draining()));
+        let Some(handshaking) = stop.run_until_cancelled(handshaking).await else {
             return Ok(());
         };
-        match greeting.map_err(io::Error::from)?? {
-            Greeting::Done => {}
-            Greeting::HealthCheck => {
+        match handshaking.map_err(io::Error::from)?? {
+            Handshake::Done => {}
+            Handshake::HealthCheck => {
                 tracing::debug!(%peer, "HAProxy health check answered");
                 return Ok(());
             }
-            Greeting::Failed => return Ok(()),
+            Handshake::Failed => return Ok(()),
         }
         let mut pending = FuturesUnordered::new();
-        let mut leaving = false;
-        let mut look = tokio::time::interval(HALF_A_FRAME);
+        let mut is_leaving = false;
+        let mut ticks = tokio::time::interval(FRAME_CHECK_INTERVAL);
         // After a pause of the process, waiting frames are read before the next tick.
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut is_half = false;
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut is_incomplete = false;
         let (status, outcome) = loop {
             tokio::select! {
                 biased;
                 Some(ack) = pending.next() => {
                     acknowledge(&mut socket, ack).await?;
                     if pending.is_empty() && draining() {
-                        leaving = true;
+                        is_leaving = true;
                     }
                 }
-                frame = socket.next(), if pending.len() < MAX_PENDING => match frame {
+                frame = socket.next(), if pending.len() < MAX_PENDING_CHECKS => match frame {
                     None => return Ok(()),
                     Some(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
                         break (StatusCode::Invalid, Err(error));
@@ -107,33 +107,33 @@ impl Agent {
                     Some(Err(error)) => return Err(error),
                     Some(Ok(frame)) => match frame.frame_type() {
                         FrameType::Notify => {
-                            is_half = false;
+                            is_incomplete = false;
                             pending.push(self.answer(frame, peer));
                         }
                         FrameType::HaproxyDisconnect => {
-                            return part(&mut socket, StatusCode::None).await;
+                            return disconnect(&mut socket, StatusCode::None).await;
                         }
                         _ => break (StatusCode::Invalid, Ok(())),
                     },
                 },
                 // No frame that has arrived is unanswered.
-                () = std::future::ready(()), if leaving && pending.is_empty() => {
+                () = std::future::ready(()), if is_leaving && pending.is_empty() => {
                     break (StatusCode::None, Ok(()));
                 }
-                _ = look.tick(), if pending.len() < MAX_PENDING => {
-                    if is_half {
+                _ = ticks.tick(), if pending.len() < MAX_PENDING_CHECKS => {
+                    if is_incomplete {
                         break (StatusCode::Timeout, Err(io::ErrorKind::TimedOut.into()));
                     }
-                    is_half = !socket.read_buffer().is_empty();
+                    is_incomplete = !socket.read_buffer().is_empty();
                 }
-                () = stop.cancelled(), if !leaving => leaving = true,
+                () = stop.cancelled(), if !is_leaving => is_leaving = true,
             }
         };
         // Answer the pending checks even after an error: they belong to other clients.
         while let Some(ack) = pending.next().await {
             acknowledge(&mut socket, ack).await?;
         }
-        part(&mut socket, status).await?;
+        disconnect(&mut socket, status).await?;
         outcome
     }
 
@@ -171,11 +171,11 @@ async fn acknowledge(socket: &mut Socket, ack: Ack) -> io::Result<()> {
 
 /// Sends a frame with a timeout: a slow reader holds the permits of all queued answers.
 async fn send(socket: &mut Socket, frame: Box<dyn SpopFrame>) -> io::Result<()> {
-    tokio::time::timeout(READING, socket.send(frame)).await?
+    tokio::time::timeout(WRITE_TIMEOUT, socket.send(frame)).await?
 }
 
 /// The result of the handshake.
-enum Greeting {
+enum Handshake {
     /// Checks follow.
     Done,
     /// The connection was only a health check.
@@ -184,14 +184,14 @@ enum Greeting {
     Failed,
 }
 
-async fn greet(socket: &mut Socket, draining: bool) -> io::Result<Greeting> {
+async fn handshake(socket: &mut Socket, draining: bool) -> io::Result<Handshake> {
     let Some(frame) = socket.next().await else {
-        return Ok(Greeting::Failed);
+        return Ok(Handshake::Failed);
     };
     let frame = match frame {
         Ok(frame) => frame,
         Err(error) => {
-            part(socket, StatusCode::Invalid).await?;
+            disconnect(socket, StatusCode::Invalid).await?;
             return Err(error);
         }
     };
@@ -200,24 +200,24 @@ async fn greet(socket: &mut Socket, draining: bool) -> io::Result<Greeting> {
         _ => None,
     };
     let Some(hello) = hello else {
-        part(socket, StatusCode::Invalid).await?;
-        return Ok(Greeting::Failed);
+        disconnect(socket, StatusCode::Invalid).await?;
+        return Ok(Handshake::Failed);
     };
     let Some(version) = hello.negotiate_version() else {
-        part(socket, StatusCode::BadVersion).await?;
-        return Ok(Greeting::Failed);
+        disconnect(socket, StatusCode::BadVersion).await?;
+        return Ok(Handshake::Failed);
     };
-    let max_frame_size = match hello.negotiate_max_frame_size(MAX_FRAME) {
+    let max_frame_size = match hello.negotiate_max_frame_size(MAX_FRAME_BYTES) {
         Ok(size) => size,
         Err(status) => {
-            part(socket, status).await?;
-            return Ok(Greeting::Failed);
+            disconnect(socket, status).await?;
+            return Ok(Handshake::Failed);
         }
     };
     socket.codec_mut().set_max_frame_size(max_frame_size);
     if draining && hello.healthcheck == Some(true) {
-        part(socket, StatusCode::None).await?;
-        return Ok(Greeting::Failed);
+        disconnect(socket, StatusCode::None).await?;
+        return Ok(Handshake::Failed);
     }
     let hello_back = AgentHello {
         version,
@@ -226,20 +226,20 @@ async fn greet(socket: &mut Socket, draining: bool) -> io::Result<Greeting> {
     };
     send(socket, Box::new(hello_back)).await?;
     Ok(if hello.healthcheck == Some(true) {
-        Greeting::HealthCheck
+        Handshake::HealthCheck
     } else {
-        Greeting::Done
+        Handshake::Done
     })
 }
 
 /// Sends the disconnect frame with its status, and closes the connection.
-async fn part(socket: &mut Socket, status: StatusCode) -> io::Result<()> {
+async fn disconnect(socket: &mut Socket, status: StatusCode) -> io::Result<()> {
     let frame = AgentDisconnect {
         status_code: status.to_u32(),
         message: status.message().to_owned(),
     };
     send(socket, Box::new(frame)).await?;
-    tokio::time::timeout(READING, socket.close()).await?
+    tokio::time::timeout(WRITE_TIMEOUT, socket.close()).await?
 }
 
 #[cfg(test)]
@@ -285,10 +285,10 @@ mod tests {
         client.write_all(HELLO).await.unwrap();
         let stop = CancellationToken::new();
         let mut serving = Box::pin(fixture.agent().serve(stream, peer, stop));
-        let quiet = tokio::time::timeout(100 * HALF_A_FRAME, serving.as_mut());
+        let quiet = tokio::time::timeout(100 * FRAME_CHECK_INTERVAL, serving.as_mut());
         assert!(quiet.await.is_err(), "an idle connection is kept");
         client.write_all(&NOTIFY[..20]).await.unwrap();
-        let served = tokio::time::timeout(3 * HALF_A_FRAME, serving)
+        let served = tokio::time::timeout(3 * FRAME_CHECK_INTERVAL, serving)
             .await
             .unwrap();
         assert_eq!(served.unwrap_err().kind(), io::ErrorKind::TimedOut);

@@ -3,7 +3,7 @@ use spop::decode_varint;
 
 use crate::check::MalformedOriginal;
 
-const BROKEN: MalformedOriginal = MalformedOriginal {
+const INVALID: MalformedOriginal = MalformedOriginal {
     input: "the argument headers",
     problem: "is not what req.hdrs_bin gives",
 };
@@ -17,19 +17,19 @@ pub(super) fn parse(mut rest: &[u8]) -> Result<HeaderMap, MalformedOriginal> {
         let value = text(&mut rest)?;
         if name.is_empty() {
             let ends_here = value.is_empty() && rest.is_empty();
-            return if ends_here { Ok(headers) } else { Err(BROKEN) };
+            return if ends_here { Ok(headers) } else { Err(INVALID) };
         }
-        let name = HeaderName::from_bytes(name).map_err(|_| BROKEN)?;
-        let value = HeaderValue::from_bytes(value).map_err(|_| BROKEN)?;
+        let name = HeaderName::from_bytes(name).map_err(|_| INVALID)?;
+        let value = HeaderValue::from_bytes(value).map_err(|_| INVALID)?;
         let appended = headers.try_append(name, value);
-        appended.map_err(|_| BROKEN)?;
+        appended.map_err(|_| INVALID)?;
     }
 }
 
 fn text<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], MalformedOriginal> {
-    let (after, length) = decode_varint(rest).map_err(|_| BROKEN)?;
-    let length = usize::try_from(length).map_err(|_| BROKEN)?;
-    let (text, after) = after.split_at_checked(length).ok_or(BROKEN)?;
+    let (after, length) = decode_varint(rest).map_err(|_| INVALID)?;
+    let length = usize::try_from(length).map_err(|_| INVALID)?;
+    let (text, after) = after.split_at_checked(length).ok_or(INVALID)?;
     *rest = after;
     Ok(text)
 }

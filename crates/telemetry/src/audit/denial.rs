@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::{Action, event};
 use crate::actor::{Actor, ActorKind};
-use crate::denials::More;
+use crate::denials::AggregatedDenials;
 use crate::session::{DenyReason, SessionId};
 
 /// Bytes of a path in an event; the rest is cut off.
@@ -72,7 +72,7 @@ pub fn session_denied(denied: &Denied<'_>, reason: DenyReason) {
 
 /// More requests were denied in a second than are logged one by one. The count and the times are of all of them, the
 /// other fields are those of the first. `known`: they had a session.
-pub(crate) fn denials_aggregated(more: &More, reason: DenyReason, known: bool) {
+pub(crate) fn denials_aggregated(more: &AggregatedDenials, reason: DenyReason, known: bool) {
     // There may be many clients, so the actor has no name and no address.
     let actor = Actor {
         kind: if known {

@@ -11,7 +11,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use super::*;
 use crate::actor::{Actor, ActorKind};
 use crate::credential::jwt::Whom;
-use crate::denials::More;
+use crate::denials::AggregatedDenials;
 use crate::events::SessionEnded;
 use crate::revocation::{RevocationConditions, RevocationRule};
 use crate::session::{DenyReason, EndReason, SessionId, Subject};
@@ -114,7 +114,7 @@ fn write_all() -> Vec<Seen> {
             peer: address,
             detail: Some("x"),
         };
-        let more = More {
+        let more = AggregatedDenials {
             count: 3,
             first: START,
             last: START,
