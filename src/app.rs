@@ -311,7 +311,7 @@ impl App {
             .await?;
         let limit = listeners.limit("ops", LimitKind::Requests);
         // `/livez` bypasses the limit, so that the kubelet does not restart a saturated process.
-        let ops = Limited::new(ops::router(ops), limit).always("/livez");
+        let ops = Limited::new(ops::router(ops), limit).exempt("/livez");
         let ops = Service::http(ops);
         let ops = listeners.bind_one("ops", listen.ops, ops).await?;
         Ok(Self {

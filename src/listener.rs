@@ -21,12 +21,14 @@ use tokio_util::sync::CancellationToken;
 pub use concurrency::{ConcurrencyLimit, LimitKind, Permit};
 pub use connections::ConnectionHandler;
 pub use drain::drain;
-pub use grpc::{Encryption, GrpcServer, GrpcTlsError, GrpcTlsSettings, MAX_MESSAGE, encryption};
+pub use grpc::{
+    Encryption, GrpcServer, GrpcTlsError, GrpcTlsSettings, MAX_MESSAGE_BYTES, encryption,
+};
 pub use http::{HttpServer, HttpService};
 pub use limited::Limited;
 
 /// Pause after a failed accept, for example without free file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// A bound listener with its service.
 pub struct Listener {
@@ -61,14 +63,14 @@ impl Listener {
         name: &'static str,
         address: SocketAddr,
         service: Service,
-        room: ConcurrencyLimit,
+        limit: ConcurrencyLimit,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let socket = Socket {
             name,
             address: listener.local_addr()?,
             listener,
-            room,
+            limit,
         };
         Ok(Self { socket, service })
     }
@@ -79,15 +81,17 @@ impl Listener {
         self.socket.address
     }
 
-    /// Serves until `stop` is cancelled. Then it accepts no new connection, and waits at most `patience` for requests
+    /// Serves until `stop` is cancelled. Then it accepts no new connection, and waits at most `shutdown_timeout` for requests
     /// in flight.
-    pub async fn serve(self, stop: CancellationToken, patience: Duration) {
+    pub async fn serve(self, stop: CancellationToken, shutdown_timeout: Duration) {
         let name = self.socket.name;
         let finished = match self.service {
-            Service::Http(server) => server(self.socket, stop, patience).await,
-            Service::Grpc(server) => grpc::serve(self.socket, *server, stop, patience).await,
+            Service::Http(server) => server(self.socket, stop, shutdown_timeout).await,
+            Service::Grpc(server) => {
+                grpc::serve(self.socket, *server, stop, shutdown_timeout).await
+            }
             Service::Connections(handler) => {
-                connections::serve(self.socket, handler, stop, patience).await
+                connections::serve(self.socket, handler, stop, shutdown_timeout).await
             }
         };
         if !finished {
@@ -101,7 +105,7 @@ pub struct Socket {
     name: &'static str,
     listener: TcpListener,
     address: SocketAddr,
-    room: ConcurrencyLimit,
+    limit: ConcurrencyLimit,
 }
 
 impl Socket {
@@ -110,7 +114,7 @@ impl Socket {
         loop {
             match stop.run_until_cancelled(self.listener.accept()).await? {
                 Ok((stream, peer)) => {
-                    let Some(permit) = self.room.take() else {
+                    let Some(permit) = self.limit.take() else {
                         continue;
                     };
                     // An answer is one small packet, which Nagle's algorithm would only delay.
@@ -120,7 +124,7 @@ impl Socket {
                 // One client's failure, or a shortage that may pass: keep accepting.
                 Err(error) => {
                     tracing::warn!(listener = self.name, %error, "could not accept a connection");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
                 }
             }
         }

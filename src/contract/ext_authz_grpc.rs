@@ -30,7 +30,7 @@ use super::reply::{ReplyForm, reply};
 use crate::check::{
     CheckRequest, ClientAddress, InvalidUrl, MalformedOriginal, Original, OriginalUrl, Outcome,
 };
-use crate::listener::{ConcurrencyLimit, MAX_MESSAGE, Permit};
+use crate::listener::{ConcurrencyLimit, MAX_MESSAGE_BYTES, Permit};
 use crate::live::Live;
 use crate::policy::Contract;
 use crate::session::{DenyReason, Verdict};
@@ -80,7 +80,7 @@ where
         let mut check = Check(self.clone(), permit, false);
         Box::pin(async move {
             let codec = ProstCodec::default();
-            let mut grpc = Grpc::new(codec).max_decoding_message_size(MAX_MESSAGE);
+            let mut grpc = Grpc::new(codec).max_decoding_message_size(MAX_MESSAGE_BYTES);
             let peer = request.extensions().get::<TcpConnectInfo>().cloned();
             check.2 = compressed(request.headers());
             if !turned_away && !check.2 {

@@ -11,8 +11,8 @@ pub struct ConcurrencyLimit(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     listener: &'static str,
-    what: LimitKind,
-    most: usize,
+    kind: LimitKind,
+    max: usize,
     taken: AtomicUsize,
     /// Gauge of the permits in use.
     open: IntGauge,
@@ -36,18 +36,18 @@ pub enum LimitKind {
 pub struct Permit(Arc<Inner>);
 
 impl ConcurrencyLimit {
-    /// Creates a limit of `most` for `listener`. `open` shows the permits in use, `refused` counts refusals.
+    /// Creates a limit of `max` for `listener`. `open` shows the permits in use, `refused` counts refusals.
     #[must_use]
     pub fn new(
         listener: &'static str,
-        what: LimitKind,
-        most: usize,
+        kind: LimitKind,
+        max: usize,
         (open, refused): (IntGauge, IntCounter),
     ) -> Self {
         Self(Arc::new(Inner {
             listener,
-            what,
-            most,
+            kind,
+            max,
             taken: AtomicUsize::new(0),
             open,
             refused,
@@ -60,14 +60,14 @@ impl ConcurrencyLimit {
     pub fn beside(&self, part: usize) -> Self {
         let Inner {
             listener,
-            what,
-            most,
+            kind,
+            max,
             open,
             refused,
             ..
         } = &*self.0;
         let shown = (open.clone(), refused.clone());
-        Self::new(listener, *what, most.div_ceil(part), shown)
+        Self::new(listener, *kind, max.div_ceil(part), shown)
     }
 
     /// Takes a permit; `None` if all are in use.
@@ -75,20 +75,20 @@ impl ConcurrencyLimit {
     pub fn take(&self) -> Option<Permit> {
         let Inner {
             listener,
-            what,
-            most,
+            kind,
+            max,
             taken,
             open,
             refused,
             was_full,
         } = &*self.0;
         let before = taken.fetch_add(1, Ordering::Relaxed);
-        if before >= *most {
+        if before >= *max {
             taken.fetch_sub(1, Ordering::Relaxed);
             refused.inc();
             // Log once per saturation episode.
             if !was_full.swap(true, Ordering::Relaxed) {
-                match what {
+                match kind {
                     LimitKind::Connections => {
                         tracing::warn!(
                             listener,
@@ -102,7 +102,7 @@ impl ConcurrencyLimit {
             }
             return None;
         }
-        if before * 2 < *most && was_full.load(Ordering::Relaxed) {
+        if before * 2 < *max && was_full.load(Ordering::Relaxed) {
             was_full.store(false, Ordering::Relaxed);
         }
         open.inc();
@@ -126,17 +126,17 @@ mod tests {
     fn one_more_than_there_is_room_for_is_refused() {
         let metrics = Metrics::new().unwrap();
         let (open, refused) = metrics.connections("check");
-        let room = ConcurrencyLimit::new(
+        let limit = ConcurrencyLimit::new(
             "check",
             LimitKind::Connections,
             2,
             (open.clone(), refused.clone()),
         );
-        let (one, two) = (room.take().unwrap(), room.take().unwrap());
-        assert!(room.take().is_none() && room.take().is_none());
+        let (one, two) = (limit.take().unwrap(), limit.take().unwrap());
+        assert!(limit.take().is_none() && limit.take().is_none());
         assert_eq!((open.get(), refused.get()), (2, 2));
         drop(one);
-        assert!(room.take().is_some());
+        assert!(limit.take().is_some());
         drop(two);
         assert_eq!(open.get(), 0);
     }

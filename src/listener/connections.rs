@@ -25,7 +25,7 @@ pub(super) async fn serve(
     socket: Socket,
     handler: ConnectionHandler,
     stop: CancellationToken,
-    patience: Duration,
+    shutdown_timeout: Duration,
 ) -> bool {
     let connections = TaskTracker::new();
     let abandon = CancellationToken::new();
@@ -41,7 +41,7 @@ pub(super) async fn serve(
     }
     drop(socket);
     connections.close();
-    let finished = tokio::time::timeout(patience, connections.wait()).await;
+    let finished = tokio::time::timeout(shutdown_timeout, connections.wait()).await;
     abandon.cancel();
     finished.is_ok()
 }

@@ -6,11 +6,11 @@ use http_body::Body;
 use http_body_util::BodyExt;
 
 /// Bytes that are read of an unused body.
-const MAX_BYTES: usize = 32 * 1024 * 1024;
+const MAX_DRAIN_BYTES: usize = 32 * 1024 * 1024;
 /// Maximum duration of draining.
-const MAX_TIME: Duration = Duration::from_secs(10);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum pause between bytes: some proxies announce a body that they do not send.
-const MAX_PAUSE: Duration = Duration::from_secs(3);
+const READ_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Reads a body to its end and discards it. Returns false if it has more than 32 MiB, takes more than 10 s, pauses
 /// for 3 s, or fails. Nothing of it stays in memory.
@@ -21,17 +21,17 @@ pub async fn drain<B: Body<Data = Bytes>>(body: B) -> bool {
     let mut body = pin!(body);
     let reading = async {
         let mut read = 0;
-        while let Ok(next) = tokio::time::timeout(MAX_PAUSE, body.frame()).await {
+        while let Ok(next) = tokio::time::timeout(READ_TIMEOUT, body.frame()).await {
             let Some(frame) = next else { return true };
             let Ok(frame) = frame else { return false };
             read += frame.data_ref().map_or(0, Buf::remaining);
-            if read > MAX_BYTES {
+            if read > MAX_DRAIN_BYTES {
                 return false;
             }
         }
         false
     };
-    tokio::time::timeout(MAX_TIME, reading)
+    tokio::time::timeout(DRAIN_TIMEOUT, reading)
         .await
         .unwrap_or(false)
 }
@@ -66,6 +66,6 @@ mod tests {
         );
         let begun = tokio::time::Instant::now();
         assert!(!drain(chunks(1, Duration::from_secs(9))).await);
-        assert_eq!(begun.elapsed(), MAX_PAUSE, "nothing comes");
+        assert_eq!(begun.elapsed(), READ_TIMEOUT, "nothing comes");
     }
 }

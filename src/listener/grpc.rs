@@ -16,19 +16,19 @@ use tls::Connection;
 pub use tls::{Encryption, GrpcTlsError, GrpcTlsSettings, encryption};
 
 /// Bytes of a call's own headers; the client's headers are in its message.
-const MAX_HEADERS: u32 = 16 * 1024;
+const MAX_HEADER_BYTES: u32 = 16 * 1024;
 /// Concurrent calls on one connection. A proxy has few connections with many calls.
 const MAX_STREAMS: u32 = 1024;
 /// Bytes of a message: 64 KiB of headers, and the other fields. The client's body (Envoy's `with_request_body`) is
 /// not needed.
-pub const MAX_MESSAGE: usize = 128 * 1024;
+pub const MAX_MESSAGE_BYTES: usize = 128 * 1024;
 /// Timeout for a call, including the arrival of its message.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Interval of HTTP/2 keep-alive pings.
-const KEEP_ALIVE: Duration = Duration::from_secs(60);
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Timeout for the TLS and HTTP/2 handshakes of a new connection.
-const SILENCE: Duration = Duration::from_secs(10);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A gRPC server: its services and its TLS settings.
 pub struct GrpcServer {
@@ -42,10 +42,10 @@ impl GrpcServer {
     #[must_use]
     pub fn new(routes: Routes, encryption: Live<Encryption>) -> Self {
         let server = Server::builder()
-            .http2_max_header_list_size(MAX_HEADERS)
+            .http2_max_header_list_size(MAX_HEADER_BYTES)
             .max_concurrent_streams(MAX_STREAMS)
-            .timeout(HANDSHAKE_TIMEOUT)
-            .http2_keepalive_interval(Some(KEEP_ALIVE));
+            .timeout(CALL_TIMEOUT)
+            .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL));
         Self {
             server,
             routes,
@@ -59,22 +59,22 @@ pub(super) async fn serve(
     socket: Socket,
     mut server: GrpcServer,
     stop: CancellationToken,
-    patience: Duration,
+    shutdown_timeout: Duration,
 ) -> bool {
     let name = socket.name;
-    let (speaking, spoken) = mpsc::channel(1);
-    let accepting = tokio::spawn(accept(socket, server.encryption, speaking, stop.clone()));
-    let incoming = stream::unfold(spoken, |mut spoken| async {
-        let stream = spoken.recv().await?;
-        Some((Ok::<_, io::Error>(stream), spoken))
+    let (ready, connections) = mpsc::channel(1);
+    let accepting = tokio::spawn(accept(socket, server.encryption, ready, stop.clone()));
+    let incoming = stream::unfold(connections, |mut connections| async {
+        let stream = connections.recv().await?;
+        Some((Ok::<_, io::Error>(stream), connections))
     });
     let serving = server
         .server
         .add_routes(server.routes)
         .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
-    let too_late = async {
+    let timeout_elapsed = async {
         stop.cancelled().await;
-        tokio::time::sleep(patience).await;
+        tokio::time::sleep(shutdown_timeout).await;
     };
     let finished = tokio::select! {
         ended = serving => {
@@ -83,7 +83,7 @@ pub(super) async fn serve(
             }
             true
         }
-        () = too_late => false,
+        () = timeout_elapsed => false,
     };
     accepting.abort();
     finished
@@ -94,18 +94,18 @@ pub(super) async fn serve(
 async fn accept(
     socket: Socket,
     encryption: Live<Encryption>,
-    speaking: mpsc::Sender<Connection>,
+    ready: mpsc::Sender<Connection>,
     stop: CancellationToken,
 ) {
     while let Some((stream, peer, permit)) = socket.accept(&stop).await {
-        let (speaking, stop) = (speaking.clone(), stop.clone());
+        let (ready, stop) = (ready.clone(), stop.clone());
         let encryption = encryption.current();
-        let beginning = async move { Connection::begin(stream, permit, &encryption).await };
+        let handshake = async move { Connection::handshake(stream, permit, &encryption).await };
         tokio::spawn(async move {
-            let beginning = tokio::time::timeout(SILENCE, beginning);
-            match stop.run_until_cancelled(beginning).await {
+            let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake);
+            match stop.run_until_cancelled(handshake).await {
                 // Fails only if the server has stopped.
-                Some(Ok(Ok(connection))) => drop(speaking.send(connection).await),
+                Some(Ok(Ok(connection))) => drop(ready.send(connection).await),
                 Some(Ok(Err(error))) => {
                     tracing::debug!(%peer, %error, "TLS/HTTP2 handshake failed")
                 }
@@ -131,9 +131,9 @@ mod tests {
         let (_, health) = tonic_health::server::health_reporter();
         let server = GrpcServer::new(Routes::new(health), Live::new(None));
         let shown = Metrics::new().unwrap().connections("grpc");
-        let room = ConcurrencyLimit::new("grpc", LimitKind::Connections, 10, shown);
+        let limit = ConcurrencyLimit::new("grpc", LimitKind::Connections, 10, shown);
         let address = "127.0.0.1:0".parse().unwrap();
-        let listener = Listener::bind("grpc", address, Service::Grpc(Box::new(server)), room);
+        let listener = Listener::bind("grpc", address, Service::Grpc(Box::new(server)), limit);
         let listener = listener.await.unwrap();
         let address = listener.address();
         let stop = CancellationToken::new();
@@ -144,7 +144,10 @@ mod tests {
             client.write_all(words).await.unwrap();
             let _ = client.read_to_end(&mut Vec::new()).await;
             let kept = begun.elapsed();
-            assert!(kept >= SILENCE && kept < 2 * SILENCE, "{words:?}: {kept:?}");
+            assert!(
+                kept >= HANDSHAKE_TIMEOUT && kept < 2 * HANDSHAKE_TIMEOUT,
+                "{words:?}: {kept:?}"
+            );
         }
         stop.cancel();
         serving.await.unwrap();

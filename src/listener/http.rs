@@ -20,15 +20,15 @@ use super::paced::{Outflow, Paced};
 
 /// Bytes of a request head: 64 KiB of headers, and the rest. 100 headers are allowed, as in Envoy, Apache and Tomcat.
 /// With 1024, hyper's larger buffer for each request took a fifth of the time of a check.
-const MAX_HEAD: usize = 80 * 1024;
+const MAX_HEAD_BYTES: usize = 80 * 1024;
 /// Idle timeout: a connection without a request is closed after one to two of these intervals. It is longer than the
 /// idle timeouts of NGINX (60 s) and Traefik (90 s), so that Curfew does not close a connection that a proxy is about
 /// to use.
-const SILENCE: Duration = Duration::from_secs(120);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 /// The first bytes of every HTTP/2 connection (RFC 9113, section 3.4). No HTTP/1 method has this name.
-const HTTP2: &[u8; 3] = b"PRI";
+const HTTP2_PREFIX: &[u8; 3] = b"PRI";
 /// Pause before the first bytes are read again, if only a part of them has arrived.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+const PEEK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A service for the requests of a listener.
 pub trait HttpService: Clone + Send + Sync + 'static {
@@ -51,14 +51,16 @@ pub type HttpServer = Box<
 
 /// Creates the server of a service.
 pub(super) fn server(service: impl HttpService) -> HttpServer {
-    Box::new(|socket, stop, patience| Box::pin(serve(socket, service, stop, patience)))
+    Box::new(|socket, stop, shutdown_timeout| {
+        Box::pin(serve(socket, service, stop, shutdown_timeout))
+    })
 }
 
 async fn serve(
     socket: Socket,
     service: impl HttpService,
     stop: CancellationToken,
-    patience: Duration,
+    shutdown_timeout: Duration,
 ) -> bool {
     let graceful = GracefulShutdown::new();
     while let Some((stream, peer, permit)) = socket.accept(&stop).await {
@@ -72,7 +74,7 @@ async fn serve(
         });
     }
     drop(socket);
-    let finished = tokio::time::timeout(patience, graceful.shutdown()).await;
+    let finished = tokio::time::timeout(shutdown_timeout, graceful.shutdown()).await;
     finished.is_ok()
 }
 
@@ -84,7 +86,7 @@ async fn serve_connection(
     service: impl HttpService,
     stop: CancellationToken,
 ) -> Result<(), hyper::Error> {
-    let beginning = tokio::time::timeout(SILENCE, is_http2(&stream));
+    let beginning = tokio::time::timeout(IDLE_TIMEOUT, is_http2(&stream));
     let Some(Ok(Ok(http2))) = stop.run_until_cancelled(beginning).await else {
         return Ok(());
     };
@@ -110,15 +112,15 @@ async fn serve_connection(
     });
     if http2 {
         let connection = http2::Builder::new(TokioExecutor::new())
-            .max_header_list_size(MAX_HEAD as u32)
+            .max_header_list_size(MAX_HEAD_BYTES as u32)
             .max_concurrent_streams(max_streams)
             .serve_connection(stream, service);
-        progress.unless_silent(watcher.watch(connection)).await
+        progress.until_idle(watcher.watch(connection)).await
     } else {
         let connection = http1::Builder::new()
-            .max_buf_size(MAX_HEAD)
+            .max_buf_size(MAX_HEAD_BYTES)
             .serve_connection(stream, service);
-        progress.unless_silent(watcher.watch(connection)).await
+        progress.until_idle(watcher.watch(connection)).await
     }
 }
 
@@ -128,13 +130,13 @@ const fn max_streams<S: HttpService>(_: &S) -> u32 {
 
 /// Whether the first bytes are those of HTTP/2.
 async fn is_http2(stream: &TcpStream) -> std::io::Result<bool> {
-    let mut first = [0; HTTP2.len()];
+    let mut first = [0; HTTP2_PREFIX.len()];
     loop {
         let length = stream.peek(&mut first).await?;
-        if length == first.len() || length == 0 || !HTTP2.starts_with(&first[..length]) {
-            return Ok(first == *HTTP2);
+        if length == first.len() || length == 0 || !HTTP2_PREFIX.starts_with(&first[..length]) {
+            return Ok(first == *HTTP2_PREFIX);
         }
-        tokio::time::sleep(LOOK_AGAIN).await;
+        tokio::time::sleep(PEEK_INTERVAL).await;
     }
 }
 
@@ -158,15 +160,15 @@ impl Progress {
         Ended(&self.ended)
     }
 
-    /// Serves a connection until it ends, or until it was idle for `SILENCE`.
-    async fn unless_silent(
+    /// Serves a connection until it ends, or until it was idle for `IDLE_TIMEOUT`.
+    async fn until_idle(
         &self,
         connection: impl Future<Output = Result<(), hyper::Error>>,
     ) -> Result<(), hyper::Error> {
         let mut connection = pin!(connection);
         loop {
             let before = self.begun.load(Ordering::Relaxed);
-            if let Ok(ended) = tokio::time::timeout(SILENCE, connection.as_mut()).await {
+            if let Ok(ended) = tokio::time::timeout(IDLE_TIMEOUT, connection.as_mut()).await {
                 return ended;
             }
             let begun = self.begun.load(Ordering::Relaxed);
@@ -187,16 +189,16 @@ mod tests {
     use crate::listener::{ConcurrencyLimit, LimitKind, Listener, Service};
     use crate::telemetry::Metrics;
 
-    fn room() -> ConcurrencyLimit {
+    fn limit() -> ConcurrencyLimit {
         let shown = Metrics::new().unwrap().connections("check");
         ConcurrencyLimit::new("check", LimitKind::Connections, 10, shown)
     }
 
     /// Answers after this delay.
     #[derive(Clone)]
-    struct Slow(Duration);
+    struct SlowService(Duration);
 
-    impl HttpService for Slow {
+    impl HttpService for SlowService {
         async fn call(&self, _: Request<Incoming>, _: SocketAddr) -> Response<Body> {
             tokio::time::sleep(self.0).await;
             Response::new(Body::empty())
@@ -204,7 +206,7 @@ mod tests {
     }
 
     /// Sends `words`, and returns everything that the connection answers and how long that takes.
-    async fn read(service: Slow, words: &'static [u8]) -> (String, Duration) {
+    async fn read(service: SlowService, words: &'static [u8]) -> (String, Duration) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut client = TcpStream::connect(address).await.unwrap();
@@ -228,17 +230,20 @@ mod tests {
             b"GET / HTTP/1.1\r\nhost: a\r\n",
             b"GET / HTTP/1.1\r\nhost: a\r\n\r\n",
         ] {
-            let (_, kept) = read(Slow(Duration::ZERO), words).await;
-            assert!(kept >= SILENCE && kept < 3 * SILENCE, "{words:?}: {kept:?}");
+            let (_, kept) = read(SlowService(Duration::ZERO), words).await;
+            assert!(
+                kept >= IDLE_TIMEOUT && kept < 3 * IDLE_TIMEOUT,
+                "{words:?}: {kept:?}"
+            );
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_waits_for_an_answer_is_kept() {
         let words = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
-        let (text, waited) = read(Slow(5 * SILENCE), words).await;
+        let (text, waited) = read(SlowService(5 * IDLE_TIMEOUT), words).await;
         assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
-        assert!(waited >= 5 * SILENCE);
+        assert!(waited >= 5 * IDLE_TIMEOUT);
     }
 
     /// Each request waits until the answer before it was written, and the client never reads.
@@ -254,9 +259,9 @@ mod tests {
         });
         let graceful = GracefulShutdown::new();
         let stop = CancellationToken::new();
-        let service = Slow(Duration::ZERO);
+        let service = SlowService(Duration::ZERO);
         let serving = serve_connection(graceful.watcher(), stream, peer, service, stop);
-        let served = tokio::time::timeout(10 * SILENCE, serving).await;
+        let served = tokio::time::timeout(10 * IDLE_TIMEOUT, serving).await;
         assert!(served.is_ok(), "its permit is free again");
         sending.await.unwrap();
     }
@@ -265,8 +270,8 @@ mod tests {
     #[tokio::test]
     async fn it_stops_at_once_when_nothing_is_in_flight() {
         let address = "127.0.0.1:0".parse().unwrap();
-        let service = Service::http(Slow(Duration::ZERO));
-        let listener = Listener::bind("check", address, service, room())
+        let service = Service::http(SlowService(Duration::ZERO));
+        let listener = Listener::bind("check", address, service, limit())
             .await
             .unwrap();
         let address = listener.address();

@@ -22,39 +22,39 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub struct Limited {
     router: Router,
-    room: ConcurrencyLimit,
-    always: Option<&'static str>,
+    limit: ConcurrencyLimit,
+    exempt: Option<&'static str>,
 }
 
 impl Limited {
     /// Creates the router with its limit.
     #[must_use]
-    pub const fn new(router: Router, room: ConcurrencyLimit) -> Self {
+    pub const fn new(router: Router, limit: ConcurrencyLimit) -> Self {
         Self {
             router,
-            room,
-            always: None,
+            limit,
+            exempt: None,
         }
     }
 
     /// Answers requests for this path even without a permit.
     #[must_use]
-    pub fn always(self, path: &'static str) -> Self {
+    pub fn exempt(self, path: &'static str) -> Self {
         Self {
-            always: Some(path),
+            exempt: Some(path),
             ..self
         }
     }
 
     /// Answers a request, or sheds it without a permit. The permit is held until the client has read the answer.
     pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
-        let permit = self.room.take();
-        if permit.is_none() && self.always != Some(request.uri().path()) {
-            return busy();
+        let permit = self.limit.take();
+        if permit.is_none() && self.exempt != Some(request.uri().path()) {
+            return shed_response();
         }
         let answer = answer_in_time(&self.router, request).await;
         answer.map(|body| {
-            Body::new(Held {
+            Body::new(PermitBody {
                 body,
                 _permit: permit,
             })
@@ -63,12 +63,12 @@ impl Limited {
 }
 
 /// A response body with its permit.
-struct Held {
+struct PermitBody {
     body: Body,
     _permit: Option<Permit>,
 }
 
-impl http_body::Body for Held {
+impl http_body::Body for PermitBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -106,7 +106,7 @@ async fn answer_in_time(router: &Router, request: Request<Body>) -> Response<Bod
 }
 
 /// The answer without a permit.
-fn busy() -> Response<Body> {
+fn shed_response() -> Response<Body> {
     let mut response = plain(
         StatusCode::SERVICE_UNAVAILABLE,
         "Too many requests at the moment. Please try again.\n",

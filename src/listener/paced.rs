@@ -11,11 +11,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 /// Maximum pause of the client during a lingering close.
-const LINGER_IDLE: Duration = Duration::from_secs(1);
+const LINGER_IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Maximum duration of a lingering close.
-const LINGER_TIME: Duration = Duration::from_secs(5);
+const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes that are read and discarded during a lingering close.
-const LINGER_BYTES: usize = 1024 * 1024;
+const MAX_LINGER_BYTES: usize = 1024 * 1024;
 
 /// Tracks whether the answers of a connection were written. The next request waits for that. Otherwise the answers
 /// for a client that sends requests and does not read would stay in memory.
@@ -128,9 +128,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<S> {
             ready!(Pin::new(&mut *stream).poll_shutdown(context))?;
         }
         let closing = closing.get_or_insert_with(|| {
-            let idle = tokio::time::sleep(LINGER_IDLE);
+            let idle = tokio::time::sleep(LINGER_IDLE_TIMEOUT);
             Closing {
-                until: idle.deadline() - LINGER_IDLE + LINGER_TIME,
+                until: idle.deadline() - LINGER_IDLE_TIMEOUT + LINGER_TIMEOUT,
                 idle: Box::pin(idle),
                 read: 0,
             }
@@ -141,10 +141,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<S> {
             match Pin::new(&mut *stream).poll_read(context, &mut buffer) {
                 Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
                     closing.read += buffer.filled().len();
-                    if closing.read > LINGER_BYTES {
+                    if closing.read > MAX_LINGER_BYTES {
                         return Poll::Ready(Ok(()));
                     }
-                    let idle = tokio::time::sleep(LINGER_IDLE).deadline();
+                    let idle = tokio::time::sleep(LINGER_IDLE_TIMEOUT).deadline();
                     closing.idle.as_mut().reset(idle.min(closing.until));
                 }
                 // The client has closed its side, or the connection failed.
@@ -190,18 +190,18 @@ mod tests {
         let mut paced = Paced::new(server, Arc::default());
         let closing = tokio::spawn(async move { paced.shutdown().await });
         let begun = tokio::time::Instant::now();
-        while client.write_all(b"more").await.is_ok() && begun.elapsed() < 2 * LINGER_TIME {
-            tokio::time::sleep(LINGER_IDLE / 2).await;
+        while client.write_all(b"more").await.is_ok() && begun.elapsed() < 2 * LINGER_TIMEOUT {
+            tokio::time::sleep(LINGER_IDLE_TIMEOUT / 2).await;
         }
         closing.await.unwrap().unwrap();
         assert!(
-            begun.elapsed() <= LINGER_TIME + LINGER_IDLE,
+            begun.elapsed() <= LINGER_TIMEOUT + LINGER_IDLE_TIMEOUT,
             "{:?}",
             begun.elapsed()
         );
         let (_silent, server) = tokio::io::duplex(64);
         let begun = tokio::time::Instant::now();
         Paced::new(server, Arc::default()).shutdown().await.unwrap();
-        assert_eq!(begun.elapsed(), LINGER_IDLE);
+        assert_eq!(begun.elapsed(), LINGER_IDLE_TIMEOUT);
     }
 }

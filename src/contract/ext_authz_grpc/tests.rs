@@ -279,7 +279,7 @@ async fn the_message_of_who_has_no_place_is_not_waited_for() {
 #[tokio::test]
 async fn a_message_that_is_too_long_or_none_is_denied_whole() {
     let fixture = Fixture::new().await;
-    let long = vec![0; MAX_MESSAGE + 1];
+    let long = vec![0; MAX_MESSAGE_BYTES + 1];
     for message in [&long[..], b"\xff\xff\xff", b"\x0a\x05"] {
         let length = u32::try_from(message.len()).unwrap().to_be_bytes();
         let framed = [&[0][..], &length, message].concat();

@@ -86,19 +86,19 @@ pub fn encryption(tls: Option<&GrpcTlsSettings>) -> Result<Encryption, GrpcTlsEr
 }
 
 /// Bytes of the client's HTTP/2 preface (RFC 9113, section 3.4).
-const PREFACE: usize = 24;
+const PREFACE_BYTES: usize = 24;
 
 /// A connection, with or without TLS, whose client has sent the preface.
 pub(super) struct Connection {
     stream: Either<TcpStream, TlsStream<TcpStream>>,
     /// The bytes of the preface, which the server reads again.
-    beginning: Bytes,
+    preface: Bytes,
     _permit: Permit,
 }
 
 impl Connection {
     /// Completes the TLS handshake and waits for the preface. The server itself would wait without a limit.
-    pub(super) async fn begin(
+    pub(super) async fn handshake(
         stream: TcpStream,
         permit: Permit,
         encryption: &Encryption,
@@ -110,11 +110,11 @@ impl Connection {
             }
             None => Either::Left(stream),
         };
-        let mut beginning = [0; PREFACE];
-        stream.read_exact(&mut beginning).await?;
+        let mut preface = [0; PREFACE_BYTES];
+        stream.read_exact(&mut preface).await?;
         Ok(Self {
             stream,
-            beginning: Bytes::copy_from_slice(&beginning),
+            preface: Bytes::copy_from_slice(&preface),
             _permit: permit,
         })
     }
@@ -137,9 +137,9 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.beginning.is_empty() {
-            let length = self.beginning.len().min(buffer.remaining());
-            buffer.put_slice(&self.beginning.split_to(length));
+        if !self.preface.is_empty() {
+            let length = self.preface.len().min(buffer.remaining());
+            buffer.put_slice(&self.preface.split_to(length));
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.stream).poll_read(context, buffer)
