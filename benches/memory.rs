@@ -26,7 +26,7 @@ use futures_util::future::join_all;
 use support::redis::{RedisServer, fact};
 
 /// Sessions that are created concurrently.
-const AT_ONCE: u64 = 500;
+const CONCURRENT_CREATES: u64 = 500;
 
 #[tokio::main]
 async fn main() {
@@ -88,7 +88,7 @@ async fn create(server: &RedisServer, count: u64) -> Arc<RedisStore> {
     tokio::spawn(async move { kept.run(Default::default()).await });
     let now = support::now();
     let numbers: Vec<u64> = (0..count).collect();
-    for part in numbers.chunks(usize::try_from(AT_ONCE).unwrap()) {
+    for part in numbers.chunks(usize::try_from(CONCURRENT_CREATES).unwrap()) {
         let creations = part.iter().map(async |number| {
             let (id, session) = (random_id(), session(*number, now));
             store

@@ -46,13 +46,13 @@ use assembly::{Foundation, InForce};
 use background::Background;
 pub use reload::ReloadRequests;
 use reload::Reloader;
-use store::Shared;
+use store::StoreContext;
 
 /// Minimum time to write pending data when the process stops.
 const MIN_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Bytes of a gRPC health request, which contains a service name.
-const MAX_QUESTION: usize = 4096;
+const MAX_HEALTH_REQUEST_BYTES: usize = 4096;
 
 /// Maximum connections and requests of the `ops` listener.
 const OPS_LIMIT: usize = 256;
@@ -72,7 +72,7 @@ pub struct App {
     tasks: TaskTracker,
     draining: Arc<AtomicBool>,
     delay: Duration,
-    patience: Duration,
+    shutdown_timeout: Duration,
     reloader: Reloader,
 }
 
@@ -152,7 +152,7 @@ pub enum StartError {
 pub enum RunError {
     /// A task that must run for ever has ended.
     #[error("background task exited: {0}")]
-    Died(String),
+    TaskExited(String),
     /// Redis has records that this program cannot read.
     #[error(transparent)]
     Schema(#[from] ConnectError),
@@ -188,7 +188,7 @@ impl App {
         let key_ring = Live::new(key_ring);
         let stop_background = CancellationToken::new();
         let mut background = Background::new(stop_background.clone());
-        let shared = Shared {
+        let shared = StoreContext {
             metrics: &metrics,
             advice: &advice,
             replicas: &replicas,
@@ -232,11 +232,11 @@ impl App {
             recent: Arc::default(),
             webhook,
             tasks: TaskTracker::new(),
-            made_up_key_ring: key_ring.current(),
+            ephemeral_key_ring: key_ring.current(),
             store_key_ring: key_ring,
-            made_up_token: token.hash,
+            ephemeral_token_hash: token.hash,
             key_cache: KeyCache::default(),
-            seen_notices: Arc::new(ReplayCache::default()),
+            replay_cache: Arc::new(ReplayCache::default()),
             observers: Arc::default(),
             attempts: Arc::default(),
             revalidations: Arc::default(),
@@ -276,7 +276,7 @@ impl App {
         let mut grpc = None;
         if let Some(address) = listen.grpc {
             let (reporter, health) = tonic_health::server::health_reporter();
-            let health = health.max_decoding_message_size(MAX_QUESTION);
+            let health = health.max_decoding_message_size(MAX_HEALTH_REQUEST_BYTES);
             let limit = listeners.limit("grpc", LimitKind::Requests);
             let service = ExtAuthz::new(contracts.clone(), limit);
             let routes = tonic::service::Routes::new(health).add_service(service);
@@ -332,7 +332,7 @@ impl App {
             tasks,
             draining,
             delay: config.shutdown_delay,
-            patience: config.shutdown_timeout,
+            shutdown_timeout: config.shutdown_timeout,
             reloader: Reloader {
                 source,
                 foundation,
@@ -403,7 +403,7 @@ impl App {
         let stop_listeners = CancellationToken::new();
         let mut serving = JoinSet::new();
         for listener in self.listeners {
-            serving.spawn(listener.serve(stop_listeners.clone(), self.patience));
+            serving.spawn(listener.serve(stop_listeners.clone(), self.shutdown_timeout));
         }
         let stop_ops = CancellationToken::new();
         let mut serving_ops = JoinSet::new();
@@ -428,11 +428,14 @@ impl App {
             self.tasks.wait().await;
             self.store.flush().await
         };
-        let patience = self.patience.max(MIN_FLUSH_TIMEOUT);
-        let flushed = tokio::time::timeout(patience, finishing).await;
+        let shutdown_timeout = self.shutdown_timeout.max(MIN_FLUSH_TIMEOUT);
+        let flushed = tokio::time::timeout(shutdown_timeout, finishing).await;
         self.stop_background.cancel();
         let ending = async { while self.background.join_next().await.is_some() {} };
-        if tokio::time::timeout(patience, ending).await.is_err() {
+        if tokio::time::timeout(shutdown_timeout, ending)
+            .await
+            .is_err()
+        {
             tracing::warn!("background tasks did not finish in time");
             self.background.shutdown().await;
         }
@@ -461,8 +464,8 @@ fn init_metrics(metrics: &Metrics, policies: &Policies) {
 fn task_failed(ended: Result<Result<(), RunError>, tokio::task::JoinError>) -> RunError {
     match ended {
         Ok(Err(error)) => error,
-        Ok(Ok(())) => RunError::Died("no error".to_owned()),
-        Err(error) => RunError::Died(error.to_string()),
+        Ok(Ok(())) => RunError::TaskExited("no error".to_owned()),
+        Err(error) => RunError::TaskExited(error.to_string()),
     }
 }
 
@@ -495,17 +498,17 @@ impl Listeners {
     }
 
     /// The limit of a listener.
-    fn limit(&self, name: &'static str, what: LimitKind) -> ConcurrencyLimit {
-        let (most, shown) = match what {
+    fn limit(&self, name: &'static str, kind: LimitKind) -> ConcurrencyLimit {
+        let (max, shown) = match kind {
             LimitKind::Connections => (self.listen.max_connections, self.metrics.connections(name)),
             LimitKind::Requests => (self.listen.max_in_flight, self.metrics.requests(name)),
         };
-        let most = if name == "ops" {
-            OPS_LIMIT.min(most)
+        let max = if name == "ops" {
+            OPS_LIMIT.min(max)
         } else {
-            most
+            max
         };
-        ConcurrencyLimit::new(name, what, most, shown)
+        ConcurrencyLimit::new(name, kind, max, shown)
     }
 
     /// Binds a listener, and returns its address.

@@ -21,15 +21,15 @@ pub async fn http(address: SocketAddr) {
 
 /// A service that allows every request.
 pub async fn grpc(address: SocketAddr) {
-    let service = AuthorizationServer::new(Everything);
+    let service = AuthorizationServer::new(AllowAll);
     let server = Server::builder().add_service(service);
     server.serve(address).await.unwrap();
 }
 
-struct Everything;
+struct AllowAll;
 
 #[tonic::async_trait]
-impl Authorization for Everything {
+impl Authorization for AllowAll {
     async fn check(&self, _: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
         Ok(Response::new(CheckResponse {
             status: Some(RpcStatus::default()),

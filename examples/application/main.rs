@@ -59,12 +59,12 @@ async fn main() -> anyhow::Result<()> {
         .with_state(Arc::new(application));
     let listener = tokio::net::TcpListener::bind(listen).await?;
     axum::serve(listener, routes)
-        .with_graceful_shutdown(told_to_stop())
+        .with_graceful_shutdown(shutdown_signal())
         .await?;
     Ok(())
 }
 
-async fn told_to_stop() {
+async fn shutdown_signal() {
     use tokio::signal::unix::{SignalKind, signal};
     let (terminate, interrupt) = (
         signal(SignalKind::terminate()),
@@ -97,25 +97,25 @@ async fn page(headers: HeaderMap) -> Response {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Wanted {
+struct SignInQuery {
     rd: String,
     subject: String,
 }
 
 /// The admin API's answer to a new session.
 #[derive(Deserialize)]
-struct Started {
+struct CreatedSession {
     set_cookie: String,
 }
 
-async fn sign_in_page(Query(wanted): Query<Wanted>) -> Response {
+async fn sign_in_page(Query(wanted): Query<SignInQuery>) -> Response {
     html(&SignInPage { rd: &wanted.rd })
 }
 
 async fn sign_in(
     State(application): State<Arc<Application>>,
     headers: HeaderMap,
-    Form(wanted): Form<Wanted>,
+    Form(wanted): Form<SignInQuery>,
 ) -> Response {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     let Some(host) = host else {
@@ -142,15 +142,15 @@ async fn sign_in(
         }
         _ => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
     };
-    let Ok(Started { set_cookie }) = answer.json().await else {
+    let Ok(CreatedSession { set_cookie }) = answer.json().await else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
-    let back = way_back(&wanted.rd, host);
+    let back = return_url(&wanted.rd, host);
     ([(SET_COOKIE, set_cookie)], Redirect::to(&back)).into_response()
 }
 
 /// The requested URL, if it is on this host with any port.
-fn way_back(wanted: &str, host: &str) -> String {
+fn return_url(wanted: &str, host: &str) -> String {
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
     let url = Url::parse(wanted).ok();
     let url = url.filter(|url| matches!(url.scheme(), "http" | "https"));

@@ -47,13 +47,13 @@ pub(super) struct Foundation {
     pub(super) webhook: Option<Webhook>,
     pub(super) tasks: TaskTracker,
     /// Signs tokens if no key ring is configured.
-    pub(super) made_up_key_ring: Arc<KeyRing>,
+    pub(super) ephemeral_key_ring: Arc<KeyRing>,
     /// Encrypts records in the store.
     pub(super) store_key_ring: Live<KeyRing>,
     /// The keys of identity providers.
     pub(super) key_cache: KeyCache,
     /// The `jti` of notices that were accepted.
-    pub(super) seen_notices: Arc<ReplayCache>,
+    pub(super) replay_cache: Arc<ReplayCache>,
     /// The audit log, the recorder and the warnings.
     pub(super) observers: Arc<Observers>,
     /// Recent wrong credentials for the admin API and the console, by address.
@@ -63,7 +63,7 @@ pub(super) struct Foundation {
     /// Diagnostics about identity providers.
     pub(super) provider_notes: Arc<ProviderNotes>,
     /// The hash of the generated admin token, used if no token is configured.
-    pub(super) made_up_token: [u8; 32],
+    pub(super) ephemeral_token_hash: [u8; 32],
 }
 
 /// The parts that follow from the configuration. A reload replaces all of them.
@@ -100,7 +100,7 @@ impl Foundation {
             walk: Arc::clone(&self.walk),
             history: Arc::clone(&self.history),
             clock: Arc::clone(&self.clock),
-            key_ring: key_ring.unwrap_or_else(|| Arc::clone(&self.made_up_key_ring)),
+            key_ring: key_ring.unwrap_or_else(|| Arc::clone(&self.ephemeral_key_ring)),
             policies: Arc::clone(&book.policies),
             end_retention: config.end_retention,
             metrics: Arc::clone(&self.metrics),
@@ -116,7 +116,7 @@ impl Foundation {
             issuers: self.logout_issuers(config, &sources.jwt)?,
             front_channel: config.front_channel_logout,
             address: config.address.clone(),
-            seen: Arc::clone(&self.seen_notices),
+            seen: Arc::clone(&self.replay_cache),
         };
         let login = self.login(config, &lifecycle.key_ring)?.map(Arc::new);
         let checker = Checker {
@@ -144,7 +144,7 @@ impl Foundation {
         let kubernetes = kubernetes.transpose().map_err(StartError::Kubernetes)?;
         let mut tokens = config.admin.tokens.clone();
         if tokens.is_empty() && kubernetes.is_none() {
-            tokens.push(NamedToken::unnamed(self.made_up_token));
+            tokens.push(NamedToken::unnamed(self.ephemeral_token_hash));
         }
         let admin = Admin {
             lifecycle: lifecycle.clone(),

@@ -8,10 +8,10 @@ use crate::live::Live;
 use crate::store::LimitsOfSources;
 
 /// Interval at which changed limits are written, and failed writes are repeated.
-const PERIOD: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Seconds between two writes of the same limits: the store can lose them, and another replica can have older ones.
-const AGAIN_SECONDS: f64 = 10.0;
+const REWRITE_AFTER_SECONDS: f64 = 10.0;
 
 /// Keeps the limits in force in the store's history until `stop` is cancelled. A longer limit applies to no sign-in
 /// before it is in the history.
@@ -22,9 +22,9 @@ pub(super) async fn note(contracts: Live<Contracts>, stop: CancellationToken) {
             let contracts = contracts.current();
             let checker = &contracts.checker;
             let limits = checker.sources.limits(&checker.lifecycle.policies);
-            let is_noted = noted
-                .as_ref()
-                .is_some_and(|(known, since)| *known == limits && since.seconds() < AGAIN_SECONDS);
+            let is_noted = noted.as_ref().is_some_and(|(known, since)| {
+                *known == limits && since.seconds() < REWRITE_AFTER_SECONDS
+            });
             if !is_noted && !limits.is_empty() {
                 let (history, now) = (&checker.lifecycle.history, checker.lifecycle.clock.now());
                 match history.note_limits(&limits, now).await {
@@ -34,7 +34,7 @@ pub(super) async fn note(contracts: Live<Contracts>, stop: CancellationToken) {
                     }
                 }
             }
-            tokio::time::sleep(PERIOD).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     };
     stop.run_until_cancelled(note).await;

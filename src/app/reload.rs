@@ -16,10 +16,10 @@ use crate::telemetry::{Diagnostics, logging};
 /// Polling interval of the configuration files. A change is loaded after two equal polls, so that no half-written
 /// file is used. Unlike inotify, polling also works with symbolic links, as in Kubernetes volumes, and with network
 /// file systems.
-const PERIOD: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The source of these lines in the diagnostics.
-const ADVISER: &str = "configuration";
+const DIAGNOSTICS_SOURCE: &str = "configuration";
 
 /// Requests to reload the configuration. Each is answered after the reload.
 pub type ReloadRequests = mpsc::Receiver<oneshot::Sender<()>>;
@@ -35,17 +35,17 @@ pub(super) struct Reloader {
 }
 
 impl Reloader {
-    /// Polls the files until `stop` is cancelled. A request through `asked` reloads at once.
-    pub(super) async fn run(self, mut asked: ReloadRequests, stop: CancellationToken) {
+    /// Polls the files until `stop` is cancelled. A request through `requests` reloads at once.
+    pub(super) async fn run(self, mut requests: ReloadRequests, stop: CancellationToken) {
         let mut files = self.source.files(&self.started_with);
         let mut watch = Watch::new(read(&files).await);
         loop {
-            let wish = tokio::select! {
+            let request = tokio::select! {
                 () = stop.cancelled() => return,
-                Some(wish) = asked.recv() => Some(wish),
-                () = tokio::time::sleep(PERIOD) => None,
+                Some(request) = requests.recv() => Some(request),
+                () = tokio::time::sleep(POLL_INTERVAL) => None,
             };
-            if !watch.look(read(&files).await, wish.is_some()) {
+            if !watch.poll(read(&files).await, request.is_some()) {
                 continue;
             }
             // A later change differs from the known content, so another poll loads it.
@@ -54,7 +54,7 @@ impl Reloader {
                 files = named;
                 watch = Watch::new(None);
             }
-            if let Some(done) = wish {
+            if let Some(done) = request {
                 let _ = done.send(());
             }
         }
@@ -69,7 +69,7 @@ impl Reloader {
                     .into_iter()
                     .map(|key| format!("{key} has changed: restart required"));
                 tracing::info!("configuration reloaded");
-                self.advice.set(ADVISER, lines.collect());
+                self.advice.set(DIAGNOSTICS_SOURCE, lines.collect());
                 self.foundation.metrics.config_reload(true);
                 Some(loaded)
             }
@@ -77,7 +77,7 @@ impl Reloader {
                 let lines = problems.lines().map(|problem| {
                     format!("rejected, previous configuration still active: {problem}")
                 });
-                self.advice.set(ADVISER, lines.collect());
+                self.advice.set(DIAGNOSTICS_SOURCE, lines.collect());
                 self.foundation.metrics.config_reload(false);
                 None
             }
@@ -113,7 +113,7 @@ impl<T: Clone + PartialEq> Watch<T> {
 
     /// Whether to load the content `now`: it differs from the loaded one and is equal to the last poll, or a reload
     /// was requested.
-    fn look(&mut self, now: Option<T>, at_once: bool) -> bool {
+    fn poll(&mut self, now: Option<T>, at_once: bool) -> bool {
         let settled = now == self.seen;
         self.seen = now;
         let wanted = at_once || (settled && self.seen != self.known);
@@ -182,10 +182,10 @@ mod tests {
             (Some("back"), false, false),
             (Some("back"), true, true),
         ] {
-            assert_eq!(watch.look(now, at_once), wanted, "{now:?}");
+            assert_eq!(watch.poll(now, at_once), wanted, "{now:?}");
         }
         let mut other_files = Watch::new(None);
-        assert!(!other_files.look(Some("x"), false));
-        assert!(other_files.look(Some("x"), false), "read once more");
+        assert!(!other_files.poll(Some("x"), false));
+        assert!(other_files.poll(Some("x"), false), "read once more");
     }
 }

@@ -22,10 +22,10 @@ use crate::store::{
 use crate::telemetry::{Diagnostics, Metrics, Replicas};
 
 /// Interval at which the embedded store deletes expired records.
-const RECLAIM_EVERY: Duration = Duration::from_secs(30);
+const RECLAIM_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The parts that the store uses.
-pub(super) struct Shared<'a> {
+pub(super) struct StoreContext<'a> {
     pub(super) metrics: &'a Arc<Metrics>,
     pub(super) advice: &'a Arc<Diagnostics>,
     pub(super) replicas: &'a Arc<Replicas>,
@@ -48,7 +48,7 @@ pub(super) struct Store {
 pub(super) fn build(
     config: &StoreConfig,
     clock: Arc<dyn Clock>,
-    shared: &Shared<'_>,
+    shared: &StoreContext<'_>,
     background: &mut Background,
 ) -> Store {
     let metrics = || Arc::clone(shared.metrics);
@@ -148,7 +148,7 @@ pub(super) fn build(
 async fn reclaim(store: Arc<MemoryStore>, metrics: &Metrics, stop: CancellationToken) {
     metrics.cut_offs_fresh.set(1);
     while stop
-        .run_until_cancelled(tokio::time::sleep(RECLAIM_EVERY))
+        .run_until_cancelled(tokio::time::sleep(RECLAIM_INTERVAL))
         .await
         .is_some()
     {

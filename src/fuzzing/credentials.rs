@@ -34,9 +34,9 @@ pub(super) fn cookies(data: &[u8]) {
         for pair in line.as_bytes().split(|byte| *byte == b';') {
             let mut sides = pair.splitn(2, |byte| *byte == b'=');
             if let (Some(name), Some(value)) = (sides.next(), sides.next())
-                && trimmed(name) == b"session"
+                && trim_blanks(name) == b"session"
             {
-                expected.push(trimmed(value));
+                expected.push(trim_blanks(value));
             }
         }
     }
@@ -56,7 +56,7 @@ pub(super) fn cookies(data: &[u8]) {
     }
 }
 
-fn trimmed(mut text: &[u8]) -> &[u8] {
+fn trim_blanks(mut text: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = text {
         text = rest;
     }

@@ -22,7 +22,7 @@ use crate::contract::spoe::Agent;
 use crate::session::Timestamp;
 
 /// Bytes of a SPOE frame, as in the agent.
-const MAX_FRAME: u32 = 128 * 1024;
+const MAX_FRAME_BYTES: u32 = 128 * 1024;
 
 /// The whole service with `fuzz/curfew.yaml`, without its listeners. It has no session. Requests below `/public` need
 /// none.
@@ -88,7 +88,7 @@ fn request(data: &[u8]) -> Option<Request<Body>> {
 }
 
 /// Whether the input, decoded, contains a public path.
-fn names_the_public(data: &[u8]) -> bool {
+fn contains_public_path(data: &[u8]) -> bool {
     let decoded: Vec<u8> = percent_encoding::percent_decode(data).collect();
     memchr::memmem::find(&decoded, b"/public").is_some()
 }
@@ -124,7 +124,7 @@ pub(super) fn http(data: &[u8]) {
         }
         let status = response.status();
         if is_check && status == StatusCode::OK {
-            assert!(names_the_public(data));
+            assert!(contains_public_path(data));
             assert_nobody(response.headers());
         }
         assert!(!status.is_server_error() || status == StatusCode::SERVICE_UNAVAILABLE);
@@ -162,7 +162,7 @@ pub(super) fn check_request(data: &[u8]) {
             answer.status.map(|status| status.code),
             answer.http_response,
         ) {
-            (Some(0), Some(wire::HttpResponse::Ok(_))) => assert!(names_the_public(data)),
+            (Some(0), Some(wire::HttpResponse::Ok(_))) => assert!(contains_public_path(data)),
             (Some(code), Some(wire::HttpResponse::Denied(denied))) => {
                 assert!(code != 0 && denied.status.is_some_and(|status| status.code >= 300));
             }
@@ -173,7 +173,7 @@ pub(super) fn check_request(data: &[u8]) {
 
 /// Every message in a SPOE frame is denied, or gets no verdict.
 pub(super) fn spop(data: &[u8]) {
-    let mut codec = SpopCodec::new(MAX_FRAME);
+    let mut codec = SpopCodec::new(MAX_FRAME_BYTES);
     let mut bytes = BytesMut::from(data);
     while let Ok(Some(frame)) = codec.decode(&mut bytes) {
         if *frame.frame_type() != FrameType::Notify {
@@ -195,7 +195,7 @@ pub(super) fn spop(data: &[u8]) {
                     return;
                 };
                 let denied = *verdict == TypedData::String("deny".to_owned());
-                assert!(denied || names_the_public(data));
+                assert!(denied || contains_public_path(data));
             });
         }
     }

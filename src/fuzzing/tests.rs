@@ -10,7 +10,7 @@ use super::*;
 const RUNS: u32 = 300;
 
 /// Texts that are inserted at random.
-const WORDS: &[&str] = &[
+const FRAGMENTS: &[&str] = &[
     "",
     "%",
     "%2e",
@@ -78,7 +78,7 @@ fn change() -> impl Strategy<Value = Change> {
     prop_oneof![
         (place, any::<u8>()).prop_map(|(at, byte)| Change::Set(at, byte)),
         (place, length.clone()).prop_map(|(at, length)| Change::Cut(at, length)),
-        (place, 0..WORDS.len()).prop_map(|(at, word)| Change::Insert(at, word)),
+        (place, 0..FRAGMENTS.len()).prop_map(|(at, word)| Change::Insert(at, word)),
         (place, length, 1..20_usize)
             .prop_map(|(at, length, times)| Change::Repeat(at, length, times)),
         (place, any::<usize>()).prop_map(|(at, other)| Change::Join(at, other)),
@@ -86,7 +86,7 @@ fn change() -> impl Strategy<Value = Change> {
 }
 
 /// A seed with changes.
-fn changed(seeds: &[Vec<u8>], seed: usize, changes: &[Change]) -> Vec<u8> {
+fn mutated(seeds: &[Vec<u8>], seed: usize, changes: &[Change]) -> Vec<u8> {
     let mut bytes = seeds[seed % seeds.len()].clone();
     for change in changes {
         let end = bytes.len();
@@ -101,7 +101,7 @@ fn changed(seeds: &[Vec<u8>], seed: usize, changes: &[Change]) -> Vec<u8> {
                 bytes.drain(at(place)..(at(place) + length).min(end));
             }
             Change::Insert(place, word) => {
-                bytes.splice(at(place)..at(place), WORDS[word].bytes());
+                bytes.splice(at(place)..at(place), FRAGMENTS[word].bytes());
             }
             Change::Repeat(place, length, times) => {
                 let piece = bytes[at(place)..(at(place) + length).min(end)].repeat(times);
@@ -131,7 +131,7 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
     seeds
 }
 
-fn try_out(target: &Target) {
+fn run_target(target: &Target) {
     let seeds = seeds(target.name);
     for seed in &seeds {
         (target.run)(seed);
@@ -143,7 +143,7 @@ fn try_out(target: &Target) {
     });
     let inputs = (any::<usize>(), vec(change(), 0..8));
     let tried = runner.run(&inputs, |(seed, changes)| {
-        (target.run)(&changed(&seeds, seed, &changes));
+        (target.run)(&mutated(&seeds, seed, &changes));
         Ok(())
     });
     if let Err(failure) = tried {
@@ -154,7 +154,7 @@ fn try_out(target: &Target) {
 #[test]
 fn every_target_stands_its_seeds_and_changes_of_them() {
     for target in &TARGETS {
-        try_out(target);
+        run_target(target);
     }
 }
 
