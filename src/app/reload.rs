@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_is_read_once_it_has_settled() {
+    fn a_change_is_loaded_after_two_equal_polls() {
         let mut watch = Watch::new(Some("old"));
         for (now, at_once, wanted) in [
             (Some("old"), false, false),

@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_make_the_same_as_the_whole() {
+    fn separate_parts_give_the_same_url() {
         let parts = OriginalUrl::from_parts(true, b"a:8443", b"/x%2Fy?z=1").unwrap();
         assert_eq!(OriginalUrl::parse(b"wss://a:8443/x%2Fy?z=1"), Ok(parts));
         assert_eq!(parts.to_bytes(), b"https://a:8443/x%2Fy?z=1");
@@ -274,7 +274,7 @@ mod tests {
     proptest! {
         /// The URL consists of the parts that were read. Arbitrary bytes never panic.
         #[test]
-        fn pieces_make_the_whole(url in "(https?|wss?)://[a-z.:\\[\\]0-9]{0,9}/\\PC{0,40}") {
+        fn the_parts_form_the_url(url in "(https?|wss?)://[a-z.:\\[\\]0-9]{0,9}/\\PC{0,40}") {
             if let Ok(parsed) = OriginalUrl::parse(url.as_bytes()) {
                 let mut whole = [parsed.host.as_bytes(), parsed.path].concat();
                 if let Some(query) = parsed.query {
@@ -287,7 +287,7 @@ mod tests {
         }
 
         #[test]
-        fn noise(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
             let _ = OriginalUrl::parse(&bytes);
             let _ = OriginalUrl::parse(&[b"https://a/", &bytes[..]].concat());
         }

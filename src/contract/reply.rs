@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_are_what_they_say() {
+    fn bodies_match_their_content_type() {
         for reason in DenyReason::ALL {
             let (content_type, text) = body(reason, None, false);
             assert_eq!(content_type, "application/json");

@@ -270,7 +270,7 @@ mod tests {
     const HTML: (&str, &str) = ("accept", "text/html, */*;q=0.8");
 
     #[test]
-    fn the_exact_address_comes_along() {
+    fn the_exact_url_is_the_return_address() {
         let at = |url| location(&usual(), "GET", url, &NAVIGATE, DenyReason::IdleTimeout).unwrap();
         assert_eq!(
             at("https://app.example.com/a%2Fb/gr\u{fc}n?x=1&y=a+b%20c#d"),
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_left_out() {
+    fn a_redirect_that_is_too_long_is_left_out() {
         // Percent-encoded, `https://app.example.com/` has 32 bytes.
         let around = "https://login.example.com/?rd=&reason=revoked".len() + 32;
         for (length, fits) in [
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn only_to_allowed_hosts() {
+    fn return_addresses_need_an_allowed_host() {
         for (url, allowed) in [
             ("https://app.example.com/", true),
             ("https://APP.example.com/", true),
@@ -363,7 +363,7 @@ mod tests {
 
     /// A cookie that is sent over TLS only would be missing after a return over HTTP.
     #[test]
-    fn while_the_cookie_is_secure_the_way_back_is_https() {
+    fn with_a_secure_cookie_the_return_address_is_https() {
         let secure = SignIn {
             secure: true,
             ..usual()
@@ -411,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn only_where_it_helps_and_never_in_a_circle() {
+    fn redirects_help_and_never_loop() {
         for reason in DenyReason::ALL {
             let url = "https://app.example.com/";
             let target = location(&usual(), "GET", url, &NAVIGATE, reason);

@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_404_lists_what_is_served_and_says_where_the_rest_is() {
+    fn a_404_lists_the_paths_and_hints_at_other_listeners() {
         let (paths, metrics) = (UnknownPaths::default(), Metrics::new().unwrap());
         for (path, class, hint) in [
             ("/", "other", ""),

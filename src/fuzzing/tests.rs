@@ -152,7 +152,7 @@ fn run_target(target: &Target) {
 }
 
 #[test]
-fn every_target_stands_its_seeds_and_changes_of_them() {
+fn every_target_passes_with_changed_seeds() {
     for target in &TARGETS {
         run_target(target);
     }

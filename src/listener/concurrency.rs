@@ -123,7 +123,7 @@ mod tests {
     use crate::telemetry::Metrics;
 
     #[test]
-    fn one_more_than_there_is_room_for_is_refused() {
+    fn a_request_over_the_limit_is_refused() {
         let metrics = Metrics::new().unwrap();
         let (open, refused) = metrics.connections("check");
         let limit = ConcurrencyLimit::new(

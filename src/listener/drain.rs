@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn bodies_are_read_to_their_end_within_bounds() {
+    async fn bodies_are_drained_within_limits() {
         assert!(drain(AxumBody::empty()).await);
         assert!(drain(chunks(512, Duration::ZERO)).await);
         assert!(!drain(chunks(513, Duration::ZERO)).await, "it is too long");

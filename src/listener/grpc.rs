@@ -127,7 +127,7 @@ mod tests {
 
     /// A connection without a preface holds a permit, and the server would wait for it without a limit.
     #[tokio::test(start_paused = true)]
-    async fn who_does_not_begin_is_not_kept() {
+    async fn a_connection_without_a_preface_is_closed() {
         let (_, health) = tonic_health::server::health_reporter();
         let server = GrpcServer::new(Routes::new(health), Live::new(None));
         let shown = Metrics::new().unwrap().connections("grpc");

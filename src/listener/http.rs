@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_says_nothing_is_not_kept() {
+    async fn a_silent_peer_is_disconnected() {
         for words in [
             &b""[..],
             b"P",
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_waits_for_an_answer_is_kept() {
+    async fn a_client_that_waits_for_an_answer_stays_connected() {
         let words = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
         let (text, waited) = read(SlowService(5 * IDLE_TIMEOUT), words).await;
         assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
@@ -248,7 +248,7 @@ mod tests {
 
     /// Each request waits until the answer before it was written, and the client never reads.
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_sends_and_does_not_read_is_not_kept() {
+    async fn a_client_that_sends_and_does_not_read_is_disconnected() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut client = TcpStream::connect(address).await.unwrap();

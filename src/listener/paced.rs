@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_next_request_waits_until_the_answer_has_left() {
+    async fn the_next_request_waits_until_the_answer_is_written() {
         let outflow = Arc::new(Outflow::default());
         let (mut client, server) = tokio::io::duplex(4);
         let mut paced = Paced::new(server, Arc::clone(&outflow));
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_still_sends_is_read_for_a_while() {
+    async fn a_lingering_close_reads_what_the_client_sends() {
         let (mut client, server) = tokio::io::duplex(64);
         let mut paced = Paced::new(server, Arc::default());
         let closing = tokio::spawn(async move { paced.shutdown().await });

@@ -67,7 +67,7 @@ async fn a_client_that_does_not_read_takes_no_memory() {
 
 /// An HTTP/2 client opens as many streams as the listener allows, and reads no answer.
 #[tokio::test]
-async fn a_client_of_http_2_that_does_not_read_takes_no_memory() {
+async fn an_http_2_client_that_does_not_read_takes_no_memory() {
     let curfew = Setup::memory().start();
     for (name, address, request) in listeners(&curfew) {
         let before = resident(&curfew);
@@ -208,7 +208,7 @@ async fn the_body_of_a_check_is_read_and_ignored() {
 }
 
 #[tokio::test]
-async fn methods_that_no_listener_knows_are_answered() {
+async fn unknown_methods_are_answered() {
     let curfew = Setup::memory().start();
     let session = curfew.sign_in("alice").await;
     for (name, address, _) in listeners(&curfew) {

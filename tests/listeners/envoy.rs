@@ -7,7 +7,7 @@ use crate::support::redis::RedisServer;
 use crate::support::{eventually, free_port, local};
 
 #[tokio::test]
-async fn metadata_is_there_for_logs_and_health_for_the_cluster() {
+async fn logs_have_metadata_and_the_cluster_has_health() {
     let mut redis = RedisServer::start();
     let curfew = Setup::redis(&redis.url()).start();
     let backend = Backend::start().await;

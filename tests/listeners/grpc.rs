@@ -73,7 +73,7 @@ async fn answers_are_never_errors_of_the_call() {
 }
 
 #[tokio::test]
-async fn health_is_that_of_readyz() {
+async fn health_is_the_same_as_readyz() {
     let mut redis = RedisServer::start();
     let curfew = Setup::redis(&redis.url()).start();
     let mut client = HealthClient::new(channel(&curfew).await);
@@ -120,7 +120,7 @@ async fn calls_in_flight_are_finished_when_the_process_stops() {
 }
 
 #[tokio::test]
-async fn who_says_nothing_does_not_delay_stopping() {
+async fn a_silent_client_does_not_delay_stopping() {
     let curfew = Setup::memory().start();
     let _silent = tokio::net::TcpStream::connect(curfew.grpc.unwrap())
         .await
@@ -190,7 +190,7 @@ async fn tls_and_client_certificates() {
 }
 
 #[tokio::test]
-async fn files_that_are_no_certificates_start_nothing() {
+async fn invalid_certificates_prevent_the_start() {
     let certificates = Certificates::generate();
     let (certificate, key) = (
         certificates.text("server.pem"),
@@ -293,7 +293,7 @@ async fn compressed_messages_are_denied_with_a_reason() {
 
 /// A request that is not a call is answered, and other calls continue.
 #[tokio::test]
-async fn what_is_no_call_is_answered() {
+async fn a_request_that_is_not_a_call_is_answered() {
     let curfew = Setup::memory().start();
     let session = curfew.sign_in("alice").await;
     for (method, uri) in [

@@ -63,7 +63,7 @@ async fn statuses(stream: &mut TcpStream, count: usize) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn requests_may_come_before_the_answers_to_those_before_them() {
+async fn pipelined_requests_are_answered() {
     let curfew = Setup::memory().start();
     let session = curfew.sign_in("alice").await;
     let mut stream = TcpStream::connect(curfew.check).await.unwrap();
@@ -74,7 +74,7 @@ async fn requests_may_come_before_the_answers_to_those_before_them() {
 }
 
 #[tokio::test]
-async fn http_2_is_spoken_in_the_clear() {
+async fn http_2_works_without_tls() {
     let curfew = Setup::memory().start();
     let session = curfew.sign_in("alice").await;
     let client = reqwest::Client::builder().http2_prior_knowledge().build();
@@ -101,7 +101,7 @@ async fn http_2_is_spoken_in_the_clear() {
 
 /// `POST` has the same first letter as the HTTP/2 preface.
 #[tokio::test]
-async fn a_request_may_come_byte_by_byte() {
+async fn a_request_may_arrive_byte_by_byte() {
     let curfew = Setup::memory().start();
     let session = curfew.sign_in("alice").await;
     let request = request(&session.cookie()).replacen("GET", "PROPFIND", 1);

@@ -83,7 +83,7 @@ async fn too_many_connections_are_closed_at_once() {
 
 /// A rapid reset attack (CVE-2023-44487) closes the attacker's connection, and affects no other client.
 #[tokio::test]
-async fn rapid_resets_cost_the_connection() {
+async fn rapid_resets_close_the_connection() {
     let curfew = Setup::memory().start();
     let session = curfew.sign_in("alice").await;
     for address in [curfew.check, curfew.grpc.unwrap()] {
@@ -138,7 +138,7 @@ async fn endless_heads_are_cut_off() {
 
 /// If Redis hangs, excess requests are shed at once instead of after their timeout.
 #[tokio::test]
-async fn too_much_to_do_is_turned_away_at_once() {
+async fn excess_requests_are_shed_at_once() {
     let redis = RedisServer::start();
     let curfew = Setup::redis(&redis.url())
         .set("STORE__COMMAND_TIMEOUT", "5s")
@@ -202,7 +202,7 @@ async fn too_much_to_do_is_turned_away_at_once() {
 
 /// Slow uploads take no permit of other requests, and only a few of them are held.
 #[tokio::test]
-async fn slow_bodies_take_no_permit_of_a_page() {
+async fn slow_uploads_take_no_permit_of_other_requests() {
     let curfew = Setup::memory().set("LISTEN__MAX_IN_FLIGHT", "32").start();
     let session = curfew.sign_in("alice").await;
     let mut held = Vec::new();
@@ -230,7 +230,7 @@ async fn slow_bodies_take_no_permit_of_a_page() {
 
 /// An answer that the client does not read holds its permit.
 #[tokio::test]
-async fn answers_that_nobody_reads_take_places() {
+async fn unread_answers_hold_permits() {
     let curfew = Setup::memory().set("LISTEN__MAX_IN_FLIGHT", "20").start();
     let stream = TcpStream::connect(curfew.ops).await.unwrap();
     let mut builder = h2::client::Builder::new();
@@ -273,7 +273,7 @@ pub fn resident(curfew: &Curfew) -> u64 {
 
 /// Calls with incomplete messages hold a permit each. The messages of further calls are not read.
 #[tokio::test]
-async fn half_messages_take_no_more_memory_than_there_are_places() {
+async fn incomplete_messages_take_bounded_memory() {
     let curfew = Setup::memory().set("LISTEN__MAX_IN_FLIGHT", "100").start();
     let before = resident(&curfew);
     let mut held = Vec::new();

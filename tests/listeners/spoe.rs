@@ -33,7 +33,7 @@ async fn admits(peer: &mut Peer, session: &SignedIn) {
 }
 
 #[tokio::test]
-async fn greeting_checks_and_goodbye() {
+async fn handshake_checks_and_disconnect() {
     let curfew = start();
     let session = curfew.sign_in("alice").await;
     let mut peer = Peer::connect(curfew.spoe.unwrap()).await;
@@ -72,7 +72,7 @@ async fn greeting_checks_and_goodbye() {
 }
 
 #[tokio::test]
-async fn many_checks_at_once_are_told_apart() {
+async fn concurrent_checks_are_answered_separately() {
     let curfew = start();
     let mut peer = Peer::greeted(curfew.spoe.unwrap()).await;
     let mut sent = Vec::new();
@@ -114,7 +114,7 @@ async fn a_health_check_is_answered_and_closed() {
 
 /// Each of these closes its own connection with a reason, and no other.
 #[tokio::test]
-async fn who_does_not_keep_to_the_protocol_is_sent_away() {
+async fn a_protocol_violation_closes_the_connection() {
     let curfew = start();
     let agent = curfew.spoe.unwrap();
     let session = curfew.sign_in("alice").await;
@@ -181,7 +181,7 @@ async fn who_does_not_keep_to_the_protocol_is_sent_away() {
 
 /// Checks before an invalid frame belong to other clients, and are answered.
 #[tokio::test]
-async fn a_broken_frame_takes_no_check_along() {
+async fn an_invalid_frame_fails_no_other_check() {
     let curfew = start();
     let session = curfew.sign_in("alice").await;
     let asked = frame(NOTIFY, 1, (1, 1), &check(&[("cookie", &session.cookie())]));
@@ -201,7 +201,7 @@ async fn a_broken_frame_takes_no_check_along() {
 }
 
 #[tokio::test]
-async fn messages_that_are_not_ours_set_nothing() {
+async fn unknown_messages_set_no_variables() {
     let curfew = start();
     let session = curfew.sign_in("alice").await;
     let mut peer = Peer::greeted(curfew.spoe.unwrap()).await;
@@ -234,7 +234,7 @@ async fn headers_of_64_kilobytes_fit_in_one_frame() {
 }
 
 #[tokio::test]
-async fn an_answer_that_does_not_fit_costs_nobody_else_the_connection() {
+async fn an_oversized_answer_keeps_the_connection() {
     let curfew = start();
     let groups = ["x", "y", "z"].map(|group| group.repeat(1000));
     let groups = serde_json::json!({ "groups": groups });
@@ -257,7 +257,7 @@ async fn an_answer_that_does_not_fit_costs_nobody_else_the_connection() {
 }
 
 #[tokio::test]
-async fn stopping_says_goodbye_and_does_not_wait_for_idle_peers() {
+async fn stopping_disconnects_idle_peers() {
     let curfew = start();
     let session = curfew.sign_in("alice").await;
     let mut peer = Peer::greeted(curfew.spoe.unwrap()).await;

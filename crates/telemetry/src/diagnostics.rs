@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_latest_lines_of_each_source_stand() {
+    fn the_latest_lines_of_each_source_are_shown() {
         let advice = Diagnostics::default();
         advice.set(
             "redis",

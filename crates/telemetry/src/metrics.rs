@@ -556,7 +556,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_what_it_is_told() {
+    fn counters_are_rendered() {
         let metrics = Metrics::new().unwrap();
         metrics.check("auth-request", "default", Verdict::Allow, 0.001);
         metrics.check(

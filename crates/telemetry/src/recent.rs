@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_latest_stay() {
+    fn the_latest_events_are_kept() {
         let recent = Recent::default();
         for count in 0..MAX_EVENTS + 5 {
             recent.push(Event {

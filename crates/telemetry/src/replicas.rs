@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_silent_is_not_listed() {
+    fn a_silent_replica_is_not_listed() {
         let replicas = Replicas::new(replica("this"));
         let names = || {
             let all = replicas.all().into_iter();

@@ -59,7 +59,7 @@ async fn after_a_loss_of_data_only_later_sign_ins_start_sessions() {
 
 /// A token without the time of the sign-in can be refreshed for ever.
 #[tokio::test]
-async fn an_end_is_remembered_for_as_long_as_its_credential_is_presented() {
+async fn a_tombstone_stays_while_its_credential_is_presented() {
     let mut service = JwtFixture::new("default");
     service.checker.sources.jwt[0].issuer.accepts_iat = true;
     let token = |now| {
@@ -88,7 +88,7 @@ async fn an_end_is_remembered_for_as_long_as_its_credential_is_presented() {
 }
 
 #[tokio::test]
-async fn a_policy_that_is_made_longer_brings_no_ended_session_back() {
+async fn a_longer_policy_restarts_no_ended_session() {
     for longer_is_noted in [false, true] {
         let mut service = JwtFixture::new("default");
         let note = async |service: &JwtFixture| {
@@ -146,7 +146,7 @@ async fn a_policy_that_is_made_longer_brings_no_ended_session_back() {
 
 /// A later token can leave out the group with the shorter limit.
 #[tokio::test]
-async fn an_end_is_remembered_for_the_longest_limit_that_a_later_token_can_have() {
+async fn a_tombstone_stays_for_the_longest_limit_of_later_tokens() {
     let mut bench = Bench::new();
     let (_, default) = bench.lifecycle.policies.get("default").unwrap();
     let mut short = default.limits;
@@ -182,7 +182,7 @@ async fn an_end_is_remembered_for_the_longest_limit_that_a_later_token_can_have(
 
 /// A silent sign-in at the provider is not a new authentication.
 #[tokio::test]
-async fn after_a_revocation_by_somebody_else_only_a_later_authentication_starts_a_session() {
+async fn after_a_revocation_only_a_later_authentication_starts_a_session() {
     let service = JwtFixture::new("default");
     let [revoked, other, unseen] = ["a", "b", "c"].map(|sid| service.token(sid, MINUTE, MINUTE));
     let (id, session) = service.present(&revoked, 2 * MINUTE).await.session.unwrap();
@@ -225,7 +225,7 @@ async fn after_a_revocation_by_somebody_else_only_a_later_authentication_starts_
 }
 
 #[tokio::test]
-async fn after_a_sign_out_or_a_timeout_nobody_else_is_asked_to_authenticate() {
+async fn a_sign_out_or_a_timeout_affects_no_other_session() {
     let service = JwtFixture::new("default");
     let [first, second] = ["a", "b"].map(|sid| service.token(sid, MINUTE, MINUTE));
     let (id, session) = service.present(&first, 2 * MINUTE).await.session.unwrap();
@@ -242,7 +242,7 @@ proptest! {
     /// Two first requests at once, in any order, with a limit of one session: at least one starts its session. The
     /// other is denied but not ended: its credential is valid when the first session has ended.
     #[test]
-    fn two_sessions_that_begin_at_once_end_neither(turns in proptest::collection::vec(0_u8..5, 60)) {
+    fn two_concurrent_sessions_do_not_end_each_other(turns in proptest::collection::vec(0_u8..5, 60)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let mut service = JwtFixture::on(limited(1, OnSessionLimit::Deny), "default");

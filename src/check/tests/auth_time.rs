@@ -69,7 +69,7 @@ async fn after_a_timeout_the_old_authentication_starts_no_session() {
 }
 
 #[tokio::test]
-async fn how_old_an_authentication_may_be_is_configured() {
+async fn the_maximum_age_of_an_authentication_is_configured() {
     for (max_age, ago, verdict) in [
         (MaxAge::Idle, 14 * MINUTE, Verdict::Allow),
         (
@@ -109,7 +109,7 @@ async fn without_the_time_of_authentication_no_session_starts() {
 }
 
 #[tokio::test]
-async fn the_time_of_authentication_is_written_in_two_ways() {
+async fn the_time_of_authentication_has_two_formats() {
     let [behind, token] = dated(MaxAge::Idle).await;
     let after = 10 * MINUTE;
     let seconds = START.as_millis() as f64 / 1000.0;

@@ -65,7 +65,7 @@ impl DelegatedFixture {
 }
 
 #[tokio::test]
-async fn the_service_says_who_it_is_and_curfew_for_how_long() {
+async fn the_service_identifies_and_curfew_limits() {
     let behind = DelegatedFixture::new().await;
     behind.service.answers(Answer::allow(&[
         ("x-auth-request-groups", "staff, admin"),
@@ -129,7 +129,7 @@ async fn after_a_timeout_the_service_is_not_asked_and_its_cookie_is_dropped() {
 }
 
 #[tokio::test]
-async fn its_denial_is_handed_on() {
+async fn the_denial_of_the_service_is_relayed() {
     let behind = DelegatedFixture::new().await;
     let with = |status, lines: &[(&'static str, &str)]| Answer::deny(status, lines);
     let location = ("location", "https://login.example.com/?rd=x");
@@ -167,7 +167,7 @@ async fn its_denial_is_handed_on() {
 
 /// Service errors deny the request and end no session.
 #[tokio::test]
-async fn a_service_in_trouble_ends_nothing() {
+async fn service_errors_end_no_session() {
     let behind = DelegatedFixture::new().await;
     assert_eq!(
         behind.verdict(&cookie("t", 1), MINUTE).await,
@@ -225,7 +225,7 @@ async fn a_service_in_trouble_ends_nothing() {
 }
 
 #[tokio::test]
-async fn a_service_that_is_down() {
+async fn a_service_that_is_down_is_unavailable() {
     let mut behind = DelegatedFixture::new().await;
     let mut settings = behind.service.settings(|_| {});
     settings.url = "http://127.0.0.1:1/".parse().unwrap();
@@ -235,7 +235,7 @@ async fn a_service_that_is_down() {
 }
 
 #[tokio::test]
-async fn what_the_service_is_asked() {
+async fn the_request_to_the_service_has_these_headers() {
     let behind = DelegatedFixture::new().await;
     let lines = [
         ("cookie", "a=b; _oauth2_proxy=t|1|s; c=d"),
@@ -279,7 +279,7 @@ async fn what_the_service_is_asked() {
 
 /// A session has one ID. A cookie that the service could read as the same cookie gives the same session, or none.
 #[tokio::test]
-async fn no_second_name_for_a_session() {
+async fn a_session_has_one_id() {
     let behind = DelegatedFixture::new().await;
     let first = behind
         .ask(&[("cookie", "_oauth2_proxy=ab|1|s")], MINUTE)
@@ -308,7 +308,7 @@ async fn no_second_name_for_a_session() {
 }
 
 #[tokio::test]
-async fn a_session_may_be_named_by_the_answer() {
+async fn the_answer_can_name_the_session() {
     use base64::Engine;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     let token = |claims: serde_json::Value| {
@@ -346,7 +346,7 @@ async fn a_session_may_be_named_by_the_answer() {
 
 /// A token of Curfew or of an identity provider comes first. An application's own token is ignored.
 #[tokio::test]
-async fn the_service_comes_last() {
+async fn the_service_is_asked_last() {
     let behind = DelegatedFixture::new().await;
     let started = behind.bench.sign_in("default").await;
     let ours = format!("session={}", started.token.expose());
@@ -371,7 +371,7 @@ proptest! {
 
     /// Refreshed cookies do not move the absolute limit.
     #[test]
-    fn a_refreshed_cookie_never_prolongs_the_absolute_limit(
+    fn a_refreshed_cookie_never_extends_the_absolute_limit(
         gaps in proptest::collection::vec((1_u32..14, any::<u32>()), 1..80),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

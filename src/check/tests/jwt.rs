@@ -115,7 +115,7 @@ async fn the_first_credential_starts_the_session() {
 }
 
 #[tokio::test]
-async fn after_a_timeout_the_credential_starts_nothing_and_a_fresh_sign_in_does() {
+async fn after_a_timeout_only_a_new_sign_in_starts_a_session() {
     let service = JwtFixture::new("default");
     let first = service.token("s", Duration::ZERO, Duration::ZERO);
     assert_eq!(service.verdict(&first, MINUTE).await, Verdict::Allow);
@@ -185,7 +185,7 @@ async fn no_subject_has_more_sessions_than_its_policy_allows() {
 }
 
 #[tokio::test]
-async fn a_session_that_was_revoked_stays_so() {
+async fn a_revoked_session_stays_revoked() {
     let service = JwtFixture::new("default");
     let token = service.token("s", Duration::ZERO, Duration::ZERO);
     let (id, session) = service.present(&token, MINUTE).await.session.unwrap();
@@ -210,7 +210,7 @@ async fn a_session_that_was_revoked_stays_so() {
 }
 
 #[tokio::test]
-async fn a_sign_in_that_is_too_old_starts_nothing() {
+async fn a_sign_in_that_is_too_old_starts_no_session() {
     let service = JwtFixture::new("default");
     let token = service.token("s", Duration::ZERO, 8 * HOUR);
     assert_eq!(service.verdict(&token, 8 * HOUR).await, ABSOLUTE);
@@ -218,7 +218,7 @@ async fn a_sign_in_that_is_too_old_starts_nothing() {
 }
 
 #[tokio::test]
-async fn a_bad_credential_asks_no_store_and_starts_nothing() {
+async fn an_invalid_credential_reads_no_store_and_starts_no_session() {
     let service = JwtFixture::new("default");
     service.bench.store.all_fail.store(true, Ordering::SeqCst);
     let good = service.token("s", Duration::ZERO, Duration::ZERO);
@@ -273,7 +273,7 @@ async fn many_first_requests_count_as_one_session() {
 
 /// A store error does not end a session.
 #[tokio::test]
-async fn a_store_that_fails_while_sessions_are_counted_ends_nothing() {
+async fn a_store_error_while_counting_ends_no_session() {
     let service = JwtFixture::on(limited(1, OnSessionLimit::EndOldest), "default");
     let first = service.token("a", Duration::ZERO, Duration::ZERO);
     assert_eq!(service.verdict(&first, MINUTE).await, Verdict::Allow);
@@ -288,7 +288,7 @@ async fn a_store_that_fails_while_sessions_are_counted_ends_nothing() {
 
 /// A refreshed token has a newer `iat`. A session that counts from `iat` would start again after its end.
 #[tokio::test]
-async fn a_token_without_the_time_of_the_sign_in_starts_nothing() {
+async fn a_token_without_auth_time_starts_no_session() {
     let service = JwtFixture::new("default");
     let token = service.key.token(&json!({
         "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "sid": "s",
@@ -313,7 +313,7 @@ async fn many_requests_at_once_start_one_session() {
 }
 
 #[tokio::test]
-async fn without_keys_nothing_is_said_of_a_credential() {
+async fn without_keys_the_source_is_unavailable() {
     let mut service = JwtFixture::new("default");
     let token = service.token("s", Duration::ZERO, Duration::ZERO);
     service.checker.sources.jwt[0].keys = no_keys(&service.bench.lifecycle);
@@ -327,7 +327,7 @@ proptest! {
     /// Refreshed credentials do not move the absolute limit. Without a gap of the idle limit, no session ends before
     /// it.
     #[test]
-    fn a_refreshed_credential_never_prolongs_the_absolute_limit(
+    fn a_refreshed_credential_never_extends_the_absolute_limit(
         gaps in proptest::collection::vec((1_u32..14, any::<bool>()), 1..80),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -277,7 +277,7 @@ async fn live(steps: Vec<Step>) {
 
 proptest! {
     #[test]
-    fn a_service_does_what_its_model_does(steps in vec(step(), 1..60)) {
+    fn a_service_behaves_like_its_model(steps in vec(step(), 1..60)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.unwrap().block_on(live(steps));
     }

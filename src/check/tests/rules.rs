@@ -122,7 +122,7 @@ async fn the_policy_of_a_rule_denies_that_request_alone() {
 }
 
 #[tokio::test]
-async fn a_looser_policy_that_is_asked_for_changes_nothing() {
+async fn a_looser_policy_changes_nothing() {
     let fixture = Fixture::under("strict").await;
     fixture.bench.at(4 * MINUTE);
     let navigation = fixture.with(&[("sec-fetch-mode", "navigate")]);
@@ -141,7 +141,7 @@ async fn a_looser_policy_that_is_asked_for_changes_nothing() {
 }
 
 #[tokio::test]
-async fn who_is_in_none_of_the_groups_is_forbidden_and_stays_signed_in() {
+async fn a_user_in_none_of_the_groups_is_forbidden_and_stays_signed_in() {
     let groups = |names: &[&str]| Terms {
         groups: names.iter().map(|&name| name.to_owned()).collect(),
         ..Terms::default()
@@ -171,7 +171,7 @@ async fn who_is_in_none_of_the_groups_is_forbidden_and_stays_signed_in() {
 }
 
 #[tokio::test]
-async fn members_of_a_group_idle_out_sooner() {
+async fn a_group_can_have_a_shorter_idle_limit() {
     let mut bench = Bench::new();
     let (_, default) = bench.lifecycle.policies.get("default").unwrap();
     let tighter = Policy {
@@ -193,7 +193,7 @@ async fn members_of_a_group_idle_out_sooner() {
 }
 
 #[tokio::test]
-async fn a_preflight_passes_where_the_configuration_says_so() {
+async fn a_preflight_passes_if_configured() {
     let open = Terms {
         cors_preflight: Access::Public,
         ..Terms::default()
@@ -253,7 +253,7 @@ async fn bound() -> (Fixture, [(&'static str, &'static str); 2]) {
 }
 
 #[tokio::test]
-async fn a_bound_session_is_of_no_use_elsewhere() {
+async fn a_bound_session_is_denied_elsewhere() {
     let (fixture, home) = bound().await;
     let elsewhere = deny(DenyReason::ReauthenticationRequired);
     for (lines, expected) in [
@@ -295,7 +295,7 @@ async fn a_bound_session_is_of_no_use_elsewhere() {
 }
 
 #[tokio::test]
-async fn the_address_that_a_proxy_tells_is_the_only_one() {
+async fn only_the_address_from_the_proxy_counts() {
     let (fixture, home) = bound().await;
     let url = OriginalUrl::parse(b"https://app.example.com/").unwrap();
     let headers = fixture.with(&home);

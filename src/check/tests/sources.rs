@@ -35,7 +35,7 @@ fn table(cells: &[(&str, Vec<&str>)]) -> String {
 }
 
 #[tokio::test]
-async fn the_page_says_what_holds_for_each_source() {
+async fn the_page_has_the_results_for_each_source() {
     let mut cells = Vec::new();
     for (rule, observe) in rules::ALL {
         let mut row = Vec::new();

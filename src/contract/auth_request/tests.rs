@@ -73,7 +73,7 @@ async fn any_method_and_conditional_headers_are_answered_alike() {
 }
 
 #[tokio::test]
-async fn a_session_that_has_ended_is_told_and_its_cookie_stays() {
+async fn a_denial_has_the_end_reason_and_keeps_the_cookie() {
     let fixture = Fixture::new().await;
     let response = get(&fixture, 15 * MINUTE).await;
     let challenge = "Bearer error=\"invalid_token\", error_description=\"idle_timeout\"";
@@ -117,7 +117,7 @@ async fn other_denials_leave_the_cookie_alone() {
 }
 
 #[tokio::test]
-async fn step_up_is_asked_for_as_rfc_9470_has_it() {
+async fn step_up_has_an_rfc_9470_challenge() {
     let fixture = Fixture::new().await;
     fixture.bench.at(14 * MINUTE);
     let lines = [("cookie", &*fixture.cookie())];
@@ -130,7 +130,7 @@ async fn step_up_is_asked_for_as_rfc_9470_has_it() {
 }
 
 #[tokio::test]
-async fn store_trouble_is_503_and_no_logout() {
+async fn store_errors_are_503_and_end_no_session() {
     let fixture = Fixture::new().await;
     fixture.bench.store.all_fail.store(true, Ordering::SeqCst);
     let response = get(&fixture, 9 * HOUR).await;
@@ -139,7 +139,7 @@ async fn store_trouble_is_503_and_no_logout() {
 }
 
 #[tokio::test]
-async fn the_original_request_comes_from_two_headers_and_from_nothing_else() {
+async fn only_two_headers_name_the_original_request() {
     let fixture = Fixture::new().await;
     let cookie = fixture.cookie();
     let url = ("x-original-url", "https://app.example.com/");
@@ -234,7 +234,7 @@ async fn the_original_request_comes_from_two_headers_and_from_nothing_else() {
 }
 
 #[tokio::test]
-async fn the_method_that_counts_is_the_original_one() {
+async fn the_original_method_counts() {
     let fixture = Fixture::new().await;
     let cookie = fixture.cookie();
     let url = ("x-original-url", "https://app.example.com/");
@@ -269,7 +269,7 @@ async fn nothing_else_is_served() {
 
 /// The status stays one that NGINX understands. The address of the sign-in page is in `Location`.
 #[tokio::test]
-async fn a_browser_is_told_where_to_sign_in() {
+async fn a_browser_gets_the_sign_in_address() {
     let fixture = Fixture::new().await;
     let navigate = ("sec-fetch-mode", "navigate");
     let response = ask(&fixture, "/auth-request", &[navigate]).await;

@@ -47,7 +47,7 @@ async fn the_redirect_leads_back_to_what_is_below_the_prefix() {
 }
 
 #[tokio::test]
-async fn what_is_not_said_is_not_guessed() {
+async fn a_missing_input_is_not_guessed() {
     let fixture = Fixture::new().await;
     let cookie = fixture.cookie();
     let cookie = ("cookie", &*cookie);

@@ -114,7 +114,7 @@ async fn allow_replaces_every_identity_header_and_tells_the_other_filters() {
 }
 
 #[tokio::test]
-async fn deny_is_whole_and_never_ok() {
+async fn a_denial_is_complete_and_never_ok() {
     let fixture = Fixture::new().await;
     fixture.bench.at(15 * MINUTE);
     let cookie = fixture.cookie();
@@ -147,7 +147,7 @@ async fn deny_is_whole_and_never_ok() {
 }
 
 #[tokio::test]
-async fn the_policy_is_the_operators() {
+async fn only_the_operator_names_the_policy() {
     let fixture = Fixture::new().await;
     fixture.bench.at(6 * MINUTE);
     let cookie = fixture.cookie();
@@ -165,7 +165,7 @@ async fn the_policy_is_the_operators() {
 }
 
 #[tokio::test]
-async fn raw_headers_keep_their_lines_apart() {
+async fn raw_headers_stay_separate() {
     let fixture = Fixture::new().await;
     let cookie = fixture.cookie();
     let raw = |values: &[&str]| {
@@ -196,7 +196,7 @@ async fn raw_headers_keep_their_lines_apart() {
 }
 
 #[tokio::test]
-async fn what_is_not_said_is_not_guessed() {
+async fn a_missing_input_is_not_guessed() {
     let fixture = Fixture::new().await;
     let cookie = fixture.cookie();
     let whole = http("GET", &[("cookie", &cookie)]);
@@ -263,7 +263,7 @@ async fn call(fixture: &Fixture, body: axum::body::Body) -> wire::CheckResponse 
 
 /// A call without a permit is answered before its message arrives.
 #[tokio::test]
-async fn the_message_of_who_has_no_place_is_not_waited_for() {
+async fn a_message_without_a_permit_is_not_waited_for() {
     let fixture = Fixture::new().await;
     let _places = [fixture.limit.take(), fixture.limit.take()];
     let never = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
@@ -277,7 +277,7 @@ async fn the_message_of_who_has_no_place_is_not_waited_for() {
 
 /// After an error of the call, the operator's `failure_mode_allow` would decide, and a client could cause one.
 #[tokio::test]
-async fn a_message_that_is_too_long_or_none_is_denied_whole() {
+async fn a_missing_or_oversized_message_gets_a_complete_denial() {
     let fixture = Fixture::new().await;
     let long = vec![0; MAX_MESSAGE_BYTES + 1];
     for message in [&long[..], b"\xff\xff\xff", b"\x0a\x05"] {

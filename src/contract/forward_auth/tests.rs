@@ -35,7 +35,7 @@ async fn allow_is_an_empty_200_whatever_the_clients_query_says() {
 }
 
 #[tokio::test]
-async fn a_browser_is_sent_to_sign_in_and_back_to_the_very_page() {
+async fn a_browser_is_redirected_to_sign_in_and_back_to_its_page() {
     let fixture = Fixture::new().await;
     fixture.bench.at(15 * MINUTE);
     let cookie = fixture.cookie();
@@ -53,7 +53,7 @@ async fn a_browser_is_sent_to_sign_in_and_back_to_the_very_page() {
 }
 
 #[tokio::test]
-async fn everything_else_gets_a_reason_and_a_body_in_its_own_language() {
+async fn other_clients_get_a_reason_and_a_body_in_their_format() {
     let fixture = Fixture::new().await;
     let post = ("x-forwarded-method", "POST");
     let html = ("accept", "text/html");
@@ -235,7 +235,7 @@ async fn ingress_nginx_without_the_config_map_is_denied() {
 
 /// The inputs of another contract are ignored.
 #[tokio::test]
-async fn what_auth_request_reads_is_ignored() {
+async fn inputs_of_auth_request_are_ignored() {
     let fixture = Fixture::new().await;
     let forged = [
         ("x-original-url", "https://evil.example/open"),

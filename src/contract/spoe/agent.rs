@@ -263,7 +263,7 @@ mod tests {
 
     /// A client that does not read holds permits only until the write timeout.
     #[tokio::test(start_paused = true)]
-    async fn who_does_not_read_is_not_kept() {
+    async fn a_peer_that_does_not_read_is_disconnected() {
         let fixture = Fixture::new().await;
         let (mut client, stream, peer) = connected().await;
         let stop = CancellationToken::new();
@@ -279,7 +279,7 @@ mod tests {
 
     /// HAProxy keeps idle connections open, and sends whole frames.
     #[tokio::test(start_paused = true)]
-    async fn half_a_frame_is_not_waited_for() {
+    async fn an_incomplete_frame_times_out() {
         let fixture = Fixture::new().await;
         let (mut client, stream, peer) = connected().await;
         client.write_all(HELLO).await.unwrap();
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_says_nothing_is_not_kept() {
+    async fn a_silent_peer_is_disconnected() {
         let agent = Fixture::new().await.agent();
         let (_silent, stream, peer) = connected().await;
         let served = agent.serve(stream, peer, CancellationToken::new()).await;

@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_or_goes_on_is_refused() {
+    fn truncated_and_trailing_bytes_are_refused() {
         let whole = written(&[("cookie", "a=1")]);
         for end in 0..whole.len() {
             assert!(parse(&whole[..end]).is_err(), "{end}");
@@ -83,7 +83,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn noise(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
             let _ = parse(&bytes);
         }
     }

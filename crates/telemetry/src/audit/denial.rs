@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_domain_has_no_port_and_a_path_has_an_end() {
+    fn a_domain_has_no_port_and_a_long_path_is_cut() {
         for (host, expected) in [
             ("app.example.com", "app.example.com"),
             ("app.example.com:8443", "app.example.com"),

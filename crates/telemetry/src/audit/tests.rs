@@ -202,7 +202,7 @@ fn every_kind_of_actor_is_documented() {
 }
 
 #[test]
-fn an_event_says_who_what_and_where() {
+fn an_event_has_the_actor_the_action_and_the_address() {
     let events = write_all();
     let of = |action: &str| {
         &events
