@@ -5,14 +5,14 @@
 //!
 //! The layers, from the bottom up; each uses only those before it:
 //!
-//! 1. [`session`], the domain; [`secret`]; [`escape`], text from outside as outputs show it; [`yaml`], what may be read of it
+//! 1. [`session`], the domain; [`secret`]; [`escape`], untrusted text in outputs; [`yaml`], limits for YAML
 //! 2. [`clock`]; [`credential`]; [`policy`]; [`identity`]; [`actor`]; [`events`]; [`live`]
 //! 3. [`store`], [`config`]; [`http_client`]; [`jwks`], [`delegate`], [`sources`]; [`telemetry`]
-//! 4. [`lifecycle`], how sessions begin and end; [`check`], the one use case; [`explain`]; [`compliance`];
+//! 4. [`lifecycle`], starts and ends sessions; [`check`], answers a check; [`explain`]; [`compliance`];
 //!    [`sweeper`];
 //!    [`webhook`]
-//! 5. [`contract`], [`browser`], [`logout`], [`admin`] and [`ops`], what the listeners serve; [`listener`]
-//! 6. [`app`], which joins it all; [`cli`]
+//! 5. [`contract`], [`browser`], [`logout`], [`admin`] and [`ops`], the services; [`listener`]
+//! 6. [`app`], which connects all parts; [`cli`]
 
 pub mod admin;
 pub mod app;

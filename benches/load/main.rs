@@ -36,7 +36,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
     let provider = rustls::crypto::ring::default_provider();
-    provider.install_default().expect("TLS was set up twice");
+    provider
+        .install_default()
+        .expect("no TLS provider is installed yet");
     // Cargo passes `--bench` to every benchmark.
     let words = std::env::args().skip(1).filter(|word| word != "--bench");
     let words: Vec<String> = words.collect();

@@ -14,7 +14,7 @@ pub enum Detail {
     /// The configuration names hosts, but not this one.
     #[error("the configuration does not name this host (hosts, unknown_hosts)")]
     UnknownHost,
-    /// A rule depends on the path, and programs disagree about what it means.
+    /// A rule depends on the path, and programs disagree about its meaning.
     #[error("a rule depends on the path, and the path is ambiguous: {0}")]
     Path(#[from] AmbiguousPath),
     /// The same for a path that begins with two slashes after a prefix.

@@ -3,7 +3,7 @@
 pub struct OriginalUrl<'a> {
     /// Whether the proxy received it over TLS, as the proxy says.
     pub secure: bool,
-    /// The host, with the port where one was written.
+    /// The host as the client wrote it, with its port if it has one.
     pub host: &'a str,
     /// The path, beginning with a slash, as the client wrote it.
     pub path: &'a [u8],

@@ -36,7 +36,7 @@ pub struct Recorder {
 pub struct Recording {
     /// When it was started, RFC 3339.
     pub started: String,
-    /// When it ends by itself, RFC 3339.
+    /// The time of its end, RFC 3339.
     pub until: String,
     /// How many older checks were dropped: a recording holds 200.
     pub dropped: u64,
@@ -215,7 +215,7 @@ mod tests {
     fn a_recording_is_bounded_in_time_and_in_size() {
         let recorder = Recorder::default();
         record_check(&recorder, START);
-        assert!(recorder.read().is_none(), "it was not started");
+        assert!(recorder.read().is_none(), "no recording was started");
         let recording = recorder.start(START, 100 * MINUTE);
         assert_eq!(recording.end, START.plus(MAX_DURATION));
         for _ in 0..MAX_CHECKS + 5 {

@@ -52,7 +52,7 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// Whether a rule makes the request public. Then no session was looked up.
     pub public: bool,
-    /// The session, where one was found.
+    /// The session, if one was found.
     pub session: Option<(SessionId, Session)>,
     /// For an allowed request: the time until the session ends.
     pub remaining: Option<Remaining>,

@@ -262,7 +262,7 @@ pub const fn message(reason: DenyReason) -> &'static str {
     match reason {
         DenyReason::NoCredential => "You are not signed in.",
         DenyReason::InvalidCredential | DenyReason::UnknownSession => {
-            "Your session is not known. Please sign in again."
+            "Your session is not valid. Please sign in again."
         }
         DenyReason::IdleTimeout => {
             "Your session has ended because it was not used for a while. Please sign in again."
@@ -272,15 +272,15 @@ pub const fn message(reason: DenyReason) -> &'static str {
         }
         DenyReason::Revoked => "Your session was ended. Please sign in again.",
         DenyReason::SignedOut => "You have signed out. Please sign in again.",
-        DenyReason::ReauthenticationRequired => "This asks for a more recent sign-in.",
+        DenyReason::ReauthenticationRequired => "A more recent sign-in is required.",
         DenyReason::Forbidden => "You are not allowed to do this.",
         DenyReason::StoreUnavailable | DenyReason::SourceUnavailable | DenyReason::Overloaded => {
-            "Your session can not be checked right now. Please try again in a moment."
+            "Your session could not be checked. Please try again in a moment."
         }
-        DenyReason::MalformedRequest => "This request can not be checked.",
-        DenyReason::UnknownHost => "This host is not known here.",
+        DenyReason::MalformedRequest => "The request could not be checked.",
+        DenyReason::UnknownHost => "This host is not configured.",
         DenyReason::TooManySessions => {
-            "You are signed in at as many places as you may be. Please sign out at one of them."
+            "You have reached the maximum number of sessions. Please sign out of one of them."
         }
     }
 }

@@ -188,7 +188,7 @@ pub(super) fn jwks(data: &[u8]) {
     if let Ok(keys) = KeySet::from_json(data) {
         assert!(
             KeySet::from_file(data).is_ok(),
-            "a file may hold as much as an answer"
+            "a file has the same limit as an answer"
         );
         let _ = keys.knows("1");
     }

@@ -59,10 +59,13 @@ mod tests {
     async fn bodies_are_drained_within_limits() {
         assert!(drain(AxumBody::empty()).await);
         assert!(drain(chunks(512, Duration::ZERO)).await);
-        assert!(!drain(chunks(513, Duration::ZERO)).await, "it is too long");
+        assert!(
+            !drain(chunks(513, Duration::ZERO)).await,
+            "the body is too long"
+        );
         assert!(
             !drain(chunks(20, Duration::from_secs(1))).await,
-            "it is too slow"
+            "the body is too slow"
         );
         let begun = tokio::time::Instant::now();
         assert!(!drain(chunks(1, Duration::from_secs(9))).await);

@@ -83,13 +83,13 @@ async fn logs_have_metadata_and_the_cluster_has_health() {
             .find(|line| line.contains("verdict=\"store_unavailable\""));
         line.map(str::to_owned)
     };
-    eventually("Envoy finds it unhealthy", async || {
+    eventually("Envoy reports Curfew as unhealthy", async || {
         let before = asked().await;
         status(&session.cookie()).await == 503 && asked().await == before
     })
     .await;
     redis.start_again();
-    eventually("Envoy finds it healthy again", async || {
+    eventually("Envoy reports Curfew as healthy again", async || {
         status(&session.cookie()).await == 200
     })
     .await;

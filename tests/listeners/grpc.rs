@@ -86,11 +86,20 @@ async fn health_is_the_same_as_readyz() {
         }
         all
     };
-    eventually("it serves", async || is(ServingStatus::Serving).await).await;
+    eventually("health is serving", async || {
+        is(ServingStatus::Serving).await
+    })
+    .await;
     redis.stop();
-    eventually("it does not", async || is(ServingStatus::NotServing).await).await;
+    eventually("health is not serving", async || {
+        is(ServingStatus::NotServing).await
+    })
+    .await;
     redis.start_again();
-    eventually("it does again", async || is(ServingStatus::Serving).await).await;
+    eventually("health is serving again", async || {
+        is(ServingStatus::Serving).await
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -253,12 +262,12 @@ async fn certificates_are_replaced_while_it_runs() {
     );
     // An invalid certificate is rejected, and the previous one stays.
     std::fs::write(path("server.key"), "nonsense").unwrap();
-    eventually("it is told", async || {
+    eventually("readyz reports the rejected configuration", async || {
         curfew
             .ops("/readyz?verbose")
             .await
             .1
-            .contains("configuration: refused")
+            .contains("configuration: rejected")
     })
     .await;
     assert!(!is_refused(&curfew, trusting(&new)).await);

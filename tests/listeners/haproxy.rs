@@ -40,7 +40,7 @@ async fn the_deployed_health_check_fails_while_draining() {
     );
     curfew.signal("KILL");
     curfew.wait_for_exit().await;
-    eventually("HAProxy sees it", async || {
+    eventually("HAProxy reports the server as down", async || {
         haproxy.read("log").contains("Server curfew/curfew is DOWN")
     })
     .await;

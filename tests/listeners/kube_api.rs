@@ -147,6 +147,6 @@ async fn a_status_is_merged_and_shown() {
         list["items"][0]["status"],
         json!({ "a": 1, "c": { "d": 3 } })
     );
-    eventually("it is remembered", async || api.statuses().len() == 1).await;
+    eventually("the status is stored", async || api.statuses().len() == 1).await;
     assert!(api.requests().iter().any(|line| line.starts_with("PATCH ")));
 }

@@ -50,9 +50,9 @@ async fn too_many_connections_are_closed_at_once() {
             let url = format!("http://{address}/auth-request");
             assert_eq!(proxy.get(&url).send().await.unwrap().status(), 401);
         }
-        let room = if listener == "check" { 4 } else { 5 };
+        let remaining = if listener == "check" { 4 } else { 5 };
         let mut held = Vec::new();
-        for _ in 0..room {
+        for _ in 0..remaining {
             held.push(is_kept(address).await.unwrap());
         }
         for _ in 0..3 {
@@ -71,7 +71,7 @@ async fn too_many_connections_are_closed_at_once() {
         assert_eq!(curfew.ops("/readyz").await.0, 200);
         assert_eq!(curfew.show(&session).await["state"], "live");
         held.pop();
-        eventually("there is room again", async || {
+        eventually("a connection is accepted again", async || {
             is_kept(address).await.is_some()
         })
         .await;
@@ -105,7 +105,10 @@ async fn rapid_resets_close_the_connection() {
             body.send_reset(h2::Reason::CANCEL);
             tokio::task::yield_now().await;
         }
-        assert!(refused, "it went on for 20,000 resets at {address}");
+        assert!(
+            refused,
+            "the connection survived 20,000 resets at {address}"
+        );
         // The error is ENHANCE_YOUR_CALM, if it was read before the connection closed.
         ended.await.unwrap().unwrap_err();
         assert_eq!(curfew.check(&session).await.0, 200);
@@ -130,7 +133,7 @@ async fn endless_heads_are_cut_off() {
             while sent < 64 << 20 && stream.write_all(chunk.as_bytes()).await.is_ok() {
                 sent += chunk.len();
             }
-            assert!(sent < 8 << 20, "{sent} bytes were taken at {address}");
+            assert!(sent < 8 << 20, "{sent} bytes were accepted at {address}");
         }
     }
     assert_eq!(curfew.check(&session).await.0, 200);
@@ -163,14 +166,18 @@ async fn excess_requests_are_shed_at_once() {
     })
     .await;
     let waited = Stopwatch::start();
-    let turned_away = (503, "overloaded".to_owned());
+    let shed = (503, "overloaded".to_owned());
     for cookie in [&*cookie, "session=forged", ""] {
-        assert_eq!(curfew.check_with_cookie(cookie).await, turned_away);
+        assert_eq!(curfew.check_with_cookie(cookie).await, shed);
     }
     // Browsers have a separate listener.
     let url = format!("http://{}/.curfew/warning.js", curfew.browser);
     assert_eq!(client().get(&url).send().await.unwrap().status(), 200);
-    assert!(waited.seconds() < 4.0, "it took {}", waited.seconds());
+    assert!(
+        waited.seconds() < 4.0,
+        "the answers took {} s",
+        waited.seconds()
+    );
     // Other listeners have separate limits.
     assert_eq!(curfew.ops("/livez").await.0, 200);
     assert_eq!(curfew.call("GET", "/api/v1/policies", None).await.0, 200);
@@ -182,7 +189,7 @@ async fn excess_requests_are_shed_at_once() {
             "{status} {reason}"
         );
     }
-    eventually("all goes on", async || {
+    eventually("checks are allowed again", async || {
         curfew.check(&session).await.0 == 200
     })
     .await;
@@ -194,8 +201,8 @@ async fn excess_requests_are_shed_at_once() {
         metric(&curfew, "curfew_requests_shed_total", "check").await,
         3
     );
-    let said = curfew.log().matches("request limit reached").count();
-    assert_eq!(said, 1);
+    let warnings = curfew.log().matches("request limit reached").count();
+    assert_eq!(warnings, 1);
     // No session ended.
     assert_eq!(curfew.show(&session).await["state"], "live");
 }
@@ -216,7 +223,7 @@ async fn slow_uploads_take_no_permit_of_other_requests() {
         stream.write_all(words.as_bytes()).await.unwrap();
         held.push(stream);
     }
-    eventually("two wait", async || {
+    eventually("two requests wait", async || {
         metric(&curfew, "curfew_requests_shed_total", "browser").await == 38
     })
     .await;
@@ -254,7 +261,7 @@ async fn unread_answers_hold_permits() {
     let url = format!("http://{}/livez", curfew.ops);
     assert_eq!(client().get(&url).send().await.unwrap().status(), 200);
     drop(held);
-    eventually("it is answered again", async || {
+    eventually("the listener answers again", async || {
         curfew.ops("/readyz").await.0 == 200
     })
     .await;
@@ -295,7 +302,7 @@ async fn incomplete_messages_take_bounded_memory() {
             held.push((answer, body));
         }
     }
-    eventually("all places are taken", async || {
+    eventually("all permits are taken", async || {
         metric(&curfew, "curfew_requests_in_flight", "grpc").await == 100
             && metric(&curfew, "curfew_requests_shed_total", "grpc").await == 900
     })
@@ -303,7 +310,7 @@ async fn incomplete_messages_take_bounded_memory() {
     let grown = resident(&curfew).saturating_sub(before);
     assert!(grown < 48 << 10, "{grown} KiB more");
     drop(held);
-    eventually("all places are free", async || {
+    eventually("all permits are free", async || {
         metric(&curfew, "curfew_requests_in_flight", "grpc").await == 0
     })
     .await;
@@ -337,7 +344,7 @@ async fn memory_stays_bounded() {
         let grown = resident().saturating_sub(before);
         assert!(grown < 96 << 10, "{grown} KiB more for 200 connections");
         drop(held);
-        eventually("there is room again", async || {
+        eventually("a connection is accepted again", async || {
             metric(&curfew, "curfew_connections", listener).await < 20
         })
         .await;

@@ -137,7 +137,7 @@ async fn a_protocol_violation_closes_the_connection() {
             false,
             frame(HAPROXY_HELLO, 1, (0, 0), &no_versions),
         ),
-        ("a frame of nothing", false, vec![0, 0, 0, 0]),
+        ("an empty frame", false, vec![0, 0, 0, 0]),
         (
             "an HTTP client",
             false,
@@ -170,7 +170,7 @@ async fn a_protocol_violation_closes_the_connection() {
         };
         peer.send(&bytes).await;
         let Some(answer) = peer.receive().await else {
-            panic!("{what}: closed without a word");
+            panic!("{what}: closed without a disconnect frame");
         };
         assert_eq!(answer.kind, AGENT_DISCONNECT, "{what}: {answer:?}");
         assert_ne!(answer.pairs()["status-code"], Value::Number(0), "{what}");

@@ -57,11 +57,14 @@ mod tests {
         let advice = Diagnostics::default();
         advice.set(
             "redis",
-            vec!["upgrade it".to_owned(), "and that".to_owned()],
+            vec!["upgrade Redis".to_owned(), "and that".to_owned()],
         );
-        advice.set("clock", vec!["it is slow".to_owned()]);
-        advice.set("redis", vec!["upgrade it".to_owned()]);
-        assert_eq!(advice.lines(), ["clock: it is slow", "redis: upgrade it"]);
+        advice.set("clock", vec!["the clock is slow".to_owned()]);
+        advice.set("redis", vec!["upgrade Redis".to_owned()]);
+        assert_eq!(
+            advice.lines(),
+            ["clock: the clock is slow", "redis: upgrade Redis"]
+        );
         advice.set("redis", Vec::new());
         advice.set("clock", Vec::new());
         assert!(advice.lines().is_empty());

@@ -62,7 +62,7 @@ async fn a_public_path_needs_no_session_and_no_store() {
         let outcome = fixture.request("GET", "/open/x", &headers).await;
         assert!(outcome.public);
         assert_eq!(outcome.verdict, Verdict::Allow);
-        assert!(outcome.session.is_none(), "nobody is looked for");
+        assert!(outcome.session.is_none(), "no session is looked up");
     }
     let closed = fixture.request("GET", "/opened", &HeaderMap::new()).await;
     assert_eq!(closed.verdict, deny(DenyReason::NoCredential));

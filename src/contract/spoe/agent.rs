@@ -273,7 +273,7 @@ mod tests {
         // Write until backpressure.
         while client.write_all(&notify).await.is_ok() && !serving.is_finished() {}
         let served = serving.await.unwrap();
-        assert!(served.is_err(), "it was ended well");
+        assert!(served.is_err(), "the connection must end with an error");
         assert!(fixture.limit.take().is_some());
     }
 

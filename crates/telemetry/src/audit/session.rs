@@ -46,7 +46,7 @@ pub fn session_changed(id: SessionId, before: &Session, now: &Session, actor: &A
         curfew.session.id = %id,
         curfew.session.changed = names.join(","),
         curfew.policy = now.policy.as_str(),
-    }, "session has other attributes");
+    }, "session attributes changed");
 }
 
 /// An identity provider, the actor, no longer confirms a session, so Curfew ended it.
@@ -62,7 +62,7 @@ pub fn provider_refused(
         user.id = session.user_id(),
         curfew.session.id = %id,
         curfew.provider = provider,
-    }, "an identity provider did not confirm a session");
+    }, "session not confirmed by the identity provider");
 }
 
 /// A session ended because its subject signed in again and reached `max_sessions`.
@@ -71,7 +71,7 @@ pub fn session_displaced(id: SessionId, subject: &Subject, by: SessionId, actor:
         user.id = subject.as_str(),
         curfew.session.id = %id,
         curfew.session.displaced_by = %by,
-    }, "session makes room for another");
+    }, "session ended by the session limit");
 }
 
 /// All sessions of a subject that started before a time have been ended.
@@ -90,7 +90,7 @@ pub fn provider_logout(whom: &Whom, channel: &'static str, revoked: usize, actor
         curfew.logout.name = %whom.name,
         curfew.logout.whole_subject = !whom.one,
         curfew.logout.revoked = revoked,
-    }, "an identity provider ended sessions");
+    }, "sessions ended by the identity provider");
 }
 
 /// An emergency revocation is in force on every replica that has its rule.
@@ -116,7 +116,7 @@ pub fn session_came_back(id: SessionId, tombstone: &Session) {
     event!(warn, Action::SessionCameBack, "success", &Actor::CURFEW, {
         user.id = tombstone.subject.as_str(),
         curfew.session.id = %id,
-    }, "the store had lost the end of a session; it was ended again");
+    }, "lost session end written again");
 }
 
 /// The start of a session was moved back, in an installation for tests.
@@ -158,5 +158,5 @@ pub fn session_elsewhere(
         curfew.session.id = %id,
         curfew.session.bound_to = session.binding.network.map(tracing::field::display),
         curfew.policy = session.policy.as_str(),
-    }, "session used from elsewhere");
+    }, "bound session used from another client");
 }
