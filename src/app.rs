@@ -251,7 +251,7 @@ impl App {
         let contracts = in_force.contracts.clone();
         let noted = contracts.clone();
         background.spawn(async move |stop| limits::note(noted, stop).await);
-        let (current, told) = (contracts.clone(), Arc::clone(&advice));
+        let (current, diagnostics) = (contracts.clone(), Arc::clone(&advice));
         let work = move || {
             let contracts = current.current();
             revalidation::Work {
@@ -260,7 +260,7 @@ impl App {
                 revalidation: contracts.checker.revalidation.clone(),
             }
         };
-        background.spawn(async move |stop| revalidation::run(work, told, stop).await);
+        background.spawn(async move |stop| revalidation::run(work, diagnostics, stop).await);
         let admin = admin::router(in_force.admin.clone());
         let listen = config.listen;
         let mut listeners = Listeners {

@@ -178,8 +178,8 @@ impl Delegate {
         } else {
             DenyReason::InvalidCredential
         };
-        let asked = self.client.get(self.settings.url.clone()).headers(headers);
-        let mut answer = asked.send().await?;
+        let request = self.client.get(self.settings.url.clone()).headers(headers);
+        let mut answer = request.send().await?;
         let status = answer.status();
         let reason = match status {
             StatusCode::FORBIDDEN => DenyReason::Forbidden,

@@ -30,8 +30,8 @@ impl Load {
                 let mut connection = Connection::to(self.address).await;
                 let mut latencies = Latencies::default();
                 loop {
-                    let place = sent.fetch_add(1, Ordering::Relaxed) as f64;
-                    let due = begin + Duration::from_secs_f64(place / self.rate);
+                    let position = sent.fetch_add(1, Ordering::Relaxed) as f64;
+                    let due = begin + Duration::from_secs_f64(position / self.rate);
                     if due > begin + time {
                         return latencies;
                     }

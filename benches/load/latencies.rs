@@ -27,9 +27,9 @@ impl Latencies {
     /// The requests a second, and the percentiles in microseconds.
     pub fn json(&self) -> Value {
         let at = |share: f64| {
-            let place = (self.micros.len() as f64 * share) as usize;
+            let position = (self.micros.len() as f64 * share) as usize;
             self.micros
-                .get(place.min(self.micros.len().saturating_sub(1)))
+                .get(position.min(self.micros.len().saturating_sub(1)))
         };
         json!({
             "requests": self.micros.len(),

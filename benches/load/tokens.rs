@@ -47,7 +47,7 @@ impl Zipf {
         self.state ^= self.state << 17;
         let last = self.cumulative.last().copied().unwrap_or_default();
         let point = (self.state >> 11) as f64 / (1_u64 << 53) as f64 * last;
-        let place = self.cumulative.partition_point(|sum| *sum < point);
-        place.min(self.cumulative.len() - 1)
+        let position = self.cumulative.partition_point(|sum| *sum < point);
+        position.min(self.cumulative.len() - 1)
     }
 }

@@ -108,14 +108,14 @@ struct CreatedSession {
     set_cookie: String,
 }
 
-async fn sign_in_page(Query(wanted): Query<SignInQuery>) -> Response {
-    html(&SignInPage { rd: &wanted.rd })
+async fn sign_in_page(Query(query): Query<SignInQuery>) -> Response {
+    html(&SignInPage { rd: &query.rd })
 }
 
 async fn sign_in(
     State(application): State<Arc<Application>>,
     headers: HeaderMap,
-    Form(wanted): Form<SignInQuery>,
+    Form(query): Form<SignInQuery>,
 ) -> Response {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     let Some(host) = host else {
@@ -128,14 +128,14 @@ async fn sign_in(
         return StatusCode::FORBIDDEN.into_response();
     }
     // A real application verifies a password here.
-    let asked = application
+    let started = application
         .client
         .post(application.sessions.clone())
         .bearer_auth(&application.token)
-        .json(&json!({ "subject": wanted.subject.trim() }))
+        .json(&json!({ "subject": query.subject.trim() }))
         .send()
         .await;
-    let answer = match asked {
+    let answer = match started {
         Ok(answer) if answer.status() == StatusCode::CREATED => answer,
         Ok(answer) if answer.status().is_client_error() => {
             return StatusCode::BAD_REQUEST.into_response();
@@ -145,14 +145,14 @@ async fn sign_in(
     let Ok(CreatedSession { set_cookie }) = answer.json().await else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
-    let back = return_url(&wanted.rd, host);
+    let back = return_url(&query.rd, host);
     ([(SET_COOKIE, set_cookie)], Redirect::to(&back)).into_response()
 }
 
 /// The requested URL, if it is on this host with any port.
-fn return_url(wanted: &str, host: &str) -> String {
+fn return_url(requested: &str, host: &str) -> String {
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    let url = Url::parse(wanted).ok();
+    let url = Url::parse(requested).ok();
     let url = url.filter(|url| matches!(url.scheme(), "http" | "https"));
     let url = url.filter(|url| url.host_str() == Some(name));
     url.map_or_else(|| "/".to_owned(), |url| url.to_string())

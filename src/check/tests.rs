@@ -443,8 +443,8 @@ async fn an_idle_timeout_that_is_not_recorded_ends_no_session() {
 async fn a_slow_store_does_not_delay_the_check() {
     let fixture = Fixture::new().await;
     fixture.bench.store.hangs.store(true, Ordering::SeqCst);
-    let asked = tokio::time::timeout(2 * SECOND, fixture.get(MINUTE)).await;
-    assert_eq!(asked.unwrap(), deny(DenyReason::StoreUnavailable));
+    let verdict = tokio::time::timeout(2 * SECOND, fixture.get(MINUTE)).await;
+    assert_eq!(verdict.unwrap(), deny(DenyReason::StoreUnavailable));
 }
 
 #[tokio::test]

@@ -74,14 +74,14 @@ enum Change {
 }
 
 fn change() -> impl Strategy<Value = Change> {
-    let (place, length) = (any::<usize>(), 0..64_usize);
+    let (position, length) = (any::<usize>(), 0..64_usize);
     prop_oneof![
-        (place, any::<u8>()).prop_map(|(at, byte)| Change::Set(at, byte)),
-        (place, length.clone()).prop_map(|(at, length)| Change::Cut(at, length)),
-        (place, 0..FRAGMENTS.len()).prop_map(|(at, word)| Change::Insert(at, word)),
-        (place, length, 1..20_usize)
+        (position, any::<u8>()).prop_map(|(at, byte)| Change::Set(at, byte)),
+        (position, length.clone()).prop_map(|(at, length)| Change::Cut(at, length)),
+        (position, 0..FRAGMENTS.len()).prop_map(|(at, word)| Change::Insert(at, word)),
+        (position, length, 1..20_usize)
             .prop_map(|(at, length, times)| Change::Repeat(at, length, times)),
-        (place, any::<usize>()).prop_map(|(at, other)| Change::Join(at, other)),
+        (position, any::<usize>()).prop_map(|(at, other)| Change::Join(at, other)),
     ]
 }
 
@@ -92,25 +92,25 @@ fn mutated(seeds: &[Vec<u8>], seed: usize, changes: &[Change]) -> Vec<u8> {
         let end = bytes.len();
         let at = |at: usize| at % (end + 1);
         match *change {
-            Change::Set(place, byte) => {
-                if let Some(old) = bytes.get_mut(at(place)) {
+            Change::Set(position, byte) => {
+                if let Some(old) = bytes.get_mut(at(position)) {
                     *old = byte;
                 }
             }
-            Change::Cut(place, length) => {
-                bytes.drain(at(place)..(at(place) + length).min(end));
+            Change::Cut(position, length) => {
+                bytes.drain(at(position)..(at(position) + length).min(end));
             }
-            Change::Insert(place, word) => {
-                bytes.splice(at(place)..at(place), FRAGMENTS[word].bytes());
+            Change::Insert(position, word) => {
+                bytes.splice(at(position)..at(position), FRAGMENTS[word].bytes());
             }
-            Change::Repeat(place, length, times) => {
-                let piece = bytes[at(place)..(at(place) + length).min(end)].repeat(times);
-                bytes.splice(at(place)..at(place), piece);
+            Change::Repeat(position, length, times) => {
+                let piece = bytes[at(position)..(at(position) + length).min(end)].repeat(times);
+                bytes.splice(at(position)..at(position), piece);
             }
-            Change::Join(place, other) => {
+            Change::Join(position, other) => {
                 let other = &seeds[other % seeds.len()];
-                let piece = other[place % (other.len() + 1)..].to_vec();
-                bytes.splice(at(place).., piece);
+                let piece = other[position % (other.len() + 1)..].to_vec();
+                bytes.splice(at(position).., piece);
             }
         }
     }

@@ -86,8 +86,8 @@ async fn serve_connection(
     service: impl HttpService,
     stop: CancellationToken,
 ) -> Result<(), hyper::Error> {
-    let beginning = tokio::time::timeout(IDLE_TIMEOUT, is_http2(&stream));
-    let Some(Ok(Ok(http2))) = stop.run_until_cancelled(beginning).await else {
+    let detecting = tokio::time::timeout(IDLE_TIMEOUT, is_http2(&stream));
+    let Some(Ok(Ok(http2))) = stop.run_until_cancelled(detecting).await else {
         return Ok(());
     };
     let max_streams = max_streams(&service);

@@ -76,7 +76,7 @@ async fn logs_have_metadata_and_the_cluster_has_health() {
 
     // Curfew would also answer 503, but Envoy no longer asks it.
     redis.stop();
-    let asked = || async {
+    let check_count = || async {
         let (_, metrics) = curfew.ops("/metrics").await;
         let line = metrics
             .lines()
@@ -84,8 +84,8 @@ async fn logs_have_metadata_and_the_cluster_has_health() {
         line.map(str::to_owned)
     };
     eventually("Envoy reports Curfew as unhealthy", async || {
-        let before = asked().await;
-        status(&session.cookie()).await == 503 && asked().await == before
+        let before = check_count().await;
+        status(&session.cookie()).await == 503 && check_count().await == before
     })
     .await;
     redis.start_again();

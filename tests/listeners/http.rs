@@ -107,9 +107,9 @@ async fn a_request_may_arrive_byte_by_byte() {
     let request = request(&session.cookie()).replacen("GET", "PROPFIND", 1);
     let mut stream = TcpStream::connect(curfew.check).await.unwrap();
     stream.set_nodelay(true).unwrap();
-    for (place, byte) in request.bytes().enumerate() {
+    for (position, byte) in request.bytes().enumerate() {
         stream.write_all(&[byte]).await.unwrap();
-        if place < 5 {
+        if position < 5 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

@@ -25,8 +25,8 @@ fn check(lines: &[(&str, &str)]) -> Vec<u8> {
 
 /// Checks that the connection works: it allows the session's request.
 async fn admits(peer: &mut Peer, session: &SignedIn) {
-    let asked = check(&[("cookie", &session.cookie())]);
-    peer.send(&frame(NOTIFY, 1, (7, 1), &asked)).await;
+    let check_message = check(&[("cookie", &session.cookie())]);
+    peer.send(&frame(NOTIFY, 1, (7, 1), &check_message)).await;
     let ack = peer.receive().await.unwrap();
     assert_eq!((ack.kind, ack.ids), (ACK, (7, 1)));
     assert_eq!(ack.variables()["verdict"], text("allow"));
@@ -40,10 +40,10 @@ async fn handshake_checks_and_disconnect() {
     peer.send(&hello(16_380, "1.0,2.0")).await;
     let answer = peer.receive().await.unwrap();
     assert_eq!(answer.kind, AGENT_HELLO);
-    let said = answer.pairs();
-    assert_eq!(said["version"], text("2.0"));
-    assert_eq!(said["max-frame-size"], Value::Number(16_380));
-    assert_eq!(said["capabilities"], text("pipelining"));
+    let pairs = answer.pairs();
+    assert_eq!(pairs["version"], text("2.0"));
+    assert_eq!(pairs["max-frame-size"], Value::Number(16_380));
+    assert_eq!(pairs["capabilities"], text("pipelining"));
 
     let cookie = session.cookie();
     peer.send(&frame(
@@ -86,8 +86,8 @@ async fn concurrent_checks_are_answered_separately() {
                 session
             }
         };
-        let asked = check(&[("cookie", &session.cookie())]);
-        peer.send(&frame(NOTIFY, 1, (number as u64, 1), &asked))
+        let check_message = check(&[("cookie", &session.cookie())]);
+        peer.send(&frame(NOTIFY, 1, (number as u64, 1), &check_message))
             .await;
     }
     for _ in 0..600 {
@@ -184,14 +184,14 @@ async fn a_protocol_violation_closes_the_connection() {
 async fn an_invalid_frame_fails_no_other_check() {
     let curfew = start();
     let session = curfew.sign_in("alice").await;
-    let asked = frame(NOTIFY, 1, (1, 1), &check(&[("cookie", &session.cookie())]));
+    let check_message = frame(NOTIFY, 1, (1, 1), &check(&[("cookie", &session.cookie())]));
     for broken in [
         frame(77, 1, (1, 1), &[]),
         frame(NOTIFY, 1, (2, 1), &[0xff; 9]),
     ] {
         for _ in 0..30 {
             let mut peer = Peer::greeted(curfew.spoe.unwrap()).await;
-            peer.send(&[&asked[..], &broken].concat()).await;
+            peer.send(&[&check_message[..], &broken].concat()).await;
             let ack = peer.receive().await.unwrap();
             assert_eq!((ack.kind, ack.ids), (ACK, (1, 1)));
             assert_eq!(ack.variables()["verdict"], text("allow"));
@@ -227,8 +227,8 @@ async fn headers_of_64_kilobytes_fit_in_one_frame() {
     let session = curfew.sign_in("alice").await;
     let mut peer = Peer::greeted(curfew.spoe.unwrap()).await;
     let long = "x".repeat(64 * 1024);
-    let asked = check(&[("x-long", &long), ("cookie", &session.cookie())]);
-    peer.send(&frame(NOTIFY, 1, (1, 1), &asked)).await;
+    let check_message = check(&[("x-long", &long), ("cookie", &session.cookie())]);
+    peer.send(&frame(NOTIFY, 1, (1, 1), &check_message)).await;
     let set = peer.receive().await.unwrap().variables();
     assert_eq!(set["verdict"], text("allow"));
 }
@@ -244,8 +244,8 @@ async fn an_oversized_answer_keeps_the_connection() {
     peer.send(&hello(1500, "2.0")).await;
     assert_eq!(peer.receive().await.unwrap().kind, AGENT_HELLO);
     for (id, session) in [(1, &long), (2, &short)] {
-        let asked = check(&[("cookie", &session.cookie())]);
-        peer.send(&frame(NOTIFY, 1, (id, 1), &asked)).await;
+        let check_message = check(&[("cookie", &session.cookie())]);
+        peer.send(&frame(NOTIFY, 1, (id, 1), &check_message)).await;
     }
     for _ in 0..2 {
         let ack = peer.receive().await.unwrap();

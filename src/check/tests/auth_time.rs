@@ -140,18 +140,18 @@ async fn the_time_of_authentication_has_two_formats() {
     ];
     let wrong = wrong.map(|text| Answer::allow(&[("x-auth-time", text)]));
     for answer in wrong.into_iter().chain([both]) {
-        let told = format!("{answer:?}");
+        let text = format!("{answer:?}");
         behind.service.answers(answer);
         assert_eq!(
             behind.verdict(&cookie("t", 1), after).await,
             UNAVAILABLE,
-            "{told}"
+            "{text}"
         );
         // The same for a live session: an invalid answer proves nothing.
         assert_eq!(
             behind.verdict(&cookie("good0", 1), after).await,
             UNAVAILABLE,
-            "{told}"
+            "{text}"
         );
     }
     for value in [

@@ -71,7 +71,7 @@ async fn the_service_identifies_and_curfew_limits() {
         ("x-auth-request-groups", "staff, admin"),
         ("x-auth-request-email", "alice@example.com"),
         ("x-auth-request-access-token", "secret"),
-        ("x-other", "not asked for"),
+        ("x-other", "unused"),
         ("set-cookie", "_oauth2_proxy=refreshed"),
     ]));
     let outcome = behind.ask(&[("cookie", &cookie("t", 1))], MINUTE).await;
@@ -150,14 +150,14 @@ async fn the_denial_of_the_service_is_relayed() {
         (with(302, &[location]), "a=b", DenyReason::NoCredential, 302),
         (with(303, &[location]), "a=b", DenyReason::NoCredential, 302),
     ] {
-        let told = format!("{answer:?}");
+        let text = format!("{answer:?}");
         behind.service.answers(answer);
         let outcome = behind.ask(&[("cookie", cookie)], MINUTE).await;
-        assert_eq!(outcome.verdict, Verdict::Deny(verdict), "{told}");
+        assert_eq!(outcome.verdict, Verdict::Deny(verdict), "{text}");
         let relayed = outcome.relayed.unwrap();
-        assert_eq!(relayed.status.unwrap().as_u16(), status, "{told}");
+        assert_eq!(relayed.status.unwrap().as_u16(), status, "{text}");
         assert_eq!(relayed.headers.contains_key("location"), status == 302);
-        assert_eq!(relayed.body.is_some(), status != 302, "{told}");
+        assert_eq!(relayed.body.is_some(), status != 302, "{text}");
     }
     // The service allows an anonymous request; Curfew denies it.
     behind.service.answers(Answer::Now(200, vec![], ""));
@@ -199,16 +199,16 @@ async fn service_errors_end_no_session() {
     .into_iter()
     .enumerate()
     {
-        let told = format!("{number}: {answer:?}");
+        let text = format!("{number}: {answer:?}");
         behind.service.answers(answer);
         let outcome = behind.ask(&[("cookie", &cookie("t", 1))], 2 * MINUTE).await;
-        assert_eq!(outcome.verdict, UNAVAILABLE, "{told}");
+        assert_eq!(outcome.verdict, UNAVAILABLE, "{text}");
         assert!(
             outcome.relayed.is_none() && outcome.cleared.is_none(),
-            "{told}"
+            "{text}"
         );
         let stranger = behind.verdict(&cookie("forged", 1), 2 * MINUTE).await;
-        assert_eq!(stranger, UNAVAILABLE, "{told}");
+        assert_eq!(stranger, UNAVAILABLE, "{text}");
     }
     behind.service.answers(Answer::allow(&[]));
     assert_eq!(
@@ -251,17 +251,17 @@ async fn the_request_to_the_service_has_these_headers() {
         ("content-length", "5"),
     ];
     assert_eq!(behind.ask(&lines, MINUTE).await.verdict, Verdict::Allow);
-    let mut asked = behind.service.asked().remove(0);
+    let mut request = behind.service.asked().remove(0);
     for name in ["host", "accept"] {
-        asked.remove(name);
+        request.remove(name);
     }
-    let mut told: Vec<_> = asked
+    let mut text: Vec<_> = request
         .iter()
         .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
         .collect();
-    told.sort_unstable();
+    text.sort_unstable();
     assert_eq!(
-        told,
+        text,
         [
             ("cookie", "_oauth2_proxy=t|1|s"),
             ("user-agent", "browser"),
@@ -327,9 +327,9 @@ async fn the_answer_can_name_the_session() {
     let session = outcome.session.unwrap().1;
     assert_eq!(session.started, START, "as its token says");
     assert_eq!(session.provider_names().count(), 2);
-    let asked = by_claim.service.asked().remove(0);
+    let request = by_claim.service.asked().remove(0);
     assert_eq!(
-        (&asked["cookie"], &asked["authorization"]),
+        (&request["cookie"], &request["authorization"]),
         (&"a=b".parse().unwrap(), &"Basic eDp5".parse().unwrap())
     );
     let by_header =

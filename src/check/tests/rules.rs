@@ -299,7 +299,7 @@ async fn only_the_address_from_the_proxy_counts() {
     let (fixture, home) = bound().await;
     let url = OriginalUrl::parse(b"https://app.example.com/").unwrap();
     let headers = fixture.with(&home);
-    for (told, expected) in [
+    for (address, expected) in [
         (Some("203.0.113.7"), Verdict::Allow),
         (Some("6.6.6.6"), deny(DenyReason::ReauthenticationRequired)),
         (None, deny(DenyReason::MalformedRequest)),
@@ -312,13 +312,13 @@ async fn only_the_address_from_the_proxy_counts() {
                 url,
             }),
             headers: &headers,
-            address: ClientAddress::InField(told.map(|text| text.parse().unwrap())),
+            address: ClientAddress::InField(address.map(|text| text.parse().unwrap())),
             peer: None,
         };
         assert_eq!(
             fixture.checker.check(&request).await.verdict,
             expected,
-            "{told:?}"
+            "{address:?}"
         );
     }
 }

@@ -10,10 +10,10 @@ use crate::testing::MINUTE;
 
 /// Returns the identity that it receives.
 async fn application(live: Option<Extension<LiveSession>>, headers: HeaderMap) -> String {
-    let told = headers.get_all("x-session-user").iter();
-    let told: Vec<_> = told.map(|value| value.to_str().unwrap()).collect();
+    let users = headers.get_all("x-session-user").iter();
+    let users: Vec<_> = users.map(|value| value.to_str().unwrap()).collect();
     let subject = live.map(|Extension(live)| live.session.subject.to_string());
-    format!("{told:?} {subject:?}")
+    format!("{users:?} {subject:?}")
 }
 
 struct Protecting {

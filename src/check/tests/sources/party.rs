@@ -197,14 +197,14 @@ impl SourceFixture {
         Attributes::new(attributes).unwrap()
     }
 
-    /// The person signs in. Curfew's own sign-in starts its session at `told`, and may be denied.
+    /// The person signs in. Curfew's own sign-in starts its session at `recorded_at`, and may be denied.
     pub(super) async fn sign_in_late(
         &self,
         number: u8,
         at: Duration,
-        told: Duration,
+        recorded_at: Duration,
     ) -> Result<SignedIn, StartError> {
-        self.bench.at(told);
+        self.bench.at(recorded_at);
         let mut signed_in = SignedIn {
             number,
             at,

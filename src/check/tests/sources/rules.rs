@@ -52,7 +52,7 @@ rules! {
     "Store trouble is 503, and no end" => store_trouble,
     "Trouble with the source is 503, and no end" => source_trouble,
     "The challenge after an end asks for a new sign-in (RFC 9470)" => challenge,
-    "Its start and its end are counted, and shown in the console" => told,
+    "Its start and its end are counted, and shown in the console" => counted,
 }
 
 /// The text of a cell for a rule that holds or does not.
@@ -415,7 +415,7 @@ async fn challenge(kind: Kind) -> &'static str {
     }
 }
 
-async fn told(kind: Kind) -> &'static str {
+async fn counted(kind: Kind) -> &'static str {
     let party = SourceFixture::new(kind).await;
     let signed_in = used(&party).await;
     assert_eq!(party.verdict(&signed_in, HOUR).await, IDLE);
