@@ -104,7 +104,7 @@ pub struct EphemeralSecrets {
 
 /// Why the service cannot start.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum StartupError {
     /// A listener's address cannot be bound.
     #[error("listen.{name}: could not listen on {address}: {error}")]
     Bind {
@@ -169,12 +169,12 @@ impl App {
     /// yet. Until it does, checks are answered with `store_unavailable`, and `/readyz` reports it.
     ///
     /// # Errors
-    /// [`StartError`] with the configuration key.
+    /// [`StartupError`] with the configuration key.
     pub async fn start(
         source: Source,
         loaded: Loaded,
         clock: Arc<dyn Clock>,
-    ) -> Result<Self, StartError> {
+    ) -> Result<Self, StartupError> {
         let config = &loaded.config;
         let metrics = Arc::new(Metrics::new()?);
         let advice = Arc::new(Diagnostics::default());
@@ -482,7 +482,7 @@ impl Listeners {
         name: &'static str,
         address: SocketAddr,
         service: Service,
-    ) -> Result<Listener, StartError> {
+    ) -> Result<Listener, StartupError> {
         let listener = Listener::bind(
             name,
             address,
@@ -490,7 +490,7 @@ impl Listeners {
             self.limit(name, LimitKind::Connections),
         )
         .await;
-        listener.map_err(|error| StartError::Bind {
+        listener.map_err(|error| StartupError::Bind {
             name,
             address,
             error,
@@ -517,7 +517,7 @@ impl Listeners {
         name: &'static str,
         address: SocketAddr,
         service: Service,
-    ) -> Result<SocketAddr, StartError> {
+    ) -> Result<SocketAddr, StartupError> {
         let listener = self.bind_one(name, address, service).await?;
         let address = listener.address();
         self.bound.push(listener);

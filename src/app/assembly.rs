@@ -4,7 +4,7 @@ use std::sync::Arc;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
-use super::StartError;
+use super::StartupError;
 use crate::admin::{self, Admin, AdminTokens, Attempts, ConsoleLogin};
 use crate::check::{Checker, Observers};
 use crate::clock::Clock;
@@ -90,7 +90,7 @@ pub(super) struct InForce {
 
 impl Foundation {
     /// Builds the parts that follow from a configuration.
-    pub(super) fn assemble(&self, config: &Config) -> Result<Assembly, StartError> {
+    pub(super) fn assemble(&self, config: &Config) -> Result<Assembly, StartupError> {
         let key_ring = config.key_ring.clone().map(Arc::new);
         let book = Arc::new(config.book.clone());
         let lifecycle = Lifecycle {
@@ -141,7 +141,7 @@ impl Foundation {
             literal_headers: config.literal_headers,
         };
         let kubernetes = config.admin.kubernetes.clone().map(Kubernetes::new);
-        let kubernetes = kubernetes.transpose().map_err(StartError::Kubernetes)?;
+        let kubernetes = kubernetes.transpose().map_err(StartupError::Kubernetes)?;
         let mut tokens = config.admin.tokens.clone();
         if tokens.is_empty() && kubernetes.is_none() {
             tokens.push(NamedToken::unnamed(self.ephemeral_token_hash));
@@ -183,7 +183,7 @@ impl Foundation {
 
 impl Foundation {
     /// The sources of credentials. An issuer that was configured before keeps its fetched keys.
-    fn sources(&self, config: &Config, key_ring: Arc<KeyRing>) -> Result<Sources, StartError> {
+    fn sources(&self, config: &Config, key_ring: Arc<KeyRing>) -> Result<Sources, StartupError> {
         let jwt = config.jwt.as_ref();
         let issuers = jwt.map_or(&[][..], |jwt| &jwt.issuers);
         let sources = issuers.iter().map(|config| self.source(config));
@@ -194,10 +194,10 @@ impl Foundation {
                 jwt: jwt.map(|jwt| jwt.places.clone()),
             },
             key_ring,
-            delegates: self.delegates(config).map_err(StartError::Delegate)?,
+            delegates: self.delegates(config).map_err(StartupError::Delegate)?,
             jwt: sources
                 .collect::<Result<_, reqwest::Error>>()
-                .map_err(StartError::Issuer)?,
+                .map_err(StartupError::Issuer)?,
         })
     }
 }
@@ -231,7 +231,11 @@ impl Foundation {
     }
 
     /// Sign-in with identity providers.
-    fn login(&self, config: &Config, key_ring: &Arc<KeyRing>) -> Result<Option<Login>, StartError> {
+    fn login(
+        &self,
+        config: &Config,
+        key_ring: &Arc<KeyRing>,
+    ) -> Result<Option<Login>, StartupError> {
         let Some(settings) = &config.login else {
             return Ok(None);
         };
@@ -264,7 +268,7 @@ impl Foundation {
     fn console(
         config: &Config,
         key_ring: &Arc<KeyRing>,
-    ) -> Result<Option<ConsoleLogin>, StartError> {
+    ) -> Result<Option<ConsoleLogin>, StartupError> {
         let (Some(settings), Some(url)) = (&config.login, &config.admin.url) else {
             return Ok(None);
         };
@@ -293,7 +297,7 @@ impl Foundation {
         &self,
         config: &Config,
         jwt: &[JwtSource],
-    ) -> Result<Vec<JwtSource>, StartError> {
+    ) -> Result<Vec<JwtSource>, StartupError> {
         let mut logout_issuers = jwt.to_vec();
         let providers = config.login.iter().flat_map(|login| &login.providers);
         for ProviderSettings { issuer, .. } in providers {
@@ -304,7 +308,7 @@ impl Foundation {
                     let audiences = issuer.issuer.audiences.iter().cloned();
                     known.issuer.audiences.extend(audiences);
                 }
-                None => logout_issuers.push(self.source(issuer).map_err(StartError::Provider)?),
+                None => logout_issuers.push(self.source(issuer).map_err(StartupError::Provider)?),
             }
         }
         Ok(logout_issuers)
@@ -323,13 +327,13 @@ fn providers(
     settings: &LoginSettings,
     base: &Url,
     path: &str,
-) -> Result<BTreeMap<String, Provider>, StartError> {
+) -> Result<BTreeMap<String, Provider>, StartupError> {
     let all = settings.providers.iter().map(|provider| {
         let name = provider.issuer.name.clone();
         Ok((name, Provider::new(provider.clone(), base, path)?))
     });
     let all: Result<_, reqwest::Error> = all.collect();
-    all.map_err(StartError::Provider)
+    all.map_err(StartupError::Provider)
 }
 
 impl InForce {

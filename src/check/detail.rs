@@ -25,7 +25,7 @@ pub enum Detail {
     PrefixSlash,
     /// Two cookies of one name with different values.
     #[error(
-        "the request carries two different cookies of the session's name: /.curfew/clear-cookies clears them"
+        "the request carries two session cookies with different values: /.curfew/clear-cookies clears them"
     )]
     TwoCookies,
     /// Two different tokens, or a cookie and a token.

@@ -81,7 +81,7 @@ fn check_consistency(headers: &HeaderMap, url: &OriginalUrl<'_>) -> Result<(), M
     match compared.into_iter().find(|(_, same)| !same) {
         Some((input, _)) => Err(MalformedOriginal {
             input,
-            problem: "is not what ingress-nginx says itself: set auth-proxy-set-headers, as deploy/nginx/ingress.yaml does",
+            problem: "differs from the header of ingress-nginx: set auth-proxy-set-headers, as deploy/nginx/ingress.yaml does",
         }),
         None => Ok(()),
     }

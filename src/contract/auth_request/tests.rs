@@ -107,7 +107,7 @@ async fn other_denials_leave_the_cookie_alone() {
             &*twice,
             "malformed_request",
             invalid_request(
-                "the request carries two different cookies of the session's name: /.curfew/clear-cookies clears them",
+                "the request carries two session cookies with different values: /.curfew/clear-cookies clears them",
             ),
         ),
     ] {

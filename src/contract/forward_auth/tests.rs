@@ -169,7 +169,7 @@ async fn ingress_nginx_gets_a_status_that_it_understands() {
 async fn a_client_of_ingress_nginx_does_not_name_the_request() {
     let fixture = Fixture::new().await;
     let cookie = fixture.cookie();
-    let differs = "is not what ingress-nginx says itself";
+    let differs = "differs from the header of ingress-nginx";
     for (own, problem) in [
         (vec![OWN_METHOD, OWN_URL], None),
         (vec![OWN_METHOD], Some("X-Original-URL is missing")),

@@ -5,7 +5,7 @@ use crate::check::MalformedOriginal;
 
 const INVALID: MalformedOriginal = MalformedOriginal {
     input: "the argument headers",
-    problem: "is not what req.hdrs_bin gives",
+    problem: "is not in the format of req.hdrs_bin",
 };
 
 /// Parses HAProxy's `req.hdrs_bin`: each header is a name and a value with their lengths in front. Two empty texts
