@@ -81,8 +81,8 @@ impl Listener {
         self.socket.address
     }
 
-    /// Serves until `stop` is cancelled. Then it accepts no new connection, and waits at most `shutdown_timeout` for requests
-    /// in flight.
+    /// Serves until `stop` is cancelled. Then it accepts no new connection, and waits at most `shutdown_timeout` for
+    /// requests in flight.
     pub async fn serve(self, stop: CancellationToken, shutdown_timeout: Duration) {
         let name = self.socket.name;
         let finished = match self.service {
