@@ -1,4 +1,4 @@
-//! What the parts of a check cost, and whole checks by every contract on the embedded store.
+//! The time for the parts of a check, and for whole checks with each contract on the embedded store.
 
 #![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
 
@@ -45,13 +45,13 @@ const LIMITS: Limits = Limits {
 };
 const COOKIE: &str = "__Host-session";
 
-/// A service on the embedded store, with one session.
+/// A service on the embedded store with one session.
 struct Bench {
     runtime: Runtime,
     contracts: Live<Contracts>,
     session: (SessionId, Session),
     token: String,
-    /// What a browser sends.
+    /// The headers of a browser.
     headers: Vec<(&'static str, String)>,
 }
 
@@ -169,7 +169,7 @@ impl Bench {
         headers.collect()
     }
 
-    /// A sub-request over HTTP, in the words of a contract.
+    /// A sub-request over HTTP with the inputs of a contract.
     fn http(&self, path: &str, own: &[(&'static str, &'static str)]) -> http::Request<Body> {
         let mut request = http::Request::builder().uri(path).body(Body::empty());
         let headers = request.as_mut().unwrap().headers_mut();
@@ -180,7 +180,7 @@ impl Bench {
         request.unwrap()
     }
 
-    /// The same as Envoy tells it, as the bytes of a call.
+    /// The same request from Envoy, as the bytes of a gRPC call.
     fn grpc(&self) -> Vec<u8> {
         let headers = self.headers.iter();
         let http = HttpRequest {
@@ -208,7 +208,7 @@ impl Bench {
         [&[0][..], &length.to_be_bytes(), &message].concat()
     }
 
-    /// The same as HAProxy tells it.
+    /// The same request from HAProxy.
     fn spoe(&self) -> Message {
         let mut lines = Vec::new();
         for (name, value) in &self.headers {
@@ -277,7 +277,7 @@ fn parts(criterion: &mut Criterion) {
     criterion.bench_function("recall", |bencher| {
         bencher.iter(|| match near.load_cached(black_box(*id)) {
             Some(session) => session,
-            // Its time is over from time to time.
+            // The record expires from time to time.
             None => bench.runtime.block_on(near.load(*id)).unwrap().unwrap(),
         });
     });
@@ -286,7 +286,7 @@ fn parts(criterion: &mut Criterion) {
 fn whole_checks(criterion: &mut Criterion) {
     let bench = Bench::new();
     let mut group = criterion.benchmark_group("check");
-    let front = CheckService::new(bench.contracts.clone(), bench.limit());
+    let check_service = CheckService::new(bench.contracts.clone(), bench.limit());
     let url = (
         "x-original-url",
         "https://app.example.com/orders/2026/11?page=2",
@@ -311,7 +311,7 @@ fn whole_checks(criterion: &mut Criterion) {
             bencher.iter_batched(
                 || bench.http(path, own),
                 |request| {
-                    let answer = bench.runtime.block_on(front.answer(request, None));
+                    let answer = bench.runtime.block_on(check_service.answer(request, None));
                     assert_eq!(answer.status(), 200);
                 },
                 criterion::BatchSize::SmallInput,

@@ -1,12 +1,12 @@
-//! How much memory of Redis a session takes: creates sessions as the service does, and asks the
-//! server. `scripts/memory.sh` runs it.
+//! Measures Redis memory for each session: creates sessions as the service does, and reads `used_memory`.
+//! `scripts/memory.sh` runs it.
 //!
-//! The number of sessions is the argument; one million when left out.
+//! The argument is the number of sessions; the default is one million.
 
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    reason = "a measurement that fails stops"
+    reason = "a failed measurement stops the program"
 )]
 
 use curfew_testkit as support;
@@ -25,8 +25,8 @@ use curfew::store::{DeadlineQueue, SessionStore};
 use futures_util::future::join_all;
 use support::redis::{RedisServer, fact};
 
-/// How many are created at the same time.
-const AT_ONCE: u64 = 500;
+/// Sessions that are created concurrently.
+const CONCURRENT_CREATES: u64 = 500;
 
 #[tokio::main]
 async fn main() {
@@ -41,7 +41,7 @@ async fn main() {
     let with_all = used(&whole);
     let keys: u64 = whole.command(&[b"DBSIZE"]);
 
-    // The records alone, on a server that never had anything else.
+    // Only the records, on a new server.
     let bare = RedisServer::start();
     copy_records(&whole, &bare);
     let records = used(&bare) - before;
@@ -67,7 +67,9 @@ async fn main() {
 }
 
 fn used(server: &RedisServer) -> u64 {
-    fact(server, "used_memory").parse().expect("Redis says it")
+    fact(server, "used_memory")
+        .parse()
+        .expect("used_memory in INFO")
 }
 
 async fn create(server: &RedisServer, count: u64) -> Arc<RedisStore> {
@@ -86,7 +88,7 @@ async fn create(server: &RedisServer, count: u64) -> Arc<RedisStore> {
     tokio::spawn(async move { kept.run(Default::default()).await });
     let now = support::now();
     let numbers: Vec<u64> = (0..count).collect();
-    for part in numbers.chunks(usize::try_from(AT_ONCE).unwrap()) {
+    for part in numbers.chunks(usize::try_from(CONCURRENT_CREATES).unwrap()) {
         let creations = part.iter().map(async |number| {
             let (id, session) = (random_id(), session(*number, now));
             store
@@ -106,7 +108,7 @@ fn random_id() -> SessionId {
     SessionId::from_bytes(bytes)
 }
 
-/// A session of a subject of its own, with a name as people have them and no attributes.
+/// A session of its own subject, with a usual name and no attributes.
 fn session(number: u64, now: Timestamp) -> Session {
     let limits = Limits {
         idle: Some(Duration::from_secs(900)),
@@ -123,7 +125,7 @@ fn session(number: u64, now: Timestamp) -> Session {
     Session::start(new, &limits, Duration::from_secs(3600), now)
 }
 
-/// Writes the records of one server to another, with their expiries.
+/// Copies the records of one server to another, with their expiries.
 fn copy_records(from: &RedisServer, to: &RedisServer) {
     let connect = |server: &RedisServer| {
         let client = redis::Client::open(server.url()).unwrap();

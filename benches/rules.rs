@@ -1,5 +1,5 @@
-//! What it costs to find the rule for a request, with none, one, and a thousand: of every kind, and
-//! on the same host, which is the worst place for them to be.
+//! The time to find the rule of a request, with none, one and a thousand rules of each kind. All are for the same
+//! host, which is the worst case.
 
 use std::hint::black_box;
 
@@ -36,7 +36,7 @@ fn rules(count: usize, make: &[Make]) -> Rules {
     Rules::new(rules.collect(), Terms::default()).expect("rules")
 }
 
-/// A request that no rule matches: all of them have to be ruled out.
+/// A request that no rule matches, so that all rules must be excluded.
 const TARGET: Target<'static> = Target {
     host: "app.example.com",
     path: b"/orders/2026/11/25/invoice%20no%207.pdf",

@@ -1,4 +1,4 @@
-//! Builds everything and joins it: the only place that knows all parts.
+//! Builds all parts of the service and connects them. No other module uses all of them.
 
 mod assembly;
 mod background;
@@ -46,18 +46,18 @@ use assembly::{Foundation, InForce};
 use background::Background;
 pub use reload::ReloadRequests;
 use reload::Reloader;
-use store::Shared;
+use store::StoreContext;
 
-/// The least time to write what must not be lost when the process stops.
+/// Minimum time to write pending data when the process stops.
 const MIN_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The most bytes of a question for the health over gRPC, which has a name in it.
-const MAX_QUESTION: usize = 4096;
+/// Bytes of a gRPC health request, which contains a service name.
+const MAX_HEALTH_REQUEST_BYTES: usize = 4096;
 
-/// The most connections of the listener that few have to do with.
+/// Maximum connections and requests of the `ops` listener.
 const OPS_LIMIT: usize = 256;
 
-/// The service, built and bound, ready to run.
+/// The service: built and bound, ready to run.
 pub struct App {
     addresses: Addresses,
     made_up: EphemeralSecrets,
@@ -68,15 +68,15 @@ pub struct App {
     /// Stops the background work, after the listeners.
     stop_background: CancellationToken,
     store: Arc<dyn SessionStore>,
-    /// What was begun and must be finished.
+    /// Tasks that must finish before the process ends.
     tasks: TaskTracker,
     draining: Arc<AtomicBool>,
     delay: Duration,
-    patience: Duration,
+    shutdown_timeout: Duration,
     reloader: Reloader,
 }
 
-/// Where the service listens.
+/// The addresses of the listeners.
 #[derive(Clone, Copy, Debug)]
 pub struct Addresses {
     /// The contracts over HTTP.
@@ -85,7 +85,7 @@ pub struct Addresses {
     pub grpc: Option<SocketAddr>,
     /// The SPOE agent.
     pub spoe: Option<SocketAddr>,
-    /// What browsers and identity providers ask.
+    /// The pages for browsers and identity providers.
     pub browser: Option<SocketAddr>,
     /// The admin API.
     pub admin: SocketAddr,
@@ -93,89 +93,88 @@ pub struct Addresses {
     pub ops: SocketAddr,
 }
 
-/// What the configuration left out and was made up for this process, which only the embedded
-/// store allows.
+/// Secrets that the configuration does not have, generated for this process. Only the embedded store allows that.
 #[derive(Clone, Debug, Default)]
 pub struct EphemeralSecrets {
-    /// The admin token.
+    /// The generated admin token.
     pub admin_token: Option<Secret<String>>,
-    /// Whether the key ring was made up.
+    /// Whether the key ring was generated.
     pub key_ring: bool,
 }
 
-/// Why the service can't start.
+/// Why the service cannot start.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// An address can't be bound.
-    #[error("listen.{name}: can't listen on {address}: {error}")]
+pub enum StartupError {
+    /// A listener's address cannot be bound.
+    #[error("listen.{name}: could not listen on {address}: {error}")]
     Bind {
         /// The listener.
         name: &'static str,
         /// Its address.
         address: SocketAddr,
-        /// The system's reason.
+        /// The error of the operating system.
         error: io::Error,
     },
-    /// Ends of sessions can't be sent.
+    /// The HTTP client of the webhook is invalid.
     #[error("events: {0}")]
     Webhook(#[from] reqwest::Error),
-    /// The keys of an identity provider can't be fetched like this.
+    /// The HTTP client for an identity provider's keys is invalid.
     #[error("jwt.issuers: {0}")]
     Issuer(reqwest::Error),
-    /// Another authorization service can't be asked like this.
+    /// The HTTP client of another authorization service is invalid.
     #[error("delegated.services: {0}")]
     Delegate(reqwest::Error),
-    /// An identity provider can't be asked like this.
+    /// The HTTP client of an identity provider is invalid.
     #[error("login.providers: {0}")]
     Provider(reqwest::Error),
-    /// Kubernetes can't be asked like this.
+    /// The HTTP client for Kubernetes is invalid.
     #[error("admin.kubernetes: {0}")]
     Kubernetes(reqwest::Error),
-    /// No key could be made.
+    /// A key could not be generated.
     #[error("token.keys: {0}")]
     Key(#[from] KeyError),
-    /// No token could be made.
+    /// An admin token could not be generated.
     #[error("admin.token_hashes: {0}")]
     AdminToken(#[from] getrandom::Error),
-    /// The cookie can't be written.
+    /// The session cookie cannot be written as a header.
     #[error("cookie: {0}")]
     Cookie(#[from] UnwritableCookie),
-    /// The gRPC listener's TLS can't be set up.
+    /// The TLS settings of the gRPC listener are invalid.
     #[error("grpc: {0}")]
     GrpcTlsSettings(#[from] GrpcTlsError),
-    /// The metrics can't be set up.
+    /// The metrics could not be created.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
 }
 
-/// Why the service stopped by itself, or did not stop well.
+/// Why the service stopped by itself, or stopped with an error.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// A part that must run for ever has ended.
-    #[error("a part of the service has ended: {0}")]
-    Died(String),
-    /// Redis holds records that this program does not know.
+    /// A task that must run for ever has ended.
+    #[error("background task exited: {0}")]
+    TaskExited(String),
+    /// Redis has records that this program cannot read.
     #[error(transparent)]
     Schema(#[from] ConnectError),
-    /// Kubernetes can't be asked like this.
+    /// The HTTP client for Kubernetes is invalid.
     #[error("admin.kubernetes: {0}")]
     Kubernetes(reqwest::Error),
-    /// The last activities could not be written.
-    #[error("activity was lost: {0}")]
+    /// The last touches could not be written.
+    #[error("could not write the last activity: {0}")]
     Flush(#[from] StoreError),
 }
 
 impl App {
-    /// Builds the service by what was `loaded` from `source`, and binds its listeners. Redis need not be there yet: until it is, checks
-    /// are answered with `store_unavailable`, and `/readyz` says so.
+    /// Builds the service from the configuration `loaded` from `source`, and binds its listeners. Redis need not run
+    /// yet. Until it does, checks are answered with `store_unavailable`, and `/readyz` reports it.
     ///
     /// # Errors
-    /// [`StartError`] with what to change.
+    /// [`StartupError`] with the configuration key.
     pub async fn start(
         source: Source,
         loaded: Loaded,
         clock: Arc<dyn Clock>,
-    ) -> Result<Self, StartError> {
+    ) -> Result<Self, StartupError> {
         let config = &loaded.config;
         let metrics = Arc::new(Metrics::new()?);
         let advice = Arc::new(Diagnostics::default());
@@ -189,7 +188,7 @@ impl App {
         let key_ring = Live::new(key_ring);
         let stop_background = CancellationToken::new();
         let mut background = Background::new(stop_background.clone());
-        let shared = Shared {
+        let shared = StoreContext {
             metrics: &metrics,
             advice: &advice,
             replicas: &replicas,
@@ -233,11 +232,11 @@ impl App {
             recent: Arc::default(),
             webhook,
             tasks: TaskTracker::new(),
-            made_up_key_ring: key_ring.current(),
+            ephemeral_key_ring: key_ring.current(),
             store_key_ring: key_ring,
-            made_up_token: token.hash,
+            ephemeral_token_hash: token.hash,
             key_cache: KeyCache::default(),
-            seen_notices: Arc::new(ReplayCache::default()),
+            replay_cache: Arc::new(ReplayCache::default()),
             observers: Arc::default(),
             attempts: Arc::default(),
             revalidations: Arc::default(),
@@ -252,7 +251,7 @@ impl App {
         let contracts = in_force.contracts.clone();
         let noted = contracts.clone();
         background.spawn(async move |stop| limits::note(noted, stop).await);
-        let (current, told) = (contracts.clone(), Arc::clone(&advice));
+        let (current, diagnostics) = (contracts.clone(), Arc::clone(&advice));
         let work = move || {
             let contracts = current.current();
             revalidation::Work {
@@ -261,7 +260,7 @@ impl App {
                 revalidation: contracts.checker.revalidation.clone(),
             }
         };
-        background.spawn(async move |stop| revalidation::run(work, told, stop).await);
+        background.spawn(async move |stop| revalidation::run(work, diagnostics, stop).await);
         let admin = admin::router(in_force.admin.clone());
         let listen = config.listen;
         let mut listeners = Listeners {
@@ -277,7 +276,7 @@ impl App {
         let mut grpc = None;
         if let Some(address) = listen.grpc {
             let (reporter, health) = tonic_health::server::health_reporter();
-            let health = health.max_decoding_message_size(MAX_QUESTION);
+            let health = health.max_decoding_message_size(MAX_HEALTH_REQUEST_BYTES);
             let limit = listeners.limit("grpc", LimitKind::Requests);
             let service = ExtAuthz::new(contracts.clone(), limit);
             let routes = tonic::service::Routes::new(health).add_service(service);
@@ -311,8 +310,8 @@ impl App {
             .bind("admin", listen.admin, Service::http(admin))
             .await?;
         let limit = listeners.limit("ops", LimitKind::Requests);
-        // Or Kubernetes would restart what waits for Redis.
-        let ops = Limited::new(ops::router(ops), limit).always("/livez");
+        // `/livez` bypasses the limit, so that the kubelet does not restart a saturated process.
+        let ops = Limited::new(ops::router(ops), limit).exempt("/livez");
         let ops = Service::http(ops);
         let ops = listeners.bind_one("ops", listen.ops, ops).await?;
         Ok(Self {
@@ -333,7 +332,7 @@ impl App {
             tasks,
             draining,
             delay: config.shutdown_delay,
-            patience: config.shutdown_timeout,
+            shutdown_timeout: config.shutdown_timeout,
             reloader: Reloader {
                 source,
                 foundation,
@@ -344,13 +343,13 @@ impl App {
         })
     }
 
-    /// What answers checks, for a [layer](crate::layer) in this process.
+    /// The contracts, for a [layer](crate::layer) in this process.
     #[must_use]
     pub fn contracts(&self) -> Live<Contracts> {
         self.reloader.in_force.contracts.clone()
     }
 
-    /// What the listeners serve, without them.
+    /// The services of the listeners, without sockets.
     #[cfg(any(test, feature = "fuzzing"))]
     pub fn served(&self) -> (CheckService, BrowserService, ExtAuthz, Agent, axum::Router) {
         let InForce {
@@ -370,26 +369,27 @@ impl App {
         )
     }
 
-    /// Where it listens; port 0 in the configuration is the one that the system chose here.
+    /// The bound addresses. With port 0 the operating system has chosen the port.
     #[must_use]
     pub const fn addresses(&self) -> Addresses {
         self.addresses
     }
 
-    /// What the configuration left out.
+    /// The secrets that the configuration does not have.
     #[must_use]
     pub const fn made_up(&self) -> &EphemeralSecrets {
         &self.made_up
     }
 
-    /// Serves until stopped, and by another configuration when its file changes or `reload` asks
-    /// for it. Then stops in two stages: says that it is not ready, and goes on all the same for
-    /// `shutdown_delay`, so that whoever sends requests here can look elsewhere; then accepts nothing more,
-    /// lets what is in flight finish within `shutdown_timeout`, and writes the last activities. Whoever asks
-    /// for probes and metrics is answered until the end.
+    /// Serves until `stop` is cancelled. It reloads the configuration when its file changes, or on a request through
+    /// `reload`.
+    ///
+    /// It stops in two stages. First it reports not ready, and serves as before for `shutdown_delay`, so that clients
+    /// can move to another replica. Then it accepts nothing more, waits at most `shutdown_timeout` for requests in
+    /// flight, and writes the pending touches. Probes and metrics are answered until the end.
     ///
     /// # Errors
-    /// [`RunError`] when a part of the service has ended by itself, or when activity was lost.
+    /// [`RunError`] if a background task has exited, or if pending touches could not be written.
     pub async fn run(
         mut self,
         reload: ReloadRequests,
@@ -403,7 +403,7 @@ impl App {
         let stop_listeners = CancellationToken::new();
         let mut serving = JoinSet::new();
         for listener in self.listeners {
-            serving.spawn(listener.serve(stop_listeners.clone(), self.patience));
+            serving.spawn(listener.serve(stop_listeners.clone(), self.shutdown_timeout));
         }
         let stop_ops = CancellationToken::new();
         let mut serving_ops = JoinSet::new();
@@ -422,51 +422,54 @@ impl App {
         self.draining.store(true, Ordering::Relaxed);
         stop_listeners.cancel();
         while serving.join_next().await.is_some() {}
-        // While the connection to the store is still kept.
+        // Flush while the connection to the store is still open.
         self.tasks.close();
         let finishing = async {
             self.tasks.wait().await;
             self.store.flush().await
         };
-        let patience = self.patience.max(MIN_FLUSH_TIMEOUT);
-        let flushed = tokio::time::timeout(patience, finishing).await;
+        let shutdown_timeout = self.shutdown_timeout.max(MIN_FLUSH_TIMEOUT);
+        let flushed = tokio::time::timeout(shutdown_timeout, finishing).await;
         self.stop_background.cancel();
         let ending = async { while self.background.join_next().await.is_some() {} };
-        if tokio::time::timeout(patience, ending).await.is_err() {
-            tracing::warn!("work in the background did not finish in time");
+        if tokio::time::timeout(shutdown_timeout, ending)
+            .await
+            .is_err()
+        {
+            tracing::warn!("background tasks did not finish in time");
             self.background.shutdown().await;
         }
         stop_ops.cancel();
         while serving_ops.join_next().await.is_some() {}
-        // Why it stopped is more than what was lost by that.
+        // The reason of the stop matters more than a failed flush.
         outcome?;
         match flushed {
             Ok(flushed) => Ok(flushed?),
-            Err(_) => Err(StoreError::Unavailable("it did not answer in time".to_owned()).into()),
+            Err(_) => Err(StoreError::Unavailable("timeout".to_owned()).into()),
         }
     }
 }
 
-/// Shows the counts of what seldom happens under these policies.
+/// Creates the counters of rare events under these policies at zero.
 fn init_metrics(metrics: &Metrics, policies: &Policies) {
     let known = policies
         .iter()
         .filter(|(_, policy)| policy.on_store_failure != OnStoreFailure::Deny);
     let contracts = Contract::ALL.iter().map(|contract| contract.as_str());
-    metrics.begin(contracts, known.map(|(name, _)| name.as_str()));
-    metrics.begin_credentials(&[Door::Api, Door::Console].map(Door::as_str));
+    metrics.init_checks(contracts, known.map(|(name, _)| name.as_str()));
+    metrics.init_credentials(&[Door::Api, Door::Console].map(Door::as_str));
 }
 
-/// What it means that a part which must run for ever has ended.
+/// The error for a task that must run for ever and has ended.
 fn task_failed(ended: Result<Result<(), RunError>, tokio::task::JoinError>) -> RunError {
     match ended {
         Ok(Err(error)) => error,
-        Ok(Ok(())) => RunError::Died("without a reason".to_owned()),
-        Err(error) => RunError::Died(error.to_string()),
+        Ok(Ok(())) => RunError::TaskExited("no error".to_owned()),
+        Err(error) => RunError::TaskExited(error.to_string()),
     }
 }
 
-/// Those that are bound.
+/// The listeners that are bound so far.
 struct Listeners {
     bound: Vec<Listener>,
     metrics: Arc<Metrics>,
@@ -479,7 +482,7 @@ impl Listeners {
         name: &'static str,
         address: SocketAddr,
         service: Service,
-    ) -> Result<Listener, StartError> {
+    ) -> Result<Listener, StartupError> {
         let listener = Listener::bind(
             name,
             address,
@@ -487,34 +490,34 @@ impl Listeners {
             self.limit(name, LimitKind::Connections),
         )
         .await;
-        listener.map_err(|error| StartError::Bind {
+        listener.map_err(|error| StartupError::Bind {
             name,
             address,
             error,
         })
     }
 
-    /// For how much there is room on a listener.
-    fn limit(&self, name: &'static str, what: LimitKind) -> ConcurrencyLimit {
-        let (most, shown) = match what {
+    /// The limit of a listener.
+    fn limit(&self, name: &'static str, kind: LimitKind) -> ConcurrencyLimit {
+        let (max, shown) = match kind {
             LimitKind::Connections => (self.listen.max_connections, self.metrics.connections(name)),
             LimitKind::Requests => (self.listen.max_in_flight, self.metrics.requests(name)),
         };
-        let most = if name == "ops" {
-            OPS_LIMIT.min(most)
+        let max = if name == "ops" {
+            OPS_LIMIT.min(max)
         } else {
-            most
+            max
         };
-        ConcurrencyLimit::new(name, what, most, shown)
+        ConcurrencyLimit::new(name, kind, max, shown)
     }
 
-    /// Binds one more, and says where.
+    /// Binds a listener, and returns its address.
     async fn bind(
         &mut self,
         name: &'static str,
         address: SocketAddr,
         service: Service,
-    ) -> Result<SocketAddr, StartError> {
+    ) -> Result<SocketAddr, StartupError> {
         let listener = self.bind_one(name, address, service).await?;
         let address = listener.address();
         self.bound.push(listener);

@@ -1,4 +1,4 @@
-//! The one use case: a proxy asks, and is answered. Identify, load, decide, touch.
+//! The check: identify the session, load it, decide, record the activity.
 
 mod answer;
 mod applicable;
@@ -23,40 +23,39 @@ use crate::session::{DenyReason, SessionId, Verdict};
 use crate::sources::{CredentialError, Presented, ResolvedCredential, Sources};
 use crate::telemetry::{DenialLog, NO_POLICY, Throttle, audit, traces};
 
-use answer::Asked;
+use answer::CheckContext;
 pub use applicable::{Decision, MatchError, RuleMatch};
 pub use detail::Detail;
 pub use original::{InvalidUrl, MalformedOriginal, OriginalUrl};
 use recording::Recorder;
 pub use request::{CheckRequest, ClientAddress, Original, Outcome};
 
-/// Answers checks.
+/// Answers the checks of all contracts.
 pub struct Checker {
-    /// Where sessions are found, and ended.
+    /// Loads and ends sessions.
     pub lifecycle: Lifecycle,
-    /// What applies to which request.
+    /// The rules and policies.
     pub book: Arc<Rulebook>,
-    /// Make the name of a session of a credential.
+    /// Turn a credential into a session ID.
     pub sources: Sources,
-    /// Finds the client's address.
+    /// Reads the client's address from the headers of the proxy.
     pub address: AddressHeader,
-    /// The most time that one check spends on the store; it is answered nearly at once after that
-    /// when the store has not answered.
+    /// Timeout for the store in one check. After it, the policy's `on_store_failure` decides.
     pub budget: Duration,
-    /// The audit log, the recorder and the warnings. A change of the configuration keeps them.
+    /// The audit log, the recorder and the warnings. They survive a reload of the configuration.
     pub observers: Arc<Observers>,
-    /// Whose identity providers are asked about sessions in use; `None` where none is.
+    /// Queues sessions in use for their identity provider; `None` if no provider has `revalidate`.
     pub revalidation: Option<Revalidation>,
 }
 
-/// The records of checks besides metrics.
+/// What a check writes besides metrics.
 #[derive(Debug)]
 pub struct Observers {
     /// Writes denials to the audit log.
     pub denials: DenialLog,
-    /// Records what proxies send, while an operator wants it.
+    /// Records what proxies send, after an operator starts it.
     pub recorder: Recorder,
-    /// Bounds the warnings about proxies that are not set up well.
+    /// Limits each warning about a misconfigured proxy to one a minute.
     warnings: Throttle<(Contract, Detail)>,
 }
 
@@ -71,7 +70,7 @@ impl Default for Observers {
 }
 
 impl Checker {
-    /// Answers one check; counts and audits the answer.
+    /// Answers one check; counts it, and audits a denial.
     pub async fn check(&self, request: &CheckRequest<'_>) -> Outcome {
         let span = traces::check(request.contract.as_str(), request.headers);
         if span.is_disabled() {
@@ -80,7 +79,7 @@ impl Checker {
         self.find_answer(request).instrument(span).await
     }
 
-    /// Answers a check for which there is no time; counts the answer.
+    /// Denies a check without a permit with the reason `overloaded`, and counts it.
     #[must_use]
     pub fn shed(&self, request: &CheckRequest<'_>) -> Outcome {
         let outcome = Outcome::deny(DenyReason::Overloaded);
@@ -92,29 +91,29 @@ impl Checker {
 
     async fn find_answer(&self, request: &CheckRequest<'_>) -> Outcome {
         let stopwatch = Stopwatch::start();
-        let ruling = self.ruling(request);
-        let (id, outcome) = match &ruling {
-            Ok((ruling, _)) if ruling.public => (None, Outcome::PUBLIC),
-            Ok((ruling, original)) => match self.identify(request, original).await {
-                Ok(identified) => {
-                    let id = identified.id;
-                    let asked = Asked {
+        let rule_match = self.match_rule(request);
+        let (id, outcome) = match &rule_match {
+            Ok((rule_match, _)) if rule_match.public => (None, Outcome::PUBLIC),
+            Ok((rule_match, original)) => match self.identify(request, original).await {
+                Ok(credential) => {
+                    let id = credential.id;
+                    let context = CheckContext {
                         activity: None,
                         request,
                         original,
-                        ruling,
-                        identified,
+                        rule_match,
+                        credential,
                     };
-                    let outcome = self.answer(&asked, id).await;
-                    (Some(id), asked.identified.complete(outcome))
+                    let outcome = self.answer(&context, id).await;
+                    (Some(id), context.credential.complete(outcome))
                 }
                 Err(refused) => (None, *refused),
             },
             Err(detail) => (None, Outcome::malformed(*detail)),
         };
-        self.tell(
+        self.record(
             request,
-            ruling.ok().map(|(ruling, _)| ruling),
+            rule_match.ok().map(|(rule_match, _)| rule_match),
             id,
             &outcome,
             stopwatch,
@@ -122,44 +121,47 @@ impl Checker {
         outcome
     }
 
-    /// Looks at the session of a request that is for Curfew itself, whatever the rules call public or
-    /// passive: `activity` says whether it counts. Not a check, and not counted as one.
+    /// Evaluates the session of a request to Curfew itself. `activity` replaces the passive paths of the rules, and a
+    /// public rule still needs a session here. It is not counted as a check.
     pub async fn evaluate_passively(
         &self,
         request: &CheckRequest<'_>,
         activity: Activity,
     ) -> Outcome {
-        let (ruling, original) = match self.ruling(request) {
+        let (rule_match, original) = match self.match_rule(request) {
             Ok(found) => found,
             Err(detail) => return Outcome::malformed(detail),
         };
-        let identified = match self.identify(request, &original).await {
-            Ok(identified) => identified,
+        let credential = match self.identify(request, &original).await {
+            Ok(credential) => credential,
             Err(refused) => return *refused,
         };
-        let id = identified.id;
-        let asked = Asked {
+        let id = credential.id;
+        let context = CheckContext {
             activity: Some(activity),
             request,
             original: &original,
-            ruling: &ruling,
-            identified,
+            rule_match: &rule_match,
+            credential,
         };
-        let outcome = self.answer(&asked, id).await;
-        asked.identified.complete(outcome)
+        let outcome = self.answer(&context, id).await;
+        context.credential.complete(outcome)
     }
 
-    /// Counts and audits an answer.
-    fn tell(
+    /// Counts an answer, and audits a denial.
+    fn record(
         &self,
         request: &CheckRequest<'_>,
-        ruling: Option<RuleMatch<'_>>,
+        rule_match: Option<RuleMatch<'_>>,
         id: Option<SessionId>,
         outcome: &Outcome,
         stopwatch: Stopwatch,
     ) {
-        let asked = ruling.filter(|ruling| !ruling.public);
-        let policy = match (asked.and_then(|ruling| ruling.asked()), &outcome.session) {
+        let protected = rule_match.filter(|rule_match| !rule_match.public);
+        let policy = match (
+            protected.and_then(|rule_match| rule_match.asked()),
+            &outcome.session,
+        ) {
             (Some(name), _) => name.as_str(),
             (None, Some((_, session))) => session.policy.as_str(),
             (None, None) => NO_POLICY,
@@ -173,7 +175,7 @@ impl Checker {
         traces::answered(policy, outcome.verdict.as_str());
         if self.observers.recorder.is_running() {
             let now = self.lifecycle.clock.now();
-            self.observers.recorder.note(request, outcome, now);
+            self.observers.recorder.record(request, outcome, now);
         }
         if let Verdict::Deny(reason) = outcome.verdict {
             self.warn(request.contract, outcome.detail);
@@ -188,17 +190,17 @@ impl Checker {
                 host: original.map(|original| original.url.host),
                 path: original.map(|original| original.url.path),
                 method: original.map(|original| original.method.as_str()),
-                rule: ruling.and_then(|ruling| ruling.rule.map(|rule| rule.index)),
+                rule: rule_match.and_then(|rule_match| rule_match.rule.map(|rule| rule.index)),
                 peer: request.peer,
                 detail: detail.as_deref(),
             };
             let now = self.lifecycle.clock.now();
-            self.observers.denials.note(&denied, reason, now);
+            self.observers.denials.record(&denied, reason, now);
         }
     }
 
-    /// What applies to the request.
-    fn ruling<'a>(
+    /// Finds the rule and the policies that apply to the request.
+    fn match_rule<'a>(
         &'a self,
         request: &CheckRequest<'a>,
     ) -> Result<(RuleMatch<'a>, Original<'a>), Detail> {
@@ -210,57 +212,57 @@ impl Checker {
             ..
         } = *request;
         match RuleMatch::on(&self.book, contract, policy, &original, headers) {
-            Ok(ruling) => Ok((ruling, original)),
-            Err(undecidable) => Err(undecidable.detail(contract, original.url.path)),
+            Ok(rule_match) => Ok((rule_match, original)),
+            Err(error) => Err(error.detail(contract, original.url.path)),
         }
     }
 
-    /// Tells the operator what is wrong with a proxy's checks, once a minute.
+    /// Warns the operator about a misconfigured proxy, at most once a minute for each contract and cause.
     pub(crate) fn warn(&self, contract: Contract, detail: Option<Detail>) {
-        let Some(detail) = detail.filter(|detail| detail.is_set_up()) else {
+        let Some(detail) = detail.filter(|detail| detail.is_proxy_mistake()) else {
             return;
         };
         if self.observers.warnings.admits((contract, detail)) {
-            tracing::warn!(%contract, %detail, "a proxy is not set up well");
+            tracing::warn!(%contract, %detail, "proxy misconfigured");
         }
     }
 
-    /// The session that the request's credential names; or the answer where it names none.
+    /// Finds the session of the request's credential. The error is the complete denial.
     async fn identify(
         &self,
         request: &CheckRequest<'_>,
         original: &Original<'_>,
     ) -> Result<ResolvedCredential<'_>, Box<Outcome>> {
-        let identified = match self.sources.present(request.headers) {
-            Ok(Presented::Ours(id)) => return Ok(ResolvedCredential::ours(id)),
+        let credential = match self.sources.present(request.headers) {
+            Ok(Presented::Own(id)) => return Ok(ResolvedCredential::own(id)),
             Ok(Presented::Jwt(text)) => {
                 let identifying = self.sources.identify_jwt(text, &*self.lifecycle.clock);
-                let identified = tokio::time::timeout(self.budget, identifying).await;
-                // An issuer's keys are on their way.
+                let credential = tokio::time::timeout(self.budget, identifying).await;
+                // The issuer's keys are still being fetched.
                 let late = CredentialError::Refused(DenyReason::SourceUnavailable);
-                identified.unwrap_or(Err(late))
+                credential.unwrap_or(Err(late))
             }
-            Err(unidentified) => Err(unidentified),
+            Err(error) => Err(error),
         };
-        let unidentified = match identified {
-            Ok(identified) => return Ok(identified),
-            Err(unidentified) => unidentified,
+        let error = match credential {
+            Ok(credential) => return Ok(credential),
+            Err(error) => error,
         };
-        let delegate = match unidentified {
+        let delegate = match error {
             CredentialError::Refused(_) | CredentialError::NoAuthTime => None,
             CredentialError::Nothing | CredentialError::Foreign => {
-                Delegate::of(&self.sources.delegates, original.url.host)
+                Delegate::for_host(&self.sources.delegates, original.url.host)
             }
         };
-        match (delegate, unidentified) {
-            (Some(delegate), _) => self.ask(delegate, request, original).await,
+        match (delegate, error) {
+            (Some(delegate), _) => self.ask_delegate(delegate, request, original).await,
             (None, CredentialError::Refused(DenyReason::MalformedRequest)) => {
                 Err(Box::new(self.two_credentials(request)))
             }
             (None, CredentialError::NoAuthTime) => {
                 Err(Box::new(Outcome::malformed(Detail::NoAuthTime)))
             }
-            (None, unidentified) => Err(Box::new(Outcome::deny(unidentified.into()))),
+            (None, error) => Err(Box::new(Outcome::deny(error.into()))),
         }
     }
 
@@ -273,17 +275,17 @@ impl Checker {
         })
     }
 
-    /// Who sends a request.
+    /// The address and the user agent of the client.
     #[must_use]
     pub fn client(&self, request: &CheckRequest<'_>) -> Client {
         Client::new(self.client_address(request), request.headers)
     }
 
-    /// The address of the client, where the proxy tells it.
+    /// The address of the client; `None` if the proxy does not send it.
     #[must_use]
     pub fn client_address(&self, request: &CheckRequest<'_>) -> Option<IpAddr> {
         match request.address {
-            ClientAddress::Told(address) => address,
+            ClientAddress::InField(address) => address,
             ClientAddress::InHeader => self.address.read(request.headers),
         }
     }

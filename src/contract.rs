@@ -1,16 +1,16 @@
-//! Contracts: how a family of proxies asks and reads the answer.
+//! Contracts: how a family of proxies sends a check and reads the answer.
 //!
-//! Each is one thin file: the sub-request in, a [`CheckRequest`] out;
-//! an [`Outcome`] in, the reply out. Nothing else knows a proxy.
+//! Each file reads a sub-request into a [`CheckRequest`], and writes an [`Outcome`] as the proxy's reply. No other
+//! module depends on a proxy.
 
 mod assertion;
 mod auth_request;
+mod check_service;
 mod clear_cookies;
 mod cookie;
 mod ext_authz;
 pub mod ext_authz_grpc;
 mod forward_auth;
-mod front;
 pub mod layer;
 mod reply;
 mod sign_in;
@@ -29,34 +29,35 @@ use crate::login::Login;
 use crate::session::{DenyReason, Verdict};
 
 pub use assertion::keys;
+pub use check_service::CheckService;
 pub use clear_cookies::{CLEAR_COOKIES, Clearing};
 pub use cookie::{CookieSettings, SessionCookie, UnwritableCookie};
-pub use front::CheckService;
 pub use reply::{FRAMED, message};
 pub use sign_in::{ReturnHost, SignIn, SignInSettings, is_framed, is_navigation};
 
-/// What every contract needs to answer.
+/// The shared state of all contracts.
 pub struct Contracts {
     /// Answers checks.
     pub checker: Checker,
     /// Writes the session cookie.
     pub cookie: SessionCookie,
-    /// Where browsers are sent to sign in, if anywhere.
+    /// The sign-in page for browsers; `None` if there is none.
     pub sign_in: Option<SignIn>,
-    /// Signs people in, if Curfew does that itself.
+    /// Signs people in with identity providers; `None` if no provider is configured.
     pub login: Option<Arc<Login>>,
-    /// Under which names the backend is told who is there.
+    /// The headers with the identity for the application.
     pub identity: IdentityHeaders,
-    /// Signs who is there, if anybody does.
+    /// Signs the identity assertion; `None` if assertions are off.
     pub assertion: Option<Arc<AssertionSigner>>,
-    /// What a browser is to forget when its user signs out (`Clear-Site-Data`).
+    /// The `Clear-Site-Data` value of a sign-out.
     pub clear_site_data: Option<HeaderValue>,
     /// Whether `ext-authz` over HTTP reads the headers `Method` and `Path`.
     pub literal_headers: bool,
 }
 
 impl Contracts {
-    /// Checks a request if it has a place, which it keeps until it is answered; turns it away otherwise.
+    /// Checks a request and holds its permit until the answer. Without a permit the request is denied as
+    /// `overloaded`.
     async fn check_with_permit(
         &self,
         permit: Option<Permit>,
@@ -68,23 +69,23 @@ impl Contracts {
         }
     }
 
-    /// What a client is told whose request is denied: status, reason, body, cookie.
+    /// The reply for a client whose request is denied: status, reason, body, cookie.
     #[must_use]
     pub fn denial(&self, request: &CheckRequest<'_>, outcome: &Outcome) -> Response<String> {
         let denied = Outcome {
             verdict: match outcome.verdict {
-                // There is nothing to show of a session that is not there.
+                // An allowed outcome without a session has nothing to show.
                 Verdict::Allow => Verdict::Deny(DenyReason::StoreUnavailable),
                 denied @ Verdict::Deny(_) => denied,
             },
-            // What another service says of a check is for the proxy, and may hold tokens.
+            // Another service's answer is meant for the proxy, and may contain tokens.
             relayed: None,
             ..outcome.clone()
         };
-        reply::reply(self, request, &denied, reply::Form::Whole)
+        reply::reply(self, request, &denied, reply::ReplyForm::Complete)
     }
 
-    /// Whether the client would rather have a page than data.
+    /// Whether the client prefers HTML to JSON.
     #[must_use]
     pub fn wants_page(&self, headers: &HeaderMap) -> bool {
         sign_in::wants_html(headers)

@@ -1,4 +1,4 @@
-//! Other authorization services, which are asked before Curfew answers.
+//! Other authorization services that Curfew asks before it answers.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,30 +15,30 @@ use crate::policy::HostPattern;
 use crate::session::{DenyReason, PolicyName, Timestamp};
 use crate::telemetry::Metrics;
 
-/// The most bytes of a denial that is handed on.
-const MAX_ANSWER_BYTES: usize = 64 * 1024;
+/// Bytes of a denial's body that a reply contains.
+const MAX_DENIAL_BODY_BYTES: usize = 64 * 1024;
 
-/// What of a denial is handed on besides its status and its body.
-const HANDED_ON: [HeaderName; 3] = [LOCATION, SET_COOKIE, WWW_AUTHENTICATE];
+/// Headers of a denial that a reply contains.
+const RELAYED_HEADERS: [HeaderName; 3] = [LOCATION, SET_COOKIE, WWW_AUTHENTICATE];
 
-/// How another authorization service is asked.
+/// The settings of another authorization service.
 #[derive(Clone, Debug)]
 pub struct DelegateSettings {
-    /// How its answers are read.
+    /// How to read its answers.
     pub delegated: Delegated,
-    /// Where it is asked.
+    /// The address of its check endpoint.
     pub url: Url,
-    /// PEM certificates of the authorities to trust; the system's where there are none.
+    /// PEM certificates of trusted authorities; `None` for those of the system.
     pub authorities: Option<Vec<u8>>,
-    /// The most time for one question.
+    /// Timeout for one question.
     pub timeout: Duration,
-    /// For which hosts it is asked; for all that no other service is for where there are none.
+    /// The hosts that it answers for. Empty: all hosts without another service.
     pub hosts: Vec<HostPattern>,
-    /// The home policy of the sessions that it allows; `None` for the default one.
+    /// The home policy of its sessions; `None` for the default policy.
     pub policy: Option<PolicyName>,
 }
 
-/// Another authorization service.
+/// The client of another authorization service.
 #[derive(Clone)]
 pub struct Delegate {
     settings: Arc<DelegateSettings>,
@@ -46,27 +46,27 @@ pub struct Delegate {
     metrics: Arc<Metrics>,
 }
 
-/// What the service says.
+/// The service's decision.
 #[derive(Debug)]
-pub enum Diagnostics {
-    /// The request may pass, on this session.
+pub enum DelegateDecision {
+    /// The request may pass with this session.
     Allow(Box<(Allowed, Relayed)>),
-    /// It may not.
+    /// The request may not pass.
     Deny(DenyReason, Box<Relayed>),
 }
 
-/// What of another service's answer becomes a part of ours.
+/// The part of another service's answer that Curfew's reply contains.
 #[derive(Clone, Default)]
 pub struct Relayed {
-    /// Of a denial: 302, 401 or 403.
+    /// The status of a denial: 302, 401 or 403.
     pub status: Option<StatusCode>,
-    /// Headers.
+    /// The headers that the configuration names, or those of a denial.
     pub headers: HeaderMap,
-    /// Of a denial: the text, and its type.
+    /// The content type and the text of a denial.
     pub body: Option<(HeaderValue, String)>,
 }
 
-/// Headers and bodies may hold secrets.
+/// Redacted: headers and bodies may contain secrets.
 impl fmt::Debug for Relayed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Relayed")
@@ -75,21 +75,21 @@ impl fmt::Debug for Relayed {
     }
 }
 
-/// Why nothing is known of a request.
+/// Why the service gave no usable decision.
 #[derive(Debug, thiserror::Error)]
-enum Trouble {
+enum DelegateError {
     #[error("{0}")]
     Http(String),
-    #[error("it answers with {0}")]
+    #[error("unexpected status {0}")]
     Status(StatusCode),
-    #[error("it allows a request, but {0}")]
+    #[error("invalid answer: {0}")]
     Unusable(#[from] crate::credential::delegated::Unusable),
 }
 
-impl From<reqwest::Error> for Trouble {
+impl From<reqwest::Error> for DelegateError {
     fn from(error: reqwest::Error) -> Self {
         use std::error::Error;
-        // The address may hold a password.
+        // The URL may contain a password.
         let error = error.without_url();
         let cause = error.source().map(|cause| format!(": {cause}"));
         Self::Http(format!("{error}{}", cause.unwrap_or_default()))
@@ -97,10 +97,10 @@ impl From<reqwest::Error> for Trouble {
 }
 
 impl Delegate {
-    /// A service by these settings.
+    /// Creates the client of a service.
     ///
     /// # Errors
-    /// [`reqwest::Error`] when the authorities can't be read.
+    /// [`reqwest::Error`] for invalid certificates.
     pub fn new(settings: DelegateSettings, metrics: Arc<Metrics>) -> Result<Self, reqwest::Error> {
         let client = http_client(settings.timeout, settings.authorities.as_deref())?;
         Ok(Self {
@@ -110,9 +110,9 @@ impl Delegate {
         })
     }
 
-    /// The service to ask about a host: the first that is for it, or else one that is for all.
+    /// The service for a host: the first that names the host, or else one for all hosts.
     #[must_use]
-    pub fn of<'a>(delegates: &'a [Self], host: &str) -> Option<&'a Self> {
+    pub fn for_host<'a>(delegates: &'a [Self], host: &str) -> Option<&'a Self> {
         let named = |it: &&Self| {
             it.settings
                 .hosts
@@ -125,40 +125,39 @@ impl Delegate {
         named.or_else(|| all.find(rest))
     }
 
-    /// How its answers are read.
+    /// How to read the service's answers.
     #[must_use]
     pub fn delegated(&self) -> &Delegated {
         &self.settings.delegated
     }
 
-    /// The home policy of its sessions.
+    /// The home policy of the service's sessions; `None` for the default policy.
     #[must_use]
     pub fn policy(&self) -> Option<&PolicyName> {
         self.settings.policy.as_ref()
     }
 
-    /// Asks about a request, with this cookie where a cookie names the session.
+    /// Asks about a request. `cookie` is the one that names the session, if the service has one.
     ///
     /// # Errors
-    /// [`DenyReason::SourceUnavailable`] when it does not answer in time, or nothing that says yes or
-    /// no.
+    /// [`DenyReason::SourceUnavailable`] on a timeout or an answer that neither allows nor denies.
     pub async fn ask(
         &self,
         question: &Question<'_>,
         cookie: Option<&[u8]>,
         now: Timestamp,
-    ) -> Result<Diagnostics, DenyReason> {
+    ) -> Result<DelegateDecision, DenyReason> {
         let stopwatch = Stopwatch::start();
-        let advice = self.try_ask(question, cookie, now).await;
+        let decision = self.try_ask(question, cookie, now).await;
         let name = &*self.delegated().name;
-        let word = match &advice {
-            Ok(Diagnostics::Allow(_)) => "allow",
-            Ok(Diagnostics::Deny(..)) => "deny",
+        let word = match &decision {
+            Ok(DelegateDecision::Allow(_)) => "allow",
+            Ok(DelegateDecision::Deny(..)) => "deny",
             Err(_) => "error",
         };
         self.metrics.delegate_asked(name, word, stopwatch.seconds());
-        advice.map_err(|trouble| {
-            tracing::warn!(service = name, %trouble, "a check could not be answered: another service was to be asked");
+        decision.map_err(|error| {
+            tracing::warn!(service = name, %error, "delegated auth service unavailable");
             DenyReason::SourceUnavailable
         })
     }
@@ -168,7 +167,7 @@ impl Delegate {
         question: &Question<'_>,
         cookie: Option<&[u8]>,
         now: Timestamp,
-    ) -> Result<Diagnostics, Trouble> {
+    ) -> Result<DelegateDecision, DelegateError> {
         let headers = self.delegated().ask(question, cookie);
         let anonymous = match self.delegated().key {
             SessionKey::Cookie { .. } => cookie.is_none(),
@@ -179,8 +178,8 @@ impl Delegate {
         } else {
             DenyReason::InvalidCredential
         };
-        let asked = self.client.get(self.settings.url.clone()).headers(headers);
-        let mut answer = asked.send().await?;
+        let request = self.client.get(self.settings.url.clone()).headers(headers);
+        let mut answer = request.send().await?;
         let status = answer.status();
         let reason = match status {
             StatusCode::FORBIDDEN => DenyReason::Forbidden,
@@ -192,39 +191,43 @@ impl Delegate {
                     Ok(allowed) => {
                         let passed = self.delegated().pass.iter().chain([&SET_COOKIE]);
                         let relayed = Relayed {
-                            headers: picked(headers, passed),
+                            headers: pick_headers(headers, passed),
                             ..Relayed::default()
                         };
-                        Ok(Diagnostics::Allow(Box::new((allowed, relayed))))
+                        Ok(DelegateDecision::Allow(Box::new((allowed, relayed))))
                     }
-                    // It lets somebody pass whom nobody knows.
-                    Err(_) if anonymous => {
-                        Ok(Diagnostics::Deny(DenyReason::NoCredential, Box::default()))
-                    }
+                    // The service allows an anonymous request.
+                    Err(_) if anonymous => Ok(DelegateDecision::Deny(
+                        DenyReason::NoCredential,
+                        Box::default(),
+                    )),
                     Err(unusable) => Err(unusable.into()),
                 };
             }
-            _ => return Err(Trouble::Status(status)),
+            _ => return Err(DelegateError::Status(status)),
         };
         let redirect = status.is_redirection();
         let mut relayed = Relayed {
             status: Some(if redirect { StatusCode::FOUND } else { status }),
-            headers: picked(answer.headers(), &HANDED_ON),
+            headers: pick_headers(answer.headers(), &RELAYED_HEADERS),
             body: None,
         };
         if !redirect && let Some(kind) = answer.headers().get(CONTENT_TYPE).cloned() {
-            let body = read_body(&mut answer, MAX_ANSWER_BYTES).await?;
+            let body = read_body(&mut answer, MAX_DENIAL_BODY_BYTES).await?;
             let text = body.and_then(|body| String::from_utf8(body).ok());
             relayed.body = text
                 .filter(|text| !text.is_empty())
                 .map(|text| (kind, text));
         }
-        Ok(Diagnostics::Deny(reason, Box::new(relayed)))
+        Ok(DelegateDecision::Deny(reason, Box::new(relayed)))
     }
 }
 
-/// Some of the headers.
-fn picked<'a>(headers: &HeaderMap, names: impl IntoIterator<Item = &'a HeaderName>) -> HeaderMap {
+/// The headers with these names.
+fn pick_headers<'a>(
+    headers: &HeaderMap,
+    names: impl IntoIterator<Item = &'a HeaderName>,
+) -> HeaderMap {
     let mut picked = HeaderMap::new();
     for name in names {
         for value in headers.get_all(name) {

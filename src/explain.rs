@@ -38,7 +38,7 @@ pub struct Explanation {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// Why the request cannot be evaluated: the path is ambiguous and a rule depends on it, or the
-    /// proxy asks for a policy that is not configured.
+    /// proxy names a policy that is not configured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undecidable: Option<String>,
     /// What applies to the request; absent if it cannot be evaluated.

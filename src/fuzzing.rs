@@ -1,8 +1,8 @@
-//! Fuzz targets: every parser of bytes from outside, each with what must hold whatever it is given.
+//! Fuzz targets: every parser of untrusted bytes, with an invariant that holds for all inputs.
 //!
-//! A target takes bytes and fails by a panic. `cargo test` runs each over its seeds in `fuzz/seeds/`, changed at
-//! random; `scripts/fuzz.sh` runs the same functions for long, guided by coverage (libFuzzer). They are in the
-//! library only with the feature `fuzzing`.
+//! A target takes bytes, and panics on a failure. `cargo test` runs each with random changes of its seeds in
+//! `fuzz/seeds/`. `scripts/fuzz.sh` runs the same functions for longer with libFuzzer, guided by coverage. The
+//! library contains them only with the feature `fuzzing`.
 
 mod credentials;
 mod documents;
@@ -12,12 +12,12 @@ mod service;
 
 use crate::store::redis::fuzzing as redis;
 
-/// A target: its name, which is also the folder of its seeds, and what is run.
+/// A target: its name, which is also the folder of its seeds, and its function.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
-    /// The name.
+    /// The name of the target, in `fuzz/fuzz_targets/` and `fuzz/seeds/`.
     pub name: &'static str,
-    /// Runs it once; panics where something does not hold.
+    /// Runs the target once. Panics if the invariant does not hold.
     pub run: fn(&[u8]),
 }
 
@@ -47,14 +47,14 @@ const fn target(name: &'static str, run: fn(&[u8])) -> Target {
     Target { name, run }
 }
 
-/// Runs the target of this name; nothing where there is none.
+/// Runs the target with this name; does nothing for an unknown name.
 pub fn run(name: &str, data: &[u8]) {
     if let Some(target) = TARGETS.iter().find(|target| target.name == name) {
         (target.run)(data);
     }
 }
 
-/// The lines of an input, up to an empty one, and what is behind that.
+/// The lines of an input up to an empty line, and the rest.
 fn head_and_body(data: &[u8]) -> (Vec<&[u8]>, &[u8]) {
     let (head, body) = match memchr::memmem::find(data, b"\n\n") {
         Some(end) => (&data[..end], &data[end + 2..]),
@@ -63,7 +63,7 @@ fn head_and_body(data: &[u8]) -> (Vec<&[u8]>, &[u8]) {
     (head.split(|byte| *byte == b'\n').collect(), body)
 }
 
-/// Headers of lines such as `name: value`; lines that can't be any are left out.
+/// Parses lines such as `name: value` as headers; skips invalid lines.
 fn headers<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> http::HeaderMap {
     let mut headers = http::HeaderMap::new();
     for line in lines {

@@ -1,18 +1,18 @@
 //! Curfew makes sessions end on time at the edge.
 //!
-//! A reverse proxy asks before every request it forwards; Curfew looks up the session behind the
-//! request, applies an idle limit and an absolute limit, and answers. `ARCHITECTURE.md` is the map.
+//! A reverse proxy asks Curfew before it forwards a request. Curfew looks up the session of the request, applies an
+//! idle limit and an absolute limit, and answers. `ARCHITECTURE.md` describes the modules.
 //!
 //! The layers, from the bottom up; each uses only those before it:
 //!
-//! 1. [`session`], the domain; [`secret`]; [`escape`], text from outside as outputs show it; [`yaml`], what may be read of it
+//! 1. [`session`], the domain; [`secret`]; [`escape`], untrusted text in outputs; [`yaml`], limits for YAML
 //! 2. [`clock`]; [`credential`]; [`policy`]; [`identity`]; [`actor`]; [`events`]; [`live`]
 //! 3. [`store`], [`config`]; [`http_client`]; [`jwks`], [`delegate`], [`sources`]; [`telemetry`]
-//! 4. [`lifecycle`], how sessions begin and end; [`check`], the one use case; [`explain`]; [`compliance`];
+//! 4. [`lifecycle`], starts and ends sessions; [`check`], answers a check; [`explain`]; [`compliance`];
 //!    [`sweeper`];
 //!    [`webhook`]
-//! 5. [`contract`], [`browser`], [`logout`], [`admin`] and [`ops`], what the listeners serve; [`listener`]
-//! 6. [`app`], which joins it all; [`cli`]
+//! 5. [`contract`], [`browser`], [`logout`], [`admin`] and [`ops`], the services; [`listener`]
+//! 6. [`app`], which connects all parts; [`cli`]
 
 pub mod admin;
 pub mod app;

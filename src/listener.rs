@@ -1,7 +1,7 @@
-//! Listeners: a bound socket, and what is served on it until it is told to stop.
+//! Listeners: a bound socket and the service on it, until it is stopped.
 //!
-//! All of them stop alike: they accept nothing more, and let what is in flight finish for a bounded
-//! time.
+//! All listeners stop in the same way: they accept no new connection, and give requests in flight a limited time to
+//! finish.
 
 mod concurrency;
 mod connections;
@@ -21,31 +21,33 @@ use tokio_util::sync::CancellationToken;
 pub use concurrency::{ConcurrencyLimit, LimitKind, Permit};
 pub use connections::ConnectionHandler;
 pub use drain::drain;
-pub use grpc::{Encryption, GrpcServer, GrpcTlsError, GrpcTlsSettings, MAX_MESSAGE, encryption};
+pub use grpc::{
+    Encryption, GrpcServer, GrpcTlsError, GrpcTlsSettings, MAX_MESSAGE_BYTES, encryption,
+};
 pub use http::{HttpServer, HttpService};
 pub use limited::Limited;
 
-/// The pause after an accept that failed, for example for want of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Pause after a failed accept, for example without free file descriptors.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// A bound listener and what it serves.
+/// A bound listener with its service.
 pub struct Listener {
     socket: Socket,
     service: Service,
 }
 
-/// What can be served.
+/// The kinds of services.
 pub enum Service {
-    /// HTTP/1.1, and HTTP/2 in the clear.
+    /// HTTP/1.1, and HTTP/2 without TLS.
     Http(HttpServer),
     /// gRPC.
     Grpc(Box<GrpcServer>),
-    /// Whatever is spoken on a connection.
+    /// A handler for whole connections.
     Connections(ConnectionHandler),
 }
 
 impl Service {
-    /// HTTP, answered by `service`.
+    /// An HTTP service.
     #[must_use]
     pub fn http(service: impl HttpService) -> Self {
         Self::Http(http::server(service))
@@ -53,41 +55,43 @@ impl Service {
 }
 
 impl Listener {
-    /// Binds `address` for `service`, for as many connections as there is `room` for.
+    /// Binds `address` for `service`. `limit` bounds the open connections.
     ///
     /// # Errors
-    /// [`io::Error`] when the address can't be bound.
+    /// [`io::Error`] if the address cannot be bound.
     pub async fn bind(
         name: &'static str,
         address: SocketAddr,
         service: Service,
-        room: ConcurrencyLimit,
+        limit: ConcurrencyLimit,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let socket = Socket {
             name,
             address: listener.local_addr()?,
             listener,
-            room,
+            limit,
         };
         Ok(Self { socket, service })
     }
 
-    /// The address it is bound to.
+    /// The bound address.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.socket.address
     }
 
-    /// Serves until stopped; then accepts nothing more, and lets what is in flight finish for at
-    /// most `patience`.
-    pub async fn serve(self, stop: CancellationToken, patience: Duration) {
+    /// Serves until `stop` is cancelled. Then it accepts no new connection, and waits at most `shutdown_timeout` for
+    /// requests in flight.
+    pub async fn serve(self, stop: CancellationToken, shutdown_timeout: Duration) {
         let name = self.socket.name;
         let finished = match self.service {
-            Service::Http(server) => server(self.socket, stop, patience).await,
-            Service::Grpc(server) => grpc::serve(self.socket, *server, stop, patience).await,
+            Service::Http(server) => server(self.socket, stop, shutdown_timeout).await,
+            Service::Grpc(server) => {
+                grpc::serve(self.socket, *server, stop, shutdown_timeout).await
+            }
             Service::Connections(handler) => {
-                connections::serve(self.socket, handler, stop, patience).await
+                connections::serve(self.socket, handler, stop, shutdown_timeout).await
             }
         };
         if !finished {
@@ -101,26 +105,26 @@ pub struct Socket {
     name: &'static str,
     listener: TcpListener,
     address: SocketAddr,
-    room: ConcurrencyLimit,
+    limit: ConcurrencyLimit,
 }
 
 impl Socket {
-    /// The next connection that there is room for; `None` once stopped.
+    /// Accepts the next connection within the limit; `None` after `stop`.
     async fn accept(&self, stop: &CancellationToken) -> Option<(TcpStream, SocketAddr, Permit)> {
         loop {
             match stop.run_until_cancelled(self.listener.accept()).await? {
                 Ok((stream, peer)) => {
-                    let Some(permit) = self.room.take() else {
+                    let Some(permit) = self.limit.take() else {
                         continue;
                     };
-                    // An answer is one small packet; waiting to fill it would only delay it.
+                    // An answer is one small packet, which Nagle's algorithm would only delay.
                     let _ = stream.set_nodelay(true);
                     return Some((stream, peer, permit));
                 }
-                // One client's failure, or a shortage that may pass: never the end of the loop.
+                // One client's failure, or a shortage that may pass: keep accepting.
                 Err(error) => {
-                    tracing::warn!(listener = self.name, %error, "a connection was not accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    tracing::warn!(listener = self.name, %error, "could not accept a connection");
+                    tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
                 }
             }
         }

@@ -1,7 +1,7 @@
-//! Sources: how a credential becomes the name of a session, without asking the store.
+//! Sources: turn a credential into a session ID without asking the store.
 //!
-//! Curfew's own tokens come first, then those of identity providers; where there is neither, another
-//! authorization service may know the client ([`Delegate`]).
+//! Curfew's own tokens come first, then those of identity providers. A request with neither may belong to another
+//! authorization service ([`Delegate`]).
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,14 +17,14 @@ use crate::policy::{MaxAge, Policies};
 use crate::session::{Attributes, DenyReason, PolicyName, SessionId, Subject, Timestamp};
 use crate::store::LimitsOfSources;
 
-/// Every source that is configured.
+/// The configured sources.
 #[derive(Clone)]
 pub struct Sources {
     /// Finds the credential in a request.
     pub extractor: CredentialExtractor,
     /// Verifies Curfew's own tokens.
     pub key_ring: Arc<KeyRing>,
-    /// Verify the tokens of identity providers.
+    /// The identity providers whose tokens are accepted.
     pub jwt: Vec<JwtSource>,
     /// Other authorization services.
     pub delegates: Vec<Delegate>,
@@ -33,58 +33,58 @@ pub struct Sources {
 /// An identity provider whose tokens are credentials.
 #[derive(Clone)]
 pub struct JwtSource {
-    /// What its tokens must be like.
+    /// What a token of it must contain.
     pub issuer: Issuer,
-    /// Its keys.
+    /// The keys that verify its tokens.
     pub keys: Arc<IssuerKeys>,
-    /// The home policy of the sessions that its tokens start; `None` for the default one.
+    /// The home policy of sessions that its tokens start; `None` for the default policy.
     pub policy: Option<PolicyName>,
 }
 
-/// What a credential says.
+/// A verified credential.
 #[derive(Clone, Debug)]
 pub struct ResolvedCredential<'a> {
-    /// The session that it names.
+    /// The ID of its session.
     pub id: SessionId,
-    /// For a credential that somebody else has issued: what it says besides.
-    pub adoptable: Option<ExternalIdentity<'a>>,
-    /// For one that another service vouches for: what of its answer becomes a part of ours.
+    /// For a credential of another issuer: the data for a new session.
+    pub external: Option<ExternalIdentity<'a>>,
+    /// For a delegated service: the headers and body that the reply contains.
     pub relayed: Option<Box<Relayed>>,
-    /// What makes the client drop the credential, where that is not the session cookie.
+    /// The `Set-Cookie` that clears the credential, if it is not the session cookie.
     pub cleared: Option<&'a HeaderValue>,
-    /// Whether another party issued the credential: it can still be valid when its session has ended.
-    pub is_foreign: bool,
+    /// Whether another party issued the credential. It can be valid after its session has ended.
+    pub is_external: bool,
 }
 
-/// What a credential of somebody else says of a session that it may start.
+/// The data for a new session from a credential of another issuer.
 #[derive(Clone, Debug)]
 pub struct ExternalIdentity<'a> {
-    /// Who issued the credential.
-    pub party: Party<'a>,
-    /// Whose session it is.
+    /// The issuer of the credential.
+    pub issuer: ExternalIssuer<'a>,
+    /// Who signed in.
     pub subject: Subject,
-    /// What else is known of the subject.
+    /// Groups and other claims of the subject.
     pub attributes: Attributes,
-    /// When the subject signed in; the time of the first request where nobody says so.
+    /// The time of the sign-in; if the credential does not have it, the time of the first request.
     pub started: Timestamp,
-    /// How recent the authentication must be, where that is required to start a session.
+    /// The maximum age of the authentication for a new session, if there is one.
     pub freshness: Option<Freshness>,
-    /// When the credential is no good any more.
+    /// When the credential expires.
     pub expires: Timestamp,
-    /// The home policy; `None` for the default one.
+    /// The home policy; `None` for the default policy.
     pub policy: Option<&'a PolicyName>,
 }
 
-/// Who issues credentials that are not Curfew's.
+/// An issuer of credentials other than Curfew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Party<'a> {
+pub enum ExternalIssuer<'a> {
     /// An issuer of JSON Web Tokens: its `iss`.
     Issuer(&'a str),
     /// Another authorization service: its name in the configuration.
     Service(&'a str),
 }
 
-impl fmt::Display for Party<'_> {
+impl fmt::Display for ExternalIssuer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Issuer(issuer) => write!(f, "jwt {issuer}"),
@@ -93,40 +93,40 @@ impl fmt::Display for Party<'_> {
     }
 }
 
-/// How recent an authentication must be to start a session.
+/// The maximum age of an authentication that may start a session.
 #[derive(Clone, Copy, Debug)]
 pub struct Freshness {
-    /// Its greatest age.
+    /// The configured maximum age.
     pub max_age: MaxAge,
-    /// When it was, as far as is known.
+    /// The time of the authentication, if the credential has it.
     pub authenticated: Option<Timestamp>,
 }
 
-/// What a request presents.
+/// The credential of a request.
 #[derive(Clone, Copy, Debug)]
 pub enum Presented<'a> {
-    /// A token of Curfew's, verified, which names this session.
-    Ours(SessionId),
-    /// What may be a token of an identity provider's, not verified.
+    /// The session of a verified token of Curfew.
+    Own(SessionId),
+    /// A possible JWT of an identity provider, not verified yet.
     Jwt(&'a str),
 }
 
-/// Why a request names no session.
+/// Why a request has no session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CredentialError {
     /// It has no credential.
     Nothing,
-    /// It has one that may be meant for others.
+    /// It has a token of another issuer, which may be meant for the application.
     Foreign,
-    /// It has one that is no good, or that can't be verified now.
+    /// Its credential is invalid, or cannot be verified now.
     Refused(DenyReason),
-    /// It is a token that does not say when its user signed in.
+    /// Its token does not have the time of the sign-in.
     NoAuthTime,
 }
 
 impl From<CredentialError> for DenyReason {
-    fn from(unidentified: CredentialError) -> Self {
-        match unidentified {
+    fn from(error: CredentialError) -> Self {
+        match error {
             CredentialError::Nothing => Self::NoCredential,
             CredentialError::Foreign | CredentialError::NoAuthTime => Self::InvalidCredential,
             CredentialError::Refused(reason) => reason,
@@ -135,40 +135,46 @@ impl From<CredentialError> for DenyReason {
 }
 
 impl ResolvedCredential<'_> {
-    /// By a credential of our own.
+    /// Resolves a token of Curfew.
     #[must_use]
-    pub const fn ours(id: SessionId) -> Self {
+    pub const fn own(id: SessionId) -> Self {
         Self {
             id,
-            adoptable: None,
+            external: None,
             relayed: None,
             cleared: None,
-            is_foreign: false,
+            is_external: false,
         }
     }
 }
 
 impl Sources {
-    /// The absolute limit of the sessions that each party's credentials start. Variants of a policy only tighten it.
+    /// The absolute limit for each issuer's sessions. Variants of a policy only tighten it.
     #[must_use]
     pub fn limits(&self, policies: &Policies) -> LimitsOfSources {
         let issuers = self.jwt.iter();
-        let issuers = issuers.map(|it| (Party::Issuer(&it.issuer.issuer), it.policy.as_ref()));
+        let issuers = issuers.map(|it| {
+            (
+                ExternalIssuer::Issuer(&it.issuer.issuer),
+                it.policy.as_ref(),
+            )
+        });
         let services = self.delegates.iter();
-        let services = services.map(|it| (Party::Service(&it.delegated().name), it.policy()));
-        let limits = issuers.chain(services).map(|(party, policy)| {
+        let services =
+            services.map(|it| (ExternalIssuer::Service(&it.delegated().name), it.policy()));
+        let limits = issuers.chain(services).map(|(issuer, policy)| {
             let name = policy.unwrap_or_else(|| policies.default_name());
             let policy = policies.get(name.as_str());
             let policy = policy.map_or_else(|| policies.tightest(), |(_, policy)| policy);
-            (party.to_string(), policy.limits.absolute)
+            (issuer.to_string(), policy.limits.absolute)
         });
         limits.collect()
     }
 
-    /// What a request presents.
+    /// Finds the credential of a request.
     ///
     /// # Errors
-    /// [`CredentialError`]: there is nothing, or it is ambiguous or no good.
+    /// [`CredentialError`] if there is none, or it is ambiguous or invalid.
     pub fn present<'a>(&self, headers: &'a HeaderMap) -> Result<Presented<'a>, CredentialError> {
         match self.extractor.extract(headers) {
             PresentedCredential::Nothing => Err(CredentialError::Nothing),
@@ -177,7 +183,7 @@ impl Sources {
                 Err(CredentialError::Refused(DenyReason::MalformedRequest))
             }
             PresentedCredential::Token(text) => match self.key_ring.verify(text) {
-                Ok(id) => Ok(Presented::Ours(id)),
+                Ok(id) => Ok(Presented::Own(id)),
                 Err(_) => Err(CredentialError::Refused(DenyReason::InvalidCredential)),
             },
             PresentedCredential::Jwt(text) => match std::str::from_utf8(text) {
@@ -187,7 +193,7 @@ impl Sources {
         }
     }
 
-    /// The names of the cookies for sessions that a request has with several values.
+    /// The names of session cookies that a request has with several values.
     #[must_use]
     pub fn ambiguous_cookies(&self, headers: &HeaderMap) -> Vec<&str> {
         let own = &self.extractor.cookie;
@@ -209,7 +215,7 @@ impl Sources {
         names
     }
 
-    /// The `Set-Cookie` that clears the cookie of another service, as it is configured.
+    /// The `Set-Cookie` that clears the cookie of another service, as configured.
     #[must_use]
     pub fn cleared_by_service(&self, name: &str) -> Option<&HeaderValue> {
         let services = self.delegates.iter().map(Delegate::delegated);
@@ -217,10 +223,10 @@ impl Sources {
         of_that_name.find_map(|service| service.cleared_cookie.as_ref())
     }
 
-    /// The session that an identity provider's token names.
+    /// Verifies an identity provider's token and returns its session.
     ///
     /// # Errors
-    /// [`CredentialError`]: it is no good, or it can't be verified now.
+    /// [`CredentialError`] if it is invalid or cannot be verified now.
     pub async fn identify_jwt(
         &self,
         text: &str,
@@ -231,9 +237,9 @@ impl Sources {
         let verified = source.verified(text, clock, Issuer::verify, unknown_key);
         match verified.await {
             Ok(verified) => Ok(ResolvedCredential {
-                is_foreign: true,
-                adoptable: Some(ExternalIdentity {
-                    party: Party::Issuer(&source.issuer.issuer),
+                is_external: true,
+                external: Some(ExternalIdentity {
+                    issuer: ExternalIssuer::Issuer(&source.issuer.issuer),
                     subject: verified.subject,
                     attributes: verified.attributes,
                     started: verified.started,
@@ -241,17 +247,17 @@ impl Sources {
                     expires: verified.expires,
                     policy: source.policy.as_ref(),
                 }),
-                ..ResolvedCredential::ours(verified.session)
+                ..ResolvedCredential::own(verified.session)
             }),
             Err(Unverified::Invalid(InvalidJwt::NoAuthTime)) => Err(CredentialError::NoAuthTime),
             Err(Unverified::Invalid(why)) => {
-                tracing::debug!(%why, "a JWT was refused");
+                tracing::debug!(%why, "JWT invalid");
                 Err(CredentialError::Refused(DenyReason::InvalidCredential))
             }
             Err(Unverified::NoKeys) => {
                 tracing::warn!(
                     issuer = source.issuer.issuer,
-                    "a JWT can't be verified: there are no keys"
+                    "JWT not verified: JWKS unavailable"
                 );
                 Err(CredentialError::Refused(DenyReason::SourceUnavailable))
             }
@@ -259,17 +265,17 @@ impl Sources {
     }
 }
 
-/// Why a token is not taken.
+/// Why a token is not accepted.
 #[derive(Clone, Copy, Debug)]
 pub enum Unverified<E> {
-    /// It is not good.
+    /// It is invalid.
     Invalid(E),
-    /// Whether it is good can't be said now.
+    /// No keys are available, so its validity is unknown.
     NoKeys,
 }
 
 impl JwtSource {
-    /// The source of a token, by what the token says of its issuer.
+    /// The source whose issuer the token names in `iss`.
     #[must_use]
     pub fn of<'a>(sources: &'a [Self], text: &str) -> Option<&'a Self> {
         let claimed = unverified_issuer(text)?;
@@ -277,10 +283,10 @@ impl JwtSource {
         sources.find(|source| source.issuer.issuer == claimed)
     }
 
-    /// Verifies a token by the keys that are known, and by newer ones where it names another.
+    /// Verifies a token with the cached keys. If it names an unknown key, fetches the keys again.
     ///
     /// # Errors
-    /// [`Unverified`].
+    /// [`Unverified`] if the token is invalid or no keys are available.
     pub async fn verified<T, E>(
         &self,
         text: &str,

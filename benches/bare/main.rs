@@ -1,10 +1,10 @@
-//! Servers that do nothing, as they are without an allocator of their own. `scripts/bench.sh` runs
-//! them beside those of `load`, which have Curfew's.
+//! Servers that do no work, with the system's allocator. `scripts/bench.sh` compares them with those of `load`, which
+//! use Curfew's allocator.
 
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "a measurement that fails stops"
+    reason = "a failed measurement stops the program"
 )]
 
 #[path = "../load/bare.rs"]
@@ -18,7 +18,7 @@ fn main() {
         match *words {
             ["bare-http", at] => bare::http(at.parse().unwrap()).await,
             ["bare-grpc", at] => bare::grpc(at.parse().unwrap()).await,
-            // `cargo bench` of everything.
+            // `cargo bench` without a filter runs this binary without arguments.
             [] => {}
             _ => panic!("usage: bare-http ADDRESS, bare-grpc ADDRESS"),
         }

@@ -12,24 +12,24 @@ use tokio::net::TcpListener;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
-/// A handler that says 200 to everything.
+/// A handler that answers every request with 200.
 pub async fn http(address: SocketAddr) {
     let listener = TcpListener::bind(address).await.unwrap();
     let router = Router::new().route("/{*path}", any(async || ()));
     axum::serve(listener, router).await.unwrap();
 }
 
-/// A service that allows everything.
+/// A service that allows every request.
 pub async fn grpc(address: SocketAddr) {
-    let service = AuthorizationServer::new(Everything);
+    let service = AuthorizationServer::new(AllowAll);
     let server = Server::builder().add_service(service);
     server.serve(address).await.unwrap();
 }
 
-struct Everything;
+struct AllowAll;
 
 #[tonic::async_trait]
-impl Authorization for Everything {
+impl Authorization for AllowAll {
     async fn check(&self, _: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
         Ok(Response::new(CheckResponse {
             status: Some(RpcStatus::default()),

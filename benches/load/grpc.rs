@@ -12,12 +12,12 @@ use tonic::transport::{Channel, Endpoint};
 use crate::latencies::Latencies;
 use crate::tokens::Tokens;
 
-/// As many calls at once as there are streams.
+/// As many concurrent calls as there are streams.
 #[derive(Clone, Copy)]
 pub struct Load {
     pub address: SocketAddr,
     pub connections: usize,
-    /// On each connection.
+    /// Streams on each connection.
     pub streams: usize,
 }
 
@@ -50,7 +50,7 @@ impl Load {
     }
 }
 
-/// So many calls, one after the other.
+/// Sends `count` calls one after the other.
 pub async fn count(address: SocketAddr, tokens: &Tokens, count: usize) {
     let mut client = AuthorizationClient::new(channel(address).await);
     for _ in 0..count {
@@ -69,7 +69,7 @@ async fn ask(client: &mut AuthorizationClient<Channel>, token: &str) {
     assert_eq!(status.code, 0, "{}", status.message);
 }
 
-/// As Envoy tells of the request that is in `request.txt`.
+/// The check that Envoy sends for the request in `request.txt`.
 fn request(token: &str) -> CheckRequest {
     let text = include_str!("request.txt").replace("{token}", token);
     let lines = text

@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use crate::latencies::Latencies;
 use crate::tokens::Tokens;
 
-/// Requests at a steady rate, however long the answers take: what waits for a free connection waits
-/// as its client would.
+/// Requests at a constant rate, however long the answers take. The latency includes the wait for a free connection,
+/// as for a real client.
 #[derive(Clone, Copy)]
 pub struct Load {
     pub address: SocketAddr,
@@ -30,8 +30,8 @@ impl Load {
                 let mut connection = Connection::to(self.address).await;
                 let mut latencies = Latencies::default();
                 loop {
-                    let place = sent.fetch_add(1, Ordering::Relaxed) as f64;
-                    let due = begin + Duration::from_secs_f64(place / self.rate);
+                    let position = sent.fetch_add(1, Ordering::Relaxed) as f64;
+                    let due = begin + Duration::from_secs_f64(position / self.rate);
                     if due > begin + time {
                         return latencies;
                     }
@@ -50,7 +50,7 @@ impl Load {
     }
 }
 
-/// So many requests, one after the other.
+/// Sends `count` requests one after the other.
 pub async fn count(address: SocketAddr, tokens: &Tokens, count: usize) {
     let mut connection = Connection::to(address).await;
     for _ in 0..count {
@@ -60,7 +60,7 @@ pub async fn count(address: SocketAddr, tokens: &Tokens, count: usize) {
 
 struct Connection {
     stream: TcpStream,
-    /// The request, around the token.
+    /// The parts of the request before and after the token.
     around: (String, String),
     answer: Vec<u8>,
 }
@@ -78,7 +78,7 @@ impl Connection {
         }
     }
 
-    /// Asks, and reads an answer, which has no body.
+    /// Sends a request, and reads an answer without a body.
     async fn ask(&mut self, token: &str) {
         let request = [&self.around.0, token, &self.around.1].concat();
         self.stream.write_all(request.as_bytes()).await.unwrap();

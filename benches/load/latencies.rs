@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// How long answers took.
+/// The latencies of answers.
 #[derive(Default)]
 pub struct Latencies {
     micros: Vec<u32>,
@@ -24,12 +24,12 @@ impl Latencies {
         Self { micros, seconds }
     }
 
-    /// Requests a second, and how long they took in microseconds.
+    /// The requests a second, and the percentiles in microseconds.
     pub fn json(&self) -> Value {
         let at = |share: f64| {
-            let place = (self.micros.len() as f64 * share) as usize;
+            let position = (self.micros.len() as f64 * share) as usize;
             self.micros
-                .get(place.min(self.micros.len().saturating_sub(1)))
+                .get(position.min(self.micros.len().saturating_sub(1)))
         };
         json!({
             "requests": self.micros.len(),

@@ -1,13 +1,12 @@
-//! What `scripts/bench.sh` drives: servers that do nothing, to compare with, and what asks.
+//! The programs for `scripts/bench.sh`: servers that do no work, for comparison, and load generators.
 //!
-//! The comparison itself is in `scripts/bench/`; here is only what has to be as fast as what it
-//! measures.
+//! `scripts/bench/` compares the results. Only the parts that must be as fast as the measured server are here.
 
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a measurement that fails stops"
+    reason = "a failed measurement stops the program"
 )]
 
 mod bare;
@@ -31,14 +30,16 @@ load http-count ADDRESS FILE REQUESTS
 load grpc ADDRESS FILE SECONDS CONNECTIONS STREAMS
 load grpc-count ADDRESS FILE REQUESTS";
 
-/// As in the service.
+/// The same allocator as in the service.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
     let provider = rustls::crypto::ring::default_provider();
-    provider.install_default().expect("TLS was set up twice");
-    // What cargo itself says to a benchmark.
+    provider
+        .install_default()
+        .expect("no TLS provider is installed yet");
+    // Cargo passes `--bench` to every benchmark.
     let words = std::env::args().skip(1).filter(|word| word != "--bench");
     let words: Vec<String> = words.collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -73,7 +74,7 @@ fn main() {
             ["grpc-count", at, file, count] => {
                 grpc::count(address(at), &Tokens::read(file), number(count)).await;
             }
-            // `cargo bench` of everything.
+            // `cargo bench` without a filter runs this binary without arguments.
             [] => {}
             _ => panic!("usage:\n{USAGE}"),
         }
@@ -81,7 +82,7 @@ fn main() {
     runtime().block_on(done);
 }
 
-/// As the service chooses it.
+/// The same runtime as in the service.
 fn runtime() -> tokio::runtime::Runtime {
     curfew::cli::runtime().expect("a runtime")
 }

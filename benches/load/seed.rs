@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 
 use crate::tokens::Zipf;
 
-/// How many sessions are started at the same time.
-const AT_ONCE: usize = 64;
-/// How many uses of them are written at least.
-const USES: usize = 200_000;
+/// Sessions that are started concurrently.
+const CONCURRENT_STARTS: usize = 64;
+/// Minimum number of uses in the file.
+const MIN_USES: usize = 200_000;
 
-/// Starts sessions, and writes their tokens in an order of use in which few are used often.
+/// Starts sessions, and writes their tokens in the order of their use. A few tokens are used most of the time.
 pub async fn run(admin: &str, token: &str, count: usize, file: &str) {
     let client = reqwest::Client::new();
     let started = stream::iter(0..count).map(async |number| {
@@ -26,10 +26,10 @@ pub async fn run(admin: &str, token: &str, count: usize, file: &str) {
         let started: Value = response.json().await.unwrap();
         started["token"].as_str().unwrap().to_owned()
     });
-    let tokens: Vec<String> = started.buffered(AT_ONCE).collect().await;
+    let tokens: Vec<String> = started.buffered(CONCURRENT_STARTS).collect().await;
     let mut zipf = Zipf::over(count);
     let mut text = String::new();
-    for _ in 0..USES.max(count) {
+    for _ in 0..MIN_USES.max(count) {
         writeln!(text, "{}", tokens[zipf.next()]).unwrap();
     }
     std::fs::write(file, text).unwrap();

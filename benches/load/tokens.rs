@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Tokens in the order in which they are used, over and over.
+/// Tokens in the order of their use, repeated.
 pub struct Tokens {
     all: Vec<String>,
     next: AtomicUsize,
@@ -20,7 +20,7 @@ impl Tokens {
     }
 }
 
-/// A Zipf distribution (exponent 1) over so many, the same every time.
+/// A Zipf distribution (exponent 1) over a number of items, with the same sequence in each run.
 pub struct Zipf {
     cumulative: Vec<f64>,
     state: u64,
@@ -47,7 +47,7 @@ impl Zipf {
         self.state ^= self.state << 17;
         let last = self.cumulative.last().copied().unwrap_or_default();
         let point = (self.state >> 11) as f64 / (1_u64 << 53) as f64 * last;
-        let place = self.cumulative.partition_point(|sum| *sum < point);
-        place.min(self.cumulative.len() - 1)
+        let position = self.cumulative.partition_point(|sum| *sum < point);
+        position.min(self.cumulative.len() - 1)
     }
 }

@@ -1,5 +1,4 @@
-//! What `curfew --version` says of the build: from which revision of the source, for which machine, by which
-//! compiler.
+//! The build information of `curfew --version`: the source revision, the target and the compiler.
 
 use std::env;
 use std::process::Command;
@@ -10,25 +9,25 @@ fn main() {
     let given = env::var("CURFEW_REVISION").ok();
     let revision = given
         .filter(|revision| !revision.is_empty())
-        .or_else(from_git);
+        .or_else(git_commit);
     set("CURFEW_REVISION", revision);
     set("CURFEW_TARGET", env::var("TARGET").ok());
     let compiler = env::var("RUSTC").ok();
     set(
         "CURFEW_COMPILER",
-        compiler.and_then(|rustc| said(&rustc, &["--version"])),
+        compiler.and_then(|rustc| output_of(&rustc, &["--version"])),
     );
 }
 
-/// The commit; for releases only, so that nothing is built again after every commit.
-fn from_git() -> Option<String> {
+/// The commit. Only for releases: otherwise each commit would cause a new build.
+fn git_commit() -> Option<String> {
     if env::var("PROFILE").as_deref() != Ok("release") {
         return None;
     }
-    // What changes with every commit and every checkout.
-    let head = said("git", &["rev-parse", "--git-path", "logs/HEAD"])?;
+    // This file changes with every commit and every checkout.
+    let head = output_of("git", &["rev-parse", "--git-path", "logs/HEAD"])?;
     println!("cargo:rerun-if-changed={head}");
-    said("git", &["rev-parse", "--short=12", "HEAD"])
+    output_of("git", &["rev-parse", "--short=12", "HEAD"])
 }
 
 fn set(name: &str, value: Option<String>) {
@@ -36,8 +35,8 @@ fn set(name: &str, value: Option<String>) {
     println!("cargo:rustc-env={name}={value}");
 }
 
-/// What a program says in one line.
-fn said(program: &str, arguments: &[&str]) -> Option<String> {
+/// The output of a program that prints one line.
+fn output_of(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     let line = text.lines().next()?.trim().to_owned();

@@ -1,10 +1,10 @@
-//! A sample application behind Curfew: a way in, and pages that show who is there.
+//! A sample application behind Curfew: a sign-in page, and a page that shows the user.
 //!
-//! It knows nothing of time limits. Whoever signs in gets a session by the admin API, and the cookie that comes with it; on
-//! every other request the proxy in front has asked Curfew, and says in `X-Session-User` who is there.
+//! It has no code for time limits. A sign-in starts a session through the admin API, which returns the cookie. On
+//! every other request the proxy asks Curfew first, and sends the user in `X-Session-User`.
 //!
-//! `CURFEW_ADMIN_URL` is the admin API, `CURFEW_ADMIN_TOKEN_FILE` the file with its token, and `LISTEN` where it
-//! listens, `127.0.0.1:3000` when left out.
+//! `CURFEW_ADMIN_URL` is the URL of the admin API, `CURFEW_ADMIN_TOKEN_FILE` the file with its token, and `LISTEN`
+//! the address to listen on (default `127.0.0.1:3000`).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ struct Application {
 #[derive(Template)]
 #[template(path = "sign_in.html", config = "examples/application/askama.toml")]
 struct SignInPage<'a> {
-    /// Where to go afterwards.
+    /// The page to open after the sign-in.
     rd: &'a str,
 }
 
@@ -59,12 +59,12 @@ async fn main() -> anyhow::Result<()> {
         .with_state(Arc::new(application));
     let listener = tokio::net::TcpListener::bind(listen).await?;
     axum::serve(listener, routes)
-        .with_graceful_shutdown(told_to_stop())
+        .with_graceful_shutdown(shutdown_signal())
         .await?;
     Ok(())
 }
 
-async fn told_to_stop() {
+async fn shutdown_signal() {
     use tokio::signal::unix::{SignalKind, signal};
     let (terminate, interrupt) = (
         signal(SignalKind::terminate()),
@@ -84,75 +84,75 @@ async fn style() -> Response {
     ([kind], include_str!("../../src/cli/demo/style.css")).into_response()
 }
 
-/// What needs a session: the proxy lets nobody else come here.
+/// A page that needs a session. The proxy forwards only requests with one.
 async fn page(headers: HeaderMap) -> Response {
     let user = headers.get("x-session-user");
     let user = user.and_then(|user| std::str::from_utf8(user.as_bytes()).ok());
     match user.filter(|user| !user.is_empty()) {
         Some(user) => html(&Page { user }),
-        // Nobody asked Curfew: that is a mistake in the proxy's configuration, and no page.
+        // The request was not checked: the proxy is misconfigured.
         None => StatusCode::UNAUTHORIZED.into_response(),
     }
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Wanted {
+struct SignInQuery {
     rd: String,
     subject: String,
 }
 
-/// What the admin API says of a new session.
+/// The admin API's answer to a new session.
 #[derive(Deserialize)]
-struct Started {
+struct CreatedSession {
     set_cookie: String,
 }
 
-async fn sign_in_page(Query(wanted): Query<Wanted>) -> Response {
-    html(&SignInPage { rd: &wanted.rd })
+async fn sign_in_page(Query(query): Query<SignInQuery>) -> Response {
+    html(&SignInPage { rd: &query.rd })
 }
 
 async fn sign_in(
     State(application): State<Arc<Application>>,
     headers: HeaderMap,
-    Form(wanted): Form<Wanted>,
+    Form(query): Form<SignInQuery>,
 ) -> Response {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     let Some(host) = host else {
         return StatusCode::BAD_REQUEST.into_response();
     };
-    // Another site's page must not sign anybody in as somebody else (login CSRF).
+    // Another site must not sign a browser in as somebody else (login CSRF).
     let origin = headers.get(ORIGIN).and_then(|it| it.to_str().ok());
     let same = origin.is_some_and(|it| it.split_once("://").is_some_and(|(_, of)| of == host));
     if !same {
         return StatusCode::FORBIDDEN.into_response();
     }
-    // A real application looks at a password here, or at what an identity provider says.
-    let asked = application
+    // A real application verifies a password here.
+    let started = application
         .client
         .post(application.sessions.clone())
         .bearer_auth(&application.token)
-        .json(&json!({ "subject": wanted.subject.trim() }))
+        .json(&json!({ "subject": query.subject.trim() }))
         .send()
         .await;
-    let answer = match asked {
+    let answer = match started {
         Ok(answer) if answer.status() == StatusCode::CREATED => answer,
         Ok(answer) if answer.status().is_client_error() => {
             return StatusCode::BAD_REQUEST.into_response();
         }
         _ => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
     };
-    let Ok(Started { set_cookie }) = answer.json().await else {
+    let Ok(CreatedSession { set_cookie }) = answer.json().await else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
-    let back = way_back(&wanted.rd, host);
+    let back = return_url(&query.rd, host);
     ([(SET_COOKIE, set_cookie)], Redirect::to(&back)).into_response()
 }
 
-/// The address that was asked for, where it is on this host, whatever its port.
-fn way_back(wanted: &str, host: &str) -> String {
+/// The requested URL, if it is on this host with any port.
+fn return_url(requested: &str, host: &str) -> String {
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    let url = Url::parse(wanted).ok();
+    let url = Url::parse(requested).ok();
     let url = url.filter(|url| matches!(url.scheme(), "http" | "https"));
     let url = url.filter(|url| url.host_str() == Some(name));
     url.map_or_else(|| "/".to_owned(), |url| url.to_string())

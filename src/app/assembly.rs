@@ -4,7 +4,7 @@ use std::sync::Arc;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
-use super::StartError;
+use super::StartupError;
 use crate::admin::{self, Admin, AdminTokens, Attempts, ConsoleLogin};
 use crate::check::{Checker, Observers};
 use crate::clock::Clock;
@@ -28,10 +28,10 @@ use crate::store::{DeadlineQueue, HistoryStore, NotBefore, SessionStore, Session
 use crate::telemetry::{Metrics, Recent};
 use crate::webhook::Webhook;
 
-/// Where identity providers send browsers back to.
+/// The redirect URI of identity providers, without the host.
 const CALLBACK: &str = "/.curfew/callback";
 
-/// What stays while the configuration changes.
+/// The parts that survive a reload of the configuration.
 pub(super) struct Foundation {
     pub(super) ops: Arc<Ops>,
     pub(super) store: Arc<dyn SessionStore>,
@@ -46,37 +46,37 @@ pub(super) struct Foundation {
     pub(super) recent: Arc<Recent>,
     pub(super) webhook: Option<Webhook>,
     pub(super) tasks: TaskTracker,
-    /// Signs tokens where no key ring is configured.
-    pub(super) made_up_key_ring: Arc<KeyRing>,
-    /// Encrypts what is kept in the store.
+    /// Signs tokens if no key ring is configured.
+    pub(super) ephemeral_key_ring: Arc<KeyRing>,
+    /// Encrypts records in the store.
     pub(super) store_key_ring: Live<KeyRing>,
     /// The keys of identity providers.
     pub(super) key_cache: KeyCache,
-    /// What identity providers told a moment ago.
-    pub(super) seen_notices: Arc<ReplayCache>,
+    /// The `jti` of notices that were accepted.
+    pub(super) replay_cache: Arc<ReplayCache>,
     /// The audit log, the recorder and the warnings.
     pub(super) observers: Arc<Observers>,
-    /// Wrong credentials of a moment ago, for the admin API and the console.
+    /// Recent wrong credentials for the admin API and the console, by address.
     pub(super) attempts: Arc<Attempts>,
-    /// Sessions whose identity providers are to be asked.
+    /// Sessions that wait for revalidation.
     pub(super) revalidations: Arc<RevalidationQueue>,
-    /// What the operator should know of identity providers.
+    /// Diagnostics about identity providers.
     pub(super) provider_notes: Arc<ProviderNotes>,
-    /// Opens the admin API where no token is configured.
-    pub(super) made_up_token: [u8; 32],
+    /// The hash of the generated admin token, used if no token is configured.
+    pub(super) ephemeral_token_hash: [u8; 32],
 }
 
-/// What follows from the configuration, and is replaced as a whole when that changes.
+/// The parts that follow from the configuration. A reload replaces all of them.
 pub(super) struct Assembly {
     pub(super) lifecycle: Lifecycle,
     pub(super) contracts: Contracts,
     pub(super) admin: Admin,
     pub(super) logouts: LogoutEndpoints,
-    /// Of the gRPC listener.
+    /// The TLS configuration of the gRPC listener.
     pub(super) encryption: Encryption,
 }
 
-/// The assembly in force, for whoever works by a part of it.
+/// The assembly in force, as separate live values.
 #[derive(Clone)]
 pub(super) struct InForce {
     pub(super) policies: Live<Policies>,
@@ -89,8 +89,8 @@ pub(super) struct InForce {
 }
 
 impl Foundation {
-    /// Builds what follows from a configuration.
-    pub(super) fn assemble(&self, config: &Config) -> Result<Assembly, StartError> {
+    /// Builds the parts that follow from a configuration.
+    pub(super) fn assemble(&self, config: &Config) -> Result<Assembly, StartupError> {
         let key_ring = config.key_ring.clone().map(Arc::new);
         let book = Arc::new(config.book.clone());
         let lifecycle = Lifecycle {
@@ -100,7 +100,7 @@ impl Foundation {
             walk: Arc::clone(&self.walk),
             history: Arc::clone(&self.history),
             clock: Arc::clone(&self.clock),
-            key_ring: key_ring.unwrap_or_else(|| Arc::clone(&self.made_up_key_ring)),
+            key_ring: key_ring.unwrap_or_else(|| Arc::clone(&self.ephemeral_key_ring)),
             policies: Arc::clone(&book.policies),
             end_retention: config.end_retention,
             metrics: Arc::clone(&self.metrics),
@@ -116,7 +116,7 @@ impl Foundation {
             issuers: self.logout_issuers(config, &sources.jwt)?,
             front_channel: config.front_channel_logout,
             address: config.address.clone(),
-            seen: Arc::clone(&self.seen_notices),
+            seen: Arc::clone(&self.replay_cache),
         };
         let login = self.login(config, &lifecycle.key_ring)?.map(Arc::new);
         let checker = Checker {
@@ -141,10 +141,10 @@ impl Foundation {
             literal_headers: config.literal_headers,
         };
         let kubernetes = config.admin.kubernetes.clone().map(Kubernetes::new);
-        let kubernetes = kubernetes.transpose().map_err(StartError::Kubernetes)?;
+        let kubernetes = kubernetes.transpose().map_err(StartupError::Kubernetes)?;
         let mut tokens = config.admin.tokens.clone();
         if tokens.is_empty() && kubernetes.is_none() {
-            tokens.push(NamedToken::unnamed(self.made_up_token));
+            tokens.push(NamedToken::unnamed(self.ephemeral_token_hash));
         }
         let admin = Admin {
             lifecycle: lifecycle.clone(),
@@ -182,9 +182,8 @@ impl Foundation {
 }
 
 impl Foundation {
-    /// How credentials become sessions. The keys of an issuer that was there before are not fetched
-    /// anew.
-    fn sources(&self, config: &Config, key_ring: Arc<KeyRing>) -> Result<Sources, StartError> {
+    /// The sources of credentials. An issuer that was configured before keeps its fetched keys.
+    fn sources(&self, config: &Config, key_ring: Arc<KeyRing>) -> Result<Sources, StartupError> {
         let jwt = config.jwt.as_ref();
         let issuers = jwt.map_or(&[][..], |jwt| &jwt.issuers);
         let sources = issuers.iter().map(|config| self.source(config));
@@ -195,16 +194,16 @@ impl Foundation {
                 jwt: jwt.map(|jwt| jwt.places.clone()),
             },
             key_ring,
-            delegates: self.delegates(config).map_err(StartError::Delegate)?,
+            delegates: self.delegates(config).map_err(StartupError::Delegate)?,
             jwt: sources
                 .collect::<Result<_, reqwest::Error>>()
-                .map_err(StartError::Issuer)?,
+                .map_err(StartupError::Issuer)?,
         })
     }
 }
 
 impl Foundation {
-    /// An issuer with its keys.
+    /// An issuer of JWTs with its keys.
     fn source(&self, config: &IssuerSettings) -> Result<JwtSource, reqwest::Error> {
         let keys = match &config.keys {
             KeySource::File(keys) => {
@@ -231,13 +230,17 @@ impl Foundation {
         })
     }
 
-    /// Sign-in by Curfew itself.
-    fn login(&self, config: &Config, key_ring: &Arc<KeyRing>) -> Result<Option<Login>, StartError> {
+    /// Sign-in with identity providers.
+    fn login(
+        &self,
+        config: &Config,
+        key_ring: &Arc<KeyRing>,
+    ) -> Result<Option<Login>, StartupError> {
         let Some(settings) = &config.login else {
             return Ok(None);
         };
         for provider in &settings.providers {
-            self.metrics.begin_logins(&provider.issuer.name);
+            self.metrics.init_logins(&provider.issuer.name);
         }
         Ok(Some(Login {
             url: settings.url.clone(),
@@ -251,21 +254,21 @@ impl Foundation {
         }))
     }
 
-    /// Which providers are asked about sessions in use.
+    /// Revalidation of sessions, if a provider has it enabled.
     fn revalidation(&self, login: Option<&Login>) -> Option<Revalidation> {
         let (queue, notes) = (&self.revalidations, &self.provider_notes);
         let revalidation = Revalidation::of(login?, queue, notes, &self.metrics)?;
         for name in revalidation.providers.values() {
-            self.metrics.begin_revalidations(name);
+            self.metrics.init_revalidations(name);
         }
         Some(revalidation)
     }
 
-    /// Sign-in to the console, for whoever is in a group.
+    /// Console sign-in with identity providers, for members of a group.
     fn console(
         config: &Config,
         key_ring: &Arc<KeyRing>,
-    ) -> Result<Option<ConsoleLogin>, StartError> {
+    ) -> Result<Option<ConsoleLogin>, StartupError> {
         let (Some(settings), Some(url)) = (&config.login, &config.admin.url) else {
             return Ok(None);
         };
@@ -277,7 +280,7 @@ impl Foundation {
                 url: url.clone(),
                 purpose: "console",
                 max_age: MaxAge::Of(admin::proof_age(&config.book.policies)),
-                // An operator's session is short, and keeps no refresh token.
+                // Operator sessions are short and have no refresh token.
                 revalidate: None,
                 providers: providers(settings, url, admin::CALLBACK)?,
                 key_ring: Arc::clone(key_ring),
@@ -288,13 +291,13 @@ impl Foundation {
         }))
     }
 
-    /// Those who may tell of logouts: whose tokens are credentials, and where people sign in. Whoever
-    /// is both is one, who may tell of either.
+    /// The issuers that may send logout notices: those of JWTs and those of sign-ins. An issuer that is both appears
+    /// once, with both rights.
     fn logout_issuers(
         &self,
         config: &Config,
         jwt: &[JwtSource],
-    ) -> Result<Vec<JwtSource>, StartError> {
+    ) -> Result<Vec<JwtSource>, StartupError> {
         let mut logout_issuers = jwt.to_vec();
         let providers = config.login.iter().flat_map(|login| &login.providers);
         for ProviderSettings { issuer, .. } in providers {
@@ -305,13 +308,13 @@ impl Foundation {
                     let audiences = issuer.issuer.audiences.iter().cloned();
                     known.issuer.audiences.extend(audiences);
                 }
-                None => logout_issuers.push(self.source(issuer).map_err(StartError::Provider)?),
+                None => logout_issuers.push(self.source(issuer).map_err(StartupError::Provider)?),
             }
         }
         Ok(logout_issuers)
     }
 
-    /// The other services that are asked.
+    /// The clients of other authorization services.
     fn delegates(&self, config: &Config) -> Result<Vec<Delegate>, reqwest::Error> {
         let settings = config.delegates.iter().cloned();
         let delegates = settings.map(|it| Delegate::new(it, Arc::clone(&self.metrics)));
@@ -319,18 +322,18 @@ impl Foundation {
     }
 }
 
-/// The providers, which send browsers back to below `path` on `base`.
+/// The providers. They redirect browsers to a path below `path` on `base`.
 fn providers(
     settings: &LoginSettings,
     base: &Url,
     path: &str,
-) -> Result<BTreeMap<String, Provider>, StartError> {
+) -> Result<BTreeMap<String, Provider>, StartupError> {
     let all = settings.providers.iter().map(|provider| {
         let name = provider.issuer.name.clone();
         Ok((name, Provider::new(provider.clone(), base, path)?))
     });
     let all: Result<_, reqwest::Error> = all.collect();
-    all.map_err(StartError::Provider)
+    all.map_err(StartupError::Provider)
 }
 
 impl InForce {
@@ -347,7 +350,7 @@ impl InForce {
         }
     }
 
-    /// Puts another assembly in force.
+    /// Replaces the assembly in force.
     pub(super) fn replace(&self, assembly: Assembly) {
         self.policies
             .replace(Arc::clone(&assembly.lifecycle.policies));

@@ -3,7 +3,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::RunError;
 
-/// Work in the background, which stops the process when it ends by itself.
+/// Background tasks. The process stops if one of them ends by itself.
 pub(super) struct Background {
     pub(super) tasks: JoinSet<Result<(), RunError>>,
     pub(super) stop: CancellationToken,
@@ -17,7 +17,7 @@ impl Background {
         }
     }
 
-    /// Runs `work` until it is told to stop.
+    /// Spawns `work`, which runs until its token is cancelled.
     pub(super) fn spawn<F: Future<Output = ()> + Send + 'static>(
         &mut self,
         work: impl FnOnce(CancellationToken) -> F,

@@ -7,14 +7,14 @@ use crate::contract::Contracts;
 use crate::live::Live;
 use crate::store::LimitsOfSources;
 
-/// How often it is looked whether the limits have changed, and tried again.
-const PERIOD: Duration = Duration::from_secs(1);
+/// Interval at which changed limits are written, and failed writes are repeated.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often they are noted again: the store can lose them, and another replica can have an older configuration, in seconds.
-const AGAIN_SECONDS: f64 = 10.0;
+/// Seconds between two writes of the same limits: the store can lose them, and another replica can have older ones.
+const REWRITE_AFTER_SECONDS: f64 = 10.0;
 
-/// Sees to it that the store's history knows the limits in force, until stopped. A longer limit counts for no sign-in before
-/// the history knows it.
+/// Keeps the limits in force in the store's history until `stop` is cancelled. A longer limit applies to no sign-in
+/// before it is in the history.
 pub(super) async fn note(contracts: Live<Contracts>, stop: CancellationToken) {
     let mut noted: Option<(LimitsOfSources, Stopwatch)> = None;
     let note = async {
@@ -22,19 +22,19 @@ pub(super) async fn note(contracts: Live<Contracts>, stop: CancellationToken) {
             let contracts = contracts.current();
             let checker = &contracts.checker;
             let limits = checker.sources.limits(&checker.lifecycle.policies);
-            let is_noted = noted
-                .as_ref()
-                .is_some_and(|(known, since)| *known == limits && since.seconds() < AGAIN_SECONDS);
+            let is_noted = noted.as_ref().is_some_and(|(known, since)| {
+                *known == limits && since.seconds() < REWRITE_AFTER_SECONDS
+            });
             if !is_noted && !limits.is_empty() {
                 let (history, now) = (&checker.lifecycle.history, checker.lifecycle.clock.now());
                 match history.note_limits(&limits, now).await {
                     Ok(()) => noted = Some((limits, Stopwatch::start())),
                     Err(error) => {
-                        tracing::debug!(%error, "the history does not know the limits yet")
+                        tracing::debug!(%error, "could not write the limits to the history")
                     }
                 }
             }
-            tokio::time::sleep(PERIOD).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     };
     stop.run_until_cancelled(note).await;

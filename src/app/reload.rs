@@ -1,4 +1,4 @@
-//! The configuration is read again when its file changes, or when it is asked for.
+//! Reloads the configuration when its file changes, or on request.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,72 +13,71 @@ use crate::config::raw::RawConfig;
 use crate::config::{FileContents, Loaded, Source};
 use crate::telemetry::{Diagnostics, logging};
 
-/// How often the file is looked at. What is found is read when it is the same at the next look, so
-/// that nothing is taken that is half written. Looking, unlike the notices of a file system, also
-/// sees what is behind a symbolic link, as in a volume of Kubernetes, and what is on a network.
-const PERIOD: Duration = Duration::from_millis(500);
+/// Polling interval of the configuration files. A change is loaded after two equal polls, so that no half-written
+/// file is used. Unlike inotify, polling also works with symbolic links, as in Kubernetes volumes, and with network
+/// file systems.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// The name under which the operator is told about the configuration.
-const ADVISER: &str = "configuration";
+/// The source of these lines in the diagnostics.
+const DIAGNOSTICS_SOURCE: &str = "configuration";
 
-/// Wishes that the configuration be read again; each is answered once that was done.
+/// Requests to reload the configuration. Each is answered after the reload.
 pub type ReloadRequests = mpsc::Receiver<oneshot::Sender<()>>;
 
-/// Reads the configuration again.
+/// Reloads the configuration.
 pub(super) struct Reloader {
     pub(super) source: Source,
     pub(super) foundation: Foundation,
     pub(super) in_force: InForce,
     pub(super) advice: Arc<Diagnostics>,
-    /// What the process was started with, which some of it goes by until it ends.
+    /// The configuration at the start. Some parts of it apply until the process ends.
     pub(super) started_with: Loaded,
 }
 
 impl Reloader {
-    /// Looks at the file until stopped; reads it at once whenever it is `asked` to.
-    pub(super) async fn run(self, mut asked: ReloadRequests, stop: CancellationToken) {
+    /// Polls the files until `stop` is cancelled. A request through `requests` reloads at once.
+    pub(super) async fn run(self, mut requests: ReloadRequests, stop: CancellationToken) {
         let mut files = self.source.files(&self.started_with);
         let mut watch = Watch::new(read(&files).await);
         loop {
-            let wish = tokio::select! {
+            let request = tokio::select! {
                 () = stop.cancelled() => return,
-                Some(wish) = asked.recv() => Some(wish),
-                () = tokio::time::sleep(PERIOD) => None,
+                Some(request) = requests.recv() => Some(request),
+                () = tokio::time::sleep(POLL_INTERVAL) => None,
             };
-            if !watch.look(read(&files).await, wish.is_some()) {
+            if !watch.poll(read(&files).await, request.is_some()) {
                 continue;
             }
-            // What changes from here on differs from what is known, and is read in its turn.
+            // A later change differs from the known content, so another poll loads it.
             let named = self.reload().map(|loaded| self.source.files(&loaded));
             if let Some(named) = named.filter(|named| *named != files) {
                 files = named;
                 watch = Watch::new(None);
             }
-            if let Some(done) = wish {
+            if let Some(done) = request {
                 let _ = done.send(());
             }
         }
     }
 
-    /// Reads the configuration and puts it in force; leaves the one before in force when it makes
-    /// no sense.
+    /// Loads the configuration and puts it in force. If it is invalid, the previous one stays in force.
     fn reload(&self) -> Option<Loaded> {
         match self.read() {
             Ok(loaded) => {
                 let needs_restart = restart_for(&self.started_with.effective, &loaded.effective);
-                let lines = needs_restart.into_iter().map(|key| {
-                    format!("{key} has changed: the process must be started again to go by it")
-                });
-                tracing::info!("the configuration was read again and is in force");
-                self.advice.set(ADVISER, lines.collect());
+                let lines = needs_restart
+                    .into_iter()
+                    .map(|key| format!("{key} has changed: restart required"));
+                tracing::info!("configuration reloaded");
+                self.advice.set(DIAGNOSTICS_SOURCE, lines.collect());
                 self.foundation.metrics.config_reload(true);
                 Some(loaded)
             }
             Err(problems) => {
-                let lines = problems
-                    .lines()
-                    .map(|problem| format!("refused, the one before stays in force: {problem}"));
-                self.advice.set(ADVISER, lines.collect());
+                let lines = problems.lines().map(|problem| {
+                    format!("rejected, previous configuration still active: {problem}")
+                });
+                self.advice.set(DIAGNOSTICS_SOURCE, lines.collect());
                 self.foundation.metrics.config_reload(false);
                 None
             }
@@ -98,11 +97,11 @@ impl Reloader {
     }
 }
 
-/// Tells a change that has settled from one that is being made.
+/// Detects changes that are complete.
 struct Watch<T> {
-    /// What was read.
+    /// The content that was loaded last.
     known: Option<T>,
-    /// What was there at the last look.
+    /// The content at the last poll.
     seen: Option<T>,
 }
 
@@ -112,9 +111,9 @@ impl<T: Clone + PartialEq> Watch<T> {
         Self { known, seen }
     }
 
-    /// Whether what is there `now` is to be read: it differs from what was read and is the same as
-    /// at the last look, or it is wanted at once.
-    fn look(&mut self, now: Option<T>, at_once: bool) -> bool {
+    /// Whether to load the content `now`: it differs from the loaded one and is equal to the last poll, or a reload
+    /// was requested.
+    fn poll(&mut self, now: Option<T>, at_once: bool) -> bool {
         let settled = now == self.seen;
         self.seen = now;
         let wanted = at_once || (settled && self.seen != self.known);
@@ -125,17 +124,17 @@ impl<T: Clone + PartialEq> Watch<T> {
     }
 }
 
-/// What the files hold; read aside, for a file system that hangs.
+/// Reads the files on a blocking thread, because a network file system can hang.
 async fn read(files: &[PathBuf]) -> Option<FileContents> {
     let files = files.to_vec();
     let reading = tokio::task::spawn_blocking(move || FileContents::read(&files));
     reading.await.ok()
 }
 
-/// What can't change while the process runs, and has.
+/// The changed keys that need a restart.
 fn restart_for(before: &RawConfig, now: &RawConfig) -> Vec<&'static str> {
     let mut store = now.store.clone();
-    // Which is of the checks.
+    // Only checks use this key, and they reload it.
     store.check_timeout.clone_from(&before.store.check_timeout);
     let changed = [
         ("listen", before.listen != now.listen),
@@ -161,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_is_read_once_it_has_settled() {
+    fn a_change_is_loaded_after_two_equal_polls() {
         let mut watch = Watch::new(Some("old"));
         for (now, at_once, wanted) in [
             (Some("old"), false, false),
@@ -183,10 +182,10 @@ mod tests {
             (Some("back"), false, false),
             (Some("back"), true, true),
         ] {
-            assert_eq!(watch.look(now, at_once), wanted, "{now:?}");
+            assert_eq!(watch.poll(now, at_once), wanted, "{now:?}");
         }
         let mut other_files = Watch::new(None);
-        assert!(!other_files.look(Some("x"), false));
-        assert!(other_files.look(Some("x"), false), "read once more");
+        assert!(!other_files.poll(Some("x"), false));
+        assert!(other_files.poll(Some("x"), false), "read once more");
     }
 }

@@ -21,11 +21,11 @@ use crate::store::{
 };
 use crate::telemetry::{Diagnostics, Metrics, Replicas};
 
-/// How often the embedded store forgets what may be forgotten.
-const RECLAIM_EVERY: Duration = Duration::from_secs(30);
+/// Interval at which the embedded store deletes expired records.
+const RECLAIM_INTERVAL: Duration = Duration::from_secs(30);
 
-/// What the store works with.
-pub(super) struct Shared<'a> {
+/// The parts that the store uses.
+pub(super) struct StoreContext<'a> {
     pub(super) metrics: &'a Arc<Metrics>,
     pub(super) advice: &'a Arc<Diagnostics>,
     pub(super) replicas: &'a Arc<Replicas>,
@@ -34,7 +34,7 @@ pub(super) struct Shared<'a> {
     pub(super) key_ring: &'a Live<KeyRing>,
 }
 
-/// The store, with what it keeps beside the sessions, and the time that it goes by.
+/// The store, its other traits, and the clock.
 pub(super) struct Store {
     pub(super) sessions: Arc<dyn SessionStore>,
     pub(super) deadlines: Arc<dyn DeadlineQueue>,
@@ -44,11 +44,11 @@ pub(super) struct Store {
     pub(super) clock: Arc<dyn Clock>,
 }
 
-/// Builds the store with its wrappers, and spawns what works for it in the background.
+/// Builds the store with its wrappers, and spawns its background tasks.
 pub(super) fn build(
     config: &StoreConfig,
     clock: Arc<dyn Clock>,
-    shared: &Shared<'_>,
+    shared: &StoreContext<'_>,
     background: &mut Background,
 ) -> Store {
     let metrics = || Arc::clone(shared.metrics);
@@ -100,14 +100,14 @@ pub(super) fn build(
             });
             let measured = MeasuredStore::new(Arc::clone(&redis), metrics());
             let bound = shared.end_journal;
-            // By a clock that no fail-over moves.
+            // This clock does not jump after a fail-over.
             let steady = Arc::new(SteadyClock::new());
             let journal = JournaledStore::new(measured, bound, steady, metrics());
             let journal = Arc::new(journal);
             let replayed = Arc::clone(&journal);
             background.spawn(async move |stop| replayed.run(stop).await);
             let steady = Arc::new(SteadyClock::new());
-            // Without the near cache the channel still tells the replicas of each other.
+            // Without the near cache, replicas still use the channel to introduce themselves.
             let mut listener: Arc<dyn InvalidationListener> = Arc::new(Deaf);
             let mut near: Arc<dyn SessionStore> = journal.clone();
             if *near_cache_sessions > 0 {
@@ -144,17 +144,21 @@ pub(super) fn build(
     }
 }
 
-/// Forgets, from time to time, what the embedded store may forget.
+/// Deletes expired records of the embedded store from time to time.
 async fn reclaim(store: Arc<MemoryStore>, metrics: &Metrics, stop: CancellationToken) {
     metrics.cut_offs_fresh.set(1);
     while stop
-        .run_until_cancelled(tokio::time::sleep(RECLAIM_EVERY))
+        .run_until_cancelled(tokio::time::sleep(RECLAIM_INTERVAL))
         .await
         .is_some()
     {
         let reclaimed = store.reclaim();
         let cut_offs = i64::try_from(store.occupancy().entries);
         metrics.cut_offs.set(cut_offs.unwrap_or(i64::MAX));
-        tracing::debug!(reclaimed, sessions = store.len(), "forgot old sessions");
+        tracing::debug!(
+            reclaimed,
+            sessions = store.len(),
+            "expired sessions deleted"
+        );
     }
 }

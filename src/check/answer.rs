@@ -12,27 +12,27 @@ use crate::sources::{ExternalIdentity, ResolvedCredential};
 use crate::store::{EndOutcome, Ending, Touch};
 use crate::telemetry::audit;
 
-/// How often a check decides again because the session was used while it was being timed out.
-const ATTEMPTS: usize = 3;
+/// Attempts to decide, if the session is used between the decision and its end.
+const MAX_ATTEMPTS: usize = 3;
 
-/// The store could not be asked.
-struct NoStore;
+/// The store failed or timed out.
+struct StoreFailed;
 
-/// A request, and what applies to it.
-pub(super) struct Asked<'a> {
-    /// Whether it is activity, where that does not follow from the rules.
+/// A check with its rule and its credential.
+pub(super) struct CheckContext<'a> {
+    /// Overrides the rules on whether the request is activity.
     pub(super) activity: Option<Activity>,
     pub(super) request: &'a CheckRequest<'a>,
     pub(super) original: &'a Original<'a>,
-    pub(super) ruling: &'a RuleMatch<'a>,
-    pub(super) identified: ResolvedCredential<'a>,
+    pub(super) rule_match: &'a RuleMatch<'a>,
+    pub(super) credential: ResolvedCredential<'a>,
 }
 
-impl Asked<'_> {
-    /// What is to be recorded of the request, once allowed, if it counts as activity.
+impl CheckContext<'_> {
+    /// The touch to record after the request is allowed; `None` for a passive request.
     fn touch(&self, session: &Session, home: &AppliedPolicy<'_>, now: Timestamp) -> Option<Touch> {
         let (method, headers) = (self.original.method, self.request.headers);
-        let by_rules = || self.ruling.activity(home, method, headers);
+        let by_rules = || self.rule_match.activity(home, method, headers);
         let activity = self.activity.unwrap_or_else(by_rules);
         (activity == Activity::Touch).then(|| Touch {
             at: now,
@@ -45,18 +45,18 @@ impl Asked<'_> {
 }
 
 impl Checker {
-    /// Answers by the store, or without it where it takes too long.
-    pub(super) async fn answer(&self, asked: &Asked<'_>, id: SessionId) -> Outcome {
-        if let Some(outcome) = self.answer_at_once(asked, id) {
+    /// Answers from the near cache, from the store, or without the store if it times out.
+    pub(super) async fn answer(&self, context: &CheckContext<'_>, id: SessionId) -> Outcome {
+        if let Some(outcome) = self.answer_from_cache(context, id) {
             return outcome;
         }
-        let by_store = self.answer_by_store(asked, id);
-        let outcome = match tokio::time::timeout(self.budget, by_store).await {
+        let from_store = self.answer_from_store(context, id);
+        let outcome = match tokio::time::timeout(self.budget, from_store).await {
             Ok(Ok(outcome)) => outcome,
-            Ok(Err(NoStore)) => return self.answer_without_store(asked, id).await,
+            Ok(Err(StoreFailed)) => return self.answer_without_store(context, id).await,
             Err(_) => {
-                tracing::warn!("a check could not be answered: the store takes too long");
-                return self.answer_without_store(asked, id).await;
+                tracing::warn!("store timeout");
+                return self.answer_without_store(context, id).await;
             }
         };
         if let Verdict::Deny(reason) = outcome.verdict
@@ -67,25 +67,25 @@ impl Checker {
         outcome
     }
 
-    /// Allows a request on a session that the store has at hand, where its activity can be
-    /// recorded without waiting, too. Nothing is denied by that: the store may know better.
-    fn answer_at_once(&self, asked: &Asked<'_>, id: SessionId) -> Option<Outcome> {
+    /// Allows a request from the near cache, if its touch can be buffered without waiting. The cache is never used to
+    /// deny: before a denial, Curfew asks the store.
+    fn answer_from_cache(&self, context: &CheckContext<'_>, id: SessionId) -> Option<Outcome> {
         if !self.lifecycle.not_before.is_fresh() {
             return None;
         }
         let mut session = self.lifecycle.store.load_cached(id)?;
-        if let Some(credential) = &asked.identified.adoptable
+        if let Some(credential) = &context.credential.external
             && credential.subject != session.subject
         {
             return None;
         }
         let now = self.lifecycle.clock.now();
         let home = self.lifecycle.policies.home(&session);
-        let judgement = self.judge(asked, &home, &session, now);
-        if judgement.verdict != Verdict::Allow {
+        let decision = self.decide(context, &home, &session, now);
+        if decision.verdict != Verdict::Allow {
             return None;
         }
-        if let Some(touch) = asked.touch(&session, &home, now) {
+        if let Some(touch) = context.touch(&session, &home, now) {
             if !self.lifecycle.store.try_buffer_touch(id, touch) {
                 return None;
             }
@@ -94,45 +94,49 @@ impl Checker {
         if home.policy.on_store_failure != OnStoreFailure::Deny {
             self.lifecycle.known.verified(id, &session, now);
         }
-        self.note_use(id, &session, now);
+        self.queue_revalidation(id, &session, now);
         Some(allowed(id, session, &home, now))
     }
 
-    /// Notes that a session is used, which its identity provider may have to be asked about.
-    fn note_use(&self, id: SessionId, session: &Session, now: Timestamp) {
+    /// Queues a session in use for revalidation with its identity provider.
+    fn queue_revalidation(&self, id: SessionId, session: &Session, now: Timestamp) {
         if let Some(revalidation) = &self.revalidation {
             revalidation.note(id, session, now);
         }
     }
 
-    /// Loads, decides, and does what follows from the decision.
-    async fn answer_by_store(&self, asked: &Asked<'_>, id: SessionId) -> Result<Outcome, NoStore> {
-        for _ in 0..ATTEMPTS {
-            let session = match self.find(asked, id).await? {
+    /// Loads the session, decides, and then records the activity or ends the session.
+    async fn answer_from_store(
+        &self,
+        context: &CheckContext<'_>,
+        id: SessionId,
+    ) -> Result<Outcome, StoreFailed> {
+        for _ in 0..MAX_ATTEMPTS {
+            let session = match self.load_or_adopt(context, id).await? {
                 Ok(session) => session,
                 Err(refused) => return Ok(*refused),
             };
-            // The time is read after the record, so that no wait for the store is left out.
+            // Read the time after the record, so that the wait for the store counts.
             let now = self.lifecycle.clock.now();
             let home = self.lifecycle.policies.home(&session);
-            let judgement = self.judge(asked, &home, &session, now);
-            self.tell_elsewhere(asked, id, &session, &judgement);
-            match judgement.verdict {
+            let decision = self.decide(context, &home, &session, now);
+            self.audit_binding_mismatch(context, id, &session, &decision);
+            match decision.verdict {
                 Verdict::Allow => {
-                    let session = self.touch(asked, id, session, &home, now).await;
+                    let session = self.touch(context, id, session, &home, now).await;
                     if home.policy.on_store_failure != OnStoreFailure::Deny {
                         self.lifecycle.known.verified(id, &session, now);
                     }
-                    self.note_use(id, &session, now);
+                    self.queue_revalidation(id, &session, now);
                     return Ok(allowed(id, session, &home, now));
                 }
                 Verdict::Deny(reason) => {
-                    if session.state != State::Live && asked.identified.is_foreign {
+                    if session.state != State::Live && context.credential.is_external {
                         self.lifecycle.keep_end(id, &session);
                     }
-                    let age = asked.ruling.limits(&home, &session).max_auth_age;
+                    let age = context.rule_match.limits(&home, &session).max_auth_age;
                     let again = reason == DenyReason::ReauthenticationRequired;
-                    if let Some(outcome) = self.deny(asked, id, session, reason, now).await? {
+                    if let Some(outcome) = self.deny(context, id, session, reason, now).await? {
                         return Ok(Outcome {
                             max_auth_age: age.map(|age| age.as_secs()).filter(|_| again),
                             ..outcome
@@ -141,24 +145,25 @@ impl Checker {
                 }
             }
         }
-        // Used faster than it can be looked at; nothing is known for certain.
-        Err(NoStore)
+        // The session is used faster than it can be decided on, so its state is not certain.
+        Err(StoreFailed)
     }
 
-    /// The session of the request's credential, which may start it; or the denial where there is none.
-    async fn find(
+    /// Loads the session of the credential. A credential of another issuer may start it. The inner error is the
+    /// denial.
+    async fn load_or_adopt(
         &self,
-        asked: &Asked<'_>,
+        context: &CheckContext<'_>,
         id: SessionId,
-    ) -> Result<Result<Session, Box<Outcome>>, NoStore> {
+    ) -> Result<Result<Session, Box<Outcome>>, StoreFailed> {
         let denied = |reason| Ok(Err(Box::new(Outcome::deny(reason))));
         let unanswered = |error: &dyn std::fmt::Display| {
-            tracing::warn!(%error, "a check could not be answered");
-            NoStore
+            tracing::warn!(%error, "check not answered: store error");
+            StoreFailed
         };
         let known = self.lifecycle.store.load(id).await;
         let known = known.map_err(|error| unanswered(&error))?;
-        let Some(credential) = &asked.identified.adoptable else {
+        let Some(credential) = &context.credential.external else {
             let unknown = || Box::new(Outcome::deny(DenyReason::UnknownSession));
             return Ok(known.ok_or_else(unknown));
         };
@@ -167,17 +172,17 @@ impl Checker {
             None => {
                 let policies = &self.lifecycle.policies;
                 let policy = credential.policy.unwrap_or_else(|| policies.default_name());
-                if let Some(refused) = self.refuse_old(credential, policy) {
+                if let Some(refused) = self.deny_old_authentication(credential, policy) {
                     return Ok(Err(Box::new(refused)));
                 }
                 let adoption = Adoption {
-                    source: credential.party.to_string(),
+                    source: credential.issuer.to_string(),
                     subject: credential.subject.clone(),
                     attributes: credential.attributes.clone(),
                     policy: policy.clone(),
                     started: credential.started,
                     expires: credential.expires,
-                    client: self.client(asked.request),
+                    client: self.client(context.request),
                 };
                 match self.lifecycle.adopt(id, adoption).await {
                     Ok(session) => session,
@@ -208,9 +213,8 @@ impl Checker {
         Ok(Ok(session))
     }
 
-    /// The denial of a credential that must not start a session: the person authenticated too long ago, or nobody
-    /// says when.
-    fn refuse_old(
+    /// Denies a new session if the authentication is too old, or if the credential does not have its time.
+    fn deny_old_authentication(
         &self,
         credential: &ExternalIdentity<'_>,
         policy: &PolicyName,
@@ -224,49 +228,50 @@ impl Checker {
             return Some(Outcome::malformed(Detail::UnknownAuthTime));
         };
         let now = self.lifecycle.clock.now();
-        // Without leeway: where clocks differ somebody authenticates once more.
+        // No leeway: if clocks differ, the person authenticates once more.
         (now >= authenticated.plus(limit)).then(|| Outcome {
             max_auth_age: Some(limit.as_secs()),
             ..Outcome::malformed(Detail::OldAuthentication)
         })
     }
 
-    /// Serves a session that the store had a moment ago, where its policies allow that; counted
-    /// and audited.
-    async fn answer_without_store(&self, asked: &Asked<'_>, id: SessionId) -> Outcome {
+    /// Allows a session from the last known sessions, if its policies have `on_store_failure: known`; counts and
+    /// audits it.
+    async fn answer_without_store(&self, context: &CheckContext<'_>, id: SessionId) -> Outcome {
         let now = self.lifecycle.clock.now();
-        let recalled = self
+        let last_known = self
             .lifecycle
             .known
             .recall(id, Duration::MAX, now)
             .and_then(|session| {
                 let home = self.lifecycle.policies.home(&session);
-                let OnStoreFailure::Known { grace } = asked.ruling.on_store_failure(&home) else {
+                let OnStoreFailure::Known { grace } = context.rule_match.on_store_failure(&home)
+                else {
                     return None;
                 };
                 let known = self.lifecycle.known.recall(id, grace, now)?;
-                let judgement = self.judge(asked, &home, &known, now);
-                self.tell_elsewhere(asked, id, &known, &judgement);
-                (judgement.verdict == Verdict::Allow).then_some((known, home))
+                let decision = self.decide(context, &home, &known, now);
+                self.audit_binding_mismatch(context, id, &known, &decision);
+                (decision.verdict == Verdict::Allow).then_some((known, home))
             });
-        let Some((session, home)) = recalled else {
+        let Some((session, home)) = last_known else {
             return Outcome::deny(DenyReason::StoreUnavailable);
         };
         let seen = session.last_seen;
-        let session = self.touch(asked, id, session, &home, now).await;
+        let session = self.touch(context, id, session, &home, now).await;
         if session.last_seen > seen {
             self.lifecycle.known.touched(id, now);
         }
         self.lifecycle.metrics.degraded(session.policy.as_str());
-        let address = self.client_address(asked.request);
-        audit::session_degraded(id, &session, asked.request.contract.as_str(), address);
+        let address = self.client_address(context.request);
+        audit::session_degraded(id, &session, context.request.contract.as_str(), address);
         allowed(id, session, &home, now)
     }
 
-    /// Decides on a request on a session.
-    fn judge(
+    /// Decides on a loaded session; a revoked one is denied first.
+    fn decide(
         &self,
-        asked: &Asked<'_>,
+        context: &CheckContext<'_>,
         home: &AppliedPolicy<'_>,
         session: &Session,
         now: Timestamp,
@@ -277,53 +282,52 @@ impl Checker {
                 elsewhere: None,
             };
         }
-        let client = || self.client(asked.request);
-        asked.ruling.judge(home, session, client, now)
+        let client = || self.client(context.request);
+        context.rule_match.judge(home, session, client, now)
     }
 
-    /// Tells of a session that is used from elsewhere.
-    fn tell_elsewhere(
+    /// Audits a request that does not match the session's binding.
+    fn audit_binding_mismatch(
         &self,
-        asked: &Asked<'_>,
+        context: &CheckContext<'_>,
         id: SessionId,
         session: &Session,
-        judgement: &Decision,
+        decision: &Decision,
     ) {
-        if let Some(elsewhere) = judgement.elsewhere {
-            let address = self.client(asked.request).address;
+        if let Some(elsewhere) = decision.elsewhere {
+            let address = self.client(context.request).address;
             audit::session_elsewhere(id, session, elsewhere.as_str(), address);
         }
     }
 
-    /// Records that the session was used, if the request counts as activity; the session as it
-    /// is then.
+    /// Records the touch of a request that counts as activity, and returns the updated session.
     async fn touch(
         &self,
-        asked: &Asked<'_>,
+        context: &CheckContext<'_>,
         id: SessionId,
         mut session: Session,
         home: &AppliedPolicy<'_>,
         now: Timestamp,
     ) -> Session {
-        let Some(touch) = asked.touch(&session, home, now) else {
+        let Some(touch) = context.touch(&session, home, now) else {
             return session;
         };
-        // The session is alive whether or not this can be written; the store counts its failures.
+        // A failed touch does not deny the request. The store counts its failures.
         let _ = self.lifecycle.store.touch(id, touch).await;
         session.touch(now);
         session
     }
 
-    /// Denies a request on a session that was found, and ends the session where its time is over;
-    /// `None` when it was used in the meantime and must be looked at again.
+    /// Denies the request, and ends the session if a limit was reached. `None`: the session was used in the meantime,
+    /// so decide again.
     async fn deny(
         &self,
-        asked: &Asked<'_>,
+        context: &CheckContext<'_>,
         id: SessionId,
         session: Session,
         reason: DenyReason,
         now: Timestamp,
-    ) -> Result<Option<Outcome>, NoStore> {
+    ) -> Result<Option<Outcome>, StoreFailed> {
         let denied = |reason, session| {
             let session = Some((id, session));
             let unknown_client = reason == DenyReason::MalformedRequest;
@@ -338,7 +342,7 @@ impl Checker {
         };
         let idle = ending.unless_touched_since.is_some();
         let actor = Actor::of_end(ending.reason, &session);
-        let actor = actor.at(self.client_address(asked.request));
+        let actor = actor.at(self.client_address(context.request));
         match self.lifecycle.end(id, ending, &actor).await {
             Ok(EndOutcome::Touched(_)) => Ok(None),
             Ok(EndOutcome::AlreadyEnded(tombstone)) => {
@@ -349,15 +353,15 @@ impl Checker {
                 denied(recorded, tombstone)
             }
             Ok(EndOutcome::Ended(tombstone)) => denied(reason, tombstone),
-            // The store may know better whether it was used in the meantime.
-            Err(_) if idle => Err(NoStore),
-            // The decision stands without its record; the next check makes it again.
+            // The store may know of activity since then.
+            Err(_) if idle => Err(StoreFailed),
+            // The decision holds without its record. The next check repeats it.
             Ok(EndOutcome::Unknown) | Err(_) => denied(reason, session),
         }
     }
 }
 
-/// A request that may pass on a session.
+/// The outcome of an allowed request with a session.
 fn allowed(id: SessionId, session: Session, home: &AppliedPolicy<'_>, now: Timestamp) -> Outcome {
     Outcome {
         verdict: Verdict::Allow,

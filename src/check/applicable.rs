@@ -8,34 +8,33 @@ use crate::policy::{
 };
 use crate::session::{DenyReason, Limits, PolicyName, Session, Timestamp, Verdict, decide};
 
-/// What applies to a request, before its session is looked at. A check and its explanation go by
-/// the same.
+/// The rule and the policies that apply to a request, before its session is loaded. Checks and `explain` both use it.
 #[derive(Clone, Copy, Debug)]
 pub struct RuleMatch<'a> {
     book: &'a Rulebook,
     /// The rule that matches, if any.
     pub rule: Option<&'a Rule>,
-    /// What applies by it.
+    /// Its terms, or the default terms if no rule matches.
     pub terms: &'a Terms,
-    /// The policy that the proxy asks for.
+    /// The policy that the proxy names.
     pub by_proxy: Option<(&'a PolicyName, &'a Policy)>,
-    /// The policy that the rule asks for.
+    /// The policy that the rule names.
     pub by_rule: Option<(&'a PolicyName, &'a Policy)>,
-    /// Whether no session is needed.
+    /// Whether the request needs no session.
     pub public: bool,
 }
 
-/// Why nothing can be said of a request.
+/// Why no rule can be chosen for a request. The request is denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MatchError {
-    /// The proxy asks for a policy that is not configured.
-    #[error("the proxy asks for a policy that is not configured")]
+    /// The proxy names a policy that is not configured.
+    #[error("the policy that the proxy names is not configured")]
     UnknownPolicy,
-    /// The configuration names hosts, and the request is for another.
-    #[error("the configuration names hosts, and the request is for another")]
+    /// The configuration names hosts, but not this one.
+    #[error("the configuration does not name this host")]
     UnknownHost,
-    /// The rules depend on its path, and that could be read in two ways.
-    #[error("its path can be read in two ways, and a rule depends on it: {0}")]
+    /// A rule depends on the path, and programs disagree about its meaning.
+    #[error("a rule depends on the path, and the path is ambiguous: {0}")]
     Path(#[from] AmbiguousPath),
 }
 
@@ -49,7 +48,7 @@ impl MatchError {
         }
     }
 
-    /// The same for the operator, with what to look at for this contract.
+    /// The detail for the operator, with the input to check for this contract.
     #[must_use]
     pub fn detail(self, contract: Contract, path: &[u8]) -> Detail {
         match self {
@@ -65,20 +64,20 @@ impl MatchError {
     }
 }
 
-/// What is said of a request on a session.
+/// The decision on a request with a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
     /// The answer.
     pub verdict: Verdict,
-    /// Why the request is not taken for the session's own, where that is the reason.
+    /// The part of the binding that the client does not match, if that is the reason.
     pub elsewhere: Option<BindingMismatch>,
 }
 
 impl<'a> RuleMatch<'a> {
-    /// What applies to a request, for which the proxy asks for a policy or for none.
+    /// Finds the rule and the policies for a request. `policy` is the one that the proxy names.
     ///
     /// # Errors
-    /// [`MatchError`] when that can't be said.
+    /// [`MatchError`] for an unknown policy or host, or an ambiguous path.
     pub fn on(
         book: &'a Rulebook,
         contract: Contract,
@@ -117,19 +116,19 @@ impl<'a> RuleMatch<'a> {
         })
     }
 
-    /// The name of the policy that is asked for, if any.
+    /// The policy that the request must satisfy besides the home policy: the proxy's, or else the rule's.
     #[must_use]
     pub fn asked(&self) -> Option<&'a PolicyName> {
         self.by_proxy.or(self.by_rule).map(|(name, _)| name)
     }
 
-    /// The policies that are asked for.
+    /// The policies of the proxy and of the rule.
     fn policies(&self) -> impl Iterator<Item = &'a Policy> {
         let both = [self.by_proxy, self.by_rule].into_iter();
         both.flatten().map(|(_, policy)| policy)
     }
 
-    /// The limits that a session must be within for this request.
+    /// The limits of the session for this request: the strictest of its home policy and the policies that apply.
     #[must_use]
     pub fn limits(&self, home: &AppliedPolicy<'_>, session: &Session) -> Limits {
         self.policies().fold(home.limits, |limits, policy| {
@@ -137,7 +136,7 @@ impl<'a> RuleMatch<'a> {
         })
     }
 
-    /// What becomes of the request while the store can't be asked.
+    /// The behaviour while the store is unavailable.
     #[must_use]
     pub fn on_store_failure(&self, home: &AppliedPolicy<'_>) -> OnStoreFailure {
         let home = home.policy.on_store_failure;
@@ -145,9 +144,8 @@ impl<'a> RuleMatch<'a> {
             .fold(home, |all, policy| all.strictest(policy.on_store_failure))
     }
 
-    /// Decides on a request of `client` on a session. What ends the session comes first, then
-    /// whether it is used from where it belongs, whether its subject may do this at all, and only
-    /// then whether its sign-in is recent enough.
+    /// Decides on a request of `client` with a session. Reasons that end the session come first. Then come the
+    /// binding, the groups, and last the age of the sign-in.
     #[must_use]
     pub fn judge(
         &self,
@@ -177,7 +175,7 @@ impl<'a> RuleMatch<'a> {
             && let Err(elsewhere) = client().is_at(&session.binding)
         {
             let reason = match elsewhere {
-                // Another sign-in makes a session of its own there.
+                // A new sign-in from there starts a session of its own.
                 BindingMismatch::Address | BindingMismatch::UserAgent => {
                     DenyReason::ReauthenticationRequired
                 }
@@ -195,7 +193,7 @@ impl<'a> RuleMatch<'a> {
         plain(verdict)
     }
 
-    /// Whether the request, once allowed, counts as activity.
+    /// Whether the request counts as activity after it is allowed.
     #[must_use]
     pub fn activity(
         &self,

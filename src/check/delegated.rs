@@ -1,17 +1,17 @@
-//! What another authorization service says of a request.
+//! Asks another authorization service about a request.
 
 use super::{CheckRequest, Checker, Original, Outcome};
 use crate::credential::delegated::Question;
-use crate::delegate::{Delegate, Diagnostics};
+use crate::delegate::{Delegate, DelegateDecision};
 use crate::session::{SessionId, State, Verdict};
-use crate::sources::{ExternalIdentity, Freshness, Party, ResolvedCredential};
+use crate::sources::{ExternalIdentity, ExternalIssuer, Freshness, ResolvedCredential};
 
 impl Checker {
-    /// The session that the service allows the request on; or the answer where it allows none.
+    /// Asks the service and returns the session that it allows. The error is the complete denial.
     ///
-    /// Where a cookie names the session, and we know that it has ended, the service is not asked: it
-    /// might take the question for activity, and keep alive what must come to an end.
-    pub(super) async fn ask<'a>(
+    /// If a cookie names a session that has ended, Curfew does not ask the service. The service could take the
+    /// question for activity, and extend its own session.
+    pub(super) async fn ask_delegate<'a>(
         &self,
         delegate: &'a Delegate,
         request: &CheckRequest<'_>,
@@ -27,8 +27,8 @@ impl Checker {
         {
             return Ok(ResolvedCredential {
                 cleared,
-                is_foreign: true,
-                ..ResolvedCredential::ours(id)
+                is_external: true,
+                ..ResolvedCredential::own(id)
             });
         }
         let target = original.url.target();
@@ -42,8 +42,8 @@ impl Checker {
         };
         let now = self.lifecycle.clock.now();
         let (allowed, relayed) = match delegate.ask(&question, cookie, now).await {
-            Ok(Diagnostics::Allow(answer)) => *answer,
-            Ok(Diagnostics::Deny(reason, relayed)) => {
+            Ok(DelegateDecision::Allow(answer)) => *answer,
+            Ok(DelegateDecision::Deny(reason, relayed)) => {
                 return Err(Box::new(Outcome {
                     relayed: Some(relayed),
                     ..Outcome::deny(reason)
@@ -53,8 +53,8 @@ impl Checker {
         };
         Ok(ResolvedCredential {
             id: allowed.session,
-            adoptable: Some(ExternalIdentity {
-                party: Party::Service(&delegated.name),
+            external: Some(ExternalIdentity {
+                issuer: ExternalIssuer::Service(&delegated.name),
                 subject: allowed.subject,
                 attributes: allowed.attributes,
                 started: allowed.authenticated.unwrap_or(now),
@@ -67,34 +67,34 @@ impl Checker {
             }),
             relayed: Some(Box::new(relayed)),
             cleared,
-            is_foreign: true,
+            is_external: true,
         })
     }
 
-    /// Whether a session is known to have ended.
+    /// Whether the store has the session as ended.
     async fn has_ended(&self, id: SessionId) -> bool {
         let loading = self.lifecycle.store.load(id);
         match tokio::time::timeout(self.budget, loading).await {
             Ok(Ok(Some(session))) => {
                 session.state != State::Live || self.lifecycle.is_revoked(&session)
             }
-            // The store is asked again, and then says what is wrong with it.
+            // On a store error the check asks again, and then reports the error.
             _ => false,
         }
     }
 }
 
 impl ResolvedCredential<'_> {
-    /// Adds to an answer what the service has to say: all of it where the request may pass, and else
-    /// nothing, least of all a cookie that prolongs what we have ended.
+    /// Adds the service's headers to an allowed answer. A denial gets none of them: a cookie could extend a session
+    /// that has ended.
     ///
-    /// A credential that another party issued can still be valid when its session has ended, and a client that takes
-    /// it for an invalid token refreshes it and tries again. Only a sign-in from now on helps (RFC 9470, section 3:
-    /// `max_age` is the age of the last authentication).
+    /// After a session end, the credential of another issuer can still be valid. A client that takes it for an
+    /// invalid token refreshes it and tries again. So `max_age=0` asks for a new sign-in. It is the age of the last
+    /// authentication (RFC 9470, section 3).
     pub(super) fn complete(self, outcome: Outcome) -> Outcome {
         let allowed = outcome.verdict == Verdict::Allow;
         let ended = matches!(outcome.verdict, Verdict::Deny(reason) if reason.is_terminal());
-        let sign_in_again = (ended && self.is_foreign).then_some(0);
+        let sign_in_again = (ended && self.is_external).then_some(0);
         Outcome {
             relayed: self.relayed.filter(|_| allowed),
             cleared: self.cleared.cloned(),

@@ -1,8 +1,8 @@
 use super::original::MalformedOriginal;
 use crate::policy::AmbiguousPath;
 
-/// What is wrong with a request that is denied. It names the input that is missing or contradictory, and holds nothing of the
-/// request, so that it can be shown to everybody.
+/// The cause of a denial. It names the input that is missing or contradictory. It contains nothing of the request, so
+/// everybody may see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Detail {
     /// The sub-request does not name the original request.
@@ -11,27 +11,27 @@ pub enum Detail {
     /// The proxy names a policy that is not configured.
     #[error("the policy that the proxy names is not configured")]
     UnknownPolicy,
-    /// The configuration names hosts, and this one is not among them.
+    /// The configuration names hosts, but not this one.
     #[error("the configuration does not name this host (hosts, unknown_hosts)")]
     UnknownHost,
-    /// A rule depends on the path, and programs disagree about what it means.
+    /// A rule depends on the path, and programs disagree about its meaning.
     #[error("a rule depends on the path, and the path is ambiguous: {0}")]
     Path(#[from] AmbiguousPath),
-    /// The same for a path that begins with two slashes, behind a prefix.
+    /// The same for a path that begins with two slashes after a prefix.
     #[error(
         "a rule depends on the path, and the path begins with two slashes: a path prefix of the proxy must not \
          end in /"
     )]
     PrefixSlash,
-    /// Two different cookies of one name.
+    /// Two cookies of one name with different values.
     #[error(
-        "the request carries two different cookies of the session's name: /.curfew/clear-cookies clears them"
+        "the request carries two session cookies with different values: /.curfew/clear-cookies clears them"
     )]
     TwoCookies,
     /// Two different tokens, or a cookie and a token.
     #[error("the request carries two different session credentials")]
     TwoCredentials,
-    /// The token does not say when its user signed in.
+    /// The token has no time of the sign-in.
     #[error(
         "the token has no auth_time: a session would begin again with every refreshed token \
          (jwt.issuers.NAME.accept_iat)"
@@ -42,25 +42,25 @@ pub enum Detail {
         "the session store has lost data since this sign-in, so the session may have ended: sign in again"
     )]
     LostSince,
-    /// The other service lets somebody in anew who authenticated too long ago.
+    /// The other service allows a person whose authentication is too old for a new session.
     #[error(
         "the authentication is too old for a new session: the service must make the identity provider ask \
          (prompt=login; delegated.services.NAME.max_age)"
     )]
     OldAuthentication,
-    /// The other service does not say when the subject authenticated.
+    /// The other service does not send the time of the authentication.
     #[error(
         "the service does not say when the subject authenticated (auth_time in token_header, or auth_time_header; \
          delegated.services.NAME.max_age)"
     )]
     UnknownAuthTime,
-    /// A warning alone, which denies nothing.
+    /// A warning only; the request is not denied.
     #[error(
         "ingress-nginx names the host that the client wrote, and routes by another: use /forward-auth with \
          auth-proxy-set-headers"
     )]
     HostOfClient,
-    /// The session is bound to the client, and the proxy does not say who that is.
+    /// The session is bound to the client, and the proxy does not send the client's address or `User-Agent`.
     #[error(
         "the session is bound to its client, and the client's address or User-Agent is missing"
     )]
@@ -68,9 +68,9 @@ pub enum Detail {
 }
 
 impl Detail {
-    /// Whether the proxy's configuration is the cause, and not the client.
+    /// Whether the proxy's configuration is the cause, not the client.
     #[must_use]
-    pub const fn is_set_up(self) -> bool {
+    pub const fn is_proxy_mistake(self) -> bool {
         matches!(
             self,
             Self::Original(_)
@@ -88,7 +88,7 @@ impl Detail {
 mod tests {
     use super::*;
 
-    /// They stand between quotes in a challenge (RFC 6750, section 3).
+    /// Details are quoted strings in a challenge (RFC 6750, section 3).
     #[test]
     fn details_can_stand_in_a_header() {
         for detail in [

@@ -1,24 +1,24 @@
-/// The URL of the original request, taken apart and nothing else: not decoded, not normalised.
+/// The URL of the original request in its parts, not decoded and not normalised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OriginalUrl<'a> {
-    /// Whether it came over TLS, by the proxy's word.
+    /// Whether the proxy received it over TLS, as the proxy says.
     pub secure: bool,
-    /// The host, with the port where one was written.
+    /// The host as the client wrote it, with its port if it has one.
     pub host: &'a str,
     /// The path, beginning with a slash, as the client wrote it.
     pub path: &'a [u8],
-    /// What follows the first question mark.
+    /// The text after the first question mark.
     pub query: Option<&'a [u8]>,
 }
 
-/// The sub-request does not name the original request: which input is wrong, and how. Both texts are fixed,
-/// so they can be shown in a header and in a log.
+/// The sub-request does not have a valid original request. Both texts are constants, so they can be shown in a header
+/// and in a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("{input} {problem}")]
 pub struct MalformedOriginal {
     /// The input of the contract, such as `X-Original-URL`.
     pub input: &'static str,
-    /// What is wrong with it, such as `is missing`.
+    /// The problem with it, such as `is missing`.
     pub problem: &'static str,
 }
 
@@ -32,7 +32,7 @@ impl MalformedOriginal {
         }
     }
 
-    /// An input that contradicts itself, because it comes more than once.
+    /// An input that comes more than once.
     #[must_use]
     pub const fn repeated(input: &'static str) -> Self {
         Self {
@@ -42,7 +42,7 @@ impl MalformedOriginal {
     }
 }
 
-/// The part of a URL that is not valid.
+/// The part of a URL that is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum InvalidUrl {
     /// Not `http`, `https`, `ws` or `wss`.
@@ -57,7 +57,7 @@ pub enum InvalidUrl {
 }
 
 impl InvalidUrl {
-    /// The same, as an error of the input that holds the URL or its part.
+    /// The same as an error of the input that contains the URL or its part.
     #[must_use]
     pub const fn of(self, input: &'static str) -> MalformedOriginal {
         let problem = match self {
@@ -73,9 +73,8 @@ impl<'a> OriginalUrl<'a> {
     /// Reads an absolute URL.
     ///
     /// # Errors
-    /// [`InvalidUrl`] for a scheme other than `http`, `https`, `ws` or `wss`, a host that is
-    /// missing, holds user information or anything that is not part of a host, a path that does not
-    /// begin with a slash, or a blank or control byte anywhere.
+    /// [`InvalidUrl`] for a scheme other than `http`, `https`, `ws` or `wss`, a missing or invalid host, user
+    /// information, a path without a leading slash, and a blank or a control character anywhere.
     pub fn parse(url: &'a [u8]) -> Result<Self, InvalidUrl> {
         let (secure, rest) = scheme(url).ok_or(InvalidUrl::Scheme)?;
         let slash = rest
@@ -86,7 +85,7 @@ impl<'a> OriginalUrl<'a> {
         Self::from_parts(secure, host, target)
     }
 
-    /// Reads a host and a request target (a path with or without a query) that came apart.
+    /// Reads a host and a request target (a path with an optional query) from two inputs.
     ///
     /// # Errors
     /// [`InvalidUrl`] as for [`OriginalUrl::parse`].
@@ -109,7 +108,7 @@ impl<'a> OriginalUrl<'a> {
         })
     }
 
-    /// Whether a scheme (`http`, `https`, `ws`, `wss`, in any case) is a secure one.
+    /// Whether a scheme (`http`, `https`, `ws`, `wss`, in any case) uses TLS.
     ///
     /// # Errors
     /// [`InvalidUrl::Scheme`] for any other.
@@ -120,7 +119,7 @@ impl<'a> OriginalUrl<'a> {
         known.map(|(_, secure)| secure).ok_or(InvalidUrl::Scheme)
     }
 
-    /// The path and the query, byte for byte as they were asked for.
+    /// The path and the query, byte for byte as the client sent them.
     #[must_use]
     pub fn target(&self) -> Vec<u8> {
         let mut target = self.path.to_vec();
@@ -131,7 +130,7 @@ impl<'a> OriginalUrl<'a> {
         target
     }
 
-    /// The URL again, byte for byte as it was asked for, with `http` or `https`.
+    /// The URL with `http` or `https`, and the rest byte for byte as the client sent it.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let scheme = if self.secure { "https://" } else { "http://" };
@@ -146,7 +145,7 @@ const SCHEMES: [(&[u8], bool); 4] = [
     (b"ws", false),
 ];
 
-/// Whether the scheme is a secure one, and what follows `://`.
+/// Whether the scheme uses TLS, and the text after `://`.
 fn scheme(url: &[u8]) -> Option<(bool, &[u8])> {
     SCHEMES.into_iter().find_map(|(scheme, secure)| {
         let (start, rest) = url.split_at_checked(scheme.len())?;
@@ -215,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_make_the_same_as_the_whole() {
+    fn separate_parts_give_the_same_url() {
         let parts = OriginalUrl::from_parts(true, b"a:8443", b"/x%2Fy?z=1").unwrap();
         assert_eq!(OriginalUrl::parse(b"wss://a:8443/x%2Fy?z=1"), Ok(parts));
         assert_eq!(parts.to_bytes(), b"https://a:8443/x%2Fy?z=1");
@@ -273,9 +272,9 @@ mod tests {
     }
 
     proptest! {
-        /// What is read is there, piece by piece; noise never panics.
+        /// The URL consists of the parts that were read. Arbitrary bytes never panic.
         #[test]
-        fn pieces_make_the_whole(url in "(https?|wss?)://[a-z.:\\[\\]0-9]{0,9}/\\PC{0,40}") {
+        fn the_parts_form_the_url(url in "(https?|wss?)://[a-z.:\\[\\]0-9]{0,9}/\\PC{0,40}") {
             if let Ok(parsed) = OriginalUrl::parse(url.as_bytes()) {
                 let mut whole = [parsed.host.as_bytes(), parsed.path].concat();
                 if let Some(query) = parsed.query {
@@ -288,7 +287,7 @@ mod tests {
         }
 
         #[test]
-        fn noise(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
             let _ = OriginalUrl::parse(&bytes);
             let _ = OriginalUrl::parse(&[b"https://a/", &bytes[..]].concat());
         }

@@ -1,7 +1,7 @@
-//! A recording of what proxies send, for an operator who sets one up: the checks of the next minutes, without secrets.
+//! A recording of the checks of some minutes, without secrets, for an operator who sets up a proxy.
 //!
-//! Off unless an operator starts it. It is bounded in time, in entries and in bytes, and it holds no value of a
-//! cookie, a query or a path parameter, and no credential of a header. Paths are shown.
+//! It is off until an operator starts it. Its duration, its entries and their bytes are limited. It contains no value
+//! of a cookie, a query or a path parameter, and no credential of a header. It contains paths.
 
 mod redact;
 
@@ -16,29 +16,29 @@ use utoipa::ToSchema;
 use super::{CheckRequest, Outcome};
 use crate::session::Timestamp;
 
-/// The longest recording.
+/// Maximum duration of a recording.
 pub const MAX_DURATION: Duration = Duration::from_secs(600);
-/// The most checks in a recording; beyond that the oldest are dropped.
+/// Checks in a recording. After that the oldest are dropped.
 const MAX_CHECKS: usize = 200;
-/// The most header lines of one check.
-const MAX_LINES: usize = 100;
+/// Header lines of one check.
+const MAX_HEADER_LINES: usize = 100;
 
-/// Records checks while an operator wants it.
+/// Records checks between `start` and `stop`.
 #[derive(Debug, Default)]
 pub struct Recorder {
-    /// Read on each check, so that a recorder that is off costs one load.
+    /// Read on each check, so that a recorder that is off costs one atomic load.
     running: AtomicBool,
     recording: Mutex<Option<Recording>>,
 }
 
-/// What was recorded.
+/// The checks that were recorded.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
 pub struct Recording {
     /// When it was started, RFC 3339.
     pub started: String,
-    /// When it ends by itself, RFC 3339.
+    /// The time of its end, RFC 3339.
     pub until: String,
-    /// How many older checks were dropped, because a recording holds 200.
+    /// How many older checks were dropped: a recording holds 200.
     pub dropped: u64,
     /// The checks, oldest first.
     pub checks: Vec<RecordedCheck>,
@@ -48,12 +48,12 @@ pub struct Recording {
     newest: VecDeque<RecordedCheck>,
 }
 
-/// One check, as the proxy sent it, and the answer. Secrets are replaced.
+/// One check as the proxy sent it, and the answer. Secrets are replaced with their length.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct RecordedCheck {
     /// When it was answered, RFC 3339.
     pub at: String,
-    /// The contract.
+    /// The contract, by its name in the configuration.
     pub contract: String,
     /// The policy that the proxy named.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,23 +61,23 @@ pub struct RecordedCheck {
     /// The address of the proxy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Option<String>,
-    /// The method of the original request, where it was understood.
+    /// The method of the original request, if it is valid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
-    /// The URL of the original request, where it was understood, without the values of its query.
+    /// The URL of the original request without the values of its query, if it is valid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// The headers of the sub-request: each line a name and a value.
     pub headers: Vec<(String, String)>,
     /// `allow`, or the reason of the denial.
     pub verdict: String,
-    /// Which input was wrong.
+    /// The input that is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }
 
 impl Recorder {
-    /// Starts a recording, instead of any before it. It ends by itself after `duration`, at most [`MAX_DURATION`].
+    /// Starts a recording and replaces the one before. It ends after `duration`, at most [`MAX_DURATION`].
     pub fn start(&self, now: Timestamp, duration: Duration) -> Recording {
         let end = now.plus(duration.min(MAX_DURATION));
         let recording = Recording {
@@ -91,13 +91,13 @@ impl Recorder {
         recording
     }
 
-    /// Stops recording and forgets what was recorded; whether there was anything.
+    /// Stops recording and deletes the recording. Returns whether there was one.
     pub fn stop(&self) -> bool {
         self.running.store(false, Ordering::Relaxed);
         self.recording.lock().take().is_some()
     }
 
-    /// What was recorded; `None` where nothing was started.
+    /// The recording so far; `None` if none was started.
     #[must_use]
     pub fn read(&self) -> Option<Recording> {
         let recording = self.recording.lock();
@@ -110,14 +110,14 @@ impl Recorder {
         })
     }
 
-    /// Whether checks are to be noted.
+    /// Whether checks are recorded now.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.running.load(Ordering::Relaxed)
     }
 
     /// Records a check, if a recording runs.
-    pub fn note(&self, request: &CheckRequest<'_>, outcome: &Outcome, now: Timestamp) {
+    pub fn record(&self, request: &CheckRequest<'_>, outcome: &Outcome, now: Timestamp) {
         let mut recording = self.recording.lock();
         let Some(recording) = recording.as_mut() else {
             return;
@@ -130,13 +130,15 @@ impl Recorder {
             recording.newest.pop_front();
             recording.dropped += 1;
         }
-        recording.newest.push_back(recorded(request, outcome, now));
+        recording
+            .newest
+            .push_back(redacted_check(request, outcome, now));
     }
 }
 
-fn recorded(request: &CheckRequest<'_>, outcome: &Outcome, now: Timestamp) -> RecordedCheck {
+fn redacted_check(request: &CheckRequest<'_>, outcome: &Outcome, now: Timestamp) -> RecordedCheck {
     let original = request.original.as_ref().ok();
-    let lines = request.headers.iter().take(MAX_LINES);
+    let lines = request.headers.iter().take(MAX_HEADER_LINES);
     RecordedCheck {
         at: now.to_string(),
         contract: request.contract.to_string(),
@@ -162,7 +164,7 @@ mod tests {
     use crate::session::{DenyReason, Verdict};
     use crate::testing::{MINUTE, SECOND, START};
 
-    fn note(recorder: &Recorder, now: Timestamp) {
+    fn record_check(recorder: &Recorder, now: Timestamp) {
         let mut headers = HeaderMap::new();
         headers.insert("cookie", "session=geheim; theme=dark".parse().unwrap());
         headers.insert("authorization", "Bearer geheim".parse().unwrap());
@@ -187,14 +189,14 @@ mod tests {
             verdict: Verdict::Deny(DenyReason::NoCredential),
             ..Outcome::PUBLIC
         };
-        recorder.note(&request, &outcome, now);
+        recorder.record(&request, &outcome, now);
     }
 
     #[test]
     fn a_recording_holds_no_secret() {
         let recorder = Recorder::default();
         recorder.start(START, MINUTE);
-        note(&recorder, START);
+        record_check(&recorder, START);
         let text = serde_json::to_string(&recorder.read().unwrap()).unwrap();
         assert!(!text.contains("geheim"), "{text}");
         for shown in [
@@ -212,14 +214,14 @@ mod tests {
     #[test]
     fn a_recording_is_bounded_in_time_and_in_size() {
         let recorder = Recorder::default();
-        note(&recorder, START);
-        assert!(recorder.read().is_none(), "it was not started");
+        record_check(&recorder, START);
+        assert!(recorder.read().is_none(), "no recording was started");
         let recording = recorder.start(START, 100 * MINUTE);
         assert_eq!(recording.end, START.plus(MAX_DURATION));
         for _ in 0..MAX_CHECKS + 5 {
-            note(&recorder, START.plus(SECOND));
+            record_check(&recorder, START.plus(SECOND));
         }
-        note(&recorder, recording.end);
+        record_check(&recorder, recording.end);
         assert!(!recorder.is_running(), "its time is over");
         let recording = recorder.read().unwrap();
         assert_eq!((recording.checks.len(), recording.dropped), (MAX_CHECKS, 5));

@@ -1,4 +1,4 @@
-//! What is asked, and what is answered.
+//! The input and the output of a check.
 
 use std::net::IpAddr;
 
@@ -10,33 +10,33 @@ use crate::delegate::Relayed;
 use crate::policy::Contract;
 use crate::session::{DenyReason, Remaining, Session, SessionId, Verdict};
 
-/// What a contract has understood of a sub-request.
+/// A check as its contract has read it.
 #[derive(Clone, Copy, Debug)]
 pub struct CheckRequest<'a> {
-    /// How it came.
+    /// The contract that the proxy uses.
     pub contract: Contract,
-    /// The policy that the proxy asks for, by name.
+    /// The policy that the proxy names.
     pub policy: Option<&'a str>,
-    /// The original request, unless the sub-request did not say it properly.
+    /// The original request, or the input that is missing or invalid.
     pub original: Result<Original<'a>, MalformedOriginal>,
     /// The client's headers.
     pub headers: &'a HeaderMap,
-    /// Where the client's address is.
+    /// Where to read the client's address.
     pub address: ClientAddress,
-    /// The proxy that asks.
+    /// The address of the proxy.
     pub peer: Option<IpAddr>,
 }
 
-/// Where the address of the client is.
+/// Where to read the client's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientAddress {
-    /// In a header that the proxy adds to.
+    /// In the header of the configuration, to which the proxy appends.
     InHeader,
-    /// The proxy said it, or did not.
-    Told(Option<IpAddr>),
+    /// The contract has its own field for it; `None` if the proxy left it out.
+    InField(Option<IpAddr>),
 }
 
-/// The request that the proxy holds back until it has the answer.
+/// The client's request that the proxy holds until the answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Original<'a> {
     /// Its method.
@@ -45,25 +45,25 @@ pub struct Original<'a> {
     pub url: OriginalUrl<'a>,
 }
 
-/// The answer to a check, with all that a reply may tell of it.
+/// The answer to a check, with everything that a reply can contain.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// The answer.
     pub verdict: Verdict,
-    /// Whether the request needs no session; none was looked for then.
+    /// Whether a rule makes the request public. Then no session was looked up.
     pub public: bool,
-    /// The session, where one was found.
+    /// The session, if one was found.
     pub session: Option<(SessionId, Session)>,
-    /// On an allowed request: how long the session can still live.
+    /// For an allowed request: the time until the session ends.
     pub remaining: Option<Remaining>,
-    /// What of another service's answer becomes a part of ours.
+    /// Headers and body of another service's answer that the reply contains.
     pub relayed: Option<Box<Relayed>>,
-    /// The `Set-Cookie` that makes a browser drop the cookie of another service. Navigations alone get it.
+    /// The `Set-Cookie` that clears the cookie of another service. Only navigations get it.
     pub cleared: Option<HeaderValue>,
-    /// How recent the sign-in must be, in seconds: for `reauthentication_required`, where a policy says so; and 0
-    /// where the session of another party's credential has ended.
+    /// The maximum age of the sign-in in seconds. Set for `reauthentication_required` if a policy has one. It is 0
+    /// after the end of a session of another issuer's credential.
     pub max_auth_age: Option<u64>,
-    /// For `malformed_request` and `unknown_host`: which input is wrong.
+    /// The input that is wrong, for example for `malformed_request` and `unknown_host`.
     pub detail: Option<Detail>,
 }
 
@@ -87,7 +87,7 @@ impl Outcome {
         Self::deny(reason)
     }
 
-    /// Denies a request because of what it or the proxy says.
+    /// Denies a request because of an invalid input.
     pub(super) fn malformed(detail: Detail) -> Self {
         let reason = match detail {
             Detail::UnknownHost => DenyReason::UnknownHost,
@@ -101,7 +101,7 @@ impl Outcome {
         outcome
     }
 
-    /// The answer to a request that needs no session.
+    /// The answer to a public request.
     pub(super) const PUBLIC: Self = Self {
         verdict: Verdict::Allow,
         public: true,

@@ -10,7 +10,7 @@ use crate::session::End;
 use crate::session::{EndReason, State, Timestamp};
 use crate::testing::{Bench, HOUR, MINUTE, SECOND, START};
 
-/// A checker and one session of `alice`, which has just begun.
+/// A checker and one session of `alice` that has just begun.
 struct Fixture {
     bench: Bench,
     checker: Checker,
@@ -38,7 +38,7 @@ impl Fixture {
         }
     }
 
-    /// The session's own request, so long after it began.
+    /// A request of the session at a time after its start.
     async fn get(&self, after: Duration) -> Verdict {
         self.bench.at(after);
         self.check(None, &Method::GET, &self.headers())
@@ -111,7 +111,7 @@ async fn activity_keeps_a_session_and_idleness_ends_it() {
     assert_eq!(
         fixture.get(over).await,
         deny(DenyReason::IdleTimeout),
-        "a clock that goes back revives nobody"
+        "a clock that goes back revives no session"
     );
 }
 
@@ -129,7 +129,7 @@ async fn steady_activity_does_not_pass_the_absolute_limit() {
 }
 
 #[tokio::test]
-async fn a_revoked_session_is_denied_from_the_next_request_on() {
+async fn a_revoked_session_is_denied_at_the_next_request() {
     let fixture = Fixture::new().await;
     assert_eq!(fixture.get(SECOND).await, Verdict::Allow);
     fixture
@@ -146,7 +146,7 @@ async fn a_revoked_session_is_denied_from_the_next_request_on() {
 }
 
 #[tokio::test]
-async fn credentials_are_judged_before_the_store_is_asked() {
+async fn invalid_credentials_are_denied_without_the_store() {
     let fixture = Fixture::new().await;
     let other = Fixture::new().await;
     fixture.bench.store.all_fail.store(true, Ordering::SeqCst);
@@ -191,7 +191,7 @@ async fn credentials_are_judged_before_the_store_is_asked() {
 }
 
 #[tokio::test]
-async fn a_session_that_nobody_knows_is_unknown() {
+async fn a_session_without_a_record_is_unknown() {
     let fixture = Fixture::new().await;
     let token = fixture.checker.lifecycle.key_ring.issue().unwrap().expose();
     let headers = headers(&[("authorization", &format!("Bearer {token}"))]);
@@ -200,7 +200,7 @@ async fn a_session_that_nobody_knows_is_unknown() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_not_understood_is_denied() {
+async fn a_malformed_request_is_denied() {
     let fixture = Fixture::new().await;
     let headers = fixture.headers();
     let missing = MalformedOriginal::missing("X-Original-URL");
@@ -216,7 +216,7 @@ async fn a_request_that_is_not_understood_is_denied() {
 }
 
 #[tokio::test]
-async fn only_activity_that_is_allowed_touches() {
+async fn only_allowed_activity_touches() {
     let fixture = Fixture::new().await;
     let mut prefetch = fixture.headers();
     prefetch.insert("sec-purpose", "prefetch;prerender".parse().unwrap());
@@ -228,7 +228,7 @@ async fn only_activity_that_is_allowed_touches() {
         (None, Method::HEAD, &plain, 0),
         (None, Method::GET, &prefetch, 0),
         (None, Method::GET, &background, 0),
-        // `strict` asks for navigation, and a request keeps to the strictest of both policies.
+        // `strict` needs a navigation, and a request must satisfy both policies.
         (Some("strict"), Method::GET, &plain, 0),
         (Some("strict"), Method::POST, &plain, 1),
         (None, Method::GET, &plain, 2),
@@ -248,7 +248,7 @@ async fn only_activity_that_is_allowed_touches() {
 }
 
 #[tokio::test]
-async fn a_stricter_policy_denies_the_request_and_leaves_the_session_alive() {
+async fn a_stricter_policy_denies_the_request_and_keeps_the_session() {
     let fixture = Fixture::new().await;
     let strict = async |after| {
         fixture.bench.at(after);
@@ -277,7 +277,7 @@ async fn a_stricter_policy_denies_the_request_and_leaves_the_session_alive() {
 }
 
 #[tokio::test]
-async fn a_laxer_policy_in_the_path_prolongs_nothing() {
+async fn a_looser_policy_in_the_path_extends_no_limit() {
     let fixture = Fixture::under("strict").await;
     fixture.bench.at(5 * MINUTE);
     let outcome = fixture
@@ -287,7 +287,7 @@ async fn a_laxer_policy_in_the_path_prolongs_nothing() {
 }
 
 #[tokio::test]
-async fn a_session_that_was_used_elsewhere_meanwhile_is_not_ended() {
+async fn a_session_in_use_on_another_replica_is_not_ended() {
     let fixture = Fixture::new().await;
     let before = fixture.bench.stored(fixture.id).await;
     assert_eq!(fixture.get(10 * MINUTE).await, Verdict::Allow);
@@ -295,7 +295,7 @@ async fn a_session_that_was_used_elsewhere_meanwhile_is_not_ended() {
     assert_eq!(
         fixture.get(16 * MINUTE).await,
         Verdict::Allow,
-        "looked at again"
+        "decided again"
     );
     assert_eq!(
         fixture.bench.stored(fixture.id).await.last_seen,
@@ -304,7 +304,7 @@ async fn a_session_that_was_used_elsewhere_meanwhile_is_not_ended() {
 }
 
 #[tokio::test]
-async fn the_first_reason_stands_when_another_replica_was_faster() {
+async fn the_end_reason_of_the_first_replica_stays() {
     let fixture = Fixture::new().await;
     let before = fixture.bench.stored(fixture.id).await;
     fixture
@@ -318,7 +318,7 @@ async fn the_first_reason_stands_when_another_replica_was_faster() {
 }
 
 #[tokio::test]
-async fn store_trouble_is_no_logout() {
+async fn store_errors_end_no_session() {
     let fixture = Fixture::new().await;
     fixture.bench.store.all_fail.store(true, Ordering::SeqCst);
     assert_eq!(
@@ -334,12 +334,12 @@ async fn store_trouble_is_no_logout() {
     assert_eq!(
         fixture.get(MINUTE).await,
         Verdict::Allow,
-        "an activity that is lost denies nobody"
+        "a lost touch denies no request"
     );
 }
 
 #[tokio::test]
-async fn a_known_session_is_served_without_the_store_within_its_limits_and_the_grace() {
+async fn a_last_known_session_is_allowed_within_its_limits_and_the_grace() {
     let fixture = Fixture::under("lenient").await;
     let store = &fixture.bench.store;
     let unavailable = deny(DenyReason::StoreUnavailable);
@@ -354,7 +354,7 @@ async fn a_known_session_is_served_without_the_store_within_its_limits_and_the_g
         Verdict::Allow
     );
     assert_eq!(fixture.get(grace_ends).await, unavailable);
-    // A stricter policy, or one that serves nobody without the store, stays so.
+    // A stricter policy, or one with `on_store_failure: deny`, still denies.
     fixture.bench.at(2 * MINUTE);
     for policy in ["strict", "default"] {
         let outcome = fixture
@@ -368,7 +368,7 @@ async fn a_known_session_is_served_without_the_store_within_its_limits_and_the_g
 }
 
 #[tokio::test]
-async fn a_known_session_is_not_served_past_its_limits() {
+async fn a_last_known_session_is_denied_past_its_limits() {
     let fixture = Fixture::under("lenient").await;
     for quarter in 0..48 {
         assert_eq!(fixture.get(quarter * 10 * MINUTE).await, Verdict::Allow);
@@ -381,7 +381,7 @@ async fn a_known_session_is_not_served_past_its_limits() {
 }
 
 #[tokio::test]
-async fn what_was_ended_here_is_not_known() {
+async fn an_ended_session_is_not_a_last_known_session() {
     let fixture = Fixture::under("lenient").await;
     assert_eq!(fixture.get(SECOND).await, Verdict::Allow);
     fixture.bench.store.all_fail.store(true, Ordering::SeqCst);
@@ -393,7 +393,7 @@ async fn what_was_ended_here_is_not_known() {
         .await;
     assert!(
         revoked.is_err(),
-        "and whoever asked knows that it may not have worked"
+        "and the caller sees that the end may not be recorded"
     );
     assert_eq!(
         fixture.get(SECOND).await,
@@ -402,7 +402,7 @@ async fn what_was_ended_here_is_not_known() {
 }
 
 #[tokio::test]
-async fn a_session_from_before_all_were_revoked_is_denied_although_no_index_knows_it() {
+async fn a_cut_off_denies_a_session_that_is_in_no_index() {
     let fixture = Fixture::new().await;
     let session = fixture.bench.stored(fixture.id).await;
     let lifecycle = &fixture.bench.lifecycle;
@@ -420,13 +420,13 @@ async fn a_session_from_before_all_were_revoked_is_denied_although_no_index_know
     let later = fixture.bench.sign_in("default").await;
     assert!(
         !lifecycle.is_revoked(&later.session),
-        "a later sign-in lives"
+        "a later sign-in is valid"
     );
 }
 
-/// The store knows that a session was used elsewhere, and can't say so: that is no logout.
+/// The store has a newer activity but cannot be read. That is not a logout.
 #[tokio::test]
-async fn an_idle_time_out_that_can_not_be_recorded_is_no_logout() {
+async fn an_idle_timeout_that_is_not_recorded_ends_no_session() {
     let fixture = Fixture::new().await;
     fixture.bench.store.ends_fail.store(true, Ordering::SeqCst);
     assert_eq!(
@@ -440,11 +440,11 @@ async fn an_idle_time_out_that_can_not_be_recorded_is_no_logout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_takes_too_long_is_not_waited_for() {
+async fn a_slow_store_does_not_delay_the_check() {
     let fixture = Fixture::new().await;
     fixture.bench.store.hangs.store(true, Ordering::SeqCst);
-    let asked = tokio::time::timeout(2 * SECOND, fixture.get(MINUTE)).await;
-    assert_eq!(asked.unwrap(), deny(DenyReason::StoreUnavailable));
+    let verdict = tokio::time::timeout(2 * SECOND, fixture.get(MINUTE)).await;
+    assert_eq!(verdict.unwrap(), deny(DenyReason::StoreUnavailable));
 }
 
 #[tokio::test]

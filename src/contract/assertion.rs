@@ -9,14 +9,14 @@ use crate::current::Current;
 use crate::identity::Identity;
 use crate::session::Session;
 
-/// The header that holds the assertion of who is there.
+/// The header with the signed identity assertion.
 pub(super) const ASSERTION: HeaderName = HeaderName::from_static("x-curfew-assertion");
 
-/// How long applications may keep the keys.
-const CACHING: &str = "public, max-age=300";
+/// Applications may cache the keys for this long.
+const JWKS_CACHE_CONTROL: &str = "public, max-age=300";
 
 impl Contracts {
-    /// Signs who is there, where that is wanted; where nobody is, the header is empty.
+    /// Adds the assertion, if assertions are on. Without a session the header is empty.
     pub(super) fn add_identity(
         &self,
         headers: &mut HeaderMap,
@@ -36,10 +36,14 @@ impl Contracts {
     }
 }
 
-/// `GET /.well-known/jwks.json`: the keys to verify assertions with; 404 where none are signed.
+/// `GET /.well-known/jwks.json`: the keys that verify assertions; 404 if assertions are off.
 pub async fn keys(Current(contracts): Current<Contracts>) -> Response {
     match &contracts.assertion {
-        Some(signer) => ([(CACHE_CONTROL, CACHING)], Json(signer.published())).into_response(),
+        Some(signer) => (
+            [(CACHE_CONTROL, JWKS_CACHE_CONTROL)],
+            Json(signer.published()),
+        )
+            .into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }

@@ -1,22 +1,22 @@
-//! NGINX `auth_request`, and what is built on it.
+//! NGINX `auth_request`, and proxies that build on it.
 //!
-//! The proxy names the original request in `X-Original-URL` and `X-Original-Method`; every other
-//! forwarded header is the client's and is ignored. It lets the request pass on 2xx, denies on 401
-//! and 403, and turns every other status into 500. It drops bodies, and a redirect only works where
-//! it is configured to make one of the 401's `Location`.
+//! The proxy names the original request in `X-Original-URL` and `X-Original-Method`. It passes the client's other
+//! forwarded headers on, so this contract ignores them. The proxy allows on 2xx, denies on 401 and 403, and turns
+//! every other status into 500. It drops bodies. A redirect works only if the proxy is configured to make one from
+//! the `Location` of a 401.
 //!
-//! `X-Forwarded-Method` and `X-Forwarded-Uri` show that a proxy of another family asks: Traefik, or Caddy. It hands
-//! on a client's own `X-Original-URL`, so nothing that it sends is judged here.
+//! `X-Forwarded-Method` and `X-Forwarded-Uri` show that Traefik or Caddy sent the check. Those proxies pass on a
+//! client's own `X-Original-URL`, so the check is denied.
 
 use http::HeaderMap;
 
-use super::reply::Form;
+use super::reply::ReplyForm;
 use super::sub_request::{HeaderContract, Input, ORIGINAL_METHOD, ORIGINAL_URL};
 use crate::check::{MalformedOriginal, OriginalUrl};
 use crate::policy::Contract;
 
-/// Inputs of `/forward-auth`.
-const FOREIGN: [Input; 2] = [
+/// Inputs of `/forward-auth`, which other proxies send.
+const FORWARD_AUTH_INPUTS: [Input; 2] = [
     Input::new("x-forwarded-method", "X-Forwarded-Method"),
     Input::new("x-forwarded-uri", "X-Forwarded-Uri"),
 ];
@@ -24,13 +24,13 @@ const FOREIGN: [Input; 2] = [
 /// `/auth-request` and `/policy/{name}/auth-request`.
 pub(super) static AUTH_REQUEST: HeaderContract = HeaderContract {
     contract: Contract::AuthRequest,
-    form: |_| Form::Status,
+    form: |_| ReplyForm::StatusOnly,
     method: ORIGINAL_METHOD,
     url: original_url,
 };
 
 fn original_url(headers: &HeaderMap, _: bool) -> Result<OriginalUrl<'_>, MalformedOriginal> {
-    for foreign in &FOREIGN {
+    for foreign in &FORWARD_AUTH_INPUTS {
         if headers.contains_key(&foreign.name) {
             return Err(MalformedOriginal {
                 input: foreign.label,

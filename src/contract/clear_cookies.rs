@@ -1,20 +1,21 @@
-//! The way out for a browser that sends two different cookies of one name: a page of the `browser` listener clears them.
+//! Redirects a browser with two different cookies of one name to a page of the `browser` listener that clears them.
 
 use http::HeaderValue;
 use http::header::SET_COOKIE;
 use url::form_urlencoded::byte_serialize;
 
-use super::sign_in::{is_navigation, raised};
+use super::sign_in::{is_navigation, with_https};
 use crate::check::{CheckRequest, Detail};
 
-/// The path of the page, on the host of the request: it alone can clear the cookies of that host.
+/// The path of the page. It is on the host of the request, because only that host can clear its cookies.
 pub const CLEAR_COOKIES: &str = "/.curfew/clear-cookies";
 
-/// Where a browser goes whose cookies are ambiguous, with the path to go on to, in at most `limit` bytes. `None` for what is
-/// not a navigation of the whole window, and for a path of Curfew's own, which a proxy checks by mistake: the redirect
-/// would never end.
+/// The redirect for a browser with ambiguous cookies, in at most `limit` bytes, with the path to continue to.
 ///
-/// The page takes a path alone as its `rd`, so it leads to no other host (CWE-601).
+/// `None` if the request is not a navigation. Also `None` for Curfew's own paths, which a proxy checks by mistake:
+/// the redirect would loop.
+///
+/// The page accepts only a path as `rd`, so it cannot redirect to another host (CWE-601).
 pub(super) fn location(
     request: &CheckRequest<'_>,
     detail: Option<Detail>,
@@ -28,23 +29,23 @@ pub(super) fn location(
     if !wanted {
         return None;
     }
-    let url = raised(&original.url, secure);
+    let url = with_https(&original.url, secure);
     let scheme = if url.secure { "https" } else { "http" };
     let page = format!("{scheme}://{}{CLEAR_COOKIES}", url.host);
     let target: String = byte_serialize(&url.target()).collect();
-    // A page that does not know where to go on is better than none.
+    // If the path is too long, the page opens without it.
     let location = [format!("{page}?rd={target}"), page]
         .into_iter()
         .find(|location| location.len() <= limit)?;
     HeaderValue::try_from(location).ok()
 }
 
-/// The most bytes of the `Set-Cookie` headers of one answer: its whole head must fit in the 4 KiB that NGINX has for it.
-const MAX_BYTES: usize = 2560;
-/// The most domains of a host, and folders of a path.
-const MAX_DEPTH: usize = 6;
+/// Bytes of the `Set-Cookie` headers of one answer: the whole head must fit in NGINX's buffer of 4 KiB.
+const MAX_SET_COOKIE_BYTES: usize = 2560;
+/// Parent domains of a host, and folders of a path.
+const MAX_LEVELS: usize = 6;
 
-/// The `Set-Cookie` headers that clear a cookie, whatever its `Path` and `Domain`, as far as they fit.
+/// The `Set-Cookie` headers that clear a cookie for every `Path` and `Domain`, as far as they fit.
 #[derive(Debug, Default)]
 pub struct Clearing {
     values: Vec<HeaderValue>,
@@ -52,17 +53,17 @@ pub struct Clearing {
 }
 
 impl Clearing {
-    /// Adds a `Set-Cookie`, if there is room for it and it is not there yet.
+    /// Adds a `Set-Cookie` if it fits and is new.
     pub fn add(&mut self, value: HeaderValue) {
         let size = SET_COOKIE.as_str().len() + value.len() + 4;
-        if self.bytes + size <= MAX_BYTES && !self.values.contains(&value) {
+        if self.bytes + size <= MAX_SET_COOKIE_BYTES && !self.values.contains(&value) {
             self.bytes += size;
             self.values.push(value);
         }
     }
 
-    /// Clears the cookie `name` of a host: without `Domain`, partitioned (CHIPS), and with each domain that the host can
-    /// set cookies for, for these paths.
+    /// Clears the cookie `name` for these paths: without `Domain`, partitioned (CHIPS), and with each domain that the
+    /// host can set cookies for.
     pub fn everywhere(&mut self, name: &str, host: &str, paths: &[&str], secure: bool) {
         let secure = secure || name.starts_with("__");
         for path in paths {
@@ -72,7 +73,7 @@ impl Clearing {
                 self.add_built(&partitioned);
             }
         }
-        // A cookie with this prefix has neither a domain nor another path (RFC 6265bis section 4.1.3.2).
+        // A cookie with this prefix has no domain and no other path (RFC 6265bis section 4.1.3.2).
         if name.starts_with("__Host-") {
             return;
         }
@@ -83,14 +84,14 @@ impl Clearing {
         }
     }
 
-    /// Clears the cookie `name` of a host below `/`: for each folder of `path` but `except`, the path of the real cookie.
+    /// Clears the cookie `name` of a host below `/`: for each folder of `path` except the path of the real cookie.
     pub fn below(&mut self, name: &str, path: &str, except: &str, secure: bool) {
         if name.starts_with("__Host-") {
             return;
         }
         let secure = secure || name.starts_with("__");
         let slashes = path.match_indices('/').map(|(at, _)| at).skip(1);
-        let ends = slashes.chain([path.len()]).take(MAX_DEPTH);
+        let ends = slashes.chain([path.len()]).take(MAX_LEVELS);
         for folder in ends.map(|end| &path[..end]).filter(|it| it.len() > 1) {
             for folder in [folder, &*format!("{folder}/")] {
                 if folder != except && !folder.ends_with("//") {
@@ -100,7 +101,7 @@ impl Clearing {
         }
     }
 
-    /// The headers' values.
+    /// The `Set-Cookie` values.
     #[must_use]
     pub fn values(self) -> Vec<HeaderValue> {
         self.values
@@ -134,8 +135,8 @@ fn build<'a>(
     }
 }
 
-/// The domains that a host can set cookies for: its own name, and those above it with two labels or more. Browsers
-/// refuse public suffixes themselves. None for an address, and for a name of one label.
+/// The domains that a host can set cookies for: its own name, and parents with two labels or more. Browsers reject
+/// public suffixes themselves. Empty for an address and for a name of one label.
 fn domains(host: &str) -> impl Iterator<Item = &str> {
     let host = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
@@ -148,7 +149,7 @@ fn domains(host: &str) -> impl Iterator<Item = &str> {
         .into_iter()
         .chain(above)
         .filter(move |domain| !address && domain.contains('.'))
-        .take(MAX_DEPTH)
+        .take(MAX_LEVELS)
 }
 
 #[cfg(test)]
@@ -227,7 +228,7 @@ mod tests {
         let path = "/folder".repeat(100);
         clearing.everywhere("session", &host, &["/", &path], true);
         clearing.below("session", &path, "/", true);
-        assert!(clearing.bytes <= MAX_BYTES, "{}", clearing.bytes);
+        assert!(clearing.bytes <= MAX_SET_COOKIE_BYTES, "{}", clearing.bytes);
         assert_eq!(
             clearing.values()[0],
             "session=; HttpOnly; Secure; Path=/; Max-Age=0"

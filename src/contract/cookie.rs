@@ -4,20 +4,20 @@ use http::HeaderValue;
 use crate::credential::Token;
 use crate::session::{Session, Timestamp};
 
-/// The attributes of the session cookie, apart from its value.
+/// The configured attributes of the session cookie.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CookieSettings {
-    /// The name.
+    /// The name of the cookie.
     pub name: String,
-    /// The `Domain` attribute; `None` for a cookie of the one host.
+    /// The `Domain` attribute; `None` for a host-only cookie.
     pub domain: Option<String>,
     /// The `Path` attribute.
     pub path: String,
-    /// Whether it is sent over TLS only.
+    /// The `Secure` attribute: sent over TLS only.
     pub secure: bool,
     /// The `SameSite` attribute.
     pub same_site: cookie::SameSite,
-    /// Whether it survives the browser (`Max-Age` to the session's deadline).
+    /// Whether it survives a restart of the browser (`Max-Age` up to the session's deadline).
     pub persistent: bool,
 }
 
@@ -25,21 +25,20 @@ pub struct CookieSettings {
 #[derive(Clone, Debug)]
 pub struct SessionCookie {
     config: CookieSettings,
-    /// The same for every client, so it is written once.
+    /// The value is the same for every client, so it is written once.
     cleared: HeaderValue,
 }
 
-/// The configured cookie can't be written as a header.
+/// The configured cookie cannot be written as a header.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the session cookie's name, path or domain can't be written in a header")]
+#[error("could not write the session cookie's name, path or domain as a header")]
 pub struct UnwritableCookie;
 
 impl SessionCookie {
-    /// A cookie as configured.
+    /// Creates the cookie from its configuration.
     ///
     /// # Errors
-    /// [`UnwritableCookie`] when its parts can't be in a header, which a checked configuration
-    /// rules out.
+    /// [`UnwritableCookie`] if a part cannot be in a header. A validated configuration has no such part.
     pub fn new(config: CookieSettings) -> Result<Self, UnwritableCookie> {
         let mut removal = build(&config, String::new());
         removal.set_max_age(cookie::time::Duration::ZERO);
@@ -47,8 +46,8 @@ impl SessionCookie {
         Ok(Self { config, cleared })
     }
 
-    /// The value that hands `token` to the client. A persistent cookie lives until the session's
-    /// deadline; it is never issued again on activity (RFC 6265bis has no sliding expiry).
+    /// The `Set-Cookie` value with `token`. A persistent cookie lives until the session's deadline. Activity never
+    /// issues it again (RFC 6265bis has no sliding expiry).
     #[must_use]
     pub fn issue(&self, token: &Token, session: &Session, now: Timestamp) -> String {
         let mut cookie = build(&self.config, token.expose());
@@ -60,13 +59,13 @@ impl SessionCookie {
         cookie.to_string()
     }
 
-    /// Its name.
+    /// The name of the cookie.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.config.name
     }
 
-    /// Its `Path`.
+    /// The `Path` attribute.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.config.path
@@ -78,7 +77,7 @@ impl SessionCookie {
         self.config.secure
     }
 
-    /// The value that makes the client drop its cookie, with the same name, path and domain.
+    /// The `Set-Cookie` value that clears the cookie, with the same name, path and domain.
     #[must_use]
     pub fn cleared(&self) -> HeaderValue {
         self.cleared.clone()

@@ -1,30 +1,32 @@
-//! Envoy `ext_authz` over HTTP, and what is built on it: Istio, Envoy Gateway, Contour, the
-//! external authorization filter of the Gateway API.
+//! Envoy `ext_authz` over HTTP, and proxies that build on it: Istio, Envoy Gateway, Contour, the external
+//! authorization filter of the Gateway API.
 //!
-//! The sub-request is the original one, under a prefix: its method, what follows the prefix, and
-//! `Host`; the scheme is in `X-Forwarded-Proto`. NGINX Gateway Fabric asks for one fixed path
-//! instead, and names the original in headers that are literally called `Method` and `Path`;
-//! because any client of another proxy could send those, they count only where the configuration
-//! says so, and then nothing else does. 200 lets the request pass.
+//! The sub-request is the original request under a prefix: its method, its path after the prefix, and `Host`. The
+//! scheme is in `X-Forwarded-Proto`. 200 allows the request.
+//!
+//! NGINX Gateway Fabric always asks for one path, and names the original request in headers that are literally called
+//! `Method` and `Path`. A client of another proxy could send them too. So only `literal_headers` enables them, and
+//! then no other input counts.
 
 use std::net::SocketAddr;
 
 use http::request::Parts;
 
-use super::reply::Form;
+use super::reply::ReplyForm;
 use super::sub_request::{FORWARDED_PROTO, Input, SubRequest};
 use crate::check::{InvalidUrl, MalformedOriginal, OriginalUrl};
 use crate::policy::Contract;
 
-/// What the sub-request's path begins with, after the policy.
+/// The first segment of the sub-request's path, after the policy.
 pub(super) const PREFIX: &str = "ext-authz";
 const HOST: Input = Input::new("host", "Host");
 const LITERAL_METHOD: Input = Input::new("method", "Method");
 const LITERAL_PATH: Input = Input::new("path", "Path");
 
-/// `/ext-authz/…` and `/policy/{name}/ext-authz/…`: `target` is what follows the prefix, and
-/// `literal` whether the headers `Method` and `Path` count instead. Where the proxy does not hand on
-/// `X-Forwarded-Proto`, clients come over TLS if `secure`.
+/// Reads `/ext-authz/…` and `/policy/{name}/ext-authz/…`. `target` is the part after the prefix.
+///
+/// `literal`: the headers `Method` and `Path` count instead. `secure`: clients use TLS if the proxy does not send
+/// `X-Forwarded-Proto`.
 pub(super) fn read<'a>(
     policy: Option<&'a str>,
     target: &'a str,
@@ -41,7 +43,7 @@ pub(super) fn read<'a>(
     };
     SubRequest {
         contract: Contract::ExtAuthz,
-        form: Form::Whole,
+        form: ReplyForm::Complete,
         policy,
         method,
         url: target.and_then(|target| original_url(head, target, secure)),
@@ -63,7 +65,7 @@ fn original_url<'a>(
     })
 }
 
-/// The host: over HTTP/2 it is `:authority` (RFC 9113, section 8.3.1), which `Host` must not contradict.
+/// The host. Over HTTP/2 it is `:authority`, and `Host` must not contradict it (RFC 9113, section 8.3.1).
 fn host(head: &Parts) -> Result<&[u8], MalformedOriginal> {
     let Some(authority) = head.uri.authority() else {
         return Ok(HOST.value(&head.headers)?.as_bytes());

@@ -1,9 +1,10 @@
 //! Envoy `ext_authz` over gRPC (`envoy.service.auth.v3`).
 //!
-//! The proxy describes the original request in `CheckRequest.attributes`, and names a policy in
-//! `context_extensions["policy"]`, which only its own configuration can set. It takes a missing
-//! status for "OK", so every answer has one, and a denial is always a whole `denied_response`:
-//! an error of the call itself would be the operator's `failure_mode_allow` to decide.
+//! The proxy describes the original request in `CheckRequest.attributes`. It names a policy in
+//! `context_extensions["policy"]`, which only the proxy's configuration can set.
+//!
+//! Envoy reads a missing status as "OK", so every answer has one. A denial is always a complete `denied_response`:
+//! after an error of the call, the operator's `failure_mode_allow` would decide.
 
 pub(crate) mod wire;
 
@@ -25,36 +26,35 @@ use tonic_prost::ProstCodec;
 use tower::Service;
 
 use super::Contracts;
-use super::reply::{Form, reply};
+use super::reply::{ReplyForm, reply};
 use crate::check::{
     CheckRequest, ClientAddress, InvalidUrl, MalformedOriginal, Original, OriginalUrl, Outcome,
 };
-use crate::listener::{ConcurrencyLimit, MAX_MESSAGE, Permit};
+use crate::listener::{ConcurrencyLimit, MAX_MESSAGE_BYTES, Permit};
 use crate::live::Live;
 use crate::policy::Contract;
 use crate::session::{DenyReason, Verdict};
 
-/// The key in `context_extensions` that names a policy.
+/// The key of the policy in `context_extensions`.
 const POLICY: &str = "policy";
 
-/// A message with nothing in it: not compressed, and no bytes long.
+/// An uncompressed gRPC message of zero bytes.
 const EMPTY_MESSAGE: &[u8] = &[0; 5];
 
-/// The service.
+/// The gRPC service `envoy.service.auth.v3.Authorization`.
 #[derive(Clone)]
 pub struct ExtAuthz {
     contracts: Live<Contracts>,
     limit: ConcurrencyLimit,
 }
 
-type Answering<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+type ResponseFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 impl NamedService for ExtAuthz {
     const NAME: &'static str = "envoy.service.auth.v3.Authorization";
 }
 
-/// What the code would be that is generated for the service; it is written here because the
-/// messages are our own.
+/// Written by hand instead of generated, because the messages are Curfew's own types.
 impl<B> Service<http::Request<B>> for ExtAuthz
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
@@ -62,7 +62,7 @@ where
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Answering<Result<Response<Body>, Infallible>>;
+    type Future = ResponseFuture<Result<Response<Body>, Infallible>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
@@ -73,13 +73,14 @@ where
             let unknown = Status::unimplemented("the service has one method, Check");
             return Box::pin(async move { Ok(unknown.into_http()) });
         }
-        // The permit is taken before the message is read, so that slow uploads count. Without a permit, the message is not read.
+        // Take the permit before the message is read, so that slow uploads count. Without a permit the message is not
+        // read.
         let permit = self.limit.take();
         let turned_away = permit.is_none();
         let mut check = Check(self.clone(), permit, false);
         Box::pin(async move {
             let codec = ProstCodec::default();
-            let mut grpc = Grpc::new(codec).max_decoding_message_size(MAX_MESSAGE);
+            let mut grpc = Grpc::new(codec).max_decoding_message_size(MAX_MESSAGE_BYTES);
             let peer = request.extensions().get::<TcpConnectInfo>().cloned();
             check.2 = compressed(request.headers());
             if !turned_away && !check.2 {
@@ -88,13 +89,13 @@ where
                     return Ok(answer);
                 }
             }
-            // A message that is too long, or none, says as much as an empty one.
+            // A message that is too long or missing is answered as an empty one.
             Ok(grpc.unary(&mut check, empty(peer)).await)
         })
     }
 }
 
-/// A call of `peer` with nothing in its message.
+/// A call of `peer` with an empty message.
 fn empty(peer: Option<TcpConnectInfo>) -> http::Request<axum::body::Body> {
     let mut call = http::Request::new(axum::body::Body::from(EMPTY_MESSAGE));
     if let Some(peer) = peer {
@@ -103,19 +104,19 @@ fn empty(peer: Option<TcpConnectInfo>) -> http::Request<axum::body::Body> {
     call
 }
 
-/// Whether the message of a call is compressed, which no Envoy does by itself.
+/// Whether the message of a call is compressed. Envoy never compresses it by itself.
 fn compressed(headers: &HeaderMap) -> bool {
     headers
         .get("grpc-encoding")
         .is_some_and(|encoding| encoding != "identity")
 }
 
-/// Its one method, the place of the call, and whether its message is compressed.
+/// The one method of the service, the permit of the call, and whether its message is compressed.
 struct Check(ExtAuthz, Option<Permit>, bool);
 
 impl UnaryService<wire::CheckRequest> for &mut Check {
     type Response = wire::CheckResponse;
-    type Future = Answering<Result<tonic::Response<wire::CheckResponse>, Status>>;
+    type Future = ResponseFuture<Result<tonic::Response<wire::CheckResponse>, Status>>;
 
     fn call(&mut self, request: tonic::Request<wire::CheckRequest>) -> Self::Future {
         let (service, permit, compressed) = (self.0.clone(), self.1.take(), self.2);
@@ -129,7 +130,7 @@ impl UnaryService<wire::CheckRequest> for &mut Check {
 }
 
 impl ExtAuthz {
-    /// A service that answers by these, as many calls at once as there is `limit` for.
+    /// Creates the service. `limit` bounds the concurrent calls.
     #[must_use]
     pub const fn new(contracts: Live<Contracts>, limit: ConcurrencyLimit) -> Self {
         Self { contracts, limit }
@@ -144,19 +145,19 @@ impl ExtAuthz {
         let compressed = request.is_none();
         let attributes = request.and_then(|request| request.attributes);
         let attributes = attributes.unwrap_or_default();
-        // Of several entries with one key the last counts, as in every map that is sent.
+        // If a key has several entries, the last one counts, as in every protobuf map.
         let mut extensions = attributes.context_extensions.iter().rev();
         let policy = extensions.find(|entry| entry.key == POLICY);
-        // One that is no text is the name of no policy.
+        // A value that is not UTF-8 is not the name of a policy.
         let policy = policy.map(|entry| std::str::from_utf8(&entry.value).unwrap_or_default());
         let http = attributes.request.and_then(|request| request.http);
         let http = http.unwrap_or_default();
-        let method = Method::from_bytes(&http.method).map_err(|_| MISSING);
+        let method = Method::from_bytes(&http.method).map_err(|_| MISSING_ATTRIBUTES);
         let contracts = self.contracts.current();
         let url = original_url(&http, contracts.cookie.is_secure());
         let headers = client_headers(&http);
         let original = match (&method, url, &headers) {
-            _ if compressed => Err(COMPRESSED),
+            _ if compressed => Err(COMPRESSED_MESSAGE),
             (_, Err(malformed), _) => Err(malformed),
             (Err(malformed), ..) | (.., Err(malformed)) => Err(*malformed),
             (Ok(method), Ok(url), Ok(_)) => Ok(Original { method, url }),
@@ -171,20 +172,20 @@ impl ExtAuthz {
             peer,
         };
         let outcome = contracts.check_with_permit(permit, &request).await;
-        let reply = reply(&contracts, &request, &outcome, Form::Whole);
+        let reply = reply(&contracts, &request, &outcome, ReplyForm::Complete);
         answer(&outcome, reply)
     }
 }
 
-/// A message without attributes, or one that could not be read.
-const MISSING: MalformedOriginal = MalformedOriginal::missing(
+/// The error for a message without attributes, or one that could not be read.
+const MISSING_ATTRIBUTES: MalformedOriginal = MalformedOriginal::missing(
     "attributes.request.http.method (is the message of more than 128 KiB, with_request_body?)",
 );
-const COMPRESSED: MalformedOriginal = MalformedOriginal {
+const COMPRESSED_MESSAGE: MalformedOriginal = MalformedOriginal {
     input: "the message",
     problem: "is compressed, which this service does not accept",
 };
-const HEADERS: MalformedOriginal = MalformedOriginal {
+const INVALID_HEADERS: MalformedOriginal = MalformedOriginal {
     input: "attributes.request.http.headers",
     problem: "has a line that is not a header",
 };
@@ -194,7 +195,7 @@ fn original_url(
     secure: bool,
 ) -> Result<OriginalUrl<'_>, MalformedOriginal> {
     if http.method.is_empty() {
-        return Err(MISSING);
+        return Err(MISSING_ATTRIBUTES);
     }
     let secure = match http.scheme.is_empty() {
         true => Ok(secure),
@@ -210,21 +211,20 @@ fn original_url(
     })
 }
 
-/// The client's headers: line by line where the proxy sends them so (`encode_raw_headers`),
-/// otherwise with the lines of one name joined by commas.
+/// The client's headers: one by one with Envoy's `encode_raw_headers`, otherwise joined with commas for each name.
 fn client_headers(http: &wire::HttpRequest) -> Result<HeaderMap, MalformedOriginal> {
     let lines = http.header_map.as_ref();
     let count = lines.map_or(http.headers.len(), |map| map.headers.len());
-    let mut headers = HeaderMap::try_with_capacity(count).map_err(|_| HEADERS)?;
+    let mut headers = HeaderMap::try_with_capacity(count).map_err(|_| INVALID_HEADERS)?;
     let mut append = |name: &Bytes, value: &Bytes| {
-        // What HTTP/2 calls pseudo-headers is in fields of its own.
+        // HTTP/2 pseudo-headers are in separate fields.
         if name.starts_with(b":") {
             return Ok(());
         }
-        let name = HeaderName::from_bytes(name).map_err(|_| HEADERS)?;
+        let name = HeaderName::from_bytes(name).map_err(|_| INVALID_HEADERS)?;
         let value = HeaderValue::from_maybe_shared(value.clone());
-        let appended = headers.try_append(name, value.map_err(|_| HEADERS)?);
-        appended.map(drop).map_err(|_| HEADERS)
+        let appended = headers.try_append(name, value.map_err(|_| INVALID_HEADERS)?);
+        appended.map(drop).map_err(|_| INVALID_HEADERS)
     };
     match lines {
         Some(map) => {
@@ -254,7 +254,7 @@ pub(super) fn answer(outcome: &Outcome, reply: Response<String>) -> wire::CheckR
     };
     let http_response = if allowed {
         wire::HttpResponse::Ok(wire::OkHttpResponse {
-            // What is about caching is between Curfew and the proxy; a cookie is for the client.
+            // Caching headers are between Curfew and the proxy. Cookies are for the client.
             headers: header_options(&head.headers, |name| {
                 *name != CACHE_CONTROL && *name != SET_COOKIE
             }),
@@ -282,8 +282,8 @@ pub(super) fn answer(outcome: &Outcome, reply: Response<String>) -> wire::CheckR
     }
 }
 
-/// Headers that replace what is there under their names, empty ones too. Of several with one name the
-/// first replaces, and the others are added to it.
+/// Headers that replace the headers of the same name, even with an empty value. Of several with one name, the first
+/// replaces, and the others are appended.
 fn header_options(
     headers: &HeaderMap,
     wanted: fn(&HeaderName) -> bool,
@@ -313,7 +313,7 @@ fn header_options(
         .collect()
 }
 
-/// A value as the UTF-8 that the field must hold.
+/// A value as UTF-8, which the field requires.
 fn text(value: &HeaderValue) -> Bytes {
     match std::str::from_utf8(value.as_bytes()) {
         Ok(text) => Bytes::copy_from_slice(text.as_bytes()),
@@ -323,7 +323,7 @@ fn text(value: &HeaderValue) -> Bytes {
     }
 }
 
-/// One that is added to what is there.
+/// Changes an option to append instead of replace.
 fn appended(option: wire::HeaderValueOption) -> wire::HeaderValueOption {
     wire::HeaderValueOption {
         append_action: wire::APPEND_IF_EXISTS_OR_ADD,
@@ -331,8 +331,8 @@ fn appended(option: wire::HeaderValueOption) -> wire::HeaderValueOption {
     }
 }
 
-/// What other filters and the access log may know: the verdict, and on an allowed request the
-/// session, its subject and policy, and how many seconds it can still live.
+/// Metadata for other filters and the access log: the verdict. An allowed request adds the session, its subject and
+/// policy, and the seconds until it ends.
 fn metadata(outcome: &Outcome) -> wire::Struct {
     let copy = |text: &str| wire::Kind::Text(Bytes::copy_from_slice(text.as_bytes()));
     let seconds = |duration: Duration| wire::Kind::Number(duration.as_secs_f64());

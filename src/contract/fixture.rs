@@ -1,4 +1,4 @@
-//! What the contracts' tests share: the routes, and one session of `alice`.
+//! The shared fixture of the contracts' tests: the routes, and one session of `alice`.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::policy::Rules;
 use crate::session::{Session, SessionId};
 use crate::testing::{Bench, cookie_config};
 
-/// What clears the session cookie.
+/// The `Set-Cookie` that clears the session cookie.
 pub(crate) const CLEARED: &str =
     "__Host-session=; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=0";
 
@@ -24,7 +24,7 @@ pub(crate) struct Fixture {
     pub(crate) bench: Bench,
     pub(crate) contracts: Live<Contracts>,
     pub(crate) limit: ConcurrencyLimit,
-    front: CheckService,
+    check_service: CheckService,
     token: String,
     id: SessionId,
 }
@@ -65,7 +65,7 @@ impl Fixture {
         let limit = ConcurrencyLimit::new("check", LimitKind::Requests, 2, shown);
         Self {
             bench,
-            front: CheckService::new(contracts.clone(), limit.clone()),
+            check_service: CheckService::new(contracts.clone(), limit.clone()),
             limit,
             contracts,
             token: started.token.expose(),
@@ -73,12 +73,12 @@ impl Fixture {
         }
     }
 
-    /// An agent of HAProxy's.
+    /// A SPOE agent.
     pub(crate) fn agent(&self) -> Agent {
         Agent::new(self.contracts.clone(), Arc::default(), self.limit.clone())
     }
 
-    /// The record as the store has it.
+    /// The session's record in the store.
     pub(crate) async fn stored(&self) -> Session {
         self.bench.stored(self.id).await
     }
@@ -93,11 +93,11 @@ impl Fixture {
             request = request.header(*name, *value);
         }
         let request = request.body(Body::empty()).unwrap();
-        self.front.answer(request, None).await
+        self.check_service.answer(request, None).await
     }
 }
 
-/// The reason of a denial, and what it tells the client besides.
+/// The status, the reason, the challenge and the location of a denial.
 pub(crate) fn denial(response: &Response) -> (u16, &str, Option<&str>, Option<&str>) {
     let header = |name: &str| {
         let value = response.headers().get(name);

@@ -1,17 +1,21 @@
 //! Traefik ForwardAuth, Caddy `forward_auth`, APISIX `forward-auth`, haproxy-ingress, ingress-nginx.
 //!
-//! The proxy names the original request in `X-Forwarded-Method`, `-Host` and `-Uri`, which it sets
-//! itself, and the scheme in `-Proto`; the sub-request's own method, path and query say nothing (Caddy appends
-//! the client's query to it). 2xx lets the request pass, everything else is handed to the client
-//! whole; by ingress-nginx the status alone.
+//! The proxy names the original request in `X-Forwarded-Method`, `-Host` and `-Uri`, which it sets itself, and the
+//! scheme in `-Proto`. The sub-request's own method, path and query do not count (Caddy appends the client's query).
 //!
-//! ingress-nginx sets these headers only where a ConfigMap says so (`auth-proxy-set-headers`); without it they are the
-//! client's. It always sets `X-Original-Method` and `X-Original-URL`, so both must name the same request; and it clears
-//! a client's `X-Forwarded-Proto`, so that header shows that the ConfigMap is there, which names the host that NGINX routes by.
+//! 2xx allows the request. Any other answer is passed on to the client completely; ingress-nginx passes on only the
+//! status.
+//!
+//! ingress-nginx sets these headers only with a ConfigMap (`auth-proxy-set-headers`). Without it they are the
+//! client's.
+//!
+//! It always sets `X-Original-Method` and `X-Original-URL`, so both must name the same request. It also clears a
+//! client's `X-Forwarded-Proto`. So that header shows that the ConfigMap is there, which names the host that NGINX
+//! routes by.
 
 use http::HeaderMap;
 
-use super::reply::Form;
+use super::reply::ReplyForm;
 use super::sub_request::{
     FORWARDED_PROTO, HeaderContract, Input, ORIGINAL_METHOD, ORIGINAL_URL, is_ingress_nginx,
 };
@@ -30,11 +34,11 @@ pub(super) static FORWARD_AUTH: HeaderContract = HeaderContract {
     url: original_url,
 };
 
-fn form(headers: &HeaderMap) -> Form {
-    // It asks with `auth_request`, which makes an error of a redirect.
+fn form(headers: &HeaderMap) -> ReplyForm {
+    // ingress-nginx asks with `auth_request`, which turns a redirect into an error.
     match is_ingress_nginx(headers) {
-        true => Form::Status,
-        false => Form::Whole,
+        true => ReplyForm::StatusOnly,
+        false => ReplyForm::Complete,
     }
 }
 
@@ -46,16 +50,16 @@ fn original_url(headers: &HeaderMap, secure: bool) -> Result<OriginalUrl<'_>, Ma
         InvalidUrl::Host => invalid.of(FORWARDED_HOST.label),
         _ => invalid.of(FORWARDED_URI.label),
     })?;
-    if form(headers) == Form::Status {
-        agree(headers, &url)?;
+    if form(headers) == ReplyForm::StatusOnly {
+        check_consistency(headers, &url)?;
     }
     Ok(url)
 }
 
-/// Compares `url` and the method with what ingress-nginx itself says about the request, in `$request_method` and
+/// Compares `url` and the method with the headers of ingress-nginx itself: `$request_method` and
 /// `$scheme://$http_host$request_uri`.
-fn agree(headers: &HeaderMap, url: &OriginalUrl<'_>) -> Result<(), MalformedOriginal> {
-    // The controller clears a client's own, so this one is of the ConfigMap, and the others are, too.
+fn check_consistency(headers: &HeaderMap, url: &OriginalUrl<'_>) -> Result<(), MalformedOriginal> {
+    // The controller clears a client's own header, so this one and the others come from the ConfigMap.
     FORWARDED_PROTO.value(headers)?;
     let method = ORIGINAL_METHOD.value(headers)?;
     let own = OriginalUrl::parse(ORIGINAL_URL.value(headers)?.as_bytes())
@@ -77,7 +81,7 @@ fn agree(headers: &HeaderMap, url: &OriginalUrl<'_>) -> Result<(), MalformedOrig
     match compared.into_iter().find(|(_, same)| !same) {
         Some((input, _)) => Err(MalformedOriginal {
             input,
-            problem: "is not what ingress-nginx says itself: set auth-proxy-set-headers, as deploy/nginx/ingress.yaml does",
+            problem: "differs from the header of ingress-nginx: set auth-proxy-set-headers, as deploy/nginx/ingress.yaml does",
         }),
         None => Ok(()),
     }

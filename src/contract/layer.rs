@@ -1,8 +1,7 @@
-//! A tower layer: Curfew without a proxy, in front of a service in the same process.
+//! A tower layer: protects a service in the same process, without a proxy.
 //!
-//! The original request is the request itself. What a client says under the identity headers is
-//! replaced, as by every proxy; the session itself is in an extension ([`LiveSession`]). The browser
-//! endpoints below `/.curfew/` are served, too.
+//! The original request is the request itself. The layer replaces the client's identity headers, as proxies do, and
+//! puts the session into an extension ([`LiveSession`]). It also serves the browser endpoints below `/.curfew/`.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -15,13 +14,13 @@ use http::{HeaderMap, Request};
 use tower::{Layer, Service, ServiceExt};
 
 use super::Contracts;
-use super::reply::{Form, reply};
+use super::reply::{ReplyForm, reply};
 use crate::check::{CheckRequest, ClientAddress, MalformedOriginal, Original, OriginalUrl};
 use crate::live::Live;
 use crate::policy::Contract;
 use crate::session::{Session, SessionId};
 
-/// Puts Curfew in front of a service.
+/// Protects a service.
 #[derive(Clone)]
 pub struct CurfewLayer {
     contracts: Live<Contracts>,
@@ -29,25 +28,25 @@ pub struct CurfewLayer {
     secure: bool,
 }
 
-/// A service that only live sessions reach.
+/// A service that only requests with a live session reach.
 #[derive(Clone)]
 pub struct Protected<S> {
     inner: S,
     layer: CurfewLayer,
 }
 
-/// In the extensions of a request that was allowed on a session.
+/// The session of an allowed request, in its extensions.
 #[derive(Clone, Debug)]
 pub struct LiveSession {
-    /// Its name.
+    /// The ID of the session.
     pub id: SessionId,
-    /// Its record.
+    /// The session's record after the request.
     pub session: Session,
 }
 
 impl CurfewLayer {
-    /// A layer that answers by `contracts`, and sends what is below `/.curfew/` to `browser`. Clients
-    /// reach the service over TLS if it is `secure`, whoever ends that.
+    /// Creates the layer. Requests below `/.curfew/` go to `browser`. `secure`: clients reach the service over TLS,
+    /// even if a proxy terminates it.
     #[must_use]
     pub const fn new(contracts: Live<Contracts>, browser: axum::Router, secure: bool) -> Self {
         Self {
@@ -83,7 +82,7 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        // The one that is ready is the one that is called.
+        // The service that reported ready must be the one that is called.
         let next = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, next);
         let layer = self.layer.clone();
@@ -98,7 +97,9 @@ impl CurfewLayer {
     {
         if request.uri().path().starts_with("/.curfew/") {
             let peer = request.extensions().get().map(SocketAddr::ip);
-            request.extensions_mut().insert(ClientAddress::Told(peer));
+            request
+                .extensions_mut()
+                .insert(ClientAddress::InField(peer));
             let Ok(response) = self.browser.oneshot(request).await;
             return Ok(response);
         }
@@ -121,16 +122,16 @@ impl CurfewLayer {
                 url,
             }),
             headers: request.headers(),
-            address: ClientAddress::Told(peer),
+            address: ClientAddress::InField(peer),
             peer,
         };
         let outcome = contracts.checker.check(&check).await;
-        let answer = reply(&contracts, &check, &outcome, Form::Whole);
+        let answer = reply(&contracts, &check, &outcome, ReplyForm::Complete);
         if answer.status() != http::StatusCode::OK {
             return Ok(answer.map(Body::from));
         }
-        let (told, _) = answer.into_parts();
-        let cookies = introduce(request.headers_mut(), &told.headers);
+        let (answer, _) = answer.into_parts();
+        let cookies = replace_identity(request.headers_mut(), &answer.headers);
         if let Some((id, session)) = outcome.session {
             request.extensions_mut().insert(LiveSession { id, session });
         }
@@ -142,19 +143,19 @@ impl CurfewLayer {
     }
 }
 
-/// Replaces what a client says of who it is by what the answer says; the cookies that are for it.
-fn introduce(headers: &mut HeaderMap, told: &HeaderMap) -> Vec<http::HeaderValue> {
+/// Replaces the client's identity headers with those of the answer. Returns the cookies for the client.
+fn replace_identity(headers: &mut HeaderMap, answer: &HeaderMap) -> Vec<http::HeaderValue> {
     let own = |name: &&http::HeaderName| **name != CACHE_CONTROL && **name != SET_COOKIE;
-    for name in told.keys().filter(own) {
+    for name in answer.keys().filter(own) {
         headers.remove(name);
-        for value in told.get_all(name) {
+        for value in answer.get_all(name) {
             headers.append(name.clone(), value.clone());
         }
     }
-    told.get_all(SET_COOKIE).iter().cloned().collect()
+    answer.get_all(SET_COOKIE).iter().cloned().collect()
 }
 
-/// The host that was asked for, where the request says it once.
+/// The host of the request; `None` if it is missing or ambiguous.
 fn host(request: &Request<Body>) -> Option<String> {
     if let Some(authority) = request.uri().authority() {
         return Some(authority.as_str().to_owned());

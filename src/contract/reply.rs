@@ -1,4 +1,4 @@
-//! What every contract answers; each then says it in its proxy's words.
+//! The HTTP reply of a check. Each contract then translates it for its proxy.
 
 use http::header::{
     CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE,
@@ -13,55 +13,54 @@ use crate::identity::Identity;
 use crate::session::{DenyReason, Verdict};
 
 pub(super) const SESSION_REASON: HeaderName = HeaderName::from_static("x-session-reason");
-/// Which input was wrong, for `malformed_request` and `unknown_host`.
+/// The input that is wrong, for `malformed_request` and `unknown_host`.
 pub(super) const SESSION_DETAIL: HeaderName = HeaderName::from_static("x-session-detail");
 
-/// Says that a frame asks, and that signing in would help: for proxies that make pages of denials themselves.
+/// Set if a frame asks and a sign-in would help, for proxies that make their own pages of denials.
 const SESSION_FRAME: HeaderName = HeaderName::from_static("x-session-frame");
 
-/// What a frame shows instead of a sign-in page, which identity providers let nobody frame. The link has the address
-/// of the frame itself: in the whole window the check denies it as a navigation, and sends the browser to sign in.
+/// The page in a frame instead of a sign-in page, which cannot be framed. The link opens the frame's own address in
+/// the whole window. There the check denies it as a navigation, and redirects the browser to sign in.
 pub const FRAMED: &str = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
     <title>Not signed in</title></head><body><p>You are not signed in.</p>\
     <p><a href=\"\" target=\"_top\">Sign in</a></p></body></html>\n";
 
-/// About how many headers an answer has.
-const HEADERS: usize = 12;
+/// Usual number of headers in a reply.
+const HEADER_CAPACITY: usize = 12;
 
-/// How much of an answer a proxy hands on to its client.
+/// Which part of a reply the proxy passes on to its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
-    /// The status, which must be one that the proxy understands; a redirect is told by its
-    /// `Location` alone.
-    Status,
-    /// All of it: redirects and bodies too.
-    Whole,
+pub(super) enum ReplyForm {
+    /// The status, which must be one that the proxy understands. Only `Location` says where to redirect.
+    StatusOnly,
+    /// Everything, with redirects and bodies.
+    Complete,
 }
 
-impl Form {
-    /// The most bytes of a `Location`: the whole head of an answer must fit in the 4 KiB that NGINX
-    /// has for it, and in the proxies' and browsers' limits.
-    const fn room_for_location(self) -> usize {
+impl ReplyForm {
+    /// Bytes of a `Location`: the whole head of a reply must fit in NGINX's buffer of 4 KiB, and within the limits of
+    /// other proxies and browsers.
+    const fn max_location_bytes(self) -> usize {
         match self {
-            Self::Status => 3 * 1024,
-            Self::Whole => 8 * 1024,
+            Self::StatusOnly => 3 * 1024,
+            Self::Complete => 8 * 1024,
         }
     }
 }
 
-/// The answer to a check. Allowing is exactly 200 with an empty body and no content type: Envoy
-/// takes any other success for a denial, and some proxies copy the type onto the request.
+/// The reply to a check. An allowed request gets exactly 200, an empty body and no content type: Envoy reads any
+/// other success as a denial, and some proxies copy the type onto the request.
 pub(super) fn reply(
     contracts: &Contracts,
     request: &CheckRequest<'_>,
     outcome: &Outcome,
-    form: Form,
+    form: ReplyForm,
 ) -> Response<String> {
     let mut response = Response::new(String::new());
     let headers = response.headers_mut();
-    // So that it does not grow on the way.
-    *headers = HeaderMap::with_capacity(HEADERS);
-    // A cached answer is an idle clock that stands still.
+    // Avoids reallocations.
+    *headers = HeaderMap::with_capacity(HEADER_CAPACITY);
+    // A cached reply would bypass the idle limit.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     match (outcome.verdict, &outcome.session) {
         (Verdict::Allow, Some((id, session))) => {
@@ -76,7 +75,7 @@ pub(super) fn reply(
             contracts.identity.write(headers, &Identity::default());
             contracts.add_identity(headers, request, None);
         }
-        // There is no other allowing without a session: fail closed.
+        // Only a public request is allowed without a session: fail closed.
         (Verdict::Allow, None) => deny(
             contracts,
             request,
@@ -97,26 +96,28 @@ fn deny(
     request: &CheckRequest<'_>,
     outcome: &Outcome,
     reason: DenyReason,
-    form: Form,
+    form: ReplyForm,
     response: &mut Response<String>,
 ) {
     let relayed = outcome.relayed.as_deref();
-    let told = relayed.and_then(|relayed| relayed.headers.get(LOCATION));
-    let leads_on = told.is_some() || outcome.detail == Some(Detail::TwoCookies);
+    let relayed_location = relayed.and_then(|relayed| relayed.headers.get(LOCATION));
+    let leads_on = relayed_location.is_some() || outcome.detail == Some(Detail::TwoCookies);
     let framed = framed_sign_in(contracts, request, reason, leads_on);
-    let told = told.filter(|_| !framed);
-    let location = match (told, &contracts.sign_in, &request.original) {
-        (Some(told), ..) => Some(told.clone()).filter(|it| it.len() <= form.room_for_location()),
+    let relayed_location = relayed_location.filter(|_| !framed);
+    let location = match (relayed_location, &contracts.sign_in, &request.original) {
+        (Some(relayed_location), ..) => {
+            Some(relayed_location.clone()).filter(|it| it.len() <= form.max_location_bytes())
+        }
         (None, Some(sign_in), Ok(original)) => {
-            sign_in.location(original, request.headers, reason, form.room_for_location())
+            sign_in.location(original, request.headers, reason, form.max_location_bytes())
         }
         _ => None,
     };
     let location = location.or_else(|| {
-        let (secure, limit) = (contracts.cookie.is_secure(), form.room_for_location());
+        let (secure, limit) = (contracts.cookie.is_secure(), form.max_location_bytes());
         clear_cookies::location(request, outcome.detail, secure, limit)
     });
-    let redirect = location.is_some() && form == Form::Whole;
+    let redirect = location.is_some() && form == ReplyForm::Complete;
     *response.status_mut() = match reason {
         DenyReason::Forbidden | DenyReason::UnknownHost | DenyReason::TooManySessions => {
             StatusCode::FORBIDDEN
@@ -142,7 +143,8 @@ fn deny(
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
-    // Curfew's own cookie stays (ADR 16). A late answer to a script would drop the cookie of a newer sign-in.
+    // Curfew's own cookie is not cleared (ADR 16): a late answer to a script would clear the cookie of a newer
+    // sign-in.
     if let Some(cleared) = &outcome.cleared
         && reason.is_terminal()
         && navigates(request)
@@ -151,13 +153,13 @@ fn deny(
     }
     if let Some(relayed) = relayed {
         relay(headers, &relayed.headers);
-        // What is said above of where to go is all that is said of it.
+        // Only `location` below decides on a redirect.
         headers.remove(LOCATION);
     }
     if let Some(location) = location {
         headers.insert(LOCATION, location);
     }
-    if form == Form::Whole && !redirect && !is_grpc(request.headers) {
+    if form == ReplyForm::Complete && !redirect && !is_grpc(request.headers) {
         let (content_type, body) = match relayed.and_then(|relayed| relayed.body.clone()) {
             _ if framed => (HeaderValue::from_static(HTML), FRAMED.to_owned()),
             Some(relayed) => relayed,
@@ -168,30 +170,30 @@ fn deny(
     }
 }
 
-/// Whether a browser asks for a page to show in the whole window.
+/// Whether a browser loads a page for the whole window.
 fn navigates(request: &CheckRequest<'_>) -> bool {
     request
         .original
         .is_ok_and(|original| is_navigation(original.method, request.headers))
 }
 
-/// Whether a frame asks for a page that signing in would open: here, or where another service sends browsers.
+/// Whether a frame loads a page that a sign-in would open: on Curfew's sign-in page, or on the other service's.
 fn framed_sign_in(
     contracts: &Contracts,
     request: &CheckRequest<'_>,
     reason: DenyReason,
-    elsewhere: bool,
+    has_relayed_location: bool,
 ) -> bool {
     let sign_in = contracts.sign_in.as_ref();
-    let helps = elsewhere || sign_in.is_some_and(|sign_in| sign_in.helps(reason));
+    let can_help = has_relayed_location || sign_in.is_some_and(|sign_in| sign_in.can_help(reason));
     let framed = |method| is_framed(method, request.headers);
-    helps
+    can_help
         && request
             .original
             .is_ok_and(|original| framed(original.method))
 }
 
-/// Hands on what another service says, instead of what is there under its names.
+/// Copies headers of another service, and replaces headers of the same names.
 fn relay(headers: &mut HeaderMap, relayed: &HeaderMap) {
     for name in relayed.keys() {
         headers.remove(name);
@@ -201,16 +203,14 @@ fn relay(headers: &mut HeaderMap, relayed: &HeaderMap) {
     }
 }
 
-/// Whether a gRPC client asks. It makes `UNAUTHENTICATED` of a bare 401, and would take a body for a
-/// broken message.
+/// Whether a gRPC client asks. It reads a bare 401 as `UNAUTHENTICATED`, and a body as an invalid message.
 fn is_grpc(headers: &HeaderMap) -> bool {
     headers
         .get(CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
-/// The challenge of a 401: RFC 6750 section 3, which wants no error code where no credential came,
-/// and RFC 9470 for step-up.
+/// The challenge of a 401 (RFC 6750 section 3: no error code without a credential; RFC 9470 for step-up).
 fn challenge(reason: DenyReason, max_auth_age: Option<u64>, detail: Option<Detail>) -> HeaderValue {
     let text = match (reason, max_auth_age) {
         (DenyReason::NoCredential, _) => "Bearer".to_owned(),
@@ -236,7 +236,7 @@ fn challenge(reason: DenyReason, max_auth_age: Option<u64>, detail: Option<Detai
 
 const HTML: &str = "text/html; charset=utf-8";
 
-/// The content type and the text of a denial. Nothing of the request is in it.
+/// The content type and the text of a denial. It contains nothing of the request.
 fn body(reason: DenyReason, detail: Option<Detail>, html: bool) -> (HeaderValue, String) {
     let message = message(reason);
     if html {
@@ -256,13 +256,13 @@ fn body(reason: DenyReason, detail: Option<Detail>, html: bool) -> (HeaderValue,
     (HeaderValue::from_static("application/json"), object)
 }
 
-/// For the person in front of the screen. Plain text without quotes or markup.
+/// The text for the person: plain text without quotes or markup.
 #[must_use]
 pub const fn message(reason: DenyReason) -> &'static str {
     match reason {
         DenyReason::NoCredential => "You are not signed in.",
         DenyReason::InvalidCredential | DenyReason::UnknownSession => {
-            "Your session is not known. Please sign in again."
+            "Your session is not valid. Please sign in again."
         }
         DenyReason::IdleTimeout => {
             "Your session has ended because it was not used for a while. Please sign in again."
@@ -272,15 +272,15 @@ pub const fn message(reason: DenyReason) -> &'static str {
         }
         DenyReason::Revoked => "Your session was ended. Please sign in again.",
         DenyReason::SignedOut => "You have signed out. Please sign in again.",
-        DenyReason::ReauthenticationRequired => "This asks for a more recent sign-in.",
+        DenyReason::ReauthenticationRequired => "A more recent sign-in is required.",
         DenyReason::Forbidden => "You are not allowed to do this.",
         DenyReason::StoreUnavailable | DenyReason::SourceUnavailable | DenyReason::Overloaded => {
-            "Your session can not be checked right now. Please try again in a moment."
+            "Your session could not be checked. Please try again in a moment."
         }
-        DenyReason::MalformedRequest => "This request can not be checked.",
-        DenyReason::UnknownHost => "This host is not known here.",
+        DenyReason::MalformedRequest => "The request could not be checked.",
+        DenyReason::UnknownHost => "This host is not configured.",
         DenyReason::TooManySessions => {
-            "You are signed in at as many places as you may be. Please sign out at one of them."
+            "You have reached the maximum number of sessions. Please sign out of one of them."
         }
     }
 }
@@ -289,7 +289,7 @@ pub const fn message(reason: DenyReason) -> &'static str {
 mod tests {
     use super::*;
 
-    /// RFC 9470: a client refreshes an invalid token, and signs in again where the authentication is insufficient.
+    /// RFC 9470: a client refreshes an invalid token, and signs in again after `insufficient_user_authentication`.
     #[test]
     fn an_ended_session_of_a_credential_that_is_still_valid_asks_for_a_sign_in() {
         for reason in DenyReason::ALL {
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_are_what_they_say() {
+    fn bodies_match_their_content_type() {
         for reason in DenyReason::ALL {
             let (content_type, text) = body(reason, None, false);
             assert_eq!(content_type, "application/json");

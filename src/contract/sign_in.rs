@@ -6,23 +6,23 @@ use url::form_urlencoded::byte_serialize;
 use crate::check::{Original, OriginalUrl};
 use crate::session::DenyReason;
 
-/// Where browsers are sent to sign in.
+/// The sign-in page for browsers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignInSettings {
-    /// The sign-in page.
+    /// The URL of the sign-in page.
     pub url: Url,
-    /// The query parameter that gets the address of the page that was asked for.
+    /// The query parameter for the return address.
     pub return_parameter: String,
-    /// Which addresses may be put there.
+    /// Hosts that a return address may have.
     pub allowed_hosts: Vec<ReturnHost>,
 }
 
-/// Hosts that a redirect may lead back to.
+/// A host that a return address may have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReturnHost {
-    /// This host alone, with its port where that is not the usual one; in lower case.
+    /// Exactly this host, in lower case, with its port unless it is the default one.
     Exact(String),
-    /// Every host below this domain, on the usual port; begins with a dot, in lower case.
+    /// Every host below this domain, on the default port; begins with a dot, in lower case.
     Below(String),
 }
 
@@ -31,25 +31,25 @@ const REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
 
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
-/// The way to the sign-in page.
+/// Redirects browsers to the sign-in page.
 #[derive(Clone, Debug)]
 pub struct SignIn {
     config: SignInSettings,
-    /// Whether the session cookie is sent over TLS only; then browsers are never sent back over `http`, where they
-    /// would not send it, and be sent to sign in again, for ever.
+    /// Whether the session cookie is sent over TLS only. Then return addresses are always `https`: over `http` the
+    /// cookie would be missing, and the browser would be redirected to sign in for ever.
     secure: bool,
 }
 
 impl SignIn {
-    /// To the configured page; `secure` where the session cookie is sent over TLS only.
+    /// Creates the redirect. `secure`: the session cookie is sent over TLS only.
     #[must_use]
     pub const fn new(config: SignInSettings, secure: bool) -> Self {
         Self { config, secure }
     }
 
-    /// Whether a denial for this reason is one that signing in ends.
+    /// Whether a sign-in helps after a denial for this reason.
     #[must_use]
-    pub const fn helps(&self, reason: DenyReason) -> bool {
+    pub const fn can_help(&self, reason: DenyReason) -> bool {
         !reason.is_unavailability()
             && !matches!(
                 reason,
@@ -60,23 +60,25 @@ impl SignIn {
             )
     }
 
-    /// The same for an address that a browser brings.
+    /// Changes a return address of the browser to `https`, if the session cookie needs it.
     #[must_use]
     pub fn raise(&self, mut url: url::Url) -> url::Url {
         if self.secure && url.scheme() == "http" {
-            // It can't fail: both schemes are special ones with a host.
+            // Cannot fail: both schemes are special schemes with a host.
             let _ = url.set_scheme("https");
         }
         url
     }
 
-    /// Where to send the client of a request that was denied for `reason`: the sign-in page, with
-    /// the exact address that was asked for, and the reason.
+    /// The redirect to the sign-in page after a denial for `reason`, with the exact URL of the request and the
+    /// reason.
     ///
-    /// `None` where signing in would not help; where the request is not a browser's navigation of the whole
-    /// window, which is the only kind that can be repeated after it; where the address is not of an
-    /// allowed host (an open redirect, CWE-601, otherwise); where it is the sign-in page's own; or
-    /// where all of it would have more than `limit` bytes.
+    /// `None` if:
+    /// * a sign-in would not help,
+    /// * the request is not a navigation: only that can be repeated after the sign-in,
+    /// * the host is not allowed (otherwise an open redirect, CWE-601),
+    /// * the URL is the sign-in page itself, or
+    /// * the redirect would have more than `limit` bytes.
     pub(super) fn location(
         &self,
         original: &Original<'_>,
@@ -84,11 +86,11 @@ impl SignIn {
         reason: DenyReason,
         limit: usize,
     ) -> Option<HeaderValue> {
-        let url = raised(&original.url, self.secure);
-        let wanted = self.helps(reason)
+        let url = with_https(&original.url, self.secure);
+        let wanted = self.can_help(reason)
             && is_navigation(original.method, headers)
             && self.may_return_to(&url)
-            && !self.is_own(&url);
+            && !self.is_sign_in_page(&url);
         if !wanted {
             return None;
         }
@@ -110,10 +112,10 @@ impl SignIn {
     }
 
     fn may_return_to(&self, original: &OriginalUrl<'_>) -> bool {
-        self.is_allowed(&usual_port_left_out(original))
+        self.is_allowed(&host_without_default_port(original))
     }
 
-    /// Whether a browser may be sent to an address: one over HTTP, of an allowed host, that names nobody.
+    /// Whether a redirect to a URL is allowed: HTTP or HTTPS, an allowed host, and no user information.
     #[must_use]
     pub fn may_go_to(&self, url: &url::Url) -> bool {
         let named = !url.username().is_empty() || url.password().is_some();
@@ -124,7 +126,7 @@ impl SignIn {
         matches!(url.scheme(), "http" | "https") && !named && self.is_allowed(&host)
     }
 
-    /// Whether a host is one of the allowed; in lower case, with a port that is not the usual one.
+    /// Whether a host is allowed. It is in lower case, with its port unless it is the default one.
     fn is_allowed(&self, host: &str) -> bool {
         self.config
             .allowed_hosts
@@ -137,20 +139,19 @@ impl SignIn {
             })
     }
 
-    /// Whether the sign-in page itself was asked for: it is protected by mistake, and sending the
-    /// browser there again would never end.
-    fn is_own(&self, original: &OriginalUrl<'_>) -> bool {
+    /// Whether the request is for the sign-in page itself. It is protected by mistake, and a redirect would loop.
+    fn is_sign_in_page(&self, original: &OriginalUrl<'_>) -> bool {
         let page = &self.config.url;
         let host = match (page.host_str(), page.port()) {
             (Some(host), Some(port)) => format!("{host}:{port}"),
             (host, _) => host.unwrap_or_default().to_owned(),
         };
-        usual_port_left_out(original) == host && original.path == page.path().as_bytes()
+        host_without_default_port(original) == host && original.path == page.path().as_bytes()
     }
 }
 
-/// An address to return to, over TLS if the session cookie needs it (`secure`).
-pub(super) fn raised<'a>(original: &OriginalUrl<'a>, secure: bool) -> OriginalUrl<'a> {
+/// A return address, changed to `https` if the session cookie needs it (`secure`).
+pub(super) fn with_https<'a>(original: &OriginalUrl<'a>, secure: bool) -> OriginalUrl<'a> {
     if original.secure || !secure {
         return *original;
     }
@@ -162,14 +163,14 @@ pub(super) fn raised<'a>(original: &OriginalUrl<'a>, secure: bool) -> OriginalUr
     }
 }
 
-/// The host in lower case, with its port where that is not the usual one of its scheme.
-fn usual_port_left_out(original: &OriginalUrl<'_>) -> String {
+/// The host in lower case, without the default port of its scheme.
+fn host_without_default_port(original: &OriginalUrl<'_>) -> String {
     let usual = if original.secure { ":443" } else { ":80" };
     let host = original.host.strip_suffix(usual);
     host.unwrap_or(original.host).to_ascii_lowercase()
 }
 
-/// Whether a browser asks for a page that a frame shows, by its own word (Fetch Metadata).
+/// Whether a browser loads a page in a frame, according to Fetch Metadata.
 #[must_use]
 pub fn is_framed(method: &Method, headers: &HeaderMap) -> bool {
     let is = |name: HeaderName, values: &[&str]| {
@@ -185,11 +186,11 @@ pub fn is_framed(method: &Method, headers: &HeaderMap) -> bool {
         )
 }
 
-/// Whether a browser asks for a page to show in the whole window: by its own word (Fetch Metadata), or, for one that
-/// does not say, because it wants HTML and no script asks.
+/// Whether a browser loads a page for the whole window, according to Fetch Metadata. Without Fetch Metadata: it wants
+/// HTML, and no script sent the request.
 #[must_use]
 pub fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
-    // Some proxies leave `Upgrade` out of what they ask.
+    // Some proxies leave `Upgrade` out of the check.
     let opens_socket = headers.contains_key(UPGRADE) || headers.contains_key(SEC_WEBSOCKET_KEY);
     if *method != Method::GET || opens_socket {
         return false;
@@ -206,7 +207,7 @@ pub fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
     !by_script && wants_html(headers)
 }
 
-/// Whether the client would rather have HTML than anything else.
+/// Whether the client prefers HTML.
 pub(super) fn wants_html(headers: &HeaderMap) -> bool {
     let mut kinds = headers
         .get_all(ACCEPT)
@@ -264,12 +265,12 @@ mod tests {
         location.map(|value| value.to_str().unwrap().to_owned())
     }
 
-    const ROOM: usize = 300;
+    const MAX_LOCATION_BYTES: usize = 300;
     const NAVIGATE: [(&str, &str); 1] = [("sec-fetch-mode", "navigate")];
     const HTML: (&str, &str) = ("accept", "text/html, */*;q=0.8");
 
     #[test]
-    fn the_exact_address_comes_along() {
+    fn the_exact_url_is_the_return_address() {
         let at = |url| location(&usual(), "GET", url, &NAVIGATE, DenyReason::IdleTimeout).unwrap();
         assert_eq!(
             at("https://app.example.com/a%2Fb/gr\u{fc}n?x=1&y=a+b%20c#d"),
@@ -288,10 +289,13 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_left_out() {
-        // Encoded, `https://app.example.com/` has 32 bytes.
+    fn a_redirect_that_is_too_long_is_left_out() {
+        // Percent-encoded, `https://app.example.com/` has 32 bytes.
         let around = "https://login.example.com/?rd=&reason=revoked".len() + 32;
-        for (length, fits) in [(ROOM - around, true), (ROOM - around + 1, false)] {
+        for (length, fits) in [
+            (MAX_LOCATION_BYTES - around, true),
+            (MAX_LOCATION_BYTES - around + 1, false),
+        ] {
             let url = format!("https://app.example.com/{}", "x".repeat(length));
             let location = location(&usual(), "GET", &url, &NAVIGATE, DenyReason::Revoked);
             assert_eq!(location.is_some(), fits, "{location:?}");
@@ -299,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn only_to_allowed_hosts() {
+    fn return_addresses_need_an_allowed_host() {
         for (url, allowed) in [
             ("https://app.example.com/", true),
             ("https://APP.example.com/", true),
@@ -357,9 +361,9 @@ mod tests {
         }
     }
 
-    /// A cookie that is sent over TLS only would not be there after a return over HTTP.
+    /// A cookie that is sent over TLS only would be missing after a return over HTTP.
     #[test]
-    fn while_the_cookie_is_secure_the_way_back_is_https() {
+    fn with_a_secure_cookie_the_return_address_is_https() {
         let secure = SignIn {
             secure: true,
             ..usual()
@@ -407,11 +411,11 @@ mod tests {
     }
 
     #[test]
-    fn only_where_it_helps_and_never_in_a_circle() {
+    fn redirects_help_and_never_loop() {
         for reason in DenyReason::ALL {
             let url = "https://app.example.com/";
             let target = location(&usual(), "GET", url, &NAVIGATE, reason);
-            let helps = !matches!(
+            let can_help = !matches!(
                 reason.as_str(),
                 "forbidden"
                     | "store_unavailable"
@@ -421,7 +425,7 @@ mod tests {
                     | "unknown_host"
                     | "too_many_sessions"
             );
-            assert_eq!(target.is_some(), helps, "{reason}");
+            assert_eq!(target.is_some(), can_help, "{reason}");
         }
         let own = sign_in(
             "https://app.example.com/sign-in",

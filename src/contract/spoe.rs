@@ -1,9 +1,9 @@
 //! HAProxy SPOE.
 //!
-//! HAProxy describes the original request in the arguments of one message, and the agent sets
-//! variables of the transaction; it is HAProxy's own rules that deny, redirect and set headers by
-//! them. `deploy/haproxy/` has these rules. They let a request pass only where `verdict` is
-//! `allow`, so an agent that is silent, or does not know the message, admits nobody.
+//! HAProxy describes the original request in the arguments of one message, and the agent sets variables of the
+//! transaction. Rules in HAProxy deny, redirect and set headers with these variables; `deploy/haproxy/` has them.
+//! They allow a request only if `verdict` is `allow`. So an agent that is down, or does not know the message, allows
+//! nothing.
 
 mod agent;
 mod headers;
@@ -17,7 +17,7 @@ use spop::{Action, TypedData, VarScope};
 
 use super::Contracts;
 use super::assertion::ASSERTION;
-use super::reply::{Form, SESSION_DETAIL, SESSION_REASON, reply};
+use super::reply::{ReplyForm, SESSION_DETAIL, SESSION_REASON, reply};
 use crate::check::{
     CheckRequest, ClientAddress, InvalidUrl, MalformedOriginal, Original, OriginalUrl, Outcome,
 };
@@ -27,18 +27,18 @@ use crate::policy::Contract;
 
 pub use agent::Agent;
 
-/// The message that asks for a check.
-const MESSAGE: &str = "check";
+/// The name of the message that asks for a check.
+const CHECK_MESSAGE: &str = "check";
 
-/// Answers a message with the variables to set; none for a message that is not ours.
+/// Answers a message with the variables to set; no variables for an unknown message.
 async fn answer(
     contracts: &Contracts,
     message: &Message,
     peer: IpAddr,
     permit: Option<Permit>,
 ) -> Vec<Action> {
-    if message.name != MESSAGE {
-        tracing::warn!(message = ?message.name, "HAProxy sends a message that is not known");
+    if message.name != CHECK_MESSAGE {
+        tracing::warn!(message = ?message.name, "unknown message from HAProxy");
         return Vec::new();
     }
     let headers = text(message, "headers").and_then(headers::parse);
@@ -57,7 +57,7 @@ async fn answer(
     let headers = headers.unwrap_or_default();
     let policy = match message.get("policy") {
         None | Some(TypedData::Null) => None,
-        // What is no name is not the name of a policy either, and denied as such.
+        // A value that is not text is not the name of a policy, so the check is denied.
         Some(_) => Some(text(message, "policy").unwrap_or_default()),
     };
     let policy = policy.map(String::from_utf8_lossy);
@@ -66,15 +66,15 @@ async fn answer(
         policy: policy.as_deref(),
         original,
         headers: &headers,
-        address: ClientAddress::Told(source(message)),
+        address: ClientAddress::InField(source(message)),
         peer: Some(peer),
     };
     let outcome = contracts.check_with_permit(permit, &request).await;
-    let reply = reply(contracts, &request, &outcome, Form::Whole);
+    let reply = reply(contracts, &request, &outcome, ReplyForm::Complete);
     variables(contracts, &outcome, &reply)
 }
 
-/// An argument that is text, which HAProxy sends in either of two types.
+/// An argument that is text. HAProxy sends it in either of two types.
 fn text<'a>(message: &'a Message, name: &str) -> Result<&'a [u8], MalformedOriginal> {
     match message.get(name) {
         Some(TypedData::String(text)) => Ok(text.as_bytes()),
@@ -107,7 +107,7 @@ fn original_url(message: &Message, secure: bool) -> Result<OriginalUrl<'_>, Malf
     })
 }
 
-/// The address of the client, where HAProxy sends it.
+/// The address of the client, if HAProxy sends it.
 fn source(message: &Message) -> Option<IpAddr> {
     match message.get("src") {
         Some(TypedData::IPv4(address)) => Some(IpAddr::V4(*address)),
@@ -116,10 +116,10 @@ fn source(message: &Message) -> Option<IpAddr> {
     }
 }
 
-/// How many cookies of another service are handed on: `set_cookie`, `set_cookie_2` and so on.
+/// Maximum number of another service's cookies: `set_cookie`, `set_cookie_2` and so on.
 const MAX_COOKIES: usize = 4;
 
-/// Which header of the answer is in which variable.
+/// The variable for each header of the reply.
 const VARIABLES: [(HeaderName, &str); 6] = [
     (SESSION_REASON, "reason"),
     (SESSION_DETAIL, "detail"),
@@ -161,7 +161,7 @@ pub(super) fn variables(
         set("preferred_username", text(identity.preferred_username));
         set("id", text(&identity.id));
         set("policy", text(identity.policy));
-        // Under the header's name, as HAProxy writes it in a variable's.
+        // The variable has the header's name, as HAProxy writes it.
         for header in &contracts.identity.relayed {
             let value = reply
                 .headers()

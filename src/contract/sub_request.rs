@@ -1,11 +1,11 @@
-//! What the contracts over HTTP have in common: how a sub-request is read and answered.
+//! Reads and answers sub-requests: the common part of the contracts over HTTP.
 
 use std::net::SocketAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 
 use super::Contracts;
-use super::reply::{Form, reply};
+use super::reply::{ReplyForm, reply};
 use crate::check::{CheckRequest, ClientAddress, Detail, MalformedOriginal, Original, OriginalUrl};
 use crate::listener::Permit;
 use crate::policy::Contract;
@@ -13,7 +13,7 @@ use crate::policy::Contract;
 /// A header that is an input of a contract.
 pub(super) struct Input {
     pub(super) name: HeaderName,
-    /// The name as people write it, for messages.
+    /// The name with its usual capital letters, for messages.
     pub(super) label: &'static str,
 }
 
@@ -25,7 +25,7 @@ impl Input {
         }
     }
 
-    /// The value, which must be there once.
+    /// The value; an error if it is missing or repeated.
     pub(super) fn value<'a>(
         &self,
         headers: &'a HeaderMap,
@@ -34,7 +34,7 @@ impl Input {
             .ok_or(MalformedOriginal::missing(self.label))
     }
 
-    /// The value, which must not be there twice.
+    /// The value if there is one; an error if it is repeated.
     pub(super) fn optional<'a>(
         &self,
         headers: &'a HeaderMap,
@@ -46,7 +46,7 @@ impl Input {
         }
     }
 
-    /// The method that the header names.
+    /// The method in the header.
     pub(super) fn method(&self, headers: &HeaderMap) -> Result<Method, MalformedOriginal> {
         let value = self.value(headers)?;
         Method::from_bytes(value.as_bytes()).map_err(|_| MalformedOriginal {
@@ -55,7 +55,7 @@ impl Input {
         })
     }
 
-    /// Whether the header names a scheme over TLS; `otherwise` where it is missing.
+    /// Whether the header names a TLS scheme; `otherwise` if it is missing.
     pub(super) fn is_secure(
         &self,
         headers: &HeaderMap,
@@ -71,35 +71,35 @@ impl Input {
     }
 }
 
-/// `X-Forwarded-Proto`: it says only with which scheme a return address begins.
+/// `X-Forwarded-Proto`: only return addresses use it.
 pub(super) const FORWARDED_PROTO: Input = Input::new("x-forwarded-proto", "X-Forwarded-Proto");
 
-/// The request as NGINX names it. Every NGINX of ingress-nginx sends both, on whichever contract.
+/// The original request as NGINX names it. ingress-nginx sends both with every contract.
 pub(super) const ORIGINAL_METHOD: Input = Input::new("x-original-method", "X-Original-Method");
 pub(super) const ORIGINAL_URL: Input = Input::new("x-original-url", "X-Original-URL");
 
-/// Whether ingress-nginx asks, which sets this header itself (its template, `nginx.tmpl`). A client of another proxy can
-/// send it, so it must only ever make an answer stricter.
+/// Whether ingress-nginx sent the check. It sets this header itself (`nginx.tmpl`). A client of another proxy can
+/// send it too, so it may only make an answer stricter.
 pub(super) fn is_ingress_nginx(headers: &HeaderMap) -> bool {
     let sent_from = headers.get(HeaderName::from_static("x-sent-from"));
     sent_from.is_some_and(|name| name == "nginx-ingress-controller")
 }
 
-/// Reads the URL of the original request; the flag is whether clients come over TLS where no input says so.
+/// Reads the URL of the original request. The flag: clients use TLS if no input says so.
 type ReadUrl = fn(&HeaderMap, bool) -> Result<OriginalUrl<'_>, MalformedOriginal>;
 
-/// A contract whose sub-requests say everything in headers.
+/// A contract whose inputs are all headers.
 pub(super) struct HeaderContract {
     pub(super) contract: Contract,
-    /// How much of the answer the proxy that sends these headers hands on.
-    pub(super) form: fn(&HeaderMap) -> Form,
-    /// The header that names the original method.
+    /// Which part of the reply the proxy passes on.
+    pub(super) form: fn(&HeaderMap) -> ReplyForm,
+    /// The header with the original method.
     pub(super) method: Input,
     pub(super) url: ReadUrl,
 }
 
 impl HeaderContract {
-    /// Reads a sub-request of `peer` for which the proxy names a policy, or none.
+    /// Reads a sub-request of `peer`. `policy` is the one that the proxy names.
     pub(super) fn read<'a>(
         &self,
         policy: Option<&'a str>,
@@ -119,10 +119,10 @@ impl HeaderContract {
     }
 }
 
-/// A sub-request, read by its contract.
+/// A sub-request that its contract has read.
 pub(super) struct SubRequest<'a> {
     pub(super) contract: Contract,
-    pub(super) form: Form,
+    pub(super) form: ReplyForm,
     pub(super) policy: Option<&'a str>,
     pub(super) method: Result<Method, MalformedOriginal>,
     pub(super) url: Result<OriginalUrl<'a>, MalformedOriginal>,
@@ -131,13 +131,13 @@ pub(super) struct SubRequest<'a> {
 }
 
 impl SubRequest<'_> {
-    /// Checks it if it has a place, and answers over HTTP.
+    /// Checks it if it has a permit, and writes the HTTP reply.
     pub(super) async fn answer(
         self,
         contracts: &Contracts,
         permit: Option<Permit>,
     ) -> Response<String> {
-        // Of two wrong inputs the URL is named: it says more about the proxy.
+        // If both inputs are wrong, report the URL: it tells more about the proxy.
         let original = match (&self.method, self.url) {
             (_, Err(malformed)) => Err(malformed),
             (Err(malformed), _) => Err(*malformed),
@@ -151,7 +151,7 @@ impl SubRequest<'_> {
             address: ClientAddress::InHeader,
             peer: self.peer.map(|address| address.ip()),
         };
-        // The controller's own header names `$http_host`, and NGINX routes by `$host`.
+        // The controller sets this header to `$http_host`, but NGINX routes by `$host`.
         if self.contract == Contract::AuthRequest && is_ingress_nginx(self.headers) {
             contracts
                 .checker

@@ -1,4 +1,4 @@
-//! What is added to an answer, in every proxy's words: what another service says, and who is there.
+//! Headers that a reply adds, for every contract: those of another service, and the identity.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::testing::{HOUR, MINUTE};
 
 const COOKIE: (&str, &str) = ("cookie", "_oauth2_proxy=t|1|s");
 
-/// Behind another service.
+/// A Curfew that delegates to another service.
 async fn behind() -> (Fixture, Service) {
     let service = Service::start().await;
     let settings = service.settings(|_| {});
@@ -62,7 +62,7 @@ async fn haproxy(fixture: &Fixture, lines: &[(&str, &str)]) -> Vec<(String, Type
     spoe::tests::ask(fixture, &spoe::tests::message(lines, &[])).await
 }
 
-/// Name, value, and whether it is added to what is there.
+/// The name, the value, and whether it is appended.
 fn options(options: &[HeaderValueOption]) -> Vec<(&str, &str, bool)> {
     let mut all: Vec<_> = options
         .iter()
@@ -77,7 +77,7 @@ fn options(options: &[HeaderValueOption]) -> Vec<(&str, &str, bool)> {
 }
 
 #[tokio::test]
-async fn what_the_service_says_besides_goes_to_the_backend_and_its_cookie_to_the_client() {
+async fn headers_of_the_service_go_to_the_application_and_its_cookie_to_the_client() {
     let (fixture, service) = behind().await;
     service.answers(Answer::allow(&[
         ("x-auth-request-access-token", "secret"),
@@ -121,9 +121,9 @@ async fn what_the_service_says_besides_goes_to_the_backend_and_its_cookie_to_the
     }
 }
 
-/// Whoever did not come by the service can't say what it says.
+/// A request that did not pass the service cannot set the service's headers.
 #[tokio::test]
-async fn what_the_service_may_say_is_empty_where_it_says_nothing() {
+async fn headers_of_the_service_are_empty_without_an_answer() {
     let (fixture, service) = behind().await;
     let own = fixture.cookie();
     for lines in [&[COOKIE][..], &[("cookie", &*own)]] {
@@ -137,7 +137,7 @@ async fn what_the_service_may_say_is_empty_where_it_says_nothing() {
 }
 
 #[tokio::test]
-async fn the_services_denial_is_said_in_every_proxys_words() {
+async fn every_contract_relays_the_denial_of_the_service() {
     let (fixture, service) = behind().await;
     let location = ("location", "https://id.example.com/authorize?x=y");
     let cookie = ("set-cookie", "_oauth2_proxy_csrf=1");
@@ -163,7 +163,7 @@ async fn the_services_denial_is_said_in_every_proxys_words() {
     assert_eq!(denial(&plain).2, Some(challenge.1));
     assert_eq!(plain.headers()["content-type"], kind.1);
     assert_eq!(body(plain).await, b"denied by the service");
-    // A bare 401 leaves where to sign in to us.
+    // After a bare 401, Curfew's own sign-in page is used.
     let browser = forward_auth(&fixture, &[html]).await;
     assert_eq!(browser.status(), 302);
     assert!(
@@ -186,7 +186,7 @@ async fn the_services_denial_is_said_in_every_proxys_words() {
 }
 
 #[tokio::test]
-async fn the_end_of_a_session_drops_the_services_cookie_and_not_ours() {
+async fn a_session_end_clears_only_the_cookie_of_the_service() {
     let (fixture, service) = behind().await;
     service.answers(Answer::allow(&[("set-cookie", "_oauth2_proxy=refreshed")]));
     assert_eq!(auth_request(&fixture, &[COOKIE]).await.status(), 200);
@@ -195,7 +195,7 @@ async fn the_end_of_a_session_drops_the_services_cookie_and_not_ours() {
     for (lines, dropped) in [
         (&[COOKIE, page][..], Some("_oauth2_proxy=; Max-Age=0")),
         (&[COOKIE, page], Some("_oauth2_proxy=; Max-Age=0")),
-        // A late answer to a script would drop the cookie of a newer sign-in.
+        // A late answer to a script would clear the cookie of a newer sign-in.
         (&[COOKIE], None),
         (&[COOKIE, ("sec-fetch-mode", "cors")], None),
         (&[COOKIE, page, ("sec-fetch-dest", "iframe")], None),
@@ -208,7 +208,7 @@ async fn the_end_of_a_session_drops_the_services_cookie_and_not_ours() {
 }
 
 #[tokio::test]
-async fn what_there_is_no_room_for_is_turned_away_by_every_contract() {
+async fn every_contract_sheds_a_request_without_a_permit() {
     let fixture = Fixture::new().await;
     let cookie = fixture.cookie();
     let own = ("cookie", &*cookie);
@@ -247,7 +247,7 @@ async fn what_there_is_no_room_for_is_turned_away_by_every_contract() {
 const KEY: &str = include_str!("../../crates/core/src/identity/assertion/ed25519-for-tests.pem");
 
 #[tokio::test]
-async fn who_is_there_is_signed() {
+async fn the_identity_is_signed() {
     let fixture = Fixture::with(|contracts| {
         contracts.assertion = Some(Arc::new(AssertionSigner {
             issuer: "curfew".to_owned(),
@@ -280,9 +280,9 @@ async fn who_is_there_is_signed() {
     assert_eq!(served(&without).await.status(), 404);
 }
 
-/// One line for each group, where the backend wants that.
+/// One header for each group, if the application wants that.
 #[tokio::test]
-async fn groups_in_lines_of_their_own() {
+async fn each_group_has_its_own_header() {
     let fixture = Fixture::with(|contracts| {
         contracts.identity = IdentityHeaders {
             user: vec!["impersonate-user".parse().unwrap()],

@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use crate::telemetry::{Metrics, Throttle};
 
-/// The paths of the `check` listener.
-const SERVED: &str = "\
+/// The body of a 404, with the paths of the `check` listener.
+const SERVED_PATHS: &str = "\
 This is the check listener of Curfew. It serves:
 
   /auth-request       NGINX
@@ -13,7 +13,7 @@ This is the check listener of Curfew. It serves:
   /policy/NAME/...    each of these, with the policy NAME
 ";
 
-/// What a path that is not served looks like: the label of the metric, and what to do.
+/// The kind of a path that is not served: the label of the metric, and the hint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Class {
     Browser,
@@ -25,7 +25,8 @@ enum Class {
     Other,
 }
 
-/// Answers requests for paths that the `check` listener does not serve, and tells the operator: once a minute for
+/// Answers requests for paths that the `check` listener does not serve, and warns the operator at most once a minute
+/// for
 /// each class of path.
 #[derive(Clone, Debug)]
 pub(super) struct UnknownPaths(Arc<Throttle<Class>>);
@@ -37,18 +38,18 @@ impl Default for UnknownPaths {
 }
 
 impl UnknownPaths {
-    /// Shows the count of each class as zero.
-    pub(super) fn begin(&self, metrics: &Metrics) {
-        metrics.begin_unknown_paths(Class::ALL.iter().map(|class| class.as_str()));
+    /// Creates the counter of each class with the value zero.
+    pub(super) fn init_metrics(&self, metrics: &Metrics) {
+        metrics.init_unknown_paths(Class::ALL.iter().map(|class| class.as_str()));
     }
 
-    /// The text of the 404. Nothing of the request is in it.
+    /// The text of the 404. It contains nothing of the request.
     pub(super) fn answer(&self, path: &str, metrics: &Metrics) -> String {
         let class = Class::of(path);
         metrics.unknown_path(class.as_str());
         let hint = class.hint();
         if self.0.admits(class) {
-            // A path can hold a token; its class can't.
+            // A path can contain a token; its class cannot.
             tracing::warn!(
                 listener = "check",
                 class = class.as_str(),
@@ -58,8 +59,8 @@ impl UnknownPaths {
             );
         }
         match hint {
-            "" => SERVED.to_owned(),
-            hint => format!("{SERVED}\n{hint}\n"),
+            "" => SERVED_PATHS.to_owned(),
+            hint => format!("{SERVED_PATHS}\n{hint}\n"),
         }
     }
 }
@@ -121,7 +122,7 @@ impl Class {
             }
             Self::OAuth2Proxy => {
                 "This is a path of oauth2-proxy. Use /auth-request with NGINX, /forward-auth with Traefik and \
-                 Caddy, in permit of /oauth2/auth; the sign-in page is /.curfew/login on the browser listener \
+                 Caddy, instead of /oauth2/auth; the sign-in page is /.curfew/login on the browser listener \
                  (port 9183)."
             }
             Self::Contract => "The path must be one of these exactly.",
@@ -135,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_404_lists_what_is_served_and_says_where_the_rest_is() {
+    fn a_404_lists_the_paths_and_hints_at_other_listeners() {
         let (paths, metrics) = (UnknownPaths::default(), Metrics::new().unwrap());
         for (path, class, hint) in [
             ("/", "other", ""),
@@ -155,7 +156,7 @@ mod tests {
         ] {
             let text = paths.answer(path, &metrics);
             assert!(
-                text.starts_with(SERVED) && text.contains(hint),
+                text.starts_with(SERVED_PATHS) && text.contains(hint),
                 "{path}: {text}"
             );
             assert_eq!(Class::of(path).as_str(), class, "{path}");

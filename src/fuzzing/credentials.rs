@@ -23,8 +23,8 @@ const NOW: Timestamp = Timestamp::from_millis(1_795_780_000_000);
 const ISSUER: &str = "https://id.example.com";
 const AUDIENCE: &str = "app";
 
-/// A cookie's value is what stands between `=` and `;`, and of each line as many as an independent reading finds; and
-/// never are two credentials taken for one.
+/// A cookie's value is the text between `=` and `;`. An independent parser finds the same cookies in each line. Two
+/// credentials are never read as one.
 pub(super) fn cookies(data: &[u8]) {
     let (lines, _) = head_and_body(data);
     let headers = headers(lines);
@@ -34,9 +34,9 @@ pub(super) fn cookies(data: &[u8]) {
         for pair in line.as_bytes().split(|byte| *byte == b';') {
             let mut sides = pair.splitn(2, |byte| *byte == b'=');
             if let (Some(name), Some(value)) = (sides.next(), sides.next())
-                && trimmed(name) == b"session"
+                && trim_blanks(name) == b"session"
             {
-                expected.push(trimmed(value));
+                expected.push(trim_blanks(value));
             }
         }
     }
@@ -56,7 +56,7 @@ pub(super) fn cookies(data: &[u8]) {
     }
 }
 
-fn trimmed(mut text: &[u8]) -> &[u8] {
+fn trim_blanks(mut text: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = text {
         text = rest;
     }
@@ -67,11 +67,11 @@ static RING: LazyLock<Option<Arc<KeyRing>>> = LazyLock::new(|| {
     let key = SigningKey::parse("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8");
     KeyRing::new(vec![key.ok()?]).ok().map(Arc::new)
 });
-/// A token of that ring, and something that it has sealed.
+/// A token of that ring, and a text that the ring has sealed.
 const TOKEN: &str = include_str!("../../fuzz/seeds/token/issued");
 const SEALED: &str = include_str!("../../fuzz/seeds/token/sealed");
 
-/// Of all texts, one is a token of the ring, and one is sealed by it: what was made by it.
+/// The ring accepts only the one token and the one sealed text that it made.
 pub(super) fn token(data: &[u8]) {
     let Some(ring) = &*RING else { return };
     assert_eq!(ring.verify(data).is_ok(), data == TOKEN.as_bytes());
@@ -122,7 +122,7 @@ static SIGNER: LazyLock<Option<Signer>> = LazyLock::new(|| {
 /// A token that the signer has signed.
 const JWT: &str = include_str!("../../fuzz/seeds/jwt/signed");
 
-/// No text but the one that was signed is taken for a token of the issuer.
+/// The issuer's verifier accepts only the signed token.
 pub(super) fn jwt(data: &[u8]) {
     let _ = looks_like_a_jwt(data);
     let (Some(signer), Ok(text)) = (&*SIGNER, std::str::from_utf8(data)) else {
@@ -142,7 +142,7 @@ pub(super) fn jwt(data: &[u8]) {
     }
 }
 
-/// What an issuer has signed is believed only where it is from it, for us, and now.
+/// A signed token is accepted only from this issuer, for this audience, and within its validity.
 pub(super) fn claims(data: &[u8]) {
     let Some(signer) = &*SIGNER else { return };
     let claims: Option<Map<String, Value>> = serde_json::from_slice(data).ok();
@@ -182,13 +182,13 @@ pub(super) fn claims(data: &[u8]) {
     assert!(issuer.verify(&event, keys, NOW).is_err());
 }
 
-/// Key sets, and keys in PEM.
+/// Parses key sets, and keys in PEM.
 pub(super) fn jwks(data: &[u8]) {
     crate::credential::jwt::install_crypto();
     if let Ok(keys) = KeySet::from_json(data) {
         assert!(
             KeySet::from_file(data).is_ok(),
-            "a file may hold as much as an answer"
+            "a file has the same limit as an answer"
         );
         let _ = keys.knows("1");
     }
@@ -223,7 +223,7 @@ static DELEGATED: LazyLock<[Delegated; 3]> = LazyLock::new(|| {
     ]
 });
 
-/// What another authorization service answers.
+/// Parses the answer of another authorization service.
 pub(super) fn delegated_answer(data: &[u8]) {
     let (lines, cookie) = head_and_body(data);
     let headers = headers(lines);

@@ -1,6 +1,6 @@
 use crate::check::OriginalUrl;
 
-/// An original URL is read in pieces that make it up again, and its host is no more than a host.
+/// The parts of an original URL form the same URL again, and its host is a valid host.
 pub(super) fn original_url(data: &[u8]) {
     let Ok(read) = OriginalUrl::parse(data) else {
         return;

@@ -7,7 +7,7 @@ use crate::policy::{
     Conditions, Contract, HostPattern, NormalPath, PathPattern, Rule, Rules, Target, Terms,
 };
 
-/// A path has a normal form where all readers read the same, and that is the form.
+/// A path has a normal form if all parsers agree on it.
 pub(super) fn path(data: &[u8]) {
     let normal = NormalPath::new(data).ok();
     assert_eq!(
@@ -16,8 +16,8 @@ pub(super) fn path(data: &[u8]) {
     );
 }
 
-/// Compiled rules find what is found by looking at one after the other. The input has lines of rules (`*.example.com
-/// =/a,/b,~/c/*,? GET`, where `-` is for no condition), then of requests (`GET a.example.com /b`).
+/// Compiled rules match the same as a search through all rules. The input has lines of rules (`*.example.com
+/// =/a,/b,~/c/*,? GET`; `-` is no condition), then of requests (`GET a.example.com /b`).
 pub(super) fn rules(data: &[u8]) {
     let (lines, requests) = head_and_body(data);
     let rules: Vec<Rule> = lines
@@ -61,7 +61,7 @@ pub(super) fn rules(data: &[u8]) {
     }
 }
 
-/// Whether a glob has nothing in it of which there are several ideas: classes, alternatives, half a `**`.
+/// Whether a glob has only constructs with one meaning: no classes, no alternatives, no partial `**`.
 fn is_simple(glob: &str) -> bool {
     !glob.contains(['[', ']', '{', '}', '!'])
         && glob

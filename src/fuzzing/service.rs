@@ -21,15 +21,15 @@ use crate::contract::ext_authz_grpc::{ExtAuthz, wire};
 use crate::contract::spoe::Agent;
 use crate::session::Timestamp;
 
-/// The largest frame of HAProxy, as the agent has it.
-const MAX_FRAME: u32 = 128 * 1024;
+/// Bytes of a SPOE frame, as in the agent.
+const MAX_FRAME_BYTES: u32 = 128 * 1024;
 
-/// The whole service by `fuzz/curfew.yaml`, without its listeners. Nobody is signed in, and what is below `/public`
-/// needs nobody to be.
+/// The whole service with `fuzz/curfew.yaml`, without its listeners. It has no session. Requests below `/public` need
+/// none.
 struct Service {
     runtime: tokio::runtime::Runtime,
     app: App,
-    front: CheckService,
+    check_service: CheckService,
     browser: BrowserService,
     grpc: ExtAuthz,
     agent: Agent,
@@ -52,11 +52,11 @@ impl Service {
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_795_780_000_000)));
         let app = runtime.block_on(App::start(source, loaded.ok()?, clock));
         let app = app.inspect_err(|error| eprintln!("{error}")).ok()?;
-        let (front, browser, grpc, agent, admin) = app.served();
+        let (check_service, browser, grpc, agent, admin) = app.served();
         Some(Self {
             runtime,
             app,
-            front,
+            check_service,
             browser,
             grpc,
             agent,
@@ -68,14 +68,14 @@ impl Service {
 fn with(run: impl FnOnce(&Service)) {
     SERVICE.with(|service| {
         let Some(service) = service else {
-            // Nothing would be tried.
+            // Without the service nothing would be tested.
             std::process::abort();
         };
         run(service);
     });
 }
 
-/// The first line is a method and an address, then come headers, and behind an empty line the body.
+/// Parses a request: a line with method and URL, headers, an empty line, and the body.
 fn request(data: &[u8]) -> Option<Request<Body>> {
     let (lines, body) = head_and_body(data);
     let (first, rest) = lines.split_first()?;
@@ -87,13 +87,13 @@ fn request(data: &[u8]) -> Option<Request<Body>> {
     Some(request)
 }
 
-/// Whether there is anything in it that somebody could take for a public path.
-fn names_the_public(data: &[u8]) -> bool {
+/// Whether the input, decoded, contains a public path.
+fn contains_public_path(data: &[u8]) -> bool {
     let decoded: Vec<u8> = percent_encoding::percent_decode(data).collect();
     memchr::memmem::find(&decoded, b"/public").is_some()
 }
 
-/// What is in a body; what it fails with is not asked.
+/// The content of a body, up to its first error.
 async fn text<B>(body: B) -> Bytes
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
@@ -103,8 +103,8 @@ where
     read.unwrap_or_default()
 }
 
-/// No sub-request that anybody can think of is allowed while nobody is signed in, unless it is for what is public; and
-/// none that is allowed names anybody. What else the listener serves has no inner failures.
+/// Without a session no sub-request is allowed, unless it is for a public path. An allowed one has no identity. Other
+/// paths of the listener do not cause a 500.
 pub(super) fn http(data: &[u8]) {
     let Some(request) = request(data) else { return };
     let path = request.uri().path().to_owned();
@@ -115,7 +115,7 @@ pub(super) fn http(data: &[u8]) {
         let response: Response<Body> = if is_check {
             service
                 .runtime
-                .block_on(service.front.answer(request, None))
+                .block_on(service.check_service.answer(request, None))
         } else {
             service.runtime.block_on(service.browser.answer(request))
         };
@@ -124,7 +124,7 @@ pub(super) fn http(data: &[u8]) {
         }
         let status = response.status();
         if is_check && status == StatusCode::OK {
-            assert!(names_the_public(data));
+            assert!(contains_public_path(data));
             assert_nobody(response.headers());
         }
         assert!(!status.is_server_error() || status == StatusCode::SERVICE_UNAVAILABLE);
@@ -139,7 +139,7 @@ fn assert_nobody(headers: &HeaderMap) {
     }
 }
 
-/// Every message that Envoy could send is answered whole: a status, and what to tell the client; none is allowed.
+/// Every message of Envoy gets a complete answer: a status, and a reply for the client. None is allowed.
 pub(super) fn check_request(data: &[u8]) {
     let mut framed = BytesMut::from(&[0_u8][..]);
     framed.put_u32(u32::try_from(data.len()).unwrap_or_default());
@@ -162,7 +162,7 @@ pub(super) fn check_request(data: &[u8]) {
             answer.status.map(|status| status.code),
             answer.http_response,
         ) {
-            (Some(0), Some(wire::HttpResponse::Ok(_))) => assert!(names_the_public(data)),
+            (Some(0), Some(wire::HttpResponse::Ok(_))) => assert!(contains_public_path(data)),
             (Some(code), Some(wire::HttpResponse::Denied(denied))) => {
                 assert!(code != 0 && denied.status.is_some_and(|status| status.code >= 300));
             }
@@ -171,9 +171,9 @@ pub(super) fn check_request(data: &[u8]) {
     });
 }
 
-/// Frames of HAProxy: each message gets a verdict, which is to deny, or none at all.
+/// Every message in a SPOE frame is denied, or gets no verdict.
 pub(super) fn spop(data: &[u8]) {
-    let mut codec = SpopCodec::new(MAX_FRAME);
+    let mut codec = SpopCodec::new(MAX_FRAME_BYTES);
     let mut bytes = BytesMut::from(data);
     while let Ok(Some(frame)) = codec.decode(&mut bytes) {
         if *frame.frame_type() != FrameType::Notify {
@@ -195,13 +195,13 @@ pub(super) fn spop(data: &[u8]) {
                     return;
                 };
                 let denied = *verdict == TypedData::String("deny".to_owned());
-                assert!(denied || names_the_public(data));
+                assert!(denied || contains_public_path(data));
             });
         }
     }
 }
 
-/// What an administrator could send: refused with a reason, or done; never an inner failure.
+/// A request to the admin API is done, or refused with a reason. It does not cause a 500.
 pub(super) fn admin(data: &[u8]) {
     let Some(mut request) = request(data) else {
         return;

@@ -6,11 +6,11 @@ use proptest::test_runner::{Config, TestRunner};
 
 use super::*;
 
-/// How often each target is run.
+/// Runs of each target.
 const RUNS: u32 = 300;
 
-/// What is put where by chance.
-const WORDS: &[&str] = &[
+/// Texts that are inserted at random.
+const FRAGMENTS: &[&str] = &[
     "",
     "%",
     "%2e",
@@ -74,50 +74,50 @@ enum Change {
 }
 
 fn change() -> impl Strategy<Value = Change> {
-    let (place, length) = (any::<usize>(), 0..64_usize);
+    let (position, length) = (any::<usize>(), 0..64_usize);
     prop_oneof![
-        (place, any::<u8>()).prop_map(|(at, byte)| Change::Set(at, byte)),
-        (place, length.clone()).prop_map(|(at, length)| Change::Cut(at, length)),
-        (place, 0..WORDS.len()).prop_map(|(at, word)| Change::Insert(at, word)),
-        (place, length, 1..20_usize)
+        (position, any::<u8>()).prop_map(|(at, byte)| Change::Set(at, byte)),
+        (position, length.clone()).prop_map(|(at, length)| Change::Cut(at, length)),
+        (position, 0..FRAGMENTS.len()).prop_map(|(at, word)| Change::Insert(at, word)),
+        (position, length, 1..20_usize)
             .prop_map(|(at, length, times)| Change::Repeat(at, length, times)),
-        (place, any::<usize>()).prop_map(|(at, other)| Change::Join(at, other)),
+        (position, any::<usize>()).prop_map(|(at, other)| Change::Join(at, other)),
     ]
 }
 
-/// A seed that was changed.
-fn changed(seeds: &[Vec<u8>], seed: usize, changes: &[Change]) -> Vec<u8> {
+/// A seed with changes.
+fn mutated(seeds: &[Vec<u8>], seed: usize, changes: &[Change]) -> Vec<u8> {
     let mut bytes = seeds[seed % seeds.len()].clone();
     for change in changes {
         let end = bytes.len();
         let at = |at: usize| at % (end + 1);
         match *change {
-            Change::Set(place, byte) => {
-                if let Some(old) = bytes.get_mut(at(place)) {
+            Change::Set(position, byte) => {
+                if let Some(old) = bytes.get_mut(at(position)) {
                     *old = byte;
                 }
             }
-            Change::Cut(place, length) => {
-                bytes.drain(at(place)..(at(place) + length).min(end));
+            Change::Cut(position, length) => {
+                bytes.drain(at(position)..(at(position) + length).min(end));
             }
-            Change::Insert(place, word) => {
-                bytes.splice(at(place)..at(place), WORDS[word].bytes());
+            Change::Insert(position, word) => {
+                bytes.splice(at(position)..at(position), FRAGMENTS[word].bytes());
             }
-            Change::Repeat(place, length, times) => {
-                let piece = bytes[at(place)..(at(place) + length).min(end)].repeat(times);
-                bytes.splice(at(place)..at(place), piece);
+            Change::Repeat(position, length, times) => {
+                let piece = bytes[at(position)..(at(position) + length).min(end)].repeat(times);
+                bytes.splice(at(position)..at(position), piece);
             }
-            Change::Join(place, other) => {
+            Change::Join(position, other) => {
                 let other = &seeds[other % seeds.len()];
-                let piece = other[place % (other.len() + 1)..].to_vec();
-                bytes.splice(at(place).., piece);
+                let piece = other[position % (other.len() + 1)..].to_vec();
+                bytes.splice(at(position).., piece);
             }
         }
     }
     bytes
 }
 
-/// The files of a target's folder, the smallest first.
+/// The files in a target's folder, smallest first.
 fn seeds(target: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("fuzz/seeds")
@@ -131,7 +131,7 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
     seeds
 }
 
-fn try_out(target: &Target) {
+fn run_target(target: &Target) {
     let seeds = seeds(target.name);
     for seed in &seeds {
         (target.run)(seed);
@@ -143,7 +143,7 @@ fn try_out(target: &Target) {
     });
     let inputs = (any::<usize>(), vec(change(), 0..8));
     let tried = runner.run(&inputs, |(seed, changes)| {
-        (target.run)(&changed(&seeds, seed, &changes));
+        (target.run)(&mutated(&seeds, seed, &changes));
         Ok(())
     });
     if let Err(failure) = tried {
@@ -152,13 +152,13 @@ fn try_out(target: &Target) {
 }
 
 #[test]
-fn every_target_stands_its_seeds_and_changes_of_them() {
+fn every_target_passes_with_changed_seeds() {
     for target in &TARGETS {
-        try_out(target);
+        run_target(target);
     }
 }
 
-/// What `scripts/fuzz.sh` builds are these targets, by these names.
+/// The targets of `scripts/fuzz.sh` have these names.
 #[test]
 fn the_fuzzer_has_the_same_targets() {
     let manifest = include_str!("../../fuzz/Cargo.toml");

@@ -3,51 +3,51 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use prometheus::{IntCounter, IntGauge};
 
-/// How many connections a listener has at once, or how many requests it answers at once, at the most. One more is turned
-/// away at once: that costs less than to keep it waiting, and the other listeners nothing.
+/// The limit on a listener's open connections or requests in flight. The next one is refused at once: that costs less
+/// than a queue, and does not affect other listeners.
 #[derive(Clone, Debug)]
 pub struct ConcurrencyLimit(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     listener: &'static str,
-    what: LimitKind,
-    most: usize,
+    kind: LimitKind,
+    max: usize,
     taken: AtomicUsize,
-    /// Shows how many there are.
+    /// Gauge of the permits in use.
     open: IntGauge,
-    /// Counts those that were too many.
+    /// Counter of refused connections or requests.
     refused: IntCounter,
-    /// Whether it was full, and has not been half empty since.
+    /// Whether the limit was reached, and more than half of the permits are still in use.
     was_full: AtomicBool,
 }
 
-/// What there is room for.
+/// What a permit stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitKind {
-    /// Connections.
+    /// Open connections.
     Connections,
-    /// Requests that are being answered.
+    /// Requests in flight.
     Requests,
 }
 
-/// The place of one of them, for as long as it lasts.
+/// The right to keep one connection or answer one request. Dropping it returns it.
 #[derive(Debug)]
 pub struct Permit(Arc<Inner>);
 
 impl ConcurrencyLimit {
-    /// On `listener` for so many; `open` shows how many there are, `refused` counts those that were too many.
+    /// Creates a limit of `max` for `listener`. `open` shows the permits in use, `refused` counts refusals.
     #[must_use]
     pub fn new(
         listener: &'static str,
-        what: LimitKind,
-        most: usize,
+        kind: LimitKind,
+        max: usize,
         (open, refused): (IntGauge, IntCounter),
     ) -> Self {
         Self(Arc::new(Inner {
             listener,
-            what,
-            most,
+            kind,
+            max,
             taken: AtomicUsize::new(0),
             open,
             refused,
@@ -55,57 +55,54 @@ impl ConcurrencyLimit {
         }))
     }
 
-    /// Room of its own for what may take long, so that it takes none of this: one place for each `part` of these.
+    /// Creates a separate limit for slow requests, with one permit for each `part` permits of this one.
     #[must_use]
     pub fn beside(&self, part: usize) -> Self {
         let Inner {
             listener,
-            what,
-            most,
+            kind,
+            max,
             open,
             refused,
             ..
         } = &*self.0;
         let shown = (open.clone(), refused.clone());
-        Self::new(listener, *what, most.div_ceil(part), shown)
+        Self::new(listener, *kind, max.div_ceil(part), shown)
     }
 
-    /// A place, if there is one.
+    /// Takes a permit; `None` if all are in use.
     #[must_use]
     pub fn take(&self) -> Option<Permit> {
         let Inner {
             listener,
-            what,
-            most,
+            kind,
+            max,
             taken,
             open,
             refused,
             was_full,
         } = &*self.0;
         let before = taken.fetch_add(1, Ordering::Relaxed);
-        if before >= *most {
+        if before >= *max {
             taken.fetch_sub(1, Ordering::Relaxed);
             refused.inc();
-            // Said once, however long it lasts.
+            // Log once per saturation episode.
             if !was_full.swap(true, Ordering::Relaxed) {
-                match what {
+                match kind {
                     LimitKind::Connections => {
                         tracing::warn!(
                             listener,
-                            "there are too many connections: more are closed at once"
+                            "connection limit reached, closing new connections"
                         );
                     }
                     LimitKind::Requests => {
-                        tracing::warn!(
-                            listener,
-                            "there is too much to do: more is answered with 503 at once"
-                        );
+                        tracing::warn!(listener, "request limit reached, shedding with 503");
                     }
                 }
             }
             return None;
         }
-        if before * 2 < *most && was_full.load(Ordering::Relaxed) {
+        if before * 2 < *max && was_full.load(Ordering::Relaxed) {
             was_full.store(false, Ordering::Relaxed);
         }
         open.inc();
@@ -126,20 +123,20 @@ mod tests {
     use crate::telemetry::Metrics;
 
     #[test]
-    fn one_more_than_there_is_room_for_is_refused() {
+    fn a_request_over_the_limit_is_refused() {
         let metrics = Metrics::new().unwrap();
         let (open, refused) = metrics.connections("check");
-        let room = ConcurrencyLimit::new(
+        let limit = ConcurrencyLimit::new(
             "check",
             LimitKind::Connections,
             2,
             (open.clone(), refused.clone()),
         );
-        let (one, two) = (room.take().unwrap(), room.take().unwrap());
-        assert!(room.take().is_none() && room.take().is_none());
+        let (one, two) = (limit.take().unwrap(), limit.take().unwrap());
+        assert!(limit.take().is_none() && limit.take().is_none());
         assert_eq!((open.get(), refused.get()), (2, 2));
         drop(one);
-        assert!(room.take().is_some());
+        assert!(limit.take().is_some());
         drop(two);
         assert_eq!(open.get(), 0);
     }

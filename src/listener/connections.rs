@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Socket;
 
-/// Serves one connection to its end; told to stop, it finishes what it has begun.
+/// Serves one connection until it ends. After `stop` it finishes what it has begun.
 pub type ConnectionHandler = Box<
     dyn Fn(
             TcpStream,
@@ -20,12 +20,12 @@ pub type ConnectionHandler = Box<
         + Sync,
 >;
 
-/// Serves every connection by `handler`; says whether all have finished in time.
+/// Serves every connection with `handler`. Returns whether all finished in time.
 pub(super) async fn serve(
     socket: Socket,
     handler: ConnectionHandler,
     stop: CancellationToken,
-    patience: Duration,
+    shutdown_timeout: Duration,
 ) -> bool {
     let connections = TaskTracker::new();
     let abandon = CancellationToken::new();
@@ -35,13 +35,13 @@ pub(super) async fn serve(
         connections.spawn(async move {
             let _permit = permit;
             if let Some(Err(error)) = abandon.run_until_cancelled(connection).await {
-                tracing::debug!(%peer, %error, "a connection ended badly");
+                tracing::debug!(%peer, %error, "connection error");
             }
         });
     }
     drop(socket);
     connections.close();
-    let finished = tokio::time::timeout(patience, connections.wait()).await;
+    let finished = tokio::time::timeout(shutdown_timeout, connections.wait()).await;
     abandon.cancel();
     finished.is_ok()
 }

@@ -5,16 +5,15 @@ use bytes::{Buf, Bytes};
 use http_body::Body;
 use http_body_util::BodyExt;
 
-/// The most bytes that are read of a body that nobody wants.
-const MAX_BYTES: usize = 32 * 1024 * 1024;
-/// The longest time for that.
-const MAX_TIME: Duration = Duration::from_secs(10);
-/// The longest time without a byte: some proxies announce a body that they do not send.
-const MAX_PAUSE: Duration = Duration::from_secs(3);
+/// Bytes that are read of an unused body.
+const MAX_DRAIN_BYTES: usize = 32 * 1024 * 1024;
+/// Maximum duration of draining.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum pause between bytes: some proxies announce a body that they do not send.
+const READ_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Reads a body and throws it away; whether it ended within 32 MiB and 10 s, without a
-/// pause of 3 s, and without an error. Nothing of it is
-/// kept, so it takes no memory.
+/// Reads a body to its end and discards it. Returns false if it has more than 32 MiB, takes more than 10 s, pauses
+/// for 3 s, or fails. Nothing of it stays in memory.
 pub async fn drain<B: Body<Data = Bytes>>(body: B) -> bool {
     if body.is_end_stream() {
         return true;
@@ -22,17 +21,17 @@ pub async fn drain<B: Body<Data = Bytes>>(body: B) -> bool {
     let mut body = pin!(body);
     let reading = async {
         let mut read = 0;
-        while let Ok(next) = tokio::time::timeout(MAX_PAUSE, body.frame()).await {
+        while let Ok(next) = tokio::time::timeout(READ_TIMEOUT, body.frame()).await {
             let Some(frame) = next else { return true };
             let Ok(frame) = frame else { return false };
             read += frame.data_ref().map_or(0, Buf::remaining);
-            if read > MAX_BYTES {
+            if read > MAX_DRAIN_BYTES {
                 return false;
             }
         }
         false
     };
-    tokio::time::timeout(MAX_TIME, reading)
+    tokio::time::timeout(DRAIN_TIMEOUT, reading)
         .await
         .unwrap_or(false)
 }
@@ -57,16 +56,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn bodies_are_read_to_their_end_within_bounds() {
+    async fn bodies_are_drained_within_limits() {
         assert!(drain(AxumBody::empty()).await);
         assert!(drain(chunks(512, Duration::ZERO)).await);
-        assert!(!drain(chunks(513, Duration::ZERO)).await, "it is too long");
+        assert!(
+            !drain(chunks(513, Duration::ZERO)).await,
+            "the body is too long"
+        );
         assert!(
             !drain(chunks(20, Duration::from_secs(1))).await,
-            "it is too slow"
+            "the body is too slow"
         );
         let begun = tokio::time::Instant::now();
         assert!(!drain(chunks(1, Duration::from_secs(9))).await);
-        assert_eq!(begun.elapsed(), MAX_PAUSE, "nothing comes");
+        assert_eq!(begun.elapsed(), READ_TIMEOUT, "nothing comes");
     }
 }

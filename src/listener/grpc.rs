@@ -15,22 +15,22 @@ use crate::live::Live;
 use tls::Connection;
 pub use tls::{Encryption, GrpcTlsError, GrpcTlsSettings, encryption};
 
-/// The most bytes of headers of a call itself; the client's are in its message.
-const MAX_HEADERS: u32 = 16 * 1024;
-/// The most calls at once on one connection. A proxy has few connections and many calls.
+/// Bytes of a call's own headers; the client's headers are in its message.
+const MAX_HEADER_BYTES: u32 = 16 * 1024;
+/// Concurrent calls on one connection. A proxy has few connections with many calls.
 const MAX_STREAMS: u32 = 1024;
-/// The most bytes of a message: 64 KiB of headers, and room for the rest. A request's body (Envoy's `with_request_body`) is
-/// of no use in it.
-pub const MAX_MESSAGE: usize = 128 * 1024;
-/// The most time for a call, which includes that its message arrives.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often an idle connection is asked whether it is still there.
-const KEEP_ALIVE: Duration = Duration::from_secs(60);
+/// Bytes of a message: 64 KiB of headers, and the other fields. The client's body (Envoy's `with_request_body`) is
+/// not needed.
+pub const MAX_MESSAGE_BYTES: usize = 128 * 1024;
+/// Timeout for a call, including the arrival of its message.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Interval of HTTP/2 keep-alive pings.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How long a new connection may take to begin.
-const SILENCE: Duration = Duration::from_secs(10);
+/// Timeout for the TLS and HTTP/2 handshakes of a new connection.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Services, and how they are served.
+/// A gRPC server: its services and its TLS settings.
 pub struct GrpcServer {
     server: Server,
     routes: Routes,
@@ -38,14 +38,14 @@ pub struct GrpcServer {
 }
 
 impl GrpcServer {
-    /// Serves `routes`; new connections are encrypted as is said at that time.
+    /// Serves `routes`. New connections use the current `encryption`.
     #[must_use]
     pub fn new(routes: Routes, encryption: Live<Encryption>) -> Self {
         let server = Server::builder()
-            .http2_max_header_list_size(MAX_HEADERS)
+            .http2_max_header_list_size(MAX_HEADER_BYTES)
             .max_concurrent_streams(MAX_STREAMS)
-            .timeout(HANDSHAKE_TIMEOUT)
-            .http2_keepalive_interval(Some(KEEP_ALIVE));
+            .timeout(CALL_TIMEOUT)
+            .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL));
         Self {
             server,
             routes,
@@ -54,60 +54,60 @@ impl GrpcServer {
     }
 }
 
-/// Serves; says whether all calls in flight have finished in time.
+/// Serves until `stop` is cancelled. Returns whether all calls in flight finished in time.
 pub(super) async fn serve(
     socket: Socket,
     mut server: GrpcServer,
     stop: CancellationToken,
-    patience: Duration,
+    shutdown_timeout: Duration,
 ) -> bool {
     let name = socket.name;
-    let (speaking, spoken) = mpsc::channel(1);
-    let accepting = tokio::spawn(accept(socket, server.encryption, speaking, stop.clone()));
-    let incoming = stream::unfold(spoken, |mut spoken| async {
-        let stream = spoken.recv().await?;
-        Some((Ok::<_, io::Error>(stream), spoken))
+    let (ready, connections) = mpsc::channel(1);
+    let accepting = tokio::spawn(accept(socket, server.encryption, ready, stop.clone()));
+    let incoming = stream::unfold(connections, |mut connections| async {
+        let stream = connections.recv().await?;
+        Some((Ok::<_, io::Error>(stream), connections))
     });
     let serving = server
         .server
         .add_routes(server.routes)
         .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
-    let too_late = async {
+    let timeout_elapsed = async {
         stop.cancelled().await;
-        tokio::time::sleep(patience).await;
+        tokio::time::sleep(shutdown_timeout).await;
     };
     let finished = tokio::select! {
         ended = serving => {
             if let Err(error) = ended {
-                tracing::error!(listener = name, %error, "serving has ended");
+                tracing::error!(listener = name, %error, "gRPC server failed");
             }
             true
         }
-        () = too_late => false,
+        () = timeout_elapsed => false,
     };
     accepting.abort();
     finished
 }
 
-/// Hands on the connections with whose peers it is agreed how to encrypt, and who have begun to speak HTTP/2. Others are closed
-/// after a while, and when the listener stops: the server itself would wait for them.
+/// Accepts connections, and passes them to the server after the TLS handshake and the HTTP/2 preface. Others are
+/// closed after a timeout and when the listener stops: the server itself would wait for them without a limit.
 async fn accept(
     socket: Socket,
     encryption: Live<Encryption>,
-    speaking: mpsc::Sender<Connection>,
+    ready: mpsc::Sender<Connection>,
     stop: CancellationToken,
 ) {
     while let Some((stream, peer, permit)) = socket.accept(&stop).await {
-        let (speaking, stop) = (speaking.clone(), stop.clone());
+        let (ready, stop) = (ready.clone(), stop.clone());
         let encryption = encryption.current();
-        let beginning = async move { Connection::begin(stream, permit, &encryption).await };
+        let handshake = async move { Connection::handshake(stream, permit, &encryption).await };
         tokio::spawn(async move {
-            let beginning = tokio::time::timeout(SILENCE, beginning);
-            match stop.run_until_cancelled(beginning).await {
-                // Fails when nothing is served any more.
-                Some(Ok(Ok(connection))) => drop(speaking.send(connection).await),
+            let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake);
+            match stop.run_until_cancelled(handshake).await {
+                // Fails only if the server has stopped.
+                Some(Ok(Ok(connection))) => drop(ready.send(connection).await),
                 Some(Ok(Err(error))) => {
-                    tracing::debug!(%peer, %error, "a connection did not begin")
+                    tracing::debug!(%peer, %error, "TLS/HTTP2 handshake failed")
                 }
                 Some(Err(_)) | None => {}
             }
@@ -125,15 +125,15 @@ mod tests {
     use crate::listener::{ConcurrencyLimit, LimitKind, Listener, Service};
     use crate::telemetry::Metrics;
 
-    /// It takes a place, and the server behind would wait for it for ever.
+    /// A connection without a preface holds a permit, and the server would wait for it without a limit.
     #[tokio::test(start_paused = true)]
-    async fn who_does_not_begin_is_not_kept() {
+    async fn a_connection_without_a_preface_is_closed() {
         let (_, health) = tonic_health::server::health_reporter();
         let server = GrpcServer::new(Routes::new(health), Live::new(None));
         let shown = Metrics::new().unwrap().connections("grpc");
-        let room = ConcurrencyLimit::new("grpc", LimitKind::Connections, 10, shown);
+        let limit = ConcurrencyLimit::new("grpc", LimitKind::Connections, 10, shown);
         let address = "127.0.0.1:0".parse().unwrap();
-        let listener = Listener::bind("grpc", address, Service::Grpc(Box::new(server)), room);
+        let listener = Listener::bind("grpc", address, Service::Grpc(Box::new(server)), limit);
         let listener = listener.await.unwrap();
         let address = listener.address();
         let stop = CancellationToken::new();
@@ -144,7 +144,10 @@ mod tests {
             client.write_all(words).await.unwrap();
             let _ = client.read_to_end(&mut Vec::new()).await;
             let kept = begun.elapsed();
-            assert!(kept >= SILENCE && kept < 2 * SILENCE, "{words:?}: {kept:?}");
+            assert!(
+                kept >= HANDSHAKE_TIMEOUT && kept < 2 * HANDSHAKE_TIMEOUT,
+                "{words:?}: {kept:?}"
+            );
         }
         stop.cancel();
         serving.await.unwrap();

@@ -18,26 +18,24 @@ use tokio_util::sync::CancellationToken;
 use super::Socket;
 use super::paced::{Outflow, Paced};
 
-/// The most bytes that the head of a request may have: 64 KiB of headers, and room for the rest. There
-/// may be 100 headers, as many as Envoy, Apache and Tomcat let pass; for more the library would make
-/// room at every request, which for 1024 was a fifth of what a check costs.
-const MAX_HEAD: usize = 80 * 1024;
-/// How long a connection may be without a request: it is closed when that has passed once or, at
-/// the latest, twice. Longer than NGINX keeps an idle connection (60 s) and Traefik (90 s), so that
-/// it is never us who close one that it is about to use.
-const SILENCE: Duration = Duration::from_secs(120);
-/// What every HTTP/2 connection begins with (RFC 9113, section 3.4), as far as it tells it from
-/// HTTP/1: there is no method of this name.
-const HTTP2: &[u8; 3] = b"PRI";
-/// The pause until the next look at the first bytes, where a part of them has come.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// Bytes of a request head: 64 KiB of headers, and the rest. 100 headers are allowed, as in Envoy, Apache and Tomcat.
+/// With 1024, hyper's larger buffer for each request took a fifth of the time of a check.
+const MAX_HEAD_BYTES: usize = 80 * 1024;
+/// Idle timeout: a connection without a request is closed after one to two of these intervals. It is longer than the
+/// idle timeouts of NGINX (60 s) and Traefik (90 s), so that Curfew does not close a connection that a proxy is about
+/// to use.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
+/// The first bytes of every HTTP/2 connection (RFC 9113, section 3.4). No HTTP/1 method has this name.
+const HTTP2_PREFIX: &[u8; 3] = b"PRI";
+/// Pause before the first bytes are read again, if only a part of them has arrived.
+const PEEK_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Answers the requests of a listener.
+/// A service for the requests of a listener.
 pub trait HttpService: Clone + Send + Sync + 'static {
-    /// The most requests at once on one HTTP/2 connection. Their answers are in memory until the client reads them.
+    /// Concurrent requests on one HTTP/2 connection. Their answers stay in memory until the client reads them.
     const MAX_STREAMS: u32 = 64;
 
-    /// Answers a request that `peer` has sent.
+    /// Answers a request of `peer`.
     fn call(
         &self,
         request: Request<Incoming>,
@@ -45,23 +43,24 @@ pub trait HttpService: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Response<Body>> + Send;
 }
 
-/// Serves HTTP on a socket until stopped, and lets what is in flight finish; says whether all has
-/// finished in time.
+/// Serves HTTP on a socket until it is stopped. Returns whether the requests in flight finished in time.
 pub type HttpServer = Box<
     dyn FnOnce(Socket, CancellationToken, Duration) -> Pin<Box<dyn Future<Output = bool> + Send>>
         + Send,
 >;
 
-/// Serves `service`.
+/// Creates the server of a service.
 pub(super) fn server(service: impl HttpService) -> HttpServer {
-    Box::new(|socket, stop, patience| Box::pin(serve(socket, service, stop, patience)))
+    Box::new(|socket, stop, shutdown_timeout| {
+        Box::pin(serve(socket, service, stop, shutdown_timeout))
+    })
 }
 
 async fn serve(
     socket: Socket,
     service: impl HttpService,
     stop: CancellationToken,
-    patience: Duration,
+    shutdown_timeout: Duration,
 ) -> bool {
     let graceful = GracefulShutdown::new();
     while let Some((stream, peer, permit)) = socket.accept(&stop).await {
@@ -70,16 +69,16 @@ async fn serve(
             let _permit = permit;
             let serving = serve_connection(watcher, stream, peer, service, stop);
             if let Err(error) = serving.await {
-                tracing::debug!(%peer, %error, "a connection ended badly");
+                tracing::debug!(%peer, %error, "connection error");
             }
         });
     }
     drop(socket);
-    let finished = tokio::time::timeout(patience, graceful.shutdown()).await;
+    let finished = tokio::time::timeout(shutdown_timeout, graceful.shutdown()).await;
     finished.is_ok()
 }
 
-/// Serves one connection, in the version of HTTP that its client begins with.
+/// Serves one connection with the HTTP version of the client's first bytes.
 async fn serve_connection(
     watcher: Watcher,
     stream: TcpStream,
@@ -87,8 +86,8 @@ async fn serve_connection(
     service: impl HttpService,
     stop: CancellationToken,
 ) -> Result<(), hyper::Error> {
-    let beginning = tokio::time::timeout(SILENCE, is_http2(&stream));
-    let Some(Ok(Ok(http2))) = stop.run_until_cancelled(beginning).await else {
+    let detecting = tokio::time::timeout(IDLE_TIMEOUT, is_http2(&stream));
+    let Some(Ok(Ok(http2))) = stop.run_until_cancelled(detecting).await else {
         return Ok(());
     };
     let max_streams = max_streams(&service);
@@ -100,8 +99,8 @@ async fn serve_connection(
         let (service, counted) = (Arc::clone(&service), Arc::clone(&counted));
         let outflow = Arc::clone(&outflow);
         async move {
-            // HTTP/2 has windows for this, and answers to several requests at once. A request that waits here has not
-            // begun: a client that never reads is silent, and its connection is closed.
+            // HTTP/2 has flow-control windows for this, and concurrent requests. A waiting request has not begun: so
+            // a client that never reads counts as idle, and its connection is closed.
             if !http2 {
                 outflow.empty().await;
             }
@@ -113,15 +112,15 @@ async fn serve_connection(
     });
     if http2 {
         let connection = http2::Builder::new(TokioExecutor::new())
-            .max_header_list_size(MAX_HEAD as u32)
+            .max_header_list_size(MAX_HEAD_BYTES as u32)
             .max_concurrent_streams(max_streams)
             .serve_connection(stream, service);
-        progress.unless_silent(watcher.watch(connection)).await
+        progress.until_idle(watcher.watch(connection)).await
     } else {
         let connection = http1::Builder::new()
-            .max_buf_size(MAX_HEAD)
+            .max_buf_size(MAX_HEAD_BYTES)
             .serve_connection(stream, service);
-        progress.unless_silent(watcher.watch(connection)).await
+        progress.until_idle(watcher.watch(connection)).await
     }
 }
 
@@ -129,20 +128,20 @@ const fn max_streams<S: HttpService>(_: &S) -> u32 {
     S::MAX_STREAMS
 }
 
-/// Whether the client begins as HTTP/2 does.
+/// Whether the first bytes are those of HTTP/2.
 async fn is_http2(stream: &TcpStream) -> std::io::Result<bool> {
-    let mut first = [0; HTTP2.len()];
+    let mut first = [0; HTTP2_PREFIX.len()];
     loop {
         let length = stream.peek(&mut first).await?;
-        if length == first.len() || length == 0 || !HTTP2.starts_with(&first[..length]) {
-            return Ok(first == *HTTP2);
+        if length == first.len() || length == 0 || !HTTP2_PREFIX.starts_with(&first[..length]) {
+            return Ok(first == *HTTP2_PREFIX);
         }
-        tokio::time::sleep(LOOK_AGAIN).await;
+        tokio::time::sleep(PEEK_INTERVAL).await;
     }
 }
 
-/// How many requests of a connection have begun, and how many have been answered. In place of a
-/// timer for each request, which is much of what an answer costs, there is one for a connection.
+/// The numbers of requests of a connection that have begun and ended. One timer for each connection is enough: a
+/// timer for each request would take much of an answer's time.
 #[derive(Default)]
 struct Progress {
     begun: AtomicU64,
@@ -161,15 +160,15 @@ impl Progress {
         Ended(&self.ended)
     }
 
-    /// Runs a connection to its end, or until there was nothing to do for `SILENCE`.
-    async fn unless_silent(
+    /// Serves a connection until it ends, or until it was idle for `IDLE_TIMEOUT`.
+    async fn until_idle(
         &self,
         connection: impl Future<Output = Result<(), hyper::Error>>,
     ) -> Result<(), hyper::Error> {
         let mut connection = pin!(connection);
         loop {
             let before = self.begun.load(Ordering::Relaxed);
-            if let Ok(ended) = tokio::time::timeout(SILENCE, connection.as_mut()).await {
+            if let Ok(ended) = tokio::time::timeout(IDLE_TIMEOUT, connection.as_mut()).await {
                 return ended;
             }
             let begun = self.begun.load(Ordering::Relaxed);
@@ -190,24 +189,24 @@ mod tests {
     use crate::listener::{ConcurrencyLimit, LimitKind, Listener, Service};
     use crate::telemetry::Metrics;
 
-    fn room() -> ConcurrencyLimit {
+    fn limit() -> ConcurrencyLimit {
         let shown = Metrics::new().unwrap().connections("check");
         ConcurrencyLimit::new("check", LimitKind::Connections, 10, shown)
     }
 
-    /// Answers after so long.
+    /// Answers after this delay.
     #[derive(Clone)]
-    struct Slow(Duration);
+    struct SlowService(Duration);
 
-    impl HttpService for Slow {
+    impl HttpService for SlowService {
         async fn call(&self, _: Request<Incoming>, _: SocketAddr) -> Response<Body> {
             tokio::time::sleep(self.0).await;
             Response::new(Body::empty())
         }
     }
 
-    /// What a connection reads to its end that says `words`, and how long that takes.
-    async fn read(service: Slow, words: &'static [u8]) -> (String, Duration) {
+    /// Sends `words`, and returns everything that the connection answers and how long that takes.
+    async fn read(service: SlowService, words: &'static [u8]) -> (String, Duration) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut client = TcpStream::connect(address).await.unwrap();
@@ -223,7 +222,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_says_nothing_is_not_kept() {
+    async fn a_silent_peer_is_disconnected() {
         for words in [
             &b""[..],
             b"P",
@@ -231,22 +230,25 @@ mod tests {
             b"GET / HTTP/1.1\r\nhost: a\r\n",
             b"GET / HTTP/1.1\r\nhost: a\r\n\r\n",
         ] {
-            let (_, kept) = read(Slow(Duration::ZERO), words).await;
-            assert!(kept >= SILENCE && kept < 3 * SILENCE, "{words:?}: {kept:?}");
+            let (_, kept) = read(SlowService(Duration::ZERO), words).await;
+            assert!(
+                kept >= IDLE_TIMEOUT && kept < 3 * IDLE_TIMEOUT,
+                "{words:?}: {kept:?}"
+            );
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_waits_for_an_answer_is_kept() {
+    async fn a_client_that_waits_for_an_answer_stays_connected() {
         let words = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
-        let (text, waited) = read(Slow(5 * SILENCE), words).await;
+        let (text, waited) = read(SlowService(5 * IDLE_TIMEOUT), words).await;
         assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
-        assert!(waited >= 5 * SILENCE);
+        assert!(waited >= 5 * IDLE_TIMEOUT);
     }
 
-    /// Each of its requests waits until the answer before has left, which it never does.
+    /// Each request waits until the answer before it was written, and the client never reads.
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_sends_and_does_not_read_is_not_kept() {
+    async fn a_client_that_sends_and_does_not_read_is_disconnected() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut client = TcpStream::connect(address).await.unwrap();
@@ -257,19 +259,19 @@ mod tests {
         });
         let graceful = GracefulShutdown::new();
         let stop = CancellationToken::new();
-        let service = Slow(Duration::ZERO);
+        let service = SlowService(Duration::ZERO);
         let serving = serve_connection(graceful.watcher(), stream, peer, service, stop);
-        let served = tokio::time::timeout(10 * SILENCE, serving).await;
+        let served = tokio::time::timeout(10 * IDLE_TIMEOUT, serving).await;
         assert!(served.is_ok(), "its permit is free again");
         sending.await.unwrap();
     }
 
-    /// Those that have said nothing yet are not waited for.
+    /// Idle connections do not delay the stop.
     #[tokio::test]
     async fn it_stops_at_once_when_nothing_is_in_flight() {
         let address = "127.0.0.1:0".parse().unwrap();
-        let service = Service::http(Slow(Duration::ZERO));
-        let listener = Listener::bind("check", address, service, room())
+        let service = Service::http(SlowService(Duration::ZERO));
+        let listener = Listener::bind("check", address, service, limit())
             .await
             .unwrap();
         let address = listener.address();

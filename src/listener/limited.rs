@@ -14,48 +14,47 @@ use tower::ServiceExt;
 
 use super::{ConcurrencyLimit, HttpService, Permit};
 
-/// The most time until an answer begins, which includes that the request's body arrives: one that comes byte by byte
-/// does not hold a place for ever.
+/// Timeout for the start of an answer, including the arrival of the request's body. A slow upload cannot hold a
+/// permit without a limit.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A router that answers so many requests at once; others are told to come back.
+/// A router with a limit on concurrent requests. Other requests get 503.
 #[derive(Clone)]
 pub struct Limited {
     router: Router,
-    room: ConcurrencyLimit,
-    always: Option<&'static str>,
+    limit: ConcurrencyLimit,
+    exempt: Option<&'static str>,
 }
 
 impl Limited {
-    /// A router with as much `room`.
+    /// Creates the router with its limit.
     #[must_use]
-    pub const fn new(router: Router, room: ConcurrencyLimit) -> Self {
+    pub const fn new(router: Router, limit: ConcurrencyLimit) -> Self {
         Self {
             router,
-            room,
-            always: None,
+            limit,
+            exempt: None,
         }
     }
 
-    /// Answers at this path even if there is no room.
+    /// Answers requests for this path even without a permit.
     #[must_use]
-    pub fn always(self, path: &'static str) -> Self {
+    pub fn exempt(self, path: &'static str) -> Self {
         Self {
-            always: Some(path),
+            exempt: Some(path),
             ..self
         }
     }
 
-    /// Answers, unless there is too much to do or it takes too long. The place is kept until the answer has been read,
-    /// which a client may put off.
+    /// Answers a request, or sheds it without a permit. The permit is held until the client has read the answer.
     pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
-        let permit = self.room.take();
-        if permit.is_none() && self.always != Some(request.uri().path()) {
-            return busy();
+        let permit = self.limit.take();
+        if permit.is_none() && self.exempt != Some(request.uri().path()) {
+            return shed_response();
         }
         let answer = answer_in_time(&self.router, request).await;
         answer.map(|body| {
-            Body::new(Held {
+            Body::new(PermitBody {
                 body,
                 _permit: permit,
             })
@@ -63,13 +62,13 @@ impl Limited {
     }
 }
 
-/// A body, and the place that it takes.
-struct Held {
+/// A response body with its permit.
+struct PermitBody {
     body: Body,
     _permit: Option<Permit>,
 }
 
-impl http_body::Body for Held {
+impl http_body::Body for PermitBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -89,7 +88,7 @@ impl http_body::Body for Held {
     }
 }
 
-/// The router is told the peer in an extension.
+/// The router reads the peer's address from an extension.
 impl HttpService for Limited {
     async fn call(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
         request.extensions_mut().insert(peer);
@@ -97,23 +96,20 @@ impl HttpService for Limited {
     }
 }
 
-/// Answers by a router, unless that takes too long.
+/// Answers with a router, or with 408 after [`REQUEST_TIMEOUT`].
 async fn answer_in_time(router: &Router, request: Request<Body>) -> Response<Body> {
     let answer = router.clone().oneshot(request);
     match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
         Ok(Ok(response)) => response,
-        Err(_) => plain(
-            StatusCode::REQUEST_TIMEOUT,
-            "The request did not arrive, or was not answered, in time.\n",
-        ),
+        Err(_) => plain(StatusCode::REQUEST_TIMEOUT, "The request timed out.\n"),
     }
 }
 
-/// The answer where there is too much to do.
-fn busy() -> Response<Body> {
+/// The answer without a permit.
+fn shed_response() -> Response<Body> {
     let mut response = plain(
         StatusCode::SERVICE_UNAVAILABLE,
-        "There is too much to do. Please try again in a moment.\n",
+        "Too many requests at the moment. Please try again.\n",
     );
     let soon = HeaderValue::from_static("1");
     response.headers_mut().insert(RETRY_AFTER, soon);
@@ -137,7 +133,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_does_not_come_is_not_waited_for() {
+    async fn a_missing_body_times_out() {
         let router = Router::new().route("/", post(async |body: String| body));
         let bytes = stream::unfold(0_u8, async |at| {
             tokio::time::sleep(Duration::from_secs(1)).await;

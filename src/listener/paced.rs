@@ -10,29 +10,29 @@ use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-/// How long a client may be silent before a connection that is being closed is dropped.
-const LINGER_IDLE: Duration = Duration::from_secs(1);
-/// How long a connection that is being closed is kept at the most.
-const LINGER_TIME: Duration = Duration::from_secs(5);
-/// The most bytes that are read and thrown away meanwhile.
-const LINGER_BYTES: usize = 1024 * 1024;
+/// Maximum pause of the client during a lingering close.
+const LINGER_IDLE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Maximum duration of a lingering close.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes that are read and discarded during a lingering close.
+const MAX_LINGER_BYTES: usize = 1024 * 1024;
 
-/// Whether the answers of a connection have left the process. The next request waits for it: a client that sends
-/// requests and does not read the answers would otherwise have all of them kept in memory.
+/// Tracks whether the answers of a connection were written. The next request waits for that. Otherwise the answers
+/// for a client that sends requests and does not read would stay in memory.
 #[derive(Debug, Default)]
 pub(super) struct Outflow {
-    /// An answer was given, and it is not known to have left.
+    /// An answer was given that may not be written yet.
     waiting: AtomicBool,
     reader: AtomicWaker,
 }
 
 impl Outflow {
-    /// An answer is on its way.
+    /// Marks that an answer was given.
     pub(super) fn begin(&self) {
         self.waiting.store(true, Ordering::Relaxed);
     }
 
-    /// Waits until the answers before have left.
+    /// Waits until the answers so far are written.
     pub(super) async fn empty(&self) {
         if !self.waiting.load(Ordering::Relaxed) {
             return;
@@ -54,16 +54,18 @@ impl Outflow {
     }
 }
 
-/// The socket of an HTTP connection. It tells when everything that was written has left, and it closes so that the
-/// last answer reaches the client: it stops writing, and reads what the client still sends. A socket that is
-/// closed with unread bytes is reset instead, and the answer is lost (RFC 9112, section 9.6).
+/// The socket of an HTTP connection. It reports when all answers are written.
+///
+/// It does a lingering close, so that the last answer reaches the client: it stops writing, and reads what the client
+/// still sends. Closing a socket with unread bytes resets the connection, and the answer is lost (RFC 9112, section
+/// 9.6).
 pub(super) struct Paced<S> {
     stream: S,
     outflow: Arc<Outflow>,
     closing: Option<Closing>,
 }
 
-/// The writing side is closed.
+/// The state of a lingering close.
 struct Closing {
     until: Instant,
     idle: Pin<Box<Sleep>>,
@@ -111,7 +113,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<S> {
         self.stream.is_write_vectored()
     }
 
-    /// The library flushes once all that it holds was written.
+    /// Hyper flushes after it has written all its data.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(context))?;
         self.outflow.emptied();
@@ -126,9 +128,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<S> {
             ready!(Pin::new(&mut *stream).poll_shutdown(context))?;
         }
         let closing = closing.get_or_insert_with(|| {
-            let idle = tokio::time::sleep(LINGER_IDLE);
+            let idle = tokio::time::sleep(LINGER_IDLE_TIMEOUT);
             Closing {
-                until: idle.deadline() - LINGER_IDLE + LINGER_TIME,
+                until: idle.deadline() - LINGER_IDLE_TIMEOUT + LINGER_TIMEOUT,
                 idle: Box::pin(idle),
                 read: 0,
             }
@@ -139,13 +141,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<S> {
             match Pin::new(&mut *stream).poll_read(context, &mut buffer) {
                 Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
                     closing.read += buffer.filled().len();
-                    if closing.read > LINGER_BYTES {
+                    if closing.read > MAX_LINGER_BYTES {
                         return Poll::Ready(Ok(()));
                     }
-                    let idle = tokio::time::sleep(LINGER_IDLE).deadline();
+                    let idle = tokio::time::sleep(LINGER_IDLE_TIMEOUT).deadline();
                     closing.idle.as_mut().reset(idle.min(closing.until));
                 }
-                // The client has closed its side, too, or is gone.
+                // The client has closed its side, or the connection failed.
                 Poll::Ready(_) => return Poll::Ready(Ok(())),
                 Poll::Pending => return closing.idle.as_mut().poll(context).map(Ok),
             }
@@ -160,7 +162,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_next_request_waits_until_the_answer_has_left() {
+    async fn the_next_request_waits_until_the_answer_is_written() {
         let outflow = Arc::new(Outflow::default());
         let (mut client, server) = tokio::io::duplex(4);
         let mut paced = Paced::new(server, Arc::clone(&outflow));
@@ -183,23 +185,23 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_still_sends_is_read_for_a_while() {
+    async fn a_lingering_close_reads_what_the_client_sends() {
         let (mut client, server) = tokio::io::duplex(64);
         let mut paced = Paced::new(server, Arc::default());
         let closing = tokio::spawn(async move { paced.shutdown().await });
         let begun = tokio::time::Instant::now();
-        while client.write_all(b"more").await.is_ok() && begun.elapsed() < 2 * LINGER_TIME {
-            tokio::time::sleep(LINGER_IDLE / 2).await;
+        while client.write_all(b"more").await.is_ok() && begun.elapsed() < 2 * LINGER_TIMEOUT {
+            tokio::time::sleep(LINGER_IDLE_TIMEOUT / 2).await;
         }
         closing.await.unwrap().unwrap();
         assert!(
-            begun.elapsed() <= LINGER_TIME + LINGER_IDLE,
+            begun.elapsed() <= LINGER_TIMEOUT + LINGER_IDLE_TIMEOUT,
             "{:?}",
             begun.elapsed()
         );
         let (_silent, server) = tokio::io::duplex(64);
         let begun = tokio::time::Instant::now();
         Paced::new(server, Arc::default()).shutdown().await.unwrap();
-        assert_eq!(begun.elapsed(), LINGER_IDLE);
+        assert_eq!(begun.elapsed(), LINGER_IDLE_TIMEOUT);
     }
 }

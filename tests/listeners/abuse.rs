@@ -1,5 +1,5 @@
-//! One client that does not read, or sends what nobody wants: memory stays bounded on every listener, and each refusal
-//! reaches the client.
+//! A client that does not read, or sends too much: memory stays bounded on every listener, and the client receives
+//! each refusal.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::support::eventually;
 const CHECK: &str = "GET /auth-request HTTP/1.1\r\nhost: a\r\nx-original-url: https://app.example.com/\r\n\
                      x-original-method: GET\r\n\r\n";
 
-/// The listeners that speak HTTP/1.1, with the request whose answer is the largest.
+/// The listeners with HTTP/1.1, and the request with the largest answer.
 fn listeners(curfew: &Curfew) -> [(&'static str, SocketAddr, &'static str); 4] {
     [
         ("check", curfew.check, CHECK),
@@ -36,7 +36,7 @@ fn listeners(curfew: &Curfew) -> [(&'static str, SocketAddr, &'static str); 4] {
     ]
 }
 
-/// A client that pipelines requests and reads no answer is pushed back.
+/// Backpressure stops a client that pipelines requests and reads no answer.
 #[tokio::test]
 async fn a_client_that_does_not_read_takes_no_memory() {
     let curfew = Setup::memory().start();
@@ -46,7 +46,7 @@ async fn a_client_that_does_not_read_takes_no_memory() {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let chunk = request.repeat(500);
         let mut sent = 0;
-        // Until nothing more is taken.
+        // Write until backpressure.
         while sent < 100 << 20 {
             let writing = stream.write_all(chunk.as_bytes());
             match tokio::time::timeout(Duration::from_secs(2), writing).await {
@@ -56,18 +56,18 @@ async fn a_client_that_does_not_read_takes_no_memory() {
         }
         let grown = resident(&curfew).saturating_sub(before);
         println!(
-            "{name}: {} KiB of requests taken, {grown} KiB more",
+            "{name}: {} KiB of requests accepted, memory grew by {grown} KiB",
             sent >> 10
         );
-        assert!(sent < 32 << 20, "{name}: {sent} bytes were taken");
+        assert!(sent < 32 << 20, "{name}: {sent} bytes were accepted");
         assert!(grown < 16 << 10, "{name}: {grown} KiB more");
         assert_eq!(curfew.check(&session).await.0, 200);
     }
 }
 
-/// Over HTTP/2 a client has as many streams as the listener allows, and reads none.
+/// An HTTP/2 client opens as many streams as the listener allows, and reads no answer.
 #[tokio::test]
-async fn a_client_of_http_2_that_does_not_read_takes_no_memory() {
+async fn an_http_2_client_that_does_not_read_takes_no_memory() {
     let curfew = Setup::memory().start();
     for (name, address, request) in listeners(&curfew) {
         let before = resident(&curfew);
@@ -105,7 +105,7 @@ async fn a_client_of_http_2_that_does_not_read_takes_no_memory() {
     }
 }
 
-/// What a client reads to the end that sends `request`, and goes on sending.
+/// Sends `request`, and reads everything until the connection closes.
 async fn answer_to(address: SocketAddr, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let _ = stream.write_all(request).await;
@@ -132,7 +132,7 @@ async fn every_refusal_reaches_the_client() {
             let answer = answer_to(address, head.as_bytes()).await;
             let expected = format!("HTTP/1.1 {status} ");
             assert!(answer.starts_with(&expected), "{name} {head:.40}: {answer}");
-            // An answer that is finished is not held back because another request has begun.
+            // A complete answer does not wait for the next request.
             let both = format!("{good}{head}");
             let answer = answer_to(address, both.as_bytes()).await;
             assert!(answer.contains(&expected), "{name} {head:.40}: {answer}");
@@ -149,7 +149,7 @@ async fn every_refusal_reaches_the_client() {
     }
 }
 
-/// Proxies can be told to send the client's body with the check. It says nothing, and does no harm.
+/// Proxies can be configured to send the client's body with the check. It does not change the answer.
 #[tokio::test]
 async fn the_body_of_a_check_is_read_and_ignored() {
     let curfew = Setup::memory().start();
@@ -185,7 +185,7 @@ async fn the_body_of_a_check_is_read_and_ignored() {
             assert_eq!(answer.status(), status, "{path} {size}");
         }
     }
-    // One that is longer than what is read: the answer comes, and the connection ends.
+    // The body is larger than the drain limit: the answer arrives, and the connection closes.
     let head = CHECK.replace("\r\n\r\n", "\r\ncontent-length: 100000000\r\n\r\n");
     let mut stream = TcpStream::connect(curfew.check).await.unwrap();
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -208,7 +208,7 @@ async fn the_body_of_a_check_is_read_and_ignored() {
 }
 
 #[tokio::test]
-async fn methods_that_no_listener_knows_are_answered() {
+async fn unknown_methods_are_answered() {
     let curfew = Setup::memory().start();
     let session = curfew.sign_in("alice").await;
     for (name, address, _) in listeners(&curfew) {
@@ -227,7 +227,7 @@ async fn methods_that_no_listener_knows_are_answered() {
             );
         }
     }
-    // The method of the sub-request says nothing.
+    // The method of the sub-request does not matter.
     let request = CHECK.replace("GET /", "BREW /").replace(
         "\r\n\r\n",
         &format!(
@@ -260,7 +260,7 @@ async fn forged_tokens_do_not_fill_the_log() {
     })
     .await;
     let (events, single) = (curfew.audit_events("denials.aggregated"), one_by_one());
-    // Ten a second at the most.
+    // At most ten events a second.
     assert!(
         single <= 10 * (events.len() as u64 + 2),
         "{single} lines, {} events",

@@ -1,4 +1,4 @@
-//! Proxies that send the client's body with the check. No upload fails because of it.
+//! Proxies that send the client's body with the check. No upload fails.
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -8,7 +8,7 @@ use crate::support::curfew::{Setup, client};
 use crate::support::deployed::{Server, changed, deployed, envoy_address};
 use crate::support::{eventually, free_port, local, traefik};
 
-/// Uploads of this size, several at once; how many were not answered with 200.
+/// Sends concurrent uploads of this size. Returns the statuses other than 200.
 async fn refused(url: &str, cookie: &str, size: usize, count: usize) -> Vec<u16> {
     let client = client();
     let body = Bytes::from(vec![b'x'; size]);

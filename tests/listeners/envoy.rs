@@ -1,4 +1,4 @@
-//! What Envoy itself makes of what gRPC tells it besides the answer.
+//! How Envoy uses the gRPC metadata and health.
 
 use crate::support::backend::Backend;
 use crate::support::curfew::{Setup, client};
@@ -7,7 +7,7 @@ use crate::support::redis::RedisServer;
 use crate::support::{eventually, free_port, local};
 
 #[tokio::test]
-async fn metadata_is_there_for_logs_and_health_for_the_cluster() {
+async fn logs_have_metadata_and_the_cluster_has_health() {
     let mut redis = RedisServer::start();
     let curfew = Setup::redis(&redis.url()).start();
     let backend = Backend::start().await;
@@ -74,22 +74,22 @@ async fn metadata_is_there_for_logs_and_health_for_the_cluster() {
     })
     .await;
 
-    // Curfew would say 503 as well; Envoy does not even ask any more.
+    // Curfew would also answer 503, but Envoy no longer asks it.
     redis.stop();
-    let asked = || async {
+    let check_count = || async {
         let (_, metrics) = curfew.ops("/metrics").await;
         let line = metrics
             .lines()
             .find(|line| line.contains("verdict=\"store_unavailable\""));
         line.map(str::to_owned)
     };
-    eventually("Envoy finds it unhealthy", async || {
-        let before = asked().await;
-        status(&session.cookie()).await == 503 && asked().await == before
+    eventually("Envoy reports Curfew as unhealthy", async || {
+        let before = check_count().await;
+        status(&session.cookie()).await == 503 && check_count().await == before
     })
     .await;
     redis.start_again();
-    eventually("Envoy finds it healthy again", async || {
+    eventually("Envoy reports Curfew as healthy again", async || {
         status(&session.cookie()).await == 200
     })
     .await;

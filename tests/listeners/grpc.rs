@@ -1,4 +1,4 @@
-//! `ext-authz` over gRPC, on the wire.
+//! `ext-authz` over gRPC, with a real client.
 
 use std::collections::HashMap;
 
@@ -43,7 +43,7 @@ fn request(session: &SignedIn) -> CheckRequest {
     }
 }
 
-/// The code of the answer, which is not that of the call.
+/// The code of the answer, not that of the call.
 async fn check(channel: Channel, session: &SignedIn) -> i32 {
     let mut client = AuthorizationClient::new(channel);
     let response = client.check(request(session)).await.unwrap();
@@ -61,7 +61,7 @@ async fn answers_are_never_errors_of_the_call() {
         check(channel.clone(), &session).await,
         Code::Unauthenticated as i32
     );
-    // Nor is one to a request that says nothing.
+    // A request without attributes does not get an error of the call either.
     let mut client = AuthorizationClient::new(channel);
     let answer = client
         .check(CheckRequest::default())
@@ -73,7 +73,7 @@ async fn answers_are_never_errors_of_the_call() {
 }
 
 #[tokio::test]
-async fn health_is_that_of_readyz() {
+async fn health_is_the_same_as_readyz() {
     let mut redis = RedisServer::start();
     let curfew = Setup::redis(&redis.url()).start();
     let mut client = HealthClient::new(channel(&curfew).await);
@@ -86,11 +86,20 @@ async fn health_is_that_of_readyz() {
         }
         all
     };
-    eventually("it serves", async || is(ServingStatus::Serving).await).await;
+    eventually("health is serving", async || {
+        is(ServingStatus::Serving).await
+    })
+    .await;
     redis.stop();
-    eventually("it does not", async || is(ServingStatus::NotServing).await).await;
+    eventually("health is not serving", async || {
+        is(ServingStatus::NotServing).await
+    })
+    .await;
     redis.start_again();
-    eventually("it does again", async || is(ServingStatus::Serving).await).await;
+    eventually("health is serving again", async || {
+        is(ServingStatus::Serving).await
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -120,7 +129,7 @@ async fn calls_in_flight_are_finished_when_the_process_stops() {
 }
 
 #[tokio::test]
-async fn who_says_nothing_does_not_delay_stopping() {
+async fn a_silent_client_does_not_delay_stopping() {
     let curfew = Setup::memory().start();
     let _silent = tokio::net::TcpStream::connect(curfew.grpc.unwrap())
         .await
@@ -136,7 +145,7 @@ async fn connect(curfew: &Curfew, tls: ClientTlsConfig) -> Result<Channel, Error
     endpoint.unwrap().tls_config(tls).unwrap().connect().await
 }
 
-/// A connection that is refused may be seen as such by the first call only.
+/// A refused connection may fail only at the first call.
 async fn is_refused(curfew: &Curfew, tls: ClientTlsConfig) -> bool {
     match connect(curfew, tls).await {
         Err(_) => true,
@@ -169,7 +178,7 @@ async fn tls_and_client_certificates() {
     assert_eq!(check(channel, &session).await, Code::Ok as i32);
     let authority = Certificate::from_pem(read(&strangers, "ca.pem"));
     assert!(is_refused(&curfew, ClientTlsConfig::new().ca_certificate(authority)).await);
-    // Nothing is served in the clear then.
+    // Plaintext is no longer served.
     let plain = Endpoint::from_shared(format!("http://{}", curfew.grpc.unwrap())).unwrap();
     if let Ok(channel) = plain.connect().await {
         let mut client = AuthorizationClient::new(channel);
@@ -190,7 +199,7 @@ async fn tls_and_client_certificates() {
 }
 
 #[tokio::test]
-async fn files_that_are_no_certificates_start_nothing() {
+async fn invalid_certificates_prevent_the_start() {
     let certificates = Certificates::generate();
     let (certificate, key) = (
         certificates.text("server.pem"),
@@ -215,8 +224,8 @@ async fn files_that_are_no_certificates_start_nothing() {
     }
 }
 
-/// Certificates are replaced while the process runs, as cert-manager does it: new connections get the new one, and those
-/// that there are go on.
+/// Certificates are replaced while the process runs, as cert-manager does. New connections get the new certificate,
+/// and open connections continue.
 #[tokio::test]
 async fn certificates_are_replaced_while_it_runs() {
     let (old, new) = (Certificates::generate(), Certificates::generate());
@@ -249,22 +258,22 @@ async fn certificates_are_replaced_while_it_runs() {
     assert_eq!(
         check(channel, &session).await,
         Code::Ok as i32,
-        "it goes on"
+        "the open connection continues"
     );
-    // One that can't be used is refused, and the one before stays.
+    // An invalid certificate is rejected, and the previous one stays.
     std::fs::write(path("server.key"), "nonsense").unwrap();
-    eventually("it is told", async || {
+    eventually("readyz reports the rejected configuration", async || {
         curfew
             .ops("/readyz?verbose")
             .await
             .1
-            .contains("configuration: refused")
+            .contains("configuration: rejected")
     })
     .await;
     assert!(!is_refused(&curfew, trusting(&new)).await);
 }
 
-/// Envoy compresses no message by itself. Another client gets a denial with the reason.
+/// Envoy does not compress messages by itself. Another client gets a denial with the reason.
 #[tokio::test]
 async fn compressed_messages_are_denied_with_a_reason() {
     let curfew = Setup::memory().start();
@@ -291,9 +300,9 @@ async fn compressed_messages_are_denied_with_a_reason() {
     assert!(text.contains("the message is compressed"), "{text}");
 }
 
-/// Something else than a call is answered, and others go on.
+/// A request that is not a call is answered, and other calls continue.
 #[tokio::test]
-async fn what_is_no_call_is_answered() {
+async fn a_request_that_is_not_a_call_is_answered() {
     let curfew = Setup::memory().start();
     let session = curfew.sign_in("alice").await;
     for (method, uri) in [
@@ -315,7 +324,7 @@ async fn what_is_no_call_is_answered() {
         let (answer, _): (_, h2::SendStream<bytes::Bytes>) =
             send.send_request(request, true).unwrap();
         let answer = tokio::time::timeout(std::time::Duration::from_secs(10), answer).await;
-        // A status of gRPC or of HTTP, or the reset of a stream that is none.
+        // A gRPC status, an HTTP status, or a stream reset.
         assert!(answer.is_ok(), "{method} {uri} is not answered");
     }
     assert_eq!(

@@ -1,4 +1,4 @@
-//! What HAProxy itself makes of the agent.
+//! How HAProxy uses the agent.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use crate::support::deployed::{Server, changed, deployed};
 use crate::support::{eventually, free_port, local};
 
 #[tokio::test]
-async fn the_health_check_of_the_deployed_file_sees_curfew_go() {
+async fn the_deployed_health_check_fails_while_draining() {
     let setup = Setup::memory().set("LISTEN__SPOE", "127.0.0.1:0");
     let mut curfew = setup.start();
     let address = local(free_port());
@@ -40,7 +40,7 @@ async fn the_health_check_of_the_deployed_file_sees_curfew_go() {
     );
     curfew.signal("KILL");
     curfew.wait_for_exit().await;
-    eventually("HAProxy sees it", async || {
+    eventually("HAProxy reports the server as down", async || {
         haproxy.read("log").contains("Server curfew/curfew is DOWN")
     })
     .await;

@@ -1,4 +1,4 @@
-//! The check listener, on the wire.
+//! The check listener with a raw HTTP client.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ async fn many_headers_are_read() {
     assert_eq!(request.send().await.unwrap().status(), 200);
 }
 
-/// More than there is room for is refused, and nobody is let in by it.
+/// Requests with too many headers are refused, so none of them is allowed.
 #[tokio::test]
 async fn too_many_headers_are_refused() {
     let curfew = Setup::memory().start();
@@ -39,7 +39,7 @@ async fn too_many_headers_are_refused() {
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
 }
 
-/// The words of a check on a session, as HTTP/1.1.
+/// A check of a session as HTTP/1.1 text.
 fn request(cookie: &str) -> String {
     format!(
         "GET /auth-request HTTP/1.1\r\nhost: curfew\r\nx-original-url: https://app.example.com/\r\n\
@@ -47,7 +47,7 @@ fn request(cookie: &str) -> String {
     )
 }
 
-/// The status lines of so many answers without a body.
+/// The status lines of `count` answers without a body.
 async fn statuses(stream: &mut TcpStream, count: usize) -> Vec<String> {
     let mut text = String::new();
     while text.matches("\r\n\r\n").count() < count {
@@ -63,7 +63,7 @@ async fn statuses(stream: &mut TcpStream, count: usize) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn requests_may_come_before_the_answers_to_those_before_them() {
+async fn pipelined_requests_are_answered() {
     let curfew = Setup::memory().start();
     let session = curfew.sign_in("alice").await;
     let mut stream = TcpStream::connect(curfew.check).await.unwrap();
@@ -74,7 +74,7 @@ async fn requests_may_come_before_the_answers_to_those_before_them() {
 }
 
 #[tokio::test]
-async fn http_2_is_spoken_in_the_clear() {
+async fn http_2_works_without_tls() {
     let curfew = Setup::memory().start();
     let session = curfew.sign_in("alice").await;
     let client = reqwest::Client::builder().http2_prior_knowledge().build();
@@ -99,17 +99,17 @@ async fn http_2_is_spoken_in_the_clear() {
     join_all(checks).await;
 }
 
-/// `POST` begins like the preface of HTTP/2.
+/// `POST` has the same first letter as the HTTP/2 preface.
 #[tokio::test]
-async fn a_request_may_come_byte_by_byte() {
+async fn a_request_may_arrive_byte_by_byte() {
     let curfew = Setup::memory().start();
     let session = curfew.sign_in("alice").await;
     let request = request(&session.cookie()).replacen("GET", "PROPFIND", 1);
     let mut stream = TcpStream::connect(curfew.check).await.unwrap();
     stream.set_nodelay(true).unwrap();
-    for (place, byte) in request.bytes().enumerate() {
+    for (position, byte) in request.bytes().enumerate() {
         stream.write_all(&[byte]).await.unwrap();
-        if place < 5 {
+        if position < 5 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

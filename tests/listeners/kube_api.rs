@@ -1,4 +1,4 @@
-//! The stand-in for the API server of Kubernetes does what clients rely on.
+//! The fake API server of Kubernetes behaves as clients expect.
 
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ async fn get(api: &KubeApi, path: &str) -> (u16, Value) {
     (answer.status().as_u16(), answer.json().await.unwrap())
 }
 
-/// The events of a watch so far: the type and the name of each.
+/// The events of a watch so far: their types and object names.
 struct Watch {
     response: reqwest::Response,
     text: String,
@@ -36,7 +36,7 @@ impl Watch {
         }
     }
 
-    /// Waits for an event of this type, for this object.
+    /// Waits for an event of this type for this object.
     async fn until(&mut self, kind: &str, name: &str) -> Value {
         loop {
             let events = self
@@ -107,7 +107,7 @@ async fn watches_have_events_and_bookmarks_and_expire() {
     watch.until("DELETED", "after").await;
     let bookmark = watch.until("BOOKMARK", "").await;
     assert!(bookmark["object"]["metadata"]["resourceVersion"].is_string());
-    // All that is there first, where the client wants that.
+    // Sends all objects first, if the client asks for it.
     let mut initial = Watch::start(&api, "sendInitialEvents=true&allowWatchBookmarks=true").await;
     initial.until("ADDED", "before").await;
     let end = initial.until("BOOKMARK", "").await;
@@ -115,7 +115,7 @@ async fn watches_have_events_and_bookmarks_and_expire() {
         end["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"],
         "true"
     );
-    // A version that is too old.
+    // The resource version is too old.
     api.compact();
     let (status, gone) = get(
         &api,
@@ -147,6 +147,6 @@ async fn a_status_is_merged_and_shown() {
         list["items"][0]["status"],
         json!({ "a": 1, "c": { "d": 3 } })
     );
-    eventually("it is remembered", async || api.statuses().len() == 1).await;
+    eventually("the status is stored", async || api.statuses().len() == 1).await;
     assert!(api.requests().iter().any(|line| line.starts_with("PATCH ")));
 }

@@ -1,4 +1,4 @@
-//! Who takes too much is cut off, and nobody else notices.
+//! A client that exceeds a limit is disconnected, and other clients are not affected.
 
 use std::net::SocketAddr;
 
@@ -12,7 +12,7 @@ use curfew::clock::Stopwatch;
 
 use crate::support::eventually;
 
-/// Whether a new connection is kept: one that is refused is closed at once.
+/// Connects, and returns the stream if it stays open: a refused connection is closed at once.
 async fn is_kept(address: SocketAddr) -> Option<TcpStream> {
     let mut stream = TcpStream::connect(address).await.ok()?;
     let mut byte = [0];
@@ -44,22 +44,22 @@ async fn too_many_connections_are_closed_at_once() {
         ("grpc", curfew.grpc.unwrap()),
         ("spoe", curfew.spoe.unwrap()),
     ] {
-        // A proxy's connection, which it keeps.
+        // A connection that a proxy keeps open.
         let proxy = client();
         if listener == "check" {
             let url = format!("http://{address}/auth-request");
             assert_eq!(proxy.get(&url).send().await.unwrap().status(), 401);
         }
-        let room = if listener == "check" { 4 } else { 5 };
+        let remaining = if listener == "check" { 4 } else { 5 };
         let mut held = Vec::new();
-        for _ in 0..room {
+        for _ in 0..remaining {
             held.push(is_kept(address).await.unwrap());
         }
         for _ in 0..3 {
             assert!(is_kept(address).await.is_none(), "{listener}");
         }
         assert_eq!(refused(&curfew, listener).await, 3, "{listener}");
-        // Others go on: on the connection that there is, and on the other listeners.
+        // Open connections and other listeners are not affected.
         if listener == "check" {
             let url = format!("http://{address}/auth-request");
             let request = proxy.get(&url).header("cookie", session.cookie());
@@ -71,22 +71,19 @@ async fn too_many_connections_are_closed_at_once() {
         assert_eq!(curfew.ops("/readyz").await.0, 200);
         assert_eq!(curfew.show(&session).await["state"], "live");
         held.pop();
-        eventually("there is room again", async || {
+        eventually("a connection is accepted again", async || {
             is_kept(address).await.is_some()
         })
         .await;
         drop(proxy);
     }
-    let warnings = curfew
-        .log()
-        .matches("there are too many connections")
-        .count();
+    let warnings = curfew.log().matches("connection limit reached").count();
     assert!((3..=6).contains(&warnings), "{warnings}: not one for each");
 }
 
-/// Streams that are opened and reset at once (CVE-2023-44487) cost the connection, and nobody else.
+/// A rapid reset attack (CVE-2023-44487) closes the attacker's connection, and affects no other client.
 #[tokio::test]
-async fn rapid_resets_cost_the_connection() {
+async fn rapid_resets_close_the_connection() {
     let curfew = Setup::memory().start();
     let session = curfew.sign_in("alice").await;
     for address in [curfew.check, curfew.grpc.unwrap()] {
@@ -108,14 +105,17 @@ async fn rapid_resets_cost_the_connection() {
             body.send_reset(h2::Reason::CANCEL);
             tokio::task::yield_now().await;
         }
-        assert!(refused, "it went on for 20,000 resets at {address}");
-        // With ENHANCE_YOUR_CALM, where that was read before the end.
+        assert!(
+            refused,
+            "the connection survived 20,000 resets at {address}"
+        );
+        // The error is ENHANCE_YOUR_CALM, if it was read before the connection closed.
         ended.await.unwrap().unwrap_err();
         assert_eq!(curfew.check(&session).await.0, 200);
     }
 }
 
-/// A head that never ends is cut off at its limit, whatever it is made of.
+/// A request head without an end is cut off at its limit, with long or many headers.
 #[tokio::test]
 async fn endless_heads_are_cut_off() {
     let curfew = Setup::memory().start();
@@ -129,19 +129,19 @@ async fn endless_heads_are_cut_off() {
                 .unwrap();
             let chunk = line.repeat(1000);
             let mut sent = 0;
-            // It may be written to for a while after it was closed.
+            // Writes may succeed for a while after the peer has closed.
             while sent < 64 << 20 && stream.write_all(chunk.as_bytes()).await.is_ok() {
                 sent += chunk.len();
             }
-            assert!(sent < 8 << 20, "{sent} bytes were taken at {address}");
+            assert!(sent < 8 << 20, "{sent} bytes were accepted at {address}");
         }
     }
     assert_eq!(curfew.check(&session).await.0, 200);
 }
 
-/// Where Redis does not answer, what can't be answered in time is told so at once, and not when its time is over.
+/// If Redis hangs, excess requests are shed at once instead of after their timeout.
 #[tokio::test]
-async fn too_much_to_do_is_turned_away_at_once() {
+async fn excess_requests_are_shed_at_once() {
     let redis = RedisServer::start();
     let curfew = Setup::redis(&redis.url())
         .set("STORE__COMMAND_TIMEOUT", "5s")
@@ -166,15 +166,19 @@ async fn too_much_to_do_is_turned_away_at_once() {
     })
     .await;
     let waited = Stopwatch::start();
-    let turned_away = (503, "overloaded".to_owned());
+    let shed = (503, "overloaded".to_owned());
     for cookie in [&*cookie, "session=forged", ""] {
-        assert_eq!(curfew.check_with_cookie(cookie).await, turned_away);
+        assert_eq!(curfew.check_with_cookie(cookie).await, shed);
     }
-    // Browsers have a listener of their own.
+    // Browsers have a separate listener.
     let url = format!("http://{}/.curfew/warning.js", curfew.browser);
     assert_eq!(client().get(&url).send().await.unwrap().status(), 200);
-    assert!(waited.seconds() < 4.0, "it took {}", waited.seconds());
-    // The other listeners have room of their own.
+    assert!(
+        waited.seconds() < 4.0,
+        "the answers took {} s",
+        waited.seconds()
+    );
+    // Other listeners have separate limits.
     assert_eq!(curfew.ops("/livez").await.0, 200);
     assert_eq!(curfew.call("GET", "/api/v1/policies", None).await.0, 200);
     redis.thaw();
@@ -185,7 +189,7 @@ async fn too_much_to_do_is_turned_away_at_once() {
             "{status} {reason}"
         );
     }
-    eventually("all goes on", async || {
+    eventually("checks are allowed again", async || {
         curfew.check(&session).await.0 == 200
     })
     .await;
@@ -197,15 +201,15 @@ async fn too_much_to_do_is_turned_away_at_once() {
         metric(&curfew, "curfew_requests_shed_total", "check").await,
         3
     );
-    let said = curfew.log().matches("there is too much to do").count();
-    assert_eq!(said, 1);
-    // Nobody was logged out by it.
+    let warnings = curfew.log().matches("request limit reached").count();
+    assert_eq!(warnings, 1);
+    // No session ended.
     assert_eq!(curfew.show(&session).await["state"], "live");
 }
 
-/// Bodies that never come take no permit of a page, and only so many of them are waited for.
+/// Slow uploads take no permit of other requests, and only a few of them are held.
 #[tokio::test]
-async fn slow_bodies_take_no_permit_of_a_page() {
+async fn slow_uploads_take_no_permit_of_other_requests() {
     let curfew = Setup::memory().set("LISTEN__MAX_IN_FLIGHT", "32").start();
     let session = curfew.sign_in("alice").await;
     let mut held = Vec::new();
@@ -219,7 +223,7 @@ async fn slow_bodies_take_no_permit_of_a_page() {
         stream.write_all(words.as_bytes()).await.unwrap();
         held.push(stream);
     }
-    eventually("two wait", async || {
+    eventually("two requests wait", async || {
         metric(&curfew, "curfew_requests_shed_total", "browser").await == 38
     })
     .await;
@@ -231,9 +235,9 @@ async fn slow_bodies_take_no_permit_of_a_page() {
     }
 }
 
-/// An answer that is not read keeps its place.
+/// An answer that the client does not read holds its permit.
 #[tokio::test]
-async fn answers_that_nobody_reads_take_places() {
+async fn unread_answers_hold_permits() {
     let curfew = Setup::memory().set("LISTEN__MAX_IN_FLIGHT", "20").start();
     let stream = TcpStream::connect(curfew.ops).await.unwrap();
     let mut builder = h2::client::Builder::new();
@@ -257,13 +261,13 @@ async fn answers_that_nobody_reads_take_places() {
     let url = format!("http://{}/livez", curfew.ops);
     assert_eq!(client().get(&url).send().await.unwrap().status(), 200);
     drop(held);
-    eventually("it is answered again", async || {
+    eventually("the listener answers again", async || {
         curfew.ops("/readyz").await.0 == 200
     })
     .await;
 }
 
-/// The memory that the process has, in KiB.
+/// Resident memory of the process in KiB.
 pub fn resident(curfew: &Curfew) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", curfew.id())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -274,9 +278,9 @@ pub fn resident(curfew: &Curfew) -> u64 {
         .unwrap()
 }
 
-/// Calls whose messages stop half way hold a place each, and no others are listened to.
+/// Calls with incomplete messages hold a permit each. The messages of further calls are not read.
 #[tokio::test]
-async fn half_messages_take_no_more_memory_than_there_are_places() {
+async fn incomplete_messages_take_bounded_memory() {
     let curfew = Setup::memory().set("LISTEN__MAX_IN_FLIGHT", "100").start();
     let before = resident(&curfew);
     let mut held = Vec::new();
@@ -291,14 +295,14 @@ async fn half_messages_take_no_more_memory_than_there_are_places() {
                 .unwrap();
             send = send.ready().await.unwrap();
             let (answer, mut body) = send.send_request(request, false).unwrap();
-            // A message of 100,000 bytes, of which half come.
+            // Half of a message of 100,000 bytes.
             let half = [&[0, 0, 1, 134, 160][..], &[b'x'; 50_000]].concat();
-            // Refused where it was answered before.
+            // Fails if the call was already answered.
             let _ = body.send_data(half.into(), false);
             held.push((answer, body));
         }
     }
-    eventually("all places are taken", async || {
+    eventually("all permits are taken", async || {
         metric(&curfew, "curfew_requests_in_flight", "grpc").await == 100
             && metric(&curfew, "curfew_requests_shed_total", "grpc").await == 900
     })
@@ -306,13 +310,13 @@ async fn half_messages_take_no_more_memory_than_there_are_places() {
     let grown = resident(&curfew).saturating_sub(before);
     assert!(grown < 48 << 10, "{grown} KiB more");
     drop(held);
-    eventually("all places are free", async || {
+    eventually("all permits are free", async || {
         metric(&curfew, "curfew_requests_in_flight", "grpc").await == 0
     })
     .await;
 }
 
-/// Large cookies, heads that are never finished and bodies that never come take no more memory than there is room for.
+/// Large cookies, incomplete heads and missing bodies take no more memory than the limits allow.
 #[tokio::test]
 async fn memory_stays_bounded() {
     let curfew = Setup::memory()
@@ -333,14 +337,14 @@ async fn memory_stays_bounded() {
         let mut held = Vec::new();
         for _ in 0..400 {
             let mut stream = TcpStream::connect(address).await.unwrap();
-            // Those that there is no room for are closed.
+            // Connections over the limit are closed.
             let _ = stream.write_all(words.as_bytes()).await;
             held.push(stream);
         }
         let grown = resident().saturating_sub(before);
         assert!(grown < 96 << 10, "{grown} KiB more for 200 connections");
         drop(held);
-        eventually("there is room again", async || {
+        eventually("a connection is accepted again", async || {
             metric(&curfew, "curfew_connections", listener).await < 20
         })
         .await;

@@ -1,4 +1,4 @@
-//! The listeners that do not speak plain HTTP, as their peers use and misuse them.
+//! Tests of the listeners with raw, faulty and hostile clients.
 
 #![expect(
     clippy::unwrap_used,

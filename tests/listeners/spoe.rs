@@ -1,4 +1,4 @@
-//! The SPOE agent.
+//! The SPOE agent with a raw peer.
 
 use curfew::clock::Stopwatch;
 
@@ -10,7 +10,7 @@ fn start() -> Curfew {
     Setup::memory().set("LISTEN__SPOE", "127.0.0.1:0").start()
 }
 
-/// The message as `deploy/haproxy/curfew-spoe.conf` makes HAProxy send it.
+/// The message that HAProxy sends with `deploy/haproxy/curfew-spoe.conf`.
 fn check(lines: &[(&str, &str)]) -> Vec<u8> {
     let arguments = [
         ("method", text("GET")),
@@ -23,27 +23,27 @@ fn check(lines: &[(&str, &str)]) -> Vec<u8> {
     message("check", &arguments)
 }
 
-/// A connection on which a session is let in is one that works.
+/// Checks that the connection works: it allows the session's request.
 async fn admits(peer: &mut Peer, session: &SignedIn) {
-    let asked = check(&[("cookie", &session.cookie())]);
-    peer.send(&frame(NOTIFY, 1, (7, 1), &asked)).await;
+    let check_message = check(&[("cookie", &session.cookie())]);
+    peer.send(&frame(NOTIFY, 1, (7, 1), &check_message)).await;
     let ack = peer.receive().await.unwrap();
     assert_eq!((ack.kind, ack.ids), (ACK, (7, 1)));
     assert_eq!(ack.variables()["verdict"], text("allow"));
 }
 
 #[tokio::test]
-async fn greeting_checks_and_goodbye() {
+async fn handshake_checks_and_disconnect() {
     let curfew = start();
     let session = curfew.sign_in("alice").await;
     let mut peer = Peer::connect(curfew.spoe.unwrap()).await;
     peer.send(&hello(16_380, "1.0,2.0")).await;
     let answer = peer.receive().await.unwrap();
     assert_eq!(answer.kind, AGENT_HELLO);
-    let said = answer.pairs();
-    assert_eq!(said["version"], text("2.0"));
-    assert_eq!(said["max-frame-size"], Value::Number(16_380));
-    assert_eq!(said["capabilities"], text("pipelining"));
+    let hello_pairs = answer.pairs();
+    assert_eq!(hello_pairs["version"], text("2.0"));
+    assert_eq!(hello_pairs["max-frame-size"], Value::Number(16_380));
+    assert_eq!(hello_pairs["capabilities"], text("pipelining"));
 
     let cookie = session.cookie();
     peer.send(&frame(
@@ -72,7 +72,7 @@ async fn greeting_checks_and_goodbye() {
 }
 
 #[tokio::test]
-async fn many_checks_at_once_are_told_apart() {
+async fn concurrent_checks_are_answered_separately() {
     let curfew = start();
     let mut peer = Peer::greeted(curfew.spoe.unwrap()).await;
     let mut sent = Vec::new();
@@ -86,8 +86,8 @@ async fn many_checks_at_once_are_told_apart() {
                 session
             }
         };
-        let asked = check(&[("cookie", &session.cookie())]);
-        peer.send(&frame(NOTIFY, 1, (number as u64, 1), &asked))
+        let check_message = check(&[("cookie", &session.cookie())]);
+        peer.send(&frame(NOTIFY, 1, (number as u64, 1), &check_message))
             .await;
     }
     for _ in 0..600 {
@@ -112,9 +112,9 @@ async fn a_health_check_is_answered_and_closed() {
     assert!(peer.receive().await.is_none());
 }
 
-/// Each of these ends its connection, with the reason, and disturbs no other.
+/// Each of these closes its own connection with a reason, and no other.
 #[tokio::test]
-async fn who_does_not_keep_to_the_protocol_is_sent_away() {
+async fn a_protocol_violation_closes_the_connection() {
     let curfew = start();
     let agent = curfew.spoe.unwrap();
     let session = curfew.sign_in("alice").await;
@@ -137,7 +137,7 @@ async fn who_does_not_keep_to_the_protocol_is_sent_away() {
             false,
             frame(HAPROXY_HELLO, 1, (0, 0), &no_versions),
         ),
-        ("a frame of nothing", false, vec![0, 0, 0, 0]),
+        ("an empty frame", false, vec![0, 0, 0, 0]),
         (
             "an HTTP client",
             false,
@@ -170,7 +170,7 @@ async fn who_does_not_keep_to_the_protocol_is_sent_away() {
         };
         peer.send(&bytes).await;
         let Some(answer) = peer.receive().await else {
-            panic!("{what}: closed without a word");
+            panic!("{what}: closed without a disconnect frame");
         };
         assert_eq!(answer.kind, AGENT_DISCONNECT, "{what}: {answer:?}");
         assert_ne!(answer.pairs()["status-code"], Value::Number(0), "{what}");
@@ -179,19 +179,19 @@ async fn who_does_not_keep_to_the_protocol_is_sent_away() {
     }
 }
 
-/// Checks before a broken frame are other clients', and are answered.
+/// Checks before an invalid frame belong to other clients, and are answered.
 #[tokio::test]
-async fn a_broken_frame_takes_no_check_along() {
+async fn an_invalid_frame_fails_no_other_check() {
     let curfew = start();
     let session = curfew.sign_in("alice").await;
-    let asked = frame(NOTIFY, 1, (1, 1), &check(&[("cookie", &session.cookie())]));
+    let check_message = frame(NOTIFY, 1, (1, 1), &check(&[("cookie", &session.cookie())]));
     for broken in [
         frame(77, 1, (1, 1), &[]),
         frame(NOTIFY, 1, (2, 1), &[0xff; 9]),
     ] {
         for _ in 0..30 {
             let mut peer = Peer::greeted(curfew.spoe.unwrap()).await;
-            peer.send(&[&asked[..], &broken].concat()).await;
+            peer.send(&[&check_message[..], &broken].concat()).await;
             let ack = peer.receive().await.unwrap();
             assert_eq!((ack.kind, ack.ids), (ACK, (1, 1)));
             assert_eq!(ack.variables()["verdict"], text("allow"));
@@ -201,19 +201,19 @@ async fn a_broken_frame_takes_no_check_along() {
 }
 
 #[tokio::test]
-async fn messages_that_are_not_ours_set_nothing() {
+async fn unknown_messages_set_no_variables() {
     let curfew = start();
     let session = curfew.sign_in("alice").await;
     let mut peer = Peer::greeted(curfew.spoe.unwrap()).await;
     let other = message("log", &[("path", text("/"))]);
     peer.send(&frame(NOTIFY, 1, (1, 1), &other)).await;
     assert!(peer.receive().await.unwrap().variables().is_empty());
-    // Beside one that is.
+    // The same together with a known message.
     let both = [other, check(&[("cookie", &session.cookie())])].concat();
     peer.send(&frame(NOTIFY, 1, (2, 1), &both)).await;
     let set = peer.receive().await.unwrap().variables();
     assert_eq!(set["verdict"], text("allow"));
-    // One that says nothing is denied.
+    // A message without arguments is denied.
     peer.send(&frame(NOTIFY, 1, (3, 1), &message("check", &[])))
         .await;
     let set = peer.receive().await.unwrap().variables();
@@ -227,14 +227,14 @@ async fn headers_of_64_kilobytes_fit_in_one_frame() {
     let session = curfew.sign_in("alice").await;
     let mut peer = Peer::greeted(curfew.spoe.unwrap()).await;
     let long = "x".repeat(64 * 1024);
-    let asked = check(&[("x-long", &long), ("cookie", &session.cookie())]);
-    peer.send(&frame(NOTIFY, 1, (1, 1), &asked)).await;
+    let check_message = check(&[("x-long", &long), ("cookie", &session.cookie())]);
+    peer.send(&frame(NOTIFY, 1, (1, 1), &check_message)).await;
     let set = peer.receive().await.unwrap().variables();
     assert_eq!(set["verdict"], text("allow"));
 }
 
 #[tokio::test]
-async fn an_answer_that_does_not_fit_costs_nobody_else_the_connection() {
+async fn an_oversized_answer_keeps_the_connection() {
     let curfew = start();
     let groups = ["x", "y", "z"].map(|group| group.repeat(1000));
     let groups = serde_json::json!({ "groups": groups });
@@ -244,8 +244,8 @@ async fn an_answer_that_does_not_fit_costs_nobody_else_the_connection() {
     peer.send(&hello(1500, "2.0")).await;
     assert_eq!(peer.receive().await.unwrap().kind, AGENT_HELLO);
     for (id, session) in [(1, &long), (2, &short)] {
-        let asked = check(&[("cookie", &session.cookie())]);
-        peer.send(&frame(NOTIFY, 1, (id, 1), &asked)).await;
+        let check_message = check(&[("cookie", &session.cookie())]);
+        peer.send(&frame(NOTIFY, 1, (id, 1), &check_message)).await;
     }
     for _ in 0..2 {
         let ack = peer.receive().await.unwrap();
@@ -257,7 +257,7 @@ async fn an_answer_that_does_not_fit_costs_nobody_else_the_connection() {
 }
 
 #[tokio::test]
-async fn stopping_says_goodbye_and_does_not_wait_for_idle_peers() {
+async fn stopping_disconnects_idle_peers() {
     let curfew = start();
     let session = curfew.sign_in("alice").await;
     let mut peer = Peer::greeted(curfew.spoe.unwrap()).await;
@@ -271,8 +271,8 @@ async fn stopping_says_goodbye_and_does_not_wait_for_idle_peers() {
     assert!(peer.receive().await.is_none());
 }
 
-/// While the process is draining, HAProxy's health checks fail, so that it looks elsewhere; questions are answered as before, and each
-/// connection ends after an answer.
+/// While the process is draining, HAProxy's health checks fail, so that it uses another server. Checks are answered
+/// as before, and each connection closes after an answer.
 #[tokio::test]
 async fn draining_fails_health_checks_and_ends_connections_after_an_answer() {
     let curfew = Setup::memory()

@@ -1,4 +1,4 @@
-//! A peer that speaks SPOP byte by byte (HAProxy's `doc/SPOE.txt`, section 3), well or badly.
+//! A SPOP peer that encodes frames by hand (HAProxy's `doc/SPOE.txt`, section 3), valid or invalid.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ pub const AGENT_HELLO: u8 = 101;
 pub const AGENT_DISCONNECT: u8 = 102;
 pub const ACK: u8 = 103;
 
-/// A value, in the types that are used here.
+/// A value of one of the types that these tests use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
     Null,
@@ -116,7 +116,7 @@ pub fn pairs(pairs: &[(&str, Value)]) -> Vec<u8> {
     bytes
 }
 
-/// A message of a NOTIFY.
+/// A message in a NOTIFY frame.
 pub fn message(name: &str, arguments: &[(&str, Value)]) -> Vec<u8> {
     let mut bytes = Vec::new();
     string(name.as_bytes(), &mut bytes);
@@ -125,7 +125,7 @@ pub fn message(name: &str, arguments: &[(&str, Value)]) -> Vec<u8> {
     bytes
 }
 
-/// The argument `headers`, as HAProxy's `req.hdrs_bin` makes it.
+/// The argument `headers`, as HAProxy's `req.hdrs_bin` encodes it.
 pub fn headers(lines: &[(&str, &str)]) -> Value {
     let mut bytes = Vec::new();
     for (name, value) in lines.iter().chain([&("", "")]) {
@@ -135,7 +135,7 @@ pub fn headers(lines: &[(&str, &str)]) -> Value {
     Value::Bytes(bytes)
 }
 
-/// A whole frame; `flags` is 1 for the last (and only) fragment.
+/// A complete frame; `flags` is 1 for the last (and only) fragment.
 pub fn frame(kind: u8, flags: u32, ids: (u64, u64), payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![kind];
     bytes.extend_from_slice(&flags.to_be_bytes());
@@ -155,7 +155,7 @@ pub fn hello(max_frame_size: u64, versions: &str) -> Vec<u8> {
     frame(HAPROXY_HELLO, 1, (0, 0), &payload)
 }
 
-/// A frame that came.
+/// A frame that was received.
 #[derive(Debug)]
 pub struct Frame {
     pub kind: u8,
@@ -164,7 +164,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// What a HELLO or a DISCONNECT says.
+    /// The pairs of a HELLO or DISCONNECT frame.
     pub fn pairs(&self) -> BTreeMap<String, Value> {
         let mut bytes = &*self.payload;
         let mut pairs = BTreeMap::new();
@@ -175,7 +175,7 @@ impl Frame {
         pairs
     }
 
-    /// The variables that an ACK sets, all of them of the transaction.
+    /// The variables that an ACK sets, all in the scope of the transaction.
     pub fn variables(&self) -> BTreeMap<String, Value> {
         let mut bytes = &*self.payload;
         let mut variables = BTreeMap::new();
@@ -197,7 +197,7 @@ impl Peer {
         Self(TcpStream::connect(agent).await.unwrap())
     }
 
-    /// With the greeting done.
+    /// Connects and completes the handshake.
     pub async fn greeted(agent: SocketAddr) -> Self {
         let mut peer = Self::connect(agent).await;
         peer.send(&hello(131_072, "2.0")).await;
@@ -209,7 +209,7 @@ impl Peer {
         self.0.write_all(bytes).await.unwrap();
     }
 
-    /// The next frame; `None` when the agent has closed the connection.
+    /// The next frame; `None` after the agent has closed the connection.
     pub async fn receive(&mut self) -> Option<Frame> {
         let receiving = async {
             let length = self.0.read_u32().await.ok()?;

@@ -164,7 +164,7 @@ async fn the_old_nginx_file_forwards_forged_headers_and_curfew_denies_them() {
     assert_eq!(answer.status(), 401);
     assert_eq!(answer.headers()["x-session-reason"], "malformed_request");
     let log = curfew.log();
-    assert!(log.contains("a proxy is not set up well"), "{log}");
+    assert!(log.contains("proxy misconfigured"), "{log}");
     assert!(
         log.contains("use /forward-auth, or clear the header in the proxy"),
         "{log}"

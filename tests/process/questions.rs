@@ -65,7 +65,7 @@ verdict    allow, for a new session
     for (arguments, expected) in [
         (
             &["https://shop.example.com/assets/%2e%2e/x"][..],
-            "verdict    malformed_request: its path can be read in two ways, and a rule depends on it: segment . or ..\n",
+            "verdict    malformed_request: a rule depends on the path, and the path is ambiguous: segment . or ..\n",
         ),
         (
             &["https://a.example.com/admin/users"],
@@ -82,7 +82,7 @@ verdict    allow, for a new session
         (&["https://a.example.com/healthz"], "access     public\n"),
         (
             &["https://a.example.com/", "--proxy-policy", "nothing"],
-            "verdict    malformed_request: the proxy asks for a policy that is not configured\n",
+            "verdict    malformed_request: the policy that the proxy names is not configured\n",
         ),
     ] {
         let told = answered("explain", &[&["--url"], arguments].concat());

@@ -106,13 +106,16 @@ async fn an_invalid_configuration_is_rejected_and_reported() {
         reloads(&curfew, "refused").await == 1
     })
     .await;
-    assert!(is_open(&curfew).await, "the one before stays in force");
+    assert!(
+        is_open(&curfew).await,
+        "the previous configuration stays active"
+    );
     assert_eq!(curfew.check(&session).await, ALLOWED);
     let problem = "policies.default.idle = \"15 parsecs\": not a duration";
     let (status, told) = curfew.ops("/readyz?verbose").await;
     assert_eq!(status, 200, "the process stays ready");
     assert!(
-        told.contains("advice: configuration: refused, the one before stays in force: ")
+        told.contains("advice: configuration: rejected, previous configuration still active: ")
             && told.contains(problem),
         "{told}"
     );
@@ -166,9 +169,7 @@ async fn keys_that_need_a_restart_are_reported() {
     eventually("readyz reports the restart", async || {
         let (_, told) = curfew.ops("/readyz?verbose").await;
         ["store", "log.format"].iter().all(|key| {
-            let line = format!(
-                "advice: configuration: {key} has changed: the process must be started again to go by it"
-            );
+            let line = format!("advice: configuration: {key} has changed: restart required");
             told.contains(&line)
         })
     })

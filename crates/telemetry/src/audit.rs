@@ -1,8 +1,8 @@
-//! Audit events: what an auditor asks for later. They go to the log under the target
-//! `curfew::audit`, so that a collector can route them, and never hold a credential.
+//! Audit events for a later audit. They go to the log under the target `curfew::audit`, so that a collector can route
+//! them. They never contain a credential.
 //!
-//! The names of the fields are those of the Elastic Common Schema where it has one; Curfew's own begin with `curfew.`.
-//! `docs/observability.md` lists them, and a test compares the list with this file.
+//! Fields have the names of the Elastic Common Schema, if it has one. Curfew's own fields begin with `curfew.`.
+//! `docs/observability.md` lists them, and a test compares that list with this file.
 
 mod access;
 mod action;
@@ -25,9 +25,9 @@ pub use session::{
 /// The tracing target of every audit event.
 pub const TARGET: &str = "curfew::audit";
 
-/// Writes an audit event with the fields that every event has: what happened, how it went, and who caused it.
+/// Writes an audit event with the fields of every event: the action, the outcome and the actor.
 ///
-/// Texts are written as strings: the log for people then quotes them, and escapes control characters.
+/// Texts are written as strings, so that the human log format quotes them and escapes control characters.
 macro_rules! event {
     ($level:ident, $action:expr, $outcome:literal, $actor:expr, { $($fields:tt)* }, $message:literal) => {{
         let actor: &$crate::actor::Actor = $actor;

@@ -8,30 +8,29 @@ use tokio_util::sync::CancellationToken;
 use super::audit::{self, Denied};
 use crate::session::{DenyReason, Timestamp};
 
-/// How many denials for one reason are written one by one in a second, where no session is known: anybody can cause
-/// them.
-const MAX_ANONYMOUS: u64 = 10;
+/// Denials that are logged one by one in a second for one reason, without a session: any client can cause them.
+const MAX_ANONYMOUS_PER_WINDOW: u64 = 10;
 /// The same for denials of requests with a genuine credential.
-const MAX_KNOWN: u64 = 100;
-/// How often the bound begins anew.
+const MAX_KNOWN_PER_WINDOW: u64 = 100;
+/// After this time the counts start again.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// Writes denials to the audit log, a bounded number in a second: the others of a second become one event for each
-/// reason, with their count and one of them as a sample. A client that sends forged credentials would otherwise fill
-/// the log.
+/// Writes denials to the audit log, a limited number in a second. The others of a second become one event for each
+/// reason, with their count and one of them as a sample. Otherwise a client with forged credentials could fill the
+/// log.
 #[derive(Debug, Default)]
 pub struct DenialLog(Mutex<HashMap<(DenyReason, bool), Window>>);
 
-/// The denials of the current second, for one reason.
+/// The denials of the current second for one reason.
 #[derive(Debug, Default)]
 struct Window {
     written: u64,
-    more: Option<More>,
+    more: Option<AggregatedDenials>,
 }
 
-/// The denials that were not written one by one.
+/// The denials that were only counted.
 #[derive(Clone, Debug)]
-pub(super) struct More {
+pub(super) struct AggregatedDenials {
     pub(super) count: u64,
     pub(super) first: Timestamp,
     pub(super) last: Timestamp,
@@ -41,10 +40,14 @@ pub(super) struct More {
 }
 
 impl DenialLog {
-    /// Writes a denial, or counts it.
-    pub fn note(&self, denied: &Denied<'_>, reason: DenyReason, now: Timestamp) {
+    /// Logs a denial, or counts it.
+    pub fn record(&self, denied: &Denied<'_>, reason: DenyReason, now: Timestamp) {
         let known = denied.session.is_some();
-        let most = if known { MAX_KNOWN } else { MAX_ANONYMOUS };
+        let most = if known {
+            MAX_KNOWN_PER_WINDOW
+        } else {
+            MAX_ANONYMOUS_PER_WINDOW
+        };
         let mut windows = self.0.lock();
         let window = windows.entry((reason, known)).or_default();
         if window.written < most {
@@ -53,7 +56,7 @@ impl DenialLog {
             audit::session_denied(denied, reason);
             return;
         }
-        let more = window.more.get_or_insert_with(|| More {
+        let more = window.more.get_or_insert_with(|| AggregatedDenials {
             count: 0,
             first: now,
             last: now,
@@ -65,7 +68,7 @@ impl DenialLog {
         more.last = now;
     }
 
-    /// Writes what was counted, and begins the next second.
+    /// Logs the counts, and starts the next second.
     pub fn flush(&self) {
         let windows = std::mem::take(&mut *self.0.lock());
         for ((reason, known), window) in windows {
@@ -75,7 +78,7 @@ impl DenialLog {
         }
     }
 
-    /// Flushes every second until told to stop, and once more then.
+    /// Flushes every second until `stop` is cancelled, and then once more.
     pub async fn run(&self, stop: CancellationToken) {
         let mut seconds = tokio::time::interval(WINDOW);
         while stop.run_until_cancelled(seconds.tick()).await.is_some() {
@@ -111,13 +114,16 @@ mod tests {
         for second in 0..3 {
             for _ in 0..1000 {
                 let now = START.plus(Duration::from_secs(second));
-                log.note(&denied(), DenyReason::InvalidCredential, now);
+                log.record(&denied(), DenyReason::InvalidCredential, now);
             }
-            log.note(&denied(), DenyReason::MalformedRequest, START);
+            log.record(&denied(), DenyReason::MalformedRequest, START);
             let windows = log.0.lock();
             let window = &windows[&(DenyReason::InvalidCredential, false)];
             let more = window.more.as_ref().unwrap();
-            assert_eq!((window.written, more.count), (MAX_ANONYMOUS, 990));
+            assert_eq!(
+                (window.written, more.count),
+                (MAX_ANONYMOUS_PER_WINDOW, 990)
+            );
             assert_eq!(more.host.as_deref(), Some("app.example.com"));
             let other = &windows[&(DenyReason::MalformedRequest, false)];
             assert!(other.more.is_none());

@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
 
-/// What the operator should know although the service works: each source's latest lines, which
-/// `/readyz?verbose` shows. A line that is new is logged, too.
+/// What an operator should change although the service works. Each source has its latest lines, which
+/// `/readyz?verbose` shows. New lines are also logged.
 #[derive(Debug, Default)]
 pub struct Diagnostics {
     lines: Mutex<BTreeMap<&'static str, Vec<String>>>,
@@ -11,7 +11,7 @@ pub struct Diagnostics {
 }
 
 impl Diagnostics {
-    /// Replaces the lines of a source; none where all is well.
+    /// Replaces the lines of a source; no lines if there is no problem.
     pub fn set(&self, source: &'static str, lines: Vec<String>) {
         let mut all = self.lines.lock();
         let before = all.entry(source).or_default();
@@ -19,23 +19,23 @@ impl Diagnostics {
             tracing::warn!(source, "{line}");
         }
         if lines.is_empty() && !before.is_empty() {
-            tracing::info!(source, "all is well again");
+            tracing::info!(source, "no recommendations left");
         }
         *before = lines;
     }
 
-    /// Replaces what a source reports that needs no action.
+    /// Replaces a source's lines that need no action.
     pub fn inform(&self, source: &'static str, lines: Vec<String>) {
         self.facts.lock().insert(source, lines);
     }
 
-    /// What needs no action, each line with its source in front.
+    /// The lines that need no action, each with its source in front.
     #[must_use]
     pub fn facts(&self) -> Vec<String> {
         with_sources(&self.facts.lock())
     }
 
-    /// All lines, each with its source in front.
+    /// The recommendations, each with its source in front.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         with_sources(&self.lines.lock())
@@ -53,15 +53,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_latest_lines_of_each_source_stand() {
+    fn the_latest_lines_of_each_source_are_shown() {
         let advice = Diagnostics::default();
         advice.set(
             "redis",
-            vec!["upgrade it".to_owned(), "and that".to_owned()],
+            vec!["upgrade Redis".to_owned(), "and that".to_owned()],
         );
-        advice.set("clock", vec!["it is slow".to_owned()]);
-        advice.set("redis", vec!["upgrade it".to_owned()]);
-        assert_eq!(advice.lines(), ["clock: it is slow", "redis: upgrade it"]);
+        advice.set("clock", vec!["the clock is slow".to_owned()]);
+        advice.set("redis", vec!["upgrade Redis".to_owned()]);
+        assert_eq!(
+            advice.lines(),
+            ["clock: the clock is slow", "redis: upgrade Redis"]
+        );
         advice.set("redis", Vec::new());
         advice.set("clock", Vec::new());
         assert!(advice.lines().is_empty());

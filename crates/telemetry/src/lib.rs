@@ -1,4 +1,4 @@
-//! What the service says of itself: metrics, logs and audit events. No credential is in any.
+//! Metrics, logs, audit events and traces. None of them contains a credential.
 
 pub mod audit;
 pub mod build;

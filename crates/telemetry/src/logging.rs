@@ -1,4 +1,4 @@
-//! Structured logs, as lines for people or as JSON, on standard error.
+//! Structured logs on standard error, in a human format or as JSON.
 
 mod fields;
 #[cfg(test)]
@@ -19,25 +19,25 @@ use super::traces::{self, Traces};
 use crate::escape::{self, Escaped};
 use fields::Fields;
 
-/// How a log line is written.
+/// The format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// A line for people.
     Human,
-    /// One JSON object a line.
+    /// One JSON object for each line.
     Json,
 }
 
-/// What logs show, which is never a span of a trace.
+/// Parses a log filter. Spans of traces are never logged.
 fn parse(filter: &str) -> Result<EnvFilter, ParseError> {
     let filter = EnvFilter::builder().parse(filter)?;
     Ok(filter.add_directive(format!("{}=off", traces::TARGET).parse()?))
 }
 
-/// The filter of the process, once logging is set up.
+/// The filter of the process, set by [`init`].
 static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
-/// Writes a line for each event. No text in an event can begin another line, or look like another field.
+/// Writes one line for each event. No text in an event can start another line or look like another field.
 pub(crate) fn lines<S, W>(
     format: LogFormat,
     writer: impl Fn() -> W + Send + Sync + 'static,
@@ -62,17 +62,17 @@ where
     }
 }
 
-/// Sends logs at or above `filter` (`info`, or directives such as `info,curfew_store=debug`) to
-/// standard error, and spans to `traces`. A second call in one process changes nothing.
+/// Sends logs that match `filter` (`info`, or directives such as `info,curfew_store=debug`) to standard error, and
+/// spans to `traces`. A second call in a process has no effect.
 ///
 /// # Errors
-/// [`ParseError`] when `filter` can't be understood.
+/// [`ParseError`] if `filter` is invalid.
 pub fn init(format: LogFormat, filter: &str, traces: Option<&Traces>) -> Result<(), ParseError> {
     let (filter, handle) = reload::Layer::new(parse(filter)?);
-    #[expect(clippy::disallowed_methods, reason = "it is escaped here")]
+    #[expect(clippy::disallowed_methods, reason = "the text is escaped here")]
     let stderr = || std::io::stderr();
     let layer = lines(format, stderr, std::io::IsTerminal::is_terminal(&stderr()));
-    // Fails only when logging is set up already, as it is in tests that start several services.
+    // Fails only if logging is already set up, as in tests that start several services.
     let spans = traces.map(|traces| {
         let spans = tracing_opentelemetry::layer().with_tracer(traces.tracer());
         let ours = Targets::new().with_target(traces::TARGET, Level::INFO);
@@ -91,14 +91,14 @@ pub fn init(format: LogFormat, filter: &str, traces: Option<&Traces>) -> Result<
     Ok(())
 }
 
-/// Filters by `filter` from now on; changes nothing where this module did not set logging up.
+/// Replaces the filter. It has no effect before [`init`].
 ///
 /// # Errors
-/// As for [`init`].
+/// The same as for [`init`].
 pub fn set_filter(filter: &str) -> Result<(), ParseError> {
     let filter = parse(filter)?;
     if let Some(handle) = FILTER.get() {
-        // Fails only when the subscriber is gone, as at the end of the process.
+        // Fails only after the subscriber is dropped, at the end of the process.
         let _ = handle.reload(filter);
     }
     Ok(())

@@ -9,16 +9,16 @@ use crate::build;
 use crate::escape;
 use crate::session::{DenyReason, Verdict};
 
-/// Buckets for durations, in seconds: from an answer out of memory to a store that hangs.
-const SECONDS: &[f64] = &[
+/// Histogram buckets in seconds: from an answer out of memory to a store that hangs.
+const DURATION_BUCKETS_SECONDS: &[f64] = &[
     0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1,
     0.25, 0.5, 1.0, 2.5,
 ];
 
-/// The label for a check that no policy applied to, because no session was found.
+/// The `policy` label of a check without a policy, because no session was found.
 pub const NO_POLICY: &str = "none";
 
-/// Every metric, typed. `docs/configuration.md` lists them.
+/// All metrics. `docs/configuration.md` lists them.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -43,37 +43,37 @@ pub struct Metrics {
     requests_refused: IntCounterVec,
     unknown_paths: IntCounterVec,
     credentials_refused: IntCounterVec,
-    /// Changes that the wanted number of replicas did not confirm in time.
+    /// Changes that too few replicas of the store confirmed in time.
     pub unconfirmed: IntCounter,
-    /// Ended sessions that had come back, and were ended again.
+    /// Session ends that the store had lost, and that were written again.
     pub ends_replayed: IntCounter,
-    /// How far the store's clock is ahead of this machine's, in seconds.
+    /// Offset of the store's clock from this machine's clock, in seconds.
     pub clock_offset: Gauge,
-    /// How far the store's clock is ahead of decision time, in seconds.
+    /// Offset of the store's clock from decision time, in seconds.
     pub clock_disagreement: Gauge,
-    /// Losses of data in the store that this process noticed.
+    /// Losses of data in the store that this process has seen.
     pub store_losses: IntCounter,
-    /// Touches that have been written to the store.
+    /// Touches written to the store.
     pub touches_written: IntCounter,
-    /// Touches that were given up because the store stayed away for too long.
+    /// Touches lost because the store was unavailable for too long.
     pub touches_dropped: IntCounter,
-    /// Sessions whose last activity has not been written yet.
+    /// Sessions with a touch that is not written yet.
     pub touches_pending: IntGauge,
-    /// Subjects with a cut-off that this replica knows.
+    /// Subjects with a cut-off in this replica.
     pub cut_offs: IntGauge,
-    /// Whether this replica knows all cut-offs of the last two seconds.
+    /// 1 if this replica has all cut-offs of the last two seconds.
     pub cut_offs_fresh: IntGauge,
-    /// Requests for a front-channel logout that were refused because there were too many.
+    /// Front-channel logouts refused by the rate limit.
     pub front_channel_refused: IntCounter,
-    /// What the near cache does.
+    /// Metrics of the near cache.
     pub near_cache: NearCacheMetrics,
 }
 
 impl Metrics {
-    /// All metrics at zero, and those of the process where the system offers them.
+    /// Creates all metrics at zero, and the process metrics if the system has them.
     ///
     /// # Errors
-    /// [`prometheus::Error`] when two metrics share a name, which a test rules out.
+    /// [`prometheus::Error`] if two metrics share a name. A test excludes that.
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         #[cfg(target_os = "linux")]
@@ -85,7 +85,7 @@ impl Metrics {
             IntGaugeVec::new(
                 Opts::new(
                     "curfew_build_info",
-                    "Always 1; the labels say which Curfew it is.",
+                    "Always 1; the labels describe the build.",
                 ),
                 &["version", "revision"],
             )?,
@@ -96,7 +96,7 @@ impl Metrics {
             &registry,
             IntGauge::new(
                 "curfew_config_last_reload_successful",
-                "Whether the configuration that was read last is in force.",
+                "Whether the last configuration reload succeeded.",
             )?,
         )?;
         config_in_force.set(1);
@@ -112,7 +112,7 @@ impl Metrics {
                 &registry,
                 HistogramVec::new(
                     HistogramOpts::new("curfew_check_duration_seconds", "Time to answer a check.")
-                        .buckets(SECONDS.to_vec()),
+                        .buckets(DURATION_BUCKETS_SECONDS.to_vec()),
                     &["contract"],
                 )?,
             )?,
@@ -131,9 +131,9 @@ impl Metrics {
                 HistogramVec::new(
                     HistogramOpts::new(
                         "curfew_store_operation_duration_seconds",
-                        "Time an operation on the session store took.",
+                        "Duration of operations on the session store.",
                     )
-                    .buckets(SECONDS.to_vec()),
+                    .buckets(DURATION_BUCKETS_SECONDS.to_vec()),
                     &["operation"],
                 )?,
             )?,
@@ -166,7 +166,7 @@ impl Metrics {
                 IntCounterVec::new(
                     Opts::new(
                         "curfew_degraded_checks_total",
-                        "Checks allowed although the session store could not be asked.",
+                        "Checks allowed while the session store was unavailable.",
                     ),
                     &["policy"],
                 )?,
@@ -176,7 +176,7 @@ impl Metrics {
                 IntCounterVec::new(
                     Opts::new(
                         "curfew_config_reloads_total",
-                        "How often the configuration was read again.",
+                        "Configuration reloads by result.",
                     ),
                     &["result"],
                 )?,
@@ -194,7 +194,7 @@ impl Metrics {
                 IntCounterVec::new(
                     Opts::new(
                         "curfew_connections_refused_total",
-                        "Connections that were closed at once because there were too many.",
+                        "Connections closed because of the connection limit.",
                     ),
                     &["listener"],
                 )?,
@@ -202,10 +202,7 @@ impl Metrics {
             requests: register(
                 &registry,
                 IntGaugeVec::new(
-                    Opts::new(
-                        "curfew_requests_in_flight",
-                        "Requests that are being answered.",
-                    ),
+                    Opts::new("curfew_requests_in_flight", "Requests in flight."),
                     &["listener"],
                 )?,
             )?,
@@ -214,7 +211,7 @@ impl Metrics {
                 IntCounterVec::new(
                     Opts::new(
                         "curfew_requests_shed_total",
-                        "Requests that were answered with 503 at once because there was too much to do.",
+                        "Requests answered with 503 because of the request limit.",
                     ),
                     &["listener"],
                 )?,
@@ -224,7 +221,7 @@ impl Metrics {
                 IntCounterVec::new(
                     Opts::new(
                         "curfew_unknown_paths_total",
-                        "Requests for a path that the check listener does not serve.",
+                        "Requests for paths that the check listener does not serve.",
                     ),
                     &["class"],
                 )?,
@@ -234,7 +231,7 @@ impl Metrics {
                 IntCounterVec::new(
                     Opts::new(
                         "curfew_admin_credentials_refused_total",
-                        "Credentials that the admin API or the console refused.",
+                        "Credentials refused by the admin API or the console.",
                     ),
                     &["door", "result"],
                 )?,
@@ -244,7 +241,7 @@ impl Metrics {
                 IntCounterVec::new(
                     Opts::new(
                         "curfew_issuer_keys_fetched_total",
-                        "How often the keys of an identity provider were fetched.",
+                        "JWKS fetches by result.",
                     ),
                     &["issuer", "result"],
                 )?,
@@ -252,10 +249,7 @@ impl Metrics {
             logins: register(
                 &registry,
                 IntCounterVec::new(
-                    Opts::new(
-                        "curfew_logins_total",
-                        "Sign-ins by an identity provider that ended, however.",
-                    ),
+                    Opts::new("curfew_logins_total", "OIDC logins by result."),
                     &["provider", "result"],
                 )?,
             )?,
@@ -264,7 +258,7 @@ impl Metrics {
                 IntCounterVec::new(
                     Opts::new(
                         "curfew_revalidations_total",
-                        "Answers of identity providers about sessions in use, by result.",
+                        "Revalidations of sessions with identity providers by result.",
                     ),
                     &["provider", "result"],
                 )?,
@@ -274,7 +268,7 @@ impl Metrics {
                 IntCounterVec::new(
                     Opts::new(
                         "curfew_delegate_answers_total",
-                        "What other authorization services answered, or that they did not.",
+                        "Delegated authorization results.",
                     ),
                     &["service", "answer"],
                 )?,
@@ -284,9 +278,9 @@ impl Metrics {
                 HistogramVec::new(
                     HistogramOpts::new(
                         "curfew_delegate_duration_seconds",
-                        "How long other authorization services took to answer.",
+                        "Duration of delegated authorization requests.",
                     )
-                    .buckets(SECONDS.to_vec()),
+                    .buckets(DURATION_BUCKETS_SECONDS.to_vec()),
                     &["service"],
                 )?,
             )?,
@@ -294,77 +288,77 @@ impl Metrics {
                 &registry,
                 IntCounter::new(
                     "curfew_unconfirmed_changes_total",
-                    "Changes that the wanted number of the store's replicas did not confirm in time.",
+                    "Changes that too few replicas of the session store confirmed in time.",
                 )?,
             )?,
             ends_replayed: register(
                 &registry,
                 IntCounter::new(
                     "curfew_ends_replayed_total",
-                    "Ended sessions that the session store had lost the end of, ended again.",
+                    "Session ends that the session store had lost, written again.",
                 )?,
             )?,
             clock_offset: register(
                 &registry,
                 Gauge::new(
                     "curfew_clock_offset_seconds",
-                    "How far the session store's clock is ahead of this machine's.",
+                    "Offset of the session store's clock from this machine's clock.",
                 )?,
             )?,
             clock_disagreement: register(
                 &registry,
                 Gauge::new(
                     "curfew_clock_disagreement_seconds",
-                    "How far the session store's clock is ahead of decision time.",
+                    "Offset of the session store's clock from decision time.",
                 )?,
             )?,
             store_losses: register(
                 &registry,
                 IntCounter::new(
                     "curfew_store_losses_total",
-                    "Losses of data in the session store that this process noticed.",
+                    "Losses of data in the session store that this process has seen.",
                 )?,
             )?,
             touches_written: register(
                 &registry,
                 IntCounter::new(
                     "curfew_touches_written_total",
-                    "Activities written to the session store.",
+                    "Touches written to the session store.",
                 )?,
             )?,
             touches_dropped: register(
                 &registry,
                 IntCounter::new(
                     "curfew_touches_dropped_total",
-                    "Activities given up because the session store stayed away for too long.",
+                    "Touches lost because the session store was unavailable for too long.",
                 )?,
             )?,
             touches_pending: register(
                 &registry,
                 IntGauge::new(
                     "curfew_touches_pending",
-                    "Sessions whose last activity has not been written to the session store yet.",
+                    "Sessions with a touch that is not written to the session store yet.",
                 )?,
             )?,
             cut_offs: register(
                 &registry,
                 IntGauge::new(
                     "curfew_cut_offs",
-                    "Subjects with a cut-off that this replica knows.",
+                    "Subjects with a cut-off in this replica.",
                 )?,
             )?,
             cut_offs_fresh: register(
                 &registry,
                 IntGauge::new(
                     "curfew_cut_offs_fresh",
-                    "Whether this replica knows all cut-offs of the last two seconds.",
+                    "Whether this replica has all cut-offs of the last two seconds.",
                 )?,
             )?,
             front_channel_refused: register(
                 &registry,
                 IntCounter::new(
                     "curfew_front_channel_refused_total",
-                    "Front-channel logouts that were refused because there were too many.",
+                    "Front-channel logouts refused by the rate limit.",
                 )?,
             )?,
             near_cache: NearCacheMetrics::new(&registry)?,
@@ -372,8 +366,8 @@ impl Metrics {
         })
     }
 
-    /// Shows the refused credentials of these doors before there are any.
-    pub fn begin_credentials(&self, doors: &[&str]) {
+    /// Creates the counters of refused credentials for these interfaces at zero.
+    pub fn init_credentials(&self, doors: &[&str]) {
         for door in doors {
             for result in ["wrong", "limited"] {
                 self.credentials_refused.with_label_values(&[door, result]);
@@ -381,15 +375,15 @@ impl Metrics {
         }
     }
 
-    /// Counts a credential that the admin API (`api`) or the console (`console`) refused: `wrong`, or `limited` where its
-    /// address has presented too many.
+    /// Counts a credential that the admin API (`api`) or the console (`console`) refused. The result is `wrong`, or
+    /// `limited` after too many attempts from one address.
     pub fn credential_refused(&self, door: &str, result: &str) {
         self.credentials_refused
             .with_label_values(&[door, result])
             .inc();
     }
 
-    /// The connections of a listener: those that are open, and those that were too many.
+    /// The gauge of open connections of a listener, and the counter of refused ones.
     #[must_use]
     pub fn connections(&self, listener: &str) -> (IntGauge, IntCounter) {
         (
@@ -398,7 +392,7 @@ impl Metrics {
         )
     }
 
-    /// The requests of a listener: those that are being answered, and those that were too many.
+    /// The gauge of requests in flight of a listener, and the counter of shed ones.
     #[must_use]
     pub fn requests(&self, listener: &str) -> (IntGauge, IntCounter) {
         (
@@ -407,7 +401,7 @@ impl Metrics {
         )
     }
 
-    /// Counts an answered check.
+    /// Counts an answered check and its duration.
     pub fn check(&self, contract: &str, policy: &str, verdict: Verdict, seconds: f64) {
         self.checks
             .with_label_values(&[contract, policy, verdict.as_str()])
@@ -417,8 +411,8 @@ impl Metrics {
             .observe(seconds);
     }
 
-    /// Shows the counts of these classes as zero.
-    pub fn begin_unknown_paths<'a>(&self, classes: impl Iterator<Item = &'a str>) {
+    /// Creates the counters of these classes at zero.
+    pub fn init_unknown_paths<'a>(&self, classes: impl Iterator<Item = &'a str>) {
         for class in classes {
             self.unknown_paths.with_label_values(&[class]);
         }
@@ -439,12 +433,12 @@ impl Metrics {
             .observe(seconds);
     }
 
-    /// Counts a session that started.
+    /// Counts a started session.
     pub fn session_created(&self, policy: &str) {
         self.sessions_created.with_label_values(&[policy]).inc();
     }
 
-    /// Counts a session that ended.
+    /// Counts an ended session.
     pub fn session_ended(&self, policy: &str, reason: &str, redelivered: bool) {
         let redelivered = if redelivered { "true" } else { "false" };
         self.sessions_ended
@@ -452,34 +446,34 @@ impl Metrics {
             .inc();
     }
 
-    /// Counts what became of an end for the webhook: `sent`, `given_up` or `dropped`.
+    /// Counts the delivery of a session end to the webhook: `sent`, `given_up` or `dropped`.
     pub fn webhook(&self, result: &str) {
         self.webhooks.with_label_values(&[result]).inc();
     }
 
-    /// Counts a check that was allowed without the store.
+    /// Counts a check that was allowed while the store was unavailable.
     pub fn degraded(&self, policy: &str) {
         self.degraded.with_label_values(&[policy]).inc();
     }
 
-    /// Counts a fetch of an issuer's keys.
+    /// Counts a fetch of an issuer's JWKS.
     pub fn keys_fetched(&self, issuer: &str, succeeded: bool) {
         let result = if succeeded { "ok" } else { "error" };
         self.keys_fetched.with_label_values(&[issuer, result]).inc();
     }
 
-    /// Shows the count of a provider's sign-ins, none so far.
-    pub fn begin_logins(&self, provider: &str) {
+    /// Creates the counter of a provider's logins at zero.
+    pub fn init_logins(&self, provider: &str) {
         self.logins.with_label_values(&[provider, "ok"]);
     }
 
-    /// Counts a sign-in by an identity provider: `ok`, or why there was none.
+    /// Counts an OIDC login: `ok`, or the reason of its failure.
     pub fn login(&self, provider: &str, result: &str) {
         self.logins.with_label_values(&[provider, result]).inc();
     }
 
-    /// Shows the counts of a provider's answers about sessions as zero.
-    pub fn begin_revalidations(&self, provider: &str) {
+    /// Creates the counters of a provider's revalidations at zero.
+    pub fn init_revalidations(&self, provider: &str) {
         for result in [
             "ok",
             "changed",
@@ -491,14 +485,13 @@ impl Metrics {
         }
     }
 
-    /// Counts an answer of a provider about a session, or why there was none.
+    /// Counts a revalidation: the provider's answer, or the reason of its failure.
     pub fn revalidated(&self, provider: &str, result: &str) {
         let labels = [provider, result];
         self.revalidations.with_label_values(&labels).inc();
     }
 
-    /// Counts what another authorization service answered (`allow`, `deny`) or that it did not
-    /// (`error`), after so many seconds.
+    /// Counts the result of another authorization service (`allow`, `deny` or `error`) and its duration.
     pub fn delegate_asked(&self, service: &str, answer: &str, seconds: f64) {
         let labels = [service, answer];
         self.delegate_answers.with_label_values(&labels).inc();
@@ -506,21 +499,21 @@ impl Metrics {
         duration.observe(seconds);
     }
 
-    /// Counts a configuration that was read again, and is in force or was refused.
+    /// Counts a configuration reload; `in_force` is false if it was rejected.
     pub fn config_reload(&self, in_force: bool) {
         let result = if in_force { "ok" } else { "refused" };
         self.config_reloads.with_label_values(&[result]).inc();
         self.config_in_force.set(i64::from(in_force));
     }
 
-    /// Shows the counts of what is seldom as zero until it happens, so that a rule on their growth
-    /// sees the first time, too; `contracts` are all of them, and `known` are the policies that allow checks without the store.
-    pub fn begin<'a>(
+    /// Creates the counters of rare events at zero, so that an alert on their growth sees the first one. `contracts`
+    /// are all contracts, and `known` the policies with `on_store_failure: known`.
+    pub fn init_checks<'a>(
         &self,
         contracts: impl Iterator<Item = &'a str>,
         known: impl Iterator<Item = &'a str>,
     ) {
-        // A host that the configuration does not name is a reason for an alert.
+        // Operators set an alert on hosts that the configuration does not name.
         for contract in contracts {
             let verdict = DenyReason::UnknownHost.as_str();
             self.checks
@@ -540,7 +533,7 @@ impl Metrics {
     /// All metrics in the text exposition format of Prometheus, version 0.0.4.
     ///
     /// # Errors
-    /// [`prometheus::Error`] when a metric can't be written.
+    /// [`prometheus::Error`] if a metric cannot be written.
     pub fn render(&self) -> Result<String, prometheus::Error> {
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
@@ -563,7 +556,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_what_it_is_told() {
+    fn counters_are_rendered() {
         let metrics = Metrics::new().unwrap();
         metrics.check("auth-request", "default", Verdict::Allow, 0.001);
         metrics.check(

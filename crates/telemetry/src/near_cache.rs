@@ -2,68 +2,68 @@ use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
 
 use super::metrics::register;
 
-/// Buckets for how late an end is heard of, in seconds: from a network's own time to what can't be.
-const SECONDS: &[f64] = &[
+/// Histogram buckets for the delay of invalidations, in seconds.
+const DELAY_BUCKETS_SECONDS: &[f64] = &[
     0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0,
 ];
 
-/// What the near cache does.
+/// Metrics of the near cache.
 #[derive(Debug)]
 pub struct NearCacheMetrics {
-    /// Records that were recalled.
+    /// Checks answered from the near cache.
     pub hits: IntCounter,
-    /// Records that were loaded although they might have been recalled.
+    /// Records loaded from the store although the near cache was usable.
     pub misses: IntCounter,
-    /// Records that were loaded because nothing could be recalled at the time.
+    /// Records loaded from the store because the near cache was not usable.
     pub bypassed: IntCounter,
-    /// How often everything was forgotten.
+    /// How often the near cache was emptied.
     pub flushes: IntCounter,
-    /// How many records there are.
+    /// Records in the near cache.
     pub entries: IntGauge,
-    /// Whether records can be recalled.
+    /// 1 if the near cache is usable.
     pub usable: IntGauge,
-    /// How late ends were heard of, in seconds.
+    /// Delay between a session end and its invalidation, in seconds.
     pub end_delay: Histogram,
 }
 
 impl NearCacheMetrics {
-    /// All of them at zero.
+    /// Creates all metrics at zero.
     ///
     /// # Errors
-    /// [`prometheus::Error`] when two metrics share a name, which a test rules out.
+    /// [`prometheus::Error`] if two metrics share a name. A test excludes that.
     pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let counter = |name, help| register(registry, IntCounter::new(name, help)?);
         let gauge = |name, help| register(registry, IntGauge::new(name, help)?);
         Ok(Self {
             hits: counter(
                 "curfew_near_cache_hits_total",
-                "Checks answered by a session that was loaded a moment ago.",
+                "Checks answered from the near cache.",
             )?,
             misses: counter(
                 "curfew_near_cache_misses_total",
-                "Sessions that were loaded while the near cache could be used.",
+                "Sessions loaded from the store while the near cache was usable.",
             )?,
             bypassed: counter(
                 "curfew_near_cache_bypassed_total",
-                "Sessions that were loaded while the near cache could not be used.",
+                "Sessions loaded from the store while the near cache was not usable.",
             )?,
             flushes: counter(
                 "curfew_near_cache_flushes_total",
-                "How often the near cache was emptied because an end might have been missed.",
+                "Flushes of the near cache after a possibly missed invalidation.",
             )?,
             entries: gauge("curfew_near_cache_entries", "Sessions in the near cache.")?,
             usable: gauge(
                 "curfew_near_cache_usable",
-                "Whether the near cache can be used: all that others end is heard.",
+                "Whether the near cache is usable: all invalidations arrive.",
             )?,
             end_delay: register(
                 registry,
                 Histogram::with_opts(
                     HistogramOpts::new(
                         "curfew_near_cache_end_delay_seconds",
-                        "How long it took until an end was heard of, by this and other processes.",
+                        "Delay between a session end, in any process, and its invalidation here.",
                     )
-                    .buckets(SECONDS.to_vec()),
+                    .buckets(DELAY_BUCKETS_SECONDS.to_vec()),
                 )?,
             )?,
         })

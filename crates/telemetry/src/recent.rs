@@ -5,32 +5,32 @@ use parking_lot::Mutex;
 use crate::events::SessionEnded;
 use crate::session::{Session, SessionId, Timestamp};
 
-/// How many events are kept.
+/// Number of events that are kept.
 const MAX_EVENTS: usize = 100;
 
-/// What happened to sessions lately in this process: for people who look, not for auditors.
+/// The latest starts and ends of sessions in this process, for operators.
 #[derive(Debug, Default)]
 pub struct Recent(Mutex<VecDeque<Event>>);
 
-/// Something that happened to a session.
+/// A start or an end of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// When, RFC 3339.
+    /// The time, RFC 3339.
     pub at: String,
     /// `created`, or the reason of the end.
     pub what: &'static str,
-    /// The session.
+    /// The session ID.
     pub session: String,
-    /// Whose it is.
+    /// The subject of the session.
     pub subject: String,
     /// Its home policy.
     pub policy: String,
 }
 
 impl Recent {
-    /// A session was started.
+    /// Adds the start of a session.
     pub fn created(&self, id: SessionId, session: &Session, now: Timestamp) {
-        self.note(Event {
+        self.push(Event {
             at: now.to_string(),
             what: "created",
             session: id.to_string(),
@@ -39,9 +39,9 @@ impl Recent {
         });
     }
 
-    /// A session has ended.
+    /// Adds the end of a session.
     pub fn ended(&self, ended: &SessionEnded) {
-        self.note(Event {
+        self.push(Event {
             at: ended.ended.clone(),
             what: ended.reason,
             session: ended.session.clone(),
@@ -50,13 +50,13 @@ impl Recent {
         });
     }
 
-    /// The latest first.
+    /// The events, newest first.
     #[must_use]
     pub fn events(&self) -> Vec<Event> {
         self.0.lock().iter().rev().cloned().collect()
     }
 
-    fn note(&self, event: Event) {
+    fn push(&self, event: Event) {
         let mut events = self.0.lock();
         if events.len() == MAX_EVENTS {
             events.pop_front();
@@ -70,10 +70,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_latest_stay() {
+    fn the_latest_events_are_kept() {
         let recent = Recent::default();
         for count in 0..MAX_EVENTS + 5 {
-            recent.note(Event {
+            recent.push(Event {
                 at: count.to_string(),
                 what: "created",
                 session: String::new(),

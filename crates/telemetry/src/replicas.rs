@@ -8,35 +8,35 @@ use crate::build;
 use crate::clock::Stopwatch;
 use crate::session::Timestamp;
 
-/// How long a replica is listed that says nothing any more.
-const SILENCE: Duration = Duration::from_secs(15);
-/// How many are listed.
+/// A replica is removed from the list after this time without a message.
+const LISTING_TTL: Duration = Duration::from_secs(15);
+/// Maximum number of replicas in the list.
 const MAX_REPLICAS: usize = 256;
-/// Bytes of a name or a version, at the most.
-const LENGTH: usize = 255;
+/// Bytes of a name or a version.
+const MAX_NAME_BYTES: usize = 255;
 
-/// A process of Curfew, as it introduces itself to the others that share its store.
+/// The description of a replica, which it publishes to the others that share its store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replica {
-    /// The machine or pod, and the number of the process there.
+    /// The name of the machine or pod, and the process ID.
     pub name: String,
-    /// Which Curfew it is.
+    /// The version of Curfew.
     pub version: String,
-    /// When it started, RFC 3339, by its own clock.
+    /// The time of its start by its own clock, RFC 3339.
     pub started: String,
-    /// The version of records that it reads; 0 for a program that does not say it.
+    /// The record format that it reads; 0 for a program that does not publish it.
     #[serde(default)]
     pub records: u8,
-    /// How far it has read the cut-offs and revocation rules; `None` for a version that does not know rules.
+    /// The position up to which it has read cut-offs and revocation rules; `None` for a version without rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revocations: Option<u64>,
 }
 
 impl Replica {
-    /// The version of records that this program reads.
+    /// The record format that this program reads.
     pub const RECORDS: u8 = 3;
 
-    /// This process.
+    /// The description of this process.
     #[must_use]
     pub fn this(started: Timestamp) -> Self {
         let host = gethostname::gethostname().to_string_lossy().into_owned();
@@ -50,28 +50,28 @@ impl Replica {
     }
 }
 
-/// The processes that are heard of.
+/// The replicas that have published a message lately.
 #[derive(Debug)]
 pub struct Replicas {
     this: Replica,
     heard: Mutex<BTreeMap<String, (Replica, Timestamp)>>,
-    hearing: Mutex<Option<Hearing>>,
+    hearing: Mutex<Option<ChannelState>>,
 }
 
-/// What is heard on the channel.
+/// The state of the channel.
 #[derive(Clone, Copy, Debug)]
-struct Hearing {
-    /// Since when everything on it is heard.
+struct ChannelState {
+    /// All messages arrive since then.
     since: Stopwatch,
-    /// Since when no older program was.
+    /// No older program has published a message since then.
     alone_since: Stopwatch,
 }
 
-/// Every replica tells of itself within this many seconds.
-const INTRODUCED_SECONDS: f64 = 6.0;
+/// Every replica publishes its description within this many seconds.
+const MAX_ANNOUNCE_INTERVAL_SECONDS: f64 = 6.0;
 
 impl Replicas {
-    /// As this process sees them.
+    /// Creates the list with this process.
     #[must_use]
     pub const fn new(this: Replica) -> Self {
         Self {
@@ -81,47 +81,47 @@ impl Replicas {
         }
     }
 
-    /// This process.
+    /// The description of this process.
     pub const fn this(&self) -> &Replica {
         &self.this
     }
 
-    /// Everything on the channel is heard from now on.
+    /// From now on all messages of the channel arrive.
     pub fn listening(&self) {
-        self.hearing.lock().get_or_insert_with(|| Hearing {
+        self.hearing.lock().get_or_insert_with(|| ChannelState {
             since: Stopwatch::start(),
             alone_since: Stopwatch::start(),
         });
     }
 
-    /// Something on the channel may be missed.
+    /// From now on messages of the channel may be lost.
     pub fn missed(&self) {
         *self.hearing.lock() = None;
     }
 
-    /// For how many seconds no program was heard of that does not read the records that this one writes; `None` while the
-    /// channel is not heard.
+    /// Seconds without a message of a program that cannot read this program's records. `None` while messages may be
+    /// lost.
     #[must_use]
     pub fn alone_for(&self) -> Option<f64> {
         let hearing = *self.hearing.lock();
         hearing.map(|hearing| hearing.alone_since.seconds())
     }
 
-    /// Whether this process has listened for long enough to know every replica that runs and can be heard.
+    /// Whether this process has listened long enough to know every running replica that can publish.
     #[must_use]
     pub fn knows_all(&self) -> bool {
         let hearing = *self.hearing.lock();
-        hearing.is_some_and(|hearing| hearing.since.seconds() >= INTRODUCED_SECONDS)
+        hearing.is_some_and(|hearing| hearing.since.seconds() >= MAX_ANNOUNCE_INTERVAL_SECONDS)
     }
 
-    /// One has introduced itself.
+    /// Adds or updates a replica after its message.
     pub fn hear(&self, replica: Replica, now: Timestamp) {
         if replica
             .name
             .len()
             .max(replica.version.len())
             .max(replica.started.len())
-            > LENGTH
+            > MAX_NAME_BYTES
         {
             return;
         }
@@ -131,13 +131,13 @@ impl Replicas {
             hearing.alone_since = Stopwatch::start();
         }
         let mut heard = self.heard.lock();
-        heard.retain(|_, (_, at)| now.since(*at) <= SILENCE);
+        heard.retain(|_, (_, at)| now.since(*at) <= LISTING_TTL);
         if heard.len() < MAX_REPLICAS {
             heard.insert(replica.name.clone(), (replica, now));
         }
     }
 
-    /// The names of those that do not read the records that this program writes.
+    /// The names of replicas that cannot read this program's records.
     #[must_use]
     pub fn older(&self) -> Vec<String> {
         let all = self.all().into_iter();
@@ -145,7 +145,7 @@ impl Replicas {
         older.map(|replica| replica.name).collect()
     }
 
-    /// Those that were heard of lately, by name; this process among them in any case.
+    /// The replicas in the list by name, always with this process.
     #[must_use]
     pub fn all(&self) -> Vec<Replica> {
         let heard = self.heard.lock();
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_silent_is_not_listed() {
+    fn a_silent_replica_is_not_listed() {
         let replicas = Replicas::new(replica("this"));
         let names = || {
             let all = replicas.all().into_iter();

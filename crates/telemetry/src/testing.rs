@@ -1,4 +1,4 @@
-//! What logs and metrics show of a text, for a test over all outputs.
+//! The outputs of logs and metrics for a text, for a test over all outputs.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::metrics::Metrics;
 use crate::session::DenyReason;
 pub use curfew_core::testing::*;
 
-/// What a process writes to its log, in a format, while `write` runs.
+/// The log that `write` produces in a format.
 pub fn logged(format: LogFormat, colours: bool, write: impl FnOnce()) -> String {
     #[derive(Clone, Default)]
     struct Buffer(Arc<Mutex<Vec<u8>>>);
@@ -38,7 +38,7 @@ pub fn logged(format: LogFormat, colours: bool, write: impl FnOnce()) -> String 
     String::from_utf8(bytes).unwrap()
 }
 
-/// A text in events of every kind: in fields written in each way, in the message, and in audit events.
+/// A text in events of every kind: in fields of each type, in the message, and in audit events.
 pub fn logged_outputs(text: &str) -> Vec<Output> {
     let denied = Denied {
         contract: "auth-request",
@@ -75,7 +75,7 @@ pub fn logged_outputs(text: &str) -> Vec<Output> {
     ]
 }
 
-/// A text as a label.
+/// A text as a metric label.
 pub fn metrics_outputs(text: &str) -> Vec<Output> {
     let metrics = Metrics::new().unwrap();
     metrics.login(text, text);

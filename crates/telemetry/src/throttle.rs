@@ -6,10 +6,10 @@ use parking_lot::Mutex;
 
 use crate::clock::Stopwatch;
 
-/// The most keys that are remembered at once; beyond that all are forgotten.
+/// Maximum number of keys in memory. With more, all are forgotten.
 const MAX_KEYS: usize = 256;
 
-/// Lets a log line pass once in an interval for each key.
+/// Limits log lines to one in an interval for each key.
 #[derive(Debug)]
 pub struct Throttle<K> {
     interval: Duration,
@@ -17,7 +17,7 @@ pub struct Throttle<K> {
 }
 
 impl<K: Eq + Hash> Throttle<K> {
-    /// A throttle with this interval.
+    /// Creates a throttle with this interval.
     #[must_use]
     pub fn new(interval: Duration) -> Self {
         Self {
@@ -26,7 +26,7 @@ impl<K: Eq + Hash> Throttle<K> {
         }
     }
 
-    /// Whether a line of this key may be written now.
+    /// Whether a line with this key may be written now.
     pub fn admits(&self, key: K) -> bool {
         let mut passed = self.passed.lock();
         let recent = |since: &Stopwatch| since.seconds() < self.interval.as_secs_f64();

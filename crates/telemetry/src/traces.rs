@@ -1,5 +1,5 @@
-//! Traces of checks, for OpenTelemetry: each check is a span below the one that the proxy has begun (W3C Trace
-//! Context), and each question to the store is one below that. No credential is in any, and no path.
+//! OpenTelemetry traces of checks. Each check is a child of the proxy's span (W3C Trace Context), and each store
+//! request a child of the check. No span contains a credential or a path.
 
 use std::time::Duration;
 
@@ -19,37 +19,37 @@ use url::Url;
 use super::Replica;
 use crate::build;
 
-/// The target of spans, which no log shows.
+/// The target of spans. No log shows it.
 pub const TARGET: &str = "curfew::trace";
 
-/// The most time that an export may take.
-const TIMEOUT: Duration = Duration::from_secs(5);
+/// Timeout for an export.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where traces go.
+/// The settings of the exporter.
 #[derive(Clone, Debug)]
 pub struct TraceSettings {
-    /// The collector, which takes OTLP over gRPC.
+    /// The URL of the collector: OTLP over gRPC.
     pub url: Url,
-    /// PEM certificates of the authorities to trust, for `https`.
+    /// PEM certificates of trusted authorities, for `https`.
     pub authorities: Option<Vec<u8>>,
-    /// The part of those checks that is traced whose proxy has not decided.
+    /// The sampling ratio for checks without the proxy's sampling decision.
     pub ratio: f64,
 }
 
-/// What sends traces.
+/// The exporter of traces.
 #[derive(Debug)]
 pub struct Traces(SdkTracerProvider);
 
 impl Traces {
-    /// Begins; within a runtime, which it sends on.
+    /// Starts the exporter on the current Tokio runtime.
     ///
     /// # Errors
-    /// [`ExporterBuildError`] when it can't be sent like this.
+    /// [`ExporterBuildError`] if the settings are invalid.
     pub fn new(settings: &TraceSettings, this: &Replica) -> Result<Self, ExporterBuildError> {
         let mut exporter = SpanExporter::builder()
             .with_tonic()
             .with_endpoint(settings.url.as_str())
-            .with_timeout(TIMEOUT);
+            .with_timeout(EXPORT_TIMEOUT);
         if let Some(authorities) = &settings.authorities {
             let authorities = Certificate::from_pem(authorities);
             exporter = exporter.with_tls_config(ClientTlsConfig::new().ca_certificate(authorities));
@@ -61,7 +61,7 @@ impl Traces {
                 KeyValue::new("service.instance.id", this.name.clone()),
             ])
             .build();
-        // What the proxy has decided is decided.
+        // The proxy's sampling decision comes first.
         let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(settings.ratio)));
         let provider = SdkTracerProvider::builder()
             .with_batch_exporter(exporter.build()?)
@@ -76,16 +76,17 @@ impl Traces {
         self.0.tracer("curfew")
     }
 
-    /// Sends what has not been sent.
+    /// Exports the remaining spans.
     pub async fn finish(self) {
-        let finishing = tokio::task::spawn_blocking(move || self.0.shutdown_with_timeout(TIMEOUT));
+        let finishing =
+            tokio::task::spawn_blocking(move || self.0.shutdown_with_timeout(EXPORT_TIMEOUT));
         if let Ok(Err(error)) = finishing.await {
-            tracing::warn!(%error, "the last traces were not sent");
+            tracing::warn!(%error, "could not export the last traces");
         }
     }
 }
 
-/// A check that begins, below the span that its headers name.
+/// Starts the span of a check, as a child of the span in the headers.
 #[must_use]
 pub fn check(contract: &'static str, headers: &HeaderMap) -> Span {
     let span = tracing::info_span!(
@@ -103,14 +104,14 @@ pub fn check(contract: &'static str, headers: &HeaderMap) -> Span {
     span
 }
 
-/// What came of the check that this is a part of.
+/// Records the result in the current check's span.
 pub fn answered(policy: &str, verdict: &'static str) {
     let span = Span::current();
     span.record("curfew.policy", policy);
     span.record("curfew.verdict", verdict);
 }
 
-/// A question to the store.
+/// Starts the span of a store request.
 #[must_use]
 pub fn store(operation: &'static str) -> Span {
     tracing::info_span!(
@@ -126,7 +127,7 @@ pub fn store(operation: &'static str) -> Span {
 struct Headers<'a>(&'a HeaderMap);
 
 impl Extractor for Headers<'_> {
-    /// A header that is there once: of two that differ, which is right is not known.
+    /// The value of a header that occurs once. With two values neither can be trusted.
     fn get(&self, key: &str) -> Option<&str> {
         let mut lines = self.0.get_all(key).iter();
         let line = lines.next()?.to_str().ok()?;

@@ -20,11 +20,11 @@ async fn an_emergency_revocation_is_counted_and_executed() {
         (json!({ "host": "a\u{1b}b" }), "control characters"),
         (
             json!({ "everybody": true, "before": "tomorrow" }),
-            "before: a time",
+            "before: must be a time",
         ),
         (
             json!({ "everybody": true, "before": "2999-01-01T00:00:00Z" }),
-            "before: a time",
+            "before: must be a time",
         ),
         (json!({ "everyone": true }), "unknown field"),
     ] {

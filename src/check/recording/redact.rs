@@ -1,14 +1,14 @@
-//! What a recording may show of a header or a URL. Everything that is not known to be harmless is replaced with its
+//! Redacts headers and URLs for a recording. Every value that is not known to be harmless is replaced with its
 //! length.
 
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
 use http::{HeaderName, HeaderValue};
 
-/// The most bytes of one value.
-const MAX_BYTES: usize = 512;
+/// Bytes of one value.
+const MAX_VALUE_BYTES: usize = 512;
 
-/// Headers whose values are shown: they name the request, or say what kind of client asks.
-const SHOWN: [&str; 34] = [
+/// Headers whose values are shown: they describe the request or the kind of client.
+const SHOWN_HEADERS: [&str; 34] = [
     "accept",
     "access-control-request-headers",
     "access-control-request-method",
@@ -45,8 +45,8 @@ const SHOWN: [&str; 34] = [
     "x-session-passive",
 ];
 
-/// Headers that hold a URL or a part of one: shown without the values of the query.
-const URLS: [&str; 7] = [
+/// Headers that contain a URL or a part of one; shown without the values of the query.
+const URL_HEADERS: [&str; 7] = [
     "path",
     "referer",
     "x-auth-request-redirect",
@@ -66,18 +66,18 @@ pub(super) fn header(name: &HeaderName, value: &HeaderValue) -> String {
         let scheme = bytes.split(|byte| *byte == b' ').next();
         let scheme = scheme.filter(|scheme| scheme.len() < bytes.len());
         let scheme = text(scheme.unwrap_or_default());
-        return format!("{scheme} {}", hidden(bytes.len() - scheme.len()));
+        return format!("{scheme} {}", redacted(bytes.len() - scheme.len()));
     }
-    if SHOWN.contains(&name.as_str()) {
+    if SHOWN_HEADERS.contains(&name.as_str()) {
         return text(bytes);
     }
-    if URLS.contains(&name.as_str()) {
+    if URL_HEADERS.contains(&name.as_str()) {
         return url(bytes);
     }
-    hidden(bytes.len())
+    redacted(bytes.len())
 }
 
-/// A URL without the values of its query, and without what follows `#`.
+/// A URL without the values of its query and without its fragment.
 pub(super) fn url(bytes: &[u8]) -> String {
     let (address, query) = match bytes.iter().position(|byte| *byte == b'?') {
         Some(mark) => (&bytes[..mark], Some(&bytes[mark + 1..])),
@@ -93,31 +93,31 @@ pub(super) fn url(bytes: &[u8]) -> String {
         Some(equals) => format!(
             "{}={}",
             text(&part[..equals]),
-            hidden(part.len() - equals - 1)
+            redacted(part.len() - equals - 1)
         ),
         // A name without a value can itself be the secret.
-        None => hidden(part.len()),
+        None => redacted(part.len()),
     });
     let parts: Vec<String> = parts.collect();
     format!("{address}?{}", parts.join("&"))
 }
 
-/// An address without user information and without the parameters of its path's segments (`;jsessionid=…`).
+/// A URL without user information and without path parameters (`;jsessionid=…`).
 fn without_parameters(address: &[u8]) -> String {
     let segments = address.split(|byte| *byte == b'/').enumerate().take(64);
     let segments = segments.map(|(index, segment)| {
-        // `https:`, nothing, and the authority.
+        // Parts 0 to 2 are `https:`, an empty text, and the authority.
         let authority = index == 2 && address.contains(&b':');
         let user = segment.iter().rposition(|byte| *byte == b'@');
         let (user, segment) = match user.filter(|_| authority) {
-            Some(at) => (format!("{}@", hidden(at)), &segment[at + 1..]),
+            Some(at) => (format!("{}@", redacted(at)), &segment[at + 1..]),
             None => (String::new(), segment),
         };
         match segment.iter().position(|byte| *byte == b';') {
             Some(mark) => format!(
                 "{user}{};{}",
                 text(&segment[..mark]),
-                hidden(segment.len() - mark - 1)
+                redacted(segment.len() - mark - 1)
             ),
             None => user + &text(segment),
         }
@@ -125,12 +125,12 @@ fn without_parameters(address: &[u8]) -> String {
     segments.collect::<Vec<_>>().join("/")
 }
 
-/// A text of bounded length.
+/// A text cut to [`MAX_VALUE_BYTES`].
 pub(super) fn bounded(text: &str) -> String {
     self::text(text.as_bytes())
 }
 
-/// The names of cookies, with the lengths of their values.
+/// The names of cookies and the lengths of their values.
 fn cookies(line: &[u8]) -> String {
     let pairs = line.split(|byte| *byte == b';').take(50);
     let pairs = pairs.map(|pair| {
@@ -139,21 +139,21 @@ fn cookies(line: &[u8]) -> String {
             Some(equals) => format!(
                 "{}={}",
                 text(&pair[..equals]),
-                hidden(pair.len() - equals - 1)
+                redacted(pair.len() - equals - 1)
             ),
-            None => hidden(pair.len()),
+            None => redacted(pair.len()),
         }
     });
     let pairs: Vec<String> = pairs.collect();
     pairs.join("; ")
 }
 
-fn hidden(length: usize) -> String {
+fn redacted(length: usize) -> String {
     format!("({length} bytes)")
 }
 
 fn text(bytes: &[u8]) -> String {
-    let shown = &bytes[..bytes.len().min(MAX_BYTES)];
+    let shown = &bytes[..bytes.len().min(MAX_VALUE_BYTES)];
     let more = bytes.len() - shown.len();
     let shown = shown.escape_ascii().to_string();
     match more {

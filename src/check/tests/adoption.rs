@@ -1,4 +1,4 @@
-//! What ends a session for good whose credential another party issued.
+//! Ends that are final for a session of another issuer's credential.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::jwt::{Adopting, limited, seconds};
+use super::jwt::{JwtFixture, limited, seconds};
 use super::*;
 use crate::actor::{Actor, ActorKind};
 use crate::lifecycle::{SignIn, StartError};
@@ -17,16 +17,16 @@ use crate::testing::name;
 use crate::testing::remote::{DelayedStore, RandomDelays};
 
 const IDLE: Verdict = deny(DenyReason::IdleTimeout);
-const OVER: Verdict = deny(DenyReason::AbsoluteTimeout);
+const ABSOLUTE: Verdict = deny(DenyReason::AbsoluteTimeout);
 const REVOKED: Verdict = deny(DenyReason::Revoked);
-const AGAIN: Verdict = deny(DenyReason::ReauthenticationRequired);
+const REAUTHENTICATE: Verdict = deny(DenyReason::ReauthenticationRequired);
 
 fn administrator() -> Actor {
     Actor::new(ActorKind::AdminToken, "ci", None)
 }
 
-/// Lets what works in the background go on.
-async fn settle(service: &Adopting) {
+/// Runs the background tasks.
+async fn settle(service: &JwtFixture) {
     for _ in 0..20 {
         tokio::task::yield_now().await;
     }
@@ -35,7 +35,7 @@ async fn settle(service: &Adopting) {
 
 #[tokio::test]
 async fn after_a_loss_of_data_only_later_sign_ins_start_sessions() {
-    let service = Adopting::new("default");
+    let service = JwtFixture::new("default");
     let ended = service.token("ended", Duration::ZERO, Duration::ZERO);
     let (id, _) = service.present(&ended, MINUTE).await.session.unwrap();
     let revoked = service.bench.lifecycle.revoke(id, &administrator()).await;
@@ -45,7 +45,7 @@ async fn after_a_loss_of_data_only_later_sign_ins_start_sessions() {
     let unseen = service.token("unseen", 2 * MINUTE, 2 * MINUTE);
     for token in [&ended, &unseen] {
         let refused = service.present(token, 4 * MINUTE).await;
-        assert_eq!(refused.verdict, AGAIN);
+        assert_eq!(refused.verdict, REAUTHENTICATE);
         assert_eq!(refused.detail, Some(Detail::LostSince));
         assert_eq!(
             refused.max_auth_age,
@@ -59,8 +59,8 @@ async fn after_a_loss_of_data_only_later_sign_ins_start_sessions() {
 
 /// A token without the time of the sign-in can be refreshed for ever.
 #[tokio::test]
-async fn an_end_is_remembered_for_as_long_as_its_credential_is_presented() {
-    let mut service = Adopting::new("default");
+async fn a_tombstone_stays_while_its_credential_is_presented() {
+    let mut service = JwtFixture::new("default");
     service.checker.sources.jwt[0].issuer.accepts_iat = true;
     let token = |now| {
         service.key.token(&json!({
@@ -80,7 +80,7 @@ async fn an_end_is_remembered_for_as_long_as_its_credential_is_presented() {
         assert_eq!(found, IDLE, "after {hours} h");
         settle(&service).await;
     }
-    // Nobody presents it for longer than it is kept: the documentation says so.
+    // After this time without a request the tombstone is gone, as the documentation says.
     let now = 300 * HOUR;
     service.bench.at(now);
     settle(&service).await;
@@ -88,10 +88,10 @@ async fn an_end_is_remembered_for_as_long_as_its_credential_is_presented() {
 }
 
 #[tokio::test]
-async fn a_policy_that_is_made_longer_brings_no_ended_session_back() {
+async fn a_longer_policy_restarts_no_ended_session() {
     for longer_is_noted in [false, true] {
-        let mut service = Adopting::new("default");
-        let note = async |service: &Adopting| {
+        let mut service = JwtFixture::new("default");
+        let note = async |service: &JwtFixture| {
             let limits = service
                 .checker
                 .sources
@@ -103,7 +103,7 @@ async fn a_policy_that_is_made_longer_brings_no_ended_session_back() {
             history.note_limits(&limits, now).await.unwrap();
         };
         note(&service).await;
-        let token = |service: &Adopting, signed_in, now: Duration| {
+        let token = |service: &JwtFixture, signed_in, now: Duration| {
             service.key.token(&json!({
                 "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "sid": "s",
                 "auth_time": seconds(signed_in), "iat": seconds(now), "exp": seconds(now + MINUTE),
@@ -116,7 +116,7 @@ async fn a_policy_that_is_made_longer_brings_no_ended_session_back() {
         );
         let again = token(&service, Duration::ZERO, 20 * MINUTE);
         assert_eq!(service.verdict(&again, 20 * MINUTE).await, IDLE);
-        // The tombstone is gone by then.
+        // The tombstone has expired by now.
         service.bench.at(9 * HOUR);
         settle(&service).await;
         assert!(service.bench.store.memory.is_empty());
@@ -132,8 +132,8 @@ async fn a_policy_that_is_made_longer_brings_no_ended_session_back() {
             note(&service).await;
         }
         let refreshed = token(&service, Duration::ZERO, 9 * HOUR);
-        assert_eq!(service.verdict(&refreshed, 9 * HOUR).await, OVER);
-        // One that is not too old by the former limit has that one.
+        assert_eq!(service.verdict(&refreshed, 9 * HOUR).await, ABSOLUTE);
+        // A sign-in that is young enough for the former limit keeps that limit.
         let known = service.token("known", 8 * HOUR, 8 * HOUR);
         let (_, session) = service.present(&known, 9 * HOUR).await.session.unwrap();
         assert_eq!(session.deadline, START.plus(16 * HOUR));
@@ -144,9 +144,9 @@ async fn a_policy_that_is_made_longer_brings_no_ended_session_back() {
     }
 }
 
-/// A later token can say that its subject is in no group with a shorter limit any more.
+/// A later token can leave out the group with the shorter limit.
 #[tokio::test]
-async fn an_end_is_remembered_for_the_longest_limit_that_a_later_token_can_have() {
+async fn a_tombstone_stays_for_the_longest_limit_of_later_tokens() {
     let mut bench = Bench::new();
     let (_, default) = bench.lifecycle.policies.get("default").unwrap();
     let mut short = default.limits;
@@ -160,7 +160,7 @@ async fn an_end_is_remembered_for_the_longest_limit_that_a_later_token_can_have(
     };
     bench.set_policies(BTreeMap::from([(name("default"), with_variant)]));
     bench.lifecycle.end_retention = MINUTE;
-    let service = Adopting::on(bench, "default");
+    let service = JwtFixture::on(bench, "default");
     let token = |groups: &[&str], now: Duration| {
         service.key.token(&json!({
             "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "sid": "s", "groups": groups,
@@ -173,17 +173,17 @@ async fn an_end_is_remembered_for_the_longest_limit_that_a_later_token_can_have(
         Verdict::Allow
     );
     let again = token(&["staff"], HOUR);
-    assert_eq!(service.verdict(&again, HOUR).await, OVER);
+    assert_eq!(service.verdict(&again, HOUR).await, ABSOLUTE);
     service.bench.at(7 * HOUR);
     settle(&service).await;
     let later = token(&[], 7 * HOUR);
-    assert_eq!(service.verdict(&later, 7 * HOUR).await, OVER);
+    assert_eq!(service.verdict(&later, 7 * HOUR).await, ABSOLUTE);
 }
 
-/// A person whom the provider signs in without a question has not authenticated since.
+/// A silent sign-in at the provider is not a new authentication.
 #[tokio::test]
-async fn after_a_revocation_by_somebody_else_only_a_later_authentication_starts_a_session() {
-    let service = Adopting::new("default");
+async fn after_a_revocation_only_a_later_authentication_starts_a_session() {
+    let service = JwtFixture::new("default");
     let [revoked, other, unseen] = ["a", "b", "c"].map(|sid| service.token(sid, MINUTE, MINUTE));
     let (id, session) = service.present(&revoked, 2 * MINUTE).await.session.unwrap();
     assert_eq!(service.verdict(&other, 2 * MINUTE).await, Verdict::Allow);
@@ -196,7 +196,7 @@ async fn after_a_revocation_by_somebody_else_only_a_later_authentication_starts_
     assert_eq!(
         service.verdict(&other, after).await,
         Verdict::Allow,
-        "it lives"
+        "it is valid"
     );
     let sign_in = |subject: &str, authenticated| SignIn {
         subject: Subject::new(subject).unwrap(),
@@ -209,7 +209,7 @@ async fn after_a_revocation_by_somebody_else_only_a_later_authentication_starts_
         refresh: None,
         actor: Actor::CURFEW,
     };
-    // By Curfew's own sign-in too, whatever the person is called here.
+    // The same for Curfew's own sign-in, under both names of the person.
     for subject in ["alice", "alice@example.com"] {
         let silent = lifecycle.start(sign_in(subject, MINUTE)).await;
         assert!(matches!(silent, Err(StartError::TooOld)), "{silent:?}");
@@ -225,8 +225,8 @@ async fn after_a_revocation_by_somebody_else_only_a_later_authentication_starts_
 }
 
 #[tokio::test]
-async fn after_a_sign_out_or_a_timeout_nobody_else_is_asked_to_authenticate() {
-    let service = Adopting::new("default");
+async fn a_sign_out_or_a_timeout_affects_no_other_session() {
+    let service = JwtFixture::new("default");
     let [first, second] = ["a", "b"].map(|sid| service.token(sid, MINUTE, MINUTE));
     let (id, session) = service.present(&first, 2 * MINUTE).await.session.unwrap();
     let ending = Ending::signed_out(START.plus(2 * MINUTE));
@@ -239,13 +239,13 @@ async fn after_a_sign_out_or_a_timeout_nobody_else_is_asked_to_authenticate() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// Of two first requests at once, in any order, one at least starts its session where there is room for one, and the other
-    /// is no end: its credential is good once there is room.
+    /// Two first requests at once, in any order, with a limit of one session: at least one starts its session. The
+    /// other is denied but not ended: its credential is valid when the first session has ended.
     #[test]
-    fn two_sessions_that_begin_at_once_end_neither(turns in proptest::collection::vec(0_u8..5, 60)) {
+    fn two_concurrent_sessions_do_not_end_each_other(turns in proptest::collection::vec(0_u8..5, 60)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         runtime.block_on(async {
-            let mut service = Adopting::on(limited(1, OnSessionLimit::Deny), "default");
+            let mut service = JwtFixture::on(limited(1, OnSessionLimit::Deny), "default");
             let remote = Arc::new(DelayedStore {
                 memory: Arc::clone(&service.bench.store.memory),
                 way: RandomDelays::new(turns),

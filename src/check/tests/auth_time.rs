@@ -1,14 +1,14 @@
-//! When a person authenticated, as another authorization service says it.
+//! The time of the authentication, as another authorization service sends it.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::delegated::{Behind, IDLE, UNAVAILABLE, cookie, subject};
+use super::delegated::{DelegatedFixture, IDLE, UNAVAILABLE, cookie, subject};
 use super::*;
 use crate::policy::MaxAge;
 use crate::testing::delegate::Answer;
 
-/// An answer of the service that says when `alice` authenticated, in a header or in a token.
+/// An answer with the time of `alice`'s authentication, in a header and in a token.
 fn authenticated(ago: Duration, after: Duration) -> [Answer; 2] {
     let at = START.plus(after).minus(ago).as_millis() / 1000;
     let claims = serde_json::json!({ "auth_time": at }).to_string();
@@ -19,12 +19,12 @@ fn authenticated(ago: Duration, after: Duration) -> [Answer; 2] {
     ]
 }
 
-/// Behind a service that says when people authenticated: in a header, and in a token.
-async fn dated(max_age: MaxAge) -> [Behind; 2] {
+/// Two services that send the time of the authentication: in a header, and in a token.
+async fn dated(max_age: MaxAge) -> [DelegatedFixture; 2] {
     let header = http::HeaderName::from_static("x-auth-time");
     [
-        Behind::with(|it| (it.auth_time, it.max_age) = (Some(header), max_age)).await,
-        Behind::with(|it| it.max_age = max_age).await,
+        DelegatedFixture::with(|it| (it.auth_time, it.max_age) = (Some(header), max_age)).await,
+        DelegatedFixture::with(|it| it.max_age = max_age).await,
     ]
 }
 
@@ -39,9 +39,9 @@ async fn after_a_timeout_the_old_authentication_starts_no_session() {
         answer(MINUTE, MINUTE);
         let outcome = behind.ask(&[("cookie", &cookie("t", 1))], MINUTE).await;
         assert_eq!(outcome.verdict, Verdict::Allow);
-        // The session began when the person authenticated.
+        // The session counts from the authentication.
         assert_eq!(outcome.session.unwrap().1.started, START);
-        // It goes on for longer than that, whatever the service says of it.
+        // It continues past the maximum age, whatever the service sends.
         for minutes in [10, 20, 30] {
             let after = minutes * MINUTE;
             answer(after, after);
@@ -52,7 +52,7 @@ async fn after_a_timeout_the_old_authentication_starts_no_session() {
             behind.verdict(&cookie("t", 1), 31 * MINUTE).await,
             Verdict::Allow
         );
-        // Nobody is there; then the provider still knows the person, and asks nothing.
+        // After an idle time the provider still has its own session, and signs in silently.
         let after = 46 * MINUTE;
         answer(after, after);
         assert_eq!(behind.verdict(&cookie("t", 1), after).await, IDLE);
@@ -61,7 +61,7 @@ async fn after_a_timeout_the_old_authentication_starts_no_session() {
         assert_eq!(outcome.max_auth_age, Some(15 * 60));
         assert_eq!(outcome.detail, Some(Detail::OldAuthentication));
         assert!(outcome.relayed.is_none() && outcome.cleared.is_some());
-        // A new authentication lets the person in again, also with the same cookie of the service.
+        // A new authentication starts a session, even with the same cookie of the service.
         answer(Duration::ZERO, after);
         assert_eq!(behind.verdict(&cookie("u", 2), after).await, Verdict::Allow);
         assert_eq!(behind.verdict(&cookie("t", 2), after).await, IDLE);
@@ -69,7 +69,7 @@ async fn after_a_timeout_the_old_authentication_starts_no_session() {
 }
 
 #[tokio::test]
-async fn how_old_an_authentication_may_be_is_configured() {
+async fn the_maximum_age_of_an_authentication_is_configured() {
     for (max_age, ago, verdict) in [
         (MaxAge::Idle, 14 * MINUTE, Verdict::Allow),
         (
@@ -95,7 +95,7 @@ async fn how_old_an_authentication_may_be_is_configured() {
     }
 }
 
-/// A client that takes `max_age` or `prompt` out of the request to the provider may get a token without the time.
+/// A client that removes `max_age` or `prompt` from the redirect to the provider may get a token without the time.
 #[tokio::test]
 async fn without_the_time_of_authentication_no_session_starts() {
     for behind in dated(MaxAge::Idle).await {
@@ -109,7 +109,7 @@ async fn without_the_time_of_authentication_no_session_starts() {
 }
 
 #[tokio::test]
-async fn the_time_of_authentication_is_written_in_two_ways() {
+async fn the_time_of_authentication_has_two_formats() {
     let [behind, token] = dated(MaxAge::Idle).await;
     let after = 10 * MINUTE;
     let seconds = START.as_millis() as f64 / 1000.0;
@@ -140,18 +140,18 @@ async fn the_time_of_authentication_is_written_in_two_ways() {
     ];
     let wrong = wrong.map(|text| Answer::allow(&[("x-auth-time", text)]));
     for answer in wrong.into_iter().chain([both]) {
-        let told = format!("{answer:?}");
+        let text = format!("{answer:?}");
         behind.service.answers(answer);
         assert_eq!(
             behind.verdict(&cookie("t", 1), after).await,
             UNAVAILABLE,
-            "{told}"
+            "{text}"
         );
-        // Also where a session is alive: nobody knows what such an answer is worth.
+        // The same for a live session: an invalid answer proves nothing.
         assert_eq!(
             behind.verdict(&cookie("good0", 1), after).await,
             UNAVAILABLE,
-            "{told}"
+            "{text}"
         );
     }
     for value in [

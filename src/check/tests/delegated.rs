@@ -1,4 +1,4 @@
-//! Sessions that another authorization service knows.
+//! Sessions of another authorization service.
 
 use proptest::prelude::*;
 
@@ -11,18 +11,18 @@ use crate::testing::jwt::ISSUER;
 pub(super) const IDLE: Verdict = deny(DenyReason::IdleTimeout);
 pub(super) const UNAVAILABLE: Verdict = deny(DenyReason::SourceUnavailable);
 
-pub(super) struct Behind {
+pub(super) struct DelegatedFixture {
     pub(super) bench: Bench,
     checker: Checker,
     pub(super) service: Service,
 }
 
-/// A cookie of a ticket, signed anew with each refresh.
+/// A ticket cookie, signed anew with each refresh.
 pub(super) fn cookie(ticket: &str, refreshed: u32) -> String {
     format!("_oauth2_proxy={ticket}|{refreshed}|signature{refreshed}=")
 }
 
-impl Behind {
+impl DelegatedFixture {
     async fn new() -> Self {
         Self::with(|_| {}).await
     }
@@ -53,7 +53,7 @@ impl Behind {
                 url: OriginalUrl::parse(b"https://App.example.com:8443/a%20b?c=d").unwrap(),
             }),
             headers: &headers,
-            address: ClientAddress::Told(Some("192.0.2.7".parse().unwrap())),
+            address: ClientAddress::InField(Some("192.0.2.7".parse().unwrap())),
             peer: None,
         };
         self.checker.check(&request).await
@@ -65,13 +65,13 @@ impl Behind {
 }
 
 #[tokio::test]
-async fn the_service_says_who_it_is_and_curfew_for_how_long() {
-    let behind = Behind::new().await;
+async fn the_service_identifies_and_curfew_limits() {
+    let behind = DelegatedFixture::new().await;
     behind.service.answers(Answer::allow(&[
         ("x-auth-request-groups", "staff, admin"),
         ("x-auth-request-email", "alice@example.com"),
         ("x-auth-request-access-token", "secret"),
-        ("x-other", "not asked for"),
+        ("x-other", "unused"),
         ("set-cookie", "_oauth2_proxy=refreshed"),
     ]));
     let outcome = behind.ask(&[("cookie", &cookie("t", 1))], MINUTE).await;
@@ -86,7 +86,7 @@ async fn the_service_says_who_it_is_and_curfew_for_how_long() {
     assert_eq!(relayed.headers["x-auth-request-access-token"], "secret");
     assert_eq!(relayed.headers["set-cookie"], "_oauth2_proxy=refreshed");
     assert!(!format!("{relayed:?}").contains("secret"), "{relayed:?}");
-    // The ticket stays the same when the cookie is refreshed.
+    // A refreshed cookie has the same ticket.
     let again = behind.ask(&[("cookie", &cookie("t", 2))], 2 * MINUTE).await;
     assert_eq!(again.session.unwrap().0, id);
     let other = behind.ask(&[("cookie", &cookie("u", 2))], 2 * MINUTE).await;
@@ -95,7 +95,7 @@ async fn the_service_says_who_it_is_and_curfew_for_how_long() {
 
 #[tokio::test]
 async fn after_a_timeout_the_service_is_not_asked_and_its_cookie_is_dropped() {
-    let behind = Behind::new().await;
+    let behind = DelegatedFixture::new().await;
     behind
         .service
         .answers(Answer::allow(&[("set-cookie", "_oauth2_proxy=refreshed")]));
@@ -107,10 +107,13 @@ async fn after_a_timeout_the_service_is_not_asked_and_its_cookie_is_dropped() {
         .ask(&[("cookie", &cookie("t", 2))], 17 * MINUTE)
         .await;
     assert_eq!(outcome.verdict, IDLE);
-    assert!(outcome.relayed.is_none(), "what prolongs it is kept back");
+    assert!(
+        outcome.relayed.is_none(),
+        "headers that extend the service's session are left out"
+    );
     assert_eq!(outcome.cleared.unwrap(), "_oauth2_proxy=; Max-Age=0");
     behind.service.asked();
-    // For as long as the service's session can live.
+    // The end holds for as long as the service's session can live.
     for hours in [1, 24, 6 * 24] {
         behind.bench.store.memory.reclaim();
         let outcome = behind
@@ -120,14 +123,14 @@ async fn after_a_timeout_the_service_is_not_asked_and_its_cookie_is_dropped() {
         assert_eq!(outcome.cleared.unwrap(), "_oauth2_proxy=; Max-Age=0");
     }
     assert!(behind.service.asked().is_empty());
-    // A fresh sign-in has another ticket.
+    // A new sign-in has another ticket.
     let fresh = behind.verdict(&cookie("u", 1), 6 * 24 * HOUR).await;
     assert_eq!(fresh, Verdict::Allow);
 }
 
 #[tokio::test]
-async fn its_denial_is_handed_on() {
-    let behind = Behind::new().await;
+async fn the_denial_of_the_service_is_relayed() {
+    let behind = DelegatedFixture::new().await;
     let with = |status, lines: &[(&'static str, &str)]| Answer::deny(status, lines);
     let location = ("location", "https://login.example.com/?rd=x");
     for (answer, cookie, verdict, status) in [
@@ -147,25 +150,25 @@ async fn its_denial_is_handed_on() {
         (with(302, &[location]), "a=b", DenyReason::NoCredential, 302),
         (with(303, &[location]), "a=b", DenyReason::NoCredential, 302),
     ] {
-        let told = format!("{answer:?}");
+        let text = format!("{answer:?}");
         behind.service.answers(answer);
         let outcome = behind.ask(&[("cookie", cookie)], MINUTE).await;
-        assert_eq!(outcome.verdict, Verdict::Deny(verdict), "{told}");
+        assert_eq!(outcome.verdict, Verdict::Deny(verdict), "{text}");
         let relayed = outcome.relayed.unwrap();
-        assert_eq!(relayed.status.unwrap().as_u16(), status, "{told}");
+        assert_eq!(relayed.status.unwrap().as_u16(), status, "{text}");
         assert_eq!(relayed.headers.contains_key("location"), status == 302);
-        assert_eq!(relayed.body.is_some(), status != 302, "{told}");
+        assert_eq!(relayed.body.is_some(), status != 302, "{text}");
     }
-    // Somebody whom nobody knows may pass; not by us.
+    // The service allows an anonymous request; Curfew denies it.
     behind.service.answers(Answer::Now(200, vec![], ""));
     let outcome = behind.ask(&[], MINUTE).await;
     assert_eq!(outcome.verdict, deny(DenyReason::NoCredential));
 }
 
-/// Fails closed, and no session ends by it.
+/// Service errors deny the request and end no session.
 #[tokio::test]
-async fn a_service_in_trouble_ends_nothing() {
-    let behind = Behind::new().await;
+async fn service_errors_end_no_session() {
+    let behind = DelegatedFixture::new().await;
     assert_eq!(
         behind.verdict(&cookie("t", 1), MINUTE).await,
         Verdict::Allow
@@ -196,16 +199,16 @@ async fn a_service_in_trouble_ends_nothing() {
     .into_iter()
     .enumerate()
     {
-        let told = format!("{number}: {answer:?}");
+        let text = format!("{number}: {answer:?}");
         behind.service.answers(answer);
         let outcome = behind.ask(&[("cookie", &cookie("t", 1))], 2 * MINUTE).await;
-        assert_eq!(outcome.verdict, UNAVAILABLE, "{told}");
+        assert_eq!(outcome.verdict, UNAVAILABLE, "{text}");
         assert!(
             outcome.relayed.is_none() && outcome.cleared.is_none(),
-            "{told}"
+            "{text}"
         );
         let stranger = behind.verdict(&cookie("forged", 1), 2 * MINUTE).await;
-        assert_eq!(stranger, UNAVAILABLE, "{told}");
+        assert_eq!(stranger, UNAVAILABLE, "{text}");
     }
     behind.service.answers(Answer::allow(&[]));
     assert_eq!(
@@ -222,8 +225,8 @@ async fn a_service_in_trouble_ends_nothing() {
 }
 
 #[tokio::test]
-async fn a_service_that_is_down() {
-    let mut behind = Behind::new().await;
+async fn a_service_that_is_down_is_unavailable() {
+    let mut behind = DelegatedFixture::new().await;
     let mut settings = behind.service.settings(|_| {});
     settings.url = "http://127.0.0.1:1/".parse().unwrap();
     let metrics = Arc::clone(&behind.bench.lifecycle.metrics);
@@ -232,8 +235,8 @@ async fn a_service_that_is_down() {
 }
 
 #[tokio::test]
-async fn what_the_service_is_asked() {
-    let behind = Behind::new().await;
+async fn the_request_to_the_service_has_these_headers() {
+    let behind = DelegatedFixture::new().await;
     let lines = [
         ("cookie", "a=b; _oauth2_proxy=t|1|s; c=d"),
         ("authorization", "Bearer of-the-application"),
@@ -248,17 +251,17 @@ async fn what_the_service_is_asked() {
         ("content-length", "5"),
     ];
     assert_eq!(behind.ask(&lines, MINUTE).await.verdict, Verdict::Allow);
-    let mut asked = behind.service.asked().remove(0);
+    let mut request = behind.service.asked().remove(0);
     for name in ["host", "accept"] {
-        asked.remove(name);
+        request.remove(name);
     }
-    let mut told: Vec<_> = asked
+    let mut text: Vec<_> = request
         .iter()
         .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
         .collect();
-    told.sort_unstable();
+    text.sort_unstable();
     assert_eq!(
-        told,
+        text,
         [
             ("cookie", "_oauth2_proxy=t|1|s"),
             ("user-agent", "browser"),
@@ -274,11 +277,10 @@ async fn what_the_service_is_asked() {
     );
 }
 
-/// A session has one name: whatever the service could take for the same cookie is the same session here,
-/// or none.
+/// A session has one ID. A cookie that the service could read as the same cookie gives the same session, or none.
 #[tokio::test]
-async fn no_second_name_for_a_session() {
-    let behind = Behind::new().await;
+async fn a_session_has_one_id() {
+    let behind = DelegatedFixture::new().await;
     let first = behind
         .ask(&[("cookie", "_oauth2_proxy=ab|1|s")], MINUTE)
         .await;
@@ -306,14 +308,14 @@ async fn no_second_name_for_a_session() {
 }
 
 #[tokio::test]
-async fn a_session_may_be_named_by_the_answer() {
+async fn the_answer_can_name_the_session() {
     use base64::Engine;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     let token = |claims: serde_json::Value| {
         let claims = URL_SAFE_NO_PAD.encode(claims.to_string());
         format!("Bearer eyJh.{claims}.signature")
     };
-    let by_claim = Behind::with(|it| it.key = SessionKey::Claim("sid".to_owned())).await;
+    let by_claim = DelegatedFixture::with(|it| it.key = SessionKey::Claim("sid".to_owned())).await;
     let claims = serde_json::json!({
         "iss": ISSUER, "sid": "s-1", "sub": "a-1", "auth_time": START.as_millis() / 1000,
     });
@@ -325,13 +327,14 @@ async fn a_session_may_be_named_by_the_answer() {
     let session = outcome.session.unwrap().1;
     assert_eq!(session.started, START, "as its token says");
     assert_eq!(session.provider_names().count(), 2);
-    let asked = by_claim.service.asked().remove(0);
+    let request = by_claim.service.asked().remove(0);
     assert_eq!(
-        (&asked["cookie"], &asked["authorization"]),
+        (&request["cookie"], &request["authorization"]),
         (&"a=b".parse().unwrap(), &"Basic eDp5".parse().unwrap())
     );
     let by_header =
-        Behind::with(|it| it.key = SessionKey::Header("x-session".parse().unwrap())).await;
+        DelegatedFixture::with(|it| it.key = SessionKey::Header("x-session".parse().unwrap()))
+            .await;
     for (name, verdict) in [("s-1", Verdict::Allow), ("", UNAVAILABLE)] {
         by_header
             .service
@@ -341,10 +344,10 @@ async fn a_session_may_be_named_by_the_answer() {
     }
 }
 
-/// A token of Curfew's or of an identity provider's comes first; an application's own concerns nobody.
+/// A token of Curfew or of an identity provider comes first. An application's own token is ignored.
 #[tokio::test]
-async fn the_service_comes_last() {
-    let behind = Behind::new().await;
+async fn the_service_is_asked_last() {
+    let behind = DelegatedFixture::new().await;
     let started = behind.bench.sign_in("default").await;
     let ours = format!("session={}", started.token.expose());
     assert_eq!(behind.verdict(&ours, MINUTE).await, Verdict::Allow);
@@ -366,14 +369,14 @@ pub(super) fn subject(text: &str) -> crate::session::Subject {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
-    /// However often the service refreshes its cookie, the absolute limit stays where it was.
+    /// Refreshed cookies do not move the absolute limit.
     #[test]
-    fn a_refreshed_cookie_never_prolongs_the_absolute_limit(
+    fn a_refreshed_cookie_never_extends_the_absolute_limit(
         gaps in proptest::collection::vec((1_u32..14, any::<u32>()), 1..80),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let behind = Behind::new().await;
+            let behind = DelegatedFixture::new().await;
             let mut now = Duration::ZERO;
             prop_assert_eq!(behind.verdict(&cookie("t", 0), now).await, Verdict::Allow);
             for (minutes, refreshed) in gaps {

@@ -1,4 +1,4 @@
-//! Sessions that an identity provider has started.
+//! Sessions that start with a token of an identity provider.
 
 use std::collections::BTreeMap;
 
@@ -12,19 +12,19 @@ use crate::store::{EndOutcome, Ending};
 use crate::testing::jwt::{AUDIENCE, ISSUER, SigningKey, no_keys, source};
 use crate::testing::name;
 
-/// A service that takes the tokens of one issuer.
-pub(super) struct Adopting {
+/// A service that accepts the tokens of one issuer.
+pub(super) struct JwtFixture {
     pub(super) bench: Bench,
     pub(super) checker: Checker,
     pub(super) key: SigningKey,
 }
 
-/// Seconds since 1970, so long after the tests' beginning.
+/// Seconds since 1970 at a time after the start of the test.
 pub(super) fn seconds(after: Duration) -> u64 {
     START.plus(after).as_millis() / 1000
 }
 
-impl Adopting {
+impl JwtFixture {
     pub(super) fn new(policy: &str) -> Self {
         Self::on(Bench::new(), policy)
     }
@@ -45,8 +45,7 @@ impl Adopting {
         }
     }
 
-    /// A token of the provider's session `sid`, signed in and issued so long after the beginning, and
-    /// good for the whole day.
+    /// A token of the provider's session `sid` with the times of sign-in and issue, valid for a day.
     pub(super) fn token(&self, sid: &str, signed_in: Duration, issued: Duration) -> String {
         self.key.token(&json!({
             "iss": ISSUER,
@@ -83,7 +82,7 @@ impl Adopting {
     }
 }
 
-/// A service whose default policy lets a subject have `count` sessions.
+/// A bench whose default policy allows `count` sessions for each subject.
 pub(super) fn limited(count: usize, beyond: OnSessionLimit) -> Bench {
     let mut bench = Bench::new();
     let (_, default) = bench.lifecycle.policies.get("default").unwrap();
@@ -97,11 +96,11 @@ pub(super) fn limited(count: usize, beyond: OnSessionLimit) -> Bench {
 }
 
 const IDLE: Verdict = deny(DenyReason::IdleTimeout);
-const OVER: Verdict = deny(DenyReason::AbsoluteTimeout);
+const ABSOLUTE: Verdict = deny(DenyReason::AbsoluteTimeout);
 
 #[tokio::test]
 async fn the_first_credential_starts_the_session() {
-    let service = Adopting::new("default");
+    let service = JwtFixture::new("default");
     let token = service.token("s", Duration::ZERO, Duration::ZERO);
     let outcome = service.present(&token, 5 * MINUTE).await;
     assert_eq!(outcome.verdict, Verdict::Allow);
@@ -116,8 +115,8 @@ async fn the_first_credential_starts_the_session() {
 }
 
 #[tokio::test]
-async fn after_a_timeout_the_credential_starts_nothing_and_a_fresh_sign_in_does() {
-    let service = Adopting::new("default");
+async fn after_a_timeout_only_a_new_sign_in_starts_a_session() {
+    let service = JwtFixture::new("default");
     let first = service.token("s", Duration::ZERO, Duration::ZERO);
     assert_eq!(service.verdict(&first, MINUTE).await, Verdict::Allow);
     let ended = service.present(&first, 16 * MINUTE).await;
@@ -127,7 +126,7 @@ async fn after_a_timeout_the_credential_starts_nothing_and_a_fresh_sign_in_does(
         Some(0),
         "a refreshed token does not help"
     );
-    // Nor does it when it is refreshed, for as long as it can be; the end is remembered.
+    // A refreshed token does not help either: the tombstone stays.
     for minutes in [17, 60, 120, 400, 479] {
         let now = minutes * MINUTE;
         service.bench.store.memory.reclaim();
@@ -135,25 +134,25 @@ async fn after_a_timeout_the_credential_starts_nothing_and_a_fresh_sign_in_does(
         assert_eq!(service.verdict(&first, now).await, IDLE, "{minutes}");
         assert_eq!(service.verdict(&refreshed, now).await, IDLE, "{minutes}");
     }
-    // From then on the sign-in itself is too old, whether the end is remembered or not.
+    // After that the sign-in itself is too old, with or without the tombstone.
     for hours in [9, 17, 23] {
         let now = hours * HOUR;
         service.bench.at(now);
         service.bench.store.memory.reclaim();
         let refreshed = service.token("s", Duration::ZERO, now);
         let found = service.verdict(&refreshed, now).await;
-        assert!(found == OVER || found == IDLE, "{hours}: {found:?}");
+        assert!(found == ABSOLUTE || found == IDLE, "{hours}: {found:?}");
     }
     let fresh = service.token("s", 23 * HOUR, 23 * HOUR);
     assert_eq!(service.verdict(&fresh, 23 * HOUR).await, Verdict::Allow);
 }
 
-/// The limit counts sign-ins, whichever source they come from.
+/// The limit counts sign-ins of all sources.
 #[tokio::test]
 async fn no_subject_has_more_sessions_than_its_policy_allows() {
     let too_many = deny(DenyReason::TooManySessions);
     for beyond in [OnSessionLimit::Deny, OnSessionLimit::EndOldest] {
-        let service = Adopting::on(limited(2, beyond), "default");
+        let service = JwtFixture::on(limited(2, beyond), "default");
         let tokens = ["a", "b", "c"].map(|sid| {
             let minute = u32::from(sid.as_bytes()[0] - b'a');
             service.token(sid, minute * SECOND, minute * SECOND)
@@ -161,14 +160,14 @@ async fn no_subject_has_more_sessions_than_its_policy_allows() {
         for token in &tokens[..2] {
             assert_eq!(service.verdict(token, MINUTE).await, Verdict::Allow);
         }
-        // A refreshed token is no other session.
+        // A refreshed token is the same session.
         let refreshed = service.token("a", Duration::ZERO, MINUTE);
         assert_eq!(service.verdict(&refreshed, MINUTE).await, Verdict::Allow);
         let third = service.present(&tokens[2], MINUTE).await;
         let first = service.verdict(&tokens[0], MINUTE).await;
         if beyond == OnSessionLimit::Deny {
             assert_eq!((third.verdict, first), (too_many, Verdict::Allow));
-            // It is no end: once there is room, the same credential is good.
+            // That is not an end: after another session has ended, the same credential is accepted.
             let (id, _) = service.present(&tokens[0], MINUTE).await.session.unwrap();
             let ending = Ending::signed_out(START.plus(MINUTE));
             let ended = service.bench.lifecycle.end(id, ending, &Actor::CURFEW);
@@ -177,7 +176,7 @@ async fn no_subject_has_more_sessions_than_its_policy_allows() {
         } else {
             let revoked = deny(DenyReason::Revoked);
             assert_eq!((third.verdict, first), (Verdict::Allow, revoked));
-            // An older sign-in that comes late is the oldest itself.
+            // An older sign-in that arrives late is itself the oldest.
             let late = service.token("z", Duration::ZERO, MINUTE);
             assert_eq!(service.verdict(&late, MINUTE).await, revoked);
             assert_eq!(service.verdict(&tokens[1], MINUTE).await, Verdict::Allow);
@@ -186,8 +185,8 @@ async fn no_subject_has_more_sessions_than_its_policy_allows() {
 }
 
 #[tokio::test]
-async fn a_session_that_was_revoked_stays_so() {
-    let service = Adopting::new("default");
+async fn a_revoked_session_stays_revoked() {
+    let service = JwtFixture::new("default");
     let token = service.token("s", Duration::ZERO, Duration::ZERO);
     let (id, session) = service.present(&token, MINUTE).await.session.unwrap();
     service
@@ -198,7 +197,7 @@ async fn a_session_that_was_revoked_stays_so() {
         .unwrap();
     let revoked = deny(DenyReason::Revoked);
     assert_eq!(service.verdict(&token, 2 * MINUTE).await, revoked);
-    // Whoever loses all sessions loses those that nobody has seen yet, too.
+    // Ending all sessions of a subject includes sessions that Curfew has not seen yet.
     let lifecycle = &service.bench.lifecycle;
     lifecycle
         .revoke_all(&session.subject, None, &Actor::CURFEW)
@@ -211,16 +210,16 @@ async fn a_session_that_was_revoked_stays_so() {
 }
 
 #[tokio::test]
-async fn a_sign_in_that_is_too_old_starts_nothing() {
-    let service = Adopting::new("default");
+async fn a_sign_in_that_is_too_old_starts_no_session() {
+    let service = JwtFixture::new("default");
     let token = service.token("s", Duration::ZERO, 8 * HOUR);
-    assert_eq!(service.verdict(&token, 8 * HOUR).await, OVER);
+    assert_eq!(service.verdict(&token, 8 * HOUR).await, ABSOLUTE);
     assert!(service.bench.store.memory.is_empty());
 }
 
 #[tokio::test]
-async fn a_bad_credential_asks_no_store_and_starts_nothing() {
-    let service = Adopting::new("default");
+async fn an_invalid_credential_reads_no_store_and_starts_no_session() {
+    let service = JwtFixture::new("default");
     service.bench.store.all_fail.store(true, Ordering::SeqCst);
     let good = service.token("s", Duration::ZERO, Duration::ZERO);
     let other = SigningKey::ed25519("a").token(&json!({ "iss": ISSUER }));
@@ -239,7 +238,7 @@ async fn a_bad_credential_asks_no_store_and_starts_nothing() {
     assert_eq!(
         service.verdict(&good, MINUTE).await,
         down,
-        "and a good one does ask"
+        "a valid credential reads the store"
     );
     service.bench.store.all_fail.store(false, Ordering::SeqCst);
     assert_eq!(service.verdict(&good, 2 * MINUTE).await, Verdict::Allow);
@@ -247,7 +246,7 @@ async fn a_bad_credential_asks_no_store_and_starts_nothing() {
 
 #[tokio::test]
 async fn another_subjects_token_of_the_same_session_is_refused() {
-    let service = Adopting::new("default");
+    let service = JwtFixture::new("default");
     let claims = |subject: &str| -> Value {
         json!({
             "iss": ISSUER, "aud": AUDIENCE, "sub": subject, "sid": "s",
@@ -264,7 +263,7 @@ async fn another_subjects_token_of_the_same_session_is_refused() {
 /// A page sends many requests at once with a new credential.
 #[tokio::test]
 async fn many_first_requests_count_as_one_session() {
-    let service = Adopting::on(limited(1, OnSessionLimit::Deny), "default");
+    let service = JwtFixture::on(limited(1, OnSessionLimit::Deny), "default");
     let token = service.token("s", Duration::ZERO, Duration::ZERO);
     let all = (0..8).map(|_| service.verdict(&token, MINUTE));
     for verdict in futures_util::future::join_all(all).await {
@@ -272,10 +271,10 @@ async fn many_first_requests_count_as_one_session() {
     }
 }
 
-/// A failure of the store is no end of a session.
+/// A store error does not end a session.
 #[tokio::test]
-async fn a_store_that_fails_while_sessions_are_counted_ends_nothing() {
-    let service = Adopting::on(limited(1, OnSessionLimit::EndOldest), "default");
+async fn a_store_error_while_counting_ends_no_session() {
+    let service = JwtFixture::on(limited(1, OnSessionLimit::EndOldest), "default");
     let first = service.token("a", Duration::ZERO, Duration::ZERO);
     assert_eq!(service.verdict(&first, MINUTE).await, Verdict::Allow);
     let second = service.token("b", SECOND, SECOND);
@@ -287,10 +286,10 @@ async fn a_store_that_fails_while_sessions_are_counted_ends_nothing() {
     assert_eq!(service.verdict(&second, MINUTE).await, Verdict::Allow);
 }
 
-/// A refreshed token has a newer `iat`, so a session that began with one would begin again after its end.
+/// A refreshed token has a newer `iat`. A session that counts from `iat` would start again after its end.
 #[tokio::test]
-async fn a_token_without_the_time_of_the_sign_in_starts_nothing() {
-    let service = Adopting::new("default");
+async fn a_token_without_auth_time_starts_no_session() {
+    let service = JwtFixture::new("default");
     let token = service.key.token(&json!({
         "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "sid": "s",
         "iat": seconds(Duration::ZERO), "exp": seconds(HOUR),
@@ -302,7 +301,7 @@ async fn a_token_without_the_time_of_the_sign_in_starts_nothing() {
 
 #[tokio::test]
 async fn many_requests_at_once_start_one_session() {
-    let service = Adopting::new("default");
+    let service = JwtFixture::new("default");
     let token = service.token("s", Duration::ZERO, Duration::ZERO);
     let all = futures_util::future::join_all((0..50).map(|_| service.present(&token, MINUTE)));
     for outcome in all.await {
@@ -314,8 +313,8 @@ async fn many_requests_at_once_start_one_session() {
 }
 
 #[tokio::test]
-async fn without_keys_nothing_is_said_of_a_credential() {
-    let mut service = Adopting::new("default");
+async fn without_keys_the_source_is_unavailable() {
+    let mut service = JwtFixture::new("default");
     let token = service.token("s", Duration::ZERO, Duration::ZERO);
     service.checker.sources.jwt[0].keys = no_keys(&service.bench.lifecycle);
     let found = service.verdict(&token, MINUTE).await;
@@ -325,15 +324,15 @@ async fn without_keys_nothing_is_said_of_a_credential() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// However a credential is refreshed, the absolute limit stays where the sign-in put it; and with
-    /// every gap below the idle limit nothing ends before it.
+    /// Refreshed credentials do not move the absolute limit. Without a gap of the idle limit, no session ends before
+    /// it.
     #[test]
-    fn a_refreshed_credential_never_prolongs_the_absolute_limit(
+    fn a_refreshed_credential_never_extends_the_absolute_limit(
         gaps in proptest::collection::vec((1_u32..14, any::<bool>()), 1..80),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let service = Adopting::new("default");
+            let service = JwtFixture::new("default");
             let mut token = service.token("s", Duration::ZERO, Duration::ZERO);
             let mut now = Duration::ZERO;
             for (minutes, refreshed) in gaps {
@@ -341,7 +340,7 @@ proptest! {
                 if refreshed {
                     token = service.token("s", Duration::ZERO, now);
                 }
-                let expected = if now >= 8 * HOUR { OVER } else { Verdict::Allow };
+                let expected = if now >= 8 * HOUR { ABSOLUTE } else { Verdict::Allow };
                 prop_assert_eq!(service.verdict(&token, now).await, expected, "after {:?}", now);
             }
             Ok(())

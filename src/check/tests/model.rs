@@ -1,6 +1,6 @@
-//! Random histories of a whole service, beside a model of it: sign-ins, requests with every kind of path, ends on
-//! purpose, other rules, time that passes. The model looks at one rule after the other, reads paths by what all
-//! readers agree on, and keeps a session in three numbers.
+//! Random histories of a whole service, compared with a model: sign-ins, requests with all kinds of paths, ends,
+//! changed rules and time. The model tries one rule after the other, reads paths only where all parsers agree, and
+//! keeps three numbers for a session.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -23,7 +23,7 @@ enum Step {
         post: bool,
     },
     Revoke(usize),
-    /// Other rules: an excerpt of [`all_rules`].
+    /// Changed rules: a selection of [`all_rules`].
     Reload(Vec<usize>),
     Pass(u32),
 }
@@ -46,7 +46,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 const HOSTS: [&str; 3] = ["app.example.com", "Shop.example.com:8443", "other.test"];
 
-/// Rules that say different things, each of an index of its own.
+/// Rules with different terms; each uses another part of the rule index.
 fn all_rules() -> Vec<Rule> {
     let at = |host: Option<&str>, paths: Vec<PathPattern>, terms: Terms| Rule {
         index: 0,
@@ -101,8 +101,8 @@ fn all_rules() -> Vec<Rule> {
     ]
 }
 
-/// One session, as the model has it; all times in milliseconds since the beginning.
-struct Known {
+/// A session of the model. All times are in milliseconds since the start.
+struct ModelSession {
     token: String,
     id: SessionId,
     started: u128,
@@ -110,12 +110,12 @@ struct Known {
     ended: Option<DenyReason>,
 }
 
-/// The limits of `default` and `strict`: idle, absolute, and the age of a sign-in.
+/// The limits of `default` and `strict`: idle, absolute, and the maximum age of the sign-in.
 const DEFAULT: [u128; 2] = [15 * 60_000, 8 * 3_600_000];
 const STRICT: [u128; 3] = [5 * 60_000, 3_600_000, 30 * 60_000];
 
 struct Model {
-    sessions: Vec<Known>,
+    sessions: Vec<ModelSession>,
     rules: Vec<Rule>,
     now: u128,
 }
@@ -137,7 +137,7 @@ impl Model {
         if let Some(reason) = known.ended {
             return deny(reason);
         }
-        let over = |[idle, absolute]: [u128; 2], known: &Known| {
+        let over = |[idle, absolute]: [u128; 2], known: &ModelSession| {
             if now - known.started >= absolute {
                 Some(DenyReason::AbsoluteTimeout)
             } else {
@@ -163,7 +163,7 @@ impl Model {
         {
             return deny(DenyReason::Forbidden);
         }
-        // Under `strict`, of what is safe only navigation is activity, and nobody navigates here.
+        // Under `strict`, a safe method counts only as a navigation, and these requests are not navigations.
         let counts = terms.policy.is_none() || *target.method == Method::POST;
         if terms.activity == RuleActivity::Touch && counts {
             known.seen = now;
@@ -184,7 +184,7 @@ async fn live(steps: Vec<Step>) {
         match step {
             Step::SignIn => {
                 let started = bench.sign_in("default").await;
-                model.sessions.push(Known {
+                model.sessions.push(ModelSession {
                     token: started.token.expose(),
                     id: started.id,
                     started: model.now,
@@ -227,7 +227,7 @@ async fn live(steps: Vec<Step>) {
                 path,
                 post,
             } => {
-                // One more than there are: nobody.
+                // One more than there are: an unknown credential.
                 let session = session % (model.sessions.len() + 1);
                 let cookie = model
                     .sessions
@@ -277,7 +277,7 @@ async fn live(steps: Vec<Step>) {
 
 proptest! {
     #[test]
-    fn a_service_does_what_its_model_does(steps in vec(step(), 1..60)) {
+    fn a_service_behaves_like_its_model(steps in vec(step(), 1..60)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.unwrap().block_on(live(steps));
     }

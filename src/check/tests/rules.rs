@@ -1,4 +1,4 @@
-//! What rules change about a check.
+//! How rules change the answer to a check.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::policy::{
 use crate::session::{Limits, PolicyName};
 use crate::testing::name;
 
-/// Rules in their order: a prefix of paths, and what applies below it.
+/// Rules in order: a path prefix and its terms.
 fn rules<const N: usize>(rules: [(&str, Terms); N]) -> Rules {
     let rules = rules.into_iter().enumerate();
     let rules = rules.map(|(index, (prefix, terms))| Rule {
@@ -31,7 +31,7 @@ fn public() -> Terms {
 }
 
 impl Fixture {
-    /// A request of the session's own, or without any credential.
+    /// A request with the given headers, so with or without a credential.
     async fn request(&self, method: &str, path: &str, headers: &HeaderMap) -> Outcome {
         let url = format!("https://app.example.com{path}");
         let method: Method = method.parse().unwrap();
@@ -62,7 +62,7 @@ async fn a_public_path_needs_no_session_and_no_store() {
         let outcome = fixture.request("GET", "/open/x", &headers).await;
         assert!(outcome.public);
         assert_eq!(outcome.verdict, Verdict::Allow);
-        assert!(outcome.session.is_none(), "nobody is looked for");
+        assert!(outcome.session.is_none(), "no session is looked up");
     }
     let closed = fixture.request("GET", "/opened", &HeaderMap::new()).await;
     assert_eq!(closed.verdict, deny(DenyReason::NoCredential));
@@ -114,7 +114,7 @@ async fn the_policy_of_a_rule_denies_that_request_alone() {
     assert_eq!(denied.verdict, deny(DenyReason::ReauthenticationRequired));
     assert_eq!(denied.max_auth_age, Some(30 * 60));
     assert_eq!(fixture.visit("/").await, Verdict::Allow);
-    // With a policy that the proxy asks for as well, both apply.
+    // If the proxy names a policy too, both apply.
     let (method, headers) = (Method::GET, fixture.headers());
     fixture.bench.at(31 * MINUTE);
     let both = fixture.check(Some("strict"), &method, &headers).await;
@@ -122,7 +122,7 @@ async fn the_policy_of_a_rule_denies_that_request_alone() {
 }
 
 #[tokio::test]
-async fn a_looser_policy_that_is_asked_for_changes_nothing() {
+async fn a_looser_policy_changes_nothing() {
     let fixture = Fixture::under("strict").await;
     fixture.bench.at(4 * MINUTE);
     let navigation = fixture.with(&[("sec-fetch-mode", "navigate")]);
@@ -141,7 +141,7 @@ async fn a_looser_policy_that_is_asked_for_changes_nothing() {
 }
 
 #[tokio::test]
-async fn who_is_in_none_of_the_groups_is_forbidden_and_stays_signed_in() {
+async fn a_user_in_none_of_the_groups_is_forbidden_and_stays_signed_in() {
     let groups = |names: &[&str]| Terms {
         groups: names.iter().map(|&name| name.to_owned()).collect(),
         ..Terms::default()
@@ -160,18 +160,18 @@ async fn who_is_in_none_of_the_groups_is_forbidden_and_stays_signed_in() {
     assert_eq!(
         fixture.bench.stored(fixture.id).await.last_seen,
         START,
-        "a denial is no activity"
+        "a denied request is not activity"
     );
     fixture.bench.at(15 * MINUTE);
     assert_eq!(
         fixture.visit("/operators").await,
         deny(DenyReason::IdleTimeout),
-        "what ends a session comes first"
+        "a reason that ends the session comes first"
     );
 }
 
 #[tokio::test]
-async fn members_of_a_group_idle_out_sooner() {
+async fn a_group_can_have_a_shorter_idle_limit() {
     let mut bench = Bench::new();
     let (_, default) = bench.lifecycle.policies.get("default").unwrap();
     let tighter = Policy {
@@ -193,7 +193,7 @@ async fn members_of_a_group_idle_out_sooner() {
 }
 
 #[tokio::test]
-async fn a_preflight_passes_where_the_configuration_says_so() {
+async fn a_preflight_passes_if_configured() {
     let open = Terms {
         cors_preflight: Access::Public,
         ..Terms::default()
@@ -224,7 +224,7 @@ async fn a_preflight_passes_where_the_configuration_says_so() {
     }
 }
 
-/// A bench whose default policy binds sessions, and a session that is bound.
+/// A bench whose default policy binds sessions, and a bound session.
 async fn bound() -> (Fixture, [(&'static str, &'static str); 2]) {
     let mut bench = Bench::new();
     let (_, default) = bench.lifecycle.policies.get("default").unwrap();
@@ -253,7 +253,7 @@ async fn bound() -> (Fixture, [(&'static str, &'static str); 2]) {
 }
 
 #[tokio::test]
-async fn a_bound_session_is_of_no_use_elsewhere() {
+async fn a_bound_session_is_denied_elsewhere() {
     let (fixture, home) = bound().await;
     let elsewhere = deny(DenyReason::ReauthenticationRequired);
     for (lines, expected) in [
@@ -282,7 +282,7 @@ async fn a_bound_session_is_of_no_use_elsewhere() {
         let outcome = fixture.request("GET", "/", &fixture.with(lines)).await;
         assert_eq!(outcome.verdict, expected, "{lines:?}");
     }
-    // Whoever is elsewhere learns nothing else, keeps nothing alive and ends nothing.
+    // A request from elsewhere gets no other detail, is no activity, and ends nothing.
     fixture.bench.at(15 * MINUTE - SECOND);
     let thief = fixture.with(&[("x-forwarded-for", "6.6.6.6"), home[1]]);
     assert_eq!(fixture.request("GET", "/", &thief).await.verdict, elsewhere);
@@ -295,11 +295,11 @@ async fn a_bound_session_is_of_no_use_elsewhere() {
 }
 
 #[tokio::test]
-async fn the_address_that_a_proxy_tells_is_the_only_one() {
+async fn only_the_address_from_the_proxy_counts() {
     let (fixture, home) = bound().await;
     let url = OriginalUrl::parse(b"https://app.example.com/").unwrap();
     let headers = fixture.with(&home);
-    for (told, expected) in [
+    for (address, expected) in [
         (Some("203.0.113.7"), Verdict::Allow),
         (Some("6.6.6.6"), deny(DenyReason::ReauthenticationRequired)),
         (None, deny(DenyReason::MalformedRequest)),
@@ -312,13 +312,13 @@ async fn the_address_that_a_proxy_tells_is_the_only_one() {
                 url,
             }),
             headers: &headers,
-            address: ClientAddress::Told(told.map(|text| text.parse().unwrap())),
+            address: ClientAddress::InField(address.map(|text| text.parse().unwrap())),
             peer: None,
         };
         assert_eq!(
             fixture.checker.check(&request).await.verdict,
             expected,
-            "{told:?}"
+            "{address:?}"
         );
     }
 }

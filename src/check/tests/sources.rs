@@ -1,4 +1,4 @@
-//! Every source × every rule of `docs/semantics.md`: the table there is what these tests observe.
+//! Tries every rule of `docs/semantics.md` with every source. The table on that page must be the result.
 
 mod party;
 mod rules;
@@ -8,20 +8,20 @@ use std::pin::Pin;
 
 use party::Kind;
 
-/// What a cell says: the rule holds.
+/// The text of a cell: the rule holds.
 const YES: &str = "yes";
-/// It holds from the first request on that Curfew sees, because the credential says nothing of the time before.
+/// The rule holds from Curfew's first request on: the credential does not have the time before.
 const FIRST: &str = "from the first request";
-/// It does not.
+/// The rule does not hold.
 const NO: &str = "**no**";
-/// There is no such thing for the source.
+/// The rule does not apply to the source.
 const NONE: &str = "–";
 
 type Cell = Pin<Box<dyn Future<Output = &'static str>>>;
-/// A rule as the page states it, and what is observed of it for a source.
+/// A rule as the page states it, and the function that tries it with a source.
 type Rule = (&'static str, fn(Kind) -> Cell);
 
-/// The table as the page has it.
+/// The table as on the page.
 fn table(cells: &[(&str, Vec<&str>)]) -> String {
     let names = Kind::ALL.map(Kind::title).join(" | ");
     let mut text = format!(
@@ -35,7 +35,7 @@ fn table(cells: &[(&str, Vec<&str>)]) -> String {
 }
 
 #[tokio::test]
-async fn the_page_says_what_holds_for_each_source() {
+async fn the_page_has_the_results_for_each_source() {
     let mut cells = Vec::new();
     for (rule, observe) in rules::ALL {
         let mut row = Vec::new();

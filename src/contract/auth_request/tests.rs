@@ -7,7 +7,7 @@ use crate::contract::fixture::{Fixture, body, denial};
 use crate::contract::reply::SESSION_REASON;
 use crate::testing::{HOUR, MINUTE};
 
-/// A sub-request as NGINX sends it, with more lines.
+/// A sub-request as NGINX sends it, with additional headers.
 async fn ask(fixture: &Fixture, path: &str, lines: &[(&str, &str)]) -> axum::response::Response {
     let mut all = vec![
         ("x-original-url", "https://app.example.com/a?b=c"),
@@ -21,7 +21,7 @@ fn invalid_request(detail: &str) -> String {
     format!("Bearer error=\"invalid_request\", error_description=\"{detail}\"")
 }
 
-/// The session's own request, so long after it began.
+/// A request of the session at a time after its start.
 async fn get(fixture: &Fixture, after: std::time::Duration) -> axum::response::Response {
     fixture.bench.at(after);
     ask(fixture, "/auth-request", &[("cookie", &fixture.cookie())]).await
@@ -73,7 +73,7 @@ async fn any_method_and_conditional_headers_are_answered_alike() {
 }
 
 #[tokio::test]
-async fn a_session_that_has_ended_is_told_and_its_cookie_stays() {
+async fn a_denial_has_the_end_reason_and_keeps_the_cookie() {
     let fixture = Fixture::new().await;
     let response = get(&fixture, 15 * MINUTE).await;
     let challenge = "Bearer error=\"invalid_token\", error_description=\"idle_timeout\"";
@@ -107,7 +107,7 @@ async fn other_denials_leave_the_cookie_alone() {
             &*twice,
             "malformed_request",
             invalid_request(
-                "the request carries two different cookies of the session's name: /.curfew/clear-cookies clears them",
+                "the request carries two session cookies with different values: /.curfew/clear-cookies clears them",
             ),
         ),
     ] {
@@ -117,7 +117,7 @@ async fn other_denials_leave_the_cookie_alone() {
 }
 
 #[tokio::test]
-async fn step_up_is_asked_for_as_rfc_9470_has_it() {
+async fn step_up_has_an_rfc_9470_challenge() {
     let fixture = Fixture::new().await;
     fixture.bench.at(14 * MINUTE);
     let lines = [("cookie", &*fixture.cookie())];
@@ -130,7 +130,7 @@ async fn step_up_is_asked_for_as_rfc_9470_has_it() {
 }
 
 #[tokio::test]
-async fn store_trouble_is_503_and_no_logout() {
+async fn store_errors_are_503_and_end_no_session() {
     let fixture = Fixture::new().await;
     fixture.bench.store.all_fail.store(true, Ordering::SeqCst);
     let response = get(&fixture, 9 * HOUR).await;
@@ -139,7 +139,7 @@ async fn store_trouble_is_503_and_no_logout() {
 }
 
 #[tokio::test]
-async fn the_original_request_comes_from_two_headers_and_from_nothing_else() {
+async fn only_two_headers_name_the_original_request() {
     let fixture = Fixture::new().await;
     let cookie = fixture.cookie();
     let url = ("x-original-url", "https://app.example.com/");
@@ -195,7 +195,7 @@ async fn the_original_request_comes_from_two_headers_and_from_nothing_else() {
             ],
             format!("X-Forwarded-Uri {foreign}"),
         ),
-        // Traefik's provider for ingress-nginx hands on a client's own X-Original-*.
+        // Traefik's provider for ingress-nginx passes on a client's own X-Original-*.
         (
             &[url, method, ("x-forwarded-method", "GET")],
             format!("X-Forwarded-Method {foreign}"),
@@ -234,7 +234,7 @@ async fn the_original_request_comes_from_two_headers_and_from_nothing_else() {
 }
 
 #[tokio::test]
-async fn the_method_that_counts_is_the_original_one() {
+async fn the_original_method_counts() {
     let fixture = Fixture::new().await;
     let cookie = fixture.cookie();
     let url = ("x-original-url", "https://app.example.com/");
@@ -267,9 +267,9 @@ async fn nothing_else_is_served() {
     }
 }
 
-/// The status stays one that NGINX understands; where to go is told beside it.
+/// The status stays one that NGINX understands. The address of the sign-in page is in `Location`.
 #[tokio::test]
-async fn a_browser_is_told_where_to_sign_in() {
+async fn a_browser_gets_the_sign_in_address() {
     let fixture = Fixture::new().await;
     let navigate = ("sec-fetch-mode", "navigate");
     let response = ask(&fixture, "/auth-request", &[navigate]).await;
@@ -281,7 +281,7 @@ async fn a_browser_is_told_where_to_sign_in() {
     assert!(body(response).await.is_empty());
     let response = ask(&fixture, "/auth-request", &[("sec-fetch-mode", "cors")]).await;
     assert!(!response.headers().contains_key(LOCATION));
-    // A provider lets nobody frame its pages.
+    // A frame cannot show the sign-in page of a provider.
     let frame = ("sec-fetch-dest", "iframe");
     let response = ask(&fixture, "/auth-request", &[navigate, frame]).await;
     assert_eq!(denial(&response).0, 401);

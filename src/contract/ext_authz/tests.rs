@@ -47,7 +47,7 @@ async fn the_redirect_leads_back_to_what_is_below_the_prefix() {
 }
 
 #[tokio::test]
-async fn what_is_not_said_is_not_guessed() {
+async fn a_missing_input_is_not_guessed() {
     let fixture = Fixture::new().await;
     let cookie = fixture.cookie();
     let cookie = ("cookie", &*cookie);
@@ -73,12 +73,12 @@ async fn what_is_not_said_is_not_guessed() {
         let detail = response.headers()["x-session-detail"].to_str().unwrap();
         assert!(challenge.unwrap().contains(detail), "{detail}");
     }
-    // The scheme only says with what a return address begins.
+    // Only return addresses use the scheme.
     let response = fixture.send("GET", "/ext-authz/", &[HOST, cookie]).await;
     assert_eq!(response.status(), 200);
 }
 
-/// Over HTTP/2 the host is in `:authority`, which the library puts into the address.
+/// Over HTTP/2 the host is in `:authority`, which the HTTP library puts into the URI.
 #[tokio::test]
 async fn the_authority_of_http_2_is_the_host() {
     let fixture = Fixture::new().await;

@@ -19,7 +19,7 @@ use super::*;
 use crate::contract::fixture::Fixture;
 use crate::testing::MINUTE;
 
-/// A request as Envoy describes it, with these headers.
+/// A request with these headers, as Envoy describes it.
 pub(in crate::contract) fn http(method: &str, headers: &[(&str, &str)]) -> HttpRequest {
     HttpRequest {
         method: method.to_owned(),
@@ -75,7 +75,7 @@ fn lines(options: &[HeaderValueOption]) -> HashMap<&str, &str> {
         .collect()
 }
 
-/// The call's status, the client's status, its headers, its body.
+/// The status of the call, and the client's status, headers and body.
 fn denied(response: &CheckResponse) -> (Code, i32, HashMap<&str, &str>, &str) {
     let Some(HttpResponse::DeniedResponse(denied)) = &response.http_response else {
         panic!("not denied: {response:?}");
@@ -114,7 +114,7 @@ async fn allow_replaces_every_identity_header_and_tells_the_other_filters() {
 }
 
 #[tokio::test]
-async fn deny_is_whole_and_never_ok() {
+async fn a_denial_is_complete_and_never_ok() {
     let fixture = Fixture::new().await;
     fixture.bench.at(15 * MINUTE);
     let cookie = fixture.cookie();
@@ -147,7 +147,7 @@ async fn deny_is_whole_and_never_ok() {
 }
 
 #[tokio::test]
-async fn the_policy_is_the_operators() {
+async fn only_the_operator_names_the_policy() {
     let fixture = Fixture::new().await;
     fixture.bench.at(6 * MINUTE);
     let cookie = fixture.cookie();
@@ -158,14 +158,14 @@ async fn the_policy_is_the_operators() {
         (Some("nonesuch"), "malformed_request"),
         (Some(""), "malformed_request"),
     ] {
-        // Passive, so that the order of these does not matter.
+        // A passive request, so that the cases do not affect each other.
         let response = ask(&fixture, http("HEAD", &[("cookie", &cookie)]), policy).await;
         assert_eq!(response.status.unwrap().message, reason, "{policy:?}");
     }
 }
 
 #[tokio::test]
-async fn raw_headers_keep_their_lines_apart() {
+async fn raw_headers_stay_separate() {
     let fixture = Fixture::new().await;
     let cookie = fixture.cookie();
     let raw = |values: &[&str]| {
@@ -196,7 +196,7 @@ async fn raw_headers_keep_their_lines_apart() {
 }
 
 #[tokio::test]
-async fn what_is_not_said_is_not_guessed() {
+async fn a_missing_input_is_not_guessed() {
     let fixture = Fixture::new().await;
     let cookie = fixture.cookie();
     let whole = http("GET", &[("cookie", &cookie)]);
@@ -237,7 +237,7 @@ async fn what_is_not_said_is_not_guessed() {
         let detail = headers["x-session-detail"];
         assert!(detail.starts_with("attributes.request.http."), "{detail}");
     }
-    // The scheme only says with what a return address begins.
+    // Only return addresses use the scheme.
     let without_scheme = HttpRequest {
         scheme: String::new(),
         ..whole.clone()
@@ -248,7 +248,7 @@ async fn what_is_not_said_is_not_guessed() {
     assert_eq!(denied(&response).1, 401);
 }
 
-/// The answer to a call with these bytes, which must be one.
+/// Sends these bytes as a call, and returns its one answer.
 async fn call(fixture: &Fixture, body: axum::body::Body) -> wire::CheckResponse {
     let request = http::Request::post("/envoy.service.auth.v3.Authorization/Check")
         .header("content-type", "application/grpc")
@@ -261,9 +261,9 @@ async fn call(fixture: &Fixture, body: axum::body::Body) -> wire::CheckResponse 
     prost::Message::decode(&body[5..]).unwrap()
 }
 
-/// A call without a permit is answered, and its message is not read.
+/// A call without a permit is answered before its message arrives.
 #[tokio::test]
-async fn the_message_of_who_has_no_place_is_not_waited_for() {
+async fn a_message_without_a_permit_is_not_waited_for() {
     let fixture = Fixture::new().await;
     let _places = [fixture.limit.take(), fixture.limit.take()];
     let never = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
@@ -275,11 +275,11 @@ async fn the_message_of_who_has_no_place_is_not_waited_for() {
     );
 }
 
-/// An error of the call would be the operator's `failure_mode_allow` to decide, and the client's to cause.
+/// After an error of the call, the operator's `failure_mode_allow` would decide, and a client could cause one.
 #[tokio::test]
-async fn a_message_that_is_too_long_or_none_is_denied_whole() {
+async fn a_missing_or_oversized_message_gets_a_complete_denial() {
     let fixture = Fixture::new().await;
-    let long = vec![0; MAX_MESSAGE + 1];
+    let long = vec![0; MAX_MESSAGE_BYTES + 1];
     for message in [&long[..], b"\xff\xff\xff", b"\x0a\x05"] {
         let length = u32::try_from(message.len()).unwrap().to_be_bytes();
         let framed = [&[0][..], &length, message].concat();

@@ -1,8 +1,7 @@
-//! The messages of `envoy.service.auth.v3`, as far as Curfew reads and writes them.
+//! The part of the messages of `envoy.service.auth.v3` that Curfew reads and writes.
 //!
-//! Fields that it has no use for (certificates, bodies, route metadata) are skipped where they
-//! stand, and texts are parts of the message that came in: whether they are UTF-8 is asked where it
-//! matters. The tests encode and decode with Envoy's own, whole definitions.
+//! The decoder skips unused fields (certificates, bodies, route metadata). Texts are slices of the received message,
+//! and are validated as UTF-8 where they are used. The tests encode and decode with Envoy's complete definitions.
 
 use bytes::Bytes;
 use prost::{Message, Oneof};
@@ -43,7 +42,7 @@ pub struct HttpRequest {
     pub header_map: Option<HeaderMap>,
 }
 
-/// One entry of a map from text to text, which is how maps are sent.
+/// One entry of a map of strings. Protobuf sends a map as a list of entries.
 #[derive(Clone, PartialEq, Message)]
 pub struct Entry {
     #[prost(bytes = "bytes", tag = "1")]
@@ -129,9 +128,9 @@ pub struct HeaderValueOption {
     pub keep_empty_value: bool,
 }
 
-/// `HeaderAppendAction`: adds to what is there.
+/// `HeaderAppendAction`: appends to an existing header.
 pub const APPEND_IF_EXISTS_OR_ADD: i32 = 0;
-/// `HeaderAppendAction`: replaces what is there.
+/// `HeaderAppendAction`: replaces an existing header.
 pub const OVERWRITE_IF_EXISTS_OR_ADD: i32 = 2;
 
 /// `google.protobuf.Struct`.
@@ -141,7 +140,7 @@ pub struct Struct {
     pub fields: Vec<Field>,
 }
 
-/// One entry of the map that a [`Struct`] is.
+/// One entry of the map in a [`Struct`].
 #[derive(Clone, PartialEq, Message)]
 pub struct Field {
     #[prost(bytes = "bytes", tag = "1")]

@@ -11,7 +11,7 @@ const HOST: (&str, &str) = ("x-forwarded-host", "app.example.com");
 const URI: (&str, &str) = ("x-forwarded-uri", "/a%2Fb?c=d");
 const METHOD: (&str, &str) = ("x-forwarded-method", "GET");
 
-/// A sub-request as Traefik and Caddy send it, with more lines.
+/// A sub-request as Traefik and Caddy send it, with additional headers.
 async fn ask(fixture: &Fixture, path: &str, lines: &[(&str, &str)]) -> Response {
     let all = [&[PROTO, HOST, URI, METHOD], lines].concat();
     fixture.send("GET", path, &all).await
@@ -35,7 +35,7 @@ async fn allow_is_an_empty_200_whatever_the_clients_query_says() {
 }
 
 #[tokio::test]
-async fn a_browser_is_sent_to_sign_in_and_back_to_the_very_page() {
+async fn a_browser_is_redirected_to_sign_in_and_back_to_its_page() {
     let fixture = Fixture::new().await;
     fixture.bench.at(15 * MINUTE);
     let cookie = fixture.cookie();
@@ -53,7 +53,7 @@ async fn a_browser_is_sent_to_sign_in_and_back_to_the_very_page() {
 }
 
 #[tokio::test]
-async fn everything_else_gets_a_reason_and_a_body_in_its_own_language() {
+async fn other_clients_get_a_reason_and_a_body_in_their_format() {
     let fixture = Fixture::new().await;
     let post = ("x-forwarded-method", "POST");
     let html = ("accept", "text/html");
@@ -130,7 +130,7 @@ async fn the_original_request_comes_from_four_headers_once_each() {
     }
 }
 
-/// It only says with which scheme a return address begins.
+/// Only return addresses use the scheme.
 #[tokio::test]
 async fn the_scheme_may_be_missing() {
     let fixture = Fixture::new().await;
@@ -152,7 +152,7 @@ const OWN_METHOD: (&str, &str) = ("x-original-method", "GET");
 const OWN_URL: (&str, &str) = ("x-original-url", "https://App.example.com.:443/a%2Fb?c=d");
 const NAVIGATE: (&str, &str) = ("sec-fetch-mode", "navigate");
 
-/// It asks with `auth_request`, which makes an error of a redirect.
+/// ingress-nginx asks with `auth_request`, which turns a redirect into an error.
 #[tokio::test]
 async fn ingress_nginx_gets_a_status_that_it_understands() {
     let fixture = Fixture::new().await;
@@ -164,12 +164,12 @@ async fn ingress_nginx_gets_a_status_that_it_understands() {
     assert_eq!(response.status(), 302);
 }
 
-/// Without the ConfigMap, ingress-nginx hands on a client's own `X-Forwarded-` headers.
+/// Without the ConfigMap, ingress-nginx passes on a client's own `X-Forwarded-` headers.
 #[tokio::test]
 async fn a_client_of_ingress_nginx_does_not_name_the_request() {
     let fixture = Fixture::new().await;
     let cookie = fixture.cookie();
-    let differs = "is not what ingress-nginx says itself";
+    let differs = "differs from the header of ingress-nginx";
     for (own, problem) in [
         (vec![OWN_METHOD, OWN_URL], None),
         (vec![OWN_METHOD], Some("X-Original-URL is missing")),
@@ -233,9 +233,9 @@ async fn ingress_nginx_without_the_config_map_is_denied() {
     assert_eq!(detail, "X-Forwarded-Proto is missing");
 }
 
-/// The inputs of another contract say nothing here.
+/// The inputs of another contract are ignored.
 #[tokio::test]
-async fn what_auth_request_reads_is_ignored() {
+async fn inputs_of_auth_request_are_ignored() {
     let fixture = Fixture::new().await;
     let forged = [
         ("x-original-url", "https://evil.example/open"),

@@ -8,12 +8,12 @@ use crate::browser;
 use crate::contract::fixture::{Fixture, body, denial};
 use crate::testing::MINUTE;
 
-/// Says who is there, as it is told.
+/// Returns the identity that it receives.
 async fn application(live: Option<Extension<LiveSession>>, headers: HeaderMap) -> String {
-    let told = headers.get_all("x-session-user").iter();
-    let told: Vec<_> = told.map(|value| value.to_str().unwrap()).collect();
+    let users = headers.get_all("x-session-user").iter();
+    let users: Vec<_> = users.map(|value| value.to_str().unwrap()).collect();
     let subject = live.map(|Extension(live)| live.session.subject.to_string());
-    format!("{told:?} {subject:?}")
+    format!("{users:?} {subject:?}")
 }
 
 struct Protecting {
@@ -42,7 +42,7 @@ impl Protecting {
 }
 
 #[tokio::test]
-async fn a_live_session_reaches_the_service_and_nobody_forges_it() {
+async fn only_a_live_session_reaches_the_service() {
     let protecting = Protecting::new().await;
     let cookie = protecting.fixture.cookie();
     let forged = ("x-session-user", "root");
@@ -53,7 +53,7 @@ async fn a_live_session_reaches_the_service_and_nobody_forges_it() {
 }
 
 #[tokio::test]
-async fn others_are_refused_as_by_every_proxy() {
+async fn other_requests_get_the_usual_denial() {
     let protecting = Protecting::new().await;
     let response = protecting.send("GET", "/", &[]).await;
     assert_eq!(
@@ -77,7 +77,7 @@ async fn others_are_refused_as_by_every_proxy() {
 }
 
 #[tokio::test]
-async fn browsers_are_answered_too() {
+async fn browser_endpoints_are_served() {
     let protecting = Protecting::new().await;
     let cookie = protecting.fixture.cookie();
     let lines = [("cookie", &*cookie)];

@@ -19,16 +19,16 @@ use crate::contract::Contracts;
 use crate::listener::ConcurrencyLimit;
 use crate::live::Live;
 
-/// The largest frame, in bytes: 64 KiB of headers, and room for the rest.
-const MAX_FRAME: u32 = 128 * 1024;
-/// How long HAProxy may take to introduce itself.
+/// Bytes of a frame: 64 KiB of headers, and the other fields.
+const MAX_FRAME_BYTES: u32 = 128 * 1024;
+/// Timeout for HAProxy's hello frame.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long HAProxy may take to read an answer.
-const READING: Duration = Duration::from_secs(10);
-/// How long a frame may take to arrive once it has begun, and at the most twice that.
-const HALF_A_FRAME: Duration = Duration::from_secs(10);
-/// How many checks of one connection may be on their way; no more is read until one is answered.
-const MAX_PENDING: usize = 256;
+/// Timeout for writing a frame to HAProxy.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Interval at which incomplete frames are looked for. A frame must arrive within two intervals.
+const FRAME_CHECK_INTERVAL: Duration = Duration::from_secs(10);
+/// Concurrent checks of one connection. After that no frame is read until a check is answered.
+const MAX_PENDING_CHECKS: usize = 256;
 
 /// A SPOP 2.0 agent (HAProxy's `doc/SPOE.txt`, section 3).
 #[derive(Clone)]
@@ -41,9 +41,11 @@ pub struct Agent {
 type Socket = Framed<TcpStream, SpopCodec>;
 
 impl Agent {
-    /// An agent that answers by these, as many messages at once as there is `limit` for. While it is `draining` it fails HAProxy's health checks, and ends
-    /// each connection after an answer: a good-bye that meets a question on its way costs that client a 503, and right
-    /// after an answer none is likely to be.
+    /// Creates an agent. `limit` bounds the concurrent messages.
+    ///
+    /// While `draining` is set, the agent fails HAProxy's health checks, and disconnects after an answer. A
+    /// disconnect that crosses a check on the wire gives that client a 503. Directly after an answer this is
+    /// unlikely.
     #[must_use]
     pub const fn new(
         contracts: Live<Contracts>,
@@ -57,47 +59,47 @@ impl Agent {
         }
     }
 
-    /// Serves one connection to its end, or until told to stop: then it answers what has arrived, and says
-    /// good-bye.
+    /// Serves one connection until it ends or `stop` is cancelled. Then it answers the frames that have arrived, and
+    /// disconnects.
     ///
     /// # Errors
-    /// [`io::Error`] when the connection breaks or the peer does not keep to the protocol.
+    /// [`io::Error`] if the connection breaks or the peer violates the protocol.
     pub async fn serve(
         self,
         stream: TcpStream,
         peer: SocketAddr,
         stop: CancellationToken,
     ) -> io::Result<()> {
-        let mut socket = Framed::new(stream, SpopCodec::new(MAX_FRAME));
+        let mut socket = Framed::new(stream, SpopCodec::new(MAX_FRAME_BYTES));
         let draining = || self.draining.load(Ordering::Relaxed);
-        let greeting = tokio::time::timeout(HELLO_TIMEOUT, greet(&mut socket, draining()));
-        let Some(greeting) = stop.run_until_cancelled(greeting).await else {
+        let handshaking = tokio::time::timeout(HELLO_TIMEOUT, handshake(&mut socket, draining()));
+        let Some(handshaking) = stop.run_until_cancelled(handshaking).await else {
             return Ok(());
         };
-        match greeting.map_err(io::Error::from)?? {
-            Greeting::Done => {}
-            Greeting::HealthCheck => {
-                tracing::debug!(%peer, "HAProxy's health check was answered");
+        match handshaking.map_err(io::Error::from)?? {
+            Handshake::Done => {}
+            Handshake::HealthCheck => {
+                tracing::debug!(%peer, "HAProxy health check answered");
                 return Ok(());
             }
-            Greeting::Failed => return Ok(()),
+            Handshake::Failed => return Ok(()),
         }
         let mut pending = FuturesUnordered::new();
-        let mut leaving = false;
-        let mut look = tokio::time::interval(HALF_A_FRAME);
-        // After a pause of the process the frames that wait are read first.
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut is_half = false;
+        let mut is_leaving = false;
+        let mut ticks = tokio::time::interval(FRAME_CHECK_INTERVAL);
+        // After a pause of the process, waiting frames are read before the next tick.
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut is_incomplete = false;
         let (status, outcome) = loop {
             tokio::select! {
                 biased;
                 Some(ack) = pending.next() => {
                     acknowledge(&mut socket, ack).await?;
                     if pending.is_empty() && draining() {
-                        leaving = true;
+                        is_leaving = true;
                     }
                 }
-                frame = socket.next(), if pending.len() < MAX_PENDING => match frame {
+                frame = socket.next(), if pending.len() < MAX_PENDING_CHECKS => match frame {
                     None => return Ok(()),
                     Some(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
                         break (StatusCode::Invalid, Err(error));
@@ -105,43 +107,43 @@ impl Agent {
                     Some(Err(error)) => return Err(error),
                     Some(Ok(frame)) => match frame.frame_type() {
                         FrameType::Notify => {
-                            is_half = false;
+                            is_incomplete = false;
                             pending.push(self.answer(frame, peer));
                         }
                         FrameType::HaproxyDisconnect => {
-                            return part(&mut socket, StatusCode::None).await;
+                            return disconnect(&mut socket, StatusCode::None).await;
                         }
                         _ => break (StatusCode::Invalid, Ok(())),
                     },
                 },
-                // Nothing has arrived that is not answered.
-                () = std::future::ready(()), if leaving && pending.is_empty() => {
+                // No frame that has arrived is unanswered.
+                () = std::future::ready(()), if is_leaving && pending.is_empty() => {
                     break (StatusCode::None, Ok(()));
                 }
-                _ = look.tick(), if pending.len() < MAX_PENDING => {
-                    if is_half {
+                _ = ticks.tick(), if pending.len() < MAX_PENDING_CHECKS => {
+                    if is_incomplete {
                         break (StatusCode::Timeout, Err(io::ErrorKind::TimedOut.into()));
                     }
-                    is_half = !socket.read_buffer().is_empty();
+                    is_incomplete = !socket.read_buffer().is_empty();
                 }
-                () = stop.cancelled(), if !leaving => leaving = true,
+                () = stop.cancelled(), if !is_leaving => is_leaving = true,
             }
         };
-        // Whatever ends the connection, the checks before it are other clients'.
+        // Answer the pending checks even after an error: they belong to other clients.
         while let Some(ack) = pending.next().await {
             acknowledge(&mut socket, ack).await?;
         }
-        part(&mut socket, status).await?;
+        disconnect(&mut socket, status).await?;
         outcome
     }
 
-    /// Answers a message with the variables to set; none for a message that is not ours.
+    /// Answers a message with the variables to set; no variables for an unknown message.
     pub async fn check(&self, message: &Message, peer: IpAddr) -> Vec<Action> {
         let permit = self.limit.take();
         answer(&self.contracts.current(), message, peer, permit).await
     }
 
-    /// Answers one NOTIFY frame, which may hold several messages.
+    /// Answers one NOTIFY frame, which may contain several messages.
     async fn answer(&self, frame: Box<dyn SpopFrame>, peer: SocketAddr) -> Ack {
         let metadata = frame.metadata().into_owned();
         let mut ack = Ack::new(metadata.stream_id, metadata.frame_id);
@@ -154,42 +156,42 @@ impl Agent {
     }
 }
 
-/// Sends an answer. One that does not fit in HAProxy's frames sets nothing, which admits nobody:
-/// other clients' checks are on the same connection, and go on.
+/// Sends an acknowledgement. If it is larger than HAProxy's frames, an empty one is sent: it allows nothing, and the
+/// other clients' checks on this connection continue.
 async fn acknowledge(socket: &mut Socket, ack: Ack) -> io::Result<()> {
     let nothing = Ack::new(ack.stream_id, ack.frame_id);
     match send(socket, Box::new(ack)).await {
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-            tracing::warn!(%error, "an answer is too long for HAProxy: raise tune.bufsize there");
+            tracing::warn!(%error, "answer too large for HAProxy: raise tune.bufsize");
             send(socket, Box::new(nothing)).await
         }
         sent => sent,
     }
 }
 
-/// Sends a frame. Who does not read holds the places of all that is answered behind it: not for long.
+/// Sends a frame with a timeout: a slow reader holds the permits of all queued answers.
 async fn send(socket: &mut Socket, frame: Box<dyn SpopFrame>) -> io::Result<()> {
-    tokio::time::timeout(READING, socket.send(frame)).await?
+    tokio::time::timeout(WRITE_TIMEOUT, socket.send(frame)).await?
 }
 
-/// What came of the greeting.
-enum Greeting {
+/// The result of the handshake.
+enum Handshake {
     /// Checks follow.
     Done,
-    /// It was all that was wanted.
+    /// The connection was only a health check.
     HealthCheck,
-    /// The two can't talk, and have parted.
+    /// The versions or frame sizes do not match, and the connection is closed.
     Failed,
 }
 
-async fn greet(socket: &mut Socket, draining: bool) -> io::Result<Greeting> {
+async fn handshake(socket: &mut Socket, draining: bool) -> io::Result<Handshake> {
     let Some(frame) = socket.next().await else {
-        return Ok(Greeting::Failed);
+        return Ok(Handshake::Failed);
     };
     let frame = match frame {
         Ok(frame) => frame,
         Err(error) => {
-            part(socket, StatusCode::Invalid).await?;
+            disconnect(socket, StatusCode::Invalid).await?;
             return Err(error);
         }
     };
@@ -198,24 +200,24 @@ async fn greet(socket: &mut Socket, draining: bool) -> io::Result<Greeting> {
         _ => None,
     };
     let Some(hello) = hello else {
-        part(socket, StatusCode::Invalid).await?;
-        return Ok(Greeting::Failed);
+        disconnect(socket, StatusCode::Invalid).await?;
+        return Ok(Handshake::Failed);
     };
     let Some(version) = hello.negotiate_version() else {
-        part(socket, StatusCode::BadVersion).await?;
-        return Ok(Greeting::Failed);
+        disconnect(socket, StatusCode::BadVersion).await?;
+        return Ok(Handshake::Failed);
     };
-    let max_frame_size = match hello.negotiate_max_frame_size(MAX_FRAME) {
+    let max_frame_size = match hello.negotiate_max_frame_size(MAX_FRAME_BYTES) {
         Ok(size) => size,
         Err(status) => {
-            part(socket, status).await?;
-            return Ok(Greeting::Failed);
+            disconnect(socket, status).await?;
+            return Ok(Handshake::Failed);
         }
     };
     socket.codec_mut().set_max_frame_size(max_frame_size);
     if draining && hello.healthcheck == Some(true) {
-        part(socket, StatusCode::None).await?;
-        return Ok(Greeting::Failed);
+        disconnect(socket, StatusCode::None).await?;
+        return Ok(Handshake::Failed);
     }
     let hello_back = AgentHello {
         version,
@@ -224,20 +226,20 @@ async fn greet(socket: &mut Socket, draining: bool) -> io::Result<Greeting> {
     };
     send(socket, Box::new(hello_back)).await?;
     Ok(if hello.healthcheck == Some(true) {
-        Greeting::HealthCheck
+        Handshake::HealthCheck
     } else {
-        Greeting::Done
+        Handshake::Done
     })
 }
 
-/// Says why the connection ends, and ends it.
-async fn part(socket: &mut Socket, status: StatusCode) -> io::Result<()> {
+/// Sends the disconnect frame with its status, and closes the connection.
+async fn disconnect(socket: &mut Socket, status: StatusCode) -> io::Result<()> {
     let frame = AgentDisconnect {
         status_code: status.to_u32(),
         message: status.message().to_owned(),
     };
     send(socket, Box::new(frame)).await?;
-    tokio::time::timeout(READING, socket.close()).await?
+    tokio::time::timeout(WRITE_TIMEOUT, socket.close()).await?
 }
 
 #[cfg(test)]
@@ -259,44 +261,41 @@ mod tests {
         (client.unwrap(), stream, peer)
     }
 
-    /// Who asks and does not read keeps the places of what is behind its answers; not for long.
+    /// A client that does not read holds permits only until the write timeout.
     #[tokio::test(start_paused = true)]
-    async fn who_does_not_read_is_not_kept() {
+    async fn a_peer_that_does_not_read_is_disconnected() {
         let fixture = Fixture::new().await;
         let (mut client, stream, peer) = connected().await;
         let stop = CancellationToken::new();
         let serving = tokio::spawn(fixture.agent().serve(stream, peer, stop));
         client.write_all(HELLO).await.unwrap();
         let notify = NOTIFY.repeat(1000);
-        // Until nothing more is taken, because nothing of the answers is.
+        // Write until backpressure.
         while client.write_all(&notify).await.is_ok() && !serving.is_finished() {}
         let served = serving.await.unwrap();
-        assert!(served.is_err(), "it was ended well");
+        assert!(served.is_err(), "the connection must end with an error");
         assert!(fixture.limit.take().is_some());
     }
 
-    /// HAProxy keeps connections for as long as it likes, and sends frames whole.
+    /// HAProxy keeps idle connections open, and sends whole frames.
     #[tokio::test(start_paused = true)]
-    async fn half_a_frame_is_not_waited_for() {
+    async fn an_incomplete_frame_times_out() {
         let fixture = Fixture::new().await;
         let (mut client, stream, peer) = connected().await;
         client.write_all(HELLO).await.unwrap();
         let stop = CancellationToken::new();
         let mut serving = Box::pin(fixture.agent().serve(stream, peer, stop));
-        let quiet = tokio::time::timeout(100 * HALF_A_FRAME, serving.as_mut());
-        assert!(
-            quiet.await.is_err(),
-            "a connection without a question is kept"
-        );
+        let quiet = tokio::time::timeout(100 * FRAME_CHECK_INTERVAL, serving.as_mut());
+        assert!(quiet.await.is_err(), "an idle connection is kept");
         client.write_all(&NOTIFY[..20]).await.unwrap();
-        let served = tokio::time::timeout(3 * HALF_A_FRAME, serving)
+        let served = tokio::time::timeout(3 * FRAME_CHECK_INTERVAL, serving)
             .await
             .unwrap();
         assert_eq!(served.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_says_nothing_is_not_kept() {
+    async fn a_silent_peer_is_disconnected() {
         let agent = Fixture::new().await.agent();
         let (_silent, stream, peer) = connected().await;
         let served = agent.serve(stream, peer, CancellationToken::new()).await;

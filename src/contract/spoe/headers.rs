@@ -3,13 +3,13 @@ use spop::decode_varint;
 
 use crate::check::MalformedOriginal;
 
-const BROKEN: MalformedOriginal = MalformedOriginal {
+const INVALID: MalformedOriginal = MalformedOriginal {
     input: "the argument headers",
-    problem: "is not what req.hdrs_bin gives",
+    problem: "is not in the format of req.hdrs_bin",
 };
 
-/// Reads what HAProxy's `req.hdrs_bin` gives: the headers one after the other, each a name and a
-/// value with their lengths in front, and two empty texts at the end.
+/// Parses HAProxy's `req.hdrs_bin`: each header is a name and a value with their lengths in front. Two empty texts
+/// end the list.
 pub(super) fn parse(mut rest: &[u8]) -> Result<HeaderMap, MalformedOriginal> {
     let mut headers = HeaderMap::new();
     loop {
@@ -17,19 +17,19 @@ pub(super) fn parse(mut rest: &[u8]) -> Result<HeaderMap, MalformedOriginal> {
         let value = text(&mut rest)?;
         if name.is_empty() {
             let ends_here = value.is_empty() && rest.is_empty();
-            return if ends_here { Ok(headers) } else { Err(BROKEN) };
+            return if ends_here { Ok(headers) } else { Err(INVALID) };
         }
-        let name = HeaderName::from_bytes(name).map_err(|_| BROKEN)?;
-        let value = HeaderValue::from_bytes(value).map_err(|_| BROKEN)?;
+        let name = HeaderName::from_bytes(name).map_err(|_| INVALID)?;
+        let value = HeaderValue::from_bytes(value).map_err(|_| INVALID)?;
         let appended = headers.try_append(name, value);
-        appended.map_err(|_| BROKEN)?;
+        appended.map_err(|_| INVALID)?;
     }
 }
 
 fn text<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], MalformedOriginal> {
-    let (after, length) = decode_varint(rest).map_err(|_| BROKEN)?;
-    let length = usize::try_from(length).map_err(|_| BROKEN)?;
-    let (text, after) = after.split_at_checked(length).ok_or(BROKEN)?;
+    let (after, length) = decode_varint(rest).map_err(|_| INVALID)?;
+    let length = usize::try_from(length).map_err(|_| INVALID)?;
+    let (text, after) = after.split_at_checked(length).ok_or(INVALID)?;
     *rest = after;
     Ok(text)
 }
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_or_goes_on_is_refused() {
+    fn truncated_and_trailing_bytes_are_refused() {
         let whole = written(&[("cookie", "a=1")]);
         for end in 0..whole.len() {
             assert!(parse(&whole[..end]).is_err(), "{end}");
@@ -83,7 +83,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn noise(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
             let _ = parse(&bytes);
         }
     }

@@ -123,7 +123,7 @@ async fn deny_sets_what_the_rules_need() {
 }
 
 #[tokio::test]
-async fn what_is_not_said_is_not_guessed() {
+async fn a_missing_input_is_not_guessed() {
     let fixture = Fixture::new().await;
     let cookie = fixture.cookie();
     let cookie = [("cookie", &*cookie)];

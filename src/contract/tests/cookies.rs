@@ -1,4 +1,4 @@
-//! A check clears no cookie of Curfew's, whatever it denies, whomever and in whichever proxy's words (ADR 16).
+//! A check never clears Curfew's own cookies, whatever the denial, the client or the contract (ADR 16).
 
 use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -8,16 +8,16 @@ use prost::Message as _;
 
 use crate::check::{CheckRequest, ClientAddress, Detail, Original, OriginalUrl, Outcome};
 use crate::contract::fixture::Fixture;
-use crate::contract::reply::{Form, reply};
+use crate::contract::reply::{ReplyForm, reply};
 use crate::contract::{Contracts, ext_authz_grpc, is_navigation, spoe};
 use crate::policy::Contract;
 use crate::session::DenyReason;
 
-/// What the names of Curfew's cookies have in them.
+/// Parts of the names of Curfew's cookies.
 const OWN: [&str; 2] = ["__Host-session", "curfew-"];
 const DELEGATE: &str = "_oauth2_proxy=; Max-Age=0";
 
-/// Headers by which a request is one kind or another.
+/// Headers that make different kinds of requests.
 const LINES: [(&str, &str); 9] = [
     ("accept", "text/html"),
     ("sec-fetch-mode", "navigate"),
@@ -30,8 +30,12 @@ const LINES: [(&str, &str); 9] = [
     ("cookie", "__Host-session=a"),
 ];
 
-/// The cookies that an answer sets, in the words of each kind of contract; the last are whole answers.
-fn said(contracts: &Contracts, request: &CheckRequest<'_>, outcome: &Outcome) -> [Vec<String>; 4] {
+/// The `Set-Cookie` values of a reply in each contract; the last ones are whole replies.
+fn set_cookies(
+    contracts: &Contracts,
+    request: &CheckRequest<'_>,
+    outcome: &Outcome,
+) -> [Vec<String>; 4] {
     let http = |form| {
         let response = reply(contracts, request, outcome, form);
         let values = response.headers().get_all(SET_COOKIE).into_iter();
@@ -39,12 +43,12 @@ fn said(contracts: &Contracts, request: &CheckRequest<'_>, outcome: &Outcome) ->
             .map(|value| value.to_str().unwrap().to_owned())
             .collect()
     };
-    let whole = || reply(contracts, request, outcome, Form::Whole);
+    let whole = || reply(contracts, request, outcome, ReplyForm::Complete);
     let grpc = ext_authz_grpc::answer(outcome, whole()).encode_to_vec();
     let variables = spoe::variables(contracts, outcome, &whole());
     [
-        http(Form::Status),
-        http(Form::Whole),
+        http(ReplyForm::StatusOnly),
+        http(ReplyForm::Complete),
         vec![String::from_utf8_lossy(&grpc).into_owned()],
         vec![format!("{variables:?}")],
     ]
@@ -84,7 +88,7 @@ proptest! {
             && readable
             && reason.is_terminal()
             && is_navigation(&method, &headers);
-        for (contract, answers) in said(&contracts, &request, &outcome).into_iter().enumerate() {
+        for (contract, answers) in set_cookies(&contracts, &request, &outcome).into_iter().enumerate() {
             let found = answers.iter().any(|answer| answer.contains(DELEGATE));
             prop_assert_eq!(found, dropped, "{} {:?}", contract, answers);
             for (answer, own) in answers.iter().flat_map(|it| OWN.map(|own| (it, own))) {

@@ -20,23 +20,23 @@ use tonic::transport::server::{Connected, TcpConnectInfo};
 
 use crate::listener::Permit;
 
-/// TLS on the gRPC listener, all in PEM.
+/// The TLS settings of the gRPC listener, all in PEM.
 #[derive(Clone, Debug)]
 pub struct GrpcTlsSettings {
     /// The certificate chain.
     pub certificate: Vec<u8>,
-    /// Its private key.
+    /// The private key of the certificate.
     pub key: Secret<Vec<u8>>,
-    /// The authorities that client certificates must come from; `None` where none are asked for.
+    /// The authorities for client certificates; `None` if clients need none.
     pub client_ca: Option<Vec<u8>>,
 }
 
-/// How connections are encrypted; not at all where this is `None`.
+/// The TLS configuration of new connections; `None` for plaintext.
 pub type Encryption = Option<Arc<ServerConfig>>;
 
-/// The certificate, its key or the authority of client certificates can't be used.
+/// The certificate, its key or the client authority is invalid.
 #[derive(Debug, thiserror::Error)]
-#[error("the certificate, its key or the authority of client certificates can't be used: {0}")]
+#[error("invalid certificate, key or client authority: {0}")]
 pub struct GrpcTlsError(String);
 
 impl From<rustls::Error> for GrpcTlsError {
@@ -57,10 +57,10 @@ impl From<VerifierBuilderError> for GrpcTlsError {
     }
 }
 
-/// What files of certificates say about new connections.
+/// Creates the TLS configuration from the settings.
 ///
 /// # Errors
-/// [`GrpcTlsError`] when what they hold can't be used.
+/// [`GrpcTlsError`] if the certificate, its key or the client authority is invalid.
 pub fn encryption(tls: Option<&GrpcTlsSettings>) -> Result<Encryption, GrpcTlsError> {
     let Some(tls) = tls else { return Ok(None) };
     let chain: Vec<_> =
@@ -85,20 +85,20 @@ pub fn encryption(tls: Option<&GrpcTlsSettings>) -> Result<Encryption, GrpcTlsEr
     Ok(Some(Arc::new(config)))
 }
 
-/// The bytes that every client of HTTP/2 begins with (RFC 9113, section 3.4).
-const PREFACE: usize = 24;
+/// Bytes of the client's HTTP/2 preface (RFC 9113, section 3.4).
+const PREFACE_BYTES: usize = 24;
 
-/// A connection, encrypted or not, whose client has begun.
+/// A connection, with or without TLS, whose client has sent the preface.
 pub(super) struct Connection {
     stream: Either<TcpStream, TlsStream<TcpStream>>,
-    /// What it began with, to be read again.
-    beginning: Bytes,
+    /// The bytes of the preface, which the server reads again.
+    preface: Bytes,
     _permit: Permit,
 }
 
 impl Connection {
-    /// Agrees with the client on how to encrypt, and waits until it begins: the server itself would wait for ever.
-    pub(super) async fn begin(
+    /// Completes the TLS handshake and waits for the preface. The server itself would wait without a limit.
+    pub(super) async fn handshake(
         stream: TcpStream,
         permit: Permit,
         encryption: &Encryption,
@@ -110,11 +110,11 @@ impl Connection {
             }
             None => Either::Left(stream),
         };
-        let mut beginning = [0; PREFACE];
-        stream.read_exact(&mut beginning).await?;
+        let mut preface = [0; PREFACE_BYTES];
+        stream.read_exact(&mut preface).await?;
         Ok(Self {
             stream,
-            beginning: Bytes::copy_from_slice(&beginning),
+            preface: Bytes::copy_from_slice(&preface),
             _permit: permit,
         })
     }
@@ -137,9 +137,9 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.beginning.is_empty() {
-            let length = self.beginning.len().min(buffer.remaining());
-            buffer.put_slice(&self.beginning.split_to(length));
+        if !self.preface.is_empty() {
+            let length = self.preface.len().min(buffer.remaining());
+            buffer.put_slice(&self.preface.split_to(length));
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.stream).poll_read(context, buffer)

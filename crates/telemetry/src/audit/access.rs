@@ -1,10 +1,10 @@
-//! Who came in: users by an identity provider, operators to the console, callers of the admin API.
+//! Sign-ins with an identity provider and to the console, and calls of the admin API.
 
 use super::{Action, event};
 use crate::actor::Actor;
 use crate::session::Subject;
 
-/// Where an operator, or a caller of the admin API, presents a credential.
+/// The interface where an operator or a client of the admin API presents a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
     /// The admin API.
@@ -14,7 +14,7 @@ pub enum Door {
 }
 
 impl Door {
-    /// The word in metrics.
+    /// The label value in metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -24,7 +24,7 @@ impl Door {
     }
 }
 
-/// A user came from an identity provider and was not signed in.
+/// A sign-in with an identity provider failed.
 pub fn login_refused(provider: &str, reason: &str, why: &dyn std::fmt::Display, actor: &Actor) {
     event!(warn, Action::LoginRefused, "failure", actor, {
         event.reason = reason,
@@ -33,14 +33,14 @@ pub fn login_refused(provider: &str, reason: &str, why: &dyn std::fmt::Display, 
     }, "sign-in refused");
 }
 
-/// An operator signed in to the console; by an identity provider, where one is named.
+/// An operator signed in to the console, with an identity provider if `provider` is set.
 pub fn console_entered(provider: Option<&str>, actor: &Actor) {
     event!(info, Action::ConsoleEntered, "success", actor, {
         curfew.provider = provider,
     }, "an operator signed in to the console");
 }
 
-/// A sign-in to the console was refused; of a subject that an identity provider knows, where one is named.
+/// A console sign-in was refused. `provider` and `subject` are set for an identity provider's sign-in.
 pub fn console_refused(
     reason: &'static str,
     subject: Option<&Subject>,
@@ -63,7 +63,7 @@ pub fn access_refused(reason: &'static str, method: &str, path: &str, actor: &Ac
     }, "credential for the admin API refused");
 }
 
-/// A user of Kubernetes may do this with the sessions of a subject; of everybody, where none is named.
+/// A Kubernetes user used the admin API for the sessions of `subject`, or of all subjects if it is `None`.
 pub fn admin_allowed(verb: &str, subject: Option<&str>, actor: &Actor) {
     event!(info, Action::AdminAllowed, "success", actor, {
         user.id = subject,
@@ -71,7 +71,7 @@ pub fn admin_allowed(verb: &str, subject: Option<&str>, actor: &Actor) {
     }, "admin request allowed");
 }
 
-/// The actor may not do this with the sessions of a subject; of everybody, where none is named.
+/// The actor lacks the right for the sessions of `subject`, or of all subjects if it is `None`.
 pub fn admin_refused(verb: &str, subject: Option<&str>, actor: &Actor) {
     event!(warn, Action::AdminRefused, "failure", actor, {
         user.id = subject,
@@ -79,7 +79,7 @@ pub fn admin_refused(verb: &str, subject: Option<&str>, actor: &Actor) {
     }, "admin request refused");
 }
 
-/// A recording of what proxies send was started.
+/// A recording of checks was started.
 pub fn recording_started(until: &str, actor: &Actor) {
     event!(warn, Action::RecordingStarted, "success", actor, {
         curfew.recording.until = until,

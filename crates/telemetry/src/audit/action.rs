@@ -5,11 +5,11 @@ pub enum Action {
     SessionCreated,
     /// A session has ended.
     SessionEnded,
-    /// A session was made older.
+    /// The start of a session was moved back, which only test installations can do.
     SessionAged,
-    /// An identity provider told other attributes for a session.
+    /// An identity provider sent other attributes for a session.
     SessionChanged,
-    /// A session is ended because its subject signed in again and may have no more.
+    /// A session ended because its subject signed in again and reached `max_sessions`.
     SessionDisplaced,
     /// All sessions of a subject that started before a time have ended.
     SubjectRevoked,
@@ -17,11 +17,11 @@ pub enum Action {
     RevocationDeclared,
     /// The sessions of an emergency revocation were ended one by one.
     RevocationFinished,
-    /// An identity provider ended sessions.
+    /// An identity provider ended sessions with a notice.
     ProviderLogout,
-    /// An identity provider did not confirm a session, which is ended.
+    /// An identity provider no longer confirms a session, so Curfew ended it.
     ProviderRefused,
-    /// A sign-in by an identity provider was refused.
+    /// A sign-in with an identity provider failed.
     LoginRefused,
     /// An operator signed in to the console.
     ConsoleEntered,
@@ -33,15 +33,15 @@ pub enum Action {
     AdminAllowed,
     /// A caller of the admin API, or an operator, lacks a right.
     AdminRefused,
-    /// The store had lost the end of a session; it was ended again.
+    /// A session that had ended was live again in the store, and was ended again.
     SessionCameBack,
-    /// A request was allowed without the store.
+    /// A request was allowed while the store was unavailable.
     SessionDegraded,
-    /// A bound session was used from elsewhere.
+    /// A bound session was used from another network or browser.
     SessionElsewhere,
     /// A request was denied.
     SessionDenied,
-    /// Further denials of a second, counted.
+    /// Aggregated denials of a second.
     DenialsAggregated,
     /// A recording of checks was started.
     RecordingStarted,
@@ -50,7 +50,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// Every kind.
+    /// All actions.
     pub const ALL: [Self; 23] = [
         Self::SessionCreated,
         Self::SessionEnded,

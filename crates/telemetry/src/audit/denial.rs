@@ -1,42 +1,42 @@
-//! Requests that were denied.
+//! Denied requests.
 
 use std::net::IpAddr;
 
 use super::{Action, event};
 use crate::actor::{Actor, ActorKind};
-use crate::denials::More;
+use crate::denials::AggregatedDenials;
 use crate::session::{DenyReason, SessionId};
 
-/// The most bytes of a path that an event has.
+/// Bytes of a path in an event; the rest is cut off.
 const MAX_PATH_BYTES: usize = 1024;
 
-/// What is known of a request that was denied.
+/// The known facts about a denied request.
 #[derive(Clone, Copy, Debug)]
 pub struct Denied<'a> {
-    /// The contract it came by.
+    /// The contract of the check.
     pub contract: &'static str,
-    /// The session, where one was named by a genuine credential.
+    /// The session ID, if the credential was genuine.
     pub session: Option<SessionId>,
-    /// The subject, where the session was found.
+    /// The subject, if the session was found.
     pub subject: Option<&'a str>,
-    /// The address of the client, where the proxy told it.
+    /// The address of the client, if the proxy sent it.
     pub address: Option<IpAddr>,
-    /// The host of the original request, where it was understood.
+    /// The host of the original request, if it is valid.
     pub host: Option<&'a str>,
-    /// Its path, without the query.
+    /// The path of the original request, without the query.
     pub path: Option<&'a [u8]>,
-    /// Its method.
+    /// The method of the original request.
     pub method: Option<&'a str>,
-    /// The rule that applied, by its place in `rules`.
+    /// The index in `rules` of the rule that matched.
     pub rule: Option<usize>,
-    /// The proxy that asked.
+    /// The address of the proxy.
     pub peer: Option<IpAddr>,
-    /// Which input was wrong, for `malformed_request` and `unknown_host`.
+    /// The input that is wrong, for `malformed_request` and `unknown_host`.
     pub detail: Option<&'a str>,
 }
 
 impl Denied<'_> {
-    /// The subject of the session, where one was found.
+    /// The subject of the session, or an anonymous actor.
     fn actor(&self) -> Actor {
         match self.subject {
             Some(subject) => Actor::new(ActorKind::User, subject, self.address),
@@ -45,8 +45,7 @@ impl Denied<'_> {
     }
 }
 
-/// A request was denied. One that presents no credential concerns no session and is told at
-/// `debug` only.
+/// A request was denied. A request without a credential has no session, so it is logged at `debug` only.
 pub fn session_denied(denied: &Denied<'_>, reason: DenyReason) {
     macro_rules! at {
         ($level:ident) => {
@@ -71,10 +70,10 @@ pub fn session_denied(denied: &Denied<'_>, reason: DenyReason) {
     }
 }
 
-/// More requests were denied in a second, for one reason, than are written one by one. The fields besides
-/// the count and the times are those of the first. `known` says whether they had a session.
-pub(crate) fn denials_aggregated(more: &More, reason: DenyReason, known: bool) {
-    // The clients can be many, so the actor has no name and no address.
+/// More requests were denied in a second than are logged one by one. The count and the times are of all of them, the
+/// other fields are those of the first. `known`: they had a session.
+pub(crate) fn denials_aggregated(more: &AggregatedDenials, reason: DenyReason, known: bool) {
+    // There may be many clients, so the actor has no name and no address.
     let actor = Actor {
         kind: if known {
             ActorKind::User
@@ -116,7 +115,7 @@ fn domain(host: &str) -> &str {
     }
 }
 
-/// A path as text, cut off where it is long.
+/// A path as text, cut at [`MAX_PATH_BYTES`].
 fn shortened(path: &[u8]) -> String {
     let path = &path[..path.len().min(MAX_PATH_BYTES)];
     String::from_utf8_lossy(path).into_owned()
@@ -127,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_domain_has_no_port_and_a_path_has_an_end() {
+    fn a_domain_has_no_port_and_a_long_path_is_cut() {
         for (host, expected) in [
             ("app.example.com", "app.example.com"),
             ("app.example.com:8443", "app.example.com"),

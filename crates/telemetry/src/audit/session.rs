@@ -1,4 +1,4 @@
-//! What becomes of sessions.
+//! Starts, ends and changes of sessions.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -20,8 +20,7 @@ pub fn session_created(id: SessionId, session: &Session, actor: &Actor) {
     }, "session created");
 }
 
-/// A session ended, by a limit or on purpose. One event a session; a second one says that it is
-/// redelivered.
+/// A session ended. There is one event for each session; a second one has the field for a redelivery.
 pub fn session_ended(ended: &SessionEnded, actor: &Actor) {
     event!(info, Action::SessionEnded, "success", actor, {
         event.reason = ended.reason,
@@ -35,7 +34,7 @@ pub fn session_ended(ended: &SessionEnded, actor: &Actor) {
     }, "session ended");
 }
 
-/// An identity provider, which is the actor, has told other attributes for a session.
+/// An identity provider, the actor, sent other attributes for a session.
 pub fn session_changed(id: SessionId, before: &Session, now: &Session, actor: &Actor) {
     let (old, new) = (before.attributes.to_map(), now.attributes.to_map());
     let mut names: Vec<&str> = old.keys().chain(new.keys()).map(String::as_str).collect();
@@ -47,10 +46,10 @@ pub fn session_changed(id: SessionId, before: &Session, now: &Session, actor: &A
         curfew.session.id = %id,
         curfew.session.changed = names.join(","),
         curfew.policy = now.policy.as_str(),
-    }, "session has other attributes");
+    }, "session attributes changed");
 }
 
-/// An identity provider, which is the actor, did not confirm a session, which is ended.
+/// An identity provider, the actor, no longer confirms a session, so Curfew ended it.
 pub fn provider_refused(
     id: SessionId,
     session: &Session,
@@ -63,16 +62,16 @@ pub fn provider_refused(
         user.id = session.user_id(),
         curfew.session.id = %id,
         curfew.provider = provider,
-    }, "an identity provider did not confirm a session");
+    }, "session not confirmed by the identity provider");
 }
 
-/// A session is ended because its subject has signed in again and can have no more.
+/// A session ended because its subject signed in again and reached `max_sessions`.
 pub fn session_displaced(id: SessionId, subject: &Subject, by: SessionId, actor: &Actor) {
     event!(info, Action::SessionDisplaced, "success", actor, {
         user.id = subject.as_str(),
         curfew.session.id = %id,
         curfew.session.displaced_by = %by,
-    }, "session makes room for another");
+    }, "session ended by the session limit");
 }
 
 /// All sessions of a subject that started before a time have been ended.
@@ -83,7 +82,7 @@ pub fn subject_revoked(subject: &Subject, not_before: Timestamp, actor: &Actor) 
     }, "all sessions of a subject ended");
 }
 
-/// An identity provider, which is the actor, has told through `channel` that sessions ended.
+/// An identity provider, the actor, ended sessions with a notice over `channel`.
 pub fn provider_logout(whom: &Whom, channel: &'static str, revoked: usize, actor: &Actor) {
     event!(info, Action::ProviderLogout, "success", actor, {
         user.id = whom.subject.as_ref().map(Subject::as_str),
@@ -91,10 +90,10 @@ pub fn provider_logout(whom: &Whom, channel: &'static str, revoked: usize, actor
         curfew.logout.name = %whom.name,
         curfew.logout.whole_subject = !whom.one,
         curfew.logout.revoked = revoked,
-    }, "an identity provider ended sessions");
+    }, "sessions ended by the identity provider");
 }
 
-/// All sessions that meet conditions and started before a time have ended, on every replica that knows the rule.
+/// An emergency revocation is in force on every replica that has its rule.
 pub fn revocation_declared(rule: &RevocationRule, actor: &Actor) {
     event!(warn, Action::RevocationDeclared, "success", actor, {
         curfew.not_before = %rule.before,
@@ -102,7 +101,7 @@ pub fn revocation_declared(rule: &RevocationRule, actor: &Actor) {
     }, "emergency revocation");
 }
 
-/// The sessions of an emergency revocation were ended one by one. `complete` is false where the store failed on the way.
+/// The sessions of an emergency revocation were ended one by one. `complete` is false after a store error.
 pub fn revocation_finished(rule: &RevocationRule, ended: usize, complete: bool, actor: &Actor) {
     event!(info, Action::RevocationFinished, "success", actor, {
         curfew.not_before = %rule.before,
@@ -112,15 +111,15 @@ pub fn revocation_finished(rule: &RevocationRule, ended: usize, complete: bool, 
     }, "sessions of an emergency revocation ended");
 }
 
-/// A session that had ended was there again, after a fail-over of the store, and was ended again.
+/// A session that had ended was live again after a fail-over of the store, and was ended again.
 pub fn session_came_back(id: SessionId, tombstone: &Session) {
     event!(warn, Action::SessionCameBack, "success", &Actor::CURFEW, {
         user.id = tombstone.subject.as_str(),
         curfew.session.id = %id,
-    }, "the store had lost the end of a session; it was ended again");
+    }, "lost session end written again");
 }
 
-/// A session was made older, in an installation for tests.
+/// The start of a session was moved back, in an installation for tests.
 pub fn session_aged(id: SessionId, session: &Session, by: Duration, actor: &Actor) {
     event!(warn, Action::SessionAged, "success", actor, {
         user.id = session.user_id(),
@@ -129,7 +128,7 @@ pub fn session_aged(id: SessionId, session: &Session, by: Duration, actor: &Acto
     }, "session aged");
 }
 
-/// A request was allowed although the store could not be asked, as its policy says.
+/// A request was allowed while the store was unavailable, because its policy has `on_store_failure: known`.
 pub fn session_degraded(
     id: SessionId,
     session: &Session,
@@ -145,20 +144,19 @@ pub fn session_degraded(
     }, "request allowed without the store");
 }
 
-/// A session was used from elsewhere than it is bound to, by its address or its user agent; that
-/// request was denied, and the session lives.
+/// A bound session was used from another address or user agent. The request was denied, and the session stays live.
 pub fn session_elsewhere(
     id: SessionId,
     session: &Session,
     differs: &'static str,
     address: Option<IpAddr>,
 ) {
-    // Whoever uses it may not be its subject.
+    // The client may not be the subject.
     event!(warn, Action::SessionElsewhere, "failure", &Actor::anonymous(address), {
         event.reason = differs,
         user.id = session.subject.as_str(),
         curfew.session.id = %id,
         curfew.session.bound_to = session.binding.network.map(tracing::field::display),
         curfew.policy = session.policy.as_str(),
-    }, "session used from elsewhere");
+    }, "bound session used from another client");
 }

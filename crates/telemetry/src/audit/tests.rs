@@ -1,4 +1,4 @@
-//! Every kind of event, compared with the tables of `docs/observability.md`.
+//! Compares every kind of event with the tables of `docs/observability.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,7 +11,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use super::*;
 use crate::actor::{Actor, ActorKind};
 use crate::credential::jwt::Whom;
-use crate::denials::More;
+use crate::denials::AggregatedDenials;
 use crate::events::SessionEnded;
 use crate::revocation::{RevocationConditions, RevocationRule};
 use crate::session::{DenyReason, EndReason, SessionId, Subject};
@@ -19,7 +19,7 @@ use crate::testing::{START, session_of};
 
 const DOCS: &str = include_str!("../../../../docs/observability.md");
 
-/// An event: its level, the names of its fields, and the values of those that are set.
+/// An event: its level, the names of its fields, and the values that are set.
 struct Seen {
     level: String,
     fields: BTreeSet<String>,
@@ -58,7 +58,7 @@ impl<S: tracing::Subscriber> Layer<S> for Capture {
     }
 }
 
-/// Writes one event of every kind, and of every level that it has.
+/// Writes one event of every kind and level.
 fn write_all() -> Vec<Seen> {
     let capture = Capture::default();
     let subscriber = tracing_subscriber::registry().with(capture.clone());
@@ -114,7 +114,7 @@ fn write_all() -> Vec<Seen> {
             peer: address,
             detail: Some("x"),
         };
-        let more = More {
+        let more = AggregatedDenials {
             count: 3,
             first: START,
             last: START,
@@ -130,7 +130,7 @@ fn write_all() -> Vec<Seen> {
     std::mem::take(&mut capture.0.lock())
 }
 
-/// The rows of the table below a heading of the documentation, each with its cells.
+/// The rows of the table below a heading, each with its cells.
 fn table(heading: &str) -> Vec<Vec<&'static str>> {
     let (_, rest) = DOCS.split_once(heading).expect(heading);
     let lines = rest.lines().skip_while(|line| !line.starts_with('|'));
@@ -202,7 +202,7 @@ fn every_kind_of_actor_is_documented() {
 }
 
 #[test]
-fn an_event_says_who_what_and_where() {
+fn an_event_has_the_actor_the_action_and_the_address() {
     let events = write_all();
     let of = |action: &str| {
         &events

@@ -1,4 +1,4 @@
-//! The message and the fields of an event, as lines for people have them.
+//! The message and the fields of an event in the human log format.
 
 use std::fmt::{self, Debug};
 
@@ -9,7 +9,7 @@ use tracing_subscriber::fmt::format::Writer;
 
 use crate::escape;
 
-/// Writes `message name=value name="a value"`. What a value or a message holds cannot look like a field.
+/// Writes `message name=value name="a value"`. No value or message can look like another field.
 pub(super) struct Fields;
 
 impl<'w> FormatFields<'w> for Fields {
@@ -32,7 +32,7 @@ struct Line<'w> {
 
 impl Line<'_> {
     fn write(&mut self, field: &Field, value: &str) {
-        // Those that the crate `log` brings are in the line already.
+        // Fields of the crate `log` are already in the line.
         if self.written.is_err() || field.name().starts_with("log.") {
             return;
         }

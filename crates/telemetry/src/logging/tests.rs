@@ -36,7 +36,7 @@ fn a_line_for_people_has_fields_that_no_value_can_forge() {
 }
 
 #[test]
-fn colours_are_for_a_terminal_alone() {
+fn only_a_terminal_gets_colours() {
     let line = logged(LogFormat::Human, true, || {
         tracing::info!(text = "\u{1b}[2J", "it is so");
     });

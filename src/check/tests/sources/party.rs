@@ -1,4 +1,4 @@
-//! A person who signs in by one of the sources.
+//! A person who signs in with one of the sources.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,23 +21,23 @@ use crate::testing::delegate::{Answer, Service};
 use crate::testing::jwt::{AUDIENCE, ISSUER, SigningKey, source};
 use crate::testing::{Bench, START, name};
 
-/// The address that the person's requests come from.
+/// The client address of the person's requests.
 const HOME: &str = "192.0.2.7";
 
-/// A source, with what its credentials say.
+/// A source and the claims of its credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// An application signs the person in by the admin API.
+    /// An application signs the person in through the admin API.
     Token,
     /// Curfew's own sign-in.
     Login,
     /// A token with `auth_time`.
     Jwt,
-    /// A token without it, where `accept_iat` is set.
+    /// A token without `auth_time`, with `accept_iat`.
     JwtByIat,
-    /// Another service that passes the time of the sign-in on.
+    /// Another service that sends the time of the authentication.
     Timed,
-    /// One that does not.
+    /// Another service that does not send it.
     Untimed,
 }
 
@@ -66,7 +66,7 @@ impl Kind {
         matches!(self, Self::Token | Self::Login)
     }
 
-    /// The source as a session has it.
+    /// The source as the session records it.
     pub(super) const fn source(self) -> &'static str {
         match self {
             Self::Token => "token",
@@ -81,27 +81,27 @@ impl Kind {
 pub(super) struct SignedIn {
     number: u8,
     at: Duration,
-    /// The token, where Curfew issued it.
+    /// The token, if Curfew issued it.
     own: Option<String>,
 }
 
-/// A service behind which `alice` signs in by one source.
-pub(super) struct Party {
+/// A Curfew that accepts one source, with sign-ins of `alice`.
+pub(super) struct SourceFixture {
     pub(super) kind: Kind,
     pub(super) bench: Bench,
     pub(super) checker: Checker,
     pub(super) service: Service,
-    /// Her groups; `None` where the source does not say them.
+    /// Her groups; `None` if the source does not send them.
     pub(super) groups: Option<Vec<&'static str>>,
     key: SigningKey,
 }
 
-impl Party {
+impl SourceFixture {
     pub(super) async fn new(kind: Kind) -> Self {
         Self::by(kind, |_| {}, Rules::default()).await
     }
 
-    /// With a change of the default policy, and with rules.
+    /// Changes the default policy and adds rules.
     pub(super) async fn by(kind: Kind, change: impl FnOnce(&mut Policy), rules: Rules) -> Self {
         let (mut bench, service) = (Bench::new(), Service::start().await);
         let policies = bench.lifecycle.policies.iter();
@@ -155,7 +155,7 @@ impl Party {
         self.checker.book = std::sync::Arc::new(self.bench.book(Rules::default()));
     }
 
-    /// What every source says of the person besides.
+    /// The other claims, which all sources have.
     fn claims(&self, signed_in: &SignedIn, now: Duration) -> Value {
         let mut claims = json!({
             "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "sid": format!("s{}", signed_in.number),
@@ -197,14 +197,14 @@ impl Party {
         Attributes::new(attributes).unwrap()
     }
 
-    /// The person signs in. A sign-in at Curfew starts its session at `told`, and can be refused.
+    /// The person signs in. Curfew's own sign-in starts its session at `recorded_at`, and may be denied.
     pub(super) async fn sign_in_late(
         &self,
         number: u8,
         at: Duration,
-        told: Duration,
+        recorded_at: Duration,
     ) -> Result<SignedIn, StartError> {
-        self.bench.at(told);
+        self.bench.at(recorded_at);
         let mut signed_in = SignedIn {
             number,
             at,
@@ -234,7 +234,7 @@ impl Party {
         self.sign_in_late(number, at, at).await.unwrap()
     }
 
-    /// The credential as it is so long after the beginning: refreshed, where that can be.
+    /// The credential at a time after the start: refreshed, if the source refreshes it.
     fn credential(&self, signed_in: &SignedIn, now: Duration) -> HeaderMap {
         if let Some(token) = &signed_in.own {
             return headers(&[("cookie", &format!("session={token}"))]);
@@ -245,7 +245,7 @@ impl Party {
             return headers(&[("authorization", &format!("Bearer {token}"))]);
         }
         let mut lines = Vec::new();
-        // Nobody verifies the token here: it is believed for who sends it.
+        // This token is not verified: Curfew trusts the service that sends it.
         let encoded = URL_SAFE_NO_PAD.encode(claims.to_string());
         let token = format!("e30.{encoded}.c2ln");
         if self.kind == Kind::Timed {
@@ -266,7 +266,7 @@ impl Party {
         self.visit(signed_in, after).await.verdict
     }
 
-    /// A visit while the service has trouble.
+    /// A visit while the service fails.
     pub(super) async fn broken_service(
         &self,
         signed_in: &SignedIn,
@@ -302,20 +302,20 @@ impl Party {
                 url: OriginalUrl::parse(url.as_bytes()).unwrap(),
             }),
             headers: &headers,
-            address: ClientAddress::Told(visit.from.parse().ok()),
+            address: ClientAddress::InField(visit.from.parse().ok()),
             peer: None,
         };
         self.checker.check(&request).await
     }
 
-    /// The session that a visit begins or goes on with.
+    /// The session that a visit starts or continues.
     pub(super) async fn session(&self, signed_in: &SignedIn, after: Duration) -> SessionId {
         let outcome = self.visit(signed_in, after).await;
         assert_eq!(outcome.verdict, Verdict::Allow, "{:?}", self.kind);
         outcome.session.unwrap().0
     }
 
-    /// Lets what works in the background go on, and the store forget what it may.
+    /// Runs the background tasks and the store's expiry.
     pub(super) async fn settle(&self) {
         for _ in 0..20 {
             tokio::task::yield_now().await;
@@ -324,7 +324,7 @@ impl Party {
     }
 }
 
-/// What is special about a request.
+/// What differs from a usual request.
 pub(super) struct Visit {
     pub(super) policy: Option<&'static str>,
     pub(super) path: &'static str,

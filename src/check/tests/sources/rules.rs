@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::party::{Kind, Party, SignedIn, Visit, denied};
+use super::party::{Kind, SignedIn, SourceFixture, Visit, denied};
 use super::{FIRST, NO, NONE, Rule, YES};
 use crate::actor::{Actor, ActorKind};
 use crate::check::Detail;
@@ -18,9 +18,9 @@ use crate::testing::jwt::no_keys;
 use crate::testing::{HOUR, MINUTE, SECOND, START};
 
 const IDLE: Verdict = denied(DenyReason::IdleTimeout);
-const OVER: Verdict = denied(DenyReason::AbsoluteTimeout);
+const ABSOLUTE: Verdict = denied(DenyReason::AbsoluteTimeout);
 const REVOKED: Verdict = denied(DenyReason::Revoked);
-const AGAIN: Verdict = denied(DenyReason::ReauthenticationRequired);
+const REAUTHENTICATE: Verdict = denied(DenyReason::ReauthenticationRequired);
 const ALLOW: Verdict = Verdict::Allow;
 
 macro_rules! rules {
@@ -52,10 +52,10 @@ rules! {
     "Store trouble is 503, and no end" => store_trouble,
     "Trouble with the source is 503, and no end" => source_trouble,
     "The challenge after an end asks for a new sign-in (RFC 9470)" => challenge,
-    "Its start and its end are counted, and shown in the console" => told,
+    "Its start and its end are counted, and shown in the console" => counted,
 }
 
-/// What a cell says where the rule holds or does not.
+/// The text of a cell for a rule that holds or does not.
 const fn says(holds: bool) -> &'static str {
     if holds { YES } else { NO }
 }
@@ -64,15 +64,15 @@ fn administrator() -> Actor {
     Actor::new(ActorKind::AdminToken, "ci", None)
 }
 
-/// A session that is seen for the first time a minute after the sign-in.
-async fn used(party: &Party) -> SignedIn {
+/// A session with its first request one minute after the sign-in.
+async fn used(party: &SourceFixture) -> SignedIn {
     let signed_in = party.sign_in(1, Duration::ZERO).await;
     assert_eq!(party.verdict(&signed_in, MINUTE).await, ALLOW);
     signed_in
 }
 
 async fn idle(kind: Kind) -> &'static str {
-    let party = Party::new(kind).await;
+    let party = SourceFixture::new(kind).await;
     let signed_in = used(&party).await;
     let just = 16 * MINUTE - SECOND / 1000;
     assert_eq!(party.verdict(&signed_in, just).await, ALLOW);
@@ -80,17 +80,17 @@ async fn idle(kind: Kind) -> &'static str {
 }
 
 async fn absolute(kind: Kind) -> &'static str {
-    let party = Party::new(kind).await;
+    let party = SourceFixture::new(kind).await;
     let signed_in = party.sign_in(1, Duration::ZERO).await;
     for minutes in (10..480).step_by(10) {
         assert_eq!(party.verdict(&signed_in, minutes * MINUTE).await, ALLOW);
     }
     match party.verdict(&signed_in, 8 * HOUR).await {
-        OVER => YES,
+        ABSOLUTE => YES,
         ALLOW => {
             assert_eq!(
                 party.verdict(&signed_in, 8 * HOUR + 10 * MINUTE).await,
-                OVER
+                ABSOLUTE
             );
             FIRST
         }
@@ -98,20 +98,20 @@ async fn absolute(kind: Kind) -> &'static str {
     }
 }
 
-/// Each visit of these tests brings a credential that was refreshed then.
+/// Each visit in these tests has a credential that was refreshed at that time.
 async fn refreshed(kind: Kind) -> &'static str {
-    let party = Party::new(kind).await;
+    let party = SourceFixture::new(kind).await;
     let signed_in = party.sign_in(1, Duration::ZERO).await;
     let visits = (0..=480).step_by(5);
     let mut last = ALLOW;
     for minutes in visits {
         last = party.verdict(&signed_in, minutes * MINUTE).await;
     }
-    says(last == OVER)
+    says(last == ABSOLUTE)
 }
 
 async fn final_end(kind: Kind) -> &'static str {
-    let party = Party::new(kind).await;
+    let party = SourceFixture::new(kind).await;
     let signed_in = used(&party).await;
     for hours in (1..300).step_by(5) {
         if party.verdict(&signed_in, hours * HOUR).await == ALLOW {
@@ -123,7 +123,7 @@ async fn final_end(kind: Kind) -> &'static str {
 }
 
 async fn loss(kind: Kind) -> &'static str {
-    let party = Party::new(kind).await;
+    let party = SourceFixture::new(kind).await;
     let signed_in = used(&party).await;
     assert_eq!(party.verdict(&signed_in, 20 * MINUTE).await, IDLE);
     let lost = 21 * MINUTE;
@@ -140,7 +140,7 @@ async fn loss(kind: Kind) -> &'static str {
 }
 
 async fn revoked(kind: Kind) -> &'static str {
-    let party = Party::new(kind).await;
+    let party = SourceFixture::new(kind).await;
     let signed_in = used(&party).await;
     let other = party.sign_in(2, 2 * MINUTE).await;
     assert_eq!(party.verdict(&other, 2 * MINUTE).await, ALLOW);
@@ -161,7 +161,7 @@ async fn revoked(kind: Kind) -> &'static str {
 }
 
 async fn revoked_all(kind: Kind) -> &'static str {
-    let party = Party::new(kind).await;
+    let party = SourceFixture::new(kind).await;
     let [first, second] = [used(&party).await, party.sign_in(2, MINUTE).await];
     assert_eq!(party.verdict(&second, MINUTE).await, ALLOW);
     let alice = crate::session::Subject::new("alice").unwrap();
@@ -178,7 +178,7 @@ async fn revoked_all(kind: Kind) -> &'static str {
 }
 
 async fn rule(kind: Kind) -> &'static str {
-    let party = Party::new(kind).await;
+    let party = SourceFixture::new(kind).await;
     let signed_in = used(&party).await;
     let conditions = RevocationConditions {
         source: Some(kind.source().to_owned()),
@@ -193,13 +193,13 @@ async fn rule(kind: Kind) -> &'static str {
     says(party.verdict(&signed_in, 2 * MINUTE).await == REVOKED)
 }
 
-/// Three sign-ins where there is room for two: whether the third and the first may pass.
+/// Three sign-ins with a limit of two sessions: the verdicts for the third and for the first.
 async fn three(kind: Kind, beyond: OnSessionLimit) -> (Verdict, Verdict) {
     let most = MaxSessions {
         count: 2,
         on_limit: beyond,
     };
-    let party = Party::by(
+    let party = SourceFixture::by(
         kind,
         |policy| policy.max_sessions = Some(most),
         Rules::default(),
@@ -233,17 +233,17 @@ async fn bound(kind: Kind) -> &'static str {
         network: Some(bits),
         user_agent: false,
     };
-    let party = Party::by(kind, |policy| policy.bind = bind, Rules::default()).await;
+    let party = SourceFixture::by(kind, |policy| policy.bind = bind, Rules::default()).await;
     let signed_in = used(&party).await;
     let elsewhere = Visit {
         from: "198.51.100.7",
         ..Visit::default()
     };
     let found = party.request(&signed_in, 2 * MINUTE, &elsewhere).await;
-    says(found.verdict == AGAIN && party.verdict(&signed_in, 2 * MINUTE).await == ALLOW)
+    says(found.verdict == REAUTHENTICATE && party.verdict(&signed_in, 2 * MINUTE).await == ALLOW)
 }
 
-/// Members of `staff` may be idle for five minutes.
+/// Members of `staff` have an idle limit of five minutes.
 async fn with_variant(kind: Kind, groups: Option<Vec<&'static str>>) -> &'static str {
     let variant = |policy: &mut crate::policy::Policy| {
         let mut limits = policy.limits;
@@ -253,7 +253,7 @@ async fn with_variant(kind: Kind, groups: Option<Vec<&'static str>>) -> &'static
             limits,
         }];
     };
-    let mut party = Party::by(kind, variant, Rules::default()).await;
+    let mut party = SourceFixture::by(kind, variant, Rules::default()).await;
     party.groups = groups;
     let signed_in = used(&party).await;
     says(party.verdict(&signed_in, 6 * MINUTE).await == IDLE)
@@ -270,26 +270,26 @@ async fn variant(kind: Kind) -> &'static str {
 
 async fn unknown_groups(kind: Kind) -> &'static str {
     match kind {
-        // Neither has a way to say that there are groups elsewhere.
+        // Neither can say that there are unknown groups.
         Kind::Token | Kind::Untimed => NONE,
         _ => with_variant(kind, None).await,
     }
 }
 
 async fn stricter(kind: Kind) -> &'static str {
-    let party = Party::new(kind).await;
+    let party = SourceFixture::new(kind).await;
     let signed_in = used(&party).await;
     let strict = Visit {
         policy: Some("strict"),
         ..Visit::default()
     };
     let found = party.request(&signed_in, 7 * MINUTE, &strict).await;
-    says(found.verdict == AGAIN && party.verdict(&signed_in, 7 * MINUTE).await == ALLOW)
+    says(found.verdict == REAUTHENTICATE && party.verdict(&signed_in, 7 * MINUTE).await == ALLOW)
 }
 
-/// `strict` asks for a sign-in of the last 30 minutes.
+/// `strict` needs a sign-in in the last 30 minutes.
 async fn auth_age(kind: Kind) -> &'static str {
-    let party = Party::new(kind).await;
+    let party = SourceFixture::new(kind).await;
     let signed_in = party.sign_in(1, Duration::ZERO).await;
     let strict = Visit {
         policy: Some("strict"),
@@ -304,10 +304,10 @@ async fn auth_age(kind: Kind) -> &'static str {
         .await
         .verdict
     {
-        AGAIN => YES,
+        REAUTHENTICATE => YES,
         ALLOW => {
             let later = party.request(&signed_in, 33 * MINUTE, &strict).await;
-            assert_eq!(later.verdict, AGAIN);
+            assert_eq!(later.verdict, REAUTHENTICATE);
             FIRST
         }
         _ => NO,
@@ -315,7 +315,7 @@ async fn auth_age(kind: Kind) -> &'static str {
 }
 
 async fn passive(kind: Kind) -> &'static str {
-    let party = Party::new(kind).await;
+    let party = SourceFixture::new(kind).await;
     let signed_in = used(&party).await;
     let poll = Visit {
         passive: true,
@@ -341,7 +341,7 @@ async fn groups(kind: Kind) -> &'static str {
     let mut found = Vec::new();
     for groups in [vec!["staff"], vec!["guests"]] {
         let rules = Rules::new(vec![rule.clone()], Terms::default()).unwrap();
-        let mut party = Party::by(kind, |_| {}, rules).await;
+        let mut party = SourceFixture::by(kind, |_| {}, rules).await;
         party.groups = Some(groups);
         let signed_in = used(&party).await;
         let visit = Visit {
@@ -354,25 +354,25 @@ async fn groups(kind: Kind) -> &'static str {
 }
 
 async fn shorter(kind: Kind) -> &'static str {
-    let mut party = Party::new(kind).await;
+    let mut party = SourceFixture::new(kind).await;
     let signed_in = used(&party).await;
     party.change_policy(|policy| policy.limits.idle = Some(5 * MINUTE));
     says(party.verdict(&signed_in, 6 * MINUTE).await == IDLE)
 }
 
 async fn longer(kind: Kind) -> &'static str {
-    let mut party = Party::new(kind).await;
+    let mut party = SourceFixture::new(kind).await;
     let signed_in = party.sign_in(1, Duration::ZERO).await;
     let id = party.session(&signed_in, Duration::ZERO).await;
     party.change_policy(|policy| policy.limits.absolute = 100 * HOUR);
     for minutes in (10..480).step_by(10) {
         assert_eq!(party.session(&signed_in, minutes * MINUTE).await, id);
     }
-    says(party.verdict(&signed_in, 8 * HOUR).await == OVER)
+    says(party.verdict(&signed_in, 8 * HOUR).await == ABSOLUTE)
 }
 
 async fn store_trouble(kind: Kind) -> &'static str {
-    let party = Party::new(kind).await;
+    let party = SourceFixture::new(kind).await;
     let signed_in = used(&party).await;
     let fails = &party.bench.store.all_fail;
     fails.store(true, Ordering::SeqCst);
@@ -383,7 +383,7 @@ async fn store_trouble(kind: Kind) -> &'static str {
 }
 
 async fn source_trouble(kind: Kind) -> &'static str {
-    let mut party = Party::new(kind).await;
+    let mut party = SourceFixture::new(kind).await;
     let signed_in = used(&party).await;
     let away = match kind {
         Kind::Token | Kind::Login => return NONE,
@@ -403,9 +403,9 @@ async fn source_trouble(kind: Kind) -> &'static str {
     says((away, back) == (denied(DenyReason::SourceUnavailable), ALLOW))
 }
 
-/// Where another party issued the credential: Curfew's own is invalid after the end, and is never refreshed.
+/// Only for another issuer's credentials: Curfew's own token is invalid after the end, and is never refreshed.
 async fn challenge(kind: Kind) -> &'static str {
-    let party = Party::new(kind).await;
+    let party = SourceFixture::new(kind).await;
     let signed_in = used(&party).await;
     let ended = party.visit(&signed_in, HOUR).await;
     assert_eq!(ended.verdict, IDLE);
@@ -415,8 +415,8 @@ async fn challenge(kind: Kind) -> &'static str {
     }
 }
 
-async fn told(kind: Kind) -> &'static str {
-    let party = Party::new(kind).await;
+async fn counted(kind: Kind) -> &'static str {
+    let party = SourceFixture::new(kind).await;
     let signed_in = used(&party).await;
     assert_eq!(party.verdict(&signed_in, HOUR).await, IDLE);
     party.settle().await;

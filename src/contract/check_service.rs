@@ -14,8 +14,8 @@ use super::{Contracts, ext_authz};
 use crate::listener::{ConcurrencyLimit, HttpService, drain};
 use crate::live::Live;
 
-/// What is served on the `check` listener: contracts, by any method: the
-/// proxy may pass on the original one, which says nothing about the check itself. All else is 404.
+/// The service of the `check` listener. It routes by path only: a proxy may send the original method, which does not
+/// matter for the check. Other paths get 404.
 #[derive(Clone)]
 pub struct CheckService {
     contracts: Live<Contracts>,
@@ -23,7 +23,7 @@ pub struct CheckService {
     limit: ConcurrencyLimit,
 }
 
-/// The contract of a path.
+/// The contract that a path selects.
 #[derive(Clone, Copy)]
 enum Route<'a> {
     Headers(&'static HeaderContract, Option<&'a str>),
@@ -31,11 +31,11 @@ enum Route<'a> {
 }
 
 impl CheckService {
-    /// Answers checks by these contracts, as many at once as there is `limit` for.
+    /// Creates the service. `limit` bounds the concurrent checks.
     #[must_use]
     pub fn new(contracts: Live<Contracts>, limit: ConcurrencyLimit) -> Self {
         let unknown = UnknownPaths::default();
-        unknown.begin(&contracts.current().checker.lifecycle.metrics);
+        unknown.init_metrics(&contracts.current().checker.lifecycle.metrics);
         Self {
             contracts,
             unknown,
@@ -43,8 +43,8 @@ impl CheckService {
         }
     }
 
-    /// Answers a request that `peer` has sent. A body says nothing about the check, and is read to its end, up to a
-    /// bound: a proxy takes a connection that closes while it sends for an error.
+    /// Answers a request of `peer`. The body is not used, but read up to a limit: proxies treat a connection that
+    /// closes during their upload as an error.
     pub async fn answer<B>(&self, request: Request<B>, peer: Option<SocketAddr>) -> Response<Body>
     where
         B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
@@ -52,7 +52,7 @@ impl CheckService {
     {
         let (head, body) = request.into_parts();
         let mut response = match Route::of(&head.uri) {
-            Some(way) => self.check(way, &head, peer).await,
+            Some(route) => self.check(route, &head, peer).await,
             None => self.not_found(&head),
         };
         if !drain(body).await {
@@ -67,14 +67,14 @@ impl CheckService {
 
     async fn check(
         &self,
-        way: Route<'_>,
+        route: Route<'_>,
         head: &http::request::Parts,
         peer: Option<SocketAddr>,
     ) -> Response<String> {
         let permit = self.limit.take();
         let contracts = self.contracts.current();
         let secure = contracts.cookie.is_secure();
-        match way {
+        match route {
             Route::Headers(contract, policy) => {
                 let policy = policy.map(|name| percent_decode_str(name).decode_utf8_lossy());
                 let sub_request = contract.read(policy.as_deref(), peer, &head.headers, secure);
@@ -100,7 +100,7 @@ impl CheckService {
 }
 
 impl HttpService for CheckService {
-    /// A proxy has few connections and many checks, and the answers are small.
+    /// A proxy has few connections with many small checks.
     const MAX_STREAMS: u32 = 1024;
 
     async fn call(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
@@ -128,18 +128,21 @@ impl<'a> Route<'a> {
         if !(target.is_empty() || target.starts_with('/')) {
             return None;
         }
-        // With its query.
-        let asked = uri.path_and_query().map_or("", |asked| asked.as_str());
-        Some(Self::ExtAuthz(policy, &asked[path.len() - target.len()..]))
+        // The target with its query.
+        let path_and_query = uri.path_and_query().map_or("", |it| it.as_str());
+        Some(Self::ExtAuthz(
+            policy,
+            &path_and_query[path.len() - target.len()..],
+        ))
     }
 }
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn way(uri: &str) -> Option<(String, Option<String>)> {
+    fn route(uri: &str) -> Option<(String, Option<String>)> {
         let uri = uri.parse().unwrap();
-        Route::of(&uri).map(|way| match way {
+        Route::of(&uri).map(|route| match route {
             Route::Headers(contract, policy) => {
                 (contract.contract.to_string(), policy.map(str::to_owned))
             }
@@ -149,17 +152,17 @@ mod tests {
 
     #[test]
     fn every_contract_has_its_path() {
-        let named = |way: &str, policy: &str| Some((way.to_owned(), Some(policy.to_owned())));
-        let plain = |way: &str| Some((way.to_owned(), None));
-        assert_eq!(way("/auth-request"), plain("auth-request"));
-        assert_eq!(way("/auth-request?x=/ext-authz"), plain("auth-request"));
-        assert_eq!(way("/forward-auth"), plain("forward-auth"));
-        assert_eq!(way("/policy/a/forward-auth"), named("forward-auth", "a"));
-        assert_eq!(way("/ext-authz"), plain(""));
-        assert_eq!(way("/ext-authz?a=b"), plain("?a=b"));
-        assert_eq!(way("/ext-authz/a%2Fb?c=d"), plain("/a%2Fb?c=d"));
+        let named = |route: &str, policy: &str| Some((route.to_owned(), Some(policy.to_owned())));
+        let plain = |route: &str| Some((route.to_owned(), None));
+        assert_eq!(route("/auth-request"), plain("auth-request"));
+        assert_eq!(route("/auth-request?x=/ext-authz"), plain("auth-request"));
+        assert_eq!(route("/forward-auth"), plain("forward-auth"));
+        assert_eq!(route("/policy/a/forward-auth"), named("forward-auth", "a"));
+        assert_eq!(route("/ext-authz"), plain(""));
+        assert_eq!(route("/ext-authz?a=b"), plain("?a=b"));
+        assert_eq!(route("/ext-authz/a%2Fb?c=d"), plain("/a%2Fb?c=d"));
         assert_eq!(
-            way("/policy/a/ext-authz/policy/b/ext-authz"),
+            route("/policy/a/ext-authz/policy/b/ext-authz"),
             named("/policy/b/ext-authz", "a")
         );
         for none in [
@@ -173,7 +176,7 @@ mod tests {
             "/policy/a/b/auth-request",
             "/x/ext-authz",
         ] {
-            assert_eq!(way(none), None, "{none}");
+            assert_eq!(route(none), None, "{none}");
         }
     }
 }
