@@ -121,7 +121,7 @@ impl Class {
             }
             Self::OAuth2Proxy => {
                 "This is a path of oauth2-proxy. Use /auth-request with NGINX, /forward-auth with Traefik and \
-                 Caddy, in permit of /oauth2/auth; the sign-in page is /.curfew/login on the browser listener \
+                 Caddy, in place of /oauth2/auth; the sign-in page is /.curfew/login on the browser listener \
                  (port 9183)."
             }
             Self::Contract => "The path must be one of these exactly.",
