@@ -325,7 +325,12 @@ async fn kubernetes_answers_are_cached_and_failures_deny() {
     })
     .await;
     let (_, problem) = operator.call("GET", "/sessions?subject=alice", None).await;
-    assert!(problem["detail"].as_str().unwrap().contains("is not known"));
+    assert!(
+        problem["detail"]
+            .as_str()
+            .unwrap()
+            .contains("could not check the permission")
+    );
     // Admin tokens still work.
     assert_eq!(curfew.call("GET", "/api/v1/policies", None).await.0, 200);
     down.store(false, std::sync::atomic::Ordering::Relaxed);
