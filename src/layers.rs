@@ -51,18 +51,32 @@ fn code(path: &Path) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// The first segments of the paths in `code` that begin with `crate::`.
+/// The first segments of the paths in `code` that begin with `crate::`, also of lists in braces.
 fn used(code: &str) -> BTreeSet<String> {
+    let identifier = |text: &str| {
+        let end = text.find(|it: char| !it.is_alphanumeric() && it != '_');
+        text[..end.unwrap_or(text.len())].to_owned()
+    };
     let mut used = BTreeSet::new();
     for path in code.split("crate::").skip(1) {
-        let segments = match path.strip_prefix('{') {
-            // `use crate::{a::A, b::B}`
-            Some(list) => list.split('}').next().unwrap(),
-            None => path.split([';', ')', '>', ',', '(']).next().unwrap(),
+        let Some(list) = path.strip_prefix('{') else {
+            used.insert(identifier(path));
+            continue;
         };
-        for segment in segments.split(',') {
-            let name = segment.trim().split([':', ' ', ';']).next().unwrap();
-            used.insert(name.to_owned());
+        // `use crate::{a::{A, B}, c}`: what begins at the outer level.
+        let (mut depth, mut at_start) = (0_usize, true);
+        for (at, character) in list.char_indices() {
+            match character {
+                '}' if depth == 0 => break,
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                ',' if depth == 0 => at_start = true,
+                _ if at_start && character.is_alphabetic() => {
+                    used.insert(identifier(&list[at..]));
+                    at_start = false;
+                }
+                _ => {}
+            }
         }
     }
     used
@@ -202,7 +216,7 @@ fn no_crate_has_a_circle_of_modules() {
 #[test]
 fn a_reversed_dependency_is_found() {
     let used_by = used(
-        "use crate::check::Checker;\nuse crate::{app::App, config};\nfn f(x: crate::live::Live<crate::policy::Policies>) {}",
+        "use crate::check::Checker;\nuse crate::{app::{App, StartupError}, config};\nfn f(x: crate::live::Live<crate::policy::Policies>) {}",
     );
     let expected = ["app", "check", "config", "live", "policy"].map(str::to_owned);
     assert_eq!(used_by, BTreeSet::from(expected));
