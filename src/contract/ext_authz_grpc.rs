@@ -291,10 +291,10 @@ fn header_options(
     let names = headers.keys().filter(|name| wanted(name));
     let lines = names.flat_map(|name| {
         let values = headers.get_all(name).iter().enumerate();
-        values.map(move |(permit, value)| (name, permit, value))
+        values.map(move |(index, value)| (name, index, value))
     });
     lines
-        .map(|(name, permit, value)| {
+        .map(|(name, index, value)| {
             let option = wire::HeaderValueOption {
                 header: Some(wire::HeaderValue {
                     key: Bytes::copy_from_slice(name.as_str().as_bytes()),
@@ -304,11 +304,7 @@ fn header_options(
                 append_action: wire::OVERWRITE_IF_EXISTS_OR_ADD,
                 keep_empty_value: true,
             };
-            if permit == 0 {
-                option
-            } else {
-                appended(option)
-            }
+            if index == 0 { option } else { appended(option) }
         })
         .collect()
 }

@@ -172,10 +172,10 @@ pub(super) fn variables(
         }
     }
     let cookies = reply.headers().get_all(SET_COOKIE).into_iter().enumerate();
-    for (permit, value) in cookies.take(MAX_COOKIES) {
-        let name = match permit {
+    for (index, value) in cookies.take(MAX_COOKIES) {
+        let name = match index {
             0 => "set_cookie".to_owned(),
-            _ => format!("set_cookie_{}", permit + 1),
+            _ => format!("set_cookie_{}", index + 1),
         };
         set(&name, text(&String::from_utf8_lossy(value.as_bytes())));
     }
