@@ -8,9 +8,6 @@ use crate::policy::Policies;
 use crate::session::{SessionId, State};
 use crate::{DeadlineQueue, StoreError};
 
-/// How long one process may rebuild before another one starts too, in milliseconds.
-const LEASE_MILLIS: u64 = 60_000;
-
 impl RedisStore {
     /// Rebuilds the indexes unless that was done for the current primaries. Returns whether they are complete;
     /// `false` while another process rebuilds them.
@@ -27,14 +24,7 @@ impl RedisStore {
         if rebuilt_on.as_deref() == Some(&primaries) {
             return Ok(true);
         }
-        let mut lease = redis::cmd("SET");
-        lease
-            .arg(&lease_key)
-            .arg(1)
-            .arg("NX")
-            .arg("PX")
-            .arg(LEASE_MILLIS);
-        if self.repeat::<Option<String>>(&lease).await?.is_none() {
+        if !self.take_lease(&lease_key).await? {
             return Ok(false);
         }
         let added = self.rebuild_indexes(policies).await?;

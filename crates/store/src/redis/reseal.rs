@@ -14,8 +14,6 @@ use crate::telemetry::Diagnostics;
 
 /// Interval at which a replica checks whether the keys have changed.
 const CHECK_INTERVAL: Duration = Duration::from_secs(10);
-/// How long one process may seal before another one starts too, in milliseconds.
-const LEASE_MILLIS: u64 = 60_000;
 /// The walk is repeated after this time if it found records under another key: a replica with the old keys may still
 /// write.
 const RETRY_INTERVAL: Duration = Duration::from_secs(60);
@@ -128,14 +126,7 @@ impl RedisStore {
         {
             return Ok(());
         }
-        let mut lease = redis::cmd("SET");
-        lease
-            .arg(&lease_key)
-            .arg(1)
-            .arg("NX")
-            .arg("PX")
-            .arg(LEASE_MILLIS);
-        if self.repeat::<Option<String>>(&lease).await?.is_none() {
+        if !self.take_lease(&lease_key).await? {
             return Ok(());
         }
         let count = self.seal_all(true).await?;

@@ -9,9 +9,6 @@ use crate::StoreError;
 use crate::policy::Policies;
 use crate::session::{SessionId, State};
 
-/// How long one process may tighten_deadlines before another one starts too, in milliseconds.
-const LEASE_MILLIS: u64 = 60_000;
-
 impl RedisStore {
     /// Reads all sessions, unless that was done for the same policies.
     pub(super) async fn tighten_all_deadlines(
@@ -28,14 +25,7 @@ impl RedisStore {
         if last.as_deref() == Some(&current) {
             return Ok(());
         }
-        let mut lease = redis::cmd("SET");
-        lease
-            .arg(&lease_key)
-            .arg(1)
-            .arg("NX")
-            .arg("PX")
-            .arg(LEASE_MILLIS);
-        if this.repeat::<Option<String>>(&lease).await?.is_none() {
+        if !this.take_lease(&lease_key).await? {
             let other = "lock held by another replica".to_owned();
             return Err(StoreError::Unavailable(other));
         }

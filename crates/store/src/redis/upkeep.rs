@@ -21,6 +21,9 @@ const WALL_TOLERANCE_MILLIS: u64 = 1_000;
 /// every 5 s.
 const UPGRADE_DELAY_SECONDS: f64 = 20.0;
 
+/// How long one replica has the lease of a task before another one starts it too, in milliseconds.
+const LEASE_MILLIS: u64 = 60_000;
+
 impl RedisStore {
     /// Runs the maintenance until `stop`.
     pub async fn upkeep(
@@ -80,6 +83,13 @@ impl RedisStore {
         advice.set("redis", self.advice().await?);
         self.upgrade_records(policies, advice, replicas).await?;
         self.rebuild_indexes_if_stale(policies).await.map(drop)
+    }
+
+    /// Takes the lease of a task that one replica at a time does. `false` if another replica has it.
+    pub(super) async fn take_lease(&self, key: &[u8]) -> Result<bool, StoreError> {
+        let mut lease = redis::cmd("SET");
+        lease.arg(key).arg(1).arg("NX").arg("PX").arg(LEASE_MILLIS);
+        Ok(self.repeat::<Option<String>>(&lease).await?.is_some())
     }
 
     /// Upgrades older records when no older program runs any more.
