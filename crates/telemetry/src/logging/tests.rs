@@ -43,3 +43,20 @@ fn only_a_terminal_gets_colours() {
     assert!(line.contains("\u{1b}[3mtext"), "{line:?}");
     assert!(line.contains(r#""\u{1b}[2J""#), "{line:?}");
 }
+
+/// A filter is a prefix of targets: that of the service includes its other crates.
+#[test]
+fn a_filter_for_the_service_includes_its_crates() {
+    let shown = |filter: &str| {
+        let filter = parse(filter).unwrap();
+        let subscriber = tracing_subscriber::registry().with(filter);
+        tracing::subscriber::with_default(
+            subscriber,
+            || tracing::enabled!(target: "curfew_store::redis", Level::DEBUG),
+        )
+    };
+    assert!(shown("curfew=debug"));
+    assert!(shown("info,curfew_store=debug"));
+    assert!(!shown("info"));
+    assert!(!shown("info,curfew::store=debug"));
+}
