@@ -76,3 +76,20 @@ fn the_operations_guide_lists_every_verdict() {
         assert!(words.contains(&format!("\"{verdict}\"")), "{verdict}");
     }
 }
+
+/// The recipes of CONTRIBUTING.md and the map name files that there are.
+#[test]
+fn recipes_name_files_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("CONTRIBUTING.md")).unwrap();
+    let (_, recipes) = page.split_once("## Recipes\n").unwrap();
+    let mut count = 0;
+    for name in recipes.split('`').skip(1).step_by(2) {
+        let is_path = name.contains('/') && !name.contains([' ', '{']) && !name.starts_with('/');
+        if is_path && !name.contains("NAME") {
+            assert!(root.join(name).exists(), "{name}");
+            count += 1;
+        }
+    }
+    assert!(count > 25, "{count}");
+}
