@@ -64,7 +64,7 @@ pub static IMPOSSIBLE: [Impossible; 8] = [
         case: "20c",
         proxies: &["ingress-nginx"],
         fails_with: "while receiving response with status: 401",
-        reason: "ingress-nginx shows its own page, which a gRPC client may read as a broken message; \
-                 a client that uses the HTTP status, 401, gets UNAUTHENTICATED.",
+        reason: "ingress-nginx shows its own page, which a gRPC client may read as a broken message. \
+                 A client that uses the HTTP status, 401, gets UNAUTHENTICATED.",
     },
 ];
