@@ -87,7 +87,7 @@ pub(super) fn build(
             let (advice, policies) = (Arc::clone(shared.advice), shared.policies.clone());
             let (measures, replicas) = (metrics(), Arc::clone(shared.replicas));
             background.spawn(async move |stop| {
-                kept.upkeep(&policies, &advice, &measures, &replicas, stop)
+                kept.run_maintenance(&policies, &advice, &measures, &replicas, stop)
                     .await;
             });
             let follower = Arc::clone(&redis);
@@ -125,7 +125,7 @@ pub(super) fn build(
             let (advice, replicas) = (Arc::clone(shared.advice), Arc::clone(shared.replicas));
             background.spawn(async move |stop| {
                 followed
-                    .follow_ends(&*listener, &*steady, &advice, &replicas, stop)
+                    .follow_invalidations(&*listener, &*steady, &advice, &replicas, stop)
                     .await;
             });
             let sessions = CoalescingStore::new(near, Arc::clone(&clock), metrics());

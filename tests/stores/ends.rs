@@ -24,7 +24,7 @@ pub async fn while_receiving_invalidations<T>(
     let advice = Diagnostics::default();
     let replicas = Replicas::new(Replica::this(now()));
     let stop = CancellationToken::new();
-    let follow = store.follow_ends(cached, steady, &advice, &replicas, stop);
+    let follow = store.follow_invalidations(cached, steady, &advice, &replicas, stop);
     let run = async {
         let usable = async || metrics.near_cache.usable.get() == 1;
         eventually("the near cache is usable", usable).await;
@@ -65,7 +65,7 @@ impl Process {
             let stop = CancellationToken::new();
             let replicas = Replicas::new(Replica::this(now()));
             store
-                .follow_ends(&*listener, &*steady, &advice_of_task, &replicas, stop)
+                .follow_invalidations(&*listener, &*steady, &advice_of_task, &replicas, stop)
                 .await;
         });
         Self {

@@ -28,7 +28,7 @@ impl MaintainedStore {
         tokio::spawn(async move {
             let policies = Live::new(super::migrations::policies());
             let (advice, replicas) = (Diagnostics::default(), alone());
-            kept.upkeep(&policies, &advice, &counted, &replicas, stopped)
+            kept.run_maintenance(&policies, &advice, &counted, &replicas, stopped)
                 .await;
         });
         Self {

@@ -212,7 +212,7 @@ async fn upkeep_upgrades_records_and_rebuilds_the_indexes() {
     let (advice, metrics) = (Diagnostics::default(), Metrics::new().unwrap());
     let policies = Live::new(policies());
     let replicas = alone();
-    let upkeep = store.upkeep(
+    let maintenance = store.run_maintenance(
         &policies,
         &advice,
         &metrics,
@@ -239,7 +239,7 @@ async fn upkeep_upgrades_records_and_rebuilds_the_indexes() {
         assert_eq!(claimed.len(), 50, "each at its own deadline");
     };
     tokio::select! {
-        () = upkeep => unreachable!("it runs until it is stopped"),
+        () = maintenance => unreachable!("it runs until it is stopped"),
         () = look => {}
     }
     let lines = advice.lines();

@@ -45,7 +45,7 @@ async fn replicas_with_different_wall_clocks_decide_alike() {
         let later = clock.now().plus(5 * MINUTE);
         assert_eq!(verdict(later), Verdict::Deny(DenyReason::IdleTimeout));
         let replicas = alone();
-        let upkeep = store.upkeep(
+        let maintenance = store.run_maintenance(
             &policies,
             &advice,
             &metrics,
@@ -68,7 +68,7 @@ async fn replicas_with_different_wall_clocks_decide_alike() {
             assert!(error.abs() < 0.1, "{offset} s");
         };
         tokio::select! {
-            () = upkeep => unreachable!("it runs until it is stopped"),
+            () = maintenance => unreachable!("it runs until it is stopped"),
             () = looking => {}
         }
     }
@@ -166,7 +166,7 @@ async fn all_replicas_learn_a_revocation_within_a_moment() {
     let advice = Diagnostics::default();
     let metrics = Metrics::new().unwrap();
     let alice = session().subject;
-    let upkeep = two.follow_cut_offs(&policies, &advice, &metrics, CancellationToken::new());
+    let following = two.follow_cut_offs(&policies, &advice, &metrics, CancellationToken::new());
     let looking = async {
         for minutes in [1, 2] {
             let at = now().plus(minutes * MINUTE);
@@ -179,7 +179,7 @@ async fn all_replicas_learn_a_revocation_within_a_moment() {
         }
     };
     tokio::select! {
-        () = upkeep => unreachable!("it runs until it is stopped"),
+        () = following => unreachable!("it runs until it is stopped"),
         () = looking => {}
     }
     // A process that starts later reads the cut-offs of each session that it loads, before it has read the whole set.

@@ -65,7 +65,7 @@ async fn an_acl_user_needs_no_more_than_the_documented_rights() {
         () = store.follow_cut_offs(&policies, &advice, &metrics, stop.clone()) => {
             unreachable!("it runs until it is stopped")
         }
-        () = store.upkeep(&policies, &advice, &metrics, &replicas, stop) => unreachable!("it runs until it is stopped"),
+        () = store.run_maintenance(&policies, &advice, &metrics, &replicas, stop) => unreachable!("it runs until it is stopped"),
         () = eventually("the indexes are rebuilt", is_rebuilt) => {}
     }
     store

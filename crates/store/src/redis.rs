@@ -4,39 +4,25 @@
 //! The expiry of the key holds the last activity (`last_seen = PEXPIRETIME - retention`). So a touch is monotonic and
 //! idempotent, and it cannot create or revive a key. All rare changes use the scripts in `migrations/`.
 
-mod connect;
 mod connection;
-mod cut_off_log;
 mod cut_offs;
-mod ends;
-mod follow_cut_offs;
 mod format;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod generation;
 mod history;
 mod index;
-mod info;
+mod invalidation;
+mod jobs;
 mod keys;
 mod managed_connection;
-mod message;
-mod migrate;
-mod open;
 mod queue;
-mod rebuild;
 mod record;
 mod replication;
-mod request;
-mod reseal;
-mod rule;
 mod scan;
 mod script;
 mod sealed_value;
-mod sentinel;
-mod settings;
-mod tighten_deadlines;
 mod timekeeping;
-mod upkeep;
 mod walk;
 
 use std::sync::Arc;
@@ -57,18 +43,16 @@ use crate::credential::KeyRing;
 use crate::live::Live;
 use crate::session::{Session, SessionId, State, Subject, Timestamp};
 
-pub use migrate::{Migration, Progress, Schema};
-pub use open::ConnectError;
-pub use reseal::SealCount;
+pub use connection::{Address, ConnectError, Password, RedisSettings, Target, Tls, Topology};
+pub use jobs::{Migration, Progress, Schema, SealCount};
 pub use script::ScriptTexts;
-pub use settings::{Address, Password, RedisSettings, Target, Tls, Topology};
 
-use connection::Connection;
+use connection::{Connection, Request};
 use format::Upgrade;
 use generation::Generation;
+use invalidation::Message;
 use keys::Keys;
 use managed_connection::{ConnectionSetup, ManagedConnection};
-use request::Request;
 use script::{Replacement, Scripts};
 use timekeeping::Timekeeping;
 
@@ -225,7 +209,7 @@ impl RedisStore {
     ) -> Result<bool, StoreError> {
         let (key, session) = (self.keys.session(id), self.fitted(session));
         let record = self.encode(id, &session)?;
-        let changed = ends::Message::End(id, self.clock().now());
+        let changed = Message::End(id, self.clock().now());
         let replacement = Replacement {
             key: &key,
             expected: &stored.bytes,
@@ -412,7 +396,7 @@ impl SessionStore for RedisStore {
         withdraw
             .arg(&stored.bytes)
             .arg(self.keys.ends())
-            .arg(ends::Message::End(id, self.clock().now()).encode());
+            .arg(Message::End(id, self.clock().now()).encode());
         self.once(&withdraw).await
     }
 

@@ -1,3 +1,12 @@
+//! Connections to Redis: one server, a primary found by sentinels, or a cluster.
+
+mod connect;
+pub(super) mod info;
+mod open;
+mod request;
+mod sentinel;
+mod settings;
+
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
@@ -5,7 +14,11 @@ use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo};
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value};
 
-use super::settings::Address;
+pub(super) use connect::{Connected, Connector};
+pub use open::ConnectError;
+pub(super) use open::{Credentials, is_primary, listen};
+pub(super) use request::Request;
+pub use settings::{Address, Password, RedisSettings, Target, Tls, Topology};
 
 /// A multiplexed connection to one server or to all nodes of a cluster.
 #[derive(Clone)]

@@ -1,6 +1,10 @@
 //! The cut-offs of subjects: a sorted set in Redis, and a local copy in every replica. A replica follows the set on a
-//! separate connection (`follow_cut_offs.rs`). While its copy is not fresh, it reads the cut-offs of each session
+//! separate connection (`follow.rs`). While its copy is not fresh, it reads the cut-offs of each session
 //! that it loads.
+
+mod follow;
+pub(super) mod log;
+pub(super) mod rule;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -10,17 +14,17 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 
 use super::RedisStore;
-use super::cut_off_log::{EPOCH_BASE, LOG_SCORE_BASE, Member, RULE_SCORE_BASE};
-use super::ends::Message;
-use super::follow_cut_offs::Reader;
 use super::format::Format;
-use super::rule::{self, RuleMember};
 use crate::clock::{Clock, SteadyClock};
 use crate::cut_offs::{CutOffs, subject_name};
+use crate::redis::invalidation::Message;
 use crate::revocation::{RevocationConditions, RevocationRule};
 use crate::revocation_rules::RevocationRules;
 use crate::session::{Session, State, Subject, Timestamp};
 use crate::{MAX_REVOCATION_RULES, NotBefore, Occupancy, Replication, RuleAdded, StoreError};
+use follow::Reader;
+use log::{EPOCH_BASE, LOG_SCORE_BASE, Member, RULE_SCORE_BASE};
+use rule::RuleMember;
 
 /// How long after a complete read the copy counts as complete. The near cache has the same lease.
 const LEASE: Duration = crate::cached::LEASE;

@@ -2,9 +2,12 @@
 
 use std::sync::LazyLock;
 
+use super::connection::info;
+use super::cut_offs::log as cut_off_log;
+use super::cut_offs::rule::{self, RuleMember};
 use super::format::Format;
-use super::rule::RuleMember;
-use super::{cut_off_log, ends, info, record, rule, stored};
+use super::invalidation::Message;
+use super::{record, stored};
 use crate::credential::{KeyRing, SealContext, SigningKey};
 use crate::cut_offs::CutOffs;
 use crate::session::{SessionId, State, Timestamp};
@@ -59,8 +62,8 @@ fn one_record(bytes: &[u8], expiry: Timestamp, format: Format, key_ring: &KeyRin
 
 /// A message on the channel for invalidations.
 pub fn message(data: &[u8]) {
-    if let Some(message) = ends::Message::decode(data) {
-        assert_eq!(ends::Message::decode(&message.encode()), Some(message));
+    if let Some(message) = Message::decode(data) {
+        assert_eq!(Message::decode(&message.encode()), Some(message));
     }
 }
 

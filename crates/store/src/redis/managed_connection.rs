@@ -7,15 +7,16 @@ use redis::{ErrorKind, FromRedisValue, RedisError, RedisResult, ServerErrorKind}
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::connect::{Connected, Connector};
-use super::connection::Connection;
-use super::open::is_primary;
-use super::request::Request;
-use super::settings::{Address, Password, RedisSettings, Topology};
-use super::timekeeping::Timekeeping;
-use super::{ConnectError, info};
 use crate::StoreError;
 use crate::clock::{Stopwatch, StoreClock};
+use crate::redis::ConnectError;
+use crate::redis::connection::Connection;
+use crate::redis::connection::Request;
+use crate::redis::connection::info;
+use crate::redis::connection::is_primary;
+use crate::redis::connection::{Address, Password, RedisSettings, Topology};
+use crate::redis::connection::{Connected, Connector};
+use crate::redis::timekeeping::Timekeeping;
 use crate::secret::Secret;
 use crate::session::Timestamp;
 
@@ -37,7 +38,7 @@ const RECONNECT_DELAYS: (Duration, Duration) =
     (Duration::from_millis(20), Duration::from_millis(500));
 
 /// Work on each new connection before others use it.
-pub(super) trait ConnectionSetup: Sync {
+pub(in crate::redis) trait ConnectionSetup: Sync {
     /// Runs before the replica joins the timeline.
     fn before_join(
         &self,
@@ -53,7 +54,7 @@ pub(super) trait ConnectionSetup: Sync {
 
 /// Manages the connection to Redis. It reconnects when the connection is lost, and when its server is no longer the
 /// primary. The `ConnectionManager` of the `redis` crate does not notice a replaced primary (ADR 5).
-pub(super) struct ManagedConnection {
+pub(in crate::redis) struct ManagedConnection {
     settings: RedisSettings,
     timekeeping: Timekeeping,
     connection: watch::Sender<Option<Connection>>,
@@ -76,7 +77,7 @@ pub(super) struct ManagedConnection {
 }
 
 impl ManagedConnection {
-    pub(super) fn new(settings: RedisSettings, timekeeping: Timekeeping) -> Self {
+    pub(in crate::redis) fn new(settings: RedisSettings, timekeeping: Timekeeping) -> Self {
         Self {
             settings,
             timekeeping,
@@ -92,56 +93,59 @@ impl ManagedConnection {
         }
     }
 
-    pub(super) const fn settings(&self) -> &RedisSettings {
+    pub(in crate::redis) const fn settings(&self) -> &RedisSettings {
         &self.settings
     }
 
-    pub(super) const fn clock(&self) -> &Arc<StoreClock> {
+    pub(in crate::redis) const fn clock(&self) -> &Arc<StoreClock> {
         self.timekeeping.clock()
     }
 
-    pub(super) const fn timekeeping(&self) -> &Timekeeping {
+    pub(in crate::redis) const fn timekeeping(&self) -> &Timekeeping {
         &self.timekeeping
     }
 
     /// Incremented whenever the last writes may be lost.
-    pub(super) fn incarnation(&self) -> watch::Receiver<u64> {
+    pub(in crate::redis) fn incarnation(&self) -> watch::Receiver<u64> {
         self.incarnation.subscribe()
     }
 
     /// The `run_id` of every primary, sorted.
-    pub(super) fn primaries(&self) -> Vec<String> {
+    pub(in crate::redis) fn primaries(&self) -> Vec<String> {
         self.primaries.lock().clone()
     }
 
     /// The primaries of a cluster; empty for a single server.
-    pub(super) fn servers(&self) -> Vec<Address> {
+    pub(in crate::redis) fn servers(&self) -> Vec<Address> {
         self.servers.lock().clone()
     }
 
     /// A server to subscribe to. In a cluster every `attempt` selects another node, because each node delivers all
     /// messages.
-    pub(super) fn subscribe_target(&self, attempt: usize) -> Option<Address> {
+    pub(in crate::redis) fn subscribe_target(&self, attempt: usize) -> Option<Address> {
         let servers = self.servers.lock();
         let node = servers.get(attempt % servers.len().max(1));
         node.cloned().or_else(|| self.server.lock().clone())
     }
 
     /// Waits until there is no connection.
-    pub(super) async fn lost(&self) {
+    pub(in crate::redis) async fn lost(&self) {
         let mut connections = self.connection.subscribe();
         // An error means that the `ManagedConnection` was dropped. Then no task waits any more.
         let _ = connections.wait_for(Option::is_none).await;
     }
 
     /// Returns a connection. Waits at most `budget` for it.
-    pub(super) async fn connection(&self, budget: Duration) -> Result<Connection, StoreError> {
+    pub(in crate::redis) async fn connection(
+        &self,
+        budget: Duration,
+    ) -> Result<Connection, StoreError> {
         self.within_budget(budget, connected(&mut self.connection.subscribe()))
             .await
     }
 
     /// Sends a request once. `budget` limits the total time, including the wait for a connection.
-    pub(super) async fn once<T: FromRedisValue>(
+    pub(in crate::redis) async fn once<T: FromRedisValue>(
         &self,
         budget: Duration,
         request: &impl Request,
@@ -156,7 +160,7 @@ impl ManagedConnection {
 
     /// Like [`ManagedConnection::once`], but resends the request whenever the connection is lost. The request must be
     /// idempotent.
-    pub(super) async fn repeat<T: FromRedisValue>(
+    pub(in crate::redis) async fn repeat<T: FromRedisValue>(
         &self,
         budget: Duration,
         request: &impl Request,
@@ -208,7 +212,7 @@ impl ManagedConnection {
     }
 
     /// Drops the connection because a reply on it belonged to another request.
-    pub(super) fn invalidate_connection(&self) {
+    pub(in crate::redis) fn invalidate_connection(&self) {
         self.connection.send_replace(None);
         self.invalidated.notify_one();
     }
@@ -217,7 +221,7 @@ impl ManagedConnection {
     ///
     /// # Errors
     /// [`ConnectError::NewerSchema`], because a retry cannot succeed.
-    pub(super) async fn run(
+    pub(in crate::redis) async fn run(
         &self,
         stop: CancellationToken,
         setup: &impl ConnectionSetup,
@@ -402,7 +406,7 @@ impl ManagedConnection {
     }
 
     /// Whether any primary of a cluster answers.
-    pub(super) async fn any_node_reachable(&self, connection: &Connection) -> bool {
+    pub(in crate::redis) async fn any_node_reachable(&self, connection: &Connection) -> bool {
         let servers = self.servers.lock().clone();
         let asked = servers.iter().map(async |server| {
             let (mut connection, command) = (connection.clone(), redis::cmd("TIME"));
@@ -474,7 +478,7 @@ impl ManagedConnection {
     }
 
     /// Whether the store is a Redis Cluster.
-    pub(super) const fn is_cluster(&self) -> bool {
+    pub(in crate::redis) const fn is_cluster(&self) -> bool {
         matches!(self.settings.topology, Topology::Cluster(_))
     }
 }
@@ -515,7 +519,7 @@ fn may_be_connection_failure(error: &RedisError) -> bool {
 }
 
 /// Opens a separate connection for slow commands, so that no check waits behind them.
-pub(super) async fn open_dedicated(
+pub(in crate::redis) async fn open_dedicated(
     settings: &RedisSettings,
     timeout: Duration,
 ) -> Result<Connection, ConnectError> {

@@ -5,8 +5,8 @@
 
 use super::RedisStore;
 use super::connection::Connection;
-use super::managed_connection;
-use super::request::Request;
+use crate::redis::connection::Request;
+use crate::redis::managed_connection;
 use crate::session::SessionId;
 use crate::{Replication, StoreError};
 

@@ -2,11 +2,11 @@ use std::time::Duration;
 
 use redis::{RedisError, RedisResult};
 
-use super::connection::Connection;
-use super::info;
-use super::keys::Keys;
-use super::settings::Address;
 use crate::clock::Stopwatch;
+use crate::redis::connection::Address;
+use crate::redis::connection::Connection;
+use crate::redis::connection::info;
+use crate::redis::keys::Keys;
 use crate::session::SessionId;
 
 /// The `COUNT` of `SCAN`: keys that the server examines in one command.
@@ -15,14 +15,14 @@ const SCAN_COUNT: u32 = 500;
 const START_CURSOR: &str = "0";
 
 /// A primary to walk over.
-pub(super) struct Server {
+pub(in crate::redis) struct Server {
     address: Option<Address>,
     /// The ID of its process. A `SCAN` cursor is valid only for this process.
-    pub(super) run_id: String,
+    pub(in crate::redis) run_id: String,
 }
 
 /// All primaries, in any order.
-pub(super) async fn servers(connection: &mut Connection) -> RedisResult<Vec<Server>> {
+pub(in crate::redis) async fn servers(connection: &mut Connection) -> RedisResult<Vec<Server>> {
     let mut command = redis::cmd("INFO");
     command.arg("server");
     let mut servers = Vec::new();
@@ -36,7 +36,7 @@ pub(super) async fn servers(connection: &mut Connection) -> RedisResult<Vec<Serv
 
 /// A walk over all sessions of one server with `SCAN`. It pauses as long as it works, so that checks do not slow
 /// down.
-pub(super) struct Walk<'a> {
+pub(in crate::redis) struct Walk<'a> {
     connection: Connection,
     keys: &'a Keys,
     server: &'a Server,
@@ -45,15 +45,15 @@ pub(super) struct Walk<'a> {
 }
 
 /// Some sessions, and the cursor of the next batch.
-pub(super) struct Batch {
-    pub(super) sessions: Vec<SessionId>,
+pub(in crate::redis) struct Batch {
+    pub(in crate::redis) sessions: Vec<SessionId>,
     /// `None` for the last batch.
-    pub(super) cursor: Option<String>,
+    pub(in crate::redis) cursor: Option<String>,
 }
 
 impl<'a> Walk<'a> {
     /// Starts a walk at the beginning, or at the `cursor` of a batch of the same server.
-    pub(super) fn new(
+    pub(in crate::redis) fn new(
         connection: Connection,
         keys: &'a Keys,
         server: &'a Server,
@@ -69,7 +69,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Returns the next sessions, or `None` at the end. A session may be returned twice.
-    pub(super) async fn next(&mut self) -> RedisResult<Option<Batch>> {
+    pub(in crate::redis) async fn next(&mut self) -> RedisResult<Option<Batch>> {
         let Some(cursor) = self.cursor.take() else {
             return Ok(None);
         };

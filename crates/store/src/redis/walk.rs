@@ -3,7 +3,7 @@ use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
 use super::RedisStore;
-use super::scan::{self, Walk};
+use crate::redis::scan::{self, Walk};
 use crate::{Batch, SessionWalk, StoreError};
 
 #[async_trait]

@@ -3,15 +3,15 @@
 use futures_util::future::join_all;
 use sha2::{Digest, Sha256};
 
-use super::scan::{self, Walk};
-use super::{RedisStore, Stored};
 use crate::StoreError;
 use crate::policy::Policies;
+use crate::redis::scan::{self, Walk};
+use crate::redis::{RedisStore, Stored};
 use crate::session::{SessionId, State};
 
 impl RedisStore {
     /// Reads all sessions, unless that was done for the same policies.
-    pub(super) async fn tighten_all_deadlines(
+    pub(in crate::redis) async fn tighten_all_deadlines(
         &self,
         policies: &Policies,
     ) -> Result<(), StoreError> {

@@ -1,7 +1,7 @@
 //! Parses the reply of `INFO`, and reports settings that can lose sessions.
 
 /// The value of a field in the reply of `INFO`.
-pub(super) fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+pub(in crate::redis) fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
         .map(str::trim_end)
@@ -9,7 +9,7 @@ pub(super) fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 
 /// Problems of a server that can lose sessions, each with an advice. `in_cluster` means that Curfew uses the server
 /// as a part of a cluster.
-pub(super) fn advice(text: &str, in_cluster: bool) -> Vec<String> {
+pub(in crate::redis) fn advice(text: &str, in_cluster: bool) -> Vec<String> {
     let field = |name| field(text, name);
     let mut advice = Vec::new();
     let version = field("valkey_version")

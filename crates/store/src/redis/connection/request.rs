@@ -1,9 +1,9 @@
 use redis::{Cmd, Pipeline, RedisResult, ScriptInvocation, Value};
 
-use super::connection::Connection;
+use crate::redis::connection::Connection;
 
 /// A command, pipeline or script call for Redis.
-pub(super) trait Request: Sync {
+pub(in crate::redis) trait Request: Sync {
     /// Sends the request, and waits for the reply.
     fn send(&self, connection: &mut Connection) -> impl Future<Output = RedisResult<Value>> + Send;
 }

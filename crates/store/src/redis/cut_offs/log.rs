@@ -5,16 +5,16 @@ use crate::cut_offs::{CutOffs, SubjectKey};
 use crate::session::Timestamp;
 
 /// The score of a rule is this plus its time. `migrations/0011_rule.lua` adds rules.
-pub(super) const RULE_SCORE_BASE: u64 = 1 << 51;
+pub(in crate::redis) const RULE_SCORE_BASE: u64 = 1 << 51;
 /// The score of a logged change is this plus the number of the change.
-pub(super) const LOG_SCORE_BASE: u64 = 1 << 52;
+pub(in crate::redis) const LOG_SCORE_BASE: u64 = 1 << 52;
 /// The epoch of a set is this plus a random number below 2^32.
-pub(super) const EPOCH_BASE: u64 = 1 << 50;
+pub(in crate::redis) const EPOCH_BASE: u64 = 1 << 50;
 /// Maximum entries of one reply, so that no Redis command takes long.
-pub(super) const PAGE_ENTRIES: usize = 1000;
+pub(in crate::redis) const PAGE_ENTRIES: usize = 1000;
 
 /// A member of the set with its score.
-pub(super) type Member = (Vec<u8>, u64);
+pub(in crate::redis) type Member = (Vec<u8>, u64);
 
 /// A change in the log.
 struct Change {
@@ -53,16 +53,16 @@ impl Change {
 
 /// The counters of a set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Head {
+pub(in crate::redis) struct Head {
     /// The number of the last change, or 0.
-    pub(super) last: u64,
+    pub(in crate::redis) last: u64,
     /// The epoch. `None` if only the previous version of Curfew has written the set.
-    pub(super) epoch: Option<u64>,
+    pub(in crate::redis) epoch: Option<u64>,
 }
 
 /// How far a replica has read the set.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
+pub(in crate::redis) struct Progress {
     /// The epoch of the set that was read.
     epoch: Option<u64>,
     /// The last change that was read. `None` before the first reply.
@@ -72,16 +72,16 @@ pub(super) struct Progress {
     /// Changes were missed since the full read began, so it must restart.
     restart_read: bool,
     /// Whether the rules may have changed since the caller last reset this flag.
-    pub(super) rules_changed: bool,
+    pub(in crate::redis) rules_changed: bool,
     /// How many full reads were completed.
-    pub(super) whole_reads: u64,
+    pub(in crate::redis) whole_reads: u64,
 }
 
 /// A page of the whole set: `size` members with at least the score `from`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct PageRequest {
-    pub(super) from: u64,
-    pub(super) size: usize,
+pub(in crate::redis) struct PageRequest {
+    pub(in crate::redis) from: u64,
+    pub(in crate::redis) size: usize,
 }
 
 const FIRST_PAGE: PageRequest = PageRequest {
@@ -91,29 +91,34 @@ const FIRST_PAGE: PageRequest = PageRequest {
 
 impl Progress {
     /// The lowest score of the log entries to read next.
-    pub(super) fn log_from(&self) -> u64 {
+    pub(in crate::redis) fn log_from(&self) -> u64 {
         LOG_SCORE_BASE + self.number.map_or(0, |number| number + 1)
     }
 
     /// The next page of the whole set to read.
-    pub(super) const fn page(&self) -> Option<PageRequest> {
+    pub(in crate::redis) const fn page(&self) -> Option<PageRequest> {
         self.page
     }
 
     /// The number of the last change that was read, if no earlier change is missing.
-    pub(super) fn complete_to(&self) -> Option<u64> {
+    pub(in crate::redis) fn complete_to(&self) -> Option<u64> {
         self.number.filter(|_| self.page.is_none())
     }
 
     /// Forces a full read, because the store may have lost data.
-    pub(super) fn reset(&mut self) {
+    pub(in crate::redis) fn reset(&mut self) {
         self.number = None;
         self.page = None;
         self.restart_read = false;
     }
 
     /// Processes the head of the set and the log that was read after it. Returns whether the log was read to its end.
-    pub(super) fn changes(&mut self, head: Head, log: &[Member], table: &CutOffs) -> bool {
+    pub(in crate::redis) fn changes(
+        &mut self,
+        head: Head,
+        log: &[Member],
+        table: &CutOffs,
+    ) -> bool {
         let last = head.last;
         let before = std::mem::replace(&mut self.epoch, head.epoch);
         // An empty set gets its epoch with its first change.
@@ -156,7 +161,12 @@ impl Progress {
     }
 
     /// Processes a page of the whole set.
-    pub(super) fn take_page(&mut self, asked: PageRequest, members: &[Member], table: &CutOffs) {
+    pub(in crate::redis) fn take_page(
+        &mut self,
+        asked: PageRequest,
+        members: &[Member],
+        table: &CutOffs,
+    ) {
         for (member, score) in members {
             if let Ok(name) = SubjectKey::try_from(member.as_slice()) {
                 table.raise(name, Timestamp::from_millis(*score));

@@ -8,11 +8,11 @@ const HEARTBEAT: u8 = b'b';
 const INTRODUCTION: u8 = b'i';
 const CUT_OFFS: u8 = b'c';
 /// Bytes of the random ID that identifies a subscription in its heartbeats.
-pub(super) const SUBSCRIPTION_ID_BYTES: usize = 8;
+pub(in crate::redis) const SUBSCRIPTION_ID_BYTES: usize = 8;
 
 /// A message on the channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Message {
+pub(in crate::redis) enum Message {
     /// A session's record changed at this time of the store clock.
     End(SessionId, Timestamp),
     Heartbeat(Heartbeat),
@@ -24,17 +24,17 @@ pub(super) enum Message {
 
 /// A message that a process sends to itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Heartbeat {
+pub(in crate::redis) struct Heartbeat {
     /// The subscription that sent it. A new subscription has another ID.
-    pub(super) subscription: [u8; SUBSCRIPTION_ID_BYTES],
+    pub(in crate::redis) subscription: [u8; SUBSCRIPTION_ID_BYTES],
     /// The index of the primary that received it.
-    pub(super) server: u16,
+    pub(in crate::redis) server: u16,
     /// Sequence number.
-    pub(super) number: u64,
+    pub(in crate::redis) number: u64,
 }
 
 impl Message {
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub(in crate::redis) fn encode(&self) -> Vec<u8> {
         match self {
             Self::CutOffs => vec![CUT_OFFS],
             Self::Introduction(replica) => {
@@ -55,7 +55,7 @@ impl Message {
     }
 
     /// Returns `None` for an unknown message.
-    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(in crate::redis) fn decode(bytes: &[u8]) -> Option<Self> {
         let (kind, rest) = bytes.split_first()?;
         match *kind {
             END => {

@@ -6,14 +6,14 @@ use std::time::Duration;
 use redis::RedisError;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::Connection;
-use super::cut_off_log::{Head, LOG_SCORE_BASE, Member, Progress, RULE_SCORE_BASE};
-use super::cut_offs::{EPOCH_MEMBER, GENERAL, all_rules};
-use super::{RedisStore, managed_connection};
 use crate::StoreError;
 use crate::clock::{Clock, Stopwatch};
 use crate::live::Live;
 use crate::policy::Policies;
+use crate::redis::connection::Connection;
+use crate::redis::cut_offs::log::{Head, LOG_SCORE_BASE, Member, Progress, RULE_SCORE_BASE};
+use crate::redis::cut_offs::{EPOCH_MEMBER, GENERAL, all_rules};
+use crate::redis::{RedisStore, managed_connection};
 use crate::session::Timestamp;
 use crate::telemetry::{Diagnostics, Metrics};
 
@@ -38,7 +38,7 @@ const SOURCE: &str = "revocations";
 
 /// The state of the reader.
 #[derive(Default)]
-pub(super) struct Reader {
+pub(in crate::redis) struct Reader {
     /// The connection, and the incarnation of the store in which it was opened.
     connection: Option<(Connection, u64)>,
     progress: Progress,
@@ -170,7 +170,7 @@ impl RedisStore {
         log.arg(progress.log_from()).arg("+inf").arg("WITHSCORES");
         log.arg("LIMIT")
             .arg(0)
-            .arg(super::cut_off_log::PAGE_ENTRIES);
+            .arg(crate::redis::cut_offs::log::PAGE_ENTRIES);
         ask.add_command(all_rules(&key));
         let page_command = ask.cmd("ZRANGEBYSCORE").arg(&key);
         match page {

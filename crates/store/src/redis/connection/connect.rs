@@ -1,24 +1,24 @@
 use std::time::Duration;
 
-use super::connection::Connection;
-use super::open::{self, ConnectError, Credentials, is_primary};
-use super::sentinel::Sentinels;
-use super::settings::{Address, RedisSettings, Topology};
+use crate::redis::connection::Connection;
+use crate::redis::connection::open::{self, ConnectError, Credentials, is_primary};
+use crate::redis::connection::sentinel::Sentinels;
+use crate::redis::connection::settings::{Address, RedisSettings, Topology};
 
 /// Opens connections to Redis.
-pub(super) struct Connector {
+pub(in crate::redis) struct Connector {
     settings: RedisSettings,
     sentinels: Option<Sentinels>,
 }
 
 /// A connection. `server` is `None` for a cluster.
-pub(super) struct Connected {
-    pub(super) connection: Connection,
-    pub(super) server: Option<Address>,
+pub(in crate::redis) struct Connected {
+    pub(in crate::redis) connection: Connection,
+    pub(in crate::redis) server: Option<Address>,
 }
 
 impl Connector {
-    pub(super) fn new(settings: RedisSettings) -> Self {
+    pub(in crate::redis) fn new(settings: RedisSettings) -> Self {
         let sentinels = match &settings.topology {
             Topology::Sentinel { sentinels, name } => Some(Sentinels::new(sentinels, name)),
             Topology::Standalone(_) | Topology::Cluster(_) => None,
@@ -34,7 +34,7 @@ impl Connector {
     ///
     /// # Errors
     /// [`ConnectError`] with the error text of the server.
-    pub(super) async fn connect(
+    pub(in crate::redis) async fn connect(
         &mut self,
         answer_timeout: Duration,
     ) -> Result<Connected, ConnectError> {
@@ -70,7 +70,7 @@ impl Connector {
     }
 
     /// Whether `server` is still the primary, as far as the sentinels report.
-    pub(super) async fn is_current(&mut self, server: &Address) -> bool {
+    pub(in crate::redis) async fn is_current(&mut self, server: &Address) -> bool {
         match self.sentinels {
             // If no sentinel answers, keep a primary that answers. Redis must not depend on its sentinels.
             Some(_) => self

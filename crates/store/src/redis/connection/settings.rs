@@ -5,8 +5,8 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use super::{ConnectError, ScriptTexts};
 use crate::MAX_CUT_OFFS;
+use crate::redis::{ConnectError, ScriptTexts};
 use crate::secret::Secret;
 
 /// How to connect to Redis, and how the store uses it.

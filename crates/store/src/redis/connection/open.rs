@@ -8,8 +8,8 @@ use redis::{
     IntoConnectionInfo, RedisConnectionInfo, RedisError, TlsCertificates,
 };
 
-use super::connection::Connection;
-use super::settings::{Address, RedisSettings, Tls};
+use crate::redis::connection::Connection;
+use crate::redis::connection::settings::{Address, RedisSettings, Tls};
 use crate::secret::Secret;
 
 /// How long sent bytes may stay unacknowledged before the kernel closes the connection.
@@ -47,15 +47,15 @@ impl From<RedisError> for ConnectError {
 }
 
 /// The login and the database number of a connection.
-pub(super) struct Credentials {
-    pub(super) username: Option<String>,
-    pub(super) password: Option<Secret<String>>,
-    pub(super) database: i64,
+pub(in crate::redis) struct Credentials {
+    pub(in crate::redis) username: Option<String>,
+    pub(in crate::redis) password: Option<Secret<String>>,
+    pub(in crate::redis) database: i64,
 }
 
 impl Credentials {
     /// Reads the login from the settings. A password file is read each time.
-    pub(super) fn read(settings: &RedisSettings) -> Result<Self, ConnectError> {
+    pub(in crate::redis) fn read(settings: &RedisSettings) -> Result<Self, ConnectError> {
         Ok(Self {
             username: settings.username.clone(),
             password: settings.password.read()?,
@@ -65,7 +65,7 @@ impl Credentials {
 }
 
 /// Whether the server reports the role of a primary.
-pub(super) async fn is_primary(
+pub(in crate::redis) async fn is_primary(
     connection: &mut MultiplexedConnection,
     answer_timeout: Duration,
 ) -> Result<bool, ConnectError> {
@@ -80,7 +80,7 @@ pub(super) async fn is_primary(
 }
 
 /// Connects to a single server.
-pub(super) async fn single(
+pub(in crate::redis) async fn single(
     settings: &RedisSettings,
     address: &Address,
     credentials: &Credentials,
@@ -109,7 +109,7 @@ pub(super) async fn single(
 }
 
 /// Subscribes to a channel on a separate connection.
-pub(super) async fn listen(
+pub(in crate::redis) async fn listen(
     settings: &RedisSettings,
     address: &Address,
     credentials: &Credentials,
@@ -138,7 +138,7 @@ pub(super) async fn listen(
     }
 }
 
-pub(super) async fn cluster(
+pub(in crate::redis) async fn cluster(
     settings: &RedisSettings,
     nodes: &[Address],
     credentials: &Credentials,

@@ -1,9 +1,9 @@
 //! A revocation rule as a member of the sorted set. Equal conditions produce the same member, so that a script can
 //! move its score, which is the time.
 
-use super::cut_off_log::{Member, RULE_SCORE_BASE};
-use super::format::Format;
 use crate::credential::{KeyError, KeyRing, SealContext};
+use crate::redis::cut_offs::log::{Member, RULE_SCORE_BASE};
+use crate::redis::format::Format;
 use crate::revocation::{RevocationConditions, RevocationRule};
 use crate::session::Timestamp;
 
@@ -16,7 +16,7 @@ const PADDING_BYTES: usize = 64;
 
 /// A parsed member of the set.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum RuleMember {
+pub(in crate::redis) enum RuleMember {
     /// A rule, and whether it is sealed with the first key.
     Rule(RevocationRule, bool),
     /// A sealed rule that no key of the ring decrypts.
@@ -29,7 +29,7 @@ pub(super) enum RuleMember {
 ///
 /// # Errors
 /// [`KeyError::Empty`] when there is no key.
-pub(super) fn encode(
+pub(in crate::redis) fn encode(
     conditions: &RevocationConditions,
     format: Format,
     key: &[u8],
@@ -45,7 +45,11 @@ pub(super) fn encode(
 }
 
 /// Parses a member of the set at `key`.
-pub(super) fn parse((member, score): &Member, key: &[u8], key_ring: &KeyRing) -> RuleMember {
+pub(in crate::redis) fn parse(
+    (member, score): &Member,
+    key: &[u8],
+    key_ring: &KeyRing,
+) -> RuleMember {
     let Some(before) = score.checked_sub(RULE_SCORE_BASE) else {
         return RuleMember::Unknown;
     };

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::scan::{self, Walk};
-use super::{RedisStore, record};
 use crate::StoreError;
 use crate::clock::Stopwatch;
+use crate::redis::scan::{self, Walk};
+use crate::redis::{RedisStore, record};
 use crate::session::{SessionId, Timestamp};
 use crate::telemetry::Diagnostics;
 
@@ -90,7 +90,7 @@ impl SealCount {
 impl RedisStore {
     /// Seals records again whenever the keys change, until the future is dropped. Reports the counts in
     /// `/readyz?verbose`.
-    pub(super) async fn keep_sealed(&self, advice: &Diagnostics) {
+    pub(in crate::redis) async fn keep_sealed(&self, advice: &Diagnostics) {
         let mut walked = None;
         loop {
             if let Err(error) = self.reseal_where_due(&mut walked, advice).await {

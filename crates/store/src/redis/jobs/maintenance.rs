@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Migration, RedisStore, info};
 use crate::StoreError;
 use crate::live::Live;
 use crate::policy::Policies;
+use crate::redis::RedisStore;
+use crate::redis::connection::info;
+use crate::redis::jobs::Migration;
 use crate::telemetry::{Diagnostics, Metrics, Replicas};
 
 /// Interval of checks of the clock, the schema and the generation marker.
@@ -26,7 +28,7 @@ const LEASE_MILLIS: u64 = 60_000;
 
 impl RedisStore {
     /// Runs the maintenance until `stop`.
-    pub async fn upkeep(
+    pub async fn run_maintenance(
         &self,
         policies: &Live<Policies>,
         advice: &Diagnostics,
@@ -86,7 +88,7 @@ impl RedisStore {
     }
 
     /// Takes the lease of a task that one replica at a time does. `false` if another replica has it.
-    pub(super) async fn take_lease(&self, key: &[u8]) -> Result<bool, StoreError> {
+    pub(in crate::redis) async fn take_lease(&self, key: &[u8]) -> Result<bool, StoreError> {
         let mut lease = redis::cmd("SET");
         lease.arg(key).arg(1).arg("NX").arg("PX").arg(LEASE_MILLIS);
         Ok(self.repeat::<Option<String>>(&lease).await?.is_some())

@@ -8,10 +8,10 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use redis::RedisResult;
 
-use super::connection::Connection;
-use super::scan::{self, Server, Walk};
-use super::{ConnectError, RedisStore, record};
 use crate::policy::Policies;
+use crate::redis::connection::Connection;
+use crate::redis::scan::{self, Server, Walk};
+use crate::redis::{ConnectError, RedisStore, record};
 use crate::session::{SessionId, State};
 use crate::{DeadlineQueue, StoreError};
 
@@ -66,7 +66,7 @@ impl RedisStore {
     ///
     /// # Errors
     /// [`ConnectError::NewerSchema`] if the schema is newer than this program.
-    pub(super) async fn check_schema(
+    pub(in crate::redis) async fn check_schema(
         &self,
         mut connection: Connection,
     ) -> Result<(), ConnectError> {
@@ -89,7 +89,7 @@ impl RedisStore {
     }
 
     /// Reads whether another replica has begun or finished the upgrade.
-    pub(super) async fn refresh_schema(&self) -> Result<(), StoreError> {
+    pub(in crate::redis) async fn refresh_schema(&self) -> Result<(), StoreError> {
         let mut connection = self.managed.connection(self.budget).await?;
         let reading = self.read_schema(&mut connection);
         let (found, is_unfinished) = match tokio::time::timeout(self.budget, reading).await {
@@ -260,7 +260,7 @@ impl RedisStore {
 
     /// Replaces the bytes of a record, but not its expiry, which holds the last activity. Returns whether the record
     /// was unchanged.
-    pub(super) async fn swap(
+    pub(in crate::redis) async fn swap(
         &self,
         id: SessionId,
         expected: &[u8],

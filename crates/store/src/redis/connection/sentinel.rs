@@ -4,14 +4,14 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
 
-use super::open::{self, ConnectError, Credentials};
-use super::settings::{Address, RedisSettings};
+use crate::redis::connection::open::{self, ConnectError, Credentials};
+use crate::redis::connection::settings::{Address, RedisSettings};
 
 /// Timeout for the reply of one sentinel.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// The sentinels of a primary, and the connections to them.
-pub(super) struct Sentinels {
+pub(in crate::redis) struct Sentinels {
     name: String,
     sentinels: Vec<(Address, Option<MultiplexedConnection>)>,
 }
@@ -25,7 +25,7 @@ struct PrimaryReport {
 }
 
 impl Sentinels {
-    pub(super) fn new(addresses: &[Address], name: &str) -> Self {
+    pub(in crate::redis) fn new(addresses: &[Address], name: &str) -> Self {
         Self {
             name: name.to_owned(),
             sentinels: addresses
@@ -41,7 +41,7 @@ impl Sentinels {
     ///
     /// # Errors
     /// [`ConnectError`] when no majority of the sentinels names a primary.
-    pub(super) async fn primary(
+    pub(in crate::redis) async fn primary(
         &mut self,
         settings: &RedisSettings,
     ) -> Result<Address, ConnectError> {

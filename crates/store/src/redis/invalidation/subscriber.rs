@@ -16,18 +16,14 @@ use parking_lot::Mutex;
 use redis::aio::PubSubStream;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::Connection;
-use super::cut_offs::LocalCopy;
-use super::message::{Heartbeat, SUBSCRIPTION_ID_BYTES};
-use super::open::{self, Credentials};
-use super::settings::Address;
-use super::{ConnectError, RedisStore};
 use crate::InvalidationListener;
 use crate::clock::Clock;
+use crate::redis::connection::{Address, Connection, Credentials, listen};
+use crate::redis::cut_offs::LocalCopy;
+use crate::redis::invalidation::protocol::{Heartbeat, Message, SUBSCRIPTION_ID_BYTES};
+use crate::redis::{ConnectError, RedisStore};
 use crate::session::Timestamp;
 use crate::telemetry::{Diagnostics, Replica, Replicas};
-
-pub(super) use super::message::Message;
 
 /// Interval between heartbeats.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(500);
@@ -136,7 +132,7 @@ impl RedisStore {
     /// Passes the invalidations of all processes to `listener` until `stop`. `clock` is the clock of the listener.
     /// Sets an advice for the operator if the ACL denies the subscription. The processes also introduce themselves to
     /// each other on this channel.
-    pub async fn follow_ends(
+    pub async fn follow_invalidations(
         &self,
         listener: &dyn InvalidationListener,
         clock: &dyn Clock,
@@ -196,7 +192,7 @@ impl RedisStore {
             let settings = self.managed.settings();
             let channel = self.keys.ends();
             let messages =
-                open::listen(settings, &target, &Credentials::read(settings)?, &channel).await?;
+                listen(settings, &target, &Credentials::read(settings)?, &channel).await?;
             listener.missed();
             let mut name = [0; SUBSCRIPTION_ID_BYTES];
             getrandom::fill(&mut name)

@@ -2,9 +2,9 @@
 
 use futures_util::future::join_all;
 
-use super::scan::{self, Walk};
-use super::{RedisStore, Stored};
 use crate::policy::Policies;
+use crate::redis::scan::{self, Walk};
+use crate::redis::{RedisStore, Stored};
 use crate::session::{SessionId, State};
 use crate::{DeadlineQueue, StoreError};
 
@@ -14,7 +14,7 @@ impl RedisStore {
     ///
     /// # Errors
     /// [`StoreError`] when the rebuild failed. The caller must retry.
-    pub(super) async fn rebuild_indexes_if_stale(
+    pub(in crate::redis) async fn rebuild_indexes_if_stale(
         &self,
         policies: &Policies,
     ) -> Result<bool, StoreError> {
