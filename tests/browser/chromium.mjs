@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import { mkdirSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
 
 export const given = JSON.parse(process.env.BROWSER);
 const require = createRequire(given.packages + "/");
@@ -10,6 +11,7 @@ const axe = require("axe-core");
 
 export const browser = await chromium.launch({ executablePath: given.chromium, args: ["--no-sandbox"] });
 const trouble = [];
+const watched = [];
 
 // Records faults of a page: exceptions, and violations of its own Content Security Policy.
 export function watch(page) {
@@ -17,6 +19,22 @@ export function watch(page) {
   page.on("console", (line) => {
     if (/Content Security Policy/.test(line.text())) trouble.push(line.text());
   });
+  // For the report of a failed case.
+  const seen = { requests: new Map(), navigations: [] };
+  watched.push([page, seen]);
+  page.on("request", (request) => seen.requests.set(request, Date.now()));
+  for (const over of ["requestfinished", "requestfailed"]) page.on(over, (request) => seen.requests.delete(request));
+  page.on("framenavigated", (frame) => frame === page.mainFrame() && seen.navigations.push(frame.url()));
+}
+
+// Prints what each open page shows, where it was, and its requests without a response.
+async function describe() {
+  for (const [page, { requests, navigations }] of watched.filter(([page]) => !page.isClosed())) {
+    const text = await Promise.race([page.innerText("body").catch(String), sleep(5000, "no text within 5 s")]);
+    const pending = [...requests].map(([it, since]) => `${it.method()} ${it.url()} for ${Date.now() - since} ms`);
+    console.log(`open page: ${page.url()}\n${text.slice(0, 2000)}`);
+    console.log("navigations:", navigations.slice(-5), "requests without a response:", pending);
+  }
 }
 
 export const dialog = (page) => page.getByRole("alertdialog");
@@ -44,7 +62,13 @@ export async function picture(page, name, colorScheme = "light", size = { width:
 // Runs all cases, and ends the process.
 export async function run(cases) {
   for (const [name, run] of Object.entries(cases)) {
-    await run();
+    try {
+      await run();
+    } catch (error) {
+      console.log(`failed: ${name}`);
+      await describe();
+      throw error;
+    }
     console.log(`ok: ${name}`);
   }
   assert.deepEqual(trouble, [], "neither errors nor violations of the policy");
