@@ -10,20 +10,16 @@ use std::time::Duration;
 
 use axum::body::Body;
 use criterion::{Criterion, criterion_group, criterion_main};
-use curfew::check::Checker;
 use curfew::clock::{Clock, SystemClock};
-use curfew::contract::CookieSettings;
-use curfew::contract::ext_authz_grpc::ExtAuthz;
-use curfew::contract::spoe::Agent;
-use curfew::contract::{CheckService, Contracts, SessionCookie};
 use curfew::credential::{CredentialExtractor, KeyRing, PresentedCredential, SigningKey};
 use curfew::identity::IdentityHeaders;
-use curfew::lifecycle::{LastKnownSessions, Lifecycle, SignIn};
-use curfew::listener::{ConcurrencyLimit, LimitKind};
 use curfew::live::Live;
+use curfew::parts::{
+    Agent, CheckService, Checker, ConcurrencyLimit, Contracts, CookieSettings, ExtAuthz,
+    LastKnownSessions, Lifecycle, LimitKind, SessionCookie, SignIn, Sources, SpopService,
+};
 use curfew::policy::{AddressHeader, BackgroundHeaders, Client, Policies, Policy, Rulebook, Rules};
 use curfew::session::{Attributes, Limits, PolicyName, Session, SessionId, Subject, decide};
-use curfew::sources::Sources;
 use curfew::store::cached::CachedStore;
 use curfew::store::memory::MemoryStore;
 use curfew::store::{InvalidationListener, LocalStore, SessionStore};
@@ -337,13 +333,13 @@ fn whole_checks(criterion: &mut Criterion) {
         );
     });
     let (agent, message) = (
-        Agent::new(bench.contracts.clone(), Arc::default(), bench.limit()),
+        Agent::new(bench.contracts.clone(), bench.limit()),
         bench.spoe(),
     );
     let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
     group.bench_function("spoe", |bencher| {
         bencher.iter(|| {
-            let actions = bench.runtime.block_on(agent.check(&message, peer));
+            let actions = bench.runtime.block_on(agent.answer(&message, peer));
             assert!(actions.len() > 3);
         });
     });

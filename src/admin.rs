@@ -35,7 +35,6 @@ use crate::telemetry::audit::Door;
 pub use attempts::Attempts;
 pub use authorize::{AdminToken, AdminTokens};
 pub use console::proof_age;
-pub use openapi::document;
 
 /// Dependencies of the admin API and the console.
 pub struct Admin {

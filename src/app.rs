@@ -3,6 +3,7 @@
 mod assembly;
 mod background;
 mod limits;
+mod listeners;
 mod reload;
 mod store;
 
@@ -15,24 +16,28 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::server::NamedService;
 
-use crate::admin::{self, AdminToken};
+#[cfg(any(test, feature = "fuzzing"))]
+use crate::admin;
+use crate::admin::AdminToken;
+#[cfg(any(test, feature = "fuzzing"))]
 use crate::browser::BrowserService;
 use crate::clock::Clock;
-use crate::config::{Listen, Loaded, Source};
+use crate::config::{Loaded, Source};
+#[cfg(any(test, feature = "fuzzing"))]
+use crate::contract::CheckService;
+#[cfg(any(test, feature = "fuzzing"))]
 use crate::contract::ext_authz_grpc::ExtAuthz;
+#[cfg(any(test, feature = "fuzzing"))]
 use crate::contract::spoe::Agent;
-use crate::contract::{CheckService, Contracts, UnwritableCookie};
+use crate::contract::{Contracts, UnwritableCookie};
 use crate::credential::{KeyError, KeyRing, SigningKey};
 use crate::jwks::KeyCache;
 use crate::lifecycle::LastKnownSessions;
-use crate::listener::{
-    ConcurrencyLimit, GrpcServer, GrpcTlsError, LimitKind, Limited, Listener, Service,
-};
+use crate::listener::{GrpcTlsError, Listener};
 use crate::live::Live;
 use crate::logout::ReplayCache;
-use crate::ops::{self, Ops, grpc_health};
+use crate::ops::Ops;
 use crate::policy::{Contract, OnStoreFailure, Policies};
 use crate::revalidation;
 use crate::secret::Secret;
@@ -44,18 +49,14 @@ use crate::telemetry::{Diagnostics, Metrics, Replica, Replicas};
 use crate::webhook::Webhook;
 use assembly::{Foundation, InForce};
 use background::Background;
+pub use listeners::Addresses;
+use listeners::Binding;
 pub use reload::ReloadRequests;
 use reload::Reloader;
 use store::StoreContext;
 
 /// Minimum time to write pending data when the process stops.
 const MIN_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Bytes of a gRPC health request, which contains a service name.
-const MAX_HEALTH_REQUEST_BYTES: usize = 4096;
-
-/// Maximum connections and requests of the `ops` listener.
-const OPS_LIMIT: usize = 256;
 
 /// The service: built and bound, ready to run.
 pub struct App {
@@ -74,23 +75,6 @@ pub struct App {
     delay: Duration,
     shutdown_timeout: Duration,
     reloader: Reloader,
-}
-
-/// The addresses of the listeners.
-#[derive(Clone, Copy, Debug)]
-pub struct Addresses {
-    /// The contracts over HTTP.
-    pub check: SocketAddr,
-    /// `ext-authz` over gRPC.
-    pub grpc: Option<SocketAddr>,
-    /// The SPOE agent.
-    pub spoe: Option<SocketAddr>,
-    /// The pages for browsers and identity providers.
-    pub browser: Option<SocketAddr>,
-    /// The admin API.
-    pub admin: SocketAddr,
-    /// Metrics and probes.
-    pub ops: SocketAddr,
 }
 
 /// Secrets that the configuration does not have, generated for this process. Only the embedded store allows that.
@@ -261,71 +245,19 @@ impl App {
             }
         };
         background.spawn(async move |stop| revalidation::run(work, diagnostics, stop).await);
-        let admin = admin::router(in_force.admin.clone());
-        let listen = config.listen;
-        let mut listeners = Listeners {
-            bound: Vec::new(),
-            metrics: Arc::clone(&metrics),
-            listen,
-        };
         let observers = Arc::clone(&in_force.observers);
         background.spawn(async move |stop| observers.denials.run(stop).await);
-        let limit = listeners.limit("check", LimitKind::Requests);
-        let check = Service::http(CheckService::new(contracts.clone(), limit));
-        let check = listeners.bind("check", listen.check, check).await?;
-        let mut grpc = None;
-        if let Some(address) = listen.grpc {
-            let (reporter, health) = tonic_health::server::health_reporter();
-            let health = health.max_decoding_message_size(MAX_HEALTH_REQUEST_BYTES);
-            let limit = listeners.limit("grpc", LimitKind::Requests);
-            let service = ExtAuthz::new(contracts.clone(), limit);
-            let routes = tonic::service::Routes::new(health).add_service(service);
-            let server = GrpcServer::new(routes, in_force.encryption.clone());
-            let service = Service::Grpc(Box::new(server));
-            grpc = Some(listeners.bind("grpc", address, service).await?);
-            let ops = Arc::clone(&ops);
-            let name = <ExtAuthz as NamedService>::NAME;
-            background.spawn(async move |stop| {
-                grpc_health::report(ops, reporter, name, stop).await;
-            });
-        }
-        let mut spoe = None;
-        if let Some(address) = listen.spoe {
-            let limit = listeners.limit("spoe", LimitKind::Requests);
-            let agent = Agent::new(contracts.clone(), Arc::clone(&draining), limit);
-            let service = Service::Connections(Box::new(move |stream, peer, stop| {
-                Box::pin(agent.clone().serve(stream, peer, stop))
-            }));
-            spoe = Some(listeners.bind("spoe", address, service).await?);
-        }
-        let mut browser = None;
-        if let Some(address) = listen.browser {
-            let limit = listeners.limit("browser", LimitKind::Requests);
-            let service = BrowserService::new(contracts, in_force.logouts.clone(), &limit);
-            let service = Service::http(service);
-            browser = Some(listeners.bind("browser", address, service).await?);
-        }
-        let admin = Limited::new(admin, listeners.limit("admin", LimitKind::Requests));
-        let admin = listeners
-            .bind("admin", listen.admin, Service::http(admin))
-            .await?;
-        let limit = listeners.limit("ops", LimitKind::Requests);
-        // `/livez` bypasses the limit, so that the kubelet does not restart a saturated process.
-        let ops = Limited::new(ops::router(ops), limit).exempt("/livez");
-        let ops = Service::http(ops);
-        let ops = listeners.bind_one("ops", listen.ops, ops).await?;
+        let bound = Binding {
+            in_force: &in_force,
+            ops: &ops,
+            listen: config.listen,
+        };
+        let bound = bound.bind_all(&mut background).await?;
         Ok(Self {
-            addresses: Addresses {
-                check,
-                grpc,
-                spoe,
-                browser,
-                admin,
-                ops: ops.address(),
-            },
+            addresses: bound.addresses,
             made_up,
-            listeners: listeners.bound,
-            ops,
+            listeners: bound.listeners,
+            ops: bound.ops,
             background: background.tasks,
             stop_background,
             store,
@@ -352,20 +284,18 @@ impl App {
     /// The services of the listeners, without sockets.
     #[cfg(any(test, feature = "fuzzing"))]
     pub fn served(&self) -> (CheckService, BrowserService, ExtAuthz, Agent, axum::Router) {
-        let InForce {
-            contracts,
-            logouts,
-            admin,
-            ..
-        } = &self.reloader.in_force;
-        let shown = self.reloader.foundation.metrics.requests("check");
-        let limit = ConcurrencyLimit::new("check", LimitKind::Requests, OPS_LIMIT, shown);
+        let Reloader { in_force, .. } = &self.reloader;
+        let binding = Binding {
+            in_force,
+            ops: &self.reloader.foundation.ops,
+            listen: self.reloader.started_with.config.listen,
+        };
         (
-            CheckService::new(contracts.clone(), limit.clone()),
-            BrowserService::new(contracts.clone(), logouts.clone(), &limit),
-            ExtAuthz::new(contracts.clone(), limit.clone()),
-            Agent::new(contracts.clone(), Arc::clone(&self.draining), limit),
-            admin::router(admin.clone()),
+            binding.check(),
+            binding.browser(),
+            binding.ext_authz(),
+            binding.agent(),
+            admin::router(in_force.admin.clone()),
         )
     }
 
@@ -466,61 +396,5 @@ fn task_failed(ended: Result<Result<(), RunError>, tokio::task::JoinError>) -> R
         Ok(Err(error)) => error,
         Ok(Ok(())) => RunError::TaskExited("no error".to_owned()),
         Err(error) => RunError::TaskExited(error.to_string()),
-    }
-}
-
-/// The listeners that are bound so far.
-struct Listeners {
-    bound: Vec<Listener>,
-    metrics: Arc<Metrics>,
-    listen: Listen,
-}
-
-impl Listeners {
-    async fn bind_one(
-        &self,
-        name: &'static str,
-        address: SocketAddr,
-        service: Service,
-    ) -> Result<Listener, StartupError> {
-        let listener = Listener::bind(
-            name,
-            address,
-            service,
-            self.limit(name, LimitKind::Connections),
-        )
-        .await;
-        listener.map_err(|error| StartupError::Bind {
-            name,
-            address,
-            error,
-        })
-    }
-
-    /// The limit of a listener.
-    fn limit(&self, name: &'static str, kind: LimitKind) -> ConcurrencyLimit {
-        let (max, shown) = match kind {
-            LimitKind::Connections => (self.listen.max_connections, self.metrics.connections(name)),
-            LimitKind::Requests => (self.listen.max_in_flight, self.metrics.requests(name)),
-        };
-        let max = if name == "ops" {
-            OPS_LIMIT.min(max)
-        } else {
-            max
-        };
-        ConcurrencyLimit::new(name, kind, max, shown)
-    }
-
-    /// Binds a listener, and returns its address.
-    async fn bind(
-        &mut self,
-        name: &'static str,
-        address: SocketAddr,
-        service: Service,
-    ) -> Result<SocketAddr, StartupError> {
-        let listener = self.bind_one(name, address, service).await?;
-        let address = listener.address();
-        self.bound.push(listener);
-        Ok(address)
     }
 }

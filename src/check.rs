@@ -24,7 +24,7 @@ use crate::sources::{CredentialError, Presented, ResolvedCredential, Sources};
 use crate::telemetry::{DenialLog, NO_POLICY, Throttle, audit, traces};
 
 use answer::CheckContext;
-pub use applicable::{Decision, MatchError, RuleMatch};
+pub use applicable::{MatchError, RuleMatch};
 pub use detail::Detail;
 pub use original::{InvalidUrl, MalformedOriginal, OriginalUrl};
 use recording::Recorder;

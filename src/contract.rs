@@ -22,9 +22,9 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Response};
 
+use crate::admission::Permit;
 use crate::check::{CheckRequest, Checker, Outcome};
 use crate::identity::{AssertionSigner, IdentityHeaders};
-use crate::listener::Permit;
 use crate::login::Login;
 use crate::session::{DenyReason, Verdict};
 

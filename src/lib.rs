@@ -2,47 +2,38 @@
 //!
 //! A reverse proxy asks Curfew before it forwards a request. Curfew looks up the session of the request, applies an
 //! idle limit and an absolute limit, and answers. `ARCHITECTURE.md` describes the modules.
-//!
-//! The layers, from the bottom up; each uses only those before it:
-//!
-//! 1. [`session`], the domain; [`secret`]; [`escape`], untrusted text in outputs; [`yaml`], limits for YAML
-//! 2. [`clock`]; [`credential`]; [`policy`]; [`identity`]; [`actor`]; [`events`]; [`live`]
-//! 3. [`store`], [`config`]; [`http_client`]; [`jwks`], [`delegate`], [`sources`]; [`telemetry`]
-//! 4. [`lifecycle`], starts and ends sessions; [`check`], answers a check; [`explain`]; [`compliance`];
-//!    [`sweeper`];
-//!    [`webhook`]
-//! 5. [`contract`], [`browser`], [`logout`], [`admin`] and [`ops`], the services; [`listener`]
-//! 6. [`app`], which connects all parts; [`cli`]
 
-pub mod admin;
+mod admin;
+mod admission;
 pub mod app;
-pub mod browser;
-pub mod check;
+mod browser;
+mod check;
 pub mod cli;
 pub mod config;
-pub mod contract;
+mod contract;
 mod current;
-pub mod delegate;
+mod delegate;
 pub mod deployed;
 mod escape_html;
 mod escape_json;
-pub mod explain;
+mod explain;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod http_client;
-pub mod jwks;
-pub mod kubernetes;
-pub mod lifecycle;
-pub mod listener;
-pub mod login;
-pub mod logout;
+mod jwks;
+mod kubernetes;
+mod lifecycle;
+mod listener;
+mod login;
+mod logout;
 pub mod migrations;
-pub mod ops;
-pub mod revalidation;
-pub mod sources;
-pub mod sweeper;
-pub mod webhook;
+mod ops;
+mod revalidation;
+mod sources;
+mod sweeper;
+mod webhook;
 
+pub use admin::AdminToken;
 pub use contract::layer;
 pub use curfew_clock as clock;
 pub use curfew_core::{
@@ -51,6 +42,19 @@ pub use curfew_core::{
 pub use curfew_store as store;
 pub use curfew_telemetry::{self as telemetry, build};
 pub use curfew_tools::{compliance, lint, render};
+
+/// Parts of a check, for the benchmarks of this package.
+#[doc(hidden)]
+pub mod parts {
+    pub use crate::admission::{ConcurrencyLimit, LimitKind};
+    pub use crate::check::Checker;
+    pub use crate::contract::ext_authz_grpc::ExtAuthz;
+    pub use crate::contract::spoe::Agent;
+    pub use crate::contract::{CheckService, Contracts, CookieSettings, SessionCookie};
+    pub use crate::lifecycle::{LastKnownSessions, Lifecycle, SignIn};
+    pub use crate::listener::SpopService;
+    pub use crate::sources::Sources;
+}
 
 #[cfg(test)]
 mod layers;

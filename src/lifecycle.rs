@@ -37,8 +37,9 @@ pub use emergency::{EmergencyRevocation, MatchCount};
 pub use known::LastKnownSessions;
 pub use presented_ends::PresentedEnds;
 pub use revalidate::{LeasedSession, Renewal, Renewed};
-pub use start::{SignIn, StartError, Started};
-pub use subject::{RevokedAll, SubjectCount};
+#[cfg(test)]
+pub use start::Started;
+pub use start::{SignIn, StartError};
 
 /// The time that a process has to publish an end before another process publishes it again. It counts from before the
 /// request to the store, so it includes the latency of the store.

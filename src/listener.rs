@@ -3,22 +3,25 @@
 //! All listeners stop in the same way: they accept no new connection, and give requests in flight a limited time to
 //! finish.
 
-mod concurrency;
 mod connections;
 mod drain;
 mod grpc;
 mod http;
 mod limited;
 mod paced;
+mod spop;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-pub use concurrency::{ConcurrencyLimit, LimitKind, Permit};
+use crate::admission::{ConcurrencyLimit, Permit};
+
 pub use connections::ConnectionHandler;
 pub use drain::drain;
 pub use grpc::{
@@ -26,6 +29,7 @@ pub use grpc::{
 };
 pub use http::{HttpServer, HttpService};
 pub use limited::Limited;
+pub use spop::{SpopServer, SpopService};
 
 /// Pause after a failed accept, for example without free file descriptors.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
@@ -51,6 +55,15 @@ impl Service {
     #[must_use]
     pub fn http(service: impl HttpService) -> Self {
         Self::Http(http::server(service))
+    }
+
+    /// A SPOP service for HAProxy. While `draining` is set, it lets its peers go.
+    #[must_use]
+    pub fn spop(service: impl SpopService, draining: Arc<AtomicBool>) -> Self {
+        let server = SpopServer::new(service, draining);
+        Self::Connections(Box::new(move |stream, peer, stop| {
+            Box::pin(server.clone().serve(stream, peer, stop))
+        }))
     }
 }
 

@@ -469,7 +469,7 @@ async fn a_full_store_is_answered_with_503() {
 
 /// Every operation of the OpenAPI document: its method, and its path with an ID.
 fn described() -> Vec<(String, String)> {
-    let document = serde_json::to_value(document()).unwrap();
+    let document = serde_json::to_value(openapi::document()).unwrap();
     let mut operations = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         for method in item.as_object().unwrap().keys() {
@@ -529,7 +529,7 @@ async fn the_document_describes_what_is_served() {
     }
     let (status, served) = fixture.send("GET", "/api/v1/openapi.json", None).await;
     assert_eq!(status, StatusCode::OK);
-    assert_eq!(served, serde_json::to_value(document()).unwrap());
+    assert_eq!(served, serde_json::to_value(openapi::document()).unwrap());
     fixture.refused(404, "GET", "/api/v1/nonesuch", None).await;
 }
 

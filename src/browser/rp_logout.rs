@@ -8,10 +8,10 @@ use url::Url;
 
 use super::browser_request::BrowserRequest;
 use super::cookies::{cookie, removal_cookie};
-use super::sign_out::SIGNED_OUT;
 use crate::contract::Contracts;
 use crate::credential::cookie_values;
 use crate::login::{Login, Provider};
+use crate::session::DenyReason;
 
 /// The path of the cookie.
 const PATH: &str = "/.curfew/sign-out";
@@ -68,7 +68,9 @@ pub(super) async fn end_session_url(
     let id_token = Some(id_token).filter(|it| !it.is_empty());
     let after = login.url.join(".curfew/signed-out").ok()?;
     let now = contracts.checker.lifecycle.clock.now();
-    let url = provider.end_session(id_token, after, SIGNED_OUT, now).await;
+    let url = provider
+        .end_session(id_token, after, DenyReason::SignedOut.as_str(), now)
+        .await;
     url.unwrap_or_else(|error| {
         tracing::warn!(provider = provider.name(), %error, "RP-initiated logout failed; only the local session ended");
         None

@@ -6,8 +6,9 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 
 use super::router;
+use crate::admission::ConcurrencyLimit;
 use crate::contract::{Contracts, keys};
-use crate::listener::{ConcurrencyLimit, HttpService, Limited};
+use crate::listener::{HttpService, Limited};
 use crate::live::Live;
 use crate::logout::{self, LogoutEndpoints};
 
@@ -35,7 +36,7 @@ impl BrowserService {
             .with_state(contracts.clone());
         Self {
             pages: Limited::new(router(contracts).merge(assertion_keys), limit.clone()),
-            notices: Limited::new(logout::router(logouts), limit.beside(NOTICES_DIVISOR)),
+            notices: Limited::new(logout::router(logouts), limit.reserve(NOTICES_DIVISOR)),
         }
     }
 

@@ -12,7 +12,7 @@ use crate::session::{DenyReason, Verdict};
 use crate::store::Ending;
 
 /// The reason on the signed-out page after a sign-out.
-pub(super) const SIGNED_OUT: &str = DenyReason::SignedOut.as_str();
+const SIGNED_OUT: &str = DenyReason::SignedOut.as_str();
 
 /// `POST /.curfew/sign-out`: ends the session and clears its cookie. The response to a form is a redirect to the
 /// signed-out page, the response to a script is 204. If an identity provider authenticated the person, a form is

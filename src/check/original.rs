@@ -132,7 +132,7 @@ impl<'a> OriginalUrl<'a> {
 
     /// The URL with `http` or `https`, and the rest byte for byte as the client sent it.
     #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
+    pub fn to_bytes(self) -> Vec<u8> {
         let scheme = if self.secure { "https://" } else { "http://" };
         [scheme.as_bytes(), self.host.as_bytes(), &self.target()].concat()
     }

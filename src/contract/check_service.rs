@@ -11,7 +11,8 @@ use super::forward_auth::FORWARD_AUTH;
 use super::sub_request::HeaderContract;
 use super::unknown_path::UnknownPaths;
 use super::{Contracts, ext_authz};
-use crate::listener::{ConcurrencyLimit, HttpService, drain};
+use crate::admission::ConcurrencyLimit;
+use crate::listener::{HttpService, drain};
 use crate::live::Live;
 
 /// The service of the `check` listener. It routes by path only: a proxy may send the original method, which does not

@@ -15,9 +15,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::BoxError;
-use bytes::Bytes;
-use http::header::{CACHE_CONTROL, SET_COOKIE};
+use bytes::{BufMut, Bytes, BytesMut};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
+use http_body_util::{BodyExt, Full};
+use prost::Message;
 use tonic::body::Body;
 use tonic::server::{Grpc, NamedService, UnaryService};
 use tonic::transport::server::TcpConnectInfo;
@@ -27,10 +29,11 @@ use tower::Service;
 
 use super::Contracts;
 use super::reply::{ReplyForm, reply};
+use crate::admission::{ConcurrencyLimit, Permit};
 use crate::check::{
     CheckRequest, ClientAddress, InvalidUrl, MalformedOriginal, Original, OriginalUrl, Outcome,
 };
-use crate::listener::{ConcurrencyLimit, MAX_MESSAGE_BYTES, Permit};
+use crate::listener::MAX_MESSAGE_BYTES;
 use crate::live::Live;
 use crate::policy::Contract;
 use crate::session::{DenyReason, Verdict};
@@ -38,8 +41,8 @@ use crate::session::{DenyReason, Verdict};
 /// The key of the policy in `context_extensions`.
 const POLICY: &str = "policy";
 
-/// An uncompressed gRPC message of zero bytes.
-const EMPTY_MESSAGE: &[u8] = &[0; 5];
+/// The content type of a gRPC response.
+const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 
 /// The gRPC service `envoy.service.auth.v3.Authorization`.
 #[derive(Clone)]
@@ -76,54 +79,64 @@ where
         // Take the permit before the message is read, so that slow uploads count. Without a permit the message is not
         // read.
         let permit = self.limit.take();
-        let turned_away = permit.is_none();
-        let mut check = Check(self.clone(), permit, false);
+        let mut check = Check(self.clone(), permit);
         Box::pin(async move {
-            let codec = ProstCodec::default();
-            let mut grpc = Grpc::new(codec).max_decoding_message_size(MAX_MESSAGE_BYTES);
-            let peer = request.extensions().get::<TcpConnectInfo>().cloned();
-            check.2 = compressed(request.headers());
-            if !turned_away && !check.2 {
+            let peer = request.extensions().get::<TcpConnectInfo>();
+            let peer = peer.and_then(TcpConnectInfo::remote_addr);
+            let unreadable = if is_compressed(request.headers()) {
+                COMPRESSED_MESSAGE
+            } else if check.1.is_none() {
+                MISSING_ATTRIBUTES
+            } else {
+                let mut grpc = Grpc::new(ProstCodec::default());
+                grpc = grpc.max_decoding_message_size(MAX_MESSAGE_BYTES);
                 let answer = grpc.unary(&mut check, request).await;
                 if !answer.headers().contains_key(Status::GRPC_STATUS) {
                     return Ok(answer);
                 }
-            }
-            // A message that is too long or missing is answered as an empty one.
-            Ok(grpc.unary(&mut check, empty(peer)).await)
+                // The message is too long or missing.
+                MISSING_ATTRIBUTES
+            };
+            let peer = peer.map(|address| address.ip());
+            let denial = check.0.check(Err(unreadable), peer, check.1.take()).await;
+            Ok(response(&denial))
         })
     }
 }
 
-/// A call of `peer` with an empty message.
-fn empty(peer: Option<TcpConnectInfo>) -> http::Request<axum::body::Body> {
-    let mut call = http::Request::new(axum::body::Body::from(EMPTY_MESSAGE));
-    if let Some(peer) = peer {
-        call.extensions_mut().insert(peer);
-    }
-    call
+/// A complete gRPC response with this message.
+fn response(message: &wire::CheckResponse) -> Response<Body> {
+    let mut bytes = BytesMut::new();
+    bytes.put_u8(0); // not compressed
+    bytes.put_u32(u32::try_from(message.encoded_len()).unwrap_or(u32::MAX));
+    bytes.extend_from_slice(&message.encode_to_vec());
+    let mut trailers = HeaderMap::new();
+    trailers.insert(Status::GRPC_STATUS, HeaderValue::from_static("0"));
+    let body = Full::new(bytes.freeze()).with_trailers(async { Some(Ok(trailers)) });
+    let mut response = Response::new(Body::new(body));
+    response.headers_mut().insert(CONTENT_TYPE, GRPC);
+    response
 }
 
 /// Whether the message of a call is compressed. Envoy never compresses it by itself.
-fn compressed(headers: &HeaderMap) -> bool {
+fn is_compressed(headers: &HeaderMap) -> bool {
     headers
         .get("grpc-encoding")
         .is_some_and(|encoding| encoding != "identity")
 }
 
-/// The one method of the service, the permit of the call, and whether its message is compressed.
-struct Check(ExtAuthz, Option<Permit>, bool);
+/// The one method of the service, and the permit of the call.
+struct Check(ExtAuthz, Option<Permit>);
 
 impl UnaryService<wire::CheckRequest> for &mut Check {
     type Response = wire::CheckResponse;
     type Future = ResponseFuture<Result<tonic::Response<wire::CheckResponse>, Status>>;
 
     fn call(&mut self, request: tonic::Request<wire::CheckRequest>) -> Self::Future {
-        let (service, permit, compressed) = (self.0.clone(), self.1.take(), self.2);
+        let (service, permit) = (self.0.clone(), self.1.take());
         Box::pin(async move {
             let peer = request.remote_addr().map(|address| address.ip());
-            let message = (!compressed).then(|| request.into_inner());
-            let answer = service.check(message, peer, permit).await;
+            let answer = service.check(Ok(request.into_inner()), peer, permit).await;
             Ok(tonic::Response::new(answer))
         })
     }
@@ -138,12 +151,12 @@ impl ExtAuthz {
 
     async fn check(
         &self,
-        request: Option<wire::CheckRequest>,
+        message: Result<wire::CheckRequest, MalformedOriginal>,
         peer: Option<IpAddr>,
         permit: Option<Permit>,
     ) -> wire::CheckResponse {
-        let compressed = request.is_none();
-        let attributes = request.and_then(|request| request.attributes);
+        let unreadable = message.as_ref().err().copied();
+        let attributes = message.ok().and_then(|message| message.attributes);
         let attributes = attributes.unwrap_or_default();
         // If a key has several entries, the last one counts, as in every protobuf map.
         let mut extensions = attributes.context_extensions.iter().rev();
@@ -156,11 +169,10 @@ impl ExtAuthz {
         let contracts = self.contracts.current();
         let url = original_url(&http, contracts.cookie.is_secure());
         let headers = client_headers(&http);
-        let original = match (&method, url, &headers) {
-            _ if compressed => Err(COMPRESSED_MESSAGE),
-            (_, Err(malformed), _) => Err(malformed),
-            (Err(malformed), ..) | (.., Err(malformed)) => Err(*malformed),
-            (Ok(method), Ok(url), Ok(_)) => Ok(Original { method, url }),
+        let original = match (unreadable, &method, url, &headers) {
+            (Some(malformed), ..) | (_, _, Err(malformed), _) => Err(malformed),
+            (_, Err(malformed), ..) | (.., Err(malformed)) => Err(*malformed),
+            (None, Ok(method), Ok(url), Ok(_)) => Ok(Original { method, url }),
         };
         let headers = headers.unwrap_or_default();
         let request = CheckRequest {

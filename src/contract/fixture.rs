@@ -1,6 +1,5 @@
 //! The shared fixture of the contracts' tests: the routes, and one session of `alice`.
 
-use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -8,9 +7,9 @@ use http::Request;
 
 use super::spoe::Agent;
 use super::{CheckService, Contracts, SessionCookie, SignIn};
+use crate::admission::{ConcurrencyLimit, LimitKind};
 use crate::contract::{ReturnHost, SignInSettings};
 use crate::identity::IdentityHeaders;
-use crate::listener::{ConcurrencyLimit, LimitKind};
 use crate::live::Live;
 use crate::policy::Rules;
 use crate::session::{Session, SessionId};
@@ -75,7 +74,7 @@ impl Fixture {
 
     /// A SPOE agent.
     pub(crate) fn agent(&self) -> Agent {
-        Agent::new(self.contracts.clone(), Arc::default(), self.limit.clone())
+        Agent::new(self.contracts.clone(), self.limit.clone())
     }
 
     /// The session's record in the store.

@@ -5,7 +5,6 @@
 //! They allow a request only if `verdict` is `allow`. So an agent that is down, or does not know the message, allows
 //! nothing.
 
-mod agent;
 mod headers;
 
 use std::net::IpAddr;
@@ -18,60 +17,73 @@ use spop::{Action, TypedData, VarScope};
 use super::Contracts;
 use super::assertion::ASSERTION;
 use super::reply::{ReplyForm, SESSION_DETAIL, SESSION_REASON, reply};
+use crate::admission::ConcurrencyLimit;
 use crate::check::{
     CheckRequest, ClientAddress, InvalidUrl, MalformedOriginal, Original, OriginalUrl, Outcome,
 };
 use crate::identity::Identity;
-use crate::listener::Permit;
+use crate::listener::SpopService;
+use crate::live::Live;
 use crate::policy::Contract;
-
-pub use agent::Agent;
 
 /// The name of the message that asks for a check.
 const CHECK_MESSAGE: &str = "check";
 
-/// Answers a message with the variables to set; no variables for an unknown message.
-async fn answer(
-    contracts: &Contracts,
-    message: &Message,
-    peer: IpAddr,
-    permit: Option<Permit>,
-) -> Vec<Action> {
-    if message.name != CHECK_MESSAGE {
-        tracing::warn!(message = ?message.name, "unknown message from HAProxy");
-        return Vec::new();
+/// Answers HAProxy's messages.
+#[derive(Clone)]
+pub struct Agent {
+    contracts: Live<Contracts>,
+    limit: ConcurrencyLimit,
+}
+
+impl Agent {
+    /// Creates an agent. `limit` bounds the concurrent messages.
+    #[must_use]
+    pub const fn new(contracts: Live<Contracts>, limit: ConcurrencyLimit) -> Self {
+        Self { contracts, limit }
     }
-    let headers = text(message, "headers").and_then(headers::parse);
-    let method = text(message, "method").and_then(|method| {
-        Method::from_bytes(method).map_err(|_| MalformedOriginal {
-            input: "the argument method",
-            problem: "is not a method",
-        })
-    });
-    let url = original_url(message, contracts.cookie.is_secure());
-    let original = match (&method, url, &headers) {
-        (_, Err(malformed), _) => Err(malformed),
-        (Err(malformed), ..) | (.., Err(malformed)) => Err(*malformed),
-        (Ok(method), Ok(url), Ok(_)) => Ok(Original { method, url }),
-    };
-    let headers = headers.unwrap_or_default();
-    let policy = match message.get("policy") {
-        None | Some(TypedData::Null) => None,
-        // A value that is not text is not the name of a policy, so the check is denied.
-        Some(_) => Some(text(message, "policy").unwrap_or_default()),
-    };
-    let policy = policy.map(String::from_utf8_lossy);
-    let request = CheckRequest {
-        contract: Contract::Spoe,
-        policy: policy.as_deref(),
-        original,
-        headers: &headers,
-        address: ClientAddress::InField(source(message)),
-        peer: Some(peer),
-    };
-    let outcome = contracts.check_with_permit(permit, &request).await;
-    let reply = reply(contracts, &request, &outcome, ReplyForm::Complete);
-    variables(contracts, &outcome, &reply)
+}
+
+impl SpopService for Agent {
+    async fn answer(&self, message: &Message, peer: IpAddr) -> Vec<Action> {
+        let permit = self.limit.take();
+        let contracts = self.contracts.current();
+        if message.name != CHECK_MESSAGE {
+            tracing::warn!(message = ?message.name, "unknown message from HAProxy");
+            return Vec::new();
+        }
+        let headers = text(message, "headers").and_then(headers::parse);
+        let method = text(message, "method").and_then(|method| {
+            Method::from_bytes(method).map_err(|_| MalformedOriginal {
+                input: "the argument method",
+                problem: "is not a method",
+            })
+        });
+        let url = original_url(message, contracts.cookie.is_secure());
+        let original = match (&method, url, &headers) {
+            (_, Err(malformed), _) => Err(malformed),
+            (Err(malformed), ..) | (.., Err(malformed)) => Err(*malformed),
+            (Ok(method), Ok(url), Ok(_)) => Ok(Original { method, url }),
+        };
+        let headers = headers.unwrap_or_default();
+        let policy = match message.get("policy") {
+            None | Some(TypedData::Null) => None,
+            // A value that is not text is not the name of a policy, so the check is denied.
+            Some(_) => Some(text(message, "policy").unwrap_or_default()),
+        };
+        let policy = policy.map(String::from_utf8_lossy);
+        let request = CheckRequest {
+            contract: Contract::Spoe,
+            policy: policy.as_deref(),
+            original,
+            headers: &headers,
+            address: ClientAddress::InField(source(message)),
+            peer: Some(peer),
+        };
+        let outcome = contracts.check_with_permit(permit, &request).await;
+        let reply = reply(&contracts, &request, &outcome, ReplyForm::Complete);
+        variables(&contracts, &outcome, &reply)
+    }
 }
 
 /// An argument that is text. HAProxy sends it in either of two types.

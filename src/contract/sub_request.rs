@@ -6,8 +6,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 
 use super::Contracts;
 use super::reply::{ReplyForm, reply};
+use crate::admission::Permit;
 use crate::check::{CheckRequest, ClientAddress, Detail, MalformedOriginal, Original, OriginalUrl};
-use crate::listener::Permit;
 use crate::policy::Contract;
 
 /// A header that is an input of a contract.

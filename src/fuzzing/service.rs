@@ -19,6 +19,7 @@ use crate::config::Source;
 use crate::contract::CheckService;
 use crate::contract::ext_authz_grpc::{ExtAuthz, wire};
 use crate::contract::spoe::Agent;
+use crate::listener::SpopService;
 use crate::session::Timestamp;
 
 /// Bytes of a SPOE frame, as in the agent.
@@ -185,7 +186,9 @@ pub(super) fn spop(data: &[u8]) {
         for message in messages.iter() {
             with(|service| {
                 let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
-                let actions = service.runtime.block_on(service.agent.check(message, peer));
+                let actions = service
+                    .runtime
+                    .block_on(service.agent.answer(message, peer));
                 let verdict = actions.iter().find_map(|action| match action {
                     Action::SetVar { name, value, .. } if name == "verdict" => Some(value),
                     _ => None,

@@ -122,7 +122,8 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::listener::{ConcurrencyLimit, LimitKind, Listener, Service};
+    use crate::admission::{ConcurrencyLimit, LimitKind};
+    use crate::listener::{Listener, Service};
     use crate::telemetry::Metrics;
 
     /// A connection without a preface holds a permit, and the server would wait for it without a limit.

@@ -186,7 +186,8 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::listener::{ConcurrencyLimit, LimitKind, Listener, Service};
+    use crate::admission::{ConcurrencyLimit, LimitKind};
+    use crate::listener::{Listener, Service};
     use crate::telemetry::Metrics;
 
     fn limit() -> ConcurrencyLimit {

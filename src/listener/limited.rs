@@ -12,7 +12,8 @@ use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use tower::ServiceExt;
 
-use super::{ConcurrencyLimit, HttpService, Permit};
+use super::HttpService;
+use crate::admission::{ConcurrencyLimit, Permit};
 
 /// Timeout for the start of an answer, including the arrival of the request's body. A slow upload cannot hold a
 /// permit without a limit.

@@ -117,8 +117,8 @@ async fn a_console_sign_out_on_one_replica_holds_on_the_other() {
 #[tokio::test]
 async fn a_console_session_ends_when_its_token_is_removed() {
     let hashes = tempfile::NamedTempFile::new().unwrap();
-    let [first, second] = [(); 2].map(|()| curfew::admin::AdminToken::generate().unwrap());
-    let line = |token: &curfew::admin::AdminToken, name: &str| {
+    let [first, second] = [(); 2].map(|()| curfew::AdminToken::generate().unwrap());
+    let line = |token: &curfew::AdminToken, name: &str| {
         format!("{} {name} read,revoke\n", token.hash_text())
     };
     let both = line(&first, "first") + &line(&second, "second");

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 
-use curfew::admin::AdminToken;
+use curfew::AdminToken;
 use curfew::credential::SigningKey;
 use reqwest::StatusCode;
 use serde_json::{Value, json};

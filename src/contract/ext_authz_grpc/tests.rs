@@ -57,7 +57,7 @@ async fn send(fixture: &Fixture, request: GrpcCheckRequest) -> CheckResponse {
     let service = ExtAuthz::new(fixture.contracts.clone(), fixture.limit.clone());
     let request = wire::CheckRequest::decode(&*request.encode_to_vec()).unwrap();
     let permit = fixture.limit.take();
-    let answer = service.check(Some(request), None, permit).await;
+    let answer = service.check(Ok(request), None, permit).await;
     CheckResponse::decode(&*answer.encode_to_vec()).unwrap()
 }
 

@@ -50,10 +50,7 @@ pub(in crate::contract) async fn ask(
     fixture: &Fixture,
     message: &Message,
 ) -> Vec<(String, TypedData)> {
-    let actions = {
-        let permit = fixture.limit.take();
-        answer(&fixture.contracts.current(), message, PEER, permit).await
-    };
+    let actions = fixture.agent().answer(message, PEER).await;
     let set = actions.into_iter().map(|action| match action {
         Action::SetVar {
             scope: VarScope::Transaction,

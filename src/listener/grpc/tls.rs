@@ -18,7 +18,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
-use crate::listener::Permit;
+use crate::admission::Permit;
 
 /// The TLS settings of the gRPC listener, all in PEM.
 #[derive(Clone, Debug)]

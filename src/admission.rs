@@ -1,3 +1,5 @@
+//! Admission: permits for open connections and for requests in flight. Work without a permit is refused at once.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -55,9 +57,9 @@ impl ConcurrencyLimit {
         }))
     }
 
-    /// Creates a separate limit for slow requests, with one permit for each `part` permits of this one.
+    /// Creates a separate limit for slow requests, with one permit for each `divisor` permits of this one.
     #[must_use]
-    pub fn beside(&self, part: usize) -> Self {
+    pub fn reserve(&self, divisor: usize) -> Self {
         let Inner {
             listener,
             kind,
@@ -67,7 +69,7 @@ impl ConcurrencyLimit {
             ..
         } = &*self.0;
         let shown = (open.clone(), refused.clone());
-        Self::new(listener, *kind, max.div_ceil(part), shown)
+        Self::new(listener, *kind, max.div_ceil(divisor), shown)
     }
 
     /// Takes a permit; `None` if all are in use.

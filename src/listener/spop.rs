@@ -14,11 +14,6 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::codec::Framed;
 use tokio_util::sync::CancellationToken;
 
-use super::answer;
-use crate::contract::Contracts;
-use crate::listener::ConcurrencyLimit;
-use crate::live::Live;
-
 /// Bytes of a frame: 64 KiB of headers, and the other fields.
 const MAX_FRAME_BYTES: u32 = 128 * 1024;
 /// Timeout for HAProxy's hello frame.
@@ -30,33 +25,30 @@ const FRAME_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// Concurrent checks of one connection. After that no frame is read until a check is answered.
 const MAX_PENDING_CHECKS: usize = 256;
 
+/// Answers the messages of a [`SpopServer`].
+pub trait SpopService: Clone + Send + Sync + 'static {
+    /// Answers a message of `peer` with the variables to set; no variables for an unknown message.
+    fn answer(&self, message: &Message, peer: IpAddr) -> impl Future<Output = Vec<Action>> + Send;
+}
+
 /// A SPOP 2.0 agent (HAProxy's `doc/SPOE.txt`, section 3).
 #[derive(Clone)]
-pub struct Agent {
-    contracts: Live<Contracts>,
+pub struct SpopServer<S> {
+    service: S,
     draining: Arc<AtomicBool>,
-    limit: ConcurrencyLimit,
 }
 
 type Socket = Framed<TcpStream, SpopCodec>;
 
-impl Agent {
-    /// Creates an agent. `limit` bounds the concurrent messages.
+impl<S: SpopService> SpopServer<S> {
+    /// Creates the server of `service`.
     ///
     /// While `draining` is set, the agent fails HAProxy's health checks, and disconnects after an answer. A
     /// disconnect that crosses a check on the wire gives that client a 503. Directly after an answer this is
     /// unlikely.
     #[must_use]
-    pub const fn new(
-        contracts: Live<Contracts>,
-        draining: Arc<AtomicBool>,
-        limit: ConcurrencyLimit,
-    ) -> Self {
-        Self {
-            contracts,
-            draining,
-            limit,
-        }
+    pub const fn new(service: S, draining: Arc<AtomicBool>) -> Self {
+        Self { service, draining }
     }
 
     /// Serves one connection until it ends or `stop` is cancelled. Then it answers the frames that have arrived, and
@@ -137,19 +129,14 @@ impl Agent {
         outcome
     }
 
-    /// Answers a message with the variables to set; no variables for an unknown message.
-    pub async fn check(&self, message: &Message, peer: IpAddr) -> Vec<Action> {
-        let permit = self.limit.take();
-        answer(&self.contracts.current(), message, peer, permit).await
-    }
-
     /// Answers one NOTIFY frame, which may contain several messages.
     async fn answer(&self, frame: Box<dyn SpopFrame>, peer: SocketAddr) -> Ack {
         let metadata = frame.metadata().into_owned();
         let mut ack = Ack::new(metadata.stream_id, metadata.frame_id);
         if let FramePayload::ListOfMessages(messages) = frame.payload() {
             for message in messages.iter() {
-                ack.actions.extend(self.check(message, peer.ip()).await);
+                let actions = self.service.answer(message, peer.ip()).await;
+                ack.actions.extend(actions);
             }
         }
         ack
@@ -248,10 +235,37 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::contract::fixture::Fixture;
+    use crate::admission::{ConcurrencyLimit, LimitKind};
+    use crate::telemetry::Metrics;
 
-    const HELLO: &[u8] = include_bytes!("../../../fuzz/seeds/spop/hello");
-    const NOTIFY: &[u8] = include_bytes!("../../../fuzz/seeds/spop/notify");
+    const HELLO: &[u8] = include_bytes!("../../fuzz/seeds/spop/hello");
+    const NOTIFY: &[u8] = include_bytes!("../../fuzz/seeds/spop/notify");
+
+    /// Answers each message that gets a permit with a kilobyte.
+    #[derive(Clone)]
+    struct Kilobyte(ConcurrencyLimit);
+
+    impl SpopService for Kilobyte {
+        async fn answer(&self, _: &Message, _: IpAddr) -> Vec<Action> {
+            let permit = self.0.take();
+            let value = spop::TypedData::String("x".repeat(1024));
+            let action = Action::SetVar {
+                scope: spop::VarScope::Transaction,
+                name: "answer".to_owned(),
+                value,
+            };
+            permit.map(|_| action).into_iter().collect()
+        }
+    }
+
+    fn server() -> (SpopServer<Kilobyte>, ConcurrencyLimit) {
+        let shown = Metrics::new().unwrap().requests("spoe");
+        let limit = ConcurrencyLimit::new("spoe", LimitKind::Requests, 1, shown);
+        (
+            SpopServer::new(Kilobyte(limit.clone()), Arc::default()),
+            limit,
+        )
+    }
 
     /// Both ends of a connection.
     async fn connected() -> (TcpStream, TcpStream, SocketAddr) {
@@ -264,27 +278,27 @@ mod tests {
     /// A client that does not read holds permits only until the write timeout.
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_does_not_read_is_disconnected() {
-        let fixture = Fixture::new().await;
+        let (server, limit) = server();
         let (mut client, stream, peer) = connected().await;
         let stop = CancellationToken::new();
-        let serving = tokio::spawn(fixture.agent().serve(stream, peer, stop));
+        let serving = tokio::spawn(server.serve(stream, peer, stop));
         client.write_all(HELLO).await.unwrap();
         let notify = NOTIFY.repeat(1000);
         // Write until backpressure.
         while client.write_all(&notify).await.is_ok() && !serving.is_finished() {}
         let served = serving.await.unwrap();
         assert!(served.is_err(), "the connection must end with an error");
-        assert!(fixture.limit.take().is_some());
+        assert!(limit.take().is_some());
     }
 
     /// HAProxy keeps idle connections open, and sends whole frames.
     #[tokio::test(start_paused = true)]
     async fn an_incomplete_frame_times_out() {
-        let fixture = Fixture::new().await;
+        let (server, _) = server();
         let (mut client, stream, peer) = connected().await;
         client.write_all(HELLO).await.unwrap();
         let stop = CancellationToken::new();
-        let mut serving = Box::pin(fixture.agent().serve(stream, peer, stop));
+        let mut serving = Box::pin(server.serve(stream, peer, stop));
         let quiet = tokio::time::timeout(100 * FRAME_CHECK_INTERVAL, serving.as_mut());
         assert!(quiet.await.is_err(), "an idle connection is kept");
         client.write_all(&NOTIFY[..20]).await.unwrap();
@@ -296,9 +310,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_peer_is_disconnected() {
-        let agent = Fixture::new().await.agent();
+        let (server, _) = server();
         let (_silent, stream, peer) = connected().await;
-        let served = agent.serve(stream, peer, CancellationToken::new()).await;
+        let served = server.serve(stream, peer, CancellationToken::new()).await;
         assert_eq!(served.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 }

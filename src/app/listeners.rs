@@ -1,0 +1,187 @@
+//! One function for each listener: its service, its limits and its address.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tonic::server::NamedService;
+
+use super::StartupError;
+use super::assembly::InForce;
+use super::background::Background;
+use crate::admin;
+use crate::admission::{ConcurrencyLimit, LimitKind};
+use crate::browser::BrowserService;
+use crate::config::Listen;
+use crate::contract::CheckService;
+use crate::contract::ext_authz_grpc::ExtAuthz;
+use crate::contract::spoe::Agent;
+use crate::listener::{GrpcServer, Limited, Listener, Service};
+use crate::ops::{self, Ops, grpc_health};
+
+/// Bytes of a gRPC health request, which contains a service name.
+const MAX_HEALTH_REQUEST_BYTES: usize = 4096;
+
+/// Maximum connections and requests of the `ops` listener.
+const MAX_OPS_REQUESTS: usize = 256;
+
+/// The addresses of the listeners.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// The contracts over HTTP.
+    pub check: SocketAddr,
+    /// `ext-authz` over gRPC.
+    pub grpc: Option<SocketAddr>,
+    /// The SPOE agent.
+    pub spoe: Option<SocketAddr>,
+    /// The pages for browsers and identity providers.
+    pub browser: Option<SocketAddr>,
+    /// The admin API.
+    pub admin: SocketAddr,
+    /// Metrics and probes.
+    pub ops: SocketAddr,
+}
+
+/// The bound listeners.
+pub(super) struct Bound {
+    pub(super) addresses: Addresses,
+    /// All listeners except `ops`.
+    pub(super) listeners: Vec<Listener>,
+    pub(super) ops: Listener,
+}
+
+/// What the services of the listeners are built from.
+pub(super) struct Binding<'a> {
+    pub(super) in_force: &'a InForce,
+    pub(super) ops: &'a Arc<Ops>,
+    pub(super) listen: Listen,
+}
+
+impl Binding<'_> {
+    /// Binds all listeners that are on.
+    pub(super) async fn bind_all(
+        &self,
+        background: &mut Background,
+    ) -> Result<Bound, StartupError> {
+        let listen = &self.listen;
+        let check = self
+            .bind("check", listen.check, Service::http(self.check()))
+            .await?;
+        let grpc = match listen.grpc {
+            Some(address) => Some(self.bind("grpc", address, self.grpc(background)).await?),
+            None => None,
+        };
+        let spoe = match listen.spoe {
+            Some(address) => {
+                let draining = Arc::clone(&self.ops.draining);
+                let service = Service::spop(self.agent(), draining);
+                Some(self.bind("spoe", address, service).await?)
+            }
+            None => None,
+        };
+        let browser = match listen.browser {
+            Some(address) => Some(
+                self.bind("browser", address, Service::http(self.browser()))
+                    .await?,
+            ),
+            None => None,
+        };
+        let admin = self.bind("admin", listen.admin, self.admin()).await?;
+        let ops = self.bind("ops", listen.ops, self.ops()).await?;
+        let addresses = Addresses {
+            check: check.address(),
+            grpc: grpc.as_ref().map(Listener::address),
+            spoe: spoe.as_ref().map(Listener::address),
+            browser: browser.as_ref().map(Listener::address),
+            admin: admin.address(),
+            ops: ops.address(),
+        };
+        let listeners = [Some(check), grpc, spoe, browser, Some(admin)];
+        Ok(Bound {
+            addresses,
+            listeners: listeners.into_iter().flatten().collect(),
+            ops,
+        })
+    }
+
+    async fn bind(
+        &self,
+        name: &'static str,
+        address: SocketAddr,
+        service: Service,
+    ) -> Result<Listener, StartupError> {
+        let limit = self.limit(name, LimitKind::Connections);
+        let listener = Listener::bind(name, address, service, limit).await;
+        listener.map_err(|error| StartupError::Bind {
+            name,
+            address,
+            error,
+        })
+    }
+
+    fn limit(&self, name: &'static str, kind: LimitKind) -> ConcurrencyLimit {
+        let metrics = &self.ops.metrics;
+        let (max, shown) = match kind {
+            LimitKind::Connections => (self.listen.max_connections, metrics.connections(name)),
+            LimitKind::Requests => (self.listen.max_in_flight, metrics.requests(name)),
+        };
+        let max = if name == "ops" {
+            MAX_OPS_REQUESTS.min(max)
+        } else {
+            max
+        };
+        ConcurrencyLimit::new(name, kind, max, shown)
+    }
+
+    fn requests(&self, name: &'static str) -> ConcurrencyLimit {
+        self.limit(name, LimitKind::Requests)
+    }
+
+    /// The contracts over HTTP.
+    pub(super) fn check(&self) -> CheckService {
+        CheckService::new(self.in_force.contracts.clone(), self.requests("check"))
+    }
+
+    /// The gRPC listener: `ext-authz` and health checks.
+    fn grpc(&self, background: &mut Background) -> Service {
+        let (reporter, health) = tonic_health::server::health_reporter();
+        let health = health.max_decoding_message_size(MAX_HEALTH_REQUEST_BYTES);
+        let routes = tonic::service::Routes::new(health).add_service(self.ext_authz());
+        let ops = Arc::clone(self.ops);
+        let name = <ExtAuthz as NamedService>::NAME;
+        background.spawn(async move |stop| grpc_health::report(ops, reporter, name, stop).await);
+        let encryption = self.in_force.encryption.clone();
+        Service::Grpc(Box::new(GrpcServer::new(routes, encryption)))
+    }
+
+    /// `ext-authz` over gRPC.
+    pub(super) fn ext_authz(&self) -> ExtAuthz {
+        ExtAuthz::new(self.in_force.contracts.clone(), self.requests("grpc"))
+    }
+
+    /// SPOE for HAProxy.
+    pub(super) fn agent(&self) -> Agent {
+        Agent::new(self.in_force.contracts.clone(), self.requests("spoe"))
+    }
+
+    /// The paths for browsers and identity providers.
+    pub(super) fn browser(&self) -> BrowserService {
+        let (contracts, logouts) = (&self.in_force.contracts, &self.in_force.logouts);
+        BrowserService::new(
+            contracts.clone(),
+            logouts.clone(),
+            &self.requests("browser"),
+        )
+    }
+
+    /// The admin API and the console.
+    fn admin(&self) -> Service {
+        let router = admin::router(self.in_force.admin.clone());
+        Service::http(Limited::new(router, self.requests("admin")))
+    }
+
+    /// Metrics and probes. `/livez` bypasses the limit, so that the kubelet does not restart a saturated process.
+    fn ops(&self) -> Service {
+        let router = ops::router(Arc::clone(self.ops));
+        Service::http(Limited::new(router, self.requests("ops")).exempt("/livez"))
+    }
+}
