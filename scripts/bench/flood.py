@@ -53,7 +53,7 @@ def run(options):
     programs = built()
     keys = Keys(programs["curfew"])
     lines = [
-        "| | forged tokens refused a second | questions to Redis by them | honest p50 / p99 µs alone | meanwhile | memory MiB before / after |",
+        "| | forged tokens refused per second | Redis queries for them | honest requests alone, p50 / p99 (µs) | during the flood, p50 / p99 (µs) | memory before / after (MiB) |",
         "|---|--:|--:|--:|--:|--:|",
     ]
     for name, near in (("with the near cache", "100000"), ("without it", "0")):
