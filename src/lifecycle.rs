@@ -26,7 +26,7 @@ use crate::events::SessionEnded;
 use crate::policy::Policies;
 use crate::session::{Session, SessionId, State, Subject};
 use crate::store::{
-    DeadlineQueue, EndOutcome, Ending, HistoryStore, NotBefore, Page, Replication, SessionStore,
+    CutOffStore, DeadlineQueue, EndOutcome, Ending, HistoryStore, Page, Replication, SessionStore,
     SessionWalk, StoreError,
 };
 use crate::telemetry::{Metrics, Recent, audit};
@@ -55,7 +55,7 @@ pub struct Lifecycle {
     /// When each session is due.
     pub deadlines: Arc<dyn DeadlineQueue>,
     /// The cut-offs of subjects, and the revocation rules.
-    pub not_before: Arc<dyn NotBefore>,
+    pub not_before: Arc<dyn CutOffStore>,
     /// Which session ends the store can have lost.
     pub history: Arc<dyn HistoryStore>,
     /// Access to all sessions, for emergency revocations.
@@ -232,7 +232,7 @@ impl Lifecycle {
     #[must_use]
     pub fn is_revoked(&self, session: &Session) -> bool {
         let ended_all = |subject: &Subject| {
-            let not_before = self.not_before.known_not_before(subject);
+            let not_before = self.not_before.known_cut_off(subject);
             not_before.is_some_and(|not_before| session.started < not_before)
         };
         session.state == State::Live

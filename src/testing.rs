@@ -26,7 +26,7 @@ use crate::policy::{
 };
 use crate::session::{Attributes, Limits, PolicyName, Session, SessionId, Subject};
 use crate::sources::Sources;
-use crate::store::{DeadlineQueue, HistoryStore, NotBefore, SessionStore, SessionWalk};
+use crate::store::{CutOffStore, DeadlineQueue, HistoryStore, SessionStore, SessionWalk};
 use crate::telemetry::{Metrics, Recent};
 
 pub(crate) use curfew_core::testing::{HOUR, MINUTE, SECOND, START, name, session_of};
@@ -76,7 +76,7 @@ impl Bench {
             deadlines: Arc::clone(&memory) as Arc<dyn DeadlineQueue>,
             walk: Arc::clone(&memory) as Arc<dyn SessionWalk>,
             history: Arc::clone(&memory) as Arc<dyn HistoryStore>,
-            not_before: memory as Arc<dyn NotBefore>,
+            not_before: memory as Arc<dyn CutOffStore>,
             clock: Arc::new(clock.clone()),
             key_ring: Arc::new(KeyRing::new(vec![key]).unwrap()),
             policies: Arc::new(Policies::new(policies, name("default")).unwrap()),

@@ -24,7 +24,7 @@ use crate::ops::Ops;
 use crate::policy::{AddressHeader, MaxAge, Policies};
 use crate::revalidation::{ProviderNotes, Revalidation, RevalidationQueue};
 use crate::sources::{JwtSource, Sources};
-use crate::store::{DeadlineQueue, HistoryStore, NotBefore, SessionStore, SessionWalk};
+use crate::store::{CutOffStore, DeadlineQueue, HistoryStore, SessionStore, SessionWalk};
 use crate::telemetry::{Metrics, Recent};
 use crate::webhook::Webhook;
 
@@ -36,7 +36,7 @@ pub(super) struct Foundation {
     pub(super) ops: Arc<Ops>,
     pub(super) store: Arc<dyn SessionStore>,
     pub(super) deadlines: Arc<dyn DeadlineQueue>,
-    pub(super) not_before: Arc<dyn NotBefore>,
+    pub(super) not_before: Arc<dyn CutOffStore>,
     pub(super) walk: Arc<dyn SessionWalk>,
     pub(super) history: Arc<dyn HistoryStore>,
     pub(super) clock: Arc<dyn Clock>,

@@ -17,7 +17,8 @@ use crate::store::memory::MemoryStore;
 use crate::store::redis::RedisStore;
 use crate::store::touch::CoalescingStore;
 use crate::store::{
-    DeadlineQueue, Deaf, HistoryStore, InvalidationListener, NotBefore, SessionStore, SessionWalk,
+    CutOffStore, DeadlineQueue, HistoryStore, InvalidationListener, NoopListener, SessionStore,
+    SessionWalk,
 };
 use crate::telemetry::{Diagnostics, Metrics, Replicas};
 
@@ -38,7 +39,7 @@ pub(super) struct StoreContext<'a> {
 pub(super) struct Store {
     pub(super) sessions: Arc<dyn SessionStore>,
     pub(super) deadlines: Arc<dyn DeadlineQueue>,
-    pub(super) not_before: Arc<dyn NotBefore>,
+    pub(super) not_before: Arc<dyn CutOffStore>,
     pub(super) walk: Arc<dyn SessionWalk>,
     pub(super) history: Arc<dyn HistoryStore>,
     pub(super) clock: Arc<dyn Clock>,
@@ -61,7 +62,7 @@ pub(super) fn build(
             background.spawn(async move |stop| reclaim(reclaimed, &measures, stop).await);
             Store {
                 deadlines: Arc::clone(&memory) as Arc<dyn DeadlineQueue>,
-                not_before: Arc::clone(&memory) as Arc<dyn NotBefore>,
+                not_before: Arc::clone(&memory) as Arc<dyn CutOffStore>,
                 walk: Arc::clone(&memory) as Arc<dyn SessionWalk>,
                 history: Arc::clone(&memory) as Arc<dyn HistoryStore>,
                 sessions: Arc::new(MeasuredStore::new(memory, metrics())),
@@ -108,7 +109,7 @@ pub(super) fn build(
             background.spawn(async move |stop| replayed.run(stop).await);
             let steady = Arc::new(SteadyClock::new());
             // Without the near cache, replicas still use the channel to introduce themselves.
-            let mut listener: Arc<dyn InvalidationListener> = Arc::new(Deaf);
+            let mut listener: Arc<dyn InvalidationListener> = Arc::new(NoopListener);
             let mut near: Arc<dyn SessionStore> = journal.clone();
             if *near_cache_sessions > 0 {
                 let cached = Arc::new(CachedStore::new(
@@ -153,7 +154,7 @@ async fn reclaim(store: Arc<MemoryStore>, metrics: &Metrics, stop: CancellationT
         .is_some()
     {
         let reclaimed = store.reclaim();
-        let cut_offs = i64::try_from(store.occupancy().entries);
+        let cut_offs = i64::try_from(store.usage().entries);
         metrics.cut_offs.set(cut_offs.unwrap_or(i64::MAX));
         tracing::debug!(
             reclaimed,

@@ -411,7 +411,7 @@ async fn a_cut_off_denies_a_session_that_is_in_no_index() {
     let forget = Timestamp::default();
     lifecycle
         .not_before
-        .set_not_before(&session.subject, before, forget)
+        .set_cut_off(&session.subject, before, forget)
         .await
         .unwrap();
     assert_eq!(fixture.get(MINUTE).await, deny(DenyReason::Revoked));

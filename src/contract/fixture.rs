@@ -1,6 +1,5 @@
 //! The shared fixture of the contracts' tests: the routes, and one session of `alice`.
 
-
 use axum::body::Body;
 use axum::response::Response;
 use http::Request;

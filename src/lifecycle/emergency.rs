@@ -164,7 +164,7 @@ impl Lifecycle {
         if rule.conditions.is_everybody() {
             return;
         }
-        if !self.not_before.occupancy().has_room_for_anonymous() {
+        if !self.not_before.usage().accepts_unauthenticated() {
             tracing::warn!(
                 "no new authentication required after a revocation: half of the cut-offs are in use"
             );

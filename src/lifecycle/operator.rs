@@ -28,7 +28,7 @@ impl Lifecycle {
         let (this, actor) = (self.clone(), actor.clone());
         run_detached(async move {
             let subject = Subject::operators();
-            let not_before = this.not_before.not_before(&subject).await?;
+            let not_before = this.not_before.cut_off(&subject).await?;
             let new = NewSession {
                 subject,
                 attributes,

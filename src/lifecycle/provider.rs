@@ -28,7 +28,7 @@ impl Lifecycle {
             // A time in the future would also end sessions that start until then.
             let before = before.min(now);
             let forget = now.minus(this.policies.longest());
-            let noted = this.not_before.set_not_before(&whom.name, before, forget);
+            let noted = this.not_before.set_cut_off(&whom.name, before, forget);
             this.count_unconfirmed(noted.await?);
             let Some(subject) = &whom.subject else {
                 return Ok(0);

@@ -28,7 +28,7 @@ impl Lifecycle {
         }
         let forget = self.clock.now().minus(self.policies.longest());
         for name in person_subjects(revoked) {
-            let noted = self.not_before.set_not_before(&name, before, forget);
+            let noted = self.not_before.set_cut_off(&name, before, forget);
             self.count_unconfirmed(noted.await?);
         }
         Ok(())
@@ -38,7 +38,7 @@ impl Lifecycle {
     /// revocation takes effect on every replica at once.
     pub(super) async fn needs_new_authentication(&self, new: &Session) -> Result<bool, StoreError> {
         for name in person_subjects(new) {
-            let not_before = self.not_before.not_before(&name).await?;
+            let not_before = self.not_before.cut_off(&name).await?;
             if not_before.is_some_and(|at| new.started < at) {
                 return Ok(true);
             }

@@ -114,7 +114,7 @@ impl Lifecycle {
         let token = self.key_ring.issue()?;
         let id = token.session_id();
         // Ask the store before reading the clock: on a new process, its answer sets decision time.
-        let not_before = self.not_before.not_before(&sign_in.subject).await?;
+        let not_before = self.not_before.cut_off(&sign_in.subject).await?;
         let rules = self.not_before.rules();
         let latest_rule = rules.iter().map(|rule| rule.before).max();
         let now = start_time(self.clock.now(), not_before.max(latest_rule));
@@ -164,7 +164,7 @@ impl Lifecycle {
         let since = |at: Option<Timestamp>| at.is_some_and(|at| session.started < at);
         let mut ended = since(not_before) || self.not_before.is_ended_by_rule(session);
         for name in session.provider_names() {
-            ended |= since(self.not_before.not_before(&name).await?);
+            ended |= since(self.not_before.cut_off(&name).await?);
         }
         Ok(ended || self.needs_new_authentication(session).await?)
     }

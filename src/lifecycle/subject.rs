@@ -46,7 +46,7 @@ impl Lifecycle {
             let forget = now.minus(this.policies.longest());
             let mut replication = this
                 .not_before
-                .set_not_before(&subject, not_before, forget)
+                .set_cut_off(&subject, not_before, forget)
                 .await?;
             audit::subject_revoked(&subject, not_before, &actor);
             let (mut revoked, mut ended) = (0, Vec::new());

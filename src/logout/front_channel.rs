@@ -103,12 +103,7 @@ impl LogoutEndpoints {
                 FrontChannelLimit::Address => Refusal::TooManyFromOneAddress,
                 FrontChannelLimit::All => Refusal::TooMany,
             })?;
-        if !self
-            .lifecycle
-            .not_before
-            .occupancy()
-            .has_room_for_anonymous()
-        {
+        if !self.lifecycle.not_before.usage().accepts_unauthenticated() {
             return Err(Refusal::CutOffsFull);
         }
         let actor = Actor::provider(&iss, address);

@@ -382,17 +382,14 @@ async fn a_flood_of_the_front_channel_is_bounded() {
     }
     assert_eq!(from("203.0.113.8", 100).await, StatusCode::OK);
     let not_before = &service.bench.lifecycle.not_before;
-    assert_eq!(not_before.occupancy().entries, 61);
+    assert_eq!(not_before.usage().entries, 61);
     let refused = service.bench.lifecycle.metrics.front_channel_refused.get();
     assert_eq!(refused, 40);
-    let max = not_before.occupancy().max;
+    let max = not_before.usage().max;
     for number in 0..max / 2 {
         let subject = crate::session::Subject::new(format!("subject {number}")).unwrap();
         let at = START.plus(SECOND);
-        not_before
-            .set_not_before(&subject, at, START)
-            .await
-            .unwrap();
+        not_before.set_cut_off(&subject, at, START).await.unwrap();
     }
     let status = from("203.0.113.9", 101).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);

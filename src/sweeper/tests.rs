@@ -196,7 +196,7 @@ async fn unindexed_sessions_of_a_revoked_subject_end() {
         .bench
         .lifecycle
         .not_before
-        .set_not_before(&subject, not_before, START)
+        .set_cut_off(&subject, not_before, START)
         .await
         .unwrap();
     fixture.sweep(15 * MINUTE - SECOND).await;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use curfew::revocation::{RevocationConditions, RevocationRule};
-use curfew::store::{NotBefore, RuleAdded};
+use curfew::store::{CutOffStore, RuleAdded};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use sha2::{Digest, Sha256};
@@ -78,12 +78,12 @@ async fn a_replica_with_200_000_entries_reads_only_what_changes() {
     let reader = Running::connected(settings(&format!("redis://{}/", tap.address))).await;
     let writer = Running::connected(settings(&server.url())).await;
     writer
-        .set_not_before(&subject(0), now(), FORGET)
+        .set_cut_off(&subject(0), now(), FORGET)
         .await
         .unwrap();
     while reader.read_cut_offs().await == Ok(false) {}
     assert!(reader.is_fresh());
-    assert_eq!(reader.occupancy().entries, MANY as usize);
+    assert_eq!(reader.usage().entries, MANY as usize);
     assert_eq!(reader.whole_reads_of_cut_offs().await, 1);
     let bytes = reader.cut_off_bytes() as f64 / f64::from(MANY);
     assert!(bytes < 32.0, "{bytes} bytes an entry");
@@ -93,14 +93,14 @@ async fn a_replica_with_200_000_entries_reads_only_what_changes() {
     for number in MANY..MANY + 5 {
         let at = now();
         writer
-            .set_not_before(&subject(number), at, FORGET)
+            .set_cut_off(&subject(number), at, FORGET)
             .await
             .unwrap();
         tap.take();
         read(&reader).await;
         let (_, answered) = tap.take();
         assert!(answered.len() < 2000, "{} bytes", answered.len());
-        assert_eq!(reader.known_not_before(&subject(number)), Some(at));
+        assert_eq!(reader.known_cut_off(&subject(number)), Some(at));
     }
     assert_eq!(reader.whole_reads_of_cut_offs().await, 1);
     tap.take();
@@ -120,7 +120,7 @@ async fn reads_more_entries_of_one_millisecond_than_fit_on_a_page() {
     fill(&server, 9000, 4500);
     let replica = Running::connected(settings(&server.url())).await;
     read(&replica).await;
-    assert_eq!(replica.occupancy().entries, 9000);
+    assert_eq!(replica.usage().entries, 9000);
 }
 
 /// In a rolling update, replicas of both versions write, and each reads the other's cut-offs.
@@ -131,14 +131,12 @@ async fn replicas_of_two_versions_read_each_others_cut_offs() {
     let at = |millis| Timestamp::from_millis(now().as_millis() / 1_000_000 * 1_000_000 + millis);
     write_without_log(&server, &[(1, at(1).as_millis())]);
     read(&new).await;
-    assert_eq!(new.known_not_before(&subject(1)), Some(at(1)));
-    new.set_not_before(&subject(2), at(2), FORGET)
-        .await
-        .unwrap();
+    assert_eq!(new.known_cut_off(&subject(1)), Some(at(1)));
+    new.set_cut_off(&subject(2), at(2), FORGET).await.unwrap();
     write_without_log(&server, &[(3, at(3).as_millis()), (1, at(4).as_millis())]);
     read(&new).await;
     let known: Vec<_> = (1..=3)
-        .map(|number| new.known_not_before(&subject(number)))
+        .map(|number| new.known_cut_off(&subject(number)))
         .collect();
     assert_eq!(known, [Some(at(4)), Some(at(2)), Some(at(3))]);
     // The previous version reads the whole set, and uses members of 16 bytes.
@@ -169,7 +167,7 @@ async fn bounds_the_set_without_losing_a_cut_off() {
     let begin = now();
     let at = |number: u32| begin.plus(Duration::from_millis(u64::from(number)));
     for number in 0..1500 {
-        one.set_not_before(&subject(number), at(number), FORGET)
+        one.set_cut_off(&subject(number), at(number), FORGET)
             .await
             .unwrap();
         if number % 100 == 0 {
@@ -184,15 +182,15 @@ async fn bounds_the_set_without_losing_a_cut_off() {
     let three = Running::connected(bounded()).await;
     read(&three).await;
     for replica in [&one, &two, &three] {
-        assert!(replica.occupancy().entries <= MAX * 9 / 8);
+        assert!(replica.usage().entries <= MAX * 9 / 8);
         for number in 0..1500 {
-            let known = replica.known_not_before(&subject(number));
+            let known = replica.known_cut_off(&subject(number));
             assert!(known >= Some(at(number)), "{number}: {known:?}");
         }
         // A subject without its own cut-off loses only sessions older than the oldest cut-offs.
-        let other = replica.known_not_before(&subject(9999));
+        let other = replica.known_cut_off(&subject(9999));
         assert!(other < Some(at(1500 - MAX as u32 + 101)), "{other:?}");
-        assert!(other >= replica.not_before(&subject(9999)).await.unwrap());
+        assert!(other >= replica.cut_off(&subject(9999)).await.unwrap());
     }
 }
 
@@ -217,8 +215,8 @@ async fn removes_old_cut_offs_from_redis_and_from_the_copy() {
         () = follow => unreachable!("it runs until it is stopped"),
         () = eventually("old cut-offs are removed", forgotten) => {}
     }
-    assert!(replica.known_not_before(&subject(7777)).is_some());
-    assert_eq!(replica.known_not_before(&subject(1)), None);
+    assert!(replica.known_cut_off(&subject(7777)).is_some());
+    assert_eq!(replica.known_cut_off(&subject(1)), None);
     assert_eq!(metrics.cut_offs_fresh.get(), 1);
 }
 
@@ -229,7 +227,7 @@ async fn a_replica_keeps_cut_offs_that_a_fail_over_lost() {
     let at = now();
     for number in 0..3 {
         replica
-            .set_not_before(&subject(number), at, FORGET)
+            .set_cut_off(&subject(number), at, FORGET)
             .await
             .unwrap();
     }
@@ -258,12 +256,12 @@ async fn a_replica_keeps_cut_offs_that_a_fail_over_lost() {
     })
     .await;
     for number in 0..3 {
-        assert_eq!(replica.known_not_before(&subject(number)), Some(at));
+        assert_eq!(replica.known_cut_off(&subject(number)), Some(at));
     }
     let other = Running::connected(settings(&group.url())).await;
-    other.set_not_before(&subject(3), at, FORGET).await.unwrap();
+    other.set_cut_off(&subject(3), at, FORGET).await.unwrap();
     read(&replica).await;
-    assert_eq!(replica.known_not_before(&subject(3)), Some(at));
+    assert_eq!(replica.known_cut_off(&subject(3)), Some(at));
 }
 
 #[tokio::test]
@@ -274,11 +272,9 @@ async fn replicas_of_a_cluster_read_each_others_cut_offs() {
     read(&two).await;
     for number in 0..20 {
         let at = now();
-        one.set_not_before(&subject(number), at, FORGET)
-            .await
-            .unwrap();
+        one.set_cut_off(&subject(number), at, FORGET).await.unwrap();
         read(&two).await;
-        assert_eq!(two.known_not_before(&subject(number)), Some(at));
+        assert_eq!(two.known_cut_off(&subject(number)), Some(at));
     }
     assert_eq!(
         two.whole_reads_of_cut_offs().await,
@@ -397,7 +393,7 @@ async fn history(server: &RedisServer, steps: Vec<Step>) {
                 let replica = &replicas[usize::from(who)];
                 let forget = Timestamp::default();
                 replica
-                    .set_not_before(&subject(number), at_time, forget)
+                    .set_cut_off(&subject(number), at_time, forget)
                     .await
                     .unwrap();
                 ever.entry(number).or_default().push(at);
@@ -416,7 +412,7 @@ async fn history(server: &RedisServer, steps: Vec<Step>) {
                 let in_redis: BTreeMap<Vec<u8>, u64> = in_redis.into_iter().collect();
                 for number in 0..30 {
                     let found = replica
-                        .known_not_before(&subject(number))
+                        .known_cut_off(&subject(number))
                         .map(Timestamp::as_millis);
                     let before = known[usize::from(who)].get(&number).copied();
                     let stored = in_redis.get(&name(number)).copied();

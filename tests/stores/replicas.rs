@@ -4,7 +4,7 @@ use std::path::Path;
 
 use curfew::clock::{BootClock, Clock};
 use curfew::session::{DenyReason, State, Verdict, decide};
-use curfew::store::{EndOutcome, Ending, NotBefore, Replication};
+use curfew::store::{CutOffStore, EndOutcome, Ending, Replication};
 use curfew::telemetry::{Diagnostics, Metrics};
 use tokio_util::sync::CancellationToken;
 
@@ -115,7 +115,7 @@ async fn waits_for_replicas(program: &Path) {
     let revoke_all = async || {
         let at = now();
         store
-            .set_not_before(&alice, at, at.minus(60 * MINUTE))
+            .set_cut_off(&alice, at, at.minus(60 * MINUTE))
             .await
             .unwrap()
     };
@@ -170,11 +170,11 @@ async fn all_replicas_learn_a_revocation_within_a_moment() {
     let looking = async {
         for minutes in [1, 2] {
             let at = now().plus(minutes * MINUTE);
-            one.set_not_before(&alice, at, Timestamp::default())
+            one.set_cut_off(&alice, at, Timestamp::default())
                 .await
                 .unwrap();
-            assert_eq!(two.not_before(&alice).await.unwrap(), Some(at));
-            let known = async || two.known_not_before(&alice) == Some(at);
+            assert_eq!(two.cut_off(&alice).await.unwrap(), Some(at));
+            let known = async || two.known_cut_off(&alice) == Some(at);
             eventually("the other replica knows the cut-off", known).await;
         }
     };
@@ -187,7 +187,7 @@ async fn all_replicas_learn_a_revocation_within_a_moment() {
     one.create(ID, &session()).await.unwrap();
     assert!(!three.is_fresh());
     assert!(three.load(ID).await.unwrap().is_some());
-    assert!(three.known_not_before(&alice).is_some());
+    assert!(three.known_cut_off(&alice).is_some());
     assert_eq!(three.read_cut_offs().await, Ok(true));
     assert!(three.is_fresh());
 }

@@ -2,7 +2,7 @@
 //! other's rules. An undecryptable rule is reported.
 
 use curfew::revocation::{RevocationConditions, RevocationRule};
-use curfew::store::{NotBefore, RuleAdded};
+use curfew::store::{CutOffStore, RuleAdded};
 use curfew::telemetry::{Diagnostics, Metrics};
 use tokio_util::sync::CancellationToken;
 

@@ -7,7 +7,7 @@ use curfew::store::cached::CachedStore;
 use curfew::store::journal::JournaledStore;
 use curfew::store::measured::MeasuredStore;
 use curfew::store::touch::CoalescingStore;
-use curfew::store::{EndOutcome, Ending, NotBefore};
+use curfew::store::{CutOffStore, EndOutcome, Ending};
 use curfew::telemetry::Metrics;
 
 use super::ends::while_receiving_invalidations;
@@ -188,7 +188,7 @@ async fn a_hanging_server_of_a_cluster_does_not_affect_the_others() {
     .await;
     let alice = session().subject;
     store
-        .set_not_before(&alice, Timestamp::default(), Timestamp::default())
+        .set_cut_off(&alice, Timestamp::default(), Timestamp::default())
         .await
         .unwrap();
     // Every session depends on the server with the cut-offs.

@@ -17,9 +17,9 @@ pub trait InvalidationListener: Send + Sync + 'static {
 
 /// A listener without records, which ignores invalidations.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Deaf;
+pub struct NoopListener;
 
-impl InvalidationListener for Deaf {
+impl InvalidationListener for NoopListener {
     fn invalidate(&self, _: SessionId, _: Timestamp) {}
 
     fn caught_up_to(&self, _: Timestamp) {}

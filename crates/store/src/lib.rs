@@ -2,7 +2,7 @@
 //!
 //! The trait [`SessionStore`] has two back ends, [`memory`] and [`redis`], and the wrappers [`touch`], [`cached`],
 //! [`journal`] and [`measured`]. All of them pass the suite in `conformance`. Back ends implement further traits
-//! for other data: [`DeadlineQueue`], [`NotBefore`] and [`HistoryStore`].
+//! for other data: [`DeadlineQueue`], [`CutOffStore`] and [`HistoryStore`].
 
 #[macro_use]
 mod forward;
@@ -12,6 +12,7 @@ mod change;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 mod cursor;
+mod cut_off_store;
 pub(crate) mod cut_offs;
 mod deadline_queue;
 mod ends;
@@ -21,7 +22,6 @@ pub mod journal;
 mod lock;
 pub mod measured;
 pub mod memory;
-mod not_before;
 pub mod redis;
 pub(crate) mod revocation_rules;
 #[cfg(any(test, feature = "testing"))]
@@ -44,12 +44,12 @@ use crate::session::{DenyReason, EndReason, Session, SessionId, State, Subject, 
 
 pub use change::{Change, ChangeOutcome};
 pub use cursor::{Cursor, ParseCursorError};
+pub use cut_off_store::{CutOffStore, CutOffUsage, RuleAdded};
 pub use cut_offs::MAX_CUT_OFFS;
 pub use deadline_queue::DeadlineQueue;
-pub use ends::{Deaf, InvalidationListener};
+pub use ends::{InvalidationListener, NoopListener};
 pub use error::StoreError;
 pub use history::{History, HistoryStore, LimitsOfSources};
-pub use not_before::{NotBefore, Occupancy, RuleAdded};
 pub use revocation_rules::MAX_REVOCATION_RULES;
 pub use walk::{Batch, SessionWalk};
 

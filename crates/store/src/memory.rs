@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 use super::cut_offs::{CutOffs, MAX_CUT_OFFS, subject_name};
 use super::revocation_rules::RevocationRules;
 use super::{
-    Batch, Change, ChangeOutcome, CreateOutcome, Cursor, DeadlineQueue, EndOutcome, Ending,
-    History, HistoryStore, LimitsOfSources, NotBefore, Occupancy, Page, Replication, RuleAdded,
+    Batch, Change, ChangeOutcome, CreateOutcome, Cursor, CutOffStore, CutOffUsage, DeadlineQueue,
+    EndOutcome, Ending, History, HistoryStore, LimitsOfSources, Page, Replication, RuleAdded,
     SessionStore, SessionWalk, StoreError, Touch,
 };
 use crate::LocalStore;
@@ -358,8 +358,8 @@ impl DeadlineQueue for MemoryStore {
 }
 
 #[async_trait]
-impl NotBefore for MemoryStore {
-    async fn set_not_before(
+impl CutOffStore for MemoryStore {
+    async fn set_cut_off(
         &self,
         subject: &Subject,
         at: Timestamp,
@@ -371,11 +371,11 @@ impl NotBefore for MemoryStore {
         Ok(Replication::default())
     }
 
-    async fn not_before(&self, subject: &Subject) -> Result<Option<Timestamp>, StoreError> {
-        Ok(self.known_not_before(subject))
+    async fn cut_off(&self, subject: &Subject) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.known_cut_off(subject))
     }
 
-    fn known_not_before(&self, subject: &Subject) -> Option<Timestamp> {
+    fn known_cut_off(&self, subject: &Subject) -> Option<Timestamp> {
         self.cut_offs.of(subject)
     }
 
@@ -405,8 +405,8 @@ impl NotBefore for MemoryStore {
         self.rules.ends(session)
     }
 
-    fn occupancy(&self) -> Occupancy {
-        Occupancy {
+    fn usage(&self) -> CutOffUsage {
+        CutOffUsage {
             entries: self.cut_offs.len(),
             max: self.cut_offs.max(),
         }

@@ -3,47 +3,47 @@
 use super::{MINUTE, created, random_id, session};
 use crate::revocation::{RevocationConditions, RevocationRule};
 use crate::session::{PolicyName, Session, Subject, Timestamp};
-use crate::{Batch, MAX_REVOCATION_RULES, NotBefore, RuleAdded, SessionStore, SessionWalk};
+use crate::{Batch, CutOffStore, MAX_REVOCATION_RULES, RuleAdded, SessionStore, SessionWalk};
 
 /// Tests cut-offs.
 ///
 /// # Panics
 /// If the store fails a test.
-pub async fn run_not_before(store: &dyn NotBefore, now: Timestamp) {
+pub async fn run_not_before(store: &dyn CutOffStore, now: Timestamp) {
     let subject = |name: &str| Subject::new(format!("{name} {}", random_id())).unwrap();
     let (alice, bob) = (subject("alice"), subject("bob"));
-    assert_eq!(store.not_before(&alice).await.unwrap(), None);
-    assert_eq!(store.known_not_before(&alice), None);
+    assert_eq!(store.cut_off(&alice).await.unwrap(), None);
+    assert_eq!(store.known_cut_off(&alice), None);
     let forget = now.minus(600 * MINUTE);
     for (at, expected) in [(5, 5), (3, 5), (5, 5), (7, 7)] {
         let at = now.plus(at * MINUTE);
-        store.set_not_before(&alice, at, forget).await.unwrap();
+        store.set_cut_off(&alice, at, forget).await.unwrap();
         let expected = Some(now.plus(expected * MINUTE));
-        assert_eq!(store.not_before(&alice).await.unwrap(), expected);
-        assert_eq!(store.known_not_before(&alice), expected);
+        assert_eq!(store.cut_off(&alice).await.unwrap(), expected);
+        assert_eq!(store.known_cut_off(&alice), expected);
     }
-    assert_eq!(store.not_before(&bob).await.unwrap(), None);
-    assert_eq!(store.known_not_before(&bob), None);
-    let before = store.occupancy().entries;
+    assert_eq!(store.cut_off(&bob).await.unwrap(), None);
+    assert_eq!(store.known_cut_off(&bob), None);
+    let before = store.usage().entries;
     let many: Vec<Subject> = (0..300).map(|_| subject("one of many")).collect();
     for (minutes, subject) in (0..).zip(&many) {
         let at = now.plus(minutes * MINUTE);
-        store.set_not_before(subject, at, forget).await.unwrap();
+        store.set_cut_off(subject, at, forget).await.unwrap();
     }
     for (minutes, subject) in (0..).zip(&many) {
         let expected = Some(now.plus(minutes * MINUTE));
-        assert_eq!(store.not_before(subject).await.unwrap(), expected);
-        assert_eq!(store.known_not_before(subject), expected);
+        assert_eq!(store.cut_off(subject).await.unwrap(), expected);
+        assert_eq!(store.known_cut_off(subject), expected);
     }
-    assert_eq!(store.occupancy().entries, before + many.len());
-    assert!(store.occupancy().entries <= store.occupancy().max);
+    assert_eq!(store.usage().entries, before + many.len());
+    assert!(store.usage().entries <= store.usage().max);
 }
 
 /// Tests revocation rules, and a walk over all sessions.
 ///
 /// # Panics
 /// If the store fails a test.
-pub async fn run_rules<S: SessionStore + NotBefore + SessionWalk>(store: &S, now: Timestamp) {
+pub async fn run_rules<S: SessionStore + CutOffStore + SessionWalk>(store: &S, now: Timestamp) {
     let policy = format!("policy-{}", random_id());
     let of = |name: &str| Session {
         policy: PolicyName::new(name).unwrap(),

@@ -21,7 +21,7 @@ use crate::redis::invalidation::Message;
 use crate::revocation::{RevocationConditions, RevocationRule};
 use crate::revocation_rules::RevocationRules;
 use crate::session::{Session, State, Subject, Timestamp};
-use crate::{MAX_REVOCATION_RULES, NotBefore, Occupancy, Replication, RuleAdded, StoreError};
+use crate::{CutOffStore, CutOffUsage, MAX_REVOCATION_RULES, Replication, RuleAdded, StoreError};
 use follow::Reader;
 use log::{EPOCH_BASE, LOG_SCORE_BASE, Member, RULE_SCORE_BASE};
 use rule::RuleMember;
@@ -190,8 +190,8 @@ fn epoch() -> Result<u64, StoreError> {
 }
 
 #[async_trait]
-impl NotBefore for RedisStore {
-    async fn set_not_before(
+impl CutOffStore for RedisStore {
+    async fn set_cut_off(
         &self,
         subject: &Subject,
         at: Timestamp,
@@ -213,7 +213,7 @@ impl NotBefore for RedisStore {
         Ok(self.replication_after(&note, &key).await)
     }
 
-    async fn not_before(&self, subject: &Subject) -> Result<Option<Timestamp>, StoreError> {
+    async fn cut_off(&self, subject: &Subject) -> Result<Option<Timestamp>, StoreError> {
         let key = self.keys.cut_offs();
         let mut ask = redis::pipe();
         ask.cmd("ZSCORE")
@@ -226,7 +226,7 @@ impl NotBefore for RedisStore {
         Ok(own.max(general).map(Timestamp::from_millis))
     }
 
-    fn known_not_before(&self, subject: &Subject) -> Option<Timestamp> {
+    fn known_cut_off(&self, subject: &Subject) -> Option<Timestamp> {
         self.cut_offs.table.of(subject)
     }
 
@@ -270,8 +270,8 @@ impl NotBefore for RedisStore {
         self.cut_offs.rules.ends(session)
     }
 
-    fn occupancy(&self) -> Occupancy {
-        Occupancy {
+    fn usage(&self) -> CutOffUsage {
+        CutOffUsage {
             entries: self.cut_offs.table.len(),
             max: self.cut_offs.max,
         }

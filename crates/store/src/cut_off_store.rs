@@ -14,13 +14,13 @@ use crate::session::{Session, Subject, Timestamp};
 /// The number of cut-offs is bounded. Beyond the bound, one general cut-off for every subject replaces the oldest
 /// ones.
 #[async_trait]
-pub trait NotBefore: Send + Sync + 'static {
+pub trait CutOffStore: Send + Sync + 'static {
     /// Ends all sessions of a subject that started before `at`. A cut-off only moves forward. The store may drop
     /// cut-offs of at most `forget`. Returns how many Redis replicas have the change.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed; the cut-off may still be set.
-    async fn set_not_before(
+    async fn set_cut_off(
         &self,
         subject: &Subject,
         at: Timestamp,
@@ -31,10 +31,10 @@ pub trait NotBefore: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError`] if the store failed.
-    async fn not_before(&self, subject: &Subject) -> Result<Option<Timestamp>, StoreError>;
+    async fn cut_off(&self, subject: &Subject) -> Result<Option<Timestamp>, StoreError>;
 
     /// The cut-off in the memory of this process. It needs no request to the store, so every check reads it.
-    fn known_not_before(&self, subject: &Subject) -> Option<Timestamp>;
+    fn known_cut_off(&self, subject: &Subject) -> Option<Timestamp>;
 
     /// Whether this process has all changes that the store had two seconds ago. If not, a check must call
     /// [`SessionStore::load`](super::SessionStore::load), which also reads the cut-offs of the session.
@@ -60,28 +60,28 @@ pub trait NotBefore: Send + Sync + 'static {
     fn is_ended_by_rule(&self, session: &Session) -> bool;
 
     /// The number of cut-offs, and its limit.
-    fn occupancy(&self) -> Occupancy;
+    fn usage(&self) -> CutOffUsage;
 }
 
 /// How many cut-offs are in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Occupancy {
+pub struct CutOffUsage {
     /// The cut-offs in the memory of this process.
     pub entries: usize,
     /// The largest number of separate cut-offs.
     pub max: usize,
 }
 
-impl Occupancy {
+impl CutOffUsage {
     /// Whether an unauthenticated request may add a cut-off. Half of the cut-offs are reserved for administrators and
     /// identity providers.
     #[must_use]
-    pub const fn has_room_for_anonymous(self) -> bool {
+    pub const fn accepts_unauthenticated(self) -> bool {
         self.entries < self.max / 2
     }
 }
 
-/// The result of [`NotBefore::add_rule`].
+/// The result of [`CutOffStore::add_rule`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RuleAdded {
     /// The rule is stored.
