@@ -16,7 +16,8 @@ use curfew::identity::IdentityHeaders;
 use curfew::live::Live;
 use curfew::parts::{
     Agent, CheckService, Checker, ConcurrencyLimit, Contracts, CookieSettings, ExtAuthz,
-    LastKnownSessions, Lifecycle, LimitKind, SessionCookie, SignIn, Sources, SpopService,
+    LastKnownSessions, Lifecycle, LifecycleParts, LimitKind, SessionCookie, SignIn, Sources,
+    SpopService,
 };
 use curfew::policy::{AddressHeader, BackgroundHeaders, Client, Policies, Policy, Rulebook, Rules};
 use curfew::session::{Attributes, Limits, PolicyName, Session, SessionId, Subject, decide};
@@ -65,12 +66,8 @@ impl Bench {
         let name = PolicyName::new("default").unwrap();
         let policies = [(name.clone(), Policy::of(LIMITS))].into();
         let policies = Arc::new(Policies::new(policies, name).unwrap());
-        let lifecycle = Lifecycle {
-            store: memory.clone(),
-            deadlines: memory.clone(),
-            not_before: memory.clone(),
-            walk: memory.clone(),
-            history: memory,
+        let parts = LifecycleParts {
+            stores: memory.into(),
             clock: Arc::new(SystemClock),
             key_ring: Arc::new(KeyRing::new(vec![key]).unwrap()),
             policies: Arc::clone(&policies),
@@ -82,6 +79,7 @@ impl Bench {
             webhook: None,
             tasks: TaskTracker::new(),
         };
+        let lifecycle = Lifecycle::new(parts.clone());
         let groups = [
             ("email", vec!["alice@example.com"]),
             ("groups", vec!["orders", "staff"]),
@@ -99,6 +97,10 @@ impl Bench {
         };
         let started = runtime.block_on(lifecycle.start(sign_in)).unwrap();
         let checker = Checker {
+            stores: parts.stores,
+            clock: parts.clock,
+            metrics: parts.metrics,
+            known: parts.known,
             book: Arc::new(Rulebook {
                 hosts: curfew::policy::NamedHosts::default(),
                 policies,
@@ -107,7 +109,7 @@ impl Bench {
             }),
             sources: Sources {
                 extractor: extractor(),
-                key_ring: Arc::clone(&lifecycle.key_ring),
+                key_ring: parts.key_ring,
                 jwt: Vec::new(),
                 delegates: Vec::new(),
             },

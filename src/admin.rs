@@ -23,13 +23,17 @@ use axum::{Router, middleware};
 use http::{Extensions, HeaderMap};
 
 use crate::check::Observers;
+use crate::clock::Clock;
 use crate::contract::SessionCookie;
+use crate::credential::KeyRing;
 use crate::kubernetes::Kubernetes;
 use crate::lifecycle::Lifecycle;
 use crate::live::Live;
 use crate::login::Login;
 use crate::ops::Ops;
 use crate::policy::{AddressHeader, Rulebook};
+use crate::store::Stores;
+use crate::telemetry::Recent;
 use crate::telemetry::audit::Door;
 
 pub use attempts::Attempts;
@@ -40,6 +44,14 @@ pub use console::proof_age;
 pub struct Admin {
     /// Starts and ends sessions.
     pub lifecycle: Lifecycle,
+    /// The session records and revocation rules.
+    pub stores: Stores,
+    /// Decision time.
+    pub clock: Arc<dyn Clock>,
+    /// Encrypts the cookies of the console.
+    pub key_ring: Arc<KeyRing>,
+    /// The latest events.
+    pub recent: Arc<Recent>,
     /// The policies and rules for each request.
     pub book: Arc<Rulebook>,
     /// Builds the `Set-Cookie` value of a new session.
@@ -83,10 +95,8 @@ impl Admin {
 
     /// How long an address must wait after many wrong credentials. The metric counts the refused request.
     fn retry_delay(&self, door: Door, address: Option<IpAddr>) -> Option<Duration> {
-        let delay = self
-            .attempts
-            .retry_delay(address, self.lifecycle.clock.now())?;
-        self.lifecycle
+        let delay = self.attempts.retry_delay(address, self.clock.now())?;
+        self.ops
             .metrics
             .credential_refused(door.as_str(), "limited");
         Some(delay)
@@ -100,11 +110,9 @@ impl Admin {
         address: Option<IpAddr>,
         audit: impl Fn(&'static str),
     ) {
-        self.lifecycle
-            .metrics
-            .credential_refused(door.as_str(), "wrong");
+        self.ops.metrics.credential_refused(door.as_str(), "wrong");
         audit("wrong_credential");
-        if self.attempts.count(address, self.lifecycle.clock.now()) {
+        if self.attempts.count(address, self.clock.now()) {
             audit("rate_limited");
         }
     }

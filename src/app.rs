@@ -180,7 +180,7 @@ impl App {
             end_journal: config.end_journal,
             key_ring: &key_ring,
         };
-        let store = store::build(&config.store, clock, &shared, &mut background);
+        let (stores, clock) = store::build(&config.store, clock, &shared, &mut background);
         let token = AdminToken::generate()?;
         let made_up = EphemeralSecrets {
             key_ring: config.key_ring.is_none(),
@@ -189,14 +189,14 @@ impl App {
         };
         let mut webhook = None;
         if let Some(settings) = config.webhook.clone() {
-            let clock = Arc::clone(&store.clock);
+            let clock = Arc::clone(&clock);
             let (queue, sender) = Webhook::new(settings, clock, Arc::clone(&metrics))?;
             webhook = Some(queue);
             background.spawn(async move |stop| sender.run(stop).await);
         }
         let draining = Arc::new(AtomicBool::new(false));
         let ops = Arc::new(Ops {
-            store: Arc::clone(&store.sessions),
+            store: Arc::clone(&stores.sessions),
             metrics: Arc::clone(&metrics),
             advice: Arc::clone(&advice),
             replicas,
@@ -204,12 +204,8 @@ impl App {
         });
         let foundation = Foundation {
             ops: Arc::clone(&ops),
-            store: store.sessions,
-            deadlines: store.deadlines,
-            not_before: store.not_before,
-            walk: store.walk,
-            history: store.history,
-            clock: store.clock,
+            stores,
+            clock,
             metrics: Arc::clone(&metrics),
             presented_ends: Arc::default(),
             known: Arc::new(LastKnownSessions::default()),
@@ -226,20 +222,26 @@ impl App {
             revalidations: Arc::default(),
             provider_notes: Arc::default(),
         };
-        let (store, tasks) = (Arc::clone(&foundation.store), foundation.tasks.clone());
+        let (store, tasks) = (
+            Arc::clone(&foundation.stores.sessions),
+            foundation.tasks.clone(),
+        );
         let in_force = InForce::new(policies, foundation.assemble(config)?);
-        let lifecycle = in_force.lifecycle.clone();
-        background.spawn(async move |stop| sweeper::run(lifecycle, stop).await);
-        let lifecycle = in_force.lifecycle.clone();
-        background.spawn(async move |stop| sweeper::follow_policies(lifecycle, stop).await);
+        let sweeper = in_force.sweeper.clone();
+        background.spawn(async move |stop| sweeper::run(sweeper, stop).await);
+        let sweeper = in_force.sweeper.clone();
+        background.spawn(async move |stop| sweeper::follow_policies(sweeper, stop).await);
         let contracts = in_force.contracts.clone();
         let noted = contracts.clone();
         background.spawn(async move |stop| limits::note(noted, stop).await);
         let (current, diagnostics) = (contracts.clone(), Arc::clone(&advice));
+        let running = tasks.clone();
         let work = move || {
             let contracts = current.current();
             revalidation::Work {
                 lifecycle: contracts.checker.lifecycle.clone(),
+                clock: Arc::clone(&contracts.checker.clock),
+                tasks: running.clone(),
                 login: contracts.login.clone(),
                 revalidation: contracts.checker.revalidation.clone(),
             }

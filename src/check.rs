@@ -14,14 +14,15 @@ use std::time::Duration;
 
 use tracing::Instrument;
 
-use crate::clock::Stopwatch;
+use crate::clock::{Clock, Stopwatch};
 use crate::delegate::Delegate;
-use crate::lifecycle::Lifecycle;
+use crate::lifecycle::{LastKnownSessions, Lifecycle};
 use crate::policy::{Activity, AddressHeader, Client, Contract, Rulebook};
 use crate::revalidation::Revalidation;
 use crate::session::{DenyReason, SessionId, Verdict};
 use crate::sources::{CredentialError, Presented, ResolvedCredential, Sources};
-use crate::telemetry::{DenialLog, NO_POLICY, Throttle, audit, traces};
+use crate::store::Stores;
+use crate::telemetry::{DenialLog, Metrics, NO_POLICY, Throttle, audit, traces};
 
 use answer::CheckContext;
 pub use applicable::{MatchError, RuleMatch};
@@ -34,6 +35,14 @@ pub use request::{CheckRequest, ClientAddress, Original, Outcome};
 pub struct Checker {
     /// Loads and ends sessions.
     pub lifecycle: Lifecycle,
+    /// The session records and cut-offs.
+    pub stores: Stores,
+    /// Decision time.
+    pub clock: Arc<dyn Clock>,
+    /// Counts checks.
+    pub metrics: Arc<Metrics>,
+    /// Sessions that a check may use while the store is unavailable.
+    pub known: Arc<LastKnownSessions>,
     /// The rules and policies.
     pub book: Arc<Rulebook>,
     /// Turn a credential into a session ID.
@@ -84,7 +93,7 @@ impl Checker {
     pub fn shed(&self, request: &CheckRequest<'_>) -> Outcome {
         let outcome = Outcome::deny(DenyReason::Overloaded);
         let contract = request.contract.as_str();
-        let metrics = &self.lifecycle.metrics;
+        let metrics = &self.metrics;
         metrics.check(contract, NO_POLICY, outcome.verdict, 0.0);
         outcome
     }
@@ -166,7 +175,7 @@ impl Checker {
             (None, Some((_, session))) => session.policy.as_str(),
             (None, None) => NO_POLICY,
         };
-        self.lifecycle.metrics.check(
+        self.metrics.check(
             request.contract.as_str(),
             policy,
             outcome.verdict,
@@ -174,7 +183,7 @@ impl Checker {
         );
         traces::answered(policy, outcome.verdict.as_str());
         if self.observers.recorder.is_running() {
-            let now = self.lifecycle.clock.now();
+            let now = self.clock.now();
             self.observers.recorder.record(request, outcome, now);
         }
         if let Verdict::Deny(reason) = outcome.verdict {
@@ -194,7 +203,7 @@ impl Checker {
                 peer: request.peer,
                 detail: detail.as_deref(),
             };
-            let now = self.lifecycle.clock.now();
+            let now = self.clock.now();
             self.observers.denials.record(&denied, reason, now);
         }
     }
@@ -236,7 +245,7 @@ impl Checker {
         let credential = match self.sources.present(request.headers) {
             Ok(Presented::Own(id)) => return Ok(ResolvedCredential::own(id)),
             Ok(Presented::Jwt(text)) => {
-                let identifying = self.sources.identify_jwt(text, &*self.lifecycle.clock);
+                let identifying = self.sources.identify_jwt(text, &*self.clock);
                 let credential = tokio::time::timeout(self.budget, identifying).await;
                 // The issuer's keys are still being fetched.
                 let late = CredentialError::Refused(DenyReason::SourceUnavailable);

@@ -51,7 +51,7 @@ pub mod parts {
     pub use crate::contract::ext_authz_grpc::ExtAuthz;
     pub use crate::contract::spoe::Agent;
     pub use crate::contract::{CheckService, Contracts, CookieSettings, SessionCookie};
-    pub use crate::lifecycle::{LastKnownSessions, Lifecycle, SignIn};
+    pub use crate::lifecycle::{LastKnownSessions, Lifecycle, LifecycleParts, SignIn};
     pub use crate::listener::SpopService;
     pub use crate::sources::Sources;
 }

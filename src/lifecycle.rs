@@ -25,10 +25,7 @@ use crate::credential::KeyRing;
 use crate::events::SessionEnded;
 use crate::policy::Policies;
 use crate::session::{Session, SessionId, State, Subject};
-use crate::store::{
-    CutOffStore, DeadlineQueue, EndOutcome, Ending, HistoryStore, Page, Replication, SessionStore,
-    SessionWalk, StoreError,
-};
+use crate::store::{EndOutcome, Ending, Page, Replication, StoreError, Stores};
 use crate::telemetry::{Metrics, Recent, audit};
 use crate::webhook::Webhook;
 
@@ -50,16 +47,14 @@ const ACK_RETRIES: (u32, Duration) = (5, Duration::from_millis(200));
 /// Starts and ends sessions.
 #[derive(Clone)]
 pub struct Lifecycle {
-    /// Session records.
-    pub store: Arc<dyn SessionStore>,
-    /// When each session is due.
-    pub deadlines: Arc<dyn DeadlineQueue>,
-    /// The cut-offs of subjects, and the revocation rules.
-    pub not_before: Arc<dyn CutOffStore>,
-    /// Which session ends the store can have lost.
-    pub history: Arc<dyn HistoryStore>,
-    /// Access to all sessions, for emergency revocations.
-    pub walk: Arc<dyn SessionWalk>,
+    parts: Arc<LifecycleParts>,
+}
+
+/// What a [`Lifecycle`] works with.
+#[derive(Clone)]
+pub struct LifecycleParts {
+    /// The session records, and all else that the store keeps about sessions.
+    pub stores: Stores,
     /// Decision time.
     pub clock: Arc<dyn Clock>,
     /// Signs the tokens of new sessions.
@@ -83,6 +78,14 @@ pub struct Lifecycle {
 }
 
 impl Lifecycle {
+    /// Creates the lifecycle of the sessions in `parts.stores`.
+    #[must_use]
+    pub fn new(parts: LifecycleParts) -> Self {
+        Self {
+            parts: Arc::new(parts),
+        }
+    }
+
     /// Ends a session on behalf of `actor`.
     ///
     /// # Errors
@@ -96,16 +99,16 @@ impl Lifecycle {
         let (this, actor) = (self.clone(), actor.clone());
         run_detached(async move {
             // Even if the store fails, this replica must not serve the session any more.
-            this.known.forget(id);
-            let outcome = this.store.end(id, ending).await;
+            this.parts.known.forget(id);
+            let outcome = this.parts.stores.sessions.end(id, ending).await;
             if let Ok(EndOutcome::Touched(_)) = &outcome {
-                this.known.clear_tombstone(id);
+                this.parts.known.clear_tombstone(id);
             }
             if let Ok(EndOutcome::Ended(tombstone)) = &outcome {
                 this.publish_end(id, tombstone, &actor, false);
             }
             // The caller does not wait for the acknowledgement.
-            let (tasks, ended) = (this.tasks.clone(), outcome.clone());
+            let (tasks, ended) = (this.parts.tasks.clone(), outcome.clone());
             tasks.spawn(async move {
                 match ended {
                     Ok(EndOutcome::Ended(tombstone)) => {
@@ -114,8 +117,8 @@ impl Lifecycle {
                     // An earlier call whose answer was lost may have ended the session and published nothing. Then
                     // the sweeper publishes it soon, and not only at the deadline.
                     Ok(EndOutcome::AlreadyEnded(_)) | Err(_) => {
-                        let soon = this.clock.now().plus(DELIVERY_GRACE);
-                        let _ = this.deadlines.postpone(id, soon).await;
+                        let soon = this.parts.clock.now().plus(DELIVERY_GRACE);
+                        let _ = this.parts.stores.deadlines.postpone(id, soon).await;
                     }
                     Ok(EndOutcome::Touched(_) | EndOutcome::Unknown) => {}
                 }
@@ -140,12 +143,18 @@ impl Lifecycle {
         let Some(ended) = SessionEnded::new(id, tombstone, actor, redelivered) else {
             return;
         };
-        self.metrics
+        self.parts
+            .metrics
             .session_ended(tombstone.policy.as_str(), ended.reason, redelivered);
         audit::session_ended(&ended, actor);
-        self.recent.ended(&ended);
+        self.parts.recent.ended(&ended);
         // Other programs receive only the session ends of users.
-        if let Some(webhook) = self.webhook.as_ref().filter(|_| !tombstone.is_operator()) {
+        if let Some(webhook) = self
+            .parts
+            .webhook
+            .as_ref()
+            .filter(|_| !tombstone.is_operator())
+        {
             webhook.send(ended);
         }
     }
@@ -155,7 +164,13 @@ impl Lifecycle {
         let ended = SessionEnded::new(id, tombstone, actor, false);
         let ended = ended.filter(|_| !tombstone.is_operator());
         for _ in 0..ACK_RETRIES.0 {
-            match self.deadlines.acknowledge(id, ended.as_ref()).await {
+            match self
+                .parts
+                .stores
+                .deadlines
+                .acknowledge(id, ended.as_ref())
+                .await
+            {
                 Ok(_) => return,
                 Err(error) => {
                     tracing::debug!(%error, session = %id, "could not acknowledge a published session end, retrying");
@@ -174,7 +189,7 @@ impl Lifecycle {
         id: SessionId,
         actor: &Actor,
     ) -> Result<(EndOutcome, Replication), StoreError> {
-        let ending = Ending::revoked(self.clock.now());
+        let ending = Ending::revoked(self.parts.clock.now());
         let outcome = self.end(id, ending, actor).await?;
         if let EndOutcome::Ended(tombstone) | EndOutcome::AlreadyEnded(tombstone) = &outcome {
             self.require_new_authentication(tombstone, ending.at, actor)
@@ -195,11 +210,15 @@ impl Lifecycle {
         by: Duration,
         actor: &Actor,
     ) -> Result<Option<Session>, StoreError> {
-        let aged = self.store.age(id, by).await?;
+        let aged = self.parts.stores.sessions.age(id, by).await?;
         if let Some(session) = &aged {
             audit::session_aged(id, session, by, actor);
             // The deadline has moved, too.
-            self.deadlines.postpone(id, self.clock.now()).await?;
+            self.parts
+                .stores
+                .deadlines
+                .postpone(id, self.parts.clock.now())
+                .await?;
         }
         Ok(aged)
     }
@@ -211,13 +230,15 @@ impl Lifecycle {
     /// [`StoreError`] if the store failed.
     pub async fn ending_first(&self, limit: usize) -> Result<Page, StoreError> {
         let mut sessions = Vec::new();
-        let upcoming = self.deadlines.upcoming(limit).await?;
-        let loads = upcoming.iter().map(|id| self.store.load(*id));
+        let upcoming = self.parts.stores.deadlines.upcoming(limit).await?;
+        let loads = upcoming
+            .iter()
+            .map(|id| self.parts.stores.sessions.load(*id));
         for (id, session) in upcoming.iter().zip(join_all(loads).await) {
             let live = session?.filter(|session| {
                 session.state == State::Live
                     && !session.is_operator()
-                    && self.clock.now() < self.policies.deadline(session)
+                    && self.parts.clock.now() < self.parts.policies.deadline(session)
                     && !self.is_revoked(session)
             });
             sessions.extend(live.map(|session| (*id, session)));
@@ -232,26 +253,31 @@ impl Lifecycle {
     #[must_use]
     pub fn is_revoked(&self, session: &Session) -> bool {
         let ended_all = |subject: &Subject| {
-            let not_before = self.not_before.known_cut_off(subject);
+            let not_before = self.parts.stores.cut_offs.known_cut_off(subject);
             not_before.is_some_and(|not_before| session.started < not_before)
         };
         session.state == State::Live
-            && (self.not_before.is_ended_by_rule(session)
+            && (self.parts.stores.cut_offs.is_ended_by_rule(session)
                 || ended_all(&session.subject)
                 || session.provider_names().any(|name| ended_all(&name)))
     }
 
     /// How many Redis replicas have the last write; none if the store failed.
     async fn replication_of(&self, id: SessionId) -> Replication {
-        self.store.wait_replicated(id).await.unwrap_or(Replication {
-            wanted: 1,
-            confirmed: 0,
-        })
+        self.parts
+            .stores
+            .sessions
+            .wait_replicated(id)
+            .await
+            .unwrap_or(Replication {
+                wanted: 1,
+                confirmed: 0,
+            })
     }
 
     fn count_unconfirmed(&self, replication: Replication) {
         if !replication.is_confirmed() {
-            self.metrics.unconfirmed.inc();
+            self.parts.metrics.unconfirmed.inc();
             tracing::warn!(
                 wanted = replication.wanted,
                 confirmed = replication.confirmed,

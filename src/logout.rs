@@ -22,6 +22,7 @@ use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::actor::Actor;
+use crate::clock::Clock;
 use crate::credential::jwt::{InvalidJwt, InvalidNotice, Issuer, KeySet, Notice};
 use crate::lifecycle::Lifecycle;
 use crate::live::Live;
@@ -29,7 +30,7 @@ use crate::policy::AddressHeader;
 use crate::session::Timestamp;
 use crate::sources::{JwtSource, Unverified};
 use crate::store::StoreError;
-use crate::telemetry::audit;
+use crate::telemetry::{Metrics, audit};
 
 pub use replay_cache::ReplayCache;
 
@@ -43,6 +44,10 @@ const ONE_SECOND: Duration = Duration::from_secs(1);
 pub struct LogoutEndpoints {
     /// Ends sessions.
     pub lifecycle: Lifecycle,
+    /// Decision time.
+    pub clock: Arc<dyn Clock>,
+    /// Counts refused notices.
+    pub metrics: Arc<Metrics>,
     /// The issuers whose notices are accepted.
     pub issuers: Vec<JwtSource>,
     /// Whether front-channel logout is enabled.
@@ -116,7 +121,7 @@ impl LogoutEndpoints {
         address: Option<IpAddr>,
     ) -> Result<(), Refusal> {
         let source = JwtSource::of(&self.issuers, text).ok_or(Refusal::UnknownIssuer)?;
-        let clock = &*self.lifecycle.clock;
+        let clock = &*self.clock;
         let verified = source.verified(text, clock, verify, InvalidNotice::is_unknown_key);
         let notice = match verified.await {
             Ok(notice) => notice,

@@ -14,7 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use crate::clock::Clock;
 use crate::lifecycle::Lifecycle;
 use crate::login::{Login, MAX_REFRESH_TOKEN_BYTES, Provider, TokenResponse};
 use crate::session::{self, RefreshGrant, Registration, Session, SessionId, Timestamp};
@@ -113,6 +115,10 @@ impl Revalidation {
 pub struct Work {
     /// Ends and changes sessions.
     pub lifecycle: Lifecycle,
+    /// Decision time.
+    pub clock: Arc<dyn Clock>,
+    /// The process waits for these tasks before it stops.
+    pub tasks: TaskTracker,
     /// The providers; `None` if Curfew does not sign people in.
     pub login: Option<Arc<Login>>,
     /// The sessions that are due; `None` if revalidation is off.
@@ -130,7 +136,7 @@ pub async fn run(work: impl Fn() -> Work, diagnostics: Arc<Diagnostics>, stop: C
             revalidation.map_or_else(Vec::new, diagnostics_of),
         );
         if let (Some(revalidation), Some(login)) = (revalidation, &current.login) {
-            start_requests(&current.lifecycle, revalidation, login);
+            start_requests(&current, revalidation, login);
         }
         let changed = async {
             match revalidation {
@@ -147,18 +153,19 @@ pub async fn run(work: impl Fn() -> Work, diagnostics: Arc<Diagnostics>, stop: C
 }
 
 /// Starts as many requests as the limits of the providers allow.
-fn start_requests(lifecycle: &Lifecycle, revalidation: &Revalidation, login: &Arc<Login>) {
+fn start_requests(work: &Work, revalidation: &Revalidation, login: &Arc<Login>) {
     // The process is stopping.
-    if lifecycle.tasks.is_closed() {
+    if work.tasks.is_closed() {
         return;
     }
-    for slot in revalidation.queue.take(lifecycle.clock.now()) {
+    for slot in revalidation.queue.take(work.clock.now()) {
         let task = RevalidationTask {
-            lifecycle: lifecycle.clone(),
+            lifecycle: work.lifecycle.clone(),
+            clock: Arc::clone(&work.clock),
             revalidation: revalidation.clone(),
             login: Arc::clone(login),
         };
-        lifecycle.tasks.spawn(async move {
+        work.tasks.spawn(async move {
             task.run(&slot).await;
         });
     }

@@ -8,11 +8,12 @@ use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
 use crate::actor::Actor;
+use crate::clock::Clock;
 use crate::lifecycle::{DELIVERY_GRACE, Lifecycle};
 use crate::live::Live;
 use crate::policy::Policies;
 use crate::session::{Session, SessionId, State, Timestamp, Verdict, decide};
-use crate::store::{EndOutcome, Ending, StoreError};
+use crate::store::{EndOutcome, Ending, StoreError, Stores};
 
 /// The interval between two sweeps.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -22,21 +23,26 @@ const CLAIM_LEASE: Duration = Duration::from_secs(10);
 const BATCH: usize = 128;
 
 /// Processes the deadline queue.
+#[derive(Clone)]
 pub struct Sweeper {
-    /// Ends sessions, and has the queue.
+    /// Ends sessions.
     pub lifecycle: Lifecycle,
+    /// The deadline queue and the session records.
+    pub stores: Stores,
+    /// Decision time.
+    pub clock: Arc<dyn Clock>,
+    /// The limits of sessions.
+    pub policies: Arc<Policies>,
 }
 
 /// Sweeps the queue until stopped.
-pub async fn run(lifecycle: Live<Lifecycle>, stop: CancellationToken) {
+pub async fn run(sweeper: Live<Sweeper>, stop: CancellationToken) {
     while stop
         .run_until_cancelled(tokio::time::sleep(SWEEP_INTERVAL))
         .await
         .is_some()
     {
-        let sweeper = Sweeper {
-            lifecycle: (*lifecycle.current()).clone(),
-        };
+        let sweeper = sweeper.current();
         if let Some(Err(error)) = stop.run_until_cancelled(sweeper.sweep()).await {
             tracing::debug!(%error, "could not sweep the deadline queue");
         }
@@ -44,14 +50,14 @@ pub async fn run(lifecycle: Live<Lifecycle>, stop: CancellationToken) {
 }
 
 /// Adjusts the deadlines of sessions when the policies change, until stopped.
-pub async fn follow_policies(lifecycle: Live<Lifecycle>, stop: CancellationToken) {
+pub async fn follow_policies(sweeper: Live<Sweeper>, stop: CancellationToken) {
     let mut followed: Option<Arc<Policies>> = None;
     let follow = async {
         loop {
-            let now = lifecycle.current();
+            let now = sweeper.current();
             let known = followed.as_ref();
             if known.is_none_or(|known| !Arc::ptr_eq(known, &now.policies)) {
-                match now.deadlines.tighten_deadlines(&now.policies).await {
+                match now.stores.deadlines.tighten_deadlines(&now.policies).await {
                     Ok(()) => followed = Some(Arc::clone(&now.policies)),
                     Err(error) => {
                         tracing::debug!(%error, "could not adjust the deadline queue to the policies, retrying")
@@ -73,8 +79,8 @@ impl Sweeper {
     pub async fn sweep(&self) -> Result<usize, StoreError> {
         let mut processed = 0;
         loop {
-            let now = self.lifecycle.clock.now();
-            let queue = &self.lifecycle.deadlines;
+            let now = self.clock.now();
+            let queue = &self.stores.deadlines;
             let due = queue.claim(now, now.plus(CLAIM_LEASE), BATCH).await?;
             let results = due.iter().map(|id| self.process(*id));
             for failed in join_all(results).await.into_iter().filter_map(Result::err) {
@@ -88,12 +94,12 @@ impl Sweeper {
     }
 
     async fn process(&self, id: SessionId) -> Result<(), StoreError> {
-        let queue = &self.lifecycle.deadlines;
-        let Some(session) = self.lifecycle.store.load(id).await? else {
+        let queue = &self.stores.deadlines;
+        let Some(session) = self.stores.sessions.load(id).await? else {
             // The session was never created, or the store lost it. There is no end to publish.
             return queue.acknowledge(id, None).await.map(drop);
         };
-        let now = self.lifecycle.clock.now();
+        let now = self.clock.now();
         if let State::Ended(end) = session.state {
             let redeliver_at = end.at.plus(DELIVERY_GRACE);
             if now < redeliver_at {
@@ -103,16 +109,12 @@ impl Sweeper {
             return Ok(());
         }
         match self.overdue(&session, now) {
-            None => {
-                queue
-                    .postpone(id, self.lifecycle.policies.deadline(&session))
-                    .await
-            }
+            None => queue.postpone(id, self.policies.deadline(&session)).await,
             Some(ending) => {
                 let actor = Actor::of_end(ending.reason, &session);
                 match self.lifecycle.end(id, ending, &actor).await? {
                     EndOutcome::Touched(session) => {
-                        let deadline = self.lifecycle.policies.deadline(&session);
+                        let deadline = self.policies.deadline(&session);
                         queue.postpone(id, deadline).await
                     }
                     // The process that ended the session publishes the end.
@@ -129,7 +131,7 @@ impl Sweeper {
         if self.lifecycle.is_revoked(session) {
             return Some(Ending::revoked(now));
         }
-        let limits = &self.lifecycle.policies.home(session).limits;
+        let limits = &self.policies.home(session).limits;
         match decide(Some(session), limits, limits, now) {
             Verdict::Deny(denial) => Ending::for_denial(session, denial, now),
             Verdict::Allow => None,

@@ -19,14 +19,15 @@ use crate::check::Checker;
 use crate::clock::ManualClock;
 use crate::contract::CookieSettings;
 use crate::credential::{CredentialExtractor, KeyRing, SigningKey};
-use crate::lifecycle::{LastKnownSessions, Lifecycle, SignIn, Started};
+use crate::lifecycle::{LastKnownSessions, Lifecycle, LifecycleParts, SignIn, Started};
 use crate::policy::{
     ActivityKind, AddressHeader, BackgroundHeaders, Client, NamedHosts, OnStoreFailure, Policies,
     Policy, Rulebook, Rules,
 };
 use crate::session::{Attributes, Limits, PolicyName, Session, SessionId, Subject};
 use crate::sources::Sources;
-use crate::store::{CutOffStore, DeadlineQueue, HistoryStore, SessionStore, SessionWalk};
+use crate::store::{SessionStore, Stores};
+use crate::sweeper::Sweeper;
 use crate::telemetry::{Metrics, Recent};
 
 pub(crate) use curfew_core::testing::{HOUR, MINUTE, SECOND, START, name, session_of};
@@ -35,6 +36,7 @@ pub(crate) use curfew_store::testing::{ProbedStore, remote};
 /// A service without its listeners.
 pub(crate) struct Bench {
     pub(crate) lifecycle: Lifecycle,
+    pub(crate) parts: LifecycleParts,
     pub(crate) clock: ManualClock,
     pub(crate) store: Arc<ProbedStore>,
 }
@@ -71,12 +73,11 @@ impl Bench {
             (name("strict"), strict),
             (name("lenient"), lenient),
         ]);
-        let lifecycle = Lifecycle {
-            store: Arc::clone(&store) as Arc<dyn SessionStore>,
-            deadlines: Arc::clone(&memory) as Arc<dyn DeadlineQueue>,
-            walk: Arc::clone(&memory) as Arc<dyn SessionWalk>,
-            history: Arc::clone(&memory) as Arc<dyn HistoryStore>,
-            not_before: memory as Arc<dyn CutOffStore>,
+        let parts = LifecycleParts {
+            stores: Stores {
+                sessions: Arc::clone(&store) as _,
+                ..Stores::from(memory)
+            },
             clock: Arc::new(clock.clone()),
             key_ring: Arc::new(KeyRing::new(vec![key]).unwrap()),
             policies: Arc::new(Policies::new(policies, name("default")).unwrap()),
@@ -89,10 +90,17 @@ impl Bench {
             tasks: TaskTracker::new(),
         };
         Self {
-            lifecycle,
+            lifecycle: Lifecycle::new(parts.clone()),
+            parts,
             clock,
             store,
         }
+    }
+
+    /// Changes what the lifecycle works with.
+    pub(crate) fn change(&mut self, change: impl FnOnce(&mut LifecycleParts)) {
+        change(&mut self.parts);
+        self.lifecycle = Lifecycle::new(self.parts.clone());
     }
 
     /// Signs `alice` in under `policy`.
@@ -126,13 +134,34 @@ impl Bench {
     /// Replaces the policies; one of them must be named `default`.
     pub(crate) fn set_policies(&mut self, policies: BTreeMap<PolicyName, Policy>) {
         let policies = Policies::new(policies, name("default")).unwrap();
-        self.lifecycle.policies = Arc::new(policies);
+        self.change(|parts| parts.policies = Arc::new(policies));
+    }
+
+    /// Gives a checker the current parts of this service and these rules.
+    pub(crate) fn update(&self, checker: &mut Checker, rules: Rules) {
+        checker.lifecycle = self.lifecycle.clone();
+        checker.stores = self.parts.stores.clone();
+        checker.book = Arc::new(self.book(rules));
+    }
+
+    /// A sweeper of this service.
+    pub(crate) fn sweeper(&self) -> Sweeper {
+        Sweeper {
+            lifecycle: self.lifecycle.clone(),
+            stores: self.parts.stores.clone(),
+            clock: Arc::clone(&self.parts.clock),
+            policies: Arc::clone(&self.parts.policies),
+        }
     }
 
     /// A checker with these rules and this cookie name.
     pub(crate) fn checker(&self, rules: Rules, cookie: &str) -> Checker {
         Checker {
             lifecycle: self.lifecycle.clone(),
+            stores: self.parts.stores.clone(),
+            clock: Arc::clone(&self.parts.clock),
+            metrics: Arc::clone(&self.parts.metrics),
+            known: Arc::clone(&self.parts.known),
             book: Arc::new(self.book(rules)),
             sources: Sources {
                 extractor: CredentialExtractor {
@@ -140,7 +169,7 @@ impl Bench {
                     bearer: true,
                     jwt: None,
                 },
-                key_ring: Arc::clone(&self.lifecycle.key_ring),
+                key_ring: Arc::clone(&self.parts.key_ring),
                 jwt: Vec::new(),
                 delegates: Vec::new(),
             },
@@ -158,7 +187,7 @@ impl Bench {
     pub(crate) fn book(&self, rules: Rules) -> Rulebook {
         Rulebook {
             hosts: NamedHosts::default(),
-            policies: Arc::clone(&self.lifecycle.policies),
+            policies: Arc::clone(&self.parts.policies),
             rules,
             background: BackgroundHeaders::default(),
         }

@@ -104,7 +104,7 @@ pub(super) async fn explain_session(
         headers: &headers,
         client,
     };
-    let now = admin.lifecycle.clock.now();
+    let now = admin.clock.now();
     let mut explanation = explain(&admin.book, &question, &session, now);
     let public = explanation
         .terms

@@ -51,7 +51,7 @@ pub(super) async fn start(
     let duration = duration.ok_or_else(|| {
         ApiError::Invalid("duration: must be between 1s and 10m, such as 5m".to_owned())
     })?;
-    let now = admin.lifecycle.clock.now();
+    let now = admin.clock.now();
     let recording = admin.observers.recorder.start(now, duration);
     audit::recording_started(&recording.until, &actor);
     Ok((StatusCode::CREATED, Json(recording)))

@@ -212,7 +212,7 @@ impl Admin {
     ) -> Result<(RevocationRule, MatchCount), ApiError> {
         let rule = RevocationRule {
             conditions: conditions.clone(),
-            before: before.unwrap_or_else(|| self.lifecycle.clock.now()),
+            before: before.unwrap_or_else(|| self.clock.now()),
         };
         let count = self.lifecycle.count_matches(&rule, COUNT_TIMEOUT).await?;
         Ok((rule, count))
@@ -277,7 +277,7 @@ impl Admin {
 
     /// The revocations in force.
     pub(super) fn rules(&self) -> Vec<RuleView> {
-        let rules = self.lifecycle.not_before.rules();
+        let rules = self.stores.cut_offs.rules();
         let views = rules.iter().map(|rule| RuleView {
             conditions: rule.conditions.to_string(),
             before: rule.before.to_string(),
@@ -314,7 +314,7 @@ pub(super) async fn revoke(
     caller
         .require_verb(if dry_run { Verb::List } else { Verb::Delete }, None)
         .await?;
-    let (conditions, before) = request.parse(admin.lifecycle.clock.now())?;
+    let (conditions, before) = request.parse(admin.clock.now())?;
     if dry_run {
         let (rule, count) = admin.count_matching(&conditions, before).await?;
         let revocation = Revocation {

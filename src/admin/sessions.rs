@@ -29,7 +29,7 @@ pub(super) type PathId = Result<Path<String>, PathRejection>;
 impl Admin {
     /// The state of the session now.
     fn view(&self, id: SessionId, session: &Session) -> SessionView {
-        self.view_at(id, session, self.lifecycle.clock.now())
+        self.view_at(id, session, self.clock.now())
     }
 
     /// Loads a session and checks that the caller may do this with it. A caller without the right for all subjects does
@@ -40,7 +40,7 @@ impl Admin {
         caller: &Caller,
         verb: Verb,
     ) -> Result<Session, ApiError> {
-        let session = self.lifecycle.store.load(id).await?;
+        let session = self.stores.sessions.load(id).await?;
         let subject = session.as_ref().map(|session| &session.subject);
         caller.require_verb(verb, subject).await?;
         session.ok_or(ApiError::UnknownSession)
@@ -58,7 +58,7 @@ impl Admin {
     }
 
     pub(super) fn view_at(&self, id: SessionId, session: &Session, now: Timestamp) -> SessionView {
-        let home = self.lifecycle.policies.home(session);
+        let home = self.book.policies.home(session);
         if self.lifecycle.is_revoked(session) {
             let mut revoked = session.clone();
             revoked.end(EndReason::Revoked, now);
@@ -91,7 +91,7 @@ pub(super) async fn create(
     body: Result<Json<CreateSession>, JsonRejection>,
 ) -> Result<Response, ApiError> {
     let Json(request) = body?;
-    let sign_in = request.parse(&admin.lifecycle.policies, caller.actor())?;
+    let sign_in = request.parse(&admin.book.policies, caller.actor())?;
     caller
         .require_verb(Verb::Create, Some(&sign_in.subject))
         .await?;
@@ -143,7 +143,7 @@ pub(super) async fn list(
         (Some(subject), cursor) => {
             let subject = parse_subject(subject)?;
             caller.require_verb(Verb::List, Some(&subject)).await?;
-            admin.lifecycle.store.list(&subject, cursor, limit).await?
+            admin.stores.sessions.list(&subject, cursor, limit).await?
         }
         (None, None) => {
             caller.require_verb(Verb::List, None).await?;
@@ -259,7 +259,7 @@ pub(super) async fn revoke_all(
             .ok()
             .map(Timestamp::from);
         // A time in the future would end later sign-ins.
-        time.filter(|time| *time <= admin.lifecycle.clock.now())
+        time.filter(|time| *time <= admin.clock.now())
             .ok_or_else(|| {
                 let example = "before: must be a time in the past, such as 2026-11-23T09:30:00Z";
                 ApiError::Invalid(example.to_owned())

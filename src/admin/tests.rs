@@ -57,6 +57,10 @@ impl Fixture {
             observers: Arc::default(),
             book: Arc::new(bench.book(Rules::default())),
             lifecycle: bench.lifecycle.clone(),
+            stores: bench.parts.stores.clone(),
+            clock: Arc::clone(&bench.parts.clock),
+            key_ring: Arc::clone(&bench.parts.key_ring),
+            recent: Arc::clone(&bench.parts.recent),
             cookie: SessionCookie::new(cookie).unwrap(),
             tokens: AdminTokens::new(tokens),
             kubernetes: None,
@@ -64,8 +68,8 @@ impl Fixture {
             secure: false,
             login: None,
             ops: Arc::new(Ops {
-                store: Arc::clone(&bench.lifecycle.store),
-                metrics: Arc::clone(&bench.lifecycle.metrics),
+                store: Arc::clone(&bench.parts.stores.sessions),
+                metrics: Arc::clone(&bench.parts.metrics),
                 advice: Arc::default(),
                 replicas: Arc::new(Replicas::new(Replica::this(START))),
                 draining: Arc::default(),
@@ -160,7 +164,7 @@ async fn a_new_session_is_returned_with_its_token_cookie_and_deadlines() {
     let token = created["token"].as_str().unwrap();
     let id = fixture
         .bench
-        .lifecycle
+        .parts
         .key_ring
         .verify(token.as_bytes())
         .unwrap();
@@ -338,7 +342,7 @@ async fn every_session_of_a_subject_is_revoked_at_once() {
     let count = "/api/v1/sessions/count?subject=alice";
     let counted = fixture.send("GET", count, None).await.1;
     assert_eq!(counted, json!({ "live": 250, "ended": 0 }));
-    let not_before = fixture.bench.lifecycle.clock.now().to_string();
+    let not_before = fixture.bench.parts.clock.now().to_string();
     for revoked in [250, 0] {
         let answer = fixture.send("DELETE", all, None).await;
         let expected = json!({ "revoked": revoked, "not_before": not_before });

@@ -15,7 +15,7 @@ use crate::delegate::Delegate;
 use crate::jwks::{HttpFetcher, IssuerKeys, KeyCache};
 use crate::jwks::{IssuerSettings, KeySource};
 use crate::kubernetes::Kubernetes;
-use crate::lifecycle::{LastKnownSessions, Lifecycle, PresentedEnds};
+use crate::lifecycle::{LastKnownSessions, Lifecycle, LifecycleParts, PresentedEnds};
 use crate::listener::{self, Encryption};
 use crate::live::Live;
 use crate::login::{Login, LoginSettings, Provider, ProviderSettings};
@@ -24,7 +24,8 @@ use crate::ops::Ops;
 use crate::policy::{AddressHeader, MaxAge, Policies};
 use crate::revalidation::{ProviderNotes, Revalidation, RevalidationQueue};
 use crate::sources::{JwtSource, Sources};
-use crate::store::{CutOffStore, DeadlineQueue, HistoryStore, SessionStore, SessionWalk};
+use crate::store::Stores;
+use crate::sweeper::Sweeper;
 use crate::telemetry::{Metrics, Recent};
 use crate::webhook::Webhook;
 
@@ -34,11 +35,7 @@ const CALLBACK: &str = "/.curfew/callback";
 /// The parts that survive a reload of the configuration.
 pub(super) struct Foundation {
     pub(super) ops: Arc<Ops>,
-    pub(super) store: Arc<dyn SessionStore>,
-    pub(super) deadlines: Arc<dyn DeadlineQueue>,
-    pub(super) not_before: Arc<dyn CutOffStore>,
-    pub(super) walk: Arc<dyn SessionWalk>,
-    pub(super) history: Arc<dyn HistoryStore>,
+    pub(super) stores: Stores,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) presented_ends: Arc<PresentedEnds>,
@@ -68,7 +65,8 @@ pub(super) struct Foundation {
 
 /// The parts that follow from the configuration. A reload replaces all of them.
 pub(super) struct Assembly {
-    pub(super) lifecycle: Lifecycle,
+    pub(super) key_ring: Arc<KeyRing>,
+    pub(super) sweeper: Sweeper,
     pub(super) contracts: Contracts,
     pub(super) admin: Admin,
     pub(super) logouts: LogoutEndpoints,
@@ -80,7 +78,7 @@ pub(super) struct Assembly {
 #[derive(Clone)]
 pub(super) struct InForce {
     pub(super) policies: Live<Policies>,
-    pub(super) lifecycle: Live<Lifecycle>,
+    pub(super) sweeper: Live<Sweeper>,
     pub(super) contracts: Live<Contracts>,
     pub(super) admin: Live<Admin>,
     pub(super) logouts: Live<LogoutEndpoints>,
@@ -93,14 +91,11 @@ impl Foundation {
     pub(super) fn assemble(&self, config: &Config) -> Result<Assembly, StartupError> {
         let key_ring = config.key_ring.clone().map(Arc::new);
         let book = Arc::new(config.book.clone());
-        let lifecycle = Lifecycle {
-            store: Arc::clone(&self.store),
-            deadlines: Arc::clone(&self.deadlines),
-            not_before: Arc::clone(&self.not_before),
-            walk: Arc::clone(&self.walk),
-            history: Arc::clone(&self.history),
+        let key_ring = key_ring.unwrap_or_else(|| Arc::clone(&self.ephemeral_key_ring));
+        let lifecycle = Lifecycle::new(LifecycleParts {
+            stores: self.stores.clone(),
             clock: Arc::clone(&self.clock),
-            key_ring: key_ring.unwrap_or_else(|| Arc::clone(&self.ephemeral_key_ring)),
+            key_ring: Arc::clone(&key_ring),
             policies: Arc::clone(&book.policies),
             end_retention: config.end_retention,
             metrics: Arc::clone(&self.metrics),
@@ -109,18 +104,30 @@ impl Foundation {
             recent: Arc::clone(&self.recent),
             webhook: self.webhook.clone(),
             tasks: self.tasks.clone(),
+        });
+        let sweeper = Sweeper {
+            lifecycle: lifecycle.clone(),
+            stores: self.stores.clone(),
+            clock: Arc::clone(&self.clock),
+            policies: Arc::clone(&book.policies),
         };
-        let sources = self.sources(config, Arc::clone(&lifecycle.key_ring))?;
+        let sources = self.sources(config, Arc::clone(&key_ring))?;
         let logouts = LogoutEndpoints {
             lifecycle: lifecycle.clone(),
+            clock: Arc::clone(&self.clock),
+            metrics: Arc::clone(&self.metrics),
             issuers: self.logout_issuers(config, &sources.jwt)?,
             front_channel: config.front_channel_logout,
             address: config.address.clone(),
             seen: Arc::clone(&self.replay_cache),
         };
-        let login = self.login(config, &lifecycle.key_ring)?.map(Arc::new);
+        let login = self.login(config, &key_ring)?.map(Arc::new);
         let checker = Checker {
             lifecycle: lifecycle.clone(),
+            stores: self.stores.clone(),
+            clock: Arc::clone(&self.clock),
+            metrics: Arc::clone(&self.metrics),
+            known: Arc::clone(&self.known),
             book: Arc::clone(&book),
             sources,
             address: config.address.clone(),
@@ -147,7 +154,10 @@ impl Foundation {
             tokens.push(NamedToken::unnamed(self.ephemeral_token_hash));
         }
         let admin = Admin {
-            lifecycle: lifecycle.clone(),
+            lifecycle,
+            stores: self.stores.clone(),
+            clock: Arc::clone(&self.clock),
+            recent: Arc::clone(&self.recent),
             book,
             cookie,
             tokens: AdminTokens::new(tokens),
@@ -158,7 +168,7 @@ impl Foundation {
                 .url
                 .as_ref()
                 .is_some_and(|url| url.scheme() == "https"),
-            login: Self::console(config, &lifecycle.key_ring)?,
+            login: Self::console(config, &key_ring)?,
             ops: Arc::clone(&self.ops),
             observers: Arc::clone(&self.observers),
             store: match config.store {
@@ -166,13 +176,15 @@ impl Foundation {
                 StoreConfig::Redis { .. } => "Redis",
             },
             attempts: Arc::clone(&self.attempts),
+            key_ring: Arc::clone(&key_ring),
             address: (config.admin.proxies > 0).then(|| AddressHeader {
                 proxies: config.admin.proxies,
                 ..config.address.clone()
             }),
         };
         Ok(Assembly {
-            lifecycle,
+            key_ring,
+            sweeper,
             contracts,
             admin,
             logouts,
@@ -342,7 +354,7 @@ impl InForce {
         Self {
             observers,
             policies,
-            lifecycle: Live::new(assembly.lifecycle),
+            sweeper: Live::new(assembly.sweeper),
             contracts: Live::new(assembly.contracts),
             admin: Live::new(assembly.admin),
             logouts: Live::new(assembly.logouts),
@@ -353,8 +365,8 @@ impl InForce {
     /// Replaces the assembly in force.
     pub(super) fn replace(&self, assembly: Assembly) {
         self.policies
-            .replace(Arc::clone(&assembly.lifecycle.policies));
-        self.lifecycle.replace(assembly.lifecycle);
+            .replace(Arc::clone(&assembly.sweeper.policies));
+        self.sweeper.replace(assembly.sweeper);
         self.contracts.replace(assembly.contracts);
         self.admin.replace(assembly.admin);
         self.logouts.replace(assembly.logouts);

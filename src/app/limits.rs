@@ -21,12 +21,12 @@ pub(super) async fn note(contracts: Live<Contracts>, stop: CancellationToken) {
         loop {
             let contracts = contracts.current();
             let checker = &contracts.checker;
-            let limits = checker.sources.limits(&checker.lifecycle.policies);
+            let limits = checker.sources.limits(&checker.book.policies);
             let is_noted = noted.as_ref().is_some_and(|(known, since)| {
                 *known == limits && since.seconds() < REWRITE_AFTER_SECONDS
             });
             if !is_noted && !limits.is_empty() {
-                let (history, now) = (&checker.lifecycle.history, checker.lifecycle.clock.now());
+                let (history, now) = (&checker.stores.history, checker.clock.now());
                 match history.note_limits(&limits, now).await {
                     Ok(()) => noted = Some((limits, Stopwatch::start())),
                     Err(error) => {

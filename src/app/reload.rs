@@ -90,7 +90,7 @@ impl Reloader {
         let assembly = assembly.map_err(|error| error.to_string())?;
         init_metrics(&self.foundation.metrics, &loaded.config.book.policies);
         logging::set_filter(&loaded.config.log.filter).map_err(|error| error.to_string())?;
-        let key_ring = Arc::clone(&assembly.lifecycle.key_ring);
+        let key_ring = Arc::clone(&assembly.key_ring);
         self.foundation.store_key_ring.replace(key_ring);
         self.in_force.replace(assembly);
         Ok(loaded)

@@ -16,10 +16,7 @@ use crate::store::measured::MeasuredStore;
 use crate::store::memory::MemoryStore;
 use crate::store::redis::RedisStore;
 use crate::store::touch::CoalescingStore;
-use crate::store::{
-    CutOffStore, DeadlineQueue, HistoryStore, InvalidationListener, NoopListener, SessionStore,
-    SessionWalk,
-};
+use crate::store::{CutOffStore, InvalidationListener, NoopListener, SessionStore, Stores};
 use crate::telemetry::{Diagnostics, Metrics, Replicas};
 
 /// Interval at which the embedded store deletes expired records.
@@ -35,23 +32,13 @@ pub(super) struct StoreContext<'a> {
     pub(super) key_ring: &'a Live<KeyRing>,
 }
 
-/// The store, its other traits, and the clock.
-pub(super) struct Store {
-    pub(super) sessions: Arc<dyn SessionStore>,
-    pub(super) deadlines: Arc<dyn DeadlineQueue>,
-    pub(super) not_before: Arc<dyn CutOffStore>,
-    pub(super) walk: Arc<dyn SessionWalk>,
-    pub(super) history: Arc<dyn HistoryStore>,
-    pub(super) clock: Arc<dyn Clock>,
-}
-
-/// Builds the store with its wrappers, and spawns its background tasks.
+/// Builds the store with its wrappers and its clock, and spawns its background tasks.
 pub(super) fn build(
     config: &StoreConfig,
     clock: Arc<dyn Clock>,
     shared: &StoreContext<'_>,
     background: &mut Background,
-) -> Store {
+) -> (Stores, Arc<dyn Clock>) {
     let metrics = || Arc::clone(shared.metrics);
     match config {
         StoreConfig::Memory { max_sessions } => {
@@ -60,14 +47,11 @@ pub(super) fn build(
             let reclaimed = Arc::clone(&memory);
             let measures = metrics();
             background.spawn(async move |stop| reclaim(reclaimed, &measures, stop).await);
-            Store {
-                deadlines: Arc::clone(&memory) as Arc<dyn DeadlineQueue>,
-                not_before: Arc::clone(&memory) as Arc<dyn CutOffStore>,
-                walk: Arc::clone(&memory) as Arc<dyn SessionWalk>,
-                history: Arc::clone(&memory) as Arc<dyn HistoryStore>,
-                sessions: Arc::new(MeasuredStore::new(memory, metrics())),
-                clock,
-            }
+            let stores = Stores {
+                sessions: Arc::new(MeasuredStore::new(Arc::clone(&memory), metrics())),
+                ..Stores::from(memory)
+            };
+            (stores, clock)
         }
         StoreConfig::Redis {
             settings,
@@ -133,14 +117,11 @@ pub(super) fn build(
             let sessions = Arc::new(sessions);
             let flushed = Arc::clone(&sessions);
             background.spawn(async move |stop| flushed.run(stop).await);
-            Store {
+            let stores = Stores {
                 sessions,
-                deadlines: Arc::clone(&redis) as Arc<dyn DeadlineQueue>,
-                walk: Arc::clone(&redis) as Arc<dyn SessionWalk>,
-                history: Arc::clone(&redis) as Arc<dyn HistoryStore>,
-                not_before: redis,
-                clock,
-            }
+                ..Stores::from(redis)
+            };
+            (stores, clock)
         }
     }
 }

@@ -32,8 +32,8 @@ pub(super) async fn finish(
     let login = contracts.login.as_deref().ok_or(StatusCode::NOT_FOUND)?;
     let provider = login.provider(Some(&name)).ok_or(StatusCode::NOT_FOUND)?;
     let answer = AuthorizationResponse::new(query.as_deref().unwrap_or(""));
-    let lifecycle = &contracts.checker.lifecycle;
-    let (clock, state) = (&*lifecycle.clock, answer.state());
+    let checker = &contracts.checker;
+    let (clock, state) = (&*checker.clock, answer.state());
     let attempt = match Attempt::find(&browser_request.headers, state, login, clock.now()) {
         Ok(attempt) => attempt,
         Err(error) => {
@@ -49,7 +49,7 @@ pub(super) async fn finish(
         }
     };
     let max_age = |attributes: &Attributes| {
-        let (_, policy) = Login::policy(provider, &lifecycle.policies)?;
+        let (_, policy) = Login::policy(provider, &checker.book.policies)?;
         login.max_age(policy, attributes)
     };
     let outcome = Login::evaluate(provider, &attempt, &answer, clock, max_age).await;
@@ -107,7 +107,7 @@ async fn without_attempt(
             == Verdict::Allow
         && let Ok(location) = HeaderValue::from_str(target)
     {
-        let metrics = &contracts.checker.lifecycle.metrics;
+        let metrics = &contracts.checker.metrics;
         metrics.login(provider.name(), "resumed");
         let mut response = private(StatusCode::SEE_OTHER);
         response.headers_mut().insert(LOCATION, location);
@@ -135,12 +135,12 @@ async fn enter(
     let (checker, lifecycle) = (&contracts.checker, &contracts.checker.lifecycle);
     let (Ok(request), Some((policy, _))) = (
         browser_request.request(),
-        Login::policy(provider, &lifecycle.policies),
+        Login::policy(provider, &checker.book.policies),
     ) else {
         return private(StatusCode::BAD_REQUEST);
     };
     let revalidation = checker.revalidation.as_ref();
-    let now = lifecycle.clock.now();
+    let now = checker.clock.now();
     let refresh = revalidation.and_then(|it| it.grant(provider, &redeemed, now));
     let TokenResponse {
         signed_in,
@@ -152,7 +152,7 @@ async fn enter(
     if let Some((id, _)) = checker.evaluate_passively(&request, passive).await.session {
         // A failure is ignored: the browser gets a new cookie anyway.
         let _ = lifecycle
-            .end(id, Ending::revoked(lifecycle.clock.now()), &actor)
+            .end(id, Ending::revoked(checker.clock.now()), &actor)
             .await;
     }
     let started = lifecycle.start(SignIn {
@@ -196,14 +196,14 @@ async fn enter(
                     "You cannot be signed in right now. Please try again in a moment.",
                 ),
             };
-            lifecycle.metrics.login(provider.name(), "not_started");
+            checker.metrics.login(provider.name(), "not_started");
             return sign_in_failed(status, text, Some(&attempt.target));
         }
     };
-    lifecycle.metrics.login(provider.name(), "ok");
+    checker.metrics.login(provider.name(), "ok");
     let mut response = private(StatusCode::SEE_OTHER);
     let headers = response.headers_mut();
-    let (cookie, now) = (&contracts.cookie, lifecycle.clock.now());
+    let (cookie, now) = (&contracts.cookie, checker.clock.now());
     let session = cookie.issue(&started.token, &started.session, now);
     let hint = rp_logout::hint_cookie(login, provider, &id_token);
     let cookies = HeaderValue::try_from(session).ok().into_iter().chain(hint);
@@ -235,11 +235,7 @@ fn refuse(
     let request = browser_request.request().ok();
     let address = request.and_then(|request| contracts.checker.client_address(&request));
     audit::login_refused(name, error.as_str(), error, &Actor::anonymous(address));
-    contracts
-        .checker
-        .lifecycle
-        .metrics
-        .login(name, error.as_str());
+    contracts.checker.metrics.login(name, error.as_str());
     let (status, text) = match error {
         LoginError::Unavailable(_) => (
             StatusCode::SERVICE_UNAVAILABLE,

@@ -172,14 +172,14 @@ pub(super) async fn denial(
     let (Verdict::Allow, Some((_, session))) = (outcome.verdict, &outcome.session) else {
         return outcome;
     };
-    let policies = &checker.lifecycle.policies;
+    let policies = &checker.book.policies;
     let ages = policies
         .iter()
         .filter_map(|(_, policy)| policy.limits_for(session).max_auth_age);
     let Some(shortest) = ages.min() else {
         return outcome;
     };
-    let age = checker.lifecycle.clock.now().since(session.started);
+    let age = checker.clock.now().since(session.started);
     if age < shortest {
         return outcome;
     }
@@ -214,7 +214,6 @@ pub(super) async fn send(
             tracing::warn!(provider = provider.name(), %error, "could not start a sign-in");
             contracts
                 .checker
-                .lifecycle
                 .metrics
                 .login(provider.name(), error.as_str());
             let text =
@@ -232,13 +231,13 @@ async fn attempt(
     target: &str,
     reauthenticate: bool,
 ) -> Result<(HeaderValue, HeaderValue), LoginError> {
-    let lifecycle = &contracts.checker.lifecycle;
+    let checker = &contracts.checker;
     let unavailable = |why: &dyn ToString| LoginError::Unavailable(why.to_string());
-    let policy = Login::policy(provider, &lifecycle.policies);
+    let policy = Login::policy(provider, &checker.book.policies);
     let (_, policy) =
         policy.ok_or_else(|| unavailable(&"the policy of the provider is not configured"))?;
     let max_age = login.max_age(policy, &Attributes::default());
-    let now = lifecycle.clock.now();
+    let now = checker.clock.now();
     let begun = login.begin(provider, target, reauthenticate, max_age, now);
     let (url, name, value) = begun.await?;
     let cookie = attempt_cookie(&name, &value, login.secure);

@@ -67,7 +67,7 @@ pub(super) async fn end_session_url(
     let provider = login.provider(Some(provider))?;
     let id_token = Some(id_token).filter(|it| !it.is_empty());
     let after = login.url.join(".curfew/signed-out").ok()?;
-    let now = contracts.checker.lifecycle.clock.now();
+    let now = contracts.checker.clock.now();
     let url = provider
         .end_session(id_token, after, DenyReason::SignedOut.as_str(), now)
         .await;

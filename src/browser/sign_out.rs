@@ -38,11 +38,11 @@ pub(super) async fn end(
     }
     // An ended session needs no sign-out. A session that lacks a fresh sign-in or a group is still live.
     if let Some((id, session)) = &outcome.session {
-        let lifecycle = &contracts.checker.lifecycle;
+        let checker = &contracts.checker;
         let address = contracts.checker.client_address(&request);
         let actor = Actor::user(&session.subject, address);
-        let ending = Ending::signed_out(lifecycle.clock.now());
-        if lifecycle.end(*id, ending, &actor).await.is_err() {
+        let ending = Ending::signed_out(checker.clock.now());
+        if checker.lifecycle.end(*id, ending, &actor).await.is_err() {
             let mut failed = outcome;
             failed.verdict = Verdict::Deny(DenyReason::StoreUnavailable);
             return Ok(private(contracts.denial(&request, &failed)));

@@ -47,7 +47,7 @@ pub(super) async fn respond(
         .checker
         .evaluate_passively(&request, activity)
         .await;
-    let now = contracts.checker.lifecycle.clock.now();
+    let now = contracts.checker.clock.now();
     Ok(private(match &outcome {
         Outcome {
             verdict: Verdict::Allow,

@@ -62,7 +62,7 @@ impl Checker {
         if let Verdict::Deny(reason) = outcome.verdict
             && (reason.is_terminal() || reason == DenyReason::UnknownSession)
         {
-            self.lifecycle.known.forget(id);
+            self.known.forget(id);
         }
         outcome
     }
@@ -70,29 +70,29 @@ impl Checker {
     /// Allows a request from the near cache, if its touch can be buffered without waiting. The cache is never used to
     /// deny: before a denial, Curfew asks the store.
     fn answer_from_cache(&self, context: &CheckContext<'_>, id: SessionId) -> Option<Outcome> {
-        if !self.lifecycle.not_before.is_fresh() {
+        if !self.stores.cut_offs.is_fresh() {
             return None;
         }
-        let mut session = self.lifecycle.store.load_cached(id)?;
+        let mut session = self.stores.sessions.load_cached(id)?;
         if let Some(credential) = &context.credential.external
             && credential.subject != session.subject
         {
             return None;
         }
-        let now = self.lifecycle.clock.now();
-        let home = self.lifecycle.policies.home(&session);
+        let now = self.clock.now();
+        let home = self.book.policies.home(&session);
         let decision = self.decide(context, &home, &session, now);
         if decision.verdict != Verdict::Allow {
             return None;
         }
         if let Some(touch) = context.touch(&session, &home, now) {
-            if !self.lifecycle.store.try_buffer_touch(id, touch) {
+            if !self.stores.sessions.try_buffer_touch(id, touch) {
                 return None;
             }
             session.touch(now);
         }
         if home.policy.on_store_failure != OnStoreFailure::Deny {
-            self.lifecycle.known.verified(id, &session, now);
+            self.known.verified(id, &session, now);
         }
         self.queue_revalidation(id, &session, now);
         Some(allowed(id, session, &home, now))
@@ -117,15 +117,15 @@ impl Checker {
                 Err(refused) => return Ok(*refused),
             };
             // Read the time after the record, so that the wait for the store counts.
-            let now = self.lifecycle.clock.now();
-            let home = self.lifecycle.policies.home(&session);
+            let now = self.clock.now();
+            let home = self.book.policies.home(&session);
             let decision = self.decide(context, &home, &session, now);
             self.audit_binding_mismatch(context, id, &session, &decision);
             match decision.verdict {
                 Verdict::Allow => {
                     let session = self.touch(context, id, session, &home, now).await;
                     if home.policy.on_store_failure != OnStoreFailure::Deny {
-                        self.lifecycle.known.verified(id, &session, now);
+                        self.known.verified(id, &session, now);
                     }
                     self.queue_revalidation(id, &session, now);
                     return Ok(allowed(id, session, &home, now));
@@ -161,7 +161,7 @@ impl Checker {
             tracing::warn!(%error, "check not answered: store error");
             StoreFailed
         };
-        let known = self.lifecycle.store.load(id).await;
+        let known = self.stores.sessions.load(id).await;
         let known = known.map_err(|error| unanswered(&error))?;
         let Some(credential) = &context.credential.external else {
             let unknown = || Box::new(Outcome::deny(DenyReason::UnknownSession));
@@ -170,7 +170,7 @@ impl Checker {
         let session = match known {
             Some(session) => session,
             None => {
-                let policies = &self.lifecycle.policies;
+                let policies = &self.book.policies;
                 let policy = credential.policy.unwrap_or_else(|| policies.default_name());
                 if let Some(refused) = self.deny_old_authentication(credential, policy) {
                     return Ok(Err(Box::new(refused)));
@@ -220,14 +220,14 @@ impl Checker {
         policy: &PolicyName,
     ) -> Option<Outcome> {
         let freshness = credential.freshness?;
-        let policies = &self.lifecycle.policies;
+        let policies = &self.book.policies;
         let policy = policies.get(policy.as_str());
         let policy = policy.map_or_else(|| policies.tightest(), |(_, policy)| policy);
         let limit = freshness.max_age.limit(policy, &credential.attributes)?;
         let Some(authenticated) = freshness.authenticated else {
             return Some(Outcome::malformed(Detail::UnknownAuthTime));
         };
-        let now = self.lifecycle.clock.now();
+        let now = self.clock.now();
         // No leeway: if clocks differ, the person authenticates once more.
         (now >= authenticated.plus(limit)).then(|| Outcome {
             max_auth_age: Some(limit.as_secs()),
@@ -238,18 +238,17 @@ impl Checker {
     /// Allows a session from the last known sessions, if its policies have `on_store_failure: known`; counts and
     /// audits it.
     async fn answer_without_store(&self, context: &CheckContext<'_>, id: SessionId) -> Outcome {
-        let now = self.lifecycle.clock.now();
+        let now = self.clock.now();
         let last_known = self
-            .lifecycle
             .known
             .recall(id, Duration::MAX, now)
             .and_then(|session| {
-                let home = self.lifecycle.policies.home(&session);
+                let home = self.book.policies.home(&session);
                 let OnStoreFailure::Known { grace } = context.rule_match.on_store_failure(&home)
                 else {
                     return None;
                 };
-                let known = self.lifecycle.known.recall(id, grace, now)?;
+                let known = self.known.recall(id, grace, now)?;
                 let decision = self.decide(context, &home, &known, now);
                 self.audit_binding_mismatch(context, id, &known, &decision);
                 (decision.verdict == Verdict::Allow).then_some((known, home))
@@ -260,9 +259,9 @@ impl Checker {
         let seen = session.last_seen;
         let session = self.touch(context, id, session, &home, now).await;
         if session.last_seen > seen {
-            self.lifecycle.known.touched(id, now);
+            self.known.touched(id, now);
         }
-        self.lifecycle.metrics.degraded(session.policy.as_str());
+        self.metrics.degraded(session.policy.as_str());
         let address = self.client_address(context.request);
         audit::session_degraded(id, &session, context.request.contract.as_str(), address);
         allowed(id, session, &home, now)
@@ -313,7 +312,7 @@ impl Checker {
             return session;
         };
         // A failed touch does not deny the request. The store counts its failures.
-        let _ = self.lifecycle.store.touch(id, touch).await;
+        let _ = self.stores.sessions.touch(id, touch).await;
         session.touch(now);
         session
     }

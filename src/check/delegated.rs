@@ -40,7 +40,7 @@ impl Checker {
             host: original.url.host,
             target: &target,
         };
-        let now = self.lifecycle.clock.now();
+        let now = self.clock.now();
         let (allowed, relayed) = match delegate.ask(&question, cookie, now).await {
             Ok(DelegateDecision::Allow(answer)) => *answer,
             Ok(DelegateDecision::Deny(reason, relayed)) => {
@@ -73,7 +73,7 @@ impl Checker {
 
     /// Whether the store has the session as ended.
     async fn has_ended(&self, id: SessionId) -> bool {
-        let loading = self.lifecycle.store.load(id);
+        let loading = self.stores.sessions.load(id);
         match tokio::time::timeout(self.budget, loading).await {
             Ok(Ok(Some(session))) => {
                 session.state != State::Live || self.lifecycle.is_revoked(&session)

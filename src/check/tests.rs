@@ -193,7 +193,7 @@ async fn invalid_credentials_are_denied_without_the_store() {
 #[tokio::test]
 async fn a_session_without_a_record_is_unknown() {
     let fixture = Fixture::new().await;
-    let token = fixture.checker.lifecycle.key_ring.issue().unwrap().expose();
+    let token = fixture.checker.sources.key_ring.issue().unwrap().expose();
     let headers = headers(&[("authorization", &format!("Bearer {token}"))]);
     let outcome = fixture.check(None, &Method::GET, &headers).await;
     assert_eq!(outcome.verdict, deny(DenyReason::UnknownSession));
@@ -362,7 +362,7 @@ async fn a_last_known_session_is_allowed_within_its_limits_and_the_grace() {
             .await;
         assert_eq!(outcome.verdict, unavailable, "{policy}");
     }
-    let text = fixture.bench.lifecycle.metrics.render().unwrap();
+    let text = fixture.bench.parts.metrics.render().unwrap();
     let counted = r#"curfew_degraded_checks_total{policy="lenient"} 1"#;
     assert!(text.contains(counted), "{text}");
 }
@@ -405,12 +405,11 @@ async fn an_ended_session_is_not_a_last_known_session() {
 async fn a_cut_off_denies_a_session_that_is_in_no_index() {
     let fixture = Fixture::new().await;
     let session = fixture.bench.stored(fixture.id).await;
-    let lifecycle = &fixture.bench.lifecycle;
+    let cut_offs = &fixture.bench.parts.stores.cut_offs;
     fixture.bench.at(MINUTE);
     let before = START.plus(SECOND);
     let forget = Timestamp::default();
-    lifecycle
-        .not_before
+    cut_offs
         .set_cut_off(&session.subject, before, forget)
         .await
         .unwrap();
@@ -419,7 +418,7 @@ async fn a_cut_off_denies_a_session_that_is_in_no_index() {
     assert!(matches!(state, State::Ended(_)), "and has ended: {state:?}");
     let later = fixture.bench.sign_in("default").await;
     assert!(
-        !lifecycle.is_revoked(&later.session),
+        !fixture.bench.lifecycle.is_revoked(&later.session),
         "a later sign-in is valid"
     );
 }
@@ -458,7 +457,7 @@ async fn every_check_is_counted_by_its_verdict() {
         .check(Some("nonesuch"), &Method::GET, &fixture.headers())
         .await;
     fixture.get(HOUR).await;
-    let text = fixture.bench.lifecycle.metrics.render().unwrap();
+    let text = fixture.bench.parts.metrics.render().unwrap();
     for line in [
         r#"curfew_checks_total{contract="auth-request",policy="default",verdict="allow"} 1"#,
         r#"curfew_checks_total{contract="auth-request",policy="strict",verdict="allow"} 1"#,

@@ -191,14 +191,14 @@ async fn sign_in(
         return Err(StatusCode::FORBIDDEN);
     }
     let contracts = demo.contracts.current();
-    let lifecycle = &contracts.checker.lifecycle;
+    let checker = &contracts.checker;
     let subject = Subject::new(form.subject.trim()).map_err(|_| StatusCode::BAD_REQUEST)?;
     let actor = Actor::user(&subject, None);
-    let started = lifecycle.start(SignIn {
+    let started = checker.lifecycle.start(SignIn {
         actor,
         subject,
         attributes: Attributes::default(),
-        policy: lifecycle.policies.default_name().clone(),
+        policy: checker.book.policies.default_name().clone(),
         remember: false,
         client: Client::default(),
         authenticated: None,
@@ -206,7 +206,7 @@ async fn sign_in(
         refresh: None,
     });
     let started = started.await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
-    let now: Timestamp = lifecycle.clock.now();
+    let now: Timestamp = checker.clock.now();
     let cookie = contracts
         .cookie
         .issue(&started.token, &started.session, now);

@@ -26,7 +26,7 @@ impl Contracts {
         let (Some(signer), Ok(original)) = (&self.assertion, &request.original) else {
             return;
         };
-        let now = self.checker.lifecycle.clock.now();
+        let now = self.checker.clock.now();
         let signed = somebody.and_then(|(identity, session)| {
             let token = signer.sign(identity, session, original.url.host, now);
             HeaderValue::try_from(token).ok()

@@ -36,7 +36,7 @@ impl CheckService {
     #[must_use]
     pub fn new(contracts: Live<Contracts>, limit: ConcurrencyLimit) -> Self {
         let unknown = UnknownPaths::default();
-        unknown.init_metrics(&contracts.current().checker.lifecycle.metrics);
+        unknown.init_metrics(&contracts.current().checker.metrics);
         Self {
             contracts,
             unknown,
@@ -91,7 +91,7 @@ impl CheckService {
 
     fn not_found(&self, head: &http::request::Parts) -> Response<String> {
         let contracts = self.contracts.current();
-        let metrics = &contracts.checker.lifecycle.metrics;
+        let metrics = &contracts.checker.metrics;
         let mut response = Response::new(self.unknown.answer(head.uri.path(), metrics));
         *response.status_mut() = StatusCode::NOT_FOUND;
         let kind = HeaderValue::from_static("text/plain; charset=utf-8");

@@ -59,7 +59,7 @@ impl Fixture {
         };
         change(&mut contracts);
         let contracts = Live::new(contracts);
-        let shown = bench.lifecycle.metrics.requests("check");
+        let shown = bench.parts.metrics.requests("check");
         let limit = ConcurrencyLimit::new("check", LimitKind::Requests, 2, shown);
         Self {
             bench,

@@ -29,7 +29,7 @@ async fn behind() -> (Fixture, Service) {
             .identity
             .relayed
             .clone_from(&settings.delegated.pass);
-        let metrics = Arc::clone(&contracts.checker.lifecycle.metrics);
+        let metrics = Arc::clone(&contracts.checker.metrics);
         let delegate = Delegate::new(settings, metrics).unwrap();
         contracts.checker.sources.delegates.push(delegate);
     });
@@ -235,7 +235,7 @@ async fn every_contract_sheds_a_request_without_a_permit() {
         variables.contains(&(name.to_owned(), value))
     };
     assert!(is("verdict", "deny") && is("reason", "overloaded"));
-    let metrics = fixture.bench.lifecycle.metrics.render().unwrap();
+    let metrics = fixture.bench.parts.metrics.render().unwrap();
     let counted = metrics
         .lines()
         .filter(|line| line.starts_with("curfew_checks_total") && line.contains("\"overloaded\""));

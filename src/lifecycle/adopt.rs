@@ -76,20 +76,20 @@ impl Lifecycle {
     async fn adopt_here(&self, id: SessionId, adoption: Adoption) -> Result<Session, NotAdopted> {
         let address = adoption.client.address;
         // Read after the store found no record, so that a loss of data before that is in it.
-        let history = self.history.history(id).await?;
+        let history = self.parts.stores.history.history(id).await?;
         let session = self.session_of(adoption, &history)?;
         if self.is_revoked(&session) || self.needs_new_authentication(&session).await? {
             return Err(NotAdopted::Revoked);
         }
-        let policy = self.policies.get(session.policy.as_str());
+        let policy = self.parts.policies.get(session.policy.as_str());
         let limit = policy.and_then(|(_, policy)| policy.max_sessions);
         if let Some(limit) = limit {
             self.enforce_limit_early(limit, id, &session.subject)
                 .await?;
         }
-        let deadline = self.policies.deadline(&session);
-        self.deadlines.enqueue(id, deadline).await?;
-        match self.store.create(id, &session).await {
+        let deadline = self.parts.policies.deadline(&session);
+        self.parts.stores.deadlines.enqueue(id, deadline).await?;
+        match self.parts.stores.sessions.create(id, &session).await {
             Ok(CreateOutcome::Created) => {
                 if let Some(limit) = limit
                     && let Err(error) = self.evict_oldest(limit, id, &session).await
@@ -104,11 +104,17 @@ impl Lifecycle {
                 self.record_start(id, &session, &actor);
                 // Reload the record: a store with an older record format may keep it for less time. `evict_oldest`
                 // can also have ended this session, because its sign-in can be older than the others.
-                Ok(self.store.load(id).await?.unwrap_or(session))
+                Ok(self
+                    .parts
+                    .stores
+                    .sessions
+                    .load(id)
+                    .await?
+                    .unwrap_or(session))
             }
             // Another request created it, or an earlier attempt whose answer was lost.
             Ok(CreateOutcome::Exists) => {
-                let known = self.store.load(id).await?;
+                let known = self.parts.stores.sessions.load(id).await?;
                 known.ok_or_else(|| {
                     let gone = "session record disappeared during adoption".to_owned();
                     StoreError::Unavailable(gone).into()
@@ -116,7 +122,7 @@ impl Lifecycle {
             }
             Err(error @ (StoreError::Full(_) | StoreError::OutOfMemory(_))) => {
                 // The store rejected the session, so it is never due.
-                let _ = self.deadlines.acknowledge(id, None).await;
+                let _ = self.parts.stores.deadlines.acknowledge(id, None).await;
                 Err(error.into())
             }
             Err(error) => Err(error.into()),
@@ -128,9 +134,9 @@ impl Lifecycle {
         if adoption.subject.is_operators() {
             return Err(NotAdopted::ReservedSubject);
         }
-        let now = self.clock.now();
-        let policy = self.policies.get(adoption.policy.as_str());
-        let policy = policy.map_or_else(|| self.policies.tightest(), |(_, policy)| policy);
+        let now = self.parts.clock.now();
+        let policy = self.parts.policies.get(adoption.policy.as_str());
+        let policy = policy.map_or_else(|| self.parts.policies.tightest(), |(_, policy)| policy);
         let mut limits = policy.limits_of(false, &adoption.attributes);
         let (started, longest) = (adoption.started, policy.limits.absolute);
         if history.lost_before().is_some_and(|lost| started < lost) {
@@ -146,6 +152,7 @@ impl Lifecycle {
         // After the session end, the credential can still be valid and can be refreshed. So the tombstone is kept
         // until the sign-in itself is too old for any group of the subject.
         let tombstone_ttl = self
+            .parts
             .end_retention
             .max(longest)
             .max(history.noted_limit(&adoption.source).unwrap_or_default())
@@ -168,15 +175,15 @@ impl Lifecycle {
 
     /// Extends the retention of a tombstone while a client still presents the credential of the session.
     pub fn keep_end(&self, id: SessionId, tombstone: &Session) {
-        if !self.presented_ends.admits(id, self.clock.now()) {
+        if !self.parts.presented_ends.admits(id, self.parts.clock.now()) {
             return;
         }
         let (this, until) = (
             self.clone(),
-            self.clock.now().plus(tombstone.tombstone_retention()),
+            self.parts.clock.now().plus(tombstone.tombstone_retention()),
         );
-        self.tasks.spawn(async move {
-            if let Err(error) = this.store.keep_tombstone(id, until).await {
+        self.parts.tasks.spawn(async move {
+            if let Err(error) = this.parts.stores.sessions.keep_tombstone(id, until).await {
                 tracing::debug!(%error, session = %id, "could not extend the retention of a tombstone");
             }
         });

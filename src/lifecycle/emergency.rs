@@ -87,14 +87,14 @@ impl Lifecycle {
                 ..count
             }
         };
-        let (count, walked) = tokio::join!(counting, self.walk.walk(sender));
+        let (count, walked) = tokio::join!(counting, self.parts.stores.walk.walk(sender));
         walked.map(|()| count)
     }
 
     /// Whether checks could still admit a session.
     fn is_usable(&self, session: &Session) -> bool {
         session.state == State::Live
-            && self.clock.now() < self.policies.deadline(session)
+            && self.parts.clock.now() < self.parts.policies.deadline(session)
             && !self.is_revoked(session)
     }
 
@@ -112,23 +112,24 @@ impl Lifecycle {
     ) -> Result<Option<EmergencyRevocation>, StoreError> {
         let (this, actor) = (self.clone(), actor.clone());
         super::run_detached(async move {
-            let now = this.clock.now();
+            let now = this.parts.clock.now();
             let rule = RevocationRule {
                 conditions,
                 before: before.unwrap_or(now).min(now),
             };
-            let forget = now.minus(this.policies.longest());
+            let forget = now.minus(this.parts.policies.longest());
             let RuleAdded::Added {
                 change,
                 replication,
-            } = this.not_before.add_rule(&rule, forget).await?
+            } = this.parts.stores.cut_offs.add_rule(&rule, forget).await?
             else {
                 return Ok(None);
             };
             this.count_unconfirmed(replication);
             audit::revocation_declared(&rule, &actor);
             let (ender, ended) = (this.clone(), rule.clone());
-            this.tasks
+            this.parts
+                .tasks
                 .spawn(async move { ender.end_matches(&ended, &actor).await });
             let in_force_by = now.plus(LEASE).plus(this.max_grace());
             Ok(Some(EmergencyRevocation {
@@ -144,6 +145,7 @@ impl Lifecycle {
     /// The longest time for which a replica serves known sessions without the store.
     fn max_grace(&self) -> Duration {
         let graces = self
+            .parts
             .policies
             .iter()
             .map(|(_, policy)| match policy.on_store_failure {
@@ -164,7 +166,7 @@ impl Lifecycle {
         if rule.conditions.is_everybody() {
             return;
         }
-        if !self.not_before.usage().accepts_unauthenticated() {
+        if !self.accepts_unauthenticated_cut_off() {
             tracing::warn!(
                 "no new authentication required after a revocation: half of the cut-offs are in use"
             );
@@ -179,7 +181,7 @@ impl Lifecycle {
     /// Ends the sessions of a rule. Checks deny them already.
     async fn end_matches(&self, rule: &RevocationRule, actor: &Actor) {
         let (sender, mut batches) = mpsc::channel::<Batch>(1);
-        let begun = self.clock.now().minus(RULE_WALK_MARGIN);
+        let begun = self.parts.clock.now().minus(RULE_WALK_MARGIN);
         let ending = async {
             let mut ended = 0;
             while let Some(batch) = batches.recv().await {
@@ -196,7 +198,7 @@ impl Lifecycle {
                     }
                 }
                 for part in meant.chunks(MAX_CONCURRENT_ENDS) {
-                    let ending = Ending::revoked(self.clock.now());
+                    let ending = Ending::revoked(self.parts.clock.now());
                     let ends = part.iter().map(|(id, _)| self.end(*id, ending, actor));
                     for outcome in join_all(ends).await {
                         match outcome {
@@ -218,7 +220,7 @@ impl Lifecycle {
             }
             ended
         };
-        let (ended, walked) = tokio::join!(ending, self.walk.walk(sender));
+        let (ended, walked) = tokio::join!(ending, self.parts.stores.walk.walk(sender));
         if let Err(error) = &walked {
             tracing::warn!(%error, "could not end all revoked sessions; checks deny them");
         }
@@ -317,10 +319,10 @@ mod tests {
                 }
                 live
             };
-            tokio::join!(counting, bench.lifecycle.walk.walk(sender)).0
+            tokio::join!(counting, bench.parts.stores.walk.walk(sender)).0
         };
-        bench.lifecycle.tasks.close();
-        bench.lifecycle.tasks.wait().await;
+        bench.parts.tasks.close();
+        bench.parts.tasks.wait().await;
         assert_eq!(live().await, 1, "the session of the other policy lives");
     }
 

@@ -28,7 +28,7 @@ impl Lifecycle {
         let (this, actor) = (self.clone(), actor.clone());
         run_detached(async move {
             let subject = Subject::operators();
-            let not_before = this.not_before.cut_off(&subject).await?;
+            let not_before = this.parts.stores.cut_offs.cut_off(&subject).await?;
             let new = NewSession {
                 subject,
                 attributes,
@@ -36,10 +36,10 @@ impl Lifecycle {
                 remembered: false,
                 binding: Binding::default(),
             };
-            let limits = this.policies.console().limits;
-            let now = start_time(this.clock.now(), not_before);
+            let limits = this.parts.policies.console().limits;
+            let now = start_time(this.parts.clock.now(), not_before);
             let started = authenticated.map_or(now, |at| at.min(now));
-            let session = Session::adopt(new, &limits, this.end_retention, started, now);
+            let session = Session::adopt(new, &limits, this.parts.end_retention, started, now);
             if authenticated.is_some()
                 && (now >= session.deadline || this.is_ended_sign_in(&session, not_before).await?)
             {
@@ -59,13 +59,13 @@ impl Lifecycle {
     /// [`StoreError`] if the store failed.
     pub async fn use_operator(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
         for _ in 0..MAX_ATTEMPTS {
-            let session = self.store.load(id).await?;
+            let session = self.parts.stores.sessions.load(id).await?;
             let Some(mut session) = session.filter(Session::is_operator) else {
                 return Ok(None);
             };
             // Read the clock after the record, so that the latency of the store counts.
-            let now = self.clock.now();
-            let console = self.policies.console();
+            let now = self.parts.clock.now();
+            let console = self.parts.policies.console();
             let limits = &console.limits;
             let ending = if self.is_revoked(&session) {
                 Some(Ending::revoked(now))
@@ -89,7 +89,7 @@ impl Lifecycle {
                     deadline: session.idle_deadline(limits),
                 };
                 // The session is live even if the touch fails; the store counts its failures.
-                let _ = self.store.touch(id, touch).await;
+                let _ = self.parts.stores.sessions.touch(id, touch).await;
                 session.touch(now);
                 return Ok(Some(session));
             };
@@ -135,8 +135,8 @@ mod tests {
             subject: Subject::operators(),
             attributes: Attributes::default(),
             policy: name("default"),
-            started: bench.lifecycle.clock.now(),
-            expires: bench.lifecycle.clock.now(),
+            started: bench.parts.clock.now(),
+            expires: bench.parts.clock.now(),
             client: Client::default(),
         };
         let id = SessionId::from_bytes([7; 16]);
@@ -167,7 +167,7 @@ mod tests {
         let bench = Bench::new();
         let lifecycle = &bench.lifecycle;
         let name = Subject::of_provider(SessionId::from_bytes([9; 16]));
-        let signed_in = lifecycle.clock.now();
+        let signed_in = bench.parts.clock.now();
         let start = async |byte: u8| {
             let attributes = Attributes::sorted([
                 (Attributes::OPERATOR, ["provider:main:alice"]),
@@ -187,7 +187,7 @@ mod tests {
             subject: None,
         };
         let actor = Actor::provider("https://id.example.com", None);
-        let now = lifecycle.clock.now();
+        let now = bench.parts.clock.now();
         lifecycle.end_of_provider(&whom, now, &actor).await.unwrap();
         assert_eq!(lifecycle.use_operator(id).await.unwrap(), None);
         // The earlier sign-in starts no session any more.

@@ -8,6 +8,12 @@ use crate::session::{Session, State, Timestamp};
 use crate::store::{EndOutcome, Ending, StoreError};
 
 impl Lifecycle {
+    /// Whether an unauthenticated request may add a cut-off now.
+    #[must_use]
+    pub fn accepts_unauthenticated_cut_off(&self) -> bool {
+        self.parts.stores.cut_offs.usage().accepts_unauthenticated()
+    }
+
     /// Ends the sessions that a provider has ended and that started before `before`; returns how many live ones it
     /// found and ended.
     ///
@@ -24,11 +30,15 @@ impl Lifecycle {
     ) -> Result<usize, StoreError> {
         let (this, whom, actor) = (self.clone(), whom.clone(), actor.clone());
         run_detached(async move {
-            let now = this.clock.now();
+            let now = this.parts.clock.now();
             // A time in the future would also end sessions that start until then.
             let before = before.min(now);
-            let forget = now.minus(this.policies.longest());
-            let noted = this.not_before.set_cut_off(&whom.name, before, forget);
+            let forget = now.minus(this.parts.policies.longest());
+            let noted = this
+                .parts
+                .stores
+                .cut_offs
+                .set_cut_off(&whom.name, before, forget);
             this.count_unconfirmed(noted.await?);
             let Some(subject) = &whom.subject else {
                 return Ok(0);
@@ -40,7 +50,7 @@ impl Lifecycle {
             };
             let mut revoked = 0;
             let mut pages = Pages::of(subject);
-            while let Some(page) = pages.next(&*this.store).await? {
+            while let Some(page) = pages.next(&*this.parts.stores.sessions).await? {
                 for (id, session) in page {
                     if meant(&session) {
                         let outcome = this.end(id, Ending::revoked(now), &actor).await?;

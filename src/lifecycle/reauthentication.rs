@@ -26,9 +26,13 @@ impl Lifecycle {
         if matches!(actor.kind, ActorKind::User | ActorKind::Policy) || revoked.is_operator() {
             return Ok(());
         }
-        let forget = self.clock.now().minus(self.policies.longest());
+        let forget = self.parts.clock.now().minus(self.parts.policies.longest());
         for name in person_subjects(revoked) {
-            let noted = self.not_before.set_cut_off(&name, before, forget);
+            let noted = self
+                .parts
+                .stores
+                .cut_offs
+                .set_cut_off(&name, before, forget);
             self.count_unconfirmed(noted.await?);
         }
         Ok(())
@@ -38,7 +42,7 @@ impl Lifecycle {
     /// revocation takes effect on every replica at once.
     pub(super) async fn needs_new_authentication(&self, new: &Session) -> Result<bool, StoreError> {
         for name in person_subjects(new) {
-            let not_before = self.not_before.cut_off(&name).await?;
+            let not_before = self.parts.stores.cut_offs.cut_off(&name).await?;
             if not_before.is_some_and(|at| new.started < at) {
                 return Ok(true);
             }

@@ -62,11 +62,11 @@ impl Lifecycle {
         interval: Duration,
         lease: Duration,
     ) -> Result<Option<LeasedSession>, StoreError> {
-        let Some(session) = self.store.load(id).await? else {
+        let Some(session) = self.parts.stores.sessions.load(id).await? else {
             return Ok(None);
         };
         // Read the clock after the record, so that the latency of the store counts.
-        let now = self.clock.now();
+        let now = self.parts.clock.now();
         let Some(details) = session.details.as_deref() else {
             return Ok(None);
         };
@@ -90,20 +90,22 @@ impl Lifecycle {
             details: Some(Arc::clone(&leased)),
             attributes: None,
         };
-        Ok(match self.store.change(id, &change).await? {
-            ChangeOutcome::Changed(session) => Some(LeasedSession {
-                session,
-                revalidation,
-                refresh_token: refresh_token.clone(),
-                details: leased,
-            }),
-            _ => None,
-        })
+        Ok(
+            match self.parts.stores.sessions.change(id, &change).await? {
+                ChangeOutcome::Changed(session) => Some(LeasedSession {
+                    session,
+                    revalidation,
+                    refresh_token: refresh_token.clone(),
+                    details: leased,
+                }),
+                _ => None,
+            },
+        )
     }
 
     /// Whether a session is live, within its limits and not revoked.
     fn is_in_force(&self, session: &Session, now: Timestamp) -> bool {
-        let limits = &self.policies.home(session).limits;
+        let limits = &self.parts.policies.home(session).limits;
         session.state == State::Live
             && !self.is_revoked(session)
             && decide(Some(session), limits, limits, now) == Verdict::Allow
@@ -141,7 +143,7 @@ impl Lifecycle {
         }
         if renewal.confirmed {
             details.revalidation = Some(Revalidation {
-                confirmed: self.clock.now(),
+                confirmed: self.parts.clock.now(),
                 leased_until: Timestamp::default(),
                 ..leased.revalidation
             });
@@ -162,11 +164,11 @@ impl Lifecycle {
             return Ok(Renewed::Same);
         }
         audit::session_changed(id, before, &session, actor);
-        self.known.renewed(id, &session);
+        self.parts.known.renewed(id, &session);
         // Other groups can have shorter limits.
-        let deadline = self.policies.deadline(&session);
-        if deadline < self.policies.deadline(before) {
-            self.deadlines.postpone(id, deadline).await?;
+        let deadline = self.parts.policies.deadline(&session);
+        if deadline < self.parts.policies.deadline(before) {
+            self.parts.stores.deadlines.postpone(id, deadline).await?;
         }
         Ok(Renewed::Changed)
     }
@@ -180,14 +182,14 @@ impl Lifecycle {
         change: &Change,
     ) -> Result<Option<Session>, StoreError> {
         loop {
-            match self.store.change(id, change).await {
+            match self.parts.stores.sessions.change(id, change).await {
                 Ok(ChangeOutcome::Changed(session)) => return Ok(Some(session)),
                 // An earlier attempt whose answer was lost has written it.
                 Ok(ChangeOutcome::Differs(session)) if session.details == change.details => {
                     return Ok(Some(session));
                 }
                 Ok(_) => return Ok(None),
-                Err(error) if self.clock.now() >= leased.revalidation.leased_until => {
+                Err(error) if self.parts.clock.now() >= leased.revalidation.leased_until => {
                     return Err(error);
                 }
                 Err(error) => {

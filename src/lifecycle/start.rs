@@ -100,7 +100,7 @@ impl Lifecycle {
     }
 
     async fn start_here(&self, sign_in: SignIn) -> Result<Started, StartError> {
-        let policy = self.policies.get(sign_in.policy.as_str());
+        let policy = self.parts.policies.get(sign_in.policy.as_str());
         let (_, policy) = policy.ok_or(StartError::UnknownPolicy)?;
         if sign_in.subject.is_operators() {
             return Err(StartError::ReservedSubject);
@@ -111,13 +111,13 @@ impl Lifecycle {
         let bound = policy.bind.to(sign_in.client);
         let binding = bound.map_err(StartError::UnknownClient)?;
         let limits = policy.limits_of(sign_in.remember, &sign_in.attributes);
-        let token = self.key_ring.issue()?;
+        let token = self.parts.key_ring.issue()?;
         let id = token.session_id();
         // Ask the store before reading the clock: on a new process, its answer sets decision time.
-        let not_before = self.not_before.cut_off(&sign_in.subject).await?;
-        let rules = self.not_before.rules();
+        let not_before = self.parts.stores.cut_offs.cut_off(&sign_in.subject).await?;
+        let rules = self.parts.stores.cut_offs.rules();
         let latest_rule = rules.iter().map(|rule| rule.before).max();
-        let now = start_time(self.clock.now(), not_before.max(latest_rule));
+        let now = start_time(self.parts.clock.now(), not_before.max(latest_rule));
         let new = NewSession {
             subject: sign_in.subject,
             attributes: sign_in.attributes,
@@ -126,7 +126,7 @@ impl Lifecycle {
             binding,
         };
         let started = sign_in.authenticated.map_or(now, |at| at.min(now));
-        let mut session = Session::adopt(new, &limits, self.end_retention, started, now);
+        let mut session = Session::adopt(new, &limits, self.parts.end_retention, started, now);
         session.details = Details::of_sign_in(sign_in.host, sign_in.refresh);
         if sign_in.authenticated.is_some()
             && (now >= session.deadline || self.is_ended_sign_in(&session, not_before).await?)
@@ -162,9 +162,9 @@ impl Lifecycle {
         not_before: Option<Timestamp>,
     ) -> Result<bool, StoreError> {
         let since = |at: Option<Timestamp>| at.is_some_and(|at| session.started < at);
-        let mut ended = since(not_before) || self.not_before.is_ended_by_rule(session);
+        let mut ended = since(not_before) || self.parts.stores.cut_offs.is_ended_by_rule(session);
         for name in session.provider_names() {
-            ended |= since(self.not_before.cut_off(&name).await?);
+            ended |= since(self.parts.stores.cut_offs.cut_off(&name).await?);
         }
         Ok(ended || self.needs_new_authentication(session).await?)
     }
@@ -175,20 +175,24 @@ impl Lifecycle {
         id: SessionId,
         session: &Session,
     ) -> Result<(), StartError> {
-        let deadline = self.policies.deadline(session);
-        self.deadlines.enqueue(id, deadline).await?;
-        let created = self.store.create(id, session).await;
+        let deadline = self.parts.policies.deadline(session);
+        self.parts.stores.deadlines.enqueue(id, deadline).await?;
+        let created = self.parts.stores.sessions.create(id, session).await;
         if matches!(
             created,
             Err(StoreError::Full(_) | StoreError::OutOfMemory(_))
         ) {
             // The store rejected the session, so it is never due.
-            let _ = self.deadlines.acknowledge(id, None).await;
+            let _ = self.parts.stores.deadlines.acknowledge(id, None).await;
         }
         match created? {
             CreateOutcome::Created => Ok(()),
             // A Redis Cluster connection repeats a command that got no answer.
-            CreateOutcome::Exists if self.store.load(id).await?.as_ref() == Some(session) => Ok(()),
+            CreateOutcome::Exists
+                if self.parts.stores.sessions.load(id).await?.as_ref() == Some(session) =>
+            {
+                Ok(())
+            }
             CreateOutcome::Exists => Err(StartError::Collision),
         }
     }
@@ -213,9 +217,11 @@ impl Lifecycle {
 
     /// Counts and audits a new session, and adds it to the recent events.
     pub(super) fn record_start(&self, id: SessionId, session: &Session, actor: &Actor) {
-        self.metrics.session_created(session.policy.as_str());
+        self.parts.metrics.session_created(session.policy.as_str());
         audit::session_created(id, session, actor);
-        self.recent.created(id, session, self.clock.now());
+        self.parts
+            .recent
+            .created(id, session, self.parts.clock.now());
     }
 
     /// Enforces the session limit, the new session included.
@@ -260,11 +266,11 @@ impl Lifecycle {
     ) -> Result<Vec<(Timestamp, SessionId)>, StoreError> {
         let mut live = Vec::new();
         let mut pages = Pages::of(subject);
-        while let Some(page) = pages.next(&*self.store).await? {
-            let now = self.clock.now();
+        while let Some(page) = pages.next(&*self.parts.stores.sessions).await? {
+            let now = self.parts.clock.now();
             let alive = page.into_iter().filter(|(_, session)| {
                 session.state == State::Live
-                    && now < self.policies.deadline(session)
+                    && now < self.parts.policies.deadline(session)
                     && !self.is_revoked(session)
             });
             live.extend(alive.map(|(id, session)| (session.started, id)));
@@ -276,11 +282,18 @@ impl Lifecycle {
     /// Removes a session that was just created, and publishes no end. If this fails, the session ends at its idle
     /// limit: no client has its token, unless the session was adopted.
     pub(super) async fn rollback(&self, id: SessionId, session: &Session) {
-        self.known.forget(id);
-        if self.store.withdraw(id, session).await.is_ok() {
-            let _ = self.deadlines.acknowledge(id, None).await;
+        self.parts.known.forget(id);
+        if self
+            .parts
+            .stores
+            .sessions
+            .withdraw(id, session)
+            .await
+            .is_ok()
+        {
+            let _ = self.parts.stores.deadlines.acknowledge(id, None).await;
             // The credential may start the session again when there is a free slot.
-            self.known.clear_tombstone(id);
+            self.parts.known.clear_tombstone(id);
         }
     }
 }

@@ -40,19 +40,21 @@ impl Lifecycle {
     ) -> Result<RevokedAll, StoreError> {
         let (this, subject, actor) = (self.clone(), subject.clone(), actor.clone());
         run_detached(async move {
-            let now = this.clock.now();
+            let now = this.parts.clock.now();
             let not_before = before.unwrap_or(now).min(now);
             // Sessions from before that time are over through their absolute limits.
-            let forget = now.minus(this.policies.longest());
+            let forget = now.minus(this.parts.policies.longest());
             let mut replication = this
-                .not_before
+                .parts
+                .stores
+                .cut_offs
                 .set_cut_off(&subject, not_before, forget)
                 .await?;
             audit::subject_revoked(&subject, not_before, &actor);
             let (mut revoked, mut ended) = (0, Vec::new());
             let ending = Ending::revoked(now);
             let mut pages = Pages::of(&subject);
-            while let Some(page) = pages.next(&*this.store).await? {
+            while let Some(page) = pages.next(&*this.parts.stores.sessions).await? {
                 for (id, session) in page {
                     let meant = match before {
                         Some(before) => session.started < before,
@@ -91,10 +93,11 @@ impl Lifecycle {
     pub async fn count(&self, subject: &Subject) -> Result<SubjectCount, StoreError> {
         let mut count = SubjectCount::default();
         let mut pages = Pages::of(subject);
-        while let Some(page) = pages.next(&*self.store).await? {
-            let now = self.clock.now();
+        while let Some(page) = pages.next(&*self.parts.stores.sessions).await? {
+            let now = self.parts.clock.now();
             for (_, session) in page {
-                let over = now >= self.policies.deadline(&session) || self.is_revoked(&session);
+                let over =
+                    now >= self.parts.policies.deadline(&session) || self.is_revoked(&session);
                 if session.state == State::Live && !over {
                     count.live += 1;
                 } else {

@@ -43,7 +43,7 @@ pub(super) async fn logout(
                 Refusal::TooMany | Refusal::TooManyFromOneAddress | Refusal::CutOffsFull
             ) {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("60"));
-                logouts.lifecycle.metrics.front_channel_refused.inc();
+                logouts.metrics.front_channel_refused.inc();
                 if logouts.seen.front.refusals.admits(()) {
                     log_refusal(&refusal, CHANNEL);
                 }
@@ -95,7 +95,7 @@ impl LogoutEndpoints {
             one: true,
             subject: None,
         };
-        let now = self.lifecycle.clock.now();
+        let now = self.clock.now();
         self.seen
             .front
             .count(address, now)
@@ -103,7 +103,7 @@ impl LogoutEndpoints {
                 FrontChannelLimit::Address => Refusal::TooManyFromOneAddress,
                 FrontChannelLimit::All => Refusal::TooMany,
             })?;
-        if !self.lifecycle.not_before.usage().accepts_unauthenticated() {
+        if !self.lifecycle.accepts_unauthenticated_cut_off() {
             return Err(Refusal::CutOffsFull);
         }
         let actor = Actor::provider(&iss, address);

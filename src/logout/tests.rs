@@ -40,6 +40,8 @@ impl Fixture {
         checker.sources.jwt.push(source(&[&key], None));
         let mut logouts = LogoutEndpoints {
             lifecycle: bench.lifecycle.clone(),
+            clock: Arc::clone(&bench.parts.clock),
+            metrics: Arc::clone(&bench.parts.metrics),
             issuers: checker.sources.jwt.clone(),
             front_channel: true,
             address: checker.address.clone(),
@@ -203,6 +205,8 @@ async fn all_sessions_of_a_subject_end_and_a_later_sign_in_lives() {
     let again = again.body(Body::from(format!("logout_token={token}")));
     let other_process = LogoutEndpoints {
         lifecycle: service.bench.lifecycle.clone(),
+        clock: Arc::clone(&service.bench.parts.clock),
+        metrics: Arc::clone(&service.bench.parts.metrics),
         issuers: service.checker.sources.jwt.clone(),
         front_channel: false,
         address: service.checker.address.clone(),
@@ -381,9 +385,9 @@ async fn a_flood_of_the_front_channel_is_bounded() {
         assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
     }
     assert_eq!(from("203.0.113.8", 100).await, StatusCode::OK);
-    let not_before = &service.bench.lifecycle.not_before;
+    let not_before = &service.bench.parts.stores.cut_offs;
     assert_eq!(not_before.usage().entries, 61);
-    let refused = service.bench.lifecycle.metrics.front_channel_refused.get();
+    let refused = service.bench.parts.metrics.front_channel_refused.get();
     assert_eq!(refused, 40);
     let max = not_before.usage().max;
     for number in 0..max / 2 {
@@ -401,7 +405,8 @@ async fn a_flood_of_the_front_channel_is_bounded() {
 
 #[tokio::test]
 async fn without_keys_notices_are_rejected_for_now() {
-    let service = Fixture::by(|logouts| logouts.issuers[0].keys = no_keys(&logouts.lifecycle));
+    let service =
+        Fixture::by(|logouts| logouts.issuers[0].keys = no_keys(&logouts.clock, &logouts.metrics));
     let token = service.logout_token("l-1", Duration::ZERO, &json!({ "sid": "s-1" }));
     for _ in 0..2 {
         let status = service.back_channel(&token).await;

@@ -4,6 +4,7 @@ use std::time::Duration;
 use super::Revalidation;
 use super::queue::Slot;
 use crate::actor::Actor;
+use crate::clock::Clock;
 use crate::lifecycle::{LeasedSession, Lifecycle, Renewal, Renewed};
 use crate::login::{Learned, Login, LoginError, MAX_REFRESH_TOKEN_BYTES, Provider, RefreshAnswer};
 use crate::session::SessionId;
@@ -19,6 +20,7 @@ const STORE_MARGIN: Duration = Duration::from_secs(10);
 /// One revalidation of a session.
 pub(super) struct RevalidationTask {
     pub(super) lifecycle: Lifecycle,
+    pub(super) clock: Arc<dyn Clock>,
     pub(super) revalidation: Revalidation,
     pub(super) login: Arc<Login>,
 }
@@ -41,11 +43,11 @@ impl RevalidationTask {
                 return;
             }
         };
-        let now = self.lifecycle.clock.now();
+        let now = self.clock.now();
         let (token, due) = (&leased.refresh_token, leased.revalidation);
         let answer = provider.refresh(token, &leased.session, due, now).await;
         let trouble = self.apply(provider, slot.id, leased, answer).await;
-        let now = self.lifecycle.clock.now();
+        let now = self.clock.now();
         let queue = &self.revalidation.queue;
         queue.record_result(slot.registration, trouble.is_none(), now);
         self.revalidation.notes.trouble(provider.name(), trouble);
@@ -59,9 +61,9 @@ impl RevalidationTask {
         leased: LeasedSession,
         answer: RefreshAnswer,
     ) -> Option<String> {
-        let metrics = &self.lifecycle.metrics;
+        let metrics = &self.revalidation.metrics;
         let count = |result| metrics.revalidated(provider.name(), result);
-        if self.lifecycle.clock.now() >= leased.revalidation.leased_until {
+        if self.clock.now() >= leased.revalidation.leased_until {
             // Another replica may have taken the lease, and its answer counts.
             count("late");
             return Some("the answer arrived after the end of the lease".to_owned());
@@ -119,7 +121,9 @@ impl RevalidationTask {
     ) {
         let actor = actor(provider);
         let ended = self.lifecycle.revoke(id, &actor).await;
-        self.lifecycle.metrics.revalidated(provider.name(), result);
+        self.revalidation
+            .metrics
+            .revalidated(provider.name(), result);
         audit::provider_refused(id, &leased.session, provider.name(), reason, &actor);
         if let Err(error) = ended.map(drop) {
             log_retry(id, &error);

@@ -46,11 +46,11 @@ impl Fixture {
             max_age: MaxAge::Any,
             revalidate: Some(INTERVAL),
             providers: BTreeMap::from([("main".to_owned(), client)]),
-            key_ring: Arc::clone(&bench.lifecycle.key_ring),
+            key_ring: Arc::clone(&bench.parts.key_ring),
             secure: true,
             domain: None,
         };
-        let metrics = &bench.lifecycle.metrics;
+        let metrics = &bench.parts.metrics;
         let revalidation = Revalidation::of(&login, &Arc::default(), &Arc::default(), metrics);
         Self {
             revalidation: revalidation.unwrap(),
@@ -61,7 +61,7 @@ impl Fixture {
     }
 
     fn now(&self) -> Timestamp {
-        self.bench.lifecycle.clock.now()
+        self.bench.parts.clock.now()
     }
 
     /// Signs `alice` in with an ID token that has these claims.
@@ -115,6 +115,7 @@ impl Fixture {
         for slot in self.revalidation.queue.take(self.now()) {
             let task = RevalidationTask {
                 lifecycle: self.bench.lifecycle.clone(),
+                clock: Arc::clone(&self.bench.parts.clock),
                 revalidation: self.revalidation.clone(),
                 login: Arc::clone(&self.login),
             };
@@ -141,7 +142,7 @@ impl Fixture {
     }
 
     fn counted(&self, result: &str) -> bool {
-        let metrics = self.bench.lifecycle.metrics.render().unwrap();
+        let metrics = self.bench.parts.metrics.render().unwrap();
         let line = format!(r#"curfew_revalidations_total{{provider="main",result="{result}"}} 1"#);
         metrics.contains(&line)
     }
@@ -229,8 +230,9 @@ async fn each_refresh_token_is_presented_once() {
         };
         fixture
             .bench
-            .lifecycle
-            .store
+            .parts
+            .stores
+            .sessions
             .touch(id, touch)
             .await
             .unwrap();
@@ -250,6 +252,7 @@ async fn only_one_replica_asks_the_provider() {
     // A replica with the same store and clock, and its own queue.
     let bench = Bench {
         lifecycle: one.bench.lifecycle.clone(),
+        parts: one.bench.parts.clone(),
         clock: one.bench.clock.clone(),
         store: Arc::clone(&one.bench.store),
     };
@@ -346,15 +349,16 @@ async fn a_new_refresh_token_is_kept_when_the_store_is_back() {
 #[tokio::test]
 async fn a_check_queues_a_session_and_never_waits() {
     let fixture = Fixture::new().await;
-    for at_hand in [false, true] {
+    for in_memory in [false, true] {
         let mut bench = Bench::new();
-        if at_hand {
-            bench.lifecycle.store = Arc::clone(&bench.store.memory) as Arc<_>;
+        if in_memory {
+            let memory = Arc::clone(&bench.store.memory);
+            bench.change(|parts| parts.stores.sessions = memory);
         }
         let fixture = Fixture::of(bench, fixture.provider.clone());
         fixture.provider.answer(Reply::Never);
         let id = fixture.sign_in(all()).await;
-        let token = fixture.bench.lifecycle.key_ring.issue().unwrap();
+        let token = fixture.bench.parts.key_ring.issue().unwrap();
         // The same record, with a token that this test knows.
         let session = fixture.bench.stored(id).await;
         let id = token.session_id();

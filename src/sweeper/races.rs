@@ -21,26 +21,24 @@ struct Participants {
 }
 
 async fn race(participants: Participants, turns: Vec<u8>) {
-    let bench = Bench::new();
+    let mut bench = Bench::new();
     let id = bench.sign_in("default").await.id;
     let remote = Arc::new(DelayedStore {
         memory: Arc::clone(&bench.store.memory),
         way: RandomDelays::new(turns),
     });
-    let lifecycle = Lifecycle {
-        store: Arc::clone(&remote) as _,
-        deadlines: remote,
-        ..bench.lifecycle.clone()
-    };
+    bench.change(|parts| {
+        parts.stores.sessions = Arc::clone(&remote) as _;
+        parts.stores.deadlines = remote;
+    });
+    let lifecycle = &bench.lifecycle;
     bench.at(IDLE);
     let sweep = || {
-        let sweeper = Sweeper {
-            lifecycle: lifecycle.clone(),
-        };
+        let sweeper = bench.sweeper();
         tokio::spawn(async move { sweeper.sweep().await.unwrap() })
     };
     let (one, other) = (sweep(), sweep());
-    let store = Arc::clone(&lifecycle.store);
+    let store = Arc::clone(&bench.parts.stores.sessions);
     let request = tokio::spawn(async move {
         if participants.request {
             let touch = Touch {
@@ -64,9 +62,9 @@ async fn race(participants: Participants, turns: Vec<u8>) {
     request.await.unwrap();
     administrator.await.unwrap();
     let finish_tasks = async || {
-        lifecycle.tasks.close();
-        lifecycle.tasks.wait().await;
-        lifecycle.tasks.reopen();
+        bench.parts.tasks.close();
+        bench.parts.tasks.wait().await;
+        bench.parts.tasks.reopen();
     };
     finish_tasks().await;
     let after = bench.stored(id).await;
@@ -87,7 +85,7 @@ async fn race(participants: Participants, turns: Vec<u8>) {
         finish_tasks().await;
     }
     assert!(matches!(bench.stored(id).await.state, State::Ended(_)));
-    let metrics = bench.lifecycle.metrics.render().unwrap();
+    let metrics = bench.parts.metrics.render().unwrap();
     let lines = metrics
         .lines()
         .filter(|line| line.starts_with("curfew_sessions_ended_total{"));
@@ -97,7 +95,7 @@ async fn race(participants: Participants, turns: Vec<u8>) {
         counts[0].contains("redelivered=\"false\"") && counts[0].ends_with(" 1"),
         "{counts:?}"
     );
-    let queue = &bench.lifecycle.deadlines;
+    let queue = &bench.parts.stores.deadlines;
     assert!(
         queue.upcoming(9).await.unwrap().is_empty(),
         "the session is still in the queue"

@@ -18,9 +18,7 @@ impl Fixture {
     async fn new() -> Self {
         let bench = Bench::new();
         let id = bench.sign_in("default").await.id;
-        let sweeper = Sweeper {
-            lifecycle: bench.lifecycle.clone(),
-        };
+        let sweeper = bench.sweeper();
         Self { bench, sweeper, id }
     }
 
@@ -34,7 +32,7 @@ impl Fixture {
 
     /// Waits for background tasks.
     async fn finish_tasks(&self) {
-        let tasks = &self.bench.lifecycle.tasks;
+        let tasks = &self.bench.parts.tasks;
         tasks.close();
         tasks.wait().await;
         tasks.reopen();
@@ -50,8 +48,9 @@ impl Fixture {
             deadline: START.plus(HOUR),
         };
         self.bench
-            .lifecycle
-            .store
+            .parts
+            .stores
+            .sessions
             .touch(self.id, touch)
             .await
             .unwrap();
@@ -66,7 +65,7 @@ impl Fixture {
 
     /// The number of published ends: first deliveries and redeliveries.
     fn published(&self) -> (u64, u64) {
-        let text = self.bench.lifecycle.metrics.render().unwrap();
+        let text = self.bench.parts.metrics.render().unwrap();
         let count = |again: &str| {
             let lines = text.lines().filter(|line| {
                 line.starts_with("curfew_sessions_ended_total")
@@ -169,7 +168,7 @@ async fn the_claim_of_a_dead_process_expires() {
         START.plus(15 * MINUTE),
         START.plus(15 * MINUTE + CLAIM_LEASE),
     );
-    let queue = &fixture.bench.lifecycle.deadlines;
+    let queue = &fixture.bench.parts.stores.deadlines;
     assert_eq!(queue.claim(now, lease, 9).await.unwrap(), [fixture.id]);
     assert_eq!(fixture.sweep(15 * MINUTE + SECOND).await, 0);
     assert_eq!(fixture.sweep(15 * MINUTE + CLAIM_LEASE).await, 1);
@@ -180,7 +179,7 @@ async fn the_claim_of_a_dead_process_expires() {
 async fn a_missing_session_leaves_the_queue() {
     let fixture = Fixture::new().await;
     let lost = SessionId::from_bytes([9; SessionId::LEN]);
-    let queue = &fixture.bench.lifecycle.deadlines;
+    let queue = &fixture.bench.parts.stores.deadlines;
     queue.enqueue(lost, START).await.unwrap();
     assert_eq!(fixture.sweep(SECOND).await, 1);
     assert_eq!(fixture.sweep(HOUR / 5).await, 0);
@@ -194,8 +193,9 @@ async fn unindexed_sessions_of_a_revoked_subject_end() {
     let not_before = START.plus(SECOND);
     fixture
         .bench
-        .lifecycle
-        .not_before
+        .parts
+        .stores
+        .cut_offs
         .set_cut_off(&subject, not_before, START)
         .await
         .unwrap();
@@ -220,16 +220,16 @@ async fn a_session_is_processed_again_after_a_store_failure() {
 #[tokio::test]
 async fn many_sessions_end_in_one_sweep() {
     let fixture = Fixture::new().await;
-    let lifecycle = &fixture.bench.lifecycle;
+    let (stores, policies) = (&fixture.sweeper.stores, &fixture.sweeper.policies);
     for number in 0..3 * BATCH as u128 {
         let id = SessionId::from_bytes(number.to_be_bytes());
         let session = Session {
             policy: PolicyName::new("strict").unwrap(),
             ..session_of("bob", START)
         };
-        lifecycle.store.create(id, &session).await.unwrap();
-        let deadline = lifecycle.policies.deadline(&session);
-        lifecycle.deadlines.enqueue(id, deadline).await.unwrap();
+        stores.sessions.create(id, &session).await.unwrap();
+        let deadline = policies.deadline(&session);
+        stores.deadlines.enqueue(id, deadline).await.unwrap();
     }
     assert_eq!(fixture.sweep(5 * MINUTE).await, 3 * BATCH);
     assert_eq!(fixture.published(), (3 * BATCH as u64, 0));
@@ -238,23 +238,21 @@ async fn many_sessions_end_in_one_sweep() {
 #[tokio::test]
 async fn a_shorter_limit_takes_effect_without_requests() {
     let mut fixture = Fixture::new().await;
-    let (_, default) = fixture.bench.lifecycle.policies.get("default").unwrap();
+    let (_, default) = fixture.bench.parts.policies.get("default").unwrap();
     let mut tighter = default.clone();
     tighter.limits.idle = Some(5 * MINUTE);
     let policies = BTreeMap::from([(name("default"), tighter)]);
     fixture.bench.set_policies(policies);
-    fixture.sweeper.lifecycle = fixture.bench.lifecycle.clone();
+    fixture.sweeper = fixture.bench.sweeper();
     assert_eq!(
         fixture.sweep(6 * MINUTE).await,
         0,
         "the old deadline is after 15 minutes"
     );
-    let Lifecycle {
-        deadlines,
-        policies,
-        ..
-    } = &fixture.bench.lifecycle;
-    deadlines.tighten_deadlines(policies).await.unwrap();
+    let Sweeper {
+        stores, policies, ..
+    } = &fixture.sweeper;
+    stores.deadlines.tighten_deadlines(policies).await.unwrap();
     assert_eq!(fixture.sweep(6 * MINUTE).await, 1);
     assert_eq!(fixture.end_reason().await, Some(EndReason::IdleTimeout));
     ended_sessions_are_not_due(&fixture).await;
@@ -262,11 +260,9 @@ async fn a_shorter_limit_takes_effect_without_requests() {
 
 /// An acknowledged end is never due again, even if the policies change.
 async fn ended_sessions_are_not_due(fixture: &Fixture) {
-    let Lifecycle {
-        deadlines,
-        policies,
-        ..
-    } = &fixture.bench.lifecycle;
-    deadlines.tighten_deadlines(policies).await.unwrap();
+    let Sweeper {
+        stores, policies, ..
+    } = &fixture.sweeper;
+    stores.deadlines.tighten_deadlines(policies).await.unwrap();
     assert_eq!(fixture.sweep(HOUR).await, 0);
 }

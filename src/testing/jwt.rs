@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::Clock;
 use crate::credential::jwt::KeySet;
 use crate::jwks::{FetchError, FetchKeys, Freshness, IssuerKeys};
-use crate::lifecycle::Lifecycle;
 use crate::session::PolicyName;
 use crate::sources::JwtSource;
+use crate::telemetry::Metrics;
 
 pub(crate) use curfew_core::testing::jwt::*;
 
@@ -21,7 +22,7 @@ pub(crate) fn source(keys: &[&SigningKey], policy: Option<PolicyName>) -> JwtSou
 }
 
 /// Issuer keys whose fetch always fails.
-pub(crate) fn no_keys(lifecycle: &Lifecycle) -> Arc<IssuerKeys> {
+pub(crate) fn no_keys(clock: &Arc<dyn Clock>, metrics: &Arc<Metrics>) -> Arc<IssuerKeys> {
     struct Nothing;
 
     #[async_trait::async_trait]
@@ -37,8 +38,8 @@ pub(crate) fn no_keys(lifecycle: &Lifecycle) -> Arc<IssuerKeys> {
             refresh: Duration::from_secs(300),
             stale: Duration::from_secs(600),
         },
-        Arc::clone(&lifecycle.clock),
-        Arc::clone(&lifecycle.metrics),
+        Arc::clone(clock),
+        Arc::clone(metrics),
         "main".to_owned(),
     )
 }

@@ -24,6 +24,7 @@ pub mod measured;
 pub mod memory;
 pub mod redis;
 pub(crate) mod revocation_rules;
+mod stores;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod touch;
@@ -51,6 +52,7 @@ pub use ends::{InvalidationListener, NoopListener};
 pub use error::StoreError;
 pub use history::{History, HistoryStore, LimitsOfSources};
 pub use revocation_rules::MAX_REVOCATION_RULES;
+pub use stores::Stores;
 pub use walk::{Batch, SessionWalk};
 
 /// A store for sessions.

@@ -42,7 +42,7 @@ pub(super) async fn show(Current(admin): Current<Admin>) -> Response {
         advice: ops.advice.lines(),
         replicas: ops.replicas.all(),
         this: ops.replicas.this().name.clone(),
-        events: admin.lifecycle.recent.events(),
+        events: admin.recent.events(),
     };
     page(StatusCode::OK, &shown)
 }

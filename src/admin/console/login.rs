@@ -68,9 +68,9 @@ async fn send(
     reauthenticate: bool,
     address: Option<IpAddr>,
 ) -> Response {
-    let now = admin.lifecycle.clock.now();
+    let now = admin.clock.now();
     let login = &login.login;
-    let age = proof_age(&admin.lifecycle.policies);
+    let age = proof_age(&admin.book.policies);
     match login
         .begin(provider, to, reauthenticate, Some(age), now)
         .await
@@ -103,13 +103,13 @@ pub(super) async fn finish(
         return too_many_attempts(wait);
     }
     let answer = AuthorizationResponse::new(query.as_deref().unwrap_or(""));
-    let clock = &*admin.lifecycle.clock;
+    let clock = &*admin.clock;
     let found = Attempt::find(&headers, answer.state(), &login.login, clock.now());
     let attempt = match found {
         Ok(attempt) => attempt,
         Err(error) => return refuse(&admin, provider, &error, address),
     };
-    let max_age = |_: &Attributes| Some(proof_age(&admin.lifecycle.policies));
+    let max_age = |_: &Attributes| Some(proof_age(&admin.book.policies));
     let mut response = match Login::evaluate(provider, &attempt, &answer, clock, max_age).await {
         Ok(LoginOutcome::Reauthenticate) => {
             send(&admin, login, provider, &attempt.target, true, address).await
@@ -203,7 +203,7 @@ fn refuse(
     address: Option<IpAddr>,
 ) -> Response {
     let (name, actor) = (provider.name(), Actor::anonymous(address));
-    admin.lifecycle.metrics.login(name, error.as_str());
+    admin.ops.metrics.login(name, error.as_str());
     audit::login_refused(name, error.as_str(), error, &actor);
     let status = match error {
         LoginError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,

@@ -199,7 +199,7 @@ async fn find(
             address,
         })),
         OperatorAccess::Denied => {
-            let ending = Ending::revoked(admin.lifecycle.clock.now());
+            let ending = Ending::revoked(admin.clock.now());
             admin.lifecycle.end(id, ending, &Actor::CURFEW).await?;
             Ok(None)
         }
@@ -238,7 +238,7 @@ fn presented_session(admin: &Admin, headers: &HeaderMap) -> Option<SessionId> {
         return None;
     };
     let text = std::str::from_utf8(value).ok()?;
-    let random = admin.lifecycle.key_ring.open(PURPOSE, text).ok()?;
+    let random = admin.key_ring.open(PURPOSE, text).ok()?;
     (random.len() == RANDOM_BYTES).then(|| operator_session_id(&random))
 }
 
@@ -252,7 +252,7 @@ pub(super) async fn start(
 ) -> Result<Actor, OperatorStartError> {
     let actor = Actor::new(ActorKind::Operator, &by.name(), address);
     let random: [u8; RANDOM_BYTES] = random()?;
-    let sealed = admin.lifecycle.key_ring.seal(PURPOSE, &random)?;
+    let sealed = admin.key_ring.seal(PURPOSE, &random)?;
     let authenticated = match by {
         SignInMethod::Token(_) => None,
         SignInMethod::Provider { authenticated, .. } => Some(*authenticated),
@@ -264,7 +264,7 @@ pub(super) async fn start(
     starting.await?;
     if let Some(before) = presented_session(admin, request_headers) {
         // A failure is ignored: the browser gets a new cookie anyway.
-        let ending = Ending::revoked(admin.lifecycle.clock.now());
+        let ending = Ending::revoked(admin.clock.now());
         let _ = admin.lifecycle.end(before, ending, &actor).await;
     }
     append_cookie(cookie(admin, sealed), headers);
@@ -276,7 +276,7 @@ pub(super) async fn start(
 /// # Errors
 /// [`StoreError`] if the session may still be valid.
 pub(super) async fn end(admin: &Admin, operator: &Operator) -> Result<(), StoreError> {
-    let ending = Ending::signed_out(admin.lifecycle.clock.now());
+    let ending = Ending::signed_out(admin.clock.now());
     let actor = operator.actor();
     let ended = admin.lifecycle.end(operator.id, ending, &actor);
     ended.await.map(drop)

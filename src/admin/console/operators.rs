@@ -49,14 +49,13 @@ pub(super) async fn list(
 ) -> Response {
     let Query(query) = query.unwrap_or_default();
     let cursor = query.cursor.and_then(|text| text.parse::<Cursor>().ok());
-    let lifecycle = &admin.lifecycle;
     let subject = Subject::operators();
-    let found = lifecycle.store.list(&subject, cursor, PAGE_SIZE);
+    let found = admin.stores.sessions.list(&subject, cursor, PAGE_SIZE);
     let found = match found.await {
         Ok(found) => found,
         Err(error) => return unavailable(&error),
     };
-    let now = lifecycle.clock.now();
+    let now = admin.clock.now();
     let rows = found.sessions.iter().map(|(id, session)| Row {
         operator: session.user_id().to_owned(),
         session: admin.view_at(*id, session, now),

@@ -86,7 +86,7 @@ pub(super) async fn show(
 }
 
 fn policies(admin: &Admin) -> Vec<Policy> {
-    let policies = &admin.lifecycle.policies;
+    let policies = &admin.book.policies;
     let written = |time| humantime::format_duration(time).to_string();
     let all = policies.iter().map(|(name, policy)| {
         let Limits {
@@ -126,7 +126,7 @@ fn rules(admin: &Admin) -> Vec<Rule> {
 }
 
 fn explain_new_session(admin: &Admin, query: &ExplainQuery, method: &str) -> ExplanationLines {
-    let policies = &admin.lifecycle.policies;
+    let policies = &admin.book.policies;
     let groups = query.groups.split([',', ' ']).filter(|it| !it.is_empty());
     let groups: Vec<String> = groups.map(str::to_owned).collect();
     let attributes = Attributes::new(BTreeMap::from([("groups".to_owned(), groups)]));
@@ -135,7 +135,7 @@ fn explain_new_session(admin: &Admin, query: &ExplainQuery, method: &str) -> Exp
         "" => policies.default_name().as_str(),
         name => name,
     };
-    let now = admin.lifecycle.clock.now();
+    let now = admin.clock.now();
     let session = sample_session(policies, name, false, attributes, now);
     let session = session.ok_or("There is no policy with this name.")?;
     explain_request(admin, &query.url, method, &session)
@@ -163,6 +163,6 @@ pub(super) fn explain_request(
         headers: &headers,
         client: Client::default(),
     };
-    let now = admin.lifecycle.clock.now();
+    let now = admin.clock.now();
     Ok(explain(&admin.book, &question, session, now).lines())
 }

@@ -104,7 +104,7 @@ pub(super) async fn form(
             Err(error) => return failed(&error),
         }
     }
-    let policies = admin.lifecycle.policies.iter();
+    let policies = admin.book.policies.iter();
     let status = match mistake {
         Some(_) => StatusCode::BAD_REQUEST,
         None => StatusCode::OK,
@@ -123,7 +123,7 @@ pub(super) async fn form(
 }
 
 async fn count(admin: &Admin, fields: &Fields) -> Result<Counted, ApiError> {
-    let (conditions, before) = fields.request().parse(admin.lifecycle.clock.now())?;
+    let (conditions, before) = fields.request().parse(admin.clock.now())?;
     let (rule, count) = admin.count_matching(&conditions, before).await?;
     Ok(Counted {
         conditions: rule.conditions.to_string(),
@@ -148,7 +148,7 @@ pub(super) async fn revoke(
             "The form is incomplete.",
         );
     };
-    let parsed = fields.request().parse(admin.lifecycle.clock.now());
+    let parsed = fields.request().parse(admin.clock.now());
     let revoked = match parsed {
         Ok((conditions, before)) => {
             admin

@@ -58,7 +58,7 @@ pub(super) async fn show(
         (!query.url.is_empty()).then(|| explain_request(&admin, &query.url, method, &session));
     let shown = SessionTemplate {
         active_page: "sessions",
-        session: admin.view_at(id, &session, admin.lifecycle.clock.now()),
+        session: admin.view_at(id, &session, admin.clock.now()),
         url: &query.url,
         method,
         explanation,
@@ -97,7 +97,7 @@ async fn find(
     path: Result<Path<String>, PathRejection>,
 ) -> Result<(SessionId, Session), Response> {
     let id = session_id(path).ok_or_else(not_found)?;
-    let session = admin.lifecycle.store.load(id).await;
+    let session = admin.stores.sessions.load(id).await;
     let session = session.map_err(|error| unavailable(&error))?;
     Ok((id, session.ok_or_else(not_found)?))
 }

@@ -93,10 +93,15 @@ async fn find(
     subject: &str,
     cursor: Option<Cursor>,
 ) -> Result<SessionPage, StoreError> {
-    let lifecycle = &admin.lifecycle;
     let found = match Subject::new(subject) {
-        Ok(subject) => lifecycle.store.list(&subject, cursor, PAGE_SIZE).await?,
-        Err(_) if subject.is_empty() => lifecycle.ending_first(PAGE_SIZE).await?,
+        Ok(subject) => {
+            admin
+                .stores
+                .sessions
+                .list(&subject, cursor, PAGE_SIZE)
+                .await?
+        }
+        Err(_) if subject.is_empty() => admin.lifecycle.ending_first(PAGE_SIZE).await?,
         // A text that is not a valid subject has no sessions.
         Err(_) => {
             return Ok(SessionPage {

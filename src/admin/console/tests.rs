@@ -271,9 +271,9 @@ impl Person<'_> {
     }
 
     fn id(&self) -> SessionId {
-        let lifecycle = &self.fixture.bench.lifecycle;
+        let key_ring = &self.fixture.bench.parts.key_ring;
         let (_, value) = self.cookie.split_once('=').unwrap();
-        let random = lifecycle.key_ring.open("operator session", value).unwrap();
+        let random = key_ring.open("operator session", value).unwrap();
         operator_session_id(&random)
     }
 }
@@ -320,20 +320,19 @@ async fn an_operator_session_ends_when_its_token_is_removed() {
 #[tokio::test]
 async fn an_operator_session_ends_when_its_group_is_removed() {
     let fixture = Fixture::new();
-    let lifecycle = &fixture.bench.lifecycle;
+    let key_ring = &fixture.bench.parts.key_ring;
     let mut person = Person::new(&fixture);
     let random = [7; 32];
-    let sealed = lifecycle
-        .key_ring
-        .seal("operator session", &random)
-        .unwrap();
+    let sealed = key_ring.seal("operator session", &random).unwrap();
     person.cookie = format!("curfew-console={sealed}");
     let groups = Attributes::sorted([
         (Attributes::OPERATOR, ["provider:main:alice"]),
         (Attributes::GROUPS, ["operators"]),
     ]);
     let id = operator_session_id(&random);
-    lifecycle
+    fixture
+        .bench
+        .lifecycle
         .start_operator(id, groups.unwrap(), None, &Actor::CURFEW)
         .await
         .unwrap();
@@ -348,11 +347,11 @@ async fn an_operator_session_ends_when_its_group_is_removed() {
 #[tokio::test]
 async fn cookies_of_the_console_and_of_applications_are_separate() {
     let fixture = Fixture::new();
-    let lifecycle = &fixture.bench.lifecycle;
+    let key_ring = &fixture.bench.parts.key_ring;
     let mut person = Person::new(&fixture);
     person.sign_in().await;
     let (_, value) = person.cookie.split_once('=').unwrap();
-    assert!(lifecycle.key_ring.verify(value.as_bytes()).is_err());
+    assert!(key_ring.verify(value.as_bytes()).is_err());
     let checker = fixture.bench.checker(Rules::default(), "session");
     for line in [
         format!("session={value}"),
@@ -381,12 +380,8 @@ async fn cookies_of_the_console_and_of_applications_are_separate() {
         "{{\"by\":{{\"Token\":[]}},\"begun\":0,\"seen\":0,\"id\":\"{}\"}}",
         started.id
     );
-    let sealed = lifecycle
-        .key_ring
-        .seal("console", visit.as_bytes())
-        .unwrap();
-    let random = lifecycle
-        .key_ring
+    let sealed = key_ring.seal("console", visit.as_bytes()).unwrap();
+    let random = key_ring
         .seal("operator session", started.id.as_bytes())
         .unwrap();
     for value in [token, sealed, random] {
@@ -498,7 +493,7 @@ async fn wrong_tokens_at_the_sign_in_are_limited() {
         }
     }
     person.sign_in().await;
-    let metrics = fixture.bench.lifecycle.metrics.render().unwrap();
+    let metrics = fixture.bench.parts.metrics.render().unwrap();
     let line = "curfew_admin_credentials_refused_total{door=\"console\",result=\"limited\"} 2";
     assert!(metrics.contains(line), "{metrics}");
 }

@@ -135,7 +135,7 @@ async fn wrong_tokens_are_limited_and_right_ones_never_are() {
     fixture.bench.at(std::time::Duration::from_secs(6));
     let later = send(&fixture.routes, from(here, "guess")).await;
     assert_eq!(later.0, StatusCode::UNAUTHORIZED);
-    let metrics = fixture.bench.lifecycle.metrics.render().unwrap();
+    let metrics = fixture.bench.parts.metrics.render().unwrap();
     for (result, count) in [("wrong", 12), ("limited", 20)] {
         let line = format!(
             "curfew_admin_credentials_refused_total{{door=\"api\",result=\"{result}\"}} {count}"

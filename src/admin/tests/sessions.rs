@@ -11,7 +11,7 @@ use crate::testing::name;
 /// A fixture with a changed default policy.
 fn with_policy(change: impl Fn(Policy) -> Policy) -> Fixture {
     let mut bench = Bench::new();
-    let (_, default) = bench.lifecycle.policies.get("default").unwrap();
+    let (_, default) = bench.parts.policies.get("default").unwrap();
     let changed = change(default.clone());
     bench.set_policies(BTreeMap::from([(name("default"), changed)]));
     Fixture::on(bench)

@@ -32,7 +32,7 @@ fn with_login(contracts: &mut Contracts) {
         max_age: MaxAge::Idle,
         revalidate: None,
         providers: BTreeMap::from([("main".to_owned(), provider)]),
-        key_ring: Arc::clone(&contracts.checker.lifecycle.key_ring),
+        key_ring: Arc::clone(&contracts.checker.sources.key_ring),
         secure: true,
         domain: None,
     }));
@@ -68,7 +68,7 @@ async fn a_response_without_its_attempt_starts_no_session() {
     let browser = Browser::of(Fixture::with(with_login).await);
     let contracts = browser.fixture.contracts.current();
     let login = contracts.login.as_deref().unwrap();
-    let now = contracts.checker.lifecycle.clock.now();
+    let now = contracts.checker.clock.now();
     let state = |target| {
         let attempt = Attempt::new(login, "main", target, false, now).unwrap();
         format!("/.curfew/callback/main?code=x&state={}", attempt.state)

@@ -95,11 +95,8 @@ async fn a_longer_policy_restarts_no_ended_session() {
             let limits = service
                 .checker
                 .sources
-                .limits(&service.checker.lifecycle.policies);
-            let (history, now) = (
-                &service.bench.store.memory,
-                service.bench.lifecycle.clock.now(),
-            );
+                .limits(&service.checker.book.policies);
+            let (history, now) = (&service.bench.store.memory, service.bench.parts.clock.now());
             history.note_limits(&limits, now).await.unwrap();
         };
         note(&service).await;
@@ -120,14 +117,13 @@ async fn a_longer_policy_restarts_no_ended_session() {
         service.bench.at(9 * HOUR);
         settle(&service).await;
         assert!(service.bench.store.memory.is_empty());
-        let (_, default) = service.checker.lifecycle.policies.get("default").unwrap();
+        let (_, default) = service.checker.book.policies.get("default").unwrap();
         let mut longer = default.clone();
         longer.limits.absolute = 100 * HOUR;
         service
             .bench
             .set_policies(BTreeMap::from([(name("default"), longer)]));
-        service.checker.lifecycle.policies = Arc::clone(&service.bench.lifecycle.policies);
-        service.checker.book = Arc::new(service.bench.book(Rules::default()));
+        service.bench.update(&mut service.checker, Rules::default());
         if longer_is_noted {
             note(&service).await;
         }
@@ -148,7 +144,7 @@ async fn a_longer_policy_restarts_no_ended_session() {
 #[tokio::test]
 async fn a_tombstone_stays_for_the_longest_limit_of_later_tokens() {
     let mut bench = Bench::new();
-    let (_, default) = bench.lifecycle.policies.get("default").unwrap();
+    let (_, default) = bench.parts.policies.get("default").unwrap();
     let mut short = default.limits;
     short.absolute = HOUR;
     let with_variant = crate::policy::Policy {
@@ -159,7 +155,7 @@ async fn a_tombstone_stays_for_the_longest_limit_of_later_tokens() {
         ..default.clone()
     };
     bench.set_policies(BTreeMap::from([(name("default"), with_variant)]));
-    bench.lifecycle.end_retention = MINUTE;
+    bench.change(|parts| parts.end_retention = MINUTE);
     let service = JwtFixture::on(bench, "default");
     let token = |groups: &[&str], now: Duration| {
         service.key.token(&json!({
@@ -250,8 +246,11 @@ proptest! {
                 memory: Arc::clone(&service.bench.store.memory),
                 way: RandomDelays::new(turns),
             });
-            service.checker.lifecycle.store = Arc::clone(&remote) as _;
-            service.checker.lifecycle.deadlines = remote;
+            service.bench.change(|parts| {
+                parts.stores.sessions = Arc::clone(&remote) as _;
+                parts.stores.deadlines = remote;
+            });
+            service.bench.update(&mut service.checker, Rules::default());
             let tokens = [service.token("a", SECOND, SECOND), service.token("b", 2 * SECOND, 2 * SECOND)];
             let verdicts = tokio::join!(
                 service.verdict(&tokens[0], MINUTE),

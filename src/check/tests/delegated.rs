@@ -32,7 +32,7 @@ impl DelegatedFixture {
     ) -> Self {
         let (bench, service) = (Bench::new(), Service::start().await);
         let mut checker = bench.checker(Rules::default(), "session");
-        let metrics = Arc::clone(&bench.lifecycle.metrics);
+        let metrics = Arc::clone(&bench.parts.metrics);
         let delegate = Delegate::new(service.settings(change), metrics).unwrap();
         checker.sources.delegates.push(delegate);
         Self {
@@ -229,7 +229,7 @@ async fn a_service_that_is_down_is_unavailable() {
     let mut behind = DelegatedFixture::new().await;
     let mut settings = behind.service.settings(|_| {});
     settings.url = "http://127.0.0.1:1/".parse().unwrap();
-    let metrics = Arc::clone(&behind.bench.lifecycle.metrics);
+    let metrics = Arc::clone(&behind.bench.parts.metrics);
     behind.checker.sources.delegates = vec![Delegate::new(settings, metrics).unwrap()];
     assert_eq!(behind.verdict(&cookie("t", 1), MINUTE).await, UNAVAILABLE);
 }

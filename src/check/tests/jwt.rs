@@ -85,7 +85,7 @@ impl JwtFixture {
 /// A bench whose default policy allows `count` sessions for each subject.
 pub(super) fn limited(count: usize, beyond: OnSessionLimit) -> Bench {
     let mut bench = Bench::new();
-    let (_, default) = bench.lifecycle.policies.get("default").unwrap();
+    let (_, default) = bench.parts.policies.get("default").unwrap();
     let mut default = default.clone();
     default.max_sessions = Some(MaxSessions {
         count,
@@ -316,7 +316,7 @@ async fn many_requests_at_once_start_one_session() {
 async fn without_keys_the_source_is_unavailable() {
     let mut service = JwtFixture::new("default");
     let token = service.token("s", Duration::ZERO, Duration::ZERO);
-    service.checker.sources.jwt[0].keys = no_keys(&service.bench.lifecycle);
+    service.checker.sources.jwt[0].keys = no_keys(&service.checker.clock, &service.checker.metrics);
     let found = service.verdict(&token, MINUTE).await;
     assert_eq!(found, deny(DenyReason::SourceUnavailable));
 }

@@ -70,7 +70,7 @@ async fn a_public_path_needs_no_session_and_no_store() {
         .request("GET", "/open/../x", &HeaderMap::new())
         .await;
     assert_eq!(trick.verdict, deny(DenyReason::MalformedRequest));
-    let text = fixture.bench.lifecycle.metrics.render().unwrap();
+    let text = fixture.bench.parts.metrics.render().unwrap();
     let line = r#"curfew_checks_total{contract="auth-request",policy="none",verdict="allow"} 2"#;
     assert!(text.contains(line), "{text}");
 }
@@ -173,7 +173,7 @@ async fn a_user_in_none_of_the_groups_is_forbidden_and_stays_signed_in() {
 #[tokio::test]
 async fn a_group_can_have_a_shorter_idle_limit() {
     let mut bench = Bench::new();
-    let (_, default) = bench.lifecycle.policies.get("default").unwrap();
+    let (_, default) = bench.parts.policies.get("default").unwrap();
     let tighter = Policy {
         variants: vec![Variant {
             groups: vec!["admin".to_owned()],
@@ -227,7 +227,7 @@ async fn a_preflight_passes_if_configured() {
 /// A bench whose default policy binds sessions, and a bound session.
 async fn bound() -> (Fixture, [(&'static str, &'static str); 2]) {
     let mut bench = Bench::new();
-    let (_, default) = bench.lifecycle.policies.get("default").unwrap();
+    let (_, default) = bench.parts.policies.get("default").unwrap();
     let binding = Policy {
         bind: Bind {
             network: Some(NetworkBits { ipv4: 24, ipv6: 64 }),

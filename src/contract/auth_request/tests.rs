@@ -89,7 +89,7 @@ async fn a_denial_has_the_end_reason_and_keeps_the_cookie() {
 #[tokio::test]
 async fn other_denials_leave_the_cookie_alone() {
     let fixture = Fixture::new().await;
-    let unknown = fixture.bench.lifecycle.key_ring.issue().unwrap().expose();
+    let unknown = fixture.bench.parts.key_ring.issue().unwrap().expose();
     let unknown = format!("__Host-session={unknown}");
     let forged = format!("{}x", fixture.cookie());
     let twice = format!("{}; __Host-session=2", fixture.cookie());

@@ -10,7 +10,7 @@ use crate::testing::{Bench, HOUR, MINUTE, name};
 /// A service whose default policy allows two sessions per subject.
 fn limited(on_limit: OnSessionLimit) -> Bench {
     let mut bench = Bench::new();
-    let (_, default) = bench.lifecycle.policies.get("default").unwrap();
+    let (_, default) = bench.parts.policies.get("default").unwrap();
     let mut default = default.clone();
     default.max_sessions = Some(MaxSessions { count: 2, on_limit });
     bench.set_policies(BTreeMap::from([(name("default"), default)]));
@@ -106,7 +106,7 @@ async fn remember_me_needs_a_policy_that_offers_it() {
     };
     let refused = bench.lifecycle.start(remembering.clone()).await;
     assert!(matches!(refused, Err(StartError::NotRemembering)));
-    let (_, default) = bench.lifecycle.policies.get("default").unwrap();
+    let (_, default) = bench.parts.policies.get("default").unwrap();
     let mut default = default.clone();
     default.remember = Some(Limits {
         idle: Some(48 * HOUR),
@@ -116,7 +116,7 @@ async fn remember_me_needs_a_policy_that_offers_it() {
     bench.set_policies(BTreeMap::from([(name("default"), default)]));
     let long = bench.lifecycle.start(remembering).await.unwrap().session;
     assert_eq!(long.deadline, long.started.plus(240 * HOUR));
-    let policies: &Policies = &bench.lifecycle.policies;
+    let policies: &Policies = &bench.parts.policies;
     assert_eq!(policies.deadline(&long), long.started.plus(48 * HOUR));
     let usual = bench.lifecycle.start(sign_in()).await.unwrap().session;
     assert_eq!(policies.deadline(&usual), usual.started.plus(15 * MINUTE));
@@ -125,7 +125,7 @@ async fn remember_me_needs_a_policy_that_offers_it() {
 #[tokio::test]
 async fn a_session_cannot_be_bound_to_a_missing_client_property() {
     let mut bench = Bench::new();
-    let (_, default) = bench.lifecycle.policies.get("default").unwrap();
+    let (_, default) = bench.parts.policies.get("default").unwrap();
     let mut default = default.clone();
     default.bind = Bind {
         network: Some(NetworkBits { ipv4: 24, ipv6: 64 }),
@@ -160,7 +160,7 @@ async fn a_session_is_as_old_as_its_sign_in() {
     bench.at(24 * HOUR);
     let ago = |since| {
         let mut sign_in = sign_in();
-        sign_in.authenticated = Some(lifecycle.clock.now().minus(since));
+        sign_in.authenticated = Some(bench.parts.clock.now().minus(since));
         lifecycle.start(sign_in)
     };
     let started = ago(HOUR).await.unwrap().session;
@@ -169,7 +169,7 @@ async fn a_session_is_as_old_as_its_sign_in() {
     let refused = ago(absolute).await;
     assert!(matches!(refused, Err(StartError::TooOld)), "{refused:?}");
     // A revocation of all its sessions.
-    let before = lifecycle.clock.now().minus(MINUTE);
+    let before = bench.parts.clock.now().minus(MINUTE);
     let revoked = lifecycle
         .revoke_all(&started.subject, Some(before), &Actor::CURFEW)
         .await;

@@ -104,7 +104,7 @@ impl SourceFixture {
     /// Changes the default policy and adds rules.
     pub(super) async fn by(kind: Kind, change: impl FnOnce(&mut Policy), rules: Rules) -> Self {
         let (mut bench, service) = (Bench::new(), Service::start().await);
-        let policies = bench.lifecycle.policies.iter();
+        let policies = bench.parts.policies.iter();
         let mut policies: BTreeMap<_, _> = policies
             .map(|(name, policy)| (name.clone(), policy.clone()))
             .collect();
@@ -124,7 +124,7 @@ impl SourceFixture {
                 checker.sources.jwt.push(source);
             }
             Kind::Timed | Kind::Untimed => {
-                let metrics = std::sync::Arc::clone(&bench.lifecycle.metrics);
+                let metrics = std::sync::Arc::clone(&bench.parts.metrics);
                 let settings = service.settings(|_| {});
                 let delegate = Delegate::new(settings, metrics).unwrap();
                 checker.sources.delegates.push(delegate);
@@ -144,15 +144,14 @@ impl SourceFixture {
     pub(super) fn change_policy(&mut self, change: impl FnOnce(&mut Policy)) {
         let mut policies: BTreeMap<_, _> = self
             .bench
-            .lifecycle
+            .parts
             .policies
             .iter()
             .map(|(name, policy)| (name.clone(), policy.clone()))
             .collect();
         change(policies.get_mut("default").unwrap());
         self.bench.set_policies(policies);
-        self.checker.lifecycle.policies = std::sync::Arc::clone(&self.bench.lifecycle.policies);
-        self.checker.book = std::sync::Arc::new(self.bench.book(Rules::default()));
+        self.bench.update(&mut self.checker, Rules::default());
     }
 
     /// The other claims, which all sources have.

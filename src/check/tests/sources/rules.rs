@@ -388,7 +388,7 @@ async fn source_trouble(kind: Kind) -> &'static str {
     let away = match kind {
         Kind::Token | Kind::Login => return NONE,
         Kind::Jwt | Kind::JwtByIat => {
-            let keys = no_keys(&party.bench.lifecycle);
+            let keys = no_keys(&party.checker.clock, &party.checker.metrics);
             let known = std::mem::replace(&mut party.checker.sources.jwt[0].keys, keys);
             let away = party.verdict(&signed_in, 2 * MINUTE).await;
             party.checker.sources.jwt[0].keys = known;
@@ -420,11 +420,11 @@ async fn counted(kind: Kind) -> &'static str {
     let signed_in = used(&party).await;
     assert_eq!(party.verdict(&signed_in, HOUR).await, IDLE);
     party.settle().await;
-    let text = party.bench.lifecycle.metrics.render().unwrap();
+    let text = party.bench.parts.metrics.render().unwrap();
     let counted = [
         r#"curfew_sessions_created_total{policy="default"} 1"#,
         r#"curfew_sessions_ended_total{policy="default",reason="idle_timeout",redelivered="false"} 1"#,
     ];
-    let recent = party.bench.lifecycle.recent.events();
+    let recent = party.bench.parts.recent.events();
     says(counted.iter().all(|line| text.contains(line)) && recent.len() == 2)
 }

@@ -1,0 +1,33 @@
+use std::sync::Arc;
+
+use crate::{CutOffStore, DeadlineQueue, HistoryStore, SessionStore, SessionWalk};
+
+/// One store, with a field for each of its traits.
+#[derive(Clone)]
+pub struct Stores {
+    /// Session records.
+    pub sessions: Arc<dyn SessionStore>,
+    /// When each session is due.
+    pub deadlines: Arc<dyn DeadlineQueue>,
+    /// The cut-offs of subjects, and the revocation rules.
+    pub cut_offs: Arc<dyn CutOffStore>,
+    /// Access to all sessions, for emergency revocations.
+    pub walk: Arc<dyn SessionWalk>,
+    /// Which session ends the store can have lost.
+    pub history: Arc<dyn HistoryStore>,
+}
+
+impl<S> From<Arc<S>> for Stores
+where
+    S: SessionStore + DeadlineQueue + CutOffStore + SessionWalk + HistoryStore,
+{
+    fn from(store: Arc<S>) -> Self {
+        Self {
+            deadlines: Arc::clone(&store) as _,
+            cut_offs: Arc::clone(&store) as _,
+            walk: Arc::clone(&store) as _,
+            history: Arc::clone(&store) as _,
+            sessions: store,
+        }
+    }
+}
