@@ -6,6 +6,7 @@
 //! value.
 
 mod load;
+mod mistakes;
 mod problem;
 pub mod raw;
 mod schema;

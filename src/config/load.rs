@@ -5,9 +5,10 @@ use ::config as layers;
 use layers::{FileFormat, Value, ValueKind};
 
 use super::Config;
+use super::mistakes::Mistake;
 use super::problem::{ConfigError, Problem};
 use super::raw::{RawConfig, redacted_url};
-use super::validate::{self, Mistake};
+use super::validate;
 use crate::policy::{Rulebook, SignInSource};
 use crate::secret::REDACTED;
 use crate::yaml::{self, Unreadable};

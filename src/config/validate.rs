@@ -20,82 +20,13 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use super::mistakes::{DAY, HOUR, Mistake, Mistakes, Valid, borrowed};
 use super::raw::RawConfig;
 use super::{Config, LogConfig, LogFormat};
 use crate::delegate::DelegateSettings;
 use crate::identity::IdentityHeaders;
 use crate::policy::{Policies, Rulebook, SignInSource};
 use crate::session::{MIN_TOMBSTONE_TTL, PolicyName};
-
-/// A validation error: key path and hint.
-#[derive(Debug)]
-pub(super) struct Mistake {
-    pub(super) key: String,
-    pub(super) message: String,
-}
-
-/// The validation errors found so far.
-#[derive(Debug, Default)]
-struct Mistakes(Vec<Mistake>);
-
-impl Mistakes {
-    fn note(&mut self, key: impl Into<String>, message: impl Into<String>) {
-        self.0.push(Mistake {
-            key: key.into(),
-            message: message.into(),
-        });
-    }
-
-    /// The parsed value; on an error, adds a mistake at `key`.
-    fn take<T, E: ToString>(&mut self, key: &str, parsed: Result<T, E>) -> Option<T> {
-        parsed
-            .map_err(|error| self.note(key, error.to_string()))
-            .ok()
-    }
-
-    /// Parses a duration between `least` and `most`.
-    fn duration(
-        &mut self,
-        key: &str,
-        text: &str,
-        least: Duration,
-        most: Duration,
-    ) -> Option<Duration> {
-        let Ok(duration) = humantime::parse_duration(text) else {
-            self.note(
-                key,
-                r#"not a duration; write one like "15m", "12h" or "1h 30m""#,
-            );
-            return None;
-        };
-        if duration < least || duration > most {
-            let (least, most) = (
-                humantime::format_duration(least),
-                humantime::format_duration(most),
-            );
-            self.note(key, format!("must be between {least} and {most}"));
-            return None;
-        }
-        Some(duration)
-    }
-
-    /// Reads a file; on an error, adds a mistake at `key`.
-    fn read(&mut self, key: &str, path: &str) -> Option<Vec<u8>> {
-        self.take(
-            key,
-            std::fs::read(path).map_err(|error| format!("can't be read: {error}")),
-        )
-    }
-
-    /// Reads a UTF-8 file; on an error, adds a mistake at `key`.
-    fn read_text(&mut self, key: &str, path: &str) -> Option<String> {
-        let bytes = self.read(key, path)?;
-        self.take(
-            key,
-            String::from_utf8(bytes).map_err(|_| "the file is not UTF-8 text"),
-        )
-    }
-}
 
 /// Parses the configuration. Writes defaults into `raw`, so that it shows every effective value.
 ///
@@ -104,10 +35,7 @@ impl Mistakes {
 pub(super) fn validate(raw: &mut RawConfig) -> Result<Config, Vec<Mistake>> {
     let mut mistakes = Mistakes::default();
     let config = parse(raw, &mut mistakes);
-    match config {
-        Some(config) if mistakes.0.is_empty() => Ok(config),
-        _ => Err(mistakes.0),
-    }
+    mistakes.finish(config)
 }
 
 /// Parses only the policies, rules and hosts.
@@ -117,10 +45,7 @@ pub(super) fn validate(raw: &mut RawConfig) -> Result<Config, Vec<Mistake>> {
 pub(super) fn book(raw: &mut RawConfig) -> Result<Rulebook, Vec<Mistake>> {
     let mut mistakes = Mistakes::default();
     let book = parse_book(raw, &mut mistakes);
-    match book {
-        Some(book) if mistakes.0.is_empty() => Ok(book),
-        _ => Err(mistakes.0),
-    }
+    mistakes.finish(book)
 }
 
 /// Parses the policies, rules, hosts and ways to sign in.
@@ -133,28 +58,23 @@ pub(super) fn book_and_sign_ins(
     let mut mistakes = Mistakes::default();
     let book = parse_book(raw, &mut mistakes);
     let sources = sign_ins::parse(raw, &mut mistakes);
-    match (book, sources) {
-        (Some(book), Some(sources)) if mistakes.0.is_empty() => Ok((book, sources)),
-        _ => Err(mistakes.0),
-    }
+    mistakes.finish(book.and_then(|book| Ok((book, sources?))))
 }
 
-fn parse_book(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Rulebook> {
+fn parse_book(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Valid<Rulebook> {
     let policies = policies::parse(raw, mistakes);
-    let rules = rules::parse(raw, policies.as_ref(), mistakes);
+    let rules = rules::parse(raw, borrowed(&policies), mistakes);
     let background = rules::background(&raw.activity, mistakes);
-    let hosts = rules
-        .as_ref()
-        .map(|rules| hosts::parse(raw, rules, mistakes));
-    Some(Rulebook {
-        hosts: hosts??,
+    let hosts = borrowed(&rules).and_then(|rules| hosts::parse(raw, rules, mistakes));
+    Ok(Rulebook {
+        hosts: hosts?,
         policies: Arc::new(policies?),
         rules: rules?,
         background: background?,
     })
 }
 
-fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Config> {
+fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Valid<Config> {
     let listen = edge::listen(&raw.listen, mistakes);
     let grpc_tls = edge::grpc_tls(&raw.grpc, mistakes);
     login::set_sign_in_page(raw, mistakes);
@@ -183,12 +103,12 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Config> {
         mistakes,
     );
     let book = parse_book(raw, mistakes);
-    let policies = book.as_ref().map(|book| &*book.policies);
+    let policies = borrowed(&book).map(|book| &*book.policies);
     let freshness = jwt::freshness(&raw.jwt, mistakes);
     let jwt = jwt::parse(&raw.jwt, freshness, policies, mistakes);
     let login =
         freshness.and_then(|freshness| login::parse(&raw.login, freshness, policies, mistakes));
-    if let (Some(Some(login)), Some(Some(sign_in)), Some(cookie)) = (&login, &sign_in, &cookie) {
+    if let (Ok(Some(login)), Ok(Some(sign_in)), Ok(cookie)) = (&login, &sign_in, &cookie) {
         login::check_cookie_reach(login, sign_in, cookie, mistakes);
     }
     let delegates = delegated::parse(&mut raw.delegated, policies, mistakes);
@@ -208,7 +128,7 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Config> {
     let log = log(raw, mistakes);
     let traces = edge::traces(&raw.traces, mistakes);
     let cookie = cookie?;
-    Some(Config {
+    Ok(Config {
         listen: listen?,
         grpc_tls: grpc_tls?,
         literal_headers: raw.ext_authz.literal_headers,
@@ -250,28 +170,20 @@ fn passed_headers(delegates: &[DelegateSettings]) -> Vec<HeaderName> {
     all
 }
 
-/// The home policy of sessions from an issuer, a provider or a service; `Some(None)` for the
-/// default policy.
+/// The home policy of sessions from an issuer, a provider or a service; `None` for the default
+/// policy.
 fn policy_name(
     key: &str,
     name: Option<&str>,
-    policies: Option<&Policies>,
+    policies: Valid<&Policies>,
     mistakes: &mut Mistakes,
-) -> Option<Option<PolicyName>> {
-    match (name, policies) {
-        (None, _) => Some(None),
-        (Some(name), Some(policies)) => {
-            let known = policies.get(name).map(|(name, _)| Some(name.clone()));
-            mistakes.take(key, known.ok_or("is not one of the policies"))
-        }
-        (Some(_), None) => None,
-    }
+) -> Valid<Option<PolicyName>> {
+    let Some(name) = name else { return Ok(None) };
+    let known = policies?.get(name).map(|(name, _)| Some(name.clone()));
+    mistakes.take(key, known.ok_or("is not one of the policies"))
 }
 
-const HOUR: Duration = Duration::from_secs(3600);
-const DAY: Duration = Duration::from_secs(86_400);
-
-fn log(raw: &RawConfig, mistakes: &mut Mistakes) -> Option<LogConfig> {
+fn log(raw: &RawConfig, mistakes: &mut Mistakes) -> Valid<LogConfig> {
     let format = match raw.log.format.as_str() {
         "human" => Ok(LogFormat::Human),
         "json" => Ok(LogFormat::Json),
@@ -287,7 +199,7 @@ fn log(raw: &RawConfig, mistakes: &mut Mistakes) -> Option<LogConfig> {
         );
     let format = mistakes.take("log.format", format);
     mistakes.take("log.filter", filter)?;
-    Some(LogConfig {
+    Ok(LogConfig {
         format: format?,
         filter: raw.log.filter.clone(),
     })

@@ -5,23 +5,23 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::{HOUR, Mistakes, admin_tokens};
+use super::admin_tokens;
 use crate::config::AdminConfig;
+use crate::config::mistakes::{HOUR, Mistakes, Valid, lines_without_comments};
 use crate::config::raw::{RawAdmin, RawCookie, RawKubernetes, RawToken};
 use crate::contract::CookieSettings;
 use crate::credential::{KeyError, KeyRing, SigningKey};
 use crate::kubernetes::KubernetesSettings;
 
-/// The key ring; `Some(None)` to generate one, which is allowed with the embedded store only.
+/// The key ring; `None` to generate one, which is allowed with the embedded store only.
 pub(super) fn key_ring(
     raw: &RawToken,
     embedded: bool,
     mistakes: &mut Mistakes,
-) -> Option<Option<KeyRing>> {
+) -> Valid<Option<KeyRing>> {
     let (key, lines) = match (&raw.keys_file, raw.keys.is_empty()) {
         (Some(_), false) => {
-            mistakes.note("token.keys_file", "conflicts with token.keys: set only one");
-            return None;
+            return mistakes.reject("token.keys_file", "conflicts with token.keys: set only one");
         }
         (Some(path), true) => (
             "token.keys_file",
@@ -31,15 +31,14 @@ pub(super) fn key_ring(
             let lines: Vec<&str> = raw.keys.0.iter().map(|key| key.expose().as_str()).collect();
             ("token.keys", lines.join("\n"))
         }
-        (None, true) if embedded => return Some(None),
+        (None, true) if embedded => return Ok(None),
         (None, true) => {
-            mistakes.note(
+            return mistakes.reject(
                 "token.keys",
                 "is missing: sessions in Redis outlive this process, so the key that signs their \
                  tokens must as well. Make one with `curfew keygen` and give it in token.keys, \
                  token.keys_file or CURFEW__TOKEN__KEYS, the same to every replica",
             );
-            return None;
         }
     };
     let keys: Result<Vec<SigningKey>, KeyError> = lines_without_comments(&lines)
@@ -48,14 +47,7 @@ pub(super) fn key_ring(
     mistakes.take(key, keys.and_then(KeyRing::new)).map(Some)
 }
 
-/// The lines of a file without comments (`#`) and empty lines.
-pub(super) fn lines_without_comments(text: &str) -> impl Iterator<Item = &str> {
-    text.lines()
-        .map(|line| line.split('#').next().unwrap_or_default().trim())
-        .filter(|line| !line.is_empty())
-}
-
-pub(super) fn cookie(raw: &RawCookie, mistakes: &mut Mistakes) -> Option<CookieSettings> {
+pub(super) fn cookie(raw: &RawCookie, mistakes: &mut Mistakes) -> Valid<CookieSettings> {
     let name = &raw.name;
     if !is_token(name) {
         mistakes.note(
@@ -100,7 +92,7 @@ pub(super) fn cookie(raw: &RawCookie, mistakes: &mut Mistakes) -> Option<CookieS
             "a name with __Secure- needs cookie.secure = true",
         );
     }
-    Some(CookieSettings {
+    Ok(CookieSettings {
         name: name.clone(),
         domain: raw.domain.clone(),
         path: raw.path.clone(),
@@ -130,7 +122,7 @@ pub(super) fn admin(
     login: bool,
     embedded: bool,
     mistakes: &mut Mistakes,
-) -> Option<AdminConfig> {
+) -> Valid<AdminConfig> {
     let tokens = admin_tokens::parse(raw, embedded, mistakes);
     if !raw.groups.is_empty() && (raw.url.is_none() || !login) {
         mistakes.note(
@@ -140,7 +132,7 @@ pub(super) fn admin(
         );
     }
     let url = match &raw.url {
-        None => Some(None),
+        None => Ok(None),
         Some(url) => {
             let url = Url::parse(url).ok().filter(|url| {
                 matches!(url.scheme(), "http" | "https")
@@ -159,7 +151,7 @@ pub(super) fn admin(
             "must be at most 100: how many proxies of yours stand in front of the listener",
         );
     }
-    Some(AdminConfig {
+    Ok(AdminConfig {
         tokens: tokens?,
         kubernetes: kubernetes?,
         allow_ageing: raw.allow_ageing,
@@ -169,9 +161,9 @@ pub(super) fn admin(
     })
 }
 
-fn kubernetes(raw: &RawKubernetes, mistakes: &mut Mistakes) -> Option<Option<KubernetesSettings>> {
+fn kubernetes(raw: &RawKubernetes, mistakes: &mut Mistakes) -> Valid<Option<KubernetesSettings>> {
     if !raw.enabled {
-        return Some(None);
+        return Ok(None);
     }
     let url = Url::parse(&raw.url).ok();
     let url = url.filter(|url| url.scheme() == "https" && url.has_host());
@@ -188,7 +180,7 @@ fn kubernetes(raw: &RawKubernetes, mistakes: &mut Mistakes) -> Option<Option<Kub
     // Requests read the token file again; here, only check that it exists.
     let token = mistakes.read("admin.kubernetes.token_file", &raw.token_file);
     token?;
-    Some(Some(KubernetesSettings {
+    Ok(Some(KubernetesSettings {
         url: url?,
         token_file: PathBuf::from(&raw.token_file),
         authorities: Some(authorities?),

@@ -1,7 +1,6 @@
 //! The admin tokens: from the list and from the file, each with a name and rights.
 
-use super::Mistakes;
-use super::access::lines_without_comments;
+use crate::config::mistakes::{Invalid, Mistakes, Valid, lines_without_comments};
 use crate::config::raw::{RawAdmin, RawAdminToken, RawNamedToken};
 use crate::credential::{NamedToken, Right};
 
@@ -14,7 +13,7 @@ pub(super) fn parse(
     raw: &RawAdmin,
     embedded: bool,
     mistakes: &mut Mistakes,
-) -> Option<Vec<NamedToken>> {
+) -> Valid<Vec<NamedToken>> {
     let file = match &raw.token_hashes_file {
         Some(path) => mistakes.read_text(FILE, path)?,
         None => String::new(),
@@ -30,11 +29,11 @@ pub(super) fn parse(
                 (key, token)
             }
         };
-        complete &= token.is_some_and(|token| add(&mut tokens, &key, token, mistakes));
+        complete &= token.is_ok_and(|token| add(&mut tokens, &key, token, mistakes));
     }
     for line in lines_without_comments(&file) {
         let token = parse_line(line, mistakes);
-        complete &= token.is_some_and(|token| add(&mut tokens, FILE, token, mistakes));
+        complete &= token.is_ok_and(|token| add(&mut tokens, FILE, token, mistakes));
     }
     if complete && tokens.is_empty() && !embedded && !raw.kubernetes.enabled {
         mistakes.note(
@@ -43,50 +42,47 @@ pub(super) fn parse(
              and the hash that belongs here",
         );
     }
-    complete.then_some(tokens)
+    if complete { Ok(tokens) } else { Err(Invalid) }
 }
 
-fn unnamed(key: &str, hash: &str, mistakes: &mut Mistakes) -> Option<NamedToken> {
+fn unnamed(key: &str, hash: &str, mistakes: &mut Mistakes) -> Valid<NamedToken> {
     let hash = mistakes.take(key, parse_hash(hash).ok_or(HASH_HINT))?;
-    Some(NamedToken::unnamed(hash))
+    Ok(NamedToken::unnamed(hash))
 }
 
-fn named(key: &str, raw: &RawNamedToken, mistakes: &mut Mistakes) -> Option<NamedToken> {
+fn named(key: &str, raw: &RawNamedToken, mistakes: &mut Mistakes) -> Valid<NamedToken> {
     let name = if NamedToken::is_name(&raw.name) {
-        Some(raw.name.clone())
+        Ok(raw.name.clone())
     } else {
-        mistakes.note(
+        mistakes.reject(
             format!("{key}.name"),
             "must be 1 to 64 letters, digits, `.`, `-` or `_`, such as \"deploy-job\"",
-        );
-        None
+        )
     };
     let hash = mistakes.take(
         &format!("{key}.hash"),
         parse_hash(&raw.hash).ok_or(HASH_HINT),
     );
     if raw.allow.is_empty() {
-        mistakes.note(
+        return mistakes.reject(
             format!("{key}.allow"),
             format!("is missing or empty: write {RIGHTS_HINT}"),
         );
-        return None;
     }
     let mut rights = Vec::new();
     for word in &raw.allow.0 {
         let Some(right) = Right::from_name(word) else {
-            mistakes.note(
+            return mistakes.reject(
                 format!("{key}.allow"),
                 format!(
                     "\"{}\" is not a right: write {RIGHTS_HINT}",
                     word.escape_debug()
                 ),
             );
-            return None;
         };
         rights.push(right);
     }
-    Some(NamedToken {
+    Ok(NamedToken {
         name: name?,
         hash: hash?,
         rights,
@@ -95,7 +91,7 @@ fn named(key: &str, raw: &RawNamedToken, mistakes: &mut Mistakes) -> Option<Name
 
 /// Parses a line of the file: a hash, or a hash, a name and comma-separated rights. A mistake never quotes the
 /// line: users can paste a token instead of its hash.
-fn parse_line(line: &str, mistakes: &mut Mistakes) -> Option<NamedToken> {
+fn parse_line(line: &str, mistakes: &mut Mistakes) -> Valid<NamedToken> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let token = match words[..] {
         [hash] => return unnamed(FILE, hash, mistakes),

@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue};
 use url::Url;
 
 use super::identity::header;
-use super::{DAY, HOUR, Mistakes};
+use crate::config::mistakes::{DAY, HOUR, Mistakes, Valid};
 use crate::config::raw::{RawDelegated, RawService, TextList};
 use crate::credential::delegated::{Delegated, SessionKey};
 use crate::delegate::DelegateSettings;
@@ -17,9 +17,9 @@ use crate::policy::{HostPattern, MaxAge, Policies};
 /// Parses the services. Writes the values of presets into `raw`.
 pub(super) fn parse(
     raw: &mut RawDelegated,
-    policies: Option<&Policies>,
+    policies: Valid<&Policies>,
     mistakes: &mut Mistakes,
-) -> Option<Vec<DelegateSettings>> {
+) -> Valid<Vec<DelegateSettings>> {
     let least = Duration::from_millis(10);
     let timeout = mistakes.duration("delegated.timeout", &raw.timeout, least, HOUR / 60);
     let mut services = Vec::new();
@@ -92,36 +92,31 @@ fn fill(name: &str, service: &mut RawService, mistakes: &mut Mistakes) {
 fn parse_service(
     name: &str,
     raw: &RawService,
-    timeout: Option<Duration>,
-    policies: Option<&Policies>,
+    timeout: Valid<Duration>,
+    policies: Valid<&Policies>,
     mistakes: &mut Mistakes,
-) -> Option<DelegateSettings> {
+) -> Valid<DelegateSettings> {
     let key = |part: &str| format!("delegated.services.{name}.{part}");
     let url = Url::parse(&raw.url.0).ok();
     let url = url.filter(|url| matches!(url.scheme(), "http" | "https"));
     let wrong = "not an absolute address such as http://oauth2-proxy:4180/oauth2/auth";
     let url = mistakes.take(&key("url"), url.ok_or(wrong));
-    let authorities = match &raw.ca_file {
-        Some(path) => mistakes.read(&key("ca_file"), path).map(Some),
-        None => Some(None),
-    };
+    let authorities = mistakes.read_optional(&key("ca_file"), raw.ca_file.as_ref());
     let hosts = raw.hosts.0.iter().map(|host| HostPattern::parse(host));
     let hosts = mistakes.take(&key("hosts"), hosts.collect::<Result<Vec<_>, _>>());
     let session = session_key(name, raw, mistakes);
     let cleared = cleared_cookie(name, raw, mistakes);
     let user = match &raw.user_header {
         Some(text) => header(&key("user_header"), text, mistakes),
-        None => {
-            mistakes.note(
-                key("user_header"),
-                "is missing: the response header with the subject",
-            );
-            None
-        }
+        None => mistakes.reject(
+            key("user_header"),
+            "is missing: the response header with the subject",
+        ),
     };
-    let mut one = |part: &str, given: &Option<String>| match given {
-        Some(text) => header(&key(part), text, mistakes).map(Some),
-        None => Some(None),
+    let mut one = |part: &str, given: &Option<String>| {
+        let name = given.as_ref();
+        name.map(|text| header(&key(part), text, mistakes))
+            .transpose()
     };
     let groups = one("groups_header", &raw.groups_header);
     let email = one("email_header", &raw.email_header);
@@ -133,14 +128,13 @@ fn parse_service(
     let pass = plain_headers(&key("pass_headers"), &raw.pass_headers, mistakes);
     let lifetime = match &raw.lifetime {
         Some(text) => mistakes.duration(&key("lifetime"), text, HOUR / 60, DAY * 400),
-        None => {
-            let wrong = "is missing: the longest lifetime of its sessions, such as 7d";
-            mistakes.note(key("lifetime"), wrong);
-            None
-        }
+        None => mistakes.reject(
+            key("lifetime"),
+            "is missing: the longest lifetime of its sessions, such as 7d",
+        ),
     };
     let policy = super::policy_name(&key("policy"), raw.policy.as_deref(), policies, mistakes);
-    Some(DelegateSettings {
+    Ok(DelegateSettings {
         delegated: Delegated {
             name: name.to_owned(),
             key: session?,
@@ -165,7 +159,7 @@ fn parse_service(
     })
 }
 
-fn session_key(name: &str, raw: &RawService, mistakes: &mut Mistakes) -> Option<SessionKey> {
+fn session_key(name: &str, raw: &RawService, mistakes: &mut Mistakes) -> Valid<SessionKey> {
     let key = |part: &str| format!("delegated.services.{name}.{part}");
     let ways = (&raw.session_cookie, &raw.session_header, &raw.session_claim);
     if raw.session_cookie_delimiter.is_some() && raw.session_cookie.is_none() {
@@ -177,7 +171,7 @@ fn session_key(name: &str, raw: &RawService, mistakes: &mut Mistakes) -> Option<
             let cookie = fits
                 .then(|| cookie.clone())
                 .ok_or("not the name of a cookie");
-            Some(SessionKey::Cookie {
+            Ok(SessionKey::Cookie {
                 name: mistakes.take(&key("session_cookie"), cookie)?,
                 until: raw.session_cookie_delimiter,
             })
@@ -189,26 +183,24 @@ fn session_key(name: &str, raw: &RawService, mistakes: &mut Mistakes) -> Option<
             if raw.token_header.is_none() {
                 mistakes.note(key("session_claim"), "needs token_header");
             }
-            Some(SessionKey::Claim(claim.clone()))
+            Ok(SessionKey::Claim(claim.clone()))
         }
         _ => {
             let wrong = "set exactly one of session_cookie, session_header and session_claim: it \
                          identifies a session";
-            mistakes.note(key("session_cookie"), wrong);
-            None
+            mistakes.reject(key("session_cookie"), wrong)
         }
     }
 }
 
-/// The `Set-Cookie` value that deletes the service's cookie; `Some(None)` if it has no session
-/// cookie.
+/// The `Set-Cookie` value that deletes the service's cookie; `None` if it has no session cookie.
 fn cleared_cookie(
     name: &str,
     raw: &RawService,
     mistakes: &mut Mistakes,
-) -> Option<Option<HeaderValue>> {
+) -> Valid<Option<HeaderValue>> {
     let Some(cookie) = &raw.session_cookie else {
-        return Some(None);
+        return Ok(None);
     };
     let path = raw.session_cookie_path.as_deref().unwrap_or("/");
     let mut cleared = Cookie::build((cookie.clone(), ""))
@@ -240,18 +232,17 @@ pub(super) const fn reports_auth_time(raw: &RawService) -> bool {
 
 /// The maximum age of the authentication when a session starts. It needs the time of the authentication in the
 /// service's responses.
-pub(super) fn max_age(key: &str, raw: &RawService, mistakes: &mut Mistakes) -> Option<MaxAge> {
+pub(super) fn max_age(key: &str, raw: &RawService, mistakes: &mut Mistakes) -> Valid<MaxAge> {
     let known = reports_auth_time(raw);
     let Some(text) = &raw.max_age else {
-        return Some(if known { MaxAge::Idle } else { MaxAge::Any });
+        return Ok(if known { MaxAge::Idle } else { MaxAge::Any });
     };
     let max_age = super::login::max_age(key, text, mistakes)?;
     if !known && max_age != MaxAge::Any {
         let wrong = "needs token_header or auth_time_header, for the time of the authentication";
-        mistakes.note(key, wrong);
-        return None;
+        return mistakes.reject(key, wrong);
     }
-    Some(max_age)
+    Ok(max_age)
 }
 
 /// The header with the token, which may be `Authorization`.
@@ -259,9 +250,9 @@ fn token_header(
     name: &str,
     raw: &RawService,
     mistakes: &mut Mistakes,
-) -> Option<Option<HeaderName>> {
+) -> Valid<Option<HeaderName>> {
     let Some(text) = &raw.token_header else {
-        return Some(None);
+        return Ok(None);
     };
     let key = format!("delegated.services.{name}.token_header");
     let name = HeaderName::try_from(text.as_str()).map_err(|_| "not the name of a header");
@@ -273,10 +264,10 @@ fn plain_headers(
     key: &str,
     texts: &TextList<String>,
     mistakes: &mut Mistakes,
-) -> Option<Vec<HeaderName>> {
+) -> Valid<Vec<HeaderName>> {
     let names = texts.0.iter().map(|text| {
         if text.eq_ignore_ascii_case("authorization") {
-            return Some(http::header::AUTHORIZATION);
+            return Ok(http::header::AUTHORIZATION);
         }
         header(key, text, mistakes)
     });

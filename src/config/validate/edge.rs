@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use http::HeaderValue;
 use url::{Host, Url};
 
-use super::Mistakes;
 use crate::config::Listen;
+use crate::config::mistakes::{Mistakes, Valid};
 use crate::config::raw::{RawBrowser, RawGrpc, RawListen, RawSignIn, RawTraces};
 use crate::contract::{ReturnHost, SignInSettings};
 use crate::listener::GrpcTlsSettings;
@@ -22,24 +22,25 @@ const SITE_DATA_TYPES: [&str; 4] = ["cache", "cookies", "storage", "executionCon
 pub(super) fn clear_site_data(
     raw: &RawBrowser,
     mistakes: &mut Mistakes,
-) -> Option<Option<HeaderValue>> {
+) -> Valid<Option<HeaderValue>> {
     let key = "browser.clear_site_data";
     for kind in &raw.clear_site_data.0 {
         if !SITE_DATA_TYPES.contains(&&**kind) {
             let known = SITE_DATA_TYPES.join(", ");
-            mistakes.note(key, format!("`{kind}` is not one of {known}"));
-            return None;
+            return mistakes.reject(key, format!("`{kind}` is not one of {known}"));
         }
     }
     let quoted = raw.clear_site_data.0.iter();
     let quoted: Vec<String> = quoted.map(|kind| format!("\"{kind}\"")).collect();
     if quoted.is_empty() {
-        return Some(None);
+        return Ok(None);
     }
-    HeaderValue::try_from(quoted.join(", ")).ok().map(Some)
+    mistakes
+        .take(key, HeaderValue::try_from(quoted.join(", ")))
+        .map(Some)
 }
 
-pub(super) fn listen(raw: &RawListen, mistakes: &mut Mistakes) -> Option<Listen> {
+pub(super) fn listen(raw: &RawListen, mistakes: &mut Mistakes) -> Valid<Listen> {
     let check = address("listen.check", &raw.check, mistakes);
     let grpc = address_or_off("listen.grpc", &raw.grpc, mistakes);
     let spoe = address_or_off("listen.spoe", &raw.spoe, mistakes);
@@ -78,10 +79,10 @@ pub(super) fn listen(raw: &RawListen, mistakes: &mut Mistakes) -> Option<Listen>
         }
         taken.push(address);
     }
-    Some(listen)
+    Ok(listen)
 }
 
-fn address(key: &str, text: &str, mistakes: &mut Mistakes) -> Option<SocketAddr> {
+fn address(key: &str, text: &str, mistakes: &mut Mistakes) -> Valid<SocketAddr> {
     let parsed = text.parse();
     mistakes.take(
         key,
@@ -89,9 +90,9 @@ fn address(key: &str, text: &str, mistakes: &mut Mistakes) -> Option<SocketAddr>
     )
 }
 
-fn address_or_off(key: &str, text: &str, mistakes: &mut Mistakes) -> Option<Option<SocketAddr>> {
+fn address_or_off(key: &str, text: &str, mistakes: &mut Mistakes) -> Valid<Option<SocketAddr>> {
     if text == OFF || text == "false" {
-        return Some(None);
+        return Ok(None);
     }
     let parsed = text.parse().map(Some);
     mistakes.take(
@@ -100,45 +101,39 @@ fn address_or_off(key: &str, text: &str, mistakes: &mut Mistakes) -> Option<Opti
     )
 }
 
-pub(super) fn grpc_tls(raw: &RawGrpc, mistakes: &mut Mistakes) -> Option<Option<GrpcTlsSettings>> {
+pub(super) fn grpc_tls(raw: &RawGrpc, mistakes: &mut Mistakes) -> Valid<Option<GrpcTlsSettings>> {
     let (certificate, key) = match (&raw.cert_file, &raw.key_file) {
         (Some(certificate), Some(key)) => (certificate, key),
         (Some(_), None) => {
-            mistakes.note("grpc.cert_file", "needs its key in grpc.key_file");
-            return None;
+            return mistakes.reject("grpc.cert_file", "needs its key in grpc.key_file");
         }
         (None, Some(_)) => {
-            mistakes.note("grpc.key_file", "needs its certificate in grpc.cert_file");
-            return None;
+            return mistakes.reject("grpc.key_file", "needs its certificate in grpc.cert_file");
         }
         (None, None) if raw.client_ca_file.is_some() => {
-            mistakes.note(
+            return mistakes.reject(
                 "grpc.client_ca_file",
                 "client certificates need TLS: give grpc.cert_file and grpc.key_file",
             );
-            return None;
         }
-        (None, None) => return Some(None),
+        (None, None) => return Ok(None),
     };
     let certificate = mistakes.read("grpc.cert_file", certificate);
     let key = mistakes.read("grpc.key_file", key);
-    let client_ca = match &raw.client_ca_file {
-        Some(path) => mistakes.read("grpc.client_ca_file", path).map(Some),
-        None => Some(None),
-    };
-    Some(Some(GrpcTlsSettings {
+    let client_ca = mistakes.read_optional("grpc.client_ca_file", raw.client_ca_file.as_ref());
+    Ok(Some(GrpcTlsSettings {
         certificate: certificate?,
         key: Secret::new(key?),
         client_ca: client_ca?,
     }))
 }
 
-pub(super) fn sign_in(raw: &RawSignIn, mistakes: &mut Mistakes) -> Option<Option<SignInSettings>> {
+pub(super) fn sign_in(raw: &RawSignIn, mistakes: &mut Mistakes) -> Valid<Option<SignInSettings>> {
     let Some(text) = &raw.url else {
         if !raw.allowed_hosts.is_empty() {
             mistakes.note("sign_in.allowed_hosts", "needs sign_in.url");
         }
-        return Some(None);
+        return Ok(None);
     };
     let url = Url::parse(text).ok().filter(is_page);
     let url = mistakes.take(
@@ -170,7 +165,7 @@ pub(super) fn sign_in(raw: &RawSignIn, mistakes: &mut Mistakes) -> Option<Option
         "sign_in.allowed_hosts",
         hosts.ok_or("must be hosts such as app.example.com, app.example.com:8443 or *.example.com"),
     );
-    Some(Some(SignInSettings {
+    Ok(Some(SignInSettings {
         url: url?,
         return_parameter: parameter.clone(),
         allowed_hosts: hosts?,
@@ -201,30 +196,26 @@ fn pattern(text: &str) -> Option<ReturnHost> {
     (written == text && !text.contains('*')).then_some(ReturnHost::Exact(text))
 }
 
-/// The collector for traces; `Some(None)` if there is none.
-pub(super) fn traces(raw: &RawTraces, mistakes: &mut Mistakes) -> Option<Option<TraceSettings>> {
+/// The collector for traces, if any.
+pub(super) fn traces(raw: &RawTraces, mistakes: &mut Mistakes) -> Valid<Option<TraceSettings>> {
     if !(0.0..=1.0).contains(&raw.ratio) {
         mistakes.note("traces.ratio", "must be between 0 and 1");
     }
-    let authorities = match &raw.ca_file {
-        Some(path) => Some(mistakes.read("traces.ca_file", path)?),
-        None => None,
-    };
+    let authorities = mistakes.read_optional("traces.ca_file", raw.ca_file.as_ref())?;
     let Some(url) = &raw.otlp_url else {
-        return Some(None);
+        return Ok(None);
     };
     let url = Url::parse(url).ok();
     let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     let wrong = "must be the address of a collector, such as http://127.0.0.1:4317";
     let url = mistakes.take("traces.otlp_url", url.ok_or(wrong))?;
     if (url.scheme() == "https") != authorities.is_some() {
-        mistakes.note(
+        return mistakes.reject(
             "traces.ca_file",
             "must be set if traces.otlp_url is https://, and only then",
         );
-        return None;
     }
-    Some(Some(TraceSettings {
+    Ok(Some(TraceSettings {
         url,
         authorities,
         ratio: raw.ratio,

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use url::Url;
 
-use super::Mistakes;
+use crate::config::mistakes::{Mistakes, Valid};
 use crate::config::raw::RawEvents;
 use crate::secret::Secret;
 use crate::webhook::WebhookSettings;
@@ -12,13 +12,13 @@ use crate::webhook::WebhookSettings;
 /// The minimum length of a signing key in bytes (Standard Webhooks).
 const MIN_KEY_BYTES: usize = 24;
 
-/// The webhook for session ends; `Some(None)` if there is none.
-pub(super) fn webhook(raw: &RawEvents, mistakes: &mut Mistakes) -> Option<Option<WebhookSettings>> {
+/// The webhook for session ends, if any.
+pub(super) fn webhook(raw: &RawEvents, mistakes: &mut Mistakes) -> Valid<Option<WebhookSettings>> {
     let Some(url) = &raw.webhook_url else {
         if raw.webhook_secret.is_some() || raw.webhook_secret_file.is_some() {
             mistakes.note("events.webhook_secret", "needs events.webhook_url");
         }
-        return Some(None);
+        return Ok(None);
     };
     let url = Url::parse(&url.0)
         .ok()
@@ -31,10 +31,9 @@ pub(super) fn webhook(raw: &RawEvents, mistakes: &mut Mistakes) -> Option<Option
     let (least, most) = (Duration::from_millis(1), Duration::from_secs(60));
     let timeout = mistakes.duration("events.webhook_timeout", &raw.webhook_timeout, least, most);
     if !(1..=1_000_000).contains(&raw.webhook_queue) {
-        mistakes.note("events.webhook_queue", "must be between 1 and 1000000");
-        return None;
+        return mistakes.reject("events.webhook_queue", "must be between 1 and 1000000");
     }
-    Some(Some(WebhookSettings {
+    Ok(Some(WebhookSettings {
         url: url?,
         secret: secret?,
         timeout: timeout?,
@@ -43,14 +42,13 @@ pub(super) fn webhook(raw: &RawEvents, mistakes: &mut Mistakes) -> Option<Option
     }))
 }
 
-fn secret(raw: &RawEvents, mistakes: &mut Mistakes) -> Option<Secret<Vec<u8>>> {
+fn secret(raw: &RawEvents, mistakes: &mut Mistakes) -> Valid<Secret<Vec<u8>>> {
     let (key, text) = match (&raw.webhook_secret, &raw.webhook_secret_file) {
         (Some(_), Some(_)) => {
-            mistakes.note(
+            return mistakes.reject(
                 "events.webhook_secret_file",
                 "conflicts with events.webhook_secret: set only one",
             );
-            return None;
         }
         (Some(secret), None) => ("events.webhook_secret", secret.expose().clone()),
         (None, Some(path)) => (
@@ -58,11 +56,10 @@ fn secret(raw: &RawEvents, mistakes: &mut Mistakes) -> Option<Secret<Vec<u8>>> {
             mistakes.read_text("events.webhook_secret_file", path)?,
         ),
         (None, None) => {
-            mistakes.note(
+            return mistakes.reject(
                 "events.webhook_secret",
                 "is missing: the receiver could not verify the sender. `curfew keygen` makes a key",
             );
-            return None;
         }
     };
     let text = text.trim();

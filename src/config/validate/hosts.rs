@@ -2,20 +2,17 @@
 
 use url::Url;
 
-use super::Mistakes;
+use crate::config::mistakes::{Mistakes, Valid};
 use crate::config::raw::RawConfig;
 use crate::policy::{HostPattern, NamedHosts, Rules};
 
 /// Collects hosts from `hosts`, rules, sign-in and delegated services. Skips a value that is not a host: the section of
 /// that value reports it.
-pub(super) fn parse(raw: &RawConfig, rules: &Rules, mistakes: &mut Mistakes) -> Option<NamedHosts> {
+pub(super) fn parse(raw: &RawConfig, rules: &Rules, mistakes: &mut Mistakes) -> Valid<NamedHosts> {
     let admit_unknown = match &*raw.unknown_hosts {
-        "deny" => Some(false),
-        "allow" => Some(true),
-        _ => {
-            mistakes.note("unknown_hosts", "must be `deny` or `allow`");
-            None
-        }
+        "deny" => Ok(false),
+        "allow" => Ok(true),
+        _ => mistakes.reject("unknown_hosts", "must be `deny` or `allow`"),
     };
     let mut named = Vec::new();
     for (index, text) in raw.hosts.0.iter().enumerate() {
@@ -30,7 +27,7 @@ pub(super) fn parse(raw: &RawConfig, rules: &Rules, mistakes: &mut Mistakes) -> 
     let of_services = services.flat_map(|service| service.hosts.0.iter());
     let others = raw.sign_in.allowed_hosts.0.iter().chain(of_services);
     named.extend(others.filter_map(|text| HostPattern::parse(without_port(text)).ok()));
-    Some(NamedHosts::new(named, admit_unknown?))
+    Ok(NamedHosts::new(named, admit_unknown?))
 }
 
 fn without_port(text: &str) -> &str {

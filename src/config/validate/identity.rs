@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use super::{HOUR, Mistakes};
+use crate::config::mistakes::{HOUR, Mistakes, Valid};
 use crate::config::raw::{RawAssertion, RawIdentity, TextList};
 use crate::identity::{AssertionKey, AssertionSigner, IdentityHeaders};
 
@@ -111,17 +111,16 @@ const RESERVED_HEADERS: [&str; 18] = [
 ];
 
 /// Parses the name of an identity header; rejects reserved headers.
-pub(super) fn header(key: &str, text: &str, mistakes: &mut Mistakes) -> Option<HeaderName> {
+pub(super) fn header(key: &str, text: &str, mistakes: &mut Mistakes) -> Valid<HeaderName> {
     let name = HeaderName::try_from(text).ok();
     let name = mistakes.take(key, name.ok_or("not the name of a header"))?;
     if RESERVED_HEADERS.contains(&name.as_str()) {
-        mistakes.note(key, format!("`{name}` is a reserved header"));
-        return None;
+        return mistakes.reject(key, format!("`{name}` is a reserved header"));
     }
-    Some(name)
+    Ok(name)
 }
 
-pub(super) fn headers(raw: &RawIdentity, mistakes: &mut Mistakes) -> Option<IdentityHeaders> {
+pub(super) fn headers(raw: &RawIdentity, mistakes: &mut Mistakes) -> Valid<IdentityHeaders> {
     let mut presets = Vec::new();
     for name in &raw.presets.0 {
         match PRESETS.iter().find(|preset| preset.name == name) {
@@ -140,7 +139,7 @@ pub(super) fn headers(raw: &RawIdentity, mistakes: &mut Mistakes) -> Option<Iden
             let all = by_presets.chain(given.0.iter().map(String::as_str));
             let mut found: Vec<HeaderName> = Vec::new();
             for text in all {
-                let Some(name) = header(&key, text, mistakes) else {
+                let Ok(name) = header(&key, text, mistakes) else {
                     continue;
                 };
                 match used.insert(name.clone(), field.to_owned()) {
@@ -153,7 +152,7 @@ pub(super) fn headers(raw: &RawIdentity, mistakes: &mut Mistakes) -> Option<Iden
             }
             found
         };
-    Some(IdentityHeaders {
+    Ok(IdentityHeaders {
         user: names("user", &raw.user, |preset| vec![preset.user]),
         groups: names("groups", &raw.groups, |preset| preset.groups.to_vec()),
         group_lines: names("group_lines", &raw.group_lines, |it| {
@@ -170,11 +169,11 @@ pub(super) fn headers(raw: &RawIdentity, mistakes: &mut Mistakes) -> Option<Iden
     })
 }
 
-/// The signer of identity assertions; `Some(None)` if no key is configured.
+/// The signer of identity assertions; `None` if no key is configured.
 pub(super) fn assertion(
     raw: &RawAssertion,
     mistakes: &mut Mistakes,
-) -> Option<Option<AssertionSigner>> {
+) -> Valid<Option<AssertionSigner>> {
     let key = "assertion.key_files";
     let least = Duration::from_secs(1);
     let lifetime = mistakes.duration("assertion.lifetime", &raw.lifetime, least, HOUR);
@@ -186,12 +185,12 @@ pub(super) fn assertion(
         let parsed = AssertionKey::from_pem(&pem);
         mistakes.take(key, parsed.map_err(|error| format!("{path}: {error}")))
     };
-    let keys: Vec<Option<AssertionKey>> = raw.key_files.0.iter().map(read).collect();
-    let mut keys = keys.into_iter().collect::<Option<Vec<_>>>()?.into_iter();
+    let keys: Vec<Valid<AssertionKey>> = raw.key_files.0.iter().map(read).collect();
+    let mut keys = keys.into_iter().collect::<Valid<Vec<_>>>()?.into_iter();
     let Some(first) = keys.next() else {
-        return Some(None);
+        return Ok(None);
     };
-    Some(Some(AssertionSigner {
+    Ok(Some(AssertionSigner {
         issuer: raw.issuer.clone(),
         lifetime: lifetime?,
         key: first,

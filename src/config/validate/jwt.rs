@@ -5,8 +5,8 @@ use std::time::Duration;
 use jsonwebtoken::Algorithm;
 use url::Url;
 
-use super::{DAY, HOUR, Mistakes};
 use crate::config::JwtConfig;
+use crate::config::mistakes::{DAY, HOUR, Mistakes, Valid};
 use crate::config::raw::{RawIssuer, RawJwt};
 use crate::credential::JwtLocations;
 use crate::credential::jwt::{Claims, Issuer, KeySet};
@@ -27,20 +27,20 @@ const ALGORITHMS: [Algorithm; 9] = [
     Algorithm::EdDSA,
 ];
 
-/// The accepted issuers; `Some(None)` if none is configured.
+/// The accepted issuers; `None` if there are none.
 pub(super) fn parse(
     raw: &RawJwt,
-    freshness: Option<Freshness>,
-    policies: Option<&Policies>,
+    freshness: Valid<Freshness>,
+    policies: Valid<&Policies>,
     mistakes: &mut Mistakes,
-) -> Option<Option<JwtConfig>> {
+) -> Valid<Option<JwtConfig>> {
     let least = Duration::from_millis(10);
     let timeout = mistakes.duration("jwt.timeout", &raw.timeout, least, HOUR / 60);
     if raw.issuers.is_empty() {
         if raw.cookie.is_some() {
             mistakes.note("jwt.cookie", "needs an issuer in jwt.issuers");
         }
-        return Some(None);
+        return Ok(None);
     }
     if !raw.bearer && raw.cookie.is_none() {
         mistakes.note(
@@ -52,12 +52,12 @@ pub(super) fn parse(
         freshness: freshness?,
         timeout: timeout?,
     };
-    let issuers: Vec<Option<IssuerSettings>> = raw
+    let issuers: Vec<Valid<IssuerSettings>> = raw
         .issuers
         .iter()
         .map(|(name, raw)| issuer(name, raw, &defaults, policies, mistakes))
         .collect();
-    let issuers: Vec<IssuerSettings> = issuers.into_iter().collect::<Option<_>>()?;
+    let issuers: Vec<IssuerSettings> = issuers.into_iter().collect::<Valid<_>>()?;
     for (index, one) in issuers.iter().enumerate() {
         let same = |other: &&IssuerSettings| other.issuer.issuer == one.issuer.issuer;
         if let Some(other) = issuers[..index].iter().find(same) {
@@ -68,7 +68,7 @@ pub(super) fn parse(
             );
         }
     }
-    Some(Some(JwtConfig {
+    Ok(Some(JwtConfig {
         places: JwtLocations {
             cookie: raw.cookie.clone(),
             bearer: raw.bearer,
@@ -78,7 +78,7 @@ pub(super) fn parse(
 }
 
 /// How often keys are fetched, and how long they stay in use.
-pub(super) fn freshness(raw: &RawJwt, mistakes: &mut Mistakes) -> Option<Freshness> {
+pub(super) fn freshness(raw: &RawJwt, mistakes: &mut Mistakes) -> Valid<Freshness> {
     let second = Duration::from_secs(1);
     let refresh = mistakes.duration("jwt.refresh", &raw.refresh, second, DAY);
     let stale = mistakes.duration("jwt.stale", &raw.stale, second, DAY * 30);
@@ -86,7 +86,7 @@ pub(super) fn freshness(raw: &RawJwt, mistakes: &mut Mistakes) -> Option<Freshne
     if stale < refresh {
         mistakes.note("jwt.stale", "must not be shorter than jwt.refresh");
     }
-    Some(Freshness { refresh, stale })
+    Ok(Freshness { refresh, stale })
 }
 
 /// Parses the signature algorithms of a provider.
@@ -119,9 +119,9 @@ fn issuer(
     name: &str,
     raw: &RawIssuer,
     defaults: &FetchDefaults,
-    policies: Option<&Policies>,
+    policies: Valid<&Policies>,
     mistakes: &mut Mistakes,
-) -> Option<IssuerSettings> {
+) -> Valid<IssuerSettings> {
     let key = |part: &str| format!("jwt.issuers.{name}.{part}");
     let algorithms = algorithms(&key("algorithms"), &raw.algorithms.0, mistakes);
     for (part, empty) in [
@@ -146,7 +146,7 @@ fn issuer(
     let leeway = mistakes.duration(&key("leeway"), &raw.leeway, least, HOUR / 6);
     let policy = super::policy_name(&key("policy"), raw.policy.as_deref(), policies, mistakes);
     let keys = keys(name, raw, defaults, mistakes);
-    Some(IssuerSettings {
+    Ok(IssuerSettings {
         name: name.to_owned(),
         issuer: Issuer {
             issuer: raw.issuer.clone(),
@@ -172,7 +172,7 @@ fn keys(
     raw: &RawIssuer,
     defaults: &FetchDefaults,
     mistakes: &mut Mistakes,
-) -> Option<KeySource> {
+) -> Valid<KeySource> {
     let key = |part: &str| format!("jwt.issuers.{name}.{part}");
     if raw.issuer.is_empty() {
         mistakes.note(key("issuer"), "is missing: the claim `iss` of its tokens");
@@ -201,11 +201,8 @@ fn keys(
             mistakes.take(&key("issuer"), issuer.ok_or(wrong))?
         }
     };
-    let authorities = match &raw.ca_file {
-        Some(path) => Some(mistakes.read(&key("ca_file"), path)?),
-        None => None,
-    };
-    Some(KeySource::Fetched(FetchSettings {
+    let authorities = mistakes.read_optional(&key("ca_file"), raw.ca_file.as_ref())?;
+    Ok(KeySource::Fetched(FetchSettings {
         location,
         authorities,
         timeout: defaults.timeout,

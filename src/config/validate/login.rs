@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::{DAY, HOUR, Mistakes, jwt};
+use super::jwt;
+use crate::config::mistakes::{DAY, HOUR, Mistakes, Valid};
 use crate::config::raw::{RawConfig, RawLogin, RawProvider};
 use crate::contract::{CookieSettings, ReturnHost, SignInSettings};
 use crate::credential::jwt::{Claims, Issuer};
@@ -14,13 +15,13 @@ use crate::login::{LoginSettings, ProviderSettings};
 use crate::policy::{MaxAge, Policies};
 use crate::secret::Secret;
 
-/// The sign-in settings; `Some(None)` if Curfew does not sign people in.
+/// The sign-in settings; `None` if Curfew does not sign people in.
 pub(super) fn parse(
     raw: &RawLogin,
     freshness: Freshness,
-    policies: Option<&Policies>,
+    policies: Valid<&Policies>,
     mistakes: &mut Mistakes,
-) -> Option<Option<LoginSettings>> {
+) -> Valid<Option<LoginSettings>> {
     let max_age = max_age("login.max_age", &raw.max_age, mistakes);
     let revalidate = revalidate(&raw.revalidate, mistakes);
     let least = Duration::from_millis(10);
@@ -33,7 +34,7 @@ pub(super) fn parse(
                  https://app.example.com",
             );
         }
-        return Some(None);
+        return Ok(None);
     };
     if raw.providers.is_empty() {
         mistakes.note(
@@ -46,16 +47,16 @@ pub(super) fn parse(
         .filter(is_origin)
         .ok_or("must be the address of a host without a path, such as https://app.example.com");
     let url = mistakes.take("login.url", url);
-    let providers: Vec<Option<ProviderSettings>> = raw
+    let providers: Vec<Valid<ProviderSettings>> = raw
         .providers
         .iter()
         .map(|(name, raw)| provider(name, raw, timeout?, freshness, policies, mistakes))
         .collect();
-    Some(Some(LoginSettings {
+    Ok(Some(LoginSettings {
         url: url?,
         max_age: max_age?,
         revalidate: revalidate?,
-        providers: providers.into_iter().collect::<Option<_>>()?,
+        providers: providers.into_iter().collect::<Valid<_>>()?,
     }))
 }
 
@@ -67,35 +68,32 @@ fn is_origin(url: &Url) -> bool {
 }
 
 /// Parses the maximum age of an authentication.
-pub(super) fn max_age(key: &str, text: &str, mistakes: &mut Mistakes) -> Option<MaxAge> {
+pub(super) fn max_age(key: &str, text: &str, mistakes: &mut Mistakes) -> Valid<MaxAge> {
     match text {
-        "idle" => Some(MaxAge::Idle),
-        "off" | "false" => Some(MaxAge::Any),
+        "idle" => Ok(MaxAge::Idle),
+        "off" | "false" => Ok(MaxAge::Any),
         text => {
             let Ok(age) = humantime::parse_duration(text) else {
-                mistakes.note(key, "must be `idle`, `off` or a duration such as 8h");
-                return None;
+                return mistakes.reject(key, "must be `idle`, `off` or a duration such as 8h");
             };
             if age < Duration::from_secs(1) || age > DAY * 365 {
-                mistakes.note(key, "must be between 1s and 365days");
-                return None;
+                return mistakes.reject(key, "must be between 1s and 365days");
             }
-            Some(MaxAge::Of(age))
+            Ok(MaxAge::Of(age))
         }
     }
 }
 
-fn revalidate(text: &str, mistakes: &mut Mistakes) -> Option<Option<Duration>> {
+fn revalidate(text: &str, mistakes: &mut Mistakes) -> Valid<Option<Duration>> {
     const KEY: &str = "login.revalidate";
     if matches!(text, "off" | "false") {
-        return Some(None);
+        return Ok(None);
     }
     if humantime::parse_duration(text).is_err() {
-        mistakes.note(
+        return mistakes.reject(
             KEY,
             format!("`{text}` is not `off` or a duration such as 5m"),
         );
-        return None;
     }
     mistakes
         .duration(KEY, text, Duration::from_secs(1), DAY)
@@ -107,9 +105,9 @@ fn provider(
     raw: &RawProvider,
     timeout: Duration,
     freshness: Freshness,
-    policies: Option<&Policies>,
+    policies: Valid<&Policies>,
     mistakes: &mut Mistakes,
-) -> Option<ProviderSettings> {
+) -> Valid<ProviderSettings> {
     let at = format!("login.providers.{name}");
     let key = |part: &str| format!("{at}.{part}");
     let plain = |byte: u8| {
@@ -138,14 +136,11 @@ fn provider(
     );
     let algorithms = jwt::algorithms(&key("algorithms"), &raw.algorithms.0, mistakes);
     let client_secret = secret(&at, raw, mistakes);
-    let authorities = match &raw.ca_file {
-        Some(path) => mistakes.read(&key("ca_file"), path).map(Some),
-        None => Some(None),
-    };
+    let authorities = mistakes.read_optional(&key("ca_file"), raw.ca_file.as_ref());
     let leeway = mistakes.duration(&key("leeway"), &raw.leeway, Duration::ZERO, HOUR / 6);
     let policy = super::policy_name(&key("policy"), raw.policy.as_deref(), policies, mistakes);
     let (issuer, authorities) = (issuer?, authorities?);
-    Some(ProviderSettings {
+    Ok(ProviderSettings {
         issuer: IssuerSettings {
             name: name.to_owned(),
             issuer: Issuer {
@@ -186,24 +181,20 @@ fn provider(
     })
 }
 
-fn secret(at: &str, raw: &RawProvider, mistakes: &mut Mistakes) -> Option<Option<Secret<String>>> {
+fn secret(at: &str, raw: &RawProvider, mistakes: &mut Mistakes) -> Valid<Option<Secret<String>>> {
     let key = format!("{at}.client_secret_file");
     match (&raw.client_secret, &raw.client_secret_file) {
-        (Some(_), Some(_)) => {
-            mistakes.note(key, "conflicts with client_secret: set only one");
-            None
-        }
-        (Some(secret), None) => Some(Some(secret.clone())),
+        (Some(_), Some(_)) => mistakes.reject(key, "conflicts with client_secret: set only one"),
+        (Some(secret), None) => Ok(Some(secret.clone())),
         (None, Some(path)) => {
             let text = mistakes.read_text(&key, path)?;
             let text = text.trim();
             if text.is_empty() {
-                mistakes.note(key, "the file is empty");
-                return None;
+                return mistakes.reject(key, "the file is empty");
             }
-            Some(Some(Secret::new(text.to_owned())))
+            Ok(Some(Secret::new(text.to_owned())))
         }
-        (None, None) => Some(None),
+        (None, None) => Ok(None),
     }
 }
 

@@ -6,7 +6,7 @@ mod sessions;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{DAY, Mistakes};
+use crate::config::mistakes::{DAY, Mistakes, Valid};
 use crate::config::raw::{RawConfig, RawConsole, RawPolicy};
 use crate::policy::{ActivityKind, OnStoreFailure, Policies, Policy, Preset};
 use crate::session::{Limits, MAX_COOKIE_AGE, PolicyName};
@@ -19,7 +19,7 @@ const DEFAULT_ABSOLUTE: &str = "12h";
 /// The shortest limit that can be configured.
 const MIN_LIMIT: Duration = Duration::from_secs(1);
 
-pub(super) fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Policies> {
+pub(super) fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Valid<Policies> {
     if raw.policies.is_empty() {
         raw.policies
             .insert(raw.default_policy.clone(), RawPolicy::default());
@@ -50,14 +50,14 @@ pub(super) fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Poli
     )
 }
 
-fn parse_policy(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> Option<Policy> {
+fn parse_policy(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> Valid<Policy> {
     let preset = preset(
         key,
         raw.preset.as_deref(),
         raw.deviation_reason.as_deref(),
         mistakes,
     );
-    let ceilings = preset.flatten();
+    let ceilings = preset.unwrap_or_default();
     let default_idle = ceilings.and_then(|preset| preset.idle);
     let default_idle = default_idle.map_or_else(|| DEFAULT_IDLE.to_owned(), format_limit);
     let idle_text = raw.idle.get_or_insert(default_idle);
@@ -68,7 +68,7 @@ fn parse_policy(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> Opti
         default_absolute.map_or_else(|| DEFAULT_ABSOLUTE.to_owned(), format_limit);
     let absolute_text = raw.absolute.get_or_insert(default_absolute);
     let absolute_key = format!("{key}.absolute");
-    let absolute = mistakes.duration(&absolute_key, absolute_text, MIN_LIMIT, MAX_COOKIE_AGE);
+    let absolute = limit(&absolute_key, absolute_text, mistakes);
     let age_key = format!("{key}.max_auth_age");
     let max_auth_age = optional(&age_key, raw.max_auth_age.as_deref(), mistakes);
     let activity_text = raw
@@ -95,7 +95,7 @@ fn parse_policy(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> Opti
         && raw.deviation_reason.is_none()
     {
         limits::check_preset(key, &preset, &limits, mistakes);
-        if let Some(Some(remember)) = &remember {
+        if let Ok(Some(remember)) = &remember {
             limits::check_preset(&format!("{key}.remember"), &preset, remember, mistakes);
         }
     }
@@ -106,7 +106,7 @@ fn parse_policy(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> Opti
     let shortest = shortest.idle.unwrap_or(shortest.absolute);
     let touch_interval = touch_interval(key, raw, shortest, mistakes);
     let on_store_failure = on_store_failure(key, raw, mistakes);
-    Some(Policy {
+    Ok(Policy {
         limits,
         remember: remember?,
         variants,
@@ -121,7 +121,7 @@ fn parse_policy(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> Opti
 }
 
 /// The limits of operators' sessions in the console.
-fn console(raw: &mut RawConsole, mistakes: &mut Mistakes) -> Option<Limits> {
+fn console(raw: &mut RawConsole, mistakes: &mut Mistakes) -> Valid<Limits> {
     const KEY: &str = "admin.console";
     let preset = preset(
         KEY,
@@ -129,7 +129,7 @@ fn console(raw: &mut RawConsole, mistakes: &mut Mistakes) -> Option<Limits> {
         raw.deviation_reason.as_deref(),
         mistakes,
     );
-    let ceilings = preset.flatten();
+    let ceilings = preset.unwrap_or_default();
     let usual = Policies::CONSOLE;
     // The defaults are tighter than most standards: a preset only shortens them.
     let ceiling = Limits {
@@ -165,13 +165,13 @@ fn format_limit(limit: Duration) -> String {
     humantime::format_duration(limit).to_string()
 }
 
-/// The preset; `Some(None)` if none is set.
+/// The preset, if one is set.
 fn preset(
     key: &str,
     preset: Option<&str>,
     deviation_reason: Option<&str>,
     mistakes: &mut Mistakes,
-) -> Option<Option<Preset>> {
+) -> Valid<Option<Preset>> {
     let reason_key = format!("{key}.deviation_reason");
     if deviation_reason.is_some_and(|reason| reason.trim().is_empty()) {
         mistakes.note(
@@ -183,7 +183,7 @@ fn preset(
         if deviation_reason.is_some() {
             mistakes.note(reason_key, format!("needs {key}.preset"));
         }
-        return Some(None);
+        return Ok(None);
     };
     let known = Preset::named(name).map(Some);
     mistakes.take(
@@ -195,25 +195,22 @@ fn preset(
     )
 }
 
-/// An idle limit; `Some(None)` if it is off.
-fn idle_or_off(key: &str, text: &mut String, mistakes: &mut Mistakes) -> Option<Option<Duration>> {
-    if matches!(text.as_str(), "off" | "false") {
-        *text = "off".to_owned();
-        return Some(None);
-    }
-    mistakes
-        .duration(key, text, MIN_LIMIT, MAX_COOKIE_AGE)
-        .map(Some)
+fn limit(key: &str, text: &str, mistakes: &mut Mistakes) -> Valid<Duration> {
+    mistakes.duration(key, text, MIN_LIMIT, MAX_COOKIE_AGE)
 }
 
-/// An optional limit; `Some(None)` if it is not set.
-fn optional(key: &str, text: Option<&str>, mistakes: &mut Mistakes) -> Option<Option<Duration>> {
-    match text {
-        Some(text) => mistakes
-            .duration(key, text, MIN_LIMIT, MAX_COOKIE_AGE)
-            .map(Some),
-        None => Some(None),
+/// An idle limit; `None` if it is off.
+fn idle_or_off(key: &str, text: &mut String, mistakes: &mut Mistakes) -> Valid<Option<Duration>> {
+    if matches!(text.as_str(), "off" | "false") {
+        *text = "off".to_owned();
+        return Ok(None);
     }
+    limit(key, text, mistakes).map(Some)
+}
+
+/// A limit that does not have to be set.
+fn optional(key: &str, text: Option<&str>, mistakes: &mut Mistakes) -> Valid<Option<Duration>> {
+    text.map(|text| limit(key, text, mistakes)).transpose()
 }
 
 /// The default of `store_failure_grace`.
@@ -223,34 +220,28 @@ fn on_store_failure(
     key: &str,
     raw: &mut RawPolicy,
     mistakes: &mut Mistakes,
-) -> Option<OnStoreFailure> {
+) -> Valid<OnStoreFailure> {
     let word = raw
         .on_store_failure
         .get_or_insert_with(|| "deny".to_owned());
     match (word.as_str(), &raw.store_failure_grace) {
-        ("deny", None) => Some(OnStoreFailure::Deny),
-        ("deny", Some(_)) => {
-            mistakes.note(
-                format!("{key}.store_failure_grace"),
-                format!("needs {key}.on_store_failure = \"known\""),
-            );
-            None
-        }
+        ("deny", None) => Ok(OnStoreFailure::Deny),
+        ("deny", Some(_)) => mistakes.reject(
+            format!("{key}.store_failure_grace"),
+            format!("needs {key}.on_store_failure = \"known\""),
+        ),
         ("known", _) => {
             let text = raw
                 .store_failure_grace
                 .get_or_insert_with(|| DEFAULT_GRACE.to_owned());
             let key = format!("{key}.store_failure_grace");
             let grace = mistakes.duration(&key, text, MIN_LIMIT, DAY)?;
-            Some(OnStoreFailure::Known { grace })
+            Ok(OnStoreFailure::Known { grace })
         }
-        _ => {
-            mistakes.note(
-                format!("{key}.on_store_failure"),
-                "must be `deny` or `known`",
-            );
-            None
-        }
+        _ => mistakes.reject(
+            format!("{key}.on_store_failure"),
+            "must be `deny` or `known`",
+        ),
     }
 }
 
@@ -260,21 +251,20 @@ fn touch_interval(
     raw: &mut RawPolicy,
     idle: Duration,
     mistakes: &mut Mistakes,
-) -> Option<Duration> {
+) -> Valid<Duration> {
     let key = format!("{key}.touch_interval");
     let Some(text) = &raw.touch_interval else {
         let interval = Policy::default_touch_interval(idle);
         raw.touch_interval = Some(humantime::format_duration(interval).to_string());
-        return Some(interval);
+        return Ok(interval);
     };
     let interval = mistakes.duration(&key, text, Duration::from_millis(1), DAY)?;
     if interval >= idle / 2 {
         let half = humantime::format_duration(idle / 2);
-        mistakes.note(
+        return mistakes.reject(
             key,
             format!("must be less than half the shortest idle limit ({half}): sessions can end early by the touch interval"),
         );
-        return None;
     }
-    Some(interval)
+    Ok(interval)
 }

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use http::{HeaderName, Method};
 
-use super::Mistakes;
+use crate::config::mistakes::{Invalid, Mistakes, Valid};
 use crate::config::raw::{OneOrMany, RawActivity, RawClientAddress, RawConfig, RawRule};
 use crate::policy::{
     Access, AddressHeader, BackgroundHeaders, Conditions, Contract, HostPattern, PathPattern,
@@ -14,9 +14,9 @@ use crate::session::PolicyName;
 
 pub(super) fn parse(
     raw: &RawConfig,
-    policies: Option<&Policies>,
+    policies: Valid<&Policies>,
     mistakes: &mut Mistakes,
-) -> Option<Rules> {
+) -> Valid<Rules> {
     let cors_preflight = access("cors_preflight", &raw.cors_preflight, mistakes);
     let mut rules = Vec::new();
     let mut complete = true;
@@ -30,7 +30,7 @@ pub(super) fn parse(
             );
         }
         let parsed = rule(&key, index, raw, policies, cors_preflight, mistakes);
-        complete &= parsed.is_some();
+        complete &= parsed.is_ok();
         let parsed = parsed.unwrap_or_default();
         let everything = |conditions: &Conditions| {
             conditions.hosts.is_empty()
@@ -48,7 +48,7 @@ pub(super) fn parse(
         ..Terms::default()
     };
     if !complete {
-        return None;
+        return Err(Invalid);
     }
     mistakes.take("rules", Rules::new(rules, otherwise))
 }
@@ -59,10 +59,10 @@ fn rule(
     key: &str,
     index: usize,
     raw: &RawRule,
-    policies: Option<&Policies>,
-    cors_preflight: Option<Access>,
+    policies: Valid<&Policies>,
+    cors_preflight: Valid<Access>,
     mistakes: &mut Mistakes,
-) -> Option<Vec<Rule>> {
+) -> Valid<Vec<Rule>> {
     let hosts = parse_each(key, "host", &raw.host, mistakes, HostPattern::parse);
     let methods = parse_each(key, "method", &raw.method, mistakes, method);
     let contracts = parse_each(key, "contract", &raw.contract, mistakes, contract);
@@ -85,25 +85,23 @@ fn rule(
     );
     let terms = terms?;
     if pollers.is_empty() {
-        return Some(vec![Rule {
+        return Ok(vec![Rule {
             index,
             conditions,
             terms,
         }]);
     }
     let Some(root) = root(&conditions.paths).filter(|_| conditions.methods.is_empty()) else {
-        mistakes.note(
+        return mistakes.reject(
             format!("{key}.pollers"),
             "sets paths and methods itself: only one path_prefix, the application's path, can be set besides it",
         );
-        return None;
     };
     if terms.access == Access::Public || raw.activity.as_deref() == Some("touch") {
-        mistakes.note(
+        return mistakes.reject(
             format!("{key}.pollers"),
             "makes requests protected and passive: omit access and activity",
         );
-        return None;
     }
     let requests = pollers.iter().flat_map(|poller| poller.requests);
     let rules = requests.map(|(method, glob)| {
@@ -142,12 +140,12 @@ fn parse_each<T, E: Display>(
     list: &OneOrMany,
     mistakes: &mut Mistakes,
     parse: impl Fn(&str) -> Result<T, E>,
-) -> Option<Vec<T>> {
-    let mut all = Some(Vec::new());
+) -> Valid<Vec<T>> {
+    let mut all = Ok(Vec::new());
     for (index, item) in list.0.iter().enumerate() {
         match parse(item) {
             Ok(parsed) => {
-                if let Some(all) = &mut all {
+                if let Ok(all) = &mut all {
                     all.push(parsed);
                 }
             }
@@ -157,8 +155,7 @@ fn parse_each<T, E: Display>(
                 } else {
                     format!("{key}.{name}.{index}")
                 };
-                mistakes.note(place, error.to_string());
-                all = None;
+                all = mistakes.reject(place, error.to_string());
             }
         }
     }
@@ -181,7 +178,7 @@ fn contract(name: &str) -> Result<Contract, String> {
     })
 }
 
-fn paths(key: &str, raw: &RawRule, mistakes: &mut Mistakes) -> Option<Vec<PathPattern>> {
+fn paths(key: &str, raw: &RawRule, mistakes: &mut Mistakes) -> Valid<Vec<PathPattern>> {
     let exact = parse_each(key, "path", &raw.path, mistakes, PathPattern::exact);
     let prefix = parse_each(
         key,
@@ -207,24 +204,24 @@ fn paths(key: &str, raw: &RawRule, mistakes: &mut Mistakes) -> Option<Vec<PathPa
         }
         paths.push(PathPattern::Ambiguous);
     }
-    Some(paths)
+    Ok(paths)
 }
 
 fn terms(
     key: &str,
     raw: &RawRule,
-    policies: Option<&Policies>,
-    cors_preflight: Option<Access>,
+    policies: Valid<&Policies>,
+    cors_preflight: Valid<Access>,
     mistakes: &mut Mistakes,
-) -> Option<Terms> {
+) -> Valid<Terms> {
     let policy = match &raw.policy {
         Some(name) => policy(key, name, policies, mistakes).map(Some),
-        None => Some(None),
+        None => Ok(None),
     };
     let access_key = format!("{key}.access");
     let access = match &raw.access {
         Some(word) => access(&access_key, word, mistakes),
-        None => Some(Access::default()),
+        None => Ok(Access::default()),
     };
     let activity = match raw.activity.as_deref() {
         None | Some("touch") => Ok(RuleActivity::Touch),
@@ -254,7 +251,7 @@ fn terms(
             mistakes.note(access_key, "must not be public for ambiguous paths");
         }
     }
-    Some(Terms {
+    Ok(Terms {
         policy: policy?,
         access,
         activity: activity?,
@@ -266,9 +263,9 @@ fn terms(
 fn policy(
     key: &str,
     name: &str,
-    policies: Option<&Policies>,
+    policies: Valid<&Policies>,
     mistakes: &mut Mistakes,
-) -> Option<PolicyName> {
+) -> Valid<PolicyName> {
     // If the policies have a mistake, their names are unknown: skip this check.
     let policies = policies?;
     let known = policies.get(name).map(|(name, _)| name.clone());
@@ -281,7 +278,7 @@ fn policy(
     )
 }
 
-fn access(key: &str, word: &str, mistakes: &mut Mistakes) -> Option<Access> {
+fn access(key: &str, word: &str, mistakes: &mut Mistakes) -> Valid<Access> {
     let access = match word {
         "protected" => Ok(Access::Protected),
         "public" => Ok(Access::Public),
@@ -294,7 +291,7 @@ fn access(key: &str, word: &str, mistakes: &mut Mistakes) -> Option<Access> {
 pub(super) fn client_address(
     raw: &RawClientAddress,
     mistakes: &mut Mistakes,
-) -> Option<AddressHeader> {
+) -> Valid<AddressHeader> {
     let name = raw.header.parse::<HeaderName>();
     let name = name.map_err(|_| "must be the name of a header, such as x-forwarded-for");
     let name = mistakes.take("client_address.header", name);
@@ -304,14 +301,14 @@ pub(super) fn client_address(
             "must be between 1 and 100",
         );
     }
-    Some(AddressHeader {
+    Ok(AddressHeader {
         name: name?,
         proxies: raw.trusted_proxies,
     })
 }
 
 /// Headers that mark a request as a background request.
-pub(super) fn background(raw: &RawActivity, mistakes: &mut Mistakes) -> Option<BackgroundHeaders> {
+pub(super) fn background(raw: &RawActivity, mistakes: &mut Mistakes) -> Valid<BackgroundHeaders> {
     let mut more = Vec::new();
     for (name, value) in &raw.background_headers {
         let key = format!("activity.background_headers.{name}");
@@ -322,5 +319,5 @@ pub(super) fn background(raw: &RawActivity, mistakes: &mut Mistakes) -> Option<B
         }
         more.push((parsed?, value.clone()));
     }
-    Some(BackgroundHeaders::new(more))
+    Ok(BackgroundHeaders::new(more))
 }

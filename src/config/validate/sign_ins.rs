@@ -1,12 +1,13 @@
 //! The configured ways to sign in, for the compliance report: what Curfew knows about each
 //! authentication.
 
-use super::{Mistakes, delegated, login};
+use super::{delegated, login};
+use crate::config::mistakes::{Mistakes, Valid};
 use crate::config::raw::RawConfig;
 use crate::policy::{Authentication, SignInSource};
 
 /// Every configured way to sign in. Secrets and servers are not checked.
-pub(super) fn parse(raw: &RawConfig, mistakes: &mut Mistakes) -> Option<Vec<SignInSource>> {
+pub(super) fn parse(raw: &RawConfig, mistakes: &mut Mistakes) -> Valid<Vec<SignInSource>> {
     let mut sources = Vec::new();
     if !raw.login.providers.is_empty() {
         let max_age = login::max_age("login.max_age", &raw.login.max_age, mistakes)?;
@@ -46,5 +47,5 @@ pub(super) fn parse(raw: &RawConfig, mistakes: &mut Mistakes) -> Option<Vec<Sign
             key,
         });
     }
-    Some(sources)
+    Ok(sources)
 }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use super::Mistakes;
 use crate::config::StoreConfig;
+use crate::config::mistakes::{Mistakes, Valid};
 use crate::config::raw::{RawConfig, RawStore};
 use crate::migrations::SCRIPTS;
 use crate::secret::Secret;
@@ -17,7 +17,7 @@ pub(super) fn is_embedded(raw: &RawStore) -> bool {
         .any(|family| raw.url.0.starts_with(family))
 }
 
-pub(super) fn parse(raw: &RawConfig, mistakes: &mut Mistakes) -> Option<StoreConfig> {
+pub(super) fn parse(raw: &RawConfig, mistakes: &mut Mistakes) -> Valid<StoreConfig> {
     if raw.store.url.0 == "memory:" {
         return memory(raw, mistakes);
     }
@@ -25,7 +25,7 @@ pub(super) fn parse(raw: &RawConfig, mistakes: &mut Mistakes) -> Option<StoreCon
     redis(raw, target, mistakes)
 }
 
-fn memory(raw: &RawConfig, mistakes: &mut Mistakes) -> Option<StoreConfig> {
+fn memory(raw: &RawConfig, mistakes: &mut Mistakes) -> Valid<StoreConfig> {
     let store = &raw.store;
     for (key, given) in [
         ("store.username", store.username.is_some()),
@@ -48,15 +48,14 @@ fn memory(raw: &RawConfig, mistakes: &mut Mistakes) -> Option<StoreConfig> {
         }
     }
     if store.max_sessions == 0 {
-        mistakes.note("store.max_sessions", "must be at least 1");
-        return None;
+        return mistakes.reject("store.max_sessions", "must be at least 1");
     }
-    Some(StoreConfig::Memory {
+    Ok(StoreConfig::Memory {
         max_sessions: store.max_sessions,
     })
 }
 
-fn redis(raw: &RawConfig, target: Target, mistakes: &mut Mistakes) -> Option<StoreConfig> {
+fn redis(raw: &RawConfig, target: Target, mistakes: &mut Mistakes) -> Valid<StoreConfig> {
     let store = &raw.store;
     let given = (&store.password, &store.password_file);
     let password = password("store.password_file", given, mistakes);
@@ -64,7 +63,7 @@ fn redis(raw: &RawConfig, target: Target, mistakes: &mut Mistakes) -> Option<Sto
     let sentinel_password = self::password("store.sentinel_password_file", given, mistakes);
     let is_sentinel = matches!(target.topology, Topology::Sentinel { .. });
     if !is_sentinel
-        && (store.sentinel_username.is_some() || sentinel_password != Some(Password::None))
+        && (store.sentinel_username.is_some() || sentinel_password != Ok(Password::None))
     {
         mistakes.note(
             "store.sentinel_password",
@@ -110,13 +109,13 @@ fn redis(raw: &RawConfig, target: Target, mistakes: &mut Mistakes) -> Option<Sto
         topology: from_url.topology,
         database: from_url.database,
     });
-    Some(StoreConfig::Redis {
+    Ok(StoreConfig::Redis {
         settings,
         near_cache_sessions: store.near_cache_sessions,
     })
 }
 
-fn tls(raw: &RawStore, secure: bool, mistakes: &mut Mistakes) -> Option<Option<Tls>> {
+fn tls(raw: &RawStore, secure: bool, mistakes: &mut Mistakes) -> Valid<Option<Tls>> {
     if !secure {
         for (key, given) in [
             ("store.ca_file", &raw.ca_file),
@@ -127,12 +126,9 @@ fn tls(raw: &RawStore, secure: bool, mistakes: &mut Mistakes) -> Option<Option<T
                 mistakes.note(key, "needs rediss:// (TLS), but store.url is redis://");
             }
         }
-        return Some(None);
+        return Ok(None);
     }
-    let ca = match &raw.ca_file {
-        Some(path) => Some(mistakes.read("store.ca_file", path)?),
-        None => None,
-    };
+    let ca = mistakes.read_optional("store.ca_file", raw.ca_file.as_ref())?;
     let client = match (&raw.cert_file, &raw.key_file) {
         (Some(certificate), Some(key)) => {
             let certificate = mistakes.read("store.cert_file", certificate);
@@ -140,16 +136,14 @@ fn tls(raw: &RawStore, secure: bool, mistakes: &mut Mistakes) -> Option<Option<T
             Some((certificate?, Secret::new(key?)))
         }
         (Some(_), None) => {
-            mistakes.note("store.cert_file", "needs its key in store.key_file");
-            return None;
+            return mistakes.reject("store.cert_file", "needs its key in store.key_file");
         }
         (None, Some(_)) => {
-            mistakes.note("store.key_file", "needs its certificate in store.cert_file");
-            return None;
+            return mistakes.reject("store.key_file", "needs its certificate in store.cert_file");
         }
         (None, None) => None,
     };
-    Some(Some(Tls { ca, client }))
+    Ok(Some(Tls { ca, client }))
 }
 
 /// A password, or a file with it. Checks that the file can be read.
@@ -157,18 +151,17 @@ fn password(
     key: &str,
     given: (&Option<Secret<String>>, &Option<String>),
     mistakes: &mut Mistakes,
-) -> Option<Password> {
+) -> Valid<Password> {
     match given {
         (Some(_), Some(_)) => {
             let other = key.trim_end_matches("_file");
-            mistakes.note(key, format!("conflicts with {other}: set only one"));
-            None
+            mistakes.reject(key, format!("conflicts with {other}: set only one"))
         }
         (None, Some(path)) => {
             mistakes.read_text(key, path)?;
-            Some(Password::File(path.into()))
+            Ok(Password::File(path.into()))
         }
-        (Some(password), None) => Some(Password::Given(password.clone())),
-        (None, None) => Some(Password::None),
+        (Some(password), None) => Ok(Password::Given(password.clone())),
+        (None, None) => Ok(Password::None),
     }
 }

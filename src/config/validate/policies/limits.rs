@@ -1,8 +1,8 @@
 use std::time::Duration;
 
-use super::{format_limit, idle_or_off, optional};
+use super::{format_limit, idle_or_off, limit, optional};
+use crate::config::mistakes::{Invalid, Mistakes, Valid};
 use crate::config::raw::{RawRemember, RawVariant};
-use crate::config::validate::Mistakes;
 use crate::policy::{Preset, Variant};
 use crate::session::Limits;
 
@@ -49,35 +49,31 @@ pub(super) fn check_preset(key: &str, preset: &Preset, limits: &Limits, mistakes
     }
 }
 
-/// The limits of sessions with "remember me"; `Some(None)` if there are none. Both limits are
-/// required: an omitted limit must not disable a limit silently.
+/// The limits of sessions with "remember me", if any. Both limits are required: an omitted limit
+/// must not disable a limit silently.
 pub(super) fn remember(
     key: &str,
     raw: Option<&RawRemember>,
     usual: &Limits,
     mistakes: &mut Mistakes,
-) -> Option<Option<Limits>> {
-    let Some(raw) = raw else { return Some(None) };
+) -> Valid<Option<Limits>> {
+    let Some(raw) = raw else { return Ok(None) };
     let key = format!("{key}.remember");
     let idle_key = format!("{key}.idle");
     let idle = match raw.idle.clone() {
         Some(mut text) => idle_or_off(&idle_key, &mut text, mistakes),
-        None => {
-            let hint = "is missing: set the idle limit of remembered sessions, or `off`";
-            mistakes.note(&idle_key, hint);
-            None
-        }
+        None => mistakes.reject(
+            &idle_key,
+            "is missing: set the idle limit of remembered sessions, or `off`",
+        ),
     };
     let absolute_key = format!("{key}.absolute");
     let absolute = match &raw.absolute {
-        Some(text) => optional(&absolute_key, Some(text), mistakes).flatten(),
-        None => {
-            mistakes.note(
-                &absolute_key,
-                "is missing: set the absolute limit of remembered sessions",
-            );
-            None
-        }
+        Some(text) => limit(&absolute_key, text, mistakes),
+        None => mistakes.reject(
+            &absolute_key,
+            "is missing: set the absolute limit of remembered sessions",
+        ),
     };
     let limits = Limits {
         idle: idle?,
@@ -104,7 +100,7 @@ pub(super) fn remember(
             format!("must not be shorter than the policy's own limit ({usual})"),
         );
     }
-    Some(Some(limits))
+    Ok(Some(limits))
 }
 
 /// Shorter limits for some groups.
@@ -113,9 +109,9 @@ pub(super) fn variants(
     raw: &[RawVariant],
     usual: &Limits,
     mistakes: &mut Mistakes,
-) -> Option<Vec<Variant>> {
+) -> Valid<Vec<Variant>> {
     let numbered = raw.iter().enumerate();
-    let variants: Vec<Option<Variant>> = numbered
+    let variants: Vec<Valid<Variant>> = numbered
         .map(|(index, raw)| {
             variant(
                 &format!("{key}.variants.{index}"),
@@ -135,14 +131,14 @@ fn variant(
     raw: &RawVariant,
     usual: &Limits,
     mistakes: &mut Mistakes,
-) -> Option<Variant> {
+) -> Valid<Variant> {
     if raw.groups.is_empty() {
         mistakes.note(
             format!("{key}.groups"),
             "is missing: set the groups of this variant",
         );
     }
-    let mut limit = |name: &str, text: Option<&str>, usual: Option<Duration>| {
+    let mut tighter = |name: &str, text: Option<&str>, usual: Option<Duration>| {
         let key = format!("{key}.{name}");
         let limit = optional(&key, text, mistakes)?;
         if let (Some(limit), Some(usual)) = (limit, usual)
@@ -154,11 +150,11 @@ fn variant(
                 format!("must be shorter than {policy}.{name} ({usual}): a variant only tightens"),
             );
         }
-        Some(limit)
+        Ok::<_, Invalid>(limit)
     };
-    let idle = limit("idle", raw.idle.as_deref(), usual.idle);
-    let absolute = limit("absolute", raw.absolute.as_deref(), Some(usual.absolute));
-    let max_auth_age = limit(
+    let idle = tighter("idle", raw.idle.as_deref(), usual.idle);
+    let absolute = tighter("absolute", raw.absolute.as_deref(), Some(usual.absolute));
+    let max_auth_age = tighter(
         "max_auth_age",
         raw.max_auth_age.as_deref(),
         usual.max_auth_age,
@@ -166,7 +162,7 @@ fn variant(
     if (&raw.idle, &raw.absolute, &raw.max_auth_age) == (&None, &None, &None) {
         mistakes.note(key, "has no limit: set idle, absolute or max_auth_age");
     }
-    Some(Variant {
+    Ok(Variant {
         groups: raw.groups.0.clone(),
         limits: Limits {
             idle: idle?,

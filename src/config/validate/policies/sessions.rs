@@ -1,19 +1,19 @@
+use crate::config::mistakes::{Mistakes, Valid};
 use crate::config::raw::RawPolicy;
-use crate::config::validate::Mistakes;
 use crate::policy::{Bind, MaxSessions, NetworkBits, OnSessionLimit};
 
-/// The maximum number of sessions per subject; `Some(None)` for no limit.
+/// The maximum number of sessions per subject; `None` for no limit.
 pub(super) fn max_sessions(
     key: &str,
     raw: &mut RawPolicy,
     mistakes: &mut Mistakes,
-) -> Option<Option<MaxSessions>> {
+) -> Valid<Option<MaxSessions>> {
     let on_limit_key = format!("{key}.on_session_limit");
     let Some(count) = raw.max_sessions else {
         if raw.on_session_limit.is_some() {
             mistakes.note(on_limit_key, format!("needs {key}.max_sessions"));
         }
-        return Some(None);
+        return Ok(None);
     };
     if !(1..=1000).contains(&count) {
         mistakes.note(format!("{key}.max_sessions"), "must be between 1 and 1000");
@@ -27,7 +27,7 @@ pub(super) fn max_sessions(
         _ => Err("must be `deny` or `end_oldest`"),
     };
     let on_limit = mistakes.take(&on_limit_key, on_limit)?;
-    Some(Some(MaxSessions { count, on_limit }))
+    Ok(Some(MaxSessions { count, on_limit }))
 }
 
 /// The default number of address bits to match. Internet providers rarely change these bits during
@@ -35,7 +35,7 @@ pub(super) fn max_sessions(
 const DEFAULT_BITS: NetworkBits = NetworkBits { ipv4: 24, ipv6: 64 };
 
 /// Parses the binding: client network, user agent or both.
-pub(super) fn bind(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> Option<Bind> {
+pub(super) fn bind(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> Valid<Bind> {
     let (mut address, mut user_agent) = (false, false);
     for word in &raw.bind.0 {
         match word.as_str() {
@@ -60,7 +60,7 @@ pub(super) fn bind(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> O
             }
         }
         let network = None;
-        return Some(Bind {
+        return Ok(Bind {
             network,
             user_agent,
         });
@@ -73,7 +73,7 @@ pub(super) fn bind(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> O
     if !(1..=128).contains(&ipv6) {
         mistakes.note(format!("{key}.bind_ipv6_bits"), "must be between 1 and 128");
     }
-    Some(Bind {
+    Ok(Bind {
         network: Some(NetworkBits { ipv4, ipv6 }),
         user_agent,
     })

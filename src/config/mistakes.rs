@@ -1,0 +1,122 @@
+//! Mistakes in a configuration. Parsers record them and continue, so that one run reports all of them.
+
+use std::time::Duration;
+
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
+
+/// A validation error: key path and hint.
+#[derive(Debug)]
+pub(super) struct Mistake {
+    pub(super) key: String,
+    pub(super) message: String,
+}
+
+/// There is no value: [`Mistakes`] holds the reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Invalid;
+
+/// A parsed value. Call every parser before the first `?`, so that no mistake hides another.
+pub(super) type Valid<T> = Result<T, Invalid>;
+
+/// The value by reference.
+pub(super) fn borrowed<T>(value: &Valid<T>) -> Valid<&T> {
+    value.as_ref().map_err(|invalid| *invalid)
+}
+
+/// The validation errors found so far.
+#[derive(Debug, Default)]
+pub(super) struct Mistakes(Vec<Mistake>);
+
+impl Mistakes {
+    /// Adds a mistake.
+    pub(super) fn note(&mut self, key: impl Into<String>, message: impl Into<String>) {
+        self.0.push(Mistake {
+            key: key.into(),
+            message: message.into(),
+        });
+    }
+
+    /// Adds a mistake that leaves no value.
+    pub(super) fn reject<T>(
+        &mut self,
+        key: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Valid<T> {
+        self.note(key, message);
+        Err(Invalid)
+    }
+
+    /// The parsed value; on an error, adds a mistake at `key`.
+    pub(super) fn take<T, E: ToString>(&mut self, key: &str, parsed: Result<T, E>) -> Valid<T> {
+        parsed.or_else(|error| self.reject(key, error.to_string()))
+    }
+
+    /// Parses a duration between `least` and `most`.
+    pub(super) fn duration(
+        &mut self,
+        key: &str,
+        text: &str,
+        least: Duration,
+        most: Duration,
+    ) -> Valid<Duration> {
+        let Ok(duration) = humantime::parse_duration(text) else {
+            return self.reject(
+                key,
+                r#"not a duration; write one like "15m", "12h" or "1h 30m""#,
+            );
+        };
+        if duration < least || duration > most {
+            let (least, most) = (
+                humantime::format_duration(least),
+                humantime::format_duration(most),
+            );
+            return self.reject(key, format!("must be between {least} and {most}"));
+        }
+        Ok(duration)
+    }
+
+    /// Reads a file; on an error, adds a mistake at `key`.
+    pub(super) fn read(&mut self, key: &str, path: &str) -> Valid<Vec<u8>> {
+        self.take(
+            key,
+            std::fs::read(path).map_err(|error| format!("can't be read: {error}")),
+        )
+    }
+
+    /// Reads a file whose key is optional.
+    pub(super) fn read_optional(
+        &mut self,
+        key: &str,
+        path: Option<&String>,
+    ) -> Valid<Option<Vec<u8>>> {
+        path.map(|path| self.read(key, path)).transpose()
+    }
+
+    /// Reads a UTF-8 file; on an error, adds a mistake at `key`.
+    pub(super) fn read_text(&mut self, key: &str, path: &str) -> Valid<String> {
+        let bytes = self.read(key, path)?;
+        self.take(
+            key,
+            String::from_utf8(bytes).map_err(|_| "the file is not UTF-8 text"),
+        )
+    }
+
+    /// The value of a whole run of parsers.
+    ///
+    /// # Errors
+    /// Every mistake that was found.
+    pub(super) fn finish<T>(self, parsed: Valid<T>) -> Result<T, Vec<Mistake>> {
+        match parsed {
+            Ok(value) if self.0.is_empty() => Ok(value),
+            _ => Err(self.0),
+        }
+    }
+}
+
+/// The lines of a file without comments (`#`) and empty lines.
+pub(super) fn lines_without_comments(text: &str) -> impl Iterator<Item = &str> {
+    text.lines()
+        .map(|line| line.split('#').next().unwrap_or_default().trim())
+        .filter(|line| !line.is_empty())
+}
