@@ -10,7 +10,9 @@ mod mistakes;
 mod problem;
 pub mod raw;
 mod schema;
+mod shape;
 mod source;
+pub mod text;
 mod validate;
 
 use std::net::SocketAddr;

@@ -8,15 +8,15 @@ mod jwt;
 mod login;
 mod policy;
 mod rule;
-mod shape;
 mod telemetry;
-mod text;
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::shape;
+use super::text::{RawUrl, TextList};
 use crate::secret::Secret;
 
 pub use admin::{
@@ -29,7 +29,6 @@ pub use login::{RawLogin, RawProvider};
 pub use policy::{RawPolicy, RawRemember, RawVariant};
 pub use rule::RawRule;
 pub use telemetry::{RawLog, RawTraces};
-pub use text::{FromText, OneOrMany, RawUrl, TextList, redacted_url};
 
 /// The configuration of Curfew.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]

@@ -5,7 +5,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{TextList, shape};
+use crate::config::shape;
+use crate::config::text::TextList;
 
 /// The admin API and the console.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]

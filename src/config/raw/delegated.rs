@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::shape;
-use super::text::{RawUrl, TextList};
+use crate::config::shape;
+use crate::config::text::{RawUrl, TextList};
 
 /// Other authorization services that Curfew asks during a check.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]

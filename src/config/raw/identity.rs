@@ -1,8 +1,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::shape;
-use super::text::TextList;
+use crate::config::shape;
+use crate::config::text::TextList;
 
 /// Names of the identity headers for the backend.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]

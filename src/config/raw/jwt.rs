@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::shape;
-use super::text::TextList;
+use crate::config::shape;
+use crate::config::text::TextList;
 
 /// JSON Web Tokens of identity providers.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]

@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::shape;
-use super::text::TextList;
+use crate::config::shape;
+use crate::config::text::TextList;
 use crate::secret::Secret;
 
 /// Sign-in with OpenID Connect, with Curfew as the client.

@@ -1,8 +1,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::shape;
-use super::text::{OneOrMany, TextList};
+use crate::config::shape;
+use crate::config::text::{OneOrMany, TextList};
 
 /// A policy. A limit that is not set comes from the preset, if there is one, or from the defaults
 /// in `docs/configuration.md`.

@@ -1,8 +1,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::shape;
-use super::text::OneOrMany;
+use crate::config::shape;
+use crate::config::text::OneOrMany;
 
 /// A rule: conditions on requests, and what applies to requests that meet them.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]

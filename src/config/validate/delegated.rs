@@ -9,7 +9,8 @@ use url::Url;
 
 use super::identity::header;
 use crate::config::mistakes::{DAY, HOUR, Mistakes, Valid};
-use crate::config::raw::{RawDelegated, RawService, TextList};
+use crate::config::raw::{RawDelegated, RawService};
+use crate::config::text::TextList;
 use crate::credential::delegated::{Delegated, SessionKey};
 use crate::delegate::DelegateSettings;
 use crate::policy::{HostPattern, MaxAge, Policies};

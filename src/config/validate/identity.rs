@@ -6,7 +6,8 @@ use std::time::Duration;
 use http::HeaderName;
 
 use crate::config::mistakes::{HOUR, Mistakes, Valid};
-use crate::config::raw::{RawAssertion, RawIdentity, TextList};
+use crate::config::raw::{RawAssertion, RawIdentity};
+use crate::config::text::TextList;
 use crate::identity::{AssertionKey, AssertionSigner, IdentityHeaders};
 
 /// A set of header names: one list for each identity attribute.

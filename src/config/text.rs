@@ -1,3 +1,5 @@
+//! Types of text values, which a file can write in more than one way.
+
 use std::fmt;
 
 use serde::de::{SeqAccess, Visitor};
