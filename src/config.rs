@@ -1,15 +1,15 @@
 //! Configuration: defaults, then a file, then the environment. Parsing yields types that hold valid
 //! values only.
 //!
-//! [`raw`] has the keys as written, with text values. [`load`] merges the sources. `validate`
+//! [`sections`] has the keys as written, with text values. [`load`] merges the sources. `validate`
 //! parses the text into the types of this module and reports every mistake with its key, origin and
 //! value.
 
 mod load;
 mod mistakes;
 mod problem;
-pub mod raw;
 mod schema;
+pub mod sections;
 mod shape;
 mod source;
 pub mod text;

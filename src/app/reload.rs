@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::assembly::{Foundation, InForce};
 use super::init_metrics;
-use crate::config::raw::RawConfig;
+use crate::config::sections::RawConfig;
 use crate::config::{FileContents, Loaded, Source};
 use crate::telemetry::{Diagnostics, logging};
 

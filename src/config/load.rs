@@ -7,7 +7,7 @@ use layers::{FileFormat, Value, ValueKind};
 use super::Config;
 use super::mistakes::Mistake;
 use super::problem::{ConfigError, Problem};
-use super::raw::RawConfig;
+use super::sections::RawConfig;
 use super::text::redacted_url;
 use super::validate;
 use crate::policy::{Rulebook, SignInSource};

@@ -3,7 +3,7 @@
 use schemars::Schema;
 use schemars::generate::SchemaSettings;
 
-use super::raw::RawConfig;
+use super::sections::RawConfig;
 
 /// The JSON Schema in draft 7, which most editors support.
 #[must_use]

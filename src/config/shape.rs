@@ -68,7 +68,7 @@ impl JsonSchema for AdminTokens {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let named = generator.subschema_for::<super::raw::RawNamedToken>();
+        let named = generator.subschema_for::<super::sections::RawNamedToken>();
         json_schema!({
             "anyOf": [
                 { "type": "string" },

@@ -21,7 +21,7 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::mistakes::{DAY, HOUR, Mistake, Mistakes, Valid, borrowed};
-use super::raw::RawConfig;
+use super::sections::RawConfig;
 use super::{Config, LogConfig, LogFormat};
 use crate::delegate::DelegateSettings;
 use crate::identity::IdentityHeaders;

@@ -8,7 +8,7 @@ use url::Url;
 use super::admin_tokens;
 use crate::config::AdminConfig;
 use crate::config::mistakes::{HOUR, Mistakes, Valid, lines_without_comments};
-use crate::config::raw::{RawAdmin, RawCookie, RawKubernetes, RawToken};
+use crate::config::sections::{RawAdmin, RawCookie, RawKubernetes, RawToken};
 use crate::contract::CookieSettings;
 use crate::credential::{KeyError, KeyRing, SigningKey};
 use crate::kubernetes::KubernetesSettings;

@@ -1,7 +1,7 @@
 //! The admin tokens: from the list and from the file, each with a name and rights.
 
 use crate::config::mistakes::{Invalid, Mistakes, Valid, lines_without_comments};
-use crate::config::raw::{RawAdmin, RawAdminToken, RawNamedToken};
+use crate::config::sections::{RawAdmin, RawAdminToken, RawNamedToken};
 use crate::credential::{NamedToken, Right};
 
 const KEY: &str = "admin.token_hashes";

@@ -9,7 +9,7 @@ use url::Url;
 
 use super::identity::header;
 use crate::config::mistakes::{DAY, HOUR, Mistakes, Valid};
-use crate::config::raw::{RawDelegated, RawService};
+use crate::config::sections::{RawDelegated, RawService};
 use crate::config::text::TextList;
 use crate::credential::delegated::{Delegated, SessionKey};
 use crate::delegate::DelegateSettings;

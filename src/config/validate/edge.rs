@@ -7,7 +7,7 @@ use url::{Host, Url};
 
 use crate::config::Listen;
 use crate::config::mistakes::{Mistakes, Valid};
-use crate::config::raw::{RawBrowser, RawGrpc, RawListen, RawSignIn, RawTraces};
+use crate::config::sections::{RawBrowser, RawGrpc, RawListen, RawSignIn, RawTraces};
 use crate::contract::{ReturnHost, SignInSettings};
 use crate::listener::GrpcTlsSettings;
 use crate::secret::Secret;

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use url::Url;
 
 use crate::config::mistakes::{Mistakes, Valid};
-use crate::config::raw::RawEvents;
+use crate::config::sections::RawEvents;
 use crate::secret::Secret;
 use crate::webhook::WebhookSettings;
 

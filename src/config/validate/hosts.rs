@@ -3,7 +3,7 @@
 use url::Url;
 
 use crate::config::mistakes::{Mistakes, Valid};
-use crate::config::raw::RawConfig;
+use crate::config::sections::RawConfig;
 use crate::policy::{HostPattern, NamedHosts, Rules};
 
 /// Collects hosts from `hosts`, rules, sign-in and delegated services. Skips a value that is not a host: the section of

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::HeaderName;
 
 use crate::config::mistakes::{HOUR, Mistakes, Valid};
-use crate::config::raw::{RawAssertion, RawIdentity};
+use crate::config::sections::{RawAssertion, RawIdentity};
 use crate::config::text::TextList;
 use crate::identity::{AssertionKey, AssertionSigner, IdentityHeaders};
 

@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::config::JwtConfig;
 use crate::config::mistakes::{DAY, HOUR, Mistakes, Valid};
-use crate::config::raw::{RawIssuer, RawJwt};
+use crate::config::sections::{RawIssuer, RawJwt};
 use crate::credential::JwtLocations;
 use crate::credential::jwt::{Claims, Issuer, KeySet};
 use crate::jwks::{FetchSettings, Freshness, Location};

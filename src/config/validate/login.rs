@@ -6,7 +6,7 @@ use url::Url;
 
 use super::jwt;
 use crate::config::mistakes::{DAY, HOUR, Mistakes, Valid};
-use crate::config::raw::{RawConfig, RawLogin, RawProvider};
+use crate::config::sections::{RawConfig, RawLogin, RawProvider};
 use crate::contract::{CookieSettings, ReturnHost, SignInSettings};
 use crate::credential::jwt::{Claims, Issuer};
 use crate::jwks::{FetchSettings, Freshness, Location};

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::config::mistakes::{DAY, Mistakes, Valid};
-use crate::config::raw::{RawConfig, RawConsole, RawPolicy};
+use crate::config::sections::{RawConfig, RawConsole, RawPolicy};
 use crate::policy::{ActivityKind, OnStoreFailure, Policies, Policy, Preset};
 use crate::session::{Limits, MAX_COOKIE_AGE, PolicyName};
 

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use http::{HeaderName, Method};
 
 use crate::config::mistakes::{Invalid, Mistakes, Valid};
-use crate::config::raw::{RawActivity, RawClientAddress, RawConfig, RawRule};
+use crate::config::sections::{RawActivity, RawClientAddress, RawConfig, RawRule};
 use crate::config::text::OneOrMany;
 use crate::policy::{
     Access, AddressHeader, BackgroundHeaders, Conditions, Contract, HostPattern, PathPattern,

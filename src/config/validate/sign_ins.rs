@@ -3,7 +3,7 @@
 
 use super::{delegated, login};
 use crate::config::mistakes::{Mistakes, Valid};
-use crate::config::raw::RawConfig;
+use crate::config::sections::RawConfig;
 use crate::policy::{Authentication, SignInSource};
 
 /// Every configured way to sign in. Secrets and servers are not checked.

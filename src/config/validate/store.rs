@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::config::StoreConfig;
 use crate::config::mistakes::{Mistakes, Valid};
-use crate::config::raw::{RawConfig, RawStore};
+use crate::config::sections::{RawConfig, RawStore};
 use crate::migrations::SCRIPTS;
 use crate::secret::Secret;
 use crate::store::redis::{Password, RedisSettings, Target, Tls, Topology};

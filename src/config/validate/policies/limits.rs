@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::{format_limit, idle_or_off, limit, optional};
 use crate::config::mistakes::{Invalid, Mistakes, Valid};
-use crate::config::raw::{RawRemember, RawVariant};
+use crate::config::sections::{RawRemember, RawVariant};
 use crate::policy::{Preset, Variant};
 use crate::session::Limits;
 
