@@ -4,8 +4,6 @@
 mod access;
 mod admin_tokens;
 mod delegated;
-mod edge;
-mod events;
 mod hosts;
 mod identity;
 mod jwt;
@@ -13,20 +11,18 @@ mod login;
 mod policies;
 mod rules;
 mod sign_ins;
-mod store;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::HeaderName;
 
-use super::mistakes::{DAY, HOUR, Mistake, Mistakes, Valid, borrowed};
-use super::sections::RawConfig;
-use super::{Config, LogConfig, LogFormat};
+use super::Config;
+use super::mistakes::{Mistake, Mistakes, Valid, borrowed};
+use super::sections::{RawConfig, events, shutdown};
 use crate::delegate::DelegateSettings;
 use crate::identity::IdentityHeaders;
 use crate::policy::{Policies, Rulebook, SignInSource};
-use crate::session::{MIN_TOMBSTONE_TTL, PolicyName};
+use crate::session::PolicyName;
 
 /// Parses the configuration. Writes defaults into `raw`, so that it shows every effective value.
 ///
@@ -64,7 +60,7 @@ pub(super) fn book_and_sign_ins(
 fn parse_book(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Valid<Rulebook> {
     let policies = policies::parse(raw, mistakes);
     let rules = rules::parse(raw, borrowed(&policies), mistakes);
-    let background = rules::background(&raw.activity, mistakes);
+    let background = raw.activity.parse(mistakes);
     let hosts = borrowed(&rules).and_then(|rules| hosts::parse(raw, rules, mistakes));
     Ok(Rulebook {
         hosts: hosts?,
@@ -75,27 +71,17 @@ fn parse_book(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Valid<Rulebook> {
 }
 
 fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Valid<Config> {
-    let listen = edge::listen(&raw.listen, mistakes);
-    let grpc_tls = edge::grpc_tls(&raw.grpc, mistakes);
+    let listen = raw.listen.parse(mistakes);
+    let grpc_tls = raw.grpc.parse(mistakes);
     login::set_sign_in_page(raw, mistakes);
-    let sign_in = edge::sign_in(&raw.sign_in, mistakes);
-    let store = store::parse(raw, mistakes);
-    let embedded = store::is_embedded(&raw.store);
-    let webhook = events::webhook(&raw.events, mistakes);
-    let check_timeout = mistakes.duration(
-        "store.check_timeout",
-        &raw.store.check_timeout,
-        Duration::from_millis(1),
-        HOUR / 60,
-    );
-    let end_journal = mistakes.duration(
-        "store.end_journal",
-        &raw.store.end_journal,
-        Duration::from_secs(1),
-        DAY,
-    );
-    let key_ring = access::key_ring(&raw.token, embedded, mistakes);
-    let cookie = access::cookie(&raw.cookie, mistakes);
+    let sign_in = raw.sign_in.parse(mistakes);
+    let store = raw.store.parse(&raw.events, mistakes);
+    let embedded = raw.store.is_embedded();
+    let webhook = raw.events.parse(mistakes);
+    let check_timeout = raw.store.check_timeout(mistakes);
+    let end_journal = raw.store.end_journal(mistakes);
+    let key_ring = raw.token.parse(embedded, mistakes);
+    let cookie = raw.cookie.parse(mistakes);
     let admin = access::admin(
         &raw.admin,
         !raw.login.providers.is_empty(),
@@ -113,20 +99,14 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Valid<Config> {
     }
     let delegates = delegated::parse(&mut raw.delegated, policies, mistakes);
     let identity = identity::headers(&raw.identity, mistakes);
-    let clear_site_data = edge::clear_site_data(&raw.browser, mistakes);
+    let clear_site_data = raw.browser.parse(mistakes);
     let assertion = identity::assertion(&raw.assertion, mistakes);
-    let address = rules::client_address(&raw.client_address, mistakes);
-    let end_retention = mistakes.duration(
-        "end_retention",
-        &raw.end_retention,
-        MIN_TOMBSTONE_TTL,
-        DAY * 30,
-    );
-    let mut stopping = |key, text| mistakes.duration(key, text, Duration::ZERO, HOUR);
-    let shutdown_delay = stopping("shutdown_delay", &raw.shutdown_delay);
-    let shutdown_timeout = stopping("shutdown_timeout", &raw.shutdown_timeout);
-    let log = log(raw, mistakes);
-    let traces = edge::traces(&raw.traces, mistakes);
+    let address = raw.client_address.parse(mistakes);
+    let end_retention = events::end_retention(raw, mistakes);
+    let shutdown_delay = shutdown::delay(raw, mistakes);
+    let shutdown_timeout = shutdown::timeout(raw, mistakes);
+    let log = raw.log.parse(mistakes);
+    let traces = raw.traces.parse(mistakes);
     let cookie = cookie?;
     Ok(Config {
         listen: listen?,
@@ -181,26 +161,4 @@ fn policy_name(
     let Some(name) = name else { return Ok(None) };
     let known = policies?.get(name).map(|(name, _)| Some(name.clone()));
     mistakes.take(key, known.ok_or("is not one of the policies"))
-}
-
-fn log(raw: &RawConfig, mistakes: &mut Mistakes) -> Valid<LogConfig> {
-    let format = match raw.log.format.as_str() {
-        "human" => Ok(LogFormat::Human),
-        "json" => Ok(LogFormat::Json),
-        _ => Err("must be `human` or `json`"),
-    };
-    // A single word that is not a level would be a target, and would disable all other logs.
-    let is_directive = |part: &str| part.contains('=') || part.parse::<tracing::Level>().is_ok();
-    let filter = raw.log.filter.parse::<tracing_subscriber::EnvFilter>().ok();
-    let filter = filter
-        .filter(|_| raw.log.filter.split(',').all(is_directive))
-        .ok_or(
-            "not a level (error, warn, info, debug, trace) or directives such as info,curfew=debug",
-        );
-    let format = mistakes.take("log.format", format);
-    mistakes.take("log.filter", filter)?;
-    Ok(LogConfig {
-        format: format?,
-        filter: raw.log.filter.clone(),
-    })
 }

@@ -2,14 +2,14 @@
 
 use std::fmt::Display;
 
-use http::{HeaderName, Method};
+use http::Method;
 
 use crate::config::mistakes::{Invalid, Mistakes, Valid};
-use crate::config::sections::{RawActivity, RawClientAddress, RawConfig, RawRule};
+use crate::config::sections::{RawConfig, RawRule};
 use crate::config::text::OneOrMany;
 use crate::policy::{
-    Access, AddressHeader, BackgroundHeaders, Conditions, Contract, HostPattern, PathPattern,
-    Policies, Rule, RuleActivity, Rules, Terms, pollers,
+    Access, Conditions, Contract, HostPattern, PathPattern, Policies, Rule, RuleActivity, Rules,
+    Terms, pollers,
 };
 use crate::session::PolicyName;
 
@@ -286,39 +286,4 @@ fn access(key: &str, word: &str, mistakes: &mut Mistakes) -> Valid<Access> {
         _ => Err("must be `protected` or `public`"),
     };
     mistakes.take(key, access)
-}
-
-/// The header with the client address, and the number of trusted proxies.
-pub(super) fn client_address(
-    raw: &RawClientAddress,
-    mistakes: &mut Mistakes,
-) -> Valid<AddressHeader> {
-    let name = raw.header.parse::<HeaderName>();
-    let name = name.map_err(|_| "must be the name of a header, such as x-forwarded-for");
-    let name = mistakes.take("client_address.header", name);
-    if !(1..=100).contains(&raw.trusted_proxies) {
-        mistakes.note(
-            "client_address.trusted_proxies",
-            "must be between 1 and 100",
-        );
-    }
-    Ok(AddressHeader {
-        name: name?,
-        proxies: raw.trusted_proxies,
-    })
-}
-
-/// Headers that mark a request as a background request.
-pub(super) fn background(raw: &RawActivity, mistakes: &mut Mistakes) -> Valid<BackgroundHeaders> {
-    let mut more = Vec::new();
-    for (name, value) in &raw.background_headers {
-        let key = format!("activity.background_headers.{name}");
-        let parsed = name.parse::<HeaderName>();
-        let parsed = mistakes.take(&key, parsed.map_err(|_| "is not the name of a header"));
-        if value.is_empty() || value.trim() != value {
-            mistakes.note(&key, "must be the header's value, such as \"1\"");
-        }
-        more.push((parsed?, value.clone()));
-    }
-    Ok(BackgroundHeaders::new(more))
 }

@@ -1,0 +1,32 @@
+use std::collections::BTreeMap;
+
+use http::HeaderName;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::config::mistakes::{Mistakes, Valid};
+use crate::policy::BackgroundHeaders;
+
+/// What counts as activity, for every policy.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawActivity {
+    /// Additional headers, with their values, that mark a request as a background request.
+    pub background_headers: BTreeMap<String, String>,
+}
+
+impl RawActivity {
+    pub(in crate::config) fn parse(&self, mistakes: &mut Mistakes) -> Valid<BackgroundHeaders> {
+        let mut more = Vec::new();
+        for (name, value) in &self.background_headers {
+            let key = format!("activity.background_headers.{name}");
+            let parsed = name.parse::<HeaderName>();
+            let parsed = mistakes.take(&key, parsed.map_err(|_| "is not the name of a header"));
+            if value.is_empty() || value.trim() != value {
+                mistakes.note(&key, "must be the header's value, such as \"1\"");
+            }
+            more.push((parsed?, value.clone()));
+        }
+        Ok(BackgroundHeaders::new(more))
+    }
+}

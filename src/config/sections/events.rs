@@ -1,0 +1,133 @@
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::RawConfig;
+use crate::config::mistakes::{DAY, Mistakes, Valid};
+use crate::config::shape;
+use crate::config::text::RawUrl;
+use crate::secret::Secret;
+use crate::session::MIN_TOMBSTONE_TTL;
+use crate::webhook::WebhookSettings;
+
+/// Session ends as events for other programs.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawEvents {
+    /// Whether to write them to a Redis stream.
+    pub stream: bool,
+    /// The approximate maximum length of the stream, in events.
+    pub stream_length: u64,
+    /// The address of the webhook that receives them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub webhook_url: Option<RawUrl>,
+    /// The signing key of the webhook, in base64, with or without the prefix `whsec_`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub webhook_secret: Option<Secret<String>>,
+    /// A file with the signing key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhook_secret_file: Option<String>,
+    /// The timeout of one delivery attempt.
+    #[schemars(with = "shape::Duration")]
+    pub webhook_timeout: String,
+    /// The maximum number of events that wait for delivery.
+    pub webhook_queue: usize,
+}
+
+impl Default for RawEvents {
+    fn default() -> Self {
+        Self {
+            stream: false,
+            stream_length: 100_000,
+            webhook_url: None,
+            webhook_secret: None,
+            webhook_secret_file: None,
+            webhook_timeout: "5s".to_owned(),
+            webhook_queue: 10_000,
+        }
+    }
+}
+
+/// The minimum length of a signing key in bytes (Standard Webhooks).
+const MIN_KEY_BYTES: usize = 24;
+
+impl RawEvents {
+    /// The webhook for session ends, if any.
+    pub(in crate::config) fn parse(
+        &self,
+        mistakes: &mut Mistakes,
+    ) -> Valid<Option<WebhookSettings>> {
+        let Some(url) = &self.webhook_url else {
+            if self.webhook_secret.is_some() || self.webhook_secret_file.is_some() {
+                mistakes.note("events.webhook_secret", "needs events.webhook_url");
+            }
+            return Ok(None);
+        };
+        let url = Url::parse(&url.0)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https"));
+        let url = mistakes.take(
+            "events.webhook_url",
+            url.ok_or("not an absolute address such as https://siem.example.com/hooks/curfew"),
+        );
+        let secret = secret(self, mistakes);
+        let (least, most) = (Duration::from_millis(1), Duration::from_secs(60));
+        let timeout =
+            mistakes.duration("events.webhook_timeout", &self.webhook_timeout, least, most);
+        if !(1..=1_000_000).contains(&self.webhook_queue) {
+            return mistakes.reject("events.webhook_queue", "must be between 1 and 1000000");
+        }
+        Ok(Some(WebhookSettings {
+            url: url?,
+            secret: secret?,
+            timeout: timeout?,
+            queue: self.webhook_queue,
+            first_pause: Duration::from_secs(1),
+        }))
+    }
+}
+
+fn secret(raw: &RawEvents, mistakes: &mut Mistakes) -> Valid<Secret<Vec<u8>>> {
+    let (key, text) = match (&raw.webhook_secret, &raw.webhook_secret_file) {
+        (Some(_), Some(_)) => {
+            return mistakes.reject(
+                "events.webhook_secret_file",
+                "conflicts with events.webhook_secret: set only one",
+            );
+        }
+        (Some(secret), None) => ("events.webhook_secret", secret.expose().clone()),
+        (None, Some(path)) => (
+            "events.webhook_secret_file",
+            mistakes.read_text("events.webhook_secret_file", path)?,
+        ),
+        (None, None) => {
+            return mistakes.reject(
+                "events.webhook_secret",
+                "is missing: the receiver could not verify the sender. `curfew keygen` makes a key",
+            );
+        }
+    };
+    let text = text.trim();
+    let bytes = STANDARD.decode(text.strip_prefix("whsec_").unwrap_or(text));
+    let bytes = bytes.ok().filter(|bytes| bytes.len() >= MIN_KEY_BYTES);
+    let bytes = bytes.ok_or("must be base64 of at least 24 bytes, as `curfew keygen` makes it");
+    mistakes.take(key, bytes).map(Secret::new)
+}
+
+pub(in crate::config) fn end_retention(
+    raw: &RawConfig,
+    mistakes: &mut Mistakes,
+) -> Valid<Duration> {
+    mistakes.duration(
+        "end_retention",
+        &raw.end_retention,
+        MIN_TOMBSTONE_TTL,
+        DAY * 30,
+    )
+}

@@ -1,0 +1,10 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Options of `ext-authz` over HTTP.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawExtAuthz {
+    /// Whether to read the original request from headers named `Method` and `Path`.
+    pub literal_headers: bool,
+}

@@ -1,0 +1,296 @@
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::RawEvents;
+use crate::config::StoreConfig;
+use crate::config::mistakes::{DAY, Mistakes, Valid};
+use crate::config::shape;
+use crate::config::text::RawUrl;
+use crate::migrations::SCRIPTS;
+use crate::secret::Secret;
+use crate::store::redis::{Password, RedisSettings, Target, Tls, Topology};
+
+/// The session store.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawStore {
+    /// `memory:`, `redis://…`, `redis+sentinel://…`, `redis+cluster://…`; `rediss…` for TLS.
+    #[schemars(with = "String")]
+    pub url: RawUrl,
+    /// The ACL user; overrides the user in the URL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// The password; overrides the password in the URL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub password: Option<Secret<String>>,
+    /// A file with the password; read again when it changes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<String>,
+    /// The ACL user of the sentinels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sentinel_username: Option<String>,
+    /// The password of the sentinels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub sentinel_password: Option<Secret<String>>,
+    /// A file with the password of the sentinels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sentinel_password_file: Option<String>,
+    /// A file with PEM certificates of the CAs to trust over `rediss://`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<String>,
+    /// A file with the PEM client certificate for `rediss://`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cert_file: Option<String>,
+    /// A file with the PEM private key of the certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<String>,
+    /// The prefix of every Redis key.
+    pub prefix: String,
+    /// The timeout for opening a connection.
+    #[schemars(with = "shape::Duration")]
+    pub connect_timeout: String,
+    /// The timeout for one operation.
+    #[schemars(with = "shape::Duration")]
+    pub command_timeout: String,
+    /// The store timeout per check.
+    #[schemars(with = "shape::Duration")]
+    pub check_timeout: String,
+    /// The number of Redis replicas that must acknowledge a sign-in or a revocation (`WAIT`).
+    pub wait_replicas: u16,
+    /// How long to wait for these acknowledgements.
+    #[schemars(with = "shape::Duration")]
+    pub wait_timeout: String,
+    /// How long each process keeps the session ends that it wrote, to repeat them after a
+    /// fail-over.
+    #[schemars(with = "shape::Duration")]
+    pub end_journal: String,
+    /// Whether `curfew serve` upgrades records of older versions.
+    pub migrate: bool,
+    /// With Redis: reject unencrypted records from the start, even while an upgrade is marked as unfinished in Redis.
+    pub sealed_only: bool,
+    /// The maximum number of sessions with `memory:`.
+    pub max_sessions: usize,
+    /// The approximate size of the near cache with Redis, in sessions; 0 to disable it.
+    pub near_cache_sessions: usize,
+}
+
+impl Default for RawStore {
+    fn default() -> Self {
+        Self {
+            url: RawUrl("memory:".to_owned()),
+            username: None,
+            password: None,
+            password_file: None,
+            sentinel_username: None,
+            sentinel_password: None,
+            sentinel_password_file: None,
+            ca_file: None,
+            cert_file: None,
+            key_file: None,
+            prefix: "curfew:".to_owned(),
+            connect_timeout: "1s".to_owned(),
+            command_timeout: "100ms".to_owned(),
+            check_timeout: "150ms".to_owned(),
+            wait_replicas: 0,
+            wait_timeout: "100ms".to_owned(),
+            end_journal: "5m".to_owned(),
+            migrate: true,
+            sealed_only: false,
+            max_sessions: 100_000,
+            near_cache_sessions: 100_000,
+        }
+    }
+}
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+impl RawStore {
+    /// Whether sessions live in this process: true unless the URL starts with a Redis scheme.
+    pub(in crate::config) fn is_embedded(&self) -> bool {
+        !["redis", "valkey"]
+            .iter()
+            .any(|family| self.url.0.starts_with(family))
+    }
+
+    /// `events` has a key that only Redis supports.
+    pub(in crate::config) fn parse(
+        &self,
+        events: &RawEvents,
+        mistakes: &mut Mistakes,
+    ) -> Valid<StoreConfig> {
+        if self.url.0 == "memory:" {
+            return memory(self, events, mistakes);
+        }
+        let target = mistakes.take("store.url", Target::parse(&self.url.0))?;
+        redis(self, events, target, mistakes)
+    }
+
+    /// The store timeout per check.
+    pub(in crate::config) fn check_timeout(&self, mistakes: &mut Mistakes) -> Valid<Duration> {
+        mistakes.duration(
+            "store.check_timeout",
+            &self.check_timeout,
+            MILLISECOND,
+            MINUTE,
+        )
+    }
+
+    /// How long the process keeps the session ends that it wrote.
+    pub(in crate::config) fn end_journal(&self, mistakes: &mut Mistakes) -> Valid<Duration> {
+        mistakes.duration(
+            "store.end_journal",
+            &self.end_journal,
+            Duration::from_secs(1),
+            DAY,
+        )
+    }
+}
+
+fn memory(store: &RawStore, events: &RawEvents, mistakes: &mut Mistakes) -> Valid<StoreConfig> {
+    for (key, given) in [
+        ("store.username", store.username.is_some()),
+        ("store.password", store.password.is_some()),
+        ("store.password_file", store.password_file.is_some()),
+        ("store.sentinel_username", store.sentinel_username.is_some()),
+        ("store.sentinel_password", store.sentinel_password.is_some()),
+        (
+            "store.sentinel_password_file",
+            store.sentinel_password_file.is_some(),
+        ),
+        ("store.ca_file", store.ca_file.is_some()),
+        ("store.cert_file", store.cert_file.is_some()),
+        ("store.key_file", store.key_file.is_some()),
+        ("store.wait_replicas", store.wait_replicas > 0),
+        ("events.stream", events.stream),
+    ] {
+        if given {
+            mistakes.note(key, "needs Redis, but store.url is `memory:`");
+        }
+    }
+    if store.max_sessions == 0 {
+        return mistakes.reject("store.max_sessions", "must be at least 1");
+    }
+    Ok(StoreConfig::Memory {
+        max_sessions: store.max_sessions,
+    })
+}
+
+fn redis(
+    store: &RawStore,
+    events: &RawEvents,
+    target: Target,
+    mistakes: &mut Mistakes,
+) -> Valid<StoreConfig> {
+    let given = (&store.password, &store.password_file);
+    let password = password("store.password_file", given, mistakes);
+    let given = (&store.sentinel_password, &store.sentinel_password_file);
+    let sentinel_password = self::password("store.sentinel_password_file", given, mistakes);
+    let is_sentinel = matches!(target.topology, Topology::Sentinel { .. });
+    if !is_sentinel
+        && (store.sentinel_username.is_some() || sentinel_password != Ok(Password::None))
+    {
+        mistakes.note(
+            "store.sentinel_password",
+            "needs a store.url with redis+sentinel://",
+        );
+    }
+    let tls = tls(store, target.tls, mistakes);
+    // Braces in a key select its hash slot in Redis Cluster.
+    let fits = |byte: u8| byte.is_ascii_graphic() && byte != b'{' && byte != b'}';
+    if store.prefix.len() > 64 || !store.prefix.bytes().all(fits) {
+        mistakes.note(
+            "store.prefix",
+            "must be at most 64 visible ASCII characters other than { and }",
+        );
+    }
+    let mut time = |key, text: &str| mistakes.duration(key, text, MILLISECOND, MINUTE);
+    let connect_timeout = time("store.connect_timeout", &store.connect_timeout);
+    let command_timeout = time("store.command_timeout", &store.command_timeout);
+    let wait_timeout = time("store.wait_timeout", &store.wait_timeout);
+    if events.stream && events.stream_length == 0 {
+        mistakes.note("events.stream_length", "must be at least 1");
+    }
+    let from_url = RedisSettings::new(target, SCRIPTS);
+    let settings = Box::new(RedisSettings {
+        scripts: SCRIPTS,
+        username: store.username.clone().or(from_url.username),
+        password: match password? {
+            Password::None => from_url.password,
+            password => password,
+        },
+        sentinel_username: store.sentinel_username.clone(),
+        sentinel_password: sentinel_password?,
+        tls: tls?,
+        prefix: store.prefix.clone(),
+        connect_timeout: connect_timeout?,
+        command_timeout: command_timeout?,
+        wait_replicas: store.wait_replicas,
+        wait_timeout: wait_timeout?,
+        stream_length: events.stream.then_some(events.stream_length),
+        migrate: store.migrate,
+        sealed_only: store.sealed_only,
+        max_cut_offs: from_url.max_cut_offs,
+        topology: from_url.topology,
+        database: from_url.database,
+    });
+    Ok(StoreConfig::Redis {
+        settings,
+        near_cache_sessions: store.near_cache_sessions,
+    })
+}
+
+fn tls(raw: &RawStore, secure: bool, mistakes: &mut Mistakes) -> Valid<Option<Tls>> {
+    if !secure {
+        for (key, given) in [
+            ("store.ca_file", &raw.ca_file),
+            ("store.cert_file", &raw.cert_file),
+            ("store.key_file", &raw.key_file),
+        ] {
+            if given.is_some() {
+                mistakes.note(key, "needs rediss:// (TLS), but store.url is redis://");
+            }
+        }
+        return Ok(None);
+    }
+    let ca = mistakes.read_optional("store.ca_file", raw.ca_file.as_ref())?;
+    let client = match (&raw.cert_file, &raw.key_file) {
+        (Some(certificate), Some(key)) => {
+            let certificate = mistakes.read("store.cert_file", certificate);
+            let key = mistakes.read("store.key_file", key);
+            Some((certificate?, Secret::new(key?)))
+        }
+        (Some(_), None) => {
+            return mistakes.reject("store.cert_file", "needs its key in store.key_file");
+        }
+        (None, Some(_)) => {
+            return mistakes.reject("store.key_file", "needs its certificate in store.cert_file");
+        }
+        (None, None) => None,
+    };
+    Ok(Some(Tls { ca, client }))
+}
+
+/// A password, or a file with it. Checks that the file can be read.
+fn password(
+    key: &str,
+    given: (&Option<Secret<String>>, &Option<String>),
+    mistakes: &mut Mistakes,
+) -> Valid<Password> {
+    match given {
+        (Some(_), Some(_)) => {
+            let other = key.trim_end_matches("_file");
+            mistakes.reject(key, format!("conflicts with {other}: set only one"))
+        }
+        (None, Some(path)) => {
+            mistakes.read_text(key, path)?;
+            Ok(Password::File(path.into()))
+        }
+        (Some(password), None) => Ok(Password::Given(password.clone())),
+        (None, None) => Ok(Password::None),
+    }
+}

@@ -1,0 +1,75 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::config::mistakes::{Mistakes, Valid, lines_without_comments};
+use crate::config::shape;
+use crate::config::text::TextList;
+use crate::credential::{KeyError, KeyRing, SigningKey};
+use crate::secret::Secret;
+
+/// Opaque session tokens.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawToken {
+    /// The key ring: base64 keys of 32 bytes; the first key signs.
+    #[serde(skip_serializing_if = "TextList::is_empty")]
+    #[schemars(with = "shape::StringList")]
+    pub keys: TextList<Secret<String>>,
+    /// A file with the key ring, one key per line; `#` starts a comment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keys_file: Option<String>,
+    /// Whether to accept the token in `Authorization: Bearer`, besides the cookie.
+    pub bearer: bool,
+}
+
+impl Default for RawToken {
+    fn default() -> Self {
+        Self {
+            keys: TextList(Vec::new()),
+            keys_file: None,
+            bearer: true,
+        }
+    }
+}
+
+impl RawToken {
+    /// The key ring; `None` to generate one, which is allowed with the embedded store only.
+    pub(in crate::config) fn parse(
+        &self,
+        embedded: bool,
+        mistakes: &mut Mistakes,
+    ) -> Valid<Option<KeyRing>> {
+        let (key, lines) = match (&self.keys_file, self.keys.is_empty()) {
+            (Some(_), false) => {
+                return mistakes
+                    .reject("token.keys_file", "conflicts with token.keys: set only one");
+            }
+            (Some(path), true) => (
+                "token.keys_file",
+                mistakes.read_text("token.keys_file", path)?,
+            ),
+            (None, false) => {
+                let lines: Vec<&str> = self
+                    .keys
+                    .0
+                    .iter()
+                    .map(|key| key.expose().as_str())
+                    .collect();
+                ("token.keys", lines.join("\n"))
+            }
+            (None, true) if embedded => return Ok(None),
+            (None, true) => {
+                return mistakes.reject(
+                    "token.keys",
+                    "is missing: sessions in Redis outlive this process, so the key that signs their \
+                     tokens must as well. Make one with `curfew keygen` and give it in token.keys, \
+                     token.keys_file or CURFEW__TOKEN__KEYS, the same to every replica",
+                );
+            }
+        };
+        let keys: Result<Vec<SigningKey>, KeyError> = lines_without_comments(&lines)
+            .map(SigningKey::parse)
+            .collect();
+        mistakes.take(key, keys.and_then(KeyRing::new)).map(Some)
+    }
+}
