@@ -1,15 +1,10 @@
 //! Parses text values into types. It collects every mistake with its key, and does not stop at the
 //! first.
 
-mod access;
-mod admin_tokens;
 mod delegated;
-mod hosts;
 mod identity;
 mod jwt;
 mod login;
-mod policies;
-mod rules;
 mod sign_ins;
 
 use std::sync::Arc;
@@ -18,7 +13,7 @@ use http::HeaderName;
 
 use super::Config;
 use super::mistakes::{Mistake, Mistakes, Valid, borrowed};
-use super::sections::{RawConfig, events, shutdown};
+use super::sections::{RawConfig, events, hosts, policy, rule, shutdown};
 use crate::delegate::DelegateSettings;
 use crate::identity::IdentityHeaders;
 use crate::policy::{Policies, Rulebook, SignInSource};
@@ -58,8 +53,8 @@ pub(super) fn book_and_sign_ins(
 }
 
 fn parse_book(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Valid<Rulebook> {
-    let policies = policies::parse(raw, mistakes);
-    let rules = rules::parse(raw, borrowed(&policies), mistakes);
+    let policies = policy::parse(raw, mistakes);
+    let rules = rule::parse(raw, borrowed(&policies), mistakes);
     let background = raw.activity.parse(mistakes);
     let hosts = borrowed(&rules).and_then(|rules| hosts::parse(raw, rules, mistakes));
     Ok(Rulebook {
@@ -82,12 +77,8 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Valid<Config> {
     let end_journal = raw.store.end_journal(mistakes);
     let key_ring = raw.token.parse(embedded, mistakes);
     let cookie = raw.cookie.parse(mistakes);
-    let admin = access::admin(
-        &raw.admin,
-        !raw.login.providers.is_empty(),
-        embedded,
-        mistakes,
-    );
+    let login = !raw.login.providers.is_empty();
+    let admin = raw.admin.parse(login, embedded, mistakes);
     let book = parse_book(raw, mistakes);
     let policies = borrowed(&book).map(|book| &*book.policies);
     let freshness = jwt::freshness(&raw.jwt, mistakes);

@@ -1,12 +1,19 @@
-use std::fmt;
+mod console;
+mod kubernetes;
+mod tokens;
 
 use schemars::JsonSchema;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
+use url::Url;
 
+use crate::config::AdminConfig;
+use crate::config::mistakes::{Mistakes, Valid};
 use crate::config::shape;
 use crate::config::text::TextList;
+
+pub use console::RawConsole;
+pub use kubernetes::RawKubernetes;
+pub use tokens::{AdminTokenList, RawAdminToken, RawNamedToken};
 
 /// The admin API and the console.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -36,148 +43,48 @@ pub struct RawAdmin {
     pub url: Option<String>,
 }
 
-/// The limits of an operator's session in the console.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct RawConsole {
-    /// The idle limit.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<shape::Duration>")]
-    pub idle: Option<String>,
-    /// The absolute limit.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<shape::Duration>")]
-    pub absolute: Option<String>,
-    /// The preset of a standard; its limits are not exceeded.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub preset: Option<String>,
-    /// The reason why a limit exceeds the preset.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub deviation_reason: Option<String>,
-}
-
-/// Admin tokens: a list, or one string with hashes separated by commas or white space.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct AdminTokenList(pub Vec<RawAdminToken>);
-
-/// An admin token.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
-pub enum RawAdminToken {
-    /// A hash alone: all rights, and no name of its own.
-    Unnamed(String),
-    /// A hash with a name and rights.
-    Named(RawNamedToken),
-}
-
-/// An admin token with a name.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct RawNamedToken {
-    /// The name in audit events.
-    pub name: String,
-    /// The SHA-256 hash of the token, in hexadecimal.
-    pub hash: String,
-    /// The rights of the token: `read`, `revoke`, `create`.
-    #[schemars(with = "shape::StringList")]
-    pub allow: TextList<String>,
-}
-
-impl<'de> Deserialize<'de> for RawAdminToken {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TokenVisitor;
-
-        impl<'de> Visitor<'de> for TokenVisitor {
-            type Value = RawAdminToken;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a hash, or a name, a hash and rights")
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(RawAdminToken::Unnamed(text.to_owned()))
-            }
-
-            // YAML reads a hash of digits only as a number.
-            fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
-                Ok(RawAdminToken::Unnamed(number.to_string()))
-            }
-
-            fn visit_f64<E>(self, number: f64) -> Result<Self::Value, E> {
-                Ok(RawAdminToken::Unnamed(number.to_string()))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                let named = RawNamedToken::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(RawAdminToken::Named(named))
-            }
+impl RawAdmin {
+    /// `login`: whether people can sign in with a provider. `embedded`: whether the store is in this process.
+    pub(in crate::config) fn parse(
+        &self,
+        login: bool,
+        embedded: bool,
+        mistakes: &mut Mistakes,
+    ) -> Valid<AdminConfig> {
+        let tokens = tokens::parse(self, embedded, mistakes);
+        if !self.groups.is_empty() && (self.url.is_none() || !login) {
+            mistakes.note(
+                "admin.groups",
+                "needs admin.url, where providers redirect people back to, and login.providers, which supply \
+                 the groups",
+            );
         }
-
-        deserializer.deserialize_any(TokenVisitor)
-    }
-}
-
-impl<'de> Deserialize<'de> for AdminTokenList {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ListVisitor;
-
-        impl<'de> Visitor<'de> for ListVisitor {
-            type Value = Vec<RawAdminToken>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of admin tokens, or one string with hashes separated by commas")
+        let url = match &self.url {
+            None => Ok(None),
+            Some(url) => {
+                let url = Url::parse(url).ok().filter(|url| {
+                    matches!(url.scheme(), "http" | "https")
+                        && url.path() == "/"
+                        && url.query().is_none()
+                });
+                let wrong = "must be the address of a host without a path, such as https://curfew.example.com";
+                mistakes.take("admin.url", url.ok_or(wrong)).map(Some)
             }
-
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                let hashes = text.split([',', ' ', '\t', '\n']);
-                let hashes = hashes.filter(|hash| !hash.is_empty()).map(str::to_owned);
-                Ok(hashes.map(RawAdminToken::Unnamed).collect())
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut tokens = Vec::new();
-                while let Some(token) = seq.next_element()? {
-                    tokens.push(token);
-                }
-                Ok(tokens)
-            }
+        };
+        let kubernetes = self.kubernetes.parse(mistakes);
+        if self.trusted_proxies > 100 {
+            mistakes.note(
+                "admin.trusted_proxies",
+                "must be at most 100: how many proxies of yours stand in front of the listener",
+            );
         }
-
-        deserializer.deserialize_any(ListVisitor).map(Self)
-    }
-}
-
-/// Authorization of Kubernetes users for the admin API.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct RawKubernetes {
-    /// Whether Curfew accepts Kubernetes tokens.
-    pub enabled: bool,
-    /// The address of the API server.
-    pub url: String,
-    /// The file with Curfew's own service account token.
-    pub token_file: String,
-    /// A file with PEM certificates of the CAs to trust for the API server.
-    pub ca_file: String,
-    /// The accepted audiences of a Kubernetes token.
-    #[schemars(with = "shape::StringList")]
-    pub audiences: TextList<String>,
-    /// How long Curfew caches an answer of the API server.
-    #[schemars(with = "shape::Duration")]
-    pub cache: String,
-}
-
-impl Default for RawKubernetes {
-    fn default() -> Self {
-        let mounted = |name| format!("/var/run/secrets/kubernetes.io/serviceaccount/{name}");
-        Self {
-            enabled: false,
-            url: "https://kubernetes.default.svc".to_owned(),
-            token_file: mounted("token"),
-            ca_file: mounted("ca.crt"),
-            audiences: TextList(vec!["curfew".to_owned()]),
-            cache: "10s".to_owned(),
-        }
+        Ok(AdminConfig {
+            tokens: tokens?,
+            kubernetes: kubernetes?,
+            allow_ageing: self.allow_ageing,
+            url: url?,
+            groups: self.groups.0.clone(),
+            proxies: self.trusted_proxies,
+        })
     }
 }

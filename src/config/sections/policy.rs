@@ -1,8 +1,21 @@
+mod limits;
+mod sessions;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::RawConfig;
+use crate::config::mistakes::{DAY, Mistakes, Valid};
 use crate::config::shape;
-use crate::config::text::{OneOrMany, TextList};
+use crate::config::text::TextList;
+use crate::policy::{ActivityKind, OnStoreFailure, Policies, Policy, Preset};
+use crate::session::{Limits, MAX_COOKIE_AGE, PolicyName};
+
+pub use limits::{RawRemember, RawVariant};
+pub(super) use limits::{check_preset, reject_unreachable};
 
 /// A policy. A limit that is not set comes from the preset, if there is one, or from the defaults
 /// in `docs/configuration.md`.
@@ -65,36 +78,220 @@ pub struct RawPolicy {
     pub variants: Vec<RawVariant>,
 }
 
-/// The limits of sessions with "remember me".
-#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct RawRemember {
-    /// The idle limit, or `off`; required.
-    #[schemars(with = "Option<shape::DurationOrOff>")]
-    pub idle: Option<String>,
-    /// The absolute limit; required.
-    #[schemars(with = "Option<shape::Duration>")]
-    pub absolute: Option<String>,
+/// The default idle limit (PCI DSS 4, 8.2.8: 15 minutes or less).
+const DEFAULT_IDLE: &str = "15m";
+/// The default absolute limit (NIST SP 800-63B revision 3, AAL2 and AAL3: 12 hours).
+const DEFAULT_ABSOLUTE: &str = "12h";
+
+/// The shortest limit that can be configured.
+pub(super) const MIN_LIMIT: Duration = Duration::from_secs(1);
+
+pub(in crate::config) fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Valid<Policies> {
+    if raw.policies.is_empty() {
+        raw.policies
+            .insert(raw.default_policy.clone(), RawPolicy::default());
+    }
+    let mut policies = BTreeMap::new();
+    for (name, policy) in &mut raw.policies {
+        let key = format!("policies.{name}");
+        let name = PolicyName::new(name.clone()).map_err(|error| error.to_string());
+        let name = name.and_then(|name| match name.is_console() {
+            true => Err(
+                "is the policy of the console: choose another name; admin.console sets its limits"
+                    .to_owned(),
+            ),
+            false => Ok(name),
+        });
+        let name = mistakes.take(&key, name);
+        let policy = parse_policy(&key, policy, mistakes);
+        policies.insert(name?, policy?);
+    }
+    let names: Vec<String> = policies.keys().map(ToString::to_string).collect();
+    let default = PolicyName::new(raw.default_policy.clone()).ok();
+    let console = raw.admin.console.parse(mistakes)?;
+    let parsed = default.and_then(|default| Policies::new(policies, default));
+    let parsed = parsed.map(|policies| policies.with_console(console));
+    mistakes.take(
+        "default_policy",
+        parsed.ok_or_else(|| format!("is not one of the policies: {}", names.join(", "))),
+    )
 }
 
-/// Shorter limits for the members of some groups.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct RawVariant {
-    /// The groups; membership in one of them is enough.
-    #[schemars(with = "shape::StringList")]
-    pub groups: OneOrMany,
-    /// The idle limit.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<shape::Duration>")]
-    pub idle: Option<String>,
-    /// The absolute limit: the longest time since the sign-in.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<shape::Duration>")]
-    pub absolute: Option<String>,
-    /// The maximum age of the sign-in for a request; an older sign-in is denied with
-    /// `reauthentication_required`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<shape::Duration>")]
-    pub max_auth_age: Option<String>,
+fn parse_policy(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> Valid<Policy> {
+    let preset = preset(
+        key,
+        raw.preset.as_deref(),
+        raw.deviation_reason.as_deref(),
+        mistakes,
+    );
+    let ceilings = preset.unwrap_or_default();
+    let default_idle = ceilings.and_then(|preset| preset.idle);
+    let default_idle = default_idle.map_or_else(|| DEFAULT_IDLE.to_owned(), format_limit);
+    let idle_text = raw.idle.get_or_insert(default_idle);
+    let idle_key = format!("{key}.idle");
+    let idle = idle_or_off(&idle_key, idle_text, mistakes);
+    let default_absolute = ceilings.map(|preset| preset.absolute);
+    let default_absolute =
+        default_absolute.map_or_else(|| DEFAULT_ABSOLUTE.to_owned(), format_limit);
+    let absolute_text = raw.absolute.get_or_insert(default_absolute);
+    let absolute_key = format!("{key}.absolute");
+    let absolute = limit(&absolute_key, absolute_text, mistakes);
+    let age_key = format!("{key}.max_auth_age");
+    let max_auth_age = optional(&age_key, raw.max_auth_age.as_deref(), mistakes);
+    let activity_text = raw
+        .activity
+        .get_or_insert_with(|| ActivityKind::Any.as_str().to_owned());
+    let activity = match activity_text.as_str() {
+        "any" => Ok(ActivityKind::Any),
+        "navigation" => Ok(ActivityKind::Navigation),
+        "explicit" => Ok(ActivityKind::Explicit),
+        _ => Err("must be `any`, `navigation` or `explicit`"),
+    };
+    let activity = mistakes.take(&format!("{key}.activity"), activity);
+    let max_sessions = sessions::max_sessions(key, raw, mistakes);
+    let bind = sessions::bind(key, raw, mistakes);
+    let limits = Limits {
+        idle: idle?,
+        absolute: absolute?,
+        max_auth_age: max_auth_age?,
+    };
+    reject_unreachable(key, &limits, mistakes);
+    let remember = limits::remember(key, raw.remember.as_ref(), &limits, mistakes);
+    let variants = limits::variants(key, &raw.variants, &limits, mistakes);
+    if let Some(preset) = ceilings
+        && raw.deviation_reason.is_none()
+    {
+        check_preset(key, &preset, &limits, mistakes);
+        if let Ok(Some(remember)) = &remember {
+            check_preset(&format!("{key}.remember"), &preset, remember, mistakes);
+        }
+    }
+    let variants = variants?;
+    let shortest = variants.iter().fold(limits, |shortest, variant| {
+        shortest.strictest(variant.limits)
+    });
+    let shortest = shortest.idle.unwrap_or(shortest.absolute);
+    let touch_interval = touch_interval(key, raw, shortest, mistakes);
+    let on_store_failure = on_store_failure(key, raw, mistakes);
+    Ok(Policy {
+        limits,
+        remember: remember?,
+        variants,
+        activity: activity?,
+        touch_interval: touch_interval?,
+        max_sessions: max_sessions?,
+        bind: bind?,
+        on_store_failure: on_store_failure?,
+        preset: preset?,
+        deviation_reason: raw.deviation_reason.clone(),
+    })
+}
+
+/// A limit as configuration text.
+pub(super) fn format_limit(limit: Duration) -> String {
+    humantime::format_duration(limit).to_string()
+}
+
+/// The preset, if one is set.
+pub(super) fn preset(
+    key: &str,
+    preset: Option<&str>,
+    deviation_reason: Option<&str>,
+    mistakes: &mut Mistakes,
+) -> Valid<Option<Preset>> {
+    let reason_key = format!("{key}.deviation_reason");
+    if deviation_reason.is_some_and(|reason| reason.trim().is_empty()) {
+        mistakes.note(
+            &reason_key,
+            "is empty: give the reason, which the compliance report prints",
+        );
+    }
+    let Some(name) = preset else {
+        if deviation_reason.is_some() {
+            mistakes.note(reason_key, format!("needs {key}.preset"));
+        }
+        return Ok(None);
+    };
+    let known = Preset::named(name).map(Some);
+    mistakes.take(
+        &format!("{key}.preset"),
+        known.ok_or_else(|| {
+            let names: Vec<&str> = Preset::ALL.iter().map(|preset| preset.name).collect();
+            format!("is not one of the presets: {}", names.join(", "))
+        }),
+    )
+}
+
+fn limit(key: &str, text: &str, mistakes: &mut Mistakes) -> Valid<Duration> {
+    mistakes.duration(key, text, MIN_LIMIT, MAX_COOKIE_AGE)
+}
+
+/// An idle limit; `None` if it is off.
+fn idle_or_off(key: &str, text: &mut String, mistakes: &mut Mistakes) -> Valid<Option<Duration>> {
+    if matches!(text.as_str(), "off" | "false") {
+        *text = "off".to_owned();
+        return Ok(None);
+    }
+    limit(key, text, mistakes).map(Some)
+}
+
+/// A limit that does not have to be set.
+fn optional(key: &str, text: Option<&str>, mistakes: &mut Mistakes) -> Valid<Option<Duration>> {
+    text.map(|text| limit(key, text, mistakes)).transpose()
+}
+
+/// The default of `store_failure_grace`.
+const DEFAULT_GRACE: &str = "1m";
+
+fn on_store_failure(
+    key: &str,
+    raw: &mut RawPolicy,
+    mistakes: &mut Mistakes,
+) -> Valid<OnStoreFailure> {
+    let word = raw
+        .on_store_failure
+        .get_or_insert_with(|| "deny".to_owned());
+    match (word.as_str(), &raw.store_failure_grace) {
+        ("deny", None) => Ok(OnStoreFailure::Deny),
+        ("deny", Some(_)) => mistakes.reject(
+            format!("{key}.store_failure_grace"),
+            format!("needs {key}.on_store_failure = \"known\""),
+        ),
+        ("known", _) => {
+            let text = raw
+                .store_failure_grace
+                .get_or_insert_with(|| DEFAULT_GRACE.to_owned());
+            let key = format!("{key}.store_failure_grace");
+            let grace = mistakes.duration(&key, text, MIN_LIMIT, DAY)?;
+            Ok(OnStoreFailure::Known { grace })
+        }
+        _ => mistakes.reject(
+            format!("{key}.on_store_failure"),
+            "must be `deny` or `known`",
+        ),
+    }
+}
+
+/// The configured touch interval, or its default. It must be less than half of the idle limit.
+fn touch_interval(
+    key: &str,
+    raw: &mut RawPolicy,
+    idle: Duration,
+    mistakes: &mut Mistakes,
+) -> Valid<Duration> {
+    let key = format!("{key}.touch_interval");
+    let Some(text) = &raw.touch_interval else {
+        let interval = Policy::default_touch_interval(idle);
+        raw.touch_interval = Some(humantime::format_duration(interval).to_string());
+        return Ok(interval);
+    };
+    let interval = mistakes.duration(&key, text, Duration::from_millis(1), DAY)?;
+    if interval >= idle / 2 {
+        let half = humantime::format_duration(idle / 2);
+        return mistakes.reject(
+            key,
+            format!("must be less than half the shortest idle limit ({half}): sessions can end early by the touch interval"),
+        );
+    }
+    Ok(interval)
 }

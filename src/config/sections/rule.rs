@@ -1,8 +1,18 @@
+use std::fmt::Display;
+
+use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::RawConfig;
+use crate::config::mistakes::{Invalid, Mistakes, Valid};
 use crate::config::shape;
 use crate::config::text::OneOrMany;
+use crate::policy::{
+    Access, Conditions, Contract, HostPattern, PathPattern, Policies, Rule, RuleActivity, Rules,
+    Terms, pollers,
+};
+use crate::session::PolicyName;
 
 /// A rule: conditions on requests, and what applies to requests that meet them.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -59,4 +69,279 @@ pub struct RawRule {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["protected", "public"]))]
     pub cors_preflight: Option<String>,
+}
+
+pub(in crate::config) fn parse(
+    raw: &RawConfig,
+    policies: Valid<&Policies>,
+    mistakes: &mut Mistakes,
+) -> Valid<Rules> {
+    let cors_preflight = access("cors_preflight", &raw.cors_preflight, mistakes);
+    let mut rules = Vec::new();
+    let mut complete = true;
+    let mut for_all: Option<usize> = None;
+    for (index, raw) in raw.rules.iter().enumerate() {
+        let key = format!("rules.{index}");
+        if let Some(before) = for_all {
+            mistakes.note(
+                &key,
+                format!("is never reached: rules.{before} matches every request"),
+            );
+        }
+        let parsed = rule(&key, index, raw, policies, cors_preflight, mistakes);
+        complete &= parsed.is_ok();
+        let parsed = parsed.unwrap_or_default();
+        let everything = |conditions: &Conditions| {
+            conditions.hosts.is_empty()
+                && conditions.paths.is_empty()
+                && conditions.methods.is_empty()
+                && conditions.contracts.is_empty()
+        };
+        if parsed.iter().any(|rule| everything(&rule.conditions)) {
+            for_all.get_or_insert(index);
+        }
+        rules.extend(parsed);
+    }
+    let otherwise = Terms {
+        cors_preflight: cors_preflight?,
+        ..Terms::default()
+    };
+    if !complete {
+        return Err(Invalid);
+    }
+    mistakes.take("rules", Rules::new(rules, otherwise))
+}
+
+/// Parses one configured rule. With `pollers`, it expands to one rule for each kind of polling
+/// request.
+fn rule(
+    key: &str,
+    index: usize,
+    raw: &RawRule,
+    policies: Valid<&Policies>,
+    cors_preflight: Valid<Access>,
+    mistakes: &mut Mistakes,
+) -> Valid<Vec<Rule>> {
+    let hosts = parse_each(key, "host", &raw.host, mistakes, HostPattern::parse);
+    let methods = parse_each(key, "method", &raw.method, mistakes, method);
+    let contracts = parse_each(key, "contract", &raw.contract, mistakes, contract);
+    let paths = paths(key, raw, mistakes);
+    let pollers = parse_each(key, "pollers", &raw.pollers, mistakes, |name| {
+        pollers::named(name).ok_or_else(|| {
+            let names: Vec<&str> = pollers::ALL.iter().map(|poller| poller.name).collect();
+            format!("is not a known application: {}", names.join(", "))
+        })
+    });
+    let terms = terms(key, raw, policies, cors_preflight, mistakes);
+    let (conditions, pollers) = (
+        Conditions {
+            hosts: hosts?,
+            paths: paths?,
+            methods: methods?,
+            contracts: contracts?,
+        },
+        pollers?,
+    );
+    let terms = terms?;
+    if pollers.is_empty() {
+        return Ok(vec![Rule {
+            index,
+            conditions,
+            terms,
+        }]);
+    }
+    let Some(root) = root(&conditions.paths).filter(|_| conditions.methods.is_empty()) else {
+        return mistakes.reject(
+            format!("{key}.pollers"),
+            "sets paths and methods itself: only one path_prefix, the application's path, can be set besides it",
+        );
+    };
+    if terms.access == Access::Public || raw.activity.as_deref() == Some("touch") {
+        return mistakes.reject(
+            format!("{key}.pollers"),
+            "makes requests protected and passive: omit access and activity",
+        );
+    }
+    let requests = pollers.iter().flat_map(|poller| poller.requests);
+    let rules = requests.map(|(method, glob)| {
+        Ok::<_, String>(Rule {
+            index,
+            conditions: Conditions {
+                paths: vec![
+                    PathPattern::glob(&format!("{root}{glob}"))
+                        .map_err(|error| error.to_string())?,
+                ],
+                methods: vec![self::method(method)?],
+                ..conditions.clone()
+            },
+            terms: Terms {
+                activity: RuleActivity::Passive,
+                ..terms.clone()
+            },
+        })
+    });
+    mistakes.take(&format!("{key}.pollers"), rules.collect())
+}
+
+/// The path prefix of an application, escaped for a glob.
+fn root(paths: &[PathPattern]) -> Option<String> {
+    match paths {
+        [] => Some(String::new()),
+        [PathPattern::Prefix(root)] => Some(globset::escape(root)),
+        _ => None,
+    }
+}
+
+/// Parses every item of a list; adds a mistake for each invalid item.
+fn parse_each<T, E: Display>(
+    key: &str,
+    name: &str,
+    list: &OneOrMany,
+    mistakes: &mut Mistakes,
+    parse: impl Fn(&str) -> Result<T, E>,
+) -> Valid<Vec<T>> {
+    let mut all = Ok(Vec::new());
+    for (index, item) in list.0.iter().enumerate() {
+        match parse(item) {
+            Ok(parsed) => {
+                if let Ok(all) = &mut all {
+                    all.push(parsed);
+                }
+            }
+            Err(error) => {
+                let place = if list.0.len() == 1 {
+                    format!("{key}.{name}")
+                } else {
+                    format!("{key}.{name}.{index}")
+                };
+                all = mistakes.reject(place, error.to_string());
+            }
+        }
+    }
+    all
+}
+
+fn method(name: &str) -> Result<Method, String> {
+    let wrong = || "must be a method in capitals, such as GET".to_owned();
+    let method = Method::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
+    if name.bytes().any(|byte| byte.is_ascii_lowercase()) {
+        return Err(wrong());
+    }
+    Ok(method)
+}
+
+fn contract(name: &str) -> Result<Contract, String> {
+    Contract::from_name(name).ok_or_else(|| {
+        let names = Contract::ALL.map(Contract::as_str);
+        format!("must be one of {}", names.join(", "))
+    })
+}
+
+fn paths(key: &str, raw: &RawRule, mistakes: &mut Mistakes) -> Valid<Vec<PathPattern>> {
+    let exact = parse_each(key, "path", &raw.path, mistakes, PathPattern::exact);
+    let prefix = parse_each(
+        key,
+        "path_prefix",
+        &raw.path_prefix,
+        mistakes,
+        PathPattern::prefix,
+    );
+    let globs = parse_each(
+        key,
+        "path_glob",
+        &raw.path_glob,
+        mistakes,
+        PathPattern::glob,
+    );
+    let mut paths = [exact?, prefix?, globs?].concat();
+    if raw.path_ambiguous {
+        if !paths.is_empty() {
+            mistakes.note(
+                format!("{key}.path_ambiguous"),
+                "cannot be combined with other path conditions: use a separate rule",
+            );
+        }
+        paths.push(PathPattern::Ambiguous);
+    }
+    Ok(paths)
+}
+
+fn terms(
+    key: &str,
+    raw: &RawRule,
+    policies: Valid<&Policies>,
+    cors_preflight: Valid<Access>,
+    mistakes: &mut Mistakes,
+) -> Valid<Terms> {
+    let policy = match &raw.policy {
+        Some(name) => policy(key, name, policies, mistakes).map(Some),
+        None => Ok(None),
+    };
+    let access_key = format!("{key}.access");
+    let access = match &raw.access {
+        Some(word) => access(&access_key, word, mistakes),
+        None => Ok(Access::default()),
+    };
+    let activity = match raw.activity.as_deref() {
+        None | Some("touch") => Ok(RuleActivity::Touch),
+        Some("passive") => Ok(RuleActivity::Passive),
+        Some(_) => Err("must be `touch` or `passive`"),
+    };
+    let activity = mistakes.take(&format!("{key}.activity"), activity);
+    let cors_preflight = match &raw.cors_preflight {
+        Some(word) => self::access(&format!("{key}.cors_preflight"), word, mistakes),
+        None => cors_preflight,
+    };
+    let access = access?;
+    if access == Access::Public {
+        let useless = [
+            ("policy", raw.policy.is_some()),
+            ("activity", raw.activity.is_some()),
+            ("groups", !raw.groups.is_empty()),
+            ("cors_preflight", raw.cors_preflight.is_some()),
+        ];
+        for (name, _) in useless.into_iter().filter(|(_, given)| *given) {
+            mistakes.note(
+                format!("{key}.{name}"),
+                "has no effect where access is public: Curfew does not look for a session",
+            );
+        }
+        if raw.path_ambiguous {
+            mistakes.note(access_key, "must not be public for ambiguous paths");
+        }
+    }
+    Ok(Terms {
+        policy: policy?,
+        access,
+        activity: activity?,
+        groups: raw.groups.0.clone(),
+        cors_preflight: cors_preflight?,
+    })
+}
+
+fn policy(
+    key: &str,
+    name: &str,
+    policies: Valid<&Policies>,
+    mistakes: &mut Mistakes,
+) -> Valid<PolicyName> {
+    // If the policies have a mistake, their names are unknown: skip this check.
+    let policies = policies?;
+    let known = policies.get(name).map(|(name, _)| name.clone());
+    mistakes.take(
+        &format!("{key}.policy"),
+        known.ok_or_else(|| {
+            let names: Vec<&str> = policies.iter().map(|(name, _)| name.as_str()).collect();
+            format!("is not one of the policies: {}", names.join(", "))
+        }),
+    )
+}
+
+fn access(key: &str, word: &str, mistakes: &mut Mistakes) -> Valid<Access> {
+    let access = match word {
+        "protected" => Ok(Access::Protected),
+        "public" => Ok(Access::Public),
+        _ => Err("must be `protected` or `public`"),
+    };
+    mistakes.take(key, access)
 }

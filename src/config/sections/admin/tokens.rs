@@ -1,14 +1,114 @@
-//! The admin tokens: from the list and from the file, each with a name and rights.
+use std::fmt;
 
+use schemars::JsonSchema;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::RawAdmin;
 use crate::config::mistakes::{Invalid, Mistakes, Valid, lines_without_comments};
-use crate::config::sections::{RawAdmin, RawAdminToken, RawNamedToken};
+use crate::config::shape;
+use crate::config::text::TextList;
 use crate::credential::{NamedToken, Right};
+
+/// Admin tokens: a list, or one string with hashes separated by commas or white space.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct AdminTokenList(pub Vec<RawAdminToken>);
+
+/// An admin token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum RawAdminToken {
+    /// A hash alone: all rights, and no name of its own.
+    Unnamed(String),
+    /// A hash with a name and rights.
+    Named(RawNamedToken),
+}
+
+/// An admin token with a name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawNamedToken {
+    /// The name in audit events.
+    pub name: String,
+    /// The SHA-256 hash of the token, in hexadecimal.
+    pub hash: String,
+    /// The rights of the token: `read`, `revoke`, `create`.
+    #[schemars(with = "shape::StringList")]
+    pub allow: TextList<String>,
+}
+
+impl<'de> Deserialize<'de> for RawAdminToken {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TokenVisitor;
+
+        impl<'de> Visitor<'de> for TokenVisitor {
+            type Value = RawAdminToken;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a hash, or a name, a hash and rights")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(RawAdminToken::Unnamed(text.to_owned()))
+            }
+
+            // YAML reads a hash of digits only as a number.
+            fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
+                Ok(RawAdminToken::Unnamed(number.to_string()))
+            }
+
+            fn visit_f64<E>(self, number: f64) -> Result<Self::Value, E> {
+                Ok(RawAdminToken::Unnamed(number.to_string()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                let named = RawNamedToken::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(RawAdminToken::Named(named))
+            }
+        }
+
+        deserializer.deserialize_any(TokenVisitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for AdminTokenList {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ListVisitor;
+
+        impl<'de> Visitor<'de> for ListVisitor {
+            type Value = Vec<RawAdminToken>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of admin tokens, or one string with hashes separated by commas")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                let hashes = text.split([',', ' ', '\t', '\n']);
+                let hashes = hashes.filter(|hash| !hash.is_empty()).map(str::to_owned);
+                Ok(hashes.map(RawAdminToken::Unnamed).collect())
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut tokens = Vec::new();
+                while let Some(token) = seq.next_element()? {
+                    tokens.push(token);
+                }
+                Ok(tokens)
+            }
+        }
+
+        deserializer.deserialize_any(ListVisitor).map(Self)
+    }
+}
 
 const KEY: &str = "admin.token_hashes";
 const FILE: &str = "admin.token_hashes_file";
 const HASH_HINT: &str = "must be SHA-256 hashes of 64 hexadecimal digits; `curfew keygen --admin` makes a token and its hash";
 const RIGHTS_HINT: &str = "a list of `read`, `revoke` and `create`, at least one of them";
 
+/// The admin tokens: from the list and from the file, each with a name and rights.
 pub(super) fn parse(
     raw: &RawAdmin,
     embedded: bool,

@@ -1,5 +1,5 @@
+use super::RawPolicy;
 use crate::config::mistakes::{Mistakes, Valid};
-use crate::config::sections::RawPolicy;
 use crate::policy::{Bind, MaxSessions, NetworkBits, OnSessionLimit};
 
 /// The maximum number of sessions per subject; `None` for no limit.

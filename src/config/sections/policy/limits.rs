@@ -1,13 +1,51 @@
 use std::time::Duration;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::{format_limit, idle_or_off, limit, optional};
 use crate::config::mistakes::{Invalid, Mistakes, Valid};
-use crate::config::sections::{RawRemember, RawVariant};
+use crate::config::shape;
+use crate::config::text::OneOrMany;
 use crate::policy::{Preset, Variant};
 use crate::session::Limits;
 
+/// The limits of sessions with "remember me".
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawRemember {
+    /// The idle limit, or `off`; required.
+    #[schemars(with = "Option<shape::DurationOrOff>")]
+    pub idle: Option<String>,
+    /// The absolute limit; required.
+    #[schemars(with = "Option<shape::Duration>")]
+    pub absolute: Option<String>,
+}
+
+/// Shorter limits for the members of some groups.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawVariant {
+    /// The groups; membership in one of them is enough.
+    #[schemars(with = "shape::StringList")]
+    pub groups: OneOrMany,
+    /// The idle limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<shape::Duration>")]
+    pub idle: Option<String>,
+    /// The absolute limit: the longest time since the sign-in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<shape::Duration>")]
+    pub absolute: Option<String>,
+    /// The maximum age of the sign-in for a request; an older sign-in is denied with
+    /// `reauthentication_required`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<shape::Duration>")]
+    pub max_auth_age: Option<String>,
+}
+
 /// Rejects limits that can never be reached.
-pub(super) fn reject_unreachable(key: &str, limits: &Limits, mistakes: &mut Mistakes) {
+pub(in crate::config) fn reject_unreachable(key: &str, limits: &Limits, mistakes: &mut Mistakes) {
     let absolute = format_limit(limits.absolute);
     if limits.idle.is_some_and(|idle| idle > limits.absolute) {
         mistakes.note(
@@ -24,7 +62,12 @@ pub(super) fn reject_unreachable(key: &str, limits: &Limits, mistakes: &mut Mist
 }
 
 /// Rejects limits above the preset.
-pub(super) fn check_preset(key: &str, preset: &Preset, limits: &Limits, mistakes: &mut Mistakes) {
+pub(in crate::config) fn check_preset(
+    key: &str,
+    preset: &Preset,
+    limits: &Limits,
+    mistakes: &mut Mistakes,
+) {
     let name = preset.name;
     let hint = "shorten it, or give the reason in deviation_reason";
     if !preset.allows_idle(limits) {

@@ -2,13 +2,17 @@
 
 use url::Url;
 
+use super::RawConfig;
 use crate::config::mistakes::{Mistakes, Valid};
-use crate::config::sections::RawConfig;
 use crate::policy::{HostPattern, NamedHosts, Rules};
 
 /// Collects hosts from `hosts`, rules, sign-in and delegated services. Skips a value that is not a host: the section of
 /// that value reports it.
-pub(super) fn parse(raw: &RawConfig, rules: &Rules, mistakes: &mut Mistakes) -> Valid<NamedHosts> {
+pub(in crate::config) fn parse(
+    raw: &RawConfig,
+    rules: &Rules,
+    mistakes: &mut Mistakes,
+) -> Valid<NamedHosts> {
     let admit_unknown = match &*raw.unknown_hosts {
         "deny" => Ok(false),
         "allow" => Ok(true),

@@ -1,0 +1,74 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::config::mistakes::{HOUR, Mistakes, Valid};
+use crate::config::shape;
+use crate::config::text::TextList;
+use crate::kubernetes::KubernetesSettings;
+
+/// Authorization of Kubernetes users for the admin API.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawKubernetes {
+    /// Whether Curfew accepts Kubernetes tokens.
+    pub enabled: bool,
+    /// The address of the API server.
+    pub url: String,
+    /// The file with Curfew's own service account token.
+    pub token_file: String,
+    /// A file with PEM certificates of the CAs to trust for the API server.
+    pub ca_file: String,
+    /// The accepted audiences of a Kubernetes token.
+    #[schemars(with = "shape::StringList")]
+    pub audiences: TextList<String>,
+    /// How long Curfew caches an answer of the API server.
+    #[schemars(with = "shape::Duration")]
+    pub cache: String,
+}
+
+impl Default for RawKubernetes {
+    fn default() -> Self {
+        let mounted = |name| format!("/var/run/secrets/kubernetes.io/serviceaccount/{name}");
+        Self {
+            enabled: false,
+            url: "https://kubernetes.default.svc".to_owned(),
+            token_file: mounted("token"),
+            ca_file: mounted("ca.crt"),
+            audiences: TextList(vec!["curfew".to_owned()]),
+            cache: "10s".to_owned(),
+        }
+    }
+}
+
+impl RawKubernetes {
+    pub(super) fn parse(&self, mistakes: &mut Mistakes) -> Valid<Option<KubernetesSettings>> {
+        if !self.enabled {
+            return Ok(None);
+        }
+        let url = Url::parse(&self.url).ok();
+        let url = url.filter(|url| url.scheme() == "https" && url.has_host());
+        let wrong = "must be the https:// address of the API server, such as https://kubernetes.default.svc";
+        let url = mistakes.take("admin.kubernetes.url", url.ok_or(wrong));
+        let authorities = mistakes.read("admin.kubernetes.ca_file", &self.ca_file);
+        let keep = mistakes.duration(
+            "admin.kubernetes.cache",
+            &self.cache,
+            Duration::ZERO,
+            HOUR / 12,
+        );
+        // Requests read the token file again; here, only check that it exists.
+        let token = mistakes.read("admin.kubernetes.token_file", &self.token_file);
+        token?;
+        Ok(Some(KubernetesSettings {
+            url: url?,
+            token_file: PathBuf::from(&self.token_file),
+            authorities: Some(authorities?),
+            audiences: self.audiences.0.clone(),
+            keep: keep?,
+        }))
+    }
+}
