@@ -3,6 +3,7 @@
 
 mod activity;
 mod admin;
+mod assertion;
 mod browser;
 mod client_address;
 mod cookie;
@@ -15,7 +16,7 @@ mod identity;
 mod jwt;
 mod listen;
 mod log;
-mod login;
+pub(super) mod login;
 pub(super) mod policy;
 pub(super) mod rule;
 pub(super) mod shutdown;
@@ -36,6 +37,7 @@ pub use activity::RawActivity;
 pub use admin::{
     AdminTokenList, RawAdmin, RawAdminToken, RawConsole, RawKubernetes, RawNamedToken,
 };
+pub use assertion::RawAssertion;
 pub use browser::RawBrowser;
 pub use client_address::RawClientAddress;
 pub use cookie::RawCookie;
@@ -43,7 +45,7 @@ pub use delegated::{RawDelegated, RawService};
 pub use events::RawEvents;
 pub use ext_authz::RawExtAuthz;
 pub use grpc::RawGrpc;
-pub use identity::{RawAssertion, RawIdentity};
+pub use identity::RawIdentity;
 pub use jwt::{RawIssuer, RawJwt};
 pub use listen::RawListen;
 pub use log::RawLog;

@@ -1,10 +1,6 @@
 //! Parses text values into types. It collects every mistake with its key, and does not stop at the
 //! first.
 
-mod delegated;
-mod identity;
-mod jwt;
-mod login;
 mod sign_ins;
 
 use std::sync::Arc;
@@ -13,11 +9,10 @@ use http::HeaderName;
 
 use super::Config;
 use super::mistakes::{Mistake, Mistakes, Valid, borrowed};
-use super::sections::{RawConfig, events, hosts, policy, rule, shutdown};
+use super::sections::{RawConfig, events, hosts, login, policy, rule, shutdown};
 use crate::delegate::DelegateSettings;
 use crate::identity::IdentityHeaders;
-use crate::policy::{Policies, Rulebook, SignInSource};
-use crate::session::PolicyName;
+use crate::policy::{Rulebook, SignInSource};
 
 /// Parses the configuration. Writes defaults into `raw`, so that it shows every effective value.
 ///
@@ -68,7 +63,7 @@ fn parse_book(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Valid<Rulebook> {
 fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Valid<Config> {
     let listen = raw.listen.parse(mistakes);
     let grpc_tls = raw.grpc.parse(mistakes);
-    login::set_sign_in_page(raw, mistakes);
+    login::set_sign_in_page(&raw.login, &mut raw.sign_in, mistakes);
     let sign_in = raw.sign_in.parse(mistakes);
     let store = raw.store.parse(&raw.events, mistakes);
     let embedded = raw.store.is_embedded();
@@ -81,17 +76,16 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Valid<Config> {
     let admin = raw.admin.parse(login, embedded, mistakes);
     let book = parse_book(raw, mistakes);
     let policies = borrowed(&book).map(|book| &*book.policies);
-    let freshness = jwt::freshness(&raw.jwt, mistakes);
-    let jwt = jwt::parse(&raw.jwt, freshness, policies, mistakes);
-    let login =
-        freshness.and_then(|freshness| login::parse(&raw.login, freshness, policies, mistakes));
+    let freshness = raw.jwt.freshness(mistakes);
+    let jwt = raw.jwt.parse(freshness, policies, mistakes);
+    let login = freshness.and_then(|freshness| raw.login.parse(freshness, policies, mistakes));
     if let (Ok(Some(login)), Ok(Some(sign_in)), Ok(cookie)) = (&login, &sign_in, &cookie) {
         login::check_cookie_reach(login, sign_in, cookie, mistakes);
     }
-    let delegates = delegated::parse(&mut raw.delegated, policies, mistakes);
-    let identity = identity::headers(&raw.identity, mistakes);
+    let delegates = raw.delegated.parse(policies, mistakes);
+    let identity = raw.identity.parse(mistakes);
     let clear_site_data = raw.browser.parse(mistakes);
-    let assertion = identity::assertion(&raw.assertion, mistakes);
+    let assertion = raw.assertion.parse(mistakes);
     let address = raw.client_address.parse(mistakes);
     let end_retention = events::end_retention(raw, mistakes);
     let shutdown_delay = shutdown::delay(raw, mistakes);
@@ -139,17 +133,4 @@ fn passed_headers(delegates: &[DelegateSettings]) -> Vec<HeaderName> {
     all.sort_by(|one, other| one.as_str().cmp(other.as_str()));
     all.dedup();
     all
-}
-
-/// The home policy of sessions from an issuer, a provider or a service; `None` for the default
-/// policy.
-fn policy_name(
-    key: &str,
-    name: Option<&str>,
-    policies: Valid<&Policies>,
-    mistakes: &mut Mistakes,
-) -> Valid<Option<PolicyName>> {
-    let Some(name) = name else { return Ok(None) };
-    let known = policies?.get(name).map(|(name, _)| Some(name.clone()));
-    mistakes.take(key, known.ok_or("is not one of the policies"))
 }

@@ -1,8 +1,13 @@
+use std::collections::HashMap;
+
+use http::HeaderName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::config::mistakes::{Mistakes, Valid};
 use crate::config::shape;
 use crate::config::text::TextList;
+use crate::identity::IdentityHeaders;
 
 /// Names of the identity headers for the backend.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -46,21 +51,6 @@ pub struct RawIdentity {
     pub policy: TextList<String>,
 }
 
-/// Signed identity assertions for applications.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct RawAssertion {
-    /// PEM files with private keys; the first key signs.
-    #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "shape::StringList")]
-    pub key_files: TextList<String>,
-    /// The `iss` claim of assertions.
-    pub issuer: String,
-    /// How long an assertion is valid.
-    #[schemars(with = "shape::Duration")]
-    pub lifetime: String,
-}
-
 impl Default for RawIdentity {
     fn default() -> Self {
         Self {
@@ -77,12 +67,164 @@ impl Default for RawIdentity {
     }
 }
 
-impl Default for RawAssertion {
-    fn default() -> Self {
-        Self {
-            key_files: TextList::default(),
-            issuer: "curfew".to_owned(),
-            lifetime: "1m".to_owned(),
+impl RawIdentity {
+    pub(in crate::config) fn parse(&self, mistakes: &mut Mistakes) -> Valid<IdentityHeaders> {
+        let mut presets = Vec::new();
+        for name in &self.presets.0 {
+            match PRESETS.iter().find(|preset| preset.name == name) {
+                Some(preset) => presets.push(preset),
+                None => {
+                    let known = PRESETS.map(|preset| preset.name).join(", ");
+                    mistakes.note("identity.presets", format!("must be one of {known}"));
+                }
+            }
         }
+        let mut used = HashMap::new();
+        let mut names =
+            |field: &str, given: &TextList<String>, of: fn(&Preset) -> Vec<&'static str>| {
+                let key = format!("identity.{field}");
+                let by_presets = presets.iter().flat_map(|preset| of(preset));
+                let all = by_presets.chain(given.0.iter().map(String::as_str));
+                let mut found: Vec<HeaderName> = Vec::new();
+                for text in all {
+                    let Ok(name) = header(&key, text, mistakes) else {
+                        continue;
+                    };
+                    match used.insert(name.clone(), field.to_owned()) {
+                        Some(other) if other != field => {
+                            mistakes.note(&*key, format!("`{name}` is also in identity.{other}"));
+                        }
+                        Some(_) => {}
+                        None => found.push(name),
+                    }
+                }
+                found
+            };
+        Ok(IdentityHeaders {
+            user: names("user", &self.user, |preset| vec![preset.user]),
+            groups: names("groups", &self.groups, |preset| preset.groups.to_vec()),
+            group_lines: names("group_lines", &self.group_lines, |it| {
+                it.group_lines.to_vec()
+            }),
+            email: names("email", &self.email, |preset| preset.email.to_vec()),
+            name: names("name", &self.name, |preset| preset.display_name.to_vec()),
+            preferred_username: names("preferred_username", &self.preferred_username, |preset| {
+                preset.preferred_username.to_vec()
+            }),
+            id: names("id", &self.id, |preset| preset.id.to_vec()),
+            policy: names("policy", &self.policy, |preset| preset.policy.to_vec()),
+            relayed: Vec::new(),
+        })
     }
+}
+
+/// A set of header names: one list for each identity attribute.
+struct Preset {
+    name: &'static str,
+    user: &'static str,
+    groups: &'static [&'static str],
+    group_lines: &'static [&'static str],
+    email: &'static [&'static str],
+    display_name: &'static [&'static str],
+    preferred_username: &'static [&'static str],
+    id: &'static [&'static str],
+    policy: &'static [&'static str],
+}
+
+const EMPTY_PRESET: Preset = Preset {
+    name: "",
+    user: "",
+    groups: &[],
+    group_lines: &[],
+    email: &[],
+    display_name: &[],
+    preferred_username: &[],
+    id: &[],
+    policy: &[],
+};
+
+const PRESETS: [Preset; 6] = [
+    Preset {
+        name: "x-session",
+        user: "x-session-user",
+        groups: &["x-session-groups"],
+        email: &["x-session-email"],
+        id: &["x-session-id"],
+        policy: &["x-session-policy"],
+        ..EMPTY_PRESET
+    },
+    // The headers of oauth2-proxy with --set-xauthrequest.
+    Preset {
+        name: "x-auth-request",
+        user: "x-auth-request-user",
+        groups: &["x-auth-request-groups"],
+        email: &["x-auth-request-email"],
+        preferred_username: &["x-auth-request-preferred-username"],
+        ..EMPTY_PRESET
+    },
+    // The headers of Authelia.
+    Preset {
+        name: "remote",
+        user: "remote-user",
+        groups: &["remote-groups"],
+        email: &["remote-email"],
+        display_name: &["remote-name"],
+        ..EMPTY_PRESET
+    },
+    // The headers of oauth2-proxy with --pass-user-headers.
+    Preset {
+        name: "x-forwarded",
+        user: "x-forwarded-user",
+        groups: &["x-forwarded-groups"],
+        email: &["x-forwarded-email"],
+        preferred_username: &["x-forwarded-preferred-username"],
+        ..EMPTY_PRESET
+    },
+    // The headers that the Kubernetes API server accepts from an authenticating proxy.
+    Preset {
+        name: "kubernetes",
+        user: "x-remote-user",
+        group_lines: &["x-remote-group"],
+        ..EMPTY_PRESET
+    },
+    // The headers that the Kubernetes API server accepts from a client with the right to
+    // impersonate.
+    Preset {
+        name: "impersonate",
+        user: "impersonate-user",
+        group_lines: &["impersonate-group"],
+        ..EMPTY_PRESET
+    },
+];
+
+/// Headers with a meaning in HTTP or for Curfew, which cannot carry identity.
+const RESERVED_HEADERS: [&str; 18] = [
+    "authorization",
+    "cache-control",
+    "connection",
+    "content-length",
+    "content-type",
+    "cookie",
+    "host",
+    "keep-alive",
+    "location",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "set-cookie",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "www-authenticate",
+    "x-session-reason",
+];
+
+/// Parses the name of an identity header; rejects reserved headers.
+pub(super) fn header(key: &str, text: &str, mistakes: &mut Mistakes) -> Valid<HeaderName> {
+    let name = HeaderName::try_from(text).ok();
+    let name = mistakes.take(key, name.ok_or("not the name of a header"))?;
+    if RESERVED_HEADERS.contains(&name.as_str()) {
+        return mistakes.reject(key, format!("`{name}` is a reserved header"));
+    }
+    Ok(name)
 }

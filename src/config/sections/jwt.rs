@@ -1,10 +1,20 @@
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use jsonwebtoken::Algorithm;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use url::Url;
 
+use super::policy::home_policy;
+use crate::config::JwtConfig;
+use crate::config::mistakes::{DAY, HOUR, Mistakes, Valid};
 use crate::config::shape;
 use crate::config::text::TextList;
+use crate::credential::JwtLocations;
+use crate::credential::jwt::{Claims, Issuer, KeySet};
+use crate::jwks::{FetchSettings, Freshness, IssuerSettings, KeySource, Location};
+use crate::policy::Policies;
 
 /// JSON Web Tokens of identity providers.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -109,4 +119,202 @@ impl Default for RawIssuer {
             policy: None,
         }
     }
+}
+
+impl RawJwt {
+    /// The accepted issuers; `None` if there are none.
+    pub(in crate::config) fn parse(
+        &self,
+        freshness: Valid<Freshness>,
+        policies: Valid<&Policies>,
+        mistakes: &mut Mistakes,
+    ) -> Valid<Option<JwtConfig>> {
+        let least = Duration::from_millis(10);
+        let timeout = mistakes.duration("jwt.timeout", &self.timeout, least, HOUR / 60);
+        if self.issuers.is_empty() {
+            if self.cookie.is_some() {
+                mistakes.note("jwt.cookie", "needs an issuer in jwt.issuers");
+            }
+            return Ok(None);
+        }
+        if !self.bearer && self.cookie.is_none() {
+            mistakes.note(
+                "jwt.bearer",
+                "is off and jwt.cookie is not set: no request could carry a token",
+            );
+        }
+        let defaults = FetchDefaults {
+            freshness: freshness?,
+            timeout: timeout?,
+        };
+        let issuers: Vec<Valid<IssuerSettings>> = self
+            .issuers
+            .iter()
+            .map(|(name, raw)| issuer(name, raw, &defaults, policies, mistakes))
+            .collect();
+        let issuers: Vec<IssuerSettings> = issuers.into_iter().collect::<Valid<_>>()?;
+        for (index, one) in issuers.iter().enumerate() {
+            let same = |other: &&IssuerSettings| other.issuer.issuer == one.issuer.issuer;
+            if let Some(other) = issuers[..index].iter().find(same) {
+                let key = format!("jwt.issuers.{}.issuer", one.name);
+                mistakes.note(
+                    key,
+                    format!("is also the issuer of jwt.issuers.{}", other.name),
+                );
+            }
+        }
+        Ok(Some(JwtConfig {
+            places: JwtLocations {
+                cookie: self.cookie.clone(),
+                bearer: self.bearer,
+            },
+            issuers,
+        }))
+    }
+
+    /// How often keys are fetched, and how long they stay in use.
+    pub(in crate::config) fn freshness(&self, mistakes: &mut Mistakes) -> Valid<Freshness> {
+        let second = Duration::from_secs(1);
+        let refresh = mistakes.duration("jwt.refresh", &self.refresh, second, DAY);
+        let stale = mistakes.duration("jwt.stale", &self.stale, second, DAY * 30);
+        let (refresh, stale) = (refresh?, stale?);
+        if stale < refresh {
+            mistakes.note("jwt.stale", "must not be shorter than jwt.refresh");
+        }
+        Ok(Freshness { refresh, stale })
+    }
+}
+
+/// The supported signature algorithms; all of them are asymmetric.
+const ALGORITHMS: [Algorithm; 9] = [
+    Algorithm::RS256,
+    Algorithm::RS384,
+    Algorithm::RS512,
+    Algorithm::PS256,
+    Algorithm::PS384,
+    Algorithm::PS512,
+    Algorithm::ES256,
+    Algorithm::ES384,
+    Algorithm::EdDSA,
+];
+
+/// Parses the signature algorithms of a provider.
+pub(super) fn algorithms(key: &str, texts: &[String], mistakes: &mut Mistakes) -> Vec<Algorithm> {
+    if texts.is_empty() {
+        mistakes.note(key, "is missing");
+    }
+    let mut algorithms = Vec::new();
+    for text in texts {
+        let known = text.parse().ok().filter(|known| ALGORITHMS.contains(known));
+        match known {
+            Some(known) => algorithms.push(known),
+            None => mistakes.note(
+                key,
+                "must be one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA: those with a \
+                 public key",
+            ),
+        }
+    }
+    algorithms
+}
+
+/// How keys are fetched, the same for every issuer.
+struct FetchDefaults {
+    freshness: Freshness,
+    timeout: Duration,
+}
+
+fn issuer(
+    name: &str,
+    raw: &RawIssuer,
+    defaults: &FetchDefaults,
+    policies: Valid<&Policies>,
+    mistakes: &mut Mistakes,
+) -> Valid<IssuerSettings> {
+    let key = |part: &str| format!("jwt.issuers.{name}.{part}");
+    let algorithms = algorithms(&key("algorithms"), &raw.algorithms.0, mistakes);
+    for (part, empty) in [
+        ("audience", raw.audience.is_empty()),
+        ("session_claims", raw.session_claims.is_empty()),
+    ] {
+        if empty {
+            mistakes.note(key(part), "is missing");
+        }
+    }
+    if raw
+        .accept_iat
+        .as_deref()
+        .is_some_and(|why| why.trim().is_empty())
+    {
+        mistakes.note(
+            key("accept_iat"),
+            "must give the reason why each refreshed token of this issuer may start a new session",
+        );
+    }
+    let least = Duration::ZERO;
+    let leeway = mistakes.duration(&key("leeway"), &raw.leeway, least, HOUR / 6);
+    let policy = home_policy(&key("policy"), raw.policy.as_deref(), policies, mistakes);
+    let keys = keys(name, raw, defaults, mistakes);
+    Ok(IssuerSettings {
+        name: name.to_owned(),
+        issuer: Issuer {
+            issuer: raw.issuer.clone(),
+            audiences: raw.audience.0.clone(),
+            algorithms,
+            typ: raw.typ.clone(),
+            leeway: leeway?,
+            accepts_iat: raw.accept_iat.is_some(),
+            claims: Claims {
+                session: raw.session_claims.0.clone(),
+                subject: raw.subject_claim.clone(),
+                groups: raw.groups_claim.clone(),
+                email: raw.email_claim.clone(),
+            },
+        },
+        keys: keys?,
+        policy: policy?,
+    })
+}
+
+fn keys(
+    name: &str,
+    raw: &RawIssuer,
+    defaults: &FetchDefaults,
+    mistakes: &mut Mistakes,
+) -> Valid<KeySource> {
+    let key = |part: &str| format!("jwt.issuers.{name}.{part}");
+    if raw.issuer.is_empty() {
+        mistakes.note(key("issuer"), "is missing: the claim `iss` of its tokens");
+    }
+    if let Some(path) = &raw.jwks_file {
+        if raw.jwks_url.is_some() {
+            mistakes.note(key("jwks_file"), "conflicts with jwks_url: set only one");
+        }
+        let bytes = mistakes.read(&key("jwks_file"), path)?;
+        let keys = mistakes.take(&key("jwks_file"), KeySet::from_file(&bytes));
+        return keys.map(KeySource::File);
+    }
+    let address = |text: &str| {
+        let url = Url::parse(text).ok();
+        url.filter(|url| matches!(url.scheme(), "http" | "https") && url.query().is_none())
+    };
+    let location = match &raw.jwks_url {
+        Some(text) => {
+            let url = address(text).map(Location::KeySet);
+            let wrong = "not an absolute address such as https://id.example.com/jwks";
+            mistakes.take(&key("jwks_url"), url.ok_or(wrong))?
+        }
+        None => {
+            let issuer = address(&raw.issuer).map(|issuer| Location::Discovery { issuer });
+            let wrong = "is not a URL, so its keys cannot be discovered: set jwks_url or jwks_file";
+            mistakes.take(&key("issuer"), issuer.ok_or(wrong))?
+        }
+    };
+    let authorities = mistakes.read_optional(&key("ca_file"), raw.ca_file.as_ref())?;
+    Ok(KeySource::Fetched(FetchSettings {
+        location,
+        authorities,
+        timeout: defaults.timeout,
+        freshness: defaults.freshness,
+    }))
 }

@@ -1,11 +1,21 @@
+mod provider;
+
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use url::Url;
 
+use super::RawSignIn;
+use crate::config::mistakes::{DAY, HOUR, Mistakes, Valid};
 use crate::config::shape;
-use crate::config::text::TextList;
-use crate::secret::Secret;
+use crate::contract::{CookieSettings, ReturnHost, SignInSettings};
+use crate::jwks::Freshness;
+use crate::login::{LoginSettings, ProviderSettings};
+use crate::policy::{MaxAge, Policies};
+
+pub use provider::RawProvider;
 
 /// Sign-in with OpenID Connect, with Curfew as the client.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -27,47 +37,6 @@ pub struct RawLogin {
     pub providers: BTreeMap<String, RawProvider>,
 }
 
-/// An OpenID Connect provider that people sign in with.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct RawProvider {
-    /// The issuer; OpenID Connect Discovery supplies its endpoints.
-    pub issuer: String,
-    /// The OAuth client ID of Curfew.
-    pub client_id: String,
-    /// The OAuth client secret; if omitted, Curfew is a public client.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
-    pub client_secret: Option<Secret<String>>,
-    /// A file with the OAuth client secret; read again when it changes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub client_secret_file: Option<String>,
-    /// Display name on the provider chooser.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub title: Option<String>,
-    /// The scopes to request, in addition to `openid`.
-    #[schemars(with = "shape::StringList")]
-    pub scopes: TextList<String>,
-    /// Accepted values of `alg`, the signature algorithm of ID tokens.
-    #[schemars(with = "shape::StringList")]
-    pub algorithms: TextList<String>,
-    /// Clock-skew leeway.
-    #[schemars(with = "shape::Duration")]
-    pub leeway: String,
-    /// The claim with the subject.
-    pub subject_claim: String,
-    /// The claim with the subject's groups.
-    pub groups_claim: String,
-    /// The claim with the subject's email address.
-    pub email_claim: String,
-    /// A PEM file with the CAs to trust for this provider.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ca_file: Option<String>,
-    /// The home policy of sessions from this provider.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub policy: Option<String>,
-}
-
 impl Default for RawLogin {
     fn default() -> Self {
         Self {
@@ -80,23 +49,170 @@ impl Default for RawLogin {
     }
 }
 
-impl Default for RawProvider {
-    fn default() -> Self {
-        let texts = |texts: &[&str]| TextList(texts.iter().map(|&text| text.to_owned()).collect());
-        Self {
-            issuer: String::new(),
-            client_id: String::new(),
-            client_secret: None,
-            client_secret_file: None,
-            title: None,
-            scopes: texts(&["profile", "email"]),
-            algorithms: texts(&["RS256"]),
-            leeway: "30s".to_owned(),
-            subject_claim: "sub".to_owned(),
-            groups_claim: "groups".to_owned(),
-            email_claim: "email".to_owned(),
-            ca_file: None,
-            policy: None,
+impl RawLogin {
+    /// The sign-in settings; `None` if Curfew does not sign people in.
+    pub(in crate::config) fn parse(
+        &self,
+        freshness: Freshness,
+        policies: Valid<&Policies>,
+        mistakes: &mut Mistakes,
+    ) -> Valid<Option<LoginSettings>> {
+        let max_age = max_age("login.max_age", &self.max_age, mistakes);
+        let revalidate = revalidate(&self.revalidate, mistakes);
+        let least = Duration::from_millis(10);
+        let timeout = mistakes.duration("login.timeout", &self.timeout, least, HOUR / 60);
+        let Some(url) = &self.url else {
+            if !self.providers.is_empty() {
+                mistakes.note(
+                    "login.url",
+                    "is missing: the public address of Curfew, such as \
+                     https://app.example.com",
+                );
+            }
+            return Ok(None);
+        };
+        if self.providers.is_empty() {
+            mistakes.note(
+                "login.providers",
+                "is empty: login.url needs at least one provider",
+            );
+        }
+        let url = Url::parse(url)
+            .ok()
+            .filter(is_origin)
+            .ok_or("must be the address of a host without a path, such as https://app.example.com");
+        let url = mistakes.take("login.url", url);
+        let providers: Vec<Valid<ProviderSettings>> = self
+            .providers
+            .iter()
+            .map(|(name, raw)| raw.parse(name, timeout?, freshness, policies, mistakes))
+            .collect();
+        Ok(Some(LoginSettings {
+            url: url?,
+            max_age: max_age?,
+            revalidate: revalidate?,
+            providers: providers.into_iter().collect::<Valid<_>>()?,
+        }))
+    }
+}
+
+fn is_origin(url: &Url) -> bool {
+    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    bare && matches!(url.scheme(), "http" | "https")
+        && url.username().is_empty()
+        && url.password().is_none()
+}
+
+/// Parses the maximum age of an authentication.
+pub(in crate::config) fn max_age(key: &str, text: &str, mistakes: &mut Mistakes) -> Valid<MaxAge> {
+    match text {
+        "idle" => Ok(MaxAge::Idle),
+        "off" | "false" => Ok(MaxAge::Any),
+        text => {
+            let Ok(age) = humantime::parse_duration(text) else {
+                return mistakes.reject(key, "must be `idle`, `off` or a duration such as 8h");
+            };
+            if age < Duration::from_secs(1) || age > DAY * 365 {
+                return mistakes.reject(key, "must be between 1s and 365days");
+            }
+            Ok(MaxAge::Of(age))
         }
     }
+}
+
+fn revalidate(text: &str, mistakes: &mut Mistakes) -> Valid<Option<Duration>> {
+    const KEY: &str = "login.revalidate";
+    if matches!(text, "off" | "false") {
+        return Ok(None);
+    }
+    if humantime::parse_duration(text).is_err() {
+        return mistakes.reject(
+            KEY,
+            format!("`{text}` is not `off` or a duration such as 5m"),
+        );
+    }
+    mistakes
+        .duration(KEY, text, Duration::from_secs(1), DAY)
+        .map(Some)
+}
+
+/// With `login.url`, sets the sign-in page to Curfew itself.
+pub(in crate::config) fn set_sign_in_page(
+    login: &RawLogin,
+    sign_in: &mut RawSignIn,
+    mistakes: &mut Mistakes,
+) {
+    let Some(base) = &login.url else {
+        return;
+    };
+    if sign_in.url.is_some() {
+        mistakes.note(
+            "sign_in.url",
+            "conflicts with login.url: with login.url, Curfew is the sign-in page",
+        );
+        return;
+    }
+    if sign_in.return_parameter != "rd" {
+        mistakes.note("sign_in.return_parameter", "must be `rd` with login.url");
+    }
+    let base = base.trim_end_matches('/');
+    if sign_in.allowed_hosts.is_empty()
+        && let Ok(url) = Url::parse(base)
+    {
+        sign_in.allowed_hosts.0.push(authority(&url));
+    }
+    sign_in.url = Some(format!("{base}/.curfew/login"));
+}
+
+/// Checks that browsers send the cookie to every host of a return address.
+pub(in crate::config) fn check_cookie_reach(
+    login: &LoginSettings,
+    sign_in: &SignInSettings,
+    cookie: &CookieSettings,
+    mistakes: &mut Mistakes,
+) {
+    let host = login.url.host_str().unwrap_or_default();
+    if cookie.secure && login.url.scheme() != "https" {
+        mistakes.note(
+            "login.url",
+            "must be https://… while cookie.secure is on: otherwise browsers reject the cookies",
+        );
+    }
+    let domain = cookie
+        .domain
+        .as_deref()
+        .map(|it| it.trim_start_matches('.').to_ascii_lowercase());
+    let within = |name: &str| match &domain {
+        Some(domain) => {
+            name == domain
+                || name
+                    .strip_suffix(&**domain)
+                    .is_some_and(|it| it.ends_with('.'))
+        }
+        None => name == host,
+    };
+    if !within(host) {
+        mistakes.note("login.url", "its host is not within cookie.domain");
+    }
+    for pattern in &sign_in.allowed_hosts {
+        let reached = match pattern {
+            ReturnHost::Exact(name) => within(name.split(':').next().unwrap_or_default()),
+            ReturnHost::Below(below) => domain.is_some() && within(below.trim_start_matches('.')),
+        };
+        if !reached {
+            mistakes.note(
+                "sign_in.allowed_hosts",
+                "holds hosts that a cookie of login.url's host does not reach: set cookie.domain to a \
+                 domain of all of them, with a cookie.name that begins with __Secure-",
+            );
+            return;
+        }
+    }
+}
+
+/// The host, with its port unless it is the default port.
+fn authority(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port()
+        .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }

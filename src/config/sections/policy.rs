@@ -117,6 +117,19 @@ pub(in crate::config) fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> 
     )
 }
 
+/// The home policy of sessions from an issuer, a provider or a service; `None` for the default
+/// policy.
+pub(super) fn home_policy(
+    key: &str,
+    name: Option<&str>,
+    policies: Valid<&Policies>,
+    mistakes: &mut Mistakes,
+) -> Valid<Option<PolicyName>> {
+    let Some(name) = name else { return Ok(None) };
+    let known = policies?.get(name).map(|(name, _)| Some(name.clone()));
+    mistakes.take(key, known.ok_or("is not one of the policies"))
+}
+
 fn parse_policy(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> Valid<Policy> {
     let preset = preset(
         key,

@@ -1,9 +1,8 @@
 //! The configured ways to sign in, for the compliance report: what Curfew knows about each
 //! authentication.
 
-use super::{delegated, login};
 use crate::config::mistakes::{Mistakes, Valid};
-use crate::config::sections::RawConfig;
+use crate::config::sections::{RawConfig, login};
 use crate::policy::{Authentication, SignInSource};
 
 /// Every configured way to sign in. Secrets and servers are not checked.
@@ -33,9 +32,9 @@ pub(super) fn parse(raw: &RawConfig, mistakes: &mut Mistakes) -> Valid<Vec<SignI
     }
     for (name, service) in &raw.delegated.services {
         let key = format!("delegated.services.{name}");
-        let max_age = delegated::max_age(&format!("{key}.max_age"), service, mistakes)?;
+        let max_age = service.max_age(&format!("{key}.max_age"), mistakes)?;
         sources.push(SignInSource {
-            authentication: match delegated::reports_auth_time(service) {
+            authentication: match service.reports_auth_time() {
                 true => Authentication::Dated {
                     max_age,
                     asked_by_curfew: false,

@@ -1,0 +1,65 @@
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::config::mistakes::{HOUR, Mistakes, Valid};
+use crate::config::shape;
+use crate::config::text::TextList;
+use crate::identity::{AssertionKey, AssertionSigner};
+
+/// Signed identity assertions for applications.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawAssertion {
+    /// PEM files with private keys; the first key signs.
+    #[serde(skip_serializing_if = "TextList::is_empty")]
+    #[schemars(with = "shape::StringList")]
+    pub key_files: TextList<String>,
+    /// The `iss` claim of assertions.
+    pub issuer: String,
+    /// How long an assertion is valid.
+    #[schemars(with = "shape::Duration")]
+    pub lifetime: String,
+}
+
+impl Default for RawAssertion {
+    fn default() -> Self {
+        Self {
+            key_files: TextList::default(),
+            issuer: "curfew".to_owned(),
+            lifetime: "1m".to_owned(),
+        }
+    }
+}
+
+impl RawAssertion {
+    /// The signer of identity assertions; `None` if no key is configured.
+    pub(in crate::config) fn parse(
+        &self,
+        mistakes: &mut Mistakes,
+    ) -> Valid<Option<AssertionSigner>> {
+        let key = "assertion.key_files";
+        let least = Duration::from_secs(1);
+        let lifetime = mistakes.duration("assertion.lifetime", &self.lifetime, least, HOUR);
+        if self.issuer.is_empty() {
+            mistakes.note("assertion.issuer", "is missing");
+        }
+        let read = |path: &String| {
+            let pem = mistakes.read(key, path)?;
+            let parsed = AssertionKey::from_pem(&pem);
+            mistakes.take(key, parsed.map_err(|error| format!("{path}: {error}")))
+        };
+        let keys: Vec<Valid<AssertionKey>> = self.key_files.0.iter().map(read).collect();
+        let mut keys = keys.into_iter().collect::<Valid<Vec<_>>>()?.into_iter();
+        let Some(first) = keys.next() else {
+            return Ok(None);
+        };
+        Ok(Some(AssertionSigner {
+            issuer: self.issuer.clone(),
+            lifetime: lifetime?,
+            key: first,
+            others: keys.collect(),
+        }))
+    }
+}

@@ -1,0 +1,323 @@
+use std::time::Duration;
+
+use cookie::Cookie;
+use http::{HeaderName, HeaderValue};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::config::mistakes::{DAY, HOUR, Mistakes, Valid};
+use crate::config::sections::identity::header;
+use crate::config::sections::login::max_age;
+use crate::config::sections::policy::home_policy;
+use crate::config::shape;
+use crate::config::text::{RawUrl, TextList};
+use crate::credential::delegated::{Delegated, SessionKey};
+use crate::delegate::DelegateSettings;
+use crate::policy::{HostPattern, MaxAge, Policies};
+
+/// Another authorization service.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawService {
+    /// `oauth2-proxy` or `authelia`: sets the keys below that are not set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = ["oauth2-proxy", "authelia", null]))]
+    pub preset: Option<String>,
+    /// The address of the authorization request.
+    #[schemars(with = "String")]
+    pub url: RawUrl,
+    /// A PEM file with the CAs to trust for this service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<String>,
+    /// The hosts that this service is responsible for; if omitted, all hosts that no other service
+    /// names.
+    #[serde(skip_serializing_if = "TextList::is_empty")]
+    #[schemars(with = "shape::StringList")]
+    pub hosts: TextList<String>,
+    /// The service's cookie that identifies a session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_cookie: Option<String>,
+    /// Delimiter: only the part of the cookie before it identifies the session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_cookie_delimiter: Option<char>,
+    /// The `Domain` of the cookie, needed to delete it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_cookie_domain: Option<String>,
+    /// The `Path` of the cookie, needed to delete it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_cookie_path: Option<String>,
+    /// The response header that identifies a session, instead of a cookie.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_header: Option<String>,
+    /// The claim of the token in `token_header` that identifies a session, instead of a cookie.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_claim: Option<String>,
+    /// The response header with a token of the identity provider.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_header: Option<String>,
+    /// The response header with the time when the subject authenticated, instead of a token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth_time_header: Option<String>,
+    /// The maximum age of the subject's authentication when a session starts: a duration, `idle` for the idle limit, or
+    /// `off`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<String>,
+    /// The response header with the subject.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_header: Option<String>,
+    /// The response header with the subject's groups.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups_header: Option<String>,
+    /// The separator between groups.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups_separator: Option<char>,
+    /// The response header with the subject's email address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email_header: Option<String>,
+    /// The response header with the subject's display name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name_header: Option<String>,
+    /// Additional client headers that Curfew forwards to the service.
+    #[serde(skip_serializing_if = "TextList::is_empty")]
+    #[schemars(with = "shape::StringList")]
+    pub forward_headers: TextList<String>,
+    /// Response headers that Curfew passes to the backend.
+    #[serde(skip_serializing_if = "TextList::is_empty")]
+    #[schemars(with = "shape::StringList")]
+    pub pass_headers: TextList<String>,
+    /// The longest lifetime of the service's sessions after a sign-in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<shape::Duration>")]
+    pub lifetime: Option<String>,
+    /// The home policy of sessions from this service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+}
+
+impl RawService {
+    /// Fills unset keys from the preset.
+    pub(super) fn fill(&mut self, name: &str, mistakes: &mut Mistakes) {
+        let text = |it: &mut Option<String>, text: &str| {
+            it.get_or_insert_with(|| text.to_owned());
+        };
+        let key_given = self.session_header.is_some() || self.session_claim.is_some();
+        match self.preset.as_deref() {
+            None => {}
+            // Needs a session store on the server, such as Redis. Of its cookie `ticket|time|signature`, a
+            // refresh keeps the ticket.
+            Some("oauth2-proxy") => {
+                if !key_given {
+                    text(&mut self.session_cookie, "_oauth2_proxy");
+                    self.session_cookie_delimiter.get_or_insert('|');
+                }
+                text(&mut self.user_header, "x-auth-request-user");
+                text(&mut self.groups_header, "x-auth-request-groups");
+                text(&mut self.email_header, "x-auth-request-email");
+                text(&mut self.lifetime, "7d");
+            }
+            // The default of Authelia's `remember_me` is one month.
+            Some("authelia") => {
+                if !key_given {
+                    text(&mut self.session_cookie, "authelia_session");
+                }
+                text(&mut self.user_header, "remote-user");
+                text(&mut self.groups_header, "remote-groups");
+                text(&mut self.email_header, "remote-email");
+                text(&mut self.name_header, "remote-name");
+                text(&mut self.lifetime, "31d");
+            }
+            Some(_) => {
+                let key = format!("delegated.services.{name}.preset");
+                mistakes.note(key, "must be oauth2-proxy or authelia");
+            }
+        }
+    }
+
+    pub(super) fn parse(
+        &self,
+        name: &str,
+        timeout: Valid<Duration>,
+        policies: Valid<&Policies>,
+        mistakes: &mut Mistakes,
+    ) -> Valid<DelegateSettings> {
+        let key = |part: &str| format!("delegated.services.{name}.{part}");
+        let url = Url::parse(&self.url.0).ok();
+        let url = url.filter(|url| matches!(url.scheme(), "http" | "https"));
+        let wrong = "not an absolute address such as http://oauth2-proxy:4180/oauth2/auth";
+        let url = mistakes.take(&key("url"), url.ok_or(wrong));
+        let authorities = mistakes.read_optional(&key("ca_file"), self.ca_file.as_ref());
+        let hosts = self.hosts.0.iter().map(|host| HostPattern::parse(host));
+        let hosts = mistakes.take(&key("hosts"), hosts.collect::<Result<Vec<_>, _>>());
+        let session = session_key(name, self, mistakes);
+        let cleared = cleared_cookie(name, self, mistakes);
+        let user = match &self.user_header {
+            Some(text) => header(&key("user_header"), text, mistakes),
+            None => mistakes.reject(
+                key("user_header"),
+                "is missing: the response header with the subject",
+            ),
+        };
+        let mut one = |part: &str, given: &Option<String>| {
+            let name = given.as_ref();
+            name.map(|text| header(&key(part), text, mistakes))
+                .transpose()
+        };
+        let groups = one("groups_header", &self.groups_header);
+        let email = one("email_header", &self.email_header);
+        let display_name = one("name_header", &self.name_header);
+        let auth_time = one("auth_time_header", &self.auth_time_header);
+        let token = token_header(name, self, mistakes);
+        let max_age = self.max_age(&key("max_age"), mistakes);
+        let forward = plain_headers(&key("forward_headers"), &self.forward_headers, mistakes);
+        let pass = plain_headers(&key("pass_headers"), &self.pass_headers, mistakes);
+        let lifetime = match &self.lifetime {
+            Some(text) => mistakes.duration(&key("lifetime"), text, HOUR / 60, DAY * 400),
+            None => mistakes.reject(
+                key("lifetime"),
+                "is missing: the longest lifetime of its sessions, such as 7d",
+            ),
+        };
+        let policy = home_policy(&key("policy"), self.policy.as_deref(), policies, mistakes);
+        Ok(DelegateSettings {
+            delegated: Delegated {
+                name: name.to_owned(),
+                key: session?,
+                user: user?,
+                groups: groups?,
+                groups_separator: self.groups_separator.unwrap_or(','),
+                email: email?,
+                display_name: display_name?,
+                token: token?,
+                auth_time: auth_time?,
+                max_age: max_age?,
+                forward: forward?,
+                pass: pass?,
+                lifetime: lifetime?,
+                cleared_cookie: cleared?,
+            },
+            url: url?,
+            authorities: authorities?,
+            timeout: timeout?,
+            hosts: hosts?,
+            policy: policy?,
+        })
+    }
+
+    /// Whether the service reports when the subject authenticated.
+    pub(in crate::config) const fn reports_auth_time(&self) -> bool {
+        self.token_header.is_some() || self.auth_time_header.is_some()
+    }
+
+    /// The maximum age of the authentication when a session starts. It needs the time of the authentication in the
+    /// service's responses.
+    pub(in crate::config) fn max_age(&self, key: &str, mistakes: &mut Mistakes) -> Valid<MaxAge> {
+        let known = self.reports_auth_time();
+        let Some(text) = &self.max_age else {
+            return Ok(if known { MaxAge::Idle } else { MaxAge::Any });
+        };
+        let max_age = max_age(key, text, mistakes)?;
+        if !known && max_age != MaxAge::Any {
+            let wrong =
+                "needs token_header or auth_time_header, for the time of the authentication";
+            return mistakes.reject(key, wrong);
+        }
+        Ok(max_age)
+    }
+}
+
+fn session_key(name: &str, raw: &RawService, mistakes: &mut Mistakes) -> Valid<SessionKey> {
+    let key = |part: &str| format!("delegated.services.{name}.{part}");
+    let ways = (&raw.session_cookie, &raw.session_header, &raw.session_claim);
+    if raw.session_cookie_delimiter.is_some() && raw.session_cookie.is_none() {
+        mistakes.note(key("session_cookie_delimiter"), "needs session_cookie");
+    }
+    match ways {
+        (Some(cookie), None, None) => {
+            let fits = HeaderName::try_from(cookie.as_str()).is_ok();
+            let cookie = fits
+                .then(|| cookie.clone())
+                .ok_or("not the name of a cookie");
+            Ok(SessionKey::Cookie {
+                name: mistakes.take(&key("session_cookie"), cookie)?,
+                until: raw.session_cookie_delimiter,
+            })
+        }
+        (None, Some(text), None) => {
+            header(&key("session_header"), text, mistakes).map(SessionKey::Header)
+        }
+        (None, None, Some(claim)) => {
+            if raw.token_header.is_none() {
+                mistakes.note(key("session_claim"), "needs token_header");
+            }
+            Ok(SessionKey::Claim(claim.clone()))
+        }
+        _ => {
+            let wrong = "set exactly one of session_cookie, session_header and session_claim: it \
+                         identifies a session";
+            mistakes.reject(key("session_cookie"), wrong)
+        }
+    }
+}
+
+/// The `Set-Cookie` value that deletes the service's cookie; `None` if it has no session cookie.
+fn cleared_cookie(
+    name: &str,
+    raw: &RawService,
+    mistakes: &mut Mistakes,
+) -> Valid<Option<HeaderValue>> {
+    let Some(cookie) = &raw.session_cookie else {
+        return Ok(None);
+    };
+    let path = raw.session_cookie_path.as_deref().unwrap_or("/");
+    let mut cleared = Cookie::build((cookie.clone(), ""))
+        .path(path.to_owned())
+        .http_only(true)
+        // Browsers accept cookies with the prefix `__Host-` or `__Secure-` only with `Secure`.
+        .secure(cookie.starts_with("__"))
+        .max_age(cookie::time::Duration::ZERO)
+        .build();
+    if let Some(domain) = &raw.session_cookie_domain {
+        cleared.set_domain(domain.clone());
+    }
+    let plain = |text: &str| {
+        text.bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b';')
+    };
+    let domain = raw.session_cookie_domain.as_deref().unwrap_or("");
+    let value = HeaderValue::try_from(cleared.to_string()).ok();
+    let value = value.filter(|_| plain(path) && plain(domain));
+    let key = format!("delegated.services.{name}.session_cookie_path");
+    let wrong = "a cookie with this name, path and domain cannot be deleted";
+    mistakes.take(&key, value.ok_or(wrong)).map(Some)
+}
+
+/// The header with the token, which may be `Authorization`.
+fn token_header(
+    name: &str,
+    raw: &RawService,
+    mistakes: &mut Mistakes,
+) -> Valid<Option<HeaderName>> {
+    let Some(text) = &raw.token_header else {
+        return Ok(None);
+    };
+    let key = format!("delegated.services.{name}.token_header");
+    let name = HeaderName::try_from(text.as_str()).map_err(|_| "not the name of a header");
+    mistakes.take(&key, name).map(Some)
+}
+
+/// Header names; unlike identity headers, they may include `Authorization`.
+fn plain_headers(
+    key: &str,
+    texts: &TextList<String>,
+    mistakes: &mut Mistakes,
+) -> Valid<Vec<HeaderName>> {
+    let names = texts.0.iter().map(|text| {
+        if text.eq_ignore_ascii_case("authorization") {
+            return Ok(http::header::AUTHORIZATION);
+        }
+        header(key, text, mistakes)
+    });
+    let names: Vec<_> = names.collect();
+    names.into_iter().collect()
+}
