@@ -9,6 +9,7 @@ mod load;
 mod mistakes;
 mod problem;
 mod schema;
+mod section;
 pub mod sections;
 mod shape;
 mod source;

@@ -9,7 +9,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::assembly::{Foundation, InForce};
 use super::init_metrics;
-use crate::config::sections::RawConfig;
 use crate::config::{FileContents, Loaded, Source};
 use crate::telemetry::{Diagnostics, logging};
 
@@ -64,10 +63,9 @@ impl Reloader {
     fn reload(&self) -> Option<Loaded> {
         match self.read() {
             Ok(loaded) => {
-                let needs_restart = restart_for(&self.started_with.effective, &loaded.effective);
-                let lines = needs_restart
-                    .into_iter()
-                    .map(|key| format!("{key} has changed: restart required"));
+                let before = &self.started_with.effective;
+                let changed = loaded.effective.changed_for_restart(before).into_iter();
+                let lines = changed.map(|key| format!("{key} has changed: restart required"));
                 tracing::info!("configuration reloaded");
                 self.advice.set(DIAGNOSTICS_SOURCE, lines.collect());
                 self.foundation.metrics.config_reload(true);
@@ -129,30 +127,6 @@ async fn read(files: &[PathBuf]) -> Option<FileContents> {
     let files = files.to_vec();
     let reading = tokio::task::spawn_blocking(move || FileContents::read(&files));
     reading.await.ok()
-}
-
-/// The changed keys that need a restart.
-fn restart_for(before: &RawConfig, now: &RawConfig) -> Vec<&'static str> {
-    let mut store = now.store.clone();
-    // Only checks use this key, and they reload it.
-    store.check_timeout.clone_from(&before.store.check_timeout);
-    let changed = [
-        ("listen", before.listen != now.listen),
-        ("store", before.store != store),
-        ("events", before.events != now.events),
-        ("traces", before.traces != now.traces),
-        ("log.format", before.log.format != now.log.format),
-        (
-            "shutdown_delay",
-            before.shutdown_delay != now.shutdown_delay,
-        ),
-        (
-            "shutdown_timeout",
-            before.shutdown_timeout != now.shutdown_timeout,
-        ),
-    ];
-    let changed = changed.into_iter().filter(|(_, changed)| *changed);
-    changed.map(|(key, _)| key).collect()
 }
 
 #[cfg(test)]

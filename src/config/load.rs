@@ -7,7 +7,8 @@ use layers::{FileFormat, Value, ValueKind};
 use super::Config;
 use super::mistakes::Mistake;
 use super::problem::{ConfigError, Problem};
-use super::sections::RawConfig;
+use super::section::Redaction;
+use super::sections::{RawConfig, redaction};
 use super::text::redacted_url;
 use super::validate;
 use crate::policy::{Rulebook, SignInSource};
@@ -191,7 +192,9 @@ impl MergedConfig {
             let message = root_message(error.into_inner());
             let problem = match unknown_key(&message) {
                 Some((field, expected)) => self.unknown(&path, field, &expected),
-                None if is_secret(&path) => self.problem(path, "expected text".to_owned()),
+                None if redaction(&path) == Redaction::Full => {
+                    self.problem(path, "expected text".to_owned())
+                }
                 None => self.problem(path, message),
             };
             ConfigError::Problems(vec![problem])
@@ -282,45 +285,19 @@ fn any_origin(value: &Value) -> Option<&str> {
     })
 }
 
-/// Whether the value of a key is redacted in errors.
-fn is_secret(key: &str) -> bool {
-    const SECRETS: [&str; 5] = [
-        "token.keys",
-        "store.password",
-        "store.sentinel_password",
-        "admin.token_hashes",
-        "events.webhook_secret",
-    ];
-    // Hashes are not secret, but users can paste the token itself by mistake.
-    let of_a_provider = key
-        .strip_prefix("login.providers.")
-        .is_some_and(|rest| rest.ends_with(".client_secret"));
-    // The name and the rights of an admin token are shown: nobody pastes a token there.
-    let of_an_admin_token = key
-        .strip_prefix("admin.token_hashes.")
-        .and_then(|rest| rest.split('.').nth(1))
-        .is_some_and(|field| matches!(field, "name" | "allow"));
-    if of_an_admin_token {
-        return false;
-    }
-    of_a_provider
-        || SECRETS.iter().any(|secret| {
-            key.strip_prefix(secret)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        })
-}
-
 /// The value for an error message, redacted if needed.
 fn displayed(key: &str, value: &Value) -> Option<String> {
-    match &value.kind {
-        ValueKind::Table(_) | ValueKind::Array(_) | ValueKind::Nil => None,
-        _ if is_secret(key) => Some(REDACTED.to_owned()),
-        _ if matches!(key, "store.url" | "events.webhook_url") => value
-            .clone()
-            .into_string()
-            .ok()
-            .map(|url| redacted_url(&url)),
-        _ => value.clone().into_string().ok(),
+    if matches!(
+        value.kind,
+        ValueKind::Table(_) | ValueKind::Array(_) | ValueKind::Nil
+    ) {
+        return None;
+    }
+    let text = value.clone().into_string().ok();
+    match redaction(key) {
+        Redaction::None => text,
+        Redaction::Url => text.map(|url| redacted_url(&url)),
+        Redaction::Full => Some(REDACTED.to_owned()),
     }
 }
 

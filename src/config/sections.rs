@@ -1,5 +1,5 @@
-//! The configuration as written: every key with its default. Values such as durations are still
-//! text.
+//! The configuration by section: the keys as written, their defaults, the parsing of their text into
+//! valid values, and which of them are secret or need a restart.
 
 mod activity;
 mod admin;
@@ -30,6 +30,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::section::{Redaction, Section};
 use super::shape;
 use super::text::TextList;
 
@@ -161,5 +162,73 @@ impl Default for RawConfig {
             policies: BTreeMap::new(),
             rules: Vec::new(),
         }
+    }
+}
+
+/// Writes what follows from the list of all keys of [`RawConfig`].
+macro_rules! all_keys {
+    (
+        sections { $($section:ident: $kind:ty,)* }
+        keys { $($key:ident,)* }
+    ) => {
+        /// How an error shows the value of a key.
+        pub(super) fn redaction(key: &str) -> Redaction {
+            let (section, below) = key.split_once('.').unwrap_or((key, ""));
+            $(
+                if section == stringify!($section) {
+                    return Redaction::of::<$kind>(below);
+                }
+            )*
+            Redaction::None
+        }
+
+        impl RawConfig {
+            /// The keys that have changed since `before` and apply only after a restart.
+            #[must_use]
+            pub fn changed_for_restart(&self, before: &Self) -> Vec<&'static str> {
+                // Without `..`: the compiler reports a key that the list does not have.
+                let Self { $($section,)* $($key: _,)* } = self;
+                let mut changed = Vec::new();
+                $(changed.extend($section.changed_for_restart(&before.$section));)*
+                changed.extend(shutdown::changed_for_restart(self, before));
+                changed
+            }
+        }
+    };
+}
+
+all_keys! {
+    sections {
+        listen: RawListen,
+        grpc: RawGrpc,
+        ext_authz: RawExtAuthz,
+        sign_in: RawSignIn,
+        login: RawLogin,
+        browser: RawBrowser,
+        store: RawStore,
+        token: RawToken,
+        jwt: RawJwt,
+        delegated: RawDelegated,
+        cookie: RawCookie,
+        identity: RawIdentity,
+        assertion: RawAssertion,
+        admin: RawAdmin,
+        events: RawEvents,
+        traces: RawTraces,
+        log: RawLog,
+        client_address: RawClientAddress,
+        activity: RawActivity,
+    }
+    // These have no secrets, and a reload applies them, except where `shutdown` says otherwise.
+    keys {
+        default_policy,
+        hosts,
+        unknown_hosts,
+        cors_preflight,
+        end_retention,
+        shutdown_delay,
+        shutdown_timeout,
+        policies,
+        rules,
     }
 }

@@ -4,6 +4,7 @@ mod identity;
 mod jwt;
 mod login;
 mod policies;
+mod restart;
 mod rules;
 mod store;
 

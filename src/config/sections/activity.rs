@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::mistakes::{Mistakes, Valid};
+use crate::config::section::Section;
 use crate::policy::BackgroundHeaders;
 
 /// What counts as activity, for every policy.
@@ -30,3 +31,5 @@ impl RawActivity {
         Ok(BackgroundHeaders::new(more))
     }
 }
+
+impl Section for RawActivity {}

@@ -8,6 +8,7 @@ use url::Url;
 
 use crate::config::AdminConfig;
 use crate::config::mistakes::{Mistakes, Valid};
+use crate::config::section::Section;
 use crate::config::shape;
 use crate::config::text::TextList;
 
@@ -87,4 +88,11 @@ impl RawAdmin {
             proxies: self.trusted_proxies,
         })
     }
+}
+
+impl Section for RawAdmin {
+    // Hashes are not secret, but users can paste the token itself by mistake.
+    const SECRETS: &'static [&'static str] = &["token_hashes"];
+    // Nobody pastes a token there.
+    const NOT_SECRET: &'static [&'static str] = &["token_hashes.*.name", "token_hashes.*.allow"];
 }

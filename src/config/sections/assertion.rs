@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::mistakes::{HOUR, Mistakes, Valid};
+use crate::config::section::Section;
 use crate::config::shape;
 use crate::config::text::TextList;
 use crate::identity::{AssertionKey, AssertionSigner};
@@ -63,3 +64,5 @@ impl RawAssertion {
         }))
     }
 }
+
+impl Section for RawAssertion {}

@@ -3,6 +3,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::mistakes::{Mistakes, Valid};
+use crate::config::section::Section;
 use crate::config::shape;
 use crate::config::text::TextList;
 
@@ -39,3 +40,5 @@ impl RawBrowser {
             .map(Some)
     }
 }
+
+impl Section for RawBrowser {}

@@ -3,6 +3,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::mistakes::{Mistakes, Valid};
+use crate::config::section::Section;
 use crate::policy::AddressHeader;
 
 /// Where to find the address of a client, for sessions that are bound to it.
@@ -41,3 +42,5 @@ impl RawClientAddress {
         })
     }
 }
+
+impl Section for RawClientAddress {}

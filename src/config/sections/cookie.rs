@@ -2,6 +2,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::mistakes::{Mistakes, Valid};
+use crate::config::section::Section;
 use crate::contract::CookieSettings;
 
 /// The session cookie.
@@ -95,6 +96,8 @@ impl RawCookie {
         })
     }
 }
+
+impl Section for RawCookie {}
 
 /// A token as in RFC 9110 section 5.6.2.
 fn is_token(text: &str) -> bool {

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::mistakes::{HOUR, Mistakes, Valid};
+use crate::config::section::Section;
 use crate::config::shape;
 use crate::delegate::DelegateSettings;
 use crate::policy::Policies;
@@ -68,3 +69,5 @@ impl RawDelegated {
         services.into_iter().collect()
     }
 }
+
+impl Section for RawDelegated {}

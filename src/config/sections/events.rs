@@ -8,6 +8,7 @@ use url::Url;
 
 use super::RawConfig;
 use crate::config::mistakes::{DAY, Mistakes, Valid};
+use crate::config::section::Section;
 use crate::config::shape;
 use crate::config::text::RawUrl;
 use crate::secret::Secret;
@@ -90,6 +91,15 @@ impl RawEvents {
             queue: self.webhook_queue,
             first_pause: Duration::from_secs(1),
         }))
+    }
+}
+
+impl Section for RawEvents {
+    const SECRETS: &'static [&'static str] = &["webhook_secret"];
+    const URLS: &'static [&'static str] = &["webhook_url"];
+
+    fn changed_for_restart(&self, before: &Self) -> Vec<&'static str> {
+        (self != before).then_some("events").into_iter().collect()
     }
 }
 

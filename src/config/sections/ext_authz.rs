@@ -1,6 +1,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::config::section::Section;
+
 /// Options of `ext-authz` over HTTP.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -8,3 +10,5 @@ pub struct RawExtAuthz {
     /// Whether to read the original request from headers named `Method` and `Path`.
     pub literal_headers: bool,
 }
+
+impl Section for RawExtAuthz {}

@@ -2,6 +2,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::mistakes::{Mistakes, Valid};
+use crate::config::section::Section;
 use crate::listener::GrpcTlsSettings;
 use crate::secret::Secret;
 
@@ -52,3 +53,5 @@ impl RawGrpc {
         }))
     }
 }
+
+impl Section for RawGrpc {}

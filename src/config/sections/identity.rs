@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::mistakes::{Mistakes, Valid};
+use crate::config::section::Section;
 use crate::config::shape;
 use crate::config::text::TextList;
 use crate::identity::IdentityHeaders;
@@ -117,6 +118,8 @@ impl RawIdentity {
         })
     }
 }
+
+impl Section for RawIdentity {}
 
 /// A set of header names: one list for each identity attribute.
 struct Preset {

@@ -9,6 +9,7 @@ use url::Url;
 use super::policy::home_policy;
 use crate::config::JwtConfig;
 use crate::config::mistakes::{DAY, HOUR, Mistakes, Valid};
+use crate::config::section::Section;
 use crate::config::shape;
 use crate::config::text::TextList;
 use crate::credential::JwtLocations;
@@ -184,6 +185,8 @@ impl RawJwt {
         Ok(Freshness { refresh, stale })
     }
 }
+
+impl Section for RawJwt {}
 
 /// The supported signature algorithms; all of them are asymmetric.
 const ALGORITHMS: [Algorithm; 9] = [

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Listen;
 use crate::config::mistakes::{Mistakes, Valid};
+use crate::config::section::Section;
 
 /// Listeners, each with an address and a port.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
@@ -90,6 +91,12 @@ impl RawListen {
             taken.push(address);
         }
         Ok(listen)
+    }
+}
+
+impl Section for RawListen {
+    fn changed_for_restart(&self, before: &Self) -> Vec<&'static str> {
+        (self != before).then_some("listen").into_iter().collect()
     }
 }
 

@@ -3,6 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::LogConfig;
 use crate::config::mistakes::{Mistakes, Valid};
+use crate::config::section::Section;
 use crate::telemetry::logging::LogFormat;
 
 /// Log settings.
@@ -47,5 +48,12 @@ impl RawLog {
             format: format?,
             filter: self.filter.clone(),
         })
+    }
+}
+
+impl Section for RawLog {
+    fn changed_for_restart(&self, before: &Self) -> Vec<&'static str> {
+        let changed = self.format != before.format;
+        changed.then_some("log.format").into_iter().collect()
     }
 }

@@ -9,6 +9,7 @@ use url::Url;
 
 use super::RawSignIn;
 use crate::config::mistakes::{DAY, HOUR, Mistakes, Valid};
+use crate::config::section::Section;
 use crate::config::shape;
 use crate::contract::{CookieSettings, ReturnHost, SignInSettings};
 use crate::jwks::Freshness;
@@ -94,6 +95,10 @@ impl RawLogin {
             providers: providers.into_iter().collect::<Valid<_>>()?,
         }))
     }
+}
+
+impl Section for RawLogin {
+    const SECRETS: &'static [&'static str] = &["providers.*.client_secret"];
 }
 
 fn is_origin(url: &Url) -> bool {

@@ -12,3 +12,12 @@ pub(in crate::config) fn timeout(raw: &RawConfig, mistakes: &mut Mistakes) -> Va
     let text = &raw.shutdown_timeout;
     mistakes.duration("shutdown_timeout", text, Duration::ZERO, HOUR)
 }
+
+/// A running process keeps the times that it began with.
+pub(super) fn changed_for_restart(now: &RawConfig, before: &RawConfig) -> Vec<&'static str> {
+    let delay = now.shutdown_delay != before.shutdown_delay;
+    let timeout = now.shutdown_timeout != before.shutdown_timeout;
+    let delay = delay.then_some("shutdown_delay");
+    let timeout = timeout.then_some("shutdown_timeout");
+    delay.into_iter().chain(timeout).collect()
+}

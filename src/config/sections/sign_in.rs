@@ -3,6 +3,7 @@ use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
 use crate::config::mistakes::{Mistakes, Valid};
+use crate::config::section::Section;
 use crate::config::shape;
 use crate::config::text::TextList;
 use crate::contract::{ReturnHost, SignInSettings};
@@ -81,6 +82,8 @@ impl RawSignIn {
         }))
     }
 }
+
+impl Section for RawSignIn {}
 
 /// Whether the URL can be a redirect target for browsers.
 fn is_page(url: &Url) -> bool {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::RawEvents;
 use crate::config::StoreConfig;
 use crate::config::mistakes::{DAY, Mistakes, Valid};
+use crate::config::section::Section;
 use crate::config::shape;
 use crate::config::text::RawUrl;
 use crate::migrations::SCRIPTS;
@@ -148,6 +149,23 @@ impl RawStore {
             Duration::from_secs(1),
             DAY,
         )
+    }
+}
+
+impl Section for RawStore {
+    const SECRETS: &'static [&'static str] = &["password", "sentinel_password"];
+    const URLS: &'static [&'static str] = &["url"];
+
+    fn changed_for_restart(&self, before: &Self) -> Vec<&'static str> {
+        let unchanged = Self {
+            // Only checks use this key, and they reload it.
+            check_timeout: self.check_timeout.clone(),
+            ..before.clone()
+        };
+        (*self != unchanged)
+            .then_some("store")
+            .into_iter()
+            .collect()
     }
 }
 

@@ -2,6 +2,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::mistakes::{Mistakes, Valid, lines_without_comments};
+use crate::config::section::Section;
 use crate::config::shape;
 use crate::config::text::TextList;
 use crate::credential::{KeyError, KeyRing, SigningKey};
@@ -72,4 +73,8 @@ impl RawToken {
             .collect();
         mistakes.take(key, keys.and_then(KeyRing::new)).map(Some)
     }
+}
+
+impl Section for RawToken {
+    const SECRETS: &'static [&'static str] = &["keys"];
 }

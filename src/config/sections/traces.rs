@@ -3,6 +3,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::config::mistakes::{Mistakes, Valid};
+use crate::config::section::Section;
 use crate::telemetry::traces::TraceSettings;
 
 /// Traces for OpenTelemetry.
@@ -54,5 +55,11 @@ impl RawTraces {
             authorities,
             ratio: self.ratio,
         }))
+    }
+}
+
+impl Section for RawTraces {
+    fn changed_for_restart(&self, before: &Self) -> Vec<&'static str> {
+        (self != before).then_some("traces").into_iter().collect()
     }
 }

@@ -1,0 +1,94 @@
+//! What a section of the configuration declares besides its keys and their values.
+
+/// A section: the value of one key of the configuration. Keys in the constants are relative to it;
+/// in them, `*` stands for a name or an index.
+pub(super) trait Section {
+    /// Keys whose values errors never show, with all keys below them.
+    const SECRETS: &'static [&'static str] = &[];
+
+    /// Exceptions to [`Self::SECRETS`].
+    const NOT_SECRET: &'static [&'static str] = &[];
+
+    /// Keys whose values are URLs that can hold a password or a secret query.
+    const URLS: &'static [&'static str] = &[];
+
+    /// The full keys that have changed since `before` and apply only after a restart.
+    fn changed_for_restart(&self, _before: &Self) -> Vec<&'static str> {
+        Vec::new()
+    }
+}
+
+/// How an error shows a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Redaction {
+    /// As written.
+    None,
+    /// A URL, without its password and its query.
+    Url,
+    /// Not at all.
+    Full,
+}
+
+impl Redaction {
+    /// The redaction of a key in a section; the key is relative to the section.
+    pub(super) fn of<S: Section>(key: &str) -> Self {
+        let key: Vec<&str> = key.split('.').collect();
+        let is_in = |patterns: &[&str]| {
+            let mut patterns = patterns.iter();
+            patterns.any(|pattern| covers(&pattern.split('.').collect::<Vec<_>>(), &key))
+        };
+        if is_in(S::SECRETS) && !is_in(S::NOT_SECRET) {
+            Self::Full
+        } else if is_in(S::URLS) {
+            Self::Url
+        } else {
+            Self::None
+        }
+    }
+}
+
+/// Whether a pattern matches a key, or a key above it. Names can contain dots, so `*` stands for one
+/// part of the key or more.
+fn covers(pattern: &[&str], key: &[&str]) -> bool {
+    match (pattern, key) {
+        ([], _) => true,
+        (_, []) => false,
+        (["*", rest @ ..], [_, below @ ..]) => covers(rest, below) || covers(pattern, below),
+        ([part, rest @ ..], [name, below @ ..]) => part == name && covers(rest, below),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Example;
+
+    impl Section for Example {
+        const SECRETS: &'static [&'static str] = &["password", "tokens", "providers.*.secret"];
+        const NOT_SECRET: &'static [&'static str] = &["tokens.*.name"];
+        const URLS: &'static [&'static str] = &["url"];
+    }
+
+    #[test]
+    fn secrets_are_redacted_with_all_keys_below_them() {
+        for (key, expected) in [
+            ("password", Redaction::Full),
+            ("password_file", Redaction::None),
+            ("tokens", Redaction::Full),
+            ("tokens.0", Redaction::Full),
+            ("tokens.0.hash", Redaction::Full),
+            ("tokens.0.name", Redaction::None),
+            ("tokens.0.name.0", Redaction::None),
+            ("providers", Redaction::None),
+            ("providers.main", Redaction::None),
+            ("providers.main.title", Redaction::None),
+            ("providers.main.secret", Redaction::Full),
+            ("providers.with.dots.secret", Redaction::Full),
+            ("url", Redaction::Url),
+            ("", Redaction::None),
+        ] {
+            assert_eq!(Redaction::of::<Example>(key), expected, "{key}");
+        }
+    }
+}
