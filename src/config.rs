@@ -1,9 +1,9 @@
 //! Configuration: defaults, then a file, then the environment. Parsing yields types that hold valid
 //! values only.
 //!
-//! [`sections`] has the keys as written, with text values. [`load`] merges the sources. `validate`
-//! parses the text into the types of this module and reports every mistake with its key, origin and
-//! value.
+//! [`sections`] has a file for each section: its keys with text values, their defaults, and the
+//! parser that makes the types of this module. [`load`] merges the sources. `validate` runs the parsers
+//! of all sections and reports every mistake with its key, origin and value.
 
 mod load;
 mod mistakes;

@@ -1,4 +1,4 @@
-//! Parses text values into types. It collects every mistake with its key, and does not stop at the
+//! Runs the parsers of all sections. It collects every mistake with its key, and does not stop at the
 //! first.
 
 mod sign_ins;
