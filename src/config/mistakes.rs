@@ -88,7 +88,7 @@ impl Mistakes {
     pub(super) fn read_optional(
         &mut self,
         key: &str,
-        path: Option<&String>,
+        path: Option<&str>,
     ) -> Valid<Option<Vec<u8>>> {
         path.map(|path| self.read(key, path)).transpose()
     }

@@ -45,7 +45,8 @@ impl RawGrpc {
         };
         let certificate = mistakes.read("grpc.cert_file", certificate);
         let key = mistakes.read("grpc.key_file", key);
-        let client_ca = mistakes.read_optional("grpc.client_ca_file", self.client_ca_file.as_ref());
+        let client_ca =
+            mistakes.read_optional("grpc.client_ca_file", self.client_ca_file.as_deref());
         Ok(Some(GrpcTlsSettings {
             certificate: certificate?,
             key: Secret::new(key?),

@@ -313,7 +313,7 @@ fn keys(
             mistakes.take(&key("issuer"), issuer.ok_or(wrong))?
         }
     };
-    let authorities = mistakes.read_optional(&key("ca_file"), raw.ca_file.as_ref())?;
+    let authorities = mistakes.read_optional(&key("ca_file"), raw.ca_file.as_deref())?;
     Ok(KeySource::Fetched(FetchSettings {
         location,
         authorities,

@@ -275,7 +275,7 @@ fn tls(raw: &RawStore, secure: bool, mistakes: &mut Mistakes) -> Valid<Option<Tl
         }
         return Ok(None);
     }
-    let ca = mistakes.read_optional("store.ca_file", raw.ca_file.as_ref())?;
+    let ca = mistakes.read_optional("store.ca_file", raw.ca_file.as_deref())?;
     let client = match (&raw.cert_file, &raw.key_file) {
         (Some(certificate), Some(key)) => {
             let certificate = mistakes.read("store.cert_file", certificate);

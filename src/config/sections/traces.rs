@@ -36,7 +36,7 @@ impl RawTraces {
         if !(0.0..=1.0).contains(&self.ratio) {
             mistakes.note("traces.ratio", "must be between 0 and 1");
         }
-        let authorities = mistakes.read_optional("traces.ca_file", self.ca_file.as_ref())?;
+        let authorities = mistakes.read_optional("traces.ca_file", self.ca_file.as_deref())?;
         let Some(url) = &self.otlp_url else {
             return Ok(None);
         };

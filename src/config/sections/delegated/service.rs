@@ -146,7 +146,7 @@ impl RawService {
         let url = url.filter(|url| matches!(url.scheme(), "http" | "https"));
         let wrong = "not an absolute address such as http://oauth2-proxy:4180/oauth2/auth";
         let url = mistakes.take(&key("url"), url.ok_or(wrong));
-        let authorities = mistakes.read_optional(&key("ca_file"), self.ca_file.as_ref());
+        let authorities = mistakes.read_optional(&key("ca_file"), self.ca_file.as_deref());
         let hosts = self.hosts.0.iter().map(|host| HostPattern::parse(host));
         let hosts = mistakes.take(&key("hosts"), hosts.collect::<Result<Vec<_>, _>>());
         let session = session_key(name, self, mistakes);

@@ -114,7 +114,7 @@ impl RawProvider {
         );
         let algorithms = algorithms(&key("algorithms"), &self.algorithms.0, mistakes);
         let client_secret = secret(&at, self, mistakes);
-        let authorities = mistakes.read_optional(&key("ca_file"), self.ca_file.as_ref());
+        let authorities = mistakes.read_optional(&key("ca_file"), self.ca_file.as_deref());
         let leeway = mistakes.duration(&key("leeway"), &self.leeway, Duration::ZERO, HOUR / 6);
         let policy = home_policy(&key("policy"), self.policy.as_deref(), policies, mistakes);
         let (issuer, authorities) = (issuer?, authorities?);
