@@ -277,7 +277,7 @@ impl Lifecycle {
 
     fn count_unconfirmed(&self, replication: Replication) {
         if !replication.is_confirmed() {
-            self.parts.metrics.unconfirmed.inc();
+            self.parts.metrics.store.unconfirmed.inc();
             tracing::warn!(
                 wanted = replication.wanted,
                 confirmed = replication.confirmed,

@@ -128,7 +128,7 @@ pub(super) fn build(
 
 /// Deletes expired records of the embedded store from time to time.
 async fn reclaim(store: Arc<MemoryStore>, metrics: &Metrics, stop: CancellationToken) {
-    metrics.cut_offs_fresh.set(1);
+    metrics.store.cut_offs_fresh.set(1);
     while stop
         .run_until_cancelled(tokio::time::sleep(RECLAIM_INTERVAL))
         .await
@@ -136,7 +136,7 @@ async fn reclaim(store: Arc<MemoryStore>, metrics: &Metrics, stop: CancellationT
     {
         let reclaimed = store.reclaim();
         let cut_offs = i64::try_from(store.usage().entries);
-        metrics.cut_offs.set(cut_offs.unwrap_or(i64::MAX));
+        metrics.store.cut_offs.set(cut_offs.unwrap_or(i64::MAX));
         tracing::debug!(
             reclaimed,
             sessions = store.len(),

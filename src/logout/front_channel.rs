@@ -43,7 +43,7 @@ pub(super) async fn logout(
                 Refusal::TooMany | Refusal::TooManyFromOneAddress | Refusal::CutOffsFull
             ) {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("60"));
-                logouts.metrics.front_channel_refused.inc();
+                logouts.metrics.sources.front_channel_refused.inc();
                 if logouts.seen.front.refusals.admits(()) {
                     log_refusal(&refusal, CHANNEL);
                 }

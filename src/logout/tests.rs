@@ -387,7 +387,13 @@ async fn a_flood_of_the_front_channel_is_bounded() {
     assert_eq!(from("203.0.113.8", 100).await, StatusCode::OK);
     let not_before = &service.bench.parts.stores.cut_offs;
     assert_eq!(not_before.usage().entries, 61);
-    let refused = service.bench.parts.metrics.front_channel_refused.get();
+    let refused = service
+        .bench
+        .parts
+        .metrics
+        .sources
+        .front_channel_refused
+        .get();
     assert_eq!(refused, 40);
     let max = not_before.usage().max;
     for number in 0..max / 2 {

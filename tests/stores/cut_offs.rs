@@ -209,7 +209,7 @@ async fn removes_old_cut_offs_from_redis_and_from_the_copy() {
     let forgotten = async || {
         let count: usize = server.command(&[b"ZCARD", KEY]);
         // The remaining cut-off, and the number of the last change.
-        count == 2 && metrics.cut_offs.get() == 1
+        count == 2 && metrics.store.cut_offs.get() == 1
     };
     tokio::select! {
         () = follow => unreachable!("it runs until it is stopped"),
@@ -217,7 +217,7 @@ async fn removes_old_cut_offs_from_redis_and_from_the_copy() {
     }
     assert!(replica.known_cut_off(&subject(7777)).is_some());
     assert_eq!(replica.known_cut_off(&subject(1)), None);
-    assert_eq!(metrics.cut_offs_fresh.get(), 1);
+    assert_eq!(metrics.store.cut_offs_fresh.get(), 1);
 }
 
 #[tokio::test]

@@ -175,7 +175,7 @@ async fn a_restored_older_copy_is_a_loss() {
     .await;
     server.kill();
     server.start_again();
-    let counted = async || running.metrics.store_losses.get() > 0;
+    let counted = async || running.metrics.store.losses.get() > 0;
     eventually("the maintenance notices the loss", counted).await;
     assert!(running.lost_before(ID).await.is_some());
     drop(running);
@@ -254,7 +254,7 @@ async fn a_fail_over_is_no_loss() {
     group.servers[primary].kill();
     group.wait_for_fail_over(primary).await;
     assert_eq!(store.lost_before(ID).await, None);
-    assert_eq!(store.metrics.store_losses.get(), 0);
+    assert_eq!(store.metrics.store.losses.get(), 0);
 }
 
 /// Marks move to another shard with their slots. An emptied shard has lost its marks.
@@ -280,7 +280,7 @@ async fn a_cluster_notices_the_loss_of_one_shard_and_resharding_is_no_loss() {
         for id in &ids {
             assert_eq!(one.lost_before(*id).await, None, "{when}");
         }
-        let counted = one.metrics.store_losses.get() + other.metrics.store_losses.get();
+        let counted = one.metrics.store.losses.get() + other.metrics.store.losses.get();
         assert_eq!(counted, 0, "{when}");
     };
     nothing_is_lost("at first").await;

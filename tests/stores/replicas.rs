@@ -63,7 +63,7 @@ async fn replicas_with_different_wall_clocks_decide_alike() {
                 has_advice() == (wrong != 0)
             })
             .await;
-            let offset = metrics.clock_offset.get();
+            let offset = metrics.store.clock_offset.get();
             let error = offset + wrong as f64 / 1000.0;
             assert!(error.abs() < 0.1, "{offset} s");
         };

@@ -58,7 +58,7 @@ async fn an_acl_user_needs_no_more_than_the_documented_rights() {
     let (metrics, stop) = (Metrics::new().unwrap(), CancellationToken::new());
     let is_rebuilt = async || -> bool {
         let healed: bool = server.command(&[b"EXISTS", b"test:progress:healed"]);
-        healed && metrics.cut_offs_fresh.get() == 1
+        healed && metrics.store.cut_offs_fresh.get() == 1
     };
     let replicas = alone();
     tokio::select! {

@@ -105,7 +105,7 @@ impl<S: SessionStore> JournaledStore<S> {
                 let came_back = matches!(outcome, EndOutcome::Ended(_));
                 if came_back {
                     audit::session_came_back(*id, session);
-                    self.metrics.ends_replayed.inc();
+                    self.metrics.store.ends_replayed.inc();
                 }
                 Ok(came_back)
             });

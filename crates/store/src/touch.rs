@@ -190,12 +190,13 @@ impl<S: SessionStore> CoalescingStore<S> {
         match &written {
             Ok(()) => {
                 pending.written(id, &touch);
-                self.metrics.touches_written.inc();
+                self.metrics.store.touches_written.inc();
             }
-            Err(_) if pending.failed(id, now, &touch) => self.metrics.touches_dropped.inc(),
+            Err(_) if pending.failed(id, now, &touch) => self.metrics.store.touches_dropped.inc(),
             Err(_) => {}
         }
         self.metrics
+            .store
             .touches_pending
             .set(i64::try_from(pending.touches.len()).unwrap_or(i64::MAX));
         written
@@ -244,7 +245,7 @@ impl<S: SessionStore> SessionStore for CoalescingStore<S> {
         }
         let written = self.inner.touch(id, touch).await;
         if written.is_err() {
-            self.metrics.touches_dropped.inc();
+            self.metrics.store.touches_dropped.inc();
         }
         written
     }

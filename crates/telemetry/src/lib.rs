@@ -6,7 +6,6 @@ mod denials;
 mod diagnostics;
 pub mod logging;
 mod metrics;
-mod near_cache;
 mod recent;
 mod replicas;
 #[cfg(any(test, feature = "testing"))]
@@ -20,8 +19,7 @@ use curfew_core::{actor, credential, escape, events, revocation, session};
 
 pub use denials::DenialLog;
 pub use diagnostics::Diagnostics;
-pub use metrics::{Metrics, NO_POLICY};
-pub use near_cache::NearCacheMetrics;
+pub use metrics::{Metrics, NO_POLICY, NearCacheMetrics, SourceMetrics, StoreMetrics};
 pub use recent::{Event, Recent};
 pub use replicas::{Replica, Replicas};
 pub use throttle::Throttle;

@@ -60,7 +60,7 @@ async fn a_restored_session_is_denied_here_at_once_and_everywhere_after_the_repl
     let elsewhere = fixture.memory.load(ID).await.unwrap();
     assert_eq!(elsewhere, Some(tombstone));
     assert_eq!(fixture.journal.replay().await, Ok(0));
-    assert_eq!(fixture.metrics.ends_replayed.get(), 1);
+    assert_eq!(fixture.metrics.store.ends_replayed.get(), 1);
 }
 
 #[tokio::test]

@@ -211,7 +211,7 @@ async fn a_failed_write_is_tried_again_and_keeps_the_latest_activity() {
         .store(false, Ordering::SeqCst);
     fixture.flush_at(26).await;
     assert_eq!((fixture.stored().await, fixture.store.pending()), (25, 0));
-    assert_eq!(fixture.metrics.touches_dropped.get(), 0);
+    assert_eq!(fixture.metrics.store.touches_dropped.get(), 0);
 }
 
 #[tokio::test]
@@ -225,7 +225,7 @@ async fn an_expired_touch_is_dropped_and_counted() {
     fixture.request(20).await;
     fixture.flush_at(20 + 960).await;
     assert_eq!(fixture.store.pending(), 0);
-    assert_eq!(fixture.metrics.touches_dropped.get(), 1);
+    assert_eq!(fixture.metrics.store.touches_dropped.get(), 1);
 }
 
 #[tokio::test]

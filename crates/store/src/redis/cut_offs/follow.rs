@@ -240,9 +240,11 @@ impl RedisStore {
         let table = &self.cut_offs.table;
         let (entries, max) = (table.len(), self.cut_offs.max);
         metrics
+            .store
             .cut_offs
             .set(i64::try_from(entries).unwrap_or(i64::MAX));
         metrics
+            .store
             .cut_offs_fresh
             .set(i64::from(self.cut_offs.is_fresh()));
         let mut lines = Vec::new();

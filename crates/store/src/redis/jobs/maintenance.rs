@@ -51,7 +51,7 @@ impl RedisStore {
                     tracing::debug!(%error, "could not check the generation marker");
                 }
                 let noticed = background.losses();
-                metrics.store_losses.inc_by(noticed - counted);
+                metrics.store.losses.inc_by(noticed - counted);
                 counted = noticed;
                 tokio::time::sleep(CHECK_INTERVAL).await;
             }
@@ -155,8 +155,8 @@ impl RedisStore {
     fn report_clock(&self, advice: &Diagnostics, metrics: &Metrics) {
         let clock = self.managed.clock();
         let (offset, ahead) = (clock.offset(), clock.store_ahead());
-        metrics.clock_offset.set(seconds(offset));
-        metrics.clock_disagreement.set(seconds(ahead));
+        metrics.store.clock_offset.set(seconds(offset));
+        metrics.store.clock_disagreement.set(seconds(ahead));
         let mut lines = Vec::new();
         let disagreement = clock.disagreement();
         if let Some(ahead) = disagreement.store_ahead

@@ -1,6 +1,6 @@
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge};
 
-use super::metrics::register;
+use super::Registrar;
 
 /// Histogram buckets for the delay of invalidations, in seconds.
 const DELAY_BUCKETS_SECONDS: &[f64] = &[
@@ -31,41 +31,36 @@ impl NearCacheMetrics {
     ///
     /// # Errors
     /// [`prometheus::Error`] if two metrics share a name. A test excludes that.
-    pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let counter = |name, help| register(registry, IntCounter::new(name, help)?);
-        let gauge = |name, help| register(registry, IntGauge::new(name, help)?);
+    pub(super) fn new(registrar: &Registrar<'_>) -> Result<Self, prometheus::Error> {
         Ok(Self {
-            hits: counter(
+            hits: registrar.counter(
                 "curfew_near_cache_hits_total",
                 "Checks answered from the near cache.",
             )?,
-            misses: counter(
+            misses: registrar.counter(
                 "curfew_near_cache_misses_total",
                 "Sessions loaded from the store while the near cache was usable.",
             )?,
-            bypassed: counter(
+            bypassed: registrar.counter(
                 "curfew_near_cache_bypassed_total",
                 "Sessions loaded from the store while the near cache was not usable.",
             )?,
-            flushes: counter(
+            flushes: registrar.counter(
                 "curfew_near_cache_flushes_total",
                 "Flushes of the near cache after a possibly missed invalidation.",
             )?,
-            entries: gauge("curfew_near_cache_entries", "Sessions in the near cache.")?,
-            usable: gauge(
+            entries: registrar.gauge("curfew_near_cache_entries", "Sessions in the near cache.")?,
+            usable: registrar.gauge(
                 "curfew_near_cache_usable",
                 "Whether the near cache is usable: all invalidations arrive.",
             )?,
-            end_delay: register(
-                registry,
-                Histogram::with_opts(
-                    HistogramOpts::new(
-                        "curfew_near_cache_end_delay_seconds",
-                        "Delay between a session end, in any process, and its invalidation here.",
-                    )
-                    .buckets(DELAY_BUCKETS_SECONDS.to_vec()),
-                )?,
-            )?,
+            end_delay: registrar.register(Histogram::with_opts(
+                HistogramOpts::new(
+                    "curfew_near_cache_end_delay_seconds",
+                    "Delay between a session end, in any process, and its invalidation here.",
+                )
+                .buckets(DELAY_BUCKETS_SECONDS.to_vec()),
+            )?)?,
         })
     }
 }

@@ -1,0 +1,110 @@
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+
+use super::{Metrics, Registrar};
+
+/// Metrics of the listeners.
+#[derive(Debug)]
+pub(super) struct ListenerMetrics {
+    pub(super) connections: IntGaugeVec,
+    pub(super) connections_refused: IntCounterVec,
+    pub(super) requests: IntGaugeVec,
+    pub(super) requests_refused: IntCounterVec,
+    pub(super) unknown_paths: IntCounterVec,
+    pub(super) credentials_refused: IntCounterVec,
+}
+
+impl ListenerMetrics {
+    pub(super) fn new(registrar: &Registrar<'_>) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            connections: registrar.gauges(
+                "curfew_connections",
+                "Connections that are open.",
+                &["listener"],
+            )?,
+            connections_refused: registrar.counters(
+                "curfew_connections_refused_total",
+                "Connections closed because of the connection limit.",
+                &["listener"],
+            )?,
+            requests: registrar.gauges(
+                "curfew_requests_in_flight",
+                "Requests in flight.",
+                &["listener"],
+            )?,
+            requests_refused: registrar.counters(
+                "curfew_requests_shed_total",
+                "Requests answered with 503 because of the request limit.",
+                &["listener"],
+            )?,
+            unknown_paths: registrar.counters(
+                "curfew_unknown_paths_total",
+                "Requests for paths that the check listener does not serve.",
+                &["class"],
+            )?,
+            credentials_refused: registrar.counters(
+                "curfew_admin_credentials_refused_total",
+                "Credentials refused by the admin API or the console.",
+                &["door", "result"],
+            )?,
+        })
+    }
+}
+
+impl Metrics {
+    /// Creates the counters of refused credentials for these interfaces at zero.
+    pub fn init_credentials(&self, doors: &[&str]) {
+        for door in doors {
+            for result in ["wrong", "limited"] {
+                self.listeners
+                    .credentials_refused
+                    .with_label_values(&[door, result]);
+            }
+        }
+    }
+
+    /// Counts a credential that the admin API (`api`) or the console (`console`) refused. The result is `wrong`, or
+    /// `limited` after too many attempts from one address.
+    pub fn credential_refused(&self, door: &str, result: &str) {
+        self.listeners
+            .credentials_refused
+            .with_label_values(&[door, result])
+            .inc();
+    }
+
+    /// The gauge of open connections of a listener, and the counter of refused ones.
+    #[must_use]
+    pub fn connections(&self, listener: &str) -> (IntGauge, IntCounter) {
+        (
+            self.listeners.connections.with_label_values(&[listener]),
+            self.listeners
+                .connections_refused
+                .with_label_values(&[listener]),
+        )
+    }
+
+    /// The gauge of requests in flight of a listener, and the counter of shed ones.
+    #[must_use]
+    pub fn requests(&self, listener: &str) -> (IntGauge, IntCounter) {
+        (
+            self.listeners.requests.with_label_values(&[listener]),
+            self.listeners
+                .requests_refused
+                .with_label_values(&[listener]),
+        )
+    }
+
+    /// Creates the counters of these classes at zero.
+    pub fn init_unknown_paths<'a>(&self, classes: impl Iterator<Item = &'a str>) {
+        for class in classes {
+            self.listeners.unknown_paths.with_label_values(&[class]);
+        }
+    }
+
+    /// Counts a request for a path that the `check` listener does not serve.
+    pub fn unknown_path(&self, class: &str) {
+        self.listeners
+            .unknown_paths
+            .with_label_values(&[class])
+            .inc();
+    }
+}

@@ -1,0 +1,107 @@
+use prometheus::{HistogramVec, IntCounter, IntCounterVec};
+
+use super::{Metrics, Registrar};
+
+/// Metrics of identity providers and other authorization services.
+#[derive(Debug)]
+pub struct SourceMetrics {
+    pub(super) keys_fetched: IntCounterVec,
+    pub(super) logins: IntCounterVec,
+    pub(super) revalidations: IntCounterVec,
+    pub(super) delegate_answers: IntCounterVec,
+    pub(super) delegate_seconds: HistogramVec,
+    /// Front-channel logouts refused by the rate limit.
+    pub front_channel_refused: IntCounter,
+}
+
+impl SourceMetrics {
+    pub(super) fn new(registrar: &Registrar<'_>) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            keys_fetched: registrar.counters(
+                "curfew_issuer_keys_fetched_total",
+                "JWKS fetches by result.",
+                &["issuer", "result"],
+            )?,
+            logins: registrar.counters(
+                "curfew_logins_total",
+                "OIDC logins by result.",
+                &["provider", "result"],
+            )?,
+            revalidations: registrar.counters(
+                "curfew_revalidations_total",
+                "Revalidations of sessions with identity providers by result.",
+                &["provider", "result"],
+            )?,
+            delegate_answers: registrar.counters(
+                "curfew_delegate_answers_total",
+                "Delegated authorization results.",
+                &["service", "answer"],
+            )?,
+            delegate_seconds: registrar.durations(
+                "curfew_delegate_duration_seconds",
+                "Duration of delegated authorization requests.",
+                &["service"],
+            )?,
+            front_channel_refused: registrar.counter(
+                "curfew_front_channel_refused_total",
+                "Front-channel logouts refused by the rate limit.",
+            )?,
+        })
+    }
+}
+
+impl Metrics {
+    /// Counts a fetch of an issuer's JWKS.
+    pub fn keys_fetched(&self, issuer: &str, succeeded: bool) {
+        let result = if succeeded { "ok" } else { "error" };
+        self.sources
+            .keys_fetched
+            .with_label_values(&[issuer, result])
+            .inc();
+    }
+
+    /// Creates the counter of a provider's logins at zero.
+    pub fn init_logins(&self, provider: &str) {
+        self.sources.logins.with_label_values(&[provider, "ok"]);
+    }
+
+    /// Counts an OIDC login: `ok`, or the reason of its failure.
+    pub fn login(&self, provider: &str, result: &str) {
+        self.sources
+            .logins
+            .with_label_values(&[provider, result])
+            .inc();
+    }
+
+    /// Creates the counters of a provider's revalidations at zero.
+    pub fn init_revalidations(&self, provider: &str) {
+        for result in [
+            "ok",
+            "changed",
+            "refused",
+            "unavailable",
+            "no_refresh_token",
+        ] {
+            self.sources
+                .revalidations
+                .with_label_values(&[provider, result]);
+        }
+    }
+
+    /// Counts a revalidation: the provider's answer, or the reason of its failure.
+    pub fn revalidated(&self, provider: &str, result: &str) {
+        let labels = [provider, result];
+        self.sources.revalidations.with_label_values(&labels).inc();
+    }
+
+    /// Counts the result of another authorization service (`allow`, `deny` or `error`) and its duration.
+    pub fn delegate_asked(&self, service: &str, answer: &str, seconds: f64) {
+        let labels = [service, answer];
+        self.sources
+            .delegate_answers
+            .with_label_values(&labels)
+            .inc();
+        let duration = self.sources.delegate_seconds.with_label_values(&[service]);
+        duration.observe(seconds);
+    }
+}
