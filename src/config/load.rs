@@ -9,7 +9,7 @@ use super::mistakes::Mistake;
 use super::problem::{ConfigError, Problem};
 use super::section::Redaction;
 use super::sections::{RawConfig, redaction};
-use super::text::redacted_url;
+use super::text::{redacted_url, without_password};
 use super::validate;
 use crate::policy::{Rulebook, SignInSource};
 use crate::secret::REDACTED;
@@ -295,7 +295,7 @@ fn displayed(key: &str, value: &Value) -> Option<String> {
     }
     let text = value.clone().into_string().ok();
     match redaction(key) {
-        Redaction::None => text,
+        Redaction::None => text.map(without_password),
         Redaction::Url => text.map(|url| redacted_url(&url)),
         Redaction::Full => Some(REDACTED.to_owned()),
     }

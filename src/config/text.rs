@@ -136,6 +136,22 @@ pub fn redacted_url(url: &str) -> String {
     }
 }
 
+/// A URL without a user name and a password: Curfew prints this value.
+#[must_use]
+pub fn public_url(text: &str) -> Option<url::Url> {
+    let url = url::Url::parse(text).ok()?;
+    (url.username().is_empty() && url.password().is_none()).then_some(url)
+}
+
+/// The text; if it is a URL with a password, then without the password.
+#[must_use]
+pub fn without_password(text: String) -> String {
+    match url::Url::parse(&text) {
+        Ok(url) if url.password().is_some() => redacted_url(&text),
+        _ => text,
+    }
+}
+
 /// A Redis URL with several hosts and its password redacted. The `url` crate cannot parse it.
 fn redacted_hosts(url: &str) -> Option<String> {
     let target = Target::parse(url).ok()?;

@@ -4,13 +4,12 @@ mod tokens;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use url::Url;
 
 use crate::config::AdminConfig;
 use crate::config::mistakes::{Mistakes, Valid};
 use crate::config::section::Section;
 use crate::config::shape;
-use crate::config::text::TextList;
+use crate::config::text::{TextList, public_url};
 
 pub use console::RawConsole;
 pub use kubernetes::RawKubernetes;
@@ -63,7 +62,7 @@ impl RawAdmin {
         let url = match &self.url {
             None => Ok(None),
             Some(url) => {
-                let url = Url::parse(url).ok().filter(|url| {
+                let url = public_url(url).filter(|url| {
                     matches!(url.scheme(), "http" | "https")
                         && url.path() == "/"
                         && url.query().is_none()

@@ -4,14 +4,13 @@ use std::time::Duration;
 use jsonwebtoken::Algorithm;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use url::Url;
 
 use super::policy::home_policy;
 use crate::config::JwtConfig;
 use crate::config::mistakes::{DAY, HOUR, Mistakes, Valid};
 use crate::config::section::Section;
 use crate::config::shape;
-use crate::config::text::TextList;
+use crate::config::text::{TextList, public_url};
 use crate::credential::JwtLocations;
 use crate::credential::jwt::{Claims, Issuer, KeySet};
 use crate::jwks::{FetchSettings, Freshness, IssuerSettings, KeySource, Location};
@@ -298,7 +297,7 @@ fn keys(
         return keys.map(KeySource::File);
     }
     let address = |text: &str| {
-        let url = Url::parse(text).ok();
+        let url = public_url(text);
         url.filter(|url| matches!(url.scheme(), "http" | "https") && url.query().is_none())
     };
     let location = match &raw.jwks_url {

@@ -11,6 +11,7 @@ use super::RawSignIn;
 use crate::config::mistakes::{DAY, HOUR, Mistakes, Valid};
 use crate::config::section::Section;
 use crate::config::shape;
+use crate::config::text::public_url;
 use crate::contract::{CookieSettings, ReturnHost, SignInSettings};
 use crate::jwks::Freshness;
 use crate::login::{LoginSettings, ProviderSettings};
@@ -78,8 +79,7 @@ impl RawLogin {
                 "is empty: login.url needs at least one provider",
             );
         }
-        let url = Url::parse(url)
-            .ok()
+        let url = public_url(url)
             .filter(is_origin)
             .ok_or("must be the address of a host without a path, such as https://app.example.com");
         let url = mistakes.take("login.url", url);
@@ -104,8 +104,6 @@ impl Section for RawLogin {
 fn is_origin(url: &Url) -> bool {
     let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
     bare && matches!(url.scheme(), "http" | "https")
-        && url.username().is_empty()
-        && url.password().is_none()
 }
 
 /// Parses the maximum age of an authentication.

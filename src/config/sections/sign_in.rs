@@ -5,7 +5,7 @@ use url::{Host, Url};
 use crate::config::mistakes::{Mistakes, Valid};
 use crate::config::section::Section;
 use crate::config::shape;
-use crate::config::text::TextList;
+use crate::config::text::{TextList, public_url};
 use crate::contract::{ReturnHost, SignInSettings};
 
 /// The sign-in page that browsers are redirected to.
@@ -43,7 +43,7 @@ impl RawSignIn {
             }
             return Ok(None);
         };
-        let url = Url::parse(text).ok().filter(is_page);
+        let url = public_url(text).filter(is_page);
         let url = mistakes.take(
             "sign_in.url",
             url.ok_or("not an absolute address such as https://login.example.com/"),
@@ -87,10 +87,7 @@ impl Section for RawSignIn {}
 
 /// Whether the URL can be a redirect target for browsers.
 fn is_page(url: &Url) -> bool {
-    matches!(url.scheme(), "http" | "https")
-        && url.username().is_empty()
-        && url.password().is_none()
-        && url.fragment().is_none()
+    matches!(url.scheme(), "http" | "https") && url.fragment().is_none()
 }
 
 fn pattern(text: &str) -> Option<ReturnHost> {

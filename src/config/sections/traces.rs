@@ -1,9 +1,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use url::Url;
 
 use crate::config::mistakes::{Mistakes, Valid};
 use crate::config::section::Section;
+use crate::config::text::public_url;
 use crate::telemetry::traces::TraceSettings;
 
 /// Traces for OpenTelemetry.
@@ -40,7 +40,7 @@ impl RawTraces {
         let Some(url) = &self.otlp_url else {
             return Ok(None);
         };
-        let url = Url::parse(url).ok();
+        let url = public_url(url);
         let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
         let wrong = "must be the address of a collector, such as http://127.0.0.1:4317";
         let url = mistakes.take("traces.otlp_url", url.ok_or(wrong))?;

@@ -3,11 +3,10 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use url::Url;
 
 use crate::config::mistakes::{HOUR, Mistakes, Valid};
 use crate::config::shape;
-use crate::config::text::TextList;
+use crate::config::text::{TextList, public_url};
 use crate::kubernetes::KubernetesSettings;
 
 /// Authorization of Kubernetes users for the admin API.
@@ -49,7 +48,7 @@ impl RawKubernetes {
         if !self.enabled {
             return Ok(None);
         }
-        let url = Url::parse(&self.url).ok();
+        let url = public_url(&self.url);
         let url = url.filter(|url| url.scheme() == "https" && url.has_host());
         let wrong = "must be the https:// address of the API server, such as https://kubernetes.default.svc";
         let url = mistakes.take("admin.kubernetes.url", url.ok_or(wrong));

@@ -2,13 +2,12 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use url::Url;
 
 use crate::config::mistakes::{HOUR, Mistakes, Valid};
 use crate::config::sections::jwt::algorithms;
 use crate::config::sections::policy::home_policy;
 use crate::config::shape;
-use crate::config::text::TextList;
+use crate::config::text::{TextList, public_url};
 use crate::credential::jwt::{Claims, Issuer};
 use crate::jwks::{FetchSettings, Freshness, IssuerSettings, KeySource, Location};
 use crate::login::ProviderSettings;
@@ -103,7 +102,7 @@ impl RawProvider {
                 "is missing: the OAuth client ID of Curfew at this provider",
             );
         }
-        let address = Url::parse(&self.issuer).ok().filter(|url| {
+        let address = public_url(&self.issuer).filter(|url| {
             matches!(url.scheme(), "http" | "https")
                 && url.query().is_none()
                 && url.fragment().is_none()
