@@ -23,7 +23,7 @@ class Page(html.parser.HTMLParser):
 
 def main(site):
     pages = {path: Page(path.read_text()) for path in site.rglob("*.html")}
-    broken = looked_at = 0
+    broken = checked = 0
     for path, page in pages.items():
         # Special pages: the 404 page, the print page, and the page without JavaScript.
         if path.name in ("404.html", "print.html", "toc.html"):
@@ -32,7 +32,7 @@ def main(site):
             url = urllib.parse.urlsplit(link)
             if url.scheme or url.netloc:
                 continue
-            looked_at += 1
+            checked += 1
             target = (path.parent / urllib.parse.unquote(url.path)).resolve() if url.path else path
             if target.is_dir():
                 target = target / "index.html"
@@ -40,8 +40,8 @@ def main(site):
             if not found and not (target not in pages and target.is_file()):
                 print(f"{path.relative_to(site)}: {link}")
                 broken += 1
-    print(f"{len(pages)} pages, {looked_at} links, {broken} broken")
-    return 1 if broken or looked_at < 1000 else 0
+    print(f"{len(pages)} pages, {checked} links, {broken} broken")
+    return 1 if broken or checked < 1000 else 0
 
 
 if __name__ == "__main__":

@@ -33,8 +33,8 @@ use crate::login::Login;
 use crate::ops::Ops;
 use crate::policy::{AddressHeader, Rulebook};
 use crate::store::Stores;
-use crate::telemetry::Recent;
-use crate::telemetry::audit::Door;
+use crate::telemetry::RecentEvents;
+use crate::telemetry::audit::AdminInterface;
 
 pub use attempts::Attempts;
 pub use authorize::{AdminToken, AdminTokens};
@@ -51,7 +51,7 @@ pub struct Admin {
     /// Encrypts the cookies of the console.
     pub key_ring: Arc<KeyRing>,
     /// The latest events.
-    pub recent: Arc<Recent>,
+    pub recent: Arc<RecentEvents>,
     /// The policies and rules for each request.
     pub book: Arc<Rulebook>,
     /// Builds the `Set-Cookie` value of a new session.
@@ -94,11 +94,11 @@ impl Admin {
     }
 
     /// How long an address must wait after many wrong credentials. The metric counts the refused request.
-    fn retry_delay(&self, door: Door, address: Option<IpAddr>) -> Option<Duration> {
+    fn retry_delay(&self, interface: AdminInterface, address: Option<IpAddr>) -> Option<Duration> {
         let delay = self.attempts.retry_delay(address, self.clock.now())?;
         self.ops
             .metrics
-            .credential_refused(door.as_str(), "limited");
+            .credential_refused(interface.as_str(), "limited");
         Some(delay)
     }
 
@@ -106,11 +106,13 @@ impl Admin {
     /// must wait from now on.
     fn count_wrong_credential(
         &self,
-        door: Door,
+        interface: AdminInterface,
         address: Option<IpAddr>,
         audit: impl Fn(&'static str),
     ) {
-        self.ops.metrics.credential_refused(door.as_str(), "wrong");
+        self.ops
+            .metrics
+            .credential_refused(interface.as_str(), "wrong");
         audit("wrong_credential");
         if self.attempts.count(address, self.clock.now()) {
             audit("rate_limited");

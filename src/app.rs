@@ -23,7 +23,7 @@ use crate::admin::AdminToken;
 #[cfg(any(test, feature = "fuzzing"))]
 use crate::browser::BrowserService;
 use crate::clock::Clock;
-use crate::config::{Loaded, Source};
+use crate::config::{ConfigSource, Loaded};
 #[cfg(any(test, feature = "fuzzing"))]
 use crate::contract::CheckService;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -44,7 +44,7 @@ use crate::secret::Secret;
 use crate::store::redis::ConnectError;
 use crate::store::{SessionStore, StoreError};
 use crate::sweeper;
-use crate::telemetry::audit::Door;
+use crate::telemetry::audit::AdminInterface;
 use crate::telemetry::{Diagnostics, Metrics, Replica, Replicas};
 use crate::webhook::Webhook;
 use assembly::{Foundation, InForce};
@@ -61,7 +61,7 @@ const MIN_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// The service: built and bound, ready to run.
 pub struct App {
     addresses: Addresses,
-    made_up: EphemeralSecrets,
+    ephemeral_secrets: EphemeralSecrets,
     listeners: Vec<Listener>,
     /// The `ops` listener, which stops last.
     ops: Listener,
@@ -155,7 +155,7 @@ impl App {
     /// # Errors
     /// [`StartupError`] with the configuration key.
     pub async fn start(
-        source: Source,
+        source: ConfigSource,
         loaded: Loaded,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartupError> {
@@ -177,12 +177,12 @@ impl App {
             advice: &advice,
             replicas: &replicas,
             policies: &policies,
-            end_journal: config.end_journal,
+            journal_retention: config.journal_retention,
             key_ring: &key_ring,
         };
         let (stores, clock) = store::build(&config.store, clock, &shared, &mut background);
         let token = AdminToken::generate()?;
-        let made_up = EphemeralSecrets {
+        let ephemeral_secrets = EphemeralSecrets {
             key_ring: config.key_ring.is_none(),
             admin_token: (config.admin.tokens.is_empty() && config.admin.kubernetes.is_none())
                 .then_some(token.token),
@@ -257,7 +257,7 @@ impl App {
         let bound = bound.bind_all(&mut background).await?;
         Ok(Self {
             addresses: bound.addresses,
-            made_up,
+            ephemeral_secrets,
             listeners: bound.listeners,
             ops: bound.ops,
             background: background.tasks,
@@ -309,8 +309,8 @@ impl App {
 
     /// The secrets that the configuration does not have.
     #[must_use]
-    pub const fn made_up(&self) -> &EphemeralSecrets {
-        &self.made_up
+    pub const fn ephemeral_secrets(&self) -> &EphemeralSecrets {
+        &self.ephemeral_secrets
     }
 
     /// Serves until `stop` is cancelled. It reloads the configuration when its file changes, or on a request through
@@ -389,7 +389,9 @@ fn init_metrics(metrics: &Metrics, policies: &Policies) {
         .filter(|(_, policy)| policy.on_store_failure != OnStoreFailure::Deny);
     let contracts = Contract::ALL.iter().map(|contract| contract.as_str());
     metrics.init_checks(contracts, known.map(|(name, _)| name.as_str()));
-    metrics.init_credentials(&[Door::Api, Door::Console].map(Door::as_str));
+    metrics.init_credentials(
+        &[AdminInterface::Api, AdminInterface::Console].map(AdminInterface::as_str),
+    );
 }
 
 /// The error for a task that must run for ever and has ended.

@@ -29,7 +29,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::build;
-use crate::config::{ConfigError, Loaded, Source};
+use crate::config::{ConfigError, ConfigSource, Loaded};
 
 /// Sessions that end on time, enforced at the edge.
 #[derive(Debug, Parser)]
@@ -90,11 +90,11 @@ impl ConfigArgs {
         self.source().load()
     }
 
-    fn source(&self) -> Source {
+    fn source(&self) -> ConfigSource {
         // Skip variables that are not Unicode: no configuration value can be.
         let environment = std::env::vars_os()
             .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
-        Source {
+        ConfigSource {
             file: self.config.clone(),
             environment: environment.collect(),
         }

@@ -42,7 +42,7 @@ pub use load::load_text;
 pub use load::{Environment, Loaded, load, load_rulebook, load_rulebook_and_sign_ins};
 pub use problem::{ConfigError, Problem};
 pub use schema::schema;
-pub use source::{FileContents, Source};
+pub use source::{ConfigSource, FileContents};
 
 /// A valid configuration.
 #[derive(Clone, Debug)]
@@ -65,7 +65,7 @@ pub struct Config {
     pub check_timeout: Duration,
     /// How long each process keeps the session ends that it wrote, to repeat them after a
     /// fail-over.
-    pub end_journal: Duration,
+    pub journal_retention: Duration,
     /// The webhook that receives session ends, if any.
     pub webhook: Option<WebhookSettings>,
     /// Whether `Authorization: Bearer` may carry a token of Curfew, besides the cookie.

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use url::Url;
 
 use crate::clock::Stopwatch;
-use crate::credential::delegated::{Allowed, Delegated, Question, SessionKey};
+use crate::credential::delegated::{Allowed, Delegated, DelegatedCheck, SessionKey};
 use crate::http_client::{http_client, read_body};
 use crate::policy::HostPattern;
 use crate::session::{DenyReason, PolicyName, Timestamp};
@@ -83,7 +83,7 @@ enum DelegateError {
     #[error("unexpected status {0}")]
     Status(StatusCode),
     #[error("invalid answer: {0}")]
-    Unusable(#[from] crate::credential::delegated::Unusable),
+    UnusableAnswer(#[from] crate::credential::delegated::UnusableAnswer),
 }
 
 impl From<reqwest::Error> for DelegateError {
@@ -143,7 +143,7 @@ impl Delegate {
     /// [`DenyReason::SourceUnavailable`] on a timeout or an answer that neither allows nor denies.
     pub async fn ask(
         &self,
-        question: &Question<'_>,
+        question: &DelegatedCheck<'_>,
         cookie: Option<&[u8]>,
         now: Timestamp,
     ) -> Result<DelegateDecision, DenyReason> {
@@ -164,7 +164,7 @@ impl Delegate {
 
     async fn try_ask(
         &self,
-        question: &Question<'_>,
+        question: &DelegatedCheck<'_>,
         cookie: Option<&[u8]>,
         now: Timestamp,
     ) -> Result<DelegateDecision, DelegateError> {

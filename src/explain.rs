@@ -16,7 +16,7 @@ pub use limits::{Limit, LimitsInForce};
 
 /// A request to explain.
 #[derive(Clone, Copy, Debug)]
-pub struct Question<'a> {
+pub struct ExplainedRequest<'a> {
     /// The contract of the proxy.
     pub contract: Contract,
     /// The policy that the proxy adds, if any.
@@ -40,7 +40,7 @@ pub struct Explanation {
     /// Why the request cannot be evaluated: the path is ambiguous and a rule depends on it, or the
     /// proxy names a policy that is not configured.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub undecidable: Option<String>,
+    pub match_error: Option<String>,
     /// What applies to the request; absent if it cannot be evaluated.
     #[serde(flatten)]
     pub terms: Option<TermsExplained>,
@@ -60,26 +60,26 @@ pub struct TermsExplained {
     /// The home policy of the session.
     pub home_policy: String,
     /// Additional policies that apply, each with its origin: `proxy` or `rule`.
-    pub asked_policies: Vec<AskedPolicy>,
+    pub requested_policies: Vec<RequestedPolicy>,
     /// The subject must be a member of one of these groups; empty if no group is required.
-    pub groups_needed: Vec<String>,
+    pub required_groups: Vec<String>,
     /// `touch` or `passive`.
     pub activity: &'static str,
     /// The reason if the request is passive.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub passive_because: Option<&'static str>,
+    pub passive_reason: Option<&'static str>,
     /// The limits that end the session.
     pub session_limits: LimitsInForce,
     /// The limits that the session must meet for this request.
     pub request_limits: LimitsInForce,
     /// The binding that the request does not match: `address`, `user_agent` or `address_unknown`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub elsewhere: Option<&'static str>,
+    pub binding_mismatch: Option<&'static str>,
 }
 
 /// A policy that applies in addition to the home policy.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct AskedPolicy {
+pub struct RequestedPolicy {
     /// The policy's name.
     pub name: String,
     /// Who adds the policy: `proxy` or `rule`.
@@ -91,11 +91,11 @@ pub struct AskedPolicy {
 #[must_use]
 pub fn explain(
     book: &Rulebook,
-    question: &Question<'_>,
+    question: &ExplainedRequest<'_>,
     session: &Session,
     now: Timestamp,
 ) -> Explanation {
-    let Question {
+    let ExplainedRequest {
         contract,
         policy,
         original,
@@ -104,45 +104,49 @@ pub fn explain(
     } = *question;
     let path = NormalPath::new(original.url.path).ok();
     let path = path.map(|path| path.as_str().to_owned());
-    let ruling = match RuleMatch::on(book, contract, policy, &original, headers) {
-        Ok(ruling) => ruling,
-        Err(undecidable) => return unexplained(path, undecidable),
+    let rule_match = match RuleMatch::on(book, contract, policy, &original, headers) {
+        Ok(rule_match) => rule_match,
+        Err(match_error) => return unexplained(path, match_error),
     };
     let home = book.policies.home(session);
-    let judgement = ruling.judge(&home, session, || client, now);
-    let (verdict, elsewhere) = if ruling.public {
+    let decision = rule_match.decide(&home, session, || client, now);
+    let (verdict, mismatch) = if rule_match.public {
         (Verdict::Allow, None)
     } else {
-        (judgement.verdict, judgement.elsewhere)
+        (decision.verdict, decision.binding_mismatch)
     };
-    let (activity, passive_because) = match ruling.activity(&home, original.method, headers) {
-        _ if ruling.public => ("passive", Some("public access needs no session")),
+    let (activity, passive_reason) = match rule_match.activity(&home, original.method, headers) {
+        _ if rule_match.public => ("passive", Some("public access needs no session")),
         Activity::Touch => ("touch", None),
         Activity::Passive(passivity) => ("passive", Some(passivity.describe())),
     };
-    let asked = [(ruling.by_proxy, "proxy"), (ruling.by_rule, "rule")];
-    let asked_policies = asked.into_iter().filter_map(|(asked, by)| {
+    let asked = [(rule_match.by_proxy, "proxy"), (rule_match.by_rule, "rule")];
+    let requested_policies = asked.into_iter().filter_map(|(asked, by)| {
         let (name, _) = asked?;
         let name = name.to_string();
-        Some(AskedPolicy { name, by })
+        Some(RequestedPolicy { name, by })
     });
     let terms = TermsExplained {
-        rule: ruling.rule.map(|rule| format!("rules.{}", rule.index)),
-        rule_matches: ruling.rule.map(|rule| rule.conditions.to_string()),
-        access: if ruling.public { "public" } else { "protected" },
+        rule: rule_match.rule.map(|rule| format!("rules.{}", rule.index)),
+        rule_matches: rule_match.rule.map(|rule| rule.conditions.to_string()),
+        access: if rule_match.public {
+            "public"
+        } else {
+            "protected"
+        },
         home_policy: session.policy.to_string(),
-        asked_policies: asked_policies.collect(),
-        groups_needed: ruling.terms.groups.clone(),
+        requested_policies: requested_policies.collect(),
+        required_groups: rule_match.terms.groups.clone(),
         activity,
-        passive_because,
+        passive_reason,
         session_limits: limits::of_session(book, session),
-        request_limits: limits::of_request(book, &ruling, session),
-        elsewhere: elsewhere.map(crate::policy::BindingMismatch::as_str),
+        request_limits: limits::of_request(book, &rule_match, session),
+        binding_mismatch: mismatch.map(crate::policy::BindingMismatch::as_str),
     };
     Explanation {
         verdict: verdict.as_str(),
         path,
-        undecidable: None,
+        match_error: None,
         terms: Some(terms),
     }
 }
@@ -168,11 +172,11 @@ pub fn sample_session(
     Some(Session::start(new, &limits, limits.absolute, now))
 }
 
-fn unexplained(path: Option<String>, undecidable: MatchError) -> Explanation {
+fn unexplained(path: Option<String>, match_error: MatchError) -> Explanation {
     Explanation {
-        verdict: undecidable.reason().as_str(),
+        verdict: match_error.reason().as_str(),
         path,
-        undecidable: Some(undecidable.to_string()),
+        match_error: Some(match_error.to_string()),
         terms: None,
     }
 }

@@ -26,10 +26,10 @@ use crate::events::SessionEnded;
 use crate::policy::Policies;
 use crate::session::{Session, SessionId, State, Subject};
 use crate::store::{EndOutcome, Ending, Page, Replication, StoreError, Stores};
-use crate::telemetry::{Metrics, Recent, audit};
+use crate::telemetry::{Metrics, RecentEvents, audit};
 use crate::webhook::Webhook;
 
-pub use adopt::{Adoption, NotAdopted};
+pub use adopt::{Adoption, AdoptionError};
 pub use emergency::{EmergencyRevocation, MatchCount};
 pub use known::LastKnownSessions;
 pub use presented_ends::PresentedEnds;
@@ -70,7 +70,7 @@ pub struct LifecycleParts {
     /// Sessions that checks may use while the store is unavailable.
     pub known: Arc<LastKnownSessions>,
     /// The latest events, for the console.
-    pub recent: Arc<Recent>,
+    pub recent: Arc<RecentEvents>,
     /// Receives session ends; `None` if no webhook is configured.
     pub webhook: Option<Webhook>,
     /// Background tasks that must finish before the process stops.

@@ -28,7 +28,7 @@ use crate::lifecycle::Lifecycle;
 use crate::live::Live;
 use crate::policy::AddressHeader;
 use crate::session::Timestamp;
-use crate::sources::{JwtSource, Unverified};
+use crate::sources::{JwtSource, VerificationError};
 use crate::store::StoreError;
 use crate::telemetry::{Metrics, audit};
 
@@ -125,8 +125,8 @@ impl LogoutEndpoints {
         let verified = source.verified(text, clock, verify, InvalidNotice::is_unknown_key);
         let notice = match verified.await {
             Ok(notice) => notice,
-            Err(Unverified::Invalid(invalid)) => return Err(Refusal::Invalid(invalid)),
-            Err(Unverified::NoKeys) => return Err(Refusal::NoKeys),
+            Err(VerificationError::Invalid(invalid)) => return Err(Refusal::Invalid(invalid)),
+            Err(VerificationError::NoKeys) => return Err(Refusal::NoKeys),
         };
         let issuer = &*source.issuer.issuer;
         let Some(pending) = self.seen.begin(issuer, &notice.id, clock.now()) else {

@@ -7,7 +7,7 @@ pub const SCRIPTS: ScriptTexts = ScriptTexts {
     replace: include_str!("../migrations/0001_replace.lua"),
     swap: include_str!("../migrations/0012_swap.lua"),
     claim: include_str!("../migrations/0003_claim.lua"),
-    settle: include_str!("../migrations/0004_settle.lua"),
+    acknowledge: include_str!("../migrations/0004_acknowledge.lua"),
     cut_off: include_str!("../migrations/0009_cut_off.lua"),
     forget_cut_offs: include_str!("../migrations/0010_forget_cut_offs.lua"),
     rule: include_str!("../migrations/0011_rule.lua"),

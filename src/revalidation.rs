@@ -22,7 +22,7 @@ use crate::login::{Login, MAX_REFRESH_TOKEN_BYTES, Provider, TokenResponse};
 use crate::session::{self, RefreshGrant, Registration, Session, SessionId, Timestamp};
 use crate::telemetry::{Diagnostics, Metrics};
 
-pub use notes::ProviderNotes;
+pub use notes::ProviderDiagnostics;
 pub use queue::RevalidationQueue;
 use task::RevalidationTask;
 
@@ -41,7 +41,7 @@ pub struct Revalidation {
     /// The sessions that are due. It survives a reload.
     pub queue: Arc<RevalidationQueue>,
     /// The state of the providers, for the operator. It survives a reload.
-    pub notes: Arc<ProviderNotes>,
+    pub notes: Arc<ProviderDiagnostics>,
     /// Counts the answers.
     pub metrics: Arc<Metrics>,
 }
@@ -52,7 +52,7 @@ impl Revalidation {
     pub fn of(
         login: &Login,
         queue: &Arc<RevalidationQueue>,
-        notes: &Arc<ProviderNotes>,
+        notes: &Arc<ProviderDiagnostics>,
         metrics: &Arc<Metrics>,
     ) -> Option<Self> {
         let providers = login.providers.values();

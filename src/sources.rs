@@ -249,12 +249,14 @@ impl Sources {
                 }),
                 ..ResolvedCredential::own(verified.session)
             }),
-            Err(Unverified::Invalid(InvalidJwt::NoAuthTime)) => Err(CredentialError::NoAuthTime),
-            Err(Unverified::Invalid(why)) => {
+            Err(VerificationError::Invalid(InvalidJwt::NoAuthTime)) => {
+                Err(CredentialError::NoAuthTime)
+            }
+            Err(VerificationError::Invalid(why)) => {
                 tracing::debug!(%why, "JWT invalid");
                 Err(CredentialError::Refused(DenyReason::InvalidCredential))
             }
-            Err(Unverified::NoKeys) => {
+            Err(VerificationError::NoKeys) => {
                 tracing::warn!(
                     issuer = source.issuer.issuer,
                     "JWT not verified: JWKS unavailable"
@@ -267,7 +269,7 @@ impl Sources {
 
 /// Why a token is not accepted.
 #[derive(Clone, Copy, Debug)]
-pub enum Unverified<E> {
+pub enum VerificationError<E> {
     /// It is invalid.
     Invalid(E),
     /// No keys are available, so its validity is unknown.
@@ -286,28 +288,28 @@ impl JwtSource {
     /// Verifies a token with the cached keys. If it names an unknown key, fetches the keys again.
     ///
     /// # Errors
-    /// [`Unverified`] if the token is invalid or no keys are available.
+    /// [`VerificationError`] if the token is invalid or no keys are available.
     pub async fn verified<T, E>(
         &self,
         text: &str,
         clock: &dyn Clock,
         verify: impl Fn(&Issuer, &str, &KeySet, Timestamp) -> Result<T, E>,
         unknown_key: impl Fn(&E) -> bool,
-    ) -> Result<T, Unverified<E>> {
+    ) -> Result<T, VerificationError<E>> {
         let keys = match self.keys.current(clock.now()) {
             Ok(keys) => keys,
             Err(_) => {
                 let awaited = self.keys.awaited(clock.now()).await;
-                awaited.map_err(|_| Unverified::NoKeys)?
+                awaited.map_err(|_| VerificationError::NoKeys)?
             }
         };
         match verify(&self.issuer, text, &keys, clock.now()) {
             Err(error) if unknown_key(&error) => {}
-            outcome => return outcome.map_err(Unverified::Invalid),
+            outcome => return outcome.map_err(VerificationError::Invalid),
         }
         let keys = self.keys.renewed(clock.now()).await;
-        let keys = keys.map_err(|_| Unverified::NoKeys)?;
+        let keys = keys.map_err(|_| VerificationError::NoKeys)?;
         let outcome = verify(&self.issuer, text, &keys, clock.now());
-        outcome.map_err(Unverified::Invalid)
+        outcome.map_err(VerificationError::Invalid)
     }
 }

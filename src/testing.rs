@@ -28,7 +28,7 @@ use crate::session::{Attributes, Limits, PolicyName, Session, SessionId, Subject
 use crate::sources::Sources;
 use crate::store::{SessionStore, Stores};
 use crate::sweeper::Sweeper;
-use crate::telemetry::{Metrics, Recent};
+use crate::telemetry::{Metrics, RecentEvents};
 
 pub(crate) use curfew_core::testing::{HOUR, MINUTE, SECOND, START, name, session_of};
 pub(crate) use curfew_store::testing::{ProbedStore, remote};
@@ -85,7 +85,7 @@ impl Bench {
             metrics: Arc::new(Metrics::new().unwrap()),
             presented_ends: Arc::default(),
             known: Arc::new(LastKnownSessions::default()),
-            recent: Arc::new(Recent::default()),
+            recent: Arc::new(RecentEvents::default()),
             webhook: None,
             tasks: TaskTracker::new(),
         };
@@ -135,6 +135,14 @@ impl Bench {
     pub(crate) fn set_policies(&mut self, policies: BTreeMap<PolicyName, Policy>) {
         let policies = Policies::new(policies, name("default")).unwrap();
         self.change(|parts| parts.policies = Arc::new(policies));
+    }
+
+    /// Runs the background tasks and the expiry of the store.
+    pub(crate) async fn run_background_tasks(&self) {
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        self.store.memory.reclaim();
     }
 
     /// Gives a checker the current parts of this service and these rules.

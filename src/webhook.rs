@@ -50,7 +50,7 @@ pub struct Webhook {
 }
 
 /// Delivers the queued session ends.
-pub struct Sender {
+pub struct WebhookSender {
     settings: WebhookSettings,
     client: reqwest::Client,
     clock: Arc<dyn Clock>,
@@ -75,7 +75,7 @@ impl Webhook {
         settings: WebhookSettings,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
-    ) -> Result<(Self, Sender), reqwest::Error> {
+    ) -> Result<(Self, WebhookSender), reqwest::Error> {
         // The client needs a default crypto provider. `main.rs` installs one, but another program may not.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (sender, receiver) = mpsc::channel(settings.queue);
@@ -84,7 +84,7 @@ impl Webhook {
             queue: sender,
             metrics: Arc::clone(&metrics),
         };
-        let sender = Sender {
+        let sender = WebhookSender {
             settings,
             client,
             clock,
@@ -104,7 +104,7 @@ impl Webhook {
     }
 }
 
-impl Sender {
+impl WebhookSender {
     /// Delivers until stopped; then it tries the remaining ends once each.
     pub async fn run(mut self, stop: CancellationToken) {
         let permits = Arc::new(Semaphore::new(MAX_CONCURRENT_DELIVERIES));

@@ -18,7 +18,7 @@ use crate::actor::Actor;
 use crate::credential::NamedToken;
 use crate::current::Current;
 use crate::secret::Secret;
-use crate::telemetry::audit::{self, Door};
+use crate::telemetry::audit::{self, AdminInterface};
 
 /// The admin tokens of the configuration.
 ///
@@ -138,7 +138,7 @@ async fn find_user(
     {
         return found(kubernetes, user);
     }
-    if let Some(wait) = admin.retry_delay(Door::Api, address) {
+    if let Some(wait) = admin.retry_delay(AdminInterface::Api, address) {
         return Err(ApiError::TooManyAttempts(wait));
     }
     if let Some((kubernetes, token)) = kubernetes
@@ -147,7 +147,7 @@ async fn find_user(
         return found(kubernetes, user);
     }
     let actor = Actor::anonymous(address);
-    admin.count_wrong_credential(Door::Api, address, |reason| {
+    admin.count_wrong_credential(AdminInterface::Api, address, |reason| {
         audit::access_refused(reason, method.as_str(), path, &actor);
     });
     Err(ApiError::Unauthorized)

@@ -13,7 +13,7 @@ use super::model::{ClientView, SessionView};
 use super::sessions::{PathId, parse_id};
 use crate::check::{Original, OriginalUrl};
 use crate::current::Current;
-use crate::explain::{Explanation, Question, explain};
+use crate::explain::{ExplainedRequest, Explanation, explain};
 use crate::kubernetes::Verb;
 use crate::policy::{Client, Contract};
 use crate::session::DenyReason;
@@ -94,7 +94,7 @@ pub(super) async fn explain_session(
         ..told
     };
     let session = admin.find(id, &caller, Verb::Get).await?;
-    let question = Question {
+    let question = ExplainedRequest {
         contract,
         policy: request.policy.as_deref(),
         original: Original {

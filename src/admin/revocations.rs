@@ -87,7 +87,7 @@ pub(super) struct CountView {
     /// Sessions in `live` that lack one of the properties, and so count as matching.
     pub(super) assumed: usize,
     /// Records that were read, including those of ended sessions.
-    pub(super) looked_at: usize,
+    pub(super) checked: usize,
     /// Records that could not be read. They give no access.
     pub(super) unreadable: usize,
     /// Sessions that no dry run can count.
@@ -100,7 +100,7 @@ impl From<MatchCount> for CountView {
             live: count.live,
             exact: count.complete && count.unreadable == 0,
             assumed: count.assumed,
-            looked_at: count.looked_at,
+            checked: count.checked,
             unreadable: count.unreadable,
             not_counted: "credentials of other issuers that no replica has seen yet. The revocation covers them, too, except for a delegated service that does not send the time of the sign-in",
         }

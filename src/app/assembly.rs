@@ -22,11 +22,11 @@ use crate::login::{Login, LoginSettings, Provider, ProviderSettings};
 use crate::logout::{LogoutEndpoints, ReplayCache};
 use crate::ops::Ops;
 use crate::policy::{AddressHeader, MaxAge, Policies};
-use crate::revalidation::{ProviderNotes, Revalidation, RevalidationQueue};
+use crate::revalidation::{ProviderDiagnostics, Revalidation, RevalidationQueue};
 use crate::sources::{JwtSource, Sources};
 use crate::store::Stores;
 use crate::sweeper::Sweeper;
-use crate::telemetry::{Metrics, Recent};
+use crate::telemetry::{Metrics, RecentEvents};
 use crate::webhook::Webhook;
 
 /// The redirect URI of identity providers, without the host.
@@ -40,7 +40,7 @@ pub(super) struct Foundation {
     pub(super) metrics: Arc<Metrics>,
     pub(super) presented_ends: Arc<PresentedEnds>,
     pub(super) known: Arc<LastKnownSessions>,
-    pub(super) recent: Arc<Recent>,
+    pub(super) recent: Arc<RecentEvents>,
     pub(super) webhook: Option<Webhook>,
     pub(super) tasks: TaskTracker,
     /// Signs tokens if no key ring is configured.
@@ -58,7 +58,7 @@ pub(super) struct Foundation {
     /// Sessions that wait for revalidation.
     pub(super) revalidations: Arc<RevalidationQueue>,
     /// Diagnostics about identity providers.
-    pub(super) provider_notes: Arc<ProviderNotes>,
+    pub(super) provider_notes: Arc<ProviderDiagnostics>,
     /// The hash of the generated admin token, used if no token is configured.
     pub(super) ephemeral_token_hash: [u8; 32],
 }

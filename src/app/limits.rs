@@ -27,7 +27,7 @@ pub(super) async fn note(contracts: Live<Contracts>, stop: CancellationToken) {
             });
             if !is_noted && !limits.is_empty() {
                 let (history, now) = (&checker.stores.history, checker.clock.now());
-                match history.note_limits(&limits, now).await {
+                match history.record_limits(&limits, now).await {
                     Ok(()) => noted = Some((limits, Stopwatch::start())),
                     Err(error) => {
                         tracing::debug!(%error, "could not write the limits to the history")

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::assembly::{Foundation, InForce};
 use super::init_metrics;
-use crate::config::{FileContents, Loaded, Source};
+use crate::config::{ConfigSource, FileContents, Loaded};
 use crate::telemetry::{Diagnostics, logging};
 
 /// Polling interval of the configuration files. A change is loaded after two equal polls, so that no half-written
@@ -25,7 +25,7 @@ pub type ReloadRequests = mpsc::Receiver<oneshot::Sender<()>>;
 
 /// Reloads the configuration.
 pub(super) struct Reloader {
-    pub(super) source: Source,
+    pub(super) source: ConfigSource,
     pub(super) foundation: Foundation,
     pub(super) in_force: InForce,
     pub(super) advice: Arc<Diagnostics>,

@@ -28,7 +28,7 @@ pub(super) struct StoreContext<'a> {
     pub(super) advice: &'a Arc<Diagnostics>,
     pub(super) replicas: &'a Arc<Replicas>,
     pub(super) policies: &'a Live<Policies>,
-    pub(super) end_journal: Duration,
+    pub(super) journal_retention: Duration,
     pub(super) key_ring: &'a Live<KeyRing>,
 }
 
@@ -84,7 +84,7 @@ pub(super) fn build(
                     .await;
             });
             let measured = MeasuredStore::new(Arc::clone(&redis), metrics());
-            let bound = shared.end_journal;
+            let bound = shared.journal_retention;
             // This clock does not jump after a fail-over.
             let steady = Arc::new(SteadyClock::new());
             let journal = JournaledStore::new(measured, bound, steady, metrics());

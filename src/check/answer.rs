@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::applicable::Decision;
 use super::{CheckRequest, Checker, Detail, Original, Outcome, RuleMatch};
 use crate::actor::Actor;
-use crate::lifecycle::{Adoption, NotAdopted};
+use crate::lifecycle::{Adoption, AdoptionError};
 use crate::policy::{Activity, AppliedPolicy, OnStoreFailure};
 use crate::session::{DenyReason, PolicyName, Session, SessionId, State, Timestamp, Verdict};
 use crate::sources::{ExternalIdentity, ResolvedCredential};
@@ -132,7 +132,7 @@ impl Checker {
                 }
                 Verdict::Deny(reason) => {
                     if session.state != State::Live && context.credential.is_external {
-                        self.lifecycle.keep_end(id, &session);
+                        self.lifecycle.extend_tombstone(id, &session);
                     }
                     let age = context.rule_match.limits(&home, &session).max_auth_age;
                     let again = reason == DenyReason::ReauthenticationRequired;
@@ -186,24 +186,24 @@ impl Checker {
                 };
                 match self.lifecycle.adopt(id, adoption).await {
                     Ok(session) => session,
-                    Err(NotAdopted::TooOld) => return denied(DenyReason::AbsoluteTimeout),
-                    Err(NotAdopted::UnknownClient(_)) => {
+                    Err(AdoptionError::TooOld) => return denied(DenyReason::AbsoluteTimeout),
+                    Err(AdoptionError::UnknownClient(_)) => {
                         let outcome = Outcome::malformed(Detail::UnknownClient);
                         return Ok(Err(Box::new(outcome)));
                     }
-                    Err(NotAdopted::ReservedSubject) => {
+                    Err(AdoptionError::ReservedSubject) => {
                         return denied(DenyReason::InvalidCredential);
                     }
-                    Err(NotAdopted::Revoked) => return denied(DenyReason::Revoked),
-                    Err(NotAdopted::LostSince) => {
+                    Err(AdoptionError::Revoked) => return denied(DenyReason::Revoked),
+                    Err(AdoptionError::LostSince) => {
                         return Ok(Err(Box::new(Outcome {
                             detail: Some(Detail::LostSince),
                             max_auth_age: Some(0),
                             ..Outcome::deny(DenyReason::ReauthenticationRequired)
                         })));
                     }
-                    Err(NotAdopted::TooMany(_)) => return denied(DenyReason::TooManySessions),
-                    Err(NotAdopted::Store(error)) => return Err(unanswered(&error)),
+                    Err(AdoptionError::TooMany(_)) => return denied(DenyReason::TooManySessions),
+                    Err(AdoptionError::Store(error)) => return Err(unanswered(&error)),
                 }
             }
         };
@@ -278,11 +278,11 @@ impl Checker {
         if self.lifecycle.is_revoked(session) {
             return Decision {
                 verdict: Verdict::Deny(DenyReason::Revoked),
-                elsewhere: None,
+                binding_mismatch: None,
             };
         }
         let client = || self.client(context.request);
-        context.rule_match.judge(home, session, client, now)
+        context.rule_match.decide(home, session, client, now)
     }
 
     /// Audits a request that does not match the session's binding.
@@ -293,9 +293,9 @@ impl Checker {
         session: &Session,
         decision: &Decision,
     ) {
-        if let Some(elsewhere) = decision.elsewhere {
+        if let Some(mismatch) = decision.binding_mismatch {
             let address = self.client(context.request).address;
-            audit::session_elsewhere(id, session, elsewhere.as_str(), address);
+            audit::session_binding_mismatch(id, session, mismatch.as_str(), address);
         }
     }
 

@@ -70,7 +70,7 @@ pub struct Decision {
     /// The answer.
     pub verdict: Verdict,
     /// The part of the binding that the client does not match, if that is the reason.
-    pub elsewhere: Option<BindingMismatch>,
+    pub binding_mismatch: Option<BindingMismatch>,
 }
 
 impl<'a> RuleMatch<'a> {
@@ -147,7 +147,7 @@ impl<'a> RuleMatch<'a> {
     /// Decides on a request of `client` with a session. Reasons that end the session come first. Then come the
     /// binding, the groups, and last the age of the sign-in.
     #[must_use]
-    pub fn judge(
+    pub fn decide(
         &self,
         home: &AppliedPolicy<'_>,
         session: &Session,
@@ -162,7 +162,7 @@ impl<'a> RuleMatch<'a> {
         );
         let plain = |verdict| Decision {
             verdict,
-            elsewhere: None,
+            binding_mismatch: None,
         };
         let lives = matches!(
             verdict,
@@ -172,9 +172,9 @@ impl<'a> RuleMatch<'a> {
             return plain(verdict);
         }
         if !session.binding.is_unbound()
-            && let Err(elsewhere) = client().is_at(&session.binding)
+            && let Err(mismatch) = client().is_at(&session.binding)
         {
-            let reason = match elsewhere {
+            let reason = match mismatch {
                 // A new sign-in from there starts a session of its own.
                 BindingMismatch::Address | BindingMismatch::UserAgent => {
                     DenyReason::ReauthenticationRequired
@@ -183,7 +183,7 @@ impl<'a> RuleMatch<'a> {
             };
             return Decision {
                 verdict: Verdict::Deny(reason),
-                elsewhere: Some(elsewhere),
+                binding_mismatch: Some(mismatch),
             };
         }
         let groups = &self.terms.groups;

@@ -1,7 +1,7 @@
 //! Asks another authorization service about a request.
 
 use super::{CheckRequest, Checker, Original, Outcome};
-use crate::credential::delegated::Question;
+use crate::credential::delegated::DelegatedCheck;
 use crate::delegate::{Delegate, DelegateDecision};
 use crate::session::{SessionId, State, Verdict};
 use crate::sources::{ExternalIdentity, ExternalIssuer, Freshness, ResolvedCredential};
@@ -32,7 +32,7 @@ impl Checker {
             });
         }
         let target = original.url.target();
-        let question = Question {
+        let question = DelegatedCheck {
             headers: request.headers,
             address: self.client(request).address,
             method: original.method,

@@ -23,7 +23,7 @@ use crate::actor::Actor;
 use crate::app::App;
 use crate::browser::{self, local_path};
 use crate::clock::SystemClock;
-use crate::config::Source;
+use crate::config::ConfigSource;
 use crate::contract::Contracts;
 use crate::escape::{html, html_value};
 use crate::layer::{CurfewLayer, LiveSession};
@@ -68,7 +68,7 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<()> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
         let listener = tokio::net::TcpListener::bind(address).await?;
         let url = format!("http://{}", listener.local_addr()?);
-        let source = Source {
+        let source = ConfigSource {
             file: None,
             environment: settings(args, &url).into_iter().collect(),
         };
@@ -96,7 +96,7 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<()> {
             "  http://{}/metrics   the metrics",
             app.addresses().ops
         )?;
-        if let Some(token) = &app.made_up().admin_token {
+        if let Some(token) = &app.ephemeral_secrets().admin_token {
             let admin = app.addresses().admin;
             writeln!(out, "  http://{admin}/   the console, with this token:")?;
             writeln!(out, "    {}", token.expose())?;

@@ -12,7 +12,7 @@ use super::ConfigArgs;
 use super::output::{stdout, to_json};
 use crate::check::{Original, OriginalUrl};
 use crate::escape::line;
-use crate::explain::{Explanation, Question, explain, sample_session};
+use crate::explain::{ExplainedRequest, Explanation, explain, sample_session};
 use crate::policy::{Client, Contract};
 use crate::session::{Attributes, Timestamp};
 
@@ -85,7 +85,7 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<()> {
         method: &args.method,
         url,
     };
-    let question = Question {
+    let question = ExplainedRequest {
         contract,
         policy: args.proxy_policy.as_deref(),
         original,
@@ -124,7 +124,7 @@ fn text(explanation: &Explanation) -> String {
         .iter()
         .map(|(name, text)| format!("{name:<10} {}\n", line(text)))
         .collect();
-    if explanation.undecidable.is_none() {
+    if explanation.match_error.is_none() {
         text.truncate(text.trim_end().len());
         text += ", for a new session\n";
     }

@@ -69,7 +69,10 @@ async fn migrate(
     )?;
     if migration == Migration::Upgrade {
         // Do this before the schema is raised: an old schema shows that an older version ran here.
-        store.hand_over(is_new).await.context("store.url")?;
+        store
+            .extend_fresh_marker(is_new)
+            .await
+            .context("store.url")?;
     }
     let live = super::output::raw_stderr().is_terminal();
     let progress = |progress: Progress| {
@@ -101,7 +104,12 @@ async fn migrate(
     let count = store.seal_all(migration == Migration::Upgrade).await;
     let count = count.context("could not count the records")?;
     writeln!(out, "records under each key: {}", count.summary())?;
-    if migration == Migration::Upgrade && !store.hand_over(false).await.context("store.url")? {
+    if migration == Migration::Upgrade
+        && !store
+            .extend_fresh_marker(false)
+            .await
+            .context("store.url")?
+    {
         writeln!(
             out,
             "Redis has no fresh generation marker: it is new, was emptied, or may be an older copy. If it is new, `curfew migrate --new-store` lets \

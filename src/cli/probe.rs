@@ -22,7 +22,7 @@ use url::Url;
 use self::client::{Answer, ProbeClient};
 use self::redirects::ProviderSession;
 use self::report::Report;
-use self::wait::Idling;
+use self::wait::IdleMethod;
 use super::admin_api::{AdminApi, AdminArgs};
 use super::output::stdout;
 use crate::clock::Stopwatch;
@@ -49,7 +49,7 @@ pub(super) struct ProbeArgs {
     apis: Vec<Url>,
     /// Text expected on the page when signed in, such as the user's name.
     #[arg(long, value_name = "TEXT")]
-    shows: Option<String>,
+    expect_text: Option<String>,
     /// Curfew is stopped: only check that no request is served.
     #[arg(long)]
     down: bool,
@@ -176,7 +176,7 @@ async fn probe(args: &ProbeArgs) -> anyhow::Result<Report> {
         let answer = client.get(url, Some(&session.cookie), &[]).await;
         report.expect_served(&format!("with a session, {what} is served"), &answer);
     }
-    if let Some(text) = &args.shows {
+    if let Some(text) = &args.expect_text {
         identity(&client, args, text, &session, &mut report).await;
     }
     // If the session does not work, the later steps would prove nothing.
@@ -185,8 +185,8 @@ async fn probe(args: &ProbeArgs) -> anyhow::Result<Report> {
         return Ok(report);
     }
     let idling = match (&session.id, args.age, &api) {
-        (Some(id), true, Some(api)) => Idling::Ageing { api, id },
-        _ => Idling::Waiting,
+        (Some(id), true, Some(api)) => IdleMethod::Ageing { api, id },
+        _ => IdleMethod::Waiting,
     };
     for part in ["once", "twice"] {
         idling.wait(session.idle.mul_f64(0.6), "activity").await?;

@@ -142,7 +142,7 @@ fn print_count(out: &mut dyn Write, counted: &Value) -> anyhow::Result<()> {
         text(&counted["before"]),
     )?;
     let all = if exact { "all" } else { "not all" };
-    writeln!(out, "records checked: {} ({all})", number("looked_at"))?;
+    writeln!(out, "records checked: {} ({all})", number("checked"))?;
     if number("assumed") > 0 {
         writeln!(
             out,

@@ -36,12 +36,12 @@ pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<()> {
             signal(SignalKind::hangup())?,
         );
         let app = App::start(source, loaded, Arc::new(SystemClock)).await?;
-        if app.made_up().key_ring {
+        if app.ephemeral_secrets().key_ring {
             tracing::warn!(
                 "token.keys is not set: generated a key for this process; its tokens become invalid when the process stops"
             );
         }
-        print_addresses(app.addresses(), app.made_up()).context("could not write to standard output")?;
+        print_addresses(app.addresses(), app.ephemeral_secrets()).context("could not write to standard output")?;
         tracing::info!(
             version = build::VERSION,
             revision = build::REVISION,
@@ -95,7 +95,10 @@ pub fn runtime() -> std::io::Result<Runtime> {
 }
 
 /// Prints the listener addresses, and an example request if the admin token was generated.
-fn print_addresses(addresses: Addresses, made_up: &EphemeralSecrets) -> std::io::Result<()> {
+fn print_addresses(
+    addresses: Addresses,
+    ephemeral_secrets: &EphemeralSecrets,
+) -> std::io::Result<()> {
     let mut out = stdout();
     writeln!(out, "curfew {} is listening", build::VERSION)?;
     for (name, address, what) in [
@@ -119,7 +122,7 @@ fn print_addresses(addresses: Addresses, made_up: &EphemeralSecrets) -> std::io:
         let url = format!("{scheme}{}", reachable(address));
         writeln!(out, "  {name:<7} {url:<29} {what}")?;
     }
-    if let Some(token) = &made_up.admin_token {
+    if let Some(token) = &ephemeral_secrets.admin_token {
         writeln!(
             out,
             "\nadmin token, for this run only: {}\n",

@@ -13,7 +13,7 @@ use super::text::{redacted_url, without_password};
 use super::validate;
 use crate::policy::{Rulebook, SignInSource};
 use crate::secret::REDACTED;
-use crate::yaml::{self, Unreadable};
+use crate::yaml::{self, YamlError};
 
 /// Environment variables, by name.
 pub type Environment = HashMap<String, String>;
@@ -117,7 +117,7 @@ impl layers::Source for NamedText {
 
     fn collect(&self) -> Result<layers::Map<String, Value>, layers::ConfigError> {
         if self.format == FileFormat::Yaml
-            && let Err(too_much @ (Unreadable::Deep(_) | Unreadable::Large(_))) =
+            && let Err(too_much @ (YamlError::Deep(_) | YamlError::Large(_))) =
                 yaml::check(&self.text)
         {
             return Err(layers::ConfigError::FileParse {
@@ -318,14 +318,17 @@ fn root_message(error: layers::ConfigError) -> String {
 }
 
 /// Keys with a new name: their pattern, in which `*` stands for one name, and the new last part.
-const RENAMED: [(&str, &str); 4] = [
+const RENAMED: [(&str, &str); 7] = [
     ("admin.proxies", "trusted_proxies"),
     ("client_address.proxies", "trusted_proxies"),
     (
         "delegated.services.*.session_cookie_until",
         "session_cookie_delimiter",
     ),
+    ("jwt.refresh", "refresh_interval"),
+    ("jwt.stale", "max_key_age"),
     ("policies.*.beyond_max_sessions", "on_session_limit"),
+    ("store.end_journal", "journal_retention"),
 ];
 
 /// The new name of the last part of an old key.

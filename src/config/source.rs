@@ -5,7 +5,7 @@ use crate::policy::{Rulebook, SignInSource};
 
 /// The sources of a configuration, kept to read it again.
 #[derive(Clone, Debug)]
-pub struct Source {
+pub struct ConfigSource {
     /// The configuration file, if any.
     pub file: Option<PathBuf>,
     /// Environment variables, which override the file.
@@ -16,7 +16,7 @@ pub struct Source {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileContents(Vec<Option<Vec<u8>>>);
 
-impl Source {
+impl ConfigSource {
     /// Reads the whole configuration, as [`load`].
     ///
     /// # Errors

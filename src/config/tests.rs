@@ -121,6 +121,15 @@ fn an_unknown_key_is_reported_with_the_nearest_known_key() {
             "is an old name of `delegated.services.sso.session_cookie_delimiter`",
         ),
         (
+            "jwt: {refresh: 1m}",
+            "is an old name of `jwt.refresh_interval`",
+        ),
+        ("jwt: {stale: 1m}", "is an old name of `jwt.max_key_age`"),
+        (
+            "store: {end_journal: 1m}",
+            "is an old name of `store.journal_retention`",
+        ),
+        (
             "policies: {default: {beyond_max_sessions: deny}}",
             "is an old name of `policies.default.on_session_limit`",
         ),

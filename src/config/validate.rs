@@ -69,7 +69,7 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Valid<Config> {
     let embedded = raw.store.is_embedded();
     let webhook = raw.events.parse(mistakes);
     let check_timeout = raw.store.check_timeout(mistakes);
-    let end_journal = raw.store.end_journal(mistakes);
+    let journal_retention = raw.store.journal_retention(mistakes);
     let key_ring = raw.token.parse(embedded, mistakes);
     let cookie = raw.cookie.parse(mistakes);
     let login = !raw.login.providers.is_empty();
@@ -101,7 +101,7 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Valid<Config> {
         login: login?,
         store: store?,
         check_timeout: check_timeout?,
-        end_journal: end_journal?,
+        journal_retention: journal_retention?,
         webhook: webhook?,
         bearer: raw.token.bearer,
         front_channel_logout: raw.jwt.front_channel_logout,

@@ -180,9 +180,9 @@ async fn every_contract_relays_the_denial_of_the_service() {
     assert_eq!(denied.status.as_ref().unwrap().code, 403);
     assert_eq!(denied.body, "denied by the service");
     service.answers(Answer::deny(500, &[kind]));
-    let trouble = forward_auth(&fixture, &[COOKIE]).await;
-    assert_eq!(denial(&trouble), (503, "source_unavailable", None, None));
-    assert!(!body(trouble).await.starts_with(b"denied by"));
+    let problem = forward_auth(&fixture, &[COOKIE]).await;
+    assert_eq!(denial(&problem), (503, "source_unavailable", None, None));
+    assert!(!body(problem).await.starts_with(b"denied by"));
 }
 
 #[tokio::test]

@@ -49,11 +49,14 @@ pub(super) fn of_session(book: &Rulebook, session: &Session) -> LimitsInForce {
 /// The limits that a session must meet for a request.
 pub(super) fn of_request(
     book: &Rulebook,
-    ruling: &RuleMatch<'_>,
+    rule_match: &RuleMatch<'_>,
     session: &Session,
 ) -> LimitsInForce {
     let mut all = home(book, session);
-    for (name, policy) in [ruling.by_proxy, ruling.by_rule].into_iter().flatten() {
+    for (name, policy) in [rule_match.by_proxy, rule_match.by_rule]
+        .into_iter()
+        .flatten()
+    {
         all.extend(sources(name.as_str(), policy, session));
     }
     tightest(&all)

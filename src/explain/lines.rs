@@ -11,7 +11,7 @@ impl Explanation {
         if let Some(terms) = &self.terms {
             terms_lines(terms, &mut lines);
         }
-        let verdict = match &self.undecidable {
+        let verdict = match &self.match_error {
             Some(why) => format!("{}: {why}", self.verdict),
             None => self.verdict.to_owned(),
         };
@@ -30,18 +30,18 @@ fn terms_lines(terms: &TermsExplained, lines: &mut Vec<(&'static str, String)>) 
     if terms.access == "public" {
         return;
     }
-    if !terms.groups_needed.is_empty() {
+    if !terms.required_groups.is_empty() {
         lines.push((
             "groups",
-            format!("one of {}", terms.groups_needed.join(", ")),
+            format!("one of {}", terms.required_groups.join(", ")),
         ));
     }
     let mut policies = format!("{} (home policy)", terms.home_policy);
-    for asked in &terms.asked_policies {
+    for asked in &terms.requested_policies {
         policies += &format!(", {} (by the {})", asked.name, asked.by);
     }
     lines.push(("policies", policies));
-    let activity = match terms.passive_because {
+    let activity = match terms.passive_reason {
         Some(why) => format!("{}: {why}", terms.activity),
         None => terms.activity.to_owned(),
     };

@@ -5,14 +5,14 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::check::OriginalUrl;
-use crate::config::{Environment, Source};
+use crate::config::{ConfigSource, Environment};
 use crate::session::{Attributes, Binding, Limits, NewSession, PolicyName, Subject};
 use crate::testing::{HOUR, MINUTE, START};
 
 /// The rulebook of the example configuration.
 fn example() -> Rulebook {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/curfew/curfew.yaml");
-    let source = Source {
+    let source = ConfigSource {
         file: Some(path.into()),
         environment: Environment::new(),
     };
@@ -39,7 +39,7 @@ fn session(book: &Rulebook, policy: &str, groups: &[&str], remembered: bool) -> 
 
 /// Explains a `GET` request through NGINX.
 fn ask(book: &Rulebook, session: &Session, url: &str, now: Timestamp) -> Explanation {
-    let question = Question {
+    let question = ExplainedRequest {
         contract: Contract::AuthRequest,
         policy: None,
         original: Original {
@@ -64,8 +64,8 @@ fn explains_what_applies_and_its_origin() {
     );
     assert_eq!(terms.rule.as_deref(), Some("rules.5"));
     assert_eq!(terms.home_policy, "staff");
-    assert_eq!(terms.asked_policies[0].name, "payments");
-    assert_eq!(terms.asked_policies[0].by, "rule");
+    assert_eq!(terms.requested_policies[0].name, "payments");
+    assert_eq!(terms.requested_policies[0].by, "rule");
     assert_eq!(terms.activity, "passive");
     let from = |limit: &Option<Limit>| {
         let limit = limit.as_ref().unwrap();
@@ -114,7 +114,7 @@ fn explains_denials() {
     ] {
         let answer = ask(&book, &alice, url, START.plus(after));
         assert_eq!(answer.verdict, expected, "{url}");
-        assert!(answer.undecidable.is_none());
+        assert!(answer.match_error.is_none());
     }
     let trick = ask(
         &book,
@@ -123,7 +123,7 @@ fn explains_denials() {
         START,
     );
     assert_eq!((trick.verdict, trick.path), ("malformed_request", None));
-    let why = trick.undecidable.unwrap();
+    let why = trick.match_error.unwrap();
     assert!(why.ends_with("segment . or .."), "{why}");
     let passive = ask(
         &book,
@@ -131,7 +131,7 @@ fn explains_denials() {
         "https://intranet.example.com/news/1/unread",
         START,
     );
-    let because = passive.terms.unwrap().passive_because;
+    let because = passive.terms.unwrap().passive_reason;
     assert_eq!(because, Some("the rule sets `activity: passive`"));
 }
 
@@ -159,7 +159,7 @@ proptest! {
         let method = Method::GET;
         let url = format!("https://shop.example.com{path}");
         let original = Original { method: &method, url: OriginalUrl::parse(url.as_bytes()).unwrap() };
-        let ruling = RuleMatch::on(&book, Contract::AuthRequest, None, &original, &HeaderMap::new()).unwrap();
-        prop_assert_eq!(as_limits(&terms.request_limits), ruling.limits(&home, &session));
+        let rule_match = RuleMatch::on(&book, Contract::AuthRequest, None, &original, &HeaderMap::new()).unwrap();
+        prop_assert_eq!(as_limits(&terms.request_limits), rule_match.limits(&home, &session));
     }
 }

@@ -15,7 +15,7 @@ use super::{head_and_body, headers};
 use crate::app::App;
 use crate::browser::BrowserService;
 use crate::clock::ManualClock;
-use crate::config::Source;
+use crate::config::ConfigSource;
 use crate::contract::CheckService;
 use crate::contract::ext_authz_grpc::{ExtAuthz, wire};
 use crate::contract::spoe::Agent;
@@ -45,7 +45,7 @@ impl Service {
     fn start() -> Option<Self> {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().build().ok()?;
-        let source = Source {
+        let source = ConfigSource {
             file: Some(concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/curfew.yaml").into()),
             environment: Default::default(),
         };
@@ -126,14 +126,14 @@ pub(super) fn http(data: &[u8]) {
         let status = response.status();
         if is_check && status == StatusCode::OK {
             assert!(contains_public_path(data));
-            assert_nobody(response.headers());
+            assert_no_identity(response.headers());
         }
         assert!(!status.is_server_error() || status == StatusCode::SERVICE_UNAVAILABLE);
         service.runtime.block_on(text(response.into_body()));
     });
 }
 
-fn assert_nobody(headers: &HeaderMap) {
+fn assert_no_identity(headers: &HeaderMap) {
     for name in ["x-session-user", "x-session-groups", "x-session-id"] {
         let mut values = headers.get_all(name).into_iter();
         assert!(values.all(http::HeaderValue::is_empty));
@@ -210,7 +210,7 @@ pub(super) fn admin(data: &[u8]) {
         return;
     };
     with(|service| {
-        let token = service.app.made_up().admin_token.as_ref();
+        let token = service.app.ephemeral_secrets().admin_token.as_ref();
         let bearer = token.map(|token| format!("Bearer {}", token.expose()));
         let bearer = bearer.and_then(|bearer| http::HeaderValue::try_from(bearer).ok());
         if let Some(bearer) = bearer {

@@ -28,7 +28,7 @@ pub struct Adoption {
 
 /// Why a credential starts no session.
 #[derive(Debug, thiserror::Error)]
-pub enum NotAdopted {
+pub enum AdoptionError {
     /// The sign-in is older than the absolute limit of the policy, or than a shorter limit that applied at the
     /// sign-in.
     #[error("the sign-in is too old")]
@@ -53,7 +53,7 @@ pub enum NotAdopted {
     Store(#[from] StoreError),
 }
 
-impl From<StartError> for NotAdopted {
+impl From<StartError> for AdoptionError {
     fn from(error: StartError) -> Self {
         match error {
             StartError::TooMany(count) => Self::TooMany(count),
@@ -67,19 +67,23 @@ impl Lifecycle {
     /// Starts the session of a credential, or returns its record if there is one, live or ended.
     ///
     /// # Errors
-    /// [`NotAdopted`] if the session may not start, or the store failed.
-    pub async fn adopt(&self, id: SessionId, adoption: Adoption) -> Result<Session, NotAdopted> {
+    /// [`AdoptionError`] if the session may not start, or the store failed.
+    pub async fn adopt(&self, id: SessionId, adoption: Adoption) -> Result<Session, AdoptionError> {
         let this = self.clone();
         run_detached(async move { this.adopt_here(id, adoption).await }).await
     }
 
-    async fn adopt_here(&self, id: SessionId, adoption: Adoption) -> Result<Session, NotAdopted> {
+    async fn adopt_here(
+        &self,
+        id: SessionId,
+        adoption: Adoption,
+    ) -> Result<Session, AdoptionError> {
         let address = adoption.client.address;
         // Read after the store found no record, so that a loss of data before that is in it.
         let history = self.parts.stores.history.history(id).await?;
         let session = self.session_of(adoption, &history)?;
         if self.is_revoked(&session) || self.needs_new_authentication(&session).await? {
-            return Err(NotAdopted::Revoked);
+            return Err(AdoptionError::Revoked);
         }
         let policy = self.parts.policies.get(session.policy.as_str());
         let limit = policy.and_then(|(_, policy)| policy.max_sessions);
@@ -130,24 +134,24 @@ impl Lifecycle {
     }
 
     /// The session that this credential starts now.
-    fn session_of(&self, adoption: Adoption, history: &History) -> Result<Session, NotAdopted> {
+    fn session_of(&self, adoption: Adoption, history: &History) -> Result<Session, AdoptionError> {
         if adoption.subject.is_operators() {
-            return Err(NotAdopted::ReservedSubject);
+            return Err(AdoptionError::ReservedSubject);
         }
         let now = self.parts.clock.now();
         let policy = self.parts.policies.get(adoption.policy.as_str());
         let policy = policy.map_or_else(|| self.parts.policies.tightest(), |(_, policy)| policy);
         let mut limits = policy.limits_of(false, &adoption.attributes);
         let (started, longest) = (adoption.started, policy.limits.absolute);
-        if history.lost_before().is_some_and(|lost| started < lost) {
-            return Err(NotAdopted::LostSince);
+        if history.last_loss().is_some_and(|lost| started < lost) {
+            return Err(AdoptionError::LostSince);
         }
         let known_for = history.limit(&adoption.source, started, longest);
         limits.absolute = limits.absolute.min(known_for);
         let bound = policy.bind.to(adoption.client);
-        let binding = bound.map_err(NotAdopted::UnknownClient)?;
+        let binding = bound.map_err(AdoptionError::UnknownClient)?;
         if now >= adoption.started.plus(limits.absolute) {
-            return Err(NotAdopted::TooOld);
+            return Err(AdoptionError::TooOld);
         }
         // After the session end, the credential can still be valid and can be refreshed. So the tombstone is kept
         // until the sign-in itself is too old for any group of the subject.
@@ -155,7 +159,7 @@ impl Lifecycle {
             .parts
             .end_retention
             .max(longest)
-            .max(history.noted_limit(&adoption.source).unwrap_or_default())
+            .max(history.recorded_limit(&adoption.source).unwrap_or_default())
             .max(adoption.expires.since(now));
         let new = NewSession {
             subject: adoption.subject,
@@ -174,7 +178,7 @@ impl Lifecycle {
     }
 
     /// Extends the retention of a tombstone while a client still presents the credential of the session.
-    pub fn keep_end(&self, id: SessionId, tombstone: &Session) {
+    pub fn extend_tombstone(&self, id: SessionId, tombstone: &Session) {
         if !self.parts.presented_ends.admits(id, self.parts.clock.now()) {
             return;
         }

@@ -44,7 +44,7 @@ pub struct MatchCount {
     /// Those of them whose records lack a property, and which therefore count as matches.
     pub assumed: usize,
     /// Records that were read, tombstones included.
-    pub looked_at: usize,
+    pub checked: usize,
     /// Records that could not be read. They admit nobody.
     pub unreadable: usize,
     /// Whether the whole store was read in time.
@@ -66,7 +66,7 @@ impl Lifecycle {
         let counting = async move {
             let (mut count, watch) = (MatchCount::default(), Stopwatch::start());
             while let Some(batch) = batches.recv().await {
-                count.looked_at += batch.sessions.len() + batch.unreadable;
+                count.checked += batch.sessions.len() + batch.unreadable;
                 count.unreadable += batch.unreadable;
                 for (_, session) in &batch.sessions {
                     let found = rule.conditions.of(session);
@@ -272,7 +272,7 @@ mod tests {
         let count = bench.lifecycle.count_matches(&rule, MINUTE).await.unwrap();
         let expected = MatchCount {
             live: 2,
-            looked_at: 4,
+            checked: 4,
             complete: true,
             ..MatchCount::default()
         };

@@ -105,7 +105,7 @@ impl Lifecycle {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::credential::jwt::Whom;
+    use crate::credential::jwt::LogoutTarget;
     use crate::lifecycle::SignIn;
     use crate::policy::Client;
     use crate::session::EndReason;
@@ -143,7 +143,7 @@ mod tests {
         let refused = bench.lifecycle.adopt(id, adoption).await;
         assert!(matches!(
             refused,
-            Err(crate::lifecycle::NotAdopted::ReservedSubject)
+            Err(crate::lifecycle::AdoptionError::ReservedSubject)
         ));
         assert_eq!(bench.store.memory.len(), 0);
     }
@@ -181,7 +181,7 @@ mod tests {
         let id = start(1).await.unwrap();
         bench.at(MINUTE);
         assert!(lifecycle.use_operator(id).await.unwrap().is_some());
-        let whom = Whom {
+        let whom = LogoutTarget {
             name: name.clone(),
             one: true,
             subject: None,

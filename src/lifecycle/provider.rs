@@ -3,7 +3,7 @@
 use super::subject::Pages;
 use super::{Lifecycle, run_detached};
 use crate::actor::Actor;
-use crate::credential::jwt::Whom;
+use crate::credential::jwt::LogoutTarget;
 use crate::session::{Session, State, Timestamp};
 use crate::store::{EndOutcome, Ending, StoreError};
 
@@ -24,7 +24,7 @@ impl Lifecycle {
     /// [`StoreError`] if the store failed before the end; some sessions may have ended. Repeating the call is safe.
     pub async fn end_of_provider(
         &self,
-        whom: &Whom,
+        whom: &LogoutTarget,
         before: Timestamp,
         actor: &Actor,
     ) -> Result<usize, StoreError> {

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::Socket;
-use super::paced::{Outflow, Paced};
+use super::paced::{Paced, WriteProgress};
 
 /// Bytes of a request head: 64 KiB of headers, and the rest. 100 headers are allowed, as in Envoy, Apache and Tomcat.
 /// With 1024, hyper's larger buffer for each request took a fifth of the time of a check.
@@ -93,7 +93,7 @@ async fn serve_connection(
     let max_streams = max_streams(&service);
     let service = Arc::new(service);
     let progress = Arc::new(Progress::default());
-    let (counted, outflow) = (Arc::clone(&progress), Arc::new(Outflow::default()));
+    let (counted, outflow) = (Arc::clone(&progress), Arc::new(WriteProgress::default()));
     let stream = TokioIo::new(Paced::new(stream, Arc::clone(&outflow)));
     let service = service_fn(move |request: Request<Incoming>| {
         let (service, counted) = (Arc::clone(&service), Arc::clone(&counted));

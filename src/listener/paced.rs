@@ -20,13 +20,13 @@ const MAX_LINGER_BYTES: usize = 1024 * 1024;
 /// Tracks whether the answers of a connection were written. The next request waits for that. Otherwise the answers
 /// for a client that sends requests and does not read would stay in memory.
 #[derive(Debug, Default)]
-pub(super) struct Outflow {
+pub(super) struct WriteProgress {
     /// An answer was given that may not be written yet.
     waiting: AtomicBool,
     reader: AtomicWaker,
 }
 
-impl Outflow {
+impl WriteProgress {
     /// Marks that an answer was given.
     pub(super) fn begin(&self) {
         self.waiting.store(true, Ordering::Relaxed);
@@ -61,7 +61,7 @@ impl Outflow {
 /// 9.6).
 pub(super) struct Paced<S> {
     stream: S,
-    outflow: Arc<Outflow>,
+    outflow: Arc<WriteProgress>,
     closing: Option<Closing>,
 }
 
@@ -73,7 +73,7 @@ struct Closing {
 }
 
 impl<S> Paced<S> {
-    pub(super) fn new(stream: S, outflow: Arc<Outflow>) -> Self {
+    pub(super) fn new(stream: S, outflow: Arc<WriteProgress>) -> Self {
         Self {
             stream,
             outflow,
@@ -163,7 +163,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_next_request_waits_until_the_answer_is_written() {
-        let outflow = Arc::new(Outflow::default());
+        let outflow = Arc::new(WriteProgress::default());
         let (mut client, server) = tokio::io::duplex(4);
         let mut paced = Paced::new(server, Arc::clone(&outflow));
         outflow.empty().await;

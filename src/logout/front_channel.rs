@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use super::front_limit::FrontChannelLimit;
 use super::{LogoutEndpoints, Refusal, log_refusal, uncached};
 use crate::actor::Actor;
-use crate::credential::jwt::Whom;
+use crate::credential::jwt::LogoutTarget;
 use crate::current::Current;
 use crate::telemetry::audit;
 
@@ -90,7 +90,7 @@ impl LogoutEndpoints {
         let mut issuers = self.issuers.iter();
         let source = issuers.find(|source| source.issuer.issuer == iss);
         let source = source.ok_or(Refusal::UnknownIssuer)?;
-        let whom = Whom {
+        let whom = LogoutTarget {
             name: source.issuer.provider_session(&sid),
             one: true,
             subject: None,

@@ -4,7 +4,7 @@ use parking_lot::Mutex;
 
 /// The state of identity providers for the operator, by name.
 #[derive(Debug, Default)]
-pub struct ProviderNotes {
+pub struct ProviderDiagnostics {
     notes: Mutex<BTreeMap<String, Note>>,
 }
 
@@ -13,18 +13,18 @@ struct Note {
     /// The last sign-in came without a refresh token.
     lacks_refresh_token: bool,
     /// Why the last request got no answer.
-    trouble: Option<String>,
+    problem: Option<String>,
 }
 
-impl ProviderNotes {
+impl ProviderDiagnostics {
     /// Records whether a sign-in came with a refresh token.
     pub fn refresh_token_issued(&self, provider: &str, issued: bool) {
         self.note(provider, |note| note.lacks_refresh_token = !issued);
     }
 
     /// Records why a request got no answer; `None` if it got one.
-    pub fn trouble(&self, provider: &str, trouble: Option<String>) {
-        self.note(provider, |note| note.trouble = trouble);
+    pub fn problem(&self, provider: &str, problem: Option<String>) {
+        self.note(provider, |note| note.problem = problem);
     }
 
     fn note(&self, provider: &str, change: impl FnOnce(&mut Note)) {
@@ -47,9 +47,9 @@ impl ProviderNotes {
                      login.providers.{name}.scopes if the provider needs it"
                 ));
             }
-            if let Some(trouble) = &note.trouble {
+            if let Some(problem) = &note.problem {
                 lines.push(format!(
-                    "{name} does not confirm sessions, which stay valid: {trouble}"
+                    "{name} does not confirm sessions, which stay valid: {problem}"
                 ));
             }
         }
@@ -63,11 +63,11 @@ mod tests {
 
     #[test]
     fn the_last_answer_of_each_provider_stands() {
-        let notes = ProviderNotes::default();
+        let notes = ProviderDiagnostics::default();
         let lines = || notes.lines(["main", "other"].into_iter());
         notes.refresh_token_issued("main", false);
-        notes.trouble("other", Some("status 503".to_owned()));
-        notes.trouble("gone", Some("not configured any more".to_owned()));
+        notes.problem("other", Some("status 503".to_owned()));
+        notes.problem("gone", Some("not configured any more".to_owned()));
         let shown = lines();
         assert!(
             shown[0].contains("login.providers.main.scopes"),
@@ -76,7 +76,7 @@ mod tests {
         assert!(shown[1].ends_with("status 503"), "{shown:?}");
         assert_eq!(shown.len(), 2);
         notes.refresh_token_issued("main", true);
-        notes.trouble("other", None);
+        notes.problem("other", None);
         assert!(lines().is_empty());
     }
 }

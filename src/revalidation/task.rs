@@ -46,11 +46,11 @@ impl RevalidationTask {
         let now = self.clock.now();
         let (token, due) = (&leased.refresh_token, leased.revalidation);
         let answer = provider.refresh(token, &leased.session, due, now).await;
-        let trouble = self.apply(provider, slot.id, leased, answer).await;
+        let problem = self.apply(provider, slot.id, leased, answer).await;
         let now = self.clock.now();
         let queue = &self.revalidation.queue;
-        queue.record_result(slot.registration, trouble.is_none(), now);
-        self.revalidation.notes.trouble(provider.name(), trouble);
+        queue.record_result(slot.registration, problem.is_none(), now);
+        self.revalidation.notes.problem(provider.name(), problem);
     }
 
     /// Applies and counts an answer. Returns the cause if the answer says nothing about the subject.
@@ -80,7 +80,7 @@ impl RevalidationTask {
             }
         };
         let rotated = rotated.filter(|it| it.expose().len() <= MAX_REFRESH_TOKEN_BYTES);
-        let (attributes, trouble) = match learned {
+        let (attributes, problem) = match learned {
             Learned::OtherSubject => {
                 let reason = "other_subject";
                 self.end(provider, id, &leased, reason, reason).await;
@@ -92,12 +92,12 @@ impl RevalidationTask {
         };
         let renewal = Renewal {
             rotated,
-            confirmed: trouble.is_none(),
+            confirmed: problem.is_none(),
             attributes,
         };
         let actor = actor(provider);
         let kept = self.lifecycle.renew(id, leased, renewal, &actor).await;
-        count(match (&trouble, kept) {
+        count(match (&problem, kept) {
             (Some(error), _) => result_of(error),
             (None, Ok(Renewed::Same)) => "ok",
             (None, Ok(Renewed::Changed)) => "changed",
@@ -107,7 +107,7 @@ impl RevalidationTask {
                 "not_kept"
             }
         });
-        trouble.map(|error| error.to_string())
+        problem.map(|error| error.to_string())
     }
 
     /// Ends a session that the provider does not confirm.

@@ -10,14 +10,14 @@ const { chromium } = require("playwright-core");
 const axe = require("axe-core");
 
 export const browser = await chromium.launch({ executablePath: given.chromium, args: ["--no-sandbox"] });
-const trouble = [];
+const problems = [];
 const watched = [];
 
 // Records faults of a page: exceptions, and violations of its own Content Security Policy.
 export function watch(page) {
-  page.on("pageerror", (error) => trouble.push(String(error)));
+  page.on("pageerror", (error) => problems.push(String(error)));
   page.on("console", (line) => {
-    if (/Content Security Policy/.test(line.text())) trouble.push(line.text());
+    if (/Content Security Policy/.test(line.text())) problems.push(line.text());
   });
   // For the report of a failed case.
   const seen = { requests: new Map(), navigations: [] };
@@ -71,7 +71,7 @@ export async function run(cases) {
     }
     console.log(`ok: ${name}`);
   }
-  assert.deepEqual(trouble, [], "neither errors nor violations of the policy");
+  assert.deepEqual(problems, [], "neither errors nor violations of the policy");
   await browser.close();
   process.exit(0);
 }

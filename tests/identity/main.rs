@@ -53,7 +53,7 @@ impl Stack {
             .set("JWT__ISSUERS__MAIN__ISSUER", &provider.issuer)
             .set("JWT__ISSUERS__MAIN__AUDIENCE", "app")
             .set("JWT__FRONT_CHANNEL_LOGOUT", "true")
-            .set("JWT__REFRESH", "1s");
+            .set("JWT__REFRESH_INTERVAL", "1s");
         setup.declare_redis_new();
         let curfew = setup.start();
         eventually("Curfew is ready and has the provider's keys", async || {

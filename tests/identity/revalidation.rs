@@ -224,11 +224,11 @@ async fn a_provider_outage_ends_no_session_and_is_retried() {
         let value = metrics.lines().find_map(|line| line.strip_prefix(&name));
         value.map_or(0, |value| value.parse::<u64>().unwrap())
     };
-    eventually("the trouble is counted", async || {
+    eventually("the problem is counted", async || {
         counted("unavailable").await > 0
     })
     .await;
-    eventually("the operator is told", async || {
+    eventually("the diagnostics name the problem", async || {
         let ready = alice.stack.curfew.ops("/readyz?verbose").await;
         assert_eq!(ready.0, 200);
         ready
@@ -271,7 +271,7 @@ async fn revalidation_works_with_the_embedded_store_without_keys() {
     provider.set_account("alice", "staff").await;
     provider.gives_no_refresh_tokens().await;
     let cookie = sign_in(&mut Browser::new(), &nginx).await;
-    eventually("the operator is told", async || {
+    eventually("the diagnostics name the problem", async || {
         let told = curfew.ops("/readyz?verbose").await.1;
         told.contains("login.revalidate: main issued no refresh token")
     })

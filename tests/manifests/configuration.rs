@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use curfew::config::{Environment, Source};
+use curfew::config::{ConfigSource, Environment};
 
 use crate::support::deployed::installed;
 
@@ -63,7 +63,7 @@ fn the_schema_and_the_program_accept_the_same_configurations() {
         let output = validate(file.to_str().unwrap());
         let told = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.success(), good, "the schema on {text}: {told}");
-        let source = Source {
+        let source = ConfigSource {
             file: Some(file),
             environment: Environment::new(),
         };

@@ -88,7 +88,7 @@ fn the_image_has_the_default_ports_and_a_health_check() {
     assert!(text.contains(r#"CMD ["/usr/local/bin/curfew", "healthcheck"]"#));
     assert!(text.contains(r#"CMD ["serve"]"#));
     assert!(text.contains("EXPOSE 9180 9181 9182 9183 9189"));
-    let nothing = curfew::config::Source {
+    let nothing = curfew::config::ConfigSource {
         file: None,
         environment: curfew::config::Environment::default(),
     };

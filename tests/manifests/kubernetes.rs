@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::process::{Command, Output};
 
-use curfew::config::{Environment, Source};
+use curfew::config::{ConfigSource, Environment};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -152,7 +152,7 @@ impl Rendered {
         .unwrap();
         let printed = curfew(&["check-config", "--config", path.to_str().unwrap()]);
         assert!(!printed.contains("guess"), "{printed}");
-        let source = Source {
+        let source = ConfigSource {
             file: Some(path),
             environment: Environment::default(),
         };

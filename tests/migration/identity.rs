@@ -78,7 +78,7 @@ impl IdentityHeaders {
     }
 
     /// The application receives no identity.
-    pub fn assert_nobody(&self, seen: &Seen) {
+    pub fn assert_no_identity(&self, seen: &Seen) {
         for name in self.all() {
             assert_eq!(seen.all(name).concat(), "", "{name}");
         }

@@ -28,7 +28,10 @@ fn the_probe_signs_in_through_a_form() {
             &[&["probe", url, "--sign-in", &sign_in], more].concat(),
         )
     };
-    let output = probe(&["--idle", "2s", "--shows", "zoe"], Some("subject=zoe"));
+    let output = probe(
+        &["--idle", "2s", "--expect-text", "zoe"],
+        Some("subject=zoe"),
+    );
     let (failed, out) = (text(&output.stderr), text(&output.stdout));
     let mut refused = probe(&["--idle", "2s"], Some("unknown=1"));
     let refused = text(&std::mem::take(&mut refused.stderr));

@@ -72,7 +72,7 @@ impl Pace {
             )
             .set("END_RETENTION", "1m")
             // So that the number of journal entries is the same in the middle and at the end.
-            .set("STORE__END_JOURNAL", "30s")
+            .set("STORE__JOURNAL_RETENTION", "30s")
             .set("LOG__FILTER", "error,curfew::audit=off")
     }
 }

@@ -39,8 +39,8 @@ impl MaintainedStore {
     }
 
     /// The time of the last loss that concerns a session.
-    async fn lost_before(&self, id: SessionId) -> Option<Timestamp> {
-        lost_before(&self.store, id).await
+    async fn last_loss(&self, id: SessionId) -> Option<Timestamp> {
+        last_loss(&self.store, id).await
     }
 
     async fn stop_gracefully(self) {
@@ -55,14 +55,14 @@ impl Drop for MaintainedStore {
     }
 }
 
-async fn lost_before(store: &RedisStore, id: SessionId) -> Option<Timestamp> {
+async fn last_loss(store: &RedisStore, id: SessionId) -> Option<Timestamp> {
     let mut history = None;
     eventually("the history", async || {
         history = store.history(id).await.ok();
         history.is_some()
     })
     .await;
-    history.unwrap().lost_before()
+    history.unwrap().last_loss()
 }
 
 fn id(number: u64) -> SessionId {
@@ -95,17 +95,17 @@ async fn an_empty_redis_is_a_loss_unless_an_operator_says_that_it_is_new() {
     let server = RedisServer::start();
     let begun = now();
     let store = Running::connected(settings(&server.url())).await;
-    let lost = lost_before(&store, ID).await.unwrap();
+    let lost = last_loss(&store, ID).await.unwrap();
     assert!(lost >= begun.minus(MINUTE) && lost <= now().plus(MINUTE));
     let new = RedisServer::start();
     let command = command_on(&new).await;
     assert!(
-        !command.hand_over(false).await.unwrap(),
+        !command.extend_fresh_marker(false).await.unwrap(),
         "no operator declared it new"
     );
-    assert!(command.hand_over(true).await.unwrap());
+    assert!(command.extend_fresh_marker(true).await.unwrap());
     let store = Running::connected(settings(&new.url())).await;
-    assert_eq!(lost_before(&store, ID).await, None);
+    assert_eq!(last_loss(&store, ID).await, None);
 }
 
 /// The store of an operator's command, which answers no checks.
@@ -126,35 +126,39 @@ async fn command_on(server: &RedisServer) -> Running {
 #[tokio::test]
 async fn every_replica_notices_the_loss_of_all_data() {
     let server = RedisServer::start();
-    command_on(&server).await.hand_over(true).await.unwrap();
+    command_on(&server)
+        .await
+        .extend_fresh_marker(true)
+        .await
+        .unwrap();
     let one = MaintainedStore::on(settings(&server.url())).await;
     let other = MaintainedStore::on(settings(&server.url())).await;
-    let (first, second) = (one.lost_before(ID).await, other.lost_before(ID).await);
+    let (first, second) = (one.last_loss(ID).await, other.last_loss(ID).await);
     assert_eq!((first, second), (None, None));
     let begun = one.store.clock().now();
     server.command::<()>(&[b"FLUSHALL"]);
     // Every replica notices the loss with its next request.
-    let lost = other.lost_before(ID).await.unwrap();
+    let lost = other.last_loss(ID).await.unwrap();
     assert!(lost >= begun);
-    assert_eq!(one.lost_before(ID).await, Some(lost));
+    assert_eq!(one.last_loss(ID).await, Some(lost));
     // Replicas that start later know it too.
     drop((one, other));
     let later = MaintainedStore::on(settings(&server.url())).await;
-    assert_eq!(later.lost_before(ID).await, Some(lost));
+    assert_eq!(later.last_loss(ID).await, Some(lost));
 }
 
 #[tokio::test]
 async fn a_missing_or_forged_marker_is_a_loss() {
     let server = RedisServer::start();
     let store = Running::connected(settings(&server.url())).await;
-    let mut before = lost_before(&store, ID).await.unwrap();
+    let mut before = last_loss(&store, ID).await.unwrap();
     for forged in [None, Some(&b"forged"[..]), Some(b"")] {
         tokio::time::sleep(Duration::from_millis(5)).await;
         match forged {
             None => server.command::<()>(&[b"DEL", GENERATION]),
             Some(bytes) => server.command::<()>(&[b"SET", GENERATION, bytes]),
         }
-        let after = lost_before(&store, ID).await.unwrap();
+        let after = last_loss(&store, ID).await.unwrap();
         assert!(after > before, "{forged:?}");
         before = after;
     }
@@ -164,9 +168,13 @@ async fn a_missing_or_forged_marker_is_a_loss() {
 #[tokio::test]
 async fn a_restored_older_copy_is_a_loss() {
     let mut server = RedisServer::start();
-    command_on(&server).await.hand_over(true).await.unwrap();
+    command_on(&server)
+        .await
+        .extend_fresh_marker(true)
+        .await
+        .unwrap();
     let running = MaintainedStore::on(settings(&server.url())).await;
-    assert_eq!(running.lost_before(ID).await, None);
+    assert_eq!(running.last_loss(ID).await, None);
     server.command::<()>(&[b"SAVE"]);
     let copied = Stopwatch::start();
     eventually("the copy is older than the replication lag", async || {
@@ -177,7 +185,7 @@ async fn a_restored_older_copy_is_a_loss() {
     server.start_again();
     let counted = async || running.metrics.store.losses.get() > 0;
     eventually("the maintenance notices the loss", counted).await;
-    assert!(running.lost_before(ID).await.is_some());
+    assert!(running.last_loss(ID).await.is_some());
     drop(running);
     server.kill();
     server.start_again();
@@ -187,16 +195,20 @@ async fn a_restored_older_copy_is_a_loss() {
     })
     .await;
     let started = MaintainedStore::on(settings(&server.url())).await;
-    assert!(started.lost_before(ID).await.is_some());
+    assert!(started.last_loss(ID).await.is_some());
 }
 
 /// Neither the stop of all replicas nor a migration without replicas is a loss.
 #[tokio::test]
 async fn a_planned_stop_is_no_loss() {
     let server = RedisServer::start();
-    command_on(&server).await.hand_over(true).await.unwrap();
+    command_on(&server)
+        .await
+        .extend_fresh_marker(true)
+        .await
+        .unwrap();
     let running = MaintainedStore::on(settings(&server.url())).await;
-    assert_eq!(running.lost_before(ID).await, None);
+    assert_eq!(running.last_loss(ID).await, None);
     running.stop_gracefully().await;
     let waited = Stopwatch::start();
     eventually("the marker is no longer fresh", async || {
@@ -204,7 +216,7 @@ async fn a_planned_stop_is_no_loss() {
     })
     .await;
     let again = MaintainedStore::on(settings(&server.url())).await;
-    assert_eq!(again.lost_before(ID).await, None);
+    assert_eq!(again.last_loss(ID).await, None);
     // Without a planned stop, but with a migration before the next start.
     drop(again);
     let command = command_on(&server).await;
@@ -213,10 +225,10 @@ async fn a_planned_stop_is_no_loss() {
         .migrate(Migration::Upgrade, &policies, |_| {})
         .await
         .unwrap();
-    assert!(command.hand_over(false).await.unwrap());
+    assert!(command.extend_fresh_marker(false).await.unwrap());
     drop(command);
     let later = MaintainedStore::on(settings(&server.url())).await;
-    assert_eq!(later.lost_before(ID).await, None);
+    assert_eq!(later.last_loss(ID).await, None);
 }
 
 /// A program without the marker wrote these records.
@@ -225,19 +237,19 @@ async fn an_upgrade_is_no_loss() {
     let server = RedisServer::start();
     server.command::<()>(&[b"SET", b"test:schema", b"2"]);
     let store = Running::connected(settings(&server.url())).await;
-    assert_eq!(lost_before(&store, ID).await, None);
+    assert_eq!(last_loss(&store, ID).await, None);
     drop(store);
     let server = RedisServer::start();
     server.command::<()>(&[b"SET", b"test:schema", b"2"]);
     let command = command_on(&server).await;
-    assert!(command.hand_over(false).await.unwrap());
+    assert!(command.extend_fresh_marker(false).await.unwrap());
     let policies = super::migrations::policies();
     command
         .migrate(Migration::Upgrade, &policies, |_| {})
         .await
         .unwrap();
     let store = Running::connected(settings(&server.url())).await;
-    assert_eq!(lost_before(&store, ID).await, None);
+    assert_eq!(last_loss(&store, ID).await, None);
 }
 
 #[tokio::test]
@@ -246,14 +258,14 @@ async fn a_fail_over_is_no_loss() {
     let primary = group.primary();
     command_on(&group.servers[primary])
         .await
-        .hand_over(true)
+        .extend_fresh_marker(true)
         .await
         .unwrap();
     let store = MaintainedStore::on(settings(&group.url())).await;
-    assert_eq!(store.lost_before(ID).await, None);
+    assert_eq!(store.last_loss(ID).await, None);
     group.servers[primary].kill();
     group.wait_for_fail_over(primary).await;
-    assert_eq!(store.lost_before(ID).await, None);
+    assert_eq!(store.last_loss(ID).await, None);
     assert_eq!(store.metrics.store.losses.get(), 0);
 }
 
@@ -271,14 +283,14 @@ async fn a_cluster_notices_the_loss_of_one_shard_and_resharding_is_no_loss() {
         command.ready().await.is_ok()
     })
     .await;
-    assert!(command.hand_over(true).await.unwrap());
+    assert!(command.extend_fresh_marker(true).await.unwrap());
     let one = MaintainedStore::on(settings(&cluster.url())).await;
     let other = MaintainedStore::on(settings(&cluster.url())).await;
     // Enough sessions to check all slot ranges.
     let ids: Vec<SessionId> = (0..200).map(id).collect();
     let nothing_is_lost = async |when: &str| {
         for id in &ids {
-            assert_eq!(one.lost_before(*id).await, None, "{when}");
+            assert_eq!(one.last_loss(*id).await, None, "{when}");
         }
         let counted = one.metrics.store.losses.get() + other.metrics.store.losses.get();
         assert_eq!(counted, 0, "{when}");
@@ -299,13 +311,10 @@ async fn a_cluster_notices_the_loss_of_one_shard_and_resharding_is_no_loss() {
         .iter()
         .find(|id| cluster.owner_of(&key(**id)) == emptied);
     let gone = *gone.expect("one of them is there");
-    let lost = other.lost_before(gone).await;
+    let lost = other.last_loss(gone).await;
     assert!(lost.is_some(), "the loss of an emptied shard");
     eventually("every replica knows the loss", async || {
-        let (first, second) = (
-            one.lost_before(ids[0]).await,
-            other.lost_before(ids[0]).await,
-        );
+        let (first, second) = (one.last_loss(ids[0]).await, other.last_loss(ids[0]).await);
         first.is_some() && second.is_some()
     })
     .await;

@@ -231,7 +231,7 @@ async fn upkeep_upgrades_records_and_rebuilds_the_indexes() {
         // A new primary without the indexes.
         let index: Vec<Vec<u8>> = server.command(&[b"KEYS", b"test:u:*"]);
         server.command::<()>(&[b"DEL", b"test:{q}deadlines", &index[0]]);
-        server.command::<()>(&[b"SET", b"test:progress:healed", b"another"]);
+        server.command::<()>(&[b"SET", b"test:progress:rebuilt", b"another"]);
         server.command::<()>(&[b"CLIENT", b"KILL", b"TYPE", b"normal"]);
         eventually("the indexes are rebuilt", is_complete).await;
         let due = session.idle_deadline(&limits());

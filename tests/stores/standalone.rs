@@ -57,8 +57,8 @@ async fn an_acl_user_needs_no_more_than_the_documented_rights() {
     let advice = Diagnostics::default();
     let (metrics, stop) = (Metrics::new().unwrap(), CancellationToken::new());
     let is_rebuilt = async || -> bool {
-        let healed: bool = server.command(&[b"EXISTS", b"test:progress:healed"]);
-        healed && metrics.store.cut_offs_fresh.get() == 1
+        let rebuilt: bool = server.command(&[b"EXISTS", b"test:progress:rebuilt"]);
+        rebuilt && metrics.store.cut_offs_fresh.get() == 1
     };
     let replicas = alone();
     tokio::select! {
@@ -203,7 +203,7 @@ async fn stores_the_last_activity_in_the_expiry_and_all_keys_expire() {
     store.create(ID, &session).await.unwrap();
     let key = [&b"test:s:"[..], ID.as_bytes()].concat();
     let expiry = |key: &[u8]| -> u64 { server.command(&[b"PEXPIRETIME", key]) };
-    assert_eq!(expiry(&key), session.kept_until().as_millis());
+    assert_eq!(expiry(&key), session.expiry_with_margin().as_millis());
     let later = session.started.plus(5 * MINUTE);
     store.touch(ID, touch(&session, later)).await.unwrap();
     assert_eq!(expiry(&key), later.plus(session.retention).as_millis());

@@ -152,7 +152,7 @@ async fn cluster_and_a_fail_over() {
     store.create(ID, &session).await.unwrap();
     let before = store.incarnation().unwrap();
     let key = [&b"test:s:"[..], ID.as_bytes()].concat();
-    let primary = cluster.holder_of(&key);
+    let primary = cluster.primary_index_of(&key);
     let confirmed = async || store.wait_replicated(ID).await.unwrap().is_confirmed();
     eventually("a replica has it", confirmed).await;
     cluster.servers[primary].kill();
@@ -192,7 +192,7 @@ async fn a_hanging_server_of_a_cluster_does_not_affect_the_others() {
         .await
         .unwrap();
     // Every session depends on the server with the cut-offs.
-    let cut_offs = cluster.holder_of(b"test:not-before");
+    let cut_offs = cluster.primary_index_of(b"test:not-before");
     let others = cluster
         .primaries()
         .into_iter()
@@ -205,7 +205,7 @@ async fn a_hanging_server_of_a_cluster_does_not_affect_the_others() {
         let id = SessionId::from_bytes([number; SessionId::LEN]);
         store.create(id, &session()).await.unwrap();
         let key = [&b"test:s:"[..], id.as_bytes()].concat();
-        let session_id = if cluster.holder_of(&key) == hanging {
+        let session_id = if cluster.primary_index_of(&key) == hanging {
             &mut on_hanging_server
         } else {
             &mut on_other_server
@@ -236,13 +236,14 @@ async fn a_hanging_server_of_a_cluster_does_not_affect_the_others() {
     .await;
     // While the cut-offs cannot be read, no session is allowed.
     assert_eq!(store.read_cut_offs().await, Ok(true));
-    let on_other_server =
-        if cluster.holder_of(&[&b"test:s:"[..], on_hanging_server.as_bytes()].concat()) == cut_offs
-        {
-            on_other_server
-        } else {
-            on_hanging_server
-        };
+    let on_other_server = if cluster
+        .primary_index_of(&[&b"test:s:"[..], on_hanging_server.as_bytes()].concat())
+        == cut_offs
+    {
+        on_other_server
+    } else {
+        on_hanging_server
+    };
     cluster.servers[cut_offs].freeze();
     eventually("the copy is no longer fresh", async || !store.is_fresh()).await;
     assert!(store.load(on_other_server).await.is_err());

@@ -43,7 +43,7 @@ impl Slew {
     }
 
     /// The same clock with a new target for its offset.
-    pub(super) fn aimed_at(&self, boot: i64, target: i64) -> Self {
+    pub(super) fn with_target(&self, boot: i64, target: i64) -> Self {
         Self {
             since: boot,
             offset: self.offset(boot),
@@ -71,12 +71,12 @@ mod tests {
 
     #[test]
     fn the_offset_slews_by_a_thousandth_and_stops_at_the_target() {
-        let clock = Slew::at(1_000, 5_000, 1).aimed_at(1_000, 9_000);
+        let clock = Slew::at(1_000, 5_000, 1).with_target(1_000, 9_000);
         assert_eq!(clock.offset(1_000), 5_000);
         assert_eq!(clock.offset(2_000), 6_000, "1 ms in a second");
         assert_eq!(clock.offset(5_000), 9_000);
         assert_eq!(clock.offset(500_000), 9_000);
-        let back = clock.aimed_at(2_000, 0);
+        let back = clock.with_target(2_000, 0);
         assert_eq!(back.offset(4_000), 4_000);
         assert_eq!(back.now(4_000), 4_004);
     }
@@ -90,7 +90,7 @@ mod tests {
             let mut clock = start;
             for (pause, target) in aims {
                 boot += pause;
-                clock = clock.aimed_at(boot, target);
+                clock = clock.with_target(boot, target);
             }
             let moved = clock.offset(boot) - start.offset(0);
             prop_assert!(moved.abs() <= boot, "{moved} µs in {boot} ms");

@@ -245,13 +245,13 @@ impl Timeline {
             (Some(record), Some((ahead, _))) if self.agrees(boot, slew, record) => {
                 ahead * 1000 + record.offset
             }
-            _ => slew.offset(boot) + self.behind_others() * 1000,
+            _ => slew.offset(boot) + self.lag_millis() * 1000,
         };
-        self.slew = Some(slew.aimed_at(boot, target));
+        self.slew = Some(slew.with_target(boot, target));
     }
 
     /// How far this replica is behind the others, in milliseconds. Their times arrive late, but never early.
-    fn behind_others(&self) -> i64 {
+    fn lag_millis(&self) -> i64 {
         let ahead = self.changes.iter().map(|(_, ahead)| *ahead).min();
         ahead.map_or(0, |ahead| ahead.max(0))
     }

@@ -36,7 +36,7 @@ pub use policies::{AppliedPolicy, Policies};
 pub use preset::Preset;
 pub use rule::{Access, Conditions, PathPattern, PathPatternError, Rule, RuleActivity, Terms};
 pub use rulebook::Rulebook;
-pub use rules::{Found, Rules, RulesError, Target};
+pub use rules::{MatchedRule, Rules, RulesError, Target};
 pub use sign_in::{Authentication, SignInSource};
 
 /// Named limits and behaviour.

@@ -14,7 +14,7 @@ const NODE_BYTES: usize = 64;
 
 /// The reason why a document is rejected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unreadable {
+pub enum YamlError {
     /// The text is not valid YAML.
     #[error("line {line}: {message}")]
     Malformed {
@@ -34,12 +34,12 @@ pub enum Unreadable {
 /// Checks that a parser without limits can safely load a document.
 ///
 /// # Errors
-/// [`Unreadable`] with the line, counted from 1.
-pub fn check(text: &str) -> Result<(), Unreadable> {
+/// [`YamlError`] with the line, counted from 1.
+pub fn check(text: &str) -> Result<(), YamlError> {
     let mut parser = Parser::new_from_str(text);
     let mut budget = YamlBudget::default();
     loop {
-        let (event, mark) = parser.next_token().map_err(|error| Unreadable::Malformed {
+        let (event, mark) = parser.next_token().map_err(|error| YamlError::Malformed {
             line: error.marker().line(),
             message: error.info().to_owned(),
         })?;
@@ -54,10 +54,10 @@ pub fn check(text: &str) -> Result<(), Unreadable> {
             Event::Nothing | Event::StreamStart | Event::DocumentStart | Event::DocumentEnd => {}
         }
         if budget.open.len() > MAX_NESTING_LEVELS {
-            return Err(Unreadable::Deep(mark.line()));
+            return Err(YamlError::Deep(mark.line()));
         }
         if budget.bytes > MAX_EXPANDED_BYTES {
-            return Err(Unreadable::Large(mark.line()));
+            return Err(YamlError::Large(mark.line()));
         }
     }
 }
@@ -107,24 +107,24 @@ mod tests {
         assert_eq!(check(&deep(MAX_NESTING_LEVELS)), Ok(()));
         assert_eq!(
             check(&deep(50_000.min(MAX_NESTING_LEVELS * 20))),
-            Err(Unreadable::Deep(MAX_NESTING_LEVELS + 1))
+            Err(YamlError::Deep(MAX_NESTING_LEVELS + 1))
         );
         let list = "- ".repeat(100_000);
-        assert_eq!(check(&list), Err(Unreadable::Deep(1)));
+        assert_eq!(check(&list), Err(YamlError::Deep(1)));
         assert!(check(&"[".repeat(100_000)).is_err());
         let mut laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
         for level in 1..9 {
             let before = format!("*a{}, ", level - 1).repeat(9);
             laughs.push_str(&format!("a{level}: &a{level} [{before}]\n"));
         }
-        assert!(matches!(check(&laughs), Err(Unreadable::Large(_))));
+        assert!(matches!(check(&laughs), Err(YamlError::Large(_))));
         // A long scalar with many aliases, and nested lists that the parser keeps.
         let long = format!(
             "a: &a {}\nb: [{}]\n",
             "x".repeat(10_000),
             "*a, ".repeat(10_000)
         );
-        assert_eq!(check(&long), Err(Unreadable::Large(2)));
+        assert_eq!(check(&long), Err(YamlError::Large(2)));
         let nested: String = (1..95).map(|level| format!("&a{level} [")).collect();
         let nested = format!(
             "b: &b [{}]\na: {nested}{}{}\n",
@@ -132,8 +132,8 @@ mod tests {
             "*b, ".repeat(5),
             "]".repeat(94)
         );
-        assert_eq!(check(&nested), Err(Unreadable::Large(2)));
+        assert_eq!(check(&nested), Err(YamlError::Large(2)));
         assert_eq!(check("a: &a [1, 2]\nb: [*a, *a]\n"), Ok(()));
-        assert!(matches!(check("a: [\n"), Err(Unreadable::Malformed { .. })));
+        assert!(matches!(check("a: [\n"), Err(YamlError::Malformed { .. })));
     }
 }

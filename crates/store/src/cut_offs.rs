@@ -16,7 +16,7 @@ const SHARD_BITS: u32 = 12;
 /// The first step of a search from the expected position, in entries.
 const FIRST_STEP: usize = 2;
 /// A full table drops this share of its entries at once.
-const DISPLACED_DIVISOR: usize = 64;
+const EVICTION_DIVISOR: usize = 64;
 /// A list grows by this share of its length, so that it wastes little memory.
 const GROWTH_DIVISOR: usize = 8;
 
@@ -143,7 +143,7 @@ impl CutOffs {
         for shard in &self.shards {
             times.extend(shard.read().iter().map(|entry| entry.at));
         }
-        let count = (times.len() / DISPLACED_DIVISOR).max(1);
+        let count = (times.len() / EVICTION_DIVISOR).max(1);
         if times.is_empty() {
             return;
         }

@@ -23,7 +23,7 @@ const MAX_SOURCES: usize = 256;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct History {
     /// Session ends before this time may be lost; 0 if there was no loss of data.
-    lost_before: u64,
+    last_loss: u64,
     /// The absolute limits of each source.
     limits: BTreeMap<String, SourceLimits>,
 }
@@ -53,24 +53,27 @@ pub trait HistoryStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError`] if the store could not record them.
-    async fn note_limits(&self, limits: &LimitsOfSources, now: Timestamp)
-    -> Result<(), StoreError>;
+    async fn record_limits(
+        &self,
+        limits: &LimitsOfSources,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
 }
 
 impl History {
     /// Records a loss: session ends before `at` may be missing.
-    pub fn note_loss(&mut self, at: Timestamp) {
-        self.lost_before = self.lost_before.max(at.as_millis());
+    pub fn record_loss(&mut self, at: Timestamp) {
+        self.last_loss = self.last_loss.max(at.as_millis());
     }
 
     /// The time of the last loss. Session ends before it may be missing.
     #[must_use]
-    pub fn lost_before(&self) -> Option<Timestamp> {
-        (self.lost_before > 0).then_some(Timestamp::from_millis(self.lost_before))
+    pub fn last_loss(&self) -> Option<Timestamp> {
+        (self.last_loss > 0).then_some(Timestamp::from_millis(self.last_loss))
     }
 
     /// Records the limits that apply from `now` on; returns whether the history changed.
-    pub fn note_limits(&mut self, limits: &LimitsOfSources, now: Timestamp) -> bool {
+    pub fn record_limits(&mut self, limits: &LimitsOfSources, now: Timestamp) -> bool {
         let before = self.clone();
         for (source, limit) in limits {
             let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
@@ -93,7 +96,7 @@ impl History {
 
     /// The recorded limit of a source. A replica with an older configuration must keep tombstones for as long.
     #[must_use]
-    pub fn noted_limit(&self, source: &str) -> Option<Duration> {
+    pub fn recorded_limit(&self, source: &str) -> Option<Duration> {
         let known = self.limits.get(source)?;
         Some(Duration::from_millis(known.current))
     }
@@ -146,18 +149,18 @@ mod tests {
     #[test]
     fn a_longer_limit_applies_to_later_sign_ins() {
         let mut history = History::default();
-        assert!(history.note_limits(&limits(60), at(0)));
-        assert!(!history.note_limits(&limits(60), at(10)));
+        assert!(history.record_limits(&limits(60), at(0)));
+        assert!(!history.record_limits(&limits(60), at(10)));
         let long = Duration::from_secs(600);
         let effective = |history: &History, started| history.limit(SOURCE, at(started), long);
         assert_eq!(effective(&history, 90).as_secs(), 60, "not recorded yet");
-        assert!(history.note_limits(&limits(600), at(100)));
+        assert!(history.record_limits(&limits(600), at(100)));
         assert_eq!(effective(&history, 100).as_secs(), 60);
         assert_eq!(effective(&history, 101).as_secs(), 600);
-        assert!(history.note_limits(&limits(30), at(200)));
+        assert!(history.record_limits(&limits(30), at(200)));
         let short = Duration::from_secs(30);
         assert_eq!(history.limit(SOURCE, at(150), short).as_secs(), 30);
-        assert!(history.note_limits(&limits(600), at(300)));
+        assert!(history.record_limits(&limits(600), at(300)));
         assert_eq!(effective(&history, 150).as_secs(), 30);
         assert_eq!(history.limit("another", at(0), long), long);
     }
@@ -168,8 +171,8 @@ mod tests {
         for number in 0..10_000_u64 {
             let source = format!("source {number}");
             let limits = LimitsOfSources::from([(source, Duration::from_secs(number))]);
-            history.note_limits(&limits, at(number));
-            history.note_limits(&self::limits(number + 1), at(number));
+            history.record_limits(&limits, at(number));
+            history.record_limits(&self::limits(number + 1), at(number));
         }
         assert!(history.limits.len() <= MAX_SOURCES + 1);
         assert!(history.limits[SOURCE].earlier.len() <= MAX_EARLIER);
@@ -197,7 +200,7 @@ mod tests {
     /// A sign-in, and the time until which its tombstone is kept.
     struct Session {
         started: u64,
-        kept_until: Option<u64>,
+        expiry_with_margin: Option<u64>,
     }
 
     proptest! {
@@ -206,21 +209,21 @@ mod tests {
         #[test]
         fn no_ended_session_starts_again(steps in steps()) {
             let (mut history, mut now, mut limit) = (History::default(), 100, 10);
-            history.note_limits(&limits(limit), at(now));
+            history.record_limits(&limits(limit), at(now));
             let mut sessions: Vec<Session> = Vec::new();
             for step in steps {
                 match step {
                     Step::Limit(new) => {
                         limit = new;
-                        history.note_limits(&limits(limit), at(now));
+                        history.record_limits(&limits(limit), at(now));
                     }
-                    Step::SignIn => sessions.push(Session { started: now, kept_until: None }),
+                    Step::SignIn => sessions.push(Session { started: now, expiry_with_margin: None }),
                     Step::End(place) if !sessions.is_empty() => {
                         let place = place % sessions.len();
                         let session = &mut sessions[place];
                         let own = history.limit(SOURCE, at(session.started), Duration::from_secs(limit)).as_secs();
-                        if session.kept_until.is_none() && now < session.started + own {
-                            session.kept_until = Some(now + limit);
+                        if session.expiry_with_margin.is_none() && now < session.started + own {
+                            session.expiry_with_margin = Some(now + limit);
                         }
                     }
                     Step::End(_) => {}
@@ -229,7 +232,7 @@ mod tests {
                 for session in &sessions {
                     let own = history.limit(SOURCE, at(session.started), Duration::from_secs(limit)).as_secs();
                     let adopts = now < session.started + own;
-                    let forgotten = session.kept_until.is_some_and(|until| now >= until);
+                    let forgotten = session.expiry_with_margin.is_some_and(|until| now >= until);
                     prop_assert!(!(adopts && forgotten), "signed in at {}, now {now}, {history:?}", session.started);
                 }
             }

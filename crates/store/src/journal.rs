@@ -102,16 +102,16 @@ impl<S: SessionStore> JournaledStore<S> {
                     unless_touched_since: None,
                 };
                 let outcome = self.inner.end(*id, ending).await?;
-                let came_back = matches!(outcome, EndOutcome::Ended(_));
-                if came_back {
-                    audit::session_came_back(*id, session);
+                let restored = matches!(outcome, EndOutcome::Ended(_));
+                if restored {
+                    audit::session_end_restored(*id, session);
                     self.metrics.store.ends_replayed.inc();
                 }
-                Ok(came_back)
+                Ok(restored)
             });
             for ended in join_all(again).await {
                 match ended {
-                    Ok(came_back) => come_back += usize::from(came_back),
+                    Ok(restored) => come_back += usize::from(restored),
                     // An unreadable record admits nobody, and a retry would not change it.
                     Err(StoreError::Unreadable(_)) => {}
                     Err(error) => outcome = Err(error),

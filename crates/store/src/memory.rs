@@ -42,7 +42,7 @@ pub struct MemoryStore {
 struct Tables {
     sessions: SessionMap<Session>,
     /// The extended retention of tombstones whose credentials are still presented.
-    kept_until: SessionMap<Timestamp>,
+    expiry_with_margin: SessionMap<Timestamp>,
     /// The sessions of each subject, in list order.
     subjects: BTreeSet<(Subject, Cursor)>,
     /// When each session is due, by session ID and in order of time.
@@ -85,7 +85,7 @@ impl MemoryStore {
     /// The same store, as the successor of one that was lost at `at` with an earlier process.
     #[must_use]
     pub fn after_loss(self, at: Timestamp) -> Self {
-        self.history.lock().note_loss(at);
+        self.history.lock().record_loss(at);
         self
     }
 
@@ -117,7 +117,7 @@ impl MemoryStore {
     #[cfg(any(test, feature = "testing"))]
     pub fn lose_all(&self, at: Timestamp) {
         *self.tables.write() = Tables::default();
-        self.history.lock().note_loss(at);
+        self.history.lock().record_loss(at);
     }
 
     /// Ends a session like a process that stops before it publishes the end.
@@ -139,11 +139,12 @@ impl MemoryStore {
         let Tables {
             sessions,
             subjects,
-            kept_until,
+            expiry_with_margin,
             ..
         } = &mut *tables;
-        kept_until.retain(|_, until| now < *until);
-        sessions.retain(|id, session| now < session.expires() || kept_until.contains_key(id));
+        expiry_with_margin.retain(|_, until| now < *until);
+        sessions
+            .retain(|id, session| now < session.expires() || expiry_with_margin.contains_key(id));
         subjects.retain(|(_, place)| sessions.contains_key(&place.id));
         before - sessions.len()
     }
@@ -200,7 +201,7 @@ impl SessionStore for MemoryStore {
         let mut tables = self.tables.write();
         let ended = |session: &Session| session.state != State::Live;
         if tables.sessions.get(&id).is_some_and(ended) {
-            let kept = tables.kept_until.entry(id).or_insert(until);
+            let kept = tables.expiry_with_margin.entry(id).or_insert(until);
             *kept = until.max(*kept);
         }
         Ok(())
@@ -419,12 +420,12 @@ impl HistoryStore for MemoryStore {
         Ok(self.history.lock().clone())
     }
 
-    async fn note_limits(
+    async fn record_limits(
         &self,
         limits: &LimitsOfSources,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        self.history.lock().note_limits(limits, now);
+        self.history.lock().record_limits(limits, now);
         Ok(())
     }
 }

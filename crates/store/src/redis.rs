@@ -247,7 +247,7 @@ impl RedisStore {
     /// tombstone it is converted to the Redis clock, because Redis deletes the key.
     fn expiry(&self, session: &Session) -> Timestamp {
         match session.state {
-            State::Live => session.kept_until(),
+            State::Live => session.expiry_with_margin(),
             // A wrong clock of Redis must not shorten the tombstone.
             State::Ended(_) => self
                 .clock()

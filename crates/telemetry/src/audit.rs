@@ -10,7 +10,7 @@ mod denial;
 mod session;
 
 pub use access::{
-    Door, access_refused, admin_allowed, admin_refused, console_entered, console_refused,
+    AdminInterface, access_refused, admin_allowed, admin_refused, console_entered, console_refused,
     login_refused, recording_started, recording_used,
 };
 pub use action::Action;
@@ -18,8 +18,8 @@ pub(super) use denial::denials_aggregated;
 pub use denial::{Denied, session_denied};
 pub use session::{
     provider_logout, provider_refused, revocation_declared, revocation_finished, session_aged,
-    session_came_back, session_changed, session_created, session_degraded, session_displaced,
-    session_elsewhere, session_ended, subject_revoked,
+    session_binding_mismatch, session_changed, session_created, session_degraded,
+    session_displaced, session_end_restored, session_ended, subject_revoked,
 };
 
 /// The tracing target of every audit event.

@@ -10,7 +10,7 @@ const MAX_EVENTS: usize = 100;
 
 /// The latest starts and ends of sessions in this process, for operators.
 #[derive(Debug, Default)]
-pub struct Recent(Mutex<VecDeque<Event>>);
+pub struct RecentEvents(Mutex<VecDeque<Event>>);
 
 /// A start or an end of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub struct Event {
     pub policy: String,
 }
 
-impl Recent {
+impl RecentEvents {
     /// Adds the start of a session.
     pub fn created(&self, id: SessionId, session: &Session, now: Timestamp) {
         self.push(Event {
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn the_latest_events_are_kept() {
-        let recent = Recent::default();
+        let recent = RecentEvents::default();
         for count in 0..MAX_EVENTS + 5 {
             recent.push(Event {
                 at: count.to_string(),

@@ -102,7 +102,7 @@ impl Replicas {
     /// Seconds without a message of a program that cannot read this program's records. `None` while messages may be
     /// lost.
     #[must_use]
-    pub fn alone_for(&self) -> Option<f64> {
+    pub fn seconds_since_incompatible_replica(&self) -> Option<f64> {
         let hearing = *self.hearing.lock();
         hearing.map(|hearing| hearing.alone_since.seconds())
     }

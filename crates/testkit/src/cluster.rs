@@ -60,7 +60,7 @@ impl Cluster {
     }
 
     /// The index of the primary that holds `key`.
-    pub fn holder_of(&self, key: &[u8]) -> usize {
+    pub fn primary_index_of(&self, key: &[u8]) -> usize {
         let primaries = self.primaries();
         let has = |place: &&usize| {
             let url = self.servers[**place].url();

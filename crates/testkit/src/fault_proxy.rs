@@ -96,12 +96,12 @@ async fn pass(client: TcpStream, server: SocketAddr, faults: watch::Receiver<Fau
     let mut cut = faults.clone();
     tokio::select! {
         _ = cut.wait_for(|fault| *fault == Fault::Cut) => {}
-        () = one_way(from_client, to_server, faults.clone(), false) => {}
-        () = one_way(from_server, to_client, faults, true) => {}
+        () = relay_direction(from_client, to_server, faults.clone(), false) => {}
+        () = relay_direction(from_server, to_client, faults, true) => {}
     }
 }
 
-async fn one_way(
+async fn relay_direction(
     from: OwnedReadHalf,
     to: OwnedWriteHalf,
     faults: watch::Receiver<Fault>,

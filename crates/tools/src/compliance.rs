@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::policy::standards::{self, ComplianceStatus, Demand, Requirement, Strength};
+use crate::policy::standards::{self, ComplianceStatus, LimitRequirement, Requirement, Strength};
 use crate::policy::{Access, OnStoreFailure, Policy, Rulebook, SignInSource};
 use crate::session::{Limits, PolicyName};
 
@@ -44,11 +44,11 @@ pub struct Finding {
     pub section: &'static str,
     /// The address of the standard's text.
     pub url: &'static str,
-    /// `met`; `departs` if a limit exceeds a recommendation (SHOULD); `not_verified` if the limits meet it and a new
+    /// `met`; `exceeds_recommendation` if a limit exceeds a recommendation (SHOULD); `not_verified` if the limits meet it and a new
     /// authentication is not ensured; `not_met`.
-    pub standing: &'static str,
+    pub status: &'static str,
     /// The reason: the idle limit and its requirement, then the absolute limit and its requirement.
-    pub because: [String; 2],
+    pub reasons: [String; 2],
     /// Whether people authenticate again after a timeout: `ensured`, `not ensured`, `not checked` or `no requirement`.
     pub reauthentication: &'static str,
 }
@@ -86,16 +86,16 @@ impl Report {
     #[must_use]
     pub fn failing(&self, requirement: &Requirement) -> [Vec<&str>; 2] {
         let (unverified, met) = (
-            standing_name(ComplianceStatus::NotVerified),
-            standing_name(ComplianceStatus::Met),
+            status_name(ComplianceStatus::NotVerified),
+            status_name(ComplianceStatus::Met),
         );
         let [mut limits, mut authentication] = [Vec::new(), Vec::new()];
         for policy in &self.policies {
             let findings = policy.findings.iter();
-            let mut standing = findings
+            let mut status = findings
                 .filter(|finding| finding.requirement == requirement.name)
-                .map(|finding| finding.standing);
-            match standing.next() {
+                .map(|finding| finding.status);
+            match status.next() {
                 Some(word) if word == unverified => authentication.push(policy.policy.as_str()),
                 Some(word) if word != met => limits.push(policy.policy.as_str()),
                 _ => {}
@@ -121,14 +121,14 @@ impl Report {
                 "\n| standard | section | result | idle limit | absolute limit | new authentication |\n|---|---|---|---|---|---|\n",
             );
             for finding in &policy.findings {
-                let [idle, absolute] = &finding.because;
+                let [idle, absolute] = &finding.reasons;
                 let _ = writeln!(
                     text,
                     "| [{}]({}) | {} | {} | {idle} | {absolute} | {} |",
                     finding.standard,
                     finding.url,
                     finding.section,
-                    result_text(finding.standing),
+                    result_text(finding.status),
                     finding.reauthentication,
                 );
             }
@@ -227,14 +227,14 @@ impl Finding {
             standard: requirement.standard,
             section: requirement.section,
             url: requirement.url,
-            standing: standing_name(if requirement.reauthentication && ensured == Some(false) {
+            status: status_name(if requirement.reauthentication && ensured == Some(false) {
                 requirement
-                    .standing(policy)
+                    .status(policy)
                     .max(ComplianceStatus::NotVerified)
             } else {
-                requirement.standing(policy)
+                requirement.status(policy)
             }),
-            because: [
+            reasons: [
                 limit_text(&idle, requirement.idle),
                 limit_text(&format_configured(limits.absolute), requirement.absolute),
             ],
@@ -248,33 +248,33 @@ impl Finding {
     }
 }
 
-/// The standing as the Markdown report shows it.
-fn result_text(standing: &str) -> String {
-    match standing {
-        "departs" => "exceeds the recommendation".to_owned(),
+/// The status as the Markdown report shows it.
+fn result_text(status: &str) -> String {
+    match status {
+        "exceeds_recommendation" => "exceeds the recommendation".to_owned(),
         other => other.replace('_', " "),
     }
 }
 
-/// The standing as the JSON report shows it.
-const fn standing_name(standing: ComplianceStatus) -> &'static str {
-    match standing {
+/// The status as the JSON report shows it.
+const fn status_name(status: ComplianceStatus) -> &'static str {
+    match status {
         ComplianceStatus::Met => "met",
-        ComplianceStatus::ExceedsRecommendation => "departs",
+        ComplianceStatus::ExceedsRecommendation => "exceeds_recommendation",
         ComplianceStatus::NotVerified => "not_verified",
         ComplianceStatus::NotMet => "not_met",
     }
 }
 
 /// A configured limit, and what the standard requires or recommends.
-fn limit_text(limit: &str, demand: Demand) -> String {
+fn limit_text(limit: &str, demand: LimitRequirement) -> String {
     match demand {
-        Demand::Nothing => format!("{limit}; no requirement"),
-        Demand::AnyLimit => format!("{limit}; a documented limit is required"),
-        Demand::AtMost(most, Strength::Shall) => {
+        LimitRequirement::Nothing => format!("{limit}; no requirement"),
+        LimitRequirement::AnyLimit => format!("{limit}; a documented limit is required"),
+        LimitRequirement::AtMost(most, Strength::Shall) => {
             format!("{limit}; at most {} required", format_duration(most))
         }
-        Demand::AtMost(most, Strength::Should) => {
+        LimitRequirement::AtMost(most, Strength::Should) => {
             format!("{limit}; at most {} recommended", format_duration(most))
         }
     }

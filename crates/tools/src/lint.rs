@@ -59,7 +59,7 @@ pub struct LintLimits {
 pub enum Unreadable {
     /// Invalid or too large YAML.
     #[error(transparent)]
-    Yaml(#[from] crate::yaml::Unreadable),
+    Yaml(#[from] crate::yaml::YamlError),
     /// Invalid NGINX configuration.
     #[error("line {0}: unbalanced braces or quotes")]
     Nginx(usize),

@@ -23,7 +23,7 @@ use crate::current::Current;
 use crate::lifecycle::StartError;
 use crate::login::{Attempt, AuthorizationResponse, Login, LoginError, LoginOutcome, Provider};
 use crate::session::{Attributes, Timestamp};
-use crate::telemetry::audit::{self, Door};
+use crate::telemetry::audit::{self, AdminInterface};
 
 /// The provider, and the page to open after the sign-in.
 #[derive(Debug, Default, Deserialize)]
@@ -46,7 +46,7 @@ pub(super) async fn begin(
         return unknown_provider();
     };
     let address = admin.address_of(&headers, peer.map(|Extension(peer)| peer));
-    if let Some(wait) = admin.retry_delay(Door::Console, address) {
+    if let Some(wait) = admin.retry_delay(AdminInterface::Console, address) {
         return too_many_attempts(wait);
     }
     send(
@@ -99,7 +99,7 @@ pub(super) async fn finish(
         return unknown_provider();
     };
     let address = admin.address_of(&headers, peer.map(|Extension(peer)| peer));
-    if let Some(wait) = admin.retry_delay(Door::Console, address) {
+    if let Some(wait) = admin.retry_delay(AdminInterface::Console, address) {
         return too_many_attempts(wait);
     }
     let answer = AuthorizationResponse::new(query.as_deref().unwrap_or(""));
@@ -168,7 +168,7 @@ async fn start_session(
     let actor = Actor::new(ActorKind::Operator, &by.name(), address);
     if !signed_in.attributes.in_any_of(&login.groups) {
         let (subject, name) = (Some(&signed_in.subject), Some(provider.name()));
-        admin.count_wrong_credential(Door::Console, address, |reason| {
+        admin.count_wrong_credential(AdminInterface::Console, address, |reason| {
             let reason = match reason {
                 "wrong_credential" => "not_in_group",
                 other => other,
@@ -212,7 +212,7 @@ fn refuse(
     };
     // Any site can send a browser here without an attempt. That is not an attempt to guess a credential.
     if matches!(error, LoginError::Refused(_) | LoginError::Invalid(_)) {
-        admin.count_wrong_credential(Door::Console, address, |reason| {
+        admin.count_wrong_credential(AdminInterface::Console, address, |reason| {
             audit::console_refused(reason, None, Some(name), &actor);
         });
     }

@@ -11,7 +11,7 @@ use super::super::Admin;
 use super::page::{attribute, page};
 use crate::check::{Original, OriginalUrl};
 use crate::current::Current;
-use crate::explain::{Question, explain, sample_session};
+use crate::explain::{ExplainedRequest, explain, sample_session};
 use crate::policy::{Access, Client, Contract};
 use crate::session::{Attributes, Limits, Session};
 
@@ -153,7 +153,7 @@ pub(super) fn explain_request(
     let method = Method::from_bytes(method.as_bytes());
     let method = method.map_err(|_| "The method is invalid. Use a method such as GET.")?;
     let headers = HeaderMap::new();
-    let question = Question {
+    let question = ExplainedRequest {
         contract: Contract::AuthRequest,
         policy: None,
         original: Original {

@@ -21,7 +21,7 @@ use crate::credential::Right;
 use crate::current::Current;
 use crate::lifecycle::StartError;
 use crate::secret::Secret;
-use crate::telemetry::audit::{self, Door};
+use crate::telemetry::audit::{self, AdminInterface};
 
 #[derive(Template)]
 #[template(path = "sign_in.html", config = "src/admin/console/askama.toml")]
@@ -110,11 +110,11 @@ pub(super) async fn submit(
     let address = admin.address_of(&headers, peer.map(|Extension(peer)| peer));
     let token = presented.token.expose().trim().as_bytes();
     let Some(token) = admin.tokens.find(token) else {
-        return match admin.retry_delay(Door::Console, address) {
+        return match admin.retry_delay(AdminInterface::Console, address) {
             Some(wait) => too_many_attempts(wait),
             None => {
                 let actor = Actor::anonymous(address);
-                admin.count_wrong_credential(Door::Console, address, |reason| {
+                admin.count_wrong_credential(AdminInterface::Console, address, |reason| {
                     audit::console_refused(reason, None, None, &actor);
                 });
                 form(StatusCode::UNAUTHORIZED, "Wrong admin token.")

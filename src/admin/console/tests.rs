@@ -494,7 +494,7 @@ async fn wrong_tokens_at_the_sign_in_are_limited() {
     }
     person.sign_in().await;
     let metrics = fixture.bench.parts.metrics.render().unwrap();
-    let line = "curfew_admin_credentials_refused_total{door=\"console\",result=\"limited\"} 2";
+    let line = "curfew_admin_credentials_refused_total{interface=\"console\",result=\"limited\"} 2";
     assert!(metrics.contains(line), "{metrics}");
 }
 

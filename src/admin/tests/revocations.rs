@@ -42,7 +42,7 @@ async fn an_emergency_revocation_is_counted_and_executed() {
     assert_eq!(counted["dry_run"], true);
     let count = &counted["count"];
     assert_eq!(
-        (&count["live"], &count["exact"], &count["looked_at"]),
+        (&count["live"], &count["exact"], &count["checked"]),
         (&json!(1), &json!(true), &json!(2))
     );
     assert!(counted.get("in_force").is_none());

@@ -138,7 +138,7 @@ async fn wrong_tokens_are_limited_and_right_ones_never_are() {
     let metrics = fixture.bench.parts.metrics.render().unwrap();
     for (result, count) in [("wrong", 12), ("limited", 20)] {
         let line = format!(
-            "curfew_admin_credentials_refused_total{{door=\"api\",result=\"{result}\"}} {count}"
+            "curfew_admin_credentials_refused_total{{interface=\"api\",result=\"{result}\"}} {count}"
         );
         assert!(metrics.contains(&line), "{line}\n{metrics}");
     }

@@ -96,7 +96,7 @@ async fn a_bound_session_is_started_with_its_client() {
     assert_eq!(created["session"]["bound_to_user_agent"], true);
     let id = created["session"]["id"].as_str().unwrap();
     let path = format!("/api/v1/sessions/{id}/explain");
-    for (client, verdict, elsewhere) in [
+    for (client, verdict, mismatch) in [
         (client, "allow", Value::Null),
         (
             json!({ "address": "6.6.6.6", "user_agent": "Firefox" }),
@@ -109,7 +109,7 @@ async fn a_bound_session_is_started_with_its_client() {
         let (_, answer) = fixture.send("POST", &path, Some(body)).await;
         let explanation = &answer["explanation"];
         assert_eq!(explanation["verdict"], verdict);
-        assert_eq!(explanation["elsewhere"], elsewhere);
+        assert_eq!(explanation["binding_mismatch"], mismatch);
     }
 }
 
@@ -154,10 +154,10 @@ async fn a_live_session_is_explained() {
             "path": "/abc",
             "access": "protected",
             "home_policy": "default",
-            "asked_policies": [{ "name": "strict", "by": "proxy" }],
-            "groups_needed": [],
+            "requested_policies": [{ "name": "strict", "by": "proxy" }],
+            "required_groups": [],
             "activity": "passive",
-            "passive_because": "a header marks it as a background request",
+            "passive_reason": "a header marks it as a background request",
             "session_limits": {
                 "idle": { "seconds": 900.0, "from": "policies.default.idle" },
                 "absolute": { "seconds": 28800.0, "from": "policies.default.absolute" },

@@ -25,14 +25,6 @@ fn administrator() -> Actor {
     Actor::new(ActorKind::AdminToken, "ci", None)
 }
 
-/// Runs the background tasks.
-async fn settle(service: &JwtFixture) {
-    for _ in 0..20 {
-        tokio::task::yield_now().await;
-    }
-    service.bench.store.memory.reclaim();
-}
-
 #[tokio::test]
 async fn after_a_loss_of_data_only_later_sign_ins_start_sessions() {
     let service = JwtFixture::new("default");
@@ -78,12 +70,12 @@ async fn a_tombstone_stays_while_its_credential_is_presented() {
         let now = hours * HOUR;
         let found = service.verdict(&token(now), now).await;
         assert_eq!(found, IDLE, "after {hours} h");
-        settle(&service).await;
+        service.bench.run_background_tasks().await;
     }
     // After this time without a request the tombstone is gone, as the documentation says.
     let now = 300 * HOUR;
     service.bench.at(now);
-    settle(&service).await;
+    service.bench.run_background_tasks().await;
     assert_eq!(service.verdict(&token(now), now).await, Verdict::Allow);
 }
 
@@ -97,7 +89,7 @@ async fn a_longer_policy_restarts_no_ended_session() {
                 .sources
                 .limits(&service.checker.book.policies);
             let (history, now) = (&service.bench.store.memory, service.bench.parts.clock.now());
-            history.note_limits(&limits, now).await.unwrap();
+            history.record_limits(&limits, now).await.unwrap();
         };
         note(&service).await;
         let token = |service: &JwtFixture, signed_in, now: Duration| {
@@ -115,7 +107,7 @@ async fn a_longer_policy_restarts_no_ended_session() {
         assert_eq!(service.verdict(&again, 20 * MINUTE).await, IDLE);
         // The tombstone has expired by now.
         service.bench.at(9 * HOUR);
-        settle(&service).await;
+        service.bench.run_background_tasks().await;
         assert!(service.bench.store.memory.is_empty());
         let (_, default) = service.checker.book.policies.get("default").unwrap();
         let mut longer = default.clone();
@@ -171,7 +163,7 @@ async fn a_tombstone_stays_for_the_longest_limit_of_later_tokens() {
     let again = token(&["staff"], HOUR);
     assert_eq!(service.verdict(&again, HOUR).await, ABSOLUTE);
     service.bench.at(7 * HOUR);
-    settle(&service).await;
+    service.bench.run_background_tasks().await;
     let later = token(&[], 7 * HOUR);
     assert_eq!(service.verdict(&later, 7 * HOUR).await, ABSOLUTE);
 }
@@ -211,11 +203,11 @@ async fn after_a_revocation_only_a_later_authentication_starts_a_session() {
         assert!(matches!(silent, Err(StartError::TooOld)), "{silent:?}");
         assert!(lifecycle.start(sign_in(subject, after)).await.is_ok());
     }
-    let elsewhere = SignIn {
+    let mismatch = SignIn {
         attributes: Attributes::default(),
         ..sign_in("bob", MINUTE)
     };
-    assert!(lifecycle.start(elsewhere).await.is_ok(), "somebody else");
+    assert!(lifecycle.start(mismatch).await.is_ok(), "somebody else");
     let fresh = service.token("d", after, after);
     assert_eq!(service.verdict(&fresh, after).await, Verdict::Allow);
 }

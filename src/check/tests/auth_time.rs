@@ -114,13 +114,10 @@ async fn the_time_of_authentication_has_two_formats() {
     let after = 10 * MINUTE;
     let seconds = START.as_millis() as f64 / 1000.0;
     let utc = START.to_string();
-    let elsewhere = START.plus(2 * HOUR).to_string().replace('Z', "+02:00");
+    let mismatch = START.plus(2 * HOUR).to_string().replace('Z', "+02:00");
     let plain = format!("{seconds}");
     let exponent = format!("{seconds:e}");
-    for (number, text) in [&plain, &exponent, &utc, &elsewhere]
-        .into_iter()
-        .enumerate()
-    {
+    for (number, text) in [&plain, &exponent, &utc, &mismatch].into_iter().enumerate() {
         behind
             .service
             .answers(Answer::allow(&[("x-auth-time", text)]));

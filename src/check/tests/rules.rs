@@ -255,7 +255,7 @@ async fn bound() -> (Fixture, [(&'static str, &'static str); 2]) {
 #[tokio::test]
 async fn a_bound_session_is_denied_elsewhere() {
     let (fixture, home) = bound().await;
-    let elsewhere = deny(DenyReason::ReauthenticationRequired);
+    let mismatch = deny(DenyReason::ReauthenticationRequired);
     for (lines, expected) in [
         (&home[..], Verdict::Allow),
         (
@@ -266,13 +266,13 @@ async fn a_bound_session_is_denied_elsewhere() {
             &[("x-forwarded-for", "6.6.6.6, 203.0.113.8"), home[1]],
             Verdict::Allow,
         ),
-        (&[("x-forwarded-for", "203.0.114.7"), home[1]], elsewhere),
+        (&[("x-forwarded-for", "203.0.114.7"), home[1]], mismatch),
         (
             &[("x-forwarded-for", "203.0.113.7, 6.6.6.6"), home[1]],
-            elsewhere,
+            mismatch,
         ),
-        (&[home[0], ("user-agent", "curl")], elsewhere),
-        (&[home[0]], elsewhere),
+        (&[home[0], ("user-agent", "curl")], mismatch),
+        (&[home[0]], mismatch),
         (&[home[1]], deny(DenyReason::MalformedRequest)),
         (
             &[("x-forwarded-for", "unknown"), home[1]],
@@ -282,10 +282,10 @@ async fn a_bound_session_is_denied_elsewhere() {
         let outcome = fixture.request("GET", "/", &fixture.with(lines)).await;
         assert_eq!(outcome.verdict, expected, "{lines:?}");
     }
-    // A request from elsewhere gets no other detail, is no activity, and ends nothing.
+    // A request from mismatch gets no other detail, is no activity, and ends nothing.
     fixture.bench.at(15 * MINUTE - SECOND);
     let thief = fixture.with(&[("x-forwarded-for", "6.6.6.6"), home[1]]);
-    assert_eq!(fixture.request("GET", "/", &thief).await.verdict, elsewhere);
+    assert_eq!(fixture.request("GET", "/", &thief).await.verdict, mismatch);
     let at_home = fixture.with(&home);
     let outcome = fixture.request("GET", "/", &at_home).await;
     assert_eq!(outcome.verdict, Verdict::Allow);

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::compliance::*;
-use crate::config::{Environment, Source};
+use crate::config::{ConfigSource, Environment};
 use crate::policy::Policy;
 use crate::policy::Preset;
 use crate::policy::standards::{self, ComplianceStatus};
@@ -13,7 +13,7 @@ use std::time::Duration;
 #[test]
 fn the_documented_report_is_current() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/curfew/curfew.yaml");
-    let source = Source {
+    let source = ConfigSource {
         file: Some(file),
         environment: Environment::new(),
     };
@@ -26,14 +26,14 @@ fn the_documented_report_is_current() {
     );
 }
 
-fn standing(requirement: &str, idle: Option<u64>, absolute: u64) -> ComplianceStatus {
+fn status(requirement: &str, idle: Option<u64>, absolute: u64) -> ComplianceStatus {
     let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
     let policy = Policy::of(Limits {
         idle: idle.map(minutes),
         absolute: minutes(absolute),
         max_auth_age: None,
     });
-    standards::named(requirement).unwrap().standing(&policy)
+    standards::named(requirement).unwrap().status(&policy)
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn each_standard_is_exact_at_its_limits() {
         ("hipaa", Some(60), 90 * DAYS, Met),
         ("hipaa", None, 12 * HOURS, NotMet),
     ] {
-        let found = standing(requirement, idle, absolute);
+        let found = status(requirement, idle, absolute);
         assert_eq!(found, expected, "{requirement} {idle:?} {absolute}");
     }
 }
@@ -98,12 +98,12 @@ fn the_limits_of_remembered_sessions_count() {
     };
     let mut policy = Policy::of(limits);
     let pci = standards::named("pci-dss").unwrap();
-    assert_eq!(pci.standing(&policy), ComplianceStatus::Met);
+    assert_eq!(pci.status(&policy), ComplianceStatus::Met);
     policy.remember = Some(Limits {
         idle: Some(Duration::from_secs(86_400)),
         ..limits
     });
-    assert_eq!(pci.standing(&policy), ComplianceStatus::NotMet);
+    assert_eq!(pci.status(&policy), ComplianceStatus::NotMet);
 }
 
 /// A policy with the limits of a preset meets the standard of the same name.
@@ -131,7 +131,7 @@ fn a_preset_meets_its_standard() {
         });
         let requirement = standards::named(requirement).unwrap();
         assert_eq!(
-            requirement.standing(&policy),
+            requirement.status(&policy),
             ComplianceStatus::Met,
             "{}",
             preset.name
@@ -146,7 +146,7 @@ fn reported(sign_in: &str) -> Report {
     let file = dir.path().join("curfew.yaml");
     let text = format!("policies: {{default: {{idle: 15m, absolute: 12h}}}}\n{sign_in}\n");
     std::fs::write(&file, text).unwrap();
-    let source = Source {
+    let source = ConfigSource {
         file: Some(file),
         environment: Environment::new(),
     };
@@ -232,17 +232,17 @@ fn without_a_new_authentication_no_standard_that_requires_one_is_met() {
 #[test]
 fn a_limit_that_is_not_met_outranks_not_verified() {
     let strict = reported("");
-    let standing = |name: &str| {
+    let status = |name: &str| {
         let mut findings = strict.policies[0].findings.iter();
         findings
             .find(|finding| finding.requirement == name)
             .unwrap()
-            .standing
+            .status
     };
-    assert_eq!(standing("pci-dss"), "not_verified");
-    assert_eq!(standing("owasp-high"), "departs");
-    assert_eq!(standing("hipaa"), "met");
-    let (book, _) = Source {
+    assert_eq!(status("pci-dss"), "not_verified");
+    assert_eq!(status("owasp-high"), "exceeds_recommendation");
+    assert_eq!(status("hipaa"), "met");
+    let (book, _) = ConfigSource {
         file: None,
         environment: Environment::from([("CURFEW__POLICIES__DEFAULT__IDLE".into(), "16m".into())]),
     }
@@ -251,13 +251,13 @@ fn a_limit_that_is_not_met_outranks_not_verified() {
     let loose = report(&book, Reauthentication::Sources(&[]));
     let pci = loose.policies[0].findings.iter();
     let mut pci = pci.filter(|finding| finding.requirement == "pci-dss");
-    assert_eq!(pci.next().unwrap().standing, "not_met");
+    assert_eq!(pci.next().unwrap().status, "not_met");
 }
 
 #[test]
 fn the_limits_alone_can_be_checked() {
     let sources = [];
-    let (book, _) = Source {
+    let (book, _) = ConfigSource {
         file: None,
         environment: Environment::from([(
             "CURFEW__POLICIES__DEFAULT__PRESET".into(),

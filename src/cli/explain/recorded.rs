@@ -10,7 +10,7 @@ use crate::check::recording::{RecordedCheck, Recording};
 use crate::check::{Original, OriginalUrl};
 use crate::cli::output::{stdout, to_json};
 use crate::escape::line;
-use crate::explain::{Question, explain, sample_session};
+use crate::explain::{ExplainedRequest, explain, sample_session};
 use crate::policy::{Client, Contract, Rulebook};
 use crate::session::{Attributes, Timestamp};
 
@@ -83,7 +83,7 @@ fn explained(check: &RecordedCheck, book: &Rulebook) -> Option<Vec<(&'static str
     let now = Timestamp::default();
     let name = book.policies.default_name().as_str();
     let session = sample_session(&book.policies, name, false, Attributes::default(), now)?;
-    let question = Question {
+    let question = ExplainedRequest {
         contract,
         policy: check.policy.as_deref(),
         original: Original {

@@ -8,14 +8,14 @@ use super::super::admin_api::AdminApi;
 use crate::clock::Stopwatch;
 
 /// How the probe lets a session become idle.
-pub(super) enum Idling<'a> {
+pub(super) enum IdleMethod<'a> {
     /// Waits in real time.
     Waiting,
     /// Ages the session: the admin API moves its times into the past.
     Ageing { api: &'a AdminApi, id: &'a str },
 }
 
-impl Idling<'_> {
+impl IdleMethod<'_> {
     /// Lets time pass. On a terminal, shows the remaining time.
     pub(super) async fn wait(&self, time: Duration, what: &str) -> anyhow::Result<()> {
         match self {

@@ -27,10 +27,10 @@ pub struct RawJwt {
     pub cookie: Option<String>,
     /// The interval between fetches of an issuer's keys.
     #[schemars(with = "shape::Duration")]
-    pub refresh: String,
+    pub refresh_interval: String,
     /// How long keys stay in use after the last successful fetch.
     #[schemars(with = "shape::Duration")]
-    pub stale: String,
+    pub max_key_age: String,
     /// The timeout for one request to an issuer.
     #[schemars(with = "shape::Duration")]
     pub timeout: String,
@@ -90,8 +90,8 @@ impl Default for RawJwt {
         Self {
             bearer: true,
             cookie: None,
-            refresh: "5m".to_owned(),
-            stale: "1d".to_owned(),
+            refresh_interval: "5m".to_owned(),
+            max_key_age: "1d".to_owned(),
             timeout: "5s".to_owned(),
             front_channel_logout: false,
             issuers: BTreeMap::new(),
@@ -175,11 +175,15 @@ impl RawJwt {
     /// How often keys are fetched, and how long they stay in use.
     pub(in crate::config) fn freshness(&self, mistakes: &mut Mistakes) -> Valid<Freshness> {
         let second = Duration::from_secs(1);
-        let refresh = mistakes.duration("jwt.refresh", &self.refresh, second, DAY);
-        let stale = mistakes.duration("jwt.stale", &self.stale, second, DAY * 30);
+        let refresh =
+            mistakes.duration("jwt.refresh_interval", &self.refresh_interval, second, DAY);
+        let stale = mistakes.duration("jwt.max_key_age", &self.max_key_age, second, DAY * 30);
         let (refresh, stale) = (refresh?, stale?);
         if stale < refresh {
-            mistakes.note("jwt.stale", "must not be shorter than jwt.refresh");
+            mistakes.note(
+                "jwt.max_key_age",
+                "must not be shorter than jwt.refresh_interval",
+            );
         }
         Ok(Freshness { refresh, stale })
     }

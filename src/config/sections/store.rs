@@ -68,7 +68,7 @@ pub struct RawStore {
     /// How long each process keeps the session ends that it wrote, to repeat them after a
     /// fail-over.
     #[schemars(with = "shape::Duration")]
-    pub end_journal: String,
+    pub journal_retention: String,
     /// Whether `curfew serve` upgrades records of older versions.
     pub migrate: bool,
     /// With Redis: reject unencrypted records from the start, even while an upgrade is marked as unfinished in Redis.
@@ -98,7 +98,7 @@ impl Default for RawStore {
             check_timeout: "150ms".to_owned(),
             wait_replicas: 0,
             wait_timeout: "100ms".to_owned(),
-            end_journal: "5m".to_owned(),
+            journal_retention: "5m".to_owned(),
             migrate: true,
             sealed_only: false,
             max_sessions: 100_000,
@@ -142,10 +142,10 @@ impl RawStore {
     }
 
     /// How long the process keeps the session ends that it wrote.
-    pub(in crate::config) fn end_journal(&self, mistakes: &mut Mistakes) -> Valid<Duration> {
+    pub(in crate::config) fn journal_retention(&self, mistakes: &mut Mistakes) -> Valid<Duration> {
         mistakes.duration(
-            "store.end_journal",
-            &self.end_journal,
+            "store.journal_retention",
+            &self.journal_retention,
             Duration::from_secs(1),
             DAY,
         )

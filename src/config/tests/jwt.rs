@@ -92,8 +92,8 @@ fn mistakes_are_reported() {
             "jwt.bearer = \"false\": is off and jwt.cookie is not set",
         ),
         (
-            &format!("{{stale: 1m, issuers: {{m: {{{MAIN}}}}}}}"),
-            "jwt.stale = \"1m\": must not be shorter than jwt.refresh",
+            &format!("{{max_key_age: 1m, issuers: {{m: {{{MAIN}}}}}}}"),
+            "jwt.max_key_age = \"1m\": must not be shorter than jwt.refresh_interval",
         ),
         (
             &format!("{{issuers: {{m: {{{MAIN}}}, n: {{{MAIN}}}}}}}"),

@@ -159,7 +159,7 @@ fn a_secret_in_a_file_is_read_and_watched() {
     let login = loaded.config.login.as_ref().unwrap();
     let known = login.providers[0].client_secret.as_ref().unwrap();
     assert_eq!(known.expose(), "hush");
-    let source = Source {
+    let source = ConfigSource {
         file: None,
         environment: Environment::default(),
     };

@@ -45,7 +45,7 @@ pub async fn denials(bench: &Bench, session: &SignedIn) {
     assert_eq!(bench.get(session, "/admin").await.status, 403);
     bench.unreached();
     let seen = bench.admitted(&bench.send("GET", "/public", &[]).await);
-    bench.snippet.names.assert_nobody(&seen);
+    bench.snippet.names.assert_no_identity(&seen);
 }
 
 /// Curfew decides by the host that the proxy routes by, whatever other hosts the request names.

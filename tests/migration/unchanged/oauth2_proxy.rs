@@ -81,7 +81,7 @@ async fn caddy_with_the_path() {
     let (bench, session) = start(&OAUTH2_PROXY_CADDY, &text, is_admitted).await;
     assert_usable(&bench, &session).await;
     let seen = bench.admitted(&bench.get(&session, "/p").await);
-    bench.snippet.names.assert_nobody(&seen);
+    bench.snippet.names.assert_no_identity(&seen);
     browser_endpoints_are_the_applications(&bench, &session).await;
     for target in ["/p", "/.curfew/session"] {
         let answer = bench.send("GET", target, SCRIPT).await;

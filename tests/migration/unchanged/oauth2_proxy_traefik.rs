@@ -29,7 +29,7 @@ async fn errors_middleware_with_the_path() {
     let (bench, session) = start(&OAUTH2_PROXY_TRAEFIK, &text, is_admitted).await;
     assert_usable(&bench, &session).await;
     let seen = bench.admitted(&bench.get(&session, "/p").await);
-    bench.snippet.names.assert_nobody(&seen);
+    bench.snippet.names.assert_no_identity(&seen);
     browser_endpoints_are_the_applications(&bench, &session).await;
     bench.login.take();
     let cookie = session.cookie();

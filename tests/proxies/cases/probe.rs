@@ -36,7 +36,7 @@ pub async fn finds_faults(bench: &mut Bench) {
     bench.backend.take();
 }
 
-const SESSION: [&str; 5] = ["--subject", "probe", "--age", "--shows", "probe"];
+const SESSION: [&str; 5] = ["--subject", "probe", "--age", "--expect-text", "probe"];
 
 fn url(bench: &Bench) -> String {
     format!("http://{RULED_HOST}:{}", bench.proxy.address.port())

@@ -131,7 +131,7 @@ pub async fn binding(bench: &mut Bench) {
         let answer = bench.get_from(home, "/", &[cookie, browser]).await;
         bench.admitted(&answer, "alice");
     }
-    let audited = bench.curfew.audit_events("session.elsewhere");
+    let audited = bench.curfew.audit_events("session.binding_mismatch");
     assert_eq!(audited.len(), 4, "{audited:?}");
     assert_eq!(audited[2]["event.reason"], "address");
     assert_eq!(audited[2]["source.ip"], elsewhere);

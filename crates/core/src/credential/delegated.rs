@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-pub use answer::{Allowed, Unusable};
-pub use ask::Question;
+pub use answer::{Allowed, UnusableAnswer};
+pub use ask::DelegatedCheck;
 pub use key::SessionKey;
 
 use crate::policy::MaxAge;

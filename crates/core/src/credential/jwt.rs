@@ -19,6 +19,6 @@ pub use crypto::install as install_crypto;
 pub use id_token::SignedIn;
 pub use invalid::InvalidJwt;
 pub use keys::{KeySet, KeySetError};
-pub use notice::{InvalidNotice, Notice, Whom};
+pub use notice::{InvalidNotice, LogoutTarget, Notice};
 pub use refreshed::Refreshed;
 pub use verify::{Claims, Issuer, VerifiedJwt, looks_like_a_jwt};

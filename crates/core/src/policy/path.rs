@@ -101,7 +101,7 @@ impl<'a> NormalPath<'a> {
     }
 
     /// The path and its parents up to `/`, without trailing slashes.
-    pub(super) fn and_above(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn with_parents(&self) -> impl Iterator<Item = &str> {
         let path = self.0.strip_suffix('/').unwrap_or(&self.0);
         let mut rest = Some(path);
         std::iter::from_fn(move || {
@@ -273,7 +273,7 @@ mod tests {
             ("/a/b/c", &["/a/b/c", "/a/b", "/a", ""]),
         ] {
             let normal = NormalPath::new(path.as_bytes()).unwrap();
-            let above: Vec<&str> = normal.and_above().collect();
+            let above: Vec<&str> = normal.with_parents().collect();
             assert_eq!(above, expected, "{path}");
         }
     }

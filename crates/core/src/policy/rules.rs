@@ -34,7 +34,7 @@ pub struct Target<'a> {
 
 /// The result of matching a request with the rules.
 #[derive(Clone, Copy, Debug)]
-pub struct Found<'a> {
+pub struct MatchedRule<'a> {
     /// The first rule that matches; `None` if no rule does.
     pub rule: Option<&'a Rule>,
     /// The terms that apply.
@@ -86,8 +86,8 @@ impl Rules {
     ///
     /// # Errors
     /// [`AmbiguousPath`] if the result depends on a path that has two possible interpretations.
-    pub fn find(&self, target: &Target<'_>) -> Result<Found<'_>, AmbiguousPath> {
-        let otherwise = Found {
+    pub fn find(&self, target: &Target<'_>) -> Result<MatchedRule<'_>, AmbiguousPath> {
+        let otherwise = MatchedRule {
             rule: None,
             terms: &self.otherwise,
         };
@@ -112,7 +112,7 @@ impl Rules {
         let Some(rule) = first.map(|place| &self.rules[place]) else {
             return Ok(otherwise);
         };
-        let found = Found {
+        let found = MatchedRule {
             rule: Some(rule),
             terms: &rule.terms,
         };
@@ -161,7 +161,7 @@ impl PathIndex {
             better(self.exact.get(path.as_str()).and_then(first));
         }
         if !self.prefixes.is_empty() {
-            let above = path.and_above();
+            let above = path.with_parents();
             better(
                 above
                     .filter_map(|path| first(self.prefixes.get(path)?))

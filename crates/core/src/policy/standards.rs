@@ -15,9 +15,9 @@ pub struct Requirement {
     /// The section of the standard.
     pub section: &'static str,
     /// The requirement for the time without activity.
-    pub idle: Demand,
+    pub idle: LimitRequirement,
     /// The requirement for the time from sign-in to end.
-    pub absolute: Demand,
+    pub absolute: LimitRequirement,
     /// Whether people must authenticate again after the timeout.
     pub reauthentication: bool,
     /// The address of the standard.
@@ -26,7 +26,7 @@ pub struct Requirement {
 
 /// The requirement for one limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Demand {
+pub enum LimitRequirement {
     /// No requirement.
     Nothing,
     /// A documented limit is required, of any length.
@@ -57,7 +57,7 @@ pub enum ComplianceStatus {
     NotMet,
 }
 
-use Demand::{AnyLimit, AtMost, Nothing};
+use LimitRequirement::{AnyLimit, AtMost, Nothing};
 use Strength::{Shall, Should};
 
 /// All known requirements.
@@ -219,20 +219,20 @@ pub fn named(name: &str) -> Option<&'static Requirement> {
 impl Requirement {
     /// Compares a policy with this requirement. The loosest limits that a session can have decide.
     #[must_use]
-    pub fn standing(&self, policy: &Policy) -> ComplianceStatus {
+    pub fn status(&self, policy: &Policy) -> ComplianceStatus {
         let limits = loosest(policy);
         let idle = self
             .idle
-            .standing(limits.idle.is_some(), limits.longest_unused());
-        let absolute = self.absolute.standing(true, limits.absolute);
+            .status(limits.idle.is_some(), limits.longest_unused());
+        let absolute = self.absolute.status(true, limits.absolute);
         idle.max(absolute)
     }
 }
 
-impl Demand {
+impl LimitRequirement {
     /// Compares a limit with this requirement: whether it is `set`, and how long a session lives under it.
     #[must_use]
-    pub fn standing(self, set: bool, lives: Duration) -> ComplianceStatus {
+    pub fn status(self, set: bool, lives: Duration) -> ComplianceStatus {
         match self {
             Nothing => ComplianceStatus::Met,
             AnyLimit if set => ComplianceStatus::Met,
@@ -254,8 +254,8 @@ const fn requirement(
     name: &'static str,
     standard: &'static str,
     section: &'static str,
-    idle: Demand,
-    absolute: Demand,
+    idle: LimitRequirement,
+    absolute: LimitRequirement,
     reauthentication: bool,
     url: &'static str,
 ) -> Requirement {

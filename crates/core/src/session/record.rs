@@ -229,7 +229,7 @@ impl Session {
 
     /// The expiry of the record for a store whose clock may be ahead.
     #[must_use]
-    pub fn kept_until(&self) -> Timestamp {
+    pub fn expiry_with_margin(&self) -> Timestamp {
         match self.state {
             State::Live => self.last_seen.plus(self.retention),
             State::Ended(_) => self.expires(),

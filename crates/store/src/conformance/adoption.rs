@@ -86,12 +86,12 @@ pub async fn run_history(store: &dyn HistoryStore, now: Timestamp) {
             .limit("a", started, Duration::from_secs(seconds))
             .as_secs()
     };
-    store.note_limits(&limits(60), now).await.unwrap();
+    store.record_limits(&limits(60), now).await.unwrap();
     assert_eq!(limit(now, 600).await, 60);
     let later = now.plus(MINUTE);
-    store.note_limits(&limits(600), later).await.unwrap();
+    store.record_limits(&limits(600), later).await.unwrap();
     store
-        .note_limits(&limits(600), later.plus(MINUTE))
+        .record_limits(&limits(600), later.plus(MINUTE))
         .await
         .unwrap();
     assert_eq!(limit(now, 600).await, 60);

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use super::connection::Connection;
 use super::keys::Keys;
-use super::sealed_value::{Found, SealedValue};
+use super::sealed_value::{SealedValue, StoredValue};
 use crate::History;
 use crate::clock::{Clock, Stopwatch, StoreClock};
 use crate::credential::KeyRing;
@@ -35,7 +35,7 @@ use shards::{ShardState, Shards};
 /// Interval between refreshes of the marker.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(2);
 /// The replication lag: a marker may be this much older than this process has seen it. The journal of ends
-/// (`store.end_journal`) covers that time.
+/// (`store.journal_retention`) covers that time.
 const REPLICATION_LAG: Duration = Duration::from_secs(5);
 /// How long after a refresh a starting process trusts the marker.
 const RUNNING_FRESHNESS: Duration = Duration::from_secs(10);
@@ -122,7 +122,7 @@ impl Generation {
         };
         for key in [key, always] {
             if shards.check_key(connection, &marker.secret, key).await? == ShardState::Lost {
-                return Ok(self.note_shard_loss(connection).await?.history);
+                return Ok(self.record_shard_loss(connection).await?.history);
             }
         }
         Ok(marker.history)
@@ -145,7 +145,7 @@ impl Generation {
             // The check comes before the refresh: a refresh would hide marks of an older copy.
             && shards.check_all(connection, &marker.secret, now, is_due).await? == ShardState::Lost
         {
-            return self.note_shard_loss(connection).await.map(drop);
+            return self.record_shard_loss(connection).await.map(drop);
         }
         if is_due {
             let refresh = |marker: &mut Marker| marker.refresh(now, RUNNING_FRESHNESS);
@@ -196,12 +196,12 @@ impl Generation {
 
     /// Like [`Generation::mark_planned_stop`], but for `curfew migrate`, and only for a fresh marker. If there is no
     /// marker, `absence` decides whether one is created. Returns whether there is a fresh marker.
-    pub(super) async fn hand_over(
+    pub(super) async fn extend_fresh_marker(
         &self,
         connection: &mut Connection,
         absence: Absence,
     ) -> RedisResult<bool> {
-        let found: Found<Marker> = self.marker.read(connection).await?;
+        let found: StoredValue<Marker> = self.marker.read(connection).await?;
         let now = self.now();
         let mut marker = match found.value.clone() {
             Some(marker) if now <= marker.fresh_until => marker,
@@ -217,18 +217,18 @@ impl Generation {
     /// The current marker. After a loss it contains the time of the loss.
     async fn marker(&self, connection: &mut Connection, absence: Absence) -> RedisResult<Marker> {
         for _ in 0..MAX_ATTEMPTS {
-            let found: Found<Marker> = self.marker.read(connection).await?;
+            let found: StoredValue<Marker> = self.marker.read(connection).await?;
             let (seen, now) = (*self.seen.lock(), self.now());
             let Some(reason) = WriteReason::of(found.value.as_ref(), seen, absence, now) else {
                 let marker = found.value.ok_or_else(contended)?;
                 *self.stale_since.lock() = None;
-                self.note_seen(&marker);
+                self.record_seen(&marker);
                 return Ok(marker);
             };
             if reason == WriteReason::Stale && self.waits_for_refresh() {
                 // A loss is not certain yet. Until it is, assume one.
                 let mut marker = found.value.ok_or_else(contended)?;
-                marker.history.note_loss(Timestamp::from_millis(now));
+                marker.history.record_loss(Timestamp::from_millis(now));
                 return Ok(marker);
             }
             let mut marker = match found.value.clone() {
@@ -236,11 +236,11 @@ impl Generation {
                 None => Marker::new(now)?,
             };
             if reason != WriteReason::First {
-                marker.note_loss(now.max(seen.unwrap_or(0)));
+                marker.record_loss(now.max(seen.unwrap_or(0)));
             }
             if self.marker.replace(connection, &found, &marker).await? {
                 *self.stale_since.lock() = None;
-                self.note_seen(&marker);
+                self.record_seen(&marker);
                 self.report(reason);
                 return Ok(marker);
             }
@@ -255,10 +255,10 @@ impl Generation {
     }
 
     /// Records that a shard of the cluster has lost data.
-    async fn note_shard_loss(&self, connection: &mut Connection) -> RedisResult<Marker> {
+    async fn record_shard_loss(&self, connection: &mut Connection) -> RedisResult<Marker> {
         let now = self.now();
         let lost = self
-            .change(connection, |marker| marker.note_loss(now))
+            .change(connection, |marker| marker.record_loss(now))
             .await?;
         self.report(WriteReason::Shard);
         Ok(self.write_shard_marks(connection).await?.unwrap_or(lost))
@@ -277,8 +277,8 @@ impl Generation {
         let now = now.max(self.now());
         let marked = self.change(connection, |marker| {
             // A loss in a shard while the marks were written stays unnoticed, so the time of the loss moves forward.
-            if marker.history.lost_before().is_some() {
-                marker.history.note_loss(Timestamp::from_millis(now));
+            if marker.history.last_loss().is_some() {
+                marker.history.record_loss(Timestamp::from_millis(now));
             }
             marker.has_marks = true;
         });
@@ -309,7 +309,7 @@ impl Generation {
         connection: &mut Connection,
         change: impl Fn(&mut Marker),
     ) -> RedisResult<Option<Marker>> {
-        let found: Found<Marker> = self.marker.read(connection).await?;
+        let found: StoredValue<Marker> = self.marker.read(connection).await?;
         let Some(mut marker) = found.value.clone() else {
             return Ok(None);
         };
@@ -317,10 +317,10 @@ impl Generation {
         let written = self.marker.replace(connection, &found, &marker).await?;
         Ok(written
             .then_some(marker)
-            .inspect(|marker| self.note_seen(marker)))
+            .inspect(|marker| self.record_seen(marker)))
     }
 
-    fn note_seen(&self, marker: &Marker) {
+    fn record_seen(&self, marker: &Marker) {
         let mut seen = self.seen.lock();
         *seen = (*seen).max(Some(marker.refreshed));
     }
@@ -382,9 +382,9 @@ impl Marker {
     }
 
     /// Records that data was lost before `now`.
-    fn note_loss(&mut self, now: u64) {
+    fn record_loss(&mut self, now: u64) {
         let now = now.max(self.refreshed);
-        self.history.note_loss(Timestamp::from_millis(now));
+        self.history.record_loss(Timestamp::from_millis(now));
         self.has_marks = false;
         self.refresh(now, RUNNING_FRESHNESS);
     }

@@ -30,13 +30,13 @@ impl HistoryStore for RedisStore {
         self.within_budget(request).await
     }
 
-    async fn note_limits(
+    async fn record_limits(
         &self,
         limits: &LimitsOfSources,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let mut connection = self.managed.connection(self.budget).await?;
-        let note = |history: &mut History| history.note_limits(limits, now);
+        let note = |history: &mut History| history.record_limits(limits, now);
         let noting = self.generation.change_history(&mut connection, note);
         self.within_budget(noting).await
     }
@@ -96,14 +96,16 @@ impl RedisStore {
     ///
     /// # Errors
     /// [`StoreError`] when Redis could not write the marker.
-    pub async fn hand_over(&self, is_new: bool) -> Result<bool, StoreError> {
+    pub async fn extend_fresh_marker(&self, is_new: bool) -> Result<bool, StoreError> {
         let mut connection = self.managed.connection(self.budget).await?;
         let extending = async {
             let absence = match is_new {
                 true => Absence::NoLoss,
                 false => self.absence(&mut connection).await?,
             };
-            self.generation.hand_over(&mut connection, absence).await
+            self.generation
+                .extend_fresh_marker(&mut connection, absence)
+                .await
         };
         self.within_budget(extending).await
     }

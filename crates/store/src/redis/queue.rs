@@ -58,10 +58,10 @@ impl DeadlineQueue for RedisStore {
             Some(ended) if length > 0 => (length, event(ended)),
             _ => (0, Vec::new()),
         };
-        let mut settle = self.scripts.settle.key(self.keys.queue());
-        settle.key(self.keys.events());
-        settle.arg(id.as_bytes()).arg(length).arg(event);
-        self.once(&settle).await
+        let mut acknowledge = self.scripts.acknowledge.key(self.keys.queue());
+        acknowledge.key(self.keys.events());
+        acknowledge.arg(id.as_bytes()).arg(length).arg(event);
+        self.once(&acknowledge).await
     }
 }
 

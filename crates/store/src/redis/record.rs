@@ -114,7 +114,7 @@ mod tests {
             let session = fitted(&session, format);
             let record = encode(id, &session, format, &ring).unwrap();
             assert!(!record.windows(10).any(|part| part == b"refresh-me"));
-            let read = decode(id, &record, session.kept_until(), true, &ring).unwrap();
+            let read = decode(id, &record, session.expiry_with_margin(), true, &ring).unwrap();
             assert_eq!(read.details.is_some(), has_token);
         }
     }

@@ -14,7 +14,7 @@ pub struct ScriptTexts {
     /// Claims due sessions from the deadline queue.
     pub claim: &'static str,
     /// Takes an ended session out of the deadline queue.
-    pub settle: &'static str,
+    pub acknowledge: &'static str,
     /// Adds a cut-off for a subject.
     pub cut_off: &'static str,
     /// Removes old cut-offs.
@@ -36,7 +36,7 @@ pub(super) struct Scripts {
     pub(super) replace: Script,
     pub(super) swap: Script,
     pub(super) claim: Script,
-    pub(super) settle: Script,
+    pub(super) acknowledge: Script,
     pub(super) cut_off: Script,
     pub(super) forget_cut_offs: Script,
     pub(super) rule: Script,
@@ -52,7 +52,7 @@ impl Scripts {
             replace: Script::new(texts.replace),
             swap: Script::new(texts.swap),
             claim: Script::new(texts.claim),
-            settle: Script::new(texts.settle),
+            acknowledge: Script::new(texts.acknowledge),
             cut_off: Script::new(texts.cut_off),
             forget_cut_offs: Script::new(texts.forget_cut_offs),
             rule: Script::new(texts.rule),

@@ -19,7 +19,7 @@ pub(super) struct SealedValue {
 }
 
 /// A value and its encrypted bytes. The bytes are empty if there is no value.
-pub(super) struct Found<T> {
+pub(super) struct StoredValue<T> {
     bytes: Vec<u8>,
     /// Also `None` if no key of the ring decrypts it.
     pub(super) value: Option<T>,
@@ -45,11 +45,11 @@ impl SealedValue {
     pub(super) async fn read<T: DeserializeOwned>(
         &self,
         connection: &mut Connection,
-    ) -> RedisResult<Found<T>> {
+    ) -> RedisResult<StoredValue<T>> {
         let mut get = redis::cmd("GET");
         let bytes: Option<Vec<u8>> = get.arg(&self.key).query_async(connection).await?;
         let value = bytes.as_ref().and_then(|bytes| self.decode(bytes));
-        Ok(Found {
+        Ok(StoredValue {
             bytes: bytes.unwrap_or_default(),
             value,
         })
@@ -59,7 +59,7 @@ impl SealedValue {
     pub(super) async fn replace<T: Serialize>(
         &self,
         connection: &mut Connection,
-        found: &Found<T>,
+        found: &StoredValue<T>,
         value: &T,
     ) -> RedisResult<bool> {
         let Some(bytes) = self.encode(value) else {

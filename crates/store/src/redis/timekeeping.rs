@@ -7,7 +7,7 @@ use redis::RedisResult;
 
 use super::connection::Connection;
 use super::keys::Keys;
-use super::sealed_value::{Found, SealedValue};
+use super::sealed_value::{SealedValue, StoredValue};
 use crate::clock::{Accepted, Action, StoreClock, TimelineRecord};
 use crate::credential::KeyRing;
 use crate::live::Live;
@@ -37,7 +37,7 @@ impl Timekeeping {
 
     /// Reads the record, and writes it if this replica has to.
     pub(super) async fn sync(&self, connection: &mut Connection) -> RedisResult<()> {
-        let found: Found<TimelineRecord> = self.record.read(connection).await?;
+        let found: StoredValue<TimelineRecord> = self.record.read(connection).await?;
         if let Action::Write(record) = self.clock.read(found.value) {
             // A server that rejects writes, because it is full or lacks replicas, still answers checks.
             match self.record.replace(connection, &found, &record).await {
@@ -56,7 +56,7 @@ impl Timekeeping {
         connection: &mut Connection,
         accepted: Accepted,
     ) -> RedisResult<bool> {
-        let found: Found<TimelineRecord> = self.record.read(connection).await?;
+        let found: StoredValue<TimelineRecord> = self.record.read(connection).await?;
         let Some(record) = self.clock.accept(accepted) else {
             return Ok(false);
         };

@@ -6,14 +6,14 @@ use crate::session::Subject;
 
 /// The interface where an operator or a client of the admin API presents a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
+pub enum AdminInterface {
     /// The admin API.
     Api,
     /// The console's sign-in.
     Console,
 }
 
-impl Door {
+impl AdminInterface {
     /// The label value in metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

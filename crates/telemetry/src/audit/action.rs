@@ -34,11 +34,11 @@ pub enum Action {
     /// A caller of the admin API, or an operator, lacks a right.
     AdminRefused,
     /// A session that had ended was live again in the store, and was ended again.
-    SessionCameBack,
+    SessionEndRestored,
     /// A request was allowed while the store was unavailable.
     SessionDegraded,
     /// A bound session was used from another network or browser.
-    SessionElsewhere,
+    SessionBindingMismatch,
     /// A request was denied.
     SessionDenied,
     /// Aggregated denials of a second.
@@ -68,9 +68,9 @@ impl Action {
         Self::AdminUnauthenticated,
         Self::AdminAllowed,
         Self::AdminRefused,
-        Self::SessionCameBack,
+        Self::SessionEndRestored,
         Self::SessionDegraded,
-        Self::SessionElsewhere,
+        Self::SessionBindingMismatch,
         Self::SessionDenied,
         Self::DenialsAggregated,
         Self::RecordingStarted,
@@ -97,9 +97,9 @@ impl Action {
             Self::AdminUnauthenticated => "admin.unauthenticated",
             Self::AdminAllowed => "admin.allowed",
             Self::AdminRefused => "admin.refused",
-            Self::SessionCameBack => "session.came_back",
+            Self::SessionEndRestored => "session.end_restored",
             Self::SessionDegraded => "session.degraded",
-            Self::SessionElsewhere => "session.elsewhere",
+            Self::SessionBindingMismatch => "session.binding_mismatch",
             Self::SessionDenied => "session.denied",
             Self::DenialsAggregated => "denials.aggregated",
             Self::RecordingStarted => "recording.started",

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Action, event};
 use crate::actor::Actor;
-use crate::credential::jwt::Whom;
+use crate::credential::jwt::LogoutTarget;
 use crate::events::SessionEnded;
 use crate::revocation::RevocationRule;
 use crate::session::{Session, SessionId, Subject, Timestamp};
@@ -83,7 +83,7 @@ pub fn subject_revoked(subject: &Subject, not_before: Timestamp, actor: &Actor) 
 }
 
 /// An identity provider, the actor, ended sessions with a notice over `channel`.
-pub fn provider_logout(whom: &Whom, channel: &'static str, revoked: usize, actor: &Actor) {
+pub fn provider_logout(whom: &LogoutTarget, channel: &'static str, revoked: usize, actor: &Actor) {
     event!(info, Action::ProviderLogout, "success", actor, {
         user.id = whom.subject.as_ref().map(Subject::as_str),
         curfew.logout.channel = channel,
@@ -112,8 +112,8 @@ pub fn revocation_finished(rule: &RevocationRule, ended: usize, complete: bool, 
 }
 
 /// A session that had ended was live again after a fail-over of the store, and was ended again.
-pub fn session_came_back(id: SessionId, tombstone: &Session) {
-    event!(warn, Action::SessionCameBack, "success", &Actor::CURFEW, {
+pub fn session_end_restored(id: SessionId, tombstone: &Session) {
+    event!(warn, Action::SessionEndRestored, "success", &Actor::CURFEW, {
         user.id = tombstone.subject.as_str(),
         curfew.session.id = %id,
     }, "lost session end written again");
@@ -145,14 +145,14 @@ pub fn session_degraded(
 }
 
 /// A bound session was used from another address or user agent. The request was denied, and the session stays live.
-pub fn session_elsewhere(
+pub fn session_binding_mismatch(
     id: SessionId,
     session: &Session,
     differs: &'static str,
     address: Option<IpAddr>,
 ) {
     // The client may not be the subject.
-    event!(warn, Action::SessionElsewhere, "failure", &Actor::anonymous(address), {
+    event!(warn, Action::SessionBindingMismatch, "failure", &Actor::anonymous(address), {
         event.reason = differs,
         user.id = session.subject.as_str(),
         curfew.session.id = %id,

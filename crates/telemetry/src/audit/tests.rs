@@ -10,7 +10,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use super::*;
 use crate::actor::{Actor, ActorKind};
-use crate::credential::jwt::Whom;
+use crate::credential::jwt::LogoutTarget;
 use crate::denials::AggregatedDenials;
 use crate::events::SessionEnded;
 use crate::revocation::{RevocationConditions, RevocationRule};
@@ -71,13 +71,13 @@ fn write_all() -> Vec<Seen> {
         session_created(id, &session, &actor);
         session_degraded(id, &session, "auth-request", address);
         session_aged(id, &session, std::time::Duration::from_secs(60), &actor);
-        session_elsewhere(id, &session, "address", address);
+        session_binding_mismatch(id, &session, "address", address);
         session.end(EndReason::Revoked, START);
         session_ended(
             &SessionEnded::new(id, &session, &actor, false).unwrap(),
             &actor,
         );
-        session_came_back(id, &session);
+        session_end_restored(id, &session);
         session_displaced(id, &subject, id, &actor);
         subject_revoked(&subject, START, &actor);
         let rule = RevocationRule {
@@ -86,7 +86,7 @@ fn write_all() -> Vec<Seen> {
         };
         revocation_declared(&rule, &actor);
         revocation_finished(&rule, 1, true, &actor);
-        let whom = Whom {
+        let whom = LogoutTarget {
             name: Subject::of_provider(id),
             one: true,
             subject: Some(subject.clone()),

@@ -44,7 +44,7 @@ impl ListenerMetrics {
             credentials_refused: registrar.counters(
                 "curfew_admin_credentials_refused_total",
                 "Credentials refused by the admin API or the console.",
-                &["door", "result"],
+                &["interface", "result"],
             )?,
         })
     }
@@ -52,22 +52,22 @@ impl ListenerMetrics {
 
 impl Metrics {
     /// Creates the counters of refused credentials for these interfaces at zero.
-    pub fn init_credentials(&self, doors: &[&str]) {
-        for door in doors {
+    pub fn init_credentials(&self, interfaces: &[&str]) {
+        for interface in interfaces {
             for result in ["wrong", "limited"] {
                 self.listeners
                     .credentials_refused
-                    .with_label_values(&[door, result]);
+                    .with_label_values(&[interface, result]);
             }
         }
     }
 
     /// Counts a credential that the admin API (`api`) or the console (`console`) refused. The result is `wrong`, or
     /// `limited` after too many attempts from one address.
-    pub fn credential_refused(&self, door: &str, result: &str) {
+    pub fn credential_refused(&self, interface: &str, result: &str) {
         self.listeners
             .credentials_refused
-            .with_label_values(&[door, result])
+            .with_label_values(&[interface, result])
             .inc();
     }
 

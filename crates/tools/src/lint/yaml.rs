@@ -4,7 +4,7 @@ use yaml_rust2::parser::{Event, MarkedEventReceiver, Parser};
 use yaml_rust2::scanner::Marker;
 
 use super::Unreadable;
-use crate::yaml::Unreadable::Malformed;
+use crate::yaml::YamlError::Malformed;
 use crate::yaml::check;
 
 /// A YAML node, with its line number.

@@ -55,7 +55,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- mergeOverwrite $own (deepCopy .Values.config) | toYaml -}}
 {{- end -}}
 
-{{/* A mistake is told before anything is installed. */}}
+{{/* Reports a mistake before anything is installed. */}}
 {{- define "curfew.check" -}}
 {{- if and .Values.redis.url (not .Values.secret.existing) -}}
 {{- fail "secret.existing: required with redis.url: sessions in Redis outlive the pods, so the key that signs their tokens must too. Create the files with `curfew keygen --directory .`, and the Secret with `kubectl create secret generic curfew --from-file=keys --from-file=admin-token-hashes`." -}}

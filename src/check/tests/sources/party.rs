@@ -313,14 +313,6 @@ impl SourceFixture {
         assert_eq!(outcome.verdict, Verdict::Allow, "{:?}", self.kind);
         outcome.session.unwrap().0
     }
-
-    /// Runs the background tasks and the store's expiry.
-    pub(super) async fn settle(&self) {
-        for _ in 0..20 {
-            tokio::task::yield_now().await;
-        }
-        self.bench.store.memory.reclaim();
-    }
 }
 
 /// What differs from a usual request.

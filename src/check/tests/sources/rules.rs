@@ -117,7 +117,7 @@ async fn final_end(kind: Kind) -> &'static str {
         if party.verdict(&signed_in, hours * HOUR).await == ALLOW {
             return NO;
         }
-        party.settle().await;
+        party.bench.run_background_tasks().await;
     }
     YES
 }
@@ -235,11 +235,11 @@ async fn bound(kind: Kind) -> &'static str {
     };
     let party = SourceFixture::by(kind, |policy| policy.bind = bind, Rules::default()).await;
     let signed_in = used(&party).await;
-    let elsewhere = Visit {
+    let mismatch = Visit {
         from: "198.51.100.7",
         ..Visit::default()
     };
-    let found = party.request(&signed_in, 2 * MINUTE, &elsewhere).await;
+    let found = party.request(&signed_in, 2 * MINUTE, &mismatch).await;
     says(found.verdict == REAUTHENTICATE && party.verdict(&signed_in, 2 * MINUTE).await == ALLOW)
 }
 
@@ -419,7 +419,7 @@ async fn counted(kind: Kind) -> &'static str {
     let party = SourceFixture::new(kind).await;
     let signed_in = used(&party).await;
     assert_eq!(party.verdict(&signed_in, HOUR).await, IDLE);
-    party.settle().await;
+    party.bench.run_background_tasks().await;
     let text = party.bench.parts.metrics.render().unwrap();
     let counted = [
         r#"curfew_sessions_created_total{policy="default"} 1"#,

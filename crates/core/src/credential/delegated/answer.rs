@@ -28,7 +28,7 @@ pub struct Allowed {
 /// The reason why a response that allows the request is unusable. The text is for the log and contains nothing of the
 /// response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unusable {
+pub enum UnusableAnswer {
     /// Neither the response nor the request has the session key.
     #[error("no session key in the response or the request")]
     MissingKey,
@@ -57,13 +57,13 @@ impl Delegated {
     /// Interprets a response that allows the request. `cookie` is the one that Curfew sent with the request.
     ///
     /// # Errors
-    /// [`Unusable`] with the missing or invalid part.
+    /// [`UnusableAnswer`] with the missing or invalid part.
     pub fn read(
         &self,
         cookie: Option<&[u8]>,
         answer: &HeaderMap,
         now: Timestamp,
-    ) -> Result<Allowed, Unusable> {
+    ) -> Result<Allowed, UnusableAnswer> {
         let claims = self.token.as_ref().and_then(|header| token(answer, header));
         let claims = claims.unwrap_or_default();
         let session = match &self.key {
@@ -80,8 +80,8 @@ impl Delegated {
         let subject = text(answer, &self.user).and_then(|subject| Subject::new(subject).ok());
         let sign_in = SignInClaims::of(&claims);
         Ok(Allowed {
-            session: session.ok_or(Unusable::MissingKey)?,
-            subject: subject.ok_or_else(|| Unusable::Subject(self.user.clone()))?,
+            session: session.ok_or(UnusableAnswer::MissingKey)?,
+            subject: subject.ok_or_else(|| UnusableAnswer::Subject(self.user.clone()))?,
             attributes: self.attributes(answer, &sign_in)?,
             authenticated: self.authenticated(answer, &sign_in)?.map(|at| at.min(now)),
             expires: now.plus(self.lifetime),
@@ -93,10 +93,10 @@ impl Delegated {
         &self,
         answer: &HeaderMap,
         sign_in: &SignInClaims,
-    ) -> Result<Option<Timestamp>, Unusable> {
+    ) -> Result<Option<Timestamp>, UnusableAnswer> {
         let Some(header) = &self.auth_time else {
             return match (&self.token, sign_in.malformed_auth_time) {
-                (Some(token), true) => Err(Unusable::AuthTime(token.clone())),
+                (Some(token), true) => Err(UnusableAnswer::AuthTime(token.clone())),
                 _ => Ok(sign_in.signed_in),
             };
         };
@@ -105,14 +105,14 @@ impl Delegated {
         }
         let time = text(answer, header).and_then(auth_time);
         time.map(Some)
-            .ok_or_else(|| Unusable::AuthTime(header.clone()))
+            .ok_or_else(|| UnusableAnswer::AuthTime(header.clone()))
     }
 
     fn attributes(
         &self,
         answer: &HeaderMap,
         sign_in: &SignInClaims,
-    ) -> Result<Attributes, Unusable> {
+    ) -> Result<Attributes, UnusableAnswer> {
         let mut attributes = BTreeMap::new();
         let mut add = |name: &str, values: Vec<String>| {
             if !values.is_empty() {
@@ -140,7 +140,7 @@ impl Delegated {
         add(Attributes::ISSUER, sign_in.issuer.iter().cloned().collect());
         add(Attributes::PROVIDER, sign_in.provider_names.clone());
         add(Attributes::SOURCE, vec!["delegated".to_owned()]);
-        Attributes::new(attributes).map_err(|_| Unusable::Attributes)
+        Attributes::new(attributes).map_err(|_| UnusableAnswer::Attributes)
     }
 }
 

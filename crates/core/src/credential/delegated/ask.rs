@@ -21,7 +21,7 @@ const FORWARDED_HEADERS: [HeaderName; 9] = [
 
 /// The original request, for the request to another service.
 #[derive(Clone, Copy, Debug)]
-pub struct Question<'a> {
+pub struct DelegatedCheck<'a> {
     /// The headers of the client's request.
     pub headers: &'a HeaderMap,
     /// The address of the client; `None` if unknown.
@@ -41,7 +41,7 @@ impl Delegated {
     /// `X-Forwarded-…` find their headers. If a cookie identifies the session, it is the only cookie sent. Therefore
     /// the service cannot use another session's cookie.
     #[must_use]
-    pub fn ask(&self, question: &Question<'_>, cookie: Option<&[u8]>) -> HeaderMap {
+    pub fn ask(&self, question: &DelegatedCheck<'_>, cookie: Option<&[u8]>) -> HeaderMap {
         let mut request_headers = HeaderMap::new();
         let mut copy = |name: &HeaderName| {
             for value in question.headers.get_all(name) {

@@ -17,12 +17,12 @@ pub struct Notice {
     /// When it was issued.
     pub issued: Timestamp,
     /// The sessions that have ended; `None` if the notice is about another event.
-    pub ended: Option<Whom>,
+    pub ended: Option<LogoutTarget>,
 }
 
 /// The sessions that a notice ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Whom {
+pub struct LogoutTarget {
     /// The pseudo-subject that these sessions have in their attribute `provider`.
     pub name: Subject,
     /// Whether it is one session of the provider, not all sessions of a subject.
@@ -61,7 +61,11 @@ impl InvalidNotice {
 
 impl Issuer {
     /// The sessions that a provider names with its session ID, its subject, or both.
-    pub(super) fn ended_by(&self, subject: Option<&str>, sid: Option<&str>) -> Option<Whom> {
+    pub(super) fn ended_by(
+        &self,
+        subject: Option<&str>,
+        sid: Option<&str>,
+    ) -> Option<LogoutTarget> {
         let name = match (sid, subject) {
             (Some(sid), _) => self.provider_session(sid),
             (None, Some(subject)) => self.provider_subject(subject),
@@ -69,7 +73,7 @@ impl Issuer {
         };
         // If `subject_claim` is not `sub`, `sub` does not identify the subject.
         let subject = subject.filter(|_| self.claims.subject == "sub");
-        Some(Whom {
+        Some(LogoutTarget {
             name,
             one: sid.is_some(),
             subject: subject.and_then(|subject| Subject::new(subject).ok()),

@@ -106,9 +106,14 @@ impl RedisStore {
             advice.set("schema", Vec::new());
             return Ok(());
         }
-        let (older, alone_for) = (replicas.older(), replicas.alone_for());
+        let (older, seconds_since_incompatible_replica) = (
+            replicas.older(),
+            replicas.seconds_since_incompatible_replica(),
+        );
         let begins = schema.found < u64::from(schema.known);
-        let line = if !self.managed.settings().migrate || (begins && alone_for.is_none()) {
+        let line = if !self.managed.settings().migrate
+            || (begins && seconds_since_incompatible_replica.is_none())
+        {
             Some(format!(
                 "the records have schema version {}: run `curfew migrate` when no older curfew is running",
                 schema.found
@@ -118,7 +123,7 @@ impl RedisStore {
                 "the records are not encrypted: the upgrade begins when these older replicas are stopped: {}",
                 older.join(", ")
             ))
-        } else if begins && alone_for < Some(UPGRADE_DELAY_SECONDS) {
+        } else if begins && seconds_since_incompatible_replica < Some(UPGRADE_DELAY_SECONDS) {
             None
         } else {
             tracing::info!(from = schema.found, to = schema.known, "upgrading records");

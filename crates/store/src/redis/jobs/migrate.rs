@@ -151,7 +151,7 @@ impl RedisStore {
                     .to_owned(),
             ));
         }
-        self.note_begun().await?;
+        self.record_start_of_walk().await?;
         let mut note = self.scripts.schema.key(self.keys.schema());
         note.arg(record::VERSION);
         self.once::<()>(&note).await?;
@@ -162,7 +162,7 @@ impl RedisStore {
     }
 
     /// Writes the progress before the schema version, so that no replica considers the upgrade finished.
-    async fn note_begun(&self) -> Result<(), StoreError> {
+    async fn record_start_of_walk(&self) -> Result<(), StoreError> {
         let mut note = redis::cmd("HSET");
         note.arg(self.progress()).arg("begun").arg(1);
         self.repeat(&note).await
@@ -213,7 +213,7 @@ impl RedisStore {
                     }
                     if migration == Migration::Upgrade {
                         let cursor = batch.cursor.as_deref().unwrap_or(DONE);
-                        this.note_progress(&server, cursor).await?;
+                        this.record_progress(&server, cursor).await?;
                     }
                     report(Progress {
                         upgraded: all.upgraded + found,
@@ -278,7 +278,7 @@ impl RedisStore {
         self.repeat(&ask).await
     }
 
-    async fn note_progress(&self, server: &Server, cursor: &str) -> Result<(), StoreError> {
+    async fn record_progress(&self, server: &Server, cursor: &str) -> Result<(), StoreError> {
         let mut note = redis::cmd("HSET");
         note.arg(self.progress()).arg(&server.run_id).arg(cursor);
         self.repeat(&note).await

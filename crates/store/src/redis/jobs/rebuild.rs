@@ -18,7 +18,10 @@ impl RedisStore {
         &self,
         policies: &Policies,
     ) -> Result<bool, StoreError> {
-        let (done_key, lease_key) = (self.keys.progress("healed"), self.keys.progress("healing"));
+        let (done_key, lease_key) = (
+            self.keys.progress("rebuilt"),
+            self.keys.progress("rebuilding"),
+        );
         let primaries = self.managed.primaries().join(",");
         let rebuilt_on: Option<String> = self.repeat(redis::cmd("GET").arg(&done_key)).await?;
         if rebuilt_on.as_deref() == Some(&primaries) {

@@ -18,7 +18,7 @@ impl RedisStore {
         let this = self.background();
         let (done_key, lease_key) = (
             this.keys.progress("policies"),
-            this.keys.progress("hastening"),
+            this.keys.progress("tightening"),
         );
         let last: Option<Vec<u8>> = this.repeat(redis::cmd("GET").arg(&done_key)).await?;
         let current = fingerprint(policies);

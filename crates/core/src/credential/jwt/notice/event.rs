@@ -1,6 +1,6 @@
 use serde_json::{Map, Value};
 
-use super::{InvalidNotice, Notice, Whom, text};
+use super::{InvalidNotice, LogoutTarget, Notice, text};
 use crate::credential::jwt::invalid::InvalidJwt;
 use crate::credential::jwt::keys::KeySet;
 use crate::credential::jwt::verify::{Issuer, TokenPurpose};
@@ -49,7 +49,11 @@ impl Issuer {
 
     /// The sessions that an event is about: the `sub_id` of the token (RFC 9493), or the `subject` of the event in
     /// earlier drafts.
-    fn revoked(&self, claims: &Map<String, Value>, event: &Value) -> Result<Whom, InvalidNotice> {
+    fn revoked(
+        &self,
+        claims: &Map<String, Value>,
+        event: &Value,
+    ) -> Result<LogoutTarget, InvalidNotice> {
         let named = claims.get("sub_id").or_else(|| event.get("subject"));
         let named = named.and_then(Value::as_object);
         let named = named.ok_or(InvalidNotice::UnsupportedSubject)?;

@@ -179,12 +179,12 @@ fn identifies_the_revoked_sessions() {
     let alice = json!({ "format": "iss_sub", "iss": ISSUER, "sub": "alice" });
     let session = json!({ "format": "opaque", "id": "s-1" });
     let both = json!({ "format": "complex", "user": alice, "session": session });
-    let of_alice = Whom {
+    let of_alice = LogoutTarget {
         name: issuer().provider_subject("alice"),
         one: false,
         subject: Subject::new("alice").ok(),
     };
-    let one = |subject: &Option<Subject>| Whom {
+    let one = |subject: &Option<Subject>| LogoutTarget {
         name: issuer().provider_session("s-1"),
         one: true,
         subject: subject.clone(),

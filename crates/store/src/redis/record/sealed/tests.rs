@@ -162,7 +162,7 @@ fn a_refresh_token_is_sealed_and_gone_after_the_end() {
 #[test]
 fn a_record_of_another_session_is_refused() {
     let record = encode(ID, &session(), &ring(b'A')).unwrap();
-    let expiry = session().kept_until();
+    let expiry = session().expiry_with_margin();
     let other = SessionId::from_bytes(*b"fedcba9876543210");
     assert_eq!(decode(other, &record, expiry, &ring(b'A')), Err(MISPLACED));
     // Somebody moved the record, and changed its header to match.
@@ -186,7 +186,7 @@ fn rejects_unknown_restricting_fields_and_ignores_others() {
         let plain = postcard::to_stdvec(&body).unwrap();
         let head = &record[..HEADER_BYTES];
         let record = ring.encrypt(seal_context(&ID), head, &plain).unwrap();
-        decode(ID, &record, session().kept_until(), &ring)
+        decode(ID, &record, session().expiry_with_margin(), &ring)
     };
     assert_eq!(with(201).unwrap(), session());
     assert!(with(200).is_err());
@@ -197,7 +197,7 @@ proptest! {
     fn decodes_encoded_records(session in any_session()) {
         let record = encode(ID, &session, &ring(b'A')).unwrap();
         prop_assert!(record.len() > SEAL_BYTES);
-        let read = decode(ID, &record, session.kept_until(), &ring(b'A'));
+        let read = decode(ID, &record, session.expiry_with_margin(), &ring(b'A'));
         prop_assert_eq!(read.unwrap(), session);
         prop_assert!(decode(ID, &record, Timestamp::default(), &ring(b'B')).is_err());
     }
@@ -217,7 +217,7 @@ proptest! {
         let mut record = encode(ID, &session, &ring(b'A')).unwrap();
         let at = at.index(record.len());
         record[at] ^= 1 << bit;
-        prop_assert!(decode(ID, &record, session.kept_until(), &ring(b'A')).is_err());
+        prop_assert!(decode(ID, &record, session.expiry_with_margin(), &ring(b'A')).is_err());
     }
 
     #[test]
