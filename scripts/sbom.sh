@@ -8,6 +8,8 @@ tool=target/tools/bin/cargo-cyclonedx
 # The tool writes the file beside Cargo.toml.
 "$tool" cyclonedx --format json --spec-version 1.5 --override-filename curfew.cdx
 mv curfew.cdx.json target/curfew.cdx.json
+# The tool also describes each crate of the workspace; the program contains them.
+rm -f crates/*/curfew.cdx.json
 python3 - <<'PYTHON'
 import json
 
