@@ -1,0 +1,308 @@
+//! Connects, monitors the connection, and reconnects.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use redis::RedisError;
+use tokio_util::sync::CancellationToken;
+
+use super::{ManagedConnection, no_answer};
+use crate::clock::Stopwatch;
+use crate::redis::ConnectError;
+use crate::redis::connection::{Connected, Connection, Connector, Password, info, is_primary};
+use crate::secret::Secret;
+use crate::session::Timestamp;
+
+/// Interval of health checks: does the server answer, is it the primary, and what is its time.
+const HEALTH_CHECK_INTERVAL: Duration = Duration::from_millis(500);
+/// Timeout of a health check. It is well below the time after which a fail-over begins. So Curfew asks the sentinels
+/// before it uses a server that hung and was replaced.
+const HEALTH_CHECK_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long all nodes of a cluster may be unreachable before Curfew reconnects.
+const CLUSTER_TIMEOUT_SECONDS: f64 = 2.0;
+/// How often a starting replica reads the time until it has joined the timeline.
+const JOIN_POLL_INTERVAL: Duration = Duration::from_millis(250);
+/// How long a starting replica tries to join the timeline before it reports an error.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(15);
+/// The password file is read at every this many health checks.
+const PASSWORD_CHECK_EVERY: u32 = 10;
+/// Delay between connection attempts: initial and maximum.
+const RECONNECT_DELAYS: (Duration, Duration) =
+    (Duration::from_millis(20), Duration::from_millis(500));
+
+/// Work on each new connection before others use it.
+pub(in crate::redis) trait ConnectionSetup: Sync {
+    /// Runs before the replica joins the timeline.
+    fn before_join(
+        &self,
+        connection: Connection,
+    ) -> impl Future<Output = Result<(), ConnectError>> + Send;
+
+    /// Runs after the replica has joined the timeline, when decision time is known.
+    fn after_join(
+        &self,
+        connection: Connection,
+    ) -> impl Future<Output = Result<(), ConnectError>> + Send;
+}
+
+impl ManagedConnection {
+    /// Keeps a connection until `stop`. `setup` runs on each new connection before others use it.
+    ///
+    /// # Errors
+    /// [`ConnectError::NewerSchema`], because a retry cannot succeed.
+    pub(in crate::redis) async fn run(
+        &self,
+        stop: CancellationToken,
+        setup: &impl ConnectionSetup,
+    ) -> Result<(), ConnectError> {
+        let mut connector = Connector::new(self.settings.clone());
+        let (mut pause, mut last_error) = (RECONNECT_DELAYS.0, String::new());
+        loop {
+            let connecting = self.connect(&mut connector, setup);
+            match stop.run_until_cancelled(connecting).await {
+                None => return Ok(()),
+                Some(Ok(connected)) => {
+                    tracing::info!(
+                        server = connected.server.as_ref().map(tracing::field::display),
+                        "connected to Redis"
+                    );
+                    (pause, last_error) = (RECONNECT_DELAYS.0, String::new());
+                    let monitoring = self.monitor_connection(&mut connector, connected, setup);
+                    let lost = stop.run_until_cancelled(monitoring).await;
+                    self.connection.send_replace(None);
+                    let Some(why) = lost else { return Ok(()) };
+                    tracing::warn!(%why, "connection to Redis dropped, reconnecting");
+                    *self.last_failure.lock() = why;
+                }
+                Some(Err(error @ ConnectError::NewerSchema { .. })) => return Err(error),
+                Some(Err(error)) => {
+                    let error = error.to_string();
+                    *self.last_failure.lock() = error.clone();
+                    if error != last_error {
+                        tracing::error!(%error, "could not connect to Redis, retrying");
+                        last_error = error;
+                    }
+                    stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+                    pause = (2 * pause).min(RECONNECT_DELAYS.1);
+                    continue;
+                }
+            }
+            stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+        }
+    }
+
+    /// Connects, runs `setup`, and joins the timeline.
+    async fn connect(
+        &self,
+        connector: &mut Connector,
+        setup: &impl ConnectionSetup,
+    ) -> Result<Connected, ConnectError> {
+        let connected = connector.connect(self.settings.command_timeout).await?;
+        let mut connection = connected.connection.clone();
+        let timeout = self.settings.connect_timeout;
+        let preparing = async {
+            self.update_primaries(&mut connection, true).await?;
+            self.ask_time(&mut connection).await?;
+            setup.before_join(connection.clone()).await
+        };
+        match tokio::time::timeout(timeout, preparing).await {
+            Ok(done) => done?,
+            Err(_) => return Err(ConnectError::Server(no_answer(timeout))),
+        }
+        self.join_timeline(&mut connection).await?;
+        match tokio::time::timeout(timeout, setup.after_join(connection.clone())).await {
+            Ok(begun) => begun?,
+            Err(_) => return Err(ConnectError::Server(no_answer(timeout))),
+        }
+        self.server.lock().clone_from(&connected.server);
+        self.connection.send_replace(Some(connection));
+        Ok(connected)
+    }
+
+    /// Waits until this replica knows decision time. That takes a moment if the clocks agree, and a few seconds if
+    /// the replicas must compare them.
+    async fn join_timeline(&self, connection: &mut Connection) -> Result<(), ConnectError> {
+        let joining = async {
+            while !self.clock().has_joined() {
+                self.timekeeping.sync(connection).await?;
+                if !self.clock().has_joined() {
+                    tokio::time::sleep(JOIN_POLL_INTERVAL).await;
+                    self.ask_time(connection).await?;
+                }
+            }
+            Ok(())
+        };
+        match tokio::time::timeout(JOIN_TIMEOUT, joining).await {
+            Ok(joined) => joined,
+            Err(_) => {
+                let why = "the clock of Redis jumps: its times are inconsistent".to_owned();
+                Err(ConnectError::Server(why))
+            }
+        }
+    }
+
+    /// Checks the connection until it must be dropped. Returns the cause.
+    async fn monitor_connection(
+        &self,
+        connector: &mut Connector,
+        mut connected: Connected,
+        setup: &impl ConnectionSetup,
+    ) -> String {
+        let mut checks = 0_u32;
+        let mut password = self.settings.password.read().ok();
+        let mut unreachable: Option<Stopwatch> = None;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(HEALTH_CHECK_INTERVAL) => {}
+                () = self.check_requested.notified() => {}
+                () = self.invalidated.notified() => {
+                    return "a reply belonged to another request".to_owned();
+                }
+            }
+            checks = checks.wrapping_add(1);
+            match (
+                self.check_health(&mut connected.connection).await,
+                &connected.connection,
+            ) {
+                (Ok(()), _) => unreachable = None,
+                (Err(why), Connection::Single(_)) => return why,
+                // One node that does not answer is no reason to drop the others: a fail-over replaces it. If all
+                // nodes have moved, only a new connection helps.
+                (Err(why), Connection::Cluster(_))
+                    if !self.any_node_reachable(&connected.connection).await =>
+                {
+                    let unreachable = unreachable.get_or_insert_with(Stopwatch::start);
+                    if unreachable.seconds() > CLUSTER_TIMEOUT_SECONDS {
+                        return why;
+                    }
+                    // Limits the rate of checks while many operations fail.
+                    tokio::time::sleep(RECONNECT_DELAYS.0).await;
+                }
+                (Err(_), Connection::Cluster(_)) => unreachable = None,
+            }
+            if let Some(server) = &connected.server
+                && !connector.is_current(server).await
+            {
+                return format!("{server} is no longer the primary");
+            }
+            if checks.is_multiple_of(PASSWORD_CHECK_EVERY) && self.has_new_password(&mut password) {
+                match self.connect(connector, setup).await {
+                    Ok(with_new_password) => {
+                        tracing::info!("password file changed, reconnected to Redis");
+                        connected = with_new_password;
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "could not connect to Redis with the changed password file, keeping the old connection");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether the password file has changed.
+    fn has_new_password(&self, before: &mut Option<Option<Secret<String>>>) -> bool {
+        if !matches!(self.settings.password, Password::File(_)) {
+            return false;
+        }
+        let now = self.settings.password.read().ok();
+        let changed = now.is_some() && now != *before;
+        if changed {
+            *before = now;
+        }
+        changed
+    }
+
+    /// Checks that the connection works. Returns the cause if it does not.
+    async fn check_health(&self, connection: &mut Connection) -> Result<(), String> {
+        let check = async {
+            let time = self.sync_time(connection).await;
+            match connection {
+                Connection::Single(connection) => {
+                    time?;
+                    if !is_primary(connection, HEALTH_CHECK_TIMEOUT).await? {
+                        let demoted = "the server is no longer a primary".to_owned();
+                        return Err(ConnectError::Server(demoted));
+                    }
+                    Ok(())
+                }
+                Connection::Cluster(_) => self.update_primaries(connection, false).await.and(time),
+            }
+        };
+        match tokio::time::timeout(HEALTH_CHECK_TIMEOUT, check).await {
+            Ok(checked) => checked.map_err(|error| error.to_string()),
+            Err(_) => Err(no_answer(HEALTH_CHECK_TIMEOUT)),
+        }
+    }
+
+    /// Whether any primary of a cluster answers.
+    pub(in crate::redis) async fn any_node_reachable(&self, connection: &Connection) -> bool {
+        let servers = self.servers.lock().clone();
+        let asked = servers.iter().map(async |server| {
+            let (mut connection, command) = (connection.clone(), redis::cmd("TIME"));
+            let answer = connection.ask(Some(server), &command);
+            matches!(
+                tokio::time::timeout(HEALTH_CHECK_TIMEOUT, answer).await,
+                Ok(Ok(_))
+            )
+        });
+        join_all(asked).await.contains(&true)
+    }
+
+    async fn sync_time(&self, connection: &mut Connection) -> Result<(), ConnectError> {
+        self.ask_time(connection).await?;
+        Ok(self.timekeeping.sync(connection).await?)
+    }
+
+    /// Reads the time of the store. In a cluster only one server supplies it, because the clocks of servers can
+    /// differ.
+    async fn ask_time(&self, connection: &mut Connection) -> Result<(), ConnectError> {
+        let timekeeper = self.timekeeper.lock().clone();
+        let sent = self.clock().boot();
+        let answer = connection
+            .ask(timekeeper.as_ref(), &redis::cmd("TIME"))
+            .await?;
+        let received = self.clock().boot();
+        let (seconds, micros): (u64, u64) =
+            redis::from_redis_value(answer).map_err(RedisError::from)?;
+        let millis = seconds.saturating_mul(1000).saturating_add(micros / 1000);
+        self.clock()
+            .sample(sent, Timestamp::from_millis(millis), received);
+        Ok(())
+    }
+
+    /// Records the primaries. Increments the incarnation if they have changed, or if the connection is `new`: a
+    /// primary may have restarted and lost data.
+    async fn update_primaries(
+        &self,
+        connection: &mut Connection,
+        new: bool,
+    ) -> Result<(), ConnectError> {
+        let mut command = redis::cmd("INFO");
+        command.arg("server");
+        let (mut found, mut addresses) = (Vec::new(), Vec::new());
+        for (address, answer) in connection.ask_every_primary(&command).await? {
+            let text: String = redis::from_redis_value(answer).map_err(RedisError::from)?;
+            found.extend(info::field(&text, "run_id").map(str::to_owned));
+            addresses.extend(address);
+        }
+        found.sort_unstable();
+        let mut timekeeper = self.timekeeper.lock();
+        if !timekeeper
+            .as_ref()
+            .is_some_and(|keeper| addresses.contains(keeper))
+        {
+            // Every process selects the same server.
+            *timekeeper = addresses.iter().min().cloned();
+        }
+        drop(timekeeper);
+        *self.servers.lock() = addresses;
+        let mut primaries = self.primaries.lock();
+        let others = *primaries != found;
+        *primaries = found;
+        drop(primaries);
+        if new || others {
+            self.incarnation.send_modify(|number| *number += 1);
+        }
+        Ok(())
+    }
+}
