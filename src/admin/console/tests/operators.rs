@@ -1,0 +1,301 @@
+//! Sessions of operators, and their rights.
+
+use super::*;
+
+fn tokens(fixture: &Fixture) -> Vec<NamedToken> {
+    let hash = Sha256::digest(&fixture.token).into();
+    vec![NamedToken::unnamed(hash)]
+}
+
+impl Person<'_> {
+    /// The status of the first page on the service `routes`.
+    async fn at(&mut self, routes: &Router) -> StatusCode {
+        let own = std::mem::replace(&mut self.routes, routes.clone());
+        let status = self.get("/console/").await.0;
+        self.routes = own;
+        status
+    }
+
+    fn id(&self) -> SessionId {
+        let key_ring = &self.fixture.bench.parts.key_ring;
+        let (_, value) = self.cookie.split_once('=').unwrap();
+        let random = key_ring.open("operator session", value).unwrap();
+        operator_session_id(&random)
+    }
+}
+
+/// A thief has a copy of the cookie.
+#[tokio::test]
+async fn a_copied_cookie_gives_no_access_after_sign_out() {
+    let fixture = Fixture::new();
+    let mut person = Person::new(&fixture);
+    person.sign_in().await;
+    let (stolen, id) = (person.cookie.clone(), person.id());
+    let other_replica = fixture.with_tokens(tokens(&fixture));
+    assert_eq!(person.at(&other_replica).await, StatusCode::OK);
+    let left = person.post("/console/sign-out", "").await;
+    assert_eq!(to(&left), "/console/sign-in");
+    let mut thief = Person::new(&fixture);
+    thief.cookie = stolen;
+    assert_eq!(thief.get("/console/").await.0, StatusCode::SEE_OTHER);
+    assert_eq!(thief.at(&other_replica).await, StatusCode::SEE_OTHER);
+    let victim = fixture.bench.sign_in("default").await;
+    let path = format!("/console/sessions/{}/end", victim.id);
+    assert_eq!(thief.post(&path, "").await.status(), StatusCode::SEE_OTHER);
+    assert_eq!(fixture.bench.stored(victim.id).await.state, State::Live);
+    let State::Ended(end) = fixture.bench.stored(id).await.state else {
+        panic!("it has ended");
+    };
+    assert_eq!(end.reason, EndReason::SignedOut);
+}
+
+/// The operator's token must still be configured.
+#[tokio::test]
+async fn an_operator_session_ends_when_its_token_is_removed() {
+    let fixture = Fixture::new();
+    let mut person = Person::new(&fixture);
+    person.sign_in().await;
+    let other = AdminToken::generate().unwrap().hash;
+    let without = fixture.with_tokens(vec![NamedToken::unnamed(other)]);
+    assert_eq!(person.at(&without).await, StatusCode::SEE_OTHER);
+    let (status, _) = person.get("/console/").await;
+    assert_eq!(status, StatusCode::SEE_OTHER, "it has ended for good");
+}
+
+/// The operator's group must still be configured. Here no group is.
+#[tokio::test]
+async fn an_operator_session_ends_when_its_group_is_removed() {
+    let fixture = Fixture::new();
+    let key_ring = &fixture.bench.parts.key_ring;
+    let mut person = Person::new(&fixture);
+    let random = [7; 32];
+    let sealed = key_ring.seal("operator session", &random).unwrap();
+    person.cookie = format!("curfew-console={sealed}");
+    let groups = Attributes::sorted([
+        (Attributes::OPERATOR, ["provider:main:alice"]),
+        (Attributes::GROUPS, ["operators"]),
+    ]);
+    let id = operator_session_id(&random);
+    fixture
+        .bench
+        .lifecycle
+        .start_operator(id, groups.unwrap(), None, &Actor::CURFEW)
+        .await
+        .unwrap();
+    assert_eq!(person.get("/console/").await.0, StatusCode::SEE_OTHER);
+    assert!(matches!(
+        fixture.bench.stored(id).await.state,
+        State::Ended(_)
+    ));
+}
+
+/// An operator's session gives no access to applications, and an application's session none to the console.
+#[tokio::test]
+async fn cookies_of_the_console_and_of_applications_are_separate() {
+    let fixture = Fixture::new();
+    let key_ring = &fixture.bench.parts.key_ring;
+    let mut person = Person::new(&fixture);
+    person.sign_in().await;
+    let (_, value) = person.cookie.split_once('=').unwrap();
+    assert!(key_ring.verify(value.as_bytes()).is_err());
+    let checker = fixture.bench.checker(Rules::default(), "session");
+    for line in [
+        format!("session={value}"),
+        format!("session=cfw1_{value}"),
+        person.cookie.clone(),
+    ] {
+        let mut headers = HeaderMap::new();
+        headers.insert(COOKIE, line.parse().unwrap());
+        let request = CheckRequest {
+            contract: Contract::AuthRequest,
+            policy: None,
+            original: Ok(Original {
+                method: &Method::GET,
+                url: OriginalUrl::parse(b"https://app.example.com/").unwrap(),
+            }),
+            headers: &headers,
+            address: ClientAddress::InHeader,
+            peer: None,
+        };
+        let verdict = checker.check(&request).await.verdict;
+        assert!(matches!(verdict, Verdict::Deny(_)), "{line}: {verdict:?}");
+    }
+    let started = fixture.bench.sign_in("default").await;
+    let token = started.token.expose();
+    let visit = format!(
+        "{{\"by\":{{\"Token\":[]}},\"begun\":0,\"seen\":0,\"id\":\"{}\"}}",
+        started.id
+    );
+    let sealed = key_ring.seal("console", visit.as_bytes()).unwrap();
+    let random = key_ring
+        .seal("operator session", started.id.as_bytes())
+        .unwrap();
+    for value in [token, sealed, random] {
+        person.cookie = format!("curfew-console={value}");
+        assert_eq!(person.get("/console/").await.0, StatusCode::SEE_OTHER);
+    }
+}
+
+#[tokio::test]
+async fn operators_are_listed_and_ended() {
+    let fixture = Fixture::new();
+    let (mut one, mut two) = (Person::new(&fixture), Person::new(&fixture));
+    one.sign_in().await;
+    two.sign_in().await;
+    // They are not in the list of users.
+    let (_, page) = one.get("/console/").await;
+    assert!(page.contains("Nobody is signed in."), "{page}");
+    let (_, page) = one.get("/console/operators").await;
+    assert_eq!(page.matches("(this session)").count(), 1, "{page}");
+    assert_eq!(page.matches("<th scope=\"row\">").count(), 2, "{page}");
+    let name = &tokens(&fixture)[0].name;
+    assert!(page.contains(&format!("token:{name}")), "{page}");
+    let path = format!("/console/sessions/{}", two.id());
+    let (_, page) = one.get(&path).await;
+    assert!(page.contains("Session of operator token:"), "{page}");
+    let ended = one.post(&format!("{path}/end"), "").await;
+    assert_eq!(to(&ended), path);
+    assert_eq!(two.get("/console/").await.0, StatusCode::SEE_OTHER);
+    let (_, page) = one.get("/console/operators").await;
+    assert!(page.contains("revoked"), "{page}");
+    assert_eq!(one.get("/console/").await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_operator_sees_only_what_the_token_allows() {
+    let fixture = Fixture::new();
+    let started = fixture.bench.sign_in("default").await;
+    let hash: [u8; 32] = Sha256::digest(&fixture.token).into();
+    let with = |rights: &[Right]| {
+        fixture.with_tokens(vec![NamedToken {
+            name: "reader".to_owned(),
+            hash,
+            rights: rights.to_vec(),
+        }])
+    };
+    let mut person = Person::new(&fixture);
+    person.routes = with(&[Right::Read]);
+    person.sign_in().await;
+    let paths = ["/console/", "/console/?subject=alice", "/console/operators"].map(str::to_owned);
+    let one = format!("/console/sessions/{}", started.id);
+    for path in paths.into_iter().chain([one.clone()]) {
+        let (status, page) = person.get(&path).await;
+        assert_eq!(status, StatusCode::OK);
+        assert!(!page.contains("/end\""), "{path}: {page}");
+    }
+    for (path, form) in [
+        (format!("{one}/end"), ""),
+        ("/console/subjects/end".to_owned(), "subject=alice"),
+    ] {
+        let refused = person.post(&path, form).await;
+        assert_eq!(refused.status(), StatusCode::FORBIDDEN, "{path}");
+    }
+    assert_eq!(fixture.bench.stored(started.id).await.state, State::Live);
+    // Changed rights apply from the next request.
+    person.routes = with(&[Right::Read, Right::Revoke]);
+    assert!(person.get(&one).await.1.contains("/end\""));
+    person.routes = with(&[Right::Create]);
+    let (status, page) = person.get("/console/").await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert!(page.contains("right `read`"), "{page}");
+    let left = person.post("/console/sign-out", "").await;
+    assert_eq!(to(&left), "/console/sign-in", "sign-out needs no right");
+    let form = format!("token={}", fixture.token);
+    let refused = person.post("/console/sign-in", &form).await;
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+}
+
+/// A failure of the store signs no operator out.
+#[tokio::test]
+async fn a_store_failure_signs_no_operator_out() {
+    let fixture = Fixture::new();
+    let mut person = Person::new(&fixture);
+    person.sign_in().await;
+    let fails = &fixture.bench.store.all_fail;
+    fails.store(true, Ordering::SeqCst);
+    let cookie = person.cookie.clone();
+    assert_eq!(
+        person.get("/console/").await.0,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+    let left = person.post("/console/sign-out", "").await;
+    assert_eq!(left.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(person.cookie, cookie);
+    fails.store(false, Ordering::SeqCst);
+    assert_eq!(person.get("/console/").await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn wrong_tokens_at_the_sign_in_are_limited() {
+    let fixture = Fixture::new();
+    let mut person = Person::new(&fixture);
+    for count in 0..12 {
+        let refused = person.post("/console/sign-in", "token=guess").await;
+        if count < 10 {
+            assert_eq!(refused.status(), StatusCode::UNAUTHORIZED, "{count}");
+        } else {
+            assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS, "{count}");
+            assert_eq!(refused.headers()["retry-after"], "6");
+        }
+    }
+    person.sign_in().await;
+    let metrics = fixture.bench.parts.metrics.render().unwrap();
+    let line = "curfew_admin_credentials_refused_total{interface=\"console\",result=\"limited\"} 2";
+    assert!(metrics.contains(line), "{metrics}");
+}
+
+/// A second sign-in in one browser replaces the first session.
+#[tokio::test]
+async fn a_new_sign_in_ends_the_session_before() {
+    let fixture = Fixture::new();
+    let mut person = Person::new(&fixture);
+    person.sign_in().await;
+    let first = person.id();
+    person.sign_in().await;
+    assert_ne!(person.id(), first);
+    assert!(matches!(
+        fixture.bench.stored(first).await.state,
+        State::Ended(_)
+    ));
+    assert_eq!(person.get("/console/").await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_revocation_shows_the_number_of_sessions_first() {
+    let fixture = Fixture::new();
+    fixture.bench.sign_in("default").await;
+    fixture.bench.sign_in("strict").await;
+    fixture.bench.at(MINUTE);
+    let mut person = Person::new(&fixture);
+    assert_eq!(person.get("/console/revoke").await.0, StatusCode::SEE_OTHER);
+    person.sign_in().await;
+    let (status, page) = person.get("/console/revoke").await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(
+        page.contains("No revocation is in force")
+            && !page.contains("method=\"post\" action=\"/console/revoke\"")
+    );
+    let (status, page) = person.get("/console/revoke?count=yes").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(page.contains("role=\"alert\"") && page.contains("name a condition"));
+    let (_, page) = person.get("/console/revoke?policy=strict&count=yes").await;
+    assert!(page.contains("<button>End 1 session</button>"), "{page}");
+    assert!(page.contains("name=\"policy\" value=\"strict\""), "{page}");
+    let (_, page) = person
+        .get("/console/revoke?host=app.example.com&count=yes")
+        .await;
+    assert!(page.contains("<button>End 2 sessions</button>"), "{page}");
+    assert!(page.contains("2 of these sessions lack"), "{page}");
+    let (_, page) = person.get("/console/revoke?group=%3Cb%3E&count=yes").await;
+    assert!(!page.contains("<b>"), "{page}");
+    let refused = person
+        .send("POST", "/console/revoke", "policy=strict", "cross-site")
+        .await;
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+    let revoked = person.post("/console/revoke", "policy=strict").await;
+    assert_eq!(revoked.status(), StatusCode::OK);
+    let (_, page) = person.get("/console/revoke").await;
+    assert!(page.contains("policy=strict"), "{page}");
+    let refused = person.post("/console/revoke", "policy=").await;
+    assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
+}
