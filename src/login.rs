@@ -7,9 +7,14 @@
 //! A session that timed out must not come back because the provider still knows the person. So a sign-in is accepted
 //! only if the person authenticated within a limit, by default the idle limit. A person who was away longer must
 //! authenticate again, whatever the request says. The session starts at the time of that authentication (`auth_time`).
+//!
+//! The crate `oauth2` does what OAuth 2.0 defines. What OpenID Connect adds is here. The verifier of JSON Web Tokens
+//! ([`Issuer`](crate::credential::jwt::Issuer)) verifies ID tokens, too.
 
 mod answer;
 mod attempt;
+mod cache;
+mod discovery;
 mod metadata;
 mod provider;
 mod transport;

@@ -11,6 +11,7 @@ use super::cookies::{cookie, removal_cookie};
 use crate::contract::Contracts;
 use crate::credential::cookie_values;
 use crate::login::{Login, Provider};
+use crate::secret::Secret;
 use crate::session::DenyReason;
 
 /// The path of the cookie.
@@ -31,9 +32,9 @@ const fn cookie_name(secure: bool) -> &'static str {
 pub(super) fn hint_cookie(
     login: &Login,
     provider: &Provider,
-    id_token: &str,
+    id_token: &Secret<String>,
 ) -> Option<HeaderValue> {
-    let value = cookie_value(provider.name(), id_token);
+    let value = cookie_value(provider.name(), id_token.expose());
     let cookie = cookie(
         cookie_name(login.secure),
         &value,

@@ -139,6 +139,8 @@ pub(super) fn jwt(data: &[u8]) {
                 .is_err()
         );
         assert!(signer.issuer.verify_event(text, &signer.keys, NOW).is_err());
+        let id_token = signer.issuer.verify_id_token(text, &signer.keys, None, NOW);
+        assert!(id_token.is_err());
     }
 }
 
@@ -164,11 +166,17 @@ pub(super) fn claims(data: &[u8]) {
         assert!(is_ours && lives);
         assert!(verified.started <= NOW);
     }
-    if let Ok(signed_in) = issuer.signed_in(&credential, Map::new(), NOW) {
+    if let Ok(id_token) = issuer.verify_id_token(&credential, keys, None, NOW) {
         assert!(is_ours && lives);
-        assert!(signed_in.authenticated.is_none_or(|at| at <= NOW));
+        assert!(!id_token.subject().is_empty());
+        let _ = issuer.claims_in(&id_token);
+        if let Ok(signed_in) = issuer.signed_in(id_token, Map::new(), NOW) {
+            assert!(signed_in.authenticated.is_none_or(|at| at <= NOW));
+        }
     }
-    let _ = issuer.claims_in(&credential);
+    if issuer.verify_user_info(&credential, keys, NOW).is_ok() {
+        assert!(is_ours);
+    }
     let logout = signer.sign(&json!({"alg": "EdDSA", "typ": "logout+jwt"}), data);
     if let Ok(notice) = issuer.verify_logout(&logout, keys, NOW) {
         assert!(is_ours && lives && notice.ended.is_some());
@@ -178,8 +186,11 @@ pub(super) fn claims(data: &[u8]) {
     if issuer.verify_event(&event, keys, NOW).is_ok() {
         assert!(is_ours);
     }
-    assert!(issuer.verify(&logout, keys, NOW).is_err());
-    assert!(issuer.verify(&event, keys, NOW).is_err());
+    for notice in [&logout, &event] {
+        assert!(issuer.verify(notice, keys, NOW).is_err());
+        assert!(issuer.verify_id_token(notice, keys, None, NOW).is_err());
+        assert!(issuer.verify_user_info(notice, keys, NOW).is_err());
+    }
 }
 
 /// Parses key sets, and keys in PEM.

@@ -1,167 +1,177 @@
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+//! Provider metadata (OpenID Connect Discovery 1.0, section 3), as far as Curfew uses them.
 
-use openidconnect::core::{
-    CoreAuthDisplay, CoreClaimName, CoreClaimType, CoreClientAuthMethod, CoreGrantType,
-    CoreJsonWebKey, CoreJweContentEncryptionAlgorithm, CoreJweKeyManagementAlgorithm,
-    CoreResponseMode, CoreResponseType, CoreSubjectIdentifierType,
-};
-use openidconnect::{AdditionalProviderMetadata, EndSessionUrl, IssuerUrl, ProviderMetadata};
-use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
+use serde::Deserialize;
 use url::Url;
 
-use super::LoginError;
-use super::transport::send;
-use crate::session::Timestamp;
-
-/// How long metadata stay in the cache.
-const METADATA_TTL: Duration = Duration::from_secs(300);
-/// The minimum time between two requests because of unknown keys.
-const RETRY_DELAY: Duration = Duration::from_secs(10);
-
-/// Provider metadata (OpenID Connect Discovery 1.0, section 3).
-pub type Metadata = ProviderMetadata<
-    LogoutMetadata,
-    CoreAuthDisplay,
-    CoreClientAuthMethod,
-    CoreClaimName,
-    CoreClaimType,
-    CoreGrantType,
-    CoreJweContentEncryptionAlgorithm,
-    CoreJweKeyManagementAlgorithm,
-    CoreJsonWebKey,
-    CoreResponseMode,
-    CoreResponseType,
-    CoreSubjectIdentifierType,
->;
-
-/// Metadata fields of other standards.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct LogoutMetadata {
-    /// The address for RP-initiated logout (OpenID Connect RP-Initiated Logout 1.0).
-    pub end_session_endpoint: Option<EndSessionUrl>,
-    /// Whether every authorization response has the `iss` parameter (RFC 9207).
+/// The metadata of a provider.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Metadata {
+    /// The issuer, exactly as the provider writes it.
+    pub issuer: String,
+    /// The address for browsers that sign in.
+    pub authorization_endpoint: Url,
+    /// The address where codes and refresh tokens are redeemed.
+    pub token_endpoint: Url,
+    /// The address of further claims.
+    pub userinfo_endpoint: Option<Url>,
+    /// The address of the provider's keys.
+    pub jwks_uri: Url,
+    /// How a client can authenticate at the token endpoint; `None` for `client_secret_basic` alone.
+    pub token_endpoint_auth_methods_supported: Option<Vec<String>>,
+    /// The address for RP-initiated logout (OpenID Connect RP-Initiated Logout 1.0, section 2.1).
+    pub end_session_endpoint: Option<Url>,
+    /// Whether every authorization response has the `iss` parameter (RFC 9207, section 3).
     #[serde(default)]
     pub authorization_response_iss_parameter_supported: bool,
 }
 
-impl AdditionalProviderMetadata for LogoutMetadata {}
-
-/// A cache of a provider's metadata.
-#[derive(Default)]
-pub struct MetadataCache {
-    last: Mutex<LastResult>,
-    /// Counts finished requests, successful or not.
-    rounds: AtomicU64,
+/// Why metadata are invalid.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidMetadata {
+    /// The document is not JSON, or a field is missing or invalid.
+    #[error("invalid metadata: {0}")]
+    Unreadable(serde_json::Error),
+    /// The document is about another issuer.
+    #[error("invalid metadata: unexpected issuer `{found:.200}`, expected `{expected}`")]
+    Issuer {
+        /// The issuer in the document.
+        found: String,
+        /// The configured issuer.
+        expected: String,
+    },
+    /// The issuer has TLS, and one of its endpoints has none.
+    #[error("invalid metadata: endpoint without TLS")]
+    WithoutTls,
 }
 
-#[derive(Default)]
-struct LastResult {
-    /// The metadata, and when they were fetched.
-    known: Option<(Arc<Metadata>, Timestamp)>,
-    /// Why the last request failed.
-    failed: Option<String>,
-}
-
-impl MetadataCache {
-    /// The metadata, fetched again if they are older than their TTL. With `renew`, a shorter age applies, for a
-    /// token with an unknown key.
-    pub async fn get(
-        &self,
-        issuer: &str,
-        client: &reqwest::Client,
-        now: Timestamp,
-        renew: bool,
-    ) -> Result<Arc<Metadata>, LoginError> {
-        // Concurrent callers share one request, even if it fails. With one request after another, the last caller would wait
-        // for all of them.
-        let begun = self.rounds.load(Ordering::SeqCst);
-        let mut last = self.last.lock().await;
-        if let Some(why) = &last.failed
-            && self.rounds.load(Ordering::SeqCst) != begun
-        {
-            return Err(LoginError::Unavailable(why.clone()));
+impl Metadata {
+    /// Parses a document of `issuer`, which must be exactly the issuer in it (OpenID Connect Discovery 1.0, section 4.3).
+    ///
+    /// # Errors
+    /// [`InvalidMetadata`] with the reason.
+    pub fn parse(document: &[u8], issuer: &str) -> Result<Self, InvalidMetadata> {
+        let metadata: Self =
+            serde_json::from_slice(document).map_err(InvalidMetadata::Unreadable)?;
+        if metadata.issuer != issuer {
+            return Err(InvalidMetadata::Issuer {
+                found: metadata.issuer,
+                expected: issuer.to_owned(),
+            });
         }
-        let age = if renew { RETRY_DELAY } else { METADATA_TTL };
-        if let Some((metadata, since)) = &last.known
-            && now < since.plus(age)
-        {
-            return Ok(Arc::clone(metadata));
-        }
-        let asked = fetch(issuer, client).await;
-        self.rounds.fetch_add(1, Ordering::SeqCst);
-        last.failed = asked.as_ref().err().cloned();
-        let metadata = Arc::new(asked.map_err(LoginError::Unavailable)?);
-        last.known = Some((Arc::clone(&metadata), now));
+        metadata.require_tls()?;
         Ok(metadata)
     }
-}
 
-/// Fetches the metadata of a provider.
-async fn fetch(issuer: &str, client: &reqwest::Client) -> Result<Metadata, String> {
-    let asking = |request| send(client.clone(), request);
-    let url = IssuerUrl::new(issuer.to_owned());
-    let url = url.map_err(|error| error.to_string())?;
-    let metadata = Metadata::discover_async(url, &asking).await;
-    let metadata = metadata.map_err(|error| {
-        use std::error::Error;
-        let cause = error.source().map(|cause| format!(": {cause}"));
-        format!("{error}{}", cause.unwrap_or_default())
-    })?;
-    require_tls(&metadata)?;
-    Ok(metadata)
-}
-
-/// Checks that an issuer with TLS has no endpoints without TLS.
-fn require_tls(metadata: &Metadata) -> Result<(), String> {
-    let endpoints: [Option<&Url>; 4] = [
-        Some(metadata.authorization_endpoint().url()),
-        metadata.token_endpoint().map(|it| it.url()),
-        metadata.userinfo_endpoint().map(|it| it.url()),
-        Some(metadata.jwks_uri().url()),
-    ];
-    let mut endpoints = endpoints.into_iter().flatten();
-    if metadata.issuer().url().scheme() == "https" && endpoints.any(|it| it.scheme() != "https") {
-        return Err("invalid metadata: endpoint without TLS".to_owned());
+    /// Checks that an issuer with TLS has no endpoint without TLS.
+    fn require_tls(&self) -> Result<(), InvalidMetadata> {
+        let endpoints = [
+            Some(&self.authorization_endpoint),
+            Some(&self.token_endpoint),
+            self.userinfo_endpoint.as_ref(),
+            Some(&self.jwks_uri),
+            self.end_session_endpoint.as_ref(),
+        ];
+        let is_secure = |url: &Url| url.scheme() == "https";
+        let issuer_is_secure = Url::parse(&self.issuer).is_ok_and(|url| is_secure(&url));
+        if issuer_is_secure && !endpoints.into_iter().flatten().all(is_secure) {
+            return Err(InvalidMetadata::WithoutTls);
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicUsize;
-
-    use futures_util::future::join_all;
+    use serde_json::{Value, json};
 
     use super::*;
-    use crate::http_client::http_client;
 
-    #[tokio::test]
-    async fn concurrent_callers_share_one_failed_request() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let issuer = format!("http://{}", listener.local_addr().unwrap());
-        let asked = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&asked);
-        tokio::spawn(async move {
-            // Closes every connection after 100 ms.
-            while let Ok((stream, _)) = listener.accept().await {
-                counted.fetch_add(1, Ordering::SeqCst);
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                drop(stream);
-            }
+    const ISSUER: &str = "https://id.example.com/realms/main";
+
+    /// Parses the metadata of [`ISSUER`] with these fields added or replaced; `null` removes a field.
+    fn parse(changes: &Value) -> Result<Metadata, InvalidMetadata> {
+        let mut document = json!({
+            "issuer": ISSUER,
+            "authorization_endpoint": "https://id.example.com/authorize",
+            "token_endpoint": "https://id.example.com/token",
+            "userinfo_endpoint": "https://id.example.com/userinfo",
+            "jwks_uri": "https://id.example.com/keys",
+            "end_session_endpoint": "https://id.example.com/logout",
         });
-        let client = http_client(Duration::from_secs(5), None).unwrap();
-        let (cache, now) = (MetadataCache::default(), Timestamp::default());
-        let get = || cache.get(&issuer, &client, now, false);
-        let answers = join_all((0..20).map(|_| get())).await;
-        assert!(answers.iter().all(Result::is_err));
-        let waited = asked.load(Ordering::SeqCst);
-        // A later caller sends a new request.
-        assert!(get().await.is_err());
-        assert!(asked.load(Ordering::SeqCst) > waited);
-        // The HTTP client may repeat a request after a closed connection.
-        assert!(waited <= 3, "{waited} connections for 20");
+        let fields = document.as_object_mut().unwrap();
+        for (name, value) in changes.as_object().unwrap() {
+            if value.is_null() {
+                fields.remove(name);
+            } else {
+                fields.insert(name.clone(), value.clone());
+            }
+        }
+        Metadata::parse(document.to_string().as_bytes(), ISSUER)
+    }
+
+    #[test]
+    fn reads_required_and_optional_fields() {
+        let optional = json!({ "userinfo_endpoint": null, "end_session_endpoint": null });
+        let metadata = parse(&optional).unwrap();
+        assert_eq!(metadata.userinfo_endpoint, None);
+        assert_eq!(metadata.end_session_endpoint, None);
+        assert_eq!(metadata.token_endpoint_auth_methods_supported, None);
+        assert!(!metadata.authorization_response_iss_parameter_supported);
+        for name in [
+            "issuer",
+            "authorization_endpoint",
+            "token_endpoint",
+            "jwks_uri",
+        ] {
+            for invalid in [json!(null), json!(7)] {
+                let error = parse(&json!({ name: invalid })).unwrap_err();
+                let unreadable = matches!(error, InvalidMetadata::Unreadable(_));
+                assert!(unreadable, "{name}: {error}");
+            }
+        }
+        let found = parse(&json!({ "jwks_uri": "keys" })).unwrap_err();
+        assert!(found.to_string().starts_with("invalid metadata: "));
+        assert!(Metadata::parse(b"<p>Sorry</p>", ISSUER).is_err());
+    }
+
+    /// OpenID Connect Discovery 1.0, section 4.3: another issuer could send its own keys for the tokens of this one.
+    #[test]
+    fn the_issuer_must_be_exactly_the_configured_one() {
+        for found in [
+            format!("{ISSUER}/"),
+            ISSUER.to_uppercase(),
+            "https://evil.example".to_owned(),
+            String::new(),
+        ] {
+            let error = parse(&json!({ "issuer": found })).unwrap_err();
+            let expected = format!(
+                "invalid metadata: unexpected issuer `{found}`, expected `https://id.example.com/realms/main`"
+            );
+            assert_eq!(error.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn an_issuer_with_tls_has_no_endpoint_without_tls() {
+        for name in [
+            "authorization_endpoint",
+            "token_endpoint",
+            "userinfo_endpoint",
+            "jwks_uri",
+            "end_session_endpoint",
+        ] {
+            let error = parse(&json!({ name: "http://id.example.com/x" })).unwrap_err();
+            let expected = "invalid metadata: endpoint without TLS";
+            assert_eq!(error.to_string(), expected, "{name}");
+        }
+        // A provider on the same machine, for example in a test.
+        let local = json!({
+            "issuer": "http://127.0.0.1:8080",
+            "authorization_endpoint": "http://127.0.0.1:8080/authorize",
+            "token_endpoint": "http://127.0.0.1:8080/token",
+            "jwks_uri": "http://127.0.0.1:8080/keys",
+        });
+        let document = local.to_string();
+        assert!(Metadata::parse(document.as_bytes(), "http://127.0.0.1:8080").is_ok());
     }
 }

@@ -50,7 +50,7 @@ fn redeemed(authenticated: Option<u64>) -> TokenResponse {
             authenticated: authenticated.map(at),
             issued: at(109),
         },
-        id_token: String::new(),
+        id_token: Secret::default(),
         refresh_token: None,
         in_id_token: ClaimsInToken::default(),
     }

@@ -1,9 +1,17 @@
-use openidconnect::{HttpRequest, HttpResponse};
+//! Requests to a provider, with responses of a bounded size.
+
+use http::StatusCode;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use oauth2::{AccessToken, HttpRequest, HttpResponse};
+use url::Url;
 
 use crate::http_client::read_body;
 
 /// The maximum size of a response body.
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;
+
+/// The media type of JSON.
+pub const JSON: &str = "application/json";
 
 /// Why a request to a provider failed.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +22,12 @@ pub enum HttpFault {
     /// The response body is too large.
     #[error("response larger than {MAX_ANSWER_BYTES} bytes")]
     TooLarge,
+    /// The response has an unexpected status.
+    #[error("status {0}")]
+    Status(StatusCode),
+    /// The response has an unexpected `Content-Type`.
+    #[error("unexpected media type `{0:.100}`")]
+    MediaType(String),
 }
 
 impl From<reqwest::Error> for HttpFault {
@@ -32,11 +46,52 @@ pub async fn send(
     request: HttpRequest,
 ) -> Result<HttpResponse, HttpFault> {
     let request = reqwest::Request::try_from(request)?;
-    let mut answer = client.execute(request).await?;
+    receive(client.execute(request).await?).await
+}
+
+/// Requests JSON, with the access token if the endpoint needs one (RFC 6750, section 2.1). The response has status 200.
+pub async fn get(
+    client: &reqwest::Client,
+    url: &Url,
+    token: Option<&AccessToken>,
+) -> Result<HttpResponse, HttpFault> {
+    let mut request = client.get(url.clone()).header(ACCEPT, JSON);
+    if let Some(token) = token {
+        request = request.bearer_auth(token.secret());
+    }
+    let response = receive(request.send().await?).await?;
+    if response.status() == StatusCode::OK {
+        Ok(response)
+    } else {
+        Err(HttpFault::Status(response.status()))
+    }
+}
+
+/// Reads the rest of a response.
+async fn receive(mut answer: reqwest::Response) -> Result<HttpResponse, HttpFault> {
     let (status, headers) = (answer.status(), std::mem::take(answer.headers_mut()));
     let body = read_body(&mut answer, MAX_ANSWER_BYTES).await?;
     let mut response = HttpResponse::new(body.ok_or(HttpFault::TooLarge)?);
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     Ok(response)
+}
+
+/// The media type of a response, in lower case and without parameters; `None` without a `Content-Type`.
+pub fn media_type(response: &HttpResponse) -> Option<String> {
+    let value = response.headers().get(CONTENT_TYPE)?;
+    let text = value.to_str().unwrap_or_default();
+    let essence = text.split(';').next().unwrap_or_default();
+    Some(essence.trim().to_ascii_lowercase())
+}
+
+/// Checks that a response has one of these media types, or no `Content-Type`.
+///
+/// # Errors
+/// [`HttpFault::MediaType`] for any other type.
+pub fn require_media_type(response: &HttpResponse, accepted: &[&str]) -> Result<(), HttpFault> {
+    match media_type(response) {
+        Some(found) if !accepted.contains(&&*found) => Err(HttpFault::MediaType(found)),
+        _ => Ok(()),
+    }
 }

@@ -1,18 +1,18 @@
 //! Uses a refresh token to ask a provider whether a subject may still be signed in.
 
+use std::sync::Arc;
+
 use http::StatusCode;
-use openidconnect::core::{CoreErrorResponseType, CoreTokenResponse};
-use openidconnect::{
-    HttpRequest, HttpResponse, OAuth2TokenResponse, RefreshToken, RequestTokenError,
-    StandardErrorResponse, TokenResponse,
-};
+use oauth2::{HttpRequest, HttpResponse, RefreshToken, RequestTokenError, TokenResponse as _};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Map;
 
-use super::{Client, Provider, invalid, refusal};
+use super::oauth::{TokenError, Tokens, refusal};
+use super::{Provider, invalid};
 use crate::credential::jwt::{InvalidJwt, Refreshed};
 use crate::login::LoginError;
+use crate::login::discovery::Discovered;
 use crate::login::transport::{HttpFault, send};
 use crate::secret::Secret;
 use crate::session::{Attributes, Registration, Revalidation, Session, Timestamp};
@@ -77,13 +77,13 @@ impl Provider {
         revalidation: Revalidation,
         now: Timestamp,
     ) -> RefreshAnswer {
-        let (client, tokens) = match self.ask_for_tokens(token, now).await {
+        let (discovered, tokens) = match self.ask_for_tokens(token, now).await {
             Ok(answered) => answered,
             Err(answer) => return answer,
         };
         let rotated = tokens.refresh_token();
         let rotated = rotated.map(|token| Secret::new(token.secret().clone()));
-        let learning = self.learn(&client, &tokens, session, revalidation, now);
+        let learning = self.learn(&discovered, &tokens, session, revalidation, now);
         // Each request has its own timeout. This limit is for many concurrent requests for the provider's keys.
         let learned = match tokio::time::timeout(self.settings.timeout * 3, learning).await {
             Ok(learned) => learned.unwrap_or_else(Learned::Unusable),
@@ -96,54 +96,53 @@ impl Provider {
         &self,
         token: &Secret<String>,
         now: Timestamp,
-    ) -> Result<(Client, CoreTokenResponse), RefreshAnswer> {
-        let metadata = self.metadata(now, false).await;
-        let metadata = metadata.map_err(RefreshAnswer::Failed)?;
-        let client = self.client(&metadata);
-        let token = RefreshToken::new(token.expose().clone());
-        let request = client
-            .exchange_refresh_token(&token)
-            .map_err(|error| RefreshAnswer::Failed(LoginError::Unavailable(error.to_string())))?;
+    ) -> Result<(Arc<Discovered>, Tokens), RefreshAnswer> {
+        let discovered = self.discovered(now, false).await;
+        let discovered = discovered.map_err(RefreshAnswer::Failed)?;
         let asking = |request| ask(self.client.clone(), request);
-        let tokens = request.request_async(&asking).await;
+        let client = self.oauth_client(&discovered.metadata);
+        let token = RefreshToken::new(token.expose().clone());
+        let request = client.exchange_refresh_token(&token);
+        let tokens: Result<Tokens, _> = request.request_async(&asking).await;
         let tokens = tokens.map_err(classify_failure)?;
-        Ok((client, tokens))
+        Ok((discovered, tokens))
     }
 
     /// Reads the claims about the subject from a token response.
     async fn learn(
         &self,
-        client: &Client,
-        tokens: &CoreTokenResponse,
+        discovered: &Discovered,
+        tokens: &Tokens,
         session: &Session,
         revalidation: Revalidation,
         now: Timestamp,
     ) -> Result<Learned, LoginError> {
         let issuer = &self.settings.issuer.issuer;
-        let Some(id_token) = tokens.id_token() else {
+        let access_token = tokens.access_token();
+        let Some(id_token) = &tokens.extra_fields().id_token else {
             let in_id_token = revalidation.in_id_token;
             if in_id_token.are_all() {
                 return Ok(Learned::Nothing);
             }
-            let claims = self.user_info(client, tokens, None).await?;
-            if claims.is_empty() {
+            let claims = self.user_info(discovered, access_token, None, now).await?;
+            let Some(claims) = claims else {
                 return Ok(Learned::Nothing);
-            }
+            };
             let refreshed = issuer.refreshed_by_user_info(&claims, in_id_token, session);
             return learned(refreshed);
         };
-        // The refresh token identifies the sign-in. The ID token has the nonce of that sign-in, or none.
-        let subject = self
-            .verify_id_token(client, id_token, |_| Ok(()), now)
-            .await?;
-        let sub = subject.as_str().to_owned();
-        let text = id_token.to_string();
-        let more = if issuer.claims_in(&text).are_all() {
+        // The refresh token identifies the sign-in. The ID token has the nonce of that sign-in, or none (OpenID Connect Core
+        // 1.0, section 12.2).
+        let keys = &discovered.keys;
+        let id_token = self.verify_id_token(keys, id_token, None, now).await?;
+        let sub = id_token.subject().to_owned();
+        let more = if issuer.claims_in(&id_token).are_all() {
             Map::new()
         } else {
-            self.user_info(client, tokens, Some(subject)).await?
+            let claims = self.user_info(discovered, access_token, Some(&sub), now);
+            claims.await?.unwrap_or_default()
         };
-        let signed_in = issuer.signed_in(&text, more, now);
+        let signed_in = issuer.signed_in(id_token, more, now);
         let signed_in = signed_in.map_err(|error| invalid(&error.to_string()))?;
         learned(issuer.refreshed(&sub, &signed_in, session))
     }
@@ -162,45 +161,43 @@ async fn ask(client: reqwest::Client, request: HttpRequest) -> Result<HttpRespon
     let response = send(client, request).await?;
     let status = response.status();
     if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-        return Err(HttpFault::Http(format!("status {status}")));
+        return Err(HttpFault::Status(status));
     }
     Ok(response)
 }
 
 /// Classifies a failed token request. Only the error code of the body is used: the rest may have personal data.
-fn classify_failure(
-    error: RequestTokenError<HttpFault, StandardErrorResponse<CoreErrorResponseType>>,
-) -> RefreshAnswer {
+fn classify_failure(error: TokenError) -> RefreshAnswer {
     let said = match &error {
         RequestTokenError::ServerResponse(said) => said,
         RequestTokenError::Parse(_, body) => {
             return match parse_tokens(body) {
                 Some(tokens) => RefreshAnswer::Granted {
                     rotated: tokens.refresh_token,
-                    learned: Learned::Unusable(invalid("invalid ID token")),
+                    learned: Learned::Unusable(invalid("invalid token response")),
                 },
                 None => RefreshAnswer::Failed(refusal(error)),
             };
         }
         _ => return RefreshAnswer::Failed(refusal(error)),
     };
-    let code = said.error().as_ref();
+    let code: &str = said.error().as_ref();
     match REFUSALS.into_iter().find(|refusal| *refusal == code) {
         Some(refusal) => RefreshAnswer::Refused(refusal),
         None => RefreshAnswer::Failed(LoginError::Refused(protocol_error_code(code).to_owned())),
     }
 }
 
-/// The fields of a token response besides the ID token.
+/// The tokens of a response with another field that is invalid.
 #[derive(Deserialize)]
-struct Tokens {
+struct PartialTokens {
     #[serde(rename = "access_token")]
     _access_token: IgnoredAny,
     refresh_token: Option<Secret<String>>,
 }
 
-/// The tokens of a response with an invalid ID token. The presented refresh token is already used up.
-fn parse_tokens(body: &[u8]) -> Option<Tokens> {
+/// The tokens of a response that is otherwise invalid. The presented refresh token is already used up.
+fn parse_tokens(body: &[u8]) -> Option<PartialTokens> {
     serde_json::from_slice(body).ok()
 }
 

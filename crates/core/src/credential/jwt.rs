@@ -11,12 +11,13 @@ mod invalid;
 mod keys;
 mod notice;
 mod refreshed;
+mod user_info;
 mod verify;
 
 pub use claims::unverified_issuer;
 pub(super) use claims::{SignInClaims, find, unverified_claims};
 pub use crypto::install as install_crypto;
-pub use id_token::SignedIn;
+pub use id_token::{SignedIn, VerifiedIdToken};
 pub use invalid::InvalidJwt;
 pub use keys::{KeySet, KeySetError};
 pub use notice::{InvalidNotice, LogoutTarget, Notice};

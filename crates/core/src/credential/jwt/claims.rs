@@ -10,6 +10,9 @@ use crate::session::{Attributes, Subject, Timestamp};
 
 /// The maximum length of a token in bytes: more than providers use, and cheap to verify.
 pub(super) const MAX_TOKEN_BYTES: usize = 16 * 1024;
+/// The maximum length of an ID token or a signed UserInfo response in bytes. The provider sends them, not a client, and
+/// they may list many groups.
+pub(super) const MAX_IDENTITY_BYTES: usize = 1024 * 1024;
 
 /// The `iss` claim of an unverified token, to select the issuer's keys. It is trusted only after verification.
 #[must_use]

@@ -31,6 +31,12 @@ pub enum InvalidJwt {
     /// The token is not valid yet, or its issue time is in the future.
     #[error("not valid yet")]
     NotYet,
+    /// The ID token has no `iat`.
+    #[error("missing `iat`")]
+    NoIssueTime,
+    /// The ID token has no nonce, or the nonce of another sign-in.
+    #[error("the nonce belongs to another attempt")]
+    Nonce,
     /// The token has no `auth_time`, and the configuration does not accept `iat` for this issuer.
     #[error("missing `auth_time`")]
     NoAuthTime,

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::claims::find;
 use super::invalid::InvalidJwt;
 use super::verify::Issuer;
 use crate::credential::derived_id::derive_id;
@@ -68,20 +67,6 @@ impl Issuer {
         let newer = self.attributes(claims, "login")?;
         let renewed = renewed(&session.attributes, &newer, in_id_token);
         renewed.map(Refreshed::Same).ok_or(InvalidJwt::Subject)
-    }
-
-    /// The configured claims that an ID token contains.
-    #[must_use]
-    pub fn claims_in(&self, id_token: &str) -> ClaimsInToken {
-        let Ok(claims) = super::claims::part(id_token, 1) else {
-            return ClaimsInToken::default();
-        };
-        let has = |claim: &str| find(&claims, claim).is_some();
-        ClaimsInToken {
-            subject: has(&self.claims.subject),
-            groups: has(&self.claims.groups),
-            email: has(&self.claims.email),
-        }
     }
 
     /// Whether the session belongs to this subject of the provider.

@@ -5,8 +5,8 @@ use jsonwebtoken::{Algorithm, Validation};
 use serde_json::{Map, Value};
 
 use super::claims::{
-    self, MAX_TOKEN_BYTES, SignInClaims, find, is_by_reference, is_unverified_email, part, texts,
-    time,
+    self, MAX_IDENTITY_BYTES, MAX_TOKEN_BYTES, SignInClaims, find, is_by_reference,
+    is_unverified_email, part, texts, time,
 };
 use super::invalid::InvalidJwt;
 use super::keys::KeySet;
@@ -67,6 +67,8 @@ pub struct VerifiedJwt {
 pub(super) enum TokenPurpose<'a> {
     /// A credential, with the configured `typ`.
     Credential(Option<&'a str>),
+    /// An ID token or a signed UserInfo response, which the provider itself sent.
+    Identity,
     /// A logout token.
     Logout,
     /// A security event token.
@@ -81,8 +83,18 @@ impl TokenPurpose<'_> {
                 typ.is_some_and(|typ| wanted.eq_ignore_ascii_case(typ))
             }
             Self::Credential(None) => !matches!(typ, Some("logout+jwt" | "secevent+jwt")),
+            // OpenID Connect defines no `typ` here. Some providers send the general ones (RFC 7519 5.1, RFC 7515 4.1.9).
+            Self::Identity => matches!(typ, None | Some("jwt" | "jose")),
             Self::Logout => matches!(typ, None | Some("logout+jwt" | "jwt")),
             Self::Event => typ == Some("secevent+jwt"),
+        }
+    }
+
+    /// The maximum length of a token in bytes.
+    const fn max_bytes(self) -> usize {
+        match self {
+            Self::Identity => MAX_IDENTITY_BYTES,
+            Self::Credential(_) | Self::Logout | Self::Event => MAX_TOKEN_BYTES,
         }
     }
 }
@@ -124,7 +136,7 @@ impl Issuer {
         keys: &KeySet,
         kind: TokenPurpose<'_>,
     ) -> Result<Map<String, Value>, InvalidJwt> {
-        if token.len() > MAX_TOKEN_BYTES {
+        if token.len() > kind.max_bytes() {
             return Err(InvalidJwt::TooLarge);
         }
         let header = part(token, 0)?;

@@ -1,0 +1,102 @@
+//! Fetches the metadata and the keys of a provider (OpenID Connect Discovery 1.0, section 4).
+
+use url::Url;
+
+use super::metadata::{InvalidMetadata, Metadata};
+use super::transport::{HttpFault, JSON, get, require_media_type};
+use crate::credential::jwt::{KeySet, KeySetError};
+
+/// The media types of a JSON Web Key Set (RFC 7517, section 8.5).
+const KEY_SET_TYPES: [&str; 2] = [JSON, "application/jwk-set+json"];
+
+/// What a provider publishes about itself.
+pub struct Discovered {
+    /// The metadata.
+    pub metadata: Metadata,
+    /// The keys at the metadata's `jwks_uri`.
+    pub keys: KeySet,
+}
+
+/// Why discovery failed.
+#[derive(Debug, thiserror::Error)]
+pub enum DiscoveryError {
+    /// The issuer is not an address.
+    #[error("invalid issuer: {0}")]
+    Issuer(#[from] url::ParseError),
+    /// The metadata could not be fetched.
+    #[error("could not fetch the metadata: {0}")]
+    FetchMetadata(HttpFault),
+    /// The metadata are invalid.
+    #[error(transparent)]
+    Metadata(#[from] InvalidMetadata),
+    /// The keys could not be fetched.
+    #[error("could not fetch the keys: {0}")]
+    FetchKeys(HttpFault),
+    /// The keys are invalid.
+    #[error("invalid keys: {0}")]
+    Keys(#[from] KeySetError),
+}
+
+/// Fetches the metadata of an issuer, and its keys.
+///
+/// # Errors
+/// [`DiscoveryError`] with the reason.
+pub async fn discover(
+    issuer: &str,
+    client: &reqwest::Client,
+) -> Result<Discovered, DiscoveryError> {
+    let document = fetch(client, &metadata_url(issuer)?, &[JSON]).await;
+    let document = document.map_err(DiscoveryError::FetchMetadata)?;
+    let metadata = Metadata::parse(&document, issuer)?;
+    let keys = fetch(client, &metadata.jwks_uri, &KEY_SET_TYPES).await;
+    let keys = keys.map_err(DiscoveryError::FetchKeys)?;
+    Ok(Discovered {
+        keys: KeySet::from_json(&keys)?,
+        metadata,
+    })
+}
+
+/// The address of an issuer's metadata (OpenID Connect Discovery 1.0, section 4.1).
+fn metadata_url(issuer: &str) -> Result<Url, url::ParseError> {
+    let base = issuer.strip_suffix('/').unwrap_or(issuer);
+    Url::parse(&format!("{base}/.well-known/openid-configuration"))
+}
+
+async fn fetch(
+    client: &reqwest::Client,
+    url: &Url,
+    accepted: &[&str],
+) -> Result<Vec<u8>, HttpFault> {
+    let response = get(client, url, None).await?;
+    require_media_type(&response, accepted)?;
+    Ok(response.into_body())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_are_below_the_path_of_the_issuer() {
+        for (issuer, expected) in [
+            (
+                "https://id.example.com",
+                "https://id.example.com/.well-known/openid-configuration",
+            ),
+            (
+                "https://id.example.com/",
+                "https://id.example.com/.well-known/openid-configuration",
+            ),
+            (
+                "https://id.example.com/realms/main",
+                "https://id.example.com/realms/main/.well-known/openid-configuration",
+            ),
+            (
+                "https://id.example.com/realms/main/",
+                "https://id.example.com/realms/main/.well-known/openid-configuration",
+            ),
+        ] {
+            assert_eq!(metadata_url(issuer).unwrap().as_str(), expected);
+        }
+    }
+}

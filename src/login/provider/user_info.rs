@@ -1,0 +1,64 @@
+//! Asks the UserInfo endpoint for claims (OpenID Connect Core 1.0, section 5.3).
+
+use oauth2::AccessToken;
+use serde_json::{Map, Value};
+
+use super::{Provider, invalid};
+use crate::login::LoginError;
+use crate::login::discovery::Discovered;
+use crate::login::transport::{HttpFault, JSON, get, media_type};
+use crate::session::Timestamp;
+
+/// The media type of a signed response.
+const JWT: &str = "application/jwt";
+
+impl Provider {
+    /// The claims from the UserInfo endpoint; `None` if the provider has none. With `subject`, the claims must be about
+    /// this `sub` of the ID token (OpenID Connect Core 1.0, section 5.3.2).
+    pub(super) async fn user_info(
+        &self,
+        discovered: &Discovered,
+        token: &AccessToken,
+        subject: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Option<Map<String, Value>>, LoginError> {
+        let Some(endpoint) = &discovered.metadata.userinfo_endpoint else {
+            return Ok(None);
+        };
+        let response = get(&self.client, endpoint, Some(token)).await;
+        let response = response.map_err(|fault| unavailable(&fault))?;
+        let body = response.body().as_slice();
+        let media_type = media_type(&response);
+        let claims = match media_type.as_deref() {
+            None | Some(JSON) => parse(body)?,
+            Some(JWT) => {
+                let signed = std::str::from_utf8(body).map_err(|_| unreadable())?.trim();
+                self.verify(&discovered.keys, now, |issuer, keys| {
+                    issuer.verify_user_info(signed, keys, now)
+                })
+                .await?
+            }
+            Some(other) => return Err(unavailable(&HttpFault::MediaType(other.to_owned()))),
+        };
+        let Some(found) = claims.get("sub").and_then(Value::as_str) else {
+            return Err(invalid("the UserInfo response has no `sub`"));
+        };
+        if subject.is_some_and(|expected| expected != found) {
+            return Err(invalid("the UserInfo response is about another subject"));
+        }
+        Ok(Some(claims))
+    }
+}
+
+/// Parses an unsigned response.
+fn parse(body: &[u8]) -> Result<Map<String, Value>, LoginError> {
+    serde_json::from_slice(body).map_err(|_| unreadable())
+}
+
+fn unavailable(fault: &HttpFault) -> LoginError {
+    LoginError::Unavailable(format!("could not fetch UserInfo: {fault}"))
+}
+
+fn unreadable() -> LoginError {
+    LoginError::Unavailable("invalid UserInfo response".to_owned())
+}
