@@ -1,3 +1,8 @@
+mod addresses;
+mod discovery;
+mod redeem;
+mod user_info;
+
 use super::*;
 use crate::credential::SigningKey;
 use crate::credential::jwt::SignedIn;

@@ -1,6 +1,8 @@
-//! A fake OpenID provider over HTTP with configurable responses to refresh tokens.
+//! A fake OpenID provider over HTTP with configurable responses.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -8,8 +10,8 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use http::StatusCode;
-use http::header::CONTENT_TYPE;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
@@ -30,6 +32,8 @@ pub(crate) const TIMEOUT: Duration = Duration::from_millis(700);
 pub(crate) enum Reply {
     /// This status with a JSON body.
     Json(u16, Value),
+    /// Status 200 with this signed text.
+    Signed(String),
     /// This status with an HTML page.
     Page(u16),
     /// No response at all.
@@ -38,6 +42,14 @@ pub(crate) enum Reply {
 
 type OnQuestion = Box<dyn Fn() + Send + Sync>;
 
+/// A request to the token endpoint.
+#[derive(Clone, Debug)]
+pub(crate) struct TokenRequest {
+    /// The header `Authorization`.
+    pub(crate) authorization: Option<String>,
+    pub(crate) form: BTreeMap<String, String>,
+}
+
 /// A running fake provider; clones share its state.
 #[derive(Clone)]
 pub(crate) struct FakeProvider {
@@ -45,6 +57,15 @@ pub(crate) struct FakeProvider {
     pub(crate) tokens: Arc<Mutex<Reply>>,
     /// The response of the UserInfo endpoint.
     pub(crate) user_info: Arc<Mutex<Reply>>,
+    /// Metadata fields to add or replace.
+    pub(crate) metadata: Arc<Mutex<Value>>,
+    /// The published keys.
+    pub(crate) keys: Arc<Mutex<Vec<Value>>>,
+    /// How often the keys were requested.
+    pub(crate) key_requests: Arc<AtomicUsize>,
+    pub(crate) token_requests: Arc<Mutex<Vec<TokenRequest>>>,
+    /// The header `Authorization` of each request to the UserInfo endpoint.
+    pub(crate) user_info_requests: Arc<Mutex<Vec<Option<String>>>>,
     /// The refresh tokens that clients have sent.
     pub(crate) presented: Arc<Mutex<Vec<String>>>,
     /// A callback that runs during a request to the token endpoint.
@@ -59,13 +80,19 @@ impl FakeProvider {
     pub(crate) async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
+        let key = SigningKey::rsa("one");
         let provider = Self {
             tokens: Arc::new(Mutex::new(Reply::Never)),
             user_info: Arc::new(Mutex::new(Reply::Never)),
+            metadata: Arc::new(Mutex::new(json!({}))),
+            keys: Arc::new(Mutex::new(vec![key.jwk()])),
+            key_requests: Arc::default(),
+            token_requests: Arc::default(),
+            user_info_requests: Arc::default(),
             presented: Arc::default(),
             meanwhile: Arc::default(),
             takes: Arc::default(),
-            key: Arc::new(SigningKey::rsa("one")),
+            key: Arc::new(key),
             url,
         };
         let router = Router::new()
@@ -111,15 +138,19 @@ impl FakeProvider {
 
     /// An ID token for `alice`, with these claims added or replaced.
     pub(crate) fn id_token(&self, changes: &Value) -> String {
-        let now = START.as_millis() / 1000;
-        let mut claims = json!({
-            "iss": self.url, "aud": CLIENT, "sub": "alice", "iat": now, "exp": now + 36_000,
-            "groups": ["staff"], "email": "alice@example.com",
-        });
+        let mut claims = self.required_claims();
+        claims["groups"] = json!(["staff"]);
+        claims["email"] = json!("alice@example.com");
         for (name, value) in changes.as_object().unwrap() {
             claims[name] = value.clone();
         }
         self.key.token(&claims)
+    }
+
+    /// The claims that every ID token for `alice` has.
+    pub(crate) fn required_claims(&self) -> Value {
+        let now = START.as_millis() / 1000;
+        json!({ "iss": self.url, "aud": CLIENT, "sub": "alice", "iat": now, "exp": now + 36_000 })
     }
 
     /// Makes the token endpoint respond with an access token and these members.
@@ -144,7 +175,7 @@ impl FakeProvider {
 
 async fn metadata(State(provider): State<FakeProvider>) -> Response {
     let url = |path: &str| format!("{}{path}", provider.url);
-    axum::Json(json!({
+    let mut metadata = json!({
         "issuer": provider.url,
         "authorization_endpoint": url("/authorize"),
         "token_endpoint": url("/token"),
@@ -153,20 +184,33 @@ async fn metadata(State(provider): State<FakeProvider>) -> Response {
         "response_types_supported": ["code"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256"],
-    }))
-    .into_response()
+    });
+    for (name, value) in provider.metadata.lock().as_object().unwrap() {
+        metadata[name] = value.clone();
+    }
+    axum::Json(metadata).into_response()
 }
 
 async fn keys(State(provider): State<FakeProvider>) -> Response {
-    axum::Json(json!({ "keys": [provider.key.jwk()] })).into_response()
+    provider.key_requests.fetch_add(1, Ordering::SeqCst);
+    let keys = provider.keys.lock().clone();
+    axum::Json(json!({ "keys": keys })).into_response()
 }
 
-async fn token(State(provider): State<FakeProvider>, body: Bytes) -> Response {
-    let mut form = url::form_urlencoded::parse(&body);
-    assert!(form.any(|pair| pair == ("grant_type".into(), "refresh_token".into())));
-    let mut form = url::form_urlencoded::parse(&body);
-    let presented = form.find(|(name, _)| name == "refresh_token").unwrap().1;
-    provider.presented.lock().push(presented.into_owned());
+async fn token(State(provider): State<FakeProvider>, headers: HeaderMap, body: Bytes) -> Response {
+    let form = url::form_urlencoded::parse(&body).into_owned();
+    let request = TokenRequest {
+        authorization: authorization(&headers),
+        form: form.collect(),
+    };
+    match &*request.form["grant_type"] {
+        "refresh_token" => {
+            let presented = request.form["refresh_token"].clone();
+            provider.presented.lock().push(presented);
+        }
+        other => assert_eq!(other, "authorization_code"),
+    }
+    provider.token_requests.lock().push(request);
     if let Some(meanwhile) = &*provider.meanwhile.lock() {
         meanwhile();
     }
@@ -176,9 +220,16 @@ async fn token(State(provider): State<FakeProvider>, body: Bytes) -> Response {
     send(reply).await
 }
 
-async fn user_info(State(provider): State<FakeProvider>) -> Response {
+async fn user_info(State(provider): State<FakeProvider>, headers: HeaderMap) -> Response {
+    let authorization = authorization(&headers);
+    provider.user_info_requests.lock().push(authorization);
     let reply = provider.user_info.lock().clone();
     send(reply).await
+}
+
+fn authorization(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(AUTHORIZATION)?;
+    Some(value.to_str().unwrap().to_owned())
 }
 
 async fn send(reply: Reply) -> Response {
@@ -186,6 +237,7 @@ async fn send(reply: Reply) -> Response {
         Reply::Json(status, json) => {
             (StatusCode::from_u16(status).unwrap(), axum::Json(json)).into_response()
         }
+        Reply::Signed(text) => ([(CONTENT_TYPE, "application/jwt")], text).into_response(),
         Reply::Page(status) => {
             let status = StatusCode::from_u16(status).unwrap();
             (status, [(CONTENT_TYPE, "text/html")], "<p>Sorry</p>").into_response()

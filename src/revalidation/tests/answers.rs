@@ -187,6 +187,12 @@ async fn user_info_is_asked_where_attributes_come_from_there() {
         "an ID token without groups",
     )
     .await;
+    // The answer about another subject says nothing about this one.
+    let fixture = Fixture::of(Bench::new(), provider.clone());
+    *provider.user_info.lock() = user(json!({ "sub": "bob" }));
+    let expected = nothing("invalid", "first");
+    let case = "an ID token and UserInfo of two people";
+    expect(&fixture, subject_alone, expected, case).await;
 }
 
 #[tokio::test]

@@ -1,0 +1,259 @@
+//! Redeems codes at a fake provider.
+
+use std::sync::atomic::Ordering;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::testing::provider::{FakeProvider, Reply};
+use crate::testing::{SECOND, START, jwt};
+
+/// A fake provider, and an attempt to sign in with it.
+pub(super) struct Fixture {
+    pub(super) provider: FakeProvider,
+    pub(super) client: Provider,
+    pub(super) attempt: Attempt,
+}
+
+impl Fixture {
+    pub(super) async fn new() -> Self {
+        let provider = FakeProvider::start().await;
+        let login = login(key(), "sign-in");
+        let target = "https://app.example.com/a";
+        Self {
+            client: provider.client(),
+            attempt: Attempt::new(&login, "main", target, false, START).unwrap(),
+            provider,
+        }
+    }
+
+    /// An ID token with the nonce of the attempt, and with these claims added or replaced.
+    pub(super) fn id_token(&self, changes: &Value) -> String {
+        let mut claims = json!({ "nonce": self.attempt.nonce });
+        let changes = changes.as_object().unwrap().clone();
+        claims.as_object_mut().unwrap().extend(changes);
+        self.provider.id_token(&claims)
+    }
+
+    /// Makes the provider respond with this ID token.
+    pub(super) fn grant(&self, id_token: &str) {
+        self.provider.grant(json!({ "id_token": id_token }));
+    }
+
+    pub(super) async fn redeem_at(&self, now: Timestamp) -> Result<TokenResponse, LoginError> {
+        self.client.redeem(&self.attempt, "c-1", None, now).await
+    }
+
+    /// Redeems a code, and returns the error text.
+    pub(super) async fn error(&self) -> String {
+        let result = self.redeem_at(START).await;
+        result.unwrap_err().to_string()
+    }
+}
+
+#[tokio::test]
+async fn a_code_is_redeemed_with_its_verifier_by_this_client() {
+    let fixture = Fixture::new().await;
+    let id_token = fixture.id_token(&json!({ "auth_time": START.as_millis() / 1000 - 60 }));
+    let tokens = json!({ "id_token": id_token, "refresh_token": "refresh-token-1" });
+    fixture.provider.grant(tokens);
+    let response = fixture.redeem_at(START).await.unwrap();
+    assert_eq!(response.signed_in.subject.as_str(), "alice");
+    assert_eq!(response.signed_in.attributes.get("groups"), ["staff"]);
+    let authenticated = response.signed_in.authenticated;
+    assert_eq!(authenticated, Some(START.minus(60 * SECOND)));
+    assert!(response.in_id_token.are_all());
+    assert_eq!(*response.id_token.expose(), id_token);
+    let refresh_token = response.refresh_token.clone().unwrap();
+    assert_eq!(refresh_token.expose(), "refresh-token-1");
+    let shown = format!("{response:?}");
+    for secret in [&*id_token, "refresh-token-1"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+    let requests = fixture.provider.token_requests.lock().clone();
+    assert_eq!(requests.len(), 1);
+    // `curfew:hush` in Base64 (RFC 6749, section 2.3.1).
+    let authorization = requests[0].authorization.as_deref();
+    assert_eq!(authorization, Some("Basic Y3VyZmV3Omh1c2g="));
+    let form = requests[0].form.iter();
+    let form: Vec<_> = form.map(|(name, value)| (&**name, &**value)).collect();
+    let redirect = "https://app.example.com/.curfew/callback/main";
+    assert_eq!(
+        form,
+        [
+            ("code", "c-1"),
+            ("code_verifier", &*fixture.attempt.verifier),
+            ("grant_type", "authorization_code"),
+            ("redirect_uri", redirect),
+        ]
+    );
+}
+
+/// OpenID Connect Discovery 1.0, section 3.
+#[tokio::test]
+async fn the_client_authenticates_as_the_provider_supports() {
+    for (methods, in_header) in [
+        (json!(["client_secret_basic"]), true),
+        (json!(["client_secret_post", "client_secret_basic"]), true),
+        (json!(["client_secret_post"]), false),
+    ] {
+        let fixture = Fixture::new().await;
+        *fixture.provider.metadata.lock() =
+            json!({ "token_endpoint_auth_methods_supported": methods });
+        fixture.grant(&fixture.id_token(&json!({})));
+        fixture.redeem_at(START).await.unwrap();
+        let request = fixture.provider.token_requests.lock()[0].clone();
+        assert_eq!(request.authorization.is_some(), in_header, "{methods}");
+        let secret = request.form.get("client_secret").map(String::as_str);
+        assert_eq!(secret, (!in_header).then_some("hush"), "{methods}");
+    }
+}
+
+/// OpenID Connect Core 1.0, section 3.1.3.7. The tests of `Issuer::verify_id_token` have all rules.
+#[tokio::test]
+async fn an_invalid_id_token_is_refused() {
+    let fixture = Fixture::new().await;
+    let now = START.as_millis() / 1000;
+    for (changes, why) in [
+        (
+            json!({ "nonce": "x" }),
+            "the nonce belongs to another attempt",
+        ),
+        (
+            json!({ "nonce": null }),
+            "the nonce belongs to another attempt",
+        ),
+        (
+            json!({ "iss": "https://evil.example" }),
+            "unexpected issuer",
+        ),
+        (json!({ "aud": "other" }), "unexpected audience"),
+        (json!({ "aud": ["curfew", "api"] }), "unexpected audience"),
+        (json!({ "azp": "other" }), "unexpected audience"),
+        (json!({ "exp": now - 30 }), "expired"),
+        (json!({ "iat": now + 31 }), "not valid yet"),
+        (json!({ "sub": "" }), "missing or invalid subject"),
+    ] {
+        fixture.grant(&fixture.id_token(&changes));
+        let expected = format!("invalid response of the identity provider: {why}");
+        assert_eq!(fixture.error().await, expected, "{changes}");
+    }
+    let mut claims = fixture.provider.required_claims();
+    claims["nonce"] = json!(fixture.attempt.nonce);
+    let sign = |header: &Value| fixture.provider.key.sign(header, &claims);
+    let foreign = jwt::SigningKey::ed25519("one");
+    for (id_token, why) in [
+        (
+            sign(&json!({ "alg": "none", "kid": "one" })),
+            "algorithm not allowed for this issuer",
+        ),
+        (
+            sign(&json!({ "alg": "HS256", "kid": "one" })),
+            "algorithm not allowed for this issuer",
+        ),
+        (
+            foreign.token(&claims),
+            "algorithm not allowed for this issuer",
+        ),
+        (
+            sign(&json!({ "alg": "RS256", "kid": "one" })) + "AAAA",
+            "invalid signature",
+        ),
+        (
+            sign(&json!({ "alg": "RS256", "kid": "one", "typ": "at+jwt" })),
+            "unexpected `typ` header",
+        ),
+        ("none".to_owned(), "not a signed JWT of a supported type"),
+    ] {
+        fixture.grant(&id_token);
+        let expected = format!("invalid response of the identity provider: {why}");
+        assert_eq!(fixture.error().await, expected, "{id_token}");
+    }
+    fixture.provider.grant(json!({}));
+    assert_eq!(
+        fixture.error().await,
+        "invalid response of the identity provider: no ID token"
+    );
+}
+
+/// OpenID Connect Core 1.0, section 10.1.1.
+#[tokio::test]
+async fn rotated_keys_are_fetched_once_and_rarely() {
+    let fixture = Fixture::new().await;
+    let fetches = || fixture.provider.key_requests.load(Ordering::SeqCst);
+    fixture.grant(&fixture.id_token(&json!({})));
+    fixture.redeem_at(START).await.unwrap();
+    assert_eq!(fetches(), 1);
+    // The provider signs with another key from now on.
+    let mut claims = fixture.provider.required_claims();
+    claims["nonce"] = json!(fixture.attempt.nonce);
+    claims["groups"] = json!([]);
+    claims["email"] = json!("alice@example.com");
+    let rotated = jwt::SigningKey::rsa("two");
+    *fixture.provider.keys.lock() = vec![rotated.jwk()];
+    fixture.grant(&rotated.token(&claims));
+    let unknown = "invalid response of the identity provider: unknown key ID";
+    let early = fixture.redeem_at(START.plus(9 * SECOND)).await;
+    assert_eq!(early.unwrap_err().to_string(), unknown);
+    assert_eq!(fetches(), 1, "not within ten seconds");
+    fixture.redeem_at(START.plus(10 * SECOND)).await.unwrap();
+    assert_eq!(fetches(), 2);
+    // A key that the provider does not publish.
+    fixture.grant(&jwt::SigningKey::rsa("three").token(&claims));
+    let missing = fixture.redeem_at(START.plus(20 * SECOND)).await;
+    assert_eq!(missing.unwrap_err().to_string(), unknown);
+    assert_eq!(fetches(), 3, "once");
+    // A token with a known key and a wrong signature is no reason to fetch keys.
+    fixture.grant(&(rotated.token(&claims) + "AAAA"));
+    let forged = fixture.redeem_at(START.plus(60 * SECOND)).await;
+    assert!(forged.is_err());
+    assert_eq!(fetches(), 3);
+}
+
+#[tokio::test]
+async fn a_refusal_has_the_error_code_of_the_provider() {
+    let fixture = Fixture::new().await;
+    for (reply, expected) in [
+        (
+            Reply::Json(400, json!({ "error": "invalid_grant" })),
+            "refused by the identity provider: invalid_grant",
+        ),
+        (
+            Reply::Page(200),
+            "identity provider unavailable: unexpected response Content-Type",
+        ),
+        (
+            Reply::Json(200, json!({ "id_token": "eyJ.secret" })),
+            "identity provider unavailable: invalid token response",
+        ),
+    ] {
+        fixture.provider.answer(reply);
+        let error = fixture.error().await;
+        assert!(error.starts_with(expected), "{error}");
+        assert!(!error.contains("secret"), "{error}");
+    }
+}
+
+/// RFC 9207: with the right `iss`, no other provider sent the response.
+#[tokio::test]
+async fn the_issuer_of_a_response_is_checked() {
+    let fixture = Fixture::new().await;
+    let issuer = fixture.provider.issuer().issuer;
+    fixture.grant(&fixture.id_token(&json!({})));
+    for required in [false, true] {
+        *fixture.provider.metadata.lock() =
+            json!({ "authorization_response_iss_parameter_supported": required });
+        // A new client fetches the metadata again.
+        let client = fixture.provider.client();
+        for (iss, accepted) in [
+            (Some(&*issuer), true),
+            (Some("https://evil.example"), false),
+            (None, !required),
+        ] {
+            let result = client.redeem(&fixture.attempt, "c-1", iss, START).await;
+            assert_eq!(result.is_ok(), accepted, "{required} {iss:?}");
+            let not_asked = matches!(result, Err(LoginError::NotAsked(_)));
+            assert_eq!(not_asked, !accepted, "{required} {iss:?}");
+        }
+    }
+}
