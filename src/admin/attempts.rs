@@ -8,15 +8,15 @@ use parking_lot::Mutex;
 
 use crate::session::Timestamp;
 
-/// How many wrong credentials an address can present at once before it must wait.
+/// The number of wrong credentials that an address can present before it must wait.
 const BURST: u32 = 10;
-/// After this time an address can present one more credential.
+/// The time after which a waiting address can present one more credential.
 const INTERVAL: Duration = Duration::from_secs(6);
-/// How many addresses have their own count. All others share one count.
+/// The maximum number of addresses with a separate count. All other addresses share one count.
 const MAX_ADDRESSES: usize = 10_000;
 
-/// Limits wrong credentials for each IPv4 address and each IPv6 /64 network. Beyond the limit, Curfew does not verify
-/// them, write audit events or ask Kubernetes.
+/// Limits wrong credentials for each IPv4 address and each IPv6 /64 network. Beyond the limit, Curfew does not ask
+/// Kubernetes about credentials from the address, and writes no audit events.
 #[derive(Debug, Default)]
 pub struct Attempts(Mutex<Table>);
 
@@ -39,7 +39,7 @@ fn key(address: Option<IpAddr>) -> Key {
 }
 
 impl Table {
-    /// When the count of an address is back at zero.
+    /// Returns the time when the count of an address is zero again.
     fn reset_time(&self, key: &Key, now: Timestamp) -> Timestamp {
         let known = self.addresses.get(key).copied();
         let full = self.addresses.len() >= MAX_ADDRESSES;
@@ -48,7 +48,7 @@ impl Table {
     }
 }
 
-/// How long an address must wait if its count is back at zero at `reset_at`.
+/// Returns how long an address must wait if its count is zero again at `reset_at`.
 fn delay(reset_at: Timestamp, now: Timestamp) -> Option<Duration> {
     let pending = reset_at.since(now);
     let wait = pending.checked_sub(INTERVAL * (BURST - 1))?;
@@ -56,7 +56,8 @@ fn delay(reset_at: Timestamp, now: Timestamp) -> Option<Duration> {
 }
 
 impl Attempts {
-    /// How long an address must wait before its next credential is verified; `None` if it need not wait.
+    /// Returns how long an address must wait before it can present another credential; `None` if it does not have to
+    /// wait.
     #[must_use]
     pub fn retry_delay(&self, address: Option<IpAddr>, now: Timestamp) -> Option<Duration> {
         let table = self.0.lock();
@@ -108,7 +109,7 @@ mod tests {
         let later = START.plus(INTERVAL);
         assert_eq!(attempts.retry_delay(one, later), None);
         assert!(attempts.count(one, later));
-        // If the clock goes back, the wait is still less than a minute.
+        // If the clock goes back, the wait is still shorter than a minute.
         let before = START.minus(Duration::from_secs(1));
         assert!(
             attempts

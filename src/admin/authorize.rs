@@ -65,7 +65,7 @@ impl AdminTokens {
         Self(tokens.into_iter().map(Arc::new).collect())
     }
 
-    /// The configured token with the same hash. Every hash is compared, each in constant time.
+    /// Returns the configured token with the same hash. Compares all hashes, each in constant time.
     #[must_use]
     pub fn find(&self, token: &[u8]) -> Option<Arc<NamedToken>> {
         let presented = hash(token);
@@ -78,7 +78,7 @@ impl AdminTokens {
         found
     }
 
-    /// The token with this fingerprint.
+    /// Returns the token with this fingerprint.
     #[must_use]
     pub(super) fn find_by_fingerprint(&self, fingerprint: &str) -> Option<Arc<NamedToken>> {
         self.0
@@ -92,8 +92,8 @@ fn hash(token: &[u8]) -> [u8; 32] {
     Sha256::digest(token).into()
 }
 
-/// Middleware: accepts a request with a valid token that has the right for the route. It adds the [`Caller`] to the
-/// request. A token is an admin token, or a token of a Kubernetes user.
+/// Middleware: accepts a request if its token is valid and has the right for the route, and adds the [`Caller`] to
+/// it. The token is an admin token, or the token of a Kubernetes user.
 pub(super) async fn find_caller(
     Current(admin): Current<Admin>,
     mut request: Request,
@@ -123,7 +123,8 @@ pub(super) async fn find_caller(
     Ok(next.run(request).await)
 }
 
-/// Finds the Kubernetes user of a token. Kubernetes is not asked for an address with many wrong credentials.
+/// Finds the Kubernetes user of a token. If the address has sent many wrong credentials, Curfew does not ask
+/// Kubernetes.
 async fn find_user(
     admin: &Admin,
     method: &Method,
@@ -153,7 +154,7 @@ async fn find_user(
     Err(ApiError::Unauthorized)
 }
 
-/// The token if it has the form of a JSON Web Token. Kubernetes is asked about no other tokens.
+/// Returns the token if it has the form of a JSON Web Token. Curfew does not send other tokens to Kubernetes.
 fn json_web_token(token: &[u8]) -> Option<&str> {
     const MAX_TOKEN_BYTES: usize = 16 * 1024;
     let token = std::str::from_utf8(token).ok()?;

@@ -12,7 +12,7 @@ use crate::kubernetes::{API_GROUP, Kubernetes, KubernetesError, User, Verb};
 use crate::session::Subject;
 use crate::telemetry::audit;
 
-/// The authenticated caller of the admin API, with the client address.
+/// The authenticated caller of the admin API, and the caller's address.
 #[derive(Clone)]
 pub(super) struct Caller {
     kind: CallerKind,
@@ -23,7 +23,7 @@ pub(super) struct Caller {
 enum CallerKind {
     /// An admin token, with the rights of the configuration.
     Token(Arc<NamedToken>),
-    /// A Kubernetes user, with the rights of its cluster roles.
+    /// A Kubernetes user, with the rights of the user's cluster roles.
     Kubernetes(Arc<Kubernetes>, User),
 }
 
@@ -56,8 +56,8 @@ impl Caller {
         matches!(self.kind, CallerKind::Token(_))
     }
 
-    /// Refuses a request to the route `path` if the admin token lacks the right. The rights of a Kubernetes user depend on
-    /// the subject; [`Caller::require_verb`] checks them.
+    /// Refuses a request to the route `path` if the admin token lacks the right. The rights of a Kubernetes user
+    /// depend on the subject; [`Caller::require_verb`] checks them.
     ///
     /// # Errors
     /// [`ApiError::Forbidden`] names the right.
@@ -75,8 +75,8 @@ impl Caller {
         Err(ApiError::Forbidden(missing_right(&token.name, right)))
     }
 
-    /// Checks with Kubernetes whether a user may do this with the sessions of a subject, or of all subjects if it is
-    /// `None`. Admin tokens pass: [`Caller::require_right`] has checked them.
+    /// Asks Kubernetes whether the user may use `verb` on the sessions of `subject`; `None` means all subjects. An
+    /// admin token always passes, because [`Caller::require_right`] has checked its rights.
     ///
     /// # Errors
     /// [`ApiError::Forbidden`], or [`ApiError::Unavailable`] if Kubernetes gives no answer.

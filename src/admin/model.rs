@@ -30,7 +30,7 @@ pub(super) struct CreateSession {
     /// Whether the subject asked to be remembered. The session then gets the limits of the policy's `remember`.
     #[serde(default)]
     remember: bool,
-    /// The client that signed in. A policy with a binding needs it.
+    /// The client that signed in. Required if the policy has a binding.
     client: Option<ClientView>,
 }
 
@@ -84,7 +84,7 @@ impl CreateSession {
         let invalid = |field: &str, error: &dyn std::fmt::Display| {
             ApiError::Invalid(format!("{field}: {error}"))
         };
-        // These attributes say how Curfew itself started a session.
+        // Curfew itself sets the attributes with this prefix: they record how a session started.
         if let Some(name) = self
             .attributes
             .keys()
@@ -121,7 +121,7 @@ impl CreateSession {
 /// A new session, with its token.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct CreatedSession {
-    /// The credential of the session. Only this response has it.
+    /// The credential of the session. No other response contains it.
     pub(super) token: String,
     /// The value of a `Set-Cookie` header that gives the credential to a browser.
     pub(super) set_cookie: String,
@@ -132,12 +132,12 @@ pub(super) struct CreatedSession {
     pub(super) replication: Option<ReplicationView>,
 }
 
-/// How many Redis replicas have confirmed a change. A fail-over to a replica without it would lose the change.
+/// The number of Redis replicas that have confirmed a change. A fail-over to any other replica loses the change.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ReplicationView {
-    /// How many confirmations are required.
+    /// The number of required confirmations.
     wanted: u16,
-    /// How many replicas confirmed in time.
+    /// The number of replicas that confirmed the change in time.
     confirmed: u16,
 }
 
@@ -176,21 +176,21 @@ pub(super) struct SessionView {
     pub(super) id: String,
     pub(super) subject: String,
     pub(super) policy: String,
-    /// How it was started: `token` (admin API), `jwt`, `delegated`, `login`, or `console` for an operator.
+    /// How the session was started: `token` (admin API), `jwt`, `delegated`, `login`, or `console` for an operator.
     pub(super) source: String,
     pub(super) attributes: BTreeMap<String, Vec<String>>,
     /// Whether the session has the limits of the policy's `remember`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(super) remembered: bool,
-    /// The network that the session is bound to; absent without such a binding.
+    /// The network that the session is bound to; absent if the session is not bound to a network.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) bound_to_network: Option<String>,
     /// Whether the session is bound to one user agent.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(super) bound_to_user_agent: bool,
-    /// `ended` also if a limit has passed that no check has noticed yet.
+    /// Also `ended` if a limit has passed but Curfew has not recorded the end yet.
     pub(super) state: StateView,
-    /// The reason: `idle_timeout`, `absolute_timeout`, `revoked` or `signed_out`.
+    /// The reason of the end: `idle_timeout`, `absolute_timeout`, `revoked` or `signed_out`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) end_reason: Option<&'static str>,
     /// When Curfew recorded the end, RFC 3339.
@@ -211,8 +211,8 @@ pub(super) struct SessionView {
 }
 
 impl SessionView {
-    /// The binding, as the console shows it.
-    pub(super) fn bound(&self) -> String {
+    /// Returns the binding as text for the console.
+    pub(super) fn binding_text(&self) -> String {
         let network = self.bound_to_network.as_deref();
         match (network, self.bound_to_user_agent) {
             (None, false) => "—".to_owned(),
@@ -222,7 +222,7 @@ impl SessionView {
         }
     }
 
-    /// The state of the session at `now`, with the limits of its home policy.
+    /// Describes the session at `now`, with the limits of its home policy.
     pub(super) fn new(
         id: SessionId,
         session: &Session,
@@ -283,7 +283,7 @@ impl SessionView {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListSessions {
-    /// The subject. Without it, one page has the sessions of all subjects that end soonest, as far as they are known.
+    /// The subject. Without a subject, the response is a single page with the sessions that end soonest.
     pub(super) subject: Option<String>,
     /// The maximum number of sessions on a page, 1 to 1000; 100 by default.
     pub(super) limit: Option<usize>,
@@ -312,10 +312,10 @@ pub(super) struct RevokeAll {
     pub(super) before: Option<String>,
 }
 
-/// The number of sessions that were ended.
+/// The result of ending the sessions of a subject.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct RevokedAll {
-    /// Sessions that were live until now.
+    /// The number of sessions that were live and that this request has ended.
     pub(super) revoked: usize,
     /// All sessions that started before this time have ended, even those that were not found; RFC 3339.
     pub(super) not_before: String,
@@ -333,7 +333,7 @@ pub(super) struct CountSessions {
     pub(super) subject: String,
 }
 
-/// How many sessions a subject has.
+/// The number of sessions of a subject.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct SessionCount {
     /// The number of live sessions.
@@ -342,7 +342,7 @@ pub(super) struct SessionCount {
     pub(super) ended: usize,
 }
 
-/// How far to move the times of a session into the past.
+/// A request to move all times of a session into the past.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AgeSession {

@@ -53,7 +53,7 @@ pub(super) struct PolicyView {
     variants: Vec<VariantView>,
     /// The touch interval. A session can end too early by at most this time.
     touch_interval: f64,
-    /// Which requests count as activity: `any` or `navigation`.
+    /// Which requests count as activity, such as `any`, `navigation` or `explicit`.
     activity: &'static str,
     /// The maximum number of sessions of a subject; absent if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -23,8 +23,10 @@ use crate::store::MAX_REVOCATION_RULES;
 
 /// The time limit of a dry run.
 const COUNT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the response waits for the replicas, and how often it checks them.
-const CONFIRMATION: (Duration, Duration) = (Duration::from_secs(1), Duration::from_millis(10));
+/// The longest time that the response waits for the replicas to confirm a revocation.
+const CONFIRMATION_TIMEOUT: Duration = Duration::from_secs(1);
+/// The interval between two checks whether the replicas have confirmed a revocation.
+const CONFIRMATION_POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// The maximum size of a condition.
 const MAX_CONDITION_BYTES: usize = 512;
 /// The session sources that a condition can name.
@@ -34,25 +36,26 @@ pub(super) const SOURCES: [&str; 4] = ["token", "login", "jwt", "delegated"];
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RevokeMatching {
-    /// All sessions. This excludes all other conditions.
+    /// Ends all sessions. Cannot be combined with another condition.
     #[serde(default)]
     pub(super) everybody: bool,
     /// The home policy.
     #[schema(example = "staff")]
     pub(super) policy: Option<String>,
-    /// The host of the sign-in. A session without this property in its record matches, too.
+    /// The host of the sign-in. A session without a recorded host matches, too.
     #[schema(example = "app.example.com")]
     pub(super) host: Option<String>,
     /// How the session was started: `token`, `login`, `jwt` or `delegated`.
     pub(super) source: Option<String>,
     /// A group of the subject. A subject with unknown groups matches, too.
     pub(super) group: Option<String>,
-    /// The issuer of the identity provider, as its tokens name it. A session of an unknown provider matches, too.
+    /// The issuer of the identity provider: the `iss` of its tokens. A session without a recorded provider matches,
+    /// too.
     #[schema(example = "https://id.example.com")]
     pub(super) provider: Option<String>,
-    /// Only sessions that started before this time, RFC 3339; now by default.
+    /// Ends only sessions that started before this time, RFC 3339; the default is now.
     pub(super) before: Option<String>,
-    /// Only counts the sessions.
+    /// Counts the sessions, and ends none.
     #[serde(default)]
     pub(super) dry_run: bool,
 }
@@ -77,20 +80,20 @@ pub(super) struct Revocation {
     replication: Option<ReplicationView>,
 }
 
-/// The number of sessions that match.
+/// The number of sessions that match the conditions.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct CountView {
     /// Live sessions that would end.
     pub(super) live: usize,
-    /// Whether all records were read in time. Then `live` is the number in the whole store.
+    /// Whether all records were read in time. If so, `live` is the number in the whole store.
     pub(super) exact: bool,
-    /// Sessions in `live` that lack one of the properties, and so count as matching.
+    /// The part of `live` that lacks a property of the conditions. These sessions count as matching.
     pub(super) assumed: usize,
-    /// Records that were read, including those of ended sessions.
+    /// The number of records that were read. This includes records of ended sessions.
     pub(super) checked: usize,
-    /// Records that could not be read. They give no access.
+    /// The number of records that could not be read. These records give no access.
     pub(super) unreadable: usize,
-    /// Sessions that no dry run can count.
+    /// A text about the sessions that no dry run can count.
     pub(super) not_counted: &'static str,
 }
 
@@ -110,12 +113,13 @@ impl From<MatchCount> for CountView {
 /// Which replicas have confirmed a revocation.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct InForceView {
-    /// Whether every replica has confirmed it. Also `false` until this replica has listened long enough to know all others.
+    /// Whether every replica has confirmed the revocation. After its start, this replica needs some time to find all
+    /// other replicas; until then the value is `false`.
     pub(super) everywhere: bool,
     /// The replicas that share the store, as far as this replica knows them.
     pub(super) replicas: Vec<ReplicaView>,
-    /// When a replica without a confirmation stops using its near cache, RFC 3339. From then on it asks the store for
-    /// each check, or denies.
+    /// When a replica that has not confirmed the revocation stops using its near cache, RFC 3339. After this time,
+    /// the replica asks the store for each check, or denies.
     pub(super) by: String,
 }
 
@@ -133,7 +137,7 @@ pub(super) struct ReplicaView {
 pub(super) enum Confirmation {
     /// The replica applies it.
     InForce,
-    /// The replica has not confirmed it yet: see `by`.
+    /// The replica has not confirmed the revocation yet. See `by`.
     Unconfirmed,
     /// The version of the replica does not support emergency revocation: stop it.
     OldVersion,
@@ -218,7 +222,7 @@ impl Admin {
         Ok((rule, count))
     }
 
-    /// Revokes the sessions, and waits for at most one second until all replicas have confirmed it.
+    /// Revokes the sessions. Waits until all replicas have confirmed the revocation, for at most one second.
     pub(super) async fn revoke_matching(
         &self,
         conditions: RevocationConditions,
@@ -240,15 +244,15 @@ impl Admin {
                 if view.everywhere {
                     return view;
                 }
-                tokio::time::sleep(CONFIRMATION.1).await;
+                tokio::time::sleep(CONFIRMATION_POLL_INTERVAL).await;
             }
         };
-        let waited = tokio::time::timeout(CONFIRMATION.0, waiting).await;
+        let waited = tokio::time::timeout(CONFIRMATION_TIMEOUT, waiting).await;
         let in_force = waited.unwrap_or_else(|_| self.in_force(&revoked));
         Ok((revoked, in_force))
     }
 
-    /// Which replicas have confirmed the revocation by now.
+    /// Returns which replicas have confirmed the revocation.
     fn in_force(&self, revoked: &EmergencyRevocation) -> InForceView {
         let this = self.ops.replicas.this();
         let replicas = self.ops.replicas.all().into_iter().map(|replica| {
@@ -275,7 +279,7 @@ impl Admin {
         }
     }
 
-    /// The revocations in force.
+    /// Returns the revocations in force.
     pub(super) fn rules(&self) -> Vec<RuleView> {
         let rules = self.stores.cut_offs.rules();
         let views = rules.iter().map(|rule| RuleView {
@@ -286,8 +290,9 @@ impl Admin {
     }
 }
 
-/// Ends all sessions that match the conditions and started before a time, on every replica. It covers credentials that
-/// no replica has seen yet, and does not affect later sign-ins. The sessions end in the background. A dry run only counts.
+/// Ends all sessions that match the conditions and started before a time, on every replica. It covers credentials
+/// that no replica has seen yet, and does not affect later sign-ins. The sessions end in the background. A dry run
+/// only counts.
 #[utoipa::path(
     post,
     path = "/api/v1/revocations",
@@ -346,7 +351,8 @@ pub(super) async fn revoke(
     Ok((status, Json(revocation)))
 }
 
-/// Lists the revocations in force on this replica. Curfew deletes a revocation when no older session can be live.
+/// Lists the revocations in force on this replica. Curfew deletes a revocation when no session that it ends can be
+/// live any more.
 #[utoipa::path(
     get,
     path = "/api/v1/revocations",

@@ -4,7 +4,8 @@ use http::Method;
 
 use crate::credential::Right;
 
-/// Method, path and required right. A route that is missing here is refused for every admin token.
+/// The method, the path and the required right of each route. Every admin token is refused on a route that is not in
+/// this table.
 pub(super) const ROUTES: [(&str, &str, Right); 14] = [
     ("POST", "/api/v1/sessions", Right::Create),
     ("GET", "/api/v1/sessions", Right::Read),
@@ -24,18 +25,18 @@ pub(super) const ROUTES: [(&str, &str, Right); 14] = [
     ("DELETE", "/api/v1/recording", Right::Read),
 ];
 
-/// The requirement of a route.
+/// The right that a route requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Required {
     /// An admin token needs this right.
     Right(Right),
-    /// No right: the path does not support this method, and the answer is 405.
+    /// No right is required: the path does not support this method, and the answer is 405.
     Nothing,
-    /// No right is enough: the path is not in the table.
+    /// The path is not in the table, so every admin token is refused.
     Unknown,
 }
 
-/// The requirement of a request to the route `path`.
+/// Returns the right that a request to the route `path` requires.
 pub(super) fn required(method: &Method, path: &str) -> Required {
     let method = match method.as_str() {
         "HEAD" => "GET",

@@ -21,19 +21,19 @@ use crate::store::{Cursor, EndOutcome, Page, Replication};
 
 /// The maximum number of sessions on a page.
 const MAX_PAGE: usize = 1000;
-/// The maximum for one ageing request; longer than any limit.
+/// The maximum duration of one ageing request; longer than any limit.
 const MAX_AGE: Duration = Duration::from_secs(1000 * 86_400);
 
 pub(super) type PathId = Result<Path<String>, PathRejection>;
 
 impl Admin {
-    /// The state of the session now.
+    /// Describes the session at the current time.
     fn view(&self, id: SessionId, session: &Session) -> SessionView {
         self.view_at(id, session, self.clock.now())
     }
 
-    /// Loads a session and checks that the caller may do this with it. A caller without the right for all subjects does
-    /// not learn whether the session exists.
+    /// Loads a session and checks that the caller may use `verb` on it. A caller without this permission for all
+    /// subjects does not learn whether the session exists.
     pub(super) async fn find(
         &self,
         id: SessionId,
@@ -46,7 +46,7 @@ impl Admin {
         session.ok_or(ApiError::UnknownSession)
     }
 
-    /// Converts a page of sessions to their state now.
+    /// Describes a page of sessions at the current time.
     pub(super) fn page(&self, page: &Page) -> SessionPage {
         let sessions = page.sessions.iter();
         SessionPage {
@@ -221,15 +221,15 @@ pub(super) async fn revoke(
             Ok((status_of(replication), Json(revoked)))
         }
         EndOutcome::Unknown => Err(ApiError::UnknownSession),
-        // Only an end with a condition on the last activity can have this result.
+        // Not possible here: this end does not depend on the last activity.
         EndOutcome::Touched(_) => Err(ApiError::Internal(
             "the session had activity while it was being ended".to_owned(),
         )),
     }
 }
 
-/// Ends all sessions of a subject, or those that started before a time. It also covers sessions that are not found now
-/// and reappear after a fail-over of the store. Later sign-ins are not affected.
+/// Ends all sessions of a subject, or only sessions that started before a time. A session that is missing now and
+/// reappears after a fail-over of the store ends, too. Later sign-ins are not affected.
 #[utoipa::path(
     delete,
     path = "/api/v1/sessions",
@@ -308,7 +308,7 @@ pub(super) async fn count(
     }))
 }
 
-/// 200, or 202 if a fail-over could lose the change.
+/// Returns status 200, or 202 if a fail-over could lose the change.
 const fn status_of(replication: Replication) -> StatusCode {
     if replication.is_confirmed() {
         StatusCode::OK

@@ -1,7 +1,8 @@
-//! The session of an operator in the console. The store has it, with the limits of `admin.console`.
+//! The session of an operator in the console. It is in the store, with the limits of `admin.console`.
 //!
-//! The cookie has random bytes, sealed with the key ring for this purpose. The session ID is derived from them in its
-//! own way. A console cookie is not a credential for checks, and a credential for checks does not open the console.
+//! The cookie contains random bytes, which the key ring seals for this purpose only. The session ID is derived from
+//! these bytes, also for this purpose only. Therefore a console cookie is not a credential for checks, and a
+//! credential for checks gives no access to the console.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -85,7 +86,8 @@ impl Operator {
         self.token.as_ref().is_none_or(|token| token.may(right))
     }
 
-    /// If the operator lacks the right: the page with status 403 that names the right, and an audit event.
+    /// If the operator lacks the right, writes an audit event and returns a page with status 403 that names the
+    /// right.
     pub(super) fn refusal(&self, right: Right) -> Option<Response> {
         let token = self.token.as_ref().filter(|token| !token.may(right))?;
         audit::admin_refused(right.as_str(), None, &self.actor());
@@ -116,7 +118,7 @@ impl SignInMethod<'_> {
             Self::Provider {
                 attributes, groups, ..
             } => {
-                // Only the groups that give access: a person can have many others.
+                // Store only the groups that give access: a person can be in many other groups.
                 let own = attributes.get(Attributes::GROUPS);
                 let own = own.filter(|own| groups.iter().any(|wanted| wanted == own));
                 pairs.push((Attributes::GROUPS, own.map(str::to_owned).collect()));
@@ -172,7 +174,7 @@ pub(super) async fn require_read(
     }
 }
 
-/// The operator of the session in the cookie. The request counts as activity.
+/// Finds the operator whose session is in the cookie. The request counts as activity.
 async fn find(
     admin: &Admin,
     headers: &HeaderMap,
@@ -206,7 +208,7 @@ async fn find(
     }
 }
 
-/// What gives the operator of a session access now.
+/// The access that the current configuration gives to the operator of a session.
 enum OperatorAccess {
     /// An admin token that is still configured.
     Token(Arc<NamedToken>),
@@ -216,7 +218,7 @@ enum OperatorAccess {
     Denied,
 }
 
-/// Checks the access of an operator's session against the current configuration.
+/// Returns the access that the current configuration gives to the operator of `session`.
 fn operator_access(admin: &Admin, session: &Session) -> OperatorAccess {
     if let Some(fingerprint) = session.attributes.get(Attributes::OPERATOR_TOKEN).next() {
         let token = admin.tokens.find_by_fingerprint(fingerprint);
@@ -231,7 +233,7 @@ fn operator_access(admin: &Admin, session: &Session) -> OperatorAccess {
     }
 }
 
-/// The session ID from the request's cookie. The store is not asked.
+/// Returns the session ID from the request's cookie. Sends no request to the store.
 fn presented_session(admin: &Admin, headers: &HeaderMap) -> Option<SessionId> {
     let mut values = cookie_values(headers, cookie_name(admin));
     let (value, None) = (values.next()?, values.next()) else {
@@ -263,7 +265,7 @@ pub(super) async fn start(
         .start_operator(id, attributes, authenticated, &actor);
     starting.await?;
     if let Some(before) = presented_session(admin, request_headers) {
-        // A failure is ignored: the browser gets a new cookie anyway.
+        // Ignore a failure: the browser gets a new cookie anyway.
         let ending = Ending::revoked(admin.clock.now());
         let _ = admin.lifecycle.end(before, ending, &actor).await;
     }
