@@ -50,7 +50,7 @@ use crate::webhook::Webhook;
 use assembly::{Foundation, InForce};
 use background::Background;
 pub use listeners::Addresses;
-use listeners::Binding;
+use listeners::ServiceBuilder;
 pub use reload::ReloadRequests;
 use reload::Reloader;
 use store::StoreContext;
@@ -58,7 +58,7 @@ use store::StoreContext;
 /// Minimum time to write pending data when the process stops.
 const MIN_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The service: built and bound, ready to run.
+/// The service, ready to run: all parts exist, and all listeners are bound.
 pub struct App {
     addresses: Addresses,
     ephemeral_secrets: EphemeralSecrets,
@@ -77,7 +77,7 @@ pub struct App {
     reloader: Reloader,
 }
 
-/// Secrets that the configuration does not have, generated for this process. Only the embedded store allows that.
+/// Secrets that Curfew generated for this process because the configuration has none.
 #[derive(Clone, Debug, Default)]
 pub struct EphemeralSecrets {
     /// The generated admin token.
@@ -137,7 +137,7 @@ pub enum RunError {
     /// A task that must run for ever has ended.
     #[error("background task exited: {0}")]
     TaskExited(String),
-    /// Redis has records that this program cannot read.
+    /// Redis contains records that this program cannot read.
     #[error(transparent)]
     Schema(#[from] ConnectError),
     /// The HTTP client for Kubernetes is invalid.
@@ -149,8 +149,8 @@ pub enum RunError {
 }
 
 impl App {
-    /// Builds the service from the configuration `loaded` from `source`, and binds its listeners. Redis need not run
-    /// yet. Until it does, checks are answered with `store_unavailable`, and `/readyz` reports it.
+    /// Builds the service from the configuration `loaded` from `source`, and binds its listeners. Redis does not have
+    /// to run yet. Until Redis runs, checks are denied with `store_unavailable`, and `/readyz` reports the failure.
     ///
     /// # Errors
     /// [`StartupError`] with the configuration key.
@@ -249,12 +249,12 @@ impl App {
         background.spawn(async move |stop| revalidation::run(work, diagnostics, stop).await);
         let observers = Arc::clone(&in_force.observers);
         background.spawn(async move |stop| observers.denials.run(stop).await);
-        let bound = Binding {
+        let builder = ServiceBuilder {
             in_force: &in_force,
             ops: &ops,
             listen: config.listen,
         };
-        let bound = bound.bind_all(&mut background).await?;
+        let bound = builder.bind_all(&mut background).await?;
         Ok(Self {
             addresses: bound.addresses,
             ephemeral_secrets,
@@ -277,37 +277,37 @@ impl App {
         })
     }
 
-    /// The contracts, for a [layer](crate::layer) in this process.
+    /// Returns the contracts, for a [layer](crate::layer) in this process.
     #[must_use]
     pub fn contracts(&self) -> Live<Contracts> {
         self.reloader.in_force.contracts.clone()
     }
 
-    /// The services of the listeners, without sockets.
+    /// Returns the services of the listeners, without sockets.
     #[cfg(any(test, feature = "fuzzing"))]
     pub fn served(&self) -> (CheckService, BrowserService, ExtAuthz, Agent, axum::Router) {
         let Reloader { in_force, .. } = &self.reloader;
-        let binding = Binding {
+        let builder = ServiceBuilder {
             in_force,
             ops: &self.reloader.foundation.ops,
             listen: self.reloader.started_with.config.listen,
         };
         (
-            binding.check(),
-            binding.browser(),
-            binding.ext_authz(),
-            binding.agent(),
+            builder.check(),
+            builder.browser(),
+            builder.ext_authz(),
+            builder.agent(),
             admin::router(in_force.admin.clone()),
         )
     }
 
-    /// The bound addresses. With port 0 the operating system has chosen the port.
+    /// Returns the bound addresses. If the configured port is 0, they have the port that the operating system chose.
     #[must_use]
     pub const fn addresses(&self) -> Addresses {
         self.addresses
     }
 
-    /// The secrets that the configuration does not have.
+    /// Returns the generated secrets.
     #[must_use]
     pub const fn ephemeral_secrets(&self) -> &EphemeralSecrets {
         &self.ephemeral_secrets
@@ -316,9 +316,10 @@ impl App {
     /// Serves until `stop` is cancelled. It reloads the configuration when its file changes, or on a request through
     /// `reload`.
     ///
-    /// It stops in two stages. First it reports not ready, and serves as before for `shutdown_delay`, so that clients
-    /// can move to another replica. Then it accepts nothing more, waits at most `shutdown_timeout` for requests in
-    /// flight, and writes the pending touches. Probes and metrics are answered until the end.
+    /// The service stops in two stages. First it reports not ready, but still serves requests for `shutdown_delay`,
+    /// so that clients can move to another replica. Then it accepts no more connections, waits at most
+    /// `shutdown_timeout` for requests in flight, and writes the pending touches. It answers probes and metrics until
+    /// the end.
     ///
     /// # Errors
     /// [`RunError`] if a background task has exited, or if pending touches could not be written.
@@ -340,13 +341,13 @@ impl App {
         let stop_ops = CancellationToken::new();
         let mut serving_ops = JoinSet::new();
         serving_ops.spawn(self.ops.serve(stop_ops.clone(), MIN_FLUSH_TIMEOUT));
-        let until_told = async {
+        let stop_requested = async {
             stop.cancelled().await;
             self.draining.store(true, Ordering::Relaxed);
             tokio::time::sleep(self.delay).await;
         };
         let outcome = tokio::select! {
-            () = until_told => Ok(()),
+            () = stop_requested => Ok(()),
             Some(ended) = self.background.join_next() => Err(task_failed(ended)),
             Some(ended) = serving.join_next() => Err(task_failed(ended.map(Ok))),
             Some(ended) = serving_ops.join_next() => Err(task_failed(ended.map(Ok))),
@@ -373,7 +374,7 @@ impl App {
         }
         stop_ops.cancel();
         while serving_ops.join_next().await.is_some() {}
-        // The reason of the stop matters more than a failed flush.
+        // Return the reason of the stop first: it is more important than a failed flush.
         outcome?;
         match flushed {
             Ok(flushed) => Ok(flushed?),
@@ -382,7 +383,7 @@ impl App {
     }
 }
 
-/// Creates the counters of rare events under these policies at zero.
+/// Creates the counters of rare events, with the value zero.
 fn init_metrics(metrics: &Metrics, policies: &Policies) {
     let known = policies
         .iter()
@@ -394,7 +395,7 @@ fn init_metrics(metrics: &Metrics, policies: &Policies) {
     );
 }
 
-/// The error for a task that must run for ever and has ended.
+/// Returns the error for a background task that has ended although it must run for ever.
 fn task_failed(ended: Result<Result<(), RunError>, tokio::task::JoinError>) -> RunError {
     match ended {
         Ok(Err(error)) => error,

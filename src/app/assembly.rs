@@ -29,10 +29,10 @@ use crate::sweeper::Sweeper;
 use crate::telemetry::{Metrics, RecentEvents};
 use crate::webhook::Webhook;
 
-/// The redirect URI of identity providers, without the host.
+/// The path of the redirect URI that Curfew sends to identity providers.
 const CALLBACK: &str = "/.curfew/callback";
 
-/// The parts that survive a reload of the configuration.
+/// The parts that a reload of the configuration keeps.
 pub(super) struct Foundation {
     pub(super) ops: Arc<Ops>,
     pub(super) stores: Stores,
@@ -63,7 +63,7 @@ pub(super) struct Foundation {
     pub(super) ephemeral_token_hash: [u8; 32],
 }
 
-/// The parts that follow from the configuration. A reload replaces all of them.
+/// The parts that are built from the configuration. A reload replaces all of them.
 pub(super) struct Assembly {
     pub(super) key_ring: Arc<KeyRing>,
     pub(super) sweeper: Sweeper,
@@ -74,7 +74,7 @@ pub(super) struct Assembly {
     pub(super) encryption: Encryption,
 }
 
-/// The assembly in force, as separate live values.
+/// The parts of the [`Assembly`] in force. Each part is a [`Live`] value that a reload replaces.
 #[derive(Clone)]
 pub(super) struct InForce {
     pub(super) policies: Live<Policies>,
@@ -87,7 +87,7 @@ pub(super) struct InForce {
 }
 
 impl Foundation {
-    /// Builds the parts that follow from a configuration.
+    /// Builds the parts that depend on the configuration.
     pub(super) fn assemble(&self, config: &Config) -> Result<Assembly, StartupError> {
         let key_ring = config.key_ring.clone().map(Arc::new);
         let book = Arc::new(config.book.clone());
@@ -168,7 +168,7 @@ impl Foundation {
                 .url
                 .as_ref()
                 .is_some_and(|url| url.scheme() == "https"),
-            login: Self::console(config, &key_ring)?,
+            login: Self::console_login(config, &key_ring)?,
             ops: Arc::clone(&self.ops),
             observers: Arc::clone(&self.observers),
             store: match config.store {
@@ -194,11 +194,11 @@ impl Foundation {
 }
 
 impl Foundation {
-    /// The sources of credentials. An issuer that was configured before keeps its fetched keys.
+    /// Creates the sources of credentials. An issuer of the previous configuration keeps its fetched keys.
     fn sources(&self, config: &Config, key_ring: Arc<KeyRing>) -> Result<Sources, StartupError> {
         let jwt = config.jwt.as_ref();
         let issuers = jwt.map_or(&[][..], |jwt| &jwt.issuers);
-        let sources = issuers.iter().map(|config| self.source(config));
+        let sources = issuers.iter().map(|config| self.jwt_source(config));
         Ok(Sources {
             extractor: CredentialExtractor {
                 cookie: config.cookie.name.clone(),
@@ -215,8 +215,8 @@ impl Foundation {
 }
 
 impl Foundation {
-    /// An issuer of JWTs with its keys.
-    fn source(&self, config: &IssuerSettings) -> Result<JwtSource, reqwest::Error> {
+    /// Creates the source for the JWTs of one issuer, with its keys.
+    fn jwt_source(&self, config: &IssuerSettings) -> Result<JwtSource, reqwest::Error> {
         let keys = match &config.keys {
             KeySource::File(keys) => {
                 self.metrics.keys_fetched(&config.name, true);
@@ -242,7 +242,7 @@ impl Foundation {
         })
     }
 
-    /// Sign-in with identity providers.
+    /// Creates the sign-in with identity providers; `None` if it is not configured.
     fn login(
         &self,
         config: &Config,
@@ -266,7 +266,7 @@ impl Foundation {
         }))
     }
 
-    /// Revalidation of sessions, if a provider has it enabled.
+    /// Creates the revalidation of sessions; `None` if it is off.
     fn revalidation(&self, login: Option<&Login>) -> Option<Revalidation> {
         let (queue, notes) = (&self.revalidations, &self.provider_notes);
         let revalidation = Revalidation::of(login?, queue, notes, &self.metrics)?;
@@ -276,8 +276,8 @@ impl Foundation {
         Some(revalidation)
     }
 
-    /// Console sign-in with identity providers, for members of a group.
-    fn console(
+    /// Creates the console sign-in with identity providers; `None` if no group has access.
+    fn console_login(
         config: &Config,
         key_ring: &Arc<KeyRing>,
     ) -> Result<Option<ConsoleLogin>, StartupError> {
@@ -303,8 +303,8 @@ impl Foundation {
         }))
     }
 
-    /// The issuers that may send logout notices: those of JWTs and those of sign-ins. An issuer that is both appears
-    /// once, with both rights.
+    /// Returns the issuers that may send logout notices: the JWT issuers and the login providers. An issuer that is
+    /// in both lists appears once, and its notices can be for the audience of either.
     fn logout_issuers(
         &self,
         config: &Config,
@@ -320,13 +320,15 @@ impl Foundation {
                     let audiences = issuer.issuer.audiences.iter().cloned();
                     known.issuer.audiences.extend(audiences);
                 }
-                None => logout_issuers.push(self.source(issuer).map_err(StartupError::Provider)?),
+                None => {
+                    logout_issuers.push(self.jwt_source(issuer).map_err(StartupError::Provider)?)
+                }
             }
         }
         Ok(logout_issuers)
     }
 
-    /// The clients of other authorization services.
+    /// Creates the clients of other authorization services.
     fn delegates(&self, config: &Config) -> Result<Vec<Delegate>, reqwest::Error> {
         let settings = config.delegates.iter().cloned();
         let delegates = settings.map(|it| Delegate::new(it, Arc::clone(&self.metrics)));
@@ -334,7 +336,7 @@ impl Foundation {
     }
 }
 
-/// The providers. They redirect browsers to a path below `path` on `base`.
+/// Creates the providers. After a sign-in they redirect browsers to a path below `path` on the host of `base`.
 fn providers(
     settings: &LoginSettings,
     base: &Url,

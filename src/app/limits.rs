@@ -7,14 +7,15 @@ use crate::contract::Contracts;
 use crate::live::Live;
 use crate::store::LimitsOfSources;
 
-/// Interval at which changed limits are written, and failed writes are repeated.
+/// Interval between two polls for changed limits. A failed write is repeated at the next poll.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Seconds between two writes of the same limits: the store can lose them, and another replica can have older ones.
+/// Seconds between two writes of the same limits. The writes are repeated because the store can lose the limits, and
+/// because another replica can have older limits.
 const REWRITE_AFTER_SECONDS: f64 = 10.0;
 
-/// Keeps the limits in force in the store's history until `stop` is cancelled. A longer limit applies to no sign-in
-/// before it is in the history.
+/// Writes the limits in force to the history in the store, until `stop` is cancelled. A longer limit must be in the
+/// history before it applies to a sign-in.
 pub(super) async fn note(contracts: Live<Contracts>, stop: CancellationToken) {
     let mut noted: Option<(LimitsOfSources, Stopwatch)> = None;
     let note = async {

@@ -1,4 +1,4 @@
-//! One function for each listener: its service, its limits and its address.
+//! Builds the service of each listener, with its limits, and binds its address.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use crate::contract::spoe::Agent;
 use crate::listener::{GrpcServer, Limited, Listener, Service};
 use crate::ops::{self, Ops, grpc_health};
 
-/// Bytes of a gRPC health request, which contains a service name.
+/// Maximum size of a gRPC health request, which contains a service name.
 const MAX_HEALTH_REQUEST_BYTES: usize = 4096;
 
-/// Maximum connections and requests of the `ops` listener.
+/// Maximum number of connections, and of concurrent requests, of the `ops` listener.
 const MAX_OPS_REQUESTS: usize = 256;
 
 /// The addresses of the listeners.
@@ -42,26 +42,26 @@ pub struct Addresses {
 }
 
 /// The bound listeners.
-pub(super) struct Bound {
+pub(super) struct BoundListeners {
     pub(super) addresses: Addresses,
     /// All listeners except `ops`.
     pub(super) listeners: Vec<Listener>,
     pub(super) ops: Listener,
 }
 
-/// What the services of the listeners are built from.
-pub(super) struct Binding<'a> {
+/// Builds the services of the listeners from these parts.
+pub(super) struct ServiceBuilder<'a> {
     pub(super) in_force: &'a InForce,
     pub(super) ops: &'a Arc<Ops>,
     pub(super) listen: Listen,
 }
 
-impl Binding<'_> {
-    /// Binds all listeners that are on.
+impl ServiceBuilder<'_> {
+    /// Binds all listeners that are not disabled.
     pub(super) async fn bind_all(
         &self,
         background: &mut Background,
-    ) -> Result<Bound, StartupError> {
+    ) -> Result<BoundListeners, StartupError> {
         let listen = &self.listen;
         let check = self
             .bind("check", listen.check, Service::http(self.check()))
@@ -96,7 +96,7 @@ impl Binding<'_> {
             ops: ops.address(),
         };
         let listeners = [Some(check), grpc, spoe, browser, Some(admin)];
-        Ok(Bound {
+        Ok(BoundListeners {
             addresses,
             listeners: listeners.into_iter().flatten().collect(),
             ops,
@@ -136,12 +136,12 @@ impl Binding<'_> {
         self.limit(name, LimitKind::Requests)
     }
 
-    /// The contracts over HTTP.
+    /// Builds the service of the contracts over HTTP.
     pub(super) fn check(&self) -> CheckService {
         CheckService::new(self.in_force.contracts.clone(), self.requests("check"))
     }
 
-    /// The gRPC listener: `ext-authz` and health checks.
+    /// Builds the service of the gRPC listener: `ext-authz` and health checks.
     fn grpc(&self, background: &mut Background) -> Service {
         let (reporter, health) = tonic_health::server::health_reporter();
         let health = health.max_decoding_message_size(MAX_HEALTH_REQUEST_BYTES);
@@ -153,17 +153,17 @@ impl Binding<'_> {
         Service::Grpc(Box::new(GrpcServer::new(routes, encryption)))
     }
 
-    /// `ext-authz` over gRPC.
+    /// Builds the service of `ext-authz` over gRPC.
     pub(super) fn ext_authz(&self) -> ExtAuthz {
         ExtAuthz::new(self.in_force.contracts.clone(), self.requests("grpc"))
     }
 
-    /// SPOE for HAProxy.
+    /// Builds the SPOE agent for HAProxy.
     pub(super) fn agent(&self) -> Agent {
         Agent::new(self.in_force.contracts.clone(), self.requests("spoe"))
     }
 
-    /// The paths for browsers and identity providers.
+    /// Builds the service for browsers and identity providers.
     pub(super) fn browser(&self) -> BrowserService {
         let (contracts, logouts) = (&self.in_force.contracts, &self.in_force.logouts);
         BrowserService::new(
@@ -173,13 +173,14 @@ impl Binding<'_> {
         )
     }
 
-    /// The admin API and the console.
+    /// Builds the service of the admin API and the console.
     fn admin(&self) -> Service {
         let router = admin::router(self.in_force.admin.clone());
         Service::http(Limited::new(router, self.requests("admin")))
     }
 
-    /// Metrics and probes. `/livez` bypasses the limit, so that the kubelet does not restart a saturated process.
+    /// Builds the service of metrics and probes. `/livez` bypasses the limit, so that the kubelet does not restart a
+    /// saturated process.
     fn ops(&self) -> Service {
         let router = ops::router(Arc::clone(self.ops));
         Service::http(Limited::new(router, self.requests("ops")).exempt("/livez"))

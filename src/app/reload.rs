@@ -17,7 +17,7 @@ use crate::telemetry::{Diagnostics, logging};
 /// file systems.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// The source of these lines in the diagnostics.
+/// The source of the diagnostics of this module.
 const DIAGNOSTICS_SOURCE: &str = "configuration";
 
 /// Requests to reload the configuration. Each is answered after the reload.
@@ -29,7 +29,7 @@ pub(super) struct Reloader {
     pub(super) foundation: Foundation,
     pub(super) in_force: InForce,
     pub(super) advice: Arc<Diagnostics>,
-    /// The configuration at the start. Some parts of it apply until the process ends.
+    /// The configuration at the start of the process. Changes of some keys apply only after a restart.
     pub(super) started_with: Loaded,
 }
 
@@ -47,7 +47,7 @@ impl Reloader {
             if !watch.poll(read(&files).await, request.is_some()) {
                 continue;
             }
-            // A later change differs from the known content, so another poll loads it.
+            // If the files change during the reload, a later poll finds the difference and loads them again.
             let named = self.reload().map(|loaded| self.source.files(&loaded));
             if let Some(named) = named.filter(|named| *named != files) {
                 files = named;
@@ -95,7 +95,7 @@ impl Reloader {
     }
 }
 
-/// Detects changes that are complete.
+/// Detects a change, and waits until the change is complete.
 struct Watch<T> {
     /// The content that was loaded last.
     known: Option<T>,
@@ -109,8 +109,8 @@ impl<T: Clone + PartialEq> Watch<T> {
         Self { known, seen }
     }
 
-    /// Whether to load the content `now`: it differs from the loaded one and is equal to the last poll, or a reload
-    /// was requested.
+    /// Returns whether to load the content `now`: if it differs from the loaded content and equals the content at the
+    /// last poll, or if a reload was requested (`at_once`).
     fn poll(&mut self, now: Option<T>, at_once: bool) -> bool {
         let settled = now == self.seen;
         self.seen = now;
@@ -138,20 +138,20 @@ mod tests {
         let mut watch = Watch::new(Some("old"));
         for (now, at_once, wanted) in [
             (Some("old"), false, false),
-            // Truncated, half written, written.
+            // The file is truncated, then half written, then complete.
             (Some(""), false, false),
             (Some("ne"), false, false),
             (Some("new"), false, false),
             (Some("new"), false, true),
             (Some("new"), false, false),
-            // Away for a moment, as while it is replaced.
+            // The file is missing for a moment, as during a replacement.
             (None, false, false),
             (Some("new"), false, false),
-            // Away for good.
+            // The file is missing for longer.
             (None, false, false),
             (None, false, true),
             (None, false, false),
-            // Back, and asked for.
+            // The file exists again, and a reload is requested.
             (Some("back"), true, true),
             (Some("back"), false, false),
             (Some("back"), true, true),

@@ -85,14 +85,14 @@ pub(super) fn build(
             });
             let measured = MeasuredStore::new(Arc::clone(&redis), metrics());
             let bound = shared.journal_retention;
-            // This clock does not jump after a fail-over.
+            // The steady clock does not jump after a fail-over.
             let steady = Arc::new(SteadyClock::new());
             let journal = JournaledStore::new(measured, bound, steady, metrics());
             let journal = Arc::new(journal);
             let replayed = Arc::clone(&journal);
             background.spawn(async move |stop| replayed.run(stop).await);
             let steady = Arc::new(SteadyClock::new());
-            // Without the near cache, replicas still use the channel to introduce themselves.
+            // Even without the near cache, replicas use the invalidation channel to find each other.
             let mut listener: Arc<dyn InvalidationListener> = Arc::new(NoopListener);
             let mut near: Arc<dyn SessionStore> = journal.clone();
             if *near_cache_sessions > 0 {
