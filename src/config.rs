@@ -1,9 +1,9 @@
-//! Configuration: defaults, then a file, then the environment. Parsing yields types that hold valid
-//! values only.
+//! The configuration. The sources are the defaults, a file and the environment; later sources override earlier ones.
+//! The types of this module hold valid values only.
 //!
-//! [`sections`] has a file for each section: its keys with text values, their defaults, and the
-//! parser that makes the types of this module. [`load`] merges the sources. `validate` runs the parsers
-//! of all sections and reports every mistake with its key, origin and value.
+//! [`sections`] has a file for each section, with its keys as text, their defaults, and their parser. [`load`] merges
+//! the sources. `validate` runs the parsers of all sections. Every mistake is reported with its key, origin and
+//! value.
 
 mod load;
 mod mistakes;
@@ -51,8 +51,8 @@ pub struct Config {
     pub listen: Listen,
     /// TLS on the gRPC listener; `None` for plaintext.
     pub grpc_tls: Option<GrpcTlsSettings>,
-    /// Whether `ext-authz` over HTTP reads the original request from headers named `Method` and
-    /// `Path` instead of its own request line. NGINX Gateway Fabric sends these headers.
+    /// Whether `ext-authz` over HTTP reads method and path from the headers `Method` and `Path`, not from the request
+    /// line of the check. NGINX Gateway Fabric sends these headers.
     pub literal_headers: bool,
     /// The sign-in page that browsers are redirected to; `None` to answer browsers with 401 like
     /// other clients.
@@ -61,14 +61,14 @@ pub struct Config {
     pub login: Option<LoginSettings>,
     /// The session store.
     pub store: StoreConfig,
-    /// Store timeout per check.
+    /// The total time that one check may spend on store operations.
     pub check_timeout: Duration,
     /// How long each process keeps the session ends that it wrote, to repeat them after a
     /// fail-over.
     pub journal_retention: Duration,
     /// The webhook that receives session ends, if any.
     pub webhook: Option<WebhookSettings>,
-    /// Whether `Authorization: Bearer` may carry a token of Curfew, besides the cookie.
+    /// Whether Curfew also accepts its tokens in `Authorization: Bearer`, not only in the cookie.
     pub bearer: bool,
     /// Whether OpenID Connect Front-Channel Logout is accepted.
     pub front_channel_logout: bool,
@@ -90,7 +90,7 @@ pub struct Config {
     pub book: Rulebook,
     /// The header with the client address, and the number of trusted proxies.
     pub address: AddressHeader,
-    /// How long the reason of a session end stays available.
+    /// How long Curfew keeps the reason of a session end.
     pub end_retention: Duration,
     /// Admin API and console.
     pub admin: AdminConfig,
@@ -119,7 +119,7 @@ pub struct Listen {
     pub admin: SocketAddr,
     /// Metrics and health probes.
     pub ops: SocketAddr,
-    /// The maximum number of connections per listener. `ops` has a fixed limit of its own.
+    /// The maximum number of connections per listener, except `ops`, which has a fixed limit.
     pub max_connections: usize,
     /// The maximum number of concurrent requests per listener, except `ops`.
     pub max_in_flight: usize,

@@ -21,12 +21,12 @@ pub type Environment = HashMap<String, String>;
 /// The prefix of Curfew's environment variables. The rest is the key, with `__` instead of dots.
 const ENVIRONMENT_PREFIX: &str = "CURFEW__";
 
-/// A parsed configuration, and its full text form.
+/// A parsed configuration, and the same configuration as text values.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     /// The parsed configuration.
     pub config: Config,
-    /// Every key with its effective value. Secrets are redacted when it is serialized.
+    /// Every key with its effective value. Serialization redacts secrets.
     pub effective: RawConfig,
 }
 
@@ -41,7 +41,7 @@ pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Loaded, Co
 /// Parses YAML text as a configuration, without environment variables.
 ///
 /// # Errors
-/// As [`load`].
+/// [`ConfigError`] with every mistake: its origin, key and value.
 #[cfg(any(test, feature = "fuzzing"))]
 pub fn load_text(text: &str) -> Result<Loaded, ConfigError> {
     let text = NamedText {
@@ -49,7 +49,7 @@ pub fn load_text(text: &str) -> Result<Loaded, ConfigError> {
         text: text.to_owned(),
         format: FileFormat::Yaml,
     };
-    MergedConfig::of(Some(text), &Environment::new())?.load()
+    MergedConfig::merge(Some(text), &Environment::new())?.load()
 }
 
 /// Reads only the policies, rules and hosts of a configuration. Files with secrets do not have to
@@ -66,7 +66,7 @@ pub fn load_rulebook(
     validate::book(&mut effective).map_err(|mistakes| tree.problems(mistakes))
 }
 
-/// Reads the policies, rules and hosts, as [`load_rulebook`], and the configured ways to sign in.
+/// Reads what [`load_rulebook`] reads, and also the configured ways to sign in.
 ///
 /// # Errors
 /// [`ConfigError`] with every mistake in these parts: its origin, key and value.
@@ -101,7 +101,7 @@ impl NamedText {
         };
         let text = std::fs::read_to_string(path)
             .map_err(|error| ConfigError::Source(format!("{}: {error}", path.display())))?;
-        // `collect` parses it, so that the origin of every value is the path as the user wrote it.
+        // Do not parse here: `collect` parses the text, and keeps the path as the user wrote it for error messages.
         Ok(Self {
             origin: path.display().to_string(),
             text,
@@ -133,20 +133,20 @@ impl layers::Source for NamedText {
     }
 }
 
-/// The merged sources, with the origin of every value.
+/// The configuration after the merge of all sources. Every value has its origin.
 struct MergedConfig {
     root: Value,
-    /// The origin of values without one, such as empty tables.
+    /// The origin that errors name for a value without its own origin, such as an empty table.
     source: String,
 }
 
 impl MergedConfig {
     fn read(file: Option<&Path>, environment: &Environment) -> Result<Self, ConfigError> {
-        Self::of(file.map(NamedText::read).transpose()?, environment)
+        Self::merge(file.map(NamedText::read).transpose()?, environment)
     }
 
     /// Merges the sources; later sources override earlier ones.
-    fn of(text: Option<NamedText>, environment: &Environment) -> Result<Self, ConfigError> {
+    fn merge(text: Option<NamedText>, environment: &Environment) -> Result<Self, ConfigError> {
         let source = text
             .as_ref()
             .map_or("environment", |text| &text.origin)
@@ -174,7 +174,7 @@ impl MergedConfig {
         Ok(Loaded { config, effective })
     }
 
-    /// Adds the origin and the written value to each mistake.
+    /// Converts mistakes to an error that has the origin and the written value of each.
     fn problems(&self, mistakes: Vec<Mistake>) -> ConfigError {
         let mistakes = mistakes.into_iter();
         ConfigError::Problems(
@@ -187,7 +187,7 @@ impl MergedConfig {
     /// Deserializes the tree. Fails at an unknown key or a value of the wrong type.
     fn parse(&self) -> Result<RawConfig, ConfigError> {
         serde_path_to_error::deserialize(self.root.clone()).map_err(|error| {
-            // Write a list index like any other part of a key.
+            // Replace `[0]` with `.0`, the format of a list index in a key.
             let path = error.path().to_string().replace('[', ".").replace(']', "");
             let message = root_message(error.into_inner());
             let problem = match unknown_key(&message) {
@@ -223,7 +223,7 @@ impl MergedConfig {
             format!("{parent}.{field}")
         };
         if let Some(new) = renamed(&key) {
-            // The two keys have the same redaction rule.
+            // The redaction rule of the new key also applies to the value under the old key.
             let new_key = format!("{}{new}", &key[..key.len() - field.len()]);
             let value = self.find(&key).and_then(|value| displayed(&new_key, value));
             let message = format!("is an old name of `{new_key}`: use that key");
@@ -241,8 +241,8 @@ impl MergedConfig {
             format!("; did you mean `{known}`?")
         });
         let message = format!("unknown key{hint} (known here: {})", expected.join(", "));
-        // The value of an unknown key can be a secret under a misspelt key. So it is shown only if
-        // the intended key is clear, and then under that key's redaction rule.
+        // The key can be a misspelt key of a secret. Show the value only if the intended key is clear, and apply the
+        // redaction rule of the intended key.
         let meant = nearest
             .filter(|(distance, _)| *distance <= 2)
             .map(|(_, known)| format!("{}{known}", &key[..key.len() - field.len()]));
@@ -253,7 +253,7 @@ impl MergedConfig {
         }
     }
 
-    /// The origin of a value, for an error message.
+    /// Returns the origin of a value as text for an error message.
     fn origin(&self, key: &str, value: &Value) -> String {
         match any_origin(value) {
             Some("the environment") => {
@@ -277,7 +277,7 @@ impl MergedConfig {
     }
 }
 
-/// The origin of a value, or of the first value inside it: merged tables have no origin.
+/// Returns the origin of a value. A merged table has none: for a table, returns the origin of a value inside it.
 fn any_origin(value: &Value) -> Option<&str> {
     value.origin().or_else(|| match &value.kind {
         ValueKind::Table(table) => table.values().find_map(any_origin),
@@ -285,7 +285,7 @@ fn any_origin(value: &Value) -> Option<&str> {
     })
 }
 
-/// The value for an error message, redacted if needed.
+/// Returns the value as text for an error message, redacted if needed. Tables, lists and empty values are not shown.
 fn displayed(key: &str, value: &Value) -> Option<String> {
     if matches!(
         value.kind,
@@ -301,8 +301,8 @@ fn displayed(key: &str, value: &Value) -> Option<String> {
     }
 }
 
-/// The message without the locations that the library adds. It never contains the value: for a type
-/// error, it names the expected type only.
+/// Returns the error message without the locations that the library adds. The message never contains the value: a
+/// type error names only the expected type.
 fn root_message(error: layers::ConfigError) -> String {
     match error {
         layers::ConfigError::At { error, .. } => root_message(*error),
@@ -317,7 +317,7 @@ fn root_message(error: layers::ConfigError) -> String {
     }
 }
 
-/// Keys with a new name: their pattern, in which `*` stands for one name, and the new last part.
+/// Renamed keys: the pattern of the old key, where `*` stands for one name, and the last part of the new key.
 const RENAMED: [(&str, &str); 7] = [
     ("admin.proxies", "trusted_proxies"),
     ("client_address.proxies", "trusted_proxies"),
@@ -331,7 +331,7 @@ const RENAMED: [(&str, &str); 7] = [
     ("store.end_journal", "journal_retention"),
 ];
 
-/// The new name of the last part of an old key.
+/// Returns the last part of the new key if `key` was renamed.
 fn renamed(key: &str) -> Option<&'static str> {
     let matches = |pattern: &str| {
         let (mut parts, mut pattern) = (key.split('.'), pattern.split('.'));
@@ -347,7 +347,7 @@ fn renamed(key: &str) -> Option<&'static str> {
     found.map(|(_, new)| *new)
 }
 
-/// Parses serde's message about an unknown field: the field, and the known fields.
+/// Parses serde's message about an unknown field. Returns the unknown field and the known fields.
 fn unknown_key(message: &str) -> Option<(&str, Vec<&str>)> {
     let mut names = message
         .strip_prefix("unknown field `")?

@@ -5,21 +5,22 @@ use std::time::Duration;
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
 pub(super) const DAY: Duration = Duration::from_secs(86_400);
 
-/// A validation error: key path and hint.
+/// A validation error: the key, and a message with a hint.
 #[derive(Debug)]
 pub(super) struct Mistake {
     pub(super) key: String,
     pub(super) message: String,
 }
 
-/// There is no value: [`Mistakes`] holds the reason.
+/// The error of a parser that has added a [`Mistake`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Invalid;
 
-/// A parsed value. Call every parser before the first `?`, so that no mistake hides another.
+/// The result of a parser. Call all parsers before the first `?`, so that one run reports the mistakes of all of
+/// them.
 pub(super) type Valid<T> = Result<T, Invalid>;
 
-/// The value by reference.
+/// Borrows the value of a parser.
 pub(super) fn borrowed<T>(value: &Valid<T>) -> Valid<&T> {
     value.as_ref().map_err(|invalid| *invalid)
 }
@@ -37,7 +38,7 @@ impl Mistakes {
         });
     }
 
-    /// Adds a mistake that leaves no value.
+    /// Adds a mistake and returns [`Invalid`].
     pub(super) fn reject<T>(
         &mut self,
         key: impl Into<String>,
@@ -47,7 +48,7 @@ impl Mistakes {
         Err(Invalid)
     }
 
-    /// The parsed value; on an error, adds a mistake at `key`.
+    /// Returns the parsed value. If `parsed` is an error, adds it as a mistake at `key`.
     pub(super) fn take<T, E: ToString>(&mut self, key: &str, parsed: Result<T, E>) -> Valid<T> {
         parsed.or_else(|error| self.reject(key, error.to_string()))
     }
@@ -102,7 +103,7 @@ impl Mistakes {
         )
     }
 
-    /// The value of a whole run of parsers.
+    /// Returns the value if no parser has added a mistake.
     ///
     /// # Errors
     /// Every mistake that was found.
@@ -114,7 +115,7 @@ impl Mistakes {
     }
 }
 
-/// The lines of a file without comments (`#`) and empty lines.
+/// Returns the lines of a file, without comments (`#`) and empty lines.
 pub(super) fn lines_without_comments(text: &str) -> impl Iterator<Item = &str> {
     text.lines()
         .map(|line| line.split('#').next().unwrap_or_default().trim())

@@ -1,12 +1,12 @@
-//! What a section of the configuration declares besides its keys and their values.
+//! Properties of the keys in a section: which are secret, which are URLs, and which need a restart.
 
-/// A section: the value of one key of the configuration. Keys in the constants are relative to it;
-/// in them, `*` stands for a name or an index.
+/// A section of the configuration, such as `store`. The keys in the constants do not include the name of the section.
+/// In these keys, `*` stands for a name or an index.
 pub(super) trait Section {
-    /// Keys whose values errors never show, with all keys below them.
+    /// Keys whose values never appear in errors. All keys below them are secret, too.
     const SECRETS: &'static [&'static str] = &[];
 
-    /// Exceptions to [`Self::SECRETS`].
+    /// Keys below a key of [`Self::SECRETS`] that are not secret.
     const NOT_SECRET: &'static [&'static str] = &[];
 
     /// Keys whose values are URLs that can hold a password or a secret query.
@@ -18,19 +18,19 @@ pub(super) trait Section {
     }
 }
 
-/// How an error shows a value.
+/// How an error message shows a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Redaction {
-    /// As written.
+    /// The value is shown as written.
     None,
-    /// A URL, without its password and its query.
+    /// The URL is shown without its password and its query.
     Url,
-    /// Not at all.
+    /// The value is not shown.
     Full,
 }
 
 impl Redaction {
-    /// The redaction of a key in a section; the key is relative to the section.
+    /// Returns the redaction of a key in the section `S`. The key does not include the name of the section.
     pub(super) fn of<S: Section>(key: &str) -> Self {
         let key: Vec<&str> = key.split('.').collect();
         let is_in = |patterns: &[&str]| {
@@ -47,8 +47,8 @@ impl Redaction {
     }
 }
 
-/// Whether a pattern matches a key, or a key above it. Names can contain dots, so `*` stands for one
-/// part of the key or more.
+/// Whether a pattern matches a key, or a key above it. Names can contain dots, so `*` stands for one or more parts of
+/// the key.
 fn covers(pattern: &[&str], key: &[&str]) -> bool {
     match (pattern, key) {
         ([], _) => true,

@@ -1,5 +1,5 @@
-//! The configuration by section: the keys as written, their defaults, the parsing of their text into
-//! valid values, and which of them are secret or need a restart.
+//! The sections of the configuration. The file of a section has its keys as text, their defaults, and their parser.
+//! It also lists the keys that are secret or that need a restart.
 
 mod activity;
 mod admin;
@@ -69,7 +69,7 @@ pub struct RawConfig {
     #[serde(skip_serializing_if = "TextList::is_empty")]
     #[schemars(with = "shape::StringList")]
     pub hosts: TextList<String>,
-    /// `deny` or `allow`: how to answer requests for other hosts, if the configuration names any
+    /// `deny` or `allow`: the answer to requests for unknown hosts, if the configuration names any
     /// host.
     #[schemars(extend("enum" = ["deny", "allow"]))]
     pub unknown_hosts: String,
@@ -89,7 +89,7 @@ pub struct RawConfig {
     pub listen: RawListen,
     /// TLS on the gRPC listener.
     pub grpc: RawGrpc,
-    /// Options of `ext-authz` over HTTP.
+    /// Options of the contract `ext-authz` over HTTP.
     pub ext_authz: RawExtAuthz,
     /// The sign-in page that browsers are redirected to.
     pub sign_in: RawSignIn,
@@ -113,13 +113,13 @@ pub struct RawConfig {
     pub assertion: RawAssertion,
     /// The admin API and the console.
     pub admin: RawAdmin,
-    /// Session ends as events for other programs.
+    /// Events that inform other programs about session ends.
     pub events: RawEvents,
     /// Log format and level.
     pub log: RawLog,
-    /// Traces for OpenTelemetry.
+    /// Export of OpenTelemetry traces.
     pub traces: RawTraces,
-    /// Where to find the address of a client.
+    /// The header that contains the address of a client.
     pub client_address: RawClientAddress,
     /// What counts as activity, for every policy.
     pub activity: RawActivity,
@@ -165,13 +165,13 @@ impl Default for RawConfig {
     }
 }
 
-/// Writes what follows from the list of all keys of [`RawConfig`].
+/// Defines the functions that need the list of all keys of [`RawConfig`].
 macro_rules! all_keys {
     (
         sections { $($section:ident: $kind:ty,)* }
         keys { $($key:ident,)* }
     ) => {
-        /// How an error shows the value of a key.
+        /// Returns how an error shows the value of a key.
         pub(super) fn redaction(key: &str) -> Redaction {
             let (section, below) = key.split_once('.').unwrap_or((key, ""));
             $(
@@ -183,10 +183,10 @@ macro_rules! all_keys {
         }
 
         impl RawConfig {
-            /// The keys that have changed since `before` and apply only after a restart.
+            /// Returns the keys that have changed since `before` and apply only after a restart.
             #[must_use]
             pub fn changed_for_restart(&self, before: &Self) -> Vec<&'static str> {
-                // Without `..`: the compiler reports a key that the list does not have.
+                // Do not use `..` here, so that the compiler reports a key that is missing in the list.
                 let Self { $($section,)* $($key: _,)* } = self;
                 let mut changed = Vec::new();
                 $(changed.extend($section.changed_for_restart(&before.$section));)*
@@ -219,7 +219,7 @@ all_keys! {
         client_address: RawClientAddress,
         activity: RawActivity,
     }
-    // These have no secrets, and a reload applies them, except where `shutdown` says otherwise.
+    // These keys are not secret. A reload applies all of them except those of `shutdown::changed_for_restart`.
     keys {
         default_policy,
         hosts,

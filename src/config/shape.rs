@@ -1,4 +1,4 @@
-//! Types for the JSON Schema: the formats of configuration strings.
+//! Types that describe the formats of configuration strings in the JSON Schema.
 
 use std::borrow::Cow;
 
@@ -47,7 +47,7 @@ impl JsonSchema for DurationOrOff {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        // A bare `off` is `false` in YAML 1.1.
+        // YAML 1.1 parses `off` without quotes as `false`.
         json_schema!({
             "anyOf": [
                 { "type": "string", "pattern": format!("^(off|{DURATION_PATTERN})$") },

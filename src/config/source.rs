@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use super::{ConfigError, Environment, Loaded, load, load_rulebook, load_rulebook_and_sign_ins};
 use crate::policy::{Rulebook, SignInSource};
 
-/// The sources of a configuration, kept to read it again.
+/// The sources of a configuration. A reload reads them again.
 #[derive(Clone, Debug)]
 pub struct ConfigSource {
     /// The configuration file, if any.
@@ -12,12 +12,12 @@ pub struct ConfigSource {
     pub environment: Environment,
 }
 
-/// The contents of the files of a configuration, to detect a change.
+/// The contents of all files of a configuration. They are compared to detect a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileContents(Vec<Option<Vec<u8>>>);
 
 impl ConfigSource {
-    /// Reads the whole configuration, as [`load`].
+    /// Reads the whole configuration, like [`load`].
     ///
     /// # Errors
     /// [`ConfigError`] with every mistake.
@@ -25,7 +25,7 @@ impl ConfigSource {
         load(self.file.as_deref(), &self.environment)
     }
 
-    /// Reads only the policies, rules and hosts, as [`load_rulebook`].
+    /// Reads only the policies, rules and hosts, like [`load_rulebook`].
     ///
     /// # Errors
     /// [`ConfigError`] with every mistake in these parts.
@@ -33,7 +33,7 @@ impl ConfigSource {
         load_rulebook(self.file.as_deref(), &self.environment)
     }
 
-    /// Reads the policies, rules, hosts and ways to sign in, as [`load_rulebook_and_sign_ins`].
+    /// Reads the policies, rules, hosts and ways to sign in, like [`load_rulebook_and_sign_ins`].
     ///
     /// # Errors
     /// [`ConfigError`] with every mistake in these parts.
@@ -41,7 +41,7 @@ impl ConfigSource {
         load_rulebook_and_sign_ins(self.file.as_deref(), &self.environment)
     }
 
-    /// The files that a reload reads: the configuration file, the key ring, the hashes of admin tokens, the
+    /// Returns the files that a reload reads: the configuration file, the key ring, the hashes of admin tokens, the
     /// certificates of the gRPC listener and OAuth client secrets.
     #[must_use]
     pub fn files(&self, loaded: &Loaded) -> Vec<PathBuf> {

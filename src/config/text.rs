@@ -1,4 +1,4 @@
-//! Types of text values, which a file can write in more than one way.
+//! Types for text values that a configuration file can contain in more than one form.
 
 use std::fmt;
 
@@ -28,7 +28,7 @@ impl<T> TextList<T> {
     }
 }
 
-/// A list, or one string that is the only item; it is never split.
+/// A list, or one string. The string is never split: it is the only item.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct OneOrMany(pub Vec<String>);
@@ -119,7 +119,7 @@ impl<'de, T: FromText> Deserialize<'de> for TextList<T> {
     }
 }
 
-/// The URL with its password redacted and without its query; `[redacted]` if it is not a URL.
+/// Returns the URL with a redacted password and without its query. If the text is not a URL, returns `[redacted]`.
 #[must_use]
 pub fn redacted_url(url: &str) -> String {
     let Ok(mut parsed) = url::Url::parse(url) else {
@@ -136,14 +136,14 @@ pub fn redacted_url(url: &str) -> String {
     }
 }
 
-/// A URL without a user name and a password: Curfew prints this value.
+/// Parses a URL that Curfew may print. Returns `None` if it contains a user name or a password.
 #[must_use]
 pub fn public_url(text: &str) -> Option<url::Url> {
     let url = url::Url::parse(text).ok()?;
     (url.username().is_empty() && url.password().is_none()).then_some(url)
 }
 
-/// The text; if it is a URL with a password, then without the password.
+/// Returns the text. If the text is a URL with a password, the password is redacted.
 #[must_use]
 pub fn without_password(text: String) -> String {
     match url::Url::parse(&text) {
@@ -152,7 +152,7 @@ pub fn without_password(text: String) -> String {
     }
 }
 
-/// A Redis URL with several hosts and its password redacted. The `url` crate cannot parse it.
+/// Redacts the password of a Redis URL with several hosts, which the `url` crate cannot parse.
 fn redacted_hosts(url: &str) -> Option<String> {
     let target = Target::parse(url).ok()?;
     let (scheme, rest) = url.split_once("://")?;

@@ -1,5 +1,4 @@
-//! Runs the parsers of all sections. It collects every mistake with its key, and does not stop at the
-//! first.
+//! Runs the parsers of all sections and collects all mistakes, each with its key.
 
 mod sign_ins;
 
@@ -14,7 +13,7 @@ use crate::delegate::DelegateSettings;
 use crate::identity::IdentityHeaders;
 use crate::policy::{Rulebook, SignInSource};
 
-/// Parses the configuration. Writes defaults into `raw`, so that it shows every effective value.
+/// Parses the configuration. Writes defaults into `raw`, so that `raw` has every effective value.
 ///
 /// # Errors
 /// Every mistake that was found.
@@ -126,7 +125,7 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Valid<Config> {
     })
 }
 
-/// The headers that delegated services may pass to the backend, sorted and without duplicates.
+/// Returns the headers that delegated services may pass to the backend, sorted and without duplicates.
 fn passed_headers(delegates: &[DelegateSettings]) -> Vec<HeaderName> {
     let all = delegates.iter().flat_map(|it| it.delegated.pass.iter());
     let mut all: Vec<HeaderName> = all.cloned().collect();

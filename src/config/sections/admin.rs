@@ -44,7 +44,8 @@ pub struct RawAdmin {
 }
 
 impl RawAdmin {
-    /// `login`: whether people can sign in with a provider. `embedded`: whether the store is in this process.
+    /// Parses the section. `login` is true if people can sign in with a provider, and `embedded` if the store is in
+    /// this process.
     pub(in crate::config) fn parse(
         &self,
         login: bool,
@@ -75,7 +76,7 @@ impl RawAdmin {
         if self.trusted_proxies > 100 {
             mistakes.note(
                 "admin.trusted_proxies",
-                "must be at most 100: how many proxies of yours stand in front of the listener",
+                "must be at most 100: the number of your proxies in front of the listener",
             );
         }
         Ok(AdminConfig {
@@ -90,8 +91,8 @@ impl RawAdmin {
 }
 
 impl Section for RawAdmin {
-    // Hashes are not secret, but users can paste the token itself by mistake.
+    // A hash is not secret, but a user can paste the token itself by mistake.
     const SECRETS: &'static [&'static str] = &["token_hashes"];
-    // Nobody pastes a token there.
+    // It is unlikely that a user pastes a token into these keys.
     const NOT_SECRET: &'static [&'static str] = &["token_hashes.*.name", "token_hashes.*.allow"];
 }

@@ -35,7 +35,7 @@ impl Default for RawAssertion {
 }
 
 impl RawAssertion {
-    /// The signer of identity assertions; `None` if no key is configured.
+    /// Creates the signer of identity assertions; `None` if no key is configured.
     pub(in crate::config) fn parse(
         &self,
         mistakes: &mut Mistakes,

@@ -21,7 +21,7 @@ pub struct RawBrowser {
 const SITE_DATA_TYPES: [&str; 4] = ["cache", "cookies", "storage", "executionContexts"];
 
 impl RawBrowser {
-    /// The `Clear-Site-Data` header, if any.
+    /// Returns the `Clear-Site-Data` header; `None` if the header is off.
     pub(in crate::config) fn parse(&self, mistakes: &mut Mistakes) -> Valid<Option<HeaderValue>> {
         let key = "browser.clear_site_data";
         for kind in &self.clear_site_data.0 {

@@ -6,7 +6,7 @@ use crate::config::mistakes::{Mistakes, Valid};
 use crate::config::section::Section;
 use crate::policy::AddressHeader;
 
-/// Where to find the address of a client, for sessions that are bound to it.
+/// The header that contains the address of a client, for sessions that are bound to an address.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawClientAddress {

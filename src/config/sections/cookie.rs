@@ -99,7 +99,7 @@ impl RawCookie {
 
 impl Section for RawCookie {}
 
-/// A token as in RFC 9110 section 5.6.2.
+/// Whether a text is a token as defined in RFC 9110 section 5.6.2.
 fn is_token(text: &str) -> bool {
     (1..=128).contains(&text.len())
         && text

@@ -15,15 +15,15 @@ use crate::secret::Secret;
 use crate::session::MIN_TOMBSTONE_TTL;
 use crate::webhook::WebhookSettings;
 
-/// Session ends as events for other programs.
+/// Events that inform other programs about session ends.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawEvents {
-    /// Whether to write them to a Redis stream.
+    /// Whether to write the events to a Redis stream.
     pub stream: bool,
     /// The approximate maximum length of the stream, in events.
     pub stream_length: u64,
-    /// The address of the webhook that receives them.
+    /// The address of the webhook that receives the events.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub webhook_url: Option<RawUrl>,
@@ -59,7 +59,7 @@ impl Default for RawEvents {
 const MIN_KEY_BYTES: usize = 24;
 
 impl RawEvents {
-    /// The webhook for session ends, if any.
+    /// Parses the settings of the webhook; `None` if no webhook is configured.
     pub(in crate::config) fn parse(
         &self,
         mistakes: &mut Mistakes,

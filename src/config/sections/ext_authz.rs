@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::section::Section;
 
-/// Options of `ext-authz` over HTTP.
+/// Options of the contract `ext-authz` over HTTP.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawExtAuthz {

@@ -6,8 +6,8 @@ use super::RawConfig;
 use crate::config::mistakes::{Mistakes, Valid};
 use crate::policy::{HostPattern, NamedHosts, Rules};
 
-/// Collects hosts from `hosts`, rules, sign-in and delegated services. Skips a value that is not a host: the section of
-/// that value reports it.
+/// Collects hosts from `hosts`, rules, sign-in and delegated services. Skips a value that is not a host, because the
+/// parser of its section reports the value.
 pub(in crate::config) fn parse(
     raw: &RawConfig,
     rules: &Rules,

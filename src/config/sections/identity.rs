@@ -200,7 +200,7 @@ const PRESETS: [Preset; 6] = [
     },
 ];
 
-/// Headers with a meaning in HTTP or for Curfew, which cannot carry identity.
+/// Headers that cannot carry identity, because they have another meaning in HTTP or for Curfew.
 const RESERVED_HEADERS: [&str; 18] = [
     "authorization",
     "cache-control",

@@ -64,7 +64,7 @@ pub struct RawIssuer {
     /// The required value of `typ`, such as `at+jwt`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub typ: Option<String>,
-    /// Clock-skew leeway.
+    /// The clock-skew leeway for the times in a token.
     #[schemars(with = "shape::Duration")]
     pub leeway: String,
     /// The claims that identify a session; the first claim that is present is used.
@@ -122,7 +122,7 @@ impl Default for RawIssuer {
 }
 
 impl RawJwt {
-    /// The accepted issuers; `None` if there are none.
+    /// Parses the issuers; `None` if none is configured.
     pub(in crate::config) fn parse(
         &self,
         freshness: Valid<Freshness>,
@@ -172,7 +172,7 @@ impl RawJwt {
         }))
     }
 
-    /// How often keys are fetched, and how long they stay in use.
+    /// Parses the interval between key fetches, and the maximum age of keys.
     pub(in crate::config) fn freshness(&self, mistakes: &mut Mistakes) -> Valid<Freshness> {
         let second = Duration::from_secs(1);
         let refresh =
@@ -191,7 +191,7 @@ impl RawJwt {
 
 impl Section for RawJwt {}
 
-/// The supported signature algorithms; all of them are asymmetric.
+/// The supported signature algorithms. All of them are asymmetric.
 const ALGORITHMS: [Algorithm; 9] = [
     Algorithm::RS256,
     Algorithm::RS384,
@@ -216,15 +216,15 @@ pub(super) fn algorithms(key: &str, texts: &[String], mistakes: &mut Mistakes) -
             Some(known) => algorithms.push(known),
             None => mistakes.note(
                 key,
-                "must be one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA: those with a \
-                 public key",
+                "must be one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA: only algorithms with a \
+                 public key are supported",
             ),
         }
     }
     algorithms
 }
 
-/// How keys are fetched, the same for every issuer.
+/// The settings for key fetches that apply to every issuer.
 struct FetchDefaults {
     freshness: Freshness,
     timeout: Duration,

@@ -52,7 +52,7 @@ impl Default for RawLogin {
 }
 
 impl RawLogin {
-    /// The sign-in settings; `None` if Curfew does not sign people in.
+    /// Parses the sign-in settings; `None` if Curfew does not sign people in.
     pub(in crate::config) fn parse(
         &self,
         freshness: Freshness,
@@ -167,7 +167,7 @@ pub(in crate::config) fn set_sign_in_page(
     sign_in.url = Some(format!("{base}/.curfew/login"));
 }
 
-/// Checks that browsers send the cookie to every host of a return address.
+/// Checks that browsers send the cookie to every host that a return address can have.
 pub(in crate::config) fn check_cookie_reach(
     login: &LoginSettings,
     sign_in: &SignInSettings,
@@ -213,7 +213,7 @@ pub(in crate::config) fn check_cookie_reach(
     }
 }
 
-/// The host, with its port unless it is the default port.
+/// Returns the host of a URL, with its port unless it is the default port.
 fn authority(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port()

@@ -117,8 +117,7 @@ pub(in crate::config) fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> 
     )
 }
 
-/// The home policy of sessions from an issuer, a provider or a service; `None` for the default
-/// policy.
+/// Parses the home policy of sessions from an issuer, a provider or a service; `None` stands for the default policy.
 pub(super) fn home_policy(
     key: &str,
     name: Option<&str>,
@@ -150,7 +149,7 @@ fn parse_policy(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> Vali
     let absolute_key = format!("{key}.absolute");
     let absolute = limit(&absolute_key, absolute_text, mistakes);
     let age_key = format!("{key}.max_auth_age");
-    let max_auth_age = optional(&age_key, raw.max_auth_age.as_deref(), mistakes);
+    let max_auth_age = optional_limit(&age_key, raw.max_auth_age.as_deref(), mistakes);
     let activity_text = raw
         .activity
         .get_or_insert_with(|| ActivityKind::Any.as_str().to_owned());
@@ -200,12 +199,12 @@ fn parse_policy(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> Vali
     })
 }
 
-/// A limit as configuration text.
+/// Formats a limit as configuration text.
 pub(super) fn format_limit(limit: Duration) -> String {
     humantime::format_duration(limit).to_string()
 }
 
-/// The preset, if one is set.
+/// Returns the preset; `None` if no preset is set.
 pub(super) fn preset(
     key: &str,
     preset: Option<&str>,
@@ -239,7 +238,7 @@ fn limit(key: &str, text: &str, mistakes: &mut Mistakes) -> Valid<Duration> {
     mistakes.duration(key, text, MIN_LIMIT, MAX_COOKIE_AGE)
 }
 
-/// An idle limit; `None` if it is off.
+/// Parses an idle limit; `None` if it is off.
 fn idle_or_off(key: &str, text: &mut String, mistakes: &mut Mistakes) -> Valid<Option<Duration>> {
     if matches!(text.as_str(), "off" | "false") {
         *text = "off".to_owned();
@@ -248,8 +247,12 @@ fn idle_or_off(key: &str, text: &mut String, mistakes: &mut Mistakes) -> Valid<O
     limit(key, text, mistakes).map(Some)
 }
 
-/// A limit that does not have to be set.
-fn optional(key: &str, text: Option<&str>, mistakes: &mut Mistakes) -> Valid<Option<Duration>> {
+/// Parses an optional limit.
+fn optional_limit(
+    key: &str,
+    text: Option<&str>,
+    mistakes: &mut Mistakes,
+) -> Valid<Option<Duration>> {
     text.map(|text| limit(key, text, mistakes)).transpose()
 }
 
@@ -285,7 +288,7 @@ fn on_store_failure(
     }
 }
 
-/// The configured touch interval, or its default. It must be less than half of the idle limit.
+/// Parses the touch interval, or returns its default. It must be less than half of the shortest idle limit.
 fn touch_interval(
     key: &str,
     raw: &mut RawPolicy,

@@ -14,7 +14,7 @@ use crate::policy::{
 };
 use crate::session::PolicyName;
 
-/// A rule: conditions on requests, and what applies to requests that meet them.
+/// A rule: conditions on requests, and settings for the requests that meet them.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawRule {
@@ -37,7 +37,7 @@ pub struct RawRule {
     /// Matches ambiguous paths, which no other path condition matches.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub path_ambiguous: bool,
-    /// Background requests of these known applications, such as polling.
+    /// Known applications: the rule matches their background requests, such as polling.
     #[serde(skip_serializing_if = "OneOrMany::is_empty")]
     #[schemars(with = "shape::StringList")]
     pub pollers: OneOrMany,
@@ -112,8 +112,7 @@ pub(in crate::config) fn parse(
     mistakes.take("rules", Rules::new(rules, otherwise))
 }
 
-/// Parses one configured rule. With `pollers`, it expands to one rule for each kind of polling
-/// request.
+/// Parses one configured rule. A rule with `pollers` becomes several rules, one for each kind of polling request.
 fn rule(
     key: &str,
     index: usize,
@@ -150,7 +149,8 @@ fn rule(
             terms,
         }]);
     }
-    let Some(root) = root(&conditions.paths).filter(|_| conditions.methods.is_empty()) else {
+    let Some(root) = escaped_prefix(&conditions.paths).filter(|_| conditions.methods.is_empty())
+    else {
         return mistakes.reject(
             format!("{key}.pollers"),
             "sets paths and methods itself: only one path_prefix, the application's path, can be set besides it",
@@ -183,8 +183,8 @@ fn rule(
     mistakes.take(&format!("{key}.pollers"), rules.collect())
 }
 
-/// The path prefix of an application, escaped for a glob.
-fn root(paths: &[PathPattern]) -> Option<String> {
+/// Returns the path prefix of an application, escaped for a glob; `None` if the rule has other path conditions.
+fn escaped_prefix(paths: &[PathPattern]) -> Option<String> {
     match paths {
         [] => Some(String::new()),
         [PathPattern::Prefix(root)] => Some(globset::escape(root)),

@@ -13,7 +13,7 @@ pub(in crate::config) fn timeout(raw: &RawConfig, mistakes: &mut Mistakes) -> Va
     mistakes.duration("shutdown_timeout", text, Duration::ZERO, HOUR)
 }
 
-/// A running process keeps the times that it began with.
+/// Returns the keys that have changed since `before`. A running process keeps the values from its start.
 pub(super) fn changed_for_restart(now: &RawConfig, before: &RawConfig) -> Vec<&'static str> {
     let delay = now.shutdown_delay != before.shutdown_delay;
     let timeout = now.shutdown_timeout != before.shutdown_timeout;

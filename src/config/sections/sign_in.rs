@@ -93,12 +93,12 @@ fn is_page(url: &Url) -> bool {
 fn pattern(text: &str) -> Option<ReturnHost> {
     let text = text.to_ascii_lowercase();
     if let Some(domain) = text.strip_prefix("*.") {
-        // Reject a top-level domain: it has many owners.
+        // Reject a top-level domain: its subdomains belong to many owners.
         let named = domain.contains('.') && matches!(Host::parse(domain), Ok(Host::Domain(_)));
         return (named && !domain.contains(':')).then(|| ReturnHost::Below(format!(".{domain}")));
     }
     let url = Url::parse(&format!("https://{text}/")).ok()?;
-    // Reject text that the parser normalizes: browsers send the normalized form.
+    // Reject a host that the parser changes (normalizes), because browsers send the normalized host.
     let written = match (url.host_str()?, url.port()) {
         (host, Some(port)) => format!("{host}:{port}"),
         (host, None) => host.to_owned(),

@@ -57,12 +57,12 @@ pub struct RawStore {
     /// The timeout for one operation.
     #[schemars(with = "shape::Duration")]
     pub command_timeout: String,
-    /// The store timeout per check.
+    /// The total time that one check may spend on store operations.
     #[schemars(with = "shape::Duration")]
     pub check_timeout: String,
     /// The number of Redis replicas that must acknowledge a sign-in or a revocation (`WAIT`).
     pub wait_replicas: u16,
-    /// How long to wait for these acknowledgements.
+    /// The timeout for these acknowledgements.
     #[schemars(with = "shape::Duration")]
     pub wait_timeout: String,
     /// How long each process keeps the session ends that it wrote, to repeat them after a
@@ -118,7 +118,7 @@ impl RawStore {
             .any(|family| self.url.0.starts_with(family))
     }
 
-    /// `events` has a key that only Redis supports.
+    /// Parses the settings of the store. Also checks `events`, because only Redis supports event streams.
     pub(in crate::config) fn parse(
         &self,
         events: &RawEvents,
@@ -131,7 +131,7 @@ impl RawStore {
         redis(self, events, target, mistakes)
     }
 
-    /// The store timeout per check.
+    /// Parses the total time that one check may spend on store operations.
     pub(in crate::config) fn check_timeout(&self, mistakes: &mut Mistakes) -> Valid<Duration> {
         mistakes.duration(
             "store.check_timeout",
@@ -141,7 +141,7 @@ impl RawStore {
         )
     }
 
-    /// How long the process keeps the session ends that it wrote.
+    /// Parses how long the process keeps the session ends that it wrote.
     pub(in crate::config) fn journal_retention(&self, mistakes: &mut Mistakes) -> Valid<Duration> {
         mistakes.duration(
             "store.journal_retention",
@@ -158,7 +158,7 @@ impl Section for RawStore {
 
     fn changed_for_restart(&self, before: &Self) -> Vec<&'static str> {
         let unchanged = Self {
-            // Only checks use this key, and they reload it.
+            // A reload applies this key.
             check_timeout: self.check_timeout.clone(),
             ..before.clone()
         };
@@ -293,7 +293,7 @@ fn tls(raw: &RawStore, secure: bool, mistakes: &mut Mistakes) -> Valid<Option<Tl
     Ok(Some(Tls { ca, client }))
 }
 
-/// A password, or a file with it. Checks that the file can be read.
+/// Parses a password, or the path of a file with the password. Checks that the file can be read.
 fn password(
     key: &str,
     given: (&Option<Secret<String>>, &Option<String>),

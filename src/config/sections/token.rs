@@ -19,7 +19,7 @@ pub struct RawToken {
     /// A file with the key ring, one key per line; `#` starts a comment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keys_file: Option<String>,
-    /// Whether to accept the token in `Authorization: Bearer`, besides the cookie.
+    /// Whether to accept the token in `Authorization: Bearer`, and not only in the cookie.
     pub bearer: bool,
 }
 
@@ -34,7 +34,7 @@ impl Default for RawToken {
 }
 
 impl RawToken {
-    /// The key ring; `None` to generate one, which is allowed with the embedded store only.
+    /// Parses the key ring. `None` means that Curfew generates a key ring; only the embedded store allows this.
     pub(in crate::config) fn parse(
         &self,
         embedded: bool,

@@ -6,7 +6,7 @@ use crate::config::section::Section;
 use crate::config::text::public_url;
 use crate::telemetry::traces::TraceSettings;
 
-/// Traces for OpenTelemetry.
+/// Export of OpenTelemetry traces.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawTraces {
@@ -31,7 +31,7 @@ impl Default for RawTraces {
 }
 
 impl RawTraces {
-    /// The collector for traces, if any.
+    /// Parses the settings of the collector for traces; `None` if no collector is configured.
     pub(in crate::config) fn parse(&self, mistakes: &mut Mistakes) -> Valid<Option<TraceSettings>> {
         if !(0.0..=1.0).contains(&self.ratio) {
             mistakes.note("traces.ratio", "must be between 0 and 1");

@@ -116,7 +116,7 @@ fn mistakes_in_tokens_are_reported_with_key_value_and_hint() {
         let text = format!("admin: {{token_hashes_file: {}}}", hashes.1.display());
         let told = problems(&text);
         assert!(
-            told.contains("neither a hash nor a hash, a name and rights"),
+            told.contains("write a hash alone, or a hash, a name and rights"),
             "{told}"
         );
         assert!(!told.contains("hunter2"), "{told}");

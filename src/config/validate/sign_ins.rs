@@ -1,11 +1,11 @@
-//! The configured ways to sign in, for the compliance report: what Curfew knows about each
-//! authentication.
+//! The configured ways to sign in, and the facts about each authentication that Curfew can know. The compliance
+//! report uses them.
 
 use crate::config::mistakes::{Mistakes, Valid};
 use crate::config::sections::{RawConfig, login};
 use crate::policy::{Authentication, SignInSource};
 
-/// Every configured way to sign in. Secrets and servers are not checked.
+/// Returns every configured way to sign in. Does not check secrets and servers.
 pub(super) fn parse(raw: &RawConfig, mistakes: &mut Mistakes) -> Valid<Vec<SignInSource>> {
     let mut sources = Vec::new();
     if !raw.login.providers.is_empty() {

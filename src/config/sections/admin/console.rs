@@ -21,7 +21,7 @@ pub struct RawConsole {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<shape::Duration>")]
     pub absolute: Option<String>,
-    /// The preset of a standard; its limits are not exceeded.
+    /// The preset of a standard: upper bounds for the limits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preset: Option<String>,
     /// The reason why a limit exceeds the preset.
@@ -30,7 +30,7 @@ pub struct RawConsole {
 }
 
 impl RawConsole {
-    /// The limits of operators' sessions in the console.
+    /// Parses the limits of operators' sessions in the console.
     pub(in crate::config) fn parse(&mut self, mistakes: &mut Mistakes) -> Valid<Limits> {
         const KEY: &str = "admin.console";
         let preset = preset(
@@ -41,7 +41,7 @@ impl RawConsole {
         );
         let ceilings = preset.unwrap_or_default();
         let usual = Policies::CONSOLE;
-        // The defaults are tighter than most standards: a preset only shortens them.
+        // A preset never makes a default longer, because the defaults are shorter than the limits of most standards.
         let ceiling = Limits {
             idle: ceilings.and_then(|preset| preset.idle),
             absolute: ceilings.map_or(usual.absolute, |preset| preset.absolute),

@@ -59,7 +59,7 @@ impl RawKubernetes {
             Duration::ZERO,
             HOUR / 12,
         );
-        // Requests read the token file again; here, only check that it exists.
+        // Only check that the token file can be read: each request reads it again.
         let token = mistakes.read("admin.kubernetes.token_file", &self.token_file);
         token?;
         Ok(Some(KubernetesSettings {

@@ -20,7 +20,7 @@ pub struct AdminTokenList(pub Vec<RawAdminToken>);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum RawAdminToken {
-    /// A hash alone: all rights, and no name of its own.
+    /// A hash without a name. The token has all rights.
     Unnamed(String),
     /// A hash with a name and rights.
     Named(RawNamedToken),
@@ -54,7 +54,7 @@ impl<'de> Deserialize<'de> for RawAdminToken {
                 Ok(RawAdminToken::Unnamed(text.to_owned()))
             }
 
-            // YAML reads a hash of digits only as a number.
+            // YAML parses a hash as a number if it has only digits.
             fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
                 Ok(RawAdminToken::Unnamed(number.to_string()))
             }
@@ -108,7 +108,7 @@ const FILE: &str = "admin.token_hashes_file";
 const HASH_HINT: &str = "must be SHA-256 hashes of 64 hexadecimal digits; `curfew keygen --admin` makes a token and its hash";
 const RIGHTS_HINT: &str = "a list of `read`, `revoke` and `create`, at least one of them";
 
-/// The admin tokens: from the list and from the file, each with a name and rights.
+/// Parses the admin tokens of the list and of the file. Each has a name and rights.
 pub(super) fn parse(
     raw: &RawAdmin,
     embedded: bool,
@@ -189,8 +189,8 @@ fn named(key: &str, raw: &RawNamedToken, mistakes: &mut Mistakes) -> Valid<Named
     })
 }
 
-/// Parses a line of the file: a hash, or a hash, a name and comma-separated rights. A mistake never quotes the
-/// line: users can paste a token instead of its hash.
+/// Parses a line of the file: a hash alone, or a hash, a name and comma-separated rights. An error message never
+/// quotes the line, because a user can paste a token instead of its hash.
 fn parse_line(line: &str, mistakes: &mut Mistakes) -> Valid<NamedToken> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let token = match words[..] {
@@ -206,7 +206,7 @@ fn parse_line(line: &str, mistakes: &mut Mistakes) -> Valid<NamedToken> {
         }),
         _ => None,
     };
-    let wrong = "has a line that is neither a hash nor a hash, a name and rights, such as `3f…9c deploy-job read,revoke`";
+    let wrong = "has an invalid line: write a hash alone, or a hash, a name and rights, such as `3f…9c deploy-job read,revoke`";
     mistakes.take(FILE, token.ok_or(wrong))
 }
 

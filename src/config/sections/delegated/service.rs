@@ -20,7 +20,7 @@ use crate::policy::{HostPattern, MaxAge, Policies};
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawService {
-    /// `oauth2-proxy` or `authelia`: sets the keys below that are not set.
+    /// `oauth2-proxy` or `authelia`: supplies values for the keys below that are not set.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["oauth2-proxy", "authelia", null]))]
     pub preset: Option<String>,
@@ -38,7 +38,7 @@ pub struct RawService {
     /// The service's cookie that identifies a session.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_cookie: Option<String>,
-    /// Delimiter: only the part of the cookie before it identifies the session.
+    /// A delimiter in the cookie value: only the part before the delimiter identifies the session.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_cookie_delimiter: Option<char>,
     /// The `Domain` of the cookie, needed to delete it.
@@ -50,17 +50,17 @@ pub struct RawService {
     /// The response header that identifies a session, instead of a cookie.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_header: Option<String>,
-    /// The claim of the token in `token_header` that identifies a session, instead of a cookie.
+    /// The claim that identifies a session, instead of a cookie. The claim is in the token of `token_header`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_claim: Option<String>,
     /// The response header with a token of the identity provider.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_header: Option<String>,
-    /// The response header with the time when the subject authenticated, instead of a token.
+    /// The response header with the time when the subject authenticated, if there is no token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth_time_header: Option<String>,
-    /// The maximum age of the subject's authentication when a session starts: a duration, `idle` for the idle limit, or
-    /// `off`.
+    /// The maximum age of the subject's authentication when a session starts: a duration, `idle` for the idle limit,
+    /// or `off`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_age: Option<String>,
     /// The response header with the subject.
@@ -104,8 +104,8 @@ impl RawService {
         let key_given = self.session_header.is_some() || self.session_claim.is_some();
         match self.preset.as_deref() {
             None => {}
-            // Needs a session store on the server, such as Redis. Of its cookie `ticket|time|signature`, a
-            // refresh keeps the ticket.
+            // The preset needs an oauth2-proxy with a session store on the server, such as Redis. The cookie is then
+            // `ticket|time|signature`, and the ticket does not change when oauth2-proxy refreshes the cookie.
             Some("oauth2-proxy") => {
                 if !key_given {
                     text(&mut self.session_cookie, "_oauth2_proxy");
@@ -209,8 +209,8 @@ impl RawService {
         self.token_header.is_some() || self.auth_time_header.is_some()
     }
 
-    /// The maximum age of the authentication when a session starts. It needs the time of the authentication in the
-    /// service's responses.
+    /// Parses the maximum age of the authentication when a session starts. A maximum is valid only if the service
+    /// reports the time of the authentication.
     pub(in crate::config) fn max_age(&self, key: &str, mistakes: &mut Mistakes) -> Valid<MaxAge> {
         let known = self.reports_auth_time();
         let Some(text) = &self.max_age else {
@@ -260,7 +260,7 @@ fn session_key(name: &str, raw: &RawService, mistakes: &mut Mistakes) -> Valid<S
     }
 }
 
-/// The `Set-Cookie` value that deletes the service's cookie; `None` if it has no session cookie.
+/// Returns the `Set-Cookie` value that deletes the service's cookie; `None` if the service has no session cookie.
 fn cleared_cookie(
     name: &str,
     raw: &RawService,
@@ -292,7 +292,7 @@ fn cleared_cookie(
     mistakes.take(&key, value.ok_or(wrong)).map(Some)
 }
 
-/// The header with the token, which may be `Authorization`.
+/// Parses the name of the header with the token. It may be `Authorization`.
 fn token_header(
     name: &str,
     raw: &RawService,
@@ -306,7 +306,7 @@ fn token_header(
     mistakes.take(&key, name).map(Some)
 }
 
-/// Header names; unlike identity headers, they may include `Authorization`.
+/// Parses header names. Unlike the names of identity headers, they may include `Authorization`.
 fn plain_headers(
     key: &str,
     texts: &TextList<String>,

@@ -29,7 +29,7 @@ pub struct RawProvider {
     /// A file with the OAuth client secret; read again when it changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_secret_file: Option<String>,
-    /// Display name on the provider chooser.
+    /// The display name on the page where people choose a provider.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
     /// The scopes to request, in addition to `openid`.
@@ -38,7 +38,7 @@ pub struct RawProvider {
     /// Accepted values of `alg`, the signature algorithm of ID tokens.
     #[schemars(with = "shape::StringList")]
     pub algorithms: TextList<String>,
-    /// Clock-skew leeway.
+    /// The clock-skew leeway for the times in a token.
     #[schemars(with = "shape::Duration")]
     pub leeway: String,
     /// The claim with the subject.
@@ -126,7 +126,7 @@ impl RawProvider {
                     algorithms,
                     typ: None,
                     leeway: leeway?,
-                    // This is for bearer credentials only; sign-in has its own check of `auth_time`.
+                    // Only bearer tokens use this setting. A sign-in checks `auth_time` itself.
                     accepts_iat: false,
                     claims: Claims {
                         session: vec!["sid".to_owned()],

@@ -3,7 +3,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{format_limit, idle_or_off, limit, optional};
+use super::{format_limit, idle_or_off, limit, optional_limit};
 use crate::config::mistakes::{Invalid, Mistakes, Valid};
 use crate::config::shape;
 use crate::config::text::OneOrMany;
@@ -44,7 +44,7 @@ pub struct RawVariant {
     pub max_auth_age: Option<String>,
 }
 
-/// Rejects limits that can never be reached.
+/// Rejects limits that are longer than the absolute limit, and therefore never apply.
 pub(in crate::config) fn reject_unreachable(key: &str, limits: &Limits, mistakes: &mut Mistakes) {
     let absolute = format_limit(limits.absolute);
     if limits.idle.is_some_and(|idle| idle > limits.absolute) {
@@ -92,8 +92,8 @@ pub(in crate::config) fn check_preset(
     }
 }
 
-/// The limits of sessions with "remember me", if any. Both limits are required: an omitted limit
-/// must not disable a limit silently.
+/// Parses the limits of sessions with "remember me"; `None` if the policy has none. Both limits are required, so that
+/// nobody disables a limit by mistake.
 pub(super) fn remember(
     key: &str,
     raw: Option<&RawRemember>,
@@ -146,7 +146,7 @@ pub(super) fn remember(
     Ok(Some(limits))
 }
 
-/// Shorter limits for some groups.
+/// Parses the shorter limits for some groups.
 pub(super) fn variants(
     key: &str,
     raw: &[RawVariant],
@@ -183,7 +183,7 @@ fn variant(
     }
     let mut tighter = |name: &str, text: Option<&str>, usual: Option<Duration>| {
         let key = format!("{key}.{name}");
-        let limit = optional(&key, text, mistakes)?;
+        let limit = optional_limit(&key, text, mistakes)?;
         if let (Some(limit), Some(usual)) = (limit, usual)
             && limit >= usual
         {

@@ -2,7 +2,7 @@ use super::RawPolicy;
 use crate::config::mistakes::{Mistakes, Valid};
 use crate::policy::{Bind, MaxSessions, NetworkBits, OnSessionLimit};
 
-/// The maximum number of sessions per subject; `None` for no limit.
+/// Parses the maximum number of sessions per subject; `None` if there is no maximum.
 pub(super) fn max_sessions(
     key: &str,
     raw: &mut RawPolicy,
