@@ -176,8 +176,8 @@ impl RevokeMatching {
             ));
         }
         for text in [&host, &self.group, &self.provider].into_iter().flatten() {
-            let fits = (1..=MAX_CONDITION_BYTES).contains(&text.len());
-            if !fits || text.chars().any(char::is_control) {
+            let is_valid = (1..=MAX_CONDITION_BYTES).contains(&text.len());
+            if !is_valid || text.chars().any(char::is_control) {
                 return Err(invalid(
                     "host, group, provider: must have 1 to 512 bytes without control characters",
                 ));

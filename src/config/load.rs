@@ -243,10 +243,10 @@ impl MergedConfig {
         let message = format!("unknown key{hint} (known here: {})", expected.join(", "));
         // The key can be a misspelt key of a secret. Show the value only if the intended key is clear, and apply the
         // redaction rule of the intended key.
-        let meant = nearest
+        let intended = nearest
             .filter(|(distance, _)| *distance <= 2)
             .map(|(_, known)| format!("{}{known}", &key[..key.len() - field.len()]));
-        let value = meant.and_then(|meant| displayed(&meant, self.find(&key)?));
+        let value = intended.and_then(|intended| displayed(&intended, self.find(&key)?));
         Problem {
             value,
             ..self.problem(key, message)

@@ -53,13 +53,13 @@ impl Mistakes {
         parsed.or_else(|error| self.reject(key, error.to_string()))
     }
 
-    /// Parses a duration between `least` and `most`.
+    /// Parses a duration between `min` and `max`.
     pub(super) fn duration(
         &mut self,
         key: &str,
         text: &str,
-        least: Duration,
-        most: Duration,
+        min: Duration,
+        max: Duration,
     ) -> Valid<Duration> {
         let Ok(duration) = humantime::parse_duration(text) else {
             return self.reject(
@@ -67,12 +67,12 @@ impl Mistakes {
                 r#"not a duration; write one like "15m", "12h" or "1h 30m""#,
             );
         };
-        if duration < least || duration > most {
-            let (least, most) = (
-                humantime::format_duration(least),
-                humantime::format_duration(most),
+        if duration < min || duration > max {
+            let (min, max) = (
+                humantime::format_duration(min),
+                humantime::format_duration(max),
             );
-            return self.reject(key, format!("must be between {least} and {most}"));
+            return self.reject(key, format!("must be between {min} and {max}"));
         }
         Ok(duration)
     }

@@ -24,8 +24,10 @@ fn environment(pairs: &[(&str, &str)]) -> Environment {
         .collect()
 }
 
+/// A temporary directory, and the path of a file in it.
 struct File(tempfile::TempDir, PathBuf);
 
+/// Writes `text` to a new file.
 fn file(name: &str, text: &str) -> File {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(name);
@@ -33,11 +35,12 @@ fn file(name: &str, text: &str) -> File {
     File(dir, path)
 }
 
+/// Loads `text` as a YAML file.
 fn yaml(text: &str) -> Result<Loaded, ConfigError> {
     load(Some(&file("curfew.yaml", text).1), &Environment::new())
 }
 
-/// The problems in a file, without the path of its directory.
+/// Loads `text` as a YAML file and returns its problems, without the path of the directory.
 fn problems(text: &str) -> String {
     let file = file("curfew.yaml", text);
     let error = load(Some(&file.1), &Environment::new()).unwrap_err();
@@ -137,10 +140,10 @@ fn an_unknown_key_is_reported_with_the_nearest_known_key() {
         let found = problems(old);
         assert!(found.contains(new), "{old}: {found}");
     }
-    let told = problems("zzzzzzzzzzzz: 1\n");
+    let errors = problems("zzzzzzzzzzzz: 1\n");
     assert!(
-        told.contains("unknown key (known here: default_policy"),
-        "{told}"
+        errors.contains("unknown key (known here: default_policy"),
+        "{errors}"
     );
     let error = load(None, &environment(&[("CURFEW__STORE__URI", "secret")])).unwrap_err();
     assert!(
@@ -263,17 +266,20 @@ fn cookie_prefixes_follow_the_rules_of_browsers() {
 
 #[test]
 fn reports_all_mistakes_at_once() {
-    let told =
+    let errors =
         problems("{log: {format: xml}, end_retention: soon, policies: {default: {idle: x}}}");
-    assert_eq!(told.lines().count(), 3, "{told}");
+    assert_eq!(errors.lines().count(), 3, "{errors}");
 }
 
 #[test]
 fn sessions_in_redis_need_keys_and_an_admin_token() {
-    let told = problems("store: {url: 'redis://localhost'}");
-    assert!(told.contains("default: token.keys: is missing"), "{told}");
-    assert!(told.contains("curfew keygen"), "{told}");
-    assert!(told.contains("admin.token_hashes"), "{told}");
+    let errors = problems("store: {url: 'redis://localhost'}");
+    assert!(
+        errors.contains("default: token.keys: is missing"),
+        "{errors}"
+    );
+    assert!(errors.contains("curfew keygen"), "{errors}");
+    assert!(errors.contains("admin.token_hashes"), "{errors}");
     let hash = "ab".repeat(32);
     let redis = format!(
         "{{store: {{url: 'redis://localhost'}}, admin: {{token_hashes: {hash}}}, token: {{keys: {KEY}}}}}"
@@ -295,15 +301,15 @@ fn admin_tokens_come_from_a_list_and_a_file() {
     assert_eq!(loaded.config.admin.tokens, tokens);
     assert_eq!(tokens[0].name, "0a0a0a0a");
     let wrong = file("wrong", "secret\n");
-    let told = problems(&format!(
+    let errors = problems(&format!(
         "admin: {{token_hashes_file: {}}}",
         wrong.1.display()
     ));
     assert!(
-        told.contains("admin.token_hashes_file") && told.contains("must be SHA-256"),
-        "{told}"
+        errors.contains("admin.token_hashes_file") && errors.contains("must be SHA-256"),
+        "{errors}"
     );
-    assert!(!told.contains("secret"), "{told}");
+    assert!(!errors.contains("secret"), "{errors}");
 }
 
 #[test]
@@ -356,13 +362,13 @@ fn no_secret_is_shown() {
         "token: {keys: 1234567890}".to_owned(),
         format!("{{store: {{url: 'redis://user:{secret}@localhost'}}, token: {{keys: {secret}}}}}"),
     ] {
-        let told = problems(&text);
+        let errors = problems(&text);
         assert!(
-            !told.contains(secret) && !told.contains("1234567890"),
-            "{told}"
+            !errors.contains(secret) && !errors.contains("1234567890"),
+            "{errors}"
         );
     }
-    // A URL with a password is an error where Curfew would print it later.
+    // A URL that Curfew prints must not contain a password.
     for text in [
         format!("delegated: {{services: {{a: {{url: 'https://user:{secret}@a/'}}}}}}"),
         format!("login: {{url: 'https://user:{secret}@a'}}"),
@@ -433,7 +439,7 @@ fn files_that_cannot_be_read_are_reported_by_name() {
     );
 }
 
-/// The keys of a schema as dotted paths: `NAME` for any name, `N` for any list index.
+/// Collects the keys of a schema as paths with dots. `NAME` stands for any name, and `N` for any list index.
 fn keys(root: &Value, schema: &Value, prefix: &str, found: &mut Vec<String>) {
     let target = |schema: &Value| {
         let one = |schema: &Value| schema["$ref"].as_str().map(str::to_owned);
@@ -469,8 +475,7 @@ fn keys(root: &Value, schema: &Value, prefix: &str, found: &mut Vec<String>) {
     }
 }
 
-/// The documentation has a row for every key, with its effective default, and no row for an unknown
-/// key.
+/// Checks that the documentation has a row for every key, with its effective default, and no row for an unknown key.
 #[test]
 fn every_key_is_documented() {
     let page = include_str!("../../docs/configuration.md");
@@ -505,7 +510,7 @@ fn every_key_is_documented() {
     }
 }
 
-/// The schema in the repository is the output of `curfew schema`.
+/// Checks that the schema in the repository is the output of `curfew schema`.
 #[test]
 fn the_schema_is_kept_up_to_date() {
     let kept = include_str!("../../deploy/curfew/curfew.schema.json");
@@ -516,7 +521,7 @@ fn the_schema_is_kept_up_to_date() {
     );
 }
 
-/// Startup and reload reject such a file; the process does not crash.
+/// Checks that such a file is rejected with an error, and does not crash the process.
 #[test]
 fn rejects_files_that_are_nested_too_deep_or_too_large() {
     let deep: String = (0..2000)

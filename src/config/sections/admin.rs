@@ -68,8 +68,8 @@ impl RawAdmin {
                         && url.path() == "/"
                         && url.query().is_none()
                 });
-                let wrong = "must be the address of a host without a path, such as https://curfew.example.com";
-                mistakes.take("admin.url", url.ok_or(wrong)).map(Some)
+                let message = "must be the address of a host without a path, such as https://curfew.example.com";
+                mistakes.take("admin.url", url.ok_or(message)).map(Some)
             }
         };
         let kubernetes = self.kubernetes.parse(mistakes);

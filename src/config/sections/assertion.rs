@@ -41,8 +41,8 @@ impl RawAssertion {
         mistakes: &mut Mistakes,
     ) -> Valid<Option<AssertionSigner>> {
         let key = "assertion.key_files";
-        let least = Duration::from_secs(1);
-        let lifetime = mistakes.duration("assertion.lifetime", &self.lifetime, least, HOUR);
+        let min = Duration::from_secs(1);
+        let lifetime = mistakes.duration("assertion.lifetime", &self.lifetime, min, HOUR);
         if self.issuer.is_empty() {
             mistakes.note("assertion.issuer", "is missing");
         }

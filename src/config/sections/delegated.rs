@@ -41,8 +41,8 @@ impl RawDelegated {
         policies: Valid<&Policies>,
         mistakes: &mut Mistakes,
     ) -> Valid<Vec<DelegateSettings>> {
-        let least = Duration::from_millis(10);
-        let timeout = mistakes.duration("delegated.timeout", &self.timeout, least, HOUR / 60);
+        let min = Duration::from_millis(10);
+        let timeout = mistakes.duration("delegated.timeout", &self.timeout, min, HOUR / 60);
         let mut services = Vec::new();
         let mut for_all: Option<&str> = None;
         let mut hosts_of: BTreeMap<&str, &str> = BTreeMap::new();

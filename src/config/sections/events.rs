@@ -78,9 +78,8 @@ impl RawEvents {
             url.ok_or("not an absolute address such as https://siem.example.com/hooks/curfew"),
         );
         let secret = secret(self, mistakes);
-        let (least, most) = (Duration::from_millis(1), Duration::from_secs(60));
-        let timeout =
-            mistakes.duration("events.webhook_timeout", &self.webhook_timeout, least, most);
+        let (min, max) = (Duration::from_millis(1), Duration::from_secs(60));
+        let timeout = mistakes.duration("events.webhook_timeout", &self.webhook_timeout, min, max);
         if !(1..=1_000_000).contains(&self.webhook_queue) {
             return mistakes.reject("events.webhook_queue", "must be between 1 and 1000000");
         }

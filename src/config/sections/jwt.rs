@@ -129,8 +129,8 @@ impl RawJwt {
         policies: Valid<&Policies>,
         mistakes: &mut Mistakes,
     ) -> Valid<Option<JwtConfig>> {
-        let least = Duration::from_millis(10);
-        let timeout = mistakes.duration("jwt.timeout", &self.timeout, least, HOUR / 60);
+        let min = Duration::from_millis(10);
+        let timeout = mistakes.duration("jwt.timeout", &self.timeout, min, HOUR / 60);
         if self.issuers.is_empty() {
             if self.cookie.is_some() {
                 mistakes.note("jwt.cookie", "needs an issuer in jwt.issuers");
@@ -257,8 +257,8 @@ fn issuer(
             "must give the reason why each refreshed token of this issuer may start a new session",
         );
     }
-    let least = Duration::ZERO;
-    let leeway = mistakes.duration(&key("leeway"), &raw.leeway, least, HOUR / 6);
+    let min = Duration::ZERO;
+    let leeway = mistakes.duration(&key("leeway"), &raw.leeway, min, HOUR / 6);
     let policy = home_policy(&key("policy"), raw.policy.as_deref(), policies, mistakes);
     let keys = keys(name, raw, defaults, mistakes);
     Ok(IssuerSettings {
@@ -307,13 +307,14 @@ fn keys(
     let location = match &raw.jwks_url {
         Some(text) => {
             let url = address(text).map(Location::KeySet);
-            let wrong = "not an absolute address such as https://id.example.com/jwks";
-            mistakes.take(&key("jwks_url"), url.ok_or(wrong))?
+            let message = "not an absolute address such as https://id.example.com/jwks";
+            mistakes.take(&key("jwks_url"), url.ok_or(message))?
         }
         None => {
             let issuer = address(&raw.issuer).map(|issuer| Location::Discovery { issuer });
-            let wrong = "is not a URL, so its keys cannot be discovered: set jwks_url or jwks_file";
-            mistakes.take(&key("issuer"), issuer.ok_or(wrong))?
+            let message =
+                "is not a URL, so its keys cannot be discovered: set jwks_url or jwks_file";
+            mistakes.take(&key("issuer"), issuer.ok_or(message))?
         }
     };
     let authorities = mistakes.read_optional(&key("ca_file"), raw.ca_file.as_deref())?;

@@ -68,11 +68,11 @@ impl RawListen {
             max_connections: self.max_connections,
             max_in_flight: self.max_in_flight,
         };
-        for (key, most) in [
+        for (key, max) in [
             ("listen.max_connections", listen.max_connections),
             ("listen.max_in_flight", listen.max_in_flight),
         ] {
-            if most == 0 {
+            if max == 0 {
                 mistakes.note(key, "must be 1 or more");
             }
         }

@@ -61,8 +61,8 @@ impl RawLogin {
     ) -> Valid<Option<LoginSettings>> {
         let max_age = max_age("login.max_age", &self.max_age, mistakes);
         let revalidate = revalidate(&self.revalidate, mistakes);
-        let least = Duration::from_millis(10);
-        let timeout = mistakes.duration("login.timeout", &self.timeout, least, HOUR / 60);
+        let min = Duration::from_millis(10);
+        let timeout = mistakes.duration("login.timeout", &self.timeout, min, HOUR / 60);
         let Some(url) = &self.url else {
             if !self.providers.is_empty() {
                 mistakes.note(

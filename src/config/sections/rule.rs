@@ -222,10 +222,10 @@ fn parse_each<T, E: Display>(
 }
 
 fn method(name: &str) -> Result<Method, String> {
-    let wrong = || "must be a method in capitals, such as GET".to_owned();
-    let method = Method::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
+    let message = || "must be a method in capitals, such as GET".to_owned();
+    let method = Method::from_bytes(name.as_bytes()).map_err(|_| message())?;
     if name.bytes().any(|byte| byte.is_ascii_lowercase()) {
-        return Err(wrong());
+        return Err(message());
     }
     Ok(method)
 }

@@ -219,8 +219,8 @@ fn redis(
     }
     let tls = tls(store, target.tls, mistakes);
     // Braces in a key select its hash slot in Redis Cluster.
-    let fits = |byte: u8| byte.is_ascii_graphic() && byte != b'{' && byte != b'}';
-    if store.prefix.len() > 64 || !store.prefix.bytes().all(fits) {
+    let is_valid = |byte: u8| byte.is_ascii_graphic() && byte != b'{' && byte != b'}';
+    if store.prefix.len() > 64 || !store.prefix.bytes().all(is_valid) {
         mistakes.note(
             "store.prefix",
             "must be at most 64 visible ASCII characters other than { and }",

@@ -42,8 +42,8 @@ impl RawTraces {
         };
         let url = public_url(url);
         let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-        let wrong = "must be the address of a collector, such as http://127.0.0.1:4317";
-        let url = mistakes.take("traces.otlp_url", url.ok_or(wrong))?;
+        let message = "must be the address of a collector, such as http://127.0.0.1:4317";
+        let url = mistakes.take("traces.otlp_url", url.ok_or(message))?;
         if (url.scheme() == "https") != authorities.is_some() {
             return mistakes.reject(
                 "traces.ca_file",

@@ -101,9 +101,9 @@ fn mistakes_in_tokens_are_reported_with_key_value_and_hint() {
             "admin.token_hashes.0.allows = \"read\": unknown key; did you mean `allow`?",
         ),
     ] {
-        let told = problems(&format!("admin: {{token_hashes: [{entries}]}}"));
-        assert!(told.contains(expected), "{entries}\n{told}");
-        assert!(!told.contains("hunter2"), "{told}");
+        let errors = problems(&format!("admin: {{token_hashes: [{entries}]}}"));
+        assert!(errors.contains(expected), "{entries}\n{errors}");
+        assert!(!errors.contains("hunter2"), "{errors}");
     }
     for line in [
         format!("{one} backup"),
@@ -114,12 +114,12 @@ fn mistakes_in_tokens_are_reported_with_key_value_and_hint() {
     ] {
         let hashes = file("hashes", &line);
         let text = format!("admin: {{token_hashes_file: {}}}", hashes.1.display());
-        let told = problems(&text);
+        let errors = problems(&text);
         assert!(
-            told.contains("write a hash alone, or a hash, a name and rights"),
-            "{told}"
+            errors.contains("write a hash alone, or a hash, a name and rights"),
+            "{errors}"
         );
-        assert!(!told.contains("hunter2"), "{told}");
+        assert!(!errors.contains("hunter2"), "{errors}");
     }
 }
 
@@ -181,8 +181,8 @@ fn the_console_has_limits_of_its_own() {
             "policies.curfew-console: is the policy of the console: choose another name",
         ),
     ] {
-        let told = problems(text);
-        assert!(told.contains(expected), "{text}\n{told}");
+        let errors = problems(text);
+        assert!(errors.contains(expected), "{text}\n{errors}");
     }
     yaml("admin: {console: {preset: pci-dss, idle: 30m, deviation_reason: a wall of screens}}")
         .unwrap();

@@ -69,9 +69,9 @@ fn tls_needs_certificate_and_key() {
             "grpc.key_file",
         ),
     ] {
-        let told = problems(&text);
-        assert!(told.contains(expected), "{text}: {told}");
-        assert!(!told.contains("the key"), "{told}");
+        let errors = problems(&text);
+        assert!(errors.contains(expected), "{text}: {errors}");
+        assert!(!errors.contains("the key"), "{errors}");
     }
 }
 
@@ -96,13 +96,13 @@ fn reads_the_sign_in_page() {
 
 #[test]
 fn rejects_an_invalid_sign_in_page() {
-    let told = problems("sign_in: {url: 'https://login.example.com/'}");
+    let errors = problems("sign_in: {url: 'https://login.example.com/'}");
     assert!(
-        told.contains("sign_in.allowed_hosts") && told.contains("is missing"),
-        "{told}"
+        errors.contains("sign_in.allowed_hosts") && errors.contains("is missing"),
+        "{errors}"
     );
-    let told = problems("sign_in: {allowed_hosts: [app.example.com]}");
-    assert!(told.contains("needs sign_in.url"), "{told}");
+    let errors = problems("sign_in: {allowed_hosts: [app.example.com]}");
+    assert!(errors.contains("needs sign_in.url"), "{errors}");
     for url in [
         "/sign-in",
         "login.example.com",
@@ -112,17 +112,17 @@ fn rejects_an_invalid_sign_in_page() {
         "https://login.example.com/#here",
     ] {
         let text = format!("sign_in: {{url: '{url}', allowed_hosts: [a.example.com]}}");
-        let told = problems(&text);
+        let errors = problems(&text);
         let expected = format!("curfew.yaml: sign_in.url = \"{url}\": not an absolute address");
-        assert!(told.starts_with(&expected), "{told}");
+        assert!(errors.starts_with(&expected), "{errors}");
     }
     for parameter in ["", "reason", "a b", "a=b", "a&b"] {
         let text = format!(
             "sign_in: {{url: 'https://l.example.com/', allowed_hosts: [a.example.com], \
              return_parameter: '{parameter}'}}"
         );
-        let told = problems(&text);
-        assert!(told.contains("sign_in.return_parameter"), "{told}");
+        let errors = problems(&text);
+        assert!(errors.contains("sign_in.return_parameter"), "{errors}");
     }
     for host in [
         "*",
@@ -137,7 +137,7 @@ fn rejects_an_invalid_sign_in_page() {
         "",
     ] {
         let text = format!("sign_in: {{url: 'https://l.example.com/', allowed_hosts: ['{host}']}}");
-        let told = problems(&text);
-        assert!(told.contains("sign_in.allowed_hosts"), "{host}: {told}");
+        let errors = problems(&text);
+        assert!(errors.contains("sign_in.allowed_hosts"), "{host}: {errors}");
     }
 }

@@ -4,11 +4,13 @@ use super::*;
 use crate::credential::delegated::SessionKey;
 use crate::policy::MaxAge;
 
+/// Loads `text` with the policies `default` and `apps`.
 fn loaded(text: &str) -> Loaded {
     yaml(&format!("policies: {{default: {{}}, apps: {{}}}}\n{text}")).unwrap()
 }
 
-fn wrong(text: &str) -> String {
+/// Returns the problems of `text`, without the file name.
+fn problems_without_file(text: &str) -> String {
     problems(text).replace("curfew.yaml: ", "")
 }
 
@@ -193,8 +195,8 @@ fn mistakes_are_reported() {
         ),
         ("assertion: {lifetime: 2h}".to_owned(), "assertion.lifetime = \"2h\": must be between"),
     ] {
-        let told = wrong(&text);
-        assert!(told.contains(expected), "{text}: {told}");
+        let errors = problems_without_file(&text);
+        assert!(errors.contains(expected), "{text}: {errors}");
     }
 }
 

@@ -6,6 +6,7 @@ use crate::jwks::Location;
 
 const MAIN: &str = "issuer: 'https://id.example.com', audience: app";
 
+/// Loads `text` as the section `jwt`, with the policies `default` and `apps`.
 fn jwt(text: &str) -> JwtConfig {
     let loaded = yaml(&format!(
         "policies: {{default: {{}}, apps: {{}}}}\njwt: {text}"
@@ -13,7 +14,8 @@ fn jwt(text: &str) -> JwtConfig {
     loaded.unwrap().config.jwt.unwrap()
 }
 
-fn wrong(text: &str) -> String {
+/// Returns the problems of `text` as the section `jwt`, without the file name.
+fn problems_of_jwt(text: &str) -> String {
     problems(&format!("jwt: {text}")).replace("curfew.yaml: ", "")
 }
 
@@ -101,7 +103,7 @@ fn mistakes_are_reported() {
         ),
         (&of_file, "not a JSON Web Key Set, nor a public key in PEM"),
     ] {
-        let told = wrong(text);
-        assert!(told.contains(expected), "{text}: {told}");
+        let errors = problems_of_jwt(text);
+        assert!(errors.contains(expected), "{text}: {errors}");
     }
 }

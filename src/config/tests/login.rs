@@ -7,7 +7,7 @@ use crate::policy::MaxAge;
 const GOOD: &str = "login: {url: 'https://app.example.com', providers: {main: {issuer: \
                     'https://id.example.com', client_id: curfew, client_secret: hush}}}";
 
-/// The valid configuration, with text added to the provider or at the top level.
+/// Returns the valid configuration with `provider` added to the provider, and `whole` added at the top level.
 fn changed(provider: &str, whole: &str) -> String {
     let provider = format!("client_secret: hush{provider}");
     format!(
@@ -111,9 +111,9 @@ fn mistakes_are_reported() {
             "not within cookie.domain",
         ),
     ] {
-        let told = problems(&changed(provider, whole));
-        assert!(told.contains(key) && told.contains(message), "{told}");
-        assert!(!told.contains("hush"), "{told}");
+        let errors = problems(&changed(provider, whole));
+        assert!(errors.contains(key) && errors.contains(message), "{errors}");
+        assert!(!errors.contains("hush"), "{errors}");
     }
     for (from, to, message) in [
         (
@@ -139,10 +139,10 @@ fn mistakes_are_reported() {
             "must be `idle`, `off`",
         ),
     ] {
-        let told = problems(&GOOD.replace(from, to));
+        let errors = problems(&GOOD.replace(from, to));
         assert!(
-            told.replace(": ", " ").contains(message) || told.contains(message),
-            "{told}"
+            errors.replace(": ", " ").contains(message) || errors.contains(message),
+            "{errors}"
         );
     }
     let alone = problems("login: {url: 'https://app.example.com'}");

@@ -7,16 +7,17 @@ use crate::session::Limits;
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
+/// Loads the default policy from `text`.
 fn policy(text: &str) -> Policy {
     let loaded = yaml(&format!("policies: {{default: {text}}}")).unwrap();
     let (_, policy) = loaded.config.book.policies.get("default").unwrap();
     policy.clone()
 }
 
-/// The problems of a policy, without file name and key prefix.
-fn wrong(text: &str) -> String {
-    let told = problems(&format!("policies: {{default: {text}}}"));
-    told.replace("curfew.yaml: policies.default", "")
+/// Returns the problems of the default policy `text`, without the file name and the key prefix.
+fn problems_of_policy(text: &str) -> String {
+    let errors = problems(&format!("policies: {{default: {text}}}"));
+    errors.replace("curfew.yaml: policies.default", "")
 }
 
 fn limits(idle: Duration, absolute: Duration) -> Limits {
@@ -35,7 +36,7 @@ fn a_preset_sets_the_default_limits() {
         ("{preset: nist-aal2}", limits(HOUR, 24 * HOUR)),
         ("{preset: nist-aal2-rev3}", limits(30 * MINUTE, 12 * HOUR)),
         ("{preset: owasp-high}", limits(5 * MINUTE, 4 * HOUR)),
-        // The standard has no idle limit, but the default idle limit still applies.
+        // The standard requires no idle limit, but the default idle limit still applies.
         ("{preset: nist-aal1}", limits(15 * MINUTE, 30 * 24 * HOUR)),
         (
             "{preset: nist-aal2, idle: 10m}",
@@ -53,16 +54,16 @@ fn a_preset_sets_the_default_limits() {
 fn a_limit_above_its_preset_needs_a_reason() {
     let pci = "is looser than the preset pci-dss allows (15m; PCI DSS 4.0.1, 8.2.8: idle 15 minutes; absolute: convention): shorten it, or give the reason in deviation_reason";
     assert_eq!(
-        wrong("{preset: pci-dss, idle: 16m}"),
+        problems_of_policy("{preset: pci-dss, idle: 16m}"),
         format!(".idle = \"16m\": {pci}")
     );
     assert_eq!(
-        wrong("{preset: pci-dss, idle: off}"),
+        problems_of_policy("{preset: pci-dss, idle: off}"),
         format!(".idle = \"off\": {pci}")
     );
-    let both = wrong("{preset: owasp-high, idle: 1h, absolute: 5h}");
+    let both = problems_of_policy("{preset: owasp-high, idle: 1h, absolute: 5h}");
     assert_eq!(both.lines().count(), 2, "{both}");
-    let remembered = wrong("{preset: pci-dss, remember: {idle: 7d, absolute: 30d}}");
+    let remembered = problems_of_policy("{preset: pci-dss, remember: {idle: 7d, absolute: 30d}}");
     assert!(
         remembered.starts_with(".remember.idle = \"7d\": is looser"),
         "{remembered}"
@@ -70,7 +71,7 @@ fn a_limit_above_its_preset_needs_a_reason() {
     let stated = policy("{preset: pci-dss, idle: 16m, deviation_reason: a kiosk}");
     assert_eq!(stated.limits.idle, Some(16 * MINUTE));
     assert_eq!(stated.deviation_reason.as_deref(), Some("a kiosk"));
-    // A short absolute limit also ends unused sessions in time.
+    // A short absolute limit also ends unused sessions within the idle limit of the preset.
     let short = policy("{preset: pci-dss, idle: off, absolute: 15m}");
     assert_eq!(short.limits.absolute, 15 * MINUTE);
     for (text, expected) in [
@@ -87,7 +88,7 @@ fn a_limit_above_its_preset_needs_a_reason() {
             ".deviation_reason = \" \": is empty: give the reason, which the compliance report prints",
         ),
     ] {
-        assert_eq!(wrong(text), expected);
+        assert_eq!(problems_of_policy(text), expected);
     }
 }
 
@@ -131,7 +132,11 @@ fn remember_needs_both_limits() {
             ".remember.absolute = \"for ever\": not a duration; write one like \"15m\", \"12h\" or \"1h 30m\"",
         ),
     ] {
-        assert!(wrong(text).contains(expected), "{text}: {}", wrong(text));
+        assert!(
+            problems_of_policy(text).contains(expected),
+            "{text}: {}",
+            problems_of_policy(text)
+        );
     }
 }
 
@@ -183,26 +188,25 @@ fn a_variant_only_tightens() {
             ".touch_interval = \"5s\": must be less than half the shortest idle limit (5s)",
         ),
     ] {
-        assert!(wrong(text).contains(expected), "{text}: {}", wrong(text));
+        assert!(
+            problems_of_policy(text).contains(expected),
+            "{text}: {}",
+            problems_of_policy(text)
+        );
     }
-    // If the policy has no idle limit, every idle limit is tighter.
+    // If the policy has no idle limit, every idle limit of a variant is shorter.
     policy("{idle: off, variants: [{groups: a, idle: 3h}]}");
 }
 
 #[test]
 fn reads_the_number_of_sessions_and_the_binding() {
-    let most = |count, beyond| {
-        Some(MaxSessions {
-            count,
-            on_limit: beyond,
-        })
-    };
+    let max_sessions = |count, on_limit| Some(MaxSessions { count, on_limit });
     for (text, expected) in [
         ("{}", None),
-        ("{max_sessions: 3}", most(3, OnSessionLimit::Deny)),
+        ("{max_sessions: 3}", max_sessions(3, OnSessionLimit::Deny)),
         (
             "{max_sessions: 1, on_session_limit: end_oldest}",
-            most(1, OnSessionLimit::EndOldest),
+            max_sessions(1, OnSessionLimit::EndOldest),
         ),
     ] {
         assert_eq!(policy(text).max_sessions, expected, "{text}");
@@ -253,6 +257,10 @@ fn reads_the_number_of_sessions_and_the_binding() {
             ".bind_ipv6_bits = \"0\": must be between 1 and 128",
         ),
     ] {
-        assert!(wrong(text).contains(expected), "{text}: {}", wrong(text));
+        assert!(
+            problems_of_policy(text).contains(expected),
+            "{text}: {}",
+            problems_of_policy(text)
+        );
     }
 }

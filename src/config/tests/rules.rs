@@ -1,22 +1,23 @@
-//! Rules, and other settings about requests.
+//! Rules, and other settings that apply to requests.
 
 use http::Method;
 
 use super::*;
 use crate::policy::{Access, Contract, RuleActivity, Rules, Target};
 
-/// These rules, with a policy `payments`.
+/// Loads the rules of `text`, with an additional policy `payments`.
 fn rules(text: &str) -> Rules {
     let loaded = yaml(&with_payments(text)).unwrap();
     loaded.config.book.rules
 }
 
+/// Adds the policies `default` and `payments` to `text`.
 fn with_payments(text: &str) -> String {
     format!("policies: {{default: {{}}, payments: {{}}}}\n{text}\n")
 }
 
-/// The problems of these rules.
-fn wrong(text: &str) -> String {
+/// Returns the problems of a configuration with these rules, without the file name.
+fn problems_of_rules(text: &str) -> String {
     problems(&with_payments(text)).replace("curfew.yaml: ", "")
 }
 
@@ -210,10 +211,10 @@ fn mistakes_are_reported_with_their_key() {
             "activity.background_headers.x-poll = \"\": must be the header's value",
         ),
     ] {
-        let told = wrong(text);
-        assert!(told.contains(expected), "{text}: {told}");
+        let errors = problems_of_rules(text);
+        assert!(errors.contains(expected), "{text}: {errors}");
     }
-    let all = wrong("rules: [{method: get, host: 'a b'}, {policy: pay}]");
+    let all = problems_of_rules("rules: [{method: get, host: 'a b'}, {policy: pay}]");
     assert_eq!(all.lines().count(), 3, "all of them: {all}");
 }
 

@@ -7,7 +7,7 @@ use crate::store::redis::{Password, Topology};
 
 const SECRET: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
-/// The text, with the keys and tokens that Redis needs.
+/// Adds the admin token and the key that a configuration with Redis needs.
 fn redis(text: &str) -> String {
     let hash = "a".repeat(64);
     format!("{{admin: {{token_hashes: {hash}}}, token: {{keys: {SECRET}}}, {text}}}")
@@ -83,8 +83,8 @@ fn rejects_settings_that_conflict() {
             "policies.default.store_failure_grace = \"1m\": needs policies.default.on_store_failure",
         ),
     ] {
-        let told = problems(&redis(text));
-        assert!(told.contains(expected), "{text}: {told}");
+        let errors = problems(&redis(text));
+        assert!(errors.contains(expected), "{text}: {errors}");
     }
 }
 
@@ -131,7 +131,7 @@ fn a_webhook_is_signed() {
             "events.webhook_url = \"ftp://a/\": not an absolute address",
         ),
     ] {
-        let told = problems(&format!("events: {text}"));
-        assert!(told.contains(expected), "{text}: {told}");
+        let errors = problems(&format!("events: {text}"));
+        assert!(errors.contains(expected), "{text}: {errors}");
     }
 }

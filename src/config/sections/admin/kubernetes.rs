@@ -50,8 +50,8 @@ impl RawKubernetes {
         }
         let url = public_url(&self.url);
         let url = url.filter(|url| url.scheme() == "https" && url.has_host());
-        let wrong = "must be the https:// address of the API server, such as https://kubernetes.default.svc";
-        let url = mistakes.take("admin.kubernetes.url", url.ok_or(wrong));
+        let message = "must be the https:// address of the API server, such as https://kubernetes.default.svc";
+        let url = mistakes.take("admin.kubernetes.url", url.ok_or(message));
         let authorities = mistakes.read("admin.kubernetes.ca_file", &self.ca_file);
         let keep = mistakes.duration(
             "admin.kubernetes.cache",

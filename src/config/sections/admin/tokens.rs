@@ -206,8 +206,8 @@ fn parse_line(line: &str, mistakes: &mut Mistakes) -> Valid<NamedToken> {
         }),
         _ => None,
     };
-    let wrong = "has an invalid line: write a hash alone, or a hash, a name and rights, such as `3f…9c deploy-job read,revoke`";
-    mistakes.take(FILE, token.ok_or(wrong))
+    let message = "has an invalid line: write a hash alone, or a hash, a name and rights, such as `3f…9c deploy-job read,revoke`";
+    mistakes.take(FILE, token.ok_or(message))
 }
 
 /// Adds a token. Returns false if its name or hash conflicts with an earlier token.

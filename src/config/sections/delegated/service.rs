@@ -144,8 +144,8 @@ impl RawService {
         let key = |part: &str| format!("delegated.services.{name}.{part}");
         let url = Url::parse(&self.url.0).ok();
         let url = url.filter(|url| matches!(url.scheme(), "http" | "https"));
-        let wrong = "not an absolute address such as http://oauth2-proxy:4180/oauth2/auth";
-        let url = mistakes.take(&key("url"), url.ok_or(wrong));
+        let message = "not an absolute address such as http://oauth2-proxy:4180/oauth2/auth";
+        let url = mistakes.take(&key("url"), url.ok_or(message));
         let authorities = mistakes.read_optional(&key("ca_file"), self.ca_file.as_deref());
         let hosts = self.hosts.0.iter().map(|host| HostPattern::parse(host));
         let hosts = mistakes.take(&key("hosts"), hosts.collect::<Result<Vec<_>, _>>());
@@ -218,9 +218,9 @@ impl RawService {
         };
         let max_age = max_age(key, text, mistakes)?;
         if !known && max_age != MaxAge::Any {
-            let wrong =
+            let message =
                 "needs token_header or auth_time_header, for the time of the authentication";
-            return mistakes.reject(key, wrong);
+            return mistakes.reject(key, message);
         }
         Ok(max_age)
     }
@@ -228,14 +228,14 @@ impl RawService {
 
 fn session_key(name: &str, raw: &RawService, mistakes: &mut Mistakes) -> Valid<SessionKey> {
     let key = |part: &str| format!("delegated.services.{name}.{part}");
-    let ways = (&raw.session_cookie, &raw.session_header, &raw.session_claim);
+    let session_keys = (&raw.session_cookie, &raw.session_header, &raw.session_claim);
     if raw.session_cookie_delimiter.is_some() && raw.session_cookie.is_none() {
         mistakes.note(key("session_cookie_delimiter"), "needs session_cookie");
     }
-    match ways {
+    match session_keys {
         (Some(cookie), None, None) => {
-            let fits = HeaderName::try_from(cookie.as_str()).is_ok();
-            let cookie = fits
+            let is_valid = HeaderName::try_from(cookie.as_str()).is_ok();
+            let cookie = is_valid
                 .then(|| cookie.clone())
                 .ok_or("not the name of a cookie");
             Ok(SessionKey::Cookie {
@@ -253,9 +253,9 @@ fn session_key(name: &str, raw: &RawService, mistakes: &mut Mistakes) -> Valid<S
             Ok(SessionKey::Claim(claim.clone()))
         }
         _ => {
-            let wrong = "set exactly one of session_cookie, session_header and session_claim: it \
+            let message = "set exactly one of session_cookie, session_header and session_claim: it \
                          identifies a session";
-            mistakes.reject(key("session_cookie"), wrong)
+            mistakes.reject(key("session_cookie"), message)
         }
     }
 }
@@ -288,8 +288,8 @@ fn cleared_cookie(
     let value = HeaderValue::try_from(cleared.to_string()).ok();
     let value = value.filter(|_| plain(path) && plain(domain));
     let key = format!("delegated.services.{name}.session_cookie_path");
-    let wrong = "a cookie with this name, path and domain cannot be deleted";
-    mistakes.take(&key, value.ok_or(wrong)).map(Some)
+    let message = "a cookie with this name, path and domain cannot be deleted";
+    mistakes.take(&key, value.ok_or(message)).map(Some)
 }
 
 /// Parses the name of the header with the token. It may be `Authorization`.
