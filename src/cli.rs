@@ -91,7 +91,7 @@ impl ConfigArgs {
     }
 
     fn source(&self) -> ConfigSource {
-        // Skip variables that are not Unicode: no configuration value can be.
+        // Skip variables that are not Unicode, because all configuration values are Unicode.
         let environment = std::env::vars_os()
             .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
         ConfigSource {
@@ -105,7 +105,7 @@ impl Cli {
     /// Runs the command.
     ///
     /// # Errors
-    /// With a message for the terminal.
+    /// The error has a message for the terminal.
     pub fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Demo(args) => demo::run(&args),

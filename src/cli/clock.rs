@@ -14,9 +14,9 @@ use crate::live::Live;
 use crate::store::SessionStore;
 use crate::store::redis::RedisStore;
 
-/// How long to sample the clocks before the result is printed.
+/// The time for which the clocks are sampled before the result is printed.
 const SAMPLING_TIME: Duration = Duration::from_secs(3);
-/// How long to wait for Redis and for stable clocks, in seconds.
+/// The longest wait for Redis and for stable clocks, in seconds.
 const TIMEOUT_SECONDS: f64 = 20.0;
 
 /// Arguments of `curfew clock`.
@@ -87,10 +87,10 @@ async fn compare(store: &RedisStore, accept: Option<AcceptArg>) -> anyhow::Resul
         AcceptArg::Store => Accepted::Store,
         AcceptArg::Timeline => Accepted::Timeline,
     };
-    // Retry: another replica can write at the same time.
+    // Retry, because another replica can write the timeline at the same time.
     while !store.accept_clock(accepted).await.context("store.url")? {
         if waited.seconds() > TIMEOUT_SECONDS {
-            bail!("the clock of Redis jumps: its answers differ; try again");
+            bail!("the clock of Redis is not stable; try again");
         }
         tokio::time::sleep(Duration::from_millis(300)).await;
     }

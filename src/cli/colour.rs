@@ -1,4 +1,4 @@
-//! Colours for terminals: not in a file or a pipe, and not with `NO_COLOR` set
+//! Colours for terminals. Output to a file or a pipe has no colours, and neither has output with `NO_COLOR` set
 //! (<https://no-color.org>).
 
 use anstyle::{AnsiColor, Style};
@@ -10,7 +10,7 @@ pub(super) const FAILED: Style = AnsiColor::Red.on_default().bold();
 /// The style of a notice.
 pub(super) const NOTICE: Style = AnsiColor::Yellow.on_default();
 
-/// The text in a style. The output stream removes the style if it is not a terminal.
+/// Returns the text in a style. The output stream removes the style if it is not a terminal.
 pub(super) fn painted(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }

@@ -56,8 +56,8 @@ pub(super) fn run(args: &ComplianceArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The error for a requirement: policies that fail because of their limits, then policies that fail because
-/// of sign-in. `None` if no policy fails.
+/// Returns the error message for a requirement; `None` if no policy fails. `failing` has the policies that fail
+/// because of their limits, and the policies that fail because of sign-in.
 fn failure(requirement: &Requirement, failing: [Vec<&str>; 2]) -> Option<String> {
     let words = [
         "is not met by",

@@ -50,7 +50,7 @@ pub(super) struct DemoArgs {
     /// The absolute limit.
     #[arg(long, default_value = "3m")]
     absolute: String,
-    /// How many seconds before the end the warning appears.
+    /// The number of seconds before the end of a session at which the warning appears.
     #[arg(long, default_value_t = 15)]
     before: u32,
 }
@@ -89,8 +89,15 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<()> {
         let routes = pages(demo, CurfewLayer::new(contracts, browser, false));
         let mut out = stdout();
         writeln!(out, "open {url}/ in a browser and sign in")?;
-        writeln!(out, "  {} idle, {} in all", args.idle, args.absolute)?;
-        writeln!(out, "  {url}/.curfew/session     the remaining lifetime")?;
+        writeln!(
+            out,
+            "  idle limit {}, absolute limit {}",
+            args.idle, args.absolute
+        )?;
+        writeln!(
+            out,
+            "  {url}/.curfew/session     the remaining time of the session"
+        )?;
         writeln!(
             out,
             "  http://{}/metrics   the metrics",
@@ -117,7 +124,7 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<()> {
     })
 }
 
-/// The configuration of the demo, as environment variables.
+/// Returns the configuration of the demo, as environment variables.
 fn settings(args: &DemoArgs, url: &str) -> BTreeMap<String, String> {
     let host = url.trim_start_matches("http://");
     let any = "127.0.0.1:0";
@@ -140,7 +147,7 @@ fn settings(args: &DemoArgs, url: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The routes: the application is behind the layer, the sign-in page is not.
+/// Builds the routes. The application is behind the layer, and the sign-in page is not.
 fn pages(demo: Demo, layer: CurfewLayer) -> Router {
     let protected = Router::new()
         .route("/", get(application))
@@ -217,7 +224,7 @@ async fn sign_in(
     Ok(response)
 }
 
-/// The path of the return address, on this host only.
+/// Returns the path of the return address. The host is not used, so that the redirect stays on this host.
 fn return_path(address: &str) -> String {
     let Ok(url) = Url::parse(address) else {
         return "/".to_owned();

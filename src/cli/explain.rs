@@ -117,7 +117,7 @@ fn headers(lines: &[String]) -> anyhow::Result<HeaderMap> {
     Ok(headers)
 }
 
-/// The explanation as text, one line per fact.
+/// Formats the explanation as text, one line per fact.
 fn text(explanation: &Explanation) -> String {
     let lines = explanation.lines();
     let mut text: String = lines

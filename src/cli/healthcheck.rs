@@ -25,7 +25,7 @@ pub(super) struct HealthcheckArgs {
     config: Option<PathBuf>,
 }
 
-/// Calls the health endpoint of the process on this machine, for containers without a shell.
+/// Requests the health endpoint of the process on this machine. Containers without a shell need this command.
 pub(super) fn run(args: &HealthcheckArgs) -> anyhow::Result<()> {
     let base = match &args.url {
         Some(url) => url.clone(),

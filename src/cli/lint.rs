@@ -82,7 +82,7 @@ fn limits(args: &LintArgs) -> anyhow::Result<LintLimits> {
     })
 }
 
-/// The finding as text: location, message and remedy.
+/// Formats a finding as text, with its location, message and remedy.
 fn shown(name: &str, finding: &Finding) -> String {
     let severity = match finding.severity {
         Severity::Error => painted(FAILED, "error"),
@@ -107,7 +107,7 @@ fn shown(name: &str, finding: &Finding) -> String {
 pub(super) mod tests {
     use super::*;
 
-    /// A finding with this text in every field, without colours.
+    /// Formats a finding that has `text` in every field, without colours.
     pub(in crate::cli) fn finding(text: &str) -> String {
         let finding = Finding {
             line: 1,

@@ -19,7 +19,7 @@ pub(super) struct ManArgs {
 
 /// Prints the completion script of a shell.
 pub(super) fn completions(args: &CompletionsArgs) -> anyhow::Result<()> {
-    // Generate into memory first: the library panics if the output is closed.
+    // Generate the script in memory first, because the library panics if the output is closed.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "curfew", &mut script);
     super::output::raw_stdout().write_all(&script)?;

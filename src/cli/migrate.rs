@@ -16,7 +16,7 @@ use crate::store::redis::{Migration, Progress, RedisStore};
 pub(super) struct MigrateArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Change nothing; print what would be done.
+    /// Change nothing; print what the migration would change.
     #[arg(long)]
     dry_run: bool,
     /// Confirm that this Redis is new and has not lost data: JSON Web Tokens and delegated sessions from earlier
@@ -68,7 +68,8 @@ async fn migrate(
         schema.found, schema.known
     )?;
     if migration == Migration::Upgrade {
-        // Do this before the schema is raised: an old schema shows that an older version ran here.
+        // Do this before the migration writes the new schema version. Until then, the old schema version shows that
+        // an older version of Curfew ran here.
         store
             .extend_fresh_marker(is_new)
             .await

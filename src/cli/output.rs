@@ -1,5 +1,5 @@
-//! Output of commands, with escapes for control characters. Line feeds are not escaped, so a field that can hold one
-//! must go through [`escape::line`] first.
+//! Output of commands. Control characters are escaped, except line feeds. Pass a field that can contain a line feed
+//! through [`escape::line`] first.
 
 use std::io::{Stderr, Stdout};
 
@@ -31,7 +31,7 @@ pub(super) fn raw_stderr() -> Stderr {
     std::io::stderr()
 }
 
-/// A value as indented JSON, escaped.
+/// Formats a value as indented JSON, with escapes.
 pub(super) fn to_json(value: &impl Serialize) -> serde_json::Result<String> {
     let text = serde_json::to_string_pretty(value)?;
     Ok(escape::json(&text).into_owned())

@@ -1,7 +1,7 @@
 //! `curfew probe`: a black-box test that an idle session ends.
 //!
-//! It knows nothing about the proxy. It requests pages with and without a session, waits until the idle
-//! limit is reached, and checks that the session is refused.
+//! The probe knows nothing about the proxy. It requests pages with and without a session, waits until the idle limit
+//! is reached, and checks that the session is refused.
 
 mod client;
 mod redirects;
@@ -30,14 +30,14 @@ use crate::secret::Secret;
 
 /// Extra wait after the idle limit.
 const IDLE_MARGIN: Duration = Duration::from_secs(1);
-/// A `Connection` header that lists headers of the proxy. A proxy that trusts it removes them, even
-/// headers that it adds itself.
+/// A `Connection` header of the client that lists headers of the proxy. A proxy that trusts this header removes the
+/// listed headers, even if the proxy itself added them.
 const CONNECTION_HEADER: (&str, &str) = (
     "connection",
     "close, x-original-url, x-original-method, x-forwarded-uri, x-forwarded-method, x-forwarded-host, \
      x-forwarded-proto, x-session-user, x-session-groups, x-session-id",
 );
-/// How long a revocation may take to reach every replica.
+/// The time within which a revocation must reach every replica.
 const REVOCATION_TIMEOUT: Duration = Duration::from_secs(3);
 
 #[derive(Args, Debug)]
@@ -50,7 +50,7 @@ pub(super) struct ProbeArgs {
     /// Text expected on the page when signed in, such as the user's name.
     #[arg(long, value_name = "TEXT")]
     expect_text: Option<String>,
-    /// Curfew is stopped: only check that no request is served.
+    /// Use this while Curfew is stopped: only check that no request is served.
     #[arg(long)]
     down: bool,
     /// The cookie of a live session, as NAME=VALUE; the probe ends this session. CURFEW_PROBE_COOKIE can
@@ -62,7 +62,7 @@ pub(super) struct ProbeArgs {
         hide_env_values = true
     )]
     cookie: Option<String>,
-    /// Sign in at this URL instead: post the form CURFEW_PROBE_FORM, URL-encoded, such as
+    /// Sign in at this URL instead. CURFEW_PROBE_FORM must hold the URL-encoded form, such as
     /// `user=alice&password=…`.
     #[arg(long, value_name = "URL", conflicts_with = "cookie")]
     sign_in: Option<Url>,
@@ -72,19 +72,19 @@ pub(super) struct ProbeArgs {
     /// Start a session for this subject through the admin API instead.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["cookie", "sign_in"])]
     subject: Option<String>,
-    /// The policy of that session; the default policy if omitted.
+    /// The policy of the session that --subject starts; the default policy if omitted.
     #[arg(long, value_name = "NAME", requires = "subject")]
     policy: Option<String>,
-    /// The idle limit; with --subject, the admin API reports it.
+    /// The idle limit; can be omitted with --subject, because the admin API reports it.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     idle: Option<Duration>,
     /// Age the session through the admin API instead of waiting (needs admin.allow_ageing).
     #[arg(long, requires = "subject")]
     age: bool,
-    /// The URL of the identity provider: follow the redirects after the timeout, with --provider-cookie.
+    /// The URL of the identity provider. After the timeout, the probe follows the redirects with --provider-cookie.
     #[arg(long, value_name = "URL", requires = "provider_cookie")]
     provider: Option<Url>,
-    /// The identity provider's cookies in a browser after a sign-in, as NAME=VALUE; NAME=VALUE.
+    /// The cookies that a browser has for the identity provider after a sign-in, as NAME=VALUE; NAME=VALUE.
     #[arg(
         long,
         value_name = "COOKIES",
@@ -142,7 +142,7 @@ pub(super) fn run(args: &ProbeArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A session to probe with.
+/// The session that the probe uses.
 struct ProbeSession {
     cookie: Secret<String>,
     /// The session ID, if the admin API started the session.
@@ -171,15 +171,15 @@ async fn probe(args: &ProbeArgs) -> anyhow::Result<Report> {
         let answer = client.get(url, None, &[]).await;
         report.expect_refused(&format!("without a session, {what} is refused"), &answer);
     }
-    forged_requests(&client, &args.url, &mut report).await;
+    check_forged_requests(&client, &args.url, &mut report).await;
     for (what, url) in &pages {
         let answer = client.get(url, Some(&session.cookie), &[]).await;
         report.expect_served(&format!("with a session, {what} is served"), &answer);
     }
     if let Some(text) = &args.expect_text {
-        identity(&client, args, text, &session, &mut report).await;
+        check_identity(&client, args, text, &session, &mut report).await;
     }
-    // If the session does not work, the later steps would prove nothing.
+    // If the session does not work, the results of the later steps have no meaning.
     if report.failed_count() > 0 {
         report.skip("remaining steps skipped: fix the failures above first");
         return Ok(report);
@@ -221,46 +221,45 @@ async fn probe(args: &ProbeArgs) -> anyhow::Result<Report> {
     )
     .await?;
     if let Some(api) = &api {
-        revocation(args, &client, api, &mut report).await?;
+        check_revocation(args, &client, api, &mut report).await?;
     }
     Ok(report)
 }
 
-/// Forged requests of a client without a session. Some proxies answer them with 400.
-async fn forged_requests(client: &ProbeClient, url: &Url, report: &mut Report) {
-    let named = [
+/// Checks that forged requests without a session are not served. Some proxies answer them with 400.
+async fn check_forged_requests(client: &ProbeClient, url: &Url, report: &mut Report) {
+    let identity_headers = [
         ("x-session-user", "admin"),
         ("x-forwarded-user", "admin"),
         ("remote-user", "admin"),
         ("x-auth-request-user", "admin"),
     ];
-    let answer = client.get(url, None, &named).await;
+    let answer = client.get(url, None, &identity_headers).await;
     report.expect_not_served("forged identity headers give no access", &answer);
-    let elsewhere = [
+    let request_headers = [
         ("x-original-url", "https://example.com/.curfew/signed-out"),
         ("x-forwarded-uri", "/.curfew/signed-out"),
         ("x-original-method", "OPTIONS"),
         ("x-forwarded-method", "OPTIONS"),
     ];
-    let answer = client.get(url, None, &elsewhere).await;
+    let answer = client.get(url, None, &request_headers).await;
     report.expect_not_served("forged request headers give no access", &answer);
     let (name, listed) = CONNECTION_HEADER;
     let listed = format!("{listed}, cookie");
     let answer = client.get(url, None, &[(name, &listed)]).await;
     report.expect_not_served("stripping headers with Connection gives no access", &answer);
-    // More headers than Curfew accepts: the proxy gets an error instead of a verdict.
+    // Send more headers than Curfew accepts, so that the proxy gets an error instead of a verdict.
     let names: Vec<String> = (0..150).map(|number| format!("x-probe-{number}")).collect();
-    let many: Vec<(&str, &str)> = names.iter().map(|name| (&**name, "1")).collect();
-    let answer = client.get(url, None, &many).await;
+    let headers: Vec<(&str, &str)> = names.iter().map(|name| (&**name, "1")).collect();
+    let answer = client.get(url, None, &headers).await;
     report.expect_not_served(
         "a request that cannot be checked is refused (fail closed)",
         &answer,
     );
 }
 
-/// Checks that the application gets the identity, even if the client lists its headers in
-/// `Connection`.
-async fn identity(
+/// Checks that the application gets the identity, even if the client lists the identity headers in `Connection`.
+async fn check_identity(
     client: &ProbeClient,
     args: &ProbeArgs,
     text: &str,
@@ -278,8 +277,8 @@ async fn identity(
     );
 }
 
-/// Checks that a revocation takes effect at once, in spite of caches.
-async fn revocation(
+/// Checks that a revocation takes effect within [`REVOCATION_TIMEOUT`], in spite of caches.
+async fn check_revocation(
     args: &ProbeArgs,
     client: &ProbeClient,
     api: &AdminApi,
@@ -301,7 +300,7 @@ async fn revocation(
     Ok(())
 }
 
-/// The session to probe with: the given session, or a new one.
+/// Returns the session for the probe: the session from the arguments, or a new session.
 async fn session_to_probe(
     args: &ProbeArgs,
     client: &ProbeClient,
@@ -329,7 +328,7 @@ async fn session_to_probe(
     }
     let (Some(api), Some(subject)) = (api, &args.subject) else {
         bail!(
-            "give --subject, to start a session through the admin API; or --idle, and --cookie or --sign-in"
+            "give --subject to start a session through the admin API, or --idle with --cookie or --sign-in"
         );
     };
     let mut body = json!({ "subject": subject });
@@ -358,7 +357,7 @@ async fn session_to_probe(
 pub(super) mod tests {
     use super::*;
 
-    /// A JUnit report with a failed check that contains this text.
+    /// Returns a JUnit report with a failed check that contains `text`.
     pub(in crate::cli) fn junit(text: &str) -> String {
         let mut report = Report::new(text);
         report.expect_served(text, &Answer::Error(text.to_owned()));

@@ -45,12 +45,14 @@ pub(super) struct RenderArgs {
     directory: Option<PathBuf>,
 }
 
-/// Parses `HOST:PORT`. Rejects characters with a meaning in configuration files.
+/// Parses `HOST:PORT`. Rejects characters that have a special meaning in configuration files.
 fn host_port(text: &str) -> Result<String, &'static str> {
-    let (host, port) = text.rsplit_once(':').ok_or("must be like curfew:9180")?;
+    let (host, port) = text
+        .rsplit_once(':')
+        .ok_or("must be HOST:PORT, such as curfew:9180")?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-[]:".contains(&byte);
     if host.is_empty() || !host.bytes().all(plain) || port.parse::<u16>().is_err() {
-        return Err("must be like curfew:9180");
+        return Err("must be HOST:PORT, such as curfew:9180");
     }
     Ok(text.to_owned())
 }
@@ -80,7 +82,7 @@ pub(super) fn run(args: &RenderArgs) -> anyhow::Result<()> {
     for file in &files {
         if let Some(directory) = &args.directory {
             let path = directory.join(file.name);
-            // Never overwrite: users edit these files.
+            // Never overwrite a file, because users edit these files.
             let mut new = std::fs::File::create_new(&path).with_context(|| {
                 format!(
                     "could not create {}: existing files are not overwritten",

@@ -18,7 +18,7 @@ pub(super) struct RevokeArgs {
     admin: AdminArgs,
     #[command(flatten)]
     conditions: Conditions,
-    /// Only sessions that started before this time, such as 2026-11-23T09:30:00Z; by default, now.
+    /// End only sessions that started before this time, such as 2026-11-23T09:30:00Z; the default is now.
     #[arg(long, value_name = "TIME")]
     before: Option<String>,
     /// Only count the sessions that would end.
@@ -41,7 +41,7 @@ struct Conditions {
     /// Sessions with this home policy.
     #[arg(long, value_name = "NAME")]
     policy: Option<String>,
-    /// Sessions that were signed in at this host, and sessions without a recorded host.
+    /// Sessions whose sign-in was on this host, and sessions without a recorded host.
     #[arg(long)]
     host: Option<String>,
     /// Sessions from this source.
@@ -50,7 +50,7 @@ struct Conditions {
     /// Sessions of members of this group, and sessions without recorded groups.
     #[arg(long, value_name = "NAME")]
     group: Option<String>,
-    /// Sessions of this identity provider, by its issuer.
+    /// Sessions of the identity provider with this issuer.
     #[arg(long, value_name = "ISSUER")]
     provider: Option<String>,
 }
@@ -85,7 +85,7 @@ pub(super) fn run(args: &RevokeArgs) -> anyhow::Result<()> {
             if args.dry_run && args.json {
                 return show(&counted);
             }
-            // With --json, standard output is for a program.
+            // With --json, a program reads standard output, so print the question to standard error.
             let mut out: Box<dyn Write> = if args.json {
                 Box::new(stderr())
             } else {

@@ -29,7 +29,7 @@ pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<()> {
         let log = &loaded.config.log;
         logging::init(log.format, &log.filter, traces.as_ref())?;
         let stop = CancellationToken::new();
-        // Register signals before the start is announced, so that no signal is missed.
+        // Register the signals before the service reports that it is ready, so that no signal is missed.
         let (mut terminate, mut interrupt, mut hang_up) = (
             signal(SignalKind::terminate())?,
             signal(SignalKind::interrupt())?,
@@ -80,8 +80,8 @@ pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<()> {
     })
 }
 
-/// The Tokio runtime of the service. With a single core it is single-threaded: a thread pool would
-/// only add overhead.
+/// Creates the Tokio runtime of the service. On a single core, the runtime has a single thread, because a thread pool
+/// would only add overhead.
 ///
 /// # Errors
 /// [`std::io::Error`] if the system cannot create threads.
@@ -140,7 +140,7 @@ fn print_addresses(
     out.flush()
 }
 
-/// An address that a client on this machine can use.
+/// Returns an address that a client on this machine can use to reach `address`.
 pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

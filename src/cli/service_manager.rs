@@ -27,7 +27,7 @@ pub(super) fn stopping() {
     notify(&[NotifyState::Stopping]);
 }
 
-/// Sends watchdog notifications at a third of `WatchdogSec=`, for as long as the runtime works.
+/// Sends watchdog notifications to systemd, three in each interval of `WatchdogSec=`, as long as the runtime works.
 pub(super) async fn run_watchdog() {
     let Some(timeout) = sd_notify::watchdog_enabled() else {
         return;

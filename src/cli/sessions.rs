@@ -109,7 +109,7 @@ pub(super) fn run(args: &SessionsArgs) -> anyhow::Result<()> {
     })
 }
 
-/// At most `limit` sessions, of one subject or of all subjects.
+/// Fetches at most `limit` sessions, of one subject or of all subjects.
 async fn fetch(api: &AdminApi, subject: Option<&str>, limit: usize) -> anyhow::Result<Vec<Value>> {
     let (mut sessions, mut cursor) = (Vec::new(), None::<String>);
     while sessions.len() < limit {
@@ -201,7 +201,7 @@ async fn revoke_all(api: &AdminApi, subject: &str, json: bool) -> anyhow::Result
     check_replication(&answer)
 }
 
-/// Fails if too few store replicas have confirmed the change: a fail-over could lose it.
+/// Returns an error if too few store replicas have confirmed the change, because a fail-over could lose it.
 pub(super) fn check_replication(answer: &Value) -> anyhow::Result<()> {
     let count = |name: &str| answer["replication"][name].as_u64().unwrap_or_default();
     let (wanted, confirmed) = (count("wanted"), count("confirmed"));
@@ -220,7 +220,7 @@ async fn watch(
     every: Duration,
     json: bool,
 ) -> anyhow::Result<()> {
-    // Register once, so that a signal during an API call is not missed.
+    // Register the signal before the loop, so that a signal during an API call is not missed.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut known: Option<BTreeMap<String, Value>> = None;
     loop {
@@ -237,7 +237,7 @@ async fn watch(
             if live.contains_key(&id) {
                 continue;
             }
-            // A session that is missing from the page may still be live.
+            // A session that is not on the page may still be live, so ask for the session itself.
             match api.call(Method::GET, &path(&id)?, &[], None).await {
                 Ok(now) if now["state"] == "live" => {}
                 Ok(now) => print_event(now["end_reason"].as_str().unwrap_or("ended"), &now, json)?,
@@ -287,7 +287,7 @@ fn text(session: &Value, name: &str) -> String {
     line(session[name].as_str().unwrap_or("-")).into_owned()
 }
 
-/// The API path of a session. Validates the ID first, because it becomes part of a URL.
+/// Returns the API path of a session. Validates the ID first, because it becomes part of a URL.
 fn path(id: &str) -> anyhow::Result<String> {
     match id.parse::<crate::session::SessionId>() {
         Ok(id) => Ok(format!("/api/v1/sessions/{id}")),

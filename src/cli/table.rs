@@ -39,7 +39,7 @@ impl std::fmt::Display for Table {
     }
 }
 
-/// Seconds as a readable duration, such as `1h 5m`.
+/// Formats seconds as a readable duration, such as `1h 5m`.
 pub(super) fn seconds(seconds: u64) -> String {
     humantime::format_duration(std::time::Duration::from_secs(seconds)).to_string()
 }

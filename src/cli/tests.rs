@@ -5,7 +5,7 @@ use super::{lint, output, probe};
 use crate::escape::{Escaped, line, lines};
 use crate::testing::outputs::{Form, Output};
 
-/// The text as each command prints it.
+/// Returns `text` in the output of each command.
 pub(crate) fn outputs(text: &str) -> Vec<Output> {
     let mut table = Table::new(["SUBJECT", "POLICY"]);
     table.row([text.to_owned(), text.to_owned()]);

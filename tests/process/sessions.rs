@@ -258,7 +258,10 @@ fn rendered_files_are_not_overwritten() {
         let output = run(&setup, &["render", "nginx", "--application", wrong]);
         assert_eq!(output.status.code(), Some(2));
         let told = text(&output.stderr);
-        assert!(told.contains("must be like curfew:9180"), "{told}");
+        assert!(
+            told.contains("must be HOST:PORT, such as curfew:9180"),
+            "{told}"
+        );
     }
     let told = complained(&run(&setup, &["render", "nginx", "--policy", "none"]));
     assert!(told.contains("no policy of this name"), "{told}");

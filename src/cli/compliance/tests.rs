@@ -9,7 +9,7 @@ use crate::policy::standards::{self, ComplianceStatus};
 use crate::session::Limits;
 use std::time::Duration;
 
-/// docs/compliance-example.md is the report for the example configuration.
+/// Checks that docs/compliance-example.md is the report for the example configuration.
 #[test]
 fn the_documented_report_is_current() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/curfew/curfew.yaml");
@@ -106,7 +106,7 @@ fn the_limits_of_remembered_sessions_count() {
     assert_eq!(pci.status(&policy), ComplianceStatus::NotMet);
 }
 
-/// A policy with the limits of a preset meets the standard of the same name.
+/// Checks that a policy with the limits of a preset meets the standard with the same name.
 #[test]
 fn a_preset_meets_its_standard() {
     for (preset, requirement) in BTreeMap::from([
@@ -140,7 +140,7 @@ fn a_preset_meets_its_standard() {
     assert_eq!(Preset::ALL.len(), 12, "every preset is tested above");
 }
 
-/// The report for a policy that meets the limits of PCI DSS, with this sign-in configuration.
+/// Returns the report for a policy that meets the limits of PCI DSS, with this sign-in configuration.
 fn reported(sign_in: &str) -> Report {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("curfew.yaml");
@@ -208,7 +208,7 @@ fn without_a_new_authentication_no_standard_that_requires_one_is_met() {
             false,
             "missing: `auth_time`",
         ),
-        // The weakest source decides.
+        // With several sources, the weakest source decides the result.
         (&*both, false, "`delegated.services.proxy` does not say"),
     ] {
         let report = reported(sign_in);

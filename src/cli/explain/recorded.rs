@@ -14,8 +14,8 @@ use crate::explain::{ExplainedRequest, explain, sample_session};
 use crate::policy::{Client, Contract, Rulebook};
 use crate::session::{Attributes, Timestamp};
 
-/// Prints each check of a recording: its inputs, the answer, and an explanation for a new session. With `json`, prints
-/// the recording itself.
+/// Prints each check of a recording: its inputs, the answer, and an explanation for a new session. With `json`,
+/// prints the recording itself.
 pub(super) fn explain_all(path: &Path, book: &Rulebook, json: bool) -> anyhow::Result<()> {
     let mut text = String::new();
     if path == Path::new("-") {
@@ -68,11 +68,11 @@ fn lines(check: &RecordedCheck, book: &Rulebook) -> Vec<(&'static str, String)> 
     lines
 }
 
-/// Explains the request of a check; `None` if the proxy sent no valid method and URL.
+/// Explains the request of a check. Returns `None` if the proxy sent no valid method and URL.
 fn explained(check: &RecordedCheck, book: &Rulebook) -> Option<Vec<(&'static str, String)>> {
     let contract = Contract::from_name(&check.contract)?;
     let method = Method::from_bytes(check.method.as_deref()?.as_bytes()).ok()?;
-    // Query values are not recorded, and no rule uses them.
+    // A recording has no query values, and no rule uses them.
     let url = check.url.as_deref()?.split('?').next()?;
     let url = OriginalUrl::parse(url.as_bytes()).ok()?;
     let mut headers = HeaderMap::new();

@@ -13,11 +13,11 @@ use crate::secret::Secret;
 /// The outcome of a request.
 #[derive(Debug)]
 pub(super) enum Answer {
-    /// The application's page, with its status code.
+    /// The application's page was served with this status code.
     Served(u16),
-    /// The page, but without the identity of the signed-in person.
+    /// The page was served, but without the identity of the signed-in person.
     Anonymous(u16),
-    /// Refused: 401, 403 or a redirect.
+    /// The request was refused with 401, 403 or a redirect.
     Refused(String),
     /// Any other response, or no response.
     Error(String),
@@ -55,7 +55,7 @@ impl ProbeClient {
     /// If there is no response, or the response sets no cookie.
     pub(super) async fn sign_in(&self, url: &Url, form: &str) -> anyhow::Result<Secret<String>> {
         let request = self.0.post(url.clone()).body(form.to_owned());
-        // The same headers as a browser that submits the form.
+        // Send the same headers as a browser that submits the form.
         let request = request
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(ORIGIN, url.origin().ascii_serialization())
@@ -69,13 +69,12 @@ impl ProbeClient {
             .filter(|pair| !pair.ends_with('='))
             .collect();
         if cookies.is_empty() {
-            bail!("--sign-in {url}: answers {} and no cookie", answer.status());
+            bail!("--sign-in {url}: status {} and no cookie", answer.status());
         }
         Ok(Secret::new(cookies.join("; ")))
     }
 
-    /// Requests the page with a session; the outcome is [`Answer::Anonymous`] if the page does not
-    /// contain `text`.
+    /// Requests the page with a session. Returns [`Answer::Anonymous`] if the page does not contain `text`.
     pub(super) async fn shown(
         &self,
         url: &Url,
@@ -126,7 +125,7 @@ impl ProbeClient {
     }
 }
 
-/// The target of a redirect.
+/// Returns the target of a redirect; `None` if the response is not a redirect.
 pub(super) fn target(answer: &Response) -> Option<Url> {
     let location = answer.headers().get(LOCATION)?.to_str().ok()?;
     answer
@@ -136,8 +135,8 @@ pub(super) fn target(answer: &Response) -> Option<Url> {
         .filter(|_| answer.status().is_redirection())
 }
 
-/// Curfew's reason and detail, if the proxy passes these headers on. The detail names a wrong input of a
-/// misconfigured proxy.
+/// Returns Curfew's reason and detail, if the proxy passes these headers on. The detail helps to find a mistake in
+/// the configuration of the proxy.
 fn denial_reason(answer: &Response) -> String {
     let reported = ["x-session-reason", "x-session-detail"].map(|name| answer.headers().get(name));
     match reported.map(|value| value.and_then(|value| value.to_str().ok())) {
@@ -147,7 +146,7 @@ fn denial_reason(answer: &Response) -> String {
     }
 }
 
-/// Classifies a response.
+/// Classifies a response by its status code.
 pub(super) fn classify(answer: &Response) -> Answer {
     let location = answer.headers().get(LOCATION);
     match (answer.status().as_u16(), location) {

@@ -1,7 +1,8 @@
-//! After the timeout: checks whether the redirects back to the page ask the person to authenticate.
+//! Checks whether the person must authenticate again after the timeout. The probe follows the redirects that start at
+//! the protected page.
 //!
-//! A browser has cookies of the identity provider; the probe has them only if they are given. Without them, the
-//! probe sees the request to the provider, but not how the provider acts on it.
+//! A browser has cookies of the identity provider. The probe has them only with `--provider-cookie`. Without these
+//! cookies, it checks the request to the provider, but not the provider's answer.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,10 +17,9 @@ use super::client::{Answer, ProbeClient, classify, target};
 use super::report::Report;
 use crate::secret::Secret;
 
-/// A sign-in has fewer redirects than this.
+/// The maximum number of redirects that the probe follows; a sign-in has fewer.
 const MAX_REDIRECTS: usize = 20;
-const REQUEST_STEP: &str =
-    "after the idle limit, the identity provider is asked to authenticate the person again";
+const REQUEST_STEP: &str = "after the idle limit, the identity provider is authorization_request to authenticate the person again";
 const RETURN_STEP: &str = "after the idle limit, the identity provider's session gives no access";
 
 /// A browser's session at the identity provider.
@@ -30,7 +30,7 @@ pub(super) struct ProviderSession {
     pub(super) cookie: Secret<String>,
 }
 
-/// A cookie jar: cookies by host or domain, sent only there.
+/// A cookie jar. Each cookie belongs to a host or domain and is sent only there.
 #[derive(Default)]
 struct CookieJar(BTreeMap<(String, String), String>);
 
@@ -83,19 +83,19 @@ fn is_within(host: &str, domain: &str) -> bool {
     above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
 }
 
-/// The end of the redirects.
+/// The result of following the redirects.
 enum End {
-    /// The request to the identity provider.
+    /// The redirects lead to this request to the identity provider.
     Request(Url),
-    /// The protected page.
+    /// The redirects end at the protected page.
     Page(Answer),
-    /// Another page.
-    Outside(Url, u16),
-    /// No useful result, with the cause.
-    Nowhere(String),
+    /// The redirects end at another page with this status code.
+    OtherPage(Url, u16),
+    /// The redirects cannot be followed, for this reason.
+    Failed(String),
 }
 
-/// Follows the redirects from the denial of an ended session, with a browser's cookies, and reports the result.
+/// Requests `page` with the cookies of an ended session, follows the redirects, and reports the result.
 pub(super) async fn check(
     client: &ProbeClient,
     page: &Url,
@@ -112,14 +112,21 @@ pub(super) async fn check(
         }
         jar.add(&provider.url, provider.cookie.expose());
     }
-    let mut asked = None;
-    let end = follow(client, page, &mut jar, provider.is_some(), &mut asked).await;
-    if let Some(request) = &asked {
+    let mut authorization_request = None;
+    let end = follow(
+        client,
+        page,
+        &mut jar,
+        provider.is_some(),
+        &mut authorization_request,
+    )
+    .await;
+    if let Some(request) = &authorization_request {
         report_authorization_request(request, idle, report);
     }
     match end {
         End::Page(answer) => report.expect_not_served(RETURN_STEP, &answer),
-        End::Outside(url, code) if provider.is_some() => {
+        End::OtherPage(url, code) if provider.is_some() => {
             let seen = format!("the redirects end at another page, {code} {}", without_query(&url));
             report.expect_not_served(RETURN_STEP, &Answer::Refused(seen));
         }
@@ -130,11 +137,11 @@ pub(super) async fn check(
                 url.origin().ascii_serialization()
             ),
         ),
-        End::Outside(url, code) => {
+        End::OtherPage(url, code) => {
             let seen = format!("not checked: the redirects end at another page, {code} {}", without_query(&url));
             report.add_unknown(RETURN_STEP, &seen);
         }
-        End::Nowhere(why) => report.add_unknown(RETURN_STEP, &format!("not checked: {why}")),
+        End::Failed(why) => report.add_unknown(RETURN_STEP, &format!("not checked: {why}")),
     }
     Ok(())
 }
@@ -155,25 +162,26 @@ fn report_authorization_request(request: &Url, idle: Duration, report: &mut Repo
         (None, None) => report.add_unknown(
             REQUEST_STEP,
             &format!(
-                "it is not: the request to {origin} has neither prompt=login nor max_age within the idle limit"
+                "the request to {origin} does not ask for this: it has neither prompt=login nor a max_age up to the idle limit"
             ),
         ),
     }
 }
 
-/// Follows redirects from the denial of `page`. Without `past_provider`, stops at the request to the identity provider.
+/// Follows the redirects that start at `page`. Stops at the request to the identity provider unless `past_provider`
+/// is set. Stores that request in `authorization_request`.
 async fn follow(
     client: &ProbeClient,
     page: &Url,
     jar: &mut CookieJar,
     past_provider: bool,
-    asked: &mut Option<Url>,
+    authorization_request: &mut Option<Url>,
 ) -> End {
     let mut url = page.clone();
     for step in 0..MAX_REDIRECTS {
         let response = match client.ask(&url, Some(&jar.line(&url)), &[]).await {
             Ok(response) => response,
-            Err(Answer::Error(why)) => return End::Nowhere(why),
+            Err(Answer::Error(why)) => return End::Failed(why),
             Err(answer) => return End::Page(answer),
         };
         jar.store(&response);
@@ -185,24 +193,24 @@ async fn follow(
         let Some(next) = next else {
             let code = response.status().as_u16();
             if step == 0 {
-                return End::Nowhere(format!(
+                return End::Failed(format!(
                     "the denial ({code}) does not redirect to a sign-in page"
                 ));
             }
-            return End::Outside(url, code);
+            return End::OtherPage(url, code);
         };
         if url.scheme() == "https" && next.scheme() != "https" {
-            return End::Nowhere("a redirect leads from https to http".to_owned());
+            return End::Failed("a redirect leads from https to http".to_owned());
         }
-        if asked.is_none() && is_authorization(&next) {
-            *asked = Some(next.clone());
+        if authorization_request.is_none() && is_authorization(&next) {
+            *authorization_request = Some(next.clone());
             if !past_provider {
                 return End::Request(next);
             }
         }
         url = next;
     }
-    End::Nowhere(format!("there are more than {MAX_REDIRECTS} redirects"))
+    End::Failed(format!("there are more than {MAX_REDIRECTS} redirects"))
 }
 
 /// Whether an address is an authorization request (RFC 6749, section 4.1.1).

@@ -17,7 +17,7 @@ pub(super) struct Report {
 #[derive(Debug, Serialize)]
 struct Check {
     name: String,
-    /// `None` if it could not be checked.
+    /// `None` if the step could not be checked.
     passed: Option<bool>,
     seen: String,
 }
@@ -41,22 +41,22 @@ impl Report {
             .count()
     }
 
-    /// Adds a step that must be refused.
+    /// Adds a step that passes if the request was refused.
     pub(super) fn expect_refused(&mut self, name: &str, answer: &Answer) {
         self.add_answer(name, matches!(answer, Answer::Refused(_)), answer);
     }
 
-    /// Adds a step that must be served.
+    /// Adds a step that passes if the page was served.
     pub(super) fn expect_served(&mut self, name: &str, answer: &Answer) {
         self.add_answer(name, matches!(answer, Answer::Served(_)), answer);
     }
 
-    /// Adds a step that passes with any outcome except the page.
+    /// Adds a step that passes unless the page was served.
     pub(super) fn expect_not_served(&mut self, name: &str, answer: &Answer) {
         self.add_answer(name, !matches!(answer, Answer::Served(_)), answer);
     }
 
-    /// Adds a step that fails only if the page is served without the identity.
+    /// Adds a step that passes unless the page was served without the identity.
     pub(super) fn expect_identity(&mut self, name: &str, answer: &Answer) {
         self.add_answer(name, !matches!(answer, Answer::Anonymous(_)), answer);
     }
@@ -71,7 +71,7 @@ impl Report {
         self.add(name, None, why);
     }
 
-    /// The number of steps that could not be checked.
+    /// Returns the number of steps that could not be checked.
     pub(super) fn unknown_count(&self) -> usize {
         self.checks
             .iter()
@@ -110,7 +110,7 @@ impl Report {
         });
     }
 
-    /// The report in JUnit XML.
+    /// Formats the report as JUnit XML.
     pub(super) fn junit(&self) -> String {
         let cases: String = self
             .checks

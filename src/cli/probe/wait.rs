@@ -9,14 +9,14 @@ use crate::clock::Stopwatch;
 
 /// How the probe lets a session become idle.
 pub(super) enum IdleMethod<'a> {
-    /// Waits in real time.
+    /// The probe waits in real time.
     Waiting,
-    /// Ages the session: the admin API moves its times into the past.
+    /// The admin API ages the session: it moves the times of the session into the past.
     Ageing { api: &'a AdminApi, id: &'a str },
 }
 
 impl IdleMethod<'_> {
-    /// Lets time pass. On a terminal, shows the remaining time.
+    /// Waits, or ages the session by `time`. On a terminal, shows the remaining time.
     pub(super) async fn wait(&self, time: Duration, what: &str) -> anyhow::Result<()> {
         match self {
             Self::Ageing { api, id } => {
