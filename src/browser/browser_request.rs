@@ -31,21 +31,21 @@ impl<S: Sync> FromRequestParts<S> for BrowserRequest {
             _ => None,
         };
         let peer: Option<&SocketAddr> = parts.extensions.get();
-        let told: Option<&ClientAddress> = parts.extensions.get();
+        let client_address: Option<&ClientAddress> = parts.extensions.get();
         Ok(Self {
             headers: parts.headers.clone(),
             host: host.ok_or(StatusCode::BAD_REQUEST)?,
             method: parts.method.clone(),
             uri: parts.uri.clone(),
             peer: peer.copied(),
-            // The default for routers without a listener.
-            address: told.copied().unwrap_or(ClientAddress::InHeader),
+            // The default applies to a router without a listener.
+            address: client_address.copied().unwrap_or(ClientAddress::InHeader),
         })
     }
 }
 
 impl BrowserRequest {
-    /// The request as a check of the requested page.
+    /// Converts the request to a check of the requested page.
     ///
     /// # Errors
     /// 400 if the host or path is ambiguous.

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::browser_request::BrowserRequest;
 use super::cookies::removal_cookie;
-use super::login::{self, send, sign_in_failed};
+use super::login::{self, redirect_to_provider, sign_in_failed};
 use super::{private, rp_logout};
 use crate::actor::Actor;
 use crate::contract::Contracts;
@@ -68,7 +68,7 @@ pub(super) async fn finish(
         }
         Ok(LoginOutcome::Reauthenticate) => {
             let (target, headers) = (&attempt.target, &browser_request.headers);
-            send(&contracts, login, provider, target, true, headers).await
+            redirect_to_provider(&contracts, login, provider, target, true, headers).await
         }
         Err(error) => refuse(
             &contracts,
@@ -86,9 +86,11 @@ pub(super) async fn finish(
     Ok(response)
 }
 
-/// Answers if the browser has no attempt with this state. The person went back to an old page or restored a window, the
-/// attempt was dropped or has expired, or another browser started it. No session starts. If the browser has a session
-/// that allows the target page, it is redirected there. Otherwise the page offers to try again.
+/// Answers a browser that has no attempt with this state. No session starts. If the browser has a session that allows
+/// the target page, the answer is a redirect to this page. Otherwise it is a page that offers to try again.
+///
+/// Possible causes: the person went back to an old page or restored a window, the attempt was deleted or has expired,
+/// or another browser started the attempt.
 async fn without_attempt(
     contracts: &Contracts,
     login: &Login,
@@ -98,7 +100,7 @@ async fn without_attempt(
     browser_request: &BrowserRequest,
 ) -> Response {
     let target = Attempt::target_of(state, login);
-    // The configuration may have changed since the attempt started.
+    // Check the target again, because the configuration can have changed since the attempt started.
     let target = target.and_then(|wanted| login::target(contracts, login, Some(&wanted)));
     if let Some(target) = &target
         && login::denial(contracts, browser_request, Some(target))
@@ -122,7 +124,7 @@ async fn without_attempt(
     )
 }
 
-/// Starts the session. It replaces the browser's previous session.
+/// Starts the session. It replaces the previous session of the browser.
 async fn enter(
     contracts: &Contracts,
     login: &Login,
@@ -150,7 +152,7 @@ async fn enter(
     let actor = Actor::user(&signed_in.subject, checker.client_address(&request));
     let passive = Activity::Passive(Passivity::Rule);
     if let Some((id, _)) = checker.evaluate_passively(&request, passive).await.session {
-        // A failure is ignored: the browser gets a new cookie anyway.
+        // Ignore a failure: the browser gets a new cookie anyway.
         let _ = lifecycle
             .end(id, Ending::revoked(checker.clock.now()), &actor)
             .await;
@@ -170,7 +172,7 @@ async fn enter(
         Ok(started) => started,
         // The session would end at once: an emergency revocation or a cut-off is newer than the authentication.
         Err(StartError::TooOld) if !attempt.reauthenticate => {
-            return send(
+            return redirect_to_provider(
                 contracts,
                 login,
                 provider,
@@ -216,14 +218,14 @@ async fn enter(
     response
 }
 
-/// The host of the sign-in: that of the target page, or else the host of this request.
+/// Returns the host of the sign-in: the host of the target page, or the host of this request if the target has none.
 fn host_of(target: &str, browser_request: &BrowserRequest) -> Arc<str> {
     let url = Url::parse(target).ok();
     let host = url.as_ref().and_then(Url::host_str);
     normalize_host(host.unwrap_or(&browser_request.host)).into()
 }
 
-/// Logs and answers a response that was rejected.
+/// Logs a rejected response of a provider, and answers the browser.
 fn refuse(
     contracts: &Contracts,
     provider: &Provider,

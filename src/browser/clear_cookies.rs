@@ -1,6 +1,6 @@
-//! Clears ambiguous cookies: two cookies with one name and different values. For example, one belongs to the host, and
-//! another host has set one for the whole domain (`Domain`). A check does not know which one the application uses, and
-//! denies.
+//! Clears ambiguous cookies: two cookies with one name and different values. For example, one cookie belongs to the
+//! host, and another host has set the second cookie for the whole domain (`Domain`). Curfew does not know which
+//! cookie the application uses, and denies the check.
 
 use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
@@ -19,9 +19,9 @@ use crate::contract::{CLEAR_COOKIES, Clearing, Contracts, is_framed, is_navigati
 use crate::credential::cookie_values;
 use crate::current::Current;
 
-/// How long the marker cookie lives, in seconds. A browser that comes back within this time still has ambiguous cookies,
-/// and gets a page instead of an endless redirect.
-const REMEMBERED_SECONDS: i64 = 30;
+/// The lifetime of the marker cookie in seconds. If a browser comes back within this time and still has ambiguous
+/// cookies, it gets a page, so that the redirects end.
+const MARKER_SECONDS: i64 = 30;
 
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct ClearCookiesQuery {
@@ -30,10 +30,10 @@ pub(super) struct ClearCookiesQuery {
     rd: String,
 }
 
-/// `GET /.curfew/clear-cookies?rd=…`: clears ambiguous cookies and redirects. A browser that comes back with such a cookie
-/// gets a page that names it.
+/// `GET /.curfew/clear-cookies?rd=…`: clears ambiguous cookies and redirects. A browser that comes back with
+/// ambiguous cookies gets a page that names them.
 ///
-/// Any site can link here. The link clears only contradicting cookies, which give no access anyway (CWE-352).
+/// Any site can link here. Such a link clears only ambiguous cookies, which give no access anyway (CWE-352).
 pub(super) async fn show(
     Current(contracts): Current<Contracts>,
     query: Result<Query<ClearCookiesQuery>, QueryRejection>,
@@ -52,7 +52,7 @@ pub(super) async fn show(
     Ok(clear(&contracts, &browser_request, next, &retry))
 }
 
-/// Clears ambiguous cookies and redirects to `next`, or shows a page with the remaining ones and the link `retry`.
+/// Clears ambiguous cookies and redirects to `next`. If a browser still has some, shows a page with the link `retry`.
 pub(super) fn clear(
     contracts: &Contracts,
     browser_request: &BrowserRequest,
@@ -62,7 +62,7 @@ pub(super) fn clear(
     let secure = contracts.cookie.is_secure();
     let sources = &contracts.checker.sources;
     let ambiguous = sources.ambiguous_cookies(&browser_request.headers);
-    // Another tab may have cleared the cookies for another page.
+    // The marker contains the page, because another tab can have cleared the cookies for another page.
     let page = page_digest(next);
     let mut marks = cookie_values(&browser_request.headers, marker_cookie_name(secure)).peekable();
     let was_here = marks.peek().is_some();
@@ -80,7 +80,8 @@ pub(super) fn clear(
     if ambiguous.contains(&contracts.cookie.name()) {
         clearing.add(contracts.cookie.cleared());
     }
-    // This page does not receive cookies of other paths. The path of Curfew's own cookie is left out.
+    // The browser does not send cookies for the path of `next` or its folders to this page. Clear them, too, except
+    // at the path of Curfew's own cookie.
     let path = next.split(['?', '#']).next().unwrap_or("/");
     let (name, own) = (contracts.cookie.name(), contracts.cookie.path());
     clearing.below(name, path, own, secure);
@@ -90,7 +91,7 @@ pub(super) fn clear(
         headers.append(SET_COOKIE, value);
     }
     let mut remembered = cookie(marker_cookie_name(secure), &page, "/", None, secure);
-    remembered.set_max_age(cookie::time::Duration::seconds(REMEMBERED_SECONDS));
+    remembered.set_max_age(cookie::time::Duration::seconds(MARKER_SECONDS));
     if let Ok(value) = HeaderValue::try_from(remembered.to_string()) {
         headers.append(SET_COOKIE, value);
     }
@@ -101,7 +102,7 @@ pub(super) fn clear(
     response
 }
 
-/// The value of the marker cookie for a page.
+/// Returns the value of the marker cookie for a page.
 fn page_digest(next: &str) -> String {
     let digest: [u8; 32] = Sha256::digest(next).into();
     digest[..8]
@@ -110,7 +111,7 @@ fn page_digest(next: &str) -> String {
         .collect()
 }
 
-/// The name of the marker cookie, which says that cookies were cleared recently.
+/// Returns the name of the marker cookie. The cookie shows that this page cleared cookies recently.
 const fn marker_cookie_name(secure: bool) -> &'static str {
     if secure {
         "__Host-curfew-cleared"
@@ -119,8 +120,8 @@ const fn marker_cookie_name(secure: bool) -> &'static str {
     }
 }
 
-/// The page that lists the remaining cookies and explains how to delete them. This request has no cookies of other
-/// paths; then the page names the session cookie.
+/// Builds the page that lists the remaining ambiguous cookies and explains how to delete them. If this request has
+/// none, the cookies belong to other paths, and the page names the session cookie.
 fn remaining_cookies_page(
     ambiguous: &[&str],
     session: &str,

@@ -1,11 +1,11 @@
-//! The cookies of a sign-in. The session cookie is not one of them.
+//! The cookies of a sign-in. The session cookie is not in this module.
 
 use cookie::{Cookie, SameSite};
 use http::HeaderValue;
 
 use crate::login::ATTEMPT_LIFETIME;
 
-/// A cookie without access for scripts. Browsers send it when another site redirects here (`SameSite=Lax`).
+/// Builds a cookie that scripts cannot read. Browsers send it when another site redirects to Curfew (`SameSite=Lax`).
 pub(super) fn cookie(
     name: &str,
     value: &str,
@@ -25,7 +25,7 @@ pub(super) fn cookie(
     cookie
 }
 
-/// The cookie of a sign-in attempt, which expires with the attempt.
+/// Builds the cookie of a sign-in attempt. It expires together with the attempt.
 pub fn attempt_cookie(name: &str, value: &str, secure: bool) -> Cookie<'static> {
     let mut cookie = cookie(name, value, "/", None, secure);
     let seconds = ATTEMPT_LIFETIME.as_secs().cast_signed();
@@ -33,7 +33,7 @@ pub fn attempt_cookie(name: &str, value: &str, secure: bool) -> Cookie<'static> 
     cookie
 }
 
-/// A `Set-Cookie` value that deletes the cookie in the browser.
+/// Returns a `Set-Cookie` value that deletes the cookie in the browser.
 pub fn removal_cookie(
     name: &str,
     path: &str,

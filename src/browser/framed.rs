@@ -4,13 +4,13 @@ use http::StatusCode;
 use super::private;
 use crate::contract::FRAMED;
 
-/// `GET /.curfew/framed`: the page for a frame, for a proxy that drops the body of a denial. Its link opens the frame's
-/// address in the whole window.
+/// `GET /.curfew/framed`: the framed page, for proxies that drop the body of a denial. The link on the page opens the
+/// frame's address in the whole window.
 pub(super) async fn show() -> Response {
     page()
 }
 
-/// The page, with status 401.
+/// Builds the framed page, with status 401.
 pub(super) fn page() -> Response {
     private((StatusCode::UNAUTHORIZED, Html(FRAMED)).into_response())
 }

@@ -17,9 +17,10 @@ use crate::policy::{Activity, Passivity};
 use crate::session::{Attributes, DenyReason, Verdict};
 
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
-/// The maximum number of attempts of a browser, each a cookie of about 80 bytes. Beyond that, the oldest are dropped.
+/// The maximum number of open attempts of a browser. Each has a cookie of about 80 bytes. Beyond the maximum, the
+/// cookies of the oldest attempts are deleted.
 const MAX_ATTEMPTS: usize = 20;
-/// The maximum number of attempts that one response drops.
+/// The maximum number of attempt cookies that one response deletes.
 const MAX_REMOVALS: usize = 8;
 /// The maximum size of a target address. It is a part of `state`, and the response head must fit in NGINX's buffer of
 /// 4 KiB.
@@ -46,18 +47,18 @@ impl LoginQuery {
                 "reason" => &mut parsed.reason,
                 _ => continue,
             };
-            // Of a repeated parameter, the first one counts.
+            // If a parameter is repeated, the first value counts.
             field.get_or_insert_with(|| value.into_owned());
         }
         parsed
     }
 
-    /// The address of this page with the same query.
+    /// Returns the address of this page with the same query.
     fn same_address(&self) -> String {
         self.format_address(self.provider.as_deref())
     }
 
-    /// The same address with this provider.
+    /// Returns the address of this page with the same query and this provider.
     fn address_for(&self, provider: &str) -> String {
         self.format_address(Some(provider))
     }
@@ -85,15 +86,15 @@ pub(super) async fn begin(
     browser_request: BrowserRequest,
 ) -> Result<Response, StatusCode> {
     let login = contracts.login.as_deref().ok_or(StatusCode::NOT_FOUND)?;
-    // Pages of providers do not open in frames.
+    // Providers do not allow their sign-in pages in frames.
     if is_framed(&browser_request.method, &browser_request.headers) {
         return Ok(framed::page());
     }
     let query = LoginQuery::new(query.as_deref().unwrap_or(""));
     let target = target(&contracts, login, query.rd.as_deref());
     let denial = denial(&contracts, &browser_request, target.as_deref()).await;
-    // A script cannot follow the redirect to another host, and would only collect cookies. ingress-nginx redirects
-    // scripts, too.
+    // Do not redirect a script to the provider: it cannot follow a redirect to another host, and would only get
+    // attempt cookies. ingress-nginx also sends scripts to this page.
     let by_script = browser_request
         .headers
         .get(SEC_FETCH_MODE)
@@ -102,7 +103,7 @@ pub(super) async fn begin(
         let request = browser_request.request()?;
         let denial = Outcome {
             verdict: match denial.verdict {
-                // The check used a policy that is not known here.
+                // The path of the proxy's check named an additional policy, and this page does not know it.
                 Verdict::Allow => Verdict::Deny(DenyReason::ReauthenticationRequired),
                 denied @ Verdict::Deny(_) => denied,
             },
@@ -110,7 +111,7 @@ pub(super) async fn begin(
         };
         return Ok(private(contracts.denial(&request, &denial)));
     }
-    // A proxy that makes redirects itself (ingress-nginx) redirects here even with ambiguous cookies.
+    // ingress-nginx creates the redirect itself, and redirects a browser with ambiguous cookies to this page, too.
     if !contracts
         .checker
         .sources
@@ -135,7 +136,7 @@ pub(super) async fn begin(
     let reason = DenyReason::ReauthenticationRequired;
     let reauthenticate =
         query.reason.as_deref() == Some(reason.as_str()) || denial.verdict == Verdict::Deny(reason);
-    Ok(send(
+    Ok(redirect_to_provider(
         &contracts,
         login,
         provider,
@@ -146,9 +147,12 @@ pub(super) async fn begin(
     .await)
 }
 
-/// The reason why the browser's session does not open the target page: the verdict of a check of that page. If the check
-/// allows it, the reason is `reauthentication_required` if any policy requires a more recent sign-in. This is for proxies
-/// that do not pass on the reason of a denial (ingress-nginx). The policy in the path of their checks is not known here.
+/// Finds the reason why the proxy denied the target page, for proxies that do not pass the reason on (ingress-nginx).
+/// Checks the target page with the browser's session, and returns the outcome.
+///
+/// The path of the proxy's check can name an additional policy, which is unknown here. Therefore, if the check allows
+/// the page, but some policy requires a more recent sign-in, the outcome is a denial with
+/// `reauthentication_required`.
 pub(super) async fn denial(
     contracts: &Contracts,
     browser_request: &BrowserRequest,
@@ -156,7 +160,7 @@ pub(super) async fn denial(
 ) -> Outcome {
     let passive = Activity::Passive(Passivity::Rule);
     let checker = &contracts.checker;
-    // Browsers do not send the fragment, so no check has it.
+    // Remove the fragment: browsers do not send it, so the proxy's check did not contain it.
     let target = target.and_then(|target| target.split('#').next());
     let url = target.and_then(|target| OriginalUrl::parse(target.as_bytes()).ok());
     let Ok(mut request) = browser_request.request() else {
@@ -191,7 +195,7 @@ pub(super) async fn denial(
 }
 
 /// Redirects a browser to a provider.
-pub(super) async fn send(
+pub(super) async fn redirect_to_provider(
     contracts: &Contracts,
     login: &Login,
     provider: &Provider,
@@ -199,12 +203,12 @@ pub(super) async fn send(
     reauthenticate: bool,
     headers: &HeaderMap,
 ) -> Response {
-    match attempt(contracts, login, provider, target, reauthenticate).await {
+    match start_attempt(contracts, login, provider, target, reauthenticate).await {
         Ok((address, cookie)) => {
             let mut response = private(StatusCode::SEE_OTHER);
             let own = response.headers_mut();
             own.insert(LOCATION, address);
-            for cookie in removals(headers, login) {
+            for cookie in excess_attempt_removals(headers, login) {
                 own.append(SET_COOKIE, cookie);
             }
             own.append(SET_COOKIE, cookie);
@@ -224,7 +228,7 @@ pub(super) async fn send(
 }
 
 /// Starts an attempt. Returns the address of the provider and the attempt's cookie.
-async fn attempt(
+async fn start_attempt(
     contracts: &Contracts,
     login: &Login,
     provider: &Provider,
@@ -245,19 +249,19 @@ async fn attempt(
     Ok((header(url.as_str())?, header(&cookie.to_string())?))
 }
 
-/// `Set-Cookie` values that delete the oldest attempts, so that a new one stays within the maximum.
-fn removals(headers: &HeaderMap, login: &Login) -> Vec<HeaderValue> {
+/// Returns `Set-Cookie` values that delete the oldest attempts, so that the browser can start one more.
+fn excess_attempt_removals(headers: &HeaderMap, login: &Login) -> Vec<HeaderValue> {
     let names = Attempt::cookie_names(headers, login.secure);
     let excess = (names.len() + 1).saturating_sub(MAX_ATTEMPTS);
-    // The size of the response head must stay bounded.
+    // Limit the number of deletions, because the response head must not become too large.
     let oldest = names.into_iter().take(excess.min(MAX_REMOVALS));
     oldest
         .filter_map(|name| removal_cookie(name, "/", None, login.secure))
         .collect()
 }
 
-/// The target address after the sign-in: an address of an allowed host, as browsers parse it (WHATWG URL), or a path on
-/// Curfew's own host. `None` for anything else (CWE-601).
+/// Returns the target address after the sign-in. `requested` must be the address of an allowed host, parsed as
+/// browsers parse it (WHATWG URL), or a path on Curfew's own host. Returns `None` for any other text (CWE-601).
 pub(super) fn target(
     contracts: &Contracts,
     login: &Login,
@@ -276,7 +280,7 @@ pub(super) fn target(
     if !sign_in.may_go_to(&url) {
         return None;
     }
-    // A target that is itself a sign-in page would never end.
+    // If the target is a page of Curfew, such as the sign-in page, the redirects would never end.
     let path = url.path();
     let within = path == PREFIX || path.starts_with("/.curfew/");
     let text = url.to_string();
@@ -286,7 +290,7 @@ pub(super) fn target(
     Some(text)
 }
 
-/// The page with the choice of providers.
+/// Builds the page where a person chooses a provider.
 fn provider_choice(login: &Login, query: &LoginQuery) -> Response {
     let links: Vec<_> = login
         .providers
@@ -299,7 +303,7 @@ fn provider_choice(login: &Login, query: &LoginQuery) -> Response {
     page("Sign in", "Choose where to sign in.", &links)
 }
 
-/// The page for a failed sign-in, with a link to try again.
+/// Builds the page for a failed sign-in, with a link to try again.
 pub(super) fn sign_in_failed(status: StatusCode, text: &str, target: Option<&str>) -> Response {
     let mut query = Serializer::new(String::new());
     if let Some(target) = target {

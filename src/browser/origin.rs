@@ -1,7 +1,7 @@
 //! Protection against cross-site request forgery (CWE-352): whether a request comes from a page of the same origin.
 //!
-//! Browsers send `Sec-Fetch-Site` (Fetch Metadata), older ones `Origin`. Pages can forge neither. A client that sends no
-//! cookie cannot be abused by other pages.
+//! Browsers send the header `Sec-Fetch-Site` (Fetch Metadata); older browsers send `Origin`. A page can forge neither
+//! header. Other pages cannot abuse a client that sends no cookie.
 
 use http::header::{AUTHORIZATION, COOKIE, ORIGIN};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};

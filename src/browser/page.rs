@@ -1,4 +1,4 @@
-//! The HTML pages for users: plain, without scripts, in one style.
+//! The HTML pages for users. They have no scripts, and share one style.
 
 use axum::response::{Html, IntoResponse, Response};
 use base64::Engine;
@@ -40,7 +40,7 @@ pub(super) fn page(title: &str, text: &str, targets: &[(String, String)]) -> Res
     private(response)
 }
 
-/// The hash of the style, as a Content Security Policy names it (CSP Level 3, 2.3.1).
+/// Returns the hash of the style in the format of a Content Security Policy (CSP Level 3, 2.3.1).
 fn style_hash() -> String {
     STANDARD.encode(Sha256::digest(STYLE))
 }

@@ -1,7 +1,7 @@
 //! RP-initiated logout: sign-out at the identity provider, too (OpenID Connect RP-Initiated Logout 1.0).
 //!
-//! The ID token tells the provider whom to log out. Curfew stores no credentials, so the browser has it in a cookie. The
-//! browser sends this cookie only to the sign-out path.
+//! The ID token tells the provider which person to log out. Curfew stores no credentials, so a cookie in the browser
+//! holds the ID token. The browser sends this cookie only to the sign-out path.
 
 use http::HeaderValue;
 use url::Url;
@@ -14,10 +14,10 @@ use crate::login::{Login, Provider};
 use crate::secret::Secret;
 use crate::session::DenyReason;
 
-/// The path of the cookie.
+/// The path of the cookie: the sign-out path.
 const PATH: &str = "/.curfew/sign-out";
-/// The maximum size of a stored ID token: the response head must fit in NGINX's buffer of 4 KiB. Without the token, the
-/// provider asks the person to confirm the logout.
+/// The maximum size of a stored ID token: the response head must fit in NGINX's buffer of 4 KiB. Without the token,
+/// the provider asks the person to confirm the logout.
 const MAX_ID_TOKEN_BYTES: usize = 1800;
 
 const fn cookie_name(secure: bool) -> &'static str {
@@ -28,7 +28,7 @@ const fn cookie_name(secure: bool) -> &'static str {
     }
 }
 
-/// The cookie with the provider of the session and the ID token.
+/// Builds the cookie with the provider of the session and the ID token.
 pub(super) fn hint_cookie(
     login: &Login,
     provider: &Provider,
@@ -45,7 +45,7 @@ pub(super) fn hint_cookie(
     HeaderValue::from_str(&cookie.to_string()).ok()
 }
 
-/// The cookie value: the provider's name, and the ID token if it is not too large.
+/// Builds the cookie value: the provider's name, and the ID token if it is not too large.
 fn cookie_value(provider: &str, id_token: &str) -> String {
     let id_token = if id_token.len() > MAX_ID_TOKEN_BYTES {
         ""
@@ -55,8 +55,8 @@ fn cookie_value(provider: &str, id_token: &str) -> String {
     format!("{provider}:{id_token}")
 }
 
-/// The address for RP-initiated logout. `None` if the browser has no cookie with a provider, or if the provider does not
-/// support it or cannot be reached.
+/// Returns the address for RP-initiated logout. Returns `None` if the browser has no cookie with a provider, or if
+/// the provider does not support RP-initiated logout or cannot be reached.
 pub(super) async fn end_session_url(
     contracts: &Contracts,
     browser_request: &BrowserRequest,
@@ -78,7 +78,7 @@ pub(super) async fn end_session_url(
     })
 }
 
-/// The `Set-Cookie` value that deletes the cookie.
+/// Returns the `Set-Cookie` value that deletes the cookie.
 pub(super) fn clear_hint_cookie(contracts: &Contracts) -> Option<HeaderValue> {
     let login = contracts.login.as_deref()?;
     removal_cookie(

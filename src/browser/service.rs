@@ -12,11 +12,11 @@ use crate::listener::{HttpService, Limited};
 use crate::live::Live;
 use crate::logout::{self, LogoutEndpoints};
 
-/// Notices have one permit for each 16 permits of pages.
+/// The number of page permits for each permit for notices.
 const NOTICES_DIVISOR: usize = 16;
 
-/// The service of the `browser` listener: pages and scripts for browsers, and notices of identity providers. Notices have
-/// bodies, which can arrive slowly, so they have permits of their own.
+/// The service of the `browser` listener: pages and scripts for browsers, and notices of identity providers. Notices
+/// have separate permits, because they have bodies, which can arrive slowly.
 #[derive(Clone)]
 pub struct BrowserService {
     pages: Limited,

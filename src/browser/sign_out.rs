@@ -14,12 +14,12 @@ use crate::store::Ending;
 /// The reason on the signed-out page after a sign-out.
 const SIGNED_OUT: &str = DenyReason::SignedOut.as_str();
 
-/// `POST /.curfew/sign-out`: ends the session and clears its cookie. The response to a form is a redirect to the
-/// signed-out page, the response to a script is 204. If an identity provider authenticated the person, a form is
-/// redirected to its logout page, and a script gets the address in `Location`.
+/// `POST /.curfew/sign-out`: ends the session and clears its cookie. A form gets a redirect to the signed-out page,
+/// and a script gets 204. If an identity provider authenticated the person, a form gets a redirect to the provider's
+/// logout page instead, and a script gets the address of this page in `Location`.
 ///
-/// If the session cannot be ended now, the answer is 503 and the cookie stays. The person must know that they are still
-/// signed in.
+/// If the session cannot be ended now, the answer is 503 and the browser keeps the cookie, because the person must
+/// know that they are still signed in.
 pub(super) async fn end(
     Current(contracts): Current<Contracts>,
     browser_request: BrowserRequest,
@@ -36,7 +36,7 @@ pub(super) async fn end(
     if unavailable {
         return Ok(private(contracts.denial(&request, &outcome)));
     }
-    // An ended session needs no sign-out. A session that lacks a fresh sign-in or a group is still live.
+    // The outcome has a session if it is live, even if the check was denied for lack of a fresh sign-in or a group.
     if let Some((id, session)) = &outcome.session {
         let checker = &contracts.checker;
         let address = contracts.checker.client_address(&request);

@@ -17,7 +17,7 @@ use crate::session::{DenyReason, Verdict};
 pub(super) struct SignedOutQuery {
     #[serde(default)]
     reason: String,
-    /// The same as `reason`, in the redirect from an identity provider.
+    /// The reason, if an identity provider redirected the browser here.
     #[serde(default)]
     state: String,
     /// The path on this host for the next sign-in.
@@ -25,7 +25,8 @@ pub(super) struct SignedOutQuery {
     rd: String,
 }
 
-/// `GET /.curfew/signed-out?reason=…`: shows the reason and a link to sign in, and clears the cookie of an ended session.
+/// `GET /.curfew/signed-out?reason=…`: shows the reason and a link to sign in, and clears the cookie of an ended
+/// session.
 pub(super) async fn show(
     Current(contracts): Current<Contracts>,
     query: Result<Query<SignedOutQuery>, QueryRejection>,
@@ -49,8 +50,8 @@ pub(super) async fn show(
     response
 }
 
-/// The `Set-Cookie` value that clears the cookie of an ended session. `None` for any other cookie: another tab may have
-/// signed in since. Checks do not clear cookies (ADR 16), so this page does.
+/// Returns the `Set-Cookie` value that clears the cookie of an ended session. Returns `None` for any other cookie,
+/// because another tab can have signed in since. Checks do not clear cookies (ADR 16), so this page must do it.
 async fn ended_cookie(
     contracts: &Contracts,
     browser_request: &BrowserRequest,
@@ -69,7 +70,7 @@ async fn ended_cookie(
     ended.then(|| outcome.cleared.unwrap_or_else(own))
 }
 
-/// The title and the text of the page for a reason.
+/// Returns the title and the text of the page for a reason.
 fn title_and_text(reason: &str) -> (&'static str, &'static str) {
     let known = DenyReason::ALL.into_iter();
     match known

@@ -19,24 +19,26 @@ use crate::testing::{MINUTE, SECOND};
 mod cookies;
 mod login;
 
+/// A browser that sends requests to the pages of Curfew.
 struct Browser {
     fixture: Fixture,
     routes: Router,
 }
 
 const NAVIGATE: (&str, &str) = ("sec-fetch-mode", "navigate");
-const SAME: (&str, &str) = ("sec-fetch-site", "same-origin");
+const SAME_ORIGIN: (&str, &str) = ("sec-fetch-site", "same-origin");
 
 impl Browser {
     async fn new() -> Self {
-        Self::of(Fixture::new().await)
+        Self::with_fixture(Fixture::new().await)
     }
 
-    fn of(fixture: Fixture) -> Self {
+    fn with_fixture(fixture: Fixture) -> Self {
         let routes = router(fixture.contracts.clone());
         Self { fixture, routes }
     }
 
+    /// Sends a request without a session.
     async fn send(&self, method: &str, path: &str, lines: &[(&str, &str)]) -> Response {
         let mut request = Request::builder().method(method).uri(path);
         request = request.header("host", "app.example.com");
@@ -48,19 +50,20 @@ impl Browser {
     }
 
     /// Sends a request with the session's cookie.
-    async fn ask(&self, method: &str, path: &str, lines: &[(&str, &str)]) -> Response {
+    async fn send_signed_in(&self, method: &str, path: &str, lines: &[(&str, &str)]) -> Response {
         let cookie = self.fixture.cookie();
         let lines = [&[("cookie", &*cookie)], lines].concat();
         self.send(method, path, &lines).await
     }
 
+    /// Returns the last activity of the session, in seconds after its start.
     async fn last_seen(&self) -> u64 {
         let stored = self.fixture.stored().await;
         stored.last_seen.since(crate::testing::START).as_secs()
     }
 }
 
-/// The `Set-Cookie` values of a response without `HttpOnly` and `Secure`.
+/// Returns the `Set-Cookie` values of a response, without the attributes `HttpOnly` and `Secure`.
 fn cookies(response: &Response) -> Vec<String> {
     let values = response.headers().get_all("set-cookie").into_iter();
     let short = |text: &str| text.replace("; HttpOnly", "").replace("; Secure", "");
@@ -76,10 +79,10 @@ async fn text(response: Response) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// A text in a page.
+/// Returns a page for browsers that contains `text` in every place for text.
 pub(crate) async fn outputs(text: &str) -> Vec<Output> {
-    let way = (text.to_owned(), text.to_owned());
-    let page = self::text(page::page(text, text, &[way])).await;
+    let link = (text.to_owned(), text.to_owned());
+    let page = self::text(page::page(text, text, &[link])).await;
     vec![("page for browsers", Form::Markup, page)]
 }
 
@@ -88,7 +91,7 @@ async fn the_status_shows_the_remaining_time_without_a_touch() {
     let browser = Browser::new().await;
     browser.fixture.bench.at(5 * MINUTE);
     for _ in 0..2 {
-        let response = browser.ask("GET", "/.curfew/session", &[]).await;
+        let response = browser.send_signed_in("GET", "/.curfew/session", &[]).await;
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["cache-control"], "no-store");
         assert_eq!(response.headers()["x-content-type-options"], "nosniff");
@@ -108,17 +111,18 @@ async fn a_browser_without_a_session_gets_the_reason() {
     assert_eq!(response.status(), 401);
     assert_eq!(response.headers()["x-session-reason"], "no_credential");
     browser.fixture.bench.at(15 * MINUTE);
-    let response = browser.ask("GET", "/.curfew/session", &[]).await;
+    let response = browser.send_signed_in("GET", "/.curfew/session", &[]).await;
     assert_eq!(response.status(), 401);
     assert_eq!(response.headers()["x-session-reason"], "idle_timeout");
-    // The warning script asks in every tab. A late response must not clear the cookie of a newer sign-in.
+    // The warning script sends this request in every tab. A late response must not clear the cookie of a newer
+    // sign-in.
     assert!(!response.headers().contains_key("set-cookie"));
     assert_eq!(json(response).await["error"], "idle_timeout");
     let store = &browser.fixture.bench.store;
     store
         .all_fail
         .store(true, std::sync::atomic::Ordering::SeqCst);
-    let response = browser.ask("GET", "/.curfew/session", &[]).await;
+    let response = browser.send_signed_in("GET", "/.curfew/session", &[]).await;
     assert_eq!(response.status(), 503);
     assert!(!response.headers().contains_key("set-cookie"));
 }
@@ -127,12 +131,16 @@ async fn a_browser_without_a_session_gets_the_reason() {
 async fn keep_alive_counts_as_activity() {
     let browser = Browser::new().await;
     browser.fixture.bench.at(14 * MINUTE);
-    let response = browser.ask("POST", "/.curfew/keep-alive", &[SAME]).await;
+    let response = browser
+        .send_signed_in("POST", "/.curfew/keep-alive", &[SAME_ORIGIN])
+        .await;
     assert_eq!(json(response).await["idle_remaining"], 900.0);
     assert_eq!(browser.last_seen().await, 14 * 60);
     // An ended session cannot be kept alive.
     browser.fixture.bench.at(29 * MINUTE);
-    let response = browser.ask("POST", "/.curfew/keep-alive", &[SAME]).await;
+    let response = browser
+        .send_signed_in("POST", "/.curfew/keep-alive", &[SAME_ORIGIN])
+        .await;
     assert_eq!(response.status(), 401);
 }
 
@@ -154,14 +162,22 @@ async fn other_sites_can_neither_keep_alive_nor_sign_out() {
             ],
             &[("authorization", "Bearer x")],
         ] {
-            let response = browser.ask("POST", path, lines).await;
+            let response = browser.send_signed_in("POST", path, lines).await;
             assert_eq!(response.status(), 403, "{path} {lines:?}");
         }
-        assert_eq!(browser.ask("GET", path, &[SAME]).await.status(), 405);
+        assert_eq!(
+            browser
+                .send_signed_in("GET", path, &[SAME_ORIGIN])
+                .await
+                .status(),
+            405
+        );
     }
     assert_eq!(browser.last_seen().await, 0);
     let by_origin = [("origin", "https://app.example.com")];
-    let response = browser.ask("POST", "/.curfew/keep-alive", &by_origin).await;
+    let response = browser
+        .send_signed_in("POST", "/.curfew/keep-alive", &by_origin)
+        .await;
     assert_eq!(response.status(), 200);
 }
 
@@ -170,9 +186,11 @@ async fn signing_out_ends_the_session() {
     let fixture = Fixture::with(|contracts| {
         contracts.clear_site_data = Some(HeaderValue::from_static("\"cache\""));
     });
-    let browser = Browser::of(fixture.await);
+    let browser = Browser::with_fixture(fixture.await);
     browser.fixture.bench.at(SECOND);
-    let response = browser.ask("POST", "/.curfew/sign-out", &[SAME]).await;
+    let response = browser
+        .send_signed_in("POST", "/.curfew/sign-out", &[SAME_ORIGIN])
+        .await;
     assert_eq!(response.status(), 204);
     assert_eq!(response.headers()["set-cookie"], CLEARED);
     assert_eq!(response.headers()["clear-site-data"], "\"cache\"");
@@ -181,11 +199,11 @@ async fn signing_out_ends_the_session() {
         matches!(stored.state, State::Ended(end) if end.reason == EndReason::SignedOut),
         "{stored:?}"
     );
-    let status = browser.ask("GET", "/.curfew/session", &[]).await;
+    let status = browser.send_signed_in("GET", "/.curfew/session", &[]).await;
     assert_eq!(status.headers()["x-session-reason"], "signed_out");
     let html = ("accept", "text/html");
     let response = browser
-        .ask("POST", "/.curfew/sign-out", &[SAME, html])
+        .send_signed_in("POST", "/.curfew/sign-out", &[SAME_ORIGIN, html])
         .await;
     assert_eq!(response.status(), 303);
     assert_eq!(
@@ -199,7 +217,9 @@ async fn a_failed_sign_out_is_answered_with_503() {
     let browser = Browser::new().await;
     let fail = std::sync::atomic::Ordering::SeqCst;
     browser.fixture.bench.store.ends_fail.store(true, fail);
-    let response = browser.ask("POST", "/.curfew/sign-out", &[SAME]).await;
+    let response = browser
+        .send_signed_in("POST", "/.curfew/sign-out", &[SAME_ORIGIN])
+        .await;
     assert_eq!(response.status(), 503);
     assert!(!response.headers().contains_key("set-cookie"));
 }
@@ -235,7 +255,7 @@ async fn the_signed_out_page_shows_the_reason_without_scripts() {
     assert!(page.contains("href=\"/orders?a=1&amp;b=&quot;\""), "{page}");
 }
 
-/// Browsers must not get the headers for the application, whatever a delegated service has sent.
+/// Checks that browsers do not get the headers for the application, even those of a delegated service.
 #[tokio::test]
 async fn no_page_has_headers_of_a_check() {
     let fixture = Fixture::with(|contracts| {
@@ -247,12 +267,15 @@ async fn no_page_has_headers_of_a_check() {
             others: Vec::new(),
         }));
     });
-    let browser = Browser::of(fixture.await);
+    let browser = Browser::with_fixture(fixture.await);
     let assert_nothing = |headers: &HeaderMap, what: &str| {
         for name in headers.keys() {
             let known = name == "x-session-reason" || name == "x-session-detail";
-            let told = name.as_str().starts_with("x-session-") && !known;
-            assert!(!told && name != "x-curfew-assertion", "{what}: {name}");
+            let is_session_header = name.as_str().starts_with("x-session-") && !known;
+            assert!(
+                !is_session_header && name != "x-curfew-assertion",
+                "{what}: {name}"
+            );
             assert!(!name.as_str().contains("token"), "{what}: {name}");
         }
     };
@@ -267,14 +290,16 @@ async fn no_page_has_headers_of_a_check() {
     ] {
         let path = format!("/.curfew/{path}");
         for method in ["GET", "POST", "HEAD"] {
-            let response = browser.ask(method, &path, &[SAME]).await;
+            let response = browser.send_signed_in(method, &path, &[SAME_ORIGIN]).await;
             assert_nothing(response.headers(), &path);
         }
     }
-    let response = browser.ask("POST", "/.curfew/keep-alive", &[SAME]).await;
+    let response = browser
+        .send_signed_in("POST", "/.curfew/keep-alive", &[SAME_ORIGIN])
+        .await;
     assert_eq!(response.status(), 200);
     assert_nothing(response.headers(), "keep-alive");
-    // A delegated service can send tokens with its answer.
+    // A delegated service can send tokens in the headers of its response.
     let mut headers = HeaderMap::new();
     headers.insert("x-access-token", HeaderValue::from_static("secret"));
     let outcome = Outcome {

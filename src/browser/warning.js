@@ -23,7 +23,7 @@ let going = false;
 async function ask(path, method) {
   const sent = now();
   const answer = await fetch(base + path, { method, headers: { accept: "application/json" }, cache: "no-store" });
-  // Count from the request: too early rather than too late.
+  // Count from the request: no warning is late.
   const { status, headers } = answer;
   return { status, body: status === 200 ? await answer.json() : {}, reason: headers.get("x-session-reason"), to: headers.get("location"), sent };
 }
@@ -97,7 +97,7 @@ function show() {
   const tick = () => {
     const left = ends - now();
     part("text").textContent = (movable ? words.idle : words.absolute).replace("{time}", time(left));
-    // For screen readers, but not every second.
+    // Screen readers announce this: not every second.
     const s = Math.ceil(left / 1000);
     if ([60, 30, 10].includes(s)) part("aloud").textContent = part("text").textContent;
     if (left <= 0) poll();

@@ -14,7 +14,7 @@ const SCRIPT: &str = include_str!("warning.js");
 /// Browsers may use the script for one hour without a new request.
 const CACHE_POLICY: HeaderValue = HeaderValue::from_static("public, max-age=3600");
 
-/// The `ETag` of the script in this version.
+/// The `ETag` of the script. It changes with the script.
 static SCRIPT_ETAG: LazyLock<String> = LazyLock::new(|| {
     let hash = Sha256::digest(SCRIPT);
     format!("\"{}\"", URL_SAFE_NO_PAD.encode(&hash[..12]))

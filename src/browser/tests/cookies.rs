@@ -1,17 +1,17 @@
-//! Which pages clear which cookies.
+//! Tests of the pages that clear cookies.
 
 use super::*;
 use crate::contract::CookieSettings;
 use crate::contract::SessionCookie;
 use crate::testing::cookie_config;
 
-/// Checks clear no cookies, so this page clears the cookie of an ended session, only on a navigation.
+/// Checks do not clear cookies, so this page clears the cookie of an ended session, but only on a navigation.
 #[tokio::test]
 async fn the_signed_out_page_clears_the_cookie_of_an_ended_session() {
     const PAGE: &str = "/.curfew/signed-out?reason=idle_timeout";
     let browser = Browser::new().await;
     let cleared = async |lines: &[(&str, &str)]| {
-        let response = browser.ask("GET", PAGE, lines).await;
+        let response = browser.send_signed_in("GET", PAGE, lines).await;
         assert_eq!(response.status(), 200);
         let cookies = response.headers().get_all("set-cookie").into_iter();
         cookies.cloned().collect::<Vec<_>>()
@@ -24,9 +24,9 @@ async fn the_signed_out_page_clears_the_cookie_of_an_ended_session() {
     assert!(!unknown.headers().contains_key("set-cookie"));
 }
 
-const TWO: (&str, &str) = ("cookie", "session=a; session=b");
+const AMBIGUOUS: (&str, &str) = ("cookie", "session=a; session=b");
 
-/// A service with a cookie name that other hosts of the domain can set, too.
+/// Starts a service whose session cookie has a name that other hosts of the domain can set, too.
 async fn with_plain_cookie() -> Browser {
     let fixture = Fixture::with(|contracts| {
         contracts.cookie = SessionCookie::new(CookieSettings {
@@ -37,14 +37,14 @@ async fn with_plain_cookie() -> Browser {
         .unwrap();
         contracts.checker.sources.extractor.cookie = "session".to_owned();
     });
-    Browser::of(fixture.await)
+    Browser::with_fixture(fixture.await)
 }
 
 #[tokio::test]
 async fn ambiguous_cookies_are_cleared_and_the_browser_is_redirected() {
     let browser = with_plain_cookie().await;
     let page = "/.curfew/clear-cookies?rd=%2Fapp%2Fa%3Fb%3Dc";
-    let response = browser.send("GET", page, &[TWO, NAVIGATE]).await;
+    let response = browser.send("GET", page, &[AMBIGUOUS, NAVIGATE]).await;
     assert_eq!(response.status(), 303);
     assert_eq!(response.headers()["location"], "/app/a?b=c");
     assert_eq!(
@@ -61,11 +61,11 @@ async fn ambiguous_cookies_are_cleared_and_the_browser_is_redirected() {
             "curfew-cleared=babf95705728f67f; SameSite=Lax; Path=/; Max-Age=30",
         ]
     );
-    // Another tab has just cleared the cookies for its own page: this tab continues.
+    // Another tab has just cleared the cookies for its own page, so this tab is still redirected.
     let cleared = ("cookie", "session=a; curfew-cleared=0123456789abcdef");
     let response = browser.send("GET", page, &[cleared, NAVIGATE]).await;
     assert_eq!(response.status(), 303);
-    // A cookie remains: the browser is not redirected again.
+    // The browser still sends two cookies, so it is not redirected again.
     let still = ("cookie", "session=a; session=b; curfew-cleared=1");
     let response = browser.send("GET", page, &[still, NAVIGATE]).await;
     assert_eq!(response.status(), 400);
@@ -85,7 +85,7 @@ async fn ambiguous_cookies_are_cleared_and_the_browser_is_redirected() {
     );
 }
 
-/// Any site can link to the page, or embed it.
+/// Any site can link to the page or embed it, so neither must clear a cookie that gives access.
 #[tokio::test]
 async fn other_sites_cannot_clear_a_cookie() {
     let browser = with_plain_cookie().await;
@@ -101,7 +101,7 @@ async fn other_sites_cannot_clear_a_cookie() {
             "{cookie}"
         );
     }
-    // For a path, it clears no cookie that Curfew sets.
+    // With a path in `rd`, the page does not clear the cookie that Curfew sets.
     let page = "/.curfew/clear-cookies?rd=/app";
     let one = ("cookie", "session=a");
     let response = browser.send("GET", page, &[one, NAVIGATE]).await;
@@ -111,9 +111,9 @@ async fn other_sites_cannot_clear_a_cookie() {
             .any(|it| it.contains("Path=/; ") && it.starts_with(own))
     );
     for lines in [
-        &[TWO][..],
-        &[TWO, ("sec-fetch-mode", "no-cors")],
-        &[TWO, NAVIGATE, ("sec-fetch-dest", "iframe")],
+        &[AMBIGUOUS][..],
+        &[AMBIGUOUS, ("sec-fetch-mode", "no-cors")],
+        &[AMBIGUOUS, NAVIGATE, ("sec-fetch-dest", "iframe")],
     ] {
         let response = browser.send("GET", page, lines).await;
         assert!(cookies(&response).is_empty(), "{lines:?}");
@@ -126,7 +126,7 @@ async fn other_sites_cannot_clear_a_cookie() {
         "/.curfew/clear-cookies",
     ] {
         let page = format!("/.curfew/clear-cookies?rd={rd}");
-        let response = browser.send("GET", &page, &[TWO, NAVIGATE]).await;
+        let response = browser.send("GET", &page, &[AMBIGUOUS, NAVIGATE]).await;
         assert_eq!(response.headers()["location"], "/", "{rd}");
     }
 }
@@ -144,7 +144,7 @@ async fn a_check_redirects_a_navigation_with_ambiguous_cookies() {
         let lines = [&own, lines].concat();
         browser.fixture.send("GET", "/forward-auth", &lines).await
     };
-    let response = ask(&[TWO, NAVIGATE], "/a%2Fb?c=d").await;
+    let response = ask(&[AMBIGUOUS, NAVIGATE], "/a%2Fb?c=d").await;
     assert_eq!(response.status(), 302);
     assert_eq!(
         response.headers()["location"],
@@ -152,18 +152,18 @@ async fn a_check_redirects_a_navigation_with_ambiguous_cookies() {
     );
     assert_eq!(response.headers()["x-session-reason"], "malformed_request");
     assert!(!response.headers().contains_key("set-cookie"));
-    // By mistake, the page itself is checked.
-    let response = ask(&[TWO, NAVIGATE], "/.curfew/clear-cookies?rd=/").await;
+    // The proxy is misconfigured and checks the page itself, so the browser is not redirected again.
+    let response = ask(&[AMBIGUOUS, NAVIGATE], "/.curfew/clear-cookies?rd=/").await;
     assert_eq!(response.status(), 401);
     assert!(!response.headers().contains_key("location"));
-    // A return address that is too long is left out.
+    // A return address that is too long is omitted from the redirect.
     let long = format!("/{}", "x".repeat(9000));
-    let response = ask(&[TWO, NAVIGATE], &long).await;
+    let response = ask(&[AMBIGUOUS, NAVIGATE], &long).await;
     let page = "https://app.example.com:8443/.curfew/clear-cookies";
     assert_eq!(response.headers()["location"], page);
     let html = ("accept", "text/html");
     let script = ("sec-fetch-mode", "cors");
-    let response = ask(&[TWO, script, html], "/").await;
+    let response = ask(&[AMBIGUOUS, script, html], "/").await;
     assert_eq!(response.status(), 401);
     assert!(!response.headers().contains_key("location"));
     let detail = response.headers()["x-session-detail"].to_str().unwrap();
@@ -176,7 +176,7 @@ async fn a_check_redirects_a_navigation_with_ambiguous_cookies() {
         body.contains("<a href=\"/.curfew/clear-cookies\">"),
         "{body}"
     );
-    let frame = ask(&[TWO, NAVIGATE, ("sec-fetch-dest", "iframe")], "/").await;
+    let frame = ask(&[AMBIGUOUS, NAVIGATE, ("sec-fetch-dest", "iframe")], "/").await;
     assert_eq!(frame.status(), 401);
     assert!(text(frame).await.contains("target=\"_top\""));
     // No page can resolve a conflict between a cookie and a bearer token.

@@ -1,4 +1,4 @@
-//! Sign-in with an identity provider, as far as it needs no request to the provider.
+//! The parts of a sign-in with an identity provider that send no request to the provider.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::login::{Attempt, Login, Provider, ProviderSettings};
 use crate::policy::MaxAge;
 use crate::testing::jwt::{SigningKey, issuer, key_set};
 
-/// Configures a sign-in with one provider, which never gets a request.
+/// Configures sign-in with one provider. No test sends a request to this provider.
 fn with_login(contracts: &mut Contracts) {
     let url: url::Url = "https://app.example.com/".parse().unwrap();
     let settings = ProviderSettings {
@@ -38,10 +38,10 @@ fn with_login(contracts: &mut Contracts) {
     }));
 }
 
-/// ingress-nginx makes the redirect itself, and the sign-in page is its target.
+/// Checks the sign-in page behind ingress-nginx, which redirects a browser with ambiguous cookies to this page.
 #[tokio::test]
 async fn the_sign_in_page_clears_ambiguous_cookies_and_reloads() {
-    let browser = Browser::of(Fixture::with(with_login).await);
+    let browser = Browser::with_fixture(Fixture::with(with_login).await);
     let two = ("cookie", "__Host-session=a; __Host-session=b");
     let page = "/.curfew/login?provider=main&rd=https%3A%2F%2Fapp.example.com%2Fa";
     let response = browser.send("GET", page, &[two, NAVIGATE]).await;
@@ -55,17 +55,17 @@ async fn the_sign_in_page_clears_ambiguous_cookies_and_reloads() {
     );
     let response = browser.send("GET", page, &[still, NAVIGATE]).await;
     assert_eq!(response.status(), 400);
-    // A script gets the reason, and keeps its cookies.
+    // A script gets the reason, and its cookies are not cleared.
     let script = ("sec-fetch-mode", "cors");
     let response = browser.send("GET", page, &[two, script]).await;
     assert_eq!(response.headers()["x-session-reason"], "malformed_request");
     assert!(cookies(&response).is_empty());
 }
 
-/// The cause is a restored window, a step back, a dropped attempt, or the response for another browser.
+/// Possible causes: a restored window, a step back, a deleted attempt, or a response for another browser.
 #[tokio::test]
 async fn a_response_without_its_attempt_starts_no_session() {
-    let browser = Browser::of(Fixture::with(with_login).await);
+    let browser = Browser::with_fixture(Fixture::with(with_login).await);
     let contracts = browser.fixture.contracts.current();
     let login = contracts.login.as_deref().unwrap();
     let now = contracts.checker.clock.now();
@@ -74,15 +74,15 @@ async fn a_response_without_its_attempt_starts_no_session() {
         format!("/.curfew/callback/main?code=x&state={}", attempt.state)
     };
     let wanted = state("https://app.example.com/a?b=c");
-    // With a session that allows the page, the browser is redirected. Nothing starts, and no cookie is cleared.
-    let response = browser.ask("GET", &wanted, &[NAVIGATE]).await;
+    // A browser with a session that allows the page is redirected to it. No session starts, and no cookie is cleared.
+    let response = browser.send_signed_in("GET", &wanted, &[NAVIGATE]).await;
     assert_eq!(response.status(), 303);
     assert_eq!(
         response.headers()["location"],
         "https://app.example.com/a?b=c"
     );
     assert!(cookies(&response).is_empty());
-    // Without such a session, the page offers to try again.
+    // A browser without such a session gets a page that offers to try again.
     let refused = browser.send("GET", &wanted, &[NAVIGATE]).await;
     assert_eq!(refused.status(), 400);
     assert!(cookies(&refused).is_empty());
@@ -91,24 +91,24 @@ async fn a_response_without_its_attempt_starts_no_session() {
         page.contains("/.curfew/login?rd=https%3A%2F%2Fapp.example.com%2Fa%3Fb%3Dc"),
         "{page}"
     );
-    // No redirect to another host, and none with an invalid state.
+    // The browser is never redirected to another host, and never redirected if the state is invalid.
     let elsewhere = state("https://evil.example/");
     for path in [
         &*elsewhere,
         "/.curfew/callback/main?code=x&state=x",
         "/.curfew/callback/main",
     ] {
-        let response = browser.ask("GET", path, &[NAVIGATE]).await;
+        let response = browser.send_signed_in("GET", path, &[NAVIGATE]).await;
         assert_eq!(response.status(), 400, "{path}");
         assert!(!text(response).await.contains("evil"), "{path}");
     }
-    // An ended session allows nothing.
+    // A session that has ended does not allow the page.
     browser.fixture.bench.at(15 * MINUTE);
-    let response = browser.ask("GET", &wanted, &[NAVIGATE]).await;
+    let response = browser.send_signed_in("GET", &wanted, &[NAVIGATE]).await;
     assert_eq!(response.status(), 400);
 }
 
-/// ingress-nginx does not pass on the reason, so the page finds it.
+/// ingress-nginx does not pass the reason of the denial on, so the sign-in page finds the reason with a check.
 #[tokio::test]
 async fn the_sign_in_page_finds_the_reason_itself() {
     let without_providers = |contracts: &mut Contracts| {
@@ -117,16 +117,16 @@ async fn the_sign_in_page_finds_the_reason_itself() {
         let providers = BTreeMap::new();
         contracts.login = Some(Arc::new(Login { providers, ..login }));
     };
-    let browser = Browser::of(Fixture::with(without_providers).await);
+    let browser = Browser::with_fixture(Fixture::with(without_providers).await);
     let script = ("sec-fetch-mode", "cors");
     let rd = "/.curfew/login?rd=https%3A%2F%2Fapp.example.com%2Fa";
     let reason = async |minutes: u32| {
         browser.fixture.bench.at(minutes * MINUTE);
-        let response = browser.ask("GET", rd, &[script]).await;
+        let response = browser.send_signed_in("GET", rd, &[script]).await;
         let reason = response.headers()["x-session-reason"].to_str().unwrap();
         (response.status().as_u16(), reason.to_owned())
     };
-    // The session allows the page: the check must have used a policy that its path names.
+    // The session allows the page, so the denied check must have used the additional policy in its path.
     assert_eq!(
         reason(0).await,
         (401, "reauthentication_required".to_owned())
@@ -139,7 +139,7 @@ async fn the_sign_in_page_finds_the_reason_itself() {
     let response = browser.send("GET", rd, &[script]).await;
     assert_eq!(response.headers()["x-session-reason"], "no_credential");
     assert_eq!(response.headers()["www-authenticate"], "Bearer");
-    // A frame gets a link, and a document gets the choice of a provider.
+    // A frame gets a link, and a whole window gets the page to choose a provider.
     let navigate = ("sec-fetch-mode", "navigate");
     let frame = [navigate, ("sec-fetch-dest", "iframe")];
     let response = browser.send("GET", rd, &frame).await;
