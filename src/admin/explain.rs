@@ -87,11 +87,11 @@ pub(super) async fn explain_session(
         })?,
     };
     let headers = headers(&request.headers)?;
-    let told = request.client.map(ClientView::parse).transpose()?;
-    let told = told.unwrap_or_default();
+    let client = request.client.map(ClientView::parse).transpose()?;
+    let client = client.unwrap_or_default();
     let client = Client {
-        user_agent: told.user_agent.or(Client::new(None, &headers).user_agent),
-        ..told
+        user_agent: client.user_agent.or(Client::new(None, &headers).user_agent),
+        ..client
     };
     let session = admin.find(id, &caller, Verb::Get).await?;
     let question = ExplainedRequest {

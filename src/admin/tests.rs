@@ -26,10 +26,10 @@ pub(super) struct Fixture {
 
 impl Fixture {
     pub(super) fn new() -> Self {
-        Self::on(Bench::new())
+        Self::with_bench(Bench::new())
     }
 
-    fn on(bench: Bench) -> Self {
+    fn with_bench(bench: Bench) -> Self {
         Self::with_ageing(bench, true)
     }
 
@@ -43,7 +43,7 @@ impl Fixture {
         }
     }
 
-    /// The same service with other admin tokens, as after a reload of the configuration, or on another replica.
+    /// Returns routes on the same store with other admin tokens, as after a reload or on another replica.
     pub(super) fn with_tokens(&self, tokens: Vec<NamedToken>) -> Router {
         Self::routes(&self.bench, tokens, true)
     }
@@ -81,9 +81,10 @@ impl Fixture {
         router(Live::new(admin))
     }
 
+    /// Sends a request with the admin token and returns the status and the JSON of the response.
     async fn send(&self, method: &str, path: &str, body: Option<Value>) -> (StatusCode, Value) {
         let response = self
-            .raw(method, path, body.map(|body| body.to_string()))
+            .send_text(method, path, body.map(|body| body.to_string()))
             .await;
         let status = response.status();
         let bytes = axum::body::to_bytes(response.into_body(), 1 << 20)
@@ -92,7 +93,8 @@ impl Fixture {
         (status, serde_json::from_slice(&bytes).unwrap())
     }
 
-    async fn raw(&self, method: &str, path: &str, body: Option<String>) -> Response {
+    /// Sends a request with the admin token and returns the response.
+    async fn send_text(&self, method: &str, path: &str, body: Option<String>) -> Response {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
@@ -108,14 +110,21 @@ impl Fixture {
             .unwrap()
     }
 
+    /// Starts a session and returns the response.
     pub(super) async fn create(&self, body: Value) -> Value {
         let (status, created) = self.send("POST", "/api/v1/sessions", Some(body)).await;
         assert_eq!(status, StatusCode::CREATED, "{created}");
         created
     }
 
-    /// Sends a request that fails with this status, and returns the detail of the error.
-    async fn refused(&self, status: u16, method: &str, path: &str, body: Option<Value>) -> String {
+    /// Sends a request, asserts that it fails with this status, and returns the detail of the error.
+    async fn assert_refused(
+        &self,
+        status: u16,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> String {
         let (actual, problem) = self.send(method, path, body).await;
         assert_eq!(actual.as_u16(), status, "{method} {path}: {problem}");
         assert_eq!(problem["status"], status);
@@ -123,7 +132,8 @@ impl Fixture {
     }
 }
 
-/// A text in responses and pages: in an error, and, if it is a valid subject, in sessions.
+/// Returns all responses and pages that contain `text`. The text is in an error, and in sessions if it is a valid
+/// subject.
 pub(crate) async fn outputs(text: &str) -> Vec<Output> {
     let fixture = Fixture::new();
     let read = async |response: Response| {
@@ -131,20 +141,22 @@ pub(crate) async fn outputs(text: &str) -> Vec<Output> {
         String::from_utf8(bytes.unwrap().to_vec()).unwrap()
     };
     let body = json!({ "subject": "alice", text: 1 }).to_string();
-    let refused = fixture.raw("POST", "/api/v1/sessions", Some(body)).await;
+    let refused = fixture
+        .send_text("POST", "/api/v1/sessions", Some(body))
+        .await;
     let mut all = vec![("error of the admin API", Form::Json, read(refused).await)];
     if Subject::new(text).is_ok() {
         let attributes = json!({ "groups": [text], "name": [text] });
         let body = json!({ "subject": text, "attributes": attributes });
         fixture.create(body).await;
-        let listed = fixture.raw("GET", "/api/v1/sessions", None).await;
+        let listed = fixture.send_text("GET", "/api/v1/sessions", None).await;
         all.push(("session in the admin API", Form::Json, read(listed).await));
     }
     all.extend(console::tests::outputs(&fixture, text).await);
     all
 }
 
-/// Every operation of the OpenAPI document: its method, and its path with an ID.
+/// Returns the method and the path of every operation of the OpenAPI document. The path has a real ID.
 fn described() -> Vec<(String, String)> {
     let document = serde_json::to_value(openapi::document()).unwrap();
     let mut operations = Vec::new();
@@ -160,7 +172,7 @@ fn described() -> Vec<(String, String)> {
 #[tokio::test]
 async fn requests_without_a_valid_token_are_refused() {
     for (method, path) in described() {
-        // A new fixture for each request, because wrong tokens are counted.
+        // Use a new fixture for each request, because Curfew counts wrong tokens.
         let fixture = Fixture::new();
         let good = format!("Bearer {}", fixture.token);
         let wrong = format!("Bearer {}x", fixture.token);
@@ -198,7 +210,7 @@ async fn the_document_describes_what_is_served() {
     let paths: BTreeSet<&String> = described.iter().map(|(_, path)| path).collect();
     for path in paths {
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
-            let response = fixture.raw(method, path, None).await;
+            let response = fixture.send_text(method, path, None).await;
             let served = response.status() != StatusCode::METHOD_NOT_ALLOWED;
             let is_described = described.contains(&(method.to_owned(), path.clone()));
             assert_eq!(served, is_described, "{method} {path}");
@@ -207,7 +219,9 @@ async fn the_document_describes_what_is_served() {
     let (status, served) = fixture.send("GET", "/api/v1/openapi.json", None).await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!(served, serde_json::to_value(openapi::document()).unwrap());
-    fixture.refused(404, "GET", "/api/v1/nonesuch", None).await;
+    fixture
+        .assert_refused(404, "GET", "/api/v1/nonesuch", None)
+        .await;
 }
 
 mod endpoints;

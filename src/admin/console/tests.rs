@@ -34,7 +34,7 @@ impl<'a> Person<'a> {
         }
     }
 
-    /// Sends a request from a page of the console, or from another `site`.
+    /// Sends a request. `site` is the value of `Sec-Fetch-Site`.
     async fn send(&mut self, method: &str, path: &str, form: &str, site: &str) -> Response {
         let request = Request::builder()
             .method(method)
@@ -69,26 +69,26 @@ impl<'a> Person<'a> {
         let form = format!("token={}&to=/console/policies", self.fixture.token);
         let response = self.post("/console/sign-in", &form).await;
         assert_eq!(response.status(), StatusCode::SEE_OTHER);
-        assert_eq!(to(&response), "/console/policies");
+        assert_eq!(location(&response), "/console/policies");
     }
 }
 
-/// A text in console pages: as search text, and in the sessions that exist.
+/// Returns the console pages that contain `text`: as a search text, and in the existing sessions.
 pub(in crate::admin) async fn outputs(fixture: &Fixture, text: &str) -> Vec<Output> {
     let mut person = Person::new(fixture);
     person.sign_in().await;
-    let asked: String = byte_serialize(text.as_bytes()).collect();
+    let encoded: String = byte_serialize(text.as_bytes()).collect();
     let (mut all, is_subject) = (Vec::new(), Subject::new(text).is_ok());
     for (name, path) in [
-        ("session search", format!("/console/?subject={asked}")),
+        ("session search", format!("/console/?subject={encoded}")),
         ("all sessions", "/console/".to_owned()),
         (
             "revocation",
-            format!("/console/revoke?group={asked}&provider={asked}&count=yes"),
+            format!("/console/revoke?group={encoded}&provider={encoded}&count=yes"),
         ),
         (
             "explanation",
-            format!("/console/policies?url={asked}&method={asked}&groups={asked}"),
+            format!("/console/policies?url={encoded}&method={encoded}&groups={encoded}"),
         ),
         ("health", "/console/health".to_owned()),
     ] {
@@ -106,9 +106,10 @@ pub(in crate::admin) async fn outputs(fixture: &Fixture, text: &str) -> Vec<Outp
     all
 }
 
-/// The form ends the sessions of exactly the shown subject, whatever characters the name has.
+/// Checks that the form ends the sessions of exactly the subject that the page shows, even if it has special
+/// characters.
 #[tokio::test]
-async fn a_form_sends_back_the_same_text() {
+async fn a_form_returns_the_subject_unchanged() {
     let fixture = Fixture::new();
     let subject = "a\u{202e}\u{200b}b\"<é>&";
     fixture
@@ -116,8 +117,8 @@ async fn a_form_sends_back_the_same_text() {
         .await;
     let mut person = Person::new(&fixture);
     person.sign_in().await;
-    let asked: String = byte_serialize(subject.as_bytes()).collect();
-    let (_, page) = person.get(&format!("/console/?subject={asked}")).await;
+    let encoded: String = byte_serialize(subject.as_bytes()).collect();
+    let (_, page) = person.get(&format!("/console/?subject={encoded}")).await;
     let (_, rest) = page.split_once("name=\"subject\" value=\"").unwrap();
     let mut value = rest.split('"').next().unwrap().to_owned();
     for (reference, character) in [
@@ -136,10 +137,14 @@ async fn a_form_sends_back_the_same_text() {
         byte_serialize(value.as_bytes()).collect::<String>()
     );
     let ended = person.post("/console/subjects/end", &form).await;
-    assert!(to(&ended).ends_with("&ended=1"), "{}", to(&ended));
+    assert!(
+        location(&ended).ends_with("&ended=1"),
+        "{}",
+        location(&ended)
+    );
 }
 
-fn to(response: &Response) -> &str {
+fn location(response: &Response) -> &str {
     response.headers()[LOCATION].to_str().unwrap()
 }
 
@@ -154,16 +159,19 @@ async fn pages_need_a_sign_in() {
         "/console/sessions/00000000000000000000000000000000",
     ] {
         let response = person.send("GET", path, "", "none").await;
-        assert!(to(&response).starts_with("/console/sign-in?to=%2Fconsole%2F"));
+        assert!(location(&response).starts_with("/console/sign-in?to=%2Fconsole%2F"));
     }
     for path in ["/console/subjects/end", "/console/sign-out"] {
         let response = person.post(path, "subject=alice").await;
-        assert!(to(&response).starts_with("/console/sign-in"), "{path}");
+        assert!(
+            location(&response).starts_with("/console/sign-in"),
+            "{path}"
+        );
     }
     let refused = person.post("/console/sign-in", "token=guess").await;
     assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
     assert_eq!(person.cookie, "");
-    // A cookie without a valid seal, and an API token as cookie.
+    // Neither a cookie without a valid seal nor an admin token as the cookie gives access.
     for cookie in ["curfew-console=x.y", &fixture.token] {
         person.cookie = cookie.to_owned();
         assert_eq!(person.get("/console/").await.0, StatusCode::SEE_OTHER);
@@ -201,7 +209,10 @@ async fn other_sites_and_get_requests_change_nothing() {
     let (_, page) = person.get("/console/").await;
     assert!(page.contains("alice") && !page.contains("Nobody"));
     let response = person.post(&path, "").await;
-    assert_eq!(to(&response), format!("/console/sessions/{}", started.id));
+    assert_eq!(
+        location(&response),
+        format!("/console/sessions/{}", started.id)
+    );
     let (_, page) = person.get("/console/").await;
     assert!(page.contains("Nobody is signed in."), "{page}");
     let (_, page) = person
@@ -238,7 +249,7 @@ async fn names_of_users_are_escaped() {
     ] {
         let form = format!("token={}&to={elsewhere}", fixture.token);
         let response = person.post("/console/sign-in", &form).await;
-        assert_eq!(to(&response), "/console/", "{elsewhere}");
+        assert_eq!(location(&response), "/console/", "{elsewhere}");
     }
 }
 

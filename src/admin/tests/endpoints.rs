@@ -10,7 +10,7 @@ async fn a_new_session_is_returned_with_its_token_cookie_and_deadlines() {
         "attributes": { "groups": ["staff", "admin"], "email": "alice@example.com" },
     });
     let response = fixture
-        .raw("POST", "/api/v1/sessions", Some(body.to_string()))
+        .send_text("POST", "/api/v1/sessions", Some(body.to_string()))
         .await;
     assert_eq!(response.status(), StatusCode::CREATED);
     assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
@@ -79,18 +79,18 @@ async fn invalid_sessions_are_refused_with_the_reason() {
         (json!([]), "CreateSession"),
     ] {
         let detail = fixture
-            .refused(400, "POST", "/api/v1/sessions", Some(body.clone()))
+            .assert_refused(400, "POST", "/api/v1/sessions", Some(body.clone()))
             .await;
         assert!(detail.contains(hint), "{body}: {detail}");
     }
     let response = fixture
-        .raw("POST", "/api/v1/sessions", Some("{".to_owned()))
+        .send_text("POST", "/api/v1/sessions", Some("{".to_owned()))
         .await;
     assert_eq!(response.status(), StatusCode::BAD_REQUEST);
     assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
     let large = json!({ "subject": "x".repeat(70_000) });
     fixture
-        .refused(413, "POST", "/api/v1/sessions", Some(large))
+        .assert_refused(413, "POST", "/api/v1/sessions", Some(large))
         .await;
     assert_eq!(fixture.bench.store.memory.len(), 0);
 }
@@ -118,7 +118,7 @@ async fn a_subject_is_listed_page_by_page() {
         path = format!("{list}&cursor={next}");
     }
     assert_eq!((seen, pages), (expected, 3));
-    // The sessions of all subjects, those that end soonest first.
+    // Without a subject, the list has the sessions of all subjects. Sessions that end soonest come first.
     let first = "/api/v1/sessions?limit=4";
     let (_, page) = fixture.send("GET", first, None).await;
     assert_eq!(page["sessions"].as_array().unwrap().len(), 4);
@@ -136,7 +136,7 @@ async fn a_subject_is_listed_page_by_page() {
         ("?subject=a&sort=x", "sort"),
     ] {
         let path = format!("/api/v1/sessions{query}");
-        let detail = fixture.refused(400, "GET", &path, None).await;
+        let detail = fixture.assert_refused(400, "GET", &path, None).await;
         assert!(detail.contains(hint), "{query}: {detail}");
     }
 }
@@ -165,9 +165,9 @@ async fn a_revoked_session_keeps_its_first_reason() {
     }
     let nobody = format!("/api/v1/sessions/{}", "0".repeat(32));
     for method in ["GET", "DELETE"] {
-        fixture.refused(404, method, &nobody, None).await;
+        fixture.assert_refused(404, method, &nobody, None).await;
         fixture
-            .refused(400, method, "/api/v1/sessions/xyz", None)
+            .assert_refused(400, method, "/api/v1/sessions/xyz", None)
             .await;
     }
 }
@@ -214,7 +214,7 @@ async fn every_session_of_a_subject_is_revoked_at_once() {
     );
     assert_eq!(fixture.send("GET", &path, None).await.1["state"], "live");
     fixture
-        .refused(400, "DELETE", "/api/v1/sessions", None)
+        .assert_refused(400, "DELETE", "/api/v1/sessions", None)
         .await;
 }
 
@@ -233,13 +233,13 @@ async fn sessions_that_started_before_a_time_are_revoked_and_later_ones_live() {
     assert_eq!(fixture.send("GET", &path, None).await.1["state"], "live");
     for before in ["yesterday", "2027-01-15T08:01:00.001Z"] {
         let refused = format!("/api/v1/sessions?subject=alice&before={before}");
-        let detail = fixture.refused(400, "DELETE", &refused, None).await;
+        let detail = fixture.assert_refused(400, "DELETE", &refused, None).await;
         assert!(detail.starts_with("before: "), "{detail}");
     }
 }
 
 #[tokio::test]
-async fn ageing_moves_a_session_into_the_past_where_it_is_allowed() {
+async fn ageing_moves_a_session_into_the_past_if_enabled() {
     let fixture = Fixture::new();
     let created = fixture.create(json!({ "subject": "alice" })).await;
     let id = created["session"]["id"].as_str().unwrap();
@@ -257,18 +257,18 @@ async fn ageing_moves_a_session_into_the_past_where_it_is_allowed() {
     assert_eq!(session["end_reason"], "idle_timeout");
     for by in ["", "soon", "-1s", "1001days", "99999999999999999999s"] {
         let detail = fixture
-            .refused(400, "POST", &path, Some(json!({ "by": by })))
+            .assert_refused(400, "POST", &path, Some(json!({ "by": by })))
             .await;
         assert!(detail.starts_with("by: "), "{by}: {detail}");
     }
     let nobody = format!("/api/v1/sessions/{}/age", "0".repeat(32));
     fixture
-        .refused(404, "POST", &nobody, Some(json!({ "by": "1s" })))
+        .assert_refused(404, "POST", &nobody, Some(json!({ "by": "1s" })))
         .await;
 
     let fixture = Fixture::with_ageing(Bench::new(), false);
     let detail = fixture
-        .refused(403, "POST", &path, Some(json!({ "by": "1s" })))
+        .assert_refused(403, "POST", &path, Some(json!({ "by": "1s" })))
         .await;
     assert!(detail.contains("admin.allow_ageing"), "{detail}");
 }
@@ -305,7 +305,7 @@ async fn a_store_failure_is_answered_with_503() {
         ("GET", &*one, None),
         ("DELETE", &*one, None),
     ] {
-        fixture.refused(503, method, path, body).await;
+        fixture.assert_refused(503, method, path, body).await;
     }
 }
 
@@ -318,13 +318,13 @@ async fn a_full_store_is_answered_with_503() {
     }
     let body = Some(json!({ "subject": "one too many" }));
     fixture
-        .refused(503, "POST", "/api/v1/sessions", body.clone())
+        .assert_refused(503, "POST", "/api/v1/sessions", body.clone())
         .await;
     fixture.bench.at(10 * HOUR);
     fixture.send("POST", "/api/v1/sessions", body).await;
     assert_eq!(
         fixture.bench.store.memory.len(),
         1,
-        "the old ones made room"
+        "expired records were deleted"
     );
 }

@@ -28,7 +28,7 @@ async fn an_emergency_revocation_is_counted_and_executed() {
         ),
         (json!({ "everyone": true }), "unknown field"),
     ] {
-        let detail = fixture.refused(400, "POST", path, Some(body)).await;
+        let detail = fixture.assert_refused(400, "POST", path, Some(body)).await;
         assert!(detail.contains(complaint), "{detail}");
     }
     let (status, counted) = fixture
@@ -69,7 +69,7 @@ async fn an_emergency_revocation_is_counted_and_executed() {
         assert_eq!(status, StatusCode::OK);
     }
     let detail = fixture
-        .refused(409, "POST", path, Some(json!({ "group": "one more" })))
+        .assert_refused(409, "POST", path, Some(json!({ "group": "one more" })))
         .await;
     assert!(detail.contains("100 revocations"), "{detail}");
     let (status, _) = fixture

@@ -7,8 +7,8 @@ use crate::admin::rights::ROUTES;
 use crate::credential::Right;
 use crate::session::SessionId;
 
-/// A token with a name and rights: the configured entry, and the text for clients.
-fn limited(name: &str, rights: &[Right]) -> (NamedToken, String) {
+/// Generates a token with a name and rights. Returns its configuration entry and its text.
+fn named_token(name: &str, rights: &[Right]) -> (NamedToken, String) {
     let token = AdminToken::generate().unwrap();
     let named = NamedToken {
         name: name.to_owned(),
@@ -18,6 +18,7 @@ fn limited(name: &str, rights: &[Right]) -> (NamedToken, String) {
     (named, token.token.expose().clone())
 }
 
+/// Sends a request and returns the status and the JSON of the response.
 async fn send(routes: &Router, request: Request<Body>) -> (StatusCode, Value) {
     let response = routes.clone().oneshot(request).await.unwrap();
     let status = response.status();
@@ -27,6 +28,7 @@ async fn send(routes: &Router, request: Request<Body>) -> (StatusCode, Value) {
     (status, serde_json::from_slice(&bytes).unwrap_or_default())
 }
 
+/// Builds a request with this admin token.
 fn request(method: &str, path: &str, token: &str) -> Request<Body> {
     Request::builder()
         .method(method)
@@ -53,7 +55,7 @@ async fn each_route_needs_its_right() {
         let own = Right::ALL.into_iter().enumerate();
         let own = own.filter(|(bit, _)| set & (1 << bit) != 0);
         let own: Vec<Right> = own.map(|(_, right)| right).collect();
-        let (token, text) = limited("some-job", &own);
+        let (token, text) = named_token("some-job", &own);
         let routes = fixture.with_tokens(vec![token]);
         for (method, path, right) in ROUTES {
             let path = path.replace("{id}", &"0".repeat(32));
@@ -71,7 +73,7 @@ async fn each_route_needs_its_right() {
             }
             known.remove(&(method.to_owned(), path));
         }
-        // For an unsupported method the answer is 405, whatever the rights.
+        // An unsupported method is answered with 405, with any rights.
         let (status, _) = send(&routes, request("PUT", "/api/v1/sessions", &text)).await;
         assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
         let (status, _) = send(&routes, request("GET", "/api/v1/openapi.json", &text)).await;
@@ -84,7 +86,7 @@ async fn each_route_needs_its_right() {
 async fn a_refused_token_changes_nothing() {
     let fixture = Fixture::new();
     let started = fixture.bench.sign_in("default").await;
-    let (reader, text) = limited("reader", &[Right::Read]);
+    let (reader, text) = named_token("reader", &[Right::Read]);
     let routes = fixture.with_tokens(vec![reader]);
     let one = format!("/api/v1/sessions/{}", started.id);
     for (method, path) in [
@@ -100,7 +102,8 @@ async fn a_refused_token_changes_nothing() {
     assert_eq!((status, &shown["state"]), (StatusCode::OK, &json!("live")));
 }
 
-fn from(address: &str, token: &str) -> Request<Body> {
+/// Builds a request of a client with this address.
+fn request_from(address: &str, token: &str) -> Request<Body> {
     let mut request = request("GET", "/api/v1/policies", token);
     let address: SocketAddr = address.parse().unwrap();
     request.extensions_mut().insert(address);
@@ -108,14 +111,14 @@ fn from(address: &str, token: &str) -> Request<Body> {
 }
 
 #[tokio::test]
-async fn wrong_tokens_are_limited_and_right_ones_never_are() {
+async fn wrong_tokens_are_limited_and_valid_tokens_are_not() {
     let fixture = Fixture::new();
     let here = "203.0.113.7:1000";
     for count in 0..30 {
         let response = fixture
             .routes
             .clone()
-            .oneshot(from(here, "guess"))
+            .oneshot(request_from(here, "guess"))
             .await
             .unwrap();
         if count < 10 {
@@ -125,15 +128,19 @@ async fn wrong_tokens_are_limited_and_right_ones_never_are() {
             assert_eq!(response.headers()["retry-after"], "6");
         }
         // Other addresses are not limited, and neither is the right token from the same address.
-        let elsewhere = send(&fixture.routes, from("198.51.100.1:9", &fixture.token)).await;
-        assert_eq!(elsewhere.0, StatusCode::OK);
-        let same = send(&fixture.routes, from(here, &fixture.token)).await;
+        let other_address = send(
+            &fixture.routes,
+            request_from("198.51.100.1:9", &fixture.token),
+        )
+        .await;
+        assert_eq!(other_address.0, StatusCode::OK);
+        let same = send(&fixture.routes, request_from(here, &fixture.token)).await;
         assert_eq!(same.0, StatusCode::OK);
     }
-    let other = send(&fixture.routes, from("203.0.113.8:1", "guess")).await;
+    let other = send(&fixture.routes, request_from("203.0.113.8:1", "guess")).await;
     assert_eq!(other.0, StatusCode::UNAUTHORIZED);
     fixture.bench.at(std::time::Duration::from_secs(6));
-    let later = send(&fixture.routes, from(here, "guess")).await;
+    let later = send(&fixture.routes, request_from(here, "guess")).await;
     assert_eq!(later.0, StatusCode::UNAUTHORIZED);
     let metrics = fixture.bench.parts.metrics.render().unwrap();
     for (result, count) in [("wrong", 12), ("limited", 20)] {
@@ -144,9 +151,9 @@ async fn wrong_tokens_are_limited_and_right_ones_never_are() {
     }
 }
 
-/// The sessions of operators belong to a subject that no user can have.
+/// Checks that operators have a subject that no user can have.
 #[tokio::test]
-async fn operators_are_listed_and_no_session_is_started_for_them() {
+async fn operator_sessions_are_listed_and_cannot_be_created() {
     use crate::actor::Actor;
     use crate::session::{Attributes, Subject};
 
@@ -184,7 +191,7 @@ async fn operators_are_listed_and_no_session_is_started_for_them() {
         json!({ "subject": "alice", "policy": "curfew-console" }),
     ] {
         fixture
-            .refused(400, "POST", "/api/v1/sessions", Some(body))
+            .assert_refused(400, "POST", "/api/v1/sessions", Some(body))
             .await;
     }
     let path = format!("/api/v1/sessions/{id}");

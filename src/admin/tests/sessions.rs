@@ -8,13 +8,13 @@ use crate::policy::{Bind, MaxSessions, NetworkBits, OnSessionLimit, Policy};
 use crate::session::Limits;
 use crate::testing::name;
 
-/// A fixture with a changed default policy.
+/// Creates a fixture whose default policy is changed by `change`.
 fn with_policy(change: impl Fn(Policy) -> Policy) -> Fixture {
     let mut bench = Bench::new();
     let (_, default) = bench.parts.policies.get("default").unwrap();
     let changed = change(default.clone());
     bench.set_policies(BTreeMap::from([(name("default"), changed)]));
-    Fixture::on(bench)
+    Fixture::with_bench(bench)
 }
 
 #[tokio::test]
@@ -42,7 +42,7 @@ async fn a_sign_in_can_ask_to_be_remembered() {
     );
 
     let detail = Fixture::new()
-        .refused(
+        .assert_refused(
             400,
             "POST",
             "/api/v1/sessions",
@@ -83,7 +83,7 @@ async fn a_bound_session_is_started_with_its_client() {
         ),
     ] {
         let detail = fixture
-            .refused(400, "POST", "/api/v1/sessions", create(client))
+            .assert_refused(400, "POST", "/api/v1/sessions", create(client))
             .await;
         assert!(detail.starts_with(expected), "{detail}");
     }
@@ -127,7 +127,7 @@ async fn a_sign_in_beyond_the_session_limit_is_refused() {
         .send("POST", "/api/v1/sessions", Some(body.clone()))
         .await;
     let detail = fixture
-        .refused(409, "POST", "/api/v1/sessions", Some(body))
+        .assert_refused(409, "POST", "/api/v1/sessions", Some(body))
         .await;
     assert_eq!(detail, "session limit reached: the subject has 1 sessions");
 }
@@ -218,15 +218,17 @@ async fn invalid_explain_requests_are_refused() {
             "headers: must have valid",
         ),
     ] {
-        let detail = fixture.refused(400, "POST", &path, Some(body)).await;
+        let detail = fixture.assert_refused(400, "POST", &path, Some(body)).await;
         assert!(detail.starts_with(expected), "{detail}");
     }
     let nobody = format!("/api/v1/sessions/{}/explain", "0".repeat(32));
     let body = json!({ "url": "https://a/" });
-    fixture.refused(404, "POST", &nobody, Some(body)).await;
+    fixture
+        .assert_refused(404, "POST", &nobody, Some(body))
+        .await;
 }
 
-/// Against session fixation: each sign-in gets a new session ID, whatever the client sends.
+/// Checks that session fixation is impossible: each sign-in gets a new session ID, even if the client sends an ID.
 #[tokio::test]
 async fn a_sign_in_always_gets_a_new_session_id() {
     let fixture = Fixture::new();
@@ -240,7 +242,7 @@ async fn a_sign_in_always_gets_a_new_session_id() {
     ] {
         let body = json!({ "subject": "mallory", name: value });
         let detail = fixture
-            .refused(400, "POST", "/api/v1/sessions", Some(body))
+            .assert_refused(400, "POST", "/api/v1/sessions", Some(body))
             .await;
         assert!(detail.contains(name), "{detail}");
     }

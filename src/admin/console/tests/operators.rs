@@ -2,20 +2,21 @@
 
 use super::*;
 
-fn tokens(fixture: &Fixture) -> Vec<NamedToken> {
+fn configured_tokens(fixture: &Fixture) -> Vec<NamedToken> {
     let hash = Sha256::digest(&fixture.token).into();
     vec![NamedToken::unnamed(hash)]
 }
 
 impl Person<'_> {
-    /// The status of the first page on the service `routes`.
-    async fn at(&mut self, routes: &Router) -> StatusCode {
+    /// Requests the first page from the service `routes` and returns the status.
+    async fn status_on(&mut self, routes: &Router) -> StatusCode {
         let own = std::mem::replace(&mut self.routes, routes.clone());
         let status = self.get("/console/").await.0;
         self.routes = own;
         status
     }
 
+    /// Returns the ID of the session in the cookie.
     fn id(&self) -> SessionId {
         let key_ring = &self.fixture.bench.parts.key_ring;
         let (_, value) = self.cookie.split_once('=').unwrap();
@@ -24,32 +25,32 @@ impl Person<'_> {
     }
 }
 
-/// A thief has a copy of the cookie.
+/// Checks that a thief with a copy of the cookie has no access after the sign-out.
 #[tokio::test]
 async fn a_copied_cookie_gives_no_access_after_sign_out() {
     let fixture = Fixture::new();
     let mut person = Person::new(&fixture);
     person.sign_in().await;
     let (stolen, id) = (person.cookie.clone(), person.id());
-    let other_replica = fixture.with_tokens(tokens(&fixture));
-    assert_eq!(person.at(&other_replica).await, StatusCode::OK);
+    let other_replica = fixture.with_tokens(configured_tokens(&fixture));
+    assert_eq!(person.status_on(&other_replica).await, StatusCode::OK);
     let left = person.post("/console/sign-out", "").await;
-    assert_eq!(to(&left), "/console/sign-in");
+    assert_eq!(location(&left), "/console/sign-in");
     let mut thief = Person::new(&fixture);
     thief.cookie = stolen;
     assert_eq!(thief.get("/console/").await.0, StatusCode::SEE_OTHER);
-    assert_eq!(thief.at(&other_replica).await, StatusCode::SEE_OTHER);
+    assert_eq!(thief.status_on(&other_replica).await, StatusCode::SEE_OTHER);
     let victim = fixture.bench.sign_in("default").await;
     let path = format!("/console/sessions/{}/end", victim.id);
     assert_eq!(thief.post(&path, "").await.status(), StatusCode::SEE_OTHER);
     assert_eq!(fixture.bench.stored(victim.id).await.state, State::Live);
     let State::Ended(end) = fixture.bench.stored(id).await.state else {
-        panic!("it has ended");
+        panic!("the session has not ended");
     };
     assert_eq!(end.reason, EndReason::SignedOut);
 }
 
-/// The operator's token must still be configured.
+/// Checks that a session ends if its admin token is no longer configured.
 #[tokio::test]
 async fn an_operator_session_ends_when_its_token_is_removed() {
     let fixture = Fixture::new();
@@ -57,12 +58,12 @@ async fn an_operator_session_ends_when_its_token_is_removed() {
     person.sign_in().await;
     let other = AdminToken::generate().unwrap().hash;
     let without = fixture.with_tokens(vec![NamedToken::unnamed(other)]);
-    assert_eq!(person.at(&without).await, StatusCode::SEE_OTHER);
+    assert_eq!(person.status_on(&without).await, StatusCode::SEE_OTHER);
     let (status, _) = person.get("/console/").await;
-    assert_eq!(status, StatusCode::SEE_OTHER, "it has ended for good");
+    assert_eq!(status, StatusCode::SEE_OTHER, "the session stays ended");
 }
 
-/// The operator's group must still be configured. Here no group is.
+/// Checks that a session ends if the operator's group is no longer configured.
 #[tokio::test]
 async fn an_operator_session_ends_when_its_group_is_removed() {
     let fixture = Fixture::new();
@@ -89,7 +90,7 @@ async fn an_operator_session_ends_when_its_group_is_removed() {
     ));
 }
 
-/// An operator's session gives no access to applications, and an application's session none to the console.
+/// Checks that an operator's session gives no access to applications, and a user's session no access to the console.
 #[tokio::test]
 async fn cookies_of_the_console_and_of_applications_are_separate() {
     let fixture = Fixture::new();
@@ -137,24 +138,24 @@ async fn cookies_of_the_console_and_of_applications_are_separate() {
 }
 
 #[tokio::test]
-async fn operators_are_listed_and_ended() {
+async fn operator_sessions_are_listed_and_ended() {
     let fixture = Fixture::new();
     let (mut one, mut two) = (Person::new(&fixture), Person::new(&fixture));
     one.sign_in().await;
     two.sign_in().await;
-    // They are not in the list of users.
+    // The sessions of operators are not in the list of users' sessions.
     let (_, page) = one.get("/console/").await;
     assert!(page.contains("Nobody is signed in."), "{page}");
     let (_, page) = one.get("/console/operators").await;
     assert_eq!(page.matches("(this session)").count(), 1, "{page}");
     assert_eq!(page.matches("<th scope=\"row\">").count(), 2, "{page}");
-    let name = &tokens(&fixture)[0].name;
+    let name = &configured_tokens(&fixture)[0].name;
     assert!(page.contains(&format!("token:{name}")), "{page}");
     let path = format!("/console/sessions/{}", two.id());
     let (_, page) = one.get(&path).await;
     assert!(page.contains("Session of operator token:"), "{page}");
     let ended = one.post(&format!("{path}/end"), "").await;
-    assert_eq!(to(&ended), path);
+    assert_eq!(location(&ended), path);
     assert_eq!(two.get("/console/").await.0, StatusCode::SEE_OTHER);
     let (_, page) = one.get("/console/operators").await;
     assert!(page.contains("revoked"), "{page}");
@@ -199,15 +200,19 @@ async fn an_operator_sees_only_what_the_token_allows() {
     assert_eq!(status, StatusCode::FORBIDDEN);
     assert!(page.contains("right `read`"), "{page}");
     let left = person.post("/console/sign-out", "").await;
-    assert_eq!(to(&left), "/console/sign-in", "sign-out needs no right");
+    assert_eq!(
+        location(&left),
+        "/console/sign-in",
+        "sign-out needs no right"
+    );
     let form = format!("token={}", fixture.token);
     let refused = person.post("/console/sign-in", &form).await;
     assert_eq!(refused.status(), StatusCode::FORBIDDEN);
 }
 
-/// A failure of the store signs no operator out.
+/// Checks that operators stay signed in if the store fails.
 #[tokio::test]
-async fn a_store_failure_signs_no_operator_out() {
+async fn operators_stay_signed_in_during_a_store_failure() {
     let fixture = Fixture::new();
     let mut person = Person::new(&fixture);
     person.sign_in().await;
@@ -244,9 +249,9 @@ async fn wrong_tokens_at_the_sign_in_are_limited() {
     assert!(metrics.contains(line), "{metrics}");
 }
 
-/// A second sign-in in one browser replaces the first session.
+/// Checks that a second sign-in in one browser replaces the first session.
 #[tokio::test]
-async fn a_new_sign_in_ends_the_session_before() {
+async fn a_new_sign_in_ends_the_previous_session() {
     let fixture = Fixture::new();
     let mut person = Person::new(&fixture);
     person.sign_in().await;
