@@ -30,7 +30,7 @@ struct Table {
 /// An IPv4 address or an IPv6 /64 network; `None` for a client with an unknown address.
 type Key = Option<IpAddr>;
 
-/// The table key of an address.
+/// Returns the table key of an address.
 fn key(address: Option<IpAddr>) -> Key {
     address.map(|address| match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),

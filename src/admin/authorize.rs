@@ -51,7 +51,7 @@ impl AdminToken {
         })
     }
 
-    /// The hash in hexadecimal, the format of `admin.token_hashes`.
+    /// Returns the hash in hexadecimal, the format of `admin.token_hashes`.
     #[must_use]
     pub fn hash_text(&self) -> String {
         self.hash.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -42,7 +42,7 @@ impl Caller {
         Self { kind, address }
     }
 
-    /// The actor for audit events.
+    /// Returns the actor for audit events.
     pub(super) fn actor(&self) -> Actor {
         let (kind, name) = match &self.kind {
             CallerKind::Token(token) => (ActorKind::AdminToken, &token.name),
@@ -107,7 +107,7 @@ impl Caller {
     }
 }
 
-/// The error message for an admin token that lacks a right.
+/// Returns the error message for an admin token that lacks a right.
 pub(super) fn missing_right(name: &str, right: &str) -> String {
     format!(
         "the admin token \"{name}\" does not have the right `{right}`; \

@@ -25,13 +25,13 @@ use super::Admin;
 use crate::live::Live;
 use crate::policy::Policies;
 
-/// The maximum age of an operator's authentication at the identity provider. It equals the idle limit of the console.
+/// Returns the maximum age of an operator's authentication at the identity provider: the idle limit of the console.
 #[must_use]
 pub fn proof_age(policies: &Policies) -> Duration {
     policies.console().limits.longest_unused()
 }
 
-/// The routes below `/console`, and redirects to them.
+/// Builds the routes below `/console`, and the redirects to them.
 pub(super) fn router(admin: &Live<Admin>) -> Router<Live<Admin>> {
     let inside = Router::new()
         .route("/console/", get(sessions::list))

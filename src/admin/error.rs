@@ -102,7 +102,7 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// The value of `Retry-After`: whole seconds, rounded up.
+/// Returns the value of `Retry-After`: whole seconds, rounded up.
 pub(super) fn retry_after(wait: Duration) -> HeaderValue {
     HeaderValue::from(wait.as_millis().div_ceil(1000).max(1) as u64)
 }
@@ -124,7 +124,7 @@ impl From<StartError> for ApiError {
             StartError::NotRemembering => Self::Invalid(format!("remember: {error}")),
             StartError::UnknownClient(_) => Self::Invalid(format!("client: {error}")),
             StartError::TooMany(_) => Self::TooMany(error.to_string()),
-            // The caller says that the subject signs in now, so this is an invalid request.
+            // The time of the sign-in is the time of the request, so treat this error as an invalid request.
             StartError::TooOld => Self::Invalid(error.to_string()),
             StartError::Store(error) => error.into(),
             StartError::Token(_) | StartError::Collision => {
@@ -166,7 +166,7 @@ pub(super) async fn method_not_allowed() -> ApiError {
     ApiError::MethodNotAllowed
 }
 
-/// Caches must not store any response of this API.
+/// Tells caches not to store a response. This applies to every response of the API.
 pub(super) async fn no_store(mut response: Response) -> Response {
     response
         .headers_mut()

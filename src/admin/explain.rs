@@ -27,18 +27,18 @@ pub(super) struct ExplainRequest {
     url: String,
     /// The method; `GET` by default.
     method: Option<String>,
-    /// The request headers of the client. Each name occurs once.
+    /// The request headers of the client. Each header can have one value.
     #[serde(default)]
     headers: BTreeMap<String, String>,
     /// The contract of the proxy; `auth-request` by default.
     contract: Option<String>,
     /// The additional policy that the proxy names in its check.
     policy: Option<String>,
-    /// The client, for a session with a binding. Without `user_agent`, the `User-Agent` of `headers` is used.
+    /// The client, for a session with a binding. If `user_agent` is omitted, Curfew uses `User-Agent` in `headers`.
     client: Option<ClientView>,
 }
 
-/// A session, and the explanation of a request with it.
+/// A session, and the explanation of a request with this session.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ExplainedSession {
     /// The session.

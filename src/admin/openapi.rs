@@ -51,13 +51,13 @@ pub fn document() -> utoipa::openapi::OpenApi {
     Document::openapi()
 }
 
-/// The document as JSON. All responses share this memory, so slow clients with many requests use no more of it.
+/// The document as JSON. All responses share this memory, so many requests of slow clients need no additional memory.
 static TEXT: LazyLock<Bytes> = LazyLock::new(|| {
     let text = serde_json::to_vec(&document());
     text.map_or_else(|_| Bytes::new(), Bytes::from)
 });
 
-/// `/api/v1/openapi.json`: public, as this documentation is.
+/// `/api/v1/openapi.json`. It needs no token, because the documentation of the API is public.
 pub(super) async fn serve() -> impl IntoResponse {
     ([(CONTENT_TYPE, "application/json")], TEXT.clone())
 }

@@ -14,7 +14,7 @@ use crate::check::recording::{MAX_DURATION, Recording};
 use crate::current::Current;
 use crate::telemetry::audit;
 
-/// The request for a recording.
+/// A request to start a recording.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RecordingRequest {
@@ -57,7 +57,7 @@ pub(super) async fn start(
     Ok((StatusCode::CREATED, Json(recording)))
 }
 
-/// Returns what was recorded so far. `curfew explain --recording` reads it.
+/// Returns the checks that were recorded so far. `curfew explain --recording` reads this response.
 #[utoipa::path(
     get,
     path = "/api/v1/recording",
@@ -107,7 +107,8 @@ pub(super) async fn stop(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The actor of a request. A recording shows the requests of all users, so it needs an admin token, not a Kubernetes role.
+/// Returns the actor of a request with an admin token. A recording shows the requests of all users, so a Kubernetes
+/// role is not enough.
 fn actor(caller: &Caller) -> Result<Actor, ApiError> {
     if caller.has_token() {
         return Ok(caller.actor());

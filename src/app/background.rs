@@ -3,7 +3,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::RunError;
 
-/// Background tasks. The process stops if one of them ends by itself.
+/// The background tasks. The process stops if one of them ends before the process is asked to stop.
 pub(super) struct Background {
     pub(super) tasks: JoinSet<Result<(), RunError>>,
     pub(super) stop: CancellationToken,

@@ -40,7 +40,7 @@ pub(super) struct AdminApi {
 }
 
 impl AdminArgs {
-    /// Builds a client. Fails without an admin token.
+    /// Builds a client. Returns an error if there is no admin token.
     pub(super) fn client(&self) -> anyhow::Result<AdminApi> {
         let token = match &self.admin_token_file {
             Some(path) => std::fs::read_to_string(path)
@@ -66,7 +66,7 @@ impl AdminArgs {
 }
 
 impl AdminApi {
-    /// Calls `path` with a query; returns the JSON of the response.
+    /// Sends a request for `path` with a query, and returns the JSON of the response.
     pub(super) async fn call(
         &self,
         method: Method,

@@ -201,7 +201,7 @@ impl MergedConfig {
         })
     }
 
-    /// A problem at `key`, with the origin and the written value.
+    /// Builds a problem at `key`, with the origin and the written value.
     fn problem(&self, key: String, message: String) -> Problem {
         let value = self.find(&key);
         let origin = value.map_or_else(|| "default".to_owned(), |value| self.origin(&key, value));

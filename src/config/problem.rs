@@ -9,7 +9,7 @@ pub struct Problem {
     pub key: String,
     /// The written value, if any; secrets are redacted.
     pub value: Option<String>,
-    /// What is wrong, and a hint.
+    /// The mistake, and a hint.
     pub message: String,
 }
 

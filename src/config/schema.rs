@@ -5,7 +5,7 @@ use schemars::generate::SchemaSettings;
 
 use super::sections::RawConfig;
 
-/// The JSON Schema in draft 7, which most editors support.
+/// Builds the JSON Schema in draft 7, which most editors support.
 #[must_use]
 pub fn schema() -> Schema {
     let settings = SchemaSettings::draft07();

@@ -12,7 +12,7 @@ pub(super) trait Section {
     /// Keys whose values are URLs that can hold a password or a secret query.
     const URLS: &'static [&'static str] = &[];
 
-    /// The full keys that have changed since `before` and apply only after a restart.
+    /// Returns the full keys that have changed since `before` and apply only after a restart.
     fn changed_for_restart(&self, _before: &Self) -> Vec<&'static str> {
         Vec::new()
     }

@@ -49,7 +49,7 @@ pub(super) async fn begin(
     if let Some(wait) = admin.retry_delay(AdminInterface::Console, address) {
         return too_many_attempts(wait);
     }
-    send(
+    redirect_to_provider(
         &admin,
         login,
         provider,
@@ -60,7 +60,7 @@ pub(super) async fn begin(
     .await
 }
 
-async fn send(
+async fn redirect_to_provider(
     admin: &Admin,
     login: &ConsoleLogin,
     provider: &Provider,
@@ -112,7 +112,7 @@ pub(super) async fn finish(
     let max_age = |_: &Attributes| Some(proof_age(&admin.book.policies));
     let mut response = match Login::evaluate(provider, &attempt, &answer, clock, max_age).await {
         Ok(LoginOutcome::Reauthenticate) => {
-            send(&admin, login, provider, &attempt.target, true, address).await
+            redirect_to_provider(&admin, login, provider, &attempt.target, true, address).await
         }
         Ok(LoginOutcome::Authenticated(redeemed, begun)) => {
             let signed_in = &redeemed.signed_in;
@@ -129,9 +129,11 @@ pub(super) async fn finish(
             .await;
             match started {
                 Ok(response) => response,
-                // An emergency revocation or a cut-off is newer than the authentication: the session would end at once.
+                // The session would end at once, because an emergency revocation or a cut-off is newer than the
+                // authentication.
                 Err(OperatorStartError::Start(StartError::TooOld)) if !attempt.reauthenticate => {
-                    send(&admin, login, provider, &attempt.target, true, address).await
+                    redirect_to_provider(&admin, login, provider, &attempt.target, true, address)
+                        .await
                 }
                 Err(error) => start_failed(&error),
             }
@@ -195,7 +197,7 @@ fn unknown_provider() -> Response {
     error_page(StatusCode::NOT_FOUND, "Not signed in", text)
 }
 
-/// Logs and answers a failed sign-in. An unreachable provider does not count as a wrong credential.
+/// Logs a failed sign-in and answers the browser. An unreachable provider does not count as a wrong credential.
 fn refuse(
     admin: &Admin,
     provider: &Provider,
@@ -210,7 +212,7 @@ fn refuse(
         LoginError::NotAsked(_) => StatusCode::BAD_REQUEST,
         LoginError::Refused(_) | LoginError::Invalid(_) => StatusCode::FORBIDDEN,
     };
-    // Any site can send a browser here without an attempt. That is not an attempt to guess a credential.
+    // Do not count a request without an attempt: any site can send a browser here, and nobody guesses a credential.
     if matches!(error, LoginError::Refused(_) | LoginError::Invalid(_)) {
         admin.count_wrong_credential(AdminInterface::Console, address, |reason| {
             audit::console_refused(reason, None, Some(name), &actor);

@@ -76,7 +76,7 @@ pub(super) enum OperatorStartError {
 }
 
 impl Operator {
-    /// The actor for audit events.
+    /// Returns the actor for audit events.
     pub(super) fn actor(&self) -> Actor {
         Actor::new(ActorKind::Operator, &self.name, self.address)
     }
@@ -97,7 +97,7 @@ impl Operator {
 }
 
 impl SignInMethod<'_> {
-    /// The operator's name: `token:NAME`, or `provider:PROVIDER:SUBJECT`.
+    /// Returns the operator's name: `token:NAME`, or `provider:PROVIDER:SUBJECT`.
     pub(super) fn name(&self) -> String {
         match self {
             Self::Token(token) => format!("token:{}", token.name),
@@ -107,7 +107,7 @@ impl SignInMethod<'_> {
         }
     }
 
-    /// The attributes of the session.
+    /// Returns the attributes of the operator's session.
     fn attributes(&self) -> Result<Attributes, AttributeError> {
         let mut pairs = vec![
             (Attributes::SOURCE, vec![SOURCE.to_owned()]),

@@ -31,7 +31,7 @@ struct Operators {
 struct Row {
     operator: String,
     session: SessionView,
-    /// Whether this request uses this session.
+    /// Whether this is the session of the operator who sent this request.
     own: bool,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct OperatorsQuery {
     cursor: Option<String>,
 }
 
-/// Lists the sessions of operators. Ended sessions are included as long as their tombstones exist.
+/// Lists the sessions of operators, including ended sessions that still have a tombstone.
 pub(super) async fn list(
     Current(admin): Current<Admin>,
     Extension(operator): Extension<Operator>,

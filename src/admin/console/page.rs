@@ -22,7 +22,7 @@ pub(super) fn page(status: StatusCode, template: &impl Template) -> Response {
     }
 }
 
-/// A page with an error message.
+/// The template of a page with an error message.
 #[derive(Template)]
 #[template(path = "error.html", config = "src/admin/console/askama.toml")]
 struct ErrorPage<'a> {
@@ -48,7 +48,7 @@ pub(super) fn unavailable(error: &StoreError) -> Response {
     error_page(status, "The store is unavailable", &error.to_string())
 }
 
-/// Escapes the value of a form field for `|safe`: the form sends the same text back.
+/// Escapes the value of a form field for `|safe`, so that the form sends exactly this text.
 pub(super) fn attribute(text: impl AsRef<str>) -> String {
     crate::escape::html_value(text.as_ref())
 }

@@ -29,12 +29,12 @@ struct Policies<'a> {
 /// An explanation as pairs of name and text, or an error message about the input.
 pub(super) type ExplanationLines = Result<Vec<(&'static str, String)>, &'static str>;
 
-/// The method of the form; `GET` if the field is empty.
+/// Returns the method of the form, or `GET` if the field is empty.
 pub(super) const fn method_or_default(method: &str) -> &str {
     if method.is_empty() { "GET" } else { method }
 }
 
-/// A policy, as the page shows it.
+/// The texts of a policy on the page.
 struct Policy {
     name: String,
     default: bool,
@@ -45,7 +45,7 @@ struct Policy {
     standard: String,
 }
 
-/// A rule, as the page shows it.
+/// The texts of a rule on the page.
 struct Rule {
     number: usize,
     matches: String,
@@ -53,7 +53,7 @@ struct Rule {
     policy: String,
 }
 
-/// The form: a request to explain for a new session. An empty `url` means none.
+/// The form to explain a request with a new session. If `url` is empty, nothing is explained.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct ExplainQuery {
     #[serde(default)]

@@ -1,4 +1,5 @@
-//! The page for an emergency revocation. It counts the sessions first, and asks for a confirmation.
+//! The page for an emergency revocation. The page counts the sessions first, and asks the operator for a
+//! confirmation.
 
 use askama::Template;
 use axum::Extension;
@@ -89,7 +90,7 @@ impl Fields {
     }
 }
 
-/// Shows the form. With `count` it shows the number of sessions and the button that ends them.
+/// Shows the form. If `count` is set, also shows the number of sessions and the button that ends them.
 pub(super) async fn form(
     Current(admin): Current<Admin>,
     Extension(operator): Extension<Operator>,
@@ -132,7 +133,7 @@ async fn count(admin: &Admin, fields: &Fields) -> Result<Counted, ApiError> {
     })
 }
 
-/// Revokes the sessions, and shows where the revocation is in force.
+/// Revokes the sessions, and shows which replicas have confirmed the revocation.
 pub(super) async fn revoke(
     Current(admin): Current<Admin>,
     Extension(operator): Extension<Operator>,
@@ -181,7 +182,7 @@ fn failed(error: &ApiError) -> Response {
 }
 
 impl Confirmation {
-    /// The text in the table of replicas.
+    /// Returns the text for the table of replicas.
     fn text(self) -> &'static str {
         match self {
             Self::InForce => "in force",

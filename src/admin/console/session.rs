@@ -28,11 +28,11 @@ struct SessionTemplate<'a> {
     may_end: bool,
     /// The operator's name if this is a console session.
     operator: Option<String>,
-    /// Whether this request uses this session.
+    /// Whether this is the session of the operator who sent this request.
     own: bool,
 }
 
-/// The form: a request to explain. An empty `url` means none.
+/// The form to explain a request. If `url` is empty, nothing is explained.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct SessionQuery {
     #[serde(default)]
@@ -41,7 +41,7 @@ pub(super) struct SessionQuery {
     method: String,
 }
 
-/// Shows a session, and explains a request with it.
+/// Shows a session, and explains a request with this session.
 pub(super) async fn show(
     Current(admin): Current<Admin>,
     Extension(operator): Extension<Operator>,

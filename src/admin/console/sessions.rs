@@ -37,7 +37,7 @@ pub(super) struct SearchQuery {
     #[serde(default)]
     subject: String,
     cursor: Option<String>,
-    /// How many sessions the previous request ended.
+    /// The number of sessions that the previous request has ended.
     ended: Option<usize>,
 }
 
@@ -102,7 +102,7 @@ async fn find(
                 .await?
         }
         Err(_) if subject.is_empty() => admin.lifecycle.ending_first(PAGE_SIZE).await?,
-        // A text that is not a valid subject has no sessions.
+        // If the text is not a valid subject, there are no sessions.
         Err(_) => {
             return Ok(SessionPage {
                 sessions: Vec::new(),

@@ -27,7 +27,7 @@ use crate::telemetry::audit::{self, AdminInterface};
 #[template(path = "sign_in.html", config = "src/admin/console/askama.toml")]
 struct SignIn<'a> {
     to: &'a str,
-    /// Why the presented token was refused.
+    /// The error message if a sign-in has failed.
     refused: Option<&'a str>,
     /// The name and the title of each provider.
     providers: Vec<(&'a str, &'a str)>,
@@ -57,7 +57,7 @@ pub(super) struct SignInForm {
     to: String,
 }
 
-/// Returns a path of a console page: `to` if it is one, or else `/console/`.
+/// Returns `to` if it is the path of a console page, and `/console/` otherwise.
 pub(super) fn console_path(to: &str) -> &str {
     let to = local_path(to);
     if to.starts_with("/console/") && !to.starts_with("/console/sign-") {
@@ -137,7 +137,7 @@ pub(super) async fn submit(
     }
 }
 
-/// The page for an operator's session that could not be started.
+/// Builds the page for an operator's session that could not be started.
 pub(super) fn start_failed(error: &OperatorStartError) -> Response {
     tracing::warn!(%error, "could not start an operator session");
     match error {
@@ -154,7 +154,7 @@ pub(super) fn start_failed(error: &OperatorStartError) -> Response {
     }
 }
 
-/// The page for an address that must wait after many wrong credentials.
+/// Builds the page for an address that must wait after many wrong credentials.
 pub(super) fn too_many_attempts(wait: Duration) -> Response {
     let text = "Too many failed sign-ins from this address. Please wait a minute.";
     let mut response = error_page(StatusCode::TOO_MANY_REQUESTS, "Too many attempts", text);
@@ -163,8 +163,8 @@ pub(super) fn too_many_attempts(wait: Duration) -> Response {
     response
 }
 
-/// Ends the operator's session. If the store is unavailable, the answer is 503 and the cookie stays. The operator must
-/// know that the session is still valid.
+/// Ends the operator's session. If the store is unavailable, the answer is 503 and the browser keeps the cookie,
+/// because the operator must know that the session is still valid.
 pub(super) async fn sign_out(
     Current(admin): Current<Admin>,
     Extension(operator): Extension<Operator>,

@@ -228,7 +228,8 @@ fn without_a_new_authentication_no_standard_that_requires_one_is_met() {
     }
 }
 
-/// A limit that is not met outranks a new authentication that cannot be verified.
+/// Checks the status of a policy with two problems: the limits matter more than an authentication that is not
+/// verified.
 #[test]
 fn a_limit_that_is_not_met_outranks_not_verified() {
     let strict = reported("");

@@ -219,7 +219,7 @@ fn is_authorization(url: &Url) -> bool {
     has("client_id") && (has("response_type") || has("request_uri"))
 }
 
-/// A URL without its query, which can hold secrets.
+/// Formats a URL without its query, because a query can contain secrets.
 fn without_query(url: &Url) -> String {
     format!("{}{}", url.origin().ascii_serialization(), url.path())
 }

@@ -233,7 +233,7 @@ fn reads_rules_from_toml() {
     );
 }
 
-/// The example in `deploy/` is valid and can be read again.
+/// Checks that the example in `deploy/` is valid, and that Curfew can read its own output of the example.
 #[test]
 fn the_example_is_a_valid_configuration() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/curfew/curfew.yaml");
