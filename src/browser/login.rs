@@ -280,7 +280,7 @@ pub(super) fn target(
     if !sign_in.may_go_to(&url) {
         return None;
     }
-    // If the target is a page of Curfew, such as the sign-in page, the redirects would never end.
+    // If the target is a page of Curfew, such as the sign-in page, the redirects could continue without end.
     let path = url.path();
     let within = path == PREFIX || path.starts_with("/.curfew/");
     let text = url.to_string();

@@ -19,7 +19,8 @@ use crate::secret::Secret;
 
 /// The maximum number of redirects that the probe follows; a sign-in has fewer.
 const MAX_REDIRECTS: usize = 20;
-const REQUEST_STEP: &str = "after the idle limit, the identity provider is authorization_request to authenticate the person again";
+const REQUEST_STEP: &str =
+    "after the idle limit, the identity provider is asked to authenticate the person again";
 const RETURN_STEP: &str = "after the idle limit, the identity provider's session gives no access";
 
 /// A browser's session at the identity provider.
