@@ -100,7 +100,13 @@ async fn an_emergency_revocation_reaches_every_replica_within_a_second() {
         "policy=default"
     );
     let finished = one.audit_events("revocation.finished");
-    assert_eq!(finished.last().unwrap()["curfew.revocation.ended"], 2);
+    // A check can be faster, and end a session on behalf of Curfew.
+    let mut ended = one.audit_events("session.ended");
+    ended.retain(|event| event["curfew.actor.kind"] == "admin_token");
+    assert_eq!(
+        finished.last().unwrap()["curfew.revocation.ended"],
+        ended.len()
+    );
     let late = two.sign_in("carol").await;
     assert_eq!(one.check(&late).await, ALLOWED);
 }

@@ -1,10 +1,9 @@
 //! The real program, and a client of its admin API.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
 
 use curfew::AdminToken;
 use curfew::credential::SigningKey;
@@ -117,20 +116,20 @@ impl Setup {
 
     /// Starts Curfew and waits until it listens.
     pub fn start(&self) -> Curfew {
+        // In a file, every line can be read as soon as it is written. A pipe needs a reader, which can be late.
+        let log = tempfile::NamedTempFile::new().unwrap();
         let mut process = self
             .command(&["serve"])
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(log.reopen().unwrap())
             .spawn()
             .unwrap();
-        let log = Arc::new(Mutex::new(String::new()));
-        collect(process.stderr.take().unwrap(), Arc::clone(&log));
         let mut out = BufReader::new(process.stdout.take().unwrap());
         let mut banner = String::new();
         while !banner.contains("\n  ops ") {
             if out.read_line(&mut banner).unwrap() == 0 {
                 let status = process.wait().unwrap();
-                panic!("curfew exited: {status}\n{banner}\n{}", log.lock().unwrap());
+                panic!("curfew exited: {status}\n{banner}\n{}", read(&log));
             }
         }
         let address = |name: &str| {
@@ -165,15 +164,8 @@ pub fn client() -> reqwest::Client {
         .unwrap()
 }
 
-/// Reads a stream to its end in the background.
-fn collect(stream: impl Read + Send + 'static, into: Arc<Mutex<String>>) {
-    std::thread::spawn(move || {
-        for line in BufReader::new(stream).lines().map_while(Result::ok) {
-            let mut text = into.lock().unwrap();
-            text.push_str(&line);
-            text.push('\n');
-        }
-    });
+fn read(log: &tempfile::NamedTempFile) -> String {
+    String::from_utf8_lossy(&std::fs::read(log.path()).unwrap()).into_owned()
 }
 
 /// A running Curfew.
@@ -185,7 +177,7 @@ pub struct Curfew {
     pub admin: SocketAddr,
     pub ops: SocketAddr,
     process: Child,
-    log: Arc<Mutex<String>>,
+    log: tempfile::NamedTempFile,
     pub admin_token: String,
     client: reqwest::Client,
 }
@@ -304,7 +296,7 @@ impl Curfew {
 
     /// The log so far.
     pub fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
+        read(&self.log)
     }
 
     /// The audit events of one kind.
