@@ -30,7 +30,7 @@ async fn replicas_with_different_wall_clocks_decide_alike() {
     let policies = Live::new(super::migrations::policies());
     for wrong in [-7 * 60_000, 0, 9 * 60_000] {
         let wall = Arc::new(WrongClock(wrong));
-        let clock = StoreClock::of(Arc::new(BootClock), wall, BootClock::id());
+        let clock = StoreClock::with_clocks(Arc::new(BootClock), wall, BootClock::id());
         let store = Running::with_clock(settings(&server.url()), clock);
         let session = store.load(ID).await.unwrap().unwrap();
         let clock = Arc::clone(store.clock());

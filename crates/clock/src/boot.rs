@@ -4,12 +4,12 @@ use sha2::{Digest, Sha256};
 use super::{BootId, Clock};
 use crate::session::Timestamp;
 
-/// Milliseconds since the machine booted, including suspend (`CLOCK_BOOTTIME` on Linux). Changes to the system time
-/// do not move it. [`std::time::Instant`] does not advance during suspend.
+/// The boot-time clock: milliseconds since the machine booted, including suspend (`CLOCK_BOOTTIME` on Linux). Changes
+/// to the system time do not move it. In contrast, [`std::time::Instant`] does not advance during suspend.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BootClock;
 
-/// On macOS the monotonic clock includes suspend.
+/// The monotonic clock, which includes suspend on macOS.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const CLOCK: ClockId = ClockId::Monotonic;
 #[cfg(any(target_os = "linux", target_os = "android"))]

@@ -24,7 +24,7 @@ pub use timeline::{Accepted, Action, BootId, Disagreement, TimelineRecord};
 
 /// A source of the current time for decisions.
 pub trait Clock: Send + Sync + 'static {
-    /// The current time, in milliseconds since the epoch of the implementation.
+    /// The current time. The epoch depends on the implementation.
     fn now(&self) -> Timestamp;
 }
 
@@ -39,12 +39,14 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that starts with the system time and then follows the boot-time clock. Changes to the system time do not
-/// move it, and it includes time in suspend.
+/// A clock that starts with the system time and then follows the boot-time clock. It includes time in suspend, and
+/// later changes to the system time do not move it.
 #[derive(Clone, Copy, Debug)]
 pub struct SteadyClock {
-    made_at: Timestamp,
-    made: Timestamp,
+    /// The system time at the start.
+    system_start: Timestamp,
+    /// The boot time at the start.
+    boot_start: Timestamp,
 }
 
 impl SteadyClock {
@@ -52,8 +54,8 @@ impl SteadyClock {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            made_at: SystemClock.now(),
-            made: BootClock.now(),
+            system_start: SystemClock.now(),
+            boot_start: BootClock.now(),
         }
     }
 }
@@ -66,11 +68,12 @@ impl Default for SteadyClock {
 
 impl Clock for SteadyClock {
     fn now(&self) -> Timestamp {
-        self.made_at.plus(BootClock.now().since(self.made))
+        self.system_start
+            .plus(BootClock.now().since(self.boot_start))
     }
 }
 
-/// A clock for tests that moves only on request. Clones share one time.
+/// A clock for tests: only its methods move it. Clones share one time.
 #[derive(Clone, Debug)]
 pub struct ManualClock(Arc<AtomicU64>);
 
@@ -86,7 +89,7 @@ impl ManualClock {
         self.set(self.now().plus(by));
     }
 
-    /// Sets the clock.
+    /// Sets the clock to `now`, forward or back.
     pub fn set(&self, now: Timestamp) {
         self.0.store(now.as_millis(), Ordering::SeqCst);
     }
@@ -98,7 +101,7 @@ impl Clock for ManualClock {
     }
 }
 
-/// Measures durations with the monotonic clock. Only for metrics, never for decisions.
+/// Measures durations with the monotonic clock, for metrics. Decisions do not use it.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch(Instant);
 

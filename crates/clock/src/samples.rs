@@ -1,12 +1,12 @@
 use std::collections::VecDeque;
 
-/// The number of samples for an estimate.
+/// The maximum number of samples that are kept for an estimate.
 const WINDOW: usize = 8;
-/// The maximum age of a sample, in milliseconds: clock drift makes older ones inaccurate.
+/// The maximum age of a sample, in milliseconds. Clock drift makes older samples inaccurate.
 const MAX_AGE_MILLIS: i64 = 10_000;
 /// A difference between two samples that neither network delay nor drift explains, in milliseconds.
 const JUMP_MILLIS: i64 = 100;
-/// NTP keeps a clock within 0.05 % of the true rate, so two clocks differ by at most twice that.
+/// The maximum drift between two clocks is 1/1000: NTP keeps each clock within 0.05 % of the true rate.
 const DRIFT_DIVISOR: i64 = 1_000;
 
 /// One measurement of the store's clock, in milliseconds.
@@ -24,22 +24,23 @@ pub(super) struct Sample {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct AcceptanceRule {
     /// The number of samples that must agree.
-    pub(super) samples: usize,
+    pub(super) min_samples: usize,
     /// The minimum time between the first and the last of them, in milliseconds.
-    pub(super) over: i64,
+    pub(super) min_span: i64,
 }
 
-/// The latest samples of the store's clock: those that agree with the accepted offset, and those that agree on
-/// another one.
+/// The latest samples of the store's clock.
 #[derive(Debug, Default)]
 pub(super) struct Samples {
+    /// Samples that agree with the accepted offset.
     accepted: VecDeque<Sample>,
+    /// Later samples that agree on a different offset.
     candidates: VecDeque<Sample>,
 }
 
 impl Samples {
-    /// Adds a sample, and accepts another offset if enough samples agree on it.
-    pub(super) fn add(&mut self, sample: Sample, settling: AcceptanceRule) {
+    /// Adds a sample, and accepts a new offset if enough samples agree on it.
+    pub(super) fn add(&mut self, sample: Sample, acceptance: AcceptanceRule) {
         if self.accepted.is_empty() || agrees(&self.accepted, sample) {
             self.candidates.clear();
             push(&mut self.accepted, sample);
@@ -49,19 +50,19 @@ impl Samples {
             self.candidates.clear();
         }
         push(&mut self.candidates, sample);
-        if is_settled(&self.candidates, settling) {
+        if is_settled(&self.candidates, acceptance) {
             self.accepted = std::mem::take(&mut self.candidates);
         }
     }
 
-    /// The accepted offset of the store's clock from boot time, and its uncertainty, in milliseconds. The sample with
-    /// the shortest round trip determines it.
-    pub(super) fn ahead(&self) -> Option<(i64, i64)> {
+    /// The accepted offset of the store's clock from boot time, and its uncertainty, in milliseconds. Both come from
+    /// the sample with the shortest round trip.
+    pub(super) fn accepted_offset(&self) -> Option<(i64, i64)> {
         best(&self.accepted).map(|best| (best.ahead, best.round_trip / 2))
     }
 
     /// The latest measured offset of the store's clock from boot time, accepted or not, in milliseconds.
-    pub(super) fn latest(&self) -> Option<i64> {
+    pub(super) fn latest_offset(&self) -> Option<i64> {
         best(&self.candidates)
             .or_else(|| best(&self.accepted))
             .map(|best| best.ahead)
@@ -73,11 +74,12 @@ impl Samples {
     }
 
     /// Whether enough samples over enough time agree with the accepted offset.
-    pub(super) fn is_settled(&self, settling: AcceptanceRule) -> bool {
-        self.is_undisputed() && is_settled(&self.accepted, settling)
+    pub(super) fn is_settled(&self, acceptance: AcceptanceRule) -> bool {
+        self.is_undisputed() && is_settled(&self.accepted, acceptance)
     }
 }
 
+/// Adds a sample, and removes samples that are too old or too many.
 fn push(samples: &mut VecDeque<Sample>, sample: Sample) {
     samples.retain(|earlier| earlier.at >= sample.at - MAX_AGE_MILLIS);
     // The first sample stays, because its time shows how long the samples have agreed.
@@ -87,6 +89,7 @@ fn push(samples: &mut VecDeque<Sample>, sample: Sample) {
     samples.push_back(sample);
 }
 
+/// Returns the sample with the shortest round trip.
 fn best(samples: &VecDeque<Sample>) -> Option<Sample> {
     // Skip the first sample of a full window: drift has made it inaccurate.
     let skipped = usize::from(samples.len() >= WINDOW);
@@ -94,6 +97,7 @@ fn best(samples: &VecDeque<Sample>) -> Option<Sample> {
     recent.copied().min_by_key(|sample| sample.round_trip)
 }
 
+/// Whether network delay and drift explain the difference between a sample and the best earlier one.
 fn agrees(samples: &VecDeque<Sample>, sample: Sample) -> bool {
     let (Some(best), Some(last)) = (best(samples), samples.back()) else {
         return false;
@@ -103,21 +107,21 @@ fn agrees(samples: &VecDeque<Sample>, sample: Sample) -> bool {
     (sample.ahead - best.ahead).abs() <= tolerance
 }
 
-fn is_settled(samples: &VecDeque<Sample>, settling: AcceptanceRule) -> bool {
+fn is_settled(samples: &VecDeque<Sample>, acceptance: AcceptanceRule) -> bool {
     let span = match (samples.front(), samples.back()) {
         (Some(first), Some(last)) => last.at - first.at,
         _ => return false,
     };
-    samples.len() >= settling.samples && span >= settling.over
+    samples.len() >= acceptance.min_samples && span >= acceptance.min_span
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ACK_RETRIES: AcceptanceRule = AcceptanceRule {
-        samples: 3,
-        over: 2_000,
+    const ACCEPTANCE: AcceptanceRule = AcceptanceRule {
+        min_samples: 3,
+        min_span: 2_000,
     };
 
     fn sample(at: i64, ahead: i64) -> Sample {
@@ -128,52 +132,53 @@ mod tests {
         }
     }
 
-    fn after(samples: &[(i64, i64)]) -> Samples {
+    /// Returns samples with these pairs of `at` and `ahead`.
+    fn samples_from(samples: &[(i64, i64)]) -> Samples {
         let mut all = Samples::default();
         for (at, ahead) in samples {
-            all.add(sample(*at, *ahead), ACK_RETRIES);
+            all.add(sample(*at, *ahead), ACCEPTANCE);
         }
         all
     }
 
     #[test]
     fn one_outlier_has_no_effect() {
-        let all = after(&[(0, 7), (500, 7), (1_000, 86_400_000), (1_500, 7)]);
-        assert_eq!(all.ahead(), Some((7, 1)));
+        let all = samples_from(&[(0, 7), (500, 7), (1_000, 86_400_000), (1_500, 7)]);
+        assert_eq!(all.accepted_offset(), Some((7, 1)));
         assert!(all.is_undisputed());
     }
 
     #[test]
     fn several_samples_over_two_seconds_are_accepted() {
         let hour = 3_600_000;
-        let mut all = after(&[(0, 7), (500, hour), (1_000, hour), (2_499, hour)]);
-        assert_eq!(all.ahead(), Some((7, 1)), "less than two seconds");
-        assert_eq!(all.latest(), Some(hour));
-        assert!(!all.is_settled(ACK_RETRIES));
-        all.add(sample(2_500, hour), ACK_RETRIES);
-        assert_eq!(all.ahead(), Some((hour, 1)));
-        assert!(all.is_settled(ACK_RETRIES));
+        let mut all = samples_from(&[(0, 7), (500, hour), (1_000, hour), (2_499, hour)]);
+        assert_eq!(all.accepted_offset(), Some((7, 1)), "less than two seconds");
+        assert_eq!(all.latest_offset(), Some(hour));
+        assert!(!all.is_settled(ACCEPTANCE));
+        all.add(sample(2_500, hour), ACCEPTANCE);
+        assert_eq!(all.accepted_offset(), Some((hour, 1)));
+        assert!(all.is_settled(ACCEPTANCE));
     }
 
     #[test]
     fn samples_that_disagree_with_each_other_are_not_accepted() {
-        let mut all = after(&[(0, 7)]);
+        let mut all = samples_from(&[(0, 7)]);
         for at in 1..40 {
-            all.add(sample(at * 500, at * 60_000), ACK_RETRIES);
+            all.add(sample(at * 500, at * 60_000), ACCEPTANCE);
         }
-        assert_eq!(all.ahead(), Some((7, 1)));
+        assert_eq!(all.accepted_offset(), Some((7, 1)));
     }
 
     #[test]
     fn the_sample_with_the_shortest_round_trip_counts() {
-        let mut all = after(&[(0, 7)]);
+        let mut all = samples_from(&[(0, 7)]);
         let slow = Sample {
             at: 500,
             ahead: 200,
             round_trip: 400,
         };
-        all.add(slow, ACK_RETRIES);
-        assert_eq!(all.ahead(), Some((7, 1)));
+        all.add(slow, ACCEPTANCE);
+        assert_eq!(all.accepted_offset(), Some((7, 1)));
         assert!(all.is_undisputed());
     }
 }

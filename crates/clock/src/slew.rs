@@ -1,6 +1,6 @@
 use crate::session::Timestamp;
 
-/// The maximum rate at which decision time deviates from the boot-time clock: 1 µs per ms, which is 0.1 %.
+/// The maximum rate at which decision time deviates from the boot-time clock: 1 µs per ms (0.1 %).
 pub(super) const MAX_SLEW_MICROS_PER_MS: i64 = 1;
 
 /// Decision time as a function of the boot-time clock: an offset that approaches a target at a limited rate.
@@ -29,12 +29,13 @@ impl Slew {
 
     /// Decision time minus boot time in microseconds, at a boot time in milliseconds.
     pub(super) fn offset(&self, boot: i64) -> i64 {
-        let most = boot
+        let max_change = boot
             .saturating_sub(self.since)
             .max(0)
             .saturating_mul(self.rate);
         let rest = self.target.saturating_sub(self.offset);
-        self.offset.saturating_add(rest.clamp(-most, most))
+        self.offset
+            .saturating_add(rest.clamp(-max_change, max_change))
     }
 
     /// Decision time at a boot time, both in milliseconds.
@@ -42,7 +43,7 @@ impl Slew {
         boot.saturating_add(self.offset(boot).div_euclid(1000))
     }
 
-    /// The same clock with a new target for its offset.
+    /// Returns the same clock with a new target for its offset.
     pub(super) fn with_target(&self, boot: i64, target: i64) -> Self {
         Self {
             since: boot,
@@ -53,12 +54,12 @@ impl Slew {
     }
 }
 
-/// A timestamp as signed milliseconds, for differences.
+/// Converts a timestamp to signed milliseconds, for differences.
 pub(super) fn millis(at: Timestamp) -> i64 {
     i64::try_from(at.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// A timestamp from milliseconds; a negative number gives the epoch.
+/// Converts milliseconds to a timestamp; a negative number becomes the epoch.
 pub(super) fn timestamp(millis: i64) -> Timestamp {
     Timestamp::from_millis(u64::try_from(millis).unwrap_or(0))
 }
@@ -84,11 +85,11 @@ mod tests {
     proptest! {
         #[test]
         fn the_slew_rate_is_bounded_for_every_target_change(
-            aims in proptest::collection::vec((0_i64..3_000, -10_000_000_i64..10_000_000), 1..40),
+            targets in proptest::collection::vec((0_i64..3_000, -10_000_000_i64..10_000_000), 1..40),
         ) {
             let (start, mut boot) = (Slew::at(0, 0, 1), 0);
             let mut clock = start;
-            for (pause, target) in aims {
+            for (pause, target) in targets {
                 boot += pause;
                 clock = clock.with_target(boot, target);
             }

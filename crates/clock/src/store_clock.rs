@@ -21,6 +21,7 @@ use crate::session::Timestamp;
 pub struct StoreClock {
     /// The boot-time clock, which is independent of the system time.
     boot: Arc<dyn Clock>,
+    /// The wall clock of this machine.
     wall: Arc<dyn Clock>,
     published: ArcSwap<PublishedTime>,
     timeline: Mutex<Timeline>,
@@ -30,22 +31,26 @@ pub struct StoreClock {
 struct PublishedTime {
     /// `None` before the replica has joined the timeline.
     slew: Option<Slew>,
-    /// The latest returned time in milliseconds, so that time never goes back.
+    /// The latest time that [`Clock::now`] returned, in milliseconds. It keeps time from going back.
     latest: AtomicU64,
 }
 
 impl StoreClock {
-    /// A clock with the system clocks of this machine.
+    /// A clock that uses the boot-time and wall clocks of this machine.
     #[must_use]
     pub fn new() -> Self {
-        Self::of(Arc::new(BootClock), Arc::new(SystemClock), BootClock::id())
+        Self::with_clocks(Arc::new(BootClock), Arc::new(SystemClock), BootClock::id())
     }
 
     /// A clock with the given boot-time and wall clocks. It returns the wall clock's time until it has joined the
     /// timeline.
     #[must_use]
-    pub fn of(boot: Arc<dyn Clock>, wall: Arc<dyn Clock>, boot_id: Option<BootId>) -> Self {
-        // Without random numbers, every replica has the number 0 and looks the same as the others.
+    pub fn with_clocks(
+        boot: Arc<dyn Clock>,
+        wall: Arc<dyn Clock>,
+        boot_id: Option<BootId>,
+    ) -> Self {
+        // Without random numbers, all replicas have the writer 0 and do not notice each other's changes.
         let writer = getrandom::u64().unwrap_or_default();
         Self {
             boot,
@@ -123,7 +128,7 @@ impl StoreClock {
         self.publish(&timeline);
     }
 
-    /// Processes the timeline record that was read from the store, and returns what to do with it.
+    /// Processes the timeline record that was read from the store, and returns the action for it.
     #[must_use]
     pub fn read(&self, record: Option<TimelineRecord>) -> Action {
         let boot = millis(self.boot.now());
@@ -134,29 +139,30 @@ impl StoreClock {
         action
     }
 
-    /// The record that applies an operator's choice; `None` while samples of the store's clock disagree.
+    /// Returns the record that applies an operator's choice. The result is `None` while samples of the store's clock
+    /// disagree, and before this replica has joined the timeline.
     #[must_use]
     pub fn accept(&self, accepted: Accepted) -> Option<TimelineRecord> {
         let boot = millis(self.boot.now());
         self.timeline.lock().accept(boot, accepted)
     }
 
-    /// Publishes the timeline's time. The caller holds the lock, so that an older time cannot follow.
+    /// Publishes the timeline's time. The caller holds the lock, so no other thread publishes an older time later.
     fn publish(&self, timeline: &Timeline) {
-        let shown = self.published.load();
+        let published = self.published.load();
         let slew = timeline.slew();
-        if shown.slew == slew {
+        if published.slew == slew {
             return;
         }
         let boot = millis(self.boot.now());
         let (before, now) = (
-            shown.slew.map(|slew| slew.now(boot)),
+            published.slew.map(|slew| slew.now(boot)),
             slew.map(|slew| slew.now(boot)),
         );
         // Only an operator moves decision time back by more than a rounding error.
-        let goes_on = matches!((before, now), (Some(before), Some(now)) if now >= before - 1);
-        let latest = if goes_on {
-            shown.latest.load(Ordering::Relaxed)
+        let is_continuous = matches!((before, now), (Some(before), Some(now)) if now >= before - 1);
+        let latest = if is_continuous {
+            published.latest.load(Ordering::Relaxed)
         } else {
             0
         };
@@ -174,16 +180,16 @@ impl Default for StoreClock {
 
 impl Clock for StoreClock {
     fn now(&self) -> Timestamp {
-        let shown = self.published.load();
-        let Some(slew) = shown.slew else {
+        let published = self.published.load();
+        let Some(slew) = published.slew else {
             return self.wall.now();
         };
         let now = timestamp(slew.now(millis(self.boot.now()))).as_millis();
-        let latest = shown.latest.load(Ordering::Relaxed);
+        let latest = published.latest.load(Ordering::Relaxed);
         if now <= latest {
             return Timestamp::from_millis(latest);
         }
-        let before = shown.latest.fetch_max(now, Ordering::Relaxed);
+        let before = published.latest.fetch_max(now, Ordering::Relaxed);
         Timestamp::from_millis(before.max(now))
     }
 }
@@ -196,14 +202,14 @@ mod tests {
     use crate::ManualClock;
     use crate::testing::{MINUTE, SECOND, START};
 
-    /// A machine with a wrong wall clock, and a store with a correct clock.
-    struct Scene {
+    /// The boot-time clock of a machine, and a store with its own clock and record.
+    struct Simulation {
         boot: ManualClock,
         store: ManualClock,
         record: Option<TimelineRecord>,
     }
 
-    impl Scene {
+    impl Simulation {
         fn new() -> Self {
             Self {
                 boot: ManualClock::new(Timestamp::from_millis(50_000)),
@@ -212,12 +218,14 @@ mod tests {
             }
         }
 
+        /// Creates the clock of a replica on this machine, with a wall clock that stands at `wall`.
         fn clock(&self, wall: Timestamp) -> StoreClock {
             let wall = Arc::new(ManualClock::new(wall));
-            StoreClock::of(Arc::new(self.boot.clone()), wall, Some([7; 8]))
+            StoreClock::with_clocks(Arc::new(self.boot.clone()), wall, Some([7; 8]))
         }
 
-        fn beat(&mut self, clock: &StoreClock) {
+        /// Measures the store's clock once, and exchanges the record.
+        fn heartbeat(&mut self, clock: &StoreClock) {
             let sent = self.boot.now();
             clock.sample(sent, self.store.now(), sent);
             if let Action::Write(record) = clock.read(self.record) {
@@ -225,104 +233,105 @@ mod tests {
             }
         }
 
-        fn pass(&mut self, clock: &StoreClock, time: Duration) {
-            let beat = Duration::from_millis(500);
-            for _ in 0..time.as_millis() / beat.as_millis() {
-                self.boot.advance(beat);
-                self.store.advance(beat);
-                self.beat(clock);
+        /// Runs for `time`, with a heartbeat every half second.
+        fn run(&mut self, clock: &StoreClock, time: Duration) {
+            let interval = Duration::from_millis(500);
+            for _ in 0..time.as_millis() / interval.as_millis() {
+                self.boot.advance(interval);
+                self.store.advance(interval);
+                self.heartbeat(clock);
             }
         }
     }
 
     #[test]
     fn machines_with_different_wall_clocks_agree() {
-        for wrong in [START.plus(7 * MINUTE), START.minus(5 * MINUTE), START] {
-            let mut scene = Scene::new();
-            let clock = scene.clock(wrong);
-            scene.beat(&clock);
+        for wall in [START.plus(7 * MINUTE), START.minus(5 * MINUTE), START] {
+            let mut simulation = Simulation::new();
+            let clock = simulation.clock(wall);
+            simulation.heartbeat(&clock);
             // If the wall clock and the store's clock disagree, several samples decide.
-            assert_eq!(clock.has_joined(), wrong == START);
-            scene.pass(&clock, 3 * SECOND);
+            assert_eq!(clock.has_joined(), wall == START);
+            simulation.run(&clock, 3 * SECOND);
             assert!(clock.has_joined());
-            assert_eq!(clock.now(), scene.store.now());
-            scene.pass(&clock, MINUTE);
-            assert_eq!(clock.now(), scene.store.now());
+            assert_eq!(clock.now(), simulation.store.now());
+            simulation.run(&clock, MINUTE);
+            assert_eq!(clock.now(), simulation.store.now());
         }
     }
 
     #[test]
     fn a_restarted_process_continues_with_the_boot_time_clock() {
-        let mut scene = Scene::new();
-        let clock = scene.clock(START);
-        scene.pass(&clock, 10 * SECOND);
+        let mut simulation = Simulation::new();
+        let clock = simulation.clock(START);
+        simulation.run(&clock, 10 * SECOND);
         drop(clock);
-        scene.boot.advance(MINUTE);
+        simulation.boot.advance(MINUTE);
         let elapsed = 10 * SECOND + MINUTE;
         for (store, wall) in [(MINUTE, 60 * MINUTE), (61 * MINUTE, 60 * MINUTE)] {
-            scene.store.set(START.plus(10 * SECOND).plus(store));
-            let again = scene.clock(START.plus(wall));
-            scene.beat(&again);
-            assert!(again.has_joined());
-            assert_eq!(again.now(), START.plus(elapsed));
+            simulation.store.set(START.plus(10 * SECOND).plus(store));
+            let restarted = simulation.clock(START.plus(wall));
+            simulation.heartbeat(&restarted);
+            assert!(restarted.has_joined());
+            assert_eq!(restarted.now(), START.plus(elapsed));
         }
     }
 
     #[test]
     fn an_operator_can_step_decision_time_forward_and_back() {
         for (ahead, back) in [(MINUTE, false), (60 * MINUTE, true)] {
-            let mut scene = Scene::new();
-            let clock = scene.clock(START);
-            scene.pass(&clock, 5 * SECOND);
-            let at = scene.store.now();
-            scene.store.set(if back {
+            let mut simulation = Simulation::new();
+            let clock = simulation.clock(START);
+            simulation.run(&clock, 5 * SECOND);
+            let at = simulation.store.now();
+            simulation.store.set(if back {
                 at.minus(ahead)
             } else {
                 at.plus(ahead)
             });
-            scene.pass(&clock, 10 * SECOND);
+            simulation.run(&clock, 10 * SECOND);
             let sign = if back { -1 } else { 1 };
             let difference = sign * i64::try_from(ahead.as_millis()).unwrap();
-            let told = clock.disagreement().store_ahead.unwrap();
-            assert!((told - difference).abs() < 100, "{told}");
+            let measured = clock.disagreement().store_ahead.unwrap();
+            assert!((measured - difference).abs() < 100, "{measured}");
             assert!(!clock.disagreement().is_accepted);
-            scene.record = clock.accept(Accepted::Timeline);
-            scene.pass(&clock, 5 * SECOND);
+            simulation.record = clock.accept(Accepted::Timeline);
+            simulation.run(&clock, 5 * SECOND);
             assert!(clock.disagreement().is_accepted);
-            scene.record = clock.accept(Accepted::Store);
-            scene.pass(&clock, SECOND);
+            simulation.record = clock.accept(Accepted::Store);
+            simulation.run(&clock, SECOND);
             assert_eq!(clock.disagreement(), Disagreement::default());
-            assert_eq!(clock.now(), scene.store.now());
+            assert_eq!(clock.now(), simulation.store.now());
         }
     }
 
     #[test]
     fn a_paused_machine_catches_up_with_the_others() {
-        let mut scene = Scene::new();
-        let (paused, other) = (scene.clock(START), scene.clock(START));
-        scene.beat(&paused);
-        scene.pass(&other, 5 * SECOND);
+        let mut simulation = Simulation::new();
+        let (paused, other) = (simulation.clock(START), simulation.clock(START));
+        simulation.heartbeat(&paused);
+        simulation.run(&other, 5 * SECOND);
         // Only this machine was paused: the other replica has counted five minutes more.
-        scene.store.advance(5 * MINUTE);
-        for beat in 0..8 {
-            scene.boot.advance(SECOND);
-            scene.store.advance(SECOND);
-            scene.record = scene.record.map(|record| TimelineRecord {
-                at: millis(scene.store.now()),
+        simulation.store.advance(5 * MINUTE);
+        for second in 0..8 {
+            simulation.boot.advance(SECOND);
+            simulation.store.advance(SECOND);
+            simulation.record = simulation.record.map(|record| TimelineRecord {
+                at: millis(simulation.store.now()),
                 writer: 99,
                 ..record
             });
-            scene.beat(&paused);
-            let behind = paused.now() < scene.store.now().minus(SECOND);
-            assert!(beat > 1 || behind, "it waits for several samples");
+            simulation.heartbeat(&paused);
+            let is_behind = paused.now() < simulation.store.now().minus(SECOND);
+            assert!(second > 1 || is_behind, "several samples are needed");
         }
-        assert!(paused.now() >= scene.store.now().minus(SECOND));
+        assert!(paused.now() >= simulation.store.now().minus(SECOND));
     }
 
     #[test]
-    fn returns_the_wall_clock_before_the_first_sample() {
-        let scene = Scene::new();
-        let clock = scene.clock(START);
+    fn the_clock_shows_wall_time_before_the_first_sample() {
+        let simulation = Simulation::new();
+        let clock = simulation.clock(START);
         assert!(!clock.has_joined());
         assert_eq!(clock.now(), START);
     }

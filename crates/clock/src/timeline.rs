@@ -1,6 +1,6 @@
-//! How replicas agree on decision time, whatever the store's clock does.
+//! The agreement of replicas on decision time, which holds even if the store's clock jumps.
 //!
-//! The code is pure: every input has its boot time, so that tests can simulate years.
+//! This code reads no clock. Callers pass the boot time with every input, so tests can simulate years.
 
 mod join;
 #[cfg(test)]
@@ -16,50 +16,50 @@ use super::slew::{MAX_SLEW_MICROS_PER_MS, Slew};
 
 pub use record::{BootId, TimelineRecord};
 
-/// The parameters of the timeline; tests also use faulty ones.
+/// The parameters of the timeline. Tests also set wrong values, to check that they detect them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tuning {
     /// The condition for accepting a new offset of the store's clock.
-    pub(super) settling: AcceptanceRule,
+    pub(super) acceptance: AcceptanceRule,
     /// The largest difference between two clocks that agree, in milliseconds.
     pub(super) tolerance: i64,
     /// The maximum rate at which decision time deviates from boot time, in microseconds per millisecond.
     pub(super) rate: i64,
-    /// The age at which a record belongs to no running replica, in milliseconds.
+    /// How long after its last undisputed refresh a record counts as abandoned, in milliseconds.
     pub(super) abandoned_after: i64,
     /// Whether a starting replica compares the store's time with the record. Only tests switch it off.
-    pub(super) joins_with_care: bool,
+    pub(super) verifies_on_join: bool,
 }
 
 impl Tuning {
     /// The parameters that `docs/redis.md` documents.
     pub(super) const DEFAULT: Self = Self {
-        settling: AcceptanceRule {
-            samples: 3,
-            over: 2_000,
+        acceptance: AcceptanceRule {
+            min_samples: 3,
+            min_span: 2_000,
         },
         tolerance: 250,
         rate: MAX_SLEW_MICROS_PER_MS,
         abandoned_after: 3_000,
-        joins_with_care: true,
+        verifies_on_join: true,
     };
 }
 
 /// The interval between refreshes of a record, in milliseconds.
 const REFRESH_MILLIS: i64 = 1_000;
-/// How long a replica that disagrees with the store's clock waits before it refreshes a record, in milliseconds.
-/// Replicas that agree refresh it earlier.
-const DISPUTED_MILLIS: i64 = 2 * REFRESH_MILLIS;
-/// The timeline's offset decays to zero with half a microsecond per millisecond (0.05 %). This is half of the slew
+/// The refresh interval of a replica that disagrees with the store's clock, in milliseconds. It is longer than
+/// [`REFRESH_MILLIS`], so replicas that agree refresh the record first.
+const DISPUTED_REFRESH_MILLIS: i64 = 2 * REFRESH_MILLIS;
+/// The timeline's offset decays to zero at half a microsecond per millisecond (0.05 %). This is half of the slew
 /// rate, so replicas can follow it and still correct their drift.
 const DECAY_DIVISOR: i64 = 2;
-/// The difference from the other replicas that only a paused machine explains, in milliseconds. Smaller ones are
+/// A replica that is further behind the others was paused, in milliseconds. It steps forward; a smaller difference is
 /// slewed.
-const STOOD_STILL_MILLIS: i64 = 2_500;
-/// The number of remembered record changes by other replicas.
+const PAUSE_MILLIS: i64 = 2_500;
+/// The maximum number of record changes by other replicas that a replica keeps.
 const MAX_CHANGES: usize = 4;
 
-/// What the caller must do with the record in the store.
+/// The action that the caller must take for the record in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Nothing; the record is up to date.
@@ -84,17 +84,17 @@ pub struct Disagreement {
 pub enum Accepted {
     /// The store's clock: decision time steps to it, forward or back.
     Store,
-    /// The timeline: decision time stays as it is.
+    /// The timeline: decision time does not change.
     Timeline,
 }
 
-/// The timeline as one replica sees it.
+/// The state of the timeline in one replica.
 #[derive(Debug)]
 pub(super) struct Timeline {
     tuning: Tuning,
     /// A random number that identifies this replica.
     writer: u64,
-    /// The boot of this machine, where it is known.
+    /// The ID of this boot of the machine; `None` if unknown.
     boot_id: Option<BootId>,
     samples: Samples,
     /// Decision time; `None` before this replica has joined.
@@ -105,9 +105,10 @@ pub(super) struct Timeline {
     record_since: i64,
     /// The boot time at which this replica last read a record without `is_disputed`.
     undisputed_since: i64,
-    /// Changes by other replicas: the boot time of each, and how far the writer was ahead of this replica.
+    /// Record changes by other replicas: the boot time of each change, and how far the writer's decision time was
+    /// ahead of this replica's, in milliseconds.
     changes: VecDeque<(i64, i64)>,
-    /// The number of an operator's steps that this replica has applied.
+    /// The number of operator steps that this replica has applied.
     steps: u32,
 }
 
@@ -134,17 +135,17 @@ impl Timeline {
 
     /// The latest measured offset of the store's clock from boot time, in milliseconds.
     pub(super) fn store_ahead_of_boot(&self) -> Option<i64> {
-        self.samples.latest()
+        self.samples.latest_offset()
     }
 
     /// Adds a measurement of the store's clock.
     pub(super) fn sample(&mut self, sample: Sample) {
-        self.samples.add(sample, self.tuning.settling);
+        self.samples.add(sample, self.tuning.acceptance);
         self.follow(sample.at);
     }
 
-    /// Processes the record that was read at a boot time, and returns what to do with it. `wall` is the offset of
-    /// this machine's wall clock from boot time, in milliseconds.
+    /// Processes a record from the store, and returns the action for it. The record was read at the boot time `boot`.
+    /// `wall` is the offset of this machine's wall clock from boot time, in milliseconds.
     pub(super) fn read(&mut self, boot: i64, record: Option<TimelineRecord>, wall: i64) -> Action {
         let changed = self.record != record;
         let is_first = changed && self.record.is_none();
@@ -176,11 +177,12 @@ impl Timeline {
         self.maintain(boot)
     }
 
-    /// The record that applies an operator's choice; `None` while the samples do not agree.
+    /// Returns the record that applies an operator's choice. The result is `None` while the samples disagree, and
+    /// before this replica has joined.
     pub(super) fn accept(&self, boot: i64, accepted: Accepted) -> Option<TimelineRecord> {
-        let (ahead, _) = self.samples.ahead().filter(|_| {
+        let (ahead, _) = self.samples.accepted_offset().filter(|_| {
             // A disputed offset is not a valid target for a step.
-            self.samples.is_settled(self.tuning.settling)
+            self.samples.is_settled(self.tuning.acceptance)
         })?;
         let store = boot + ahead;
         let record = self.own_record(boot, self.slew?);
@@ -207,28 +209,29 @@ impl Timeline {
         let now = slew.now(boot);
         let tolerance = self.tuning.tolerance;
         let beyond = |difference: &i64| difference.abs() > tolerance;
-        let store_ahead = self.samples.latest().map(|ahead| boot + ahead - now);
+        let store_ahead = self.samples.latest_offset().map(|ahead| boot + ahead - now);
         let accepted = self.record.and_then(|record| record.accepted);
-        // The record is refreshed once per interval, so another replica can seem behind by that much.
-        let late = |ahead: &i64| *ahead > tolerance || *ahead < -tolerance - REFRESH_MILLIS;
-        let all_are = self.changes.len() > 1 && self.changes.iter().all(|(_, ahead)| late(ahead));
+        // The record can be one refresh interval old, so its writer can seem behind by that much.
+        let differs = |ahead: &i64| *ahead > tolerance || *ahead < -tolerance - REFRESH_MILLIS;
+        let all_differ =
+            self.changes.len() > 1 && self.changes.iter().all(|(_, ahead)| differs(ahead));
         let latest = self.changes.back().map(|(_, ahead)| *ahead);
         Disagreement {
             store_ahead: store_ahead.filter(beyond),
-            replicas_ahead: latest.filter(|_| all_are),
-            // The accepted difference only shrinks; Curfew reports a larger one.
+            replicas_ahead: latest.filter(|_| all_differ),
+            // An accepted difference only shrinks. A larger difference is new, so it is not accepted.
             is_accepted: matches!((accepted, store_ahead), (Some(offset), Some(ahead))
                 if ahead.signum() != offset.signum() && ahead.abs() <= offset.abs() + tolerance),
         }
     }
 
-    /// The time that the record and the accepted samples give, and its uncertainty, in milliseconds.
+    /// Decision time according to the record and the accepted samples, and its uncertainty, in milliseconds.
     fn recorded_time(&self, boot: i64, record: TimelineRecord) -> Option<(i64, i64)> {
-        let (ahead, uncertainty) = self.samples.ahead()?;
+        let (ahead, uncertainty) = self.samples.accepted_offset()?;
         Some((boot + ahead + record.offset.div_euclid(1000), uncertainty))
     }
 
-    /// Whether the record and the store's clock together give this replica's decision time.
+    /// Whether this replica's decision time agrees with the record and the store's clock.
     fn agrees(&self, boot: i64, slew: Slew, record: TimelineRecord) -> bool {
         self.samples.is_undisputed()
             && self
@@ -238,10 +241,11 @@ impl Timeline {
                 })
     }
 
-    /// Moves decision time towards the store's time. While they disagree, it continues with boot time.
+    /// Slews decision time towards the time that the record and the store's clock give. While this replica disagrees
+    /// with them, its decision time follows boot time and slews towards replicas that are ahead.
     fn follow(&mut self, boot: i64) {
         let Some(slew) = self.slew else { return };
-        let target = match (self.record, self.samples.ahead()) {
+        let target = match (self.record, self.samples.accepted_offset()) {
             (Some(record), Some((ahead, _))) if self.agrees(boot, slew, record) => {
                 ahead * 1000 + record.offset
             }
@@ -250,24 +254,24 @@ impl Timeline {
         self.slew = Some(slew.with_target(boot, target));
     }
 
-    /// How far this replica is behind the others, in milliseconds. Their times arrive late, but never early.
+    /// How far this replica is behind the others, in milliseconds. Network delay can only make the lag look smaller.
     fn lag_millis(&self) -> i64 {
         let ahead = self.changes.iter().map(|(_, ahead)| *ahead).min();
         ahead.map_or(0, |ahead| ahead.max(0))
     }
 
-    /// Steps forward to the other replicas if all of them are ahead for two seconds. In that case the machine was
-    /// paused and its boot-time clock did not advance, as with a paused virtual machine.
+    /// Steps forward to the other replicas if they are ahead by more than [`PAUSE_MILLIS`] for two seconds. In that
+    /// case the machine was paused and its boot-time clock stood still, as in a paused virtual machine.
     fn catch_up(&mut self, boot: i64) {
         let Some(slew) = self.slew else { return };
         let Some((first, _)) = self.changes.front() else {
             return;
         };
-        let settling = self.tuning.settling;
+        let acceptance = self.tuning.acceptance;
         let ahead = self.changes.iter().map(|(_, ahead)| *ahead).min();
-        if self.changes.len() >= settling.samples
-            && boot - first >= settling.over
-            && let Some(ahead) = ahead.filter(|ahead| *ahead > STOOD_STILL_MILLIS)
+        if self.changes.len() >= acceptance.min_samples
+            && boot - first >= acceptance.min_span
+            && let Some(ahead) = ahead.filter(|ahead| *ahead > PAUSE_MILLIS)
         {
             self.slew = Some(Slew::at(
                 boot,
@@ -278,11 +282,11 @@ impl Timeline {
         }
     }
 
-    /// Applies an operator's step.
+    /// Steps decision time as an operator requested with this record.
     fn step_to_store(&mut self, boot: i64, record: TimelineRecord) {
         self.steps = record.steps;
+        // If this replica reads a different time from the store, it uses the time in the record.
         let offset = match self.recorded_time(boot, record) {
-            // A replica that reads another time from the store uses the time of the operator's replica.
             Some((time, _)) if (time - record.at).abs() <= 2 * REFRESH_MILLIS => time - boot,
             _ => record.at - boot,
         };
@@ -290,13 +294,13 @@ impl Timeline {
         self.changes.clear();
     }
 
-    /// Refreshes the record, and corrects its offset after a jump of the store's clock.
+    /// Returns the action that keeps the record fresh, or that corrects its offset after a jump of the store's clock.
     fn maintain(&self, boot: i64) -> Action {
         let Some(slew) = self.slew else {
             return Action::Keep;
         };
         let Some(record) = self.record else {
-            return match self.samples.ahead() {
+            return match self.samples.accepted_offset() {
                 Some(_) => Action::Write(self.own_record(boot, slew)),
                 None => Action::Keep,
             };
@@ -310,10 +314,10 @@ impl Timeline {
             return Action::Keep;
         }
         let is_abandoned = boot - self.undisputed_since >= self.tuning.abandoned_after;
-        if is_abandoned && self.samples.is_settled(self.tuning.settling) {
+        if is_abandoned && self.samples.is_settled(self.tuning.acceptance) {
             return Action::Write(self.own_record(boot, slew));
         }
-        if boot - self.record_since >= DISPUTED_MILLIS {
+        if boot - self.record_since >= DISPUTED_REFRESH_MILLIS {
             return Action::Write(TimelineRecord {
                 is_disputed: true,
                 ..self.refreshed(boot, slew, record, 0)
@@ -324,7 +328,7 @@ impl Timeline {
 
     /// The record that describes this replica's decision time.
     fn own_record(&self, boot: i64, slew: Slew) -> TimelineRecord {
-        let ahead = self.samples.ahead().map_or(0, |(ahead, _)| ahead);
+        let ahead = self.samples.accepted_offset().map_or(0, |(ahead, _)| ahead);
         TimelineRecord {
             offset: slew.offset(boot) - ahead * 1000,
             at: slew.now(boot),
@@ -336,6 +340,7 @@ impl Timeline {
         }
     }
 
+    /// The record with the current time and this writer. Its offset decays according to `age`, in milliseconds.
     fn refreshed(&self, boot: i64, slew: Slew, record: TimelineRecord, age: i64) -> TimelineRecord {
         let decay = age.clamp(0, 2 * REFRESH_MILLIS) / DECAY_DIVISOR;
         let offset = record.offset - record.offset.clamp(-decay, decay);

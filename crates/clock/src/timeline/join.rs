@@ -1,23 +1,23 @@
-//! How a starting replica finds the decision time of the others.
+//! The join of a starting replica: it determines the decision time of the other replicas.
 
 use super::super::slew::Slew;
-use super::{Action, DISPUTED_MILLIS, REFRESH_MILLIS, Timeline, TimelineRecord};
+use super::{Action, DISPUTED_REFRESH_MILLIS, REFRESH_MILLIS, Timeline, TimelineRecord};
 
-/// The maximum age of a record that running replicas refresh, in milliseconds: a refresh and a heartbeat.
+/// The maximum age of a record that running replicas refresh, in milliseconds: a refresh interval and a heartbeat.
 const FRESH_MILLIS: i64 = REFRESH_MILLIS + 1_000;
-/// The largest difference between two clocks that NTP sets, in milliseconds.
+/// The largest difference between two clocks that follow NTP, in milliseconds.
 const WALL_TOLERANCE_MILLIS: i64 = 1_000;
 
 impl Timeline {
-    /// Joins the timeline if its time can be determined. `was_refreshed`: another replica has just written the
-    /// record.
+    /// Joins the timeline if this replica can determine its time, and returns the action for the record.
+    /// `was_refreshed` means that another replica has just written the record.
     pub(super) fn join(&mut self, boot: i64, was_refreshed: bool, wall: i64) -> Action {
-        let Some((ahead, uncertainty)) = self.samples.ahead() else {
+        let Some((ahead, uncertainty)) = self.samples.accepted_offset() else {
             return Action::Keep;
         };
         let offset = match self.record {
             None => self.join_first(ahead, wall),
-            Some(record) if !self.tuning.joins_with_care => Some(ahead + record.offset / 1000),
+            Some(record) if !self.tuning.verifies_on_join => Some(ahead + record.offset / 1000),
             Some(record) => self
                 .join_same_boot(boot, record)
                 .or_else(|| self.join_fresh(boot, record, ahead, uncertainty))
@@ -33,20 +33,20 @@ impl Timeline {
         self.maintain(boot)
     }
 
-    /// There is no record: no replica ran before, or the store has lost it.
+    /// Returns the offset for a store without a record: no replica ran before, or the store has lost the record.
     fn join_first(&self, ahead: i64, wall: i64) -> Option<i64> {
         let agree = self.samples.is_undisputed() && (ahead - wall).abs() <= WALL_TOLERANCE_MILLIS;
-        (agree || self.samples.is_settled(self.tuning.settling)).then_some(ahead)
+        (agree || self.samples.is_settled(self.tuning.acceptance)).then_some(ahead)
     }
 
-    /// A process on this machine wrote the record, and the machine has not rebooted since. The boot-time clock gives
-    /// the elapsed time, whatever happened to the other clocks.
+    /// Returns the offset if a process on this machine wrote the record and the machine has not rebooted since. The
+    /// boot-time clock gives the elapsed time, so jumps of other clocks have no effect.
     fn join_same_boot(&self, boot: i64, record: TimelineRecord) -> Option<i64> {
         let (id, at) = record.boot?;
         (Some(id) == self.boot_id && boot >= at).then_some(record.at - at)
     }
 
-    /// The record is fresh according to the store's clock, so that clock has not jumped.
+    /// Returns the offset if the record is fresh according to the store's clock. That clock has then not jumped.
     fn join_fresh(
         &self,
         boot: i64,
@@ -61,15 +61,15 @@ impl Timeline {
         (self.samples.is_undisputed() && fresh.contains(&age)).then_some(time - boot)
     }
 
-    /// Another replica runs and publishes its time. An attacker with write access to the store can replay old
-    /// records. Therefore the time counts only if the earlier of the store's clock and this machine's wall clock is
-    /// not later.
+    /// Returns the offset if another replica runs and has just written its time. An attacker with write access to the
+    /// store can replay old records. Therefore decision time is at least the earlier of the store's clock and this
+    /// machine's wall clock, less [`WALL_TOLERANCE_MILLIS`].
     fn join_refreshed(&self, boot: i64, record: TimelineRecord, ahead: i64, wall: i64) -> i64 {
         (record.at - boot).max(ahead.min(wall) - WALL_TOLERANCE_MILLIS)
     }
 
-    /// No replica runs, and the recorded offset may be outdated. This machine's wall clock decides whether the
-    /// store's time counts with the offset or without it. Decision time is never earlier than the time in the record.
+    /// Returns the offset if no replica runs. The offset in the record may then be outdated, so this machine's wall
+    /// clock decides whether to add it to the store's time. Decision time is at least the time in the record.
     fn join_abandoned(
         &self,
         boot: i64,
@@ -78,16 +78,16 @@ impl Timeline {
         wall: i64,
     ) -> Option<i64> {
         let is_abandoned =
-            boot - self.record_since >= self.tuning.abandoned_after + DISPUTED_MILLIS;
-        if !is_abandoned || !self.samples.is_settled(self.tuning.settling) {
+            boot - self.record_since >= self.tuning.abandoned_after + DISPUTED_REFRESH_MILLIS;
+        if !is_abandoned || !self.samples.is_settled(self.tuning.acceptance) {
             return None;
         }
         let with_offset = ahead + record.offset.div_euclid(1000);
-        let trusts = |time: i64| (time - wall).abs() <= WALL_TOLERANCE_MILLIS;
-        let chosen = match (trusts(with_offset), trusts(ahead)) {
+        let is_plausible = |time: i64| (time - wall).abs() <= WALL_TOLERANCE_MILLIS;
+        let chosen = match (is_plausible(with_offset), is_plausible(ahead)) {
             (false, true) => ahead,
             (true, _) => with_offset,
-            // The later one: a session may end early, but never late.
+            // The later time counts: a session may end early, but never late.
             (false, false) => with_offset.max(ahead),
         };
         Some(chosen.max(record.at - boot))

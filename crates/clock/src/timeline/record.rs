@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-/// The ID of one boot of one machine.
+/// The ID of one boot of a machine; it changes with every reboot.
 pub type BootId = [u8; 8];
 
 /// The record in the store with which replicas agree on decision time.
@@ -12,12 +12,12 @@ pub struct TimelineRecord {
     pub at: i64,
     /// The replica that wrote the record: a random number.
     pub writer: u64,
-    /// The boot of the writer's machine, and its boot time at the writing, in milliseconds.
+    /// The boot ID of the writer's machine, and its boot time when the record was written, in milliseconds.
     pub boot: Option<(BootId, i64)>,
     /// How often an operator has set decision time to the store's time.
     pub steps: u32,
-    /// Whether the writer's decision time differs from the time that it reads from the store. Such a record shows
-    /// only that a replica runs, and its time.
+    /// Whether the writer's decision time disagrees with the time that the store's clock and `offset` give. Such a
+    /// record shows only that a replica runs, and its decision time.
     pub is_disputed: bool,
     /// The difference that an operator has accepted: the offset at that moment, in milliseconds.
     pub accepted: Option<i64>,

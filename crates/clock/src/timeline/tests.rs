@@ -5,16 +5,19 @@ use super::super::samples::AcceptanceRule;
 use super::model::{Event, World};
 use super::*;
 
-/// The slew rate, and the drift of an uncorrected boot-time clock: 0.1 % and 0.0127 %.
-const RATE_MILLIONTHS: i64 = 1_130;
+/// The maximum deviation of decision time from real time, in millionths: the slew rate of 0.1 % and the drift of an
+/// uncorrected boot-time clock of at most 0.013 %.
+const MAX_DEVIATION_MILLIONTHS: i64 = 1_130;
 /// The error from rounding and asymmetric network delay, in milliseconds.
-const ROUNDING: i64 = 10;
-/// The largest difference from the others after a join: the tolerance and a poll. A small jump of the store's clock,
-/// which does not make a record outdated, adds to it.
-const JOIN_ERROR: i64 = 900;
-const JOIN_ERROR_DURING_JUMP: i64 = 2_500;
+const ROUNDING_MILLIS: i64 = 10;
+/// The largest difference from the other replicas after a join, in milliseconds: the tolerance and a heartbeat.
+const JOIN_ERROR_MILLIS: i64 = 900;
+/// The addition to [`JOIN_ERROR_MILLIS`] for each jump of the store's clock that is too small to make the record
+/// outdated, in milliseconds.
+const JUMP_ERROR_MILLIS: i64 = 2_500;
 
-fn events() -> impl Strategy<Value = Vec<Event>> {
+/// Generates random histories.
+fn any_events() -> impl Strategy<Value = Vec<Event>> {
     let jumps = || {
         prop_oneof![
             -90_000_000_i64..90_000_000,
@@ -28,45 +31,46 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         2 => jumps().prop_map(Event::Jump),
         2 => (1_u8..4, jumps()).prop_map(|(beats, by)| Event::Blip(beats, by)),
         1 => (0_u16..200, 0_u16..200).prop_map(|(there, back)| Event::Network(there, back)),
-        // A wall clock that is ahead together with the store's clock outvotes the other replicas, so it is not
-        // generated.
+        // A wall clock and a store's clock that are both ahead outvote the other replicas. Therefore no generated
+        // wall clock is ahead.
         2 => (any::<i8>(), jumps()).prop_map(|(drift, wall)| Event::Start(drift, wall.min(0))),
         1 => Just(Event::Stop),
-        1 => Just(Event::Lose),
+        1 => Just(Event::LoseRecord),
     ];
     proptest::collection::vec(event, 1..60)
 }
 
-/// Runs a history, and returns the violated rule.
+/// Runs a history. The error describes the first violation of a rule.
 fn find_violation(tuning: Tuning, events: &[Event]) -> Result<(), String> {
     let mut world = World::new(tuning);
     for event in events {
         world.apply(*event, |world| {
-            // A replica that joined during a jump approaches the others only with 0.1 %.
-            let most_apart = JOIN_ERROR + world.jumps * JOIN_ERROR_DURING_JUMP;
+            // A replica that joined during a jump approaches the others at only 0.1 %.
+            let max_spread = JOIN_ERROR_MILLIS + world.jumps * JUMP_ERROR_MILLIS;
             let mut errors = Vec::new();
             for machine in &world.machines {
-                let Some((elapsed, more)) = machine.counted(world.micros) else {
+                let Some((elapsed, excess)) = machine.elapsed_and_excess(world.micros) else {
                     continue;
                 };
-                let bound = elapsed * RATE_MILLIONTHS / 1_000_000 + ROUNDING;
-                // A replica that joined behind the others steps forward at once, so it ends no session late.
-                let joined_behind = match machine.joined_after_jump {
-                    true => most_apart,
+                let bound = elapsed * MAX_DEVIATION_MILLIONTHS / 1_000_000 + ROUNDING_MILLIS;
+                // A replica that joined behind the others steps forward, so it ends no session late.
+                let step_forward = match machine.joined_after_jump {
+                    true => max_spread,
                     false => 0,
                 };
-                if more > bound + joined_behind || more < -bound {
+                if excess > bound + step_forward || excess < -bound {
                     return Err(format!(
-                        "{elapsed} ms passed, and decision time counted {more} ms more, after {event:?}"
+                        "after {event:?}: decision time gained {excess} ms in {elapsed} ms"
                     ));
                 }
                 errors.extend(machine.error(world.micros));
             }
             let (first, last) = (errors.iter().min(), errors.iter().max());
             match (first, last) {
-                (Some(first), Some(last)) if last - first > most_apart => {
-                    Err(format!("replicas are {} ms apart after {event:?}", last - first))
-                }
+                (Some(first), Some(last)) if last - first > max_spread => Err(format!(
+                    "after {event:?}: replicas are {} ms apart",
+                    last - first
+                )),
                 _ => Ok(()),
             }
         })?;
@@ -74,27 +78,28 @@ fn find_violation(tuning: Tuning, events: &[Event]) -> Result<(), String> {
     Ok(())
 }
 
-fn run(tuning: Tuning, cases: u32) -> Result<(), String> {
+/// Runs random histories. The error describes the first violation of a rule.
+fn check_random_histories(tuning: Tuning, cases: u32) -> Result<(), String> {
     let mut runner = TestRunner::new(Config {
         cases,
         failure_persistence: None,
         ..Config::default()
     });
     runner
-        .run(&events(), |events| {
+        .run(&any_events(), |events| {
             find_violation(tuning, &events).map_err(TestCaseError::fail)
         })
         .map_err(|error| error.to_string())
 }
 
-/// Whatever the store's clock does: the elapsed time is correct within 0.113 %, no jump moves decision time, and the
-/// replicas agree.
+/// With random jumps of the store's clock, the elapsed time is correct within 0.113 %, no jump moves decision time,
+/// and the replicas agree.
 #[test]
-fn elapsed_time_is_correct_whatever_the_clocks_do() {
-    run(Tuning::DEFAULT, 3000).unwrap();
+fn elapsed_time_is_correct_despite_clock_jumps() {
+    check_random_histories(Tuning::DEFAULT, 3000).unwrap();
 }
 
-/// The store's clock is set four times within ten seconds, and two replicas start meanwhile.
+/// The store's clock is set four times within ten seconds, and two replicas start during that time.
 #[test]
 fn a_replica_that_joins_behind_the_others_catches_up() {
     use Event::{Jump, Network, Run, Start};
@@ -112,20 +117,19 @@ fn a_replica_that_joins_behind_the_others_catches_up() {
         Run(9),
     ];
     find_violation(Tuning::DEFAULT, &events).unwrap();
-    let world = world(&events);
+    let world = run_events(&events);
     for machine in &world.machines {
         let error = machine.error(world.micros).unwrap();
-        assert!(error.abs() < JOIN_ERROR, "{error} ms");
+        assert!(error.abs() < JOIN_ERROR_MILLIS, "{error} ms");
     }
 }
 
-/// The property detects each of these faults.
+/// [`check_random_histories`] detects each of these faults.
 #[test]
-fn the_property_fails_when_a_rule_is_left_out() {
-    let settling = |samples, over| AcceptanceRule { samples, over };
+fn random_histories_detect_wrong_parameters() {
     for (fault, tuning) in [
         (
-            "a difference of an hour is followed at once",
+            "decision time follows a difference of an hour at once",
             Tuning {
                 tolerance: 200_000_000,
                 rate: 1_000_000,
@@ -142,24 +146,31 @@ fn the_property_fails_when_a_rule_is_left_out() {
         (
             "one sample is accepted, and a starting replica does not wait for the others",
             Tuning {
-                settling: settling(1, 0),
-                abandoned_after: -DISPUTED_MILLIS,
+                acceptance: AcceptanceRule {
+                    min_samples: 1,
+                    min_span: 0,
+                },
+                abandoned_after: -DISPUTED_REFRESH_MILLIS,
                 ..Tuning::DEFAULT
             },
         ),
         (
             "a starting replica trusts the store's clock",
             Tuning {
-                joins_with_care: false,
+                verifies_on_join: false,
                 ..Tuning::DEFAULT
             },
         ),
     ] {
-        assert!(run(tuning, 600).is_err(), "undetected: {fault}");
+        assert!(
+            check_random_histories(tuning, 600).is_err(),
+            "undetected: {fault}"
+        );
     }
 }
 
-fn world(events: &[Event]) -> World {
+/// Runs a history with the default parameters, and returns the resulting world.
+fn run_events(events: &[Event]) -> World {
     let mut world = World::new(Tuning::DEFAULT);
     for event in events {
         world.apply(*event, |_| Ok::<_, ()>(())).unwrap();
@@ -171,7 +182,7 @@ fn world(events: &[Event]) -> World {
 fn a_jump_of_an_hour_and_back_has_no_effect() {
     let hour = 3_600_000;
     for beats in [1, 4, 40, 200] {
-        let world = world(&[
+        let world = run_events(&[
             Event::Run(10),
             Event::Jump(hour),
             Event::Run(beats),
@@ -187,7 +198,7 @@ fn a_jump_of_an_hour_and_back_has_no_effect() {
 fn a_fast_wall_clock_alone_has_no_effect() {
     let hour = 3_600_000;
     for jump in [0, -60_000] {
-        let world = world(&[
+        let world = run_events(&[
             Event::Run(10),
             Event::Jump(jump),
             Event::Start(0, hour),
@@ -195,7 +206,7 @@ fn a_fast_wall_clock_alone_has_no_effect() {
         ]);
         for machine in &world.machines {
             let error = machine.error(world.micros).unwrap();
-            assert!(error.abs() < JOIN_ERROR, "{error} ms, jump {jump}");
+            assert!(error.abs() < JOIN_ERROR_MILLIS, "{error} ms, jump {jump}");
         }
     }
 }
@@ -203,7 +214,7 @@ fn a_fast_wall_clock_alone_has_no_effect() {
 #[test]
 fn a_replica_that_starts_during_a_disagreement_joins() {
     for when in [1, 3, 5, 8, 20] {
-        let world = world(&[
+        let world = run_events(&[
             Event::Run(10),
             Event::Jump(-60_000),
             Event::Run(when),
@@ -214,7 +225,7 @@ fn a_replica_that_starts_during_a_disagreement_joins() {
         for machine in &world.machines {
             let error = machine.error(world.micros).unwrap();
             assert!(
-                error.abs() < JOIN_ERROR,
+                error.abs() < JOIN_ERROR_MILLIS,
                 "{error} ms, started after {when} beats"
             );
         }
