@@ -1,4 +1,4 @@
-//! The session domain: the session record, its limits, and the decision whether it is still valid.
+//! The session record, its limits, and the decision whether a session is still valid.
 //!
 //! Nothing here performs I/O or reads a clock. Every decision takes `now` as an argument, so tests can check each
 //! rule at any instant. Replicas that agree on the time agree on the verdict.

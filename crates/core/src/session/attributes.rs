@@ -5,9 +5,9 @@ use serde::{Serialize, Serializer};
 
 /// Properties of a session's subject: named lists of strings, such as `groups` or `email`.
 ///
-/// The back end receives attributes in headers, so no attribute contains a control character. Every check clones the
-/// attributes of its session, so they share one string. It has each attribute's name, its values with a unit
-/// separator before each, and a record separator. Attributes are sorted by name.
+/// The back end receives attributes in headers, so no attribute contains a control character. All attributes are in
+/// one shared string, because every check clones them. Each attribute is its name, then its values with a unit
+/// separator before each value, then a record separator. Attributes are sorted by name.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Attributes(Arc<str>);
 
@@ -34,8 +34,8 @@ pub enum AttributeError {
 }
 
 impl Attributes {
-    /// The attribute with the identity provider's names for the session and its subject. With them the provider can
-    /// end the session.
+    /// The attribute with the names of the session and its subject at the identity provider. The provider's logout
+    /// notices end the sessions that have these names.
     pub const PROVIDER: &'static str = "provider";
     /// The attribute that names the source of the session: `jwt`, `delegated` or `login`. Sessions from the admin API
     /// do not have it.
@@ -45,9 +45,10 @@ impl Attributes {
     /// The attribute with the subject's groups.
     pub const GROUPS: &'static str = "groups";
 
-    /// The attribute that is [`Attributes::UNKNOWN`] if the provider did not send the subject's groups.
+    /// The attribute that is [`Attributes::UNKNOWN`] if Curfew does not know the subject's groups.
     pub const GROUPS_STATE: &'static str = "curfew_groups";
-    /// The provider sends a reference instead of the groups, or a format that Curfew does not support.
+    /// The value of [`Attributes::GROUPS_STATE`] if the provider sent a reference instead of the groups, or a format
+    /// that Curfew does not support.
     pub const UNKNOWN: &'static str = "unknown";
 
     /// The limit for all names and values together, in bytes.
@@ -119,8 +120,8 @@ impl Attributes {
         own.any(|group| groups.iter().any(|other| other == group))
     }
 
-    /// Whether the subject may have groups that the record does not list. Then every group-specific tightening
-    /// applies, and no group grants access.
+    /// Whether the subject may have groups that the record does not list. Then every variant of a policy applies, and
+    /// no group grants access.
     #[must_use]
     pub fn has_unknown_groups(&self) -> bool {
         self.get(Self::GROUPS_STATE)
@@ -180,10 +181,10 @@ impl<'a> Iterator for Values<'a> {
     }
 }
 
-/// Splits at an ASCII separator: the text before it, and the text after it.
+/// Splits before the first occurrence of an ASCII separator. The second part starts with the separator.
 fn split_at(text: &str, separator: char) -> Option<(&str, &str)> {
-    let place = memchr::memchr(separator as u8, text.as_bytes())?;
-    text.split_at_checked(place)
+    let position = memchr::memchr(separator as u8, text.as_bytes())?;
+    text.split_at_checked(position)
 }
 
 impl<const N: usize> PartialEq<[&str; N]> for Values<'_> {
@@ -203,13 +204,13 @@ fn is_name(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn one(name: &str, value: &str) -> Result<Attributes, AttributeError> {
+    fn single_attribute(name: &str, value: &str) -> Result<Attributes, AttributeError> {
         Attributes::new(BTreeMap::from([(name.to_owned(), vec![value.to_owned()])]))
     }
 
     #[test]
     fn accepts_valid_attributes() {
-        let attributes = one("email", "alice@example.com, or so").unwrap();
+        let attributes = single_attribute("email", "alice@example.com, or so").unwrap();
         assert_eq!(attributes.get("email"), ["alice@example.com, or so"]);
         assert_eq!(attributes.get("groups").next(), None);
     }
@@ -235,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn attributes_have_a_canonical_order() {
+    fn rejects_unsorted_and_duplicate_names() {
         for names in [["b", "a"], ["a", "a"]] {
             let attributes = names.map(|name| (name, [""]));
             assert_eq!(Attributes::sorted(attributes), Err(AttributeError::Name));
@@ -244,20 +245,20 @@ mod tests {
 
     #[test]
     fn rejects_invalid_attributes() {
-        assert_eq!(one("E-Mail", "a"), Err(AttributeError::Name));
-        assert_eq!(one("", "a"), Err(AttributeError::Name));
+        assert_eq!(single_attribute("E-Mail", "a"), Err(AttributeError::Name));
+        assert_eq!(single_attribute("", "a"), Err(AttributeError::Name));
         for (name, value) in [
             ("email", "a\r\nX-Session-User: root"),
             ("groups", "a,b"),
             ("x", " a"),
         ] {
             assert_eq!(
-                one(name, value),
+                single_attribute(name, value),
                 Err(AttributeError::Value(name.to_owned())),
                 "{value:?}"
             );
         }
-        let many = BTreeMap::from([("x".to_owned(), vec!["y".repeat(1024); 5])]);
-        assert_eq!(Attributes::new(many), Err(AttributeError::TooLarge));
+        let too_large = BTreeMap::from([("x".to_owned(), vec!["y".repeat(1024); 5])]);
+        assert_eq!(Attributes::new(too_large), Err(AttributeError::TooLarge));
     }
 }

@@ -87,7 +87,7 @@ impl UserAgentHash {
     /// Bytes of the hash: enough to tell clients apart, too few to be a secret.
     pub const LEN: usize = 8;
 
-    /// A hash that was stored before.
+    /// A hash from its stored bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
         Self(bytes)
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn networks() {
+    fn a_network_keeps_only_its_prefix() {
         for (address, bits, expected) in [
             ("203.0.113.77", 24, "203.0.113.0/24"),
             ("203.0.113.77", 32, "203.0.113.77/32"),

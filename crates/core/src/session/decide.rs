@@ -2,9 +2,9 @@ use super::{DenyReason, Limits, Session, State, Timestamp, Verdict};
 
 /// Decides whether a request with `session` is allowed at `now`.
 ///
-/// `home` are the limits of the session's home policy as configured now; they can end the session. `request` are the
-/// limits of the policy that applies to this request, often the same ones. If those are stricter, the request is
-/// denied with `reauthentication_required`, and the session stays alive.
+/// `home` are the current limits of the session's home policy; they can end the session. `request` are the limits of
+/// the policy that applies to this request, often the same policy. If only a limit in `request` is reached, the
+/// request is denied with `reauthentication_required`, and the session stays alive.
 ///
 /// The absolute limit is tested before the idle limit. A limit is inclusive (`>=`): with an idle limit of 15 minutes,
 /// a request exactly 15 minutes after the last activity is denied (PCI DSS 4 8.2.8; NIST SP 800-63B rev 4, 2.2.3).
@@ -33,12 +33,12 @@ pub fn decide(
     Verdict::Allow
 }
 
-/// Whether a live session exceeds one of `limits`: its age, its idle time, or the time since its sign-in.
+/// Whether a live session has reached the absolute limit, the idle limit or the step-up limit in `limits`.
 fn is_stale(session: &Session, limits: &Limits, now: Timestamp) -> bool {
-    let sign_in = limits
+    let step_up_deadline = limits
         .max_auth_age
         .map_or(Timestamp::MAX, |age| session.started.plus(age));
     now >= session.absolute_deadline(limits)
         || now >= session.idle_deadline(limits)
-        || now >= sign_in
+        || now >= step_up_deadline
 }

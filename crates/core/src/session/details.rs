@@ -4,18 +4,18 @@ use std::sync::Arc;
 use super::{Revalidation, Timestamp};
 use crate::secret::Secret;
 
-/// Properties of a session that no decision needs. Each is `None` if unknown.
+/// Optional properties of a session. Each is `None` if it is unknown or does not apply.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Details {
     /// The client's address at the sign-in.
     pub address: Option<IpAddr>,
     /// The client's `User-Agent` at the sign-in.
     pub user_agent: Option<Arc<str>>,
-    /// The host that the sign-in was for.
+    /// The host of the application that the subject signed in to.
     pub host: Option<Arc<str>>,
     /// When the subject authenticated at the identity provider (`auth_time`, OpenID Connect Core 1.0 section 2).
     pub auth_time: Option<Timestamp>,
-    /// The provider's own session: `sid` of OpenID Connect Front-Channel Logout 1.0.
+    /// The ID of the session at the provider: `sid` of OpenID Connect Front-Channel Logout 1.0.
     pub provider_session: Option<Arc<str>>,
     /// The kind of a service token. Only sessions of service tokens have it.
     pub service_kind: Option<Arc<str>>,
@@ -23,20 +23,20 @@ pub struct Details {
     pub service_name: Option<Arc<str>>,
     /// The region that the session belongs to.
     pub home_region: Option<Arc<str>>,
-    /// The refresh token with which Curfew asks the provider whether the subject may still be signed in.
+    /// The refresh token. Curfew uses it to ask the provider whether the subject may still be signed in.
     pub refresh_token: Option<Secret<String>>,
-    /// The state of revalidation: when the provider confirmed the session, and when Curfew asks it again.
+    /// When the provider last confirmed the session, and when Curfew asks the provider again.
     pub revalidation: Option<Revalidation>,
     /// The actor that ended the session: a kind and a name, such as `token:ci`.
     pub ended_by: Option<Arc<str>>,
 }
 
-/// A refresh token, and the state of revalidation with it.
+/// A refresh token from a sign-in, and the first state of revalidation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefreshGrant {
     /// The refresh token that the provider issued at the sign-in.
     pub token: Secret<String>,
-    /// When Curfew uses the token.
+    /// The state of revalidation at the sign-in.
     pub revalidation: Revalidation,
 }
 

@@ -56,8 +56,8 @@ impl Hash for SessionId {
 /// A hash map keyed by session ID.
 pub type SessionMap<V> = HashMap<SessionId, V, SessionIdHashBuilder>;
 
-/// Hashes session IDs for [`SessionMap`]. They are hashes already, so one multiplication with a secret of this
-/// process is enough: it keeps clients from choosing IDs that collide.
+/// Hashes session IDs for [`SessionMap`]. Session IDs are hashes already, so one multiplication with a secret of this
+/// process is enough. Because of the secret, clients cannot choose IDs that collide.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SessionIdHashBuilder;
 
@@ -131,15 +131,15 @@ mod tests {
 
     #[test]
     fn session_id_hashes_are_spread() {
-        let name = |number: u128| SessionId::from_bytes(number.to_be_bytes());
-        let all = (0..1000).flat_map(|number| [name(number), name(number << 64)]);
-        let hashes = all.map(|name| SessionIdHashBuilder.hash_one(name));
+        let id = |number: u128| SessionId::from_bytes(number.to_be_bytes());
+        let all = (0..1000).flat_map(|number| [id(number), id(number << 64)]);
+        let hashes = all.map(|id| SessionIdHashBuilder.hash_one(id));
         let low: std::collections::HashSet<u64> = hashes.map(|hash| hash % 4096).collect();
         assert!(low.len() > 1200, "{}", low.len());
     }
 
     #[test]
-    fn rejects_anything_else() {
+    fn rejects_text_that_is_not_a_session_id() {
         for text in [
             "",
             "00",

@@ -1,14 +1,14 @@
 use std::time::Duration;
 
-/// The minimum time that a tombstone is kept, beyond the idle limit, so that clients still receive the reason of the
-/// end.
+/// The minimum time beyond the idle limit for which a tombstone is kept. During this time, clients receive the reason
+/// of the end.
 pub const MIN_TOMBSTONE_TTL: Duration = Duration::from_secs(60);
 
-/// The extra time that the record of a live session is kept. The store loses no session early unless its own clock is
-/// ahead by more.
+/// The extra time for which the store keeps the record of a live session. If the store's clock is ahead by less than
+/// this time, the store deletes no record too early.
 pub const CLOCK_MARGIN: Duration = Duration::from_secs(86_400);
 
-/// The longest absolute limit that a policy may have: browsers keep no cookie for longer (RFC 6265bis section 5.5).
+/// The longest absolute limit that a policy may have. Browsers keep no cookie for longer (RFC 6265bis section 5.5).
 pub const MAX_COOKIE_AGE: Duration = Duration::from_secs(400 * 86_400);
 
 /// The limits of a session under a policy.
@@ -35,9 +35,9 @@ impl Limits {
     #[must_use]
     pub fn strictest(self, other: Self) -> Self {
         Self {
-            idle: tighter(self.idle, other.idle),
+            idle: smaller(self.idle, other.idle),
             absolute: self.absolute.min(other.absolute),
-            max_auth_age: tighter(self.max_auth_age, other.max_auth_age),
+            max_auth_age: smaller(self.max_auth_age, other.max_auth_age),
         }
     }
 
@@ -47,8 +47,8 @@ impl Limits {
         self.idle.unwrap_or(self.absolute).min(self.absolute)
     }
 
-    /// How long after the last activity the record is kept. The reason of the end stays available for `tombstone_ttl`,
-    /// at least [`MIN_TOMBSTONE_TTL`].
+    /// How long the record is kept after the last activity. After the idle limit, clients receive the reason of the
+    /// end for `tombstone_ttl`, but at least for [`MIN_TOMBSTONE_TTL`].
     #[must_use]
     pub fn retention(&self, tombstone_ttl: Duration) -> Duration {
         self.idle
@@ -58,7 +58,7 @@ impl Limits {
 }
 
 /// The smaller of two optional limits; `None` means no limit.
-fn tighter(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
+fn smaller(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),
         (limit, None) | (None, limit) => limit,
@@ -72,7 +72,7 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     #[test]
-    fn strictest_takes_the_tighter_of_each() {
+    fn strictest_takes_the_smaller_value_of_each_limit() {
         let office = Limits {
             idle: Some(MINUTE * 30),
             absolute: MINUTE * 480,

@@ -28,11 +28,11 @@ impl PolicyName {
     /// [`NameError::Policy`] unless it is 1 to 64 characters out of `a-z`, `0-9`, `-` and `_`.
     pub fn new(name: impl AsRef<str>) -> Result<Self, NameError> {
         let name = name.as_ref();
-        let fits = (1..=64).contains(&name.len())
+        let is_valid = (1..=64).contains(&name.len())
             && name
                 .bytes()
                 .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'));
-        if fits {
+        if is_valid {
             Ok(Self(name.into()))
         } else {
             Err(NameError::Policy)
@@ -76,10 +76,10 @@ impl Subject {
     /// carry, and without white space at either end.
     pub fn new(subject: impl AsRef<str>) -> Result<Self, NameError> {
         let subject = subject.as_ref();
-        let fits = (1..=255).contains(&subject.len())
+        let is_valid = (1..=255).contains(&subject.len())
             && subject.trim() == subject
             && !subject.chars().any(char::is_control);
-        if fits {
+        if is_valid {
             Ok(Self(subject.into()))
         } else {
             Err(NameError::Subject)
@@ -91,7 +91,7 @@ impl Subject {
         Self(subject.into())
     }
 
-    /// A pseudo-subject for a session or a subject of an identity provider. Cut-offs use it.
+    /// The pseudo-subject for a session or a subject at an identity provider. `name` is a hash. Cut-offs use it.
     #[must_use]
     pub fn of_provider(name: SessionId) -> Self {
         Self(format!("oidc:{name}").into())
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn policy_names() {
+    fn policy_names_are_validated() {
         for good in ["default", "pci-dss", "a", "level_2", &"x".repeat(64)] {
             assert!(PolicyName::new(good).is_ok(), "{good}");
         }
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn subjects() {
+    fn subjects_are_validated() {
         for good in ["alice", "alice@example.com", "Ünal Öz", &"x".repeat(255)] {
             assert!(Subject::new(good).is_ok(), "{good}");
         }

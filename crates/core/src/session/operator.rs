@@ -1,13 +1,13 @@
-//! Sessions of operators in the console. The store holds them beside the sessions of users, under a subject and a
+//! Sessions of operators in the console. They are in the same store as the sessions of users, with a subject and a
 //! policy that no user has.
 
 use super::{Attributes, PolicyName, Session, Subject};
 
-/// The subject of every operator session, so that they can be listed and ended together. Curfew starts no session of
-/// a user under it.
-const SUBJECT: &str = "curfew-operator";
+/// The subject of every operator session, so that all operator sessions can be listed and ended together. Curfew
+/// never starts a session of a user with this subject.
+const OPERATOR_SUBJECT: &str = "curfew-operator";
 /// The policy of every operator session, with the limits of `admin.console`. No other policy has this name.
-const POLICY: &str = "curfew-console";
+const CONSOLE_POLICY: &str = "curfew-console";
 
 impl Attributes {
     /// The attribute with the operator: `token:NAME`, or `provider:PROVIDER:SUBJECT`.
@@ -20,13 +20,13 @@ impl Subject {
     /// The subject of every operator session.
     #[must_use]
     pub fn operators() -> Self {
-        Self::fixed(SUBJECT)
+        Self::fixed(OPERATOR_SUBJECT)
     }
 
     /// Whether this is the subject of operator sessions.
     #[must_use]
     pub fn is_operators(&self) -> bool {
-        self.as_str() == SUBJECT
+        self.as_str() == OPERATOR_SUBJECT
     }
 }
 
@@ -34,18 +34,19 @@ impl PolicyName {
     /// The policy of every operator session.
     #[must_use]
     pub fn console() -> Self {
-        Self::fixed(POLICY)
+        Self::fixed(CONSOLE_POLICY)
     }
 
     /// Whether this is the policy of operator sessions.
     #[must_use]
     pub fn is_console(&self) -> bool {
-        self.as_str() == POLICY
+        self.as_str() == CONSOLE_POLICY
     }
 }
 
 impl Session {
-    /// Whether this is an operator session. Checks deny it, because it is only valid in the console.
+    /// Whether this is an operator session. Checks deny operator sessions, because they are valid only in the
+    /// console.
     #[must_use]
     pub fn is_operator(&self) -> bool {
         self.subject.is_operators() && self.policy.is_console()

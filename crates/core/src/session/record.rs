@@ -9,7 +9,7 @@ use super::{
 /// The server-side record of one sign-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
-    /// The owner; for an operator session see [`Session::user_id`].
+    /// The subject who signed in. The owner of an operator session is [`Session::user_id`].
     pub subject: Subject,
     /// Properties of the subject, such as its groups.
     pub attributes: Attributes,
@@ -21,16 +21,16 @@ pub struct Session {
     pub binding: Binding,
     /// When the subject signed in.
     pub started: Timestamp,
-    /// The last activity; never decreases while the session lives.
+    /// The last activity. A touch only moves it forward.
     pub last_seen: Timestamp,
     /// The moment of the absolute limit, fixed at sign-in. A longer limit that is configured later does not move it.
     pub deadline: Timestamp,
-    /// How long after the last activity the record of a live session is kept. After the end it is kept for this time
-    /// less [`Session::margin`].
+    /// How long the store keeps the record of a live session after the last activity. It keeps a tombstone for this
+    /// time minus [`Session::margin`].
     pub retention: Duration,
     /// The part of the retention that compensates for a wrong clock of the store.
     pub margin: Duration,
-    /// Properties that few sessions have and no decision needs.
+    /// Optional properties, such as the host of the sign-in.
     pub details: Option<Arc<Details>>,
     /// Live or ended.
     pub state: State,
@@ -72,9 +72,9 @@ pub struct NewSession {
 /// The time that a session has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Remaining {
-    /// Until the idle limit, without further activity; never more than `absolute`.
+    /// The time until the idle limit if no activity follows; at most `absolute`.
     pub idle: Duration,
-    /// Until the absolute limit.
+    /// The time until the absolute limit.
     pub absolute: Duration,
 }
 
@@ -103,7 +103,7 @@ impl Session {
         }
     }
 
-    /// A session whose subject signed in elsewhere at `started`. Its first activity is at `now`.
+    /// A session whose subject signed in with another issuer at `started`. Its first activity is at `now`.
     #[must_use]
     pub fn adopt(
         new: NewSession,
@@ -127,25 +127,25 @@ impl Session {
         }
     }
 
-    /// Ends a live session and returns `true`; an earlier end stays, and the result is `false`. The tombstone has no
-    /// refresh token.
+    /// Ends a live session and returns `true`. An ended session does not change, and the result is `false`. The
+    /// tombstone has no refresh token.
     pub fn end(&mut self, reason: EndReason, at: Timestamp) -> bool {
-        let lived = self.state == State::Live;
-        if lived {
+        let was_live = self.state == State::Live;
+        if was_live {
             self.state = State::Ended(End { reason, at });
             self.details = self.details.take().and_then(Details::of_tombstone);
         }
-        lived
+        was_live
     }
 
-    /// Whether `other` is a record of the same sign-in and this one is live. The last activity may differ.
+    /// Whether this session is live and `other` is a record of the same sign-in. Only the last activity may differ.
     #[must_use]
     pub fn is_same_sign_in(&self, other: &Self) -> bool {
-        let used = Self {
+        let with_same_activity = Self {
             last_seen: self.last_seen,
             ..other.clone()
         };
-        self.state == State::Live && *self == used
+        self.state == State::Live && *self == with_same_activity
     }
 
     /// The session without its refresh token, for callers that never ask the provider.
@@ -176,8 +176,8 @@ impl Session {
         }
     }
 
-    /// When the absolute limit ends the session: the earlier of the deadline fixed at sign-in and the limit as
-    /// configured now.
+    /// When the absolute limit ends the session: at the deadline that was fixed at sign-in, or earlier if `limits`
+    /// are shorter now.
     #[must_use]
     pub fn absolute_deadline(&self, limits: &Limits) -> Timestamp {
         self.deadline.min(self.started.plus(limits.absolute))
@@ -185,8 +185,8 @@ impl Session {
 
     /// When the idle limit ends the session, without further activity.
     ///
-    /// If the policy's idle limit became longer after sign-in, it counts only up to the retention of the record.
-    /// Therefore the store's clean-up never ends a session.
+    /// If the policy's idle limit became longer after sign-in, only the part within the record's retention counts.
+    /// Therefore the store never deletes the record of a live session.
     #[must_use]
     pub fn idle_deadline(&self, limits: &Limits) -> Timestamp {
         let kept = self.tombstone_retention().saturating_sub(MIN_TOMBSTONE_TTL);
@@ -194,7 +194,7 @@ impl Session {
             .plus(limits.idle.map_or(kept, |idle| idle.min(kept)))
     }
 
-    /// The identity provider's names for the session and its subject, as pseudo-subjects.
+    /// The names of the session and its subject at the identity provider, as pseudo-subjects.
     pub fn provider_names(&self) -> impl Iterator<Item = Subject> {
         let names = self.attributes.get(Attributes::PROVIDER);
         names.filter_map(|name| Subject::new(name).ok())
@@ -211,7 +211,7 @@ impl Session {
         }
     }
 
-    /// How long the tombstone is kept after the last activity or the end.
+    /// How long the record is needed after the last activity or the end: the retention minus [`Session::margin`].
     #[must_use]
     pub fn tombstone_retention(&self) -> Duration {
         self.retention.saturating_sub(self.margin)
@@ -227,7 +227,7 @@ impl Session {
         last.plus(self.tombstone_retention())
     }
 
-    /// The expiry of the record for a store whose clock may be ahead.
+    /// The expiry of the record in the store. It includes a margin, because the store's clock may be ahead.
     #[must_use]
     pub fn expiry_with_margin(&self) -> Timestamp {
         match self.state {
@@ -236,8 +236,8 @@ impl Session {
         }
     }
 
-    /// The latest instant at which the store can still have the record: the last possible activity, and twice the
-    /// retention (once live, once as a tombstone).
+    /// The latest time at which the store can still have the record: the deadline plus twice the retention. The
+    /// retention counts once for the live record and once for the tombstone.
     #[must_use]
     pub fn expires_at_latest(&self) -> Timestamp {
         let retention = self.tombstone_retention();

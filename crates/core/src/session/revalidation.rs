@@ -9,14 +9,15 @@ pub struct Revalidation {
     pub registration: Registration,
     /// When the provider last confirmed the session: at the sign-in, or with a refresh.
     pub confirmed: Timestamp,
-    /// A lease: no replica asks before this time. One replica is asking now, or asked a moment ago without an answer.
+    /// A lease: no replica asks the provider before this time. The replica that holds it is asking now, or asked a
+    /// moment ago and received no answer.
     pub leased_until: Timestamp,
     /// The claims that the ID token of the sign-in contained.
     pub in_id_token: ClaimsInToken,
 }
 
 impl Revalidation {
-    /// The next time to ask the provider, with one request per `interval`.
+    /// The time of the next request to the provider, with one request per `interval`.
     #[must_use]
     pub fn due(&self, interval: Duration) -> Timestamp {
         self.confirmed.plus(interval).max(self.leased_until)
@@ -51,7 +52,7 @@ impl Registration {
     }
 }
 
-/// Which of the claims that become attributes the ID token contains. The others come from the UserInfo endpoint.
+/// Whether the ID token contains each of three claims. Claims that it lacks come from the UserInfo endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClaimsInToken {
     /// The claim that is configured as the subject.
@@ -67,7 +68,7 @@ impl ClaimsInToken {
     const GROUPS: u8 = 2;
     const EMAIL: u8 = 4;
 
-    /// Whether the ID token has all of them, so that the UserInfo endpoint is not needed.
+    /// Whether the ID token contains all three claims. The UserInfo endpoint is then not needed.
     #[must_use]
     pub const fn are_all(self) -> bool {
         self.subject && self.groups && self.email

@@ -1,4 +1,4 @@
-//! The rules of the domain, as tables and as properties over random histories.
+//! Tests of session decisions, with fixed cases and with random histories.
 
 use std::time::Duration;
 
@@ -94,7 +94,7 @@ mod decision {
     }
 
     #[test]
-    fn without_an_idle_limit_only_the_absolute_one_ends_it() {
+    fn without_an_idle_limit_only_the_absolute_limit_ends_the_session() {
         let limits = Limits {
             idle: None,
             absolute: 30 * HOUR,
@@ -223,7 +223,7 @@ mod transitions {
     }
 }
 
-/// Limits that a configuration can hold, with every relation of idle to absolute.
+/// Generates limits. The idle limit can be shorter or longer than the absolute limit, or missing.
 fn any_limits() -> impl Strategy<Value = Limits> {
     (
         proptest::option::of(1_u64..100),
@@ -237,7 +237,7 @@ fn any_limits() -> impl Strategy<Value = Limits> {
         })
 }
 
-/// Instants around the life of a session that starts at [`START`], on and off the second.
+/// Generates times before, during and after a session that starts at [`START`], some of them in whole seconds.
 fn any_instant() -> impl Strategy<Value = Timestamp> {
     prop_oneof![
         (0_u32..260).prop_map(|s| START.plus(s * SECOND)),
@@ -274,10 +274,10 @@ fn apply(session: &mut Session, step: Step) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-    /// With every touch in the record, a session is allowed exactly while both limits are unreached: neither late nor
-    /// early. The expectation is computed here without the domain's own helpers.
+    /// A session is allowed exactly until it reaches one of its limits. The test computes the expected verdict
+    /// without the functions that it tests.
     #[test]
-    fn allowed_exactly_within_the_limits(
+    fn a_session_is_allowed_exactly_within_its_limits(
         limits in any_limits(),
         touches in proptest::collection::vec(any_instant(), 0..8),
         now in any_instant(),
@@ -289,22 +289,22 @@ proptest! {
         }
         let last_seen = touches.iter().copied().chain([START]).max().unwrap();
         let age = now.as_millis().saturating_sub(START.as_millis());
-        let unused = now.as_millis().saturating_sub(last_seen.as_millis());
+        let idle_time = now.as_millis().saturating_sub(last_seen.as_millis());
         let expected = if u128::from(age) >= home.absolute.as_millis() {
             ABSOLUTE
-        } else if home.idle.is_some_and(|idle| u128::from(unused) >= idle.as_millis()) {
+        } else if home.idle.is_some_and(|idle| u128::from(idle_time) >= idle.as_millis()) {
             IDLE
         } else {
             ALLOW
         };
         prop_assert_eq!(verdict(&session, &home, now), expected);
-        // Step-up denies only a live session, and exactly from its maximum age on.
-        let old = limits.max_auth_age.is_some_and(|max| u128::from(age) >= max.as_millis());
-        let expected = if expected == ALLOW && old { REAUTHENTICATE } else { expected };
+        // A step-up limit denies exactly the live sessions that have reached it.
+        let needs_step_up = limits.max_auth_age.is_some_and(|max| u128::from(age) >= max.as_millis());
+        let expected = if expected == ALLOW && needs_step_up { REAUTHENTICATE } else { expected };
         prop_assert_eq!(verdict(&session, &limits, now), expected);
     }
 
-    /// An ended session never becomes live again, whatever operation follows and however the policy changes.
+    /// An ended session never becomes live again, even after further operations and with other limits.
     #[test]
     fn an_ended_session_is_never_revived(
         at_start in any_limits(),
@@ -336,7 +336,7 @@ proptest! {
         }
     }
 
-    /// A touch never creates a session: without a record the verdict is always `unknown_session`.
+    /// Without a record, the verdict is `unknown_session` at any time and with any limits.
     #[test]
     fn without_a_record_the_verdict_is_unknown_session(
         home in any_limits(), request in any_limits(), now in any_instant(),
@@ -347,7 +347,7 @@ proptest! {
 
     /// Reordered and repeated touches give the same record.
     #[test]
-    fn touches_commute_and_repeat(
+    fn the_order_and_repetition_of_touches_have_no_effect(
         limits in any_limits(),
         touches in proptest::collection::vec(any_instant(), 1..8),
         order in proptest::collection::vec(any::<proptest::sample::Index>(), 0..16),
@@ -359,7 +359,7 @@ proptest! {
         prop_assert_eq!(in_order, shuffled);
     }
 
-    /// A touch moves only the last activity, and only forward.
+    /// A touch changes only the last activity, and never moves it back.
     #[test]
     fn a_touch_extends_only_the_idle_limit(limits in any_limits(), at in any_instant()) {
         let before = session(&limits);
@@ -370,9 +370,9 @@ proptest! {
         prop_assert_eq!(Session { last_seen: before.last_seen, ..after }, before);
     }
 
-    /// A shortened policy applies at once; a lengthened policy never moves the deadline.
+    /// Shorter limits apply at once. Longer limits never move the deadline.
     #[test]
-    fn a_changed_policy_shortens_at_once_and_never_extends_the_deadline(
+    fn shorter_limits_apply_at_once_and_longer_limits_never_move_the_deadline(
         at_start in any_limits(),
         later in any_limits(),
         touches in proptest::collection::vec(any_instant(), 0..4),
@@ -390,7 +390,7 @@ proptest! {
         }
     }
 
-    /// The limits of a request policy can only deny more.
+    /// The limits of a request policy deny requests that the home policy allows, but never the reverse.
     #[test]
     fn a_request_policy_never_allows_what_the_home_policy_denies(
         home in any_limits(), request in any_limits(), now in any_instant(),
@@ -406,9 +406,9 @@ proptest! {
                 ..home.strictest(request) }, now) == ALLOW);
     }
 
-    /// The store keeps the record for longer than any limit lets the session live.
+    /// The store keeps the record of a session until all of its limits are reached.
     #[test]
-    fn the_store_expiry_never_ends_a_session(
+    fn the_store_keeps_the_record_of_a_live_session(
         at_start in any_limits(), later in any_limits(), now in any_instant(),
         touches in proptest::collection::vec(any_instant(), 0..4),
         tombstone_ttl in 0_u32..200,
@@ -416,8 +416,8 @@ proptest! {
         let mut session = session(&at_start);
         session.retention = at_start.retention(tombstone_ttl * SECOND) + session.margin;
         touches.iter().for_each(|at| session.touch(*at));
-        let kept_for = session.expires().minus(MIN_TOMBSTONE_TTL);
-        if now >= kept_for {
+        let kept_until = session.expires().minus(MIN_TOMBSTONE_TTL);
+        if now >= kept_until {
             prop_assert_ne!(verdict(&session, &later, now), ALLOW);
         }
     }

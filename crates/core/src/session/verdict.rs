@@ -20,14 +20,14 @@ impl Verdict {
     }
 }
 
-/// The reason of a denial. Its words are metric labels and audit values.
+/// The reason of a denial; a metric label and an audit value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DenyReason {
     /// The request carried no credential.
     NoCredential,
     /// The credential is forged, damaged, or signed by a key that has been retired.
     InvalidCredential,
-    /// The credential is genuine, but the store has no session for it (any more).
+    /// The credential is genuine, but the store has no session for it, or no longer has one.
     UnknownSession,
     /// The idle limit is reached.
     IdleTimeout,
@@ -97,7 +97,7 @@ impl DenyReason {
         }
     }
 
-    /// Whether the reason is temporary and not a property of the session: a retry may be allowed.
+    /// Whether the reason is a temporary failure and says nothing about the session. A retry may then be allowed.
     #[must_use]
     pub const fn is_unavailability(self) -> bool {
         matches!(
@@ -144,13 +144,13 @@ impl EndReason {
         Self::SignedOut,
     ];
 
-    /// The word for this reason, the same as for the denial that it causes.
+    /// The word for this reason. The denial of the ended session uses the same word.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         self.denial().as_str()
     }
 
-    /// The reason of the denial for a request with the ended session.
+    /// The reason with which requests of the ended session are denied.
     #[must_use]
     pub const fn denial(self) -> DenyReason {
         match self {
@@ -161,7 +161,7 @@ impl EndReason {
         }
     }
 
-    /// The session end that a denial with `reason` causes; `None` if this reason does not end a session.
+    /// The reason of the session end that a denial with `reason` reports; `None` if the reason is not a session end.
     #[must_use]
     pub fn from_denial(reason: DenyReason) -> Option<Self> {
         Self::ALL.into_iter().find(|end| end.denial() == reason)
