@@ -165,7 +165,7 @@ impl Sources {
         let limits = issuers.chain(services).map(|(issuer, policy)| {
             let name = policy.unwrap_or_else(|| policies.default_name());
             let policy = policies.get(name.as_str());
-            let policy = policy.map_or_else(|| policies.tightest(), |(_, policy)| policy);
+            let policy = policy.map_or_else(|| policies.strictest(), |(_, policy)| policy);
             (issuer.to_string(), policy.limits.absolute)
         });
         limits.collect()

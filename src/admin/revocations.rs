@@ -190,7 +190,7 @@ impl RevokeMatching {
             group: self.group,
             provider: self.provider,
         };
-        if conditions.is_everybody() != self.everybody {
+        if conditions.match_everybody() != self.everybody {
             return Err(invalid(
                 "name a condition (policy, host, source, group, provider), or set everybody; not both",
             ));

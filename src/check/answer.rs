@@ -222,7 +222,7 @@ impl Checker {
         let freshness = credential.freshness?;
         let policies = &self.book.policies;
         let policy = policies.get(policy.as_str());
-        let policy = policy.map_or_else(|| policies.tightest(), |(_, policy)| policy);
+        let policy = policy.map_or_else(|| policies.strictest(), |(_, policy)| policy);
         let limit = freshness.max_age.limit(policy, &credential.attributes)?;
         let Some(authenticated) = freshness.authenticated else {
             return Some(Outcome::malformed(Detail::UnknownAuthTime));

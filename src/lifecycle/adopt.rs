@@ -140,7 +140,7 @@ impl Lifecycle {
         }
         let now = self.parts.clock.now();
         let policy = self.parts.policies.get(adoption.policy.as_str());
-        let policy = policy.map_or_else(|| self.parts.policies.tightest(), |(_, policy)| policy);
+        let policy = policy.map_or_else(|| self.parts.policies.strictest(), |(_, policy)| policy);
         let mut limits = policy.limits_of(false, &adoption.attributes);
         let (started, longest) = (adoption.started, policy.limits.absolute);
         if history.last_loss().is_some_and(|lost| started < lost) {

@@ -69,7 +69,7 @@ impl Lifecycle {
                 count.checked += batch.sessions.len() + batch.unreadable;
                 count.unreadable += batch.unreadable;
                 for (_, session) in &batch.sessions {
-                    let found = rule.conditions.of(session);
+                    let found = rule.conditions.compare(session);
                     if found != Match::No
                         && session.started < rule.before
                         && self.is_usable(session)
@@ -117,7 +117,7 @@ impl Lifecycle {
                 conditions,
                 before: before.unwrap_or(now).min(now),
             };
-            let forget = now.minus(this.parts.policies.longest());
+            let forget = now.minus(this.parts.policies.longest_absolute_limit());
             let RuleAdded::Added {
                 change,
                 replication,
@@ -163,7 +163,7 @@ impl Lifecycle {
         tombstone: &Session,
         actor: &Actor,
     ) {
-        if rule.conditions.is_everybody() {
+        if rule.conditions.match_everybody() {
             return;
         }
         if !self.accepts_unauthenticated_cut_off() {

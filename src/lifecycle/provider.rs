@@ -33,7 +33,7 @@ impl Lifecycle {
             let now = this.parts.clock.now();
             // A time in the future would also end sessions that start until then.
             let before = before.min(now);
-            let forget = now.minus(this.parts.policies.longest());
+            let forget = now.minus(this.parts.policies.longest_absolute_limit());
             let noted = this
                 .parts
                 .stores

@@ -26,7 +26,11 @@ impl Lifecycle {
         if matches!(actor.kind, ActorKind::User | ActorKind::Policy) || revoked.is_operator() {
             return Ok(());
         }
-        let forget = self.parts.clock.now().minus(self.parts.policies.longest());
+        let forget = self
+            .parts
+            .clock
+            .now()
+            .minus(self.parts.policies.longest_absolute_limit());
         for name in person_subjects(revoked) {
             let noted = self
                 .parts

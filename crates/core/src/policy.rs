@@ -39,7 +39,7 @@ pub use rulebook::Rulebook;
 pub use rules::{MatchedRule, Rules, RulesError, Target};
 pub use sign_in::{Authentication, SignInSource};
 
-/// Named limits and behaviour.
+/// The limits of sessions, and other settings for them. The configuration gives each policy a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// The limits of a session that was started without "remember me".
@@ -51,7 +51,7 @@ pub struct Policy {
     /// Which requests count as activity.
     pub activity: ActivityKind,
     /// How long touches are collected before one is written. A session can end early by at most this time. It is
-    /// always less than half of every idle limit above.
+    /// always less than half of every idle limit of the policy.
     pub touch_interval: Duration,
     /// The limit on concurrent sessions of a subject; `None` without one.
     pub max_sessions: Option<MaxSessions>,
@@ -77,7 +77,7 @@ pub struct Variant {
 /// The limit on concurrent sessions of a subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaxSessions {
-    /// The most live sessions at a time, counted over all policies.
+    /// The maximum number of live sessions at a time, counted over all policies.
     pub count: usize,
     /// The behaviour for a sign-in above the limit.
     pub on_limit: OnSessionLimit,
@@ -100,7 +100,7 @@ pub enum OnStoreFailure {
     /// A known session stays valid within its limits for `grace`. A session is known if this replica saw it live in
     /// the store.
     Known {
-        /// The time since the replica last saw the session in the store.
+        /// The maximum time since the replica last saw the session in the store.
         grace: Duration,
     },
 }
@@ -123,8 +123,8 @@ impl Policy {
         }
     }
 
-    /// The default touch interval for an idle limit: a sixtieth of it, between 1 s and 15 s, but at most a quarter of
-    /// it. The result is whole milliseconds.
+    /// The default touch interval for an idle limit: one sixtieth of the limit, but at least 1 s, at most 15 s, and
+    /// at most a quarter of the limit. The result is in whole milliseconds.
     #[must_use]
     pub fn default_touch_interval(idle: Duration) -> Duration {
         let usual = (idle / 60).clamp(Duration::from_secs(1), Duration::from_secs(15));

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::session::{Attributes, Session, Timestamp};
 
-/// The source of sessions from the admin API, whose records name none.
+/// The source of sessions from the admin API. Their records do not name a source.
 pub const ADMIN_API_SOURCE: &str = "token";
 
 /// The properties of the sessions that a rule ends. A session must meet all conditions; without conditions, every
@@ -45,16 +45,16 @@ pub struct RevocationRule {
 pub enum Match {
     /// The session does not meet the conditions.
     No,
-    /// The session meets them by its own properties.
+    /// The record shows that the session meets all conditions.
     Certain,
-    /// A property is missing from the record, so the session counts as a match.
+    /// The record lacks a property for a condition, so the session counts as a match.
     Assumed,
 }
 
 impl RevocationConditions {
-    /// Whether there is no condition, so that every session matches.
+    /// Whether no condition is set, so that every session matches.
     #[must_use]
-    pub fn is_everybody(&self) -> bool {
+    pub fn match_everybody(&self) -> bool {
         *self == Self::default()
     }
 
@@ -71,19 +71,19 @@ impl RevocationConditions {
             .filter_map(|(name, value)| Some((name, value.as_deref()?)))
     }
 
-    /// Whether a session meets all conditions.
+    /// Compares a session with the conditions.
     #[must_use]
-    pub fn of(&self, session: &Session) -> Match {
+    pub fn compare(&self, session: &Session) -> Match {
         let mut found = Match::Certain;
         for (name, wanted) in self.iter() {
-            let known = match name {
+            let is_met = match name {
                 "policy" => Some(session.policy.as_str() == wanted),
                 "source" => Some(source(session) == wanted),
                 "host" => signed_in_host(session).map(|host| host == wanted),
                 "group" => in_group(session, wanted),
                 _ => from_provider(session, wanted),
             };
-            match known {
+            match is_met {
                 Some(true) => {}
                 Some(false) => return Match::No,
                 None => found = Match::Assumed,
@@ -112,13 +112,13 @@ impl RevocationRule {
     /// Whether this rule ends a session.
     #[must_use]
     pub fn ends(&self, session: &Session) -> bool {
-        session.started < self.before && self.conditions.of(session) != Match::No
+        session.started < self.before && self.conditions.compare(session) != Match::No
     }
 
-    /// Whether every session that `other` ends is also ended by this rule.
+    /// Whether this rule ends every session that `other` ends.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
-        let wider = self.conditions.is_everybody() || self.conditions == other.conditions;
+        let wider = self.conditions.match_everybody() || self.conditions == other.conditions;
         wider && self.before >= other.before
     }
 }
@@ -134,6 +134,7 @@ fn signed_in_host(session: &Session) -> Option<&str> {
     session.details.as_deref()?.host.as_deref()
 }
 
+/// Whether the subject is in the group; `None` if its groups are unknown.
 fn in_group(session: &Session, wanted: &str) -> Option<bool> {
     let attributes = &session.attributes;
     if attributes
@@ -145,6 +146,7 @@ fn in_group(session: &Session, wanted: &str) -> Option<bool> {
     (!attributes.has_unknown_groups()).then_some(false)
 }
 
+/// Whether the session comes from the provider with this issuer; `None` if its provider is unknown.
 fn from_provider(session: &Session, wanted: &str) -> Option<bool> {
     let mut issuer = session.attributes.get(Attributes::ISSUER);
     match issuer.next() {
@@ -164,7 +166,7 @@ mod tests {
     use super::*;
     use crate::testing::{START, name, session_of};
 
-    /// A session whose record has these properties.
+    /// Returns a session with this policy and these attributes.
     fn session(policy: &str, attributes: &[(&str, &str)]) -> Session {
         let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (name, value) in attributes {
@@ -178,24 +180,25 @@ mod tests {
         }
     }
 
+    /// Parses conditions, such as `policy=staff host=app.example.com`.
     fn conditions(text: &str) -> RevocationConditions {
         let mut conditions = RevocationConditions::default();
         for word in text.split_whitespace() {
             let (name, value) = word.split_once('=').unwrap();
-            let place = match name {
+            let field = match name {
                 "policy" => &mut conditions.policy,
                 "host" => &mut conditions.host,
                 "source" => &mut conditions.source,
                 "group" => &mut conditions.group,
                 _ => &mut conditions.provider,
             };
-            *place = Some(value.to_owned());
+            *field = Some(value.to_owned());
         }
         conditions
     }
 
     #[test]
-    fn table() {
+    fn conditions_match_the_properties_of_sessions() {
         let own = session("default", &[("groups", "staff"), ("groups", "admin")]);
         let jwt = &[
             ("curfew_source", "jwt"),
@@ -240,7 +243,7 @@ mod tests {
             let conditions = conditions(text);
             let expected = [on_own, on_jwt, on_unknown];
             assert_eq!(
-                [&own, &jwt, &unknown].map(|it| conditions.of(it)),
+                [&own, &jwt, &unknown].map(|it| conditions.compare(it)),
                 expected,
                 "{text}"
             );
@@ -264,7 +267,7 @@ mod tests {
         /// A rule never ends a session that started at its time or later. A rule that covers another rule ends every
         /// session that the other rule ends.
         #[test]
-        fn a_rule_respects_its_time_and_a_covering_rule_ends_more(
+        fn a_rule_ends_only_earlier_sessions_and_all_sessions_of_a_covered_rule(
             rule in rules(), other in rules(), policy in 0_usize..2, staff in any::<bool>(), started in 0_u64..5,
         ) {
             let groups = [("groups", if staff { "staff" } else { "guests" })];
@@ -273,7 +276,7 @@ mod tests {
             if session.started >= rule.before {
                 prop_assert!(!rule.ends(&session));
             } else {
-                prop_assert_eq!(rule.ends(&session), rule.conditions.of(&session) != Match::No);
+                prop_assert_eq!(rule.ends(&session), rule.conditions.compare(&session) != Match::No);
             }
             if rule.covers(&other) && other.ends(&session) {
                 prop_assert!(rule.ends(&session));

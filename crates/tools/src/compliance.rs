@@ -44,12 +44,13 @@ pub struct Finding {
     pub section: &'static str,
     /// The address of the standard's text.
     pub url: &'static str,
-    /// `met`; `exceeds_recommendation` if a limit exceeds a recommendation (SHOULD); `not_verified` if the limits meet it and a new
-    /// authentication is not ensured; `not_met`.
+    /// `met`; `exceeds_recommendation` if a limit exceeds a recommendation (SHOULD); `not_verified` if the limits
+    /// meet it and a new authentication is not ensured; `not_met`.
     pub status: &'static str,
     /// The reason: the idle limit and its requirement, then the absolute limit and its requirement.
     pub reasons: [String; 2],
-    /// Whether people authenticate again after a timeout: `ensured`, `not ensured`, `not checked` or `no requirement`.
+    /// Whether people authenticate again after a timeout: `ensured`, `not ensured`, `not checked` or `no
+    /// requirement`.
     pub reauthentication: &'static str,
 }
 
@@ -197,13 +198,13 @@ impl Reauthentication<'_> {
         }
         let mut ensured = true;
         for source in sources {
-            let gap = source.gap(policy);
+            let gap = source.reauthentication_gap(policy);
             ensured &= gap.is_none();
             facts.push(match gap {
                 Some(gap) => format!(
                     "After a timeout, people may get a new session without authenticating again: {gap}."
                 ),
-                None => format!("After a timeout, {}.", source.safeguard()),
+                None => format!("After a timeout, {}.", source.reauthentication_safeguard()),
             });
         }
         Some(ensured)

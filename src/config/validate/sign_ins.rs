@@ -23,7 +23,7 @@ pub(super) fn parse(raw: &RawConfig, mistakes: &mut Mistakes) -> Valid<Vec<SignI
         sources.push(SignInSource {
             key: format!("jwt.issuers.{name}"),
             authentication: match issuer.accept_iat {
-                None => Authentication::Named,
+                None => Authentication::InSessionId,
                 Some(_) => Authentication::Unknown {
                     missing: "`auth_time` in its tokens, and no `accept_iat`",
                 },

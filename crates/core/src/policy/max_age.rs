@@ -5,8 +5,8 @@ use crate::session::{Attributes, Limits};
 
 /// The maximum age of an authentication when a session starts.
 ///
-/// A session that reaches its idle limit began after its authentication. Therefore, with [`MaxAge::Idle`], the same
-/// authentication is always too old after the timeout (ADR 12).
+/// The authentication is older than the session that follows it. Therefore, with [`MaxAge::Idle`], it is always too
+/// old when the session reaches its idle limit (ADR 12).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MaxAge {
     /// The idle limit of the session.
@@ -24,27 +24,29 @@ impl MaxAge {
         match self {
             Self::Any => None,
             Self::Of(age) => Some(age),
-            Self::Idle => Some(until_timeout(&policy.limits_of(false, attributes))),
+            Self::Idle => Some(shortest_time_to_timeout(
+                &policy.limits_of(false, attributes),
+            )),
         }
     }
 
     /// Whether an authentication is always too old after a timeout of this policy.
     #[must_use]
-    pub fn ends_with_session(self, policy: &Policy) -> bool {
+    pub fn prevents_reuse_after_timeout(self, policy: &Policy) -> bool {
         match self {
             Self::Any => false,
             Self::Of(age) => {
                 let variants = policy.variants.iter().map(|variant| &variant.limits);
                 let mut all = [&policy.limits].into_iter().chain(variants);
-                all.all(|limits| age <= until_timeout(limits))
+                all.all(|limits| age <= shortest_time_to_timeout(limits))
             }
             Self::Idle => true,
         }
     }
 }
 
-/// The shortest time from sign-in to a timeout.
-fn until_timeout(limits: &Limits) -> Duration {
+/// The shortest possible time from the sign-in to a timeout.
+fn shortest_time_to_timeout(limits: &Limits) -> Duration {
     let idle = limits.idle.unwrap_or(limits.absolute);
     idle.min(limits.absolute)
 }

@@ -18,7 +18,7 @@ pub struct Policies {
 /// A policy together with its limits for one session.
 #[derive(Clone, Copy, Debug)]
 pub struct AppliedPolicy<'a> {
-    /// The policy, or the strictest combination of all.
+    /// The policy, or the strictest combination of all policies.
     pub policy: &'a Policy,
     /// The limits for this session, with "remember me" and variants applied.
     pub limits: Limits,
@@ -76,7 +76,7 @@ impl Policies {
         self.by_name.get_key_value(name)
     }
 
-    /// The name of the policy for sign-ins that select none.
+    /// The name of the policy for sign-ins that do not select a policy.
     #[must_use]
     pub const fn default_name(&self) -> &PolicyName {
         &self.default
@@ -95,7 +95,7 @@ impl Policies {
 
     /// The strictest combination of all policies.
     #[must_use]
-    pub const fn tightest(&self) -> &Policy {
+    pub const fn strictest(&self) -> &Policy {
         &self.strictest
     }
 
@@ -108,9 +108,9 @@ impl Policies {
             .min(session.absolute_deadline(&limits))
     }
 
-    /// The longest absolute limit of all policies. A session that started earlier than this has ended.
+    /// The longest absolute limit of all policies. Every session that started longer ago has ended.
     #[must_use]
-    pub fn longest(&self) -> Duration {
+    pub fn longest_absolute_limit(&self) -> Duration {
         let limits = self
             .by_name
             .values()
@@ -129,7 +129,7 @@ impl Policies {
     }
 }
 
-/// The stricter value of every property that affects a live session.
+/// Combines two policies: the stricter value of every property that affects a live session.
 fn strictest(a: Policy, b: Policy) -> Policy {
     Policy {
         limits: a.limits.strictest(b.limits),

@@ -1,6 +1,7 @@
 //! Background requests of well-known applications: polling on a timer, and long-lived connections.
 //!
-//! Requests that a person's action can also cause are not listed. Otherwise sessions in use would end.
+//! The list omits requests that an action of a person can also cause. If they were passive, sessions in use would
+//! end.
 
 /// An application and its background requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,11 +14,11 @@ pub struct Poller {
 
 /// All known applications, sorted by name.
 pub const ALL: [Poller; 10] = [
-    // Rails' ActionCable, mounted at the path that its guide uses.
+    // Rails' ActionCable, mounted at the path of the Rails guide.
     poller("action-cable", &[("GET", "/cable")]),
     // The event streams of argo-cd's ui/src/app/shared/services.
     poller("argocd", &[("GET", "/api/v1/stream/**")]),
-    // The routes that GitLab caches for polling (lib/gitlab/etag_caching/router), and its ActionCable.
+    // The routes that GitLab caches for polling (lib/gitlab/etag_caching/router), and GitLab's ActionCable.
     poller(
         "gitlab",
         &[
@@ -36,9 +37,9 @@ pub const ALL: [Poller; 10] = [
             ("POST", "/api/frontend-metrics"),
         ],
     ),
-    // The WebSocket of its front end.
+    // The WebSocket of Home Assistant's front end.
     poller("home-assistant", &[("GET", "/api/websocket")]),
-    // refreshPart() of its hudson-behavior.js, the build history, and progressive console logs.
+    // refreshPart() of Jenkins' hudson-behavior.js, the build history, and progressive console logs.
     poller(
         "jenkins",
         &[
@@ -63,7 +64,7 @@ pub const ALL: [Poller; 10] = [
             ("GET", "/{,user/*/}api/metrics/v1"),
         ],
     ),
-    // The WebSocket of its web application.
+    // The WebSocket of Mattermost's web application.
     poller("mattermost", &[("GET", "/api/v4/websocket")]),
     // The heartbeat of apps/user_status, the poll of apps/notifications, and the heartbeat of core, which keeps
     // Nextcloud's own session alive.
@@ -96,7 +97,8 @@ mod tests {
     use super::*;
     use crate::policy::PathPattern;
 
-    fn polls(poller: &str, method: &str, path: &str) -> bool {
+    /// Whether `poller` lists a request with this method and path.
+    fn lists_request(poller: &str, method: &str, path: &str) -> bool {
         let requests = named(poller).unwrap().requests.iter();
         let mut requests = requests.filter(|(known, _)| *known == method);
         requests.any(|(_, glob)| match PathPattern::glob(glob).unwrap() {
@@ -164,7 +166,7 @@ mod tests {
             ("socketio", "POST", "/socket.io/", false),
         ] {
             assert_eq!(
-                polls(poller, method, path),
+                lists_request(poller, method, path),
                 expected,
                 "{poller}: {method} {path}"
             );

@@ -12,7 +12,7 @@ pub struct Preset {
     pub idle: Option<Duration>,
     /// The longest absolute limit.
     pub absolute: Duration,
-    /// The source of the numbers, and which of them are convention.
+    /// The source of the numbers. It says which numbers are only convention.
     pub source: &'static str,
 }
 
@@ -65,13 +65,13 @@ impl Preset {
             "fedramp-moderate",
             Some(minutes(15)),
             hours(12),
-            "FedRAMP Moderate (revision 5): idle 15 minutes by AC-11, absolute 12 hours by the guidance of IA-11",
+            "FedRAMP Moderate (revision 5): idle 15 minutes (AC-11), absolute 12 hours (guidance for IA-11)",
         ),
         preset(
             "fedramp-high",
             Some(minutes(15)),
             hours(12),
-            "FedRAMP High (revision 5): idle 15 minutes by AC-11, absolute 12 hours by the guidance of IA-11",
+            "FedRAMP High (revision 5): idle 15 minutes (AC-11), absolute 12 hours (guidance for IA-11)",
         ),
         preset(
             "owasp-high",
@@ -99,14 +99,14 @@ impl Preset {
         Self::ALL.into_iter().find(|preset| preset.name == name)
     }
 
-    /// Whether unused sessions end soon enough, by the idle or the absolute limit.
+    /// Whether sessions without activity end within the ceiling, at the idle or the absolute limit.
     #[must_use]
     pub fn allows_idle(&self, limits: &Limits) -> bool {
         self.idle
             .is_none_or(|ceiling| limits.longest_unused() <= ceiling)
     }
 
-    /// Whether sessions in use end soon enough.
+    /// Whether the absolute limit is within the ceiling.
     #[must_use]
     pub fn allows_absolute(&self, limits: &Limits) -> bool {
         limits.absolute <= self.absolute

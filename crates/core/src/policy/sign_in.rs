@@ -1,29 +1,29 @@
 use super::{MaxAge, Policy};
 
-/// A configured way to sign in, and what Curfew knows about its authentication.
+/// A configured way to sign in, and the information that Curfew has about its authentication.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignInSource {
     /// The key in the configuration.
     pub key: String,
-    /// What Curfew knows about the authentication.
+    /// The information that Curfew has about the authentication.
     pub authentication: Authentication,
 }
 
-/// What Curfew knows about the authentication that precedes a session.
+/// The information that Curfew has about the authentication before a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Authentication {
-    /// The time of the authentication. An older one starts no session.
+    /// The time of the authentication is known. An authentication older than `max_age` starts no session.
     Dated {
         /// The maximum age of the authentication.
         max_age: MaxAge,
-        /// Whether Curfew itself requests a new authentication. Otherwise the other service does, depending on its
-        /// configuration.
+        /// Whether Curfew itself requests a new authentication. Otherwise the configuration of the other service must
+        /// make it request one.
         asked_by_curfew: bool,
     },
-    /// The time of the authentication, as a part of the session ID. After a session end, the same authentication
+    /// The time of the authentication is a part of the session ID. After a session end, the same authentication
     /// starts no new session.
-    Named,
-    /// Nothing is known.
+    InSessionId,
+    /// The time of the authentication is unknown.
     Unknown {
         /// The configuration key that would make the time known.
         missing: &'static str,
@@ -31,14 +31,18 @@ pub enum Authentication {
 }
 
 impl SignInSource {
-    /// The reason why a person can continue after a timeout of this policy without a new authentication; `None` if
-    /// Curfew prevents that.
+    /// Explains why a person can continue after a timeout of this policy without a new authentication. Returns `None`
+    /// if Curfew prevents this.
     #[must_use]
-    pub fn gap(&self, policy: &Policy) -> Option<String> {
+    pub fn reauthentication_gap(&self, policy: &Policy) -> Option<String> {
         let key = &self.key;
         match self.authentication {
-            Authentication::Named => None,
-            Authentication::Dated { max_age, .. } if max_age.ends_with_session(policy) => None,
+            Authentication::InSessionId => None,
+            Authentication::Dated { max_age, .. }
+                if max_age.prevents_reuse_after_timeout(policy) =>
+            {
+                None
+            }
             Authentication::Dated {
                 max_age: MaxAge::Any,
                 ..
@@ -54,12 +58,12 @@ impl SignInSource {
         }
     }
 
-    /// How Curfew prevents that, for the compliance report.
+    /// Explains how a new authentication is ensured after a timeout, for the compliance report.
     #[must_use]
-    pub fn safeguard(&self) -> String {
+    pub fn reauthentication_safeguard(&self) -> String {
         let key = &self.key;
         match self.authentication {
-            Authentication::Named => format!(
+            Authentication::InSessionId => format!(
                 "`{key}` starts no session with an earlier authentication, because `auth_time` is a part of the \
                  session ID (unless `session_claims` has a claim that a refresh changes, such as `jti`)"
             ),

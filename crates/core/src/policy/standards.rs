@@ -49,9 +49,9 @@ pub enum Strength {
 pub enum ComplianceStatus {
     /// The policy meets the requirement.
     Met,
-    /// The policy meets every mandatory limit, but exceeds a recommendation.
+    /// The policy meets every mandatory limit, but one of its limits is longer than recommended.
     ExceedsRecommendation,
-    /// The limits meet the requirement, but Curfew cannot verify a new authentication, or none is needed.
+    /// The limits meet the requirement, but Curfew cannot verify that people authenticate again, or they need not.
     NotVerified,
     /// The policy violates a mandatory limit.
     NotMet,
@@ -217,7 +217,7 @@ pub fn named(name: &str) -> Option<&'static Requirement> {
 }
 
 impl Requirement {
-    /// Compares a policy with this requirement. The loosest limits that a session can have decide.
+    /// Compares this requirement with the loosest limits that a session of the policy can have.
     #[must_use]
     pub fn status(&self, policy: &Policy) -> ComplianceStatus {
         let limits = loosest(policy);
@@ -230,13 +230,14 @@ impl Requirement {
 }
 
 impl LimitRequirement {
-    /// Compares a limit with this requirement: whether it is `set`, and how long a session lives under it.
+    /// Compares a limit with this requirement. `is_set` is whether the policy sets the limit, `duration` is how long
+    /// a session can live under it.
     #[must_use]
-    pub fn status(self, set: bool, lives: Duration) -> ComplianceStatus {
+    pub fn status(self, is_set: bool, duration: Duration) -> ComplianceStatus {
         match self {
             Nothing => ComplianceStatus::Met,
-            AnyLimit if set => ComplianceStatus::Met,
-            AtMost(most, _) if lives <= most => ComplianceStatus::Met,
+            AnyLimit if is_set => ComplianceStatus::Met,
+            AtMost(max, _) if duration <= max => ComplianceStatus::Met,
             AtMost(_, Should) => ComplianceStatus::ExceedsRecommendation,
             AnyLimit | AtMost(_, Shall) => ComplianceStatus::NotMet,
         }

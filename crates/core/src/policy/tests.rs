@@ -54,13 +54,17 @@ fn a_removed_policy_is_replaced_by_the_strictest_combination() {
     assert_eq!(policies.home(&session).policy, &long);
     session.policy = name("renamed");
     session.remembered = true;
-    let gone = policies.home(&session);
-    assert_eq!(gone.limits, limits(Some(15), 60, None));
+    let replaced = policies.home(&session);
+    assert_eq!(replaced.limits, limits(Some(15), 60, None));
     let grace = OnStoreFailure::Known { grace: MINUTE };
-    assert_eq!(gone.policy.on_store_failure, grace);
+    assert_eq!(replaced.policy.on_store_failure, grace);
     session.attributes = in_groups(&["admin"]);
     assert_eq!(policies.home(&session).limits, limits(Some(1), 60, None));
-    assert_eq!(policies.longest(), 6000 * MINUTE, "of the remembered, too");
+    assert_eq!(
+        policies.longest_absolute_limit(),
+        6000 * MINUTE,
+        "with `remember`"
+    );
     assert!(Policies::new(all, name("renamed")).is_none());
 }
 
@@ -96,11 +100,11 @@ fn the_strictest_variant_that_matches_wins() {
     let unknown = Attributes::sorted(std::iter::once(Attributes::GROUPS_STATE).zip(state)).unwrap();
     let found = policy.limits_of(false, &unknown);
     assert_eq!(found, limits(Some(5), 60, Some(10)));
-    let nobody_is_remembered = Policy {
+    let without_remember = Policy {
         remember: None,
         ..policy
     };
-    let found = nobody_is_remembered.limits_of(true, &in_groups(&[]));
+    let found = without_remember.limits_of(true, &in_groups(&[]));
     assert_eq!(found, limits(Some(30), 480, None));
 }
 
@@ -134,8 +138,8 @@ fn any_policy() -> impl Strategy<Value = Policy> {
     )
 }
 
-/// Whether `a` allows nothing that `b` does not.
-fn no_looser(a: Limits, b: Limits) -> bool {
+/// Whether no limit in `a` is longer than the same limit in `b`.
+fn is_at_least_as_strict(a: Limits, b: Limits) -> bool {
     let within = |a: Option<Duration>, b: Option<Duration>| match (a, b) {
         (_, None) => true,
         (None, Some(_)) => false,
@@ -145,8 +149,8 @@ fn no_looser(a: Limits, b: Limits) -> bool {
 }
 
 proptest! {
-    /// The strictest value wins: each limit is the smallest of those that apply. The expectation is computed here
-    /// without the policy's own helpers.
+    /// Each limit is the smallest value that applies. The test computes the expected values without the functions
+    /// that it tests.
     #[test]
     fn each_limit_is_the_smallest_that_applies(
         policy in any_policy(), groups in any_groups(), remembered in any::<bool>(),
@@ -172,10 +176,10 @@ proptest! {
     ) {
         let all: Vec<&str> = groups.iter().chain(&more).copied().collect();
         let tighter = policy.limits_of(remembered, &in_groups(&all));
-        prop_assert!(no_looser(tighter, policy.limits_of(remembered, &in_groups(&groups))));
+        prop_assert!(is_at_least_as_strict(tighter, policy.limits_of(remembered, &in_groups(&groups))));
     }
 
-    /// If the home policy is not configured, the limits are at least as tight as those of any policy.
+    /// If the home policy is not configured, the limits are at least as strict as the limits of any policy.
     #[test]
     fn the_strictest_combination_is_no_looser_than_any_policy(
         policies in proptest::collection::vec(any_policy(), 1..4), groups in any_groups(),
@@ -187,9 +191,9 @@ proptest! {
         let mut session = session_of("alice", START);
         session.attributes = in_groups(&groups);
         session.policy = name("renamed");
-        let tightest = all.home(&session).limits;
+        let found = all.home(&session).limits;
         for policy in &policies {
-            prop_assert!(no_looser(tightest, policy.limits_of(false, &session.attributes)));
+            prop_assert!(is_at_least_as_strict(found, policy.limits_of(false, &session.attributes)));
         }
     }
 }

@@ -249,7 +249,7 @@ impl CutOffStore for RedisStore {
             .arg(self.keys.ends())
             .arg(Message::CutOffs.encode())
             .arg(epoch()?)
-            .arg(u8::from(rule.conditions.is_everybody()));
+            .arg(u8::from(rule.conditions.match_everybody()));
         let change: u64 = self.once(&add).await?;
         if change == 0 {
             return Ok(RuleAdded::TooMany);

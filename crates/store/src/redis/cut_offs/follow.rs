@@ -60,7 +60,7 @@ impl RedisStore {
                 let due = forgotten.is_none_or(|last| last.seconds() > FORGET_INTERVAL_SECONDS);
                 if read == Ok(true) && due {
                     let now = self.clock().now();
-                    let until = now.minus(policies.current().longest());
+                    let until = now.minus(policies.current().longest_absolute_limit());
                     match self.remove_old_and_seal(until).await {
                         Ok(()) => forgotten = Some(Stopwatch::start()),
                         Err(error) => tracing::debug!(%error, "could not remove old cut-offs"),
