@@ -172,7 +172,7 @@ impl<'a> RuleMatch<'a> {
             return plain(verdict);
         }
         if !session.binding.is_unbound()
-            && let Err(mismatch) = client().is_at(&session.binding)
+            && let Err(mismatch) = client().check_binding(&session.binding)
         {
             let reason = match mismatch {
                 // A new sign-in from there starts a session of its own.

@@ -2,7 +2,7 @@ use http::Method;
 
 use super::head_and_body;
 use crate::check::OriginalUrl;
-use crate::policy::model::{AmbiguousReading, agreed, first};
+use crate::policy::model::{AmbiguousReading, agreed_path, first_match};
 use crate::policy::{
     Conditions, Contract, HostPattern, NormalPath, PathPattern, Rule, Rules, Target, Terms,
 };
@@ -12,7 +12,7 @@ pub(super) fn path(data: &[u8]) {
     let normal = NormalPath::new(data).ok();
     assert_eq!(
         normal.as_ref().map(|path| path.as_str().to_owned()),
-        agreed(data)
+        agreed_path(data)
     );
 }
 
@@ -55,7 +55,7 @@ pub(super) fn rules(data: &[u8]) {
         let found = found.map(|found| found.rule.map(|rule| rule.index));
         assert_eq!(
             found.map_err(|_| AmbiguousReading),
-            first(&rules, &target),
+            first_match(&rules, &target),
             "{target:?}"
         );
     }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::actor::Actor;
-use crate::policy::model::first;
+use crate::policy::model::first_match;
 use crate::policy::{
     Access, Conditions, HostPattern, PathPattern, Rule, RuleActivity, Target, Terms,
 };
@@ -123,7 +123,7 @@ struct Model {
 impl Model {
     fn expected(&mut self, session: usize, target: &Target<'_>) -> Verdict {
         let now = self.now;
-        let Ok(found) = first(&self.rules, target) else {
+        let Ok(found) = first_match(&self.rules, target) else {
             return deny(DenyReason::MalformedRequest);
         };
         let terms = found.map(|index| self.rules[index].terms.clone());

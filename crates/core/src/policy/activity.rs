@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, Method};
 /// The kinds of requests that count as activity under a policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ActivityKind {
-    /// Every request that is not passive by itself.
+    /// Every request, except requests that are always passive, such as `HEAD` or a prefetch.
     #[default]
     Any,
     /// Like `Any`, but only top-level navigations and unsafe methods: actions of a person, not of a page's scripts.
@@ -28,7 +28,7 @@ impl ActivityKind {
         }
     }
 
-    /// The kind under which a request counts only if it counts under both.
+    /// The kind that counts exactly the requests that both kinds count.
     #[must_use]
     pub const fn strictest(self, other: Self) -> Self {
         match (self, other) {
@@ -104,7 +104,7 @@ impl Passivity {
 
 /// Header values that mark a background request. Values are compared case-insensitively.
 ///
-/// A client can only shorten its own session with them.
+/// With these headers, a client can only shorten its own session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackgroundHeaders(Vec<(HeaderName, String)>);
 
@@ -120,7 +120,7 @@ impl BackgroundHeaders {
         ),
     ];
 
-    /// The known headers and `more`.
+    /// A set with the headers that are always known, and `more`.
     pub fn new(more: impl IntoIterator<Item = (HeaderName, String)>) -> Self {
         let known = Self::KNOWN.map(|(name, value)| (name, value.to_owned()));
         Self(known.into_iter().chain(more).collect())
@@ -159,8 +159,8 @@ pub fn classify(
         Passivity::Prefetch
     } else if background.mark_background(headers) {
         Passivity::Background
-    } else if let Some(refused) = kind.passivity_of(method, headers) {
-        refused
+    } else if let Some(passivity) = kind.passivity_of(method, headers) {
+        passivity
     } else {
         return Activity::Touch;
     };
@@ -194,8 +194,8 @@ fn is_navigation(headers: &HeaderMap) -> bool {
     whole_page && has_value(headers, &SEC_FETCH_MODE, "navigate")
 }
 
-/// Methods that are safe, besides those that RFC 9110 section 9.2.1 defines: those of WebDAV (RFC 4918, RFC 3253, RFC
-/// 5323), and QUERY.
+/// Safe methods that RFC 9110 section 9.2.1 does not list: methods of WebDAV (RFC 4918, RFC 3253, RFC 5323), and
+/// QUERY.
 const SAFE_EXTENSION_METHODS: [&str; 4] = ["PROPFIND", "REPORT", "SEARCH", "QUERY"];
 
 fn is_unsafe_method(method: &Method) -> bool {
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn table() {
+    fn classifies_requests() {
         use Passivity::{Background, Head, NotNavigation, Prefetch, Preflight};
         let navigate = ("sec-fetch-mode", "navigate");
         let preflight = [
@@ -239,7 +239,7 @@ mod tests {
             ("access-control-request-method", "PUT"),
         ];
         let known = BackgroundHeaders::new([("x-poll".parse().unwrap(), "Yes".to_owned())]);
-        // The expected reason under `Any` and under `Navigation`, if the request is passive.
+        // Each row ends with the expected reasons under `Any` and under `Navigation`; `None` means activity.
         for (method, lines, any, navigation) in [
             ("GET", &[][..], None, Some(NotNavigation)),
             ("GET", &[navigate], None, None),
@@ -313,7 +313,7 @@ mod tests {
         }
     }
 
-    /// Arbitrary headers that this module reads, and some that it ignores.
+    /// Generates headers that this module reads, and some that it ignores.
     fn any_headers() -> impl Strategy<Value = HeaderMap> {
         let names = "x-session-passive|kbn-system-request|sec-purpose|sec-fetch-mode|sec-fetch-dest|sec-fetch-user|origin|access-control-request-method|cookie|x-poll";
         let values = "1|true|prefetch|navigate|document|https://a|PUT|";
@@ -373,8 +373,8 @@ mod tests {
     }
 
     proptest! {
-        /// A header can only shorten a session: a request marked as background is passive under every policy,
-        /// whatever else it carries.
+        /// A header can only shorten a session: a request that is marked as background is passive under every kind,
+        /// even with other headers.
         #[test]
         fn background_headers_only_shorten_a_session(
             which in 0..BackgroundHeaders::KNOWN.len(),
@@ -390,14 +390,14 @@ mod tests {
             }
         }
 
-        /// No header turns a passive request into activity under `any`. A stricter policy never counts a request that
-        /// a laxer one does not count.
+        /// No header turns a passive request into activity under `any`. No other kind counts a request that `any`
+        /// does not count.
         #[test]
-        fn no_header_prolongs(method in any_method(), lines in any_headers()) {
+        fn no_header_turns_a_passive_request_into_activity(method in any_method(), lines in any_headers()) {
             let known = BackgroundHeaders::default();
-            let bare = classify(ActivityKind::Any, &known, &method, &HeaderMap::new());
+            let without_headers = classify(ActivityKind::Any, &known, &method, &HeaderMap::new());
             let any = classify(ActivityKind::Any, &known, &method, &lines);
-            prop_assert!(bare == Activity::Touch || any != Activity::Touch);
+            prop_assert!(without_headers == Activity::Touch || any != Activity::Touch);
             for kind in KINDS {
                 let strict = classify(kind, &known, &method, &lines);
                 prop_assert!(any == Activity::Touch || strict != Activity::Touch);

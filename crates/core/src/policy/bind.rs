@@ -33,7 +33,7 @@ pub struct Client {
     pub user_agent: Option<UserAgentHash>,
 }
 
-/// The client property that is needed for the binding but unknown.
+/// A client property that the binding needs but that is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnknownClient {
     /// The address of the client.
@@ -113,7 +113,7 @@ impl Client {
     ///
     /// # Errors
     /// The first property that does not match.
-    pub fn is_at(self, binding: &Binding) -> Result<(), BindingMismatch> {
+    pub fn check_binding(self, binding: &Binding) -> Result<(), BindingMismatch> {
         if let Some(network) = binding.network {
             let address = self.address.ok_or(BindingMismatch::AddressUnknown)?;
             if !network.contains(address) {
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_bound_as_its_policy_requires() {
+    fn a_session_is_valid_only_for_clients_that_match_its_binding() {
         let alice = client("203.0.113.7", "Firefox");
         let both = Bind {
             network: Some(BITS),
@@ -176,17 +176,17 @@ mod tests {
             (client("", "Firefox"), Err(BindingMismatch::AddressUnknown)),
             (Client::default(), Err(BindingMismatch::AddressUnknown)),
         ] {
-            assert_eq!(other.is_at(&bound), expected, "{other:?}");
+            assert_eq!(other.check_binding(&bound), expected, "{other:?}");
         }
         let network = Bind {
             user_agent: false,
             ..both
         };
         let bound = network.to(alice).unwrap();
-        assert_eq!(client("203.0.113.8", "curl").is_at(&bound), Ok(()));
+        assert_eq!(client("203.0.113.8", "curl").check_binding(&bound), Ok(()));
         let anywhere = Bind::default().to(Client::default()).unwrap();
         assert!(anywhere.is_unbound());
-        assert_eq!(Client::default().is_at(&anywhere), Ok(()));
+        assert_eq!(Client::default().check_binding(&anywhere), Ok(()));
     }
 
     #[test]

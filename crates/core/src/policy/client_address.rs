@@ -2,7 +2,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, HeaderName};
 
-/// The header with the client's address, for contracts that do not send it otherwise.
+/// The header with the client's address, for contracts that send the address only in a header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddressHeader {
     /// A header with a list of addresses, such as `X-Forwarded-For`. Every proxy appends the address of its peer.
@@ -17,11 +17,13 @@ impl AddressHeader {
     #[must_use]
     pub fn read(&self, headers: &HeaderMap) -> Option<IpAddr> {
         let lines: Vec<_> = headers.get_all(&self.name).into_iter().collect();
-        let from_the_end = lines
+        let items_from_the_end = lines
             .iter()
             .rev()
             .flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
-        let item = from_the_end.into_iter().nth(self.proxies.checked_sub(1)?)?;
+        let item = items_from_the_end
+            .into_iter()
+            .nth(self.proxies.checked_sub(1)?)?;
         address(std::str::from_utf8(item).ok()?.trim_matches([' ', '\t']))
     }
 }
@@ -41,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn table() {
+    fn reads_the_client_address_from_the_header() {
         for (proxies, lines, expected) in [
             (1, &["203.0.113.7"][..], Some("203.0.113.7")),
             (1, &["6.6.6.6, 203.0.113.7"], Some("203.0.113.7")),

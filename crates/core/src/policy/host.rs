@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns() {
+    fn parses_host_patterns() {
         let exact = |text: &str| Ok(HostPattern::Exact(text.to_owned()));
         let below = |text: &str| Ok(HostPattern::Below(text.to_owned()));
         for (text, expected) in [
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_of_urls() {
+    fn normalises_the_hosts_of_urls() {
         for (host, expected) in [
             ("App.Example.com", "app.example.com"),
             ("app.example.com:8443", "app.example.com"),

@@ -10,8 +10,8 @@ use super::rules::Target;
 /// The model covers servers that decode once, twice or by segment. It covers NGINX (merges slashes, resolves dots),
 /// Tomcat (cuts parameters off) and IIS (reads a backslash as a slash). It also covers servers that cut the path at a
 /// `#` or a `?`.
-pub fn agreed(path: &[u8]) -> Option<String> {
-    let strict = |text: &[u8]| decoded(text, false);
+pub fn agreed_path(path: &[u8]) -> Option<String> {
+    let strict = |text: &[u8]| decode(text, false);
     let once = strict(path)?;
     let segments = path.split(|byte| *byte == b'/').map(strict);
     let segments: Vec<Vec<u8>> = segments.collect::<Option<_>>()?;
@@ -19,21 +19,21 @@ pub fn agreed(path: &[u8]) -> Option<String> {
     let cut = |text: &str, at: char| text.split(at).next().unwrap_or_default().to_owned();
     let without_parameters: Vec<String> = text.split('/').map(|part| cut(part, ';')).collect();
     let readings = [
-        resolved(&text),
+        resolve(&text),
         without_parameters.join("/"),
         text.replace('\\', "/"),
         cut(&text, '#'),
         cut(&text, '?'),
-        String::from_utf8_lossy(&decoded(&once, true)?).into_owned(),
+        String::from_utf8_lossy(&decode(&once, true)?).into_owned(),
     ];
     let all_agree = readings.iter().all(|reading| *reading == text)
         && segments == once.split(|byte| *byte == b'/').collect::<Vec<_>>();
-    let strange = |character: char| character.is_control() || is_lookalike(character);
-    (text.starts_with('/') && all_agree && !text.chars().any(strange)).then_some(text)
+    let is_special = |character: char| character.is_control() || is_lookalike(character);
+    (text.starts_with('/') && all_agree && !text.chars().any(is_special)).then_some(text)
 }
 
 /// Percent-decodes text. A lenient server keeps malformed escapes; others reject them.
-fn decoded(text: &[u8], lenient: bool) -> Option<Vec<u8>> {
+fn decode(text: &[u8], lenient: bool) -> Option<Vec<u8>> {
     let mut bytes = text.iter().copied();
     let mut decoded = Vec::new();
     while let Some(byte) = bytes.next() {
@@ -56,8 +56,8 @@ fn decoded(text: &[u8], lenient: bool) -> Option<Vec<u8>> {
     Some(decoded)
 }
 
-/// The path with merged slashes and resolved dot segments.
-fn resolved(path: &str) -> String {
+/// Returns the path with merged slashes and resolved dot segments.
+fn resolve(path: &str) -> String {
     let mut kept: Vec<&str> = Vec::new();
     let mut ends_in_slash = false;
     for segment in path.split('/') {
@@ -75,43 +75,44 @@ fn resolved(path: &str) -> String {
     resolved
 }
 
-/// Servers read the path in different ways.
+/// The error for a path that servers read in different ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AmbiguousReading;
 
-/// The index of the first matching rule, found by testing one rule after the other.
+/// Finds the index of the first matching rule. It tests one rule after the other.
 ///
 /// # Errors
 /// [`AmbiguousReading`] if the result depends on a path that servers read in different ways.
-pub fn first(rules: &[Rule], target: &Target<'_>) -> Result<Option<usize>, AmbiguousReading> {
-    let path = agreed(target.path);
+pub fn first_match(rules: &[Rule], target: &Target<'_>) -> Result<Option<usize>, AmbiguousReading> {
+    let path = agreed_path(target.path);
     let host = host(target.host);
     for rule in rules {
         let conditions = &rule.conditions;
         let fits = (conditions.hosts.is_empty()
-            || conditions.hosts.iter().any(|it| is_at(it, &host)))
+            || conditions.hosts.iter().any(|it| host_matches(it, &host)))
             && (conditions.methods.is_empty() || conditions.methods.contains(target.method))
             && (conditions.contracts.is_empty() || conditions.contracts.contains(&target.contract));
         if !fits {
             continue;
         }
         let any_path = conditions.paths.is_empty();
-        let ambiguous = |pattern| matches!(pattern, &PathPattern::Ambiguous);
+        let is_ambiguous = |pattern| matches!(pattern, &PathPattern::Ambiguous);
         let Some(path) = &path else {
-            let named = any_path || conditions.paths.iter().any(ambiguous);
-            return if named {
+            let matches_any_reading = any_path || conditions.paths.iter().any(is_ambiguous);
+            return if matches_any_reading {
                 Ok(Some(rule.index))
             } else {
                 Err(AmbiguousReading)
             };
         };
-        if any_path || conditions.paths.iter().any(|it| is_for(it, path)) {
+        if any_path || conditions.paths.iter().any(|it| path_matches(it, path)) {
             return Ok(Some(rule.index));
         }
     }
     Ok(None)
 }
 
+/// Returns a host in lower case, without its port and without a trailing dot.
 fn host(text: &str) -> String {
     let name = match text.split_once(']') {
         Some((address, _)) => format!("{address}]"),
@@ -121,14 +122,14 @@ fn host(text: &str) -> String {
     name.to_lowercase()
 }
 
-fn is_at(pattern: &HostPattern, host: &str) -> bool {
+fn host_matches(pattern: &HostPattern, host: &str) -> bool {
     match pattern {
         HostPattern::Exact(name) => name == host,
         HostPattern::Below(domain) => host.ends_with(&**domain),
     }
 }
 
-fn is_for(pattern: &PathPattern, path: &str) -> bool {
+fn path_matches(pattern: &PathPattern, path: &str) -> bool {
     match pattern {
         PathPattern::Exact(exact) => exact == path,
         PathPattern::Prefix(prefix) => {
@@ -142,14 +143,14 @@ fn is_for(pattern: &PathPattern, path: &str) -> bool {
         PathPattern::Glob(glob) => {
             let pattern: Vec<char> = glob.glob().chars().collect();
             let path: Vec<char> = path.chars().collect();
-            globs(&pattern).iter().any(|glob| matches(glob, &path))
+            expand(&pattern).iter().any(|glob| matches(glob, &path))
         }
         PathPattern::Ambiguous => false,
     }
 }
 
-/// Expands the alternatives of a glob: one glob for each.
-fn globs(glob: &[char]) -> Vec<Vec<char>> {
+/// Expands the alternatives of a glob, such as `{a,b}`. Returns one glob for each combination.
+fn expand(glob: &[char]) -> Vec<Vec<char>> {
     let Some(open) = glob.iter().position(|it| *it == '{') else {
         return vec![glob.to_vec()];
     };
@@ -160,11 +161,12 @@ fn globs(glob: &[char]) -> Vec<Vec<char>> {
     let mut all = Vec::new();
     for alternative in glob[open + 1..close].split(|it| *it == ',') {
         let whole = [&glob[..open], alternative, &glob[close + 1..]].concat();
-        all.extend(globs(&whole));
+        all.extend(expand(&whole));
     }
     all
 }
 
+/// Whether a glob without `{…}` matches a path.
 fn matches(glob: &[char], path: &[char]) -> bool {
     match glob {
         [] => path.is_empty(),

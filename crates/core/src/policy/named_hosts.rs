@@ -13,7 +13,7 @@ pub struct NamedHosts {
 }
 
 impl NamedHosts {
-    /// The hosts that match one of these patterns. With `admit_unknown`, other hosts are admitted too.
+    /// The hosts that match one of these patterns. With `admit_unknown`, all other hosts are admitted, too.
     #[must_use]
     pub fn new(patterns: impl IntoIterator<Item = HostPattern>, admit_unknown: bool) -> Self {
         let mut named = Self {
@@ -29,7 +29,7 @@ impl NamedHosts {
         named
     }
 
-    /// Whether a request for this host of a URL, with or without a port, may be evaluated.
+    /// Whether requests for this host are evaluated. The host is part of a URL, with or without a port.
     #[must_use]
     pub fn admit(&self, host: &str) -> bool {
         if !self.denies_others() {
@@ -43,8 +43,8 @@ impl NamedHosts {
     /// Whether requests for other hosts are denied.
     #[must_use]
     pub fn denies_others(&self) -> bool {
-        let names_one = !self.exact.is_empty() || !self.domains.is_empty();
-        names_one && !self.admit_unknown
+        let names_a_host = !self.exact.is_empty() || !self.domains.is_empty();
+        names_a_host && !self.admit_unknown
     }
 
     /// The patterns as the configuration writes them: `app.example.com`, `*.example.com`.
@@ -58,7 +58,7 @@ impl NamedHosts {
     pub fn describe(&self) -> String {
         let named: Vec<String> = self.patterns().collect();
         match (named.is_empty(), self.admit_unknown) {
-            (true, _) => "none; requests for every host are judged".to_owned(),
+            (true, _) => "none; requests for every host are evaluated".to_owned(),
             (false, true) => format!(
                 "{}; other hosts are evaluated, too (unknown_hosts: allow)",
                 named.join(", ")

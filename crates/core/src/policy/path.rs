@@ -20,10 +20,10 @@ pub enum AmbiguousPath {
     /// A `%` is not followed by two hexadecimal digits.
     #[error("malformed percent-encoding")]
     Escape,
-    /// `%252e` and the like: a server that decodes twice reads another path.
+    /// The path has an escape such as `%252e`; a server that decodes twice reads a different path.
     #[error("percent-encoded twice")]
     EncodedTwice,
-    /// The decoded path is not UTF-8, as in overlong forms of a slash.
+    /// The decoded path is not UTF-8, for example because it has an overlong form of a slash.
     #[error("not UTF-8")]
     NotText,
     /// The path has a control character, encoded or not.
@@ -100,7 +100,7 @@ impl<'a> NormalPath<'a> {
         &self.0
     }
 
-    /// The path and its parents up to `/`, without trailing slashes.
+    /// The path and its parents, without trailing slashes. The last one is the root, as an empty string.
     pub(super) fn with_parents(&self) -> impl Iterator<Item = &str> {
         let path = self.0.strip_suffix('/').unwrap_or(&self.0);
         let mut rest = Some(path);
@@ -141,7 +141,7 @@ pub(super) const fn is_lookalike(character: char) -> bool {
     )
 }
 
-/// Rejects escapes that decoding would hide.
+/// Rejects malformed escapes and encoded slashes, which are no longer visible after decoding.
 fn check_escapes(path: &[u8]) -> Result<(), AmbiguousPath> {
     let mut rest = path;
     while let Some(percent) = rest.iter().position(|byte| *byte == b'%') {
@@ -157,7 +157,7 @@ fn check_escapes(path: &[u8]) -> Result<(), AmbiguousPath> {
     Ok(())
 }
 
-/// Whether a decoded path still contains an escape.
+/// Whether a decoded path still contains a percent-encoding.
 fn looks_encoded(decoded: &str) -> bool {
     let mut pieces = decoded.as_bytes().split(|byte| *byte == b'%').skip(1);
     pieces.any(|piece| piece.get(..2).is_some_and(is_hex))
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn tricks() {
+    fn rejects_ambiguous_paths() {
         use AmbiguousPath::{
             Backslash, Control, DotSegment, DoubleSlash, EncodedQuery, EncodedSlash, EncodedTwice,
             Escape, Fragment, Lookalike, NotAbsolute, NotText, Semicolon,
@@ -273,14 +273,14 @@ mod tests {
             ("/a/b/c", &["/a/b/c", "/a/b", "/a", ""]),
         ] {
             let normal = NormalPath::new(path.as_bytes()).unwrap();
-            let above: Vec<&str> = normal.with_parents().collect();
-            assert_eq!(above, expected, "{path}");
+            let parents: Vec<&str> = normal.with_parents().collect();
+            assert_eq!(parents, expected, "{path}");
         }
     }
 
     proptest! {
-        /// The normal form does not depend on which harmless characters are encoded, and it consists of whole, named
-        /// segments.
+        /// The normal form does not depend on which harmless characters are encoded. A path with a segment `.` or
+        /// `..` has no normal form.
         #[test]
         fn the_normal_form_does_not_depend_on_the_encoding(path in "(/[a-z.é_ -]{1,4}){1,4}/?", encoded in any::<u64>()) {
             let mut text = String::new();
@@ -302,10 +302,10 @@ mod tests {
             }
         }
 
-        /// A normal form contains nothing that servers interpret differently. Normalising it again as part of a URL
-        /// changes nothing.
+        /// A normal form contains nothing that servers interpret differently. If it is encoded and normalised again,
+        /// the result is the same.
         #[test]
-        fn noise(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+        fn the_normal_form_of_random_bytes_is_unambiguous(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
             let path = [b"/", &bytes[..]].concat();
             if let Ok(normal) = NormalPath::new(&path) {
                 let text = normal.as_str();

@@ -30,13 +30,13 @@ pub struct Conditions {
     pub paths: Vec<PathPattern>,
     /// The methods, compared case-sensitively.
     pub methods: Vec<Method>,
-    /// The contracts.
+    /// The contracts between the proxy and Curfew.
     pub contracts: Vec<Contract>,
 }
 
 impl Conditions {
-    /// Whether a request meets the conditions other than host and path.
-    pub(super) fn fit(&self, method: &Method, contract: Contract) -> bool {
+    /// Whether a request meets the conditions for method and contract.
+    pub(super) fn match_method_and_contract(&self, method: &Method, contract: Contract) -> bool {
         (self.methods.is_empty() || self.methods.contains(method))
             && (self.contracts.is_empty() || self.contracts.contains(&contract))
     }
@@ -44,27 +44,27 @@ impl Conditions {
 
 impl fmt::Display for Conditions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut before = "";
-        let mut part = |name: &str, items: Vec<String>| -> fmt::Result {
+        let mut separator = "";
+        let mut write_condition = |name: &str, items: Vec<String>| -> fmt::Result {
             if items.is_empty() {
                 return Ok(());
             }
-            write!(f, "{before}{name} {}", items.join(", "))?;
-            before = "; ";
+            write!(f, "{separator}{name} {}", items.join(", "))?;
+            separator = "; ";
             Ok(())
         };
-        part("host", texts(&self.hosts))?;
-        part("path", texts(&self.paths))?;
-        part("method", texts(&self.methods))?;
-        part("contract", texts(&self.contracts))?;
-        if before.is_empty() {
+        write_condition("host", to_strings(&self.hosts))?;
+        write_condition("path", to_strings(&self.paths))?;
+        write_condition("method", to_strings(&self.methods))?;
+        write_condition("contract", to_strings(&self.contracts))?;
+        if separator.is_empty() {
             f.write_str("everything")?;
         }
         Ok(())
     }
 }
 
-fn texts<T: fmt::Display>(items: &[T]) -> Vec<String> {
+fn to_strings<T: fmt::Display>(items: &[T]) -> Vec<String> {
     items.iter().map(ToString::to_string).collect()
 }
 
@@ -77,7 +77,7 @@ pub struct Terms {
     pub access: Access,
     /// Whether the request can count as activity.
     pub activity: RuleActivity,
-    /// The groups; the subject must be in one of them. An empty list requires none.
+    /// The required groups: the subject must be in at least one of them. An empty list requires no group.
     pub groups: Vec<String>,
     /// Whether a CORS preflight needs a session. Browsers send preflights without cookies.
     pub cors_preflight: Access,
@@ -96,7 +96,7 @@ pub enum Access {
 /// Whether requests that match a rule can count as activity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RuleActivity {
-    /// They count, unless they are passive by themselves.
+    /// They count, except requests that are always passive, such as a prefetch.
     #[default]
     Touch,
     /// They never count.

@@ -15,7 +15,9 @@ pub struct Rules {
     /// The terms if no rule matches.
     otherwise: Terms,
     exact_hosts: HashMap<String, PathIndex>,
+    /// The rules for the hosts below a domain. Each domain begins with a dot.
     domains: HashMap<String, PathIndex>,
+    /// The rules without a host condition.
     any_host: PathIndex,
 }
 
@@ -55,16 +57,16 @@ impl Rules {
         let mut exact_hosts: HashMap<&str, Builder<'_>> = HashMap::new();
         let mut domains: HashMap<&str, Builder<'_>> = HashMap::new();
         let mut any_host = Builder::default();
-        for (place, rule) in rules.iter().enumerate() {
+        for (position, rule) in rules.iter().enumerate() {
             if rule.conditions.hosts.is_empty() {
-                any_host.add(place, rule);
+                any_host.add(position, rule);
             }
             for host in &rule.conditions.hosts {
                 let index = match host {
                     HostPattern::Exact(host) => exact_hosts.entry(host).or_default(),
                     HostPattern::Below(domain) => domains.entry(domain).or_default(),
                 };
-                index.add(place, rule);
+                index.add(position, rule);
             }
         }
         let build = |indexes: HashMap<&str, Builder<'_>>| {
@@ -85,7 +87,7 @@ impl Rules {
     /// Finds the first rule that matches a request.
     ///
     /// # Errors
-    /// [`AmbiguousPath`] if the result depends on a path that has two possible interpretations.
+    /// [`AmbiguousPath`] if the result depends on the path, and the path has two possible interpretations.
     pub fn find(&self, target: &Target<'_>) -> Result<MatchedRule<'_>, AmbiguousPath> {
         let otherwise = MatchedRule {
             rule: None,
@@ -99,17 +101,19 @@ impl Rules {
         let above = domains_above(&host).filter_map(|domain| self.domains.get(domain));
         let indexes = self.exact_hosts.get(&*host).into_iter().chain(above);
         let indexes = indexes.chain([&self.any_host]);
-        let fits = |place: &usize| {
-            let conditions = &self.rules[*place].conditions;
-            conditions.fit(target.method, target.contract)
+        let meets_other_conditions = |position: &usize| {
+            let conditions = &self.rules[*position].conditions;
+            conditions.match_method_and_contract(target.method, target.contract)
         };
         let first = match &path {
-            Ok(path) => indexes.filter_map(|index| index.first(path, fits)).min(),
+            Ok(path) => indexes
+                .filter_map(|index| index.first(path, meets_other_conditions))
+                .min(),
             Err(_) => indexes
-                .filter_map(|index| index.all.iter().copied().find(fits))
+                .filter_map(|index| index.all.iter().copied().find(meets_other_conditions))
                 .min(),
         };
-        let Some(rule) = first.map(|place| &self.rules[place]) else {
+        let Some(rule) = first.map(|position| &self.rules[position]) else {
             return Ok(otherwise);
         };
         let found = MatchedRule {
@@ -117,9 +121,11 @@ impl Rules {
             terms: &rule.terms,
         };
         let paths = &rule.conditions.paths;
-        let whatever = |pattern| matches!(pattern, &PathPattern::Ambiguous);
+        let is_ambiguous = |pattern| matches!(pattern, &PathPattern::Ambiguous);
         match path {
-            Err(ambiguous) if !paths.is_empty() && !paths.iter().any(whatever) => Err(ambiguous),
+            Err(ambiguous) if !paths.is_empty() && !paths.iter().any(is_ambiguous) => {
+                Err(ambiguous)
+            }
             _ => Ok(found),
         }
     }
@@ -137,7 +143,7 @@ impl Rules {
     }
 }
 
-/// The rules for one host, indexed by path. Each list is in the order of the configuration.
+/// The positions of the rules for one host, indexed by path. Each list is in the order of the configuration.
 #[derive(Clone, Debug, Default)]
 struct PathIndex {
     /// All rules for the host.
@@ -147,14 +153,19 @@ struct PathIndex {
     exact: HashMap<String, Vec<usize>>,
     prefixes: HashMap<String, Vec<usize>>,
     globs: GlobSet,
-    /// The rule that each glob belongs to.
+    /// The position of the rule for each glob.
     glob_rules: Vec<usize>,
 }
 
 impl PathIndex {
-    /// The first rule that matches this path and meets the other conditions.
-    fn first(&self, path: &NormalPath<'_>, fits: impl Fn(&usize) -> bool) -> Option<usize> {
-        let first = |places: &Vec<usize>| places.iter().copied().find(&fits);
+    /// The position of the first rule that matches this path and meets the other conditions.
+    fn first(
+        &self,
+        path: &NormalPath<'_>,
+        meets_other_conditions: impl Fn(&usize) -> bool,
+    ) -> Option<usize> {
+        let first =
+            |positions: &Vec<usize>| positions.iter().copied().find(&meets_other_conditions);
         let mut best = first(&self.any);
         let mut better = |found: Option<usize>| best = best.into_iter().chain(found).min();
         if !self.exact.is_empty() {
@@ -170,14 +181,14 @@ impl PathIndex {
         }
         if !self.glob_rules.is_empty() {
             let matched = self.globs.matches_candidate(&Candidate::new(path.as_str()));
-            let places = matched.into_iter().map(|glob| self.glob_rules[glob]);
-            better(places.filter(&fits).min());
+            let positions = matched.into_iter().map(|glob| self.glob_rules[glob]);
+            better(positions.filter(&meets_other_conditions).min());
         }
         best
     }
 }
 
-/// The rules for one host while the index is built.
+/// Builds the [`PathIndex`] for one host.
 #[derive(Default)]
 struct Builder<'a> {
     index: PathIndex,
@@ -185,11 +196,11 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    fn add(&mut self, place: usize, rule: &'a Rule) {
+    fn add(&mut self, position: usize, rule: &'a Rule) {
         let index = &mut self.index;
-        index.all.push(place);
+        index.all.push(position);
         if rule.conditions.paths.is_empty() {
-            index.any.push(place);
+            index.any.push(position);
         }
         for path in &rule.conditions.paths {
             let list = match path {
@@ -201,7 +212,7 @@ impl<'a> Builder<'a> {
                 }
                 PathPattern::Ambiguous => continue,
             };
-            list.push(place);
+            list.push(position);
         }
     }
 

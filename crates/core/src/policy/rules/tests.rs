@@ -3,8 +3,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::policy::{Access, Conditions, RuleActivity, model};
 
-/// A rule for these hosts and paths. `=/a` is an exact path, `/a/` a prefix, `~/a*` a glob, and `?` an ambiguous
-/// path.
+/// Returns a rule for these hosts and paths. `=/a` stands for an exact path, `/a/` for a prefix, `~/a*` for a glob,
+/// and `?` for all ambiguous paths.
 fn rule(index: usize, hosts: &[&str], paths: &[&str]) -> Rule {
     let paths = paths.iter().map(|path| match path.split_at(1) {
         ("=", path) => PathPattern::exact(path).unwrap(),
@@ -30,7 +30,7 @@ fn rules(rules: Vec<Rule>) -> Rules {
     Rules::new(rules, Terms::default()).unwrap()
 }
 
-/// The index of the rule for a GET request from NGINX.
+/// Returns the index of the rule that matches a GET request from NGINX.
 fn find(rules: &Rules, host: &str, path: &str) -> Result<Option<usize>, AmbiguousPath> {
     let target = Target {
         host,
@@ -58,7 +58,7 @@ fn without_rules_everything_is_protected() {
 }
 
 #[test]
-fn hosts() {
+fn matches_hosts() {
     let rules = rules(vec![
         rule(0, &["app.example.com"], &[]),
         rule(1, &["*.example.com", "[::1]"], &[]),
@@ -86,7 +86,7 @@ fn hosts() {
 }
 
 #[test]
-fn paths() {
+fn matches_paths() {
     let rules = rules(vec![
         rule(0, &[], &["=/exact", "=/grüße", "=/with%20space"]),
         rule(1, &[], &["/pre/fix/"]),
@@ -139,7 +139,7 @@ fn a_root_prefix_matches_every_path() {
 }
 
 #[test]
-fn methods_and_contracts() {
+fn matches_methods_and_contracts() {
     let mut get = rule(0, &[], &["=/a"]);
     get.conditions.methods = vec![Method::GET, "PROPFIND".parse().unwrap()];
     let mut haproxy = rule(1, &[], &["=/a"]);
@@ -187,8 +187,8 @@ fn the_first_match_wins_in_every_part_of_the_index() {
     }
 }
 
-/// Paths that some server interprets as another path. No rule on paths may match any of them.
-const TRICKS: &[&str] = &[
+/// Paths that some server interprets as another path. No exact path, prefix or glob may match them.
+const AMBIGUOUS_PATHS: &[&str] = &[
     "/open/../private",
     "/open/..%2fprivate",
     "/open%2f..%2fprivate",
@@ -223,7 +223,7 @@ const TRICKS: &[&str] = &[
 ];
 
 #[test]
-fn tricks_never_reach_a_rule_on_paths() {
+fn an_ambiguous_path_matches_no_path_pattern() {
     for paths in [
         &["=/open"][..],
         &["/open"],
@@ -234,13 +234,13 @@ fn tricks_never_reach_a_rule_on_paths() {
         &["/"],
     ] {
         let rules = rules(vec![rule(0, &["a"], paths)]);
-        for path in TRICKS {
+        for path in AMBIGUOUS_PATHS {
             assert!(find(&rules, "a", path).is_err(), "{paths:?} {path}");
-            // Without a rule on paths, an ambiguous path makes no difference.
+            // No rule for this host has a path condition, so an ambiguous path has no effect.
             assert_eq!(find(&rules, "b", path), Ok(None), "{path}");
         }
     }
-    // Each of these paths has one interpretation, which is another path.
+    // Each of these paths has one interpretation, which is different from `/open`.
     let rules = rules(vec![rule(0, &["a"], &["=/open"])]);
     for path in [
         "/OPEN",
@@ -267,8 +267,8 @@ fn an_ambiguous_path_matters_only_if_the_first_rule_has_a_path_condition() {
     assert_eq!(find(&rules, "git.example.com", "/open"), Ok(Some(2)));
     assert_eq!(find(&rules, "git.example.com", "/x"), Ok(Some(3)));
     assert_eq!(find(&rules, "any.example.com", path), Ok(Some(1)));
-    let refused = Err(AmbiguousPath::EncodedSlash);
-    assert_eq!(find(&rules, "app.example.com", path), refused);
+    let ambiguous = Err(AmbiguousPath::EncodedSlash);
+    assert_eq!(find(&rules, "app.example.com", path), ambiguous);
 }
 
 proptest! {
@@ -309,6 +309,6 @@ proptest! {
             contract: Contract::AuthRequest,
         };
         let found = find(&rules(list.clone()), &host, &path);
-        prop_assert_eq!(found.map_err(|_| model::AmbiguousReading), model::first(&list, &target));
+        prop_assert_eq!(found.map_err(|_| model::AmbiguousReading), model::first_match(&list, &target));
     }
 }
