@@ -168,7 +168,7 @@ impl Delegate {
         cookie: Option<&[u8]>,
         now: Timestamp,
     ) -> Result<DelegateDecision, DelegateError> {
-        let headers = self.delegated().ask(question, cookie);
+        let headers = self.delegated().request_headers(question, cookie);
         let anonymous = match self.delegated().key {
             SessionKey::Cookie { .. } => cookie.is_none(),
             _ => !headers.contains_key("cookie") && !headers.contains_key("authorization"),

@@ -83,7 +83,7 @@ impl AdminTokens {
     pub(super) fn find_by_fingerprint(&self, fingerprint: &str) -> Option<Arc<NamedToken>> {
         self.0
             .iter()
-            .find(|known| known.mark() == fingerprint)
+            .find(|known| known.fingerprint() == fingerprint)
             .cloned()
     }
 }
@@ -178,7 +178,10 @@ mod tests {
         for token in [&one, &two] {
             let found = tokens.find(token.token.expose().as_bytes()).unwrap();
             assert_eq!(found.hash, token.hash);
-            assert_eq!(tokens.find_by_fingerprint(&found.mark()).unwrap(), found);
+            assert_eq!(
+                tokens.find_by_fingerprint(&found.fingerprint()).unwrap(),
+                found
+            );
             assert!(
                 tokens.find(token.hash_text().as_bytes()).is_none(),
                 "a hash is not accepted as a token"

@@ -229,7 +229,7 @@ static DELEGATED: LazyLock<[Delegated; 3]> = LazyLock::new(|| {
         by(SessionKey::Claim("sid".to_owned())),
         by(SessionKey::Cookie {
             name: "_oauth2_proxy".to_owned(),
-            until: None,
+            delimiter: None,
         }),
     ]
 });

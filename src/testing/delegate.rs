@@ -75,7 +75,7 @@ impl Service {
             name: "oauth2-proxy".to_owned(),
             key: SessionKey::Cookie {
                 name: "_oauth2_proxy".to_owned(),
-                until: Some('|'),
+                delimiter: Some('|'),
             },
             user: name("x-auth-request-user"),
             groups: Some(name("x-auth-request-groups")),

@@ -10,9 +10,9 @@ use crate::session::{EndReason, PolicyName, Session, Subject};
 /// The actor of an event, and the address of its request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor {
-    /// The kind of actor; [`Actor::name`] is unique only within it.
+    /// The kind of actor.
     pub kind: ActorKind,
-    /// Its name within the kind; `None` for [`ActorKind::Anonymous`] and [`ActorKind::Curfew`].
+    /// The name of the actor, unique within its kind; `None` for [`ActorKind::Anonymous`] and [`ActorKind::Curfew`].
     pub name: Option<Arc<str>>,
     /// The client address of the request; `None` without a request, or if the address is unknown.
     pub address: Option<IpAddr>,
@@ -39,7 +39,7 @@ pub enum ActorKind {
     Curfew,
 }
 
-/// An actor in the form that leaves the process. It has no client address; only the audit log has that.
+/// An actor as other programs receive it. The client address is only in the audit log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ActorView {
     /// The word for the kind, see [`ActorKind::as_str`].
@@ -113,7 +113,7 @@ impl Actor {
         Self::new(kind, session.user_id(), address)
     }
 
-    /// The same actor, with the client address of the request that it acts for.
+    /// The same actor with this client address.
     #[must_use]
     pub fn at(self, address: Option<IpAddr>) -> Self {
         Self { address, ..self }

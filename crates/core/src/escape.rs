@@ -1,8 +1,8 @@
-//! Escapes untrusted text for output. No character of it can move the cursor, reorder the visible text, hide itself,
-//! or start another line.
+//! Escapes untrusted text for output. No character of the result can move the cursor, reorder the visible text, or be
+//! invisible.
 //!
-//! Every output applies one of these functions at its edge. `docs/observability.md` lists the escaping of each
-//! output.
+//! Every output applies one of these functions when it writes text. `docs/observability.md` lists the function for
+//! each output.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -17,14 +17,13 @@ pub const fn is_unsafe(character: char) -> bool {
         | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// Escapes text for one line: an unsafe character becomes `
-/// ` or `\u{202e}`.
+/// Escapes text for one line: an unsafe character becomes an escape such as `\n` or `\u{202e}`.
 #[must_use]
 pub fn line(text: &str) -> Cow<'_, str> {
     replace(text, is_unsafe, |it, to| to.extend(it.escape_default()))
 }
 
-/// Escapes text of several lines: like [`line()`], but line feeds stay.
+/// Escapes text like [`line()`], but keeps line feeds.
 #[must_use]
 pub fn lines(text: &str) -> Cow<'_, str> {
     let is_escaped = |it| it != '\n' && is_unsafe(it);
@@ -78,7 +77,8 @@ pub fn html(text: &str) -> String {
 }
 
 /// Escapes the value of an HTML attribute that a browser sends back or follows. Unsafe characters become character
-/// references, so the value stays the same. Control characters have no reference and become `\u{7}` and so on.
+/// references, so the browser reads the original value. Control characters have no reference and become `\u{7}` and
+/// so on.
 #[must_use]
 pub fn html_value(text: &str) -> String {
     let text = replace(&markup(text), char::is_control, |it, to| {
@@ -91,6 +91,7 @@ pub fn html_value(text: &str) -> String {
     text.into_owned()
 }
 
+/// Replaces characters that have a meaning in HTML with character references.
 fn markup(text: &str) -> String {
     let is_markup = |it| matches!(it, '&' | '<' | '>' | '"' | '\'');
     let reference = |it| match it {
@@ -128,20 +129,20 @@ fn replace(
 #[derive(Debug)]
 pub struct Escaped<W> {
     to: W,
-    how: fn(&str) -> Cow<'_, str>,
+    escape: fn(&str) -> Cow<'_, str>,
 }
 
 impl<W> Escaped<W> {
-    /// Wraps the writer `to`; `how` escapes each chunk.
-    pub fn new(to: W, how: fn(&str) -> Cow<'_, str>) -> Self {
-        Self { to, how }
+    /// Wraps the writer `to`; `escape` escapes each chunk.
+    pub fn new(to: W, escape: fn(&str) -> Cow<'_, str>) -> Self {
+        Self { to, escape }
     }
 }
 
 impl<W: std::io::Write> std::io::Write for Escaped<W> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let text = String::from_utf8_lossy(bytes);
-        self.to.write_all((self.how)(&text).as_bytes())?;
+        self.to.write_all((self.escape)(&text).as_bytes())?;
         Ok(bytes.len())
     }
 

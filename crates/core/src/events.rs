@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::actor::{Actor, ActorView};
 use crate::session::{Session, SessionId, State};
 
-/// A session end.
+/// The event for a session end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SessionEnded {
     /// The session ID, 32 hexadecimal digits. It is not a credential.
@@ -22,7 +22,7 @@ pub struct SessionEnded {
     pub last_seen: String,
     /// When the session ended (RFC 3339).
     pub ended: String,
-    /// Whether this may be a duplicate. It is set if the process that ended the session stopped before it could
+    /// Whether this may be a duplicate: the process that ended the session stopped before it could
     /// acknowledge the delivery.
     pub redelivered: bool,
     /// The actor that ended the session.

@@ -9,7 +9,7 @@ use crate::session::{Attributes, Session, SessionId, Values};
 
 pub use assertion::{AssertionKey, AssertionKeyError, AssertionSigner};
 
-/// The identity of a session: what the back end receives about it.
+/// The identity of a session, as the back end receives it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity<'a> {
     /// The subject.
@@ -39,7 +39,7 @@ impl<'a> Identity<'a> {
             ..Self::default()
         };
         for (name, mut values) in session.attributes.iter() {
-            let place = match name {
+            let field = match name {
                 "preferred_username" => &mut identity.preferred_username,
                 "name" => &mut identity.name,
                 "email" => &mut identity.email,
@@ -49,7 +49,7 @@ impl<'a> Identity<'a> {
                 }
                 _ => continue,
             };
-            *place = values.next().unwrap_or_default();
+            *field = values.next().unwrap_or_default();
         }
         identity
     }
@@ -58,8 +58,8 @@ impl<'a> Identity<'a> {
     #[must_use]
     pub fn joined_groups(&self) -> String {
         let mut joined = String::new();
-        for (place, group) in self.groups.enumerate() {
-            if place > 0 {
+        for (index, group) in self.groups.enumerate() {
+            if index > 0 {
                 joined.push(',');
             }
             joined.push_str(group);
@@ -70,8 +70,8 @@ impl<'a> Identity<'a> {
 
 /// The header names for each part of the identity.
 ///
-/// Every header is always set, to an empty value if the part is unknown. On Envoy and HAProxy, a missing header would
-/// let a value that the client forged through.
+/// Every header is always set, to an empty value if the part is unknown. Without the header, Envoy and HAProxy would
+/// pass on a value that the client forged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IdentityHeaders {
     /// Headers with the subject.
@@ -84,7 +84,7 @@ pub struct IdentityHeaders {
     pub email: Vec<HeaderName>,
     /// Headers with the groups, with commas as delimiters.
     pub groups: Vec<HeaderName>,
-    /// Headers with one line for each group.
+    /// Headers that occur once for each group, with one group as the value.
     pub group_lines: Vec<HeaderName>,
     /// Headers with the session ID.
     pub id: Vec<HeaderName>,
@@ -141,7 +141,7 @@ impl IdentityHeaders {
     }
 }
 
-/// Subjects and attributes contain no control characters, so each is a valid header value.
+/// Converts a text to a header value. Subjects and attributes contain no control characters, so they are valid.
 fn value(text: &str) -> HeaderValue {
     let value = HeaderValue::from_bytes(text.as_bytes());
     value.unwrap_or_else(|_| HeaderValue::from_static(""))
@@ -151,7 +151,7 @@ fn value(text: &str) -> HeaderValue {
 mod tests {
     use super::*;
 
-    fn written(headers: &IdentityHeaders, identity: &Identity<'_>) -> HeaderMap {
+    fn written_headers(headers: &IdentityHeaders, identity: &Identity<'_>) -> HeaderMap {
         let mut map = HeaderMap::new();
         headers.write(&mut map, identity);
         map
@@ -164,10 +164,13 @@ mod tests {
             relayed: vec![HeaderName::from_static("x-token"), AUTHORIZATION],
             ..IdentityHeaders::x_session()
         };
-        let nobody = written(&headers, &Identity::default());
-        assert_eq!(nobody.len(), 7);
-        assert!(nobody.values().all(|value| value.is_empty()), "{nobody:?}");
-        assert!(!nobody.contains_key(AUTHORIZATION));
+        let anonymous = written_headers(&headers, &Identity::default());
+        assert_eq!(anonymous.len(), 7);
+        assert!(
+            anonymous.values().all(|value| value.is_empty()),
+            "{anonymous:?}"
+        );
+        assert!(!anonymous.contains_key(AUTHORIZATION));
         let attributes = Attributes::sorted([("groups", ["staff", "admin"])]).unwrap();
         let identity = Identity {
             user: "Zoë",
@@ -175,12 +178,12 @@ mod tests {
             groups: attributes.get("groups"),
             ..Identity::default()
         };
-        let somebody = written(&headers, &identity);
-        assert_eq!(somebody["x-session-user"].as_bytes(), "Zoë".as_bytes());
-        assert_eq!(somebody["x-session-email"], "zoe@example.com");
-        assert_eq!(somebody["x-session-groups"], "staff,admin");
-        assert_eq!(somebody["x-session-id"], "");
-        let lines: Vec<_> = somebody.get_all("impersonate-group").iter().collect();
+        let signed_in = written_headers(&headers, &identity);
+        assert_eq!(signed_in["x-session-user"].as_bytes(), "Zoë".as_bytes());
+        assert_eq!(signed_in["x-session-email"], "zoe@example.com");
+        assert_eq!(signed_in["x-session-groups"], "staff,admin");
+        assert_eq!(signed_in["x-session-id"], "");
+        let lines: Vec<_> = signed_in.get_all("impersonate-group").iter().collect();
         assert_eq!(lines, ["staff", "admin"]);
     }
 }

@@ -1,10 +1,9 @@
 //! The rules of Curfew: sessions, policies, credentials and identity.
 //!
-//! Nothing here reads a clock, a file or a network. Functions depend only on their arguments, and types validate their
-//! values at construction.
-//! The other crates do the input and output, and act on the results.
+//! No code in this crate reads a clock or a file, or uses the network. Functions depend only on their arguments, and
+//! types validate their values at construction. Other crates do the input and output, and act on the results.
 //!
-//! The layers, from the bottom up; each uses only those before it:
+//! The modules form layers. Each layer uses only layers that come earlier in this list:
 //!
 //! 1. [`secret`], [`escape`], [`yaml`], [`live`]
 //! 2. [`session`]

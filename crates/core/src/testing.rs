@@ -14,10 +14,10 @@ pub const SECOND: Duration = Duration::from_secs(1);
 pub const MINUTE: Duration = Duration::from_secs(60);
 /// One hour.
 pub const HOUR: Duration = Duration::from_secs(3600);
-/// The time at which each of these tests starts.
+/// The start time of the sessions and clocks in tests.
 pub const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
-/// A session of `subject` that starts at `now`: 15 min idle, 12 h absolute.
+/// Starts a session of `subject` at `now`, with limits of 15 min idle and 12 h absolute.
 pub fn session_of(subject: &str, now: Timestamp) -> Session {
     let limits = Limits {
         idle: Some(15 * MINUTE),
@@ -34,7 +34,7 @@ pub fn session_of(subject: &str, now: Timestamp) -> Session {
     Session::start(new, &limits, HOUR, now)
 }
 
-/// A policy name without error handling.
+/// Returns a policy name.
 ///
 /// # Panics
 /// Panics if the name is invalid.

@@ -1,15 +1,14 @@
-//! Limits for YAML from outside: the nesting depth, which uses stack, and the expansion of aliases, which uses
-//! memory.
+//! Limits for untrusted YAML. Deep nesting would use too much stack, and expanded aliases would use too much memory.
 
 use std::collections::HashMap;
 
 use yaml_rust2::parser::{Event, Parser};
 
-/// The deepest allowed nesting, in levels.
+/// The maximum nesting depth, in levels.
 pub const MAX_NESTING_LEVELS: usize = 100;
-/// The estimated memory that a document may need with its aliases expanded, in bytes.
+/// The maximum estimated memory of a document with expanded aliases, in bytes.
 pub const MAX_EXPANDED_BYTES: usize = 64 << 20;
-/// The estimated memory of a node besides its text, in bytes.
+/// The estimated memory of a node without its text, in bytes.
 const NODE_BYTES: usize = 64;
 
 /// The reason why a document is rejected.
@@ -46,7 +45,7 @@ pub fn check(text: &str) -> Result<(), YamlError> {
         match event {
             Event::StreamEnd => return Ok(()),
             Event::Scalar(text, _, anchor, _) => budget.add(NODE_BYTES + text.len(), anchor),
-            Event::Alias(anchor) => budget.add(budget.of(anchor), 0),
+            Event::Alias(anchor) => budget.add(budget.expanded_size(anchor), 0),
             Event::SequenceStart(anchor, _) | Event::MappingStart(anchor, _) => {
                 budget.open.push((anchor, budget.bytes));
             }
@@ -73,13 +72,14 @@ struct YamlBudget {
 }
 
 impl YamlBudget {
-    /// A node with an anchor counts twice, because the parser keeps a copy for its aliases.
+    /// Adds a node. A node with an anchor counts twice, because the parser keeps a copy for its aliases.
     fn add(&mut self, bytes: usize, anchor: usize) {
         let times = if anchor > 0 { 2 } else { 1 };
         self.bytes = self.bytes.saturating_add(bytes.saturating_mul(times));
         self.anchored.insert(anchor, bytes);
     }
 
+    /// Ends the innermost open collection, and adds it as a node.
     fn close(&mut self) {
         if let Some((anchor, before)) = self.open.pop() {
             let bytes = self.bytes - before + NODE_BYTES;
@@ -88,7 +88,8 @@ impl YamlBudget {
         }
     }
 
-    fn of(&self, anchor: usize) -> usize {
+    /// The expanded size of the node with this anchor, in bytes.
+    fn expanded_size(&self, anchor: usize) -> usize {
         self.anchored.get(&anchor).copied().unwrap_or(NODE_BYTES)
     }
 }
@@ -112,13 +113,13 @@ mod tests {
         let list = "- ".repeat(100_000);
         assert_eq!(check(&list), Err(YamlError::Deep(1)));
         assert!(check(&"[".repeat(100_000)).is_err());
-        let mut laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
+        let mut billion_laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
         for level in 1..9 {
             let before = format!("*a{}, ", level - 1).repeat(9);
-            laughs.push_str(&format!("a{level}: &a{level} [{before}]\n"));
+            billion_laughs.push_str(&format!("a{level}: &a{level} [{before}]\n"));
         }
-        assert!(matches!(check(&laughs), Err(YamlError::Large(_))));
-        // A long scalar with many aliases, and nested lists that the parser keeps.
+        assert!(matches!(check(&billion_laughs), Err(YamlError::Large(_))));
+        // A long scalar with many aliases, and nested lists with anchors.
         let long = format!(
             "a: &a {}\nb: [{}]\n",
             "x".repeat(10_000),

@@ -114,7 +114,9 @@ impl SignInMethod<'_> {
             (Attributes::OPERATOR, vec![self.name()]),
         ];
         match self {
-            Self::Token(token) => pairs.push((Attributes::OPERATOR_TOKEN, vec![token.mark()])),
+            Self::Token(token) => {
+                pairs.push((Attributes::OPERATOR_TOKEN, vec![token.fingerprint()]))
+            }
             Self::Provider {
                 attributes, groups, ..
             } => {

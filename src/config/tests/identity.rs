@@ -26,7 +26,7 @@ fn a_preset_fills_unset_keys() {
     };
     let key = SessionKey::Cookie {
         name: "_oauth2_proxy".to_owned(),
-        until: Some('|'),
+        delimiter: Some('|'),
     };
     assert_eq!(proxy.delegated.key, key);
     assert_eq!(proxy.delegated.user, "x-auth-request-user");

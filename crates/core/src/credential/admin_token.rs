@@ -42,7 +42,7 @@ impl fmt::Display for Right {
     }
 }
 
-/// An admin token of the configuration. The token itself is not stored.
+/// An admin token as configured. Curfew knows its hash, but not the token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedToken {
     /// The name in audit events and in the console.
@@ -66,10 +66,10 @@ impl NamedToken {
         }
     }
 
-    /// The fingerprint of the token: 16 bytes of a hash of its hash, in hexadecimal. The session of an operator who
-    /// signed in with the token contains it. The token cannot be computed from it.
+    /// The fingerprint of the token: 16 bytes of a hash of [`NamedToken::hash`], in hexadecimal. It is stored in the
+    /// session of an operator who signed in with the token. It does not reveal the token.
     #[must_use]
-    pub fn mark(&self) -> String {
+    pub fn fingerprint(&self) -> String {
         derive_id("admin token", &[&self.hash]).to_string()
     }
 

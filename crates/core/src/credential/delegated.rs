@@ -14,10 +14,10 @@ pub use key::SessionKey;
 
 use crate::policy::MaxAge;
 
-/// The settings for another authorization service.
+/// The settings for another authorization service, such as oauth2-proxy.
 #[derive(Clone, Debug)]
 pub struct Delegated {
-    /// Its name in the configuration.
+    /// The name of the service in the configuration.
     pub name: String,
     /// The part of a request or response that identifies the session.
     pub key: SessionKey,

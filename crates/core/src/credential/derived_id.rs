@@ -2,8 +2,8 @@ use sha2::{Digest, Sha256};
 
 use crate::session::{SessionId, Subject};
 
-/// The first half of a hash over `kind` and `texts`, each with its length as a prefix. Therefore different lists, and
-/// the same list with different kinds, have different hashes.
+/// Derives an ID from `kind` and `texts`: the first half of a SHA-256 hash. The hash includes the length of each
+/// text, so different lists have different IDs. The same list has a different ID for each kind.
 pub(super) fn derive_id(kind: &str, texts: &[&[u8]]) -> SessionId {
     let mut hash = Sha256::new();
     hash.update(format!("curfew {kind} 1\0"));

@@ -4,18 +4,18 @@ use http::header::AUTHORIZATION;
 use super::jwt::looks_like_a_jwt;
 use super::{Token, cookie_values};
 
-/// The places where a request can carry a credential.
+/// The locations where a request can carry a credential.
 #[derive(Clone, Debug)]
 pub struct CredentialExtractor {
     /// The session cookie's name.
     pub cookie: String,
     /// Whether `Authorization: Bearer` is accepted as an alternative to the cookie.
     pub bearer: bool,
-    /// The places for tokens of identity providers; `None` if no provider is configured.
+    /// The locations for tokens of identity providers; `None` if no provider is configured.
     pub jwt: Option<JwtLocations>,
 }
 
-/// The places where a request can carry a token of an identity provider.
+/// The locations where a request can carry a token of an identity provider.
 #[derive(Clone, Debug)]
 pub struct JwtLocations {
     /// The name of the cookie for such tokens; `None` if no cookie is used.
@@ -27,15 +27,15 @@ pub struct JwtLocations {
 /// The credential of a request, not yet verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PresentedCredential<'a> {
-    /// No credential for this service.
+    /// The request has no credential for Curfew.
     Nothing,
-    /// A text that has the form of a token of Curfew.
+    /// A credential that is expected to be a token of Curfew.
     Token(&'a [u8]),
-    /// A text that has the form of a token of an identity provider.
+    /// A credential that is expected to be a token of an identity provider.
     Jwt(&'a [u8]),
-    /// Only a bearer token that no configured source issues.
+    /// The request has only a bearer token that no configured source issues.
     Foreign,
-    /// Several different credentials. Curfew cannot know which one the back end would use.
+    /// The request has several different credentials. Curfew cannot know which one the back end would use.
     Ambiguous,
 }
 
@@ -44,7 +44,7 @@ impl CredentialExtractor {
     ///
     /// A repeated value counts once. A token of Curfew in the cookie takes precedence over a foreign bearer token,
     /// because an application may use that header itself. Two different tokens of Curfew are ambiguous. Without a
-    /// token of Curfew, a token of an identity provider counts, under the same condition.
+    /// token of Curfew, a token of an identity provider counts; two different ones are ambiguous, too.
     #[must_use]
     pub fn extract<'a>(&self, headers: &'a HeaderMap) -> PresentedCredential<'a> {
         let mut found = None;
@@ -53,16 +53,16 @@ impl CredentialExtractor {
                 return PresentedCredential::Ambiguous;
             }
         }
-        let theirs = |value: &[u8]| {
-            let places = self.jwt.as_ref();
-            places.is_some_and(|places| places.bearer) && looks_like_a_jwt(value)
+        let is_jwt_bearer = |value: &[u8]| {
+            let locations = self.jwt.as_ref();
+            locations.is_some_and(|locations| locations.bearer) && looks_like_a_jwt(value)
         };
         let mut foreign = false;
         if self.bearer {
-            for value in bearer_tokens(headers).filter(|value| !theirs(value)) {
-                let ours = value.starts_with(Token::PREFIX.as_bytes());
-                foreign |= !ours && found.is_none();
-                if (ours || found.is_none()) && *found.get_or_insert(value) != value {
+            for value in bearer_tokens(headers).filter(|value| !is_jwt_bearer(value)) {
+                let is_own_token = value.starts_with(Token::PREFIX.as_bytes());
+                foreign |= !is_own_token && found.is_none();
+                if (is_own_token || found.is_none()) && *found.get_or_insert(value) != value {
                     return PresentedCredential::Ambiguous;
                 }
             }
@@ -71,7 +71,7 @@ impl CredentialExtractor {
             (Some(_), _) if foreign => PresentedCredential::Foreign,
             (Some(token), _) => PresentedCredential::Token(token),
             (None, None) => PresentedCredential::Nothing,
-            (None, Some(places)) => places.extract(headers),
+            (None, Some(locations)) => locations.extract(headers),
         }
     }
 }
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn table() {
+    fn finds_the_credential_of_a_request() {
         use PresentedCredential::{Ambiguous, Foreign, Nothing, Token};
         let both = CredentialExtractor {
             cookie: "s".to_owned(),
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_of_identity_providers() {
+    fn finds_tokens_of_identity_providers() {
         use PresentedCredential::{Ambiguous, Foreign, Jwt, Nothing, Token};
         const ONE: &str = "eyJh.eyJi.c";
         let extractor = CredentialExtractor {

@@ -25,7 +25,7 @@ pub struct KeyRing {
     keys: Vec<SigningKey>,
 }
 
-/// A key of the ring, with its hash state prepared.
+/// A key of the ring, with a prepared hash state.
 #[derive(Clone)]
 pub struct SigningKey {
     id: [u8; Token::KEY_ID_BYTES],
@@ -49,7 +49,7 @@ pub enum KeyError {
     #[error("the key ring is empty; `curfew keygen` makes a key")]
     Empty,
     /// The ring has a key twice.
-    #[error("the key ring holds the same key twice")]
+    #[error("the key ring has the same key twice")]
     Twice,
     /// The operating system returned no random bytes.
     #[error("could not get random numbers from the operating system")]
@@ -57,7 +57,7 @@ pub enum KeyError {
 }
 
 impl SigningKey {
-    /// Bytes of a key.
+    /// The length of a key in bytes.
     const LEN: usize = 32;
 
     /// Parses a key from base64, in the standard or the URL-safe alphabet.
@@ -97,7 +97,7 @@ impl SigningKey {
         })
     }
 
-    /// The key's public ID, such as `3f9c01d2a4b6`: a hash that reveals nothing about the key.
+    /// The public ID of the key, such as `3f9c01d2a4b6`: the start of a hash, which does not reveal the key.
     #[must_use]
     pub fn name(&self) -> String {
         self.id.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -155,7 +155,7 @@ impl KeyRing {
     /// is not involved.
     ///
     /// # Errors
-    /// [`InvalidToken`] for any other text.
+    /// [`InvalidToken`] if no key of this ring signed the text.
     pub fn verify(&self, text: &[u8]) -> Result<SessionId, InvalidToken> {
         let token = Token::parse(text).ok_or(InvalidToken)?;
         // The key ID is not secret, so the lookup need not take constant time.
@@ -187,7 +187,7 @@ impl fmt::Debug for SigningKey {
 /// Random bytes from the operating system.
 ///
 /// # Errors
-/// [`KeyError::Random`] if it returns none.
+/// [`KeyError::Random`] if the operating system returns no random bytes.
 pub fn random<const N: usize>() -> Result<[u8; N], KeyError> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|_| KeyError::Random)?;
@@ -223,8 +223,8 @@ mod tests {
         let (old, new) = (key(), key());
         let token = ring(&[&old]).issue().unwrap();
         let text = token.expose();
-        for after in [ring(&[&old, &new]), ring(&[&new, &old])] {
-            assert_eq!(after.verify(text.as_bytes()), Ok(token.session_id()));
+        for rotated in [ring(&[&old, &new]), ring(&[&new, &old])] {
+            assert_eq!(rotated.verify(text.as_bytes()), Ok(token.session_id()));
         }
         assert_eq!(ring(&[&new]).verify(text.as_bytes()), Err(InvalidToken));
     }

@@ -11,7 +11,7 @@ use crate::session::SessionId;
 /// An opaque session token: the ID of the signing key, 256 random bits and a MAC.
 ///
 /// The text form is `cfw1_` and 72 characters of unpadded base64url. It is valid in a cookie, and secret scanners can
-/// find it. `Debug` shows nothing of it; [`Token::expose`] returns the text.
+/// find it. [`Token::expose`] returns the text, but `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token {
     /// The ID of the signing key: the first bytes of its hash.

@@ -1,4 +1,4 @@
-//! Signed assertions, for applications that accept only requests through the proxy.
+//! Signed assertions of identity. An application can verify with them that a request came through the proxy.
 
 mod key;
 

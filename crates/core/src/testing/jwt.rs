@@ -14,14 +14,14 @@ use serde_json::{Value, json};
 
 use crate::credential::jwt::{Claims, Issuer, KeySet};
 
-/// The `iss` claim of its tokens.
+/// The issuer: the `iss` claim of its tokens.
 pub const ISSUER: &str = "https://id.example.com/realms/main";
-/// The `aud` claim of its tokens.
+/// The OAuth client ID: the `aud` claim of the issuer's tokens.
 pub const AUDIENCE: &str = "app";
 
 /// A signing key with its key ID.
 pub struct SigningKey {
-    /// The `kid` header of its tokens.
+    /// The key ID: the `kid` header of tokens that are signed with the key.
     pub id: String,
     pair: Pair,
 }
@@ -33,14 +33,14 @@ enum Pair {
 }
 
 impl SigningKey {
-    /// A random Ed25519 key.
+    /// Generates an Ed25519 key.
     pub fn ed25519(id: &str) -> Self {
         let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
         let pair = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap();
         Self::of(id, Pair::Ed25519(pair))
     }
 
-    /// A random P-256 key.
+    /// Generates a P-256 key.
     pub fn p256(id: &str) -> Self {
         let (kind, random) = (&ECDSA_P256_SHA256_FIXED_SIGNING, SystemRandom::new());
         let pkcs8 = EcdsaKeyPair::generate_pkcs8(kind, &random).unwrap();
@@ -48,7 +48,7 @@ impl SigningKey {
         Self::of(id, Pair::P256(pair))
     }
 
-    /// Always the same RSA key, because generating one takes seconds.
+    /// Returns the same RSA key for every call, because generating one takes seconds.
     pub fn rsa(id: &str) -> Self {
         let der = include_bytes!("rsa-2048-for-tests.der");
         Self::of(id, Pair::Rsa(rsa::KeyPair::from_der(der).unwrap()))
@@ -124,13 +124,13 @@ impl SigningKey {
     }
 }
 
-/// A key set with the public keys.
+/// Returns a key set with the public keys of these signing keys.
 pub fn key_set(keys: &[&SigningKey]) -> KeySet {
     let keys: Vec<Value> = keys.iter().map(|key| key.jwk()).collect();
     KeySet::from_json(json!({ "keys": keys }).to_string().as_bytes()).unwrap()
 }
 
-/// The requirements for the issuer's tokens.
+/// Returns the requirements for tokens of [`ISSUER`].
 pub fn issuer() -> Issuer {
     Issuer {
         issuer: ISSUER.to_owned(),

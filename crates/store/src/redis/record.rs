@@ -85,7 +85,7 @@ pub(super) fn is_outdated(bytes: &[u8], key_ring: &KeyRing) -> bool {
 pub(super) fn key_name(bytes: &[u8], key_ring: &KeyRing) -> Option<String> {
     let is_sealed = version(bytes) == Some(sealed::VERSION);
     is_sealed
-        .then(|| key_ring.sealed_under(sealed::HEADER_BYTES, bytes))
+        .then(|| key_ring.sealing_key_id(sealed::HEADER_BYTES, bytes))
         .flatten()
 }
 

@@ -240,7 +240,7 @@ fn session_key(name: &str, raw: &RawService, mistakes: &mut Mistakes) -> Valid<S
                 .ok_or("not the name of a cookie");
             Ok(SessionKey::Cookie {
                 name: mistakes.take(&key("session_cookie"), cookie)?,
-                until: raw.session_cookie_delimiter,
+                delimiter: raw.session_cookie_delimiter,
             })
         }
         (None, Some(text), None) => {

@@ -25,8 +25,8 @@ pub struct Allowed {
     pub expires: Timestamp,
 }
 
-/// The reason why a response that allows the request is unusable. The text is for the log and contains nothing of the
-/// response.
+/// The reason why a response that allows the request is unusable. The text is for the log and contains no value from
+/// the response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnusableAnswer {
     /// Neither the response nor the request has the session key.
@@ -39,7 +39,7 @@ pub enum UnusableAnswer {
     #[error("invalid authentication time in the header `{0}`")]
     AuthTime(HeaderName),
     /// An attribute is invalid.
-    #[error("attributes of the subject that a header cannot carry")]
+    #[error("the subject has attributes that a header cannot carry")]
     Attributes,
 }
 
@@ -47,14 +47,14 @@ impl Delegated {
     /// The ID of the session for a cookie, whether or not the service has such a session.
     #[must_use]
     pub fn session_id_of_cookie(&self, cookie: &[u8]) -> SessionId {
-        self.session(&self.key.of_cookie(cookie))
+        self.session_id(&self.key.of_cookie(cookie))
     }
 
-    fn session(&self, key: &[u8]) -> SessionId {
+    fn session_id(&self, key: &[u8]) -> SessionId {
         derive_id("delegated", &[b"session", self.name.as_bytes(), key])
     }
 
-    /// Interprets a response that allows the request. `cookie` is the one that Curfew sent with the request.
+    /// Interprets a response that allows the request. `cookie` is the cookie that Curfew sent to the service.
     ///
     /// # Errors
     /// [`UnusableAnswer`] with the missing or invalid part.
@@ -64,20 +64,24 @@ impl Delegated {
         answer: &HeaderMap,
         now: Timestamp,
     ) -> Result<Allowed, UnusableAnswer> {
-        let claims = self.token.as_ref().and_then(|header| token(answer, header));
+        let claims = self
+            .token
+            .as_ref()
+            .and_then(|header| token_claims(answer, header));
         let claims = claims.unwrap_or_default();
         let session = match &self.key {
             SessionKey::Cookie { .. } => cookie.map(|cookie| self.session_id_of_cookie(cookie)),
             SessionKey::Header(header) => {
-                text(answer, header).map(|key| self.session(key.as_bytes()))
+                single_value(answer, header).map(|key| self.session_id(key.as_bytes()))
             }
             SessionKey::Claim(claim) => {
                 let key = find(&claims, claim).and_then(Value::as_str);
                 let key = key.filter(|key| !key.is_empty());
-                key.map(|key| self.session(key.as_bytes()))
+                key.map(|key| self.session_id(key.as_bytes()))
             }
         };
-        let subject = text(answer, &self.user).and_then(|subject| Subject::new(subject).ok());
+        let subject =
+            single_value(answer, &self.user).and_then(|subject| Subject::new(subject).ok());
         let sign_in = SignInClaims::of(&claims);
         Ok(Allowed {
             session: session.ok_or(UnusableAnswer::MissingKey)?,
@@ -88,7 +92,8 @@ impl Delegated {
         })
     }
 
-    /// When the subject authenticated: from the header, or else from the token's `auth_time`.
+    /// When the subject authenticated. The time comes from the header, or without a header from the token's
+    /// `auth_time`.
     fn authenticated(
         &self,
         answer: &HeaderMap,
@@ -103,7 +108,7 @@ impl Delegated {
         if !answer.contains_key(header) {
             return Ok(None);
         }
-        let time = text(answer, header).and_then(auth_time);
+        let time = single_value(answer, header).and_then(parse_auth_time);
         time.map(Some)
             .ok_or_else(|| UnusableAnswer::AuthTime(header.clone()))
     }
@@ -119,12 +124,14 @@ impl Delegated {
                 attributes.insert(name.to_owned(), values);
             }
         };
-        let one = |header: &Option<HeaderName>| {
-            let value = header.as_ref().and_then(|header| text(answer, header));
+        let values_of = |header: &Option<HeaderName>| {
+            let value = header
+                .as_ref()
+                .and_then(|header| single_value(answer, header));
             value.into_iter().map(str::to_owned).collect()
         };
-        add("email", one(&self.email));
-        add("name", one(&self.display_name));
+        add("email", values_of(&self.email));
+        add("name", values_of(&self.display_name));
         let groups = self.groups.iter().flat_map(|header| answer.get_all(header));
         let groups = groups.filter_map(|line| std::str::from_utf8(line.as_bytes()).ok());
         let groups = groups
@@ -133,8 +140,8 @@ impl Delegated {
             .filter(|group| !group.is_empty());
         let groups: Vec<String> = groups.collect();
         if groups.is_empty() && sign_in.unknown_groups {
-            let mark = vec![Attributes::UNKNOWN.to_owned()];
-            add(Attributes::GROUPS_STATE, mark);
+            let unknown = vec![Attributes::UNKNOWN.to_owned()];
+            add(Attributes::GROUPS_STATE, unknown);
         }
         add(Attributes::GROUPS, groups);
         add(Attributes::ISSUER, sign_in.issuer.iter().cloned().collect());
@@ -145,14 +152,14 @@ impl Delegated {
 }
 
 /// The non-empty value of a header that occurs exactly once.
-fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+fn single_value<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let mut values = headers.get_all(name).into_iter();
     let value = std::str::from_utf8(values.next()?.as_bytes()).ok()?.trim();
     (values.next().is_none() && !value.is_empty()).then_some(value)
 }
 
 /// Parses a time, in seconds since 1970 or as RFC 3339.
-fn auth_time(text: &str) -> Option<Timestamp> {
+fn parse_auth_time(text: &str) -> Option<Timestamp> {
     let seconds = match text.parse() {
         Ok(seconds) => seconds,
         Err(_) => {
@@ -165,8 +172,8 @@ fn auth_time(text: &str) -> Option<Timestamp> {
 
 /// The claims of a token in a header, with or without the prefix `Bearer`. The signature is not verified, because
 /// Curfew trusts the service that sends it.
-fn token(headers: &HeaderMap, name: &HeaderName) -> Option<Map<String, Value>> {
-    let text = text(headers, name)?;
+fn token_claims(headers: &HeaderMap, name: &HeaderName) -> Option<Map<String, Value>> {
+    let text = single_value(headers, name)?;
     let token = match text.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
         _ => text,

@@ -5,8 +5,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::{Delegated, SessionKey};
 
-/// The request headers that every service receives. No others are forwarded: a client could otherwise send headers
-/// that only a proxy may set, such as an identity.
+/// The request headers that every service receives. Other headers are forwarded only if the configuration names them,
+/// because a client could send headers that only a proxy may set, such as an identity.
 const FORWARDED_HEADERS: [HeaderName; 9] = [
     ACCEPT,
     ACCEPT_LANGUAGE,
@@ -19,7 +19,7 @@ const FORWARDED_HEADERS: [HeaderName; 9] = [
     HeaderName::from_static("sec-fetch-site"),
 ];
 
-/// The original request, for the request to another service.
+/// The client's original request, which Curfew describes to another authorization service.
 #[derive(Clone, Copy, Debug)]
 pub struct DelegatedCheck<'a> {
     /// The headers of the client's request.
@@ -37,11 +37,15 @@ pub struct DelegatedCheck<'a> {
 }
 
 impl Delegated {
-    /// The headers of the request to the service. Both services that read `X-Original-URL` and services that read
-    /// `X-Forwarded-…` find their headers. If a cookie identifies the session, it is the only cookie sent. Therefore
-    /// the service cannot use another session's cookie.
+    /// The headers of the request to the service. They include `X-Original-URL` and `X-Forwarded-…`, because services
+    /// read one or the other. If a cookie identifies the session, Curfew sends no other cookie. Therefore the service
+    /// cannot use the cookie of another session.
     #[must_use]
-    pub fn ask(&self, question: &DelegatedCheck<'_>, cookie: Option<&[u8]>) -> HeaderMap {
+    pub fn request_headers(
+        &self,
+        question: &DelegatedCheck<'_>,
+        cookie: Option<&[u8]>,
+    ) -> HeaderMap {
         let mut request_headers = HeaderMap::new();
         let mut copy = |name: &HeaderName| {
             for value in question.headers.get_all(name) {

@@ -5,7 +5,7 @@ use percent_encoding::percent_decode;
 
 use crate::credential::cookie_values;
 
-/// The value that identifies a session of another authorization service. It stays the same until the next sign-in.
+/// The value that identifies a session of another authorization service. It does not change until the next sign-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SessionKey {
     /// A cookie of the client, or its part before a delimiter.
@@ -13,7 +13,7 @@ pub enum SessionKey {
         /// The cookie's name.
         name: String,
         /// The delimiter: only the part of the cookie before it is used. `None` uses the whole value.
-        until: Option<char>,
+        delimiter: Option<char>,
     },
     /// A response header.
     Header(HeaderName),
@@ -26,8 +26,8 @@ pub enum SessionKey {
 pub struct Ambiguous;
 
 impl SessionKey {
-    /// The value of the cookie that identifies the session. `None` if it is missing, or if the session key is not a
-    /// cookie.
+    /// The value of the cookie that identifies the session; `None` without such a cookie, or if the session key is
+    /// not a cookie.
     ///
     /// # Errors
     /// `Ambiguous` for several different values, and for a value with a byte that cookies do not allow (RFC 6265,
@@ -55,21 +55,22 @@ impl SessionKey {
         }
     }
 
-    /// The part of a cookie's value that identifies the session. It is not percent-decoded, although some servers do
-    /// so. The encoded form is then another session, which the service does not know.
+    /// The part of a cookie's value that identifies the session: percent-decoded, and only up to the delimiter. Some
+    /// servers decode cookies, so the encoded and the plain form of a value must give the same session.
     pub(super) fn of_cookie<'a>(&self, value: &'a [u8]) -> Cow<'a, [u8]> {
         let decoded: Cow<'a, [u8]> = percent_decode(value).into();
         let Self::Cookie {
-            until: Some(until), ..
+            delimiter: Some(delimiter),
+            ..
         } = self
         else {
             return decoded;
         };
-        let mut written = [0; 4];
-        let until = until.encode_utf8(&mut written).as_bytes();
+        let mut utf8 = [0; 4];
+        let delimiter = delimiter.encode_utf8(&mut utf8).as_bytes();
         let end = decoded
-            .windows(until.len())
-            .position(|window| window == until);
+            .windows(delimiter.len())
+            .position(|window| window == delimiter);
         match end {
             Some(end) => Cow::Owned(decoded[..end].to_vec()),
             None => decoded,

@@ -1,4 +1,4 @@
-//! Encryption for a store that others may be able to read or write.
+//! Encryption for records in the store, which an attacker may be able to read or write.
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hmac::{HMAC_SHA256, Key, Tag, sign};
@@ -7,7 +7,7 @@ use super::{KeyError, KeyRing, SigningKey, random};
 
 /// Bytes of the key ID in a sealed text.
 pub(super) const SHORT_KEY_ID_BYTES: usize = 2;
-/// Random bytes of the nonce. Every context has its own key, which seals only a few texts.
+/// Random bytes of the nonce. They are enough, because every context has its own key for only a few texts.
 const NONCE_BYTES: usize = 8;
 /// Bytes of the authentication tag.
 const TAG_BYTES: usize = 16;
@@ -39,9 +39,9 @@ pub struct SealContext<'a> {
 pub type ShortKeyId = [u8; SHORT_KEY_ID_BYTES];
 
 impl KeyRing {
-    /// Encrypts and authenticates `plain` with the first key (AES-256-GCM, NIST SP 800-38D). The result follows
-    /// `head`, which is authenticated, too. Each name has its own derived key (HMAC-SHA-256), so a random 64-bit
-    /// nonce is enough for the few texts of one name.
+    /// Encrypts and authenticates `plain` with the first key (AES-256-GCM, NIST SP 800-38D). The result starts with
+    /// `head`, which is authenticated but not encrypted. Each context has its own derived key (HMAC-SHA-256), so a
+    /// random 64-bit nonce is enough for its few texts.
     ///
     /// # Errors
     /// [`KeyError::Empty`] without a key, [`KeyError::Random`] if the operating system returns no random numbers.
@@ -68,7 +68,8 @@ impl KeyRing {
         Ok(text)
     }
 
-    /// Decrypts a text with any key of this ring. The purpose, the name and the length of the head must be the same.
+    /// Decrypts a result of [`KeyRing::encrypt`] with any key of this ring. The context and the length of the head
+    /// must be the same as for the encryption.
     ///
     /// # Errors
     /// [`UnsealError`] with the reason.
@@ -81,7 +82,7 @@ impl KeyRing {
         let start = head + SHORT_KEY_ID_BYTES + NONCE_BYTES;
         let (authenticated, secret) = text.split_at_checked(start).ok_or(UnsealError::Forged)?;
         let (id, nonce) = authenticated[head..].split_at(SHORT_KEY_ID_BYTES);
-        let mut outcome = Err(UnsealError::UnknownKey);
+        let mut error = UnsealError::UnknownKey;
         // Two keys can have the same truncated ID.
         for key in self
             .keys
@@ -97,10 +98,10 @@ impl KeyRing {
                     secret.truncate(length);
                     return Ok(secret);
                 }
-                Err(_) => outcome = Err(UnsealError::Forged),
+                Err(_) => error = UnsealError::Forged,
             }
         }
-        outcome
+        Err(error)
     }
 
     /// Whether a text with a head of `head` bytes is sealed with the first key.
@@ -112,10 +113,10 @@ impl KeyRing {
         })
     }
 
-    /// The ID of the key that sealed a text with a head of `head` bytes. It is truncated if the key is not in the
-    /// ring.
+    /// The ID of the key that sealed a text with a head of `head` bytes. If the key is not in the ring, the ID is
+    /// truncated and followed by `(unknown)`.
     #[must_use]
-    pub fn sealed_under(&self, head: usize, text: &[u8]) -> Option<String> {
+    pub fn sealing_key_id(&self, head: usize, text: &[u8]) -> Option<String> {
         let id = short_id(head, text)?;
         let known = self
             .keys
@@ -128,10 +129,12 @@ impl KeyRing {
     }
 }
 
+/// The truncated key ID of a text with a head of `head` bytes; `None` if the text is too short.
 fn short_id(head: usize, text: &[u8]) -> Option<ShortKeyId> {
     text.get(head..)?.first_chunk().copied()
 }
 
+/// Fills a nonce with zeros up to the length that the cipher requires.
 fn padded_nonce(nonce: &[u8]) -> Nonce {
     let mut all = [0; NONCE_LEN];
     all[..nonce.len().min(NONCE_LEN)].copy_from_slice(&nonce[..nonce.len().min(NONCE_LEN)]);
@@ -188,7 +191,7 @@ mod tests {
         let rotated = KeyRing::new(vec![new.clone(), old.clone()]).unwrap();
         assert_eq!(rotated.decrypt(RECORD, 1, &text).unwrap(), b"alice");
         assert!(!rotated.is_current(1, &text));
-        assert_eq!(rotated.sealed_under(1, &text), Some(old.name()));
+        assert_eq!(rotated.sealing_key_id(1, &text), Some(old.name()));
         let removed = KeyRing::new(vec![new]).unwrap();
         assert_eq!(
             removed.decrypt(RECORD, 1, &text),
@@ -196,7 +199,7 @@ mod tests {
         );
         assert!(
             removed
-                .sealed_under(1, &text)
+                .sealing_key_id(1, &text)
                 .unwrap()
                 .ends_with("(unknown)")
         );
@@ -215,7 +218,7 @@ mod tests {
         assert_ne!(
             ring.encrypt(RECORD, b"\x03", b"alice").unwrap(),
             text,
-            "a nonce each"
+            "each result has its own nonce"
         );
     }
 

@@ -1,4 +1,4 @@
-//! Deterministic encryption: the same plain text gives the same result, as members of a set need it.
+//! Deterministic encryption: equal texts have equal results, so results can be members of a set.
 
 use aes_gcm_siv::aead::{Aead, KeyInit, Payload};
 use aes_gcm_siv::{Aes256GcmSiv, Nonce};
@@ -10,9 +10,9 @@ use super::{KeyError, KeyRing, SigningKey};
 const NONCE_BYTES: usize = 12;
 
 impl KeyRing {
-    /// Encrypts and authenticates `plain` with the first key (AES-256-GCM-SIV, RFC 8452). The result follows `head`,
-    /// which is authenticated, too. The nonce is fixed, so equal texts have equal results: an observer learns
-    /// equality and length, and nothing else. Each purpose and name has its own derived key (HMAC-SHA-256).
+    /// Encrypts and authenticates `plain` with the first key (AES-256-GCM-SIV, RFC 8452). The result starts with
+    /// `head`, which is authenticated but not encrypted. The nonce is fixed, so an observer learns the length of a
+    /// text and which texts are equal, but nothing else. Each context has its own derived key (HMAC-SHA-256).
     ///
     /// # Errors
     /// [`KeyError::Empty`] without a key.
@@ -33,8 +33,8 @@ impl KeyRing {
         Ok(text)
     }
 
-    /// Decrypts a result of [`KeyRing::encrypt_deterministic`] with any key of this ring. The purpose, the name and the length
-    /// of the head must be the same.
+    /// Decrypts a result of [`KeyRing::encrypt_deterministic`] with any key of this ring. The context and the length
+    /// of the head must be the same as for the encryption.
     ///
     /// # Errors
     /// [`UnsealError`] with the reason.
@@ -47,7 +47,7 @@ impl KeyRing {
         let (aad, msg) = text
             .split_at_checked(head + SHORT_KEY_ID_BYTES)
             .ok_or(UnsealError::Forged)?;
-        let mut outcome = Err(UnsealError::UnknownKey);
+        let mut error = UnsealError::UnknownKey;
         // Two keys can have the same truncated ID.
         for key in self
             .keys
@@ -59,10 +59,10 @@ impl KeyRing {
                 .map_err(|_| UnsealError::Forged)?;
             match key.decrypt(&Nonce::from([0; NONCE_BYTES]), Payload { msg, aad }) {
                 Ok(plain) => return Ok(plain),
-                Err(_) => outcome = Err(UnsealError::Forged),
+                Err(_) => error = UnsealError::Forged,
             }
         }
-        outcome
+        Err(error)
     }
 }
 
@@ -143,7 +143,7 @@ mod tests {
         }
     }
 
-    /// A key and a text of RFC 8452, appendix C.2: the implementation is AES-256-GCM-SIV.
+    /// The test vector is in RFC 8452, appendix C.2 (AES-256-GCM-SIV).
     #[test]
     fn the_cipher_matches_the_rfc_test_vector() {
         let mut key = [0; 32];
@@ -158,9 +158,9 @@ mod tests {
     }
 
     proptest! {
-        /// A text with a changed byte or another length does not open.
+        /// A text with a changed byte or another length does not decrypt.
         #[test]
-        fn a_changed_text_does_not_open(at in 0..28_usize, bit in 0..8_u8) {
+        fn a_changed_text_does_not_decrypt(at in 0..28_usize, bit in 0..8_u8) {
             let ring = KeyRing::new(vec![key()]).unwrap();
             let text = ring.encrypt_deterministic(RULE, b"x", b"the group").unwrap();
             let mut changed = text.clone();

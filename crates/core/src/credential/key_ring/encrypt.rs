@@ -25,7 +25,7 @@ impl KeyRing {
     /// Decrypts a result of [`KeyRing::encrypt_text`] for this purpose, with a key of this ring.
     ///
     /// # Errors
-    /// [`InvalidToken`] for any other text.
+    /// [`InvalidToken`] if no key of this ring encrypted the text for this purpose.
     pub fn decrypt_text(&self, purpose: &str, text: &str) -> Result<Vec<u8>, InvalidToken> {
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidToken)?;
         let (name, encrypted) = bytes.split_at_checked(PREFIX_BYTES).ok_or(InvalidToken)?;

@@ -6,33 +6,33 @@ use subtle::ConstantTimeEq;
 use super::{InvalidToken, KeyError, KeyRing, SigningKey};
 use crate::credential::Token;
 
-/// Bytes of the MAC.
+/// The length of the MAC in bytes.
 const MAC_BYTES: usize = 32;
 
 impl KeyRing {
-    /// Signs `data` for one purpose: the base64 of `data` and of a MAC with the first key. Anybody can read the
-    /// result, but nobody can change it. [`KeyRing::open`] returns `data`.
+    /// Signs `data` for one purpose. The result contains `data` and a MAC with the first key, both in base64. Anybody
+    /// can read the result, but nobody can change it. [`KeyRing::open`] returns `data`.
     ///
     /// # Errors
     /// [`KeyError::Empty`] without a key.
     pub fn seal(&self, purpose: &str, data: &[u8]) -> Result<String, KeyError> {
         let key = self.keys.first().ok_or(KeyError::Empty)?;
-        let mut end = key.id.to_vec();
-        end.extend(key.seal(purpose, data));
-        let [data, end] = [data, &end].map(|bytes| URL_SAFE_NO_PAD.encode(bytes));
-        Ok(format!("{data}.{end}"))
+        let mut signature = key.id.to_vec();
+        signature.extend(key.seal(purpose, data));
+        let [data, signature] = [data, &signature].map(|bytes| URL_SAFE_NO_PAD.encode(bytes));
+        Ok(format!("{data}.{signature}"))
     }
 
     /// Returns the data of a text that a key of this ring sealed for this purpose. The MAC is compared in constant
     /// time.
     ///
     /// # Errors
-    /// [`InvalidToken`] for any other text.
+    /// [`InvalidToken`] if no key of this ring sealed the text for this purpose.
     pub fn open(&self, purpose: &str, text: &str) -> Result<Vec<u8>, InvalidToken> {
-        let (data, end) = text.split_once('.').ok_or(InvalidToken)?;
+        let (data, signature) = text.split_once('.').ok_or(InvalidToken)?;
         let decode = |text| URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidToken);
-        let (data, end) = (decode(data)?, decode(end)?);
-        let (id, mac) = end
+        let (data, signature) = (decode(data)?, decode(signature)?);
+        let (id, mac) = signature
             .split_at_checked(Token::KEY_ID_BYTES)
             .ok_or(InvalidToken)?;
         let mut keys = self.keys.iter();
@@ -70,13 +70,13 @@ mod tests {
 
     #[test]
     fn a_seal_is_valid_for_one_ring_and_one_purpose() {
-        let ring_of_ours = ring();
-        let text = ring_of_ours.seal("a", b"what is sealed").unwrap();
-        assert_eq!(ring_of_ours.open("a", &text).unwrap(), b"what is sealed");
-        assert_eq!(ring_of_ours.open("b", &text), Err(InvalidToken));
+        let own_ring = ring();
+        let text = own_ring.seal("a", b"sealed data").unwrap();
+        assert_eq!(own_ring.open("a", &text).unwrap(), b"sealed data");
+        assert_eq!(own_ring.open("b", &text), Err(InvalidToken));
         assert_eq!(ring().open("a", &text), Err(InvalidToken));
-        let token = ring_of_ours.issue().unwrap().expose();
-        assert_eq!(ring_of_ours.open("a", &token), Err(InvalidToken));
+        let token = own_ring.issue().unwrap().expose();
+        assert_eq!(own_ring.open("a", &token), Err(InvalidToken));
     }
 
     proptest! {
@@ -84,7 +84,7 @@ mod tests {
         #[test]
         fn a_changed_seal_does_not_open(at in 0..60_usize, to in "[A-Za-z0-9_.-]") {
             let ring = ring();
-            let text = ring.seal("a", b"what is sealed").unwrap();
+            let text = ring.seal("a", b"sealed data").unwrap();
             let mut changed = text.clone();
             changed.replace_range(at..=at, &to);
             prop_assert_eq!(ring.open("a", &changed).is_ok(), changed == text);

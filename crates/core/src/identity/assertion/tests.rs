@@ -37,7 +37,7 @@ fn session() -> Session {
     Session::start(new, &limits, Duration::ZERO, START)
 }
 
-fn part(token: &str, index: usize) -> Map<String, Value> {
+fn decode_part(token: &str, index: usize) -> Map<String, Value> {
     let part = token.split('.').nth(index).unwrap();
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
 }
@@ -65,7 +65,7 @@ fn an_application_can_verify_the_identity() {
         let now = START.plus(MINUTE);
         let token = signer.sign(&identity, &session, "App.Example.com.:8443", now);
         assert!(is_signed(&token, &signer.published()), "{algorithm}");
-        let header = part(&token, 0);
+        let header = decode_part(&token, 0);
         assert_eq!(header["alg"], algorithm);
         assert_eq!(header["typ"], "curfew-assertion+jwt");
         let seconds = START.as_millis() / 1000;
@@ -80,10 +80,10 @@ fn an_application_can_verify_the_identity() {
             "iat": seconds + 60,
             "exp": seconds + 120,
         });
-        assert_eq!(Value::Object(part(&token, 1)), expected);
-        let tail = token.rsplit_once('.').unwrap().1;
+        assert_eq!(Value::Object(decode_part(&token, 1)), expected);
+        let signature = token.rsplit_once('.').unwrap().1;
         let forged = format!(
-            "{}.{tail}",
+            "{}.{signature}",
             signer
                 .sign(&identity, &session, "other", now)
                 .rsplit_once('.')
@@ -95,7 +95,7 @@ fn an_application_can_verify_the_identity() {
 }
 
 #[test]
-fn keys_rotate() {
+fn assertions_stay_valid_after_a_key_rotation() {
     let (session, id) = (session(), SessionId::from_bytes([7; 16]));
     let identity = Identity::of(id, &session);
     let sign =
@@ -104,10 +104,10 @@ fn keys_rotate() {
     let after = signer(P256, &[ED25519]);
     assert!(
         is_signed(&before, &after.published()),
-        "while it is published"
+        "the old key is still published"
     );
     assert!(is_signed(&sign(&after), &after.published()));
-    // A reader of identity providers' key sets can parse the set, too.
+    // Curfew's parser for key sets of identity providers accepts the key set, too.
     let set = after.published().to_string();
     assert!(
         KeySet::from_json(set.as_bytes())
@@ -116,7 +116,7 @@ fn keys_rotate() {
     );
 }
 
-/// The example of RFC 8037, appendix A.3.
+/// The key and its thumbprint are an example in RFC 8037, appendix A.3.
 #[test]
 fn the_key_id_is_the_jwk_thumbprint() {
     let der = [
@@ -142,8 +142,8 @@ fn the_key_id_is_the_jwk_thumbprint() {
 #[test]
 fn rejects_invalid_assertion_keys() {
     let public = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n-----END PUBLIC KEY-----\n";
-    let cut = &ED25519[..ED25519.len() / 2];
-    for pem in ["", "x", public, cut] {
+    let truncated = &ED25519[..ED25519.len() / 2];
+    for pem in ["", "x", public, truncated] {
         assert_eq!(
             AssertionKey::from_pem(pem.as_bytes()).unwrap_err(),
             AssertionKeyError
