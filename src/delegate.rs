@@ -187,7 +187,7 @@ impl Delegate {
             _ if status.is_redirection() && answer.headers().contains_key(LOCATION) => unnamed,
             _ if status.is_success() => {
                 let headers = answer.headers();
-                return match self.delegated().read(cookie, headers, now) {
+                return match self.delegated().interpret_response(cookie, headers, now) {
                     Ok(allowed) => {
                         let passed = self.delegated().pass.iter().chain([&SET_COOKIE]);
                         let relayed = Relayed {

@@ -161,7 +161,7 @@ pub fn sample_session(
     now: Timestamp,
 ) -> Option<Session> {
     let (name, policy) = policies.get(name)?;
-    let limits = policy.limits_of(remembered, &attributes);
+    let limits = policy.limits_for_sign_in(remembered, &attributes);
     let new = NewSession {
         subject: Subject::new("somebody").ok()?,
         attributes,

@@ -67,7 +67,7 @@ impl Caller {
         };
         let right = match required(method, path) {
             Required::Nothing => return Ok(()),
-            Required::Right(right) if token.may(right) => return Ok(()),
+            Required::Right(right) if token.has_right(right) => return Ok(()),
             Required::Right(right) => right.as_str(),
             Required::Unknown => "unknown",
         };

@@ -32,7 +32,7 @@ pub(super) async fn end(
         .evaluate_passively(&request, passive)
         .await;
     let unavailable =
-        matches!(outcome.verdict, Verdict::Deny(reason) if reason.is_unavailability());
+        matches!(outcome.verdict, Verdict::Deny(reason) if reason.is_temporary_failure());
     if unavailable {
         return Ok(private(contracts.denial(&request, &outcome)));
     }

@@ -76,7 +76,7 @@ async fn compare(store: &RedisStore, accept: Option<AcceptArg>) -> anyhow::Resul
         "the clock of Redis is ahead of it by {:+.3} s",
         seconds(clock.store_ahead())
     )?;
-    let wall = clock.store_ahead() - clock.offset();
+    let wall = clock.store_ahead() - clock.store_ahead_of_wall();
     writeln!(
         out,
         "the clock of this machine is ahead of it by {:+.3} s",

@@ -28,7 +28,7 @@ pub(super) struct ComplianceArgs {
 pub(super) fn run(args: &ComplianceArgs) -> anyhow::Result<()> {
     let mut required = Vec::new();
     for name in &args.required {
-        let Some(requirement) = standards::named(name) else {
+        let Some(requirement) = standards::from_name(name) else {
             let names = standards::ALL.map(|requirement| requirement.name);
             bail!("--require {name}: must be one of {}", names.join(", "));
         };

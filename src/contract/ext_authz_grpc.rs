@@ -261,7 +261,7 @@ pub(super) fn answer(outcome: &Outcome, reply: Response<String>) -> wire::CheckR
         Verdict::Allow if allowed => Code::Ok,
         Verdict::Deny(DenyReason::Forbidden) => Code::PermissionDenied,
         Verdict::Allow => Code::Unavailable,
-        Verdict::Deny(reason) if reason.is_unavailability() => Code::Unavailable,
+        Verdict::Deny(reason) if reason.is_temporary_failure() => Code::Unavailable,
         Verdict::Deny(_) => Code::Unauthenticated,
     };
     let http_response = if allowed {

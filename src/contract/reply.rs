@@ -122,7 +122,7 @@ fn deny(
         DenyReason::Forbidden | DenyReason::UnknownHost | DenyReason::TooManySessions => {
             StatusCode::FORBIDDEN
         }
-        _ if reason.is_unavailability() => StatusCode::SERVICE_UNAVAILABLE,
+        _ if reason.is_temporary_failure() => StatusCode::SERVICE_UNAVAILABLE,
         _ if redirect => StatusCode::FOUND,
         _ => StatusCode::UNAUTHORIZED,
     };

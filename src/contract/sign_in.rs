@@ -50,7 +50,7 @@ impl SignIn {
     /// Whether a sign-in helps after a denial for this reason.
     #[must_use]
     pub const fn can_help(&self, reason: DenyReason) -> bool {
-        !reason.is_unavailability()
+        !reason.is_temporary_failure()
             && !matches!(
                 reason,
                 DenyReason::Forbidden

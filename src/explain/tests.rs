@@ -25,7 +25,7 @@ fn session(book: &Rulebook, policy: &str, groups: &[&str], remembered: bool) -> 
     let attributes = Attributes::new(attributes).unwrap();
     let known = book.policies.get(policy);
     let limits = known.map_or(Limits::NONE, |(_, policy)| {
-        policy.limits_of(remembered, &attributes)
+        policy.limits_for_sign_in(remembered, &attributes)
     });
     let new = NewSession {
         subject: Subject::new("alice").unwrap(),

@@ -240,7 +240,7 @@ pub(super) fn delegated_answer(data: &[u8]) {
     let headers = headers(lines);
     for delegated in &*DELEGATED {
         let cookie = (!cookie.is_empty()).then_some(cookie);
-        if let Ok(allowed) = delegated.read(cookie, &headers, NOW) {
+        if let Ok(allowed) = delegated.interpret_response(cookie, &headers, NOW) {
             assert!(allowed.authenticated.is_none_or(|at| at <= NOW) && NOW < allowed.expires);
             assert!(!allowed.subject.as_str().is_empty());
         }

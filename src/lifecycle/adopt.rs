@@ -141,14 +141,14 @@ impl Lifecycle {
         let now = self.parts.clock.now();
         let policy = self.parts.policies.get(adoption.policy.as_str());
         let policy = policy.map_or_else(|| self.parts.policies.strictest(), |(_, policy)| policy);
-        let mut limits = policy.limits_of(false, &adoption.attributes);
+        let mut limits = policy.limits_for_sign_in(false, &adoption.attributes);
         let (started, longest) = (adoption.started, policy.limits.absolute);
         if history.last_loss().is_some_and(|lost| started < lost) {
             return Err(AdoptionError::LostSince);
         }
         let known_for = history.limit(&adoption.source, started, longest);
         limits.absolute = limits.absolute.min(known_for);
-        let bound = policy.bind.to(adoption.client);
+        let bound = policy.bind.binding_for(adoption.client);
         let binding = bound.map_err(AdoptionError::UnknownClient)?;
         if now >= adoption.started.plus(limits.absolute) {
             return Err(AdoptionError::TooOld);

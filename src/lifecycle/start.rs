@@ -108,9 +108,9 @@ impl Lifecycle {
         if sign_in.remember && policy.remember.is_none() {
             return Err(StartError::NotRemembering);
         }
-        let bound = policy.bind.to(sign_in.client);
+        let bound = policy.bind.binding_for(sign_in.client);
         let binding = bound.map_err(StartError::UnknownClient)?;
-        let limits = policy.limits_of(sign_in.remember, &sign_in.attributes);
+        let limits = policy.limits_for_sign_in(sign_in.remember, &sign_in.attributes);
         let token = self.parts.key_ring.issue()?;
         let id = token.session_id();
         // Ask the store before reading the clock: on a new process, its answer sets decision time.

@@ -63,9 +63,9 @@ impl StoreClock {
         }
     }
 
-    /// The current boot time, for [`StoreClock::sample`].
+    /// The current boot time, for [`StoreClock::add_sample`].
     #[must_use]
-    pub fn boot(&self) -> Timestamp {
+    pub fn boot_time(&self) -> Timestamp {
         self.boot.now()
     }
 
@@ -77,7 +77,7 @@ impl StoreClock {
 
     /// The offset of the store's clock from this machine's wall clock, in milliseconds.
     #[must_use]
-    pub fn offset(&self) -> i64 {
+    pub fn store_ahead_of_wall(&self) -> i64 {
         let boot = millis(self.boot.now());
         let ahead = self.timeline.lock().store_ahead_of_boot();
         ahead.map_or(0, |ahead| boot + ahead - millis(self.wall.now()))
@@ -114,8 +114,8 @@ impl StoreClock {
     }
 
     /// Adds a measurement of the store's clock: the request was sent at `sent`, the response `store` arrived at
-    /// `received`. Both are times of [`StoreClock::boot`].
-    pub fn sample(&self, sent: Timestamp, store: Timestamp, received: Timestamp) {
+    /// `received`. Both are times of [`StoreClock::boot_time`].
+    pub fn add_sample(&self, sent: Timestamp, store: Timestamp, received: Timestamp) {
         let (sent, received) = (millis(sent), millis(received));
         let round_trip = received.saturating_sub(sent).max(0);
         let sample = Sample {
@@ -124,17 +124,17 @@ impl StoreClock {
             round_trip,
         };
         let mut timeline = self.timeline.lock();
-        timeline.sample(sample);
+        timeline.add_sample(sample);
         self.publish(&timeline);
     }
 
     /// Processes the timeline record that was read from the store, and returns the action for it.
     #[must_use]
-    pub fn read(&self, record: Option<TimelineRecord>) -> Action {
+    pub fn process_record(&self, record: Option<TimelineRecord>) -> Action {
         let boot = millis(self.boot.now());
         let wall = millis(self.wall.now()) - boot;
         let mut timeline = self.timeline.lock();
-        let action = timeline.read(boot, record, wall);
+        let action = timeline.process_record(boot, record, wall);
         self.publish(&timeline);
         action
     }
@@ -227,8 +227,8 @@ mod tests {
         /// Measures the store's clock once, and exchanges the record.
         fn heartbeat(&mut self, clock: &StoreClock) {
             let sent = self.boot.now();
-            clock.sample(sent, self.store.now(), sent);
-            if let Action::Write(record) = clock.read(self.record) {
+            clock.add_sample(sent, self.store.now(), sent);
+            if let Action::Write(record) = clock.process_record(self.record) {
                 self.record = Some(record);
             }
         }

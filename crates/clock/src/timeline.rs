@@ -139,14 +139,19 @@ impl Timeline {
     }
 
     /// Adds a measurement of the store's clock.
-    pub(super) fn sample(&mut self, sample: Sample) {
+    pub(super) fn add_sample(&mut self, sample: Sample) {
         self.samples.add(sample, self.tuning.acceptance);
         self.follow(sample.at);
     }
 
     /// Processes a record from the store, and returns the action for it. The record was read at the boot time `boot`.
     /// `wall` is the offset of this machine's wall clock from boot time, in milliseconds.
-    pub(super) fn read(&mut self, boot: i64, record: Option<TimelineRecord>, wall: i64) -> Action {
+    pub(super) fn process_record(
+        &mut self,
+        boot: i64,
+        record: Option<TimelineRecord>,
+        wall: i64,
+    ) -> Action {
         let changed = self.record != record;
         let is_first = changed && self.record.is_none();
         if changed {
@@ -208,7 +213,7 @@ impl Timeline {
         };
         let now = slew.now(boot);
         let tolerance = self.tuning.tolerance;
-        let beyond = |difference: &i64| difference.abs() > tolerance;
+        let exceeds_tolerance = |difference: &i64| difference.abs() > tolerance;
         let store_ahead = self.samples.latest_offset().map(|ahead| boot + ahead - now);
         let accepted = self.record.and_then(|record| record.accepted);
         // The record can be one refresh interval old, so its writer can seem behind by that much.
@@ -217,7 +222,7 @@ impl Timeline {
             self.changes.len() > 1 && self.changes.iter().all(|(_, ahead)| differs(ahead));
         let latest = self.changes.back().map(|(_, ahead)| *ahead);
         Disagreement {
-            store_ahead: store_ahead.filter(beyond),
+            store_ahead: store_ahead.filter(exceeds_tolerance),
             replicas_ahead: latest.filter(|_| all_differ),
             // An accepted difference only shrinks. A larger difference is new, so it is not accepted.
             is_accepted: matches!((accepted, store_ahead), (Some(offset), Some(ahead))

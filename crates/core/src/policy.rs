@@ -132,10 +132,10 @@ impl Policy {
         Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
     }
 
-    /// The limits of a session with these attributes: the policy's or its `remember` limits, tightened by every
+    /// The limits of a session with these attributes: the policy's or its `remember` limits, tightened with every
     /// variant that applies.
     #[must_use]
-    pub fn limits_of(&self, remembered: bool, attributes: &Attributes) -> Limits {
+    pub fn limits_for_sign_in(&self, remembered: bool, attributes: &Attributes) -> Limits {
         let limits = match self.remember {
             Some(remember) if remembered => remember,
             _ => self.limits,
@@ -149,7 +149,7 @@ impl Policy {
     /// The limits of a session under this policy.
     #[must_use]
     pub fn limits_for(&self, session: &Session) -> Limits {
-        self.limits_of(session.remembered, &session.attributes)
+        self.limits_for_sign_in(session.remembered, &session.attributes)
     }
 
     /// The variants that apply to a subject with these attributes, with their indexes. If the subject's groups are

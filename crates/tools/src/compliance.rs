@@ -213,7 +213,7 @@ impl Reauthentication<'_> {
 
 impl Finding {
     fn new(requirement: &Requirement, policy: &Policy, ensured: Option<bool>) -> Self {
-        let limits = standards::loosest(policy);
+        let limits = standards::loosest_limits(policy);
         let idle = limits.idle.map_or_else(
             || {
                 format!(

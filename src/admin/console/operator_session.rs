@@ -83,13 +83,18 @@ impl Operator {
 
     /// Whether the operator has this right.
     pub(super) fn has_right(&self, right: Right) -> bool {
-        self.token.as_ref().is_none_or(|token| token.may(right))
+        self.token
+            .as_ref()
+            .is_none_or(|token| token.has_right(right))
     }
 
     /// If the operator lacks the right, writes an audit event and returns a page with status 403 that names the
     /// right.
     pub(super) fn refusal(&self, right: Right) -> Option<Response> {
-        let token = self.token.as_ref().filter(|token| !token.may(right))?;
+        let token = self
+            .token
+            .as_ref()
+            .filter(|token| !token.has_right(right))?;
         audit::admin_refused(right.as_str(), None, &self.actor());
         let text = missing_right(&token.name, right.as_str());
         Some(error_page(StatusCode::FORBIDDEN, "Not allowed", &text))

@@ -122,7 +122,7 @@ pub(super) async fn submit(
         };
     };
     let by = SignInMethod::Token(&token);
-    if !token.may(Right::Read) {
+    if !token.has_right(Right::Read) {
         let actor = Actor::new(ActorKind::Operator, &by.name(), address);
         audit::console_refused("missing_right", None, None, &actor);
         return form(StatusCode::FORBIDDEN, &missing_right(&token.name, "read"));

@@ -33,7 +33,7 @@ fn status(requirement: &str, idle: Option<u64>, absolute: u64) -> ComplianceStat
         absolute: minutes(absolute),
         max_auth_age: None,
     });
-    standards::named(requirement).unwrap().status(&policy)
+    standards::from_name(requirement).unwrap().status(&policy)
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn the_limits_of_remembered_sessions_count() {
         max_auth_age: None,
     };
     let mut policy = Policy::of(limits);
-    let pci = standards::named("pci-dss").unwrap();
+    let pci = standards::from_name("pci-dss").unwrap();
     assert_eq!(pci.status(&policy), ComplianceStatus::Met);
     policy.remember = Some(Limits {
         idle: Some(Duration::from_secs(86_400)),
@@ -123,13 +123,13 @@ fn a_preset_meets_its_standard() {
         ("owasp-low", "owasp-low"),
         ("hipaa", "hipaa"),
     ]) {
-        let preset = Preset::named(preset).unwrap();
+        let preset = Preset::from_name(preset).unwrap();
         let policy = Policy::of(Limits {
             idle: preset.idle,
             absolute: preset.absolute,
             max_auth_age: None,
         });
-        let requirement = standards::named(requirement).unwrap();
+        let requirement = standards::from_name(requirement).unwrap();
         assert_eq!(
             requirement.status(&policy),
             ComplianceStatus::Met,
@@ -217,7 +217,7 @@ fn without_a_new_authentication_no_standard_that_requires_one_is_met() {
             ("nist-rev3-aal2", true),
             ("hipaa", false),
         ] {
-            let requirement = standards::named(requirement).unwrap();
+            let requirement = standards::from_name(requirement).unwrap();
             let fails = report.failing(requirement).concat() == ["default"];
             assert_eq!(fails, concerned && !met, "{sign_in}: {}", requirement.name);
         }
@@ -267,7 +267,7 @@ fn the_limits_alone_can_be_checked() {
     }
     .load_rulebook_and_sign_ins()
     .unwrap();
-    let pci = standards::named("pci-dss").unwrap();
+    let pci = standards::from_name("pci-dss").unwrap();
     let seen = report(&book, Reauthentication::Sources(&sources));
     assert_eq!(seen.failing(pci), [vec![], vec!["default"]]);
     let limits = report(&book, Reauthentication::Ignored);

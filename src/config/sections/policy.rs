@@ -224,7 +224,7 @@ pub(super) fn preset(
         }
         return Ok(None);
     };
-    let known = Preset::named(name).map(Some);
+    let known = Preset::from_name(name).map(Some);
     mistakes.take(
         &format!("{key}.preset"),
         known.ok_or_else(|| {

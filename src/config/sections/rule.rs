@@ -126,7 +126,7 @@ fn rule(
     let contracts = parse_each(key, "contract", &raw.contract, mistakes, contract);
     let paths = paths(key, raw, mistakes);
     let pollers = parse_each(key, "pollers", &raw.pollers, mistakes, |name| {
-        pollers::named(name).ok_or_else(|| {
+        pollers::from_name(name).ok_or_else(|| {
             let names: Vec<&str> = pollers::ALL.iter().map(|poller| poller.name).collect();
             format!("is not a known application: {}", names.join(", "))
         })

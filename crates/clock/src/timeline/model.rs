@@ -173,8 +173,8 @@ impl World {
         });
     }
 
-    /// Runs one heartbeat: each replica measures the store's clock and reads the record. Replicas that have not joined
-    /// measure and read twice.
+    /// Runs one heartbeat: each replica measures the store's clock and reads the record. Replicas that have not
+    /// joined measure and read twice.
     fn heartbeat(&mut self) {
         for half in 0..2 {
             self.micros += HEARTBEAT_MICROS / 2;
@@ -196,7 +196,7 @@ impl World {
         let answered = self.micros + there * 1000;
         let store_time = answered.div_euclid(1000) + self.store_error + blip;
         let at = machine.boot(answered + back * 1000);
-        machine.timeline.sample(Sample {
+        machine.timeline.add_sample(Sample {
             at,
             ahead: store_time - (sent + at) / 2,
             round_trip: at - sent,
@@ -204,9 +204,9 @@ impl World {
         // The replica reads the record when the store's response has arrived.
         let boot = machine.boot(self.micros).max(at);
         let wall = self.micros / 1000 + machine.wall_error - machine.boot(self.micros);
-        if let Action::Write(record) = machine.timeline.read(boot, self.record, wall) {
+        if let Action::Write(record) = machine.timeline.process_record(boot, self.record, wall) {
             self.record = Some(record);
-            machine.timeline.read(boot, self.record, wall);
+            machine.timeline.process_record(boot, self.record, wall);
         }
         if machine.joined.is_none()
             && let Some(slew) = machine.timeline.slew()

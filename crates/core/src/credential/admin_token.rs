@@ -75,7 +75,7 @@ impl NamedToken {
 
     /// Whether the token has this right.
     #[must_use]
-    pub fn may(&self, right: Right) -> bool {
+    pub fn has_right(&self, right: Right) -> bool {
         self.rights.contains(&right)
     }
 

@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_every_value() {
+    fn finds_all_values_of_a_repeated_cookie() {
         assert_eq!(
             values(&[b"__Host-session=x; __Host-session=y", b"__Host-session=z"]),
             ["x", "y", "z"]

@@ -50,7 +50,7 @@ pub enum KeyError {
     Empty,
     /// The ring has a key twice.
     #[error("the key ring has the same key twice")]
-    Twice,
+    DuplicateKey,
     /// The operating system returned no random bytes.
     #[error("could not get random numbers from the operating system")]
     Random,
@@ -119,14 +119,14 @@ impl KeyRing {
     /// A key ring with these keys; the first one signs.
     ///
     /// # Errors
-    /// [`KeyError::Empty`] without a key, [`KeyError::Twice`] for a duplicate.
+    /// [`KeyError::Empty`] without a key, [`KeyError::DuplicateKey`] for a duplicate.
     pub fn new(keys: Vec<SigningKey>) -> Result<Self, KeyError> {
         if keys.is_empty() {
             return Err(KeyError::Empty);
         }
         for (index, key) in keys.iter().enumerate() {
             if keys[..index].iter().any(|other| other.id == key.id) {
-                return Err(KeyError::Twice);
+                return Err(KeyError::DuplicateKey);
             }
         }
         Ok(Self { keys })
@@ -252,7 +252,7 @@ mod tests {
         let key = key();
         assert_eq!(
             KeyRing::new(vec![key.clone(), key]).unwrap_err(),
-            KeyError::Twice
+            KeyError::DuplicateKey
         );
     }
 

@@ -110,7 +110,7 @@ pub struct BackgroundHeaders(Vec<(HeaderName, String)>);
 
 impl BackgroundHeaders {
     /// The headers that are always known: Curfew's own, Kibana's (current and former), and Graylog's.
-    const KNOWN: [(HeaderName, &str); 4] = [
+    const KNOWN_HEADERS: [(HeaderName, &str); 4] = [
         (HeaderName::from_static("x-session-passive"), "1"),
         (HeaderName::from_static("kbn-system-request"), "true"),
         (HeaderName::from_static("kbn-system-api"), "true"),
@@ -122,7 +122,7 @@ impl BackgroundHeaders {
 
     /// A set with the headers that are always known, and `more`.
     pub fn new(more: impl IntoIterator<Item = (HeaderName, String)>) -> Self {
-        let known = Self::KNOWN.map(|(name, value)| (name, value.to_owned()));
+        let known = Self::KNOWN_HEADERS.map(|(name, value)| (name, value.to_owned()));
         Self(known.into_iter().chain(more).collect())
     }
 
@@ -377,13 +377,13 @@ mod tests {
         /// even with other headers.
         #[test]
         fn background_headers_only_shorten_a_session(
-            which in 0..BackgroundHeaders::KNOWN.len(),
+            which in 0..BackgroundHeaders::KNOWN_HEADERS.len(),
             method in any_method(),
             lines in any_headers(),
         ) {
             for kind in KINDS {
                 let mut lines = lines.clone();
-                let (name, value) = &BackgroundHeaders::KNOWN[which];
+                let (name, value) = &BackgroundHeaders::KNOWN_HEADERS[which];
                 lines.append(name, value.parse().unwrap());
                 let found = classify(kind, &BackgroundHeaders::default(), &method, &lines);
                 prop_assert_ne!(found, Activity::Touch);

@@ -70,7 +70,7 @@ impl Bind {
     ///
     /// # Errors
     /// [`UnknownClient`] if a property that the policy binds to is unknown.
-    pub fn to(self, client: Client) -> Result<Binding, UnknownClient> {
+    pub fn binding_for(self, client: Client) -> Result<Binding, UnknownClient> {
         let network = match self.network {
             None => None,
             Some(bits) => {
@@ -156,7 +156,7 @@ mod tests {
             network: Some(BITS),
             user_agent: true,
         };
-        let bound = both.to(alice).unwrap();
+        let bound = both.binding_for(alice).unwrap();
         for (other, expected) in [
             (alice, Ok(())),
             (client("203.0.113.99", "Firefox"), Ok(())),
@@ -182,9 +182,9 @@ mod tests {
             user_agent: false,
             ..both
         };
-        let bound = network.to(alice).unwrap();
+        let bound = network.binding_for(alice).unwrap();
         assert_eq!(client("203.0.113.8", "curl").check_binding(&bound), Ok(()));
-        let anywhere = Bind::default().to(Client::default()).unwrap();
+        let anywhere = Bind::default().binding_for(Client::default()).unwrap();
         assert!(anywhere.is_unbound());
         assert_eq!(Client::default().check_binding(&anywhere), Ok(()));
     }
@@ -195,13 +195,19 @@ mod tests {
             network: Some(BITS),
             user_agent: false,
         };
-        assert_eq!(network.to(client("", "x")), Err(UnknownClient::Address));
+        assert_eq!(
+            network.binding_for(client("", "x")),
+            Err(UnknownClient::Address)
+        );
         let user_agent = Bind {
             network: None,
             user_agent: true,
         };
         let silent = Client::default();
-        assert_eq!(user_agent.to(silent), Err(UnknownClient::UserAgent));
+        assert_eq!(
+            user_agent.binding_for(silent),
+            Err(UnknownClient::UserAgent)
+        );
         let mut twice = HeaderMap::new();
         twice.append(USER_AGENT, "a".parse().unwrap());
         twice.append(USER_AGENT, "b".parse().unwrap());

@@ -25,7 +25,7 @@ impl MaxAge {
             Self::Any => None,
             Self::Of(age) => Some(age),
             Self::Idle => Some(shortest_time_to_timeout(
-                &policy.limits_of(false, attributes),
+                &policy.limits_for_sign_in(false, attributes),
             )),
         }
     }

@@ -88,11 +88,11 @@ pub fn first_match(rules: &[Rule], target: &Target<'_>) -> Result<Option<usize>,
     let host = host(target.host);
     for rule in rules {
         let conditions = &rule.conditions;
-        let fits = (conditions.hosts.is_empty()
+        let meets_other_conditions = (conditions.hosts.is_empty()
             || conditions.hosts.iter().any(|it| host_matches(it, &host)))
             && (conditions.methods.is_empty() || conditions.methods.contains(target.method))
             && (conditions.contracts.is_empty() || conditions.contracts.contains(&target.contract));
-        if !fits {
+        if !meets_other_conditions {
             continue;
         }
         let any_path = conditions.paths.is_empty();

@@ -292,13 +292,13 @@ mod tests {
                     text.push_str(&format!("%{byte:02x}"));
                 }
             }
-            let dots = path.split('/').any(|segment| matches!(segment, "." | ".."));
+            let has_dot_segment = path.split('/').any(|segment| matches!(segment, "." | ".."));
             match NormalPath::new(text.as_bytes()) {
                 Ok(normal) => {
-                    prop_assert!(!dots);
+                    prop_assert!(!has_dot_segment);
                     prop_assert_eq!(normal.as_str(), path);
                 }
-                Err(error) => prop_assert!(dots, "{}: {}", text, error),
+                Err(error) => prop_assert!(has_dot_segment, "{}: {}", text, error),
             }
         }
 

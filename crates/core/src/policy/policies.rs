@@ -27,7 +27,7 @@ pub struct AppliedPolicy<'a> {
 impl<'a> AppliedPolicy<'a> {
     /// Applies a policy to a session.
     #[must_use]
-    pub fn to(session: &Session, policy: &'a Policy) -> Self {
+    pub fn new(session: &Session, policy: &'a Policy) -> Self {
         Self {
             policy,
             limits: policy.limits_for(session),
@@ -87,10 +87,10 @@ impl Policies {
     #[must_use]
     pub fn home(&self, session: &Session) -> AppliedPolicy<'_> {
         if session.is_operator() {
-            return AppliedPolicy::to(session, &self.console);
+            return AppliedPolicy::new(session, &self.console);
         }
         let policy = self.by_name.get(&session.policy);
-        AppliedPolicy::to(session, policy.unwrap_or(&self.strictest))
+        AppliedPolicy::new(session, policy.unwrap_or(&self.strictest))
     }
 
     /// The strictest combination of all policies.

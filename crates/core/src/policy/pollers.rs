@@ -86,7 +86,7 @@ const fn poller(name: &'static str, requests: &'static [(&'static str, &'static 
 
 /// The application with this name; `None` if it is unknown.
 #[must_use]
-pub fn named(name: &str) -> Option<&'static Poller> {
+pub fn from_name(name: &str) -> Option<&'static Poller> {
     ALL.iter().find(|poller| poller.name == name)
 }
 
@@ -99,7 +99,7 @@ mod tests {
 
     /// Whether `poller` lists a request with this method and path.
     fn lists_request(poller: &str, method: &str, path: &str) -> bool {
-        let requests = named(poller).unwrap().requests.iter();
+        let requests = from_name(poller).unwrap().requests.iter();
         let mut requests = requests.filter(|(known, _)| *known == method);
         requests.any(|(_, glob)| match PathPattern::glob(glob).unwrap() {
             PathPattern::Glob(glob) => glob.compile_matcher().is_match(path),

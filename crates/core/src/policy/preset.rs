@@ -95,7 +95,7 @@ impl Preset {
 
     /// The preset with this name; `None` if there is none.
     #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|preset| preset.name == name)
     }
 
@@ -103,7 +103,7 @@ impl Preset {
     #[must_use]
     pub fn allows_idle(&self, limits: &Limits) -> bool {
         self.idle
-            .is_none_or(|ceiling| limits.longest_unused() <= ceiling)
+            .is_none_or(|ceiling| limits.longest_inactivity() <= ceiling)
     }
 
     /// Whether the absolute limit is within the ceiling.

@@ -167,13 +167,13 @@ impl PathIndex {
         let first =
             |positions: &Vec<usize>| positions.iter().copied().find(&meets_other_conditions);
         let mut best = first(&self.any);
-        let mut better = |found: Option<usize>| best = best.into_iter().chain(found).min();
+        let mut consider = |found: Option<usize>| best = best.into_iter().chain(found).min();
         if !self.exact.is_empty() {
-            better(self.exact.get(path.as_str()).and_then(first));
+            consider(self.exact.get(path.as_str()).and_then(first));
         }
         if !self.prefixes.is_empty() {
             let above = path.with_parents();
-            better(
+            consider(
                 above
                     .filter_map(|path| first(self.prefixes.get(path)?))
                     .min(),
@@ -182,7 +182,7 @@ impl PathIndex {
         if !self.glob_rules.is_empty() {
             let matched = self.globs.matches_candidate(&Candidate::new(path.as_str()));
             let positions = matched.into_iter().map(|glob| self.glob_rules[glob]);
-            better(positions.filter(&meets_other_conditions).min());
+            consider(positions.filter(&meets_other_conditions).min());
         }
         best
     }

@@ -212,7 +212,7 @@ const OWASP_CHEAT_SHEET: &str =
 
 /// The requirement with this name; `None` if there is none.
 #[must_use]
-pub fn named(name: &str) -> Option<&'static Requirement> {
+pub fn from_name(name: &str) -> Option<&'static Requirement> {
     ALL.iter().find(|requirement| requirement.name == name)
 }
 
@@ -220,10 +220,10 @@ impl Requirement {
     /// Compares this requirement with the loosest limits that a session of the policy can have.
     #[must_use]
     pub fn status(&self, policy: &Policy) -> ComplianceStatus {
-        let limits = loosest(policy);
+        let limits = loosest_limits(policy);
         let idle = self
             .idle
-            .status(limits.idle.is_some(), limits.longest_unused());
+            .status(limits.idle.is_some(), limits.longest_inactivity());
         let absolute = self.absolute.status(true, limits.absolute);
         idle.max(absolute)
     }
@@ -247,7 +247,7 @@ impl LimitRequirement {
 /// The loosest limits that a session of a policy can have. Variants only tighten limits, and "remember me" only
 /// loosens them.
 #[must_use]
-pub fn loosest(policy: &Policy) -> Limits {
+pub fn loosest_limits(policy: &Policy) -> Limits {
     policy.remember.unwrap_or(policy.limits)
 }
 

@@ -92,19 +92,19 @@ fn the_strictest_variant_that_matches_wins() {
         (true, &["guest"], limits(Some(20), 2000, None)),
         (true, &["admin"], limits(Some(5), 60, Some(30))),
     ] {
-        let found = policy.limits_of(remembered, &in_groups(groups));
+        let found = policy.limits_for_sign_in(remembered, &in_groups(groups));
         assert_eq!(found, expected, "{groups:?}, remembered: {remembered}");
     }
     // The provider did not send the groups, so the subject may be in any of them.
     let state = [vec![Attributes::UNKNOWN]];
     let unknown = Attributes::sorted(std::iter::once(Attributes::GROUPS_STATE).zip(state)).unwrap();
-    let found = policy.limits_of(false, &unknown);
+    let found = policy.limits_for_sign_in(false, &unknown);
     assert_eq!(found, limits(Some(5), 60, Some(10)));
     let without_remember = Policy {
         remember: None,
         ..policy
     };
-    let found = without_remember.limits_of(true, &in_groups(&[]));
+    let found = without_remember.limits_for_sign_in(true, &in_groups(&[]));
     assert_eq!(found, limits(Some(30), 480, None));
 }
 
@@ -162,7 +162,7 @@ proptest! {
                 applying.push(variant.limits);
             }
         }
-        let found = policy.limits_of(remembered, &in_groups(&groups));
+        let found = policy.limits_for_sign_in(remembered, &in_groups(&groups));
         prop_assert_eq!(found.idle, applying.iter().filter_map(|limits| limits.idle).min());
         prop_assert_eq!(Some(found.absolute), applying.iter().map(|limits| limits.absolute).min());
         let age = applying.iter().filter_map(|limits| limits.max_auth_age).min();
@@ -175,8 +175,8 @@ proptest! {
         policy in any_policy(), groups in any_groups(), more in any_groups(), remembered in any::<bool>(),
     ) {
         let all: Vec<&str> = groups.iter().chain(&more).copied().collect();
-        let tighter = policy.limits_of(remembered, &in_groups(&all));
-        prop_assert!(is_at_least_as_strict(tighter, policy.limits_of(remembered, &in_groups(&groups))));
+        let tighter = policy.limits_for_sign_in(remembered, &in_groups(&all));
+        prop_assert!(is_at_least_as_strict(tighter, policy.limits_for_sign_in(remembered, &in_groups(&groups))));
     }
 
     /// If the home policy is not configured, the limits are at least as strict as the limits of any policy.
@@ -193,7 +193,7 @@ proptest! {
         session.policy = name("renamed");
         let found = all.home(&session).limits;
         for policy in &policies {
-            prop_assert!(is_at_least_as_strict(found, policy.limits_of(false, &session.attributes)));
+            prop_assert!(is_at_least_as_strict(found, policy.limits_for_sign_in(false, &session.attributes)));
         }
     }
 }

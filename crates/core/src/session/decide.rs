@@ -27,14 +27,14 @@ pub fn decide(
     if now >= session.idle_deadline(home) {
         return Verdict::Deny(DenyReason::IdleTimeout);
     }
-    if is_stale(session, request, now) {
+    if has_reached_limit(session, request, now) {
         return Verdict::Deny(DenyReason::ReauthenticationRequired);
     }
     Verdict::Allow
 }
 
 /// Whether a live session has reached the absolute limit, the idle limit or the step-up limit in `limits`.
-fn is_stale(session: &Session, limits: &Limits, now: Timestamp) -> bool {
+fn has_reached_limit(session: &Session, limits: &Limits, now: Timestamp) -> bool {
     let step_up_deadline = limits
         .max_auth_age
         .map_or(Timestamp::MAX, |age| session.started.plus(age));

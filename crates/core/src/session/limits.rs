@@ -43,7 +43,7 @@ impl Limits {
 
     /// The longest time that a session lives without activity.
     #[must_use]
-    pub fn longest_unused(&self) -> Duration {
+    pub fn longest_inactivity(&self) -> Duration {
         self.idle.unwrap_or(self.absolute).min(self.absolute)
     }
 

@@ -40,7 +40,7 @@ impl PolicyName {
     }
 
     /// A name that the program defines, without validation.
-    pub(super) fn fixed(name: &'static str) -> Self {
+    pub(super) fn from_static(name: &'static str) -> Self {
         Self(name.into())
     }
 
@@ -87,7 +87,7 @@ impl Subject {
     }
 
     /// A subject that the program defines, without validation.
-    pub(super) fn fixed(subject: &'static str) -> Self {
+    pub(super) fn from_static(subject: &'static str) -> Self {
         Self(subject.into())
     }
 

@@ -20,7 +20,7 @@ impl Subject {
     /// The subject of every operator session.
     #[must_use]
     pub fn operators() -> Self {
-        Self::fixed(OPERATOR_SUBJECT)
+        Self::from_static(OPERATOR_SUBJECT)
     }
 
     /// Whether this is the subject of operator sessions.
@@ -34,7 +34,7 @@ impl PolicyName {
     /// The policy of every operator session.
     #[must_use]
     pub fn console() -> Self {
-        Self::fixed(CONSOLE_POLICY)
+        Self::from_static(CONSOLE_POLICY)
     }
 
     /// Whether this is the policy of operator sessions.

@@ -189,9 +189,9 @@ impl Session {
     /// Therefore the store never deletes the record of a live session.
     #[must_use]
     pub fn idle_deadline(&self, limits: &Limits) -> Timestamp {
-        let kept = self.tombstone_retention().saturating_sub(MIN_TOMBSTONE_TTL);
+        let max_idle = self.tombstone_retention().saturating_sub(MIN_TOMBSTONE_TTL);
         self.last_seen
-            .plus(limits.idle.map_or(kept, |idle| idle.min(kept)))
+            .plus(limits.idle.map_or(max_idle, |idle| idle.min(max_idle)))
     }
 
     /// The names of the session and its subject at the identity provider, as pseudo-subjects.

@@ -155,9 +155,14 @@ mod decision {
     #[test]
     fn a_laxer_request_policy_has_no_effect() {
         let home = limits(MINUTE, HOUR);
-        let lax = limits(HOUR, 12 * HOUR);
+        let lax_limits = limits(HOUR, 12 * HOUR);
         assert_eq!(
-            decide(Some(&session(&home)), &home, &lax, START.plus(MINUTE)),
+            decide(
+                Some(&session(&home)),
+                &home,
+                &lax_limits,
+                START.plus(MINUTE)
+            ),
             IDLE
         );
     }
@@ -168,12 +173,9 @@ mod decision {
         let mut session = session(&signed_in);
         session.retention = signed_in.retention(Duration::ZERO);
         let kept = session.retention - MIN_TOMBSTONE_TTL;
-        for lengthened in [Some(11 * HOUR), None] {
-            let lengthened = Limits {
-                idle: lengthened,
-                ..signed_in
-            };
-            assert_eq!(verdict(&session, &lengthened, START.plus(kept)), IDLE);
+        for idle in [Some(11 * HOUR), None] {
+            let longer_limits = Limits { idle, ..signed_in };
+            assert_eq!(verdict(&session, &longer_limits, START.plus(kept)), IDLE);
         }
     }
 }
@@ -182,7 +184,7 @@ mod transitions {
     use super::*;
 
     #[test]
-    fn the_first_end_stands() {
+    fn the_first_end_is_final() {
         let mut session = session(&limits(MINUTE, HOUR));
         assert!(session.end(EndReason::Revoked, START));
         assert!(!session.end(EndReason::IdleTimeout, START.plus(HOUR)));

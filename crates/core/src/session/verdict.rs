@@ -99,7 +99,7 @@ impl DenyReason {
 
     /// Whether the reason is a temporary failure and says nothing about the session. A retry may then be allowed.
     #[must_use]
-    pub const fn is_unavailability(self) -> bool {
+    pub const fn is_temporary_failure(self) -> bool {
         matches!(
             self,
             Self::StoreUnavailable | Self::SourceUnavailable | Self::Overloaded

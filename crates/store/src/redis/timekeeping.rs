@@ -38,10 +38,10 @@ impl Timekeeping {
     /// Reads the record, and writes it if this replica has to.
     pub(super) async fn sync(&self, connection: &mut Connection) -> RedisResult<()> {
         let found: StoredValue<TimelineRecord> = self.record.read(connection).await?;
-        if let Action::Write(record) = self.clock.read(found.value) {
+        if let Action::Write(record) = self.clock.process_record(found.value) {
             // A server that rejects writes, because it is full or lacks replicas, still answers checks.
             match self.record.replace(connection, &found, &record).await {
-                Ok(true) => drop(self.clock.read(Some(record))),
+                Ok(true) => drop(self.clock.process_record(Some(record))),
                 Ok(false) => {}
                 Err(error) => tracing::debug!(%error, "could not write the timeline"),
             }
@@ -62,7 +62,7 @@ impl Timekeeping {
         };
         let written = self.record.replace(connection, &found, &record).await?;
         if written {
-            drop(self.clock.read(Some(record)));
+            drop(self.clock.process_record(Some(record)));
         }
         Ok(written)
     }

@@ -58,7 +58,7 @@ impl Delegated {
     ///
     /// # Errors
     /// [`UnusableAnswer`] with the missing or invalid part.
-    pub fn read(
+    pub fn interpret_response(
         &self,
         cookie: Option<&[u8]>,
         answer: &HeaderMap,

@@ -159,7 +159,7 @@ impl RedisStore {
 
     fn report_clock(&self, advice: &Diagnostics, metrics: &Metrics) {
         let clock = self.managed.clock();
-        let (offset, ahead) = (clock.offset(), clock.store_ahead());
+        let (offset, ahead) = (clock.store_ahead_of_wall(), clock.store_ahead());
         metrics.store.clock_offset.set(seconds(offset));
         metrics.store.clock_disagreement.set(seconds(ahead));
         let mut lines = Vec::new();

@@ -257,16 +257,16 @@ impl ManagedConnection {
     /// differ.
     async fn ask_time(&self, connection: &mut Connection) -> Result<(), ConnectError> {
         let timekeeper = self.timekeeper.lock().clone();
-        let sent = self.clock().boot();
+        let sent = self.clock().boot_time();
         let answer = connection
             .ask(timekeeper.as_ref(), &redis::cmd("TIME"))
             .await?;
-        let received = self.clock().boot();
+        let received = self.clock().boot_time();
         let (seconds, micros): (u64, u64) =
             redis::from_redis_value(answer).map_err(RedisError::from)?;
         let millis = seconds.saturating_mul(1000).saturating_add(micros / 1000);
         self.clock()
-            .sample(sent, Timestamp::from_millis(millis), received);
+            .add_sample(sent, Timestamp::from_millis(millis), received);
         Ok(())
     }
 
