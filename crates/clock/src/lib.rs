@@ -1,6 +1,6 @@
 //! The only crate that reads a clock.
 //!
-//! Everything else takes `now` as an argument or holds a [`Clock`]; `clippy.toml` forbids other clock reads.
+//! Other code takes `now` as an argument or holds a [`Clock`]. `clippy.toml` forbids all other reads of clocks.
 
 mod boot;
 mod samples;

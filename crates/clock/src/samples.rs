@@ -25,7 +25,7 @@ pub(super) struct Sample {
 pub(super) struct AcceptanceRule {
     /// The number of samples that must agree.
     pub(super) min_samples: usize,
-    /// The minimum time between the first and the last of them, in milliseconds.
+    /// The minimum time between the first and the last of these samples, in milliseconds.
     pub(super) min_span: i64,
 }
 

@@ -250,7 +250,7 @@ mod tests {
             let mut simulation = Simulation::new();
             let clock = simulation.clock(wall);
             simulation.heartbeat(&clock);
-            // If the wall clock and the store's clock disagree, several samples decide.
+            // If the wall clock and the store's clock disagree, the replica needs several samples to join.
             assert_eq!(clock.has_joined(), wall == START);
             simulation.run(&clock, 3 * SECOND);
             assert!(clock.has_joined());

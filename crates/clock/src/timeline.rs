@@ -16,7 +16,7 @@ use super::slew::{MAX_SLEW_MICROS_PER_MS, Slew};
 
 pub use record::{BootId, TimelineRecord};
 
-/// The parameters of the timeline. Tests also set wrong values, to check that they detect them.
+/// The parameters of the timeline. Tests also use wrong parameters, and must detect them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tuning {
     /// The condition for accepting a new offset of the store's clock.
@@ -53,8 +53,8 @@ const DISPUTED_REFRESH_MILLIS: i64 = 2 * REFRESH_MILLIS;
 /// The timeline's offset decays to zero at half a microsecond per millisecond (0.05 %). This is half of the slew
 /// rate, so replicas can follow it and still correct their drift.
 const DECAY_DIVISOR: i64 = 2;
-/// A replica that is further behind the others was paused, in milliseconds. It steps forward; a smaller difference is
-/// slewed.
+/// The lag behind the other replicas above which a replica counts as paused, in milliseconds. It then steps forward;
+/// a smaller lag is slewed.
 const PAUSE_MILLIS: i64 = 2_500;
 /// The maximum number of record changes by other replicas that a replica keeps.
 const MAX_CHANGES: usize = 4;
@@ -287,7 +287,7 @@ impl Timeline {
         }
     }
 
-    /// Steps decision time as an operator requested with this record.
+    /// Applies the step that an operator requested with this record.
     fn step_to_store(&mut self, boot: i64, record: TimelineRecord) {
         self.steps = record.steps;
         // If this replica reads a different time from the store, it uses the time in the record.

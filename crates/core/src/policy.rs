@@ -48,7 +48,7 @@ pub struct Policy {
     pub remember: Option<Limits>,
     /// Tighter limits for members of groups.
     pub variants: Vec<Variant>,
-    /// Which requests count as activity.
+    /// The requests that count as activity.
     pub activity: ActivityKind,
     /// How long touches are collected before one is written. A session can end early by at most this time. It is
     /// always less than half of every idle limit of the policy.

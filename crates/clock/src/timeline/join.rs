@@ -33,7 +33,8 @@ impl Timeline {
         self.maintain(boot)
     }
 
-    /// Returns the offset for a store without a record: no replica ran before, or the store has lost the record.
+    /// Returns the offset of decision time from boot time for a store without a record: no replica ran before, or the
+    /// store has lost the record. All offsets are in milliseconds.
     fn join_first(&self, ahead: i64, wall: i64) -> Option<i64> {
         let agree = self.samples.is_undisputed() && (ahead - wall).abs() <= WALL_TOLERANCE_MILLIS;
         (agree || self.samples.is_settled(self.tuning.acceptance)).then_some(ahead)

@@ -18,7 +18,7 @@ pub struct CredentialExtractor {
 /// The locations where a request can carry a token of an identity provider.
 #[derive(Clone, Debug)]
 pub struct JwtLocations {
-    /// The name of the cookie for such tokens; `None` if no cookie is used.
+    /// The name of the cookie for tokens of identity providers; `None` if no cookie is used.
     pub cookie: Option<String>,
     /// Whether `Authorization: Bearer` is accepted.
     pub bearer: bool,
@@ -44,7 +44,8 @@ impl CredentialExtractor {
     ///
     /// A repeated value counts once. A token of Curfew in the cookie takes precedence over a foreign bearer token,
     /// because an application may use that header itself. Two different tokens of Curfew are ambiguous. Without a
-    /// token of Curfew, a token of an identity provider counts; two different ones are ambiguous, too.
+    /// token of Curfew, a token of an identity provider counts. Two different tokens of identity providers are
+    /// ambiguous, too.
     #[must_use]
     pub fn extract<'a>(&self, headers: &'a HeaderMap) -> PresentedCredential<'a> {
         let mut found = None;

@@ -74,7 +74,7 @@ impl SigningKey {
         Self::from_bytes(&bytes)
     }
 
-    /// A new random key, as the base64 that [`Self::parse`] reads.
+    /// Generates a random key, as base64 for [`Self::parse`].
     ///
     /// # Errors
     /// [`KeyError::Random`] if the operating system returns no random numbers.

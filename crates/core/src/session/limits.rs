@@ -18,8 +18,8 @@ pub struct Limits {
     pub idle: Option<Duration>,
     /// The absolute limit, the longest time from sign-in to end.
     pub absolute: Duration,
-    /// The longest time since sign-in for which a request is allowed (step-up). An older session gets
-    /// `reauthentication_required` and stays alive.
+    /// The longest time since the sign-in for which a request is allowed (step-up). With an older session, the
+    /// request is denied with `reauthentication_required`, and the session stays alive.
     pub max_auth_age: Option<Duration>,
 }
 

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::Timestamp;
 
-/// When the identity provider last confirmed the session, and which replica asks it next.
+/// The state of revalidation: when the identity provider last confirmed the session, and when Curfew may ask again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Revalidation {
     /// The OAuth client that the refresh token was issued to.

@@ -392,7 +392,8 @@ proptest! {
         }
     }
 
-    /// The limits of a request policy deny requests that the home policy allows, but never the reverse.
+    /// A request policy can deny requests that the home policy allows, but it never allows requests that the home
+    /// policy denies.
     #[test]
     fn a_request_policy_never_allows_what_the_home_policy_denies(
         home in any_limits(), request in any_limits(), now in any_instant(),

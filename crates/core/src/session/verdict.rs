@@ -51,7 +51,7 @@ pub enum DenyReason {
     MalformedRequest,
     /// The configuration names hosts, and the host of the request is not one of them.
     UnknownHost,
-    /// The credential would start a session, but the subject already has as many as its policy allows.
+    /// The credential would start a session, but the subject already has the maximum number of sessions.
     TooManySessions,
 }
 
