@@ -9,7 +9,7 @@ pub enum HostPattern {
     /// Exactly this host, in lower case.
     Exact(String),
     /// Every subdomain of this domain, at any depth. The text begins with a dot and is in lower case.
-    Below(String),
+    Subdomains(String),
 }
 
 /// The text is neither a host nor a host pattern.
@@ -23,7 +23,7 @@ impl fmt::Display for HostPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exact(host) => f.write_str(host),
-            Self::Below(domain) => write!(f, "*{domain}"),
+            Self::Subdomains(domain) => write!(f, "*{domain}"),
         }
     }
 }
@@ -35,14 +35,14 @@ impl HostPattern {
         let host = normalize_host(host);
         match self {
             Self::Exact(exact) => *exact == host,
-            Self::Below(domain) => host.ends_with(domain.as_str()),
+            Self::Subdomains(domain) => host.ends_with(domain.as_str()),
         }
     }
 
     /// Parses a host, or `*.` and a domain.
     ///
     /// # Errors
-    /// [`HostPatternError`] for any other text.
+    /// [`HostPatternError`] if the text is neither a host nor `*.` and a domain.
     pub fn parse(text: &str) -> Result<Self, HostPatternError> {
         let text = text.to_ascii_lowercase();
         let (below, host) = match text.strip_prefix("*.") {
@@ -56,7 +56,7 @@ impl HostPattern {
         }
         match (below, parsed) {
             (false, _) => Ok(Self::Exact(text)),
-            (true, Host::Domain(_)) => Ok(Self::Below(text[1..].to_owned())),
+            (true, Host::Domain(_)) => Ok(Self::Subdomains(text[1..].to_owned())),
             (true, _) => Err(HostPatternError),
         }
     }
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn parses_host_patterns() {
         let exact = |text: &str| Ok(HostPattern::Exact(text.to_owned()));
-        let below = |text: &str| Ok(HostPattern::Below(text.to_owned()));
+        let below = |text: &str| Ok(HostPattern::Subdomains(text.to_owned()));
         for (text, expected) in [
             ("app.example.com", exact("app.example.com")),
             ("App.Example.COM", exact("app.example.com")),

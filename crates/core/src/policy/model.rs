@@ -125,7 +125,7 @@ fn host(text: &str) -> String {
 fn host_matches(pattern: &HostPattern, host: &str) -> bool {
     match pattern {
         HostPattern::Exact(name) => name == host,
-        HostPattern::Below(domain) => host.ends_with(&**domain),
+        HostPattern::Subdomains(domain) => host.ends_with(&**domain),
     }
 }
 

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use super::host::{HostPattern, domains_above, normalize_host};
 
 /// The hosts that the configuration names. If it names at least one, requests for any other host are denied.
-/// Otherwise a client could avoid a host's rule with another name in `Host`.
+/// Otherwise a client could avoid the rule of a host with a different name in the header `Host`.
 #[derive(Clone, Debug, Default)]
 pub struct NamedHosts {
     exact: BTreeSet<String>,
@@ -23,7 +23,7 @@ impl NamedHosts {
         for pattern in patterns {
             match pattern {
                 HostPattern::Exact(host) => named.exact.insert(host),
-                HostPattern::Below(domain) => named.domains.insert(domain),
+                HostPattern::Subdomains(domain) => named.domains.insert(domain),
             };
         }
         named

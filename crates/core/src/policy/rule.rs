@@ -128,7 +128,7 @@ pub enum PathPatternError {
 }
 
 impl PathPattern {
-    /// A pattern for one path, either as in a URL or decoded.
+    /// A pattern for one path. The text may be percent-encoded, as in a URL.
     ///
     /// # Errors
     /// [`PathPatternError::Ambiguous`] if the path has no normal form.

@@ -64,7 +64,7 @@ impl Rules {
             for host in &rule.conditions.hosts {
                 let index = match host {
                     HostPattern::Exact(host) => exact_hosts.entry(host).or_default(),
-                    HostPattern::Below(domain) => domains.entry(domain).or_default(),
+                    HostPattern::Subdomains(domain) => domains.entry(domain).or_default(),
                 };
                 index.add(position, rule);
             }

@@ -84,7 +84,7 @@ const fn width(address: IpAddr) -> u8 {
 pub struct UserAgentHash([u8; Self::LEN]);
 
 impl UserAgentHash {
-    /// Bytes of the hash: enough to tell clients apart, too few to be a secret.
+    /// The length of the hash in bytes: enough to distinguish clients.
     pub const LEN: usize = 8;
 
     /// A hash from its stored bytes.

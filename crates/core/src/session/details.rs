@@ -41,7 +41,7 @@ pub struct RefreshGrant {
 }
 
 impl Details {
-    /// The details of a sign-in for this host; `None` if there are none to store.
+    /// The details of a sign-in for this host; `None` if no detail is known.
     #[must_use]
     pub fn of_sign_in(host: Option<Arc<str>>, refresh: Option<RefreshGrant>) -> Option<Arc<Self>> {
         let revalidation = refresh.as_ref().map(|grant| grant.revalidation);
