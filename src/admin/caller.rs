@@ -56,8 +56,8 @@ impl Caller {
         matches!(self.kind, CallerKind::Token(_))
     }
 
-    /// Refuses a request to the route `path` if the admin token lacks the right. The rights of a Kubernetes user
-    /// depend on the subject; [`Caller::require_verb`] checks them.
+    /// Refuses a request to the route `path` if the admin token lacks the right. The rights of a Kubernetes user depend on
+    /// the subject; [`Caller::require_verb`] checks them.
     ///
     /// # Errors
     /// [`ApiError::Forbidden`] names the right.

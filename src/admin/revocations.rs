@@ -290,9 +290,8 @@ impl Admin {
     }
 }
 
-/// Ends all sessions that match the conditions and started before a time, on every replica. It covers credentials
-/// that no replica has seen yet, and does not affect later sign-ins. The sessions end in the background. A dry run
-/// only counts.
+/// Ends all sessions that match the conditions and started before a time, on every replica. It covers credentials that
+/// no replica has seen yet, and does not affect later sign-ins. The sessions end in the background. A dry run only counts.
 #[utoipa::path(
     post,
     path = "/api/v1/revocations",

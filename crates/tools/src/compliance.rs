@@ -44,13 +44,12 @@ pub struct Finding {
     pub section: &'static str,
     /// The address of the standard's text.
     pub url: &'static str,
-    /// `met`; `exceeds_recommendation` if a limit exceeds a recommendation (SHOULD); `not_verified` if the limits
-    /// meet it and a new authentication is not ensured; `not_met`.
+    /// `met`; `exceeds_recommendation` if a limit exceeds a recommendation (SHOULD); `not_verified` if the limits meet it and a new
+    /// authentication is not ensured; `not_met`.
     pub status: &'static str,
     /// The reason: the idle limit and its requirement, then the absolute limit and its requirement.
     pub reasons: [String; 2],
-    /// Whether people authenticate again after a timeout: `ensured`, `not ensured`, `not checked` or `no
-    /// requirement`.
+    /// Whether people authenticate again after a timeout: `ensured`, `not ensured`, `not checked` or `no requirement`.
     pub reauthentication: &'static str,
 }
 

@@ -59,8 +59,8 @@ pub struct RawService {
     /// The response header with the time when the subject authenticated, if there is no token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth_time_header: Option<String>,
-    /// The maximum age of the subject's authentication when a session starts: a duration, `idle` for the idle limit,
-    /// or `off`.
+    /// The maximum age of the subject's authentication when a session starts: a duration, `idle` for the idle limit, or
+    /// `off`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_age: Option<String>,
     /// The response header with the subject.
