@@ -1,4 +1,4 @@
-//! The check: identify the session, load it, decide, record the activity.
+//! The check: identifies the session, loads it, decides, and records the activity.
 
 mod answer;
 mod applicable;
@@ -41,30 +41,30 @@ pub struct Checker {
     pub clock: Arc<dyn Clock>,
     /// Counts checks.
     pub metrics: Arc<Metrics>,
-    /// Sessions that a check may use while the store is unavailable.
+    /// The sessions that a check may use while the store is unavailable.
     pub known: Arc<LastKnownSessions>,
     /// The rules and policies.
     pub book: Arc<Rulebook>,
-    /// Turn a credential into a session ID.
+    /// Resolve a credential to a session ID.
     pub sources: Sources,
     /// Reads the client's address from the headers of the proxy.
     pub address: AddressHeader,
-    /// Timeout for the store in one check. After it, the policy's `on_store_failure` decides.
+    /// Store timeout per check. After a timeout, the policy's `on_store_failure` decides.
     pub budget: Duration,
-    /// The audit log, the recorder and the warnings. They survive a reload of the configuration.
+    /// The audit log, the recorder and the warnings. A reload of the configuration keeps them.
     pub observers: Arc<Observers>,
-    /// Queues sessions in use for their identity provider; `None` if no provider has `revalidate`.
+    /// Queues sessions in use for revalidation; `None` if no provider has `revalidate`.
     pub revalidation: Option<Revalidation>,
 }
 
-/// What a check writes besides metrics.
+/// The outputs of a check besides metrics.
 #[derive(Debug)]
 pub struct Observers {
     /// Writes denials to the audit log.
     pub denials: DenialLog,
-    /// Records what proxies send, after an operator starts it.
+    /// Records checks as proxies send them, after an operator has started a recording.
     pub recorder: Recorder,
-    /// Limits each warning about a misconfigured proxy to one a minute.
+    /// Limits each warning about a misconfigured proxy to one per minute.
     warnings: Throttle<(Contract, Detail)>,
 }
 
@@ -79,7 +79,7 @@ impl Default for Observers {
 }
 
 impl Checker {
-    /// Answers one check; counts it, and audits a denial.
+    /// Answers one check and counts it. Audits a denial.
     pub async fn check(&self, request: &CheckRequest<'_>) -> Outcome {
         let span = traces::check(request.contract.as_str(), request.headers);
         if span.is_disabled() {
@@ -88,7 +88,7 @@ impl Checker {
         self.find_answer(request).instrument(span).await
     }
 
-    /// Denies a check without a permit with the reason `overloaded`, and counts it.
+    /// Denies a check that got no permit, with the reason `overloaded`, and counts it.
     #[must_use]
     pub fn shed(&self, request: &CheckRequest<'_>) -> Outcome {
         let outcome = Outcome::deny(DenyReason::Overloaded);
@@ -118,7 +118,7 @@ impl Checker {
                 }
                 Err(refused) => (None, *refused),
             },
-            Err(detail) => (None, Outcome::malformed(*detail)),
+            Err(detail) => (None, Outcome::deny_with_detail(*detail)),
         };
         self.record(
             request,
@@ -130,8 +130,8 @@ impl Checker {
         outcome
     }
 
-    /// Evaluates the session of a request to Curfew itself. `activity` replaces the passive paths of the rules, and a
-    /// public rule still needs a session here. It is not counted as a check.
+    /// Evaluates the session for a request to Curfew itself, and does not count a check. `activity` decides whether
+    /// the request is activity, instead of the rules. The request needs a session even if a rule makes it public.
     pub async fn evaluate_passively(
         &self,
         request: &CheckRequest<'_>,
@@ -139,7 +139,7 @@ impl Checker {
     ) -> Outcome {
         let (rule_match, original) = match self.match_rule(request) {
             Ok(found) => found,
-            Err(detail) => return Outcome::malformed(detail),
+            Err(detail) => return Outcome::deny_with_detail(detail),
         };
         let credential = match self.identify(request, &original).await {
             Ok(credential) => credential,
@@ -157,7 +157,7 @@ impl Checker {
         context.credential.complete(outcome)
     }
 
-    /// Counts an answer, and audits a denial.
+    /// Counts and records an answer, and audits a denial.
     fn record(
         &self,
         request: &CheckRequest<'_>,
@@ -168,7 +168,7 @@ impl Checker {
     ) {
         let protected = rule_match.filter(|rule_match| !rule_match.public);
         let policy = match (
-            protected.and_then(|rule_match| rule_match.asked()),
+            protected.and_then(|rule_match| rule_match.requested_policy()),
             &outcome.session,
         ) {
             (Some(name), _) => name.as_str(),
@@ -247,9 +247,9 @@ impl Checker {
             Ok(Presented::Jwt(text)) => {
                 let identifying = self.sources.identify_jwt(text, &*self.clock);
                 let credential = tokio::time::timeout(self.budget, identifying).await;
-                // The issuer's keys are still being fetched.
-                let late = CredentialError::Refused(DenyReason::SourceUnavailable);
-                credential.unwrap_or(Err(late))
+                // A timeout means that the issuer's keys are still being fetched.
+                let timeout = CredentialError::Refused(DenyReason::SourceUnavailable);
+                credential.unwrap_or(Err(timeout))
             }
             Err(error) => Err(error),
         };
@@ -269,28 +269,28 @@ impl Checker {
                 Err(Box::new(self.two_credentials(request)))
             }
             (None, CredentialError::NoAuthTime) => {
-                Err(Box::new(Outcome::malformed(Detail::NoAuthTime)))
+                Err(Box::new(Outcome::deny_with_detail(Detail::NoAuthTime)))
             }
             (None, error) => Err(Box::new(Outcome::deny(error.into()))),
         }
     }
 
-    /// Denies a request with several credentials that differ.
+    /// Denies a request with two different credentials.
     fn two_credentials(&self, request: &CheckRequest<'_>) -> Outcome {
         let cookies = self.sources.ambiguous_cookies(request.headers);
-        Outcome::malformed(match cookies.is_empty() {
+        Outcome::deny_with_detail(match cookies.is_empty() {
             true => Detail::TwoCredentials,
             false => Detail::TwoCookies,
         })
     }
 
-    /// The address and the user agent of the client.
+    /// Returns the address and the user agent of the client.
     #[must_use]
     pub fn client(&self, request: &CheckRequest<'_>) -> Client {
         Client::new(self.client_address(request), request.headers)
     }
 
-    /// The address of the client; `None` if the proxy does not send it.
+    /// Returns the address of the client; `None` if the proxy does not send it.
     #[must_use]
     pub fn client_address(&self, request: &CheckRequest<'_>) -> Option<IpAddr> {
         match request.address {

@@ -12,7 +12,7 @@ use crate::sources::{ExternalIdentity, ResolvedCredential};
 use crate::store::{EndOutcome, Ending, Touch};
 use crate::telemetry::audit;
 
-/// Attempts to decide, if the session is used between the decision and its end.
+/// How often a check decides, if other requests keep using the session before the check can end it.
 const MAX_ATTEMPTS: usize = 3;
 
 /// The store failed or timed out.
@@ -20,7 +20,7 @@ struct StoreFailed;
 
 /// A check with its rule and its credential.
 pub(super) struct CheckContext<'a> {
-    /// Overrides the rules on whether the request is activity.
+    /// Whether the request is activity; `None` if the rules decide that.
     pub(super) activity: Option<Activity>,
     pub(super) request: &'a CheckRequest<'a>,
     pub(super) original: &'a Original<'a>,
@@ -29,7 +29,7 @@ pub(super) struct CheckContext<'a> {
 }
 
 impl CheckContext<'_> {
-    /// The touch to record after the request is allowed; `None` for a passive request.
+    /// Returns the touch to record for an allowed request; `None` for a passive request.
     fn touch(&self, session: &Session, home: &AppliedPolicy<'_>, now: Timestamp) -> Option<Touch> {
         let (method, headers) = (self.original.method, self.request.headers);
         let by_rules = || self.rule_match.activity(home, method, headers);
@@ -67,8 +67,8 @@ impl Checker {
         outcome
     }
 
-    /// Allows a request from the near cache, if its touch can be buffered without waiting. The cache is never used to
-    /// deny: before a denial, Curfew asks the store.
+    /// Allows a request with the session of the near cache, if its touch can be buffered without waiting. The cache
+    /// is never used to deny: before a denial, Curfew asks the store.
     fn answer_from_cache(&self, context: &CheckContext<'_>, id: SessionId) -> Option<Outcome> {
         if !self.stores.cut_offs.is_fresh() {
             return None;
@@ -145,12 +145,12 @@ impl Checker {
                 }
             }
         }
-        // The session is used faster than it can be decided on, so its state is not certain.
+        // Other requests used the session during every attempt, so its state is uncertain.
         Err(StoreFailed)
     }
 
-    /// Loads the session of the credential. A credential of another issuer may start it. The inner error is the
-    /// denial.
+    /// Loads the session of the credential, or starts it if the credential is of another issuer. The inner error is
+    /// the denial.
     async fn load_or_adopt(
         &self,
         context: &CheckContext<'_>,
@@ -188,7 +188,7 @@ impl Checker {
                     Ok(session) => session,
                     Err(AdoptionError::TooOld) => return denied(DenyReason::AbsoluteTimeout),
                     Err(AdoptionError::UnknownClient(_)) => {
-                        let outcome = Outcome::malformed(Detail::UnknownClient);
+                        let outcome = Outcome::deny_with_detail(Detail::UnknownClient);
                         return Ok(Err(Box::new(outcome)));
                     }
                     Err(AdoptionError::ReservedSubject) => {
@@ -213,7 +213,7 @@ impl Checker {
         Ok(Ok(session))
     }
 
-    /// Denies a new session if the authentication is too old, or if the credential does not have its time.
+    /// Denies a new session if the authentication is too old, or if the credential does not contain its time.
     fn deny_old_authentication(
         &self,
         credential: &ExternalIdentity<'_>,
@@ -225,18 +225,18 @@ impl Checker {
         let policy = policy.map_or_else(|| policies.strictest(), |(_, policy)| policy);
         let limit = freshness.max_age.limit(policy, &credential.attributes)?;
         let Some(authenticated) = freshness.authenticated else {
-            return Some(Outcome::malformed(Detail::UnknownAuthTime));
+            return Some(Outcome::deny_with_detail(Detail::UnknownAuthTime));
         };
         let now = self.clock.now();
         // No leeway: if clocks differ, the person authenticates once more.
         (now >= authenticated.plus(limit)).then(|| Outcome {
             max_auth_age: Some(limit.as_secs()),
-            ..Outcome::malformed(Detail::OldAuthentication)
+            ..Outcome::deny_with_detail(Detail::OldAuthentication)
         })
     }
 
-    /// Allows a session from the last known sessions, if its policies have `on_store_failure: known`; counts and
-    /// audits it.
+    /// Answers a check without the store. Allows the request if the last known sessions contain the session, and its
+    /// policies have `on_store_failure: known`. Counts and audits that.
     async fn answer_without_store(&self, context: &CheckContext<'_>, id: SessionId) -> Outcome {
         let now = self.clock.now();
         let last_known = self
@@ -267,7 +267,7 @@ impl Checker {
         allowed(id, session, &home, now)
     }
 
-    /// Decides on a loaded session; a revoked one is denied first.
+    /// Decides on a loaded session. A revoked session is denied without further checks.
     fn decide(
         &self,
         context: &CheckContext<'_>,
@@ -317,8 +317,8 @@ impl Checker {
         session
     }
 
-    /// Denies the request, and ends the session if a limit was reached. `None`: the session was used in the meantime,
-    /// so decide again.
+    /// Denies the request, and ends the session if a limit was reached. Returns `None` if another request used the
+    /// session in the meantime; the caller then decides again.
     async fn deny(
         &self,
         context: &CheckContext<'_>,
@@ -352,9 +352,9 @@ impl Checker {
                 denied(recorded, tombstone)
             }
             Ok(EndOutcome::Ended(tombstone)) => denied(reason, tombstone),
-            // The store may know of activity since then.
+            // The store may contain later activity that this replica has not seen.
             Err(_) if idle => Err(StoreFailed),
-            // The decision holds without its record. The next check repeats it.
+            // The request is denied even if the end was not stored. The next check tries to store it again.
             Ok(EndOutcome::Unknown) | Err(_) => denied(reason, session),
         }
     }

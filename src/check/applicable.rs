@@ -14,7 +14,7 @@ pub struct RuleMatch<'a> {
     book: &'a Rulebook,
     /// The rule that matches, if any.
     pub rule: Option<&'a Rule>,
-    /// Its terms, or the default terms if no rule matches.
+    /// The terms of the rule, or the default terms if no rule matches.
     pub terms: &'a Terms,
     /// The policy that the proxy names.
     pub by_proxy: Option<(&'a PolicyName, &'a Policy)>,
@@ -33,7 +33,7 @@ pub enum MatchError {
     /// The configuration names hosts, but not this one.
     #[error("the configuration does not name this host")]
     UnknownHost,
-    /// A rule depends on the path, and programs disagree about its meaning.
+    /// A rule depends on the path, and programs read this path in different ways.
     #[error("a rule depends on the path, and the path is ambiguous: {0}")]
     Path(#[from] AmbiguousPath),
 }
@@ -48,7 +48,7 @@ impl MatchError {
         }
     }
 
-    /// The detail for the operator, with the input to check for this contract.
+    /// The detail for the operator. It depends on how this contract sends the path.
     #[must_use]
     pub fn detail(self, contract: Contract, path: &[u8]) -> Detail {
         match self {
@@ -67,14 +67,14 @@ impl MatchError {
 /// The decision on a request with a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// The answer.
+    /// The verdict on the request.
     pub verdict: Verdict,
-    /// The part of the binding that the client does not match, if that is the reason.
+    /// The part of the binding that the client does not match, if the request is denied for that.
     pub binding_mismatch: Option<BindingMismatch>,
 }
 
 impl<'a> RuleMatch<'a> {
-    /// Finds the rule and the policies for a request. `policy` is the one that the proxy names.
+    /// Finds the rule and the policies for a request. `policy` is the policy name that the proxy sends.
     ///
     /// # Errors
     /// [`MatchError`] for an unknown policy or host, or an ambiguous path.
@@ -116,9 +116,9 @@ impl<'a> RuleMatch<'a> {
         })
     }
 
-    /// The policy that the request must satisfy besides the home policy: the proxy's, or else the rule's.
+    /// The name of the policy that the proxy requests, or else of the policy that the rule requests.
     #[must_use]
-    pub fn asked(&self) -> Option<&'a PolicyName> {
+    pub fn requested_policy(&self) -> Option<&'a PolicyName> {
         self.by_proxy.or(self.by_rule).map(|(name, _)| name)
     }
 
@@ -136,7 +136,7 @@ impl<'a> RuleMatch<'a> {
         })
     }
 
-    /// The behaviour while the store is unavailable.
+    /// The strictest behaviour of all policies that apply, while the store is unavailable.
     #[must_use]
     pub fn on_store_failure(&self, home: &AppliedPolicy<'_>) -> OnStoreFailure {
         let home = home.policy.on_store_failure;
@@ -144,8 +144,8 @@ impl<'a> RuleMatch<'a> {
             .fold(home, |all, policy| all.strictest(policy.on_store_failure))
     }
 
-    /// Decides on a request of `client` with a session. Reasons that end the session come first. Then come the
-    /// binding, the groups, and last the age of the sign-in.
+    /// Decides on a request with a session. The order of the checks is: limits and state of the session, binding,
+    /// groups, age of the sign-in.
     #[must_use]
     pub fn decide(
         &self,
@@ -175,7 +175,7 @@ impl<'a> RuleMatch<'a> {
             && let Err(mismatch) = client().check_binding(&session.binding)
         {
             let reason = match mismatch {
-                // A new sign-in from there starts a session of its own.
+                // A new sign-in from this client starts a separate session.
                 BindingMismatch::Address | BindingMismatch::UserAgent => {
                     DenyReason::ReauthenticationRequired
                 }
@@ -193,7 +193,7 @@ impl<'a> RuleMatch<'a> {
         plain(verdict)
     }
 
-    /// Whether the request counts as activity after it is allowed.
+    /// Whether the request counts as activity, if it is allowed.
     #[must_use]
     pub fn activity(
         &self,

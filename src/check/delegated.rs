@@ -1,4 +1,4 @@
-//! Asks another authorization service about a request.
+//! Asks a delegated service about a request.
 
 use super::{CheckRequest, Checker, Original, Outcome};
 use crate::credential::delegated::DelegatedCheck;
@@ -9,8 +9,8 @@ use crate::sources::{ExternalIdentity, ExternalIssuer, Freshness, ResolvedCreden
 impl Checker {
     /// Asks the service and returns the session that it allows. The error is the complete denial.
     ///
-    /// If a cookie names a session that has ended, Curfew does not ask the service. The service could take the
-    /// question for activity, and extend its own session.
+    /// If a cookie names a session that has ended, Curfew does not ask the service. The service could count that as
+    /// activity, and extend its own session.
     pub(super) async fn ask_delegate<'a>(
         &self,
         delegate: &'a Delegate,
@@ -71,7 +71,7 @@ impl Checker {
         })
     }
 
-    /// Whether the store has the session as ended.
+    /// Whether the session has ended, according to the store.
     async fn has_ended(&self, id: SessionId) -> bool {
         let loading = self.stores.sessions.load(id);
         match tokio::time::timeout(self.budget, loading).await {
@@ -85,12 +85,12 @@ impl Checker {
 }
 
 impl ResolvedCredential<'_> {
-    /// Adds the service's headers to an allowed answer. A denial gets none of them: a cookie could extend a session
-    /// that has ended.
+    /// Adds the service's headers to an allowed answer. A denial does not contain them, because a cookie could extend
+    /// a session that has ended.
     ///
-    /// After a session end, the credential of another issuer can still be valid. A client that takes it for an
-    /// invalid token refreshes it and tries again. So `max_age=0` asks for a new sign-in. It is the age of the last
-    /// authentication (RFC 9470, section 3).
+    /// After a session end, the credential of another issuer can still be valid. A client would refresh a credential
+    /// that it believes to be invalid, and try again. So the challenge asks for a new sign-in with `max_age=0`, the
+    /// maximum age of the authentication (RFC 9470, section 3).
     pub(super) fn complete(self, outcome: Outcome) -> Outcome {
         let allowed = outcome.verdict == Verdict::Allow;
         let ended = matches!(outcome.verdict, Verdict::Deny(reason) if reason.is_terminal());

@@ -1,11 +1,11 @@
 use super::original::MalformedOriginal;
 use crate::policy::AmbiguousPath;
 
-/// The cause of a denial. It names the input that is missing or contradictory. It contains nothing of the request, so
-/// everybody may see it.
+/// The cause of a denial. It names the input that is missing or contradictory. It contains no data of the request, so
+/// every client may see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Detail {
-    /// The sub-request does not name the original request.
+    /// An input of the original request is missing or invalid.
     #[error(transparent)]
     Original(#[from] MalformedOriginal),
     /// The proxy names a policy that is not configured.
@@ -14,26 +14,26 @@ pub enum Detail {
     /// The configuration names hosts, but not this one.
     #[error("the configuration does not name this host (hosts, unknown_hosts)")]
     UnknownHost,
-    /// A rule depends on the path, and programs disagree about its meaning.
+    /// A rule depends on the path, and programs read this path in different ways.
     #[error("a rule depends on the path, and the path is ambiguous: {0}")]
     Path(#[from] AmbiguousPath),
-    /// The same for a path that begins with two slashes after a prefix.
+    /// A rule depends on the path, and the path begins with two slashes because the proxy's path prefix ends in `/`.
     #[error(
         "a rule depends on the path, and the path begins with two slashes: a path prefix of the proxy must not \
          end in /"
     )]
     PrefixSlash,
-    /// Two cookies of one name with different values.
+    /// The request has two session cookies with different values.
     #[error(
         "the request carries two session cookies with different values: /.curfew/clear-cookies clears them"
     )]
     TwoCookies,
-    /// Two different tokens, or a cookie and a token.
+    /// The request has two different tokens, or a cookie and a different token.
     #[error("the request carries two different session credentials")]
     TwoCredentials,
-    /// The token has no time of the sign-in.
+    /// The token does not contain the time of the sign-in.
     #[error(
-        "the token has no auth_time: a session would begin again with every refreshed token \
+        "the token has no auth_time; without it, every refreshed token would start a new session \
          (jwt.issuers.NAME.accept_iat)"
     )]
     NoAuthTime,
@@ -42,21 +42,22 @@ pub enum Detail {
         "the session store has lost data since this sign-in, so the session may have ended: sign in again"
     )]
     LostSince,
-    /// The other service allows a person whose authentication is too old for a new session.
+    /// The delegated service allows the request, but the authentication is too old for a new session.
     #[error(
         "the authentication is too old for a new session: the service must make the identity provider ask \
          (prompt=login; delegated.services.NAME.max_age)"
     )]
     OldAuthentication,
-    /// The other service does not send the time of the authentication.
+    /// The delegated service does not send the time of the authentication.
     #[error(
         "the service does not say when the subject authenticated (auth_time in token_header, or auth_time_header; \
          delegated.services.NAME.max_age)"
     )]
     UnknownAuthTime,
-    /// A warning only; the request is not denied.
+    /// ingress-nginx sends the host that the client wrote, not the host that it routes by. This is only a warning;
+    /// the request is not denied.
     #[error(
-        "ingress-nginx names the host that the client wrote, and routes by another: use /forward-auth with \
+        "ingress-nginx names the host that the client wrote, which can differ from the routed host: use /forward-auth with \
          auth-proxy-set-headers"
     )]
     HostOfClient,
@@ -90,7 +91,7 @@ mod tests {
 
     /// Details are quoted strings in a challenge (RFC 6750, section 3).
     #[test]
-    fn details_can_stand_in_a_header() {
+    fn details_are_valid_in_a_header() {
         for detail in [
             Detail::Original(MalformedOriginal::missing("X-Original-URL")),
             Detail::UnknownPolicy,

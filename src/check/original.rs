@@ -1,7 +1,7 @@
-/// The URL of the original request in its parts, not decoded and not normalised.
+/// The parts of the original request's URL, neither decoded nor normalised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OriginalUrl<'a> {
-    /// Whether the proxy received it over TLS, as the proxy says.
+    /// Whether the client's request arrived at the proxy over TLS, according to the proxy.
     pub secure: bool,
     /// The host as the client wrote it, with its port if it has one.
     pub host: &'a str,
@@ -11,19 +11,19 @@ pub struct OriginalUrl<'a> {
     pub query: Option<&'a [u8]>,
 }
 
-/// The sub-request does not have a valid original request. Both texts are constants, so they can be shown in a header
-/// and in a log.
+/// An input of the original request is missing or invalid. Both fields are constant texts, so headers and logs may
+/// show them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("{input} {problem}")]
 pub struct MalformedOriginal {
-    /// The input of the contract, such as `X-Original-URL`.
+    /// The name of the input, such as `X-Original-URL`.
     pub input: &'static str,
     /// The problem with it, such as `is missing`.
     pub problem: &'static str,
 }
 
 impl MalformedOriginal {
-    /// An input that the proxy does not send.
+    /// Creates the error for an input that the proxy does not send.
     #[must_use]
     pub const fn missing(input: &'static str) -> Self {
         Self {
@@ -32,7 +32,7 @@ impl MalformedOriginal {
         }
     }
 
-    /// An input that comes more than once.
+    /// Creates the error for an input that the proxy sends more than once.
     #[must_use]
     pub const fn repeated(input: &'static str) -> Self {
         Self {
@@ -45,19 +45,19 @@ impl MalformedOriginal {
 /// The part of a URL that is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum InvalidUrl {
-    /// Not `http`, `https`, `ws` or `wss`.
+    /// The scheme is not `http`, `https`, `ws` or `wss`.
     #[error("does not begin with http:// or https://")]
     Scheme,
-    /// No host, or not a host.
+    /// The host is missing or invalid.
     #[error("has no valid host")]
     Host,
-    /// No path, or one with white space or control characters.
+    /// The path is missing, does not begin with a slash, or contains spaces or control characters.
     #[error("has no valid path")]
     Target,
 }
 
 impl InvalidUrl {
-    /// The same as an error of the input that contains the URL or its part.
+    /// Converts this error to one that names the input.
     #[must_use]
     pub const fn of(self, input: &'static str) -> MalformedOriginal {
         let problem = match self {
@@ -74,9 +74,9 @@ impl<'a> OriginalUrl<'a> {
     ///
     /// # Errors
     /// [`InvalidUrl`] for a scheme other than `http`, `https`, `ws` or `wss`, a missing or invalid host, user
-    /// information, a path without a leading slash, and a blank or a control character anywhere.
+    /// information, a path without a leading slash, and for spaces or control characters anywhere.
     pub fn parse(url: &'a [u8]) -> Result<Self, InvalidUrl> {
-        let (secure, rest) = scheme(url).ok_or(InvalidUrl::Scheme)?;
+        let (secure, rest) = split_scheme(url).ok_or(InvalidUrl::Scheme)?;
         let slash = rest
             .iter()
             .position(|byte| *byte == b'/')
@@ -90,11 +90,11 @@ impl<'a> OriginalUrl<'a> {
     /// # Errors
     /// [`InvalidUrl`] as for [`OriginalUrl::parse`].
     pub fn from_parts(secure: bool, host: &'a [u8], target: &'a [u8]) -> Result<Self, InvalidUrl> {
-        let blank = |byte: &u8| *byte <= b' ' || *byte == 0x7f;
+        let is_space_or_control = |byte: &u8| *byte <= b' ' || *byte == 0x7f;
         if !is_host(host) {
             return Err(InvalidUrl::Host);
         }
-        if !target.starts_with(b"/") || target.iter().any(blank) {
+        if !target.starts_with(b"/") || target.iter().any(is_space_or_control) {
             return Err(InvalidUrl::Target);
         }
         let host = std::str::from_utf8(host).map_err(|_| InvalidUrl::Host)?;
@@ -111,7 +111,7 @@ impl<'a> OriginalUrl<'a> {
     /// Whether a scheme (`http`, `https`, `ws`, `wss`, in any case) uses TLS.
     ///
     /// # Errors
-    /// [`InvalidUrl::Scheme`] for any other.
+    /// [`InvalidUrl::Scheme`] for any other scheme.
     pub fn is_secure(scheme: &[u8]) -> Result<bool, InvalidUrl> {
         let known = SCHEMES
             .into_iter()
@@ -145,8 +145,8 @@ const SCHEMES: [(&[u8], bool); 4] = [
     (b"ws", false),
 ];
 
-/// Whether the scheme uses TLS, and the text after `://`.
-fn scheme(url: &[u8]) -> Option<(bool, &[u8])> {
+/// Returns whether the URL's scheme uses TLS, and the text after `://`.
+fn split_scheme(url: &[u8]) -> Option<(bool, &[u8])> {
     SCHEMES.into_iter().find_map(|(scheme, secure)| {
         let (start, rest) = url.split_at_checked(scheme.len())?;
         let rest = rest.strip_prefix(b"://")?;
@@ -154,7 +154,7 @@ fn scheme(url: &[u8]) -> Option<(bool, &[u8])> {
     })
 }
 
-/// A host name, an IPv4 address or a bracketed IPv6 address, with or without a port.
+/// Whether the text is a host name, an IPv4 address or a bracketed IPv6 address, with or without a port.
 fn is_host(host: &[u8]) -> bool {
     let (name, port) = match host.iter().rposition(|byte| *byte == b':') {
         Some(colon) if !host.ends_with(b"]") => (&host[..colon], Some(&host[colon + 1..])),
@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn well_formed() {
+    fn valid_urls_are_split_into_parts() {
         for (url, secure, host, path, query) in [
             (
                 "https://app.example.com/",
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed() {
+    fn invalid_urls_are_rejected() {
         for url in [
             &b""[..],
             b"/",
@@ -272,7 +272,7 @@ mod tests {
     }
 
     proptest! {
-        /// The URL consists of the parts that were read. Arbitrary bytes never panic.
+        /// The parsed parts together are the URL without its scheme.
         #[test]
         fn the_parts_form_the_url(url in "(https?|wss?)://[a-z.:\\[\\]0-9]{0,9}/\\PC{0,40}") {
             if let Ok(parsed) = OriginalUrl::parse(url.as_bytes()) {

@@ -1,7 +1,7 @@
-//! A recording of the checks of some minutes, without secrets, for an operator who sets up a proxy.
+//! Recordings: checks of a few minutes, without secrets, for an operator who sets up a proxy.
 //!
-//! It is off until an operator starts it. Its duration, its entries and their bytes are limited. It contains no value
-//! of a cookie, a query or a path parameter, and no credential of a header. It contains paths.
+//! An operator starts a recording. Its duration, its number of checks and the size of each value are limited. It
+//! contains paths, but no values of cookies, queries or path parameters, and no credentials in headers.
 
 mod redact;
 
@@ -18,15 +18,15 @@ use crate::session::Timestamp;
 
 /// Maximum duration of a recording.
 pub const MAX_DURATION: Duration = Duration::from_secs(600);
-/// Checks in a recording. After that the oldest are dropped.
+/// The number of checks in a recording. Beyond it, the oldest checks are dropped.
 const MAX_CHECKS: usize = 200;
-/// Header lines of one check.
+/// The number of header lines that are recorded for one check.
 const MAX_HEADER_LINES: usize = 100;
 
 /// Records checks between `start` and `stop`.
 #[derive(Debug, Default)]
 pub struct Recorder {
-    /// Read on each check, so that a recorder that is off costs one atomic load.
+    /// Whether a recording runs. Each check reads only this flag while no recording runs.
     running: AtomicBool,
     recording: Mutex<Option<Recording>>,
 }
@@ -34,11 +34,11 @@ pub struct Recorder {
 /// The checks that were recorded.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
 pub struct Recording {
-    /// When it was started, RFC 3339.
+    /// The start of the recording, RFC 3339.
     pub started: String,
-    /// The time of its end, RFC 3339.
+    /// The end of the recording, RFC 3339.
     pub until: String,
-    /// How many older checks were dropped: a recording holds 200.
+    /// The number of older checks that were dropped. A recording contains at most 200 checks.
     pub dropped: u64,
     /// The checks, oldest first.
     pub checks: Vec<RecordedCheck>,
@@ -51,11 +51,11 @@ pub struct Recording {
 /// One check as the proxy sent it, and the answer. Secrets are replaced with their length.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct RecordedCheck {
-    /// When it was answered, RFC 3339.
+    /// The time of the answer, RFC 3339.
     pub at: String,
-    /// The contract, by its name in the configuration.
+    /// The name of the contract, as in the configuration.
     pub contract: String,
-    /// The policy that the proxy named.
+    /// The name of the policy that the proxy requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
     /// The address of the proxy.
@@ -67,17 +67,18 @@ pub struct RecordedCheck {
     /// The URL of the original request without the values of its query, if it is valid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// The headers of the sub-request: each line a name and a value.
+    /// The headers of the check, each with its name and its value.
     pub headers: Vec<(String, String)>,
     /// `allow`, or the reason of the denial.
     pub verdict: String,
-    /// The input that is wrong.
+    /// The cause of the denial.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }
 
 impl Recorder {
-    /// Starts a recording and replaces the one before. It ends after `duration`, at most [`MAX_DURATION`].
+    /// Starts a recording, which replaces the previous one. It ends after `duration`, but at the latest after
+    /// [`MAX_DURATION`].
     pub fn start(&self, now: Timestamp, duration: Duration) -> Recording {
         let end = now.plus(duration.min(MAX_DURATION));
         let recording = Recording {
@@ -97,7 +98,7 @@ impl Recorder {
         self.recording.lock().take().is_some()
     }
 
-    /// The recording so far; `None` if none was started.
+    /// Returns the current recording; `None` if none was started.
     #[must_use]
     pub fn read(&self) -> Option<Recording> {
         let recording = self.recording.lock();
@@ -215,14 +216,17 @@ mod tests {
     fn a_recording_is_bounded_in_time_and_in_size() {
         let recorder = Recorder::default();
         record_check(&recorder, START);
-        assert!(recorder.read().is_none(), "no recording was started");
+        assert!(
+            recorder.read().is_none(),
+            "there must be no recording before the start"
+        );
         let recording = recorder.start(START, 100 * MINUTE);
         assert_eq!(recording.end, START.plus(MAX_DURATION));
         for _ in 0..MAX_CHECKS + 5 {
             record_check(&recorder, START.plus(SECOND));
         }
         record_check(&recorder, recording.end);
-        assert!(!recorder.is_running(), "its time is over");
+        assert!(!recorder.is_running(), "the recording must stop at its end");
         let recording = recorder.read().unwrap();
         assert_eq!((recording.checks.len(), recording.dropped), (MAX_CHECKS, 5));
         assert!(recorder.stop() && recorder.read().is_none() && !recorder.stop());

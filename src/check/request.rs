@@ -10,14 +10,14 @@ use crate::delegate::Relayed;
 use crate::policy::Contract;
 use crate::session::{DenyReason, Remaining, Session, SessionId, Verdict};
 
-/// A check as its contract has read it.
+/// A check in the form that all contracts share.
 #[derive(Clone, Copy, Debug)]
 pub struct CheckRequest<'a> {
     /// The contract that the proxy uses.
     pub contract: Contract,
-    /// The policy that the proxy names.
+    /// The name of the policy that the proxy requests, if any.
     pub policy: Option<&'a str>,
-    /// The original request, or the input that is missing or invalid.
+    /// The original request, or the error for a missing or invalid input.
     pub original: Result<Original<'a>, MalformedOriginal>,
     /// The client's headers.
     pub headers: &'a HeaderMap,
@@ -30,18 +30,18 @@ pub struct CheckRequest<'a> {
 /// Where to read the client's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientAddress {
-    /// In the header of the configuration, to which the proxy appends.
+    /// In the configured header, to which each proxy appends an address.
     InHeader,
-    /// The contract has its own field for it; `None` if the proxy left it out.
+    /// In a field of the contract; `None` if the proxy does not send the field.
     InField(Option<IpAddr>),
 }
 
-/// The client's request that the proxy holds until the answer.
+/// The client's request, which the proxy holds back until Curfew answers the check.
 #[derive(Clone, Copy, Debug)]
 pub struct Original<'a> {
-    /// Its method.
+    /// The method of the request.
     pub method: &'a Method,
-    /// Its URL.
+    /// The URL of the request.
     pub url: OriginalUrl<'a>,
 }
 
@@ -50,20 +50,20 @@ pub struct Original<'a> {
 pub struct Outcome {
     /// The answer.
     pub verdict: Verdict,
-    /// Whether a rule makes the request public. Then no session was looked up.
+    /// Whether a rule makes the request public. Curfew looks up no session for a public request.
     pub public: bool,
     /// The session, if one was found.
     pub session: Option<(SessionId, Session)>,
     /// For an allowed request: the time until the session ends.
     pub remaining: Option<Remaining>,
-    /// Headers and body of another service's answer that the reply contains.
+    /// The headers and body of the delegated service's answer, which the reply contains.
     pub relayed: Option<Box<Relayed>>,
-    /// The `Set-Cookie` that clears the cookie of another service. Only navigations get it.
+    /// The `Set-Cookie` value that clears the delegated service's cookie. Only replies to navigations contain it.
     pub cleared: Option<HeaderValue>,
-    /// The maximum age of the sign-in in seconds. Set for `reauthentication_required` if a policy has one. It is 0
-    /// after the end of a session of another issuer's credential.
+    /// The maximum age of the sign-in in seconds, for the challenge. `reauthentication_required` has it if a limit is
+    /// configured. It is 0 after a session end or a loss of data, if another issuer's credential is still valid.
     pub max_auth_age: Option<u64>,
-    /// The input that is wrong, for example for `malformed_request` and `unknown_host`.
+    /// The cause of the denial, for example for `malformed_request` and `unknown_host`.
     pub detail: Option<Detail>,
 }
 
@@ -87,8 +87,8 @@ impl Outcome {
         Self::deny(reason)
     }
 
-    /// Denies a request because of an invalid input.
-    pub(super) fn malformed(detail: Detail) -> Self {
+    /// Denies a request for the reason that belongs to `detail`.
+    pub(super) fn deny_with_detail(detail: Detail) -> Self {
         let reason = match detail {
             Detail::UnknownHost => DenyReason::UnknownHost,
             Detail::NoAuthTime => DenyReason::InvalidCredential,

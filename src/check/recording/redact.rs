@@ -4,10 +4,10 @@
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
 use http::{HeaderName, HeaderValue};
 
-/// Bytes of one value.
+/// The number of bytes that are shown of one value.
 const MAX_VALUE_BYTES: usize = 512;
 
-/// Headers whose values are shown: they describe the request or the kind of client.
+/// Headers whose values are shown, because they describe only the request or the kind of client.
 const SHOWN_HEADERS: [&str; 34] = [
     "accept",
     "access-control-request-headers",
@@ -56,7 +56,7 @@ const URL_HEADERS: [&str; 7] = [
     "x-rewrite-url",
 ];
 
-/// A header's value without secrets.
+/// Returns the value of a header without its secrets.
 pub(super) fn header(name: &HeaderName, value: &HeaderValue) -> String {
     let bytes = value.as_bytes();
     if *name == COOKIE {
@@ -77,7 +77,7 @@ pub(super) fn header(name: &HeaderName, value: &HeaderValue) -> String {
     redacted(bytes.len())
 }
 
-/// A URL without the values of its query and without its fragment.
+/// Returns a URL without the values of its query and without its fragment.
 pub(super) fn url(bytes: &[u8]) -> String {
     let (address, query) = match bytes.iter().position(|byte| *byte == b'?') {
         Some(mark) => (&bytes[..mark], Some(&bytes[mark + 1..])),
@@ -102,7 +102,7 @@ pub(super) fn url(bytes: &[u8]) -> String {
     format!("{address}?{}", parts.join("&"))
 }
 
-/// A URL without user information and without path parameters (`;jsessionid=…`).
+/// Returns a URL without user information and without path parameters (`;jsessionid=…`).
 fn without_parameters(address: &[u8]) -> String {
     let segments = address.split(|byte| *byte == b'/').enumerate().take(64);
     let segments = segments.map(|(index, segment)| {
@@ -125,12 +125,12 @@ fn without_parameters(address: &[u8]) -> String {
     segments.collect::<Vec<_>>().join("/")
 }
 
-/// A text cut to [`MAX_VALUE_BYTES`].
+/// Shortens a text to [`MAX_VALUE_BYTES`].
 pub(super) fn bounded(text: &str) -> String {
     self::text(text.as_bytes())
 }
 
-/// The names of cookies and the lengths of their values.
+/// Returns the names of the cookies, with the lengths of their values.
 fn cookies(line: &[u8]) -> String {
     let pairs = line.split(|byte| *byte == b';').take(50);
     let pairs = pairs.map(|pair| {
