@@ -1,7 +1,7 @@
 //! Contracts: how a family of proxies sends a check and reads the answer.
 //!
-//! Each file reads a sub-request into a [`CheckRequest`], and writes an [`Outcome`] as the proxy's reply. No other
-//! module depends on a proxy.
+//! Each file converts the check of a proxy to a [`CheckRequest`], and an [`Outcome`] to the reply for the proxy. No
+//! other module depends on the kind of proxy.
 
 mod assertion;
 mod auth_request;
@@ -45,7 +45,7 @@ pub struct Contracts {
     pub sign_in: Option<SignIn>,
     /// Signs people in with identity providers; `None` if no provider is configured.
     pub login: Option<Arc<Login>>,
-    /// The headers with the identity for the application.
+    /// The headers that contain the identity for the application.
     pub identity: IdentityHeaders,
     /// Signs the identity assertion; `None` if assertions are off.
     pub assertion: Option<Arc<AssertionSigner>>,
@@ -56,7 +56,7 @@ pub struct Contracts {
 }
 
 impl Contracts {
-    /// Checks a request and holds its permit until the answer. Without a permit the request is denied as
+    /// Checks a request and keeps its permit until the answer. Without a permit, denies the request with the reason
     /// `overloaded`.
     async fn check_with_permit(
         &self,
@@ -69,12 +69,12 @@ impl Contracts {
         }
     }
 
-    /// The reply for a client whose request is denied: status, reason, body, cookie.
+    /// Builds the complete reply for a client whose request is denied.
     #[must_use]
     pub fn denial(&self, request: &CheckRequest<'_>, outcome: &Outcome) -> Response<String> {
         let denied = Outcome {
             verdict: match outcome.verdict {
-                // An allowed outcome without a session has nothing to show.
+                // This reply is for denials only, so it never shows an allowed outcome.
                 Verdict::Allow => Verdict::Deny(DenyReason::StoreUnavailable),
                 denied @ Verdict::Deny(_) => denied,
             },
@@ -85,7 +85,7 @@ impl Contracts {
         reply::reply(self, request, &denied, reply::ReplyForm::Complete)
     }
 
-    /// Whether the client prefers HTML to JSON.
+    /// Whether the client accepts HTML. Other clients get JSON.
     #[must_use]
     pub fn wants_page(&self, headers: &HeaderMap) -> bool {
         sign_in::wants_html(headers)

@@ -276,7 +276,7 @@ pub(super) fn target(
         Url::parse(requested).ok()?
     };
     let sign_in = contracts.sign_in.as_ref()?;
-    let url = sign_in.raise(url);
+    let url = sign_in.upgrade_to_https(url);
     if !sign_in.may_go_to(&url) {
         return None;
     }

@@ -12,11 +12,11 @@ use crate::session::Session;
 /// The header with the signed identity assertion.
 pub(super) const ASSERTION: HeaderName = HeaderName::from_static("x-curfew-assertion");
 
-/// Applications may cache the keys for this long.
+/// How long applications may cache the keys.
 const JWKS_CACHE_CONTROL: &str = "public, max-age=300";
 
 impl Contracts {
-    /// Adds the assertion, if assertions are on. Without a session the header is empty.
+    /// Adds the header with the assertion, if assertions are on. Without a session the header is empty.
     pub(super) fn add_identity(
         &self,
         headers: &mut HeaderMap,

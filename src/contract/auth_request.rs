@@ -1,12 +1,12 @@
 //! NGINX `auth_request`, and proxies that build on it.
 //!
-//! The proxy names the original request in `X-Original-URL` and `X-Original-Method`. It passes the client's other
-//! forwarded headers on, so this contract ignores them. The proxy allows on 2xx, denies on 401 and 403, and turns
-//! every other status into 500. It drops bodies. A redirect works only if the proxy is configured to make one from
-//! the `Location` of a 401.
+//! The proxy names the original request in `X-Original-URL` and `X-Original-Method`. It forwards all other headers of
+//! the client unchanged, so this contract does not trust them. The proxy allows on 2xx, denies on 401 and 403, and
+//! turns every other status into 500. It drops bodies. A redirect works only if the proxy's configuration turns the
+//! `Location` of a 401 into a redirect.
 //!
-//! `X-Forwarded-Method` and `X-Forwarded-Uri` show that Traefik or Caddy sent the check. Those proxies pass on a
-//! client's own `X-Original-URL`, so the check is denied.
+//! `X-Forwarded-Method` and `X-Forwarded-Uri` show that Traefik or Caddy sent the check. These proxies forward an
+//! `X-Original-URL` that a client sent, so Curfew denies the check.
 
 use http::HeaderMap;
 
@@ -15,13 +15,13 @@ use super::sub_request::{HeaderContract, Input, ORIGINAL_METHOD, ORIGINAL_URL};
 use crate::check::{MalformedOriginal, OriginalUrl};
 use crate::policy::Contract;
 
-/// Inputs of `/forward-auth`, which other proxies send.
+/// Inputs of `/forward-auth`. Only other proxies send them.
 const FORWARD_AUTH_INPUTS: [Input; 2] = [
     Input::new("x-forwarded-method", "X-Forwarded-Method"),
     Input::new("x-forwarded-uri", "X-Forwarded-Uri"),
 ];
 
-/// `/auth-request` and `/policy/{name}/auth-request`.
+/// The contract of `/auth-request` and `/policy/{name}/auth-request`.
 pub(super) static AUTH_REQUEST: HeaderContract = HeaderContract {
     contract: Contract::AuthRequest,
     form: |_| ReplyForm::StatusOnly,

@@ -15,8 +15,8 @@ use crate::admission::ConcurrencyLimit;
 use crate::listener::{HttpService, drain};
 use crate::live::Live;
 
-/// The service of the `check` listener. It routes by path only: a proxy may send the original method, which does not
-/// matter for the check. Other paths get 404.
+/// The service of the `check` listener. It routes by the path and ignores the method, because some proxies send their
+/// check with the original method. Other paths get 404.
 #[derive(Clone)]
 pub struct CheckService {
     contracts: Live<Contracts>,
@@ -44,8 +44,8 @@ impl CheckService {
         }
     }
 
-    /// Answers a request of `peer`. The body is not used, but read up to a limit: proxies treat a connection that
-    /// closes during their upload as an error.
+    /// Answers a request of `peer`. It reads the body up to a limit and discards it, because proxies report an error
+    /// if the connection closes during their upload.
     pub async fn answer<B>(&self, request: Request<B>, peer: Option<SocketAddr>) -> Response<Body>
     where
         B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
@@ -129,7 +129,6 @@ impl<'a> Route<'a> {
         if !(target.is_empty() || target.starts_with('/')) {
             return None;
         }
-        // The target with its query.
         let path_and_query = uri.path_and_query().map_or("", |it| it.as_str());
         Some(Self::ExtAuthz(
             policy,

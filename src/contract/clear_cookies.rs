@@ -1,4 +1,5 @@
-//! Redirects a browser with two different cookies of one name to a page of the `browser` listener that clears them.
+//! Redirects a browser that sends two different cookies with one name. The target is a page of the `browser`
+//! listener, which clears these cookies.
 
 use http::HeaderValue;
 use http::header::SET_COOKIE;
@@ -10,10 +11,11 @@ use crate::check::{CheckRequest, Detail};
 /// The path of the page. It is on the host of the request, because only that host can clear its cookies.
 pub const CLEAR_COOKIES: &str = "/.curfew/clear-cookies";
 
-/// The redirect for a browser with ambiguous cookies, in at most `limit` bytes, with the path to continue to.
+/// Returns the redirect for a browser with ambiguous cookies. It has at most `limit` bytes, and contains the path to
+/// return to.
 ///
-/// `None` if the request is not a navigation. Also `None` for Curfew's own paths, which a proxy checks by mistake:
-/// the redirect would loop.
+/// Returns `None` if the request is not a navigation. Also returns `None` for Curfew's own paths: a proxy checks them
+/// only by mistake, and the redirect would loop.
 ///
 /// The page accepts only a path as `rd`, so it cannot redirect to another host (CWE-601).
 pub(super) fn location(
@@ -33,16 +35,16 @@ pub(super) fn location(
     let scheme = if url.secure { "https" } else { "http" };
     let page = format!("{scheme}://{}{CLEAR_COOKIES}", url.host);
     let target: String = byte_serialize(&url.target()).collect();
-    // If the path is too long, the page opens without it.
+    // If the path is too long, the redirect does not contain it.
     let location = [format!("{page}?rd={target}"), page]
         .into_iter()
         .find(|location| location.len() <= limit)?;
     HeaderValue::try_from(location).ok()
 }
 
-/// Bytes of the `Set-Cookie` headers of one answer: the whole head must fit in NGINX's buffer of 4 KiB.
+/// The maximum size of all `Set-Cookie` headers in one answer. NGINX has a buffer of 4 KiB for the whole head.
 const MAX_SET_COOKIE_BYTES: usize = 2560;
-/// Parent domains of a host, and folders of a path.
+/// The maximum number of domains of one host, and of folders of one path.
 const MAX_LEVELS: usize = 6;
 
 /// The `Set-Cookie` headers that clear a cookie for every `Path` and `Domain`, as far as they fit.
@@ -53,7 +55,7 @@ pub struct Clearing {
 }
 
 impl Clearing {
-    /// Adds a `Set-Cookie` if it fits and is new.
+    /// Adds a `Set-Cookie` value if it fits and is not in the list yet.
     pub fn add(&mut self, value: HeaderValue) {
         let size = SET_COOKIE.as_str().len() + value.len() + 4;
         if self.bytes + size <= MAX_SET_COOKIE_BYTES && !self.values.contains(&value) {
@@ -62,8 +64,8 @@ impl Clearing {
         }
     }
 
-    /// Clears the cookie `name` for these paths: without `Domain`, partitioned (CHIPS), and with each domain that the
-    /// host can set cookies for.
+    /// Clears the cookie `name` for each of these paths: without `Domain`, as a partitioned cookie (CHIPS), and with
+    /// each domain that the host can set cookies for.
     pub fn everywhere(&mut self, name: &str, host: &str, paths: &[&str], secure: bool) {
         let secure = secure || name.starts_with("__");
         for path in paths {
@@ -84,7 +86,8 @@ impl Clearing {
         }
     }
 
-    /// Clears the cookie `name` of a host below `/`: for each folder of `path` except the path of the real cookie.
+    /// Clears the host-only cookies `name` whose `Path` is a folder of `path`. `except` is the path of the real
+    /// cookie, which stays.
     pub fn below(&mut self, name: &str, path: &str, except: &str, secure: bool) {
         if name.starts_with("__Host-") {
             return;
@@ -136,7 +139,7 @@ fn build<'a>(
 }
 
 /// The domains that a host can set cookies for: its own name, and parents with two labels or more. Browsers reject
-/// public suffixes themselves. Empty for an address and for a name of one label.
+/// public suffixes themselves. There are none for an IP address or a name with one label.
 fn domains(host: &str) -> impl Iterator<Item = &str> {
     let host = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
@@ -156,7 +159,7 @@ fn domains(host: &str) -> impl Iterator<Item = &str> {
 mod tests {
     use super::*;
 
-    fn texts(clearing: Clearing) -> Vec<String> {
+    fn set_cookie_texts(clearing: Clearing) -> Vec<String> {
         let values = clearing.values().into_iter();
         values
             .map(|value| value.to_str().unwrap().replace("; Max-Age=0", ""))
@@ -164,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_sets_cookies_for_itself_and_the_domains_above() {
+    fn a_host_can_set_cookies_for_itself_and_its_parent_domains() {
         for (host, expected) in [
             (
                 "a.b.example.com:8443",
@@ -186,7 +189,7 @@ mod tests {
         let mut clearing = Clearing::default();
         clearing.everywhere("session", "a.example.com:80", &["/"], false);
         assert_eq!(
-            texts(clearing),
+            set_cookie_texts(clearing),
             [
                 "session=; HttpOnly; Path=/",
                 "session=; HttpOnly; Path=/; Domain=a.example.com",
@@ -196,7 +199,7 @@ mod tests {
         let mut clearing = Clearing::default();
         clearing.everywhere("__Host-session", "a.example.com", &["/"], false);
         assert_eq!(
-            texts(clearing),
+            set_cookie_texts(clearing),
             [
                 "__Host-session=; HttpOnly; Secure; Path=/",
                 "__Host-session=; HttpOnly; Partitioned; Secure; Path=/",
@@ -209,7 +212,7 @@ mod tests {
         let mut clearing = Clearing::default();
         clearing.below("session", "/app/a", "/app", false);
         assert_eq!(
-            texts(clearing),
+            set_cookie_texts(clearing),
             [
                 "session=; HttpOnly; Path=/app/",
                 "session=; HttpOnly; Path=/app/a",

@@ -13,11 +13,11 @@ pub struct CookieSettings {
     pub domain: Option<String>,
     /// The `Path` attribute.
     pub path: String,
-    /// The `Secure` attribute: sent over TLS only.
+    /// The `Secure` attribute: browsers send the cookie over TLS only.
     pub secure: bool,
     /// The `SameSite` attribute.
     pub same_site: cookie::SameSite,
-    /// Whether it survives a restart of the browser (`Max-Age` up to the session's deadline).
+    /// Whether the cookie survives a restart of the browser. Its `Max-Age` then ends at the session's deadline.
     pub persistent: bool,
 }
 
@@ -25,7 +25,7 @@ pub struct CookieSettings {
 #[derive(Clone, Debug)]
 pub struct SessionCookie {
     config: CookieSettings,
-    /// The value is the same for every client, so it is written once.
+    /// The `Set-Cookie` value that clears the cookie, built once for all clients.
     cleared: HeaderValue,
 }
 
@@ -46,8 +46,8 @@ impl SessionCookie {
         Ok(Self { config, cleared })
     }
 
-    /// The `Set-Cookie` value with `token`. A persistent cookie lives until the session's deadline. Activity never
-    /// issues it again (RFC 6265bis has no sliding expiry).
+    /// The `Set-Cookie` value with `token`. A persistent cookie expires at the session's deadline. Activity does not
+    /// issue the cookie again, because cookies have no sliding expiry (RFC 6265bis).
     #[must_use]
     pub fn issue(&self, token: &Token, session: &Session, now: Timestamp) -> String {
         let mut cookie = build(&self.config, token.expose());
@@ -71,7 +71,7 @@ impl SessionCookie {
         &self.config.path
     }
 
-    /// Whether browsers send it over TLS only.
+    /// Whether browsers send the cookie over TLS only.
     #[must_use]
     pub const fn is_secure(&self) -> bool {
         self.config.secure

@@ -1,12 +1,12 @@
 //! Envoy `ext_authz` over HTTP, and proxies that build on it: Istio, Envoy Gateway, Contour, the external
 //! authorization filter of the Gateway API.
 //!
-//! The sub-request is the original request under a prefix: its method, its path after the prefix, and `Host`. The
-//! scheme is in `X-Forwarded-Proto`. 200 allows the request.
+//! The check has the method and the `Host` of the original request, and its path after a prefix. The scheme is in
+//! `X-Forwarded-Proto`. 200 allows the request.
 //!
-//! NGINX Gateway Fabric always asks for one path, and names the original request in headers that are literally called
-//! `Method` and `Path`. A client of another proxy could send them too. So only `literal_headers` enables them, and
-//! then no other input counts.
+//! NGINX Gateway Fabric sends every check to one path, and sends the original request in headers with the names
+//! `Method` and `Path`. A client of another proxy could send them too. So Curfew reads them only with
+//! `literal_headers`, and then ignores the method and path of the check itself.
 
 use std::net::SocketAddr;
 
@@ -17,7 +17,7 @@ use super::sub_request::{FORWARDED_PROTO, Input, SubRequest};
 use crate::check::{InvalidUrl, MalformedOriginal, OriginalUrl};
 use crate::policy::Contract;
 
-/// The first segment of the sub-request's path, after the policy.
+/// The segment of the check's path that selects this contract. It comes first, or after the policy.
 pub(super) const PREFIX: &str = "ext-authz";
 const HOST: Input = Input::new("host", "Host");
 const LITERAL_METHOD: Input = Input::new("method", "Method");
@@ -25,8 +25,8 @@ const LITERAL_PATH: Input = Input::new("path", "Path");
 
 /// Reads `/ext-authz/…` and `/policy/{name}/ext-authz/…`. `target` is the part after the prefix.
 ///
-/// `literal`: the headers `Method` and `Path` count instead. `secure`: clients use TLS if the proxy does not send
-/// `X-Forwarded-Proto`.
+/// With `literal`, the headers `Method` and `Path` replace the method and path of the check. `secure` says whether
+/// clients use TLS if the proxy does not send `X-Forwarded-Proto`.
 pub(super) fn read<'a>(
     policy: Option<&'a str>,
     target: &'a str,
@@ -65,7 +65,8 @@ fn original_url<'a>(
     })
 }
 
-/// The host. Over HTTP/2 it is `:authority`, and `Host` must not contradict it (RFC 9113, section 8.3.1).
+/// Returns the host. Over HTTP/2 the host is `:authority`, and `Host` must not differ from it (RFC 9113, section
+/// 8.3.1).
 fn host(head: &Parts) -> Result<&[u8], MalformedOriginal> {
     let Some(authority) = head.uri.authority() else {
         return Ok(HOST.value(&head.headers)?.as_bytes());

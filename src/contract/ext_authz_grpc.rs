@@ -38,7 +38,7 @@ use crate::live::Live;
 use crate::policy::Contract;
 use crate::session::{DenyReason, Verdict};
 
-/// The key of the policy in `context_extensions`.
+/// The key of the policy name in `context_extensions`.
 const POLICY: &str = "policy";
 
 /// The content type of a gRPC response.
@@ -57,7 +57,7 @@ impl NamedService for ExtAuthz {
     const NAME: &'static str = "envoy.service.auth.v3.Authorization";
 }
 
-/// Written by hand instead of generated, because the messages are Curfew's own types.
+/// This implementation is not generated, because the messages are Curfew's own types.
 impl<B> Service<http::Request<B>> for ExtAuthz
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
@@ -94,7 +94,7 @@ where
                 if !answer.headers().contains_key(Status::GRPC_STATUS) {
                     return Ok(answer);
                 }
-                // The message is too long or missing.
+                // The message is too large or missing.
                 MISSING_ATTRIBUTES
             };
             let peer = peer.map(|address| address.ip());
@@ -104,7 +104,7 @@ where
     }
 }
 
-/// A complete gRPC response with this message.
+/// Builds a complete gRPC response with this message.
 fn response(message: &wire::CheckResponse) -> Response<Body> {
     let mut bytes = BytesMut::new();
     bytes.put_u8(0); // not compressed
@@ -118,14 +118,14 @@ fn response(message: &wire::CheckResponse) -> Response<Body> {
     response
 }
 
-/// Whether the message of a call is compressed. Envoy never compresses it by itself.
+/// Whether the message of a call is compressed. Envoy does not compress it by default.
 fn is_compressed(headers: &HeaderMap) -> bool {
     headers
         .get("grpc-encoding")
         .is_some_and(|encoding| encoding != "identity")
 }
 
-/// The one method of the service, and the permit of the call.
+/// The only method of the service, with the permit of the call.
 struct Check(ExtAuthz, Option<Permit>);
 
 impl UnaryService<wire::CheckRequest> for &mut Check {
@@ -158,10 +158,10 @@ impl ExtAuthz {
         let unreadable = message.as_ref().err().copied();
         let attributes = message.ok().and_then(|message| message.attributes);
         let attributes = attributes.unwrap_or_default();
-        // If a key has several entries, the last one counts, as in every protobuf map.
+        // If a key has several entries, the last entry is used, as in every protobuf map.
         let mut extensions = attributes.context_extensions.iter().rev();
         let policy = extensions.find(|entry| entry.key == POLICY);
-        // A value that is not UTF-8 is not the name of a policy.
+        // A value that is not UTF-8 cannot be a policy name, so it becomes an unknown policy.
         let policy = policy.map(|entry| std::str::from_utf8(&entry.value).unwrap_or_default());
         let http = attributes.request.and_then(|request| request.http);
         let http = http.unwrap_or_default();
@@ -189,9 +189,9 @@ impl ExtAuthz {
     }
 }
 
-/// The error for a message without attributes, or one that could not be read.
+/// The error for a message that has no attributes or could not be read.
 const MISSING_ATTRIBUTES: MalformedOriginal = MalformedOriginal::missing(
-    "attributes.request.http.method (is the message of more than 128 KiB, with_request_body?)",
+    "attributes.request.http.method (is the message larger than 128 KiB because of with_request_body?)",
 );
 const COMPRESSED_MESSAGE: MalformedOriginal = MalformedOriginal {
     input: "the message",
@@ -199,7 +199,7 @@ const COMPRESSED_MESSAGE: MalformedOriginal = MalformedOriginal {
 };
 const INVALID_HEADERS: MalformedOriginal = MalformedOriginal {
     input: "attributes.request.http.headers",
-    problem: "has a line that is not a header",
+    problem: "contains an invalid header",
 };
 
 fn original_url(
@@ -215,7 +215,7 @@ fn original_url(
     };
     let secure = secure.map_err(|_| MalformedOriginal {
         input: "attributes.request.http.scheme",
-        problem: "is none of http, https, ws and wss",
+        problem: "is not http, https, ws or wss",
     })?;
     OriginalUrl::from_parts(secure, &http.host, &http.path).map_err(|invalid| match invalid {
         InvalidUrl::Host => invalid.of("attributes.request.http.host"),
@@ -223,7 +223,8 @@ fn original_url(
     })
 }
 
-/// The client's headers: one by one with Envoy's `encode_raw_headers`, otherwise joined with commas for each name.
+/// Returns the client's headers. With Envoy's `encode_raw_headers` each header is separate, otherwise Envoy joins the
+/// values of each name with commas.
 fn client_headers(http: &wire::HttpRequest) -> Result<HeaderMap, MalformedOriginal> {
     let lines = http.header_map.as_ref();
     let count = lines.map_or(http.headers.len(), |map| map.headers.len());
@@ -266,7 +267,7 @@ pub(super) fn answer(outcome: &Outcome, reply: Response<String>) -> wire::CheckR
     };
     let http_response = if allowed {
         wire::HttpResponse::Ok(wire::OkHttpResponse {
-            // Caching headers are between Curfew and the proxy. Cookies are for the client.
+            // Caching headers concern only Curfew and the proxy. Cookies go to the client below.
             headers: header_options(&head.headers, |name| {
                 *name != CACHE_CONTROL && *name != SET_COOKIE
             }),
@@ -294,8 +295,8 @@ pub(super) fn answer(outcome: &Outcome, reply: Response<String>) -> wire::CheckR
     }
 }
 
-/// Headers that replace the headers of the same name, even with an empty value. Of several with one name, the first
-/// replaces, and the others are appended.
+/// Builds options that replace the request's headers of the same name, also with an empty value. If a name occurs
+/// several times, the first value replaces, and the others are appended.
 fn header_options(
     headers: &HeaderMap,
     wanted: fn(&HeaderName) -> bool,
@@ -321,7 +322,7 @@ fn header_options(
         .collect()
 }
 
-/// A value as UTF-8, which the field requires.
+/// Converts a value to UTF-8, which the field requires.
 fn text(value: &HeaderValue) -> Bytes {
     match std::str::from_utf8(value.as_bytes()) {
         Ok(text) => Bytes::copy_from_slice(text.as_bytes()),
@@ -339,8 +340,8 @@ fn appended(option: wire::HeaderValueOption) -> wire::HeaderValueOption {
     }
 }
 
-/// Metadata for other filters and the access log: the verdict. An allowed request adds the session, its subject and
-/// policy, and the seconds until it ends.
+/// Builds the metadata for other filters and the access log. It contains the verdict. For an allowed request it also
+/// contains the session, its subject, its policy, and the seconds until it ends.
 fn metadata(outcome: &Outcome) -> wire::Struct {
     let copy = |text: &str| wire::Kind::Text(Bytes::copy_from_slice(text.as_bytes()));
     let seconds = |duration: Duration| wire::Kind::Number(duration.as_secs_f64());

@@ -1,4 +1,4 @@
-//! The shared fixture of the contracts' tests: the routes, and one session of `alice`.
+//! The shared fixture of the contracts' tests: a check service, and one session of `alice`.
 
 use axum::body::Body;
 use axum::response::Response;
@@ -71,12 +71,12 @@ impl Fixture {
         }
     }
 
-    /// A SPOE agent.
+    /// Returns a SPOE agent with the same limit.
     pub(crate) fn agent(&self) -> Agent {
         Agent::new(self.contracts.clone(), self.limit.clone())
     }
 
-    /// The session's record in the store.
+    /// Returns the session's record from the store.
     pub(crate) async fn stored(&self) -> Session {
         self.bench.stored(self.id).await
     }
@@ -95,7 +95,7 @@ impl Fixture {
     }
 }
 
-/// The status, the reason, the challenge and the location of a denial.
+/// Returns the status, the reason, the challenge and the location of a denial.
 pub(crate) fn denial(response: &Response) -> (u16, &str, Option<&str>, Option<&str>) {
     let header = |name: &str| {
         let value = response.headers().get(name);

@@ -1,17 +1,18 @@
 //! Traefik ForwardAuth, Caddy `forward_auth`, APISIX `forward-auth`, haproxy-ingress, ingress-nginx.
 //!
-//! The proxy names the original request in `X-Forwarded-Method`, `-Host` and `-Uri`, which it sets itself, and the
-//! scheme in `-Proto`. The sub-request's own method, path and query do not count (Caddy appends the client's query).
+//! The proxy sends the original request in `X-Forwarded-Method`, `X-Forwarded-Host` and `X-Forwarded-Uri`, and the
+//! scheme in `X-Forwarded-Proto`. It sets these headers itself. This contract ignores the check's own method, path
+//! and query (Caddy appends the client's query).
 //!
-//! 2xx allows the request. Any other answer is passed on to the client completely; ingress-nginx passes on only the
+//! 2xx allows the request. The proxy sends any other answer to the client completely; ingress-nginx sends only the
 //! status.
 //!
-//! ingress-nginx sets these headers only with a ConfigMap (`auth-proxy-set-headers`). Without it they are the
-//! client's.
+//! ingress-nginx sets these headers only with a ConfigMap (`auth-proxy-set-headers`). Without that ConfigMap, the
+//! client can set them.
 //!
-//! It always sets `X-Original-Method` and `X-Original-URL`, so both must name the same request. It also clears a
-//! client's `X-Forwarded-Proto`. So that header shows that the ConfigMap is there, which names the host that NGINX
-//! routes by.
+//! ingress-nginx always sets `X-Original-Method` and `X-Original-URL`, so these must name the same request. It also
+//! removes the client's `X-Forwarded-Proto`. So if that header is present, it comes from the ConfigMap, and so does
+//! the host, which is then the host that NGINX routes by.
 
 use http::HeaderMap;
 
@@ -26,7 +27,7 @@ const FORWARDED_METHOD: Input = Input::new("x-forwarded-method", "X-Forwarded-Me
 const FORWARDED_HOST: Input = Input::new("x-forwarded-host", "X-Forwarded-Host");
 const FORWARDED_URI: Input = Input::new("x-forwarded-uri", "X-Forwarded-Uri");
 
-/// `/forward-auth` and `/policy/{name}/forward-auth`.
+/// The contract of `/forward-auth` and `/policy/{name}/forward-auth`.
 pub(super) static FORWARD_AUTH: HeaderContract = HeaderContract {
     contract: Contract::ForwardAuth,
     form,
@@ -35,7 +36,7 @@ pub(super) static FORWARD_AUTH: HeaderContract = HeaderContract {
 };
 
 fn form(headers: &HeaderMap) -> ReplyForm {
-    // ingress-nginx asks with `auth_request`, which turns a redirect into an error.
+    // ingress-nginx sends the check with `auth_request`, which turns a redirect into an error.
     match is_ingress_nginx(headers) {
         true => ReplyForm::StatusOnly,
         false => ReplyForm::Complete,
@@ -56,10 +57,10 @@ fn original_url(headers: &HeaderMap, secure: bool) -> Result<OriginalUrl<'_>, Ma
     Ok(url)
 }
 
-/// Compares `url` and the method with the headers of ingress-nginx itself: `$request_method` and
+/// Compares `url` and the method with the headers that ingress-nginx always sets: `$request_method` and
 /// `$scheme://$http_host$request_uri`.
 fn check_consistency(headers: &HeaderMap, url: &OriginalUrl<'_>) -> Result<(), MalformedOriginal> {
-    // The controller clears a client's own header, so this one and the others come from the ConfigMap.
+    // The controller removes the client's own header, so a present header comes from the ConfigMap.
     FORWARDED_PROTO.value(headers)?;
     let method = ORIGINAL_METHOD.value(headers)?;
     let own = OriginalUrl::parse(ORIGINAL_URL.value(headers)?.as_bytes())

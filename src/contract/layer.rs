@@ -1,7 +1,8 @@
 //! A tower layer: protects a service in the same process, without a proxy.
 //!
-//! The original request is the request itself. The layer replaces the client's identity headers, as proxies do, and
-//! puts the session into an extension ([`LiveSession`]). It also serves the browser endpoints below `/.curfew/`.
+//! The checked request is the request that the layer receives. The layer replaces the client's identity headers, as
+//! proxies do, and puts the session into an extension ([`LiveSession`]). It also serves the browser endpoints below
+//! `/.curfew/`.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -28,25 +29,25 @@ pub struct CurfewLayer {
     secure: bool,
 }
 
-/// A service that only requests with a live session reach.
+/// A service that receives only requests with a live session, and public requests.
 #[derive(Clone)]
 pub struct Protected<S> {
     inner: S,
     layer: CurfewLayer,
 }
 
-/// The session of an allowed request, in its extensions.
+/// The session of an allowed request. The layer puts it into the extensions of the request.
 #[derive(Clone, Debug)]
 pub struct LiveSession {
     /// The ID of the session.
     pub id: SessionId,
-    /// The session's record after the request.
+    /// The session's record, with the activity of this request.
     pub session: Session,
 }
 
 impl CurfewLayer {
-    /// Creates the layer. Requests below `/.curfew/` go to `browser`. `secure`: clients reach the service over TLS,
-    /// even if a proxy terminates it.
+    /// Creates the layer. Requests below `/.curfew/` go to `browser`. `secure` says whether clients reach the service
+    /// over TLS, also if a proxy terminates TLS.
     #[must_use]
     pub const fn new(contracts: Live<Contracts>, browser: axum::Router, secure: bool) -> Self {
         Self {
@@ -82,7 +83,7 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        // The service that reported ready must be the one that is called.
+        // Only the original service reported that it is ready, not its clone. So call the original.
         let next = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, next);
         let layer = self.layer.clone();

@@ -1,4 +1,4 @@
-//! The HTTP reply of a check. Each contract then translates it for its proxy.
+//! The HTTP reply to a check. Each contract then translates it for its proxy.
 
 use http::header::{
     CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE,
@@ -13,33 +13,33 @@ use crate::identity::Identity;
 use crate::session::{DenyReason, Verdict};
 
 pub(super) const SESSION_REASON: HeaderName = HeaderName::from_static("x-session-reason");
-/// The input that is wrong, for `malformed_request` and `unknown_host`.
+/// The cause of a denial, for example for `malformed_request` and `unknown_host`.
 pub(super) const SESSION_DETAIL: HeaderName = HeaderName::from_static("x-session-detail");
 
-/// Set if a frame asks and a sign-in would help, for proxies that make their own pages of denials.
+/// Set if a frame needs a sign-in, for proxies that show their own pages for denials.
 const SESSION_FRAME: HeaderName = HeaderName::from_static("x-session-frame");
 
-/// The page in a frame instead of a sign-in page, which cannot be framed. The link opens the frame's own address in
-/// the whole window. There the check denies it as a navigation, and redirects the browser to sign in.
+/// The page that a frame shows instead of a sign-in page, which cannot be framed. Its link opens the frame's address
+/// in the whole window. The check of that navigation then redirects the browser to sign in.
 pub const FRAMED: &str = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
     <title>Not signed in</title></head><body><p>You are not signed in.</p>\
     <p><a href=\"\" target=\"_top\">Sign in</a></p></body></html>\n";
 
-/// Usual number of headers in a reply.
+/// The usual number of headers in a reply.
 const HEADER_CAPACITY: usize = 12;
 
 /// Which part of a reply the proxy passes on to its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReplyForm {
-    /// The status, which must be one that the proxy understands. Only `Location` says where to redirect.
+    /// Only the status, which must be one that the proxy understands. `Location` contains the address of a redirect.
     StatusOnly,
-    /// Everything, with redirects and bodies.
+    /// The whole reply, with redirects and bodies.
     Complete,
 }
 
 impl ReplyForm {
-    /// Bytes of a `Location`: the whole head of a reply must fit in NGINX's buffer of 4 KiB, and within the limits of
-    /// other proxies and browsers.
+    /// The maximum size of a `Location`. The whole head of a reply must fit in NGINX's buffer of 4 KiB, and within
+    /// the limits of other proxies and browsers.
     const fn max_location_bytes(self) -> usize {
         match self {
             Self::StatusOnly => 3 * 1024,
@@ -48,8 +48,8 @@ impl ReplyForm {
     }
 }
 
-/// The reply to a check. An allowed request gets exactly 200, an empty body and no content type: Envoy reads any
-/// other success as a denial, and some proxies copy the type onto the request.
+/// Builds the reply to a check. An allowed request gets exactly 200, an empty body and no content type, because Envoy
+/// treats any other success status as a denial, and some proxies copy the content type to the request.
 pub(super) fn reply(
     contracts: &Contracts,
     request: &CheckRequest<'_>,
@@ -75,7 +75,7 @@ pub(super) fn reply(
             contracts.identity.write(headers, &Identity::default());
             contracts.add_identity(headers, request, None);
         }
-        // Only a public request is allowed without a session: fail closed.
+        // Fail closed: only a public request may be allowed without a session.
         (Verdict::Allow, None) => deny(
             contracts,
             request,
@@ -101,8 +101,9 @@ fn deny(
 ) {
     let relayed = outcome.relayed.as_deref();
     let relayed_location = relayed.and_then(|relayed| relayed.headers.get(LOCATION));
-    let leads_on = relayed_location.is_some() || outcome.detail == Some(Detail::TwoCookies);
-    let framed = framed_sign_in(contracts, request, reason, leads_on);
+    let has_redirect_target =
+        relayed_location.is_some() || outcome.detail == Some(Detail::TwoCookies);
+    let framed = framed_sign_in(contracts, request, reason, has_redirect_target);
     let relayed_location = relayed_location.filter(|_| !framed);
     let location = match (relayed_location, &contracts.sign_in, &request.original) {
         (Some(relayed_location), ..) => {
@@ -153,7 +154,7 @@ fn deny(
     }
     if let Some(relayed) = relayed {
         relay(headers, &relayed.headers);
-        // Only `location` below decides on a redirect.
+        // Only the code below decides on a redirect.
         headers.remove(LOCATION);
     }
     if let Some(location) = location {
@@ -177,15 +178,15 @@ fn navigates(request: &CheckRequest<'_>) -> bool {
         .is_ok_and(|original| is_navigation(original.method, request.headers))
 }
 
-/// Whether a frame loads a page that a sign-in would open: on Curfew's sign-in page, or on the other service's.
+/// Whether the request loads a page in a frame, and the same page in the whole window would be redirected.
 fn framed_sign_in(
     contracts: &Contracts,
     request: &CheckRequest<'_>,
     reason: DenyReason,
-    has_relayed_location: bool,
+    has_redirect_target: bool,
 ) -> bool {
     let sign_in = contracts.sign_in.as_ref();
-    let can_help = has_relayed_location || sign_in.is_some_and(|sign_in| sign_in.can_help(reason));
+    let can_help = has_redirect_target || sign_in.is_some_and(|sign_in| sign_in.can_help(reason));
     let framed = |method| is_framed(method, request.headers);
     can_help
         && request
@@ -193,7 +194,7 @@ fn framed_sign_in(
             .is_ok_and(|original| framed(original.method))
 }
 
-/// Copies headers of another service, and replaces headers of the same names.
+/// Copies the headers of a delegated service. They replace headers with the same name.
 fn relay(headers: &mut HeaderMap, relayed: &HeaderMap) {
     for name in relayed.keys() {
         headers.remove(name);
@@ -203,14 +204,16 @@ fn relay(headers: &mut HeaderMap, relayed: &HeaderMap) {
     }
 }
 
-/// Whether a gRPC client asks. It reads a bare 401 as `UNAUTHENTICATED`, and a body as an invalid message.
+/// Whether the client uses gRPC. Such a client reads a 401 without a body as `UNAUTHENTICATED`, and any body as an
+/// invalid message.
 fn is_grpc(headers: &HeaderMap) -> bool {
     headers
         .get(CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
-/// The challenge of a 401 (RFC 6750 section 3: no error code without a credential; RFC 9470 for step-up).
+/// Builds the challenge of a 401. Without a credential it has no error code (RFC 6750, section 3). Step-up follows
+/// RFC 9470.
 fn challenge(reason: DenyReason, max_auth_age: Option<u64>, detail: Option<Detail>) -> HeaderValue {
     let text = match (reason, max_auth_age) {
         (DenyReason::NoCredential, _) => "Bearer".to_owned(),
@@ -236,7 +239,7 @@ fn challenge(reason: DenyReason, max_auth_age: Option<u64>, detail: Option<Detai
 
 const HTML: &str = "text/html; charset=utf-8";
 
-/// The content type and the text of a denial. It contains nothing of the request.
+/// Returns the content type and the text of a denial. The text contains no data of the request.
 fn body(reason: DenyReason, detail: Option<Detail>, html: bool) -> (HeaderValue, String) {
     let message = message(reason);
     if html {
@@ -256,7 +259,7 @@ fn body(reason: DenyReason, detail: Option<Detail>, html: bool) -> (HeaderValue,
     (HeaderValue::from_static("application/json"), object)
 }
 
-/// The text for the person: plain text without quotes or markup.
+/// Returns the message to the person, in plain text without quotes or markup.
 #[must_use]
 pub const fn message(reason: DenyReason) -> &'static str {
     match reason {
@@ -289,9 +292,9 @@ pub const fn message(reason: DenyReason) -> &'static str {
 mod tests {
     use super::*;
 
-    /// RFC 9470: a client refreshes an invalid token, and signs in again after `insufficient_user_authentication`.
+    /// A client refreshes an invalid token, but signs in again after `insufficient_user_authentication` (RFC 9470).
     #[test]
-    fn an_ended_session_of_a_credential_that_is_still_valid_asks_for_a_sign_in() {
+    fn an_ended_session_with_a_valid_credential_requires_a_sign_in() {
         for reason in DenyReason::ALL {
             let text = challenge(reason, Some(0), None);
             let text = text.to_str().unwrap();

@@ -6,7 +6,7 @@ use url::form_urlencoded::byte_serialize;
 use crate::check::{Original, OriginalUrl};
 use crate::session::DenyReason;
 
-/// The sign-in page for browsers.
+/// The settings of the sign-in page for browsers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignInSettings {
     /// The URL of the sign-in page.
@@ -20,9 +20,9 @@ pub struct SignInSettings {
 /// A host that a return address may have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReturnHost {
-    /// Exactly this host, in lower case, with its port unless it is the default one.
+    /// Exactly this host, in lower case, with its port unless that is the default port.
     Exact(String),
-    /// Every host below this domain, on the default port; begins with a dot, in lower case.
+    /// Every host below this domain, on the default port. The domain begins with a dot and is in lower case.
     Below(String),
 }
 
@@ -41,7 +41,7 @@ pub struct SignIn {
 }
 
 impl SignIn {
-    /// Creates the redirect. `secure`: the session cookie is sent over TLS only.
+    /// Creates the redirect from its settings. `secure` says whether the session cookie is sent over TLS only.
     #[must_use]
     pub const fn new(config: SignInSettings, secure: bool) -> Self {
         Self { config, secure }
@@ -60,9 +60,9 @@ impl SignIn {
             )
     }
 
-    /// Changes a return address of the browser to `https`, if the session cookie needs it.
+    /// Changes a return address to `https`, if the session cookie is sent over TLS only.
     #[must_use]
-    pub fn raise(&self, mut url: url::Url) -> url::Url {
+    pub fn upgrade_to_https(&self, mut url: url::Url) -> url::Url {
         if self.secure && url.scheme() == "http" {
             // Cannot fail: both schemes are special schemes with a host.
             let _ = url.set_scheme("https");
@@ -70,10 +70,10 @@ impl SignIn {
         url
     }
 
-    /// The redirect to the sign-in page after a denial for `reason`, with the exact URL of the request and the
-    /// reason.
+    /// Returns the redirect to the sign-in page after a denial for `reason`. It contains the exact URL of the request
+    /// and the reason.
     ///
-    /// `None` if:
+    /// Returns `None` if:
     /// * a sign-in would not help,
     /// * the request is not a navigation: only that can be repeated after the sign-in,
     /// * the host is not allowed (otherwise an open redirect, CWE-601),
@@ -118,15 +118,15 @@ impl SignIn {
     /// Whether a redirect to a URL is allowed: HTTP or HTTPS, an allowed host, and no user information.
     #[must_use]
     pub fn may_go_to(&self, url: &url::Url) -> bool {
-        let named = !url.username().is_empty() || url.password().is_some();
+        let has_user_info = !url.username().is_empty() || url.password().is_some();
         let host = match (url.host_str(), url.port()) {
             (Some(host), Some(port)) => format!("{host}:{port}"),
             (host, _) => host.unwrap_or_default().to_owned(),
         };
-        matches!(url.scheme(), "http" | "https") && !named && self.is_allowed(&host)
+        matches!(url.scheme(), "http" | "https") && !has_user_info && self.is_allowed(&host)
     }
 
-    /// Whether a host is allowed. It is in lower case, with its port unless it is the default one.
+    /// Whether a host is allowed. `host` is in lower case, with its port unless that is the default port.
     fn is_allowed(&self, host: &str) -> bool {
         self.config
             .allowed_hosts
@@ -139,7 +139,8 @@ impl SignIn {
             })
     }
 
-    /// Whether the request is for the sign-in page itself. It is protected by mistake, and a redirect would loop.
+    /// Whether the request is for the sign-in page itself. Then a rule protects that page by mistake, and a redirect
+    /// would loop.
     fn is_sign_in_page(&self, original: &OriginalUrl<'_>) -> bool {
         let page = &self.config.url;
         let host = match (page.host_str(), page.port()) {
@@ -150,7 +151,7 @@ impl SignIn {
     }
 }
 
-/// A return address, changed to `https` if the session cookie needs it (`secure`).
+/// Returns the address with `https`, if the session cookie is sent over TLS only (`secure`).
 pub(super) fn with_https<'a>(original: &OriginalUrl<'a>, secure: bool) -> OriginalUrl<'a> {
     if original.secure || !secure {
         return *original;
@@ -163,10 +164,10 @@ pub(super) fn with_https<'a>(original: &OriginalUrl<'a>, secure: bool) -> Origin
     }
 }
 
-/// The host in lower case, without the default port of its scheme.
+/// Returns the host in lower case, without the default port of its scheme.
 fn host_without_default_port(original: &OriginalUrl<'_>) -> String {
-    let usual = if original.secure { ":443" } else { ":80" };
-    let host = original.host.strip_suffix(usual);
+    let default_port = if original.secure { ":443" } else { ":80" };
+    let host = original.host.strip_suffix(default_port);
     host.unwrap_or(original.host).to_ascii_lowercase()
 }
 
@@ -186,8 +187,8 @@ pub fn is_framed(method: &Method, headers: &HeaderMap) -> bool {
         )
 }
 
-/// Whether a browser loads a page for the whole window, according to Fetch Metadata. Without Fetch Metadata: it wants
-/// HTML, and no script sent the request.
+/// Whether a browser loads a page for the whole window, according to Fetch Metadata. Without Fetch Metadata, a
+/// request is a navigation if it accepts HTML and no script sent it.
 #[must_use]
 pub fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
     // Some proxies leave `Upgrade` out of the check.
@@ -207,7 +208,7 @@ pub fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
     !by_script && wants_html(headers)
 }
 
-/// Whether the client prefers HTML.
+/// Whether the client accepts HTML explicitly.
 pub(super) fn wants_html(headers: &HeaderMap) -> bool {
     let mut kinds = headers
         .get_all(ACCEPT)
@@ -234,7 +235,7 @@ mod tests {
         SignIn::new(config, false)
     }
 
-    fn usual() -> SignIn {
+    fn example() -> SignIn {
         let hosts = vec![
             ReturnHost::Exact("app.example.com".to_owned()),
             ReturnHost::Exact("dev.example.com:8443".to_owned()),
@@ -271,17 +272,25 @@ mod tests {
 
     #[test]
     fn the_exact_url_is_the_return_address() {
-        let at = |url| location(&usual(), "GET", url, &NAVIGATE, DenyReason::IdleTimeout).unwrap();
+        let at =
+            |url| location(&example(), "GET", url, &NAVIGATE, DenyReason::IdleTimeout).unwrap();
         assert_eq!(
             at("https://app.example.com/a%2Fb/gr\u{fc}n?x=1&y=a+b%20c#d"),
             "https://login.example.com/?rd=https%3A%2F%2Fapp.example.com%2Fa%252Fb%2Fgr%C3%BCn\
              %3Fx%3D1%26y%3Da%2Bb%2520c%23d&reason=idle_timeout"
         );
-        let kept = sign_in(
+        let with_query = sign_in(
             "https://login.example.com/in?tenant=1",
             vec![ReturnHost::Exact("a".to_owned())],
         );
-        let target = location(&kept, "GET", "http://a/", &NAVIGATE, DenyReason::Revoked).unwrap();
+        let target = location(
+            &with_query,
+            "GET",
+            "http://a/",
+            &NAVIGATE,
+            DenyReason::Revoked,
+        )
+        .unwrap();
         assert_eq!(
             target,
             "https://login.example.com/in?tenant=1&rd=http%3A%2F%2Fa%2F&reason=revoked"
@@ -289,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_redirect_that_is_too_long_is_left_out() {
+    fn a_too_long_redirect_is_omitted() {
         // Percent-encoded, `https://app.example.com/` has 32 bytes.
         let around = "https://login.example.com/?rd=&reason=revoked".len() + 32;
         for (length, fits) in [
@@ -297,7 +306,7 @@ mod tests {
             (MAX_LOCATION_BYTES - around + 1, false),
         ] {
             let url = format!("https://app.example.com/{}", "x".repeat(length));
-            let location = location(&usual(), "GET", &url, &NAVIGATE, DenyReason::Revoked);
+            let location = location(&example(), "GET", &url, &NAVIGATE, DenyReason::Revoked);
             assert_eq!(location.is_some(), fits, "{location:?}");
         }
     }
@@ -322,22 +331,22 @@ mod tests {
             ("https://app.example.com./", false),
             ("https://evil.example/app.example.com/", false),
         ] {
-            let target = location(&usual(), "GET", url, &NAVIGATE, DenyReason::NoCredential);
+            let target = location(&example(), "GET", url, &NAVIGATE, DenyReason::NoCredential);
             assert_eq!(target.is_some(), allowed, "{url}");
         }
     }
 
     #[test]
-    fn only_navigations() {
-        let plain = ("accept", "application/json");
+    fn only_navigations_are_redirected() {
+        let json = ("accept", "application/json");
         let script = ("x-requested-with", "XMLHttpRequest");
         let upgrade = ("upgrade", "websocket");
         for (method, lines, redirected) in [
             ("GET", &[HTML][..], true),
             ("GET", &NAVIGATE, true),
-            ("GET", &[NAVIGATE[0], plain], true),
+            ("GET", &[NAVIGATE[0], json], true),
             ("GET", &[], false),
-            ("GET", &[plain], false),
+            ("GET", &[json], false),
             ("GET", &[("accept", "*/*")], false),
             ("GET", &[HTML, script], false),
             ("GET", &[NAVIGATE[0], ("sec-fetch-dest", "document")], true),
@@ -356,7 +365,7 @@ mod tests {
             ("OPTIONS", &[HTML], false),
         ] {
             let url = "https://app.example.com/";
-            let target = location(&usual(), method, url, lines, DenyReason::NoCredential);
+            let target = location(&example(), method, url, lines, DenyReason::NoCredential);
             assert_eq!(target.is_some(), redirected, "{method} {lines:?}");
         }
     }
@@ -366,7 +375,7 @@ mod tests {
     fn with_a_secure_cookie_the_return_address_is_https() {
         let secure = SignIn {
             secure: true,
-            ..usual()
+            ..example()
         };
         for (url, back) in [
             ("http://app.example.com/a", "https://app.example.com/a"),
@@ -381,15 +390,15 @@ mod tests {
             let query = target.unwrap().parse::<url::Url>().unwrap();
             let (_, found) = query.query_pairs().next().unwrap();
             assert_eq!(found, back);
-            let url = secure.raise(url.parse().unwrap());
+            let url = secure.upgrade_to_https(url.parse().unwrap());
             assert_eq!(url.as_str(), back);
         }
-        let plain = usual().raise("http://app.example.com/".parse().unwrap());
+        let plain = example().upgrade_to_https("http://app.example.com/".parse().unwrap());
         assert_eq!(plain.scheme(), "http");
     }
 
     #[test]
-    fn frames_are_told_apart() {
+    fn frames_are_recognized() {
         let framed = |method: &str, lines: &[(&str, &str)]| {
             let mut headers = HeaderMap::new();
             for (name, value) in lines {
@@ -411,10 +420,10 @@ mod tests {
     }
 
     #[test]
-    fn redirects_help_and_never_loop() {
+    fn only_helpful_reasons_redirect_and_never_in_a_loop() {
         for reason in DenyReason::ALL {
             let url = "https://app.example.com/";
-            let target = location(&usual(), "GET", url, &NAVIGATE, reason);
+            let target = location(&example(), "GET", url, &NAVIGATE, reason);
             let can_help = !matches!(
                 reason.as_str(),
                 "forbidden"
@@ -427,11 +436,19 @@ mod tests {
             );
             assert_eq!(target.is_some(), can_help, "{reason}");
         }
-        let own = sign_in(
+        let on_same_host = sign_in(
             "https://app.example.com/sign-in",
             vec![ReturnHost::Exact("app.example.com".to_owned())],
         );
-        let at = |url| location(&own, "GET", url, &NAVIGATE, DenyReason::NoCredential);
+        let at = |url| {
+            location(
+                &on_same_host,
+                "GET",
+                url,
+                &NAVIGATE,
+                DenyReason::NoCredential,
+            )
+        };
         assert!(at("https://app.example.com/sign-in?rd=x").is_none());
         assert!(at("https://app.example.com/sign-in-again").is_some());
     }

@@ -1,9 +1,9 @@
 //! HAProxy SPOE.
 //!
-//! HAProxy describes the original request in the arguments of one message, and the agent sets variables of the
-//! transaction. Rules in HAProxy deny, redirect and set headers with these variables; `deploy/haproxy/` has them.
-//! They allow a request only if `verdict` is `allow`. So an agent that is down, or does not know the message, allows
-//! nothing.
+//! HAProxy sends the original request in the arguments of one message, and the agent sets variables of the
+//! transaction. Rules in HAProxy use these variables to deny, redirect and set headers; `deploy/haproxy/` contains
+//! the rules. They allow a request only if `verdict` is `allow`. So nothing is allowed if the agent is down or does
+//! not know the message.
 
 mod headers;
 
@@ -26,7 +26,7 @@ use crate::listener::SpopService;
 use crate::live::Live;
 use crate::policy::Contract;
 
-/// The name of the message that asks for a check.
+/// The name of the message that requests a check.
 const CHECK_MESSAGE: &str = "check";
 
 /// Answers HAProxy's messages.
@@ -56,7 +56,7 @@ impl SpopService for Agent {
         let method = text(message, "method").and_then(|method| {
             Method::from_bytes(method).map_err(|_| MalformedOriginal {
                 input: "the argument method",
-                problem: "is not a method",
+                problem: "is not a valid HTTP method",
             })
         });
         let url = original_url(message, contracts.cookie.is_secure());
@@ -68,7 +68,7 @@ impl SpopService for Agent {
         let headers = headers.unwrap_or_default();
         let policy = match message.get("policy") {
             None | Some(TypedData::Null) => None,
-            // A value that is not text is not the name of a policy, so the check is denied.
+            // A value that is not text cannot be a policy name. It becomes an unknown policy, so the check is denied.
             Some(_) => Some(text(message, "policy").unwrap_or_default()),
         };
         let policy = policy.map(String::from_utf8_lossy);
@@ -86,7 +86,7 @@ impl SpopService for Agent {
     }
 }
 
-/// An argument that is text. HAProxy sends it in either of two types.
+/// Returns the text of an argument. HAProxy sends text as one of two types.
 fn text<'a>(message: &'a Message, name: &str) -> Result<&'a [u8], MalformedOriginal> {
     match message.get(name) {
         Some(TypedData::String(text)) => Ok(text.as_bytes()),
@@ -108,7 +108,7 @@ fn original_url(message: &Message, secure: bool) -> Result<OriginalUrl<'_>, Malf
         Some(_) => {
             OriginalUrl::is_secure(text(message, "scheme")?).map_err(|_| MalformedOriginal {
                 input: "the argument scheme",
-                problem: "is none of http, https, ws and wss",
+                problem: "is not http, https, ws or wss",
             })?
         }
     };
@@ -119,7 +119,7 @@ fn original_url(message: &Message, secure: bool) -> Result<OriginalUrl<'_>, Malf
     })
 }
 
-/// The address of the client, if HAProxy sends it.
+/// Returns the address of the client, if HAProxy sends it.
 fn source(message: &Message) -> Option<IpAddr> {
     match message.get("src") {
         Some(TypedData::IPv4(address)) => Some(IpAddr::V4(*address)),
@@ -128,10 +128,10 @@ fn source(message: &Message) -> Option<IpAddr> {
     }
 }
 
-/// Maximum number of another service's cookies: `set_cookie`, `set_cookie_2` and so on.
+/// The maximum number of a delegated service's cookies, in the variables `set_cookie`, `set_cookie_2` and so on.
 const MAX_COOKIES: usize = 4;
 
-/// The variable for each header of the reply.
+/// The headers of the reply that become variables, with the names of the variables.
 const VARIABLES: [(HeaderName, &str); 6] = [
     (SESSION_REASON, "reason"),
     (SESSION_DETAIL, "detail"),
@@ -173,7 +173,7 @@ pub(super) fn variables(
         set("preferred_username", text(identity.preferred_username));
         set("id", text(&identity.id));
         set("policy", text(identity.policy));
-        // The variable has the header's name, as HAProxy writes it.
+        // The name of the variable is the name of the header, with the characters that HAProxy allows.
         for header in &contracts.identity.relayed {
             let value = reply
                 .headers()

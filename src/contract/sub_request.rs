@@ -1,4 +1,4 @@
-//! Reads and answers sub-requests: the common part of the contracts over HTTP.
+//! Reads and answers checks over HTTP: the common part of these contracts.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ use crate::policy::Contract;
 /// A header that is an input of a contract.
 pub(super) struct Input {
     pub(super) name: HeaderName,
-    /// The name with its usual capital letters, for messages.
+    /// The name in its usual spelling, for messages.
     pub(super) label: &'static str,
 }
 
@@ -25,7 +25,7 @@ impl Input {
         }
     }
 
-    /// The value; an error if it is missing or repeated.
+    /// Returns the value. It is an error if the header is missing or repeated.
     pub(super) fn value<'a>(
         &self,
         headers: &'a HeaderMap,
@@ -34,7 +34,7 @@ impl Input {
             .ok_or(MalformedOriginal::missing(self.label))
     }
 
-    /// The value if there is one; an error if it is repeated.
+    /// Returns the value, or `None` if the header is missing. It is an error if the header is repeated.
     pub(super) fn optional<'a>(
         &self,
         headers: &'a HeaderMap,
@@ -46,16 +46,16 @@ impl Input {
         }
     }
 
-    /// The method in the header.
+    /// Returns the method in the header.
     pub(super) fn method(&self, headers: &HeaderMap) -> Result<Method, MalformedOriginal> {
         let value = self.value(headers)?;
         Method::from_bytes(value.as_bytes()).map_err(|_| MalformedOriginal {
             input: self.label,
-            problem: "is not a method",
+            problem: "is not a valid HTTP method",
         })
     }
 
-    /// Whether the header names a TLS scheme; `otherwise` if it is missing.
+    /// Returns whether the header names a TLS scheme, or `otherwise` if the header is missing.
     pub(super) fn is_secure(
         &self,
         headers: &HeaderMap,
@@ -66,15 +66,16 @@ impl Input {
         };
         OriginalUrl::is_secure(scheme.as_bytes()).map_err(|_| MalformedOriginal {
             input: self.label,
-            problem: "is none of http, https, ws and wss",
+            problem: "is not http, https, ws or wss",
         })
     }
 }
 
-/// `X-Forwarded-Proto`: only return addresses use it.
+/// The scheme of the original request. Only return addresses use it.
 pub(super) const FORWARDED_PROTO: Input = Input::new("x-forwarded-proto", "X-Forwarded-Proto");
 
-/// The original request as NGINX names it. ingress-nginx sends both with every contract.
+/// The method of the original request, from NGINX. ingress-nginx sends this header and the next one with every
+/// contract.
 pub(super) const ORIGINAL_METHOD: Input = Input::new("x-original-method", "X-Original-Method");
 pub(super) const ORIGINAL_URL: Input = Input::new("x-original-url", "X-Original-URL");
 
@@ -85,7 +86,7 @@ pub(super) fn is_ingress_nginx(headers: &HeaderMap) -> bool {
     sent_from.is_some_and(|name| name == "nginx-ingress-controller")
 }
 
-/// Reads the URL of the original request. The flag: clients use TLS if no input says so.
+/// Reads the URL of the original request. The flag says whether clients use TLS if no input contains the scheme.
 type ReadUrl = fn(&HeaderMap, bool) -> Result<OriginalUrl<'_>, MalformedOriginal>;
 
 /// A contract whose inputs are all headers.
@@ -99,7 +100,7 @@ pub(super) struct HeaderContract {
 }
 
 impl HeaderContract {
-    /// Reads a sub-request of `peer`. `policy` is the one that the proxy names.
+    /// Reads a check of `peer`. `policy` is the policy name that the proxy sends.
     pub(super) fn read<'a>(
         &self,
         policy: Option<&'a str>,
@@ -119,7 +120,7 @@ impl HeaderContract {
     }
 }
 
-/// A sub-request that its contract has read.
+/// A check over HTTP, as its contract has read it.
 pub(super) struct SubRequest<'a> {
     pub(super) contract: Contract,
     pub(super) form: ReplyForm,
@@ -131,13 +132,13 @@ pub(super) struct SubRequest<'a> {
 }
 
 impl SubRequest<'_> {
-    /// Checks it if it has a permit, and writes the HTTP reply.
+    /// Answers the check with an HTTP reply. Without a permit the check is denied.
     pub(super) async fn answer(
         self,
         contracts: &Contracts,
         permit: Option<Permit>,
     ) -> Response<String> {
-        // If both inputs are wrong, report the URL: it tells more about the proxy.
+        // If both inputs are invalid, report the URL, because it says more about the proxy.
         let original = match (&self.method, self.url) {
             (_, Err(malformed)) => Err(malformed),
             (Err(malformed), _) => Err(*malformed),

@@ -1,4 +1,4 @@
-//! Headers that a reply adds, for every contract: those of another service, and the identity.
+//! The headers of a delegated service and of the identity, in the replies of every contract.
 
 use std::sync::Arc;
 
@@ -20,8 +20,8 @@ use crate::testing::{HOUR, MINUTE};
 
 const COOKIE: (&str, &str) = ("cookie", "_oauth2_proxy=t|1|s");
 
-/// A Curfew that delegates to another service.
-async fn behind() -> (Fixture, Service) {
+/// Starts a Curfew that asks a delegated service, and returns both.
+async fn behind_delegate() -> (Fixture, Service) {
     let service = Service::start().await;
     let settings = service.settings(|_| {});
     let fixture = Fixture::with(|contracts: &mut Contracts| {
@@ -62,8 +62,8 @@ async fn haproxy(fixture: &Fixture, lines: &[(&str, &str)]) -> Vec<(String, Type
     spoe::tests::ask(fixture, &spoe::tests::message(lines, &[])).await
 }
 
-/// The name, the value, and whether it is appended.
-fn options(options: &[HeaderValueOption]) -> Vec<(&str, &str, bool)> {
+/// Returns for each header its name, its value, and whether it is appended.
+fn header_options(options: &[HeaderValueOption]) -> Vec<(&str, &str, bool)> {
     let mut all: Vec<_> = options
         .iter()
         .map(|option| {
@@ -78,7 +78,7 @@ fn options(options: &[HeaderValueOption]) -> Vec<(&str, &str, bool)> {
 
 #[tokio::test]
 async fn headers_of_the_service_go_to_the_application_and_its_cookie_to_the_client() {
-    let (fixture, service) = behind().await;
+    let (fixture, service) = behind_delegate().await;
     service.answers(Answer::allow(&[
         ("x-auth-request-access-token", "secret"),
         ("set-cookie", "_oauth2_proxy=refreshed; Path=/"),
@@ -99,11 +99,11 @@ async fn headers_of_the_service_go_to_the_application_and_its_cookie_to_the_clie
     let Some(HttpResponse::OkResponse(ok)) = &response.http_response else {
         panic!("not allowed: {response:?}");
     };
-    let upstream = options(&ok.headers);
+    let upstream = header_options(&ok.headers);
     assert!(upstream.contains(&("x-auth-request-access-token", "secret", false)));
     assert!(!upstream.iter().any(|(name, ..)| *name == "set-cookie"));
     assert_eq!(
-        options(&ok.response_headers_to_add),
+        header_options(&ok.response_headers_to_add),
         [
             ("set-cookie", "_oauth2_proxy=refreshed; Path=/", true),
             ("set-cookie", "other=1", true),
@@ -121,10 +121,10 @@ async fn headers_of_the_service_go_to_the_application_and_its_cookie_to_the_clie
     }
 }
 
-/// A request that did not pass the service cannot set the service's headers.
+/// A client cannot set the service's headers in a request that the service has not allowed.
 #[tokio::test]
 async fn headers_of_the_service_are_empty_without_an_answer() {
-    let (fixture, service) = behind().await;
+    let (fixture, service) = behind_delegate().await;
     let own = fixture.cookie();
     for lines in [&[COOKIE][..], &[("cookie", &*own)]] {
         let response = forward_auth(&fixture, lines).await;
@@ -138,7 +138,7 @@ async fn headers_of_the_service_are_empty_without_an_answer() {
 
 #[tokio::test]
 async fn every_contract_relays_the_denial_of_the_service() {
-    let (fixture, service) = behind().await;
+    let (fixture, service) = behind_delegate().await;
     let location = ("location", "https://id.example.com/authorize?x=y");
     let cookie = ("set-cookie", "_oauth2_proxy_csrf=1");
     service.answers(Answer::deny(302, &[location, cookie]));
@@ -163,7 +163,7 @@ async fn every_contract_relays_the_denial_of_the_service() {
     assert_eq!(denial(&plain).2, Some(challenge.1));
     assert_eq!(plain.headers()["content-type"], kind.1);
     assert_eq!(body(plain).await, b"denied by the service");
-    // After a bare 401, Curfew's own sign-in page is used.
+    // After a 401 without a redirect of the service, Curfew redirects to its own sign-in page.
     let browser = forward_auth(&fixture, &[html]).await;
     assert_eq!(browser.status(), 302);
     assert!(
@@ -187,7 +187,7 @@ async fn every_contract_relays_the_denial_of_the_service() {
 
 #[tokio::test]
 async fn a_session_end_clears_only_the_cookie_of_the_service() {
-    let (fixture, service) = behind().await;
+    let (fixture, service) = behind_delegate().await;
     service.answers(Answer::allow(&[("set-cookie", "_oauth2_proxy=refreshed")]));
     assert_eq!(auth_request(&fixture, &[COOKIE]).await.status(), 200);
     fixture.bench.at(HOUR);
@@ -247,7 +247,7 @@ async fn every_contract_sheds_a_request_without_a_permit() {
 const KEY: &str = include_str!("../../crates/core/src/identity/assertion/ed25519-for-tests.pem");
 
 #[tokio::test]
-async fn the_identity_is_signed() {
+async fn every_contract_adds_a_signed_assertion() {
     let fixture = Fixture::with(|contracts| {
         contracts.assertion = Some(Arc::new(AssertionSigner {
             issuer: "curfew".to_owned(),
@@ -280,7 +280,7 @@ async fn the_identity_is_signed() {
     assert_eq!(served(&without).await.status(), 404);
 }
 
-/// One header for each group, if the application wants that.
+/// With that setting, each group has its own header.
 #[tokio::test]
 async fn each_group_has_its_own_header() {
     let fixture = Fixture::with(|contracts| {
@@ -305,7 +305,7 @@ async fn each_group_has_its_own_header() {
         panic!("not allowed: {response:?}");
     };
     assert_eq!(
-        options(&ok.headers),
+        header_options(&ok.headers),
         [
             ("impersonate-group", "admin", true),
             ("impersonate-group", "staff", false),

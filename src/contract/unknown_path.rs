@@ -13,7 +13,7 @@ This is the check listener of Curfew. It serves:
   /policy/NAME/...    each of these, with the policy NAME
 ";
 
-/// The kind of a path that is not served: the label of the metric, and the hint.
+/// The class of a path that is not served. It determines the label of the metric and the hint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Class {
     Browser,
@@ -25,8 +25,7 @@ enum Class {
     Other,
 }
 
-/// Answers requests for paths that the `check` listener does not serve, and warns the operator at most once a minute
-/// for
+/// Answers requests for paths that the `check` listener does not serve. Warns the operator at most once a minute for
 /// each class of path.
 #[derive(Clone, Debug)]
 pub(super) struct UnknownPaths(Arc<Throttle<Class>>);
@@ -43,13 +42,13 @@ impl UnknownPaths {
         metrics.init_unknown_paths(Class::ALL.iter().map(|class| class.as_str()));
     }
 
-    /// The text of the 404. It contains nothing of the request.
+    /// Counts the request and returns the text of the 404, which contains no data of the request.
     pub(super) fn answer(&self, path: &str, metrics: &Metrics) -> String {
         let class = Class::of(path);
         metrics.unknown_path(class.as_str());
         let hint = class.hint();
         if self.0.admits(class) {
-            // A path can contain a token; its class cannot.
+            // Log the class instead of the path, because a path can contain a token.
             tracing::warn!(
                 listener = "check",
                 class = class.as_str(),

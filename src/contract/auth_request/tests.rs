@@ -7,7 +7,7 @@ use crate::contract::fixture::{Fixture, body, denial};
 use crate::contract::reply::SESSION_REASON;
 use crate::testing::{HOUR, MINUTE};
 
-/// A sub-request as NGINX sends it, with additional headers.
+/// Sends a check as NGINX does, with additional headers, and returns the reply.
 async fn ask(fixture: &Fixture, path: &str, lines: &[(&str, &str)]) -> axum::response::Response {
     let mut all = vec![
         ("x-original-url", "https://app.example.com/a?b=c"),
@@ -17,12 +17,12 @@ async fn ask(fixture: &Fixture, path: &str, lines: &[(&str, &str)]) -> axum::res
     fixture.send("GET", path, &all).await
 }
 
-fn invalid_request(detail: &str) -> String {
+fn invalid_request_challenge(detail: &str) -> String {
     format!("Bearer error=\"invalid_request\", error_description=\"{detail}\"")
 }
 
-/// A request of the session at a time after its start.
-async fn get(fixture: &Fixture, after: std::time::Duration) -> axum::response::Response {
+/// Sends a check with the session, `after` its start, and returns the reply.
+async fn check_after(fixture: &Fixture, after: std::time::Duration) -> axum::response::Response {
     fixture.bench.at(after);
     ask(fixture, "/auth-request", &[("cookie", &fixture.cookie())]).await
 }
@@ -52,7 +52,7 @@ async fn allow_is_an_empty_200_with_every_identity_header() {
 }
 
 #[tokio::test]
-async fn any_method_and_conditional_headers_are_answered_alike() {
+async fn the_method_and_conditional_headers_of_a_check_are_ignored() {
     let fixture = Fixture::new().await;
     let cookie = fixture.cookie();
     for method in [
@@ -75,7 +75,7 @@ async fn any_method_and_conditional_headers_are_answered_alike() {
 #[tokio::test]
 async fn a_denial_has_the_end_reason_and_keeps_the_cookie() {
     let fixture = Fixture::new().await;
-    let response = get(&fixture, 15 * MINUTE).await;
+    let response = check_after(&fixture, 15 * MINUTE).await;
     let challenge = "Bearer error=\"invalid_token\", error_description=\"idle_timeout\"";
     assert_eq!(
         denial(&response),
@@ -87,7 +87,7 @@ async fn a_denial_has_the_end_reason_and_keeps_the_cookie() {
 }
 
 #[tokio::test]
-async fn other_denials_leave_the_cookie_alone() {
+async fn other_denials_do_not_clear_the_cookie() {
     let fixture = Fixture::new().await;
     let unknown = fixture.bench.parts.key_ring.issue().unwrap().expose();
     let unknown = format!("__Host-session={unknown}");
@@ -106,7 +106,7 @@ async fn other_denials_leave_the_cookie_alone() {
         (
             &*twice,
             "malformed_request",
-            invalid_request(
+            invalid_request_challenge(
                 "the request carries two session cookies with different values: /.curfew/clear-cookies clears them",
             ),
         ),
@@ -133,7 +133,7 @@ async fn step_up_has_an_rfc_9470_challenge() {
 async fn store_errors_are_503_and_end_no_session() {
     let fixture = Fixture::new().await;
     fixture.bench.store.all_fail.store(true, Ordering::SeqCst);
-    let response = get(&fixture, 9 * HOUR).await;
+    let response = check_after(&fixture, 9 * HOUR).await;
     assert_eq!(denial(&response), (503, "store_unavailable", None, None));
     assert_eq!(response.headers()[RETRY_AFTER], "1");
 }
@@ -180,11 +180,11 @@ async fn only_two_headers_name_the_original_request() {
         ),
         (
             &[url, ("x-original-method", "GET /")],
-            "X-Original-Method is not a method".to_owned(),
+            "X-Original-Method is not a valid HTTP method".to_owned(),
         ),
         (
             &[url, ("x-original-method", "")],
-            "X-Original-Method is not a method".to_owned(),
+            "X-Original-Method is not a valid HTTP method".to_owned(),
         ),
         (
             &[
@@ -195,7 +195,7 @@ async fn only_two_headers_name_the_original_request() {
             ],
             format!("X-Forwarded-Uri {foreign}"),
         ),
-        // Traefik's provider for ingress-nginx passes on a client's own X-Original-*.
+        // Traefik's provider for ingress-nginx forwards the client's own `X-Original-` headers.
         (
             &[url, method, ("x-forwarded-method", "GET")],
             format!("X-Forwarded-Method {foreign}"),
@@ -212,7 +212,7 @@ async fn only_two_headers_name_the_original_request() {
         let mut all = lines.to_vec();
         all.push(("cookie", &*cookie));
         let response = fixture.send("GET", "/auth-request", &all).await;
-        let challenge = invalid_request(&detail);
+        let challenge = invalid_request_challenge(&detail);
         assert_eq!(
             denial(&response),
             (401, "malformed_request", Some(&*challenge), None),
@@ -234,7 +234,7 @@ async fn only_two_headers_name_the_original_request() {
 }
 
 #[tokio::test]
-async fn the_original_method_counts() {
+async fn the_original_method_is_checked() {
     let fixture = Fixture::new().await;
     let cookie = fixture.cookie();
     let url = ("x-original-url", "https://app.example.com/");
@@ -251,7 +251,7 @@ async fn the_original_method_counts() {
 }
 
 #[tokio::test]
-async fn nothing_else_is_served() {
+async fn other_paths_are_not_served() {
     let fixture = Fixture::new().await;
     for path in [
         "/",
@@ -267,7 +267,7 @@ async fn nothing_else_is_served() {
     }
 }
 
-/// The status stays one that NGINX understands. The address of the sign-in page is in `Location`.
+/// NGINX understands only some statuses, so the reply is a 401 with the address of the sign-in page in `Location`.
 #[tokio::test]
 async fn a_browser_gets_the_sign_in_address() {
     let fixture = Fixture::new().await;

@@ -7,7 +7,7 @@ use crate::testing::MINUTE;
 const PROTO: (&str, &str) = ("x-forwarded-proto", "https");
 const HOST: (&str, &str) = ("host", "app.example.com");
 
-async fn ask(fixture: &Fixture, method: &str, path: &str, more: &[(&str, &str)]) -> Response {
+async fn check(fixture: &Fixture, method: &str, path: &str, more: &[(&str, &str)]) -> Response {
     let lines = [&[PROTO, HOST], more].concat();
     fixture.send(method, path, &lines).await
 }
@@ -28,17 +28,17 @@ async fn any_method_below_the_prefix_is_the_original_request() {
             "/policy/strict/ext-authz/",
             "/policy/default/ext-authz/policy/x/ext-authz/",
         ] {
-            let response = ask(&fixture, method, path, &cookie).await;
+            let response = check(&fixture, method, path, &cookie).await;
             assert_eq!(response.status(), 200, "{method} {path}");
         }
     }
 }
 
 #[tokio::test]
-async fn the_redirect_leads_back_to_what_is_below_the_prefix() {
+async fn the_return_address_is_the_path_below_the_prefix() {
     let fixture = Fixture::new().await;
     let navigate = [("sec-fetch-mode", "navigate")];
-    let response = ask(&fixture, "GET", "/ext-authz/a%2Fb?c=d", &navigate).await;
+    let response = check(&fixture, "GET", "/ext-authz/a%2Fb?c=d", &navigate).await;
     assert_eq!(response.status(), 302);
     assert_eq!(
         response.headers()[LOCATION],
@@ -78,7 +78,7 @@ async fn a_missing_input_is_not_guessed() {
     assert_eq!(response.status(), 200);
 }
 
-/// Over HTTP/2 the host is in `:authority`, which the HTTP library puts into the URI.
+/// Over HTTP/2 the host is `:authority`, which the HTTP library puts into the URI.
 #[tokio::test]
 async fn the_authority_of_http_2_is_the_host() {
     let fixture = Fixture::new().await;
@@ -103,17 +103,21 @@ async fn the_authority_of_http_2_is_the_host() {
 }
 
 #[tokio::test]
-async fn literal_headers_count_where_configured_and_then_nothing_else_does() {
+async fn literal_headers_replace_other_inputs_if_configured() {
     let fixture = Fixture::with_literal_headers(true).await;
     let cookie = fixture.cookie();
     let cookie = ("cookie", &*cookie);
     let (head, get, path) = (("method", "HEAD"), ("method", "GET"), ("path", "/a?b"));
     fixture.bench.at(MINUTE);
-    let response = ask(&fixture, "GET", "/ext-authz", &[head, path, cookie]).await;
+    let response = check(&fixture, "GET", "/ext-authz", &[head, path, cookie]).await;
     assert_eq!(response.status(), 200);
-    assert_eq!(fixture.bench.store.touch_count(), 0, "the original is HEAD");
+    assert_eq!(
+        fixture.bench.store.touch_count(),
+        0,
+        "the original method is HEAD, which is passive"
+    );
     let navigate = ("sec-fetch-mode", "navigate");
-    let response = ask(&fixture, "GET", "/ext-authz/x", &[get, path, navigate]).await;
+    let response = check(&fixture, "GET", "/ext-authz/x", &[get, path, navigate]).await;
     let location = response.headers()[LOCATION].to_str().unwrap();
     assert!(location.contains("example.com%2Fa%3Fb&"), "{location}");
     for lines in [
@@ -121,7 +125,7 @@ async fn literal_headers_count_where_configured_and_then_nothing_else_does() {
         &[path, cookie],
         &[get, path, path, cookie],
     ] {
-        let response = ask(&fixture, "GET", "/ext-authz/x", lines).await;
+        let response = check(&fixture, "GET", "/ext-authz/x", lines).await;
         assert_eq!(denial(&response).1, "malformed_request", "{lines:?}");
     }
 }

@@ -19,7 +19,7 @@ use super::*;
 use crate::contract::fixture::Fixture;
 use crate::testing::MINUTE;
 
-/// A request with these headers, as Envoy describes it.
+/// Returns a request with these headers, as Envoy describes it.
 pub(in crate::contract) fn http(method: &str, headers: &[(&str, &str)]) -> HttpRequest {
     HttpRequest {
         method: method.to_owned(),
@@ -61,7 +61,7 @@ async fn send(fixture: &Fixture, request: GrpcCheckRequest) -> CheckResponse {
     CheckResponse::decode(&*answer.encode_to_vec()).unwrap()
 }
 
-fn lines(options: &[HeaderValueOption]) -> HashMap<&str, &str> {
+fn header_values(options: &[HeaderValueOption]) -> HashMap<&str, &str> {
     let headers = options.iter().map(|option| {
         assert!(option.keep_empty_value);
         assert_eq!(
@@ -75,7 +75,7 @@ fn lines(options: &[HeaderValueOption]) -> HashMap<&str, &str> {
         .collect()
 }
 
-/// The status of the call, and the client's status, headers and body.
+/// Returns the status of the call, and the status, headers and body for the client.
 fn denied(response: &CheckResponse) -> (Code, i32, HashMap<&str, &str>, &str) {
     let Some(HttpResponse::DeniedResponse(denied)) = &response.http_response else {
         panic!("not denied: {response:?}");
@@ -83,13 +83,13 @@ fn denied(response: &CheckResponse) -> (Code, i32, HashMap<&str, &str>, &str) {
     (
         Code::from(response.status.as_ref().unwrap().code),
         denied.status.as_ref().unwrap().code,
-        lines(&denied.headers),
+        header_values(&denied.headers),
         &denied.body,
     )
 }
 
 #[tokio::test]
-async fn allow_replaces_every_identity_header_and_tells_the_other_filters() {
+async fn allow_replaces_identity_headers_and_sets_metadata() {
     let fixture = Fixture::new().await;
     fixture.bench.at(MINUTE);
     let cookie = fixture.cookie();
@@ -98,7 +98,7 @@ async fn allow_replaces_every_identity_header_and_tells_the_other_filters() {
     let Some(HttpResponse::OkResponse(ok)) = &response.http_response else {
         panic!("not allowed: {response:?}");
     };
-    let headers = lines(&ok.headers);
+    let headers = header_values(&ok.headers);
     assert_eq!(headers.len(), 5);
     assert_eq!(headers["x-session-user"], "alice");
     assert!(ok.response_headers_to_add.is_empty());
@@ -147,7 +147,7 @@ async fn a_denial_is_complete_and_never_ok() {
 }
 
 #[tokio::test]
-async fn only_the_operator_names_the_policy() {
+async fn only_the_proxy_configuration_names_the_policy() {
     let fixture = Fixture::new().await;
     fixture.bench.at(6 * MINUTE);
     let cookie = fixture.cookie();
@@ -158,7 +158,7 @@ async fn only_the_operator_names_the_policy() {
         (Some("nonesuch"), "malformed_request"),
         (Some(""), "malformed_request"),
     ] {
-        // A passive request, so that the cases do not affect each other.
+        // The request is passive, so that the cases do not affect each other.
         let response = ask(&fixture, http("HEAD", &[("cookie", &cookie)]), policy).await;
         assert_eq!(response.status.unwrap().message, reason, "{policy:?}");
     }
@@ -248,7 +248,7 @@ async fn a_missing_input_is_not_guessed() {
     assert_eq!(denied(&response).1, 401);
 }
 
-/// Sends these bytes as a call, and returns its one answer.
+/// Sends these bytes as a call, and returns its answer.
 async fn call(fixture: &Fixture, body: axum::body::Body) -> wire::CheckResponse {
     let request = http::Request::post("/envoy.service.auth.v3.Authorization/Check")
         .header("content-type", "application/grpc")
@@ -261,9 +261,9 @@ async fn call(fixture: &Fixture, body: axum::body::Body) -> wire::CheckResponse 
     prost::Message::decode(&body[5..]).unwrap()
 }
 
-/// A call without a permit is answered before its message arrives.
+/// A call without a permit gets its answer before its message arrives.
 #[tokio::test]
-async fn a_message_without_a_permit_is_not_waited_for() {
+async fn a_call_without_a_permit_does_not_wait_for_its_message() {
     let fixture = Fixture::new().await;
     let _places = [fixture.limit.take(), fixture.limit.take()];
     let never = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
@@ -275,7 +275,7 @@ async fn a_message_without_a_permit_is_not_waited_for() {
     );
 }
 
-/// After an error of the call, the operator's `failure_mode_allow` would decide, and a client could cause one.
+/// After an error of the call, Envoy would follow `failure_mode_allow`, and a client could cause such an error.
 #[tokio::test]
 async fn a_missing_or_oversized_message_gets_a_complete_denial() {
     let fixture = Fixture::new().await;

@@ -1,7 +1,8 @@
 //! The part of the messages of `envoy.service.auth.v3` that Curfew reads and writes.
 //!
-//! The decoder skips unused fields (certificates, bodies, route metadata). Texts are slices of the received message,
-//! and are validated as UTF-8 where they are used. The tests encode and decode with Envoy's complete definitions.
+//! The decoder skips unused fields (certificates, bodies, route metadata). Text fields are slices of the received
+//! message, and the code that uses them validates the UTF-8. The tests encode and decode with Envoy's complete
+//! definitions.
 
 use bytes::Bytes;
 use prost::{Message, Oneof};

@@ -11,14 +11,14 @@ const HOST: (&str, &str) = ("x-forwarded-host", "app.example.com");
 const URI: (&str, &str) = ("x-forwarded-uri", "/a%2Fb?c=d");
 const METHOD: (&str, &str) = ("x-forwarded-method", "GET");
 
-/// A sub-request as Traefik and Caddy send it, with additional headers.
+/// Sends a check as Traefik and Caddy do, with additional headers, and returns the reply.
 async fn ask(fixture: &Fixture, path: &str, lines: &[(&str, &str)]) -> Response {
     let all = [&[PROTO, HOST, URI, METHOD], lines].concat();
     fixture.send("GET", path, &all).await
 }
 
 #[tokio::test]
-async fn allow_is_an_empty_200_whatever_the_clients_query_says() {
+async fn allow_is_an_empty_200_for_any_query() {
     let fixture = Fixture::new().await;
     for path in [
         "/forward-auth",
@@ -81,7 +81,7 @@ async fn other_clients_get_a_reason_and_a_body_in_their_format() {
 }
 
 #[tokio::test]
-async fn the_original_request_comes_from_four_headers_once_each() {
+async fn each_of_the_four_input_headers_must_occur_once() {
     let fixture = Fixture::new().await;
     let cookie = fixture.cookie();
     let original = [
@@ -148,15 +148,15 @@ async fn the_scheme_may_be_missing() {
 }
 
 const SENT_FROM: (&str, &str) = ("x-sent-from", "nginx-ingress-controller");
-const OWN_METHOD: (&str, &str) = ("x-original-method", "GET");
-const OWN_URL: (&str, &str) = ("x-original-url", "https://App.example.com.:443/a%2Fb?c=d");
+const CONTROLLER_METHOD: (&str, &str) = ("x-original-method", "GET");
+const CONTROLLER_URL: (&str, &str) = ("x-original-url", "https://App.example.com.:443/a%2Fb?c=d");
 const NAVIGATE: (&str, &str) = ("sec-fetch-mode", "navigate");
 
-/// ingress-nginx asks with `auth_request`, which turns a redirect into an error.
+/// ingress-nginx sends the check with `auth_request`, which turns a redirect into an error.
 #[tokio::test]
 async fn ingress_nginx_gets_a_status_that_it_understands() {
     let fixture = Fixture::new().await;
-    let lines = [SENT_FROM, OWN_METHOD, OWN_URL, NAVIGATE];
+    let lines = [SENT_FROM, CONTROLLER_METHOD, CONTROLLER_URL, NAVIGATE];
     let response = ask(&fixture, "/forward-auth", &lines).await;
     assert_eq!(response.status(), 401);
     assert!(response.headers().contains_key(LOCATION));
@@ -164,41 +164,41 @@ async fn ingress_nginx_gets_a_status_that_it_understands() {
     assert_eq!(response.status(), 302);
 }
 
-/// Without the ConfigMap, ingress-nginx passes on a client's own `X-Forwarded-` headers.
+/// Without the ConfigMap, ingress-nginx forwards the client's own `X-Forwarded-` headers.
 #[tokio::test]
-async fn a_client_of_ingress_nginx_does_not_name_the_request() {
+async fn a_client_of_ingress_nginx_cannot_choose_the_original_request() {
     let fixture = Fixture::new().await;
     let cookie = fixture.cookie();
     let differs = "differs from the header of ingress-nginx";
     for (own, problem) in [
-        (vec![OWN_METHOD, OWN_URL], None),
-        (vec![OWN_METHOD], Some("X-Original-URL is missing")),
-        (vec![OWN_URL], Some("X-Original-Method is missing")),
+        (vec![CONTROLLER_METHOD, CONTROLLER_URL], None),
+        (vec![CONTROLLER_METHOD], Some("X-Original-URL is missing")),
+        (vec![CONTROLLER_URL], Some("X-Original-Method is missing")),
         (
-            vec![OWN_METHOD, OWN_URL, OWN_URL],
+            vec![CONTROLLER_METHOD, CONTROLLER_URL, CONTROLLER_URL],
             Some("X-Original-URL comes more than once"),
         ),
         (
-            vec![("x-original-method", "POST"), OWN_URL],
+            vec![("x-original-method", "POST"), CONTROLLER_URL],
             Some("X-Forwarded-Method"),
         ),
         (
             vec![
-                OWN_METHOD,
+                CONTROLLER_METHOD,
                 ("x-original-url", "https://app.example.com/a/b?c=d"),
             ],
             Some("X-Forwarded-Uri"),
         ),
         (
             vec![
-                OWN_METHOD,
+                CONTROLLER_METHOD,
                 ("x-original-url", "https://app.example.com/a%2Fb"),
             ],
             Some("X-Forwarded-Uri"),
         ),
         (
             vec![
-                OWN_METHOD,
+                CONTROLLER_METHOD,
                 ("x-original-url", "https://shop.example.com/a%2Fb?c=d"),
             ],
             Some("X-Forwarded-Host"),
@@ -220,12 +220,19 @@ async fn a_client_of_ingress_nginx_does_not_name_the_request() {
     }
 }
 
-/// The controller clears this header, and the ConfigMap sets it again.
+/// The controller removes `X-Forwarded-Proto`, and only the ConfigMap sets it again.
 #[tokio::test]
 async fn ingress_nginx_without_the_config_map_is_denied() {
     let fixture = Fixture::new().await;
     let cookie = fixture.cookie();
-    let lines = [HOST, URI, METHOD, SENT_FROM, OWN_METHOD, OWN_URL];
+    let lines = [
+        HOST,
+        URI,
+        METHOD,
+        SENT_FROM,
+        CONTROLLER_METHOD,
+        CONTROLLER_URL,
+    ];
     let lines = [&lines[..], &[("cookie", &*cookie)]].concat();
     let response = fixture.send("GET", "/forward-auth", &lines).await;
     assert_eq!(response.status(), 401);
@@ -233,7 +240,6 @@ async fn ingress_nginx_without_the_config_map_is_denied() {
     assert_eq!(detail, "X-Forwarded-Proto is missing");
 }
 
-/// The inputs of another contract are ignored.
 #[tokio::test]
 async fn inputs_of_auth_request_are_ignored() {
     let fixture = Fixture::new().await;
@@ -269,7 +275,7 @@ async fn a_frame_gets_a_page_with_a_link_for_the_whole_window() {
 }
 
 #[tokio::test]
-async fn a_web_socket_is_a_request_like_any_other() {
+async fn a_web_socket_request_is_checked_like_any_other() {
     let fixture = Fixture::new().await;
     let cookie = fixture.cookie();
     for proto in ["ws", "wss"] {

@@ -8,7 +8,7 @@ use crate::browser;
 use crate::contract::fixture::{Fixture, body, denial};
 use crate::testing::MINUTE;
 
-/// Returns the identity that it receives.
+/// An application that returns the identity in the request.
 async fn application(live: Option<Extension<LiveSession>>, headers: HeaderMap) -> String {
     let users = headers.get_all("x-session-user").iter();
     let users: Vec<_> = users.map(|value| value.to_str().unwrap()).collect();
@@ -16,12 +16,12 @@ async fn application(live: Option<Extension<LiveSession>>, headers: HeaderMap) -
     format!("{users:?} {subject:?}")
 }
 
-struct Protecting {
+struct ProtectedApplication {
     fixture: Fixture,
     service: Router,
 }
 
-impl Protecting {
+impl ProtectedApplication {
     async fn new() -> Self {
         let fixture = Fixture::new().await;
         let contracts = fixture.contracts.clone();
@@ -43,44 +43,44 @@ impl Protecting {
 
 #[tokio::test]
 async fn only_a_live_session_reaches_the_service() {
-    let protecting = Protecting::new().await;
-    let cookie = protecting.fixture.cookie();
+    let protected = ProtectedApplication::new().await;
+    let cookie = protected.fixture.cookie();
     let forged = ("x-session-user", "root");
     let lines = [("cookie", &*cookie), forged, forged];
-    let response = protecting.send("GET", "/orders", &lines).await;
+    let response = protected.send("GET", "/orders", &lines).await;
     assert_eq!(response.status(), 200);
     assert_eq!(body(response).await, b"[\"alice\"] Some(\"alice\")");
 }
 
 #[tokio::test]
-async fn other_requests_get_the_usual_denial() {
-    let protecting = Protecting::new().await;
-    let response = protecting.send("GET", "/", &[]).await;
+async fn a_request_without_a_session_is_denied() {
+    let protected = ProtectedApplication::new().await;
+    let response = protected.send("GET", "/", &[]).await;
     assert_eq!(
         denial(&response),
         (401, "no_credential", Some("Bearer"), None)
     );
     let navigate = [("sec-fetch-mode", "navigate")];
-    let response = protecting.send("GET", "/a?b=c", &navigate).await;
+    let response = protected.send("GET", "/a?b=c", &navigate).await;
     assert_eq!(response.status(), 302);
     assert_eq!(
         response.headers()["location"],
         "https://login.example.com/?rd=https%3A%2F%2Fapp.example.com%2Fa%3Fb%3Dc&reason=no_credential"
     );
-    protecting.fixture.bench.at(15 * MINUTE);
-    let cookie = protecting.fixture.cookie();
-    let response = protecting.send("GET", "/", &[("cookie", &cookie)]).await;
+    protected.fixture.bench.at(15 * MINUTE);
+    let cookie = protected.fixture.cookie();
+    let response = protected.send("GET", "/", &[("cookie", &cookie)]).await;
     assert_eq!(denial(&response).1, "idle_timeout");
     let twice = [("host", "other.example.com")];
-    let response = protecting.send("GET", "/", &twice).await;
+    let response = protected.send("GET", "/", &twice).await;
     assert_eq!(denial(&response).1, "malformed_request");
 }
 
 #[tokio::test]
 async fn browser_endpoints_are_served() {
-    let protecting = Protecting::new().await;
-    let cookie = protecting.fixture.cookie();
+    let protected = ProtectedApplication::new().await;
+    let cookie = protected.fixture.cookie();
     let lines = [("cookie", &*cookie)];
-    let response = protecting.send("GET", "/.curfew/session", &lines).await;
+    let response = protected.send("GET", "/.curfew/session", &lines).await;
     assert_eq!(response.status(), 200);
 }

@@ -5,11 +5,11 @@ use crate::check::MalformedOriginal;
 
 const INVALID: MalformedOriginal = MalformedOriginal {
     input: "the argument headers",
-    problem: "is not in the format of req.hdrs_bin",
+    problem: "does not have the format of req.hdrs_bin",
 };
 
-/// Parses HAProxy's `req.hdrs_bin`: each header is a name and a value with their lengths in front. Two empty texts
-/// end the list.
+/// Parses HAProxy's `req.hdrs_bin`. Each header is a name and a value, each after its length. An empty name and an
+/// empty value end the list.
 pub(super) fn parse(mut rest: &[u8]) -> Result<HeaderMap, MalformedOriginal> {
     let mut headers = HeaderMap::new();
     loop {
@@ -41,7 +41,7 @@ mod tests {
 
     use super::*;
 
-    fn written(lines: &[(&str, &str)]) -> Vec<u8> {
+    fn encode(lines: &[(&str, &str)]) -> Vec<u8> {
         let mut bytes = Vec::new();
         for (name, value) in lines.iter().chain([&("", "")]) {
             for text in [name, value] {
@@ -53,9 +53,9 @@ mod tests {
     }
 
     #[test]
-    fn lines_stay_apart() {
+    fn headers_with_one_name_stay_separate() {
         let long = "x".repeat(70_000);
-        let bytes = written(&[
+        let bytes = encode(&[
             ("cookie", "a=1"),
             ("Cookie", "b=2"),
             ("x", &long),
@@ -66,18 +66,18 @@ mod tests {
         assert_eq!(cookies, ["a=1", "b=2"]);
         assert_eq!(headers["x"].len(), 70_000);
         assert_eq!(headers["y"], "");
-        assert!(parse(&written(&[])).unwrap().is_empty());
+        assert!(parse(&encode(&[])).unwrap().is_empty());
     }
 
     #[test]
-    fn truncated_and_trailing_bytes_are_refused() {
-        let whole = written(&[("cookie", "a=1")]);
+    fn truncated_and_trailing_bytes_are_rejected() {
+        let whole = encode(&[("cookie", "a=1")]);
         for end in 0..whole.len() {
             assert!(parse(&whole[..end]).is_err(), "{end}");
         }
         assert!(parse(&[&whole[..], b"x"].concat()).is_err());
-        assert!(parse(&written(&[("a b", "1")])).is_err());
-        assert!(parse(&written(&[("a", "1\n2")])).is_err());
+        assert!(parse(&encode(&[("a b", "1")])).is_err());
+        assert!(parse(&encode(&[("a", "1\n2")])).is_err());
         assert!(parse(&[0xff; 20]).is_err());
     }
 

@@ -23,7 +23,7 @@ fn string(text: &str) -> TypedData {
     TypedData::String(text.to_owned())
 }
 
-/// The message as HAProxy sends it, with some arguments replaced.
+/// Returns the message that HAProxy sends, with some arguments replaced.
 pub(in crate::contract) fn message(
     lines: &[(&str, &str)],
     replaced: &[(&str, TypedData)],
@@ -92,7 +92,7 @@ async fn allow_sets_the_whole_identity() {
 }
 
 #[tokio::test]
-async fn deny_sets_what_the_rules_need() {
+async fn a_denial_sets_all_variables_of_the_rules() {
     let fixture = Fixture::new().await;
     fixture.bench.at(15 * MINUTE);
     let cookie = fixture.cookie();

@@ -1,4 +1,4 @@
-//! A check never clears Curfew's own cookies, whatever the denial, the client or the contract (ADR 16).
+//! No check clears Curfew's own cookies: for any reason, client and contract (ADR 16).
 
 use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -14,10 +14,10 @@ use crate::policy::Contract;
 use crate::session::DenyReason;
 
 /// Parts of the names of Curfew's cookies.
-const OWN: [&str; 2] = ["__Host-session", "curfew-"];
+const CURFEW_COOKIE_NAMES: [&str; 2] = ["__Host-session", "curfew-"];
 const DELEGATE: &str = "_oauth2_proxy=; Max-Age=0";
 
-/// Headers that make different kinds of requests.
+/// Headers that distinguish the kinds of requests.
 const LINES: [(&str, &str); 9] = [
     ("accept", "text/html"),
     ("sec-fetch-mode", "navigate"),
@@ -30,7 +30,8 @@ const LINES: [(&str, &str); 9] = [
     ("cookie", "__Host-session=a"),
 ];
 
-/// The `Set-Cookie` values of a reply in each contract; the last ones are whole replies.
+/// Returns the `Set-Cookie` values of a reply over HTTP in both forms, then the whole gRPC reply and all SPOE
+/// variables.
 fn set_cookies(
     contracts: &Contracts,
     request: &CheckRequest<'_>,
@@ -91,7 +92,7 @@ proptest! {
         for (contract, answers) in set_cookies(&contracts, &request, &outcome).into_iter().enumerate() {
             let found = answers.iter().any(|answer| answer.contains(DELEGATE));
             prop_assert_eq!(found, dropped, "{} {:?}", contract, answers);
-            for (answer, own) in answers.iter().flat_map(|it| OWN.map(|own| (it, own))) {
+            for (answer, own) in answers.iter().flat_map(|it| CURFEW_COOKIE_NAMES.map(|own| (it, own))) {
                 let set = answer.contains(own);
                 prop_assert!(!set, "{} {}", contract, answer);
             }
