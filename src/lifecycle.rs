@@ -1,6 +1,6 @@
-//! Starts and ends sessions, and records, counts and audits each change.
+//! Starts, changes and ends sessions. Stores, counts and audits each change.
 //!
-//! A change completes even if its request is cancelled, so that no change goes unpublished.
+//! A change completes even if the request that caused it is cancelled. So each change is published.
 
 mod adopt;
 mod emergency;
@@ -38,7 +38,7 @@ pub use revalidate::{LeasedSession, Renewal, Renewed};
 pub use start::Started;
 pub use start::{SignIn, StartError};
 
-/// The time that a process has to publish an end before another process publishes it again. It counts from before the
+/// How long a process has to publish an end before another process publishes it again. The time starts before the
 /// request to the store, so it includes the latency of the store.
 pub const DELIVERY_GRACE: Duration = Duration::from_secs(10);
 /// The number of attempts to acknowledge a published end, and the pause between them.
@@ -50,10 +50,10 @@ pub struct Lifecycle {
     parts: Arc<LifecycleParts>,
 }
 
-/// What a [`Lifecycle`] works with.
+/// The dependencies of a [`Lifecycle`].
 #[derive(Clone)]
 pub struct LifecycleParts {
-    /// The session records, and all else that the store keeps about sessions.
+    /// The session records, and all other data in the store.
     pub stores: Stores,
     /// Decision time.
     pub clock: Arc<dyn Clock>,
@@ -61,13 +61,13 @@ pub struct LifecycleParts {
     pub key_ring: Arc<KeyRing>,
     /// The limits of sessions.
     pub policies: Arc<Policies>,
-    /// How long a tombstone is kept at least.
+    /// The minimum time that a tombstone is kept.
     pub end_retention: Duration,
     /// Counts starts and ends.
     pub metrics: Arc<Metrics>,
-    /// Limits how often the tombstone of a presented credential is written.
+    /// Limits how often a tombstone is extended while clients present its credential.
     pub presented_ends: Arc<PresentedEnds>,
-    /// Sessions that checks may use while the store is unavailable.
+    /// The sessions that checks may use while the store is unavailable.
     pub known: Arc<LastKnownSessions>,
     /// The latest events, for the console.
     pub recent: Arc<RecentEvents>,
@@ -98,7 +98,7 @@ impl Lifecycle {
     ) -> Result<EndOutcome, StoreError> {
         let (this, actor) = (self.clone(), actor.clone());
         run_detached(async move {
-            // Even if the store fails, this replica must not serve the session any more.
+            // Even if the store fails, this replica must not allow requests of this session any longer.
             this.parts.known.forget(id);
             let outcome = this.parts.stores.sessions.end(id, ending).await;
             if let Ok(EndOutcome::Touched(_)) = &outcome {
@@ -114,8 +114,8 @@ impl Lifecycle {
                     Ok(EndOutcome::Ended(tombstone)) => {
                         this.acknowledge(id, &tombstone, &actor).await
                     }
-                    // An earlier call whose answer was lost may have ended the session and published nothing. Then
-                    // the sweeper publishes it soon, and not only at the deadline.
+                    // An earlier call may have ended the session without publishing the end, because the answer of
+                    // the store was lost. So move the deadline forward: then the sweeper publishes the end soon.
                     Ok(EndOutcome::AlreadyEnded(_)) | Err(_) => {
                         let soon = this.parts.clock.now().plus(DELIVERY_GRACE);
                         let _ = this.parts.stores.deadlines.postpone(id, soon).await;
@@ -128,8 +128,8 @@ impl Lifecycle {
         .await
     }
 
-    /// Publishes the end of a session again, because its acknowledgement is missing. The record does not say who
-    /// revoked the session, so the actor is Curfew.
+    /// Publishes the end of a session again, because its acknowledgement is missing. The record does not contain the
+    /// actor of a revocation, so Curfew is the actor.
     pub async fn redeliver(&self, id: SessionId, tombstone: &Session) {
         let State::Ended(end) = tombstone.state else {
             return;
@@ -148,7 +148,7 @@ impl Lifecycle {
             .session_ended(tombstone.policy.as_str(), ended.reason, redelivered);
         audit::session_ended(&ended, actor);
         self.parts.recent.ended(&ended);
-        // Other programs receive only the session ends of users.
+        // The webhook receives only the session ends of users, not of operators.
         if let Some(webhook) = self
             .parts
             .webhook
@@ -183,7 +183,7 @@ impl Lifecycle {
     /// Revokes a session, and waits for the configured number of Redis replicas.
     ///
     /// # Errors
-    /// As for [`Lifecycle::end`].
+    /// The same as for [`Lifecycle::end`].
     pub async fn revoke(
         &self,
         id: SessionId,
@@ -200,7 +200,7 @@ impl Lifecycle {
         Ok((outcome, replication))
     }
 
-    /// Moves every time of a live session into the past, for tests of timeouts.
+    /// Moves all times of a live session into the past, so that applications can test timeouts.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed.
@@ -213,7 +213,7 @@ impl Lifecycle {
         let aged = self.parts.stores.sessions.age(id, by).await?;
         if let Some(session) = &aged {
             audit::session_aged(id, session, by, actor);
-            // The deadline has moved, too.
+            // Ageing has moved the deadline, too.
             self.parts
                 .stores
                 .deadlines
@@ -223,8 +223,8 @@ impl Lifecycle {
         Ok(aged)
     }
 
-    /// At most `limit` live sessions of users, the earliest deadline first. The order is approximate, because
-    /// activity moves a session in the queue only when its deadline comes.
+    /// Returns at most `limit` live sessions of users, the earliest deadline first. The order is approximate, because
+    /// activity does not move a session in the queue at once, but when its queued deadline is reached.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed.
@@ -262,7 +262,7 @@ impl Lifecycle {
                 || session.provider_names().any(|name| ended_all(&name)))
     }
 
-    /// How many Redis replicas have the last write; none if the store failed.
+    /// Returns how many Redis replicas have the last write; none if the store failed.
     async fn replication_of(&self, id: SessionId) -> Replication {
         self.parts
             .stores
@@ -287,11 +287,11 @@ impl Lifecycle {
     }
 }
 
-/// Runs a future to its end, even if the caller stops waiting for it.
+/// Runs a future to completion, even if the caller is cancelled.
 async fn run_detached<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
     match tokio::spawn(work).await {
         Ok(done) => done,
-        // No code aborts this task, so the error is a panic; it continues in the caller.
+        // No code aborts this task, so the error is a panic, which is passed on to the caller.
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }

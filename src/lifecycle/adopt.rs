@@ -1,4 +1,4 @@
-//! Adoption: starts the session of a credential that another issuer has issued.
+//! Adoption: starts a session from a credential of another issuer.
 
 use super::start::StartError;
 use super::{Lifecycle, run_detached};
@@ -7,7 +7,7 @@ use crate::policy::{Client, UnknownClient};
 use crate::session::{Attributes, NewSession, PolicyName, Session, SessionId, Subject, Timestamp};
 use crate::store::{CreateOutcome, History, StoreError};
 
-/// A credential of another issuer whose session may not exist yet.
+/// The data for the session of another issuer's credential.
 #[derive(Clone, Debug)]
 pub struct Adoption {
     /// The name of the source in the [history](crate::store::History).
@@ -26,11 +26,11 @@ pub struct Adoption {
     pub client: Client,
 }
 
-/// Why a credential starts no session.
+/// Why a credential cannot start a session.
 #[derive(Debug, thiserror::Error)]
 pub enum AdoptionError {
-    /// The sign-in is older than the absolute limit of the policy, or than a shorter limit that applied at the
-    /// sign-in.
+    /// The sign-in is older than the absolute limit of the policy, or than a shorter limit that applied to the source
+    /// since the sign-in.
     #[error("the sign-in is too old")]
     TooOld,
     /// The store has lost data since the sign-in, so the session may have ended.
@@ -42,8 +42,8 @@ pub enum AdoptionError {
     /// The subject is reserved for the sessions of operators.
     #[error("the subject is reserved for operators of the console")]
     ReservedSubject,
-    /// A revocation covers sessions from the time of this sign-in.
-    #[error("the sign-in is from before a revocation")]
+    /// A revocation covers the sessions of this sign-in.
+    #[error("the sign-in was before a revocation")]
     Revoked,
     /// The subject has reached the session limit of its policy.
     #[error("session limit reached: the subject has {0} sessions")]
@@ -64,7 +64,8 @@ impl From<StartError> for AdoptionError {
 }
 
 impl Lifecycle {
-    /// Starts the session of a credential, or returns its record if there is one, live or ended.
+    /// Starts the session of a credential. If the session exists already, returns its record, which may be a
+    /// tombstone.
     ///
     /// # Errors
     /// [`AdoptionError`] if the session may not start, or the store failed.
@@ -79,9 +80,9 @@ impl Lifecycle {
         adoption: Adoption,
     ) -> Result<Session, AdoptionError> {
         let address = adoption.client.address;
-        // Read after the store found no record, so that a loss of data before that is in it.
+        // Read the history after the store found no record, so that it contains a loss of data before that.
         let history = self.parts.stores.history.history(id).await?;
-        let session = self.session_of(adoption, &history)?;
+        let session = self.new_session(adoption, &history)?;
         if self.is_revoked(&session) || self.needs_new_authentication(&session).await? {
             return Err(AdoptionError::Revoked);
         }
@@ -98,7 +99,8 @@ impl Lifecycle {
                 if let Some(limit) = limit
                     && let Err(error) = self.evict_oldest(limit, id, &session).await
                 {
-                    // The client has the credential of this session, so only a reached limit removes the session.
+                    // The client already has the credential. So remove the session only if the limit is reached, not
+                    // after an error.
                     if matches!(error, StartError::TooMany(_)) {
                         self.rollback(id, &session).await;
                     }
@@ -106,8 +108,8 @@ impl Lifecycle {
                 }
                 let actor = Actor::user(&session.subject, address);
                 self.record_start(id, &session, &actor);
-                // Reload the record: a store with an older record format may keep it for less time. `evict_oldest`
-                // can also have ended this session, because its sign-in can be older than the others.
+                // Reload the record: a store with an older record format may keep it for a shorter time. Also,
+                // `evict_oldest` may have ended this session, because its sign-in may be the oldest.
                 Ok(self
                     .parts
                     .stores
@@ -116,7 +118,7 @@ impl Lifecycle {
                     .await?
                     .unwrap_or(session))
             }
-            // Another request created it, or an earlier attempt whose answer was lost.
+            // Another request created the session, or an earlier attempt did, whose answer was lost.
             Ok(CreateOutcome::Exists) => {
                 let known = self.parts.stores.sessions.load(id).await?;
                 known.ok_or_else(|| {
@@ -125,7 +127,7 @@ impl Lifecycle {
                 })
             }
             Err(error @ (StoreError::Full(_) | StoreError::OutOfMemory(_))) => {
-                // The store rejected the session, so it is never due.
+                // The store rejected the session, so remove its deadline from the queue.
                 let _ = self.parts.stores.deadlines.acknowledge(id, None).await;
                 Err(error.into())
             }
@@ -133,8 +135,8 @@ impl Lifecycle {
         }
     }
 
-    /// The session that this credential starts now.
-    fn session_of(&self, adoption: Adoption, history: &History) -> Result<Session, AdoptionError> {
+    /// Builds the session that this credential starts now.
+    fn new_session(&self, adoption: Adoption, history: &History) -> Result<Session, AdoptionError> {
         if adoption.subject.is_operators() {
             return Err(AdoptionError::ReservedSubject);
         }

@@ -1,4 +1,4 @@
-//! Emergency revocation: ends all sessions that meet conditions.
+//! Emergency revocation: ends all sessions that match conditions.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use crate::store::cached::LEASE;
 use crate::store::{Batch, EndOutcome, Ending, Replication, RuleAdded, StoreError};
 use crate::telemetry::audit;
 
-/// The number of sessions that are ended concurrently.
+/// The maximum number of sessions that are ended concurrently.
 const MAX_CONCURRENT_ENDS: usize = 64;
-/// The longest time between adding a rule and reading the sessions. Revocations by checks in this time belong to the
-/// rule.
+/// The maximum time between adding a rule and reading the sessions. If a check revokes a matching session in this
+/// time, the rule is the cause.
 const RULE_WALK_MARGIN: Duration = Duration::from_secs(10);
 
 /// A revocation rule that is in force.
@@ -26,26 +26,26 @@ const RULE_WALK_MARGIN: Duration = Duration::from_secs(10);
 pub struct EmergencyRevocation {
     /// The rule with its effective time.
     pub rule: RevocationRule,
-    /// The sequence number of the change. A replica that has read up to it has the rule. `None` if there is only one
-    /// replica.
+    /// The sequence number of the rule in the log of changes. A replica that has read this entry has the rule. `None`
+    /// if there is only one replica.
     pub change: Option<u64>,
     /// How many Redis replicas have the rule.
     pub replication: Replication,
-    /// From this time on, no replica answers a check from data that is older than the rule, even a replica that did
-    /// not confirm it.
+    /// From this time on, every replica applies the rule, even a replica that has not read it: by then it has no data
+    /// that is older than the rule.
     pub in_force_by: Timestamp,
 }
 
 /// The number of live sessions that match the conditions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MatchCount {
-    /// Live sessions that would end.
+    /// The number of live sessions that would end.
     pub live: usize,
-    /// Those of them whose records lack a property, and which therefore count as matches.
+    /// The number of these sessions that match only because their record lacks a property.
     pub assumed: usize,
     /// Records that were read, tombstones included.
     pub checked: usize,
-    /// Records that could not be read. They admit nobody.
+    /// Records that could not be read. No check allows their sessions.
     pub unreadable: usize,
     /// Whether the whole store was read in time.
     pub complete: bool,
@@ -62,7 +62,7 @@ impl Lifecycle {
         time: Duration,
     ) -> Result<MatchCount, StoreError> {
         let (sender, mut batches) = mpsc::channel::<Batch>(1);
-        // The walk ends when the receiver is dropped.
+        // The walk through the store stops when the receiver is dropped.
         let counting = async move {
             let (mut count, watch) = (MatchCount::default(), Stopwatch::start());
             while let Some(batch) = batches.recv().await {
@@ -91,16 +91,16 @@ impl Lifecycle {
         walked.map(|()| count)
     }
 
-    /// Whether checks could still admit a session.
+    /// Whether checks could still allow a request of this session.
     fn is_usable(&self, session: &Session) -> bool {
         session.state == State::Live
             && self.parts.clock.now() < self.parts.policies.deadline(session)
             && !self.is_revoked(session)
     }
 
-    /// Ends all sessions that meet `conditions` and started before `before` (default: now). Checks deny them at once.
-    /// A background task then ends them one by one, so that each end is published. Returns `None` if there are too
-    /// many rules.
+    /// Ends all sessions that match `conditions` and started before `before` (default: now). Checks deny these
+    /// sessions at once. A background task then ends each session, so that its end is published. Returns `None` if
+    /// there are too many rules.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed; the rule may still be stored. Repeating the call is safe.
@@ -121,7 +121,12 @@ impl Lifecycle {
             let RuleAdded::Added {
                 change,
                 replication,
-            } = this.parts.stores.cut_offs.add_rule(&rule, forget).await?
+            } = this
+                .parts
+                .stores
+                .cut_offs
+                .add_rule(&rule, forget_before)
+                .await?
             else {
                 return Ok(None);
             };
@@ -142,7 +147,7 @@ impl Lifecycle {
         .await
     }
 
-    /// The longest time for which a replica serves known sessions without the store.
+    /// Returns the longest time that a replica uses last known sessions without the store.
     fn max_grace(&self) -> Duration {
         let graces = self
             .parts
@@ -155,8 +160,8 @@ impl Lifecycle {
         graces.max().unwrap_or_default()
     }
 
-    /// Requires a new authentication, because the conditions may not match the next sign-in. A rule for everybody
-    /// implies that.
+    /// Requires a new authentication from the person whose session a rule has ended, because the conditions may not
+    /// match the next sign-in. A rule for everybody needs no such requirement.
     async fn require_authentication_for_rule(
         &self,
         rule: &RevocationRule,
@@ -178,26 +183,26 @@ impl Lifecycle {
         }
     }
 
-    /// Ends the sessions of a rule. Checks deny them already.
+    /// Ends the sessions that match a rule. Checks already deny them.
     async fn end_matches(&self, rule: &RevocationRule, actor: &Actor) {
         let (sender, mut batches) = mpsc::channel::<Batch>(1);
         let begun = self.parts.clock.now().minus(RULE_WALK_MARGIN);
         let ending = async {
             let mut ended = 0;
             while let Some(batch) = batches.recv().await {
-                let (meant, others): (Vec<_>, Vec<_>) = batch
+                let (live, tombstones): (Vec<_>, Vec<_>) = batch
                     .sessions
                     .into_iter()
                     .filter(|(_, session)| rule.ends(session))
                     .partition(|(_, session)| session.state == State::Live);
-                for (_, tombstone) in &others {
+                for (_, tombstone) in &tombstones {
                     // A check has ended this session already.
                     if is_revoked_since(tombstone, begun) {
                         self.require_authentication_for_rule(rule, tombstone, actor)
                             .await;
                     }
                 }
-                for part in meant.chunks(MAX_CONCURRENT_ENDS) {
+                for part in live.chunks(MAX_CONCURRENT_ENDS) {
                     let ending = Ending::revoked(self.parts.clock.now());
                     let ends = part.iter().map(|(id, _)| self.end(*id, ending, actor));
                     for outcome in join_all(ends).await {
@@ -245,7 +250,7 @@ mod tests {
     use crate::testing::jwt::{AUDIENCE, ISSUER, SigningKey, source};
     use crate::testing::{Bench, MINUTE, SECOND, START};
 
-    fn policy(name: &str) -> RevocationConditions {
+    fn sessions_with_policy(name: &str) -> RevocationConditions {
         RevocationConditions {
             policy: Some(name.to_owned()),
             ..RevocationConditions::default()
@@ -266,7 +271,7 @@ mod tests {
             .unwrap();
         bench.at(SECOND);
         let rule = RevocationRule {
-            conditions: policy("default"),
+            conditions: sessions_with_policy("default"),
             before: START.plus(SECOND),
         };
         let count = bench.lifecycle.count_matches(&rule, MINUTE).await.unwrap();
@@ -286,7 +291,7 @@ mod tests {
             .count_matches(&before, MINUTE)
             .await
             .unwrap();
-        assert_eq!(count.live, 0, "none started before");
+        assert_eq!(count.live, 0, "no session started before the cut-off");
         let host = RevocationConditions {
             host: Some("app.example.com".to_owned()),
             ..RevocationConditions::default()
@@ -303,11 +308,11 @@ mod tests {
         assert_eq!((count.live, count.assumed), (3, 3));
         let revoked = bench
             .lifecycle
-            .revoke_matching(policy("default"), None, &Actor::CURFEW)
+            .revoke_matching(sessions_with_policy("default"), None, &Actor::CURFEW)
             .await;
         let revoked = revoked.unwrap().unwrap();
         assert_eq!(revoked.rule, rule);
-        // The policy `lenient` serves sessions for two minutes without the store.
+        // The policy `lenient` allows last known sessions for two minutes without the store.
         assert_eq!(revoked.in_force_by, START.plus(SECOND + LEASE + 2 * MINUTE));
         let live = async || {
             let (sender, mut batches) = mpsc::channel::<Batch>(1);
@@ -323,10 +328,10 @@ mod tests {
         };
         bench.parts.tasks.close();
         bench.parts.tasks.wait().await;
-        assert_eq!(live().await, 1, "the session of the other policy lives");
+        assert_eq!(live().await, 1, "the session of the other policy is live");
     }
 
-    /// Checks a JSON Web Token whose sign-in was `signed_in` seconds after the start.
+    /// Checks a request with a JSON Web Token whose sign-in was `signed_in` seconds after the start.
     async fn check_jwt(
         checker: &crate::check::Checker,
         key: &SigningKey,
@@ -356,8 +361,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(100))]
 
-        /// Sessions of another issuer, adopted before or after the revocation: earlier sign-ins are denied, and later
-        /// ones are not affected.
+        /// Sessions of another issuer start before or after the revocation. Earlier sign-ins are denied, and later
+        /// sign-ins are not affected.
         #[test]
         fn no_earlier_sign_in_is_admitted(
             sign_ins in proptest::collection::vec((0_u64..20, any::<bool>()), 1..8),
@@ -378,7 +383,7 @@ mod tests {
                 }
                 let (conditions, meant) = match kind {
                     0 => (RevocationConditions::default(), true),
-                    1 => (policy("default"), true),
+                    1 => (sessions_with_policy("default"), true),
                     2 => (RevocationConditions { source: Some("jwt".to_owned()), ..Default::default() }, true),
                     _ => (RevocationConditions { provider: Some("https://other".to_owned()), ..Default::default() }, false),
                 };

@@ -4,13 +4,13 @@ use parking_lot::Mutex;
 
 use crate::session::{Session, SessionId, SessionMap, Timestamp};
 
-/// The largest number of sessions in each of the two generations.
+/// The maximum number of sessions in each of the two generations.
 const MAX_GENERATION_SESSIONS: usize = 50_000;
 
-/// Sessions that this process has seen live in the store, with its own touches. Checks may use them for a while when
-/// the store is unavailable.
+/// Sessions that this process found live in the store, with the touches of this process. Checks may use them for a
+/// limited time while the store is unavailable.
 ///
-/// It is bounded: there are two generations, and when the young one is full, the old one is dropped.
+/// The memory is bounded: there are two generations. When the young generation is full, the old one is dropped.
 #[derive(Debug, Default)]
 pub struct LastKnownSessions {
     generations: Mutex<Generations>,
@@ -24,17 +24,18 @@ struct Generations {
 
 #[derive(Debug)]
 enum Known {
-    /// The store had the session, live, at `verified`.
+    /// The session was live in the store at the time `verified`.
     Alive {
         session: Session,
         verified: Timestamp,
     },
-    /// This process ended the session or tried to. A concurrent check with an older record must not add it again.
+    /// This process ended the session or tried to end it. A concurrent check with an older record must not add the
+    /// session again.
     Gone,
 }
 
 impl LastKnownSessions {
-    /// Records that the store had this session, live, at `now`.
+    /// Records that the session was live in the store at `now`.
     pub fn verified(&self, id: SessionId, session: &Session, now: Timestamp) {
         let mut generations = self.generations.lock();
         if !matches!(generations.get(id), Some(Known::Gone)) {
@@ -44,7 +45,7 @@ impl LastKnownSessions {
         }
     }
 
-    /// The session, if the store had it, live, less than `grace` before `now`.
+    /// Returns the session, if it was live in the store less than `grace` before `now`.
     #[must_use]
     pub fn recall(&self, id: SessionId, grace: Duration, now: Timestamp) -> Option<Session> {
         match self.generations.lock().get(id) {
@@ -65,7 +66,7 @@ impl LastKnownSessions {
         }
     }
 
-    /// Updates the attributes of a session after the store has other ones.
+    /// Updates the attributes of a session after the store has received new ones.
     pub fn renewed(&self, id: SessionId, renewed: &Session) {
         let mut generations = self.generations.lock();
         let Generations { young, old } = &mut *generations;
@@ -76,12 +77,12 @@ impl LastKnownSessions {
         }
     }
 
-    /// Drops a session, and does not accept it again: it has ended or is about to end.
+    /// Removes a session that has ended or is about to end, and does not accept it again.
     pub fn forget(&self, id: SessionId) {
         self.generations.lock().put(id, Known::Gone);
     }
 
-    /// Accepts a session again: its end did not take place, because it was used in the meantime.
+    /// Accepts a session again that was removed with [`Self::forget`] but did not end.
     pub fn clear_tombstone(&self, id: SessionId) {
         let mut generations = self.generations.lock();
         generations.young.remove(&id);
@@ -112,9 +113,9 @@ mod tests {
         SessionId::from_bytes((number as u128).to_be_bytes())
     }
 
-    /// Without the store, too, a session must not keep groups that were removed.
+    /// A session must not keep groups that were removed, even while the store is unavailable.
     #[test]
-    fn a_known_session_has_the_attributes_of_the_store() {
+    fn a_last_known_session_has_the_attributes_of_the_store() {
         let known = LastKnownSessions::default();
         let mut session = session_of("alice", START);
         known.renewed(id(1), &session);
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_known_for_the_grace_period() {
+    fn a_session_can_be_recalled_within_the_grace_period() {
         let known = LastKnownSessions::default();
         let session = session_of("alice", START);
         known.verified(id(1), &session, START);
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_bounded_and_drops_the_oldest() {
+    fn the_number_of_sessions_is_bounded_and_the_oldest_are_dropped() {
         let known = LastKnownSessions::default();
         let session = session_of("alice", START);
         for number in 0..3 * MAX_GENERATION_SESSIONS {

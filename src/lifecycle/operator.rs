@@ -9,15 +9,16 @@ use crate::session::{
 };
 use crate::store::{EndOutcome, Ending, StoreError, Touch};
 
-/// How often a session is loaded again if other replicas use it while it is timed out.
+/// How often a session is loaded, if other replicas keep using it before this replica can end it.
 const MAX_ATTEMPTS: usize = 3;
 
 impl Lifecycle {
-    /// Starts the session `id` of an operator; `attributes` contain the operator's name. If an identity provider gave
-    /// the authentication time, `authenticated`, the session starts there.
+    /// Starts the session `id` of an operator. `attributes` contain the operator's name. If the identity provider
+    /// sent the time of the authentication, `authenticated`, the session counts from that time.
     ///
     /// # Errors
-    /// [`StartError`]; then no session was started, as far as the store reported.
+    /// [`StartError`] if no session was started. After a store error, the session may still exist; it then ends at
+    /// its idle limit.
     pub async fn start_operator(
         &self,
         id: SessionId,
@@ -53,7 +54,8 @@ impl Lifecycle {
     }
 
     /// Returns the live session of an operator, and records the request as activity. Returns `None` if the session
-    /// has ended or is not an operator's. It always asks the store, so that an end on another replica takes effect.
+    /// has ended or is not an operator's. It always asks the store, so that an end on another replica takes effect at
+    /// once.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed.
@@ -111,9 +113,8 @@ mod tests {
     use crate::session::EndReason;
     use crate::testing::{Bench, MINUTE, name};
 
-    /// No source can start a session with the subject of operators.
     #[tokio::test]
-    async fn no_user_has_the_subject_of_operators() {
+    async fn no_source_can_start_a_session_with_the_operator_subject() {
         let bench = Bench::new();
         let refused = bench
             .lifecycle
@@ -148,9 +149,9 @@ mod tests {
         assert_eq!(bench.store.memory.len(), 0);
     }
 
-    /// The record of a user's session is not an operator's, even for a client that knows its session ID.
+    /// A client with the session ID of a user's session is not an operator.
     #[tokio::test]
-    async fn a_users_session_opens_no_console() {
+    async fn a_users_session_gives_no_access_to_the_console() {
         let bench = Bench::new();
         let started = bench.sign_in("default").await;
         assert_eq!(
@@ -190,7 +191,7 @@ mod tests {
         let now = bench.parts.clock.now();
         lifecycle.end_of_provider(&whom, now, &actor).await.unwrap();
         assert_eq!(lifecycle.use_operator(id).await.unwrap(), None);
-        // The earlier sign-in starts no session any more.
+        // The earlier sign-in cannot start a session again.
         assert!(matches!(start(2).await, Err(StartError::TooOld)));
     }
 

@@ -4,20 +4,20 @@ use parking_lot::Mutex;
 
 use crate::session::{SessionId, SessionMap, Timestamp};
 
-/// The shortest time between two extensions of one tombstone.
+/// The minimum time between two extensions of one tombstone.
 const MIN_INTERVAL: Duration = Duration::from_secs(60);
-/// The largest number of sessions in the table. Beyond it, the table is cleared, and each tombstone is extended once
-/// more.
+/// The maximum number of sessions in the table. When the table is full, it is cleared. Then each tombstone may be
+/// extended once more within a minute.
 const MAX_SESSIONS: usize = 50_000;
 
-/// When the tombstones of presented credentials were last extended, so that each is written at most once a minute.
+/// The times of the last extensions of tombstones. They limit the extensions of each tombstone to one per minute.
 #[derive(Debug, Default)]
 pub struct PresentedEnds {
     extended_at: Mutex<SessionMap<Timestamp>>,
 }
 
 impl PresentedEnds {
-    /// Whether to extend the tombstone now; records the time if so.
+    /// Returns whether to extend the tombstone now. If so, records the time.
     pub(super) fn admits(&self, id: SessionId, now: Timestamp) -> bool {
         let mut extended_at = self.extended_at.lock();
         let recent = |at: &Timestamp| *at <= now && now.since(*at) < MIN_INTERVAL;
@@ -38,7 +38,7 @@ mod tests {
     use crate::testing::START;
 
     #[test]
-    fn each_session_passes_once_a_minute_and_memory_is_bounded() {
+    fn each_tombstone_is_extended_once_a_minute_and_memory_is_bounded() {
         let ends = PresentedEnds::default();
         let id = |number: u128| SessionId::from_bytes(number.to_be_bytes());
         assert!(ends.admits(id(1), START) && ends.admits(id(2), START));

@@ -14,11 +14,11 @@ impl Lifecycle {
         self.parts.stores.cut_offs.usage().accepts_unauthenticated()
     }
 
-    /// Ends the sessions that a provider has ended and that started before `before`; returns how many live ones it
-    /// found and ended.
+    /// Ends the sessions that a provider has ended and that started before `before`. Returns the number of live
+    /// sessions that it found and ended.
     ///
-    /// It cannot find a session whose credential nobody has presented yet, or whose subject has another name here.
-    /// The cut-off denies those as well.
+    /// It cannot find a session that has not started yet, or whose subject has another name in Curfew. A cut-off
+    /// denies these sessions as well.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed before the end; some sessions may have ended. Repeating the call is safe.
@@ -31,7 +31,7 @@ impl Lifecycle {
         let (this, whom, actor) = (self.clone(), whom.clone(), actor.clone());
         run_detached(async move {
             let now = this.parts.clock.now();
-            // A time in the future would also end sessions that start until then.
+            // A cut-off in the future would also end sessions that start until that time.
             let before = before.min(now);
             let forget = now.minus(this.parts.policies.longest_absolute_limit());
             let noted = this
@@ -43,7 +43,7 @@ impl Lifecycle {
             let Some(subject) = &whom.subject else {
                 return Ok(0);
             };
-            let meant = |session: &Session| {
+            let is_affected = |session: &Session| {
                 session.state == State::Live
                     && session.started < before
                     && session.provider_names().any(|name| name == whom.name)
@@ -52,7 +52,7 @@ impl Lifecycle {
             let mut pages = Pages::of(subject);
             while let Some(page) = pages.next(&*this.parts.stores.sessions).await? {
                 for (id, session) in page {
-                    if meant(&session) {
+                    if is_affected(&session) {
                         let outcome = this.end(id, Ending::revoked(now), &actor).await?;
                         revoked += usize::from(matches!(outcome, EndOutcome::Ended(_)));
                     }

@@ -1,9 +1,9 @@
-//! After a revocation, only a later authentication starts a session, unless the person or a policy caused it.
+//! After a revocation, only a later authentication can start a session. This does not apply to ends by the person or
+//! by a policy.
 //!
-//! The browser of a revoked session goes to its identity provider. The provider still has its own session, and would
-//! sign the person in without a question. So a revocation sets a cut-off for the person at the provider. An earlier
-//! authentication then starts no session, whatever the browser kept and whichever source presents it. Live sessions
-//! are not affected.
+//! The identity provider has its own session, and would sign the person in again without asking for a password. So a
+//! revocation sets a cut-off for the person. An authentication before the cut-off starts no session, with any
+//! credential from any source. Live sessions are not affected.
 
 use super::Lifecycle;
 use crate::actor::{Actor, ActorKind};
@@ -32,18 +32,18 @@ impl Lifecycle {
             .now()
             .minus(self.parts.policies.longest_absolute_limit());
         for name in person_subjects(revoked) {
-            let noted = self
+            let replication = self
                 .parts
                 .stores
                 .cut_offs
-                .set_cut_off(&name, before, forget);
-            self.count_unconfirmed(noted.await?);
+                .set_cut_off(&name, before, forget_before);
+            self.count_unconfirmed(replication.await?);
         }
         Ok(())
     }
 
-    /// Whether the authentication of a new session is older than such a revocation. It asks the store, so a
-    /// revocation takes effect on every replica at once.
+    /// Whether the authentication of a new session was before a revocation that requires a new one. It asks the
+    /// store, so a revocation takes effect on every replica at once.
     pub(super) async fn needs_new_authentication(&self, new: &Session) -> Result<bool, StoreError> {
         for name in person_subjects(new) {
             let not_before = self.parts.stores.cut_offs.cut_off(&name).await?;
@@ -55,7 +55,8 @@ impl Lifecycle {
     }
 }
 
-/// The subjects of a person in the table of cut-offs: those at the provider and the subject here.
+/// Returns the subjects that represent a person in the table of cut-offs: the names at the provider, and the subject
+/// in Curfew.
 fn person_subjects(session: &Session) -> Vec<Subject> {
     let names = session.provider_names();
     let names = names.chain([session.subject.clone()]);

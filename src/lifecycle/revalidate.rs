@@ -1,4 +1,5 @@
-//! Revalidation of live sessions: whether the identity provider still accepts the subject, and with which attributes.
+//! Revalidation of live sessions: stores whether the identity provider still accepts the subject, and its new
+//! attributes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +13,10 @@ use crate::session::{
 use crate::store::{Change, ChangeOutcome, StoreError};
 use crate::telemetry::audit;
 
-/// The pause before a failed write is tried again.
+/// The pause before a failed write is repeated.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// A session that only this replica may revalidate until the lease ends.
+/// A session with a lease: until the lease ends, only this replica may revalidate the session.
 #[derive(Clone, Debug)]
 pub struct LeasedSession {
     /// The record with the lease.
@@ -27,12 +28,12 @@ pub struct LeasedSession {
     details: Arc<Details>,
 }
 
-/// A provider's answer that did not refuse the session.
+/// An answer of a provider that does not refuse the session.
 #[derive(Clone, Debug, Default)]
 pub struct Renewal {
-    /// A new refresh token (rotation), which replaces the presented one.
+    /// A new refresh token, which replaces the token in the request (rotation).
     pub rotated: Option<Secret<String>>,
-    /// Whether the answer confirms the subject. Otherwise only the refresh token is stored.
+    /// Whether the answer confirms the subject. If not, only the refresh token is stored.
     pub confirmed: bool,
     /// The attributes, if the answer contains them.
     pub attributes: Option<Attributes>,
@@ -41,21 +42,22 @@ pub struct Renewal {
 /// The result of [`Lifecycle::renew`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Renewed {
-    /// Stored; the attributes did not change.
+    /// The answer was stored, and the attributes did not change.
     Same,
-    /// Stored, with other attributes.
+    /// The answer was stored, and the attributes changed.
     Changed,
-    /// Not stored: the session has ended, or another replica has taken the lease.
+    /// The answer was not stored, because the session has ended or another replica has the lease.
     Late,
 }
 
 impl Lifecycle {
-    /// Takes the lease of a session, so that no other replica asks its provider. Many providers revoke both tokens if
-    /// one refresh token is used twice. Returns `None` if the session is not due, has ended, or another replica has
-    /// the lease.
+    /// Takes the lease of a session, so that no other replica sends its refresh token. Many providers revoke all
+    /// tokens of a sign-in if a refresh token is used twice. Returns `None` if the session is not due, has ended, or
+    /// another replica has the lease.
     ///
     /// # Errors
-    /// [`StoreError`] if the store failed. The lease may still be taken, until it ends.
+    /// [`StoreError`] if the store failed. This replica may then have taken the lease without knowing; nobody asks
+    /// the provider until the lease ends.
     pub async fn lease_revalidation(
         &self,
         id: SessionId,
@@ -111,8 +113,8 @@ impl Lifecycle {
             && decide(Some(session), limits, limits, now) == Verdict::Allow
     }
 
-    /// Stores the answer of a provider. It retries until the lease ends, because a rotated refresh token cannot be
-    /// requested again.
+    /// Stores the answer of a provider. It retries until the lease ends, because the provider does not send a new
+    /// refresh token twice.
     ///
     /// # Errors
     /// [`StoreError`] if the answer could not be stored.
@@ -165,7 +167,7 @@ impl Lifecycle {
         }
         audit::session_changed(id, before, &session, actor);
         self.parts.known.renewed(id, &session);
-        // Other groups can have shorter limits.
+        // The new groups can have shorter limits.
         let deadline = self.parts.policies.deadline(&session);
         if deadline < self.parts.policies.deadline(before) {
             self.parts.stores.deadlines.postpone(id, deadline).await?;
@@ -184,7 +186,7 @@ impl Lifecycle {
         loop {
             match self.parts.stores.sessions.change(id, change).await {
                 Ok(ChangeOutcome::Changed(session)) => return Ok(Some(session)),
-                // An earlier attempt whose answer was lost has written it.
+                // An earlier attempt has written this change, but its answer was lost.
                 Ok(ChangeOutcome::Differs(session)) if session.details == change.details => {
                     return Ok(Some(session));
                 }

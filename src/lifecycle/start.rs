@@ -15,10 +15,10 @@ use crate::session::{
 use crate::store::{CreateOutcome, Replication, StoreError};
 use crate::telemetry::audit;
 
-/// A sign-in, through Curfew or an application.
+/// A sign-in through Curfew or through an application.
 #[derive(Clone, Debug)]
 pub struct SignIn {
-    /// The subject that signed in.
+    /// The subject who signed in.
     pub subject: Subject,
     /// The attributes of the subject.
     pub attributes: Attributes,
@@ -43,7 +43,7 @@ pub struct SignIn {
 pub struct Started {
     /// The session ID.
     pub id: SessionId,
-    /// The credential for the client. It is not stored, so it cannot be read again.
+    /// The credential for the client. Curfew does not store it, so it cannot return it again.
     pub token: Token,
     /// The stored record.
     pub session: Session,
@@ -69,7 +69,7 @@ pub enum StartError {
     /// The subject is reserved for the sessions of operators.
     #[error("the subject is reserved for operators of the console")]
     ReservedSubject,
-    /// The authentication is older than the absolute limit of the policy, or than a revocation.
+    /// The authentication is older than the absolute limit of the policy, or was before a revocation.
     #[error("the authentication is too old")]
     TooOld,
     /// The subject has reached its session limit.
@@ -86,14 +86,15 @@ pub enum StartError {
     Collision,
 }
 
-/// How often a sign-in counts the sessions again while others start concurrently, and the pause between.
+/// How often a sign-in counts the sessions while other sign-ins start sessions, and the pause between two counts.
 const LIMIT_RECHECKS: (u32, Duration) = (5, Duration::from_millis(40));
 
 impl Lifecycle {
     /// Starts a session under the policy of the sign-in.
     ///
     /// # Errors
-    /// [`StartError`]; then no session was started, as far as the store reported.
+    /// [`StartError`] if no session was started. After a store error, the session may still exist; it then ends at
+    /// its idle limit.
     pub async fn start(&self, sign_in: SignIn) -> Result<Started, StartError> {
         let this = self.clone();
         run_detached(async move { this.start_here(sign_in).await }).await
@@ -113,7 +114,7 @@ impl Lifecycle {
         let limits = policy.limits_for_sign_in(sign_in.remember, &sign_in.attributes);
         let token = self.parts.key_ring.issue()?;
         let id = token.session_id();
-        // Ask the store before reading the clock: on a new process, its answer sets decision time.
+        // Ask the store before reading the clock: in a new process, the answer sets decision time.
         let not_before = self.parts.stores.cut_offs.cut_off(&sign_in.subject).await?;
         let rules = self.parts.stores.cut_offs.rules();
         let latest_rule = rules.iter().map(|rule| rule.before).max();
@@ -155,7 +156,8 @@ impl Lifecycle {
         })
     }
 
-    /// Whether a cut-off or a rule, for the subject or for its name at the identity provider, ends this sign-in.
+    /// Whether a cut-off or a revocation rule covers this sign-in, under the subject or its names at the identity
+    /// provider.
     pub(super) async fn is_ended_sign_in(
         &self,
         session: &Session,
@@ -169,7 +171,7 @@ impl Lifecycle {
         Ok(ended || self.needs_new_authentication(session).await?)
     }
 
-    /// Stores a new session and its deadline.
+    /// Queues the deadline of a new session, then stores the session.
     pub(super) async fn store_new(
         &self,
         id: SessionId,
@@ -182,12 +184,12 @@ impl Lifecycle {
             created,
             Err(StoreError::Full(_) | StoreError::OutOfMemory(_))
         ) {
-            // The store rejected the session, so it is never due.
+            // The store rejected the session, so remove its deadline from the queue.
             let _ = self.parts.stores.deadlines.acknowledge(id, None).await;
         }
         match created? {
             CreateOutcome::Created => Ok(()),
-            // A Redis Cluster connection repeats a command that got no answer.
+            // The record is from this call: a Redis Cluster connection repeats a command without an answer.
             CreateOutcome::Exists
                 if self.parts.stores.sessions.load(id).await?.as_ref() == Some(session) =>
             {
@@ -197,7 +199,8 @@ impl Lifecycle {
         }
     }
 
-    /// Denies a sign-in early if the session limit is certainly reached.
+    /// Denies a sign-in before its session is stored, if the policy denies new sessions and the limit is already
+    /// reached.
     pub(super) async fn enforce_limit_early(
         &self,
         limit: MaxSessions,
@@ -208,7 +211,7 @@ impl Lifecycle {
             return Ok(());
         }
         let live = self.live_sessions(subject).await?;
-        // A concurrent request with the same credential can have started this session.
+        // A concurrent request with the same credential can have started this session already.
         if live.len() >= limit.count && live.iter().all(|(_, known)| *known != id) {
             return Err(StartError::TooMany(limit.count));
         }
@@ -224,10 +227,10 @@ impl Lifecycle {
             .created(id, session, self.parts.clock.now());
     }
 
-    /// Enforces the session limit, the new session included.
+    /// Enforces the session limit after the new session was stored.
     ///
-    /// Concurrent sign-ins can each have seen a free slot. So each counts again after it has stored its own session.
-    /// The last one sees all of them, and keeps its session only if the limit is not exceeded.
+    /// Concurrent sign-ins can all have found a free slot. So each counts the sessions again after it has stored its
+    /// own. The last one then sees the sessions of all, and keeps its own only if the limit is not exceeded.
     pub(super) async fn evict_oldest(
         &self,
         limit: MaxSessions,
@@ -253,13 +256,13 @@ impl Lifecycle {
             if !first || attempt + 1 == LIMIT_RECHECKS.0 {
                 break;
             }
-            // A later sign-in is about to remove its session.
+            // This session is within the limit: a later sign-in will remove its own session.
             tokio::time::sleep(LIMIT_RECHECKS.1).await;
         }
         Err(StartError::TooMany(limit.count))
     }
 
-    /// The live sessions of a subject, the oldest first.
+    /// Returns the live sessions of a subject, the oldest first.
     async fn live_sessions(
         &self,
         subject: &Subject,
@@ -279,8 +282,8 @@ impl Lifecycle {
         Ok(live)
     }
 
-    /// Removes a session that was just created, and publishes no end. If this fails, the session ends at its idle
-    /// limit: no client has its token, unless the session was adopted.
+    /// Removes a session that was just created, without publishing an end. If this fails, the session ends at its
+    /// idle limit, because no client has its token. Only for an adopted session, a client has the credential.
     pub(super) async fn rollback(&self, id: SessionId, session: &Session) {
         self.parts.known.forget(id);
         if self
@@ -292,16 +295,16 @@ impl Lifecycle {
             .is_ok()
         {
             let _ = self.parts.stores.deadlines.acknowledge(id, None).await;
-            // The credential may start the session again when there is a free slot.
+            // The same credential may start the session later, when there is a free slot.
             self.parts.known.clear_tombstone(id);
         }
     }
 }
 
-/// The start time of a sign-in: `now`, or the cut-off if that is later by no more than the clock skew between
-/// replicas.
+/// Returns the start time of a sign-in. It is `now`, or a later cut-off, so that the cut-off does not end the new
+/// session. A start in the future is limited to the clock skew between replicas.
 pub(super) fn start_time(now: Timestamp, not_before: Option<Timestamp>) -> Timestamp {
-    /// The largest clock skew between replicas.
+    /// The maximum clock skew between replicas.
     const MAX_CLOCK_SKEW: Duration = Duration::from_secs(1);
     not_before.map_or(now, |not_before| {
         not_before.clamp(now, now.plus(MAX_CLOCK_SKEW))

@@ -13,7 +13,7 @@ pub struct RevokedAll {
     pub revoked: usize,
     /// The cut-off: sessions that started before it have ended.
     pub not_before: Timestamp,
-    /// How many Redis replicas have the cut-off and the ends.
+    /// How many Redis replicas have stored the cut-off and the ends.
     pub replication: Replication,
 }
 
@@ -22,7 +22,7 @@ pub struct RevokedAll {
 pub struct SubjectCount {
     /// Live sessions.
     pub live: usize,
-    /// Tombstones, and sessions whose limits are over.
+    /// Tombstones, and sessions that have reached a limit.
     pub ended: usize,
 }
 
@@ -48,7 +48,7 @@ impl Lifecycle {
                 .parts
                 .stores
                 .cut_offs
-                .set_cut_off(&subject, not_before, forget)
+                .set_cut_off(&subject, not_before, forget_before)
                 .await?;
             audit::subject_revoked(&subject, not_before, &actor);
             let (mut revoked, mut ended) = (0, Vec::new());
@@ -56,17 +56,18 @@ impl Lifecycle {
             let mut pages = Pages::of(&subject);
             while let Some(page) = pages.next(&*this.parts.stores.sessions).await? {
                 for (id, session) in page {
-                    let meant = match before {
+                    let is_affected = match before {
                         Some(before) => session.started < before,
-                        // A concurrent new sign-in is not affected.
+                        // A sign-in that starts during this call is not affected.
                         None => session.started <= now,
                     };
-                    if !meant {
+                    if !is_affected {
                         continue;
                     }
                     let outcome = this.end(id, ending, &actor).await?;
                     revoked += usize::from(matches!(outcome, EndOutcome::Ended(_)));
-                    // Include earlier ends, so that a repeated call confirms them, too.
+                    // Include sessions that had already ended, so that a repeated call confirms their replication,
+                    // too.
                     ended.push(id);
                 }
             }
@@ -109,10 +110,10 @@ impl Lifecycle {
     }
 }
 
-/// All records of a subject, page by page.
+/// Reads all records of a subject in pages.
 pub(super) struct Pages<'a> {
     subject: &'a Subject,
-    /// The end of the previous page.
+    /// The cursor at the end of the previous page.
     after: Option<Cursor>,
     done: bool,
 }
@@ -130,7 +131,7 @@ impl<'a> Pages<'a> {
         &mut self,
         store: &dyn SessionStore,
     ) -> Result<Option<Vec<(SessionId, Session)>>, StoreError> {
-        /// Records per page.
+        /// The number of records per page.
         const PAGE: usize = 100;
         if self.done {
             return Ok(None);

@@ -7,8 +7,8 @@ use crate::policy::{Bind, NetworkBits, Policies};
 use crate::session::{Limits, State};
 use crate::testing::{Bench, HOUR, MINUTE, name};
 
-/// A service whose default policy allows two sessions per subject.
-fn limited(on_limit: OnSessionLimit) -> Bench {
+/// Returns a service whose default policy allows two sessions per subject.
+fn limited_to_two_sessions(on_limit: OnSessionLimit) -> Bench {
     let mut bench = Bench::new();
     let (_, default) = bench.parts.policies.get("default").unwrap();
     let mut default = default.clone();
@@ -33,7 +33,7 @@ fn sign_in() -> SignIn {
 
 #[tokio::test]
 async fn the_session_limit_is_enforced() {
-    let bench = limited(OnSessionLimit::Deny);
+    let bench = limited_to_two_sessions(OnSessionLimit::Deny);
     let lifecycle = &bench.lifecycle;
     let first = lifecycle.start(sign_in()).await.unwrap();
     lifecycle.start(sign_in()).await.unwrap();
@@ -47,7 +47,7 @@ async fn the_session_limit_is_enforced() {
     let mut other = sign_in();
     other.subject = Subject::new("bob").unwrap();
     lifecycle.start(other).await.unwrap();
-    // A session that has ended, or whose limit is over, frees a slot.
+    // A session that has ended, or has reached a limit, frees a slot.
     lifecycle.revoke(first.id, &Actor::CURFEW).await.unwrap();
     lifecycle.start(sign_in()).await.unwrap();
     assert!(lifecycle.start(sign_in()).await.is_err());
@@ -57,7 +57,7 @@ async fn the_session_limit_is_enforced() {
 
 #[tokio::test]
 async fn the_oldest_session_is_evicted() {
-    let bench = limited(OnSessionLimit::EndOldest);
+    let bench = limited_to_two_sessions(OnSessionLimit::EndOldest);
     let mut started = Vec::new();
     for minute in 0..4 {
         bench.at(minute * MINUTE);
@@ -74,7 +74,7 @@ async fn the_oldest_session_is_evicted() {
 async fn concurrent_sign_ins_respect_the_session_limit() {
     for on_limit in [OnSessionLimit::Deny, OnSessionLimit::EndOldest] {
         for _ in 0..20 {
-            let bench = limited(on_limit);
+            let bench = limited_to_two_sessions(on_limit);
             let all = (0..8).map(|_| {
                 let lifecycle = bench.lifecycle.clone();
                 tokio::spawn(async move { lifecycle.start(sign_in()).await })
@@ -98,7 +98,7 @@ async fn concurrent_sign_ins_respect_the_session_limit() {
 }
 
 #[tokio::test]
-async fn remember_me_needs_a_policy_that_offers_it() {
+async fn remember_me_needs_a_policy_with_remember() {
     let mut bench = Bench::new();
     let remembering = SignIn {
         remember: true,
@@ -154,7 +154,7 @@ async fn a_session_cannot_be_bound_to_a_missing_client_property() {
 }
 
 #[tokio::test]
-async fn a_session_is_as_old_as_its_sign_in() {
+async fn a_session_counts_from_its_authentication() {
     let bench = Bench::new();
     let lifecycle = &bench.lifecycle;
     bench.at(24 * HOUR);
@@ -168,7 +168,7 @@ async fn a_session_is_as_old_as_its_sign_in() {
     let absolute = started.deadline.since(started.started);
     let refused = ago(absolute).await;
     assert!(matches!(refused, Err(StartError::TooOld)), "{refused:?}");
-    // A revocation of all its sessions.
+    // All sessions of the subject are revoked.
     let before = bench.parts.clock.now().minus(MINUTE);
     let revoked = lifecycle
         .revoke_all(&started.subject, Some(before), &Actor::CURFEW)
