@@ -79,7 +79,7 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// The client address: from the proxy header, or else from the connection.
+    /// Returns the client address from the proxy header, or else from the connection.
     fn client_address(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {
         self.address_of(headers, extensions.get().copied())
     }
@@ -93,7 +93,8 @@ impl Admin {
         address.map(|address| address.to_canonical())
     }
 
-    /// How long an address must wait after many wrong credentials. The metric counts the refused request.
+    /// Returns how long an address must wait after many wrong credentials. If it must wait, counts the request in the
+    /// metric.
     fn retry_delay(&self, interface: AdminInterface, address: Option<IpAddr>) -> Option<Duration> {
         let delay = self.attempts.retry_delay(address, self.clock.now())?;
         self.ops
@@ -102,8 +103,8 @@ impl Admin {
         Some(delay)
     }
 
-    /// Counts a wrong credential. `audit` writes an audit event with a reason. It is called a second time if the address
-    /// must wait from now on.
+    /// Counts a wrong credential, and calls `audit` with the reason to write an audit event. Calls `audit` a second
+    /// time if the address must wait from now on.
     fn count_wrong_credential(
         &self,
         interface: AdminInterface,
@@ -131,7 +132,7 @@ pub struct ConsoleLogin {
 /// The redirect path for identity providers.
 pub const CALLBACK: &str = "/console/callback";
 
-/// The most bytes that a request body may have.
+/// The maximum size of a request body.
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// Builds the router of the `admin` listener.

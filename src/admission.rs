@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use prometheus::{IntCounter, IntGauge};
 
-/// The limit on a listener's open connections or requests in flight. The next one is refused at once: that costs less
-/// than a queue, and does not affect other listeners.
+/// The limit on a listener's open connections or requests in flight. Above the limit, connections or requests are
+/// refused at once. That costs less than a queue, and does not affect other listeners.
 #[derive(Clone, Debug)]
 pub struct ConcurrencyLimit(Arc<Inner>);
 
@@ -20,7 +20,7 @@ struct Inner {
     open: IntGauge,
     /// Counter of refused connections or requests.
     refused: IntCounter,
-    /// Whether the limit was reached, and more than half of the permits are still in use.
+    /// Set when the limit is reached, and cleared when less than half of the permits are in use.
     was_full: AtomicBool,
 }
 
@@ -33,7 +33,7 @@ pub enum LimitKind {
     Requests,
 }
 
-/// The right to keep one connection or answer one request. Dropping it returns it.
+/// The right to keep one connection or answer one request. Dropping the permit returns it.
 #[derive(Debug)]
 pub struct Permit(Arc<Inner>);
 

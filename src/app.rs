@@ -1,4 +1,4 @@
-//! Builds all parts of the service and connects them. No other module uses all of them.
+//! Builds and connects all parts of the service. Only this module depends on all parts.
 
 mod assembly;
 mod background;
@@ -105,7 +105,7 @@ pub enum StartupError {
     /// The HTTP client for an identity provider's keys is invalid.
     #[error("jwt.issuers: {0}")]
     Issuer(reqwest::Error),
-    /// The HTTP client of another authorization service is invalid.
+    /// The HTTP client of a delegated service is invalid.
     #[error("delegated.services: {0}")]
     Delegate(reqwest::Error),
     /// The HTTP client of an identity provider is invalid.
@@ -131,10 +131,10 @@ pub enum StartupError {
     Metrics(#[from] prometheus::Error),
 }
 
-/// Why the service stopped by itself, or stopped with an error.
+/// Why the service stopped with an error.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// A task that must run for ever has ended.
+    /// A background task ended, although it must run until the service stops.
     #[error("background task exited: {0}")]
     TaskExited(String),
     /// Redis contains records that this program cannot read.
@@ -313,7 +313,7 @@ impl App {
         &self.ephemeral_secrets
     }
 
-    /// Serves until `stop` is cancelled. It reloads the configuration when its file changes, or on a request through
+    /// Serves until `stop` is cancelled. Reloads the configuration when its file changes, or on a request through
     /// `reload`.
     ///
     /// The service stops in two stages. First it reports not ready, but still serves requests for `shutdown_delay`,

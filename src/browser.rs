@@ -75,14 +75,14 @@ fn harden(headers: &mut HeaderMap) {
     }
 }
 
-/// Returns `asked` if it is a path on this host, and `/` otherwise. Text that a browser could read as another address is
-/// not a path (CWE-601).
+/// Returns `path` if it is a path on this host, and `/` otherwise. A text that a browser could read as the address
+/// of another host is not a path (CWE-601).
 #[must_use]
-pub fn local_path(asked: &str) -> &str {
-    signed_out::return_path(asked)
+pub fn local_path(path: &str) -> &str {
+    signed_out::return_path(path)
 }
 
-/// Whether a request comes from a page of its own origin (CWE-352).
+/// Whether a page of the same origin sent the request (CWE-352).
 #[must_use]
 pub fn is_same_origin(headers: &HeaderMap) -> bool {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());

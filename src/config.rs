@@ -63,8 +63,7 @@ pub struct Config {
     pub store: StoreConfig,
     /// The total time that one check may spend on store operations.
     pub check_timeout: Duration,
-    /// How long each process keeps the session ends that it wrote, to repeat them after a
-    /// fail-over.
+    /// How long each process keeps its recent session ends, to write them again after a fail-over.
     pub journal_retention: Duration,
     /// The webhook that receives session ends, if any.
     pub webhook: Option<WebhookSettings>,

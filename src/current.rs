@@ -1,4 +1,4 @@
-//! How a handler gets a value that is replaced on a reload.
+//! An extractor for values that a reload replaces.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use http::request::Parts;
 
 use crate::live::Live;
 
-/// The current value of the router's state, for the whole of a request.
+/// The value of the router's state at the start of a request. A reload does not replace it during the request.
 pub struct Current<T>(pub Arc<T>);
 
 impl<T: Send + Sync> FromRequestParts<Live<T>> for Current<T> {

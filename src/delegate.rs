@@ -1,4 +1,4 @@
-//! Other authorization services that Curfew asks before it answers.
+//! Delegated services: other authorization services that Curfew asks before it answers a check.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,30 +15,30 @@ use crate::policy::HostPattern;
 use crate::session::{DenyReason, PolicyName, Timestamp};
 use crate::telemetry::Metrics;
 
-/// Bytes of a denial's body that a reply contains.
+/// The maximum size of a denial's body in a reply. A larger body is not relayed.
 const MAX_DENIAL_BODY_BYTES: usize = 64 * 1024;
 
-/// Headers of a denial that a reply contains.
+/// The headers of a denial that a reply contains.
 const RELAYED_HEADERS: [HeaderName; 3] = [LOCATION, SET_COOKIE, WWW_AUTHENTICATE];
 
-/// The settings of another authorization service.
+/// The settings of a delegated service.
 #[derive(Clone, Debug)]
 pub struct DelegateSettings {
-    /// How to read its answers.
+    /// How to read the service's answers.
     pub delegated: Delegated,
-    /// The address of its check endpoint.
+    /// The address of the service's check endpoint.
     pub url: Url,
     /// PEM certificates of trusted authorities; `None` for those of the system.
     pub authorities: Option<Vec<u8>>,
-    /// Timeout for one question.
+    /// Timeout for one request to the service.
     pub timeout: Duration,
-    /// The hosts that it answers for. Empty: all hosts without another service.
+    /// The hosts that the service answers for. If empty, it answers for all hosts without another service.
     pub hosts: Vec<HostPattern>,
-    /// The home policy of its sessions; `None` for the default policy.
+    /// The home policy of the service's sessions; `None` for the default policy.
     pub policy: Option<PolicyName>,
 }
 
-/// The client of another authorization service.
+/// The client of a delegated service.
 #[derive(Clone)]
 pub struct Delegate {
     settings: Arc<DelegateSettings>,
@@ -49,24 +49,24 @@ pub struct Delegate {
 /// The service's decision.
 #[derive(Debug)]
 pub enum DelegateDecision {
-    /// The request may pass with this session.
+    /// The service allows the request, with this session.
     Allow(Box<(Allowed, Relayed)>),
-    /// The request may not pass.
+    /// The service denies the request.
     Deny(DenyReason, Box<Relayed>),
 }
 
-/// The part of another service's answer that Curfew's reply contains.
+/// The part of a delegated service's answer that Curfew's reply contains.
 #[derive(Clone, Default)]
 pub struct Relayed {
     /// The status of a denial: 302, 401 or 403.
     pub status: Option<StatusCode>,
-    /// The headers that the configuration names, or those of a denial.
+    /// The configured headers of an allowed answer, or the redirect, cookies and challenge of a denial.
     pub headers: HeaderMap,
     /// The content type and the text of a denial.
     pub body: Option<(HeaderValue, String)>,
 }
 
-/// Redacted: headers and bodies may contain secrets.
+/// Shows no values, because headers and bodies may contain secrets.
 impl fmt::Debug for Relayed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Relayed")
@@ -110,7 +110,7 @@ impl Delegate {
         })
     }
 
-    /// The service for a host: the first that names the host, or else one for all hosts.
+    /// Returns the service for a host: the first one that names the host, or else the one for all hosts.
     #[must_use]
     pub fn for_host<'a>(delegates: &'a [Self], host: &str) -> Option<&'a Self> {
         let named = |it: &&Self| {
@@ -137,7 +137,7 @@ impl Delegate {
         self.settings.policy.as_ref()
     }
 
-    /// Asks about a request. `cookie` is the one that names the session, if the service has one.
+    /// Asks the service about a request. `cookie` is the cookie that identifies the session, if there is one.
     ///
     /// # Errors
     /// [`DenyReason::SourceUnavailable`] on a timeout or an answer that neither allows nor denies.
@@ -196,7 +196,7 @@ impl Delegate {
                         };
                         Ok(DelegateDecision::Allow(Box::new((allowed, relayed))))
                     }
-                    // The service allows an anonymous request.
+                    // The service allows a request without a subject, but Curfew needs a session.
                     Err(_) if anonymous => Ok(DelegateDecision::Deny(
                         DenyReason::NoCredential,
                         Box::default(),
@@ -223,7 +223,7 @@ impl Delegate {
     }
 }
 
-/// The headers with these names.
+/// Returns the headers with these names.
 fn pick_headers<'a>(
     headers: &HeaderMap,
     names: impl IntoIterator<Item = &'a HeaderName>,

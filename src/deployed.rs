@@ -1,6 +1,6 @@
-//! The files of `deploy/`, embedded.
+//! The embedded files of `deploy/`.
 
-/// The text of a proxy's file, by its path below `deploy/`.
+/// Returns the text of a file with this path below `deploy/`.
 #[must_use]
 pub fn deployed(path: &str) -> Option<&'static str> {
     Some(match path {

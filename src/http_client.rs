@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-/// Creates a client that sends requests to the configured addresses only: no redirects, no proxy. A request fails after
-/// `timeout`. Certificates are verified with `authorities` (PEM), or with those of the system if it is `None`.
+/// Creates a client that follows no redirects and uses no proxy, so it sends requests only to configured addresses. A
+/// request fails after `timeout`. Certificates are verified with `authorities` (PEM), or with the authorities of the
+/// system if `authorities` is `None`.
 ///
 /// # Errors
 /// [`reqwest::Error`] if the authorities cannot be parsed.
@@ -17,12 +18,13 @@ pub fn http_client(
 /// Like [`http_client`], but returns the builder for further settings.
 ///
 /// # Errors
-/// As for [`http_client`].
+/// The same as for [`http_client`].
 pub fn builder(
     timeout: Duration,
     authorities: Option<&[u8]>,
 ) -> Result<reqwest::ClientBuilder, reqwest::Error> {
-    // The client needs the crypto provider that `main.rs` installs. Tests and benchmarks have another `main`.
+    // The client needs a default crypto provider. `main.rs` installs it, but tests and benchmarks do not run
+    // `main.rs`.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut client = reqwest::Client::builder()
         .timeout(timeout)
@@ -36,17 +38,17 @@ pub fn builder(
     Ok(client)
 }
 
-/// Reads the body of a response; `None` if it has more than `most` bytes.
+/// Reads the body of a response. Returns `None` if it has more than `max_bytes` bytes.
 ///
 /// # Errors
 /// [`reqwest::Error`] if the connection fails.
 pub async fn read_body(
     answer: &mut reqwest::Response,
-    most: usize,
+    max_bytes: usize,
 ) -> Result<Option<Vec<u8>>, reqwest::Error> {
     let mut bytes = Vec::new();
     while let Some(chunk) = answer.chunk().await? {
-        if bytes.len() + chunk.len() > most {
+        if bytes.len() + chunk.len() > max_bytes {
             return Ok(None);
         }
         bytes.extend_from_slice(&chunk);

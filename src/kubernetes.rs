@@ -1,5 +1,5 @@
-//! Asks Kubernetes who the user of a token is (TokenReview, `authentication.k8s.io/v1`) and what the user may do
-//! (SubjectAccessReview, `authorization.k8s.io/v1`). With this, cluster roles control who may see and end sessions.
+//! Asks Kubernetes for the user of a token (TokenReview, `authentication.k8s.io/v1`) and for the rights of the user
+//! (SubjectAccessReview, `authorization.k8s.io/v1`). So cluster roles control which users may see and end sessions.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
@@ -50,7 +50,7 @@ pub enum Verb {
     List,
     /// Start a session.
     Create,
-    /// End one session, or all of a subject.
+    /// End one session, or all sessions of a subject.
     Delete,
 }
 
@@ -67,13 +67,13 @@ impl Verb {
     }
 }
 
-/// A user, as Kubernetes identifies them.
+/// A user, as Kubernetes identifies the user.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct User {
     /// The user name, such as `system:serviceaccount:shop:backend`.
     #[serde(default)]
     pub username: String,
-    /// Unique among all users over time.
+    /// An ID that no other user has or ever had.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     uid: String,
     #[serde(default)]
@@ -82,7 +82,7 @@ pub struct User {
     extra: BTreeMap<String, Vec<String>>,
 }
 
-/// Why Kubernetes gave no answer.
+/// Why there is no answer of Kubernetes.
 #[derive(Debug, thiserror::Error)]
 pub enum KubernetesError {
     /// Curfew's own token could not be read.
@@ -109,7 +109,7 @@ pub struct Kubernetes {
     decisions: Mutex<ResponseCache<AccessReview, bool>>,
 }
 
-/// User, verb and subject; the subject is `None` for all sessions.
+/// The user, the verb and the subject; the subject is `None` for all sessions.
 type AccessReview = (User, Verb, Option<String>);
 
 #[derive(Deserialize)]
@@ -147,14 +147,14 @@ impl Kubernetes {
         })
     }
 
-    /// The user of a token, from the cache only.
+    /// Returns the user of a token, if the cache contains it.
     #[must_use]
     pub fn cached_user(&self, token: &str) -> Option<User> {
         let name: [u8; 32] = Sha256::digest(token).into();
         self.users.lock().get(&name).flatten()
     }
 
-    /// The user of a token; `None` if the token is invalid or has another audience.
+    /// Returns the user of a token; `None` if the token is invalid or has another audience.
     ///
     /// # Errors
     /// [`KubernetesError`] if Kubernetes gives no answer.
@@ -170,7 +170,7 @@ impl Kubernetes {
         }
         let (group, kind) = ("authentication.k8s.io", "TokenReview");
         let status: TokenStatus = self.review(group, kind, "tokenreviews", spec).await?;
-        // An API server without support for audiences would return none.
+        // Check the audiences again: an API server without support for audiences ignores the field and returns none.
         let ours = wanted.is_empty() || wanted.iter().any(|it| status.audiences.contains(it));
         let user = status
             .user
@@ -179,7 +179,7 @@ impl Kubernetes {
         Ok(user)
     }
 
-    /// Whether a user may do this with the sessions of a subject, or of all subjects if it is `None`.
+    /// Whether a user may use this verb on the sessions of a subject, or of all subjects if `subject` is `None`.
     ///
     /// # Errors
     /// [`KubernetesError`] if Kubernetes gives no answer.
@@ -280,7 +280,7 @@ impl<K: Eq + Hash, V: Clone> ResponseCache<K, V> {
             let ttl = self.ttl.as_secs_f64();
             self.entries.retain(|_, (_, since)| since.seconds() < ttl);
         }
-        // With more different tokens than this in a short time, the rest is not cached.
+        // If the cache is full, further responses are not cached.
         if self.entries.len() < MAX_CACHED_ANSWERS && !self.ttl.is_zero() {
             self.entries.insert(key, (value, Stopwatch::start()));
         }

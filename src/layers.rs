@@ -1,17 +1,17 @@
-//! `ARCHITECTURE.md` lists the layers of the service. These tests compare the list with the code, and look for circles in
-//! every crate.
+//! `ARCHITECTURE.md` lists the layers of the service. These tests compare the list with the code, and look for
+//! dependency cycles in every crate.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// Modules, each with the modules of its crate that it uses.
+/// The modules of a crate. Each module has the set of modules that it uses.
 type Graph = BTreeMap<String, BTreeSet<String>>;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The files of a crate, with the top-level module of each.
+/// Returns the files of a crate, each with its top-level module.
 fn files(source: &Path) -> Vec<(String, PathBuf)> {
     fn walk(directory: &Path, module: Option<&str>, found: &mut Vec<(String, PathBuf)>) {
         for entry in std::fs::read_dir(directory).unwrap() {
@@ -33,7 +33,7 @@ fn files(source: &Path) -> Vec<(String, PathBuf)> {
     found
 }
 
-/// Tests may use everything.
+/// Whether a module is a test module. Test modules may use all modules.
 fn is_test(name: &str) -> bool {
     matches!(
         name,
@@ -41,7 +41,7 @@ fn is_test(name: &str) -> bool {
     )
 }
 
-/// The code of a file, without comments and without the tests at its end.
+/// Returns the code of a file, without comments and without the tests at its end.
 fn code(path: &Path) -> String {
     let text = std::fs::read_to_string(path).unwrap();
     let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
@@ -51,8 +51,8 @@ fn code(path: &Path) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// The first segments of the paths in `code` that begin with `crate::`, also of lists in braces.
-fn used(code: &str) -> BTreeSet<String> {
+/// Returns the first segment of each path in `code` that begins with `crate::`, also in lists in braces.
+fn used_modules(code: &str) -> BTreeSet<String> {
     let identifier = |text: &str| {
         let end = text.find(|it: char| !it.is_alphanumeric() && it != '_');
         text[..end.unwrap_or(text.len())].to_owned()
@@ -63,7 +63,7 @@ fn used(code: &str) -> BTreeSet<String> {
             used.insert(identifier(path));
             continue;
         };
-        // `use crate::{a::{A, B}, c}`: what begins at the outer level.
+        // In `use crate::{a::{A, B}, c}` the modules are the names at the outer level.
         let (mut depth, mut at_start) = (0_usize, true);
         for (at, character) in list.char_indices() {
             match character {
@@ -88,17 +88,17 @@ fn graph(source: &Path) -> Graph {
     let mut graph = Graph::new();
     for (module, path) in files {
         let uses = graph.entry(module.clone()).or_default();
-        let known = used(&code(&path)).into_iter();
+        let known = used_modules(&code(&path)).into_iter();
         uses.extend(known.filter(|name| *name != module && modules.contains(name)));
     }
-    // These join the others.
+    // These modules connect the other modules, so they are in no layer.
     graph.remove("lib");
     graph.remove("main");
     graph
 }
 
-/// A circle, as the modules on it.
-fn circle(graph: &Graph) -> Option<Vec<String>> {
+/// Returns the modules of a dependency cycle, if there is one.
+fn find_cycle(graph: &Graph) -> Option<Vec<String>> {
     fn visit<'a>(
         module: &'a str,
         graph: &'a Graph,
@@ -127,7 +127,7 @@ fn circle(graph: &Graph) -> Option<Vec<String>> {
         .find_map(|module| visit(module, graph, &mut done, &mut Vec::new()))
 }
 
-/// The layers in `ARCHITECTURE.md`, from the top down: the first word of each line is its name.
+/// Returns the layers of `ARCHITECTURE.md` from the top down, each with its modules.
 fn layers(kind: &str) -> Vec<Vec<String>> {
     let page = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
     let (_, block) = page.split_once(&format!("```{kind}\n")).unwrap();
@@ -136,8 +136,8 @@ fn layers(kind: &str) -> Vec<Vec<String>> {
     block.lines().map(words).collect()
 }
 
-/// Each name of a graph with what it uses, where that is not in a lower layer.
-fn upward(graph: &Graph, layers: &[Vec<String>]) -> Vec<String> {
+/// Returns each dependency that is not in a lower layer, and each module without a layer.
+fn layer_violations(graph: &Graph, layers: &[Vec<String>]) -> Vec<String> {
     let layer = |name: &String| layers.iter().position(|layer| layer.contains(name));
     let mut wrong = Vec::new();
     for (name, uses) in graph {
@@ -161,7 +161,7 @@ fn upward(graph: &Graph, layers: &[Vec<String>]) -> Vec<String> {
 #[test]
 fn modules_of_the_service_use_only_those_below_them() {
     let graph = graph(&root().join("src"));
-    let wrong = upward(&graph, &layers("modules"));
+    let wrong = layer_violations(&graph, &layers("modules"));
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
@@ -192,12 +192,12 @@ fn crates_use_only_those_below_them() {
     }
     let service = graph.keys().filter(|name| *name != "testkit").cloned();
     graph.insert("service".to_owned(), service.collect());
-    let wrong = upward(&graph, &layers("crates"));
+    let wrong = layer_violations(&graph, &layers("crates"));
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]
-fn no_crate_has_a_circle_of_modules() {
+fn no_crate_has_a_cycle_of_modules() {
     for source in [
         "src",
         "crates/core/src",
@@ -208,14 +208,14 @@ fn no_crate_has_a_circle_of_modules() {
     ] {
         let graph = graph(&root().join(source));
         assert!(!graph.is_empty(), "{source}");
-        assert_eq!(circle(&graph), None, "{source}");
+        assert_eq!(find_cycle(&graph), None, "{source}");
     }
 }
 
-/// The test above finds what it looks for.
+/// The tests above must find a wrong dependency.
 #[test]
 fn a_reversed_dependency_is_found() {
-    let used_by = used(
+    let used_by = used_modules(
         "use crate::check::Checker;\nuse crate::{app::{App, StartupError}, config};\nfn f(x: crate::live::Live<crate::policy::Policies>) {}",
     );
     let expected = ["app", "check", "config", "live", "policy"].map(str::to_owned);
@@ -225,7 +225,7 @@ fn a_reversed_dependency_is_found() {
         .get_mut("lifecycle")
         .unwrap()
         .insert("check".to_owned());
-    let wrong = upward(&graph, &layers("modules"));
+    let wrong = layer_violations(&graph, &layers("modules"));
     assert_eq!(wrong, ["lifecycle uses check"]);
-    assert!(circle(&graph).is_some());
+    assert!(find_cycle(&graph).is_some());
 }

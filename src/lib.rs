@@ -1,7 +1,7 @@
-//! Curfew makes sessions end on time at the edge.
+//! Curfew ends sessions on time at the edge.
 //!
-//! A reverse proxy asks Curfew before it forwards a request. Curfew looks up the session of the request, applies an
-//! idle limit and an absolute limit, and answers. `ARCHITECTURE.md` describes the modules.
+//! A reverse proxy asks Curfew before it forwards a request. Curfew looks up the session of the request, applies the
+//! idle limit and the absolute limit, and allows or denies the request. `ARCHITECTURE.md` describes the modules.
 
 mod admin;
 mod admission;
@@ -43,7 +43,7 @@ pub use curfew_store as store;
 pub use curfew_telemetry::{self as telemetry, build};
 pub use curfew_tools::{compliance, lint, render};
 
-/// Parts of a check, for the benchmarks of this package.
+/// Private parts of a check, for the benchmarks of this package.
 #[doc(hidden)]
 pub mod parts {
     pub use crate::admission::{ConcurrencyLimit, LimitKind};

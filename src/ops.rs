@@ -1,4 +1,4 @@
-//! The `ops` listener: metrics and probes. It has no influence on sessions.
+//! The `ops` listener: metrics and probes. It does not affect sessions.
 
 pub mod grpc_health;
 
@@ -43,8 +43,8 @@ pub fn router(ops: Arc<Ops>) -> Router {
         .with_state(ops)
 }
 
-/// `ok`, or the reason why the process is not ready. With `?verbose` (as in Kubernetes), also recommendations and facts for
-/// the operator.
+/// Returns `ok`, or the reason why the process is not ready. With `?verbose` (as in Kubernetes), adds recommendations
+/// and facts for the operator.
 async fn readyz(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Response {
     let (status, mut text) = match ops.ready().await {
         Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
@@ -65,10 +65,10 @@ async fn readyz(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Respo
 }
 
 impl Ops {
-    /// Whether the process can take traffic: the store answers, and the process is not stopping.
+    /// Whether the process is ready: the store answers, and the process is not stopping.
     ///
     /// # Errors
-    /// The reason, for the operator.
+    /// The reason as a text for the operator.
     pub async fn ready(&self) -> Result<(), String> {
         if self.draining.load(Ordering::Relaxed) {
             return Err("draining: the process is stopping".to_owned());

@@ -1,7 +1,7 @@
-//! Sources: turn a credential into a session ID without asking the store.
+//! Sources: resolve a credential to a session ID without asking the store.
 //!
-//! Curfew's own tokens come first, then those of identity providers. A request with neither may belong to another
-//! authorization service ([`Delegate`]).
+//! Curfew looks for its own tokens first, then for tokens of identity providers. For a request without either, it
+//! asks the delegated service of the host, if there is one ([`Delegate`]).
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,33 +26,34 @@ pub struct Sources {
     pub key_ring: Arc<KeyRing>,
     /// The identity providers whose tokens are accepted.
     pub jwt: Vec<JwtSource>,
-    /// Other authorization services.
+    /// The delegated services.
     pub delegates: Vec<Delegate>,
 }
 
 /// An identity provider whose tokens are credentials.
 #[derive(Clone)]
 pub struct JwtSource {
-    /// What a token of it must contain.
+    /// The requirements for the provider's tokens.
     pub issuer: Issuer,
     /// The keys that verify its tokens.
     pub keys: Arc<IssuerKeys>,
-    /// The home policy of sessions that its tokens start; `None` for the default policy.
+    /// The home policy of the sessions that these tokens start; `None` for the default policy.
     pub policy: Option<PolicyName>,
 }
 
 /// A verified credential.
 #[derive(Clone, Debug)]
 pub struct ResolvedCredential<'a> {
-    /// The ID of its session.
+    /// The session ID that it stands for.
     pub id: SessionId,
-    /// For a credential of another issuer: the data for a new session.
+    /// The data for a new session; `None` for a token of Curfew.
     pub external: Option<ExternalIdentity<'a>>,
-    /// For a delegated service: the headers and body that the reply contains.
+    /// The headers and body of the delegated service's answer that the reply contains.
     pub relayed: Option<Box<Relayed>>,
-    /// The `Set-Cookie` that clears the credential, if it is not the session cookie.
+    /// The `Set-Cookie` value that clears the delegated service's cookie, if one is configured.
     pub cleared: Option<&'a HeaderValue>,
-    /// Whether another party issued the credential. It can be valid after its session has ended.
+    /// Whether another issuer issued the credential. Such a credential can still be valid after its session has
+    /// ended.
     pub is_external: bool,
 }
 
@@ -65,11 +66,11 @@ pub struct ExternalIdentity<'a> {
     pub subject: Subject,
     /// Groups and other claims of the subject.
     pub attributes: Attributes,
-    /// The time of the sign-in; if the credential does not have it, the time of the first request.
+    /// The time of the sign-in, or of the first request if the credential does not contain the time of the sign-in.
     pub started: Timestamp,
-    /// The maximum age of the authentication for a new session, if there is one.
+    /// The maximum age of the authentication for a new session; `None` if there is no such limit.
     pub freshness: Option<Freshness>,
-    /// When the credential expires.
+    /// The expiry of the credential.
     pub expires: Timestamp,
     /// The home policy; `None` for the default policy.
     pub policy: Option<&'a PolicyName>,
@@ -78,9 +79,9 @@ pub struct ExternalIdentity<'a> {
 /// An issuer of credentials other than Curfew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExternalIssuer<'a> {
-    /// An issuer of JSON Web Tokens: its `iss`.
+    /// An issuer of JSON Web Tokens, with its `iss`.
     Issuer(&'a str),
-    /// Another authorization service: its name in the configuration.
+    /// A delegated service, with its name in the configuration.
     Service(&'a str),
 }
 
@@ -98,29 +99,29 @@ impl fmt::Display for ExternalIssuer<'_> {
 pub struct Freshness {
     /// The configured maximum age.
     pub max_age: MaxAge,
-    /// The time of the authentication, if the credential has it.
+    /// The time of the authentication, if the credential contains it.
     pub authenticated: Option<Timestamp>,
 }
 
 /// The credential of a request.
 #[derive(Clone, Copy, Debug)]
 pub enum Presented<'a> {
-    /// The session of a verified token of Curfew.
+    /// The session ID of a verified token of Curfew.
     Own(SessionId),
-    /// A possible JWT of an identity provider, not verified yet.
+    /// An unverified text that can be a JWT of an identity provider.
     Jwt(&'a str),
 }
 
-/// Why a request has no session.
+/// Why Curfew cannot resolve the credential of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CredentialError {
-    /// It has no credential.
+    /// The request has no credential.
     Nothing,
-    /// It has a token of another issuer, which may be meant for the application.
+    /// The request has a token of an unknown issuer, which may be meant for the application.
     Foreign,
-    /// Its credential is invalid, or cannot be verified now.
+    /// The credential is invalid, ambiguous, or cannot be verified now.
     Refused(DenyReason),
-    /// Its token does not have the time of the sign-in.
+    /// The token does not contain the time of the sign-in.
     NoAuthTime,
 }
 
@@ -149,7 +150,8 @@ impl ResolvedCredential<'_> {
 }
 
 impl Sources {
-    /// The absolute limit for each issuer's sessions. Variants of a policy only tighten it.
+    /// Returns the absolute limit for the sessions of each issuer. It is the limit of the policy itself, because
+    /// variants of a policy can only shorten it.
     #[must_use]
     pub fn limits(&self, policies: &Policies) -> LimitsOfSources {
         let issuers = self.jwt.iter();
@@ -174,7 +176,7 @@ impl Sources {
     /// Finds the credential of a request.
     ///
     /// # Errors
-    /// [`CredentialError`] if there is none, or it is ambiguous or invalid.
+    /// [`CredentialError`] if the credential is missing, ambiguous or invalid.
     pub fn present<'a>(&self, headers: &'a HeaderMap) -> Result<Presented<'a>, CredentialError> {
         match self.extractor.extract(headers) {
             PresentedCredential::Nothing => Err(CredentialError::Nothing),
@@ -193,7 +195,7 @@ impl Sources {
         }
     }
 
-    /// The names of session cookies that a request has with several values.
+    /// Returns the names of the session cookies that a request has with different values.
     #[must_use]
     pub fn ambiguous_cookies(&self, headers: &HeaderMap) -> Vec<&str> {
         let own = &self.extractor.cookie;
@@ -215,7 +217,7 @@ impl Sources {
         names
     }
 
-    /// The `Set-Cookie` that clears the cookie of another service, as configured.
+    /// Returns the configured `Set-Cookie` value that clears this cookie of a delegated service.
     #[must_use]
     pub fn cleared_by_service(&self, name: &str) -> Option<&HeaderValue> {
         let services = self.delegates.iter().map(Delegate::delegated);
@@ -223,10 +225,10 @@ impl Sources {
         of_that_name.find_map(|service| service.cleared_cookie.as_ref())
     }
 
-    /// Verifies an identity provider's token and returns its session.
+    /// Verifies an identity provider's token and resolves it to its session ID.
     ///
     /// # Errors
-    /// [`CredentialError`] if it is invalid or cannot be verified now.
+    /// [`CredentialError`] if the token is invalid or cannot be verified now.
     pub async fn identify_jwt(
         &self,
         text: &str,
@@ -267,17 +269,17 @@ impl Sources {
     }
 }
 
-/// Why a token is not accepted.
+/// Why a token could not be verified.
 #[derive(Clone, Copy, Debug)]
 pub enum VerificationError<E> {
-    /// It is invalid.
+    /// The token is invalid.
     Invalid(E),
-    /// No keys are available, so its validity is unknown.
+    /// No keys are available, so the validity of the token is unknown.
     NoKeys,
 }
 
 impl JwtSource {
-    /// The source whose issuer the token names in `iss`.
+    /// Returns the source of the issuer that the token names in `iss`.
     #[must_use]
     pub fn of<'a>(sources: &'a [Self], text: &str) -> Option<&'a Self> {
         let claimed = unverified_issuer(text)?;

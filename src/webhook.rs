@@ -22,9 +22,9 @@ use crate::http_client::http_client;
 use crate::secret::Secret;
 use crate::telemetry::Metrics;
 
-/// The number of concurrent deliveries.
+/// The maximum number of concurrent deliveries.
 const MAX_CONCURRENT_DELIVERIES: usize = 8;
-/// The time after which a delivery is given up, in seconds since the first attempt.
+/// The time after which a delivery is dropped, in seconds since the first attempt.
 const GIVE_UP_SECONDS: f64 = 600.0;
 
 /// The settings of the webhook.
@@ -36,7 +36,7 @@ pub struct WebhookSettings {
     pub secret: Secret<Vec<u8>>,
     /// The timeout of one attempt.
     pub timeout: Duration,
-    /// The largest number of ends that wait.
+    /// The maximum number of session ends in the queue.
     pub queue: usize,
     /// The backoff after the first failed attempt. It doubles with each failure, up to a minute.
     pub first_pause: Duration,
@@ -67,7 +67,7 @@ struct Payload<'a> {
 }
 
 impl Webhook {
-    /// A queue, and the task that delivers its ends.
+    /// Creates a queue, and the sender that delivers its session ends.
     ///
     /// # Errors
     /// [`reqwest::Error`] if the HTTP client could not be created, for example without TLS.
@@ -76,7 +76,7 @@ impl Webhook {
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Result<(Self, WebhookSender), reqwest::Error> {
-        // The client needs a default crypto provider. `main.rs` installs one, but another program may not.
+        // The client needs a default crypto provider. `main.rs` installs it, but other programs may not.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (sender, receiver) = mpsc::channel(settings.queue);
         let client = http_client(settings.timeout, None)?;
@@ -94,7 +94,7 @@ impl Webhook {
         Ok((webhook, sender))
     }
 
-    /// Queues a session end. If the queue is full, the end is dropped and counted.
+    /// Queues a session end. If the queue is full, drops and counts the end.
     pub fn send(&self, ended: SessionEnded) {
         if let Err(refused) = self.queue.try_send(ended) {
             let ended = refused.into_inner();
@@ -105,7 +105,7 @@ impl Webhook {
 }
 
 impl WebhookSender {
-    /// Delivers until stopped; then it tries the remaining ends once each.
+    /// Delivers session ends until stopped. Then tries once to deliver each remaining end.
     pub async fn run(mut self, stop: CancellationToken) {
         let permits = Arc::new(Semaphore::new(MAX_CONCURRENT_DELIVERIES));
         let mut deliveries = JoinSet::new();
@@ -116,7 +116,7 @@ impl WebhookSender {
                 () = stop.cancelled() => self.queue.try_recv().ok(),
             };
             let Some(ended) = next else {
-                // The queue is empty, and either closed or about to be.
+                // The queue is empty and closed, or the process is stopping.
                 break;
             };
             let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
@@ -147,7 +147,8 @@ struct Delivery {
 }
 
 impl Delivery {
-    /// Tries until the receiver accepts the end, the time is over, or the process stops. Returns the metric label.
+    /// Tries until the receiver accepts the end, the time limit is reached, or the process stops. Returns the metric
+    /// label.
     async fn send(&self, ended: &SessionEnded, stop: CancellationToken) -> &'static str {
         let (stopwatch, mut pause) = (Stopwatch::start(), self.settings.first_pause);
         loop {
@@ -196,7 +197,7 @@ impl Delivery {
     }
 }
 
-/// The message in JSON.
+/// Builds the JSON message.
 fn body(ended: &SessionEnded) -> serde_json::Result<Vec<u8>> {
     let message = serde_json::to_string(&Payload {
         r#type: "session.ended",
@@ -206,7 +207,7 @@ fn body(ended: &SessionEnded) -> serde_json::Result<Vec<u8>> {
     Ok(escape::json(&message).into_owned().into_bytes())
 }
 
-/// HMAC-SHA256 of the ID, the time (seconds since the epoch) and the body, in base64.
+/// Returns the HMAC-SHA256 of the ID, the time (seconds since the epoch) and the body, in base64.
 fn sign(secret: &[u8], id: &str, sent: u64, body: &[u8]) -> String {
     // HMAC accepts a key of any length.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret) else {
@@ -223,7 +224,7 @@ pub(crate) mod tests {
     use crate::actor::{Actor, ActorKind};
     use crate::testing::outputs::{Form, Output};
 
-    /// A text in the message of a session end.
+    /// Returns outputs that contain `text` in the message of a session end.
     pub(crate) fn outputs(text: &str) -> Vec<Output> {
         let ended = SessionEnded {
             session: text.to_owned(),
@@ -240,9 +241,9 @@ pub(crate) mod tests {
         vec![("webhook", Form::Json, body)]
     }
 
-    /// The example of the libraries of the Standard Webhooks specification.
+    /// The example is from the libraries of the Standard Webhooks specification.
     #[test]
-    fn signs_as_the_standard_does() {
+    fn signatures_follow_standard_webhooks() {
         let secret = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
         let body = br#"{"test": 2432232314}"#;
         let signature = sign(&secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, body);
