@@ -1,5 +1,5 @@
-//! Explains the answer to a request: the matching rule, the policies, whether it is activity, and
-//! the origin of each limit. It uses the same [`RuleMatch`] as a check.
+//! Explains the answer to a request: the matching rule, the policies, whether the request is activity, and the origin
+//! of each limit. Checks use the same [`RuleMatch`].
 
 mod limits;
 mod lines;
@@ -19,7 +19,7 @@ pub use limits::{Limit, LimitsInForce};
 pub struct ExplainedRequest<'a> {
     /// The contract of the proxy.
     pub contract: Contract,
-    /// The policy that the proxy adds, if any.
+    /// The name of the policy that the proxy requests, if any.
     pub policy: Option<&'a str>,
     /// The original request: method and URL.
     pub original: Original<'a>,
@@ -34,25 +34,25 @@ pub struct ExplainedRequest<'a> {
 pub struct Explanation {
     /// `allow`, or the reason of the denial.
     pub verdict: &'static str,
-    /// The normalized path that rules match; absent if the path is ambiguous.
+    /// The normalized path, which is compared with the rules; absent if the path is ambiguous.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// Why the request cannot be evaluated: the path is ambiguous and a rule depends on it, or the
-    /// proxy names a policy that is not configured.
+    /// Why the request cannot be evaluated. A rule depends on an ambiguous path, or the host or the policy name is
+    /// not configured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub match_error: Option<String>,
-    /// What applies to the request; absent if it cannot be evaluated.
+    /// The rule, policies and limits that apply; absent if the request cannot be evaluated.
     #[serde(flatten)]
     pub terms: Option<TermsExplained>,
 }
 
-/// What applies to a request.
+/// The rule, policies and limits that apply to a request.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct TermsExplained {
     /// The key of the matching rule in the configuration; absent if no rule matches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
-    /// The conditions of that rule, in short.
+    /// A summary of that rule's conditions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule_matches: Option<String>,
     /// `protected` or `public`.
@@ -72,7 +72,7 @@ pub struct TermsExplained {
     pub session_limits: LimitsInForce,
     /// The limits that the session must meet for this request.
     pub request_limits: LimitsInForce,
-    /// The binding that the request does not match: `address`, `user_agent` or `address_unknown`.
+    /// The part of the binding that the request does not match: `address`, `user_agent` or `address_unknown`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub binding_mismatch: Option<&'static str>,
 }
@@ -86,8 +86,7 @@ pub struct RequestedPolicy {
     pub by: &'static str,
 }
 
-/// Explains the answer to a request with a session at `now`. It checks neither the credential nor
-/// revocations.
+/// Explains the answer to a request with this session at `now`. It checks neither credentials nor revocations.
 #[must_use]
 pub fn explain(
     book: &Rulebook,
@@ -151,7 +150,7 @@ pub fn explain(
     }
 }
 
-/// A sample session that starts `now` under a policy; `None` if the policy does not exist.
+/// Creates a sample session that starts `now` under a policy. Returns `None` if the policy does not exist.
 #[must_use]
 pub fn sample_session(
     policies: &Policies,

@@ -1,9 +1,9 @@
-//! Revalidation: asks identity providers whether the subjects of sessions in use may still be signed in
+//! Revalidation: for sessions in use, asks the identity provider whether the subject may still be signed in
 //! (`login.revalidate`).
 //!
 //! A check only queues a session that is due ([`Revalidation::note`]) and never waits. The worker ([`run`]) takes a
 //! lease in the session record, so that only one replica asks. Then it sends the refresh token of the sign-in to the
-//! provider. A refusal ends the session. A provider that fails ends nothing; the worker asks again later.
+//! provider. A refusal ends the session. A failure of the provider ends no session; the worker asks again later.
 
 mod notes;
 mod queue;
@@ -26,7 +26,7 @@ pub use notes::ProviderDiagnostics;
 pub use queue::RevalidationQueue;
 use task::RevalidationTask;
 
-/// How often the worker looks for providers whose backoff is over.
+/// How often the worker checks whether the backoff of a provider is over.
 const TICK: Duration = Duration::from_secs(1);
 /// The label of a provider's diagnostics.
 const DIAGNOSTICS_SOURCE: &str = "login.revalidate";
@@ -36,18 +36,18 @@ const DIAGNOSTICS_SOURCE: &str = "login.revalidate";
 pub struct Revalidation {
     /// The time between two confirmations of a session.
     pub interval: Duration,
-    /// The configured providers: registration and name.
+    /// The names of the configured providers, by registration.
     pub providers: Arc<BTreeMap<Registration, String>>,
-    /// The sessions that are due. It survives a reload.
+    /// The queue of sessions that are due. A reload of the configuration keeps it.
     pub queue: Arc<RevalidationQueue>,
-    /// The state of the providers, for the operator. It survives a reload.
+    /// The state of the providers, for the operator. A reload of the configuration keeps it.
     pub notes: Arc<ProviderDiagnostics>,
     /// Counts the answers.
     pub metrics: Arc<Metrics>,
 }
 
 impl Revalidation {
-    /// Revalidation for `login`; `None` if it is off.
+    /// Creates the revalidation for `login`. Returns `None` if revalidation is off.
     #[must_use]
     pub fn of(
         login: &Login,
@@ -83,8 +83,8 @@ impl Revalidation {
         }
     }
 
-    /// The refresh token and state to store with a session. Returns `None` if the provider issued no usable refresh
-    /// token, and then records that for the operator.
+    /// Returns the refresh token and the state to store with a new session. If the provider issued no usable refresh
+    /// token, records that for the operator and returns `None`.
     #[must_use]
     pub fn grant(
         &self,
@@ -117,7 +117,7 @@ pub struct Work {
     pub lifecycle: Lifecycle,
     /// Decision time.
     pub clock: Arc<dyn Clock>,
-    /// The process waits for these tasks before it stops.
+    /// The tasks that the process waits for before it stops.
     pub tasks: TaskTracker,
     /// The providers; `None` if Curfew does not sign people in.
     pub login: Option<Arc<Login>>,
@@ -125,8 +125,8 @@ pub struct Work {
     pub revalidation: Option<Revalidation>,
 }
 
-/// Revalidates sessions that are due, until stopped. The process waits for every request that was started. `work`
-/// returns the current configuration.
+/// Revalidates the sessions that are due, until stopped. The process then waits for the requests in flight. `work`
+/// returns the parts of the current configuration.
 pub async fn run(work: impl Fn() -> Work, diagnostics: Arc<Diagnostics>, stop: CancellationToken) {
     while !stop.is_cancelled() {
         let current = work();
@@ -152,7 +152,7 @@ pub async fn run(work: impl Fn() -> Work, diagnostics: Arc<Diagnostics>, stop: C
     }
 }
 
-/// Starts as many requests as the limits of the providers allow.
+/// Starts as many requests as the limits for each provider allow.
 fn start_requests(work: &Work, revalidation: &Revalidation, login: &Arc<Login>) {
     // The process is stopping.
     if work.tasks.is_closed() {
@@ -171,7 +171,7 @@ fn start_requests(work: &Work, revalidation: &Revalidation, login: &Arc<Login>) 
     }
 }
 
-/// The diagnostics of the configured providers.
+/// Returns the diagnostics of the configured providers.
 fn diagnostics_of(revalidation: &Revalidation) -> Vec<String> {
     let names = revalidation.providers.values().map(String::as_str);
     revalidation.notes.lines(names)

@@ -1,5 +1,5 @@
-//! The sweeper ends sessions that are over without a request, and publishes ends again whose acknowledgement is
-//! missing.
+//! The sweeper ends sessions that have reached a limit, without a request. It also publishes ends again if their
+//! acknowledgement is missing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::store::{EndOutcome, Ending, StoreError, Stores};
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a process owns a session that it has claimed from the queue.
 const CLAIM_LEASE: Duration = Duration::from_secs(10);
-/// The number of sessions that are claimed and processed concurrently.
+/// The maximum number of sessions that are claimed and processed concurrently.
 const BATCH: usize = 128;
 
 /// Processes the deadline queue.
@@ -71,7 +71,7 @@ pub async fn follow_policies(sweeper: Live<Sweeper>, stop: CancellationToken) {
 }
 
 impl Sweeper {
-    /// Processes every session that is due; returns their number.
+    /// Processes every session that is due. Returns the number of these sessions.
     ///
     /// # Errors
     /// [`StoreError`] if the queue could not be read. A session that could not be processed is due again later, and
@@ -96,7 +96,7 @@ impl Sweeper {
     async fn process(&self, id: SessionId) -> Result<(), StoreError> {
         let queue = &self.stores.deadlines;
         let Some(session) = self.stores.sessions.load(id).await? else {
-            // The session was never created, or the store lost it. There is no end to publish.
+            // The session was never created, or the store lost it. So there is no end to publish.
             return queue.acknowledge(id, None).await.map(drop);
         };
         let now = self.clock.now();
@@ -117,7 +117,7 @@ impl Sweeper {
                         let deadline = self.policies.deadline(&session);
                         queue.postpone(id, deadline).await
                     }
-                    // The process that ended the session publishes the end.
+                    // Whichever process ended the session publishes the end.
                     EndOutcome::Ended(_) | EndOutcome::AlreadyEnded(_) | EndOutcome::Unknown => {
                         Ok(())
                     }
@@ -126,7 +126,7 @@ impl Sweeper {
         }
     }
 
-    /// How to end a live session, if it is over.
+    /// Returns how to end a live session if it has reached a limit.
     fn overdue(&self, session: &Session, now: Timestamp) -> Option<Ending> {
         if self.lifecycle.is_revoked(session) {
             return Some(Ending::revoked(now));

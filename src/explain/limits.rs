@@ -38,49 +38,49 @@ impl Limit {
     }
 }
 
-/// Limits, and the configuration key above them.
-type Source = (String, Limits);
+/// The configuration key of a policy or variant, and its limits.
+type KeyedLimits = (String, Limits);
 
-/// The limits that end a session.
+/// Returns the limits that end a session.
 pub(super) fn of_session(book: &Rulebook, session: &Session) -> LimitsInForce {
-    tightest(&home(book, session))
+    tightest(&home_limits(book, session))
 }
 
-/// The limits that a session must meet for a request.
+/// Returns the limits that a session must meet for a request.
 pub(super) fn of_request(
     book: &Rulebook,
     rule_match: &RuleMatch<'_>,
     session: &Session,
 ) -> LimitsInForce {
-    let mut all = home(book, session);
+    let mut all = home_limits(book, session);
     for (name, policy) in [rule_match.by_proxy, rule_match.by_rule]
         .into_iter()
         .flatten()
     {
-        all.extend(sources(name.as_str(), policy, session));
+        all.extend(policy_limits(name.as_str(), policy, session));
     }
     tightest(&all)
 }
 
-/// The limits of the home policy; of all policies if the home policy is no longer configured.
-fn home(book: &Rulebook, session: &Session) -> Vec<Source> {
+/// Returns the limits of the home policy, or of all policies if the home policy is no longer configured.
+fn home_limits(book: &Rulebook, session: &Session) -> Vec<KeyedLimits> {
     let name = session.policy.as_str();
     match book.policies.get(name) {
-        Some((_, policy)) => sources(name, policy, session),
+        Some((_, policy)) => policy_limits(name, policy, session),
         None => {
             let all = book.policies.iter();
             let all = all.flat_map(|(name, policy)| {
                 let mut unremembered = session.clone();
                 unremembered.remembered = false;
-                sources(name.as_str(), policy, &unremembered)
+                policy_limits(name.as_str(), policy, &unremembered)
             });
             all.collect()
         }
     }
 }
 
-/// All limits of a policy that apply to a session.
-fn sources(name: &str, policy: &Policy, session: &Session) -> Vec<Source> {
+/// Returns the limits of a policy and of its variants that apply to a session.
+fn policy_limits(name: &str, policy: &Policy, session: &Session) -> Vec<KeyedLimits> {
     let key = format!("policies.{name}");
     let own = match policy.remember {
         Some(remember) if session.remembered => (format!("{key}.remember"), remember),
@@ -92,8 +92,8 @@ fn sources(name: &str, policy: &Policy, session: &Session) -> Vec<Source> {
     std::iter::once(own).chain(variants).collect()
 }
 
-/// The shortest of each limit.
-fn tightest(sources: &[Source]) -> LimitsInForce {
+/// Returns the shortest limit of each kind, with its origin.
+fn tightest(sources: &[KeyedLimits]) -> LimitsInForce {
     let of = |name: &str, limit: fn(&Limits) -> Option<Duration>| {
         let limits = sources
             .iter()

@@ -1,7 +1,7 @@
 use super::{Explanation, Limit, LimitsInForce, TermsExplained};
 
 impl Explanation {
-    /// The explanation as text: a name and a text for each fact, the verdict last.
+    /// Returns the explanation as pairs of a label and a text. The verdict is last.
     #[must_use]
     pub fn lines(&self) -> Vec<(&'static str, String)> {
         let mut lines = Vec::new();

@@ -9,7 +9,7 @@ use crate::config::{ConfigSource, Environment};
 use crate::session::{Attributes, Binding, Limits, NewSession, PolicyName, Subject};
 use crate::testing::{HOUR, MINUTE, START};
 
-/// The rulebook of the example configuration.
+/// Returns the rulebook of the example configuration.
 fn example() -> Rulebook {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/curfew/curfew.yaml");
     let source = ConfigSource {
@@ -37,8 +37,8 @@ fn session(book: &Rulebook, policy: &str, groups: &[&str], remembered: bool) -> 
     Session::start(new, &limits, HOUR, START)
 }
 
-/// Explains a `GET` request through NGINX.
-fn ask(book: &Rulebook, session: &Session, url: &str, now: Timestamp) -> Explanation {
+/// Explains a `GET` request from NGINX.
+fn explain_get(book: &Rulebook, session: &Session, url: &str, now: Timestamp) -> Explanation {
     let question = ExplainedRequest {
         contract: Contract::AuthRequest,
         policy: None,
@@ -56,7 +56,7 @@ fn ask(book: &Rulebook, session: &Session, url: &str, now: Timestamp) -> Explana
 fn explains_what_applies_and_its_origin() {
     let book = example();
     let admin = session(&book, "staff", &["cluster-admins"], false);
-    let pay = ask(&book, &admin, "https://shop.example.com/payments/1", START);
+    let pay = explain_get(&book, &admin, "https://shop.example.com/payments/1", START);
     let terms = pay.terms.unwrap();
     assert_eq!(
         (pay.verdict, pay.path.as_deref()),
@@ -112,11 +112,11 @@ fn explains_denials() {
         ),
         ("https://shop.example.com/assets/x", 24 * 30 * HOUR, "allow"),
     ] {
-        let answer = ask(&book, &alice, url, START.plus(after));
+        let answer = explain_get(&book, &alice, url, START.plus(after));
         assert_eq!(answer.verdict, expected, "{url}");
         assert!(answer.match_error.is_none());
     }
-    let trick = ask(
+    let trick = explain_get(
         &book,
         &alice,
         "https://shop.example.com/assets/%2e%2e/x",
@@ -125,7 +125,7 @@ fn explains_denials() {
     assert_eq!((trick.verdict, trick.path), ("malformed_request", None));
     let why = trick.match_error.unwrap();
     assert!(why.ends_with("segment . or .."), "{why}");
-    let passive = ask(
+    let passive = explain_get(
         &book,
         &alice,
         "https://intranet.example.com/news/1/unread",
@@ -148,7 +148,7 @@ proptest! {
         let remembered = remembered && policy == "customers";
         let groups: &[&str] = if admin { &["cluster-admins"] } else { &[] };
         let session = session(&book, policy, groups, remembered);
-        let terms = ask(&book, &session, &format!("https://shop.example.com{path}"), START).terms.unwrap();
+        let terms = explain_get(&book, &session, &format!("https://shop.example.com{path}"), START).terms.unwrap();
         let home = book.policies.home(&session);
         let as_limits = |limits: &LimitsInForce| Limits {
             idle: limits.idle.as_ref().map(Limit::duration),

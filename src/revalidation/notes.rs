@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
 
-/// The state of identity providers for the operator, by name.
+/// The state of each identity provider, for the operator.
 #[derive(Debug, Default)]
 pub struct ProviderDiagnostics {
     notes: Mutex<BTreeMap<String, Note>>,
@@ -10,19 +10,19 @@ pub struct ProviderDiagnostics {
 
 #[derive(Debug, Default)]
 struct Note {
-    /// The last sign-in came without a refresh token.
+    /// Whether the last sign-in had no usable refresh token.
     lacks_refresh_token: bool,
-    /// Why the last request got no answer.
+    /// Why the last request got no usable answer.
     problem: Option<String>,
 }
 
 impl ProviderDiagnostics {
-    /// Records whether a sign-in came with a refresh token.
+    /// Records whether a sign-in had a usable refresh token.
     pub fn refresh_token_issued(&self, provider: &str, issued: bool) {
         self.note(provider, |note| note.lacks_refresh_token = !issued);
     }
 
-    /// Records why a request got no answer; `None` if it got one.
+    /// Records why a request got no usable answer; `None` if it got one.
     pub fn problem(&self, provider: &str, problem: Option<String>) {
         self.note(provider, |note| note.problem = problem);
     }
@@ -35,7 +35,7 @@ impl ProviderDiagnostics {
         }
     }
 
-    /// The lines for these providers.
+    /// Returns the diagnostics of these providers.
     pub(super) fn lines<'a>(&self, names: impl Iterator<Item = &'a str>) -> Vec<String> {
         let notes = self.notes.lock();
         let mut lines = Vec::new();
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_answer_of_each_provider_stands() {
+    fn the_last_answer_of_each_provider_is_shown() {
         let notes = ProviderDiagnostics::default();
         let lines = || notes.lines(["main", "other"].into_iter());
         notes.refresh_token_issued("main", false);

@@ -9,13 +9,14 @@ use tokio::sync::Notify;
 
 use crate::session::{Registration, SessionId, Timestamp};
 
-/// The largest number of sessions that wait or are in progress. A further one is queued with a later check.
+/// The maximum number of sessions that wait or are in progress. When the queue is full, a later check queues the
+/// session.
 const MAX_SESSIONS: usize = 10_000;
-/// The largest number of concurrent requests to one provider.
+/// The maximum number of concurrent requests to one provider.
 pub(super) const MAX_CONCURRENT_REQUESTS: usize = 8;
 /// The first backoff after a failed request. It doubles with each failure.
 const MIN_BACKOFF: Duration = Duration::from_secs(1);
-/// The longest backoff.
+/// The maximum backoff.
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
 /// The sessions that are due.
@@ -37,12 +38,12 @@ struct State {
 struct ProviderQueue {
     sessions: VecDeque<SessionId>,
     in_progress: usize,
-    /// Consecutive failures. Concurrent failures count once.
+    /// The number of consecutive failures. Concurrent failures count once.
     failures: u32,
     paused_until: Timestamp,
 }
 
-/// A session in progress. Dropping it frees the slot for the next one.
+/// A session in progress. Dropping the slot makes it free for the next session.
 #[derive(Debug)]
 pub(super) struct Slot {
     queue: Arc<RevalidationQueue>,
@@ -73,12 +74,12 @@ impl RevalidationQueue {
         true
     }
 
-    /// Waits until a session is added or a slot is free.
+    /// Waits until a session is added or a slot becomes free.
     pub(super) async fn changed(&self) {
         self.changed.notified().await;
     }
 
-    /// Takes as many sessions as the providers may be asked about now.
+    /// Takes sessions from the queue, as many as the limits and backoffs of the providers allow now.
     pub(super) fn take(self: &Arc<Self>, now: Timestamp) -> Vec<Slot> {
         let mut taken = Vec::new();
         let mut state = self.state.lock();
@@ -112,7 +113,7 @@ impl RevalidationQueue {
         }
     }
 
-    /// The number of sessions that wait or are in progress.
+    /// Returns the number of sessions that wait or are in progress.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.state.lock().sessions.len()
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_bounded() {
+    fn the_queue_is_bounded() {
         let queue = Arc::new(RevalidationQueue::default());
         for number in 0..MAX_SESSIONS {
             assert!(queue.add(id(number), MAIN, START));
@@ -188,11 +189,11 @@ mod tests {
         let (mut now, mut pauses) = (START, Vec::new());
         for _ in 0..8 {
             queue.record_result(MAIN, false, now);
-            // Failures of concurrent requests.
+            // Several concurrent requests fail.
             queue.record_result(MAIN, false, now);
             let begun = now;
             while {
-                assert!(queue.add(id(1), MAIN, now), "nothing is dropped");
+                assert!(queue.add(id(1), MAIN, now), "the session must be queued");
                 queue.len() == 0
             } {
                 now = now.plus(SECOND);

@@ -11,13 +11,13 @@ use crate::session::SessionId;
 use crate::store::StoreError;
 use crate::telemetry::audit;
 
-/// The largest number of sequential requests: metadata, token, keys, UserInfo, and a wait for another task that
-/// fetches the metadata.
+/// The maximum number of sequential requests. They are for metadata, token, keys and UserInfo, and a task may wait
+/// for another task that fetches the metadata.
 const MAX_REQUESTS: u32 = 6;
 /// The part of the lease that is reserved for storing the answer.
 const STORE_MARGIN: Duration = Duration::from_secs(10);
 
-/// One revalidation of a session.
+/// The revalidation of one session.
 pub(super) struct RevalidationTask {
     pub(super) lifecycle: Lifecycle,
     pub(super) clock: Arc<dyn Clock>,
@@ -30,7 +30,7 @@ impl RevalidationTask {
     pub(super) async fn run(&self, slot: &Slot) {
         let mut providers = self.login.providers.values();
         let asked = providers.find(|it| it.registration() == slot.registration);
-        // The configuration has changed.
+        // The configuration has changed and no longer contains the provider.
         let Some(provider) = asked else { return };
         let lease = provider.settings.timeout * MAX_REQUESTS + STORE_MARGIN;
         let interval = self.revalidation.interval;
@@ -53,7 +53,7 @@ impl RevalidationTask {
         self.revalidation.notes.problem(provider.name(), problem);
     }
 
-    /// Applies and counts an answer. Returns the cause if the answer says nothing about the subject.
+    /// Applies and counts an answer. If it neither confirms nor refuses the subject, returns the cause.
     async fn apply(
         &self,
         provider: &Provider,
@@ -64,7 +64,7 @@ impl RevalidationTask {
         let metrics = &self.revalidation.metrics;
         let count = |result| metrics.revalidated(provider.name(), result);
         if self.clock.now() >= leased.revalidation.leased_until {
-            // Another replica may have taken the lease, and its answer counts.
+            // Another replica may have taken the lease. Then only its answer is stored.
             count("late");
             return Some("the answer arrived after the end of the lease".to_owned());
         }
@@ -131,7 +131,7 @@ impl RevalidationTask {
     }
 }
 
-/// Logs a failed end. When the lease is over, a replica asks the provider again, with the same result.
+/// Logs that an end failed. After the lease, a replica asks the provider again, and gets the same answer.
 fn log_retry(id: SessionId, error: &StoreError) {
     tracing::warn!(%error, session = %id, "could not end a session that its identity provider refused, retrying");
 }
@@ -140,7 +140,7 @@ fn actor(provider: &Provider) -> Actor {
     Actor::provider(&provider.settings.issuer.issuer.issuer, None)
 }
 
-/// The metric label of an answer that says nothing about the subject.
+/// Returns the metric label for a failed request.
 const fn result_of(error: &LoginError) -> &'static str {
     match error {
         LoginError::Unavailable(_) => "unavailable",

@@ -23,7 +23,7 @@ use crate::testing::{Bench, HOUR, MINUTE, SECOND, START, name};
 
 const INTERVAL: Duration = Duration::from_secs(300);
 
-/// A replica with a provider. Other replicas may share its clock and store.
+/// A replica with a fake provider. Other replicas may share its clock and store.
 struct Fixture {
     bench: Bench,
     provider: FakeProvider,
@@ -64,7 +64,7 @@ impl Fixture {
         self.bench.parts.clock.now()
     }
 
-    /// Signs `alice` in with an ID token that has these claims.
+    /// Signs `alice` in. `in_id_token` says which claims the ID token contains.
     async fn sign_in(&self, in_id_token: ClaimsInToken) -> SessionId {
         let issuer = self.provider.issuer();
         let names = [
@@ -103,15 +103,15 @@ impl Fixture {
         started.await.unwrap().id
     }
 
-    /// Uses the session `after` the start, and runs the worker.
-    async fn used(&self, id: SessionId, after: Duration) {
+    /// Uses the session at the time `after` the start, and runs the worker.
+    async fn use_at(&self, id: SessionId, after: Duration) {
         self.bench.at(after);
         let session = self.bench.stored(id).await;
         self.revalidation.note(id, &session, self.now());
-        self.work().await;
+        self.run_worker().await;
     }
 
-    async fn work(&self) {
+    async fn run_worker(&self) {
         for slot in self.revalidation.queue.take(self.now()) {
             let task = RevalidationTask {
                 lifecycle: self.bench.lifecycle.clone(),
@@ -141,7 +141,7 @@ impl Fixture {
             .collect()
     }
 
-    fn counted(&self, result: &str) -> bool {
+    fn is_counted(&self, result: &str) -> bool {
         let metrics = self.bench.parts.metrics.render().unwrap();
         let line = format!(r#"curfew_revalidations_total{{provider="main",result="{result}"}} 1"#);
         metrics.contains(&line)
@@ -157,15 +157,15 @@ async fn a_provider_is_asked_at_the_interval_while_the_session_is_used() {
     let fixture = Fixture::new().await;
     let id = fixture.sign_in(all()).await;
     let asked = async |after| {
-        fixture.used(id, after).await;
+        fixture.use_at(id, after).await;
         fixture.provider.take_presented().len()
     };
     assert_eq!(asked(INTERVAL - SECOND).await, 0, "not due");
     assert_eq!(asked(INTERVAL).await, 1);
     assert_eq!(asked(INTERVAL + SECOND).await, 0, "just confirmed");
-    // Without use, no request is made.
+    // The session is not used, so no request is made.
     fixture.bench.at(3 * INTERVAL);
-    fixture.work().await;
+    fixture.run_worker().await;
     assert!(fixture.provider.take_presented().is_empty());
     // The idle limit has passed, so no request is made.
     assert_eq!(asked(INTERVAL + 20 * MINUTE).await, 0);
@@ -175,9 +175,9 @@ async fn a_provider_is_asked_at_the_interval_while_the_session_is_used() {
 async fn a_session_without_a_refresh_token_is_not_asked_about() {
     let fixture = Fixture::new().await;
     let started = fixture.bench.sign_in("default").await;
-    fixture.used(started.id, INTERVAL).await;
+    fixture.use_at(started.id, INTERVAL).await;
     assert_eq!(fixture.revalidation.queue.len(), 0);
-    // The same holds for a client that is not configured any more.
+    // A session of a removed provider is not asked about either.
     let id = fixture.sign_in(all()).await;
     let other = Revalidation {
         providers: Arc::default(),
@@ -188,9 +188,9 @@ async fn a_session_without_a_refresh_token_is_not_asked_about() {
     assert_eq!(other.queue.len(), 0);
 }
 
-/// A revalidation must not change the last activity or the limits of the person.
+/// A revalidation must not change the last activity or the deadlines of the session.
 #[tokio::test]
-async fn a_revalidation_is_no_activity_and_moves_no_start() {
+async fn a_revalidation_is_no_activity_and_does_not_change_the_start() {
     let fixture = Fixture::new().await;
     let id = fixture.sign_in(all()).await;
     let before = fixture.bench.stored(id).await;
@@ -199,7 +199,7 @@ async fn a_revalidation_is_no_activity_and_moves_no_start() {
         .provider
         .id_token(&json!({ "auth_time": later, "groups": ["admins"] }));
     fixture.provider.grant(json!({ "id_token": token }));
-    fixture.used(id, INTERVAL).await;
+    fixture.use_at(id, INTERVAL).await;
     let after = fixture.bench.stored(id).await;
     assert_eq!(
         (after.started, after.last_seen, after.deadline),
@@ -236,7 +236,7 @@ async fn each_refresh_token_is_presented_once() {
             .touch(id, touch)
             .await
             .unwrap();
-        fixture.used(id, round * INTERVAL).await;
+        fixture.use_at(id, round * INTERVAL).await;
     }
     assert_eq!(
         fixture.provider.take_presented(),
@@ -259,11 +259,11 @@ async fn only_one_replica_asks_the_provider() {
     let other = Fixture::of(bench, one.provider.clone());
     *one.provider.takes.lock() = Duration::from_millis(100);
     one.provider.grant(json!({ "refresh_token": "second" }));
-    tokio::join!(one.used(id, INTERVAL), other.used(id, INTERVAL));
+    tokio::join!(one.use_at(id, INTERVAL), other.use_at(id, INTERVAL));
     assert_eq!(one.provider.take_presented(), ["first"]);
     assert_eq!(one.refresh_token(id).await.as_deref(), Some("second"));
-    // The other replica does not ask again so soon.
-    other.used(id, INTERVAL + SECOND).await;
+    // The other replica does not ask again within the interval.
+    other.use_at(id, INTERVAL + SECOND).await;
     assert!(one.provider.take_presented().is_empty());
 }
 
@@ -274,18 +274,18 @@ async fn a_failing_provider_is_asked_again_and_ends_no_session() {
     fixture
         .provider
         .answer(Reply::Json(503, json!({ "error": "invalid_grant" })));
-    fixture.used(id, INTERVAL).await;
+    fixture.use_at(id, INTERVAL).await;
     assert_eq!(fixture.provider.take_presented().len(), 1);
     let lines = diagnostics_of(&fixture.revalidation);
     assert!(
         lines[0].contains("main") && lines[0].contains("503"),
         "{lines:?}"
     );
-    // This replica still has the lease, and the provider is in backoff.
-    fixture.used(id, INTERVAL + SECOND / 2).await;
+    // The next request must wait: this replica still has the lease, and the provider is in backoff.
+    fixture.use_at(id, INTERVAL + SECOND / 2).await;
     assert!(fixture.provider.take_presented().is_empty());
     fixture.provider.grant(json!({}));
-    fixture.used(id, INTERVAL + MINUTE).await;
+    fixture.use_at(id, INTERVAL + MINUTE).await;
     assert_eq!(fixture.provider.take_presented(), ["first"]);
     assert!(diagnostics_of(&fixture.revalidation).is_empty());
     assert_eq!(fixture.bench.stored(id).await.state, State::Live);
@@ -313,7 +313,7 @@ async fn an_end_during_a_request_stays_final() {
             let ended = futures_util::FutureExt::now_or_never(memory.end(id, ending));
             assert!(matches!(ended, Some(Ok(_))));
         }));
-        fixture.used(id, INTERVAL).await;
+        fixture.use_at(id, INTERVAL).await;
         assert_eq!(fixture.provider.take_presented().len(), 1);
         let tombstone = fixture.bench.stored(id).await;
         let State::Ended(end) = tombstone.state else {
@@ -325,9 +325,9 @@ async fn an_end_during_a_request_stays_final() {
     }
 }
 
-/// The provider has revoked the previous refresh token.
+/// The new refresh token must be stored, because the provider has revoked the previous one.
 #[tokio::test]
-async fn a_new_refresh_token_is_kept_when_the_store_is_back() {
+async fn a_new_refresh_token_is_stored_after_a_store_failure() {
     let fixture = Fixture::new().await;
     let id = fixture.sign_in(all()).await;
     fixture.provider.grant(json!({ "refresh_token": "second" }));
@@ -340,12 +340,12 @@ async fn a_new_refresh_token_is_kept_when_the_store_is_back() {
             store.all_fail.store(false, Ordering::SeqCst);
         });
     }));
-    fixture.used(id, INTERVAL).await;
+    fixture.use_at(id, INTERVAL).await;
     assert_eq!(fixture.refresh_token(id).await.as_deref(), Some("second"));
-    assert!(fixture.counted("ok"));
+    assert!(fixture.is_counted("ok"));
 }
 
-/// A check returns while the provider hangs. With and without the cache, it queues the session.
+/// A check returns even if the provider does not answer. It queues the session with and without the near cache.
 #[tokio::test]
 async fn a_check_queues_a_session_and_never_waits() {
     let fixture = Fixture::new().await;
@@ -359,7 +359,7 @@ async fn a_check_queues_a_session_and_never_waits() {
         fixture.provider.answer(Reply::Never);
         let id = fixture.sign_in(all()).await;
         let token = fixture.bench.parts.key_ring.issue().unwrap();
-        // The same record, with a token that this test knows.
+        // Create another session with the same record, and with a token that this test knows.
         let session = fixture.bench.stored(id).await;
         let id = token.session_id();
         fixture.bench.store.memory.put(id, session);
@@ -394,7 +394,7 @@ async fn a_check_queues_a_session_and_never_waits() {
 }
 
 #[tokio::test]
-async fn other_groups_have_other_limits_at_once() {
+async fn the_limits_of_new_groups_apply_at_once() {
     let mut bench = Bench::new();
     let limits = Limits {
         idle: Some(15 * MINUTE),
@@ -414,7 +414,7 @@ async fn other_groups_have_other_limits_at_once() {
     let token = fixture.provider.id_token(&json!({ "groups": ["admins"] }));
     fixture.provider.grant(json!({ "id_token": token }));
     let id = fixture.sign_in(all()).await;
-    fixture.used(id, INTERVAL).await;
+    fixture.use_at(id, INTERVAL).await;
     let memory = &fixture.bench.store.memory;
     let due = START.plus(6 * MINUTE);
     let claimed = memory.claim(due, due.plus(MINUTE), 9).await.unwrap();

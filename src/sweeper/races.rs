@@ -1,4 +1,4 @@
-//! Races at the idle deadline of a session: two sweepers, a request and an administrator.
+//! Tests races at the idle deadline of a session between two sweepers, a request and an administrator.
 
 use proptest::prelude::*;
 
@@ -14,9 +14,9 @@ const IDLE: Duration = Duration::from_secs(900);
 /// The participants of a race, besides the sweepers.
 #[derive(Clone, Copy, Debug)]
 struct Participants {
-    /// A request that was allowed just before the deadline writes its touch now.
+    /// Whether a request that was allowed just before the deadline writes its touch now.
     request: bool,
-    /// An administrator revokes the session.
+    /// Whether an administrator revokes the session.
     revoked: bool,
 }
 
@@ -78,7 +78,7 @@ async fn race(participants: Participants, turns: Vec<u8>) {
             "the session timed out in spite of activity"
         ),
     }
-    // Later the session has ended, and its end was published once.
+    // At the end, the session must have ended, and its end must have been published once.
     for minutes in 16..40 {
         bench.at(minutes * MINUTE);
         sweep().await.unwrap();

@@ -22,7 +22,7 @@ impl Fixture {
         Self { bench, sweeper, id }
     }
 
-    /// Sweeps `after` the start; returns the number of sessions that were due.
+    /// Sweeps at the time `after` the start. Returns the number of sessions that were due.
     async fn sweep(&self, after: Duration) -> usize {
         self.bench.at(after);
         let due = self.sweeper.sweep().await.unwrap();
@@ -38,7 +38,7 @@ impl Fixture {
         tasks.reopen();
     }
 
-    async fn use_at(&self, after: Duration) {
+    async fn touch_at(&self, after: Duration) {
         let session = self.bench.stored(self.id).await;
         let touch = Touch {
             at: START.plus(after),
@@ -63,7 +63,7 @@ impl Fixture {
         }
     }
 
-    /// The number of published ends: first deliveries and redeliveries.
+    /// Returns the numbers of first deliveries and of redeliveries.
     fn published(&self) -> (u64, u64) {
         let text = self.bench.parts.metrics.render().unwrap();
         let count = |again: &str| {
@@ -95,7 +95,7 @@ async fn a_used_session_is_processed_once_per_idle_period() {
     let fixture = Fixture::new().await;
     let mut claims = 0;
     for minute in 1..=60 {
-        fixture.use_at(minute * MINUTE).await;
+        fixture.touch_at(minute * MINUTE).await;
         claims += fixture.sweep(minute * MINUTE).await;
     }
     assert_eq!(fixture.end_reason().await, None);
@@ -108,10 +108,10 @@ async fn a_used_session_is_processed_once_per_idle_period() {
 async fn a_used_session_ends_at_the_absolute_limit() {
     let fixture = Fixture::new().await;
     for minute in (0..480).step_by(10) {
-        fixture.use_at(minute * MINUTE).await;
+        fixture.touch_at(minute * MINUTE).await;
         fixture.sweep(minute * MINUTE).await;
     }
-    fixture.use_at(8 * HOUR - SECOND).await;
+    fixture.touch_at(8 * HOUR - SECOND).await;
     fixture.sweep(8 * HOUR).await;
     assert_eq!(fixture.end_reason().await, Some(EndReason::AbsoluteTimeout));
     assert_eq!(fixture.published(), (1, 0));
@@ -160,7 +160,7 @@ async fn an_unpublished_end_is_redelivered_once() {
     assert_eq!(fixture.published(), (0, 1));
 }
 
-/// A process stopped after it had claimed a session.
+/// A process claimed a session and stopped.
 #[tokio::test]
 async fn the_claim_of_a_dead_process_expires() {
     let fixture = Fixture::new().await;

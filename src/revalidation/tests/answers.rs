@@ -1,4 +1,4 @@
-//! The effect of each kind of answer.
+//! Tests the effect of each kind of answer.
 
 use super::*;
 
@@ -7,9 +7,9 @@ use super::*;
 struct Outcome {
     result: &'static str,
     lives: bool,
-    /// The refresh token afterwards.
+    /// The refresh token after the revalidation.
     token: Option<&'static str>,
-    /// Whether the provider confirmed the session, so that it is due after an interval.
+    /// Whether the provider confirmed the session, so that its next revalidation is due after an interval.
     confirmed: bool,
     groups: &'static [&'static str],
 }
@@ -17,7 +17,7 @@ struct Outcome {
 const STAFF: &[&str] = &["staff"];
 const ADMINS: &[&str] = &["admins"];
 
-/// The provider confirms the session.
+/// Returns the outcome if the provider confirms the session.
 const fn confirmed(
     result: &'static str,
     token: &'static str,
@@ -32,8 +32,8 @@ const fn confirmed(
     }
 }
 
-/// The answer says nothing about the subject; at most the refresh token changes.
-const fn nothing(result: &'static str, token: &'static str) -> Outcome {
+/// Returns the outcome if the answer neither confirms nor refuses the subject. Only the refresh token may change.
+const fn unconfirmed(result: &'static str, token: &'static str) -> Outcome {
     Outcome {
         result,
         lives: true,
@@ -43,7 +43,7 @@ const fn nothing(result: &'static str, token: &'static str) -> Outcome {
     }
 }
 
-const fn ends(result: &'static str) -> Outcome {
+const fn ended(result: &'static str) -> Outcome {
     Outcome {
         result,
         lives: false,
@@ -53,10 +53,10 @@ const fn ends(result: &'static str) -> Outcome {
     }
 }
 
-/// Revalidates once and compares.
+/// Revalidates a new session once, and compares the outcome.
 async fn expect(fixture: &Fixture, in_id_token: ClaimsInToken, expected: Outcome, case: &str) {
     let id = fixture.sign_in(in_id_token).await;
-    fixture.used(id, INTERVAL).await;
+    fixture.use_at(id, INTERVAL).await;
     let case = format!("{case}: {:?}", diagnostics_of(&fixture.revalidation));
     let session = fixture.bench.stored(id).await;
     let token = fixture.refresh_token(id).await;
@@ -68,7 +68,7 @@ async fn expect(fixture: &Fixture, in_id_token: ClaimsInToken, expected: Outcome
     assert_eq!(confirmed, expected.confirmed, "{case}");
     assert_eq!(groups, expected.groups, "{case}");
     assert!(
-        fixture.counted(expected.result),
+        fixture.is_counted(expected.result),
         "{}: {case}",
         expected.result
     );
@@ -105,28 +105,28 @@ async fn tokens_confirm_a_session() {
         ),
         (
             json!({ "id_token": token(json!({ "sub": "bob" })), "refresh_token": "second" }),
-            ends("other_subject"),
+            ended("other_subject"),
         ),
-        // The provider has revoked the previous refresh token, whatever is wrong with the answer.
+        // The new refresh token is stored even if the rest of the answer is invalid: the previous one is revoked.
         (
             json!({ "id_token": token(json!({ "aud": "other" })), "refresh_token": "second" }),
-            nothing("invalid", "second"),
+            unconfirmed("invalid", "second"),
         ),
         (
             json!({ "id_token": token(json!({ "iss": "https://id.example.org" })), "refresh_token": "second" }),
-            nothing("invalid", "second"),
+            unconfirmed("invalid", "second"),
         ),
         (
             json!({ "id_token": token(json!({ "exp": 1_000_000_000 })), "refresh_token": "second" }),
-            nothing("invalid", "second"),
+            unconfirmed("invalid", "second"),
         ),
         (
             json!({ "id_token": "none", "refresh_token": "second" }),
-            nothing("invalid", "second"),
+            unconfirmed("invalid", "second"),
         ),
         (
             json!({ "id_token": by_another_key, "refresh_token": "second" }),
-            nothing("invalid", "second"),
+            unconfirmed("invalid", "second"),
         ),
     ] {
         let fixture = Fixture::of(Bench::new(), provider.clone());
@@ -138,7 +138,7 @@ async fn tokens_confirm_a_session() {
 
 /// The ID token of the sign-in had no groups.
 #[tokio::test]
-async fn user_info_is_asked_where_attributes_come_from_there() {
+async fn user_info_is_requested_if_it_has_the_attributes() {
     let provider = FakeProvider::start().await;
     let subject_alone = ClaimsInToken {
         subject: true,
@@ -160,9 +160,9 @@ async fn user_info_is_asked_where_attributes_come_from_there() {
             user(json!({ "groups": ["staff"] })),
             confirmed("ok", "second", STAFF),
         ),
-        (user(json!({ "sub": "bob" })), ends("other_subject")),
-        (Reply::Page(503), nothing("unavailable", "second")),
-        (Reply::Never, nothing("unavailable", "second")),
+        (user(json!({ "sub": "bob" })), ended("other_subject")),
+        (Reply::Page(503), unconfirmed("unavailable", "second")),
+        (Reply::Never, unconfirmed("unavailable", "second")),
     ] {
         let fixture = Fixture::of(Bench::new(), provider.clone());
         let case = format!("{user_info:?}");
@@ -200,46 +200,55 @@ async fn only_a_refusal_of_the_person_ends_a_session() {
     let provider = FakeProvider::start().await;
     let error = |status, error: &str| Reply::Json(status, json!({ "error": error }));
     for (reply, expected) in [
-        (error(400, "invalid_grant"), ends("refused")),
-        (error(401, "invalid_grant"), ends("refused")),
-        (error(400, "access_denied"), ends("refused")),
-        (error(400, "login_required"), ends("refused")),
-        (error(400, "interaction_required"), ends("refused")),
-        (error(400, "consent_required"), ends("refused")),
-        (error(400, "account_selection_required"), ends("refused")),
+        (error(400, "invalid_grant"), ended("refused")),
+        (error(401, "invalid_grant"), ended("refused")),
+        (error(400, "access_denied"), ended("refused")),
+        (error(400, "login_required"), ended("refused")),
+        (error(400, "interaction_required"), ended("refused")),
+        (error(400, "consent_required"), ended("refused")),
+        (error(400, "account_selection_required"), ended("refused")),
         (
             error(401, "invalid_client"),
-            nothing("client_refused", "first"),
+            unconfirmed("client_refused", "first"),
         ),
         (
             error(400, "unauthorized_client"),
-            nothing("client_refused", "first"),
+            unconfirmed("client_refused", "first"),
         ),
         (
             error(400, "unsupported_grant_type"),
-            nothing("client_refused", "first"),
+            unconfirmed("client_refused", "first"),
         ),
         (
             error(400, "invalid_request"),
-            nothing("client_refused", "first"),
+            unconfirmed("client_refused", "first"),
         ),
         (
             error(400, "INVALID_GRANT"),
-            nothing("client_refused", "first"),
+            unconfirmed("client_refused", "first"),
         ),
         (
             error(400, "temporarily_unavailable"),
-            nothing("client_refused", "first"),
+            unconfirmed("client_refused", "first"),
         ),
-        (error(500, "invalid_grant"), nothing("unavailable", "first")),
-        (error(503, "invalid_grant"), nothing("unavailable", "first")),
-        (error(429, "invalid_grant"), nothing("unavailable", "first")),
-        (Reply::Page(200), nothing("unavailable", "first")),
-        (Reply::Page(302), nothing("unavailable", "first")),
-        (Reply::Page(400), nothing("unavailable", "first")),
-        (Reply::Page(403), nothing("unavailable", "first")),
-        (Reply::Page(502), nothing("unavailable", "first")),
-        (Reply::Never, nothing("unavailable", "first")),
+        (
+            error(500, "invalid_grant"),
+            unconfirmed("unavailable", "first"),
+        ),
+        (
+            error(503, "invalid_grant"),
+            unconfirmed("unavailable", "first"),
+        ),
+        (
+            error(429, "invalid_grant"),
+            unconfirmed("unavailable", "first"),
+        ),
+        (Reply::Page(200), unconfirmed("unavailable", "first")),
+        (Reply::Page(302), unconfirmed("unavailable", "first")),
+        (Reply::Page(400), unconfirmed("unavailable", "first")),
+        (Reply::Page(403), unconfirmed("unavailable", "first")),
+        (Reply::Page(502), unconfirmed("unavailable", "first")),
+        (Reply::Never, unconfirmed("unavailable", "first")),
     ] {
         let fixture = Fixture::of(Bench::new(), provider.clone());
         let case = format!("{reply:?}");
@@ -252,7 +261,7 @@ async fn only_a_refusal_of_the_person_ends_a_session() {
 async fn an_unreachable_provider_ends_no_session() {
     let fixture = Fixture::new().await;
     let id = fixture.sign_in(all()).await;
-    // Nothing listens at this address.
+    // Nobody listens at this address after the listener is dropped.
     let away = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", away.local_addr().unwrap());
     drop(away);
