@@ -1,4 +1,4 @@
-//! Listeners: a bound socket and the service on it, until it is stopped.
+//! Listeners: each serves one service on one bound socket until it is stopped.
 //!
 //! All listeners stop in the same way: they accept no new connection, and give requests in flight a limited time to
 //! finish.
@@ -51,13 +51,13 @@ pub enum Service {
 }
 
 impl Service {
-    /// An HTTP service.
+    /// Creates an HTTP service.
     #[must_use]
     pub fn http(service: impl HttpService) -> Self {
         Self::Http(http::server(service))
     }
 
-    /// A SPOP service for HAProxy. While `draining` is set, it lets its peers go.
+    /// Creates a SPOP service for HAProxy. While `draining` is set, it disconnects its peers.
     #[must_use]
     pub fn spop(service: impl SpopService, draining: Arc<AtomicBool>) -> Self {
         let server = SpopServer::new(service, draining);
@@ -88,7 +88,7 @@ impl Listener {
         Ok(Self { socket, service })
     }
 
-    /// The bound address.
+    /// Returns the bound address.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.socket.address
@@ -130,11 +130,11 @@ impl Socket {
                     let Some(permit) = self.limit.take() else {
                         continue;
                     };
-                    // An answer is one small packet, which Nagle's algorithm would only delay.
+                    // Nagle's algorithm would only delay the answers, which are single small packets.
                     let _ = stream.set_nodelay(true);
                     return Some((stream, peer, permit));
                 }
-                // One client's failure, or a shortage that may pass: keep accepting.
+                // The failure concerns one connection, or is temporary. So continue to accept connections.
                 Err(error) => {
                     tracing::warn!(listener = self.name, %error, "could not accept a connection");
                     tokio::time::sleep(ACCEPT_RETRY_DELAY).await;

@@ -1,7 +1,7 @@
 //! Logout notices from identity providers.
 //!
-//! Three protocols, all on the `browser` listener: OpenID Connect Back-Channel Logout 1.0, Front-Channel Logout 1.0, and
-//! security events with push delivery (RFC 8935).
+//! The `browser` listener serves three protocols: OpenID Connect Back-Channel Logout 1.0, Front-Channel Logout 1.0,
+//! and security events with push delivery (RFC 8935).
 
 mod back_channel;
 mod events;
@@ -34,10 +34,11 @@ use crate::telemetry::{Metrics, audit};
 
 pub use replay_cache::ReplayCache;
 
-/// The maximum size of a notice; larger than those of any provider.
+/// The maximum size of a notice. No provider sends larger notices.
 const MAX_NOTICE_BYTES: usize = 64 * 1024;
 
-/// Times in notices are whole seconds. A session that started in the same second is covered, too.
+/// Added to the time of a notice, which has whole seconds. So a notice also ends sessions that started in the same
+/// second.
 const ONE_SECOND: Duration = Duration::from_secs(1);
 
 /// The state of the logout endpoints.
@@ -82,7 +83,7 @@ enum Refusal {
 }
 
 impl Refusal {
-    /// Whether the cause is temporary and on this side. The same notice may be accepted later.
+    /// Whether the cause is temporary and not an error of the provider. The same notice may be accepted later.
     const fn is_temporary(&self) -> bool {
         matches!(
             self,
@@ -106,7 +107,7 @@ pub fn router(logouts: Live<LogoutEndpoints>) -> Router {
 }
 
 impl LogoutEndpoints {
-    /// The address of the sender: from the proxy header, or else from the connection.
+    /// Returns the address of the sender from the proxy header, or else from the connection.
     fn address(&self, headers: &HeaderMap, peer: Option<Extension<SocketAddr>>) -> Option<IpAddr> {
         let peer = peer.map(|Extension(peer)| peer.ip().to_canonical());
         self.address.read(headers).or(peer)
@@ -133,8 +134,8 @@ impl LogoutEndpoints {
             return Err(Refusal::Replayed);
         };
         if let Some(whom) = &notice.ended {
-            // A session of the provider has ended for good. But a subject may have signed in again since. A repeated notice
-            // must not end that new session.
+            // A session of the provider never becomes live again, so all its sessions can end. But a subject may sign
+            // in again after the notice. A repeated notice must not end that new session.
             let before = if whom.one {
                 clock.now()
             } else {
@@ -154,7 +155,7 @@ fn log_refusal(refusal: &Refusal, by: &'static str) {
     tracing::warn!(%refusal, by, "logout notice rejected");
 }
 
-/// A response that caches must not store.
+/// Builds a response that caches must not store.
 fn uncached(status: StatusCode, rest: impl IntoResponse) -> Response {
     let mut response = (status, rest).into_response();
     let headers = response.headers_mut();

@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Socket;
 
-/// Serves one connection until it ends. After `stop` it finishes what it has begun.
+/// Serves one connection until it ends. After `stop` it answers the requests in flight, and ends the connection.
 pub type ConnectionHandler = Box<
     dyn Fn(
             TcpStream,
@@ -20,7 +20,7 @@ pub type ConnectionHandler = Box<
         + Sync,
 >;
 
-/// Serves every connection with `handler`. Returns whether all finished in time.
+/// Serves every connection with `handler`. Returns whether all connections finished in time.
 pub(super) async fn serve(
     socket: Socket,
     handler: ConnectionHandler,

@@ -5,15 +5,15 @@ use bytes::{Buf, Bytes};
 use http_body::Body;
 use http_body_util::BodyExt;
 
-/// Bytes that are read of an unused body.
+/// The maximum number of bytes that are read of an unused body.
 const MAX_DRAIN_BYTES: usize = 32 * 1024 * 1024;
 /// Maximum duration of draining.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
-/// Maximum pause between bytes: some proxies announce a body that they do not send.
+/// Maximum pause between two chunks. Some proxies announce a body and do not send it.
 const READ_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Reads a body to its end and discards it. Returns false if it has more than 32 MiB, takes more than 10 s, pauses
-/// for 3 s, or fails. Nothing of it stays in memory.
+/// Reads a body to its end and discards it. Returns `false` if the body has more than 32 MiB, takes more than 10 s,
+/// pauses for 3 s, or fails.
 pub async fn drain<B: Body<Data = Bytes>>(body: B) -> bool {
     if body.is_end_stream() {
         return true;

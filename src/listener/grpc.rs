@@ -15,12 +15,12 @@ use crate::live::Live;
 use tls::Connection;
 pub use tls::{Encryption, GrpcTlsError, GrpcTlsSettings, encryption};
 
-/// Bytes of a call's own headers; the client's headers are in its message.
+/// The maximum size of the headers of a call. The client's headers are in its message.
 const MAX_HEADER_BYTES: u32 = 16 * 1024;
-/// Concurrent calls on one connection. A proxy has few connections with many calls.
+/// The maximum number of concurrent calls on one connection. A proxy opens few connections with many calls.
 const MAX_STREAMS: u32 = 1024;
-/// Bytes of a message: 64 KiB of headers, and the other fields. The client's body (Envoy's `with_request_body`) is
-/// not needed.
+/// The maximum size of a message: 64 KiB of headers, and the other fields. Curfew does not need the client's body
+/// (Envoy's `with_request_body`).
 pub const MAX_MESSAGE_BYTES: usize = 128 * 1024;
 /// Timeout for a call, including the arrival of its message.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -89,8 +89,9 @@ pub(super) async fn serve(
     finished
 }
 
-/// Accepts connections, and passes them to the server after the TLS handshake and the HTTP/2 preface. Others are
-/// closed after a timeout and when the listener stops: the server itself would wait for them without a limit.
+/// Accepts connections, and passes them to the server after the TLS handshake and the HTTP/2 preface. Connections
+/// without a preface are closed after a timeout and when the listener stops. The server itself would wait for them
+/// without a limit.
 async fn accept(
     socket: Socket,
     encryption: Live<Encryption>,
@@ -104,7 +105,7 @@ async fn accept(
         tokio::spawn(async move {
             let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake);
             match stop.run_until_cancelled(handshake).await {
-                // Fails only if the server has stopped.
+                // Sending fails only if the server has stopped.
                 Some(Ok(Ok(connection))) => drop(ready.send(connection).await),
                 Some(Ok(Err(error))) => {
                     tracing::debug!(%peer, %error, "TLS/HTTP2 handshake failed")

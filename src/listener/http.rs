@@ -18,21 +18,23 @@ use tokio_util::sync::CancellationToken;
 use super::Socket;
 use super::paced::{Paced, WriteProgress};
 
-/// Bytes of a request head: 64 KiB of headers, and the rest. 100 headers are allowed, as in Envoy, Apache and Tomcat.
-/// With 1024, hyper's larger buffer for each request took a fifth of the time of a check.
+/// The maximum size of a request head: 64 KiB of headers, and the request line. At most 100 headers are allowed, as
+/// in Envoy, Apache and Tomcat. For 1024 headers, hyper needs a larger buffer for each request, which took a fifth of
+/// the time of a check.
 const MAX_HEAD_BYTES: usize = 80 * 1024;
-/// Idle timeout: a connection without a request is closed after one to two of these intervals. It is longer than the
+/// Idle timeout. A connection without requests is closed after one to two times this duration. It is longer than the
 /// idle timeouts of NGINX (60 s) and Traefik (90 s), so that Curfew does not close a connection that a proxy is about
 /// to use.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
-/// The first bytes of every HTTP/2 connection (RFC 9113, section 3.4). No HTTP/1 method has this name.
+/// The first bytes of every HTTP/2 connection (RFC 9113, section 3.4). No HTTP/1 method begins with these letters.
 const HTTP2_PREFIX: &[u8; 3] = b"PRI";
-/// Pause before the first bytes are read again, if only a part of them has arrived.
+/// Pause before the first bytes are read again, if not all of them have arrived.
 const PEEK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A service for the requests of a listener.
 pub trait HttpService: Clone + Send + Sync + 'static {
-    /// Concurrent requests on one HTTP/2 connection. Their answers stay in memory until the client reads them.
+    /// The maximum number of concurrent requests on one HTTP/2 connection. Their answers stay in memory until the
+    /// client reads them.
     const MAX_STREAMS: u32 = 64;
 
     /// Answers a request of `peer`.
@@ -43,13 +45,13 @@ pub trait HttpService: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Response<Body>> + Send;
 }
 
-/// Serves HTTP on a socket until it is stopped. Returns whether the requests in flight finished in time.
+/// Serves HTTP on a socket until it is stopped. The result says whether the requests in flight finished in time.
 pub type HttpServer = Box<
     dyn FnOnce(Socket, CancellationToken, Duration) -> Pin<Box<dyn Future<Output = bool> + Send>>
         + Send,
 >;
 
-/// Creates the server of a service.
+/// Creates the server for a service.
 pub(super) fn server(service: impl HttpService) -> HttpServer {
     Box::new(|socket, stop, shutdown_timeout| {
         Box::pin(serve(socket, service, stop, shutdown_timeout))
@@ -78,7 +80,7 @@ async fn serve(
     finished.is_ok()
 }
 
-/// Serves one connection with the HTTP version of the client's first bytes.
+/// Serves one connection. The client's first bytes determine the HTTP version.
 async fn serve_connection(
     watcher: Watcher,
     stream: TcpStream,
@@ -93,20 +95,20 @@ async fn serve_connection(
     let max_streams = max_streams(&service);
     let service = Arc::new(service);
     let progress = Arc::new(Progress::default());
-    let (counted, outflow) = (Arc::clone(&progress), Arc::new(WriteProgress::default()));
-    let stream = TokioIo::new(Paced::new(stream, Arc::clone(&outflow)));
+    let (counted, write_progress) = (Arc::clone(&progress), Arc::new(WriteProgress::default()));
+    let stream = TokioIo::new(Paced::new(stream, Arc::clone(&write_progress)));
     let service = service_fn(move |request: Request<Incoming>| {
         let (service, counted) = (Arc::clone(&service), Arc::clone(&counted));
-        let outflow = Arc::clone(&outflow);
+        let write_progress = Arc::clone(&write_progress);
         async move {
-            // HTTP/2 has flow-control windows for this, and concurrent requests. A waiting request has not begun: so
-            // a client that never reads counts as idle, and its connection is closed.
+            // HTTP/2 does not need this: it has flow-control windows. A request that waits here does not count as
+            // begun. So a client that never reads its answers counts as idle, and its connection is closed.
             if !http2 {
-                outflow.empty().await;
+                write_progress.wait_until_written().await;
             }
-            let _ended_in_any_case = counted.begin();
+            let _ended_on_drop = counted.begin();
             let response = service.call(request, peer).await;
-            outflow.begin();
+            write_progress.begin();
             Ok::<_, Infallible>(response)
         }
     });
@@ -140,8 +142,8 @@ async fn is_http2(stream: &TcpStream) -> std::io::Result<bool> {
     }
 }
 
-/// The numbers of requests of a connection that have begun and ended. One timer for each connection is enough: a
-/// timer for each request would take much of an answer's time.
+/// The numbers of requests of a connection that have begun and ended. With them, one timer per connection is enough.
+/// One timer per request would take much of the time of an answer.
 #[derive(Default)]
 struct Progress {
     begun: AtomicU64,
@@ -160,7 +162,7 @@ impl Progress {
         Ended(&self.ended)
     }
 
-    /// Serves a connection until it ends, or until it was idle for `IDLE_TIMEOUT`.
+    /// Serves a connection until it ends or was idle for `IDLE_TIMEOUT`.
     async fn until_idle(
         &self,
         connection: impl Future<Output = Result<(), hyper::Error>>,
@@ -195,7 +197,7 @@ mod tests {
         ConcurrencyLimit::new("check", LimitKind::Connections, 10, shown)
     }
 
-    /// Answers after this delay.
+    /// A service that answers after this delay.
     #[derive(Clone)]
     struct SlowService(Duration);
 
@@ -206,7 +208,7 @@ mod tests {
         }
     }
 
-    /// Sends `words`, and returns everything that the connection answers and how long that takes.
+    /// Sends `words` on a connection. Returns all answers and the time until the connection closes.
     async fn read(service: SlowService, words: &'static [u8]) -> (String, Duration) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -247,7 +249,7 @@ mod tests {
         assert!(waited >= 5 * IDLE_TIMEOUT);
     }
 
-    /// Each request waits until the answer before it was written, and the client never reads.
+    /// Each request waits until the previous answer is written, and this client never reads.
     #[tokio::test(start_paused = true)]
     async fn a_client_that_sends_and_does_not_read_is_disconnected() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -263,13 +265,12 @@ mod tests {
         let service = SlowService(Duration::ZERO);
         let serving = serve_connection(graceful.watcher(), stream, peer, service, stop);
         let served = tokio::time::timeout(10 * IDLE_TIMEOUT, serving).await;
-        assert!(served.is_ok(), "its permit is free again");
+        assert!(served.is_ok(), "the client must be disconnected");
         sending.await.unwrap();
     }
 
-    /// Idle connections do not delay the stop.
     #[tokio::test]
-    async fn it_stops_at_once_when_nothing_is_in_flight() {
+    async fn idle_connections_do_not_delay_the_stop() {
         let address = "127.0.0.1:0".parse().unwrap();
         let service = Service::http(SlowService(Duration::ZERO));
         let listener = Listener::bind("check", address, service, limit())

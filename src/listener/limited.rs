@@ -15,11 +15,11 @@ use tower::ServiceExt;
 use super::HttpService;
 use crate::admission::{ConcurrencyLimit, Permit};
 
-/// Timeout for the start of an answer, including the arrival of the request's body. A slow upload cannot hold a
-/// permit without a limit.
+/// Timeout until the answer starts, including the arrival of the request's body. It limits how long a slow upload
+/// holds a permit.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A router with a limit on concurrent requests. Other requests get 503.
+/// A router with a limit on concurrent requests. Requests above the limit get 503.
 #[derive(Clone)]
 pub struct Limited {
     router: Router,
@@ -47,7 +47,7 @@ impl Limited {
         }
     }
 
-    /// Answers a request, or sheds it without a permit. The permit is held until the client has read the answer.
+    /// Answers a request, or sheds it if there is no permit. The permit is held until the client has read the answer.
     pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
         let permit = self.limit.take();
         if permit.is_none() && self.exempt != Some(request.uri().path()) {
@@ -89,7 +89,7 @@ impl http_body::Body for PermitBody {
     }
 }
 
-/// The router reads the peer's address from an extension.
+/// The router reads the peer's address from an extension of the request.
 impl HttpService for Limited {
     async fn call(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
         request.extensions_mut().insert(peer);
@@ -97,7 +97,7 @@ impl HttpService for Limited {
     }
 }
 
-/// Answers with a router, or with 408 after [`REQUEST_TIMEOUT`].
+/// Returns the router's answer, or 408 after [`REQUEST_TIMEOUT`].
 async fn answer_in_time(router: &Router, request: Request<Body>) -> Response<Body> {
     let answer = router.clone().oneshot(request);
     match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
@@ -106,7 +106,7 @@ async fn answer_in_time(router: &Router, request: Request<Body>) -> Response<Bod
     }
 }
 
-/// The answer without a permit.
+/// Returns the answer to a request without a permit.
 fn shed_response() -> Response<Body> {
     let mut response = plain(
         StatusCode::SERVICE_UNAVAILABLE,

@@ -14,26 +14,26 @@ use tokio::time::{Instant, Sleep};
 const LINGER_IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Maximum duration of a lingering close.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
-/// Bytes that are read and discarded during a lingering close.
+/// The maximum number of bytes that are read and discarded during a lingering close.
 const MAX_LINGER_BYTES: usize = 1024 * 1024;
 
-/// Tracks whether the answers of a connection were written. The next request waits for that. Otherwise the answers
-/// for a client that sends requests and does not read would stay in memory.
+/// Tracks whether the answers of a connection were written. The next request waits until they are. Otherwise the
+/// answers for a client that sends requests and does not read would stay in memory.
 #[derive(Debug, Default)]
 pub(super) struct WriteProgress {
-    /// An answer was given that may not be written yet.
+    /// Whether an answer exists that may not be written yet.
     waiting: AtomicBool,
     reader: AtomicWaker,
 }
 
 impl WriteProgress {
-    /// Marks that an answer was given.
+    /// Marks that an answer must be written.
     pub(super) fn begin(&self) {
         self.waiting.store(true, Ordering::Relaxed);
     }
 
-    /// Waits until the answers so far are written.
-    pub(super) async fn empty(&self) {
+    /// Waits until all previous answers are written.
+    pub(super) async fn wait_until_written(&self) {
         if !self.waiting.load(Ordering::Relaxed) {
             return;
         }
@@ -47,7 +47,7 @@ impl WriteProgress {
         .await;
     }
 
-    fn emptied(&self) {
+    fn mark_written(&self) {
         if self.waiting.swap(false, Ordering::Release) {
             self.reader.wake();
         }
@@ -56,12 +56,11 @@ impl WriteProgress {
 
 /// The socket of an HTTP connection. It reports when all answers are written.
 ///
-/// It does a lingering close, so that the last answer reaches the client: it stops writing, and reads what the client
-/// still sends. Closing a socket with unread bytes resets the connection, and the answer is lost (RFC 9112, section
-/// 9.6).
+/// It does a lingering close, so that the last answer reaches the client: it stops writing, but continues to read.
+/// Closing a socket with unread bytes resets the connection, and the answer is lost (RFC 9112, section 9.6).
 pub(super) struct Paced<S> {
     stream: S,
-    outflow: Arc<WriteProgress>,
+    write_progress: Arc<WriteProgress>,
     closing: Option<Closing>,
 }
 
@@ -73,10 +72,10 @@ struct Closing {
 }
 
 impl<S> Paced<S> {
-    pub(super) fn new(stream: S, outflow: Arc<WriteProgress>) -> Self {
+    pub(super) fn new(stream: S, write_progress: Arc<WriteProgress>) -> Self {
         Self {
             stream,
-            outflow,
+            write_progress,
             closing: None,
         }
     }
@@ -113,10 +112,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<S> {
         self.stream.is_write_vectored()
     }
 
-    /// Hyper flushes after it has written all its data.
+    /// Hyper flushes after it has written all its data, so a flush means that all answers are written.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(context))?;
-        self.outflow.emptied();
+        self.write_progress.mark_written();
         Poll::Ready(Ok(()))
     }
 
@@ -163,14 +162,14 @@ mod tests {
 
     #[tokio::test]
     async fn the_next_request_waits_until_the_answer_is_written() {
-        let outflow = Arc::new(WriteProgress::default());
+        let write_progress = Arc::new(WriteProgress::default());
         let (mut client, server) = tokio::io::duplex(4);
-        let mut paced = Paced::new(server, Arc::clone(&outflow));
-        outflow.empty().await;
-        outflow.begin();
+        let mut paced = Paced::new(server, Arc::clone(&write_progress));
+        write_progress.wait_until_written().await;
+        write_progress.begin();
         let waiting = tokio::spawn({
-            let outflow = Arc::clone(&outflow);
-            async move { outflow.empty().await }
+            let write_progress = Arc::clone(&write_progress);
+            async move { write_progress.wait_until_written().await }
         });
         let writing = tokio::spawn(async move {
             paced.write_all(b"answer").await.unwrap();

@@ -14,20 +14,20 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::codec::Framed;
 use tokio_util::sync::CancellationToken;
 
-/// Bytes of a frame: 64 KiB of headers, and the other fields.
+/// The maximum size of a frame: 64 KiB of headers, and the other fields.
 const MAX_FRAME_BYTES: u32 = 128 * 1024;
 /// Timeout for HAProxy's hello frame.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Timeout for writing a frame to HAProxy.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Interval at which incomplete frames are looked for. A frame must arrive within two intervals.
+/// How often a connection is checked for an incomplete frame. A frame must arrive within two intervals.
 const FRAME_CHECK_INTERVAL: Duration = Duration::from_secs(10);
-/// Concurrent checks of one connection. After that no frame is read until a check is answered.
+/// The maximum number of concurrent checks on one connection. Above it, no frame is read until a check is answered.
 const MAX_PENDING_CHECKS: usize = 256;
 
 /// Answers the messages of a [`SpopServer`].
 pub trait SpopService: Clone + Send + Sync + 'static {
-    /// Answers a message of `peer` with the variables to set; no variables for an unknown message.
+    /// Answers a message of `peer` with the variables to set. An unknown message gets no variables.
     fn answer(&self, message: &Message, peer: IpAddr) -> impl Future<Output = Vec<Action>> + Send;
 }
 
@@ -41,18 +41,18 @@ pub struct SpopServer<S> {
 type Socket = Framed<TcpStream, SpopCodec>;
 
 impl<S: SpopService> SpopServer<S> {
-    /// Creates the server of `service`.
+    /// Creates the server for `service`.
     ///
-    /// While `draining` is set, the agent fails HAProxy's health checks, and disconnects after an answer. A
-    /// disconnect that crosses a check on the wire gives that client a 503. Directly after an answer this is
+    /// While `draining` is set, the agent fails HAProxy's health checks, and disconnects after an answer. If HAProxy
+    /// sends a check at the same moment, the client of that check gets a 503. Directly after an answer this is
     /// unlikely.
     #[must_use]
     pub const fn new(service: S, draining: Arc<AtomicBool>) -> Self {
         Self { service, draining }
     }
 
-    /// Serves one connection until it ends or `stop` is cancelled. Then it answers the frames that have arrived, and
-    /// disconnects.
+    /// Serves one connection until it ends or `stop` is cancelled. After `stop`, it answers the frames that have
+    /// arrived, and disconnects.
     ///
     /// # Errors
     /// [`io::Error`] if the connection breaks or the peer violates the protocol.
@@ -79,7 +79,7 @@ impl<S: SpopService> SpopServer<S> {
         let mut pending = FuturesUnordered::new();
         let mut is_leaving = false;
         let mut ticks = tokio::time::interval(FRAME_CHECK_INTERVAL);
-        // After a pause of the process, waiting frames are read before the next tick.
+        // With `Delay`, the frames that arrived during a pause of the process are read before the next tick.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut is_incomplete = false;
         let (status, outcome) = loop {
@@ -108,7 +108,7 @@ impl<S: SpopService> SpopServer<S> {
                         _ => break (StatusCode::Invalid, Ok(())),
                     },
                 },
-                // No frame that has arrived is unanswered.
+                // All frames that have arrived are answered.
                 () = std::future::ready(()), if is_leaving && pending.is_empty() => {
                     break (StatusCode::None, Ok(()));
                 }
@@ -121,7 +121,7 @@ impl<S: SpopService> SpopServer<S> {
                 () = stop.cancelled(), if !is_leaving => is_leaving = true,
             }
         };
-        // Answer the pending checks even after an error: they belong to other clients.
+        // Answer the pending checks even after an error, because they belong to other clients.
         while let Some(ack) = pending.next().await {
             acknowledge(&mut socket, ack).await?;
         }
@@ -143,8 +143,8 @@ impl<S: SpopService> SpopServer<S> {
     }
 }
 
-/// Sends an acknowledgement. If it is larger than HAProxy's frames, an empty one is sent: it allows nothing, and the
-/// other clients' checks on this connection continue.
+/// Sends an acknowledgement. If it is larger than HAProxy's frames, sends an empty one instead. That denies the
+/// request of this client, and the checks of other clients on this connection continue.
 async fn acknowledge(socket: &mut Socket, ack: Ack) -> io::Result<()> {
     let nothing = Ack::new(ack.stream_id, ack.frame_id);
     match send(socket, Box::new(ack)).await {
@@ -156,18 +156,18 @@ async fn acknowledge(socket: &mut Socket, ack: Ack) -> io::Result<()> {
     }
 }
 
-/// Sends a frame with a timeout: a slow reader holds the permits of all queued answers.
+/// Sends a frame with a timeout, because a slow reader holds the permits of all queued answers.
 async fn send(socket: &mut Socket, frame: Box<dyn SpopFrame>) -> io::Result<()> {
     tokio::time::timeout(WRITE_TIMEOUT, socket.send(frame)).await?
 }
 
 /// The result of the handshake.
 enum Handshake {
-    /// Checks follow.
+    /// The handshake succeeded, and checks follow.
     Done,
     /// The connection was only a health check.
     HealthCheck,
-    /// The versions or frame sizes do not match, and the connection is closed.
+    /// The versions or frame sizes do not match. The connection is closed.
     Failed,
 }
 
@@ -241,11 +241,11 @@ mod tests {
     const HELLO: &[u8] = include_bytes!("../../fuzz/seeds/spop/hello");
     const NOTIFY: &[u8] = include_bytes!("../../fuzz/seeds/spop/notify");
 
-    /// Answers each message that gets a permit with a kilobyte.
+    /// A service that answers each message with a kilobyte, if there is a permit.
     #[derive(Clone)]
-    struct Kilobyte(ConcurrencyLimit);
+    struct KilobyteService(ConcurrencyLimit);
 
-    impl SpopService for Kilobyte {
+    impl SpopService for KilobyteService {
         async fn answer(&self, _: &Message, _: IpAddr) -> Vec<Action> {
             let permit = self.0.take();
             let value = spop::TypedData::String("x".repeat(1024));
@@ -258,16 +258,16 @@ mod tests {
         }
     }
 
-    fn server() -> (SpopServer<Kilobyte>, ConcurrencyLimit) {
+    fn server() -> (SpopServer<KilobyteService>, ConcurrencyLimit) {
         let shown = Metrics::new().unwrap().requests("spoe");
         let limit = ConcurrencyLimit::new("spoe", LimitKind::Requests, 1, shown);
         (
-            SpopServer::new(Kilobyte(limit.clone()), Arc::default()),
+            SpopServer::new(KilobyteService(limit.clone()), Arc::default()),
             limit,
         )
     }
 
-    /// Both ends of a connection.
+    /// Returns both ends of a connection and the client's address.
     async fn connected() -> (TcpStream, TcpStream, SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await;
@@ -291,7 +291,7 @@ mod tests {
         assert!(limit.take().is_some());
     }
 
-    /// HAProxy keeps idle connections open, and sends whole frames.
+    /// HAProxy keeps idle connections open, but always sends complete frames.
     #[tokio::test(start_paused = true)]
     async fn an_incomplete_frame_times_out() {
         let (server, _) = server();

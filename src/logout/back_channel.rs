@@ -14,8 +14,8 @@ use crate::current::Current;
 
 const CHANNEL: &str = "back-channel";
 
-/// 200 if the sessions have ended, 400 with the reason for an invalid token, 503 for a temporary failure. The standard
-/// requires 400 for failures, too, but 503 tells the provider to try again.
+/// Returns 200 if the sessions have ended, 400 with the reason for an invalid token, and 503 for a temporary failure.
+/// The standard requires 400 for failures, too, but 503 tells the provider to try again.
 pub(super) async fn logout(
     Current(logouts): Current<LogoutEndpoints>,
     peer: Option<Extension<SocketAddr>>,
@@ -47,7 +47,7 @@ pub(super) async fn logout(
     uncached(status, Json(error))
 }
 
-/// The `logout_token` parameter of the form (section 2.5). It must occur once; other parameters are ignored.
+/// Returns the `logout_token` parameter of the form (section 2.5). It must occur once; other parameters are ignored.
 fn token(body: &[u8]) -> Option<String> {
     let mut tokens = url::form_urlencoded::parse(body).filter(|(name, _)| name == "logout_token");
     let token = tokens.next()?.1.into_owned();

@@ -16,8 +16,8 @@ use crate::current::Current;
 
 const CHANNEL: &str = "security-event";
 
-/// 202 if the event is accepted, now or earlier; 400 with an error code (RFC 8935 2.4) if it is invalid; 503 for a temporary
-/// failure.
+/// Returns 202 if the event is accepted now or was accepted before, 400 with an error code (RFC 8935, section 2.4) if
+/// it is invalid, and 503 for a temporary failure.
 pub(super) async fn receive(
     Current(logouts): Current<LogoutEndpoints>,
     peer: Option<Extension<SocketAddr>>,
@@ -34,7 +34,7 @@ pub(super) async fn receive(
         None => Err(Refusal::Unreadable),
     };
     let refusal = match outcome {
-        // A sender that did not get the response repeats the event (RFC 8935 2).
+        // A sender that did not get the response sends the event again (RFC 8935, section 2).
         Ok(()) | Err(Refusal::Replayed) => return uncached(StatusCode::ACCEPTED, ()),
         Err(refusal) => refusal,
     };
@@ -49,7 +49,7 @@ pub(super) async fn receive(
     uncached(StatusCode::BAD_REQUEST, Json(error))
 }
 
-/// The token from a body with the right content type (RFC 8935 2.1).
+/// Returns the token from a body with the right content type (RFC 8935, section 2.1).
 fn token<'a>(headers: &HeaderMap, body: &'a [u8]) -> Option<&'a str> {
     let kind = headers.get(CONTENT_TYPE)?.to_str().ok()?;
     let kind = kind.split(';').next()?.trim();
@@ -59,7 +59,7 @@ fn token<'a>(headers: &HeaderMap, body: &'a [u8]) -> Option<&'a str> {
     std::str::from_utf8(body).ok().map(str::trim)
 }
 
-/// The error code of RFC 8935.
+/// Returns the error code of RFC 8935, section 2.4.
 const fn code(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::UnknownIssuer => "invalid_issuer",

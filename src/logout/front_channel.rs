@@ -1,9 +1,10 @@
 //! `GET /oidc/frontchannel-logout?iss=…&sid=…`: OpenID Connect Front-Channel Logout 1.0.
 //!
-//! The provider's logout page loads this address in a frame, usually without cookies of Curfew. So the provider's session
-//! ID (`sid`) identifies the session. Only the provider, its applications and the person know this ID, and it only allows
-//! a logout of that person. But anybody can send invented IDs, and each one leaves an entry in the store. So the endpoint
-//! is off by default, and limited: per minute and address, per minute in total, and in the store.
+//! The provider's logout page loads this address in a frame, usually without cookies of Curfew. So the provider's
+//! session ID (`sid`) identifies the session. Only the provider, its applications and the person know this ID, and it
+//! only allows a logout of that person. But anybody can send invented IDs, and each ID creates an entry in the store.
+//! So the endpoint is off by default. The requests per minute are limited for each address and in total, and so are
+//! the entries in the store.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -22,7 +23,8 @@ use crate::telemetry::audit;
 
 const CHANNEL: &str = "front-channel";
 
-/// 200 if the session has ended or is unknown, 429 for too many requests from one address, 503 for too many in total.
+/// Returns 200 if the session has ended or is unknown, 429 for too many requests from one address, and 503 for too
+/// many requests in total.
 pub(super) async fn logout(
     Current(logouts): Current<LogoutEndpoints>,
     peer: Option<Extension<SocketAddr>>,
@@ -59,7 +61,7 @@ pub(super) async fn logout(
             }
         }
     };
-    // An empty page, which a page of the provider can frame.
+    // The response is an empty page that a page of the provider can frame.
     for (name, value) in [
         (CONTENT_TYPE, "text/html; charset=utf-8"),
         (CONTENT_SECURITY_POLICY, "default-src 'none'"),

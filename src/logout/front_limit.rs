@@ -8,12 +8,13 @@ use crate::session::Timestamp;
 use crate::telemetry::Throttle;
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// Front-channel logouts per minute from all addresses.
+/// The maximum number of front-channel logouts per minute from all addresses.
 const MAX_PER_MINUTE: usize = 600;
-/// Front-channel logouts per minute from one IPv4 address or IPv6 /64 network.
+/// The maximum number of front-channel logouts per minute from one IPv4 address or IPv6 /64 network.
 const MAX_PER_ADDRESS: usize = 60;
 
-/// Limits the front-channel logouts of this process. Anybody can send one, and each leaves a cut-off in the store.
+/// Limits the front-channel logouts of this process. Anybody can send such a logout, and each adds a cut-off to the
+/// store.
 pub(super) struct FrontLimit {
     window: Mutex<Window>,
     /// Limits the log lines about rejected logouts.
@@ -33,11 +34,11 @@ impl Default for FrontLimit {
 struct Window {
     begun: Timestamp,
     taken: usize,
-    /// Bounded: never more entries than `taken`.
+    /// The logouts of each address. It never has more entries than `taken`.
     by_address: HashMap<IpAddr, usize>,
 }
 
-/// The limit that rejects a front-channel logout.
+/// The limit that a rejected front-channel logout has reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FrontChannelLimit {
     /// The limit of one address.
@@ -75,7 +76,8 @@ impl FrontLimit {
     }
 }
 
-/// An IPv6 /64 network or an IPv4 address. One client can have any number of IPv6 addresses of a network.
+/// Returns the /64 network of an IPv6 address, because one client can use all addresses of a network. Returns an IPv4
+/// address unchanged.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
@@ -96,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn one_address_cannot_take_the_share_of_all() {
+    fn one_address_cannot_use_up_the_total_limit() {
         let limit = FrontLimit::default();
         for host in 0..MAX_PER_ADDRESS {
             let own = address(&format!("2001:db8::{host:x}"));

@@ -7,15 +7,15 @@ use sha2::{Digest, Sha256};
 use super::front_limit::FrontLimit;
 use crate::session::Timestamp;
 
-/// How long a notice is remembered: longer than the lifetime of notices plus the leeway.
+/// How long the ID of a notice stays in the cache. It is longer than the lifetime of notices plus the leeway.
 const NOTICE_TTL: Duration = Duration::from_secs(3600);
-/// The maximum number of remembered notices. Only issuers can create valid notices, so there are rarely that many.
+/// The maximum number of notices in the cache. Only issuers can create valid notices, so the cache is rarely full.
 const MAX_NOTICES: usize = 100_000;
 
-/// Recently accepted notices, so that each is accepted once.
+/// The IDs of recently accepted notices, so that each notice is accepted once.
 ///
-/// Each process has its own cache. A second process may accept the same notice, but ends no further session: those that the
-/// notice names have already ended.
+/// Each process has its own cache. Another process may accept the same notice again, but ends no further session,
+/// because the sessions of the notice have already ended.
 #[derive(Default)]
 pub struct ReplayCache {
     notices: Mutex<HashMap<[u8; 32], Timestamp>>,
@@ -23,7 +23,7 @@ pub struct ReplayCache {
     pub(super) front: FrontLimit,
 }
 
-/// A notice in progress. On drop it is forgotten, unless [`PendingNotice::confirm`] was called.
+/// A notice in progress. Dropping it removes the notice from the cache, unless [`PendingNotice::confirm`] was called.
 pub(super) struct PendingNotice<'a> {
     cache: &'a ReplayCache,
     name: [u8; 32],
@@ -31,7 +31,7 @@ pub(super) struct PendingNotice<'a> {
 }
 
 impl ReplayCache {
-    /// Starts to process a notice; `None` if it was accepted before.
+    /// Adds a notice to the cache. Returns `None` if the cache already contains it.
     pub(super) fn begin(
         &self,
         issuer: &str,

@@ -27,10 +27,10 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
-        Self::by(|_| {})
+        Self::with(|_| {})
     }
 
-    fn by(change: impl FnOnce(&mut LogoutEndpoints)) -> Self {
+    fn with(change: impl FnOnce(&mut LogoutEndpoints)) -> Self {
         let (bench, key) = (Bench::new(), SigningKey::ed25519("a"));
         let mut checker = bench.checker(Rules::default(), "session");
         checker.sources.extractor.jwt = Some(JwtLocations {
@@ -56,7 +56,7 @@ impl Fixture {
         }
     }
 
-    /// Checks a token of `sub` with the provider's session `sid`, which was issued `signed_in` after the start.
+    /// Checks a request with a token of `sub` and the provider's session `sid`, issued `signed_in` after the start.
     async fn use_session(&self, sub: &str, sid: &str, signed_in: Duration) -> Verdict {
         let token = self.key.token(&json!({
             "iss": ISSUER, "aud": AUDIENCE, "sub": sub, "sid": sid,
@@ -79,7 +79,7 @@ impl Fixture {
         self.checker.check(&request).await.verdict
     }
 
-    /// A logout token with these claims besides the usual ones, issued at this time after the start.
+    /// Returns a logout token with these claims besides the usual ones, `issued` after the start.
     fn logout_token(&self, id: &str, issued: Duration, whom: &Value) -> String {
         let mut claims = json!({
             "iss": ISSUER, "aud": AUDIENCE, "jti": id, "iat": seconds(issued),
@@ -93,7 +93,7 @@ impl Fixture {
         self.key.sign(&header, &claims)
     }
 
-    /// A security event token.
+    /// Returns a security event token for this subject.
     fn event_token(&self, id: &str, subject: &Value) -> String {
         let header = json!({ "alg": "EdDSA", "kid": self.key.id, "typ": "secevent+jwt" });
         let kind = "https://schemas.openid.net/secevent/caep/event-type/session-revoked";
@@ -131,7 +131,7 @@ impl Fixture {
     }
 }
 
-/// Seconds since 1970 for a time after the start of the test.
+/// Returns the seconds since 1970 at a time after the start of the test.
 fn seconds(after: Duration) -> u64 {
     START.plus(after).as_millis() / 1000
 }
@@ -168,7 +168,7 @@ async fn a_session_of_the_provider_ends() {
     assert_eq!(alive.count(), 1);
 }
 
-/// The notice has no subject, and the session was never used here.
+/// The notice has no subject, and Curfew has never seen the session.
 #[tokio::test]
 async fn an_unknown_session_ends_too() {
     let service = Fixture::new();
@@ -233,7 +233,7 @@ async fn a_notice_is_accepted_once() {
     fails(false);
     assert_eq!(service.back_channel(&token).await, StatusCode::OK);
     assert_eq!(service.back_channel(&token).await, StatusCode::BAD_REQUEST);
-    // A repeated event is answered as accepted (RFC 8935 2).
+    // A repeated event gets the answer of an accepted event (RFC 8935, section 2).
     let event = service.event_token("e-1", &json!({ "format": "opaque", "id": "s-2" }));
     for _ in 0..2 {
         assert_eq!(service.push(&event).await.0, StatusCode::ACCEPTED);
@@ -310,7 +310,11 @@ async fn rejected_events_have_an_error_code() {
     assert_eq!(status, StatusCode::BAD_REQUEST, "no content type");
     assert_eq!(service.push(&good).await.0, StatusCode::ACCEPTED);
     let verdict = service.use_session("alice", "s-1", Duration::ZERO).await;
-    assert_eq!(verdict, Verdict::Allow, "signed in at the same instant");
+    assert_eq!(
+        verdict,
+        Verdict::Allow,
+        "a session of the same instant must not end"
+    );
     service.bench.at(SECOND);
     let event = service.event_token("e-2", &json!({ "format": "opaque", "id": "s-1" }));
     assert_eq!(service.push(&event).await.0, StatusCode::ACCEPTED);
@@ -319,7 +323,7 @@ async fn rejected_events_have_an_error_code() {
 }
 
 #[tokio::test]
-async fn the_front_channel() {
+async fn front_channel_logouts_end_sessions_within_limits() {
     let service = Fixture::new();
     service.bench.at(SECOND);
     let iss: String = url::form_urlencoded::byte_serialize(ISSUER.as_bytes()).collect();
@@ -357,12 +361,12 @@ async fn the_front_channel() {
     service.bench.at(SECOND + MINUTE);
     let again = service.front_channel(&format!("?iss={iss}&sid=y")).await;
     assert_eq!(again, StatusCode::OK);
-    let closed = Fixture::by(|logouts| logouts.front_channel = false);
+    let closed = Fixture::with(|logouts| logouts.front_channel = false);
     let answer = closed.front_channel(&format!("?iss={iss}&sid=s")).await;
     assert_eq!(answer, StatusCode::NOT_FOUND);
 }
 
-/// Neither one address nor a half-full store can shut out identity providers and administrators.
+/// Front-channel requests must not use up the limits that identity providers and administrators need.
 #[tokio::test]
 async fn a_flood_of_the_front_channel_is_bounded() {
     let service = Fixture::new();
@@ -410,9 +414,10 @@ async fn a_flood_of_the_front_channel_is_bounded() {
 }
 
 #[tokio::test]
-async fn without_keys_notices_are_rejected_for_now() {
-    let service =
-        Fixture::by(|logouts| logouts.issuers[0].keys = no_keys(&logouts.clock, &logouts.metrics));
+async fn without_keys_notices_get_a_temporary_error() {
+    let service = Fixture::with(|logouts| {
+        logouts.issuers[0].keys = no_keys(&logouts.clock, &logouts.metrics)
+    });
     let token = service.logout_token("l-1", Duration::ZERO, &json!({ "sid": "s-1" }));
     for _ in 0..2 {
         let status = service.back_channel(&token).await;
@@ -426,9 +431,9 @@ async fn without_keys_notices_are_rejected_for_now() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// For any input, only a notice of the provider is accepted.
+    /// No random input is accepted as a notice.
     #[test]
-    fn garbage_is_refused(body in proptest::collection::vec(any::<u8>(), 0..300)) {
+    fn random_input_is_rejected(body in proptest::collection::vec(any::<u8>(), 0..300)) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let (form, event) = runtime.block_on(async {
             let service = Fixture::new();

@@ -27,7 +27,7 @@ pub struct GrpcTlsSettings {
     pub certificate: Vec<u8>,
     /// The private key of the certificate.
     pub key: Secret<Vec<u8>>,
-    /// The authorities for client certificates; `None` if clients need none.
+    /// The authorities for client certificates; `None` if clients need no certificate.
     pub client_ca: Option<Vec<u8>>,
 }
 
@@ -85,13 +85,13 @@ pub fn encryption(tls: Option<&GrpcTlsSettings>) -> Result<Encryption, GrpcTlsEr
     Ok(Some(Arc::new(config)))
 }
 
-/// Bytes of the client's HTTP/2 preface (RFC 9113, section 3.4).
+/// The size of the client's HTTP/2 preface (RFC 9113, section 3.4).
 const PREFACE_BYTES: usize = 24;
 
 /// A connection, with or without TLS, whose client has sent the preface.
 pub(super) struct Connection {
     stream: Either<TcpStream, TlsStream<TcpStream>>,
-    /// The bytes of the preface, which the server reads again.
+    /// The preface, which was already read and which the server must read again.
     preface: Bytes,
     _permit: Permit,
 }
