@@ -1,8 +1,8 @@
 //! Fuzz targets: every parser of untrusted bytes, with an invariant that holds for all inputs.
 //!
-//! A target takes bytes, and panics on a failure. `cargo test` runs each with random changes of its seeds in
+//! A target takes bytes, and panics on a failure. `cargo test` runs each target with random changes of its seeds in
 //! `fuzz/seeds/`. `scripts/fuzz.sh` runs the same functions for longer with libFuzzer, guided by coverage. The
-//! library contains them only with the feature `fuzzing`.
+//! library contains the targets only with the feature `fuzzing`.
 
 mod credentials;
 mod documents;
@@ -54,7 +54,7 @@ pub fn run(name: &str, data: &[u8]) {
     }
 }
 
-/// The lines of an input up to an empty line, and the rest.
+/// Splits an input at the first empty line. Returns the lines before it and the bytes after it.
 fn head_and_body(data: &[u8]) -> (Vec<&[u8]>, &[u8]) {
     let (head, body) = match memchr::memmem::find(data, b"\n\n") {
         Some(end) => (&data[..end], &data[end + 2..]),

@@ -1,5 +1,5 @@
-//! Shared parts of unit tests: a service without listeners, with a manual clock and a store that counts calls and
-//! fails on request.
+//! Shared parts of unit tests: a service without listeners, with a manual clock, and with a store that counts calls
+//! and can fail.
 
 pub(crate) mod delegate;
 pub(crate) mod jwt;
@@ -42,9 +42,10 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// A service with three policies. `default` has 15 min idle and 8 h absolute. `strict` has 5 min idle and 1 h
-    /// absolute, and needs a sign-in of the last 30 min; only navigation counts. `lenient` is like `default`, but
-    /// serves known sessions for 2 min without the store.
+    /// Creates a service with three policies. `default` has an idle limit of 15 min and an absolute limit of 8 h.
+    /// `strict` has limits of 5 min and 1 h, needs a sign-in in the last 30 min, and counts only navigations as
+    /// activity. `lenient` is like `default`, but allows last known sessions for 2 min while the store is
+    /// unavailable.
     pub(crate) fn new() -> Self {
         let clock = ManualClock::new(START);
         let store = Arc::new(ProbedStore::new(&clock));
@@ -97,7 +98,7 @@ impl Bench {
         }
     }
 
-    /// Changes what the lifecycle works with.
+    /// Changes the dependencies of the lifecycle.
     pub(crate) fn change(&mut self, change: impl FnOnce(&mut LifecycleParts)) {
         change(&mut self.parts);
         self.lifecycle = Lifecycle::new(self.parts.clone());
@@ -152,7 +153,7 @@ impl Bench {
         checker.book = Arc::new(self.book(rules));
     }
 
-    /// A sweeper of this service.
+    /// Returns a sweeper of this service.
     pub(crate) fn sweeper(&self) -> Sweeper {
         Sweeper {
             lifecycle: self.lifecycle.clone(),
@@ -162,7 +163,7 @@ impl Bench {
         }
     }
 
-    /// A checker with these rules and this cookie name.
+    /// Returns a checker with these rules and this cookie name.
     pub(crate) fn checker(&self, rules: Rules, cookie: &str) -> Checker {
         Checker {
             lifecycle: self.lifecycle.clone(),
@@ -191,7 +192,7 @@ impl Bench {
         }
     }
 
-    /// A rulebook with the current policies and these rules.
+    /// Returns a rulebook with the current policies and these rules.
     pub(crate) fn book(&self, rules: Rules) -> Rulebook {
         Rulebook {
             hosts: NamedHosts::default(),
@@ -201,7 +202,7 @@ impl Bench {
         }
     }
 
-    /// The record of a session in the store.
+    /// Returns the record of a session from the store.
     pub(crate) async fn stored(&self, id: SessionId) -> Session {
         self.store.memory.load(id).await.unwrap().unwrap()
     }
@@ -212,7 +213,7 @@ impl Bench {
     }
 }
 
-/// The default session cookie.
+/// Returns the settings of the default session cookie.
 pub(crate) fn cookie_config() -> CookieSettings {
     CookieSettings {
         name: "__Host-session".to_owned(),

@@ -18,13 +18,13 @@ use crate::credential::{
 use crate::policy::MaxAge;
 use crate::session::Timestamp;
 
-/// 2026-11-27.
+/// The time of the tests, 2026-11-27.
 const NOW: Timestamp = Timestamp::from_millis(1_795_780_000_000);
 const ISSUER: &str = "https://id.example.com";
 const AUDIENCE: &str = "app";
 
-/// A cookie's value is the text between `=` and `;`. An independent parser finds the same cookies in each line. Two
-/// credentials are never read as one.
+/// Parses cookies. The value of a cookie is the text between `=` and `;`, and an independent parser finds the same
+/// cookies in each line. Two credentials are never read as one.
 pub(super) fn cookies(data: &[u8]) {
     let (lines, _) = head_and_body(data);
     let headers = headers(lines);
@@ -67,11 +67,11 @@ static RING: LazyLock<Option<Arc<KeyRing>>> = LazyLock::new(|| {
     let key = SigningKey::parse("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8");
     KeyRing::new(vec![key.ok()?]).ok().map(Arc::new)
 });
-/// A token of that ring, and a text that the ring has sealed.
+/// A token that this ring has issued, and a text that it has sealed.
 const TOKEN: &str = include_str!("../../fuzz/seeds/token/issued");
 const SEALED: &str = include_str!("../../fuzz/seeds/token/sealed");
 
-/// The ring accepts only the one token and the one sealed text that it made.
+/// Verifies tokens and sealed texts. The ring accepts only the token that it issued and the text that it sealed.
 pub(super) fn token(data: &[u8]) {
     let Some(ring) = &*RING else { return };
     assert_eq!(ring.verify(data).is_ok(), data == TOKEN.as_bytes());
@@ -122,7 +122,7 @@ static SIGNER: LazyLock<Option<Signer>> = LazyLock::new(|| {
 /// A token that the signer has signed.
 const JWT: &str = include_str!("../../fuzz/seeds/jwt/signed");
 
-/// The issuer's verifier accepts only the signed token.
+/// Verifies JSON Web Tokens. The verifier accepts only the token that the signer has signed.
 pub(super) fn jwt(data: &[u8]) {
     let _ = looks_like_a_jwt(data);
     let (Some(signer), Ok(text)) = (&*SIGNER, std::str::from_utf8(data)) else {
@@ -144,7 +144,8 @@ pub(super) fn jwt(data: &[u8]) {
     }
 }
 
-/// A signed token is accepted only from this issuer, for this audience, and within its validity.
+/// Verifies signed tokens with these claims. The verifier accepts a token only from this issuer, for this audience,
+/// and before its expiry.
 pub(super) fn claims(data: &[u8]) {
     let Some(signer) = &*SIGNER else { return };
     let claims: Option<Map<String, Value>> = serde_json::from_slice(data).ok();
@@ -234,7 +235,7 @@ static DELEGATED: LazyLock<[Delegated; 3]> = LazyLock::new(|| {
     ]
 });
 
-/// Parses the answer of another authorization service.
+/// Parses the answer of a delegated service.
 pub(super) fn delegated_answer(data: &[u8]) {
     let (lines, cookie) = head_and_body(data);
     let headers = headers(lines);

@@ -3,7 +3,7 @@ use std::time::Duration;
 use crate::config::{ConfigError, load_text};
 use crate::lint::{self, LintLimits};
 
-/// A configuration is accepted, or rejected with a message for each mistake.
+/// Parses a configuration. It is accepted, or rejected with a message for each mistake.
 pub(super) fn configuration(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
@@ -18,7 +18,7 @@ pub(super) fn configuration(data: &[u8]) {
     }
 }
 
-/// Findings have valid line numbers.
+/// Lints a proxy's file. All findings have valid line numbers.
 pub(super) fn lint(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
@@ -29,7 +29,7 @@ pub(super) fn lint(data: &[u8]) {
         touch_interval: Duration::from_secs(15),
     };
     if let Ok(findings) = lint::lint(text, &limits) {
-        // YAML counts both as line breaks.
+        // In YAML, both characters are line breaks.
         let lines = 1 + text.matches(['\n', '\r']).count();
         let mut lines_of = findings.iter().map(|finding| finding.line);
         assert!(lines_of.all(|line| (1..=lines).contains(&line)));

@@ -1,6 +1,6 @@
 use crate::check::OriginalUrl;
 
-/// The parts of an original URL form the same URL again, and its host is a valid host.
+/// Parses an original URL. Its parts together are the same URL, and its host is valid.
 pub(super) fn original_url(data: &[u8]) {
     let Ok(read) = OriginalUrl::parse(data) else {
         return;

@@ -7,7 +7,7 @@ use crate::policy::{
     Conditions, Contract, HostPattern, NormalPath, PathPattern, Rule, Rules, Target, Terms,
 };
 
-/// A path has a normal form if all parsers agree on it.
+/// Normalizes a path. It has a normal form only if all parsers read it in the same way.
 pub(super) fn path(data: &[u8]) {
     let normal = NormalPath::new(data).ok();
     assert_eq!(
@@ -16,8 +16,8 @@ pub(super) fn path(data: &[u8]) {
     );
 }
 
-/// Compiled rules match the same as a search through all rules. The input has lines of rules (`*.example.com
-/// =/a,/b,~/c/*,? GET`; `-` is no condition), then of requests (`GET a.example.com /b`).
+/// Matches requests. Compiled rules find the same rule as a search through all rules. The input has lines with rules
+/// (`*.example.com =/a,/b,~/c/*,? GET`; `-` means no condition), then lines with requests (`GET a.example.com /b`).
 pub(super) fn rules(data: &[u8]) {
     let (lines, requests) = head_and_body(data);
     let rules: Vec<Rule> = lines
@@ -61,7 +61,8 @@ pub(super) fn rules(data: &[u8]) {
     }
 }
 
-/// Whether a glob has only constructs with one meaning: no classes, no alternatives, no partial `**`.
+/// Whether a glob contains only constructs that all implementations read in the same way: no classes, no
+/// alternatives, no partial `**`.
 fn is_simple(glob: &str) -> bool {
     !glob.contains(['[', ']', '{', '}', '!'])
         && glob

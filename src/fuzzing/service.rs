@@ -22,11 +22,11 @@ use crate::contract::spoe::Agent;
 use crate::listener::SpopService;
 use crate::session::Timestamp;
 
-/// Bytes of a SPOE frame, as in the agent.
+/// The maximum size of a SPOE frame, as in the agent.
 const MAX_FRAME_BYTES: u32 = 128 * 1024;
 
-/// The whole service with `fuzz/curfew.yaml`, without its listeners. It has no session. Requests below `/public` need
-/// none.
+/// The whole service with `fuzz/curfew.yaml`, without its listeners. It has no session. Only requests below `/public`
+/// are allowed, because they need no session.
 struct Service {
     runtime: tokio::runtime::Runtime,
     app: App,
@@ -66,10 +66,10 @@ impl Service {
     }
 }
 
-fn with(run: impl FnOnce(&Service)) {
+fn with_service(run: impl FnOnce(&Service)) {
     SERVICE.with(|service| {
         let Some(service) = service else {
-            // Without the service nothing would be tested.
+            // Abort, because without the service nothing would be tested.
             std::process::abort();
         };
         run(service);
@@ -88,13 +88,13 @@ fn request(data: &[u8]) -> Option<Request<Body>> {
     Some(request)
 }
 
-/// Whether the input, decoded, contains a public path.
+/// Whether the decoded input contains a public path.
 fn contains_public_path(data: &[u8]) -> bool {
     let decoded: Vec<u8> = percent_encoding::percent_decode(data).collect();
     memchr::memmem::find(&decoded, b"/public").is_some()
 }
 
-/// The content of a body, up to its first error.
+/// Returns the content of a body, or nothing if reading it fails.
 async fn text<B>(body: B) -> Bytes
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
@@ -104,15 +104,15 @@ where
     read.unwrap_or_default()
 }
 
-/// Without a session no sub-request is allowed, unless it is for a public path. An allowed one has no identity. Other
-/// paths of the listener do not cause a 500.
+/// Sends an HTTP request. Without a session, only checks for a public path are allowed, and their answer contains no
+/// identity. Other paths never cause a 500.
 pub(super) fn http(data: &[u8]) {
     let Some(request) = request(data) else { return };
     let path = request.uri().path().to_owned();
     let is_check = !["/.", "/oidc", "/ssf"]
         .iter()
         .any(|start| path.starts_with(start));
-    with(|service| {
+    with_service(|service| {
         let response: Response<Body> = if is_check {
             service
                 .runtime
@@ -140,7 +140,8 @@ fn assert_no_identity(headers: &HeaderMap) {
     }
 }
 
-/// Every message of Envoy gets a complete answer: a status, and a reply for the client. None is allowed.
+/// Sends a gRPC message of Envoy. Every message gets a complete answer: a status, and a reply for the client. Only
+/// checks of public paths are allowed.
 pub(super) fn check_request(data: &[u8]) {
     let mut framed = BytesMut::from(&[0_u8][..]);
     framed.put_u32(u32::try_from(data.len()).unwrap_or_default());
@@ -149,14 +150,14 @@ pub(super) fn check_request(data: &[u8]) {
         .header("content-type", "application/grpc")
         .body(Body::from(framed.freeze()));
     let Ok(request) = request else { return };
-    with(|service| {
+    with_service(|service| {
         let answer = service.grpc.clone().oneshot(request);
         let answered: Result<_, Infallible> = service.runtime.block_on(answer);
         let Ok(answered) = answered;
         let body = service.runtime.block_on(text(answered.into_body()));
         let message = body.get(5..).unwrap_or_default();
         let Ok(answer) = wire::CheckResponse::decode(message) else {
-            panic_at("the answer is none");
+            panic_at("the answer is missing");
             return;
         };
         match (
@@ -167,12 +168,12 @@ pub(super) fn check_request(data: &[u8]) {
             (Some(code), Some(wire::HttpResponse::Denied(denied))) => {
                 assert!(code != 0 && denied.status.is_some_and(|status| status.code >= 300));
             }
-            _ => panic_at("the answer is not whole"),
+            _ => panic_at("the answer is incomplete"),
         }
     });
 }
 
-/// Every message in a SPOE frame is denied, or gets no verdict.
+/// Sends the messages of a SPOE frame. Every check is denied, except for public paths. Other messages get no verdict.
 pub(super) fn spop(data: &[u8]) {
     let mut codec = SpopCodec::new(MAX_FRAME_BYTES);
     let mut bytes = BytesMut::from(data);
@@ -184,7 +185,7 @@ pub(super) fn spop(data: &[u8]) {
             continue;
         };
         for message in messages.iter() {
-            with(|service| {
+            with_service(|service| {
                 let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
                 let actions = service
                     .runtime
@@ -204,12 +205,12 @@ pub(super) fn spop(data: &[u8]) {
     }
 }
 
-/// A request to the admin API is done, or refused with a reason. It does not cause a 500.
+/// Sends a request to the admin API. It succeeds, or is refused with a reason, and never causes a 500.
 pub(super) fn admin(data: &[u8]) {
     let Some(mut request) = request(data) else {
         return;
     };
-    with(|service| {
+    with_service(|service| {
         let token = service.app.ephemeral_secrets().admin_token.as_ref();
         let bearer = token.map(|token| format!("Bearer {}", token.expose()));
         let bearer = bearer.and_then(|bearer| http::HeaderValue::try_from(bearer).ok());

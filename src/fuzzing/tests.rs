@@ -6,10 +6,10 @@ use proptest::test_runner::{Config, TestRunner};
 
 use super::*;
 
-/// Runs of each target.
+/// The number of runs of each target.
 const RUNS: u32 = 300;
 
-/// Texts that are inserted at random.
+/// Texts that are inserted at random places.
 const FRAGMENTS: &[&str] = &[
     "",
     "%",
@@ -85,7 +85,7 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-/// A seed with changes.
+/// Returns a seed with random changes.
 fn mutated(seeds: &[Vec<u8>], seed: usize, changes: &[Change]) -> Vec<u8> {
     let mut bytes = seeds[seed % seeds.len()].clone();
     for change in changes {
@@ -117,7 +117,7 @@ fn mutated(seeds: &[Vec<u8>], seed: usize, changes: &[Change]) -> Vec<u8> {
     bytes
 }
 
-/// The files in a target's folder, smallest first.
+/// Returns the seeds of a target, the smallest first.
 fn seeds(target: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("fuzz/seeds")
@@ -158,7 +158,7 @@ fn every_target_passes_with_changed_seeds() {
     }
 }
 
-/// The targets of `scripts/fuzz.sh` have these names.
+/// `scripts/fuzz.sh` must have the same targets.
 #[test]
 fn the_fuzzer_has_the_same_targets() {
     let manifest = include_str!("../../fuzz/Cargo.toml");

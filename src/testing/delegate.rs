@@ -16,14 +16,14 @@ use crate::policy::MaxAge;
 /// The behaviour of the service for a request.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
-    /// It responds with this status, these headers and this body.
+    /// The service responds with this status, these headers and this body.
     Now(u16, Vec<(&'static str, String)>, &'static str),
-    /// It never responds.
+    /// The service never responds.
     Never,
 }
 
 impl Answer {
-    /// A response that allows `alice`, with additional headers.
+    /// Creates a response that allows `alice`, with additional headers.
     pub(crate) fn allow(lines: &[(&'static str, &str)]) -> Self {
         let user = ("x-auth-request-user", "alice");
         let lines = [user].into_iter().chain(lines.iter().copied());
@@ -63,12 +63,12 @@ impl Service {
         *self.answer.lock() = answer;
     }
 
-    /// The headers of all requests since the last call.
+    /// Returns the headers of all requests since the last call.
     pub(crate) fn asked(&self) -> Vec<HeaderMap> {
         std::mem::take(&mut self.asked.lock())
     }
 
-    /// Settings as for oauth2-proxy, with a change.
+    /// Returns the settings for oauth2-proxy, changed by `change`.
     pub(crate) fn settings(&self, change: impl FnOnce(&mut Delegated)) -> DelegateSettings {
         let name = HeaderName::from_static;
         let mut delegated = Delegated {

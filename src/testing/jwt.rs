@@ -12,7 +12,7 @@ use crate::telemetry::Metrics;
 
 pub(crate) use curfew_core::testing::jwt::*;
 
-/// The issuer as a source with these keys.
+/// Returns a source for the issuer with these keys.
 pub(crate) fn source(keys: &[&SigningKey], policy: Option<PolicyName>) -> JwtSource {
     JwtSource {
         issuer: issuer(),
@@ -21,7 +21,7 @@ pub(crate) fn source(keys: &[&SigningKey], policy: Option<PolicyName>) -> JwtSou
     }
 }
 
-/// Issuer keys whose fetch always fails.
+/// Returns issuer keys that can never be fetched.
 pub(crate) fn no_keys(clock: &Arc<dyn Clock>, metrics: &Arc<Metrics>) -> Arc<IssuerKeys> {
     struct Nothing;
 

@@ -1,6 +1,6 @@
-//! Tests every output with every kind of misleading character.
+//! Tests that no output shows a misleading character of any kind.
 
-/// A character of each kind, and its effect in an unescaped output.
+/// Characters of each kind, each with its effect in an unescaped output.
 const MISLEADING_CHARACTERS: [(char, &str); 27] = [
     ('\0', "ends a C string"),
     ('\u{7}', "rings the bell"),
@@ -36,7 +36,7 @@ const FORGED: &str = "\" user.id=\"root\" <b>";
 
 pub(crate) use curfew_core::testing::{Form, Output};
 
-/// Every output that can contain untrusted text.
+/// Returns every output that can contain untrusted text, with `text` in it.
 async fn outputs(text: &str) -> Vec<Output> {
     let mut all = crate::telemetry::testing::logged_outputs(text);
     all.extend(crate::telemetry::testing::metrics_outputs(text));

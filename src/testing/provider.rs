@@ -30,13 +30,13 @@ pub(crate) const TIMEOUT: Duration = Duration::from_millis(700);
 /// The response of one endpoint.
 #[derive(Clone, Debug)]
 pub(crate) enum Reply {
-    /// This status with a JSON body.
+    /// A response with this status and a JSON body.
     Json(u16, Value),
     /// Status 200 with this signed text.
     Signed(String),
     /// This status with an HTML page.
     Page(u16),
-    /// No response at all.
+    /// No response.
     Never,
 }
 
@@ -70,7 +70,7 @@ pub(crate) struct FakeProvider {
     pub(crate) presented: Arc<Mutex<Vec<String>>>,
     /// A callback that runs during a request to the token endpoint.
     pub(crate) meanwhile: Arc<Mutex<Option<OnQuestion>>>,
-    /// The response time of the token endpoint.
+    /// The delay of the token endpoint before it responds.
     pub(crate) takes: Arc<Mutex<Duration>>,
     pub(crate) key: Arc<SigningKey>,
     url: String,
@@ -105,7 +105,7 @@ impl FakeProvider {
         provider
     }
 
-    /// The requirements for the provider's tokens.
+    /// Returns the requirements for the provider's tokens.
     pub(crate) fn issuer(&self) -> Issuer {
         Issuer {
             issuer: self.url.clone(),
@@ -116,7 +116,7 @@ impl FakeProvider {
         }
     }
 
-    /// Curfew as a client of the provider.
+    /// Returns Curfew's client of the provider.
     pub(crate) fn client(&self) -> Provider {
         let settings = ProviderSettings {
             issuer: IssuerSettings {
@@ -136,7 +136,7 @@ impl FakeProvider {
         Provider::new(settings, &base, "/.curfew/callback").unwrap()
     }
 
-    /// An ID token for `alice`, with these claims added or replaced.
+    /// Returns an ID token for `alice`, with these claims added or replaced.
     pub(crate) fn id_token(&self, changes: &Value) -> String {
         let mut claims = self.required_claims();
         claims["groups"] = json!(["staff"]);
@@ -167,7 +167,7 @@ impl FakeProvider {
         *self.tokens.lock() = reply;
     }
 
-    /// The refresh tokens since the last call.
+    /// Returns the refresh tokens that clients have sent since the last call.
     pub(crate) fn take_presented(&self) -> Vec<String> {
         std::mem::take(&mut self.presented.lock())
     }
