@@ -117,7 +117,7 @@ impl Sweeper {
                         let deadline = self.policies.deadline(&session);
                         queue.postpone(id, deadline).await
                     }
-                    // Whichever process ended the session publishes the end.
+                    // The process that ended the session publishes the end.
                     EndOutcome::Ended(_) | EndOutcome::AlreadyEnded(_) | EndOutcome::Unknown => {
                         Ok(())
                     }

@@ -10,7 +10,7 @@ use crate::session::End;
 use crate::session::{EndReason, State, Timestamp};
 use crate::testing::{Bench, HOUR, MINUTE, SECOND, START};
 
-/// A checker and one session of `alice` that has just begun.
+/// A checker, and one new session of `alice`.
 struct Fixture {
     bench: Bench,
     checker: Checker,
@@ -20,14 +20,14 @@ struct Fixture {
 
 impl Fixture {
     async fn new() -> Self {
-        Self::under("default").await
+        Self::with_policy("default").await
     }
 
-    async fn under(policy: &str) -> Self {
-        Self::by(Bench::new(), policy, Rules::default()).await
+    async fn with_policy(policy: &str) -> Self {
+        Self::with_rules(Bench::new(), policy, Rules::default()).await
     }
 
-    async fn by(bench: Bench, policy: &str, rules: Rules) -> Self {
+    async fn with_rules(bench: Bench, policy: &str, rules: Rules) -> Self {
         let started = bench.sign_in(policy).await;
         let checker = bench.checker(rules, "session");
         Self {
@@ -38,8 +38,8 @@ impl Fixture {
         }
     }
 
-    /// A request of the session at a time after its start.
-    async fn get(&self, after: Duration) -> Verdict {
+    /// Checks a request with the session, `after` its start, and returns the verdict.
+    async fn verdict_after(&self, after: Duration) -> Verdict {
         self.bench.at(after);
         self.check(None, &Method::GET, &self.headers())
             .await
@@ -52,11 +52,11 @@ impl Fixture {
 
     async fn check(&self, policy: Option<&str>, method: &Method, headers: &HeaderMap) -> Outcome {
         let url = OriginalUrl::parse(b"https://app.example.com/").unwrap();
-        self.ask(policy, Ok(Original { method, url }), headers)
+        self.check_original(policy, Ok(Original { method, url }), headers)
             .await
     }
 
-    async fn ask(
+    async fn check_original(
         &self,
         policy: Option<&str>,
         original: Result<Original<'_>, MalformedOriginal>,
@@ -88,15 +88,23 @@ const fn deny(reason: DenyReason) -> Verdict {
 }
 
 #[tokio::test]
-async fn activity_keeps_a_session_and_idleness_ends_it() {
+async fn activity_extends_a_session_and_idleness_ends_it() {
     let fixture = Fixture::new().await;
     for minutes in [0, 14, 28, 42] {
-        assert_eq!(fixture.get(minutes * MINUTE).await, Verdict::Allow);
+        assert_eq!(
+            fixture.verdict_after(minutes * MINUTE).await,
+            Verdict::Allow
+        );
     }
     let over = 57 * MINUTE;
-    assert_eq!(fixture.get(over - SECOND / 1000).await, Verdict::Allow);
     assert_eq!(
-        fixture.get(over - SECOND / 1000 + 15 * MINUTE).await,
+        fixture.verdict_after(over - SECOND / 1000).await,
+        Verdict::Allow
+    );
+    assert_eq!(
+        fixture
+            .verdict_after(over - SECOND / 1000 + 15 * MINUTE)
+            .await,
         deny(DenyReason::IdleTimeout)
     );
     let state = fixture.bench.stored(fixture.id).await.state;
@@ -109,21 +117,27 @@ async fn activity_keeps_a_session_and_idleness_ends_it() {
     ));
     fixture.bench.at(over);
     assert_eq!(
-        fixture.get(over).await,
+        fixture.verdict_after(over).await,
         deny(DenyReason::IdleTimeout),
-        "a clock that goes back revives no session"
+        "a clock that goes back must not make the session live"
     );
 }
 
 #[tokio::test]
-async fn steady_activity_does_not_pass_the_absolute_limit() {
+async fn activity_does_not_extend_the_absolute_limit() {
     let fixture = Fixture::new().await;
     for quarter in 0..48 {
-        assert_eq!(fixture.get(quarter * 10 * MINUTE).await, Verdict::Allow);
+        assert_eq!(
+            fixture.verdict_after(quarter * 10 * MINUTE).await,
+            Verdict::Allow
+        );
     }
-    assert_eq!(fixture.get(8 * HOUR - SECOND / 1000).await, Verdict::Allow);
     assert_eq!(
-        fixture.get(8 * HOUR).await,
+        fixture.verdict_after(8 * HOUR - SECOND / 1000).await,
+        Verdict::Allow
+    );
+    assert_eq!(
+        fixture.verdict_after(8 * HOUR).await,
         deny(DenyReason::AbsoluteTimeout)
     );
 }
@@ -131,18 +145,21 @@ async fn steady_activity_does_not_pass_the_absolute_limit() {
 #[tokio::test]
 async fn a_revoked_session_is_denied_at_the_next_request() {
     let fixture = Fixture::new().await;
-    assert_eq!(fixture.get(SECOND).await, Verdict::Allow);
+    assert_eq!(fixture.verdict_after(SECOND).await, Verdict::Allow);
     fixture
         .bench
         .lifecycle
         .revoke(fixture.id, &Actor::CURFEW)
         .await
         .unwrap();
-    assert_eq!(fixture.get(SECOND).await, deny(DenyReason::Revoked));
+    assert_eq!(
+        fixture.verdict_after(SECOND).await,
+        deny(DenyReason::Revoked)
+    );
     fixture.bench.at(9 * HOUR);
     fixture.bench.store.memory.reclaim();
     let forgotten = deny(DenyReason::UnknownSession);
-    assert_eq!(fixture.get(9 * HOUR).await, forgotten);
+    assert_eq!(fixture.verdict_after(9 * HOUR).await, forgotten);
 }
 
 #[tokio::test]
@@ -204,7 +221,7 @@ async fn a_malformed_request_is_denied() {
     let fixture = Fixture::new().await;
     let headers = fixture.headers();
     let missing = MalformedOriginal::missing("X-Original-URL");
-    let outcome = fixture.ask(None, Err(missing), &headers).await;
+    let outcome = fixture.check_original(None, Err(missing), &headers).await;
     let detail = outcome.detail.unwrap().to_string();
     assert_eq!(detail, "X-Original-URL is missing");
     assert_eq!(outcome.verdict, deny(DenyReason::MalformedRequest));
@@ -244,7 +261,11 @@ async fn only_allowed_activity_touches() {
     }
     fixture.bench.at(9 * HOUR);
     fixture.check(None, &Method::GET, &plain).await;
-    assert_eq!(fixture.bench.store.touch_count(), 3, "a denied request");
+    assert_eq!(
+        fixture.bench.store.touch_count(),
+        3,
+        "a denied request must not touch"
+    );
 }
 
 #[tokio::test]
@@ -260,25 +281,29 @@ async fn a_stricter_policy_denies_the_request_and_keeps_the_session() {
     let outcome = strict(5 * MINUTE).await;
     assert_eq!(outcome.verdict, deny(DenyReason::ReauthenticationRequired));
     assert_eq!(outcome.max_auth_age, Some(1800));
-    assert_eq!(fixture.get(5 * MINUTE).await, Verdict::Allow, "elsewhere");
+    assert_eq!(
+        fixture.verdict_after(5 * MINUTE).await,
+        Verdict::Allow,
+        "the session itself must be live"
+    );
     assert_eq!(
         strict(6 * MINUTE).await.verdict,
         Verdict::Allow,
-        "used a moment ago"
+        "the session was used a moment ago"
     );
-    assert_eq!(fixture.get(16 * MINUTE).await, Verdict::Allow);
-    assert_eq!(fixture.get(29 * MINUTE).await, Verdict::Allow);
+    assert_eq!(fixture.verdict_after(16 * MINUTE).await, Verdict::Allow);
+    assert_eq!(fixture.verdict_after(29 * MINUTE).await, Verdict::Allow);
     assert_eq!(
         strict(30 * MINUTE).await.verdict,
         deny(DenyReason::ReauthenticationRequired),
-        "the sign-in is too old"
+        "the sign-in is too old for the stricter policy"
     );
-    assert_eq!(fixture.get(30 * MINUTE).await, Verdict::Allow);
+    assert_eq!(fixture.verdict_after(30 * MINUTE).await, Verdict::Allow);
 }
 
 #[tokio::test]
-async fn a_looser_policy_in_the_path_extends_no_limit() {
-    let fixture = Fixture::under("strict").await;
+async fn a_less_strict_policy_of_the_proxy_extends_no_limit() {
+    let fixture = Fixture::with_policy("strict").await;
     fixture.bench.at(5 * MINUTE);
     let outcome = fixture
         .check(Some("default"), &Method::GET, &fixture.headers())
@@ -287,15 +312,15 @@ async fn a_looser_policy_in_the_path_extends_no_limit() {
 }
 
 #[tokio::test]
-async fn a_session_in_use_on_another_replica_is_not_ended() {
+async fn a_session_that_another_replica_uses_does_not_end() {
     let fixture = Fixture::new().await;
     let before = fixture.bench.stored(fixture.id).await;
-    assert_eq!(fixture.get(10 * MINUTE).await, Verdict::Allow);
+    assert_eq!(fixture.verdict_after(10 * MINUTE).await, Verdict::Allow);
     *fixture.bench.store.stale.lock() = Some(before);
     assert_eq!(
-        fixture.get(16 * MINUTE).await,
+        fixture.verdict_after(16 * MINUTE).await,
         Verdict::Allow,
-        "decided again"
+        "the check must decide again"
     );
     assert_eq!(
         fixture.bench.stored(fixture.id).await.last_seen,
@@ -304,7 +329,7 @@ async fn a_session_in_use_on_another_replica_is_not_ended() {
 }
 
 #[tokio::test]
-async fn the_end_reason_of_the_first_replica_stays() {
+async fn the_first_end_reason_is_kept() {
     let fixture = Fixture::new().await;
     let before = fixture.bench.stored(fixture.id).await;
     fixture
@@ -314,7 +339,10 @@ async fn the_end_reason_of_the_first_replica_stays() {
         .await
         .unwrap();
     *fixture.bench.store.stale.lock() = Some(before);
-    assert_eq!(fixture.get(16 * MINUTE).await, deny(DenyReason::Revoked));
+    assert_eq!(
+        fixture.verdict_after(16 * MINUTE).await,
+        deny(DenyReason::Revoked)
+    );
 }
 
 #[tokio::test]
@@ -322,7 +350,7 @@ async fn store_errors_end_no_session() {
     let fixture = Fixture::new().await;
     fixture.bench.store.all_fail.store(true, Ordering::SeqCst);
     assert_eq!(
-        fixture.get(MINUTE).await,
+        fixture.verdict_after(MINUTE).await,
         deny(DenyReason::StoreUnavailable)
     );
     fixture.bench.store.all_fail.store(false, Ordering::SeqCst);
@@ -332,28 +360,32 @@ async fn store_errors_end_no_session() {
         .touches_fail
         .store(true, Ordering::SeqCst);
     assert_eq!(
-        fixture.get(MINUTE).await,
+        fixture.verdict_after(MINUTE).await,
         Verdict::Allow,
-        "a lost touch denies no request"
+        "a failed touch must not deny the request"
     );
 }
 
 #[tokio::test]
 async fn a_last_known_session_is_allowed_within_its_limits_and_the_grace() {
-    let fixture = Fixture::under("lenient").await;
+    let fixture = Fixture::with_policy("lenient").await;
     let store = &fixture.bench.store;
     let unavailable = deny(DenyReason::StoreUnavailable);
     store.all_fail.store(true, Ordering::SeqCst);
-    assert_eq!(fixture.get(SECOND).await, unavailable, "not seen yet");
+    assert_eq!(
+        fixture.verdict_after(SECOND).await,
+        unavailable,
+        "this process has not seen the session yet"
+    );
     store.all_fail.store(false, Ordering::SeqCst);
-    assert_eq!(fixture.get(MINUTE).await, Verdict::Allow);
+    assert_eq!(fixture.verdict_after(MINUTE).await, Verdict::Allow);
     store.all_fail.store(true, Ordering::SeqCst);
     let grace_ends = 3 * MINUTE;
     assert_eq!(
-        fixture.get(grace_ends - SECOND / 1000).await,
+        fixture.verdict_after(grace_ends - SECOND / 1000).await,
         Verdict::Allow
     );
-    assert_eq!(fixture.get(grace_ends).await, unavailable);
+    assert_eq!(fixture.verdict_after(grace_ends).await, unavailable);
     // A stricter policy, or one with `on_store_failure: deny`, still denies.
     fixture.bench.at(2 * MINUTE);
     for policy in ["strict", "default"] {
@@ -369,23 +401,32 @@ async fn a_last_known_session_is_allowed_within_its_limits_and_the_grace() {
 
 #[tokio::test]
 async fn a_last_known_session_is_denied_past_its_limits() {
-    let fixture = Fixture::under("lenient").await;
+    let fixture = Fixture::with_policy("lenient").await;
     for quarter in 0..48 {
-        assert_eq!(fixture.get(quarter * 10 * MINUTE).await, Verdict::Allow);
+        assert_eq!(
+            fixture.verdict_after(quarter * 10 * MINUTE).await,
+            Verdict::Allow
+        );
     }
-    assert_eq!(fixture.get(8 * HOUR - MINUTE).await, Verdict::Allow);
+    assert_eq!(
+        fixture.verdict_after(8 * HOUR - MINUTE).await,
+        Verdict::Allow
+    );
     fixture.bench.store.all_fail.store(true, Ordering::SeqCst);
-    assert_eq!(fixture.get(8 * HOUR - SECOND).await, Verdict::Allow);
+    assert_eq!(
+        fixture.verdict_after(8 * HOUR - SECOND).await,
+        Verdict::Allow
+    );
     let unavailable = deny(DenyReason::StoreUnavailable);
-    assert_eq!(fixture.get(8 * HOUR).await, unavailable);
+    assert_eq!(fixture.verdict_after(8 * HOUR).await, unavailable);
 }
 
 #[tokio::test]
 async fn an_ended_session_is_not_a_last_known_session() {
-    let fixture = Fixture::under("lenient").await;
-    assert_eq!(fixture.get(SECOND).await, Verdict::Allow);
+    let fixture = Fixture::with_policy("lenient").await;
+    assert_eq!(fixture.verdict_after(SECOND).await, Verdict::Allow);
     fixture.bench.store.all_fail.store(true, Ordering::SeqCst);
-    assert_eq!(fixture.get(SECOND).await, Verdict::Allow);
+    assert_eq!(fixture.verdict_after(SECOND).await, Verdict::Allow);
     let revoked = fixture
         .bench
         .lifecycle
@@ -393,10 +434,10 @@ async fn an_ended_session_is_not_a_last_known_session() {
         .await;
     assert!(
         revoked.is_err(),
-        "and the caller sees that the end may not be recorded"
+        "the caller gets the error, because the end may not be stored"
     );
     assert_eq!(
-        fixture.get(SECOND).await,
+        fixture.verdict_after(SECOND).await,
         deny(DenyReason::StoreUnavailable)
     );
 }
@@ -413,27 +454,33 @@ async fn a_cut_off_denies_a_session_that_is_in_no_index() {
         .set_cut_off(&session.subject, before, forget)
         .await
         .unwrap();
-    assert_eq!(fixture.get(MINUTE).await, deny(DenyReason::Revoked));
+    assert_eq!(
+        fixture.verdict_after(MINUTE).await,
+        deny(DenyReason::Revoked)
+    );
     let state = fixture.bench.stored(fixture.id).await.state;
-    assert!(matches!(state, State::Ended(_)), "and has ended: {state:?}");
+    assert!(
+        matches!(state, State::Ended(_)),
+        "the session must have ended: {state:?}"
+    );
     let later = fixture.bench.sign_in("default").await;
     assert!(
         !fixture.bench.lifecycle.is_revoked(&later.session),
-        "a later sign-in is valid"
+        "a later sign-in must be valid"
     );
 }
 
-/// The store has a newer activity but cannot be read. That is not a logout.
+/// The store contains a newer activity but cannot be read. The check must not end the session.
 #[tokio::test]
-async fn an_idle_timeout_that_is_not_recorded_ends_no_session() {
+async fn an_idle_timeout_that_cannot_be_stored_ends_no_session() {
     let fixture = Fixture::new().await;
     fixture.bench.store.ends_fail.store(true, Ordering::SeqCst);
     assert_eq!(
-        fixture.get(15 * MINUTE).await,
+        fixture.verdict_after(15 * MINUTE).await,
         deny(DenyReason::StoreUnavailable)
     );
     assert_eq!(
-        fixture.get(8 * HOUR).await,
+        fixture.verdict_after(8 * HOUR).await,
         deny(DenyReason::AbsoluteTimeout)
     );
 }
@@ -442,21 +489,21 @@ async fn an_idle_timeout_that_is_not_recorded_ends_no_session() {
 async fn a_slow_store_does_not_delay_the_check() {
     let fixture = Fixture::new().await;
     fixture.bench.store.hangs.store(true, Ordering::SeqCst);
-    let verdict = tokio::time::timeout(2 * SECOND, fixture.get(MINUTE)).await;
+    let verdict = tokio::time::timeout(2 * SECOND, fixture.verdict_after(MINUTE)).await;
     assert_eq!(verdict.unwrap(), deny(DenyReason::StoreUnavailable));
 }
 
 #[tokio::test]
 async fn every_check_is_counted_by_its_verdict() {
     let fixture = Fixture::new().await;
-    fixture.get(MINUTE).await;
+    fixture.verdict_after(MINUTE).await;
     fixture
         .check(Some("strict"), &Method::GET, &fixture.headers())
         .await;
     fixture
         .check(Some("nonesuch"), &Method::GET, &fixture.headers())
         .await;
-    fixture.get(HOUR).await;
+    fixture.verdict_after(HOUR).await;
     let text = fixture.bench.parts.metrics.render().unwrap();
     for line in [
         r#"curfew_checks_total{contract="auth-request",policy="default",verdict="allow"} 1"#,

@@ -1,4 +1,4 @@
-//! Ends that are final for a session of another issuer's credential.
+//! Tests that the end of a session is final, even if another issuer's credential is still valid.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::jwt::{JwtFixture, limited, seconds};
+use super::jwt::{JwtFixture, seconds, with_session_limit};
 use super::*;
 use crate::actor::{Actor, ActorKind};
 use crate::lifecycle::{SignIn, StartError};
@@ -42,16 +42,16 @@ async fn after_a_loss_of_data_only_later_sign_ins_start_sessions() {
         assert_eq!(
             refused.max_auth_age,
             Some(0),
-            "a refreshed token does not help"
+            "a refreshed token must not start a session"
         );
     }
     let fresh = service.token("ended", 4 * MINUTE, 4 * MINUTE);
     assert_eq!(service.verdict(&fresh, 4 * MINUTE).await, Verdict::Allow);
 }
 
-/// A token without the time of the sign-in can be refreshed for ever.
+/// A token without the time of the sign-in can be refreshed without an end.
 #[tokio::test]
-async fn a_tombstone_stays_while_its_credential_is_presented() {
+async fn a_tombstone_is_kept_while_its_credential_is_presented() {
     let mut service = JwtFixture::new("default");
     service.checker.sources.jwt[0].issuer.accepts_iat = true;
     let token = |now| {
@@ -65,14 +65,14 @@ async fn a_tombstone_stays_while_its_credential_is_presented() {
         service.verdict(&first, Duration::ZERO).await,
         Verdict::Allow
     );
-    // Without this, the tombstone lives for the absolute limit of 8 h.
+    // If the credential were not presented, the tombstone would expire after the absolute limit of 8 h.
     for hours in (1..200).step_by(7) {
         let now = hours * HOUR;
         let found = service.verdict(&token(now), now).await;
         assert_eq!(found, IDLE, "after {hours} h");
         service.bench.run_background_tasks().await;
     }
-    // After this time without a request the tombstone is gone, as the documentation says.
+    // After this time without a request the tombstone has expired, as the documentation says.
     let now = 300 * HOUR;
     service.bench.at(now);
     service.bench.run_background_tasks().await;
@@ -80,7 +80,7 @@ async fn a_tombstone_stays_while_its_credential_is_presented() {
 }
 
 #[tokio::test]
-async fn a_longer_policy_restarts_no_ended_session() {
+async fn a_longer_limit_does_not_restart_an_ended_session() {
     for longer_is_noted in [false, true] {
         let mut service = JwtFixture::new("default");
         let note = async |service: &JwtFixture| {
@@ -121,7 +121,7 @@ async fn a_longer_policy_restarts_no_ended_session() {
         }
         let refreshed = token(&service, Duration::ZERO, 9 * HOUR);
         assert_eq!(service.verdict(&refreshed, 9 * HOUR).await, ABSOLUTE);
-        // A sign-in that is young enough for the former limit keeps that limit.
+        // A sign-in that is recent enough for the former limit keeps that limit.
         let known = service.token("known", 8 * HOUR, 8 * HOUR);
         let (_, session) = service.present(&known, 9 * HOUR).await.session.unwrap();
         assert_eq!(session.deadline, START.plus(16 * HOUR));
@@ -134,7 +134,7 @@ async fn a_longer_policy_restarts_no_ended_session() {
 
 /// A later token can leave out the group with the shorter limit.
 #[tokio::test]
-async fn a_tombstone_stays_for_the_longest_limit_of_later_tokens() {
+async fn a_tombstone_is_kept_for_the_longest_limit_of_later_tokens() {
     let mut bench = Bench::new();
     let (_, default) = bench.parts.policies.get("default").unwrap();
     let mut short = default.limits;
@@ -148,7 +148,7 @@ async fn a_tombstone_stays_for_the_longest_limit_of_later_tokens() {
     };
     bench.set_policies(BTreeMap::from([(name("default"), with_variant)]));
     bench.change(|parts| parts.end_retention = MINUTE);
-    let service = JwtFixture::on(bench, "default");
+    let service = JwtFixture::with_bench(bench, "default");
     let token = |groups: &[&str], now: Duration| {
         service.key.token(&json!({
             "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "sid": "s", "groups": groups,
@@ -184,7 +184,7 @@ async fn after_a_revocation_only_a_later_authentication_starts_a_session() {
     assert_eq!(
         service.verdict(&other, after).await,
         Verdict::Allow,
-        "it is valid"
+        "the other session must be live"
     );
     let sign_in = |subject: &str, authenticated| SignIn {
         subject: Subject::new(subject).unwrap(),
@@ -197,17 +197,20 @@ async fn after_a_revocation_only_a_later_authentication_starts_a_session() {
         refresh: None,
         actor: Actor::CURFEW,
     };
-    // The same for Curfew's own sign-in, under both names of the person.
+    // The same applies to a sign-in with Curfew, under both names of the person.
     for subject in ["alice", "alice@example.com"] {
         let silent = lifecycle.start(sign_in(subject, MINUTE)).await;
         assert!(matches!(silent, Err(StartError::TooOld)), "{silent:?}");
         assert!(lifecycle.start(sign_in(subject, after)).await.is_ok());
     }
-    let mismatch = SignIn {
+    let other_person = SignIn {
         attributes: Attributes::default(),
         ..sign_in("bob", MINUTE)
     };
-    assert!(lifecycle.start(mismatch).await.is_ok(), "somebody else");
+    assert!(
+        lifecycle.start(other_person).await.is_ok(),
+        "another person can sign in"
+    );
     let fresh = service.token("d", after, after);
     assert_eq!(service.verdict(&fresh, after).await, Verdict::Allow);
 }
@@ -227,13 +230,14 @@ async fn a_sign_out_or_a_timeout_affects_no_other_session() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// Two first requests at once, in any order, with a limit of one session: at least one starts its session. The
-    /// other is denied but not ended: its credential is valid when the first session has ended.
+    /// Two sessions start concurrently, in any order, and the limit is one session. At least one session starts. The
+    /// other request is denied, but its session does not end: its credential is accepted after the first session has
+    /// ended.
     #[test]
     fn two_concurrent_sessions_do_not_end_each_other(turns in proptest::collection::vec(0_u8..5, 60)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         runtime.block_on(async {
-            let mut service = JwtFixture::on(limited(1, OnSessionLimit::Deny), "default");
+            let mut service = JwtFixture::with_bench(with_session_limit(1, OnSessionLimit::Deny), "default");
             let remote = Arc::new(DelayedStore {
                 memory: Arc::clone(&service.bench.store.memory),
                 way: RandomDelays::new(turns),
@@ -249,16 +253,16 @@ proptest! {
                 service.verdict(&tokens[1], MINUTE),
             );
             let too_many = deny(DenyReason::TooManySessions);
-            let mut living = Vec::new();
+            let mut live_ids = Vec::new();
             for token in &tokens {
                 match service.present(token, MINUTE).await {
-                    Outcome { verdict: Verdict::Allow, session: Some((id, _)), .. } => living.push(id),
+                    Outcome { verdict: Verdict::Allow, session: Some((id, _)), .. } => live_ids.push(id),
                     outcome => prop_assert_eq!(outcome.verdict, too_many, "{:?}", verdicts),
                 }
             }
-            prop_assert_eq!(living.len(), 1, "{:?}", verdicts);
+            prop_assert_eq!(live_ids.len(), 1, "{:?}", verdicts);
             let ending = Ending::signed_out(START.plus(MINUTE));
-            let ended = service.bench.lifecycle.end(living[0], ending, &Actor::CURFEW).await;
+            let ended = service.bench.lifecycle.end(live_ids[0], ending, &Actor::CURFEW).await;
             prop_assert!(matches!(ended, Ok(EndOutcome::Ended(_))));
             let mut again = Vec::new();
             for token in &tokens {

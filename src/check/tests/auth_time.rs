@@ -1,4 +1,4 @@
-//! The time of the authentication, as another authorization service sends it.
+//! Tests the time of the authentication, as a delegated service sends it.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,7 +8,7 @@ use super::*;
 use crate::policy::MaxAge;
 use crate::testing::delegate::Answer;
 
-/// An answer with the time of `alice`'s authentication, in a header and in a token.
+/// Returns two answers with the time of `alice`'s authentication: one in a header, and one in a token.
 fn authenticated(ago: Duration, after: Duration) -> [Answer; 2] {
     let at = START.plus(after).minus(ago).as_millis() / 1000;
     let claims = serde_json::json!({ "auth_time": at }).to_string();
@@ -19,8 +19,8 @@ fn authenticated(ago: Duration, after: Duration) -> [Answer; 2] {
     ]
 }
 
-/// Two services that send the time of the authentication: in a header, and in a token.
-async fn dated(max_age: MaxAge) -> [DelegatedFixture; 2] {
+/// Returns two services that send the time of the authentication: one in a header, and one in a token.
+async fn services_with_auth_time(max_age: MaxAge) -> [DelegatedFixture; 2] {
     let header = http::HeaderName::from_static("x-auth-time");
     [
         DelegatedFixture::with(|it| (it.auth_time, it.max_age) = (Some(header), max_age)).await,
@@ -30,41 +30,51 @@ async fn dated(max_age: MaxAge) -> [DelegatedFixture; 2] {
 
 #[tokio::test]
 async fn after_a_timeout_the_old_authentication_starts_no_session() {
-    for (form, behind) in dated(MaxAge::Idle).await.iter().enumerate() {
+    for (form, fixture) in services_with_auth_time(MaxAge::Idle)
+        .await
+        .iter()
+        .enumerate()
+    {
         let answer = |ago, after| {
-            behind
+            fixture
                 .service
                 .answers(authenticated(ago, after)[form].clone())
         };
         answer(MINUTE, MINUTE);
-        let outcome = behind.ask(&[("cookie", &cookie("t", 1))], MINUTE).await;
+        let outcome = fixture.check(&[("cookie", &cookie("t", 1))], MINUTE).await;
         assert_eq!(outcome.verdict, Verdict::Allow);
         // The session counts from the authentication.
         assert_eq!(outcome.session.unwrap().1.started, START);
-        // It continues past the maximum age, whatever the service sends.
+        // The live session may exceed the maximum age, and may even have an answer without the time.
         for minutes in [10, 20, 30] {
             let after = minutes * MINUTE;
             answer(after, after);
-            assert_eq!(behind.verdict(&cookie("t", 1), after).await, Verdict::Allow);
+            assert_eq!(
+                fixture.verdict(&cookie("t", 1), after).await,
+                Verdict::Allow
+            );
         }
-        behind.service.answers(Answer::allow(&[]));
+        fixture.service.answers(Answer::allow(&[]));
         assert_eq!(
-            behind.verdict(&cookie("t", 1), 31 * MINUTE).await,
+            fixture.verdict(&cookie("t", 1), 31 * MINUTE).await,
             Verdict::Allow
         );
-        // After an idle time the provider still has its own session, and signs in silently.
+        // After an idle timeout the provider still has its own session, and signs the person in without a question.
         let after = 46 * MINUTE;
         answer(after, after);
-        assert_eq!(behind.verdict(&cookie("t", 1), after).await, IDLE);
-        let outcome = behind.ask(&[("cookie", &cookie("u", 1))], after).await;
+        assert_eq!(fixture.verdict(&cookie("t", 1), after).await, IDLE);
+        let outcome = fixture.check(&[("cookie", &cookie("u", 1))], after).await;
         assert_eq!(outcome.verdict, deny(DenyReason::ReauthenticationRequired));
         assert_eq!(outcome.max_auth_age, Some(15 * 60));
         assert_eq!(outcome.detail, Some(Detail::OldAuthentication));
         assert!(outcome.relayed.is_none() && outcome.cleared.is_some());
         // A new authentication starts a session, even with the same cookie of the service.
         answer(Duration::ZERO, after);
-        assert_eq!(behind.verdict(&cookie("u", 2), after).await, Verdict::Allow);
-        assert_eq!(behind.verdict(&cookie("t", 2), after).await, IDLE);
+        assert_eq!(
+            fixture.verdict(&cookie("u", 2), after).await,
+            Verdict::Allow
+        );
+        assert_eq!(fixture.verdict(&cookie("t", 2), after).await, IDLE);
     }
 }
 
@@ -87,9 +97,9 @@ async fn the_maximum_age_of_an_authentication_is_configured() {
         (MaxAge::Any, 24 * HOUR, deny(DenyReason::AbsoluteTimeout)),
     ] {
         let answers = authenticated(ago, 48 * HOUR);
-        for (behind, answer) in dated(max_age).await.iter().zip(answers) {
-            behind.service.answers(answer);
-            let found = behind.verdict(&cookie("t", 1), 48 * HOUR).await;
+        for (fixture, answer) in services_with_auth_time(max_age).await.iter().zip(answers) {
+            fixture.service.answers(answer);
+            let found = fixture.verdict(&cookie("t", 1), 48 * HOUR).await;
             assert_eq!(found, verdict, "{max_age:?} {ago:?}");
         }
     }
@@ -98,31 +108,34 @@ async fn the_maximum_age_of_an_authentication_is_configured() {
 /// A client that removes `max_age` or `prompt` from the redirect to the provider may get a token without the time.
 #[tokio::test]
 async fn without_the_time_of_authentication_no_session_starts() {
-    for behind in dated(MaxAge::Idle).await {
-        behind.service.answers(Answer::allow(&[]));
-        let outcome = behind.ask(&[("cookie", &cookie("t", 1))], MINUTE).await;
+    for fixture in services_with_auth_time(MaxAge::Idle).await {
+        fixture.service.answers(Answer::allow(&[]));
+        let outcome = fixture.check(&[("cookie", &cookie("t", 1))], MINUTE).await;
         assert_eq!(outcome.verdict, UNAVAILABLE);
         assert_eq!(outcome.detail, Some(Detail::UnknownAuthTime));
-        let count = behind.bench.lifecycle.count(&subject("alice")).await;
+        let count = fixture.bench.lifecycle.count(&subject("alice")).await;
         assert_eq!(count.unwrap().live, 0);
     }
 }
 
 #[tokio::test]
 async fn the_time_of_authentication_has_two_formats() {
-    let [behind, token] = dated(MaxAge::Idle).await;
+    let [fixture, token] = services_with_auth_time(MaxAge::Idle).await;
     let after = 10 * MINUTE;
     let seconds = START.as_millis() as f64 / 1000.0;
     let utc = START.to_string();
-    let mismatch = START.plus(2 * HOUR).to_string().replace('Z', "+02:00");
+    let with_offset = START.plus(2 * HOUR).to_string().replace('Z', "+02:00");
     let plain = format!("{seconds}");
     let exponent = format!("{seconds:e}");
-    for (number, text) in [&plain, &exponent, &utc, &mismatch].into_iter().enumerate() {
-        behind
+    for (number, text) in [&plain, &exponent, &utc, &with_offset]
+        .into_iter()
+        .enumerate()
+    {
+        fixture
             .service
             .answers(Answer::allow(&[("x-auth-time", text)]));
         let cookie = cookie(&format!("good{number}"), 1);
-        let outcome = behind.ask(&[("cookie", &cookie)], after).await;
+        let outcome = fixture.check(&[("cookie", &cookie)], after).await;
         assert_eq!(outcome.session.unwrap().1.started, START, "{text}");
     }
     let both = Answer::allow(&[("x-auth-time", &plain), ("x-auth-time", &plain)]);
@@ -138,15 +151,15 @@ async fn the_time_of_authentication_has_two_formats() {
     let wrong = wrong.map(|text| Answer::allow(&[("x-auth-time", text)]));
     for answer in wrong.into_iter().chain([both]) {
         let text = format!("{answer:?}");
-        behind.service.answers(answer);
+        fixture.service.answers(answer);
         assert_eq!(
-            behind.verdict(&cookie("t", 1), after).await,
+            fixture.verdict(&cookie("t", 1), after).await,
             UNAVAILABLE,
             "{text}"
         );
-        // The same for a live session: an invalid answer proves nothing.
+        // A live session is denied, too: an invalid answer does not prove who sent the request.
         assert_eq!(
-            behind.verdict(&cookie("good0", 1), after).await,
+            fixture.verdict(&cookie("good0", 1), after).await,
             UNAVAILABLE,
             "{text}"
         );

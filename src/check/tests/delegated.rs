@@ -1,4 +1,4 @@
-//! Sessions of another authorization service.
+//! Tests sessions of a delegated service.
 
 use proptest::prelude::*;
 
@@ -17,7 +17,7 @@ pub(super) struct DelegatedFixture {
     pub(super) service: Service,
 }
 
-/// A ticket cookie, signed anew with each refresh.
+/// Returns a cookie with this ticket. Each refresh changes the rest of the cookie.
 pub(super) fn cookie(ticket: &str, refreshed: u32) -> String {
     format!("_oauth2_proxy={ticket}|{refreshed}|signature{refreshed}=")
 }
@@ -42,7 +42,7 @@ impl DelegatedFixture {
         }
     }
 
-    pub(super) async fn ask(&self, lines: &[(&str, &str)], after: Duration) -> Outcome {
+    pub(super) async fn check(&self, lines: &[(&str, &str)], after: Duration) -> Outcome {
         self.bench.at(after);
         let headers = headers(lines);
         let request = CheckRequest {
@@ -60,21 +60,21 @@ impl DelegatedFixture {
     }
 
     pub(super) async fn verdict(&self, cookie: &str, after: Duration) -> Verdict {
-        self.ask(&[("cookie", cookie)], after).await.verdict
+        self.check(&[("cookie", cookie)], after).await.verdict
     }
 }
 
 #[tokio::test]
-async fn the_service_identifies_and_curfew_limits() {
-    let behind = DelegatedFixture::new().await;
-    behind.service.answers(Answer::allow(&[
+async fn the_service_authenticates_and_curfew_limits_the_session() {
+    let fixture = DelegatedFixture::new().await;
+    fixture.service.answers(Answer::allow(&[
         ("x-auth-request-groups", "staff, admin"),
         ("x-auth-request-email", "alice@example.com"),
         ("x-auth-request-access-token", "secret"),
         ("x-other", "unused"),
         ("set-cookie", "_oauth2_proxy=refreshed"),
     ]));
-    let outcome = behind.ask(&[("cookie", &cookie("t", 1))], MINUTE).await;
+    let outcome = fixture.check(&[("cookie", &cookie("t", 1))], MINUTE).await;
     assert_eq!(outcome.verdict, Verdict::Allow);
     let (id, session) = outcome.session.unwrap();
     assert_eq!(session.subject.as_str(), "alice");
@@ -86,25 +86,29 @@ async fn the_service_identifies_and_curfew_limits() {
     assert_eq!(relayed.headers["x-auth-request-access-token"], "secret");
     assert_eq!(relayed.headers["set-cookie"], "_oauth2_proxy=refreshed");
     assert!(!format!("{relayed:?}").contains("secret"), "{relayed:?}");
-    // A refreshed cookie has the same ticket.
-    let again = behind.ask(&[("cookie", &cookie("t", 2))], 2 * MINUTE).await;
+    // A refreshed cookie has the same ticket, so it belongs to the same session.
+    let again = fixture
+        .check(&[("cookie", &cookie("t", 2))], 2 * MINUTE)
+        .await;
     assert_eq!(again.session.unwrap().0, id);
-    let other = behind.ask(&[("cookie", &cookie("u", 2))], 2 * MINUTE).await;
+    let other = fixture
+        .check(&[("cookie", &cookie("u", 2))], 2 * MINUTE)
+        .await;
     assert_ne!(other.session.unwrap().0, id);
 }
 
 #[tokio::test]
 async fn after_a_timeout_the_service_is_not_asked_and_its_cookie_is_dropped() {
-    let behind = DelegatedFixture::new().await;
-    behind
+    let fixture = DelegatedFixture::new().await;
+    fixture
         .service
         .answers(Answer::allow(&[("set-cookie", "_oauth2_proxy=refreshed")]));
     assert_eq!(
-        behind.verdict(&cookie("t", 1), MINUTE).await,
+        fixture.verdict(&cookie("t", 1), MINUTE).await,
         Verdict::Allow
     );
-    let outcome = behind
-        .ask(&[("cookie", &cookie("t", 2))], 17 * MINUTE)
+    let outcome = fixture
+        .check(&[("cookie", &cookie("t", 2))], 17 * MINUTE)
         .await;
     assert_eq!(outcome.verdict, IDLE);
     assert!(
@@ -112,25 +116,25 @@ async fn after_a_timeout_the_service_is_not_asked_and_its_cookie_is_dropped() {
         "headers that extend the service's session are left out"
     );
     assert_eq!(outcome.cleared.unwrap(), "_oauth2_proxy=; Max-Age=0");
-    behind.service.asked();
-    // The end holds for as long as the service's session can live.
+    fixture.service.asked();
+    // The session cannot start again for as long as the service's session can live.
     for hours in [1, 24, 6 * 24] {
-        behind.bench.store.memory.reclaim();
-        let outcome = behind
-            .ask(&[("cookie", &cookie("t", 3))], hours * HOUR)
+        fixture.bench.store.memory.reclaim();
+        let outcome = fixture
+            .check(&[("cookie", &cookie("t", 3))], hours * HOUR)
             .await;
         assert_eq!(outcome.verdict, IDLE, "{hours}");
         assert_eq!(outcome.cleared.unwrap(), "_oauth2_proxy=; Max-Age=0");
     }
-    assert!(behind.service.asked().is_empty());
+    assert!(fixture.service.asked().is_empty());
     // A new sign-in has another ticket.
-    let fresh = behind.verdict(&cookie("u", 1), 6 * 24 * HOUR).await;
+    let fresh = fixture.verdict(&cookie("u", 1), 6 * 24 * HOUR).await;
     assert_eq!(fresh, Verdict::Allow);
 }
 
 #[tokio::test]
 async fn the_denial_of_the_service_is_relayed() {
-    let behind = DelegatedFixture::new().await;
+    let fixture = DelegatedFixture::new().await;
     let with = |status, lines: &[(&'static str, &str)]| Answer::deny(status, lines);
     let location = ("location", "https://login.example.com/?rd=x");
     for (answer, cookie, verdict, status) in [
@@ -151,8 +155,8 @@ async fn the_denial_of_the_service_is_relayed() {
         (with(303, &[location]), "a=b", DenyReason::NoCredential, 302),
     ] {
         let text = format!("{answer:?}");
-        behind.service.answers(answer);
-        let outcome = behind.ask(&[("cookie", cookie)], MINUTE).await;
+        fixture.service.answers(answer);
+        let outcome = fixture.check(&[("cookie", cookie)], MINUTE).await;
         assert_eq!(outcome.verdict, Verdict::Deny(verdict), "{text}");
         let relayed = outcome.relayed.unwrap();
         assert_eq!(relayed.status.unwrap().as_u16(), status, "{text}");
@@ -160,17 +164,16 @@ async fn the_denial_of_the_service_is_relayed() {
         assert_eq!(relayed.body.is_some(), status != 302, "{text}");
     }
     // The service allows an anonymous request; Curfew denies it.
-    behind.service.answers(Answer::Now(200, vec![], ""));
-    let outcome = behind.ask(&[], MINUTE).await;
+    fixture.service.answers(Answer::Now(200, vec![], ""));
+    let outcome = fixture.check(&[], MINUTE).await;
     assert_eq!(outcome.verdict, deny(DenyReason::NoCredential));
 }
 
-/// Service errors deny the request and end no session.
 #[tokio::test]
 async fn service_errors_end_no_session() {
-    let behind = DelegatedFixture::new().await;
+    let fixture = DelegatedFixture::new().await;
     assert_eq!(
-        behind.verdict(&cookie("t", 1), MINUTE).await,
+        fixture.verdict(&cookie("t", 1), MINUTE).await,
         Verdict::Allow
     );
     let user = |text: &str| vec![("x-auth-request-user", text.to_owned())];
@@ -200,22 +203,24 @@ async fn service_errors_end_no_session() {
     .enumerate()
     {
         let text = format!("{number}: {answer:?}");
-        behind.service.answers(answer);
-        let outcome = behind.ask(&[("cookie", &cookie("t", 1))], 2 * MINUTE).await;
+        fixture.service.answers(answer);
+        let outcome = fixture
+            .check(&[("cookie", &cookie("t", 1))], 2 * MINUTE)
+            .await;
         assert_eq!(outcome.verdict, UNAVAILABLE, "{text}");
         assert!(
             outcome.relayed.is_none() && outcome.cleared.is_none(),
             "{text}"
         );
-        let stranger = behind.verdict(&cookie("forged", 1), 2 * MINUTE).await;
+        let stranger = fixture.verdict(&cookie("forged", 1), 2 * MINUTE).await;
         assert_eq!(stranger, UNAVAILABLE, "{text}");
     }
-    behind.service.answers(Answer::allow(&[]));
+    fixture.service.answers(Answer::allow(&[]));
     assert_eq!(
-        behind.verdict(&cookie("t", 1), 3 * MINUTE).await,
+        fixture.verdict(&cookie("t", 1), 3 * MINUTE).await,
         Verdict::Allow
     );
-    let forged = behind
+    let forged = fixture
         .bench
         .lifecycle
         .count(&subject("alice"))
@@ -226,17 +231,17 @@ async fn service_errors_end_no_session() {
 
 #[tokio::test]
 async fn a_service_that_is_down_is_unavailable() {
-    let mut behind = DelegatedFixture::new().await;
-    let mut settings = behind.service.settings(|_| {});
+    let mut fixture = DelegatedFixture::new().await;
+    let mut settings = fixture.service.settings(|_| {});
     settings.url = "http://127.0.0.1:1/".parse().unwrap();
-    let metrics = Arc::clone(&behind.bench.parts.metrics);
-    behind.checker.sources.delegates = vec![Delegate::new(settings, metrics).unwrap()];
-    assert_eq!(behind.verdict(&cookie("t", 1), MINUTE).await, UNAVAILABLE);
+    let metrics = Arc::clone(&fixture.bench.parts.metrics);
+    fixture.checker.sources.delegates = vec![Delegate::new(settings, metrics).unwrap()];
+    assert_eq!(fixture.verdict(&cookie("t", 1), MINUTE).await, UNAVAILABLE);
 }
 
 #[tokio::test]
 async fn the_request_to_the_service_has_these_headers() {
-    let behind = DelegatedFixture::new().await;
+    let fixture = DelegatedFixture::new().await;
     let lines = [
         ("cookie", "a=b; _oauth2_proxy=t|1|s; c=d"),
         ("authorization", "Bearer of-the-application"),
@@ -250,8 +255,8 @@ async fn the_request_to_the_service_has_these_headers() {
         ("connection", "x-forwarded-for"),
         ("content-length", "5"),
     ];
-    assert_eq!(behind.ask(&lines, MINUTE).await.verdict, Verdict::Allow);
-    let mut request = behind.service.asked().remove(0);
+    assert_eq!(fixture.check(&lines, MINUTE).await.verdict, Verdict::Allow);
+    let mut request = fixture.service.asked().remove(0);
     for name in ["host", "accept"] {
         request.remove(name);
     }
@@ -277,12 +282,12 @@ async fn the_request_to_the_service_has_these_headers() {
     );
 }
 
-/// A session has one ID. A cookie that the service could read as the same cookie gives the same session, or none.
+/// Every cookie that the service could read as the same cookie gives the same session, or no session.
 #[tokio::test]
 async fn a_session_has_one_id() {
-    let behind = DelegatedFixture::new().await;
-    let first = behind
-        .ask(&[("cookie", "_oauth2_proxy=ab|1|s")], MINUTE)
+    let fixture = DelegatedFixture::new().await;
+    let first = fixture
+        .check(&[("cookie", "_oauth2_proxy=ab|1|s")], MINUTE)
         .await;
     let id = first.session.unwrap().0;
     for same in [
@@ -290,7 +295,7 @@ async fn a_session_has_one_id() {
         "_oauth2_proxy=ab%7C1%7Cs",
         "_oauth2_proxy=ab",
     ] {
-        let outcome = behind.ask(&[("cookie", same)], MINUTE).await;
+        let outcome = fixture.check(&[("cookie", same)], MINUTE).await;
         assert_eq!(outcome.session.unwrap().0, id, "{same}");
     }
     for ambiguous in [
@@ -302,7 +307,7 @@ async fn a_session_has_one_id() {
         "_oauth2_proxy=",
         "_oauth2_proxy=ä",
     ] {
-        let found = behind.verdict(ambiguous, MINUTE).await;
+        let found = fixture.verdict(ambiguous, MINUTE).await;
         assert_eq!(found, deny(DenyReason::MalformedRequest), "{ambiguous}");
     }
 }
@@ -323,9 +328,12 @@ async fn the_answer_can_name_the_session() {
     by_claim
         .service
         .answers(Answer::allow(&[("x-token", &token(claims))]));
-    let outcome = by_claim.ask(&lines, 5 * MINUTE).await;
+    let outcome = by_claim.check(&lines, 5 * MINUTE).await;
     let session = outcome.session.unwrap().1;
-    assert_eq!(session.started, START, "as its token says");
+    assert_eq!(
+        session.started, START,
+        "the session must start at the time in the token"
+    );
     assert_eq!(session.provider_names().count(), 2);
     let request = by_claim.service.asked().remove(0);
     assert_eq!(
@@ -339,27 +347,28 @@ async fn the_answer_can_name_the_session() {
         by_header
             .service
             .answers(Answer::allow(&[("x-session", name)]));
-        let outcome = by_header.ask(&lines, 5 * MINUTE).await;
+        let outcome = by_header.check(&lines, 5 * MINUTE).await;
         assert_eq!(outcome.verdict, verdict, "{name:?}");
     }
 }
 
-/// A token of Curfew or of an identity provider comes first. An application's own token is ignored.
+/// Curfew first looks for its own token and for one of an identity provider. It ignores other tokens in
+/// `Authorization`.
 #[tokio::test]
 async fn the_service_is_asked_last() {
-    let behind = DelegatedFixture::new().await;
-    let started = behind.bench.sign_in("default").await;
+    let fixture = DelegatedFixture::new().await;
+    let started = fixture.bench.sign_in("default").await;
     let ours = format!("session={}", started.token.expose());
-    assert_eq!(behind.verdict(&ours, MINUTE).await, Verdict::Allow);
-    let forged = behind.verdict("session=cfw1_x", MINUTE).await;
+    assert_eq!(fixture.verdict(&ours, MINUTE).await, Verdict::Allow);
+    let forged = fixture.verdict("session=cfw1_x", MINUTE).await;
     assert_eq!(forged, deny(DenyReason::InvalidCredential));
-    assert!(behind.service.asked().is_empty());
+    assert!(fixture.service.asked().is_empty());
     let lines = [
         ("authorization", "Bearer abc"),
         ("cookie", "_oauth2_proxy=t|1|s"),
     ];
-    assert_eq!(behind.ask(&lines, MINUTE).await.verdict, Verdict::Allow);
-    assert_eq!(behind.service.asked().len(), 1);
+    assert_eq!(fixture.check(&lines, MINUTE).await.verdict, Verdict::Allow);
+    assert_eq!(fixture.service.asked().len(), 1);
 }
 
 pub(super) fn subject(text: &str) -> crate::session::Subject {
@@ -376,14 +385,14 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let behind = DelegatedFixture::new().await;
+            let fixture = DelegatedFixture::new().await;
             let mut now = Duration::ZERO;
-            prop_assert_eq!(behind.verdict(&cookie("t", 0), now).await, Verdict::Allow);
+            prop_assert_eq!(fixture.verdict(&cookie("t", 0), now).await, Verdict::Allow);
             for (minutes, refreshed) in gaps {
                 now += minutes * MINUTE;
                 let over = deny(DenyReason::AbsoluteTimeout);
                 let expected = if now >= 8 * HOUR { over } else { Verdict::Allow };
-                let found = behind.verdict(&cookie("t", refreshed), now).await;
+                let found = fixture.verdict(&cookie("t", refreshed), now).await;
                 prop_assert_eq!(found, expected, "after {:?}", now);
             }
             Ok(())

@@ -1,4 +1,4 @@
-//! Sessions that start with a token of an identity provider.
+//! Tests sessions that start with a token of an identity provider.
 
 use std::collections::BTreeMap;
 
@@ -19,17 +19,17 @@ pub(super) struct JwtFixture {
     pub(super) key: SigningKey,
 }
 
-/// Seconds since 1970 at a time after the start of the test.
+/// Returns the seconds since 1970 at a time after the start of the test.
 pub(super) fn seconds(after: Duration) -> u64 {
     START.plus(after).as_millis() / 1000
 }
 
 impl JwtFixture {
     pub(super) fn new(policy: &str) -> Self {
-        Self::on(Bench::new(), policy)
+        Self::with_bench(Bench::new(), policy)
     }
 
-    pub(super) fn on(bench: Bench, policy: &str) -> Self {
+    pub(super) fn with_bench(bench: Bench, policy: &str) -> Self {
         let key = SigningKey::ed25519("a");
         let mut checker = bench.checker(Rules::default(), "session");
         checker.sources.extractor.jwt = Some(JwtLocations {
@@ -45,7 +45,7 @@ impl JwtFixture {
         }
     }
 
-    /// A token of the provider's session `sid` with the times of sign-in and issue, valid for a day.
+    /// Returns a token of the provider's session `sid` with these times of sign-in and issue. It is valid for a day.
     pub(super) fn token(&self, sid: &str, signed_in: Duration, issued: Duration) -> String {
         self.key.token(&json!({
             "iss": ISSUER,
@@ -82,15 +82,12 @@ impl JwtFixture {
     }
 }
 
-/// A bench whose default policy allows `count` sessions for each subject.
-pub(super) fn limited(count: usize, beyond: OnSessionLimit) -> Bench {
+/// Returns a bench whose default policy allows `count` sessions for each subject.
+pub(super) fn with_session_limit(count: usize, on_limit: OnSessionLimit) -> Bench {
     let mut bench = Bench::new();
     let (_, default) = bench.parts.policies.get("default").unwrap();
     let mut default = default.clone();
-    default.max_sessions = Some(MaxSessions {
-        count,
-        on_limit: beyond,
-    });
+    default.max_sessions = Some(MaxSessions { count, on_limit });
     bench.set_policies(BTreeMap::from([(name("default"), default)]));
     bench
 }
@@ -107,7 +104,10 @@ async fn the_first_credential_starts_the_session() {
     let (id, session) = outcome.session.unwrap();
     assert_eq!(session.subject.as_str(), "alice");
     assert_eq!(session.attributes.get("groups"), ["staff"]);
-    assert_eq!(session.started, START, "when the subject signed in");
+    assert_eq!(
+        session.started, START,
+        "the session must start at the sign-in"
+    );
     assert_eq!(session.deadline, START.plus(8 * HOUR));
     assert_eq!(service.bench.stored(id).await.started, START);
     let again = service.present(&token, 6 * MINUTE).await;
@@ -124,9 +124,9 @@ async fn after_a_timeout_only_a_new_sign_in_starts_a_session() {
     assert_eq!(
         ended.max_auth_age,
         Some(0),
-        "a refreshed token does not help"
+        "a refreshed token must not start a session"
     );
-    // A refreshed token does not help either: the tombstone stays.
+    // A refreshed token starts no session either, because the tombstone is still in the store.
     for minutes in [17, 60, 120, 400, 479] {
         let now = minutes * MINUTE;
         service.bench.store.memory.reclaim();
@@ -134,7 +134,7 @@ async fn after_a_timeout_only_a_new_sign_in_starts_a_session() {
         assert_eq!(service.verdict(&first, now).await, IDLE, "{minutes}");
         assert_eq!(service.verdict(&refreshed, now).await, IDLE, "{minutes}");
     }
-    // After that the sign-in itself is too old, with or without the tombstone.
+    // After that, the sign-in itself is too old, even without the tombstone.
     for hours in [9, 17, 23] {
         let now = hours * HOUR;
         service.bench.at(now);
@@ -151,8 +151,8 @@ async fn after_a_timeout_only_a_new_sign_in_starts_a_session() {
 #[tokio::test]
 async fn no_subject_has_more_sessions_than_its_policy_allows() {
     let too_many = deny(DenyReason::TooManySessions);
-    for beyond in [OnSessionLimit::Deny, OnSessionLimit::EndOldest] {
-        let service = JwtFixture::on(limited(2, beyond), "default");
+    for on_limit in [OnSessionLimit::Deny, OnSessionLimit::EndOldest] {
+        let service = JwtFixture::with_bench(with_session_limit(2, on_limit), "default");
         let tokens = ["a", "b", "c"].map(|sid| {
             let minute = u32::from(sid.as_bytes()[0] - b'a');
             service.token(sid, minute * SECOND, minute * SECOND)
@@ -160,14 +160,14 @@ async fn no_subject_has_more_sessions_than_its_policy_allows() {
         for token in &tokens[..2] {
             assert_eq!(service.verdict(token, MINUTE).await, Verdict::Allow);
         }
-        // A refreshed token is the same session.
+        // A refreshed token belongs to the same session.
         let refreshed = service.token("a", Duration::ZERO, MINUTE);
         assert_eq!(service.verdict(&refreshed, MINUTE).await, Verdict::Allow);
         let third = service.present(&tokens[2], MINUTE).await;
         let first = service.verdict(&tokens[0], MINUTE).await;
-        if beyond == OnSessionLimit::Deny {
+        if on_limit == OnSessionLimit::Deny {
             assert_eq!((third.verdict, first), (too_many, Verdict::Allow));
-            // That is not an end: after another session has ended, the same credential is accepted.
+            // The denied session has not ended: after another session has ended, its credential is accepted.
             let (id, _) = service.present(&tokens[0], MINUTE).await.session.unwrap();
             let ending = Ending::signed_out(START.plus(MINUTE));
             let ended = service.bench.lifecycle.end(id, ending, &Actor::CURFEW);
@@ -176,7 +176,7 @@ async fn no_subject_has_more_sessions_than_its_policy_allows() {
         } else {
             let revoked = deny(DenyReason::Revoked);
             assert_eq!((third.verdict, first), (Verdict::Allow, revoked));
-            // An older sign-in that arrives late is itself the oldest.
+            // If the credential of an older sign-in arrives late, its session is the oldest.
             let late = service.token("z", Duration::ZERO, MINUTE);
             assert_eq!(service.verdict(&late, MINUTE).await, revoked);
             assert_eq!(service.verdict(&tokens[1], MINUTE).await, Verdict::Allow);
@@ -185,7 +185,7 @@ async fn no_subject_has_more_sessions_than_its_policy_allows() {
 }
 
 #[tokio::test]
-async fn a_revoked_session_stays_revoked() {
+async fn a_revoked_session_cannot_start_again() {
     let service = JwtFixture::new("default");
     let token = service.token("s", Duration::ZERO, Duration::ZERO);
     let (id, session) = service.present(&token, MINUTE).await.session.unwrap();
@@ -238,14 +238,14 @@ async fn an_invalid_credential_reads_no_store_and_starts_no_session() {
     assert_eq!(
         service.verdict(&good, MINUTE).await,
         down,
-        "a valid credential reads the store"
+        "a valid credential must read the store"
     );
     service.bench.store.all_fail.store(false, Ordering::SeqCst);
     assert_eq!(service.verdict(&good, 2 * MINUTE).await, Verdict::Allow);
 }
 
 #[tokio::test]
-async fn another_subjects_token_of_the_same_session_is_refused() {
+async fn a_token_of_another_subject_for_the_same_session_is_denied() {
     let service = JwtFixture::new("default");
     let claims = |subject: &str| -> Value {
         json!({
@@ -263,7 +263,7 @@ async fn another_subjects_token_of_the_same_session_is_refused() {
 /// A page sends many requests at once with a new credential.
 #[tokio::test]
 async fn many_first_requests_count_as_one_session() {
-    let service = JwtFixture::on(limited(1, OnSessionLimit::Deny), "default");
+    let service = JwtFixture::with_bench(with_session_limit(1, OnSessionLimit::Deny), "default");
     let token = service.token("s", Duration::ZERO, Duration::ZERO);
     let all = (0..8).map(|_| service.verdict(&token, MINUTE));
     for verdict in futures_util::future::join_all(all).await {
@@ -274,7 +274,8 @@ async fn many_first_requests_count_as_one_session() {
 /// A store error does not end a session.
 #[tokio::test]
 async fn a_store_error_while_counting_ends_no_session() {
-    let service = JwtFixture::on(limited(1, OnSessionLimit::EndOldest), "default");
+    let service =
+        JwtFixture::with_bench(with_session_limit(1, OnSessionLimit::EndOldest), "default");
     let first = service.token("a", Duration::ZERO, Duration::ZERO);
     assert_eq!(service.verdict(&first, MINUTE).await, Verdict::Allow);
     let second = service.token("b", SECOND, SECOND);
@@ -286,7 +287,7 @@ async fn a_store_error_while_counting_ends_no_session() {
     assert_eq!(service.verdict(&second, MINUTE).await, Verdict::Allow);
 }
 
-/// A refreshed token has a newer `iat`. A session that counts from `iat` would start again after its end.
+/// A refreshed token has a newer `iat`. If sessions counted from `iat`, an ended session would start again.
 #[tokio::test]
 async fn a_token_without_auth_time_starts_no_session() {
     let service = JwtFixture::new("default");
@@ -324,8 +325,8 @@ async fn without_keys_the_source_is_unavailable() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Refreshed credentials do not move the absolute limit. Without a gap of the idle limit, no session ends before
-    /// it.
+    /// Refreshed credentials do not move the absolute limit. No session ends before it, as long as no gap between
+    /// requests reaches the idle limit.
     #[test]
     fn a_refreshed_credential_never_extends_the_absolute_limit(
         gaps in proptest::collection::vec((1_u32..14, any::<bool>()), 1..80),

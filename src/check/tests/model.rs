@@ -1,6 +1,6 @@
-//! Random histories of a whole service, compared with a model: sign-ins, requests with all kinds of paths, ends,
-//! changed rules and time. The model tries one rule after the other, reads paths only where all parsers agree, and
-//! keeps three numbers for a session.
+//! Compares random histories of a service with a simple model. A history has sign-ins, requests with all kinds of
+//! paths, ends, changed rules and passing time. The model tries the rules in order, and reads a path only if all
+//! parsers agree on it. For a session it keeps the start, the last activity and the end.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -16,23 +16,23 @@ use crate::testing::name;
 #[derive(Clone, Debug)]
 enum Step {
     SignIn,
-    Ask {
+    Request {
         session: usize,
         host: usize,
         path: String,
         post: bool,
     },
     Revoke(usize),
-    /// Changed rules: a selection of [`all_rules`].
+    /// Replaces the rules with these indexes of [`all_rules`].
     Reload(Vec<usize>),
-    Pass(u32),
+    AdvanceSeconds(u32),
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let path = "(/(open|%6fpen|poll|pay|admin|a|[.][.]|[.]|open;x|%2e%2e|a%2Fb|%5C)){1,3}/?";
     prop_oneof![
         1 => Just(Step::SignIn),
-        8 => (any::<usize>(), 0..HOSTS.len(), path, any::<bool>()).prop_map(|(session, host, path, post)| Step::Ask {
+        8 => (any::<usize>(), 0..HOSTS.len(), path, any::<bool>()).prop_map(|(session, host, path, post)| Step::Request {
             session,
             host,
             path,
@@ -46,7 +46,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 const HOSTS: [&str; 3] = ["app.example.com", "Shop.example.com:8443", "other.test"];
 
-/// Rules with different terms; each uses another part of the rule index.
+/// Returns rules with different terms. Each rule uses a different part of the rule index.
 fn all_rules() -> Vec<Rule> {
     let at = |host: Option<&str>, paths: Vec<PathPattern>, terms: Terms| Rule {
         index: 0,
@@ -137,20 +137,20 @@ impl Model {
         if let Some(reason) = known.ended {
             return deny(reason);
         }
-        let over = |[idle, absolute]: [u128; 2], known: &ModelSession| {
+        let reached_limit = |[idle, absolute]: [u128; 2], known: &ModelSession| {
             if now - known.started >= absolute {
                 Some(DenyReason::AbsoluteTimeout)
             } else {
                 (now - known.seen >= idle).then_some(DenyReason::IdleTimeout)
             }
         };
-        if let Some(reason) = over(DEFAULT, known) {
+        if let Some(reason) = reached_limit(DEFAULT, known) {
             known.ended = Some(reason);
             return deny(reason);
         }
         let [idle, absolute, age] = STRICT;
         if terms.policy.is_some()
-            && (over([idle, absolute], known).is_some() || now - known.started >= age)
+            && (reached_limit([idle, absolute], known).is_some() || now - known.started >= age)
         {
             return deny(DenyReason::ReauthenticationRequired);
         }
@@ -163,7 +163,7 @@ impl Model {
         {
             return deny(DenyReason::Forbidden);
         }
-        // Under `strict`, a safe method counts only as a navigation, and these requests are not navigations.
+        // With `strict`, a `GET` counts only if it is a navigation, and these requests are not.
         let counts = terms.policy.is_none() || *target.method == Method::POST;
         if terms.activity == RuleActivity::Touch && counts {
             known.seen = now;
@@ -172,7 +172,7 @@ impl Model {
     }
 }
 
-async fn live(steps: Vec<Step>) {
+async fn run_history(steps: Vec<Step>) {
     let bench = Bench::new();
     let mut checker = bench.checker(Rules::default(), "session");
     let mut model = Model {
@@ -192,7 +192,7 @@ async fn live(steps: Vec<Step>) {
                     ended: None,
                 });
             }
-            Step::Pass(seconds) => {
+            Step::AdvanceSeconds(seconds) => {
                 model.now += u128::from(seconds) * 1000;
                 bench.at(Duration::from_millis(model.now.try_into().unwrap()));
             }
@@ -221,13 +221,13 @@ async fn live(steps: Vec<Step>) {
                 let rules = Rules::new(model.rules.clone(), Terms::default()).unwrap();
                 checker.book = Arc::new(bench.book(rules));
             }
-            Step::Ask {
+            Step::Request {
                 session,
                 host,
                 path,
                 post,
             } => {
-                // One more than there are: an unknown credential.
+                // One number more than there are sessions: a request without a credential.
                 let session = session % (model.sessions.len() + 1);
                 let cookie = model
                     .sessions
@@ -279,6 +279,6 @@ proptest! {
     #[test]
     fn a_service_behaves_like_its_model(steps in vec(step(), 1..60)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.unwrap().block_on(live(steps));
+        runtime.unwrap().block_on(run_history(steps));
     }
 }

@@ -9,7 +9,7 @@ use crate::policy::{
 use crate::session::{Limits, PolicyName};
 use crate::testing::name;
 
-/// Rules in order: a path prefix and its terms.
+/// Returns rules in this order. Each has a path prefix and its terms.
 fn rules<const N: usize>(rules: [(&str, Terms); N]) -> Rules {
     let rules = rules.into_iter().enumerate();
     let rules = rules.map(|(index, (prefix, terms))| Rule {
@@ -31,7 +31,7 @@ fn public() -> Terms {
 }
 
 impl Fixture {
-    /// A request with the given headers, so with or without a credential.
+    /// Checks a request with exactly these headers. Without a cookie, it has no credential.
     async fn request(&self, method: &str, path: &str, headers: &HeaderMap) -> Outcome {
         let url = format!("https://app.example.com{path}");
         let method: Method = method.parse().unwrap();
@@ -39,14 +39,14 @@ impl Fixture {
             method: &method,
             url: OriginalUrl::parse(url.as_bytes()).unwrap(),
         };
-        self.ask(None, Ok(original), headers).await
+        self.check_original(None, Ok(original), headers).await
     }
 
-    async fn visit(&self, path: &str) -> Verdict {
+    async fn verdict_for_path(&self, path: &str) -> Verdict {
         self.request("GET", path, &self.headers()).await.verdict
     }
 
-    fn with(&self, lines: &[(&str, &str)]) -> HeaderMap {
+    fn headers_with(&self, lines: &[(&str, &str)]) -> HeaderMap {
         let mut all = self.headers();
         all.extend(headers(lines));
         all
@@ -56,13 +56,13 @@ impl Fixture {
 #[tokio::test]
 async fn a_public_path_needs_no_session_and_no_store() {
     let rules = rules([("/open", public())]);
-    let fixture = Fixture::by(Bench::new(), "default", rules).await;
+    let fixture = Fixture::with_rules(Bench::new(), "default", rules).await;
     fixture.bench.store.all_fail.store(true, Ordering::SeqCst);
     for headers in [HeaderMap::new(), fixture.headers()] {
         let outcome = fixture.request("GET", "/open/x", &headers).await;
         assert!(outcome.public);
         assert_eq!(outcome.verdict, Verdict::Allow);
-        assert!(outcome.session.is_none(), "no session is looked up");
+        assert!(outcome.session.is_none(), "no session must be looked up");
     }
     let closed = fixture.request("GET", "/opened", &HeaderMap::new()).await;
     assert_eq!(closed.verdict, deny(DenyReason::NoCredential));
@@ -76,44 +76,44 @@ async fn a_public_path_needs_no_session_and_no_store() {
 }
 
 #[tokio::test]
-async fn a_passive_path_does_not_keep_a_session() {
+async fn a_passive_path_does_not_extend_a_session() {
     let passive = Terms {
         activity: RuleActivity::Passive,
         ..Terms::default()
     };
-    let fixture = Fixture::by(Bench::new(), "default", rules([("/poll", passive)])).await;
+    let fixture = Fixture::with_rules(Bench::new(), "default", rules([("/poll", passive)])).await;
     for minutes in [5, 10, 14] {
         fixture.bench.at(minutes * MINUTE);
-        assert_eq!(fixture.visit("/poll/news").await, Verdict::Allow);
+        assert_eq!(fixture.verdict_for_path("/poll/news").await, Verdict::Allow);
     }
     assert_eq!(fixture.bench.stored(fixture.id).await.last_seen, START);
-    assert_eq!(fixture.visit("/news").await, Verdict::Allow);
+    assert_eq!(fixture.verdict_for_path("/news").await, Verdict::Allow);
     fixture.bench.at(29 * MINUTE);
     assert_eq!(
-        fixture.visit("/poll/news").await,
+        fixture.verdict_for_path("/poll/news").await,
         deny(DenyReason::IdleTimeout)
     );
 }
 
 #[tokio::test]
-async fn the_policy_of_a_rule_denies_that_request_alone() {
+async fn the_policy_of_a_rule_denies_only_that_request() {
     let strict = Terms {
         policy: Some(name("strict")),
         ..Terms::default()
     };
-    let fixture = Fixture::by(Bench::new(), "default", rules([("/pay", strict)])).await;
+    let fixture = Fixture::with_rules(Bench::new(), "default", rules([("/pay", strict)])).await;
     fixture.bench.at(4 * MINUTE);
-    assert_eq!(fixture.visit("/pay").await, Verdict::Allow);
+    assert_eq!(fixture.verdict_for_path("/pay").await, Verdict::Allow);
     assert_eq!(
         fixture.bench.stored(fixture.id).await.last_seen,
         START,
-        "the policy of the rule counts navigations only"
+        "the policy of the rule counts only navigations as activity"
     );
     fixture.bench.at(5 * MINUTE);
     let denied = fixture.request("GET", "/pay", &fixture.headers()).await;
     assert_eq!(denied.verdict, deny(DenyReason::ReauthenticationRequired));
     assert_eq!(denied.max_auth_age, Some(30 * 60));
-    assert_eq!(fixture.visit("/").await, Verdict::Allow);
+    assert_eq!(fixture.verdict_for_path("/").await, Verdict::Allow);
     // If the proxy names a policy too, both apply.
     let (method, headers) = (Method::GET, fixture.headers());
     fixture.bench.at(31 * MINUTE);
@@ -122,10 +122,10 @@ async fn the_policy_of_a_rule_denies_that_request_alone() {
 }
 
 #[tokio::test]
-async fn a_looser_policy_changes_nothing() {
-    let fixture = Fixture::under("strict").await;
+async fn a_less_strict_policy_changes_nothing() {
+    let fixture = Fixture::with_policy("strict").await;
     fixture.bench.at(4 * MINUTE);
-    let navigation = fixture.with(&[("sec-fetch-mode", "navigate")]);
+    let navigation = fixture.headers_with(&[("sec-fetch-mode", "navigate")]);
     for minutes in (4..=28).step_by(4) {
         fixture.bench.at(minutes * MINUTE);
         let outcome = fixture
@@ -150,11 +150,11 @@ async fn a_user_in_none_of_the_groups_is_forbidden_and_stays_signed_in() {
         ("/staff", groups(&["other", "staff"])),
         ("/operators", groups(&["operators", "Staff"])),
     ]);
-    let fixture = Fixture::by(Bench::new(), "default", rules).await;
-    assert_eq!(fixture.visit("/staff").await, Verdict::Allow);
+    let fixture = Fixture::with_rules(Bench::new(), "default", rules).await;
+    assert_eq!(fixture.verdict_for_path("/staff").await, Verdict::Allow);
     fixture.bench.at(10 * MINUTE);
     assert_eq!(
-        fixture.visit("/operators").await,
+        fixture.verdict_for_path("/operators").await,
         deny(DenyReason::Forbidden)
     );
     assert_eq!(
@@ -164,7 +164,7 @@ async fn a_user_in_none_of_the_groups_is_forbidden_and_stays_signed_in() {
     );
     fixture.bench.at(15 * MINUTE);
     assert_eq!(
-        fixture.visit("/operators").await,
+        fixture.verdict_for_path("/operators").await,
         deny(DenyReason::IdleTimeout),
         "a reason that ends the session comes first"
     );
@@ -185,11 +185,11 @@ async fn a_group_can_have_a_shorter_idle_limit() {
         ..default.clone()
     };
     bench.set_policies(BTreeMap::from([(name("default"), tighter)]));
-    let fixture = Fixture::by(bench, "default", Rules::default()).await;
+    let fixture = Fixture::with_rules(bench, "default", Rules::default()).await;
     let just_before = 3 * MINUTE - SECOND;
-    assert_eq!(fixture.get(just_before).await, Verdict::Allow);
+    assert_eq!(fixture.verdict_after(just_before).await, Verdict::Allow);
     let idle = deny(DenyReason::IdleTimeout);
-    assert_eq!(fixture.get(just_before + 3 * MINUTE).await, idle);
+    assert_eq!(fixture.verdict_after(just_before + 3 * MINUTE).await, idle);
 }
 
 #[tokio::test]
@@ -198,7 +198,7 @@ async fn a_preflight_passes_if_configured() {
         cors_preflight: Access::Public,
         ..Terms::default()
     };
-    let fixture = Fixture::by(Bench::new(), "default", rules([("/api", open)])).await;
+    let fixture = Fixture::with_rules(Bench::new(), "default", rules([("/api", open)])).await;
     let preflight = [
         ("origin", "https://other.example"),
         ("access-control-request-method", "PUT"),
@@ -224,8 +224,8 @@ async fn a_preflight_passes_if_configured() {
     }
 }
 
-/// A bench whose default policy binds sessions, and a bound session.
-async fn bound() -> (Fixture, [(&'static str, &'static str); 2]) {
+/// Returns a fixture with a bound session, and the headers of the client that it is bound to.
+async fn bound_session() -> (Fixture, [(&'static str, &'static str); 2]) {
     let mut bench = Bench::new();
     let (_, default) = bench.parts.policies.get("default").unwrap();
     let binding = Policy {
@@ -253,8 +253,8 @@ async fn bound() -> (Fixture, [(&'static str, &'static str); 2]) {
 }
 
 #[tokio::test]
-async fn a_bound_session_is_denied_elsewhere() {
-    let (fixture, home) = bound().await;
+async fn a_bound_session_is_denied_for_another_client() {
+    let (fixture, home) = bound_session().await;
     let mismatch = deny(DenyReason::ReauthenticationRequired);
     for (lines, expected) in [
         (&home[..], Verdict::Allow),
@@ -279,26 +279,34 @@ async fn a_bound_session_is_denied_elsewhere() {
             deny(DenyReason::MalformedRequest),
         ),
     ] {
-        let outcome = fixture.request("GET", "/", &fixture.with(lines)).await;
+        let outcome = fixture
+            .request("GET", "/", &fixture.headers_with(lines))
+            .await;
         assert_eq!(outcome.verdict, expected, "{lines:?}");
     }
-    // A request from mismatch gets no other detail, is no activity, and ends nothing.
+    // A request from another client is denied, is no activity, and does not end the session.
     fixture.bench.at(15 * MINUTE - SECOND);
-    let thief = fixture.with(&[("x-forwarded-for", "6.6.6.6"), home[1]]);
-    assert_eq!(fixture.request("GET", "/", &thief).await.verdict, mismatch);
-    let at_home = fixture.with(&home);
+    let other_client = fixture.headers_with(&[("x-forwarded-for", "6.6.6.6"), home[1]]);
+    assert_eq!(
+        fixture.request("GET", "/", &other_client).await.verdict,
+        mismatch
+    );
+    let at_home = fixture.headers_with(&home);
     let outcome = fixture.request("GET", "/", &at_home).await;
     assert_eq!(outcome.verdict, Verdict::Allow);
     fixture.bench.at(30 * MINUTE);
     let idle = deny(DenyReason::IdleTimeout);
-    assert_eq!(fixture.request("GET", "/", &thief).await.verdict, idle);
+    assert_eq!(
+        fixture.request("GET", "/", &other_client).await.verdict,
+        idle
+    );
 }
 
 #[tokio::test]
-async fn only_the_address_from_the_proxy_counts() {
-    let (fixture, home) = bound().await;
+async fn only_the_address_from_the_proxy_is_used() {
+    let (fixture, home) = bound_session().await;
     let url = OriginalUrl::parse(b"https://app.example.com/").unwrap();
-    let headers = fixture.with(&home);
+    let headers = fixture.headers_with(&home);
     for (address, expected) in [
         (Some("203.0.113.7"), Verdict::Allow),
         (Some("6.6.6.6"), deny(DenyReason::ReauthenticationRequired)),

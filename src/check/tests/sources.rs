@@ -1,4 +1,5 @@
-//! Tries every rule of `docs/semantics.md` with every source. The table on that page must be the result.
+//! Tests every rule of the table in `docs/semantics.md` with every source. The table on that page must show the
+//! results.
 
 mod party;
 mod rules;
@@ -8,20 +9,21 @@ use std::pin::Pin;
 
 use party::Kind;
 
-/// The text of a cell: the rule holds.
+/// The cell text if the rule holds.
 const YES: &str = "yes";
-/// The rule holds from Curfew's first request on: the credential does not have the time before.
+/// The cell text if the rule holds from the first request on, because the credential does not contain an earlier
+/// time.
 const FIRST: &str = "from the first request";
-/// The rule does not hold.
+/// The cell text if the rule does not hold.
 const NO: &str = "**no**";
-/// The rule does not apply to the source.
+/// The cell text if the rule does not apply to the source.
 const NONE: &str = "–";
 
 type Cell = Pin<Box<dyn Future<Output = &'static str>>>;
-/// A rule as the page states it, and the function that tries it with a source.
+/// The text of a rule on the page, and the function that tests the rule with a source.
 type Rule = (&'static str, fn(Kind) -> Cell);
 
-/// The table as on the page.
+/// Returns the table in the format of the page.
 fn table(cells: &[(&str, Vec<&str>)]) -> String {
     let names = Kind::ALL.map(Kind::title).join(" | ");
     let mut text = format!(

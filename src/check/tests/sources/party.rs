@@ -24,21 +24,21 @@ use crate::testing::{Bench, START, name};
 /// The client address of the person's requests.
 const HOME: &str = "192.0.2.7";
 
-/// A source and the claims of its credentials.
+/// A kind of source, by its credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// An application signs the person in through the admin API.
+    /// Tokens of Curfew: an application signs the person in through the admin API.
     Token,
-    /// Curfew's own sign-in.
+    /// Sign-in with an identity provider through Curfew.
     Login,
-    /// A token with `auth_time`.
+    /// A JSON Web Token with `auth_time`.
     Jwt,
-    /// A token without `auth_time`, with `accept_iat`.
+    /// A JSON Web Token without `auth_time`, accepted with `accept_iat`.
     JwtByIat,
-    /// Another service that sends the time of the authentication.
-    Timed,
-    /// Another service that does not send it.
-    Untimed,
+    /// A delegated service that sends the time of the authentication.
+    DelegatedWithTime,
+    /// A delegated service that does not send the time of the authentication.
+    DelegatedWithoutTime,
 }
 
 impl Kind {
@@ -47,8 +47,8 @@ impl Kind {
         Self::Login,
         Self::Jwt,
         Self::JwtByIat,
-        Self::Timed,
-        Self::Untimed,
+        Self::DelegatedWithTime,
+        Self::DelegatedWithoutTime,
     ];
 
     pub(super) const fn title(self) -> &'static str {
@@ -57,8 +57,8 @@ impl Kind {
             Self::Login => "`login`",
             Self::Jwt => "`jwt`",
             Self::JwtByIat => "`jwt` with `accept_iat`",
-            Self::Timed => "`delegated` with the time of the sign-in",
-            Self::Untimed => "`delegated` without it",
+            Self::DelegatedWithTime => "`delegated` with the time of the sign-in",
+            Self::DelegatedWithoutTime => "`delegated` without it",
         }
     }
 
@@ -66,13 +66,13 @@ impl Kind {
         matches!(self, Self::Token | Self::Login)
     }
 
-    /// The source as the session records it.
+    /// Returns the name of the source in the session record.
     pub(super) const fn source(self) -> &'static str {
         match self {
             Self::Token => "token",
             Self::Login => "login",
             Self::Jwt | Self::JwtByIat => "jwt",
-            Self::Timed | Self::Untimed => "delegated",
+            Self::DelegatedWithTime | Self::DelegatedWithoutTime => "delegated",
         }
     }
 }
@@ -91,18 +91,18 @@ pub(super) struct SourceFixture {
     pub(super) bench: Bench,
     pub(super) checker: Checker,
     pub(super) service: Service,
-    /// Her groups; `None` if the source does not send them.
+    /// The groups of `alice`; `None` if the source does not send them.
     pub(super) groups: Option<Vec<&'static str>>,
     key: SigningKey,
 }
 
 impl SourceFixture {
     pub(super) async fn new(kind: Kind) -> Self {
-        Self::by(kind, |_| {}, Rules::default()).await
+        Self::with(kind, |_| {}, Rules::default()).await
     }
 
-    /// Changes the default policy and adds rules.
-    pub(super) async fn by(kind: Kind, change: impl FnOnce(&mut Policy), rules: Rules) -> Self {
+    /// Creates a fixture with a changed default policy and these rules.
+    pub(super) async fn with(kind: Kind, change: impl FnOnce(&mut Policy), rules: Rules) -> Self {
         let (mut bench, service) = (Bench::new(), Service::start().await);
         let policies = bench.parts.policies.iter();
         let mut policies: BTreeMap<_, _> = policies
@@ -123,7 +123,7 @@ impl SourceFixture {
                 source.issuer.accepts_iat = kind == Kind::JwtByIat;
                 checker.sources.jwt.push(source);
             }
-            Kind::Timed | Kind::Untimed => {
+            Kind::DelegatedWithTime | Kind::DelegatedWithoutTime => {
                 let metrics = std::sync::Arc::clone(&bench.parts.metrics);
                 let settings = service.settings(|_| {});
                 let delegate = Delegate::new(settings, metrics).unwrap();
@@ -140,7 +140,7 @@ impl SourceFixture {
         }
     }
 
-    /// Replaces the default policy.
+    /// Changes the default policy.
     pub(super) fn change_policy(&mut self, change: impl FnOnce(&mut Policy)) {
         let mut policies: BTreeMap<_, _> = self
             .bench
@@ -154,7 +154,7 @@ impl SourceFixture {
         self.bench.update(&mut self.checker, Rules::default());
     }
 
-    /// The other claims, which all sources have.
+    /// Returns the claims of a token that is issued at `now`.
     fn claims(&self, signed_in: &SignedIn, now: Duration) -> Value {
         let mut claims = json!({
             "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "sid": format!("s{}", signed_in.number),
@@ -196,7 +196,8 @@ impl SourceFixture {
         Attributes::new(attributes).unwrap()
     }
 
-    /// The person signs in. Curfew's own sign-in starts its session at `recorded_at`, and may be denied.
+    /// Signs the person in with an authentication at `at`. If Curfew issues the token, it starts the session at
+    /// `recorded_at`, and may deny it.
     pub(super) async fn sign_in_late(
         &self,
         number: u8,
@@ -233,7 +234,8 @@ impl SourceFixture {
         self.sign_in_late(number, at, at).await.unwrap()
     }
 
-    /// The credential at a time after the start: refreshed, if the source refreshes it.
+    /// Returns the headers with the credential at a time after the start. The source has refreshed the credential at
+    /// that time, if it refreshes credentials.
     fn credential(&self, signed_in: &SignedIn, now: Duration) -> HeaderMap {
         if let Some(token) = &signed_in.own {
             return headers(&[("cookie", &format!("session={token}"))]);
@@ -244,10 +246,10 @@ impl SourceFixture {
             return headers(&[("authorization", &format!("Bearer {token}"))]);
         }
         let mut lines = Vec::new();
-        // This token is not verified: Curfew trusts the service that sends it.
+        // Curfew does not verify this token, because it trusts the service that sends it.
         let encoded = URL_SAFE_NO_PAD.encode(claims.to_string());
         let token = format!("e30.{encoded}.c2ln");
-        if self.kind == Kind::Timed {
+        if self.kind == Kind::DelegatedWithTime {
             lines.push(("x-token", &*token));
         }
         let groups = self.groups.clone().unwrap_or_default().join(",");
@@ -265,8 +267,8 @@ impl SourceFixture {
         self.visit(signed_in, after).await.verdict
     }
 
-    /// A visit while the service fails.
-    pub(super) async fn broken_service(
+    /// Checks a request while the service returns this `answer`.
+    pub(super) async fn verdict_with_answer(
         &self,
         signed_in: &SignedIn,
         after: Duration,
@@ -307,7 +309,7 @@ impl SourceFixture {
         self.checker.check(&request).await
     }
 
-    /// The session that a visit starts or continues.
+    /// Sends an allowed request, and returns its session ID.
     pub(super) async fn session(&self, signed_in: &SignedIn, after: Duration) -> SessionId {
         let outcome = self.visit(signed_in, after).await;
         assert_eq!(outcome.verdict, Verdict::Allow, "{:?}", self.kind);
@@ -315,7 +317,7 @@ impl SourceFixture {
     }
 }
 
-/// What differs from a usual request.
+/// The properties of a request that tests change.
 pub(super) struct Visit {
     pub(super) policy: Option<&'static str>,
     pub(super) path: &'static str,

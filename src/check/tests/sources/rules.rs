@@ -1,4 +1,4 @@
-//! The rules, each tried with one source.
+//! The rules. Each function tests one rule with one source, and returns the text of the cell.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -30,33 +30,33 @@ macro_rules! rules {
 }
 
 rules! {
-    "The idle limit ends the session" => idle,
-    "The absolute limit counts from the sign-in" => absolute,
-    "A refreshed credential does not move the absolute limit" => refreshed,
+    "The idle limit ends the session" => idle_limit,
+    "The absolute limit counts from the sign-in" => absolute_limit,
+    "A refreshed credential does not move the absolute limit" => refreshed_credential,
     "An ended session stays ended while its credential is presented" => final_end,
-    "An ended session stays ended after the store [lost data](redis.md#loss-of-data)" => loss,
-    "After an administrator ended one session, no earlier authentication starts another" => revoked,
-    "All sessions of a subject end at once" => revoked_all,
-    "An [emergency revocation](emergency.md) ends the session" => rule,
-    "`max_sessions` with `deny`" => limited,
-    "`max_sessions` with `end_oldest`" => displaced,
-    "[Binding](policies.md#binding)" => bound,
-    "A variant for a group" => variant,
+    "An ended session stays ended after the store [lost data](redis.md#loss-of-data)" => loss_of_data,
+    "After an administrator ended one session, no earlier authentication starts another" => revoked_session,
+    "All sessions of a subject end at once" => revoked_subject,
+    "An [emergency revocation](emergency.md) ends the session" => emergency_revocation,
+    "`max_sessions` with `deny`" => session_limit_with_deny,
+    "`max_sessions` with `end_oldest`" => session_limit_with_end_oldest,
+    "[Binding](policies.md#binding)" => binding,
+    "A variant for a group" => group_variant,
     "If the groups are unknown, every variant applies" => unknown_groups,
-    "A stricter policy denies only its own requests, and requires a new sign-in" => stricter,
-    "`max_auth_age` counts from the sign-in" => auth_age,
-    "A passive request does not count as activity" => passive,
-    "A rule with `groups` applies" => groups,
-    "A shorter policy applies at once" => shorter,
-    "A longer policy does not move the deadline" => longer,
-    "A failure of the store gives 503, and ends no session" => store_trouble,
-    "A failure of the source gives 503, and ends no session" => source_trouble,
-    "The challenge after an end asks for a new sign-in (RFC 9470)" => challenge,
-    "Curfew counts the start and the end, and shows both in the console" => counted,
+    "A stricter policy denies only its own requests, and requires a new sign-in" => stricter_policy,
+    "`max_auth_age` counts from the sign-in" => max_auth_age,
+    "A passive request does not count as activity" => passive_request,
+    "A rule with `groups` applies" => rule_with_groups,
+    "A shorter policy applies at once" => shorter_policy,
+    "A longer policy does not move the deadline" => longer_policy,
+    "A failure of the store gives 503, and ends no session" => store_unavailable,
+    "A failure of the source gives 503, and ends no session" => source_unavailable,
+    "The challenge after an end asks for a new sign-in (RFC 9470)" => challenge_after_end,
+    "Curfew counts the start and the end, and shows both in the console" => metrics_and_recent_events,
 }
 
-/// The text of a cell for a rule that holds or does not.
-const fn says(holds: bool) -> &'static str {
+/// Returns the cell text for a rule that holds or does not hold.
+const fn cell_text(holds: bool) -> &'static str {
     if holds { YES } else { NO }
 }
 
@@ -64,22 +64,22 @@ fn administrator() -> Actor {
     Actor::new(ActorKind::AdminToken, "ci", None)
 }
 
-/// A session with its first request one minute after the sign-in.
-async fn used(party: &SourceFixture) -> SignedIn {
+/// Signs the person in, and sends the first request one minute later.
+async fn session_in_use(party: &SourceFixture) -> SignedIn {
     let signed_in = party.sign_in(1, Duration::ZERO).await;
     assert_eq!(party.verdict(&signed_in, MINUTE).await, ALLOW);
     signed_in
 }
 
-async fn idle(kind: Kind) -> &'static str {
+async fn idle_limit(kind: Kind) -> &'static str {
     let party = SourceFixture::new(kind).await;
-    let signed_in = used(&party).await;
+    let signed_in = session_in_use(&party).await;
     let just = 16 * MINUTE - SECOND / 1000;
     assert_eq!(party.verdict(&signed_in, just).await, ALLOW);
-    says(party.verdict(&signed_in, just + 15 * MINUTE).await == IDLE)
+    cell_text(party.verdict(&signed_in, just + 15 * MINUTE).await == IDLE)
 }
 
-async fn absolute(kind: Kind) -> &'static str {
+async fn absolute_limit(kind: Kind) -> &'static str {
     let party = SourceFixture::new(kind).await;
     let signed_in = party.sign_in(1, Duration::ZERO).await;
     for minutes in (10..480).step_by(10) {
@@ -98,8 +98,8 @@ async fn absolute(kind: Kind) -> &'static str {
     }
 }
 
-/// Each visit in these tests has a credential that was refreshed at that time.
-async fn refreshed(kind: Kind) -> &'static str {
+/// The source refreshes the credential for each request.
+async fn refreshed_credential(kind: Kind) -> &'static str {
     let party = SourceFixture::new(kind).await;
     let signed_in = party.sign_in(1, Duration::ZERO).await;
     let visits = (0..=480).step_by(5);
@@ -107,12 +107,12 @@ async fn refreshed(kind: Kind) -> &'static str {
     for minutes in visits {
         last = party.verdict(&signed_in, minutes * MINUTE).await;
     }
-    says(last == ABSOLUTE)
+    cell_text(last == ABSOLUTE)
 }
 
 async fn final_end(kind: Kind) -> &'static str {
     let party = SourceFixture::new(kind).await;
-    let signed_in = used(&party).await;
+    let signed_in = session_in_use(&party).await;
     for hours in (1..300).step_by(5) {
         if party.verdict(&signed_in, hours * HOUR).await == ALLOW {
             return NO;
@@ -122,9 +122,9 @@ async fn final_end(kind: Kind) -> &'static str {
     YES
 }
 
-async fn loss(kind: Kind) -> &'static str {
+async fn loss_of_data(kind: Kind) -> &'static str {
     let party = SourceFixture::new(kind).await;
-    let signed_in = used(&party).await;
+    let signed_in = session_in_use(&party).await;
     assert_eq!(party.verdict(&signed_in, 20 * MINUTE).await, IDLE);
     let lost = 21 * MINUTE;
     party.bench.store.memory.lose_all(START.plus(lost));
@@ -136,12 +136,12 @@ async fn loss(kind: Kind) -> &'static str {
         assert_eq!(found.detail, Some(Detail::LostSince));
     }
     let fresh = party.sign_in(2, lost + 2 * MINUTE).await;
-    says(party.verdict(&fresh, lost + 2 * MINUTE).await == ALLOW)
+    cell_text(party.verdict(&fresh, lost + 2 * MINUTE).await == ALLOW)
 }
 
-async fn revoked(kind: Kind) -> &'static str {
+async fn revoked_session(kind: Kind) -> &'static str {
     let party = SourceFixture::new(kind).await;
-    let signed_in = used(&party).await;
+    let signed_in = session_in_use(&party).await;
     let other = party.sign_in(2, 2 * MINUTE).await;
     assert_eq!(party.verdict(&other, 2 * MINUTE).await, ALLOW);
     let id = party.session(&signed_in, 3 * MINUTE).await;
@@ -149,7 +149,11 @@ async fn revoked(kind: Kind) -> &'static str {
     lifecycle.revoke(id, &administrator()).await.unwrap();
     let after = 4 * MINUTE;
     assert_eq!(party.verdict(&signed_in, after).await, REVOKED);
-    assert_eq!(party.verdict(&other, after).await, ALLOW, "it lives");
+    assert_eq!(
+        party.verdict(&other, after).await,
+        ALLOW,
+        "the other session must be live"
+    );
     let refused = match party.sign_in_late(3, 2 * MINUTE, after).await {
         Err(StartError::TooOld) => true,
         Ok(silent) => !kind.is_own() && party.verdict(&silent, after).await == REVOKED,
@@ -157,12 +161,12 @@ async fn revoked(kind: Kind) -> &'static str {
     };
     let fresh = party.sign_in(4, after).await;
     assert_eq!(party.verdict(&fresh, after).await, ALLOW);
-    says(refused)
+    cell_text(refused)
 }
 
-async fn revoked_all(kind: Kind) -> &'static str {
+async fn revoked_subject(kind: Kind) -> &'static str {
     let party = SourceFixture::new(kind).await;
-    let [first, second] = [used(&party).await, party.sign_in(2, MINUTE).await];
+    let [first, second] = [session_in_use(&party).await, party.sign_in(2, MINUTE).await];
     assert_eq!(party.verdict(&second, MINUTE).await, ALLOW);
     let alice = crate::session::Subject::new("alice").unwrap();
     party.bench.at(2 * MINUTE);
@@ -174,12 +178,12 @@ async fn revoked_all(kind: Kind) -> &'static str {
         ended &= party.verdict(signed_in, 3 * MINUTE).await == REVOKED;
     }
     let fresh = party.sign_in(3, 4 * MINUTE).await;
-    says(ended && party.verdict(&fresh, 4 * MINUTE).await == ALLOW)
+    cell_text(ended && party.verdict(&fresh, 4 * MINUTE).await == ALLOW)
 }
 
-async fn rule(kind: Kind) -> &'static str {
+async fn emergency_revocation(kind: Kind) -> &'static str {
     let party = SourceFixture::new(kind).await;
-    let signed_in = used(&party).await;
+    let signed_in = session_in_use(&party).await;
     let conditions = RevocationConditions {
         source: Some(kind.source().to_owned()),
         ..RevocationConditions::default()
@@ -190,18 +194,16 @@ async fn rule(kind: Kind) -> &'static str {
         .revoke_matching(conditions, None, &administrator())
         .await;
     assert!(done.unwrap().is_some());
-    says(party.verdict(&signed_in, 2 * MINUTE).await == REVOKED)
+    cell_text(party.verdict(&signed_in, 2 * MINUTE).await == REVOKED)
 }
 
-/// Three sign-ins with a limit of two sessions: the verdicts for the third and for the first.
-async fn three(kind: Kind, beyond: OnSessionLimit) -> (Verdict, Verdict) {
-    let most = MaxSessions {
-        count: 2,
-        on_limit: beyond,
-    };
-    let party = SourceFixture::by(
+/// Signs the person in three times with a limit of two sessions. Returns the verdicts for the third and the first
+/// session.
+async fn sign_in_three_times(kind: Kind, on_limit: OnSessionLimit) -> (Verdict, Verdict) {
+    let limit = MaxSessions { count: 2, on_limit };
+    let party = SourceFixture::with(
         kind,
-        |policy| policy.max_sessions = Some(most),
+        |policy| policy.max_sessions = Some(limit),
         Rules::default(),
     )
     .await;
@@ -218,32 +220,34 @@ async fn three(kind: Kind, beyond: OnSessionLimit) -> (Verdict, Verdict) {
     (third, party.verdict(&first, 6 * SECOND).await)
 }
 
-async fn limited(kind: Kind) -> &'static str {
+async fn session_limit_with_deny(kind: Kind) -> &'static str {
     let too_many = denied(DenyReason::TooManySessions);
-    says(three(kind, OnSessionLimit::Deny).await == (too_many, ALLOW))
+    cell_text(sign_in_three_times(kind, OnSessionLimit::Deny).await == (too_many, ALLOW))
 }
 
-async fn displaced(kind: Kind) -> &'static str {
-    says(three(kind, OnSessionLimit::EndOldest).await == (ALLOW, REVOKED))
+async fn session_limit_with_end_oldest(kind: Kind) -> &'static str {
+    cell_text(sign_in_three_times(kind, OnSessionLimit::EndOldest).await == (ALLOW, REVOKED))
 }
 
-async fn bound(kind: Kind) -> &'static str {
+async fn binding(kind: Kind) -> &'static str {
     let bits = NetworkBits { ipv4: 24, ipv6: 64 };
     let bind = Bind {
         network: Some(bits),
         user_agent: false,
     };
-    let party = SourceFixture::by(kind, |policy| policy.bind = bind, Rules::default()).await;
-    let signed_in = used(&party).await;
+    let party = SourceFixture::with(kind, |policy| policy.bind = bind, Rules::default()).await;
+    let signed_in = session_in_use(&party).await;
     let mismatch = Visit {
         from: "198.51.100.7",
         ..Visit::default()
     };
     let found = party.request(&signed_in, 2 * MINUTE, &mismatch).await;
-    says(found.verdict == REAUTHENTICATE && party.verdict(&signed_in, 2 * MINUTE).await == ALLOW)
+    cell_text(
+        found.verdict == REAUTHENTICATE && party.verdict(&signed_in, 2 * MINUTE).await == ALLOW,
+    )
 }
 
-/// Members of `staff` have an idle limit of five minutes.
+/// Tests whether an idle limit of five minutes applies, if it is set for members of `staff`.
 async fn with_variant(kind: Kind, groups: Option<Vec<&'static str>>) -> &'static str {
     let variant = |policy: &mut crate::policy::Policy| {
         let mut limits = policy.limits;
@@ -253,42 +257,44 @@ async fn with_variant(kind: Kind, groups: Option<Vec<&'static str>>) -> &'static
             limits,
         }];
     };
-    let mut party = SourceFixture::by(kind, variant, Rules::default()).await;
+    let mut party = SourceFixture::with(kind, variant, Rules::default()).await;
     party.groups = groups;
-    let signed_in = used(&party).await;
-    says(party.verdict(&signed_in, 6 * MINUTE).await == IDLE)
+    let signed_in = session_in_use(&party).await;
+    cell_text(party.verdict(&signed_in, 6 * MINUTE).await == IDLE)
 }
 
-async fn variant(kind: Kind) -> &'static str {
+async fn group_variant(kind: Kind) -> &'static str {
     assert_eq!(
         with_variant(kind, Some(Vec::new())).await,
         NO,
-        "in no group"
+        "a person without groups must not get the variant"
     );
     with_variant(kind, Some(vec!["staff"])).await
 }
 
 async fn unknown_groups(kind: Kind) -> &'static str {
     match kind {
-        // Neither can say that there are unknown groups.
-        Kind::Token | Kind::Untimed => NONE,
+        // These sources cannot say that the groups are unknown.
+        Kind::Token | Kind::DelegatedWithoutTime => NONE,
         _ => with_variant(kind, None).await,
     }
 }
 
-async fn stricter(kind: Kind) -> &'static str {
+async fn stricter_policy(kind: Kind) -> &'static str {
     let party = SourceFixture::new(kind).await;
-    let signed_in = used(&party).await;
+    let signed_in = session_in_use(&party).await;
     let strict = Visit {
         policy: Some("strict"),
         ..Visit::default()
     };
     let found = party.request(&signed_in, 7 * MINUTE, &strict).await;
-    says(found.verdict == REAUTHENTICATE && party.verdict(&signed_in, 7 * MINUTE).await == ALLOW)
+    cell_text(
+        found.verdict == REAUTHENTICATE && party.verdict(&signed_in, 7 * MINUTE).await == ALLOW,
+    )
 }
 
-/// `strict` needs a sign-in in the last 30 minutes.
-async fn auth_age(kind: Kind) -> &'static str {
+/// The policy `strict` needs a sign-in in the last 30 minutes.
+async fn max_auth_age(kind: Kind) -> &'static str {
     let party = SourceFixture::new(kind).await;
     let signed_in = party.sign_in(1, Duration::ZERO).await;
     let strict = Visit {
@@ -314,19 +320,19 @@ async fn auth_age(kind: Kind) -> &'static str {
     }
 }
 
-async fn passive(kind: Kind) -> &'static str {
+async fn passive_request(kind: Kind) -> &'static str {
     let party = SourceFixture::new(kind).await;
-    let signed_in = used(&party).await;
+    let signed_in = session_in_use(&party).await;
     let poll = Visit {
         passive: true,
         ..Visit::default()
     };
     let polled = party.request(&signed_in, 10 * MINUTE, &poll).await;
     assert_eq!(polled.verdict, ALLOW);
-    says(party.verdict(&signed_in, 16 * MINUTE).await == IDLE)
+    cell_text(party.verdict(&signed_in, 16 * MINUTE).await == IDLE)
 }
 
-async fn groups(kind: Kind) -> &'static str {
+async fn rule_with_groups(kind: Kind) -> &'static str {
     let rule = crate::policy::Rule {
         index: 0,
         conditions: Conditions {
@@ -341,26 +347,26 @@ async fn groups(kind: Kind) -> &'static str {
     let mut found = Vec::new();
     for groups in [vec!["staff"], vec!["guests"]] {
         let rules = Rules::new(vec![rule.clone()], Terms::default()).unwrap();
-        let mut party = SourceFixture::by(kind, |_| {}, rules).await;
+        let mut party = SourceFixture::with(kind, |_| {}, rules).await;
         party.groups = Some(groups);
-        let signed_in = used(&party).await;
+        let signed_in = session_in_use(&party).await;
         let visit = Visit {
             path: "/admin/x",
             ..Visit::default()
         };
         found.push(party.request(&signed_in, 2 * MINUTE, &visit).await.verdict);
     }
-    says(found == [ALLOW, denied(DenyReason::Forbidden)])
+    cell_text(found == [ALLOW, denied(DenyReason::Forbidden)])
 }
 
-async fn shorter(kind: Kind) -> &'static str {
+async fn shorter_policy(kind: Kind) -> &'static str {
     let mut party = SourceFixture::new(kind).await;
-    let signed_in = used(&party).await;
+    let signed_in = session_in_use(&party).await;
     party.change_policy(|policy| policy.limits.idle = Some(5 * MINUTE));
-    says(party.verdict(&signed_in, 6 * MINUTE).await == IDLE)
+    cell_text(party.verdict(&signed_in, 6 * MINUTE).await == IDLE)
 }
 
-async fn longer(kind: Kind) -> &'static str {
+async fn longer_policy(kind: Kind) -> &'static str {
     let mut party = SourceFixture::new(kind).await;
     let signed_in = party.sign_in(1, Duration::ZERO).await;
     let id = party.session(&signed_in, Duration::ZERO).await;
@@ -368,23 +374,23 @@ async fn longer(kind: Kind) -> &'static str {
     for minutes in (10..480).step_by(10) {
         assert_eq!(party.session(&signed_in, minutes * MINUTE).await, id);
     }
-    says(party.verdict(&signed_in, 8 * HOUR).await == ABSOLUTE)
+    cell_text(party.verdict(&signed_in, 8 * HOUR).await == ABSOLUTE)
 }
 
-async fn store_trouble(kind: Kind) -> &'static str {
+async fn store_unavailable(kind: Kind) -> &'static str {
     let party = SourceFixture::new(kind).await;
-    let signed_in = used(&party).await;
+    let signed_in = session_in_use(&party).await;
     let fails = &party.bench.store.all_fail;
     fails.store(true, Ordering::SeqCst);
     let away = party.verdict(&signed_in, 2 * MINUTE).await;
     fails.store(false, Ordering::SeqCst);
     let back = party.verdict(&signed_in, 3 * MINUTE).await;
-    says((away, back) == (denied(DenyReason::StoreUnavailable), ALLOW))
+    cell_text((away, back) == (denied(DenyReason::StoreUnavailable), ALLOW))
 }
 
-async fn source_trouble(kind: Kind) -> &'static str {
+async fn source_unavailable(kind: Kind) -> &'static str {
     let mut party = SourceFixture::new(kind).await;
-    let signed_in = used(&party).await;
+    let signed_in = session_in_use(&party).await;
     let away = match kind {
         Kind::Token | Kind::Login => return NONE,
         Kind::Jwt | Kind::JwtByIat => {
@@ -394,30 +400,33 @@ async fn source_trouble(kind: Kind) -> &'static str {
             party.checker.sources.jwt[0].keys = known;
             away
         }
-        Kind::Timed | Kind::Untimed => {
+        Kind::DelegatedWithTime | Kind::DelegatedWithoutTime => {
             let answer = Answer::Now(500, Vec::new(), "");
-            party.broken_service(&signed_in, 2 * MINUTE, answer).await
+            party
+                .verdict_with_answer(&signed_in, 2 * MINUTE, answer)
+                .await
         }
     };
     let back = party.verdict(&signed_in, 3 * MINUTE).await;
-    says((away, back) == (denied(DenyReason::SourceUnavailable), ALLOW))
+    cell_text((away, back) == (denied(DenyReason::SourceUnavailable), ALLOW))
 }
 
-/// Only for another issuer's credentials: Curfew's own token is invalid after the end, and is never refreshed.
-async fn challenge(kind: Kind) -> &'static str {
+/// The rule does not apply to Curfew's tokens: they are never refreshed, so a client does not try again with the same
+/// sign-in.
+async fn challenge_after_end(kind: Kind) -> &'static str {
     let party = SourceFixture::new(kind).await;
-    let signed_in = used(&party).await;
+    let signed_in = session_in_use(&party).await;
     let ended = party.visit(&signed_in, HOUR).await;
     assert_eq!(ended.verdict, IDLE);
     match ended.max_auth_age {
         None if kind.is_own() => NONE,
-        age => says(age == Some(0)),
+        age => cell_text(age == Some(0)),
     }
 }
 
-async fn counted(kind: Kind) -> &'static str {
+async fn metrics_and_recent_events(kind: Kind) -> &'static str {
     let party = SourceFixture::new(kind).await;
-    let signed_in = used(&party).await;
+    let signed_in = session_in_use(&party).await;
     assert_eq!(party.verdict(&signed_in, HOUR).await, IDLE);
     party.bench.run_background_tasks().await;
     let text = party.bench.parts.metrics.render().unwrap();
@@ -426,5 +435,5 @@ async fn counted(kind: Kind) -> &'static str {
         r#"curfew_sessions_ended_total{policy="default",reason="idle_timeout",redelivered="false"} 1"#,
     ];
     let recent = party.bench.parts.recent.events();
-    says(counted.iter().all(|line| text.contains(line)) && recent.len() == 2)
+    cell_text(counted.iter().all(|line| text.contains(line)) && recent.len() == 2)
 }
