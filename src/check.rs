@@ -242,7 +242,7 @@ impl Checker {
         request: &CheckRequest<'_>,
         original: &Original<'_>,
     ) -> Result<ResolvedCredential<'_>, Box<Outcome>> {
-        let credential = match self.sources.present(request.headers) {
+        let credential = match self.sources.find_credential(request.headers) {
             Ok(Presented::Own(id)) => return Ok(ResolvedCredential::own(id)),
             Ok(Presented::Jwt(text)) => {
                 let identifying = self.sources.identify_jwt(text, &*self.clock);

@@ -87,8 +87,8 @@ impl Contracts {
 
     /// Whether the client accepts HTML. Other clients get JSON.
     #[must_use]
-    pub fn wants_page(&self, headers: &HeaderMap) -> bool {
-        sign_in::wants_html(headers)
+    pub fn accepts_html(&self, headers: &HeaderMap) -> bool {
+        sign_in::accepts_html(headers)
     }
 }
 

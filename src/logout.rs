@@ -133,17 +133,20 @@ impl LogoutEndpoints {
         let Some(pending) = self.seen.begin(issuer, &notice.id, clock.now()) else {
             return Err(Refusal::Replayed);
         };
-        if let Some(whom) = &notice.ended {
+        if let Some(target) = &notice.ended {
             // A session of the provider never becomes live again, so all its sessions can end. But a subject may sign
             // in again after the notice. A repeated notice must not end that new session.
-            let before = if whom.one {
+            let before = if target.one {
                 clock.now()
             } else {
                 notice.issued.plus(ONE_SECOND)
             };
             let actor = Actor::provider(issuer, address);
-            let revoked = self.lifecycle.end_of_provider(whom, before, &actor).await?;
-            audit::provider_logout(whom, by, revoked, &actor);
+            let revoked = self
+                .lifecycle
+                .end_of_provider(target, before, &actor)
+                .await?;
+            audit::provider_logout(target, by, revoked, &actor);
         }
         pending.confirm();
         Ok(())

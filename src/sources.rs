@@ -177,7 +177,10 @@ impl Sources {
     ///
     /// # Errors
     /// [`CredentialError`] if the credential is missing, ambiguous or invalid.
-    pub fn present<'a>(&self, headers: &'a HeaderMap) -> Result<Presented<'a>, CredentialError> {
+    pub fn find_credential<'a>(
+        &self,
+        headers: &'a HeaderMap,
+    ) -> Result<Presented<'a>, CredentialError> {
         match self.extractor.extract(headers) {
             PresentedCredential::Nothing => Err(CredentialError::Nothing),
             PresentedCredential::Foreign => Err(CredentialError::Foreign),

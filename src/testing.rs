@@ -30,7 +30,9 @@ use crate::store::{SessionStore, Stores};
 use crate::sweeper::Sweeper;
 use crate::telemetry::{Metrics, RecentEvents};
 
-pub(crate) use curfew_core::testing::{HOUR, MINUTE, SECOND, START, name, session_of};
+pub(crate) use curfew_core::testing::{
+    HOUR, MINUTE, SECOND, START, name as policy_name, session_of,
+};
 pub(crate) use curfew_store::testing::{ProbedStore, remote};
 
 /// A service without its listeners.
@@ -70,9 +72,9 @@ impl Bench {
             ..relaxed.clone()
         };
         let policies = BTreeMap::from([
-            (name("default"), relaxed),
-            (name("strict"), strict),
-            (name("lenient"), lenient),
+            (policy_name("default"), relaxed),
+            (policy_name("strict"), strict),
+            (policy_name("lenient"), lenient),
         ]);
         let parts = LifecycleParts {
             stores: Stores {
@@ -81,7 +83,7 @@ impl Bench {
             },
             clock: Arc::new(clock.clone()),
             key_ring: Arc::new(KeyRing::new(vec![key]).unwrap()),
-            policies: Arc::new(Policies::new(policies, name("default")).unwrap()),
+            policies: Arc::new(Policies::new(policies, policy_name("default")).unwrap()),
             end_retention: HOUR,
             metrics: Arc::new(Metrics::new().unwrap()),
             presented_ends: Arc::default(),
@@ -121,7 +123,7 @@ impl Bench {
         let sign_in = SignIn {
             subject: Subject::new("alice").unwrap(),
             attributes: Attributes::new(attributes).unwrap(),
-            policy: name(policy),
+            policy: policy_name(policy),
             remember: false,
             client,
             authenticated: None,
@@ -134,7 +136,7 @@ impl Bench {
 
     /// Replaces the policies; one of them must be named `default`.
     pub(crate) fn set_policies(&mut self, policies: BTreeMap<PolicyName, Policy>) {
-        let policies = Policies::new(policies, name("default")).unwrap();
+        let policies = Policies::new(policies, policy_name("default")).unwrap();
         self.change(|parts| parts.policies = Arc::new(policies));
     }
 

@@ -49,7 +49,7 @@ pub(super) async fn end(
         }
     }
     let url = rp_logout::end_session_url(&contracts, &browser_request).await;
-    let mut response = if contracts.wants_page(&browser_request.headers) {
+    let mut response = if contracts.accepts_html(&browser_request.headers) {
         let own = || format!("{PREFIX}/signed-out?reason={SIGNED_OUT}");
         let url = url.map_or_else(own, String::from);
         Redirect::to(&url).into_response()

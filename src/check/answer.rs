@@ -92,7 +92,7 @@ impl Checker {
             session.touch(now);
         }
         if home.policy.on_store_failure != OnStoreFailure::Deny {
-            self.known.verified(id, &session, now);
+            self.known.record_live(id, &session, now);
         }
         self.queue_revalidation(id, &session, now);
         Some(allowed(id, session, &home, now))
@@ -125,7 +125,7 @@ impl Checker {
                 Verdict::Allow => {
                     let session = self.touch(context, id, session, &home, now).await;
                     if home.policy.on_store_failure != OnStoreFailure::Deny {
-                        self.known.verified(id, &session, now);
+                        self.known.record_live(id, &session, now);
                     }
                     self.queue_revalidation(id, &session, now);
                     return Ok(allowed(id, session, &home, now));
@@ -259,7 +259,7 @@ impl Checker {
         let seen = session.last_seen;
         let session = self.touch(context, id, session, &home, now).await;
         if session.last_seen > seen {
-            self.known.touched(id, now);
+            self.known.record_touch(id, now);
         }
         self.metrics.degraded(session.policy.as_str());
         let address = self.client_address(context.request);

@@ -44,8 +44,8 @@ pub enum Detail {
     LostSince,
     /// The delegated service allows the request, but the authentication is too old for a new session.
     #[error(
-        "the authentication is too old for a new session: the service must make the identity provider ask \
-         (prompt=login; delegated.services.NAME.max_age)"
+        "the authentication is too old for a new session: the service must request a new authentication from the \
+         identity provider (prompt=login; delegated.services.NAME.max_age)"
     )]
     OldAuthentication,
     /// The delegated service does not send the time of the authentication.

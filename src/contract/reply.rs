@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use super::Contracts;
 use super::clear_cookies::{self, CLEAR_COOKIES};
-use super::sign_in::{is_framed, is_navigation, wants_html};
+use super::sign_in::{accepts_html, is_framed, is_navigation};
 use crate::check::{CheckRequest, Detail, Outcome};
 use crate::identity::Identity;
 use crate::session::{DenyReason, Verdict};
@@ -164,7 +164,7 @@ fn deny(
         let (content_type, body) = match relayed.and_then(|relayed| relayed.body.clone()) {
             _ if framed => (HeaderValue::from_static(HTML), FRAMED.to_owned()),
             Some(relayed) => relayed,
-            None => body(reason, outcome.detail, wants_html(request.headers)),
+            None => body(reason, outcome.detail, accepts_html(request.headers)),
         };
         headers.insert(CONTENT_TYPE, content_type);
         *response.body_mut() = body;

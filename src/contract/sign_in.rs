@@ -205,11 +205,11 @@ pub fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
     let by_script = headers
         .get(REQUESTED_WITH)
         .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"xmlhttprequest"));
-    !by_script && wants_html(headers)
+    !by_script && accepts_html(headers)
 }
 
 /// Whether the client accepts HTML explicitly.
-pub(super) fn wants_html(headers: &HeaderMap) -> bool {
+pub(super) fn accepts_html(headers: &HeaderMap) -> bool {
     let mut kinds = headers
         .get_all(ACCEPT)
         .into_iter()

@@ -79,7 +79,7 @@ fn header_options(options: &[HeaderValueOption]) -> Vec<(&str, &str, bool)> {
 #[tokio::test]
 async fn headers_of_the_service_go_to_the_application_and_its_cookie_to_the_client() {
     let (fixture, service) = behind_delegate().await;
-    service.answers(Answer::allow(&[
+    service.set_answer(Answer::allow(&[
         ("x-auth-request-access-token", "secret"),
         ("set-cookie", "_oauth2_proxy=refreshed; Path=/"),
         ("set-cookie", "other=1"),
@@ -133,7 +133,7 @@ async fn headers_of_the_service_are_empty_without_an_answer() {
         let value = spoe::tests::variable(&variables, "x_auth_request_access_token");
         assert_eq!(value, Some(&TypedData::String(String::new())));
     }
-    assert_eq!(service.asked().len(), 2);
+    assert_eq!(service.take_requests().len(), 2);
 }
 
 #[tokio::test]
@@ -141,7 +141,7 @@ async fn every_contract_relays_the_denial_of_the_service() {
     let (fixture, service) = behind_delegate().await;
     let location = ("location", "https://id.example.com/authorize?x=y");
     let cookie = ("set-cookie", "_oauth2_proxy_csrf=1");
-    service.answers(Answer::deny(302, &[location, cookie]));
+    service.set_answer(Answer::deny(302, &[location, cookie]));
     let html = ("accept", "text/html");
     for (response, status) in [
         (auth_request(&fixture, &[html]).await, 401),
@@ -158,7 +158,7 @@ async fn every_contract_relays_the_denial_of_the_service() {
     }
     let kind = ("content-type", "text/plain");
     let challenge = ("www-authenticate", "Basic realm=\"x\"");
-    service.answers(Answer::deny(401, &[kind, challenge]));
+    service.set_answer(Answer::deny(401, &[kind, challenge]));
     let plain = forward_auth(&fixture, &[]).await;
     assert_eq!(denial(&plain).2, Some(challenge.1));
     assert_eq!(plain.headers()["content-type"], kind.1);
@@ -172,14 +172,14 @@ async fn every_contract_relays_the_denial_of_the_service() {
             .unwrap()
             .starts_with("https://login.")
     );
-    service.answers(Answer::deny(403, &[kind]));
+    service.set_answer(Answer::deny(403, &[kind]));
     let response = grpc(&fixture, &[COOKIE]).await;
     let Some(HttpResponse::DeniedResponse(denied)) = &response.http_response else {
         panic!("allowed: {response:?}");
     };
     assert_eq!(denied.status.as_ref().unwrap().code, 403);
     assert_eq!(denied.body, "denied by the service");
-    service.answers(Answer::deny(500, &[kind]));
+    service.set_answer(Answer::deny(500, &[kind]));
     let problem = forward_auth(&fixture, &[COOKIE]).await;
     assert_eq!(denial(&problem), (503, "source_unavailable", None, None));
     assert!(!body(problem).await.starts_with(b"denied by"));
@@ -188,7 +188,7 @@ async fn every_contract_relays_the_denial_of_the_service() {
 #[tokio::test]
 async fn a_session_end_clears_only_the_cookie_of_the_service() {
     let (fixture, service) = behind_delegate().await;
-    service.answers(Answer::allow(&[("set-cookie", "_oauth2_proxy=refreshed")]));
+    service.set_answer(Answer::allow(&[("set-cookie", "_oauth2_proxy=refreshed")]));
     assert_eq!(auth_request(&fixture, &[COOKIE]).await.status(), 200);
     fixture.bench.at(HOUR);
     let page = ("sec-fetch-mode", "navigate");

@@ -173,7 +173,7 @@ impl Lifecycle {
         }
         if !self.accepts_unauthenticated_cut_off() {
             tracing::warn!(
-                "no new authentication required after a revocation: half of the cut-offs are in use"
+                "could not require a new authentication after a revocation: half of the cut-offs are in use"
             );
             return;
         }

@@ -36,7 +36,7 @@ enum Known {
 
 impl LastKnownSessions {
     /// Records that the session was live in the store at `now`.
-    pub fn verified(&self, id: SessionId, session: &Session, now: Timestamp) {
+    pub fn record_live(&self, id: SessionId, session: &Session, now: Timestamp) {
         let mut generations = self.generations.lock();
         if !matches!(generations.get(id), Some(Known::Gone)) {
             let session = session.clone().without_refresh_token();
@@ -57,7 +57,7 @@ impl LastKnownSessions {
     }
 
     /// Records activity that was allowed without the store.
-    pub fn touched(&self, id: SessionId, now: Timestamp) {
+    pub fn record_touch(&self, id: SessionId, now: Timestamp) {
         let mut generations = self.generations.lock();
         let Generations { young, old } = &mut *generations;
         let known = young.get_mut(&id).or_else(|| old.get_mut(&id));
@@ -67,7 +67,7 @@ impl LastKnownSessions {
     }
 
     /// Updates the attributes of a session after the store has received new ones.
-    pub fn renewed(&self, id: SessionId, renewed: &Session) {
+    pub fn update_attributes(&self, id: SessionId, renewed: &Session) {
         let mut generations = self.generations.lock();
         let Generations { young, old } = &mut *generations;
         for known in [young.get_mut(&id), old.get_mut(&id)] {
@@ -118,15 +118,15 @@ mod tests {
     fn a_last_known_session_has_the_attributes_of_the_store() {
         let known = LastKnownSessions::default();
         let mut session = session_of("alice", START);
-        known.renewed(id(1), &session);
+        known.update_attributes(id(1), &session);
         assert_eq!(known.recall(id(1), MINUTE, START), None, "unknown session");
-        known.verified(id(1), &session, START);
+        known.record_live(id(1), &session, START);
         session.attributes = Attributes::sorted([("groups", ["former"])]).unwrap();
-        known.renewed(id(1), &session);
+        known.update_attributes(id(1), &session);
         let recalled = known.recall(id(1), MINUTE, START).unwrap();
         assert_eq!(recalled.attributes, session.attributes);
         known.forget(id(1));
-        known.renewed(id(1), &session);
+        known.update_attributes(id(1), &session);
         assert_eq!(known.recall(id(1), MINUTE, START), None, "ended session");
     }
 
@@ -134,27 +134,27 @@ mod tests {
     fn a_session_can_be_recalled_within_the_grace_period() {
         let known = LastKnownSessions::default();
         let session = session_of("alice", START);
-        known.verified(id(1), &session, START);
+        known.record_live(id(1), &session, START);
         let just_before = START.plus(MINUTE).minus(Duration::from_millis(1));
         assert_eq!(
             known.recall(id(1), MINUTE, just_before),
             Some(session.clone())
         );
         assert_eq!(known.recall(id(1), MINUTE, START.plus(MINUTE)), None);
-        known.touched(id(1), START.plus(MINUTE / 2));
+        known.record_touch(id(1), START.plus(MINUTE / 2));
         let touched = known.recall(id(1), MINUTE, just_before).unwrap();
         assert_eq!(touched.last_seen, START.plus(MINUTE / 2));
         known.forget(id(1));
         assert_eq!(known.recall(id(1), MINUTE, START), None);
-        known.touched(id(1), START);
-        known.verified(id(1), &session, START);
+        known.record_touch(id(1), START);
+        known.record_live(id(1), &session, START);
         assert_eq!(
             known.recall(id(1), MINUTE, START),
             None,
             "a late check must not add an ended session"
         );
         known.clear_tombstone(id(1));
-        known.verified(id(1), &session, START);
+        known.record_live(id(1), &session, START);
         assert_eq!(known.recall(id(1), MINUTE, START), Some(session));
     }
 
@@ -163,7 +163,7 @@ mod tests {
         let known = LastKnownSessions::default();
         let session = session_of("alice", START);
         for number in 0..3 * MAX_GENERATION_SESSIONS {
-            known.verified(id(number), &session, START);
+            known.record_live(id(number), &session, START);
         }
         let generations = known.generations.lock();
         assert!(generations.young.len() + generations.old.len() <= 2 * MAX_GENERATION_SESSIONS);

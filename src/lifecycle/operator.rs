@@ -111,7 +111,7 @@ mod tests {
     use crate::lifecycle::SignIn;
     use crate::policy::Client;
     use crate::session::EndReason;
-    use crate::testing::{Bench, MINUTE, name};
+    use crate::testing::{Bench, MINUTE, policy_name};
 
     #[tokio::test]
     async fn no_source_can_start_a_session_with_the_operator_subject() {
@@ -121,7 +121,7 @@ mod tests {
             .start(SignIn {
                 subject: Subject::operators(),
                 attributes: Attributes::default(),
-                policy: name("default"),
+                policy: policy_name("default"),
                 remember: false,
                 client: Client::default(),
                 authenticated: None,
@@ -135,7 +135,7 @@ mod tests {
             source: "jwt https://id.example.com".to_owned(),
             subject: Subject::operators(),
             attributes: Attributes::default(),
-            policy: name("default"),
+            policy: policy_name("default"),
             started: bench.parts.clock.now(),
             expires: bench.parts.clock.now(),
             client: Client::default(),
@@ -182,14 +182,17 @@ mod tests {
         let id = start(1).await.unwrap();
         bench.at(MINUTE);
         assert!(lifecycle.use_operator(id).await.unwrap().is_some());
-        let whom = LogoutTarget {
+        let target = LogoutTarget {
             name: name.clone(),
             one: true,
             subject: None,
         };
         let actor = Actor::provider("https://id.example.com", None);
         let now = bench.parts.clock.now();
-        lifecycle.end_of_provider(&whom, now, &actor).await.unwrap();
+        lifecycle
+            .end_of_provider(&target, now, &actor)
+            .await
+            .unwrap();
         assert_eq!(lifecycle.use_operator(id).await.unwrap(), None);
         // The earlier sign-in cannot start a session again.
         assert!(matches!(start(2).await, Err(StartError::TooOld)));

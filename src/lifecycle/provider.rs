@@ -24,11 +24,11 @@ impl Lifecycle {
     /// [`StoreError`] if the store failed before the end; some sessions may have ended. Repeating the call is safe.
     pub async fn end_of_provider(
         &self,
-        whom: &LogoutTarget,
+        target: &LogoutTarget,
         before: Timestamp,
         actor: &Actor,
     ) -> Result<usize, StoreError> {
-        let (this, whom, actor) = (self.clone(), whom.clone(), actor.clone());
+        let (this, target, actor) = (self.clone(), target.clone(), actor.clone());
         run_detached(async move {
             let now = this.parts.clock.now();
             // A cut-off in the future would also end sessions that start until that time.
@@ -46,7 +46,7 @@ impl Lifecycle {
             let is_affected = |session: &Session| {
                 session.state == State::Live
                     && session.started < before
-                    && session.provider_names().any(|name| name == whom.name)
+                    && session.provider_names().any(|name| name == target.name)
             };
             let mut revoked = 0;
             let mut pages = Pages::of(subject);

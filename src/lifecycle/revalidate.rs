@@ -43,11 +43,11 @@ pub struct Renewal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Renewed {
     /// The answer was stored, and the attributes did not change.
-    Same,
+    Unchanged,
     /// The answer was stored, and the attributes changed.
     Changed,
     /// The answer was not stored, because the session has ended or another replica has the lease.
-    Late,
+    NotStored,
 }
 
 impl Lifecycle {
@@ -156,17 +156,17 @@ impl Lifecycle {
             attributes,
         };
         let Some(session) = self.write(id, leased, &change).await? else {
-            return Ok(Renewed::Late);
+            return Ok(Renewed::NotStored);
         };
         if has_rotated {
             let replication = self.replication_of(id).await;
             self.count_unconfirmed(replication);
         }
         if change.attributes.is_none() {
-            return Ok(Renewed::Same);
+            return Ok(Renewed::Unchanged);
         }
         audit::session_changed(id, before, &session, actor);
-        self.parts.known.renewed(id, &session);
+        self.parts.known.update_attributes(id, &session);
         // The new groups can have shorter limits.
         let deadline = self.parts.policies.deadline(&session);
         if deadline < self.parts.policies.deadline(before) {

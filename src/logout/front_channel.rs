@@ -92,7 +92,7 @@ impl LogoutEndpoints {
         let mut issuers = self.issuers.iter();
         let source = issuers.find(|source| source.issuer.issuer == iss);
         let source = source.ok_or(Refusal::UnknownIssuer)?;
-        let whom = LogoutTarget {
+        let target = LogoutTarget {
             name: source.issuer.provider_session(&sid),
             one: true,
             subject: None,
@@ -109,8 +109,8 @@ impl LogoutEndpoints {
             return Err(Refusal::CutOffsFull);
         }
         let actor = Actor::provider(&iss, address);
-        let revoked = self.lifecycle.end_of_provider(&whom, now, &actor).await?;
-        audit::provider_logout(&whom, CHANNEL, revoked, &actor);
+        let revoked = self.lifecycle.end_of_provider(&target, now, &actor).await?;
+        audit::provider_logout(&target, CHANNEL, revoked, &actor);
         Ok(())
     }
 }

@@ -80,13 +80,13 @@ impl Fixture {
     }
 
     /// Returns a logout token with these claims besides the usual ones, `issued` after the start.
-    fn logout_token(&self, id: &str, issued: Duration, whom: &Value) -> String {
+    fn logout_token(&self, id: &str, issued: Duration, subject_claims: &Value) -> String {
         let mut claims = json!({
             "iss": ISSUER, "aud": AUDIENCE, "jti": id, "iat": seconds(issued),
             "exp": seconds(issued + 2 * MINUTE),
             "events": { "http://schemas.openid.net/event/backchannel-logout": {} },
         });
-        for (name, value) in whom.as_object().unwrap() {
+        for (name, value) in subject_claims.as_object().unwrap() {
             claims[name] = value.clone();
         }
         let header = json!({ "alg": "EdDSA", "kid": self.key.id, "typ": "logout+jwt" });
@@ -222,8 +222,8 @@ async fn all_sessions_of_a_subject_end_and_a_later_sign_in_lives() {
 #[tokio::test]
 async fn a_notice_is_accepted_once() {
     let service = Fixture::new();
-    let whom = json!({ "sub": "alice", "sid": "s-1" });
-    let token = service.logout_token("l-1", Duration::ZERO, &whom);
+    let subject_claims = json!({ "sub": "alice", "sid": "s-1" });
+    let token = service.logout_token("l-1", Duration::ZERO, &subject_claims);
     let fails = |yes| service.bench.store.all_fail.store(yes, Ordering::SeqCst);
     fails(true);
     assert_eq!(

@@ -99,9 +99,9 @@ impl RevalidationTask {
         let kept = self.lifecycle.renew(id, leased, renewal, &actor).await;
         count(match (&problem, kept) {
             (Some(error), _) => result_of(error),
-            (None, Ok(Renewed::Same)) => "ok",
+            (None, Ok(Renewed::Unchanged)) => "ok",
             (None, Ok(Renewed::Changed)) => "changed",
-            (None, Ok(Renewed::Late)) => "late",
+            (None, Ok(Renewed::NotStored)) => "late",
             (None, Err(error)) => {
                 tracing::warn!(%error, session = %id, "could not store the answer of an identity provider");
                 "not_kept"

@@ -19,7 +19,7 @@ use crate::session::{
 };
 use crate::store::{DeadlineQueue, SessionStore};
 use crate::testing::provider::{FakeProvider, Reply};
-use crate::testing::{Bench, HOUR, MINUTE, SECOND, START, name};
+use crate::testing::{Bench, HOUR, MINUTE, SECOND, START, policy_name};
 
 const INTERVAL: Duration = Duration::from_secs(300);
 
@@ -84,7 +84,7 @@ impl Fixture {
         let started = self.bench.lifecycle.start(SignIn {
             subject: Subject::new("alice").unwrap(),
             attributes: attributes.unwrap(),
-            policy: name("default"),
+            policy: policy_name("default"),
             remember: false,
             client: Client::default(),
             authenticated: Some(self.now()),
@@ -257,7 +257,7 @@ async fn only_one_replica_asks_the_provider() {
         store: Arc::clone(&one.bench.store),
     };
     let other = Fixture::of(bench, one.provider.clone());
-    *one.provider.takes.lock() = Duration::from_millis(100);
+    *one.provider.delay.lock() = Duration::from_millis(100);
     one.provider.grant(json!({ "refresh_token": "second" }));
     tokio::join!(one.use_at(id, INTERVAL), other.use_at(id, INTERVAL));
     assert_eq!(one.provider.take_presented(), ["first"]);
@@ -307,7 +307,7 @@ async fn an_end_during_a_request_stays_final() {
                 .grant(json!({ "id_token": token, "refresh_token": "second" })),
         }
         let memory = Arc::clone(&fixture.bench.store.memory);
-        *fixture.provider.meanwhile.lock() = Some(Box::new(move || {
+        *fixture.provider.during_token_request.lock() = Some(Box::new(move || {
             let memory = Arc::clone(&memory);
             let ending = crate::store::Ending::signed_out(START.plus(INTERVAL));
             let ended = futures_util::FutureExt::now_or_never(memory.end(id, ending));
@@ -332,7 +332,7 @@ async fn a_new_refresh_token_is_stored_after_a_store_failure() {
     let id = fixture.sign_in(all()).await;
     fixture.provider.grant(json!({ "refresh_token": "second" }));
     let store = Arc::clone(&fixture.bench.store);
-    *fixture.provider.meanwhile.lock() = Some(Box::new(move || {
+    *fixture.provider.during_token_request.lock() = Some(Box::new(move || {
         store.all_fail.store(true, Ordering::SeqCst);
         let store = Arc::clone(&store);
         tokio::spawn(async move {
@@ -409,7 +409,7 @@ async fn the_limits_of_new_groups_apply_at_once() {
             ..limits
         },
     }];
-    bench.set_policies(BTreeMap::from([(name("default"), policy)]));
+    bench.set_policies(BTreeMap::from([(policy_name("default"), policy)]));
     let fixture = Fixture::of(bench, FakeProvider::start().await);
     let token = fixture.provider.id_token(&json!({ "groups": ["admins"] }));
     fixture.provider.grant(json!({ "id_token": token }));

@@ -5,7 +5,7 @@ use super::*;
 use crate::actor::Actor;
 use crate::session::{EndReason, PolicyName};
 use crate::store::Touch;
-use crate::testing::{Bench, HOUR, MINUTE, SECOND, START, name, session_of};
+use crate::testing::{Bench, HOUR, MINUTE, SECOND, START, policy_name, session_of};
 
 /// A sweeper, and one new session of `alice`.
 struct Fixture {
@@ -241,7 +241,7 @@ async fn a_shorter_limit_takes_effect_without_requests() {
     let (_, default) = fixture.bench.parts.policies.get("default").unwrap();
     let mut tighter = default.clone();
     tighter.limits.idle = Some(5 * MINUTE);
-    let policies = BTreeMap::from([(name("default"), tighter)]);
+    let policies = BTreeMap::from([(policy_name("default"), tighter)]);
     fixture.bench.set_policies(policies);
     fixture.sweeper = fixture.bench.sweeper();
     assert_eq!(

@@ -42,7 +42,7 @@ impl Answer {
 #[derive(Clone)]
 pub(crate) struct Service {
     answer: Arc<Mutex<Answer>>,
-    asked: Arc<Mutex<Vec<HeaderMap>>>,
+    requests: Arc<Mutex<Vec<HeaderMap>>>,
     address: std::net::SocketAddr,
 }
 
@@ -51,7 +51,7 @@ impl Service {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let service = Self {
             answer: Arc::new(Mutex::new(Answer::allow(&[]))),
-            asked: Arc::default(),
+            requests: Arc::default(),
             address: listener.local_addr().unwrap(),
         };
         let router = Router::new().fallback(answer).with_state(service.clone());
@@ -59,13 +59,13 @@ impl Service {
         service
     }
 
-    pub(crate) fn answers(&self, answer: Answer) {
+    pub(crate) fn set_answer(&self, answer: Answer) {
         *self.answer.lock() = answer;
     }
 
     /// Returns the headers of all requests since the last call.
-    pub(crate) fn asked(&self) -> Vec<HeaderMap> {
-        std::mem::take(&mut self.asked.lock())
+    pub(crate) fn take_requests(&self) -> Vec<HeaderMap> {
+        std::mem::take(&mut self.requests.lock())
     }
 
     /// Returns the settings for oauth2-proxy, changed by `change`.
@@ -105,7 +105,7 @@ impl Service {
 }
 
 async fn answer(State(service): State<Service>, request: Request) -> Response {
-    service.asked.lock().push(request.headers().clone());
+    service.requests.lock().push(request.headers().clone());
     let answer = service.answer.lock().clone();
     match answer {
         Answer::Now(status, lines, body) => {

@@ -40,7 +40,7 @@ pub(crate) enum Reply {
     Never,
 }
 
-type OnQuestion = Box<dyn Fn() + Send + Sync>;
+type Callback = Box<dyn Fn() + Send + Sync>;
 
 /// A request to the token endpoint.
 #[derive(Clone, Debug)]
@@ -69,9 +69,9 @@ pub(crate) struct FakeProvider {
     /// The refresh tokens that clients have sent.
     pub(crate) presented: Arc<Mutex<Vec<String>>>,
     /// A callback that runs during a request to the token endpoint.
-    pub(crate) meanwhile: Arc<Mutex<Option<OnQuestion>>>,
+    pub(crate) during_token_request: Arc<Mutex<Option<Callback>>>,
     /// The delay of the token endpoint before it responds.
-    pub(crate) takes: Arc<Mutex<Duration>>,
+    pub(crate) delay: Arc<Mutex<Duration>>,
     pub(crate) key: Arc<SigningKey>,
     url: String,
 }
@@ -214,8 +214,8 @@ async fn token(State(provider): State<FakeProvider>, headers: HeaderMap, body: B
     if let Some(meanwhile) = &*provider.meanwhile.lock() {
         meanwhile();
     }
-    let takes = *provider.takes.lock();
-    tokio::time::sleep(takes).await;
+    let delay = *provider.delay.lock();
+    tokio::time::sleep(delay).await;
     let reply = provider.tokens.lock().clone();
     send(reply).await
 }

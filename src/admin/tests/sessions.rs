@@ -6,7 +6,7 @@ use super::*;
 use crate::actor::Actor;
 use crate::policy::{Bind, MaxSessions, NetworkBits, OnSessionLimit, Policy};
 use crate::session::Limits;
-use crate::testing::name;
+use crate::testing::policy_name;
 
 /// Creates a fixture whose default policy is changed by `change`.
 fn with_policy(change: impl Fn(Policy) -> Policy) -> Fixture {

@@ -13,7 +13,7 @@ use crate::lifecycle::{SignIn, StartError};
 use crate::session::{Attributes, Subject};
 use crate::store::{EndOutcome, Ending, HistoryStore};
 use crate::testing::jwt::{AUDIENCE, ISSUER};
-use crate::testing::name;
+use crate::testing::policy_name;
 use crate::testing::remote::{DelayedStore, RandomDelays};
 
 const IDLE: Verdict = deny(DenyReason::IdleTimeout);
@@ -114,7 +114,7 @@ async fn a_longer_limit_does_not_restart_an_ended_session() {
         longer.limits.absolute = 100 * HOUR;
         service
             .bench
-            .set_policies(BTreeMap::from([(name("default"), longer)]));
+            .set_policies(BTreeMap::from([(policy_name("default"), longer)]));
         service.bench.update(&mut service.checker, Rules::default());
         if longer_is_noted {
             note(&service).await;
@@ -146,7 +146,7 @@ async fn a_tombstone_is_kept_for_the_longest_limit_of_later_tokens() {
         }],
         ..default.clone()
     };
-    bench.set_policies(BTreeMap::from([(name("default"), with_variant)]));
+    bench.set_policies(BTreeMap::from([(policy_name("default"), with_variant)]));
     bench.change(|parts| parts.end_retention = MINUTE);
     let service = JwtFixture::with_bench(bench, "default");
     let token = |groups: &[&str], now: Duration| {
@@ -189,7 +189,7 @@ async fn after_a_revocation_only_a_later_authentication_starts_a_session() {
     let sign_in = |subject: &str, authenticated| SignIn {
         subject: Subject::new(subject).unwrap(),
         attributes: session.attributes.clone(),
-        policy: name("default"),
+        policy: policy_name("default"),
         remember: false,
         client: crate::policy::Client::default(),
         authenticated: Some(START.plus(authenticated)),

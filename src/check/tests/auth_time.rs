@@ -38,7 +38,7 @@ async fn after_a_timeout_the_old_authentication_starts_no_session() {
         let answer = |ago, after| {
             fixture
                 .service
-                .answers(authenticated(ago, after)[form].clone())
+                .set_answer(authenticated(ago, after)[form].clone())
         };
         answer(MINUTE, MINUTE);
         let outcome = fixture.check(&[("cookie", &cookie("t", 1))], MINUTE).await;
@@ -54,7 +54,7 @@ async fn after_a_timeout_the_old_authentication_starts_no_session() {
                 Verdict::Allow
             );
         }
-        fixture.service.answers(Answer::allow(&[]));
+        fixture.service.set_answer(Answer::allow(&[]));
         assert_eq!(
             fixture.verdict(&cookie("t", 1), 31 * MINUTE).await,
             Verdict::Allow
@@ -98,7 +98,7 @@ async fn the_maximum_age_of_an_authentication_is_configured() {
     ] {
         let answers = authenticated(ago, 48 * HOUR);
         for (fixture, answer) in services_with_auth_time(max_age).await.iter().zip(answers) {
-            fixture.service.answers(answer);
+            fixture.service.set_answer(answer);
             let found = fixture.verdict(&cookie("t", 1), 48 * HOUR).await;
             assert_eq!(found, verdict, "{max_age:?} {ago:?}");
         }
@@ -109,7 +109,7 @@ async fn the_maximum_age_of_an_authentication_is_configured() {
 #[tokio::test]
 async fn without_the_time_of_authentication_no_session_starts() {
     for fixture in services_with_auth_time(MaxAge::Idle).await {
-        fixture.service.answers(Answer::allow(&[]));
+        fixture.service.set_answer(Answer::allow(&[]));
         let outcome = fixture.check(&[("cookie", &cookie("t", 1))], MINUTE).await;
         assert_eq!(outcome.verdict, UNAVAILABLE);
         assert_eq!(outcome.detail, Some(Detail::UnknownAuthTime));
@@ -133,7 +133,7 @@ async fn the_time_of_authentication_has_two_formats() {
     {
         fixture
             .service
-            .answers(Answer::allow(&[("x-auth-time", text)]));
+            .set_answer(Answer::allow(&[("x-auth-time", text)]));
         let cookie = cookie(&format!("good{number}"), 1);
         let outcome = fixture.check(&[("cookie", &cookie)], after).await;
         assert_eq!(outcome.session.unwrap().1.started, START, "{text}");
@@ -151,7 +151,7 @@ async fn the_time_of_authentication_has_two_formats() {
     let wrong = wrong.map(|text| Answer::allow(&[("x-auth-time", text)]));
     for answer in wrong.into_iter().chain([both]) {
         let text = format!("{answer:?}");
-        fixture.service.answers(answer);
+        fixture.service.set_answer(answer);
         assert_eq!(
             fixture.verdict(&cookie("t", 1), after).await,
             UNAVAILABLE,
@@ -173,7 +173,7 @@ async fn the_time_of_authentication_has_two_formats() {
         let claims = format!("x.{}.x", URL_SAFE_NO_PAD.encode(claims));
         token
             .service
-            .answers(Answer::allow(&[("x-token", &claims)]));
+            .set_answer(Answer::allow(&[("x-token", &claims)]));
         assert_eq!(
             token.verdict(&cookie("t", 1), after).await,
             UNAVAILABLE,

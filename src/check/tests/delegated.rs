@@ -67,7 +67,7 @@ impl DelegatedFixture {
 #[tokio::test]
 async fn the_service_authenticates_and_curfew_limits_the_session() {
     let fixture = DelegatedFixture::new().await;
-    fixture.service.answers(Answer::allow(&[
+    fixture.service.set_answer(Answer::allow(&[
         ("x-auth-request-groups", "staff, admin"),
         ("x-auth-request-email", "alice@example.com"),
         ("x-auth-request-access-token", "secret"),
@@ -102,7 +102,7 @@ async fn after_a_timeout_the_service_is_not_asked_and_its_cookie_is_dropped() {
     let fixture = DelegatedFixture::new().await;
     fixture
         .service
-        .answers(Answer::allow(&[("set-cookie", "_oauth2_proxy=refreshed")]));
+        .set_answer(Answer::allow(&[("set-cookie", "_oauth2_proxy=refreshed")]));
     assert_eq!(
         fixture.verdict(&cookie("t", 1), MINUTE).await,
         Verdict::Allow
@@ -116,7 +116,7 @@ async fn after_a_timeout_the_service_is_not_asked_and_its_cookie_is_dropped() {
         "headers that extend the service's session are left out"
     );
     assert_eq!(outcome.cleared.unwrap(), "_oauth2_proxy=; Max-Age=0");
-    fixture.service.asked();
+    fixture.service.take_requests();
     // The session cannot start again for as long as the service's session can live.
     for hours in [1, 24, 6 * 24] {
         fixture.bench.store.memory.reclaim();
@@ -126,7 +126,7 @@ async fn after_a_timeout_the_service_is_not_asked_and_its_cookie_is_dropped() {
         assert_eq!(outcome.verdict, IDLE, "{hours}");
         assert_eq!(outcome.cleared.unwrap(), "_oauth2_proxy=; Max-Age=0");
     }
-    assert!(fixture.service.asked().is_empty());
+    assert!(fixture.service.take_requests().is_empty());
     // A new sign-in has another ticket.
     let fresh = fixture.verdict(&cookie("u", 1), 6 * 24 * HOUR).await;
     assert_eq!(fresh, Verdict::Allow);
@@ -155,7 +155,7 @@ async fn the_denial_of_the_service_is_relayed() {
         (with(303, &[location]), "a=b", DenyReason::NoCredential, 302),
     ] {
         let text = format!("{answer:?}");
-        fixture.service.answers(answer);
+        fixture.service.set_answer(answer);
         let outcome = fixture.check(&[("cookie", cookie)], MINUTE).await;
         assert_eq!(outcome.verdict, Verdict::Deny(verdict), "{text}");
         let relayed = outcome.relayed.unwrap();
@@ -164,7 +164,7 @@ async fn the_denial_of_the_service_is_relayed() {
         assert_eq!(relayed.body.is_some(), status != 302, "{text}");
     }
     // The service allows an anonymous request; Curfew denies it.
-    fixture.service.answers(Answer::Now(200, vec![], ""));
+    fixture.service.set_answer(Answer::Now(200, vec![], ""));
     let outcome = fixture.check(&[], MINUTE).await;
     assert_eq!(outcome.verdict, deny(DenyReason::NoCredential));
 }
@@ -203,7 +203,7 @@ async fn service_errors_end_no_session() {
     .enumerate()
     {
         let text = format!("{number}: {answer:?}");
-        fixture.service.answers(answer);
+        fixture.service.set_answer(answer);
         let outcome = fixture
             .check(&[("cookie", &cookie("t", 1))], 2 * MINUTE)
             .await;
@@ -215,7 +215,7 @@ async fn service_errors_end_no_session() {
         let stranger = fixture.verdict(&cookie("forged", 1), 2 * MINUTE).await;
         assert_eq!(stranger, UNAVAILABLE, "{text}");
     }
-    fixture.service.answers(Answer::allow(&[]));
+    fixture.service.set_answer(Answer::allow(&[]));
     assert_eq!(
         fixture.verdict(&cookie("t", 1), 3 * MINUTE).await,
         Verdict::Allow
@@ -256,7 +256,7 @@ async fn the_request_to_the_service_has_these_headers() {
         ("content-length", "5"),
     ];
     assert_eq!(fixture.check(&lines, MINUTE).await.verdict, Verdict::Allow);
-    let mut request = fixture.service.asked().remove(0);
+    let mut request = fixture.service.take_requests().remove(0);
     for name in ["host", "accept"] {
         request.remove(name);
     }
@@ -327,7 +327,7 @@ async fn the_answer_can_name_the_session() {
     let lines = [("cookie", "a=b"), ("authorization", "Basic eDp5")];
     by_claim
         .service
-        .answers(Answer::allow(&[("x-token", &token(claims))]));
+        .set_answer(Answer::allow(&[("x-token", &token(claims))]));
     let outcome = by_claim.check(&lines, 5 * MINUTE).await;
     let session = outcome.session.unwrap().1;
     assert_eq!(
@@ -335,7 +335,7 @@ async fn the_answer_can_name_the_session() {
         "the session must start at the time in the token"
     );
     assert_eq!(session.provider_names().count(), 2);
-    let request = by_claim.service.asked().remove(0);
+    let request = by_claim.service.take_requests().remove(0);
     assert_eq!(
         (&request["cookie"], &request["authorization"]),
         (&"a=b".parse().unwrap(), &"Basic eDp5".parse().unwrap())
@@ -346,7 +346,7 @@ async fn the_answer_can_name_the_session() {
     for (name, verdict) in [("s-1", Verdict::Allow), ("", UNAVAILABLE)] {
         by_header
             .service
-            .answers(Answer::allow(&[("x-session", name)]));
+            .set_answer(Answer::allow(&[("x-session", name)]));
         let outcome = by_header.check(&lines, 5 * MINUTE).await;
         assert_eq!(outcome.verdict, verdict, "{name:?}");
     }
@@ -362,13 +362,13 @@ async fn the_service_is_asked_last() {
     assert_eq!(fixture.verdict(&ours, MINUTE).await, Verdict::Allow);
     let forged = fixture.verdict("session=cfw1_x", MINUTE).await;
     assert_eq!(forged, deny(DenyReason::InvalidCredential));
-    assert!(fixture.service.asked().is_empty());
+    assert!(fixture.service.take_requests().is_empty());
     let lines = [
         ("authorization", "Bearer abc"),
         ("cookie", "_oauth2_proxy=t|1|s"),
     ];
     assert_eq!(fixture.check(&lines, MINUTE).await.verdict, Verdict::Allow);
-    assert_eq!(fixture.service.asked().len(), 1);
+    assert_eq!(fixture.service.take_requests().len(), 1);
 }
 
 pub(super) fn subject(text: &str) -> crate::session::Subject {

@@ -10,7 +10,7 @@ use crate::actor::Actor;
 use crate::credential::JwtLocations;
 use crate::store::{EndOutcome, Ending};
 use crate::testing::jwt::{AUDIENCE, ISSUER, SigningKey, no_keys, source};
-use crate::testing::name;
+use crate::testing::policy_name;
 
 /// A service that accepts the tokens of one issuer.
 pub(super) struct JwtFixture {
@@ -36,7 +36,7 @@ impl JwtFixture {
             cookie: Some("id".to_owned()),
             bearer: true,
         });
-        let policy = Some(name(policy));
+        let policy = Some(policy_name(policy));
         checker.sources.jwt.push(source(&[&key], policy));
         Self {
             bench,
@@ -88,7 +88,7 @@ pub(super) fn with_session_limit(count: usize, on_limit: OnSessionLimit) -> Benc
     let (_, default) = bench.parts.policies.get("default").unwrap();
     let mut default = default.clone();
     default.max_sessions = Some(MaxSessions { count, on_limit });
-    bench.set_policies(BTreeMap::from([(name("default"), default)]));
+    bench.set_policies(BTreeMap::from([(policy_name("default"), default)]));
     bench
 }
 

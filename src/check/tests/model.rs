@@ -11,7 +11,7 @@ use crate::policy::model::first_match;
 use crate::policy::{
     Access, Conditions, HostPattern, PathPattern, Rule, RuleActivity, Target, Terms,
 };
-use crate::testing::name;
+use crate::testing::policy_name;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -69,7 +69,7 @@ fn all_rules() -> Vec<Rule> {
         ..Terms::default()
     };
     let of_policy = Terms {
-        policy: Some(name("strict")),
+        policy: Some(policy_name("strict")),
         ..Terms::default()
     };
     let of_group = |group: &str| Terms {

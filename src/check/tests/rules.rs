@@ -7,7 +7,7 @@ use crate::policy::{
     Access, Bind, Conditions, NetworkBits, PathPattern, Policy, Rule, RuleActivity, Terms, Variant,
 };
 use crate::session::{Limits, PolicyName};
-use crate::testing::name;
+use crate::testing::policy_name;
 
 /// Returns rules in this order. Each has a path prefix and its terms.
 fn rules<const N: usize>(rules: [(&str, Terms); N]) -> Rules {
@@ -98,7 +98,7 @@ async fn a_passive_path_does_not_extend_a_session() {
 #[tokio::test]
 async fn the_policy_of_a_rule_denies_only_that_request() {
     let strict = Terms {
-        policy: Some(name("strict")),
+        policy: Some(policy_name("strict")),
         ..Terms::default()
     };
     let fixture = Fixture::with_rules(Bench::new(), "default", rules([("/pay", strict)])).await;
@@ -184,7 +184,7 @@ async fn a_group_can_have_a_shorter_idle_limit() {
         }],
         ..default.clone()
     };
-    bench.set_policies(BTreeMap::from([(name("default"), tighter)]));
+    bench.set_policies(BTreeMap::from([(policy_name("default"), tighter)]));
     let fixture = Fixture::with_rules(bench, "default", Rules::default()).await;
     let just_before = 3 * MINUTE - SECOND;
     assert_eq!(fixture.verdict_after(just_before).await, Verdict::Allow);
@@ -235,7 +235,8 @@ async fn bound_session() -> (Fixture, [(&'static str, &'static str); 2]) {
         },
         ..default.clone()
     };
-    let policies: BTreeMap<PolicyName, Policy> = BTreeMap::from([(name("default"), binding)]);
+    let policies: BTreeMap<PolicyName, Policy> =
+        BTreeMap::from([(policy_name("default"), binding)]);
     bench.set_policies(policies);
     let home = [
         ("x-forwarded-for", "203.0.113.7"),

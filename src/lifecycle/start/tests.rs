@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use super::*;
 use crate::policy::{Bind, NetworkBits, Policies};
 use crate::session::{Limits, State};
-use crate::testing::{Bench, HOUR, MINUTE, name};
+use crate::testing::{Bench, HOUR, MINUTE, policy_name};
 
 /// Returns a service whose default policy allows two sessions per subject.
 fn limited_to_two_sessions(on_limit: OnSessionLimit) -> Bench {
@@ -13,7 +13,7 @@ fn limited_to_two_sessions(on_limit: OnSessionLimit) -> Bench {
     let (_, default) = bench.parts.policies.get("default").unwrap();
     let mut default = default.clone();
     default.max_sessions = Some(MaxSessions { count: 2, on_limit });
-    bench.set_policies(BTreeMap::from([(name("default"), default)]));
+    bench.set_policies(BTreeMap::from([(policy_name("default"), default)]));
     bench
 }
 
@@ -21,7 +21,7 @@ fn sign_in() -> SignIn {
     SignIn {
         subject: Subject::new("alice").unwrap(),
         attributes: Attributes::default(),
-        policy: name("default"),
+        policy: policy_name("default"),
         remember: false,
         client: Client::default(),
         authenticated: None,
@@ -113,7 +113,7 @@ async fn remember_me_needs_a_policy_with_remember() {
         absolute: 240 * HOUR,
         max_auth_age: None,
     });
-    bench.set_policies(BTreeMap::from([(name("default"), default)]));
+    bench.set_policies(BTreeMap::from([(policy_name("default"), default)]));
     let long = bench.lifecycle.start(remembering).await.unwrap().session;
     assert_eq!(long.deadline, long.started.plus(240 * HOUR));
     let policies: &Policies = &bench.parts.policies;
@@ -131,7 +131,7 @@ async fn a_session_cannot_be_bound_to_a_missing_client_property() {
         network: Some(NetworkBits { ipv4: 24, ipv6: 64 }),
         user_agent: true,
     };
-    bench.set_policies(BTreeMap::from([(name("default"), default)]));
+    bench.set_policies(BTreeMap::from([(policy_name("default"), default)]));
     let refused = bench.lifecycle.start(sign_in()).await.unwrap_err();
     assert_eq!(
         refused.to_string(),

@@ -19,7 +19,7 @@ use crate::policy::{Client, Contract, Policy, Rules};
 use crate::session::{Attributes, DenyReason, SessionId, Subject, Verdict};
 use crate::testing::delegate::{Answer, Service};
 use crate::testing::jwt::{AUDIENCE, ISSUER, SigningKey, source};
-use crate::testing::{Bench, START, name};
+use crate::testing::{Bench, START, policy_name};
 
 /// The client address of the person's requests.
 const HOME: &str = "192.0.2.7";
@@ -214,7 +214,7 @@ impl SourceFixture {
             let started = self.checker.lifecycle.start(SignIn {
                 subject: Subject::new("alice").unwrap(),
                 attributes: self.attributes(&signed_in),
-                policy: name("default"),
+                policy: policy_name("default"),
                 remember: false,
                 client: Client {
                     address: HOME.parse().ok(),
@@ -254,7 +254,7 @@ impl SourceFixture {
         }
         let groups = self.groups.clone().unwrap_or_default().join(",");
         lines.push(("x-auth-request-groups", &*groups));
-        self.service.answers(Answer::allow(&lines));
+        self.service.set_answer(Answer::allow(&lines));
         let cookie = format!("_oauth2_proxy=t{}|{}|s", signed_in.number, now.as_secs());
         headers(&[("cookie", &cookie)])
     }
@@ -275,7 +275,7 @@ impl SourceFixture {
         answer: Answer,
     ) -> Verdict {
         let headers = self.credential(signed_in, after);
-        self.service.answers(answer);
+        self.service.set_answer(answer);
         self.send(headers, after, &Visit::default()).await.verdict
     }
 
