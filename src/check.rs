@@ -45,7 +45,7 @@ pub struct Checker {
     pub known: Arc<LastKnownSessions>,
     /// The rules and policies.
     pub book: Arc<Rulebook>,
-    /// Resolve a credential to a session ID.
+    /// Resolves a credential to a session ID.
     pub sources: Sources,
     /// Reads the client's address from the headers of the proxy.
     pub address: AddressHeader,

@@ -67,7 +67,7 @@ impl Verb {
     }
 }
 
-/// A user, as Kubernetes identifies the user.
+/// A user of Kubernetes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct User {
     /// The user name, such as `system:serviceaccount:shop:backend`.
@@ -82,7 +82,7 @@ pub struct User {
     extra: BTreeMap<String, Vec<String>>,
 }
 
-/// Why there is no answer of Kubernetes.
+/// Why Kubernetes did not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum KubernetesError {
     /// Curfew's own token could not be read.

@@ -115,7 +115,7 @@ impl Lifecycle {
                         this.acknowledge(id, &tombstone, &actor).await
                     }
                     // An earlier call may have ended the session without publishing the end, because the answer of
-                    // the store was lost. So move the deadline forward: then the sweeper publishes the end soon.
+                    // the store was lost. So bring the deadline forward: then the sweeper publishes the end soon.
                     Ok(EndOutcome::AlreadyEnded(_)) | Err(_) => {
                         let soon = this.parts.clock.now().plus(DELIVERY_GRACE);
                         let _ = this.parts.stores.deadlines.postpone(id, soon).await;

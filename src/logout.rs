@@ -134,8 +134,8 @@ impl LogoutEndpoints {
             return Err(Refusal::Replayed);
         };
         if let Some(target) = &notice.ended {
-            // A session of the provider never becomes live again, so all its sessions can end. But a subject may sign
-            // in again after the notice. A repeated notice must not end that new session.
+            // An ended session of the provider never becomes live again, so end all its sessions up to now. But a
+            // subject may sign in again after the notice. A repeated notice must not end that new session.
             let before = if target.one {
                 clock.now()
             } else {

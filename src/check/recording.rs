@@ -18,7 +18,7 @@ use crate::session::Timestamp;
 
 /// Maximum duration of a recording.
 pub const MAX_DURATION: Duration = Duration::from_secs(600);
-/// The number of checks in a recording. Beyond it, the oldest checks are dropped.
+/// The number of checks in a recording. When it is reached, the oldest checks are dropped.
 const MAX_CHECKS: usize = 200;
 /// The number of header lines that are recorded for one check.
 const MAX_HEADER_LINES: usize = 100;

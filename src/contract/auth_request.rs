@@ -1,7 +1,7 @@
 //! NGINX `auth_request`, and proxies that build on it.
 //!
-//! The proxy names the original request in `X-Original-URL` and `X-Original-Method`. It forwards all other headers of
-//! the client unchanged, so this contract does not trust them. The proxy allows on 2xx, denies on 401 and 403, and
+//! The proxy names the original request in `X-Original-URL` and `X-Original-Method`. It passes on `X-Forwarded-`
+//! headers that the client sent, so this contract ignores them. The proxy allows on 2xx, denies on 401 and 403, and
 //! turns every other status into 500. It drops bodies. A redirect works only if the proxy's configuration turns the
 //! `Location` of a 401 into a redirect.
 //!

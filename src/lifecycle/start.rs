@@ -283,7 +283,8 @@ impl Lifecycle {
     }
 
     /// Removes a session that was just created, without publishing an end. If this fails, the session ends at its
-    /// idle limit, because no client has its token. Only for an adopted session, a client has the credential.
+    /// idle limit, because no client has its token. This does not hold for an adopted session, whose client has the
+    /// credential.
     pub(super) async fn rollback(&self, id: SessionId, session: &Session) {
         self.parts.known.forget(id);
         if self

@@ -325,8 +325,8 @@ async fn without_keys_the_source_is_unavailable() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Refreshed credentials do not move the absolute limit. No session ends before it, as long as no gap between
-    /// requests reaches the idle limit.
+    /// Refreshed credentials do not move the absolute limit. Before that limit, the session ends only if a gap
+    /// between requests reaches the idle limit.
     #[test]
     fn a_refreshed_credential_never_extends_the_absolute_limit(
         gaps in proptest::collection::vec((1_u32..14, any::<bool>()), 1..80),
