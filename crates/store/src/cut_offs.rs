@@ -1,4 +1,4 @@
-//! Cut-offs in memory, 24 bytes each: a million of them take about 24 MB of a replica.
+//! The table of cut-offs in the memory of a replica. A million cut-offs take about 24 MB.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -15,30 +15,30 @@ const SHARDS: usize = 1 << SHARD_BITS;
 const SHARD_BITS: u32 = 12;
 /// The first step of a search from the expected position, in entries.
 const FIRST_STEP: usize = 2;
-/// A full table drops this share of its entries at once.
+/// A full table evicts its oldest entries: `1 / EVICTION_DIVISOR` of all entries at once.
 const EVICTION_DIVISOR: usize = 64;
-/// A list grows by this share of its length, so that it wastes little memory.
+/// A full list grows by `1 / GROWTH_DIVISOR` of its length, so that it wastes little memory.
 const GROWTH_DIVISOR: usize = 8;
 
-/// The key of a subject in the table: 16 bytes of a hash.
+/// The key of a subject, from [`subject_key`].
 pub(super) type SubjectKey = [u8; 16];
 
-/// The key of a subject in the store: 16 bytes of a hash, so that keys contain no personal data.
-pub(super) fn subject_name(subject: &Subject) -> SubjectKey {
+/// Returns the key of a subject: 16 bytes of a hash. So the store holds no personal data in its keys.
+pub(super) fn subject_key(subject: &Subject) -> SubjectKey {
     let mut hash = Sha256::new();
     hash.update(b"curfew subject 1\0");
     hash.update(subject.as_str());
     let digest: [u8; 32] = hash.finalize().into();
-    let mut name = [0; 16];
-    name.copy_from_slice(&digest[..16]);
-    name
+    let mut key = [0; 16];
+    key.copy_from_slice(&digest[..16]);
+    key
 }
 
 /// The cut-off of each subject: sessions that started before it have ended. A cut-off only moves forward.
 ///
 /// The table is bounded. When it is full, one general cut-off replaces the oldest entries: it ends older sessions of
-/// every subject. So no revocation is lost, and only sessions that are older than the oldest remaining entry end too
-/// early.
+/// every subject. So no revocation is lost. Some sessions end although nobody revoked them, but only sessions that
+/// are older than the oldest remaining entry.
 pub(super) struct CutOffs {
     max: usize,
     shards: Box<[RwLock<Vec<Entry>>]>,
@@ -49,12 +49,12 @@ pub(super) struct CutOffs {
 
 #[derive(Clone, Copy)]
 struct Entry {
-    name: SubjectKey,
+    key: SubjectKey,
     at: Timestamp,
 }
 
 impl CutOffs {
-    /// An empty table with a limit of `max` entries.
+    /// Creates an empty table with a limit of `max` entries.
     pub(super) fn new(max: usize) -> Self {
         Self {
             max,
@@ -64,33 +64,34 @@ impl CutOffs {
         }
     }
 
-    fn shard(&self, name: &SubjectKey) -> &RwLock<Vec<Entry>> {
-        let (shard, _) = split(name);
+    fn shard(&self, key: &SubjectKey) -> &RwLock<Vec<Entry>> {
+        let (shard, _) = split(key);
         &self.shards[shard]
     }
 
-    /// The cut-off of a subject. It takes no hash and no lock while the table is empty.
+    /// Returns the cut-off that applies to a subject. While the table is empty, this computes no hash and takes no
+    /// lock.
     pub(super) fn of(&self, subject: &Subject) -> Option<Timestamp> {
         let own = (self.len() > 0)
-            .then(|| self.get(&subject_name(subject)))
+            .then(|| self.get(&subject_key(subject)))
             .flatten();
         own.max(self.general())
     }
 
-    fn get(&self, name: &SubjectKey) -> Option<Timestamp> {
-        let shard = self.shard(name).read();
-        position(&shard, name)
+    fn get(&self, key: &SubjectKey) -> Option<Timestamp> {
+        let shard = self.shard(key).read();
+        position(&shard, key)
             .ok()
             .map(|position| shard[position].at)
     }
 
     /// Moves the cut-off of a key forward.
-    pub(super) fn raise(&self, name: SubjectKey, at: Timestamp) {
+    pub(super) fn raise(&self, key: SubjectKey, at: Timestamp) {
         if self.general() >= Some(at) {
             return;
         }
-        let mut shard = self.shard(&name).write();
-        match position(&shard, &name) {
+        let mut shard = self.shard(&key).write();
+        match position(&shard, &key) {
             Ok(position) => {
                 let known = &mut shard[position].at;
                 *known = at.max(*known);
@@ -101,7 +102,7 @@ impl CutOffs {
                     let more = (shard.len() / GROWTH_DIVISOR).max(1);
                     shard.reserve_exact(more);
                 }
-                shard.insert(position, Entry { name, at });
+                shard.insert(position, Entry { key, at });
             }
         }
         drop(shard);
@@ -110,7 +111,7 @@ impl CutOffs {
         }
     }
 
-    /// The cut-off that applies to every subject.
+    /// Returns the cut-off that applies to every subject.
     pub(super) fn general(&self) -> Option<Timestamp> {
         let millis = self.general.load(Ordering::Acquire);
         (millis > 0).then_some(Timestamp::from_millis(millis))
@@ -121,7 +122,7 @@ impl CutOffs {
         self.general.fetch_max(at.as_millis(), Ordering::Release);
     }
 
-    /// Drops entries with a time of at most `until`; returns their number.
+    /// Removes the entries that are not later than `until`. Returns their number.
     pub(super) fn forget(&self, until: Timestamp) -> usize {
         let mut forgotten = 0;
         for shard in &self.shards {
@@ -137,7 +138,7 @@ impl CutOffs {
         forgotten
     }
 
-    /// Replaces the oldest entries with the general cut-off.
+    /// Evicts the oldest entries and moves the general cut-off forward to cover them.
     fn displace(&self) {
         let mut times = Vec::with_capacity(self.len());
         for shard in &self.shards {
@@ -161,34 +162,35 @@ impl CutOffs {
         self.max
     }
 
-    /// The bytes of memory, including reserved capacity.
+    /// Returns the memory of the table in bytes, including reserved capacity.
     pub(super) fn bytes(&self) -> usize {
         let lists = self.shards.iter().map(|shard| shard.read().capacity());
         SHARDS * size_of::<RwLock<Vec<Entry>>>() + lists.sum::<usize>() * size_of::<Entry>()
     }
 }
 
-/// The shard of a key, and the bits that order it within the shard.
-fn split(name: &SubjectKey) -> (usize, u64) {
-    let [a, b, c, d, e, f, g, h, ..] = *name;
+/// Returns the shard of a key, and the bits of the key that determine its position in the shard.
+fn split(key: &SubjectKey) -> (usize, u64) {
+    let [a, b, c, d, e, f, g, h, ..] = *key;
     let bits = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
     ((bits >> (64 - SHARD_BITS)) as usize, bits << SHARD_BITS)
 }
 
-/// The index of a key in a sorted shard, or the index where it belongs (interpolation search).
+/// Searches a sorted shard for a key (interpolation search). Returns its index, or as an error the index where the
+/// key belongs.
 ///
-/// Keys are hashes, so their bits predict their position: a search in a large shard reads two or three cache lines,
-/// and a binary search reads eight. The steps double, so keys that an attacker chose cost at most twice the steps of
-/// a binary search.
-fn position(shard: &[Entry], name: &SubjectKey) -> Result<usize, usize> {
-    let (_, bits) = split(name);
+/// Keys are hashes, so their bits predict their position. A search in a large shard reads two or three cache lines; a
+/// binary search would read eight. The steps double, so keys that an attacker chose cost at most twice the steps of a
+/// binary search.
+fn position(shard: &[Entry], key: &SubjectKey) -> Result<usize, usize> {
+    let (_, bits) = split(key);
     let guess = ((u128::from(bits) * shard.len() as u128) >> 64) as usize;
     let (mut low, mut high) = (0, shard.len());
     let mut step = FIRST_STEP;
-    if shard.get(guess).is_some_and(|entry| entry.name < *name) {
+    if shard.get(guess).is_some_and(|entry| entry.key < *key) {
         low = guess + 1;
         while let Some(entry) = shard.get(low + step) {
-            if entry.name >= *name {
+            if entry.key >= *key {
                 high = low + step + 1;
                 break;
             }
@@ -198,7 +200,7 @@ fn position(shard: &[Entry], name: &SubjectKey) -> Result<usize, usize> {
     } else {
         high = guess.saturating_add(1).min(high);
         while let Some(index) = high.checked_sub(step + 1) {
-            if shard[index].name < *name {
+            if shard[index].key < *key {
                 low = index + 1;
                 break;
             }
@@ -206,7 +208,7 @@ fn position(shard: &[Entry], name: &SubjectKey) -> Result<usize, usize> {
             step *= 2;
         }
     }
-    let found = shard[low..high].binary_search_by(|entry| entry.name.cmp(name));
+    let found = shard[low..high].binary_search_by(|entry| entry.key.cmp(key));
     found.map(|index| low + index).map_err(|index| low + index)
 }
 
@@ -222,18 +224,18 @@ mod tests {
         Timestamp::from_millis(millis)
     }
 
-    /// A key that is spread like a hash.
-    fn name(number: u32) -> SubjectKey {
-        let mut name = [0; 16];
-        name[..4].copy_from_slice(&number.wrapping_mul(0x9e37_79b9).to_be_bytes());
-        name[12..].copy_from_slice(&number.to_be_bytes());
-        name
+    /// Makes a key whose bits are spread like those of a hash.
+    fn key(number: u32) -> SubjectKey {
+        let mut key = [0; 16];
+        key[..4].copy_from_slice(&number.wrapping_mul(0x9e37_79b9).to_be_bytes());
+        key[12..].copy_from_slice(&number.to_be_bytes());
+        key
     }
 
     proptest! {
         /// After any order of `raise` and `forget`, the table equals a map.
         #[test]
-        fn it_is_a_map_of_the_latest_times(steps in proptest::collection::vec((0_u32..50, 1_u64..100, 0_u8..10), 0..200)) {
+        fn the_table_keeps_the_latest_time_of_each_key(steps in proptest::collection::vec((0_u32..50, 1_u64..100, 0_u8..10), 0..200)) {
             let (table, mut model) = (CutOffs::new(1000), BTreeMap::new());
             for (number, millis, kind) in steps {
                 if kind == 0 {
@@ -241,32 +243,33 @@ mod tests {
                     model.retain(|_, time| *time > millis);
                     prop_assert_eq!(table.forget(at(millis)), before - model.len());
                 } else {
-                    table.raise(name(number), at(millis));
+                    table.raise(key(number), at(millis));
                     let known = model.entry(number).or_insert(millis);
                     *known = millis.max(*known);
                 }
             }
             prop_assert_eq!(table.len(), model.len());
             for number in 0..50 {
-                prop_assert_eq!(table.get(&name(number)), model.get(&number).map(|millis| at(*millis)));
+                prop_assert_eq!(table.get(&key(number)), model.get(&number).map(|millis| at(*millis)));
             }
             prop_assert_eq!(table.general(), None);
         }
 
-        /// The table is bounded. Each cut-off stays in force, as an entry or through the general cut-off.
+        /// The table never exceeds its limit. Each cut-off stays in force, as an entry or through the general
+        /// cut-off.
         #[test]
-        fn it_is_bounded_and_no_cut_off_is_lost(times in proptest::collection::vec(1_u64..10_000, 0..400)) {
+        fn a_full_table_loses_no_cut_off(times in proptest::collection::vec(1_u64..10_000, 0..400)) {
             let table = CutOffs::new(100);
             for (number, millis) in (0..).zip(&times) {
-                table.raise(name(number), at(*millis));
+                table.raise(key(number), at(*millis));
                 prop_assert!(table.len() <= 100);
             }
             for (number, millis) in (0..).zip(&times) {
-                let known = table.get(&name(number)).max(table.general());
+                let known = table.get(&key(number)).max(table.general());
                 prop_assert!(known >= Some(at(*millis)), "{number}: {known:?}");
             }
             // The general cut-off is older than every remaining entry.
-            let oldest = (0..).zip(&times).filter_map(|(number, _)| table.get(&name(number))).min();
+            let oldest = (0..).zip(&times).filter_map(|(number, _)| table.get(&key(number))).min();
             prop_assert!(oldest.is_none() || table.general() < oldest);
         }
     }
@@ -275,23 +278,23 @@ mod tests {
         /// The interpolation search agrees with a binary search, for hashes and for chosen keys.
         #[test]
         fn the_interpolation_search_equals_a_binary_search(
-            names in proptest::collection::btree_set(prop_oneof![any::<SubjectKey>(), chosen_name()], 0..200),
-            wanted in proptest::collection::vec(prop_oneof![any::<SubjectKey>(), chosen_name()], 0..50),
+            names in proptest::collection::btree_set(prop_oneof![any::<SubjectKey>(), clustered_key()], 0..200),
+            wanted in proptest::collection::vec(prop_oneof![any::<SubjectKey>(), clustered_key()], 0..50),
         ) {
-            let shard: Vec<_> = names.into_iter().map(|name| Entry { name, at: at(1) }).collect();
-            for name in shard.iter().map(|entry| entry.name).chain(wanted) {
-                let found = shard.binary_search_by(|entry| entry.name.cmp(&name));
-                prop_assert_eq!(position(&shard, &name), found);
+            let shard: Vec<_> = names.into_iter().map(|key| Entry { key, at: at(1) }).collect();
+            for key in shard.iter().map(|entry| entry.key).chain(wanted) {
+                let found = shard.binary_search_by(|entry| entry.key.cmp(&key));
+                prop_assert_eq!(position(&shard, &key), found);
             }
         }
     }
 
-    /// Keys that are close together, so that the predicted position is wrong.
-    fn chosen_name() -> impl Strategy<Value = SubjectKey> {
+    /// Generates keys that are close together, so that the predicted position is wrong.
+    fn clustered_key() -> impl Strategy<Value = SubjectKey> {
         (any::<bool>(), any::<u8>()).prop_map(|(first, last)| {
-            let mut name = [if first { 0 } else { 0xff }; 16];
-            name[15] = last;
-            name
+            let mut key = [if first { 0 } else { 0xff }; 16];
+            key[15] = last;
+            key
         })
     }
 
@@ -301,7 +304,7 @@ mod tests {
         let table = CutOffs::new(MAX_CUT_OFFS);
         let empty = table.bytes();
         for number in 0..MANY {
-            table.raise(name(number), at(u64::from(number)));
+            table.raise(key(number), at(u64::from(number)));
         }
         let each = (table.bytes() - empty) as f64 / f64::from(MANY);
         assert!((24.0..32.0).contains(&each), "{each}");

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc;
 
-use super::cut_offs::{CutOffs, MAX_CUT_OFFS, subject_name};
+use super::cut_offs::{CutOffs, MAX_CUT_OFFS, subject_key};
 use super::revocation_rules::RevocationRules;
 use super::{
     Batch, Change, ChangeOutcome, CreateOutcome, Cursor, CutOffStore, CutOffUsage, DeadlineQueue,
@@ -33,7 +33,7 @@ pub struct MemoryStore {
     max_sessions: usize,
     cut_offs: CutOffs,
     rules: RevocationRules,
-    /// Cut-offs and rules up to this time may be dropped, in milliseconds.
+    /// The store may drop cut-offs and rules up to this time, in milliseconds.
     expired_until: AtomicU64,
     history: Mutex<History>,
 }
@@ -41,8 +41,8 @@ pub struct MemoryStore {
 #[derive(Default)]
 struct Tables {
     sessions: SessionMap<Session>,
-    /// The extended retention of tombstones whose credentials are still presented.
-    expiry_with_margin: SessionMap<Timestamp>,
+    /// The extended expiry of each tombstone whose credential clients still present.
+    extended_expiries: SessionMap<Timestamp>,
     /// The sessions of each subject, in list order.
     subjects: BTreeSet<(Subject, Cursor)>,
     /// When each session is due, by session ID and in order of time.
@@ -51,7 +51,7 @@ struct Tables {
 }
 
 impl Tables {
-    /// Sets, moves or removes the due time of a session; returns whether it had one.
+    /// Sets, moves or removes the due time of a session. Returns whether it had one.
     fn set_due(&mut self, id: SessionId, at: Option<Timestamp>) -> bool {
         let before = match at {
             Some(at) => self.due_times.insert(id, at),
@@ -68,7 +68,7 @@ impl Tables {
 }
 
 impl MemoryStore {
-    /// An empty store for at most `max_sessions` records. `clock` decides when records expire.
+    /// Creates an empty store for at most `max_sessions` records. `clock` decides when records expire.
     #[must_use]
     pub fn new(max_sessions: usize, clock: Arc<dyn Clock>) -> Self {
         Self {
@@ -82,38 +82,38 @@ impl MemoryStore {
         }
     }
 
-    /// The same store, as the successor of one that was lost at `at` with an earlier process.
+    /// Records that an earlier process lost its store at `at`. Returns this store.
     #[must_use]
     pub fn after_loss(self, at: Timestamp) -> Self {
         self.history.lock().record_loss(at);
         self
     }
 
-    /// The number of records, tombstones included.
+    /// Returns the number of records, tombstones included.
     #[must_use]
     pub fn len(&self) -> usize {
         self.tables.read().sessions.len()
     }
 
-    /// Whether there are no records.
+    /// Returns whether there are no records.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Replaces a record, as a fail-over does that loses writes.
+    /// Replaces a record, like a fail-over that loses writes.
     #[cfg(any(test, feature = "testing"))]
     pub fn put(&self, id: SessionId, session: Session) {
         self.tables.write().sessions.insert(id, session);
     }
 
-    /// Loses a record, as `DEL` does.
+    /// Loses a record, like `DEL`.
     #[cfg(any(test, feature = "testing"))]
     pub fn remove(&self, id: SessionId) {
         self.tables.write().sessions.remove(&id);
     }
 
-    /// Loses all records, as `FLUSHALL` does, and records the loss.
+    /// Loses all records, like `FLUSHALL`, and records the loss.
     #[cfg(any(test, feature = "testing"))]
     pub fn lose_all(&self, at: Timestamp) {
         *self.tables.write() = Tables::default();
@@ -127,8 +127,8 @@ impl MemoryStore {
         assert!(matches!(ended, Ok(EndOutcome::Ended(_))), "{ended:?}");
     }
 
-    /// Deletes expired records; returns their number. It reads all sessions, so call it only from time to time. A
-    /// full store calls it, too.
+    /// Deletes expired records. Returns their number. It reads all sessions, so call it only from time to time. A
+    /// full store calls it by itself.
     pub fn reclaim(&self) -> usize {
         let now = self.clock.now();
         let forget = self.expired_until.load(Ordering::Relaxed);
@@ -139,12 +139,12 @@ impl MemoryStore {
         let Tables {
             sessions,
             subjects,
-            expiry_with_margin,
+            extended_expiries,
             ..
         } = &mut *tables;
-        expiry_with_margin.retain(|_, until| now < *until);
+        extended_expiries.retain(|_, until| now < *until);
         sessions
-            .retain(|id, session| now < session.expires() || expiry_with_margin.contains_key(id));
+            .retain(|id, session| now < session.expires() || extended_expiries.contains_key(id));
         subjects.retain(|(_, place)| sessions.contains_key(&place.id));
         before - sessions.len()
     }
@@ -201,7 +201,7 @@ impl SessionStore for MemoryStore {
         let mut tables = self.tables.write();
         let ended = |session: &Session| session.state != State::Live;
         if tables.sessions.get(&id).is_some_and(ended) {
-            let kept = tables.expiry_with_margin.entry(id).or_insert(until);
+            let kept = tables.extended_expiries.entry(id).or_insert(until);
             *kept = until.max(*kept);
         }
         Ok(())
@@ -366,7 +366,7 @@ impl CutOffStore for MemoryStore {
         at: Timestamp,
         forget: Timestamp,
     ) -> Result<Replication, StoreError> {
-        self.cut_offs.raise(subject_name(subject), at);
+        self.cut_offs.raise(subject_key(subject), at);
         self.expired_until
             .fetch_max(forget.as_millis(), Ordering::Relaxed);
         Ok(Replication::default())

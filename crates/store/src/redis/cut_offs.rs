@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use super::RedisStore;
 use super::format::Format;
 use crate::clock::{Clock, SteadyClock};
-use crate::cut_offs::{CutOffs, subject_name};
+use crate::cut_offs::{CutOffs, subject_key};
 use crate::redis::invalidation::Message;
 use crate::revocation::{RevocationConditions, RevocationRule};
 use crate::revocation_rules::RevocationRules;
@@ -26,10 +26,10 @@ use follow::Reader;
 use log::{EPOCH_BASE, LOG_SCORE_BASE, Member, RULE_SCORE_BASE};
 use rule::RuleMember;
 
-/// How long after a complete read the copy counts as complete. The near cache has the same lease.
+/// How long the copy counts as complete after a complete read. The near cache has the same lease.
 const LEASE: Duration = crate::cached::LEASE;
 /// The member that holds the general cut-off.
-pub(super) const GENERAL: &str = "*";
+pub(super) const GENERAL_MEMBER: &str = "*";
 /// The member that holds the epoch.
 pub(super) const EPOCH_MEMBER: &str = "#";
 
@@ -46,7 +46,7 @@ pub(super) struct LocalCopy {
     pub(super) changed: Notify,
     /// Notified when this replica must announce how far it has read.
     pub(super) confirm: Notify,
-    /// The number of the last change that was read without an earlier gap.
+    /// The number of the last change that was read, if no earlier change is missing.
     pub(super) read_to: AtomicU64,
     steady: SteadyClock,
     /// The time until which the copy counts as complete, in milliseconds of `steady`.
@@ -87,7 +87,7 @@ impl LocalCopy {
 }
 
 impl RedisStore {
-    /// Reads the cut-offs of a live session if the copy may be incomplete.
+    /// Reads the cut-offs that apply to a live session from Redis, if the copy may be incomplete.
     pub(super) async fn learn_cut_offs(&self, session: &Session) -> Result<(), StoreError> {
         if session.state != State::Live || self.cut_offs.is_fresh() {
             return Ok(());
@@ -95,10 +95,10 @@ impl RedisStore {
         let key = self.keys.cut_offs();
         let names: Vec<_> = std::iter::once(session.subject.clone())
             .chain(session.provider_names())
-            .map(|subject| subject_name(&subject))
+            .map(|subject| subject_key(&subject))
             .collect();
         let mut ask = redis::pipe();
-        ask.cmd("ZSCORE").arg(&key).arg(GENERAL);
+        ask.cmd("ZSCORE").arg(&key).arg(GENERAL_MEMBER);
         for name in &names {
             ask.cmd("ZSCORE").arg(&key).arg(&name[..]);
         }
@@ -174,7 +174,7 @@ impl RedisStore {
     }
 }
 
-/// A command that reads all rules of the set.
+/// Returns a command that reads all rules of the set.
 pub(super) fn all_rules(key: &[u8]) -> redis::Cmd {
     let mut ask = redis::cmd("ZRANGEBYSCORE");
     ask.arg(key).arg(RULE_SCORE_BASE);
@@ -197,7 +197,7 @@ impl CutOffStore for RedisStore {
         at: Timestamp,
         forget: Timestamp,
     ) -> Result<Replication, StoreError> {
-        let (key, name) = (self.keys.cut_offs(), subject_name(subject));
+        let (key, name) = (self.keys.cut_offs(), subject_key(subject));
         let mut note = self.scripts.cut_off.key(&key);
         note.arg(&name[..])
             .arg(at.as_millis())
@@ -218,10 +218,10 @@ impl CutOffStore for RedisStore {
         let mut ask = redis::pipe();
         ask.cmd("ZSCORE")
             .arg(&key)
-            .arg(&subject_name(subject)[..])
+            .arg(&subject_key(subject)[..])
             .cmd("ZSCORE")
             .arg(&key)
-            .arg(GENERAL);
+            .arg(GENERAL_MEMBER);
         let (own, general): (Option<u64>, Option<u64>) = self.repeat(&ask).await?;
         Ok(own.max(general).map(Timestamp::from_millis))
     }

@@ -1,4 +1,4 @@
-//! Properties of bytes that Redis sends, for the fuzz targets.
+//! Checks for the fuzz targets: they decode arbitrary bytes as if Redis had sent them.
 
 use std::sync::LazyLock;
 
@@ -20,8 +20,9 @@ static KEY_RING: LazyLock<Option<KeyRing>> = LazyLock::new(|| {
     KeyRing::new(vec![key]).ok()
 });
 
-/// The input is the expiry of a key and a record. The record is tested as it is, and as the content of a sealed
-/// record. A readable record must survive an encode and decode round trip.
+/// Tests the decoding of records. `data` is the expiry of a key, followed by a record. The bytes are tested as a
+/// record, and as the content of a sealed record. A readable record must not change when it is encoded and decoded
+/// again.
 pub fn record(data: &[u8]) {
     let (Some((expiry, bytes)), Some(key_ring)) = (data.split_first_chunk(), &*KEY_RING) else {
         return;
@@ -60,30 +61,30 @@ fn one_record(bytes: &[u8], expiry: Timestamp, format: Format, key_ring: &KeyRin
     }
 }
 
-/// A message on the channel for invalidations.
+/// Tests the decoding of a message on the channel for invalidations.
 pub fn message(data: &[u8]) {
     if let Some(message) = Message::decode(data) {
         assert_eq!(Message::decode(&message.encode()), Some(message));
     }
 }
 
-/// A reply of a server, in either version of the protocol (RESP2 or RESP3).
+/// Tests the decoding of a server's reply, in RESP2 or RESP3.
 pub fn reply(data: &[u8]) {
     let Ok(value) = redis::parse_redis_value(data) else {
         return;
     };
     if let Ok(text) = redis::from_redis_value_ref::<String>(&value) {
-        let _ = info::advice(&text, false);
-        let _ = info::advice(&text, true);
+        let _ = info::recommendations(&text, false);
+        let _ = info::recommendations(&text, true);
     }
     if let Ok(members) = redis::from_redis_value_ref::<Vec<cut_off_log::Member>>(&value) {
         let table = CutOffs::new(100);
         let head = |last| cut_off_log::Head { last, epoch: None };
         let mut progress = cut_off_log::Progress::default();
-        progress.changes(head(1), &[], &table);
-        progress.changes(head(2), &members, &table);
+        progress.apply_changes(head(1), &[], &table);
+        progress.apply_changes(head(2), &members, &table);
         if let Some(page) = progress.page() {
-            progress.take_page(page, &members, &table);
+            progress.apply_page(page, &members, &table);
         }
         members.iter().for_each(one_member);
     }
@@ -98,7 +99,8 @@ pub fn reply(data: &[u8]) {
     }
 }
 
-/// A rule must survive an encode and decode round trip in both formats.
+/// Tests a member of the set of cut-offs. A rule must not change when it is encoded and decoded again, in both
+/// formats.
 fn one_member(member: &cut_off_log::Member) {
     const KEY: &[u8] = b"curfew:not-before";
     let Some(key_ring) = &*KEY_RING else { return };

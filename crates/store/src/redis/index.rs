@@ -10,11 +10,12 @@ use futures_util::future::join_all;
 use redis::{Cmd, Pipeline};
 
 use super::RedisStore;
-use crate::cut_offs::subject_name;
+use crate::cut_offs::subject_key;
 use crate::session::{CLOCK_MARGIN, Session, SessionId, Subject, Timestamp};
 use crate::{Cursor, Page, StoreError};
 
-/// How long after its index entry a session can still appear. After that time its creation has failed with an error.
+/// The longest time between the index entry of a new session and its record. After that time, the creation has
+/// failed.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How many entries one command reads.
@@ -48,7 +49,8 @@ impl RedisStore {
         self.once(&indexing).await
     }
 
-    /// An entry never changes, so adding it twice is harmless. The index expires after its longest session.
+    /// Adds the commands for an index entry to a pipeline. An entry never changes, so adding it twice is harmless.
+    /// The index expires after its last session.
     fn add_entry(&self, pipeline: &mut Pipeline, id: SessionId, session: &Session) {
         let index = self.keys.index(&session.subject);
         let forgotten = session.expires_at_latest().as_millis();
@@ -63,7 +65,7 @@ impl RedisStore {
         }
     }
 
-    /// A page of a subject's sessions.
+    /// Returns a page of a subject's sessions.
     pub(super) async fn page_of(
         &self,
         subject: &Subject,
@@ -73,7 +75,7 @@ impl RedisStore {
         let from = after.map_or(Timestamp::default(), |cursor| cursor.expires);
         let mut entries: Vec<Cursor> = Vec::new();
         let mut offset = 0;
-        // Sessions of the same millisecond share a score, so a page may begin among them.
+        // Sessions of the same millisecond have the same score, so a page may begin in the middle of them.
         loop {
             let (part, is_last) = self.index_part(subject, from, offset).await?;
             entries.extend(
@@ -118,14 +120,14 @@ impl RedisStore {
         Ok((entries.collect(), is_last))
     }
 
-    /// Reads the records of `entries`, without missing records and those of other subjects. A later task removes
-    /// those entries, unless their sessions exist by then.
+    /// Reads the records of `entries`. Skips missing records and records of other subjects. A background task later
+    /// removes the entries of missing records that still do not exist.
     async fn read_page(
         &self,
         subject: &Subject,
         entries: &[Cursor],
     ) -> Result<Vec<(SessionId, Session)>, StoreError> {
-        // On one connection, these commands form one pipeline.
+        // On one connection, the client sends these commands as one pipeline.
         let records = join_all(entries.iter().map(|entry| self.read(entry.id))).await;
         let (mut sessions, mut missing) = (Vec::with_capacity(entries.len()), Vec::new());
         for (entry, stored) in entries.iter().zip(records) {
@@ -175,14 +177,15 @@ impl RedisStore {
     }
 }
 
-/// The member of a session in the index of its subject.
+/// Returns the member of a session in the index of its subject.
 fn index_member(subject: &Subject, id: SessionId) -> Vec<u8> {
     [&subject_part(subject)[..], id.as_bytes()].concat()
 }
 
-/// A prefix that separates a subject from most others in its index. The records separate the rest.
+/// Returns a prefix that distinguishes a subject from most other subjects in its index. For the rest, the records
+/// show the subject.
 fn subject_part(subject: &Subject) -> [u8; 8] {
-    let name = subject_name(subject);
+    let name = subject_key(subject);
     let mut part = [0; 8];
     part.copy_from_slice(&name[2..10]);
     part

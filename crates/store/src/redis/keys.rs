@@ -1,4 +1,4 @@
-use crate::cut_offs::subject_name;
+use crate::cut_offs::subject_key;
 use crate::session::{SessionId, Subject};
 
 /// The Redis keys of Curfew. All of them begin with one prefix.
@@ -14,12 +14,12 @@ impl Keys {
         }
     }
 
-    /// The key of a session's record: `{prefix}s:` and the 16 bytes of the session ID.
+    /// Returns the key of a session's record: `{prefix}s:` and the 16 bytes of the session ID.
     pub(super) fn session(&self, id: SessionId) -> Vec<u8> {
         self.key(b"s:", id.as_bytes())
     }
 
-    /// The session ID in the key of a record.
+    /// Returns the session ID in the key of a record.
     pub(super) fn session_of(&self, key: &[u8]) -> Option<SessionId> {
         let name = key
             .strip_prefix(self.prefix.as_slice())?
@@ -27,7 +27,7 @@ impl Keys {
         Some(SessionId::from_bytes(name.try_into().ok()?))
     }
 
-    /// A `SCAN` pattern for the records of all sessions.
+    /// Returns a `SCAN` pattern for the records of all sessions.
     pub(super) fn all_sessions(&self) -> Vec<u8> {
         let mut pattern = Vec::new();
         for byte in &self.prefix {
@@ -39,54 +39,54 @@ impl Keys {
         [&pattern, &b"s:*"[..]].concat()
     }
 
-    /// The index that contains the sessions of a subject and of others: `{prefix}u:` and two bytes of
-    /// [`subject_name`].
+    /// Returns the key of the index that contains the sessions of a subject, and of other subjects: `{prefix}u:` and
+    /// two bytes of [`subject_key`].
     pub(super) fn index(&self, subject: &Subject) -> Vec<u8> {
-        self.key(b"u:", &subject_name(subject)[..2])
+        self.key(b"u:", &subject_key(subject)[..2])
     }
 
-    /// The deadline queue. The hash tag in braces puts it and [`Keys::events`] into one slot, so that one script can
-    /// change both.
+    /// Returns the key of the deadline queue. Its hash tag puts it and [`Keys::events`] into one slot, so that one
+    /// script can change both.
     pub(super) fn queue(&self) -> Vec<u8> {
         self.key(b"{q}", b"deadlines")
     }
 
-    /// The stream of ended sessions.
+    /// Returns the key of the stream of ended sessions.
     pub(super) fn events(&self) -> Vec<u8> {
         self.key(b"{q}", b"events")
     }
 
-    /// The cut-offs of subjects, the log of their changes, and the rules.
+    /// Returns the key of the set that contains the cut-offs, the log of their changes, and the rules.
     pub(super) fn cut_offs(&self) -> Vec<u8> {
         self.key(b"not-before", b"")
     }
 
-    /// The channel for invalidations.
+    /// Returns the name of the channel for invalidations.
     pub(super) fn ends(&self) -> Vec<u8> {
         self.key(b"ends", b"")
     }
 
-    /// The progress of a migration, or the primaries on which the indexes were rebuilt.
+    /// Returns the key of a job's progress or lease.
     pub(super) fn progress(&self, of: &str) -> Vec<u8> {
         self.key(b"progress:", of.as_bytes())
     }
 
-    /// The timeline: what replicas store to agree on decision time.
+    /// Returns the key of the timeline, with which replicas agree on decision time.
     pub(super) fn timeline(&self) -> Vec<u8> {
         self.key(b"timeline", b"")
     }
 
-    /// The generation marker, which shows a loss of data.
+    /// Returns the key of the generation marker, which shows a loss of data.
     pub(super) fn generation(&self) -> Vec<u8> {
         self.key(b"generation", b"")
     }
 
-    /// A shard's mark, in the slot of `tag`.
+    /// Returns the key of a shard's mark, in the slot of `tag`.
     pub(super) fn mark(&self, tag: &str) -> Vec<u8> {
         self.key(b"mark", format!("{{{tag}}}").as_bytes())
     }
 
-    /// The schema version of the records.
+    /// Returns the key of the schema version.
     pub(super) fn schema(&self) -> Vec<u8> {
         self.key(b"schema", b"")
     }
@@ -111,7 +111,7 @@ mod tests {
         assert_eq!(keys.schema(), b"curfew:schema");
         assert_eq!(Keys::new("a*b[").all_sessions(), b"a\\*b\\[s:*");
         let (alice, bob) = (Subject::new("alice").unwrap(), Subject::new("bob").unwrap());
-        assert_ne!(subject_name(&alice), subject_name(&bob));
+        assert_ne!(subject_key(&alice), subject_key(&bob));
         assert!(keys.index(&alice).starts_with(b"curfew:u:"));
         assert_eq!(keys.index(&alice).len(), 11);
     }

@@ -1,17 +1,17 @@
 //! Parses the reply of `INFO`, and reports settings that can lose sessions.
 
-/// The value of a field in the reply of `INFO`.
+/// Returns the value of a field in the reply of `INFO`.
 pub(in crate::redis) fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
         .map(str::trim_end)
 }
 
-/// Problems of a server that can lose sessions, each with an advice. `in_cluster` means that Curfew uses the server
-/// as a part of a cluster.
-pub(in crate::redis) fn advice(text: &str, in_cluster: bool) -> Vec<String> {
+/// Returns the settings and problems of a server that can lose sessions, each with a recommendation. `in_cluster`
+/// means that Curfew uses the server as a part of a cluster.
+pub(in crate::redis) fn recommendations(text: &str, in_cluster: bool) -> Vec<String> {
     let field = |name| field(text, name);
-    let mut advice = Vec::new();
+    let mut recommendations = Vec::new();
     let version = field("valkey_version")
         .or(field("redis_version"))
         .unwrap_or("");
@@ -20,18 +20,18 @@ pub(in crate::redis) fn advice(text: &str, in_cluster: bool) -> Vec<String> {
         .next()
         .and_then(|major| major.parse::<u32>().ok());
     if major.is_none_or(|major| major < 7) {
-        advice.push(format!(
+        recommendations.push(format!(
             "version {version:?} is older than 7.0, which has no PEXPIRETIME: Curfew does not work with it; upgrade it"
         ));
     }
     match field("maxmemory_policy") {
         None | Some("noeviction") => {}
-        Some(policy) => advice.push(format!(
+        Some(policy) => recommendations.push(format!(
             "maxmemory-policy is {policy}: the eviction of a key ends its session; set it to noeviction"
         )),
     }
     if field("aof_enabled") == Some("0") {
-        advice.push(
+        recommendations.push(
             "appendonly is off: a restart loses all changes since the last snapshot, including session \
              ends; set appendonly yes"
                 .to_owned(),
@@ -40,23 +40,23 @@ pub(in crate::redis) fn advice(text: &str, in_cluster: bool) -> Vec<String> {
     if field("aof_last_write_status") == Some("err")
         || field("rdb_last_bgsave_status") == Some("err")
     {
-        advice.push("the server can't write to its disk; see its log".to_owned());
+        recommendations.push("the server can't write to its disk; see its log".to_owned());
     }
     if field("cluster_enabled") == Some("1") && !in_cluster {
-        advice.push(
+        recommendations.push(
             "the server is a node of a cluster: use redis+cluster:// in store.url".to_owned(),
         );
     }
     let replicas = field("connected_slaves").and_then(|number| number.parse::<u32>().ok());
     // The field exists only if min-replicas-to-write is set.
     if replicas.is_some_and(|replicas| replicas > 0) && field("min_slaves_good_slaves").is_none() {
-        advice.push(
+        recommendations.push(
             "the server has replicas and no min-replicas-to-write: when it is cut off from them, it still accepts \
              writes that a fail-over loses; set min-replicas-to-write 1"
                 .to_owned(),
         );
     }
-    advice
+    recommendations
 }
 
 #[cfg(test)]
@@ -68,9 +68,9 @@ mod tests {
          connected_slaves:1\r\nmin_slaves_good_slaves:1\r\n";
 
     #[test]
-    fn a_good_server_needs_no_advice() {
+    fn a_good_server_needs_no_recommendations() {
         assert_eq!(field(GOOD, "run_id"), Some("abc"));
-        assert_eq!(advice(GOOD, false), Vec::<String>::new());
+        assert_eq!(recommendations(GOOD, false), Vec::<String>::new());
     }
 
     #[test]
@@ -92,14 +92,14 @@ mod tests {
                 "set min-replicas-to-write 1",
             ),
         ] {
-            let advice = advice(&GOOD.replace(from, to), false);
-            assert_eq!(advice.len(), 1, "{advice:?}");
-            assert!(advice[0].contains(word), "{advice:?}");
+            let recommendations = recommendations(&GOOD.replace(from, to), false);
+            assert_eq!(recommendations.len(), 1, "{recommendations:?}");
+            assert!(recommendations[0].contains(word), "{recommendations:?}");
         }
         let valkey = GOOD.replace(
             "redis_version:7.0.15",
             "redis_version:7.2.4\r\nvalkey_version:9.1.2",
         );
-        assert_eq!(advice(&valkey, false), Vec::<String>::new());
+        assert_eq!(recommendations(&valkey, false), Vec::<String>::new());
     }
 }

@@ -12,7 +12,7 @@ use crate::live::Live;
 use crate::policy::Policies;
 use crate::redis::connection::Connection;
 use crate::redis::cut_offs::log::{Head, LOG_SCORE_BASE, Member, Progress, RULE_SCORE_BASE};
-use crate::redis::cut_offs::{EPOCH_MEMBER, GENERAL, all_rules};
+use crate::redis::cut_offs::{EPOCH_MEMBER, GENERAL_MEMBER, all_rules};
 use crate::redis::{RedisStore, managed_connection};
 use crate::session::Timestamp;
 use crate::telemetry::{Diagnostics, Metrics};
@@ -25,15 +25,15 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Delay after an error.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
-/// A read that takes longer returns, so that the caller can report it.
+/// A read returns after this time even if it is incomplete, so that the caller can report the state.
 const READ_TIMEOUT_SECONDS: f64 = 5.0;
 /// Interval at which old cut-offs are removed, in seconds.
 const FORGET_INTERVAL_SECONDS: f64 = 60.0;
 /// Maximum cut-offs that one command removes.
 const FORGET_BATCH_SIZE: usize = 500;
-/// The operator gets an advice when this share of the maximum is in use.
+/// The diagnostics warn the operator if a larger share of the maximum is in use.
 const NEARLY_FULL_PERCENT: usize = 80;
-/// The source label of the advice.
+/// The source label in the diagnostics.
 const SOURCE: &str = "revocations";
 
 /// The state of the reader.
@@ -49,7 +49,7 @@ impl RedisStore {
     pub async fn follow_cut_offs(
         &self,
         policies: &Live<Policies>,
-        advice: &Diagnostics,
+        diagnostics: &Diagnostics,
         metrics: &Metrics,
         stop: CancellationToken,
     ) {
@@ -66,7 +66,7 @@ impl RedisStore {
                         Err(error) => tracing::debug!(%error, "could not remove old cut-offs"),
                     }
                 }
-                self.report_cut_offs(read.as_ref().err(), advice, metrics);
+                self.report_cut_offs(read.as_ref().err(), diagnostics, metrics);
                 let pause = match read {
                     Ok(true) => POLL_INTERVAL,
                     Ok(false) => Duration::ZERO,
@@ -82,7 +82,7 @@ impl RedisStore {
     }
 
     /// Reads the changes, or the whole set at the start and after a gap. Returns whether the copy is complete.
-    /// `false` means that the read takes long; the next call continues it.
+    /// Returns `false` if the time limit is over; the next call continues the read.
     ///
     /// # Errors
     /// [`StoreError`] when Redis did not answer. The copy keeps its content.
@@ -95,18 +95,19 @@ impl RedisStore {
         read
     }
 
-    /// How often this replica has read the whole set.
+    /// Returns how often this replica has read the whole set of cut-offs.
     pub async fn whole_reads_of_cut_offs(&self) -> u64 {
         self.cut_offs.reader.lock().await.progress.whole_reads
     }
 
-    /// The number of the last change that this replica has read, with all rules decrypted.
+    /// Returns the number of the last change that this replica has confirmed. It stays the same while a rule cannot
+    /// be decrypted.
     #[must_use]
     pub fn confirmed_change(&self) -> u64 {
         self.cut_offs.read_to.load(Ordering::Acquire)
     }
 
-    /// Memory of the local copy, in bytes.
+    /// Returns the memory of the local copy in bytes.
     #[must_use]
     pub fn cut_off_bytes(&self) -> usize {
         self.cut_offs.table.bytes()
@@ -165,7 +166,7 @@ impl RedisStore {
         // Reads the number and the epoch first: changes that are logged meanwhile have greater numbers.
         ask.cmd("ZSCORE").arg(&key).arg("");
         ask.cmd("ZSCORE").arg(&key).arg(EPOCH_MEMBER);
-        ask.cmd("ZSCORE").arg(&key).arg(GENERAL);
+        ask.cmd("ZSCORE").arg(&key).arg(GENERAL_MEMBER);
         let log = ask.cmd("ZRANGEBYSCORE").arg(&key);
         log.arg(progress.log_from()).arg("+inf").arg("WITHSCORES");
         log.arg("LIMIT")
@@ -204,9 +205,9 @@ impl RedisStore {
             last: last.unwrap_or(0),
             epoch,
         };
-        let all = progress.changes(head, &log, table);
+        let all = progress.apply_changes(head, &log, table);
         if let Some(page) = page {
-            progress.take_page(page, &members, table);
+            progress.apply_page(page, &members, table);
         }
         Ok(all)
     }
@@ -236,7 +237,12 @@ impl RedisStore {
         }
     }
 
-    fn report_cut_offs(&self, error: Option<&StoreError>, advice: &Diagnostics, metrics: &Metrics) {
+    fn report_cut_offs(
+        &self,
+        error: Option<&StoreError>,
+        diagnostics: &Diagnostics,
+        metrics: &Metrics,
+    ) {
         let table = &self.cut_offs.table;
         let (entries, max) = (table.len(), self.cut_offs.max);
         metrics
@@ -257,13 +263,13 @@ impl RedisStore {
         if undecryptable > 0 {
             lines.push(format!(
                 "{undecryptable} revocation rules in Redis could not be decrypted and are not in force: put the key \
-                 back into token.keys that they were written with, or revoke again"
+                 that encrypted them back into token.keys, or revoke again"
             ));
         }
         if entries > max / 100 * NEARLY_FULL_PERCENT {
             lines.push(format!(
-                "{entries} cut-offs of at most {max} are in use: beyond that, sessions older than the oldest \
-                 cut-offs end"
+                "{entries} cut-offs of at most {max} are in use: beyond the maximum, all sessions that are \
+                 older than the oldest cut-offs end"
             ));
         }
         if let Some(general) = table.general() {
@@ -271,7 +277,7 @@ impl RedisStore {
                 "too many cut-offs: all sessions that started before {general} have ended"
             ));
         }
-        advice.set(SOURCE, lines);
+        diagnostics.set(SOURCE, lines);
     }
 }
 

@@ -1,14 +1,14 @@
-//! How a replica follows the cut-offs in Redis. It reads the changes from the log. It reads the whole set in pages at
-//! its start, and after a gap in the log. This module does no I/O.
+//! Tracks how far a replica has read the cut-offs in Redis. A replica reads the changes from the log. At its start
+//! and after a gap in the log, it reads the whole set in pages. This module does no I/O.
 
 use crate::cut_offs::{CutOffs, SubjectKey};
 use crate::session::Timestamp;
 
-/// The score of a rule is this plus its time. `migrations/0011_rule.lua` adds rules.
+/// The score of a rule is this base plus the time of the rule. `migrations/0011_rule.lua` adds rules.
 pub(in crate::redis) const RULE_SCORE_BASE: u64 = 1 << 51;
-/// The score of a logged change is this plus the number of the change.
+/// The score of a logged change is this base plus the number of the change.
 pub(in crate::redis) const LOG_SCORE_BASE: u64 = 1 << 52;
-/// The epoch of a set is this plus a random number below 2^32.
+/// The epoch of a set is this base plus a random number below 2^32.
 pub(in crate::redis) const EPOCH_BASE: u64 = 1 << 50;
 /// Maximum entries of one reply, so that no Redis command takes long.
 pub(in crate::redis) const PAGE_ENTRIES: usize = 1000;
@@ -21,7 +21,7 @@ struct Change {
     number: u64,
     /// The number of the previous change.
     previous: u64,
-    /// `None` for a change of the rules. Every read fetches all rules.
+    /// `None` for a change of the rules, because every read fetches all rules.
     cut_off: Option<(SubjectKey, Timestamp)>,
 }
 
@@ -69,7 +69,7 @@ pub(in crate::redis) struct Progress {
     number: Option<u64>,
     /// The next page of the whole set, while a full read is in progress.
     page: Option<PageRequest>,
-    /// Changes were missed since the full read began, so it must restart.
+    /// Whether the full read must restart, because changes were missed since it began.
     restart_read: bool,
     /// Whether the rules may have changed since the caller last reset this flag.
     pub(in crate::redis) rules_changed: bool,
@@ -90,17 +90,17 @@ const FIRST_PAGE: PageRequest = PageRequest {
 };
 
 impl Progress {
-    /// The lowest score of the log entries to read next.
+    /// Returns the lowest score of the log entries to read next.
     pub(in crate::redis) fn log_from(&self) -> u64 {
         LOG_SCORE_BASE + self.number.map_or(0, |number| number + 1)
     }
 
-    /// The next page of the whole set to read.
+    /// Returns the next page of the whole set to read.
     pub(in crate::redis) const fn page(&self) -> Option<PageRequest> {
         self.page
     }
 
-    /// The number of the last change that was read, if no earlier change is missing.
+    /// Returns the number of the last change that was read, or `None` while an earlier change is missing.
     pub(in crate::redis) fn complete_to(&self) -> Option<u64> {
         self.number.filter(|_| self.page.is_none())
     }
@@ -113,7 +113,7 @@ impl Progress {
     }
 
     /// Processes the head of the set and the log that was read after it. Returns whether the log was read to its end.
-    pub(in crate::redis) fn changes(
+    pub(in crate::redis) fn apply_changes(
         &mut self,
         head: Head,
         log: &[Member],
@@ -128,7 +128,7 @@ impl Progress {
             self.page = (last > 0).then_some(FIRST_PAGE);
             return true;
         };
-        // The counter only grows. A smaller counter or another epoch means that changes were lost.
+        // The counter only grows. A smaller counter or another epoch means that Redis lost changes.
         let lost = last < number || !same;
         let mut gap = lost;
         for change in log {
@@ -161,7 +161,7 @@ impl Progress {
     }
 
     /// Processes a page of the whole set.
-    pub(in crate::redis) fn take_page(
+    pub(in crate::redis) fn apply_page(
         &mut self,
         asked: PageRequest,
         members: &[Member],
@@ -180,7 +180,7 @@ impl Progress {
                     size: PAGE_ENTRIES,
                 }
             } else {
-                // All entries have the same millisecond: read a larger page from there.
+                // All members of the page have the same score, so the next page must be larger to get past them.
                 PageRequest {
                     from: last,
                     size: asked.size * 2,
@@ -198,7 +198,7 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cut_offs::subject_name;
+    use crate::cut_offs::subject_key;
     use crate::session::Subject;
 
     fn alice() -> Subject {
@@ -207,7 +207,7 @@ mod tests {
 
     fn logged(number: u64, previous: u64, at: u64) -> Member {
         let text = format!("{at}:{previous}");
-        let member = [&subject_name(&alice())[..], text.as_bytes()].concat();
+        let member = [&subject_key(&alice())[..], text.as_bytes()].concat();
         (member, LOG_SCORE_BASE + number)
     }
 
@@ -221,49 +221,49 @@ mod tests {
     #[test]
     fn reads_the_whole_set_after_a_gap_in_the_log() {
         let (table, mut progress) = (CutOffs::new(10), Progress::default());
-        assert!(progress.changes(Head::default(), &[], &table));
+        assert!(progress.apply_changes(Head::default(), &[], &table));
         assert_eq!((progress.page(), progress.complete_to()), (None, Some(0)));
-        progress.changes(head(9), &[logged(5, 0, 1), logged(9, 5, 2)], &table);
+        progress.apply_changes(head(9), &[logged(5, 0, 1), logged(9, 5, 2)], &table);
         assert_eq!((progress.page(), progress.complete_to()), (None, Some(9)));
         assert_eq!(table.of(&alice()), Some(Timestamp::from_millis(2)));
         // A replica of the previous version counted a change, and did not log it.
-        progress.changes(head(12), &[], &table);
+        progress.apply_changes(head(12), &[], &table);
         assert_eq!(
             (progress.page(), progress.complete_to()),
             (Some(FIRST_PAGE), None)
         );
         assert_eq!(progress.log_from(), LOG_SCORE_BASE + 13);
         // Another gap during the full read: the full read runs again.
-        progress.changes(head(20), &[logged(20, 15, 3)], &table);
-        progress.take_page(FIRST_PAGE, &[], &table);
+        progress.apply_changes(head(20), &[logged(20, 15, 3)], &table);
+        progress.apply_page(FIRST_PAGE, &[], &table);
         assert_eq!(progress.page(), Some(FIRST_PAGE));
-        progress.changes(head(20), &[], &table);
-        progress.take_page(FIRST_PAGE, &[], &table);
+        progress.apply_changes(head(20), &[], &table);
+        progress.apply_page(FIRST_PAGE, &[], &table);
         assert_eq!((progress.page(), progress.complete_to()), (None, Some(20)));
-        // The counter went back: a fail-over.
-        progress.changes(head(19), &[], &table);
+        // The counter is smaller than before, as after a fail-over.
+        progress.apply_changes(head(19), &[], &table);
         assert_eq!(
             (progress.page(), progress.log_from()),
             (Some(FIRST_PAGE), LOG_SCORE_BASE + 20)
         );
         assert_eq!(progress.whole_reads, 2);
-        progress.take_page(FIRST_PAGE, &[], &table);
+        progress.apply_page(FIRST_PAGE, &[], &table);
         assert_eq!(progress.complete_to(), Some(19));
-        // The same number in a set that was lost and created again.
+        // Redis lost the set, and a new set has a change with the same number.
         let other = Head {
             epoch: Some(EPOCH_BASE + 1),
             ..head(19)
         };
-        progress.changes(other, &[], &table);
+        progress.apply_changes(other, &[], &table);
         assert_eq!(progress.page(), Some(FIRST_PAGE));
     }
 
     #[test]
     fn a_change_of_rules_is_noticed() {
         let (table, mut progress) = (CutOffs::new(10), Progress::default());
-        progress.changes(head(0), &[], &table);
+        progress.apply_changes(head(0), &[], &table);
         assert!(!progress.rules_changed);
-        progress.changes(
+        progress.apply_changes(
             head(1_800_000_000_001),
             &[(b"rules:0".to_vec(), LOG_SCORE_BASE + 1_800_000_000_001)],
             &table,

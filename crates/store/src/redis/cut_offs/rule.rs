@@ -1,5 +1,5 @@
-//! A revocation rule as a member of the sorted set. Equal conditions produce the same member, so that a script can
-//! move its score, which is the time.
+//! A revocation rule as a member of the sorted set. Equal conditions produce the same member. So a script can replace
+//! the time of a rule, which is the score of the member.
 
 use crate::credential::{KeyError, KeyRing, SealContext};
 use crate::redis::cut_offs::log::{Member, RULE_SCORE_BASE};
@@ -17,7 +17,7 @@ const PADDING_BYTES: usize = 64;
 /// A parsed member of the set.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::redis) enum RuleMember {
-    /// A rule, and whether it is sealed with the first key.
+    /// A rule. The flag says whether it is sealed with the first key.
     Rule(RevocationRule, bool),
     /// A sealed rule that no key of the ring decrypts.
     Undecryptable,
@@ -28,7 +28,7 @@ pub(in crate::redis) enum RuleMember {
 /// Encodes a rule as a member of the set at `key`.
 ///
 /// # Errors
-/// [`KeyError::Empty`] when there is no key.
+/// [`KeyError::Empty`] if there is no key.
 pub(in crate::redis) fn encode(
     conditions: &RevocationConditions,
     format: Format,

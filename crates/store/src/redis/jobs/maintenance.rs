@@ -16,14 +16,15 @@ use crate::telemetry::{Diagnostics, Metrics, Replicas};
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Interval of the reconciliation, and delay before a retry.
 const RECONCILE_INTERVAL: Duration = Duration::from_secs(10);
-/// If the wall clock of this machine differs more from decision time, `/readyz?verbose` reports it, in milliseconds.
+/// The tolerated difference of the wall clock of this machine from decision time, in milliseconds. `/readyz?verbose`
+/// reports a larger one.
 const WALL_TOLERANCE_MILLIS: u64 = 1_000;
 
-/// How long no older program may announce itself before the upgrade begins, in seconds. A program announces itself
-/// every 5 s.
+/// The upgrade begins after this time without an announcement of an older program, in seconds. A program announces
+/// itself every 5 s.
 const UPGRADE_DELAY_SECONDS: f64 = 20.0;
 
-/// How long one replica has the lease of a task before another one starts it too, in milliseconds.
+/// The duration of a lease, in milliseconds. After it, another replica may start the same task.
 const LEASE_MILLIS: u64 = 60_000;
 
 impl RedisStore {
@@ -31,7 +32,7 @@ impl RedisStore {
     pub async fn run_maintenance(
         &self,
         policies: &Live<Policies>,
-        advice: &Diagnostics,
+        diagnostics: &Diagnostics,
         metrics: &Metrics,
         replicas: &Replicas,
         stop: CancellationToken,
@@ -40,7 +41,7 @@ impl RedisStore {
         let mut counted = 0;
         let checks = async {
             loop {
-                self.report_clock(advice, metrics);
+                self.report_clock(diagnostics, metrics);
                 // After the end of the upgrade, the schema cannot change any more.
                 if self.upgrade.accepts_plain()
                     && let Err(error) = background.refresh_schema().await
@@ -61,7 +62,7 @@ impl RedisStore {
             loop {
                 incarnation.mark_unchanged();
                 let current = policies.current();
-                let reconciled = background.reconcile(&current, advice, replicas);
+                let reconciled = background.reconcile(&current, diagnostics, replicas);
                 if let Err(error) = reconciled.await {
                     tracing::debug!(%error, "could not maintain Redis, retrying");
                 }
@@ -71,7 +72,7 @@ impl RedisStore {
                 }
             }
         };
-        let sealing = background.keep_sealed(advice);
+        let sealing = background.keep_sealed(diagnostics);
         stop.run_until_cancelled(async { tokio::join!(checks, reconciliation, sealing) })
             .await;
     }
@@ -79,15 +80,17 @@ impl RedisStore {
     async fn reconcile(
         &self,
         policies: &Policies,
-        advice: &Diagnostics,
+        diagnostics: &Diagnostics,
         replicas: &Replicas,
     ) -> Result<(), StoreError> {
-        advice.set("redis", self.advice().await?);
-        self.upgrade_records(policies, advice, replicas).await?;
+        diagnostics.set("redis", self.recommendations().await?);
+        self.upgrade_records(policies, diagnostics, replicas)
+            .await?;
         self.rebuild_indexes_if_stale(policies).await.map(drop)
     }
 
-    /// Takes the lease of a task that one replica at a time does. `false` if another replica has it.
+    /// Takes the lease of a task that only one replica at a time may do. Returns `false` if another replica has the
+    /// lease.
     pub(in crate::redis) async fn take_lease(&self, key: &[u8]) -> Result<bool, StoreError> {
         let mut lease = redis::cmd("SET");
         lease.arg(key).arg(1).arg("NX").arg("PX").arg(LEASE_MILLIS);
@@ -98,12 +101,12 @@ impl RedisStore {
     async fn upgrade_records(
         &self,
         policies: &Policies,
-        advice: &Diagnostics,
+        diagnostics: &Diagnostics,
         replicas: &Replicas,
     ) -> Result<(), StoreError> {
         let schema = self.schema().await?;
         if !schema.is_outdated() {
-            advice.set("schema", Vec::new());
+            diagnostics.set("schema", Vec::new());
             return Ok(());
         }
         let (older, seconds_since_incompatible_replica) = (
@@ -135,19 +138,19 @@ impl RedisStore {
             );
             None
         };
-        advice.set("schema", line.into_iter().collect());
+        diagnostics.set("schema", line.into_iter().collect());
         Ok(())
     }
 
-    /// Settings that the operator should change, for each server.
-    async fn advice(&self) -> Result<Vec<String>, StoreError> {
+    /// Returns the recommendations for the settings of each server.
+    async fn recommendations(&self) -> Result<Vec<String>, StoreError> {
         let command = redis::cmd("INFO");
         let mut connection = self.managed.connection(self.budget).await?;
         let answers = connection.ask_every_primary(&command).await?;
         let mut lines = Vec::new();
         for (server, answer) in answers {
             let text: String = redis::from_redis_value(answer).map_err(redis::RedisError::from)?;
-            for line in info::advice(&text, self.managed.is_cluster()) {
+            for line in info::recommendations(&text, self.managed.is_cluster()) {
                 lines.push(match &server {
                     Some(server) => format!("{server}: {line}"),
                     None => line,
@@ -157,7 +160,7 @@ impl RedisStore {
         Ok(lines)
     }
 
-    fn report_clock(&self, advice: &Diagnostics, metrics: &Metrics) {
+    fn report_clock(&self, diagnostics: &Diagnostics, metrics: &Metrics) {
         let clock = self.managed.clock();
         let (offset, ahead) = (clock.store_ahead_of_wall(), clock.store_ahead());
         metrics.store.clock_offset.set(seconds(offset));
@@ -186,7 +189,7 @@ impl RedisStore {
                 describe_offset(-wall, "ahead of", "behind")
             ));
         }
-        advice.set("clock", lines);
+        diagnostics.set("clock", lines);
     }
 }
 
