@@ -2,7 +2,7 @@
 //!
 //! A check sends plain commands: `PEXPIRETIME` and `GET` in one round trip, and `PEXPIREAT … GT` to write a touch.
 //! The expiry of the key holds the last activity (`last_seen = PEXPIRETIME - retention`). So a touch is monotonic and
-//! idempotent, and it cannot create or revive a key. All rare changes use the scripts in `migrations/`.
+//! idempotent, and it cannot create or revive a key. Rare changes use the scripts in `migrations/`.
 
 mod connection;
 mod cut_offs;
@@ -56,7 +56,7 @@ use managed_connection::{ConnectionSetup, ManagedConnection};
 use script::{Replacement, Scripts};
 use timekeeping::Timekeeping;
 
-/// How often a change is retried when the record changed in between.
+/// Maximum attempts of a change, if other writers change the record in between.
 const MAX_ATTEMPTS: usize = 5;
 /// The result of `0001_replace.lua` when it replaced the record but could not publish the invalidation.
 const REPLACED_NOT_PUBLISHED: u8 = 2;
@@ -75,7 +75,7 @@ pub struct RedisStore {
     scripts: Arc<Scripts>,
     cut_offs: Arc<cut_offs::LocalCopy>,
     generation: Arc<Generation>,
-    /// Whether this process answers checks. A command of the command line does not.
+    /// Whether this process answers checks. A CLI command answers none.
     answers_checks: bool,
     /// Timeout for one operation. It includes the wait for a connection.
     budget: Duration,
@@ -119,7 +119,8 @@ impl RedisStore {
         }
     }
 
-    /// Returns the store for a command that answers no checks. It does not look for a loss of data.
+    /// Configures the store for a CLI command, which answers no checks. The store then does not check for a loss of
+    /// data.
     #[must_use]
     pub fn for_command(mut self) -> Self {
         self.answers_checks = false;
@@ -146,7 +147,7 @@ impl RedisStore {
     /// their clocks, which takes a few seconds, or if another replica wrote at the same time.
     ///
     /// # Errors
-    /// [`StoreError`] when the store could not save the decision.
+    /// [`StoreError`] if the store could not save the decision.
     pub async fn accept_clock(&self, accepted: Accepted) -> Result<bool, StoreError> {
         let mut connection = self.managed.connection(BACKGROUND_TIMEOUT).await?;
         let accepting = self.managed.timekeeping().accept(&mut connection, accepted);
@@ -156,7 +157,7 @@ impl RedisStore {
         }
     }
 
-    /// Decision time: the time that all replicas decide by.
+    /// Returns the clock that shows decision time.
     #[must_use]
     pub fn clock(&self) -> &Arc<StoreClock> {
         self.managed.clock()
@@ -181,7 +182,7 @@ impl RedisStore {
         self.managed.repeat(self.budget, request).await
     }
 
-    /// Reads a record and its expiry. The expiry is read first: if the session ends in between, the record shows the
+    /// Reads a record and its expiry. It reads the expiry first: if the session ends in between, the record shows the
     /// end.
     async fn read(&self, id: SessionId) -> Result<Option<Stored>, StoreError> {
         let key = self.keys.session(id);
@@ -228,14 +229,15 @@ impl RedisStore {
 }
 
 impl RedisStore {
-    /// Removes what the current record format cannot store.
+    /// Returns the session without the parts that the current record format cannot store.
     fn fitted(&self, session: &Session) -> Session {
         record::fitted(session, self.upgrade.format())
     }
 
     /// Encodes a session that [`RedisStore::fitted`] returned.
     fn encode(&self, id: SessionId, session: &Session) -> Result<Vec<u8>, StoreError> {
-        // The upgrade can proceed between `fitted` and `encode`. A session without a margin can be sealed too.
+        // The upgrade can begin between `fitted` and `encode`. A session with a margin needs the sealed format; a
+        // session without one fits both formats.
         let format = match session.margin.is_zero() {
             true => self.upgrade.format(),
             false => format::Format::Sealed,
@@ -243,8 +245,8 @@ impl RedisStore {
         record::encode(id, session, format, &self.key_ring.current())
     }
 
-    /// The expiry of a record's key. For a live session it holds the last activity, so it is in decision time. For a
-    /// tombstone it is converted to the Redis clock, because Redis deletes the key.
+    /// Returns the expiry of a record's key. For a live session, the expiry encodes the last activity, so it is in
+    /// decision time. For a tombstone, it is in the time of the Redis clock, because Redis deletes the key.
     fn expiry(&self, session: &Session) -> Timestamp {
         match session.state {
             State::Live => session.expiry_with_margin(),
@@ -270,7 +272,7 @@ impl ConnectionSetup for RedisStore {
 impl From<RedisError> for StoreError {
     fn from(error: RedisError) -> Self {
         let text = error.to_string();
-        // Also searches the responses of a pipeline.
+        // Includes the errors in the replies of a pipeline.
         let full = error
             .into_server_errors()
             .is_some_and(|errors| errors.iter().any(|(_, error)| error.code() == "OOM"));
@@ -322,13 +324,13 @@ impl SessionStore for RedisStore {
         // listing removes the entry.
         self.add_to_index(id, session).await?;
         let session = self.fitted(session);
-        let mut keep = redis::cmd("SET");
-        keep.arg(self.keys.session(id))
+        let mut set = redis::cmd("SET");
+        set.arg(self.keys.session(id))
             .arg(self.encode(id, &session)?);
-        keep.arg("NX")
+        set.arg("NX")
             .arg("PXAT")
             .arg(self.expiry(&session).as_millis());
-        let created: Option<String> = self.once(&keep).await?;
+        let created: Option<String> = self.once(&set).await?;
         Ok(if created.is_some() {
             CreateOutcome::Created
         } else {
@@ -446,7 +448,7 @@ impl SessionStore for RedisStore {
 
     async fn ready(&self) -> Result<(), StoreError> {
         if self.managed.is_cluster() {
-            // While one server of a cluster is down, this process can still serve the sessions of the others.
+            // While one server of a cluster is down, this process can still serve the sessions on the other servers.
             let connection = self.managed.connection(self.budget).await?;
             return if self.managed.any_node_reachable(&connection).await {
                 Ok(())

@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// The format of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
-    /// Not encrypted, as the previous version reads it.
+    /// Not encrypted; the previous version of Curfew reads it.
     Plain,
     /// Encrypted.
     Sealed,
 }
 
-/// What this process knows about the upgrade. It only moves forward. After a process has seen the end of the upgrade,
-/// it rejects every record that is not encrypted.
+/// The progress of the upgrade, as this process knows it. It only moves forward. After a process has seen the end of
+/// the upgrade, it rejects every record that is not encrypted.
 #[derive(Debug)]
 pub(super) struct Upgrade {
     writes_sealed: AtomicBool,
@@ -20,7 +20,8 @@ pub(super) struct Upgrade {
 }
 
 impl Upgrade {
-    /// The state before Redis was asked. `sealed_only` means that the operator declared the upgrade finished.
+    /// Creates the state of a process that has not asked Redis yet. `sealed_only` means that the operator declared
+    /// the upgrade finished.
     pub(super) const fn new(sealed_only: bool) -> Self {
         Self {
             writes_sealed: AtomicBool::new(sealed_only),
@@ -40,12 +41,12 @@ impl Upgrade {
         self.accepts_plain.load(Ordering::Relaxed)
     }
 
-    /// Called when all replicas read encrypted records.
+    /// Records that all replicas read encrypted records.
     pub(super) fn begin(&self) {
         self.writes_sealed.store(true, Ordering::Relaxed);
     }
 
-    /// Called when all records are encrypted.
+    /// Records that all records are encrypted.
     pub(super) fn finish(&self) {
         self.begin();
         self.accepts_plain.store(false, Ordering::Relaxed);

@@ -1,15 +1,15 @@
 //! The generation marker shows that Redis has lost data.
 //!
-//! One replica refreshes the marker every two seconds. If the marker is missing, or older than this process has seen
-//! it, session ends are lost. This happens after `FLUSHALL`, after a restart without persistence, and after somebody
-//! restored an older copy. A starting process has not seen the marker before. If no replica has refreshed it
-//! recently, the process assumes a loss. The exception is a marker that a planned stop of the last replica, or
-//! `curfew migrate`, extended less than an hour ago.
+//! One replica refreshes the marker every two seconds. If the marker is missing, or older than the marker that this
+//! process has read before, Redis has lost session ends. This happens after `FLUSHALL`, after a restart without
+//! persistence, and after somebody restored an older copy. A starting process has not read the marker before. It
+//! assumes a loss if no replica has refreshed the marker recently. It assumes no loss if `curfew migrate`, or the
+//! planned stop of the last replica, has extended the marker less than an hour ago.
 //!
-//! A promoted replica of Redis has the marker of its primary, except for the replication lag.
+//! After a fail-over, the new primary has the marker of the former one. It can be older by the replication lag.
 //!
-//! A cluster also has a mark in every 64th slot ([`shards`]). Marks move with their slots, so a new or resharded
-//! shard is no loss.
+//! A cluster also has a mark in every 64th slot ([`shards`]). Marks move with their slots, so Curfew does not report
+//! a loss after a new shard or a resharding.
 
 mod shards;
 
@@ -34,8 +34,8 @@ use shards::{ShardState, Shards};
 
 /// Interval between refreshes of the marker.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(2);
-/// The replication lag: a marker may be this much older than this process has seen it. The journal of ends
-/// (`store.journal_retention`) covers that time.
+/// The assumed replication lag. A marker that is older by at most this time than the marker that was read before
+/// shows no loss. The journal of ends (`store.journal_retention`) covers that time.
 const REPLICATION_LAG: Duration = Duration::from_secs(5);
 /// How long after a refresh a starting process trusts the marker.
 const RUNNING_FRESHNESS: Duration = Duration::from_secs(10);
@@ -63,9 +63,10 @@ struct Marker {
 /// What a missing marker means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Absence {
-    /// The store is new, or somebody emptied it.
+    /// The store is new, or somebody emptied it: session ends may be lost.
     Loss,
-    /// An older program without a marker wrote the records, or an operator declared the store new.
+    /// A version of Curfew without the marker wrote the records, or an operator declared the store new: nothing is
+    /// lost.
     NoLoss,
 }
 
@@ -76,7 +77,7 @@ pub(super) struct Generation {
     shards: Option<Shards>,
     /// The latest refresh that this process has seen, in milliseconds.
     seen: Mutex<Option<u64>>,
-    /// Since when the marker is stale. The process then waits for another replica to refresh it.
+    /// The time since which the marker has been stale. The process waits for another replica to refresh it.
     stale_since: Mutex<Option<Stopwatch>>,
     /// Whether this process has extended the marker for a planned stop.
     is_stopping: AtomicBool,
@@ -102,13 +103,13 @@ impl Generation {
         }
     }
 
-    /// How many losses this process has noticed.
+    /// Returns how many losses this process has noticed.
     pub(super) fn losses(&self) -> u64 {
         self.losses.load(Ordering::Relaxed)
     }
 
-    /// What the store may have lost about the session with this `key`. `always` is a key that every session depends
-    /// on.
+    /// Returns the history of losses. In a cluster, it first checks the shards of `key`, the key of a session, and of
+    /// `always`, a key that every session depends on.
     pub(super) async fn history(
         &self,
         connection: &mut Connection,
@@ -128,8 +129,8 @@ impl Generation {
         Ok(marker.history)
     }
 
-    /// Checks for a loss of data, and refreshes the marker when it is due. `absence` applies if this process has
-    /// never seen the marker.
+    /// Checks for a loss of data, and refreshes the marker when it is due. `absence` says what a missing marker means
+    /// to a process that has never read one.
     pub(super) async fn check(
         &self,
         connection: &mut Connection,
@@ -190,12 +191,13 @@ impl Generation {
             return Ok(());
         }
         let now = self.now();
-        let prolong = |marker: &mut Marker| marker.refresh(now, STOPPED_FRESHNESS);
-        self.change(connection, prolong).await.map(drop)
+        let extend = |marker: &mut Marker| marker.refresh(now, STOPPED_FRESHNESS);
+        self.change(connection, extend).await.map(drop)
     }
 
-    /// Like [`Generation::mark_planned_stop`], but for `curfew migrate`, and only for a fresh marker. If there is no
-    /// marker, `absence` decides whether one is created. Returns whether there is a fresh marker.
+    /// Extends a fresh marker for `curfew migrate`, as [`Generation::mark_planned_stop`] does. Does not extend a
+    /// stale marker. If there is no marker, `absence` decides whether to create one. Returns whether there is a fresh
+    /// marker.
     pub(super) async fn extend_fresh_marker(
         &self,
         connection: &mut Connection,
@@ -214,7 +216,7 @@ impl Generation {
         Ok(true)
     }
 
-    /// The current marker. After a loss it contains the time of the loss.
+    /// Returns the current marker. If it shows a new loss, records the time of the loss first.
     async fn marker(&self, connection: &mut Connection, absence: Absence) -> RedisResult<Marker> {
         for _ in 0..MAX_ATTEMPTS {
             let found: StoredValue<Marker> = self.marker.read(connection).await?;
@@ -226,7 +228,7 @@ impl Generation {
                 return Ok(marker);
             };
             if reason == WriteReason::Stale && self.waits_for_refresh() {
-                // A loss is not certain yet. Until it is, assume one.
+                // Until another replica refreshes the marker, assume a loss.
                 let mut marker = found.value.ok_or_else(contended)?;
                 marker.history.record_loss(Timestamp::from_millis(now));
                 return Ok(marker);
@@ -248,7 +250,7 @@ impl Generation {
         Err(contended())
     }
 
-    /// Whether a replica that could not reach Redis may still refresh the stale marker.
+    /// Returns whether to wait longer for another replica to refresh the stale marker.
     fn waits_for_refresh(&self) -> bool {
         let mut stale_since = self.stale_since.lock();
         stale_since.get_or_insert_with(Stopwatch::start).seconds() < STALE_WAIT_SECONDS
@@ -276,7 +278,8 @@ impl Generation {
         }
         let now = now.max(self.now());
         let marked = self.change(connection, |marker| {
-            // A loss in a shard while the marks were written stays unnoticed, so the time of the loss moves forward.
+            // Curfew does not notice a loss in a shard while it writes the marks. So it moves the time of an earlier
+            // loss to now.
             if marker.history.last_loss().is_some() {
                 marker.history.record_loss(Timestamp::from_millis(now));
             }
@@ -367,21 +370,22 @@ impl Marker {
         Ok(marker)
     }
 
-    /// The marker's time only moves forward. The time of this process can be behind another process, or an operator
-    /// can set it back.
+    /// Refreshes the marker at `now`. Its time never moves back, although the clock of this process can be behind
+    /// another one, or an operator can set it back.
     fn refresh(&mut self, now: u64, fresh_for: Duration) {
         self.refreshed = self.refreshed.max(now);
         self.fresh_until = self.refreshed.saturating_add(millis(fresh_for));
     }
 
-    /// Whether a running replica must refresh the marker: at every interval, and immediately after a planned stop.
+    /// Returns whether a running replica must refresh the marker. It must do so at every interval, and immediately if
+    /// the marker was extended for a planned stop.
     fn is_due(&self, now: u64) -> bool {
         let was_stopped =
             self.fresh_until > now.saturating_add(millis(RUNNING_FRESHNESS + REFRESH_INTERVAL));
         was_stopped || now >= self.refreshed.saturating_add(millis(REFRESH_INTERVAL))
     }
 
-    /// Records that data was lost before `now`.
+    /// Records that session ends before `now` may be lost.
     fn record_loss(&mut self, now: u64) {
         let now = now.max(self.refreshed);
         self.history.record_loss(Timestamp::from_millis(now));

@@ -1,4 +1,4 @@
-//! What Redis may have lost about session ends, according to the generation marker.
+//! The history of losses in Redis, according to the generation marker.
 
 use std::future::Future;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::{ConnectError, RedisStore, record};
 use crate::session::{SessionId, Timestamp};
 use crate::{History, HistoryStore, LimitsOfSources, StoreError};
 
-/// How long a stopping process waits for Redis to write the marker.
+/// The longest time that a stopping process waits for Redis to write the marker.
 const PLANNED_STOP_TIMEOUT: Duration = Duration::from_millis(500);
 
 #[async_trait]
@@ -91,8 +91,8 @@ impl RedisStore {
         }
     }
 
-    /// Extends the marker for an operator's command. `is_new` means that the operator declares Redis new, so that
-    /// nothing is lost. Returns whether there is a marker.
+    /// Extends a fresh marker for a command of an operator. `is_new` means that the operator declares Redis new, so
+    /// nothing is lost. Returns whether there is a fresh marker.
     ///
     /// # Errors
     /// [`StoreError`] when Redis could not write the marker.
@@ -110,12 +110,13 @@ impl RedisStore {
         self.within_budget(extending).await
     }
 
-    /// How many losses of data this process has noticed.
+    /// Returns how many losses of data this process has noticed.
     pub(super) fn losses(&self) -> u64 {
         self.generation.losses()
     }
 
-    /// What a missing marker means. An older schema shows that a program without the marker wrote the records.
+    /// Returns what a missing marker means. An older schema shows that a version of Curfew without the marker wrote
+    /// the records.
     async fn absence(&self, connection: &mut Connection) -> RedisResult<Absence> {
         let mut get = redis::cmd("GET");
         let schema: Option<u64> = get.arg(self.keys.schema()).query_async(connection).await?;

@@ -1,4 +1,4 @@
-//! Invalidations: a channel on which every process hears that a record has changed.
+//! Invalidations: messages on a channel that tell every process which record has changed.
 
 mod protocol;
 mod subscriber;

@@ -1,4 +1,4 @@
-//! Background jobs. They read all sessions, and repair or upgrade what they find.
+//! Background jobs that read all sessions, and repair or upgrade their data.
 
 mod maintenance;
 mod migrate;

@@ -73,18 +73,18 @@ impl ManagedConnection {
         self.incarnation.subscribe()
     }
 
-    /// The `run_id` of every primary, sorted.
+    /// Returns the `run_id` of every primary, sorted.
     pub(in crate::redis) fn primaries(&self) -> Vec<String> {
         self.primaries.lock().clone()
     }
 
-    /// The primaries of a cluster; empty for a single server.
+    /// Returns the primaries of a cluster; empty for a single server.
     pub(in crate::redis) fn servers(&self) -> Vec<Address> {
         self.servers.lock().clone()
     }
 
-    /// A server to subscribe to. In a cluster every `attempt` selects another node, because each node delivers all
-    /// messages.
+    /// Returns a server to subscribe to. In a cluster, each `attempt` selects another node. Any node will do, because
+    /// each one delivers all messages.
     pub(in crate::redis) fn subscribe_target(&self, attempt: usize) -> Option<Address> {
         let servers = self.servers.lock();
         let node = servers.get(attempt % servers.len().max(1));
@@ -94,7 +94,7 @@ impl ManagedConnection {
     /// Waits until there is no connection.
     pub(in crate::redis) async fn lost(&self) {
         let mut connections = self.connection.subscribe();
-        // An error means that the `ManagedConnection` was dropped. Then no task waits any more.
+        // An error means that the `ManagedConnection` was dropped; then no task waits here.
         let _ = connections.wait_for(Option::is_none).await;
     }
 
@@ -180,7 +180,7 @@ impl ManagedConnection {
         self.invalidated.notify_one();
     }
 
-    /// Whether the store is a Redis Cluster.
+    /// Returns whether the store is a Redis Cluster.
     pub(in crate::redis) const fn is_cluster(&self) -> bool {
         matches!(self.settings.topology, Topology::Cluster(_))
     }
@@ -209,7 +209,7 @@ fn not_maintained() -> RedisError {
         .into()
 }
 
-/// Whether the cause of an error may be a broken connection or a wrong server.
+/// Returns whether a broken connection or a wrong server may have caused the error.
 fn may_be_connection_failure(error: &RedisError) -> bool {
     match error.kind() {
         ErrorKind::Io | ErrorKind::Parse | ErrorKind::AuthenticationFailed => true,

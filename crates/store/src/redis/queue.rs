@@ -76,7 +76,7 @@ fn ids(names: Vec<Vec<u8>>) -> Result<Vec<SessionId>, StoreError> {
     ids.collect()
 }
 
-/// The field names and values of a stream entry.
+/// Returns the field names and values of a stream entry.
 fn event(ended: &SessionEnded) -> Vec<String> {
     let fields = [
         ("event", "session.ended"),

@@ -17,13 +17,13 @@ pub(super) const VERSION: u8 = sealed::VERSION;
 /// The error of [`decode`] for a record of another session.
 pub(super) const MISPLACED: StoreError = StoreError::Unreadable("it belongs to another session");
 
-/// The version of a record, even of an unreadable one.
+/// Returns the version of a record, even of an unreadable one.
 pub(super) fn version(bytes: &[u8]) -> Option<u8> {
     bytes.first().copied()
 }
 
-/// The session without the parts that the format cannot store. A plain record has no details, and so no refresh
-/// token.
+/// Returns the session without the parts that the format cannot store. A plain record has no details, so it contains
+/// no refresh token.
 pub(super) fn fitted(session: &Session, format: Format) -> Session {
     let mut session = session.clone();
     if format == Format::Plain {
@@ -54,8 +54,8 @@ pub(super) fn encode(
 /// upgrade: anybody with access to Redis can write a plain record.
 ///
 /// # Errors
-/// [`StoreError::Unreadable`] for a record that [`encode`] does not write, and [`MISPLACED`] for the record of
-/// another session.
+/// [`StoreError::Unreadable`] for a record that is not from [`encode`], and [`MISPLACED`] for the record of another
+/// session.
 pub(super) fn decode(
     id: SessionId,
     bytes: &[u8],
@@ -76,12 +76,12 @@ pub(super) fn decode(
     }
 }
 
-/// Whether a record must be sealed again, because another key is now the first of the ring.
+/// Returns whether a record must be sealed again, because another key is now the first of the ring.
 pub(super) fn is_outdated(bytes: &[u8], key_ring: &KeyRing) -> bool {
     version(bytes) == Some(sealed::VERSION) && !key_ring.is_current(sealed::HEADER_BYTES, bytes)
 }
 
-/// The name of the key that seals a record, for display.
+/// Returns the name of the key that seals a record, for display.
 pub(super) fn key_name(bytes: &[u8], key_ring: &KeyRing) -> Option<String> {
     let is_sealed = version(bytes) == Some(sealed::VERSION);
     is_sealed
@@ -99,7 +99,7 @@ mod tests {
     use crate::session::Details;
     use crate::testing::{START, session_of};
 
-    /// While an older program without support for encrypted records runs.
+    /// Curfew writes plain records while a replica runs that does not support encrypted records.
     #[test]
     fn a_plain_record_has_no_refresh_token() {
         let id = SessionId::from_bytes([7; SessionId::LEN]);

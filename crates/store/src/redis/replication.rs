@@ -1,7 +1,8 @@
 //! Waits until replicas of Redis have received a write.
 //!
 //! `WAIT` counts from the last write of its own connection, and blocks that connection. So it has a separate
-//! connection. A write that changes nothing precedes it, because since Redis 7.2 a read-only command does not count.
+//! connection. Before `WAIT`, Curfew sends a write that changes nothing, because since Redis 7.2 a read-only command
+//! does not count.
 
 use super::RedisStore;
 use super::connection::Connection;
@@ -10,12 +11,12 @@ use crate::redis::managed_connection;
 use crate::session::SessionId;
 use crate::{Replication, StoreError};
 
-/// The reply of a write to a missing key. Then a server that is no longer the primary took the earlier write, and no
-/// replica can have it.
+/// The reply of a write to a missing key. It means that the earlier write went to a server that is no longer the
+/// primary, so no replica has it.
 const MISSING_KEY: redis::Value = redis::Value::Int(0);
 
-/// The connection for `WAIT`, and the incarnation of the store in which it was opened. In a later incarnation it may
-/// lead to a former primary.
+/// The connection for `WAIT`, and the incarnation of the store in which it was opened. In a later incarnation, it may
+/// be a connection to a former primary.
 pub(super) struct WaitConnection {
     connection: Connection,
     incarnation: u64,
@@ -29,8 +30,8 @@ impl RedisStore {
         self.replication_after(&renew, &key).await
     }
 
-    /// Waits until replicas have `write`, which concerns `key`, and all earlier writes to that server. The configured
-    /// timeout includes the wait for other waiting operations.
+    /// Sends `write` to the server of `key`, and waits until replicas have it and all earlier writes to that server.
+    /// The configured timeout includes the time in which other operations use the connection.
     pub(super) async fn replication_after(&self, write: &impl Request, key: &[u8]) -> Replication {
         let settings = self.managed.settings();
         let wanted = settings.wait_replicas;
@@ -55,7 +56,7 @@ impl RedisStore {
         let timeout = settings.wait_timeout;
         let mut slot = self.wait_connection.lock().await;
         let incarnation = *self.managed.incarnation().borrow();
-        // Taken out of the slot, so that a cancelled wait drops the connection.
+        // Takes the connection out of the slot, so that a cancelled wait drops it.
         let wait_connection = match slot.take() {
             Some(wait_connection) if wait_connection.incarnation == incarnation => wait_connection,
             _ => {

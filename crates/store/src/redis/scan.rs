@@ -14,14 +14,14 @@ const SCAN_COUNT: u32 = 500;
 /// The cursor at the start and at the end of a `SCAN`.
 const START_CURSOR: &str = "0";
 
-/// A primary to walk over.
+/// A primary whose sessions a walk reads.
 pub(in crate::redis) struct Server {
     address: Option<Address>,
     /// The ID of its process. A `SCAN` cursor is valid only for this process.
     pub(in crate::redis) run_id: String,
 }
 
-/// All primaries, in any order.
+/// Returns all primaries, in any order.
 pub(in crate::redis) async fn servers(connection: &mut Connection) -> RedisResult<Vec<Server>> {
     let mut command = redis::cmd("INFO");
     command.arg("server");
@@ -34,8 +34,8 @@ pub(in crate::redis) async fn servers(connection: &mut Connection) -> RedisResul
     Ok(servers)
 }
 
-/// A walk over all sessions of one server with `SCAN`. It pauses as long as it works, so that checks do not slow
-/// down.
+/// A walk over all sessions of one server with `SCAN`. After each batch, it pauses for as long as the batch took, so
+/// that checks do not become slow.
 pub(in crate::redis) struct Walk<'a> {
     connection: Connection,
     keys: &'a Keys,

@@ -23,7 +23,7 @@ pub struct ScriptTexts {
     pub rule: &'static str,
     /// Moves the version of the records forward.
     pub schema: &'static str,
-    /// Rewrites the expiry of a session, so that `WAIT` has a write to count from.
+    /// Writes the unchanged expiry of a session again, because `WAIT` counts from a write of its own connection.
     pub renew: &'static str,
     /// Moves a session in the deadline queue.
     pub postpone: &'static str,
@@ -31,7 +31,7 @@ pub struct ScriptTexts {
     pub withdraw: &'static str,
 }
 
-/// The scripts. They are called by hash, and loaded if the server does not know the hash.
+/// The scripts. Curfew calls a script with its hash, and loads it if the server does not know the hash.
 pub(super) struct Scripts {
     pub(super) replace: Script,
     pub(super) swap: Script,
@@ -79,7 +79,7 @@ pub(super) struct Replacement<'a> {
 }
 
 impl Replacement<'_> {
-    /// The script call. Its reply is 0 if the record has changed since it was read.
+    /// Returns the call of the script. The reply is 0 if the record has changed since it was read.
     pub(super) fn call<'a>(&self, scripts: &'a Scripts) -> ScriptInvocation<'a> {
         let expected_expiry = self
             .expected_expiry

@@ -1,5 +1,5 @@
-//! A value in Redis that replicas share. It is encrypted. A replica replaces it only if nobody has changed it in
-//! between.
+//! A value in Redis that replicas share. It is encrypted. A replica replaces it only if no other replica has changed
+//! it since it was read.
 
 use redis::{RedisResult, Script};
 use serde::Serialize;
@@ -21,12 +21,12 @@ pub(super) struct SealedValue {
 /// A value and its encrypted bytes. The bytes are empty if there is no value.
 pub(super) struct StoredValue<T> {
     bytes: Vec<u8>,
-    /// Also `None` if no key of the ring decrypts it.
+    /// `None` if there is no value, or if no key of the ring decrypts it.
     pub(super) value: Option<T>,
 }
 
 impl SealedValue {
-    /// `swap` is the Lua script that replaces a value.
+    /// Creates access to the value at `key`. `swap` is the Lua script that replaces a value.
     pub(super) fn new(
         key: Vec<u8>,
         purpose: &'static str,

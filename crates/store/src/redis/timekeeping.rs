@@ -12,7 +12,7 @@ use crate::clock::{Accepted, Action, StoreClock, TimelineRecord};
 use crate::credential::KeyRing;
 use crate::live::Live;
 
-/// Keeps the clock of this process at decision time.
+/// Keeps the clock of this process in agreement with decision time.
 pub(super) struct Timekeeping {
     clock: Arc<StoreClock>,
     record: SealedValue,
@@ -35,7 +35,7 @@ impl Timekeeping {
         &self.clock
     }
 
-    /// Reads the record, and writes it if this replica has to.
+    /// Reads the record, and writes it if the clock of this replica requires that.
     pub(super) async fn sync(&self, connection: &mut Connection) -> RedisResult<()> {
         let found: StoredValue<TimelineRecord> = self.record.read(connection).await?;
         if let Action::Write(record) = self.clock.process_record(found.value) {

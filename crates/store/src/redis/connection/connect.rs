@@ -29,8 +29,8 @@ impl Connector {
         }
     }
 
-    /// Connects to the primary, or to all nodes of a cluster. `answer_timeout` limits each command in a cluster,
-    /// where a node that does not answer must be dropped.
+    /// Connects to the primary, or to all nodes of a cluster. In a cluster, `answer_timeout` limits each command, so
+    /// that the client drops a node that does not answer.
     ///
     /// # Errors
     /// [`ConnectError`] with the error text of the server.
@@ -57,7 +57,7 @@ impl Connector {
         if !is_primary(&mut connection, settings.connect_timeout).await? {
             return Err(ConnectError::Replica(server));
         }
-        // A fail-over may have promoted another server in the meantime. A former primary that was hanging still
+        // A fail-over may have promoted another server in the meantime. A former primary that was frozen still
         // reports the role of a primary.
         if self.sentinels.is_some() && self.primary().await? != server {
             let message = format!("{server} is no longer the primary");
@@ -69,7 +69,7 @@ impl Connector {
         })
     }
 
-    /// Whether `server` is still the primary, as far as the sentinels report.
+    /// Returns whether `server` is still the primary according to the sentinels.
     pub(in crate::redis) async fn is_current(&mut self, server: &Address) -> bool {
         match self.sentinels {
             // If no sentinel answers, keep a primary that answers. Redis must not depend on its sentinels.

@@ -64,7 +64,7 @@ impl Credentials {
     }
 }
 
-/// Whether the server reports the role of a primary.
+/// Returns whether the server reports the role of a primary.
 pub(in crate::redis) async fn is_primary(
     connection: &mut MultiplexedConnection,
     answer_timeout: Duration,

@@ -37,7 +37,7 @@ impl Sentinels {
     }
 
     /// Asks all sentinels for the address of the primary, and returns the reply with the highest epoch. A sentinel
-    /// that was cut off from the others still names the old primary.
+    /// that is cut off from the others still names the old primary.
     ///
     /// # Errors
     /// [`ConnectError`] when no majority of the sentinels names a primary.
@@ -67,7 +67,7 @@ impl Sentinels {
                 Err(error) => errors.push(error),
             }
         }
-        // A minority could be cut off from the others together with a former primary.
+        // A minority of the sentinels may be cut off together with a former primary.
         let majority = self.sentinels.len() / 2 + 1;
         if reports.len() < majority {
             let errors = errors.join("; ");

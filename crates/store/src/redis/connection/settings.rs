@@ -9,7 +9,7 @@ use crate::MAX_CUT_OFFS;
 use crate::redis::{ConnectError, ScriptTexts};
 use crate::secret::Secret;
 
-/// How to connect to Redis, and how the store uses it.
+/// The settings of the connection to Redis and of the store.
 #[derive(Clone, Debug)]
 pub struct RedisSettings {
     /// The servers and their roles.
@@ -49,7 +49,7 @@ pub struct RedisSettings {
 }
 
 impl RedisSettings {
-    /// The settings for a URL, with defaults for everything else.
+    /// Creates the settings for a URL, with defaults for everything else.
     #[must_use]
     pub fn new(target: Target, scripts: ScriptTexts) -> Self {
         Self {
@@ -79,14 +79,14 @@ impl RedisSettings {
 pub enum Topology {
     /// A single server.
     Standalone(Address),
-    /// A primary with replicas that sentinels monitor.
+    /// A primary and its replicas, which sentinels monitor.
     Sentinel {
         /// The addresses of the sentinels.
         sentinels: Vec<Address>,
-        /// The name of the primary at the sentinels.
+        /// The name of the primary in the configuration of the sentinels.
         name: String,
     },
-    /// A cluster. Some of its nodes are enough to find the others.
+    /// A cluster, with the addresses of some of its nodes. Curfew asks these nodes for the others.
     Cluster(Vec<Address>),
 }
 
@@ -175,7 +175,7 @@ impl Target {
     /// The schemes with `rediss` use TLS. `valkey` and `valkeys` are aliases of `redis` and `rediss`.
     ///
     /// # Errors
-    /// The reason as text. It does not contain the URL, which may hold a password.
+    /// Returns the reason as text, without the URL, which may contain a password.
     pub fn parse(url: &str) -> Result<Self, &'static str> {
         const FORMS: &str = "must be `memory:`, `redis://host:6379/0`, \
              `redis+sentinel://host:26379,host:26379/name`, `redis+cluster://host:6379,host:6379`, \
@@ -189,7 +189,7 @@ impl Target {
         };
         if rest.contains(['?', '#']) {
             return Err(
-                "must contain no `?` and no `#`: set up TLS with store.ca_file and the keys beside it",
+                "must contain no `?` and no `#`: set up TLS with store.ca_file, store.cert_file and store.key_file",
             );
         }
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -250,7 +250,7 @@ fn address(text: &str, default_port: u16) -> Option<Address> {
     })
 }
 
-/// Percent-decodes a part of a URL. `None` if it is empty.
+/// Percent-decodes a part of a URL. Returns `None` if it is empty.
 fn decoded(text: &str) -> Result<Option<String>, &'static str> {
     let decoded = percent_decode_str(text)
         .decode_utf8()
@@ -262,7 +262,7 @@ fn decoded(text: &str) -> Result<Option<String>, &'static str> {
 mod tests {
     use super::*;
 
-    fn host(host: &str, port: u16) -> Address {
+    fn host_address(host: &str, port: u16) -> Address {
         Address {
             host: host.to_owned(),
             port,
@@ -270,12 +270,12 @@ mod tests {
     }
 
     #[test]
-    fn urls_name_topologies() {
+    fn parses_urls_of_every_topology() {
         let standalone = Target::parse("redis://:p%40ss@redis.example.com/3").unwrap();
         assert_eq!(
             standalone,
             Target {
-                topology: Topology::Standalone(host("redis.example.com", 6379)),
+                topology: Topology::Standalone(host_address("redis.example.com", 6379)),
                 tls: false,
                 database: 3,
                 username: None,
@@ -286,7 +286,11 @@ mod tests {
         assert_eq!(
             sentinel.topology,
             Topology::Sentinel {
-                sentinels: vec![host("a", 26379), host("b", 1), host("::1", 2)],
+                sentinels: vec![
+                    host_address("a", 26379),
+                    host_address("b", 1),
+                    host_address("::1", 2)
+                ],
                 name: "mymaster".to_owned(),
             }
         );
@@ -295,7 +299,10 @@ mod tests {
         let cluster = Target::parse("valkey+cluster://10.0.0.1:7000,10.0.0.2:7001/").unwrap();
         assert_eq!(
             cluster.topology,
-            Topology::Cluster(vec![host("10.0.0.1", 7000), host("10.0.0.2", 7001)])
+            Topology::Cluster(vec![
+                host_address("10.0.0.1", 7000),
+                host_address("10.0.0.2", 7001)
+            ])
         );
     }
 

@@ -1,8 +1,8 @@
 //! The marks of a cluster: one in every 64th slot. A mark moves with its slot.
 //!
-//! A shard that lost its data has lost its marks. A mark contains the authenticated time of its last write. So a mark
-//! from an older copy is recognised. A shard has a range of at least 64 slots. So at least one of the two marks
-//! around a slot is on the shard of that slot.
+//! A shard that lost its data has lost its marks. A mark contains the authenticated time of its last write. So Curfew
+//! recognises a mark from an older copy. Curfew assumes that a shard owns ranges of at least 64 slots. So at least
+//! one of the two marks around a slot is on the shard of that slot.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -65,7 +65,8 @@ impl Shards {
             .await
     }
 
-    /// Whether a check of all marks, or a new try to write them, is due. If so, counts it as done now.
+    /// Returns whether the next check of all marks, or the next attempt to write them, is due. If it is, records it
+    /// as done at `now`.
     pub(super) fn is_due(&self, now: u64) -> bool {
         let checked_at = self.checked_at.load(Ordering::Relaxed);
         let is_due = now >= checked_at.saturating_add(CHECK_INTERVAL_MILLIS);
@@ -90,6 +91,8 @@ impl Shards {
         self.check(connection, secret, &all).await
     }
 
+    /// Checks the marks with these indexes.
+    ///
     /// # Errors
     /// The last error if no shard answered.
     async fn check(
@@ -145,7 +148,8 @@ impl Shards {
     ) -> bool {
         let writes = (0..MARK_COUNT).map(async |index| {
             let (mut connection, mut set) = (connection.clone(), redis::cmd("SET"));
-            set.arg(&self.keys[index]).arg(mark(secret, index, now));
+            set.arg(&self.keys[index])
+                .arg(encode_mark(secret, index, now));
             if only_present {
                 set.arg("XX");
             }
@@ -159,11 +163,11 @@ impl Shards {
     }
 }
 
-fn mark(secret: &[u8], index: usize, time: u64) -> Vec<u8> {
+fn encode_mark(secret: &[u8], index: usize, time: u64) -> Vec<u8> {
     [&time.to_be_bytes()[..], &mac(secret, index, time)].concat()
 }
 
-/// The time in a mark. `None` if the mark was not made with `secret`.
+/// Returns the time in a mark, or `None` if the mark was not made with `secret`.
 fn time_of(secret: &[u8], index: usize, mark: &[u8]) -> Option<u64> {
     let (time, written) = mark.split_at_checked(TIME_BYTES)?;
     let time = u64::from_be_bytes(time.try_into().ok()?);
@@ -184,8 +188,8 @@ fn mac(secret: &[u8], index: usize, time: u64) -> [u8; MAC_BYTES] {
     tag
 }
 
-/// The slot of a key. If the key has a hash tag in braces, only the tag counts (Redis Cluster specification, "Hash
-/// tags").
+/// Computes the slot of a key. If the key has a hash tag in braces, only the tag counts (Redis Cluster specification,
+/// "Hash tags").
 fn slot(key: &[u8]) -> u16 {
     let tag = key.iter().position(|byte| *byte == b'{').and_then(|open| {
         let rest = &key[open + 1..];
@@ -195,8 +199,8 @@ fn slot(key: &[u8]) -> u16 {
     crc16::State::<crc16::XMODEM>::calculate(tag.unwrap_or(key)) % SLOTS
 }
 
-/// A key for each mark, in the first slot of the mark. If the prefix has a hash tag, all keys of Curfew are in one
-/// slot, and the marks too.
+/// Makes a key for each mark, in the first slot of its range. If the prefix has a hash tag, all keys of Curfew are in
+/// one slot, with the marks.
 fn mark_keys(keys: &Keys) -> Vec<Vec<u8>> {
     let mut found: Vec<Option<Vec<u8>>> = vec![None; MARK_COUNT];
     let mut missing = MARK_COUNT;
@@ -246,7 +250,7 @@ mod tests {
 
     #[test]
     fn rejects_marks_made_without_the_secret() {
-        let written = mark(b"secret", 3, 1_000);
+        let written = encode_mark(b"secret", 3, 1_000);
         assert_eq!(time_of(b"secret", 3, &written), Some(1_000));
         assert_eq!(time_of(b"another", 3, &written), None);
         assert_eq!(time_of(b"secret", 4, &written), None);

@@ -13,7 +13,7 @@ pub(in crate::redis) const SUBSCRIPTION_ID_BYTES: usize = 8;
 /// A message on the channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::redis) enum Message {
-    /// A session's record changed at this time of the store clock.
+    /// The record of a session changed at this time. The time is decision time.
     End(SessionId, Timestamp),
     Heartbeat(Heartbeat),
     /// The presence of a replica, in JSON.
@@ -27,7 +27,7 @@ pub(in crate::redis) enum Message {
 pub(in crate::redis) struct Heartbeat {
     /// The subscription that sent it. A new subscription has another ID.
     pub(in crate::redis) subscription: [u8; SUBSCRIPTION_ID_BYTES],
-    /// The index of the primary that received it.
+    /// The index of the primary on which it was published.
     pub(in crate::redis) server: u16,
     /// Sequence number.
     pub(in crate::redis) number: u64,

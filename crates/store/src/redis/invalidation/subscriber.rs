@@ -2,9 +2,9 @@
 //!
 //! Redis delivers a message only to current subscribers. So every process sends heartbeats to itself: it publishes
 //! them on its write connection to every primary, and receives them on its subscription. Each server delivers
-//! messages in order. When a heartbeat returns, all earlier messages of that server have arrived. The invalidations
-//! are complete up to the oldest of the latest heartbeats from all primaries. Heartbeats are numbered. If one is
-//! missing, an invalidation may be missing too.
+//! messages in order. When a heartbeat returns, all earlier messages of that server have arrived. Every primary has a
+//! latest heartbeat that returned. All invalidations from before the oldest of these heartbeats have arrived.
+//! Heartbeats are numbered. If one is missing, an invalidation may be missing too.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -35,7 +35,7 @@ const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(2);
 const RETRY_DELAY: Duration = Duration::from_millis(200);
 /// Delay before a new subscription if the ACL denies it.
 const DENIED_RETRY_DELAY: Duration = Duration::from_secs(30);
-/// The source label of the advice.
+/// The source label in the diagnostics.
 const SOURCE: &str = "near_cache";
 
 /// The heartbeats of one subscription.
@@ -74,8 +74,8 @@ impl Heartbeats {
         heartbeats.collect()
     }
 
-    /// Records a returned heartbeat. If it completes a round, returns the time at which the latest round that all
-    /// servers returned was sent.
+    /// Records a returned heartbeat. If it is the last one of a round, returns the time at which the round was sent.
+    /// A round is complete when every server has returned its heartbeat.
     fn receive(&mut self, heartbeat: &Heartbeat) -> Result<Option<Timestamp>, MissingHeartbeat> {
         if heartbeat.subscription != self.subscription {
             return Ok(None);
@@ -129,14 +129,14 @@ impl From<redis::RedisError> for SubscriptionError {
 }
 
 impl RedisStore {
-    /// Passes the invalidations of all processes to `listener` until `stop`. `clock` is the clock of the listener.
-    /// Sets an advice for the operator if the ACL denies the subscription. The processes also introduce themselves to
-    /// each other on this channel.
+    /// Passes the invalidations of all processes to `listener` until `stop`. `clock` is the clock of the listener. If
+    /// the ACL denies the subscription, the diagnostics show it. Processes also announce themselves to each other on
+    /// this channel.
     pub async fn follow_invalidations(
         &self,
         listener: &dyn InvalidationListener,
         clock: &dyn Clock,
-        advice: &Diagnostics,
+        diagnostics: &Diagnostics,
         replicas: &Replicas,
         stop: CancellationToken,
     ) {
@@ -144,7 +144,7 @@ impl RedisStore {
             let mut attempt = 0;
             loop {
                 let error = self
-                    .listen(attempt, listener, clock, advice, replicas)
+                    .listen(attempt, listener, clock, diagnostics, replicas)
                     .await;
                 listener.missed();
                 replicas.missed();
@@ -160,7 +160,7 @@ impl RedisStore {
                              &{}ends +publish +subscribe: {why}",
                             self.managed.settings().prefix
                         );
-                        advice.set(SOURCE, vec![line]);
+                        diagnostics.set(SOURCE, vec![line]);
                         DENIED_RETRY_DELAY
                     }
                 };
@@ -170,13 +170,13 @@ impl RedisStore {
         stop.run_until_cancelled(following).await;
     }
 
-    /// Subscribes, and runs until the subscription ends.
+    /// Subscribes, and processes messages until the subscription ends. Returns the cause.
     async fn listen(
         &self,
         attempt: usize,
         listener: &dyn InvalidationListener,
         clock: &dyn Clock,
-        advice: &Diagnostics,
+        diagnostics: &Diagnostics,
         replicas: &Replicas,
     ) -> SubscriptionError {
         let mut incarnation = self.managed.incarnation();
@@ -194,15 +194,15 @@ impl RedisStore {
             let messages =
                 listen(settings, &target, &Credentials::read(settings)?, &channel).await?;
             listener.missed();
-            let mut name = [0; SUBSCRIPTION_ID_BYTES];
-            getrandom::fill(&mut name)
+            let mut subscription_id = [0; SUBSCRIPTION_ID_BYTES];
+            getrandom::fill(&mut subscription_id)
                 .map_err(|error| SubscriptionError::Transient(error.to_string()))?;
-            let heartbeats = Mutex::new(Heartbeats::new(name, servers.len().max(1)));
+            let heartbeats = Mutex::new(Heartbeats::new(subscription_id, servers.len().max(1)));
             let subscription = Subscription {
                 heartbeats: &heartbeats,
                 listener,
                 clock,
-                advice,
+                diagnostics,
                 replicas,
                 cut_offs: &self.cut_offs,
             };
@@ -225,7 +225,7 @@ struct Subscription<'a> {
     heartbeats: &'a Mutex<Heartbeats>,
     listener: &'a dyn InvalidationListener,
     clock: &'a dyn Clock,
-    advice: &'a Diagnostics,
+    diagnostics: &'a Diagnostics,
     replicas: &'a Replicas,
     cut_offs: &'a LocalCopy,
 }
@@ -315,7 +315,7 @@ impl Subscription<'_> {
                 Ok(Ok(since)) => {
                     self.listener.caught_up_to(since);
                     self.replicas.listening();
-                    self.advice.set(SOURCE, Vec::new());
+                    self.diagnostics.set(SOURCE, Vec::new());
                 }
                 Ok(Err(error)) => return error,
                 Err(_) => return timed_out,
@@ -323,7 +323,8 @@ impl Subscription<'_> {
         }
     }
 
-    /// Processes messages until all messages up to some time have arrived, and returns that time.
+    /// Processes messages until a round of heartbeats is complete. Returns the time up to which all messages have
+    /// arrived.
     async fn receive_until_complete(
         &self,
         messages: &mut PubSubStream,
@@ -377,7 +378,7 @@ mod tests {
         assert_eq!(
             heartbeats.receive(&second[1]),
             Err(MissingHeartbeat),
-            "twice"
+            "the same heartbeat twice"
         );
     }
 

@@ -1,7 +1,7 @@
-//! Upgrades records of older versions while checks continue. This program reads both versions.
+//! Upgrades records of older versions while checks continue. This version of Curfew reads old and new records.
 //!
-//! One script upgrades one record, and it may run twice. So two processes can migrate at once, and an interrupted
-//! migration can resume.
+//! One script call upgrades one record, and repeating the call is harmless. So two processes can migrate at the same
+//! time, and an interrupted migration can resume.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::redis::{ConnectError, RedisStore, record};
 use crate::session::{SessionId, State};
 use crate::{DeadlineQueue, StoreError};
 
-/// The progress of a server whose records were all processed.
+/// The stored progress of a server after all of its records were processed.
 const DONE: &str = "done";
 
 /// The progress of a migration.
@@ -23,9 +23,9 @@ const DONE: &str = "done";
 pub struct Progress {
     /// Records that were examined.
     pub seen: usize,
-    /// Records of an older version. A dry run leaves them as they are; an upgrade has upgraded them.
+    /// Records of an older version. After an upgrade, they have the new version; a dry run only counts them.
     pub upgraded: usize,
-    /// Records that could not be read. They stay as they are.
+    /// Records that could not be read. They are not changed.
     pub unreadable: usize,
 }
 
@@ -50,15 +50,15 @@ pub struct Schema {
 }
 
 impl Schema {
-    /// Whether records of an older version may exist.
+    /// Returns whether records of an older version may exist.
     #[must_use]
     pub fn is_outdated(&self) -> bool {
         self.found < u64::from(self.known) || self.is_unfinished
     }
 }
 
-/// How long a replica takes to notice that an upgrade has begun: it reads the schema every second, with a timeout of
-/// five seconds. After that all replicas write the new version.
+/// The longest time until a replica notices that an upgrade has begun. A replica reads the schema every second, with
+/// a timeout of five seconds. After that time, all replicas write the new version.
 const SCHEMA_POLL_TIMEOUT: Duration = Duration::from_secs(6);
 
 impl RedisStore {
@@ -117,7 +117,7 @@ impl RedisStore {
         let mut get = redis::cmd("GET");
         let found = get.arg(self.keys.schema()).query_async(connection).await?;
         let mut ask = redis::cmd("EXISTS");
-        let is_unfinished: bool = ask.arg(self.progress()).query_async(connection).await?;
+        let is_unfinished: bool = ask.arg(self.progress_key()).query_async(connection).await?;
         Ok((found, is_unfinished))
     }
 
@@ -146,12 +146,12 @@ impl RedisStore {
         }
         if !self.upgrade.accepts_plain() {
             return Err(StoreError::Unavailable(
-                "store.sealed_only rejects plain records, but the schema version in Redis says that there are some: unset \
-                 store.sealed_only to upgrade them, unless somebody has lowered the schema version"
+                "store.sealed_only rejects plain records, but the schema version in Redis shows that plain records exist. \
+                 If nobody has tampered with the schema version, unset store.sealed_only to upgrade them"
                     .to_owned(),
             ));
         }
-        self.record_start_of_walk().await?;
+        self.record_upgrade_start().await?;
         let mut note = self.scripts.schema.key(self.keys.schema());
         note.arg(record::VERSION);
         self.once::<()>(&note).await?;
@@ -161,10 +161,11 @@ impl RedisStore {
         Ok(())
     }
 
-    /// Writes the progress before the schema version, so that no replica considers the upgrade finished.
-    async fn record_start_of_walk(&self) -> Result<(), StoreError> {
+    /// Records that an upgrade has begun. This comes before the schema version is raised; otherwise replicas would
+    /// consider the upgrade finished.
+    async fn record_upgrade_start(&self) -> Result<(), StoreError> {
         let mut note = redis::cmd("HSET");
-        note.arg(self.progress()).arg("begun").arg(1);
+        note.arg(self.progress_key()).arg("begun").arg(1);
         self.repeat(&note).await
     }
 
@@ -191,7 +192,7 @@ impl RedisStore {
             let mut found = 0;
             for server in scan::servers(&mut connection).await? {
                 let cursor = match (resumed, migration) {
-                    (true, Migration::Upgrade) => this.resume(&server).await?,
+                    (true, Migration::Upgrade) => this.saved_cursor(&server).await?,
                     _ => None,
                 };
                 if cursor.as_deref() == Some(DONE) {
@@ -202,7 +203,7 @@ impl RedisStore {
                     let steps = batch
                         .sessions
                         .iter()
-                        .map(|id| this.step(*id, migration, policies));
+                        .map(|id| this.migrate_record(*id, migration, policies));
                     for step in join_all(steps).await {
                         all.seen += 1;
                         match step {
@@ -233,8 +234,8 @@ impl RedisStore {
         Ok(all)
     }
 
-    /// Upgrades one record, or only examines it. Returns whether it was of an older version.
-    async fn step(
+    /// Upgrades one record; a dry run only examines it. Returns whether the record had an older version.
+    async fn migrate_record(
         &self,
         id: SessionId,
         migration: Migration,
@@ -258,8 +259,8 @@ impl RedisStore {
         Ok(true)
     }
 
-    /// Replaces the bytes of a record, but not its expiry, which holds the last activity. Returns whether the record
-    /// was unchanged.
+    /// Replaces the bytes of a record if they still equal `expected`. Keeps the expiry, which encodes the last
+    /// activity. Returns whether the record was replaced.
     pub(in crate::redis) async fn swap(
         &self,
         id: SessionId,
@@ -271,28 +272,31 @@ impl RedisStore {
         self.once(&swap).await
     }
 
-    /// The cursor at which a migration of this server stopped. A restarted server has another `run_id`, and none.
-    async fn resume(&self, server: &Server) -> Result<Option<String>, StoreError> {
+    /// Returns the cursor at which an earlier migration of this server stopped. A restarted server has a new
+    /// `run_id`, and therefore no cursor.
+    async fn saved_cursor(&self, server: &Server) -> Result<Option<String>, StoreError> {
         let mut ask = redis::cmd("HGET");
-        ask.arg(self.progress()).arg(&server.run_id);
+        ask.arg(self.progress_key()).arg(&server.run_id);
         self.repeat(&ask).await
     }
 
     async fn record_progress(&self, server: &Server, cursor: &str) -> Result<(), StoreError> {
         let mut note = redis::cmd("HSET");
-        note.arg(self.progress()).arg(&server.run_id).arg(cursor);
+        note.arg(self.progress_key())
+            .arg(&server.run_id)
+            .arg(cursor);
         self.repeat(&note).await
     }
 
     /// Records that all records have the current version.
     async fn finish(&self) -> Result<(), StoreError> {
-        self.repeat::<()>(redis::cmd("DEL").arg(self.progress()))
+        self.repeat::<()>(redis::cmd("DEL").arg(self.progress_key()))
             .await?;
         self.upgrade.finish();
         Ok(())
     }
 
-    fn progress(&self) -> Vec<u8> {
+    fn progress_key(&self) -> Vec<u8> {
         self.keys.progress(&format!("record-{}", record::VERSION))
     }
 }

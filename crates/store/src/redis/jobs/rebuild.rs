@@ -1,4 +1,4 @@
-//! Rebuilds the subject indexes and the deadline queue. After a fail-over they may lack the last writes.
+//! Rebuilds the subject indexes and the deadline queue. After a fail-over, they may lack the latest sessions.
 
 use futures_util::future::join_all;
 
@@ -9,8 +9,8 @@ use crate::session::{SessionId, State};
 use crate::{DeadlineQueue, StoreError};
 
 impl RedisStore {
-    /// Rebuilds the indexes unless that was done for the current primaries. Returns whether they are complete;
-    /// `false` while another process rebuilds them.
+    /// Rebuilds the indexes if they were not rebuilt since the last change of primary. Returns whether they are
+    /// complete. They are not while another process rebuilds them.
     ///
     /// # Errors
     /// [`StoreError`] when the rebuild failed. The caller must retry.
@@ -38,8 +38,8 @@ impl RedisStore {
         Ok(true)
     }
 
-    /// Adds every session to the deadline queue and to the index of its subject where it is missing. Returns how many
-    /// were missing in the queue.
+    /// Adds every session to the deadline queue and to the index of its subject, if it is missing there. Returns how
+    /// many sessions were missing in the queue.
     async fn rebuild_indexes(&self, policies: &Policies) -> Result<usize, StoreError> {
         let mut connection = self.managed.connection(self.budget).await?;
         let mut added = 0;

@@ -14,13 +14,13 @@ use crate::telemetry::Diagnostics;
 
 /// Interval at which a replica checks whether the keys have changed.
 const CHECK_INTERVAL: Duration = Duration::from_secs(10);
-/// The walk is repeated after this time if it found records under another key: a replica with the old keys may still
-/// write.
+/// Delay before a walk is repeated because it found records under another key. A replica with the old keys may still
+/// write such records.
 const RETRY_INTERVAL: Duration = Duration::from_secs(60);
 /// Interval between counts of the records.
 const RECOUNT_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 
-/// Maximum walks with the same keys while they find records under other keys.
+/// Maximum number of walks with the same keys, even if each walk finds records under other keys.
 const MAX_WALKS: u32 = 5;
 
 /// The last walk of this replica.
@@ -35,8 +35,8 @@ struct LastWalk {
 }
 
 impl LastWalk {
-    /// Whether no walk is due with the keys of these names.
-    fn is_enough(&self, names: &str) -> bool {
+    /// Returns whether this walk is recent enough, so that no walk with the keys `names` is due.
+    fn is_recent(&self, names: &str) -> bool {
         let pause = if self.repeat_soon {
             RETRY_INTERVAL
         } else {
@@ -46,8 +46,8 @@ impl LastWalk {
     }
 }
 
-/// What the last walk of any replica stored: when the next walk with the same keys is due, the names of the keys, and
-/// the counts.
+/// The note that a replica stores after a walk: when the next walk with the same keys is due, the names of the keys,
+/// and the counts.
 struct WalkNote<'a> {
     due: Timestamp,
     names: &'a str,
@@ -63,17 +63,17 @@ impl<'a> WalkNote<'a> {
     }
 }
 
-/// How many records are sealed under each key.
+/// The number of records under each key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SealCount {
     /// Counts by key name. `not encrypted` counts records of an older version.
     pub by_key: BTreeMap<String, usize>,
-    /// Records that are or were under another key than the first one.
+    /// Records that were under another key than the first one when the walk read them.
     pub outdated: usize,
 }
 
 impl SealCount {
-    /// The counts as text, for example `a1b2c3d4e5f6: 120, 001122334455: 3`, or `no records`.
+    /// Returns the counts as text, for example `a1b2c3d4e5f6: 120, 001122334455: 3`, or `no records`.
     #[must_use]
     pub fn summary(&self) -> String {
         if self.by_key.is_empty() {
@@ -90,10 +90,10 @@ impl SealCount {
 impl RedisStore {
     /// Seals records again whenever the keys change, until the future is dropped. Reports the counts in
     /// `/readyz?verbose`.
-    pub(in crate::redis) async fn keep_sealed(&self, advice: &Diagnostics) {
+    pub(in crate::redis) async fn keep_sealed(&self, diagnostics: &Diagnostics) {
         let mut walked = None;
         loop {
-            if let Err(error) = self.reseal_where_due(&mut walked, advice).await {
+            if let Err(error) = self.reseal_if_due(&mut walked, diagnostics).await {
                 tracing::debug!(%error, "could not seal records again, retrying");
             }
             tokio::time::sleep(CHECK_INTERVAL).await;
@@ -102,10 +102,10 @@ impl RedisStore {
 
     /// Starts a walk if it is due. While replicas with two key rings run, each replica makes only a few walks, so
     /// that they do not seal each other's records forever.
-    async fn reseal_where_due(
+    async fn reseal_if_due(
         &self,
         walked: &mut Option<LastWalk>,
-        advice: &Diagnostics,
+        diagnostics: &Diagnostics,
     ) -> Result<(), StoreError> {
         let ring = self.key_ring.current();
         let names = ring.names().collect::<Vec<_>>().join(",");
@@ -115,14 +115,14 @@ impl RedisStore {
         let now = self.clock().store_now();
         if let Some(note) = &note {
             let found = note.found;
-            advice.inform("records", vec![format!("under each key: {found}")]);
+            diagnostics.inform("records", vec![format!("under each key: {found}")]);
             if note.names == names && now < note.due {
                 return Ok(());
             }
         }
         if walked
             .as_ref()
-            .is_some_and(|walked| walked.is_enough(&names))
+            .is_some_and(|walked| walked.is_recent(&names))
         {
             return Ok(());
         }
@@ -158,11 +158,11 @@ impl RedisStore {
         Ok(())
     }
 
-    /// Reads all records and counts them. If `change` is set, seals records under another key than the first one
-    /// again.
+    /// Reads and counts all records. If `change` is true, seals each record under another key again with the first
+    /// key.
     ///
     /// # Errors
-    /// [`StoreError`] when Redis failed. Records that were already sealed stay so.
+    /// [`StoreError`] if Redis failed. Some records may already be sealed again.
     pub async fn seal_all(&self, change: bool) -> Result<SealCount, StoreError> {
         let this = self.background();
         let mut connection = this.managed.connection(this.budget).await?;
@@ -183,7 +183,8 @@ impl RedisStore {
         Ok(count)
     }
 
-    /// Returns the key of a record, and whether it was another one than the first.
+    /// Reads one record, and seals it again if `change` is true and its key is not the first. Returns the name of its
+    /// key, and whether the key was not the first. Returns `None` if there is no record.
     async fn seal_one(
         &self,
         id: SessionId,
@@ -202,7 +203,7 @@ impl RedisStore {
             let stored = match self.read(id).await {
                 Ok(Some(stored)) => stored,
                 Ok(None) => return Ok(None),
-                // The key is gone, or somebody changed the record: leave it as it is.
+                // The key is no longer in the ring, or somebody changed the record. Such a record is not changed.
                 Err(StoreError::Unreadable(_)) => return Ok(Some((key, false))),
                 Err(error) => return Err(error),
             };

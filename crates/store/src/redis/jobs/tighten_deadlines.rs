@@ -1,4 +1,4 @@
-//! Brings deadlines forward after a policy became stricter: idle sessions are due sooner than the deadline queue says.
+//! Brings deadlines in the queue forward after a policy became stricter, because idle sessions are now due sooner.
 
 use futures_util::future::join_all;
 use sha2::{Digest, Sha256};
@@ -10,7 +10,7 @@ use crate::redis::{RedisStore, Stored};
 use crate::session::{SessionId, State};
 
 impl RedisStore {
-    /// Reads all sessions, unless that was done for the same policies.
+    /// Brings the deadlines of all sessions forward. Does nothing if that was already done for the same policies.
     pub(in crate::redis) async fn tighten_all_deadlines(
         &self,
         policies: &Policies,
@@ -66,7 +66,7 @@ impl RedisStore {
     }
 }
 
-/// A hash of everything in the policies that affects a deadline.
+/// Returns a hash of all policy settings that affect a deadline.
 fn fingerprint(policies: &Policies) -> Vec<u8> {
     let mut hash = Sha256::new();
     for (name, policy) in policies.iter() {

@@ -13,10 +13,10 @@ use crate::redis::connection::{Connected, Connection, Connector, Password, info,
 use crate::secret::Secret;
 use crate::session::Timestamp;
 
-/// Interval of health checks: does the server answer, is it the primary, and what is its time.
+/// Interval of health checks. A health check asks the server for its role and its time.
 const HEALTH_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// Timeout of a health check. It is well below the time after which a fail-over begins. So Curfew asks the sentinels
-/// before it uses a server that hung and was replaced.
+/// before it uses a server again that did not answer and may have been replaced.
 const HEALTH_CHECK_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long all nodes of a cluster may be unreachable before Curfew reconnects.
 const CLUSTER_TIMEOUT_SECONDS: f64 = 2.0;
@@ -24,13 +24,13 @@ const CLUSTER_TIMEOUT_SECONDS: f64 = 2.0;
 const JOIN_POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// How long a starting replica tries to join the timeline before it reports an error.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(15);
-/// The password file is read at every this many health checks.
+/// Number of health checks between two reads of the password file.
 const PASSWORD_CHECK_EVERY: u32 = 10;
 /// Delay between connection attempts: initial and maximum.
 const RECONNECT_DELAYS: (Duration, Duration) =
     (Duration::from_millis(20), Duration::from_millis(500));
 
-/// Work on each new connection before others use it.
+/// Steps that run on each new connection before any operation uses it.
 pub(in crate::redis) trait ConnectionSetup: Sync {
     /// Runs before the replica joins the timeline.
     fn before_join(
@@ -46,7 +46,8 @@ pub(in crate::redis) trait ConnectionSetup: Sync {
 }
 
 impl ManagedConnection {
-    /// Keeps a connection until `stop`. `setup` runs on each new connection before others use it.
+    /// Keeps a connection to Redis open until `stop`. `setup` runs on each new connection before any operation uses
+    /// it.
     ///
     /// # Errors
     /// [`ConnectError::NewerSchema`], because a retry cannot succeed.
@@ -166,8 +167,8 @@ impl ManagedConnection {
             ) {
                 (Ok(()), _) => unreachable = None,
                 (Err(why), Connection::Single(_)) => return why,
-                // One node that does not answer is no reason to drop the others: a fail-over replaces it. If all
-                // nodes have moved, only a new connection helps.
+                // If one node does not answer, Curfew keeps the connections to the others: a fail-over replaces that
+                // node. If no node answers, all of them may have moved, and only a new connection finds them.
                 (Err(why), Connection::Cluster(_))
                     if !self.any_node_reachable(&connected.connection).await =>
                 {
@@ -199,7 +200,8 @@ impl ManagedConnection {
         }
     }
 
-    /// Whether the password file has changed.
+    /// Returns whether the password file has another password than `before`. If it has, writes the new one to
+    /// `before`.
     fn has_new_password(&self, before: &mut Option<Option<Secret<String>>>) -> bool {
         if !matches!(self.settings.password, Password::File(_)) {
             return false;
@@ -234,7 +236,7 @@ impl ManagedConnection {
         }
     }
 
-    /// Whether any primary of a cluster answers.
+    /// Returns whether any primary of a cluster answers.
     pub(in crate::redis) async fn any_node_reachable(&self, connection: &Connection) -> bool {
         let servers = self.servers.lock().clone();
         let asked = servers.iter().map(async |server| {
@@ -253,7 +255,7 @@ impl ManagedConnection {
         Ok(self.timekeeping.sync(connection).await?)
     }
 
-    /// Reads the time of the store. In a cluster only one server supplies it, because the clocks of servers can
+    /// Reads the time of the store. In a cluster, one server supplies it, because the clocks of the servers can
     /// differ.
     async fn ask_time(&self, connection: &mut Connection) -> Result<(), ConnectError> {
         let timekeeper = self.timekeeper.lock().clone();

@@ -1,8 +1,9 @@
 //! Plain records of versions 1 and 2: a version, a state, four bytes of the session ID, and the rest in the postcard
-//! encoding. This program reads them. It writes them while a program runs that supports no other version.
+//! encoding. Curfew always reads them. It writes them only while a replica runs that reads no other version.
 //!
 //! The four bytes tie the record to its session. Pipelined clients had bugs that assigned a reply to the wrong
-//! request (redis-py CVE-2023-28858). Here such a reply is an error, and never the session of another person.
+//! request (redis-py CVE-2023-28858). With these bytes, Curfew rejects such a reply and does not use the session of
+//! another person.
 //!
 //! Optional parts follow only if a session has them: whether it is remembered, and its binding.
 //!
@@ -21,8 +22,8 @@ use crate::session::{
     Timestamp, UserAgentHash,
 };
 
-/// The version that is written. Version 1 is read too. It has no bytes of the session ID, and its sessions are not in
-/// the deadline queue.
+/// The version that this module writes. It also reads version 1. Records of version 1 contain no bytes of the session
+/// ID, and their sessions are not in the deadline queue.
 const VERSION: u8 = 2;
 
 /// Bytes of the session ID in the record.
@@ -30,7 +31,7 @@ const ID_PREFIX_BYTES: usize = 4;
 
 const LIVE: u8 = 0;
 
-/// The state byte of a tombstone.
+/// Returns the state byte of a tombstone.
 const fn state_code(reason: EndReason) -> u8 {
     match reason {
         EndReason::IdleTimeout => 1,
@@ -40,7 +41,8 @@ const fn state_code(reason: EndReason) -> u8 {
     }
 }
 
-/// The reason in a record of version 2. Older programs reject a record with the reason `signed_out`.
+/// Returns the reason to write into a record of version 2. Older programs reject a record with the reason
+/// `signed_out`.
 const fn version_2_reason(reason: EndReason) -> EndReason {
     match reason {
         EndReason::SignedOut => EndReason::Revoked,
@@ -52,14 +54,14 @@ const fn version_2_reason(reason: EndReason) -> EndReason {
 #[derive(Serialize, Deserialize)]
 struct Body<'a> {
     started: u64,
-    /// From the start to the deadline.
+    /// The time from the start to the deadline.
     lifetime: u64,
     retention: u64,
     policy: &'a str,
     subject: &'a str,
     #[serde(borrow)]
     attributes: Vec<(&'a str, Vec<&'a str>)>,
-    /// Only in a tombstone: the last activity and the end.
+    /// The last activity and the end; only in a tombstone.
     last_seen_and_end: Option<(u64, u64)>,
 }
 
@@ -110,7 +112,7 @@ pub(super) fn encode(id: SessionId, session: &Session) -> Vec<u8> {
     record.unwrap_or_default()
 }
 
-/// The bytes of the session ID that are in the record.
+/// Returns the bytes of the session ID that the record contains.
 fn id_prefix(id: &SessionId) -> &[u8] {
     &id.as_bytes()[..ID_PREFIX_BYTES]
 }
@@ -151,7 +153,7 @@ pub(super) fn decode(
         }
         extras
     };
-    let strange = || StoreError::Unreadable("a name in it is invalid");
+    let invalid_name = || StoreError::Unreadable("it contains an invalid name");
     let retention = Duration::from_millis(body.retention);
     let started = Timestamp::from_millis(body.started);
     let (last_seen, state) = match body.last_seen_and_end {
@@ -167,12 +169,16 @@ pub(super) fn decode(
             };
             (Timestamp::from_millis(last_seen), State::Ended(end))
         }
-        None => return Err(StoreError::Unreadable("it has no time of the end")),
+        None => {
+            return Err(StoreError::Unreadable(
+                "it lacks the time of the session end",
+            ));
+        }
     };
     Ok(Session {
-        subject: Subject::new(body.subject).map_err(|_| strange())?,
-        attributes: Attributes::sorted(body.attributes).map_err(|_| strange())?,
-        policy: PolicyName::new(body.policy).map_err(|_| strange())?,
+        subject: Subject::new(body.subject).map_err(|_| invalid_name())?,
+        attributes: Attributes::sorted(body.attributes).map_err(|_| invalid_name())?,
+        policy: PolicyName::new(body.policy).map_err(|_| invalid_name())?,
         remembered: extras.remembered,
         binding: Binding {
             network: extras

@@ -1,5 +1,5 @@
-//! Records of version 3. They are encrypted and authenticated. A reader of Redis learns no names. A writer cannot
-//! forge a record or move one to another session.
+//! Records of version 3. They are encrypted and authenticated. A person who can read Redis learns no names. A person
+//! who can write to Redis cannot forge a record, or use the record of one session for another.
 //!
 //! The header is plain text and authenticated: the version and two bytes of the session ID. The bytes distinguish a
 //! reply to another request from a tampered record. Pipelined clients had bugs that assigned a reply to the wrong
@@ -31,9 +31,9 @@ const ID_PREFIX_BYTES: usize = 2;
 /// Bytes before the sealed part.
 pub(super) const HEADER_BYTES: usize = 1 + ID_PREFIX_BYTES;
 
-/// The state of a live session. A tombstone has the state of its reason.
+/// The state byte of a live session. For a tombstone, [`state_code`] gives it.
 const LIVE: u8 = 0;
-/// Set in the state if the retention includes [`CLOCK_MARGIN`].
+/// A bit of the state byte. It is set if the retention includes [`CLOCK_MARGIN`].
 const HAS_MARGIN: u8 = 0x80;
 
 /// Times and durations are in milliseconds.
@@ -41,14 +41,14 @@ const HAS_MARGIN: u8 = 0x80;
 struct Body<'a> {
     state: u8,
     started: u64,
-    /// From the start to the deadline.
+    /// The time from the start to the deadline.
     lifetime: u64,
     retention: u64,
     policy: &'a str,
     subject: &'a str,
     #[serde(borrow)]
     attributes: Vec<(&'a str, Vec<&'a str>)>,
-    /// Only in a tombstone: the last activity and the end.
+    /// The last activity and the end; only in a tombstone.
     ended: Option<(u64, u64)>,
     #[serde(borrow)]
     fields: Vec<(u8, &'a [u8])>,
@@ -72,7 +72,7 @@ mod field {
     pub(super) const REVALIDATION: u8 = 21;
 }
 
-/// The state of a tombstone.
+/// Returns the state byte of a tombstone.
 const fn state_code(reason: EndReason) -> u8 {
     match reason {
         EndReason::IdleTimeout => 1,
@@ -92,7 +92,7 @@ const fn seal_context(id: &SessionId) -> SealContext<'_> {
 /// Encodes and seals a session.
 ///
 /// # Errors
-/// [`StoreError::Unavailable`] when the operating system returns no random numbers.
+/// [`StoreError::Unavailable`] if the operating system returns no random numbers.
 pub(super) fn encode(
     id: SessionId,
     session: &Session,
@@ -144,8 +144,8 @@ pub(super) fn encode(
 /// Opens and decodes the record of a session. `expiry` is the expiry of its key.
 ///
 /// # Errors
-/// [`StoreError::Unreadable`] for a record that [`encode`] does not write with a key of the ring, and [`MISPLACED`]
-/// for the record of another session.
+/// [`StoreError::Unreadable`] for a record that is not from [`encode`] with a key of the ring, and [`MISPLACED`] for
+/// the record of another session.
 pub(super) fn decode(
     id: SessionId,
     bytes: &[u8],
@@ -167,7 +167,7 @@ pub(super) fn decode(
         })?;
     let damaged = |_| StoreError::Unreadable("it is damaged");
     let body: Body<'_> = postcard::from_bytes(&plain).map_err(damaged)?;
-    let strange = || StoreError::Unreadable("a name in it is invalid");
+    let invalid_name = || StoreError::Unreadable("it contains an invalid name");
     let retention = Duration::from_millis(body.retention);
     let started = Timestamp::from_millis(body.started);
     let (last_seen, state) = match (body.state & !HAS_MARGIN, body.ended) {
@@ -182,12 +182,16 @@ pub(super) fn decode(
             };
             (Timestamp::from_millis(last_seen), State::Ended(end))
         }
-        _ => return Err(StoreError::Unreadable("it has no time of the end")),
+        _ => {
+            return Err(StoreError::Unreadable(
+                "it lacks the time of the session end",
+            ));
+        }
     };
     let mut session = Session {
-        subject: Subject::new(body.subject).map_err(|_| strange())?,
-        attributes: Attributes::sorted(body.attributes).map_err(|_| strange())?,
-        policy: PolicyName::new(body.policy).map_err(|_| strange())?,
+        subject: Subject::new(body.subject).map_err(|_| invalid_name())?,
+        attributes: Attributes::sorted(body.attributes).map_err(|_| invalid_name())?,
+        policy: PolicyName::new(body.policy).map_err(|_| invalid_name())?,
         remembered: false,
         binding: Binding::default(),
         started,

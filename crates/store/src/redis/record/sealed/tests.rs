@@ -129,7 +129,7 @@ fn a_record_reveals_nothing_of_the_session() {
     }
 }
 
-/// A reader of Redis cannot use a refresh token, and the token is gone after the end of the session.
+/// A person who can read Redis cannot use a refresh token. After the session end, the record has no token.
 #[test]
 fn a_refresh_token_is_sealed_and_gone_after_the_end() {
     let mut session = session();
@@ -165,14 +165,14 @@ fn a_record_of_another_session_is_refused() {
     let expiry = session().expiry_with_margin();
     let other = SessionId::from_bytes(*b"fedcba9876543210");
     assert_eq!(decode(other, &record, expiry, &ring(b'A')), Err(MISPLACED));
-    // Somebody moved the record, and changed its header to match.
+    // Somebody copied the record to another session, and changed its header to match.
     let mut moved = record;
     moved[1..HEADER_BYTES].copy_from_slice(&other.as_bytes()[..ID_PREFIX_BYTES]);
     let refused = decode(other, &moved, expiry, &ring(b'A')).unwrap_err();
     assert!(refused.to_string().contains("changed outside"), "{refused}");
 }
 
-/// A later version may write such fields.
+/// A later version of Curfew may write unknown fields.
 #[test]
 fn rejects_unknown_restricting_fields_and_ignores_others() {
     let ring = ring(b'A');
@@ -211,7 +211,7 @@ proptest! {
         prop_assert_eq!(read.unwrap(), session);
     }
 
-    /// Without a key nobody can change a byte of a record.
+    /// Nobody can change a byte of a record without the key.
     #[test]
     fn a_changed_record_is_refused(session in any_session(), at in any::<prop::sample::Index>(), bit in 0_u8..8) {
         let mut record = encode(ID, &session, &ring(b'A')).unwrap();
