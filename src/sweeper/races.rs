@@ -25,7 +25,7 @@ async fn race(participants: Participants, turns: Vec<u8>) {
     let id = bench.sign_in("default").await.id;
     let remote = Arc::new(DelayedStore {
         memory: Arc::clone(&bench.store.memory),
-        way: RandomDelays::new(turns),
+        delay: RandomDelays::new(turns),
     });
     bench.change(|parts| {
         parts.stores.sessions = Arc::clone(&remote) as _;

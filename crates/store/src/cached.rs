@@ -3,7 +3,7 @@
 //! It holds live records only, and only [`LocalStore::load_cached`] returns them. Before a check denies a request, it
 //! loads the record from the store. The cache is in use only while invalidations arrive. If the last confirmed
 //! heartbeat is older than the [`LEASE`], it returns nothing. If an invalidation may be lost, it drops all records.
-//! `docs/adr/0011-the-near-cache.md` has the reasons.
+//! For the reasons, see `docs/adr/0011-the-near-cache.md`.
 
 mod record_cache;
 
@@ -81,13 +81,13 @@ impl<S: SessionStore> CachedStore<S> {
         }
     }
 
-    /// The current time while the cache is usable.
-    fn usable(&self) -> Option<Timestamp> {
+    /// Returns the current time if the cache is usable.
+    fn now_if_usable(&self) -> Option<Timestamp> {
         let now = self.steady.now();
         (now.as_millis() < self.usable_until.load(Ordering::Acquire)).then_some(now)
     }
 
-    /// Drops the cached record of a session, and makes sure that a load in flight is not cached.
+    /// Drops the cached record of a session. The result of a load in flight is not cached either.
     fn forget(&self, id: SessionId) {
         let mut in_flight = self.in_flight.lock();
         in_flight.by_id.remove(&id);
@@ -135,7 +135,7 @@ impl<S: SessionStore> CachedStore<S> {
             return;
         }
         in_flight.by_id.remove(&id);
-        if let (Some(session), Some(now)) = (session, self.usable())
+        if let (Some(session), Some(now)) = (session, self.now_if_usable())
             && session.state == State::Live
         {
             // A refresh token is large, and code that reads the cache never uses it.
@@ -199,7 +199,7 @@ impl<S: SessionStore> InvalidationListener for CachedStore<S> {
 #[async_trait]
 impl<S: SessionStore> SessionStore for CachedStore<S> {
     async fn load(&self, id: SessionId) -> Loaded {
-        if self.usable().is_none() {
+        if self.now_if_usable().is_none() {
             self.metrics.near_cache.bypassed.inc();
             return self.inner.load(id).await;
         }
@@ -219,7 +219,7 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
 
     async fn touch(&self, id: SessionId, touch: Touch) -> Result<(), StoreError> {
         self.inner.touch(id, touch).await?;
-        // Otherwise every later check would see a touch as due.
+        // Without this, every later check would write another touch.
         self.records.touch(id, touch.at);
         Ok(())
     }
@@ -261,7 +261,7 @@ impl<S: SessionStore> LocalStore for CachedStore<S> {
     /// A record may miss an end by another replica for at most the [`LEASE`]. It may also miss activity at other
     /// replicas since it was loaded.
     fn load_cached(&self, id: SessionId) -> Option<Session> {
-        let session = self.records.get(id, self.usable()?)?;
+        let session = self.records.get(id, self.now_if_usable()?)?;
         self.metrics.near_cache.hits.inc();
         Some(session)
     }

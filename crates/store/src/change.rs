@@ -2,10 +2,11 @@ use std::sync::Arc;
 
 use crate::session::{Attributes, Details, Session, State};
 
-/// A change of the details or attributes of a live session. It is not activity, and it changes no limit.
+/// A change of the details or attributes of a live session. A change does not count as activity, and does not change
+/// a limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// The details that the record must have; otherwise nothing changes (compare-and-set).
+    /// The details that the record must have (compare-and-set). If it has others, nothing changes.
     pub expected: Option<Arc<Details>>,
     /// The new details.
     pub details: Option<Arc<Details>>,
@@ -16,11 +17,11 @@ pub struct Change {
 /// The result of a [`Change`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChangeOutcome {
-    /// The record was changed; the new record.
+    /// The record was changed. Contains the new record.
     Changed(Session),
-    /// The details were not the expected ones; the unchanged record.
+    /// The details were not the expected ones. Contains the unchanged record.
     Differs(Session),
-    /// The session has ended; the unchanged tombstone.
+    /// The session has ended. Contains the unchanged tombstone.
     Ended(Session),
     /// There is no record.
     Unknown,

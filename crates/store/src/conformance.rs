@@ -124,7 +124,7 @@ fn random_id() -> SessionId {
     SessionId::from_bytes(bytes)
 }
 
-/// A session with a subject of its own.
+/// Returns a session whose subject has no other session.
 fn session(id: SessionId, now: Timestamp) -> Session {
     session_of(&format!("subject of {id}"), now)
 }
@@ -156,7 +156,7 @@ async fn created(store: &dyn SessionStore, now: Timestamp) -> (SessionId, Sessio
     (id, session)
 }
 
-/// A touch as a check makes it. The interval is over, so a wrapper may write it at once.
+/// Returns the touch that a check makes. Its interval is over, so a wrapper may write it at once.
 fn touch(session: &Session, at: Timestamp) -> Touch {
     let interval = Duration::from_millis(1);
     Touch {

@@ -21,7 +21,7 @@ impl Cursor {
         id: SessionId::from_bytes([0; SessionId::LEN]),
     };
 
-    /// The position of a session. It does not change while the session lives.
+    /// Returns the position of a session. It does not change while the session lives.
     #[must_use]
     pub fn of(id: SessionId, session: &Session) -> Self {
         Self {
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_and_cursor_agree() {
+    fn parses_a_formatted_cursor() {
         let cursor = Cursor {
             expires: Timestamp::from_millis(77),
             id: SessionId::from_bytes([7; 16]),

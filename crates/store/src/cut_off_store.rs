@@ -6,17 +6,18 @@ use super::{Replication, StoreError};
 use crate::revocation::RevocationRule;
 use crate::session::{Session, Subject, Timestamp};
 
-/// For each subject, the time before which all of its sessions have ended: its *cut-off*.
+/// Stores cut-offs. The *cut-off* of a subject is a time: all sessions of the subject that started before it have
+/// ended.
 ///
 /// Revoking a subject ends the sessions in its index. A cut-off also ends sessions that the index lost in a
-/// fail-over, and sessions of credentials from before (the `event_timestamp` of CAEP).
+/// fail-over. A credential from a sign-in before the cut-off starts no session.
 ///
 /// The number of cut-offs is bounded. Beyond the bound, one general cut-off for every subject replaces the oldest
 /// ones.
 #[async_trait]
 pub trait CutOffStore: Send + Sync + 'static {
     /// Ends all sessions of a subject that started before `at`. A cut-off only moves forward. The store may drop
-    /// cut-offs of at most `forget`. Returns how many Redis replicas have the change.
+    /// cut-offs that are not later than `forget`. Returns how many Redis replicas have the change.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed; the cut-off may still be set.
@@ -27,23 +28,24 @@ pub trait CutOffStore: Send + Sync + 'static {
         forget: Timestamp,
     ) -> Result<Replication, StoreError>;
 
-    /// The cut-off of a subject, read from the store.
+    /// Reads the cut-off of a subject from the store.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed.
     async fn cut_off(&self, subject: &Subject) -> Result<Option<Timestamp>, StoreError>;
 
-    /// The cut-off in the memory of this process. It needs no request to the store, so every check reads it.
+    /// Returns the cut-off of a subject from the memory of this process. It sends no request to the store, so every
+    /// check can call it.
     fn known_cut_off(&self, subject: &Subject) -> Option<Timestamp>;
 
-    /// Whether this process has all changes that the store had two seconds ago. If not, a check must call
-    /// [`SessionStore::load`](super::SessionStore::load), which also reads the cut-offs of the session.
+    /// Returns whether this process has all changes that the store had two seconds ago. If it does not, a check must
+    /// call [`SessionStore::load`](super::SessionStore::load), which also reads the cut-offs of the session.
     fn is_fresh(&self) -> bool {
         true
     }
 
     /// Adds a revocation rule. Every replica that has the rule treats matching sessions as ended. The store may drop
-    /// rules with a time of at most `forget`.
+    /// rules whose time is not later than `forget`.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed; the rule may still be added.
@@ -53,13 +55,13 @@ pub trait CutOffStore: Send + Sync + 'static {
         forget: Timestamp,
     ) -> Result<RuleAdded, StoreError>;
 
-    /// The revocation rules in the memory of this process, the oldest time first.
+    /// Returns the revocation rules in the memory of this process, the oldest time first.
     fn rules(&self) -> Arc<Vec<RevocationRule>>;
 
-    /// Whether a rule ends this session. It takes one atomic load while there are no rules.
+    /// Returns whether a rule ends this session. Without rules, this is one atomic load.
     fn is_ended_by_rule(&self, session: &Session) -> bool;
 
-    /// The number of cut-offs, and its limit.
+    /// Returns the number of cut-offs and its maximum.
     fn usage(&self) -> CutOffUsage;
 }
 
@@ -73,8 +75,8 @@ pub struct CutOffUsage {
 }
 
 impl CutOffUsage {
-    /// Whether an unauthenticated request may add a cut-off. Half of the cut-offs are reserved for administrators and
-    /// identity providers.
+    /// Returns whether an unauthenticated request may add a cut-off. Half of the cut-offs are reserved for
+    /// administrators and identity providers.
     #[must_use]
     pub const fn accepts_unauthenticated(self) -> bool {
         self.entries < self.max / 2
@@ -86,8 +88,8 @@ impl CutOffUsage {
 pub enum RuleAdded {
     /// The rule is stored.
     Added {
-        /// The sequence number of the change. A replica that has read up to it has the rule. `None` if there is only
-        /// one replica.
+        /// The sequence number of the change. A replica that has read all changes up to this number has the rule.
+        /// `None` if there is only one replica.
         change: Option<u64>,
         /// How many Redis replicas have the rule.
         replication: Replication,

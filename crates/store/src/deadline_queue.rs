@@ -5,7 +5,7 @@ use crate::events::SessionEnded;
 use crate::policy::Policies;
 use crate::session::{SessionId, Timestamp};
 
-/// The times at which sessions are due, so that sessions end without a request.
+/// A queue of the times at which sessions are due. It makes sessions end even if no request arrives.
 ///
 /// The queue is lazy: activity does not move an entry. When a session is due but was used, the sweeper postpones it
 /// to its new deadline. So the queue costs work per deadline, not per request. An ended session stays in the queue
@@ -31,7 +31,7 @@ pub trait DeadlineQueue: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<SessionId>, StoreError>;
 
-    /// At most `limit` sessions, the earliest due time first. It claims nothing.
+    /// Returns at most `limit` sessions, the earliest due time first, without claiming them.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed.
@@ -43,8 +43,8 @@ pub trait DeadlineQueue: Send + Sync + 'static {
     /// [`StoreError`] if the store failed.
     async fn postpone(&self, id: SessionId, at: Timestamp) -> Result<(), StoreError>;
 
-    /// Moves every live session to its deadline under `policies`, if it is due later. Call it after the limits of a
-    /// policy became shorter.
+    /// Brings every live session forward to its deadline under `policies`, if the queue has a later time. Call it
+    /// after the limits of a policy became shorter.
     ///
     /// # Errors
     /// [`StoreError`] if the caller must try again.

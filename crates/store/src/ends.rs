@@ -1,17 +1,18 @@
 use crate::session::{SessionId, Timestamp};
 
-/// Receives invalidations: sessions that another process has ended or changed.
+/// Receives invalidations: messages that say that another process has ended or changed a session.
 ///
-/// The listener also learns up to which time it has received all of them, so that it can limit the age of its
+/// The listener also receives the time up to which it has all invalidations, so that it can limit the age of its
 /// records.
 pub trait InvalidationListener: Send + Sync + 'static {
-    /// A process changed the record of a session, usually by ending it. `at` is in decision time.
+    /// Processes the invalidation of a session. A process changed its record at `at`, in decision time; usually it
+    /// ended the session.
     fn invalidate(&self, id: SessionId, at: Timestamp);
 
-    /// The listener has received every invalidation from before `since`, which is a time of its own clock.
+    /// Records that the listener has received every invalidation from before `since`, in the time of its own clock.
     fn caught_up_to(&self, since: Timestamp);
 
-    /// An invalidation may be lost.
+    /// Records that an invalidation may be lost.
     fn missed(&self);
 }
 

@@ -1,11 +1,11 @@
-/// Why a store could not answer. No variant says anything about a session: the check is answered with
+/// Why a store operation failed. An error says nothing about the session: the check is answered with
 /// `store_unavailable`, and the session does not end.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// No answer in time.
+    /// The store did not answer in time, or answered with an error.
     #[error("store unavailable: {0}")]
     Unavailable(String),
-    /// The value is not a record of Curfew.
+    /// The stored value is not a valid record.
     #[error("unreadable record in the store: {0}")]
     Unreadable(&'static str),
     /// The limit of sessions is reached.
@@ -20,7 +20,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// The kind of error, as a metric label.
+    /// Returns the kind of error, as a metric label.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {

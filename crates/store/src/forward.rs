@@ -1,4 +1,4 @@
-//! A macro for methods of a wrapper that only call the wrapped store.
+//! A macro for the methods of a wrapper that only call the wrapped store.
 
 /// Writes the named methods of [`SessionStore`](crate::SessionStore). Each calls the same method of `$inner`. Use it
 /// in an `impl` with `#[async_trait]`; each method returns the future of the wrapped store.
@@ -47,7 +47,7 @@ macro_rules! forward {
             $inner.incarnation()
         }
     };
-    // The lifetimes are those that `#[async_trait]` writes: one for each reference.
+    // `#[async_trait]` writes the same lifetimes: one for each reference.
     (@@ $self:ident, $inner:expr, $method:ident, ($($name:ident: $kind:ty),*), $answer:ty) => {
         fn $method<'life0, 'async_trait>(
             &'life0 $self,

@@ -1,9 +1,9 @@
-//! Which session ends the store can have lost, and the consequence for credentials of other issuers.
+//! Records which session ends the store may have lost. Credentials of other issuers depend on this history.
 //!
-//! Such a credential starts its session by itself, so Curfew must know whether the session has ended before. A
-//! tombstone records that, for as long as the absolute limit at that time. It disappears too early in two cases: the
-//! store loses data, or the limit becomes longer later. Then an earlier sign-in starts no session, and the user must
-//! sign in again.
+//! A credential of another issuer starts its session when Curfew first receives it. So Curfew must know whether the
+//! session has already ended. A tombstone shows that, and expires after the absolute limit that applied when the
+//! session ended. The tombstone is missing too early in two cases: the store loses data, or somebody makes the limit
+//! longer later. In these cases, an earlier sign-in starts no session, and the user must sign in again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,7 +19,7 @@ const MAX_EARLIER: usize = 8;
 /// The largest number of sources. Beyond it, sources that are not configured any more are dropped.
 const MAX_SOURCES: usize = 256;
 
-/// What the store can have lost. Times and durations are in milliseconds.
+/// The last loss of data, and the absolute limits over time. Times and durations are in milliseconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct History {
     /// Session ends before this time may be lost; 0 if there was no loss of data.
@@ -66,7 +66,7 @@ impl History {
         self.last_loss = self.last_loss.max(at.as_millis());
     }
 
-    /// The time of the last loss. Session ends before it may be missing.
+    /// Returns the time of the last loss. Session ends before it may be missing.
     #[must_use]
     pub fn last_loss(&self) -> Option<Timestamp> {
         (self.last_loss > 0).then_some(Timestamp::from_millis(self.last_loss))
@@ -78,7 +78,7 @@ impl History {
         for (source, limit) in limits {
             let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
             match self.limits.get_mut(source) {
-                Some(known) => known.note(limit, now.as_millis()),
+                Some(known) => known.record(limit, now.as_millis()),
                 None => {
                     let known = SourceLimits {
                         current: limit,
@@ -94,15 +94,16 @@ impl History {
         *self != before
     }
 
-    /// The recorded limit of a source. A replica with an older configuration must keep tombstones for as long.
+    /// Returns the recorded limit of a source. A replica with an older configuration must also keep tombstones for
+    /// this time.
     #[must_use]
     pub fn recorded_limit(&self, source: &str) -> Option<Duration> {
         let known = self.limits.get(source)?;
         Some(Duration::from_millis(known.current))
     }
 
-    /// The absolute limit for a session that started at `started`, if the configured limit is `limit` now. A longer
-    /// limit does not apply to earlier sign-ins.
+    /// Returns the absolute limit of a session that started at `started`. `limit` is the configured limit. If it
+    /// became longer, the longer limit does not apply to earlier sign-ins.
     #[must_use]
     pub fn limit(&self, source: &str, started: Timestamp, limit: Duration) -> Duration {
         let Some(known) = self.limits.get(source) else {
@@ -111,14 +112,14 @@ impl History {
         let earlier = known.earlier.iter();
         let earlier = earlier.filter(|(_, until)| started.as_millis() <= *until);
         let shortest = earlier.map(|(limit, _)| *limit).min();
-        // A configured limit that is longer and not recorded yet applies from now on.
+        // If the configured limit is longer than the recorded one, it applies only after it is recorded.
         let shortest = shortest.unwrap_or(u64::MAX).min(known.current);
         limit.min(Duration::from_millis(shortest))
     }
 }
 
 impl SourceLimits {
-    fn note(&mut self, limit: u64, now: u64) {
+    fn record(&mut self, limit: u64, now: u64) {
         if limit > self.current {
             self.earlier.push((self.current, now));
         }
@@ -166,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_bounded() {
+    fn the_history_is_bounded() {
         let mut history = History::default();
         for number in 0..10_000_u64 {
             let source = format!("source {number}");
@@ -178,7 +179,7 @@ mod tests {
         assert!(history.limits[SOURCE].earlier.len() <= MAX_EARLIER);
     }
 
-    /// A change of the limit, or a step in the life of a session.
+    /// A change of the limit, an event of a session, or the passing of time.
     #[derive(Clone, Debug)]
     enum Step {
         Limit(u64),
@@ -200,7 +201,7 @@ mod tests {
     /// A sign-in, and the time until which its tombstone is kept.
     struct Session {
         started: u64,
-        expiry_with_margin: Option<u64>,
+        tombstone_until: Option<u64>,
     }
 
     proptest! {
@@ -217,13 +218,13 @@ mod tests {
                         limit = new;
                         history.record_limits(&limits(limit), at(now));
                     }
-                    Step::SignIn => sessions.push(Session { started: now, expiry_with_margin: None }),
-                    Step::End(place) if !sessions.is_empty() => {
-                        let place = place % sessions.len();
-                        let session = &mut sessions[place];
+                    Step::SignIn => sessions.push(Session { started: now, tombstone_until: None }),
+                    Step::End(index) if !sessions.is_empty() => {
+                        let index = index % sessions.len();
+                        let session = &mut sessions[index];
                         let own = history.limit(SOURCE, at(session.started), Duration::from_secs(limit)).as_secs();
-                        if session.expiry_with_margin.is_none() && now < session.started + own {
-                            session.expiry_with_margin = Some(now + limit);
+                        if session.tombstone_until.is_none() && now < session.started + own {
+                            session.tombstone_until = Some(now + limit);
                         }
                     }
                     Step::End(_) => {}
@@ -232,7 +233,7 @@ mod tests {
                 for session in &sessions {
                     let own = history.limit(SOURCE, at(session.started), Duration::from_secs(limit)).as_secs();
                     let adopts = now < session.started + own;
-                    let forgotten = session.expiry_with_margin.is_some_and(|until| now >= until);
+                    let forgotten = session.tombstone_until.is_some_and(|until| now >= until);
                     prop_assert!(!(adopts && forgotten), "signed in at {}, now {now}, {history:?}", session.started);
                 }
             }

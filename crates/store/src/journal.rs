@@ -1,11 +1,11 @@
 //! A journal of recent session ends, for a store that can lose its latest writes.
 //!
 //! After a fail-over, a session whose end was acknowledged can be live again: the new primary had not received the
-//! write. Each process remembers the sessions that it has ended for a while. It denies such a session at once, and
-//! after a change of the store it ends the session again for all replicas.
+//! write. For some time, each process remembers the sessions that it has ended. It denies such a session at once.
+//! After a fail-over, it ends the session again for all replicas.
 //!
 //! A store can also lose the record of an end (`DEL`, `FLUSHALL`, an older copy). A credential of another issuer
-//! would then start its session again, so the journal also answers for a missing record.
+//! would then start its session again. So the journal also returns the tombstone of a missing record.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ use crate::telemetry::{Metrics, audit};
 const MAX_ENTRIES: usize = 100_000;
 /// The number of sessions that are ended again concurrently.
 const BATCH: usize = 64;
-/// The pause before a failed replay is tried again.
+/// The delay before the retry of a failed replay.
 const RETRY: Duration = Duration::from_millis(500);
 
 /// A wrapper that remembers the session ends that pass through it.
@@ -49,7 +49,7 @@ struct Entries {
 }
 
 impl<S: SessionStore> JournaledStore<S> {
-    /// Remembers each end that `inner` confirms for `bound`.
+    /// Wraps `inner`, and remembers each session end that `inner` confirms, for the time `bound`.
     pub fn new(inner: S, bound: Duration, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
         Self {
             inner,
@@ -60,7 +60,7 @@ impl<S: SessionStore> JournaledStore<S> {
         }
     }
 
-    /// Ends restored sessions again after every change of the store, until stopped.
+    /// Calls [`Self::replay`] whenever the store may have lost writes, until stopped.
     pub async fn run(&self, stop: CancellationToken) {
         let Some(mut incarnation) = self.inner.incarnation() else {
             stop.cancelled().await;
@@ -79,7 +79,7 @@ impl<S: SessionStore> JournaledStore<S> {
         stop.run_until_cancelled(replaying).await;
     }
 
-    /// Ends restored sessions again; returns their number.
+    /// Ends again all remembered sessions that are live again in the store. Returns their number.
     ///
     /// # Errors
     /// [`StoreError`] if some sessions could not be ended.
@@ -90,7 +90,7 @@ impl<S: SessionStore> JournaledStore<S> {
             let all = entries.tombstones.iter();
             all.map(|(id, session)| (*id, session.clone())).collect()
         };
-        let (mut come_back, mut outcome) = (0, Ok(()));
+        let (mut restored_count, mut outcome) = (0, Ok(()));
         for batch in tombstones.chunks(BATCH) {
             let again = batch.iter().map(async |(id, session)| {
                 let State::Ended(end) = session.state else {
@@ -111,18 +111,18 @@ impl<S: SessionStore> JournaledStore<S> {
             });
             for ended in join_all(again).await {
                 match ended {
-                    Ok(restored) => come_back += usize::from(restored),
-                    // An unreadable record admits nobody, and a retry would not change it.
+                    Ok(restored) => restored_count += usize::from(restored),
+                    // An unreadable record allows no request, and a retry would not change it.
                     Err(StoreError::Unreadable(_)) => {}
                     Err(error) => outcome = Err(error),
                 }
             }
         }
-        outcome.map(|()| come_back)
+        outcome.map(|()| restored_count)
     }
 
-    fn note(&self, id: SessionId, outcome: &EndOutcome) {
-        // An earlier call whose answer was lost may have ended the session.
+    fn remember(&self, id: SessionId, outcome: &EndOutcome) {
+        // `AlreadyEnded` counts too: an earlier call may have ended the session, and its answer was lost.
         if let EndOutcome::Ended(session) | EndOutcome::AlreadyEnded(session) = outcome {
             let now = self.clock.now();
             let mut entries = self.entries.lock();
@@ -133,14 +133,14 @@ impl<S: SessionStore> JournaledStore<S> {
         }
     }
 
-    /// The tombstone for a record that the store has lost, until the tombstone's own expiry.
+    /// Returns the tombstone of a session whose record the store has lost, or `None` if it has expired.
     fn lost(&self, id: SessionId) -> Option<Session> {
         let entries = self.entries.lock();
         let tombstone = entries.tombstones.get(&id)?;
         (self.clock.now() < tombstone.expires()).then(|| tombstone.clone())
     }
 
-    /// The record, or the tombstone from the journal if the store shows the session as live again.
+    /// Returns `session`, or the tombstone from the journal if the session has ended but is live again in the store.
     fn in_force(&self, id: SessionId, session: Session) -> Session {
         if session.state != State::Live {
             return session;
@@ -183,7 +183,7 @@ impl<S: SessionStore> SessionStore for JournaledStore<S> {
     async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
         let known = self.entries.lock().tombstones.get(&id).cloned();
         let outcome = self.inner.end(id, ending).await?;
-        self.note(id, &outcome);
+        self.remember(id, &outcome);
         Ok(match (known, outcome) {
             // The store had restored the session. Its first end was already published.
             (Some(tombstone), EndOutcome::Ended(_) | EndOutcome::Touched(_)) => {

@@ -59,11 +59,11 @@ pub use walk::{Batch, SessionWalk};
 ///
 /// Every operation is safe to repeat, and none revives an ended session. `create` never replaces a record or a
 /// tombstone, `touch` never creates a record or moves `last_seen` backwards, and `end` keeps the first reason. The
-/// caller passes `now`, so a store reads no clock for a decision. Redis deletes expired records with its own clock,
-/// which is only a clean-up.
+/// caller passes the current time, so a store reads no clock for a decision. Redis uses its own clock only to delete
+/// expired records.
 #[async_trait]
 pub trait SessionStore: LocalStore {
-    /// The record of a session, tombstones included; `None` if there is no record.
+    /// Returns the record of a session, which may be a tombstone. Returns `None` if there is no record.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed.
@@ -75,7 +75,7 @@ pub trait SessionStore: LocalStore {
     /// [`StoreError`] if the store failed; the session may still be stored.
     async fn create(&self, id: SessionId, session: &Session) -> Result<CreateOutcome, StoreError>;
 
-    /// Records activity: `last_seen = max(last_seen, touch.at)`. It changes no missing or ended session.
+    /// Records activity: `last_seen = max(last_seen, touch.at)`. Does nothing if the session is missing or has ended.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed; repeating the call is safe.
@@ -87,36 +87,37 @@ pub trait SessionStore: LocalStore {
     /// [`StoreError`] if the store failed; the session may still have ended. Repeating the call is safe.
     async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError>;
 
-    /// Keeps the tombstone of a session until `until` at least, because clients still present its credential. It
-    /// changes no missing or live session.
+    /// Keeps the tombstone of a session until `until` or longer, because clients still present its credential. Does
+    /// nothing if the session is missing or live.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed; repeating the call is safe.
     async fn keep_tombstone(&self, id: SessionId, until: Timestamp) -> Result<(), StoreError>;
 
-    /// Removes a session that this process has just created, unless it has ended or changed; activity does not
-    /// prevent that. It leaves no tombstone, so the credential can start the session again. Returns whether the
-    /// session was removed.
+    /// Removes a session that this process has just created. A session that has ended or changed is not removed;
+    /// activity does not count as a change. No tombstone remains, so the credential can start the session again.
+    /// Returns whether the session was removed.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed; the session may still be removed.
     async fn withdraw(&self, id: SessionId, session: &Session) -> Result<bool, StoreError>;
-    /// Changes the details or attributes of a live session, if its details are the expected ones. The last activity
-    /// and the limits stay the same, and a tombstone does not change.
+
+    /// Changes the details or attributes of a live session if its details equal `change.expected`. The last activity
+    /// and the limits do not change. A tombstone does not change.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed; the change may still be written.
     async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError>;
 
-    /// Moves every time of a live session into the past by `by`, for tests of timeouts. Returns the record
-    /// afterwards; `None` if there is none.
+    /// Subtracts `by` from every time of a live session, to test timeouts. Returns the new record, or `None` if there
+    /// is no record.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed.
     async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError>;
 
-    /// A page of at most `limit` records of a subject, tombstones included. The order does not change while a session
-    /// lives; `after` is `next` of the previous page.
+    /// Returns a page of at most `limit` records of a subject, with tombstones. Activity and session ends do not
+    /// change the order. `after` is the `next` of the previous page.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed.
@@ -140,26 +141,26 @@ pub trait SessionStore: LocalStore {
     /// [`StoreError`] with the cause.
     async fn ready(&self) -> Result<(), StoreError>;
 
-    /// A number that grows when the store may have lost its latest writes, for example after a fail-over. `None` for
-    /// a store that loses nothing while the process runs.
+    /// Returns a number that grows when the store may have lost its latest writes, for example after a fail-over.
+    /// Returns `None` for a store that loses nothing while the process runs.
     fn incarnation(&self) -> Option<watch::Receiver<u64>>;
 
-    /// Writes buffered data. It is called once, when the process stops.
+    /// Writes buffered data. The process calls it once, when it stops.
     ///
     /// # Errors
     /// [`StoreError`] if data was lost.
     async fn flush(&self) -> Result<(), StoreError>;
 }
 
-/// What a store answers at once, from the memory of this process. No method has a default, so a wrapper that forgets
-/// to forward a call does not compile.
+/// The operations that a store answers immediately from the memory of this process. No method has a default
+/// implementation, so a wrapper that does not forward a call does not compile.
 pub trait LocalStore: Send + Sync + 'static {
-    /// The record of a session, if this process has it. `None` does not mean that there is no session. A live record
-    /// may miss changes by other replicas; the documentation of each store gives the time.
+    /// Returns the record of a session if this process has it. `None` does not mean that there is no session. A live
+    /// record may lack recent changes by other replicas. The documentation of each store says for how long.
     fn load_cached(&self, id: SessionId) -> Option<Session>;
 
-    /// Buffers activity as [`SessionStore::touch`] records it, without waiting. Returns `false` if the caller must
-    /// call `touch`.
+    /// Buffers activity that [`SessionStore::touch`] would record, without waiting. Returns `false` if nothing was
+    /// buffered; then the caller must call `touch`.
     fn try_buffer_touch(&self, id: SessionId, touch: Touch) -> bool;
 }
 
@@ -168,7 +169,7 @@ pub trait LocalStore: Send + Sync + 'static {
 pub enum CreateOutcome {
     /// The session is stored.
     Created,
-    /// A live session or a tombstone has this session ID, and stays unchanged.
+    /// A live session or a tombstone already has this session ID. It was not changed.
     Exists,
 }
 
@@ -183,7 +184,8 @@ pub struct Touch {
     pub retention: Duration,
     /// The touch interval: how long activity may be buffered before one touch is written.
     pub interval: Duration,
-    /// When the session would have ended without this activity. Near this time, the activity is written at once.
+    /// The time when the session would end without this activity. Shortly before this time, the activity is written
+    /// at once.
     pub deadline: Timestamp,
 }
 
@@ -192,15 +194,15 @@ pub struct Touch {
 pub struct Ending {
     /// The reason for the tombstone.
     pub reason: EndReason,
-    /// When the reason was established.
+    /// The time of the decision to end the session.
     pub at: Timestamp,
-    /// If set, the session ends only if its last activity is still this time. So a timeout that one replica decided
-    /// respects a touch from another replica.
+    /// If set, the session ends only if its last activity is still this time. So a touch from another replica
+    /// prevents a timeout that this replica has decided.
     pub unless_touched_since: Option<Timestamp>,
 }
 
 impl Ending {
-    /// A revocation, whatever activity there is.
+    /// Creates a revocation. Activity does not prevent it.
     #[must_use]
     pub const fn revoked(at: Timestamp) -> Self {
         Self {
@@ -210,7 +212,7 @@ impl Ending {
         }
     }
 
-    /// A sign-out by the user.
+    /// Creates a sign-out by the user. Activity does not prevent it.
     #[must_use]
     pub const fn signed_out(at: Timestamp) -> Self {
         Self {
@@ -220,8 +222,8 @@ impl Ending {
         }
     }
 
-    /// The end that follows from a denial at `now`; `None` if the denial ends no session. Only an idle timeout
-    /// depends on activity at other replicas.
+    /// Creates the end that a denial at `now` causes. Returns `None` if the denial does not end the session. Activity
+    /// prevents only an idle timeout.
     #[must_use]
     pub fn for_denial(session: &Session, denial: DenyReason, now: Timestamp) -> Option<Self> {
         let reason = EndReason::from_denial(denial).filter(|_| session.state == State::Live)?;
@@ -237,11 +239,11 @@ impl Ending {
 /// The result of an [`Ending`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EndOutcome {
-    /// This call ended the session; the tombstone.
+    /// This call ended the session. Contains the tombstone.
     Ended(Session),
-    /// The session had ended before; its tombstone, with the first reason.
+    /// The session had already ended. Contains its tombstone, with the first reason.
     AlreadyEnded(Session),
-    /// The session was used in the meantime and lives; its current record.
+    /// The session was used in the meantime and is live. Contains its current record.
     Touched(Session),
     /// There is no record.
     Unknown,
@@ -257,7 +259,7 @@ pub struct Replication {
 }
 
 impl Replication {
-    /// Whether enough replicas confirmed the write.
+    /// Returns whether enough replicas confirmed the write.
     #[must_use]
     pub const fn is_confirmed(self) -> bool {
         self.confirmed >= self.wanted
@@ -273,7 +275,6 @@ pub struct Page {
     pub next: Option<Cursor>,
 }
 
-/// A shared store is a store.
 #[async_trait]
 impl<S: SessionStore + ?Sized> SessionStore for Arc<S> {
     forward!(self => (**self); load, create, touch, end, keep_tombstone, withdraw, change, age, list, wait_replicated, ready,

@@ -12,7 +12,8 @@ use crate::session::{Session, Timestamp};
 /// The largest number of rules, in Redis and in each replica.
 pub const MAX_REVOCATION_RULES: usize = 100;
 
-/// The rules in force. A replica keeps a rule until its time is over, even if the store loses it.
+/// The rules in force. A replica keeps a rule until it calls [`RevocationRules::forget`], even if the store loses the
+/// rule.
 pub(super) struct RevocationRules {
     any: AtomicBool,
     rules: ArcSwap<Vec<RevocationRule>>,
@@ -28,25 +29,25 @@ impl RevocationRules {
         }
     }
 
-    /// Whether a rule ends this session.
+    /// Returns whether a rule ends this session.
     pub(super) fn ends(&self, session: &Session) -> bool {
         self.any.load(Ordering::Acquire) && self.rules.load().iter().any(|rule| rule.ends(session))
     }
 
-    /// The rules, the oldest time first.
+    /// Returns the rules, the oldest time first.
     pub(super) fn all(&self) -> Arc<Vec<RevocationRule>> {
         self.rules.load_full()
     }
 
-    /// Whether the rule fits, or another rule covers it already.
+    /// Returns whether there is space for the rule, or another rule already covers it.
     pub(super) fn has_room_for(&self, rule: &RevocationRule) -> bool {
         let rules = self.rules.load();
         let stay = rules.iter().filter(|known| !rule.covers(known)).count();
         stay < MAX_REVOCATION_RULES || rules.iter().any(|known| known.covers(rule))
     }
 
-    /// Adds rules, except those that another rule covers. Beyond the limit, the two oldest become one rule for
-    /// everybody.
+    /// Adds rules, except those that another rule covers. Above the limit, one rule for all sessions replaces the two
+    /// oldest rules.
     pub(super) fn add(&self, more: impl IntoIterator<Item = RevocationRule>) {
         let _changing = self.changing.lock();
         let before = self.rules.load_full();
@@ -69,7 +70,7 @@ impl RevocationRules {
         }
     }
 
-    /// Drops rules with a time of at most `until`.
+    /// Removes the rules that are not later than `until`.
     pub(super) fn forget(&self, until: Timestamp) {
         let _changing = self.changing.lock();
         let before = self.rules.load_full();
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn beyond_the_bound_the_oldest_rule_is_for_everybody() {
+    fn above_the_limit_a_rule_for_everybody_replaces_the_oldest_rules() {
         let rules = RevocationRules::new();
         for number in 0..MAX_REVOCATION_RULES as u64 {
             rules.add([rule(Some(&format!("policy-{number}")), number + 1)]);

@@ -7,13 +7,13 @@ use crate::{CutOffStore, DeadlineQueue, HistoryStore, SessionStore, SessionWalk}
 pub struct Stores {
     /// Session records.
     pub sessions: Arc<dyn SessionStore>,
-    /// When each session is due.
+    /// The deadline queue.
     pub deadlines: Arc<dyn DeadlineQueue>,
     /// The cut-offs of subjects, and the revocation rules.
     pub cut_offs: Arc<dyn CutOffStore>,
     /// Access to all sessions, for emergency revocations.
     pub walk: Arc<dyn SessionWalk>,
-    /// Which session ends the store can have lost.
+    /// The history of losses and limits.
     pub history: Arc<dyn HistoryStore>,
 }
 

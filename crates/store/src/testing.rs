@@ -1,4 +1,4 @@
-//! Stores for tests: one that fails on request, one behind a slow network, and a scheduler for races.
+//! Support for tests: a store that fails on request, a store behind a slow network, and a scheduler for races.
 
 #[cfg(test)]
 pub(crate) mod race;
@@ -42,7 +42,7 @@ pub struct ProbedStore {
 }
 
 impl ProbedStore {
-    /// An empty store on `clock`.
+    /// Creates an empty store on `clock`.
     #[must_use]
     pub fn new(clock: &ManualClock) -> Self {
         Self {
@@ -57,7 +57,7 @@ impl ProbedStore {
         }
     }
 
-    /// How many touches were written.
+    /// Returns how many touches were written.
     #[must_use]
     pub fn touch_count(&self) -> usize {
         self.touches.load(Ordering::SeqCst)
@@ -154,7 +154,7 @@ impl SessionStore for ProbedStore {
     }
 }
 
-/// It has no records in this process.
+/// This store caches nothing.
 impl LocalStore for ProbedStore {
     fn load_cached(&self, _: SessionId) -> Option<Session> {
         None

@@ -52,9 +52,9 @@ struct Pending {
 }
 
 impl Pending {
-    /// Buffers a touch that is due at `due`, and merges it with the pending touch of the session. Returns `false` for
-    /// a new session if there are `MAX_PENDING` already.
-    fn note(&mut self, id: SessionId, due: Timestamp, touch: Touch) -> bool {
+    /// Buffers a touch that is due at `due`, and merges it with the pending touch of the session. Returns `false` if
+    /// the session has no pending touch and `MAX_PENDING` other sessions have one.
+    fn buffer(&mut self, id: SessionId, due: Timestamp, touch: Touch) -> bool {
         if let Some((planned, pending)) = self.touches.get_mut(&id) {
             pending.at = pending.at.max(touch.at);
             pending.retention = touch.retention;
@@ -72,7 +72,7 @@ impl Pending {
         true
     }
 
-    /// Up to `BATCH` touches that are due at `now`.
+    /// Returns up to `BATCH` touches that are due at `now`.
     fn due(&self, now: Timestamp) -> Vec<(SessionId, Touch)> {
         self.order
             .iter()
@@ -96,8 +96,8 @@ impl Pending {
         }
     }
 
-    /// Removes a touch that was written, unless there was activity in the meantime.
-    fn written(&mut self, id: SessionId, touch: &Touch) {
+    /// Removes a touch that was written. If there was newer activity, reschedules the touch instead.
+    fn mark_written(&mut self, id: SessionId, touch: &Touch) {
         match self.touches.get(&id) {
             Some((_, pending)) if pending.at > touch.at => {
                 self.reschedule(id, touch.at.plus(touch.interval));
@@ -106,16 +106,16 @@ impl Pending {
         }
     }
 
-    /// Schedules a touch again that could not be written, as long as the record can still exist. Returns whether it
-    /// was dropped.
-    fn failed(&mut self, id: SessionId, now: Timestamp, touch: &Touch) -> bool {
-        let of_use = now < touch.at.plus(exact(touch.retention));
-        if of_use {
+    /// Reschedules a touch that could not be written. If the record must have expired, drops the touch instead.
+    /// Returns whether it was dropped.
+    fn mark_failed(&mut self, id: SessionId, now: Timestamp, touch: &Touch) -> bool {
+        let may_exist = now < touch.at.plus(without_margin(touch.retention));
+        if may_exist {
             self.reschedule(id, now.plus(touch.interval.min(RETRY)));
         } else {
             self.remove(id);
         }
-        !of_use
+        !may_exist
     }
 }
 
@@ -145,7 +145,7 @@ impl<S: SessionStore> CoalescingStore<S> {
         }
     }
 
-    /// The number of sessions with activity that is not written yet.
+    /// Returns the number of sessions with activity that is not written to the store yet.
     #[must_use]
     pub fn pending(&self) -> usize {
         self.pending.lock().touches.len()
@@ -189,10 +189,12 @@ impl<S: SessionStore> CoalescingStore<S> {
         let mut pending = self.pending.lock();
         match &written {
             Ok(()) => {
-                pending.written(id, &touch);
+                pending.mark_written(id, &touch);
                 self.metrics.store.touches_written.inc();
             }
-            Err(_) if pending.failed(id, now, &touch) => self.metrics.store.touches_dropped.inc(),
+            Err(_) if pending.mark_failed(id, now, &touch) => {
+                self.metrics.store.touches_dropped.inc();
+            }
             Err(_) => {}
         }
         self.metrics
@@ -216,7 +218,7 @@ impl<S: SessionStore> CoalescingStore<S> {
         }
     }
 
-    /// The record with the activity that this replica has not written yet.
+    /// Adds the activity that this replica has not written yet to the record.
     fn with_pending(&self, id: SessionId, mut session: Session) -> Session {
         if let Some((_, touch)) = self.pending.lock().touches.get(&id) {
             session.touch(touch.at);
@@ -228,7 +230,8 @@ impl<S: SessionStore> CoalescingStore<S> {
 #[async_trait]
 impl<S: SessionStore> SessionStore for CoalescingStore<S> {
     async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
-        // A concurrent flush may write the touch and remove it from `pending` before an older answer arrives.
+        // A concurrent flush may write the touch and remove it from `pending` before the load returns an older
+        // record.
         let before = self.pending.lock().touches.get(&id).map(|it| it.1.at);
         let session = self.inner.load(id).await?;
         Ok(session.map(|mut session| {
@@ -302,23 +305,23 @@ impl<S: SessionStore> LocalStore for CoalescingStore<S> {
     }
 
     fn try_buffer_touch(&self, id: SessionId, touch: Touch) -> bool {
-        // The touch is due one interval after the last write. If the deadline is closer than that, it is due at once.
+        // The touch is due one interval after the last write, and at least one interval before the deadline.
         let near = touch.deadline.minus(touch.interval);
         let due = touch.last_seen.plus(touch.interval).min(near);
-        let noted = self.pending.lock().note(id, due, touch);
-        if noted && due <= touch.at {
+        let buffered = self.pending.lock().buffer(id, due, touch);
+        if buffered && due <= touch.at {
             self.due.notify_one();
         }
-        noted
+        buffered
     }
+}
+
+/// Subtracts [`CLOCK_MARGIN`] from a retention that includes it.
+fn without_margin(retention: Duration) -> Duration {
+    retention.checked_sub(CLOCK_MARGIN).unwrap_or(retention)
 }
 
 #[cfg(test)]
 mod races;
-/// The retention without the margin for the clock of the store, if it includes one.
-fn exact(retention: Duration) -> Duration {
-    retention.checked_sub(CLOCK_MARGIN).unwrap_or(retention)
-}
-
 #[cfg(test)]
 mod tests;

@@ -4,11 +4,11 @@ use tokio::sync::mpsc;
 use super::StoreError;
 use crate::session::{Session, SessionId};
 
-/// Access to all sessions of a store, in no particular order.
+/// Reads all sessions of a store, in any order.
 #[async_trait]
 pub trait SessionWalk: Send + Sync + 'static {
-    /// Sends all records, tombstones included, in batches. A session may occur twice, and a session that starts in
-    /// the meantime may be missing. It stops when the receiver is dropped.
+    /// Sends all records in batches, with tombstones. A session may occur twice, and a session that starts during the
+    /// walk may be missing. The walk stops when the receiver is dropped.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed before the end.

@@ -240,7 +240,7 @@ proptest! {
             let mut service = JwtFixture::with_bench(with_session_limit(1, OnSessionLimit::Deny), "default");
             let remote = Arc::new(DelayedStore {
                 memory: Arc::clone(&service.bench.store.memory),
-                way: RandomDelays::new(turns),
+                delay: RandomDelays::new(turns),
             });
             service.bench.change(|parts| {
                 parts.stores.sessions = Arc::clone(&remote) as _;

@@ -10,7 +10,7 @@ use crate::testing::{START, session_of};
 
 const ID: SessionId = SessionId::from_bytes([7; SessionId::LEN]);
 
-/// A usable cache in front of a store with one session.
+/// Returns a usable cache in front of a store with one session.
 async fn cache() -> (Arc<CachedStore<ScheduledStore>>, Arc<MemoryStore>) {
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(START));
     let memory = Arc::new(MemoryStore::new(10, Arc::clone(&clock)));
@@ -30,7 +30,8 @@ async fn cache() -> (Arc<CachedStore<ScheduledStore>>, Arc<MemoryStore>) {
     (Arc::new(cached), memory)
 }
 
-/// Reads the session as checks do: from the cache, then from the store. After `over` is set, the cache must be empty.
+/// Reads the session like a check: from the cache, then from the store. After `over` is set, neither may return a
+/// live session.
 async fn check(cached: Arc<CachedStore<ScheduledStore>>, over: Arc<AtomicBool>) {
     for _ in 0..3 {
         let over = over.load(Ordering::SeqCst);
@@ -101,7 +102,7 @@ fn the_cache_is_cleared_when_an_invalidation_may_be_lost() {
     });
 }
 
-/// A waiter that is dropped must not cancel the load for the others, and a later load must start again.
+/// A dropped waiter must not cancel the load of the other waiters. A later load must start a new request.
 #[test]
 fn a_load_completes_when_another_waiter_is_dropped() {
     for patience in [&[true, false, true][..], &[false, false]] {

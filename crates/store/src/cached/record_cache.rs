@@ -7,16 +7,16 @@ use crate::session::{Session, SessionId, SessionMap, Timestamp};
 pub(super) const MAX_GENERATION_AGE: Duration = Duration::from_secs(30);
 /// The number of shards, so that threads seldom wait for the same lock.
 const SHARDS: usize = 16;
-/// The average number of bytes per record that the size limit assumes. With larger records, the cache holds fewer.
+/// The average size of a record that the size limit assumes, in bytes. If records are larger, the cache holds fewer.
 const MEAN_BYTES: usize = 1024;
 /// The bytes of a record without its strings.
 const FIXED_BYTES: usize = 320;
 
-/// A bounded cache of records, without bookkeeping when a record is read.
+/// A cache of records with a size limit. It does not record when a session is read, so reading is cheap.
 ///
-/// There are two generations. The young one accepts records until it is full or too old; then it becomes the old one,
-/// and the records of the previous old one are dropped. So the oldest records are dropped first, and a session in use
-/// is loaded from the store again from time to time.
+/// There are two generations. The young one accepts records until it is full or too old. Then it becomes the old one,
+/// and the cache drops the previous old one. So the cache drops the oldest records first. From time to time, Curfew
+/// loads even a session in use from the store again.
 #[derive(Debug)]
 pub(super) struct RecordCache {
     shards: Vec<Mutex<Shard>>,
@@ -39,7 +39,7 @@ struct Generation {
 }
 
 impl RecordCache {
-    /// A cache for about `sessions` records.
+    /// Creates a cache for about `sessions` records.
     pub(super) fn new(sessions: usize) -> Self {
         let shard = || {
             Mutex::new(Shard {
@@ -58,7 +58,7 @@ impl RecordCache {
         &self.shards[usize::from(id.as_bytes()[0]) % SHARDS]
     }
 
-    /// The record, if it was added less than two generations ago.
+    /// Returns the record if it is in one of the two generations.
     pub(super) fn get(&self, id: SessionId, now: Timestamp) -> Option<Session> {
         let mut shard = self.shard(id).lock();
         shard.expire(now);
@@ -104,7 +104,7 @@ impl RecordCache {
         }
     }
 
-    /// The number of records, expired ones included.
+    /// Returns the number of records, expired ones included.
     pub(super) fn len(&self) -> usize {
         let shards = self.shards.iter().map(|shard| {
             let shard = shard.lock();
@@ -140,7 +140,7 @@ impl Shard {
     }
 }
 
-/// The approximate size of a record. A touch does not change it.
+/// Returns the approximate size of a record. A touch does not change it.
 fn bytes(session: &Session) -> usize {
     let strings = session.subject.as_str().len() + session.policy.as_str().len();
     FIXED_BYTES + strings + session.attributes.bytes()
@@ -167,7 +167,7 @@ mod tests {
                 RecordCache::new(1000),
                 START.plus(Duration::from_secs(late)),
             );
-            // In the same shard.
+            // This record is in the same shard.
             near.put(id(17), session.clone(), START);
             near.put(id(1), session.clone(), put);
             let ages = (0..100).map(Duration::from_secs);
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_bounded_in_number_and_in_bytes() {
+    fn the_cache_is_bounded_in_records_and_in_bytes() {
         let near = RecordCache::new(320);
         let small = session_of("alice", START);
         for number in 0..5000 {

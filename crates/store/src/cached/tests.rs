@@ -41,7 +41,7 @@ impl SessionStore for SharedStore {
         incarnation, flush);
 }
 
-/// It keeps nothing in this process.
+/// This store caches nothing.
 impl LocalStore for SharedStore {
     fn load_cached(&self, _: SessionId) -> Option<Session> {
         None
@@ -60,7 +60,7 @@ struct Fixture {
 }
 
 impl Fixture {
-    /// A usable cache with one session.
+    /// Creates a usable cache with one session.
     async fn new() -> Self {
         let fixture = Self::empty();
         fixture

@@ -33,8 +33,8 @@ impl Fixture {
         }
     }
 
-    /// Ends a session, and makes it live again as a fail-over does.
-    async fn come_back(&self) -> Session {
+    /// Ends a session, and makes it live again like a fail-over. Returns the tombstone.
+    async fn end_and_restore(&self) -> Session {
         let session = session_of("alice", START);
         self.journal.create(ID, &session).await.unwrap();
         let ended = self.journal.end(ID, Ending::revoked(START)).await.unwrap();
@@ -49,7 +49,7 @@ impl Fixture {
 #[tokio::test]
 async fn a_restored_session_is_denied_here_at_once_and_everywhere_after_the_replay() {
     let fixture = Fixture::new();
-    let tombstone = fixture.come_back().await;
+    let tombstone = fixture.end_and_restore().await;
     let here = fixture.journal.load(ID).await.unwrap();
     assert_eq!(here.as_ref(), Some(&tombstone));
     let page = fixture.journal.list(&tombstone.subject, None, 9).await;
@@ -66,7 +66,7 @@ async fn a_restored_session_is_denied_here_at_once_and_everywhere_after_the_repl
 #[tokio::test]
 async fn a_restored_session_keeps_its_first_end() {
     let fixture = Fixture::new();
-    let tombstone = fixture.come_back().await;
+    let tombstone = fixture.end_and_restore().await;
     let idle = Ending {
         reason: EndReason::IdleTimeout,
         ..Ending::revoked(START.plus(MINUTE))
@@ -75,7 +75,7 @@ async fn a_restored_session_keeps_its_first_end() {
     assert_eq!(outcome, EndOutcome::AlreadyEnded(tombstone));
 }
 
-/// The answer to the first call was lost; the second call learns that the session had ended.
+/// The answer to the first call was lost. The second call returns that the session had already ended.
 #[tokio::test]
 async fn an_end_whose_answer_was_lost_is_remembered_too() {
     let fixture = Fixture::new();
@@ -102,7 +102,7 @@ async fn an_end_whose_answer_was_lost_is_remembered_too() {
 #[tokio::test]
 async fn a_session_whose_tombstone_is_lost_does_not_start_again() {
     let fixture = Fixture::new();
-    let tombstone = fixture.come_back().await;
+    let tombstone = fixture.end_and_restore().await;
     fixture.memory.remove(ID);
     assert_eq!(fixture.memory.load(ID).await.unwrap(), None);
     let here = fixture.journal.load(ID).await.unwrap();
@@ -111,7 +111,7 @@ async fn a_session_whose_tombstone_is_lost_does_not_start_again() {
     let again = fixture.journal.create(ID, &session).await;
     assert_eq!(again.unwrap(), CreateOutcome::Exists);
     assert_eq!(fixture.memory.load(ID).await.unwrap(), None);
-    // The journal answers until the record would have expired, and at most for its own bound.
+    // The journal returns the tombstone until the record would have expired, but not longer than its own time limit.
     fixture.clock.advance(5 * MINUTE);
     fixture.journal.replay().await.unwrap();
     assert_eq!(fixture.journal.load(ID).await.unwrap(), None);
@@ -120,7 +120,7 @@ async fn a_session_whose_tombstone_is_lost_does_not_start_again() {
 #[tokio::test]
 async fn entries_expire() {
     let fixture = Fixture::new();
-    fixture.come_back().await;
+    fixture.end_and_restore().await;
     fixture.clock.advance(5 * MINUTE);
     assert_eq!(fixture.journal.replay().await, Ok(0));
     let session = fixture.journal.load(ID).await.unwrap().unwrap();

@@ -13,7 +13,7 @@ thread_local! {
     static IN_RACE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether this thread runs inside [`explore`].
+/// Returns whether this thread runs inside [`explore`].
 pub(crate) fn is_in_race() -> bool {
     IN_RACE.get()
 }
@@ -33,7 +33,7 @@ where
     IN_RACE.set(false);
 }
 
-/// Lets the scheduler run other tasks first.
+/// Lets the scheduler run other tasks before this one continues.
 pub(crate) async fn pause() {
     shuttle::future::yield_now().await;
 }
@@ -58,6 +58,6 @@ pub(crate) type ScheduledStore = DelayedStore<Scheduled>;
 pub(crate) fn scheduled_store(memory: &Arc<MemoryStore>) -> ScheduledStore {
     DelayedStore {
         memory: Arc::clone(memory),
-        way: Scheduled,
+        delay: Scheduled,
     }
 }

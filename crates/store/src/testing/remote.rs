@@ -19,7 +19,7 @@ use crate::{
 
 /// The delay of the simulated network.
 pub trait NetworkDelay: Send + Sync + 'static {
-    /// Waits for one direction.
+    /// Waits for the delay of one direction.
     fn pass(&self) -> impl Future<Output = ()> + Send;
 }
 
@@ -27,24 +27,25 @@ pub trait NetworkDelay: Send + Sync + 'static {
 pub struct DelayedStore<W> {
     /// The store behind the network.
     pub memory: Arc<MemoryStore>,
-    /// The delay in each direction.
-    pub way: W,
+    /// The delay of the network.
+    pub delay: W,
 }
 
 impl<W: NetworkDelay> DelayedStore<W> {
     async fn with_delay<T>(&self, request: impl Future<Output = T>) -> T {
-        self.way.pass().await;
+        self.delay.pass().await;
         let answer = request.await;
-        self.way.pass().await;
+        self.delay.pass().await;
         answer
     }
 }
 
-/// A random number of scheduler turns for each delay. On a runtime with one thread, it decides the order of tasks.
+/// Delays of a random number of scheduler turns. On a runtime with one thread, the delays determine the order of
+/// tasks.
 pub struct RandomDelays(Mutex<VecDeque<u8>>);
 
 impl RandomDelays {
-    /// These turns, in this order.
+    /// Creates delays of these numbers of turns, in this order.
     #[must_use]
     pub fn new(turns: Vec<u8>) -> Self {
         Self(Mutex::new(turns.into()))
@@ -121,7 +122,7 @@ impl<W: NetworkDelay> SessionStore for DelayedStore<W> {
     }
 }
 
-/// It has no records in this process.
+/// This store caches nothing.
 impl<W: NetworkDelay> LocalStore for DelayedStore<W> {
     fn load_cached(&self, _: SessionId) -> Option<Session> {
         None

@@ -36,7 +36,7 @@ impl Race {
         })
     }
 
-    /// A request `second` seconds after the start.
+    /// Records activity `second` seconds after the start. Checks that a load shows all activity so far.
     async fn request(&self, second: u32) {
         let known = self.latest.load(Ordering::SeqCst);
         let session = self.store.load(ID).await.unwrap().unwrap();
@@ -66,7 +66,7 @@ impl Race {
     }
 }
 
-/// Requests on several connections, and two concurrent flushes.
+/// Runs requests on several connections, and two concurrent flushes.
 async fn requests(race: &Arc<Race>) {
     let mut acts = Vec::new();
     for seconds in [[1, 7, 13], [2, 8, 20]] {
@@ -102,7 +102,8 @@ fn no_activity_is_hidden_or_lost() {
     });
 }
 
-/// A timeout is decided on an earlier read; it takes effect only if there was no activity since then.
+/// A replica decides a timeout from an earlier read. The timeout takes effect only if there was no activity since
+/// then.
 #[test]
 fn an_active_session_does_not_time_out() {
     explore(|| async {

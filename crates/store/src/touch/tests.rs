@@ -18,7 +18,7 @@ struct Fixture {
 }
 
 impl Fixture {
-    /// A store with one session that started at `START`.
+    /// Creates a store with one session that started at `START`.
     async fn new() -> Self {
         let clock = ManualClock::new(START);
         let metrics = Arc::new(Metrics::new().unwrap());
@@ -45,7 +45,7 @@ impl Fixture {
         }
     }
 
-    /// A request at `START` plus `seconds`, followed by the touches that are due.
+    /// Records activity at `START` plus `seconds`, and then writes the touches that are due.
     async fn request(&self, seconds: u32) {
         self.clock.set(START.plus(seconds * SECOND));
         let session = self.store.load(ID).await.unwrap().unwrap();
@@ -65,7 +65,7 @@ impl Fixture {
         let _ = self.store.flush_due(self.clock.now()).await;
     }
 
-    /// Seconds from `START` to the last activity in the inner store.
+    /// Returns the seconds from `START` to the last activity in the inner store.
     async fn stored(&self) -> u64 {
         let session = self.store.inner.memory.load(ID).await.unwrap().unwrap();
         session.last_seen.since(START).as_secs()
@@ -143,7 +143,7 @@ async fn an_end_includes_unwritten_activity() {
 }
 
 #[tokio::test]
-async fn near_the_deadline_it_is_written_at_once() {
+async fn activity_near_the_deadline_is_written_at_once() {
     let fixture = Fixture::new().await;
     let session = fixture.store.load(ID).await.unwrap().unwrap();
     let mut touch = Touch {
@@ -280,7 +280,7 @@ async fn passes_the_conformance_suite() {
     conformance::run(&CoalescingStore::new(memory, clock, metrics), START).await;
 }
 
-/// A load that started before the activity was written returns an older record than this replica knows.
+/// A load that started before the activity was written returns an older record. The activity must still be visible.
 #[tokio::test]
 async fn a_stale_load_hides_no_activity() {
     let fixture = Fixture::new().await;
