@@ -19,7 +19,8 @@ fn main() {
     );
 }
 
-/// The commit. Only for releases: otherwise each commit would cause a new build.
+/// Returns the commit for a release build. Other builds do not contain it, because each commit would then cause a new
+/// build.
 fn git_commit() -> Option<String> {
     if env::var("PROFILE").as_deref() != Ok("release") {
         return None;
@@ -35,7 +36,7 @@ fn set(name: &str, value: Option<String>) {
     println!("cargo:rustc-env={name}={value}");
 }
 
-/// The output of a program that prints one line.
+/// Returns the output of a program that prints one line.
 fn output_of(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;

@@ -1,5 +1,5 @@
-//! Audit events for a later audit. They go to the log under the target `curfew::audit`, so that a collector can route
-//! them. They never contain a credential.
+//! Audit events. They are log lines with the target `curfew::audit`, so that a collector can route them. They never
+//! contain a credential.
 //!
 //! Fields have the names of the Elastic Common Schema, if it has one. Curfew's own fields begin with `curfew.`.
 //! `docs/observability.md` lists them, and a test compares that list with this file.

@@ -10,7 +10,7 @@ pub const TARGET: &str = env!("CURFEW_TARGET");
 /// The compiler version.
 pub const COMPILER: &str = env!("CURFEW_COMPILER");
 
-/// Everything above, as `curfew --version` prints it after the name.
+/// All of these values, as `curfew --version` prints them after the program name.
 pub const LONG: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     "\nrevision ",

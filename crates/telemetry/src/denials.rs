@@ -8,16 +8,17 @@ use tokio_util::sync::CancellationToken;
 use super::audit::{self, Denied};
 use crate::session::{DenyReason, Timestamp};
 
-/// Denials that are logged one by one in a second for one reason, without a session: any client can cause them.
+/// Maximum denials in a second that are logged one by one, for each reason. This limit is for requests without a
+/// genuine credential, which any client can send.
 const MAX_ANONYMOUS_PER_WINDOW: u64 = 10;
-/// The same for denials of requests with a genuine credential.
+/// The same limit for requests with a genuine credential.
 const MAX_KNOWN_PER_WINDOW: u64 = 100;
-/// After this time the counts start again.
+/// After this time, the counts start at zero again.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// Writes denials to the audit log, a limited number in a second. The others of a second become one event for each
-/// reason, with their count and one of them as a sample. Otherwise a client with forged credentials could fill the
-/// log.
+/// Writes denials to the audit log, up to a limit for each second and reason. For the denials above the limit, it
+/// writes one event with their count and the first of them as a sample. Without the limit, a client with forged
+/// credentials could fill the log.
 #[derive(Debug, Default)]
 pub struct DenialLog(Mutex<HashMap<(DenyReason, bool), Window>>);
 
@@ -28,7 +29,7 @@ struct Window {
     more: Option<AggregatedDenials>,
 }
 
-/// The denials that were only counted.
+/// The denials that were counted and not logged one by one.
 #[derive(Clone, Debug)]
 pub(super) struct AggregatedDenials {
     pub(super) count: u64,
@@ -68,7 +69,7 @@ impl DenialLog {
         more.last = now;
     }
 
-    /// Logs the counts, and starts the next second.
+    /// Logs the counts, and starts them at zero again.
     pub fn flush(&self) {
         let windows = std::mem::take(&mut *self.0.lock());
         for ((reason, known), window) in windows {
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn denials_beyond_the_bound_are_counted() {
+    fn denials_above_the_limit_are_counted() {
         let log = DenialLog::default();
         for second in 0..3 {
             for _ in 0..1000 {

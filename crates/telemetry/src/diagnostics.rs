@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
 
-/// What an operator should change although the service works. Each source has its latest lines, which
-/// `/readyz?verbose` shows. New lines are also logged.
+/// Recommendations for the operator: problems to fix while the service still works. `/readyz?verbose` shows the
+/// latest lines of each source. New lines are also logged.
 #[derive(Debug, Default)]
 pub struct Diagnostics {
     lines: Mutex<BTreeMap<&'static str, Vec<String>>>,
@@ -11,7 +11,7 @@ pub struct Diagnostics {
 }
 
 impl Diagnostics {
-    /// Replaces the lines of a source; no lines if there is no problem.
+    /// Replaces the recommendations of a source. Without a problem, there are no lines.
     pub fn set(&self, source: &'static str, lines: Vec<String>) {
         let mut all = self.lines.lock();
         let before = all.entry(source).or_default();
@@ -24,18 +24,18 @@ impl Diagnostics {
         *before = lines;
     }
 
-    /// Replaces a source's lines that need no action.
+    /// Replaces the facts of a source: lines that need no action.
     pub fn inform(&self, source: &'static str, lines: Vec<String>) {
         self.facts.lock().insert(source, lines);
     }
 
-    /// The lines that need no action, each with its source in front.
+    /// Returns the facts, each with its source in front.
     #[must_use]
     pub fn facts(&self) -> Vec<String> {
         with_sources(&self.facts.lock())
     }
 
-    /// The recommendations, each with its source in front.
+    /// Returns the recommendations, each with its source in front.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         with_sources(&self.lines.lock())
@@ -54,19 +54,19 @@ mod tests {
 
     #[test]
     fn the_latest_lines_of_each_source_are_shown() {
-        let advice = Diagnostics::default();
-        advice.set(
+        let diagnostics = Diagnostics::default();
+        diagnostics.set(
             "redis",
             vec!["upgrade Redis".to_owned(), "and that".to_owned()],
         );
-        advice.set("clock", vec!["the clock is slow".to_owned()]);
-        advice.set("redis", vec!["upgrade Redis".to_owned()]);
+        diagnostics.set("clock", vec!["the clock is slow".to_owned()]);
+        diagnostics.set("redis", vec!["upgrade Redis".to_owned()]);
         assert_eq!(
-            advice.lines(),
+            diagnostics.lines(),
             ["clock: the clock is slow", "redis: upgrade Redis"]
         );
-        advice.set("redis", Vec::new());
-        advice.set("clock", Vec::new());
-        assert!(advice.lines().is_empty());
+        diagnostics.set("redis", Vec::new());
+        diagnostics.set("clock", Vec::new());
+        assert!(diagnostics.lines().is_empty());
     }
 }

@@ -22,7 +22,7 @@ use fields::Fields;
 /// The format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// A line for people.
+    /// A line that people can read.
     Human,
     /// One JSON object for each line.
     Json,
@@ -37,7 +37,8 @@ fn parse(filter: &str) -> Result<EnvFilter, ParseError> {
 /// The filter of the process, set by [`init`].
 static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
-/// Writes one line for each event. No text in an event can start another line or look like another field.
+/// Returns a layer that writes one line for each event. No text in an event can start a new line or look like another
+/// field.
 pub(crate) fn lines<S, W>(
     format: LogFormat,
     writer: impl Fn() -> W + Send + Sync + 'static,
@@ -91,10 +92,10 @@ pub fn init(format: LogFormat, filter: &str, traces: Option<&Traces>) -> Result<
     Ok(())
 }
 
-/// Replaces the filter. It has no effect before [`init`].
+/// Replaces the filter. Does nothing before [`init`].
 ///
 /// # Errors
-/// The same as for [`init`].
+/// [`ParseError`] if `filter` is invalid.
 pub fn set_filter(filter: &str) -> Result<(), ParseError> {
     let filter = parse(filter)?;
     if let Some(handle) = FILTER.get() {

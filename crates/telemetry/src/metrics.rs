@@ -22,7 +22,8 @@ pub use near_cache::NearCacheMetrics;
 pub use sources::SourceMetrics;
 pub use store::StoreMetrics;
 
-/// Histogram buckets in seconds: from an answer out of memory to a store that hangs.
+/// Histogram buckets in seconds. The lowest ones fit answers from memory, the highest ones a store that does not
+/// respond.
 const DURATION_BUCKETS_SECONDS: &[f64] = &[
     0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1,
     0.25, 0.5, 1.0, 2.5,
@@ -78,14 +79,14 @@ impl Metrics {
         })
     }
 
-    /// Creates the counters of rare events at zero, so that an alert on their growth sees the first one. `contracts`
-    /// are all contracts, and `known` the policies with `on_store_failure: known`.
+    /// Creates the counters of rare events at zero, so that an alert on their growth notices the first event.
+    /// `contracts` are all contracts. `known` are the policies with `on_store_failure: known`.
     pub fn init_checks<'a>(
         &self,
         contracts: impl Iterator<Item = &'a str>,
         known: impl Iterator<Item = &'a str>,
     ) {
-        // Operators set an alert on hosts that the configuration does not name.
+        // Operators have an alert for denials with `unknown_host`.
         for contract in contracts {
             let verdict = DenyReason::UnknownHost.as_str();
             self.checks
@@ -103,7 +104,7 @@ impl Metrics {
         }
     }
 
-    /// All metrics in the text exposition format of Prometheus, version 0.0.4.
+    /// Returns all metrics in the text exposition format of Prometheus, version 0.0.4.
     ///
     /// # Errors
     /// [`prometheus::Error`] if a metric cannot be written.
@@ -116,7 +117,7 @@ impl Metrics {
     }
 }
 
-/// Creates metrics and registers them. Each method fails if another metric has the name.
+/// Creates metrics and registers them. Each method fails if another metric has the same name.
 struct Registrar<'a>(&'a Registry);
 
 impl Registrar<'_> {
@@ -155,7 +156,7 @@ impl Registrar<'_> {
         self.register(Gauge::new(name, help)?)
     }
 
-    /// A histogram of durations in seconds.
+    /// Creates a histogram of durations in seconds.
     fn durations(
         &self,
         name: &str,

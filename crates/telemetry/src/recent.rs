@@ -5,7 +5,7 @@ use parking_lot::Mutex;
 use crate::events::SessionEnded;
 use crate::session::{Session, SessionId, Timestamp};
 
-/// Number of events that are kept.
+/// Maximum number of events. Older ones are removed.
 const MAX_EVENTS: usize = 100;
 
 /// The latest starts and ends of sessions in this process, for operators.
@@ -23,7 +23,7 @@ pub struct Event {
     pub session: String,
     /// The subject of the session.
     pub subject: String,
-    /// Its home policy.
+    /// The home policy of the session.
     pub policy: String,
 }
 
@@ -50,7 +50,7 @@ impl RecentEvents {
         });
     }
 
-    /// The events, newest first.
+    /// Returns the events, newest first.
     #[must_use]
     pub fn events(&self) -> Vec<Event> {
         self.0.lock().iter().rev().cloned().collect()

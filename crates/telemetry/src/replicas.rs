@@ -22,21 +22,22 @@ pub struct Replica {
     pub name: String,
     /// The version of Curfew.
     pub version: String,
-    /// The time of its start by its own clock, RFC 3339.
+    /// The time of its start in its own clock, RFC 3339.
     pub started: String,
-    /// The record format that it reads; 0 for a program that does not publish it.
+    /// The newest record format that it reads; 0 if it does not publish this value.
     #[serde(default)]
     pub records: u8,
-    /// The position up to which it has read cut-offs and revocation rules; `None` for a version without rules.
+    /// The number of the last change of cut-offs and revocation rules that it has read; `None` for a version without
+    /// rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revocations: Option<u64>,
 }
 
 impl Replica {
-    /// The record format that this program reads.
+    /// The newest record format that this program reads.
     pub const RECORDS: u8 = 3;
 
-    /// The description of this process.
+    /// Returns the description of this process.
     #[must_use]
     pub fn this(started: Timestamp) -> Self {
         let host = gethostname::gethostname().to_string_lossy().into_owned();
@@ -55,19 +56,19 @@ impl Replica {
 pub struct Replicas {
     this: Replica,
     heard: Mutex<BTreeMap<String, (Replica, Timestamp)>>,
-    hearing: Mutex<Option<ChannelState>>,
+    channel: Mutex<Option<ChannelState>>,
 }
 
 /// The state of the channel.
 #[derive(Clone, Copy, Debug)]
 struct ChannelState {
-    /// All messages arrive since then.
+    /// The time since which all messages have arrived.
     since: Stopwatch,
-    /// No older program has published a message since then.
+    /// The time since which no older version of Curfew has published a message.
     alone_since: Stopwatch,
 }
 
-/// Every replica publishes its description within this many seconds.
+/// The longest time between two messages of a replica, in seconds.
 const MAX_ANNOUNCE_INTERVAL_SECONDS: f64 = 6.0;
 
 impl Replicas {
@@ -77,44 +78,44 @@ impl Replicas {
         Self {
             this,
             heard: Mutex::new(BTreeMap::new()),
-            hearing: Mutex::new(None),
+            channel: Mutex::new(None),
         }
     }
 
-    /// The description of this process.
+    /// Returns the description of this process.
     pub const fn this(&self) -> &Replica {
         &self.this
     }
 
-    /// From now on all messages of the channel arrive.
+    /// Records that from now on all messages of the channel arrive.
     pub fn listening(&self) {
-        self.hearing.lock().get_or_insert_with(|| ChannelState {
+        self.channel.lock().get_or_insert_with(|| ChannelState {
             since: Stopwatch::start(),
             alone_since: Stopwatch::start(),
         });
     }
 
-    /// From now on messages of the channel may be lost.
+    /// Records that from now on messages of the channel may be lost.
     pub fn missed(&self) {
-        *self.hearing.lock() = None;
+        *self.channel.lock() = None;
     }
 
-    /// Seconds without a message of a program that cannot read this program's records. `None` while messages may be
-    /// lost.
+    /// Returns the seconds since the last message of a replica that cannot read this program's records. Returns
+    /// `None` while messages may be lost.
     #[must_use]
     pub fn seconds_since_incompatible_replica(&self) -> Option<f64> {
-        let hearing = *self.hearing.lock();
-        hearing.map(|hearing| hearing.alone_since.seconds())
+        let channel = *self.channel.lock();
+        channel.map(|channel| channel.alone_since.seconds())
     }
 
-    /// Whether this process has listened long enough to know every running replica that can publish.
+    /// Returns whether this process has listened long enough to know every running replica that can publish.
     #[must_use]
     pub fn knows_all(&self) -> bool {
-        let hearing = *self.hearing.lock();
-        hearing.is_some_and(|hearing| hearing.since.seconds() >= MAX_ANNOUNCE_INTERVAL_SECONDS)
+        let channel = *self.channel.lock();
+        channel.is_some_and(|channel| channel.since.seconds() >= MAX_ANNOUNCE_INTERVAL_SECONDS)
     }
 
-    /// Adds or updates a replica after its message.
+    /// Adds or updates the replica that published a message.
     pub fn hear(&self, replica: Replica, now: Timestamp) {
         if replica
             .name
@@ -126,9 +127,9 @@ impl Replicas {
             return;
         }
         if replica.records < Replica::RECORDS
-            && let Some(hearing) = &mut *self.hearing.lock()
+            && let Some(channel) = &mut *self.channel.lock()
         {
-            hearing.alone_since = Stopwatch::start();
+            channel.alone_since = Stopwatch::start();
         }
         let mut heard = self.heard.lock();
         heard.retain(|_, (_, at)| now.since(*at) <= LISTING_TTL);
@@ -137,7 +138,7 @@ impl Replicas {
         }
     }
 
-    /// The names of replicas that cannot read this program's records.
+    /// Returns the names of replicas that cannot read this program's records.
     #[must_use]
     pub fn older(&self) -> Vec<String> {
         let all = self.all().into_iter();
@@ -145,7 +146,7 @@ impl Replicas {
         older.map(|replica| replica.name).collect()
     }
 
-    /// The replicas in the list by name, always with this process.
+    /// Returns the replicas in the list and this process, sorted by name.
     #[must_use]
     pub fn all(&self) -> Vec<Replica> {
         let heard = self.heard.lock();

@@ -1,4 +1,4 @@
-//! The outputs of logs and metrics for a text, for a test over all outputs.
+//! Returns logs and metrics that contain a given text, for the test of all outputs.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::metrics::Metrics;
 use crate::session::DenyReason;
 pub use curfew_core::testing::*;
 
-/// The log that `write` produces in a format.
+/// Runs `write`, and returns the log that it produces in a format.
 pub fn logged(format: LogFormat, colours: bool, write: impl FnOnce()) -> String {
     #[derive(Clone, Default)]
     struct Buffer(Arc<Mutex<Vec<u8>>>);
@@ -38,7 +38,8 @@ pub fn logged(format: LogFormat, colours: bool, write: impl FnOnce()) -> String 
     String::from_utf8(bytes).unwrap()
 }
 
-/// A text in events of every kind: in fields of each type, in the message, and in audit events.
+/// Logs a text in events of every kind: in fields of each type, in the message, and in audit events. Returns the
+/// output.
 pub fn logged_outputs(text: &str) -> Vec<Output> {
     let denied = Denied {
         contract: "auth-request",
@@ -75,7 +76,7 @@ pub fn logged_outputs(text: &str) -> Vec<Output> {
     ]
 }
 
-/// A text as a metric label.
+/// Uses a text as a metric label. Returns the output.
 pub fn metrics_outputs(text: &str) -> Vec<Output> {
     let metrics = Metrics::new().unwrap();
     metrics.login(text, text);

@@ -6,10 +6,10 @@ use parking_lot::Mutex;
 
 use crate::clock::Stopwatch;
 
-/// Maximum number of keys in memory. With more, all are forgotten.
+/// Maximum number of keys in memory. When it is exceeded, all keys are removed.
 const MAX_KEYS: usize = 256;
 
-/// Limits log lines to one in an interval for each key.
+/// Limits log lines: for each key, one line in an interval.
 #[derive(Debug)]
 pub struct Throttle<K> {
     interval: Duration,
@@ -26,7 +26,7 @@ impl<K: Eq + Hash> Throttle<K> {
         }
     }
 
-    /// Whether a line with this key may be written now.
+    /// Returns whether a line with this key may be written now.
     pub fn admits(&self, key: K) -> bool {
         let mut passed = self.passed.lock();
         let recent = |since: &Stopwatch| since.seconds() < self.interval.as_secs_f64();

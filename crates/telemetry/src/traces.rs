@@ -19,7 +19,7 @@ use url::Url;
 use super::Replica;
 use crate::build;
 
-/// The target of spans. No log shows it.
+/// The target of spans. Logs do not contain spans.
 pub const TARGET: &str = "curfew::trace";
 
 /// Timeout for an export.
@@ -32,7 +32,7 @@ pub struct TraceSettings {
     pub url: Url,
     /// PEM certificates of trusted authorities, for `https`.
     pub authorities: Option<Vec<u8>>,
-    /// The sampling ratio for checks without the proxy's sampling decision.
+    /// The ratio of checks to sample, if the proxy has made no sampling decision.
     pub ratio: f64,
 }
 
@@ -61,7 +61,7 @@ impl Traces {
                 KeyValue::new("service.instance.id", this.name.clone()),
             ])
             .build();
-        // The proxy's sampling decision comes first.
+        // The sampling decision of the proxy has priority.
         let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(settings.ratio)));
         let provider = SdkTracerProvider::builder()
             .with_batch_exporter(exporter.build()?)
@@ -127,7 +127,7 @@ pub fn store(operation: &'static str) -> Span {
 struct Headers<'a>(&'a HeaderMap);
 
 impl Extractor for Headers<'_> {
-    /// The value of a header that occurs once. With two values neither can be trusted.
+    /// Returns the value of a header that occurs exactly once. Curfew trusts no header with two values.
     fn get(&self, key: &str) -> Option<&str> {
         let mut lines = self.0.get_all(key).iter();
         let line = lines.next()?.to_str().ok()?;

@@ -4,7 +4,7 @@ use super::{Action, event};
 use crate::actor::Actor;
 use crate::session::Subject;
 
-/// The interface where an operator or a client of the admin API presents a credential.
+/// An interface that asks for the credential of an operator or of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdminInterface {
     /// The admin API.
@@ -24,7 +24,7 @@ impl AdminInterface {
     }
 }
 
-/// A sign-in with an identity provider failed.
+/// Records that a sign-in with an identity provider failed.
 pub fn login_refused(provider: &str, reason: &str, why: &dyn std::fmt::Display, actor: &Actor) {
     event!(warn, Action::LoginRefused, "failure", actor, {
         event.reason = reason,
@@ -33,14 +33,15 @@ pub fn login_refused(provider: &str, reason: &str, why: &dyn std::fmt::Display, 
     }, "sign-in refused");
 }
 
-/// An operator signed in to the console, with an identity provider if `provider` is set.
+/// Records that an operator signed in to the console. `provider` is the identity provider, if the operator used one.
 pub fn console_entered(provider: Option<&str>, actor: &Actor) {
     event!(info, Action::ConsoleEntered, "success", actor, {
         curfew.provider = provider,
     }, "an operator signed in to the console");
 }
 
-/// A console sign-in was refused. `provider` and `subject` are set for an identity provider's sign-in.
+/// Records that a sign-in to the console was refused. `provider` and `subject` are set if the operator used an
+/// identity provider.
 pub fn console_refused(
     reason: &'static str,
     subject: Option<&Subject>,
@@ -54,7 +55,7 @@ pub fn console_refused(
     }, "sign-in to the console refused");
 }
 
-/// A credential for the admin API was refused.
+/// Records that a credential for the admin API was refused.
 pub fn access_refused(reason: &'static str, method: &str, path: &str, actor: &Actor) {
     event!(warn, Action::AdminUnauthenticated, "failure", actor, {
         event.reason = reason,
@@ -63,7 +64,8 @@ pub fn access_refused(reason: &'static str, method: &str, path: &str, actor: &Ac
     }, "credential for the admin API refused");
 }
 
-/// A Kubernetes user used the admin API for the sessions of `subject`, or of all subjects if it is `None`.
+/// Records that a Kubernetes user used the admin API for the sessions of `subject`, or of all subjects if it is
+/// `None`.
 pub fn admin_allowed(verb: &str, subject: Option<&str>, actor: &Actor) {
     event!(info, Action::AdminAllowed, "success", actor, {
         user.id = subject,
@@ -71,7 +73,7 @@ pub fn admin_allowed(verb: &str, subject: Option<&str>, actor: &Actor) {
     }, "admin request allowed");
 }
 
-/// The actor lacks the right for the sessions of `subject`, or of all subjects if it is `None`.
+/// Records that the actor lacks a right for the sessions of `subject`, or of all subjects if it is `None`.
 pub fn admin_refused(verb: &str, subject: Option<&str>, actor: &Actor) {
     event!(warn, Action::AdminRefused, "failure", actor, {
         user.id = subject,
@@ -79,14 +81,14 @@ pub fn admin_refused(verb: &str, subject: Option<&str>, actor: &Actor) {
     }, "admin request refused");
 }
 
-/// A recording of checks was started.
+/// Records that a recording of checks was started.
 pub fn recording_started(until: &str, actor: &Actor) {
     event!(warn, Action::RecordingStarted, "success", actor, {
         curfew.recording.until = until,
     }, "recording of checks started");
 }
 
-/// The recording was read, or stopped.
+/// Records that the recording of checks was read or stopped; `what` says which.
 pub fn recording_used(what: &'static str, actor: &Actor) {
     event!(info, Action::RecordingUsed, "success", actor, {
         curfew.recording.used = what,

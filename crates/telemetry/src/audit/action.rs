@@ -9,11 +9,11 @@ pub enum Action {
     SessionAged,
     /// An identity provider sent other attributes for a session.
     SessionChanged,
-    /// A session ended because its subject signed in again and reached `max_sessions`.
+    /// A session ended because its subject signed in again and exceeded `max_sessions`.
     SessionDisplaced,
     /// All sessions of a subject that started before a time have ended.
     SubjectRevoked,
-    /// An emergency revocation is in force.
+    /// An emergency revocation was declared.
     RevocationDeclared,
     /// The sessions of an emergency revocation were ended one by one.
     RevocationFinished,
@@ -33,7 +33,7 @@ pub enum Action {
     AdminAllowed,
     /// A caller of the admin API, or an operator, lacks a right.
     AdminRefused,
-    /// A session that had ended was live again in the store, and was ended again.
+    /// An ended session was live again in the store, and Curfew ended it again.
     SessionEndRestored,
     /// A request was allowed while the store was unavailable.
     SessionDegraded,
@@ -41,7 +41,7 @@ pub enum Action {
     SessionBindingMismatch,
     /// A request was denied.
     SessionDenied,
-    /// Aggregated denials of a second.
+    /// One event for the denials of a second that were not logged one by one.
     DenialsAggregated,
     /// A recording of checks was started.
     RecordingStarted,
@@ -77,7 +77,7 @@ impl Action {
         Self::RecordingUsed,
     ];
 
-    /// The value of `event.action`.
+    /// Returns the value of `event.action`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

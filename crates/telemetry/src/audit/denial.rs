@@ -7,10 +7,10 @@ use crate::actor::{Actor, ActorKind};
 use crate::denials::AggregatedDenials;
 use crate::session::{DenyReason, SessionId};
 
-/// Bytes of a path in an event; the rest is cut off.
+/// Maximum bytes of a path in an event. A longer path is truncated.
 const MAX_PATH_BYTES: usize = 1024;
 
-/// The known facts about a denied request.
+/// What Curfew knows about a denied request. Unknown fields are `None`.
 #[derive(Clone, Copy, Debug)]
 pub struct Denied<'a> {
     /// The contract of the check.
@@ -36,7 +36,7 @@ pub struct Denied<'a> {
 }
 
 impl Denied<'_> {
-    /// The subject of the session, or an anonymous actor.
+    /// Returns the subject of the session, or an anonymous actor.
     fn actor(&self) -> Actor {
         match self.subject {
             Some(subject) => Actor::new(ActorKind::User, subject, self.address),
@@ -45,7 +45,7 @@ impl Denied<'_> {
     }
 }
 
-/// A request was denied. A request without a credential has no session, so it is logged at `debug` only.
+/// Records that a request was denied. The denial of a request without a credential is logged only at `debug`.
 pub fn session_denied(denied: &Denied<'_>, reason: DenyReason) {
     macro_rules! at {
         ($level:ident) => {
@@ -70,10 +70,10 @@ pub fn session_denied(denied: &Denied<'_>, reason: DenyReason) {
     }
 }
 
-/// More requests were denied in a second than are logged one by one. The count and the times are of all of them, the
-/// other fields are those of the first. `known`: they had a session.
+/// Records the denials of a second that were not logged one by one. The count and the times describe all of them; the
+/// other fields describe the first one. `known` says whether the requests had a genuine credential.
 pub(crate) fn denials_aggregated(more: &AggregatedDenials, reason: DenyReason, known: bool) {
-    // There may be many clients, so the actor has no name and no address.
+    // The requests may come from many clients, so the actor has no name and no address.
     let actor = Actor {
         kind: if known {
             ActorKind::User
@@ -103,7 +103,7 @@ pub(crate) fn denials_aggregated(more: &AggregatedDenials, reason: DenyReason, k
     }
 }
 
-/// A host without its port.
+/// Returns a host without its port.
 fn domain(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((name, port))
@@ -115,7 +115,7 @@ fn domain(host: &str) -> &str {
     }
 }
 
-/// A path as text, cut at [`MAX_PATH_BYTES`].
+/// Returns a path as text, truncated to [`MAX_PATH_BYTES`].
 fn shortened(path: &[u8]) -> String {
     let path = &path[..path.len().min(MAX_PATH_BYTES)];
     String::from_utf8_lossy(path).into_owned()

@@ -10,7 +10,7 @@ use crate::events::SessionEnded;
 use crate::revocation::RevocationRule;
 use crate::session::{Session, SessionId, Subject, Timestamp};
 
-/// A session was started.
+/// Records that a session was started.
 pub fn session_created(id: SessionId, session: &Session, actor: &Actor) {
     event!(info, Action::SessionCreated, "success", actor, {
         user.id = session.user_id(),
@@ -20,7 +20,7 @@ pub fn session_created(id: SessionId, session: &Session, actor: &Actor) {
     }, "session created");
 }
 
-/// A session ended. There is one event for each session; a second one has the field for a redelivery.
+/// Records that a session ended. A session has one such event. If there is a second one, it is marked as redelivered.
 pub fn session_ended(ended: &SessionEnded, actor: &Actor) {
     event!(info, Action::SessionEnded, "success", actor, {
         event.reason = ended.reason,
@@ -34,7 +34,7 @@ pub fn session_ended(ended: &SessionEnded, actor: &Actor) {
     }, "session ended");
 }
 
-/// An identity provider, the actor, sent other attributes for a session.
+/// Records that an identity provider, which is the actor, sent other attributes for a session.
 pub fn session_changed(id: SessionId, before: &Session, now: &Session, actor: &Actor) {
     let (old, new) = (before.attributes.to_map(), now.attributes.to_map());
     let mut names: Vec<&str> = old.keys().chain(new.keys()).map(String::as_str).collect();
@@ -49,7 +49,7 @@ pub fn session_changed(id: SessionId, before: &Session, now: &Session, actor: &A
     }, "session attributes changed");
 }
 
-/// An identity provider, the actor, no longer confirms a session, so Curfew ended it.
+/// Records that Curfew ended a session because an identity provider, which is the actor, no longer confirms it.
 pub fn provider_refused(
     id: SessionId,
     session: &Session,
@@ -65,7 +65,8 @@ pub fn provider_refused(
     }, "session not confirmed by the identity provider");
 }
 
-/// A session ended because its subject signed in again and reached `max_sessions`.
+/// Records that a session ended because its subject signed in again and exceeded `max_sessions`. `by` is the new
+/// session.
 pub fn session_displaced(id: SessionId, subject: &Subject, by: SessionId, actor: &Actor) {
     event!(info, Action::SessionDisplaced, "success", actor, {
         user.id = subject.as_str(),
@@ -74,7 +75,7 @@ pub fn session_displaced(id: SessionId, subject: &Subject, by: SessionId, actor:
     }, "session ended by the session limit");
 }
 
-/// All sessions of a subject that started before a time have been ended.
+/// Records that all sessions of a subject that started before `not_before` were ended.
 pub fn subject_revoked(subject: &Subject, not_before: Timestamp, actor: &Actor) {
     event!(info, Action::SubjectRevoked, "success", actor, {
         user.id = subject.as_str(),
@@ -82,7 +83,7 @@ pub fn subject_revoked(subject: &Subject, not_before: Timestamp, actor: &Actor) 
     }, "all sessions of a subject ended");
 }
 
-/// An identity provider, the actor, ended sessions with a notice over `channel`.
+/// Records that an identity provider, which is the actor, ended sessions with a notice over `channel`.
 pub fn provider_logout(whom: &LogoutTarget, channel: &'static str, revoked: usize, actor: &Actor) {
     event!(info, Action::ProviderLogout, "success", actor, {
         user.id = whom.subject.as_ref().map(Subject::as_str),
@@ -93,7 +94,7 @@ pub fn provider_logout(whom: &LogoutTarget, channel: &'static str, revoked: usiz
     }, "sessions ended by the identity provider");
 }
 
-/// An emergency revocation is in force on every replica that has its rule.
+/// Records that an emergency revocation was declared. It is in force on every replica that has its rule.
 pub fn revocation_declared(rule: &RevocationRule, actor: &Actor) {
     event!(warn, Action::RevocationDeclared, "success", actor, {
         curfew.not_before = %rule.before,
@@ -101,7 +102,8 @@ pub fn revocation_declared(rule: &RevocationRule, actor: &Actor) {
     }, "emergency revocation");
 }
 
-/// The sessions of an emergency revocation were ended one by one. `complete` is false after a store error.
+/// Records that the sessions of an emergency revocation were ended one by one. `complete` is false if a store error
+/// stopped that.
 pub fn revocation_finished(rule: &RevocationRule, ended: usize, complete: bool, actor: &Actor) {
     event!(info, Action::RevocationFinished, "success", actor, {
         curfew.not_before = %rule.before,
@@ -111,7 +113,7 @@ pub fn revocation_finished(rule: &RevocationRule, ended: usize, complete: bool, 
     }, "sessions of an emergency revocation ended");
 }
 
-/// A session that had ended was live again after a fail-over of the store, and was ended again.
+/// Records that an ended session was live again after a fail-over of the store, and that Curfew ended it again.
 pub fn session_end_restored(id: SessionId, tombstone: &Session) {
     event!(warn, Action::SessionEndRestored, "success", &Actor::CURFEW, {
         user.id = tombstone.subject.as_str(),
@@ -119,7 +121,7 @@ pub fn session_end_restored(id: SessionId, tombstone: &Session) {
     }, "lost session end written again");
 }
 
-/// The start of a session was moved back, in an installation for tests.
+/// Records that the start of a session was moved back, which only test installations can do.
 pub fn session_aged(id: SessionId, session: &Session, by: Duration, actor: &Actor) {
     event!(warn, Action::SessionAged, "success", actor, {
         user.id = session.user_id(),
@@ -128,7 +130,7 @@ pub fn session_aged(id: SessionId, session: &Session, by: Duration, actor: &Acto
     }, "session aged");
 }
 
-/// A request was allowed while the store was unavailable, because its policy has `on_store_failure: known`.
+/// Records that a request was allowed while the store was unavailable. Its policy has `on_store_failure: known`.
 pub fn session_degraded(
     id: SessionId,
     session: &Session,
@@ -144,7 +146,8 @@ pub fn session_degraded(
     }, "request allowed without the store");
 }
 
-/// A bound session was used from another address or user agent. The request was denied, and the session stays live.
+/// Records that a bound session was used from another address or user agent. The request was denied, and the session
+/// is still live.
 pub fn session_binding_mismatch(
     id: SessionId,
     session: &Session,

@@ -130,7 +130,7 @@ fn write_all() -> Vec<Seen> {
     std::mem::take(&mut capture.0.lock())
 }
 
-/// The rows of the table below a heading, each with its cells.
+/// Returns the rows of the table below a heading, each with its cells.
 fn table(heading: &str) -> Vec<Vec<&'static str>> {
     let (_, rest) = DOCS.split_once(heading).expect(heading);
     let lines = rest.lines().skip_while(|line| !line.starts_with('|'));
@@ -139,7 +139,7 @@ fn table(heading: &str) -> Vec<Vec<&'static str>> {
         .collect()
 }
 
-/// The names in a cell, which are in backticks.
+/// Returns the names in a cell. They are in backticks.
 fn names(cell: &str) -> BTreeSet<String> {
     cell.split('`')
         .skip(1)
@@ -182,13 +182,16 @@ fn every_event_has_the_fields_of_the_documentation() {
         seen.insert(action.clone());
     }
     let kinds = Action::ALL.map(|action| action.as_str().to_owned());
-    assert_eq!(seen, BTreeSet::from(kinds), "one of every kind");
+    assert_eq!(seen, BTreeSet::from(kinds), "every kind has an event");
     assert_eq!(
         seen,
         events.into_keys().collect(),
-        "nothing else is documented"
+        "the documentation lists no other events"
     );
-    assert_eq!(used, documented, "every field is documented, and used");
+    assert_eq!(
+        used, documented,
+        "the documented fields are the fields of the events"
+    );
 }
 
 #[test]

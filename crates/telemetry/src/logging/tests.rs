@@ -44,7 +44,7 @@ fn only_a_terminal_gets_colours() {
     assert!(line.contains(r#""\u{1b}[2J""#), "{line:?}");
 }
 
-/// A filter is a prefix of targets: that of the service includes its other crates.
+/// A filter matches targets by prefix, so a filter for `curfew` also matches the other crates of the service.
 #[test]
 fn a_filter_for_the_service_includes_its_crates() {
     let shown = |filter: &str| {

@@ -71,7 +71,7 @@ impl Metrics {
             .inc();
     }
 
-    /// The gauge of open connections of a listener, and the counter of refused ones.
+    /// Returns the gauge of open connections of a listener, and the counter of refused ones.
     #[must_use]
     pub fn connections(&self, listener: &str) -> (IntGauge, IntCounter) {
         (
@@ -82,7 +82,7 @@ impl Metrics {
         )
     }
 
-    /// The gauge of requests in flight of a listener, and the counter of shed ones.
+    /// Returns the gauge of requests in flight of a listener, and the counter of shed ones.
     #[must_use]
     pub fn requests(&self, listener: &str) -> (IntGauge, IntCounter) {
         (
