@@ -36,7 +36,7 @@ pub struct PolicyReport {
 /// The result of comparing a policy with one requirement.
 #[derive(Clone, Debug, Serialize)]
 pub struct Finding {
-    /// The requirement's name, as `--require` takes it.
+    /// The name of the requirement, as in the option `--require`.
     pub requirement: &'static str,
     /// The standard's title and version.
     pub standard: &'static str,
@@ -44,8 +44,8 @@ pub struct Finding {
     pub section: &'static str,
     /// The address of the standard's text.
     pub url: &'static str,
-    /// `met`; `exceeds_recommendation` if a limit exceeds a recommendation (SHOULD); `not_verified` if the limits meet it and a new
-    /// authentication is not ensured; `not_met`.
+    /// `met`; `exceeds_recommendation` if a limit exceeds a recommendation (SHOULD); `not_verified` if the limits
+    /// meet the requirement, but a new authentication is not ensured; `not_met`.
     pub status: &'static str,
     /// The reason: the idle limit and its requirement, then the absolute limit and its requirement.
     pub reasons: [String; 2],
@@ -53,13 +53,13 @@ pub struct Finding {
     pub reauthentication: &'static str,
 }
 
-/// How the report decides whether people authenticate again after a timeout.
+/// How the report finds out whether people authenticate again after a timeout.
 #[derive(Clone, Copy, Debug)]
 pub enum Reauthentication<'a> {
-    /// From the configured sign-in sources. If there are none, applications start all sessions
-    /// through the admin API.
+    /// It examines the configured sign-in sources. If there are none, applications start all sessions through the
+    /// admin API.
     Sources(&'a [SignInSource]),
-    /// The report checks the limits only.
+    /// It does not check that. The report is only about the limits.
     Ignored,
 }
 
@@ -81,8 +81,9 @@ pub fn report(book: &Rulebook, reauthentication: Reauthentication<'_>) -> Report
 }
 
 impl Report {
-    /// The policies that fail a requirement, in two lists. First, policies with a limit above the requirement or
-    /// recommendation. Second, policies whose limits meet it, but for which a new authentication is not ensured.
+    /// Returns the names of the policies that fail a requirement, in two lists. First, policies with a limit above
+    /// the requirement or recommendation. Second, policies whose limits meet it, but for which a new authentication
+    /// is not ensured.
     #[must_use]
     pub fn failing(&self, requirement: &Requirement) -> [Vec<&str>; 2] {
         let (unverified, met) = (
@@ -104,7 +105,7 @@ impl Report {
         [limits, authentication]
     }
 
-    /// The report as Markdown.
+    /// Returns the report as Markdown.
     #[must_use]
     pub fn to_markdown(&self) -> String {
         let mut text = format!(
@@ -248,7 +249,7 @@ impl Finding {
     }
 }
 
-/// The status as the Markdown report shows it.
+/// Formats a status for the Markdown report.
 fn result_text(status: &str) -> String {
     match status {
         "exceeds_recommendation" => "exceeds the recommendation".to_owned(),
@@ -256,7 +257,7 @@ fn result_text(status: &str) -> String {
     }
 }
 
-/// The status as the JSON report shows it.
+/// Formats a status for the JSON report.
 const fn status_name(status: ComplianceStatus) -> &'static str {
     match status {
         ComplianceStatus::Met => "met",
@@ -266,7 +267,7 @@ const fn status_name(status: ComplianceStatus) -> &'static str {
     }
 }
 
-/// A configured limit, and what the standard requires or recommends.
+/// Formats a configured limit, and the requirement or recommendation of the standard.
 fn limit_text(limit: &str, demand: LimitRequirement) -> String {
     match demand {
         LimitRequirement::Nothing => format!("{limit}; no requirement"),
@@ -290,7 +291,7 @@ fn facts(policy: &Policy) -> Vec<String> {
     }
     for variant in &policy.variants {
         facts.push(format!(
-            "For members of {}: {}, if that is stricter.",
+            "For members of {}, sessions end {}, if these limits are stricter.",
             variant.groups.join(", "),
             end_text(&variant.limits)
         ));
@@ -321,7 +322,7 @@ fn facts(policy: &Policy) -> Vec<String> {
     facts
 }
 
-/// The end of a sentence: when sessions with these limits end.
+/// Says when sessions with these limits end. The text continues a sentence such as "Sessions end".
 fn end_text(limits: &Limits) -> String {
     let mut parts = Vec::new();
     if let Some(idle) = limits.idle {
@@ -344,12 +345,12 @@ fn end_text(limits: &Limits) -> String {
     text.trim_start_matches("; ").to_owned()
 }
 
-/// A configured limit, as the report shows it.
+/// Formats a configured limit for the report.
 fn format_configured(limit: Duration) -> String {
     format!("{} configured", format_duration(limit))
 }
 
-/// A duration with full units: `15 min`, `12 h`, `30 days`.
+/// Formats a duration with a space before the unit: `15 min`, `12 h`, `30 days`.
 fn format_duration(duration: Duration) -> String {
     let text = humantime::format_duration(duration).to_string();
     let parts = text.split(' ').map(|part| {

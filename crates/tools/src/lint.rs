@@ -1,7 +1,7 @@
 //! Finds settings in proxy configuration that bypass the limits of sessions.
 //!
-//! It reads text and returns findings. It sends no requests and changes no files. It detects the format of
-//! a file from its contents.
+//! The linter reads text and returns findings. It sends no requests and changes no files. It detects the format of a
+//! file from the text.
 
 mod envoy;
 mod kubernetes;
@@ -49,8 +49,8 @@ pub struct LintLimits {
     pub idle: Option<Duration>,
     /// The absolute limit.
     pub absolute: Duration,
-    /// The touch interval: how much earlier a session may end. Also the longest time to cache an
-    /// answer.
+    /// The touch interval. A session can end earlier by up to this time. A proxy may cache an answer for at most this
+    /// time.
     pub touch_interval: Duration,
 }
 
@@ -148,13 +148,13 @@ impl Findings {
         });
     }
 
-    /// Adds an error: requests are forwarded without a check.
+    /// Adds an error: `what` is forwarded without a check.
     fn missing_auth(&mut self, line: usize, what: &str, remedy: &str) {
         let message = format!("{what} is forwarded without a check");
         self.error(line, "missing-auth", message, remedy);
     }
 
-    /// Adds a notice: requests are forwarded without a check, while others are protected.
+    /// Adds a notice: `what` is forwarded without a check, but other requests are protected.
     fn public(&mut self, line: usize, what: &str) {
         let message = format!("{what} is forwarded without a check, unlike others");
         let remedy =

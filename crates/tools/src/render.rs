@@ -1,4 +1,4 @@
-//! Proxy configurations: the files of `deploy/`, with the given addresses and time limits.
+//! Renders proxy configurations: the files of `deploy/` with the given addresses and time limits.
 //!
 //! A proxy checks a stream only when it opens. So a stream must not last longer than the idle limit: every
 //! proxy that can close streams gets this limit.
@@ -57,7 +57,7 @@ pub const DEFAULT_BROWSER: &str = "curfew:9183";
 pub const DEFAULT_APPLICATION: &str = "application:3000";
 
 impl Default for Addresses {
-    /// The addresses in the files of `deploy/`.
+    /// Returns the addresses in the files of `deploy/`.
     fn default() -> Self {
         Self {
             listen: DEFAULT_LISTEN.to_owned(),
@@ -70,7 +70,7 @@ impl Default for Addresses {
     }
 }
 
-/// The session limits for the time limits of a proxy.
+/// The session limits from which the time limits of a proxy follow.
 #[derive(Clone, Copy, Debug)]
 pub struct RenderLimits {
     /// The idle limit; `None` if it is off.
@@ -93,7 +93,7 @@ pub struct File {
 #[error("deploy/ has no such file, or not exactly one such text: {0}")]
 pub struct MissingText(&'static str);
 
-/// Looks up the text of a file of `deploy/` by its relative path.
+/// A function that returns the text of a file of `deploy/` for its relative path.
 pub type DeployedFiles = fn(&str) -> Option<&'static str>;
 
 /// Renders the configuration of a proxy.
@@ -311,19 +311,19 @@ mod tests {
                         assert!(!line.contains(address), "{proxy:?} {name}: {line}");
                     }
                     for port in ["9180", "9181", "9182", "9183", "3000", "8080"] {
-                        // The Service in the manifests has its own ports.
+                        // The Service in the manifests of ingress-nginx has its own ports.
                         let manifest = *proxy == Proxy::IngressNginx;
                         assert!(manifest || !line.contains(port), "{name}: {line}");
                     }
                 }
             }
-            // Every proxy except Traefik has the limit.
+            // Every configuration except Traefik's contains a time limit.
             let all: String = files.iter().map(|file| &*file.text).collect();
-            let limit = all.contains("300") || all.contains("3600s");
-            assert_eq!(limit, *proxy != Proxy::Traefik, "{proxy:?}");
-            let listens = all.contains("127.0.0.2");
-            let elsewhere = matches!(proxy, Proxy::IngressNginx | Proxy::Oauth2Proxy);
-            assert_eq!(listens, !elsewhere, "{proxy:?}");
+            let has_limit = all.contains("300") || all.contains("3600s");
+            assert_eq!(has_limit, *proxy != Proxy::Traefik, "{proxy:?}");
+            let has_listen_address = all.contains("127.0.0.2");
+            let has_no_listener = matches!(proxy, Proxy::IngressNginx | Proxy::Oauth2Proxy);
+            assert_eq!(has_listen_address, !has_no_listener, "{proxy:?}");
         }
     }
 

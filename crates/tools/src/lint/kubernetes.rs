@@ -23,7 +23,7 @@ pub(super) fn check(document: &Node, findings: &mut Findings) -> bool {
         }
         _ => {}
     }
-    // Other kinds are checked through their keys, such as `forwardAuth` and `failOpen`.
+    // The linter checks other kinds through their keys, such as `forwardAuth` and `failOpen`.
     true
 }
 
@@ -54,7 +54,7 @@ fn ingress(document: &Node, line: usize, findings: &mut Findings) {
     }
 }
 
-/// The hosts of a protected Ingress.
+/// Returns the hosts of a protected Ingress.
 pub(super) fn protected_hosts(document: &Node) -> Vec<String> {
     let empty = Node::default();
     let annotations = document.at(&["metadata", "annotations"]).unwrap_or(&empty);
@@ -91,8 +91,7 @@ fn unprotected(document: &Node, line: usize, what: &str, remedy: &str, findings:
     }
 }
 
-/// Whether an Ingress has only paths that need no session: Curfew's own paths, or the paths of
-/// oauth2-proxy.
+/// Returns whether an Ingress has only paths that need no session: Curfew's own paths, or the paths of oauth2-proxy.
 fn needs_no_session(document: &Node) -> bool {
     let mut paths = Vec::new();
     document.walk(&mut |key, _, node| {
@@ -169,7 +168,7 @@ fn nginx_ingress(
         let Some((line, text)) = find(name) else {
             continue;
         };
-        // A block scalar starts on the line after its key.
+        // The text of a block scalar starts on the line after its key.
         let at = line + usize::from(text.contains('\n'));
         let mut lines = text.lines().enumerate();
         let off = |line: &str| {
@@ -188,7 +187,7 @@ fn nginx_ingress(
     }
 }
 
-/// Reports that another page replaces Curfew's denial.
+/// Adds an error: the default backend replaces the denial of Curfew.
 fn replaced_denial(line: usize, findings: &mut Findings) {
     let message = "the default backend replaces the answers 401 and 403, which drops the cookie, the \
                    reason and the redirect to the sign-in page";

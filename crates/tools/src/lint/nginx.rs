@@ -25,7 +25,7 @@ impl Directive {
     }
 }
 
-/// Whether the text is an NGINX configuration.
+/// Returns whether the text is an NGINX configuration.
 pub(super) fn is_config(text: &str) -> bool {
     let starts = |line: &str| {
         let line = line.trim_start();
@@ -62,7 +62,7 @@ fn collect<'a>(
     }
 }
 
-/// The `auth_request` URI that a block sets.
+/// Returns the `auth_request` URI that a block sets.
 fn auth_request_of(block: &Directive) -> Option<&str> {
     block.find("auth_request").map(|it| it.argument(0))
 }
@@ -164,7 +164,7 @@ fn auth_location(location: &Directive, findings: &mut Findings) {
     check_inputs(location, findings);
 }
 
-/// Checks that the check gets the values that NGINX routes with, and no header of the client.
+/// Checks that Curfew gets the values that NGINX uses for routing, and no header of the client.
 fn check_inputs(location: &Directive, findings: &mut Findings) {
     let headers = || {
         let own = location.block.iter();
@@ -225,7 +225,7 @@ fn protected_location(server: &Directive, location: &Directive, findings: &mut F
     }
 }
 
-/// Checks `error_page` directives that serve the application instead of an error.
+/// Reports `error_page` directives that turn an error into a success or pass it to the application.
 fn error_pages(
     server: &Directive,
     locations_found: &[ProxiedLocation<'_>],

@@ -2,13 +2,13 @@
 
 use super::{Findings, time};
 
-/// Whether the text is an oauth2-proxy configuration file.
+/// Returns whether the text is an oauth2-proxy configuration file.
 pub(super) fn is_config(text: &str) -> bool {
     settings(text)
         .any(|(_, name, _)| matches!(name, "cookie_expire" | "cookie_secret" | "oidc_issuer_url"))
 }
 
-/// Whether the text contains flags of oauth2-proxy.
+/// Returns whether the text contains flags of oauth2-proxy.
 pub(super) fn has_flags(text: &str) -> bool {
     text.contains("--cookie-expire")
         || text.contains("--skip-auth-r")
@@ -50,8 +50,8 @@ pub(super) fn check(text: &str, findings: &mut Findings) {
     }
 }
 
-/// Checks that each sign-in asks the provider to authenticate the person. With alpha configuration, this
-/// setting is in another file.
+/// Checks that each sign-in asks the provider to authenticate the person. With the alpha configuration of
+/// oauth2-proxy, this setting is in another file.
 fn check_prompt(all: &[(usize, String, &str)], findings: &mut Findings) {
     let given = |wanted: &str| all.iter().find(|(_, name, _)| name == wanted);
     let prompt = given("prompt");
@@ -66,7 +66,7 @@ fn check_prompt(all: &[(usize, String, &str)], findings: &mut Findings) {
     findings.error(line, "silent-sign-in", message.to_owned(), remedy);
 }
 
-/// Lines `name = value` of a configuration file, with line numbers.
+/// Returns the lines `name = value` of a configuration file, with line numbers.
 fn settings(text: &str) -> impl Iterator<Item = (usize, &str, &str)> {
     text.lines().enumerate().filter_map(|(number, line)| {
         let (name, value) = line.split_once('=')?;
@@ -77,7 +77,7 @@ fn settings(text: &str) -> impl Iterator<Item = (usize, &str, &str)> {
     })
 }
 
-/// Flags `--name=value` and `--name value`, with line numbers.
+/// Returns the flags `--name=value` and `--name value`, with line numbers.
 fn flags(text: &str) -> impl Iterator<Item = (usize, String, &str)> {
     text.lines().enumerate().flat_map(|(number, line)| {
         let parts = line.split("--").skip(1);

@@ -17,7 +17,7 @@ fn read(path: &str) -> String {
 
 type Lines = Vec<(usize, &'static str)>;
 
-/// The errors and notices for a file of tests/lint: line number and rule ID of each.
+/// Returns the errors and notices for a file of tests/lint: line number and rule ID of each.
 fn found(name: &str) -> (Lines, Lines) {
     let findings = lint(&read(&format!("tests/lint/{name}")), &LIMITS).unwrap();
     for finding in &findings {
@@ -209,7 +209,7 @@ proptest::proptest! {
     }
 }
 
-/// Such an Ingress is right behind Traefik, but behind ingress-nginx every request is rejected.
+/// Such an Ingress works with Traefik, but with ingress-nginx Curfew rejects every request.
 #[test]
 fn an_ingress_without_auth_proxy_set_headers_is_a_notice() {
     let ingress = read("deploy/nginx/ingress.yaml");
@@ -223,7 +223,7 @@ fn an_ingress_without_auth_proxy_set_headers_is_a_notice() {
     assert_eq!(notices(&without), [(14, "foreign-input")]);
 }
 
-/// With each of these settings, Curfew checks another request than the proxy routes, or the proxy does
+/// With each of these settings, Curfew checks another request than the one that the proxy routes, or the proxy does
 /// not call Curfew.
 #[test]
 fn finds_check_inputs_that_differ_from_router_inputs() {

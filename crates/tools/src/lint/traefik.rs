@@ -58,8 +58,8 @@ pub(super) fn check(document: &Node, findings: &mut Findings) -> bool {
     known
 }
 
-/// The internal name of a Middleware is `NAMESPACE-NAME`, so Middlewares of two namespaces can
-/// collide.
+/// Reports missing `safeNaming`: the internal name of a Middleware is then `NAMESPACE-NAME`, so Middlewares of two
+/// namespaces can collide.
 fn shared_names(line: usize, findings: &mut Findings) {
     let message = "without safeNaming, the name of a Middleware is NAMESPACE-NAME: another namespace can replace the one \
                    that calls Curfew";
@@ -120,7 +120,7 @@ fn file(document: &Node, routers: &Node, findings: &mut Findings) {
     let middlewares = document.at(&["http", "middlewares"]).unwrap_or(&empty);
     let asks = |name: &str| {
         let own = middlewares.get(name);
-        // A middleware that is defined elsewhere may call Curfew.
+        // A middleware that is defined in another file may call Curfew.
         own.is_none_or(|own| own.get("forwardAuth").is_some())
     };
     let is_protected = |router: &Node| {

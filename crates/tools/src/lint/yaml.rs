@@ -25,19 +25,19 @@ pub(super) enum Value {
 }
 
 impl Node {
-    /// The value of a key.
+    /// Returns the value of a key.
     pub(super) fn get(&self, key: &str) -> Option<&Self> {
         self.entries()
             .find(|(name, ..)| *name == key)
             .map(|it| it.2)
     }
 
-    /// The value at a path of keys.
+    /// Returns the value at a path of keys.
     pub(super) fn at(&self, path: &[&str]) -> Option<&Self> {
         path.iter().try_fold(self, |node, key| node.get(key))
     }
 
-    /// Keys, line numbers and values; empty if this is not a map.
+    /// Returns the keys, line numbers and values; empty if this is not a map.
     pub(super) fn entries(&self) -> impl Iterator<Item = (&str, usize, &Self)> {
         let entries = match &self.value {
             Value::Map(entries) => &entries[..],
@@ -48,7 +48,7 @@ impl Node {
             .map(|(key, line, node)| (key.as_str(), *line, node))
     }
 
-    /// The items; empty if this is not a list.
+    /// Returns the items; empty if this is not a list.
     pub(super) fn items(&self) -> &[Self] {
         match &self.value {
             Value::List(items) => items,
