@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 /// The body of every answer.
 pub const BODY: &str = "hello from the backend";
 
-/// The `Sec-WebSocket-Accept` for the key in RFC 6455, section 1.3. The tests use that key.
+/// The `Sec-WebSocket-Accept` for the key from RFC 6455, section 1.3, which the tests use.
 const WEB_SOCKET_ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// A request as the backend received it.
@@ -31,7 +31,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// All values of the header `name`.
+    /// Returns all values of the header `name`.
     pub fn all(&self, name: &str) -> Vec<&str> {
         let values = self.headers.get_all(name).into_iter();
         values.map(|value| value.to_str().unwrap()).collect()
@@ -50,7 +50,7 @@ impl Backend {
         Self::at(super::local(0)).await
     }
 
-    /// Listens on `address`.
+    /// Starts a backend that listens on `address`.
     pub async fn at(address: SocketAddr) -> Self {
         let listener = tokio::net::TcpListener::bind(address).await.unwrap();
         let backend = Self {
@@ -83,7 +83,7 @@ impl Backend {
     }
 }
 
-/// Serves with a larger header limit than Curfew's, like most applications.
+/// Serves requests. Like most applications, the backend has a larger header limit than Curfew.
 async fn serve(listener: tokio::net::TcpListener, router: axum::Router) {
     let mut server = Builder::new(TokioExecutor::new());
     server.http1().max_headers(1000);
@@ -103,7 +103,8 @@ async fn answer(State(backend): State<Backend>, mut request: Request) -> Respons
     let body = to_bytes(body, usize::MAX).await.unwrap();
     let path = head.uri.path().to_owned();
     let user = head.headers.get("x-session-user").cloned();
-    // Accepts every upgrade on every path, so the tests see an upgrade that a proxy should have stopped.
+    // The backend accepts every upgrade on every path, so that a test notices an upgrade that a proxy should have
+    // stopped.
     let wants_upgrade = head.headers.contains_key("upgrade");
     backend.seen.lock().unwrap().push(Seen {
         method: head.method,
@@ -141,7 +142,7 @@ async fn answer(State(backend): State<Backend>, mut request: Request) -> Respons
     }
 }
 
-/// Sends two events. The second waits for [`Backend::next_event`].
+/// Answers with a stream of two events. The second one waits for [`Backend::next_event`].
 fn events(next: Arc<Notify>) -> Response {
     let events = stream::unfold(1, move |number| {
         let next = Arc::clone(&next);

@@ -11,7 +11,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts the cluster, and waits until every server reports that it works.
+    /// Starts the cluster, and waits until every server reports a healthy cluster.
     pub async fn start() -> Self {
         Self::start_with(None).await
     }
@@ -36,7 +36,7 @@ impl Cluster {
         cluster
     }
 
-    /// The first three servers, as they stand in a configuration.
+    /// Returns the `store.url` of the cluster, which names the first three servers.
     pub fn url(&self) -> String {
         let places: Vec<String> = self.servers[..3]
             .iter()
@@ -45,21 +45,21 @@ impl Cluster {
         format!("redis+cluster://{}", places.join(","))
     }
 
-    /// The indexes of the servers that are primaries.
+    /// Returns the indexes of the servers that are primaries.
     pub fn primaries(&self) -> Vec<usize> {
         (0..self.servers.len())
             .filter(|place| fact(&self.servers[*place], "role") == "master")
             .collect()
     }
 
-    /// The index of the primary whose clock Curfew reads: the primary with the first address.
+    /// Returns the index of the primary whose clock Curfew reads: the primary with the first address.
     pub fn timekeeper(&self) -> usize {
         let primaries = self.primaries().into_iter();
         let first = primaries.min_by_key(|place| self.servers[*place].port);
         first.expect("there are primaries")
     }
 
-    /// The index of the primary that holds `key`.
+    /// Returns the index of the primary that has `key`.
     pub fn primary_index_of(&self, key: &[u8]) -> usize {
         let primaries = self.primaries();
         let has = |place: &&usize| {
@@ -69,7 +69,7 @@ impl Cluster {
         *primaries.iter().find(has).expect("a primary has the key")
     }
 
-    /// Moves slots and their keys from each shard to the first.
+    /// Moves `count` slots and their keys from the other shards to the first one.
     pub async fn move_slots(&self, count: usize) {
         let target = self.primaries()[0];
         self.reshard(target, count).await;
@@ -100,7 +100,7 @@ impl Cluster {
         self.reshard(target, slots).await;
     }
 
-    /// The bus port of the first server: the number behind `@` in `CLUSTER NODES`.
+    /// Returns the bus port of the first server: the number behind `@` in `CLUSTER NODES`.
     fn bus(&self) -> String {
         let nodes: String = self.servers[0].command(&[b"CLUSTER", b"NODES"]);
         let own = nodes.lines().find(|line| line.contains("myself"));
@@ -134,7 +134,7 @@ impl Cluster {
         .await;
     }
 
-    /// The index of the primary that owns the slot of `key`.
+    /// Returns the index of the primary that owns the slot of `key`.
     pub fn owner_of(&self, key: &[u8]) -> usize {
         let has = |place: &&usize| {
             let url = self.servers[**place].url();
@@ -161,8 +161,8 @@ impl Cluster {
         .await;
     }
 
-    /// Waits until another server has taken over from the server `before`, and all running servers know it. Before
-    /// that, a server may report that the cluster is down.
+    /// Waits until another server has replaced the primary `before`, and all running servers know it. Until then, a
+    /// server may report that the cluster is down.
     pub async fn wait_for_fail_over(&self, before: usize) {
         eventually("another primary", async || {
             let primaries = self.primaries().into_iter();
@@ -189,7 +189,7 @@ fn try_cluster_tool(arguments: &[&str]) -> bool {
     done.success()
 }
 
-/// Whether a server reports `cluster_state:ok`.
+/// Returns whether a server reports `cluster_state:ok`.
 fn is_healthy(server: &RedisServer) -> bool {
     let info: redis::RedisResult<String> = command(&server.url(), &[b"CLUSTER", b"INFO"]);
     info.is_ok_and(|info| info.contains("cluster_state:ok"))
@@ -207,7 +207,7 @@ fn server(certificates: Option<&Certificates>) -> RedisServer {
         "1000",
         "--cluster-port",
         &bus,
-        // A replica takes over from a lost primary, however old its data is.
+        // A replica replaces a lost primary, even if its data is old.
         "--cluster-replica-validity-factor",
         "0",
     ];

@@ -1,4 +1,4 @@
-//! The real program, and a client of its admin API.
+//! Runs the real program, and calls its admin API.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -22,7 +22,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// With the store `memory`.
+    /// Creates settings with the store `memory`.
     pub fn memory() -> Self {
         let admin = AdminToken::generate().unwrap();
         let key = SigningKey::generate().unwrap();
@@ -45,7 +45,7 @@ impl Setup {
             .set("LOG__FORMAT", "json")
     }
 
-    /// With the Redis at `url`.
+    /// Creates settings with the Redis at `url`.
     pub fn redis(url: &str) -> Self {
         Self::memory().set("STORE__URL", url)
     }
@@ -63,13 +63,13 @@ impl Setup {
         self
     }
 
-    /// Runs on one CPU core.
+    /// Makes Curfew run on one CPU core.
     pub fn on_a_single_core(mut self) -> Self {
         self.single_core = true;
         self
     }
 
-    /// Listens on these addresses.
+    /// Makes Curfew listen on these addresses.
     pub fn listening(self, listeners: Listeners) -> Self {
         self.set("LISTEN__CHECK", &listeners.check.to_string())
             .set("LISTEN__BROWSER", &listeners.browser.to_string())
@@ -94,7 +94,7 @@ impl Setup {
             .set("POLICIES__DEFAULT__ABSOLUTE", absolute)
     }
 
-    /// The program with these settings and `arguments`.
+    /// Returns the command that runs Curfew with these settings and `arguments`.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = match self.single_core {
             true => Command::new("/usr/bin/taskset"),
@@ -110,8 +110,8 @@ impl Setup {
     /// Declares that Redis is new, so that tokens of earlier sign-ins are accepted.
     pub fn declare_redis_new(&self) {
         let done = self.command(&["migrate", "--new-store"]).output().unwrap();
-        let told = String::from_utf8_lossy(&done.stderr);
-        assert!(done.status.success(), "{told}");
+        let errors = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success(), "{errors}");
     }
 
     /// Starts Curfew and waits until it listens.
@@ -154,7 +154,7 @@ impl Setup {
     }
 }
 
-/// An HTTP client that follows no redirects and uses no proxy.
+/// Creates an HTTP client that follows no redirects and uses no proxy.
 pub fn client() -> reqwest::Client {
     super::tls::install();
     reqwest::Client::builder()
@@ -191,13 +191,14 @@ pub struct SignedIn {
 }
 
 impl SignedIn {
-    /// The value of the `Cookie` header that a browser sends.
+    /// Returns the value of the `Cookie` header with which a browser sends the token.
     pub fn cookie(&self) -> String {
         format!("__Host-session={}", self.token)
     }
 }
 
 impl Curfew {
+    /// Returns the addresses to which proxies send requests.
     pub const fn listeners(&self) -> Listeners {
         Listeners {
             check: self.check,
@@ -220,17 +221,19 @@ impl Curfew {
         (response.status(), response.json().await.unwrap())
     }
 
+    /// Starts a session of `subject`, with default attributes, through the admin API.
     pub async fn sign_in(&self, subject: &str) -> SignedIn {
         let attributes = json!({ "groups": ["staff", "admin"], "email": "alice@example.com" });
         self.sign_in_with(subject, attributes).await
     }
 
+    /// Starts a session of `subject` with these attributes through the admin API.
     pub async fn sign_in_with(&self, subject: &str, attributes: Value) -> SignedIn {
         self.sign_in_with_body(json!({ "subject": subject, "attributes": attributes }))
             .await
     }
 
-    /// Starts a session. `body` is the whole body of the request.
+    /// Starts a session through the admin API. `body` is the complete body of the request.
     pub async fn sign_in_with_body(&self, body: Value) -> SignedIn {
         let (status, answer) = self.call("POST", "/api/v1/sessions", Some(body)).await;
         assert_eq!(status, StatusCode::CREATED, "{answer}");
@@ -241,11 +244,13 @@ impl Curfew {
         }
     }
 
+    /// Returns the session, as the admin API shows it.
     pub async fn show(&self, session: &SignedIn) -> Value {
         let path = format!("/api/v1/sessions/{}", session.id);
         self.call("GET", &path, None).await.1
     }
 
+    /// Ends a session through the admin API.
     pub async fn revoke(&self, session: &SignedIn) {
         let path = format!("/api/v1/sessions/{}", session.id);
         let (status, answer) = self.call("DELETE", &path, None).await;
@@ -255,6 +260,7 @@ impl Curfew {
         );
     }
 
+    /// Subtracts `by` from every time of a session, through the admin API.
     pub async fn age(&self, session: &SignedIn, by: &str) {
         let path = format!("/api/v1/sessions/{}/age", session.id);
         let (status, answer) = self.call("POST", &path, Some(json!({ "by": by }))).await;
@@ -294,12 +300,12 @@ impl Curfew {
         (response.status().as_u16(), response.text().await.unwrap())
     }
 
-    /// The log so far.
+    /// Returns the log so far.
     pub fn log(&self) -> String {
         read(&self.log)
     }
 
-    /// The audit events of one kind.
+    /// Returns the audit events of one kind.
     pub fn audit_events(&self, event: &str) -> Vec<Value> {
         let log = self.log();
         let lines = log
@@ -312,11 +318,12 @@ impl Curfew {
             .collect()
     }
 
-    /// The process ID.
+    /// Returns the process ID.
     pub fn id(&self) -> u32 {
         self.process.id()
     }
 
+    /// Sends a signal by name, such as `TERM`.
     pub fn signal(&self, name: &str) {
         signal(&self.process, name);
     }
@@ -326,14 +333,15 @@ impl Curfew {
         super::freeze(&self.process);
     }
 
+    /// Continues the process after [`freeze`](Self::freeze).
     pub fn thaw(&self) {
         super::thaw(&self.process);
     }
 
-    /// Waits until the process exits without a signal from the test.
+    /// Waits until the process exits. Sends no signal.
     pub async fn wait_for_exit(&mut self) -> ExitStatus {
         let mut status = None;
-        super::eventually("curfew ends", async || {
+        super::eventually("curfew exits", async || {
             status = self.process.try_wait().unwrap();
             status.is_some()
         })

@@ -1,4 +1,4 @@
-//! Servers that run the files of `deploy/`. The tests change only what users change too, such as addresses.
+//! Runs servers with the files of `deploy/`. The tests change only settings that users change too, such as addresses.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,13 +10,13 @@ use tempfile::TempDir;
 
 use super::{signal, wait_for_listener};
 
-/// The text of a file of `deploy/`.
+/// Returns the text of a file of `deploy/`.
 pub fn deployed(file: &str) -> String {
     let path = crate::root().join("deploy").join(file);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The file as `curfew render` prints it for policies with this idle limit. The addresses are unchanged.
+/// Returns a file as `curfew render` prints it for this idle limit and for the default addresses.
 pub fn rendered(proxy: ::curfew::render::Proxy, name: &str, idle: Duration) -> String {
     let limits = ::curfew::render::RenderLimits {
         idle: Some(idle),
@@ -32,7 +32,7 @@ pub fn rendered(proxy: ::curfew::render::Proxy, name: &str, idle: Duration) -> S
     files.find(|file| file.name == name).unwrap().text
 }
 
-/// Replaces each text. Panics unless each occurs exactly once.
+/// Replaces each text in `replaced` with its new text. Panics unless each text occurs exactly once.
 pub fn changed(text: &str, replaced: &[(&str, String)]) -> String {
     let mut text = text.to_owned();
     for (from, to) in replaced {
@@ -46,7 +46,7 @@ pub fn changed(text: &str, replaced: &[(&str, String)]) -> String {
     text
 }
 
-/// An address in the form of Envoy's configuration.
+/// Returns an address in the form of Envoy's configuration.
 pub fn envoy_address(address: SocketAddr) -> String {
     format!("address: {}, port_value: {}", address.ip(), address.port())
 }
@@ -115,8 +115,8 @@ impl Server {
         signal(&self.process, name);
     }
 
-    /// Stops the process with a signal: connections stay open, and no request is answered. For servers with one
-    /// process.
+    /// Stops the process with a signal: connections stay open, and no request is answered. Works only for servers
+    /// with one process.
     pub fn freeze(&self) {
         super::freeze(&self.process);
     }
@@ -125,7 +125,7 @@ impl Server {
         super::thaw(&self.process);
     }
 
-    /// The text of a file in the server's directory.
+    /// Returns the text of a file in the server's directory.
     pub fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.directory.path().join(name)).unwrap_or_default()
     }
@@ -134,7 +134,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         let running = |process: &mut Child| process.try_wait().is_ok_and(|ended| ended.is_none());
-        // SIGTERM ends the workers too; SIGKILL would leave them running.
+        // SIGTERM ends the worker processes too. SIGKILL would leave them running.
         if running(&mut self.process) {
             signal(&self.process, "TERM");
         }
@@ -147,7 +147,7 @@ impl Drop for Server {
     }
 }
 
-/// The path of a program that `scripts/test.sh` installed below `target/proxies`.
+/// Returns the path of a program that `scripts/test.sh` has installed in `target/proxies`.
 pub fn installed(program: &str) -> PathBuf {
     let proxies = crate::root().join("target/proxies");
     let path = proxies.join(program);

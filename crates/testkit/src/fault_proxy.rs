@@ -19,11 +19,11 @@ pub enum Fault {
     None,
     /// Delays every byte by this time, in each direction.
     Slow(Duration),
-    /// Closes all connections, and new ones at once.
+    /// Closes all connections, and each new connection at once.
     Cut,
-    /// Keeps connections open, and passes no bytes on.
+    /// Keeps connections open, and forwards no bytes.
     HalfOpen,
-    /// Shifts the answers to `TIME` by so many seconds.
+    /// Adds this number of seconds to the answers to `TIME`.
     Clock(i64),
     /// Inserts bytes that the server did not send.
     Noise,
@@ -49,7 +49,7 @@ impl FaultProxy {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
                 let (server, faults) = (*target.lock().unwrap(), faults.subscribe());
-                tokio::spawn(pass(client, server, faults));
+                tokio::spawn(forward(client, server, faults));
             }
         });
         Self {
@@ -60,7 +60,7 @@ impl FaultProxy {
         }
     }
 
-    /// Sends new connections to another server, and closes the present ones.
+    /// Connects new connections to another server, and closes the existing ones.
     pub async fn redirect_to(&self, server: SocketAddr) {
         *self.server.lock().unwrap() = server;
         self.set(Fault::Cut);
@@ -84,8 +84,8 @@ impl Drop for FaultProxy {
     }
 }
 
-/// Passes bytes on until either side closes the connection, or a fault cuts it.
-async fn pass(client: TcpStream, server: SocketAddr, faults: watch::Receiver<Fault>) {
+/// Forwards bytes between a client and the server until one side closes the connection, or a fault closes it.
+async fn forward(client: TcpStream, server: SocketAddr, faults: watch::Receiver<Fault>) {
     let Ok(server) = TcpStream::connect(server).await else {
         return;
     };
@@ -125,7 +125,7 @@ async fn read_chunks(
     answers: bool,
 ) {
     let mut buffer = vec![0; 65_536];
-    // TCP delivers nothing behind lost bytes, so a connection that lost bytes stays silent.
+    // TCP delivers no bytes after lost ones, so a connection that has lost bytes forwards nothing more.
     let mut lost = false;
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
         let fault = *faults.borrow();
@@ -151,12 +151,13 @@ async fn read_chunks(
         }
     }
     if lost || *faults.borrow() == Fault::HalfOpen {
-        // The end of the stream is not passed on either.
+        // The proxy does not forward the end of the stream either.
         std::future::pending::<()>().await;
     }
 }
 
-/// Shifts the answer to `TIME`: an array of the seconds since the epoch and of microseconds.
+/// Adds `ahead` seconds to the answer to `TIME`, which is an array of the seconds since the epoch and of
+/// microseconds.
 fn set_clock(bytes: &mut [u8], ahead: i64) {
     const ARRAY_HEADER: &[u8] = b"*2\r\n$10\r\n";
     const SECONDS_DIGITS: usize = 10;

@@ -7,7 +7,7 @@ use super::Listeners;
 use super::deployed::{changed, deployed};
 use super::nginx::Nginx;
 
-/// The controller's image has these modules built in; Debian loads them.
+/// The image of the controller has these modules built in. On Debian, NGINX must load them.
 const MODULES: &str = "load_module /usr/lib/nginx/modules/ndk_http_module.so;
 load_module /usr/lib/nginx/modules/ngx_http_set_misc_module.so;
 ";
@@ -16,16 +16,16 @@ load_module /usr/lib/nginx/modules/ngx_http_set_misc_module.so;
 const SIGN_IN: &str = "set_escape_uri $escaped_request_uri $request_uri;
 error_page 401 = @sign-in;";
 
-/// One Ingress for a host: the address of its application, and its `auth-signin`.
+/// The Ingress of a host: the address of its application, and its annotation `auth-signin`.
 #[derive(Clone)]
 pub struct Host<'a> {
-    /// `_` for every host without its own Ingress.
+    /// The host name, or `_` for all hosts without their own Ingress.
     pub name: &'a str,
     pub application: SocketAddr,
     pub sign_in: Option<String>,
 }
 
-/// The value of an annotation in the file or in its comments.
+/// Returns the value of an annotation in `deploy/nginx/ingress.yaml` or in its comments.
 pub fn annotation(name: &str) -> String {
     value(&format!("nginx.ingress.kubernetes.io/{name}"))
 }
@@ -40,7 +40,7 @@ fn value(key: &str) -> String {
         .to_owned()
 }
 
-/// The data of a ConfigMap in the file.
+/// Returns the data of a ConfigMap in `deploy/nginx/ingress.yaml`.
 fn config_map(name: &str) -> Vec<(String, String)> {
     let ingress = deployed("nginx/ingress.yaml");
     let mut documents = ingress.split("\n---\n");
@@ -56,7 +56,8 @@ fn config_map(name: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The directives that the controller renders for the ConfigMaps of `auth-proxy-set-headers` and `proxy-set-headers`.
+/// Returns the directives that the controller renders for a ConfigMap of `auth-proxy-set-headers` or
+/// `proxy-set-headers`.
 fn set_headers(name: &str) -> String {
     let headers = config_map(name).into_iter();
     headers
@@ -126,11 +127,11 @@ pub fn start(
     Nginx::with(&text, MODULES)
 }
 
-/// The server template, with the location of `auth-signin` if `wanted`.
-fn with_sign_in(server: &str, wanted: bool) -> String {
+/// Returns the server template. It contains the location for `auth-signin` only if `has_sign_in` is set.
+fn with_sign_in(server: &str, has_sign_in: bool) -> String {
     let (before, rest) = server.split_once("    location @sign-in {").unwrap();
     let (_, after) = rest.split_once("\n    }\n").unwrap();
-    match wanted {
+    match has_sign_in {
         true => server.to_owned(),
         false => format!("{before}{after}"),
     }

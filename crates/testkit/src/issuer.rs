@@ -34,7 +34,7 @@ impl Issuer {
         Self { pair, keys }
     }
 
-    /// Accepts this issuer's tokens as credentials in the cookie `id`.
+    /// Adds settings that make Curfew accept the tokens of this issuer in the cookie `id`.
     pub fn of(&self, setup: Setup) -> Setup {
         let key = |name: &str| format!("JWT__ISSUERS__MAIN__{name}");
         setup
@@ -45,7 +45,7 @@ impl Issuer {
             .set("JWT__COOKIE", "id")
     }
 
-    /// The cookie of a session of `alice`, who authenticated `seconds_ago`. The token is issued now.
+    /// Returns the cookie with a token of `alice`, who authenticated `seconds_ago`. The token was issued now.
     pub fn cookie(&self, sid: &str, seconds_ago: u64) -> String {
         let now = now().as_millis() / 1000;
         let claims = json!({

@@ -16,7 +16,7 @@ use tokio::sync::{broadcast, mpsc};
 use url::form_urlencoded::parse;
 use yaml_rust2::{Yaml, YamlLoader};
 
-/// The resources that are served: plural, group and version, kind.
+/// The resources that the server knows: plural, group and version, kind.
 const KINDS: [(&str, &str, &str); 6] = [
     ("ingresses", "networking.k8s.io/v1", "Ingress"),
     ("ingressclasses", "networking.k8s.io/v1", "IngressClass"),
@@ -26,7 +26,7 @@ const KINDS: [(&str, &str, &str); 6] = [
     ("configmaps", "v1", "ConfigMap"),
 ];
 
-/// The interval between bookmarks of a watch that asks for them.
+/// The interval between bookmarks. A watch gets them only if it asks for them.
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(1);
 
 pub struct KubeApi {
@@ -42,10 +42,10 @@ struct Cluster {
 #[derive(Default)]
 struct Store {
     version: u64,
-    /// By plural, namespace and name.
+    /// The objects, with plural, namespace and name as the key.
     objects: BTreeMap<(String, String, String), Value>,
     log: Vec<Event>,
-    /// The server has dropped events up to this version: a watch from there gets 410.
+    /// The server has removed the events up to this version. A watch from an older version gets 410.
     compacted: u64,
     /// The bodies of status writes, with path and content type.
     statuses: Vec<(String, String, Bytes)>,
@@ -97,7 +97,7 @@ impl KubeApi {
             .change(plural.to_owned(), object.unwrap(), "DELETED");
     }
 
-    /// Drops all events so far, so that a watch from an older version gets 410.
+    /// Removes all events so far, so that a watch from an older version gets 410.
     pub fn compact(&self) {
         let mut state = self.cluster.state.lock().unwrap();
         state.version += 1;
@@ -105,12 +105,12 @@ impl KubeApi {
         state.log.clear();
     }
 
-    /// The status writes so far: path, content type, body.
+    /// Returns the status writes so far: path, content type, body.
     pub fn statuses(&self) -> Vec<(String, String, Bytes)> {
         self.cluster.state.lock().unwrap().statuses.clone()
     }
 
-    /// The requests so far, each with method, path and query.
+    /// Returns the requests so far, each with method, path and query.
     pub fn requests(&self) -> Vec<String> {
         self.cluster.state.lock().unwrap().requests.clone()
     }
@@ -190,7 +190,7 @@ async fn serve(State(cluster): State<Arc<Cluster>>, request: Request<Body>) -> R
 
 type Kind = (&'static str, &'static str, &'static str);
 
-/// One page of a list: up to `limit` objects after the one that `continue` names.
+/// Answers a list request with one page: up to `limit` objects after the object in `continue`.
 fn list(
     cluster: &Cluster,
     (plural, version, kind): Kind,
@@ -224,7 +224,7 @@ fn list(
     )
 }
 
-/// A stream of events. It starts with all objects if the client asks for them, and continues with changes.
+/// Answers a watch request with a stream of events: first all objects, if the client asks for them, then changes.
 fn watch(
     cluster: &Arc<Cluster>,
     kind: Kind,

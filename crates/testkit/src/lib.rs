@@ -25,13 +25,13 @@ use std::time::Duration;
 
 use ::curfew::clock::Stopwatch;
 
-/// The root directory of the repository.
+/// Returns the root directory of the repository.
 pub fn root() -> PathBuf {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
     crates.and_then(Path::parent).unwrap().to_owned()
 }
 
-/// The path of the program `curfew` that Cargo built for the current test.
+/// Returns the path of the program `curfew` that Cargo built for the current test.
 pub fn program() -> PathBuf {
     // target/PROFILE/deps/TEST
     let test = std::env::current_exe().unwrap();
@@ -41,8 +41,8 @@ pub fn program() -> PathBuf {
     program
 }
 
-/// A port that nothing listens on. It is outside the range of ephemeral ports, so a server can stop and start again
-/// on the same port.
+/// Returns a port that nothing listens on. It is outside the range of ephemeral ports, so a server can stop and start
+/// again on the same port.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
@@ -67,7 +67,7 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Free addresses for a Curfew that starts later.
+    /// Returns free addresses for a Curfew that starts later.
     pub fn free() -> Self {
         Self {
             check: local(free_port()),
@@ -129,7 +129,7 @@ pub fn thaw(process: &Child) {
     signal(process, "CONT");
 }
 
-/// The current time of this machine, which is also Curfew's, in milliseconds since the epoch.
+/// Returns the current time of this machine, which is also Curfew's, in milliseconds since the epoch.
 pub fn now() -> ::curfew::session::Timestamp {
     use ::curfew::clock::{Clock, SystemClock};
     SystemClock.now()

@@ -1,4 +1,4 @@
-//! A real NGINX with the file that users copy.
+//! Runs a real NGINX with the configuration file that users copy.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -14,7 +14,7 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    /// Starts NGINX with `deploy/nginx/curfew.conf`. Only addresses are changed.
+    /// Starts NGINX with `deploy/nginx/curfew.conf`, and changes only addresses.
     pub fn start(curfew: Listeners, application: SocketAddr) -> Self {
         Self::changed(curfew, application, &[])
     }
@@ -76,7 +76,7 @@ impl Nginx {
         format!("http://{}{path}", self.address)
     }
 
-    /// The error log.
+    /// Returns the text of the error log.
     pub fn errors(&self) -> String {
         self.server.read("error.log")
     }

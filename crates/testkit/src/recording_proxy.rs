@@ -42,8 +42,8 @@ impl RecordingProxy {
                     let (from_client, to_client) = client.into_split();
                     let (from_server, to_server) = server.into_split();
                     tokio::join!(
-                        pass(from_client, to_server, asked),
-                        pass(from_server, to_client, answered),
+                        forward(from_client, to_server, asked),
+                        forward(from_server, to_client, answered),
                     );
                 });
             }
@@ -51,7 +51,7 @@ impl RecordingProxy {
         tap
     }
 
-    /// Returns the bytes to the server and from the server since the last call.
+    /// Returns the bytes that went to the server, and the bytes that came from it, since the last call.
     pub fn take(&self) -> (Vec<u8>, Vec<u8>) {
         let take = |bytes: &Bytes| std::mem::take(&mut *bytes.lock().unwrap());
         (take(&self.asked), take(&self.answered))
@@ -63,7 +63,7 @@ impl RecordingProxy {
     }
 }
 
-async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, seen: Bytes) {
+async fn forward(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, seen: Bytes) {
     let mut buffer = vec![0; 65_536];
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
         seen.lock().unwrap().extend_from_slice(&buffer[..count]);

@@ -1,4 +1,4 @@
-//! A real Redis, or Valkey.
+//! Runs a real Redis or Valkey.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -26,12 +26,12 @@ impl RedisServer {
         Self::with(&[])
     }
 
-    /// With more options of `redis-server`.
+    /// Starts a server with more options of `redis-server`.
     pub fn with(options: &[&str]) -> Self {
         Self::of(Path::new("redis-server"), options)
     }
 
-    /// Another program that accepts the options of `redis-server`, such as Valkey.
+    /// Starts another program that accepts the options of `redis-server`, such as Valkey.
     pub fn of(program: &Path, options: &[&str]) -> Self {
         let options = options.iter().map(|&option| option.to_owned()).collect();
         let mut server = Self {
@@ -47,7 +47,7 @@ impl RedisServer {
 
     /// Starts the server again with its data.
     pub fn start_again(&mut self) {
-        assert!(self.process.is_none(), "it runs");
+        assert!(self.process.is_none(), "the server already runs");
         let log = std::fs::File::create(self.path("log")).unwrap();
         let mut process = Command::new(&self.program)
             .args(["--bind", "127.0.0.1", "--dir", &self.path(""), "--save", ""])
@@ -71,7 +71,7 @@ impl RedisServer {
             .to_owned()
     }
 
-    /// Stops the server; its data stays.
+    /// Stops the server, and keeps its data.
     pub fn stop(&mut self) {
         let client = redis::Client::open(self.url()).unwrap();
         let mut connection = client.get_connection().unwrap();
@@ -98,7 +98,7 @@ impl RedisServer {
         thaw(self.process.as_ref().unwrap());
     }
 
-    /// The port for clients: the TLS port, if there is one.
+    /// Returns the port for clients: the TLS port, if there is one.
     pub fn public_port(&self) -> u16 {
         let place = self
             .options
@@ -125,7 +125,7 @@ impl RedisServer {
 
 /// Runs a command on the server at `url`. Returns an error if the server hangs.
 pub fn command<T: redis::FromRedisValue>(url: &str, words: &[&[u8]]) -> redis::RedisResult<T> {
-    // A connection without a password sends nothing before the timeout is set.
+    // Without a password, the client sends nothing before the timeouts are set.
     let info = url.into_connection_info()?;
     let quiet = info.redis_settings().clone().set_skip_set_lib_name();
     let client = redis::Client::open(info.set_redis_settings(quiet))?;
@@ -138,7 +138,8 @@ pub fn command<T: redis::FromRedisValue>(url: &str, words: &[&[u8]]) -> redis::R
     command.query(&mut connection)
 }
 
-/// One field of the answer to `INFO`. Empty if the field or the server is missing.
+/// Returns one field of the answer to `INFO`, or an empty string if the field is missing or the server does not
+/// answer.
 pub fn fact(server: &RedisServer, name: &str) -> String {
     let info: redis::RedisResult<String> = command(&server.url(), &[b"INFO"]);
     let info = info.unwrap_or_default();

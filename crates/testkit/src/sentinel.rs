@@ -1,4 +1,4 @@
-//! A primary, two replicas, and three sentinels that watch them.
+//! A primary, two replicas, and three sentinels that monitor them.
 
 use std::process::{Child, Command, Stdio};
 
@@ -49,7 +49,7 @@ impl SentinelGroup {
         let port = primary.public_port().to_string();
         let follow = ["--replicaof", "127.0.0.1", &port];
         let servers = vec![primary, server(&follow), server(&follow)];
-        // A sentinel that finds no replicas at its start looks again after ten seconds.
+        // A sentinel that finds no replicas at its start searches again only after ten seconds.
         eventually("both replicas follow the primary", async || {
             let online = |replica: &str| fact(&servers[0], replica).contains("state=online");
             online("slave0") && online("slave1")
@@ -83,7 +83,7 @@ impl SentinelGroup {
         }
     }
 
-    /// The port of the primary, if all sentinels agree.
+    /// Returns the port of the primary, if all sentinels agree.
     fn agreed_primary(&self) -> Option<u16> {
         let ports: Vec<Option<u16>> = self
             .sentinels
@@ -94,7 +94,7 @@ impl SentinelGroup {
         ports.iter().all(|port| *port == first).then_some(first)?
     }
 
-    /// The index of the current primary among the servers.
+    /// Returns the index of the current primary among the servers.
     pub fn primary(&self) -> usize {
         let port = self.agreed_primary().expect("the sentinels agree");
         self.index_of(port)
@@ -123,7 +123,7 @@ impl SentinelGroup {
         .await;
     }
 
-    /// Waits until another server than `before` is the primary.
+    /// Waits until a server other than `before` is the primary.
     pub async fn wait_for_fail_over(&self, before: usize) {
         eventually("another primary", async || {
             let now = self.agreed_primary().map(|port| self.index_of(port));
@@ -177,7 +177,7 @@ impl Sentinel {
         address.1.parse().ok()
     }
 
-    /// Whether the sentinel knows both replicas and both other sentinels.
+    /// Returns whether the sentinel knows both replicas and both other sentinels.
     fn knows_all(&self) -> bool {
         let words: &[&[u8]] = &[b"SENTINEL", b"MASTER", PRIMARY_NAME.as_bytes()];
         let facts: Option<std::collections::HashMap<String, String>> = self.ask(words);

@@ -1,5 +1,5 @@
-//! Forwards a proxy's checks to Curfew's `/auth-request`, without the headers that show a proxy of another family.
-//! This simulates a Curfew that ignores these headers.
+//! Forwards the checks of a proxy to Curfew's `/auth-request`. It removes the headers with which Curfew recognises a
+//! proxy of another family. This simulates a Curfew that ignores these headers.
 
 use std::net::SocketAddr;
 

@@ -46,7 +46,8 @@ impl Certificates {
         self.path(name).to_str().unwrap().to_owned()
     }
 
-    /// The options of a Redis that also listens with TLS on its own port, and requires client certificates.
+    /// Returns the options of a Redis that also listens with TLS, on a separate port, and requires client
+    /// certificates.
     pub fn redis_options(&self) -> Vec<String> {
         let port = super::free_port().to_string();
         let words = [

@@ -1,4 +1,4 @@
-//! A real Traefik with the files that users copy.
+//! Runs a real Traefik with the configuration files that users copy.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -6,13 +6,13 @@ use std::process::Command;
 use super::deployed::{Server, changed, deployed, installed};
 use super::{Listeners, free_port, local};
 
-/// Starts Traefik with `deploy/traefik`. Only addresses are changed; `path` is the path of the check.
+/// Starts Traefik with the files of `deploy/traefik`, and changes only addresses and the path of the check, `path`.
 pub fn start(curfew: Listeners, path: &str, application: SocketAddr) -> (SocketAddr, Server) {
     let files = ["traefik.yaml", "curfew.yaml"].map(|name| deployed(&format!("traefik/{name}")));
     with(&files, curfew, path, application)
 }
 
-/// Like [`start`], with other texts of the static and the dynamic configuration.
+/// Like [`start`], with these texts of the static and the dynamic configuration.
 pub fn with(
     [own, dynamic]: &[String; 2],
     curfew: Listeners,

@@ -1,4 +1,4 @@
-//! A real Traefik with its provider `kubernetesIngressNGINX`, and a fake API server.
+//! Runs a real Traefik with its provider `kubernetesIngressNGINX`, and a fake Kubernetes API server.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -9,7 +9,7 @@ use super::deployed::{Server, deployed, installed};
 use super::kube_api::{KubeApi, json_of};
 use super::{Listeners, free_port, local};
 
-/// The flags of Traefik that the comments of the file list.
+/// Returns the flags of Traefik from the comments of the deployed file.
 fn flags() -> Vec<String> {
     let file = deployed("traefik/ingress-nginx.yaml");
     let flags = file.lines().filter_map(|line| line.strip_prefix("#   --"));
@@ -49,7 +49,7 @@ pub fn start(
     (address, server)
 }
 
-/// Starts the API server on its own thread: Traefik calls it while the test waits for Traefik.
+/// Starts the API server on its own thread, because Traefik calls it while the test waits for Traefik.
 fn api(manifest: &str, curfew: Listeners, backends: &[(&str, SocketAddr)]) -> SocketAddr {
     let objects = manifest.to_owned();
     let mut services: Vec<(String, String, u16, SocketAddr)> = backends
@@ -91,14 +91,14 @@ fn api(manifest: &str, curfew: Listeners, backends: &[(&str, SocketAddr)]) -> So
             }
             api.apply(&objects);
             sender.send(api.address).unwrap();
-            // Until the test ends.
+            // The server runs until the test ends.
             std::future::pending::<()>().await;
         });
     });
     receiver.recv().unwrap()
 }
 
-/// The file with the middleware, from the ConfigMap.
+/// Returns the text of the configuration file with the middleware, from its ConfigMap.
 fn no_identity(manifest: &str) -> String {
     let documents = yaml_rust2::YamlLoader::load_from_str(manifest).unwrap();
     let mut maps = documents
