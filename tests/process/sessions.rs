@@ -201,7 +201,7 @@ fn lint_reports_findings_in_proxy_files() {
     set cookie-expire to at most 12h
 {bad}:4: error[nameless-session]: each refresh changes the whole cookie, so it cannot identify a session
     set session-store-type to redis, see docs/logins/oauth2-proxy.md
-{bad}:5: notice[public]: skip-auth-routes [\"^/health\"] is forwarded without a check, unlike others
+{bad}:5: notice[public]: skip-auth-routes [\"^/health\"] is forwarded without a check, but other requests are checked
     keep it if it is public; a rule with `access: public` documents this in one place
 "
         )

@@ -154,7 +154,7 @@ fn limits() -> Limits {
 async fn run_all_suites(store: &RedisStore) {
     conformance::run(store, now()).await;
     conformance::run_queue(store, now()).await;
-    conformance::run_not_before(store, now()).await;
+    conformance::run_cut_offs(store, now()).await;
     conformance::run_rules(store, now()).await;
     assert_eq!(store.read_cut_offs().await, Ok(true));
 }

@@ -104,13 +104,13 @@ async fn a_password_file_is_read_again_when_it_changes() {
     })
     .await;
     store.create(ID, &session()).await.unwrap();
-    let admin = |words: &[&[u8]]| server.command_as::<()>("first", words);
+    let admin = |words: &[&[u8]]| server.command_with_password::<()>("first", words);
     std::fs::write(file.path(), "second\n").unwrap();
     tokio::time::sleep(Duration::from_secs(6)).await;
     assert!(store.load(ID).await.is_ok(), "the old connection is kept");
     admin(&[b"CONFIG", b"SET", b"requirepass", b"second"]);
     std::fs::write(file.path(), "second").unwrap();
-    server.command_as::<()>(
+    server.command_with_password::<()>(
         "second",
         &[b"CLIENT", b"KILL", b"TYPE", b"normal", b"SKIPME", b"yes"],
     );

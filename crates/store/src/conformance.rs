@@ -25,7 +25,7 @@ use crate::session::{
 };
 
 pub use adoption::run_history;
-pub use revocations::{run_not_before, run_rules};
+pub use revocations::{run_cut_offs, run_rules};
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// The number of concurrent attempts at an operation that may succeed only once.
@@ -77,14 +77,22 @@ pub async fn run_queue(queue: &dyn DeadlineQueue, now: Timestamp) {
         "the earliest due time first"
     );
     assert_eq!(claim(now, lease, 9).await, [b], "enqueue does not move c");
-    assert_eq!(claim(now, lease, 9).await, [], "all are claimed");
+    assert_eq!(
+        claim(now, lease, 9).await,
+        [],
+        "all due sessions are claimed"
+    );
     let mut again = claim(lease, later, 9).await;
     again.sort_unstable();
     let mut expected = [a, b];
     expected.sort_unstable();
     assert_eq!(again, expected, "expired claims are due again");
     queue.postpone(a, now).await.unwrap();
-    assert_eq!(claim(now, lease, 9).await, [a], "postpone moved it");
+    assert_eq!(
+        claim(now, lease, 9).await,
+        [a],
+        "postpone moved the session"
+    );
     let session = SessionEnded::new(a, &ended(a, now), &Actor::CURFEW, false).unwrap();
     assert!(queue.acknowledge(a, Some(&session)).await.unwrap());
     assert!(!queue.acknowledge(a, Some(&session)).await.unwrap(), "once");
@@ -359,7 +367,7 @@ async fn listing_pages_through_a_subject(store: &dyn SessionStore, now: Timestam
                     .unwrap();
             }
         }
-        assert_eq!(seen, expected, "in pages of {limit}");
+        assert_eq!(seen, expected, "pages of {limit} sessions");
     }
 }
 
@@ -370,19 +378,19 @@ async fn one_concurrent_attempt_succeeds(store: &dyn SessionStore, now: Timestam
     let created = creations
         .iter()
         .filter(|done| matches!(done, Ok(CreateOutcome::Created)));
-    assert_eq!(created.count(), 1, "exactly one call creates it");
+    assert_eq!(created.count(), 1, "exactly one call creates the session");
     let ends =
         join_all((0..CONCURRENT_ATTEMPTS).map(|_| store.end(id, Ending::revoked(now)))).await;
     let ended = ends
         .iter()
         .filter(|done| matches!(done, Ok(EndOutcome::Ended(_))));
-    assert_eq!(ended.count(), 1, "exactly one call ends it");
+    assert_eq!(ended.count(), 1, "exactly one call ends the session");
     let already = ends
         .iter()
         .filter(|done| matches!(done, Ok(EndOutcome::AlreadyEnded(_))));
     assert_eq!(
         already.count(),
         CONCURRENT_ATTEMPTS - 1,
-        "the others get AlreadyEnded"
+        "all other calls return AlreadyEnded"
     );
 }

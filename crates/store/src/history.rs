@@ -154,7 +154,11 @@ mod tests {
         assert!(!history.record_limits(&limits(60), at(10)));
         let long = Duration::from_secs(600);
         let effective = |history: &History, started| history.limit(SOURCE, at(started), long);
-        assert_eq!(effective(&history, 90).as_secs(), 60, "not recorded yet");
+        assert_eq!(
+            effective(&history, 90).as_secs(),
+            60,
+            "the longer limit is not recorded yet"
+        );
         assert!(history.record_limits(&limits(600), at(100)));
         assert_eq!(effective(&history, 100).as_secs(), 60);
         assert_eq!(effective(&history, 101).as_secs(), 600);

@@ -134,7 +134,7 @@ impl<S: SessionStore> JournaledStore<S> {
     }
 
     /// Returns the tombstone of a session whose record the store has lost, or `None` if it has expired.
-    fn lost(&self, id: SessionId) -> Option<Session> {
+    fn lost_tombstone(&self, id: SessionId) -> Option<Session> {
         let entries = self.entries.lock();
         let tombstone = entries.tombstones.get(&id)?;
         (self.clock.now() < tombstone.expires()).then(|| tombstone.clone())
@@ -168,13 +168,13 @@ impl<S: SessionStore> SessionStore for JournaledStore<S> {
     async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
         Ok(match self.inner.load(id).await? {
             Some(session) => Some(self.in_force(id, session)),
-            None => self.lost(id),
+            None => self.lost_tombstone(id),
         })
     }
 
     async fn create(&self, id: SessionId, session: &Session) -> Result<CreateOutcome, StoreError> {
         // Only a session with a derived ID, such as that of a JSON Web Token, can have ended before it starts.
-        if self.lost(id).is_some() {
+        if self.lost_tombstone(id).is_some() {
             return Ok(CreateOutcome::Exists);
         }
         self.inner.create(id, session).await

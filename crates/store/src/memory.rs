@@ -386,7 +386,7 @@ impl CutOffStore for MemoryStore {
         forget: Timestamp,
     ) -> Result<RuleAdded, StoreError> {
         self.rules.forget(forget);
-        if !self.rules.has_room_for(rule) {
+        if !self.rules.has_space_for(rule) {
             return Ok(RuleAdded::TooMany);
         }
         self.rules.add([rule.clone()]);

@@ -189,7 +189,7 @@ impl RedisStore {
         let mut pipeline = redis::pipe();
         pipeline.cmd("PEXPIRETIME").arg(&key).get(&key);
         let (expiry, bytes): (i64, Option<Vec<u8>>) = self.repeat(&pipeline).await?;
-        let stored = stored(expiry, bytes, |bytes, expiry| {
+        let stored = combine_replies(expiry, bytes, |bytes, expiry| {
             let key_ring = self.key_ring.current();
             record::decode(id, bytes, expiry, self.upgrade.accepts_plain(), &key_ring)
         });
@@ -208,7 +208,7 @@ impl RedisStore {
         even_if_touched: bool,
         session: &Session,
     ) -> Result<bool, StoreError> {
-        let (key, session) = (self.keys.session(id), self.fitted(session));
+        let (key, session) = (self.keys.session(id), self.fit_to_format(session));
         let record = self.encode(id, &session)?;
         let changed = Message::End(id, self.clock().now());
         let replacement = Replacement {
@@ -230,14 +230,14 @@ impl RedisStore {
 
 impl RedisStore {
     /// Returns the session without the parts that the current record format cannot store.
-    fn fitted(&self, session: &Session) -> Session {
-        record::fitted(session, self.upgrade.format())
+    fn fit_to_format(&self, session: &Session) -> Session {
+        record::fit_to_format(session, self.upgrade.format())
     }
 
-    /// Encodes a session that [`RedisStore::fitted`] returned.
+    /// Encodes a session that [`RedisStore::fit_to_format`] returned.
     fn encode(&self, id: SessionId, session: &Session) -> Result<Vec<u8>, StoreError> {
-        // The upgrade can begin between `fitted` and `encode`. A session with a margin needs the sealed format; a
-        // session without one fits both formats.
+        // The upgrade can begin between `fit_to_format` and `encode`. A session with a margin needs the sealed
+        // format; a session without one fits both formats.
         let format = match session.margin.is_zero() {
             true => self.upgrade.format(),
             false => format::Format::Sealed,
@@ -285,7 +285,7 @@ impl From<RedisError> for StoreError {
 }
 
 /// Combines the replies of `PEXPIRETIME` and `GET`.
-fn stored(
+fn combine_replies(
     expiry: i64,
     bytes: Option<Vec<u8>>,
     decode: impl FnOnce(&[u8], Timestamp) -> Result<Session, StoreError>,
@@ -323,7 +323,7 @@ impl SessionStore for RedisStore {
         // The index comes first, so that every existing session is in it. If the session is not created, a later
         // listing removes the entry.
         self.add_to_index(id, session).await?;
-        let session = self.fitted(session);
+        let session = self.fit_to_format(session);
         let mut set = redis::cmd("SET");
         set.arg(self.keys.session(id))
             .arg(self.encode(id, &session)?);
@@ -391,7 +391,7 @@ impl SessionStore for RedisStore {
         let Some(stored) = self.read(id).await? else {
             return Ok(false);
         };
-        if !stored.session.is_same_sign_in(&self.fitted(session)) {
+        if !stored.session.is_same_sign_in(&self.fit_to_format(session)) {
             return Ok(false);
         }
         let mut withdraw = self.scripts.withdraw.key(self.keys.session(id));
@@ -408,7 +408,7 @@ impl SessionStore for RedisStore {
                 return Ok(ChangeOutcome::Unknown);
             };
             let changed = match change.of(stored.session.clone()) {
-                ChangeOutcome::Changed(changed) => self.fitted(&changed),
+                ChangeOutcome::Changed(changed) => self.fit_to_format(&changed),
                 outcome => return Ok(outcome),
             };
             // The script compares the expiry too, so that it does not undo a touch in between.

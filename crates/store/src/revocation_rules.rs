@@ -40,7 +40,7 @@ impl RevocationRules {
     }
 
     /// Returns whether there is space for the rule, or another rule already covers it.
-    pub(super) fn has_room_for(&self, rule: &RevocationRule) -> bool {
+    pub(super) fn has_space_for(&self, rule: &RevocationRule) -> bool {
         let rules = self.rules.load();
         let stay = rules.iter().filter(|known| !rule.covers(known)).count();
         stay < MAX_REVOCATION_RULES || rules.iter().any(|known| known.covers(rule))
@@ -135,9 +135,9 @@ mod tests {
         for number in 0..MAX_REVOCATION_RULES as u64 {
             rules.add([rule(Some(&format!("policy-{number}")), number + 1)]);
         }
-        assert!(!rules.has_room_for(&rule(Some("one-more"), 7)));
-        assert!(rules.has_room_for(&rule(None, 7)));
-        assert!(rules.has_room_for(&rule(Some("policy-3"), 9)));
+        assert!(!rules.has_space_for(&rule(Some("one-more"), 7)));
+        assert!(rules.has_space_for(&rule(None, 7)));
+        assert!(rules.has_space_for(&rule(Some("policy-3"), 9)));
         rules.add([rule(Some("one-more"), 500)]);
         assert_eq!(rules.all().len(), MAX_REVOCATION_RULES);
         assert!(

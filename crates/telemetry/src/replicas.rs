@@ -65,7 +65,7 @@ struct ChannelState {
     /// The time since which all messages have arrived.
     since: Stopwatch,
     /// The time since which no older version of Curfew has published a message.
-    alone_since: Stopwatch,
+    compatible_since: Stopwatch,
 }
 
 /// The longest time between two messages of a replica, in seconds.
@@ -91,7 +91,7 @@ impl Replicas {
     pub fn listening(&self) {
         self.channel.lock().get_or_insert_with(|| ChannelState {
             since: Stopwatch::start(),
-            alone_since: Stopwatch::start(),
+            compatible_since: Stopwatch::start(),
         });
     }
 
@@ -105,7 +105,7 @@ impl Replicas {
     #[must_use]
     pub fn seconds_since_incompatible_replica(&self) -> Option<f64> {
         let channel = *self.channel.lock();
-        channel.map(|channel| channel.alone_since.seconds())
+        channel.map(|channel| channel.compatible_since.seconds())
     }
 
     /// Returns whether this process has listened long enough to know every running replica that can publish.
@@ -129,7 +129,7 @@ impl Replicas {
         if replica.records < Replica::RECORDS
             && let Some(channel) = &mut *self.channel.lock()
         {
-            channel.alone_since = Stopwatch::start();
+            channel.compatible_since = Stopwatch::start();
         }
         let mut heard = self.heard.lock();
         heard.retain(|_, (_, at)| now.since(*at) <= LISTING_TTL);
@@ -140,7 +140,7 @@ impl Replicas {
 
     /// Returns the names of replicas that cannot read this program's records.
     #[must_use]
-    pub fn older(&self) -> Vec<String> {
+    pub fn older_names(&self) -> Vec<String> {
         let all = self.all().into_iter();
         let older = all.filter(|replica| replica.records < Replica::RECORDS);
         older.map(|replica| replica.name).collect()

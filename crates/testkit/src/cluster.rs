@@ -23,12 +23,12 @@ impl Cluster {
 
     async fn start_with(certificates: Option<&Certificates>) -> Self {
         let servers: Vec<RedisServer> = (0..6).map(|_| server(certificates)).collect();
-        let places = servers
+        let addresses = servers
             .iter()
             .map(|server| format!("127.0.0.1:{}", server.port));
-        let places: Vec<String> = places.collect();
+        let addresses: Vec<String> = addresses.collect();
         let mut arguments = vec!["create"];
-        arguments.extend(places.iter().map(String::as_str));
+        arguments.extend(addresses.iter().map(String::as_str));
         arguments.extend(["--cluster-replicas", "1", "--cluster-yes"]);
         cluster_tool(&arguments);
         let cluster = Self { servers };
@@ -38,32 +38,32 @@ impl Cluster {
 
     /// Returns the `store.url` of the cluster, which names the first three servers.
     pub fn url(&self) -> String {
-        let places: Vec<String> = self.servers[..3]
+        let addresses: Vec<String> = self.servers[..3]
             .iter()
             .map(|server| format!("127.0.0.1:{}", server.public_port()))
             .collect();
-        format!("redis+cluster://{}", places.join(","))
+        format!("redis+cluster://{}", addresses.join(","))
     }
 
     /// Returns the indexes of the servers that are primaries.
     pub fn primaries(&self) -> Vec<usize> {
         (0..self.servers.len())
-            .filter(|place| fact(&self.servers[*place], "role") == "master")
+            .filter(|index| fact(&self.servers[*index], "role") == "master")
             .collect()
     }
 
     /// Returns the index of the primary whose clock Curfew reads: the primary with the first address.
     pub fn timekeeper(&self) -> usize {
         let primaries = self.primaries().into_iter();
-        let first = primaries.min_by_key(|place| self.servers[*place].port);
+        let first = primaries.min_by_key(|index| self.servers[*index].port);
         first.expect("there are primaries")
     }
 
     /// Returns the index of the primary that has `key`.
     pub fn primary_index_of(&self, key: &[u8]) -> usize {
         let primaries = self.primaries();
-        let has = |place: &&usize| {
-            let url = self.servers[**place].url();
+        let has = |index: &&usize| {
+            let url = self.servers[**index].url();
             command::<bool>(&url, &[b"EXISTS", key]) == Ok(true)
         };
         *primaries.iter().find(has).expect("a primary has the key")
@@ -110,12 +110,12 @@ impl Cluster {
 
     async fn reshard(&self, target: usize, count: usize) {
         let id: String = self.servers[target].command(&[b"CLUSTER", b"MYID"]);
-        let place = format!("127.0.0.1:{}", self.servers[0].port);
-        self.wait_for_agreement(&place).await;
+        let address = format!("127.0.0.1:{}", self.servers[0].port);
+        self.wait_for_agreement(&address).await;
         let count = count.to_string();
         let mut arguments = vec![
             "reshard",
-            &place,
+            &address,
             "--cluster-to",
             &id,
             "--cluster-from",
@@ -123,21 +123,21 @@ impl Cluster {
         ];
         arguments.extend(["--cluster-slots", &count, "--cluster-yes"]);
         cluster_tool(&arguments);
-        self.wait_for_agreement(&place).await;
+        self.wait_for_agreement(&address).await;
     }
 
     /// Waits until all servers report the same owner of every slot.
-    async fn wait_for_agreement(&self, place: &str) {
+    async fn wait_for_agreement(&self, address: &str) {
         eventually("all servers agree on the slots", async || {
-            self.servers.iter().all(is_healthy) && try_cluster_tool(&["check", place])
+            self.servers.iter().all(is_healthy) && try_cluster_tool(&["check", address])
         })
         .await;
     }
 
     /// Returns the index of the primary that owns the slot of `key`.
     pub fn owner_of(&self, key: &[u8]) -> usize {
-        let has = |place: &&usize| {
-            let url = self.servers[**place].url();
+        let has = |index: &&usize| {
+            let url = self.servers[**index].url();
             // Other servers answer with a redirection.
             command::<i64>(&url, &[b"PEXPIRETIME", key]).is_ok()
         };
@@ -156,7 +156,7 @@ impl Cluster {
                 && primaries.len() == 3
                 && primaries
                     .iter()
-                    .all(|place| fact(&self.servers[*place], "slave0").contains("state=online"))
+                    .all(|index| fact(&self.servers[*index], "slave0").contains("state=online"))
         })
         .await;
     }
@@ -166,8 +166,8 @@ impl Cluster {
     pub async fn wait_for_fail_over(&self, before: usize) {
         eventually("another primary", async || {
             let primaries = self.primaries().into_iter();
-            let others: Vec<usize> = primaries.filter(|place| *place != before).collect();
-            let mut servers = others.iter().map(|place| &self.servers[*place]);
+            let others: Vec<usize> = primaries.filter(|index| *index != before).collect();
+            let mut servers = others.iter().map(|index| &self.servers[*index]);
             others.len() >= 3 && servers.all(is_healthy)
         })
         .await;

@@ -52,7 +52,7 @@ pub fn envoy_address(address: SocketAddr) -> String {
 }
 
 /// Removes the comment marks from the lines after `marker`.
-pub fn uncommented(text: &str, marker: &str) -> String {
+pub fn uncomment(text: &str, marker: &str) -> String {
     let mut inside = false;
     let lines = text.lines().map(|line| {
         let comment = line.trim_start().strip_prefix("# ");

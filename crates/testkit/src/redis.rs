@@ -117,7 +117,11 @@ impl RedisServer {
     }
 
     /// Runs a command on a server with a password.
-    pub fn command_as<T: redis::FromRedisValue>(&self, password: &str, words: &[&[u8]]) -> T {
+    pub fn command_with_password<T: redis::FromRedisValue>(
+        &self,
+        password: &str,
+        words: &[&[u8]],
+    ) -> T {
         let url = format!("redis://:{password}@127.0.0.1:{}/", self.port);
         command(&url, words).unwrap()
     }

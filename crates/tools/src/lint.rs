@@ -155,15 +155,16 @@ impl Findings {
     }
 
     /// Adds a notice: `what` is forwarded without a check, but other requests are protected.
-    fn public(&mut self, line: usize, what: &str) {
-        let message = format!("{what} is forwarded without a check, unlike others");
+    fn unprotected(&mut self, line: usize, what: &str) {
+        let message =
+            format!("{what} is forwarded without a check, but other requests are checked");
         let remedy =
             "keep it if it is public; a rule with `access: public` documents this in one place";
         self.notice(line, "public", message, remedy);
     }
 
     /// Adds an error if streams can stay open for longer than the idle limit.
-    fn stream(&mut self, line: usize, what: &str, timeout: Option<Duration>) {
+    fn long_stream(&mut self, line: usize, what: &str, timeout: Option<Duration>) {
         let Some(idle) = self.limits.idle else {
             return;
         };
@@ -180,7 +181,7 @@ impl Findings {
     }
 
     /// Adds an error if answers of the check are cached for longer than the touch interval.
-    fn cached(&mut self, line: usize, what: &str, kept: Option<Duration>) {
+    fn cached_answers(&mut self, line: usize, what: &str, kept: Option<Duration>) {
         let touch = self.limits.touch_interval;
         if kept.is_some_and(|kept| kept <= touch) {
             return;
@@ -201,7 +202,7 @@ impl Findings {
 
     fn trusts_client(&mut self, line: usize, what: &str, remedy: &str) {
         let message = format!(
-            "{what} accepts X-Forwarded-* from clients, which can name another address than the one they request"
+            "{what} accepts X-Forwarded-* headers from clients: a client can send another address than it requests"
         );
         self.error(line, "trusted-forward-header", message, remedy);
     }

@@ -4,7 +4,7 @@ use curfew::render::Proxy as Rendered;
 
 use super::{IDLE, Proxy, Running, Upstreams};
 use crate::router::{PRIVATE_HOST, PUBLIC_HOST};
-use crate::support::deployed::{Server, changed, envoy_address, rendered, uncommented};
+use crate::support::deployed::{Server, changed, envoy_address, rendered, uncomment};
 use crate::support::tls::Certificates;
 use crate::support::{free_port, local};
 
@@ -36,7 +36,7 @@ pub fn start_http(upstreams: &Upstreams) -> Proxy {
 pub fn start_grpc(upstreams: &Upstreams) -> Proxy {
     let mut text = upstreams.with_mistake(&rendered(Rendered::EnvoyGrpc, "grpc.yaml", IDLE));
     if let Some(policy) = upstreams.policy {
-        text = uncommented(&text, "For another policy:")
+        text = uncomment(&text, "For another policy:")
             .replace("{ policy: payments }", &format!("{{ policy: {policy} }}"));
     }
     let replaced = [

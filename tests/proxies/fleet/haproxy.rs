@@ -5,7 +5,7 @@ use curfew::render::Proxy as Rendered;
 
 use super::{HOST, IDLE, Proxy, Running, Upstreams};
 use crate::router::PUBLIC_HOST;
-use crate::support::deployed::{Server, changed, deployed, installed, rendered, uncommented};
+use crate::support::deployed::{Server, changed, deployed, installed, rendered, uncomment};
 use crate::support::{free_port, local};
 
 /// Debian's version.
@@ -22,7 +22,7 @@ fn start(program: &Path, upstreams: &Upstreams) -> Proxy {
     let address = local(free_port());
     let mut text = upstreams.with_mistake(&rendered(Rendered::Haproxy, "haproxy.cfg", IDLE));
     if let Some(policy) = upstreams.policy {
-        text = uncommented(&text, "For another policy:")
+        text = uncomment(&text, "For another policy:")
             .replace("str(payments)", &format!("str({policy})"))
             .replace("payments.example.com", HOST);
     }

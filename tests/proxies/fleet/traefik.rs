@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 
 use super::{Proxy, Running, Upstreams};
 use crate::router::{PRIVATE_HOST, PUBLIC_HOST};
-use crate::support::deployed::{changed, deployed, uncommented};
+use crate::support::deployed::{changed, deployed, uncomment};
 use crate::support::traefik;
 
 pub fn start(upstreams: &Upstreams) -> Proxy {
@@ -16,7 +16,7 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
         &deployed("traefik/curfew.yaml"),
     ];
     let mut files = upstreams.with_mistake_in_either(files);
-    files[1] = uncommented(
+    files[1] = uncomment(
         &files[1],
         "With a delegated service: list the cookies to return to the client.",
     )

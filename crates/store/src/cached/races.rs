@@ -49,7 +49,7 @@ async fn check(cached: Arc<CachedStore<ScheduledStore>>, over: Arc<AtomicBool>) 
 }
 
 /// Runs two checks and an end concurrently. After the end, the cache must not return the session.
-fn ends_by<E>(end: fn(Arc<CachedStore<ScheduledStore>>, Arc<MemoryStore>) -> E)
+fn check_during_end<E>(end: fn(Arc<CachedStore<ScheduledStore>>, Arc<MemoryStore>) -> E)
 where
     E: Future<Output = ()> + 'static,
 {
@@ -78,14 +78,14 @@ where
 
 #[test]
 fn the_cache_drops_a_session_that_ended_here() {
-    ends_by(|cached, _| async move {
+    check_during_end(|cached, _| async move {
         cached.end(ID, Ending::revoked(START)).await.unwrap();
     });
 }
 
 #[test]
 fn the_cache_drops_a_session_after_its_invalidation() {
-    ends_by(|cached, memory| async move {
+    check_during_end(|cached, memory| async move {
         memory.end(ID, Ending::revoked(START)).await.unwrap();
         pause().await;
         cached.invalidate(ID, START);
@@ -94,7 +94,7 @@ fn the_cache_drops_a_session_after_its_invalidation() {
 
 #[test]
 fn the_cache_is_cleared_when_an_invalidation_may_be_lost() {
-    ends_by(|cached, memory| async move {
+    check_during_end(|cached, memory| async move {
         memory.end(ID, Ending::revoked(START)).await.unwrap();
         pause().await;
         cached.missed();

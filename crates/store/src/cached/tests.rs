@@ -100,7 +100,7 @@ impl Fixture {
     }
 
     /// Starts a load that reads the record now and returns it later.
-    async fn hold(&self) -> (tokio::task::JoinHandle<Loaded>, Arc<Notify>) {
+    async fn start_delayed_load(&self) -> (tokio::task::JoinHandle<Loaded>, Arc<Notify>) {
         let permit = Arc::new(Notify::new());
         *self.shared.held.lock() = Some(Arc::clone(&permit));
         let (near, before) = (Arc::clone(&self.near), self.loads());
@@ -129,7 +129,11 @@ async fn passes_the_conformance_suite() {
 #[tokio::test]
 async fn a_loaded_session_is_cached() {
     let fixture = Fixture::new().await;
-    assert_eq!(fixture.near.load_cached(ID), None, "not loaded yet");
+    assert_eq!(
+        fixture.near.load_cached(ID),
+        None,
+        "the session is not loaded yet"
+    );
     let session = fixture.near.load(ID).await.unwrap().unwrap();
     assert_eq!(fixture.near.load_cached(ID), Some(session));
     assert_eq!(fixture.loads(), 1);
@@ -216,7 +220,7 @@ async fn an_end_here_or_elsewhere_takes_effect_at_once() {
 async fn a_load_that_overlaps_an_end_is_not_cached() {
     for end in 0..3 {
         let fixture = Fixture::new().await;
-        let (load, permit) = fixture.hold().await;
+        let (load, permit) = fixture.start_delayed_load().await;
         match end {
             0 => {
                 fixture.end_elsewhere().await;
@@ -278,7 +282,7 @@ async fn a_session_in_use_is_reloaded_from_time_to_time() {
             return;
         }
     }
-    panic!("still cached after a minute");
+    panic!("the session is still cached after a minute");
 }
 
 #[tokio::test]
@@ -300,7 +304,7 @@ async fn a_written_touch_is_not_due_again() {
 #[tokio::test]
 async fn concurrent_loads_share_one_request() {
     let fixture = Fixture::new().await;
-    let (first, permit) = fixture.hold().await;
+    let (first, permit) = fixture.start_delayed_load().await;
     let others = (0..100).map(|_| fixture.near.load(ID));
     let released = async {
         tokio::task::yield_now().await;
@@ -316,7 +320,7 @@ async fn concurrent_loads_share_one_request() {
 #[tokio::test]
 async fn a_load_without_waiters_is_cancelled() {
     let fixture = Fixture::new().await;
-    let (first, _permit) = fixture.hold().await;
+    let (first, _permit) = fixture.start_delayed_load().await;
     let second = fixture.near.load(ID);
     assert!(tokio::time::timeout(Duration::ZERO, second).await.is_err());
     assert_eq!(
@@ -341,9 +345,9 @@ enum Event {
     EndElsewhere(u8),
     Deliver,
     /// The latest heartbeat returns, after all earlier messages.
-    Beat,
+    Heartbeat,
     /// The connection breaks: messages are lost, and the cache knows it.
-    Break,
+    ConnectionLost,
     Wait(u16),
 }
 
@@ -355,8 +359,8 @@ fn event() -> impl Strategy<Value = Event> {
         1 => id.clone().prop_map(Event::EndHere),
         2 => id.prop_map(Event::EndElsewhere),
         2 => Just(Event::Deliver),
-        3 => Just(Event::Beat),
-        1 => Just(Event::Break),
+        3 => Just(Event::Heartbeat),
+        1 => Just(Event::ConnectionLost),
         3 => (0_u16..1500).prop_map(Event::Wait),
     ]
 }
@@ -405,13 +409,13 @@ proptest! {
                             fixture.near.invalidate(id(number), at);
                         }
                     }
-                    Event::Beat => {
+                    Event::Heartbeat => {
                         for (number, at) in on_the_way.drain(..) {
                             fixture.near.invalidate(id(number), at);
                         }
                         fixture.near.caught_up_to(now);
                     }
-                    Event::Break => {
+                    Event::ConnectionLost => {
                         on_the_way.clear();
                         fixture.near.missed();
                     }

@@ -29,7 +29,7 @@ async fn a_new_session_is_withdrawn_without_a_trace(store: &dyn SessionStore, no
         assert_eq!(
             again,
             CreateOutcome::Created,
-            "its credential starts it again"
+            "the credential starts the session again"
         );
     }
 }

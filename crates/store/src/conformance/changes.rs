@@ -44,7 +44,7 @@ fn change(expected: Option<Arc<Details>>, details: Arc<Details>) -> Change {
 }
 
 /// Creates a session with details.
-async fn detailed(store: &dyn SessionStore, now: Timestamp) -> (SessionId, Session) {
+async fn create_with_details(store: &dyn SessionStore, now: Timestamp) -> (SessionId, Session) {
     let (id, session) = created(store, now).await;
     let first = change(None, details(now, 0));
     let ChangeOutcome::Changed(session) = store.change(id, &first).await.unwrap() else {
@@ -84,7 +84,7 @@ async fn a_change_is_no_activity(store: &dyn SessionStore, now: Timestamp) {
 }
 
 async fn a_change_loses_no_activity(store: &dyn SessionStore, now: Timestamp) {
-    let (id, session) = detailed(store, now).await;
+    let (id, session) = create_with_details(store, now).await;
     let touched = now.plus(3 * MINUTE);
     store.touch(id, touch(&session, touched)).await.unwrap();
     let later = change(Some(details(now, 0)), details(now, 1));
@@ -101,7 +101,7 @@ async fn a_change_loses_no_activity(store: &dyn SessionStore, now: Timestamp) {
 }
 
 async fn a_change_with_other_details_is_rejected(store: &dyn SessionStore, now: Timestamp) {
-    let (id, session) = detailed(store, now).await;
+    let (id, session) = create_with_details(store, now).await;
     for expected in [None, Some(details(now, 1))] {
         let outcome = store.change(id, &change(expected, details(now, 2))).await;
         assert_eq!(outcome.unwrap(), ChangeOutcome::Differs(session.clone()));
@@ -116,7 +116,11 @@ async fn an_ended_session_is_not_changed(store: &dyn SessionStore, now: Timestam
         store.change(id, &any).await.unwrap(),
         ChangeOutcome::Unknown
     );
-    assert_eq!(store.load(id).await.unwrap(), None, "nothing is created");
+    assert_eq!(
+        store.load(id).await.unwrap(),
+        None,
+        "a change creates no record"
+    );
     let (id, _) = created(store, now).await;
     let EndOutcome::Ended(tombstone) = store.end(id, Ending::revoked(now)).await.unwrap() else {
         unreachable!("a live session is ended");
@@ -129,7 +133,7 @@ async fn an_ended_session_is_not_changed(store: &dyn SessionStore, now: Timestam
 }
 
 async fn one_concurrent_change_succeeds(store: &dyn SessionStore, now: Timestamp) {
-    let (id, _) = detailed(store, now).await;
+    let (id, _) = create_with_details(store, now).await;
     let candidates = (1..)
         .take(CONCURRENT_ATTEMPTS)
         .map(|candidate| details(now, candidate));
@@ -143,12 +147,12 @@ async fn one_concurrent_change_succeeds(store: &dyn SessionStore, now: Timestamp
     assert_eq!(
         changed.count(),
         1,
-        "exactly one call changes it: {outcomes:?}"
+        "exactly one call changes the record: {outcomes:?}"
     );
 }
 
 async fn a_tombstone_has_no_refresh_token(store: &dyn SessionStore, now: Timestamp) {
-    let (id, session) = detailed(store, now).await;
+    let (id, session) = create_with_details(store, now).await;
     assert!(session.details.is_some());
     store.end(id, Ending::revoked(now)).await.unwrap();
     let tombstone = store.load(id).await.unwrap().unwrap();

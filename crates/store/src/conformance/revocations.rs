@@ -9,7 +9,7 @@ use crate::{Batch, CutOffStore, MAX_REVOCATION_RULES, RuleAdded, SessionStore, S
 ///
 /// # Panics
 /// If the store fails a test.
-pub async fn run_not_before(store: &dyn CutOffStore, now: Timestamp) {
+pub async fn run_cut_offs(store: &dyn CutOffStore, now: Timestamp) {
     let subject = |name: &str| Subject::new(format!("{name} {}", random_id())).unwrap();
     let (alice, bob) = (subject("alice"), subject("bob"));
     assert_eq!(store.cut_off(&alice).await.unwrap(), None);
@@ -105,7 +105,7 @@ pub async fn run_rules<S: SessionStore + CutOffStore + SessionWalk>(store: &S, n
     assert_eq!(
         *store.rules(),
         [everybody],
-        "a rule for everybody covers all others"
+        "a rule for everybody covers all other rules"
     );
     assert!(store.is_ended_by_rule(&other));
 

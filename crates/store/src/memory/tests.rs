@@ -31,7 +31,7 @@ async fn passes_the_conformance_suite() {
     let store = MemoryStore::new(10_000, Arc::new(ManualClock::new(START)));
     conformance::run(&store, START).await;
     conformance::run_queue(&store, START).await;
-    conformance::run_not_before(&store, START).await;
+    conformance::run_cut_offs(&store, START).await;
     conformance::run_rules(&store, START).await;
 }
 

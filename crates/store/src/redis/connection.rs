@@ -16,7 +16,7 @@ use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Valu
 
 pub(super) use connect::{Connected, Connector};
 pub use open::ConnectError;
-pub(super) use open::{Credentials, is_primary, listen};
+pub(super) use open::{Credentials, is_primary, subscribe};
 pub(super) use request::Request;
 pub use settings::{Address, Password, RedisSettings, Target, Tls, Topology};
 

@@ -7,7 +7,7 @@ use super::cut_offs::log as cut_off_log;
 use super::cut_offs::rule::{self, RuleMember};
 use super::format::Format;
 use super::invalidation::Message;
-use super::{record, stored};
+use super::{combine_replies, record};
 use crate::credential::{KeyRing, SealContext, SigningKey};
 use crate::cut_offs::CutOffs;
 use crate::session::{SessionId, State, Timestamp};
@@ -93,7 +93,7 @@ pub fn reply(data: &[u8]) {
         let missing = bytes.is_none();
         let Some(key_ring) = &*KEY_RING else { return };
         let decode = |bytes: &[u8], expiry| record::decode(ID, bytes, expiry, true, key_ring);
-        if let Ok(found) = stored(expiry, bytes, decode) {
+        if let Ok(found) = combine_replies(expiry, bytes, decode) {
             assert!(found.is_none() || (!missing && expiry >= 0));
         }
     }

@@ -24,7 +24,7 @@ pub(super) fn version(bytes: &[u8]) -> Option<u8> {
 
 /// Returns the session without the parts that the format cannot store. A plain record has no details, so it contains
 /// no refresh token.
-pub(super) fn fitted(session: &Session, format: Format) -> Session {
+pub(super) fn fit_to_format(session: &Session, format: Format) -> Session {
     let mut session = session.clone();
     if format == Format::Plain {
         session.retention = session.retention.saturating_sub(session.margin);
@@ -34,7 +34,7 @@ pub(super) fn fitted(session: &Session, format: Format) -> Session {
     session
 }
 
-/// Encodes a session that is [`fitted`] to the format.
+/// Encodes a session that [`fit_to_format`] returned for this format.
 ///
 /// # Errors
 /// [`StoreError::Unavailable`] when the operating system returns no random numbers.
@@ -111,7 +111,7 @@ mod tests {
             ..Details::default()
         }));
         for (format, has_token) in [(Format::Plain, false), (Format::Sealed, true)] {
-            let session = fitted(&session, format);
+            let session = fit_to_format(&session, format);
             let record = encode(id, &session, format, &ring).unwrap();
             assert!(!record.windows(10).any(|part| part == b"refresh-me"));
             let read = decode(id, &record, session.expiry_with_margin(), true, &ring).unwrap();

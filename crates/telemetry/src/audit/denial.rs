@@ -52,8 +52,8 @@ pub fn session_denied(denied: &Denied<'_>, reason: DenyReason) {
             event!($level, Action::SessionDenied, "failure", &denied.actor(), {
                 event.reason = reason.as_str(),
                 user.id = denied.subject,
-                url.domain = denied.host.map(domain),
-                url.path = denied.path.map(shortened),
+                url.domain = denied.host.map(host_without_port),
+                url.path = denied.path.map(truncated_path),
                 http.request.method = denied.method,
                 curfew.session.id = denied.session.map(tracing::field::display),
                 curfew.contract = denied.contract,
@@ -87,7 +87,7 @@ pub(crate) fn denials_aggregated(more: &AggregatedDenials, reason: DenyReason, k
         ($level:ident) => {
             event!($level, Action::DenialsAggregated, "failure", &actor, {
                 event.reason = reason.as_str(),
-                url.domain = more.host.as_deref().map(domain),
+                url.domain = more.host.as_deref().map(host_without_port),
                 curfew.denials.count = more.count,
                 curfew.denials.first = %more.first,
                 curfew.denials.last = %more.last,
@@ -104,7 +104,7 @@ pub(crate) fn denials_aggregated(more: &AggregatedDenials, reason: DenyReason, k
 }
 
 /// Returns a host without its port.
-fn domain(host: &str) -> &str {
+fn host_without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((name, port))
             if !name.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) =>
@@ -116,7 +116,7 @@ fn domain(host: &str) -> &str {
 }
 
 /// Returns a path as text, truncated to [`MAX_PATH_BYTES`].
-fn shortened(path: &[u8]) -> String {
+fn truncated_path(path: &[u8]) -> String {
     let path = &path[..path.len().min(MAX_PATH_BYTES)];
     String::from_utf8_lossy(path).into_owned()
 }
@@ -133,9 +133,9 @@ mod tests {
             ("[2001:db8::7]:443", "[2001:db8::7]"),
             ("[2001:db8::7]", "[2001:db8::7]"),
         ] {
-            assert_eq!(domain(host), expected);
+            assert_eq!(host_without_port(host), expected);
         }
-        assert_eq!(shortened(&[b'a'; 2000]).len(), MAX_PATH_BYTES);
-        assert_eq!(shortened(b"/a"), "/a");
+        assert_eq!(truncated_path(&[b'a'; 2000]).len(), MAX_PATH_BYTES);
+        assert_eq!(truncated_path(b"/a"), "/a");
     }
 }

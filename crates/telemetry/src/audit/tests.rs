@@ -164,7 +164,7 @@ fn every_event_has_the_fields_of_the_documentation() {
         for action in names(row[0]) {
             let all: BTreeSet<String> = own.union(&always).cloned().collect();
             let known = events.insert(action, (row[1], row[2], all));
-            assert!(known.is_none(), "a second row: {row:?}");
+            assert!(known.is_none(), "the event has two rows: {row:?}");
         }
     }
     let (mut seen, mut used) = (BTreeSet::new(), BTreeSet::new());
@@ -239,6 +239,6 @@ fn an_event_has_the_actor_the_action_and_the_address() {
     }
     assert!(
         !of("denials.aggregated").contains_key("source.ip"),
-        "of many clients"
+        "the denials have many clients"
     );
 }

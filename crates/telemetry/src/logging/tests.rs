@@ -1,7 +1,7 @@
 use super::*;
 use crate::testing::logged;
 
-fn written(write: impl FnOnce()) -> String {
+fn logged_line(write: impl FnOnce()) -> String {
     let line = logged(LogFormat::Human, false, write);
     let line = line.strip_suffix('\n').unwrap();
     let (_, rest) = line.split_once("tests: ").unwrap();
@@ -9,36 +9,36 @@ fn written(write: impl FnOnce()) -> String {
 }
 
 #[test]
-fn a_line_for_people_has_fields_that_no_value_can_forge() {
+fn no_value_can_forge_a_field_of_a_human_log_line() {
     let forged = "a user.id=\"root\"\nb";
     assert_eq!(
-        written(|| tracing::info!(text = "a", count = 3, ok = true, "it is so")),
-        r#"it is so text="a" count=3 ok=true"#
+        logged_line(|| tracing::info!(text = "a", count = 3, ok = true, "a message")),
+        r#"a message text="a" count=3 ok=true"#
     );
-    let expected = r#"it is so text="a user.id=\"root\"\nb""#;
+    let expected = r#"a message text="a user.id=\"root\"\nb""#;
     assert_eq!(
-        written(|| tracing::info!(text = forged, "it is so")),
+        logged_line(|| tracing::info!(text = forged, "a message")),
         expected
     );
     assert_eq!(
-        written(|| tracing::info!(text = %forged, "it is so")),
+        logged_line(|| tracing::info!(text = %forged, "a message")),
         expected
     );
     assert_eq!(
-        written(|| tracing::info!(text = %"redis:6379", at = ?"x", "it is so")),
-        r#"it is so text=redis:6379 at="\"x\"""#
+        logged_line(|| tracing::info!(text = %"redis:6379", at = ?"x", "a message")),
+        r#"a message text=redis:6379 at="\"x\"""#
     );
     assert_eq!(
-        written(|| tracing::info!("{forged}")),
+        logged_line(|| tracing::info!("{forged}")),
         r#""a user.id=\"root\"\nb""#
     );
-    assert_eq!(written(|| tracing::info!("two\nlines")), r"two\nlines");
+    assert_eq!(logged_line(|| tracing::info!("two\nlines")), r"two\nlines");
 }
 
 #[test]
 fn only_a_terminal_gets_colours() {
     let line = logged(LogFormat::Human, true, || {
-        tracing::info!(text = "\u{1b}[2J", "it is so");
+        tracing::info!(text = "\u{1b}[2J", "a message");
     });
     assert!(line.contains("\u{1b}[3mtext"), "{line:?}");
     assert!(line.contains(r#""\u{1b}[2J""#), "{line:?}");

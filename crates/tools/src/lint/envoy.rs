@@ -25,12 +25,12 @@ pub(super) fn check(document: &Node, findings: &mut Findings) -> bool {
         "stream_idle_timeout" | "streamIdleTimeout" => {
             known = true;
             let timeout = node.text().and_then(time::parse);
-            findings.stream(line, key, timeout.filter(|it| !it.is_zero()));
+            findings.long_stream(line, key, timeout.filter(|it| !it.is_zero()));
         }
         "max_stream_duration" | "maxStreamDuration" => {
             let timeout = node.text().and_then(time::parse);
             if node.text().is_some() {
-                findings.stream(line, key, timeout.filter(|it| !it.is_zero()));
+                findings.long_stream(line, key, timeout.filter(|it| !it.is_zero()));
             }
         }
         "http_filters" | "httpFilters" => {
@@ -47,7 +47,7 @@ pub(super) fn check(document: &Node, findings: &mut Findings) -> bool {
         }
         "static_resources" | "envoyExtAuthzGrpc" | "envoyExtAuthzHttp" | "extAuth" => known = true,
         "envoy.filters.http.ext_authz" if node.get("disabled").is_some_and(|it| it.is("true")) => {
-            findings.public(line, "a route");
+            findings.unprotected(line, "a route");
         }
         _ => {}
     });

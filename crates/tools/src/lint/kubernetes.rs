@@ -85,7 +85,7 @@ fn unprotected(document: &Node, line: usize, what: &str, remedy: &str, findings:
         .iter()
         .all(|host| findings.protected_hosts.contains(host));
     if beside && !hosts.is_empty() {
-        findings.public(line, what);
+        findings.unprotected(line, what);
     } else {
         findings.missing_auth(line, what, remedy);
     }
@@ -151,11 +151,11 @@ fn nginx_ingress(
                     .max(),
             )
         });
-        findings.cached(line, "auth-cache-key", kept);
+        findings.cached_answers(line, "auth-cache-key", kept);
     }
     for name in ["proxy-read-timeout", "proxy-send-timeout"] {
         if let Some((line, text)) = find(name) {
-            findings.stream(line, name, time::parse(text));
+            findings.long_stream(line, name, time::parse(text));
         }
     }
     if let Some((line, codes)) = find("custom-http-errors") {
@@ -212,7 +212,7 @@ fn ingress_route(document: &Node, findings: &mut Findings) {
         }
         let what = format!("the route {matches}");
         if any {
-            findings.public(route.line, &what);
+            findings.unprotected(route.line, &what);
         } else {
             let remedy = "give it the Middleware of deploy/traefik/kubernetes.yaml";
             findings.missing_auth(route.line, &what, remedy);

@@ -103,7 +103,7 @@ fn check_server(server: &Directive, outside: Option<&str>, findings: &mut Findin
         {
             let what = format!("location {path}");
             if any {
-                findings.public(location.line, &what);
+                findings.unprotected(location.line, &what);
             } else {
                 let remedy = "add `auth_request`, as deploy/nginx/curfew.conf does";
                 findings.missing_auth(location.line, &what, remedy);
@@ -144,7 +144,7 @@ fn auth_location(location: &Directive, findings: &mut Findings) {
             .iter()
             .filter(|it| it.name() == "proxy_cache_valid");
         let kept = valid.filter_map(|it| time::parse(it.words.last()?)).max();
-        findings.cached(cache.line, "proxy_cache", kept);
+        findings.cached_answers(cache.line, "proxy_cache", kept);
     }
     let names = location
         .block
@@ -197,7 +197,7 @@ fn protected_location(server: &Directive, location: &Directive, findings: &mut F
         .find("proxy_read_timeout")
         .or(server.find("proxy_read_timeout"));
     if let Some(read) = read {
-        findings.stream(
+        findings.long_stream(
             read.line,
             "proxy_read_timeout",
             time::parse(read.argument(0)),

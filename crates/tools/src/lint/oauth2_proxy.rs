@@ -43,7 +43,7 @@ pub(super) fn check(text: &str, findings: &mut Findings) {
                 findings.error(*line, "nameless-session", message.to_owned(), remedy);
             }
             "skip-auth-route" | "skip-auth-regex" | "skip-auth-routes" => {
-                findings.public(*line, &format!("{name} {value}"));
+                findings.unprotected(*line, &format!("{name} {value}"));
             }
             _ => {}
         }

@@ -18,7 +18,7 @@ fn read(path: &str) -> String {
 type Lines = Vec<(usize, &'static str)>;
 
 /// Returns the errors and notices for a file of tests/lint: line number and rule ID of each.
-fn found(name: &str) -> (Lines, Lines) {
+fn errors_and_notices(name: &str) -> (Lines, Lines) {
     let findings = lint(&read(&format!("tests/lint/{name}")), &LIMITS).unwrap();
     for finding in &findings {
         assert!(!finding.message.is_empty() && !finding.remedy.is_empty());
@@ -113,7 +113,7 @@ fn finds_bypasses_at_their_lines() {
             &[(5, "public")],
         ),
     ] {
-        let (found, noticed) = found(name);
+        let (found, noticed) = errors_and_notices(name);
         assert_eq!(found, errors, "{name}");
         assert_eq!(noticed, notices, "{name}");
     }

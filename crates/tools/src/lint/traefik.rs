@@ -135,7 +135,7 @@ fn file(document: &Node, routers: &Node, findings: &mut Findings) {
         }
         let what = format!("the router `{name}`");
         if any {
-            findings.public(line, &what);
+            findings.unprotected(line, &what);
         } else {
             let remedy = "give it the middleware `curfew` of deploy/traefik/curfew.yaml";
             findings.missing_auth(line, &what, remedy);

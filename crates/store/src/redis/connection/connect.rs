@@ -43,7 +43,7 @@ impl Connector {
         let server = match &settings.topology {
             Topology::Cluster(nodes) => {
                 let connection =
-                    open::cluster(settings, nodes, &credentials, answer_timeout).await?;
+                    open::connect_cluster(settings, nodes, &credentials, answer_timeout).await?;
                 return Ok(Connected {
                     connection,
                     server: None,
@@ -53,7 +53,7 @@ impl Connector {
             Topology::Sentinel { .. } => self.primary().await?,
         };
         let settings = &self.settings;
-        let mut connection = open::single(settings, &server, &credentials).await?;
+        let mut connection = open::connect_single(settings, &server, &credentials).await?;
         if !is_primary(&mut connection, settings.connect_timeout).await? {
             return Err(ConnectError::Replica(server));
         }

@@ -80,7 +80,7 @@ pub(in crate::redis) async fn is_primary(
 }
 
 /// Connects to a single server.
-pub(in crate::redis) async fn single(
+pub(in crate::redis) async fn connect_single(
     settings: &RedisSettings,
     address: &Address,
     credentials: &Credentials,
@@ -109,7 +109,7 @@ pub(in crate::redis) async fn single(
 }
 
 /// Subscribes to a channel on a separate connection.
-pub(in crate::redis) async fn listen(
+pub(in crate::redis) async fn subscribe(
     settings: &RedisSettings,
     address: &Address,
     credentials: &Credentials,
@@ -138,7 +138,7 @@ pub(in crate::redis) async fn listen(
     }
 }
 
-pub(in crate::redis) async fn cluster(
+pub(in crate::redis) async fn connect_cluster(
     settings: &RedisSettings,
     nodes: &[Address],
     credentials: &Credentials,

@@ -97,7 +97,7 @@ async fn ask(
                 password: settings.sentinel_password.read()?,
                 database: 0,
             };
-            connection.insert(open::single(settings, address, &credentials).await?)
+            connection.insert(open::connect_single(settings, address, &credentials).await?)
         }
     };
     // Two commands: during a fail-over, `SENTINEL MASTER` still describes the former primary.

@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(
             short.unwrap().len(),
             sealed.len(),
-            "the length reveals nothing"
+            "the length does not depend on the name"
         );
     }
 

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::InvalidationListener;
 use crate::clock::Clock;
-use crate::redis::connection::{Address, Connection, Credentials, listen};
+use crate::redis::connection::{Address, Connection, Credentials, subscribe};
 use crate::redis::cut_offs::LocalCopy;
 use crate::redis::invalidation::protocol::{Heartbeat, Message, SUBSCRIPTION_ID_BYTES};
 use crate::redis::{ConnectError, RedisStore};
@@ -192,7 +192,7 @@ impl RedisStore {
             let settings = self.managed.settings();
             let channel = self.keys.ends();
             let messages =
-                listen(settings, &target, &Credentials::read(settings)?, &channel).await?;
+                subscribe(settings, &target, &Credentials::read(settings)?, &channel).await?;
             listener.missed();
             let mut subscription_id = [0; SUBSCRIPTION_ID_BYTES];
             getrandom::fill(&mut subscription_id)

@@ -110,7 +110,7 @@ impl RedisStore {
             return Ok(());
         }
         let (older, seconds_since_incompatible_replica) = (
-            replicas.older(),
+            replicas.older_names(),
             replicas.seconds_since_incompatible_replica(),
         );
         let begins = schema.found < u64::from(schema.known);
