@@ -64,12 +64,12 @@ impl SentinelGroup {
     }
 
     pub fn url(&self) -> String {
-        let places: Vec<String> = self
+        let addresses: Vec<String> = self
             .sentinels
             .iter()
             .map(|sentinel| format!("127.0.0.1:{}", sentinel.public_port))
             .collect();
-        format!("redis+sentinel://{}/{PRIMARY_NAME}", places.join(","))
+        format!("redis+sentinel://{}/{PRIMARY_NAME}", addresses.join(","))
     }
 
     /// Adds a user to every sentinel, with these ACL rules.
@@ -101,8 +101,8 @@ impl SentinelGroup {
     }
 
     fn index_of(&self, port: u16) -> usize {
-        let mut places = self.servers.iter();
-        places
+        let mut servers = self.servers.iter();
+        servers
             .position(|server| server.public_port() == port)
             .unwrap()
     }

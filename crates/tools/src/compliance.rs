@@ -49,7 +49,8 @@ pub struct Finding {
     pub status: &'static str,
     /// The reason: the idle limit and its requirement, then the absolute limit and its requirement.
     pub reasons: [String; 2],
-    /// Whether people authenticate again after a timeout: `ensured`, `not ensured`, `not checked` or `no requirement`.
+    /// Whether people authenticate again after a timeout: `ensured`, `not ensured`, `not checked`, or
+    /// `no requirement`.
     pub reauthentication: &'static str,
 }
 

@@ -424,14 +424,14 @@ impl WriteReason {
     const fn as_str(self) -> &'static str {
         match self {
             Self::First => "the records are of an older version, or the store is new",
-            Self::Empty => "Redis is empty: new, or emptied",
+            Self::Empty => "Redis is empty: it is new, or somebody emptied it",
             Self::Missing => "the marker is missing",
             Self::Older => {
                 "the marker is older than before: an older copy of the data was restored"
             }
             Self::Stale => {
-                "the marker is stale, and no replica was stopped in the last hour: an older copy of the data may have \
-                 been restored"
+                "the marker is stale, and there was no planned stop in the last hour: an older copy of the data may \
+                 have been restored"
             }
             Self::Shard => "the mark of a shard is missing, or older than before",
         }

@@ -25,7 +25,7 @@ impl SessionMetrics {
             )?,
             webhooks: registrar.counters(
                 "curfew_webhooks_total",
-                "Ends of sessions for the webhook.",
+                "Webhook deliveries of session ends by result.",
                 &["result"],
             )?,
         })

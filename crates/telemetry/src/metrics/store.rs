@@ -48,7 +48,7 @@ impl StoreMetrics {
             )?,
             ends_replayed: registrar.counter(
                 "curfew_ends_replayed_total",
-                "Session ends that the session store had lost, written again.",
+                "Session ends that the session store had lost and that were written again.",
             )?,
             clock_offset: registrar.float_gauge(
                 "curfew_clock_offset_seconds",

@@ -35,7 +35,7 @@ pub(super) fn check(document: &Node, findings: &mut Findings) -> bool {
         }
         "http_filters" | "httpFilters" => {
             known = true;
-            filters(line, node, findings);
+            check_filters(line, node, findings);
         }
         "path_prefix" | "pathPrefix" => {
             let prefix = node.text().unwrap_or_default();
@@ -55,7 +55,7 @@ pub(super) fn check(document: &Node, findings: &mut Findings) -> bool {
 }
 
 /// Checks the HTTP filter chain of a listener.
-fn filters(line: usize, node: &Node, findings: &mut Findings) {
+fn check_filters(line: usize, node: &Node, findings: &mut Findings) {
     let name = |filter: &Node| filter.get("name").and_then(Node::text).map(str::to_owned);
     let names: Vec<String> = node.items().iter().filter_map(name).collect();
     let asks = names.iter().any(|name| name.contains("ext_authz"));

@@ -14,8 +14,8 @@ pub(super) fn check(document: &Node, findings: &mut Findings) -> bool {
         return false;
     };
     match kind.text().unwrap_or_default() {
-        "Ingress" => ingress(document, kind.line, findings),
-        "IngressRoute" => ingress_route(document, findings),
+        "Ingress" => check_ingress(document, kind.line, findings),
+        "IngressRoute" => check_ingress_route(document, findings),
         "List" => {
             for item in document.get("items").map_or(&[][..], Node::items) {
                 check(item, findings);
@@ -27,7 +27,7 @@ pub(super) fn check(document: &Node, findings: &mut Findings) -> bool {
     true
 }
 
-fn ingress(document: &Node, line: usize, findings: &mut Findings) {
+fn check_ingress(document: &Node, line: usize, findings: &mut Findings) {
     let empty = Node::default();
     let annotations = document.at(&["metadata", "annotations"]).unwrap_or(&empty);
     let class = document
@@ -42,13 +42,13 @@ fn ingress(document: &Node, line: usize, findings: &mut Findings) {
     let what = format!("the Ingress `{}`", name.unwrap_or("without a name"));
     if !needs_no_session(document) {
         if class.is_some_and(|class| class.contains("nginx")) || has(NGINX) {
-            nginx_ingress(document, annotations, line, &what, findings);
+            check_nginx_ingress(document, annotations, line, &what, findings);
         } else if class.is_some_and(|class| class.contains("traefik")) || has(TRAEFIK) {
             let middlewares = format!("{TRAEFIK}router.middlewares");
             if annotations.get(&middlewares).is_none() {
                 let remedy = "annotate it with traefik.ingress.kubernetes.io/router.middlewares, as \
                               deploy/traefik/kubernetes.yaml does";
-                unprotected(document, line, &what, remedy, findings);
+                report_unprotected(document, line, &what, remedy, findings);
             }
         }
     }
@@ -79,7 +79,13 @@ fn hosts(document: &Node) -> Vec<String> {
 
 /// Reports an unprotected Ingress: an error, or a notice if another Ingress protects the same
 /// hosts.
-fn unprotected(document: &Node, line: usize, what: &str, remedy: &str, findings: &mut Findings) {
+fn report_unprotected(
+    document: &Node,
+    line: usize,
+    what: &str,
+    remedy: &str,
+    findings: &mut Findings,
+) {
     let hosts = hosts(document);
     let beside = hosts
         .iter()
@@ -103,7 +109,7 @@ fn needs_no_session(document: &Node) -> bool {
     !paths.is_empty() && paths.iter().all(open)
 }
 
-fn nginx_ingress(
+fn check_nginx_ingress(
     document: &Node,
     annotations: &Node,
     line: usize,
@@ -117,7 +123,7 @@ fn nginx_ingress(
         found.and_then(|(_, line, node)| Some((line, node.text()?)))
     };
     if find("auth-url").is_none() {
-        unprotected(document, line, what, ANNOTATE_REMEDY, findings);
+        report_unprotected(document, line, what, ANNOTATE_REMEDY, findings);
     }
     match find("auth-url") {
         Some((line, url)) if url.ends_with("/auth-request") => {
@@ -161,7 +167,7 @@ fn nginx_ingress(
     if let Some((line, codes)) = find("custom-http-errors") {
         let codes: Vec<&str> = codes.split(',').map(str::trim).collect();
         if codes.contains(&"401") || codes.contains(&"403") {
-            replaced_denial(line, findings);
+            report_replaced_denial(line, findings);
         }
     }
     for name in ["configuration-snippet", "server-snippet", "auth-snippet"] {
@@ -188,14 +194,14 @@ fn nginx_ingress(
 }
 
 /// Adds an error: the default backend replaces the denial of Curfew.
-fn replaced_denial(line: usize, findings: &mut Findings) {
+fn report_replaced_denial(line: usize, findings: &mut Findings) {
     let message = "the default backend replaces the answers 401 and 403, which drops the cookie, the \
                    reason and the redirect to the sign-in page";
     let remedy = "remove 401 and 403 from custom-http-errors";
     findings.error(line, "swallowed-denial", message.to_owned(), remedy);
 }
 
-fn ingress_route(document: &Node, findings: &mut Findings) {
+fn check_ingress_route(document: &Node, findings: &mut Findings) {
     let routes = document
         .at(&["spec", "routes"])
         .map_or(&[][..], Node::items);

@@ -39,7 +39,7 @@ pub(super) fn is_config(text: &str) -> bool {
 pub(super) fn check(text: &str, findings: &mut Findings) -> Result<(), Unreadable> {
     let root = parse(text)?;
     let mut servers = Vec::new();
-    collect(&root, None, &mut servers);
+    collect_servers(&root, None, &mut servers);
     for (server, auth_request) in servers {
         check_server(server, auth_request, findings);
     }
@@ -47,7 +47,7 @@ pub(super) fn check(text: &str, findings: &mut Findings) -> Result<(), Unreadabl
 }
 
 /// Collects the servers, each with the `auth_request` that it inherits.
-fn collect<'a>(
+fn collect_servers<'a>(
     block: &'a Directive,
     auth_request: Option<&'a str>,
     servers: &mut Vec<(&'a Directive, Option<&'a str>)>,
@@ -56,7 +56,7 @@ fn collect<'a>(
     for directive in &block.block {
         match directive.name() {
             "server" if !directive.block.is_empty() => servers.push((directive, auth_request)),
-            "http" => collect(directive, auth_request, servers),
+            "http" => collect_servers(directive, auth_request, servers),
             _ => {}
         }
     }
@@ -76,7 +76,7 @@ struct ProxiedLocation<'a> {
 fn check_server(server: &Directive, outside: Option<&str>, findings: &mut Findings) {
     let auth_request = auth_request_of(server).or(outside);
     let mut locations_found = Vec::new();
-    locations(server, auth_request, &mut locations_found);
+    collect_locations(server, auth_request, &mut locations_found);
     let targets: Vec<&str> = locations_found
         .iter()
         .filter_map(|it| it.auth_request)
@@ -89,14 +89,14 @@ fn check_server(server: &Directive, outside: Option<&str>, findings: &mut Findin
     for found in &locations_found {
         let (location, path) = (found.location, path(found.location));
         if targets.contains(&&*path) {
-            auth_location(location, findings);
+            check_auth_location(location, findings);
             continue;
         }
         if location.find("internal").is_some() {
             continue;
         }
         if is_protected(found) {
-            protected_location(server, location, findings);
+            check_protected_location(server, location, findings);
         } else if !path.starts_with("/.curfew/")
             && !path.starts_with('@')
             && proxies_requests(location)
@@ -110,10 +110,10 @@ fn check_server(server: &Directive, outside: Option<&str>, findings: &mut Findin
             }
         }
     }
-    error_pages(server, &locations_found, findings);
+    check_error_pages(server, &locations_found, findings);
 }
 
-fn locations<'a>(
+fn collect_locations<'a>(
     block: &'a Directive,
     auth_request: Option<&'a str>,
     locations_found: &mut Vec<ProxiedLocation<'a>>,
@@ -124,7 +124,7 @@ fn locations<'a>(
             location,
             auth_request,
         });
-        locations(location, auth_request, locations_found);
+        collect_locations(location, auth_request, locations_found);
     }
 }
 
@@ -135,7 +135,7 @@ fn proxies_requests(location: &Directive) -> bool {
 }
 
 /// Checks the location that calls Curfew.
-fn auth_location(location: &Directive, findings: &mut Findings) {
+fn check_auth_location(location: &Directive, findings: &mut Findings) {
     if let Some(cache) = location.find("proxy_cache")
         && cache.argument(0) != "off"
     {
@@ -192,7 +192,7 @@ fn check_inputs(location: &Directive, findings: &mut Findings) {
 }
 
 /// Checks a location that Curfew protects.
-fn protected_location(server: &Directive, location: &Directive, findings: &mut Findings) {
+fn check_protected_location(server: &Directive, location: &Directive, findings: &mut Findings) {
     let read = location
         .find("proxy_read_timeout")
         .or(server.find("proxy_read_timeout"));
@@ -226,7 +226,7 @@ fn protected_location(server: &Directive, location: &Directive, findings: &mut F
 }
 
 /// Reports `error_page` directives that turn an error into a success or pass it to the application.
-fn error_pages(
+fn check_error_pages(
     server: &Directive,
     locations_found: &[ProxiedLocation<'_>],
     findings: &mut Findings,
@@ -308,7 +308,7 @@ fn parse(text: &str) -> Result<Directive, Unreadable> {
                         }
                     }
                 }
-                add(&mut current, word, line);
+                add_word(&mut current, word, line);
             }
             first => {
                 let mut word = String::from(first);
@@ -324,7 +324,7 @@ fn parse(text: &str) -> Result<Directive, Unreadable> {
                     braces = braces.saturating_sub(usize::from(it == '}'));
                     word.push(it);
                 }
-                add(&mut current, word, line);
+                add_word(&mut current, word, line);
             }
         }
     }
@@ -334,7 +334,7 @@ fn parse(text: &str) -> Result<Directive, Unreadable> {
     }
 }
 
-fn add(directive: &mut Directive, word: String, line: usize) {
+fn add_word(directive: &mut Directive, word: String, line: usize) {
     if directive.words.is_empty() {
         directive.line = line;
     }

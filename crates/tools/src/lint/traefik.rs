@@ -12,7 +12,7 @@ pub(super) fn check(document: &Node, findings: &mut Findings) -> bool {
     document.walk(&mut |key, line, node| match key {
         "forwardAuth" => {
             known = true;
-            middleware(line, node, findings);
+            check_middleware(line, node, findings);
         }
         "forwardedHeaders" => {
             known = true;
@@ -24,7 +24,7 @@ pub(super) fn check(document: &Node, findings: &mut Findings) -> bool {
         provider if provider.eq_ignore_ascii_case("kubernetesCRD") => {
             known = true;
             if !node.get("safeNaming").is_some_and(|it| it.is("true")) {
-                shared_names(line, findings);
+                report_shared_names(line, findings);
             }
         }
         label if label.starts_with("traefik.http.") => {
@@ -50,17 +50,17 @@ pub(super) fn check(document: &Node, findings: &mut Findings) -> bool {
             }
         }
     });
-    flags(&command_line, findings);
+    check_flags(&command_line, findings);
     if let Some(routers) = document.at(&["http", "routers"]) {
         known = true;
-        file(document, routers, findings);
+        check_routers(document, routers, findings);
     }
     known
 }
 
 /// Reports missing `safeNaming`: the internal name of a Middleware is then `NAMESPACE-NAME`, so Middlewares of two
 /// namespaces can collide.
-fn shared_names(line: usize, findings: &mut Findings) {
+fn report_shared_names(line: usize, findings: &mut Findings) {
     let message = "without safeNaming, the name of a Middleware is NAMESPACE-NAME: another namespace can replace the one \
                    that calls Curfew";
     let remedy = "set providers.kubernetesCRD.safeNaming to true (--providers.kubernetescrd.safenaming=true)";
@@ -68,7 +68,7 @@ fn shared_names(line: usize, findings: &mut Findings) {
 }
 
 /// Checks command-line flags, each with its line number.
-fn flags(flags: &[(usize, String)], findings: &mut Findings) {
+fn check_flags(flags: &[(usize, String)], findings: &mut Findings) {
     let crd = |flag: &str| flag.starts_with("--providers.kubernetescrd");
     let safe = flags.iter().any(|(_, flag)| {
         flag == "--providers.kubernetescrd.safenaming=true"
@@ -77,11 +77,11 @@ fn flags(flags: &[(usize, String)], findings: &mut Findings) {
     if let Some((line, _)) = flags.iter().find(|(_, flag)| crd(flag))
         && !safe
     {
-        shared_names(*line, findings);
+        report_shared_names(*line, findings);
     }
 }
 
-fn middleware(line: usize, node: &Node, findings: &mut Findings) {
+fn check_middleware(line: usize, node: &Node, findings: &mut Findings) {
     if let Some(trust) = node.get("trustForwardHeader")
         && trust.is("true")
     {
@@ -115,7 +115,7 @@ fn middleware(line: usize, node: &Node, findings: &mut Findings) {
 }
 
 /// Checks the routers of a dynamic configuration.
-fn file(document: &Node, routers: &Node, findings: &mut Findings) {
+fn check_routers(document: &Node, routers: &Node, findings: &mut Findings) {
     let empty = Node::default();
     let middlewares = document.at(&["http", "middlewares"]).unwrap_or(&empty);
     let asks = |name: &str| {

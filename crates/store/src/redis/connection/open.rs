@@ -100,7 +100,7 @@ pub(in crate::redis) async fn connect_single(
         Ok(connection) => Ok(connection?),
         Err(_) => {
             let message = format!(
-                "no reply of {address} within {:?}",
+                "no reply from {address} within {:?}",
                 settings.connect_timeout
             );
             Err(ConnectError::Server(message))
@@ -165,7 +165,7 @@ pub(in crate::redis) async fn connect_cluster(
     let connecting = client.get_async_connection();
     match tokio::time::timeout(2 * settings.connect_timeout, connecting).await {
         Ok(connection) => Ok(Connection::Cluster(connection?)),
-        Err(_) => Err(ConnectError::Server("no reply of the cluster".to_owned())),
+        Err(_) => Err(ConnectError::Server("no reply from the cluster".to_owned())),
     }
 }
 

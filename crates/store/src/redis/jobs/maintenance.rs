@@ -64,7 +64,7 @@ impl RedisStore {
                 let current = policies.current();
                 let reconciled = background.reconcile(&current, diagnostics, replicas);
                 if let Err(error) = reconciled.await {
-                    tracing::debug!(%error, "could not maintain Redis, retrying");
+                    tracing::debug!(%error, "could not reconcile Redis, retrying");
                 }
                 tokio::select! {
                     _ = incarnation.changed() => {}

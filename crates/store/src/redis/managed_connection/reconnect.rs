@@ -136,7 +136,7 @@ impl ManagedConnection {
         match tokio::time::timeout(JOIN_TIMEOUT, joining).await {
             Ok(joined) => joined,
             Err(_) => {
-                let why = "the clock of Redis jumps: its times are inconsistent".to_owned();
+                let why = "the clock of Redis jumps: its answers differ".to_owned();
                 Err(ConnectError::Server(why))
             }
         }
