@@ -1,9 +1,9 @@
 //! The near cache: session records in the memory of this process, so that most checks need no request to the store.
 //!
-//! It holds live records only, and only [`LocalStore::load_cached`] returns them. Before a check denies a request, it
-//! loads the record from the store. The cache is in use only while invalidations arrive. If the last confirmed
-//! heartbeat is older than the [`LEASE`], it returns nothing. If an invalidation may be lost, it drops all records.
-//! For the reasons, see `docs/adr/0011-the-near-cache.md`.
+//! The cache contains only live records, and only [`LocalStore::load_cached`] returns them. Before a check denies a
+//! request, it loads the record from the store. The cache is usable only while invalidations arrive. If the last
+//! confirmed heartbeat is older than the [`LEASE`], the cache returns nothing. If an invalidation may be lost, the
+//! cache drops all records. For the reasons, see `docs/adr/0011-the-near-cache.md`.
 
 mod record_cache;
 

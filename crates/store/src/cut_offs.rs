@@ -15,7 +15,7 @@ const SHARDS: usize = 1 << SHARD_BITS;
 const SHARD_BITS: u32 = 12;
 /// The first step of a search from the expected position, in entries.
 const FIRST_STEP: usize = 2;
-/// A full table evicts its oldest entries: `1 / EVICTION_DIVISOR` of all entries at once.
+/// When the table is full, it evicts the oldest `1 / EVICTION_DIVISOR` of its entries.
 const EVICTION_DIVISOR: usize = 64;
 /// A full list grows by `1 / GROWTH_DIVISOR` of its length, so that it wastes little memory.
 const GROWTH_DIVISOR: usize = 8;
@@ -149,7 +149,7 @@ impl CutOffs {
             return;
         }
         let (_, until, _) = times.select_nth_unstable(count - 1);
-        // Raise the general cut-off first, so that a concurrent check always finds one of the two.
+        // The general cut-off moves first, so that a concurrent check finds either the entry or the general cut-off.
         self.raise_general(*until);
         self.forget(*until);
     }

@@ -13,14 +13,14 @@ use crate::session::{SessionId, Timestamp};
 /// end again.
 #[async_trait]
 pub trait DeadlineQueue: Send + Sync + 'static {
-    /// Adds a session that is due at `at`, unless it is in the queue already.
+    /// Adds a session that is due at `at`. Does nothing if the queue already contains the session.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed.
     async fn enqueue(&self, id: SessionId, at: Timestamp) -> Result<(), StoreError>;
 
-    /// Claims at most `limit` sessions that are due at `now`. Each is due again at `until`, for any process, unless
-    /// it is postponed or acknowledged before.
+    /// Claims at most `limit` sessions that are due at `now`. A claimed session is due again at `until`, for any
+    /// process, unless it is postponed or acknowledged before.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed; some sessions may be claimed.

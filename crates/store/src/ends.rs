@@ -5,7 +5,7 @@ use crate::session::{SessionId, Timestamp};
 /// The listener also receives the time up to which it has all invalidations, so that it can limit the age of its
 /// records.
 pub trait InvalidationListener: Send + Sync + 'static {
-    /// Processes the invalidation of a session. A process changed its record at `at`, in decision time; usually it
+    /// Processes an invalidation: a process changed the record of this session at `at`, in decision time. Usually it
     /// ended the session.
     fn invalidate(&self, id: SessionId, at: Timestamp);
 

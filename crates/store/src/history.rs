@@ -39,11 +39,11 @@ struct SourceLimits {
 /// The absolute limit of each source, by the name of the source.
 pub type LimitsOfSources = BTreeMap<String, Duration>;
 
-/// Access to the history. It is in the store itself, so that all replicas and later processes know it.
+/// Access to the history. The history is in the store itself, so that all replicas and later processes know it.
 #[async_trait]
 pub trait HistoryStore: Send + Sync + 'static {
     /// Reads the history from the store. Call it *after* [`SessionStore::load`](super::SessionStore::load) found no
-    /// record, so that the history includes any loss before that.
+    /// record, so that the history includes a loss that happened before the load.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed.
@@ -102,8 +102,8 @@ impl History {
         Some(Duration::from_millis(known.current))
     }
 
-    /// Returns the absolute limit of a session that started at `started`. `limit` is the configured limit. If it
-    /// became longer, the longer limit does not apply to earlier sign-ins.
+    /// Returns the absolute limit of a session that started at `started`. `limit` is the configured limit. If an
+    /// operator made the limit longer, the longer one does not apply to earlier sign-ins.
     #[must_use]
     pub fn limit(&self, source: &str, started: Timestamp, limit: Duration) -> Duration {
         let Some(known) = self.limits.get(source) else {
@@ -202,15 +202,15 @@ mod tests {
         proptest::collection::vec(step, 1..80)
     }
 
-    /// A sign-in, and the time until which its tombstone is kept.
+    /// A sign-in, and the time until which the store keeps its tombstone.
     struct Session {
         started: u64,
         tombstone_until: Option<u64>,
     }
 
     proptest! {
-        /// An ended session never starts again, however the limits change. Its tombstone is kept for exactly the
-        /// limit at the time of the adoption.
+        /// An ended session never starts again, even if the limits change. The store keeps its tombstone for the
+        /// limit that applied when it ended.
         #[test]
         fn no_ended_session_starts_again(steps in steps()) {
             let (mut history, mut now, mut limit) = (History::default(), 100, 10);

@@ -173,7 +173,8 @@ impl<S: SessionStore> SessionStore for JournaledStore<S> {
     }
 
     async fn create(&self, id: SessionId, session: &Session) -> Result<CreateOutcome, StoreError> {
-        // Only a session with a derived ID, such as that of a JSON Web Token, can have ended before it starts.
+        // Only a session whose ID is derived from a credential, such as a JSON Web Token, can have ended before it is
+        // created.
         if self.lost_tombstone(id).is_some() {
             return Ok(CreateOutcome::Exists);
         }

@@ -184,8 +184,8 @@ pub struct Touch {
     pub retention: Duration,
     /// The touch interval: how long activity may be buffered before one touch is written.
     pub interval: Duration,
-    /// The time when the session would end without this activity. Shortly before this time, the activity is written
-    /// at once.
+    /// The time when the session would end without this activity. Shortly before this time, a wrapper writes the
+    /// activity at once.
     pub deadline: Timestamp,
 }
 

@@ -66,8 +66,8 @@ const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(5);
 /// Sessions in Redis: one server, a primary found by sentinels, or a cluster.
 pub struct RedisStore {
     managed: Arc<ManagedConnection>,
-    /// The connection for `WAIT`, opened when it is first needed. `WAIT` blocks a connection, so no other operation
-    /// may share it.
+    /// The connection for `WAIT`. It is opened when it is first needed. `WAIT` blocks a connection, so no other
+    /// operation may share it.
     wait_connection: Arc<tokio::sync::Mutex<Option<replication::WaitConnection>>>,
     keys: Arc<Keys>,
     key_ring: Live<KeyRing>,
@@ -320,8 +320,8 @@ impl SessionStore for RedisStore {
 
     async fn create(&self, id: SessionId, session: &Session) -> Result<CreateOutcome, StoreError> {
         self.learn_cut_offs(session).await?;
-        // The index comes first, so that every existing session is in it. If the session is not created, a later
-        // listing removes the entry.
+        // The entry in the index is written first, so that the index contains every existing session. If the session
+        // is not created, a later listing removes the entry.
         self.add_to_index(id, session).await?;
         let session = self.fit_to_format(session);
         let mut set = redis::cmd("SET");
@@ -411,7 +411,7 @@ impl SessionStore for RedisStore {
                 ChangeOutcome::Changed(changed) => self.fit_to_format(&changed),
                 outcome => return Ok(outcome),
             };
-            // The script compares the expiry too, so that it does not undo a touch in between.
+            // The script also compares the expiry, so that it does not undo a touch that was written after the read.
             if self.replace(id, &stored, false, &changed).await? {
                 return Ok(ChangeOutcome::Changed(changed));
             }

@@ -1,8 +1,8 @@
 //! Write-behind for touches: one write per touch interval.
 //!
-//! A check only records activity in memory and never waits for the store. A session is written when its last write is
-//! one interval old. The last activity of an interval is written at the end of the interval. So a crash loses at
-//! most one interval: a session may then time out early by that much, never late.
+//! A check only records activity in memory and never waits for the store. Each session is written once per interval:
+//! the last activity of an interval is written at the end of the interval. So a crash loses at most one interval: a
+//! session may then time out early by that much, never late.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

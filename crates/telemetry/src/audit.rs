@@ -2,7 +2,7 @@
 //! contain a credential.
 //!
 //! Fields have the names of the Elastic Common Schema, if it has one. Curfew's own fields begin with `curfew.`.
-//! `docs/observability.md` lists them, and a test compares that list with this file.
+//! `docs/observability.md` lists all fields, and a test compares the list with this file.
 
 mod access;
 mod action;

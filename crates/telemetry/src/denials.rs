@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 use super::audit::{self, Denied};
 use crate::session::{DenyReason, Timestamp};
 
-/// Maximum denials in a second that are logged one by one, for each reason. This limit is for requests without a
-/// genuine credential, which any client can send.
+/// Maximum number of denials that are logged one by one in a second, for each reason. This limit is for requests
+/// without a genuine credential, which any client can send.
 const MAX_ANONYMOUS_PER_WINDOW: u64 = 10;
 /// The same limit for requests with a genuine credential.
 const MAX_KNOWN_PER_WINDOW: u64 = 100;

@@ -15,20 +15,20 @@ const MAX_REPLICAS: usize = 256;
 /// Bytes of a name or a version.
 const MAX_NAME_BYTES: usize = 255;
 
-/// The description of a replica, which it publishes to the others that share its store.
+/// The description of a replica. The replica publishes it to the other replicas of the same store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replica {
     /// The name of the machine or pod, and the process ID.
     pub name: String,
     /// The version of Curfew.
     pub version: String,
-    /// The time of its start in its own clock, RFC 3339.
+    /// The start time of the replica in its own clock, RFC 3339.
     pub started: String,
-    /// The newest record format that it reads; 0 if it does not publish this value.
+    /// The newest record format that the replica reads; 0 if the replica does not publish it.
     #[serde(default)]
     pub records: u8,
-    /// The number of the last change of cut-offs and revocation rules that it has read; `None` for a version without
-    /// rules.
+    /// The number of the last change of cut-offs and revocation rules that the replica has read; `None` for a version
+    /// without rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revocations: Option<u64>,
 }

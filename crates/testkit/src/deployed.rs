@@ -16,7 +16,7 @@ pub fn deployed(file: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Returns a file as `curfew render` prints it for this idle limit and for the default addresses.
+/// Returns a file that `curfew render` prints for this idle limit and the default addresses.
 pub fn rendered(proxy: ::curfew::render::Proxy, name: &str, idle: Duration) -> String {
     let limits = ::curfew::render::RenderLimits {
         idle: Some(idle),

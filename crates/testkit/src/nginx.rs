@@ -9,7 +9,7 @@ use super::{Listeners, free_port, local};
 pub struct Nginx {
     server: Server,
     pub address: SocketAddr,
-    /// The address for HTTP/2 without TLS. NGINX cannot serve it on the address of HTTP/1.1.
+    /// The address for HTTP/2 without TLS. NGINX needs a separate address for it.
     pub http2: SocketAddr,
 }
 

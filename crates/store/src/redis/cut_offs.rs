@@ -1,5 +1,5 @@
 //! The cut-offs of subjects: a sorted set in Redis, and a local copy in every replica. A replica follows the set on a
-//! separate connection (`follow.rs`). While its copy is not fresh, it reads the cut-offs of each session
+//! separate connection (`follow.rs`). While the copy is not fresh, the replica reads the cut-offs of each session
 //! that it loads.
 
 mod follow;

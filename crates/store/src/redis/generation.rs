@@ -34,8 +34,8 @@ use shards::{ShardState, Shards};
 
 /// Interval between refreshes of the marker.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(2);
-/// The assumed replication lag. A marker that is older by at most this time than the marker that was read before
-/// shows no loss. The journal of ends (`store.journal_retention`) covers that time.
+/// The longest replication lag that Curfew expects. If the marker becomes older by at most this time, Curfew assumes
+/// no loss. The journal of ends (`store.journal_retention`) covers that time.
 const REPLICATION_LAG: Duration = Duration::from_secs(5);
 /// How long after a refresh a starting process trusts the marker.
 const RUNNING_FRESHNESS: Duration = Duration::from_secs(10);
@@ -370,15 +370,15 @@ impl Marker {
         Ok(marker)
     }
 
-    /// Refreshes the marker at `now`. Its time never moves back, although the clock of this process can be behind
-    /// another one, or an operator can set it back.
+    /// Refreshes the marker at `now`. The time of the marker never moves back, even if the clock of this process is
+    /// behind.
     fn refresh(&mut self, now: u64, fresh_for: Duration) {
         self.refreshed = self.refreshed.max(now);
         self.fresh_until = self.refreshed.saturating_add(millis(fresh_for));
     }
 
-    /// Returns whether a running replica must refresh the marker. It must do so at every interval, and immediately if
-    /// the marker was extended for a planned stop.
+    /// Returns whether a running replica must refresh the marker: after each interval, and immediately if the marker
+    /// was extended for a planned stop.
     fn is_due(&self, now: u64) -> bool {
         let was_stopped =
             self.fresh_until > now.saturating_add(millis(RUNNING_FRESHNESS + REFRESH_INTERVAL));

@@ -69,7 +69,7 @@ pub(super) struct Replacement<'a> {
     pub(super) key: &'a [u8],
     /// The record as it was read.
     pub(super) expected: &'a [u8],
-    /// The expiry as it was read, if a touch in between must prevent the replacement.
+    /// The expiry as it was read. If it is set, a later touch prevents the replacement.
     pub(super) expected_expiry: Option<Timestamp>,
     pub(super) record: &'a [u8],
     pub(super) expiry: Timestamp,

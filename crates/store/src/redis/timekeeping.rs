@@ -1,5 +1,5 @@
-//! The record of the timeline in Redis. Each replica reads it with every health check, and one replica keeps it
-//! fresh.
+//! The record of the timeline in Redis. Each replica reads the record with every health check, and one replica
+//! refreshes it.
 
 use std::sync::Arc;
 

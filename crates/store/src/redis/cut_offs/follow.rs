@@ -1,4 +1,4 @@
-//! Reads the cut-offs that other replicas set. It uses a separate connection, so that no check waits behind it.
+//! Reads the cut-offs that other replicas set. The reader has a separate connection, so that no check waits for it.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -100,8 +100,8 @@ impl RedisStore {
         self.cut_offs.reader.lock().await.progress.whole_reads
     }
 
-    /// Returns the number of the last change that this replica has confirmed. It stays the same while a rule cannot
-    /// be decrypted.
+    /// Returns the number of the last change that this replica has confirmed. While a rule cannot be decrypted, this
+    /// number does not change.
     #[must_use]
     pub fn confirmed_change(&self) -> u64 {
         self.cut_offs.read_to.load(Ordering::Acquire)
@@ -131,7 +131,7 @@ impl RedisStore {
             let all = all.await?;
             if all && let Some(change) = reader.progress.complete_to() {
                 self.cut_offs.complete_at(since);
-                // Other replicas must not count on this replica for a rule that it cannot decrypt.
+                // This replica does not confirm a rule that it cannot decrypt.
                 if self.cut_offs.undecryptable.load(Ordering::Relaxed) == 0 {
                     self.cut_offs.read_to.store(change, Ordering::Release);
                 }

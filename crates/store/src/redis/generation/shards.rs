@@ -65,8 +65,8 @@ impl Shards {
             .await
     }
 
-    /// Returns whether the next check of all marks, or the next attempt to write them, is due. If it is, records it
-    /// as done at `now`.
+    /// Returns whether the next check of all marks, or the next attempt to write them, is due. If so, the next one
+    /// counts from `now`.
     pub(super) fn is_due(&self, now: u64) -> bool {
         let checked_at = self.checked_at.load(Ordering::Relaxed);
         let is_due = now >= checked_at.saturating_add(CHECK_INTERVAL_MILLIS);

@@ -113,7 +113,8 @@ impl RedisStore {
     /// Reads the schema version, and whether an upgrade is in progress.
     async fn read_schema(&self, connection: &mut Connection) -> RedisResult<(Option<u64>, bool)> {
         // The order matters: an upgrade writes its progress before it raises the schema version, and deletes the
-        // progress at its end. In the opposite order an upgrade that begins in between would look finished.
+        // progress at its end. In the opposite order, an upgrade that begins between the two reads would look
+        // finished.
         let mut get = redis::cmd("GET");
         let found = get.arg(self.keys.schema()).query_async(connection).await?;
         let mut ask = redis::cmd("EXISTS");

@@ -35,7 +35,7 @@ struct LastWalk {
 }
 
 impl LastWalk {
-    /// Returns whether this walk is recent enough, so that no walk with the keys `names` is due.
+    /// Returns whether this walk is recent and had the keys `names`. Then no new walk is due.
     fn is_recent(&self, names: &str) -> bool {
         let pause = if self.repeat_soon {
             RETRY_INTERVAL

@@ -16,7 +16,7 @@ use crate::session::Timestamp;
 /// Interval of health checks. A health check asks the server for its role and its time.
 const HEALTH_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// Timeout of a health check. It is well below the time after which a fail-over begins. So Curfew asks the sentinels
-/// before it uses a server again that did not answer and may have been replaced.
+/// for the primary before it uses a server that did not answer.
 const HEALTH_CHECK_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long all nodes of a cluster may be unreachable before Curfew reconnects.
 const CLUSTER_TIMEOUT_SECONDS: f64 = 2.0;
@@ -200,8 +200,7 @@ impl ManagedConnection {
         }
     }
 
-    /// Returns whether the password file has another password than `before`. If it has, writes the new one to
-    /// `before`.
+    /// Returns whether the password in the file differs from `before`. If so, writes the new password to `before`.
     fn has_new_password(&self, before: &mut Option<Option<Secret<String>>>) -> bool {
         if !matches!(self.settings.password, Password::File(_)) {
             return false;
