@@ -117,7 +117,7 @@ impl Lifecycle {
                 conditions,
                 before: before.unwrap_or(now).min(now),
             };
-            let forget = now.minus(this.parts.policies.longest_absolute_limit());
+            let forget_before = now.minus(this.parts.policies.longest_absolute_limit());
             let RuleAdded::Added {
                 change,
                 replication,

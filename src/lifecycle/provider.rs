@@ -33,14 +33,14 @@ impl Lifecycle {
             let now = this.parts.clock.now();
             // A cut-off in the future would also end sessions that start until that time.
             let before = before.min(now);
-            let forget = now.minus(this.parts.policies.longest_absolute_limit());
-            let noted = this
-                .parts
-                .stores
-                .cut_offs
-                .set_cut_off(&whom.name, before, forget);
-            this.count_unconfirmed(noted.await?);
-            let Some(subject) = &whom.subject else {
+            let forget_before = now.minus(this.parts.policies.longest_absolute_limit());
+            let replication =
+                this.parts
+                    .stores
+                    .cut_offs
+                    .set_cut_off(&target.name, before, forget_before);
+            this.count_unconfirmed(replication.await?);
+            let Some(subject) = &target.subject else {
                 return Ok(0);
             };
             let is_affected = |session: &Session| {

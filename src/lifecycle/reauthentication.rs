@@ -26,7 +26,7 @@ impl Lifecycle {
         if matches!(actor.kind, ActorKind::User | ActorKind::Policy) || revoked.is_operator() {
             return Ok(());
         }
-        let forget = self
+        let forget_before = self
             .parts
             .clock
             .now()

@@ -43,7 +43,7 @@ impl Lifecycle {
             let now = this.parts.clock.now();
             let not_before = before.unwrap_or(now).min(now);
             // Sessions from before that time are over through their absolute limits.
-            let forget = now.minus(this.parts.policies.longest_absolute_limit());
+            let forget_before = now.minus(this.parts.policies.longest_absolute_limit());
             let mut replication = this
                 .parts
                 .stores

@@ -90,8 +90,8 @@ impl FakeProvider {
             token_requests: Arc::default(),
             user_info_requests: Arc::default(),
             presented: Arc::default(),
-            meanwhile: Arc::default(),
-            takes: Arc::default(),
+            during_token_request: Arc::default(),
+            delay: Arc::default(),
             key: Arc::new(key),
             url,
         };
@@ -211,8 +211,8 @@ async fn token(State(provider): State<FakeProvider>, headers: HeaderMap, body: B
         other => assert_eq!(other, "authorization_code"),
     }
     provider.token_requests.lock().push(request);
-    if let Some(meanwhile) = &*provider.meanwhile.lock() {
-        meanwhile();
+    if let Some(action) = &*provider.during_token_request.lock() {
+        action();
     }
     let delay = *provider.delay.lock();
     tokio::time::sleep(delay).await;

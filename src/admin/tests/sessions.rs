@@ -13,7 +13,7 @@ fn with_policy(change: impl Fn(Policy) -> Policy) -> Fixture {
     let mut bench = Bench::new();
     let (_, default) = bench.parts.policies.get("default").unwrap();
     let changed = change(default.clone());
-    bench.set_policies(BTreeMap::from([(name("default"), changed)]));
+    bench.set_policies(BTreeMap::from([(policy_name("default"), changed)]));
     Fixture::with_bench(bench)
 }
 

@@ -40,7 +40,7 @@ fn step() -> impl Strategy<Value = Step> {
         }),
         1 => any::<usize>().prop_map(Step::Revoke),
         1 => vec(0..all_rules().len(), 0..6).prop_map(Step::Reload),
-        3 => (0..500_u32).prop_map(Step::Pass),
+        3 => (0..500_u32).prop_map(Step::AdvanceSeconds),
     ]
 }
 

@@ -190,7 +190,7 @@ async fn user_info_is_requested_if_it_has_the_attributes() {
     // The answer about another subject says nothing about this one.
     let fixture = Fixture::of(Bench::new(), provider.clone());
     *provider.user_info.lock() = user(json!({ "sub": "bob" }));
-    let expected = nothing("invalid", "first");
+    let expected = unconfirmed("invalid", "first");
     let case = "an ID token and UserInfo of two people";
     expect(&fixture, subject_alone, expected, case).await;
 }
