@@ -1,4 +1,4 @@
-//! Replicas follow the cut-offs: they read only changes, and lose none.
+//! Replicas read the changes of the cut-offs from Redis, and miss none.
 
 use std::collections::BTreeMap;
 
@@ -23,26 +23,30 @@ fn subject(number: u32) -> Subject {
     Subject::new(format!("subject {number}")).unwrap()
 }
 
-/// The member of a subject in the set.
-fn name(number: u32) -> Vec<u8> {
+/// Returns the member of the sorted set for a subject.
+fn cut_off_member(number: u32) -> Vec<u8> {
     let text = format!("curfew subject 1\0subject {number}");
     Sha256::digest(text)[..16].to_vec()
 }
 
-/// Writes cut-offs as the previous version does, without a log.
+/// Writes cut-offs with the script of the previous version, which writes no log.
 fn write_without_log(server: &RedisServer, cut_offs: &[(u32, u64)]) {
     let script = include_str!("../../migrations/0005_not_before.lua");
     let client = redis::Client::open(server.url()).unwrap();
     let mut connection = client.get_connection().unwrap();
     for (number, at) in cut_offs {
         let mut eval = redis::cmd("EVAL");
-        eval.arg(script).arg(1).arg(KEY).arg(name(*number)).arg(at);
+        eval.arg(script)
+            .arg(1)
+            .arg(KEY)
+            .arg(cut_off_member(*number))
+            .arg(at);
         eval.arg(0).arg(now().as_millis());
         eval.exec(&mut connection).unwrap();
     }
 }
 
-/// Fills the set. `in_one_millisecond` cut-offs share a time.
+/// Adds `count` cut-offs to the set. Each group of `in_one_millisecond` cut-offs has the same time.
 fn fill(server: &RedisServer, count: u32, in_one_millisecond: u32) {
     let client = redis::Client::open(server.url()).unwrap();
     let mut connection = client.get_connection().unwrap();
@@ -53,7 +57,7 @@ fn fill(server: &RedisServer, count: u32, in_one_millisecond: u32) {
         add.arg(KEY);
         for number in part {
             let at = begin + u64::from(number / in_one_millisecond);
-            add.arg(at).arg(name(*number));
+            add.arg(at).arg(cut_off_member(*number));
         }
         add.exec(&mut connection).unwrap();
     }
@@ -62,7 +66,7 @@ fn fill(server: &RedisServer, count: u32, in_one_millisecond: u32) {
     number.exec(&mut connection).unwrap();
 }
 
-async fn read(replica: &Running) {
+async fn read_cut_offs(replica: &Running) {
     let read = replica.read_cut_offs();
     let read = tokio::time::timeout(Duration::from_secs(120), read).await;
     assert_eq!(read.unwrap(), Ok(true));
@@ -87,7 +91,7 @@ async fn a_replica_with_200_000_entries_reads_only_what_changes() {
     assert_eq!(reader.whole_reads_of_cut_offs().await, 1);
     let bytes = reader.cut_off_bytes() as f64 / f64::from(MANY);
     assert!(bytes < 32.0, "{bytes} bytes an entry");
-    // No reply is larger than a page, so no command is slow.
+    // Replies are at most one page long, so no command is slow.
     let slow: Vec<redis::Value> = server.command(&[b"SLOWLOG", b"GET"]);
     assert!(slow.is_empty(), "{slow:?}");
     for number in MANY..MANY + 5 {
@@ -97,14 +101,14 @@ async fn a_replica_with_200_000_entries_reads_only_what_changes() {
             .await
             .unwrap();
         tap.take();
-        read(&reader).await;
+        read_cut_offs(&reader).await;
         let (_, answered) = tap.take();
         assert!(answered.len() < 2000, "{} bytes", answered.len());
         assert_eq!(reader.known_cut_off(&subject(number)), Some(at));
     }
     assert_eq!(reader.whole_reads_of_cut_offs().await, 1);
     tap.take();
-    read(&reader).await;
+    read_cut_offs(&reader).await;
     let (_, answered) = tap.take();
     assert!(
         answered.len() < 300,
@@ -113,28 +117,27 @@ async fn a_replica_with_200_000_entries_reads_only_what_changes() {
     );
 }
 
-/// More entries of one millisecond than fit on a page.
 #[tokio::test]
 async fn reads_more_entries_of_one_millisecond_than_fit_on_a_page() {
     let server = RedisServer::start();
     fill(&server, 9000, 4500);
     let replica = Running::connected(settings(&server.url())).await;
-    read(&replica).await;
+    read_cut_offs(&replica).await;
     assert_eq!(replica.usage().entries, 9000);
 }
 
-/// In a rolling update, replicas of both versions write, and each reads the other's cut-offs.
+/// During a rolling update, replicas of both versions write cut-offs, and read those of the other version.
 #[tokio::test]
 async fn replicas_of_two_versions_read_each_others_cut_offs() {
     let server = RedisServer::start();
     let new = Running::connected(settings(&server.url())).await;
     let at = |millis| Timestamp::from_millis(now().as_millis() / 1_000_000 * 1_000_000 + millis);
     write_without_log(&server, &[(1, at(1).as_millis())]);
-    read(&new).await;
+    read_cut_offs(&new).await;
     assert_eq!(new.known_cut_off(&subject(1)), Some(at(1)));
     new.set_cut_off(&subject(2), at(2), FORGET).await.unwrap();
     write_without_log(&server, &[(3, at(3).as_millis()), (1, at(4).as_millis())]);
-    read(&new).await;
+    read_cut_offs(&new).await;
     let known: Vec<_> = (1..=3)
         .map(|number| new.known_cut_off(&subject(number)))
         .collect();
@@ -146,7 +149,7 @@ async fn replicas_of_two_versions_read_each_others_cut_offs() {
         .filter(|(name, _)| name.len() == 16)
         .collect();
     let expected: BTreeMap<Vec<u8>, u64> = [(1, 4), (2, 2), (3, 3)]
-        .map(|(number, millis)| (name(number), at(millis).as_millis()))
+        .map(|(number, millis)| (cut_off_member(number), at(millis).as_millis()))
         .into();
     assert_eq!(names, expected);
 }
@@ -163,7 +166,7 @@ async fn bounds_the_set_without_losing_a_cut_off() {
         Running::connected(bounded()).await,
         Running::connected(bounded()).await,
     );
-    read(&two).await;
+    read_cut_offs(&two).await;
     let begin = now();
     let at = |number: u32| begin.plus(Duration::from_millis(u64::from(number)));
     for number in 0..1500 {
@@ -171,23 +174,23 @@ async fn bounds_the_set_without_losing_a_cut_off() {
             .await
             .unwrap();
         if number % 100 == 0 {
-            read(&two).await;
+            read_cut_offs(&two).await;
         }
     }
-    read(&one).await;
-    read(&two).await;
+    read_cut_offs(&one).await;
+    read_cut_offs(&two).await;
     let names: Vec<Vec<u8>> = server.command(&[b"ZRANGE", KEY, b"0", b"-1"]);
     let names = names.iter().filter(|name| name.len() == 16).count();
     assert!((MAX - 101..=MAX + 2).contains(&names), "{names}");
     let three = Running::connected(bounded()).await;
-    read(&three).await;
+    read_cut_offs(&three).await;
     for replica in [&one, &two, &three] {
         assert!(replica.usage().entries <= MAX * 9 / 8);
         for number in 0..1500 {
             let known = replica.known_cut_off(&subject(number));
             assert!(known >= Some(at(number)), "{number}: {known:?}");
         }
-        // A subject without its own cut-off loses only sessions older than the oldest cut-offs.
+        // For a subject without its own cut-off, only sessions older than the oldest cut-offs end.
         let other = replica.known_cut_off(&subject(9999));
         assert!(other < Some(at(1500 - MAX as u32 + 101)), "{other:?}");
         assert!(other >= replica.cut_off(&subject(9999)).await.unwrap());
@@ -208,7 +211,7 @@ async fn removes_old_cut_offs_from_redis_and_from_the_copy() {
     let follow = replica.follow_cut_offs(&policies, &advice, &metrics, CancellationToken::new());
     let forgotten = async || {
         let count: usize = server.command(&[b"ZCARD", KEY]);
-        // The remaining cut-off, and the number of the last change.
+        // The set has two members: the remaining cut-off, and the sequence number of the last change.
         count == 2 && metrics.store.cut_offs.get() == 1
     };
     tokio::select! {
@@ -231,16 +234,16 @@ async fn a_replica_keeps_cut_offs_that_a_fail_over_lost() {
             .await
             .unwrap();
     }
-    read(&replica).await;
+    read_cut_offs(&replica).await;
     let primary = group.primary();
     // The other servers do not have the third cut-off.
     for server in &group.servers {
         server.command::<()>(&[b"CONFIG", b"SET", b"repl-diskless-sync-delay", b"0"]);
     }
-    group.servers[primary].command::<()>(&[b"ZREM", KEY, &name(2)]);
+    group.servers[primary].command::<()>(&[b"ZREM", KEY, &cut_off_member(2)]);
     eventually("the replicas have the removal", async || {
         group.servers.iter().all(|server| {
-            let score: Option<f64> = server.command(&[b"ZSCORE", KEY, &name(2)]);
+            let score: Option<f64> = server.command(&[b"ZSCORE", KEY, &cut_off_member(2)]);
             score.is_none()
         })
     })
@@ -260,7 +263,7 @@ async fn a_replica_keeps_cut_offs_that_a_fail_over_lost() {
     }
     let other = Running::connected(settings(&group.url())).await;
     other.set_cut_off(&subject(3), at, FORGET).await.unwrap();
-    read(&replica).await;
+    read_cut_offs(&replica).await;
     assert_eq!(replica.known_cut_off(&subject(3)), Some(at));
 }
 
@@ -269,11 +272,11 @@ async fn replicas_of_a_cluster_read_each_others_cut_offs() {
     let cluster = Cluster::start().await;
     let one = Running::connected(settings(&cluster.url())).await;
     let two = Running::connected(settings(&cluster.url())).await;
-    read(&two).await;
+    read_cut_offs(&two).await;
     for number in 0..20 {
         let at = now();
         one.set_cut_off(&subject(number), at, FORGET).await.unwrap();
-        read(&two).await;
+        read_cut_offs(&two).await;
         assert_eq!(two.known_cut_off(&subject(number)), Some(at));
     }
     assert_eq!(
@@ -283,13 +286,13 @@ async fn replicas_of_a_cluster_read_each_others_cut_offs() {
     );
 }
 
-/// A rule that a fail-over lost stays in force on all replicas that have read it.
+/// After a fail-over loses a rule, all replicas that have read the rule still apply it.
 #[tokio::test]
 async fn replicas_keep_rules_that_redis_lost() {
     let server = RedisServer::start();
     let one = Running::connected(settings(&server.url())).await;
     let two = Running::connected(settings(&server.url())).await;
-    read(&two).await;
+    read_cut_offs(&two).await;
     let rule = |policy: Option<&str>| RevocationRule {
         conditions: RevocationConditions {
             policy: policy.map(str::to_owned),
@@ -298,7 +301,7 @@ async fn replicas_keep_rules_that_redis_lost() {
         before: now().plus(MINUTE),
     };
     one.add_rule(&rule(Some("strict")), FORGET).await.unwrap();
-    read(&two).await;
+    read_cut_offs(&two).await;
     assert!(!two.is_ended_by_rule(&session()));
     let added = one.add_rule(&rule(Some("default")), FORGET).await.unwrap();
     assert!(matches!(
@@ -308,16 +311,16 @@ async fn replicas_keep_rules_that_redis_lost() {
             ..
         }
     ));
-    read(&two).await;
+    read_cut_offs(&two).await;
     assert!(two.is_ended_by_rule(&session()));
     assert_eq!(two.whole_reads_of_cut_offs().await, 0);
-    // A replica that has read nothing reads the rules when it loads a session.
+    // A replica that has not read the rules yet reads them when it loads a session.
     one.create(ID, &session()).await.unwrap();
     let three = Running::connected(settings(&server.url())).await;
     three.load(ID).await.unwrap();
     assert!(three.is_ended_by_rule(&session()));
     server.command::<()>(&[b"FLUSHALL"]);
-    read(&two).await;
+    read_cut_offs(&two).await;
     assert!(
         two.is_ended_by_rule(&session()),
         "known rules stay in force"
@@ -332,8 +335,9 @@ enum Step {
     SetAsBefore(u32, u64),
     /// A replica reads the set.
     Read(bool),
-    /// The store loses cut-offs: a few, or all of them.
+    /// The store loses some of its cut-offs.
     Lose(u32),
+    /// The store loses all cut-offs.
     LoseAll,
     /// Redis trims the log.
     Trim,
@@ -406,7 +410,7 @@ async fn history(server: &RedisServer, steps: Vec<Step>) {
             }
             Step::Read(who) => {
                 let replica = &replicas[usize::from(who)];
-                read(replica).await;
+                read_cut_offs(replica).await;
                 let in_redis: Vec<(Vec<u8>, u64)> =
                     server.command(&[b"ZRANGE", KEY, b"0", b"-1", b"WITHSCORES"]);
                 let in_redis: BTreeMap<Vec<u8>, u64> = in_redis.into_iter().collect();
@@ -415,7 +419,7 @@ async fn history(server: &RedisServer, steps: Vec<Step>) {
                         .known_cut_off(&subject(number))
                         .map(Timestamp::as_millis);
                     let before = known[usize::from(who)].get(&number).copied();
-                    let stored = in_redis.get(&name(number)).copied();
+                    let stored = in_redis.get(&cut_off_member(number)).copied();
                     assert!(
                         found >= before.max(stored),
                         "{number}: {found:?} {before:?} {stored:?}"
@@ -430,7 +434,7 @@ async fn history(server: &RedisServer, steps: Vec<Step>) {
                 }
             }
             Step::Lose(number) => {
-                server.command::<()>(&[b"ZREM", KEY, &name(number)]);
+                server.command::<()>(&[b"ZREM", KEY, &cut_off_member(number)]);
             }
             Step::LoseAll => server.command::<()>(&[b"FLUSHALL"]),
             Step::Trim => {

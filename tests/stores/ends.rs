@@ -1,4 +1,4 @@
-//! The near caches of all processes receive the invalidations of each process.
+//! Each invalidation of a process reaches the near caches of all processes.
 
 use curfew::clock::SteadyClock;
 use curfew::session::State;
@@ -36,7 +36,6 @@ pub async fn while_receiving_invalidations<T>(
     }
 }
 
-/// One of several processes.
 struct Process {
     redis: Running,
     near: Arc<CachedStore<Arc<RedisStore>>>,
@@ -85,8 +84,7 @@ impl Process {
         eventually("the near cache is usable", async || self.is_usable()).await;
     }
 
-    /// Waits until the cache received this many invalidations, and not only timed out. A process receives its own
-    /// ones last.
+    /// Waits until the cache has received this many invalidations. A process receives its own invalidations last.
     async fn wait_for_invalidations(&self, ends: u64) {
         let received = || self.metrics.near_cache.end_delay.get_sample_count();
         eventually("all invalidations are received", async || {
@@ -123,11 +121,11 @@ async fn processes(count: usize, settings: impl Fn() -> RedisSettings) -> Vec<Pr
 }
 
 fn id(number: u8) -> SessionId {
-    // Spread over the servers of a cluster.
+    // Distributes the session IDs over the servers of a cluster.
     SessionId::from_bytes([number.wrapping_mul(37); 16])
 }
 
-/// Each process in turn ends sessions that the near caches of all processes have.
+/// Each process ends some sessions that are in the near caches of all processes. Then no cache may allow them.
 async fn end_sessions_and_check_all_caches(processes: &[Process], numbers: std::ops::Range<u8>) {
     for number in numbers {
         let (ender, id) = (
@@ -230,7 +228,7 @@ async fn stops_using_the_near_cache_when_the_connection_breaks() {
     }
 }
 
-/// With the rights of an older version, which had no channel.
+/// The ACL rights of an older version do not include the invalidation channel.
 #[tokio::test]
 async fn asks_redis_for_each_check_without_the_right_to_subscribe() {
     let server = RedisServer::start();

@@ -1,4 +1,4 @@
-//! Curfew notices that Redis has lost data, and no ended session comes back.
+//! Curfew notices when Redis has lost data. An ended session is not started again.
 
 use curfew::clock::{Clock, Stopwatch};
 use curfew::store::redis::Migration;
@@ -13,7 +13,7 @@ use crate::support::sentinel::SentinelGroup;
 
 const GENERATION: &[u8] = b"test:generation";
 
-/// A store with its maintenance, as in a running replica.
+/// A store whose maintenance runs, as in a replica.
 struct MaintainedStore {
     store: Running,
     metrics: Arc<Metrics>,
@@ -38,7 +38,7 @@ impl MaintainedStore {
         }
     }
 
-    /// The time of the last loss that concerns a session.
+    /// Returns the time of the last loss of data that affects a session.
     async fn last_loss(&self, id: SessionId) -> Option<Timestamp> {
         last_loss(&self.store, id).await
     }
@@ -84,12 +84,12 @@ async fn passes_the_history_suite_and_keeps_the_limits() {
     let limit = Duration::from_secs(600);
     let history = another.history(ID).await.unwrap();
     assert_eq!(history.limit("a", now().minus(MINUTE), limit).as_secs(), 60);
-    // The value is sealed: nobody without a key can read or write it.
+    // The value is sealed: it can be read or written only with a key of the key ring.
     let bytes: Vec<u8> = server.command(&[b"GET", GENERATION]);
     assert!(bytes.is_ascii() && bytes.len() > 100);
 }
 
-/// A new Redis looks like an emptied one.
+/// Curfew cannot distinguish a new Redis from an emptied one.
 #[tokio::test]
 async fn an_empty_redis_is_a_loss_unless_an_operator_says_that_it_is_new() {
     let server = RedisServer::start();
@@ -108,7 +108,7 @@ async fn an_empty_redis_is_a_loss_unless_an_operator_says_that_it_is_new() {
     assert_eq!(last_loss(&store, ID).await, None);
 }
 
-/// The store of an operator's command, which answers no checks.
+/// Starts a store as an operator's command does. Such a store answers no checks.
 async fn command_on(server: &RedisServer) -> Running {
     let store = RedisStore::new(
         settings(&server.url()),
@@ -141,7 +141,7 @@ async fn every_replica_notices_the_loss_of_all_data() {
     let lost = other.last_loss(ID).await.unwrap();
     assert!(lost >= begun);
     assert_eq!(one.last_loss(ID).await, Some(lost));
-    // Replicas that start later know it too.
+    // Replicas that start later know about the loss, too.
     drop((one, other));
     let later = MaintainedStore::on(settings(&server.url())).await;
     assert_eq!(later.last_loss(ID).await, Some(lost));
@@ -164,7 +164,7 @@ async fn a_missing_or_forged_marker_is_a_loss() {
     }
 }
 
-/// A running process and a starting process both notice it.
+/// A running process and a starting process both notice the loss.
 #[tokio::test]
 async fn a_restored_older_copy_is_a_loss() {
     let mut server = RedisServer::start();
@@ -198,7 +198,7 @@ async fn a_restored_older_copy_is_a_loss() {
     assert!(started.last_loss(ID).await.is_some());
 }
 
-/// Neither the stop of all replicas nor a migration without replicas is a loss.
+/// A stop of all replicas is no loss of data. A migration without a running replica is none, either.
 #[tokio::test]
 async fn a_planned_stop_is_no_loss() {
     let server = RedisServer::start();
@@ -217,7 +217,7 @@ async fn a_planned_stop_is_no_loss() {
     .await;
     let again = MaintainedStore::on(settings(&server.url())).await;
     assert_eq!(again.last_loss(ID).await, None);
-    // Without a planned stop, but with a migration before the next start.
+    // This time there is no planned stop, but a migration before the next start.
     drop(again);
     let command = command_on(&server).await;
     let policies = super::migrations::policies();
@@ -231,7 +231,7 @@ async fn a_planned_stop_is_no_loss() {
     assert_eq!(later.last_loss(ID).await, None);
 }
 
-/// A program without the marker wrote these records.
+/// A version without the generation marker wrote the records.
 #[tokio::test]
 async fn an_upgrade_is_no_loss() {
     let server = RedisServer::start();
@@ -269,7 +269,7 @@ async fn a_fail_over_is_no_loss() {
     assert_eq!(store.metrics.store.losses.get(), 0);
 }
 
-/// Marks move to another shard with their slots. An emptied shard has lost its marks.
+/// Resharding moves generation markers with their slots. An emptied shard has lost its markers.
 #[tokio::test]
 async fn a_cluster_notices_the_loss_of_one_shard_and_resharding_is_no_loss() {
     let mut cluster = Cluster::start().await;
@@ -286,7 +286,7 @@ async fn a_cluster_notices_the_loss_of_one_shard_and_resharding_is_no_loss() {
     assert!(command.extend_fresh_marker(true).await.unwrap());
     let one = MaintainedStore::on(settings(&cluster.url())).await;
     let other = MaintainedStore::on(settings(&cluster.url())).await;
-    // Enough sessions to check all slot ranges.
+    // These are enough sessions to have some in each range of slots.
     let ids: Vec<SessionId> = (0..200).map(id).collect();
     let nothing_is_lost = async |when: &str| {
         for id in &ids {

@@ -1,7 +1,7 @@
 //! Runs the same random histories on a model of the rules, on the embedded store and on Redis.
 //!
-//! The model does not use the helpers of the domain. It knows what the wrapper may lose when its process crashes. No
-//! other difference is allowed.
+//! The model does not call the code that it checks. It predicts which touches a crash loses. Every other difference
+//! is an error.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use super::*;
 use crate::support::redis::RedisServer;
 
 const SECOND: Duration = Duration::from_secs(1);
-/// Number of sessions. A small number makes histories use ended and unknown sessions again.
+/// The number of sessions. It is small, so histories often use a session that has ended or is unknown.
 const SESSIONS: u8 = 3;
 
 #[derive(Clone, Copy, Debug)]
@@ -27,10 +27,10 @@ enum Step {
     /// A check that counts as activity.
     Use(u8),
     /// A check that does not count as activity.
-    Look(u8),
+    CheckPassively(u8),
     Revoke(u8),
     /// Sets the idle limit, in seconds.
-    Policy(u64),
+    SetIdleLimit(u64),
     Wait(u64),
     /// Writes the touches that are due.
     Flush,
@@ -43,9 +43,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         2 => name.clone().prop_map(Step::Create),
         6 => name.clone().prop_map(Step::Use),
-        3 => name.clone().prop_map(Step::Look),
+        3 => name.clone().prop_map(Step::CheckPassively),
         1 => name.prop_map(Step::Revoke),
-        1 => (20_u64..60).prop_map(Step::Policy),
+        1 => (20_u64..60).prop_map(Step::SetIdleLimit),
         6 => (1_u64..30).prop_map(Step::Wait),
         3 => Just(Step::Flush),
         1 => Just(Step::Crash),
@@ -60,11 +60,11 @@ type Answer = &'static str;
 #[derive(Clone, Debug)]
 struct ModelSession {
     started: u64,
-    /// The last activity in the store. `pending` is the activity that is not written yet: the time when it is due,
-    /// and the time of the activity.
+    /// The last activity that is in the store.
     written: u64,
+    /// The activity that is not written yet: when it will be written, and when it happened.
     pending: Option<(u64, u64)>,
-    /// The idle limit at the start, which sets the retention of the record.
+    /// The idle limit at the start of the session. The retention of the record depends on it.
     idle_at_start: u64,
     ended: Option<Answer>,
 }
@@ -90,7 +90,7 @@ impl Model {
         let seen = session
             .pending
             .map_or(session.written, |(_, at)| at.max(session.written));
-        // A longer limit applies only within the retention of the record: one hour beyond the first limit.
+        // A longer idle limit cannot outlast the record, which is stored for one hour more than the first idle limit.
         let idle = idle.min(session.idle_at_start + 3600 - 60);
         let over = if now >= session.started + ABSOLUTE {
             Some("absolute_timeout")
@@ -134,7 +134,7 @@ struct Process {
     store: CoalescingStore<Arc<dyn SessionStore>>,
     clock: ManualClock,
     start: Timestamp,
-    /// The session IDs differ between histories.
+    /// The number of the history. It is part of the session IDs, which therefore differ between histories.
     history: u64,
 }
 
@@ -185,7 +185,7 @@ impl Process {
         self.store.create(self.id(name), &session).await.unwrap() == CreateOutcome::Created
     }
 
-    /// Decides as a check does.
+    /// Checks a session with the store, and returns the verdict. `counts` is false for a passive request.
     async fn check(&self, name: u8, idle: u64, counts: bool) -> Answer {
         let (id, limits) = (self.id(name), Self::limits(idle));
         let Some(session) = self.store.load(id).await.unwrap() else {
@@ -255,7 +255,7 @@ async fn compare_with_model(
                     prop_assert_eq!(process.create(name, model.idle).await, !taken);
                 }
             }
-            Step::Use(name) | Step::Look(name) => {
+            Step::Use(name) | Step::CheckPassively(name) => {
                 let counts = matches!(step, Step::Use(_));
                 let expected = model.answer(name, counts);
                 for process in &*processes {
@@ -274,7 +274,7 @@ async fn compare_with_model(
                     prop_assert_eq!(process.revoke(name).await, expected);
                 }
             }
-            Step::Policy(idle) => model.idle = idle,
+            Step::SetIdleLimit(idle) => model.idle = idle,
             Step::Wait(seconds) => {
                 model.now += seconds;
                 for process in &*processes {

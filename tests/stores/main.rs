@@ -40,7 +40,7 @@ use tokio::task::JoinHandle;
 const MINUTE: Duration = Duration::from_secs(60);
 const ID: SessionId = SessionId::from_bytes(*b"0123456789abcdef");
 
-/// The settings for a URL.
+/// Returns the settings of a store at this URL.
 fn settings(url: &str) -> RedisSettings {
     RedisSettings {
         prefix: "test:".to_owned(),
@@ -51,7 +51,7 @@ fn settings(url: &str) -> RedisSettings {
     }
 }
 
-/// Trusts the CA of `certificates`, and presents its client certificate.
+/// Returns TLS settings that trust the CA of `certificates` and present its client certificate.
 fn trust(certificates: &Certificates) -> Tls {
     crate::support::tls::install();
     let read = |name: &str| std::fs::read(certificates.path(name)).unwrap();
@@ -67,14 +67,14 @@ fn key_ring() -> Live<KeyRing> {
     Live::new(KeyRing::new(vec![key]).unwrap())
 }
 
-/// A process that knows no other replica.
+/// Returns the list of replicas for a process that knows no other replica.
 fn alone() -> Replicas {
     let replicas = Replicas::new(Replica::this(now()));
     replicas.listening();
     replicas
 }
 
-/// A store with a connection until it is dropped.
+/// A store that is connected until this value is dropped.
 struct Running {
     store: Arc<RedisStore>,
     task: JoinHandle<Result<(), ConnectError>>,
@@ -113,7 +113,7 @@ impl Running {
         running
     }
 
-    /// The cause of the missing connection.
+    /// Waits until connecting fails, and returns the error.
     async fn connection_error(&self) -> String {
         let mut connection_error = String::new();
         eventually("an error", async || {
@@ -159,23 +159,23 @@ async fn run_all_suites(store: &RedisStore) {
     assert_eq!(store.read_cut_offs().await, Ok(true));
 }
 
-/// The ACL rights that docs/redis.md recommends.
+/// Returns the ACL rights that docs/redis.md recommends.
 fn documented_rights() -> String {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/redis.md");
     let text = std::fs::read_to_string(path).unwrap();
     let start = "ACL SETUSER curfew on >PASSWORD ";
     let line = text.lines().find_map(|line| line.strip_prefix(start));
     let rights = line.expect("the page has the command");
-    // These tests use another prefix.
+    // The keys of these tests have another prefix.
     rights.replace("curfew:", "test:")
 }
 
-/// The Valkey server that `scripts/test.sh` installs.
+/// Returns the path of the Valkey server that `scripts/test.sh` installs.
 fn valkey_server() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/proxies/valkey-server")
 }
 
-/// A session of `alice` that starts now.
+/// Returns a session of `alice` that starts now.
 fn session() -> Session {
     session_at(now())
 }

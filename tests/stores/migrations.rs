@@ -1,4 +1,4 @@
-//! Upgrades records of version 1 while checks continue.
+//! Migrations upgrade records of version 1 while replicas serve checks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,13 +31,13 @@ fn key(id: SessionId) -> Vec<u8> {
     [&b"test:s:"[..], id.as_bytes()].concat()
 }
 
-/// A store that older programs may use too.
+/// Returns a store with the schema version of an older program.
 async fn store_before_upgrade(server: &RedisServer) -> Running {
     server.command::<()>(&[b"SET", b"test:schema", b"2"]);
     Running::connected(settings(&server.url())).await
 }
 
-/// The session as a plain record stores it.
+/// Returns the session with the values that a record of version 1 can store.
 fn without_margin(session: Session) -> Session {
     Session {
         retention: session.tombstone_retention(),
@@ -46,7 +46,7 @@ fn without_margin(session: Session) -> Session {
     }
 }
 
-/// The record of a session in version 1: without the four bytes of the session ID.
+/// Returns the record of a session in version 1, which has no bytes of the session ID.
 async fn version_1_record(server: &RedisServer, store: &RedisStore, session: &Session) -> Vec<u8> {
     store.create(ID, session).await.unwrap();
     let record: Vec<u8> = server.command(&[b"GET", &key(ID)]);
@@ -86,13 +86,13 @@ async fn upgrades_100_000_live_sessions_while_checks_go_on() {
     };
     assert_eq!(store.schema().await.unwrap(), expected);
 
-    // An interrupted migration.
+    // The first migration is interrupted.
     let policies = policies();
     let mut seen = 0;
     let stopped = store.migrate(Migration::Upgrade, &policies, |progress| {
         seen = progress.seen
     });
-    // It first waits until all replicas write the new version.
+    // A migration first waits until all replicas write the new version.
     let _ = tokio::time::timeout(Duration::from_millis(6_500), stopped).await;
     assert!(seen > 0 && seen < SESSIONS as usize, "{seen}");
     let half_way = store.schema().await.unwrap();
@@ -201,7 +201,7 @@ async fn a_dry_run_changes_nothing_and_unreadable_records_stay() {
     );
 }
 
-/// The maintenance restores index entries that a fail-over lost, and upgrades older records automatically.
+/// Maintenance restores index entries that a fail-over lost, and upgrades older records.
 #[tokio::test]
 async fn upkeep_upgrades_records_and_rebuilds_the_indexes() {
     let server = RedisServer::start();
@@ -228,7 +228,7 @@ async fn upkeep_upgrades_records_and_rebuilds_the_indexes() {
         eventually("upgraded, queued and indexed", is_complete).await;
         let upgraded = async || !store.schema().await.unwrap().is_outdated();
         eventually("the schema version is written", upgraded).await;
-        // A new primary without the indexes.
+        // Deletes the indexes, as if a new primary did not have them.
         let index: Vec<Vec<u8>> = server.command(&[b"KEYS", b"test:u:*"]);
         server.command::<()>(&[b"DEL", b"test:{q}deadlines", &index[0]]);
         server.command::<()>(&[b"SET", b"test:progress:rebuilt", b"another"]);

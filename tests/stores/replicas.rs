@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::support::redis::{RedisServer, fact};
 
-/// A wall clock with an error in milliseconds.
+/// A wall clock that is wrong by this number of milliseconds.
 struct WrongClock(i64);
 
 impl Clock for WrongClock {
@@ -39,7 +39,7 @@ async fn replicas_with_different_wall_clocks_decide_alike() {
             differs < 100,
             "{differs} ms apart with a clock wrong by {wrong} ms"
         );
-        // 10 of 15 minutes have passed, by every clock.
+        // All replicas see that 10 of the 15 minutes have passed.
         let verdict = |at| decide(Some(&session), &limits(), &limits(), at);
         assert_eq!(verdict(clock.now()), Verdict::Allow);
         let later = clock.now().plus(5 * MINUTE);
@@ -76,16 +76,16 @@ async fn replicas_with_different_wall_clocks_decide_alike() {
 
 #[tokio::test]
 async fn a_revocation_waits_for_replicas_and_reports_missing_confirmations() {
-    waits_for_replicas(Path::new("redis-server")).await;
+    assert_revocation_waits_for_replicas(Path::new("redis-server")).await;
 }
 
-/// In Valkey and in Redis 7.2 and newer, `WAIT` counts only from a write.
+/// In Valkey and in Redis 7.2 and newer, `WAIT` waits only for writes of the same connection.
 #[tokio::test]
 async fn a_revocation_waits_for_replicas_of_valkey() {
-    waits_for_replicas(&valkey_server()).await;
+    assert_revocation_waits_for_replicas(&valkey_server()).await;
 }
 
-async fn waits_for_replicas(program: &Path) {
+async fn assert_revocation_waits_for_replicas(program: &Path) {
     let primary = RedisServer::of(program, &[]);
     let port = primary.port.to_string();
     let replica = RedisServer::of(program, &["--replicaof", "127.0.0.1", &port]);
@@ -108,7 +108,7 @@ async fn waits_for_replicas(program: &Path) {
         confirmed,
     };
     assert_eq!(store.wait_replicated(ID).await.unwrap(), confirmed(1));
-    // As if a fail-over had lost it: all replicas agree, and none has the key.
+    // No server has this session, as after a fail-over that lost it. So no confirmation counts.
     let lost = store.wait_replicated(SessionId::from_bytes([8; 16])).await;
     assert_eq!(lost.unwrap(), confirmed(0));
     let alice = session().subject;
@@ -125,7 +125,7 @@ async fn waits_for_replicas(program: &Path) {
     let ended = store.end(other, Ending::revoked(now())).await.unwrap();
     assert!(matches!(ended, EndOutcome::Ended(_)), "{ended:?}");
     let waiting = store.wait_replicated(other);
-    // Checks do not wait behind it.
+    // Checks do not wait for this command.
     let checking = async {
         for _ in 0..20 {
             let asked = tokio::time::timeout(Duration::from_millis(200), store.load(other));

@@ -1,5 +1,5 @@
-//! Revocation rules in Redis. A dump shows no names. Replicas of the previous version and of this one read each
-//! other's rules. An undecryptable rule is reported.
+//! Revocation rules in Redis: a dump of Redis contains no names from rules, replicas of the previous version and of
+//! this version read the rules of both, and Curfew reports a rule that it cannot decrypt.
 
 use curfew::revocation::{RevocationConditions, RevocationRule};
 use curfew::store::{CutOffStore, RuleAdded};
@@ -31,7 +31,7 @@ fn rule() -> RevocationRule {
     }
 }
 
-/// The RDB file of the server.
+/// Makes the server save an RDB file, and returns its content.
 fn dump(server: &RedisServer) -> Vec<u8> {
     server.command::<()>(&[b"CONFIG", b"SET", b"rdbcompression", b"no"]);
     server.command::<()>(&[b"SAVE"]);
@@ -50,18 +50,22 @@ fn members(server: &RedisServer) -> usize {
     server.command(&[b"ZCOUNT", KEY, rules.as_bytes(), log.as_bytes()])
 }
 
-async fn read(replica: &Running) {
+async fn read_cut_offs(replica: &Running) {
     assert_eq!(replica.read_cut_offs().await, Ok(true));
 }
 
-/// Follows the set until `is_so` returns `true` for the advice.
-async fn follow(replica: &Running, what: &str, mut is_so: impl AsyncFnMut(&Diagnostics) -> bool) {
-    let (advice, metrics) = (Diagnostics::default(), Metrics::new().unwrap());
+/// Follows the cut-offs until `condition` is true for the diagnostics. `what` describes the condition.
+async fn follow_until(
+    replica: &Running,
+    what: &str,
+    mut condition: impl AsyncFnMut(&Diagnostics) -> bool,
+) {
+    let (diagnostics, metrics) = (Diagnostics::default(), Metrics::new().unwrap());
     let policies = Live::new(super::migrations::policies());
     let stop = CancellationToken::new();
     tokio::select! {
-        () = replica.follow_cut_offs(&policies, &advice, &metrics, stop) => unreachable!("it runs until it is stopped"),
-        () = eventually(what, async || is_so(&advice).await) => {}
+        () = replica.follow_cut_offs(&policies, &diagnostics, &metrics, stop) => unreachable!("it runs until it is stopped"),
+        () = eventually(what, async || condition(&diagnostics).await) => {}
     }
 }
 
@@ -72,14 +76,14 @@ async fn a_dump_names_no_group_host_or_provider_of_a_rule() {
     let two = Running::connected(settings(&server.url())).await;
     let first = rule();
     one.add_rule(&first, FORGET).await.unwrap();
-    // The same conditions with a later time: the time of the same member moves forward.
+    // A rule with the same conditions and a later time updates the time of the existing member.
     let later = RevocationRule {
         before: now().plus(MINUTE),
         ..first
     };
     two.add_rule(&later, FORGET).await.unwrap();
     assert_eq!(members(&server), 1);
-    read(&one).await;
+    read_cut_offs(&one).await;
     assert_eq!(*one.rules(), [later]);
     assert!(!names_in(&dump(&server)).contains(&NAMES[0]));
     assert_eq!(names_in(&dump(&server)), [""; 0]);
@@ -88,23 +92,23 @@ async fn a_dump_names_no_group_host_or_provider_of_a_rule() {
 #[tokio::test]
 async fn a_plain_rule_of_the_previous_version_is_in_force_and_is_encrypted() {
     let server = RedisServer::start();
-    // Older replicas may run, so it writes the format that they read.
+    // With this schema version, older replicas may run, so the replica writes the format that they can read.
     server.command::<()>(&[b"SET", b"test:schema", b"2"]);
     let older = Running::connected(settings(&server.url())).await;
     older.add_rule(&rule(), FORGET).await.unwrap();
     assert_eq!(names_in(&dump(&server)), NAMES);
     server.command::<()>(&[b"SET", b"test:schema", b"3"]);
     let newer = Running::connected(settings(&server.url())).await;
-    read(&newer).await;
+    read_cut_offs(&newer).await;
     let rules = newer.rules();
     assert_eq!(rules[0].conditions, rule().conditions);
-    follow(&newer, "it is encrypted", async |_| {
+    follow_until(&newer, "it is encrypted", async |_| {
         names_in(&dump(&server)).is_empty()
     })
     .await;
     assert_eq!(members(&server), 1);
     let third = Running::connected(settings(&server.url())).await;
-    read(&third).await;
+    read_cut_offs(&third).await;
     assert_eq!(third.rules(), rules, "with the same time");
 }
 
@@ -123,20 +127,20 @@ async fn an_undecryptable_rule_is_reported_and_not_confirmed() {
     let other = KeyRing::new(vec![key]).unwrap();
     let two = Running::of(settings(&server.url()), StoreClock::new(), Live::new(other));
     eventually("connected", async || two.ready().await.is_ok()).await;
-    let is_advised = async |advice: &Diagnostics| {
-        let lines = advice.lines();
+    let has_diagnostic = async |diagnostics: &Diagnostics| {
+        let lines = diagnostics.lines();
         lines
             .iter()
             .any(|it| it.contains("1 revocation rules in Redis could not be decrypted"))
     };
-    follow(&two, "the operator is advised", is_advised).await;
+    follow_until(&two, "the rule is in the diagnostics", has_diagnostic).await;
     assert!(two.rules().is_empty());
     assert_eq!(
         two.confirmed_change(),
         0,
         "the undecryptable rule is not confirmed"
     );
-    read(&one).await;
+    read_cut_offs(&one).await;
     assert!(one.confirmed_change() > 0);
     assert_eq!(members(&server), 1, "the rule stays in Redis");
 }

@@ -1,4 +1,4 @@
-//! A single server, and behaviour specific to Redis.
+//! Tests with one Redis server: the conformance suite, and behaviour specific to Redis.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -128,7 +128,7 @@ async fn redis_over_tls_requires_certificates_of_both_sides() {
     let server = RedisServer::with(&options);
     let trusting = RedisSettings {
         tls: Some(trust(&certificates)),
-        // The test waits for rejected connections.
+        // The default timeout would make the test wait long for rejected connections.
         command_timeout: Duration::from_secs(1),
         ..settings(&format!("rediss://127.0.0.1:{}/", server.public_port()))
     };
@@ -167,7 +167,7 @@ async fn a_check_sends_only_plain_commands() {
     let store = Running::on(settings(&server.url()));
     let session = session();
     store.create(ID, &session).await.unwrap();
-    // As in the service, where a task follows the cut-offs.
+    // Reads the cut-offs first. In the service, a task does it.
     assert_eq!(store.read_cut_offs().await, Ok(true));
     server.command::<()>(&[b"CONFIG", b"RESETSTAT"]);
     for minutes in 1..10 {
@@ -180,7 +180,7 @@ async fn a_check_sends_only_plain_commands() {
         .lines()
         .filter_map(|line| line.strip_prefix("cmdstat_")?.split(':').next())
         .collect();
-    // Commands of this test, and of the health check.
+    // Ignores the commands of this test and of the health check.
     for own in [
         "time",
         "role",
@@ -211,7 +211,8 @@ async fn stores_the_last_activity_in_the_expiry_and_all_keys_expire() {
         .end(ID, Ending::revoked(later.plus(MINUTE)))
         .await
         .unwrap();
-    // Redis deletes it by its own clock, which differs from decision time by some milliseconds.
+    // Redis deletes the tombstone when its own clock says so, which may differ from decision time by some
+    // milliseconds.
     let tombstone = later.plus(MINUTE).plus(session.tombstone_retention());
     assert!(expiry(&key).abs_diff(tombstone.as_millis()) < 250);
     let keys: Vec<Vec<u8>> = server.command(&[b"KEYS", b"*"]);
@@ -346,7 +347,7 @@ async fn a_record_of_another_session_is_an_error_and_closes_the_connection() {
     assert!(store.load(ID).await.unwrap().is_some());
 }
 
-/// The index entry of a deleted session is removed some time after a listing.
+/// Some time after a listing, the index entries of deleted sessions are removed.
 #[tokio::test]
 async fn an_index_drops_deleted_sessions() {
     let server = RedisServer::start();
@@ -379,7 +380,8 @@ async fn a_full_server_accepts_no_new_session_and_lets_others_end() {
     assert!(matches!(ended, EndOutcome::Ended(_)), "{ended:?}");
 }
 
-/// Redis rejects writes because it lacks memory or replicas. Checks continue, on a new connection too.
+/// If Redis rejects writes because it has too little memory or too few replicas, checks continue, even after a
+/// reconnect.
 #[tokio::test]
 async fn connects_to_a_server_that_rejects_writes() {
     let server = RedisServer::start();
@@ -411,8 +413,8 @@ async fn connects_to_a_server_that_rejects_writes() {
     }
 }
 
-/// Between a decision and its write, another replica may touch the session. Only the expiry shows that, and the
-/// script compares it.
+/// Another replica may touch the session after the decision to end it. The touch changes only the expiry of the
+/// record, so the script compares the expiry.
 #[tokio::test]
 async fn a_timeout_that_races_with_a_touch_loses_no_touch() {
     let server = RedisServer::start();
@@ -444,7 +446,7 @@ async fn a_timeout_that_races_with_a_touch_loses_no_touch() {
     }
 }
 
-/// Two replicas collect touches of one session. The store keeps the latest one, in any order of the writes.
+/// Two replicas collect touches of one session. The store keeps the latest touch, whichever replica writes first.
 #[tokio::test]
 async fn two_replicas_flush_in_any_order() {
     let server = RedisServer::start();
@@ -495,7 +497,7 @@ async fn the_deadline_queue_follows_tighter_policies() {
         store.create(*id, &session).await.unwrap();
         store.enqueue(*id, late).await.unwrap();
     }
-    // One of these is due sooner, one was acknowledged, and one has ended.
+    // One of these sessions is due sooner, one was acknowledged, and one has ended.
     let soon = start.plus(MINUTE);
     store.postpone(ids[0], soon).await.unwrap();
     store.acknowledge(ids[1], None).await.unwrap();
@@ -520,7 +522,7 @@ async fn the_deadline_queue_follows_tighter_policies() {
         [ids[0], ids[1], ids[2], ids[3], ids[999]].map(due),
         expected
     );
-    // Looser policies move no deadline. The same policies cause no second walk.
+    // Longer limits change no deadline. The same policies again do not make the store read the queue a second time.
     store
         .tighten_deadlines(&policies(10 * MINUTE))
         .await

@@ -1,4 +1,4 @@
-//! Runs the conformance suite on every topology, bare and under each wrapper, and tests fail-overs.
+//! Runs the conformance suite on every topology, without a wrapper and with each wrapper, and tests fail-overs.
 
 use curfew::clock::SteadyClock;
 use curfew::secret::Secret;
@@ -16,8 +16,9 @@ use crate::support::cluster::Cluster;
 use crate::support::redis::RedisServer;
 use crate::support::sentinel::SentinelGroup;
 
-/// Runs the suite on the bare store, under each wrapper alone, and under all wrappers as the service stacks them.
-async fn bare_and_under_each_wrapper(store: &Arc<RedisStore>) {
+/// Runs the suite on the store without a wrapper, with each wrapper, and with all wrappers in the order of the
+/// service.
+async fn run_suite_with_each_wrapper(store: &Arc<RedisStore>) {
     run_all_suites(store).await;
     let metrics = || Arc::new(Metrics::new().unwrap());
     let clock = || Arc::new(SteadyClock::new());
@@ -56,19 +57,19 @@ async fn bare_and_under_each_wrapper(store: &Arc<RedisStore>) {
 }
 
 #[tokio::test]
-async fn standalone() {
+async fn suite_passes_on_a_standalone_server() {
     let server = RedisServer::start();
     let store = Running::connected(settings(&server.url())).await;
-    bare_and_under_each_wrapper(&store).await;
+    run_suite_with_each_wrapper(&store).await;
 }
 
 /// `scripts/test.sh` installs Valkey.
 #[tokio::test]
-async fn valkey() {
+async fn suite_passes_on_valkey() {
     let server = RedisServer::of(&crate::valkey_server(), &[]);
     let url = server.url().replace("redis://", "valkey://");
     let store = Running::connected(settings(&url)).await;
-    bare_and_under_each_wrapper(&store).await;
+    run_suite_with_each_wrapper(&store).await;
 }
 
 /// Adds a user with the documented rights and the rights `more` to each server.
@@ -89,7 +90,7 @@ fn assert_no_acl_denials(servers: &[RedisServer]) {
 }
 
 #[tokio::test]
-async fn sentinel_and_a_fail_over() {
+async fn suite_passes_with_sentinel_and_after_a_fail_over() {
     let mut group = SentinelGroup::start().await;
     add_restricted_user(&group.servers, "");
     let rights = "+sentinel|master +sentinel|get-master-addr-by-name";
@@ -103,7 +104,7 @@ async fn sentinel_and_a_fail_over() {
         ..settings(&group.url())
     })
     .await;
-    bare_and_under_each_wrapper(&store).await;
+    run_suite_with_each_wrapper(&store).await;
     assert_no_acl_denials(&group.servers);
     let session = session();
     store.create(ID, &session).await.unwrap();
@@ -135,7 +136,7 @@ async fn sentinel_and_a_fail_over() {
 }
 
 #[tokio::test]
-async fn cluster_and_a_fail_over() {
+async fn suite_passes_on_a_cluster_and_after_a_fail_over() {
     let mut cluster = Cluster::start().await;
     add_restricted_user(&cluster.servers, "+cluster|slots +ping");
     let store = Running::connected(RedisSettings {
@@ -146,7 +147,7 @@ async fn cluster_and_a_fail_over() {
         ..settings(&cluster.url())
     })
     .await;
-    bare_and_under_each_wrapper(&store).await;
+    run_suite_with_each_wrapper(&store).await;
     assert_no_acl_denials(&cluster.servers);
     let session = session();
     store.create(ID, &session).await.unwrap();
@@ -173,7 +174,7 @@ async fn cluster_and_a_fail_over() {
     assert!(matches!(state, State::Ended(_)), "{state:?}");
 }
 
-/// A primary hangs, and the cluster notices late. The sessions of the other primaries stay available.
+/// When a primary hangs, the sessions of the other primaries stay available until the cluster notices the failure.
 #[tokio::test]
 async fn a_hanging_server_of_a_cluster_does_not_affect_the_others() {
     let cluster = Cluster::start().await;
@@ -191,7 +192,7 @@ async fn a_hanging_server_of_a_cluster_does_not_affect_the_others() {
         .set_cut_off(&alice, Timestamp::default(), Timestamp::default())
         .await
         .unwrap();
-    // Every session depends on the server with the cut-offs.
+    // The server with the cut-offs must not hang, because every session depends on it.
     let cut_offs = cluster.primary_index_of(b"test:not-before");
     let others = cluster
         .primaries()
@@ -255,7 +256,7 @@ async fn a_hanging_server_of_a_cluster_does_not_affect_the_others() {
 }
 
 #[tokio::test]
-async fn sentinel_over_tls() {
+async fn suite_passes_with_sentinel_over_tls() {
     let certificates = Certificates::generate();
     let group = SentinelGroup::over_tls(&certificates).await;
     let store = Running::connected(RedisSettings {
@@ -267,7 +268,7 @@ async fn sentinel_over_tls() {
 }
 
 #[tokio::test]
-async fn cluster_over_tls() {
+async fn suite_passes_on_a_cluster_over_tls() {
     let certificates = Certificates::generate();
     let cluster = Cluster::over_tls(&certificates).await;
     let store = Running::connected(RedisSettings {
