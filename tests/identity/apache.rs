@@ -1,4 +1,4 @@
-//! Apache with mod_auth_openidc, as a delegated service of Curfew.
+//! Apache with mod_auth_openidc. Curfew asks it about sessions as a delegated service.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -11,7 +11,7 @@ pub struct Apache {
 }
 
 impl Apache {
-    /// Starts an Apache at this public address that signs people in with a provider.
+    /// Starts Apache, which signs people in with the provider `issuer`. `public` is its public address.
     pub fn start(address: SocketAddr, issuer: &str, public: &str) -> Self {
         let configuration = CONFIGURATION
             .replace("ADDRESS", &address.to_string())
@@ -19,12 +19,12 @@ impl Apache {
             .replace("PUBLIC", public);
         let files = [
             ("apache2.conf", &*configuration),
-            // The pages of the paths below. Their content does not matter.
+            // Pages for the paths in the configuration. Their content does not matter.
             ("check", ""),
             ("sign-in", "signed in"),
         ];
         let mut command = Command::new("apache2");
-        // One process in the foreground.
+        // Runs Apache in the foreground, with one process.
         command.args(["-X", "-d", ".", "-f", "apache2.conf"]);
         Self {
             server: Server::start(&mut command, &files, &[address]),
@@ -50,7 +50,7 @@ LoadModule alias_module /usr/lib/apache2/modules/mod_alias.so
 LoadModule headers_module /usr/lib/apache2/modules/mod_headers.so
 LoadModule auth_openidc_module /usr/lib/apache2/modules/mod_auth_openidc.so
 
-# Where Curfew asks, and where people sign in.
+# The path that Curfew asks, and the page that starts a sign-in.
 Alias /auth/check check
 Alias /auth/sign-in sign-in
 

@@ -1,4 +1,4 @@
-//! A browser without a screen: it stores cookies, and follows redirects.
+//! An HTTP client that stores cookies and follows redirects, like a browser.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::support::curfew::client;
 
-/// All servers are on one host, so there is one cookie jar. The names show the owner of a cookie.
+/// All servers are on one host, so there is one cookie jar. The name of a cookie shows the server that set it.
 pub struct Browser {
     client: reqwest::Client,
     pub cookies: BTreeMap<String, String>,
@@ -57,14 +57,14 @@ impl Browser {
         response
     }
 
-    /// The target of a redirect.
+    /// Returns the target of a redirect.
     pub fn target(response: &Response) -> Option<String> {
         let location = response.headers().get(LOCATION)?.to_str().unwrap();
         Some(response.url().join(location).unwrap().to_string())
     }
 
-    /// Follows redirects until there is none, or to an address that begins with `end`. On a sign-in page of the provider it
-    /// signs in as `user`.
+    /// Follows redirects until a response is no redirect, or the target begins with `end`. Returns the last address.
+    /// On the provider's sign-in page, signs in as `user`.
     pub async fn follow(&mut self, url: &str, user: &str, end: &str) -> Url {
         let mut url = url.to_owned();
         for _ in 0..20 {

@@ -1,11 +1,11 @@
-//! A delegated service: Curfew asks it who the user is, and ends its sessions on time.
+//! Apache signs people in, and Curfew asks it for their identity. Curfew ends these sessions on time.
 
 use std::time::Duration;
 
 use super::*;
 use crate::apache::Apache;
 
-/// The name of the service's cookie.
+/// The name of Apache's session cookie.
 const COOKIE: &str = "mod_auth_openidc_session";
 
 struct DelegatedStack {
@@ -19,24 +19,24 @@ struct DelegatedStack {
 
 impl DelegatedStack {
     async fn start(idle: &str) -> Self {
-        let (listeners, place) = (Listeners::free(), Apache::free_address());
+        let (listeners, apache_address) = (Listeners::free(), Apache::free_address());
         let backend = Backend::start().await;
-        // Curfew does not protect Apache's own pages.
+        // NGINX sends no checks for Apache's own pages.
         let pages = format!(
-            "location /auth/ {{\n        proxy_pass http://{place};\n        \
+            "location /auth/ {{\n        proxy_pass http://{apache_address};\n        \
              proxy_set_header Host $http_host;\n    }}\n\n    location / {{"
         );
         let nginx = Nginx::changed(listeners, backend.address, &[("location / {", pages)]);
         let callback = nginx.url("/auth/callback");
         let provider = Provider::start(&nginx.url(""), &callback);
-        let apache = Apache::start(place, &provider.issuer, &nginx.url(""));
+        let apache = Apache::start(apache_address, &provider.issuer, &nginx.url(""));
         let redis = RedisServer::start();
         let setup = Setup::redis(&redis.url())
             .limits(idle, "1h")
             .listening(listeners)
             .set(
                 "DELEGATED__SERVICES__APACHE__URL",
-                &format!("http://{place}/auth/check"),
+                &format!("http://{apache_address}/auth/check"),
             )
             .set("DELEGATED__SERVICES__APACHE__SESSION_COOKIE", COOKIE)
             .set("DELEGATED__SERVICES__APACHE__USER_HEADER", "x-user")
@@ -61,7 +61,7 @@ impl DelegatedStack {
         let page = self.nginx.url("/auth/sign-in");
         let mut url = page.clone();
         for _ in 0..2 {
-            // To the provider, and back to Apache's page.
+            // The redirects lead to the provider, and back to Apache's page.
             let response = browser.get(&url).await;
             url = Browser::target(&response).expect("Apache redirects the browser");
             url = browser
@@ -88,7 +88,7 @@ impl DelegatedStack {
         );
     }
 
-    /// The status and the reason of a browser's request.
+    /// Sends a request of the browser, and returns the status and the reason.
     async fn get(&self, browser: &mut Browser) -> (u16, String) {
         let response = browser.get(&self.nginx.url("/")).await;
         (response.status().as_u16(), reason_of(&response).to_owned())
@@ -137,7 +137,6 @@ async fn sessions_of_another_service_end_on_time() {
         assert_eq!(stack.get(&mut kept).await, (401, "idle_timeout".to_owned()));
     }
     assert!(stack.backend.take().is_empty());
-    // A new sign-in.
     stack.sign_in(&mut browser, "alice").await;
     assert_eq!(stack.get(&mut browser).await.0, 200);
     // The browser endpoints work for this session, too.
@@ -173,7 +172,7 @@ async fn an_outage_of_the_service_denies_without_ending_sessions() {
     stack.backend.take();
     stack.apache.server.freeze();
     let waited = curfew::clock::Stopwatch::start();
-    // NGINX answers 500 if the check returns neither allow nor deny.
+    // NGINX answers 500 if the status of a check is not 2xx, 401 or 403.
     let away = (500, "source_unavailable".to_owned());
     assert_eq!(stack.get(&mut browser).await, away);
     assert!(waited.seconds() < 1.9, "{} s", waited.seconds());

@@ -1,4 +1,4 @@
-//! Logout notices of the provider.
+//! The provider sends logout notices, and Curfew ends the sessions.
 
 use super::*;
 use crate::provider::claims;
@@ -9,12 +9,12 @@ async fn a_logout_at_the_provider_ends_the_session_at_once() {
     let (mut alice, mut elsewhere) = (Browser::new(), Browser::new());
     let here = stack.provider.sign_in(&mut alice, "alice").await;
     let other = stack.provider.sign_in(&mut elsewhere, "alice").await;
-    stack.admitted(&here.id_token, "alice").await;
-    stack.admitted(&other.id_token, "alice").await;
+    stack.assert_allowed(&here.id_token, "alice").await;
+    stack.assert_allowed(&other.id_token, "alice").await;
     // The provider waits for the response of POST /oidc/backchannel-logout before it confirms the logout.
     stack.provider.log_out(&mut alice).await;
-    stack.refused(&here.id_token, "revoked").await;
-    stack.admitted(&other.id_token, "alice").await;
+    stack.assert_denied(&here.id_token, "revoked").await;
+    stack.assert_allowed(&other.id_token, "alice").await;
     let events = stack.curfew.audit_events("provider.logout");
     assert_eq!(events.len(), 1, "{events:?}");
     let ended = stack.curfew.audit_events("session.ended");
@@ -25,9 +25,8 @@ async fn a_logout_at_the_provider_ends_the_session_at_once() {
         (kind, &events[0]["curfew.actor.kind"]),
         (&"provider".into(), &"provider".into())
     );
-    // A new sign-in starts a new session.
     let again = stack.provider.sign_in(&mut alice, "alice").await;
-    stack.admitted(&again.id_token, "alice").await;
+    stack.assert_allowed(&again.id_token, "alice").await;
 }
 
 #[tokio::test]
@@ -36,7 +35,7 @@ async fn a_security_event_ends_a_session_or_all_of_a_subject() {
     let mut tokens = Vec::new();
     for user in ["alice", "alice", "bob", "bob"] {
         let signed_in = stack.provider.sign_in(&mut Browser::new(), user).await;
-        stack.admitted(&signed_in.id_token, user).await;
+        stack.assert_allowed(&signed_in.id_token, user).await;
         tokens.push(signed_in.id_token);
     }
     let push = async |event: String| {
@@ -51,22 +50,22 @@ async fn a_security_event_ends_a_session_or_all_of_a_subject() {
     let event = stack.provider.event(&format!("sid={sid}")).await;
     assert_eq!(push(event.clone()).await, 202);
     assert_eq!(push(event).await, 202, "sent again");
-    stack.refused(&tokens[0], "revoked").await;
-    stack.admitted(&tokens[1], "alice").await;
-    // A session that started in the same second as the event ends, too.
+    stack.assert_denied(&tokens[0], "revoked").await;
+    stack.assert_allowed(&tokens[1], "alice").await;
+    // The event also ends a session that started in the same second.
     assert_eq!(push(stack.provider.event("sub=bob").await).await, 202);
     for token in &tokens[2..] {
-        stack.refused(token, "revoked").await;
+        stack.assert_denied(token, "revoked").await;
     }
-    stack.admitted(&tokens[1], "alice").await;
+    stack.assert_allowed(&tokens[1], "alice").await;
     assert_eq!(push("garbage".to_owned()).await, 400);
 }
 
 #[tokio::test]
-async fn the_front_channel() {
+async fn front_channel_logout_ends_the_session() {
     let stack = Stack::start("15m", "12h").await;
     let tokens = stack.provider.sign_in(&mut Browser::new(), "alice").await;
-    stack.admitted(&tokens.id_token, "alice").await;
+    stack.assert_allowed(&tokens.id_token, "alice").await;
     let sid = claims(&tokens.id_token)["sid"].as_str().unwrap().to_owned();
     let get = async |sid: &str| {
         let issuer = &stack.provider.issuer;
@@ -81,7 +80,7 @@ async fn the_front_channel() {
         response.status().as_u16()
     };
     assert_eq!(get("another").await, 200);
-    stack.admitted(&tokens.id_token, "alice").await;
+    stack.assert_allowed(&tokens.id_token, "alice").await;
     assert_eq!(get(&sid).await, 200);
-    stack.refused(&tokens.id_token, "revoked").await;
+    stack.assert_denied(&tokens.id_token, "revoked").await;
 }

@@ -1,5 +1,6 @@
-//! Black-box tests: people sign in with a real OpenID provider. NGINX with the file of `deploy/nginx`, Curfew, Redis, and
-//! Apache with its OpenID Connect module as a delegated service are real, too. The backend records its requests.
+//! Black-box tests: people sign in with a real OpenID provider. NGINX runs with the file of `deploy/nginx`. Curfew,
+//! Redis and Apache with its OpenID Connect module are real, too. The backend is a test server that records its
+//! requests.
 
 #![expect(
     clippy::unwrap_used,
@@ -39,7 +40,7 @@ struct Stack {
 }
 
 impl Stack {
-    /// Starts a stack with the provider's tokens as credentials, and these limits.
+    /// Starts a stack that accepts the provider's tokens as credentials. The sessions have these limits.
     async fn start(idle: &str, absolute: &str) -> Self {
         // The provider needs the address for logout notices, and Curfew needs the address of the provider.
         let listeners = Listeners::free();
@@ -58,7 +59,7 @@ impl Stack {
         let curfew = setup.start();
         eventually("Curfew is ready and has the provider's keys", async || {
             let metrics = curfew.ops("/metrics").await.1;
-            curfew.ops("/readyz").await.0 == 200 && metrics.contains(KEYS)
+            curfew.ops("/readyz").await.0 == 200 && metrics.contains(KEY_FETCHES)
         })
         .await;
         Self {
@@ -71,14 +72,14 @@ impl Stack {
         }
     }
 
-    /// A request with a token.
+    /// Sends a request with the token to NGINX.
     async fn get(&self, token: &str) -> Response {
         let request = self.client.get(self.nginx.url("/")).bearer_auth(token);
         request.send().await.unwrap()
     }
 
     /// Asserts that the token gives access as `user`.
-    async fn admitted(&self, token: &str, user: &str) {
+    async fn assert_allowed(&self, token: &str, user: &str) {
         let response = self.get(token).await;
         assert_eq!(response.status(), 200, "{}", self.curfew.log());
         let seen = self.backend.take_one();
@@ -88,7 +89,7 @@ impl Stack {
     }
 
     /// Asserts that the token is denied for this reason.
-    async fn refused(&self, token: &str, reason: &str) {
+    async fn assert_denied(&self, token: &str, reason: &str) {
         let response = self.get(token).await;
         assert_eq!(
             (response.status().as_u16(), reason_of(&response)),
@@ -98,8 +99,8 @@ impl Stack {
     }
 }
 
-/// The metric line for a successful fetch of keys.
-const KEYS: &str = r#"curfew_issuer_keys_fetched_total{issuer="main",result="ok"}"#;
+/// The name and labels of the metric that counts successful fetches of the provider's keys.
+const KEY_FETCHES: &str = r#"curfew_issuer_keys_fetched_total{issuer="main",result="ok"}"#;
 
 fn reason_of(response: &Response) -> &str {
     let reason = response.headers().get("x-session-reason");

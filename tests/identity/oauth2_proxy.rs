@@ -1,4 +1,5 @@
-//! Sign-in with oauth2-proxy and the files of `deploy/oauth2-proxy`. After a timeout, people must authenticate again.
+//! People sign in through oauth2-proxy with the files of `deploy/oauth2-proxy`. After a timeout, they must
+//! authenticate again.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -23,28 +24,32 @@ struct ProxyStack {
 }
 
 impl ProxyStack {
-    /// Starts the stack with the documented files. Only addresses, times and these lines of oauth2-proxy's file are changed.
+    /// Starts the stack with the documented files. It changes addresses and times, and sets `lines` in oauth2-proxy's
+    /// file.
     async fn start(lines: &[(&str, &str)]) -> Self {
         Self::start_with(lines, None).await
     }
 
-    /// Like `start`, with another `max_age`.
+    /// Does the same as `start`, and sets `max_age` in Curfew's file.
     async fn start_with(lines: &[(&str, &str)], max_age: Option<&str>) -> Self {
-        let (listeners, place) = (Listeners::free(), local(free_port()));
+        let (listeners, proxy_address) = (Listeners::free(), local(free_port()));
         let backend = Backend::start().await;
         let pages = deployed("oauth2-proxy/nginx.conf");
         let pages = changed(
             &pages,
-            &[("http://oauth2-proxy:4180", format!("http://{place}"))],
+            &[(
+                "http://oauth2-proxy:4180",
+                format!("http://{proxy_address}"),
+            )],
         );
         let pages = format!("{pages}    location / {{");
         let nginx = Nginx::changed(listeners, backend.address, &[("    location / {", pages)]);
         let provider = Provider::start(&nginx.url(""), &nginx.url("/auth/callback"));
         let redis = RedisServer::start();
-        let proxy = oauth2_proxy(place, &nginx, &provider, &redis, lines);
+        let proxy = oauth2_proxy(proxy_address, &nginx, &provider, &redis, lines);
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("curfew.yaml");
-        std::fs::write(&file, configuration(place, &nginx)).unwrap();
+        std::fs::write(&file, configuration(proxy_address, &nginx)).unwrap();
         let mut setup = Setup::redis(&redis.url())
             .file(&file)
             .limits(&format!("{}s", IDLE.as_secs()), "1h")
@@ -71,7 +76,7 @@ impl ProxyStack {
         }
     }
 
-    /// The response to a navigation to the page: status, reason and redirect target.
+    /// Navigates to the page, and returns the status, the reason and the redirect target.
     async fn page(&self, browser: &mut Browser) -> (u16, String, Option<String>) {
         let response = browser.get(&self.nginx.url("/page")).await;
         let target = Browser::target(&response);
@@ -110,7 +115,7 @@ impl ProxyStack {
         assert_eq!(seen.last().unwrap().all("x-session-groups"), ["staff"]);
     }
 
-    /// The number of live sessions of `user`.
+    /// Returns the number of live sessions of `user`.
     async fn live_sessions(&self, user: &str) -> u64 {
         let path = format!("/api/v1/sessions/count?subject={user}");
         let count = self.curfew.call("GET", &path, None).await.1;
@@ -118,21 +123,21 @@ impl ProxyStack {
     }
 }
 
-/// Starts oauth2-proxy with its file.
+/// Starts oauth2-proxy with the documented file, after some changes.
 fn oauth2_proxy(
-    place: SocketAddr,
+    proxy_address: SocketAddr,
     nginx: &Nginx,
     provider: &Provider,
     redis: &RedisServer,
     lines: &[(&str, &str)],
 ) -> Server {
     let replaced = [
-        ("0.0.0.0:4180", place.to_string()),
+        ("0.0.0.0:4180", proxy_address.to_string()),
         ("https://id.example.com", provider.issuer.clone()),
         ("https://app.example.com", nginx.url("")),
         ("\"app.example.com\"", format!("\"{}\"", nginx.address)),
         ("redis://redis:6379", redis.url()),
-        // Short, so that the test sees a refresh.
+        // The time is short, so oauth2-proxy refreshes its cookie during the test.
         (
             "cookie_refresh = \"5m\"",
             "cookie_refresh = \"1s\"".to_owned(),
@@ -146,14 +151,21 @@ fn oauth2_proxy(
     let text = changed(&text, &lines);
     let mut command = Command::new(installed("oauth2-proxy"));
     command.args(["--config", "oauth2-proxy.cfg"]);
-    Server::start(&mut command, &[("oauth2-proxy.cfg", &text)], &[place])
+    Server::start(
+        &mut command,
+        &[("oauth2-proxy.cfg", &text)],
+        &[proxy_address],
+    )
 }
 
-/// Curfew's configuration file.
-fn configuration(place: SocketAddr, nginx: &Nginx) -> String {
+/// Returns the text of Curfew's configuration file.
+fn configuration(proxy_address: SocketAddr, nginx: &Nginx) -> String {
     let text = deployed("oauth2-proxy/curfew.yaml");
     let replaced = [
-        ("http://oauth2-proxy:4180", format!("http://{place}")),
+        (
+            "http://oauth2-proxy:4180",
+            format!("http://{proxy_address}"),
+        ),
         ("https://app.example.com", nginx.url("")),
         (
             "allowed_hosts: app.example.com",
@@ -163,8 +175,8 @@ fn configuration(place: SocketAddr, nginx: &Nginx) -> String {
     changed(&text, &replaced)
 }
 
-/// A setting without a new authentication at the provider.
-const WITHOUT_PROMPT: [(&str, &str); 2] = [
+/// Lines for oauth2-proxy that ask the provider for no new authentication.
+const LINES_WITHOUT_PROMPT: [(&str, &str); 2] = [
     ("prompt = \"login\"", "prompt = \"\""),
     (
         "client_id = \"oauth2-proxy\"",
@@ -179,7 +191,7 @@ async fn after_a_timeout_people_authenticate_again() {
     stack.sign_in(&mut browser, "alice").await;
     let first = browser.cookies[COOKIE].clone();
     let ticket = |cookie: &str| cookie.split('|').next().unwrap().to_owned();
-    // Active for longer than the idle limit. Meanwhile oauth2-proxy refreshes its tokens and its cookie.
+    // Uses the session for longer than the idle limit. Meanwhile oauth2-proxy refreshes its tokens and its cookie.
     for _ in 0..8 {
         tokio::time::sleep(IDLE / 6).await;
         assert_eq!(
@@ -201,7 +213,7 @@ async fn after_a_timeout_people_authenticate_again() {
         !browser.cookies.contains_key(COOKIE),
         "the cookie of oauth2-proxy is cleared"
     );
-    // The provider has a session, but asks for a new authentication.
+    // The browser still has a session at the provider. The provider asks for a new authentication nevertheless.
     stack.follow_to_provider(&mut browser).await;
     assert!(stack.backend.take().is_empty());
     stack.sign_in(&mut browser, "alice").await;
@@ -215,7 +227,7 @@ async fn after_a_timeout_people_authenticate_again() {
 /// Without `prompt=login`, the provider answers from its own session, and Curfew detects this.
 #[tokio::test]
 async fn a_return_without_a_new_authentication_is_refused() {
-    let stack = ProxyStack::start(&WITHOUT_PROMPT).await;
+    let stack = ProxyStack::start(&LINES_WITHOUT_PROMPT).await;
     let mut browser = Browser::new();
     stack.sign_in(&mut browser, "alice").await;
     tokio::time::sleep(IDLE + Duration::from_millis(1300)).await;
@@ -239,7 +251,7 @@ async fn a_return_without_a_new_authentication_is_refused() {
     );
     assert!(stack.backend.take().is_empty());
     assert_eq!(stack.live_sessions("alice").await, 0);
-    // A client without redirects gets the requirements in a challenge (RFC 9470).
+    // A client that follows no redirects gets the requirements in a challenge (RFC 9470).
     let cookie = format!("{COOKIE}={}", browser.cookies[COOKIE]);
     let original = stack.nginx.url("/page");
     let url = format!("http://{}/auth-request", stack.curfew.listeners().check);
@@ -263,10 +275,11 @@ async fn a_return_without_a_new_authentication_is_refused() {
     assert!(detail.contains("prompt=login"), "{detail}");
 }
 
-/// Without `prompt=login`, oauth2-proxy accepts the browser at once. The authentication is older than the revocation.
+/// Without `prompt=login`, oauth2-proxy accepts the browser at once. Curfew denies the request, because the
+/// authentication is older than the revocation.
 #[tokio::test]
 async fn after_a_revocation_an_earlier_authentication_starts_no_session() {
-    let stack = ProxyStack::start(&WITHOUT_PROMPT).await;
+    let stack = ProxyStack::start(&LINES_WITHOUT_PROMPT).await;
     let mut browser = Browser::new();
     stack.sign_in(&mut browser, "alice").await;
     let path = "/api/v1/sessions?subject=alice";
@@ -293,7 +306,7 @@ async fn after_a_revocation_an_earlier_authentication_starts_no_session() {
     assert_eq!(stack.live_sessions("alice").await, 0);
 }
 
-/// A user can change the request to the provider. Then the token has no authentication time.
+/// A user can remove `prompt=login` from the request to the provider. Then the token has no authentication time.
 #[tokio::test]
 async fn removing_prompt_login_from_the_request_gives_no_access() {
     let stack = ProxyStack::start(&[]).await;
@@ -311,7 +324,7 @@ async fn removing_prompt_login_from_the_request_gives_no_access() {
         .await;
     assert!(browser.cookies.contains_key(COOKIE));
     let (status, reason, _) = stack.page(&mut browser).await;
-    // NGINX answers 500 if the check returns neither allow nor deny.
+    // NGINX answers 500 if the status of a check is not 2xx, 401 or 403.
     assert_eq!((status, &*reason), (500, "source_unavailable"));
     assert!(stack.backend.take().is_empty());
     assert_eq!(stack.live_sessions("alice").await, 0);
@@ -320,7 +333,8 @@ async fn removing_prompt_login_from_the_request_gives_no_access() {
     stack.sign_in(&mut browser, "alice").await;
 }
 
-/// The output of `curfew probe` for a signed-in session, with or without the cookies of the provider.
+/// Runs `curfew probe` with a signed-in session. Returns whether it passed, and its output. The probe gets the
+/// provider's cookies only if `with_provider` is true.
 async fn probe_output(stack: &ProxyStack, with_provider: bool) -> (bool, String) {
     let mut browser = Browser::new();
     stack.sign_in(&mut browser, "alice").await;
@@ -384,7 +398,7 @@ async fn the_probe_follows_the_redirects_to_the_provider() {
     );
 }
 
-/// Without the lines for a new authentication, and with `max_age: off` in Curfew.
+/// oauth2-proxy asks for no new authentication, and Curfew has `max_age: off`.
 #[tokio::test]
 async fn the_probe_detects_a_return_without_authentication() {
     let stack =
@@ -419,14 +433,14 @@ async fn a_sign_out_ends_both_sessions() {
     assert_eq!(stack.page(&mut browser).await.1, "signed_out");
     assert!(!browser.cookies.contains_key(COOKIE));
     stack.follow_to_provider(&mut browser).await;
-    // Only Curfew can reach the pages that refresh sessions.
+    // Only Curfew can reach the paths of oauth2-proxy that refresh a session.
     for path in ["/oauth2/auth", "/oauth2/userinfo"] {
         let response = browser.get(&stack.nginx.url(path)).await;
         assert_eq!(response.status(), 404, "{path}");
     }
 }
 
-/// People copy the files from the page, so the page must show the tested files.
+/// People copy the files from the documentation page, so it must show the tested files.
 #[test]
 fn the_documentation_shows_the_tested_files() {
     let page = include_str!("../../docs/logins/oauth2-proxy.md");

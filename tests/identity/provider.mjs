@@ -1,11 +1,14 @@
-// An OpenID provider for tests, based on oidc-provider: people sign in without a password, keys rotate on request, and it
-// can issue security events, which oidc-provider does not support.
+// An OpenID provider for tests, based on oidc-provider. People sign in without a password, and tests can rotate keys.
+// It can also issue security events, which oidc-provider does not support.
 //
-// An application named `curfew` gets a new refresh token with each refresh.
+// The client `curfew` gets a new refresh token with each refresh.
 //
-// Reads a JSON object from the environment variable PROVIDER: `port`; `control`, the port for the test controls below
-// (/rotate, /event, /account, /away, /stingy, /refreshes); `clients`; `host`, the public host name; and `conforms`. With
-// `conforms`, the email address and groups are only at the UserInfo endpoint.
+// The environment variable PROVIDER is a JSON object with these keys:
+// - `port`: the port of the provider.
+// - `control`: the port for the test controls below (/rotate, /event, /account, /away, /stingy, /refreshes).
+// - `clients`: the settings of the clients.
+// - `host`: the public host name.
+// - `conforms`: if true, only the UserInfo endpoint returns the email address and the groups.
 
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
@@ -30,10 +33,10 @@ const newKey = () => ({
 // The first key signs tokens.
 let keys = [newKey()];
 
-// Changed groups of people; `disabled` for a disabled account.
+// The groups of people that tests have changed. The value is `disabled` for a disabled account.
 const accounts = new Map();
 const usual = (id) => (id === 'root' ? ['staff', 'admins'] : ['staff']);
-// Statistics of refresh tokens.
+// The numbers of granted and refused refreshes, and all issued refresh tokens.
 const refreshes = { granted: 0, refused: 0, issued: [] };
 let away = false;
 let givesRefreshTokens = true;
@@ -41,7 +44,7 @@ let givesRefreshTokens = true;
 const provider = () => {
   const made = new Provider(issuer, {
     clients,
-    // This storage survives a rotation, which creates a new provider.
+    // A key rotation creates a new provider. This storage keeps its content.
     adapter: (model) => new MemoryAdapter(model),
     jwks: { keys },
     cookies: { keys: ['not a secret'] },
@@ -54,7 +57,7 @@ const provider = () => {
       if (groups === 'disabled') return undefined;
       return { accountId: id, claims: () => ({ sub: id, email: `${id}@example.com`, groups }) };
     },
-    // People do not need to consent to the application.
+    // Grants access to applications without asking people for consent.
     loadExistingGrant: async (ctx) => {
       const { Grant } = ctx.oidc.provider;
       const id = ctx.oidc.session.grantIdFor(ctx.oidc.client.clientId);
@@ -70,7 +73,7 @@ const provider = () => {
     },
     issueRefreshToken: (_, client) => givesRefreshTokens && client.grantTypeAllowed('refresh_token'),
     rotateRefreshToken: (ctx) => ctx.oidc.client.clientId === 'curfew',
-    // Logout notices go to this machine, which oidc-provider would block.
+    // Logout notices go to this machine. oidc-provider would block them without this line.
     fetch: (url, { dispatcher, ...options }) => fetch(url, options),
   });
   const isRefresh = (ctx) => ctx.oidc.params?.grant_type === 'refresh_token';
@@ -91,13 +94,12 @@ listen((request, response) => {
   else current.callback()(request, response);
 }, port);
 
-// GET /rotate: signs with a new key. The previous key stays in the set.
-// GET /rotate?alone: the same, without the previous key.
+// GET /rotate: signs with a new key, and keeps the previous key in the set.
+// GET /rotate?alone: signs with a new key, and removes the previous key from the set.
 // GET /event?aud=…&sid=… or &sub=…: returns a security event for a revoked session.
-// GET /account?id=…&groups=…: sets the groups of a person, separated by commas, or `disabled`.
-// GET /away?true: closes all connections; /away?false: works again.
-// GET /stingy: issues no refresh tokens from now on.
-// GET /refreshes: the statistics, and all issued refresh tokens.
+// GET /account?id=…&groups=…: sets the groups of a person, separated by commas. The value `disabled` disables the
+// account. GET /away?true: closes all connections. GET /away?false: accepts connections again. GET /stingy: stops
+// issuing refresh tokens. GET /refreshes: returns the numbers of refreshes, and all issued refresh tokens.
 const actions = {
   '/account': async (query) => {
     const groups = query.get('groups');

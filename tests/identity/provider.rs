@@ -21,15 +21,15 @@ pub struct Provider {
     client: reqwest::Client,
 }
 
-/// The tokens of a signed-in person.
+/// The tokens that the provider issued for a person who signed in.
 pub struct Tokens {
     pub id_token: String,
     pub refresh_token: String,
 }
 
 impl Provider {
-    /// Starts `provider.mjs` with these applications: one that uses tokens as credentials, Curfew's own sign-in, Apache's
-    /// module with its redirect address at `apache`, and oauth2-proxy.
+    /// Starts `provider.mjs` with four kinds of applications: one that uses tokens as credentials, Curfew's own
+    /// sign-in, Apache's module with the redirect address `apache`, and oauth2-proxy.
     pub fn start(curfew: &str, apache: &str) -> Self {
         let (port, control) = (free_port(), free_port());
         let settings = json!({
@@ -57,7 +57,7 @@ impl Provider {
                     "redirect_uris": [apache],
                 },
                 oauth2_proxy("oauth2-proxy", curfew, false),
-                // Like providers that always send the authentication time.
+                // For this application, tokens always have the authentication time, as with some providers.
                 oauth2_proxy("oauth2-proxy-timed", curfew, true),
             ],
         });
@@ -72,12 +72,13 @@ impl Provider {
         }
     }
 
-    /// A person signs in to the application.
+    /// Signs `user` in to the application.
     pub async fn sign_in(&self, browser: &mut Browser, user: &str) -> Tokens {
         self.authorize(browser, user, "login").await
     }
 
-    /// Starts an authorization request. A person with a session at the provider is not asked to sign in.
+    /// Gets tokens with an authorization request. A browser with a session at the provider needs no sign-in, unless
+    /// `prompt` asks for it.
     async fn authorize(&self, browser: &mut Browser, user: &str, prompt: &str) -> Tokens {
         let url = format!(
             "{}/auth?client_id=app&response_type=code&scope=openid+email&redirect_uri={CALLBACK}\
@@ -96,7 +97,7 @@ impl Provider {
         .await
     }
 
-    /// The application refreshes its tokens.
+    /// Uses the refresh token, and returns the new tokens.
     pub async fn refresh(&self, tokens: &Tokens) -> Tokens {
         self.token(&[
             ("grant_type", "refresh_token"),
@@ -127,7 +128,7 @@ impl Provider {
         tokens
     }
 
-    /// A person logs out at the provider, which sends logout notices.
+    /// Signs the browser out at the provider, which sends logout notices.
     pub async fn log_out(&self, browser: &mut Browser) {
         let page = browser.get(&format!("{}/session/end", self.issuer)).await;
         let page = page.text().await.unwrap();
@@ -140,41 +141,42 @@ impl Provider {
         assert!(response.status().is_redirection(), "{response:?}");
     }
 
-    /// The provider signs with a new key from now on. `alone` removes the other keys from its set.
+    /// Makes the provider sign with a new key from now on. `alone` removes the other keys from its set.
     pub async fn rotate(&self, alone: bool) {
         let query = if alone { "?alone" } else { "" };
         self.control(&format!("/rotate{query}")).await;
     }
 
-    /// A security event for the application about a revoked session.
+    /// Returns a security event that reports a revoked session to the application. `about` selects the session or the
+    /// subject.
     pub async fn event(&self, about: &str) -> String {
         self.control(&format!("/event?aud=app&{about}")).await
     }
 
-    /// Sets the groups of a person, or `disabled`.
+    /// Sets the groups of a person. With the value `disabled`, disables the account.
     pub async fn set_account(&self, user: &str, groups: &str) {
         self.control(&format!("/account?id={user}&groups={groups}"))
             .await;
     }
 
-    /// Makes the provider close all connections, or work again.
+    /// Makes the provider close all connections, or makes it work again.
     pub async fn set_away(&self, away: bool) {
         self.control(&format!("/away?{away}")).await;
     }
 
     /// Makes the provider issue no more refresh tokens.
-    pub async fn gives_no_refresh_tokens(&self) {
+    pub async fn stop_refresh_tokens(&self) {
         self.control("/stingy").await;
     }
 
-    /// How many refresh tokens were accepted, and how many were refused.
+    /// Returns the number of refresh tokens that the provider accepted, and the number that it refused.
     pub async fn refreshes(&self) -> (usize, usize) {
         let answer: Value = serde_json::from_str(&self.control("/refreshes").await).unwrap();
         let number = |name: &str| usize::try_from(answer[name].as_u64().unwrap()).unwrap();
         (number("granted"), number("refused"))
     }
 
-    /// All refresh tokens that were issued.
+    /// Returns all refresh tokens that the provider issued.
     pub async fn refresh_tokens(&self) -> Vec<String> {
         let answer: Value = serde_json::from_str(&self.control("/refreshes").await).unwrap();
         serde_json::from_value(answer["issued"].clone()).unwrap()
@@ -188,7 +190,7 @@ impl Provider {
     }
 }
 
-/// The client settings of oauth2-proxy at this public address.
+/// Returns the provider's settings for the client oauth2-proxy, which has the public address `public`.
 fn oauth2_proxy(id: &str, public: &str, timed: bool) -> Value {
     json!({
         "client_id": id,
@@ -199,7 +201,7 @@ fn oauth2_proxy(id: &str, public: &str, timed: bool) -> Value {
     })
 }
 
-/// The claims of a token, without verification.
+/// Returns the claims of a token without verifying it.
 pub fn claims(token: &str) -> Value {
     use base64::Engine;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -4,18 +4,18 @@ use ::curfew::clock::Stopwatch;
 
 use super::*;
 
-/// The maximum delay of a result beyond the revalidation interval.
-const SECONDS_TO_ASK: f64 = 6.0;
+/// The maximum number of seconds between the end of a revalidation interval and its effect on the session.
+const REVALIDATION_DELAY_SECONDS: f64 = 6.0;
 
-/// A person who signed in with the provider, and a Curfew with a revalidation interval of one second.
+/// A signed-in person, and two replicas of Curfew with a revalidation interval of one second.
 struct SignedIn {
     stack: Stack,
-    /// A second replica.
+    /// The second replica.
     other: Curfew,
     cookie: String,
 }
 
-/// A Curfew with a revalidation interval of one second on `store`, and sign-in with the provider.
+/// Returns the setup of a Curfew with sign-in at the provider and a revalidation interval of one second.
 fn setup(store: Setup, nginx: &Nginx, provider: &Provider) -> Setup {
     store
         .limits("15m", "12h")
@@ -33,7 +33,7 @@ fn setup(store: Setup, nginx: &Nginx, provider: &Provider) -> Setup {
         .set("LOGIN__PROVIDERS__MAIN__SCOPES", "email")
 }
 
-async fn ready(curfew: &Curfew) {
+async fn wait_until_ready(curfew: &Curfew) {
     eventually("Curfew is ready", async || {
         curfew.ops("/readyz").await.0 == 200
     })
@@ -59,8 +59,8 @@ impl SignedIn {
         let setup = setup(Setup::redis(&redis.url()), &nginx, &provider);
         let other = setup.start();
         let curfew = setup.listening(listeners).start();
-        ready(&curfew).await;
-        ready(&other).await;
+        wait_until_ready(&curfew).await;
+        wait_until_ready(&other).await;
         let mut browser = Browser::new();
         let cookie = sign_in(&mut browser, &nginx).await;
         let stack = Stack {
@@ -79,15 +79,16 @@ impl SignedIn {
         (signed_in, browser)
     }
 
-    /// The status of a request with the session, and the reason of a denial.
+    /// Sends a request with the session, and returns the status and the reason.
     async fn get(&self) -> (u16, String) {
         let request = self.stack.client.get(self.stack.nginx.url("/data"));
         let response = request.header("cookie", &self.cookie).send().await.unwrap();
         (response.status().as_u16(), reason_of(&response).to_owned())
     }
 
-    /// Uses the session until it has ended, at most the interval plus [`SECONDS_TO_ASK`].
-    async fn ends_in_time(&self) {
+    /// Uses the session until it has ended. Fails if this takes longer than the interval plus
+    /// [`REVALIDATION_DELAY_SECONDS`].
+    async fn assert_session_ends_in_time(&self) {
         let waited = Stopwatch::start();
         loop {
             let (status, reason) = self.get().await;
@@ -95,7 +96,11 @@ impl SignedIn {
                 assert_eq!((status, &*reason), (401, "revoked"), "{}", self.log());
                 break;
             }
-            assert!(waited.seconds() < 1.0 + SECONDS_TO_ASK, "{}", self.log());
+            assert!(
+                waited.seconds() < 1.0 + REVALIDATION_DELAY_SECONDS,
+                "{}",
+                self.log()
+            );
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
         let ended = self.stack.curfew.audit_events("session.ended");
@@ -106,11 +111,11 @@ impl SignedIn {
         let refused = self.stack.curfew.audit_events("provider.refused");
         assert_eq!(refused.len(), 1, "{refused:?}");
         assert_eq!(refused[0]["event.reason"], "invalid_grant");
-        self.has_leaked_no_refresh_token().await;
+        self.assert_no_refresh_token_leaked().await;
     }
 
-    /// Uses the session until the provider has confirmed it this many times.
-    async fn is_confirmed(&self, times: usize) {
+    /// Uses the session until the provider has accepted this many refresh tokens.
+    async fn wait_until_confirmed(&self, times: usize) {
         eventually("the provider confirms the session", async || {
             assert_eq!(self.get().await.0, 200, "{}", self.log());
             self.stack.provider.refreshes().await.0 >= times
@@ -123,7 +128,7 @@ impl SignedIn {
     }
 
     /// Asserts that logs, metrics, the admin API and Redis have no refresh token in plain text.
-    async fn has_leaked_no_refresh_token(&self) {
+    async fn assert_no_refresh_token_leaked(&self) {
         let curfew = &self.stack.curfew;
         let (_, sessions) = curfew
             .call("GET", "/api/v1/sessions?subject=alice", None)
@@ -133,7 +138,7 @@ impl SignedIn {
         for path in ["/metrics", "/readyz?verbose"] {
             texts.push(curfew.ops(path).await.1);
         }
-        let keys: Vec<Vec<u8>> = self.stack.redis.command(&[b"KEYS", b"*s:*"]);
+        let keys: Vec<Vec<u8>> = self.stack.redis.command(&[b"KEY_FETCHES", b"*s:*"]);
         for key in keys {
             let record: Option<Vec<u8>> = self.stack.redis.command(&[b"GET", &key]);
             texts.push(String::from_utf8_lossy(&record.unwrap_or_default()).into_owned());
@@ -149,10 +154,10 @@ impl SignedIn {
 #[tokio::test]
 async fn a_disabled_account_ends_the_session_within_the_interval() {
     let (alice, _) = SignedIn::alice().await;
-    alice.is_confirmed(1).await;
+    alice.wait_until_confirmed(1).await;
     alice.stack.provider.set_account("alice", "disabled").await;
-    alice.ends_in_time().await;
-    // The other replica denies, too.
+    alice.assert_session_ends_in_time().await;
+    // The other replica denies the session, too.
     let answer = alice.other.check_host("127.0.0.1", &alice.cookie).await;
     assert_eq!(answer, (401, "revoked".to_owned()));
 }
@@ -161,9 +166,9 @@ async fn a_disabled_account_ends_the_session_within_the_interval() {
 #[tokio::test]
 async fn the_end_of_the_provider_session_ends_the_session() {
     let (alice, mut browser) = SignedIn::alice().await;
-    alice.is_confirmed(1).await;
+    alice.wait_until_confirmed(1).await;
     alice.stack.provider.log_out(&mut browser).await;
-    alice.ends_in_time().await;
+    alice.assert_session_ends_in_time().await;
 }
 
 #[tokio::test]
@@ -209,13 +214,13 @@ async fn rotated_refresh_tokens_are_stored_and_two_replicas_ask_once() {
     let (granted, refused) = alice.stack.provider.refreshes().await;
     assert!((3..=7).contains(&granted), "{granted} in six seconds");
     assert_eq!(refused, 0, "{}", alice.log());
-    alice.has_leaked_no_refresh_token().await;
+    alice.assert_no_refresh_token_leaked().await;
 }
 
 #[tokio::test]
 async fn a_provider_outage_ends_no_session_and_is_retried() {
     let (alice, _) = SignedIn::alice().await;
-    alice.is_confirmed(1).await;
+    alice.wait_until_confirmed(1).await;
     alice.stack.provider.set_away(true).await;
     let counted = async |result: &str| {
         assert_eq!(alice.get().await.0, 200, "{}", alice.log());
@@ -238,14 +243,14 @@ async fn a_provider_outage_ends_no_session_and_is_retried() {
     .await;
     let before = alice.stack.provider.refreshes().await.0;
     alice.stack.provider.set_away(false).await;
-    alice.is_confirmed(before + 1).await;
+    alice.wait_until_confirmed(before + 1).await;
     assert!(alice.stack.curfew.audit_events("session.ended").is_empty());
     // A later refusal ends the session.
     alice.stack.provider.set_account("alice", "disabled").await;
-    alice.ends_in_time().await;
+    alice.assert_session_ends_in_time().await;
 }
 
-/// The setting of a first trial: no Redis and no keys.
+/// People often try Curfew first without Redis and keys.
 #[tokio::test]
 async fn revalidation_works_with_the_embedded_store_without_keys() {
     let listeners = Listeners::free();
@@ -254,7 +259,7 @@ async fn revalidation_works_with_the_embedded_store_without_keys() {
     let provider = Provider::start(&nginx.url(""), &nginx.url("/auth/callback"));
     let store = Setup::memory().unset("TOKEN__KEYS").listening(listeners);
     let curfew = setup(store, &nginx, &provider).start();
-    ready(&curfew).await;
+    wait_until_ready(&curfew).await;
     let cookie = sign_in(&mut Browser::new(), &nginx).await;
     let check = async || curfew.check_host("127.0.0.1", &cookie).await;
     eventually("the provider confirms the session", async || {
@@ -267,9 +272,9 @@ async fn revalidation_works_with_the_embedded_store_without_keys() {
         check().await == (401, "revoked".to_owned())
     })
     .await;
-    // A second sign-in, without a refresh token.
+    // Signs in again. This time the provider issues no refresh token.
     provider.set_account("alice", "staff").await;
-    provider.gives_no_refresh_tokens().await;
+    provider.stop_refresh_tokens().await;
     let cookie = sign_in(&mut Browser::new(), &nginx).await;
     eventually("the diagnostics name the problem", async || {
         let told = curfew.ops("/readyz?verbose").await.1;

@@ -1,4 +1,4 @@
-//! The provider's tokens as credentials.
+//! The provider's tokens are the credentials of sessions.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ async fn a_session_goes_on_with_refreshed_tokens_and_rotated_keys() {
     let stack = Stack::start("15m", "12h").await;
     let mut browser = Browser::new();
     let first = stack.provider.sign_in(&mut browser, "alice").await;
-    stack.admitted(&first.id_token, "alice").await;
-    // A new key that Curfew does not know yet.
+    stack.assert_allowed(&first.id_token, "alice").await;
+    // The provider now signs with a key that Curfew does not know yet.
     stack.provider.rotate(false).await;
     let second = stack.provider.refresh(&first).await;
     assert_ne!(
@@ -23,24 +23,26 @@ async fn a_session_goes_on_with_refreshed_tokens_and_rotated_keys() {
         (&before["sid"], &before["auth_time"]),
         (&after["sid"], &after["auth_time"])
     );
-    stack.admitted(&second.id_token, "alice").await;
-    stack.admitted(&first.id_token, "alice").await;
+    stack.assert_allowed(&second.id_token, "alice").await;
+    stack.assert_allowed(&first.id_token, "alice").await;
     let count = stack
         .curfew
         .call("GET", "/api/v1/sessions/count?subject=alice", None)
         .await
         .1;
     assert_eq!(count["live"], 1, "one session: {count}");
-    // Tokens of the old key are no longer valid, but the session is.
+    // Tokens that the old key signed are no longer valid. The session is still valid.
     stack.provider.rotate(true).await;
     eventually("the old key is forgotten", async || {
         stack.get(&first.id_token).await.status() == 401
     })
     .await;
     stack.backend.take();
-    stack.refused(&first.id_token, "invalid_credential").await;
+    stack
+        .assert_denied(&first.id_token, "invalid_credential")
+        .await;
     let third = stack.provider.refresh(&second).await;
-    stack.admitted(&third.id_token, "alice").await;
+    stack.assert_allowed(&third.id_token, "alice").await;
     let count = stack
         .curfew
         .call("GET", "/api/v1/sessions/count?subject=alice", None)
@@ -54,24 +56,28 @@ async fn an_idle_session_stays_ended_until_a_new_sign_in() {
     let stack = Stack::start("2s", "1h").await;
     let mut browser = Browser::new();
     let tokens = stack.provider.sign_in(&mut browser, "alice").await;
-    stack.admitted(&tokens.id_token, "alice").await;
+    stack.assert_allowed(&tokens.id_token, "alice").await;
     tokio::time::sleep(Duration::from_millis(2100)).await;
-    stack.refused(&tokens.id_token, "idle_timeout").await;
+    stack.assert_denied(&tokens.id_token, "idle_timeout").await;
     let refreshed = stack.provider.refresh(&tokens).await;
-    stack.refused(&refreshed.id_token, "idle_timeout").await;
-    // The provider's session is the same, with a new authentication.
+    stack
+        .assert_denied(&refreshed.id_token, "idle_timeout")
+        .await;
+    // The person authenticates again, and the session ID at the provider does not change.
     let fresh = stack.provider.sign_in(&mut browser, "alice").await;
     let (before, after) = (claims(&tokens.id_token), claims(&fresh.id_token));
     assert_ne!(before["auth_time"], after["auth_time"]);
-    stack.admitted(&fresh.id_token, "alice").await;
-    stack.refused(&refreshed.id_token, "idle_timeout").await;
+    stack.assert_allowed(&fresh.id_token, "alice").await;
+    stack
+        .assert_denied(&refreshed.id_token, "idle_timeout")
+        .await;
 }
 
 #[tokio::test]
 async fn token_refresh_never_extends_the_absolute_limit() {
     let stack = Stack::start("3s", "4s").await;
     let mut tokens = stack.provider.sign_in(&mut Browser::new(), "alice").await;
-    stack.admitted(&tokens.id_token, "alice").await;
+    stack.assert_allowed(&tokens.id_token, "alice").await;
     let waited = curfew::clock::Stopwatch::start();
     let reason = loop {
         let response = stack.get(&tokens.id_token).await;
@@ -88,10 +94,11 @@ async fn token_refresh_never_extends_the_absolute_limit() {
     assert_eq!(reason, "absolute_timeout");
     let refreshed = stack.provider.refresh(&tokens).await;
     stack.backend.take();
-    stack.refused(&refreshed.id_token, "absolute_timeout").await;
+    stack
+        .assert_denied(&refreshed.id_token, "absolute_timeout")
+        .await;
 }
 
-/// The browser endpoints work for sessions of JSON Web Tokens, too.
 #[tokio::test]
 async fn the_browser_endpoints_work_with_token_sessions() {
     let stack = Stack::start("15m", "12h").await;
@@ -102,7 +109,7 @@ async fn the_browser_endpoints_work_with_token_sessions() {
         let request = request.bearer_auth(&tokens.id_token);
         request.send().await.unwrap()
     };
-    // The first token starts the session here, too.
+    // On the browser endpoints, too, the first token starts the session.
     for request in [
         stack.client.get(url("session")),
         stack.client.post(url("keep-alive")),
@@ -119,7 +126,7 @@ async fn the_browser_endpoints_work_with_token_sessions() {
     assert_eq!(listed.await.1["sessions"][0]["source"], "jwt");
     let response = ask(stack.client.post(url("sign-out"))).await;
     assert_eq!(response.status(), 204);
-    stack.refused(&tokens.id_token, "signed_out").await;
+    stack.assert_denied(&tokens.id_token, "signed_out").await;
     let refreshed = stack.provider.refresh(&tokens).await;
-    stack.refused(&refreshed.id_token, "signed_out").await;
+    stack.assert_denied(&refreshed.id_token, "signed_out").await;
 }
