@@ -1,4 +1,4 @@
-//! Talks to the two replicas over HTTP, and records when each request was sent and answered.
+//! Sends requests to the two replicas over HTTP, and records when each request was sent and answered.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,10 +10,9 @@ use tokio::time::Instant;
 
 use crate::record::Record;
 
-/// The timeout of a request.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The addresses of a replica. They stay the same when the replica is restarted.
+/// The addresses of a replica. A restart does not change them.
 #[derive(Clone, Copy)]
 pub struct Addresses {
     pub check: SocketAddr,
@@ -34,24 +33,24 @@ pub struct Exchange {
     pub arrived: Instant,
     /// None if no answer arrived.
     pub status: Option<u16>,
-    /// The reason of the denial, or of the missing answer.
+    /// The reason of a denial. If no answer arrived, the cause.
     pub reason: String,
     pub body: Value,
 }
 
 impl Exchange {
-    /// Whether the answer is neither an admission nor a denial.
+    /// Returns whether the request was neither allowed nor denied.
     pub fn is_unavailable(&self) -> bool {
         matches!(self.status, None | Some(503))
     }
 }
 
-/// One of the two replicas, at random.
+/// Returns the index of a random replica.
 pub fn random_replica() -> usize {
     random_below(2).try_into().unwrap()
 }
 
-/// A random number below `end`.
+/// Returns a random number below `end`.
 pub fn random_below(end: u32) -> u32 {
     getrandom::u32().unwrap() % end
 }
@@ -73,7 +72,7 @@ impl Client {
         }
     }
 
-    /// Sends a check like NGINX.
+    /// Sends a check in the format of NGINX.
     pub async fn check(&self, replica: usize, cookie: &str) -> Exchange {
         let url = format!("http://{}/auth-request", self.addresses[replica].check);
         let request = self
@@ -117,7 +116,7 @@ impl Client {
             reason,
             body,
         };
-        self.record.exchanged(&exchange);
+        self.record.add_exchange(&exchange);
         exchange
     }
 }

@@ -1,4 +1,4 @@
-//! The load: sessions of several kinds at the same time, each with its own model.
+//! Runs sessions of several kinds at the same time. Each session has its own model.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::model::{DEFAULT, Model, Policy, SHORT};
 use crate::record::Record;
 use crate::session::Session;
 
-/// The number of sessions in permanent use.
+/// The number of sessions that are used for the whole run.
 const STEADY_SESSIONS: usize = 20;
 
 pub struct Load {
@@ -34,15 +34,25 @@ impl Load {
             let session = load
                 .expect_sign_in("steady", DEFAULT, random_replica())
                 .await;
-            load.spawn(session.steadily());
+            load.spawn(session.use_steadily());
         }
-        load.spawn(Arc::clone(&load).sign_in_repeatedly("short", SHORT, 300, Session::left_alone));
-        load.spawn(Arc::clone(&load).sign_in_repeatedly("revoked", DEFAULT, 350, Session::revoked));
+        load.spawn(Arc::clone(&load).sign_in_repeatedly(
+            "short",
+            SHORT,
+            300,
+            Session::use_then_leave_idle,
+        ));
+        load.spawn(Arc::clone(&load).sign_in_repeatedly(
+            "revoked",
+            DEFAULT,
+            350,
+            Session::use_then_revoke,
+        ));
         load.spawn(Arc::clone(&load).sign_in_repeatedly(
             "churn",
             DEFAULT,
             450,
-            Session::used_now_and_then,
+            Session::use_irregularly,
         ));
         load
     }
@@ -104,7 +114,7 @@ impl Load {
         })
     }
 
-    /// Signs in at this interval in milliseconds, and passes each session to `use_it`.
+    /// Signs in again after each `interval` (in milliseconds), and passes each session to `use_it`.
     async fn sign_in_repeatedly<F>(
         self: Arc<Self>,
         kind: &'static str,
@@ -124,7 +134,7 @@ impl Load {
         }
     }
 
-    /// Waits. Returns whether the run continues.
+    /// Waits, and then returns whether the run continues.
     pub async fn pause(&self, time: Duration) -> bool {
         let slept = self.stop.run_until_cancelled(tokio::time::sleep(time));
         slept.await.is_some()

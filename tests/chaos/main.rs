@@ -1,8 +1,8 @@
-//! Faults under load: two replicas of Curfew on one store, and a load generator that knows the correct answer to each
-//! request. Meanwhile the store, the network or a replica fails.
+//! Tests faults under load. Two replicas of Curfew share a store. A load generator knows the correct answer to each
+//! request. During the load, the store, the network or a replica fails.
 //!
-//! Prints one row for each scenario, and every wrong answer. Arguments on the command line select the scenarios whose
-//! name contains one of them. With `CURFEW_CHAOS=long` each scenario runs several times, with longer phases.
+//! The program prints one row for each scenario, and the wrong answers. To run some scenarios only, pass parts of
+//! their names as arguments. With `CURFEW_CHAOS=long` each scenario runs several times, with longer phases.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,6 +1,6 @@
-//! Decides whether an answer is correct, with its own implementation of the rules. It knows when a request was sent
-//! and when its answer arrived. The decision was made in between, so an answer counts as wrong only if no delay
-//! explains it.
+//! Decides whether an answer is correct, with its own implementation of the session limits. The model knows when a
+//! request was sent and when its answer arrived. The replica decided at some time in between. An answer is wrong only
+//! if it is wrong for each possible time of the decision.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use tokio::time::Instant;
 
 use crate::client::Exchange;
 
-/// The tolerance for a session that ends after its limit.
+/// How late after its limit a session may end.
 const END_TOLERANCE: Duration = Duration::from_millis(100);
 
-/// How much later the other replica must know of an end than the replica that ended the session.
+/// How long after the answer to a revocation the other replica may still allow the session.
 const LEASE: Duration = curfew::store::cached::LEASE;
 
 /// The limits of a session.
@@ -20,7 +20,7 @@ pub struct Policy {
     pub name: &'static str,
     pub idle: Duration,
     pub absolute: Duration,
-    /// How much too early a session may end, because its last activity may not be written yet.
+    /// How long before its limit a session may end, because its last activity may not be written yet.
     pub early: Duration,
 }
 
@@ -31,8 +31,8 @@ pub const DEFAULT: Policy = Policy {
     early: Duration::from_secs(5),
 };
 
-/// Short enough to show whether activity on one replica counts on the other. Long enough that the exact time of the
-/// write does not matter.
+/// The idle limit is short enough to show whether activity on one replica counts on the other replica. It is long
+/// enough that the exact time of the write does not matter.
 pub const MEDIUM: Policy = Policy {
     name: "medium",
     idle: Duration::from_secs(6),
@@ -56,17 +56,17 @@ pub enum Mistake {
 /// How serious a wrong answer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
-    /// It breaks a promise.
+    /// The answer breaks a promise of Curfew.
     Certain,
-    /// It contradicts an answer which said that too few replicas had confirmed the change. A fail-over may lose that
+    /// The answer contradicts a change that too few replicas of Redis had confirmed. A fail-over may lose such a
     /// change.
     Unconfirmed,
 }
 
-/// The known facts about one session. Its requests are sent one after the other.
+/// The facts that the load generator knows about one session. It sends the requests of a session one after the other.
 pub struct Model {
     policy: Policy,
-    /// How serious the loss of the sign-in would be.
+    /// The severity if the sign-in is lost.
     start: Severity,
     /// When the sign-in was sent. The session started no earlier.
     sign_in_sent: Instant,
@@ -76,14 +76,14 @@ pub struct Model {
     last_answer: Instant,
     /// A revocation was sent, so the session may have ended.
     may_have_ended: bool,
-    /// Set if the session has ended: how serious its return would be.
+    /// Set when the session has ended: the severity if a replica allows the session again.
     ended: Option<Severity>,
-    /// Since when each replica must know that the session has ended.
+    /// For each replica, the time since when it must know that the session has ended.
     known_since: [Option<Instant>; 2],
 }
 
 impl Model {
-    /// A session that the exchange `sign_in` started.
+    /// Returns the model of the session that the exchange `sign_in` started.
     pub fn new(policy: Policy, sign_in: &Exchange) -> Self {
         Self {
             policy,
@@ -97,19 +97,18 @@ impl Model {
         }
     }
 
-    /// Whether a request that is sent now is after the session's end.
+    /// Returns whether the session has ended, or has been idle for too long.
     pub fn has_ended(&self) -> bool {
         self.ended.is_some() || self.too_late(Instant::now())
     }
 
     fn too_late(&self, sent: Instant) -> bool {
-        // The absolute limit counts from the sign-in, which was answered before the first request.
         sent - self.last_answer >= self.policy.idle + END_TOLERANCE
     }
 
-    /// Checks the answer to a check.
+    /// Judges the answer to a check, and returns the mistake if it is wrong.
     pub fn judge_check(&mut self, check: &Exchange) -> Option<(Mistake, Severity)> {
-        // A session that has ended stays ended, whatever requests follow.
+        // From now on, no replica may allow the session.
         if self.too_late(check.sent) {
             self.ended = Some(Severity::Certain);
             self.known_since = [Some(check.sent); 2];
@@ -126,12 +125,12 @@ impl Model {
                 .filter(|_| known)
                 .map(|severity| (Mistake::Admission, severity));
         }
-        // Only 401 is a denial. Every other answer is wrong.
+        // The only correct denial is 401. Every other status is wrong.
         let right = check.status == Some(401) && !self.must_live(check);
         (!right).then_some((Mistake::Denial, self.start))
     }
 
-    /// Checks the answer to a revocation.
+    /// Judges the answer to a revocation, and returns the mistake if it is wrong.
     pub fn judge_revocation(&mut self, revocation: &Exchange) -> Option<(Mistake, Severity)> {
         let lost = revocation.status == Some(404) && self.must_live(revocation);
         self.may_have_ended = true;
@@ -143,7 +142,7 @@ impl Model {
         lost.then_some((Mistake::Denial, self.start))
     }
 
-    /// Whether the session is within its limits, however long the answer took.
+    /// Returns whether the session was within its limits at each possible time of the decision.
     fn must_live(&self, exchange: &Exchange) -> bool {
         let idle = exchange.arrived - self.last_use_sent;
         let age = exchange.arrived - self.sign_in_sent;
@@ -154,7 +153,7 @@ impl Model {
     }
 }
 
-/// How serious the loss of an acknowledged change is: less if the answer says that replicas are missing.
+/// Returns the severity if the change in this answer is lost. It is lower if too few replicas of Redis confirmed it.
 fn severity(exchange: &Exchange) -> Severity {
     let replication = &exchange.body["replication"];
     let missing = replication["confirmed"].as_u64() < replication["wanted"].as_u64();

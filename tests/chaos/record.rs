@@ -1,4 +1,4 @@
-//! The events of one run of a scenario. All client tasks share it.
+//! The record of one run of a scenario: requests, faults and wrong answers. All client tasks share it.
 
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -18,8 +18,8 @@ pub struct Facts {
     pub unavailable: u64,
     pub wrong: Vec<Wrong>,
     recovery: Recovery,
-    /// The last event on the servers, and its time.
-    mark: Option<(Instant, &'static str)>,
+    /// The time of the last event on the servers, and its description.
+    last_event: Option<(Instant, &'static str)>,
 }
 
 /// A wrong answer, and how often the same replica gave it for this session.
@@ -29,8 +29,9 @@ pub struct Wrong {
     pub kind: &'static str,
     pub session: String,
     pub replica: usize,
-    /// The last event before it, and the seconds since then until the request was sent and answered.
+    /// The description of the last event on the servers.
     pub after: &'static str,
+    /// The seconds from this event to the request, and to the answer.
     pub seconds: (f64, f64),
     pub answer: String,
     pub times: u64,
@@ -43,30 +44,30 @@ impl Record {
         self.0.lock().unwrap()
     }
 
-    pub fn exchanged(&self, exchange: &Exchange) {
+    pub fn add_exchange(&self, exchange: &Exchange) {
         let mut facts = self.facts();
         facts.requests += 1;
         facts.unavailable += u64::from(exchange.is_unavailable());
     }
 
-    pub fn steady(&self, session: &str, check: &Exchange) {
+    pub fn add_steady_check(&self, session: &str, check: &Exchange) {
         self.facts().recovery.judge_check(session, check);
     }
 
-    /// Records an event on the servers, for the details of later wrong answers.
-    pub fn note(&self, what: &'static str) {
-        self.facts().mark = Some((Instant::now(), what));
+    /// Records an event on the servers. The details of later wrong answers contain it.
+    pub fn add_event(&self, what: &'static str) {
+        self.facts().last_event = Some((Instant::now(), what));
     }
 
     /// Records the start of a fault.
-    pub fn fault(&self, what: &'static str) {
-        self.note(what);
+    pub fn begin_fault(&self, what: &'static str) {
+        self.add_event(what);
         self.facts().recovery.close();
     }
 
-    /// Records that the replicas have to recover from now on.
-    pub fn recovers(&self, what: &'static str) {
-        self.note(what);
+    /// Records an event on the servers after which the replicas must recover.
+    pub fn begin_recovery(&self, what: &'static str) {
+        self.add_event(what);
         self.facts().recovery.start();
     }
 
@@ -79,7 +80,7 @@ impl Record {
         self.facts().recovery.close();
     }
 
-    pub fn wrong(
+    pub fn add_wrong_answer(
         &self,
         (mistake, severity): (Mistake, Severity),
         kind: &'static str,
@@ -95,7 +96,7 @@ impl Record {
             known.times += 1;
             return;
         }
-        let (at, after) = facts.mark.unwrap_or((exchange.sent, "the beginning"));
+        let (at, after) = facts.last_event.unwrap_or((exchange.sent, "the beginning"));
         let seconds = |time: Instant| match time.checked_duration_since(at) {
             Some(later) => later.as_secs_f64(),
             None => -(at - time).as_secs_f64(),
@@ -120,7 +121,7 @@ impl Record {
 }
 
 impl Facts {
-    /// The number of wrong answers of a kind.
+    /// Returns the number of wrong answers with this mistake and severity.
     pub fn count(&self, mistake: Mistake, severity: Severity) -> u64 {
         let of_sort = |wrong: &&Wrong| wrong.mistake == mistake && wrong.severity == severity;
         self.wrong

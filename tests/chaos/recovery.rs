@@ -1,7 +1,8 @@
-//! How long a replica needs to serve again after a fault.
+//! Measures how long a replica needs to recover after a fault.
 //!
-//! A replica has recovered when it has served each of the steady sessions again: in a cluster, some of them are on
-//! servers without a fault. A session that the replica serves at the first attempt was never out of service there.
+//! A replica has recovered when it has allowed each of the steady sessions again. In a cluster, some sessions are on
+//! servers without a fault: if the replica allows a session at the first attempt, the session was never out of
+//! service.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use crate::client::Exchange;
 #[derive(Default)]
 pub struct Recovery {
     since: Option<Instant>,
-    /// Whether a replica serves a session again.
+    /// Whether a replica serves a session again, for each replica and session.
     served: HashMap<(usize, String), bool>,
     longest: Duration,
 }
@@ -25,7 +26,7 @@ impl Recovery {
         self.since = Some(Instant::now());
     }
 
-    /// Ends the measurement. A session that is still out of service counts until now.
+    /// Ends the measurement. For a session that is still out of service, the recovery time lasts until now.
     pub fn close(&mut self) {
         if let Some(since) = self.since.take()
             && self.is_awaited()
@@ -35,23 +36,23 @@ impl Recovery {
         self.served.clear();
     }
 
-    /// Whether a session is out of service.
+    /// Returns whether a session is still out of service.
     pub fn is_awaited(&self) -> bool {
         self.served.values().any(|served| !served)
     }
 
-    /// Takes the answer, or the missing answer, to a check of a steady session.
+    /// Records the result of a check of a steady session.
     pub fn judge_check(&mut self, session: &str, check: &Exchange) {
         let Some(since) = self.since.filter(|since| check.sent >= *since) else {
             return;
         };
         let allowed = check.status == Some(200);
-        let place = (check.replica, session.to_owned());
-        let before = self.served.get(&place).copied();
+        let key = (check.replica, session.to_owned());
+        let before = self.served.get(&key).copied();
         if before == Some(false) && allowed {
             self.longest = self.longest.max(check.arrived - since);
         }
-        self.served.insert(place, before == Some(true) || allowed);
+        self.served.insert(key, before == Some(true) || allowed);
     }
 
     pub const fn longest(&self) -> Duration {

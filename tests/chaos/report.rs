@@ -1,4 +1,4 @@
-//! The results, as text.
+//! Formats the results as text.
 
 use std::fmt::Write;
 
@@ -6,10 +6,10 @@ use crate::model::{Mistake, Severity};
 use crate::record::{Facts, Wrong};
 use crate::runner::Result;
 
-/// The number of wrong answers that are described for each run.
+/// The report describes at most this number of wrong answers for each run.
 const MAX_DESCRIBED: usize = 20;
 
-/// A table in Markdown.
+/// Returns a Markdown table with one row for each scenario.
 pub fn table(results: &[Result]) -> String {
     let mut text = String::from(
         "| scenario | requests | unavailable | wrong denials | wrong admissions | longest recovery (s) |\n\
@@ -35,7 +35,7 @@ pub fn table(results: &[Result]) -> String {
     text
 }
 
-/// The details of each wrong answer.
+/// Returns the details of the wrong answers.
 pub fn details(results: &[Result]) -> String {
     let mut text = String::new();
     for result in results {

@@ -55,20 +55,20 @@ impl Result {
             && self.recovery() <= MAX_RECOVERY_SECONDS
     }
 
-    /// The number of answers that broke a promise.
+    /// Returns the number of answers of this kind that broke a promise of Curfew.
     pub fn count(&self, mistake: Mistake) -> u64 {
         let runs = self.runs.iter();
         runs.map(|run| run.record.facts().count(mistake, Severity::Certain))
             .sum()
     }
 
-    /// The longest recovery of all runs, in seconds.
+    /// Returns the longest recovery of all runs, in seconds.
     pub fn recovery(&self) -> f64 {
         self.runs.iter().map(Run::recovery).fold(0.0, f64::max)
     }
 }
 
-/// Runs the scenarios whose name contains one of `words`; all if there are none.
+/// Runs the scenarios whose name contains one of `words`. Without words, runs all scenarios.
 pub fn run(words: &[String], pace: Pace) -> Vec<Result> {
     let wanted = |scenario: &&Scenario| {
         words.is_empty() || words.iter().any(|word| scenario.name.contains(word))
@@ -85,7 +85,7 @@ pub fn run(words: &[String], pace: Pace) -> Vec<Result> {
 fn run_once(scenario: &Scenario, pace: Pace) -> Run {
     let began = Stopwatch::start();
     let record = Arc::new(Record::default());
-    // The scenario runs on this thread, where it may block on processes. The load runs on other threads.
+    // The scenario runs on this thread, because it blocks while processes start. The load runs on other threads.
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

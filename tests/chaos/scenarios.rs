@@ -1,4 +1,4 @@
-//! The faults that the servers get while the load runs.
+//! The scenarios: each causes one kind of fault while the load runs.
 
 mod cluster;
 mod network;

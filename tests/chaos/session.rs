@@ -1,4 +1,4 @@
-//! A session, and the kinds of use.
+//! A session, and the ways in which the load uses sessions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use crate::client::{Exchange, random_below, random_replica};
 use crate::load::Load;
 use crate::model::Model;
 
-/// The longest pause between two checks of a session for the rest of the run, in milliseconds.
+/// The longest pause between two checks of a session in [`Session::check_until_the_end`], in milliseconds.
 const MAX_PAUSE_MILLIS: u32 = 2000;
 
-/// A session with its own task.
+/// A session. A separate task uses each session.
 pub struct Session {
     pub kind: &'static str,
     pub id: String,
@@ -24,7 +24,7 @@ impl Session {
         let check = self.load.client.check(replica, &self.cookie).await;
         if let Some(mistake) = self.model.judge_check(&check) {
             let record = &self.load.record;
-            record.wrong(mistake, self.kind, &self.id, &check);
+            record.add_wrong_answer(mistake, self.kind, &self.id, &check);
         }
         check
     }
@@ -33,30 +33,30 @@ impl Session {
         let revocation = self.load.client.revoke(replica, &self.id).await;
         if let Some(mistake) = self.model.judge_revocation(&revocation) {
             let record = &self.load.record;
-            record.wrong(mistake, self.kind, &self.id, &revocation);
+            record.add_wrong_answer(mistake, self.kind, &self.id, &revocation);
         }
         revocation
     }
 
-    /// Sends several checks a second, to a random replica.
-    pub async fn steadily(mut self) {
+    /// Checks the session several times a second, each time on a random replica.
+    pub async fn use_steadily(mut self) {
         while self.pause(100, 150).await {
             let check = self.check(random_replica()).await;
-            self.load.record.steady(&self.id, &check);
+            self.load.record.add_steady_check(&self.id, &check);
         }
         self.check_on_both().await;
     }
 
-    /// Like [`steadily`](Self::steadily), to the replica that `choose` returns.
-    pub async fn steadily_on(mut self, choose: impl Fn() -> usize + Send) {
+    /// Checks the session several times a second, each time on the replica that `choose` returns.
+    pub async fn use_steadily_on(mut self, choose: impl Fn() -> usize + Send) {
         while self.pause(100, 150).await {
             self.check(choose()).await;
         }
         self.check_on_both().await;
     }
 
-    /// Uses the session for a moment, then stays idle for longer than its limit.
-    pub async fn left_alone(mut self) {
+    /// Uses the session for a moment, then sends no check for longer than its idle limit.
+    pub async fn use_then_leave_idle(mut self) {
         for _ in 0..3 {
             self.check(random_replica()).await;
             self.pause(50, 100).await;
@@ -70,7 +70,7 @@ impl Session {
     }
 
     /// Uses the session for a moment, then revokes it. Repeats the revocation if its result is unknown.
-    pub async fn revoked(mut self) {
+    pub async fn use_then_revoke(mut self) {
         self.check(random_replica()).await;
         self.check(random_replica()).await;
         while self.revoke(random_replica()).await.status != Some(200) {
@@ -82,8 +82,8 @@ impl Session {
         self.check_until_the_end().await;
     }
 
-    /// Uses the session like most people.
-    pub async fn used_now_and_then(mut self) {
+    /// Checks the session at irregular intervals, like most people.
+    pub async fn use_irregularly(mut self) {
         self.check(random_replica()).await;
         self.check_until_the_end().await;
     }
@@ -102,13 +102,14 @@ impl Session {
     }
 
     async fn check_on_both(&mut self) {
-        // Spread the last checks over half a second.
+        // Distributes the last checks of all sessions over half a second.
         tokio::time::sleep(Duration::from_millis(random_below(500).into())).await;
         self.check(0).await;
         self.check(1).await;
     }
 
-    /// Waits `least` milliseconds and a random part of `more`. Returns whether the run continues.
+    /// Waits for `least` milliseconds, and for a random time below `more` milliseconds. Returns whether the run
+    /// continues.
     async fn pause(&self, least: u32, more: u32) -> bool {
         let time = Duration::from_millis((least + random_below(more)).into());
         self.load.pause(time).await

@@ -1,4 +1,4 @@
-//! Two replicas of Curfew on one store, under load.
+//! The servers of a scenario: two replicas of Curfew on one store, under load.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::runner::Pace;
 use crate::support::curfew::{Curfew, Setup};
 use crate::support::{free_port, local};
 
-/// The time limit of the recovery, in seconds.
+/// The longest time that [`Stage::finish`] waits for the recovery, in seconds.
 const RECOVERY_TIMEOUT_SECONDS: f64 = 20.0;
 
 pub struct Stage {
@@ -29,7 +29,7 @@ impl Stage {
         Self::with(url, record, pace, 0).await
     }
 
-    /// Like [`start`](Self::start), with this number of store replicas that must confirm each change.
+    /// Does the same as [`start`](Self::start). `wait_replicas` replicas of Redis must confirm each change.
     pub async fn with(url: &str, record: &Arc<Record>, pace: Pace, wait_replicas: u16) -> Self {
         let policies = [DEFAULT, MEDIUM, SHORT];
         let common = policies.iter().fold(Setup::redis(url), configured);
@@ -41,14 +41,14 @@ impl Stage {
             check: local(free_port()),
             admin: local(free_port()),
         });
-        let setups = addresses.map(|place| {
+        let setups = addresses.map(|addresses| {
             let setup = common.clone();
             setup
-                .set("LISTEN__CHECK", &place.check.to_string())
-                .set("LISTEN__ADMIN", &place.admin.to_string())
+                .set("LISTEN__CHECK", &addresses.check.to_string())
+                .set("LISTEN__ADMIN", &addresses.admin.to_string())
         });
         let replicas = [0, 1].map(|replica| Some(setups[replica].start()));
-        record.note("the load has begun");
+        record.add_event("the load has begun");
         let client = Client::new(&common.admin_token, addresses, Arc::clone(record));
         let load = Load::start(client, Arc::clone(record)).await;
         let stage = Self {
@@ -62,7 +62,7 @@ impl Stage {
         stage
     }
 
-    /// Lets the load run for so many seconds, or longer in the long form.
+    /// Lets the load run for this number of seconds. A long run multiplies the time.
     pub async fn pause(&self, seconds: f64) {
         let time = Duration::from_secs_f64(seconds * self.pace.stretch);
         tokio::time::sleep(time).await;
@@ -78,8 +78,8 @@ impl Stage {
         self.replicas[replica] = Some(self.setups[replica].start());
     }
 
-    /// Waits until both replicas serve again, and then longer than the idle limit of a short session. Then ends the
-    /// load.
+    /// Waits until both replicas have recovered. Then waits longer than the idle limit of a short session, and ends
+    /// the load.
     pub async fn finish(self) {
         let waited = tokio::time::Instant::now();
         while !self.record.has_recovered()
@@ -88,7 +88,7 @@ impl Stage {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         self.pause(2.6).await;
-        self.record.note("the load has ended");
+        self.record.add_event("the load has ended");
         self.load.stop().await;
         self.record.close();
         let logs = [0, 1].map(|replica| {
@@ -107,7 +107,7 @@ impl Stage {
     }
 }
 
-/// Adds a policy to the configuration.
+/// Returns the setup with a further policy.
 fn configured(setup: Setup, policy: &Policy) -> Setup {
     let name = policy.name.to_uppercase();
     let seconds = |time: Duration| format!("{}s", time.as_secs());

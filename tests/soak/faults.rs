@@ -1,4 +1,4 @@
-//! The faults between the replicas and Redis.
+//! Injects faults into the network between the replicas and Redis.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::pace::Pace;
 use crate::support::fault_proxy::{Fault, FaultProxy};
 
-/// Injects one fault after the other, until it is stopped.
+/// Injects one fault after the other, until the task is aborted.
 pub async fn run(way: Arc<FaultProxy>, pace: Pace) {
     let (calm, bad) = pace.faults;
     let kinds = [

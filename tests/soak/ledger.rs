@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::support::curfew::Curfew;
 use crate::workload::Workload;
 
-/// The samples of a metric: labels as written, and value.
+/// Fetches the samples of a metric. Returns the text of the labels and the value of each sample.
 pub async fn samples(curfew: &Curfew, name: &str) -> Vec<(String, u64)> {
     let (_, text) = curfew.ops("/metrics").await;
     of(&text, name)
@@ -22,7 +22,7 @@ pub fn of(text: &str, name: &str) -> Vec<(String, u64)> {
         .collect()
 }
 
-/// The sum over both replicas of the samples with these labels.
+/// Returns the sum of the samples that have these labels, over both replicas.
 async fn sum(replicas: &[Curfew; 2], name: &str, labels: &[&str]) -> u64 {
     let mut sum = 0;
     for replica in replicas {
@@ -35,14 +35,14 @@ async fn sum(replicas: &[Curfew; 2], name: &str, labels: &[&str]) -> u64 {
     sum
 }
 
-/// Whether every session has ended, and nothing is left to write.
+/// Returns whether every session has ended, and all touches are written.
 pub async fn all_have_ended(replicas: &[Curfew; 2], workload: &Workload) -> bool {
     let created = workload.counts.lock().unwrap().created;
     let told = sum(replicas, "curfew_sessions_ended_total", &[]).await;
     told >= created && sum(replicas, "curfew_touches_pending", &[]).await == 0
 }
 
-/// Compares the counts after the end of the load.
+/// Compares the counts after the end of the load. Returns a description of each difference.
 pub async fn compare(replicas: &[Curfew; 2], workload: &Workload) -> Vec<String> {
     let counts = workload.counts.lock().unwrap().clone();
     let mut problems = Vec::new();

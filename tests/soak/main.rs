@@ -1,8 +1,9 @@
-//! Many sessions start and end for a long time, on two replicas with a Redis that fails now and then. Every answer
-//! must be correct, the metrics must agree with the requests, and neither memory nor file descriptors may grow.
+//! Many sessions start and end over a long time, on two replicas. The connection to Redis fails from time to time.
+//! Every answer must be correct, and the metrics must agree with the requests. The use of memory and files must not
+//! grow.
 //!
-//! The default run is short. `scripts/soak.sh` runs it long, with `CURFEW_SOAK=SESSIONS,SECONDS`, and draws the
-//! measurements.
+//! By default, the test is short. `scripts/soak.sh` runs a long test with `CURFEW_SOAK=SESSIONS,SECONDS`, and plots
+//! the measurements.
 
 #![expect(
     clippy::unwrap_used,
@@ -51,11 +52,12 @@ async fn main() -> ExitCode {
     tokio::time::sleep(pace.load).await;
     faults.abort();
     way.set(Fault::None);
-    // The last sessions stay unused, and time out.
+    // The remaining sessions are no longer used, and time out.
     workload.close(working).await;
     let measures = running.end().await;
     tokio::time::sleep(pace.idle).await;
-    // If the answer to an end is lost, another replica publishes it after ten or twenty seconds.
+    // If a replica does not get the answer of Redis to an end, another replica publishes the end 10 to 20 seconds
+    // later.
     let timeout = Duration::from_secs(40);
     let told = async {
         while !ledger::all_have_ended(&replicas, &workload).await {

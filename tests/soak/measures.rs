@@ -1,4 +1,4 @@
-//! Measurements for every second, and the check that they do not grow.
+//! Takes measurements every second, and checks that they do not grow.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -28,8 +28,9 @@ struct Sample {
     near_cache: u64,
     /// Touches that are not written yet.
     pending: u64,
-    /// The answers so far, and the unclear ones among them.
+    /// The number of answers so far.
     answers: u64,
+    /// How many of these answers were `store_unavailable` or `overloaded`.
     unavailable: u64,
 }
 
@@ -79,14 +80,14 @@ impl Measurements {
         RunningMeasurement { stop, task }
     }
 
-    /// The values that grew: the last third is higher than the one before.
+    /// Returns a description of each value that grew from the second to the last third of the run.
     pub fn problems(&self, pace: Pace) -> Vec<String> {
         let mut problems = Vec::new();
         let [_, second, last] = self.thirds();
         for replica in 0..2 {
             let of = |third: &[Sample]| median(third.iter().map(|sample| sample.resident[replica]));
             let (before, after) = (of(second), of(last));
-            // A tenth, and a reserve for the rounding of an allocator.
+            // Memory may grow by a tenth and 8 MiB, because allocators reserve memory in large blocks.
             if after > before + before / 10 + (8 << 10) {
                 problems.push(format!(
                     "replica {replica} grew from {before} to {after} KiB"
@@ -102,7 +103,7 @@ impl Measurements {
         }
         let of = |third: &[Sample]| median(third.iter().map(|sample| sample.redis));
         let (before, after) = (of(second), of(last));
-        // Tombstones last for a minute, which in the short form includes all of them.
+        // Tombstones last for a minute. A short run ends before Redis deletes many of them, so memory grows.
         let is_long = pace.load > Duration::from_secs(240);
         if is_long && after > before + before / 10 + (8 << 10) {
             problems.push(format!("Redis grew from {before} to {after} KiB"));

@@ -7,16 +7,16 @@ use crate::support::curfew::Setup;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// The number of sessions at a time.
+    /// The number of sessions that exist at the same time.
     pub sessions: usize,
     /// The duration of the load.
     pub load: Duration,
     pub idle: Duration,
     pub absolute: Duration,
     pub touch_interval: Duration,
-    /// The tolerance for an answer that is earlier or later than expected.
+    /// How long before or after its limit a session may end.
     pub margin: Duration,
-    /// The time from one fault to the next, and the duration of a fault.
+    /// The time between the starts of two faults, and the duration of a fault.
     pub faults: (Duration, Duration),
     /// The pause of a worker between two requests.
     pub pause: Duration,
@@ -26,7 +26,7 @@ pub struct Pace {
 pub const WORKERS: usize = 32;
 
 impl Pace {
-    /// Reads `CURFEW_SOAK=SESSIONS,SECONDS`; without it, returns a short form.
+    /// Returns the pace for `CURFEW_SOAK=SESSIONS,SECONDS`. Without this variable, returns the pace of a short run.
     pub fn from_environment() -> Self {
         let seconds = Duration::from_secs;
         match std::env::var("CURFEW_SOAK") {
@@ -56,8 +56,8 @@ impl Pace {
         }
     }
 
-    /// The time until all replicas know of a use. It is written after the touch interval, or a second after a fault
-    /// ends.
+    /// Returns the longest time until all replicas know about an activity. A replica writes the activity after the
+    /// touch interval, or a second after the end of a fault.
     pub fn lag(&self) -> Duration {
         self.touch_interval + self.faults.1 + Duration::from_secs(2)
     }
@@ -71,7 +71,7 @@ impl Pace {
                 &text(self.touch_interval),
             )
             .set("END_RETENTION", "1m")
-            // So that the number of journal entries is the same in the middle and at the end.
+            // With a short retention, the journal has the same size in the middle and at the end of the run.
             .set("STORE__JOURNAL_RETENTION", "30s")
             .set("LOG__FILTER", "error,curfew::audit=off")
     }

@@ -1,5 +1,5 @@
-//! The sessions and the workers that use them. Each worker takes a random session and acts as its fate requires. It
-//! judges the answer by its own knowledge: when the session started, and when it was last used.
+//! The sessions, and the workers that use them. A worker takes a random session and acts according to its fate. Then
+//! it judges the answer: it knows when the session started, and when it was last used.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,11 +16,11 @@ use crate::support::curfew::Curfew;
 /// How a session ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
-    /// It stays unused.
+    /// Workers leave it unused, until it times out.
     LeftAlone,
-    /// It is used until its absolute limit.
+    /// Workers use it until its absolute limit.
     Used,
-    /// It is revoked.
+    /// A worker revokes it.
     Revoked,
 }
 
@@ -29,20 +29,20 @@ struct Session {
     id: String,
     cookie: String,
     started: Instant,
-    /// The earliest and the latest time of the last use. They differ if an answer was unclear.
+    /// The earliest and the latest possible time of the last activity.
     seen: (Instant, Instant),
-    /// The recent uses. The other replica sees a use during a fault late.
+    /// The times of the recent activities. During a fault, the other replica learns about an activity late.
     uses: VecDeque<Instant>,
     revoked: Option<Instant>,
 }
 
-/// An independent count of requests and answers.
+/// The workers' own counts of requests and answers, to compare with the metrics.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
-    /// The number of answers for each reason, including `allow`.
+    /// The number of answers for each verdict.
     pub answers: BTreeMap<String, u64>,
     pub created: u64,
-    /// Sign-ins that may have succeeded although the answer was unclear.
+    /// The number of sign-ins that failed with an error, but may have started a session.
     pub possibly_created: u64,
     pub revoked: u64,
 }
@@ -70,7 +70,7 @@ impl Workload {
         })
     }
 
-    /// Starts the workers. First all sessions sign in, as fast as possible.
+    /// Starts the workers. First they sign in for all sessions, as fast as possible.
     pub fn work(self: &Arc<Self>) -> JoinSet<()> {
         let mut workers = JoinSet::new();
         for worker in 0..WORKERS {
@@ -90,7 +90,7 @@ impl Workload {
         workers
     }
 
-    /// Ends all sessions.
+    /// Stops the workers.
     pub async fn close(&self, mut workers: JoinSet<()>) {
         self.closing.store(true, Ordering::Relaxed);
         while let Some(ended) = workers.join_next().await {
@@ -110,12 +110,12 @@ impl Workload {
         )
     }
 
-    /// A random replica.
+    /// Returns a random replica.
     fn replica(&self) -> &Curfew {
         &self.replicas[random(2)]
     }
 
-    /// Takes one session and sends a request for it. Returns whether it sent one.
+    /// Takes a random session and sends a request for it. Returns whether it sent a request.
     async fn step(&self) -> bool {
         if random(50) == 0 {
             let forged = format!("__Host-session=cfw1_{}", "A".repeat(72));
@@ -145,7 +145,7 @@ impl Workload {
                 }
                 true
             }
-            // Replicas learn of a revocation within two seconds.
+            // Replicas learn about a revocation within two seconds.
             Fate::Revoked
                 if session
                     .revoked
@@ -196,7 +196,7 @@ impl Workload {
                 self.counts.lock().unwrap().revoked += 1;
             }
         } else {
-            // The session may have ended nevertheless.
+            // The session may have ended in spite of the error.
             session.fate = Fate::Revoked;
         }
     }
@@ -213,7 +213,7 @@ impl Workload {
         let reason = self.check(&session.cookie).await;
         let answered = Instant::now();
         let age = (asked - session.started, answered - session.started);
-        // The idle time since the latest and since the earliest possible use.
+        // The shortest and the longest time for which the session may have been idle.
         let unused = (asked - session.seen.1, answered - session.seen.0);
         let lag = self.pace.lag();
         while session.uses.len() > 1 && asked - session.uses[1] > lag {
@@ -228,7 +228,7 @@ impl Workload {
             "idle_timeout" => may_be_idle,
             "absolute_timeout" => may_be_old,
             "revoked" => session.fate == Fate::Revoked,
-            // Tombstones last for a minute.
+            // A tombstone is deleted after a minute.
             "unknown_session" => {
                 unused.1 > Duration::from_secs(50)
                     && (may_be_idle || may_be_old || session.revoked.is_some())

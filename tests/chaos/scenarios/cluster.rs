@@ -1,4 +1,4 @@
-//! A cluster of three primaries. One replica each must confirm a change before it is acknowledged as confirmed.
+//! Scenarios with a cluster of three primaries. A change is confirmed when one replica of its primary has it.
 
 use std::sync::Arc;
 
@@ -14,28 +14,28 @@ pub async fn killed(record: &Arc<Record>, pace: Pace) {
     let stage = Stage::with(&cluster.url(), record, pace, CONFIRMING_REPLICAS).await;
     let primary = cluster.timekeeper();
     cluster.servers[primary].kill();
-    record.recovers("a primary is killed");
+    record.begin_recovery("a primary is killed");
     cluster.wait_for_fail_over(primary).await;
-    record.note("its replica has taken over");
+    record.add_event("its replica has taken over");
     stage.pause(2.0).await;
     cluster.servers[primary].start_again();
-    record.recovers("the old primary is back");
+    record.begin_recovery("the old primary is back");
     cluster.wait_until_stable().await;
     stage.finish().await;
 }
 
-/// The old primary resumes with its old data, and acts as the primary until the other servers correct it.
+/// A primary hangs. When it continues, it has old data, and acts as a primary until the other servers demote it.
 pub async fn hangs(record: &Arc<Record>, pace: Pace) {
     let cluster = Cluster::start().await;
     let stage = Stage::with(&cluster.url(), record, pace, CONFIRMING_REPLICAS).await;
     let primary = cluster.timekeeper();
     cluster.servers[primary].freeze();
-    record.recovers("a primary hangs");
+    record.begin_recovery("a primary hangs");
     cluster.wait_for_fail_over(primary).await;
-    record.note("its replica has taken over");
+    record.add_event("its replica has taken over");
     stage.pause(2.0).await;
     cluster.servers[primary].thaw();
-    record.recovers("the old primary goes on");
+    record.begin_recovery("the old primary continues");
     cluster.wait_until_stable().await;
     stage.finish().await;
 }

@@ -1,4 +1,4 @@
-//! A bad network between both replicas and Redis.
+//! Scenarios with a bad network between both replicas and Redis.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,10 +32,10 @@ pub async fn bad(record: &Arc<Record>, pace: Pace) {
     let stage = Stage::start(&way.url(), record, pace).await;
     for (begins, fault, ends) in FAULTS {
         way.set(fault);
-        record.fault(begins);
+        record.begin_fault(begins);
         stage.pause(1.2).await;
         way.set(Fault::None);
-        record.recovers(ends);
+        record.begin_recovery(ends);
         stage.pause(1.2).await;
     }
     stage.finish().await;

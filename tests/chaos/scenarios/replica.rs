@@ -1,4 +1,4 @@
-//! One of the two replicas of Curfew is killed.
+//! A scenario that kills one of the two replicas of Curfew.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use crate::runner::Pace;
 use crate::stage::Stage;
 use crate::support::redis::RedisServer;
 
-/// Sessions that only the killed replica has served continue on the other.
+/// Sessions that only the killed replica has served continue on the other replica.
 pub async fn killed(record: &Arc<Record>, pace: Pace) {
     let server = RedisServer::start();
     let mut stage = Stage::start(&server.url(), record, pace).await;
@@ -18,16 +18,16 @@ pub async fn killed(record: &Arc<Record>, pace: Pace) {
     for _ in 0..10 {
         let session = stage.load.expect_sign_in("faithful", MEDIUM, 0).await;
         let serving = Arc::clone(&serving);
-        let using = session.steadily_on(move || serving.load(Ordering::Relaxed));
+        let using = session.use_steadily_on(move || serving.load(Ordering::Relaxed));
         stage.load.spawn(using);
     }
-    // Longer than the idle limit: the sign-in alone does not keep the sessions alive.
+    // Waits longer than the idle limit, so sessions live only if their activity was recorded.
     tokio::time::sleep(MEDIUM.idle + Duration::from_secs(1)).await;
     stage.kill(0);
     serving.store(1, Ordering::Relaxed);
-    record.recovers("replica 0 is killed");
+    record.begin_recovery("replica 0 is killed");
     stage.pause(2.0).await;
     stage.start_again(0);
-    record.note("replica 0 is back");
+    record.add_event("replica 0 is back");
     stage.finish().await;
 }

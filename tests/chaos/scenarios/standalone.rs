@@ -1,4 +1,4 @@
-//! One Redis.
+//! Scenarios with one Redis server.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,15 +9,15 @@ use crate::runner::Pace;
 use crate::stage::Stage;
 use crate::support::redis::RedisServer;
 
-/// Every acknowledged write is on disk, so Redis comes back with all data.
+/// Redis writes each change to disk before it answers, so it restarts with all data.
 pub async fn killed(record: &Arc<Record>, pace: Pace) {
     let mut server = RedisServer::with(&["--appendonly", "yes", "--appendfsync", "always"]);
     let stage = Stage::start(&server.url(), record, pace).await;
     server.kill();
-    record.recovers("redis is killed");
+    record.begin_recovery("redis is killed");
     stage.pause(1.0).await;
     server.start_again();
-    record.note("redis is back");
+    record.add_event("redis is back");
     stage.finish().await;
 }
 
@@ -25,15 +25,15 @@ pub async fn hangs(record: &Arc<Record>, pace: Pace) {
     let server = RedisServer::start();
     let stage = Stage::start(&server.url(), record, pace).await;
     server.freeze();
-    record.fault("redis hangs");
-    // Not longer in the long form: the three seconds are the point of this scenario.
+    record.begin_fault("redis hangs");
+    // The hang lasts three seconds in long runs, too, because this time is the purpose of the scenario.
     tokio::time::sleep(Duration::from_secs(3)).await;
     server.thaw();
-    record.recovers("redis goes on");
+    record.begin_recovery("redis continues");
     stage.finish().await;
 }
 
-/// A full Redis accepts no sign-ins. Sessions can still be checked and ended.
+/// When Redis is full, sign-ins fail. Sessions can still be checked and ended.
 pub async fn full(record: &Arc<Record>, pace: Pace) {
     let server = RedisServer::with(&["--maxmemory-policy", "noeviction"]);
     let stage = Stage::start(&server.url(), record, pace).await;
@@ -49,7 +49,7 @@ pub async fn full(record: &Arc<Record>, pace: Pace) {
         server.command::<()>(&[b"CONFIG", b"SET", b"maxmemory", bytes]);
     };
     limit(b"1");
-    record.fault("redis is full");
+    record.begin_fault("redis is full");
     for (number, session) in sessions.iter_mut().enumerate() {
         let replica = number % 2;
         let check = session.check(replica).await;
@@ -67,7 +67,7 @@ pub async fn full(record: &Arc<Record>, pace: Pace) {
         stage.pause(0.3).await;
     }
     limit(b"0");
-    record.recovers("redis has room again");
+    record.begin_recovery("redis accepts writes again");
     let again = stage.load.client.sign_in(0, "welcome", "default").await;
     assert_eq!(again.status, Some(201), "a sign-in: {}", again.body);
     stage.finish().await;
