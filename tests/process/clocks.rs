@@ -1,4 +1,4 @@
-//! Sessions end on time, whatever the clock of Redis does.
+//! Sessions end on time even if the clock of Redis is wrong.
 
 use futures_util::future::join_all;
 
@@ -8,7 +8,8 @@ use crate::support::local;
 
 const HOUR_SECONDS: i64 = 3_600;
 
-async fn behind_a_clock() -> (RedisServer, FaultProxy, Setup) {
+/// Starts Redis and a proxy that can change the time in its answers. Returns both, and the setup of a Curfew.
+async fn redis_with_adjustable_clock() -> (RedisServer, FaultProxy, Setup) {
     let redis = RedisServer::start();
     let way = FaultProxy::to(local(redis.port)).await;
     let setup = Setup::redis(&way.url()).limits("6s", "25s");
@@ -22,12 +23,12 @@ async fn command(setup: &Setup, arguments: &[&'static str]) -> std::process::Out
     running.await.unwrap()
 }
 
-async fn seconds(seconds: f64) {
+async fn sleep_seconds(seconds: f64) {
     tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
 }
 
-/// The clock of Redis jumps for one answer, by an hour for two seconds, and by a minute back. A session in use
-/// continues, and an unused one ends at its idle limit.
+/// The clock of Redis jumps forward or back, for different times. A session in use continues, and an unused session
+/// ends at its idle limit.
 #[tokio::test]
 async fn a_clock_jump_of_redis_does_not_change_when_sessions_end() {
     let jumps = [
@@ -36,11 +37,12 @@ async fn a_clock_jump_of_redis_does_not_change_when_sessions_end() {
         (-60, 30.0),
         (HOUR_SECONDS, 30.0),
     ];
-    join_all(jumps.map(|(ahead, during)| jump(ahead, during))).await;
+    join_all(jumps.map(|(ahead, during)| assert_sessions_end_despite_jump(ahead, during))).await;
 }
 
-async fn jump(ahead: i64, during: f64) {
-    let (_redis, way, setup) = behind_a_clock().await;
+/// Sets the clock of Redis forward by `ahead` seconds, for `during` seconds, and asserts that sessions end on time.
+async fn assert_sessions_end_despite_jump(ahead: i64, during: f64) {
+    let (_redis, way, setup) = redis_with_adjustable_clock().await;
     let curfew = setup.start();
     let (used, unused) = (curfew.sign_in("alice").await, curfew.sign_in("bob").await);
     let begun = Stopwatch::start();
@@ -52,7 +54,7 @@ async fn jump(ahead: i64, during: f64) {
         }
         let asked = begun.seconds();
         let answer = curfew.check(&used).await;
-        // If the machine stalls for as long as the idle limit, the test proves nothing.
+        // If the machine stalled during this request, the session may have ended.
         assert!(
             answer == ALLOWED || begun.seconds() - asked > 3.0,
             "{ahead} s for {during} s"
@@ -60,9 +62,9 @@ async fn jump(ahead: i64, during: f64) {
         if ended.is_none() && curfew.show(&unused).await["state"] == "ended" {
             ended = Some(begun.seconds());
         }
-        seconds(0.3).await;
+        sleep_seconds(0.3).await;
     }
-    // The measurement takes a moment, and the sweeper runs every two seconds.
+    // The tolerance covers the time of the measurement, and the two seconds between two runs of the sweeper.
     let ended = ended.expect("it has ended");
     assert!(
         (5.0..15.0).contains(&ended),
@@ -76,18 +78,18 @@ async fn jump(ahead: i64, during: f64) {
     assert!(begun.seconds() < 40.0, "{} s", begun.seconds());
 }
 
-/// A replica that starts meanwhile uses the decision time of the others. All replicas report the difference until an
-/// operator decides.
+/// After a jump of the clock, a replica that starts uses the decision time of the other replicas. All replicas report
+/// the difference until an operator decides.
 #[tokio::test]
 async fn replicas_share_one_decision_time_until_an_operator_decides() {
-    let (_redis, way, setup) = behind_a_clock().await;
+    let (_redis, way, setup) = redis_with_adjustable_clock().await;
     let setup = setup.limits("30m", "12h");
     let one = setup.start();
     let session = one.sign_in("alice").await;
     way.set(Fault::Clock(HOUR_SECONDS));
     let two = setup.start();
     assert_eq!(two.check(&session).await, ALLOWED);
-    // The measured difference is a whole number of hours up to milliseconds; the text rounds it.
+    // The measured difference is some milliseconds more or less than an hour. The text rounds it.
     let warning = "the clock of Redis is 3600.0 s ahead of decision time";
     for curfew in [&one, &two] {
         eventually("readyz reports it", async || {
@@ -121,7 +123,7 @@ async fn replicas_share_one_decision_time_until_an_operator_decides() {
         .await;
         assert_eq!(curfew.check(&session).await, ALLOWED);
     }
-    // By the clock of Redis, more than the idle limit has passed.
+    // With this decision, decision time moves forward by more than the idle limit.
     let accepted = command(&setup, &["clock", "--accept", "store"]).await;
     assert!(accepted.status.success(), "{}", text(&accepted.stderr));
     for curfew in [&one, &two] {
@@ -132,14 +134,13 @@ async fn replicas_share_one_decision_time_until_an_operator_decides() {
     }
 }
 
-/// A single process starts, and starts again.
 #[tokio::test]
 async fn decision_time_continues_after_a_restart_on_the_same_machine() {
-    let (_redis, way, setup) = behind_a_clock().await;
+    let (_redis, way, setup) = redis_with_adjustable_clock().await;
     let setup = setup.limits("10s", "12h");
     let first = setup.start();
     let session = first.sign_in("alice").await;
-    seconds(1.5).await;
+    sleep_seconds(1.5).await;
     first.stop().await;
     for ahead in [HOUR_SECONDS, -HOUR_SECONDS] {
         way.set(Fault::Clock(ahead));
@@ -148,7 +149,7 @@ async fn decision_time_continues_after_a_restart_on_the_same_machine() {
         again.stop().await;
     }
     way.set(Fault::Clock(-HOUR_SECONDS));
-    seconds(12.0).await;
+    sleep_seconds(12.0).await;
     let again = setup.start();
     assert_eq!(again.check(&session).await, denied("idle_timeout"));
 }

@@ -1,8 +1,8 @@
-//! The output of the commands, and the errors for invalid input.
+//! Tests the output of the commands, and the errors for invalid input.
 
 use super::*;
 
-/// Only the listeners are configured.
+/// The test configures only the addresses of the listeners.
 #[tokio::test]
 async fn serve_needs_no_configuration_and_prints_the_first_steps() {
     use std::io::Read;
@@ -18,7 +18,7 @@ async fn serve_needs_no_configuration_and_prints_the_first_steps() {
         .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    // The last output is the curl line and an empty line.
+    // The output ends with the curl line and an empty line.
     let mut out = process.stdout.take().unwrap();
     let mut banner = String::new();
     while !banner.ends_with("'{\"subject\":\"alice\"}'\n\n") {
@@ -185,7 +185,8 @@ async fn generated_keys_and_tokens_work() {
     assert_eq!(status(&hash).await, 401);
 }
 
-/// `keygen` writes the files for a first start once. Curfew reads changed key and token files again.
+/// `keygen` writes the key files and token files for a first start, and never overwrites them. Curfew reads these
+/// files again after a change.
 #[tokio::test]
 async fn generated_files_work_and_are_not_overwritten() {
     let directory = tempfile::tempdir().unwrap();
@@ -224,7 +225,7 @@ async fn generated_files_work_and_are_not_overwritten() {
         status(other.trim()).await == 200
     })
     .await;
-    // Many wrong tokens may have preceded it.
+    // The lines above may have sent too many wrong tokens, so the status 429 is possible.
     let refused = status(token.trim()).await;
     assert!(matches!(refused, 401 | 429), "{refused}");
 }

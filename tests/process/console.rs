@@ -1,11 +1,11 @@
-//! An operator's session in the console, on two replicas.
+//! Operators use the console on two replicas.
 
 use reqwest::StatusCode;
 
 use super::*;
 use crate::support::curfew::Curfew;
 
-/// Posts a form from the console's own origin with a cookie. Returns the status and the first cookie of the answer.
+/// Posts a form with a cookie, as a page of the console does. Returns the status and the first cookie of the answer.
 async fn post(curfew: &Curfew, path: &str, cookie: &str, form: &str) -> (StatusCode, String) {
     let url = format!("http://{}{path}", curfew.admin);
     let request = client().post(url);
@@ -23,14 +23,14 @@ async fn post(curfew: &Curfew, path: &str, cookie: &str, form: &str) -> (StatusC
     (response.status(), cookie)
 }
 
-/// The status of the first page: 200, or 303 without a session.
+/// Requests the first page of the console, and returns the status: 200, or 303 without a session.
 async fn page(curfew: &Curfew, cookie: &str) -> u16 {
     let url = format!("http://{}/console/", curfew.admin);
     let request = client().get(url).header("cookie", cookie);
     request.send().await.unwrap().status().as_u16()
 }
 
-/// The first audit event of a kind. Waits for the log, which arrives a moment after the answer.
+/// Waits for an audit event with this name, and returns the first one. The log arrives a moment after the answer.
 async fn first_audited(curfew: &Curfew, event: &str) -> Value {
     eventually("the audit event is logged", async || {
         !curfew.audit_events(event).is_empty()
@@ -54,7 +54,7 @@ async fn a_console_sign_out_on_one_replica_holds_on_the_other() {
         (page(&one, &cookie).await, page(&two, &cookie).await),
         (200, 200)
     );
-    // The value is no credential for a check, in whichever cookie it is sent.
+    // In a check, the value is no credential, whether the client sends it in the session cookie or in this cookie.
     let (_, value) = cookie.split_once('=').unwrap();
     for line in [format!("__Host-session={value}"), cookie.clone()] {
         assert_eq!(one.check_with_cookie(&line).await.0, 401, "{line}");
@@ -74,7 +74,7 @@ async fn a_console_sign_out_on_one_replica_holds_on_the_other() {
         "a stolen cookie ends nothing"
     );
 
-    // The limits hold without a request. Either replica enforces the idle limit.
+    // The session ends at its limits without a request. Each replica enforces the idle limit.
     let (_, cookie) = post(&two, "/console/sign-in", "", &form).await;
     let list = "/api/v1/sessions?subject=curfew-operator";
     eventually("the session is timed out", async || {
@@ -142,7 +142,7 @@ async fn a_console_session_ends_when_its_token_is_removed() {
     })
     .await;
     assert_eq!(page(&curfew, &cookies[1]).await, 200);
-    // The answer and the audit log contain the names and the missing right.
+    // The answer and the audit log contain the name of the token and the missing right.
     let answer = client()
         .post(format!("http://{}/api/v1/sessions", curfew.admin))
         .bearer_auth(second.token.expose())

@@ -1,4 +1,4 @@
-//! Sessions survive a restart, a crash, and a change of policy or key. Two replicas agree.
+//! Sessions survive a restart, a crash, and a change of a policy or key. Two replicas give the same answers.
 
 use curfew::store::cached::LEASE;
 
@@ -12,7 +12,7 @@ async fn a_restart_with_redis_loses_nothing() {
     let curfew = setup.start();
     let (live, ended) = (curfew.sign_in("alice").await, curfew.sign_in("alice").await);
     curfew.revoke(&ended).await;
-    // The activity is not written yet: the touch interval is 15 s.
+    // The touch interval is 15 s, so Curfew has not written the activity yet.
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(curfew.check(&live).await, ALLOWED);
     let before = curfew.show(&live).await;
@@ -36,7 +36,7 @@ async fn a_restart_with_redis_loses_nothing() {
     assert_eq!(curfew.check(&ended).await, denied("revoked"));
 }
 
-/// A killed process loses no session, and at most one touch interval of activity.
+/// A killed process loses no session. It loses at most the activity of one touch interval.
 #[tokio::test]
 async fn a_crash_with_redis_loses_no_session() {
     let redis = RedisServer::start();
@@ -65,8 +65,8 @@ async fn a_crash_with_redis_loses_no_session() {
     assert_eq!(curfew.check(&session).await, ALLOWED);
 }
 
-/// A replica knows an end on the other as soon as the invalidation arrives.
-async fn denied_soon(curfew: &Curfew, session: &SignedIn, reason: &str) {
+/// Asserts that the replica denies a session within the lease, after the other replica has ended it.
+async fn assert_denied_within_lease(curfew: &Curfew, session: &SignedIn, reason: &str) {
     let ended = Stopwatch::start();
     while curfew.check(session).await == ALLOWED {
         assert!(ended.seconds() < LEASE.as_secs_f64());
@@ -82,29 +82,29 @@ async fn two_replicas_with_one_redis_agree() {
     for curfew in [&one, &two] {
         eventually("ready", async || curfew.ops("/readyz").await.0 == 200).await;
     }
-    // Activity on one replica keeps the session alive on the other.
+    // Activity on one replica keeps the session alive on the other replica, too.
     let session = one.sign_in("alice").await;
     for _ in 0..3 {
         one.age(&session, "14m").await;
         assert_eq!(one.check(&session).await, ALLOWED);
         let seen = one.show(&session).await["last_seen"].clone();
-        // The two clocks may differ by a millisecond, and the other replica used the session earlier.
+        // The other replica may see the new activity a moment later.
         eventually("the other replica knows it", async || {
             two.show(&session).await["last_seen"].as_str() >= seen.as_str()
         })
         .await;
         assert_eq!(two.check(&session).await, ALLOWED);
     }
-    // An end on one replica is an end on the other, with the same reason.
+    // If one replica ends a session, the other replica denies it with the same reason.
     two.age(&session, "15m").await;
     assert_eq!(two.check(&session).await, denied("idle_timeout"));
-    denied_soon(&one, &session, "idle_timeout").await;
+    assert_denied_within_lease(&one, &session, "idle_timeout").await;
     let session = two.sign_in("alice").await;
     assert_eq!(one.check(&session).await, ALLOWED);
     two.revoke(&session).await;
     assert_eq!(two.check(&session).await, denied("revoked"));
-    denied_soon(&one, &session, "revoked").await;
-    // Both list every session of a subject.
+    assert_denied_within_lease(&one, &session, "revoked").await;
+    // Both replicas list every session of a subject.
     for curfew in [&one, &two] {
         let (_, page) = curfew
             .call("GET", "/api/v1/sessions?subject=alice", None)
@@ -200,7 +200,7 @@ async fn a_newer_schema_stops_the_process() {
     .await;
 }
 
-/// Each replica's console lists all replicas of the store, and drops the stopped ones.
+/// The console of each replica lists all replicas of the store, and removes stopped replicas from the list.
 #[tokio::test]
 async fn replicas_know_of_each_other() {
     let redis = RedisServer::start();

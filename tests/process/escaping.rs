@@ -1,5 +1,5 @@
-//! A name with a bidirectional override, invisible characters and text like a log field. No output of the process
-//! contains these characters unescaped, except values that programs compare.
+//! A subject's name contains a bidirectional override, invisible characters and text that looks like a log field.
+//! Curfew escapes these characters in all output, except in values that programs compare.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,17 +12,20 @@ const MISLEADING_NAME: &str =
     "eve\u{202e}\u{200b}\u{2028}\u{feff}\u{2066}\" user.id=\"root\" <b>x</b>";
 const HIDDEN_CHARACTERS: [char; 5] = ['\u{202e}', '\u{200b}', '\u{2028}', '\u{feff}', '\u{2066}'];
 
+/// Asserts that the text contains the name without hidden characters. `output` describes the origin of the text.
 fn assert_escaped(output: &str, text: &str) {
     assert!(text.contains("eve"), "no name in {output}:\n{text}");
     assert!(!text.contains(HIDDEN_CHARACTERS), "{output}: {text:?}");
 }
 
+/// Returns the settings of a shell that runs commands against this Curfew.
 fn shell(setup: &Setup, curfew: &Curfew) -> Setup {
     Setup::memory()
         .set_variable("CURFEW_ADMIN_URL", &format!("http://{}", curfew.admin))
         .set_variable("CURFEW_ADMIN_TOKEN", &setup.admin_token)
 }
 
+/// Sends a request with the header `name: value`, and returns the body of the answer.
 async fn body(url: String, name: &str, value: &str) -> String {
     let response = client().get(url).header(name, value).send().await;
     response.unwrap().text().await.unwrap()
@@ -147,7 +150,7 @@ async fn a_name_with_hidden_characters_is_escaped_wherever_it_is_shown() {
     );
 }
 
-/// The content of a file, and an echoed argument.
+/// Commands escape the content of a file, and arguments that they repeat in their output.
 #[test]
 fn commands_escape_text_from_files_and_arguments() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! The end of a session is published without a request: exactly once for all replicas, in the audit log, the stream
-//! and the webhook.
+//! Curfew publishes the end of a session without a request, in the audit log, the stream and the webhook. All
+//! replicas together publish each end exactly once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,8 +16,8 @@ use crate::support::{free_port, local};
 /// The number of sessions that end at about the same time.
 const SESSION_COUNT: usize = 400;
 
-/// Starts sessions with an idle limit of two seconds. Returns their IDs.
-async fn many_sessions(curfew: &Curfew) -> BTreeSet<String> {
+/// Starts [`SESSION_COUNT`] sessions, and returns their IDs.
+async fn start_many_sessions(curfew: &Curfew) -> BTreeSet<String> {
     let starts = (0..SESSION_COUNT).map(async |number| {
         let subject = format!("user {}", number % 50);
         curfew.sign_in_with(&subject, json!({})).await
@@ -26,8 +26,8 @@ async fn many_sessions(curfew: &Curfew) -> BTreeSet<String> {
     started.into_iter().map(|session| session.id).collect()
 }
 
-/// The session IDs in the stream, including repetitions.
-fn streamed(redis: &RedisServer) -> Vec<String> {
+/// Returns the session IDs in the stream, including repetitions.
+fn streamed_session_ids(redis: &RedisServer) -> Vec<String> {
     let entries: Vec<(String, Vec<(String, String)>)> =
         redis.command(&[b"XRANGE", b"curfew:{q}events", b"-", b"+"]);
     let names = entries.into_iter().map(|(_, fields)| {
@@ -43,11 +43,12 @@ fn streamed(redis: &RedisServer) -> Vec<String> {
     names.collect()
 }
 
-fn on(redis: &RedisServer) -> Setup {
+/// Returns a setup with an idle limit of two seconds and an event stream.
+fn setup_with_stream(redis: &RedisServer) -> Setup {
     Setup::redis(&redis.url())
         .limits("2s", "1h")
         .set("EVENTS__STREAM", "true")
-        // All of them start at the same time.
+        // The sessions start at the same time, so Redis may answer late.
         .set("STORE__COMMAND_TIMEOUT", "5s")
         .set("LOG__FILTER", "warn,curfew::audit=info")
 }
@@ -55,14 +56,14 @@ fn on(redis: &RedisServer) -> Setup {
 #[tokio::test]
 async fn two_replicas_publish_every_end_once() {
     let redis = RedisServer::start();
-    let setup = on(&redis);
+    let setup = setup_with_stream(&redis);
     let replicas = [setup.start(), setup.start()];
-    let sessions = many_sessions(&replicas[0]).await;
+    let sessions = start_many_sessions(&replicas[0]).await;
     eventually("all sessions have ended", async || {
-        streamed(&redis).len() >= SESSION_COUNT
+        streamed_session_ids(&redis).len() >= SESSION_COUNT
     })
     .await;
-    // Longer than the delay until an unacknowledged end is published again.
+    // Waits until a replica would publish an unacknowledged end again.
     tokio::time::sleep(Duration::from_secs(12)).await;
     let told = replicas
         .iter()
@@ -75,7 +76,7 @@ async fn two_replicas_publish_every_end_once() {
         .collect();
     assert_eq!(told.len(), SESSION_COUNT);
     assert_eq!(told.into_iter().collect::<BTreeSet<_>>(), sessions);
-    let streamed = streamed(&redis);
+    let streamed = streamed_session_ids(&redis);
     assert_eq!(streamed.len(), SESSION_COUNT);
     assert_eq!(streamed.into_iter().collect::<BTreeSet<_>>(), sessions);
     let left: usize = redis.command(&[b"ZCARD", b"curfew:{q}deadlines"]);
@@ -85,9 +86,9 @@ async fn two_replicas_publish_every_end_once() {
 #[tokio::test]
 async fn a_killed_replica_loses_no_end() {
     let redis = RedisServer::start();
-    let setup = on(&redis);
+    let setup = setup_with_stream(&redis);
     let (dying, surviving) = (setup.start(), setup.start());
-    let sessions = many_sessions(&dying).await;
+    let sessions = start_many_sessions(&dying).await;
     let told = |replica: &Curfew| replica.audit_events("session.ended");
     eventually("the replica publishes ends", async || {
         !told(&dying).is_empty()
@@ -95,15 +96,15 @@ async fn a_killed_replica_loses_no_end() {
     .await;
     dying.signal("KILL");
     eventually("all sessions have ended", async || {
-        streamed(&redis).len() >= SESSION_COUNT
+        streamed_session_ids(&redis).len() >= SESSION_COUNT
     })
     .await;
     let queued = || -> usize { redis.command(&[b"ZCARD", b"curfew:{q}deadlines"]) };
     eventually("all ends are published", async || queued() == 0).await;
-    let streamed = streamed(&redis);
+    let streamed = streamed_session_ids(&redis);
     assert_eq!(streamed.len(), SESSION_COUNT, "each once in the stream");
     assert_eq!(streamed.into_iter().collect::<BTreeSet<_>>(), sessions);
-    // Each end is in the logs exactly once, except for events that are marked as possible repetitions.
+    // The logs contain each end exactly once. A second event is allowed only if it is marked as a redelivery.
     let (mut first, mut again) = (Vec::new(), Vec::new());
     for event in told(&dying).into_iter().chain(told(&surviving)) {
         let name = event["curfew.session.id"].as_str().unwrap().to_owned();

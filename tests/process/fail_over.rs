@@ -1,11 +1,11 @@
-//! A fail-over of Redis does not undo ends.
+//! After a fail-over of Redis, ended sessions stay ended.
 
 use super::*;
 use crate::support::fault_proxy::{Fault, FaultProxy};
 use crate::support::local;
 use crate::support::redis::fact;
 
-/// The new primary was partitioned, and never received an acknowledged end.
+/// The new primary was cut off from the old primary, so it never received a session end that Redis had acknowledged.
 #[tokio::test]
 async fn an_end_that_a_fail_over_lost_is_repeated() {
     let mut primary = RedisServer::start();
@@ -14,7 +14,7 @@ async fn an_end_that_a_fail_over_lost_is_repeated() {
     let replica = RedisServer::with(&["--replicaof", "127.0.0.1", &port]);
     let online = || fact(&primary, "slave0").contains("state=online");
     eventually("the replica follows", async || online()).await;
-    // The address that follows the primary.
+    // This proxy has the address that always leads to the current primary.
     let way = FaultProxy::to(local(primary.port)).await;
     let setup = Setup::redis(&way.url());
     let (one, two) = (setup.start(), setup.start());
@@ -35,7 +35,7 @@ async fn an_end_that_a_fail_over_lost_is_repeated() {
 
     let moved = Stopwatch::start();
     eventually("the replica continues", async || {
-        // The replica that ended the session never admits it again, not even for a moment.
+        // The replica that ended the session must never allow it again, not even for a moment.
         assert_ne!(one.check(&revoked).await.0, 200);
         two.check(&untouched).await == ALLOWED
     })
@@ -59,7 +59,8 @@ async fn an_end_that_a_fail_over_lost_is_repeated() {
     );
 }
 
-/// With `on_store_error: known`, only sessions that this process has seen continue, for the grace period.
+/// With `on_store_failure: known`, sessions that this process has seen continue for the grace period. Others are
+/// denied.
 #[tokio::test]
 async fn known_sessions_are_admitted_while_redis_is_down() {
     let redis = RedisServer::start();
@@ -137,7 +138,7 @@ async fn the_migrate_command_upgrades_records() {
     let setup = Setup::redis(&redis.url()).set("STORE__MIGRATE", "false");
     let curfew = setup.start();
     let session = curfew.sign_in("alice").await;
-    // In the format of the first version.
+    // Replaces each record with a record in the format of the first version.
     let keys: Vec<Vec<u8>> = redis.command(&[b"KEYS", b"curfew:s:*"]);
     let record: Vec<u8> = redis.command(&[b"GET", &keys[0]]);
     let first = [&[1, record[1]], &record[6..]].concat();

@@ -1,5 +1,5 @@
-//! Cluster roles decide who may use the admin API. A fake API server offers the two review APIs over TLS. The
-//! requests that it receives are checked against Kubernetes' own schemas.
+//! Cluster roles grant the use of the admin API. A fake API server serves the two review APIs over TLS. The test
+//! validates Curfew's requests with the schemas of Kubernetes.
 
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -30,7 +30,7 @@ struct Cluster {
     down: Arc<std::sync::atomic::AtomicBool>,
 }
 
-/// Tokens in the format of Kubernetes.
+/// Returns a token for this user, in the format of Kubernetes.
 fn token(name: &str) -> String {
     format!("eyJhbGciOiJSUzI1NiJ9.{name}.c2lnbmF0dXJl")
 }
@@ -74,7 +74,7 @@ impl Cluster {
         address
     }
 
-    /// Only Curfew's own service account may call the APIs.
+    /// Records the request, if the server is not down and the request has the token of Curfew's own service account.
     fn authenticate(&self, headers: &HeaderMap, asked: &Value) -> Result<(), StatusCode> {
         if self.down.load(std::sync::atomic::Ordering::Relaxed) {
             return Err(StatusCode::INTERNAL_SERVER_ERROR);
@@ -139,7 +139,7 @@ async fn review_access(
     let allowed = match user {
         "operator" => true,
         "viewer" => matches!(verb, "get" | "list"),
-        // A role with `resourceNames`.
+        // The role has `resourceNames`, so it grants access to one subject only.
         "shop" => name == Some("alice"),
         _ => false,
     };
@@ -154,7 +154,7 @@ impl ApiUser<'_> {
     async fn call(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
         let url = format!("http://{}/api/v1{path}", self.0.admin);
         let request = client().request(method.parse().unwrap(), url);
-        // Each user has an address, so wrong tokens of one lock out no other.
+        // Each user has an own address, so wrong tokens of one user do not lock out others.
         let address = format!("192.0.2.{}", self.1.as_bytes()[0]);
         let request = request.header("x-forwarded-for", address);
         let request = request.bearer_auth(token(self.1));
@@ -175,7 +175,10 @@ impl ApiUser<'_> {
     }
 }
 
-async fn started(certificates: &Certificates, cluster: &Cluster) -> (Curfew, tempfile::TempDir) {
+async fn start_with_cluster(
+    certificates: &Certificates,
+    cluster: &Cluster,
+) -> (Curfew, tempfile::TempDir) {
     let address = cluster.start(certificates).await;
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("token");
@@ -194,7 +197,7 @@ async fn started(certificates: &Certificates, cluster: &Cluster) -> (Curfew, tem
 async fn kubernetes_roles_grant_rights() {
     let certificates = Certificates::generate();
     let cluster = Cluster::default();
-    let (curfew, _token) = started(&certificates, &cluster).await;
+    let (curfew, _token) = start_with_cluster(&certificates, &cluster).await;
     let alice: SignedIn = curfew.sign_in("alice").await;
     let bob = curfew.sign_in("bob").await;
     assert!(
@@ -210,7 +213,8 @@ async fn kubernetes_roles_grant_rights() {
     let question = json!({ "url": "https://app.example.com/" });
     let age = json!({ "by": "1s" });
     for (who, expected) in [
-        // create, list all, list alice, count bob, get alice, get bob, get unknown, explain bob, policies, age bob
+        // The statuses are for: create, list all, list alice, count bob, get alice, get bob, get unknown, explain
+        // bob, policies, age bob.
         (
             "operator",
             [201, 200, 200, 200, 200, 200, 404, 200, 200, 200],
@@ -243,7 +247,7 @@ async fn kubernetes_roles_grant_rights() {
         ];
         assert_eq!(found, expected, "{who}");
     }
-    // The answer explains the missing right, and nothing has changed.
+    // The answer names the missing right, and the session has not ended.
     let (_, problem) = ApiUser(&curfew, "viewer").call("DELETE", &bobs, None).await;
     assert_eq!(
         problem["detail"],
@@ -291,19 +295,20 @@ async fn kubernetes_roles_grant_rights() {
     assert!(cluster.take_reviews().is_empty());
 }
 
-/// An answer is cached for a moment. Without an answer every request fails, but not with 403.
+/// Curfew caches answers of Kubernetes for a moment. If Kubernetes does not answer, requests fail with 503, not with
+/// 403.
 #[tokio::test]
 async fn kubernetes_answers_are_cached_and_failures_deny() {
     let certificates = Certificates::generate();
     let cluster = Cluster::default();
-    let (curfew, token_file) = started(&certificates, &cluster).await;
+    let (curfew, token_file) = start_with_cluster(&certificates, &cluster).await;
     let operator = ApiUser(&curfew, "operator");
     for _ in 0..20 {
         assert_eq!(operator.status("GET", "/sessions?subject=alice").await, 200);
     }
     let asked = cluster.take_reviews();
     assert!((2..=6).contains(&asked.len()), "{}", asked.len());
-    // As Kubernetes itself describes them.
+    // Validates the requests with the schemas of Kubernetes.
     for mut review in asked {
         // The validator requires a name; reviews have none.
         review["metadata"] = json!({ "name": "review" });
@@ -335,7 +340,8 @@ async fn kubernetes_answers_are_cached_and_failures_deny() {
     assert_eq!(curfew.call("GET", "/api/v1/policies", None).await.0, 200);
     down.store(false, std::sync::atomic::Ordering::Relaxed);
     assert_eq!(operator.status("GET", "/sessions?subject=alice").await, 200);
-    // Kubernetes replaces Curfew's own token from time to time. A wrong one is an error, not a denial.
+    // Kubernetes replaces Curfew's own token from time to time. If that token is wrong, requests fail with 503, not
+    // with 403.
     std::fs::write(token_file.path().join("token"), "expired").unwrap();
     let other = ApiUser(&curfew, "viewer");
     assert_eq!(other.status("GET", "/sessions?subject=alice").await, 503);

@@ -1,15 +1,16 @@
-//! Redis loses data: no ended session of a JSON Web Token comes back.
+//! After a loss of data, no ended session starts again from its JSON Web Token.
 
 use super::*;
 use crate::support::issuer::Issuer;
 
-/// Signs in a second after a loss, because `auth_time` is in whole seconds.
-async fn signed_in_after_a_loss(issuer: &Issuer, sid: &str) -> String {
+/// Waits for more than a second, because `auth_time` is in whole seconds. Then returns the cookie of a new sign-in.
+async fn sign_in_a_second_later(issuer: &Issuer, sid: &str) -> String {
     tokio::time::sleep(Duration::from_millis(1100)).await;
     issuer.cookie(sid, 0)
 }
 
-async fn end_of(curfew: &support::curfew::Curfew) {
+/// Revokes the session of `alice` through the admin API.
+async fn revoke_alice(curfew: &support::curfew::Curfew) {
     let path = "/api/v1/sessions?subject=alice";
     let (status, answer) = curfew.call("GET", path, None).await;
     assert_eq!(status, 200, "{answer}");
@@ -32,7 +33,7 @@ async fn after_a_loss_only_later_sign_ins_start_sessions_on_every_replica_and_af
         ALLOWED,
         "an earlier sign-in"
     );
-    end_of(&one).await;
+    revoke_alice(&one).await;
     assert_eq!(other.check_with_cookie(&ended).await, denied("revoked"));
     redis.command::<()>(&[b"FLUSHALL"]);
     let lost = denied("reauthentication_required");
@@ -45,7 +46,7 @@ async fn after_a_loss_only_later_sign_ins_start_sessions_on_every_replica_and_af
     other.stop().await;
     let again = setup.start();
     assert_eq!(again.check_with_cookie(&ended).await, lost);
-    let fresh = signed_in_after_a_loss(&issuer, "s").await;
+    let fresh = sign_in_a_second_later(&issuer, "s").await;
     assert_eq!(again.check_with_cookie(&fresh).await, ALLOWED);
     let (_, metrics) = again.ops("/metrics").await;
     assert!(
@@ -54,7 +55,6 @@ async fn after_a_loss_only_later_sign_ins_start_sessions_on_every_replica_and_af
     );
 }
 
-/// A restart loses all data.
 #[tokio::test]
 async fn with_the_memory_store_each_start_is_a_loss_of_data() {
     let issuer = Issuer::new();
@@ -62,15 +62,15 @@ async fn with_the_memory_store_each_start_is_a_loss_of_data() {
     let first = setup.start();
     let lost = denied("reauthentication_required");
     assert_eq!(first.check_with_cookie(&issuer.cookie("s", 30)).await, lost);
-    let signed_in = signed_in_after_a_loss(&issuer, "s").await;
+    let signed_in = sign_in_a_second_later(&issuer, "s").await;
     assert_eq!(first.check_with_cookie(&signed_in).await, ALLOWED);
-    end_of(&first).await;
+    revoke_alice(&first).await;
     first.stop().await;
     let again = setup.start();
     assert_eq!(again.check_with_cookie(&signed_in).await, lost);
 }
 
-/// Without this rule, the other replica would start the session again from its token.
+/// Otherwise, a replica could start a revoked session again from its token.
 #[tokio::test]
 async fn a_revoked_session_does_not_return_with_an_earlier_authentication() {
     let redis = RedisServer::start();
@@ -80,13 +80,13 @@ async fn a_revoked_session_does_not_return_with_an_earlier_authentication() {
     let (one, other) = (setup.start(), setup.start());
     let [first, second] = ["a", "b"].map(|sid| issuer.cookie(sid, 30));
     assert_eq!(one.check_with_cookie(&first).await, ALLOWED);
-    end_of(&one).await;
+    revoke_alice(&one).await;
     assert_eq!(other.check_with_cookie(&second).await, denied("revoked"));
-    let fresh = signed_in_after_a_loss(&issuer, "b").await;
+    let fresh = sign_in_a_second_later(&issuer, "b").await;
     assert_eq!(other.check_with_cookie(&fresh).await, ALLOWED);
 }
 
-/// Nobody presents the credential in between, and the tombstone has expired.
+/// The tombstone has expired, and no request had the credential meanwhile.
 #[tokio::test]
 async fn a_longer_limit_does_not_restore_an_ended_session() {
     let redis = RedisServer::start();
@@ -104,7 +104,7 @@ async fn a_longer_limit_does_not_restore_an_ended_session() {
         denied("idle_timeout")
     );
     first.stop().await;
-    // Like the end of its retention.
+    // Deletes the tombstone, as Redis does at the end of its retention.
     let keys: Vec<Vec<u8>> = redis.command(&[b"KEYS", b"curfew:s:*"]);
     assert_eq!(keys.len(), 1);
     redis.command::<()>(&[b"DEL", &keys[0]]);
@@ -120,7 +120,7 @@ async fn a_longer_limit_does_not_restore_an_ended_session() {
     assert_eq!(longer.check_with_cookie(&fresh).await, ALLOWED);
 }
 
-/// The tombstone is sealed again, and outlives the key that first sealed it.
+/// Curfew seals the tombstone again with the new key, so the tombstone stays valid without the old key.
 #[tokio::test]
 async fn an_ended_session_stays_ended_while_keys_are_rotated() {
     let redis = RedisServer::start();
@@ -131,13 +131,14 @@ async fn an_ended_session_stays_ended_while_keys_are_rotated() {
     let first = setup.start();
     let ended = issuer.cookie("s", 30);
     assert_eq!(first.check_with_cookie(&ended).await, ALLOWED);
-    end_of(&first).await;
-    // After the revocation, and before the next start.
-    let unseen = signed_in_after_a_loss(&issuer, "t").await;
+    revoke_alice(&first).await;
+    // This sign-in is after the revocation, and before the next start.
+    let unseen = sign_in_a_second_later(&issuer, "t").await;
     first.stop().await;
     let new_key = text(&run(&setup, &["keygen"]).stdout).trim().to_owned();
     let under = |keys: &str| setup.clone().set("TOKEN__KEYS", keys);
-    // The replicas restart one after the other: first the new key is only known, then it is used.
+    // The replicas restart one after the other. First the new key is the second key, which only reads. Then it is the
+    // first.
     let known = under(&format!("{old_key},{new_key}")).start();
     assert_eq!(known.check_with_cookie(&ended).await, denied("revoked"));
     let used = under(&format!("{new_key},{old_key}")).start();
@@ -155,7 +156,7 @@ async fn an_ended_session_stays_ended_while_keys_are_rotated() {
     used.stop().await;
     let alone = under(&new_key).start();
     assert_eq!(alone.check_with_cookie(&ended).await, denied("revoked"));
-    // The generation marker was sealed again too, so Curfew detects no loss of data.
+    // Curfew has sealed the generation marker again, too, so it detects no loss of data.
     assert_eq!(alone.check_with_cookie(&unseen).await, ALLOWED);
     let (_, metrics) = alone.ops("/metrics").await;
     assert!(metrics.contains("curfew_store_losses_total 0"));

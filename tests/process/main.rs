@@ -1,4 +1,4 @@
-//! The program as a process: its output, its start conditions, how it stops, and what survives a restart.
+//! Tests of the process: its output, how it starts and stops, and the data that survives a restart.
 
 #![expect(
     clippy::unwrap_used,

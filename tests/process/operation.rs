@@ -1,4 +1,4 @@
-//! What an operator sees of a running process, and how the process stops.
+//! Metrics, health and logs of a running process, and how the process stops.
 
 use curfew::credential::{KeyRing, SigningKey};
 use futures_util::future::join_all;
@@ -36,7 +36,7 @@ async fn metrics_and_probes() {
     }
 }
 
-/// The signature alone is enough to reject them.
+/// Curfew rejects a forged token because of its signature, without Redis.
 #[tokio::test]
 async fn forged_tokens_cause_no_redis_queries() {
     let redis = RedisServer::start();
@@ -64,7 +64,7 @@ async fn forged_tokens_cause_no_redis_queries() {
     assert_eq!(asked(), before);
 }
 
-/// With one core there are no other threads that could take the work.
+/// With one core, no other thread can do the work.
 #[tokio::test]
 async fn forged_tokens_cause_no_redis_queries_on_one_core() {
     let redis = RedisServer::start();
@@ -80,7 +80,7 @@ async fn forged_tokens_cause_no_redis_queries_on_one_core() {
     }
 }
 
-/// A public key (RFC 8037, appendix A.2).
+/// A key set with a public key (RFC 8037, appendix A.2).
 const KEY_SET: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","alg":"EdDSA",
     "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
 
@@ -199,7 +199,7 @@ async fn no_secret_is_written_anywhere() {
         written.push(format!("{} {}", key.escape_ascii(), dump.escape_ascii()));
     }
     curfew.signal("TERM");
-    // Check parts of the token too: the random bytes are in its middle.
+    // Also looks for the middle of the token, which contains the random bytes.
     let middle = &session.token[20..60];
     for text in &written {
         for secret in [
@@ -214,7 +214,7 @@ async fn no_secret_is_written_anywhere() {
     }
 }
 
-/// A request waits for a Redis that hangs. The process receives SIGTERM, and then Redis continues.
+/// The process receives SIGTERM while Redis hangs and a request waits. When Redis continues, the request is answered.
 #[tokio::test]
 async fn open_requests_finish_when_the_process_stops() {
     let redis = RedisServer::start();

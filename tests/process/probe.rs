@@ -1,4 +1,4 @@
-//! `curfew probe` signs in through a form, and explains invalid options.
+//! `curfew probe` signs in with a form, and explains invalid options.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use super::*;
 
 #[test]
-fn the_probe_signs_in_through_a_form() {
+fn the_probe_signs_in_with_a_form() {
     let mut demo = Command::new(env!("CARGO_BIN_EXE_curfew"))
         .args(["demo", "--port", "0", "--idle", "2s", "--before", "1"])
         .stdout(Stdio::piped())

@@ -1,27 +1,29 @@
-//! The commands that answer questions about a configuration.
+//! Tests of the commands that explain a configuration.
 
 use std::path::Path;
 
 use super::*;
 
-/// With the example configuration.
+/// Returns a setup with the example configuration.
 fn example() -> Setup {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/curfew/curfew.yaml");
     Setup::memory().file(&file)
 }
 
-/// Runs a command on the example configuration.
+/// Runs a command with the example configuration.
 fn ask(command: &str, arguments: &[&str]) -> Output {
     run(&example(), &[&[command], arguments].concat())
 }
 
-fn answered(command: &str, arguments: &[&str]) -> String {
+/// Runs a command that must succeed, and returns its output.
+fn stdout_of_success(command: &str, arguments: &[&str]) -> String {
     let output = ask(command, arguments);
     assert!(output.status.success(), "{}", text(&output.stderr));
     text(&output.stdout)
 }
 
-fn refused(command: &str, arguments: &[&str]) -> String {
+/// Runs a command that must fail, and returns its errors.
+fn stderr_of_failure(command: &str, arguments: &[&str]) -> String {
     let output = ask(command, arguments);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
     text(&output.stderr)
@@ -34,7 +36,7 @@ fn explain_names_the_cause() {
     let groups = ["--groups", "staff,cluster-admins"];
     let arguments = [&["--url", url][..], &navigation, &groups].concat();
     assert_eq!(
-        answered("explain", &arguments),
+        stdout_of_success("explain", &arguments),
         "\
 hosts      grafana.example.com, intranet.example.com, shop.example.com, *.example.com; others are denied (unknown_host)
 path       /payments/cards
@@ -50,7 +52,7 @@ verdict    allow, for a new session
     let remembered = ["--policy", "customers", "--remembered", "--method", "HEAD"];
     let arguments = [&["--url", "https://shop.example.com/"][..], &remembered].concat();
     assert_eq!(
-        answered("explain", &arguments),
+        stdout_of_success("explain", &arguments),
         "\
 hosts      grafana.example.com, intranet.example.com, shop.example.com, *.example.com; others are denied (unknown_host)
 path       /
@@ -85,14 +87,14 @@ verdict    allow, for a new session
             "verdict    malformed_request: the policy that the proxy names is not configured\n",
         ),
     ] {
-        let told = answered("explain", &[&["--url"], arguments].concat());
+        let told = stdout_of_success("explain", &[&["--url"], arguments].concat());
         assert!(told.contains(expected), "{told}");
     }
 }
 
 #[test]
 fn explain_answers_in_json() {
-    let told = answered(
+    let told = stdout_of_success(
         "explain",
         &["--json", "--url", "https://a.example.com/admin"],
     );
@@ -127,7 +129,7 @@ fn explain_reports_invalid_arguments() {
             "--header: must be like \"Sec-Fetch-Mode: navigate\"",
         ),
     ] {
-        let told = refused("explain", arguments);
+        let told = stderr_of_failure("explain", arguments);
         assert!(told.contains(expected), "{told}");
     }
 }
@@ -135,8 +137,8 @@ fn explain_reports_invalid_arguments() {
 #[test]
 fn compliance_reports_and_enforces() {
     let documented = include_str!("../../docs/compliance-example.md");
-    assert_eq!(answered("compliance", &[]), documented);
-    let json: Value = serde_json::from_str(&answered("compliance", &["--json"])).unwrap();
+    assert_eq!(stdout_of_success("compliance", &[]), documented);
+    let json: Value = serde_json::from_str(&stdout_of_success("compliance", &["--json"])).unwrap();
     let policies = json["policies"].as_array().unwrap();
     let names: Vec<&str> = policies
         .iter()
@@ -144,7 +146,7 @@ fn compliance_reports_and_enforces() {
         .collect();
     assert_eq!(names, ["customers", "payments", "staff", "wallboard"]);
 
-    let told = refused(
+    let told = stderr_of_failure(
         "compliance",
         &["--require", "pci-dss", "--require", "asvs5"],
     );
@@ -155,7 +157,7 @@ fn compliance_reports_and_enforces() {
          error: asvs5 (OWASP ASVS 5.0.0, level 2, 7.3.1, 7.3.2) requires a new authentication after a timeout, which is not \
          ensured for: customers, payments, staff, wallboard\n"
     );
-    let told = refused("compliance", &["--require", "iso"]);
+    let told = stderr_of_failure("compliance", &["--require", "iso"]);
     assert!(
         told.contains("--require iso: must be one of nist-rev4-aal1, "),
         "{told}"
@@ -184,7 +186,7 @@ fn compliance_reports_and_enforces() {
     assert!(met.status.success(), "{}", text(&met.stderr));
 }
 
-/// As in a CI pipeline, which has the configuration without its secrets.
+/// A CI pipeline has the configuration, but not its secrets.
 #[test]
 fn policies_and_rules_can_be_explained_without_secrets() {
     let dir = tempfile::tempdir().unwrap();

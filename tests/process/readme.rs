@@ -1,4 +1,4 @@
-//! The README's one-minute trial: each command, and the output that it promises.
+//! Runs each command of the README's one-minute trial, and compares the output with the README.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use crate::support::curfew::Setup;
 use crate::text;
 
-/// A command of the README and its output; `…` matches any text.
+/// A command of the README, and its output. In the output, `…` matches any text.
 struct Step {
     command: String,
     output: String,

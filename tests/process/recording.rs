@@ -1,4 +1,4 @@
-//! A recording shows an operator what the proxy really sends.
+//! A recording shows the operator the requests that the proxy really sends.
 
 use std::process::Command;
 
@@ -42,7 +42,7 @@ async fn a_recording_shows_what_a_proxy_sends_without_secrets() {
         .await
         .unwrap();
     assert_eq!(answer.status(), 200);
-    // A proxy with a wrong configuration.
+    // Sends a check as a proxy with a wrong configuration does.
     let answer = client()
         .get(format!("http://{}/auth-request", curfew.check))
         .send()

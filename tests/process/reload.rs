@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::support::curfew::{Curfew, SignedIn};
 
-/// A configuration file that can be replaced.
+/// A configuration file that tests can replace.
 struct File {
     dir: TempDir,
     path: PathBuf,
@@ -26,7 +26,7 @@ impl File {
         Self { dir, path }
     }
 
-    /// Replaces the file like an editor.
+    /// Replaces the file as an editor does.
     fn replace(&self, text: &str) {
         let next = self.dir.path().join("next");
         fs::write(&next, text).unwrap();
@@ -42,7 +42,7 @@ const WITHOUT_RULES: &str = "policies: {default: {idle: 15m}}\n";
 const WITH_PUBLIC_RULE: &str =
     "policies: {default: {idle: 15m}}\nrules: [{path: /open, access: public}]\n";
 
-/// Whether `/open` needs no session.
+/// Returns whether `/open` is allowed without a session.
 async fn is_open(curfew: &Curfew) -> bool {
     let response = client()
         .get(format!("http://{}/auth-request", curfew.check))
@@ -54,7 +54,8 @@ async fn is_open(curfew: &Curfew) -> bool {
     response.status() == 200
 }
 
-async fn reloads(curfew: &Curfew, result: &str) -> usize {
+/// Returns the number of reloads with this result.
+async fn reload_count(curfew: &Curfew, result: &str) -> usize {
     let (_, metrics) = curfew.ops("/metrics").await;
     let name = format!("curfew_config_reloads_total{{result=\"{result}\"}} ");
     let line = metrics.lines().find_map(|line| line.strip_prefix(&name));
@@ -68,13 +69,13 @@ async fn a_changed_file_applies_soon() {
     assert!(!is_open(&curfew).await);
     file.replace(WITH_PUBLIC_RULE);
     eventually("the rule applies", async || is_open(&curfew).await).await;
-    assert_eq!(reloads(&curfew, "ok").await, 1);
+    assert_eq!(reload_count(&curfew, "ok").await, 1);
     file.replace(WITHOUT_RULES);
     eventually("the rule is removed", async || !is_open(&curfew).await).await;
 }
 
-/// Like the kubelet when it updates a mounted ConfigMap: the file is a link into `..data`, `..data` is a link to a
-/// folder, and the kubelet replaces that link.
+/// In a mounted ConfigMap, the file is a link into `..data`, and `..data` is a link to a folder. On an update, the
+/// kubelet replaces the link `..data`.
 #[tokio::test]
 async fn a_replaced_config_map_is_detected() {
     let volume = tempfile::tempdir().unwrap();
@@ -103,7 +104,7 @@ async fn an_invalid_configuration_is_rejected_and_reported() {
     let session = curfew.sign_in("alice").await;
     file.replace("policies: {default: {idle: 15 parsecs}}\n");
     eventually("the configuration is rejected", async || {
-        reloads(&curfew, "refused").await == 1
+        reload_count(&curfew, "refused").await == 1
     })
     .await;
     assert!(
@@ -144,13 +145,13 @@ async fn sighup_reloads_at_once_even_without_a_file() {
     let curfew = file.setup().start();
     curfew.signal("HUP");
     eventually("the configuration is reloaded", async || {
-        reloads(&curfew, "ok").await == 1
+        reload_count(&curfew, "ok").await == 1
     })
     .await;
     fs::remove_file(&file.path).unwrap();
     curfew.signal("HUP");
     eventually("the failed reload is counted", async || {
-        reloads(&curfew, "refused").await >= 1
+        reload_count(&curfew, "refused").await >= 1
     })
     .await;
     assert!(is_open(&curfew).await, "and nothing else");
@@ -176,8 +177,7 @@ async fn keys_that_need_a_restart_are_reported() {
     .await;
 }
 
-/// A shortened policy applies at once. A lengthened one never changes what was fixed at sign-in. The keys may change
-/// while sessions live.
+/// A shorter limit applies to existing sessions at once. A change of the keys ends only sessions of the removed key.
 #[tokio::test]
 async fn sessions_live_on_under_the_new_configuration() {
     let keys = tempfile::tempdir().unwrap();
@@ -197,7 +197,7 @@ async fn sessions_live_on_under_the_new_configuration() {
 
     fs::write(&keys, format!("{new}\n{old}\n")).unwrap();
     eventually("the keys are reloaded", async || {
-        reloads(&curfew, "ok").await == 1
+        reload_count(&curfew, "ok").await == 1
     })
     .await;
     let third = curfew.sign_in("carol").await;
@@ -207,7 +207,7 @@ async fn sessions_live_on_under_the_new_configuration() {
     curfew.age(&first, "10m").await;
     file.replace("policies: {default: {idle: 5m}}\n");
     eventually("the configuration is reloaded", async || {
-        reloads(&curfew, "ok").await == 2
+        reload_count(&curfew, "ok").await == 2
     })
     .await;
     let over = denied("idle_timeout");
@@ -222,7 +222,7 @@ async fn sessions_live_on_under_the_new_configuration() {
     assert_eq!(curfew.check(&third).await, ALLOWED);
 }
 
-/// A new policy also ends sessions without requests.
+/// A stricter policy ends sessions even if they receive no requests.
 #[tokio::test]
 async fn a_stricter_policy_ends_sessions_without_requests() {
     let redis = RedisServer::start();
@@ -247,7 +247,7 @@ async fn a_stricter_policy_ends_sessions_without_requests() {
     }
 }
 
-/// Clients send requests while the configuration changes, through the file and SIGHUP.
+/// Clients send requests while the file changes and the process receives SIGHUP.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_loses_no_request_and_no_session() {
     let redis = RedisServer::start();
@@ -280,7 +280,7 @@ async fn a_reload_loses_no_request_and_no_session() {
     });
     let clients: Vec<_> = clients.collect();
     for round in 0..6 {
-        let before = reloads(&curfew, "ok").await + reloads(&curfew, "refused").await;
+        let before = reload_count(&curfew, "ok").await + reload_count(&curfew, "refused").await;
         match round % 3 {
             0 => file.replace(WITH_PUBLIC_RULE),
             1 => file.replace("policies: 7\n"),
@@ -290,7 +290,7 @@ async fn a_reload_loses_no_request_and_no_session() {
             }
         }
         eventually("the configuration is reloaded", async || {
-            reloads(&curfew, "ok").await + reloads(&curfew, "refused").await > before
+            reload_count(&curfew, "ok").await + reload_count(&curfew, "refused").await > before
         })
         .await;
     }
@@ -306,7 +306,7 @@ async fn a_reload_loses_no_request_and_no_session() {
     println!("{asked} requests while the configuration was read again 6 times: none failed");
 }
 
-/// The log level changes while the process runs; the log format does not.
+/// A reload changes the log level, but not the log format.
 #[tokio::test]
 async fn the_log_level_can_change_and_change_back() {
     let file = File::new("log: {filter: warn}\n");
@@ -316,19 +316,19 @@ async fn the_log_level_can_change_and_change_back() {
     assert!(!finer(&curfew), "{}", curfew.log());
     file.replace("log: {filter: debug}\n");
     eventually("the configuration is reloaded", async || {
-        reloads(&curfew, "ok").await == 1
+        reload_count(&curfew, "ok").await == 1
     })
     .await;
     curfew.check_with_cookie("").await;
     eventually("debug lines are logged", async || finer(&curfew)).await;
     file.replace("log: {filter: loud}\n");
     eventually("the configuration is rejected", async || {
-        reloads(&curfew, "refused").await == 1
+        reload_count(&curfew, "refused").await == 1
     })
     .await;
     file.replace("log: {filter: error}\n");
     eventually("the configuration is reloaded", async || {
-        reloads(&curfew, "ok").await == 2
+        reload_count(&curfew, "ok").await == 2
     })
     .await;
     let before = curfew.log();

@@ -1,23 +1,29 @@
-//! Emergency revocation: two replicas, the command line, and a replica without a connection to Redis.
+//! Tests emergency revocations with two replicas, with the command line, and with a replica that has lost Redis.
 
 use super::*;
 use crate::support::fault_proxy::{Fault, FaultProxy};
 
-fn operator(setup: &Setup, curfew: &support::curfew::Curfew) -> Setup {
+/// Returns the settings of a shell that runs commands against this Curfew.
+fn operator_shell(setup: &Setup, curfew: &support::curfew::Curfew) -> Setup {
     let admin = format!("http://{}", curfew.admin);
     Setup::memory()
         .set_variable("CURFEW_ADMIN_URL", &admin)
         .set_variable("CURFEW_ADMIN_TOKEN", &setup.admin_token)
 }
 
-async fn ready(curfew: &support::curfew::Curfew) {
+async fn wait_until_ready(curfew: &support::curfew::Curfew) {
     eventually("Curfew is ready", async || {
         curfew.ops("/readyz").await.0 == 200
     })
     .await;
 }
 
-async fn post(curfew: &support::curfew::Curfew, token: &str, body: Value) -> (u16, Value) {
+/// Requests an emergency revocation, and returns the status and the answer.
+async fn post_revocation(
+    curfew: &support::curfew::Curfew,
+    token: &str,
+    body: Value,
+) -> (u16, Value) {
     let url = format!("http://{}/api/v1/revocations", curfew.admin);
     let request = client().post(url).bearer_auth(token);
     let request = request.header("content-type", "application/json");
@@ -32,11 +38,11 @@ async fn an_emergency_revocation_reaches_every_replica_within_a_second() {
     let server = RedisServer::start();
     let setup = Setup::redis(&server.url());
     let (one, two) = (setup.start(), setup.start());
-    ready(&one).await;
-    ready(&two).await;
+    wait_until_ready(&one).await;
+    wait_until_ready(&two).await;
     let sessions = [one.sign_in("alice").await, two.sign_in("bob").await];
     for session in &sessions {
-        // Both have the sessions in the near cache.
+        // Loads the sessions into the near caches of both replicas.
         for replica in [&one, &two] {
             for _ in 0..3 {
                 assert_eq!(replica.check(session).await, ALLOWED);
@@ -44,7 +50,7 @@ async fn an_emergency_revocation_reaches_every_replica_within_a_second() {
         }
     }
     eventually("the first replica knows all replicas", async || {
-        let (status, health) = post(
+        let (status, health) = post_revocation(
             &one,
             &setup.admin_token,
             json!({ "policy": "none", "dry_run": false }),
@@ -57,7 +63,7 @@ async fn an_emergency_revocation_reaches_every_replica_within_a_second() {
         both && status == 200
     })
     .await;
-    let (status, counted) = post(
+    let (status, counted) = post_revocation(
         &two,
         &setup.admin_token,
         json!({ "policy": "default", "dry_run": true }),
@@ -75,9 +81,10 @@ async fn an_emergency_revocation_reaches_every_replica_within_a_second() {
         "a dry run ends nothing"
     );
     let begun = Stopwatch::start();
-    let (status, revoked) = post(&one, &setup.admin_token, json!({ "policy": "default" })).await;
+    let (status, revoked) =
+        post_revocation(&one, &setup.admin_token, json!({ "policy": "default" })).await;
     assert_eq!(status, 200, "{revoked}");
-    // Curfew waits for a second at most; a busy machine takes longer.
+    // Curfew waits for a second at most. A busy machine needs longer.
     assert!(begun.seconds() < 5.0, "{} s", begun.seconds());
     assert_eq!(revoked["in_force"]["everywhere"], true);
     for session in &sessions {
@@ -118,21 +125,23 @@ async fn a_replica_without_invalidations_stops_admitting_when_its_lease_ends() {
     let setup = Setup::redis(&server.url());
     let one = setup.start();
     let cut_off = setup.clone().set("STORE__URL", &way.url()).start();
-    ready(&one).await;
-    ready(&cut_off).await;
+    wait_until_ready(&one).await;
+    wait_until_ready(&cut_off).await;
     let session = one.sign_in("alice").await;
     for _ in 0..3 {
         assert_eq!(cut_off.check(&session).await, ALLOWED);
     }
     eventually("the replicas know of each other", async || {
-        let (_, found) = post(&one, &setup.admin_token, json!({ "policy": "none" })).await;
+        let (_, found) =
+            post_revocation(&one, &setup.admin_token, json!({ "policy": "none" })).await;
         found["in_force"]["replicas"]
             .as_array()
             .is_some_and(|all| all.len() == 2)
     })
     .await;
     way.set(Fault::HalfOpen);
-    let (status, revoked) = post(&one, &setup.admin_token, json!({ "everybody": true })).await;
+    let (status, revoked) =
+        post_revocation(&one, &setup.admin_token, json!({ "everybody": true })).await;
     assert_eq!(status, 202, "{revoked}");
     let states: Vec<_> = revoked["in_force"]["replicas"]
         .as_array()
@@ -162,26 +171,26 @@ async fn a_replica_without_invalidations_stops_admitting_when_its_lease_ends() {
 async fn the_revoke_command_counts_confirms_and_revokes() {
     let setup = Setup::memory();
     let curfew = setup.start();
-    let shell = operator(&setup, &curfew);
+    let shell = operator_shell(&setup, &curfew);
     let revoke = |arguments: &[&str]| run(&shell, &[&["revoke"], arguments].concat());
-    let said = |output: &Output| {
+    let stdout_of_success = |output: &Output| {
         assert!(output.status.success(), "{}", text(&output.stderr));
         text(&output.stdout)
     };
     let session = curfew.sign_in("alice").await;
-    let counted = said(&revoke(&["--source", "token", "--dry-run"]));
+    let counted = stdout_of_success(&revoke(&["--source", "token", "--dry-run"]));
     assert!(
         counted.starts_with("1 live session would end: source=token, started before "),
         "{counted}"
     );
     assert!(counted.contains("records checked: 1 (all)\n"), "{counted}");
-    let counted = said(&revoke(&["--host", "App.Example.com:443", "--dry-run"]));
+    let counted = stdout_of_success(&revoke(&["--host", "App.Example.com:443", "--dry-run"]));
     assert!(counted.contains("host=app.example.com"), "{counted}");
     assert!(
         counted.contains("1 of these sessions lack one of the properties"),
         "{counted}"
     );
-    let json = said(&revoke(&["--group", "nobody", "--dry-run", "--json"]));
+    let json = stdout_of_success(&revoke(&["--group", "nobody", "--dry-run", "--json"]));
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["count"]["live"], 0);
     // Without a terminal, the command does not ask for confirmation.
@@ -203,14 +212,14 @@ async fn the_revoke_command_counts_confirms_and_revokes() {
         assert!(!revoke(arguments).status.success(), "{arguments:?}");
     }
     assert_eq!(curfew.check(&session).await, ALLOWED);
-    said(&revoke(&[
+    stdout_of_success(&revoke(&[
         "--yes",
         "--everybody",
         "--before",
         "2026-01-01T00:00:00Z",
     ]));
     assert_eq!(curfew.check(&session).await, ALLOWED, "it started later");
-    let revoked = said(&revoke(&["--yes", "--policy", "default"]));
+    let revoked = stdout_of_success(&revoke(&["--yes", "--policy", "default"]));
     assert!(
         revoked.starts_with("revoked: policy=default, started before "),
         "{revoked}"

@@ -1,24 +1,26 @@
-//! `curfew sessions` with the admin API of a running process; completions and manual pages.
+//! Runs `curfew sessions` against a running process. Also tests completions, manual pages and other commands.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 use super::*;
 
-/// The settings of a shell that runs `curfew sessions` against this process.
-fn operator(setup: &Setup, curfew: &support::curfew::Curfew) -> Setup {
+/// Returns the settings of a shell that runs `curfew sessions` against this process.
+fn operator_shell(setup: &Setup, curfew: &support::curfew::Curfew) -> Setup {
     let admin = format!("http://{}", curfew.admin);
     Setup::memory()
         .set_variable("CURFEW_ADMIN_URL", &admin)
         .set_variable("CURFEW_ADMIN_TOKEN", &setup.admin_token)
 }
 
-fn said(output: &Output) -> String {
+/// Asserts that the command succeeded, and returns its output.
+fn stdout_of_success(output: &Output) -> String {
     assert!(output.status.success(), "{}", text(&output.stderr));
     text(&output.stdout)
 }
 
-fn complained(output: &Output) -> String {
+/// Asserts that the command failed, and returns its errors.
+fn stderr_of_failure(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
     text(&output.stderr)
 }
@@ -27,34 +29,39 @@ fn complained(output: &Output) -> String {
 async fn sessions_are_listed_shown_and_ended() {
     let setup = Setup::memory();
     let curfew = setup.start();
-    let shell = operator(&setup, &curfew);
+    let shell = operator_shell(&setup, &curfew);
     let sessions = |arguments: &[&str]| run(&shell, &[&["sessions"], arguments].concat());
     let (alice, bob) = (curfew.sign_in("alice").await, curfew.sign_in("bob").await);
-    // No character of a name moves the cursor: the API accepts no control characters.
+    // Some characters of this name take two columns in a terminal.
     let wide = curfew.sign_in("zoë 世界").await;
-    let listed = said(&sessions(&["list"]));
+    let listed = stdout_of_success(&sessions(&["list"]));
     let lines: Vec<&str> = listed.lines().collect();
     assert_eq!(lines.len(), 4, "{listed}");
     assert!(lines[0].starts_with("SESSION  "), "{listed}");
     for session in [&alice, &bob, &wide] {
         assert!(listed.contains(&session.id), "{listed}");
     }
-    let listed = said(&sessions(&["list", "bob"]));
+    let listed = stdout_of_success(&sessions(&["list", "bob"]));
     assert!(listed.contains(&bob.id) && !listed.contains(&alice.id));
     assert!(
         listed.contains("live") && listed.contains("14m "),
         "{listed}"
     );
-    let json = said(&sessions(&["list", "bob", "--json"]));
+    let json = stdout_of_success(&sessions(&["list", "bob", "--json"]));
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json[0]["id"], *bob.id);
-    assert_eq!(said(&sessions(&["list", "-n", "1"])).lines().count(), 2);
-    let shown = said(&sessions(&["show", &alice.id]));
+    assert_eq!(
+        stdout_of_success(&sessions(&["list", "-n", "1"]))
+            .lines()
+            .count(),
+        2
+    );
+    let shown = stdout_of_success(&sessions(&["show", &alice.id]));
     assert!(shown.contains("subject              alice\n"), "{shown}");
-    let ended = said(&sessions(&["revoke", &alice.id]));
+    let ended = stdout_of_success(&sessions(&["revoke", &alice.id]));
     assert_eq!(ended, "session of alice ended: revoked\n");
     assert_eq!(curfew.check(&alice).await.0, 401);
-    let ended = said(&sessions(&["revoke", "--subject", "bob"]));
+    let ended = stdout_of_success(&sessions(&["revoke", "--subject", "bob"]));
     assert_eq!(ended, "1 session of bob ended\n");
     assert_eq!(curfew.check(&bob).await.0, 401);
     for (arguments, complaint) in [
@@ -65,21 +72,21 @@ async fn sessions_are_listed_shown_and_ended() {
         ),
         (&["list", ""], "error: subject: a subject is"),
     ] {
-        let told = complained(&sessions(arguments));
+        let told = stderr_of_failure(&sessions(arguments));
         assert!(told.starts_with(complaint), "{told}");
     }
     let stranger = shell.clone().set_variable("CURFEW_ADMIN_TOKEN", "guess");
-    let told = complained(&run(&stranger, &["sessions", "list"]));
+    let told = stderr_of_failure(&run(&stranger, &["sessions", "list"]));
     assert!(told.contains("does not accept this admin token"), "{told}");
     let nowhere = shell
         .clone()
         .set_variable("CURFEW_ADMIN_URL", "http://127.0.0.1:1");
-    let told = complained(&run(&nowhere, &["sessions", "list"]));
+    let told = stderr_of_failure(&run(&nowhere, &["sessions", "list"]));
     assert!(
         told.contains("could not reach the admin API at http://127.0.0.1:1/"),
         "{told}"
     );
-    let told = complained(&run(&Setup::memory(), &["sessions", "list"]));
+    let told = stderr_of_failure(&run(&Setup::memory(), &["sessions", "list"]));
     assert!(told.contains("set CURFEW_ADMIN_TOKEN"), "{told}");
     assert!(!curfew.log().contains(&setup.admin_token));
 }
@@ -89,7 +96,7 @@ async fn watch_shows_each_start_and_end() {
     let setup = Setup::memory();
     let curfew = setup.start();
     let early = curfew.sign_in("alice").await;
-    let shell = operator(&setup, &curfew);
+    let shell = operator_shell(&setup, &curfew);
     let mut watching = shell
         .command(&["sessions", "watch", "--every", "100ms"])
         .stdout(Stdio::piped())
@@ -127,25 +134,24 @@ fn completions_and_manual_pages_work() {
         ("zsh", "#compdef curfew"),
         ("fish", "complete -c curfew"),
     ] {
-        let script = said(&run(&setup, &["completions", shell]));
+        let script = stdout_of_success(&run(&setup, &["completions", shell]));
         assert!(
             script.contains(sign) && script.contains("revoke"),
             "{shell}"
         );
     }
-    assert!(said(&run(&setup, &["man"])).contains(".TH curfew 1"));
+    assert!(stdout_of_success(&run(&setup, &["man"])).contains(".TH curfew 1"));
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().to_str().unwrap();
-    said(&run(&setup, &["man", "--directory", path]));
+    stdout_of_success(&run(&setup, &["man", "--directory", path]));
     for page in ["curfew.1", "curfew-serve.1", "curfew-sessions-revoke.1"] {
         assert!(directory.path().join(page).is_file(), "{page}");
     }
 }
 
-/// The help that a new user reads first.
 #[test]
 fn the_help_lists_the_commands() {
-    let help = said(&run(&Setup::memory(), &["--help"]));
+    let help = stdout_of_success(&run(&Setup::memory(), &["--help"]));
     assert_eq!(
         help,
         "\
@@ -180,7 +186,7 @@ Options:
     );
 }
 
-/// Every finding has a location and a fix. Notices do not make the command fail.
+/// The output shows a location and a fix for each finding. If all findings are notices, the command succeeds.
 #[test]
 fn lint_reports_findings_in_proxy_files() {
     let setup = Setup::memory();
@@ -210,7 +216,7 @@ fn lint_reports_findings_in_proxy_files() {
         text(&output.stderr),
         "error: 3 settings bypass the limits of sessions\n"
     );
-    // The limits come from the configuration.
+    // `lint` reads the limits from the configuration.
     let patient = setup.clone().limits("15m", "168h");
     let output = run(&patient, &["lint", &bad]);
     assert!(!text(&output.stdout).contains("cookie-outlives-session"));
@@ -218,10 +224,13 @@ fn lint_reports_findings_in_proxy_files() {
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json[0]["finding"]["line"], 1);
     let output = run(&setup, &["lint", &good]);
-    assert!(said(&output).ends_with("no setting bypasses the limits of sessions; 1 notice\n"));
-    let told = complained(&run(&setup, &["lint", "/nonesuch"]));
+    assert!(
+        stdout_of_success(&output)
+            .ends_with("no setting bypasses the limits of sessions; 1 notice\n")
+    );
+    let told = stderr_of_failure(&run(&setup, &["lint", "/nonesuch"]));
     assert!(told.starts_with("error: /nonesuch: No such file"), "{told}");
-    let told = complained(&run(&setup, &["lint", &file("README.md")]));
+    let told = stderr_of_failure(&run(&setup, &["lint", &file("README.md")]));
     assert!(told.contains("README.md: "), "{told}");
 }
 
@@ -238,21 +247,21 @@ fn rendered_files_are_not_overwritten() {
         "--application",
         "shop:80",
     ];
-    let listed = said(&run(&setup, &arguments));
+    let listed = stdout_of_success(&run(&setup, &arguments));
     assert_eq!(
         listed,
         format!("{path}/haproxy.cfg\n{path}/curfew-spoe.conf\n")
     );
     let file = std::fs::read_to_string(directory.path().join("haproxy.cfg")).unwrap();
     assert!(file.contains("timeout tunnel 420s") && file.contains("server application shop:80"));
-    let told = complained(&run(&setup, &arguments));
+    let told = stderr_of_failure(&run(&setup, &arguments));
     assert!(
         told.contains("existing files are not overwritten"),
         "{told}"
     );
-    let printed = said(&run(&setup, &["render", "traefik"]));
+    let printed = stdout_of_success(&run(&setup, &["render", "traefik"]));
     assert!(printed.starts_with("# ---- traefik.yaml\n"), "{printed}");
-    let printed = said(&run(&setup, &["render", "oauth2-proxy"]));
+    let printed = stdout_of_success(&run(&setup, &["render", "oauth2-proxy"]));
     assert!(printed.contains("cookie_expire = \"3600s\""), "{printed}");
     for wrong in ["shop", "shop:x", "shop:80; evil", ":80"] {
         let output = run(&setup, &["render", "nginx", "--application", wrong]);
@@ -263,7 +272,7 @@ fn rendered_files_are_not_overwritten() {
             "{told}"
         );
     }
-    let told = complained(&run(&setup, &["render", "nginx", "--policy", "none"]));
+    let told = stderr_of_failure(&run(&setup, &["render", "nginx", "--policy", "none"]));
     assert!(told.contains("no policy of this name"), "{told}");
 }
 

@@ -1,4 +1,4 @@
-//! How the process works with container runtimes, Kubernetes and systemd, and how it hands over its work.
+//! Tests the process with the signals and health checks of container runtimes, Kubernetes and systemd.
 
 use std::os::unix::net::UnixDatagram;
 
@@ -11,8 +11,8 @@ fn healthcheck(curfew: &Curfew, more: &[&str]) -> Output {
     run(&Setup::memory(), &arguments)
 }
 
-/// After SIGTERM the process is not ready, but serves for a while. Load balancers have that time to stop sending
-/// requests.
+/// After SIGTERM, the process is not ready, but still serves requests for a while. In this time, load balancers stop
+/// sending requests to it.
 #[tokio::test]
 async fn the_process_stops_in_two_stages() {
     let setup = Setup::memory().set("SHUTDOWN_DELAY", "2s");
@@ -32,7 +32,7 @@ async fn the_process_stops_in_two_stages() {
         "{told}"
     );
     assert!(healthcheck(&curfew, &["--live"]).status.success());
-    // With a new connection.
+    // The process still accepts new connections.
     let url = format!("http://{}/auth-request", curfew.check);
     let request = client().get(url).header("cookie", session.cookie());
     let request = request
@@ -44,7 +44,7 @@ async fn the_process_stops_in_two_stages() {
     assert!(text(&checked.stderr).contains("no answer from http"));
 }
 
-/// At the address of the configuration, as in a container.
+/// In a container, the health check takes the address from the configuration.
 #[tokio::test]
 async fn the_health_check_finds_the_service_by_its_configuration() {
     let setup = Setup::memory();
@@ -63,14 +63,14 @@ async fn systemd_receives_status_messages() {
     socket
         .set_read_timeout(Some(Duration::from_secs(20)))
         .unwrap();
-    let said = || {
+    let receive_message = || {
         let mut bytes = [0; 1024];
         let length = socket.recv(&mut bytes).unwrap();
         text(&bytes[..length])
     };
-    // Skips the watchdog messages.
+    // Returns the next message that is no watchdog message.
     let next = || loop {
-        let line = said();
+        let line = receive_message();
         if line.trim() != "WATCHDOG=1" {
             return line;
         }
@@ -81,7 +81,7 @@ async fn systemd_receives_status_messages() {
         .start();
     assert_eq!(next(), "READY=1\n");
     for _ in 0..3 {
-        assert_eq!(said(), "WATCHDOG=1\n");
+        assert_eq!(receive_message(), "WATCHDOG=1\n");
     }
     curfew.signal("HUP");
     let reloading = next();

@@ -1,4 +1,4 @@
-//! Traces reach a collector through OTLP, as children of the proxy's spans.
+//! Curfew sends spans to a collector with OTLP. The spans are children of the proxy's spans.
 
 use std::sync::{Arc, Mutex};
 
@@ -154,7 +154,7 @@ async fn checks_are_traced_if_the_proxy_samples_them() {
         resource.contains("curfew") && resource.contains("service.instance.id"),
         "{resource}"
     );
-    // Neither contains a secret or a requested URL.
+    // The spans contain no secret and no requested URL.
     let sent = format!("{:?}", collector.0.lock().unwrap());
     for text in [&*session.token, "secret-path", "alice", "forged"] {
         assert!(!sent.contains(text), "{text}");
@@ -162,7 +162,7 @@ async fn checks_are_traced_if_the_proxy_samples_them() {
     assert!(!log.contains("\"spans\":"), "no log shows spans");
 }
 
-/// Without a reachable collector, only the traces are lost.
+/// If Curfew cannot reach the collector, only the traces are lost.
 #[tokio::test]
 async fn checks_work_without_a_collector() {
     let setup = Setup::memory()

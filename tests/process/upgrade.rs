@@ -1,4 +1,4 @@
-//! Replicas of two versions with one Redis.
+//! Replicas of two versions share one Redis.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,7 +8,8 @@ use super::*;
 const OLD_REPLICA_MESSAGE: &[u8] =
     br#"i{"name":"old[1]","version":"0.1.0","started":"2026-11-01T00:00:00Z"}"#;
 
-fn versions(redis: &RedisServer) -> Vec<u8> {
+/// Returns the version of each record in Redis.
+fn record_versions(redis: &RedisServer) -> Vec<u8> {
     let keys: Vec<Vec<u8>> = redis.command(&[b"KEYS", b"curfew:s:*"]);
     let records = keys.iter().filter_map(|key| {
         let record: Option<Vec<u8>> = redis.command(&[b"GET", key]);
@@ -17,13 +18,13 @@ fn versions(redis: &RedisServer) -> Vec<u8> {
     records.collect()
 }
 
-/// While an older replica runs, the old record version is written. Afterwards all records are upgraded. No check
-/// fails, and no answer is wrong.
+/// While an older replica runs, Curfew writes records in the old version. Later it upgrades all records. During the
+/// update, no check fails, and no answer is wrong.
 #[tokio::test]
 async fn a_rolling_update_under_load_gives_no_wrong_answer() {
     let redis = RedisServer::start();
     redis.command::<()>(&[b"SET", b"curfew:schema", b"2"]);
-    // A busy machine needs longer for an answer.
+    // The timeouts are long, because a busy machine answers slowly.
     let setup = Setup::redis(&redis.url())
         .set("STORE__CHECK_TIMEOUT", "5s")
         .set("STORE__COMMAND_TIMEOUT", "2s");
@@ -36,7 +37,7 @@ async fn a_rolling_update_under_load_gives_no_wrong_answer() {
     for session in &ended {
         two.revoke(session).await;
     }
-    assert!(versions(&redis).iter().all(|version| *version == 2));
+    assert!(record_versions(&redis).iter().all(|version| *version == 2));
 
     let (done, mut checked) = (AtomicBool::new(false), 0_u32);
     let load = async {
@@ -67,14 +68,14 @@ async fn a_rolling_update_under_load_gives_no_wrong_answer() {
             waits_for_it |= told.contains("when these older replicas are stopped: old[1]");
         }
         assert!(waits_for_it);
-        assert!(versions(&redis).iter().all(|version| *version == 2));
+        assert!(record_versions(&redis).iter().all(|version| *version == 2));
         let finished = async || {
             let schema: u64 = redis.command(&[b"GET", b"curfew:schema"]);
             let unfinished: bool = redis.command(&[b"EXISTS", b"curfew:progress:record-3"]);
             schema == 3 && !unfinished
         };
         eventually("the records are upgraded", finished).await;
-        assert!(versions(&redis).iter().all(|version| *version == 3));
+        assert!(record_versions(&redis).iter().all(|version| *version == 3));
         done.store(true, Ordering::Relaxed);
     };
     tokio::join!(load, update);
@@ -106,7 +107,7 @@ async fn an_attacker_in_redis_cannot_become_another_user() {
     let unavailable = (503, "store_unavailable".to_owned());
     let mut moved = record.clone();
     moved[1..3].copy_from_slice(&bobs[bobs.len() - 16..][..2]);
-    // In the format of version 2: the tag of bob's session, with the subject root.
+    // A record in the format of version 2, with the tag of bob's session and the subject root.
     let tag = &bobs[bobs.len() - 16..][..4];
     let plain = [
         &[2, 0][..],
@@ -124,14 +125,14 @@ async fn an_attacker_in_redis_cannot_become_another_user() {
     })
     .await;
     assert_eq!(curfew.show(&bob).await["subject"], "bob");
-    // A tombstone under another session's key.
+    // Stores the tombstone of root's session as the record of bob's session.
     curfew.revoke(&root).await;
     let tombstone: Vec<u8> = redis.command(&[b"GET", &roots]);
     redis.command::<()>(&[b"SET", &bobs, &tombstone, b"KEEPTTL"]);
     assert_ne!(curfew.check(&bob).await.0, 200);
 }
 
-/// With a new first key, records are sealed again, and the old key can be removed.
+/// After a change of the first key, Curfew seals all records again. Then the old key can be removed.
 #[tokio::test]
 async fn keys_rotate_in_the_background() {
     let redis = RedisServer::start();
