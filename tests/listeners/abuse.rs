@@ -1,5 +1,5 @@
-//! A client that does not read, or sends too much: memory stays bounded on every listener, and the client receives
-//! each refusal.
+//! Clients that do not read answers, or send too much. On every listener, memory stays bounded, and the client
+//! receives each refusal.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::support::eventually;
 const CHECK: &str = "GET /auth-request HTTP/1.1\r\nhost: a\r\nx-original-url: https://app.example.com/\r\n\
                      x-original-method: GET\r\n\r\n";
 
-/// The listeners with HTTP/1.1, and the request with the largest answer.
+/// Returns the name and address of each listener with HTTP/1.1, and its request with the largest answer.
 fn listeners(curfew: &Curfew) -> [(&'static str, SocketAddr, &'static str); 4] {
     [
         ("check", curfew.check, CHECK),
@@ -36,7 +36,7 @@ fn listeners(curfew: &Curfew) -> [(&'static str, SocketAddr, &'static str); 4] {
     ]
 }
 
-/// Backpressure stops a client that pipelines requests and reads no answer.
+/// If a client pipelines requests and reads no answer, Curfew stops reading its requests.
 #[tokio::test]
 async fn a_client_that_does_not_read_takes_no_memory() {
     let curfew = Setup::memory().start();
@@ -46,7 +46,7 @@ async fn a_client_that_does_not_read_takes_no_memory() {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let chunk = request.repeat(500);
         let mut sent = 0;
-        // Write until backpressure.
+        // Writes requests until Curfew reads no more.
         while sent < 100 << 20 {
             let writing = stream.write_all(chunk.as_bytes());
             match tokio::time::timeout(Duration::from_secs(2), writing).await {
@@ -65,7 +65,7 @@ async fn a_client_that_does_not_read_takes_no_memory() {
     }
 }
 
-/// An HTTP/2 client opens as many streams as the listener allows, and reads no answer.
+/// An HTTP/2 client opens as many streams as the listener allows, and reads no answers.
 #[tokio::test]
 async fn an_http_2_client_that_does_not_read_takes_no_memory() {
     let curfew = Setup::memory().start();
@@ -132,11 +132,12 @@ async fn every_refusal_reaches_the_client() {
             let answer = answer_to(address, head.as_bytes()).await;
             let expected = format!("HTTP/1.1 {status} ");
             assert!(answer.starts_with(&expected), "{name} {head:.40}: {answer}");
-            // A complete answer does not wait for the next request.
+            // The client also receives the refusal after a complete request.
             let both = format!("{good}{head}");
             let answer = answer_to(address, both.as_bytes()).await;
             assert!(answer.contains(&expected), "{name} {head:.40}: {answer}");
         }
+        // Curfew answers a complete request even if the head of the next request is incomplete.
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream
             .write_all(format!("{good}G").as_bytes())
@@ -149,7 +150,7 @@ async fn every_refusal_reaches_the_client() {
     }
 }
 
-/// Proxies can be configured to send the client's body with the check. It does not change the answer.
+/// Some proxies send the client's body with the check. The body does not change the answer.
 #[tokio::test]
 async fn the_body_of_a_check_is_read_and_ignored() {
     let curfew = Setup::memory().start();
@@ -185,7 +186,7 @@ async fn the_body_of_a_check_is_read_and_ignored() {
             assert_eq!(answer.status(), status, "{path} {size}");
         }
     }
-    // The body is larger than the drain limit: the answer arrives, and the connection closes.
+    // If the body is larger than the drain limit, the client receives the answer, and the connection closes.
     let head = CHECK.replace("\r\n\r\n", "\r\ncontent-length: 100000000\r\n\r\n");
     let mut stream = TcpStream::connect(curfew.check).await.unwrap();
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -227,7 +228,7 @@ async fn unknown_methods_are_answered() {
             );
         }
     }
-    // The method of the sub-request does not matter.
+    // The method of the check itself does not matter.
     let request = CHECK.replace("GET /", "BREW /").replace(
         "\r\n\r\n",
         &format!(
@@ -260,7 +261,7 @@ async fn forged_tokens_do_not_fill_the_log() {
     })
     .await;
     let (events, single) = (curfew.audit_events("denials.aggregated"), one_by_one());
-    // At most ten events a second.
+    // Curfew writes at most ten events a second.
     assert!(
         single <= 10 * (events.len() as u64 + 2),
         "{single} lines, {} events",

@@ -1,4 +1,4 @@
-//! Proxies that send the client's body with the check. No upload fails.
+//! Proxies send the client's body with the check. No upload fails.
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -8,8 +8,8 @@ use crate::support::curfew::{Setup, client};
 use crate::support::deployed::{Server, changed, deployed, envoy_address};
 use crate::support::{eventually, free_port, local, traefik};
 
-/// Sends concurrent uploads of this size. Returns the statuses other than 200.
-async fn refused(url: &str, cookie: &str, size: usize, count: usize) -> Vec<u16> {
+/// Sends `count` uploads of this size, ten at a time. Returns the statuses other than 200.
+async fn failed_upload_statuses(url: &str, cookie: &str, size: usize, count: usize) -> Vec<u16> {
     let client = client();
     let body = Bytes::from(vec![b'x'; size]);
     let mut refused = Vec::new();
@@ -44,14 +44,16 @@ async fn traefik_forwards_bodies() {
     let cookie = curfew.sign_in("alice").await.cookie();
     let url = format!("http://{address}/");
     eventually("Traefik is ready", async || {
-        refused(&url, &cookie, 10, 10).await.is_empty()
+        failed_upload_statuses(&url, &cookie, 10, 10)
+            .await
+            .is_empty()
     })
     .await;
     for (size, count) in [(50_000, 500), (2_000_000, 50)] {
-        let answers = refused(&url, &cookie, size, count).await;
+        let answers = failed_upload_statuses(&url, &cookie, size, count).await;
         assert!(answers.is_empty(), "{size}: {answers:?}");
     }
-    let denied = refused(&url, "a=b", 2_000_000, 20).await;
+    let denied = failed_upload_statuses(&url, "a=b", 2_000_000, 20).await;
     assert_eq!(denied, [401; 20]);
 }
 
@@ -88,10 +90,15 @@ async fn envoy_sends_bodies() {
     let cookie = curfew.sign_in("alice").await.cookie();
     let url = format!("http://{address}/");
     eventually("Envoy is ready", async || {
-        refused(&url, &cookie, 10, 10).await.is_empty()
+        failed_upload_statuses(&url, &cookie, 10, 10)
+            .await
+            .is_empty()
     })
     .await;
-    let answers = refused(&url, &cookie, 100_000, 1_000).await;
+    let answers = failed_upload_statuses(&url, &cookie, 100_000, 1_000).await;
     assert!(answers.is_empty(), "{answers:?}");
-    assert_eq!(refused(&url, "a=b", 100_000, 100).await, [401; 100]);
+    assert_eq!(
+        failed_upload_statuses(&url, "a=b", 100_000, 100).await,
+        [401; 100]
+    );
 }

@@ -1,4 +1,4 @@
-//! How Envoy uses the gRPC metadata and health.
+//! Envoy logs the metadata of gRPC answers, and uses the gRPC health check.
 
 use crate::support::backend::Backend;
 use crate::support::curfew::{Setup, client};
@@ -74,7 +74,7 @@ async fn logs_have_metadata_and_the_cluster_has_health() {
     })
     .await;
 
-    // Curfew would also answer 503, but Envoy no longer asks it.
+    // The status 503 comes from Envoy, which no longer asks Curfew.
     redis.stop();
     let check_count = || async {
         let (_, metrics) = curfew.ops("/metrics").await;

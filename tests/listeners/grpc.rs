@@ -1,4 +1,4 @@
-//! `ext-authz` over gRPC, with a real client.
+//! Tests `ext-authz` over gRPC with a real client.
 
 use std::collections::HashMap;
 
@@ -43,7 +43,7 @@ fn request(session: &SignedIn) -> CheckRequest {
     }
 }
 
-/// The code of the answer, not that of the call.
+/// Sends a check, and returns the status code in the answer. The call itself must succeed.
 async fn check(channel: Channel, session: &SignedIn) -> i32 {
     let mut client = AuthorizationClient::new(channel);
     let response = client.check(request(session)).await.unwrap();
@@ -61,7 +61,7 @@ async fn answers_are_never_errors_of_the_call() {
         check(channel.clone(), &session).await,
         Code::Unauthenticated as i32
     );
-    // A request without attributes does not get an error of the call either.
+    // A call without attributes succeeds, too.
     let mut client = AuthorizationClient::new(channel);
     let answer = client
         .check(CheckRequest::default())
@@ -145,7 +145,7 @@ async fn connect(curfew: &Curfew, tls: ClientTlsConfig) -> Result<Channel, Error
     endpoint.unwrap().tls_config(tls).unwrap().connect().await
 }
 
-/// A refused connection may fail only at the first call.
+/// Returns whether the server refuses the connection. The client may see this only at its first call.
 async fn is_refused(curfew: &Curfew, tls: ClientTlsConfig) -> bool {
     match connect(curfew, tls).await {
         Err(_) => true,
@@ -178,7 +178,7 @@ async fn tls_and_client_certificates() {
     assert_eq!(check(channel, &session).await, Code::Ok as i32);
     let authority = Certificate::from_pem(read(&strangers, "ca.pem"));
     assert!(is_refused(&curfew, ClientTlsConfig::new().ca_certificate(authority)).await);
-    // Plaintext is no longer served.
+    // The listener serves no plaintext when it has certificates.
     let plain = Endpoint::from_shared(format!("http://{}", curfew.grpc.unwrap())).unwrap();
     if let Ok(channel) = plain.connect().await {
         let mut client = AuthorizationClient::new(channel);
@@ -224,8 +224,8 @@ async fn invalid_certificates_prevent_the_start() {
     }
 }
 
-/// Certificates are replaced while the process runs, as cert-manager does. New connections get the new certificate,
-/// and open connections continue.
+/// While the process runs, cert-manager replaces the certificate. New connections get the new certificate, and open
+/// connections continue.
 #[tokio::test]
 async fn certificates_are_replaced_while_it_runs() {
     let (old, new) = (Certificates::generate(), Certificates::generate());
@@ -260,7 +260,7 @@ async fn certificates_are_replaced_while_it_runs() {
         Code::Ok as i32,
         "the open connection continues"
     );
-    // An invalid certificate is rejected, and the previous one stays.
+    // Curfew rejects an invalid key, and keeps the previous certificate.
     std::fs::write(path("server.key"), "nonsense").unwrap();
     eventually("readyz reports the rejected configuration", async || {
         curfew
@@ -273,7 +273,7 @@ async fn certificates_are_replaced_while_it_runs() {
     assert!(!is_refused(&curfew, trusting(&new)).await);
 }
 
-/// Envoy does not compress messages by itself. Another client gets a denial with the reason.
+/// Envoy does not compress messages. Other clients that do get a denial with the reason.
 #[tokio::test]
 async fn compressed_messages_are_denied_with_a_reason() {
     let curfew = Setup::memory().start();
@@ -300,7 +300,7 @@ async fn compressed_messages_are_denied_with_a_reason() {
     assert!(text.contains("the message is compressed"), "{text}");
 }
 
-/// A request that is not a call is answered, and other calls continue.
+/// Curfew answers a request that is no gRPC call. Other calls continue.
 #[tokio::test]
 async fn a_request_that_is_not_a_call_is_answered() {
     let curfew = Setup::memory().start();
@@ -324,7 +324,7 @@ async fn a_request_that_is_not_a_call_is_answered() {
         let (answer, _): (_, h2::SendStream<bytes::Bytes>) =
             send.send_request(request, true).unwrap();
         let answer = tokio::time::timeout(std::time::Duration::from_secs(10), answer).await;
-        // A gRPC status, an HTTP status, or a stream reset.
+        // The answer may be a gRPC status, an HTTP status or a stream reset.
         assert!(answer.is_ok(), "{method} {uri} is not answered");
     }
     assert_eq!(

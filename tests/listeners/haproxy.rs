@@ -1,4 +1,4 @@
-//! How HAProxy uses the agent.
+//! HAProxy uses the SPOE agent.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! The check listener with a raw HTTP client.
+//! Tests the check listener with a raw HTTP client.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ async fn many_headers_are_read() {
     assert_eq!(request.send().await.unwrap().status(), 200);
 }
 
-/// Requests with too many headers are refused, so none of them is allowed.
+/// Curfew refuses a request with too many headers, instead of ignoring some of them.
 #[tokio::test]
 async fn too_many_headers_are_refused() {
     let curfew = Setup::memory().start();
@@ -39,7 +39,7 @@ async fn too_many_headers_are_refused() {
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
 }
 
-/// A check of a session as HTTP/1.1 text.
+/// Returns a check with this cookie as HTTP/1.1 text.
 fn request(cookie: &str) -> String {
     format!(
         "GET /auth-request HTTP/1.1\r\nhost: curfew\r\nx-original-url: https://app.example.com/\r\n\
@@ -47,7 +47,7 @@ fn request(cookie: &str) -> String {
     )
 }
 
-/// The status lines of `count` answers without a body.
+/// Reads `count` answers without a body, and returns their status lines.
 async fn statuses(stream: &mut TcpStream, count: usize) -> Vec<String> {
     let mut text = String::new();
     while text.matches("\r\n\r\n").count() < count {

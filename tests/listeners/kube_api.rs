@@ -1,4 +1,4 @@
-//! The fake API server of Kubernetes behaves as clients expect.
+//! Tests that the fake API server of Kubernetes behaves as clients expect.
 
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ async fn get(api: &KubeApi, path: &str) -> (u16, Value) {
     (answer.status().as_u16(), answer.json().await.unwrap())
 }
 
-/// The events of a watch so far: their types and object names.
+/// A watch, and the type and object name of each event so far.
 struct Watch {
     response: reqwest::Response,
     text: String,
@@ -36,7 +36,7 @@ impl Watch {
         }
     }
 
-    /// Waits for an event of this type for this object.
+    /// Waits for an event of this type for this object, and returns it.
     async fn until(&mut self, kind: &str, name: &str) -> Value {
         loop {
             let events = self
@@ -107,7 +107,7 @@ async fn watches_have_events_and_bookmarks_and_expire() {
     watch.until("DELETED", "after").await;
     let bookmark = watch.until("BOOKMARK", "").await;
     assert!(bookmark["object"]["metadata"]["resourceVersion"].is_string());
-    // Sends all objects first, if the client asks for it.
+    // The server first sends all objects, if the client asks for them.
     let mut initial = Watch::start(&api, "sendInitialEvents=true&allowWatchBookmarks=true").await;
     initial.until("ADDED", "before").await;
     let end = initial.until("BOOKMARK", "").await;

@@ -1,4 +1,4 @@
-//! A client that exceeds a limit is disconnected, and other clients are not affected.
+//! Curfew disconnects a client that exceeds a limit. Other clients are not affected.
 
 use std::net::SocketAddr;
 
@@ -12,8 +12,8 @@ use curfew::clock::Stopwatch;
 
 use crate::support::eventually;
 
-/// Connects, and returns the stream if it stays open: a refused connection is closed at once.
-async fn is_kept(address: SocketAddr) -> Option<TcpStream> {
+/// Connects, and returns the stream if it stays open. Curfew closes a refused connection at once.
+async fn connect_if_accepted(address: SocketAddr) -> Option<TcpStream> {
     let mut stream = TcpStream::connect(address).await.ok()?;
     let mut byte = [0];
     let reading = stream.read(&mut byte);
@@ -21,7 +21,7 @@ async fn is_kept(address: SocketAddr) -> Option<TcpStream> {
     closed.is_err().then_some(stream)
 }
 
-async fn refused(curfew: &Curfew, listener: &str) -> u64 {
+async fn refused_connections(curfew: &Curfew, listener: &str) -> u64 {
     metric(curfew, "curfew_connections_refused_total", listener).await
 }
 
@@ -44,7 +44,7 @@ async fn too_many_connections_are_closed_at_once() {
         ("grpc", curfew.grpc.unwrap()),
         ("spoe", curfew.spoe.unwrap()),
     ] {
-        // A connection that a proxy keeps open.
+        // A proxy keeps this connection open.
         let proxy = client();
         if listener == "check" {
             let url = format!("http://{address}/auth-request");
@@ -53,12 +53,16 @@ async fn too_many_connections_are_closed_at_once() {
         let remaining = if listener == "check" { 4 } else { 5 };
         let mut held = Vec::new();
         for _ in 0..remaining {
-            held.push(is_kept(address).await.unwrap());
+            held.push(connect_if_accepted(address).await.unwrap());
         }
         for _ in 0..3 {
-            assert!(is_kept(address).await.is_none(), "{listener}");
+            assert!(connect_if_accepted(address).await.is_none(), "{listener}");
         }
-        assert_eq!(refused(&curfew, listener).await, 3, "{listener}");
+        assert_eq!(
+            refused_connections(&curfew, listener).await,
+            3,
+            "{listener}"
+        );
         // Open connections and other listeners are not affected.
         if listener == "check" {
             let url = format!("http://{address}/auth-request");
@@ -72,7 +76,7 @@ async fn too_many_connections_are_closed_at_once() {
         assert_eq!(curfew.show(&session).await["state"], "live");
         held.pop();
         eventually("a connection is accepted again", async || {
-            is_kept(address).await.is_some()
+            connect_if_accepted(address).await.is_some()
         })
         .await;
         drop(proxy);
@@ -109,13 +113,13 @@ async fn rapid_resets_close_the_connection() {
             refused,
             "the connection survived 20,000 resets at {address}"
         );
-        // The error is ENHANCE_YOUR_CALM, if it was read before the connection closed.
+        // The client may see the error ENHANCE_YOUR_CALM, or only the closed connection.
         ended.await.unwrap().unwrap_err();
         assert_eq!(curfew.check(&session).await.0, 200);
     }
 }
 
-/// A request head without an end is cut off at its limit, with long or many headers.
+/// Curfew closes the connection if a request head exceeds its limit, with long or many headers.
 #[tokio::test]
 async fn endless_heads_are_cut_off() {
     let curfew = Setup::memory().start();
@@ -139,7 +143,7 @@ async fn endless_heads_are_cut_off() {
     assert_eq!(curfew.check(&session).await.0, 200);
 }
 
-/// If Redis hangs, excess requests are shed at once instead of after their timeout.
+/// While Redis hangs, Curfew sheds excess requests at once, and not after their timeout.
 #[tokio::test]
 async fn excess_requests_are_shed_at_once() {
     let redis = RedisServer::start();
@@ -207,7 +211,7 @@ async fn excess_requests_are_shed_at_once() {
     assert_eq!(curfew.show(&session).await["state"], "live");
 }
 
-/// Slow uploads take no permit of other requests, and only a few of them are held.
+/// Slow uploads take no permits of other requests. Curfew keeps only a few slow uploads.
 #[tokio::test]
 async fn slow_uploads_take_no_permit_of_other_requests() {
     let curfew = Setup::memory().set("LISTEN__MAX_IN_FLIGHT", "32").start();
@@ -267,7 +271,7 @@ async fn unread_answers_hold_permits() {
     .await;
 }
 
-/// Resident memory of the process in KiB.
+/// Returns the resident memory of the process in KiB.
 pub fn resident(curfew: &Curfew) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", curfew.id())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -278,7 +282,7 @@ pub fn resident(curfew: &Curfew) -> u64 {
         .unwrap()
 }
 
-/// Calls with incomplete messages hold a permit each. The messages of further calls are not read.
+/// Each call with an incomplete message holds a permit. Without a permit, Curfew does not read the message of a call.
 #[tokio::test]
 async fn incomplete_messages_take_bounded_memory() {
     let curfew = Setup::memory().set("LISTEN__MAX_IN_FLIGHT", "100").start();
@@ -295,9 +299,9 @@ async fn incomplete_messages_take_bounded_memory() {
                 .unwrap();
             send = send.ready().await.unwrap();
             let (answer, mut body) = send.send_request(request, false).unwrap();
-            // Half of a message of 100,000 bytes.
+            // This is half of a message with 100,000 bytes.
             let half = [&[0, 0, 1, 134, 160][..], &[b'x'; 50_000]].concat();
-            // Fails if the call was already answered.
+            // Sending fails if Curfew has already answered the call.
             let _ = body.send_data(half.into(), false);
             held.push((answer, body));
         }
@@ -337,7 +341,7 @@ async fn memory_stays_bounded() {
         let mut held = Vec::new();
         for _ in 0..400 {
             let mut stream = TcpStream::connect(address).await.unwrap();
-            // Connections over the limit are closed.
+            // Writing fails if Curfew has closed this connection because of the limit.
             let _ = stream.write_all(words.as_bytes()).await;
             held.push(stream);
         }

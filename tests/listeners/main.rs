@@ -1,4 +1,4 @@
-//! Tests of the listeners with raw, faulty and hostile clients.
+//! Tests the listeners with real proxies, and with raw, faulty and hostile clients.
 
 #![expect(
     clippy::unwrap_used,

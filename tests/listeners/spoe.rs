@@ -1,4 +1,4 @@
-//! The SPOE agent with a raw peer.
+//! Tests the SPOE agent with a raw peer.
 
 use curfew::clock::Stopwatch;
 
@@ -10,7 +10,7 @@ fn start() -> Curfew {
     Setup::memory().set("LISTEN__SPOE", "127.0.0.1:0").start()
 }
 
-/// The message that HAProxy sends with `deploy/haproxy/curfew-spoe.conf`.
+/// Returns the message that HAProxy sends with `deploy/haproxy/curfew-spoe.conf`.
 fn check(lines: &[(&str, &str)]) -> Vec<u8> {
     let arguments = [
         ("method", text("GET")),
@@ -23,8 +23,8 @@ fn check(lines: &[(&str, &str)]) -> Vec<u8> {
     message("check", &arguments)
 }
 
-/// Checks that the connection works: it allows the session's request.
-async fn admits(peer: &mut Peer, session: &SignedIn) {
+/// Sends a check of the session, and asserts that the agent allows it.
+async fn assert_allowed(peer: &mut Peer, session: &SignedIn) {
     let check_message = check(&[("cookie", &session.cookie())]);
     peer.send(&frame(NOTIFY, 1, (7, 1), &check_message)).await;
     let ack = peer.receive().await.unwrap();
@@ -74,7 +74,7 @@ async fn handshake_checks_and_disconnect() {
 #[tokio::test]
 async fn concurrent_checks_are_answered_separately() {
     let curfew = start();
-    let mut peer = Peer::greeted(curfew.spoe.unwrap()).await;
+    let mut peer = Peer::connect_and_greet(curfew.spoe.unwrap()).await;
     let mut sent = Vec::new();
     for number in 0..600 {
         let subject = format!("user-{}", number % 3);
@@ -112,13 +112,13 @@ async fn a_health_check_is_answered_and_closed() {
     assert!(peer.receive().await.is_none());
 }
 
-/// Each of these closes its own connection with a reason, and no other.
+/// The agent closes the connection with a protocol violation, and sends a reason. It closes no other connection.
 #[tokio::test]
 async fn a_protocol_violation_closes_the_connection() {
     let curfew = start();
     let agent = curfew.spoe.unwrap();
     let session = curfew.sign_in("alice").await;
-    let mut bystander = Peer::greeted(agent).await;
+    let mut bystander = Peer::connect_and_greet(agent).await;
     let no_versions = pairs(&[
         ("max-frame-size", Value::Number(16_380)),
         ("capabilities", text("")),
@@ -164,7 +164,7 @@ async fn a_protocol_violation_closes_the_connection() {
         ),
     ] {
         let mut peer = if greeted {
-            Peer::greeted(agent).await
+            Peer::connect_and_greet(agent).await
         } else {
             Peer::connect(agent).await
         };
@@ -175,11 +175,11 @@ async fn a_protocol_violation_closes_the_connection() {
         assert_eq!(answer.kind, AGENT_DISCONNECT, "{what}: {answer:?}");
         assert_ne!(answer.pairs()["status-code"], Value::Number(0), "{what}");
         assert!(peer.receive().await.is_none(), "{what}");
-        admits(&mut bystander, &session).await;
+        assert_allowed(&mut bystander, &session).await;
     }
 }
 
-/// Checks before an invalid frame belong to other clients, and are answered.
+/// The checks before an invalid frame belong to other clients, so the agent answers them.
 #[tokio::test]
 async fn an_invalid_frame_fails_no_other_check() {
     let curfew = start();
@@ -190,7 +190,7 @@ async fn an_invalid_frame_fails_no_other_check() {
         frame(NOTIFY, 1, (2, 1), &[0xff; 9]),
     ] {
         for _ in 0..30 {
-            let mut peer = Peer::greeted(curfew.spoe.unwrap()).await;
+            let mut peer = Peer::connect_and_greet(curfew.spoe.unwrap()).await;
             peer.send(&[&check_message[..], &broken].concat()).await;
             let ack = peer.receive().await.unwrap();
             assert_eq!((ack.kind, ack.ids), (ACK, (1, 1)));
@@ -204,16 +204,16 @@ async fn an_invalid_frame_fails_no_other_check() {
 async fn unknown_messages_set_no_variables() {
     let curfew = start();
     let session = curfew.sign_in("alice").await;
-    let mut peer = Peer::greeted(curfew.spoe.unwrap()).await;
+    let mut peer = Peer::connect_and_greet(curfew.spoe.unwrap()).await;
     let other = message("log", &[("path", text("/"))]);
     peer.send(&frame(NOTIFY, 1, (1, 1), &other)).await;
     assert!(peer.receive().await.unwrap().variables().is_empty());
-    // The same together with a known message.
+    // This frame has the unknown message and a known message.
     let both = [other, check(&[("cookie", &session.cookie())])].concat();
     peer.send(&frame(NOTIFY, 1, (2, 1), &both)).await;
     let set = peer.receive().await.unwrap().variables();
     assert_eq!(set["verdict"], text("allow"));
-    // A message without arguments is denied.
+    // The agent denies a message without arguments.
     peer.send(&frame(NOTIFY, 1, (3, 1), &message("check", &[])))
         .await;
     let set = peer.receive().await.unwrap().variables();
@@ -225,7 +225,7 @@ async fn unknown_messages_set_no_variables() {
 async fn headers_of_64_kilobytes_fit_in_one_frame() {
     let curfew = start();
     let session = curfew.sign_in("alice").await;
-    let mut peer = Peer::greeted(curfew.spoe.unwrap()).await;
+    let mut peer = Peer::connect_and_greet(curfew.spoe.unwrap()).await;
     let long = "x".repeat(64 * 1024);
     let check_message = check(&[("x-long", &long), ("cookie", &session.cookie())]);
     peer.send(&frame(NOTIFY, 1, (1, 1), &check_message)).await;
@@ -260,9 +260,9 @@ async fn an_oversized_answer_keeps_the_connection() {
 async fn stopping_disconnects_idle_peers() {
     let curfew = start();
     let session = curfew.sign_in("alice").await;
-    let mut peer = Peer::greeted(curfew.spoe.unwrap()).await;
+    let mut peer = Peer::connect_and_greet(curfew.spoe.unwrap()).await;
     let _silent = Peer::connect(curfew.spoe.unwrap()).await;
-    admits(&mut peer, &session).await;
+    assert_allowed(&mut peer, &session).await;
     let waited = Stopwatch::start();
     curfew.stop().await;
     assert!(waited.seconds() < 5.0, "{}", waited.seconds());
@@ -271,8 +271,8 @@ async fn stopping_disconnects_idle_peers() {
     assert!(peer.receive().await.is_none());
 }
 
-/// While the process is draining, HAProxy's health checks fail, so that it uses another server. Checks are answered
-/// as before, and each connection closes after an answer.
+/// While the process is draining, HAProxy's health checks fail, so HAProxy uses another server. The agent still
+/// answers checks, and closes each connection after an answer.
 #[tokio::test]
 async fn draining_fails_health_checks_and_ends_connections_after_an_answer() {
     let curfew = Setup::memory()
@@ -281,8 +281,8 @@ async fn draining_fails_health_checks_and_ends_connections_after_an_answer() {
         .start();
     let agent = curfew.spoe.unwrap();
     let session = curfew.sign_in("alice").await;
-    let mut before = Peer::greeted(agent).await;
-    admits(&mut before, &session).await;
+    let mut before = Peer::connect_and_greet(agent).await;
+    assert_allowed(&mut before, &session).await;
     curfew.signal("TERM");
     eventually("it drains", async || curfew.ops("/readyz").await.0 == 503).await;
     let mut health = Peer::connect(agent).await;
@@ -296,9 +296,9 @@ async fn draining_fails_health_checks_and_ends_connections_after_an_answer() {
         .send(&frame(HAPROXY_HELLO, 1, (0, 0), &payload))
         .await;
     assert_eq!(health.receive().await.unwrap().kind, AGENT_DISCONNECT);
-    let mut after = Peer::greeted(agent).await;
+    let mut after = Peer::connect_and_greet(agent).await;
     for peer in [&mut before, &mut after] {
-        admits(peer, &session).await;
+        assert_allowed(peer, &session).await;
         assert_eq!(peer.receive().await.unwrap().kind, AGENT_DISCONNECT);
         assert!(peer.receive().await.is_none());
     }

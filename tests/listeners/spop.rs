@@ -1,4 +1,4 @@
-//! A SPOP peer that encodes frames by hand (HAProxy's `doc/SPOE.txt`, section 3), valid or invalid.
+//! A SPOP peer that encodes valid and invalid frames by hand (HAProxy's `doc/SPOE.txt`, section 3).
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ pub const AGENT_HELLO: u8 = 101;
 pub const AGENT_DISCONNECT: u8 = 102;
 pub const ACK: u8 = 103;
 
-/// A value of one of the types that these tests use.
+/// A SPOP value. The variants are the types that these tests use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
     Null,
@@ -116,7 +116,7 @@ pub fn pairs(pairs: &[(&str, Value)]) -> Vec<u8> {
     bytes
 }
 
-/// A message in a NOTIFY frame.
+/// Encodes a message for a NOTIFY frame.
 pub fn message(name: &str, arguments: &[(&str, Value)]) -> Vec<u8> {
     let mut bytes = Vec::new();
     string(name.as_bytes(), &mut bytes);
@@ -125,7 +125,7 @@ pub fn message(name: &str, arguments: &[(&str, Value)]) -> Vec<u8> {
     bytes
 }
 
-/// The argument `headers`, as HAProxy's `req.hdrs_bin` encodes it.
+/// Encodes the argument `headers` as HAProxy's `req.hdrs_bin` does.
 pub fn headers(lines: &[(&str, &str)]) -> Value {
     let mut bytes = Vec::new();
     for (name, value) in lines.iter().chain([&("", "")]) {
@@ -135,7 +135,7 @@ pub fn headers(lines: &[(&str, &str)]) -> Value {
     Value::Bytes(bytes)
 }
 
-/// A complete frame; `flags` is 1 for the last (and only) fragment.
+/// Encodes a frame. `flags` is 1 if the frame is complete, or is the last fragment.
 pub fn frame(kind: u8, flags: u32, ids: (u64, u64), payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![kind];
     bytes.extend_from_slice(&flags.to_be_bytes());
@@ -155,7 +155,7 @@ pub fn hello(max_frame_size: u64, versions: &str) -> Vec<u8> {
     frame(HAPROXY_HELLO, 1, (0, 0), &payload)
 }
 
-/// A frame that was received.
+/// A frame that the peer received.
 #[derive(Debug)]
 pub struct Frame {
     pub kind: u8,
@@ -164,7 +164,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// The pairs of a HELLO or DISCONNECT frame.
+    /// Decodes the pairs of a HELLO or DISCONNECT frame.
     pub fn pairs(&self) -> BTreeMap<String, Value> {
         let mut bytes = &*self.payload;
         let mut pairs = BTreeMap::new();
@@ -175,7 +175,7 @@ impl Frame {
         pairs
     }
 
-    /// The variables that an ACK sets, all in the scope of the transaction.
+    /// Returns the variables that an ACK frame sets. All must be in the scope of the transaction.
     pub fn variables(&self) -> BTreeMap<String, Value> {
         let mut bytes = &*self.payload;
         let mut variables = BTreeMap::new();
@@ -197,8 +197,8 @@ impl Peer {
         Self(TcpStream::connect(agent).await.unwrap())
     }
 
-    /// Connects and completes the handshake.
-    pub async fn greeted(agent: SocketAddr) -> Self {
+    /// Connects, and completes the handshake.
+    pub async fn connect_and_greet(agent: SocketAddr) -> Self {
         let mut peer = Self::connect(agent).await;
         peer.send(&hello(131_072, "2.0")).await;
         assert_eq!(peer.receive().await.unwrap().kind, AGENT_HELLO);
@@ -209,7 +209,7 @@ impl Peer {
         self.0.write_all(bytes).await.unwrap();
     }
 
-    /// The next frame; `None` after the agent has closed the connection.
+    /// Receives the next frame. Returns `None` if the agent has closed the connection.
     pub async fn receive(&mut self) -> Option<Frame> {
         let receiving = async {
             let length = self.0.read_u32().await.ok()?;
