@@ -1,4 +1,4 @@
-//! All servers between a client and its application, behind one kind of proxy.
+//! Starts one kind of proxy, and the servers behind it: Curfew, Redis and a backend.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -17,18 +17,18 @@ use crate::support::recording_proxy::RecordingProxy;
 use crate::support::redis::RedisServer;
 use crate::support::{free_port, local};
 
-/// The limits of the policy `default`. `strict` requires a sign-in within the last ten minutes, and counts only
-/// navigations as activity.
+/// The limits of the policy `default`. The policy `strict` requires a sign-in within the last ten minutes, and counts
+/// only navigations as activity.
 pub const IDLE: &str = "15m";
 pub const ABSOLUTE: &str = "1h";
 
-/// The host that has rules.
+/// The host that Curfew's rules name.
 pub const RULED_HOST: &str = "ruled.example.com";
 
-/// The host with a delegated service.
+/// The host whose requests have the cookie of a delegated service.
 pub const DELEGATED_HOST: &str = "delegated.example.com";
 
-/// The file with the rules.
+/// Returns the path of the file with Curfew's rules.
 fn rules() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/proxies/rules.yaml")
 }
@@ -39,7 +39,7 @@ pub struct Bench {
     pub curfew: Curfew,
     pub backend: Backend,
     pub proxy: Proxy,
-    /// Records the bytes between the proxy and Curfew's listener.
+    /// Records the bytes between the proxy and Curfew.
     pub tap: RecordingProxy,
     /// The key for Curfew's tokens.
     pub key: String,
@@ -56,7 +56,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// All values of a header.
+    /// Returns all values of a header.
     pub fn all(&self, name: &str) -> Vec<&str> {
         let values = self.headers.get_all(name).into_iter();
         values.map(|value| value.to_str().unwrap()).collect()
@@ -74,7 +74,7 @@ pub type Lines<'a> = [(&'a str, &'a str)];
 impl Bench {
     pub async fn start(kind: Kind) -> Self {
         let redis = RedisServer::start();
-        let service = service().await;
+        let service = start_delegated_service().await;
         let setup = Setup::redis(&redis.url())
             .limits(IDLE, ABSOLUTE)
             .set("POLICIES__STRICT__ABSOLUTE", ABSOLUTE)
@@ -88,7 +88,7 @@ impl Bench {
             .set("POLICIES__BOUND__BIND_IPV4_BITS", "32")
             .set("DELEGATED__SERVICES__TICKET__URL", &service)
             .file(&rules())
-            // Many proxies share two CPU cores here.
+            // Many proxies share two CPU cores in the tests, so Redis may answer late.
             .set("STORE__COMMAND_TIMEOUT", "500ms");
         let curfew = setup.start();
         let backend = Backend::start().await;
@@ -128,12 +128,12 @@ impl Bench {
                 .build()
                 .unwrap(),
         };
-        bench.ready().await;
+        bench.wait_until_ready().await;
         bench
     }
 
-    /// Waits until the proxy has read its whole configuration and reaches the other servers.
-    pub async fn ready(&self) {
+    /// Waits until the proxy serves a request with a session.
+    pub async fn wait_until_ready(&self) {
         let session = self.curfew.sign_in("nobody").await;
         eventually("the proxy is ready", async || {
             self.get(&session, "/").await.status == 200
@@ -142,23 +142,23 @@ impl Bench {
         self.backend.take();
     }
 
-    /// Starts the proxy again, with checks for `policy`.
-    pub async fn with_policy(&mut self, policy: &'static str) {
+    /// Restarts the proxy, whose checks then name `policy`.
+    pub async fn restart_with_policy(&mut self, policy: &'static str) {
         self.proxy = (self.kind.start)(&Upstreams {
             policy: Some(policy),
             ..self.upstreams(&[])
         });
-        self.ready().await;
+        self.wait_until_ready().await;
     }
 
-    /// Starts the proxy again, with a mistake in its file.
-    pub async fn with_broken(&mut self, broken: Replaced) {
+    /// Restarts the proxy with these replacements in its file.
+    pub async fn restart_with_replacements(&mut self, broken: Replaced) {
         self.proxy = (self.kind.start)(&self.upstreams(broken));
-        self.ready().await;
+        self.wait_until_ready().await;
     }
 
-    /// Like [`with_broken`](Self::with_broken), while Curfew is down.
-    pub fn without_curfew(&mut self, broken: Replaced) {
+    /// Restarts the proxy with these replacements in its file. The proxy cannot reach Curfew.
+    pub fn restart_without_curfew(&mut self, broken: Replaced) {
         let nobody = local(free_port());
         self.proxy = (self.kind.start)(&Upstreams {
             check: nobody,
@@ -186,7 +186,7 @@ impl Bench {
         format!("http://{}{path}", self.proxy.address)
     }
 
-    /// Sends a request over HTTP/1.1. Its host is [`HOST`], unless `lines` name another.
+    /// Sends a request over HTTP/1.1. Its host is [`HOST`], unless `lines` contain another host.
     pub async fn send(&self, method: &str, path: &str, lines: &Lines<'_>) -> Answer {
         self.send_body(method, path, lines, Bytes::new()).await
     }
@@ -245,7 +245,7 @@ impl Bench {
         stream.write_all(text.as_bytes()).await.unwrap();
         let mut bytes = Vec::new();
         let reading = stream.read_to_end(&mut bytes);
-        // A reset connection counts as an answer.
+        // If the proxy resets the connection, the test uses the bytes before the reset.
         let _ = tokio::time::timeout(Duration::from_secs(10), reading)
             .await
             .expect("the proxy answers and closes");
@@ -256,19 +256,19 @@ impl Bench {
         TcpStream::connect(self.proxy.address).await.unwrap()
     }
 
-    /// The client is admitted: the backend received one request, with this subject.
-    pub fn admitted(&self, answer: &Answer, subject: &str) -> Seen {
+    /// Asserts that the client was allowed: the backend received one request, with this subject.
+    pub fn assert_allowed(&self, answer: &Answer, subject: &str) -> Seen {
         assert_eq!(answer.status, 200, "{answer:?}\n{}", self.proxy.log());
         let seen = self.backend.take_one();
         assert_eq!(seen.all("x-session-user"), [subject]);
         seen
     }
 
-    /// The client is denied for `reason`, which it can see. The backend received no request.
-    pub fn refused(&self, answer: &Answer, reason: &str) {
+    /// Asserts that the client was denied and sees `reason`, and that the backend received no request.
+    pub fn assert_denied(&self, answer: &Answer, reason: &str) {
         assert_eq!(answer.status, 401, "{answer:?}\n{}", self.proxy.log());
-        self.unreached();
-        // ingress-nginx passes on the challenge, but no header of Curfew.
+        self.assert_application_not_reached();
+        // ingress-nginx passes the challenge to the client, but none of Curfew's own headers.
         let said = (self.kind.name != "ingress-nginx").then_some(reason);
         assert_eq!(answer.one("x-session-reason"), said);
         let challenge = answer.one("www-authenticate").unwrap();
@@ -282,12 +282,12 @@ impl Bench {
         assert_eq!(challenge, expected);
     }
 
-    pub fn unreached(&self) {
+    pub fn assert_application_not_reached(&self) {
         let seen = self.backend.take();
         assert!(seen.is_empty(), "the backend was reached: {seen:?}");
     }
 
-    /// The number of checks that Curfew has answered for this proxy's contract.
+    /// Returns the number of checks that Curfew has answered for this proxy's contract.
     pub async fn checks(&self) -> u64 {
         let (_, text) = self.curfew.ops("/metrics").await;
         let name = format!("curfew_checks_total{{contract=\"{}\"", self.kind.contract);
@@ -297,9 +297,9 @@ impl Bench {
     }
 }
 
-/// A delegated service. It allows every request as `alice` and refreshes its cookie; for `/cookies/500` it adds a
-/// second one.
-async fn service() -> String {
+/// Starts a delegated service, and returns its URL. The service allows every request as `alice`, and refreshes its
+/// cookie. For `/cookies/500` it also sets a second cookie.
+async fn start_delegated_service() -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/auth", listener.local_addr().unwrap());
     let answer = async |headers: HeaderMap| {

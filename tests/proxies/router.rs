@@ -1,6 +1,7 @@
-//! Each request that a proxy routes to the protected application was checked as a request for that application.
-//! Requests in every HTTP form for a host and a path go through every proxy to two applications. A rule of Curfew
-//! names the host of the first and makes it public. The second needs a session, and a group for a part of it.
+//! Tests that a proxy and Curfew read the host and the path of a request in the same way. A proxy serves two
+//! applications. A rule makes the first application public. The second needs a session, and a part of it needs a
+//! group. The test sends requests in all forms that HTTP has for a host and a path. No request may reach the
+//! protected application without permission.
 
 mod http_3;
 
@@ -37,18 +38,18 @@ pub struct Counts {
     pub public: usize,
     pub private: usize,
     pub refused: usize,
-    /// Requests that the protected application served without permission.
+    /// The requests that the protected application served without permission.
     pub wrong: Vec<String>,
 }
 
-/// A known mistake that is put back, so that the test must fail.
+/// An old mistake that the test inserts again. With it, requests must reach the protected application.
 struct Mutant {
     what: &'static str,
     proxy: &'static str,
     broken: Replaced,
     setting: Option<(&'static str, &'static str)>,
-    /// Puts a [`Shim`](crate::support::shim::Shim) between the proxy and Curfew, which hides the kind of proxy from
-    /// `/auth-request`.
+    /// True if the test inserts a [`Shim`](crate::support::shim::Shim) between the proxy and Curfew. The shim hides
+    /// the kind of proxy from `/auth-request`.
     shim: bool,
 }
 
@@ -99,7 +100,8 @@ const MUTANTS: [Mutant; 5] = [
     },
 ];
 
-/// Tests the proxies that `words` name, or all of them. Prints the counts, and returns the failures.
+/// Tests the proxies that match one of `words`. Without words, tests all proxies. Prints the counts, and returns the
+/// failures.
 pub fn run(words: &[String]) -> Vec<String> {
     let wanted = |kind: &Kind| {
         let name = format!("{}/router", kind.name);
@@ -119,7 +121,7 @@ pub fn run(words: &[String]) -> Vec<String> {
             ..
         } = counts;
         println!("| {name} | {sent} | {public} | {private} | {refused} |");
-        // Otherwise the test would prove nothing.
+        // Without a request of each kind, the test would prove nothing.
         if counts.public == 0 || counts.private == 0 || counts.refused == 0 {
             failures.push(format!(
                 "FAILED {name}/router: too few requests were decided: {counts:?}"
@@ -172,7 +174,9 @@ fn try_one(kind: Kind, mutant: Option<&Mutant>) -> Counts {
         .unwrap();
     runtime.block_on(async {
         let stage = Stage::start(kind, mutant, None).await;
-        stage.ready(mutant.is_some_and(|mutant| mutant.shim)).await;
+        stage
+            .wait_until_ready(mutant.is_some_and(|mutant| mutant.shim))
+            .await;
         stage.run(kind.name).await
     })
 }
@@ -217,7 +221,7 @@ impl Stage {
             policy: None,
             broken: mutant.map_or(&[], |mutant| mutant.broken),
         };
-        // Starting a proxy blocks the thread.
+        // The start of a proxy blocks the thread.
         let proxy = tokio::task::block_in_place(|| (kind.start)(&upstreams));
         Self {
             curfew,
@@ -228,8 +232,9 @@ impl Stage {
         }
     }
 
-    /// Waits until both applications are reachable. With `any_answer`, every answer counts.
-    async fn ready(&self, any_answer: bool) {
+    /// Waits until the proxy answers for both applications: with status 200, or with any status if `any_answer` is
+    /// true.
+    async fn wait_until_ready(&self, any_answer: bool) {
         let session = self.curfew.sign_in("nobody").await;
         let cookie = format!("Cookie: {}\r\n", session.cookie());
         eventually("the proxy is ready", async || {
@@ -271,7 +276,7 @@ impl Stage {
         counts
     }
 
-    /// Counts which application a request reached, and whether that is allowed.
+    /// Adds the applications that a request reached to the counts, and records a wrong result.
     fn count(&self, counts: &mut Counts, request: &str, session: Option<&SignedIn>) {
         let (public, private) = (self.public.take(), self.private.take());
         counts.sent += 1;
@@ -281,7 +286,7 @@ impl Stage {
         for seen in private {
             let path = seen.uri.path();
             let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
-            // Alice has no group.
+            // Alice has no group, so rules deny her requests for `/admin`.
             let allowed = session.is_some() && !decoded.starts_with("/admin");
             if !allowed {
                 counts.wrong.push(format!("{path} was served: {request}"));
@@ -289,7 +294,8 @@ impl Stage {
         }
     }
 
-    /// Sends raw bytes. Returns the head of the answer, if any. Some proxies keep the connection open for a second.
+    /// Sends raw bytes. Returns the head of the answer, or nothing. It does not wait for the proxy to close the
+    /// connection.
     async fn send(&self, text: &str) -> String {
         let mut stream = TcpStream::connect(self.proxy.address).await.unwrap();
         let mut head = Vec::new();
@@ -343,7 +349,7 @@ impl Stage {
     }
 }
 
-/// Paths in the protected application, and variants that could confuse a proxy.
+/// Paths in the protected application, and variants that a proxy could misread.
 const PATHS: [&str; 12] = [
     "/",
     "/secret",
@@ -359,7 +365,8 @@ const PATHS: [&str; 12] = [
     "/secret#@public.example.com",
 ];
 
-/// Requests over HTTP/1, with COOKIE in place of the cookie: every form of the target with every set of hosts.
+/// Returns requests for HTTP/1: every form of the target with every set of hosts. The word COOKIE stands for the
+/// cookie.
 fn requests() -> Vec<String> {
     let targets = [
         "",
@@ -404,7 +411,7 @@ fn requests() -> Vec<String> {
     for target in targets {
         for hosts in hosts {
             for version in ["1.1", "1.0"] {
-                // Not every path with every host, because that would be five thousand requests.
+                // Each combination gets only two of the paths. All paths would be five thousand requests.
                 for step in 0..2 {
                     number += 1;
                     let path = PATHS[(number * 5 + step * 7) % PATHS.len()];
@@ -418,7 +425,7 @@ fn requests() -> Vec<String> {
     all
 }
 
-/// Requests over HTTP/2: `:authority`, `host`, `:path`.
+/// Returns requests for HTTP/2: `:authority`, `host` and `:path`.
 fn http_2() -> Vec<(&'static str, Option<&'static str>, &'static str)> {
     let authorities = [
         "public.example.com",

@@ -1,4 +1,4 @@
-//! The browser's requests to Curfew itself, through the route in the file of `deploy/`.
+//! Browsers send requests to Curfew itself, through the route in the proxy's file.
 
 use serde_json::Value;
 
@@ -58,21 +58,22 @@ pub async fn endpoints(bench: &mut Bench) {
         let status = bench.raw(&request(path)).await;
         assert!(matches!(status, 400 | 401 | 403 | 404), "{path}: {status}");
     }
-    bench.unreached();
+    bench.assert_application_not_reached();
     let out = bench.send("POST", "/.curfew/sign-out", &script).await;
     assert_eq!(out.status, 204, "{out:?}");
     assert!(
         out.one("set-cookie").unwrap().contains("Max-Age=0"),
         "{out:?}"
     );
-    bench.refused(&bench.get(&session, "/").await, "signed_out");
+    bench.assert_denied(&bench.get(&session, "/").await, "signed_out");
 }
 
 fn request(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: app.example.com\r\nconnection: close\r\n\r\n")
 }
 
-/// In whatever form a browser writes a path, it gets no answer of a check: no identity, no assertion, no token.
+/// A browser cannot reach the check endpoints with any form of their paths, so it gets no identity, assertion or
+/// token.
 pub async fn no_answer_of_a_check(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     for target in [

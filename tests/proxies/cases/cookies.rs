@@ -10,7 +10,7 @@ const NAVIGATION: &Lines<'static> = &[
     ("sec-fetch-dest", "document"),
 ];
 
-/// A late answer could remove the cookie of a newer sign-in.
+/// Denials must not clear the session cookie, because a late answer would remove the cookie of a newer sign-in.
 pub async fn kept(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     bench.curfew.age(&session, "15m").await;
@@ -26,10 +26,10 @@ pub async fn kept(bench: &mut Bench) {
         let answer = bench.send(method, "/", lines).await;
         assert!(matches!(answer.status, 302 | 401), "{answer:?}");
         assert_eq!(answer.one("set-cookie"), None, "{method} {lines:?}");
-        bench.unreached();
+        bench.assert_application_not_reached();
     }
     // Each denial names the reason, until one of Curfew's pages clears the cookie.
-    bench.refused(&bench.get(&session, "/").await, "idle_timeout");
+    bench.assert_denied(&bench.get(&session, "/").await, "idle_timeout");
     let page = "/.curfew/signed-out?reason=idle_timeout";
     let answer = bench.send("GET", page, &navigation).await;
     let cleared = "__Host-session=; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=0";
@@ -46,7 +46,7 @@ pub async fn way_out(bench: &mut Bench) {
     let host = bench.kind.redirecting_host;
     let lines = [&[("host", host), ("cookie", &*two)], NAVIGATION].concat();
     let answer = bench.send("GET", "/a%2Fb?c=d", &lines).await;
-    bench.unreached();
+    bench.assert_application_not_reached();
     assert_eq!(answer.one("set-cookie"), None);
     let location = answer.one("location").and_then(|it| Url::parse(it).ok());
     let page = location.filter(|it| it.path() == "/.curfew/clear-cookies");
@@ -84,12 +84,12 @@ pub async fn of_a_service(bench: &mut Bench) {
         ("cookie", "_oauth2_proxy=ticket|1"),
     ];
     let answer = bench.send("GET", "/cookies", &own).await;
-    let seen = bench.admitted(&answer, "alice");
+    let seen = bench.assert_allowed(&answer, "alice");
     assert!(!seen.headers.contains_key("set-cookie"), "{seen:?}");
     assert_set(&answer, REFRESHED_COOKIE);
 }
 
-/// A large cookie is split into several.
+/// The delegated service splits a large cookie into several cookies.
 pub async fn several_of_a_service(bench: &mut Bench) {
     let own = [
         ("host", DELEGATED_HOST),
@@ -130,20 +130,20 @@ pub async fn two(bench: &mut Bench) {
     ] {
         let answer = bench.send("GET", "/", &lines).await;
         assert_eq!(answer.status, 401, "{lines:?}");
-        bench.unreached();
+        bench.assert_application_not_reached();
         let answer = bench.get_http2("/", &lines).await;
         assert_eq!(answer.status, 401, "{lines:?}");
-        bench.unreached();
+        bench.assert_application_not_reached();
     }
-    // Alice's cookie, twice or beside others, gives her session, if it is accepted at all.
+    // With Alice's cookie twice, or with other cookies, the answer is a denial or Alice's session.
     for lines in [
         vec![("cookie", &*alice), ("cookie", &*alice)],
         vec![("cookie", "a=1"), ("cookie", &*alice)],
     ] {
         let answer = bench.send("GET", "/", &lines).await;
         match answer.status {
-            401 => bench.unreached(),
-            _ => drop(bench.admitted(&answer, "alice")),
+            401 => bench.assert_application_not_reached(),
+            _ => drop(bench.assert_allowed(&answer, "alice")),
         }
     }
 }
@@ -152,8 +152,8 @@ pub async fn crumbs(bench: &mut Bench) {
     let alice = bench.curfew.sign_in("alice").await.cookie();
     let lines = [("cookie", "a=1"), ("cookie", &*alice), ("cookie", "b=2")];
     let answer = bench.get_http2("/", &lines).await;
-    let seen = bench.admitted(&answer, "alice");
-    // The application receives it too.
+    let seen = bench.assert_allowed(&answer, "alice");
+    // The application receives all cookies.
     let whole = format!("a=1; {alice}; b=2");
     assert_eq!(seen.all("cookie").join("; "), whole);
 }

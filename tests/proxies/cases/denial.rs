@@ -1,4 +1,4 @@
-//! The answers to denied clients.
+//! Denied clients receive the right answers.
 
 use curfew::credential::{KeyRing, SigningKey};
 
@@ -40,15 +40,15 @@ pub async fn no_session(bench: &mut Bench) {
     ] {
         for method in ["GET", "POST", "OPTIONS"] {
             let answer = bench.send(method, "/a/b?c=d", &[(name, &value)]).await;
-            bench.refused(&answer, reason);
+            bench.assert_denied(&answer, reason);
         }
     }
     let bearer = format!("Bearer {good}");
     let answer = bench.send("GET", "/", &[("authorization", &bearer)]).await;
-    bench.admitted(&answer, "alice");
+    bench.assert_allowed(&answer, "alice");
 }
 
-/// The return address and the reason, as the sign-in page reads them.
+/// Returns the return address and the reason in the redirect to the sign-in page.
 fn location(answer: &Answer) -> (String, String) {
     let location = reqwest::Url::parse(answer.one("location").unwrap()).unwrap();
     assert_eq!(location.host_str(), Some("login.example.com"));
@@ -87,14 +87,14 @@ pub async fn navigation(bench: &mut Bench) {
             // Browsers send the session cookie over TLS only, so the return address has https.
             let scheme = bench.kind.scheme_of_return();
             assert_eq!(page, format!("{scheme}://{host}{target}"));
-            // ingress-nginx makes the redirect itself, and knows no reasons.
+            // ingress-nginx creates the redirect itself, without the reason.
             assert!(why == reason || host != HOST, "{why:?}");
-            bench.unreached();
+            bench.assert_application_not_reached();
         }
     }
 }
 
-/// An over-long address causes no error, for this client or another.
+/// A very long address causes no server error.
 pub async fn long_navigation(bench: &mut Bench) {
     let host = bench.kind.redirecting_host;
     for length in [500, 1_000, 3_000, 7_000, 15_000] {
@@ -110,7 +110,7 @@ pub async fn long_navigation(bench: &mut Bench) {
             400 | 401 | 414 => assert!(length > 1_000, "{answer:?}"),
             status => panic!("{length}: {status}"),
         }
-        bench.unreached();
+        bench.assert_application_not_reached();
     }
 }
 
@@ -138,7 +138,7 @@ pub async fn no_navigation(bench: &mut Bench) {
         ),
     ] {
         let answer = bench.send(method, "/", lines).await;
-        bench.refused(&answer, "no_credential");
+        bench.assert_denied(&answer, "no_credential");
         assert_eq!(answer.one("location"), None, "{method} {lines:?}");
     }
 }
@@ -152,7 +152,7 @@ pub async fn body(bench: &mut Bench) {
         (&json, "application/json"),
         (&html, "text/html; charset=utf-8"),
     ] {
-        bench.refused(answer, "no_credential");
+        bench.assert_denied(answer, "no_credential");
         let found = answer.one("content-type");
         assert_eq!(found, Some(content_type), "the body is not Curfew's");
         assert_eq!(answer.one("cache-control"), Some("no-store"));
@@ -163,7 +163,7 @@ pub async fn body(bench: &mut Bench) {
     assert!(html.body.contains("You are not signed in."), "{html:?}");
 }
 
-/// The configuration names hosts, so every other host is denied, with a session or without.
+/// The configuration names hosts, so Curfew denies every other host, with or without a session.
 pub async fn unknown_host(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     let cookie = session.cookie();
@@ -182,15 +182,15 @@ pub async fn unknown_host(bench: &mut Bench) {
             let answer = bench.send("GET", "/open", &lines).await;
             assert_eq!(answer.status, 403, "{host}: {answer:?}");
             assert_eq!(answer.one("location"), None);
-            bench.unreached();
+            bench.assert_application_not_reached();
         }
     }
-    bench.admitted(&bench.get(&session, "/").await, "alice");
+    bench.assert_allowed(&bench.get(&session, "/").await, "alice");
     let (_, metrics) = bench.curfew.ops("/metrics").await;
     assert!(metrics.contains("verdict=\"unknown_host\""), "{metrics}");
 }
 
-/// A frame is not redirected to a page that forbids framing.
+/// A frame gets no redirect, because the sign-in page does not allow frames.
 pub async fn frame(bench: &mut Bench) {
     for dest in ["iframe", "frame", "embed"] {
         let lines = [
@@ -201,7 +201,7 @@ pub async fn frame(bench: &mut Bench) {
         let answer = bench.send("GET", "/page?x=1", &lines).await;
         assert_eq!(answer.status, 401, "{answer:?}");
         assert_eq!(answer.one("location"), None);
-        bench.unreached();
+        bench.assert_application_not_reached();
         let link = answer.body.contains("target=\"_top\"");
         assert!(link, "no link for the whole window: {answer:?}");
     }

@@ -1,4 +1,4 @@
-//! Redis or Curfew is down or hangs.
+//! Requests are denied while Redis or Curfew is down or hangs.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::support::redis::RedisServer;
 
 pub async fn store_down(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
-    bench.admitted(&bench.get(&session, "/").await, "alice");
+    bench.assert_allowed(&bench.get(&session, "/").await, "alice");
     let cookie = session.cookie();
     for (take_away, give_back) in [
         (
@@ -21,7 +21,7 @@ pub async fn store_down(bench: &mut Bench) {
         (|redis| redis.freeze(), |redis| redis.thaw()),
     ] {
         take_away(&mut bench.redis);
-        refused_soon(bench, &cookie).await;
+        wait_until_denied(bench, &cookie).await;
         for lines in [
             &[("cookie", &*cookie)][..],
             &[("cookie", &*cookie), ("sec-fetch-mode", "navigate")],
@@ -29,19 +29,19 @@ pub async fn store_down(bench: &mut Bench) {
             let answer = bench.send("GET", "/", lines).await;
             assert_eq!(answer.status, bench.kind.store_unavailable, "{answer:?}");
             assert_eq!(answer.one("set-cookie"), None, "the cookie is left alone");
-            bench.unreached();
+            bench.assert_application_not_reached();
         }
         give_back(&mut bench.redis);
         eventually("Curfew is ready again", async || {
             bench.curfew.ops("/readyz").await.0 == 200
         })
         .await;
-        bench.admitted(&bench.get(&session, "/").await, "alice");
+        bench.assert_allowed(&bench.get(&session, "/").await, "alice");
     }
 }
 
-/// Waits until the near cache admits no more requests.
-async fn refused_soon(bench: &Bench, cookie: &str) {
+/// Sends requests until one is denied. Fails if the near cache still allows requests after the lease.
+async fn wait_until_denied(bench: &Bench, cookie: &str) {
     let taken_away = Stopwatch::start();
     while bench.send("GET", "/", &[("cookie", cookie)]).await.status == 200 {
         assert!(taken_away.seconds() < LEASE.as_secs_f64() + 0.5);
@@ -52,7 +52,7 @@ async fn refused_soon(bench: &Bench, cookie: &str) {
 
 pub async fn hanging(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
-    bench.admitted(&bench.get(&session, "/").await, "alice");
+    bench.assert_allowed(&bench.get(&session, "/").await, "alice");
     bench.curfew.freeze();
     let waited = Stopwatch::start();
     let answer = bench.get(&session, "/").await;
@@ -60,23 +60,23 @@ pub async fn hanging(bench: &mut Bench) {
     bench.curfew.thaw();
     assert!(waited < bench.kind.max_wait_seconds, "{waited} s");
     assert_eq!(answer.status, bench.kind.silence, "{answer:?}");
-    bench.unreached();
-    bench.ready().await;
-    bench.admitted(&bench.get(&session, "/").await, "alice");
+    bench.assert_application_not_reached();
+    bench.wait_until_ready().await;
+    bench.assert_allowed(&bench.get(&session, "/").await, "alice");
 }
 
-/// The last case, because Curfew is stopped for good.
+/// This must be the last case, because it stops Curfew.
 pub async fn down(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
-    bench.admitted(&bench.get(&session, "/").await, "alice");
+    bench.assert_allowed(&bench.get(&session, "/").await, "alice");
     bench.curfew.signal("KILL");
     bench.curfew.wait_for_exit().await;
     bench.tap.close().await;
     for _ in 0..3 {
         let answer = bench.get(&session, "/").await;
         assert_eq!(answer.status, bench.kind.no_answer, "{answer:?}");
-        bench.unreached();
+        bench.assert_application_not_reached();
     }
-    // A public path does not need Curfew.
+    // The proxy serves a public path without Curfew.
     assert_eq!(bench.send("GET", "/sign-in", &[]).await.status, 200);
 }

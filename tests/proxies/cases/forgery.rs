@@ -1,4 +1,4 @@
-//! Clients that send headers which only proxies may send.
+//! Clients send headers that only proxies may send.
 
 use crate::bench::{Bench, Lines};
 
@@ -28,14 +28,14 @@ const FORGED_INPUTS: &Lines<'static> = &[
 
 pub async fn originals(bench: &mut Bench) {
     let answer = bench.send("GET", "/private", FORGED_INPUTS).await;
-    bench.refused(&answer, "no_credential");
-    // The return address shows which headers Curfew believed.
+    bench.assert_denied(&answer, "no_credential");
+    // The return address must be the same with the forged headers.
     let host = bench.kind.redirecting_host;
     let mut lines = vec![("host", host), ("sec-fetch-mode", "navigate")];
     let honest = bench.send("GET", "/private", &lines).await;
     lines.extend(FORGED_INPUTS);
     let forged = bench.send("GET", "/private", &lines).await;
-    bench.unreached();
+    bench.assert_application_not_reached();
     assert_eq!((honest.status, forged.status), (302, 302));
     assert_eq!(honest.one("location"), forged.one("location"));
 
@@ -43,11 +43,12 @@ pub async fn originals(bench: &mut Bench) {
     let cookie = session.cookie();
     let mut lines = vec![("cookie", &*cookie)];
     lines.extend(FORGED_INPUTS);
-    bench.admitted(&bench.send("GET", "/private", &lines).await, "alice");
+    bench.assert_allowed(&bench.send("GET", "/private", &lines).await, "alice");
 }
 
-/// All spellings of a header name. Many applications read every character except letters and digits as an underscore.
-fn spelled(name: &str) -> Vec<String> {
+/// Returns the spellings of a header name that some application may treat alike. Many applications replace every
+/// character except letters and digits with an underscore.
+fn spellings(name: &str) -> Vec<String> {
     let others = "!#$%&'*+.^_`|~".chars();
     let mut spelled: Vec<String> = others
         .map(|other| name.replace('-', &other.to_string()))
@@ -58,8 +59,8 @@ fn spelled(name: &str) -> Vec<String> {
     spelled
 }
 
-/// A forged identity, together with these headers.
-fn forged<'a>(names: &'a [String], lines: &Lines<'a>) -> Vec<(&'a str, &'a str)> {
+/// Returns these headers, and headers with a forged identity.
+fn with_forged_identity<'a>(names: &'a [String], lines: &Lines<'a>) -> Vec<(&'a str, &'a str)> {
     let names = names.iter().map(|name| (&**name, "root"));
     lines.iter().copied().chain(names).collect()
 }
@@ -68,11 +69,11 @@ fn forged_names() -> Vec<String> {
     let names = ["user", "groups", "email", "id", "policy"];
     names
         .iter()
-        .flat_map(|name| spelled(&format!("x-session-{name}")))
+        .flat_map(|name| spellings(&format!("x-session-{name}")))
         .collect()
 }
 
-/// No header contains the forged identity.
+/// Asserts that no header contains the forged identity.
 fn assert_not_forged(headers: &http::HeaderMap) {
     for (name, value) in headers {
         let read: String = name
@@ -90,26 +91,26 @@ fn assert_not_forged(headers: &http::HeaderMap) {
 pub async fn identity(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     let (cookie, names) = (session.cookie(), forged_names());
-    let lines = forged(&names, &[("cookie", &*cookie)]);
+    let lines = with_forged_identity(&names, &[("cookie", &*cookie)]);
     for http2 in [false, true] {
         let answer = if http2 {
             bench.get_http2("/", &lines).await
         } else {
             bench.send("GET", "/", &lines).await
         };
-        let seen = bench.admitted(&answer, "alice");
+        let seen = bench.assert_allowed(&answer, "alice");
         assert_not_forged(&seen.headers);
         assert_eq!(seen.all("x-session-groups"), ["staff,admin"]);
         assert_eq!(seen.all("x-session-id"), [&session.id]);
     }
-    // A client cannot supply unknown attributes either.
+    // A client cannot add attributes that the session does not have.
     let nobody = bench
         .curfew
         .sign_in_with("bob", serde_json::json!({}))
         .await;
     let cookie = nobody.cookie();
-    let lines = forged(&names, &[("cookie", &*cookie)]);
-    let seen = bench.admitted(&bench.send("GET", "/", &lines).await, "bob");
+    let lines = with_forged_identity(&names, &[("cookie", &*cookie)]);
+    let seen = bench.assert_allowed(&bench.send("GET", "/", &lines).await, "bob");
     assert_not_forged(&seen.headers);
     for name in ["x-session-groups", "x-session-email"] {
         assert!(seen.all(name).join("").is_empty(), "{seen:?}");
@@ -120,7 +121,7 @@ pub async fn identity_in_public(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     let (cookie, names) = (session.cookie(), forged_names());
     for cookie in [&*cookie, "a=1"] {
-        let lines = forged(&names, &[("cookie", cookie)]);
+        let lines = with_forged_identity(&names, &[("cookie", cookie)]);
         let answer = bench.send("GET", "/sign-in", &lines).await;
         assert_eq!(answer.status, 200);
         let seen = bench.backend.take_one();
@@ -146,11 +147,11 @@ pub async fn connection(bench: &mut Bench) {
             ("x-session-user", "root"),
         ];
         let answer = bench.send("GET", "/private", &lines).await;
-        // The identity arrives whole or not at all. Envoy rejects some of these as bad requests.
+        // The application receives the whole identity or no request. Envoy rejects some of these requests with 400.
         match answer.status {
-            400 | 401 => bench.unreached(),
+            400 | 401 => bench.assert_application_not_reached(),
             _ => {
-                let seen = bench.admitted(&answer, "alice");
+                let seen = bench.assert_allowed(&answer, "alice");
                 assert_eq!(
                     seen.all("x-session-groups"),
                     ["staff,admin"],
@@ -161,7 +162,7 @@ pub async fn connection(bench: &mut Bench) {
         }
         let answer = bench.send("GET", "/private", &lines[1..]).await;
         assert!([400, 401].contains(&answer.status), "{connection}");
-        bench.unreached();
+        bench.assert_application_not_reached();
     }
 }
 
@@ -174,21 +175,21 @@ pub async fn preflight(bench: &mut Bench) {
         ("method", "OPTIONS"),
         ("x-http-method-override", "OPTIONS"),
     ];
-    bench.refused(&bench.send("OPTIONS", "/", &cors).await, "no_credential");
-    bench.refused(&bench.send("GET", "/", &cors).await, "no_credential");
+    bench.assert_denied(&bench.send("OPTIONS", "/", &cors).await, "no_credential");
+    bench.assert_denied(&bench.send("GET", "/", &cors).await, "no_credential");
     for (method, keeps) in [("GET", true), ("OPTIONS", false)] {
         let session = bench.curfew.sign_in("alice").await;
         let cookie = session.cookie();
         let mut lines = vec![("cookie", &*cookie)];
         lines.extend(cors);
         bench.curfew.age(&session, "8m").await;
-        bench.admitted(&bench.send(method, "/", &lines).await, "alice");
+        bench.assert_allowed(&bench.send(method, "/", &lines).await, "alice");
         bench.curfew.age(&session, "8m").await;
         let answer = bench.get(&session, "/").await;
         if keeps {
-            bench.admitted(&answer, "alice");
+            bench.assert_allowed(&answer, "alice");
         } else {
-            bench.refused(&answer, "idle_timeout");
+            bench.assert_denied(&answer, "idle_timeout");
         }
     }
 }

@@ -4,7 +4,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::bench::{Bench, RULED_HOST};
 
-/// Targets around the public path `/sign-in`.
+/// Request targets that a server could take for the public path `/sign-in`.
 const TRICKS: &[&str] = &[
     "/sign-in/../private",
     "/sign-in/..%2fprivate",
@@ -72,7 +72,7 @@ pub async fn tricks(bench: &mut Bench) {
             }
         }
     }
-    // The public path itself is open, with any query.
+    // The public path itself needs no session, with any query.
     for target in ["/sign-in", "/sign-in?x=/private/..", "/sign-in?a&b#c"] {
         let answer = bench.send("GET", target, &[]).await;
         assert_eq!(answer.status, 200, "{target}");
@@ -86,14 +86,14 @@ fn request(target: &str, host: &str, lines: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{lines}Connection: close\r\n\r\n")
 }
 
-/// Like [`tricks`], around the path and the prefix that Curfew's rules open. Each request that reaches the
-/// application has exactly the path of the rule.
+/// Sends the targets of [`tricks`], changed for the path and the prefix that Curfew's rules make public. A request
+/// may reach the application only if its path is exactly the public path or below the public prefix.
 pub async fn tricks_with_rules(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     let cookie = format!("Cookie: {}\r\n", session.cookie());
-    for way_in in ["/open", "/assets"] {
+    for public_path in ["/open", "/assets"] {
         for trick in TRICKS {
-            let target = around(way_in, trick);
+            let target = trick_for_path(public_path, trick);
             let status = bench.raw(&request(&target, RULED_HOST, "")).await;
             let seen = bench.backend.take();
             for seen in &seen {
@@ -111,7 +111,7 @@ pub async fn tricks_with_rules(bench: &mut Bench) {
             }
             let denied = status == 0 || (300..500).contains(&status);
             assert!(denied || !seen.is_empty(), "{target}: {status}");
-            // With a session the request is served or denied. A public path stays public.
+            // Sends the request with a session, too. Each answer is correct.
             bench.raw(&request(&target, RULED_HOST, &cookie)).await;
             bench.backend.take();
         }
@@ -123,13 +123,13 @@ pub async fn tricks_with_rules(bench: &mut Bench) {
     }
     for target in ["/openx", "/OPEN", "/assetsx", "/private"] {
         let answer = bench.send("GET", target, &[("host", RULED_HOST)]).await;
-        bench.refused(&answer, "no_credential");
+        bench.assert_denied(&answer, "no_credential");
     }
 }
 
-/// Applies a trick to another public path.
-fn around(way_in: &str, trick: &str) -> String {
-    let name = way_in.trim_start_matches('/');
+/// Returns the trick for another public path than `/sign-in`.
+fn trick_for_path(public_path: &str, trick: &str) -> String {
+    let name = public_path.trim_start_matches('/');
     let (first, rest) = name.split_at(1);
     let encoded = format!("%{:02x}{rest}", first.as_bytes()[0]);
     let (upper, title) = (name.to_uppercase(), first.to_uppercase() + rest);

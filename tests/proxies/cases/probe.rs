@@ -1,4 +1,4 @@
-//! `curfew probe`, the command that operators use to test their installation.
+//! Operators test their installation with `curfew probe`.
 
 use std::process::{Command, Output};
 
@@ -8,11 +8,11 @@ use crate::broken::BROKEN;
 pub async fn finds_no_fault(bench: &mut Bench) {
     let api = format!("{}/api/orders", url(bench));
     let output = probe(bench, &[&["--api", &api][..], &SESSION].concat()).await;
-    passes(&output, "sessions end on time here");
-    bench.without_curfew(&[]);
+    assert_passes(&output, "sessions end on time here");
+    bench.restart_without_curfew(&[]);
     let output = probe(bench, &["--down"]).await;
-    passes(&output, "no request is served without a check here");
-    bench.with_broken(&[]).await;
+    assert_passes(&output, "no request is served without a check here");
+    bench.restart_with_replacements(&[]).await;
     bench.backend.take();
 }
 
@@ -22,17 +22,17 @@ pub async fn finds_faults(bench: &mut Bench) {
     assert!(!broken.is_empty());
     for it in broken {
         let output = if it.down {
-            bench.without_curfew(it.replaced);
+            bench.restart_without_curfew(it.replaced);
             probe(bench, &["--down"]).await
         } else {
-            bench.with_broken(it.replaced).await;
+            bench.restart_with_replacements(it.replaced).await;
             probe(bench, &SESSION).await
         };
         let said = String::from_utf8_lossy(&output.stdout);
         assert_eq!(output.status.code(), Some(1), "{}: {said}", it.what);
         assert!(said.contains(it.finding), "{}: {said}", it.what);
     }
-    bench.with_broken(&[]).await;
+    bench.restart_with_replacements(&[]).await;
     bench.backend.take();
 }
 
@@ -54,10 +54,10 @@ async fn probe(bench: &Bench, more: &[&str]) -> Output {
     run.await.unwrap()
 }
 
-fn passes(output: &Output, last: &str) {
+fn assert_passes(output: &Output, last: &str) {
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}");
-    // The probe may not have tested the pages behind the sign-in.
+    // The last line may report that the probe did not test the pages behind the sign-in.
     let end = said.lines().last().unwrap_or_default();
     assert!(end.starts_with(last), "{said}");
 }

@@ -1,4 +1,4 @@
-//! Protocols with more than one request and one answer.
+//! WebSocket, event streams, gRPC and protocol upgrades.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub async fn web_socket(bench: &mut Bench) {
         stream.write_all(request.as_bytes()).await.unwrap();
         let answer = until(&mut stream, "\r\n\r\n").await;
         assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
-        bench.unreached();
+        bench.assert_application_not_reached();
     }
     let session = bench.curfew.sign_in("alice").await;
     bench.tap.take();
@@ -39,7 +39,8 @@ pub async fn web_socket(bench: &mut Bench) {
     }
 }
 
-/// An upgrade to h2c would open a tunnel past every check, for every client that reaches a public path.
+/// If a proxy forwarded an upgrade to h2c, a client could send later requests through this connection without a
+/// check.
 pub async fn no_other_upgrade(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     for target in ["/private", "/sign-in"] {
@@ -78,10 +79,10 @@ pub async fn events(bench: &mut Bench) {
     let answer = bench
         .send("GET", "/events", &[("accept", "text/event-stream")])
         .await;
-    bench.refused(&answer, "no_credential");
+    bench.assert_denied(&answer, "no_credential");
 }
 
-/// Reads until `end`.
+/// Reads from the stream until the text contains `end`, and returns the text.
 async fn until(stream: &mut tokio::net::TcpStream, end: &str) -> String {
     let mut text = String::new();
     let mut buffer = [0; 4096];
@@ -111,5 +112,5 @@ pub async fn grpc(bench: &mut Bench) {
         .await
         .unwrap_err();
     assert_eq!(status.code(), tonic::Code::Unauthenticated, "{status:?}");
-    bench.unreached();
+    bench.assert_application_not_reached();
 }

@@ -1,4 +1,4 @@
-//! Rules for requests.
+//! The proxies apply Curfew's rules.
 
 use serde_json::json;
 
@@ -10,13 +10,13 @@ pub async fn passive(bench: &mut Bench) {
         let cookie = session.cookie();
         let lines = [("host", RULED_HOST), ("cookie", &*cookie)];
         bench.curfew.age(&session, "8m").await;
-        bench.admitted(&bench.send("GET", path, &lines).await, "alice");
+        bench.assert_allowed(&bench.send("GET", path, &lines).await, "alice");
         bench.curfew.age(&session, "8m").await;
         let answer = bench.send("GET", "/", &lines).await;
         if keeps {
-            bench.admitted(&answer, "alice");
+            bench.assert_allowed(&answer, "alice");
         } else {
-            bench.refused(&answer, "idle_timeout");
+            bench.assert_denied(&answer, "idle_timeout");
         }
     }
 }
@@ -51,7 +51,7 @@ pub async fn preflight(bench: &mut Bench) {
     ];
     for (method, path, lines) in refused {
         let answer = bench.send(method, path, lines).await;
-        bench.refused(&answer, "no_credential");
+        bench.assert_denied(&answer, "no_credential");
     }
 }
 
@@ -62,33 +62,33 @@ pub async fn groups(bench: &mut Bench) {
     for path in ["/admin", "/admin/users"] {
         let answer = bench.send("GET", path, &lines).await;
         assert_eq!(answer.status, 403, "{answer:?}");
-        bench.unreached();
+        bench.assert_application_not_reached();
         let said = (bench.kind.name != "ingress-nginx").then_some("forbidden");
         assert_eq!(answer.one("x-session-reason"), said);
         assert_eq!(answer.one("location"), None);
         assert_eq!(answer.one("set-cookie"), None, "nobody is signed out");
     }
-    bench.admitted(&bench.send("GET", "/", &lines).await, "alice");
+    bench.assert_allowed(&bench.send("GET", "/", &lines).await, "alice");
     let groups = json!({ "groups": ["operators"] });
     let operator = bench.curfew.sign_in_with("bob", groups).await;
     let cookie = operator.cookie();
     let lines = [("host", RULED_HOST), ("cookie", &*cookie)];
-    bench.admitted(&bench.send("GET", "/admin/users", &lines).await, "bob");
+    bench.assert_allowed(&bench.send("GET", "/admin/users", &lines).await, "bob");
 }
 
 pub async fn policy(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     let cookie = session.cookie();
     let lines = [("host", RULED_HOST), ("cookie", &*cookie)];
-    bench.admitted(&bench.send("POST", "/pay/now", &lines).await, "alice");
+    bench.assert_allowed(&bench.send("POST", "/pay/now", &lines).await, "alice");
     bench.curfew.age(&session, "11m").await;
     let answer = bench.send("POST", "/pay/now", &lines).await;
-    bench.refused(&answer, "reauthentication_required");
-    bench.admitted(&bench.send("POST", "/", &lines).await, "alice");
+    bench.assert_denied(&answer, "reauthentication_required");
+    bench.assert_allowed(&bench.send("POST", "/", &lines).await, "alice");
 }
 
 pub async fn binding(bench: &mut Bench) {
-    // Envoy treats 127.0.0.1 as the machine's own address.
+    // Envoy treats 127.0.0.1 as an internal address, so the test uses other addresses.
     let (home, elsewhere) = ("127.0.0.2", "127.0.0.3");
     let browser = (
         "user-agent",
@@ -120,7 +120,7 @@ pub async fn binding(bench: &mut Bench) {
     for (address, lines) in stolen {
         let answer = bench.get_from(address, "/", lines).await;
         assert_eq!(answer.status, 401, "{address} {lines:?} {answer:?}");
-        bench.unreached();
+        bench.assert_application_not_reached();
         let challenge = answer.one("www-authenticate").unwrap();
         assert_eq!(
             challenge,
@@ -129,7 +129,7 @@ pub async fn binding(bench: &mut Bench) {
         let kept = answer.one("set-cookie");
         assert_eq!(kept, None, "whose session it is keeps it");
         let answer = bench.get_from(home, "/", &[cookie, browser]).await;
-        bench.admitted(&answer, "alice");
+        bench.assert_allowed(&answer, "alice");
     }
     let audited = bench.curfew.audit_events("session.binding_mismatch");
     assert_eq!(audited.len(), 4, "{audited:?}");

@@ -1,4 +1,4 @@
-//! The life of sessions, and their ends.
+//! Sessions live and end as their policy requires.
 
 use crate::bench::Bench;
 use crate::support::backend::BODY;
@@ -6,7 +6,7 @@ use crate::support::backend::BODY;
 pub async fn live(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     let answer = bench.get(&session, "/page?x=1").await;
-    let seen = bench.admitted(&answer, "alice");
+    let seen = bench.assert_allowed(&answer, "alice");
     assert_eq!(seen.uri.to_string(), "/page?x=1");
     assert_eq!(seen.all("host"), ["app.example.com"]);
     assert_eq!(answer.body, BODY);
@@ -22,24 +22,24 @@ pub async fn live(bench: &mut Bench) {
 pub async fn idle(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     bench.curfew.age(&session, "14m 50s").await;
-    bench.admitted(&bench.get(&session, "/").await, "alice");
+    bench.assert_allowed(&bench.get(&session, "/").await, "alice");
     bench.curfew.age(&session, "15m").await;
     for _ in 0..2 {
-        bench.refused(&bench.get(&session, "/").await, "idle_timeout");
+        bench.assert_denied(&bench.get(&session, "/").await, "idle_timeout");
     }
-    // A new sign-in helps.
+    // After a new sign-in, requests are allowed again.
     let session = bench.curfew.sign_in("alice").await;
-    bench.admitted(&bench.get(&session, "/").await, "alice");
+    bench.assert_allowed(&bench.get(&session, "/").await, "alice");
 }
 
 pub async fn absolute(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     for _ in 0..5 {
         bench.curfew.age(&session, "11m 50s").await;
-        bench.admitted(&bench.get(&session, "/").await, "alice");
+        bench.assert_allowed(&bench.get(&session, "/").await, "alice");
     }
     bench.curfew.age(&session, "50s").await;
-    bench.refused(&bench.get(&session, "/").await, "absolute_timeout");
+    bench.assert_denied(&bench.get(&session, "/").await, "absolute_timeout");
 }
 
 pub async fn activity(bench: &mut Bench) {
@@ -48,7 +48,7 @@ pub async fn activity(bench: &mut Bench) {
         bench.curfew.age(&session, "14m").await;
         let cookie = session.cookie();
         let answer = bench.send(method, "/", &[("cookie", &cookie)]).await;
-        bench.admitted(&answer, "alice");
+        bench.assert_allowed(&answer, "alice");
     }
 }
 
@@ -65,17 +65,17 @@ pub async fn passive(bench: &mut Bench) {
         bench.curfew.age(&session, "8m").await;
         let cookie = session.cookie();
         let answer = bench.send(method, "/", &[("cookie", &cookie), line]).await;
-        bench.admitted(&answer, "alice");
+        bench.assert_allowed(&answer, "alice");
         bench.curfew.age(&session, "8m").await;
-        bench.refused(&bench.get(&session, "/").await, "idle_timeout");
+        bench.assert_denied(&bench.get(&session, "/").await, "idle_timeout");
     }
 }
 
 pub async fn revoked(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
-    bench.admitted(&bench.get(&session, "/").await, "alice");
+    bench.assert_allowed(&bench.get(&session, "/").await, "alice");
     bench.curfew.revoke(&session).await;
-    bench.refused(&bench.get(&session, "/").await, "revoked");
+    bench.assert_denied(&bench.get(&session, "/").await, "revoked");
 }
 
 pub async fn beyond_ascii(bench: &mut Bench) {
@@ -92,11 +92,11 @@ pub async fn beyond_ascii(bench: &mut Bench) {
 pub async fn other_policy(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     bench.curfew.age(&session, "11m").await;
-    bench.admitted(&bench.get(&session, "/").await, "alice");
-    bench.with_policy("strict").await;
-    bench.refused(&bench.get(&session, "/").await, "reauthentication_required");
+    bench.assert_allowed(&bench.get(&session, "/").await, "alice");
+    bench.restart_with_policy("strict").await;
+    bench.assert_denied(&bench.get(&session, "/").await, "reauthentication_required");
     let fresh = bench.curfew.sign_in("alice").await;
-    bench.admitted(&bench.get(&fresh, "/").await, "alice");
+    bench.assert_allowed(&bench.get(&fresh, "/").await, "alice");
     // This policy counts only navigations of the whole page.
     for (dest, counts) in [("iframe", false), ("document", true)] {
         let session = bench.curfew.sign_in("alice").await;
@@ -107,7 +107,7 @@ pub async fn other_policy(bench: &mut Bench) {
             ("sec-fetch-mode", "navigate"),
             ("sec-fetch-dest", dest),
         ];
-        bench.admitted(&bench.send("GET", "/", &lines).await, "alice");
+        bench.assert_allowed(&bench.send("GET", "/", &lines).await, "alice");
         let remaining = bench.curfew.show(&session).await["idle_remaining"].clone();
         assert_eq!(remaining.as_u64().unwrap() > 8 * 60, counts, "{dest}");
     }

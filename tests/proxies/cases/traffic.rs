@@ -1,4 +1,4 @@
-//! Ordinary traffic: methods, bodies, large headers, many clients.
+//! Ordinary traffic works: methods, bodies, large headers and many clients.
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -12,7 +12,7 @@ pub async fn every_request_is_checked(bench: &mut Bench) {
     let before = bench.checks().await;
     bench.tap.take();
     for number in 1..=5 {
-        let seen = bench.admitted(&bench.get(&session, "/same").await, "alice");
+        let seen = bench.assert_allowed(&bench.get(&session, "/same").await, "alice");
         for name in [
             "content-type",
             "content-length",
@@ -24,9 +24,9 @@ pub async fn every_request_is_checked(bench: &mut Bench) {
         }
         assert_eq!(bench.checks().await, before + number);
     }
-    // Denials are not cached either.
+    // The proxy does not cache denials.
     for number in 1..=3 {
-        bench.refused(&bench.send("GET", "/same", &[]).await, "no_credential");
+        bench.assert_denied(&bench.send("GET", "/same", &[]).await, "no_credential");
         assert_eq!(bench.checks().await, before + 5 + number);
     }
 }
@@ -43,7 +43,7 @@ pub async fn post(bench: &mut Bench) {
     let answer = bench
         .send_body("POST", "/", &lines, Bytes::from(body.clone()))
         .await;
-    let seen = bench.admitted(&answer, "alice");
+    let seen = bench.assert_allowed(&answer, "alice");
     assert_eq!(seen.all("content-type"), ["application/json"]);
     assert_eq!(seen.body, body);
     let length = seen
@@ -59,7 +59,7 @@ pub async fn post(bench: &mut Bench) {
     let answer = bench
         .send_body("POST", "/", &lines[1..], Bytes::from(body))
         .await;
-    bench.refused(&answer, "no_credential");
+    bench.assert_denied(&answer, "no_credential");
 }
 
 pub async fn methods(bench: &mut Bench) {
@@ -75,12 +75,12 @@ pub async fn methods(bench: &mut Bench) {
         "GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND", "REPORT",
     ] {
         let lines = conditions;
-        let seen = bench.admitted(&bench.send(method, "/", &lines).await, "alice");
+        let seen = bench.assert_allowed(&bench.send(method, "/", &lines).await, "alice");
         assert_eq!(seen.method.as_str(), method);
         assert_eq!(seen.all("if-none-match"), ["*"]);
         assert_eq!(seen.all("range"), ["bytes=0-0"]);
         let answer = bench.send(method, "/", &lines[..lines.len() - 1]).await;
-        bench.refused(&answer, "no_credential");
+        bench.assert_denied(&answer, "no_credential");
     }
 }
 
@@ -97,18 +97,18 @@ pub async fn large_headers(bench: &mut Bench) {
             let answer = bench.send("GET", "/", &lines).await;
             match answer.status {
                 200 => {
-                    let seen = bench.admitted(&answer, "alice");
+                    let seen = bench.assert_allowed(&answer, "alice");
                     for (name, value) in &lines {
                         assert_eq!(seen.all(name), [*value], "{size}");
                     }
                 }
-                400 | 401 | 413 | 414 | 431 | 494 => bench.unreached(),
+                400 | 401 | 413 | 414 | 431 | 494 => bench.assert_application_not_reached(),
                 status => panic!("{size}: {status}"),
             }
         }
         let answer = bench.send("GET", "/", &[("x-large", &large)]).await;
         assert!((400..500).contains(&answer.status), "{size}: {answer:?}");
-        bench.unreached();
+        bench.assert_application_not_reached();
     }
 }
 
@@ -119,7 +119,7 @@ pub async fn sixty_kilobytes(bench: &mut Bench) {
     let answer = bench
         .send("GET", "/", &[("x-large", &large), ("cookie", &cookie)])
         .await;
-    bench.admitted(&answer, "alice");
+    bench.assert_allowed(&answer, "alice");
 }
 
 pub async fn many_clients(bench: &mut Bench) {
@@ -175,7 +175,7 @@ pub async fn no_smuggling(bench: &mut Bench) {
     }
 }
 
-/// The check has no limit of its own for the size of uploads.
+/// The check adds no limit for the size of uploads.
 pub async fn upload(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     let cookie = session.cookie();
@@ -183,14 +183,13 @@ pub async fn upload(bench: &mut Bench) {
         let body = Bytes::from("x".repeat(size));
         let lines = [("cookie", &*cookie), ("content-type", "text/plain")];
         let answer = bench.send_body("POST", "/", &lines, body.clone()).await;
-        let seen = bench.admitted(&answer, "alice");
+        let seen = bench.assert_allowed(&answer, "alice");
         assert_eq!(seen.body.len(), size);
         let answer = bench.send_body("POST", "/", &lines[1..], body).await;
-        bench.refused(&answer, "no_credential");
+        bench.assert_denied(&answer, "no_credential");
     }
 }
 
-/// A person in many groups.
 pub async fn large_identity(bench: &mut Bench) {
     let groups: Vec<String> = (0..38).map(|number| format!("{number:0>100}")).collect();
     let subject = "a".repeat(200);
@@ -198,7 +197,7 @@ pub async fn large_identity(bench: &mut Bench) {
         .curfew
         .sign_in_with(&subject, serde_json::json!({ "groups": groups }))
         .await;
-    let seen = bench.admitted(&bench.get(&session, "/").await, &subject);
+    let seen = bench.assert_allowed(&bench.get(&session, "/").await, &subject);
     let groups = seen.all("x-session-groups").join(",");
     assert!(groups.len() + subject.len() > 4_000);
 }

@@ -1,4 +1,4 @@
-//! The same over HTTP/3, for the proxies that support it. There is no `Host` header, and the proxy needs TLS.
+//! Sends the requests over HTTP/3, for the proxies that support it. The proxy needs TLS. There is no `Host` header.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -19,7 +19,7 @@ pub fn try_one(kind: Kind) -> Counts {
         .build()
         .unwrap();
     runtime.block_on(async {
-        // Leaked, because the proxies need them until the process ends.
+        // The certificates are leaked, because the proxies need them until the process ends.
         let certificates: &'static Certificates = Box::leak(Box::new(Certificates::generate()));
         let stage = Stage::start(kind, None, Some(certificates)).await;
         let mut client = Client::start(stage.proxy.address.port());
@@ -42,7 +42,7 @@ pub fn try_one(kind: Kind) -> Counts {
                 stage.count(&mut counts, &request, session);
             }
         }
-        // Values that no HTTP/1 or HTTP/2 library would send.
+        // HTTP libraries reject some of these values, but the client of this test sends them.
         for authority in [
             "public.example.com@private.example.com",
             "",
@@ -106,7 +106,7 @@ impl Client {
         headers.extend(cookie.map(|cookie| ("cookie", cookie)));
         writeln!(self.requests, "{}", json!(headers)).unwrap();
         let mut line = String::new();
-        // Another thread of the runtime serves the requests meanwhile.
+        // While this thread waits, another thread of the runtime serves the requests.
         tokio::task::block_in_place(|| self.answers.read_line(&mut line)).unwrap();
         line.trim().parse().unwrap()
     }
