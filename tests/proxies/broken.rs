@@ -1,4 +1,4 @@
-//! Common mistakes in a proxy's file, and the finding of `curfew probe` for each.
+//! Common mistakes in a proxy's file. `curfew probe` must find each of them.
 
 use crate::fleet::Replaced;
 
@@ -6,7 +6,7 @@ pub struct Broken {
     pub proxies: &'static [&'static str],
     pub what: &'static str,
     pub replaced: Replaced,
-    /// The mistake only shows while Curfew is down.
+    /// True if the mistake has an effect only while Curfew is down.
     pub down: bool,
     /// A line that the output of the command contains.
     pub finding: &'static str,

@@ -1,4 +1,4 @@
-//! The proxies, each with its file of `deploy/`.
+//! The proxies. Each of them runs with its file of `deploy/`.
 
 mod caddy;
 mod envoy;
@@ -33,15 +33,15 @@ pub struct Kind {
     pub silence: u16,
     /// The status that a client gets when Curfew reports that its store is unavailable.
     pub store_unavailable: u16,
-    /// The longest time that the proxy waits for an answer, in seconds, with a margin.
+    /// The longest time in seconds that the proxy waits for an answer of Curfew, with a margin.
     pub max_wait_seconds: f64,
     /// The host whose denied navigations are redirected.
     pub redirecting_host: &'static str,
 }
 
 impl Kind {
-    /// The scheme of the return address. Curfew writes `https` while its cookie is for TLS only; ingress-nginx makes
-    /// redirects itself.
+    /// Returns the scheme of the return address. Curfew's return address begins with `https`, because its cookie is
+    /// for TLS only. ingress-nginx creates redirects itself, with the scheme of the request.
     pub fn scheme_of_return(&self) -> &'static str {
         match self.name {
             "ingress-nginx" => "http",
@@ -58,11 +58,12 @@ pub struct Upstreams {
     pub grpc: SocketAddr,
     pub spoe: SocketAddr,
     pub application: SocketAddr,
-    /// A second application, with the host [`PUBLIC_HOST`](crate::router::PUBLIC_HOST). The file then serves two hosts.
+    /// The address of a second application. If it is set, the file serves a second host,
+    /// [`PUBLIC_HOST`](crate::router::PUBLIC_HOST).
     pub public: Option<SocketAddr>,
-    /// With a certificate, the proxy serves TLS and HTTP/3. Only for the proxies in [`HTTP_3`].
+    /// With a certificate, the proxy serves TLS and HTTP/3. Only the proxies in [`HTTP_3`] support this.
     pub certificate: Option<&'static Certificates>,
-    /// The policy for the checks, set as the comment in the file describes.
+    /// The policy that the checks name. The test sets it as the comment in the file describes.
     pub policy: Option<&'static str>,
     /// Replacements that break the file.
     pub broken: Replaced,
@@ -79,7 +80,7 @@ impl Upstreams {
         }
     }
 
-    /// Applies the replacements to two files that belong together.
+    /// Applies the replacements to two files. Each text must occur once in one of them.
     fn with_mistake_in_either(&self, texts: [&str; 2]) -> [String; 2] {
         let [first, second] = texts;
         for (from, _) in self.broken {
@@ -115,7 +116,7 @@ enum Running {
 }
 
 impl Proxy {
-    /// The log of the proxy.
+    /// Returns the log of the proxy.
     pub fn log(&self) -> String {
         match &self.server {
             Running::Server(server) => server.read("log"),
@@ -129,7 +130,7 @@ pub use ingress_nginx::REDIRECTING_HOST;
 /// The host of the application in the tests.
 pub const HOST: &str = "app.example.com";
 
-/// The values that most proxies share.
+/// The values that are the same for most proxies.
 const DEFAULT_KIND: Kind = Kind {
     name: "",
     start: nginx::start,

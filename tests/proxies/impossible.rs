@@ -1,11 +1,12 @@
-//! What a proxy cannot do, in any configuration.
+//! Cases that a proxy cannot support with any configuration.
 
-/// A cell that is expected to fail. The case runs nevertheless, and must fail with this text.
+/// A case that must fail on some proxies. The case runs nevertheless.
 pub struct Impossible {
     case: &'static str,
     proxies: &'static [&'static str],
+    /// The message of the failure must contain this text.
     pub fails_with: &'static str,
-    /// The explanation for readers of the matrix.
+    /// The explanation in the footnote of the matrix.
     pub reason: &'static str,
 }
 

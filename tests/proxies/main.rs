@@ -1,8 +1,8 @@
-//! The same cases through every proxy: a client, the real proxy with its file of `deploy/`, Curfew, a real Redis, and
-//! a backend that records its requests.
+//! Runs the same cases with every proxy. The proxy is real, and has its file of `deploy/`. Behind it are Curfew, a
+//! real Redis, and a backend that records its requests.
 //!
-//! Prints the matrix of cases and proxies, and compares it with the one in the documentation. Arguments on the
-//! command line select the cells whose `proxy/case` contains one of them.
+//! The program prints a matrix of cases and proxies, and compares it with the matrix in the documentation. To run
+//! some cells only, pass parts of their names `proxy/case` as arguments.
 
 #![expect(
     clippy::unwrap_used,
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     let mut failures: Vec<String> = cells.iter().filter_map(runner::Cell::failure).collect();
     failures.extend(router::run(&words));
     if words.is_empty() {
-        failures.extend(matrix::differs_from_the_documented(&table));
+        failures.extend(matrix::difference_from_documentation(&table));
     }
     for failure in &failures {
         println!("{failure}\n");

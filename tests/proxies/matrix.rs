@@ -1,4 +1,4 @@
-//! The matrix of cases and proxies, as text.
+//! Formats the matrix of cases and proxies as text.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ use crate::runner::{Cell, Outcome};
 
 const DOCUMENTATION: &str = include_str!("../../docs/proxies/README.md");
 
-/// A Markdown table, followed by its footnotes.
+/// Returns a Markdown table, followed by its footnotes.
 pub fn table(cells: &[Cell]) -> String {
     let mut text = String::from("| | case |");
     for kind in FLEET {
@@ -54,8 +54,8 @@ pub fn table(cells: &[Cell]) -> String {
     text
 }
 
-/// The difference from the matrix in the documentation, if any.
-pub fn differs_from_the_documented(table: &str) -> Option<String> {
+/// Returns a message if the documentation does not contain this table.
+pub fn difference_from_documentation(table: &str) -> Option<String> {
     (!DOCUMENTATION.contains(table)).then(|| {
         "FAILED: docs/proxies/README.md has another matrix; replace it with this one".to_owned()
     })

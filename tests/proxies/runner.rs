@@ -1,4 +1,4 @@
-//! Runs the cells: several proxies in parallel, and the cases of each proxy in sequence.
+//! Runs the cells of the matrix: several proxies in parallel, and the cases of each proxy one after the other.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,7 +11,7 @@ use crate::cases::{CASES, Case};
 use crate::fleet::{FLEET, Kind};
 use crate::impossible::{Impossible, impossible};
 
-/// The number of proxies that are tested in parallel.
+/// The number of proxies that the runner tests in parallel.
 const PARALLEL_PROXIES: usize = 4;
 
 /// One case on one proxy.
@@ -23,13 +23,13 @@ pub struct Cell {
 
 pub enum Outcome {
     Held,
-    /// The case is not possible on this proxy, and failed as expected.
+    /// The proxy cannot support the case, which failed as expected.
     NotPossible(&'static Impossible),
     Failed(String),
 }
 
 impl Cell {
-    /// The failure, as text.
+    /// Returns the failure as text.
     pub fn failure(&self) -> Option<String> {
         let Outcome::Failed(message) = &self.outcome else {
             return None;
@@ -46,7 +46,7 @@ thread_local! {
     static MESSAGE: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// Runs the cells whose name contains one of `words`; all if there are none.
+/// Runs the cells whose name contains one of `words`. Without words, runs all cells.
 pub fn run(words: &[String]) -> Vec<Cell> {
     std::panic::set_hook(Box::new(|panic| {
         MESSAGE.with_borrow_mut(|message| *message = panic.to_string());
@@ -114,7 +114,7 @@ fn run_proxy(kind: Kind, words: &[String]) -> Vec<Cell> {
     cells.collect()
 }
 
-/// Turns a panic into its message and location.
+/// Runs a function. If it panics, returns the message and the location of the panic.
 fn caught<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|_| MESSAGE.take())
 }

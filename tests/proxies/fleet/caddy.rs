@@ -14,7 +14,7 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
         .replace("application:3000", &upstreams.application.to_string());
     let file = match upstreams.public {
         None => file,
-        // Caddy uses the first handle that matches.
+        // Caddy uses the first `handle` that matches, so the new one comes first.
         Some(public) => changed(
             &file,
             &[(
@@ -27,7 +27,7 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
         ),
     };
     let mut replaced = vec![
-        // Several proxies run at once, and serve HTTP/2 without TLS.
+        // Turns off the admin listener, because several proxies run at once. Turns on HTTP/2 without TLS.
         (
             "\tservers {",
             match upstreams.certificate {

@@ -80,7 +80,7 @@ fn start(text: &str, upstreams: &Upstreams) -> Proxy {
     }
 }
 
-/// The same listener, only for HTTP/3.
+/// Returns the configuration with the listener changed to HTTP/3.
 fn over_http_3(text: &str, own: &Certificates) -> String {
     let filters = "      filter_chains:\n        - filters:\n";
     let quic = format!(
@@ -107,7 +107,7 @@ fn over_http_3(text: &str, own: &Certificates) -> String {
     changed(text, &[(filters, quic), (prefix, codec), (address, udp)])
 }
 
-/// One virtual host for each application.
+/// Returns the configuration with one virtual host for each application.
 fn two_hosts(text: &str, public: SocketAddr) -> String {
     let start = text
         .find("                    - name: application\n")

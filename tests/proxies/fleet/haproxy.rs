@@ -8,12 +8,12 @@ use crate::router::PUBLIC_HOST;
 use crate::support::deployed::{Server, changed, deployed, installed, rendered, uncomment};
 use crate::support::{free_port, local};
 
-/// Debian's version.
+/// Starts the version of Debian.
 pub fn start_2_6(upstreams: &Upstreams) -> Proxy {
     start(Path::new("haproxy"), upstreams)
 }
 
-/// A newer version.
+/// Starts a newer version.
 pub fn start_2_8(upstreams: &Upstreams) -> Proxy {
     start(&installed("haproxy"), upstreams)
 }

@@ -1,5 +1,5 @@
-//! HAProxy with the configuration that haproxy-ingress renders for `deploy/haproxy/ingress.yaml`. The controller's
-//! own Lua script sends the checks. No cluster is available to run the controller itself.
+//! HAProxy with the configuration that haproxy-ingress renders for `deploy/haproxy/ingress.yaml`. The Lua script of
+//! the controller sends the checks. The controller itself does not run, because it needs a cluster.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -9,7 +9,8 @@ use crate::router::PUBLIC_HOST;
 use crate::support::deployed::{Server, deployed, installed};
 use crate::support::{free_port, local};
 
-/// The controller's maps: from a path to its backend, and from the backend to its name for the path.
+/// The controller's maps. HAProxy finds the backend of a path in the first two maps, and the backend's name for this
+/// path in the last two maps.
 const MAPS: [(&str, &str); 4] = [
     (
         "_front_defaulthost__exact.map",
@@ -93,7 +94,7 @@ fn annotation<'a>(ingress: &'a str, name: &str) -> &'a str {
     value.unwrap_or_else(|| panic!("{name} is not set"))
 }
 
-/// The lines of a YAML block, as the controller puts them into a section.
+/// Returns the lines of a YAML block with the indentation that the controller uses in a section.
 fn block(ingress: &str, key: &str) -> String {
     let (before, rest) = ingress.split_once(key).unwrap();
     let line = before.rsplit('\n').next().unwrap_or_default();
@@ -107,7 +108,7 @@ fn block(ingress: &str, key: &str) -> String {
     lines.join("\n    ")
 }
 
-/// One backend for each host. The controller finds it with a map.
+/// Returns the configuration with one backend for each host.
 fn two_hosts(template: &str, public: SocketAddr) -> String {
     let (start, end) = (
         template.find("backend default_application_80").unwrap(),

@@ -1,4 +1,4 @@
-//! ingress-nginx: NGINX with the directives that the controller renders.
+//! ingress-nginx: NGINX with the directives that the controller renders for `deploy/nginx/ingress.yaml`.
 
 use super::{Proxy, Running, Upstreams};
 use crate::router::{PRIVATE_HOST, PUBLIC_HOST};

@@ -27,7 +27,7 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
     }
 }
 
-/// The block `server` twice, each with its own name and application.
+/// Returns the file with two `server` blocks, each with its own name and application.
 fn two_hosts(file: &str, public: SocketAddr) -> String {
     let (http, server) = file.split_once("\nserver {\n").unwrap();
     let server = |name: &str, application: &str| {

@@ -51,7 +51,7 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
     }
 }
 
-/// One router for each host.
+/// Returns the file with one router for each host.
 fn two_hosts(file: &str, public: SocketAddr) -> String {
     let router = "    application:\n      rule: PathPrefix(`/`)\n      middlewares: [no-identity, curfew]\n      \
                   service: application\n";

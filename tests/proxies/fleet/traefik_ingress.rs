@@ -1,4 +1,4 @@
-//! Traefik's provider for the annotations of ingress-nginx. A fake API server offers
+//! Traefik with its provider for the annotations of ingress-nginx. A fake API server returns the objects of
 //! `deploy/traefik/ingress-nginx.yaml`.
 
 use super::{Proxy, Running, Upstreams};
@@ -7,7 +7,7 @@ use crate::support::deployed::deployed;
 use crate::support::traefik_ingress;
 
 pub fn start(upstreams: &Upstreams) -> Proxy {
-    // For every host.
+    // Without a host, the Ingress serves every host.
     let manifest = deployed("traefik/ingress-nginx.yaml");
     let manifest = upstreams.with_mistake(&manifest);
     let for_every_host = manifest.replace("- host: app.example.com\n      http:", "- http:");
@@ -30,7 +30,7 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
     }
 }
 
-/// One Ingress for each host.
+/// Returns the manifest with one Ingress for each host.
 fn two_hosts(manifest: &str) -> String {
     let (first, rest) = manifest.split_once("\n---\n").unwrap();
     let of = |name: &str, host: &str| {
