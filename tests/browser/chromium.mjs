@@ -1,4 +1,4 @@
-// Shared by the scripts: Chromium, checks of a page, and the runner for the cases.
+// The scripts share this module. It starts Chromium, checks pages, and runs the cases.
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import { mkdirSync } from "node:fs";
@@ -13,13 +13,13 @@ export const browser = await chromium.launch({ executablePath: given.chromium, a
 const problems = [];
 const watched = [];
 
-// Records faults of a page: exceptions, and violations of its own Content Security Policy.
+// Records the faults of a page: exceptions, and violations of its Content Security Policy.
 export function watch(page) {
   page.on("pageerror", (error) => problems.push(String(error)));
   page.on("console", (line) => {
     if (/Content Security Policy/.test(line.text())) problems.push(line.text());
   });
-  // For the report of a failed case.
+  // The report of a failed case shows these requests and navigations.
   const seen = { requests: new Map(), navigations: [] };
   watched.push([page, seen]);
   page.on("request", (request) => seen.requests.set(request, Date.now()));
@@ -27,7 +27,7 @@ export function watch(page) {
   page.on("framenavigated", (frame) => frame === page.mainFrame() && seen.navigations.push(frame.url()));
 }
 
-// Prints what each open page shows, where it was, and its requests without a response.
+// Prints the text of each open page, its last addresses, and its requests without a response.
 async function describe() {
   for (const [page, { requests, navigations }] of watched.filter(([page]) => !page.isClosed())) {
     const text = await Promise.race([page.innerText("body").catch(String), sleep(5000, "no text within 5 s")]);

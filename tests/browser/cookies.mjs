@@ -1,5 +1,5 @@
-// Two cookies with the session's name, in a real Chromium behind NGINX. The browser gets out of this state, without an
-// endless redirect.
+// Tests a browser with two cookies of the session's name, in a real Chromium behind NGINX. Curfew clears the cookies,
+// without an endless redirect.
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
 

@@ -1,5 +1,5 @@
-//! Black-box tests: a real Chromium, NGINX with the file of `deploy/nginx`, and Curfew. The scripts next to this file
-//! describe what a person does and sees. `scripts/screenshots.sh` stores the pictures.
+//! Black-box tests with a real Chromium, NGINX with the file of `deploy/nginx`, and Curfew. The scripts next to this
+//! file control the browser and check its pages. `scripts/screenshots.sh` runs these tests to store pictures.
 
 #![expect(
     clippy::unwrap_used,
@@ -22,13 +22,13 @@ use support::nginx::Nginx;
 use support::{Listeners, free_port, local};
 
 #[tokio::test]
-async fn the_warning() {
+async fn warning_dialog_works() {
     let application = local(free_port());
     let setup = Setup::memory()
         .limits("6s", "1m")
         .set("POLICIES__BRIEF__IDLE", "6s")
         .set("POLICIES__BRIEF__ABSOLUTE", "6s")
-        // Chromium does not store `Secure` cookies over plain HTTP.
+        // Without TLS, Chromium does not store `Secure` cookies.
         .set("COOKIE__NAME", "session")
         .set("COOKIE__SECURE", "false");
     let curfew = setup.start();
@@ -46,11 +46,11 @@ async fn the_warning() {
 }
 
 #[tokio::test]
-async fn two_cookies() {
+async fn browser_recovers_from_two_session_cookies() {
     let application = local(free_port());
     let curfew = Listeners::free();
     let nginx = Nginx::start(curfew, application);
-    // A host name with a parent domain. Chromium resolves it to this machine.
+    // This host name has a parent domain. Chromium resolves it to this machine.
     let url = format!("http://a.app.localhost:{}", nginx.address.port());
     let setup = Setup::memory()
         .listening(curfew)
@@ -65,7 +65,7 @@ async fn two_cookies() {
 }
 
 #[tokio::test]
-async fn the_console() {
+async fn console_works_in_chromium() {
     let rules = tempfile::Builder::new().suffix(".yaml").tempfile();
     let rules = rules.unwrap();
     let text = "rules:\n  - path: /health\n    access: public\n";
@@ -81,7 +81,7 @@ async fn the_console() {
 }
 
 #[tokio::test]
-async fn the_demo() {
+async fn demo_works_in_chromium() {
     let mut demo = Command::new(env!("CARGO_BIN_EXE_curfew"))
         .args(["demo", "--port", "0", "--idle", "8s", "--absolute", "1m"])
         .args(["--before", "4"])
@@ -111,7 +111,7 @@ async fn the_demo() {
     finished.unwrap();
 }
 
-/// Runs a browser script.
+/// Runs a browser script with the values `given`, and asserts that it succeeds.
 async fn run_script(script: &str, mut given: Value) {
     let packages = installed("package.json");
     given["packages"] = json!(packages.parent().unwrap());

@@ -1,4 +1,4 @@
-// Sign-in with identity providers, in a real Chromium through the given proxy, and attacks on it.
+// Tests sign-in with identity providers, and attacks on it, in a real Chromium through the given proxy.
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { connect, createServer as createTcpServer } from "node:net";
@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { accessible, browser, button, given, picture, run, shown, watch } from "./chromium.mjs";
 
-// The application: shows the user and a sign-out button.
+// Starts the application, which shows the user and a sign-out button.
 createServer((request, response) => {
   const told = (name) => request.headers[name] ?? "";
   response.setHeader("content-type", "text/html; charset=utf-8");
@@ -29,7 +29,7 @@ async function person() {
   return { context, page };
 }
 
-// Authenticates a person on the provider's page.
+// Signs a person in on the provider's page.
 async function prove(page, user, issuer = given.main) {
   await page.waitForURL(begins(`${issuer}/interaction/`));
   await page.getByPlaceholder("Enter any login").fill(user);
@@ -49,7 +49,7 @@ async function signIn(page, user = "alice", path = "/orders?page=2") {
   await page.waitForURL(here(path));
 }
 
-// Stops at the redirect back from the provider, and returns its address.
+// Signs in until the provider redirects back to Curfew. Does not follow this redirect, and returns its address.
 async function answerOf(page, user, path = "/.curfew/login?provider=main") {
   let answer;
   // Only the DevTools protocol can hold back a redirect.
@@ -66,7 +66,7 @@ async function answerOf(page, user, path = "/.curfew/login?provider=main") {
   return answer;
 }
 
-// A connection to the proxy with this additional delay in each direction.
+// Starts a relay to the proxy that delays data in each direction, and returns it.
 async function slowly(milliseconds) {
   const server = createTcpServer((near) => {
     const far = connect(new URL(given.url).port, "127.0.0.1");
@@ -85,8 +85,8 @@ async function record(page) {
   const { subject } = await answer.json();
   const headers = { authorization: `Bearer ${given.admin_token}` };
   const list = await (await fetch(`${given.admin}/api/v1/sessions?subject=${subject}`, { headers })).json();
-  // Two sessions may have started in the same second, the resolution of the provider. The page's session is the last
-  // active one.
+  // Two sessions may have the same start, because the provider's times are in whole seconds. The page's session is
+  // the session with the latest activity.
   const live = list.sessions.filter((it) => it.state === "live");
   return live.reduce((latest, it) => (it.last_seen > latest.last_seen ? it : latest));
 }
@@ -100,7 +100,7 @@ await run({
   async "a person without a session chooses a provider, signs in, and gets the requested page"() {
     const { context, page } = await person();
     await page.goto(here("/orders?page=2"));
-    // ingress-nginx makes the redirect itself, and does not pass on reasons.
+    // ingress-nginx creates the redirect itself, without the reason.
     assert.match(page.url(), given.proxy === "ingress-nginx" ? /\.curfew\/login\?rd=/ : /\.curfew\/login\?rd=.*&reason=no_credential/);
     await accessible(page, "the choice of a provider");
     await picture(page, "sign-in");
@@ -170,7 +170,8 @@ await run({
     const wanted = "/orders?page=7&a=%2Fb";
     const begin = `/.curfew/login?provider=main&rd=${encodeURIComponent(here(wanted))}`;
     const answer = await answerOf(page, "alice", begin);
-    // With a dropped attempt and without a session, the person can try again with the same address.
+    // Without the cookie of the attempt and without a session, the person can start again with the same return
+    // address.
     const [attempt] = await attempts(context);
     await context.clearCookies({ name: attempt });
     await refused(await page.goto(answer), 400);
@@ -179,20 +180,20 @@ await run({
     await choose(page);
     await page.waitForURL(here(wanted));
     const { session } = await cookies(context);
-    // A restored window, and one step back.
+    // The browser opens the address again, as after restoring a window or going back.
     for (let times = 0; times < 2; times++) {
       await page.goto(answer);
       assert.equal(page.url(), here(wanted));
       assert.equal(await who(page), "alice staff alice@example.com");
     }
-    // The response for another person opens a page, and does not change the session (login CSRF).
+    // With the provider's answer for another person, the browser shows a page, but keeps its session (login CSRF).
     const other = await person();
     const theirs = await answerOf(other.page, "mallory", "/.curfew/login?provider=main&rd=/theirs");
     await page.goto(theirs);
     assert.equal(page.url(), here("/theirs"));
     assert.equal(await who(page), "alice staff alice@example.com");
     assert.equal((await cookies(context)).session.value, session.value);
-    // Nobody can forge the address.
+    // Curfew rejects a changed `state`.
     const forged = new URL(answer);
     forged.searchParams.set("state", `${theirs.match(/state=([^&]*)/)[1].slice(0, -2)}AA`);
     await refused(await page.goto(forged.href), 400);
@@ -204,7 +205,7 @@ await run({
     const slow = await slowly(100);
     for (let round = 0; round < 3; round++) {
       const { context, page } = await person();
-      // The warning would navigate away from the polling page at the end of its session.
+      // The warning script would leave the polling page at the end of its session, so the test blocks it.
       await context.route(/warning\.js/, (route) => route.abort());
       await signIn(page);
       const [one, two] = [await context.newPage(), await context.newPage()];
@@ -219,7 +220,7 @@ await run({
         };
         for (let pollers = 0; pollers < 6; pollers++) poll();
       }, `${slow}/poll`);
-      // Each sign-in ends the previous session, for which polls are still running.
+      // Each sign-in ends the previous session while the tab still polls with that session.
       for (const [tab, answer, path] of [[one, answers[0], "/one"], [two, answers[1], "/two"]]) {
         await sleep(300);
         const [issued] = await Promise.all([
@@ -242,7 +243,7 @@ await run({
     await signIn(page);
     await page.goto("about:blank");
     await sleep(16500);
-    // The provider still has a session, but must ask for a new authentication.
+    // The provider still has a session, but Curfew asks it for a new authentication.
     await page.goto(here("/.curfew/login?provider=main&rd=/back"));
     await prove(page, "alice");
     await page.waitForURL(here("/back"));
@@ -346,7 +347,7 @@ await run({
     const victim = await person();
     await refused(await victim.page.goto(answer), 400);
     assert.equal((await cookies(victim.context)).session, undefined);
-    // Not even with an attempt of their own.
+    // The attack also fails if the victim has started a sign-in.
     await victim.page.goto(here("/.curfew/login?provider=main"));
     await refused(await victim.page.goto(answer), 400);
     assert.equal((await cookies(victim.context)).session, undefined);
@@ -418,7 +419,7 @@ await run({
       assert.deepEqual((await context.cookies(given.admin)).filter((it) => it.name.startsWith("curfew-login")), []);
       await context.close();
     }
-    // An attempt for one purpose is not accepted for another.
+    // The console accepts no attempt that began as a sign-in to the application.
     const { context, page } = await person();
     const answer = new URL(await answerOf(page, "root"));
     const other = there(`/console/callback/main${answer.search}`);
@@ -473,7 +474,7 @@ await run({
     ]) {
       await refused(await ask(rd), 400);
     }
-    // A path on this host must not look like another host to a browser.
+    // A browser must not read a path on this host as another host.
     const page = await context.newPage();
     for (const [number, rd] of ["//evil.example/", "/\\evil.example/", "/\t/evil.example/"].entries()) {
       await page.goto(here(`/.curfew/login?provider=main&rd=${encodeURIComponent(rd)}`));

@@ -1,4 +1,4 @@
-//! Sign-in with real identity providers (oidc-provider on Node.js), through NGINX and Traefik.
+//! People sign in with real identity providers (oidc-provider on Node.js), through NGINX, ingress-nginx and Traefik.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -25,11 +25,11 @@ async fn sign_in_through_traefik() {
     sign_in("traefik", address, curfew, application).await;
 }
 
-/// The controller redirects with `auth-signin`, including requests of scripts, and does not pass on the reason.
+/// With `auth-signin`, the controller redirects all requests, even those of scripts, and does not pass on the reason.
 #[tokio::test]
 async fn sign_in_through_ingress_nginx() {
     let (curfew, application) = (Listeners::free(), local(free_port()));
-    // As described in the file's comment, but without TLS.
+    // Uses the setting in the file's comment, but without TLS.
     let documented = "For sign-in by Curfew itself: https://$host/.curfew/login";
     assert!(deployed("nginx/ingress.yaml").contains(documented));
     let host = ingress_nginx::Host {
@@ -41,10 +41,12 @@ async fn sign_in_through_ingress_nginx() {
     sign_in("ingress-nginx", nginx.address, curfew, application).await;
 }
 
-/// Runs the sign-in script at `proxy`, in front of Curfew with these listeners and an application.
+/// Starts Curfew and the providers, and runs the sign-in script. The browser reaches them and the application through
+/// the proxy at the address `proxy`.
 async fn sign_in(name: &str, proxy: SocketAddr, curfew: Listeners, application: SocketAddr) {
     let url = format!("http://{proxy}");
-    // One provider has all claims in its ID tokens, the other some only at its UserInfo endpoint.
+    // The ID tokens of one provider have all claims. The other provider returns some claims only at its UserInfo
+    // endpoint.
     let admin = local(free_port());
     let main = Provider::start("127.0.0.1", "main", false, &url, curfew.browser, admin);
     let other = Provider::start("localhost", "other", true, &url, curfew.browser, admin);
@@ -109,7 +111,7 @@ struct Provider {
 }
 
 impl Provider {
-    /// Starts a provider for a Curfew at `url`, with logout notices to Curfew.
+    /// Starts a provider for the Curfew at `url`. It sends logout notices to Curfew.
     fn start(
         host: &str,
         name: &str,

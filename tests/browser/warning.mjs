@@ -1,11 +1,11 @@
-// Tests the warning in a real Chromium, in two tabs of an application that only includes the script. It prints one line
-// for each step, and stops at the first fault.
+// Tests the warning in a real Chromium, in two tabs of an application that includes the script. Prints one line for
+// each step, and stops at the first fault.
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
 
 import { accessible, browser, button, dialog, ended, given, hidden, picture, run, shown, watch } from "./chromium.mjs";
 
-// The application: a form, with a policy that blocks inline scripts and styles.
+// The application shows a form. Its Content Security Policy blocks inline scripts and styles.
 const POLICY = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; base-uri 'none'";
 createServer((request, response) => {
   response.setHeader("content-type", "text/html; charset=utf-8");
@@ -22,7 +22,7 @@ async function api(method, path, body) {
   return answer.json();
 }
 
-// A signed-in person with this number of tabs.
+// Signs a person in, and opens this number of tabs.
 async function person(tabs, policy = "default") {
   const { token, session } = await api("POST", "sessions", { subject: "alice", policy });
   const context = await browser.newContext();
@@ -46,7 +46,7 @@ const cases = {
     await button(one, "Stay signed in").click();
     await Promise.all([hidden(one), hidden(two)]);
     await shown(one);
-    // With the keyboard only: Escape means "stay signed in", and Tab stays within the dialog.
+    // Uses only the keyboard: Escape means "stay signed in", and Tab stays within the dialog.
     await one.keyboard.press("Tab");
     assert.equal(await one.evaluate(() => document.querySelector("curfew-warning").shadowRoot.activeElement.textContent), "Sign out");
     await one.keyboard.press("Escape");

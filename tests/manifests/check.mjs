@@ -1,8 +1,8 @@
 // Checks manifests against the published schemas of their kinds.
 //
-//     node check.mjs FILE...         prints a line for each mistake, `file: kind/name: path: message`,
-//                                    and exits with 1 if there is any
-//     node check.mjs --json FILE...  checks nothing; prints the documents: {"FILE": [document, ...]}
+//     node check.mjs FILE...         prints a line `file: kind/name: path: message` for each mistake,
+//                                    and exits with 1 if it finds a mistake
+//     node check.mjs --json FILE...  prints the documents as {"FILE": [document, ...]}, without a check
 //
 // The packages of package.json are in target/proxies/node_modules.
 
@@ -15,7 +15,7 @@ const load = (file) => import(pathToFileURL(path.join(modules, file)).href);
 const { default: ts } = await load("typescript/lib/typescript.js");
 const { default: yaml } = await load("yaml/dist/index.js");
 
-// The package with the schema of each API version. An unknown kind is a mistake.
+// The package with the schema of each API version. A document of an unknown kind is a mistake.
 const SCHEMAS = {
   "v1": "kubernetes-models/v1",
   "networking.k8s.io/v1": "kubernetes-models/networking.k8s.io/v1",
@@ -28,8 +28,8 @@ const SCHEMAS = {
   "gateway.envoyproxy.io/v1alpha1": "@kubernetes-models/envoy-gateway/gateway.envoyproxy.io/v1alpha1",
 };
 
-// Istio's mesh configuration has no published schema: these are the fields that its reference lists.
-// `!` marks a required field, `[]` a list, `{}` a map.
+// Istio's mesh configuration has no published schema. These fields are from its reference.
+// `!` marks a required field, `[]` a list, and `{}` a map.
 const BODY = { maxRequestBytes: "number", allowPartialMessage: "boolean", packAsBytes: "boolean" };
 const GRPC = {
   service: "string!",
@@ -92,7 +92,7 @@ function checkMeshConfig(document, mistake) {
   });
 }
 
-// Errors of the schema's own validator: enumerations, patterns, required fields.
+// Reports the errors of the schema's validator: enumerations, patterns and required fields.
 async function validate(document, schema, mistake) {
   const model = (await load(`${schema}/${document.kind}.js`))[document.kind];
   try {
@@ -102,7 +102,7 @@ async function validate(document, schema, mistake) {
     for (const { instancePath, keyword, message } of error.errors) {
       const keys = instancePath.split("/").slice(1);
       const at = keys.reduce((at, key) => at + (/^\d+$/.test(key) ? `[${key}]` : `.${key}`), "").slice(1);
-      // The package lacks this type of filter of the experimental channel.
+      // The package does not know this filter type, which is in the experimental channel only.
       const value = keys.reduce((value, key) => value?.[key], document);
       const isFilter = /^spec\.rules\[\d+\]\.filters\[\d+\]\.type$/.test(at);
       if (isFilter && keyword === "enum" && value === "ExternalAuth") continue;
@@ -111,8 +111,8 @@ async function validate(document, schema, mistake) {
   }
 }
 
-// Errors of the schema's types: unknown fields, and fields of a wrong type. Each document becomes a
-// typed constant in a program in memory.
+// Reports the errors of the schema's types: unknown fields, and fields of a wrong type. For this, it compiles a
+// program in memory in which each document is a typed constant.
 function checkTypes(typed) {
   const sources = new Map();
   for (const [index, { document, schema }] of typed.entries()) {
@@ -149,7 +149,7 @@ export const document: T = ${JSON.stringify(document)};`;
   }
 }
 
-// Converts a position in the source into a path in the document.
+// Converts a position in the source of this program into a path in the document.
 function place(source, position) {
   let at = "";
   const visit = (node) => {
@@ -179,7 +179,7 @@ if (printOnly) {
   const typed = [];
   for (const [file, document] of Object.entries(parsed).flatMap(([file, all]) => all.map((one) => [file, one]))) {
     const name = document?.kind ? `${document.kind}/${document.metadata?.name}` : "meshConfig";
-    // Keep only the first message for each path: types and validator often repeat each other.
+    // Keeps only the first message for each path, because the types and the validator often find the same mistake.
     const mistake = (at, message) => {
       const place = `${file}: ${name}: ${at}`;
       if (!lines.has(place)) lines.set(place, message);

@@ -1,4 +1,4 @@
-//! The JSON schema of Curfew's configuration, as editors use it.
+//! Tests the JSON schema of Curfew's configuration, which editors use.
 
 use std::process::{Command, Output};
 

@@ -1,4 +1,5 @@
-//! The Dockerfile, without a container runtime: the linter, the files that it copies, and the program that it runs.
+//! Tests the Dockerfile without a container runtime: with a linter, and by comparing it with the files and the
+//! program.
 
 use std::process::Command;
 
@@ -19,7 +20,7 @@ fn the_linter_accepts_the_dockerfile() {
     assert!(output.status.success() && found.is_empty(), "{found}");
 }
 
-/// Each copied file exists, and `.dockerignore` admits it and nothing else.
+/// Each file that the Dockerfile copies exists. `.dockerignore` includes these files, and no others.
 #[test]
 fn copied_files_exist() {
     let ignore = file(".dockerignore");
@@ -45,7 +46,7 @@ fn copied_files_exist() {
     assert_eq!(copied, allowed);
 }
 
-/// The base image has the C library and the compiler's runtime library, and no other.
+/// The program needs no libraries except the C library and the compiler's runtime library, which the base image has.
 #[test]
 fn the_image_has_the_libraries_of_the_program() {
     let output = Command::new("ldd")
@@ -96,7 +97,7 @@ fn the_image_has_the_default_ports_and_a_health_check() {
     assert_eq!((default.check.port(), default.ops.port()), (9180, 9189));
     assert_eq!(default.grpc.unwrap().port(), 9181);
     assert!(default.admin.ip().is_loopback());
-    // The crate supports the compiler version of the image.
+    // The compiler of the image is new enough for the crate.
     let needed = env!("CARGO_PKG_RUST_VERSION");
     let given = text.lines().find_map(|line| line.strip_prefix("ARG RUST="));
     let number = |version: &str| version.split('.').nth(1).unwrap().parse::<u32>().unwrap();

@@ -1,9 +1,9 @@
-//! Each test that the documentation names exists.
+//! The tests, verdicts and files that the documentation names exist.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// All functions after an attribute `test`.
+/// Adds the names of all functions with an attribute `test` to `found`.
 fn tests(folder: &Path, found: &mut BTreeSet<String>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -52,14 +52,14 @@ fn the_threat_model_names_existing_tests() {
         count += 1;
     }
     assert!(count > 25, "{count}");
-    // Elsewhere on the page, a name of this many words is the name of a test.
+    // Outside the table, each name in backticks with more than four words is the name of a test.
     for name in page.split('`').skip(1).step_by(2) {
         let is_test = name.matches('_').count() > 3 && !name.contains(['{', '.', ' ']);
         assert!(!is_test || known.contains(name), "{name}");
     }
 }
 
-/// The operations guide lists each verdict with the label of the metric.
+/// The verdicts in the operations guide are the labels of the metric.
 #[test]
 fn the_operations_guide_lists_every_verdict() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -77,7 +77,7 @@ fn the_operations_guide_lists_every_verdict() {
     }
 }
 
-/// The recipes of CONTRIBUTING.md and the map name files that there are.
+/// The files that the recipes of CONTRIBUTING.md name exist.
 #[test]
 fn recipes_name_files_that_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -1,8 +1,8 @@
-//! Each file in `deploy/` is loaded, rendered or validated by a test.
+//! For each file in `deploy/`, a test loads, renders or validates it.
 
 use std::path::Path;
 
-/// The tests, and the files of `deploy/` that each of them loads.
+/// The tests, and the files of `deploy/` that each test loads.
 const LOADED_FILES: [(&str, &[&str]); 10] = [
     (
         "tests/proxies runs them in the real proxies",

@@ -1,4 +1,4 @@
-//! Istio, Envoy Gateway and the Gateway API, compared with the files that run in Envoy.
+//! Compares the files for Istio, Envoy Gateway and the Gateway API with the files that other tests run in Envoy.
 
 use super::*;
 
@@ -7,7 +7,7 @@ const POLICY: &str = "deploy/istio/authorization-policy.yaml";
 const ENVOY_GATEWAY: &str = "deploy/gateway-api/envoy-gateway.yaml";
 const EXTERNAL_AUTH: &str = "deploy/gateway-api/external-auth.yaml";
 
-/// Two filters of an Envoy file: the one that removes forged identities, and the external authorization.
+/// Returns two filters of an Envoy file: the filter that removes forged identities, and the external authorization.
 fn filters(file: &str) -> (Value, Value) {
     let mut envoy = documents(file).remove(0);
     let mut manager =
@@ -17,7 +17,7 @@ fn filters(file: &str) -> (Value, Value) {
     (filters[0].clone(), filters[1]["typed_config"].clone())
 }
 
-/// The request headers that Envoy sends to Curfew over HTTP.
+/// Returns the request headers that Envoy sends to Curfew over HTTP.
 pub fn checked_headers() -> Vec<String> {
     let (_, ext_authz) = filters("deploy/envoy/http.yaml");
     exact(&ext_authz["allowed_headers"]["patterns"])
@@ -29,14 +29,14 @@ fn exact(patterns: &Value) -> Vec<String> {
     names(&json!(patterns))
 }
 
-/// The expression that matches identity headers in every spelling.
+/// Returns the regular expression that matches identity headers in every spelling.
 fn identity_pattern() -> Value {
     let (mutation, _) = filters("deploy/envoy/http.yaml");
     let mutation = &mutation["typed_config"]["mutations"]["request_mutations"][0];
     mutation["remove_on_match"]["key_matcher"]["safe_regex"]["regex"].clone()
 }
 
-/// The public sign-in path needs no session, and clients cannot set the identity there.
+/// Asserts that the rule makes only the sign-in path public, and removes the identity headers of clients.
 fn assert_way_in(rule: &Value) {
     assert_eq!(
         rule["matches"][0]["path"],
@@ -130,7 +130,7 @@ fn envoy_gateway_sends_the_same_checks_as_envoy() {
     assert_eq!(asking["failOpen"], false);
     assert_eq!(asking["contextExtensions"][0]["name"], "policy");
     assert_eq!(asking["grpc"]["backendRefs"][0]["port"], 9181);
-    // Over gRPC, Envoy sends all headers unless the list names some.
+    // Over gRPC, Envoy sends all headers if this list is missing.
     assert!(asking.get("headersToExtAuth").is_none());
     for (policy, route) in [
         ("curfew-http", "application"),

@@ -1,5 +1,5 @@
-//! The annotations for haproxy-ingress, compared with the other files. The matrix of `tests/proxies` runs them with
-//! the controller's own script.
+//! Compares the annotations for haproxy-ingress with the other files. `tests/proxies` runs them with the controller's
+//! own script.
 
 use support::deployed::deployed;
 
@@ -26,7 +26,7 @@ fn haproxy_ingress_has_the_header_lists_of_the_other_files() {
     assert_eq!(listed(&annotation("auth-headers-succeed")), identity());
     let url = reqwest::Url::parse(&annotation("auth-url")).unwrap();
     assert_eq!((url.path(), url.port()), ("/forward-auth", Some(9180)));
-    // Headers name the router input; the content type identifies gRPC clients.
+    // The check needs the headers that name the router input, and the content type, which identifies gRPC clients.
     let mut headers = super::gateways::checked_headers();
     headers.extend(["method", "host", "uri"].map(|name| format!("x-forwarded-{name}")));
     headers.push("content-type".to_owned());
@@ -43,7 +43,7 @@ fn haproxy_ingress_has_the_header_lists_of_the_other_files() {
     ] {
         assert!(on_deny.contains(&header.to_owned()), "{header}");
     }
-    // The same expression as in the file that HAProxy runs.
+    // The annotation has the same expression as the file that other tests run in HAProxy.
     let early = annotation("config-backend-early");
     let mut own = early.lines().filter(|line| !line.contains("X-Forwarded-"));
     let plain = deployed("haproxy/haproxy.cfg");

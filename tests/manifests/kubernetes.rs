@@ -1,5 +1,5 @@
-//! `deploy/kubernetes` and `deploy/helm`, rendered by the real kubectl and helm. The result is checked against the
-//! schemas of several Kubernetes versions, and against the program's own requirements.
+//! Renders `deploy/kubernetes` and `deploy/helm` with the real kubectl and helm. Validates the result with the
+//! schemas of several Kubernetes versions, and with the program.
 
 use std::collections::BTreeMap;
 use std::process::{Command, Output};
@@ -10,16 +10,16 @@ use tempfile::TempDir;
 
 use crate::support::deployed::installed;
 
-/// The oldest supported version, the newest, and some between.
+/// The oldest supported version, the newest version, and some versions between them.
 const KUBERNETES_VERSIONS: [&str; 5] = ["1.29", "1.31", "1.33", "1.35", "1.37"];
 const OVERLAYS: [&str; 4] = ["memory", "redis", "sentinel", "cluster"];
 
-/// Values for production.
+/// Helm values for production.
 const PRODUCTION_VALUES: [&str; 2] = [
     "redis.url=redis+sentinel://sentinel:26379/main",
     "secret.existing=curfew",
 ];
-/// Values that enable every feature.
+/// Helm values that enable every feature.
 const ALL_FEATURES: [&str; 15] = [
     PRODUCTION_VALUES[0],
     PRODUCTION_VALUES[1],
@@ -115,7 +115,7 @@ impl Rendered {
         &self.named("Deployment", "curfew")["spec"]["template"]["spec"]
     }
 
-    /// Only the objects of Kubernetes itself.
+    /// Returns only the objects of Kubernetes itself.
     fn without_others(&self) -> Self {
         let own = |document: &&Value| document["apiVersion"] != "monitoring.coreos.com/v1";
         let own = self.documents.iter().filter(own).map(Value::to_string);
@@ -129,7 +129,8 @@ impl Rendered {
         assert!(output.status.success(), "{version}: {told}");
     }
 
-    /// The program accepts the configuration, with the files of its Secret.
+    /// Asserts that the program accepts the configuration, with the files of its Secret. Returns the effective
+    /// configuration.
     fn assert_valid_configuration(&self) -> Value {
         let text = self.named("ConfigMap", "curfew")["data"]["curfew.yaml"].as_str();
         let secret = self.directory.path().join("secret");
@@ -200,7 +201,7 @@ fn the_chart_is_valid() {
         assert_reachable(&rendered);
         let others = super::check(&[&rendered.path()]);
         let mistakes = String::from_utf8_lossy(&others.stderr).into_owned();
-        // The validator has no schema for the operator's kinds, so compare only Kubernetes' own.
+        // The checker has no schema for some kinds, which another validator checks.
         let mistakes = mistakes
             .lines()
             .filter(|line| !line.contains("no schema for"));
@@ -211,7 +212,6 @@ fn the_chart_is_valid() {
 #[test]
 fn optional_features_are_rendered() {
     let rendered = Rendered::new(&stdout_of(helm(&ALL_FEATURES)));
-    // The configuration needs the files that Kubernetes mounts.
     let config = rendered.named("ConfigMap", "curfew")["data"]["curfew.yaml"].as_str();
     assert!(config.unwrap().contains("kubernetes:\n    enabled: true"));
     assert_eq!(rendered.pod()["automountServiceAccountToken"], true);
@@ -250,7 +250,7 @@ fn optional_features_are_rendered() {
     assert_eq!(container["volumeMounts"][2]["mountPath"], "/ca");
 }
 
-/// By default, the admin API listens on the loopback address, and only Curfew reaches it.
+/// By default, the admin API listens on the loopback address, so only processes in the pod can reach it.
 #[test]
 fn the_admin_api_is_closed_by_default() {
     for rendered in [&stdout_of(helm(&PRODUCTION_VALUES)), &overlay("redis")] {
@@ -293,7 +293,7 @@ fn the_admin_api_is_closed_by_default() {
     assert_eq!(peer["namespaceSelector"]["matchLabels"], client);
 }
 
-/// The relative path from one directory to another, through the root.
+/// Returns the relative path from one directory to another, through the root directory.
 fn pathdiff(to: &std::path::Path, from: &std::path::Path) -> String {
     let up = "../".repeat(from.canonicalize().unwrap().components().count() - 1);
     let to = to.canonicalize().unwrap();
@@ -372,7 +372,7 @@ fn the_chart_and_the_overlays_agree() {
     assert_eq!(one["image"], *image, "the versions are one");
 }
 
-/// The requirements of the Pod Security Standard `restricted`, and more.
+/// Asserts that the pod meets the Pod Security Standard `restricted`, and some stricter requirements.
 fn assert_restricted(pod: &Value) {
     let security = &pod["securityContext"];
     assert_eq!(security["runAsNonRoot"], true);
@@ -386,7 +386,8 @@ fn assert_restricted(pod: &Value) {
     }
 }
 
-/// Probes, services and policies name existing ports. The service has the name that the proxies' manifests use.
+/// Asserts that probes, services and policies name existing ports, and that the service has the name in the manifests
+/// of the proxies.
 fn assert_reachable(rendered: &Rendered) {
     let container = &rendered.pod()["containers"][0];
     let ports: BTreeMap<&str, u64> = container["ports"]
@@ -424,7 +425,7 @@ fn assert_reachable(rendered: &Rendered) {
     assert!(selector.iter().all(|(key, value)| labels[key] == *value));
 }
 
-/// The notes that helm prints after an installation.
+/// helm prints the notes after an installation.
 #[test]
 fn the_notes_name_the_addresses_and_missing_settings() {
     let notes = |values: &[&str]| {

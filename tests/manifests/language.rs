@@ -1,9 +1,9 @@
-//! No file goes back to the names and phrases that `docs/language.md` replaces.
+//! No file contains the names and phrases that `docs/language.md` replaces.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Files that quote old names: this list itself, the history, and files of older versions.
+/// Files that may quote old names: the lists themselves, the history, and files of older versions.
 const QUOTATIONS: [&str; 10] = [
     "docs/language.md",
     "docs/glossary.md",
@@ -13,7 +13,7 @@ const QUOTATIONS: [&str; 10] = [
     "tests/manifests/language.rs",
     "tests/old/",
     "tests/lint/",
-    // The keys that had another name are here.
+    // This file lists the old names of configuration keys.
     "src/config/load.rs",
     "src/config/tests.rs",
 ];
@@ -22,7 +22,7 @@ const EXTENSIONS: [&str; 14] = [
     "conf",
 ];
 
-/// The first column of the table below a heading.
+/// Returns the first column of the table below a heading.
 fn column(page: &str, heading: &str) -> Vec<String> {
     let (_, rest) = page.split_once(&format!("## {heading}\n")).unwrap();
     let section = rest.split("\n## ").next().unwrap();
@@ -53,13 +53,13 @@ fn files(root: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Words as identifiers have them.
+/// Returns the identifiers in a text.
 fn words(text: &str) -> BTreeSet<&str> {
     text.split(|character: char| !character.is_alphanumeric() && character != '_')
         .collect()
 }
 
-/// The entries that a file has: `name:line: entry`.
+/// Returns each name and phrase that a file contains, as `name:line: entry`.
 fn relapses(name: &str, text: &str, names: &[String], phrases: &[String]) -> Vec<String> {
     let mut found = Vec::new();
     let parts = words(name.trim_end_matches(".rs"));
@@ -68,7 +68,7 @@ fn relapses(name: &str, text: &str, names: &[String], phrases: &[String]) -> Vec
     }
     let is_code = name.ends_with(".rs");
     for (number, line) in (1..).zip(text.lines()) {
-        // A name is an identifier: prose may use the same word with its usual meaning.
+        // Names must not occur in code. Comments may use the same words with their usual meaning.
         let code = line.split("//").next().unwrap();
         let identifiers = if is_code {
             words(code)

@@ -1,5 +1,5 @@
-//! Configurations that need a cluster or containers to run. They are checked against the published schemas of their
-//! kinds, and compared with the files that other tests run.
+//! Tests files that only a cluster or containers could run. The tests validate them with published schemas, and
+//! compare them with the files that other tests run.
 
 #![expect(
     clippy::unwrap_used,
@@ -37,7 +37,7 @@ const MANIFESTS: [&str; 8] = [
     "deploy/haproxy/ingress.yaml",
 ];
 
-/// Runs `check.mjs`; its first comment describes it.
+/// Runs `check.mjs`. The first comment of that file describes the arguments.
 fn check(arguments: &[&str]) -> Output {
     Command::new(installed("bin/node"))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -47,7 +47,7 @@ fn check(arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-/// The documents of a YAML file.
+/// Returns the documents of a YAML file.
 fn documents(file: &str) -> Vec<Value> {
     let output = check(&["--json", file]);
     assert!(output.status.success(), "{output:?}");
@@ -55,7 +55,7 @@ fn documents(file: &str) -> Vec<Value> {
     serde_json::from_value(parsed[file].take()).unwrap()
 }
 
-/// The document of this kind and name in a file.
+/// Returns the document of this kind and name in a file.
 fn document(file: &str, kind: &str, name: &str) -> Value {
     let mut found = documents(file)
         .into_iter()
@@ -64,7 +64,7 @@ fn document(file: &str, kind: &str, name: &str) -> Value {
     document.unwrap_or_else(|| panic!("{kind}/{name} is not in {file}"))
 }
 
-/// The names of a list, in lower case and sorted.
+/// Returns the names of a list, in lower case and sorted.
 fn names(list: &Value) -> Vec<String> {
     let list = list
         .as_array()
@@ -77,7 +77,7 @@ fn names(list: &Value) -> Vec<String> {
     names
 }
 
-/// The identity headers for applications.
+/// Returns the names of the identity headers for applications.
 fn identity() -> Vec<String> {
     names(&json!([
         "x-session-user",

@@ -1,4 +1,4 @@
-//! Alerts and the dashboard, checked with Prometheus' own tool and against the metrics of the program.
+//! Tests the alerts and the dashboard with the tool of Prometheus, and with the documented metrics.
 
 use std::collections::BTreeSet;
 use std::process::{Command, Output};
@@ -17,7 +17,7 @@ fn promtool(arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-fn passes(output: &Output) {
+fn assert_success(output: &Output) {
     let said = [&*output.stdout, &*output.stderr].concat();
     assert!(
         output.status.success(),
@@ -28,13 +28,13 @@ fn passes(output: &Output) {
 
 #[test]
 fn prometheus_accepts_the_alerts() {
-    passes(&promtool(&["check", "rules", ALERTS]));
+    assert_success(&promtool(&["check", "rules", ALERTS]));
 }
 
-/// Each alert fires when it should, and stays silent when it should not.
+/// Each alert fires when it should, and does not fire otherwise.
 #[test]
 fn alerts_fire_as_specified() {
-    passes(&promtool(&["test", "rules", "tests/manifests/alerts.yaml"]));
+    assert_success(&promtool(&["test", "rules", "tests/manifests/alerts.yaml"]));
     let tests = super::documents("tests/manifests/alerts.yaml")
         .remove(0)
         .to_string();
@@ -71,7 +71,7 @@ fn prometheus_accepts_its_configuration() {
     std::fs::write(&path, deployed("prometheus/prometheus.yaml")).unwrap();
     let alerts = deployed("helm/curfew/files/alerts.yaml");
     std::fs::write(directory.path().join("curfew-alerts.yaml"), alerts).unwrap();
-    passes(&promtool(&["check", "config", path.to_str().unwrap()]));
+    assert_success(&promtool(&["check", "config", path.to_str().unwrap()]));
 }
 
 fn dashboard() -> Value {
@@ -88,7 +88,7 @@ fn queries() -> Vec<String> {
         .collect()
 }
 
-/// Prometheus' own parser accepts every query.
+/// The parser of Prometheus accepts every query.
 #[test]
 fn prometheus_accepts_the_queries_of_the_dashboard() {
     let rules: Vec<Value> = queries()
@@ -106,14 +106,14 @@ fn prometheus_accepts_the_queries_of_the_dashboard() {
     let file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
     let text = json!({ "groups": [{ "name": "dashboard", "rules": rules }] }).to_string();
     std::fs::write(file.path(), text).unwrap();
-    passes(&promtool(&[
+    assert_success(&promtool(&[
         "check",
         "rules",
         file.path().to_str().unwrap(),
     ]));
 }
 
-/// Queries use documented metrics only. `tests/process/operation.rs` checks that each documented metric exists.
+/// Queries use only documented metrics. `tests/process/operation.rs` tests that each documented metric exists.
 #[test]
 fn queries_use_existing_metrics() {
     let page = include_str!("../../docs/configuration.md");
@@ -166,7 +166,7 @@ fn dashboard_panels_do_not_overlap() {
     }
 }
 
-/// Grafana finds Prometheus at its address, and the dashboard where docker-compose.yml mounts it.
+/// Grafana's files name the address of Prometheus, and the directory where docker-compose.yml mounts the dashboard.
 #[test]
 fn grafana_finds_its_data_source_and_dashboard() {
     let compose = super::documents("docker-compose.yml").remove(0);
@@ -181,7 +181,7 @@ fn grafana_finds_its_data_source_and_dashboard() {
         mounts.contains(&format!("dashboard.json:{folder}/curfew.json:ro")),
         "{mounts}"
     );
-    // The dashboard's default data source is the configured one.
+    // The default data source of the dashboard is the data source in the file.
     let chosen = &dashboard()["templating"]["list"][0]["current"]["value"];
     assert_eq!(*chosen, source["uid"]);
     assert_eq!(dashboard()["uid"], "curfew");

@@ -1,7 +1,7 @@
 // Checks documents against a JSON Schema.
 //
-//     node schema.mjs SCHEMA FILE...  prints a line for each mistake, `file: place: message`, and exits
-//                                     with 1 if there is any
+//     node schema.mjs SCHEMA FILE...  prints a line `file: place: message` for each mistake, and exits
+//                                     with 1 if it finds a mistake
 //
 // The packages are in target/proxies/node_modules.
 
@@ -16,7 +16,7 @@ const { default: yaml } = await load("yaml/dist/index.js");
 
 const [schema, ...files] = process.argv.slice(2);
 const Ajv = module.default ?? module;
-// `uint` and similar formats repeat what `minimum` says.
+// Formats such as `uint` have the same meaning as `minimum`, so validating them is not necessary.
 const ajv = new Ajv({ allErrors: true, strict: true, validateFormats: false, strictTypes: false });
 const validate = ajv.compile(JSON.parse(fs.readFileSync(schema, "utf8")));
 let mistakes = 0;

@@ -1,4 +1,4 @@
-//! The systemd unit, checked with systemd's own tools.
+//! Tests the systemd unit with the tools of systemd.
 
 use std::process::{Command, Output};
 
@@ -23,13 +23,13 @@ fn analyze(arguments: &[&str]) -> Output {
 fn systemd_accepts_the_unit() {
     let output = analyze(&["verify", "--man=no"]);
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    // The tool reports on other units of this machine too.
+    // The tool also reports mistakes in other units of this machine.
     let ours = told.lines().filter(|line| line.contains("curfew.service"));
     assert_eq!(ours.collect::<Vec<_>>(), [""; 0]);
     assert!(output.status.success(), "{told}");
 }
 
-/// The exposure level: 0 is the most restricted unit, 100 the most open one.
+/// The exposure level of the unit is at most 15. The level of the most restricted unit is 0, and the highest is 100.
 #[test]
 fn the_unit_is_restricted() {
     let output = analyze(&["security", "--offline=true", "--threshold=15", "--no-pager"]);

@@ -1,4 +1,4 @@
-//! The other forms of Traefik's configuration are equivalent to the file form, which the tests run.
+//! Compares Traefik's labels, custom resources and annotations with the file that other tests run.
 
 use serde_json::Map;
 
@@ -12,7 +12,7 @@ fn file() -> Value {
     documents(FILE).remove(0)["http"].take()
 }
 
-/// The path and port of an address, whatever its host.
+/// Returns the path and the port of an address.
 fn path_and_port(address: &Value) -> (String, u16) {
     let url = reqwest::Url::parse(address.as_str().unwrap()).unwrap();
     (url.path().to_owned(), url.port().unwrap())
@@ -25,7 +25,7 @@ fn the_labels_equal_the_file() {
         let labels = compose["services"][service]["labels"].as_object();
         labels.unwrap().clone()
     });
-    // The structure that Traefik builds from `traefik.http.a.b`: {a: {b: …}}.
+    // Traefik reads the label `traefik.http.a.b` as {a: {b: …}}.
     let mut said = json!({});
     for (label, value) in labels {
         let Some(path) = label.strip_prefix("traefik.http.") else {
@@ -132,7 +132,8 @@ fn the_custom_resources_equal_the_file() {
     assert_eq!(route["services"][0]["port"], 9183);
 }
 
-/// The annotations for Traefik's provider equal those for ingress-nginx, except for those that Traefik ignores.
+/// The annotations for Traefik's provider equal the annotations for ingress-nginx, without those that Traefik
+/// ignores.
 #[test]
 fn the_annotations_equal_those_for_ingress_nginx() {
     let annotations = |file: &str| {
@@ -160,7 +161,7 @@ fn the_annotations_equal_those_for_ingress_nginx() {
     }
 }
 
-/// Without this setting, a tenant could replace a Middleware in another namespace.
+/// Without `safenaming`, a tenant could replace a Middleware of another namespace.
 #[test]
 fn static_configurations_separate_namespaces() {
     let kubernetes = std::fs::read_to_string(KUBERNETES).unwrap();
