@@ -1,4 +1,4 @@
-//! A client, a proxy with one of the snippets, Curfew, and the two servers behind the proxy.
+//! Starts a proxy with one of the snippets, Curfew, and the two servers behind the proxy.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::support::eventually;
 /// The sign-in page that Curfew redirects browsers to.
 pub const SIGN_IN: &str = "https://login.example.com/";
 
-/// A public host, a public path, and a path for a group that the test session does not have.
+/// The rules make a host and a path public. Another path needs a group that the test session does not have.
 const RULES: &str = "rules:
   - { host: public.example.com, access: public }
   - { path_prefix: /public, access: public }
@@ -31,7 +31,7 @@ pub struct Upstreams {
     pub check: SocketAddr,
     pub browser: SocketAddr,
     pub application: SocketAddr,
-    /// Authelia's portal, or oauth2-proxy.
+    /// The address of Authelia's portal or oauth2-proxy.
     pub login: SocketAddr,
 }
 
@@ -54,7 +54,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The value of a header. Panics if the header occurs twice.
+    /// Returns the value of a header. Panics if the header occurs twice.
     pub fn one(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.get_all(name).into_iter();
         let value = values.next().map(|value| value.to_str().unwrap());
@@ -62,7 +62,7 @@ impl Answer {
         value
     }
 
-    /// The value of a header, or an empty string.
+    /// Returns the value of a header, or an empty string.
     pub fn header(&self, name: &str) -> &str {
         self.one(name).unwrap_or_default()
     }
@@ -71,12 +71,12 @@ impl Answer {
 pub type Lines<'a> = [(&'a str, &'a str)];
 
 impl Bench {
-    /// Starts the servers with the rules above.
+    /// Starts the servers. Curfew has the rules above.
     pub async fn start(snippet: &Snippet, text: &str) -> Self {
         Self::with(snippet, text, RULES).await
     }
 
-    /// Starts the servers without rules, so that no decision depends on a path.
+    /// Starts the servers. Curfew has no rules, so no decision depends on a path.
     pub async fn without_rules(snippet: &Snippet, text: &str) -> Self {
         Self::with(snippet, text, "rules: []\n").await
     }
@@ -117,9 +117,8 @@ impl Bench {
         }
     }
 
-    /// Waits until a request with this session gets an answer that satisfies `fits`: the proxy has then read its
-    /// configuration.
-    pub async fn ready(&self, session: &SignedIn, fits: impl Fn(&Answer) -> bool) {
+    /// Waits until the proxy is ready: a request with this session gets an answer that satisfies `fits`.
+    pub async fn wait_until_ready(&self, session: &SignedIn, fits: impl Fn(&Answer) -> bool) {
         eventually("the proxy is ready", async || {
             fits(&self.get(session, "/").await)
         })
@@ -128,7 +127,7 @@ impl Bench {
         self.login.take();
     }
 
-    /// Sends a request. Its host is the host of the snippet, unless `lines` name another.
+    /// Sends a request. Its host is the host of the snippet, unless `lines` contain another host.
     pub async fn send(&self, method: &str, target: &str, lines: &Lines<'_>) -> Answer {
         self.send_body(method, target, lines, Bytes::new()).await
     }
@@ -171,20 +170,20 @@ impl Bench {
         stream.write_all(text.as_bytes()).await.unwrap();
         let mut bytes = Vec::new();
         let reading = stream.read_to_end(&mut bytes);
-        // A reset connection counts as an answer.
+        // If the proxy resets the connection, the test uses the bytes before the reset.
         let _ = tokio::time::timeout(Duration::from_secs(15), reading)
             .await
             .expect("the proxy answers and closes");
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// The client is admitted: the application received exactly one request.
-    pub fn admitted(&self, answer: &Answer) -> Seen {
+    /// Asserts that the client was allowed: the application received exactly one request.
+    pub fn assert_allowed(&self, answer: &Answer) -> Seen {
         assert_eq!(answer.status, 200, "{answer:?}\n{}", self.proxy.log());
         self.application.take_one()
     }
 
-    pub fn unreached(&self) {
+    pub fn assert_application_not_reached(&self) {
         let seen = self.application.take();
         assert!(seen.is_empty(), "the application was reached: {seen:?}");
     }

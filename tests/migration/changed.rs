@@ -1,5 +1,5 @@
-//! With the documented changes, sessions, denials, identity and browser endpoints work as they do with the files of
-//! `deploy/`.
+//! Tests the proxy files with the documented changes. Sessions, denials, identity headers and browser endpoints work
+//! as with the files of `deploy/`.
 
 mod browser;
 mod denial;
@@ -10,9 +10,9 @@ use crate::bench::{Bench, Lines};
 use crate::snippet::*;
 
 pub use browser::checks;
-pub use denial::{for_two_hosts, redirected, with_another_host};
+pub use denial::{assert_redirected, for_two_hosts, with_another_host};
 
-/// A page with characters that must come back unchanged, and the same page in escaped form for a query.
+/// A request target whose characters the redirects must not change, and the same target with the escapes of a query.
 pub const TARGET: &str = "/p%20q?x=1&y=%2F";
 pub const ESCAPED: &str = "%2Fp%2520q%3Fx%3D1%26y%3D%252F";
 
@@ -59,7 +59,9 @@ holds! {
 async fn holds(snippet: &Snippet) {
     let bench = Bench::start(snippet, &snippet.for_curfew()).await;
     let session = bench.curfew.sign_in("alice").await;
-    bench.ready(&session, |answer| answer.status == 200).await;
+    bench
+        .wait_until_ready(&session, |answer| answer.status == 200)
+        .await;
     sessions::live(&bench, &session).await;
     sessions::bodies(&bench, &session).await;
     sessions::ended(&bench).await;
@@ -69,6 +71,6 @@ async fn holds(snippet: &Snippet) {
     forgery::originals(&bench, &session).await;
     browser::endpoints(&bench, &session).await;
     browser::sign_in_service(&bench).await;
-    // Last, because Curfew is stopped for good.
+    // This must be the last test, because it stops Curfew.
     sessions::without_curfew(&bench, &session).await;
 }

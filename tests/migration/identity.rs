@@ -1,11 +1,11 @@
-//! Identity headers: the names that applications expect, and the names that clients forge.
+//! The identity headers that applications expect and clients forge.
 
 use crate::support::backend::Seen;
 
 /// The headers that name the subject to an application.
 #[derive(Clone, Copy)]
 pub struct IdentityHeaders {
-    /// `identity.presets` of Curfew.
+    /// The value of `identity.presets` in Curfew's configuration.
     pub preset: &'static str,
     /// Headers that Curfew fills for the session of the tests, with their values.
     pub known: &'static [(&'static str, &'static str)],
@@ -35,7 +35,7 @@ pub const OAUTH2_PROXY: IdentityHeaders = IdentityHeaders {
     unknown: "x-auth-request-preferred-username",
 };
 
-/// The headers that oauth2-proxy's file for NGINX sends instead.
+/// The headers that oauth2-proxy's file for NGINX sends to the application.
 pub const OAUTH2_PROXY_NGINX: IdentityHeaders = IdentityHeaders {
     preset: "x-auth-request",
     known: &[("x-user", "alice"), ("x-email", "alice@example.com")],
@@ -48,8 +48,8 @@ impl IdentityHeaders {
         known.chain([self.unknown])
     }
 
-    /// Each name in every spelling that some application reads as that name.
-    pub fn spelled(&self) -> Vec<String> {
+    /// Returns each name in every spelling that some application reads as that name.
+    pub fn spellings(&self) -> Vec<String> {
         let mut spelled = Vec::new();
         for name in self.all() {
             spelled.push(name.to_owned());
@@ -59,7 +59,7 @@ impl IdentityHeaders {
         spelled
     }
 
-    /// The application receives the identity of the session, and no other under any spelling.
+    /// Asserts that the application received the identity of the session, and no forged identity in any spelling.
     pub fn assert_only_alice(&self, seen: &Seen) {
         for (name, value) in self.known {
             assert_eq!(seen.all(name), [*value], "{name}");
@@ -77,7 +77,7 @@ impl IdentityHeaders {
         }
     }
 
-    /// The application receives no identity.
+    /// Asserts that the application received no identity.
     pub fn assert_no_identity(&self, seen: &Seen) {
         for name in self.all() {
             assert_eq!(seen.all(name).concat(), "", "{name}");
@@ -85,7 +85,8 @@ impl IdentityHeaders {
     }
 }
 
-/// A name as many applications read it: every character except letters and digits becomes an underscore.
+/// Returns a name as many applications read it. They replace every character except letters and digits with an
+/// underscore.
 fn read(name: &str) -> String {
     let underscore = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
     name.chars().map(underscore).collect()

@@ -1,17 +1,17 @@
-//! NGINX with the directives that ingress-nginx renders for the annotations of a snippet. No cluster is available to
-//! run the controller itself.
+//! NGINX with the directives that ingress-nginx renders for the annotations of a snippet. The controller itself does
+//! not run, because it needs a cluster.
 
 use crate::bench::Upstreams;
 use crate::proxies::Proxy;
 use crate::snippet::replaced;
 use crate::support::nginx::Nginx;
 
-/// The controller's image has these modules built in; Debian loads them.
+/// The controller's image contains these modules. Debian's NGINX must load them.
 const MODULES: &str = "load_module /usr/lib/nginx/modules/ndk_http_module.so;
 load_module /usr/lib/nginx/modules/ngx_http_set_misc_module.so;
 ";
 
-/// The redirect to `auth-signin` in the template for `deploy/nginx/ingress.yaml`.
+/// The part of the template that redirects to `auth-signin`.
 const SIGN_IN_REDIRECT: &str =
     "SIGN_IN_URL?rd=$pass_access_scheme://$http_host$escaped_request_uri";
 
@@ -59,7 +59,7 @@ fn response_header((index, name): (usize, &str)) -> String {
     )
 }
 
-/// A manifest: first the Ingress of the application, then the other objects.
+/// A manifest. Its first object is the Ingress of the application.
 struct Manifest<'a>(&'a str);
 
 impl<'a> Manifest<'a> {
@@ -76,14 +76,15 @@ impl<'a> Manifest<'a> {
         rest.lines().next().unwrap()
     }
 
-    /// The template with the locations of this manifest: none for `/sign-in`, and one for `/.curfew/` if the manifest
-    /// routes that path.
+    /// Returns the template with the locations of this manifest. It has no location for `/sign-in`, and a location
+    /// for
+    /// `/.curfew/` only if the manifest routes that path.
     fn locations(&self, template: &str) -> String {
         let mut text = without_location(template, "    location ~* \"^/sign-in$\" {");
         if !self.0.contains("path: /.curfew/") {
             text = without_location(&text, "    location ~* \"^/.curfew/\" {");
         }
-        // Regular expressions are only for hosts with the annotation `rewrite-target`.
+        // The controller uses regular expressions only for hosts with the annotation `rewrite-target`.
         text = text
             .replace("location ~* \"^/.curfew/\"", "location /.curfew/")
             .replace("location ~* \"^/\"", "location /");
@@ -94,7 +95,7 @@ impl<'a> Manifest<'a> {
         replaced(&text, &[(always, "add_header Set-Cookie $auth_cookie;")])
     }
 
-    /// The directives that `auth-method` and `auth-proxy-set-headers` add to the check.
+    /// Returns the directives that `auth-method` and `auth-proxy-set-headers` add to the check.
     fn check_headers(&self) -> String {
         let mut text = String::new();
         if let Some(method) = self.annotation("auth-method") {
@@ -111,7 +112,7 @@ impl<'a> Manifest<'a> {
         text
     }
 
-    /// The data of the ConfigMap `namespace/name`.
+    /// Returns the data of the ConfigMap `namespace/name`.
     fn config_map(&self, reference: &str) -> Vec<(&'a str, &'a str)> {
         let (namespace, name) = reference.split_once('/').unwrap();
         let metadata = format!(
@@ -125,7 +126,7 @@ impl<'a> Manifest<'a> {
             .collect()
     }
 
-    /// The URL of `auth-signin`, completed as the controller does it.
+    /// Returns the URL of `auth-signin`, with the return address that the controller adds.
     fn sign_in(&self) -> String {
         let url = self.annotation("auth-signin").unwrap();
         if url.contains("rd=") {
@@ -136,7 +137,7 @@ impl<'a> Manifest<'a> {
     }
 }
 
-/// The template without the location whose first line starts with `head`.
+/// Returns the template without the location whose first line starts with `head`.
 fn without_location(template: &str, head: &str) -> String {
     let (before, rest) = template.split_once(head).unwrap();
     let (_, after) = rest.split_once("\n    }\n").unwrap();

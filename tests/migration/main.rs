@@ -1,5 +1,5 @@
 //! Black-box tests of the proxy files that Authelia and oauth2-proxy document, with and without the changes for
-//! Curfew. They run in the real proxies, with a real Curfew and a backend that records every request.
+//! Curfew. The proxies and Curfew are real. The backend records every request.
 //!
 //! `docs/coming-from-authelia.md` and `docs/coming-from-oauth2-proxy.md` describe the same behaviour for operators.
 

@@ -1,4 +1,5 @@
-//! The two pages link to existing snippets and quote lines of these snippets. Their configuration is valid.
+//! Tests the two pages of the documentation: they link to existing snippets, quote lines of these snippets, and
+//! contain a valid configuration.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -15,7 +16,7 @@ fn page(name: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The snippets that a text links to.
+/// Returns the snippets that a text links to.
 fn linked(text: &str) -> BTreeSet<String> {
     let links = text.split("](../tests/migration/snippets/").skip(1);
     links
@@ -41,7 +42,7 @@ fn normalized(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The cells of a table row.
+/// Returns the cells of a table row.
 fn cells(row: &str) -> Vec<String> {
     let row = row.replace("\\|", "\u{1}");
     let cells = row.trim().trim_matches('|').split('|');
@@ -50,7 +51,7 @@ fn cells(row: &str) -> Vec<String> {
         .collect()
 }
 
-/// The literal parts of the code in a cell; `…` marks an omission.
+/// Returns the parts of the code in a cell that must be in a snippet. `…` marks an omission.
 fn literal(cell: &str) -> Vec<String> {
     let mark = if cell.contains("``") { "``" } else { "`" };
     let code = cell.split(mark).skip(1).step_by(2);
@@ -77,7 +78,7 @@ fn table_lines_are_in_the_snippets() {
                 .map(|file| (file.contains(".curfew."), normalized(&text(file))))
                 .partition(|(for_curfew, _)| *for_curfew);
             assert!(!for_curfew.is_empty(), "{name}, {title}: no snippets");
-            // Skip the rest of the heading line, and the line below it.
+            // Skips the rest of the heading line, and the line below it.
             let table = table.lines().skip(2);
             for row in table.take_while(|row| row.starts_with('|')) {
                 let cells = cells(row);

@@ -1,5 +1,5 @@
-//! The real proxies, each with the text of a snippet. Addresses are replaced, `...` becomes a host, and TLS is
-//! removed.
+//! Runs real proxies with the text of a snippet. The tests replace the addresses and `...` in the text, and remove
+//! TLS.
 
 mod envoy;
 mod haproxy;
@@ -44,7 +44,7 @@ impl Proxy {
         }
     }
 
-    /// Its log.
+    /// Returns the log of the proxy.
     pub fn log(&self) -> String {
         match &self.server {
             Running::Server(server) => server.read("log"),
@@ -53,7 +53,7 @@ impl Proxy {
     }
 }
 
-/// Replaces each address of the snippets with the address of the server that plays its role.
+/// Replaces each address in the text with the address of the corresponding test server.
 fn with_addresses(text: &str, upstreams: &Upstreams) -> String {
     let Upstreams {
         check,
@@ -61,7 +61,7 @@ fn with_addresses(text: &str, upstreams: &Upstreams) -> String {
         application,
         login,
     } = upstreams;
-    // Replace addresses of 127.0.0.1 first: a new address could contain one of them.
+    // Replaces addresses of 127.0.0.1 first, because the address of a test server could contain one of them.
     let pairs = [
         ("127.0.0.1:4180", login),
         ("127.0.0.1:9180", check),

@@ -1,4 +1,4 @@
-//! The files in `snippets/`, and the behaviour that the tests expect from each.
+//! The files in `snippets/`, and the behaviour that the tests expect from each file.
 
 use std::path::{Path, PathBuf};
 
@@ -18,9 +18,9 @@ pub struct Snippet {
     pub start: fn(&str, &Upstreams) -> Proxy,
     /// The identity headers that the application expects.
     pub names: IdentityHeaders,
-    /// A host and a path that the changed file still routes to the sign-in service.
+    /// A host and a path that the changed file routes to the sign-in service.
     pub login: Option<(&'static str, &'static str)>,
-    /// The URL that the proxy itself redirects every denied client to, up to the escaped target.
+    /// The start of the URL that the proxy itself redirects every denied client to. The escaped target follows it.
     pub sign_in: Option<&'static str>,
     /// The status that clients get while Curfew is down.
     pub down: u16,
@@ -121,24 +121,24 @@ pub const OAUTH2_PROXY_INGRESS_NGINX: Snippet = Snippet {
 };
 
 impl Snippet {
-    /// The file as documented.
+    /// Returns the documented file.
     pub fn unchanged(&self) -> String {
         text(self.file)
     }
 
-    /// The file with the changes for Curfew.
+    /// Returns the file with the changes for Curfew.
     pub fn for_curfew(&self) -> String {
         text(&for_curfew(self.file))
     }
 }
 
-/// The name of the changed file.
+/// Returns the name of the changed file.
 fn for_curfew(file: &str) -> String {
     let (name, kind) = file.rsplit_once('.').unwrap();
     format!("{name}.curfew.{kind}")
 }
 
-/// The name of the unchanged file.
+/// Returns the name of the unchanged file.
 pub fn unchanged(file: &str) -> String {
     file.replace(".curfew.", ".")
 }
@@ -147,13 +147,13 @@ pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/migration/snippets")
 }
 
-/// The text of a file.
+/// Returns the text of a file.
 pub fn text(file: &str) -> String {
     let path = folder().join(file);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Replaces all occurrences of each text. Panics if one is missing.
+/// Replaces all occurrences of each text. Panics if a text does not occur.
 pub fn replaced(text: &str, pairs: &[(&str, &str)]) -> String {
     let mut text = text.to_owned();
     for (from, to) in pairs {

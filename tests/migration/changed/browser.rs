@@ -3,7 +3,7 @@ use serde_json::Value;
 use crate::bench::Bench;
 use crate::support::curfew::SignedIn;
 
-/// Requests for `/.curfew/` go to the browser listener without a check.
+/// Asserts that requests for `/.curfew/` reach the browser listener without a check.
 pub async fn endpoints(bench: &Bench, session: &SignedIn) {
     let before = checks(bench).await;
     let answer = bench.get(session, "/.curfew/session").await;
@@ -13,10 +13,10 @@ pub async fn endpoints(bench: &Bench, session: &SignedIn) {
     let answer = bench.send("GET", "/.curfew/session", &[]).await;
     assert_eq!(answer.status, 401, "{answer:?}");
     assert_eq!(checks(bench).await, before);
-    bench.unreached();
+    bench.assert_application_not_reached();
 }
 
-/// The number of checks that Curfew has answered.
+/// Returns the number of checks that Curfew has answered.
 pub async fn checks(bench: &Bench) -> u64 {
     let (_, text) = bench.curfew.ops("/metrics").await;
     let lines = text.lines();
@@ -26,7 +26,7 @@ pub async fn checks(bench: &Bench) -> u64 {
         .sum()
 }
 
-/// The sign-in service is reachable without a check, except for the endpoints that only Curfew calls.
+/// Asserts that clients reach the sign-in service without a check, except for the endpoints that only Curfew calls.
 pub async fn sign_in_service(bench: &Bench) {
     let Some((host, path)) = bench.snippet.login else {
         return;
@@ -41,5 +41,5 @@ pub async fn sign_in_service(bench: &Bench) {
         }
     }
     assert!(bench.login.take().is_empty());
-    bench.unreached();
+    bench.assert_application_not_reached();
 }

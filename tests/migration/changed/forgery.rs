@@ -1,9 +1,9 @@
-use super::denial::{denied, redirected};
+use super::denial::{assert_denied, assert_redirected};
 use super::{ESCAPED, NAVIGATION, TARGET};
 use crate::bench::{Bench, Lines};
 use crate::support::curfew::SignedIn;
 
-/// Headers that name the public path, a public host, or a passive method.
+/// Headers with which a client claims the public path, a public host or a passive method.
 const FORGED_INPUTS: &Lines<'static> = &[
     ("x-forwarded-uri", "/public"),
     ("x-forwarded-method", "OPTIONS"),
@@ -19,37 +19,38 @@ const FORGED_INPUTS: &Lines<'static> = &[
     ("x-auth-request-redirect", "/public"),
 ];
 
-/// The proxy replaces the client's own identity headers in every spelling. `Connection` removes none of Curfew's.
+/// Asserts that the proxy replaces identity headers of the client in every spelling, and that the client cannot
+/// remove Curfew's headers with `Connection`.
 pub async fn identity(bench: &Bench, session: &SignedIn) {
     let names = &bench.snippet.names;
     let cookie = session.cookie();
-    let spelled = names.spelled();
+    let spelled = names.spellings();
     let forged = spelled.iter().map(|name| (&**name, "root"));
     let lines: Vec<_> = forged.chain([("cookie", &*cookie)]).collect();
-    let seen = bench.admitted(&bench.send("GET", "/", &lines).await);
+    let seen = bench.assert_allowed(&bench.send("GET", "/", &lines).await);
     names.assert_only_alice(&seen);
 
     let listed = format!("close, cookie, {}", names.known[0].0);
     let lines = [("cookie", &*cookie), ("connection", &*listed)];
     let answer = bench.send("GET", "/", &lines).await;
     match answer.status {
-        400 | 401 => bench.unreached(),
-        _ => names.assert_only_alice(&bench.admitted(&answer)),
+        400 | 401 => bench.assert_application_not_reached(),
+        _ => names.assert_only_alice(&bench.assert_allowed(&answer)),
     }
 }
 
-/// A client cannot choose the router input of the check.
+/// Asserts that a client cannot change the router input of the check.
 pub async fn originals(bench: &Bench, session: &SignedIn) {
     let answer = bench.send("GET", "/private", FORGED_INPUTS).await;
-    denied(bench, "GET", &answer, "%2Fprivate");
+    assert_denied(bench, "GET", &answer, "%2Fprivate");
     let lines = [NAVIGATION, FORGED_INPUTS].concat();
     let answer = bench.send("GET", TARGET, &lines).await;
-    redirected(bench, &answer, ESCAPED, "no_credential");
+    assert_redirected(bench, &answer, ESCAPED, "no_credential");
     let cookie = session.cookie();
     let lines = [FORGED_INPUTS, &[("cookie", &*cookie)][..]].concat();
-    let seen = bench.admitted(&bench.send("GET", "/private", &lines).await);
+    let seen = bench.assert_allowed(&bench.send("GET", "/private", &lines).await);
     bench.snippet.names.assert_only_alice(&seen);
     let answer = bench.send("GET", "/admin", &lines).await;
     assert_eq!(answer.status, 403, "{answer:?}");
-    bench.unreached();
+    bench.assert_application_not_reached();
 }

@@ -1,21 +1,21 @@
 use bytes::Bytes;
 
-use super::denial::{denied, redirected};
+use super::denial::{assert_denied, assert_redirected};
 use super::{ESCAPED, NAVIGATION, TARGET};
 use crate::bench::Bench;
 use crate::support::curfew::SignedIn;
 use crate::support::eventually;
 
-/// The application receives the unchanged request and the identity of the session.
+/// Asserts that the application receives the unchanged request and the identity of the session.
 pub async fn live(bench: &Bench, session: &SignedIn) {
     let answer = bench.get(session, TARGET).await;
     assert_eq!(answer.header("set-cookie"), "app=1; Path=/");
-    let seen = bench.admitted(&answer);
+    let seen = bench.assert_allowed(&answer);
     assert_eq!(seen.uri.to_string(), TARGET);
     bench.snippet.names.assert_only_alice(&seen);
 }
 
-/// Request bodies arrive complete, with a content length and in chunks.
+/// Asserts that request bodies arrive complete, with a content length and in chunks.
 pub async fn bodies(bench: &Bench, session: &SignedIn) {
     let body = format!(r#"{{"long":"{}"}}"#, "x".repeat(200_000));
     let cookie = session.cookie();
@@ -24,11 +24,11 @@ pub async fn bodies(bench: &Bench, session: &SignedIn) {
     let answer = bench
         .send_body("POST", "/post", &lines, bytes.clone())
         .await;
-    let seen = bench.admitted(&answer);
+    let seen = bench.assert_allowed(&answer);
     assert_eq!(seen.all("content-type"), ["application/json"]);
     assert_eq!(seen.body, body);
     let answer = bench.send_body("POST", "/post", &lines[1..], bytes).await;
-    denied(bench, "POST", &answer, "%2Fpost");
+    assert_denied(bench, "POST", &answer, "%2Fpost");
 
     let host = bench.snippet.host;
     let chunked = format!(
@@ -41,18 +41,19 @@ pub async fn bodies(bench: &Bench, session: &SignedIn) {
     assert_eq!(bench.application.take_one().body, body);
 }
 
-/// The answer names the reason and does not clear the cookie: it could arrive after a newer sign-in.
+/// Asserts that the denial of an ended session names the reason. It must not clear the cookie, because it could
+/// arrive after a newer sign-in.
 pub async fn ended(bench: &Bench) {
     let session = bench.curfew.sign_in("alice").await;
     bench.curfew.revoke(&session).await;
     let cookie = session.cookie();
     let lines = [NAVIGATION, &[("cookie", &*cookie)][..]].concat();
     let answer = bench.send("GET", TARGET, &lines).await;
-    redirected(bench, &answer, ESCAPED, "revoked");
+    assert_redirected(bench, &answer, ESCAPED, "revoked");
     assert!(!answer.headers.contains_key("set-cookie"), "{answer:?}");
 }
 
-/// Every request is denied while Curfew is down.
+/// Stops Curfew, and asserts that every request is denied.
 pub async fn without_curfew(bench: &Bench, session: &SignedIn) {
     bench.curfew.signal("KILL");
     eventually("Curfew is down", async || {
@@ -64,6 +65,6 @@ pub async fn without_curfew(bench: &Bench, session: &SignedIn) {
     for target in ["/private", "/public"] {
         let answer = bench.get(session, target).await;
         assert_eq!(answer.status, bench.snippet.down, "{answer:?}");
-        bench.unreached();
+        bench.assert_application_not_reached();
     }
 }

@@ -4,7 +4,7 @@ use crate::snippet::replaced;
 use crate::support::deployed::Server;
 use crate::support::{free_port, local};
 
-/// The text between the address and the port of a cluster.
+/// The text between the address and the port of an Envoy cluster.
 pub const PORT: &str = "\n                      port_value: ";
 
 pub fn envoy(text: &str, upstreams: &Upstreams) -> Proxy {

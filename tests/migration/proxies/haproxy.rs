@@ -7,17 +7,18 @@ use crate::snippet::replaced;
 use crate::support::deployed::installed;
 use crate::support::{free_port, local};
 
-/// Debian's version.
+/// Starts the version of Debian.
 pub fn haproxy_2_6(text: &str, upstreams: &Upstreams) -> Proxy {
     haproxy(Path::new("haproxy"), text, upstreams)
 }
 
-/// A newer version.
+/// Starts a newer version.
 pub fn haproxy_2_8(text: &str, upstreams: &Upstreams) -> Proxy {
     haproxy(&installed("haproxy"), text, upstreams)
 }
 
-/// With haproxy-auth-request in the version of haproxy-ingress; its action `auth-intercept` is the same.
+/// Starts HAProxy with the script of haproxy-ingress. Its action `auth-intercept` is the same as in
+/// haproxy-auth-request.
 fn haproxy(program: &Path, text: &str, upstreams: &Upstreams) -> Proxy {
     let address = local(free_port());
     let folder = installed("haproxy-ingress");

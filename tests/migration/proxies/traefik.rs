@@ -5,7 +5,7 @@ use crate::bench::Upstreams;
 use crate::support::deployed::installed;
 use crate::support::{free_port, local};
 
-/// Runs a file of Traefik's file provider. A comment in the snippet names the option for the static configuration.
+/// Starts Traefik with a file for its file provider. A comment in the snippet names the static configuration.
 pub fn traefik(text: &str, upstreams: &Upstreams) -> Proxy {
     let address = local(free_port());
     let alias = match text.contains("aliasHeadersStrategy: delete") {
@@ -30,7 +30,7 @@ pub fn traefik(text: &str, upstreams: &Upstreams) -> Proxy {
     )
 }
 
-/// The file without `tls`, and without the certificates of servers behind Traefik.
+/// Returns the file without `tls`, and without the certificates of servers behind Traefik.
 fn without_tls(text: &str) -> String {
     let mut inside: Option<usize> = None;
     let kept = text.lines().filter(|line| {

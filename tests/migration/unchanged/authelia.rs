@@ -1,10 +1,10 @@
-//! Authelia's files for NGINX, Traefik and Caddy.
+//! Tests Authelia's files for NGINX, Traefik and Caddy.
 
 use super::*;
 use crate::changed::checks;
 use crate::snippet::{AUTHELIA_CADDY, AUTHELIA_NGINX, AUTHELIA_TRAEFIK, Snippet, replaced};
 
-/// Sends the checks to Curfew instead of Authelia, at another path.
+/// Returns the snippet with Curfew's address, and with `curfew_path` in place of `path`.
 fn with_check(snippet: &Snippet, path: &str, curfew_path: &str) -> String {
     let pairs = [("authelia:9091", "curfew:9180"), (path, curfew_path)];
     replaced(&snippet.unchanged(), &pairs)
@@ -18,21 +18,21 @@ fn nginx(curfew_path: &str) -> String {
 async fn nginx_with_only_the_address() {
     let text = nginx("/api/authz/auth-request");
     let (bench, session) = start(&AUTHELIA_NGINX, &text, |it| it.status == 500).await;
-    all_get_500(&bench, &session).await;
+    assert_all_get_500(&bench, &session).await;
     let hint = "Use /auth-request for /api/authz/auth-request";
-    warned(&bench, "authelia", hint).await;
+    wait_for_warning(&bench, "authelia", hint).await;
 }
 
 #[tokio::test]
 async fn nginx_with_the_path() {
     let text = nginx("/auth-request");
-    let (bench, session) = start(&AUTHELIA_NGINX, &text, is_admitted).await;
+    let (bench, session) = start(&AUTHELIA_NGINX, &text, is_allowed).await;
     assert_usable(&bench, &session).await;
-    let seen = bench.admitted(&bench.get(&session, "/p").await);
+    let seen = bench.assert_allowed(&bench.get(&session, "/p").await);
     bench.snippet.names.assert_only_alice(&seen);
     assert_redirect_without_target(&bench.send("GET", "/p", SCRIPT).await);
-    bench.unreached();
-    // A request with this header, from a client or a load balancer, is denied.
+    bench.assert_application_not_reached();
+    // If a client or a load balancer sends this header, Curfew denies the request.
     let cookie = session.cookie();
     let lines = [("cookie", &*cookie), ("x-forwarded-uri", "/public")];
     for lines in [&lines[..], &lines[1..]] {
@@ -40,9 +40,9 @@ async fn nginx_with_the_path() {
         assert_redirect_without_target(&answer);
         let named = challenge(&foreign_input_detail("X-Forwarded-Uri"));
         assert_eq!(answer.header("www-authenticate"), named);
-        bench.unreached();
+        bench.assert_application_not_reached();
     }
-    browser_endpoints_are_the_applications(&bench, &session).await;
+    assert_browser_endpoints_reach_application(&bench, &session).await;
 }
 
 /// The snippet `authelia-location-basic.conf` sets two headers that belong to another contract.
@@ -58,7 +58,7 @@ async fn nginx_with_the_basic_snippet() {
     let plain = replaced(&text, &[(redirect, "")]);
     for (text, status) in [(text, 302), (plain, 401)] {
         let (bench, session) = start(&AUTHELIA_NGINX, &text, |it| it.status == status).await;
-        for answer in all_clients(&bench, &session).await {
+        for answer in send_as_all_clients(&bench, &session).await {
             assert_eq!(answer.status, status, "{answer:?}");
             assert_eq!(answer.header("location"), "");
             let named = challenge(&foreign_input_detail("X-Forwarded-Method"));
@@ -69,17 +69,17 @@ async fn nginx_with_the_basic_snippet() {
 
 const FORWARD_AUTH: &str = "/api/authz/forward-auth";
 
-/// Traefik and Caddy behave alike: both return the whole answer to the client.
+/// Tests Traefik or Caddy, which behave alike: both pass Curfew's whole answer to the client.
 async fn forward_auth(snippet: &Snippet) {
     let hint = "/forward-auth for /api/authz/forward-auth";
     let text = with_check(snippet, FORWARD_AUTH, FORWARD_AUTH);
-    let (bench, session) = start(snippet, &text, is_the_list).await;
-    all_get_the_list(&bench, &session, hint).await;
-    warned(&bench, "authelia", hint).await;
+    let (bench, session) = start(snippet, &text, is_path_list).await;
+    assert_all_get_path_list(&bench, &session, hint).await;
+    wait_for_warning(&bench, "authelia", hint).await;
 
     let text = with_check(snippet, FORWARD_AUTH, "/auth-request");
     let (bench, session) = start(snippet, &text, |it| it.status == 401).await;
-    for answer in all_clients(&bench, &session).await {
+    for answer in send_as_all_clients(&bench, &session).await {
         assert_eq!(answer.status, 401, "{answer:?}");
         assert_eq!(answer.header("x-session-reason"), "malformed_request");
         let detail = foreign_input_detail("X-Forwarded-Method");
@@ -88,11 +88,11 @@ async fn forward_auth(snippet: &Snippet) {
     }
 
     let text = with_check(snippet, FORWARD_AUTH, "/forward-auth");
-    let (bench, session) = start(snippet, &text, is_admitted).await;
+    let (bench, session) = start(snippet, &text, is_allowed).await;
     assert_usable(&bench, &session).await;
-    let answer = scripts_get_401(&bench, SCRIPT).await;
+    let answer = assert_scripts_get_401(&bench, SCRIPT).await;
     assert_eq!(answer.header("x-session-reason"), "no_credential");
-    browser_endpoints_are_the_applications(&bench, &session).await;
+    assert_browser_endpoints_reach_application(&bench, &session).await;
 }
 
 #[tokio::test]
@@ -114,7 +114,7 @@ async fn caddy_checks_the_browser_endpoints_without_route() {
     );
     let text = with_check(&AUTHELIA_CADDY, FORWARD_AUTH, "/forward-auth");
     let text = replaced(&text, &[(application, &handle)]);
-    let (bench, session) = start(&AUTHELIA_CADDY, &text, is_admitted).await;
+    let (bench, session) = start(&AUTHELIA_CADDY, &text, is_allowed).await;
     let before = checks(&bench).await;
     let answer = bench.get(&session, "/.curfew/session").await;
     assert!(answer.body.contains("\"subject\":\"alice\""), "{answer:?}");

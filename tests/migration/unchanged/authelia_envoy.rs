@@ -1,4 +1,4 @@
-//! Authelia's file for Envoy.
+//! Tests Authelia's file for Envoy.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use crate::proxies::PORT;
 use crate::snippet::{AUTHELIA_ENVOY, replaced};
 use crate::support::deployed::installed;
 
-/// The second list of headers. Current versions of Envoy reject it.
+/// The second list of headers in the file. Current versions of Envoy reject it.
 const SECOND_LIST: &str = "                          allowed_headers:
                             patterns:
                               - exact: 'authorization'
@@ -17,7 +17,7 @@ const SECOND_LIST: &str = "                          allowed_headers:
                               - exact: 'location'
 ";
 
-/// Without the second list, and with `curfew_path` as the path prefix.
+/// Returns the file without the second list of headers, and with `curfew_path` as the path prefix.
 fn with_check(curfew_path: &str) -> String {
     let cluster = |name: &str, port: u16| format!("address: '{name}'{PORT}{port}\n");
     replaced(
@@ -61,25 +61,25 @@ fn the_documented_file_does_not_load() {
 #[tokio::test]
 async fn with_only_the_address() {
     let text = with_check("/api/authz/ext-authz/");
-    let (bench, session) = start(&AUTHELIA_ENVOY, &text, is_the_list).await;
+    let (bench, session) = start(&AUTHELIA_ENVOY, &text, is_path_list).await;
     let hint = "/ext-authz for /api/authz/ext-authz/.";
-    all_get_the_list(&bench, &session, hint).await;
-    warned(&bench, "authelia", hint).await;
+    assert_all_get_path_list(&bench, &session, hint).await;
+    wait_for_warning(&bench, "authelia", hint).await;
 }
 
-/// Without rules for paths, people are admitted, and the return address is `//path`.
+/// If Curfew has no rules for paths, requests are allowed, but the return address begins with two slashes.
 #[tokio::test]
 async fn with_a_slash_at_the_end_of_the_path() {
     let text = with_check("/ext-authz/");
     let bench = Bench::without_rules(&AUTHELIA_ENVOY, &text).await;
     let session = bench.curfew.sign_in("alice").await;
-    bench.ready(&session, is_admitted).await;
-    bench.admitted(&bench.get(&session, "/p").await);
+    bench.wait_until_ready(&session, is_allowed).await;
+    bench.assert_allowed(&bench.get(&session, "/p").await);
     let answer = bench.send("GET", TARGET, NAVIGATION).await;
-    redirected(&bench, &answer, &format!("%2F{ESCAPED}"), "no_credential");
+    assert_redirected(&bench, &answer, &format!("%2F{ESCAPED}"), "no_credential");
 
     let (bench, session) = start(&AUTHELIA_ENVOY, &text, |it| it.status == 401).await;
-    for answer in all_clients(&bench, &session).await {
+    for answer in send_as_all_clients(&bench, &session).await {
         assert_eq!(answer.status, 401, "{answer:?}");
         let detail = "a rule depends on the path, and the path begins with two slashes: a path prefix of the \
                       proxy must not end in /";
@@ -90,23 +90,24 @@ async fn with_a_slash_at_the_end_of_the_path() {
 #[tokio::test]
 async fn with_the_path() {
     let text = with_check("/ext-authz");
-    let (bench, session) = start(&AUTHELIA_ENVOY, &text, is_admitted).await;
+    let (bench, session) = start(&AUTHELIA_ENVOY, &text, is_allowed).await;
     assert_usable(&bench, &session).await;
-    browser_endpoints_are_the_applications(&bench, &session).await;
-    // `allowed_client_headers` removes both of these from the answer to clients.
-    let answer = scripts_get_401(&bench, SCRIPT).await;
+    assert_browser_endpoints_reach_application(&bench, &session).await;
+    // Envoy removes these headers from the answer to clients, because `allowed_client_headers` does not list them.
+    let answer = assert_scripts_get_401(&bench, SCRIPT).await;
     assert_eq!(answer.header("content-type"), "text/plain");
     assert_eq!(answer.one("x-session-reason"), None);
-    // `allowed_headers` removes this one from the check, so polling counts as activity.
+    // Envoy removes `X-Session-Passive` from the check, because `allowed_headers` does not list it. So polling counts
+    // as activity.
     let cookie = session.cookie();
     let poll = [("cookie", &*cookie), ("x-session-passive", "1")];
     for _ in 0..3 {
         bench.curfew.age(&session, "8m").await;
-        bench.admitted(&bench.send("GET", "/poll", &poll).await);
+        bench.assert_allowed(&bench.send("GET", "/poll", &poll).await);
     }
 }
 
-/// Envoy takes the address from the cluster, not from the URI.
+/// Envoy sends the checks to the address of the cluster, not to the address in the URI.
 #[tokio::test]
 async fn with_the_uri_but_not_the_cluster() {
     let pairs = [
@@ -115,7 +116,7 @@ async fn with_the_uri_but_not_the_cluster() {
         ("'/api/authz/ext-authz/'", "'/ext-authz'"),
     ];
     let text = replaced(&AUTHELIA_ENVOY.unchanged(), &pairs);
-    let (bench, session) = start(&AUTHELIA_ENVOY, &text, is_admitted).await;
+    let (bench, session) = start(&AUTHELIA_ENVOY, &text, is_allowed).await;
     bench.get(&session, "/p").await;
     let asked = bench.login.take_one();
     assert_eq!(asked.uri.path(), "/ext-authz/p", "Authelia is asked");

@@ -1,4 +1,4 @@
-//! Authelia's file for HAProxy.
+//! Tests Authelia's file for HAProxy.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::*;
 use crate::changed::for_two_hosts;
 use crate::snippet::{AUTHELIA_HAPROXY_2_6, AUTHELIA_HAPROXY_2_8, Snippet, replaced};
 
-/// Sends the checks to Curfew instead of Authelia, at this path.
+/// Returns the file with Curfew's address and this path.
 fn with_check(curfew_path: &str) -> String {
     replaced(
         &AUTHELIA_HAPROXY_2_6.unchanged(),
@@ -24,23 +24,23 @@ async fn with_only_the_address() {
     for snippet in [AUTHELIA_HAPROXY_2_6, AUTHELIA_HAPROXY_2_8] {
         let text = with_check("/api/authz/forward-auth");
         let (bench, session) = start(&snippet, &text, |it| it.status == 302).await;
-        for answer in all_clients(&bench, &session).await {
+        for answer in send_as_all_clients(&bench, &session).await {
             assert_redirect_without_target(&answer);
         }
         let hint = "/forward-auth for /api/authz/forward-auth";
-        warned(&bench, "authelia", hint).await;
+        wait_for_warning(&bench, "authelia", hint).await;
     }
 }
 
 async fn with_the_path(snippet: &Snippet) -> Bench {
-    let (bench, session) = start(snippet, &with_check("/forward-auth"), is_admitted).await;
+    let (bench, session) = start(snippet, &with_check("/forward-auth"), is_allowed).await;
     assert_usable(&bench, &session).await;
-    let seen = bench.admitted(&bench.get(&session, "/p").await);
+    let seen = bench.assert_allowed(&bench.get(&session, "/p").await);
     bench.snippet.names.assert_only_alice(&seen);
     assert_redirect_without_target(&bench.send("GET", "/p", SCRIPT).await);
-    bench.unreached();
-    browser_endpoints_are_the_applications(&bench, &session).await;
-    // The check has `Transfer-Encoding` but no chunks, so Curfew waits for 3 s.
+    bench.assert_application_not_reached();
+    assert_browser_endpoints_reach_application(&bench, &session).await;
+    // The check has the header `Transfer-Encoding`, but no chunks, so Curfew waits for 3 s.
     let upload = format!(
         "POST /post HTTP/1.1\r\nHost: {}\r\nCookie: {}\r\nConnection: close\r\n\
          Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
@@ -56,7 +56,7 @@ async fn with_the_path(snippet: &Snippet) -> Bench {
     bench
 }
 
-/// HAProxy 2.6 routes by any host of a list, and `req.hdr` sends the last one to Curfew.
+/// If `Host` contains a list of hosts, HAProxy 2.6 routes with any of them. `req.hdr` sends the last one to Curfew.
 #[tokio::test]
 async fn haproxy_2_6_with_the_path() {
     let bench = with_the_path(&AUTHELIA_HAPROXY_2_6).await;
@@ -70,5 +70,5 @@ async fn haproxy_2_8_with_the_path() {
     let bench = with_the_path(&AUTHELIA_HAPROXY_2_8).await;
     let answer = bench.raw(&for_two_hosts(bench.snippet.host)).await;
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
-    bench.unreached();
+    bench.assert_application_not_reached();
 }

@@ -1,4 +1,4 @@
-//! The ingress-nginx annotations of Authelia and oauth2-proxy.
+//! Tests the ingress-nginx annotations of Authelia and oauth2-proxy.
 
 use super::*;
 use crate::changed::with_another_host;
@@ -17,8 +17,8 @@ const BOTH: [(Snippet, &str, &str); 2] = [
 async fn with_only_the_address() {
     for (snippet, _, class) in BOTH {
         let (bench, session) = start(&snippet, &snippet.unchanged(), |it| it.status == 500).await;
-        all_get_500(&bench, &session).await;
-        warned(&bench, class, "Use /auth-request").await;
+        assert_all_get_500(&bench, &session).await;
+        wait_for_warning(&bench, class, "Use /auth-request").await;
     }
 }
 
@@ -26,17 +26,18 @@ async fn with_only_the_address() {
 async fn with_the_path_of_auth_request() {
     for (snippet, path, _) in BOTH {
         let text = replaced(&snippet.unchanged(), &[(path, "/auth-request")]);
-        let (bench, session) = start(&snippet, &text, is_admitted).await;
+        let (bench, session) = start(&snippet, &text, is_allowed).await;
         assert_usable(&bench, &session).await;
-        browser_endpoints_are_the_applications(&bench, &session).await;
-        // A request with this header, from a client or a load balancer, is redirected to sign in.
+        assert_browser_endpoints_reach_application(&bench, &session).await;
+        // If a client or a load balancer sends this header, the answer redirects to the sign-in page.
         let cookie = session.cookie();
         let lines = [("cookie", &*cookie), ("x-forwarded-uri", "/public")];
         let answer = bench.send("GET", TARGET, &lines).await;
-        redirected(&bench, &answer, ESCAPED, "malformed_request");
+        assert_redirected(&bench, &answer, ESCAPED, "malformed_request");
         let named = challenge(&foreign_input_detail("X-Forwarded-Uri"));
         assert_eq!(answer.header("www-authenticate"), named);
-        // The check is for the host in `Host`, but NGINX routes by the other one. The log reports this.
+        // The check names the host in `Host`, but NGINX uses the other host to route the request. Curfew's log warns
+        // of this.
         eventually("the log warns of the host", async || {
             let log = bench.curfew.log();
             log.contains("ingress-nginx names the host that the client wrote")
@@ -48,18 +49,18 @@ async fn with_the_path_of_auth_request() {
     }
 }
 
-/// `/forward-auth` needs the ConfigMap: without it, no header names the request.
+/// `/forward-auth` needs the ConfigMap. Without it, the check does not have the headers that name the request.
 #[tokio::test]
 async fn with_the_path_of_forward_auth_and_without_the_config_map() {
     for (snippet, path, _) in BOTH {
         let text = replaced(&snippet.unchanged(), &[(path, "/forward-auth")]);
         let (bench, session) = start(&snippet, &text, |it| it.status == 302).await;
-        for answer in all_clients(&bench, &session).await {
+        for answer in send_as_all_clients(&bench, &session).await {
             assert_eq!(answer.status, 302, "{answer:?}");
             let missing = challenge("X-Forwarded-Host is missing");
             assert_eq!(answer.header("www-authenticate"), missing);
         }
-        // Clients cannot supply them either: the controller removes one of the headers, and Curfew requires it.
+        // A client cannot send these headers itself: Curfew requires all of them, and the controller removes one.
         let cookie = session.cookie();
         for (host, uri, method) in [
             (snippet.host, TARGET, "GET"),

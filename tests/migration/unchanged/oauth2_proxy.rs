@@ -1,4 +1,4 @@
-//! oauth2-proxy's files for NGINX and Caddy.
+//! Tests oauth2-proxy's files for NGINX and Caddy.
 
 use super::*;
 use crate::snippet::{OAUTH2_PROXY_CADDY, OAUTH2_PROXY_ON_NGINX, replaced};
@@ -17,16 +17,16 @@ async fn nginx_with_only_the_address() {
     let addresses = [("127.0.0.1:4180", "127.0.0.1:9180")];
     let text = replaced(&OAUTH2_PROXY_ON_NGINX.unchanged(), &addresses);
     let (bench, session) = start(&OAUTH2_PROXY_ON_NGINX, &text, |it| it.status == 500).await;
-    all_get_500(&bench, &session).await;
-    warned(&bench, "oauth2_proxy", "Use /auth-request with NGINX").await;
+    assert_all_get_500(&bench, &session).await;
+    wait_for_warning(&bench, "oauth2_proxy", "Use /auth-request with NGINX").await;
     let answer = bench.send("GET", "/oauth2/sign_in", NAVIGATION).await;
     assert_eq!(answer.status, 404);
-    assert!(is_the_list(&answer), "{answer:?}");
+    assert!(is_path_list(&answer), "{answer:?}");
     let hint = "the sign-in page is /.curfew/login on the browser listener";
     assert!(answer.body.contains(hint), "{answer:?}");
 }
 
-/// People sign in, return, and are asked to sign in again.
+/// After people have signed in, the page asks them to sign in again.
 #[tokio::test]
 async fn nginx_with_the_path_and_other_headers() {
     let unchanged = OAUTH2_PROXY_ON_NGINX.unchanged();
@@ -44,7 +44,7 @@ async fn nginx_with_the_path_and_other_headers() {
             &[(CHECK, CURFEW_CHECK), (FORWARDED_URI, headers)],
         );
         let (bench, session) = start(&OAUTH2_PROXY_ON_NGINX, &text, |it| it.status == 302).await;
-        for answer in all_clients(&bench, &session).await {
+        for answer in send_as_all_clients(&bench, &session).await {
             assert_eq!(answer.status, 302, "{answer:?}");
             let location = answer.header("location");
             let page = "/oauth2/sign_in?rd=http://app.example.com/p";
@@ -61,13 +61,13 @@ async fn caddy_with_only_the_address() {
         "forward_auth curfew:9180",
     )];
     let text = replaced(&OAUTH2_PROXY_CADDY.unchanged(), &address);
-    let (bench, session) = start(&OAUTH2_PROXY_CADDY, &text, is_the_list).await;
+    let (bench, session) = start(&OAUTH2_PROXY_CADDY, &text, is_path_list).await;
     let hint = "/forward-auth with Traefik and Caddy";
-    all_get_the_list(&bench, &session, hint).await;
-    warned(&bench, "oauth2_proxy", hint).await;
+    assert_all_get_path_list(&bench, &session, hint).await;
+    wait_for_warning(&bench, "oauth2_proxy", hint).await;
 }
 
-/// `handle_response` catches the 401 of scripts, and no identity is copied.
+/// `handle_response` replaces the 401 of scripts, and the file copies no identity headers.
 #[tokio::test]
 async fn caddy_with_the_path() {
     let pairs = [
@@ -78,16 +78,16 @@ async fn caddy_with_the_path() {
         ("uri /oauth2/auth", "uri /forward-auth"),
     ];
     let text = replaced(&OAUTH2_PROXY_CADDY.unchanged(), &pairs);
-    let (bench, session) = start(&OAUTH2_PROXY_CADDY, &text, is_admitted).await;
+    let (bench, session) = start(&OAUTH2_PROXY_CADDY, &text, is_allowed).await;
     assert_usable(&bench, &session).await;
-    let seen = bench.admitted(&bench.get(&session, "/p").await);
+    let seen = bench.assert_allowed(&bench.get(&session, "/p").await);
     bench.snippet.names.assert_no_identity(&seen);
-    browser_endpoints_are_the_applications(&bench, &session).await;
+    assert_browser_endpoints_reach_application(&bench, &session).await;
     for target in ["/p", "/.curfew/session"] {
         let answer = bench.send("GET", target, SCRIPT).await;
         assert_eq!(answer.status, 302, "{answer:?}");
         let page = format!("/oauth2/sign_in?rd=http://example.com{target}");
         assert_eq!(answer.header("location"), page);
-        bench.unreached();
+        bench.assert_application_not_reached();
     }
 }
