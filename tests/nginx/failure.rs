@@ -1,4 +1,4 @@
-//! Redis or Curfew is down or hangs.
+//! Requests are denied while Redis or Curfew is down or hangs.
 
 use super::*;
 
@@ -8,7 +8,7 @@ async fn without_redis_requests_are_denied_and_sessions_survive() {
     let session = stack.curfew.sign_in("alice").await;
     let unknown = KeyRing::new(vec![SigningKey::parse(&stack.setup.key).unwrap()]).unwrap();
     let unknown = format!("__Host-session={}", unknown.issue().unwrap().expose());
-    stack.admitted(&session).await;
+    stack.assert_allowed(&session).await;
     stack.redis.stop();
     let unavailable = (503, "store_unavailable".to_owned());
     eventually("checks report the store failure", async || {
@@ -39,7 +39,7 @@ async fn without_redis_requests_are_denied_and_sessions_survive() {
         stack.curfew.ops("/readyz").await.0 == 200
     })
     .await;
-    stack.admitted(&session).await;
+    stack.assert_allowed(&session).await;
 }
 
 #[tokio::test]
@@ -53,7 +53,7 @@ async fn a_hanging_redis_does_not_delay_the_answer() {
         (response.status().as_u16(), reason_of(&response)),
         (500, "store_unavailable")
     );
-    // The store timeout is 100 ms; NGINX itself would wait for 2 s.
+    // Curfew answers after its store timeout of 100 ms. NGINX would wait for 2 s.
     assert!(waited.seconds() < 1.9, "{} s", waited.seconds());
     stack.redis.thaw();
     eventually("Curfew is ready again", async || {
@@ -61,14 +61,14 @@ async fn a_hanging_redis_does_not_delay_the_answer() {
     })
     .await;
     stack.backend.take();
-    stack.admitted(&session).await;
+    stack.assert_allowed(&session).await;
 }
 
 #[tokio::test]
 async fn without_curfew_every_request_is_denied() {
     let stack = Stack::start().await;
     let session = stack.curfew.sign_in("alice").await;
-    stack.admitted(&session).await;
+    stack.assert_allowed(&session).await;
     stack.curfew.stop().await;
     let request = stack.client.get(stack.nginx.url("/"));
     let response = request

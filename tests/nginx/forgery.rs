@@ -1,4 +1,4 @@
-//! Forged credentials, identities and requests.
+//! Clients send forged credentials, identities and requests.
 
 use super::*;
 
@@ -87,7 +87,7 @@ async fn requests_without_a_session_are_denied() {
         }
         assert!(stack.backend.take().is_empty(), "{lines:?}");
     }
-    stack.admitted(&session).await;
+    stack.assert_allowed(&session).await;
 }
 
 #[tokio::test]
@@ -130,7 +130,7 @@ async fn a_forged_identity_does_not_reach_the_backend() {
         "under any name"
     );
 
-    // Nor without a session.
+    // Without a session, too, the forged identity does not reach the backend.
     let response = stack.send("GET", "/sign-in", &forged).await;
     assert_eq!(response.status(), 200);
     let seen = format!("{:?}", stack.backend.take_one().headers);
@@ -141,7 +141,7 @@ async fn a_forged_identity_does_not_reach_the_backend() {
     );
 }
 
-/// A client cannot supply an attribute that the session lacks.
+/// A client cannot add an attribute that the session does not have.
 #[tokio::test]
 async fn an_unknown_attribute_is_an_empty_header() {
     let stack = Stack::start().await;
@@ -233,14 +233,14 @@ async fn a_web_socket_is_checked_when_it_opens() {
     assert_eq!(seen.all("connection"), ["upgrade"]);
 }
 
-/// Requests that reqwest would not send.
+/// The test sends raw bytes, because reqwest does not send malformed requests.
 #[tokio::test]
 async fn malformed_requests_are_denied() {
     let stack = Stack::start().await;
     let session = stack.curfew.sign_in("alice").await;
     let cookie = format!("Cookie: {}\r\nConnection: close\r\n\r\n", session.cookie());
     for (head, status) in [
-        // The host is the server name, as in NGINX itself.
+        // Without `Host`, NGINX uses the server name as the host.
         ("GET / HTTP/1.0\r\n", "200"),
         ("GET / HTTP/1.1\r\nHost: a b\r\n", "400"),
         ("GET / HTTP/1.1\r\nHost: user@a\r\n", "401"),

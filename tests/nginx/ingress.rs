@@ -1,4 +1,4 @@
-//! The Ingress of `deploy/nginx`, compared with Curfew's endpoints and with the plain NGINX file.
+//! Compares the Ingress of `deploy/nginx` with Curfew's endpoints, and with the file for NGINX without a controller.
 
 use crate::support::curfew::Setup;
 
@@ -22,7 +22,7 @@ async fn the_ingress_checks_requests_and_forwards_the_whole_identity() {
         ("http", Some(9180)),
         "the default of listen.check"
     );
-    // As the controller renders it.
+    // Sends a check in the form that the controller renders.
     let response = crate::client()
         .get(format!("http://{}{}", curfew.check, url.path()))
         .header("x-sent-from", "nginx-ingress-controller")

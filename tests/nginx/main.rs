@@ -1,5 +1,5 @@
-//! Black-box tests: a client, the real NGINX with the file of `deploy/nginx`, Curfew, a real Redis, and a backend
-//! that records its requests.
+//! Black-box tests with a real NGINX with the file of `deploy/nginx`, Curfew, a real Redis, and a backend that
+//! records its requests.
 
 #![expect(
     clippy::unwrap_used,
@@ -80,8 +80,9 @@ impl Stack {
             .await
     }
 
-    /// The client is admitted: the backend received exactly one request.
-    async fn admitted(&self, session: &SignedIn) {
+    /// Sends a request with the session. Asserts that it is allowed, and that the backend received exactly one
+    /// request.
+    async fn assert_allowed(&self, session: &SignedIn) {
         let response = self.get(session).await;
         assert_eq!(
             response.status(),
@@ -93,8 +94,9 @@ impl Stack {
         self.backend.take_one();
     }
 
-    /// The client is denied for `reason`, and the backend received no request.
-    async fn refused(&self, session: &SignedIn, reason: &str) -> Response {
+    /// Sends a request with the session. Asserts that it is denied with `reason`, and that the backend received no
+    /// request.
+    async fn assert_denied(&self, session: &SignedIn, reason: &str) -> Response {
         let response = self.get(session).await;
         assert_eq!(
             (response.status().as_u16(), reason_of(&response)),

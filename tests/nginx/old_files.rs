@@ -1,4 +1,4 @@
-//! The proxy files of version 0.1 with this version of Curfew: what is still checked, and what operators see.
+//! Tests the proxy files of version 0.1 with this version of Curfew: their checks, and the hints for operators.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -104,8 +104,8 @@ impl OldProxy {
     }
 }
 
-/// Checks work as before. The pages for browsers are missing until the proxy routes them to their listener: the log
-/// reports this with the port.
+/// Checks work with the old files. The files do not route the pages for browsers to the browser listener, so these
+/// pages are missing. The log reports this, with the port.
 #[tokio::test]
 async fn old_proxy_files_work_and_missing_routes_are_logged() {
     for name in ["NGINX", "Traefik", "Caddy", "Envoy", "HAProxy"] {
@@ -149,7 +149,7 @@ async fn old_proxy_files_work_and_missing_routes_are_logged() {
     }
 }
 
-/// The old file does not clear a client's own header, so such requests are denied. The log names the fix.
+/// The old file forwards a header of the client, so Curfew denies such requests. The log names the fix.
 #[tokio::test]
 async fn the_old_nginx_file_forwards_forged_headers_and_curfew_denies_them() {
     let curfew = Setup::memory().start();

@@ -1,4 +1,4 @@
-//! `curfew probe` detects whether sessions end: with the file of `deploy/`, and with broken variants of it.
+//! `curfew probe` detects whether sessions end, with the file of `deploy/` and with broken variants of this file.
 
 use std::process::Output;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::support::Listeners;
 
 impl Stack {
-    /// Starts the servers with replacements in NGINX's file.
+    /// Starts the servers with these replacements in NGINX's file.
     async fn with_nginx(replaced: &[(&str, String)]) -> Self {
         let mut stack = Self::start().await;
         stack.nginx = Nginx::changed(stack.curfew.listeners(), stack.backend.address, replaced);
@@ -24,8 +24,8 @@ impl Stack {
         run.await.unwrap()
     }
 
-    /// The probe fails, and its output contains this line.
-    async fn fails(&self, line: &str) {
+    /// Runs the probe. Asserts that it fails, and that its output contains this line.
+    async fn assert_probe_fails(&self, line: &str) {
         let output = self.probe(&["--subject", "probe", "--age"]).await;
         let said = String::from_utf8(output.stdout).unwrap();
         assert_eq!(output.status.code(), Some(1), "{said}");
@@ -62,7 +62,7 @@ async fn the_probe_passes_with_the_delivered_file() {
         ),
         "{said}"
     );
-    // No sign-in page is available here.
+    // The stack has no sign-in page, so the probe cannot check it.
     let partial = "sessions end on time here; steps marked ? were not checked\n";
     assert!(said.ends_with(partial), "{said}");
     assert!(
@@ -77,7 +77,7 @@ async fn the_probe_passes_with_the_delivered_file() {
     let json = std::fs::read_to_string(json).unwrap();
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["checks"][0]["passed"], true);
-    // A redirect to sign in also counts as a denial. Without `--age`, the probe waits.
+    // Without `--age`, the probe waits until the session ends.
     let stack = Stack::with_limits("2s", "1h").await;
     let session = stack.curfew.sign_in("alice").await;
     let cookie = session.cookie();
@@ -92,7 +92,7 @@ async fn the_probe_fails_without_a_check() {
     let open = ("auth_request /_curfew/check;", String::new());
     let stack = Stack::with_nginx(&[open]).await;
     stack
-        .fails("FAIL  without a session, the page is refused: served, 200")
+        .assert_probe_fails("FAIL  without a session, the page is refused: served, 200")
         .await;
 }
 
@@ -108,10 +108,10 @@ async fn the_probe_fails_with_cached_answers() {
     );
     let stack = Stack::with_nginx(&[(CHECK, cache), path]).await;
     stack
-        .fails("FAIL  after the idle limit, the page is refused: served, 200")
+        .assert_probe_fails("FAIL  after the idle limit, the page is refused: served, 200")
         .await;
     stack
-        .fails("FAIL  a revoked session is refused within 3 s: served, 200")
+        .assert_probe_fails("FAIL  a revoked session is refused within 3 s: served, 200")
         .await;
 }
 
@@ -128,7 +128,9 @@ async fn the_probe_fails_if_errors_admit() {
     );
     let stack = Stack::with_nginx(&[open, location]).await;
     stack
-        .fails("FAIL  a request that cannot be checked is refused (fail closed): served, 200")
+        .assert_probe_fails(
+            "FAIL  a request that cannot be checked is refused (fail closed): served, 200",
+        )
         .await;
 }
 
@@ -145,13 +147,13 @@ async fn the_probe_fails_if_denials_are_pages() {
     );
     let stack = Stack::with_nginx(&[page, location]).await;
     stack
-        .fails("FAIL  without a session, the page is refused: served, 200")
+        .assert_probe_fails("FAIL  without a session, the page is refused: served, 200")
         .await;
 }
 
 #[tokio::test]
 async fn the_probe_fails_if_clients_choose_their_address() {
-    // The proxy believes the address that the client sends, and one path is public.
+    // NGINX uses the URL that the client sends in `X-Original-URL`, and one path is public.
     let stack = Stack::start().await;
     let believed = (
         "proxy_set_header X-Original-URL $scheme://$host$request_port$request_uri;",
@@ -172,7 +174,7 @@ async fn the_probe_fails_if_clients_choose_their_address() {
         ..stack
     };
     stack
-        .fails("FAIL  forged request headers give no access: served, 200")
+        .assert_probe_fails("FAIL  forged request headers give no access: served, 200")
         .await;
 }
 

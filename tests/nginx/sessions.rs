@@ -55,21 +55,21 @@ async fn a_post_keeps_its_type_and_body() {
     assert_eq!(seen.body, body.to_string());
 }
 
-/// The idle limit is 4 s. Activity every second keeps the session alive for longer than that.
+/// The idle limit is 4 s. Activity every second keeps the session alive for longer than 4 s.
 #[tokio::test]
 async fn activity_keeps_a_session_and_idleness_ends_it() {
     let stack = Stack::with_limits("4s", "1h").await;
     let session = stack.curfew.sign_in("alice").await;
     for _ in 0..7 {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        stack.admitted(&session).await;
+        stack.assert_allowed(&session).await;
     }
     tokio::time::sleep(Duration::from_millis(4050)).await;
-    let response = stack.refused(&session, "idle_timeout").await;
+    let response = stack.assert_denied(&session, "idle_timeout").await;
     assert!(!response.headers().contains_key("set-cookie"));
-    stack.refused(&session, "idle_timeout").await;
+    stack.assert_denied(&session, "idle_timeout").await;
     let again = stack.curfew.sign_in("alice").await;
-    stack.admitted(&again).await;
+    stack.assert_allowed(&again).await;
     let ended = stack.curfew.audit_events("session.ended");
     assert_eq!(ended.len(), 1, "one session has ended, once: {ended:?}");
     assert_eq!(ended[0]["event.reason"], "idle_timeout");
@@ -96,25 +96,25 @@ async fn steady_activity_does_not_pass_the_absolute_limit() {
         }
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
-    stack.refused(&session, "absolute_timeout").await;
+    stack.assert_denied(&session, "absolute_timeout").await;
 }
 
-/// The same with an aged session, without waiting.
+/// Tests long limits without waiting: the admin API changes the age of the session.
 #[tokio::test]
 async fn long_limits_are_exact_to_the_second() {
     let stack = Stack::start().await;
     let session = stack.curfew.sign_in("alice").await;
     stack.curfew.age(&session, "14m").await;
-    stack.admitted(&session).await;
+    stack.assert_allowed(&session).await;
     stack.curfew.age(&session, "15m").await;
-    stack.refused(&session, "idle_timeout").await;
+    stack.assert_denied(&session, "idle_timeout").await;
     let session = stack.curfew.sign_in("alice").await;
     for _ in 0..51 {
         stack.curfew.age(&session, "14m").await;
-        stack.admitted(&session).await;
+        stack.assert_allowed(&session).await;
     }
     stack.curfew.age(&session, "6m").await;
-    stack.refused(&session, "absolute_timeout").await;
+    stack.assert_denied(&session, "absolute_timeout").await;
 }
 
 #[tokio::test]
@@ -159,15 +159,15 @@ async fn a_revocation_takes_effect_on_the_next_request() {
         stack.curfew.sign_in("alice").await,
     );
     let bob = stack.curfew.sign_in("bob").await;
-    stack.admitted(&one).await;
+    stack.assert_allowed(&one).await;
     stack.curfew.revoke(&one).await;
-    stack.refused(&one, "revoked").await;
-    stack.admitted(&two).await;
+    stack.assert_denied(&one, "revoked").await;
+    stack.assert_allowed(&two).await;
     let answer = stack
         .curfew
         .call("DELETE", "/api/v1/sessions?subject=alice", None)
         .await;
     assert_eq!(answer.1["revoked"], 1);
-    stack.refused(&two, "revoked").await;
-    stack.admitted(&bob).await;
+    stack.assert_denied(&two, "revoked").await;
+    stack.assert_allowed(&bob).await;
 }

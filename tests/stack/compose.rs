@@ -1,4 +1,4 @@
-//! The content of `docker-compose.yml`.
+//! Reads and tests `docker-compose.yml`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::support::deployed::installed;
 
 const FILE: &str = "docker-compose.yml";
 
-/// The proxies, each with its published port.
+/// The proxies, and the published port of each proxy.
 pub const PROXIES: [(&str, u16); 5] = [
     ("nginx", 8081),
     ("traefik", 8082),
@@ -21,7 +21,7 @@ pub const PROXIES: [(&str, u16); 5] = [
 
 pub struct Compose(Value);
 
-/// A file or a volume, and its path in the container.
+/// A mounted file or volume, and its path in the container.
 pub struct Mount {
     pub source: String,
     pub target: String,
@@ -80,7 +80,8 @@ impl Compose {
             .collect()
     }
 
-    /// The files of this repository that a service mounts: path in the container, and content.
+    /// Returns the files of this repository that a service mounts. Each has its path in the container, and its
+    /// content.
     pub fn files(&self, service: &str) -> Vec<(String, String)> {
         let mounts = self.mounts(service).into_iter();
         let files = mounts.filter(|mount| mount.source.starts_with("./"));
@@ -148,7 +149,7 @@ fn mounted_files_are_from_deploy() {
     }
 }
 
-/// No port is reachable from other machines, no port is used twice, and browsers may return to each of them.
+/// No port is reachable from other machines, and no port is used twice. Curfew allows each port in return addresses.
 #[test]
 fn ports_are_published_on_loopback_only() {
     let compose = Compose::read();
@@ -195,8 +196,8 @@ fn services_wait_for_dependencies_and_have_health_checks() {
                 "{name} needs {need}"
             );
         }
-        // The application has no shell and sends no checks. The services that need it wait for the rest of the stack
-        // too.
+        // The application has no program for a health check. The services that depend on it also wait for the rest of
+        // the stack.
         if !["keys", "application"].contains(&name.as_str()) {
             assert_eq!(service["healthcheck"]["test"][0], "CMD", "{name}");
         }

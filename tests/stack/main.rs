@@ -1,5 +1,5 @@
-//! The stack of `docker-compose.yml` as processes of this machine, with the files that it mounts. And an upgrade of
-//! two replicas under load.
+//! Runs the stack of `docker-compose.yml` as processes on this machine, with the files that it mounts. Also tests an
+//! upgrade of two replicas under load.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

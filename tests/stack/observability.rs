@@ -1,4 +1,4 @@
-//! A real Prometheus that scrapes both replicas: its rules, and the queries of the dashboard.
+//! A real Prometheus scrapes both replicas. It evaluates its rules, and answers the queries of the dashboard.
 
 use std::process::Command;
 
@@ -69,14 +69,16 @@ async fn prometheus_answers_the_queries_of_the_dashboard() {
                 .replace("$__rate_interval", "30s")
                 .replace("$__range", "1m")
                 .replace("$job", ".+");
-            // The stack has no identity provider, no failing webhook, and no policy that continues without the store.
+            // These metrics have no values, because the stack has no identity provider, no webhook, and no policy
+            // with
+            // `on_store_failure: known`.
             let quiet = [
                 "curfew_logins_total",
                 "curfew_webhooks_total",
                 "curfew_degraded_checks_total",
             ];
             let expected = !quiet.iter().any(|name| query.contains(name));
-            // A rate needs two scrapes of the same series.
+            // Prometheus needs two scrapes of a series to compute a rate.
             let has_an_answer = async || {
                 let answer = get("/api/v1/query", &[("query", &query)]).await;
                 assert_eq!(answer["status"], "success", "{query}: {answer}");

@@ -1,4 +1,4 @@
-//! The proxies, each with its command and mounted files from `docker-compose.yml`.
+//! Starts the proxies with the commands and the mounted files of `docker-compose.yml`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ enum Running {
 }
 
 impl Stack {
-    /// The proxy of this name, with checks by this replica.
+    /// Starts the proxy with this name. It sends its checks to this replica.
     pub fn proxy(&self, name: &str, replica: &Curfew) -> Proxy {
         let address = local(free_port());
         let (spoe, grpc) = (replica.spoe.unwrap(), replica.grpc.unwrap());
@@ -67,7 +67,7 @@ impl Stack {
             };
         }
         let mut command = Command::new(program(name));
-        // In containers, the files have other paths.
+        // Replaces the paths of the files in the container with their paths on this machine.
         let words = self.compose.words(name, "command").into_iter();
         let words = words.filter(|word| word != name).map(|word| {
             files.iter().fold(word, |word, (file, _)| {

@@ -1,4 +1,4 @@
-//! The steps of a person who tries the stack.
+//! Tests the steps of a person who tries the stack.
 
 use std::net::SocketAddr;
 
@@ -58,7 +58,7 @@ fn header<'a>(response: &'a Response, name: &http::HeaderName) -> &'a str {
 #[tokio::test]
 async fn the_stack_signs_people_in_and_out() {
     let stack = Stack::start().await;
-    // Half of the proxies use one replica, half the other.
+    // The proxies use the two replicas in turn.
     let proxies: Vec<_> = PROXIES
         .iter()
         .zip(stack.replicas.iter().cycle())
@@ -87,7 +87,7 @@ async fn the_stack_signs_people_in_and_out() {
         assert_eq!(page.status(), 200);
         assert!(page.text().await.unwrap().contains("<h1>Sign in</h1>"));
     }
-    // A form from another site signs nobody in.
+    // If another site submits the sign-in form, nobody is signed in.
     let mut stranger = browsers[0].clone();
     stranger.host = "localhost:9999".to_owned();
     let form = "subject=alice&rd=http%3A%2F%2Flocalhost%3A8084%2Forders";
@@ -121,7 +121,7 @@ async fn the_stack_signs_people_in_and_out() {
         assert!(status.text().await.unwrap().contains("\"alice\""));
         assert_eq!(browser.get("/.curfew/warning.js").await.status(), 200);
     }
-    // A sign-out at one proxy holds at all of them.
+    // After a sign-out at one proxy, all proxies deny the session.
     let left = browsers[4].post("/.curfew/sign-out", "").await;
     assert!(left.status().is_redirection() || left.status().is_success());
     for browser in &browsers {
@@ -130,7 +130,7 @@ async fn the_stack_signs_people_in_and_out() {
         })
         .await;
     }
-    // Like the health check of the containers.
+    // Runs the command of the containers' health check.
     for replica in &stack.replicas {
         let url = format!("http://{}", replica.ops);
         let mut check = Setup::memory().command(&["healthcheck", "--url", &url]);

@@ -1,4 +1,4 @@
-//! Redis, two replicas and the application, as in `docker-compose.yml`.
+//! Starts Redis, two replicas and the application with the settings of `docker-compose.yml`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ impl Stack {
         let keys = tempfile::tempdir().unwrap();
         let place = keys.path().to_str().unwrap().to_owned();
         let local_keys = |text: &str| text.replace("/var/lib/curfew", &place);
-        // The service `keys`.
+        // Runs the command of the service `keys`.
         let arguments: Vec<String> = compose.words("keys", "command");
         let arguments: Vec<String> = arguments.iter().map(|word| local_keys(word)).collect();
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -96,7 +96,7 @@ impl Stack {
     }
 }
 
-/// The sample application. `cargo test` builds it with the tests, but not for a single one of them.
+/// Returns the path of the sample application. `cargo test` builds it, but `cargo test --test stack` does not.
 fn example() -> PathBuf {
     let curfew = PathBuf::from(env!("CARGO_BIN_EXE_curfew"));
     let path = curfew.with_file_name("examples/application");

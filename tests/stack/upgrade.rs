@@ -1,5 +1,5 @@
-//! Two replicas are replaced one after the other under load. Nobody with a valid session is denied, and nobody
-//! without one is admitted.
+//! Replaces two replicas one after the other under load. No request with a valid session is denied, and no request
+//! with an ended session is allowed.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -28,7 +28,7 @@ struct Counts {
     stop: AtomicBool,
 }
 
-/// One of two addresses for replicas. It stays the same while replicas change.
+/// The setup of a replica, and the process that runs with it. The next process has the same addresses.
 struct Slot {
     setup: Setup,
     curfew: Option<Curfew>,
@@ -44,7 +44,7 @@ impl Slot {
             .set("TOKEN__KEYS", &key.key)
             .set("POLICIES__DEFAULT__TOUCH_INTERVAL", "1s")
             .set("SHUTDOWN_DELAY", "1s")
-            // Many processes share two CPU cores here.
+            // Many processes share two CPU cores in the tests, so Redis may answer late.
             .set("STORE__COMMAND_TIMEOUT", "500ms");
         setup.key.clone_from(&key.key);
         let curfew = Some(setup.start());
@@ -62,7 +62,7 @@ impl Slot {
         .await;
     }
 
-    /// Stops the replica like an orchestrator, and starts the next one at the same address.
+    /// Stops the replica as an orchestrator does, and starts the next replica with the same addresses.
     async fn upgrade(&mut self) {
         let old = self.curfew.take().unwrap();
         old.stop().await;
@@ -71,7 +71,8 @@ impl Slot {
     }
 }
 
-async fn used(counts: Arc<Counts>, proxy: SocketAddr, cookie: String, expected: u16) {
+/// Sends requests until the end of the test, and counts whether their status is the expected one.
+async fn send_requests(counts: Arc<Counts>, proxy: SocketAddr, cookie: String, expected: u16) {
     let client = client();
     while !counts.stop.load(Ordering::Relaxed) {
         let request = client
@@ -111,7 +112,8 @@ impl Proxy {
         let [one, two] = slots.each_ref().map(Slot::curfew);
         if name == "NGINX" {
             let second = (
-                // Exclude a replica for no longer than it is away (NGINX's default: 10 s).
+                // By default, NGINX excludes a replica for 10 s after a failure, which is longer than the replica is
+                // away.
                 ";\n    keepalive 32;\n}\n\n# Curfew's listener",
                 format!(
                     " fail_timeout=2s;\n    server {} fail_timeout=2s;\n    keepalive 32;\n}}\n\n# Curfew's listener",
@@ -194,14 +196,19 @@ async fn an_upgrade_of_two_replicas_gives_no_wrong_answer() {
                     .unwrap()
                     .status()
             };
-            // All replicas know the end.
+            // Waits until all replicas know whether the session has ended.
             eventually("every answer is right", async || {
                 get(client()).await == expected
             })
             .await;
             tokio::time::sleep(Duration::from_millis(100)).await;
             let cookie = session.cookie();
-            clients.spawn(used(Arc::clone(&counts), proxy.address(), cookie, expected));
+            clients.spawn(send_requests(
+                Arc::clone(&counts),
+                proxy.address(),
+                cookie,
+                expected,
+            ));
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
         let before = slots.each_ref().map(|slot| slot.curfew().id());
@@ -212,7 +219,8 @@ async fn an_upgrade_of_two_replicas_gives_no_wrong_answer() {
         for (slot, id) in slots.iter().zip(before) {
             assert_ne!(slot.curfew().id(), id);
         }
-        // One replica was alone for a while. HAProxy then has no reason to use the other one.
+        // While the second replica restarts, all checks go to the first one. Later, HAProxy may continue to use only
+        // the first.
         let (_, metrics) = slots[0].curfew().ops("/metrics").await;
         assert!(metrics.contains("verdict=\"allow\""), "the new one is used");
         counts.stop.store(true, Ordering::Relaxed);
