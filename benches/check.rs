@@ -1,4 +1,5 @@
-//! The time for the parts of a check, and for whole checks with each contract on the embedded store.
+//! Measures the time of the parts of a check, and of whole checks with each contract. The store is the embedded
+//! store.
 
 #![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
 
@@ -42,7 +43,7 @@ const LIMITS: Limits = Limits {
 };
 const COOKIE: &str = "__Host-session";
 
-/// A service on the embedded store with one session.
+/// A service with the embedded store and one session.
 struct Bench {
     runtime: Runtime,
     contracts: Live<Contracts>,
@@ -167,7 +168,7 @@ impl Bench {
         headers.collect()
     }
 
-    /// A sub-request over HTTP with the inputs of a contract.
+    /// Returns a check over HTTP. `own` are the headers of the contract.
     fn http(&self, path: &str, own: &[(&'static str, &'static str)]) -> http::Request<Body> {
         let mut request = http::Request::builder().uri(path).body(Body::empty());
         let headers = request.as_mut().unwrap().headers_mut();
@@ -178,7 +179,7 @@ impl Bench {
         request.unwrap()
     }
 
-    /// The same request from Envoy, as the bytes of a gRPC call.
+    /// Returns a check for the same request from Envoy, as the bytes of a gRPC call.
     fn grpc(&self) -> Vec<u8> {
         let headers = self.headers.iter();
         let http = HttpRequest {
@@ -206,7 +207,7 @@ impl Bench {
         [&[0][..], &length.to_be_bytes(), &message].concat()
     }
 
-    /// The same request from HAProxy.
+    /// Returns a check for the same request from HAProxy.
     fn spoe(&self) -> Message {
         let mut lines = Vec::new();
         for (name, value) in &self.headers {
@@ -272,10 +273,10 @@ fn parts(criterion: &mut Criterion) {
         near.create(*id, session).await.unwrap();
         near.load(*id).await.unwrap();
     });
-    criterion.bench_function("recall", |bencher| {
+    criterion.bench_function("load from the near cache", |bencher| {
         bencher.iter(|| match near.load_cached(black_box(*id)) {
             Some(session) => session,
-            // The record expires from time to time.
+            // From time to time, the record expires in the near cache, and must be loaded again.
             None => bench.runtime.block_on(near.load(*id)).unwrap().unwrap(),
         });
     });

@@ -1,7 +1,7 @@
-//! Measures Redis memory for each session: creates sessions as the service does, and reads `used_memory`.
-//! `scripts/memory.sh` runs it.
+//! Measures how much memory Redis needs for each session. The program creates sessions as the service does, and reads
+//! `used_memory`. `scripts/memory.sh` runs it.
 //!
-//! The argument is the number of sessions; the default is one million.
+//! The argument is the number of sessions. The default is one million.
 
 #![expect(
     clippy::unwrap_used,
@@ -25,7 +25,7 @@ use curfew::store::{DeadlineQueue, SessionStore};
 use futures_util::future::join_all;
 use support::redis::{RedisServer, fact};
 
-/// Sessions that are created concurrently.
+/// The number of sessions that are created at the same time.
 const CONCURRENT_CREATES: u64 = 500;
 
 #[tokio::main]
@@ -41,7 +41,7 @@ async fn main() {
     let with_all = used(&whole);
     let keys: u64 = whole.command(&[b"DBSIZE"]);
 
-    // Only the records, on a new server.
+    // Copies only the records to a new server, to measure them without the indexes.
     let bare = RedisServer::start();
     copy_records(&whole, &bare);
     let records = used(&bare) - before;
@@ -108,7 +108,7 @@ fn random_id() -> SessionId {
     SessionId::from_bytes(bytes)
 }
 
-/// A session of its own subject, with a usual name and no attributes.
+/// Returns a session of a separate subject, with a name of usual length and no attributes.
 fn session(number: u64, now: Timestamp) -> Session {
     let limits = Limits {
         idle: Some(Duration::from_secs(900)),
@@ -125,7 +125,7 @@ fn session(number: u64, now: Timestamp) -> Session {
     Session::start(new, &limits, Duration::from_secs(3600), now)
 }
 
-/// Copies the records of one server to another, with their expiries.
+/// Copies the records from one server to another, with their expiries.
 fn copy_records(from: &RedisServer, to: &RedisServer) {
     let connect = |server: &RedisServer| {
         let client = redis::Client::open(server.url()).unwrap();

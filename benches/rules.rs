@@ -1,5 +1,5 @@
-//! The time to find the rule of a request, with none, one and a thousand rules of each kind. All are for the same
-//! host, which is the worst case.
+//! Measures the time to find the rule for a request, among zero, one and a thousand rules of each kind. All rules are
+//! for the same host, which is the worst case.
 
 use std::hint::black_box;
 
@@ -36,7 +36,7 @@ fn rules(count: usize, make: &[Make]) -> Rules {
     Rules::new(rules.collect(), Terms::default()).expect("rules")
 }
 
-/// A request that no rule matches, so that all rules must be excluded.
+/// A request that no rule matches, so the search must exclude all rules.
 const TARGET: Target<'static> = Target {
     host: "app.example.com",
     path: b"/orders/2026/11/25/invoice%20no%207.pdf",

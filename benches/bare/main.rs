@@ -1,5 +1,5 @@
-//! Servers that do no work, with the system's allocator. `scripts/bench.sh` compares them with those of `load`, which
-//! use Curfew's allocator.
+//! Servers that do no work, with the system's allocator. `scripts/bench.sh` compares them with the servers of `load`,
+//! which use Curfew's allocator.
 
 #![expect(
     clippy::unwrap_used,

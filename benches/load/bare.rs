@@ -12,14 +12,14 @@ use tokio::net::TcpListener;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
-/// A handler that answers every request with 200.
+/// Serves HTTP, and answers every request with 200.
 pub async fn http(address: SocketAddr) {
     let listener = TcpListener::bind(address).await.unwrap();
     let router = Router::new().route("/{*path}", any(async || ()));
     axum::serve(listener, router).await.unwrap();
 }
 
-/// A service that allows every request.
+/// Serves gRPC, and allows every request.
 pub async fn grpc(address: SocketAddr) {
     let service = AuthorizationServer::new(AllowAll);
     let server = Server::builder().add_service(service);

@@ -12,12 +12,12 @@ use tonic::transport::{Channel, Endpoint};
 use crate::latencies::Latencies;
 use crate::tokens::Tokens;
 
-/// As many concurrent calls as there are streams.
+/// A load generator for gRPC. Each stream sends one call after the other.
 #[derive(Clone, Copy)]
 pub struct Load {
     pub address: SocketAddr,
     pub connections: usize,
-    /// Streams on each connection.
+    /// The number of streams on each connection.
     pub streams: usize,
 }
 
@@ -69,7 +69,7 @@ async fn ask(client: &mut AuthorizationClient<Channel>, token: &str) {
     assert_eq!(status.code, 0, "{}", status.message);
 }
 
-/// The check that Envoy sends for the request in `request.txt`.
+/// Returns the check that Envoy sends for the request in `request.txt`.
 fn request(token: &str) -> CheckRequest {
     let text = include_str!("request.txt").replace("{token}", token);
     let lines = text

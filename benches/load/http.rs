@@ -10,13 +10,13 @@ use tokio::time::Instant;
 use crate::latencies::Latencies;
 use crate::tokens::Tokens;
 
-/// Requests at a constant rate, however long the answers take. The latency includes the wait for a free connection,
-/// as for a real client.
+/// A load generator for HTTP. It sends requests at a constant rate, even if answers are slow. The latency includes
+/// the wait for a free connection, because a real client waits, too.
 #[derive(Clone, Copy)]
 pub struct Load {
     pub address: SocketAddr,
     pub connections: usize,
-    /// Requests a second.
+    /// The number of requests per second.
     pub rate: f64,
 }
 

@@ -2,7 +2,6 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// The latencies of answers.
 #[derive(Default)]
 pub struct Latencies {
     micros: Vec<u32>,
@@ -24,7 +23,7 @@ impl Latencies {
         Self { micros, seconds }
     }
 
-    /// The requests a second, and the percentiles in microseconds.
+    /// Returns the number of requests per second, and the percentiles of the latency in microseconds.
     pub fn json(&self) -> Value {
         let at = |share: f64| {
             let position = (self.micros.len() as f64 * share) as usize;

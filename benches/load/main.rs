@@ -1,6 +1,6 @@
-//! The programs for `scripts/bench.sh`: servers that do no work, for comparison, and load generators.
+//! The programs for `scripts/bench.sh`: load generators, and servers that do no work, for comparison.
 //!
-//! `scripts/bench/` compares the results. Only the parts that must be as fast as the measured server are here.
+//! This crate contains only the parts that must be fast. The scripts in `scripts/bench/` compare the results.
 
 #![expect(
     clippy::unwrap_used,

@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 
 use crate::tokens::Zipf;
 
-/// Sessions that are started concurrently.
+/// The number of sessions that are started at the same time.
 const CONCURRENT_STARTS: usize = 64;
-/// Minimum number of uses in the file.
+/// The minimum number of tokens in the file.
 const MIN_USES: usize = 200_000;
 
-/// Starts sessions, and writes their tokens in the order of their use. A few tokens are used most of the time.
+/// Starts sessions, and writes a file with the order in which the load uses their tokens. Some tokens occur often.
 pub async fn run(admin: &str, token: &str, count: usize, file: &str) {
     let client = reqwest::Client::new();
     let started = stream::iter(0..count).map(async |number| {

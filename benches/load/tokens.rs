@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Tokens in the order of their use, repeated.
+/// Tokens in the order in which the load uses them. After the last token, it starts again.
 pub struct Tokens {
     all: Vec<String>,
     next: AtomicUsize,
@@ -20,7 +20,7 @@ impl Tokens {
     }
 }
 
-/// A Zipf distribution (exponent 1) over a number of items, with the same sequence in each run.
+/// A random generator with a Zipf distribution (exponent 1). Each run has the same sequence.
 pub struct Zipf {
     cumulative: Vec<f64>,
     state: u64,
@@ -41,7 +41,7 @@ impl Zipf {
     }
 
     pub fn next(&mut self) -> usize {
-        // xorshift64
+        // This is the generator xorshift64.
         self.state ^= self.state << 13;
         self.state ^= self.state >> 7;
         self.state ^= self.state << 17;

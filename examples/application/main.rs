@@ -1,10 +1,12 @@
 //! A sample application behind Curfew: a sign-in page, and a page that shows the user.
 //!
-//! It has no code for time limits. A sign-in starts a session through the admin API, which returns the cookie. On
-//! every other request the proxy asks Curfew first, and sends the user in `X-Session-User`.
+//! The application has no code for time limits. For a sign-in, it starts a session with the admin API, which returns
+//! the cookie. For every other request, the proxy first asks Curfew, and then sends the user in `X-Session-User`.
 //!
-//! `CURFEW_ADMIN_URL` is the URL of the admin API, `CURFEW_ADMIN_TOKEN_FILE` the file with its token, and `LISTEN`
-//! the address to listen on (default `127.0.0.1:3000`).
+//! Environment variables:
+//! - `CURFEW_ADMIN_URL`: the URL of the admin API.
+//! - `CURFEW_ADMIN_TOKEN_FILE`: the file with the admin token.
+//! - `LISTEN`: the address to listen on (default `127.0.0.1:3000`).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -84,13 +86,13 @@ async fn style() -> Response {
     ([kind], include_str!("../../src/cli/demo/style.css")).into_response()
 }
 
-/// A page that needs a session. The proxy forwards only requests with one.
+/// Returns the page for a signed-in user. The proxy forwards only requests with a session.
 async fn page(headers: HeaderMap) -> Response {
     let user = headers.get("x-session-user");
     let user = user.and_then(|user| std::str::from_utf8(user.as_bytes()).ok());
     match user.filter(|user| !user.is_empty()) {
         Some(user) => html(&Page { user }),
-        // The request was not checked: the proxy is misconfigured.
+        // The proxy sent no user. Its configuration is wrong, because it did not check the request.
         None => StatusCode::UNAUTHORIZED.into_response(),
     }
 }
@@ -102,7 +104,7 @@ struct SignInQuery {
     subject: String,
 }
 
-/// The admin API's answer to a new session.
+/// The admin API's answer when it has started a session.
 #[derive(Deserialize)]
 struct CreatedSession {
     set_cookie: String,
@@ -121,7 +123,7 @@ async fn sign_in(
     let Some(host) = host else {
         return StatusCode::BAD_REQUEST.into_response();
     };
-    // Another site must not sign a browser in as somebody else (login CSRF).
+    // Another site must not sign a browser in as another person (login CSRF).
     let origin = headers.get(ORIGIN).and_then(|it| it.to_str().ok());
     let same = origin.is_some_and(|it| it.split_once("://").is_some_and(|(_, of)| of == host));
     if !same {
@@ -149,7 +151,7 @@ async fn sign_in(
     ([(SET_COOKIE, set_cookie)], Redirect::to(&back)).into_response()
 }
 
-/// The requested URL, if it is on this host with any port.
+/// Returns the requested URL if it is on this host, with any port.
 fn return_url(requested: &str, host: &str) -> String {
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
     let url = Url::parse(requested).ok();
