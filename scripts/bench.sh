@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
-# Compares Curfew with empty handlers and with Redis itself, in one run on this machine.
-# Other measurements: `--scale` (growth), `--flood` (forged tokens), `--cut-offs` (a million revoked subjects).
+# Compares Curfew with servers that do no work, and with Redis alone, in one run on this machine.
+# Options for other measurements:
+#   --scale     the cost of a check with a growing number of sessions, rules, replicas and Redis nodes
+#   --flood     the effect of a flood of forged tokens
+#   --cut-offs  the cost of a million revoked subjects
 # Installs the required packages (Debian, Ubuntu).
 set -euo pipefail
 cd "$(dirname "$0")/.."

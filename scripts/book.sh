@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the documentation site with mdBook in target/book/site, and checks every link. Installs mdBook into target/.
+# Builds the documentation site in target/book/site with mdBook, and checks every link. Installs mdBook into target/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -8,7 +8,7 @@ tool=target/tools/bin/mdbook
 [ "$("$tool" --version 2>/dev/null)" = "mdbook v$version" ] ||
   cargo install --quiet --debug --locked --no-default-features --features search --root target/tools "mdbook@$version"
 
-# Keep the relative paths of the pages, and of the files that they link to.
+# Copies the pages and the files that they link to, with their relative paths.
 pages=target/book/pages
 rm -rf target/book
 mkdir -p "$pages"
@@ -16,7 +16,7 @@ cp docs/book/book.toml docs/book/SUMMARY.md "$pages"
 cp --parents -r ./*.md LICENSE Dockerfile docker-compose.yml deny.toml docs deploy scripts tests/migration/snippets "$pages"
 rm -r "$pages/docs/book"
 "$tool" build --dest-dir "$PWD/target/book/site" "$pages"
-# mdBook renders README.md as the index of its folder; links use the file name.
+# mdBook renders README.md as index.html, but links contain README.
 find target/book/pages -name README.md -printf '%P\n' | while read -r page; do
   folder="target/book/site/$(dirname "$page")"
   [ ! -e "$folder/index.html" ] || cp "$folder/index.html" "$folder/README.html"

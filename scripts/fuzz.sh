@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Runs the fuzz targets, guided by coverage, each for SECONDS (default: 60). Writes a table of the runs to
+# Runs each fuzz target with coverage feedback for SECONDS (default: 60). Writes a table of the runs to
 # target/fuzz.md. Usage: scripts/fuzz.sh [SECONDS [TARGET...]]
 #
-# Installs cargo-fuzz if it is missing. Without unsafe code no sanitizer is needed, so stable Rust is enough.
-# Debug assertions and overflow checks are on. The input of a failure is in fuzz/artifacts.
+# Installs cargo-fuzz if it is missing. Stable Rust is enough: Curfew has no unsafe code, so it needs no sanitizer.
+# Debug assertions and overflow checks are on. If a target fails, the input is in fuzz/artifacts.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Counts the instructions of a whole check. Fails if there are more than recorded in
-# scripts/bench/instructions.json; `--record` records them. Installs valgrind (Debian, Ubuntu).
+# Counts the instructions of a whole check. Fails if a count is higher than in scripts/bench/instructions.json.
+# `--record` writes the new counts to that file. Installs valgrind (Debian, Ubuntu).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks that the target of each link between the pages of a site exists, including its anchor."""
+"""Checks each link between the pages of a site: its page and its anchor must exist."""
 
 import html.parser
 import pathlib
@@ -25,7 +25,7 @@ def main(site):
     pages = {path: Page(path.read_text()) for path in site.rglob("*.html")}
     broken = checked = 0
     for path, page in pages.items():
-        # Special pages: the 404 page, the print page, and the page without JavaScript.
+        # Skips the special pages: the 404 page, the print page, and the page without JavaScript.
         if path.name in ("404.html", "print.html", "toc.html"):
             continue
         for link in page.links:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Measures the Redis memory of a session. The argument is the number of sessions (default: 1000000,
-# which needs 1 GiB and some minutes).
+# Measures how much memory Redis needs for a session. The argument is the number of sessions. The default is
+# 1000000, which needs 1 GiB and some minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

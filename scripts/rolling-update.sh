@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Updates two replicas of an older version to this one, one after the other, under load. Counts wrong answers.
-# Usage: scripts/rolling-update.sh REVISION, with a Git revision of the older version. Builds both programs. Needs redis-server and
-# redis-cli, which scripts/test.sh installs.
+# Updates two replicas from an older version to this version, one after the other, under load. Counts wrong answers.
+# Usage: scripts/rolling-update.sh REVISION. REVISION is the Git revision of the older version. Builds both
+# programs. Needs redis-server and redis-cli, which scripts/test.sh installs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

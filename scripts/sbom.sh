@@ -5,10 +5,10 @@ cd "$(dirname "$0")/.."
 
 tool=target/tools/bin/cargo-cyclonedx
 [ -x "$tool" ] || cargo install --quiet --locked --root target/tools cargo-cyclonedx@0.5.9
-# The tool writes the file beside Cargo.toml.
+# The tool writes the file to the directory of Cargo.toml.
 "$tool" cyclonedx --format json --spec-version 1.5 --override-filename curfew.cdx
 mv curfew.cdx.json target/curfew.cdx.json
-# The tool also describes each crate of the workspace; the program contains them.
+# The tool also writes a file for each crate of the workspace. The file of the program already contains these crates.
 rm -f crates/*/curfew.cdx.json
 python3 - <<'PYTHON'
 import json

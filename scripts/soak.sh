@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the soak test: many sessions for a long time, on two replicas with a Redis that fails now and then.
-# Usage: scripts/soak.sh [SESSIONS [SECONDS]] (default: 100000 and 600). Draws the measurements in
+# Runs the soak test: many sessions for a long time, on two replicas whose connection to Redis fails from time to
+# time. Usage: scripts/soak.sh [SESSIONS [SECONDS]] (default: 100000 and 600). Plots the measurements to
 # docs/images/soak.svg. Needs redis-server, which scripts/test.sh installs, and python3 with venv.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,4 +1,4 @@
-"""Draws the measurements of tests/soak: soak_plot.py CSV SVG."""
+"""Plots the measurements of tests/soak: soak_plot.py CSV SVG."""
 
 import csv
 import sys

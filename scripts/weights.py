@@ -1,4 +1,4 @@
-"""The largest dependencies of Curfew: lines of Rust and of other languages, and uses of `unsafe`.
+"""Prints the largest dependencies of Curfew, with their lines of Rust and of C, and their uses of `unsafe`.
 
 Counts lines with code, without tests, benches and examples. docs/dependencies.md has these figures.
 """

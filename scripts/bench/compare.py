@@ -1,4 +1,4 @@
-"""Compares Curfew with empty handlers and with Redis itself in one run.
+"""Compares Curfew with servers that do no work, and with Redis alone, in one run.
 
 Rounds are interleaved, so that other load on the machine affects all servers alike. Compares the
 medians. Writes target/bench/results.json, .md and .svg.
@@ -37,7 +37,7 @@ REQUEST = ROOT / "benches" / "load" / "request.txt"
 
 
 class Target:
-    """A server under test, with the measurements of each round."""
+    """A server under test, and the measurements of each round."""
 
     def __init__(self, name, process, address, tokens, redis=None, path="/auth-request"):
         self.name, self.process, self.address = name, process, address
@@ -45,8 +45,8 @@ class Target:
         self.rounds = []
 
     def measure(self, ask):
-        """One round of `ask`, with the CPU seconds of each process. A round before it filled the
-        caches."""
+        """Runs one round of `ask`, and records the CPU seconds of each process. An earlier round has filled
+        the caches."""
         ask(self)
         watched = {"cpu": self.process} | ({"redis_cpu": self.redis} if self.redis else {})
         before = {name: process.cpu() for name, process in watched.items()}
@@ -83,7 +83,7 @@ def wrk(target, seconds):
 
 
 def redis_benchmark(redis, label, rounds, requests, *words):
-    """Requests per second, and CPU seconds of Redis per million requests."""
+    """Returns requests per second, and CPU seconds of Redis per million requests."""
     command = ["redis-benchmark", "-p", str(redis.port), "-c", str(CONNECTIONS), "-r", "100000"]
     command += ["-n", str(requests), "--csv", *words]
     results = []
@@ -119,7 +119,7 @@ def redis_alone(rounds):
 
 
 def bares(programs, kind):
-    """The empty handlers: name, process and address."""
+    """Starts the servers that do no work, and returns the name, the process and the address of each."""
     found = []
     for name, program in (("bare", "bare"), ("bare, mimalloc", "load")):
         address = f"127.0.0.1:{free_port()}"
@@ -130,7 +130,7 @@ def bares(programs, kind):
 
 
 def other(text, tokens):
-    """Another service, as `NAME=URL=COMMAND`. Requests use the path of the URL."""
+    """Starts another service from the text `NAME=URL=COMMAND`. Requests use the path of the URL."""
     name, url, command = text.split("=", 2)
     address, _, path = url.removeprefix("http://").partition("/")
     process = Process(shlex.split(command), SERVER_CORE)
@@ -211,7 +211,7 @@ def main():
     parser.add_argument("--sessions", type=int, default=100_000)
     parser.add_argument(
         "--other", action="append", default=[], metavar="NAME=URL=COMMAND",
-        help="another authorization service: the command starts it, the URL receives the requests",
+        help="another authorization service: COMMAND starts it, and URL receives the requests",
     )
     results = run(parser.parse_args())
     (WORK / "results.json").write_text(json.dumps(results, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""Measures the cost of a million cut-offs: two replicas of Curfew, one on an empty Redis, one on a Redis with many cut-offs.
+"""Measures the cost of a million cut-offs. Compares a replica on an empty Redis with a replica on a Redis with cut-offs.
 
 Rounds are interleaved, with requests at a fixed rate. In each round, the Redis with many also gets new cut-offs. Writes
 target/bench/cut_offs.json.
@@ -20,7 +20,7 @@ BATCH = 10_000
 
 
 def command(*words):
-    """A command in the Redis protocol."""
+    """Returns a command in the Redis protocol."""
     parts = [word if isinstance(word, bytes) else str(word).encode() for word in words]
     lines = [b"*%d\r\n" % len(parts), *(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)]
     return b"".join(lines)
@@ -55,7 +55,7 @@ def wait_until_read(service, count):
 
 
 def revoke_now_and_then(service, stop, rate):
-    """Ends all sessions of subjects through the admin API, until stopped."""
+    """Revokes `rate` subjects per second through the admin API, until `stop` is set."""
     number = 0
     while not stop.wait(1 / rate):
         number += 1
@@ -65,7 +65,7 @@ def revoke_now_and_then(service, stop, rate):
 
 
 def side_by_side(options, programs, near):
-    """The latencies of both, a pair for each round, and the memory of the cut-offs."""
+    """Returns a pair of latencies for each round, and the memory of the cut-offs."""
     keys = Keys(programs["curfew"])
     redis = {"none": Redis(), "many": Redis()}
     empty = used_memory(redis["many"])
@@ -77,7 +77,7 @@ def side_by_side(options, programs, near):
             programs["curfew"], keys, STORE__URL=store.url, STORE__NEAR_CACHE_SESSIONS=near
         )
     found["seconds_to_read"] = wait_until_read(services["many"], options.entries)
-    # Both have the same sessions, so only the cut-offs differ.
+    # Both replicas have the same sessions, so only the cut-offs cause a difference.
     memory = {name: service.memory("VmRSS") for name, service in services.items()}
     found["replica_bytes_per_entry"] = (memory["many"] - memory["none"]) / options.entries
     for name, service in services.items():
@@ -87,7 +87,7 @@ def side_by_side(options, programs, near):
         order = list(services) if number % 2 else list(services)[::-1]
         for name in order:
             stop = threading.Event()
-            # The same work for both: each revokes at the same rate.
+            # Both replicas revoke subjects at the same rate.
             revoking = threading.Thread(target=revoke_now_and_then, args=(services[name], stop, options.changes))
             revoking.start()
             load = ("http", services[name].address("check"), tokens[name], options.seconds, 32, options.rate)

@@ -1,4 +1,4 @@
-"""A flood of forged tokens: its cost for honest clients and for Redis.
+"""Measures how a flood of forged tokens affects honest clients and Redis.
 
 The forged tokens have the right form and the ID of an existing key. Honest requests come at a
 steady rate, in rounds with and without the flood, interleaved. Writes target/bench/flood.md.
@@ -13,12 +13,12 @@ from compare import CONNECTIONS, REQUEST
 from processes import OTHER_CORES, WORK, Curfew, Keys, Redis, asked, built, seed
 
 BENCH = Path(__file__).parent
-# Requests per second.
+# Requests of honest clients per second.
 HONEST = 2000
 
 
 def forged(tokens):
-    """The tokens, each with one changed character in the middle."""
+    """Returns a file with the tokens, each with one changed character in the middle."""
     lines = Path(tokens).read_text().splitlines()
     file = WORK / "forged"
     swap = lambda line: line[:30] + ("A" if line[30] != "A" else "B") + line[31:]
@@ -27,14 +27,14 @@ def forged(tokens):
 
 
 def flood(address, tokens, seconds):
-    """`wrk` at the maximum rate, with the lowest priority on its core."""
+    """Starts `wrk` at the maximum rate, with the lowest priority on its core."""
     words = ["nice", "-n", "15", "taskset", "-c", OTHER_CORES, "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s"]
     words += ["-s", str(BENCH / "wrk.lua"), f"http://{address}/", "--", tokens, str(REQUEST), "/auth-request"]
     return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
 
 
 def looked_up(redis):
-    """The number of session reads in Redis. Each read of a session also reads its expiry."""
+    """Returns the number of session reads in Redis. Each read of a session also reads its expiry."""
     stats = redis.command("INFO", "commandstats").splitlines()
     lines = (line for line in stats if line.startswith("cmdstat_pexpiretime:"))
     return sum(int(line.split("calls=")[1].split(",")[0]) for line in lines)
@@ -65,7 +65,7 @@ def run(options):
         honest = lambda: asked(programs["load"], "http", address, tokens, options.seconds, 64, HONEST)
         honest()
         memory = curfew.memory("VmRSS")
-        # Only the flood.
+        # In this round, there are only forged tokens.
         before = looked_up(redis), refused(curfew)
         alone = flood(address, bad, options.seconds)
         alone.communicate()

@@ -1,4 +1,4 @@
-"""Counts the instructions of a whole check with callgrind. The count is the same on all machines of a kind.
+"""Counts the instructions of a whole check with callgrind. Machines of the same kind give the same counts.
 
 Subtracts a shorter run from a longer one, so that the start does not count. Compares with
 instructions.json; `--record` writes it.
@@ -14,7 +14,7 @@ from processes import OTHER_CORES, SERVER_CORE, WORK, Curfew, Keys, Process, Red
 
 RECORDED = Path(__file__).with_name("instructions.json")
 SHORT, LONG = 1_000, 3_000
-# A larger relative increase is a regression.
+# If the count increases by more than this fraction, it is a regression.
 TOLERANCE = 0.03
 
 
@@ -24,7 +24,7 @@ def total(file):
 
 
 class Measured:
-    """A program under callgrind. It starts again for each of the two runs."""
+    """A program that runs under callgrind. It starts again for each of the two runs."""
 
     def __init__(self, start):
         self.start = start
@@ -64,7 +64,7 @@ def measure():
         def start(words):
             service = Curfew(curfew, keys, wrapper=words, **settings)
             tokens = seed(load, service, 10)
-            # Once for each session, to fill the near cache.
+            # Sends a request with each session, to fill the near cache.
             ask("http", service.address("check"), tokens, 50)
             return service, (service.address(listener), tokens)
 

@@ -1,4 +1,4 @@
-"""The results as a table and as a plot."""
+"""Formats the results as a table and as a plot."""
 
 COLOURS = {
     "bare": "#8a8f98",
@@ -23,7 +23,7 @@ HEADINGS = {
 
 
 def table(results):
-    """The results as Markdown."""
+    """Returns the results as Markdown."""
     lines = []
     for kind, heading in HEADINGS.items():
         found, first = results[kind], results[kind][FIRST[kind]]
@@ -66,7 +66,7 @@ def table(results):
 
 
 def svg(results):
-    """A bar chart, with a group for each title."""
+    """Returns a bar chart with a group for each title, as SVG."""
     width, bar, label = 720, 22, 110
     rows, height = [], 14
     for kind, title in TITLES.items():

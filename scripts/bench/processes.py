@@ -1,4 +1,4 @@
-"""Processes under test: starts them, pins them to cores, reads the kernel's accounting, stops them."""
+"""Starts the processes under test, pins them to cores, reads their use of CPU and memory, and stops them."""
 
 import atexit
 import json
@@ -48,7 +48,7 @@ def wait_for(port):
 
 
 class Process:
-    """One process; `cpu` and `peak` come from the kernel."""
+    """A process under test. The kernel reports its use of CPU and memory."""
 
     def __init__(self, words, cores, **options):
         pinned = ["taskset", "-c", cores, *words]
@@ -56,13 +56,13 @@ class Process:
         atexit.register(self.stop)
 
     def cpu(self):
-        """CPU seconds on all cores, in user and kernel mode."""
+        """Returns the CPU seconds on all cores, in user and kernel mode."""
         stat = Path(f"/proc/{self.popen.pid}/stat").read_text()
         fields = stat.rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / TICKS
 
     def memory(self, field="VmHWM"):
-        """Bytes: the peak, or with `VmRSS` the current value."""
+        """Returns the memory in bytes: by default the peak, and with `VmRSS` the current value."""
         status = Path(f"/proc/{self.popen.pid}/status").read_text()
         line = next(line for line in status.splitlines() if line.startswith(field + ":"))
         return int(line.split()[1]) * 1024
@@ -94,13 +94,13 @@ class Redis(Process):
 
 
 class Curfew(Process):
-    """Curfew. `settings` are environment variables without the prefix `CURFEW__`."""
+    """A process of Curfew. `settings` are environment variables without the prefix `CURFEW__`."""
 
     def __init__(self, program, keys, wrapper=(), arguments=(), **settings):
         ports = {name: free_port() for name in ("check", "grpc", "spoe", "admin", "ops")}
         listen = {f"LISTEN__{name.upper()}": f"127.0.0.1:{port}" for name, port in ports.items()}
         common = {
-            # Unused, and two replicas would need the same port.
+            # The benchmarks do not use this listener, and two replicas would need the same port.
             "LISTEN__BROWSER": "off",
             "ADMIN__TOKEN_HASHES": keys.admin_hash,
             "TOKEN__KEYS": keys.token_key,
@@ -117,7 +117,7 @@ class Curfew(Process):
         return f"127.0.0.1:{self.ports[listener]}"
 
     def metrics(self):
-        """The samples of Curfew's metrics."""
+        """Returns the samples of Curfew's metrics."""
         import urllib.request
 
         with urllib.request.urlopen(f"http://{self.address('ops')}/metrics") as response:
@@ -127,7 +127,7 @@ class Curfew(Process):
 
 
 class Keys:
-    """An admin token and a signing key, generated with the program."""
+    """Generates an admin token and a signing key with the program."""
 
     def __init__(self, program):
         def keygen(*words):
@@ -149,7 +149,7 @@ def seed(load, curfew, count):
 
 
 def asked(load, *words):
-    """The measurements of one of the clients in `load`."""
+    """Runs one of the clients in `load`, and returns its measurements."""
     command = ["taskset", "-c", OTHER_CORES, load, *map(str, words)]
     out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     return json.loads(out)

@@ -1,4 +1,4 @@
-"""A rolling update under load: rolling_update.py OLD NEW, two programs.
+"""Tests a rolling update under load: rolling_update.py OLD NEW. Both arguments are programs.
 
 Two replicas of the old version run on one Redis, with sessions that they started and ended. Clients check all the time,
 as proxies do. Each replica is stopped in turn, and a replica of the new version takes its place. Afterwards the new
@@ -19,7 +19,7 @@ from processes import WORK, Curfew, Keys, Redis
 CLIENTS = 4
 SESSIONS = 200
 SHORT_IDLE_SECONDS = 8
-# This close to the idle limit, both answers are right.
+# During this time before and after the idle limit, both answers are right.
 MARGIN_SECONDS = 1.5
 UPGRADE_SECONDS = 120
 LIMITS = {
@@ -28,7 +28,7 @@ LIMITS = {
     "POLICIES__SHORT__IDLE": f"{SHORT_IDLE_SECONDS}s",
     "POLICIES__SHORT__ABSOLUTE": "1h",
     "POLICIES__SHORT__TOUCH_INTERVAL": "1s",
-    # A busy machine needs longer for an answer.
+    # The timeouts are long, because a busy machine answers slowly.
     "STORE__CHECK_TIMEOUT": "5s",
     "STORE__COMMAND_TIMEOUT": "2s",
 }
@@ -36,7 +36,7 @@ ALLOWED = (200, None)
 
 
 class Replica(Curfew):
-    """A replica with an admin API for this script."""
+    """A replica. This script uses its admin API."""
 
     def call(self, method, path, body=None):
         request = urllib.request.Request(f"http://{self.address('admin')}/api/v1/{path}", method=method)
@@ -60,7 +60,7 @@ class Replica(Curfew):
 
 
 class Client(threading.Thread):
-    """Checks sessions at the replicas in service, and uses another one if a connection is refused."""
+    """Sends checks to the replicas in service. If a replica refuses the connection, uses another replica."""
 
     def __init__(self, service, expected, seed):
         super().__init__(daemon=True)
@@ -69,7 +69,7 @@ class Client(threading.Thread):
         self.count, self.wrong, self.asked_again = 0, collections.Counter(), 0
 
     def check(self, replica, session):
-        """Status and reason, or None if the replica is unreachable."""
+        """Returns the status and the reason, or None if the replica is unreachable."""
         token = session["token"]
         headers = {
             "Cookie": f"__Host-session={token}",
@@ -85,7 +85,7 @@ class Client(threading.Thread):
                 response.read()
                 return response.status, response.getheader("x-session-reason")
             except (http.client.HTTPException, OSError):
-                # The server may have closed an idle connection: retry with a new one, like a proxy.
+                # The server may have closed an idle connection. Like a proxy, retries with a new connection.
                 connection.close()
         return None
 
@@ -120,7 +120,7 @@ class Service:
 
 
 class Always:
-    """The answer is the same at any time."""
+    """Expects the same answer at any time."""
 
     def __init__(self, answer):
         self.answer = answer
@@ -133,7 +133,7 @@ class Always:
 
 
 def expect(replicas):
-    """Sessions with the expected answer to each, and unused sessions."""
+    """Starts sessions. Returns the sessions with their expected answers, and sessions that stay unused."""
     expected, unused = [], []
     for number in range(SESSIONS):
         replica = replicas[number % 2]
@@ -144,7 +144,7 @@ def expect(replicas):
         else:
             expected.append((session, Always(ALLOWED)))
     for number in range(20):
-        # In constant use: its clients check it more often than its idle limit.
+        # Clients check this session more often than its idle limit, so it stays live.
         expected.append((replicas[number % 2].sign_in(f"busy-{number}", "short"), Always(ALLOWED)))
     for number in range(20):
         unused.append(replicas[number % 2].sign_in(f"idle-{number}", "short"))
@@ -184,7 +184,7 @@ def main():
     for place in range(2):
         leaving = service.replicas[0]
         joining = Replica(new, keys, **settings)
-        # Like Kubernetes: the new replica is ready before the old one stops.
+        # As in Kubernetes, the new replica is ready before the old one stops.
         service.replicas = [*service.replicas, joining]
         time.sleep(3)
         started = joining.sign_in(f"joined-{place}")

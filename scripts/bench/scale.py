@@ -15,7 +15,7 @@ from compare import Target, wrk
 from processes import WORK, Curfew, Keys, Redis, asked, built, free_port, seed
 
 NEAR = "100000"
-# Requests per second to each of several replicas.
+# Requests per second to each replica, in the measurements with several replicas.
 RATE = 2000
 
 
@@ -29,7 +29,7 @@ class Lab:
         return Curfew(self.curfew, self.keys, **settings)
 
     def cost(self, service, tokens, redis=None):
-        """The cost of a check, in CPU seconds per million."""
+        """Returns the cost of a check, in CPU seconds per million checks."""
         target = Target("", service, service.address("check"), tokens, redis)
         for _ in range(self.options.rounds):
             target.measure(lambda it: wrk(it, self.options.seconds))
@@ -37,7 +37,7 @@ class Lab:
         return {name: found[name] for name in found if "cpu" in name or name == "rps"}
 
     def sessions(self):
-        """Memory and CPU with a growing number of sessions."""
+        """Measures memory and CPU with a growing number of sessions."""
         found = {"memory": {}, "near cache": {}}
         redis = Redis()
         services = {
@@ -69,7 +69,7 @@ class Lab:
         return found
 
     def rules(self):
-        """CPU with a growing number of rules for the requested host."""
+        """Measures CPU with a growing number of rules for the requested host."""
         found = {}
         for count in (0, 1, 10, 100, 1_000):
             file = WORK / f"rules-{count}.yaml"
@@ -85,7 +85,7 @@ class Lab:
         return found
 
     def replicas(self):
-        """Invalidation delay and cost of a check with a growing number of replicas."""
+        """Measures the invalidation delay and the cost of a check with a growing number of replicas."""
         found = {}
         for count in (1, 2, 3, 4):
             redis = Redis()
@@ -136,7 +136,7 @@ class Lab:
             return json.loads(response.read() or b"null")
 
     def cluster(self):
-        """CPU with a growing number of cluster nodes."""
+        """Measures CPU with a growing number of cluster nodes."""
         found = {}
         for count in (3, 5):
             servers = [
@@ -162,7 +162,7 @@ class Lab:
 
 
 def end_delays(metrics):
-    """Mean and 99th percentile of the invalidation delay, in seconds."""
+    """Returns the mean and the 99th percentile of the invalidation delay, in seconds."""
     name = "curfew_near_cache_end_delay_seconds"
     count = metrics[f"{name}_count"]
     bounds = [

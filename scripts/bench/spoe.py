@@ -1,4 +1,4 @@
-"""HAProxy with and without SPOE checks, with the configuration of deploy/haproxy."""
+"""Starts HAProxy with the configuration of deploy/haproxy, with and without SPOE checks."""
 
 import re
 import subprocess
@@ -9,7 +9,7 @@ DEPLOYED = ROOT / "deploy" / "haproxy"
 
 
 class HaProxy(Process):
-    """HAProxy that answers each admitted request with 200 itself."""
+    """A HAProxy that has no backend, and answers each allowed request with 200."""
 
     def __init__(self, curfew):
         port = free_port()
@@ -34,5 +34,5 @@ class HaProxy(Process):
 
 
 def asks(line):
-    """Whether a line of the configuration concerns Curfew."""
+    """Returns whether a line of the configuration is for checks."""
     return any(word in line for word in ("spoe", "txn.curfew", "allowed", "denied"))

@@ -1,5 +1,5 @@
--- A check as a single script: reads the session, compares its limits, extends its expiry.
--- A baseline for Curfew's own round trip; Curfew does not use it.
+-- Does a check in a single script: reads the session, compares its limits, and extends its expiry.
+-- The benchmark compares Curfew with it. Curfew does not use this script.
 local record = redis.call('GET', KEYS[1])
 if not record then
   return {0}

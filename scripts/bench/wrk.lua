@@ -1,4 +1,4 @@
--- Sends requests with the tokens of a file in turn, and prints the measurements as JSON.
+-- Sends requests with one token of a file after the other, and prints the measurements as JSON.
 local tokens, next = {}, 0
 local before, after
 
@@ -14,7 +14,7 @@ function init(arguments)
   end
   local place = text:find("{token}", 1, true)
   before, after = text:sub(1, place - 1), text:sub(place + 7)
-  -- Start each thread at a different token.
+  -- Each thread starts with a random token.
   next = math.random(#tokens)
 end
 
