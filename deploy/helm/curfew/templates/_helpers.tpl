@@ -1,4 +1,4 @@
-{{/* The name of everything. */}}
+{{/* The name of all objects. */}}
 {{- define "curfew.name" -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
@@ -12,7 +12,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* What finds the pods, and stays the same for ever. */}}
+{{/* The labels that select the pods. They must not change in later versions. */}}
 {{- define "curfew.selector" -}}
 app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride }}
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -33,7 +33,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 {{- end -}}
 
-{{/* Curfew's configuration: what is given, and what follows from the other values. */}}
+{{/* Curfew's configuration: the value `config`, and the keys that other values set. */}}
 {{- define "curfew.config" -}}
 {{- $listen := dict -}}
 {{- if .Values.service.spoe -}}{{- $_ := set $listen "spoe" "0.0.0.0:9182" -}}{{- end -}}
@@ -55,7 +55,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- mergeOverwrite $own (deepCopy .Values.config) | toYaml -}}
 {{- end -}}
 
-{{/* Reports a mistake before anything is installed. */}}
+{{/* Rejects invalid values before the installation. */}}
 {{- define "curfew.check" -}}
 {{- if and .Values.redis.url (not .Values.secret.existing) -}}
 {{- fail "secret.existing: required with redis.url: sessions in Redis outlive the pods, so the key that signs their tokens must too. Create the files with `curfew keygen --directory .`, and the Secret with `kubectl create secret generic curfew --from-file=keys --from-file=admin-token-hashes`." -}}
