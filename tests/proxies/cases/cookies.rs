@@ -11,7 +11,7 @@ const NAVIGATION: &Lines<'static> = &[
 ];
 
 /// Denials must not clear the session cookie, because a late answer would remove the cookie of a newer sign-in.
-pub async fn kept(bench: &mut Bench) {
+pub async fn denials_keep_cookies(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     bench.curfew.age(&session, "15m").await;
     let cookie = session.cookie();
@@ -37,7 +37,7 @@ pub async fn kept(bench: &mut Bench) {
 }
 
 /// A browser with ambiguous cookies is redirected to a page that clears them.
-pub async fn way_out(bench: &mut Bench) {
+pub async fn ambiguous_cookies_are_cleared(bench: &mut Bench) {
     let (alice, bob) = (
         bench.curfew.sign_in("alice").await.cookie(),
         bench.curfew.sign_in("bob").await.cookie(),
@@ -78,7 +78,7 @@ fn assert_set(answer: &Answer, cookie: &str) {
 }
 
 /// A delegated service refreshes its cookie while it allows a request.
-pub async fn of_a_service(bench: &mut Bench) {
+pub async fn service_cookie_reaches_client(bench: &mut Bench) {
     let own = [
         ("host", DELEGATED_HOST),
         ("cookie", "_oauth2_proxy=ticket|1"),
@@ -90,7 +90,7 @@ pub async fn of_a_service(bench: &mut Bench) {
 }
 
 /// The delegated service splits a large cookie into several cookies.
-pub async fn several_of_a_service(bench: &mut Bench) {
+pub async fn several_service_cookies_reach_client(bench: &mut Bench) {
     let own = [
         ("host", DELEGATED_HOST),
         ("cookie", "_oauth2_proxy=ticket|1"),
@@ -102,7 +102,7 @@ pub async fn several_of_a_service(bench: &mut Bench) {
     assert_set(&answer, SECOND_COOKIE);
 }
 
-pub async fn own(bench: &mut Bench) {
+pub async fn application_cookies_unchanged(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     for (path, status) in [("/cookies", 200), ("/cookies/500", 500)] {
         let answer = bench.get(&session, path).await;
@@ -113,7 +113,7 @@ pub async fn own(bench: &mut Bench) {
     }
 }
 
-pub async fn two(bench: &mut Bench) {
+pub async fn two_session_cookies_denied(bench: &mut Bench) {
     let (alice, bob) = (
         bench.curfew.sign_in("alice").await.cookie(),
         bench.curfew.sign_in("bob").await.cookie(),
@@ -148,7 +148,7 @@ pub async fn two(bench: &mut Bench) {
     }
 }
 
-pub async fn crumbs(bench: &mut Bench) {
+pub async fn cookie_crumbs(bench: &mut Bench) {
     let alice = bench.curfew.sign_in("alice").await.cookie();
     let lines = [("cookie", "a=1"), ("cookie", &*alice), ("cookie", "b=2")];
     let answer = bench.get_http2("/", &lines).await;

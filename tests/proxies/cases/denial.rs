@@ -11,7 +11,7 @@ const NAVIGATION: &Lines<'static> = &[
     ("sec-fetch-dest", "document"),
 ];
 
-pub async fn no_session(bench: &mut Bench) {
+pub async fn no_session_denied(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     let good = &session.token;
     let ring = |key: &str| KeyRing::new(vec![SigningKey::parse(key).unwrap()]).unwrap();
@@ -63,7 +63,7 @@ fn location(answer: &Answer) -> (String, String) {
     (parameter("rd"), parameter("reason"))
 }
 
-pub async fn navigation(bench: &mut Bench) {
+pub async fn navigation_redirected(bench: &mut Bench) {
     let host = bench.kind.redirecting_host;
     let ended = bench.curfew.sign_in("alice").await;
     bench.curfew.revoke(&ended).await;
@@ -114,7 +114,7 @@ pub async fn long_navigation(bench: &mut Bench) {
     }
 }
 
-pub async fn no_navigation(bench: &mut Bench) {
+pub async fn other_requests_not_redirected(bench: &mut Bench) {
     for (method, lines) in [
         ("GET", &[("accept", "application/json")][..]),
         (
@@ -143,7 +143,7 @@ pub async fn no_navigation(bench: &mut Bench) {
     }
 }
 
-pub async fn body(bench: &mut Bench) {
+pub async fn body_of_denial(bench: &mut Bench) {
     let json = bench
         .send("GET", "/", &[("accept", "application/json")])
         .await;
@@ -164,7 +164,7 @@ pub async fn body(bench: &mut Bench) {
 }
 
 /// The configuration names hosts, so Curfew denies every other host, with or without a session.
-pub async fn unknown_host(bench: &mut Bench) {
+pub async fn unknown_host_denied(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     let cookie = session.cookie();
     for host in [
@@ -191,7 +191,7 @@ pub async fn unknown_host(bench: &mut Bench) {
 }
 
 /// A frame gets no redirect, because the sign-in page does not allow frames.
-pub async fn frame(bench: &mut Bench) {
+pub async fn frame_denied(bench: &mut Bench) {
     for dest in ["iframe", "frame", "embed"] {
         let lines = [
             ("accept", "text/html"),

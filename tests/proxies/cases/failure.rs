@@ -9,7 +9,7 @@ use crate::bench::Bench;
 use crate::support::eventually;
 use crate::support::redis::RedisServer;
 
-pub async fn store_down(bench: &mut Bench) {
+pub async fn redis_down(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     bench.assert_allowed(&bench.get(&session, "/").await, "alice");
     let cookie = session.cookie();
@@ -50,7 +50,7 @@ async fn wait_until_denied(bench: &Bench, cookie: &str) {
     bench.backend.take();
 }
 
-pub async fn hanging(bench: &mut Bench) {
+pub async fn curfew_hangs(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     bench.assert_allowed(&bench.get(&session, "/").await, "alice");
     bench.curfew.freeze();
@@ -66,7 +66,7 @@ pub async fn hanging(bench: &mut Bench) {
 }
 
 /// This must be the last case, because it stops Curfew.
-pub async fn down(bench: &mut Bench) {
+pub async fn curfew_down(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     bench.assert_allowed(&bench.get(&session, "/").await, "alice");
     bench.curfew.signal("KILL");

@@ -26,7 +26,7 @@ const FORGED_INPUTS: &Lines<'static> = &[
     ("method", "OPTIONS"),
 ];
 
-pub async fn originals(bench: &mut Bench) {
+pub async fn forged_router_inputs(bench: &mut Bench) {
     let answer = bench.send("GET", "/private", FORGED_INPUTS).await;
     bench.assert_denied(&answer, "no_credential");
     // The return address must be the same with the forged headers.
@@ -88,7 +88,7 @@ fn assert_not_forged(headers: &http::HeaderMap) {
     }
 }
 
-pub async fn identity(bench: &mut Bench) {
+pub async fn forged_identity(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     let (cookie, names) = (session.cookie(), forged_names());
     let lines = with_forged_identity(&names, &[("cookie", &*cookie)]);
@@ -117,7 +117,7 @@ pub async fn identity(bench: &mut Bench) {
     }
 }
 
-pub async fn identity_in_public(bench: &mut Bench) {
+pub async fn forged_identity_on_public_path(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     let (cookie, names) = (session.cookie(), forged_names());
     for cookie in [&*cookie, "a=1"] {
@@ -130,7 +130,7 @@ pub async fn identity_in_public(bench: &mut Bench) {
     }
 }
 
-pub async fn connection(bench: &mut Bench) {
+pub async fn connection_header(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     let cookie = session.cookie();
     for connection in [
@@ -166,7 +166,7 @@ pub async fn connection(bench: &mut Bench) {
     }
 }
 
-pub async fn preflight(bench: &mut Bench) {
+pub async fn forged_preflight(bench: &mut Bench) {
     let cors = [
         ("origin", "https://other.example.com"),
         ("access-control-request-method", "GET"),

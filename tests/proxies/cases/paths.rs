@@ -56,7 +56,7 @@ const TRICKS: &[&str] = &[
 ];
 
 /// Requests without a session: only the public path reaches the application.
-pub async fn tricks(bench: &mut Bench) {
+pub async fn path_tricks(bench: &mut Bench) {
     for target in TRICKS {
         for lines in ["", "Accept: text/html\r\nSec-Fetch-Mode: navigate\r\n"] {
             let status = bench.raw(&request(target, "app.example.com", lines)).await;
@@ -86,9 +86,9 @@ fn request(target: &str, host: &str, lines: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{lines}Connection: close\r\n\r\n")
 }
 
-/// Sends the targets of [`tricks`], changed for the path and the prefix that Curfew's rules make public. A request
-/// may reach the application only if its path is exactly the public path or below the public prefix.
-pub async fn tricks_with_rules(bench: &mut Bench) {
+/// Sends the targets of [`path_tricks`], changed for the path and the prefix that Curfew's rules make public. A
+/// request may reach the application only if its path is exactly the public path or below the public prefix.
+pub async fn path_tricks_with_rules(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     let cookie = format!("Cookie: {}\r\n", session.cookie());
     for public_path in ["/open", "/assets"] {

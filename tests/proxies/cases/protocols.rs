@@ -62,7 +62,7 @@ pub async fn no_other_upgrade(bench: &mut Bench) {
     }
 }
 
-pub async fn events(bench: &mut Bench) {
+pub async fn event_stream(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     let mut stream = bench.connect().await;
     let request = format!(
@@ -98,7 +98,7 @@ async fn until(stream: &mut tokio::net::TcpStream, end: &str) -> String {
     text
 }
 
-pub async fn grpc(bench: &mut Bench) {
+pub async fn grpc_denial(bench: &mut Bench) {
     let url = format!("http://{}", bench.proxy.http2);
     let channel = tonic::transport::Endpoint::from_shared(url)
         .unwrap()

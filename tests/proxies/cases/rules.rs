@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::bench::{Bench, Lines, RULED_HOST};
 
-pub async fn passive(bench: &mut Bench) {
+pub async fn passive_rule(bench: &mut Bench) {
     for (path, keeps) in [("/poll/news", false), ("/poll/a/b", false), ("/news", true)] {
         let session = bench.curfew.sign_in("alice").await;
         let cookie = session.cookie();
@@ -21,7 +21,7 @@ pub async fn passive(bench: &mut Bench) {
     }
 }
 
-pub async fn preflight(bench: &mut Bench) {
+pub async fn preflight_rule(bench: &mut Bench) {
     let cors = [
         ("host", RULED_HOST),
         ("origin", "https://other.example.com"),
@@ -55,7 +55,7 @@ pub async fn preflight(bench: &mut Bench) {
     }
 }
 
-pub async fn groups(bench: &mut Bench) {
+pub async fn groups_rule(bench: &mut Bench) {
     let staff = bench.curfew.sign_in("alice").await;
     let cookie = staff.cookie();
     let lines = [("host", RULED_HOST), ("cookie", &*cookie)];
@@ -76,7 +76,7 @@ pub async fn groups(bench: &mut Bench) {
     bench.assert_allowed(&bench.send("GET", "/admin/users", &lines).await, "bob");
 }
 
-pub async fn policy(bench: &mut Bench) {
+pub async fn policy_rule(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     let cookie = session.cookie();
     let lines = [("host", RULED_HOST), ("cookie", &*cookie)];
@@ -87,7 +87,7 @@ pub async fn policy(bench: &mut Bench) {
     bench.assert_allowed(&bench.send("POST", "/", &lines).await, "alice");
 }
 
-pub async fn binding(bench: &mut Bench) {
+pub async fn bound_session(bench: &mut Bench) {
     // Envoy treats 127.0.0.1 as an internal address, so the test uses other addresses.
     let (home, elsewhere) = ("127.0.0.2", "127.0.0.3");
     let browser = (

@@ -3,7 +3,7 @@
 use crate::bench::Bench;
 use crate::support::backend::BODY;
 
-pub async fn live(bench: &mut Bench) {
+pub async fn live_session(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     let answer = bench.get(&session, "/page?x=1").await;
     let seen = bench.assert_allowed(&answer, "alice");
@@ -19,7 +19,7 @@ pub async fn live(bench: &mut Bench) {
     bench.backend.take_one();
 }
 
-pub async fn idle(bench: &mut Bench) {
+pub async fn idle_limit(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     bench.curfew.age(&session, "14m 50s").await;
     bench.assert_allowed(&bench.get(&session, "/").await, "alice");
@@ -32,7 +32,7 @@ pub async fn idle(bench: &mut Bench) {
     bench.assert_allowed(&bench.get(&session, "/").await, "alice");
 }
 
-pub async fn absolute(bench: &mut Bench) {
+pub async fn absolute_limit(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     for _ in 0..5 {
         bench.curfew.age(&session, "11m 50s").await;
@@ -42,7 +42,7 @@ pub async fn absolute(bench: &mut Bench) {
     bench.assert_denied(&bench.get(&session, "/").await, "absolute_timeout");
 }
 
-pub async fn activity(bench: &mut Bench) {
+pub async fn activity_extends_session(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     for method in ["GET", "POST", "DELETE"] {
         bench.curfew.age(&session, "14m").await;
@@ -52,7 +52,7 @@ pub async fn activity(bench: &mut Bench) {
     }
 }
 
-pub async fn passive(bench: &mut Bench) {
+pub async fn passive_requests(bench: &mut Bench) {
     for (method, line) in [
         ("HEAD", ("accept", "*/*")),
         ("GET", ("x-session-passive", "1")),
@@ -71,14 +71,14 @@ pub async fn passive(bench: &mut Bench) {
     }
 }
 
-pub async fn revoked(bench: &mut Bench) {
+pub async fn revoked_session(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     bench.assert_allowed(&bench.get(&session, "/").await, "alice");
     bench.curfew.revoke(&session).await;
     bench.assert_denied(&bench.get(&session, "/").await, "revoked");
 }
 
-pub async fn beyond_ascii(bench: &mut Bench) {
+pub async fn subject_beyond_ascii(bench: &mut Bench) {
     let session = bench.curfew.sign_in("Zoë 雪").await;
     let answer = bench.get(&session, "/").await;
     assert_eq!(answer.status, 200, "{answer:?}");

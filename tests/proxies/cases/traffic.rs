@@ -31,7 +31,7 @@ pub async fn every_request_is_checked(bench: &mut Bench) {
     }
 }
 
-pub async fn post(bench: &mut Bench) {
+pub async fn json_post(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     let body = format!(
         r#"{{"marker":"only for the application","long":"{}"}}"#,
@@ -112,7 +112,7 @@ pub async fn large_headers(bench: &mut Bench) {
     }
 }
 
-pub async fn sixty_kilobytes(bench: &mut Bench) {
+pub async fn header_of_60_kilobytes(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     let cookie = session.cookie();
     let large = "x".repeat(60_000);
