@@ -77,7 +77,7 @@ impl ProxyStack {
     }
 
     /// Navigates to the page, and returns the status, the reason and the redirect target.
-    async fn page(&self, browser: &mut Browser) -> (u16, String, Option<String>) {
+    async fn open_page(&self, browser: &mut Browser) -> (u16, String, Option<String>) {
         let response = browser.get(&self.nginx.url("/page")).await;
         let target = Browser::target(&response);
         let status = response.status().as_u16();
@@ -86,7 +86,7 @@ impl ProxyStack {
 
     /// Follows the redirects of the page to the provider's sign-in page.
     async fn follow_to_provider(&self, browser: &mut Browser) -> String {
-        let (status, reason, target) = self.page(browser).await;
+        let (status, reason, target) = self.open_page(browser).await;
         let target = target.unwrap_or_else(|| panic!("{status} {reason}: {}", self.curfew.log()));
         assert!(
             target.starts_with(&self.nginx.url("/oauth2/start?rd=")),
@@ -102,7 +102,7 @@ impl ProxyStack {
         let question = self.follow_to_provider(browser).await;
         let page = self.nginx.url("/page");
         browser.follow(&question, user, &page).await;
-        let (status, reason, _) = self.page(browser).await;
+        let (status, reason, _) = self.open_page(browser).await;
         assert_eq!(
             status,
             200,
@@ -195,7 +195,7 @@ async fn after_a_timeout_people_authenticate_again() {
     for _ in 0..8 {
         tokio::time::sleep(IDLE / 6).await;
         assert_eq!(
-            stack.page(&mut browser).await.0,
+            stack.open_page(&mut browser).await.0,
             200,
             "{}",
             stack.curfew.log()
@@ -207,7 +207,7 @@ async fn after_a_timeout_people_authenticate_again() {
     assert_eq!(stack.live_sessions("alice").await, 1);
     tokio::time::sleep(IDLE + Duration::from_millis(300)).await;
     stack.backend.take();
-    let (status, reason, _) = stack.page(&mut browser).await;
+    let (status, reason, _) = stack.open_page(&mut browser).await;
     assert_eq!((status, &*reason), (302, "idle_timeout"));
     assert!(
         !browser.cookies.contains_key(COOKIE),
@@ -220,7 +220,7 @@ async fn after_a_timeout_people_authenticate_again() {
     assert_ne!(ticket(&browser.cookies[COOKIE]), ticket(&first));
     // The old cookie gives no access, although oauth2-proxy accepts it.
     browser.cookies.insert(COOKIE.to_owned(), refreshed);
-    let (status, reason, _) = stack.page(&mut browser).await;
+    let (status, reason, _) = stack.open_page(&mut browser).await;
     assert_eq!((status, &*reason), (302, "idle_timeout"));
 }
 
@@ -232,7 +232,7 @@ async fn a_return_without_a_new_authentication_is_refused() {
     stack.sign_in(&mut browser, "alice").await;
     tokio::time::sleep(IDLE + Duration::from_millis(1300)).await;
     stack.backend.take();
-    let (status, reason, target) = stack.page(&mut browser).await;
+    let (status, reason, target) = stack.open_page(&mut browser).await;
     assert_eq!((status, &*reason), (302, "idle_timeout"));
     let back = browser
         .follow(&target.unwrap(), "nobody", &stack.nginx.url("/page"))
@@ -242,7 +242,7 @@ async fn a_return_without_a_new_authentication_is_refused() {
         browser.cookies.contains_key(COOKIE),
         "oauth2-proxy has accepted the browser"
     );
-    let (status, reason, target) = stack.page(&mut browser).await;
+    let (status, reason, target) = stack.open_page(&mut browser).await;
     assert_eq!((status, &*reason), (302, "reauthentication_required"));
     assert!(
         target
@@ -289,7 +289,7 @@ async fn after_a_revocation_an_earlier_authentication_starts_no_session() {
     let (status, answer) = stack.curfew.call("DELETE", &path, None).await;
     assert_eq!(status, 200, "{answer}");
     stack.backend.take();
-    let (status, reason, target) = stack.page(&mut browser).await;
+    let (status, reason, target) = stack.open_page(&mut browser).await;
     assert_eq!((status, &*reason), (302, "revoked"));
     let page = stack.nginx.url("/page");
     browser.follow(&target.unwrap(), "nobody", &page).await;
@@ -297,7 +297,7 @@ async fn after_a_revocation_an_earlier_authentication_starts_no_session() {
         browser.cookies.contains_key(COOKIE),
         "oauth2-proxy has accepted the browser"
     );
-    let (status, reason, _) = stack.page(&mut browser).await;
+    let (status, reason, _) = stack.open_page(&mut browser).await;
     assert!(
         status == 302 && ["revoked", "reauthentication_required"].contains(&&*reason),
         "{status} {reason}"
@@ -313,7 +313,7 @@ async fn removing_prompt_login_from_the_request_gives_no_access() {
     let mut browser = Browser::new();
     stack.sign_in(&mut browser, "alice").await;
     tokio::time::sleep(IDLE + Duration::from_millis(1300)).await;
-    let (_, _, target) = stack.page(&mut browser).await;
+    let (_, _, target) = stack.open_page(&mut browser).await;
     stack.backend.take();
     let start = browser.get(&target.unwrap()).await;
     let authorize = Browser::target(&start).unwrap();
@@ -323,7 +323,7 @@ async fn removing_prompt_login_from_the_request_gives_no_access() {
         .follow(&silent, "nobody", &stack.nginx.url("/page"))
         .await;
     assert!(browser.cookies.contains_key(COOKIE));
-    let (status, reason, _) = stack.page(&mut browser).await;
+    let (status, reason, _) = stack.open_page(&mut browser).await;
     // NGINX answers 500 if the status of a check is not 2xx, 401 or 403.
     assert_eq!((status, &*reason), (500, "source_unavailable"));
     assert!(stack.backend.take().is_empty());
@@ -430,7 +430,7 @@ async fn a_sign_out_ends_both_sessions() {
     assert_eq!(left.status(), 204);
     let dropped = left.headers()["set-cookie"].to_str().unwrap();
     assert!(dropped.starts_with(&format!("{COOKIE}=;")), "{dropped}");
-    assert_eq!(stack.page(&mut browser).await.1, "signed_out");
+    assert_eq!(stack.open_page(&mut browser).await.1, "signed_out");
     assert!(!browser.cookies.contains_key(COOKIE));
     stack.follow_to_provider(&mut browser).await;
     // Only Curfew can reach the paths of oauth2-proxy that refresh a session.

@@ -22,7 +22,7 @@ async fn channel(curfew: &Curfew) -> Channel {
     endpoint.unwrap().connect().await.unwrap()
 }
 
-fn request(session: &SignedIn) -> CheckRequest {
+fn check_request(session: &SignedIn) -> CheckRequest {
     let http = HttpRequest {
         method: "GET".to_owned(),
         scheme: "https".to_owned(),
@@ -46,7 +46,7 @@ fn request(session: &SignedIn) -> CheckRequest {
 /// Sends a check, and returns the status code in the answer. The call itself must succeed.
 async fn check(channel: Channel, session: &SignedIn) -> i32 {
     let mut client = AuthorizationClient::new(channel);
-    let response = client.check(request(session)).await.unwrap();
+    let response = client.check(check_request(session)).await.unwrap();
     response.into_inner().status.unwrap().code
 }
 
@@ -182,7 +182,7 @@ async fn tls_and_client_certificates() {
     let plain = Endpoint::from_shared(format!("http://{}", curfew.grpc.unwrap())).unwrap();
     if let Ok(channel) = plain.connect().await {
         let mut client = AuthorizationClient::new(channel);
-        client.check(request(&session)).await.unwrap_err();
+        client.check(check_request(&session)).await.unwrap_err();
     }
     curfew.stop().await;
 

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::support::deployed::installed;
 
-fn file(name: &str) -> String {
+fn read_file(name: &str) -> String {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     std::fs::read_to_string(path).unwrap()
 }
@@ -23,11 +23,11 @@ fn the_linter_accepts_the_dockerfile() {
 /// Each file that the Dockerfile copies exists. `.dockerignore` includes these files, and no others.
 #[test]
 fn copied_files_exist() {
-    let ignore = file(".dockerignore");
+    let ignore = read_file(".dockerignore");
     let mut lines = ignore.lines();
     assert_eq!(lines.next(), Some("*"));
     let mut allowed: Vec<&str> = lines.map(|line| line.strip_prefix('!').unwrap()).collect();
-    let dockerfile = file("Dockerfile");
+    let dockerfile = read_file("Dockerfile");
     let mut copied: Vec<&str> = dockerfile
         .lines()
         .filter_map(|line| line.strip_prefix("COPY "))
@@ -84,7 +84,7 @@ fn the_image_has_the_libraries_of_the_program() {
 
 #[test]
 fn the_image_has_the_default_ports_and_a_health_check() {
-    let text = file("Dockerfile");
+    let text = read_file("Dockerfile");
     assert!(text.contains("USER 65532:65532"));
     assert!(text.contains(r#"CMD ["/usr/local/bin/curfew", "healthcheck"]"#));
     assert!(text.contains(r#"CMD ["serve"]"#));

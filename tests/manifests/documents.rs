@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Adds the names of all functions with an attribute `test` to `found`.
-fn tests(folder: &Path, found: &mut BTreeSet<String>) {
+fn collect_test_names(folder: &Path, found: &mut BTreeSet<String>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            tests(&path, found);
+            collect_test_names(&path, found);
         } else if path.extension().is_some_and(|it| it == "rs") {
             let text = std::fs::read_to_string(&path).unwrap();
             let lines = text.lines().filter_map(|line| {
@@ -24,9 +24,9 @@ fn tests(folder: &Path, found: &mut BTreeSet<String>) {
 fn the_threat_model_names_existing_tests() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut known = BTreeSet::new();
-    tests(&root.join("src"), &mut known);
-    tests(&root.join("tests"), &mut known);
-    tests(&root.join("crates"), &mut known);
+    collect_test_names(&root.join("src"), &mut known);
+    collect_test_names(&root.join("tests"), &mut known);
+    collect_test_names(&root.join("crates"), &mut known);
     let matrix = std::fs::read_to_string(root.join("docs/proxies/README.md")).unwrap();
     let page = std::fs::read_to_string(root.join("docs/security.md")).unwrap();
     let table = page.split("## What went wrong elsewhere").nth(1).unwrap();

@@ -8,7 +8,7 @@ const ENVOY_GATEWAY: &str = "deploy/gateway-api/envoy-gateway.yaml";
 const EXTERNAL_AUTH: &str = "deploy/gateway-api/external-auth.yaml";
 
 /// Returns two filters of an Envoy file: the filter that removes forged identities, and the external authorization.
-fn filters(file: &str) -> (Value, Value) {
+fn envoy_filters(file: &str) -> (Value, Value) {
     let mut envoy = documents(file).remove(0);
     let mut manager =
         envoy["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
@@ -19,19 +19,19 @@ fn filters(file: &str) -> (Value, Value) {
 
 /// Returns the request headers that Envoy sends to Curfew over HTTP.
 pub fn checked_headers() -> Vec<String> {
-    let (_, ext_authz) = filters("deploy/envoy/http.yaml");
-    exact(&ext_authz["allowed_headers"]["patterns"])
+    let (_, ext_authz) = envoy_filters("deploy/envoy/http.yaml");
+    exact_names(&ext_authz["allowed_headers"]["patterns"])
 }
 
-fn exact(patterns: &Value) -> Vec<String> {
+fn exact_names(patterns: &Value) -> Vec<String> {
     let patterns = patterns.as_array().unwrap().iter();
     let patterns: Vec<&Value> = patterns.map(|pattern| &pattern["exact"]).collect();
-    names(&json!(patterns))
+    sorted_names(&json!(patterns))
 }
 
 /// Returns the regular expression that matches identity headers in every spelling.
 fn identity_pattern() -> Value {
-    let (mutation, _) = filters("deploy/envoy/http.yaml");
+    let (mutation, _) = envoy_filters("deploy/envoy/http.yaml");
     let mutation = &mutation["typed_config"]["mutations"]["request_mutations"][0];
     mutation["remove_on_match"]["key_matcher"]["safe_regex"]["regex"].clone()
 }
@@ -45,26 +45,26 @@ fn assert_way_in(rule: &Value) {
     let filters = rule["filters"].as_array().unwrap();
     assert_eq!(filters.len(), 1);
     assert_eq!(
-        names(&filters[0]["requestHeaderModifier"]["remove"]),
-        identity()
+        sorted_names(&filters[0]["requestHeaderModifier"]["remove"]),
+        identity_headers()
     );
 }
 
 #[test]
 fn the_two_envoy_files_agree() {
-    let (http, asking) = filters("deploy/envoy/http.yaml");
-    let (grpc, _) = filters("deploy/envoy/grpc.yaml");
+    let (http, asking) = envoy_filters("deploy/envoy/http.yaml");
+    let (grpc, _) = envoy_filters("deploy/envoy/grpc.yaml");
     assert_eq!(http, grpc);
     let handed_on = &asking["http_service"]["authorization_response"]["allowed_upstream_headers"];
-    assert_eq!(exact(&handed_on["patterns"]), identity());
+    assert_eq!(exact_names(&handed_on["patterns"]), identity_headers());
     let on_success = "allowed_client_headers_on_success";
     let to_client = &asking["http_service"]["authorization_response"][on_success];
-    assert_eq!(exact(&to_client["patterns"]), ["set-cookie"]);
+    assert_eq!(exact_names(&to_client["patterns"]), ["set-cookie"]);
 }
 
 #[test]
 fn istio_sends_the_same_checks_as_envoy() {
-    let (mutation, ext_authz) = filters("deploy/envoy/http.yaml");
+    let (mutation, ext_authz) = envoy_filters("deploy/envoy/http.yaml");
     let providers = documents(MESH).remove(0)["meshConfig"]["extensionProviders"].take();
     let http = &providers[0]["envoyExtAuthzHttp"];
     assert_eq!(http["pathPrefix"], ext_authz["http_service"]["path_prefix"]);
@@ -73,12 +73,18 @@ fn istio_sends_the_same_checks_as_envoy() {
         (&json!(9180), &json!(false))
     );
     assert_eq!(
-        names(&http["includeRequestHeadersInCheck"]),
+        sorted_names(&http["includeRequestHeadersInCheck"]),
         checked_headers()
     );
-    assert_eq!(names(&http["headersToUpstreamOnAllow"]), identity());
-    assert_eq!(names(&http["headersToDownstreamOnAllow"]), ["set-cookie"]);
-    let on_deny = names(&http["headersToDownstreamOnDeny"]);
+    assert_eq!(
+        sorted_names(&http["headersToUpstreamOnAllow"]),
+        identity_headers()
+    );
+    assert_eq!(
+        sorted_names(&http["headersToDownstreamOnAllow"]),
+        ["set-cookie"]
+    );
+    let on_deny = sorted_names(&http["headersToDownstreamOnDeny"]);
     for header in [
         "location",
         "set-cookie",
@@ -104,7 +110,10 @@ fn istio_sends_the_same_checks_as_envoy() {
     let service = document(POLICY, "VirtualService", "application")["spec"].take();
     let way_in = &service["http"][0];
     assert_eq!(way_in["match"], json!([{ "uri": { "exact": "/sign-in" } }]));
-    assert_eq!(names(&way_in["headers"]["request"]["remove"]), identity());
+    assert_eq!(
+        sorted_names(&way_in["headers"]["request"]["remove"]),
+        identity_headers()
+    );
     let filter = document(POLICY, "EnvoyFilter", "no-identity");
     assert_eq!(
         filter["spec"]["configPatches"][0]["patch"]["value"],
@@ -114,12 +123,15 @@ fn istio_sends_the_same_checks_as_envoy() {
 
 #[test]
 fn envoy_gateway_sends_the_same_checks_as_envoy() {
-    let (_, ext_authz) = filters("deploy/envoy/http.yaml");
+    let (_, ext_authz) = envoy_filters("deploy/envoy/http.yaml");
     let policy = document(ENVOY_GATEWAY, "SecurityPolicy", "curfew-http")["spec"].take();
     let asking = &policy["extAuth"];
     assert_eq!(asking["failOpen"], false);
-    assert_eq!(names(&asking["headersToExtAuth"]), checked_headers());
-    assert_eq!(names(&asking["http"]["headersToBackend"]), identity());
+    assert_eq!(sorted_names(&asking["headersToExtAuth"]), checked_headers());
+    assert_eq!(
+        sorted_names(&asking["http"]["headersToBackend"]),
+        identity_headers()
+    );
     assert_eq!(
         asking["http"]["path"],
         ext_authz["http_service"]["path_prefix"]
@@ -149,7 +161,7 @@ fn envoy_gateway_sends_the_same_checks_as_envoy() {
 
 #[test]
 fn the_gateway_api_filter_sends_the_same_checks_as_envoy() {
-    let (_, ext_authz) = filters("deploy/envoy/http.yaml");
+    let (_, ext_authz) = envoy_filters("deploy/envoy/http.yaml");
     let rules = document(EXTERNAL_AUTH, "HTTPRoute", "application")["spec"]["rules"].take();
     let filter = &rules[0]["filters"][0];
     assert_eq!(filter["type"], "ExternalAuth");
@@ -160,13 +172,22 @@ fn the_gateway_api_filter_sends_the_same_checks_as_envoy() {
         asking["http"]["path"],
         ext_authz["http_service"]["path_prefix"]
     );
-    assert_eq!(names(&asking["http"]["allowedHeaders"]), checked_headers());
-    assert_eq!(names(&asking["http"]["allowedResponseHeaders"]), identity());
+    assert_eq!(
+        sorted_names(&asking["http"]["allowedHeaders"]),
+        checked_headers()
+    );
+    assert_eq!(
+        sorted_names(&asking["http"]["allowedResponseHeaders"]),
+        identity_headers()
+    );
     assert_way_in(&rules[1]);
     let rules = document(EXTERNAL_AUTH, "HTTPRoute", "application-grpc")["spec"]["rules"].take();
     let asking = &rules[0]["filters"][0]["externalAuth"];
     assert_eq!(asking["protocol"], "GRPC");
     assert_eq!(asking["backendRef"]["port"], 9181);
-    assert_eq!(names(&asking["grpc"]["allowedHeaders"]), checked_headers());
+    assert_eq!(
+        sorted_names(&asking["grpc"]["allowedHeaders"]),
+        checked_headers()
+    );
     assert_way_in(&rules[1]);
 }

@@ -16,14 +16,17 @@ fn annotation(name: &str) -> String {
         .to_owned()
 }
 
-fn listed(annotation: &str) -> Vec<String> {
+fn list_items(annotation: &str) -> Vec<String> {
     let list: Vec<&str> = annotation.split(',').collect();
-    names(&json!(list))
+    sorted_names(&json!(list))
 }
 
 #[test]
 fn haproxy_ingress_has_the_header_lists_of_the_other_files() {
-    assert_eq!(listed(&annotation("auth-headers-succeed")), identity());
+    assert_eq!(
+        list_items(&annotation("auth-headers-succeed")),
+        identity_headers()
+    );
     let url = reqwest::Url::parse(&annotation("auth-url")).unwrap();
     assert_eq!((url.path(), url.port()), ("/forward-auth", Some(9180)));
     // The check needs the headers that name the router input, and the content type, which identifies gRPC clients.
@@ -31,10 +34,10 @@ fn haproxy_ingress_has_the_header_lists_of_the_other_files() {
     headers.extend(["method", "host", "uri"].map(|name| format!("x-forwarded-{name}")));
     headers.push("content-type".to_owned());
     assert_eq!(
-        listed(&annotation("auth-headers-request")),
-        names(&json!(headers))
+        list_items(&annotation("auth-headers-request")),
+        sorted_names(&json!(headers))
     );
-    let on_deny = listed(&annotation("auth-headers-fail"));
+    let on_deny = list_items(&annotation("auth-headers-fail"));
     for header in [
         "set-cookie",
         "www-authenticate",

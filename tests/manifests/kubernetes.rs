@@ -54,14 +54,14 @@ fn stdout_of(output: Output) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn overlay(name: &str) -> String {
+fn render_overlay(name: &str) -> String {
     stdout_of(run(
         "kubectl",
         &["kustomize", &format!("deploy/kubernetes/overlays/{name}")],
     ))
 }
 
-fn helm(values: &[&str]) -> Output {
+fn render_chart(values: &[&str]) -> Output {
     let sets = values.iter().flat_map(|value| ["--set", *value]);
     let start = [
         "template",
@@ -100,13 +100,13 @@ impl Rendered {
             .to_owned()
     }
 
-    fn of(&self, kind: &str) -> Vec<&Value> {
+    fn of_kind(&self, kind: &str) -> Vec<&Value> {
         let all = self.documents.iter();
         all.filter(|document| document["kind"] == kind).collect()
     }
 
     fn named(&self, kind: &str, name: &str) -> &Value {
-        let found = self.of(kind).into_iter();
+        let found = self.of_kind(kind).into_iter();
         let mut found = found.filter(|document| document["metadata"]["name"] == name);
         found.next().unwrap_or_else(|| panic!("{kind}/{name}"))
     }
@@ -122,7 +122,7 @@ impl Rendered {
         Self::new(&own.collect::<Vec<_>>().join("\n---\n"))
     }
 
-    fn is_valid(&self, version: &str) {
+    fn assert_valid(&self, version: &str) {
         let arguments = ["-k", version, "--strict", &self.path()];
         let output = run("bin/kubernetes-validate", &arguments);
         let told = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -164,9 +164,9 @@ impl Rendered {
 #[test]
 fn the_overlays_are_valid() {
     for name in OVERLAYS {
-        let rendered = Rendered::new(&overlay(name));
+        let rendered = Rendered::new(&render_overlay(name));
         for version in KUBERNETES_VERSIONS {
-            rendered.is_valid(version);
+            rendered.assert_valid(version);
         }
         let effective = rendered.assert_valid_configuration();
         assert_eq!(effective["shutdown_delay"], "5s");
@@ -176,7 +176,7 @@ fn the_overlays_are_valid() {
             if name == "memory" { 1 } else { 2 }
         );
         assert_eq!(
-            rendered.of("PodDisruptionBudget").len(),
+            rendered.of_kind("PodDisruptionBudget").len(),
             usize::from(name != "memory")
         );
         assert_restricted(rendered.pod());
@@ -190,10 +190,10 @@ fn the_chart_is_valid() {
         let sets: Vec<&str> = values.iter().flat_map(|value| ["--set", *value]).collect();
         let lint = [&["lint", "--strict", "deploy/helm/curfew"][..], &sets].concat();
         stdout_of(run("helm", &lint));
-        let rendered = Rendered::new(&stdout_of(helm(values)));
+        let rendered = Rendered::new(&stdout_of(render_chart(values)));
         let own = rendered.without_others();
         for version in KUBERNETES_VERSIONS {
-            own.is_valid(version);
+            own.assert_valid(version);
         }
         rendered.assert_valid_configuration();
         assert_restricted(rendered.pod());
@@ -211,7 +211,7 @@ fn the_chart_is_valid() {
 
 #[test]
 fn optional_features_are_rendered() {
-    let rendered = Rendered::new(&stdout_of(helm(&ALL_FEATURES)));
+    let rendered = Rendered::new(&stdout_of(render_chart(&ALL_FEATURES)));
     let config = rendered.named("ConfigMap", "curfew")["data"]["curfew.yaml"].as_str();
     assert!(config.unwrap().contains("kubernetes:\n    enabled: true"));
     assert_eq!(rendered.pod()["automountServiceAccountToken"], true);
@@ -229,7 +229,7 @@ fn optional_features_are_rendered() {
         ("ClusterRole", 2),
         ("ClusterRoleBinding", 2),
     ] {
-        assert_eq!(rendered.of(kind).len(), count, "{kind}");
+        assert_eq!(rendered.of_kind(kind).len(), count, "{kind}");
     }
     let policy = &rendered.named("NetworkPolicy", "curfew")["spec"];
     let admin = &policy["ingress"][2];
@@ -253,7 +253,10 @@ fn optional_features_are_rendered() {
 /// By default, the admin API listens on the loopback address, so only processes in the pod can reach it.
 #[test]
 fn the_admin_api_is_closed_by_default() {
-    for rendered in [&stdout_of(helm(&PRODUCTION_VALUES)), &overlay("redis")] {
+    for rendered in [
+        &stdout_of(render_chart(&PRODUCTION_VALUES)),
+        &render_overlay("redis"),
+    ] {
         let rendered = Rendered::new(rendered);
         assert!(
             !rendered
@@ -277,10 +280,10 @@ fn the_admin_api_is_closed_by_default() {
     let path = directory.path().to_str().unwrap();
     let opened = Rendered::new(&stdout_of(run("kubectl", &["kustomize", path])));
     for version in KUBERNETES_VERSIONS {
-        opened.is_valid(version);
+        opened.assert_valid(version);
     }
     let peer = &opened.named("NetworkPolicy", "curfew-admin")["spec"]["ingress"][0]["from"][0];
-    let chart = Rendered::new(&stdout_of(helm(&ALL_FEATURES)));
+    let chart = Rendered::new(&stdout_of(render_chart(&ALL_FEATURES)));
     for role in ["curfew-session-viewer", "curfew-session-operator"] {
         let rules = |of: &Rendered| of.named("ClusterRole", role)["rules"].clone();
         assert_eq!(rules(&opened), rules(&chart));
@@ -328,7 +331,7 @@ fn invalid_values_are_rejected_with_a_hint() {
             "admin.service: the admin API uses plain HTTP",
         ),
     ] {
-        let output = helm(values);
+        let output = render_chart(values);
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success(), "{values:?}");
         assert!(error.contains(told), "{values:?}: {error}");
@@ -339,8 +342,8 @@ fn invalid_values_are_rejected_with_a_hint() {
 #[test]
 fn the_chart_and_the_overlays_agree() {
     let (chart, overlay) = (
-        Rendered::new(&stdout_of(helm(&PRODUCTION_VALUES))),
-        Rendered::new(&overlay("sentinel")),
+        Rendered::new(&stdout_of(render_chart(&PRODUCTION_VALUES))),
+        Rendered::new(&render_overlay("sentinel")),
     );
     for key in [
         "securityContext",
@@ -403,13 +406,13 @@ fn assert_reachable(rendered: &Rendered) {
         let port = container[probe]["httpGet"]["port"].as_str().unwrap();
         assert_eq!(ports[port], 9189);
     }
-    for service in rendered.of("Service") {
+    for service in rendered.of_kind("Service") {
         for port in service["spec"]["ports"].as_array().unwrap() {
             let target = port["targetPort"].as_str().unwrap();
             assert_eq!(ports[target], port["port"].as_u64().unwrap(), "{port}");
         }
     }
-    for policy in rendered.of("NetworkPolicy") {
+    for policy in rendered.of_kind("NetworkPolicy") {
         for rule in policy["spec"]["ingress"].as_array().unwrap() {
             for port in rule["ports"].as_array().unwrap() {
                 assert!(ports.contains_key(port["port"].as_str().unwrap()), "{port}");

@@ -23,7 +23,7 @@ const EXTENSIONS: [&str; 14] = [
 ];
 
 /// Returns the first column of the table below a heading.
-fn column(page: &str, heading: &str) -> Vec<String> {
+fn first_column(page: &str, heading: &str) -> Vec<String> {
     let (_, rest) = page.split_once(&format!("## {heading}\n")).unwrap();
     let section = rest.split("\n## ").next().unwrap();
     let rows = section
@@ -54,15 +54,20 @@ fn files(root: &Path) -> Vec<PathBuf> {
 }
 
 /// Returns the identifiers in a text.
-fn words(text: &str) -> BTreeSet<&str> {
+fn identifiers_in(text: &str) -> BTreeSet<&str> {
     text.split(|character: char| !character.is_alphanumeric() && character != '_')
         .collect()
 }
 
 /// Returns each name and phrase that a file contains, as `name:line: entry`.
-fn relapses(name: &str, text: &str, names: &[String], phrases: &[String]) -> Vec<String> {
+fn find_replaced_terms(
+    name: &str,
+    text: &str,
+    names: &[String],
+    phrases: &[String],
+) -> Vec<String> {
     let mut found = Vec::new();
-    let parts = words(name.trim_end_matches(".rs"));
+    let parts = identifiers_in(name.trim_end_matches(".rs"));
     for old in names.iter().filter(|old| parts.contains(old.as_str())) {
         found.push(format!("{name}: the file is called {old}"));
     }
@@ -71,12 +76,13 @@ fn relapses(name: &str, text: &str, names: &[String], phrases: &[String]) -> Vec
         // Names must not occur in code. Comments may use the same words with their usual meaning.
         let code = line.split("//").next().unwrap();
         let identifiers = if is_code {
-            words(code)
+            identifiers_in(code)
         } else {
             BTreeSet::new()
         };
-        let is_key =
-            |old: &String| old.contains('_') && !is_code && words(line).contains(old.as_str());
+        let is_key = |old: &String| {
+            old.contains('_') && !is_code && identifiers_in(line).contains(old.as_str())
+        };
         for old in names {
             if identifiers.contains(old.as_str()) || is_key(old) {
                 found.push(format!("{name}:{number}: {old}"));
@@ -97,8 +103,8 @@ fn relapses(name: &str, text: &str, names: &[String], phrases: &[String]) -> Vec
 fn no_file_has_a_replaced_name_or_phrase() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = std::fs::read_to_string(root.join("docs/language.md")).unwrap();
-    let names = column(&page, "Names that have a standard term");
-    let phrases = column(&page, "Phrases that must be read twice");
+    let names = first_column(&page, "Names that have a standard term");
+    let phrases = first_column(&page, "Phrases that must be read twice");
     assert!(
         names.len() > 40 && phrases.len() > 10,
         "{names:?} {phrases:?}"
@@ -121,7 +127,7 @@ fn no_file_has_a_replaced_name_or_phrase() {
             continue;
         };
         count += 1;
-        found.extend(relapses(&name, &text, &names, &phrases));
+        found.extend(find_replaced_terms(&name, &text, &names, &phrases));
     }
     println!("{count} files");
     assert!(count > 500, "{count}");
@@ -131,7 +137,7 @@ fn no_file_has_a_replaced_name_or_phrase() {
 #[test]
 fn a_relapse_is_found() {
     let (names, phrases) = (vec!["Room".to_owned()], vec!["who has no place".to_owned()]);
-    let found = |name: &str, text: &str| relapses(name, text, &names, &phrases).len();
+    let found = |name: &str, text: &str| find_replaced_terms(name, text, &names, &phrases).len();
     assert_eq!(found("src/a.rs", "pub struct Room;"), 1);
     assert_eq!(
         found("src/a.rs", "/// That of who has no place is not read."),

@@ -65,7 +65,7 @@ fn document(file: &str, kind: &str, name: &str) -> Value {
 }
 
 /// Returns the names of a list, in lower case and sorted.
-fn names(list: &Value) -> Vec<String> {
+fn sorted_names(list: &Value) -> Vec<String> {
     let list = list
         .as_array()
         .unwrap_or_else(|| panic!("{list} is a list"));
@@ -78,8 +78,8 @@ fn names(list: &Value) -> Vec<String> {
 }
 
 /// Returns the names of the identity headers for applications.
-fn identity() -> Vec<String> {
-    names(&json!([
+fn identity_headers() -> Vec<String> {
+    sorted_names(&json!([
         "x-session-user",
         "x-session-groups",
         "x-session-email",

@@ -9,7 +9,7 @@ use crate::support::deployed::deployed;
 
 const ALERTS: &str = "deploy/helm/curfew/files/alerts.yaml";
 
-fn promtool(arguments: &[&str]) -> Output {
+fn run_promtool(arguments: &[&str]) -> Output {
     Command::new("promtool")
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args(arguments)
@@ -28,13 +28,17 @@ fn assert_success(output: &Output) {
 
 #[test]
 fn prometheus_accepts_the_alerts() {
-    assert_success(&promtool(&["check", "rules", ALERTS]));
+    assert_success(&run_promtool(&["check", "rules", ALERTS]));
 }
 
 /// Each alert fires when it should, and does not fire otherwise.
 #[test]
 fn alerts_fire_as_specified() {
-    assert_success(&promtool(&["test", "rules", "tests/manifests/alerts.yaml"]));
+    assert_success(&run_promtool(&[
+        "test",
+        "rules",
+        "tests/manifests/alerts.yaml",
+    ]));
     let tests = super::documents("tests/manifests/alerts.yaml")
         .remove(0)
         .to_string();
@@ -71,7 +75,7 @@ fn prometheus_accepts_its_configuration() {
     std::fs::write(&path, deployed("prometheus/prometheus.yaml")).unwrap();
     let alerts = deployed("helm/curfew/files/alerts.yaml");
     std::fs::write(directory.path().join("curfew-alerts.yaml"), alerts).unwrap();
-    assert_success(&promtool(&["check", "config", path.to_str().unwrap()]));
+    assert_success(&run_promtool(&["check", "config", path.to_str().unwrap()]));
 }
 
 fn dashboard() -> Value {
@@ -106,7 +110,7 @@ fn prometheus_accepts_the_queries_of_the_dashboard() {
     let file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
     let text = json!({ "groups": [{ "name": "dashboard", "rules": rules }] }).to_string();
     std::fs::write(file.path(), text).unwrap();
-    assert_success(&promtool(&[
+    assert_success(&run_promtool(&[
         "check",
         "rules",
         file.path().to_str().unwrap(),

@@ -4,7 +4,7 @@ use std::process::{Command, Output};
 
 use crate::support::deployed::deployed;
 
-fn analyze(arguments: &[&str]) -> Output {
+fn run_systemd_analyze(arguments: &[&str]) -> Output {
     let directory = tempfile::tempdir().unwrap();
     let program = env!("CARGO_BIN_EXE_curfew");
     let unit = deployed("systemd/curfew.service");
@@ -21,7 +21,7 @@ fn analyze(arguments: &[&str]) -> Output {
 
 #[test]
 fn systemd_accepts_the_unit() {
-    let output = analyze(&["verify", "--man=no"]);
+    let output = run_systemd_analyze(&["verify", "--man=no"]);
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     // The tool also reports mistakes in other units of this machine.
     let ours = told.lines().filter(|line| line.contains("curfew.service"));
@@ -32,7 +32,8 @@ fn systemd_accepts_the_unit() {
 /// The exposure level of the unit is at most 15. The level of the most restricted unit is 0, and the highest is 100.
 #[test]
 fn the_unit_is_restricted() {
-    let output = analyze(&["security", "--offline=true", "--threshold=15", "--no-pager"]);
+    let output =
+        run_systemd_analyze(&["security", "--offline=true", "--threshold=15", "--no-pager"]);
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{told}");
 }

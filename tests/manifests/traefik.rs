@@ -8,7 +8,7 @@ const FILE: &str = "deploy/traefik/curfew.yaml";
 const COMPOSE: &str = "deploy/traefik/docker-compose.yaml";
 const KUBERNETES: &str = "deploy/traefik/kubernetes.yaml";
 
-fn file() -> Value {
+fn read_file_configuration() -> Value {
     documents(FILE).remove(0)["http"].take()
 }
 
@@ -38,7 +38,7 @@ fn the_labels_equal_the_file() {
         }
         *place = value;
     }
-    let file = file();
+    let file = read_file_configuration();
     for (name, router) in file["routers"].as_object().unwrap() {
         let label = &said["routers"][name];
         assert_eq!(label["rule"], router["rule"]);
@@ -94,7 +94,7 @@ fn the_labels_equal_the_file() {
 
 #[test]
 fn the_custom_resources_equal_the_file() {
-    let file = file();
+    let file = read_file_configuration();
     let mut curfew = document(KUBERNETES, "Middleware", "curfew")["spec"].take();
     let mut expected = file["middlewares"]["curfew"].clone();
     let (said, address) = (
@@ -104,8 +104,8 @@ fn the_custom_resources_equal_the_file() {
     assert_eq!(path_and_port(&said), path_and_port(&address));
     assert_eq!(curfew, expected);
     assert_eq!(
-        names(&curfew["forwardAuth"]["authResponseHeaders"]),
-        identity()
+        sorted_names(&curfew["forwardAuth"]["authResponseHeaders"]),
+        identity_headers()
     );
     let no_identity = document(KUBERNETES, "Middleware", "no-identity");
     assert_eq!(no_identity["spec"], file["middlewares"]["no-identity"]);
@@ -153,7 +153,7 @@ fn the_annotations_equal_those_for_ingress_nginx() {
         "no-identity",
     );
     let text = middleware["data"]["no-identity.yaml"].as_str().unwrap();
-    for name in identity() {
+    for name in identity_headers() {
         assert!(
             text.to_lowercase().contains(&format!("{name}: \"\"")),
             "{text}"

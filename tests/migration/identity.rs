@@ -70,9 +70,9 @@ impl IdentityHeaders {
             "{} is not empty",
             self.unknown
         );
-        let names: Vec<String> = self.all().map(read).collect();
+        let names: Vec<String> = self.all().map(with_underscores).collect();
         for (name, value) in &seen.headers {
-            let is_identity = names.contains(&read(name.as_str()));
+            let is_identity = names.contains(&with_underscores(name.as_str()));
             assert!(!is_identity || value != "root", "{name} is forged");
         }
     }
@@ -87,7 +87,7 @@ impl IdentityHeaders {
 
 /// Returns a name as many applications read it. They replace every character except letters and digits with an
 /// underscore.
-fn read(name: &str) -> String {
+fn with_underscores(name: &str) -> String {
     let underscore = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
     name.chars().map(underscore).collect()
 }

@@ -17,7 +17,7 @@ fn page(name: &str) -> String {
 }
 
 /// Returns the snippets that a text links to.
-fn linked(text: &str) -> BTreeSet<String> {
+fn linked_snippets(text: &str) -> BTreeSet<String> {
     let links = text.split("](../tests/migration/snippets/").skip(1);
     links
         .map(|rest| rest.split(')').next().unwrap().to_owned())
@@ -30,7 +30,10 @@ fn every_snippet_is_linked_and_every_link_leads_to_one() {
     let files: BTreeSet<String> = files
         .map(|file| file.unwrap().file_name().into_string().unwrap())
         .collect();
-    let named: BTreeSet<String> = PAGES.iter().flat_map(|name| linked(&page(name))).collect();
+    let named: BTreeSet<String> = PAGES
+        .iter()
+        .flat_map(|name| linked_snippets(&page(name)))
+        .collect();
     assert_eq!(named, files);
     for file in files.iter().filter(|file| file.contains(".curfew.")) {
         assert!(files.contains(&unchanged(file)), "{file} has no other half");
@@ -52,7 +55,7 @@ fn cells(row: &str) -> Vec<String> {
 }
 
 /// Returns the parts of the code in a cell that must be in a snippet. `…` marks an omission.
-fn literal(cell: &str) -> Vec<String> {
+fn quoted_code(cell: &str) -> Vec<String> {
     let mark = if cell.contains("``") { "``" } else { "`" };
     let code = cell.split(mark).skip(1).step_by(2);
     code.filter(|code| !code.contains('…'))
@@ -72,7 +75,7 @@ fn table_lines_are_in_the_snippets() {
                 continue;
             };
             let title = section.lines().next().unwrap();
-            let files = linked(before);
+            let files = linked_snippets(before);
             let (for_curfew, documented): (Vec<_>, Vec<_>) = files
                 .iter()
                 .map(|file| (file.contains(".curfew."), normalized(&text(file))))
@@ -84,7 +87,7 @@ fn table_lines_are_in_the_snippets() {
                 let cells = cells(row);
                 assert_eq!(cells.len(), 3, "{row}");
                 for (cell, files) in [(&cells[0], &documented), (&cells[1], &for_curfew)] {
-                    for code in literal(cell) {
+                    for code in quoted_code(cell) {
                         let found = files.iter().any(|(_, text)| text.contains(&code));
                         assert!(found, "{name}, {title}: `{code}` is in no snippet");
                     }

@@ -26,7 +26,7 @@ fn shell(setup: &Setup, curfew: &Curfew) -> Setup {
 }
 
 /// Sends a request with the header `name: value`, and returns the body of the answer.
-async fn body(url: String, name: &str, value: &str) -> String {
+async fn get_body(url: String, name: &str, value: &str) -> String {
     let response = client().get(url).header(name, value).send().await;
     response.unwrap().text().await.unwrap()
 }
@@ -91,14 +91,14 @@ async fn a_name_with_hidden_characters_is_escaped_wherever_it_is_shown() {
     assert_eq!(json["subject"], MISLEADING_NAME);
 
     let bearer = format!("Bearer {}", setup.admin_token);
-    let listed = body(
+    let listed = get_body(
         format!("http://{}/api/v1/sessions", curfew.admin),
         "authorization",
         &bearer,
     );
     assert_escaped("the admin API", &listed.await);
     let url = format!("http://{}/.curfew/session", curfew.browser);
-    let status = body(url, "cookie", &session.cookie()).await;
+    let status = get_body(url, "cookie", &session.cookie()).await;
     assert_escaped("the status", &status);
     let status: Value = serde_json::from_str(&status).unwrap();
     assert_eq!(status["subject"], MISLEADING_NAME);
@@ -110,7 +110,7 @@ async fn a_name_with_hidden_characters_is_escaped_wherever_it_is_shown() {
         "/console/health".to_owned(),
         "/console/?subject=eve%E2%80%AE%3Cb%3E".to_owned(),
     ] {
-        let page = body(format!("http://{}{path}", curfew.admin), "cookie", &cookie).await;
+        let page = get_body(format!("http://{}{path}", curfew.admin), "cookie", &cookie).await;
         assert_escaped(&path, &page);
         assert!(!page.contains("<b>"), "{page}");
     }

@@ -5,26 +5,26 @@ use std::path::Path;
 use super::*;
 
 /// Returns a setup with the example configuration.
-fn example() -> Setup {
+fn example_setup() -> Setup {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/curfew/curfew.yaml");
     Setup::memory().file(&file)
 }
 
 /// Runs a command with the example configuration.
-fn ask(command: &str, arguments: &[&str]) -> Output {
-    run(&example(), &[&[command], arguments].concat())
+fn run_with_example(command: &str, arguments: &[&str]) -> Output {
+    run(&example_setup(), &[&[command], arguments].concat())
 }
 
 /// Runs a command that must succeed, and returns its output.
 fn stdout_of_success(command: &str, arguments: &[&str]) -> String {
-    let output = ask(command, arguments);
+    let output = run_with_example(command, arguments);
     assert!(output.status.success(), "{}", text(&output.stderr));
     text(&output.stdout)
 }
 
 /// Runs a command that must fail, and returns its errors.
 fn stderr_of_failure(command: &str, arguments: &[&str]) -> String {
-    let output = ask(command, arguments);
+    let output = run_with_example(command, arguments);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
     text(&output.stderr)
 }
@@ -221,7 +221,7 @@ fn text_of(output: &Output) -> String {
 
 #[test]
 fn check_config_names_the_source_of_each_preset() {
-    let setup = example();
+    let setup = example_setup();
     let told = text(&run(&setup, &["check-config"]).stdout);
     assert!(
         told.contains("# policies.payments has the preset pci-dss: PCI DSS 4.0.1, 8.2.8: idle 15 minutes; absolute: convention.\n"),

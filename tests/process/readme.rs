@@ -21,14 +21,14 @@ fn steps() -> Vec<Step> {
             let (command, output) = block.split_once('\n').unwrap();
             Step {
                 command: command.to_owned(),
-                output: squeezed(output),
+                output: without_repeated_spaces(output),
             }
         })
         .collect()
 }
 
 /// Removes white space whose amount depends on the length of an address.
-fn squeezed(text: &str) -> String {
+fn without_repeated_spaces(text: &str) -> String {
     let lines = text
         .trim_end()
         .lines()
@@ -91,7 +91,10 @@ async fn the_commands_of_the_readme_work() {
         pairs.fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
     };
     let expected = ours(&serve.output);
-    assert!(matches(&expected, &squeezed(&banner)), "{banner}");
+    assert!(
+        matches(&expected, &without_repeated_spaces(&banner)),
+        "{banner}"
+    );
 
     let mut token = String::new();
     let mut ran = 0;
@@ -100,7 +103,7 @@ async fn the_commands_of_the_readme_work() {
             .replace("cfwadmin_…", admin_token)
             .replace("cfw1_…", &token);
         let output = Command::new("sh").args(["-c", &command]).output().unwrap();
-        let output = squeezed(&text(&output.stdout));
+        let output = without_repeated_spaces(&text(&output.stdout));
         assert!(
             matches(&step.output, &output),
             "{command}\nprinted\n{output}\nand not\n{}",

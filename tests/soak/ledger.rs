@@ -8,10 +8,10 @@ use crate::workload::Workload;
 /// Fetches the samples of a metric. Returns the text of the labels and the value of each sample.
 pub async fn samples(curfew: &Curfew, name: &str) -> Vec<(String, u64)> {
     let (_, text) = curfew.ops("/metrics").await;
-    of(&text, name)
+    parse_samples(&text, name)
 }
 
-pub fn of(text: &str, name: &str) -> Vec<(String, u64)> {
+pub fn parse_samples(text: &str, name: &str) -> Vec<(String, u64)> {
     let lines = text.lines().filter_map(|line| line.strip_prefix(name));
     let numbered = lines.filter(|line| line.starts_with(['{', ' ']));
     numbered

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::ledger::of;
+use crate::ledger::parse_samples;
 use crate::pace::Pace;
 use crate::support::curfew::Curfew;
 use crate::support::redis::command;
@@ -62,7 +62,12 @@ impl Measurements {
                     sample.resident[place] = resident(replica.id());
                     sample.files[place] = files(replica.id());
                     let (_, metrics) = replica.ops("/metrics").await;
-                    let sum = |name| of(&metrics, name).iter().map(|it| it.1).sum::<u64>();
+                    let sum = |name| {
+                        parse_samples(&metrics, name)
+                            .iter()
+                            .map(|it| it.1)
+                            .sum::<u64>()
+                    };
                     sample.near_cache += sum("curfew_near_cache_entries");
                     sample.pending += sum("curfew_touches_pending");
                 }

@@ -47,7 +47,7 @@ fn write_without_log(server: &RedisServer, cut_offs: &[(u32, u64)]) {
 }
 
 /// Adds `count` cut-offs to the set. Each group of `in_one_millisecond` cut-offs has the same time.
-fn fill(server: &RedisServer, count: u32, in_one_millisecond: u32) {
+fn add_cut_offs(server: &RedisServer, count: u32, in_one_millisecond: u32) {
     let client = redis::Client::open(server.url()).unwrap();
     let mut connection = client.get_connection().unwrap();
     let begin = now().as_millis() - 60_000;
@@ -76,7 +76,7 @@ async fn read_cut_offs(replica: &Running) {
 async fn a_replica_with_200_000_entries_reads_only_what_changes() {
     const MANY: u32 = 200_000;
     let server = RedisServer::start();
-    fill(&server, MANY, 1);
+    add_cut_offs(&server, MANY, 1);
     server.command::<()>(&[b"SLOWLOG", b"RESET"]);
     let tap = RecordingProxy::to(([127, 0, 0, 1], server.port).into()).await;
     let reader = Running::connected(settings(&format!("redis://{}/", tap.address))).await;
@@ -120,7 +120,7 @@ async fn a_replica_with_200_000_entries_reads_only_what_changes() {
 #[tokio::test]
 async fn reads_more_entries_of_one_millisecond_than_fit_on_a_page() {
     let server = RedisServer::start();
-    fill(&server, 9000, 4500);
+    add_cut_offs(&server, 9000, 4500);
     let replica = Running::connected(settings(&server.url())).await;
     read_cut_offs(&replica).await;
     assert_eq!(replica.usage().entries, 9000);
@@ -207,8 +207,9 @@ async fn removes_old_cut_offs_from_redis_and_from_the_copy() {
     let cut_offs: Vec<(u32, u64)> = (0..1200).map(|number| (number, old)).collect();
     write_without_log(&server, &cut_offs);
     write_without_log(&server, &[(7777, now().as_millis())]);
-    let (advice, metrics) = (Diagnostics::default(), Metrics::new().unwrap());
-    let follow = replica.follow_cut_offs(&policies, &advice, &metrics, CancellationToken::new());
+    let (diagnostics, metrics) = (Diagnostics::default(), Metrics::new().unwrap());
+    let follow =
+        replica.follow_cut_offs(&policies, &diagnostics, &metrics, CancellationToken::new());
     let forgotten = async || {
         let count: usize = server.command(&[b"ZCARD", KEY]);
         // The set has two members: the remaining cut-off, and the sequence number of the last change.
@@ -376,13 +377,13 @@ fn two_replicas_follow_the_set_in_random_histories() {
     let mut runner = TestRunner::new(Config::with_cases(60));
     runner
         .run(&steps(), |steps| {
-            runtime.block_on(history(&server, steps));
+            runtime.block_on(run_history(&server, steps));
             Ok(())
         })
         .unwrap();
 }
 
-async fn history(server: &RedisServer, steps: Vec<Step>) {
+async fn run_history(server: &RedisServer, steps: Vec<Step>) {
     server.command::<()>(&[b"FLUSHALL"]);
     let mut replicas = [
         Running::connected(settings(&server.url())).await,

@@ -21,10 +21,10 @@ pub async fn while_receiving_invalidations<T>(
     metrics: &Metrics,
     run: impl Future<Output = T>,
 ) -> T {
-    let advice = Diagnostics::default();
+    let diagnostics = Diagnostics::default();
     let replicas = Replicas::new(Replica::this(now()));
     let stop = CancellationToken::new();
-    let follow = store.follow_invalidations(cached, steady, &advice, &replicas, stop);
+    let follow = store.follow_invalidations(cached, steady, &diagnostics, &replicas, stop);
     let run = async {
         let usable = async || metrics.near_cache.usable.get() == 1;
         eventually("the near cache is usable", usable).await;
@@ -40,7 +40,7 @@ struct Process {
     redis: Running,
     near: Arc<CachedStore<Arc<RedisStore>>>,
     metrics: Arc<Metrics>,
-    advice: Arc<Diagnostics>,
+    diagnostics: Arc<Diagnostics>,
     following: JoinHandle<()>,
 }
 
@@ -57,9 +57,12 @@ impl Process {
             steady.clone(),
             Arc::clone(&metrics),
         ));
-        let advice = Arc::new(Diagnostics::default());
-        let (store, listener, advice_of_task) =
-            (Arc::clone(&redis), Arc::clone(&near), Arc::clone(&advice));
+        let diagnostics = Arc::new(Diagnostics::default());
+        let (store, listener, advice_of_task) = (
+            Arc::clone(&redis),
+            Arc::clone(&near),
+            Arc::clone(&diagnostics),
+        );
         let following = tokio::spawn(async move {
             let stop = CancellationToken::new();
             let replicas = Replicas::new(Replica::this(now()));
@@ -71,7 +74,7 @@ impl Process {
             redis,
             near,
             metrics,
-            advice,
+            diagnostics,
             following,
         }
     }
@@ -243,11 +246,11 @@ async fn asks_redis_for_each_check_without_the_right_to_subscribe() {
         ..settings(&server.url())
     })
     .await;
-    let advised = async || {
-        let lines = process.advice.lines();
+    let is_reported = async || {
+        let lines = process.diagnostics.lines();
         lines.iter().any(|line| line.contains("&test:ends"))
     };
-    eventually("the operator gets an advice", advised).await;
+    eventually("the diagnostics contain the warning", is_reported).await;
     process.near.create(ID, &session()).await.unwrap();
     assert!(process.near.load(ID).await.unwrap().is_some());
     assert_eq!(process.near.load_cached(ID), None);

@@ -27,8 +27,8 @@ impl MaintainedStore {
         let (kept, counted, stopped) = (Arc::clone(&store), Arc::clone(&metrics), stop.clone());
         tokio::spawn(async move {
             let policies = Live::new(super::migrations::policies());
-            let (advice, replicas) = (Diagnostics::default(), alone());
-            kept.run_maintenance(&policies, &advice, &counted, &replicas, stopped)
+            let (diagnostics, replicas) = (Diagnostics::default(), no_other_replicas());
+            kept.run_maintenance(&policies, &diagnostics, &counted, &replicas, stopped)
                 .await;
         });
         Self {

@@ -56,7 +56,7 @@ async fn version_1_record(server: &RedisServer, store: &RedisStore, session: &Se
 }
 
 /// Writes `count` sessions as version 1 did.
-fn fill(server: &RedisServer, record: &[u8], session: &Session, count: u64) {
+fn write_version_1_sessions(server: &RedisServer, record: &[u8], session: &Session, count: u64) {
     let client = redis::Client::open(server.url()).unwrap();
     let mut connection = client.get_connection().unwrap();
     let numbers: Vec<u64> = (0..count).collect();
@@ -78,7 +78,7 @@ async fn upgrades_100_000_live_sessions_while_checks_go_on() {
     let session = session();
     let store = store_before_upgrade(&server).await;
     let record = version_1_record(&server, &store, &session).await;
-    fill(&server, &record, &session, SESSIONS);
+    write_version_1_sessions(&server, &record, &session, SESSIONS);
     let expected = Schema {
         found: 1,
         known: 3,
@@ -174,7 +174,7 @@ async fn a_dry_run_changes_nothing_and_unreadable_records_stay() {
     let session = session();
     let store = store_before_upgrade(&server).await;
     let record = version_1_record(&server, &store, &session).await;
-    fill(&server, &record, &session, 20);
+    write_version_1_sessions(&server, &record, &session, 20);
     server.command::<()>(&[b"SET", &key(id(3)), b"garbage", b"KEEPTTL"]);
     let policies = policies();
     for _ in 0..2 {
@@ -208,13 +208,13 @@ async fn upkeep_upgrades_records_and_rebuilds_the_indexes() {
     let session = session();
     let store = store_before_upgrade(&server).await;
     let record = version_1_record(&server, &store, &session).await;
-    fill(&server, &record, &session, 50);
-    let (advice, metrics) = (Diagnostics::default(), Metrics::new().unwrap());
+    write_version_1_sessions(&server, &record, &session, 50);
+    let (diagnostics, metrics) = (Diagnostics::default(), Metrics::new().unwrap());
     let policies = Live::new(policies());
-    let replicas = alone();
+    let replicas = no_other_replicas();
     let maintenance = store.run_maintenance(
         &policies,
-        &advice,
+        &diagnostics,
         &metrics,
         &replicas,
         CancellationToken::new(),
@@ -242,7 +242,7 @@ async fn upkeep_upgrades_records_and_rebuilds_the_indexes() {
         () = maintenance => unreachable!("it runs until it is stopped"),
         () = look => {}
     }
-    let lines = advice.lines();
+    let lines = diagnostics.lines();
     assert!(
         lines.iter().any(|line| line.contains("appendonly")),
         "{lines:?}"

@@ -44,7 +44,7 @@ async fn replicas_with_different_wall_clocks_decide_alike() {
         assert_eq!(verdict(clock.now()), Verdict::Allow);
         let later = clock.now().plus(5 * MINUTE);
         assert_eq!(verdict(later), Verdict::Deny(DenyReason::IdleTimeout));
-        let replicas = alone();
+        let replicas = no_other_replicas();
         let maintenance = store.run_maintenance(
             &policies,
             &advice,

@@ -32,7 +32,7 @@ fn rule() -> RevocationRule {
 }
 
 /// Makes the server save an RDB file, and returns its content.
-fn dump(server: &RedisServer) -> Vec<u8> {
+fn rdb_dump(server: &RedisServer) -> Vec<u8> {
     server.command::<()>(&[b"CONFIG", b"SET", b"rdbcompression", b"no"]);
     server.command::<()>(&[b"SAVE"]);
     let directory: Vec<String> = server.command(&[b"CONFIG", b"GET", b"dir"]);
@@ -44,7 +44,7 @@ fn names_in(dump: &[u8]) -> Vec<&'static str> {
     NAMES.into_iter().filter(is_in).collect()
 }
 
-fn members(server: &RedisServer) -> usize {
+fn rule_count(server: &RedisServer) -> usize {
     let rules = (1_u64 << 51).to_string();
     let log = format!("({}", 1_u64 << 52);
     server.command(&[b"ZCOUNT", KEY, rules.as_bytes(), log.as_bytes()])
@@ -82,11 +82,11 @@ async fn a_dump_names_no_group_host_or_provider_of_a_rule() {
         ..first
     };
     two.add_rule(&later, FORGET).await.unwrap();
-    assert_eq!(members(&server), 1);
+    assert_eq!(rule_count(&server), 1);
     read_cut_offs(&one).await;
     assert_eq!(*one.rules(), [later]);
-    assert!(!names_in(&dump(&server)).contains(&NAMES[0]));
-    assert_eq!(names_in(&dump(&server)), [""; 0]);
+    assert!(!names_in(&rdb_dump(&server)).contains(&NAMES[0]));
+    assert_eq!(names_in(&rdb_dump(&server)), [""; 0]);
 }
 
 #[tokio::test]
@@ -96,17 +96,17 @@ async fn a_plain_rule_of_the_previous_version_is_in_force_and_is_encrypted() {
     server.command::<()>(&[b"SET", b"test:schema", b"2"]);
     let older = Running::connected(settings(&server.url())).await;
     older.add_rule(&rule(), FORGET).await.unwrap();
-    assert_eq!(names_in(&dump(&server)), NAMES);
+    assert_eq!(names_in(&rdb_dump(&server)), NAMES);
     server.command::<()>(&[b"SET", b"test:schema", b"3"]);
     let newer = Running::connected(settings(&server.url())).await;
     read_cut_offs(&newer).await;
     let rules = newer.rules();
     assert_eq!(rules[0].conditions, rule().conditions);
     follow_until(&newer, "it is encrypted", async |_| {
-        names_in(&dump(&server)).is_empty()
+        names_in(&rdb_dump(&server)).is_empty()
     })
     .await;
-    assert_eq!(members(&server), 1);
+    assert_eq!(rule_count(&server), 1);
     let third = Running::connected(settings(&server.url())).await;
     read_cut_offs(&third).await;
     assert_eq!(third.rules(), rules, "with the same time");
@@ -142,5 +142,5 @@ async fn an_undecryptable_rule_is_reported_and_not_confirmed() {
     );
     read_cut_offs(&one).await;
     assert!(one.confirmed_change() > 0);
-    assert_eq!(members(&server), 1, "the rule stays in Redis");
+    assert_eq!(rule_count(&server), 1, "the rule stays in Redis");
 }

@@ -54,18 +54,18 @@ async fn an_acl_user_needs_no_more_than_the_documented_rights() {
     let store = Running::connected(settings.clone()).await;
     run_all_suites(&store).await;
     let policies = Live::new(super::migrations::policies());
-    let advice = Diagnostics::default();
+    let diagnostics = Diagnostics::default();
     let (metrics, stop) = (Metrics::new().unwrap(), CancellationToken::new());
     let is_rebuilt = async || -> bool {
         let rebuilt: bool = server.command(&[b"EXISTS", b"test:progress:rebuilt"]);
         rebuilt && metrics.store.cut_offs_fresh.get() == 1
     };
-    let replicas = alone();
+    let replicas = no_other_replicas();
     tokio::select! {
-        () = store.follow_cut_offs(&policies, &advice, &metrics, stop.clone()) => {
+        () = store.follow_cut_offs(&policies, &diagnostics, &metrics, stop.clone()) => {
             unreachable!("it runs until it is stopped")
         }
-        () = store.run_maintenance(&policies, &advice, &metrics, &replicas, stop) => unreachable!("it runs until it is stopped"),
+        () = store.run_maintenance(&policies, &diagnostics, &metrics, &replicas, stop) => unreachable!("it runs until it is stopped"),
         () = eventually("the indexes are rebuilt", is_rebuilt) => {}
     }
     store
