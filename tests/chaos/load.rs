@@ -114,17 +114,17 @@ impl Load {
         })
     }
 
-    /// Signs in again after each `interval` (in milliseconds), and passes each session to `use_it`.
+    /// Signs in every `interval_millis` milliseconds, and passes each session to `use_it`.
     async fn sign_in_repeatedly<F>(
         self: Arc<Self>,
         kind: &'static str,
         policy: Policy,
-        every: u64,
+        interval_millis: u64,
         use_it: fn(Session) -> F,
     ) where
         F: Future<Output = ()> + Send + 'static,
     {
-        while self.pause(Duration::from_millis(every)).await {
+        while self.pause(Duration::from_millis(interval_millis)).await {
             let load = Arc::clone(&self);
             self.spawn(async move {
                 if let Some(session) = load.sign_in(kind, policy, random_replica()).await {

@@ -97,9 +97,10 @@ listen((request, response) => {
 // GET /rotate: signs with a new key, and keeps the previous key in the set.
 // GET /rotate?alone: signs with a new key, and removes the previous key from the set.
 // GET /event?aud=…&sid=… or &sub=…: returns a security event for a revoked session.
-// GET /account?id=…&groups=…: sets the groups of a person, separated by commas. The value `disabled` disables the
-// account. GET /away?true: closes all connections. GET /away?false: accepts connections again. GET /stingy: stops
-// issuing refresh tokens. GET /refreshes: returns the numbers of refreshes, and all issued refresh tokens.
+// GET /account?id=…&groups=…: sets the groups of a person, separated by commas. `disabled` disables the account.
+// GET /away?true: closes all connections. GET /away?false: accepts connections again.
+// GET /stingy: stops issuing refresh tokens.
+// GET /refreshes: returns the numbers of refreshes, and all issued refresh tokens.
 const actions = {
   '/account': async (query) => {
     const groups = query.get('groups');

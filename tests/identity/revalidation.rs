@@ -138,7 +138,7 @@ impl SignedIn {
         for path in ["/metrics", "/readyz?verbose"] {
             texts.push(curfew.ops(path).await.1);
         }
-        let keys: Vec<Vec<u8>> = self.stack.redis.command(&[b"KEY_FETCHES", b"*s:*"]);
+        let keys: Vec<Vec<u8>> = self.stack.redis.command(&[b"KEYS", b"*s:*"]);
         for key in keys {
             let record: Option<Vec<u8>> = self.stack.redis.command(&[b"GET", &key]);
             texts.push(String::from_utf8_lossy(&record.unwrap_or_default()).into_owned());

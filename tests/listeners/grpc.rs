@@ -273,7 +273,7 @@ async fn certificates_are_replaced_while_it_runs() {
     assert!(!is_refused(&curfew, trusting(&new)).await);
 }
 
-/// Envoy does not compress messages. Other clients that do get a denial with the reason.
+/// If a client compresses its messages, it gets a denial with the reason. Envoy does not compress messages.
 #[tokio::test]
 async fn compressed_messages_are_denied_with_a_reason() {
     let curfew = Setup::memory().start();

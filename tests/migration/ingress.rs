@@ -77,8 +77,7 @@ impl<'a> Manifest<'a> {
     }
 
     /// Returns the template with the locations of this manifest. It has no location for `/sign-in`, and a location
-    /// for
-    /// `/.curfew/` only if the manifest routes that path.
+    /// for `/.curfew/` only if the manifest routes that path.
     fn locations(&self, template: &str) -> String {
         let mut text = without_location(template, "    location ~* \"^/sign-in$\" {");
         if !self.0.contains("path: /.curfew/") {

@@ -92,8 +92,7 @@ async fn wait_for_warning(bench: &Bench, class: &str, hint: &str) {
     .await;
 }
 
-/// Asserts that live sessions are allowed, navigations are redirected, and people without the group are
-/// denied.
+/// Asserts that live sessions are allowed, navigations are redirected, and people without the group are denied.
 async fn assert_usable(bench: &Bench, session: &SignedIn) {
     let seen = bench.assert_allowed(&bench.get(session, TARGET).await);
     assert_eq!(seen.uri.to_string(), TARGET);
