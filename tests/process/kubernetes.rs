@@ -154,7 +154,7 @@ impl ApiUser<'_> {
     async fn call(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
         let url = format!("http://{}/api/v1{path}", self.0.admin);
         let request = client().request(method.parse().unwrap(), url);
-        // Each user has an own address, so wrong tokens of one user do not lock out others.
+        // Each user has its own address, so wrong tokens of one user do not lock out others.
         let address = format!("192.0.2.{}", self.1.as_bytes()[0]);
         let request = request.header("x-forwarded-for", address);
         let request = request.bearer_auth(token(self.1));

@@ -70,8 +70,7 @@ async fn prometheus_answers_the_queries_of_the_dashboard() {
                 .replace("$__range", "1m")
                 .replace("$job", ".+");
             // These metrics have no values, because the stack has no identity provider, no webhook, and no policy
-            // with
-            // `on_store_failure: known`.
+            // with `on_store_failure: known`.
             let quiet = [
                 "curfew_logins_total",
                 "curfew_webhooks_total",
