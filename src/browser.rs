@@ -45,7 +45,7 @@ pub fn router(contracts: Live<Contracts>) -> Router {
         .route("/signed-out", get(signed_out::show))
         .route("/login", get(login::begin))
         .route("/callback/{provider}", get(callback::finish))
-        .route("/clear-cookies", get(clear_cookies::show))
+        .route("/clear-cookies", get(clear_cookies::clear_and_redirect))
         .route("/framed", get(framed::show))
         .route("/warning.js", get(warning::script));
     Router::new()

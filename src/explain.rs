@@ -105,7 +105,7 @@ pub fn explain(
     let path = path.map(|path| path.as_str().to_owned());
     let rule_match = match RuleMatch::on(book, contract, policy, &original, headers) {
         Ok(rule_match) => rule_match,
-        Err(match_error) => return unexplained(path, match_error),
+        Err(match_error) => return explain_match_error(path, match_error),
     };
     let home = book.policies.home(session);
     let decision = rule_match.decide(&home, session, || client, now);
@@ -171,7 +171,7 @@ pub fn sample_session(
     Some(Session::start(new, &limits, limits.absolute, now))
 }
 
-fn unexplained(path: Option<String>, match_error: MatchError) -> Explanation {
+fn explain_match_error(path: Option<String>, match_error: MatchError) -> Explanation {
     Explanation {
         verdict: match_error.reason().as_str(),
         path,

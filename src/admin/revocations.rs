@@ -270,7 +270,7 @@ impl Admin {
         });
         let replicas: Vec<ReplicaView> = replicas.collect();
         let mut states = replicas.iter().map(|replica| replica.state);
-        // The embedded store has no other replicas.
+        // With the embedded store, there are no other replicas.
         let knows_all = revoked.change.is_none() || self.ops.replicas.knows_all();
         InForceView {
             everywhere: knows_all && states.all(|state| state == Confirmation::InForce),

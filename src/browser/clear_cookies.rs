@@ -34,7 +34,7 @@ pub(super) struct ClearCookiesQuery {
 /// ambiguous cookies gets a page that names them.
 ///
 /// Any site can link here. Such a link clears only ambiguous cookies, which give no access anyway (CWE-352).
-pub(super) async fn show(
+pub(super) async fn clear_and_redirect(
     Current(contracts): Current<Contracts>,
     query: Result<Query<ClearCookiesQuery>, QueryRejection>,
     browser_request: BrowserRequest,

@@ -8,13 +8,19 @@ use serde::Serialize;
 use crate::escape::{self, Escaped};
 
 /// Standard output for text, escaped.
-#[expect(clippy::disallowed_methods, reason = "it is escaped here")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the returned writer escapes its output"
+)]
 pub(super) fn stdout() -> Escaped<Stdout> {
     Escaped::new(std::io::stdout(), escape::lines)
 }
 
 /// Standard error for text, escaped.
-#[expect(clippy::disallowed_methods, reason = "it is escaped here")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the returned writer escapes its output"
+)]
 pub(super) fn stderr() -> Escaped<Stderr> {
     Escaped::new(std::io::stderr(), escape::lines)
 }

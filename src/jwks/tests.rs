@@ -88,7 +88,7 @@ async fn keys_are_fetched_ahead_of_time() {
     assert!(!fixture.knows("a"), "not yet");
     let keys = fixture.keys.awaited(START).await.unwrap();
     assert!(keys.knows("a"));
-    // Stay between two full minutes, where no fetch happens.
+    // Moves to the middle of a minute: Curfew fetches keys only at full minutes.
     fixture.pass(MINUTE / 2).await;
     for minutes in 1..=20_usize {
         fixture.pass(MINUTE).await;

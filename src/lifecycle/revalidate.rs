@@ -16,7 +16,8 @@ use crate::telemetry::audit;
 /// The pause before a failed write is repeated.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// A session with a lease: until the lease ends, only this replica may revalidate the session.
+/// A session that this replica has reserved for a revalidation. Until the lease ends, no other replica may revalidate
+/// the session.
 #[derive(Clone, Debug)]
 pub struct LeasedSession {
     /// The record with the lease.

@@ -28,7 +28,7 @@ const MAX_HEAD_BYTES: usize = 80 * 1024;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 /// The first bytes of every HTTP/2 connection (RFC 9113, section 3.4). No HTTP/1 method begins with these letters.
 const HTTP2_PREFIX: &[u8; 3] = b"PRI";
-/// Pause before the first bytes are read again, if not all of them have arrived.
+/// Delay before the next peek if fewer than three bytes have arrived.
 const PEEK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A service for the requests of a listener.

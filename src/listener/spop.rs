@@ -25,7 +25,7 @@ const FRAME_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// The maximum number of concurrent checks on one connection. Above it, no frame is read until a check is answered.
 const MAX_PENDING_CHECKS: usize = 256;
 
-/// Answers the messages of a [`SpopServer`].
+/// Answers the messages of an HAProxy.
 pub trait SpopService: Clone + Send + Sync + 'static {
     /// Answers a message of `peer` with the variables to set. An unknown message gets no variables.
     fn answer(&self, message: &Message, peer: IpAddr) -> impl Future<Output = Vec<Action>> + Send;

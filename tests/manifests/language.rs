@@ -59,7 +59,7 @@ fn identifiers_in(text: &str) -> BTreeSet<&str> {
         .collect()
 }
 
-/// Returns each name and phrase that a file contains, as `name:line: entry`.
+/// Returns each replaced identifier and phrase that occurs in a file, as `file:line: entry`.
 fn find_replaced_terms(
     name: &str,
     text: &str,

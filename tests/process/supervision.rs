@@ -97,7 +97,7 @@ async fn systemd_receives_status_messages() {
 }
 
 #[test]
-fn the_version_names_the_revision() {
+fn the_version_output_contains_the_revision() {
     let short = text(&run(&Setup::memory(), &["-V"]).stdout);
     assert_eq!(short, format!("curfew {}\n", env!("CARGO_PKG_VERSION")));
     let long = text(&run(&Setup::memory(), &["--version"]).stdout);

@@ -88,7 +88,7 @@ async fn a_replica_with_200_000_entries_reads_only_what_changes() {
     while reader.read_cut_offs().await == Ok(false) {}
     assert!(reader.is_fresh());
     assert_eq!(reader.usage().entries, MANY as usize);
-    assert_eq!(reader.whole_reads_of_cut_offs().await, 1);
+    assert_eq!(reader.full_cut_off_read_count().await, 1);
     let bytes = reader.cut_off_bytes() as f64 / f64::from(MANY);
     assert!(bytes < 32.0, "{bytes} bytes an entry");
     // Replies are at most one page long, so no command is slow.
@@ -106,7 +106,7 @@ async fn a_replica_with_200_000_entries_reads_only_what_changes() {
         assert!(answered.len() < 2000, "{} bytes", answered.len());
         assert_eq!(reader.known_cut_off(&subject(number)), Some(at));
     }
-    assert_eq!(reader.whole_reads_of_cut_offs().await, 1);
+    assert_eq!(reader.full_cut_off_read_count().await, 1);
     tap.take();
     read_cut_offs(&reader).await;
     let (_, answered) = tap.take();
@@ -281,7 +281,7 @@ async fn replicas_of_a_cluster_read_each_others_cut_offs() {
         assert_eq!(two.known_cut_off(&subject(number)), Some(at));
     }
     assert_eq!(
-        two.whole_reads_of_cut_offs().await,
+        two.full_cut_off_read_count().await,
         0,
         "the set was empty at its start"
     );
@@ -314,7 +314,7 @@ async fn replicas_keep_rules_that_redis_lost() {
     ));
     read_cut_offs(&two).await;
     assert!(two.is_ended_by_rule(&session()));
-    assert_eq!(two.whole_reads_of_cut_offs().await, 0);
+    assert_eq!(two.full_cut_off_read_count().await, 0);
     // A replica that has not read the rules yet reads them when it loads a session.
     one.create(ID, &session()).await.unwrap();
     let three = Running::connected(settings(&server.url())).await;

@@ -198,7 +198,7 @@ async fn a_restored_older_copy_is_a_loss() {
     assert!(started.last_loss(ID).await.is_some());
 }
 
-/// A stop of all replicas is no loss of data. A migration without a running replica is none, either.
+/// Neither a planned stop of all replicas nor a migration without a running replica counts as a loss of data.
 #[tokio::test]
 async fn a_planned_stop_is_no_loss() {
     let server = RedisServer::start();

@@ -60,7 +60,7 @@ pub enum Reauthentication<'a> {
     /// It examines the configured sign-in sources. If there are none, applications start all sessions through the
     /// admin API.
     Sources(&'a [SignInSource]),
-    /// It does not check that. The report is only about the limits.
+    /// The report does not check whether people authenticate again. It covers only the limits.
     Ignored,
 }
 

@@ -13,8 +13,8 @@ const INVALID: MalformedOriginal = MalformedOriginal {
 pub(super) fn parse(mut rest: &[u8]) -> Result<HeaderMap, MalformedOriginal> {
     let mut headers = HeaderMap::new();
     loop {
-        let name = text(&mut rest)?;
-        let value = text(&mut rest)?;
+        let name = read_length_prefixed(&mut rest)?;
+        let value = read_length_prefixed(&mut rest)?;
         if name.is_empty() {
             let ends_here = value.is_empty() && rest.is_empty();
             return if ends_here { Ok(headers) } else { Err(INVALID) };
@@ -26,7 +26,7 @@ pub(super) fn parse(mut rest: &[u8]) -> Result<HeaderMap, MalformedOriginal> {
     }
 }
 
-fn text<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], MalformedOriginal> {
+fn read_length_prefixed<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], MalformedOriginal> {
     let (after, length) = decode_varint(rest).map_err(|_| INVALID)?;
     let length = usize::try_from(length).map_err(|_| INVALID)?;
     let (text, after) = after.split_at_checked(length).ok_or(INVALID)?;

@@ -55,7 +55,7 @@ impl Details {
     }
 
     /// The details that a tombstone keeps: no refresh token and no state of revalidation.
-    pub(super) fn of_tombstone(details: Arc<Self>) -> Option<Arc<Self>> {
+    pub(super) fn retain_for_tombstone(details: Arc<Self>) -> Option<Arc<Self>> {
         if details.refresh_token.is_none() && details.revalidation.is_none() {
             return Some(details);
         }

@@ -133,7 +133,7 @@ impl Session {
         let was_live = self.state == State::Live;
         if was_live {
             self.state = State::Ended(End { reason, at });
-            self.details = self.details.take().and_then(Details::of_tombstone);
+            self.details = self.details.take().and_then(Details::retain_for_tombstone);
         }
         was_live
     }

@@ -52,7 +52,7 @@ impl NetworkDelay for Scheduled {
     }
 }
 
-/// A memory store behind a scheduled delay.
+/// A memory store with a simulated network delay, during which the scheduler can run other tasks.
 pub(crate) type ScheduledStore = DelayedStore<Scheduled>;
 
 pub(crate) fn scheduled_store(memory: &Arc<MemoryStore>) -> ScheduledStore {

@@ -1,4 +1,4 @@
-//! Traefik: middlewares in files, manifests and labels; routers of a file; entry points.
+//! Checks for Traefik: middlewares in files, manifests and labels; routers in configuration files; entry points.
 
 use super::Findings;
 use super::yaml::Node;

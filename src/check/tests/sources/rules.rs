@@ -51,7 +51,7 @@ rules! {
     "A longer policy does not move the deadline" => longer_policy,
     "A failure of the store gives 503, and ends no session" => store_unavailable,
     "A failure of the source gives 503, and ends no session" => source_unavailable,
-    "The challenge after an end asks for a new sign-in (RFC 9470)" => challenge_after_end,
+    "After a session end, the challenge asks for a new sign-in (RFC 9470)" => challenge_after_end,
     "Curfew counts the start and the end, and shows both in the console" => metrics_and_recent_events,
 }
 

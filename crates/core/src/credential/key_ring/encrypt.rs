@@ -62,7 +62,7 @@ mod tests {
         assert_eq!(ring().decrypt_text("a", &text), Err(InvalidToken));
         let rotated = KeyRing::new(vec![new, old]).unwrap();
         assert!(rotated.decrypt_text("a", &text).is_ok());
-        // The plain text is not visible, and two results differ.
+        // The ciphertext does not contain the plain text. Two ciphertexts of one text differ.
         let bytes = URL_SAFE_NO_PAD.decode(&text).unwrap();
         assert!(!bytes.windows(3).any(|part| part == b"app"));
         let again = own.encrypt_text("a", b"https://app.example.com/").unwrap();

@@ -231,8 +231,8 @@ impl Target {
             topology,
             tls,
             database,
-            username: decoded(username)?,
-            password: decoded(password)?.map(Secret::new),
+            username: percent_decode_non_empty(username)?,
+            password: percent_decode_non_empty(password)?.map(Secret::new),
         })
     }
 }
@@ -251,7 +251,7 @@ fn address(text: &str, default_port: u16) -> Option<Address> {
 }
 
 /// Percent-decodes a part of a URL. Returns `None` if it is empty.
-fn decoded(text: &str) -> Result<Option<String>, &'static str> {
+fn percent_decode_non_empty(text: &str) -> Result<Option<String>, &'static str> {
     let decoded = percent_decode_str(text)
         .decode_utf8()
         .map_err(|_| "has a user or password that is not UTF-8")?;

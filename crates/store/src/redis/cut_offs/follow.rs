@@ -96,7 +96,7 @@ impl RedisStore {
     }
 
     /// Returns how often this replica has read the whole set of cut-offs.
-    pub async fn whole_reads_of_cut_offs(&self) -> u64 {
+    pub async fn full_cut_off_read_count(&self) -> u64 {
         self.cut_offs.reader.lock().await.progress.whole_reads
     }
 

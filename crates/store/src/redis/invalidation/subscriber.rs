@@ -308,7 +308,7 @@ impl Subscription<'_> {
             // Messages of other processes do not show that our own messages arrive.
             let complete = tokio::time::timeout(
                 HEARTBEAT_TIMEOUT,
-                self.receive_until_complete(&mut messages),
+                self.process_until_heartbeats_return(&mut messages),
             )
             .await;
             match complete {
@@ -325,7 +325,7 @@ impl Subscription<'_> {
 
     /// Processes messages until a round of heartbeats is complete. Returns the time up to which all messages have
     /// arrived.
-    async fn receive_until_complete(
+    async fn process_until_heartbeats_return(
         &self,
         messages: &mut PubSubStream,
     ) -> Result<Timestamp, SubscriptionError> {

@@ -20,7 +20,7 @@ const RECONCILE_INTERVAL: Duration = Duration::from_secs(10);
 /// reports a larger one.
 const WALL_TOLERANCE_MILLIS: u64 = 1_000;
 
-/// The upgrade begins after this time without an announcement of an older program, in seconds. A program announces
+/// The upgrade begins when no older replica has announced itself for this time, in seconds. A replica announces
 /// itself every 5 s.
 const UPGRADE_DELAY_SECONDS: f64 = 20.0;
 
