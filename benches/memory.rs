@@ -20,7 +20,7 @@ use curfew::live::Live;
 use curfew::session::{
     Attributes, Limits, NewSession, PolicyName, Session, SessionId, Subject, Timestamp,
 };
-use curfew::store::redis::{RedisSettings, RedisStore, Target};
+use curfew::store::redis::{RedisSettings, RedisStore, RedisTarget};
 use curfew::store::{DeadlineQueue, SessionStore};
 use futures_util::future::join_all;
 use support::redis::{RedisServer, fact};
@@ -76,7 +76,7 @@ async fn create(server: &RedisServer, count: u64) -> Arc<RedisStore> {
     let settings = RedisSettings {
         command_timeout: Duration::from_secs(30),
         ..RedisSettings::new(
-            Target::parse(&server.url()).unwrap(),
+            RedisTarget::parse(&server.url()).unwrap(),
             curfew::migrations::SCRIPTS,
         )
     };

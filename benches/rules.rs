@@ -4,7 +4,9 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use curfew::policy::{Conditions, Contract, HostPattern, PathPattern, Rule, Rules, Target, Terms};
+use curfew::policy::{
+    Conditions, Contract, HostPattern, PathPattern, RequestTarget, Rule, Rules, Terms,
+};
 use http::Method;
 
 type Make = fn(usize) -> PathPattern;
@@ -37,7 +39,7 @@ fn rules(count: usize, make: &[Make]) -> Rules {
 }
 
 /// A request that no rule matches, so the search must exclude all rules.
-const TARGET: Target<'static> = Target {
+const TARGET: RequestTarget<'static> = RequestTarget {
     host: "app.example.com",
     path: b"/orders/2026/11/25/invoice%20no%207.pdf",
     method: &Method::GET,

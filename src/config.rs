@@ -40,7 +40,7 @@ use crate::webhook::WebhookSettings;
 #[cfg(any(test, feature = "fuzzing"))]
 pub use load::load_text;
 pub use load::{Environment, Loaded, load, load_rulebook, load_rulebook_and_sign_ins};
-pub use problem::{ConfigError, Problem};
+pub use problem::{ConfigError, ConfigProblem};
 pub use schema::schema;
 pub use source::{ConfigSource, FileContents};
 

@@ -33,7 +33,7 @@ pub use check_service::CheckService;
 pub use clear_cookies::{CLEAR_COOKIES, Clearing};
 pub use cookie::{CookieSettings, SessionCookie, UnwritableCookie};
 pub use reply::{FRAMED, message};
-pub use sign_in::{ReturnHost, SignIn, SignInSettings, is_framed, is_navigation};
+pub use sign_in::{ReturnHost, SignInRedirect, SignInSettings, is_framed, is_navigation};
 
 /// The shared state of all contracts.
 pub struct Contracts {
@@ -42,7 +42,7 @@ pub struct Contracts {
     /// Writes the session cookie.
     pub cookie: SessionCookie,
     /// The sign-in page for browsers; `None` if there is none.
-    pub sign_in: Option<SignIn>,
+    pub sign_in: Option<SignInRedirect>,
     /// Signs people in with identity providers; `None` if no provider is configured.
     pub login: Option<Arc<Login>>,
     /// The headers that contain the identity for the application.

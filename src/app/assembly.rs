@@ -9,7 +9,7 @@ use crate::admin::{self, Admin, AdminTokens, Attempts, ConsoleLogin};
 use crate::check::{Checker, Observers};
 use crate::clock::Clock;
 use crate::config::{Config, StoreConfig};
-use crate::contract::{Contracts, SessionCookie, SignIn};
+use crate::contract::{Contracts, SessionCookie, SignInRedirect};
 use crate::credential::{CredentialExtractor, KeyRing, NamedToken};
 use crate::delegate::Delegate;
 use crate::jwks::{HttpFetcher, IssuerKeys, KeyCache};
@@ -140,7 +140,7 @@ impl Foundation {
         let contracts = Contracts {
             checker,
             cookie: cookie.clone(),
-            sign_in: sign_in.map(|it| SignIn::new(it, config.cookie.secure)),
+            sign_in: sign_in.map(|it| SignInRedirect::new(it, config.cookie.secure)),
             login,
             identity: config.identity.clone(),
             assertion: config.assertion.clone(),

@@ -3,8 +3,8 @@ use http::{HeaderMap, Method};
 use super::{Detail, Original};
 use crate::policy::{
     Access, Activity, AmbiguousPath, AppliedPolicy, BindingMismatch, Client, Contract,
-    OnStoreFailure, Passivity, Policy, Rule, RuleActivity, Rulebook, Target, Terms, classify,
-    is_preflight,
+    OnStoreFailure, Passivity, Policy, RequestTarget, Rule, RuleActivity, Rulebook, Terms,
+    classify, is_preflight,
 };
 use crate::session::{DenyReason, Limits, PolicyName, Session, Timestamp, Verdict, decide};
 
@@ -93,7 +93,7 @@ impl<'a> RuleMatch<'a> {
             Some(name) => Some(named(name).ok_or(MatchError::UnknownPolicy)?),
             None => None,
         };
-        let found = book.rules.find(&Target {
+        let found = book.rules.find(&RequestTarget {
             host: original.url.host,
             path: original.url.path,
             method: original.method,

@@ -8,8 +8,8 @@ use super::ConfigArgs;
 use super::output::stdout;
 use crate::deployed::deployed;
 use crate::render::{
-    Addresses, DEFAULT_APPLICATION, DEFAULT_BROWSER, DEFAULT_CHECK, DEFAULT_GRPC, DEFAULT_LISTEN,
-    DEFAULT_SPOE, Proxy, RenderLimits, render,
+    DEFAULT_APPLICATION, DEFAULT_BROWSER, DEFAULT_CHECK, DEFAULT_GRPC, DEFAULT_LISTEN,
+    DEFAULT_SPOE, Proxy, RenderAddresses, RenderLimits, render,
 };
 
 #[derive(Args, Debug)]
@@ -69,7 +69,7 @@ pub(super) fn run(args: &RenderArgs) -> anyhow::Result<()> {
         idle: policy.limits.idle,
         absolute: policy.limits.absolute,
     };
-    let addresses = Addresses {
+    let addresses = RenderAddresses {
         listen: args.listen.clone(),
         check: args.check.clone(),
         grpc: args.grpc.clone(),

@@ -6,7 +6,7 @@ use layers::{FileFormat, Value, ValueKind};
 
 use super::Config;
 use super::mistakes::Mistake;
-use super::problem::{ConfigError, Problem};
+use super::problem::{ConfigError, ConfigProblem};
 use super::section::Redaction;
 use super::sections::{RawConfig, redaction};
 use super::text::{redacted_url, without_password};
@@ -202,10 +202,10 @@ impl MergedConfig {
     }
 
     /// Builds a problem at `key`, with the origin and the written value.
-    fn problem(&self, key: String, message: String) -> Problem {
+    fn problem(&self, key: String, message: String) -> ConfigProblem {
         let value = self.find(&key);
         let origin = value.map_or_else(|| "default".to_owned(), |value| self.origin(&key, value));
-        Problem {
+        ConfigProblem {
             origin,
             value: value.and_then(|value| displayed(&key, value)),
             key,
@@ -213,7 +213,7 @@ impl MergedConfig {
         }
     }
 
-    fn unknown(&self, path: &str, field: &str, expected: &[&str]) -> Problem {
+    fn unknown(&self, path: &str, field: &str, expected: &[&str]) -> ConfigProblem {
         let parent = path
             .strip_suffix(field)
             .map_or(path, |parent| parent.trim_end_matches('.'));
@@ -227,7 +227,7 @@ impl MergedConfig {
             let new_key = format!("{}{new}", &key[..key.len() - field.len()]);
             let value = self.find(&key).and_then(|value| displayed(&new_key, value));
             let message = format!("is an old name of `{new_key}`: use that key");
-            return Problem {
+            return ConfigProblem {
                 value,
                 ..self.problem(key, message)
             };
@@ -247,7 +247,7 @@ impl MergedConfig {
             .filter(|(distance, _)| *distance <= 2)
             .map(|(_, known)| format!("{}{known}", &key[..key.len() - field.len()]));
         let value = intended.and_then(|intended| displayed(&intended, self.find(&key)?));
-        Problem {
+        ConfigProblem {
             value,
             ..self.problem(key, message)
         }

@@ -2,7 +2,7 @@ use std::fmt;
 
 /// One mistake in a configuration: origin, key, value and message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct ConfigProblem {
     /// The file, `environment CURFEW__…`, or `default`.
     pub origin: String,
     /// The key, with dots.
@@ -13,7 +13,7 @@ pub struct Problem {
     pub message: String,
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for ConfigProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.origin, self.key)?;
         if let Some(value) = &self.value {
@@ -31,10 +31,10 @@ pub enum ConfigError {
     Source(String),
     /// Every mistake that was found.
     #[error("{}", lines(.0))]
-    Problems(Vec<Problem>),
+    Problems(Vec<ConfigProblem>),
 }
 
-fn lines(problems: &[Problem]) -> String {
+fn lines(problems: &[ConfigProblem]) -> String {
     problems
         .iter()
         .map(ToString::to_string)

@@ -6,7 +6,7 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::secret::{REDACTED, Secret};
-use crate::store::redis::Target;
+use crate::store::redis::RedisTarget;
 
 /// A list, or one string with items separated by commas or white space, as in an environment
 /// variable.
@@ -154,7 +154,7 @@ pub fn without_password(text: String) -> String {
 
 /// Redacts the password of a Redis URL with several hosts, which the `url` crate cannot parse.
 fn redacted_hosts(url: &str) -> Option<String> {
-    let target = Target::parse(url).ok()?;
+    let target = RedisTarget::parse(url).ok()?;
     let (scheme, rest) = url.split_once("://")?;
     let (user, hosts) = match rest.rsplit_once('@') {
         Some((user, hosts)) => (user.split(':').next()?, hosts),

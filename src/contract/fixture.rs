@@ -5,7 +5,7 @@ use axum::response::Response;
 use http::Request;
 
 use super::spoe::Agent;
-use super::{CheckService, Contracts, SessionCookie, SignIn};
+use super::{CheckService, Contracts, SessionCookie, SignInRedirect};
 use crate::admission::{ConcurrencyLimit, LimitKind};
 use crate::contract::{ReturnHost, SignInSettings};
 use crate::identity::IdentityHeaders;
@@ -46,7 +46,7 @@ impl Fixture {
             return_parameter: "rd".to_owned(),
             allowed_hosts: vec![ReturnHost::Exact("app.example.com".to_owned())],
         };
-        let sign_in = SignIn::new(config, true);
+        let sign_in = SignInRedirect::new(config, true);
         let mut contracts = Contracts {
             checker,
             cookie: SessionCookie::new(cookie).unwrap(),

@@ -33,14 +33,14 @@ const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
 /// Redirects browsers to the sign-in page.
 #[derive(Clone, Debug)]
-pub struct SignIn {
+pub struct SignInRedirect {
     config: SignInSettings,
     /// Whether the session cookie is sent over TLS only. Then return addresses are always `https`: over `http` the
     /// cookie would be missing, and the browser would be redirected to sign in for ever.
     secure: bool,
 }
 
-impl SignIn {
+impl SignInRedirect {
     /// Creates the redirect from its settings. `secure` says whether the session cookie is sent over TLS only.
     #[must_use]
     pub const fn new(config: SignInSettings, secure: bool) -> Self {
@@ -226,16 +226,16 @@ pub(super) fn accepts_html(headers: &HeaderMap) -> bool {
 mod tests {
     use super::*;
 
-    fn sign_in(url: &str, hosts: Vec<ReturnHost>) -> SignIn {
+    fn sign_in(url: &str, hosts: Vec<ReturnHost>) -> SignInRedirect {
         let config = SignInSettings {
             url: url.parse().unwrap(),
             return_parameter: "rd".to_owned(),
             allowed_hosts: hosts,
         };
-        SignIn::new(config, false)
+        SignInRedirect::new(config, false)
     }
 
-    fn example() -> SignIn {
+    fn example() -> SignInRedirect {
         let hosts = vec![
             ReturnHost::Exact("app.example.com".to_owned()),
             ReturnHost::Exact("dev.example.com:8443".to_owned()),
@@ -245,7 +245,7 @@ mod tests {
     }
 
     fn location(
-        sign_in: &SignIn,
+        sign_in: &SignInRedirect,
         method: &str,
         url: &str,
         lines: &[(&'static str, &'static str)],
@@ -373,7 +373,7 @@ mod tests {
     /// A cookie that is sent over TLS only would be missing after a return over HTTP.
     #[test]
     fn with_a_secure_cookie_the_return_address_is_https() {
-        let secure = SignIn {
+        let secure = SignInRedirect {
             secure: true,
             ..example()
         };

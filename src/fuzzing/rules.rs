@@ -4,7 +4,7 @@ use super::head_and_body;
 use crate::check::OriginalUrl;
 use crate::policy::model::{AmbiguousReading, agreed_path, first_match};
 use crate::policy::{
-    Conditions, Contract, HostPattern, NormalPath, PathPattern, Rule, Rules, Target, Terms,
+    Conditions, Contract, HostPattern, NormalPath, PathPattern, Rule, Rules, RequestTarget, Terms,
 };
 
 /// Normalizes a path. It has a normal form only if all parsers read it in the same way.
@@ -45,7 +45,7 @@ pub(super) fn rules(data: &[u8]) {
         ) else {
             continue;
         };
-        let target = Target {
+        let target = RequestTarget {
             host: url.host,
             path: url.path,
             method: &method,

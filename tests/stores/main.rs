@@ -30,7 +30,7 @@ use curfew::secret::Secret;
 use curfew::session::{
     Attributes, Binding, Limits, NewSession, PolicyName, Session, SessionId, Subject, Timestamp,
 };
-use curfew::store::redis::{ConnectError, Password, RedisSettings, RedisStore, Target, Tls};
+use curfew::store::redis::{ConnectError, Password, RedisSettings, RedisStore, RedisTarget, Tls};
 use curfew::store::{SessionStore, Touch, conformance};
 use curfew::telemetry::{Replica, Replicas};
 use support::tls::Certificates;
@@ -47,7 +47,10 @@ fn settings(url: &str) -> RedisSettings {
         connect_timeout: Duration::from_secs(10),
         command_timeout: Duration::from_secs(5),
         wait_timeout: Duration::from_secs(1),
-        ..RedisSettings::new(Target::parse(url).unwrap(), curfew::migrations::SCRIPTS)
+        ..RedisSettings::new(
+            RedisTarget::parse(url).unwrap(),
+            curfew::migrations::SCRIPTS,
+        )
     }
 }
 

@@ -8,7 +8,7 @@ use super::samples::Sample;
 use super::slew::{Slew, millis, timestamp};
 use super::timeline::{Timeline, Tuning};
 use super::{
-    Accepted, Action, BootClock, BootId, Clock, Disagreement, SystemClock, TimelineRecord,
+    Accepted, BootClock, BootId, Clock, Disagreement, SystemClock, TimelineAction, TimelineRecord,
 };
 use crate::session::Timestamp;
 
@@ -130,7 +130,7 @@ impl StoreClock {
 
     /// Processes the timeline record that was read from the store, and returns the action for it.
     #[must_use]
-    pub fn process_record(&self, record: Option<TimelineRecord>) -> Action {
+    pub fn process_record(&self, record: Option<TimelineRecord>) -> TimelineAction {
         let boot = millis(self.boot.now());
         let wall = millis(self.wall.now()) - boot;
         let mut timeline = self.timeline.lock();
@@ -228,7 +228,7 @@ mod tests {
         fn heartbeat(&mut self, clock: &StoreClock) {
             let sent = self.boot.now();
             clock.add_sample(sent, self.store.now(), sent);
-            if let Action::Write(record) = clock.process_record(self.record) {
+            if let TimelineAction::Write(record) = clock.process_record(self.record) {
                 self.record = Some(record);
             }
         }

@@ -61,7 +61,7 @@ const MAX_CHANGES: usize = 4;
 
 /// The action that the caller must take for the record in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum TimelineAction {
     /// Nothing; the record is up to date.
     Keep,
     /// Replace the record, on condition that it has not changed since it was read.
@@ -151,7 +151,7 @@ impl Timeline {
         boot: i64,
         record: Option<TimelineRecord>,
         wall: i64,
-    ) -> Action {
+    ) -> TimelineAction {
         let changed = self.record != record;
         let is_first = changed && self.record.is_none();
         if changed {
@@ -300,35 +300,35 @@ impl Timeline {
     }
 
     /// Returns the action that keeps the record fresh, or that corrects its offset after a jump of the store's clock.
-    fn maintain(&self, boot: i64) -> Action {
+    fn maintain(&self, boot: i64) -> TimelineAction {
         let Some(slew) = self.slew else {
-            return Action::Keep;
+            return TimelineAction::Keep;
         };
         let Some(record) = self.record else {
             return match self.samples.accepted_offset() {
-                Some(_) => Action::Write(self.own_record(boot, slew)),
-                None => Action::Keep,
+                Some(_) => TimelineAction::Write(self.own_record(boot, slew)),
+                None => TimelineAction::Keep,
             };
         };
         let age = slew.now(boot) - record.at;
         if self.agrees(boot, slew, record) {
             // A record far in the future comes from a store with another clock.
             if !(-self.tuning.tolerance..REFRESH_MILLIS).contains(&age) {
-                return Action::Write(self.refreshed(boot, slew, record, age));
+                return TimelineAction::Write(self.refreshed(boot, slew, record, age));
             }
-            return Action::Keep;
+            return TimelineAction::Keep;
         }
         let is_abandoned = boot - self.undisputed_since >= self.tuning.abandoned_after;
         if is_abandoned && self.samples.is_settled(self.tuning.acceptance) {
-            return Action::Write(self.own_record(boot, slew));
+            return TimelineAction::Write(self.own_record(boot, slew));
         }
         if boot - self.record_since >= DISPUTED_REFRESH_MILLIS {
-            return Action::Write(TimelineRecord {
+            return TimelineAction::Write(TimelineRecord {
                 is_disputed: true,
                 ..self.refreshed(boot, slew, record, 0)
             });
         }
-        Action::Keep
+        TimelineAction::Keep
     }
 
     /// The record that describes this replica's decision time.

@@ -36,7 +36,7 @@ pub use policies::{AppliedPolicy, Policies};
 pub use preset::Preset;
 pub use rule::{Access, Conditions, PathPattern, PathPatternError, Rule, RuleActivity, Terms};
 pub use rulebook::Rulebook;
-pub use rules::{MatchedRule, Rules, RulesError, Target};
+pub use rules::{MatchedRule, RequestTarget, Rules, RulesError};
 pub use sign_in::{Authentication, SignInSource};
 
 /// The limits of sessions, and other settings for them. The configuration gives each policy a name.

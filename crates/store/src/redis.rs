@@ -43,7 +43,7 @@ use crate::credential::KeyRing;
 use crate::live::Live;
 use crate::session::{Session, SessionId, State, Subject, Timestamp};
 
-pub use connection::{Address, ConnectError, Password, RedisSettings, Target, Tls, Topology};
+pub use connection::{Address, ConnectError, Password, RedisSettings, RedisTarget, Tls, Topology};
 pub use jobs::{Migration, Progress, Schema, SealCount};
 pub use script::ScriptTexts;
 

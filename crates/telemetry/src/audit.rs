@@ -13,7 +13,7 @@ pub use access::{
     AdminInterface, access_refused, admin_allowed, admin_refused, console_entered, console_refused,
     login_refused, recording_started, recording_used,
 };
-pub use action::Action;
+pub use action::AuditAction;
 pub(super) use denial::denials_aggregated;
 pub use denial::{Denied, session_denied};
 pub use session::{

@@ -24,7 +24,7 @@ pub fn rendered(proxy: ::curfew::render::Proxy, name: &str, idle: Duration) -> S
     };
     let files = ::curfew::render::render(
         proxy,
-        &::curfew::render::Addresses::default(),
+        &::curfew::render::RenderAddresses::default(),
         &limits,
         ::curfew::deployed::deployed,
     );

@@ -12,7 +12,7 @@ use crate::session::{Limits, PolicyName};
 
 /// The compliance report for one configuration.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub struct ComplianceReport {
     /// The version of this program.
     pub curfew: &'static str,
     /// Every policy.
@@ -30,12 +30,12 @@ pub struct PolicyReport {
     /// Sentences about the policy for an auditor: limits, variants, preset, sign-in.
     pub facts: Vec<String>,
     /// The result for each requirement of [`standards::ALL`], in that order.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<ComplianceFinding>,
 }
 
 /// The result of comparing a policy with one requirement.
 #[derive(Clone, Debug, Serialize)]
-pub struct Finding {
+pub struct ComplianceFinding {
     /// The name of the requirement, as in the option `--require`.
     pub requirement: &'static str,
     /// The standard's title and version.
@@ -66,10 +66,10 @@ pub enum Reauthentication<'a> {
 
 /// Compares every policy of `book` with every requirement of [`standards::ALL`].
 #[must_use]
-pub fn report(book: &Rulebook, reauthentication: Reauthentication<'_>) -> Report {
+pub fn report(book: &Rulebook, reauthentication: Reauthentication<'_>) -> ComplianceReport {
     let policies = book.policies.iter();
     let public = book.rules.as_slice().iter();
-    Report {
+    ComplianceReport {
         curfew: env!("CARGO_PKG_VERSION"),
         policies: policies
             .map(|(name, policy)| PolicyReport::new(name, policy, reauthentication))
@@ -81,7 +81,7 @@ pub fn report(book: &Rulebook, reauthentication: Reauthentication<'_>) -> Report
     }
 }
 
-impl Report {
+impl ComplianceReport {
     /// Returns the names of the policies that fail a requirement, in two lists. First, policies with a limit above
     /// the requirement or recommendation. Second, policies whose limits meet it, but for which a new authentication
     /// is not ensured.
@@ -172,7 +172,7 @@ impl PolicyReport {
             policy: name.to_string(),
             facts,
             findings: findings
-                .map(|requirement| Finding::new(requirement, policy, ensured))
+                .map(|requirement| ComplianceFinding::new(requirement, policy, ensured))
                 .collect(),
         }
     }
@@ -212,7 +212,7 @@ impl Reauthentication<'_> {
     }
 }
 
-impl Finding {
+impl ComplianceFinding {
     fn new(requirement: &Requirement, policy: &Policy, ensured: Option<bool>) -> Self {
         let limits = standards::loosest_limits(policy);
         let idle = limits.idle.map_or_else(

@@ -28,7 +28,7 @@ pub enum Proxy {
 
 /// Addresses, each `host:port`.
 #[derive(Clone, Debug)]
-pub struct Addresses {
+pub struct RenderAddresses {
     /// The address that the proxy listens on.
     pub listen: String,
     /// Curfew's `listen.check`.
@@ -56,7 +56,7 @@ pub const DEFAULT_BROWSER: &str = "curfew:9183";
 /// The address of the application in the files of `deploy/`.
 pub const DEFAULT_APPLICATION: &str = "application:3000";
 
-impl Default for Addresses {
+impl Default for RenderAddresses {
     /// Returns the addresses in the files of `deploy/`.
     fn default() -> Self {
         Self {
@@ -102,7 +102,7 @@ pub type DeployedFiles = fn(&str) -> Option<&'static str>;
 /// [`MissingText`] if `deployed` has other files than this version of the crate expects.
 pub fn render(
     proxy: Proxy,
-    addresses: &Addresses,
+    addresses: &RenderAddresses,
     limits: &RenderLimits,
     deployed: DeployedFiles,
 ) -> Result<Vec<File>, MissingText> {
@@ -201,7 +201,7 @@ fn set_time_limits(
 }
 
 /// Writes the addresses into a file.
-fn set_addresses(proxy: Proxy, text: &str, addresses: &Addresses) -> String {
+fn set_addresses(proxy: Proxy, text: &str, addresses: &RenderAddresses) -> String {
     let pairs = [
         (DEFAULT_CHECK, &*addresses.check),
         (DEFAULT_GRPC, &*addresses.grpc),
@@ -279,9 +279,9 @@ mod tests {
         absolute: Duration::from_secs(3600),
     };
 
-    fn addresses() -> Addresses {
+    fn addresses() -> RenderAddresses {
         let address = |text: &str| text.to_owned();
-        Addresses {
+        RenderAddresses {
             listen: address("127.0.0.2:80"),
             check: address("guard:1"),
             grpc: address("guard:2"),

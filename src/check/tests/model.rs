@@ -9,7 +9,7 @@ use super::*;
 use crate::actor::Actor;
 use crate::policy::model::first_match;
 use crate::policy::{
-    Access, Conditions, HostPattern, PathPattern, Rule, RuleActivity, Target, Terms,
+    Access, Conditions, HostPattern, PathPattern, RequestTarget, Rule, RuleActivity, Terms,
 };
 use crate::testing::policy_name;
 
@@ -121,7 +121,7 @@ struct Model {
 }
 
 impl Model {
-    fn expected(&mut self, session: usize, target: &Target<'_>) -> Verdict {
+    fn expected(&mut self, session: usize, target: &RequestTarget<'_>) -> Verdict {
         let now = self.now;
         let Ok(found) = first_match(&self.rules, target) else {
             return deny(DenyReason::MalformedRequest);
@@ -240,7 +240,7 @@ async fn run_history(steps: Vec<Step>) {
                 let method = if post { Method::POST } else { Method::GET };
                 let url = OriginalUrl::from_parts(true, HOSTS[host].as_bytes(), path.as_bytes());
                 let url = url.unwrap();
-                let target = Target {
+                let target = RequestTarget {
                     host: url.host,
                     path: url.path,
                     method: &method,

@@ -141,7 +141,7 @@ fn a_preset_meets_its_standard() {
 }
 
 /// Returns the report for a policy that meets the limits of PCI DSS, with this sign-in configuration.
-fn reported(sign_in: &str) -> Report {
+fn reported(sign_in: &str) -> ComplianceReport {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("curfew.yaml");
     let text = format!("policies: {{default: {{idle: 15m, absolute: 12h}}}}\n{sign_in}\n");

@@ -11,7 +11,7 @@ use crate::config::shape;
 use crate::config::text::RawUrl;
 use crate::migrations::SCRIPTS;
 use crate::secret::Secret;
-use crate::store::redis::{Password, RedisSettings, Target, Tls, Topology};
+use crate::store::redis::{Password, RedisSettings, RedisTarget, Tls, Topology};
 
 /// The session store.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
@@ -127,7 +127,7 @@ impl RawStore {
         if self.url.0 == "memory:" {
             return memory(self, events, mistakes);
         }
-        let target = mistakes.take("store.url", Target::parse(&self.url.0))?;
+        let target = mistakes.take("store.url", RedisTarget::parse(&self.url.0))?;
         redis(self, events, target, mistakes)
     }
 
@@ -201,7 +201,7 @@ fn memory(store: &RawStore, events: &RawEvents, mistakes: &mut Mistakes) -> Vali
 fn redis(
     store: &RawStore,
     events: &RawEvents,
-    target: Target,
+    target: RedisTarget,
     mistakes: &mut Mistakes,
 ) -> Valid<StoreConfig> {
     let given = (&store.password, &store.password_file);

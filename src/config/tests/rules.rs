@@ -3,7 +3,7 @@
 use http::Method;
 
 use super::*;
-use crate::policy::{Access, Contract, RuleActivity, Rules, Target};
+use crate::policy::{Access, Contract, RequestTarget, RuleActivity, Rules};
 
 /// Loads the rules of `text`, with an additional policy `payments`.
 fn rules(text: &str) -> Rules {
@@ -71,7 +71,7 @@ rules:
   - {path: /b}",
     );
     let preflight = |path: &str| {
-        let target = Target {
+        let target = RequestTarget {
             host: "a",
             path: path.as_bytes(),
             method: &Method::OPTIONS,
@@ -88,7 +88,7 @@ rules:
 fn known_pollers_are_passive_on_their_polling_paths() {
     let rules = rules("rules: [{host: grafana.example.com, pollers: grafana}]");
     let passive = |host: &str, method: Method, path: &str| {
-        let target = Target {
+        let target = RequestTarget {
             host,
             path: path.as_bytes(),
             method: &method,

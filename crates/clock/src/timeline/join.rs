@@ -1,7 +1,7 @@
 //! The join of a starting replica: it determines the decision time of the other replicas.
 
 use super::super::slew::Slew;
-use super::{Action, DISPUTED_REFRESH_MILLIS, REFRESH_MILLIS, Timeline, TimelineRecord};
+use super::{DISPUTED_REFRESH_MILLIS, REFRESH_MILLIS, Timeline, TimelineAction, TimelineRecord};
 
 /// The maximum age of a record that running replicas refresh, in milliseconds: a refresh interval and a heartbeat.
 const FRESH_MILLIS: i64 = REFRESH_MILLIS + 1_000;
@@ -11,9 +11,9 @@ const WALL_TOLERANCE_MILLIS: i64 = 1_000;
 impl Timeline {
     /// Joins the timeline if this replica can determine its time, and returns the action for the record.
     /// `was_refreshed` means that another replica has just written the record.
-    pub(super) fn join(&mut self, boot: i64, was_refreshed: bool, wall: i64) -> Action {
+    pub(super) fn join(&mut self, boot: i64, was_refreshed: bool, wall: i64) -> TimelineAction {
         let Some((ahead, uncertainty)) = self.samples.accepted_offset() else {
-            return Action::Keep;
+            return TimelineAction::Keep;
         };
         let offset = match self.record {
             None => self.join_first(ahead, wall),
@@ -25,7 +25,7 @@ impl Timeline {
                 .or_else(|| self.join_abandoned(boot, record, ahead, wall)),
         };
         let Some(offset) = offset else {
-            return Action::Keep;
+            return TimelineAction::Keep;
         };
         let slew = Slew::at(boot, offset * 1000, self.tuning.rate);
         self.slew = Some(slew);

@@ -1,7 +1,7 @@
 //! A simulation of machines with one replica each and of a store, for property tests of the timeline.
 
 use super::super::samples::Sample;
-use super::{Action, Timeline, TimelineRecord, Tuning};
+use super::{Timeline, TimelineAction, TimelineRecord, Tuning};
 
 /// An event that changes the clocks, the network, the store or the replicas.
 #[derive(Clone, Copy, Debug)]
@@ -204,7 +204,9 @@ impl World {
         // The replica reads the record when the store's response has arrived.
         let boot = machine.boot(self.micros).max(at);
         let wall = self.micros / 1000 + machine.wall_error - machine.boot(self.micros);
-        if let Action::Write(record) = machine.timeline.process_record(boot, self.record, wall) {
+        if let TimelineAction::Write(record) =
+            machine.timeline.process_record(boot, self.record, wall)
+        {
             self.record = Some(record);
             machine.timeline.process_record(boot, self.record, wall);
         }

@@ -3,7 +3,7 @@
 use super::host::HostPattern;
 use super::path::is_lookalike;
 use super::rule::{PathPattern, Rule};
-use super::rules::Target;
+use super::rules::RequestTarget;
 
 /// The path that all servers agree on; `None` if any two disagree.
 ///
@@ -83,7 +83,10 @@ pub struct AmbiguousReading;
 ///
 /// # Errors
 /// [`AmbiguousReading`] if the result depends on a path that servers read in different ways.
-pub fn first_match(rules: &[Rule], target: &Target<'_>) -> Result<Option<usize>, AmbiguousReading> {
+pub fn first_match(
+    rules: &[Rule],
+    target: &RequestTarget<'_>,
+) -> Result<Option<usize>, AmbiguousReading> {
     let path = agreed_path(target.path);
     let host = host(target.host);
     for rule in rules {

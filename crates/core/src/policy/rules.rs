@@ -23,7 +23,7 @@ pub struct Rules {
 
 /// The properties of a request that rules match.
 #[derive(Clone, Copy, Debug)]
-pub struct Target<'a> {
+pub struct RequestTarget<'a> {
     /// The host, with or without a port.
     pub host: &'a str,
     /// The path as the client wrote it, without the query.
@@ -88,7 +88,7 @@ impl Rules {
     ///
     /// # Errors
     /// [`AmbiguousPath`] if the result depends on the path, and the path has two possible interpretations.
-    pub fn find(&self, target: &Target<'_>) -> Result<MatchedRule<'_>, AmbiguousPath> {
+    pub fn find(&self, target: &RequestTarget<'_>) -> Result<MatchedRule<'_>, AmbiguousPath> {
         let otherwise = MatchedRule {
             rule: None,
             terms: &self.otherwise,

@@ -18,7 +18,7 @@ pub(super) use connect::{Connected, Connector};
 pub use open::ConnectError;
 pub(super) use open::{Credentials, is_primary, subscribe};
 pub(super) use request::Request;
-pub use settings::{Address, Password, RedisSettings, Target, Tls, Topology};
+pub use settings::{Address, Password, RedisSettings, RedisTarget, Tls, Topology};
 
 /// A multiplexed connection to one server or to all nodes of a cluster.
 #[derive(Clone)]

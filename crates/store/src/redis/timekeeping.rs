@@ -8,7 +8,7 @@ use redis::RedisResult;
 use super::connection::Connection;
 use super::keys::Keys;
 use super::sealed_value::{SealedValue, StoredValue};
-use crate::clock::{Accepted, Action, StoreClock, TimelineRecord};
+use crate::clock::{Accepted, StoreClock, TimelineAction, TimelineRecord};
 use crate::credential::KeyRing;
 use crate::live::Live;
 
@@ -38,7 +38,7 @@ impl Timekeeping {
     /// Reads the record, and writes it if the clock of this replica requires that.
     pub(super) async fn sync(&self, connection: &mut Connection) -> RedisResult<()> {
         let found: StoredValue<TimelineRecord> = self.record.read(connection).await?;
-        if let Action::Write(record) = self.clock.process_record(found.value) {
+        if let TimelineAction::Write(record) = self.clock.process_record(found.value) {
             // A server that rejects writes, because it is full or lacks replicas, still answers checks.
             match self.record.replace(connection, &found, &record).await {
                 Ok(true) => drop(self.clock.process_record(Some(record))),

@@ -1,6 +1,6 @@
 //! Sign-ins with an identity provider and to the console, and calls of the admin API.
 
-use super::{Action, event};
+use super::{AuditAction, event};
 use crate::actor::Actor;
 use crate::session::Subject;
 
@@ -26,7 +26,7 @@ impl AdminInterface {
 
 /// Records that a sign-in with an identity provider failed.
 pub fn login_refused(provider: &str, reason: &str, why: &dyn std::fmt::Display, actor: &Actor) {
-    event!(warn, Action::LoginRefused, "failure", actor, {
+    event!(warn, AuditAction::LoginRefused, "failure", actor, {
         event.reason = reason,
         curfew.provider = provider,
         error.message = why.to_string(),
@@ -35,7 +35,7 @@ pub fn login_refused(provider: &str, reason: &str, why: &dyn std::fmt::Display, 
 
 /// Records that an operator signed in to the console. `provider` is the identity provider, if the operator used one.
 pub fn console_entered(provider: Option<&str>, actor: &Actor) {
-    event!(info, Action::ConsoleEntered, "success", actor, {
+    event!(info, AuditAction::ConsoleEntered, "success", actor, {
         curfew.provider = provider,
     }, "an operator signed in to the console");
 }
@@ -48,7 +48,7 @@ pub fn console_refused(
     provider: Option<&str>,
     actor: &Actor,
 ) {
-    event!(warn, Action::ConsoleRefused, "failure", actor, {
+    event!(warn, AuditAction::ConsoleRefused, "failure", actor, {
         event.reason = reason,
         user.id = subject.map(Subject::as_str),
         curfew.provider = provider,
@@ -57,7 +57,7 @@ pub fn console_refused(
 
 /// Records that a credential for the admin API was refused.
 pub fn access_refused(reason: &'static str, method: &str, path: &str, actor: &Actor) {
-    event!(warn, Action::AdminUnauthenticated, "failure", actor, {
+    event!(warn, AuditAction::AdminUnauthenticated, "failure", actor, {
         event.reason = reason,
         url.path = path,
         http.request.method = method,
@@ -67,7 +67,7 @@ pub fn access_refused(reason: &'static str, method: &str, path: &str, actor: &Ac
 /// Records that a Kubernetes user used the admin API for the sessions of `subject`, or of all subjects if it is
 /// `None`.
 pub fn admin_allowed(verb: &str, subject: Option<&str>, actor: &Actor) {
-    event!(info, Action::AdminAllowed, "success", actor, {
+    event!(info, AuditAction::AdminAllowed, "success", actor, {
         user.id = subject,
         curfew.admin.verb = verb,
     }, "admin request allowed");
@@ -75,7 +75,7 @@ pub fn admin_allowed(verb: &str, subject: Option<&str>, actor: &Actor) {
 
 /// Records that the actor lacks a right for the sessions of `subject`, or of all subjects if it is `None`.
 pub fn admin_refused(verb: &str, subject: Option<&str>, actor: &Actor) {
-    event!(warn, Action::AdminRefused, "failure", actor, {
+    event!(warn, AuditAction::AdminRefused, "failure", actor, {
         user.id = subject,
         curfew.admin.verb = verb,
     }, "admin request refused");
@@ -83,14 +83,14 @@ pub fn admin_refused(verb: &str, subject: Option<&str>, actor: &Actor) {
 
 /// Records that a recording of checks was started.
 pub fn recording_started(until: &str, actor: &Actor) {
-    event!(warn, Action::RecordingStarted, "success", actor, {
+    event!(warn, AuditAction::RecordingStarted, "success", actor, {
         curfew.recording.until = until,
     }, "recording of checks started");
 }
 
 /// Records that the recording of checks was read or stopped; `what` says which.
 pub fn recording_used(what: &'static str, actor: &Actor) {
-    event!(info, Action::RecordingUsed, "success", actor, {
+    event!(info, AuditAction::RecordingUsed, "success", actor, {
         curfew.recording.used = what,
     }, "recording of checks used");
 }

@@ -1,6 +1,6 @@
 /// The kinds of audit events: the values of `event.action`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum AuditAction {
     /// A session was started.
     SessionCreated,
     /// A session has ended.
@@ -49,7 +49,7 @@ pub enum Action {
     RecordingUsed,
 }
 
-impl Action {
+impl AuditAction {
     /// All actions.
     pub const ALL: [Self; 23] = [
         Self::SessionCreated,

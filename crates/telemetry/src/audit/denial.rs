@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Action, event};
+use super::{AuditAction, event};
 use crate::actor::{Actor, ActorKind};
 use crate::denials::AggregatedDenials;
 use crate::session::{DenyReason, SessionId};
@@ -49,7 +49,7 @@ impl Denied<'_> {
 pub fn session_denied(denied: &Denied<'_>, reason: DenyReason) {
     macro_rules! at {
         ($level:ident) => {
-            event!($level, Action::SessionDenied, "failure", &denied.actor(), {
+            event!($level, AuditAction::SessionDenied, "failure", &denied.actor(), {
                 event.reason = reason.as_str(),
                 user.id = denied.subject,
                 url.domain = denied.host.map(host_without_port),
@@ -85,7 +85,7 @@ pub(crate) fn denials_aggregated(more: &AggregatedDenials, reason: DenyReason, k
     };
     macro_rules! at {
         ($level:ident) => {
-            event!($level, Action::DenialsAggregated, "failure", &actor, {
+            event!($level, AuditAction::DenialsAggregated, "failure", &actor, {
                 event.reason = reason.as_str(),
                 url.domain = more.host.as_deref().map(host_without_port),
                 curfew.denials.count = more.count,

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Action, event};
+use super::{AuditAction, event};
 use crate::actor::Actor;
 use crate::credential::jwt::LogoutTarget;
 use crate::events::SessionEnded;
@@ -12,7 +12,7 @@ use crate::session::{Session, SessionId, Subject, Timestamp};
 
 /// Records that a session was started.
 pub fn session_created(id: SessionId, session: &Session, actor: &Actor) {
-    event!(info, Action::SessionCreated, "success", actor, {
+    event!(info, AuditAction::SessionCreated, "success", actor, {
         user.id = session.user_id(),
         curfew.session.id = %id,
         curfew.session.deadline = %session.deadline,
@@ -22,7 +22,7 @@ pub fn session_created(id: SessionId, session: &Session, actor: &Actor) {
 
 /// Records that a session ended. A session has one such event. If there is a second one, it is marked as redelivered.
 pub fn session_ended(ended: &SessionEnded, actor: &Actor) {
-    event!(info, Action::SessionEnded, "success", actor, {
+    event!(info, AuditAction::SessionEnded, "success", actor, {
         event.reason = ended.reason,
         user.id = ended.subject,
         curfew.session.id = ended.session,
@@ -41,7 +41,7 @@ pub fn session_changed(id: SessionId, before: &Session, now: &Session, actor: &A
     names.sort_unstable();
     names.dedup();
     names.retain(|name| old.get(*name) != new.get(*name));
-    event!(info, Action::SessionChanged, "success", actor, {
+    event!(info, AuditAction::SessionChanged, "success", actor, {
         user.id = now.user_id(),
         curfew.session.id = %id,
         curfew.session.changed = names.join(","),
@@ -57,7 +57,7 @@ pub fn provider_refused(
     reason: &'static str,
     actor: &Actor,
 ) {
-    event!(info, Action::ProviderRefused, "success", actor, {
+    event!(info, AuditAction::ProviderRefused, "success", actor, {
         event.reason = reason,
         user.id = session.user_id(),
         curfew.session.id = %id,
@@ -68,7 +68,7 @@ pub fn provider_refused(
 /// Records that a session ended because its subject signed in again and exceeded `max_sessions`. `by` is the new
 /// session.
 pub fn session_displaced(id: SessionId, subject: &Subject, by: SessionId, actor: &Actor) {
-    event!(info, Action::SessionDisplaced, "success", actor, {
+    event!(info, AuditAction::SessionDisplaced, "success", actor, {
         user.id = subject.as_str(),
         curfew.session.id = %id,
         curfew.session.displaced_by = %by,
@@ -77,7 +77,7 @@ pub fn session_displaced(id: SessionId, subject: &Subject, by: SessionId, actor:
 
 /// Records that all sessions of a subject that started before `not_before` were ended.
 pub fn subject_revoked(subject: &Subject, not_before: Timestamp, actor: &Actor) {
-    event!(info, Action::SubjectRevoked, "success", actor, {
+    event!(info, AuditAction::SubjectRevoked, "success", actor, {
         user.id = subject.as_str(),
         curfew.not_before = %not_before,
     }, "all sessions of a subject ended");
@@ -85,7 +85,7 @@ pub fn subject_revoked(subject: &Subject, not_before: Timestamp, actor: &Actor) 
 
 /// Records that an identity provider, which is the actor, ended sessions with a notice over `channel`.
 pub fn provider_logout(whom: &LogoutTarget, channel: &'static str, revoked: usize, actor: &Actor) {
-    event!(info, Action::ProviderLogout, "success", actor, {
+    event!(info, AuditAction::ProviderLogout, "success", actor, {
         user.id = whom.subject.as_ref().map(Subject::as_str),
         curfew.logout.channel = channel,
         curfew.logout.name = %whom.name,
@@ -96,7 +96,7 @@ pub fn provider_logout(whom: &LogoutTarget, channel: &'static str, revoked: usiz
 
 /// Records that an emergency revocation was declared. It is in force on every replica that has its rule.
 pub fn revocation_declared(rule: &RevocationRule, actor: &Actor) {
-    event!(warn, Action::RevocationDeclared, "success", actor, {
+    event!(warn, AuditAction::RevocationDeclared, "success", actor, {
         curfew.not_before = %rule.before,
         curfew.revocation.conditions = rule.conditions.to_string(),
     }, "emergency revocation");
@@ -105,7 +105,7 @@ pub fn revocation_declared(rule: &RevocationRule, actor: &Actor) {
 /// Records that the sessions of an emergency revocation were ended one by one. `complete` is false if a store error
 /// stopped that.
 pub fn revocation_finished(rule: &RevocationRule, ended: usize, complete: bool, actor: &Actor) {
-    event!(info, Action::RevocationFinished, "success", actor, {
+    event!(info, AuditAction::RevocationFinished, "success", actor, {
         curfew.not_before = %rule.before,
         curfew.revocation.conditions = rule.conditions.to_string(),
         curfew.revocation.ended = ended,
@@ -115,7 +115,7 @@ pub fn revocation_finished(rule: &RevocationRule, ended: usize, complete: bool, 
 
 /// Records that an ended session was live again after a fail-over of the store, and that Curfew ended it again.
 pub fn session_end_restored(id: SessionId, tombstone: &Session) {
-    event!(warn, Action::SessionEndRestored, "success", &Actor::CURFEW, {
+    event!(warn, AuditAction::SessionEndRestored, "success", &Actor::CURFEW, {
         user.id = tombstone.subject.as_str(),
         curfew.session.id = %id,
     }, "lost session end written again");
@@ -123,7 +123,7 @@ pub fn session_end_restored(id: SessionId, tombstone: &Session) {
 
 /// Records that the start of a session was moved back, which only test installations can do.
 pub fn session_aged(id: SessionId, session: &Session, by: Duration, actor: &Actor) {
-    event!(warn, Action::SessionAged, "success", actor, {
+    event!(warn, AuditAction::SessionAged, "success", actor, {
         user.id = session.user_id(),
         curfew.session.id = %id,
         curfew.session.aged_by = humantime::format_duration(by).to_string(),
@@ -138,7 +138,7 @@ pub fn session_degraded(
     address: Option<IpAddr>,
 ) {
     let actor = Actor::user(&session.subject, address);
-    event!(info, Action::SessionDegraded, "success", &actor, {
+    event!(info, AuditAction::SessionDegraded, "success", &actor, {
         user.id = session.subject.as_str(),
         curfew.session.id = %id,
         curfew.policy = session.policy.as_str(),
@@ -155,7 +155,7 @@ pub fn session_binding_mismatch(
     address: Option<IpAddr>,
 ) {
     // The client may not be the subject.
-    event!(warn, Action::SessionBindingMismatch, "failure", &Actor::anonymous(address), {
+    event!(warn, AuditAction::SessionBindingMismatch, "failure", &Actor::anonymous(address), {
         event.reason = differs,
         user.id = session.subject.as_str(),
         curfew.session.id = %id,

@@ -181,7 +181,7 @@ fn every_event_has_the_fields_of_the_documentation() {
         used.extend(event.fields.iter().cloned());
         seen.insert(action.clone());
     }
-    let kinds = Action::ALL.map(|action| action.as_str().to_owned());
+    let kinds = AuditAction::ALL.map(|action| action.as_str().to_owned());
     assert_eq!(seen, BTreeSet::from(kinds), "every kind has an event");
     assert_eq!(
         seen,

@@ -32,7 +32,7 @@ fn rules(rules: Vec<Rule>) -> Rules {
 
 /// Returns the index of the rule that matches a GET request from NGINX.
 fn find(rules: &Rules, host: &str, path: &str) -> Result<Option<usize>, AmbiguousPath> {
-    let target = Target {
+    let target = RequestTarget {
         host,
         path: path.as_bytes(),
         method: &Method::GET,
@@ -45,7 +45,7 @@ fn find(rules: &Rules, host: &str, path: &str) -> Result<Option<usize>, Ambiguou
 #[test]
 fn without_rules_everything_is_protected() {
     let none = rules(Vec::new());
-    let target = Target {
+    let target = RequestTarget {
         host: "a",
         path: b"/a/../b",
         method: &Method::GET,
@@ -153,7 +153,7 @@ fn matches_methods_and_contracts() {
         ("HEAD", Contract::Spoe, 1),
     ] {
         let method: Method = method.parse().unwrap();
-        let target = Target {
+        let target = RequestTarget {
             host: "a",
             path: b"/a",
             method: &method,
@@ -302,7 +302,7 @@ proptest! {
             })
             .collect();
         let path = if path.is_empty() { "/".to_owned() } else { path };
-        let target = Target {
+        let target = RequestTarget {
             host: &host,
             path: path.as_bytes(),
             method: &Method::GET,

@@ -51,7 +51,7 @@ pub struct RedisSettings {
 impl RedisSettings {
     /// Creates the settings for a URL, with defaults for everything else.
     #[must_use]
-    pub fn new(target: Target, scripts: ScriptTexts) -> Self {
+    pub fn new(target: RedisTarget, scripts: ScriptTexts) -> Self {
         Self {
             topology: target.topology,
             database: target.database,
@@ -152,7 +152,7 @@ pub struct Tls {
 
 /// A parsed `store.url`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
+pub struct RedisTarget {
     /// The servers and their roles.
     pub topology: Topology,
     /// Whether connections use TLS.
@@ -165,7 +165,7 @@ pub struct Target {
     pub password: Option<Secret<String>>,
 }
 
-impl Target {
+impl RedisTarget {
     /// Parses a URL:
     ///
     /// * `redis://[user:password@]host[:6379][/database]`
@@ -271,10 +271,10 @@ mod tests {
 
     #[test]
     fn parses_urls_of_every_topology() {
-        let standalone = Target::parse("redis://:p%40ss@redis.example.com/3").unwrap();
+        let standalone = RedisTarget::parse("redis://:p%40ss@redis.example.com/3").unwrap();
         assert_eq!(
             standalone,
-            Target {
+            RedisTarget {
                 topology: Topology::Standalone(host_address("redis.example.com", 6379)),
                 tls: false,
                 database: 3,
@@ -282,7 +282,8 @@ mod tests {
                 password: Some(Secret::new("p@ss".to_owned())),
             }
         );
-        let sentinel = Target::parse("rediss+sentinel://bob:x@a,b:1,[::1]:2/mymaster/1").unwrap();
+        let sentinel =
+            RedisTarget::parse("rediss+sentinel://bob:x@a,b:1,[::1]:2/mymaster/1").unwrap();
         assert_eq!(
             sentinel.topology,
             Topology::Sentinel {
@@ -296,7 +297,7 @@ mod tests {
         );
         assert_eq!((sentinel.tls, sentinel.database), (true, 1));
         assert_eq!(sentinel.username.as_deref(), Some("bob"));
-        let cluster = Target::parse("valkey+cluster://10.0.0.1:7000,10.0.0.2:7001/").unwrap();
+        let cluster = RedisTarget::parse("valkey+cluster://10.0.0.1:7000,10.0.0.2:7001/").unwrap();
         assert_eq!(
             cluster.topology,
             Topology::Cluster(vec![
@@ -328,7 +329,7 @@ mod tests {
             "redis+cluster://a/1",
             "redis://%ff@a",
         ] {
-            let error = Target::parse(bad).unwrap_err();
+            let error = RedisTarget::parse(bad).unwrap_err();
             assert!(
                 error.starts_with("must") || error.starts_with("has") || error.starts_with("names"),
                 "{bad}: {error}"
