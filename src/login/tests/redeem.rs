@@ -117,11 +117,11 @@ async fn an_invalid_id_token_is_refused() {
     for (changes, why) in [
         (
             json!({ "nonce": "x" }),
-            "the nonce belongs to another attempt",
+            "missing nonce, or nonce of another attempt",
         ),
         (
             json!({ "nonce": null }),
-            "the nonce belongs to another attempt",
+            "missing nonce, or nonce of another attempt",
         ),
         (
             json!({ "iss": "https://evil.example" }),

@@ -1,8 +1,8 @@
 //! JSON Web Tokens of identity providers, as credentials.
 //!
-//! The implementation follows RFC 8725. The allowed algorithms of an issuer are configured (3.1). Only the issuer's
-//! own keys are tried (3.8), and keys in a token's header are ignored (3.10). The token type can be pinned (3.11).
-//! Audience, issuer and subject are validated (3.8, 3.9).
+//! The implementation follows RFC 8725. The configuration sets the allowed algorithms of an issuer (3.1). The
+//! verifier uses only the issuer's own keys (3.8), and ignores keys in a token's header (3.10). The configuration can
+//! require a token type (3.11). The verifier validates the audience, the issuer and the subject (3.8, 3.9).
 
 mod claims;
 mod crypto;
@@ -15,7 +15,7 @@ mod user_info;
 mod verify;
 
 pub use claims::unverified_issuer;
-pub(super) use claims::{SignInClaims, find, unverified_claims};
+pub(super) use claims::{SignInClaims, find_claim, unverified_claims};
 pub use crypto::install as install_crypto;
 pub use id_token::{SignedIn, VerifiedIdToken};
 pub use invalid::InvalidJwt;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{Delegated, SessionKey};
 use crate::credential::derived_id::derive_id;
-use crate::credential::jwt::{SignInClaims, find, unverified_claims};
+use crate::credential::jwt::{SignInClaims, find_claim, unverified_claims};
 use crate::session::{Attributes, SessionId, Subject, Timestamp};
 
 /// The content of a response that allows the request.
@@ -75,7 +75,7 @@ impl Delegated {
                 single_value(answer, header).map(|key| self.session_id(key.as_bytes()))
             }
             SessionKey::Claim(claim) => {
-                let key = find(&claims, claim).and_then(Value::as_str);
+                let key = find_claim(&claims, claim).and_then(Value::as_str);
                 let key = key.filter(|key| !key.is_empty());
                 key.map(|key| self.session_id(key.as_bytes()))
             }

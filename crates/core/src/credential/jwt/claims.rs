@@ -8,38 +8,39 @@ use super::invalid::InvalidJwt;
 use crate::credential::derived_id::derive_id;
 use crate::session::{Attributes, Subject, Timestamp};
 
-/// The maximum length of a token in bytes: more than providers use, and cheap to verify.
+/// The maximum length of a token in bytes. Tokens of providers are shorter, and Curfew can verify this length
+/// quickly.
 pub(super) const MAX_TOKEN_BYTES: usize = 16 * 1024;
-/// The maximum length of an ID token or a signed UserInfo response in bytes. The provider sends them, not a client, and
-/// they may list many groups.
+/// The maximum length of an ID token or a signed UserInfo response in bytes. Both can list many groups. Only the
+/// provider can send them, so a longer limit is safe.
 pub(super) const MAX_IDENTITY_BYTES: usize = 1024 * 1024;
 
-/// The `iss` claim of an unverified token, to select the issuer's keys. It is trusted only after verification.
+/// Returns the `iss` claim of an unverified token. The caller may use it only to select the issuer's keys.
 #[must_use]
 pub fn unverified_issuer(token: &str) -> Option<String> {
     let claims = unverified_claims(token)?;
     claims.get("iss")?.as_str().map(str::to_owned)
 }
 
-/// The claims of an unverified token.
+/// Returns the claims of an unverified token; `None` if the token is malformed or too long.
 pub(in crate::credential) fn unverified_claims(token: &str) -> Option<Map<String, Value>> {
     if token.len() > MAX_TOKEN_BYTES {
         return None;
     }
-    part(token, 1).ok()
+    decode_part(token, 1).ok()
 }
 
-/// Decodes one part of a token as a JSON object: 0 is the header, 1 the claims.
-pub(super) fn part(token: &str, index: usize) -> Result<Map<String, Value>, InvalidJwt> {
+/// Decodes one part of a token as a JSON object. Index 0 is the header, and index 1 the claims.
+pub(super) fn decode_part(token: &str, index: usize) -> Result<Map<String, Value>, InvalidJwt> {
     let text = token.split('.').nth(index).ok_or(InvalidJwt::Malformed)?;
     let json = URL_SAFE_NO_PAD.decode(text);
     let json = json.map_err(|_| InvalidJwt::Malformed)?;
     serde_json::from_slice(&json).map_err(|_| InvalidJwt::Malformed)
 }
 
-/// A claim by dotted path. A claim whose whole name equals the path takes precedence, for example
+/// Finds a claim with its dotted path. A claim whose whole name equals the path takes precedence, for example
 /// `https://example.com/groups`.
-pub(in crate::credential) fn find<'a>(
+pub(in crate::credential) fn find_claim<'a>(
     claims: &'a Map<String, Value>,
     path: &str,
 ) -> Option<&'a Value> {
@@ -51,9 +52,9 @@ pub(in crate::credential) fn find<'a>(
     names.try_fold(first, |value, name| value.get(name))
 }
 
-/// Whether the provider marks the email address as unverified (OpenID Connect Core 1.0, section 5.1). Some providers
-/// send the flag as a string; every value except true counts as unverified. Without the flag, the address counts as
-/// verified.
+/// Returns whether the provider marks the email address as unverified (OpenID Connect Core 1.0, section 5.1). Some
+/// providers send `email_verified` as a string. Every value except true means unverified. If the claim is missing,
+/// the address counts as verified.
 pub(super) fn is_unverified_email(claims: &Map<String, Value>) -> bool {
     match claims.get("email_verified") {
         None | Some(Value::Null | Value::Bool(true)) => false,
@@ -62,8 +63,8 @@ pub(super) fn is_unverified_email(claims: &Map<String, Value>) -> bool {
     }
 }
 
-/// The strings of a claim: one string or a list. `None` if the claim has any other type.
-pub(super) fn texts(value: &Value) -> Option<Vec<String>> {
+/// Returns the strings of a claim that is one string, a list of strings, or null. `None` for any other type.
+pub(super) fn strings(value: &Value) -> Option<Vec<String>> {
     match value {
         Value::Null => Some(Vec::new()),
         Value::String(text) => Some(vec![text.clone()]),
@@ -75,9 +76,9 @@ pub(super) fn texts(value: &Value) -> Option<Vec<String>> {
     }
 }
 
-/// Whether the token has a reference instead of the claim (OpenID Connect Core 1.0, section 5.6.2, `_claim_names`).
-/// Microsoft Entra ID sends one for a user in more than 200 groups. In the implicit flow it sends `hasgroups`
-/// instead.
+/// Returns whether the token has a reference instead of the claim: `_claim_names` (OpenID Connect Core 1.0, section
+/// 5.6.2). Microsoft Entra ID sends this reference for a user in more than 200 groups. In the implicit flow, it sends
+/// `hasgroups` instead.
 pub(super) fn is_by_reference(claims: &Map<String, Value>, path: &str) -> bool {
     let first = path.split('.').next().unwrap_or(path);
     let named = claims.get("_claim_names").and_then(Value::as_object);
@@ -87,8 +88,8 @@ pub(super) fn is_by_reference(claims: &Map<String, Value>, path: &str) -> bool {
     named || (flagged && path == "groups")
 }
 
-/// A NumericDate claim: seconds since 1970, whole or fractional.
-pub(super) fn time(
+/// Returns a NumericDate claim: seconds since 1970, whole or fractional. `None` if the claim is missing.
+pub(super) fn numeric_date(
     claims: &Map<String, Value>,
     name: &str,
 ) -> Result<Option<Timestamp>, InvalidJwt> {
@@ -99,13 +100,13 @@ pub(super) fn time(
     time.map(Some).ok_or(InvalidJwt::Malformed)
 }
 
-/// The pseudo-subject for a session of a provider. Cut-offs use it.
+/// Returns the pseudo-subject for one session of a provider. Cut-offs use it.
 pub(super) fn provider_session(issuer: &str, sid: &str) -> Subject {
     let texts = ["provider session", issuer, sid];
     Subject::of_provider(derive_id("jwt", &texts.map(str::as_bytes)))
 }
 
-/// The pseudo-subject for all sessions of a provider's subject. Cut-offs use it.
+/// Returns the pseudo-subject for all sessions of one subject of a provider. Cut-offs use it.
 pub(super) fn provider_subject(issuer: &str, sub: &str) -> Subject {
     let texts = ["provider subject", issuer, sub];
     Subject::of_provider(derive_id("jwt", &texts.map(str::as_bytes)))
@@ -120,14 +121,14 @@ pub(in crate::credential) struct SignInClaims {
     pub(in crate::credential) malformed_auth_time: bool,
     /// The `iss` claim.
     pub(in crate::credential) issuer: Option<String>,
-    /// The provider's names for the session and the subject.
+    /// The pseudo-subjects for the provider's session and subject.
     pub(in crate::credential) provider_names: Vec<String>,
-    /// Whether the token has a reference instead of the groups.
+    /// Whether the token has only a reference to the groups, so Curfew does not know them.
     pub(in crate::credential) unknown_groups: bool,
 }
 
 impl SignInClaims {
-    /// Reads these claims.
+    /// Extracts the claims of the sign-in from all claims of a token.
     pub(in crate::credential) fn of(claims: &Map<String, Value>) -> Self {
         let text = |name: &str| claims.get(name).and_then(Value::as_str);
         let issuer = text("iss").unwrap_or("");
@@ -135,7 +136,7 @@ impl SignInClaims {
             text("sid").map(|sid| provider_session(issuer, sid)),
             text("sub").map(|sub| provider_subject(issuer, sub)),
         ];
-        let signed_in = time(claims, "auth_time");
+        let signed_in = numeric_date(claims, "auth_time");
         Self {
             malformed_auth_time: signed_in.is_err(),
             issuer: Some(issuer)

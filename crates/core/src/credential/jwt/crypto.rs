@@ -3,15 +3,16 @@ use jsonwebtoken::errors::{ErrorKind, Result};
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind};
 use ring::signature::{self, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey};
 
-/// Verifies signatures with ring, which TLS uses, too: the process has one implementation of cryptography. Shared
-/// secrets (HS256 and so on) are not supported, so a public key is never used as one (RFC 8725 2.1).
+/// Verifies signatures with `ring`, as TLS does, so the process has only one implementation of cryptography.
+/// Algorithms with a shared secret, such as HS256, are not supported. So no attacker can present a public key as a
+/// shared secret (RFC 8725 2.1).
 static PROVIDER: CryptoProvider = CryptoProvider {
     signer_factory: |_, _| Err(ErrorKind::InvalidAlgorithm.into()),
     verifier_factory: |algorithm, key| Ok(Box::new(Verifier::new(*algorithm, key)?)),
     key_utils: KeyUtils::new_unimplemented(),
 };
 
-/// Installs this implementation for the process. Repeated calls have no effect.
+/// Makes `jsonwebtoken` use `ring` in the whole process. Repeated calls have no effect.
 pub fn install() {
     let _ = PROVIDER.install_default();
 }
@@ -23,7 +24,7 @@ struct Verifier {
 
 impl Verifier {
     fn new(algorithm: Algorithm, key: &DecodingKey) -> Result<Self> {
-        let fits = match algorithm {
+        let key_fits_algorithm = match algorithm {
             Algorithm::ES256 | Algorithm::ES384 => key.family() == AlgorithmFamily::Ec,
             Algorithm::EdDSA => key.family() == AlgorithmFamily::Ed,
             Algorithm::RS256
@@ -34,7 +35,7 @@ impl Verifier {
             | Algorithm::PS512 => key.family() == AlgorithmFamily::Rsa,
             _ => false,
         };
-        if !fits {
+        if !key_fits_algorithm {
             return Err(ErrorKind::InvalidAlgorithm.into());
         }
         Ok(Self {
@@ -43,7 +44,7 @@ impl Verifier {
         })
     }
 
-    fn is_good(&self, message: &[u8], signed: &[u8]) -> bool {
+    fn is_valid_signature(&self, message: &[u8], signed: &[u8]) -> bool {
         let rsa = |parameters: &'static RsaParameters| match self.key.kind() {
             DecodingKeyKind::RsaModulusExponent { n, e } => {
                 let components = RsaPublicKeyComponents { n, e };
@@ -53,7 +54,7 @@ impl Verifier {
                 .verify(message, signed)
                 .is_ok(),
         };
-        let other = |algorithm: &'static dyn signature::VerificationAlgorithm| {
+        let elliptic_curve = |algorithm: &'static dyn signature::VerificationAlgorithm| {
             self.key.try_get_as_bytes().is_ok_and(|key| {
                 let key = UnparsedPublicKey::new(algorithm, key);
                 key.verify(message, signed).is_ok()
@@ -66,9 +67,9 @@ impl Verifier {
             Algorithm::PS256 => rsa(&signature::RSA_PSS_2048_8192_SHA256),
             Algorithm::PS384 => rsa(&signature::RSA_PSS_2048_8192_SHA384),
             Algorithm::PS512 => rsa(&signature::RSA_PSS_2048_8192_SHA512),
-            Algorithm::ES256 => other(&signature::ECDSA_P256_SHA256_FIXED),
-            Algorithm::ES384 => other(&signature::ECDSA_P384_SHA384_FIXED),
-            Algorithm::EdDSA => other(&signature::ED25519),
+            Algorithm::ES256 => elliptic_curve(&signature::ECDSA_P256_SHA256_FIXED),
+            Algorithm::ES384 => elliptic_curve(&signature::ECDSA_P384_SHA384_FIXED),
+            Algorithm::EdDSA => elliptic_curve(&signature::ED25519),
             _ => false,
         }
     }
@@ -80,7 +81,7 @@ impl ::signature::Verifier<Vec<u8>> for Verifier {
         message: &[u8],
         signed: &Vec<u8>,
     ) -> std::result::Result<(), ::signature::Error> {
-        if self.is_good(message, signed) {
+        if self.is_valid_signature(message, signed) {
             Ok(())
         } else {
             Err(::signature::Error::new())

@@ -1,15 +1,15 @@
-//! Verifies ID tokens (OpenID Connect Core 1.0, section 3.1.3.7), and reads the sign-in from them.
+//! Verifies ID tokens (OpenID Connect Core 1.0, section 3.1.3.7), and reads the data of the sign-in from them.
 
 use serde_json::{Map, Value};
 use subtle::ConstantTimeEq;
 
-use super::claims::{find, time};
+use super::claims::{find_claim, numeric_date};
 use super::invalid::InvalidJwt;
 use super::keys::KeySet;
 use super::verify::{Issuer, TokenPurpose};
 use crate::session::{Attributes, ClaimsInToken, Subject, Timestamp};
 
-/// The claims of a verified ID token. Only [`Issuer::verify_id_token`] creates it.
+/// The claims of a verified ID token. Only [`Issuer::verify_id_token`] creates a value of this type.
 pub struct VerifiedIdToken {
     claims: Map<String, Value>,
     subject: String,
@@ -17,7 +17,7 @@ pub struct VerifiedIdToken {
 }
 
 impl VerifiedIdToken {
-    /// The provider's name for the subject (`sub`).
+    /// Returns the `sub` claim.
     #[must_use]
     pub fn subject(&self) -> &str {
         &self.subject
@@ -38,11 +38,11 @@ pub struct SignedIn {
 }
 
 impl Issuer {
-    /// Verifies an ID token at `now`. It must have this `nonce`; `None` is for a refreshed ID token, which may have any
-    /// or none (OpenID Connect Core 1.0, section 12.2).
+    /// Verifies an ID token at `now`. The token must have this `nonce`. With `None`, the nonce is not checked: a
+    /// refreshed ID token may have any nonce, or none (OpenID Connect Core 1.0, section 12.2).
     ///
     /// # Errors
-    /// [`InvalidJwt`] with the reason; for [`InvalidJwt::UnknownKey`] newer keys may help.
+    /// [`InvalidJwt`] with the reason. After [`InvalidJwt::UnknownKey`], the caller can try again with newer keys.
     pub fn verify_id_token(
         &self,
         token: &str,
@@ -51,11 +51,11 @@ impl Issuer {
         now: Timestamp,
     ) -> Result<VerifiedIdToken, InvalidJwt> {
         let claims = self.verified_claims(token, keys, TokenPurpose::Identity)?;
-        // A token with an event is a notice, whatever its `typ` (RFC 8725 3.12).
+        // A token with an event is a notice, even with the `typ` of an ID token (RFC 8725 3.12).
         if claims.contains_key("events") {
             return Err(InvalidJwt::Type);
         }
-        let times = self.check(&claims, now)?;
+        let times = self.check_parties_and_times(&claims, now)?;
         self.check_authorized_party(&claims)?;
         let issued = times.issued.ok_or(InvalidJwt::NoIssueTime)?;
         let text = |name: &str| claims.get(name).and_then(Value::as_str);
@@ -74,21 +74,22 @@ impl Issuer {
         })
     }
 
-    /// Validates the authorized party (`azp`). A token with several audiences must name it.
+    /// Validates the authorized party (`azp`). A token with several audiences must have this claim.
     fn check_authorized_party(&self, claims: &Map<String, Value>) -> Result<(), InvalidJwt> {
-        let several = matches!(claims.get("aud"), Some(Value::Array(all)) if all.len() > 1);
+        let has_several_audiences =
+            matches!(claims.get("aud"), Some(Value::Array(all)) if all.len() > 1);
         let party = claims.get("azp").and_then(Value::as_str);
-        let ours = |party: &str| self.audiences.iter().any(|own| own == party);
-        if party.map_or(several, |party| !ours(party)) {
+        let is_ours = |party: &str| self.audiences.iter().any(|own| own == party);
+        if party.map_or(has_several_audiences, |party| !is_ours(party)) {
             return Err(InvalidJwt::Audience);
         }
         Ok(())
     }
 
-    /// The configured claims that an ID token contains.
+    /// Returns which of the configured claims an ID token contains.
     #[must_use]
     pub fn claims_in(&self, id_token: &VerifiedIdToken) -> ClaimsInToken {
-        let has = |claim: &str| find(&id_token.claims, claim).is_some();
+        let has = |claim: &str| find_claim(&id_token.claims, claim).is_some();
         ClaimsInToken {
             subject: has(&self.claims.subject),
             groups: has(&self.claims.groups),
@@ -96,8 +97,8 @@ impl Issuer {
         }
     }
 
-    /// The sign-in of an ID token, with additional claims from the UserInfo endpoint. Claims of the token take
-    /// precedence.
+    /// Returns the sign-in that an ID token describes. `more` has the claims from the UserInfo endpoint. If both have
+    /// a claim, the ID token takes precedence.
     ///
     /// # Errors
     /// [`InvalidJwt`] if `auth_time` is invalid, or if the subject is missing or invalid.
@@ -108,9 +109,9 @@ impl Issuer {
         now: Timestamp,
     ) -> Result<SignedIn, InvalidJwt> {
         let own = id_token.claims;
-        let authenticated = time(&own, "auth_time")?;
+        let authenticated = numeric_date(&own, "auth_time")?;
         let mut claims = more;
-        // The ID token and UserInfo can both have a reference instead of the groups.
+        // Both the ID token and the UserInfo response can have references instead of claims. Both sets are needed.
         let references = claims.remove("_claim_names");
         claims.extend(own);
         if let Some(Value::Object(others)) = references {
@@ -143,7 +144,8 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_millis(1_000_000_000);
     const NONCE: &str = "n-1";
 
-    fn issuer(subject: &str) -> Issuer {
+    /// Returns an issuer whose claim for the subject has this name.
+    fn issuer(subject_claim: &str) -> Issuer {
         Issuer {
             issuer: "https://id.example.com".to_owned(),
             audiences: vec!["curfew".to_owned()],
@@ -153,15 +155,15 @@ mod tests {
             accepts_iat: false,
             claims: Claims {
                 session: vec!["sid".to_owned()],
-                subject: subject.to_owned(),
+                subject: subject_claim.to_owned(),
                 groups: "groups".to_owned(),
                 email: "email".to_owned(),
             },
         }
     }
 
-    /// The claims of a valid ID token, with these claims added or replaced.
-    fn with(changes: &Value) -> Value {
+    /// Returns the claims of a valid ID token, with these claims added or replaced.
+    fn claims_with(changes: &Value) -> Value {
         let mut claims = json!({
             "iss": "https://id.example.com", "aud": "curfew", "sub": "alice", "nonce": NONCE,
             "iat": 999_990, "exp": 1_000_600, "auth_time": 999_900,
@@ -172,16 +174,17 @@ mod tests {
         claims
     }
 
-    /// Why a token is refused with this key of the issuer.
-    fn refusal(token: &str, key: &SigningKey) -> Option<InvalidJwt> {
+    /// Verifies a token with this key of the issuer, and returns the error.
+    fn verification_error(token: &str, key: &SigningKey) -> Option<InvalidJwt> {
         let keys = key_set(&[key]);
         let verified = issuer("sub").verify_id_token(token, &keys, Some(NONCE), NOW);
         verified.err()
     }
 
-    fn read(subject: &str, changes: &Value, more: Value) -> Result<SignedIn, InvalidJwt> {
-        let (issuer, key) = (issuer(subject), SigningKey::ed25519("a"));
-        let (token, keys) = (key.token(&with(changes)), key_set(&[&key]));
+    /// Verifies an ID token with changed claims, and returns its sign-in. `more` has the claims from UserInfo.
+    fn sign_in(subject_claim: &str, changes: &Value, more: Value) -> Result<SignedIn, InvalidJwt> {
+        let (issuer, key) = (issuer(subject_claim), SigningKey::ed25519("a"));
+        let (token, keys) = (key.token(&claims_with(changes)), key_set(&[&key]));
         let id_token = issuer.verify_id_token(&token, &keys, Some(NONCE), NOW)?;
         let Value::Object(more) = more else {
             panic!("{more}")
@@ -219,7 +222,7 @@ mod tests {
             (json!({ "sub": 7 }), Some(Subject)),
             (json!({ "events": {} }), Some(Type)),
         ] {
-            let found = refusal(&key.token(&with(&changes)), &key);
+            let found = verification_error(&key.token(&claims_with(&changes)), &key);
             assert_eq!(found, expected, "{changes}");
         }
     }
@@ -236,23 +239,27 @@ mod tests {
             ("nonce", Nonce),
             ("sub", Subject),
         ] {
-            let mut claims = with(&json!({}));
+            let mut claims = claims_with(&json!({}));
             claims.as_object_mut().unwrap().remove(name).unwrap();
-            assert_eq!(refusal(&key.token(&claims), &key), Some(expected), "{name}");
+            assert_eq!(
+                verification_error(&key.token(&claims), &key),
+                Some(expected),
+                "{name}"
+            );
         }
     }
 
     #[test]
     fn validates_the_signature_and_the_header() {
         let (key, other) = (SigningKey::ed25519("a"), SigningKey::ed25519("a"));
-        let claims = with(&json!({}));
+        let claims = claims_with(&json!({}));
         assert_eq!(
-            refusal(&other.token(&claims), &key),
+            verification_error(&other.token(&claims), &key),
             Some(InvalidJwt::Signature)
         );
         let unknown = SigningKey::ed25519("b");
         assert_eq!(
-            refusal(&unknown.token(&claims), &key),
+            verification_error(&unknown.token(&claims), &key),
             Some(InvalidJwt::UnknownKey)
         );
         for (header, expected) in [
@@ -279,42 +286,47 @@ mod tests {
                 Some(InvalidJwt::Malformed),
             ),
         ] {
-            let found = refusal(&key.sign(&header, &claims), &key);
+            let found = verification_error(&key.sign(&header, &claims), &key);
             assert_eq!(found, expected, "{header}");
         }
     }
 
-    /// A refreshed ID token need not have the nonce of the sign-in (section 12.2).
+    /// OpenID Connect Core 1.0, section 12.2.
     #[test]
     fn a_refreshed_id_token_may_have_any_nonce() {
         let key = SigningKey::ed25519("a");
         let keys = key_set(&[&key]);
-        let mut without = with(&json!({}));
+        let mut without = claims_with(&json!({}));
         without.as_object_mut().unwrap().remove("nonce").unwrap();
-        for claims in [with(&json!({})), with(&json!({ "nonce": "x" })), without] {
+        for claims in [
+            claims_with(&json!({})),
+            claims_with(&json!({ "nonce": "x" })),
+            without,
+        ] {
             let token = key.token(&claims);
             let verified = issuer("email").verify_id_token(&token, &keys, None, NOW);
             assert_eq!(verified.unwrap().subject(), "alice", "{claims}");
         }
     }
 
-    /// The provider sends ID tokens, so they may be larger than a credential of a client.
+    /// Curfew receives ID tokens from the provider, not from a client, so they may be larger.
     #[test]
-    fn an_id_token_may_list_many_groups() {
+    fn an_id_token_may_be_larger_than_a_credential() {
         let key = SigningKey::ed25519("a");
-        let token = |bytes: usize| key.token(&with(&json!({ "x": "y".repeat(bytes) })));
-        let large = token(20 * 1024);
-        assert_eq!(refusal(&large, &key), None);
+        let token_with_bytes =
+            |bytes: usize| key.token(&claims_with(&json!({ "x": "y".repeat(bytes) })));
+        let large = token_with_bytes(20 * 1024);
+        assert_eq!(verification_error(&large, &key), None);
         let as_credential = issuer("sub").verify(&large, &key_set(&[&key]), NOW);
         assert_eq!(as_credential.err(), Some(InvalidJwt::TooLarge));
-        let found = refusal(&token(1024 * 1024), &key);
+        let found = verification_error(&token_with_bytes(1024 * 1024), &key);
         assert_eq!(found, Some(InvalidJwt::TooLarge));
     }
 
     #[test]
     fn finds_the_configured_claims_in_an_id_token() {
         let key = SigningKey::ed25519("a");
-        let token = key.token(&with(&json!({ "groups": null })));
+        let token = key.token(&claims_with(&json!({ "groups": null })));
         let (issuer, keys) = (issuer("sub"), key_set(&[&key]));
         let verified = issuer.verify_id_token(&token, &keys, Some(NONCE), NOW);
         let expected = ClaimsInToken {
@@ -329,7 +341,7 @@ mod tests {
     fn token_claims_take_precedence_over_user_info() {
         let more = json!({ "sub": "alice", "email": "a@example.com", "groups": ["staff"] });
         let changes = json!({ "email": "alice@example.com" });
-        let read = read("sub", &changes, more).unwrap();
+        let read = sign_in("sub", &changes, more).unwrap();
         assert_eq!(read.subject.as_str(), "alice");
         assert_eq!(read.attributes.get("email"), ["alice@example.com"]);
         assert_eq!(read.attributes.get("groups"), ["staff"]);
@@ -342,7 +354,7 @@ mod tests {
 
     #[test]
     fn an_unverified_email_is_neither_subject_nor_attribute() {
-        for (verified, counts) in [
+        for (verified, accepted) in [
             (json!(true), true),
             (json!("true"), true),
             (json!("True"), true),
@@ -354,17 +366,17 @@ mod tests {
             (json!([]), false),
         ] {
             let claims = json!({ "email": "a@example.com", "email_verified": verified });
-            let by_email = read("email", &claims, json!({}));
-            let refusal = (!counts).then_some(InvalidJwt::UnverifiedEmail);
+            let by_email = sign_in("email", &claims, json!({}));
+            let refusal = (!accepted).then_some(InvalidJwt::UnverifiedEmail);
             assert_eq!(by_email.err(), refusal, "{claims}");
-            let by_sub = read("sub", &claims, json!({})).unwrap();
-            let emails = usize::from(counts);
+            let by_sub = sign_in("sub", &claims, json!({})).unwrap();
+            let emails = usize::from(accepted);
             assert_eq!(by_sub.attributes.get("email").count(), emails, "{claims}");
         }
-        // UserInfo's flag counts if the token has none.
+        // If the ID token has no `email_verified`, the claim in UserInfo counts.
         let claims = json!({ "email": "a@example.com" });
         let more = json!({ "email_verified": "false" });
-        let refused = read("email", &claims, more).err();
+        let refused = sign_in("email", &claims, more).err();
         assert_eq!(refused, Some(InvalidJwt::UnverifiedEmail));
     }
 
@@ -391,7 +403,7 @@ mod tests {
             (json!({ "hasgroups": true }), json!({}), true),
             (json!({ "hasgroups": "true" }), json!({}), true),
             (json!({ "hasgroups": false }), json!({}), false),
-            // UserInfo contained them.
+            // UserInfo has the groups themselves.
             (
                 json!({ "_claim_names": entra }),
                 json!({ "groups": ["staff"] }),
@@ -402,7 +414,7 @@ mod tests {
             (json!({ "groups": 7 }), json!({}), true),
         ] {
             let case = format!("{own} {more}");
-            let read = read("sub", &own, more).unwrap();
+            let read = sign_in("sub", &own, more).unwrap();
             assert_eq!(read.attributes.has_unknown_groups(), unknown, "{case}");
         }
     }

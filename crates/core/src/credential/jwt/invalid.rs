@@ -1,4 +1,4 @@
-/// The reason why a token is invalid. The text is for the log and contains nothing of the token.
+/// The reason why a token is invalid. The text is for the log, and contains no part of the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidJwt {
     /// The text is not a signed JWT, or it requires an unsupported extension.
@@ -7,13 +7,13 @@ pub enum InvalidJwt {
     /// The token exceeds the maximum length.
     #[error("token too large")]
     TooLarge,
-    /// The issuer may not use this algorithm.
+    /// The configuration does not allow this algorithm for the issuer.
     #[error("algorithm not allowed for this issuer")]
     Algorithm,
-    /// The `typ` header differs from the configured one.
+    /// The `typ` header does not fit the purpose of the token, or the token has an event.
     #[error("unexpected `typ` header")]
     Type,
-    /// No key of the issuer has the token's key ID.
+    /// No key of the issuer fits the key ID and the algorithm of the token.
     #[error("unknown key ID")]
     UnknownKey,
     /// The signature does not match.
@@ -28,14 +28,14 @@ pub enum InvalidJwt {
     /// The token has expired, or has no expiry.
     #[error("expired")]
     Expired,
-    /// The token is not valid yet, or its issue time is in the future.
+    /// The token is not valid yet, or its issue time or authentication time is in the future.
     #[error("not valid yet")]
     NotYet,
     /// The ID token has no `iat`.
     #[error("missing `iat`")]
     NoIssueTime,
-    /// The ID token has no nonce, or the nonce of another sign-in.
-    #[error("the nonce belongs to another attempt")]
+    /// The ID token has no nonce, or the nonce of another attempt.
+    #[error("missing nonce, or nonce of another attempt")]
     Nonce,
     /// The token has no `auth_time`, and the configuration does not accept `iat` for this issuer.
     #[error("missing `auth_time`")]
@@ -43,7 +43,7 @@ pub enum InvalidJwt {
     /// The subject is an email address that the provider has not verified.
     #[error("unverified email address as subject")]
     UnverifiedEmail,
-    /// The subject is missing or invalid, or a claim is not a valid attribute.
+    /// The subject is missing or invalid, or a claim is not valid as an attribute.
     #[error("missing or invalid subject")]
     Subject,
 }

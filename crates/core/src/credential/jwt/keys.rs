@@ -8,7 +8,7 @@ pub struct KeySet(Vec<Key>);
 #[derive(Clone)]
 struct Key {
     id: Option<String>,
-    /// The only algorithm for the key; `None` if the key set does not restrict it.
+    /// The only algorithm of the key; `None` if the key set does not restrict the algorithm.
     algorithm: Option<Algorithm>,
     key: DecodingKey,
 }
@@ -16,7 +16,7 @@ struct Key {
 /// The reason why a key set is unusable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeySetError {
-    /// The text is neither a JSON Web Key Set (RFC 7517) nor a public key in PEM.
+    /// The text is neither a JSON Web Key Set (RFC 7517) nor a public key in PEM format.
     #[error("not a JSON Web Key Set, nor a public key in PEM")]
     Unreadable,
     /// No key of the set can verify signatures.
@@ -24,26 +24,26 @@ pub enum KeySetError {
     Empty,
 }
 
-/// The maximum number of keys that are read from a set.
+/// The maximum number of keys that Curfew reads from a set.
 const MAX_KEYS: usize = 100;
 
 impl KeySet {
-    /// Parses a JSON Web Key Set. Encryption keys, secrets and unsupported key types are skipped, so that one new key
-    /// type does not lock everybody out.
+    /// Parses a JSON Web Key Set. Skips encryption keys, secrets and unsupported keys, so one key of a new type does
+    /// not make the whole set unusable.
     ///
     /// # Errors
     /// [`KeySetError`] if the text is not a key set, or has no usable key.
     pub fn from_json(json: &[u8]) -> Result<Self, KeySetError> {
         let set: RawSet = serde_json::from_slice(json).map_err(|_| KeySetError::Unreadable)?;
         let keys = set.keys.into_iter().take(MAX_KEYS);
-        let keys = keys.filter_map(|raw| key(&serde_json::from_value(raw).ok()?));
-        Self::of(keys.collect())
+        let keys = keys.filter_map(|raw| parse_key(&serde_json::from_value(raw).ok()?));
+        Self::from_keys(keys.collect())
     }
 
-    /// Parses a file: a JSON Web Key Set, or a public key in PEM.
+    /// Parses a file with a JSON Web Key Set, or with a public key in PEM format.
     ///
     /// # Errors
-    /// As for [`KeySet::from_json`].
+    /// [`KeySetError`] if the file has neither, or no usable key.
     pub fn from_file(bytes: &[u8]) -> Result<Self, KeySetError> {
         if bytes.trim_ascii_start().starts_with(b"{") {
             return Self::from_json(bytes);
@@ -55,22 +55,22 @@ impl KeySet {
         ];
         let key = readers.into_iter().find_map(|read| read(bytes).ok());
         let key = key.ok_or(KeySetError::Unreadable)?;
-        Self::of(vec![Key {
+        Self::from_keys(vec![Key {
             id: None,
             algorithm: None,
             key,
         }])
     }
 
-    fn of(keys: Vec<Key>) -> Result<Self, KeySetError> {
+    fn from_keys(keys: Vec<Key>) -> Result<Self, KeySetError> {
         if keys.is_empty() {
             return Err(KeySetError::Empty);
         }
         Ok(Self(keys))
     }
 
-    /// The keys that may have signed a token. Without a key ID, these are all keys for the algorithm. With one, it is
-    /// that key, or the keys without an ID.
+    /// Returns the keys for the algorithm that may have signed a token. If the token has a key ID, these are the keys
+    /// with this ID and the keys without an ID.
     pub(super) fn candidates<'a>(
         &'a self,
         id: Option<&'a str>,
@@ -83,29 +83,30 @@ impl KeySet {
             };
             id_fits
                 && key.algorithm.is_none_or(|only| only == algorithm)
-                && key.key.family() == family(algorithm)
+                && key.key.family() == key_family(algorithm)
         });
         keys.map(|key| &key.key)
     }
 
-    /// Whether the set has a key with this ID.
+    /// Returns whether the set has a key with this ID.
     #[must_use]
     pub fn knows(&self, id: &str) -> bool {
         self.0.iter().any(|key| key.id.as_deref() == Some(id))
     }
 }
 
-/// A key set before validation: one unsupported key must not make the others unreadable.
+/// A key set whose keys are not parsed yet, so one unsupported key does not make the others unreadable.
 #[derive(serde::Deserialize)]
 struct RawSet {
     keys: Vec<serde_json::Value>,
 }
 
-fn key(jwk: &Jwk) -> Option<Key> {
+/// Parses one key; `None` if it cannot verify signatures.
+fn parse_key(jwk: &Jwk) -> Option<Key> {
     if matches!(jwk.common.public_key_use, Some(PublicKeyUse::Encryption)) {
         return None;
     }
-    // A secret in a public key set is not secret.
+    // A shared secret in a public key set is not secret.
     if matches!(jwk.algorithm, AlgorithmParameters::OctetKey(_)) {
         return None;
     }
@@ -120,8 +121,8 @@ fn key(jwk: &Jwk) -> Option<Key> {
     })
 }
 
-/// The key family that an algorithm needs.
-const fn family(algorithm: Algorithm) -> AlgorithmFamily {
+/// Returns the key family of an algorithm.
+const fn key_family(algorithm: Algorithm) -> AlgorithmFamily {
     match algorithm {
         Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => AlgorithmFamily::Hmac,
         Algorithm::ES256 | Algorithm::ES384 => AlgorithmFamily::Ec,

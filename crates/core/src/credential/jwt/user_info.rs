@@ -8,8 +8,8 @@ use super::verify::{Issuer, TokenPurpose};
 use crate::session::Timestamp;
 
 impl Issuer {
-    /// Verifies a signed UserInfo response at `now`, and returns its claims. It must name this issuer and this client. It
-    /// may have an expiry.
+    /// Verifies a signed UserInfo response at `now`, and returns its claims. It must name this issuer and this
+    /// client. It may have an expiry.
     ///
     /// # Errors
     /// [`InvalidJwt`] with the reason; for [`InvalidJwt::UnknownKey`] newer keys may help.
@@ -26,9 +26,9 @@ impl Issuer {
         }
         self.check_parties(&claims)?;
         if claims.contains_key("exp") {
-            self.check(&claims, now)?;
+            self.check_parties_and_times(&claims, now)?;
         } else {
-            self.check_begun(&claims, now)?;
+            self.check_not_before(&claims, now)?;
         }
         Ok(claims)
     }

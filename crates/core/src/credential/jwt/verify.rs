@@ -5,8 +5,8 @@ use jsonwebtoken::{Algorithm, Validation};
 use serde_json::{Map, Value};
 
 use super::claims::{
-    self, MAX_IDENTITY_BYTES, MAX_TOKEN_BYTES, SignInClaims, find, is_by_reference,
-    is_unverified_email, part, texts, time,
+    self, MAX_IDENTITY_BYTES, MAX_TOKEN_BYTES, SignInClaims, decode_part, find_claim,
+    is_by_reference, is_unverified_email, numeric_date, strings,
 };
 use super::invalid::InvalidJwt;
 use super::keys::KeySet;
@@ -26,28 +26,28 @@ pub struct Issuer {
     pub typ: Option<String>,
     /// The clock-skew leeway.
     pub leeway: Duration,
-    /// Whether a credential without `auth_time` is accepted, with `iat` as the time of the sign-in. A refreshed token
-    /// has a newer `iat`, so each refresh restarts the absolute limit.
+    /// Whether Curfew accepts a credential without `auth_time`, and uses its `iat` as the time of the sign-in. A
+    /// refreshed token has a newer `iat`, so each refresh restarts the absolute limit.
     pub accepts_iat: bool,
-    /// The names of the claims.
+    /// The names of the claims that Curfew reads.
     pub claims: Claims,
 }
 
-/// The names of the claims, as dotted paths.
+/// The names of the claims that Curfew reads, as dotted paths.
 #[derive(Clone, Debug)]
 pub struct Claims {
-    /// The claims that identify the session; the first one in the token counts. Without any of them, it is the
-    /// subject if the token has `auth_time`. Otherwise it is `jti`, or the whole token.
+    /// The claims that can identify the session. Curfew uses the first of them that the token has. If the token has
+    /// none of them, Curfew uses the subject if the token has `auth_time`; otherwise `jti`, or else the whole token.
     pub session: Vec<String>,
-    /// The claim for the subject.
+    /// The name of the claim with the subject.
     pub subject: String,
-    /// The claim for the subject's groups.
+    /// The name of the claim with the subject's groups.
     pub groups: String,
-    /// The claim for the subject's email address.
+    /// The name of the claim with the subject's email address.
     pub email: String,
 }
 
-/// A token with a valid signature that is valid now.
+/// The content of a verified token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedJwt {
     /// The ID of the session that the token belongs to.
@@ -56,18 +56,18 @@ pub struct VerifiedJwt {
     pub subject: Subject,
     /// Properties of the subject.
     pub attributes: Attributes,
-    /// When the subject signed in: `auth_time`, or `iat` where that is accepted.
+    /// When the subject signed in: `auth_time`, or else `iat` if the issuer has `accepts_iat`.
     pub started: Timestamp,
-    /// When the token expires.
+    /// When the token expires, with the leeway.
     pub expires: Timestamp,
 }
 
-/// The purpose of a token, which determines its `typ`.
+/// The purpose of a token, which determines the accepted `typ` headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TokenPurpose<'a> {
-    /// A credential, with the configured `typ`.
+    /// A credential. If the configuration requires a `typ`, it is in the field.
     Credential(Option<&'a str>),
-    /// An ID token or a signed UserInfo response, which the provider itself sent.
+    /// An ID token or a signed UserInfo response. Curfew receives both from the provider itself.
     Identity,
     /// A logout token.
     Logout,
@@ -76,14 +76,15 @@ pub(super) enum TokenPurpose<'a> {
 }
 
 impl TokenPurpose<'_> {
-    /// Whether a token with this `typ`, in lower case, has this purpose.
+    /// Returns whether a token with this `typ` can have this purpose. `typ` is in lower case.
     fn accepts(self, typ: Option<&str>) -> bool {
         match self {
             Self::Credential(Some(wanted)) => {
                 typ.is_some_and(|typ| wanted.eq_ignore_ascii_case(typ))
             }
             Self::Credential(None) => !matches!(typ, Some("logout+jwt" | "secevent+jwt")),
-            // OpenID Connect defines no `typ` here. Some providers send the general ones (RFC 7519 5.1, RFC 7515 4.1.9).
+            // OpenID Connect defines no `typ` for these tokens. Some providers send `JWT` (RFC 7519 5.1) or `JOSE`
+            // (RFC 7515 4.1.9).
             Self::Identity => matches!(typ, None | Some("jwt" | "jose")),
             Self::Logout => matches!(typ, None | Some("logout+jwt" | "jwt")),
             Self::Event => typ == Some("secevent+jwt"),
@@ -99,47 +100,47 @@ impl TokenPurpose<'_> {
     }
 }
 
-/// The issue time of a token, if it has one, and its expiry.
+/// The issue time of a token, if the token has one, and its expiry.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TokenTimes {
     pub(super) issued: Option<Timestamp>,
     pub(super) expires: Timestamp,
 }
 
-/// Whether a bearer token or a cookie value has the form of a signed JWT.
+/// Returns whether a bearer token or a cookie value has the form of a signed JWT.
 #[must_use]
 pub fn looks_like_a_jwt(text: &[u8]) -> bool {
     text.starts_with(b"eyJ") && text.iter().filter(|byte| **byte == b'.').count() == 2
 }
 
 impl Issuer {
-    /// Verifies a token at `now`.
+    /// Verifies a credential at `now`.
     ///
     /// # Errors
-    /// [`InvalidJwt`] with the reason; for [`InvalidJwt::UnknownKey`] newer keys may help.
+    /// [`InvalidJwt`] with the reason. After [`InvalidJwt::UnknownKey`], the caller can try again with newer keys.
     pub fn verify(
         &self,
         token: &str,
         keys: &KeySet,
         now: Timestamp,
     ) -> Result<VerifiedJwt, InvalidJwt> {
-        let kind = TokenPurpose::Credential(self.typ.as_deref());
-        let claims = self.verified_claims(token, keys, kind)?;
-        self.accept(token, &claims, now)
+        let purpose = TokenPurpose::Credential(self.typ.as_deref());
+        let claims = self.verified_claims(token, keys, purpose)?;
+        self.validate_credential(token, &claims, now)
     }
 
-    /// The claims of a token after its signature, algorithm and type are verified. The claims themselves are not
-    /// validated.
+    /// Verifies the signature, the algorithm and the type of a token, and returns its claims. The caller must still
+    /// validate the claims.
     pub(super) fn verified_claims(
         &self,
         token: &str,
         keys: &KeySet,
-        kind: TokenPurpose<'_>,
+        purpose: TokenPurpose<'_>,
     ) -> Result<Map<String, Value>, InvalidJwt> {
-        if token.len() > kind.max_bytes() {
+        if token.len() > purpose.max_bytes() {
             return Err(InvalidJwt::TooLarge);
         }
-        let header = part(token, 0)?;
+        let header = decode_part(token, 0)?;
         // Critical extensions (RFC 7515 4.1.11), unencoded payloads (RFC 7797) and nested tokens (RFC 7519 5.2) are
         // not supported.
         let nested = header.get("cty").is_some_and(|cty| {
@@ -158,14 +159,14 @@ impl Issuer {
         }
         let typ = header.get("typ").and_then(Value::as_str);
         let typ = typ.map(|typ| typ.strip_prefix("application/").unwrap_or(typ));
-        if !kind.accepts(typ.map(str::to_ascii_lowercase).as_deref()) {
+        if !purpose.accepts(typ.map(str::to_ascii_lowercase).as_deref()) {
             return Err(InvalidJwt::Type);
         }
         let id = match header.get("kid") {
             None => None,
             Some(id) => Some(id.as_str().ok_or(InvalidJwt::Malformed)?),
         };
-        // The times, the issuer and the audience are validated below, with Curfew's own clock.
+        // The callers validate the times, the issuer and the audience, because the times need Curfew's own clock.
         let mut validation = Validation::new(algorithm);
         validation.validate_exp = false;
         validation.validate_aud = false;
@@ -181,19 +182,19 @@ impl Issuer {
         Ok(verified.ok_or(InvalidJwt::Signature)?.claims)
     }
 
-    /// Validates the claims of a credential.
-    fn accept(
+    /// Validates the claims of a credential, and returns its content.
+    fn validate_credential(
         &self,
         token: &str,
         claims: &Map<String, Value>,
         now: Timestamp,
     ) -> Result<VerifiedJwt, InvalidJwt> {
-        // A token with an event is not a credential, whatever its signature (RFC 8725 3.12).
+        // A token with an event is a notice, not a credential, even if its signature is valid (RFC 8725 3.12).
         if claims.contains_key("events") {
             return Err(InvalidJwt::Type);
         }
-        let times = self.check(claims, now)?;
-        let signed_in = time(claims, "auth_time")?;
+        let times = self.check_parties_and_times(claims, now)?;
+        let signed_in = numeric_date(claims, "auth_time")?;
         if signed_in.is_some_and(|at| at > now.plus(self.leeway)) {
             return Err(InvalidJwt::NotYet);
         }
@@ -203,7 +204,7 @@ impl Issuer {
             None => return Err(InvalidJwt::NoAuthTime),
         };
         Ok(VerifiedJwt {
-            session: self.session(token, claims, signed_in),
+            session: self.session_id(token, claims, signed_in),
             subject: self.subject(claims)?,
             attributes: self.attributes(claims, "jwt")?,
             started: started.min(now),
@@ -211,23 +212,23 @@ impl Issuer {
         })
     }
 
-    /// Validates the issuer, the audience and the times of claims.
-    pub(super) fn check(
+    /// Validates the issuer, the audience and the times in the claims, and returns the times.
+    pub(super) fn check_parties_and_times(
         &self,
         claims: &Map<String, Value>,
         now: Timestamp,
     ) -> Result<TokenTimes, InvalidJwt> {
         self.check_parties(claims)?;
-        let expires = time(claims, "exp")?.ok_or(InvalidJwt::Expired)?;
+        let expires = numeric_date(claims, "exp")?.ok_or(InvalidJwt::Expired)?;
         let expires = expires.plus(self.leeway);
         if now >= expires {
             return Err(InvalidJwt::Expired);
         }
-        let issued = self.check_begun(claims, now)?;
+        let issued = self.check_not_before(claims, now)?;
         Ok(TokenTimes { issued, expires })
     }
 
-    /// Validates the issuer and the audience of claims.
+    /// Validates the issuer and the audience in the claims.
     pub(super) fn check_parties(&self, claims: &Map<String, Value>) -> Result<(), InvalidJwt> {
         let text = |name: &str| claims.get(name).and_then(Value::as_str);
         if text("iss") != Some(&*self.issuer) {
@@ -237,27 +238,27 @@ impl Issuer {
             let audience = audience.as_str();
             audience.is_some_and(|audience| self.audiences.iter().any(|ours| ours == audience))
         };
-        let for_us = match claims.get("aud") {
+        let has_our_audience = match claims.get("aud") {
             Some(Value::Array(all)) => all.iter().any(is_ours),
             Some(one) => is_ours(one),
             None => false,
         };
-        if for_us {
+        if has_our_audience {
             Ok(())
         } else {
             Err(InvalidJwt::Audience)
         }
     }
 
-    /// Validates that claims are already in force; returns their issue time, if they have one.
-    pub(super) fn check_begun(
+    /// Checks that `nbf` and `iat`, if present, are not in the future. Returns `iat`.
+    pub(super) fn check_not_before(
         &self,
         claims: &Map<String, Value>,
         now: Timestamp,
     ) -> Result<Option<Timestamp>, InvalidJwt> {
         let soon = now.plus(self.leeway);
-        let issued = time(claims, "iat")?;
-        for begins in [time(claims, "nbf")?, issued].into_iter().flatten() {
+        let issued = numeric_date(claims, "iat")?;
+        for begins in [numeric_date(claims, "nbf")?, issued].into_iter().flatten() {
             if begins > soon {
                 return Err(InvalidJwt::NotYet);
             }
@@ -265,18 +266,18 @@ impl Issuer {
         Ok(issued)
     }
 
-    /// The ID of the session that a token belongs to.
+    /// Returns the ID of the session that a token belongs to.
     ///
-    /// A provider's session (`sid`) continues if its user signs in again. Therefore the time of the sign-in is a part
-    /// of the ID: a new sign-in starts a new session, but a refreshed token does not.
-    fn session(
+    /// When a user signs in again, the provider can continue its own session with the same `sid`. So the ID also
+    /// depends on the time of the sign-in: a new sign-in starts a new session, but a refreshed token does not.
+    fn session_id(
         &self,
         token: &str,
         claims: &Map<String, Value>,
         signed_in: Option<Timestamp>,
     ) -> SessionId {
         let text = |name: &'_ str| {
-            find(claims, name)?
+            find_claim(claims, name)?
                 .as_str()
                 .filter(|value| !value.is_empty())
         };
@@ -284,8 +285,8 @@ impl Issuer {
         let named = named.find_map(|name| Some((name.as_str(), text(name)?)));
         // A refreshed token has another `jti`, but the same subject and sign-in time.
         let subject = self.claims.subject.as_str();
-        let other = if signed_in.is_some() { subject } else { "jti" };
-        let named = named.or_else(|| Some((other, text(other)?)));
+        let fallback = if signed_in.is_some() { subject } else { "jti" };
+        let named = named.or_else(|| Some((fallback, text(fallback)?)));
         let (kind, value) = named.unwrap_or(("token", token));
         let signed_in = signed_in.map(|at| at.as_millis().to_string());
         let texts = [
@@ -298,32 +299,32 @@ impl Issuer {
         derive_id("jwt", &texts.map(str::as_bytes))
     }
 
-    /// The pseudo-subject for a session of the provider. Cut-offs use it.
+    /// Returns the pseudo-subject for one session of the provider. Cut-offs use it.
     #[must_use]
     pub fn provider_session(&self, sid: &str) -> Subject {
         claims::provider_session(&self.issuer, sid)
     }
 
-    /// The pseudo-subject for all sessions of a subject of the provider. Cut-offs use it.
+    /// Returns the pseudo-subject for all sessions of one subject of the provider. Cut-offs use it.
     #[must_use]
     pub fn provider_subject(&self, sub: &str) -> Subject {
         claims::provider_subject(&self.issuer, sub)
     }
 
-    /// The subject. An email address that the provider has not verified is rejected, because anybody can claim to own
-    /// it.
+    /// Returns the subject. Refuses an email address that the provider has not verified, because anybody can claim to
+    /// own it.
     pub(super) fn subject(&self, claims: &Map<String, Value>) -> Result<Subject, InvalidJwt> {
         let subject = &self.claims.subject;
         let is_email = *subject == "email" || *subject == self.claims.email;
         if is_email && is_unverified_email(claims) {
             return Err(InvalidJwt::UnverifiedEmail);
         }
-        let subject = find(claims, subject).and_then(Value::as_str);
+        let subject = find_claim(claims, subject).and_then(Value::as_str);
         let subject = subject.and_then(|subject| Subject::new(subject).ok());
         subject.ok_or(InvalidJwt::Subject)
     }
 
-    /// The attributes of the subject.
+    /// Returns the attributes of the subject. `source` is the kind of credential.
     pub(super) fn attributes(
         &self,
         claims: &Map<String, Value>,
@@ -338,7 +339,7 @@ impl Issuer {
         if !names.is_empty() {
             attributes.insert(Attributes::PROVIDER.to_owned(), names);
         }
-        let groups = find(claims, &self.claims.groups).map_or(Some(Vec::new()), texts);
+        let groups = find_claim(claims, &self.claims.groups).map_or(Some(Vec::new()), strings);
         match groups {
             Some(groups) if !groups.is_empty() => {
                 attributes.insert(Attributes::GROUPS.to_owned(), groups);
@@ -349,12 +350,12 @@ impl Issuer {
                 attributes.insert(Attributes::GROUPS_STATE.to_owned(), mark);
             }
         }
-        let email = find(claims, &self.claims.email).and_then(texts);
+        let email = find_claim(claims, &self.claims.email).and_then(strings);
         let email = email.filter(|email| !email.is_empty() && !is_unverified_email(claims));
         if let Some(email) = email {
             attributes.insert("email".to_owned(), email);
         }
-        // A display name that no header can carry is omitted; it does not lock the person out.
+        // A display name that is not valid in a header is omitted. The person can still sign in.
         for name in ["name", "preferred_username"] {
             let text = claims.get(name).and_then(Value::as_str);
             if let Some(text) = text.filter(|text| Attributes::is_value(text)) {

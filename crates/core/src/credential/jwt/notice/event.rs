@@ -24,13 +24,13 @@ impl Issuer {
     ) -> Result<Notice, InvalidNotice> {
         let claims = self.verified_claims(token, keys, TokenPurpose::Event)?;
         self.check_parties(&claims)?;
-        let issued = self.check_begun(&claims, now)?;
+        let issued = self.check_not_before(&claims, now)?;
         let (Some(id), Some(issued)) = (text(&claims, "jti"), issued) else {
             return Err(InvalidNotice::MissingId);
         };
         // A security event has no expiry unless it sets one (RFC 8417 2.2).
         if claims.contains_key("exp") {
-            self.check(&claims, now)?;
+            self.check_parties_and_times(&claims, now)?;
         }
         let events = claims.get("events").and_then(Value::as_object);
         let events = events.filter(|events| !events.is_empty());

@@ -21,7 +21,7 @@ impl Issuer {
         now: Timestamp,
     ) -> Result<Notice, InvalidNotice> {
         let claims = self.verified_claims(token, keys, TokenPurpose::Logout)?;
-        let times = self.check(&claims, now)?;
+        let times = self.check_parties_and_times(&claims, now)?;
         let event = claims.get("events").and_then(|events| events.get(EVENT));
         if !event.is_some_and(Value::is_object) {
             return Err(InvalidNotice::Event);

@@ -11,6 +11,7 @@ use crate::testing::jwt::{AUDIENCE, ISSUER, SigningKey, key_set};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// Returns an issuer that accepts tokens without `auth_time`.
 fn issuer() -> Issuer {
     Issuer {
         issuer: ISSUER.to_owned(),
@@ -33,11 +34,13 @@ fn issuer() -> Issuer {
     }
 }
 
-fn seconds(after: i64) -> i64 {
-    i64::try_from(START.as_millis() / 1000).unwrap() + after
+/// Returns the NumericDate of [`START`] plus an offset in seconds.
+fn seconds(offset: i64) -> i64 {
+    i64::try_from(START.as_millis() / 1000).unwrap() + offset
 }
 
-/// Valid claims: signed in an hour ago, issued a minute ago, valid for five minutes.
+/// Returns valid claims. The person signed in an hour ago. The token was issued a minute ago, and is valid for
+/// another five minutes.
 fn claims() -> Value {
     json!({
         "iss": ISSUER,
@@ -53,8 +56,8 @@ fn claims() -> Value {
     })
 }
 
-/// The claims with changes; `null` removes a claim.
-fn with(changes: Value) -> Value {
+/// Returns valid claims with these claims added or replaced; `null` removes a claim.
+fn claims_with(changes: Value) -> Value {
     let mut claims = claims();
     for (name, value) in changes.as_object().unwrap() {
         if value.is_null() {
@@ -66,6 +69,7 @@ fn with(changes: Value) -> Value {
     claims
 }
 
+/// Verifies a token at [`START`] with this key of the issuer.
 fn verify(token: &str, key: &SigningKey) -> Result<VerifiedJwt, InvalidJwt> {
     issuer().verify(token, &key_set(&[key]), START)
 }
@@ -89,7 +93,7 @@ fn accepts_a_valid_token_of_each_key_type() {
     assert!(verify(&pss, &rsa).is_ok());
 }
 
-/// RFC 8725 2.1, 3.1: the configuration of the issuer selects the algorithms, not the token.
+/// RFC 8725 2.1, 3.1: the configuration selects the algorithms, not the token.
 #[test]
 fn the_token_cannot_choose_its_algorithm() {
     let key = SigningKey::rsa("a");
@@ -104,24 +108,29 @@ fn the_token_cannot_choose_its_algorithm() {
     let (unsigned, _) = unsigned.rsplit_once('.').unwrap();
     let found = verify(&format!("{unsigned}."), &key);
     assert_eq!(found, Err(InvalidJwt::Algorithm));
-    // The public key as a shared secret (CVE-2015-9235).
-    let mut trusting = issuer();
-    trusting.algorithms.push(Algorithm::HS256);
+    // An attacker uses the public key as a shared secret (CVE-2015-9235).
+    let mut allows_hmac = issuer();
+    allows_hmac.algorithms.push(Algorithm::HS256);
     let keys = key_set(&[&key]);
     let jwk = key.jwk().to_string();
     for secret in [jwk.as_bytes(), key.jwk()["n"].as_str().unwrap().as_bytes()] {
-        let token = hmac(&json!({ "alg": "HS256", "kid": "a" }), &claims(), secret);
-        let found = trusting.verify(&token, &keys, START);
-        assert_eq!(found, Err(InvalidJwt::UnknownKey), "no key is for that");
+        let token = hmac_token(&json!({ "alg": "HS256", "kid": "a" }), &claims(), secret);
+        let found = allows_hmac.verify(&token, &keys, START);
+        assert_eq!(
+            found,
+            Err(InvalidJwt::UnknownKey),
+            "no key fits the algorithm"
+        );
     }
-    // A key of one family is not tried for another.
+    // A key is never used for an algorithm of another key family.
     let p256 = SigningKey::p256("a");
     let claimed = p256.sign(&header("RS256"), &claims());
     assert_eq!(verify(&claimed, &p256), Err(InvalidJwt::UnknownKey));
     assert_eq!(verify(&claimed, &key), Err(InvalidJwt::Signature));
 }
 
-fn hmac(header: &Value, claims: &Value, secret: &[u8]) -> String {
+/// Signs a token with HMAC-SHA256.
+fn hmac_token(header: &Value, claims: &Value, secret: &[u8]) -> String {
     let text = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let message = format!("{}.{}", text(header), text(claims));
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret);
@@ -129,7 +138,7 @@ fn hmac(header: &Value, claims: &Value, secret: &[u8]) -> String {
     format!("{message}.{}", URL_SAFE_NO_PAD.encode(tag.as_ref()))
 }
 
-/// RFC 8725 3.10: keys and addresses in the header are not trusted.
+/// RFC 8725 3.10: the verifier does not trust keys and addresses in the header.
 #[test]
 fn keys_in_a_token_header_are_ignored() {
     let (ours, theirs) = (SigningKey::ed25519("a"), SigningKey::ed25519("a"));
@@ -147,9 +156,9 @@ fn keys_in_a_token_header_are_ignored() {
     }
 }
 
-/// RFC 8725 3.10: a key ID is only compared.
+/// RFC 8725 3.10: the verifier only compares key IDs, and never uses them as a path or an address.
 #[test]
-fn key_ids() {
+fn key_ids_are_only_compared() {
     let key = SigningKey::ed25519("a");
     for kid in [
         json!("b"),
@@ -170,19 +179,19 @@ fn key_ids() {
             "{kid}"
         );
     }
-    // Without a key ID, every suitable key is tried.
+    // If the token has no key ID, the verifier tries every key for the algorithm.
     let header = json!({ "alg": "EdDSA" });
     let other = SigningKey::ed25519("b");
     let keys = key_set(&[&other, &key]);
     let token = key.sign(&header, &claims());
     assert!(issuer().verify(&token, &keys, START).is_ok());
-    let stranger = SigningKey::ed25519("c").sign(&header, &claims());
-    let found = issuer().verify(&stranger, &keys, START);
+    let forged = SigningKey::ed25519("c").sign(&header, &claims());
+    let found = issuer().verify(&forged, &keys, START);
     assert_eq!(found, Err(InvalidJwt::Signature));
 }
 
 #[test]
-fn rejects_everything_but_plain_signed_tokens() {
+fn rejects_malformed_and_unsupported_tokens() {
     let key = SigningKey::ed25519("a");
     let good = key.token(&claims());
     let parts: Vec<&str> = good.split('.').collect();
@@ -218,19 +227,19 @@ fn rejects_everything_but_plain_signed_tokens() {
         let found = verify(&key.sign(&header, &claims()), &key);
         assert_eq!(found, Err(InvalidJwt::Malformed), "{extra}");
     }
-    let huge = key.token(&with(json!({ "x": "y".repeat(MAX_TOKEN_BYTES) })));
+    let huge = key.token(&claims_with(json!({ "x": "y".repeat(MAX_TOKEN_BYTES) })));
     assert_eq!(verify(&huge, &key), Err(InvalidJwt::TooLarge));
     let header = json!({ "alg": "EdDSA", "kid": "a" });
     let text = format!("{{\"x\":{}}}", "[".repeat(5000));
-    let deep_text = format!(
+    let deeply_nested = format!(
         "{}.{}.AA",
         URL_SAFE_NO_PAD.encode(header.to_string()),
         URL_SAFE_NO_PAD.encode(text)
     );
-    assert!(verify(&deep_text, &key).is_err());
+    assert!(verify(&deeply_nested, &key).is_err());
 }
 
-/// RFC 8725 3.11: if a `typ` is configured, others are rejected.
+/// RFC 8725 3.11: if the configuration requires a `typ`, the verifier rejects any other.
 #[test]
 fn validates_the_configured_typ() {
     let key = SigningKey::ed25519("a");
@@ -253,7 +262,7 @@ fn validates_the_configured_typ() {
     }
 }
 
-/// RFC 8725 3.8, 3.9: issuer, audience and subject.
+/// RFC 8725 3.8, 3.9.
 #[test]
 fn validates_issuer_audience_and_subject() {
     use InvalidJwt::{Audience, Issuer, Subject};
@@ -276,7 +285,7 @@ fn validates_issuer_audience_and_subject() {
         (json!({ "realm_access": { "roles": ["a,b"] } }), Subject),
         (json!({ "email": "a\nb" }), Subject),
     ] {
-        let found = verify(&key.token(&with(changes.clone())), &key);
+        let found = verify(&key.token(&claims_with(changes.clone())), &key);
         assert_eq!(found, Err(expected), "{changes}");
     }
     for changes in [
@@ -286,14 +295,14 @@ fn validates_issuer_audience_and_subject() {
         json!({ "realm_access": { "roles": "staff" } }),
     ] {
         assert!(
-            verify(&key.token(&with(changes.clone())), &key).is_ok(),
+            verify(&key.token(&claims_with(changes.clone())), &key).is_ok(),
             "{changes}"
         );
     }
 }
 
 #[test]
-fn times() {
+fn validates_the_times() {
     use InvalidJwt::{Expired, Malformed, NotYet};
     let key = SigningKey::ed25519("a");
     for (changes, expected) in [
@@ -310,24 +319,24 @@ fn times() {
         (json!({ "iat": seconds(31) }), Some(NotYet)),
         (json!({ "iat": "now" }), Some(Malformed)),
         (json!({ "auth_time": {} }), Some(Malformed)),
-        // Otherwise a fast clock would place the sign-in after a revocation or a loss of data.
+        // If the clock of the provider is fast, a sign-in must not seem later than a revocation or a loss of data.
         (json!({ "auth_time": seconds(30) }), None),
         (json!({ "auth_time": seconds(31) }), Some(NotYet)),
         (json!({ "exp": seconds(300) as f64 + 0.5 }), None),
     ] {
-        let found = verify(&key.token(&with(changes.clone())), &key);
+        let found = verify(&key.token(&claims_with(changes.clone())), &key);
         assert_eq!(found.err(), expected, "{changes}");
     }
-    // A sign-in in the future counts as now. Without `auth_time` it is the issue time.
+    // If `auth_time` is in the future, the session starts now. Without `auth_time`, it starts at the issue time.
     for (changes, started) in [
         (json!({ "auth_time": seconds(30) }), START),
         (json!({ "auth_time": null }), START.minus(MINUTE)),
         (json!({ "auth_time": null, "iat": null }), START),
     ] {
-        let verified = verify(&key.token(&with(changes)), &key).unwrap();
+        let verified = verify(&key.token(&claims_with(changes)), &key).unwrap();
         assert_eq!(verified.started, started);
     }
-    // Without `accepts_iat`, a token needs `auth_time`: a refresh changes `iat`.
+    // Without `accepts_iat`, a token must have `auth_time`, because a refresh changes `iat`.
     let strict = Issuer {
         accepts_iat: false,
         ..issuer()
@@ -340,17 +349,20 @@ fn times() {
             Some(InvalidJwt::NoAuthTime),
         ),
     ] {
-        let token = key.token(&with(changes.clone()));
+        let token = key.token(&claims_with(changes.clone()));
         let found = strict.verify(&token, &key_set(&[&key]), START);
         assert_eq!(found.err(), refused, "{changes}");
     }
 }
 
-/// A refreshed token belongs to the same session, and a new sign-in to another.
 #[test]
-fn a_refreshed_token_belongs_to_the_same_session() {
+fn refreshed_tokens_share_a_session_and_new_sign_ins_do_not() {
     let key = SigningKey::ed25519("a");
-    let session = |changes: Value| verify(&key.token(&with(changes)), &key).unwrap().session;
+    let session = |changes: Value| {
+        verify(&key.token(&claims_with(changes)), &key)
+            .unwrap()
+            .session
+    };
     let first = session(json!({}));
     let refreshed = json!({ "jti": "t-2", "iat": seconds(-1), "exp": seconds(900) });
     assert_eq!(session(refreshed), first);
@@ -360,7 +372,7 @@ fn a_refreshed_token_belongs_to_the_same_session() {
         first,
         "signed in again"
     );
-    // Without a `sid`, subject and sign-in identify the session, whatever else a refreshed token contains.
+    // Without `sid`, the subject and the time of the sign-in identify the session.
     let by_sign_in = session(json!({ "sid": null }));
     for refreshed in [
         json!({ "sid": null, "exp": seconds(900) }),
@@ -376,19 +388,15 @@ fn a_refreshed_token_belongs_to_the_same_session() {
     ] {
         assert_ne!(session(other.clone()), by_sign_in, "{other}");
     }
-    // Without the time of the sign-in it is `jti`, or the whole token.
-    let accepting = Issuer {
-        accepts_iat: true,
-        ..issuer()
-    };
+    // Without `sid` and `auth_time`, `jti` identifies the session, or else the whole token.
     let session = |changes: Value| {
-        let mut claims = with(json!({ "sid": null, "auth_time": null }));
+        let mut claims = claims_with(json!({ "sid": null, "auth_time": null }));
         claims
             .as_object_mut()
             .unwrap()
             .extend(changes.as_object().unwrap().clone());
         let token = key.token(&claims);
-        accepting
+        issuer()
             .verify(&token, &key_set(&[&key]), START)
             .unwrap()
             .session
@@ -396,33 +404,35 @@ fn a_refreshed_token_belongs_to_the_same_session() {
     let by_jti = session(json!({}));
     assert_eq!(session(json!({ "exp": seconds(900) })), by_jti);
     assert_ne!(session(json!({ "jti": "t-2" })), by_jti);
-    let nameless = json!({ "jti": "" });
-    assert_eq!(session(nameless.clone()), session(nameless.clone()));
+    let without_jti = json!({ "jti": "" });
+    assert_eq!(session(without_jti.clone()), session(without_jti.clone()));
     assert_ne!(
         session(json!({ "jti": "", "exp": seconds(301) })),
-        session(nameless)
+        session(without_jti)
     );
-    let elsewhere = Issuer {
+    let other_issuer = Issuer {
         issuer: "https://other.example".to_owned(),
         ..issuer()
     };
-    let token = key.token(&with(json!({ "iss": "https://other.example" })));
-    let other = elsewhere.verify(&token, &key_set(&[&key]), START).unwrap();
+    let token = key.token(&claims_with(json!({ "iss": "https://other.example" })));
+    let other = other_issuer
+        .verify(&token, &key_set(&[&key]), START)
+        .unwrap();
     assert_ne!(other.session, first, "another issuer");
 }
 
 #[test]
-fn key_sets() {
+fn a_key_set_has_only_usable_keys() {
     let key = SigningKey::ed25519("a");
     let secret = json!({ "kty": "oct", "k": "c2VjcmV0", "kid": "s" });
-    let strange = json!({ "kty": "new", "kid": "n" });
+    let unsupported = json!({ "kty": "new", "kid": "n" });
     let mut encrypting = SigningKey::ed25519("e").jwk();
     encrypting["use"] = json!("enc");
-    let set = json!({ "keys": [secret, strange, encrypting, key.jwk()] });
+    let set = json!({ "keys": [secret, unsupported, encrypting, key.jwk()] });
     let keys = KeySet::from_json(set.to_string().as_bytes()).unwrap();
     assert!(keys.knows("a"));
-    for left_out in ["s", "n", "e"] {
-        assert!(!keys.knows(left_out), "{left_out}");
+    for skipped in ["s", "n", "e"] {
+        assert!(!keys.knows(skipped), "{skipped}");
     }
     for (text, expected) in [
         ("", KeySetError::Unreadable),
@@ -441,7 +451,7 @@ fn key_sets() {
     assert!(KeySet::from_file(set.to_string().as_bytes()).is_ok());
     let found = KeySet::from_file(b"-----BEGIN NONSENSE-----\n").map(|_| ());
     assert_eq!(found, Err(KeySetError::Unreadable));
-    // A key for one algorithm is not used for another.
+    // A key with `alg` is not used for another algorithm.
     let rsa = SigningKey::rsa("r");
     let mut jwk = rsa.jwk();
     jwk["alg"] = json!("PS256");
@@ -452,7 +462,6 @@ fn key_sets() {
 }
 
 proptest! {
-    /// A modified token is never accepted, and arbitrary bytes never panic.
     #[test]
     fn a_changed_token_is_refused(at in any::<proptest::sample::Index>(), to in "[A-Za-z0-9._-]") {
         let key = SigningKey::ed25519("a");
@@ -464,7 +473,7 @@ proptest! {
     }
 
     #[test]
-    fn noise(text in "\\PC{0,80}", parts in proptest::collection::vec(any::<u8>(), 0..60)) {
+    fn arbitrary_input_does_not_panic(text in "\\PC{0,80}", parts in proptest::collection::vec(any::<u8>(), 0..60)) {
         let key = SigningKey::ed25519("a");
         let _ = verify(&text, &key);
         let _ = unverified_issuer(&text);
@@ -478,7 +487,7 @@ proptest! {
 fn display_names_are_used_if_a_header_can_carry_them() {
     let key = SigningKey::ed25519("a");
     let read = |changes| {
-        let token = key.token(&with(changes));
+        let token = key.token(&claims_with(changes));
         let verified = issuer().verify(&token, &key_set(&[&key]), START).unwrap();
         let first = |name: &str| verified.attributes.get(name).next().map(str::to_owned);
         (first("name"), first("preferred_username"))
