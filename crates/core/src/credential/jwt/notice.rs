@@ -1,4 +1,4 @@
-//! Verifies notices of identity providers: signed messages about ended sessions.
+//! Verifies the notices of identity providers: logout tokens and security events.
 
 mod event;
 mod logout;
@@ -14,7 +14,7 @@ use crate::session::{Subject, Timestamp};
 pub struct Notice {
     /// The ID of the notice (`jti`), to detect replays.
     pub id: String,
-    /// When it was issued.
+    /// When the issuer issued the notice (`iat`).
     pub issued: Timestamp,
     /// The sessions that have ended; `None` if the notice is about another event.
     pub ended: Option<LogoutTarget>,
@@ -25,16 +25,16 @@ pub struct Notice {
 pub struct LogoutTarget {
     /// The pseudo-subject that these sessions have in their attribute `provider`.
     pub name: Subject,
-    /// Whether it is one session of the provider, not all sessions of a subject.
+    /// Whether the notice ends one session of the provider. Otherwise it ends all sessions of a subject.
     pub one: bool,
-    /// The subject of these sessions in Curfew, if it is known.
+    /// The subject of these sessions in Curfew; `None` if the notice does not identify it.
     pub subject: Option<Subject>,
 }
 
 /// The reason why a notice is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidNotice {
-    /// The notice is invalid as a token.
+    /// The token is invalid.
     #[error(transparent)]
     Token(#[from] InvalidJwt),
     /// The notice has no supported event.
@@ -43,7 +43,7 @@ pub enum InvalidNotice {
     /// The notice has a nonce, so it may be an ID token.
     #[error("unexpected nonce")]
     Nonce,
-    /// The notice names no subject, or names it in an unsupported format.
+    /// The notice has no subject, or its format is not supported.
     #[error("missing or unsupported subject")]
     UnsupportedSubject,
     /// The notice has no `jti` or no `iat`.
@@ -52,7 +52,7 @@ pub enum InvalidNotice {
 }
 
 impl InvalidNotice {
-    /// Whether a newer key set of the issuer may help.
+    /// Returns whether the caller should try again with newer keys of the issuer.
     #[must_use]
     pub fn is_unknown_key(&self) -> bool {
         *self == Self::Token(InvalidJwt::UnknownKey)
@@ -60,8 +60,9 @@ impl InvalidNotice {
 }
 
 impl Issuer {
-    /// The sessions that a provider names with its session ID, its subject, or both.
-    pub(super) fn ended_by(
+    /// Returns the sessions that a notice with this `sub`, this `sid`, or both, ends. `None` if the notice has
+    /// neither.
+    pub(super) fn logout_target(
         &self,
         subject: Option<&str>,
         sid: Option<&str>,
@@ -81,8 +82,8 @@ impl Issuer {
     }
 }
 
-/// A claim with a non-empty string.
-fn text<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+/// Returns a claim that is a non-empty string; `None` for any other value.
+fn non_empty_text<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
     let text = claims.get(name).and_then(Value::as_str);
     text.filter(|text| !text.is_empty())
 }

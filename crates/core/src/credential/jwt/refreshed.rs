@@ -1,4 +1,4 @@
-//! Reads the subject's claims after a refresh (OpenID Connect Core 1.0, section 12.2).
+//! Compares a session with the provider's response to a refresh (OpenID Connect Core 1.0, section 12.2).
 
 use std::collections::BTreeMap;
 
@@ -14,12 +14,12 @@ use crate::session::{Attributes, ClaimsInToken, Registration, Session};
 pub enum Refreshed {
     /// The provider confirms the subject, with these attributes.
     Same(Attributes),
-    /// The provider names another subject.
+    /// The response is about another subject.
     Other,
 }
 
 impl Issuer {
-    /// The registration of the client with this ID at this issuer.
+    /// Returns the identifier for the registration of this OAuth client at this issuer.
     #[must_use]
     pub fn registration(&self, client_id: &str) -> Registration {
         let texts = ["registration", &self.issuer, client_id];
@@ -29,8 +29,8 @@ impl Issuer {
         Registration::from_bytes(bytes)
     }
 
-    /// Interprets a refreshed ID token with this `sub` for a session. The caller has verified the token. The time of
-    /// the authentication stays as it was.
+    /// Compares a session with a refreshed ID token, which the caller has verified. `sub` and `signed_in` come from
+    /// this token. The time of the authentication does not change.
     ///
     /// # Errors
     /// [`InvalidJwt`] if the attributes are too large for a record.
@@ -40,18 +40,18 @@ impl Issuer {
         signed_in: &super::SignedIn,
         session: &Session,
     ) -> Result<Refreshed, InvalidJwt> {
-        if !self.is_of(sub, session) || signed_in.subject != session.subject {
+        if !self.is_subject_of(sub, session) || signed_in.subject != session.subject {
             return Ok(Refreshed::Other);
         }
         let none = ClaimsInToken::default();
-        let renewed = renewed(&session.attributes, &signed_in.attributes, none);
-        renewed.map(Refreshed::Same).ok_or(InvalidJwt::Subject)
+        let merged = merge_attributes(&session.attributes, &signed_in.attributes, none);
+        merged.map(Refreshed::Same).ok_or(InvalidJwt::Subject)
     }
 
-    /// Interprets a UserInfo response for a session. Claims from the ID token of the sign-in stay.
+    /// Compares a session with a UserInfo response. Claims from the ID token of the sign-in do not change.
     ///
     /// # Errors
-    /// [`InvalidJwt`] if the subject is missing or invalid.
+    /// [`InvalidJwt`] if the subject is missing or invalid, or if the attributes are too large for a record.
     pub fn refreshed_by_user_info(
         &self,
         claims: &Map<String, Value>,
@@ -61,25 +61,29 @@ impl Issuer {
         let sub = claims.get("sub").and_then(Value::as_str);
         let sub = sub.ok_or(InvalidJwt::Subject)?;
         let is_other = !in_id_token.subject && self.subject(claims)? != session.subject;
-        if !self.is_of(sub, session) || is_other {
+        if !self.is_subject_of(sub, session) || is_other {
             return Ok(Refreshed::Other);
         }
         let newer = self.attributes(claims, "login")?;
-        let renewed = renewed(&session.attributes, &newer, in_id_token);
-        renewed.map(Refreshed::Same).ok_or(InvalidJwt::Subject)
+        let merged = merge_attributes(&session.attributes, &newer, in_id_token);
+        merged.map(Refreshed::Same).ok_or(InvalidJwt::Subject)
     }
 
-    /// Whether the session belongs to this subject of the provider.
-    fn is_of(&self, sub: &str, session: &Session) -> bool {
+    /// Returns whether the session belongs to this subject of the provider.
+    fn is_subject_of(&self, sub: &str, session: &Session) -> bool {
         let name = self.provider_subject(sub);
         session.provider_names().any(|known| known == name)
     }
 }
 
-/// The attributes of a session with the provider's newer values. The source of the session stays, and so do the
-/// claims that are `kept`. `None` if the result is too large for a record.
-fn renewed(before: &Attributes, newer: &Attributes, kept: ClaimsInToken) -> Option<Attributes> {
-    let (before, mut renewed) = (before.to_map(), newer.to_map());
+/// Replaces the attributes of a session with the provider's newer values, except for the source, the issuer, the
+/// provider's names and the claims in `kept`. Returns `None` if the result is too large for a record.
+fn merge_attributes(
+    before: &Attributes,
+    newer: &Attributes,
+    kept: ClaimsInToken,
+) -> Option<Attributes> {
+    let (before, mut merged) = (before.to_map(), newer.to_map());
     let mut keep = vec![Attributes::PROVIDER, Attributes::SOURCE, Attributes::ISSUER];
     if kept.groups {
         keep.extend([Attributes::GROUPS, Attributes::GROUPS_STATE]);
@@ -87,20 +91,24 @@ fn renewed(before: &Attributes, newer: &Attributes, kept: ClaimsInToken) -> Opti
     if kept.email {
         keep.push("email");
     }
-    // A refreshed token may omit the claims that no decision depends on.
+    // A refreshed token may omit these claims. No decision depends on them.
     let optional = ["name", "preferred_username"];
     keep.extend(
         optional
             .into_iter()
-            .filter(|name| !renewed.contains_key(*name)),
+            .filter(|name| !merged.contains_key(*name)),
     );
     for name in keep {
-        put(&mut renewed, name, before.get(name));
+        set_or_remove(&mut merged, name, before.get(name));
     }
-    Attributes::new(renewed).ok()
+    Attributes::new(merged).ok()
 }
 
-fn put(attributes: &mut BTreeMap<String, Vec<String>>, name: &str, values: Option<&Vec<String>>) {
+fn set_or_remove(
+    attributes: &mut BTreeMap<String, Vec<String>>,
+    name: &str,
+    values: Option<&Vec<String>>,
+) {
     match values {
         Some(values) => attributes.insert(name.to_owned(), values.clone()),
         None => attributes.remove(name),
@@ -115,7 +123,8 @@ mod tests {
     use crate::testing::jwt::issuer;
     use crate::testing::{START, session_of};
 
-    fn session(attributes: &Value) -> Session {
+    /// Returns a session of `alice` with these attributes, which began with a sign-in by Curfew.
+    fn session_with(attributes: &Value) -> Session {
         let mut attributes: BTreeMap<String, Vec<String>> =
             serde_json::from_value(attributes.clone()).unwrap();
         let names = vec![
@@ -129,15 +138,15 @@ mod tests {
         session
     }
 
-    fn by_user_info(claims: &Value, kept: u8) -> Result<Refreshed, InvalidJwt> {
+    /// Compares a session with a UserInfo response. `kept` has the bits of the claims from the ID token.
+    fn refresh_with_user_info(claims: &Value, kept: u8) -> Result<Refreshed, InvalidJwt> {
         let before = json!({ "groups": ["staff"], "email": ["a@example.com"], "name": ["Alice"] });
         let kept = ClaimsInToken::from_bits(kept);
-        issuer().refreshed_by_user_info(claims.as_object().unwrap(), kept, &session(&before))
+        issuer().refreshed_by_user_info(claims.as_object().unwrap(), kept, &session_with(&before))
     }
 
-    /// Without an ID token, UserInfo replaces only the attributes that came from UserInfo at the sign-in.
     #[test]
-    fn user_info_replaces_only_its_own_claims() {
+    fn user_info_replaces_only_attributes_that_came_from_user_info() {
         const SUBJECT: u8 = 1;
         const GROUPS: u8 = 2;
         const EMAIL: u8 = 4;
@@ -163,24 +172,24 @@ mod tests {
                 Some("b@example.com"),
             ),
         ] {
-            let mut said = claims.clone();
-            said["sub"] = json!("alice");
-            let Ok(Refreshed::Same(attributes)) = by_user_info(&said, kept) else {
-                panic!("{said}");
+            let mut response = claims.clone();
+            response["sub"] = json!("alice");
+            let Ok(Refreshed::Same(attributes)) = refresh_with_user_info(&response, kept) else {
+                panic!("{response}");
             };
             let now: Vec<&str> = attributes.get("groups").collect();
-            assert_eq!(now, groups, "{said} {kept}");
-            assert_eq!(attributes.get("email").next(), email, "{said} {kept}");
+            assert_eq!(now, groups, "{response} {kept}");
+            assert_eq!(attributes.get("email").next(), email, "{response} {kept}");
             assert_eq!(attributes.get("name"), ["Alice"]);
             assert_eq!(attributes.get("curfew_source"), ["login"]);
             assert_eq!(
                 attributes.get("provider").count(),
                 2,
-                "the session at the provider, too"
+                "the pseudo-subjects of the provider do not change"
             );
         }
         assert_eq!(
-            by_user_info(&json!({ "sub": "bob" }), 1),
+            refresh_with_user_info(&json!({ "sub": "bob" }), 1),
             Ok(Refreshed::Other)
         );
         assert_eq!(by_user_info(&json!({}), 1), Err(InvalidJwt::Subject));

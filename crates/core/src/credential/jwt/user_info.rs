@@ -8,11 +8,11 @@ use super::verify::{Issuer, TokenPurpose};
 use crate::session::Timestamp;
 
 impl Issuer {
-    /// Verifies a signed UserInfo response at `now`, and returns its claims. It must name this issuer and this
-    /// client. It may have an expiry.
+    /// Verifies a signed UserInfo response at `now`, and returns its claims. The response must have the issuer in
+    /// `iss` and the client in `aud`. `exp` is optional.
     ///
     /// # Errors
-    /// [`InvalidJwt`] with the reason; for [`InvalidJwt::UnknownKey`] newer keys may help.
+    /// [`InvalidJwt`] with the reason. After [`InvalidJwt::UnknownKey`], the caller can try again with newer keys.
     pub fn verify_user_info(
         &self,
         token: &str,
@@ -20,7 +20,7 @@ impl Issuer {
         now: Timestamp,
     ) -> Result<Map<String, Value>, InvalidJwt> {
         let claims = self.verified_claims(token, keys, TokenPurpose::Identity)?;
-        // A token with an event is a notice, whatever its `typ` (RFC 8725 3.12).
+        // A token with an event is a notice, even with the `typ` of a UserInfo response (RFC 8725 3.12).
         if claims.contains_key("events") {
             return Err(InvalidJwt::Type);
         }
@@ -42,8 +42,8 @@ mod tests {
     use crate::testing::START;
     use crate::testing::jwt::{AUDIENCE, ISSUER, SigningKey, issuer, key_set};
 
-    /// Why a response is refused with this key of the issuer.
-    fn refusal(response: &str, key: &SigningKey) -> Option<InvalidJwt> {
+    /// Verifies a response with this key of the issuer, and returns the error.
+    fn verification_error(response: &str, key: &SigningKey) -> Option<InvalidJwt> {
         let verified = issuer().verify_user_info(response, &key_set(&[key]), START);
         verified.err()
     }
@@ -69,7 +69,11 @@ mod tests {
             for (name, value) in changes.as_object().unwrap() {
                 claims[name] = value.clone();
             }
-            assert_eq!(refusal(&key.token(&claims), &key), expected, "{changes}");
+            assert_eq!(
+                verification_error(&key.token(&claims), &key),
+                expected,
+                "{changes}"
+            );
         }
     }
 
@@ -97,7 +101,11 @@ mod tests {
             ),
             (claims.to_string(), InvalidJwt::Malformed),
         ] {
-            assert_eq!(refusal(&response, &key), Some(expected), "{response}");
+            assert_eq!(
+                verification_error(&response, &key),
+                Some(expected),
+                "{response}"
+            );
         }
     }
 }

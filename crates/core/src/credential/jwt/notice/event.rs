@@ -1,18 +1,18 @@
 use serde_json::{Map, Value};
 
-use super::{InvalidNotice, LogoutTarget, Notice, text};
+use super::{InvalidNotice, LogoutTarget, Notice, non_empty_text};
 use crate::credential::jwt::invalid::InvalidJwt;
 use crate::credential::jwt::keys::KeySet;
 use crate::credential::jwt::verify::{Issuer, TokenPurpose};
 use crate::session::Timestamp;
 
-/// The member of `events` for a revoked session (CAEP 1.0, section 3.1).
+/// The name of the event `session-revoked` in `events` (CAEP 1.0, section 3.1).
 pub(super) const SESSION_REVOKED: &str =
     "https://schemas.openid.net/secevent/caep/event-type/session-revoked";
 
 impl Issuer {
-    /// Verifies a security event token (RFC 8417) at `now`. Only revoked sessions matter; a token with other events
-    /// has no effect.
+    /// Verifies a security event token (RFC 8417) at `now`. Only the event `session-revoked` ends sessions; a notice
+    /// with other events has no effect.
     ///
     /// # Errors
     /// [`InvalidNotice`] with the reason.
@@ -25,10 +25,10 @@ impl Issuer {
         let claims = self.verified_claims(token, keys, TokenPurpose::Event)?;
         self.check_parties(&claims)?;
         let issued = self.check_not_before(&claims, now)?;
-        let (Some(id), Some(issued)) = (text(&claims, "jti"), issued) else {
+        let (Some(id), Some(issued)) = (non_empty_text(&claims, "jti"), issued) else {
             return Err(InvalidNotice::MissingId);
         };
-        // A security event has no expiry unless it sets one (RFC 8417 2.2).
+        // `exp` is optional in a security event (RFC 8417 2.2).
         if claims.contains_key("exp") {
             self.check_parties_and_times(&claims, now)?;
         }
@@ -37,7 +37,7 @@ impl Issuer {
         let events = events.ok_or(InvalidNotice::Event)?;
         let ended = match events.get(SESSION_REVOKED) {
             None => None,
-            Some(event) if event.is_object() => Some(self.revoked(&claims, event)?),
+            Some(event) if event.is_object() => Some(self.revoked_sessions(&claims, event)?),
             Some(_) => return Err(InvalidNotice::Event),
         };
         Ok(Notice {
@@ -47,9 +47,9 @@ impl Issuer {
         })
     }
 
-    /// The sessions that an event is about: the `sub_id` of the token (RFC 9493), or the `subject` of the event in
-    /// earlier drafts.
-    fn revoked(
+    /// Returns the sessions that an event ends. The token names them in `sub_id` (RFC 9493). In earlier drafts of
+    /// CAEP, the event names them in `subject`.
+    fn revoked_sessions(
         &self,
         claims: &Map<String, Value>,
         event: &Value,
@@ -58,41 +58,43 @@ impl Issuer {
         let named = named.and_then(Value::as_object);
         let named = named.ok_or(InvalidNotice::UnsupportedSubject)?;
         let (mut subject, mut sid) = (None, None);
-        match text(named, "format") {
+        match non_empty_text(named, "format") {
             Some("complex") => {
                 for (part, member) in named {
                     let member = member.as_object();
                     match (part.as_str(), member) {
                         ("format", None) => {}
-                        ("user", Some(user)) => subject = Some(self.subject_of(user)?),
-                        ("session", Some(session)) => sid = Some(session_of(session)?),
-                        // A device or a tenant: only some sessions of the subject are meant, and Curfew cannot know
-                        // which.
+                        ("user", Some(user)) => subject = Some(self.sub_of_iss_sub(user)?),
+                        ("session", Some(session)) => sid = Some(sid_of_opaque(session)?),
+                        // A device or a tenant restricts the event to some sessions of the subject. Curfew cannot
+                        // know these sessions.
                         _ => return Err(InvalidNotice::UnsupportedSubject),
                     }
                 }
             }
-            Some("opaque") => sid = Some(session_of(named)?),
-            _ => subject = Some(self.subject_of(named)?),
+            Some("opaque") => sid = Some(sid_of_opaque(named)?),
+            _ => subject = Some(self.sub_of_iss_sub(named)?),
         }
-        self.ended_by(subject, sid)
+        self.logout_target(subject, sid)
             .ok_or(InvalidNotice::UnsupportedSubject)
     }
 
-    /// A subject that the issuer itself names.
-    fn subject_of<'a>(&self, named: &'a Map<String, Value>) -> Result<&'a str, InvalidNotice> {
-        if text(named, "format") != Some("iss_sub") {
+    /// Returns the `sub` of a subject identifier in the format `iss_sub`.
+    fn sub_of_iss_sub<'a>(&self, named: &'a Map<String, Value>) -> Result<&'a str, InvalidNotice> {
+        if non_empty_text(named, "format") != Some("iss_sub") {
             return Err(InvalidNotice::UnsupportedSubject);
         }
         // An issuer can only end sessions of its own subjects.
-        if text(named, "iss") != Some(&*self.issuer) {
+        if non_empty_text(named, "iss") != Some(&*self.issuer) {
             return Err(InvalidJwt::Issuer.into());
         }
-        text(named, "sub").ok_or(InvalidNotice::UnsupportedSubject)
+        non_empty_text(named, "sub").ok_or(InvalidNotice::UnsupportedSubject)
     }
 }
 
-fn session_of(named: &Map<String, Value>) -> Result<&str, InvalidNotice> {
-    let id = text(named, "id").filter(|_| text(named, "format") == Some("opaque"));
+/// Returns the `sid` of a subject identifier in the format `opaque`.
+fn sid_of_opaque(named: &Map<String, Value>) -> Result<&str, InvalidNotice> {
+    let id =
+        non_empty_text(named, "id").filter(|_| non_empty_text(named, "format") == Some("opaque"));
     id.ok_or(InvalidNotice::UnsupportedSubject)
 }

@@ -3,14 +3,14 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::event::SESSION_REVOKED;
-use super::logout::EVENT;
+use super::logout::LOGOUT_EVENT;
 use super::*;
 use crate::credential::jwt::KeySet;
 use crate::testing;
 use crate::testing::START;
 use crate::testing::jwt::{AUDIENCE, ISSUER, SigningKey, key_set};
 
-/// An issuer whose credentials have their own `typ`.
+/// Returns an issuer whose credentials must have the `typ` `at+jwt`.
 fn issuer() -> Issuer {
     Issuer {
         typ: Some("at+jwt".to_owned()),
@@ -18,11 +18,13 @@ fn issuer() -> Issuer {
     }
 }
 
-fn seconds(after: i64) -> i64 {
-    i64::try_from(START.as_millis() / 1000).unwrap() + after
+/// Returns the NumericDate of [`START`] plus an offset in seconds.
+fn seconds(offset: i64) -> i64 {
+    i64::try_from(START.as_millis() / 1000).unwrap() + offset
 }
 
-fn with(changes: &Value) -> Value {
+/// Returns the claims of a valid logout token, with these claims added or replaced; `null` removes a claim.
+fn claims_with(changes: &Value) -> Value {
     let mut claims = json!({
         "iss": ISSUER,
         "aud": AUDIENCE,
@@ -31,7 +33,7 @@ fn with(changes: &Value) -> Value {
         "jti": "l-1",
         "iat": seconds(-1),
         "exp": seconds(119),
-        "events": { EVENT: {} },
+        "events": { LOGOUT_EVENT: {} },
     });
     for (name, value) in changes.as_object().unwrap() {
         if value.is_null() {
@@ -43,7 +45,8 @@ fn with(changes: &Value) -> Value {
     claims
 }
 
-fn verify(key: &SigningKey, typ: &Value, claims: &Value) -> Result<Notice, InvalidNotice> {
+/// Verifies a logout token with this `typ` and these claims; `null` omits the `typ`.
+fn verify_logout(key: &SigningKey, typ: &Value, claims: &Value) -> Result<Notice, InvalidNotice> {
     let mut header = json!({ "alg": "EdDSA", "kid": key.id });
     if !typ.is_null() {
         header["typ"] = typ.clone();
@@ -56,35 +59,38 @@ fn verify(key: &SigningKey, typ: &Value, claims: &Value) -> Result<Notice, Inval
 fn identifies_the_ended_sessions() {
     let key = SigningKey::ed25519("a");
     let typ = json!("logout+jwt");
-    let both = verify(&key, &typ, &with(&json!({}))).unwrap();
+    let both = verify_logout(&key, &typ, &claims_with(&json!({}))).unwrap();
     assert_eq!(
         (both.id.as_str(), both.issued),
         ("l-1", START.minus(Duration::from_secs(1)))
     );
     let session = issuer().provider_session("s-1");
     let alice = issuer().provider_subject("alice");
-    let whom = |notice: Notice| {
-        let whom = notice.ended.unwrap();
-        let subject = whom.subject.map(|subject| subject.as_str().to_owned());
-        (whom.name, whom.one, subject)
+    let target = |notice: Notice| {
+        let target = notice.ended.unwrap();
+        let subject = target.subject.map(|subject| subject.as_str().to_owned());
+        (target.name, target.one, subject)
     };
     let named = Some("alice".to_owned());
-    assert_eq!(whom(both), (session.clone(), true, named.clone()));
-    let all = verify(&key, &typ, &with(&json!({ "sid": null }))).unwrap();
-    assert_eq!(whom(all), (alice, false, named));
-    let one = verify(&key, &typ, &with(&json!({ "sub": null }))).unwrap();
-    assert_eq!(whom(one), (session, true, None));
+    assert_eq!(target(both), (session.clone(), true, named.clone()));
+    let all = verify_logout(&key, &typ, &claims_with(&json!({ "sid": null }))).unwrap();
+    assert_eq!(target(all), (alice, false, named));
+    let one = verify_logout(&key, &typ, &claims_with(&json!({ "sub": null }))).unwrap();
+    assert_eq!(target(one), (session, true, None));
     for typ in [
         json!(null),
         json!("JWT"),
         json!("Logout+JWT"),
         json!("application/logout+jwt"),
     ] {
-        assert!(verify(&key, &typ, &with(&json!({}))).is_ok(), "{typ}");
+        assert!(
+            verify_logout(&key, &typ, &claims_with(&json!({}))).is_ok(),
+            "{typ}"
+        );
     }
 }
 
-/// Section 2.6, rule by rule.
+/// OpenID Connect Back-Channel Logout 1.0, section 2.6.
 #[test]
 fn rejects_invalid_logout_tokens() {
     use InvalidJwt::{Audience, Expired, Issuer, NotYet, Signature, Type};
@@ -107,28 +113,27 @@ fn rejects_invalid_logout_tokens() {
         (json!({ "sid": 7 }), UnsupportedSubject),
         (json!({ "events": null }), Event),
         (json!({ "events": {} }), Event),
-        (json!({ "events": [EVENT] }), Event),
-        (json!({ "events": { EVENT: null } }), Event),
-        (json!({ "events": { EVENT: true } }), Event),
-        (json!({ "events": EVENT }), Event),
+        (json!({ "events": [LOGOUT_EVENT] }), Event),
+        (json!({ "events": { LOGOUT_EVENT: null } }), Event),
+        (json!({ "events": { LOGOUT_EVENT: true } }), Event),
+        (json!({ "events": LOGOUT_EVENT }), Event),
         (json!({ "nonce": "n" }), Nonce),
         (json!({ "nonce": "" }), Nonce),
     ] {
-        let found = verify(&key, &typ, &with(&changes));
+        let found = verify_logout(&key, &typ, &claims_with(&changes));
         assert_eq!(found, Err(expected), "{changes}");
     }
     for typ in ["at+jwt", "secevent+jwt", "x"] {
-        let found = verify(&key, &json!(typ), &with(&json!({})));
+        let found = verify_logout(&key, &json!(typ), &claims_with(&json!({})));
         assert_eq!(found, Err(Token(Type)), "{typ}");
     }
-    let stranger = SigningKey::ed25519("a");
+    let other_key = SigningKey::ed25519("a");
     let header = json!({ "alg": "EdDSA", "kid": "a", "typ": "logout+jwt" });
-    let forged = stranger.sign(&header, &with(&json!({})));
+    let forged = other_key.sign(&header, &claims_with(&json!({})));
     let found = issuer().verify_logout(&forged, &key_set(&[&key]), START);
     assert_eq!(found, Err(Token(Signature)));
 }
 
-/// A logout token is never accepted as a credential, and a credential is never accepted as a logout token.
 #[test]
 fn logout_tokens_and_credentials_are_never_confused() {
     let key = SigningKey::ed25519("a");
@@ -138,18 +143,18 @@ fn logout_tokens_and_credentials_are_never_confused() {
     };
     for typ in [json!("logout+jwt"), json!("JWT"), json!("secevent+jwt")] {
         let header = json!({ "alg": "EdDSA", "kid": "a", "typ": typ });
-        let token = key.sign(&header, &with(&json!({})));
+        let token = key.sign(&header, &claims_with(&json!({})));
         let found = any_type.verify(&token, &key_set(&[&key]), START);
         assert_eq!(found, Err(InvalidJwt::Type), "{typ}");
     }
-    let credential = with(&json!({ "events": null }));
-    let found = verify(&key, &json!("JWT"), &credential);
+    let credential = claims_with(&json!({ "events": null }));
+    let found = verify_logout(&key, &json!("JWT"), &credential);
     assert_eq!(found, Err(InvalidNotice::Event));
 }
 
-/// An event about `subject`, with changes to its claims.
+/// Returns the claims of a security event about `subject`, with these claims added or replaced.
 fn event(subject: &Value, changes: &Value) -> Value {
-    let usual = json!({
+    let defaults = json!({
         "iat": seconds(-1),
         "exp": null,
         "sub": null,
@@ -157,11 +162,12 @@ fn event(subject: &Value, changes: &Value) -> Value {
         "sub_id": subject,
         "events": { SESSION_REVOKED: { "initiating_entity": "admin" } },
     });
-    let mut all = usual.as_object().unwrap().clone();
+    let mut all = defaults.as_object().unwrap().clone();
     all.extend(changes.as_object().unwrap().clone());
-    with(&Value::Object(all))
+    claims_with(&Value::Object(all))
 }
 
+/// Verifies a security event with this `typ` and these claims; `null` omits the `typ`.
 fn verify_event(typ: &Value, claims: &Value) -> Result<Notice, InvalidNotice> {
     let key = SigningKey::ed25519("a");
     let mut header = json!({ "alg": "EdDSA", "kid": key.id });
@@ -172,7 +178,7 @@ fn verify_event(typ: &Value, claims: &Value) -> Result<Notice, InvalidNotice> {
     issuer().verify_event(&key.sign(&header, claims), &keys, START)
 }
 
-/// CAEP 1.0 has the subject (RFC 9493) in `sub_id`; its drafts have it in the event.
+/// In CAEP 1.0, the claim `sub_id` has the subject (RFC 9493). In earlier drafts, the event has it.
 #[test]
 fn identifies_the_revoked_sessions() {
     let typ = json!("secevent+jwt");
@@ -197,11 +203,11 @@ fn identifies_the_revoked_sessions() {
         let found = verify_event(&typ, &event(subject, &json!({}))).unwrap();
         assert_eq!(found.ended, Some(expected), "{subject}");
     }
-    let within = json!({
+    let subject_in_event = json!({
         "sub_id": null,
         "events": { SESSION_REVOKED: { "subject": alice } },
     });
-    let found = verify_event(&typ, &event(&alice, &within)).unwrap();
+    let found = verify_event(&typ, &event(&alice, &subject_in_event)).unwrap();
     assert_eq!(found.ended, Some(of_alice));
 }
 
@@ -241,7 +247,7 @@ fn rejects_invalid_events() {
             json!({ "sub_id": { "format": "complex", "user": "alice" } }),
             UnsupportedSubject,
         ),
-        // Only some sessions of the subject.
+        // A device restricts the event to some sessions of the subject.
         (
             json!({ "sub_id": { "format": "complex", "user": alice, "device": { "format": "opaque", "id": "d" } } }),
             UnsupportedSubject,
@@ -255,7 +261,7 @@ fn rejects_invalid_events() {
         let found = verify_event(&typ, &event(&alice, &changes));
         assert_eq!(found, Err(expected), "{changes}");
     }
-    // RFC 8417 2.3 requires an own `typ`, so that events are never accepted as other tokens.
+    // RFC 8417 2.3 recommends a separate `typ`, so no event is accepted as another token.
     for typ in [
         json!(null),
         json!("JWT"),
@@ -267,7 +273,7 @@ fn rejects_invalid_events() {
     }
 }
 
-/// A transmitter verifies the stream with such an event, and sends more events than Curfew requested.
+/// A transmitter sends such an event to test the stream. It can also send event types that Curfew did not request.
 #[test]
 fn other_events_are_accepted_without_effect() {
     let verification = "https://schemas.openid.net/secevent/ssf/event-type/verification";
