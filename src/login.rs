@@ -1,15 +1,15 @@
 //! OpenID Connect sign-in: Curfew as a client of identity providers (a relying party).
 //!
-//! It uses the authorization code flow with PKCE (RFC 7636), `state` and `nonce`, as RFC 9700 recommends. `state` holds
-//! the encrypted attempt ([`Attempt`]). The browser must return the secret of the attempt in a cookie. So a response is
-//! valid only in the browser that started the sign-in.
+//! Curfew uses the authorization code flow with PKCE (RFC 7636), `state` and `nonce`, as RFC 9700 recommends. `state`
+//! holds the encrypted attempt ([`Attempt`]). The browser must return the secret of the attempt in a cookie. So a
+//! response is valid only in the browser that started the sign-in.
 //!
-//! A session that timed out must not come back because the provider still knows the person. So a sign-in is accepted
-//! only if the person authenticated within a limit, by default the idle limit. A person who was away longer must
-//! authenticate again, whatever the request says. The session starts at the time of that authentication (`auth_time`).
+//! After a timeout, the provider's own session must not be enough for a new session of Curfew. So Curfew accepts a
+//! sign-in only if the person authenticated within a limit, by default the idle limit. A person who was away longer
+//! must authenticate again. The session starts at the time of the authentication (`auth_time`).
 //!
-//! The crate `oauth2` does what OAuth 2.0 defines. What OpenID Connect adds is here. The verifier of JSON Web Tokens
-//! ([`Issuer`](crate::credential::jwt::Issuer)) verifies ID tokens, too.
+//! The crate `oauth2` implements OAuth 2.0, and this module implements the additions of OpenID Connect. The verifier
+//! of JSON Web Tokens ([`Issuer`](crate::credential::jwt::Issuer)) verifies the ID tokens.
 
 mod answer;
 mod attempt;
@@ -39,7 +39,7 @@ pub use provider::{Learned, MAX_REFRESH_TOKEN_BYTES, Provider, RefreshAnswer, To
 pub struct Login {
     /// The public address of Curfew.
     pub url: Url,
-    /// The purpose of attempts. Attempts for another purpose are not accepted.
+    /// The purpose of the sign-in. An attempt for another purpose is not accepted.
     pub purpose: &'static str,
     /// The maximum age of an authentication.
     pub max_age: MaxAge,
@@ -51,7 +51,7 @@ pub struct Login {
     pub key_ring: Arc<KeyRing>,
     /// Whether cookies have the `Secure` attribute.
     pub secure: bool,
-    /// The domain of cookies; `None` for cookies of one host.
+    /// The domain of the cookies; `None` if each cookie is for one host.
     pub domain: Option<String>,
 }
 
@@ -71,7 +71,7 @@ pub struct LoginSettings {
 /// The configuration of a provider.
 #[derive(Clone, Debug)]
 pub struct ProviderSettings {
-    /// The name, the rules for tokens, and the home policy.
+    /// The name of the provider, the requirements for its tokens, and the home policy of its sessions.
     pub issuer: IssuerSettings,
     /// The OAuth client ID.
     pub client_id: String,
@@ -79,7 +79,7 @@ pub struct ProviderSettings {
     pub client_secret: Option<Secret<String>>,
     /// The requested scopes besides `openid`.
     pub scopes: Vec<String>,
-    /// The display name on the page with the choice of providers.
+    /// The display name on the page where people choose a provider.
     pub title: String,
     /// Trusted certificate authorities in PEM for requests to the provider.
     pub authorities: Option<Vec<u8>>,
@@ -87,30 +87,30 @@ pub struct ProviderSettings {
     pub timeout: Duration,
 }
 
-/// Why a sign-in failed.
+/// The reason why a sign-in failed.
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
     /// The provider cannot be reached, or its answer is invalid.
     #[error("identity provider unavailable: {0}")]
     Unavailable(String),
-    /// The response does not match an attempt of this browser, or it is too late.
+    /// The response does not match an attempt of this browser, or the attempt has expired.
     #[error("no matching sign-in attempt in this browser: {0}")]
-    NotAsked(&'static str),
+    NoMatchingAttempt(&'static str),
     /// The provider returned an error.
     #[error("refused by the identity provider: {0}")]
     Refused(String),
-    /// The tokens of the provider are invalid.
+    /// A token or another part of the provider's response is invalid.
     #[error("invalid response of the identity provider: {0}")]
     Invalid(String),
 }
 
 impl LoginError {
-    /// The value for metrics and audit events.
+    /// Returns the value for metrics and audit events.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Unavailable(_) => "unavailable",
-            Self::NotAsked(_) => "not_asked",
+            Self::NoMatchingAttempt(_) => "not_asked",
             Self::Refused(_) => "refused",
             Self::Invalid(_) => "invalid",
         }
@@ -118,7 +118,7 @@ impl LoginError {
 }
 
 impl Login {
-    /// The provider with this name, or, without a name, the only one. `None` if the choice is open.
+    /// Returns the provider with this name. Without a name, returns the only provider; `None` if there are several.
     #[must_use]
     pub fn provider(&self, name: Option<&str>) -> Option<&Provider> {
         match name {
@@ -131,10 +131,10 @@ impl Login {
         }
     }
 
-    /// Starts an attempt. Returns the address for the browser, and the name and value of the attempt's cookie.
+    /// Starts an attempt. Returns the address at the provider, and the name and the value of the attempt cookie.
     ///
     /// # Errors
-    /// [`LoginError::Unavailable`] if the provider's metadata cannot be fetched.
+    /// [`LoginError`] if the provider's metadata cannot be fetched, or if the attempt cannot be created.
     pub async fn begin(
         &self,
         provider: &Provider,
@@ -148,11 +148,11 @@ impl Login {
             Attempt::new(self, provider.name(), target, reauthenticate, now).map_err(failed)?;
         let url = provider.authorize(&attempt, max_age, now).await?;
         let name = Attempt::cookie_name(&attempt.state, self.secure);
-        let name = name.ok_or(LoginError::NotAsked("invalid `state`"))?;
+        let name = name.ok_or(LoginError::NoMatchingAttempt("invalid `state`"))?;
         Ok((url, name, attempt.cookie_value()))
     }
 
-    /// The home policy of sessions from this provider; `None` if it is no longer configured.
+    /// Returns the home policy of sessions from this provider; `None` if the policy is no longer configured.
     #[must_use]
     pub fn policy<'a>(
         provider: &'a Provider,
@@ -163,38 +163,39 @@ impl Login {
         policies.get(name.as_str())
     }
 
-    /// The maximum age of an authentication for a person with these attributes.
+    /// Returns the maximum age of an authentication for a person with these attributes.
     #[must_use]
     pub fn max_age(&self, policy: &Policy, attributes: &Attributes) -> Option<Duration> {
         self.max_age.limit(policy, attributes)
     }
 
-    /// The start time of the session, from the authentication time in the tokens. `None` if the person must authenticate
-    /// again.
+    /// Determines the start time of the session from the authentication time in the ID token. `None` if the person
+    /// must authenticate again.
     ///
     /// # Errors
-    /// [`LoginError::Invalid`] if the tokens lack a required authentication time.
+    /// [`LoginError::Invalid`] if an authentication time is required and the ID token has none.
     pub fn session_start(
         attempt: &Attempt,
-        redeemed: &TokenResponse,
+        tokens: &TokenResponse,
         max_age: Option<Duration>,
         leeway: Duration,
         now: Timestamp,
     ) -> Result<Option<Timestamp>, LoginError> {
-        let Some(authenticated) = redeemed.signed_in.authenticated else {
+        let Some(authenticated) = tokens.signed_in.authenticated else {
             if max_age.is_some() || attempt.reauthenticate {
-                let silent = "the ID token has no authentication time (auth_time); \
+                let missing = "the ID token has no authentication time (auth_time); \
                               see login.max_age";
-                return Err(LoginError::Invalid(silent.to_owned()));
+                return Err(LoginError::Invalid(missing.to_owned()));
             }
-            return Ok(Some(redeemed.signed_in.issued));
+            return Ok(Some(tokens.signed_in.issued));
         };
         if attempt.reauthenticate {
-            // Providers round to whole seconds. Such a time cannot be before the start of the attempt.
+            // A provider rounds `auth_time` to whole seconds, and its clock can differ. So a time slightly before the
+            // start of the attempt counts as the start.
             let fresh = authenticated.plus(leeway) >= attempt.begun;
             return Ok(fresh.then(|| authenticated.max(attempt.begun).min(now)));
         }
-        // No leeway here: if clocks differ, the person at worst authenticates once more.
+        // The leeway is not needed here: if the clocks differ, the person at worst authenticates once more.
         let fresh = max_age.is_none_or(|age| now < authenticated.plus(age));
         Ok(fresh.then_some(authenticated))
     }

@@ -136,7 +136,7 @@ impl LogoutEndpoints {
         if let Some(target) = &notice.ended {
             // An ended session of the provider never becomes live again, so end all its sessions up to now. But a
             // subject may sign in again after the notice. A repeated notice must not end that new session.
-            let before = if target.one {
+            let before = if target.is_single_session {
                 clock.now()
             } else {
                 notice.issued.plus(ONE_SECOND)

@@ -243,7 +243,7 @@ fn refuse(
             StatusCode::SERVICE_UNAVAILABLE,
             "The identity provider cannot be reached right now. Please try again in a moment.",
         ),
-        LoginError::NotAsked(_) => (
+        LoginError::NoMatchingAttempt(_) => (
             StatusCode::BAD_REQUEST,
             "This sign-in was not started in this browser, or it took too long.",
         ),

@@ -184,7 +184,7 @@ mod tests {
         assert!(lifecycle.use_operator(id).await.unwrap().is_some());
         let target = LogoutTarget {
             name: name.clone(),
-            one: true,
+            is_single_session: true,
             subject: None,
         };
         let actor = Actor::provider("https://id.example.com", None);

@@ -12,18 +12,19 @@ use super::{Login, LoginError};
 use crate::credential::{KeyError, cookie_values, random};
 use crate::session::Timestamp;
 
-/// The time limit for a sign-in with the provider.
+/// The time limit from the redirect to the provider until its response.
 pub const ATTEMPT_LIFETIME: Duration = Duration::from_secs(600);
 
-/// Length of an attempt's secret.
+/// The length of the secret of an attempt.
 const SECRET_BYTES: usize = 32;
-/// Length of the time in an attempt's cookie.
+/// The length of the start time in an attempt cookie.
 const TIME_BYTES: usize = 6;
 
 /// One sign-in of one browser, from the redirect to the provider until its response. Curfew does not store it.
 ///
-/// `state` holds the encrypted attempt. A response is valid only with the attempt's secret, which is in a cookie of the
-/// browser. Each attempt has its own small cookie, so a person can have sign-ins in many tabs at once.
+/// `state` holds the encrypted attempt. The browser has the secret of the attempt in a cookie, and a response is
+/// valid only with this secret. Each attempt has a separate small cookie, so a person can sign in in many tabs at
+/// once.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Attempt {
     /// The name of the provider.
@@ -34,7 +35,7 @@ pub struct Attempt {
     pub nonce: String,
     /// The PKCE code verifier (RFC 7636).
     pub verifier: String,
-    /// The address to open after the sign-in.
+    /// The return address.
     pub target: String,
     /// When the attempt started.
     pub begun: Timestamp,
@@ -48,7 +49,7 @@ pub struct Attempt {
 struct StateContents {
     provider: String,
     target: String,
-    /// Milliseconds since the epoch.
+    /// The start of the attempt, in milliseconds since the epoch.
     begun: u64,
     reauthenticate: bool,
     /// A hash of the secret.
@@ -56,7 +57,8 @@ struct StateContents {
 }
 
 impl StateContents {
-    /// Decrypts a state for the same purpose. Any process with the same keys can do this.
+    /// Decrypts a `state` that Curfew created for the purpose of `login`. Every replica with the same keys can
+    /// decrypt it.
     fn open(state: &str, login: &Login) -> Option<Self> {
         let bytes = login.key_ring.decrypt_text(login.purpose, state).ok()?;
         postcard::from_bytes(&bytes).ok()
@@ -67,7 +69,7 @@ impl Attempt {
     /// Starts an attempt.
     ///
     /// # Errors
-    /// [`KeyError`] without a key, or if the operating system has no random numbers.
+    /// [`KeyError`] if there is no key, or if the operating system returns no random numbers.
     pub fn new(
         login: &Login,
         provider: &str,
@@ -81,15 +83,16 @@ impl Attempt {
             target: target.to_owned(),
             begun: now.as_millis(),
             reauthenticate,
-            digest: derive("secret", &secret),
+            digest: derive_hash("secret", &secret),
         };
         let bytes = postcard::to_stdvec(&contents).map_err(|_| KeyError::Random)?;
         let state = login.key_ring.encrypt_text(login.purpose, &bytes)?;
-        Ok(Self::of(state, contents, secret))
+        Ok(Self::from_contents(state, contents, secret))
     }
 
-    fn of(state: String, contents: StateContents, secret: [u8; SECRET_BYTES]) -> Self {
-        let text = |kind| URL_SAFE_NO_PAD.encode(derive(kind, &secret));
+    /// Derives the nonce and the PKCE verifier from the secret.
+    fn from_contents(state: String, contents: StateContents, secret: [u8; SECRET_BYTES]) -> Self {
+        let text = |kind| URL_SAFE_NO_PAD.encode(derive_hash(kind, &secret));
         Self {
             provider: contents.provider,
             state,
@@ -102,16 +105,18 @@ impl Attempt {
         }
     }
 
-    /// The name of the attempt's cookie; `None` for an invalid state. Attempts in several tabs have different names.
+    /// Returns the name of the attempt cookie; `None` if `state` is invalid. The name contains the start of `state`,
+    /// so each attempt of a browser has another name.
     #[must_use]
     pub fn cookie_name(state: &str, secure: bool) -> Option<String> {
-        let tag = state.get(..8)?;
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        let name = format!("{}{tag}", Self::prefix(secure));
-        tag.bytes().all(plain).then_some(name)
+        let start = state.get(..8)?;
+        let is_name_byte = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        let name = format!("{}{start}", Self::prefix(secure));
+        start.bytes().all(is_name_byte).then_some(name)
     }
 
-    /// The prefix of all attempt cookies. With `__Host-`, another host cannot set one (RFC 6265bis section 4.1.3.2).
+    /// Returns the prefix of all attempt cookies. No other host can set a cookie with `__Host-` (RFC 6265bis section
+    /// 4.1.3.2).
     #[must_use]
     pub const fn prefix(secure: bool) -> &'static str {
         if secure {
@@ -121,7 +126,7 @@ impl Attempt {
         }
     }
 
-    /// The cookie value: the start time, which shows the oldest attempt, and the secret.
+    /// Returns the cookie value: the start time and the secret. With the start time, Curfew finds the oldest attempt.
     #[must_use]
     pub fn cookie_value(&self) -> String {
         let time = self.begun.as_millis().to_be_bytes();
@@ -129,7 +134,7 @@ impl Attempt {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// The cookie names of a browser's attempts, oldest first. Unreadable cookies come before the others.
+    /// Returns the names of all attempt cookies in a request, oldest first. Cookies with an invalid value come first.
     #[must_use]
     pub fn cookie_names(headers: &HeaderMap, secure: bool) -> Vec<&str> {
         let lines = headers.get_all(COOKIE).into_iter();
@@ -152,64 +157,64 @@ impl Attempt {
         attempts.into_iter().map(|(_, name)| name).collect()
     }
 
-    /// Finds the attempt of a response with this `state` in the request's cookies. Of several cookies with its name, only
-    /// the one with the right secret counts.
+    /// Finds the attempt that belongs to this `state`, with the attempt cookie of the request. If several cookies
+    /// have the name of this cookie, only the cookie with the right secret counts.
     ///
     /// # Errors
-    /// [`LoginError::NotAsked`] if there is no matching attempt, or if it has expired.
+    /// [`LoginError::NoMatchingAttempt`] if no cookie matches, or if the attempt has expired.
     pub fn find(
         headers: &HeaderMap,
         state: &str,
         login: &Login,
         now: Timestamp,
     ) -> Result<Self, LoginError> {
-        let contents =
-            StateContents::open(state, login).ok_or(LoginError::NotAsked("invalid `state`"))?;
+        let contents = StateContents::open(state, login)
+            .ok_or(LoginError::NoMatchingAttempt("invalid `state`"))?;
         let name = Self::cookie_name(state, login.secure);
-        let name = name.ok_or(LoginError::NotAsked("invalid `state`"))?;
+        let name = name.ok_or(LoginError::NoMatchingAttempt("invalid `state`"))?;
         let mut values = cookie_values(headers, &name).peekable();
         if values.peek().is_none() {
-            return Err(LoginError::NotAsked("no cookie of the attempt"));
+            return Err(LoginError::NoMatchingAttempt("missing attempt cookie"));
         }
         let matches = |secret: &[u8; SECRET_BYTES]| {
-            bool::from(derive("secret", secret).ct_eq(&contents.digest))
+            bool::from(derive_hash("secret", secret).ct_eq(&contents.digest))
         };
         let secret = values
             .filter_map(|value| split_cookie_value(value).map(|(_, secret)| secret))
             .find(matches)
-            .ok_or(LoginError::NotAsked(
-                "the cookie belongs to another attempt",
+            .ok_or(LoginError::NoMatchingAttempt(
+                "attempt cookie with another secret",
             ))?;
         if now >= Timestamp::from_millis(contents.begun).plus(ATTEMPT_LIFETIME) {
-            return Err(LoginError::NotAsked("the attempt has expired"));
+            return Err(LoginError::NoMatchingAttempt("the attempt has expired"));
         }
-        Ok(Self::of(state.to_owned(), contents, secret))
+        Ok(Self::from_contents(state.to_owned(), contents, secret))
     }
 
-    /// The target address of an attempt, even of an expired one or one of another browser. `None` for a state that
-    /// Curfew did not create.
+    /// Returns the return address of an attempt, even if the attempt has expired or belongs to another browser.
+    /// `None` if Curfew did not create this `state`.
     #[must_use]
     pub fn target_of(state: &str, login: &Login) -> Option<String> {
         StateContents::open(state, login).map(|contents| contents.target)
     }
 }
 
-/// A hash of the secret for one purpose. Hashes for different purposes reveal nothing about each other.
-fn derive(kind: &str, secret: &[u8; SECRET_BYTES]) -> [u8; 32] {
+/// Derives a value of this kind from the secret. The values reveal nothing about the secret or about each other.
+fn derive_hash(kind: &str, secret: &[u8; SECRET_BYTES]) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(format!("curfew attempt {kind} 1\0"));
     hash.update(secret);
     hash.finalize().into()
 }
 
-/// Splits a cookie value into the time and the secret.
+/// Splits a cookie value into the start time and the secret.
 fn split_cookie_value(value: &[u8]) -> Option<([u8; TIME_BYTES], [u8; SECRET_BYTES])> {
     let bytes = URL_SAFE_NO_PAD.decode(value).ok()?;
     let (time, secret) = bytes.split_first_chunk()?;
     Some((*time, secret.try_into().ok()?))
 }
 
-/// Debug output without the secret, which would allow a sign-in.
+/// The debug output omits the secret, because with the secret another browser could complete the sign-in.
 impl std::fmt::Debug for Attempt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Attempt")

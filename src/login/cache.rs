@@ -1,4 +1,4 @@
-//! A cache of what providers publish about themselves.
+//! A cache for the metadata and the keys of a provider.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,30 +10,30 @@ use super::LoginError;
 use super::discovery::{Discovered, discover};
 use crate::session::Timestamp;
 
-/// How long metadata and keys stay in the cache.
+/// The time after which metadata and keys are fetched again.
 const DISCOVERY_TTL: Duration = Duration::from_secs(300);
-/// The minimum time between two requests because of unknown keys.
-const RETRY_DELAY: Duration = Duration::from_secs(10);
+/// The minimum age of the keys before an unknown key ID triggers a new request.
+const UNKNOWN_KEY_INTERVAL: Duration = Duration::from_secs(10);
 
-/// A cache of a provider's metadata and keys.
+/// A cache for the metadata and the keys of one provider.
 #[derive(Default)]
 pub struct DiscoveryCache {
     last: Mutex<LastResult>,
-    /// Counts finished requests, successful or not.
-    rounds: AtomicU64,
+    /// The number of finished requests, successful or not.
+    finished_requests: AtomicU64,
 }
 
 #[derive(Default)]
 struct LastResult {
-    /// The metadata and keys, and when they were fetched.
-    known: Option<(Arc<Discovered>, Timestamp)>,
-    /// Why the last request failed.
-    failed: Option<String>,
+    /// The metadata and keys, and the time when they were fetched.
+    discovered: Option<(Arc<Discovered>, Timestamp)>,
+    /// The error of the last request, if it failed.
+    error: Option<String>,
 }
 
 impl DiscoveryCache {
-    /// The metadata and keys, fetched again if they are older than their TTL. With `renew`, a shorter age applies, for a
-    /// token with an unknown key.
+    /// Returns the metadata and keys, and fetches them if they are older than `DISCOVERY_TTL`. With `renew`,
+    /// fetches them if they are older than `UNKNOWN_KEY_INTERVAL`.
     pub async fn get(
         &self,
         issuer: &str,
@@ -41,27 +41,31 @@ impl DiscoveryCache {
         now: Timestamp,
         renew: bool,
     ) -> Result<Arc<Discovered>, LoginError> {
-        // Concurrent callers share one request, even if it fails. With one request after another, the last caller would wait
-        // for all of them.
-        let begun = self.rounds.load(Ordering::SeqCst);
+        // Concurrent callers share one request, even if it fails. Otherwise each caller would send a request after
+        // the previous one, and the last caller would wait for all of them.
+        let finished_before = self.finished_requests.load(Ordering::SeqCst);
         let mut last = self.last.lock().await;
-        if let Some(why) = &last.failed
-            && self.rounds.load(Ordering::SeqCst) != begun
+        if let Some(error) = &last.error
+            && self.finished_requests.load(Ordering::SeqCst) != finished_before
         {
-            return Err(LoginError::Unavailable(why.clone()));
+            return Err(LoginError::Unavailable(error.clone()));
         }
-        let age = if renew { RETRY_DELAY } else { DISCOVERY_TTL };
-        if let Some((discovered, since)) = &last.known
-            && now < since.plus(age)
+        let max_age = if renew {
+            UNKNOWN_KEY_INTERVAL
+        } else {
+            DISCOVERY_TTL
+        };
+        if let Some((discovered, fetched)) = &last.discovered
+            && now < fetched.plus(max_age)
         {
             return Ok(Arc::clone(discovered));
         }
-        let asked = discover(issuer, client).await;
-        let asked = asked.map_err(|error| error.to_string());
-        self.rounds.fetch_add(1, Ordering::SeqCst);
-        last.failed = asked.as_ref().err().cloned();
-        let discovered = Arc::new(asked.map_err(LoginError::Unavailable)?);
-        last.known = Some((Arc::clone(&discovered), now));
+        let result = discover(issuer, client).await;
+        let result = result.map_err(|error| error.to_string());
+        self.finished_requests.fetch_add(1, Ordering::SeqCst);
+        last.error = result.as_ref().err().cloned();
+        let discovered = Arc::new(result.map_err(LoginError::Unavailable)?);
+        last.discovered = Some((Arc::clone(&discovered), now));
         Ok(discovered)
     }
 }
@@ -79,8 +83,8 @@ mod tests {
     async fn concurrent_callers_share_one_failed_request() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let issuer = format!("http://{}", listener.local_addr().unwrap());
-        let asked = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&asked);
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&connections);
         tokio::spawn(async move {
             // Closes every connection after 100 ms.
             while let Ok((stream, _)) = listener.accept().await {
@@ -94,11 +98,11 @@ mod tests {
         let get = || cache.get(&issuer, &client, now, false);
         let answers = join_all((0..20).map(|_| get())).await;
         assert!(answers.iter().all(Result::is_err));
-        let waited = asked.load(Ordering::SeqCst);
+        let shared = connections.load(Ordering::SeqCst);
         // A later caller sends a new request.
         assert!(get().await.is_err());
-        assert!(asked.load(Ordering::SeqCst) > waited);
+        assert!(connections.load(Ordering::SeqCst) > shared);
         // The HTTP client may repeat a request after a closed connection.
-        assert!(waited <= 3, "{waited} connections for 20");
+        assert!(shared <= 3, "{shared} connections for 20 callers");
     }
 }

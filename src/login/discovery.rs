@@ -9,7 +9,7 @@ use crate::credential::jwt::{KeySet, KeySetError};
 /// The media types of a JSON Web Key Set (RFC 7517, section 8.5).
 const KEY_SET_TYPES: [&str; 2] = [JSON, "application/jwk-set+json"];
 
-/// What a provider publishes about itself.
+/// The metadata and the keys that a provider publishes.
 pub struct Discovered {
     /// The metadata.
     pub metadata: Metadata,
@@ -17,10 +17,10 @@ pub struct Discovered {
     pub keys: KeySet,
 }
 
-/// Why discovery failed.
+/// The reason why the metadata or the keys could not be fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum DiscoveryError {
-    /// The issuer is not an address.
+    /// The issuer is not a valid URL.
     #[error("invalid issuer: {0}")]
     Issuer(#[from] url::ParseError),
     /// The metadata could not be fetched.
@@ -37,7 +37,7 @@ pub enum DiscoveryError {
     Keys(#[from] KeySetError),
 }
 
-/// Fetches the metadata of an issuer, and its keys.
+/// Fetches the metadata and the keys of an issuer.
 ///
 /// # Errors
 /// [`DiscoveryError`] with the reason.
@@ -56,12 +56,13 @@ pub async fn discover(
     })
 }
 
-/// The address of an issuer's metadata (OpenID Connect Discovery 1.0, section 4.1).
+/// Returns the address of an issuer's metadata (OpenID Connect Discovery 1.0, section 4.1).
 fn metadata_url(issuer: &str) -> Result<Url, url::ParseError> {
     let base = issuer.strip_suffix('/').unwrap_or(issuer);
     Url::parse(&format!("{base}/.well-known/openid-configuration"))
 }
 
+/// Fetches a document that has one of the accepted media types.
 async fn fetch(
     client: &reqwest::Client,
     url: &Url,
@@ -77,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn metadata_are_below_the_path_of_the_issuer() {
+    fn the_metadata_address_starts_with_the_issuer() {
         for (issuer, expected) in [
             (
                 "https://id.example.com",

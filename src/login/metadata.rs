@@ -1,4 +1,4 @@
-//! Provider metadata (OpenID Connect Discovery 1.0, section 3), as far as Curfew uses them.
+//! The fields of the provider metadata that Curfew uses (OpenID Connect Discovery 1.0, section 3).
 
 use serde::Deserialize;
 use url::Url;
@@ -8,15 +8,15 @@ use url::Url;
 pub struct Metadata {
     /// The issuer, exactly as the provider writes it.
     pub issuer: String,
-    /// The address for browsers that sign in.
+    /// The address to which Curfew redirects the browser for a sign-in.
     pub authorization_endpoint: Url,
-    /// The address where codes and refresh tokens are redeemed.
+    /// The address at which Curfew redeems codes and refresh tokens.
     pub token_endpoint: Url,
-    /// The address of further claims.
+    /// The address of the UserInfo endpoint, which has additional claims.
     pub userinfo_endpoint: Option<Url>,
     /// The address of the provider's keys.
     pub jwks_uri: Url,
-    /// How a client can authenticate at the token endpoint; `None` for `client_secret_basic` alone.
+    /// The methods with which a client can authenticate at the token endpoint; `None` for only `client_secret_basic`.
     pub token_endpoint_auth_methods_supported: Option<Vec<String>>,
     /// The address for RP-initiated logout (OpenID Connect RP-Initiated Logout 1.0, section 2.1).
     pub end_session_endpoint: Option<Url>,
@@ -25,7 +25,7 @@ pub struct Metadata {
     pub authorization_response_iss_parameter_supported: bool,
 }
 
-/// Why metadata are invalid.
+/// The reason why metadata are invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidMetadata {
     /// The document is not JSON, or a field is missing or invalid.
@@ -39,13 +39,14 @@ pub enum InvalidMetadata {
         /// The configured issuer.
         expected: String,
     },
-    /// The issuer has TLS, and one of its endpoints has none.
+    /// The issuer has `https`, and one of its endpoints does not.
     #[error("invalid metadata: endpoint without TLS")]
     WithoutTls,
 }
 
 impl Metadata {
-    /// Parses a document of `issuer`, which must be exactly the issuer in it (OpenID Connect Discovery 1.0, section 4.3).
+    /// Parses a metadata document. Its `issuer` must be exactly the configured one (OpenID Connect Discovery 1.0,
+    /// section 4.3).
     ///
     /// # Errors
     /// [`InvalidMetadata`] with the reason.
@@ -62,7 +63,7 @@ impl Metadata {
         Ok(metadata)
     }
 
-    /// Checks that an issuer with TLS has no endpoint without TLS.
+    /// Checks that all endpoints have `https` if the issuer has `https`.
     fn require_tls(&self) -> Result<(), InvalidMetadata> {
         let endpoints = [
             Some(&self.authorization_endpoint),
@@ -134,7 +135,7 @@ mod tests {
         assert!(Metadata::parse(b"<p>Sorry</p>", ISSUER).is_err());
     }
 
-    /// OpenID Connect Discovery 1.0, section 4.3: another issuer could send its own keys for the tokens of this one.
+    /// OpenID Connect Discovery 1.0, section 4.3. Otherwise another issuer could sign tokens of this issuer.
     #[test]
     fn the_issuer_must_be_exactly_the_configured_one() {
         for found in [
@@ -164,7 +165,7 @@ mod tests {
             let expected = "invalid metadata: endpoint without TLS";
             assert_eq!(error.to_string(), expected, "{name}");
         }
-        // A provider on the same machine, for example in a test.
+        // An issuer without TLS may have endpoints without TLS, for example in a test.
         let local = json!({
             "issuer": "http://127.0.0.1:8080",
             "authorization_endpoint": "http://127.0.0.1:8080/authorize",

@@ -94,7 +94,7 @@ impl LogoutEndpoints {
         let source = source.ok_or(Refusal::UnknownIssuer)?;
         let target = LogoutTarget {
             name: source.issuer.provider_session(&sid),
-            one: true,
+            is_single_session: true,
             subject: None,
         };
         let now = self.clock.now();

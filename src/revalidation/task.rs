@@ -145,6 +145,6 @@ const fn result_of(error: &LoginError) -> &'static str {
     match error {
         LoginError::Unavailable(_) => "unavailable",
         LoginError::Refused(_) => "client_refused",
-        LoginError::Invalid(_) | LoginError::NotAsked(_) => "invalid",
+        LoginError::Invalid(_) | LoginError::NoMatchingAttempt(_) => "invalid",
     }
 }

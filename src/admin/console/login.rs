@@ -209,7 +209,7 @@ fn refuse(
     audit::login_refused(name, error.as_str(), error, &actor);
     let status = match error {
         LoginError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
-        LoginError::NotAsked(_) => StatusCode::BAD_REQUEST,
+        LoginError::NoMatchingAttempt(_) => StatusCode::BAD_REQUEST,
         LoginError::Refused(_) | LoginError::Invalid(_) => StatusCode::FORBIDDEN,
     };
     // Do not count a request without an attempt: any site can send a browser here, and nobody guesses a credential.

@@ -74,10 +74,10 @@ impl Provider {
     fn check_issuer(&self, metadata: &Metadata, iss: Option<&str>) -> Result<(), LoginError> {
         let must = metadata.authorization_response_iss_parameter_supported;
         match iss {
-            Some(iss) if iss != self.settings.issuer.issuer.issuer => {
-                Err(LoginError::NotAsked("response from another provider"))
-            }
-            None if must => Err(LoginError::NotAsked("no `iss` parameter")),
+            Some(iss) if iss != self.settings.issuer.issuer.issuer => Err(
+                LoginError::NoMatchingAttempt("response from another provider"),
+            ),
+            None if must => Err(LoginError::NoMatchingAttempt("no `iss` parameter")),
             _ => Ok(()),
         }
     }

@@ -252,8 +252,8 @@ async fn the_issuer_of_a_response_is_checked() {
         ] {
             let result = client.redeem(&fixture.attempt, "c-1", iss, START).await;
             assert_eq!(result.is_ok(), accepted, "{required} {iss:?}");
-            let not_asked = matches!(result, Err(LoginError::NotAsked(_)));
-            assert_eq!(not_asked, !accepted, "{required} {iss:?}");
+            let no_attempt = matches!(result, Err(LoginError::NoMatchingAttempt(_)));
+            assert_eq!(no_attempt, !accepted, "{required} {iss:?}");
         }
     }
 }

@@ -89,7 +89,7 @@ pub fn provider_logout(whom: &LogoutTarget, channel: &'static str, revoked: usiz
         user.id = whom.subject.as_ref().map(Subject::as_str),
         curfew.logout.channel = channel,
         curfew.logout.name = %whom.name,
-        curfew.logout.whole_subject = !whom.one,
+        curfew.logout.whole_subject = !whom.is_single_session,
         curfew.logout.revoked = revoked,
     }, "sessions ended by the identity provider");
 }

@@ -88,7 +88,7 @@ fn write_all() -> Vec<Seen> {
         revocation_finished(&rule, 1, true, &actor);
         let whom = LogoutTarget {
             name: Subject::of_provider(id),
-            one: true,
+            is_single_session: true,
             subject: Some(subject.clone()),
         };
         provider_logout(&whom, "back-channel", 1, &actor);

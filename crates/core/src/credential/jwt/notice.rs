@@ -26,7 +26,7 @@ pub struct LogoutTarget {
     /// The pseudo-subject that these sessions have in their attribute `provider`.
     pub name: Subject,
     /// Whether the notice ends one session of the provider. Otherwise it ends all sessions of a subject.
-    pub one: bool,
+    pub is_single_session: bool,
     /// The subject of these sessions in Curfew; `None` if the notice does not identify it.
     pub subject: Option<Subject>,
 }
@@ -76,7 +76,7 @@ impl Issuer {
         let subject = subject.filter(|_| self.claims.subject == "sub");
         Some(LogoutTarget {
             name,
-            one: sid.is_some(),
+            is_single_session: sid.is_some(),
             subject: subject.and_then(|subject| Subject::new(subject).ok()),
         })
     }

@@ -69,7 +69,7 @@ fn identifies_the_ended_sessions() {
     let target = |notice: Notice| {
         let target = notice.ended.unwrap();
         let subject = target.subject.map(|subject| subject.as_str().to_owned());
-        (target.name, target.one, subject)
+        (target.name, target.is_single_session, subject)
     };
     let named = Some("alice".to_owned());
     assert_eq!(target(both), (session.clone(), true, named.clone()));
@@ -187,12 +187,12 @@ fn identifies_the_revoked_sessions() {
     let both = json!({ "format": "complex", "user": alice, "session": session });
     let of_alice = LogoutTarget {
         name: issuer().provider_subject("alice"),
-        one: false,
+        is_single_session: false,
         subject: Subject::new("alice").ok(),
     };
     let one = |subject: &Option<Subject>| LogoutTarget {
         name: issuer().provider_session("s-1"),
-        one: true,
+        is_single_session: true,
         subject: subject.clone(),
     };
     for (subject, expected) in [
