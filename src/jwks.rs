@@ -1,7 +1,8 @@
 //! A cache for the public keys of identity providers (JWKS).
 //!
-//! Keys are fetched in advance, so a check finds them in memory. A token with an unknown key ID triggers a fetch. All such
-//! checks wait for the same fetch, and there is a minimum interval: anybody can invent a key ID.
+//! A background task fetches the keys in advance, so a check finds them in memory. A token with an unknown key ID
+//! triggers another fetch. All checks with such tokens wait for the same fetch. There is a minimum interval between
+//! these fetches, because anybody can invent a key ID.
 
 mod fetch;
 
@@ -21,12 +22,12 @@ use crate::telemetry::Metrics;
 
 pub use fetch::{FetchError, FetchSettings, HttpFetcher, Location};
 
-/// The settings of an issuer and its keys.
+/// The settings of an issuer and of its keys.
 #[derive(Clone, Debug)]
 pub struct IssuerSettings {
     /// The name in the configuration.
     pub name: String,
-    /// The rules for its tokens.
+    /// The requirements for its tokens.
     pub issuer: Issuer,
     /// The source of its keys.
     pub keys: KeySource,
@@ -39,7 +40,7 @@ pub struct IssuerSettings {
 pub enum KeySource {
     /// A key set from a file.
     File(KeySet),
-    /// A key set that is fetched from the provider.
+    /// A key set that Curfew fetches from the issuer.
     Fetched(FetchSettings),
 }
 
@@ -48,7 +49,7 @@ const UNKNOWN_KEY_INTERVAL: Duration = Duration::from_secs(10);
 /// The pause after the first failed fetch. It doubles with each failure, up to the refresh interval.
 const INITIAL_BACKOFF: Duration = Duration::from_secs(1);
 
-/// How often the refresh task checks whether the keys are still in use.
+/// The interval at which the refresh task checks whether its keys are still in use.
 const OWNER_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Fetches the keys of an issuer.
@@ -61,24 +62,24 @@ pub trait FetchKeys: Send + Sync + 'static {
     async fn fetch(&self) -> Result<KeySet, FetchError>;
 }
 
-/// How long fetched keys are used.
+/// The refresh interval and the maximum age of fetched keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Freshness {
     /// The refresh interval.
     pub refresh: Duration,
-    /// The maximum age of the keys since the last successful fetch.
+    /// The maximum age of the keys, which begins with the last successful fetch.
     pub stale: Duration,
 }
 
 /// The cached keys of one issuer.
 pub struct IssuerKeys {
-    known: Mutex<CachedKeys>,
-    /// Counts finished fetches, successful or not.
+    cached: Mutex<CachedKeys>,
+    /// The number of finished fetches, successful or not.
     finished_fetches: watch::Sender<u64>,
     /// Wakes the refresh task.
     fetch_requested: Notify,
-    /// The maximum age; `None` for static keys.
-    stale: Option<Duration>,
+    /// The maximum age of the keys; `None` for static keys.
+    max_age: Option<Duration>,
 }
 
 #[derive(Default)]
@@ -87,35 +88,36 @@ struct CachedKeys {
     fetched: Timestamp,
     /// Whether a fetch is running or requested.
     fetching: bool,
-    /// When an unknown key last triggered a fetch.
-    asked: Option<Timestamp>,
+    /// When an unknown key ID last triggered a fetch.
+    unknown_key_fetch: Option<Timestamp>,
 }
 
-/// The issuer has no usable keys: none were fetched, or they are too old.
+/// The issuer has no usable keys: Curfew has not fetched any yet, or they are too old.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("JWKS not available")]
 pub struct NoKeys;
 
 impl IssuerKeys {
-    /// Creates static keys, which are never fetched.
+    /// Wraps static keys, which are never fetched.
     #[must_use]
-    pub fn fixed(given: KeySet) -> Arc<Self> {
+    pub fn from_static(given: KeySet) -> Arc<Self> {
         let keys = Self::empty(None);
-        keys.known.lock().keys = Some(Arc::new(given));
+        keys.cached.lock().keys = Some(Arc::new(given));
         Arc::new(keys)
     }
 
-    fn empty(stale: Option<Duration>) -> Self {
+    fn empty(max_age: Option<Duration>) -> Self {
         Self {
-            known: Mutex::default(),
+            cached: Mutex::default(),
             finished_fetches: watch::Sender::new(0),
             fetch_requested: Notify::new(),
-            stale,
+            max_age,
         }
     }
 
-    /// Creates keys that a background task fetches with `fetcher`. The task ends when nobody has the keys any more.
-    pub fn fetched(
+    /// Starts a background task that fetches the keys with `fetcher`. The task ends after the last reference to the
+    /// keys is dropped.
+    pub fn start_fetching(
         fetcher: impl FetchKeys,
         freshness: Freshness,
         clock: Arc<dyn Clock>,
@@ -123,7 +125,7 @@ impl IssuerKeys {
         issuer: String,
     ) -> Arc<Self> {
         let keys = Self::empty(Some(freshness.stale));
-        keys.known.lock().fetching = true;
+        keys.cached.lock().fetching = true;
         let keys = Arc::new(keys);
         let task = RefreshTask {
             keys: Arc::downgrade(&keys),
@@ -137,49 +139,49 @@ impl IssuerKeys {
         keys
     }
 
-    /// The current keys.
+    /// Returns the cached keys.
     ///
     /// # Errors
-    /// [`NoKeys`] if no keys were fetched yet, or if they are too old.
+    /// [`NoKeys`] if Curfew has not fetched any keys yet, or if they are too old.
     pub fn current(&self, now: Timestamp) -> Result<Arc<KeySet>, NoKeys> {
-        let known = self.known.lock();
-        let fresh = self
-            .stale
-            .is_none_or(|stale| now < known.fetched.plus(stale));
-        known.keys.clone().filter(|_| fresh).ok_or(NoKeys)
+        let cached = self.cached.lock();
+        let usable = self
+            .max_age
+            .is_none_or(|max_age| now < cached.fetched.plus(max_age));
+        cached.keys.clone().filter(|_| usable).ok_or(NoKeys)
     }
 
-    /// The current keys, after a running fetch has finished.
+    /// Waits for a running fetch, if there is one, and returns the keys.
     ///
     /// # Errors
     /// [`NoKeys`] if there are still no usable keys.
-    pub async fn awaited(&self, now: Timestamp) -> Result<Arc<KeySet>, NoKeys> {
+    pub async fn after_running_fetch(&self, now: Timestamp) -> Result<Arc<KeySet>, NoKeys> {
         let mut finished_fetches = self.finished_fetches.subscribe();
-        if self.known.lock().fetching {
+        if self.cached.lock().fetching {
             // Fails only if the refresh task has ended.
             let _ = finished_fetches.changed().await;
         }
         self.current(now)
     }
 
-    /// The keys for a token with an unknown key ID, after a new fetch. If such a fetch was started within the last 10
-    /// seconds, no other one starts.
+    /// Fetches the keys again for a token with an unknown key ID, and returns them. If the last fetch for an unknown
+    /// key ID started less than `UNKNOWN_KEY_INTERVAL` ago, does not start another fetch.
     ///
     /// # Errors
     /// [`NoKeys`] if there are no usable keys.
-    pub async fn renewed(&self, now: Timestamp) -> Result<Arc<KeySet>, NoKeys> {
+    pub async fn after_new_fetch(&self, now: Timestamp) -> Result<Arc<KeySet>, NoKeys> {
         {
-            let mut known = self.known.lock();
-            let recently = known
-                .asked
-                .is_some_and(|asked| now < asked.plus(UNKNOWN_KEY_INTERVAL));
-            if !known.fetching && !recently && self.stale.is_some() {
-                known.asked = Some(now);
-                known.fetching = true;
+            let mut cached = self.cached.lock();
+            let fetched_recently = cached
+                .unknown_key_fetch
+                .is_some_and(|at| now < at.plus(UNKNOWN_KEY_INTERVAL));
+            if !cached.fetching && !fetched_recently && self.max_age.is_some() {
+                cached.unknown_key_fetch = Some(now);
+                cached.fetching = true;
                 self.fetch_requested.notify_one();
             }
         }
-        self.awaited(now).await
+        self.after_running_fetch(now).await
     }
 }
 
@@ -194,20 +196,21 @@ struct RefreshTask {
 }
 
 impl RefreshTask {
+    /// Fetches the keys regularly until nothing uses them any more.
     async fn run(self) {
         let mut failures = 0_u32;
         while let Some(keys) = self.keys.upgrade() {
-            keys.known.lock().fetching = true;
+            keys.cached.lock().fetching = true;
             let outcome = self.fetcher.fetch().await;
             self.metrics.keys_fetched(&self.issuer, outcome.is_ok());
             {
-                let mut known = keys.known.lock();
-                known.fetching = false;
+                let mut cached = keys.cached.lock();
+                cached.fetching = false;
                 match outcome {
                     Ok(fetched) => {
                         failures = 0;
-                        known.keys = Some(Arc::new(fetched));
-                        known.fetched = self.clock.now();
+                        cached.keys = Some(Arc::new(fetched));
+                        cached.fetched = self.clock.now();
                     }
                     Err(error) => {
                         failures += 1;
@@ -215,14 +218,15 @@ impl RefreshTask {
                     }
                 }
             }
-            keys.finished_fetches.send_modify(|round| *round += 1);
+            keys.finished_fetches.send_modify(|count| *count += 1);
             let pause = match failures {
                 0 => self.refresh,
                 failures => INITIAL_BACKOFF
                     .saturating_mul(1 << (failures - 1).min(16))
                     .min(self.refresh),
             };
-            // Without a strong reference: when no one else has the keys, this task ends at its next check.
+            // During the pause, the task keeps no strong reference. So it can detect that nothing uses the keys any
+            // more.
             let mut waited = Duration::ZERO;
             drop(keys);
             while waited < pause {
@@ -240,12 +244,13 @@ impl RefreshTask {
     }
 }
 
-/// All issuers' keys. When the configuration changes, unchanged issuers keep their keys.
+/// The fetched keys of all issuers. After a reload of the configuration, an issuer with unchanged settings keeps its
+/// keys.
 #[derive(Default)]
 pub struct KeyCache(Mutex<HashMap<FetchSettings, Weak<IssuerKeys>>>);
 
 impl KeyCache {
-    /// The keys for these settings. `start` creates them if they do not exist.
+    /// Returns the keys for these settings. If there are none yet, creates them with `start`.
     pub fn get(
         &self,
         settings: &FetchSettings,

@@ -304,7 +304,7 @@ impl JwtSource {
         let keys = match self.keys.current(clock.now()) {
             Ok(keys) => keys,
             Err(_) => {
-                let awaited = self.keys.awaited(clock.now()).await;
+                let awaited = self.keys.after_running_fetch(clock.now()).await;
                 awaited.map_err(|_| VerificationError::NoKeys)?
             }
         };
@@ -312,7 +312,7 @@ impl JwtSource {
             Err(error) if unknown_key(&error) => {}
             outcome => return outcome.map_err(VerificationError::Invalid),
         }
-        let keys = self.keys.renewed(clock.now()).await;
+        let keys = self.keys.after_new_fetch(clock.now()).await;
         let keys = keys.map_err(|_| VerificationError::NoKeys)?;
         let outcome = verify(&self.issuer, text, &keys, clock.now());
         outcome.map_err(VerificationError::Invalid)

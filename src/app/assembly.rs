@@ -220,12 +220,12 @@ impl Foundation {
         let keys = match &config.keys {
             KeySource::File(keys) => {
                 self.metrics.keys_fetched(&config.name, true);
-                IssuerKeys::fixed(keys.clone())
+                IssuerKeys::from_static(keys.clone())
             }
             KeySource::Fetched(settings) => {
                 let fetcher = HttpFetcher::new(settings)?;
                 self.key_cache.get(settings, || {
-                    IssuerKeys::fetched(
+                    IssuerKeys::start_fetching(
                         fetcher,
                         settings.freshness,
                         Arc::clone(&self.clock),

@@ -9,7 +9,7 @@ use crate::credential::jwt::{KeySet, KeySetError};
 use crate::http_client::{http_client, read_body};
 
 /// The maximum size of a response body.
-const MAX_ANSWER_BYTES: usize = 1024 * 1024;
+const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 /// The location of an issuer's keys.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -18,32 +18,32 @@ pub enum Location {
     KeySet(Url),
     /// The `jwks_uri` in the issuer's metadata (OpenID Connect Discovery 1.0, section 4).
     Discovery {
-        /// The issuer, as its tokens name it.
+        /// The issuer, as in the `iss` claim of its tokens.
         issuer: Url,
     },
 }
 
-/// How keys are fetched.
+/// The settings for fetching the keys of an issuer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FetchSettings {
     /// The location of the keys.
     pub location: Location,
-    /// Trusted certificate authorities in PEM; `None` for those of the system.
+    /// The trusted certificate authorities in PEM format; `None` for the certificate authorities of the system.
     pub authorities: Option<Vec<u8>>,
     /// The timeout of one request.
     pub timeout: Duration,
-    /// How long the keys are used.
+    /// The refresh interval and the maximum age of the keys.
     pub freshness: Freshness,
 }
 
-/// Why keys could not be fetched.
+/// The reason why keys could not be fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// The request failed, or the response has an error status.
     #[error("{0}")]
     Http(String),
     /// The response body is too large.
-    #[error("response larger than {MAX_ANSWER_BYTES} bytes")]
+    #[error("response larger than {MAX_BODY_BYTES} bytes")]
     TooLarge,
     /// The metadata are invalid.
     #[error("invalid issuer metadata: {0}")]
@@ -67,7 +67,7 @@ pub struct HttpFetcher {
     client: reqwest::Client,
 }
 
-/// The fields that are used of an issuer's metadata.
+/// The fields of an issuer's metadata that Curfew uses.
 #[derive(Deserialize)]
 struct Metadata {
     issuer: String,
@@ -86,14 +86,15 @@ impl HttpFetcher {
         })
     }
 
+    /// Fetches a document.
     async fn get(&self, url: Url) -> Result<Vec<u8>, FetchError> {
         let mut answer = self.client.get(url).send().await?.error_for_status()?;
-        let body = read_body(&mut answer, MAX_ANSWER_BYTES).await?;
+        let body = read_body(&mut answer, MAX_BODY_BYTES).await?;
         body.ok_or(FetchError::TooLarge)
     }
 
-    /// Reads the address of the keys from the issuer's metadata, which must name the issuer itself (OpenID Connect Discovery
-    /// 1.0, section 4.3).
+    /// Returns the address of the keys from the issuer's metadata. The metadata must have the same `issuer` (OpenID
+    /// Connect Discovery 1.0, section 4.3).
     async fn discover(&self, issuer: &Url) -> Result<Url, FetchError> {
         let base = issuer.as_str().trim_end_matches('/');
         let url = format!("{base}/.well-known/openid-configuration");
@@ -101,11 +102,11 @@ impl HttpFetcher {
         let metadata: Metadata = serde_json::from_slice(&self.get(url).await?)
             .map_err(|_| FetchError::Metadata("not OpenID Connect metadata"))?;
         if metadata.issuer.trim_end_matches('/') != base {
-            return Err(FetchError::Metadata("`issuer` names another issuer"));
+            return Err(FetchError::Metadata("unexpected `issuer`"));
         }
         let keys = Url::parse(&metadata.jwks_uri);
         let keys = keys.map_err(|_| FetchError::Metadata("invalid `jwks_uri`"))?;
-        // An issuer with TLS must serve its keys over TLS, too.
+        // If the address of the issuer has `https`, the address of its keys must have it too.
         if issuer.scheme() == "https" && keys.scheme() != "https" {
             return Err(FetchError::Metadata("`jwks_uri` without TLS"));
         }

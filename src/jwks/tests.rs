@@ -7,29 +7,29 @@ use crate::clock::ManualClock;
 use crate::testing::jwt::{SigningKey, key_set};
 use crate::testing::{MINUTE, SECOND, START};
 
-/// An issuer that counts fetches of its keys. It can be set to fail or to be slow.
+/// A fake issuer. It counts fetches of its keys, and tests can make it fail or respond slowly.
 #[derive(Default)]
-struct Provider {
-    asked: AtomicUsize,
+struct FakeIssuer {
+    fetches: AtomicUsize,
     fails: AtomicBool,
-    slow: AtomicBool,
-    second_key: AtomicBool,
+    is_slow: AtomicBool,
+    has_second_key: AtomicBool,
 }
 
-struct ProviderFetcher(Arc<Provider>);
+struct FakeIssuerFetcher(Arc<FakeIssuer>);
 
 #[async_trait]
-impl FetchKeys for ProviderFetcher {
+impl FetchKeys for FakeIssuerFetcher {
     async fn fetch(&self) -> Result<KeySet, FetchError> {
-        self.0.asked.fetch_add(1, Ordering::SeqCst);
-        if self.0.slow.load(Ordering::SeqCst) {
+        self.0.fetches.fetch_add(1, Ordering::SeqCst);
+        if self.0.is_slow.load(Ordering::SeqCst) {
             tokio::time::sleep(SECOND).await;
         }
         if self.0.fails.load(Ordering::SeqCst) {
             return Err(FetchError::Http("test failure".to_owned()));
         }
         let (a, b) = (SigningKey::ed25519("a"), SigningKey::ed25519("b"));
-        Ok(if self.0.second_key.load(Ordering::SeqCst) {
+        Ok(if self.0.has_second_key.load(Ordering::SeqCst) {
             key_set(&[&a, &b])
         } else {
             key_set(&[&a])
@@ -38,44 +38,47 @@ impl FetchKeys for ProviderFetcher {
 }
 
 struct Fixture {
-    provider: Arc<Provider>,
+    issuer: Arc<FakeIssuer>,
     keys: Arc<IssuerKeys>,
     clock: ManualClock,
 }
 
 impl Fixture {
-    /// Keys that are fetched every five minutes, with a maximum age of one hour.
-    fn new(prepare: impl FnOnce(&Provider)) -> Self {
-        let (provider, clock) = (Arc::new(Provider::default()), ManualClock::new(START));
-        prepare(&provider);
+    /// Starts to fetch keys from a fake issuer, every five minutes and with a maximum age of one hour. `prepare`
+    /// changes the issuer before the first fetch.
+    fn new(prepare: impl FnOnce(&FakeIssuer)) -> Self {
+        let (issuer, clock) = (Arc::new(FakeIssuer::default()), ManualClock::new(START));
+        prepare(&issuer);
         let freshness = Freshness {
             refresh: 5 * MINUTE,
             stale: 60 * MINUTE,
         };
-        let keys = IssuerKeys::fetched(
-            ProviderFetcher(Arc::clone(&provider)),
+        let keys = IssuerKeys::start_fetching(
+            FakeIssuerFetcher(Arc::clone(&issuer)),
             freshness,
             Arc::new(clock.clone()),
             Arc::new(Metrics::new().unwrap()),
             "main".to_owned(),
         );
         Self {
-            provider,
+            issuer,
             keys,
             clock,
         }
     }
 
-    /// Advances both clocks.
-    async fn pass(&self, time: Duration) {
+    /// Advances the manual clock and the paused clock of Tokio.
+    async fn advance(&self, time: Duration) {
         self.clock.advance(time);
         tokio::time::sleep(time).await;
     }
 
-    fn asked(&self) -> usize {
-        self.provider.asked.load(Ordering::SeqCst)
+    /// Returns the number of fetches.
+    fn fetches(&self) -> usize {
+        self.issuer.fetches.load(Ordering::SeqCst)
     }
 
+    /// Returns whether the cached keys are usable and contain a key with this ID.
     fn knows(&self, id: &str) -> bool {
         let keys = self.keys.current(self.clock.now());
         keys.is_ok_and(|keys| keys.knows(id))
@@ -83,88 +86,95 @@ impl Fixture {
 }
 
 #[tokio::test(start_paused = true)]
-async fn keys_are_fetched_ahead_of_time() {
+async fn keys_are_fetched_in_advance() {
     let fixture = Fixture::new(|_| {});
-    assert!(!fixture.knows("a"), "not yet");
-    let keys = fixture.keys.awaited(START).await.unwrap();
+    assert!(!fixture.knows("a"), "the first fetch has not finished");
+    let keys = fixture.keys.after_running_fetch(START).await.unwrap();
     assert!(keys.knows("a"));
     // Moves to the middle of a minute: Curfew fetches keys only at full minutes.
     fixture.pass(MINUTE / 2).await;
     for minutes in 1..=20_usize {
-        fixture.pass(MINUTE).await;
+        fixture.advance(MINUTE).await;
         assert!(fixture.knows("a"));
-        assert_eq!(fixture.asked(), 1 + minutes / 5, "{minutes}");
+        assert_eq!(fixture.fetches(), 1 + minutes / 5, "{minutes}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn keys_survive_an_issuer_outage_up_to_their_maximum_age() {
     let fixture = Fixture::new(|_| {});
-    fixture.keys.awaited(START).await.unwrap();
-    fixture.provider.fails.store(true, Ordering::SeqCst);
-    fixture.pass(59 * MINUTE).await;
+    fixture.keys.after_running_fetch(START).await.unwrap();
+    fixture.issuer.fails.store(true, Ordering::SeqCst);
+    fixture.advance(59 * MINUTE).await;
     assert!(fixture.knows("a"));
-    assert!(fixture.asked() > 12, "the fetch is retried often");
-    fixture.pass(MINUTE).await;
+    assert!(
+        fixture.fetches() > 12,
+        "a failed fetch is retried after a short pause"
+    );
+    fixture.advance(MINUTE).await;
     assert_eq!(
         fixture.keys.current(fixture.clock.now()).map(drop),
         Err(NoKeys)
     );
-    fixture.provider.fails.store(false, Ordering::SeqCst);
-    fixture.pass(5 * MINUTE).await;
-    assert!(fixture.knows("a"), "the issuer works again");
+    fixture.issuer.fails.store(false, Ordering::SeqCst);
+    fixture.advance(5 * MINUTE).await;
+    assert!(fixture.knows("a"), "the issuer has recovered");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_first_fetch_is_retried_soon() {
-    let fixture = Fixture::new(|provider| provider.fails.store(true, Ordering::SeqCst));
-    let found = fixture.keys.awaited(START).await;
+    let fixture = Fixture::new(|issuer| issuer.fails.store(true, Ordering::SeqCst));
+    let found = fixture.keys.after_running_fetch(START).await;
     assert_eq!(found.map(drop), Err(NoKeys));
-    fixture.provider.fails.store(false, Ordering::SeqCst);
-    fixture.pass(2 * SECOND).await;
+    fixture.issuer.fails.store(false, Ordering::SeqCst);
+    fixture.advance(2 * SECOND).await;
     assert!(fixture.knows("a"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn unknown_keys_trigger_one_shared_fetch_and_rarely() {
+async fn unknown_keys_trigger_one_shared_fetch_in_ten_seconds() {
     let fixture = Fixture::new(|_| {});
-    fixture.keys.awaited(START).await.unwrap();
-    fixture.provider.second_key.store(true, Ordering::SeqCst);
-    fixture.provider.slow.store(true, Ordering::SeqCst);
-    fixture.pass(MINUTE).await;
+    fixture.keys.after_running_fetch(START).await.unwrap();
+    fixture.issuer.has_second_key.store(true, Ordering::SeqCst);
+    fixture.issuer.is_slow.store(true, Ordering::SeqCst);
+    fixture.advance(MINUTE).await;
     let now = fixture.clock.now();
-    let all = join_all((0..100).map(|_| fixture.keys.renewed(now))).await;
+    let all = join_all((0..100).map(|_| fixture.keys.after_new_fetch(now))).await;
     for keys in all {
         assert!(
             keys.unwrap().knows("b"),
             "all concurrent requests waited for the fetch"
         );
     }
-    assert_eq!(fixture.asked(), 2);
-    // Many invented key IDs cause one fetch in ten seconds.
+    assert_eq!(fixture.fetches(), 2);
+    // 600 tokens with invented key IDs in a minute cause only one fetch in ten seconds.
     for _ in 0..600 {
         fixture.clock.advance(SECOND / 10);
-        fixture.keys.renewed(fixture.clock.now()).await.unwrap();
+        fixture
+            .keys
+            .after_new_fetch(fixture.clock.now())
+            .await
+            .unwrap();
     }
-    assert!(fixture.asked() <= 2 + 6, "{}", fixture.asked());
+    assert!(fixture.fetches() <= 2 + 6, "{}", fixture.fetches());
 }
 
 #[tokio::test(start_paused = true)]
-async fn static_keys_are_never_fetched_or_too_old() {
-    let keys = IssuerKeys::fixed(key_set(&[&SigningKey::ed25519("a")]));
+async fn static_keys_are_never_fetched_and_never_expire() {
+    let keys = IssuerKeys::from_static(key_set(&[&SigningKey::ed25519("a")]));
     let later = START.plus(1000 * 60 * MINUTE);
     assert!(keys.current(later).unwrap().knows("a"));
-    assert!(keys.renewed(later).await.unwrap().knows("a"));
+    assert!(keys.after_new_fetch(later).await.unwrap().knows("a"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_fetch_task_ends_with_its_last_user() {
     let fixture = Fixture::new(|_| {});
-    fixture.keys.awaited(START).await.unwrap();
-    let Fixture { provider, keys, .. } = fixture;
+    fixture.keys.after_running_fetch(START).await.unwrap();
+    let Fixture { issuer, keys, .. } = fixture;
     drop(keys);
     tokio::time::sleep(60 * MINUTE).await;
-    assert!(provider.asked.load(Ordering::SeqCst) <= 1);
+    assert!(issuer.fetches.load(Ordering::SeqCst) <= 1);
 }
 
 #[tokio::test]
@@ -179,14 +189,14 @@ async fn the_cache_shares_keys_in_use() {
             stale: MINUTE,
         },
     };
-    let start = || IssuerKeys::fixed(KeySet::default());
+    let start = || IssuerKeys::from_static(KeySet::default());
     let first = cache.get(&settings, start);
     assert!(Arc::ptr_eq(&first, &cache.get(&settings, start)));
     let gone = Arc::downgrade(&first);
     drop(first);
     assert!(
         gone.upgrade().is_none(),
-        "the cache itself keeps no keys alive"
+        "the cache has no strong reference to the keys"
     );
     cache.get(&settings, start);
 }

@@ -16,7 +16,7 @@ pub(crate) use curfew_core::testing::jwt::*;
 pub(crate) fn source(keys: &[&SigningKey], policy: Option<PolicyName>) -> JwtSource {
     JwtSource {
         issuer: issuer(),
-        keys: IssuerKeys::fixed(key_set(keys)),
+        keys: IssuerKeys::from_static(key_set(keys)),
         policy,
     }
 }
@@ -32,7 +32,7 @@ pub(crate) fn no_keys(clock: &Arc<dyn Clock>, metrics: &Arc<Metrics>) -> Arc<Iss
         }
     }
 
-    IssuerKeys::fetched(
+    IssuerKeys::start_fetching(
         Nothing,
         Freshness {
             refresh: Duration::from_secs(300),
