@@ -33,7 +33,9 @@ use crate::session::{Attributes, PolicyName, Timestamp};
 
 pub use answer::{AuthorizationResponse, LoginOutcome};
 pub use attempt::{ATTEMPT_LIFETIME, Attempt};
-pub use provider::{Learned, MAX_REFRESH_TOKEN_BYTES, Provider, RefreshAnswer, TokenResponse};
+pub use provider::{
+    MAX_REFRESH_TOKEN_BYTES, Provider, RefreshAnswer, SubjectUpdate, TokenResponse,
+};
 
 /// Sign-in with identity providers.
 pub struct Login {
@@ -146,7 +148,7 @@ impl Login {
         let failed = |error: KeyError| LoginError::Unavailable(error.to_string());
         let attempt =
             Attempt::new(self, provider.name(), target, reauthenticate, now).map_err(failed)?;
-        let url = provider.authorize(&attempt, max_age, now).await?;
+        let url = provider.authorization_url(&attempt, max_age, now).await?;
         let name = Attempt::cookie_name(&attempt.state, self.secure);
         let name = name.ok_or(LoginError::NoMatchingAttempt("invalid `state`"))?;
         Ok((url, name, attempt.cookie_value()))

@@ -70,7 +70,7 @@ pub(super) async fn end_session_url(
     let after = login.url.join(".curfew/signed-out").ok()?;
     let now = contracts.checker.clock.now();
     let url = provider
-        .end_session(id_token, after, DenyReason::SignedOut.as_str(), now)
+        .end_session_url(id_token, after, DenyReason::SignedOut.as_str(), now)
         .await;
     url.unwrap_or_else(|error| {
         tracing::warn!(provider = provider.name(), %error, "RP-initiated logout failed; only the local session ended");

@@ -1,4 +1,4 @@
-//! An identity provider: OAuth 2.0 with the crate `oauth2`, and OpenID Connect on top.
+//! The client of one identity provider, for OAuth 2.0 (crate `oauth2`) and OpenID Connect.
 
 mod end_session;
 mod oauth;
@@ -20,9 +20,9 @@ use crate::http_client::http_client;
 use crate::session::Timestamp;
 
 pub use redeem::TokenResponse;
-pub use refresh::{Learned, MAX_REFRESH_TOKEN_BYTES, RefreshAnswer};
+pub use refresh::{MAX_REFRESH_TOKEN_BYTES, RefreshAnswer, SubjectUpdate};
 
-/// An identity provider, with Curfew as its client.
+/// An identity provider at which Curfew is registered as a client.
 pub struct Provider {
     /// The configuration.
     pub settings: ProviderSettings,
@@ -32,14 +32,14 @@ pub struct Provider {
 }
 
 impl Provider {
-    /// Creates a provider. Its redirect address is `path` on `base`, followed by its name.
+    /// Creates a provider. Its redirect URI is `base` with the path `path/NAME`.
     ///
     /// # Errors
     /// [`reqwest::Error`] if the authorities cannot be parsed.
     pub fn new(settings: ProviderSettings, base: &Url, path: &str) -> Result<Self, reqwest::Error> {
         let client = http_client(settings.timeout, settings.authorities.as_deref())?;
         let mut url = base.clone();
-        // Each provider has its own redirect address, against mix-up attacks (RFC 9700 section 4.4).
+        // A separate redirect URI for each provider prevents mix-up attacks (RFC 9700 section 4.4).
         url.set_path(&format!("{path}/{}", settings.issuer.name));
         Ok(Self {
             redirect: RedirectUrl::from_url(url),
@@ -49,29 +49,34 @@ impl Provider {
         })
     }
 
-    /// The name in the configuration.
+    /// Returns the name in the configuration.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.settings.issuer.name
     }
 
-    /// The metadata and keys; with `renew`, newer ones for a token with an unknown key.
-    async fn discovered(&self, now: Timestamp, renew: bool) -> Result<Arc<Discovered>, LoginError> {
+    /// Returns the metadata and keys. `renew` is for a token with an unknown key: it fetches them again if they are
+    /// older than ten seconds.
+    async fn metadata_and_keys(
+        &self,
+        now: Timestamp,
+        renew: bool,
+    ) -> Result<Arc<Discovered>, LoginError> {
         let issuer = &self.settings.issuer.issuer.issuer;
         self.discovery.get(issuer, &self.client, now, renew).await
     }
 
-    /// Builds the authorization request: the address for the browser (OpenID Connect Core 1.0, section 3.1.2.1).
+    /// Returns the authorization request, as an address for the browser (OpenID Connect Core 1.0, section 3.1.2.1).
     ///
     /// # Errors
     /// [`LoginError::Unavailable`] if the metadata cannot be fetched.
-    pub async fn authorize(
+    pub async fn authorization_url(
         &self,
         attempt: &Attempt,
         max_age: Option<Duration>,
         now: Timestamp,
     ) -> Result<Url, LoginError> {
-        let discovered = self.discovered(now, false).await?;
+        let discovered = self.metadata_and_keys(now, false).await?;
         let client = self.oauth_client(&discovered.metadata);
         let verifier = PkceCodeVerifier::new(attempt.verifier.clone());
         let challenge = PkceCodeChallenge::from_code_verifier_sha256(&verifier);
@@ -88,7 +93,8 @@ impl Provider {
                 .add_extra_param("max_age", "0")
                 .add_extra_param("prompt", "login");
         } else if let Some(age) = max_age {
-            // Providers use whole seconds and accept an age equal to `max_age`.
+            // A provider rounds to whole seconds, and accepts an age that equals `max_age`. Curfew requires a smaller
+            // age, so it requests one second less.
             let age = age.saturating_sub(Duration::from_secs(1)).as_secs();
             request = request.add_extra_param("max_age", age.to_string());
         }
@@ -96,6 +102,7 @@ impl Provider {
     }
 }
 
-fn invalid(why: &str) -> LoginError {
+/// Returns the error for an invalid response of the provider.
+fn invalid_response(why: &str) -> LoginError {
     LoginError::Invalid(why.to_owned())
 }

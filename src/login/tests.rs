@@ -8,14 +8,17 @@ use crate::credential::SigningKey;
 use crate::credential::jwt::SignedIn;
 use crate::session::{ClaimsInToken, Subject};
 
+/// Returns a time: `seconds` after a fixed start.
 const fn at(seconds: u64) -> Timestamp {
     Timestamp::from_millis(1_000_000_000 + seconds * 1000)
 }
 
+/// Starts an attempt at 100 s, with a new key.
 fn attempt(reauthenticate: bool) -> Attempt {
     attempt_of(&login(key(), "sign-in"), reauthenticate)
 }
 
+/// Starts an attempt at 100 s, with the keys of `login`.
 fn attempt_of(login: &Login, reauthenticate: bool) -> Attempt {
     Attempt::new(
         login,
@@ -27,27 +30,31 @@ fn attempt_of(login: &Login, reauthenticate: bool) -> Attempt {
     .unwrap()
 }
 
+/// Generates a key for attempts.
 fn key() -> SigningKey {
     SigningKey::parse(&SigningKey::generate().unwrap()).unwrap()
 }
 
-/// The cookie of an attempt, with its own name or with the name of another attempt.
-fn cookie(name: &Attempt, value: &Attempt) -> String {
-    let name = Attempt::cookie_name(&name.state, true).unwrap();
-    format!("{name}={}", value.cookie_value())
+/// Returns a cookie with the name for the attempt `name_of` and the value for the attempt `value_of`.
+fn cookie(name_of: &Attempt, value_of: &Attempt) -> String {
+    let name = Attempt::cookie_name(&name_of.state, true).unwrap();
+    format!("{name}={}", value_of.cookie_value())
 }
 
-fn lines(cookies: &[String]) -> http::HeaderMap {
+/// Returns request headers with these cookies.
+fn cookie_header(cookies: &[String]) -> http::HeaderMap {
     let line = cookies.join("; ").parse().unwrap();
     http::HeaderMap::from_iter([(http::header::COOKIE, line)])
 }
 
+/// Returns request headers with the cookies of these attempts.
 fn headers(attempts: &[&Attempt]) -> http::HeaderMap {
     let cookies = attempts.iter().map(|it| cookie(it, it));
-    lines(&cookies.collect::<Vec<_>>())
+    cookie_header(&cookies.collect::<Vec<_>>())
 }
 
-fn redeemed(authenticated: Option<u64>) -> TokenResponse {
+/// Returns a token response with this `auth_time`, in seconds.
+fn token_response(authenticated: Option<u64>) -> TokenResponse {
     TokenResponse {
         signed_in: SignedIn {
             subject: Subject::new("alice").unwrap(),
@@ -61,7 +68,8 @@ fn redeemed(authenticated: Option<u64>) -> TokenResponse {
     }
 }
 
-/// The session start, relative to 0 s, for an attempt from 100 s to 110 s.
+/// Returns the session start in seconds for an attempt from 100 s to 110 s. The outer `None` means an error; the
+/// inner `None` means that the person must authenticate again.
 fn session_start(
     reauthenticate: bool,
     authenticated: Option<u64>,
@@ -69,12 +77,13 @@ fn session_start(
 ) -> Option<Option<u64>> {
     let age = max_age.map(Duration::from_secs);
     let leeway = Duration::from_secs(5);
-    let told = redeemed(authenticated);
-    let begun = Login::session_start(&attempt(reauthenticate), &told, age, leeway, at(110));
+    let tokens = token_response(authenticated);
+    let start = Login::session_start(&attempt(reauthenticate), &tokens, age, leeway, at(110));
     let seconds = |time: Timestamp| time.since(at(0)).as_secs();
-    begun.ok().map(|begun| begun.map(seconds))
+    start.ok().map(|start| start.map(seconds))
 }
 
+/// Returns the sign-in for `https://app.example.com/`, with this key and without providers.
 fn login(key: SigningKey, purpose: &'static str) -> Login {
     Login {
         url: "https://app.example.com/".parse().unwrap(),
@@ -95,19 +104,19 @@ fn an_authentication_is_accepted_up_to_its_maximum_age() {
         (false, Some(91), Some(20), Some(Some(91))),
         (false, Some(90), Some(20), Some(None)),
         (false, Some(1), None, Some(Some(1))),
-        // A new authentication must be later than the start of the attempt, by the provider's clock.
+        // The person must authenticate after the start of the attempt. The leeway is 5 s.
         (true, Some(105), Some(20), Some(Some(105))),
         (true, Some(95), Some(20), Some(Some(100))),
         (true, Some(94), Some(20), Some(None)),
         (true, Some(94), None, Some(None)),
-        // Without an authentication time, a required age cannot be checked.
+        // If the ID token has no authentication time, the maximum age cannot be checked.
         (false, None, Some(20), None),
         (true, None, None, None),
         (false, None, None, Some(Some(109))),
     ] {
-        let told = session_start(reauthenticate, authenticated, max_age);
+        let start = session_start(reauthenticate, authenticated, max_age);
         assert_eq!(
-            told, expected,
+            start, expected,
             "{reauthenticate} {authenticated:?} {max_age:?}"
         );
     }
@@ -123,21 +132,21 @@ fn an_attempt_is_found_by_its_state_and_its_secret() {
     let both = headers(&[&own, &other]);
     assert_eq!(find(&both, &own.state, at(200)), Some(own.clone()));
     assert_eq!(find(&both, &other.state, at(200)), Some(other.clone()));
-    // Another state with the same prefix, an empty one, one that is too short, and invalid cookie names.
+    // These states are similar to a valid state, empty, too short, or not valid in a cookie name.
     let similar = format!("{}x", &own.state[..own.state.len() - 1]);
     let similar = if similar == own.state { "x" } else { &*similar };
     for state in [similar, "", "abc", "a=b; c=d;", "ü6789012"] {
         assert_eq!(find(&both, state, at(200)), None, "{state}");
     }
     assert_eq!(find(&both, &own.state, at(700)), None, "expired");
-    // Another browser has another secret, whatever the cookie name.
+    // The cookie of another attempt has another secret, even under the name of this attempt.
     assert_eq!(find(&headers(&[&other]), &own.state, at(200)), None);
     let (planted, real) = (cookie(&own, &other), cookie(&own, &own));
-    let alone = lines(std::slice::from_ref(&planted));
+    let alone = cookie_header(std::slice::from_ref(&planted));
     assert_eq!(find(&alone, &own.state, at(200)), None);
-    // A cookie that another host set for the domain does not hide the right one.
+    // If another host sets a cookie with the same name for the domain, Curfew still finds the right cookie.
     for pair in [[&planted, &real], [&real, &planted]] {
-        let found = find(&lines(&pair.map(Clone::clone)), &own.state, at(200));
+        let found = find(&cookie_header(&pair.map(Clone::clone)), &own.state, at(200));
         assert_eq!(found, Some(own.clone()));
     }
 }
@@ -167,9 +176,9 @@ fn an_attempt_is_bound_to_its_key_ring_and_purpose() {
 #[test]
 fn attempt_cookies_are_sorted_by_age() {
     let ring = login(key(), "sign-in");
-    let begun = |second| Attempt::new(&ring, "main", "/", false, at(second)).unwrap();
+    let attempt_at = |second| Attempt::new(&ring, "main", "/", false, at(second)).unwrap();
     let name = |attempt: &Attempt| Attempt::cookie_name(&attempt.state, true).unwrap();
-    let (first, second, third) = (begun(1), begun(2), begun(300));
+    let (first, second, third) = (attempt_at(1), attempt_at(2), attempt_at(300));
     let mut lines = headers(&[&third, &first, &second]);
     let other = "session=x; __Host-curfew-login-unknown=x; curfew-login-plain=x";
     lines.append(http::header::COOKIE, other.parse().unwrap());
@@ -187,7 +196,7 @@ fn attempt_cookies_are_sorted_by_age() {
 }
 
 #[test]
-fn attempts_never_repeat() {
+fn each_attempt_has_different_random_values() {
     let (one, other) = (attempt(false), attempt(false));
     for (one, other) in [
         (&one.state[..8], &other.state[..8]),
@@ -197,6 +206,6 @@ fn attempts_never_repeat() {
     ] {
         assert_ne!(one, other);
     }
-    // RFC 7636 section 4.1.
+    // RFC 7636 section 4.1 requires at least 43 characters.
     assert_eq!((one.nonce.len(), one.verifier.len()), (43, 43));
 }

@@ -1,4 +1,4 @@
-//! Requests to a provider, with responses of a bounded size.
+//! Sends requests to a provider, and limits the size of the responses.
 
 use http::StatusCode;
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -8,19 +8,19 @@ use url::Url;
 use crate::http_client::read_body;
 
 /// The maximum size of a response body.
-const MAX_ANSWER_BYTES: usize = 1024 * 1024;
+const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 /// The media type of JSON.
 pub const JSON: &str = "application/json";
 
-/// Why a request to a provider failed.
+/// The reason why a request to a provider failed.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpFault {
     /// The provider cannot be reached.
     #[error("{0}")]
     Http(String),
     /// The response body is too large.
-    #[error("response larger than {MAX_ANSWER_BYTES} bytes")]
+    #[error("response larger than {MAX_BODY_BYTES} bytes")]
     TooLarge,
     /// The response has an unexpected status.
     #[error("status {0}")]
@@ -33,7 +33,7 @@ pub enum HttpFault {
 impl From<reqwest::Error> for HttpFault {
     fn from(error: reqwest::Error) -> Self {
         use std::error::Error;
-        // The query of an address may have secrets.
+        // The query of the URL can have secrets.
         let error = error.without_url();
         let cause = error.source().map(|cause| format!(": {cause}"));
         Self::Http(format!("{error}{}", cause.unwrap_or_default()))
@@ -49,7 +49,8 @@ pub async fn send(
     receive(client.execute(request).await?).await
 }
 
-/// Requests JSON, with the access token if the endpoint needs one (RFC 6750, section 2.1). The response has status 200.
+/// Fetches a document. `token` is the access token, if the endpoint requires one (RFC 6750, section 2.1). Any status
+/// except 200 is an error.
 pub async fn get(
     client: &reqwest::Client,
     url: &Url,
@@ -67,17 +68,17 @@ pub async fn get(
     }
 }
 
-/// Reads the rest of a response.
+/// Reads the body of a response.
 async fn receive(mut answer: reqwest::Response) -> Result<HttpResponse, HttpFault> {
     let (status, headers) = (answer.status(), std::mem::take(answer.headers_mut()));
-    let body = read_body(&mut answer, MAX_ANSWER_BYTES).await?;
+    let body = read_body(&mut answer, MAX_BODY_BYTES).await?;
     let mut response = HttpResponse::new(body.ok_or(HttpFault::TooLarge)?);
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     Ok(response)
 }
 
-/// The media type of a response, in lower case and without parameters; `None` without a `Content-Type`.
+/// Returns the media type of a response, in lower case and without parameters; `None` if there is no `Content-Type`.
 pub fn media_type(response: &HttpResponse) -> Option<String> {
     let value = response.headers().get(CONTENT_TYPE)?;
     let text = value.to_str().unwrap_or_default();

@@ -6,7 +6,9 @@ use super::queue::Slot;
 use crate::actor::Actor;
 use crate::clock::Clock;
 use crate::lifecycle::{LeasedSession, Lifecycle, Renewal, Renewed};
-use crate::login::{Learned, Login, LoginError, MAX_REFRESH_TOKEN_BYTES, Provider, RefreshAnswer};
+use crate::login::{
+    Login, LoginError, MAX_REFRESH_TOKEN_BYTES, Provider, RefreshAnswer, SubjectUpdate,
+};
 use crate::session::SessionId;
 use crate::store::StoreError;
 use crate::telemetry::audit;
@@ -68,8 +70,8 @@ impl RevalidationTask {
             count("late");
             return Some("the answer arrived after the end of the lease".to_owned());
         }
-        let (rotated, learned) = match answer {
-            RefreshAnswer::Granted { rotated, learned } => (rotated, learned),
+        let (rotated, update) = match answer {
+            RefreshAnswer::Granted { rotated, update } => (rotated, update),
             RefreshAnswer::Refused(error) => {
                 self.end(provider, id, &leased, "refused", error).await;
                 return None;
@@ -80,15 +82,15 @@ impl RevalidationTask {
             }
         };
         let rotated = rotated.filter(|it| it.expose().len() <= MAX_REFRESH_TOKEN_BYTES);
-        let (attributes, problem) = match learned {
-            Learned::OtherSubject => {
+        let (attributes, problem) = match update {
+            SubjectUpdate::OtherSubject => {
                 let reason = "other_subject";
                 self.end(provider, id, &leased, reason, reason).await;
                 return None;
             }
-            Learned::Nothing => (None, None),
-            Learned::Attributes(attributes) => (Some(attributes), None),
-            Learned::Unusable(error) => (None, Some(error)),
+            SubjectUpdate::NoClaims => (None, None),
+            SubjectUpdate::Attributes(attributes) => (Some(attributes), None),
+            SubjectUpdate::Unusable(error) => (None, Some(error)),
         };
         let renewal = Renewal {
             rotated,

@@ -7,19 +7,19 @@ use crate::login::LoginError;
 use crate::session::Timestamp;
 
 impl Provider {
-    /// The address for RP-initiated logout, with a redirect to `after` (OpenID Connect RP-Initiated Logout 1.0); `None` if
-    /// the provider does not support it.
+    /// Returns the address for RP-initiated logout. After the logout, the provider redirects the browser to `after`.
+    /// `None` if the provider does not support RP-initiated logout.
     ///
     /// # Errors
     /// [`LoginError::Unavailable`] if the metadata cannot be fetched.
-    pub async fn end_session(
+    pub async fn end_session_url(
         &self,
         id_token: Option<&str>,
         after: Url,
         state: &str,
         now: Timestamp,
     ) -> Result<Option<Url>, LoginError> {
-        let discovered = self.discovered(now, false).await?;
+        let discovered = self.metadata_and_keys(now, false).await?;
         let Some(mut url) = discovered.metadata.end_session_endpoint.clone() else {
             return Ok(None);
         };

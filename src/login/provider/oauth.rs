@@ -16,7 +16,7 @@ use crate::login::metadata::Metadata;
 use crate::login::transport::HttpFault;
 use crate::secret::Secret;
 
-/// A client that knows the authorization endpoint and the token endpoint.
+/// An OAuth client that has the addresses of the authorization endpoint and the token endpoint.
 pub(super) type OauthClient = Client<
     BasicErrorResponse,
     Tokens,
@@ -33,7 +33,7 @@ pub(super) type OauthClient = Client<
 /// A successful response of the token endpoint.
 pub(super) type Tokens = StandardTokenResponse<OpenIdFields, BasicTokenType>;
 
-/// An unsuccessful request to the token endpoint.
+/// The error of a request to the token endpoint.
 pub(super) type TokenError = RequestTokenError<HttpFault, BasicErrorResponse>;
 
 /// The fields that OpenID Connect adds to a token response (OpenID Connect Core 1.0, section 3.1.3.3).
@@ -46,12 +46,13 @@ pub(super) struct OpenIdFields {
 impl ExtraTokenFields for OpenIdFields {}
 
 impl Provider {
-    /// The OAuth client for these metadata.
+    /// Creates an OAuth client for a provider with these metadata.
     pub(super) fn oauth_client(&self, metadata: &Metadata) -> OauthClient {
-        // The default is `client_secret_basic` (OpenID Connect Discovery 1.0, section 3).
+        // Without this field, the provider supports `client_secret_basic` (OpenID Connect Discovery 1.0, section 3).
         let methods = metadata.token_endpoint_auth_methods_supported.as_ref();
-        let basic = methods.is_none_or(|all| all.iter().any(|it| it == "client_secret_basic"));
-        let kind = if basic {
+        let supports_basic =
+            methods.is_none_or(|all| all.iter().any(|it| it == "client_secret_basic"));
+        let auth_type = if supports_basic {
             AuthType::BasicAuth
         } else {
             AuthType::RequestBody
@@ -60,7 +61,7 @@ impl Provider {
             .set_auth_uri(AuthUrl::from_url(metadata.authorization_endpoint.clone()))
             .set_token_uri(TokenUrl::from_url(metadata.token_endpoint.clone()))
             .set_redirect_uri(self.redirect.clone())
-            .set_auth_type(kind);
+            .set_auth_type(auth_type);
         match &self.settings.client_secret {
             Some(secret) => client.set_client_secret(ClientSecret::new(secret.expose().clone())),
             None => client,
@@ -68,10 +69,10 @@ impl Provider {
     }
 }
 
-/// Why a token request failed. The rest of an invalid response is not logged.
-pub(super) fn refusal(error: TokenError) -> LoginError {
+/// Converts the error of a token request. The text does not contain an invalid response, which can have secrets.
+pub(super) fn to_login_error(error: TokenError) -> LoginError {
     match error {
-        RequestTokenError::ServerResponse(said) => LoginError::Refused(said.to_string()),
+        RequestTokenError::ServerResponse(response) => LoginError::Refused(response.to_string()),
         RequestTokenError::Request(fault) => LoginError::Unavailable(fault.to_string()),
         RequestTokenError::Parse(..) => {
             LoginError::Unavailable("invalid token response".to_owned())

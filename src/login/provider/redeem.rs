@@ -3,8 +3,8 @@
 use oauth2::{AuthorizationCode, PkceCodeVerifier, TokenResponse as _};
 use serde_json::Map;
 
-use super::oauth::{Tokens, refusal};
-use super::{Provider, invalid};
+use super::oauth::{Tokens, to_login_error};
+use super::{Provider, invalid_response};
 use crate::credential::jwt::SignedIn;
 use crate::login::metadata::Metadata;
 use crate::login::transport::send;
@@ -17,19 +17,19 @@ use crate::session::{ClaimsInToken, Timestamp};
 pub struct TokenResponse {
     /// The authenticated subject.
     pub signed_in: SignedIn,
-    /// The encoded ID token, the hint for RP-initiated logout.
+    /// The encoded ID token. It is the `id_token_hint` of RP-initiated logout.
     pub id_token: Secret<String>,
     /// The refresh token, if the provider issued one.
     pub refresh_token: Option<Secret<String>>,
-    /// Which of the configured claims the ID token has.
+    /// The configured claims that the ID token contains.
     pub in_id_token: ClaimsInToken,
 }
 
 impl Provider {
-    /// Redeems an authorization code for tokens, and verifies them.
+    /// Redeems an authorization code for tokens, and verifies the ID token.
     ///
     /// # Errors
-    /// [`LoginError`] if the provider fails or refuses, or if a token is invalid.
+    /// [`LoginError`] if the provider fails or refuses the code, or if its response is invalid.
     pub async fn redeem(
         &self,
         attempt: &Attempt,
@@ -37,20 +37,23 @@ impl Provider {
         iss: Option<&str>,
         now: Timestamp,
     ) -> Result<TokenResponse, LoginError> {
-        let discovered = self.discovered(now, false).await?;
+        let discovered = self.metadata_and_keys(now, false).await?;
         self.check_issuer(&discovered.metadata, iss)?;
-        let asking = |request| send(self.client.clone(), request);
+        let send_request = |request| send(self.client.clone(), request);
         let client = self.oauth_client(&discovered.metadata);
         let verifier = PkceCodeVerifier::new(attempt.verifier.clone());
         let request = client
             .exchange_code(AuthorizationCode::new(code.to_owned()))
             .set_pkce_verifier(verifier);
-        let tokens: Tokens = request.request_async(&asking).await.map_err(refusal)?;
-        let text = tokens.extra_fields().id_token.clone();
-        let text = text.ok_or_else(|| invalid("no ID token"))?;
+        let tokens: Tokens = request
+            .request_async(&send_request)
+            .await
+            .map_err(to_login_error)?;
+        let encoded = tokens.extra_fields().id_token.clone();
+        let encoded = encoded.ok_or_else(|| invalid_response("no ID token"))?;
         let nonce = Some(attempt.nonce.as_str());
         let keys = &discovered.keys;
-        let id_token = self.verify_id_token(keys, &text, nonce, now).await?;
+        let id_token = self.verify_id_token(keys, &encoded, nonce, now).await?;
         let issuer = &self.settings.issuer.issuer;
         let in_id_token = issuer.claims_in(&id_token);
         let more = if in_id_token.are_all() {
@@ -63,21 +66,22 @@ impl Provider {
         let signed_in = issuer.signed_in(id_token, more, now);
         let refresh_token = tokens.refresh_token();
         Ok(TokenResponse {
-            signed_in: signed_in.map_err(|error| invalid(&error.to_string()))?,
-            id_token: text,
+            signed_in: signed_in.map_err(|error| invalid_response(&error.to_string()))?,
+            id_token: encoded,
             refresh_token: refresh_token.map(|token| Secret::new(token.secret().clone())),
             in_id_token,
         })
     }
 
-    /// Checks that the `iss` parameter of a response, if present or required, names this provider (RFC 9207).
+    /// Checks the `iss` parameter of a response (RFC 9207). It must be the issuer of this provider. It may only be
+    /// missing if the metadata do not announce it.
     fn check_issuer(&self, metadata: &Metadata, iss: Option<&str>) -> Result<(), LoginError> {
-        let must = metadata.authorization_response_iss_parameter_supported;
+        let is_required = metadata.authorization_response_iss_parameter_supported;
         match iss {
             Some(iss) if iss != self.settings.issuer.issuer.issuer => Err(
                 LoginError::NoMatchingAttempt("response from another provider"),
             ),
-            None if must => Err(LoginError::NoMatchingAttempt("no `iss` parameter")),
+            None if is_required => Err(LoginError::NoMatchingAttempt("missing `iss` parameter")),
             _ => Ok(()),
         }
     }

@@ -1,4 +1,4 @@
-//! Uses a refresh token to ask a provider whether a subject may still be signed in.
+//! Asks a provider, with a refresh token, whether a subject may still be signed in.
 
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Map;
 
-use super::oauth::{TokenError, Tokens, refusal};
-use super::{Provider, invalid};
+use super::oauth::{TokenError, Tokens, to_login_error};
+use super::{Provider, invalid_response};
 use crate::credential::jwt::{InvalidJwt, Refreshed};
 use crate::login::LoginError;
 use crate::login::discovery::Discovered;
@@ -17,11 +17,11 @@ use crate::login::transport::{HttpFault, send};
 use crate::secret::Secret;
 use crate::session::{Attributes, Registration, Revalidation, Session, Timestamp};
 
-/// The maximum size of a stored refresh token. Every session record can have one.
+/// The maximum size of a refresh token that Curfew stores in a session record.
 pub const MAX_REFRESH_TOKEN_BYTES: usize = 4096;
 
-/// Error codes about the person or their session (RFC 6749 section 5.2, OpenID Connect Core 1.0 section 3.1.2.6). All other
-/// codes are about Curfew or the provider.
+/// The error codes that refuse the person or their session (RFC 6749 section 5.2, OpenID Connect Core 1.0 section
+/// 3.1.2.6). All other codes are about a problem of Curfew or the provider.
 const REFUSALS: [&str; 6] = [
     "invalid_grant",
     "access_denied",
@@ -36,40 +36,40 @@ const REFUSALS: [&str; 6] = [
 pub enum RefreshAnswer {
     /// The subject may still be signed in.
     Granted {
-        /// The new refresh token, if the provider rotates them.
+        /// The new refresh token, if the provider rotates refresh tokens.
         rotated: Option<Secret<String>>,
-        /// What the response says about the subject.
-        learned: Learned,
+        /// The claims about the subject.
+        update: SubjectUpdate,
     },
-    /// The subject may not be signed in any more. This is the provider's error code.
+    /// The subject may not be signed in any more. The text is the provider's error code.
     Refused(&'static str),
     /// The request failed and says nothing about the subject.
     Failed(LoginError),
 }
 
-/// What a token response says about the subject of a session.
+/// The claims about the subject of a session, from the response to a refresh request.
 #[derive(Debug)]
-pub enum Learned {
-    /// The refresh was granted; the response has no claims.
+pub enum SubjectUpdate {
+    /// The response has no claims.
     Nothing,
     /// The current attributes of the subject.
     Attributes(Attributes),
-    /// The response is for another subject.
+    /// The response is about another subject.
     OtherSubject,
-    /// The claims could not be used.
+    /// The claims could not be fetched, or are invalid.
     Unusable(LoginError),
 }
 
 impl Provider {
-    /// Curfew's registration as an OAuth client of this provider.
+    /// Returns the identifier for the registration of Curfew as an OAuth client of this provider.
     #[must_use]
     pub fn registration(&self) -> Registration {
         let issuer = &self.settings.issuer.issuer;
         issuer.registration(&self.settings.client_id)
     }
 
-    /// Asks with a refresh token whether the subject of a session may still be signed in. A rotated refresh token is
-    /// returned even if the rest of the response is invalid.
+    /// Asks the provider, with a refresh token, whether the subject of a session may still be signed in. Returns a
+    /// rotated refresh token even if the rest of the response is invalid.
     pub async fn refresh(
         &self,
         token: &Secret<String>,
@@ -77,62 +77,64 @@ impl Provider {
         revalidation: Revalidation,
         now: Timestamp,
     ) -> RefreshAnswer {
-        let (discovered, tokens) = match self.ask_for_tokens(token, now).await {
-            Ok(answered) => answered,
+        let (discovered, tokens) = match self.request_tokens(token, now).await {
+            Ok(response) => response,
             Err(answer) => return answer,
         };
         let rotated = tokens.refresh_token();
         let rotated = rotated.map(|token| Secret::new(token.secret().clone()));
-        let learning = self.learn(&discovered, &tokens, session, revalidation, now);
-        // Each request has its own timeout. This limit is for many concurrent requests for the provider's keys.
-        let learned = match tokio::time::timeout(self.settings.timeout * 3, learning).await {
-            Ok(learned) => learned.unwrap_or_else(Learned::Unusable),
-            Err(_) => Learned::Unusable(LoginError::Unavailable("timeout".to_owned())),
+        let update = self.subject_update(&discovered, &tokens, session, revalidation, now);
+        // Each request has a timeout. But many concurrent refreshes can wait for each other's fetches of the
+        // provider's keys, so there is also a limit for the whole operation.
+        let update = match tokio::time::timeout(self.settings.timeout * 3, update).await {
+            Ok(update) => update.unwrap_or_else(SubjectUpdate::Unusable),
+            Err(_) => SubjectUpdate::Unusable(LoginError::Unavailable("timeout".to_owned())),
         };
-        RefreshAnswer::Granted { rotated, learned }
+        RefreshAnswer::Granted { rotated, update }
     }
 
-    async fn ask_for_tokens(
+    /// Sends the refresh request, and returns the metadata and the tokens.
+    async fn request_tokens(
         &self,
         token: &Secret<String>,
         now: Timestamp,
     ) -> Result<(Arc<Discovered>, Tokens), RefreshAnswer> {
-        let discovered = self.discovered(now, false).await;
+        let discovered = self.metadata_and_keys(now, false).await;
         let discovered = discovered.map_err(RefreshAnswer::Failed)?;
-        let asking = |request| ask(self.client.clone(), request);
+        let send_request = |request| send_refresh(self.client.clone(), request);
         let client = self.oauth_client(&discovered.metadata);
         let token = RefreshToken::new(token.expose().clone());
         let request = client.exchange_refresh_token(&token);
-        let tokens: Result<Tokens, _> = request.request_async(&asking).await;
+        let tokens: Result<Tokens, _> = request.request_async(&send_request).await;
         let tokens = tokens.map_err(classify_failure)?;
         Ok((discovered, tokens))
     }
 
-    /// Reads the claims about the subject from a token response.
-    async fn learn(
+    /// Reads the claims about the subject from a token response, and if needed from the UserInfo endpoint.
+    async fn subject_update(
         &self,
         discovered: &Discovered,
         tokens: &Tokens,
         session: &Session,
         revalidation: Revalidation,
         now: Timestamp,
-    ) -> Result<Learned, LoginError> {
+    ) -> Result<SubjectUpdate, LoginError> {
         let issuer = &self.settings.issuer.issuer;
         let access_token = tokens.access_token();
         let Some(id_token) = &tokens.extra_fields().id_token else {
             let in_id_token = revalidation.in_id_token;
             if in_id_token.are_all() {
-                return Ok(Learned::Nothing);
+                return Ok(SubjectUpdate::NoClaims);
             }
             let claims = self.user_info(discovered, access_token, None, now).await?;
             let Some(claims) = claims else {
-                return Ok(Learned::Nothing);
+                return Ok(SubjectUpdate::NoClaims);
             };
             let refreshed = issuer.refreshed_by_user_info(&claims, in_id_token, session);
-            return learned(refreshed);
+            return to_subject_update(refreshed);
         };
-        // The refresh token identifies the sign-in. The ID token has the nonce of that sign-in, or none (OpenID Connect Core
-        // 1.0, section 12.2).
+        // The nonce is not checked, because a refreshed ID token may have none (OpenID Connect Core 1.0, section
+        // 12.2). The refresh token already identifies the sign-in.
         let keys = &discovered.keys;
         let id_token = self.verify_id_token(keys, id_token, None, now).await?;
         let sub = id_token.subject().to_owned();
@@ -143,21 +145,26 @@ impl Provider {
             claims.await?.unwrap_or_default()
         };
         let signed_in = issuer.signed_in(id_token, more, now);
-        let signed_in = signed_in.map_err(|error| invalid(&error.to_string()))?;
-        learned(issuer.refreshed(&sub, &signed_in, session))
+        let signed_in = signed_in.map_err(|error| invalid_response(&error.to_string()))?;
+        to_subject_update(issuer.refreshed(&sub, &signed_in, session))
     }
 }
 
-fn learned(refreshed: Result<Refreshed, InvalidJwt>) -> Result<Learned, LoginError> {
+fn to_subject_update(
+    refreshed: Result<Refreshed, InvalidJwt>,
+) -> Result<SubjectUpdate, LoginError> {
     match refreshed {
-        Ok(Refreshed::Same(attributes)) => Ok(Learned::Attributes(attributes)),
-        Ok(Refreshed::Other) => Ok(Learned::OtherSubject),
-        Err(error) => Err(invalid(&error.to_string())),
+        Ok(Refreshed::Same(attributes)) => Ok(SubjectUpdate::Attributes(attributes)),
+        Ok(Refreshed::Other) => Ok(SubjectUpdate::OtherSubject),
+        Err(error) => Err(invalid_response(&error.to_string())),
     }
 }
 
-/// Sends one request. A response with a server error or 429 counts as a failure, whatever its body says.
-async fn ask(client: reqwest::Client, request: HttpRequest) -> Result<HttpResponse, HttpFault> {
+/// Sends one request. A response with status 5xx or 429 is an error, even if its body has an OAuth error code.
+async fn send_refresh(
+    client: reqwest::Client,
+    request: HttpRequest,
+) -> Result<HttpResponse, HttpFault> {
     let response = send(client, request).await?;
     let status = response.status();
     if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
@@ -166,29 +173,30 @@ async fn ask(client: reqwest::Client, request: HttpRequest) -> Result<HttpRespon
     Ok(response)
 }
 
-/// Classifies a failed token request. Only the error code of the body is used: the rest may have personal data.
+/// Classifies a failed token request. Uses only the error code of the response, because the rest can have personal
+/// data.
 fn classify_failure(error: TokenError) -> RefreshAnswer {
-    let said = match &error {
-        RequestTokenError::ServerResponse(said) => said,
+    let response = match &error {
+        RequestTokenError::ServerResponse(response) => response,
         RequestTokenError::Parse(_, body) => {
             return match parse_tokens(body) {
                 Some(tokens) => RefreshAnswer::Granted {
                     rotated: tokens.refresh_token,
-                    learned: Learned::Unusable(invalid("invalid token response")),
+                    update: SubjectUpdate::Unusable(invalid_response("invalid token response")),
                 },
-                None => RefreshAnswer::Failed(refusal(error)),
+                None => RefreshAnswer::Failed(to_login_error(error)),
             };
         }
-        _ => return RefreshAnswer::Failed(refusal(error)),
+        _ => return RefreshAnswer::Failed(to_login_error(error)),
     };
-    let code: &str = said.error().as_ref();
+    let code: &str = response.error().as_ref();
     match REFUSALS.into_iter().find(|refusal| *refusal == code) {
         Some(refusal) => RefreshAnswer::Refused(refusal),
         None => RefreshAnswer::Failed(LoginError::Refused(protocol_error_code(code).to_owned())),
     }
 }
 
-/// The tokens of a response with another field that is invalid.
+/// The tokens of a response in which another field is invalid.
 #[derive(Deserialize)]
 struct PartialTokens {
     #[serde(rename = "access_token")]
@@ -196,12 +204,13 @@ struct PartialTokens {
     refresh_token: Option<Secret<String>>,
 }
 
-/// The tokens of a response that is otherwise invalid. The presented refresh token is already used up.
+/// Reads the tokens of a response in which another field is invalid. The provider may have rotated the refresh token,
+/// so Curfew needs the new one.
 fn parse_tokens(body: &[u8]) -> Option<PartialTokens> {
     serde_json::from_slice(body).ok()
 }
 
-/// An error code of the protocol, or else a fixed text. Anybody can send other text.
+/// Returns text in the form of an error code, and a fixed text instead of any other.
 fn protocol_error_code(code: &str) -> &str {
     let is_word = code
         .bytes()

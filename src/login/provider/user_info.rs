@@ -3,7 +3,7 @@
 use oauth2::AccessToken;
 use serde_json::{Map, Value};
 
-use super::{Provider, invalid};
+use super::{Provider, invalid_response};
 use crate::login::LoginError;
 use crate::login::discovery::Discovered;
 use crate::login::transport::{HttpFault, JSON, get, media_type};
@@ -13,8 +13,9 @@ use crate::session::Timestamp;
 const JWT: &str = "application/jwt";
 
 impl Provider {
-    /// The claims from the UserInfo endpoint; `None` if the provider has none. With `subject`, the claims must be about
-    /// this `sub` of the ID token (OpenID Connect Core 1.0, section 5.3.2).
+    /// Fetches the claims from the UserInfo endpoint; `None` if the provider has no such endpoint. `subject` is the
+    /// `sub` of the ID token, if there is one. Then the claims must have the same `sub` (OpenID Connect Core 1.0,
+    /// section 5.3.2).
     pub(super) async fn user_info(
         &self,
         discovered: &Discovered,
@@ -41,10 +42,12 @@ impl Provider {
             Some(other) => return Err(unavailable(&HttpFault::MediaType(other.to_owned()))),
         };
         let Some(found) = claims.get("sub").and_then(Value::as_str) else {
-            return Err(invalid("the UserInfo response has no `sub`"));
+            return Err(invalid_response("the UserInfo response has no `sub`"));
         };
         if subject.is_some_and(|expected| expected != found) {
-            return Err(invalid("the UserInfo response is about another subject"));
+            return Err(invalid_response(
+                "the UserInfo response is about another subject",
+            ));
         }
         Ok(Some(claims))
     }

@@ -1,13 +1,13 @@
-//! Verifies what the provider has signed, with its published keys.
+//! Verifies tokens with the published keys of the provider.
 
-use super::{Provider, invalid};
+use super::{Provider, invalid_response};
 use crate::credential::jwt::{InvalidJwt, Issuer, KeySet, VerifiedIdToken};
 use crate::login::LoginError;
 use crate::secret::Secret;
 use crate::session::Timestamp;
 
 impl Provider {
-    /// Verifies an ID token. The `nonce` of the attempt is required, except in a refreshed ID token.
+    /// Verifies an ID token. `nonce` is the nonce of the attempt, or `None` for a refreshed ID token.
     pub(super) async fn verify_id_token(
         &self,
         keys: &KeySet,
@@ -21,8 +21,8 @@ impl Provider {
         .await
     }
 
-    /// Verifies a token with `keys`. If none of them is the token's, the provider may have rotated its keys. Then they
-    /// are fetched once more (OpenID Connect Core 1.0, section 10.1.1).
+    /// Verifies a token with `keys`. If the key of the token is not among them, the provider may have rotated its
+    /// keys. So Curfew fetches the keys once more (OpenID Connect Core 1.0, section 10.1.1).
     pub(super) async fn verify<T>(
         &self,
         keys: &KeySet,
@@ -32,9 +32,9 @@ impl Provider {
         let issuer = &self.settings.issuer.issuer;
         let mut verified = verify(issuer, keys);
         if matches!(verified, Err(InvalidJwt::UnknownKey)) {
-            let renewed = self.discovered(now, true).await?;
+            let renewed = self.metadata_and_keys(now, true).await?;
             verified = verify(issuer, &renewed.keys);
         }
-        verified.map_err(|error| invalid(&error.to_string()))
+        verified.map_err(|error| invalid_response(&error.to_string()))
     }
 }

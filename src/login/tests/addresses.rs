@@ -1,4 +1,4 @@
-//! The addresses at the provider that browsers are sent to.
+//! Tests the addresses at the provider to which Curfew redirects browsers.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,11 +9,12 @@ use super::redeem::Fixture;
 use super::*;
 use crate::testing::{SECOND, START};
 
-/// The path of an address, and the parameters in their order.
+/// Returns the path of an address, and its parameters in order.
 fn parts(url: &Url) -> (&str, Vec<(String, String)>) {
     (url.path(), url.query_pairs().into_owned().collect())
 }
 
+/// Copies pairs of a name and a value.
 fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     let pairs = pairs.iter();
     pairs
@@ -23,7 +24,7 @@ fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 
 /// OpenID Connect Core 1.0, section 3.1.2.1, and RFC 7636, section 4.3.
 #[tokio::test]
-async fn the_authorization_request() {
+async fn the_authorization_request_has_the_required_parameters() {
     let fixture = Fixture::new().await;
     let mut settings = fixture.provider.client().settings.clone();
     settings.scopes = vec!["profile".to_owned(), "email".to_owned()];
@@ -32,7 +33,7 @@ async fn the_authorization_request() {
     let digest = Sha256::digest(fixture.attempt.verifier.as_bytes());
     let challenge = URL_SAFE_NO_PAD.encode(digest);
     let redirect = "https://app.example.com/.curfew/callback/main";
-    for (reauthenticate, max_age, further) in [
+    for (reauthenticate, max_age, additional) in [
         (false, None, vec![]),
         (false, Some(20 * SECOND), vec![("max_age", "19")]),
         (true, None, vec![("max_age", "0"), ("prompt", "login")]),
@@ -44,7 +45,10 @@ async fn the_authorization_request() {
     ] {
         let mut attempt = fixture.attempt.clone();
         attempt.reauthenticate = reauthenticate;
-        let url = client.authorize(&attempt, max_age, START).await.unwrap();
+        let url = client
+            .authorization_url(&attempt, max_age, START)
+            .await
+            .unwrap();
         let mut expected = owned(&[
             ("response_type", "code"),
             ("client_id", "curfew"),
@@ -55,26 +59,28 @@ async fn the_authorization_request() {
             ("scope", "openid profile email"),
             ("nonce", attempt.nonce.as_str()),
         ]);
-        expected.extend(owned(&further));
+        expected.extend(owned(&additional));
         assert_eq!(parts(&url), ("/authorize", expected));
     }
 }
 
 /// OpenID Connect RP-Initiated Logout 1.0, section 2.
 #[tokio::test]
-async fn the_logout_request() {
+async fn the_logout_request_has_the_required_parameters() {
     let fixture = Fixture::new().await;
     let after: Url = "https://app.example.com/.curfew/signed-out"
         .parse()
         .unwrap();
-    let none = fixture.client.end_session(None, after.clone(), "s", START);
+    let none = fixture
+        .client
+        .end_session_url(None, after.clone(), "s", START);
     assert_eq!(none.await.unwrap(), None, "not supported");
     let issuer = fixture.provider.issuer().issuer;
     *fixture.provider.metadata.lock() =
         json!({ "end_session_endpoint": format!("{issuer}/logout?a=b") });
     let client = fixture.provider.client();
     for id_token in [None, Some("eyJ.x.y")] {
-        let url = client.end_session(id_token, after.clone(), "s", START);
+        let url = client.end_session_url(id_token, after.clone(), "s", START);
         let url = url.await.unwrap().unwrap();
         let mut expected = owned(&[
             ("a", "b"),

@@ -1,4 +1,4 @@
-//! Metadata and keys of a fake provider.
+//! Tests the metadata and the keys of a fake provider.
 
 use std::sync::atomic::Ordering;
 
@@ -7,9 +7,11 @@ use serde_json::json;
 use super::redeem::Fixture;
 use crate::testing::{MINUTE, START};
 
-/// Starts a sign-in, and returns the error text.
+/// Starts a sign-in that must fail, and returns the error text.
 async fn error(fixture: &Fixture) -> String {
-    let started = fixture.client.authorize(&fixture.attempt, None, START);
+    let started = fixture
+        .client
+        .authorization_url(&fixture.attempt, None, START);
     started.await.unwrap_err().to_string()
 }
 
@@ -18,7 +20,9 @@ async fn metadata_and_keys_are_cached() {
     let fixture = Fixture::new().await;
     for (minutes, fetches) in [(0_u32, 1), (4, 1), (5, 2), (9, 2), (10, 3)] {
         let now = START.plus(minutes * MINUTE);
-        let url = fixture.client.authorize(&fixture.attempt, None, now);
+        let url = fixture
+            .client
+            .authorization_url(&fixture.attempt, None, now);
         url.await.unwrap();
         let found = fixture.provider.key_requests.load(Ordering::SeqCst);
         assert_eq!(found, fetches, "{minutes}");
@@ -50,7 +54,7 @@ async fn invalid_metadata_and_keys_start_no_sign_in() {
         assert_eq!(error(&fixture).await, expected);
     }
     *fixture.provider.metadata.lock() = json!({});
-    // A shared secret in a public key set is not secret.
+    // An empty key set, and a key set with only a shared secret, which is not secret in a public key set.
     let secret = json!({ "kty": "oct", "k": "c2VjcmV0", "kid": "one" });
     for keys in [vec![], vec![secret]] {
         *fixture.provider.keys.lock() = keys;
@@ -62,6 +66,8 @@ async fn invalid_metadata_and_keys_start_no_sign_in() {
     }
     // A failure is not cached.
     *fixture.provider.keys.lock() = vec![fixture.provider.key.jwk()];
-    let started = fixture.client.authorize(&fixture.attempt, None, START);
+    let started = fixture
+        .client
+        .authorization_url(&fixture.attempt, None, START);
     assert!(started.await.is_ok());
 }

@@ -1,4 +1,4 @@
-//! Redeems codes at a fake provider.
+//! Tests the redemption of codes at a fake provider.
 
 use std::sync::atomic::Ordering;
 
@@ -16,6 +16,7 @@ pub(super) struct Fixture {
 }
 
 impl Fixture {
+    /// Starts a provider, and an attempt at [`START`].
     pub(super) async fn new() -> Self {
         let provider = FakeProvider::start().await;
         let login = login(key(), "sign-in");
@@ -27,7 +28,7 @@ impl Fixture {
         }
     }
 
-    /// An ID token with the nonce of the attempt, and with these claims added or replaced.
+    /// Returns an ID token with the nonce of the attempt. These claims are added or replaced.
     pub(super) fn id_token(&self, changes: &Value) -> String {
         let mut claims = json!({ "nonce": self.attempt.nonce });
         let changes = changes.as_object().unwrap().clone();
@@ -40,11 +41,12 @@ impl Fixture {
         self.provider.grant(json!({ "id_token": id_token }));
     }
 
+    /// Redeems a code at this time.
     pub(super) async fn redeem_at(&self, now: Timestamp) -> Result<TokenResponse, LoginError> {
         self.client.redeem(&self.attempt, "c-1", None, now).await
     }
 
-    /// Redeems a code, and returns the error text.
+    /// Redeems a code, which must fail, and returns the error text.
     pub(super) async fn error(&self) -> String {
         let result = self.redeem_at(START).await;
         result.unwrap_err().to_string()
@@ -52,7 +54,7 @@ impl Fixture {
 }
 
 #[tokio::test]
-async fn a_code_is_redeemed_with_its_verifier_by_this_client() {
+async fn a_token_request_has_the_code_the_verifier_and_the_client_secret() {
     let fixture = Fixture::new().await;
     let id_token = fixture.id_token(&json!({ "auth_time": START.as_millis() / 1000 - 60 }));
     let tokens = json!({ "id_token": id_token, "refresh_token": "refresh-token-1" });
@@ -91,7 +93,7 @@ async fn a_code_is_redeemed_with_its_verifier_by_this_client() {
 
 /// OpenID Connect Discovery 1.0, section 3.
 #[tokio::test]
-async fn the_client_authenticates_as_the_provider_supports() {
+async fn the_client_uses_an_authentication_method_that_the_provider_supports() {
     for (methods, in_header) in [
         (json!(["client_secret_basic"]), true),
         (json!(["client_secret_post", "client_secret_basic"]), true),
@@ -109,7 +111,7 @@ async fn the_client_authenticates_as_the_provider_supports() {
     }
 }
 
-/// OpenID Connect Core 1.0, section 3.1.3.7. The tests of `Issuer::verify_id_token` have all rules.
+/// OpenID Connect Core 1.0, section 3.1.3.7. The tests of `Issuer::verify_id_token` cover every rule.
 #[tokio::test]
 async fn an_invalid_id_token_is_refused() {
     let fixture = Fixture::new().await;
@@ -178,7 +180,7 @@ async fn an_invalid_id_token_is_refused() {
 
 /// OpenID Connect Core 1.0, section 10.1.1.
 #[tokio::test]
-async fn rotated_keys_are_fetched_once_and_rarely() {
+async fn unknown_keys_trigger_at_most_one_fetch_in_ten_seconds() {
     let fixture = Fixture::new().await;
     let fetches = || fixture.provider.key_requests.load(Ordering::SeqCst);
     fixture.grant(&fixture.id_token(&json!({})));
@@ -195,15 +197,15 @@ async fn rotated_keys_are_fetched_once_and_rarely() {
     let unknown = "invalid response of the identity provider: unknown key ID";
     let early = fixture.redeem_at(START.plus(9 * SECOND)).await;
     assert_eq!(early.unwrap_err().to_string(), unknown);
-    assert_eq!(fetches(), 1, "not within ten seconds");
+    assert_eq!(fetches(), 1, "no second fetch within ten seconds");
     fixture.redeem_at(START.plus(10 * SECOND)).await.unwrap();
     assert_eq!(fetches(), 2);
-    // A key that the provider does not publish.
+    // The provider does not publish the key of this token.
     fixture.grant(&jwt::SigningKey::rsa("three").token(&claims));
     let missing = fixture.redeem_at(START.plus(20 * SECOND)).await;
     assert_eq!(missing.unwrap_err().to_string(), unknown);
-    assert_eq!(fetches(), 3, "once");
-    // A token with a known key and a wrong signature is no reason to fetch keys.
+    assert_eq!(fetches(), 3, "one fetch for the unknown key");
+    // A token with a known key and an invalid signature triggers no fetch.
     fixture.grant(&(rotated.token(&claims) + "AAAA"));
     let forged = fixture.redeem_at(START.plus(60 * SECOND)).await;
     assert!(forged.is_err());
@@ -234,7 +236,7 @@ async fn a_refusal_has_the_error_code_of_the_provider() {
     }
 }
 
-/// RFC 9207: with the right `iss`, no other provider sent the response.
+/// RFC 9207: the `iss` parameter shows that no other provider sent the response.
 #[tokio::test]
 async fn the_issuer_of_a_response_is_checked() {
     let fixture = Fixture::new().await;

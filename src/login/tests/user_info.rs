@@ -1,4 +1,4 @@
-//! Claims from the UserInfo endpoint of a fake provider.
+//! Tests claims from the UserInfo endpoint of a fake provider.
 
 use serde_json::json;
 
@@ -7,8 +7,8 @@ use super::*;
 use crate::testing::provider::Reply;
 use crate::testing::{START, jwt};
 
-/// A sign-in whose ID token has no groups.
-async fn without_groups() -> Fixture {
+/// Starts a fake provider whose ID token has no groups and no email address.
+async fn fixture_with_minimal_id_token() -> Fixture {
     let fixture = Fixture::new().await;
     let mut claims = fixture.provider.required_claims();
     claims["nonce"] = json!(fixture.attempt.nonce);
@@ -18,7 +18,7 @@ async fn without_groups() -> Fixture {
 
 #[tokio::test]
 async fn claims_that_the_id_token_lacks_are_requested() {
-    let fixture = without_groups().await;
+    let fixture = fixture_with_minimal_id_token().await;
     let claims = json!({ "sub": "alice", "groups": ["staff"], "email": "a@example.com" });
     *fixture.provider.user_info.lock() = Reply::Json(200, claims);
     let response = fixture.redeem_at(START).await.unwrap();
@@ -32,12 +32,12 @@ async fn claims_that_the_id_token_lacks_are_requested() {
     assert_eq!(response.in_id_token, expected);
     let requests = || fixture.provider.user_info_requests.lock().clone();
     assert_eq!(requests(), [Some("Bearer access".to_owned())]);
-    // With all claims in the ID token, the endpoint gets no request.
+    // If the ID token has all configured claims, Curfew does not ask the endpoint.
     fixture.grant(&fixture.id_token(&json!({})));
     fixture.redeem_at(START).await.unwrap();
     assert_eq!(requests().len(), 1);
-    // Some providers have no such endpoint.
-    let fixture = without_groups().await;
+    // Some providers have no UserInfo endpoint.
+    let fixture = fixture_with_minimal_id_token().await;
     *fixture.provider.metadata.lock() = json!({ "userinfo_endpoint": null });
     let response = fixture.redeem_at(START).await.unwrap();
     assert_eq!(response.signed_in.attributes.get("groups").count(), 0);
@@ -46,7 +46,7 @@ async fn claims_that_the_id_token_lacks_are_requested() {
 /// OpenID Connect Core 1.0, section 5.3.2: the access token could belong to another person.
 #[tokio::test]
 async fn claims_about_another_subject_are_refused() {
-    let fixture = without_groups().await;
+    let fixture = fixture_with_minimal_id_token().await;
     for (claims, why) in [
         (json!({ "sub": "bob" }), "is about another subject"),
         (json!({ "sub": "Alice" }), "is about another subject"),
@@ -64,7 +64,7 @@ async fn claims_about_another_subject_are_refused() {
 
 #[tokio::test]
 async fn a_signed_response_is_verified() {
-    let fixture = without_groups().await;
+    let fixture = fixture_with_minimal_id_token().await;
     let issuer = fixture.provider.issuer().issuer;
     let signed = |changes: &serde_json::Value| {
         let mut claims = json!({ "iss": issuer, "aud": "curfew", "sub": "alice" });
@@ -110,8 +110,8 @@ async fn a_signed_response_is_verified() {
 }
 
 #[tokio::test]
-async fn a_failed_request_is_no_answer_about_the_person() {
-    let fixture = without_groups().await;
+async fn a_failed_request_means_that_the_provider_is_unavailable() {
+    let fixture = fixture_with_minimal_id_token().await;
     let large = json!({ "sub": "alice", "x": "y".repeat(1024 * 1024) });
     for (reply, why) in [
         (
