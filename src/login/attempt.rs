@@ -115,8 +115,8 @@ impl Attempt {
         start.bytes().all(is_name_byte).then_some(name)
     }
 
-    /// Returns the prefix of all attempt cookies. No other host can set a cookie with `__Host-` (RFC 6265bis section
-    /// 4.1.3.2).
+    /// Returns the prefix of all attempt cookies. `__Host-` prevents that another host sets such a cookie (RFC
+    /// 6265bis section 4.1.3.2).
     #[must_use]
     pub const fn prefix(secure: bool) -> &'static str {
         if secure {

@@ -8,8 +8,8 @@ use super::invalid::InvalidJwt;
 use crate::credential::derived_id::derive_id;
 use crate::session::{Attributes, Subject, Timestamp};
 
-/// The maximum length of a token in bytes. Tokens of providers are shorter, and Curfew can verify this length
-/// quickly.
+/// The maximum length of a token in bytes. The tokens of providers are shorter. A token of this
+/// length is still cheap to verify.
 pub(super) const MAX_TOKEN_BYTES: usize = 16 * 1024;
 /// The maximum length of an ID token or a signed UserInfo response in bytes. Both can list many groups. Only the
 /// provider can send them, so a longer limit is safe.

@@ -27,7 +27,7 @@ pub struct Issuer {
     /// The clock-skew leeway.
     pub leeway: Duration,
     /// Whether Curfew accepts a credential without `auth_time`, and uses its `iat` as the time of the sign-in. A
-    /// refreshed token has a newer `iat`, so each refresh restarts the absolute limit.
+    /// refreshed token has a newer `iat`, so it could start an ended session again.
     pub accepts_iat: bool,
     /// The names of the claims that Curfew reads.
     pub claims: Claims,
@@ -37,7 +37,8 @@ pub struct Issuer {
 #[derive(Clone, Debug)]
 pub struct Claims {
     /// The claims that can identify the session. Curfew uses the first of them that the token has. If the token has
-    /// none of them, Curfew uses the subject if the token has `auth_time`; otherwise `jti`, or else the whole token.
+    /// none of them, Curfew uses the subject of a token with `auth_time`, and the `jti` of a token without
+    /// `auth_time`. If that claim is missing too, Curfew uses the whole token.
     pub session: Vec<String>,
     /// The name of the claim with the subject.
     pub subject: String,
