@@ -4,7 +4,7 @@ use super::head_and_body;
 use crate::check::OriginalUrl;
 use crate::policy::model::{AmbiguousReading, agreed_path, first_match};
 use crate::policy::{
-    Conditions, Contract, HostPattern, NormalPath, PathPattern, Rule, Rules, RequestTarget, Terms,
+    Conditions, Contract, HostPattern, NormalPath, PathPattern, RequestTarget, Rule, Rules, Terms,
 };
 
 /// Normalizes a path. It has a normal form only if all parsers read it in the same way.

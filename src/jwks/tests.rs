@@ -92,7 +92,7 @@ async fn keys_are_fetched_in_advance() {
     let keys = fixture.keys.after_running_fetch(START).await.unwrap();
     assert!(keys.knows("a"));
     // Moves to the middle of a minute: Curfew fetches keys only at full minutes.
-    fixture.pass(MINUTE / 2).await;
+    fixture.advance(MINUTE / 2).await;
     for minutes in 1..=20_usize {
         fixture.advance(MINUTE).await;
         assert!(fixture.knows("a"));

@@ -192,7 +192,10 @@ mod tests {
             refresh_with_user_info(&json!({ "sub": "bob" }), 1),
             Ok(Refreshed::Other)
         );
-        assert_eq!(by_user_info(&json!({}), 1), Err(InvalidJwt::Subject));
+        assert_eq!(
+            refresh_with_user_info(&json!({}), 1),
+            Err(InvalidJwt::Subject)
+        );
     }
 
     #[test]
