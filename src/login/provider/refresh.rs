@@ -51,7 +51,7 @@ pub enum RefreshAnswer {
 #[derive(Debug)]
 pub enum SubjectUpdate {
     /// The response has no claims.
-    Nothing,
+    NoClaims,
     /// The current attributes of the subject.
     Attributes(Attributes),
     /// The response is about another subject.
