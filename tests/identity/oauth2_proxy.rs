@@ -406,7 +406,7 @@ async fn the_probe_detects_a_return_without_authentication() {
     let (passed, report) = probe_output(&stack, true).await;
     assert!(!passed, "{report}");
     assert!(
-        report.contains(&format!("?     {PROMPT_STEP}: it is not")),
+        report.contains(&format!("?     {PROMPT_STEP}: the request to ")),
         "{report}"
     );
     assert!(

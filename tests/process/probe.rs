@@ -50,7 +50,7 @@ fn the_probe_signs_in_with_a_form() {
         "{without}"
     );
     assert!(
-        unlimited.contains("--idle, and --cookie or --sign-in"),
+        unlimited.contains("--idle with --cookie or --sign-in"),
         "{unlimited}"
     );
 }
