@@ -93,8 +93,8 @@ impl Admin {
         address.map(|address| address.to_canonical())
     }
 
-    /// Returns how long an address must wait after many wrong credentials. If it must wait, counts the request in the
-    /// metric.
+    /// Returns how long an address must wait after many wrong credentials. If the address must wait, counts this
+    /// request in the metric for refused credentials.
     fn retry_delay(&self, interface: AdminInterface, address: Option<IpAddr>) -> Option<Duration> {
         let delay = self.attempts.retry_delay(address, self.clock.now())?;
         self.ops
@@ -103,8 +103,8 @@ impl Admin {
         Some(delay)
     }
 
-    /// Counts a wrong credential, and calls `audit` with the reason to write an audit event. Calls `audit` a second
-    /// time if the address must wait from now on.
+    /// Counts a wrong credential. Calls the function `audit` with the reason, to write an audit event. If the address
+    /// must wait from now on, calls `audit` a second time, with the reason `rate_limited`.
     fn count_wrong_credential(
         &self,
         interface: AdminInterface,
@@ -129,7 +129,7 @@ pub struct ConsoleLogin {
     pub groups: Vec<String>,
 }
 
-/// The redirect path for identity providers.
+/// The path to which an identity provider redirects the browser after a console sign-in.
 pub const CALLBACK: &str = "/console/callback";
 
 /// The maximum size of a request body.

@@ -149,8 +149,9 @@ pub enum RunError {
 }
 
 impl App {
-    /// Builds the service from the configuration `loaded` from `source`, and binds its listeners. Redis does not have
-    /// to run yet. Until Redis runs, checks are denied with `store_unavailable`, and `/readyz` reports the failure.
+    /// Builds the service from the configuration `loaded`, which was read from `source`, and binds its listeners.
+    /// Redis does not have to run yet. Until Redis runs, checks are denied with `store_unavailable`, and `/readyz`
+    /// reports the failure.
     ///
     /// # Errors
     /// [`StartupError`] with the configuration key.
@@ -301,7 +302,8 @@ impl App {
         )
     }
 
-    /// Returns the bound addresses. If the configured port is 0, they have the port that the operating system chose.
+    /// Returns the bound addresses. If the configured port is 0, the address has the port that the operating system
+    /// chose.
     #[must_use]
     pub const fn addresses(&self) -> Addresses {
         self.addresses

@@ -158,7 +158,7 @@ impl IssuerKeys {
     pub async fn after_running_fetch(&self, now: Timestamp) -> Result<Arc<KeySet>, NoKeys> {
         let mut finished_fetches = self.finished_fetches.subscribe();
         if self.cached.lock().fetching {
-            // Fails only if the refresh task has ended.
+            // The wait fails only if the refresh task has ended.
             let _ = finished_fetches.changed().await;
         }
         self.current(now)
@@ -196,7 +196,7 @@ struct RefreshTask {
 }
 
 impl RefreshTask {
-    /// Fetches the keys regularly until nothing uses them any more.
+    /// Fetches the keys regularly until nothing uses the keys any more.
     async fn run(self) {
         let mut failures = 0_u32;
         while let Some(keys) = self.keys.upgrade() {
@@ -250,7 +250,8 @@ impl RefreshTask {
 pub struct KeyCache(Mutex<HashMap<FetchSettings, Weak<IssuerKeys>>>);
 
 impl KeyCache {
-    /// Returns the keys for these settings. If there are none yet, creates them with `start`.
+    /// Returns the keys for these settings. If the cache has no keys for these settings, creates them with the
+    /// function `start`.
     pub fn get(
         &self,
         settings: &FetchSettings,

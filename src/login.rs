@@ -171,8 +171,8 @@ impl Login {
         self.max_age.limit(policy, attributes)
     }
 
-    /// Determines the start time of the session from the authentication time in the ID token. `None` if the person
-    /// must authenticate again.
+    /// Determines the start time of the session from the authentication time in the ID token. Returns `None` if the
+    /// person must authenticate again.
     ///
     /// # Errors
     /// [`LoginError::Invalid`] if an authentication time is required and the ID token has none.
@@ -193,7 +193,7 @@ impl Login {
         };
         if attempt.reauthenticate {
             // A provider rounds `auth_time` to whole seconds, and its clock can differ. So a time slightly before the
-            // start of the attempt counts as the start.
+            // start of the attempt counts as the start of the attempt.
             let fresh = authenticated.plus(leeway) >= attempt.begun;
             return Ok(fresh.then(|| authenticated.max(attempt.begun).min(now)));
         }

@@ -48,7 +48,7 @@ impl Table {
     }
 }
 
-/// Returns how long an address must wait if its count is zero again at `reset_at`.
+/// Returns how long an address must wait. `reset_at` is the time when the count of the address is zero again.
 fn delay(reset_at: Timestamp, now: Timestamp) -> Option<Duration> {
     let pending = reset_at.since(now);
     let wait = pending.checked_sub(INTERVAL * (BURST - 1))?;
@@ -144,7 +144,7 @@ mod tests {
         assert_eq!(
             attempts.retry_delay(own, START),
             None,
-            "not locked out by others"
+            "other addresses must not make this address wait"
         );
         assert!(attempts.retry_delay(ip("198.51.100.1"), START).is_some());
         let later = START.plus(Duration::from_secs(60));

@@ -65,7 +65,8 @@ impl AdminTokens {
         Self(tokens.into_iter().map(Arc::new).collect())
     }
 
-    /// Returns the configured token with the same hash. Compares all hashes, each in constant time.
+    /// Returns the configured token whose hash equals the hash of the presented token. Compares all hashes, each in
+    /// constant time.
     #[must_use]
     pub fn find(&self, token: &[u8]) -> Option<Arc<NamedToken>> {
         let presented = hash(token);
@@ -93,7 +94,7 @@ fn hash(token: &[u8]) -> [u8; 32] {
 }
 
 /// Middleware: accepts a request if its token is valid and has the right for the route, and adds the [`Caller`] to
-/// it. The token is an admin token, or the token of a Kubernetes user.
+/// the request. The token is an admin token, or the token of a Kubernetes user.
 pub(super) async fn find_caller(
     Current(admin): Current<Admin>,
     mut request: Request,

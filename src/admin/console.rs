@@ -1,7 +1,7 @@
 //! The console: HTML pages for operators, on the `admin` listener.
 //!
 //! The pages work without JavaScript. Every change is a form with `POST`. An operator signs in with an admin token or
-//! with an identity provider; [`operator_session`] has the session.
+//! with an identity provider. The module [`operator_session`] implements the operator's session.
 
 mod assets;
 mod health;

@@ -13,7 +13,7 @@ use crate::policy::{AppliedPolicy, Client, Policies};
 use crate::session::{Attributes, PolicyName, Session, SessionId, State, Subject, Timestamp};
 use crate::store::Replication;
 
-/// A sign-in that another service handled. The request starts a session for it.
+/// A sign-in that another service handled, and for which Curfew starts a session.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CreateSession {
@@ -308,7 +308,8 @@ pub(super) struct SessionPage {
 pub(super) struct RevokeAll {
     /// The user whose sessions end.
     pub(super) subject: String,
-    /// Ends only sessions that started before this time, RFC 3339; without it, all of them.
+    /// Ends only sessions that started before this time, RFC 3339; without this time, ends all sessions of the
+    /// subject.
     pub(super) before: Option<String>,
 }
 
@@ -317,7 +318,7 @@ pub(super) struct RevokeAll {
 pub(super) struct RevokedAll {
     /// The number of sessions that were live and that this request has ended.
     pub(super) revoked: usize,
-    /// All sessions that started before this time have ended, even those that were not found; RFC 3339.
+    /// All sessions that started before this time have ended, even sessions that Curfew did not find; RFC 3339.
     pub(super) not_before: String,
     /// Present only if `store.wait_replicas` is set and a session was ended.
     #[serde(skip_serializing_if = "Option::is_none")]

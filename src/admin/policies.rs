@@ -45,13 +45,13 @@ pub(super) struct PolicyView {
     default: bool,
     #[serde(flatten)]
     limits: LimitsView,
-    /// The limits with "remember me"; absent if the policy does not offer it.
+    /// The limits with "remember me"; absent if the policy has no `remember`.
     #[serde(skip_serializing_if = "Option::is_none")]
     remember: Option<LimitsView>,
     /// Tighter limits for some groups.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     variants: Vec<VariantView>,
-    /// The touch interval. A session can end too early by at most this time.
+    /// The touch interval. A session can end up to one touch interval before its idle limit.
     touch_interval: f64,
     /// Which requests count as activity, such as `any`, `navigation` or `explicit`.
     activity: &'static str,
@@ -84,7 +84,7 @@ pub(super) struct LimitsView {
     /// The absolute limit; absent in a variant that does not change it.
     #[serde(skip_serializing_if = "Option::is_none")]
     absolute: Option<f64>,
-    /// The maximum time since the sign-in; absent if there is none.
+    /// The maximum age of the sign-in for a request; absent if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     max_auth_age: Option<f64>,
 }

@@ -23,7 +23,8 @@ pub(super) struct RecordingRequest {
     duration: String,
 }
 
-/// Starts a recording of what proxies send in their checks, without secrets. It replaces an earlier recording.
+/// Starts a recording of the checks that proxies send, without secrets. The new recording replaces an earlier
+/// recording.
 #[utoipa::path(
     post,
     path = "/api/v1/recording",
@@ -35,7 +36,7 @@ pub(super) struct RecordingRequest {
         (status = 400, body = Problem),
         (status = 401, body = Problem),
         (status = 429, description = "too many wrong tokens from this address", body = Problem),
-        (status = 403, description = "no admin token, or one without the right `read`", body = Problem),
+        (status = 403, description = "no admin token, or an admin token without the right `read`", body = Problem),
     ),
 )]
 pub(super) async fn start(
@@ -67,7 +68,7 @@ pub(super) async fn start(
         (status = 200, body = Recording),
         (status = 401, body = Problem),
         (status = 429, description = "too many wrong tokens from this address", body = Problem),
-        (status = 403, description = "no admin token, or one without the right `read`", body = Problem),
+        (status = 403, description = "no admin token, or an admin token without the right `read`", body = Problem),
         (status = 404, description = "there is no recording", body = Problem),
     ),
 )]
@@ -91,7 +92,7 @@ pub(super) async fn read(
         (status = 204),
         (status = 401, body = Problem),
         (status = 429, description = "too many wrong tokens from this address", body = Problem),
-        (status = 403, description = "no admin token, or one without the right `read`", body = Problem),
+        (status = 403, description = "no admin token, or an admin token without the right `read`", body = Problem),
         (status = 404, description = "there is no recording", body = Problem),
     ),
 )]

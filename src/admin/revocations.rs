@@ -25,14 +25,15 @@ use crate::store::MAX_REVOCATION_RULES;
 const COUNT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest time that the response waits for the replicas to confirm a revocation.
 const CONFIRMATION_TIMEOUT: Duration = Duration::from_secs(1);
-/// The interval between two checks whether the replicas have confirmed a revocation.
+/// The interval at which Curfew looks for new confirmations of a revocation from the replicas.
 const CONFIRMATION_POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// The maximum size of a condition.
 const MAX_CONDITION_BYTES: usize = 512;
 /// The session sources that a condition can name.
 pub(super) const SOURCES: [&str; 4] = ["token", "login", "jwt", "delegated"];
 
-/// The conditions for sessions to end. All must hold. Name at least one, or set `everybody`.
+/// The conditions for the sessions to end. A session ends if it meets all conditions. Name at least one condition, or
+/// set `everybody`.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RevokeMatching {
@@ -87,7 +88,8 @@ pub(super) struct CountView {
     pub(super) live: usize,
     /// Whether all records were read in time. If so, `live` is the number in the whole store.
     pub(super) exact: bool,
-    /// The part of `live` that lacks a property of the conditions. These sessions count as matching.
+    /// The number of sessions in `live` that lack a property that a condition names. These sessions count as
+    /// matching.
     pub(super) assumed: usize,
     /// The number of records that were read. This includes records of ended sessions.
     pub(super) checked: usize,
@@ -135,7 +137,7 @@ pub(super) struct ReplicaView {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Confirmation {
-    /// The replica applies it.
+    /// The replica applies the revocation.
     InForce,
     /// The replica has not confirmed the revocation yet. See `by`.
     Unconfirmed,
@@ -290,8 +292,9 @@ impl Admin {
     }
 }
 
-/// Ends all sessions that match the conditions and started before a time, on every replica. It covers credentials that
-/// no replica has seen yet, and does not affect later sign-ins. The sessions end in the background. A dry run only counts.
+/// Ends all sessions that match the conditions and started before a time, on every replica. The revocation also
+/// covers credentials that no replica has seen yet. It does not affect later sign-ins. The sessions end in the
+/// background. A dry run only counts.
 #[utoipa::path(
     post,
     path = "/api/v1/revocations",

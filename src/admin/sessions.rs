@@ -108,8 +108,8 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, location, Json(created)).into_response())
 }
 
-/// Lists the sessions of a subject, including ended ones that still have a tombstone. Without a subject, it lists the
-/// live sessions of all subjects that end soonest.
+/// Lists the sessions of a subject, including ended sessions that still have a tombstone. Without a subject, it lists
+/// the live sessions of all subjects that end soonest.
 #[utoipa::path(
     get,
     path = "/api/v1/sessions",
@@ -221,15 +221,15 @@ pub(super) async fn revoke(
             Ok((status_of(replication), Json(revoked)))
         }
         EndOutcome::Unknown => Err(ApiError::UnknownSession),
-        // Not possible here: this end does not depend on the last activity.
+        // This error cannot occur here, because this session end does not depend on the last activity.
         EndOutcome::Touched(_) => Err(ApiError::Internal(
             "the session had activity while it was being ended".to_owned(),
         )),
     }
 }
 
-/// Ends all sessions of a subject, or only sessions that started before a time. A session that is missing now and
-/// reappears after a fail-over of the store ends, too. Later sign-ins are not affected.
+/// Ends all sessions of a subject, or only sessions that started before a time. If a session is missing now and a
+/// fail-over of the store brings it back, this session ends, too. Later sign-ins are not affected.
 #[utoipa::path(
     delete,
     path = "/api/v1/sessions",

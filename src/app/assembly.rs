@@ -304,7 +304,7 @@ impl Foundation {
     }
 
     /// Returns the issuers that may send logout notices: the JWT issuers and the login providers. An issuer that is
-    /// in both lists appears once, and its notices can be for the audience of either.
+    /// in both lists appears once, and its notices can have the audience of the JWT issuer or of the login provider.
     fn logout_issuers(
         &self,
         config: &Config,
@@ -336,7 +336,8 @@ impl Foundation {
     }
 }
 
-/// Creates the providers. After a sign-in they redirect browsers to a path below `path` on the host of `base`.
+/// Creates the providers. After a sign-in, a provider redirects the browser to a path below `path` on the host of
+/// `base`.
 fn providers(
     settings: &LoginSettings,
     base: &Url,

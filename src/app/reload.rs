@@ -20,7 +20,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// The source of the diagnostics of this module.
 const DIAGNOSTICS_SOURCE: &str = "configuration";
 
-/// Requests to reload the configuration. Each is answered after the reload.
+/// Requests to reload the configuration. Curfew answers each request after the reload.
 pub type ReloadRequests = mpsc::Receiver<oneshot::Sender<()>>;
 
 /// Reloads the configuration.
@@ -34,7 +34,7 @@ pub(super) struct Reloader {
 }
 
 impl Reloader {
-    /// Polls the files until `stop` is cancelled. A request through `requests` reloads at once.
+    /// Polls the files until `stop` is cancelled. A request through `requests` starts a reload at once.
     pub(super) async fn run(self, mut requests: ReloadRequests, stop: CancellationToken) {
         let mut files = self.source.files(&self.started_with);
         let mut watch = Watch::new(read(&files).await);
@@ -109,8 +109,8 @@ impl<T: Clone + PartialEq> Watch<T> {
         Self { known, seen }
     }
 
-    /// Returns whether to load the content `now`: if it differs from the loaded content and equals the content at the
-    /// last poll, or if a reload was requested (`at_once`).
+    /// Returns whether to load the content `now`. The answer is yes if a reload was requested (`at_once`), or if the
+    /// content differs from the loaded content and equals the content at the last poll.
     fn poll(&mut self, now: Option<T>, at_once: bool) -> bool {
         let settled = now == self.seen;
         self.seen = now;

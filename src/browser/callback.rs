@@ -124,7 +124,7 @@ async fn without_attempt(
     )
 }
 
-/// Starts the session. It replaces the previous session of the browser.
+/// Starts the session, which replaces the previous session of the browser.
 async fn enter(
     contracts: &Contracts,
     login: &Login,

@@ -25,7 +25,7 @@ const MARKER_SECONDS: i64 = 30;
 
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct ClearCookiesQuery {
-    /// The path on this host to open afterwards.
+    /// The path on this host to open after the cookies are cleared.
     #[serde(default)]
     rd: String,
 }
@@ -52,7 +52,8 @@ pub(super) async fn clear_and_redirect(
     Ok(clear(&contracts, &browser_request, next, &retry))
 }
 
-/// Clears ambiguous cookies and redirects to `next`. If a browser still has some, shows a page with the link `retry`.
+/// Clears ambiguous cookies and redirects to `next`. If a browser still has ambiguous cookies, shows a page with the
+/// link `retry`.
 pub(super) fn clear(
     contracts: &Contracts,
     browser_request: &BrowserRequest,
@@ -120,8 +121,8 @@ const fn marker_cookie_name(secure: bool) -> &'static str {
     }
 }
 
-/// Builds the page that lists the remaining ambiguous cookies and explains how to delete them. If this request has
-/// none, the cookies belong to other paths, and the page names the session cookie.
+/// Builds the page that lists the remaining ambiguous cookies and explains how to delete them. If this request has no
+/// ambiguous cookies, they belong to other paths, and the page names the session cookie.
 fn remaining_cookies_page(
     ambiguous: &[&str],
     session: &str,

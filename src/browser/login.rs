@@ -17,8 +17,8 @@ use crate::policy::{Activity, Passivity};
 use crate::session::{Attributes, DenyReason, Verdict};
 
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
-/// The maximum number of open attempts of a browser. Each has a cookie of about 80 bytes. Beyond the maximum, the
-/// cookies of the oldest attempts are deleted.
+/// The maximum number of open attempts of a browser. Each attempt has a cookie of about 80 bytes. Beyond the maximum,
+/// the cookies of the oldest attempts are deleted.
 const MAX_ATTEMPTS: usize = 20;
 /// The maximum number of attempt cookies that one response deletes.
 const MAX_REMOVALS: usize = 8;
@@ -33,7 +33,7 @@ struct LoginQuery {
     provider: Option<String>,
     /// The target address after the sign-in.
     rd: Option<String>,
-    /// The reason of the denial that led here.
+    /// The reason of the denial that sent the browser to this page.
     reason: Option<String>,
 }
 
@@ -103,7 +103,7 @@ pub(super) async fn begin(
         let request = browser_request.request()?;
         let denial = Outcome {
             verdict: match denial.verdict {
-                // The path of the proxy's check named an additional policy, and this page does not know it.
+                // The path of the proxy's check named an additional policy, and this page does not know this policy.
                 Verdict::Allow => Verdict::Deny(DenyReason::ReauthenticationRequired),
                 denied @ Verdict::Deny(_) => denied,
             },

@@ -23,7 +23,7 @@ struct Status<'a> {
     server_time: u64,
 }
 
-/// `GET /.curfew/session`: the status. It does not count as activity.
+/// `GET /.curfew/session`: the status. This request does not count as activity.
 pub(super) async fn show(
     Current(contracts): Current<Contracts>,
     browser_request: BrowserRequest,

@@ -79,7 +79,7 @@ async fn text(response: Response) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// Returns a page for browsers that contains `text` in every place for text.
+/// Returns a page for browsers that contains `text` in every text of the page.
 pub(crate) async fn outputs(text: &str) -> Vec<Output> {
     let link = (text.to_owned(), text.to_owned());
     let page = self::text(page::page(text, text, &[link])).await;
@@ -255,7 +255,8 @@ async fn the_signed_out_page_shows_the_reason_without_scripts() {
     assert!(page.contains("href=\"/orders?a=1&amp;b=&quot;\""), "{page}");
 }
 
-/// Checks that browsers do not get the headers for the application, even those of a delegated service.
+/// Checks that browsers do not get the headers for the application, and not the headers of a delegated service
+/// either.
 #[tokio::test]
 async fn no_page_has_headers_of_a_check() {
     let fixture = Fixture::with(|contracts| {

@@ -23,7 +23,7 @@ let going = false;
 async function ask(path, method) {
   const sent = now();
   const answer = await fetch(base + path, { method, headers: { accept: "application/json" }, cache: "no-store" });
-  // Count from the request: no warning is late.
+  // Count from the request, so no warning is late.
   const { status, headers } = answer;
   return { status, body: status === 200 ? await answer.json() : {}, reason: headers.get("x-session-reason"), to: headers.get("location"), sent };
 }

@@ -1,4 +1,4 @@
-//! Colours for terminals. Output to a file or a pipe has no colours, and neither has output with `NO_COLOR` set
+//! Colours for terminals. Output has no colours if it goes to a file or a pipe, or if `NO_COLOR` is set
 //! (<https://no-color.org>).
 
 use anstyle::{AnsiColor, Style};

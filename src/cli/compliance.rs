@@ -57,7 +57,7 @@ pub(super) fn run(args: &ComplianceArgs) -> anyhow::Result<()> {
 }
 
 /// Returns the error message for a requirement; `None` if no policy fails. `failing` has the policies that fail
-/// because of their limits, and the policies that fail because of sign-in.
+/// because of their limits, and the policies that fail because of the configured ways to sign in.
 fn failure(requirement: &Requirement, failing: [Vec<&str>; 2]) -> Option<String> {
     let words = [
         "is not met by",

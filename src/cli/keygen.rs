@@ -19,14 +19,15 @@ pub(super) struct KeygenArgs {
     directory: Option<PathBuf>,
 }
 
-/// Prints a new key, or a new admin token with its hash. With a directory, writes all of them to files instead.
+/// Prints a new key, or a new admin token with its hash. With a directory, writes a key, an admin token and its hash
+/// to files instead.
 pub(super) fn run(args: &KeygenArgs) -> anyhow::Result<()> {
     let mut out = stdout();
     if let Some(directory) = &args.directory {
         write(&directory.join("keys"), &SigningKey::generate()?)?;
         let token = AdminToken::generate()?;
-        // Write the hash before the token. If the run stops in between, the next run finds no token and generates
-        // both.
+        // Write the hash before the token. If the process stops between the two writes, the next run finds no token
+        // and generates both.
         if !directory.join("admin-token").exists() {
             let hashes = directory.join("admin-token-hashes");
             let _ = std::fs::remove_file(&hashes);

@@ -26,13 +26,13 @@ pub(super) fn stderr() -> Escaped<Stderr> {
 }
 
 /// Unescaped standard output, for text without external input: completion scripts and manual pages.
-#[expect(clippy::disallowed_methods, reason = "the text is the program's own")]
+#[expect(clippy::disallowed_methods, reason = "the text has no external input")]
 pub(super) fn raw_stdout() -> Stdout {
     std::io::stdout()
 }
 
 /// Unescaped standard error, for progress lines that overwrite each other.
-#[expect(clippy::disallowed_methods, reason = "the text is the program's own")]
+#[expect(clippy::disallowed_methods, reason = "the text has no external input")]
 pub(super) fn raw_stderr() -> Stderr {
     std::io::stderr()
 }

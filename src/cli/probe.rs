@@ -47,14 +47,14 @@ pub(super) struct ProbeArgs {
     /// The URL of an API that needs a session; can be repeated.
     #[arg(long = "api", value_name = "URL")]
     apis: Vec<Url>,
-    /// Text expected on the page when signed in, such as the user's name.
+    /// A text that the page shows to a signed-in person, such as the user's name.
     #[arg(long, value_name = "TEXT")]
     expect_text: Option<String>,
     /// Use this while Curfew is stopped: only check that no request is served.
     #[arg(long)]
     down: bool,
-    /// The cookie of a live session, as NAME=VALUE; the probe ends this session. CURFEW_PROBE_COOKIE can
-    /// hold it instead.
+    /// The cookie of a live session, as NAME=VALUE; the probe ends this session. CURFEW_PROBE_COOKIE can hold the
+    /// cookie instead.
     #[arg(
         long,
         value_name = "COOKIE",

@@ -174,7 +174,7 @@ impl MergedConfig {
         Ok(Loaded { config, effective })
     }
 
-    /// Converts mistakes to an error that has the origin and the written value of each.
+    /// Converts mistakes to an error that has the origin and the written value of each mistake.
     fn problems(&self, mistakes: Vec<Mistake>) -> ConfigError {
         let mistakes = mistakes.into_iter();
         ConfigError::Problems(
@@ -277,7 +277,8 @@ impl MergedConfig {
     }
 }
 
-/// Returns the origin of a value. A merged table has none: for a table, returns the origin of a value inside it.
+/// Returns the origin of a value. A merged table has no origin of its own: for a table, returns the origin of a value
+/// in the table.
 fn any_origin(value: &Value) -> Option<&str> {
     value.origin().or_else(|| match &value.kind {
         ValueKind::Table(table) => table.values().find_map(any_origin),
@@ -317,7 +318,8 @@ fn root_message(error: layers::ConfigError) -> String {
     }
 }
 
-/// Renamed keys: the pattern of the old key, where `*` stands for one name, and the last part of the new key.
+/// The renamed keys. Each entry has the pattern of the old key, in which `*` stands for one name, and the last part
+/// of the new key.
 const RENAMED: [(&str, &str); 7] = [
     ("admin.proxies", "trusted_proxies"),
     ("client_address.proxies", "trusted_proxies"),

@@ -16,8 +16,8 @@ pub(super) struct Mistake {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Invalid;
 
-/// The result of a parser. Call all parsers before the first `?`, so that one run reports the mistakes of all of
-/// them.
+/// The result of a parser. Call all parsers before the first `?`, so that one run reports the mistakes of all
+/// parsers.
 pub(super) type Valid<T> = Result<T, Invalid>;
 
 /// Borrows the value of a parser.

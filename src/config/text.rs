@@ -71,7 +71,7 @@ impl<'de> Deserialize<'de> for OneOrMany {
 
 /// Conversion of a string into an item of a [`TextList`].
 pub trait FromText {
-    /// Makes an item of the string.
+    /// Converts the string into an item.
     fn from_text(text: String) -> Self;
 }
 

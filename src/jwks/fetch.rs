@@ -106,7 +106,7 @@ impl HttpFetcher {
         }
         let keys = Url::parse(&metadata.jwks_uri);
         let keys = keys.map_err(|_| FetchError::Metadata("invalid `jwks_uri`"))?;
-        // If the address of the issuer has `https`, the address of its keys must have it too.
+        // If the address of the issuer has `https`, the address of its keys must have `https`, too.
         if issuer.scheme() == "https" && keys.scheme() != "https" {
             return Err(FetchError::Metadata("`jwks_uri` without TLS"));
         }

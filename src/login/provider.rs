@@ -55,8 +55,8 @@ impl Provider {
         &self.settings.issuer.name
     }
 
-    /// Returns the metadata and keys. `renew` is for a token with an unknown key: it fetches them again if they are
-    /// older than ten seconds.
+    /// Returns the metadata and keys. With `renew`, fetches the metadata and keys again if they are older than ten
+    /// seconds; `renew` is for a token with an unknown key.
     async fn metadata_and_keys(
         &self,
         now: Timestamp,

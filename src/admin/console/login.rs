@@ -149,7 +149,10 @@ pub(super) async fn finish(
 }
 
 /// Starts the session of an operator who is a member of one of the groups.
-#[expect(clippy::too_many_arguments, reason = "what one request brings")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the arguments are the parts of one request"
+)]
 async fn start_session(
     admin: &Admin,
     login: &ConsoleLogin,
@@ -212,7 +215,8 @@ fn refuse(
         LoginError::NoMatchingAttempt(_) => StatusCode::BAD_REQUEST,
         LoginError::Refused(_) | LoginError::Invalid(_) => StatusCode::FORBIDDEN,
     };
-    // Do not count a request without an attempt: any site can send a browser here, and nobody guesses a credential.
+    // Do not count a request without an attempt as a wrong credential: any site can send a browser here, and such a
+    // request does not guess a credential.
     if matches!(error, LoginError::Refused(_) | LoginError::Invalid(_)) {
         admin.count_wrong_credential(AdminInterface::Console, address, |reason| {
             audit::console_refused(reason, None, Some(name), &actor);

@@ -1,8 +1,8 @@
 //! The session of an operator in the console. It is in the store, with the limits of `admin.console`.
 //!
-//! The cookie contains random bytes, which the key ring seals for this purpose only. The session ID is derived from
-//! these bytes, also for this purpose only. Therefore a console cookie is not a credential for checks, and a
-//! credential for checks gives no access to the console.
+//! The cookie contains random bytes, which Curfew seals with the key ring for console cookies only. Curfew derives
+//! the session ID from these bytes, also for the console only. Therefore a console cookie is not a credential for
+//! checks, and a credential for checks gives no access to the console.
 
 use std::net::IpAddr;
 use std::sync::Arc;

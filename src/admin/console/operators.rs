@@ -15,7 +15,7 @@ use crate::current::Current;
 use crate::session::Subject;
 use crate::store::Cursor;
 
-/// Rows on one page.
+/// The number of rows on one page.
 const PAGE_SIZE: usize = 50;
 
 #[derive(Template)]

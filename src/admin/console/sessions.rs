@@ -16,7 +16,7 @@ use crate::current::Current;
 use crate::session::Subject;
 use crate::store::{Cursor, StoreError};
 
-/// Rows on one page.
+/// The number of rows on one page.
 const PAGE_SIZE: usize = 50;
 
 #[derive(Template)]

@@ -73,7 +73,7 @@ impl<'a> Person<'a> {
     }
 }
 
-/// Returns the console pages that contain `text`: as a search text, and in the existing sessions.
+/// Returns the console pages that contain `text`, as a search text or as data of the existing sessions.
 pub(in crate::admin) async fn outputs(fixture: &Fixture, text: &str) -> Vec<Output> {
     let mut person = Person::new(fixture);
     person.sign_in().await;
@@ -106,7 +106,7 @@ pub(in crate::admin) async fn outputs(fixture: &Fixture, text: &str) -> Vec<Outp
     all
 }
 
-/// Checks that the form ends the sessions of exactly the subject that the page shows, even if it has special
+/// Checks that the form ends the sessions of exactly the subject that the page shows, even if the subject has special
 /// characters.
 #[tokio::test]
 async fn a_form_returns_the_subject_unchanged() {

@@ -48,7 +48,7 @@ async fn each_route_needs_its_right() {
     let (operations, mut known) = (BTreeSet::from_iter(operations), BTreeSet::from_iter(routes));
     assert_eq!(
         known, operations,
-        "the table has what the document describes"
+        "the table and the OpenAPI document must have the same operations"
     );
     let fixture = Fixture::new();
     for set in 0..8_u8 {
@@ -79,7 +79,7 @@ async fn each_route_needs_its_right() {
         let (status, _) = send(&routes, request("GET", "/api/v1/openapi.json", &text)).await;
         assert_eq!(status, StatusCode::OK);
     }
-    assert!(known.is_empty(), "every route was tested");
+    assert!(known.is_empty(), "every route in the table must be tested");
 }
 
 #[tokio::test]
@@ -127,7 +127,7 @@ async fn wrong_tokens_are_limited_and_valid_tokens_are_not() {
             assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS, "{count}");
             assert_eq!(response.headers()["retry-after"], "6");
         }
-        // Other addresses are not limited, and neither is the right token from the same address.
+        // Other addresses are not limited, and neither is a valid token from the same address.
         let other_address = send(
             &fixture.routes,
             request_from("198.51.100.1:9", &fixture.token),

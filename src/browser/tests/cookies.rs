@@ -85,7 +85,8 @@ async fn ambiguous_cookies_are_cleared_and_the_browser_is_redirected() {
     );
 }
 
-/// Any site can link to the page or embed it, so neither must clear a cookie that gives access.
+/// Any site can link to the page or embed it. Neither a link nor an embedded page may clear a cookie that gives
+/// access.
 #[tokio::test]
 async fn other_sites_cannot_clear_a_cookie() {
     let browser = with_plain_cookie().await;

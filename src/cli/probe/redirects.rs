@@ -2,7 +2,7 @@
 //! the protected page.
 //!
 //! A browser has cookies of the identity provider. The probe has them only with `--provider-cookie`. Without these
-//! cookies, it checks the request to the provider, but not the provider's answer.
+//! cookies, the probe checks the request to the provider, but not the provider's answer.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -86,13 +86,13 @@ fn is_within(host: &str, domain: &str) -> bool {
 
 /// The result of following the redirects.
 enum End {
-    /// The redirects lead to this request to the identity provider.
+    /// The redirects end at the identity provider, with this request.
     Request(Url),
     /// The redirects end at the protected page.
     Page(Answer),
     /// The redirects end at another page with this status code.
     OtherPage(Url, u16),
-    /// The redirects cannot be followed, for this reason.
+    /// The probe could not follow the redirects, for this reason.
     Failed(String),
 }
 
@@ -163,7 +163,7 @@ fn report_authorization_request(request: &Url, idle: Duration, report: &mut Repo
         (None, None) => report.add_unknown(
             REQUEST_STEP,
             &format!(
-                "the request to {origin} does not ask for this: it has neither prompt=login nor a max_age up to the idle limit"
+                "the request to {origin} does not ask for a new authentication: it has neither prompt=login nor a max_age up to the idle limit"
             ),
         ),
     }

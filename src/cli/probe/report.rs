@@ -80,7 +80,7 @@ impl Report {
     }
 
     /// Prints why the remaining steps are skipped.
-    #[expect(clippy::unused_self, reason = "it is the end of this report")]
+    #[expect(clippy::unused_self, reason = "the line belongs to this report")]
     pub(super) fn skip(&self, why: &str) {
         let _ = writeln!(stdout(), "      {why}");
     }

@@ -62,7 +62,7 @@ pub struct RawStore {
     pub check_timeout: String,
     /// The number of Redis replicas that must acknowledge a sign-in or a revocation (`WAIT`).
     pub wait_replicas: u16,
-    /// The timeout for these acknowledgements.
+    /// The timeout for the acknowledgements of the Redis replicas.
     #[schemars(with = "shape::Duration")]
     pub wait_timeout: String,
     /// How long each process keeps the session ends that it wrote, to repeat them after a

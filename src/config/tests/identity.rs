@@ -22,7 +22,7 @@ fn a_preset_fills_unset_keys() {
          authelia: {preset: authelia, url: 'http://a/api/authz/auth-request'}}}",
     );
     let [authelia, proxy] = &loaded.config.delegates[..] else {
-        panic!("two services");
+        panic!("there should be two delegated services");
     };
     let key = SessionKey::Cookie {
         name: "_oauth2_proxy".to_owned(),

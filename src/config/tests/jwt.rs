@@ -40,7 +40,7 @@ fn reads_an_issuer() {
     assert_eq!(main.issuer.claims.session, ["sid"]);
     assert!(
         !main.issuer.accepts_iat,
-        "unless the configuration says why"
+        "`iat` is accepted only if the configuration gives a reason"
     );
     let accepting = jwt(&format!(
         "{{issuers: {{main: {{{MAIN}, accept_iat: tokens are never refreshed}}}}}}"
@@ -48,7 +48,7 @@ fn reads_an_issuer() {
     assert!(accepting.issuers[0].issuer.accepts_iat);
     assert_eq!(main.policy.as_ref().unwrap().as_str(), "apps");
     let KeySource::Fetched(settings) = &main.keys else {
-        panic!("fetched");
+        panic!("the keys should be fetched");
     };
     assert!(matches!(&settings.location, Location::Discovery { .. }));
     assert_eq!(settings.freshness.refresh, Duration::from_secs(300));

@@ -29,7 +29,7 @@ fn defaults_follow_from_login_url() {
     let login = loaded.config.login.as_ref().unwrap();
     assert_eq!(login.max_age, MaxAge::Idle);
     let [provider] = &login.providers[..] else {
-        panic!("one provider");
+        panic!("there should be one provider");
     };
     assert_eq!(provider.title, "main");
     assert_eq!(provider.scopes, ["profile", "email"]);

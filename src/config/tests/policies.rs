@@ -146,7 +146,7 @@ fn a_variant_only_tightens() {
         "{idle: 1h, variants: [{groups: admins, idle: 10m}, {groups: [a, b], absolute: 2h, max_auth_age: 1h}]}",
     );
     let [admins, ab] = &*varied.variants else {
-        panic!("two of them");
+        panic!("the policy should have two variants");
     };
     assert_eq!(admins.groups, ["admins"]);
     assert_eq!(

@@ -40,7 +40,7 @@ fn reads_a_rule() {
     access: public",
     );
     let [first, ambiguous, comma] = rules.as_slice() else {
-        panic!("three of them");
+        panic!("there should be three rules");
     };
     assert_eq!(
         first.conditions.to_string(),

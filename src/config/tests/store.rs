@@ -21,7 +21,7 @@ fn reads_topologies_and_their_secrets() {
     );
     let loaded = yaml(&text).unwrap();
     let StoreConfig::Redis { settings, .. } = &loaded.config.store else {
-        panic!("{:?}", loaded.config.store)
+        panic!("unexpected store: {:?}", loaded.config.store)
     };
     assert!(matches!(&settings.topology, Topology::Sentinel { name, .. } if name == "main"));
     assert_eq!((settings.database, settings.wait_replicas), (1, 1));

@@ -73,8 +73,8 @@ impl Provider {
         })
     }
 
-    /// Checks the `iss` parameter of a response (RFC 9207). It must be the issuer of this provider. It may only be
-    /// missing if the metadata do not announce it.
+    /// Checks the `iss` parameter of a response (RFC 9207). The parameter must be the issuer of this provider. The
+    /// parameter may be missing only if the metadata do not announce it.
     fn check_issuer(&self, metadata: &Metadata, iss: Option<&str>) -> Result<(), LoginError> {
         let is_required = metadata.authorization_response_iss_parameter_supported;
         match iss {

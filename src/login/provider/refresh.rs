@@ -210,7 +210,7 @@ fn parse_tokens(body: &[u8]) -> Option<PartialTokens> {
     serde_json::from_slice(body).ok()
 }
 
-/// Returns text in the form of an error code, and a fixed text instead of any other.
+/// Returns the text if it has the form of an error code, and a fixed text otherwise.
 fn protocol_error_code(code: &str) -> &str {
     let is_word = code
         .bytes()

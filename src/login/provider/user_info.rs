@@ -14,8 +14,8 @@ const JWT: &str = "application/jwt";
 
 impl Provider {
     /// Fetches the claims from the UserInfo endpoint; `None` if the provider has no such endpoint. `subject` is the
-    /// `sub` of the ID token, if there is one. Then the claims must have the same `sub` (OpenID Connect Core 1.0,
-    /// section 5.3.2).
+    /// `sub` of the ID token, or `None` without an ID token. With a `subject`, the claims must have the same `sub`
+    /// (OpenID Connect Core 1.0, section 5.3.2).
     pub(super) async fn user_info(
         &self,
         discovered: &Discovered,

@@ -28,7 +28,8 @@ impl Fixture {
         }
     }
 
-    /// Returns an ID token with the nonce of the attempt. These claims are added or replaced.
+    /// Returns an ID token with the nonce of the attempt. The given claims are added to the token, or replace its
+    /// claims.
     pub(super) fn id_token(&self, changes: &Value) -> String {
         let mut claims = json!({ "nonce": self.attempt.nonce });
         let changes = changes.as_object().unwrap().clone();

@@ -203,7 +203,7 @@ async fn an_operator_sees_only_what_the_token_allows() {
     assert_eq!(
         location(&left),
         "/console/sign-in",
-        "sign-out needs no right"
+        "an operator without a right can sign out"
     );
     let form = format!("token={}", fixture.token);
     let refused = person.post("/console/sign-in", &form).await;

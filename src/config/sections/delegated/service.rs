@@ -292,7 +292,7 @@ fn cleared_cookie(
     mistakes.take(&key, value.ok_or(message)).map(Some)
 }
 
-/// Parses the name of the header with the token. It may be `Authorization`.
+/// Parses the name of the header with the token. This header may be `Authorization`.
 fn token_header(
     name: &str,
     raw: &RawService,
