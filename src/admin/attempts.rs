@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_waits_after_ten_and_gets_one_more_in_six_seconds() {
+    fn an_address_can_send_ten_wrong_credentials_then_one_every_six_seconds() {
         let attempts = Attempts::default();
         let one = ip("203.0.113.7");
         for count in 1..=10 {
