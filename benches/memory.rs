@@ -69,7 +69,7 @@ async fn main() {
 fn used(server: &RedisServer) -> u64 {
     fact(server, "used_memory")
         .parse()
-        .expect("used_memory in INFO")
+        .expect("the answer to INFO should contain used_memory")
 }
 
 async fn create(server: &RedisServer, count: u64) -> Arc<RedisStore> {

@@ -21,7 +21,7 @@ fn prefix(number: usize) -> PathPattern {
 
 #[expect(clippy::expect_used, reason = "a bench fails by panicking")]
 fn glob(number: usize) -> PathPattern {
-    PathPattern::glob(&format!("/glob/*/{number}/**")).expect("a glob")
+    PathPattern::glob(&format!("/glob/*/{number}/**")).expect("the glob should be valid")
 }
 
 #[expect(clippy::expect_used, reason = "a bench fails by panicking")]
@@ -35,7 +35,7 @@ fn rules(count: usize, make: &[Make]) -> Rules {
         },
         terms: Terms::default(),
     });
-    Rules::new(rules.collect(), Terms::default()).expect("rules")
+    Rules::new(rules.collect(), Terms::default()).expect("the rules should be valid")
 }
 
 /// A request that no rule matches, so the search must exclude all rules.

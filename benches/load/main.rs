@@ -38,21 +38,29 @@ fn main() {
     let provider = rustls::crypto::ring::default_provider();
     provider
         .install_default()
-        .expect("no TLS provider is installed yet");
+        .expect("the TLS provider should be installed only once");
     // Cargo passes `--bench` to every benchmark.
     let words = std::env::args().skip(1).filter(|word| word != "--bench");
     let words: Vec<String> = words.collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let seconds = |text: &str| Duration::from_secs_f64(text.parse().expect("seconds"));
-    let number = |text: &str| text.parse::<usize>().expect("a number");
-    let address = |text: &str| text.parse::<SocketAddr>().expect("an address");
+    let seconds = |text: &str| {
+        Duration::from_secs_f64(text.parse().expect("a time should be a number of seconds"))
+    };
+    let number = |text: &str| {
+        text.parse::<usize>()
+            .expect("a count should be a whole number")
+    };
+    let address = |text: &str| {
+        text.parse::<SocketAddr>()
+            .expect("an address should have the form IP:PORT")
+    };
     let done = async {
         match *words {
             ["bare-http", at] => bare::http(address(at)).await,
             ["bare-grpc", at] => bare::grpc(address(at)).await,
             ["seed", at, token, count, file] => seed::run(at, token, number(count), file).await,
             ["http", at, file, time, connections, rate] => {
-                let rate = rate.parse().expect("a rate");
+                let rate = rate.parse().expect("a rate should be a number");
                 let load = http::Load {
                     address: address(at),
                     connections: number(connections),
@@ -84,7 +92,7 @@ fn main() {
 
 /// The same runtime as in the service.
 fn runtime() -> tokio::runtime::Runtime {
-    curfew::cli::runtime().expect("a runtime")
+    curfew::cli::runtime().expect("the runtime should start")
 }
 
 fn print(latencies: Latencies) {

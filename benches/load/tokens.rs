@@ -8,7 +8,8 @@ pub struct Tokens {
 
 impl Tokens {
     pub fn read(file: &str) -> Self {
-        let text = std::fs::read_to_string(file).expect("the file of tokens");
+        let text =
+            std::fs::read_to_string(file).expect("the file with the tokens should be readable");
         Self {
             all: text.lines().map(str::to_owned).collect(),
             next: AtomicUsize::new(0),

@@ -95,7 +95,7 @@ async fn demo_works_in_chromium() {
         .split_whitespace()
         .find(|word| word.starts_with("http://"));
     let url = url
-        .unwrap_or_else(|| panic!("{line}"))
+        .unwrap_or_else(|| panic!("no address in the first line: {line}"))
         .trim_end_matches('/');
     let mut lines = out.lines().map_while(Result::ok);
     let console = lines.find(|line| line.contains("the console")).unwrap();
@@ -122,7 +122,8 @@ async fn run_script(script: &str, mut given: Value) {
     command
         .arg(scripts.join(script))
         .env("BROWSER", given.to_string());
-    let run = tokio::task::spawn_blocking(move || command.output().expect("Node.js"));
+    let run =
+        tokio::task::spawn_blocking(move || command.output().expect("Node.js should be installed"));
     let output = run.await.unwrap();
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said);

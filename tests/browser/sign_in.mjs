@@ -109,7 +109,7 @@ await run({
     await page.waitForURL(here("/orders?page=2"));
     assert.equal(await who(page), "alice staff alice@example.com");
     const { session, "curfew-provider": provider } = await cookies(context);
-    assert(session.httpOnly && session.sameSite === "Lax" && provider === undefined, "no other cookie is sent");
+    assert(session.httpOnly && session.sameSite === "Lax" && provider === undefined, "the application should receive only the session cookie");
     assert.deepEqual(await attempts(context), []);
     // The session starts at the time of the authentication.
     const hint = (await context.cookies(here("/.curfew/sign-out"))).find((it) => it.name === "curfew-provider");
@@ -233,7 +233,7 @@ await run({
         assert(session && issued.includes(session.value), `round ${round}: the cookie of ${path} is lost`);
         assert.equal((await tab.request.get(here("/.curfew/session"))).status(), 200);
       }
-      assert((await page.evaluate(() => window.answers)) > 12, "polls were answered");
+      assert((await page.evaluate(() => window.answers)) > 12, "too few answers to polls");
       await context.close();
     }
   },
@@ -335,7 +335,7 @@ await run({
         assert.equal(headers["x-session-reason"], "revoked");
         break;
       }
-      assert(tries < 300, "the notice of the provider arrives");
+      assert(tries < 300, "the provider's logout notice did not arrive");
       await sleep(100);
     }
     await context.close();
@@ -437,7 +437,7 @@ await run({
       assert.equal(answer.status(), 303);
       const [name] = answer.headers()["set-cookie"].split("\n").at(-1).split("=");
       kept = [...kept, name].slice(-20);
-      assert.deepEqual((await attempts(context)).sort(), [...kept].sort(), "the oldest attempts are dropped");
+      assert.deepEqual((await attempts(context)).sort(), [...kept].sort(), "the newest attempts should remain");
     }
     const header = (await context.cookies(given.url)).map(({ name, value }) => `${name}=${value}`).join("; ");
     assert(header.length < 2000, `${header.length}`);

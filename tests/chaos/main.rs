@@ -1,5 +1,5 @@
 //! Tests faults under load. Two replicas of Curfew share a store. A load generator knows the correct answer to each
-//! request. During the load, the store, the network or a replica fails.
+//! request. While the load runs, the store, the network or a replica fails.
 //!
 //! The program prints one row for each scenario, and the wrong answers. To run some scenarios only, pass parts of
 //! their names as arguments. With `CURFEW_CHAOS=long` each scenario runs several times, with longer phases.

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::client::Exchange;
 
-/// How late after its limit a session may end.
+/// The longest time after its limit at which a session may still be allowed.
 const END_TOLERANCE: Duration = Duration::from_millis(100);
 
 /// How long after the answer to a revocation the other replica may still allow the session.
@@ -20,7 +20,7 @@ pub struct Policy {
     pub name: &'static str,
     pub idle: Duration,
     pub absolute: Duration,
-    /// How long before its limit a session may end, because its last activity may not be written yet.
+    /// How long before its limit a session may end, because its last activity may not be in the store yet.
     pub early: Duration,
 }
 
@@ -66,19 +66,19 @@ pub enum Severity {
 /// The facts that the load generator knows about one session. It sends the requests of a session one after the other.
 pub struct Model {
     policy: Policy,
-    /// The severity if the sign-in is lost.
+    /// The severity of a wrong answer if the store loses the sign-in.
     start: Severity,
-    /// When the sign-in was sent. The session started no earlier.
+    /// When the client sent the sign-in. The session started no earlier.
     sign_in_sent: Instant,
-    /// When the last allowed request was sent. The last activity is no earlier.
+    /// When the client sent the last allowed request. The last activity is no earlier.
     last_use_sent: Instant,
     /// When the last answer of any kind arrived. The last activity is no later.
     last_answer: Instant,
-    /// A revocation was sent, so the session may have ended.
+    /// True if the client has sent a revocation, so the session may have ended.
     may_have_ended: bool,
-    /// Set when the session has ended: the severity if a replica allows the session again.
+    /// Set when the session has ended. The value is the severity if a replica allows the session again.
     ended: Option<Severity>,
-    /// For each replica, the time since when it must know that the session has ended.
+    /// For each replica, the time from which it must know that the session has ended.
     known_since: [Option<Instant>; 2],
 }
 

@@ -1,7 +1,7 @@
 //! Measures how long a replica needs to recover after a fault.
 //!
 //! A replica has recovered when it has allowed each of the steady sessions again. In a cluster, some sessions are on
-//! servers without a fault: if the replica allows a session at the first attempt, the session was never out of
+//! servers without a fault. If the replica allows a session at the first attempt, the session was never out of
 //! service.
 
 use std::collections::HashMap;

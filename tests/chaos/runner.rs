@@ -95,7 +95,7 @@ fn run_once(scenario: &Scenario, pace: Pace) -> Run {
     let panic = catch_unwind(AssertUnwindSafe(running)).err().map(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| Some((*panic.downcast_ref::<&str>()?).to_owned()));
-        text.unwrap_or_else(|| "it panicked".to_owned())
+        text.unwrap_or_else(|| "the scenario panicked without a message".to_owned())
     });
     record.close();
     eprintln!("{}: {:.0} s", scenario.name, began.seconds());

@@ -61,9 +61,9 @@ impl DelegatedStack {
         let page = self.nginx.url("/auth/sign-in");
         let mut url = page.clone();
         for _ in 0..2 {
-            // The redirects lead to the provider, and back to Apache's page.
+            // The first redirects end at the provider. After the sign-in, the next redirects end at Apache's page.
             let response = browser.get(&url).await;
-            url = Browser::target(&response).expect("Apache redirects the browser");
+            url = Browser::target(&response).expect("Apache should redirect the browser");
             url = browser
                 .follow(&url, user, &self.nginx.url("/auth/"))
                 .await
@@ -125,7 +125,7 @@ async fn sessions_of_another_service_end_on_time() {
     );
     assert!(
         !browser.cookies.contains_key(COOKIE),
-        "the cookie is cleared"
+        "the denial should clear the cookie"
     );
     // Apache still has the session.
     let mut kept = Browser::new();
@@ -183,13 +183,13 @@ async fn an_outage_of_the_service_denies_without_ending_sessions() {
     })
     .await;
     stack.apache.server.signal("KILL");
-    eventually("Apache is gone", async || {
+    eventually("Curfew reports that Apache is unavailable", async || {
         stack.get(&mut browser).await == away
     })
     .await;
     assert!(
         browser.cookies.contains_key(COOKIE),
-        "the cookie is not cleared"
+        "an outage of Apache must not clear the cookie"
     );
     let metrics = stack.curfew.ops("/metrics").await.1;
     assert!(metrics.contains(r#"curfew_delegate_answers_total{answer="error",service="apache"}"#));

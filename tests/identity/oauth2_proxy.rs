@@ -211,7 +211,7 @@ async fn after_a_timeout_people_authenticate_again() {
     assert_eq!((status, &*reason), (302, "idle_timeout"));
     assert!(
         !browser.cookies.contains_key(COOKIE),
-        "the cookie of oauth2-proxy is cleared"
+        "the denial should clear the cookie of oauth2-proxy"
     );
     // The browser still has a session at the provider. The provider asks for a new authentication nevertheless.
     stack.follow_to_provider(&mut browser).await;
@@ -224,7 +224,7 @@ async fn after_a_timeout_people_authenticate_again() {
     assert_eq!((status, &*reason), (302, "idle_timeout"));
 }
 
-/// Without `prompt=login`, the provider answers from its own session, and Curfew detects this.
+/// Without `prompt=login`, the provider answers from its own session. Curfew detects that nobody authenticated.
 #[tokio::test]
 async fn a_return_without_a_new_authentication_is_refused() {
     let stack = ProxyStack::start(&LINES_WITHOUT_PROMPT).await;
@@ -240,7 +240,7 @@ async fn a_return_without_a_new_authentication_is_refused() {
     assert_eq!(back.path(), "/page");
     assert!(
         browser.cookies.contains_key(COOKIE),
-        "oauth2-proxy has accepted the browser"
+        "oauth2-proxy should have signed the browser in again"
     );
     let (status, reason, target) = stack.open_page(&mut browser).await;
     assert_eq!((status, &*reason), (302, "reauthentication_required"));
@@ -275,7 +275,7 @@ async fn a_return_without_a_new_authentication_is_refused() {
     assert!(detail.contains("prompt=login"), "{detail}");
 }
 
-/// Without `prompt=login`, oauth2-proxy accepts the browser at once. Curfew denies the request, because the
+/// Without `prompt=login`, oauth2-proxy signs the browser in again at once. Curfew denies the request, because the
 /// authentication is older than the revocation.
 #[tokio::test]
 async fn after_a_revocation_an_earlier_authentication_starts_no_session() {
@@ -295,7 +295,7 @@ async fn after_a_revocation_an_earlier_authentication_starts_no_session() {
     browser.follow(&target.unwrap(), "nobody", &page).await;
     assert!(
         browser.cookies.contains_key(COOKIE),
-        "oauth2-proxy has accepted the browser"
+        "oauth2-proxy should have signed the browser in again"
     );
     let (status, reason, _) = stack.open_page(&mut browser).await;
     assert!(

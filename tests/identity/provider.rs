@@ -87,7 +87,10 @@ impl Provider {
         );
         let end = browser.follow(&url, user, CALLBACK).await;
         let code = end.query_pairs().find(|(name, _)| name == "code");
-        let code = code.unwrap_or_else(|| panic!("{end}")).1.into_owned();
+        let code = code
+            .unwrap_or_else(|| panic!("no code in the last address: {end}"))
+            .1
+            .into_owned();
         self.token(&[
             ("grant_type", "authorization_code"),
             ("code", &code),
@@ -133,7 +136,7 @@ impl Provider {
         let page = browser.get(&format!("{}/session/end", self.issuer)).await;
         let page = page.text().await.unwrap();
         let secret = page.split("name=\"xsrf\" value=\"").nth(1);
-        let secret = secret.unwrap_or_else(|| panic!("{page}"));
+        let secret = secret.unwrap_or_else(|| panic!("no secret in the logout page: {page}"));
         let secret = secret.split('"').next().unwrap();
         let form = [("xsrf", secret), ("logout", "yes")];
         let url = format!("{}/session/end/confirm", self.issuer);

@@ -162,7 +162,7 @@ async fn a_disabled_account_ends_the_session_within_the_interval() {
     assert_eq!(answer, (401, "revoked".to_owned()));
 }
 
-/// The provider sends no logout notice here.
+/// In this test, the provider sends no logout notice.
 #[tokio::test]
 async fn the_end_of_the_provider_session_ends_the_session() {
     let (alice, mut browser) = SignedIn::alice().await;
@@ -185,12 +185,12 @@ async fn changed_groups_arrive_at_the_application() {
         .provider
         .set_account("alice", "staff,admins")
         .await;
-    eventually("the new groups arrive", async || {
+    eventually("the session has the new groups", async || {
         groups().await == "staff,admins"
     })
     .await;
     alice.stack.provider.set_account("alice", "").await;
-    eventually("groups that were taken away are gone", async || {
+    eventually("the session no longer has the removed groups", async || {
         groups().await.is_empty()
     })
     .await;
@@ -212,7 +212,10 @@ async fn rotated_refresh_tokens_are_stored_and_two_replicas_ask_once() {
         assert_eq!((here.0, there.0), (200, 200), "{}", alice.log());
     }
     let (granted, refused) = alice.stack.provider.refreshes().await;
-    assert!((3..=7).contains(&granted), "{granted} in six seconds");
+    assert!(
+        (3..=7).contains(&granted),
+        "the provider accepted {granted} refresh tokens in six seconds"
+    );
     assert_eq!(refused, 0, "{}", alice.log());
     alice.assert_no_refresh_token_leaked().await;
 }
@@ -229,7 +232,7 @@ async fn a_provider_outage_ends_no_session_and_is_retried() {
         let value = metrics.lines().find_map(|line| line.strip_prefix(&name));
         value.map_or(0, |value| value.parse::<u64>().unwrap())
     };
-    eventually("the problem is counted", async || {
+    eventually("the metric counts the problem", async || {
         counted("unavailable").await > 0
     })
     .await;

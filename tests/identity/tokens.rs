@@ -30,10 +30,10 @@ async fn a_session_goes_on_with_refreshed_tokens_and_rotated_keys() {
         .call("GET", "/api/v1/sessions/count?subject=alice", None)
         .await
         .1;
-    assert_eq!(count["live"], 1, "one session: {count}");
+    assert_eq!(count["live"], 1, "there should be one session: {count}");
     // Tokens that the old key signed are no longer valid. The session is still valid.
     stack.provider.rotate(true).await;
-    eventually("the old key is forgotten", async || {
+    eventually("Curfew no longer accepts the old key", async || {
         stack.get(&first.id_token).await.status() == 401
     })
     .await;
@@ -48,7 +48,7 @@ async fn a_session_goes_on_with_refreshed_tokens_and_rotated_keys() {
         .call("GET", "/api/v1/sessions/count?subject=alice", None)
         .await
         .1;
-    assert_eq!(count["live"], 1, "one session: {count}");
+    assert_eq!(count["live"], 1, "there should be one session: {count}");
 }
 
 #[tokio::test]
@@ -86,7 +86,7 @@ async fn token_refresh_never_extends_the_absolute_limit() {
         }
         assert!(
             waited.seconds() < 5.0,
-            "the session outlives its absolute limit"
+            "the session should have ended at its absolute limit"
         );
         tokens = stack.provider.refresh(&tokens).await;
         tokio::time::sleep(Duration::from_millis(300)).await;

@@ -59,8 +59,8 @@ async fn a_client_that_does_not_read_takes_no_memory() {
             "{name}: {} KiB of requests accepted, memory grew by {grown} KiB",
             sent >> 10
         );
-        assert!(sent < 32 << 20, "{name}: {sent} bytes were accepted");
-        assert!(grown < 16 << 10, "{name}: {grown} KiB more");
+        assert!(sent < 32 << 20, "{name}: Curfew accepted {sent} bytes");
+        assert!(grown < 16 << 10, "{name}: memory grew by {grown} KiB");
         assert_eq!(curfew.check(&session).await.0, 200);
     }
 }
@@ -97,10 +97,13 @@ async fn an_http_2_client_that_does_not_read_takes_no_memory() {
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
         let grown = resident(&curfew).saturating_sub(before);
-        println!("{name}: {} requests, {grown} KiB more", held.len());
+        println!(
+            "{name}: {} requests, memory grew by {grown} KiB",
+            held.len()
+        );
         assert!(
             grown < 96 << 10,
-            "{name}: {grown} KiB more for 20 connections"
+            "{name}: memory grew by {grown} KiB with 20 connections"
         );
     }
 }
@@ -256,7 +259,7 @@ async fn forged_tokens_do_not_fill_the_log() {
             .sum::<u64>()
     };
     let one_by_one = || curfew.audit_events("session.denied").len() as u64;
-    eventually("all are counted", async || {
+    eventually("the events count all denials", async || {
         counted() + one_by_one() == 3_000
     })
     .await;
@@ -264,7 +267,7 @@ async fn forged_tokens_do_not_fill_the_log() {
     // Curfew writes at most ten events a second.
     assert!(
         single <= 10 * (events.len() as u64 + 2),
-        "{single} lines, {} events",
+        "{single} single denials, {} events with aggregated denials",
         events.len()
     );
     let event = &events[0];

@@ -68,7 +68,7 @@ async fn logs_have_metadata_and_the_cluster_has_health() {
     .await;
     assert_eq!(status("a=1").await, 401);
     let allowed = format!("allow alice {} default 900", session.id);
-    eventually("both are in the log", async || {
+    eventually("Envoy's log contains both answers", async || {
         let log = envoy.read("access.log");
         log.contains(&allowed) && log.contains("no_credential - - - -")
     })

@@ -86,17 +86,17 @@ async fn health_is_the_same_as_readyz() {
         }
         all
     };
-    eventually("health is serving", async || {
+    eventually("the health service reports SERVING", async || {
         is(ServingStatus::Serving).await
     })
     .await;
     redis.stop();
-    eventually("health is not serving", async || {
+    eventually("the health service reports NOT_SERVING", async || {
         is(ServingStatus::NotServing).await
     })
     .await;
     redis.start_again();
-    eventually("health is serving again", async || {
+    eventually("the health service reports SERVING again", async || {
         is(ServingStatus::Serving).await
     })
     .await;
@@ -250,7 +250,7 @@ async fn certificates_are_replaced_while_it_runs() {
     assert_eq!(check(channel.clone(), &session).await, Code::Ok as i32);
     assert!(is_refused(&curfew, trusting(&new)).await);
     mount(&new);
-    eventually("the new one is shown", async || {
+    eventually("Curfew presents the new certificate", async || {
         !is_refused(&curfew, trusting(&new)).await
     })
     .await;
@@ -258,7 +258,7 @@ async fn certificates_are_replaced_while_it_runs() {
     assert_eq!(
         check(channel, &session).await,
         Code::Ok as i32,
-        "the open connection continues"
+        "the open connection should continue"
     );
     // Curfew rejects an invalid key, and keeps the previous certificate.
     std::fs::write(path("server.key"), "nonsense").unwrap();
@@ -325,7 +325,7 @@ async fn a_request_that_is_not_a_call_is_answered() {
             send.send_request(request, true).unwrap();
         let answer = tokio::time::timeout(std::time::Duration::from_secs(10), answer).await;
         // The answer may be a gRPC status, an HTTP status or a stream reset.
-        assert!(answer.is_ok(), "{method} {uri} is not answered");
+        assert!(answer.is_ok(), "no answer to {method} {uri}");
     }
     assert_eq!(
         check(channel(&curfew).await, &session).await,

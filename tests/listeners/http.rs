@@ -53,7 +53,7 @@ async fn statuses(stream: &mut TcpStream, count: usize) -> Vec<String> {
     while text.matches("\r\n\r\n").count() < count {
         let mut bytes = [0; 4096];
         let length = stream.read(&mut bytes).await.unwrap();
-        assert!(length > 0, "closed after {text:?}");
+        assert!(length > 0, "the connection closed after {text:?}");
         text.push_str(std::str::from_utf8(&bytes[..length]).unwrap());
     }
     let lines = text.lines().filter(|line| line.starts_with("HTTP/1.1 "));

@@ -82,7 +82,10 @@ async fn too_many_connections_are_closed_at_once() {
         drop(proxy);
     }
     let warnings = curfew.log().matches("connection limit reached").count();
-    assert!((3..=6).contains(&warnings), "{warnings}: not one for each");
+    assert!(
+        (3..=6).contains(&warnings),
+        "{warnings} warnings; each listener should have only a few, not one for each connection"
+    );
 }
 
 /// A rapid reset attack (CVE-2023-44487) closes the attacker's connection, and affects no other client.
@@ -137,7 +140,7 @@ async fn endless_heads_are_cut_off() {
             while sent < 64 << 20 && stream.write_all(chunk.as_bytes()).await.is_ok() {
                 sent += chunk.len();
             }
-            assert!(sent < 8 << 20, "{sent} bytes were accepted at {address}");
+            assert!(sent < 8 << 20, "Curfew accepted {sent} bytes at {address}");
         }
     }
     assert_eq!(curfew.check(&session).await.0, 200);
@@ -312,7 +315,7 @@ async fn incomplete_messages_take_bounded_memory() {
     })
     .await;
     let grown = resident(&curfew).saturating_sub(before);
-    assert!(grown < 48 << 10, "{grown} KiB more");
+    assert!(grown < 48 << 10, "memory grew by {grown} KiB");
     drop(held);
     eventually("all permits are free", async || {
         metric(&curfew, "curfew_requests_in_flight", "grpc").await == 0
@@ -346,7 +349,10 @@ async fn memory_stays_bounded() {
             held.push(stream);
         }
         let grown = resident().saturating_sub(before);
-        assert!(grown < 96 << 10, "{grown} KiB more for 200 connections");
+        assert!(
+            grown < 96 << 10,
+            "memory grew by {grown} KiB with 200 connections"
+        );
         drop(held);
         eventually("a connection is accepted again", async || {
             metric(&curfew, "curfew_connections", listener).await < 20
@@ -358,5 +364,8 @@ async fn memory_stays_bounded() {
         assert_eq!(curfew.check_with_cookie(&large).await.1, "no_credential");
     }
     let grown = resident().saturating_sub(before);
-    assert!(grown < 96 << 10, "{grown} KiB more after large cookies");
+    assert!(
+        grown < 96 << 10,
+        "memory grew by {grown} KiB after large cookies"
+    );
 }

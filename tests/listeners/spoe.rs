@@ -170,7 +170,7 @@ async fn a_protocol_violation_closes_the_connection() {
         };
         peer.send(&bytes).await;
         let Some(answer) = peer.receive().await else {
-            panic!("{what}: closed without a disconnect frame");
+            panic!("{what}: the agent closed the connection without a disconnect frame");
         };
         assert_eq!(answer.kind, AGENT_DISCONNECT, "{what}: {answer:?}");
         assert_ne!(answer.pairs()["status-code"], Value::Number(0), "{what}");
@@ -284,7 +284,10 @@ async fn draining_fails_health_checks_and_ends_connections_after_an_answer() {
     let mut before = Peer::connect_and_greet(agent).await;
     assert_allowed(&mut before, &session).await;
     curfew.signal("TERM");
-    eventually("it drains", async || curfew.ops("/readyz").await.0 == 503).await;
+    eventually("Curfew is draining", async || {
+        curfew.ops("/readyz").await.0 == 503
+    })
+    .await;
     let mut health = Peer::connect(agent).await;
     let payload = pairs(&[
         ("supported-versions", text("2.0")),

@@ -103,7 +103,7 @@ fn read_value(bytes: &mut &[u8]) -> Value {
         2..=5 => Value::Number(read_varint(bytes)),
         8 => Value::Text(String::from_utf8(read_string(bytes)).unwrap()),
         9 => Value::Bytes(read_string(bytes)),
-        kind => panic!("type {kind}"),
+        kind => panic!("unknown type of a value: {kind}"),
     }
 }
 
@@ -224,6 +224,8 @@ impl Peer {
             })
         };
         let waiting = tokio::time::timeout(Duration::from_secs(10), receiving);
-        waiting.await.expect("the agent answers or closes")
+        waiting
+            .await
+            .expect("the agent should answer or close the connection in time")
     }
 }

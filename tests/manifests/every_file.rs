@@ -133,5 +133,8 @@ fn every_file_of_deploy_is_tested() {
         .collect();
     found.sort_unstable();
     tried.sort_unstable();
-    assert_eq!(found, tried, "add a test for a new file, and name it here");
+    assert_eq!(
+        found, tried,
+        "each new file needs a test, and an entry in LOADED_FILES"
+    );
 }

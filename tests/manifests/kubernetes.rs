@@ -108,7 +108,9 @@ impl Rendered {
     fn named(&self, kind: &str, name: &str) -> &Value {
         let found = self.of_kind(kind).into_iter();
         let mut found = found.filter(|document| document["metadata"]["name"] == name);
-        found.next().unwrap_or_else(|| panic!("{kind}/{name}"))
+        found
+            .next()
+            .unwrap_or_else(|| panic!("{kind}/{name} is not in the manifests"))
     }
 
     fn pod(&self) -> &Value {
@@ -372,7 +374,10 @@ fn the_chart_and_the_overlays_agree() {
         assert_eq!(one[key], two[key], "{key}");
     }
     let image = format!("curfew:{}", env!("CARGO_PKG_VERSION"));
-    assert_eq!(one["image"], *image, "the versions are one");
+    assert_eq!(
+        one["image"], *image,
+        "the image should have the version of the crate"
+    );
 }
 
 /// Asserts that the pod meets the Pod Security Standard `restricted`, and some stricter requirements.

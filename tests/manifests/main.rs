@@ -68,7 +68,7 @@ fn document(file: &str, kind: &str, name: &str) -> Value {
 fn sorted_names(list: &Value) -> Vec<String> {
     let list = list
         .as_array()
-        .unwrap_or_else(|| panic!("{list} is a list"));
+        .unwrap_or_else(|| panic!("{list} should be a list"));
     let mut names: Vec<String> = list
         .iter()
         .map(|name| name.as_str().unwrap().to_lowercase())

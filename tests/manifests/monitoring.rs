@@ -45,7 +45,7 @@ fn alerts_fire_as_specified() {
     for alert in alerts() {
         assert!(
             tests.contains(&format!("\"{alert}\"")),
-            "no test for {alert}"
+            "tests/manifests/alerts.yaml has no test for {alert}"
         );
     }
 }

@@ -58,7 +58,10 @@ impl Answer {
     pub fn one(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.get_all(name).into_iter();
         let value = values.next().map(|value| value.to_str().unwrap());
-        assert!(values.next().is_none(), "{name} twice: {self:?}");
+        assert!(
+            values.next().is_none(),
+            "the header {name} occurs twice: {self:?}"
+        );
         value
     }
 
@@ -173,7 +176,7 @@ impl Bench {
         // If the proxy resets the connection, the test uses the bytes before the reset.
         let _ = tokio::time::timeout(Duration::from_secs(15), reading)
             .await
-            .expect("the proxy answers and closes");
+            .expect("the proxy should answer and close the connection within 15 s");
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
@@ -185,6 +188,9 @@ impl Bench {
 
     pub fn assert_application_not_reached(&self) {
         let seen = self.application.take();
-        assert!(seen.is_empty(), "the application was reached: {seen:?}");
+        assert!(
+            seen.is_empty(),
+            "a request reached the application: {seen:?}"
+        );
     }
 }

@@ -73,7 +73,10 @@ impl IdentityHeaders {
         let names: Vec<String> = self.all().map(with_underscores).collect();
         for (name, value) in &seen.headers {
             let is_identity = names.contains(&with_underscores(name.as_str()));
-            assert!(!is_identity || value != "root", "{name} is forged");
+            assert!(
+                !is_identity || value != "root",
+                "{name} has the forged value"
+            );
         }
     }
 

@@ -36,7 +36,10 @@ fn every_snippet_is_linked_and_every_link_leads_to_one() {
         .collect();
     assert_eq!(named, files);
     for file in files.iter().filter(|file| file.contains(".curfew.")) {
-        assert!(files.contains(&unchanged(file)), "{file} has no other half");
+        assert!(
+            files.contains(&unchanged(file)),
+            "the unchanged file of {file} is missing"
+        );
     }
 }
 

@@ -26,7 +26,7 @@ async fn without_redis_requests_are_denied_and_sessions_survive() {
         assert_eq!(reason_of(&response), "store_unavailable");
         assert!(
             !response.headers().contains_key("set-cookie"),
-            "the cookie is left alone"
+            "the answer should not change the cookie"
         );
     }
     assert!(stack.backend.take().is_empty());

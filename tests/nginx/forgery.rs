@@ -127,7 +127,7 @@ async fn a_forged_identity_does_not_reach_the_backend() {
     assert_eq!(seen.all("x-session-policy"), ["default"]);
     assert!(
         !format!("{:?}", seen.headers).contains("root"),
-        "under any name"
+        "no header may contain the forged identity, whatever its name"
     );
 
     // Without a session, too, the forged identity does not reach the backend.

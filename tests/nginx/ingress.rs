@@ -20,7 +20,7 @@ async fn the_ingress_checks_requests_and_forwards_the_whole_identity() {
     assert_eq!(
         (url.scheme(), url.port()),
         ("http", Some(9180)),
-        "the default of listen.check"
+        "the annotation should have the default port of listen.check"
     );
     // Sends a check in the form that the controller renders.
     let response = crate::client()
@@ -59,6 +59,10 @@ async fn the_ingress_checks_requests_and_forwards_the_whole_identity() {
                     .next()
                     .is_some_and(|word| word.eq_ignore_ascii_case(&name))
         });
-        assert_eq!(set.count(), 2, "{name} is set or emptied in each location");
+        assert_eq!(
+            set.count(),
+            2,
+            "each of the two locations should set or clear {name}"
+        );
     }
 }

@@ -15,7 +15,7 @@ enum OldProxy {
     Nginx(Nginx),
     Server(
         SocketAddr,
-        #[expect(dead_code, reason = "runs while it is held")] Server,
+        #[expect(dead_code, reason = "never read; dropping it stops the server")] Server,
     ),
 }
 
@@ -132,8 +132,8 @@ async fn old_proxy_files_work_and_missing_routes_are_logged() {
             told.contains(ROUTE_HINT) && told.contains("port 9183"),
             "{name}: {told}"
         );
-        // The log arrives a moment after the answer.
-        eventually("the log has the message", async || {
+        // Curfew writes the log line a moment after it answers.
+        eventually("the log names the missing routes", async || {
             curfew
                 .log()
                 .contains("a request for a path that is not served")

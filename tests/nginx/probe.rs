@@ -153,7 +153,7 @@ async fn the_probe_fails_if_denials_are_pages() {
 
 #[tokio::test]
 async fn the_probe_fails_if_clients_choose_their_address() {
-    // NGINX uses the URL that the client sends in `X-Original-URL`, and one path is public.
+    // In this file, NGINX takes the URL from the client's own `X-Original-URL`, and one path is public.
     let stack = Stack::start().await;
     let believed = (
         "proxy_set_header X-Original-URL $scheme://$host$request_port$request_uri;",

@@ -11,7 +11,7 @@ async fn a_signed_in_client_reaches_the_backend_with_its_identity() {
     assert_eq!(
         response.headers()["set-cookie"],
         "app=1; Path=/",
-        "the backend's own, alone"
+        "the answer should set only the backend's own cookie"
     );
     assert_eq!(response.text().await.unwrap(), BODY);
     let seen = stack.backend.take_one();
@@ -28,7 +28,7 @@ async fn a_signed_in_client_reaches_the_backend_with_its_identity() {
     assert_eq!(
         response.status(),
         418,
-        "the backend's status is the client's"
+        "the client should get the backend's status"
     );
     assert_eq!(stack.backend.take_one().all("x-session-user"), ["alice"]);
 }
@@ -71,7 +71,11 @@ async fn activity_keeps_a_session_and_idleness_ends_it() {
     let again = stack.curfew.sign_in("alice").await;
     stack.assert_allowed(&again).await;
     let ended = stack.curfew.audit_events("session.ended");
-    assert_eq!(ended.len(), 1, "one session has ended, once: {ended:?}");
+    assert_eq!(
+        ended.len(),
+        1,
+        "there should be one event, for the one ended session: {ended:?}"
+    );
     assert_eq!(ended[0]["event.reason"], "idle_timeout");
 }
 
@@ -88,10 +92,10 @@ async fn steady_activity_does_not_pass_the_absolute_limit() {
         let answered = support::now();
         if response.status() == 200 {
             stack.backend.take_one();
-            assert!(sent < after.plus(limit), "admitted too late");
+            assert!(sent < after.plus(limit), "allowed after the limit");
         } else {
             assert_eq!(reason_of(&response), "absolute_timeout");
-            assert!(answered >= before.plus(limit), "refused too early");
+            assert!(answered >= before.plus(limit), "denied before the limit");
             break;
         }
         tokio::time::sleep(Duration::from_millis(250)).await;
@@ -147,7 +151,7 @@ async fn a_background_request_does_not_extend_a_session() {
     assert_ne!(
         stack.curfew.show(&session).await["last_seen"],
         seen,
-        "a method that is forged"
+        "a forged method must not make the request passive"
     );
 }
 

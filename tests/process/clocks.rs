@@ -8,7 +8,7 @@ use crate::support::local;
 
 const HOUR_SECONDS: i64 = 3_600;
 
-/// Starts Redis and a proxy that can change the time in its answers. Returns both, and the setup of a Curfew.
+/// Starts Redis, and a proxy that can change the time in the answers of Redis. Returns both, and a setup of Curfew.
 async fn redis_with_adjustable_clock() -> (RedisServer, FaultProxy, Setup) {
     let redis = RedisServer::start();
     let way = FaultProxy::to(local(redis.port)).await;
@@ -27,7 +27,7 @@ async fn sleep_seconds(seconds: f64) {
     tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
 }
 
-/// The clock of Redis jumps forward or back, for different times. A session in use continues, and an unused session
+/// The clock of Redis is ahead or behind for a while. A session in use continues, and an unused session
 /// ends at its idle limit.
 #[tokio::test]
 async fn a_clock_jump_of_redis_does_not_change_when_sessions_end() {
@@ -57,7 +57,7 @@ async fn assert_sessions_end_despite_jump(ahead: i64, during: f64) {
         // If the machine stalled during this request, the session may have ended.
         assert!(
             answer == ALLOWED || begun.seconds() - asked > 3.0,
-            "{ahead} s for {during} s"
+            "the session ended while the clock was {ahead} s ahead for {during} s"
         );
         if ended.is_none() && curfew.show(&unused).await["state"] == "ended" {
             ended = Some(begun.seconds());
@@ -65,10 +65,10 @@ async fn assert_sessions_end_despite_jump(ahead: i64, during: f64) {
         sleep_seconds(0.3).await;
     }
     // The tolerance covers the time of the measurement, and the two seconds between two runs of the sweeper.
-    let ended = ended.expect("it has ended");
+    let ended = ended.expect("the unused session should have ended within 20 s");
     assert!(
         (5.0..15.0).contains(&ended),
-        "after {ended} s; {ahead} s for {during} s"
+        "the session ended after {ended} s; the clock was {ahead} s ahead for {during} s"
     );
     assert_eq!(curfew.check(&unused).await, denied("idle_timeout"));
     eventually("the session reaches its absolute limit", async || {
@@ -92,7 +92,7 @@ async fn replicas_share_one_decision_time_until_an_operator_decides() {
     // The measured difference is some milliseconds more or less than an hour. The text rounds it.
     let warning = "the clock of Redis is 3600.0 s ahead of decision time";
     for curfew in [&one, &two] {
-        eventually("readyz reports it", async || {
+        eventually("readyz reports the clock difference", async || {
             let (_, text) = curfew.ops("/readyz?verbose").await;
             text.contains(warning)
         })
@@ -112,22 +112,24 @@ async fn replicas_share_one_decision_time_until_an_operator_decides() {
     let ahead = told
         .split_once("the clock of Redis is ahead of it by ")
         .and_then(|(_, rest)| rest.split(' ').next()?.parse::<f64>().ok());
-    let ahead = ahead.unwrap_or_else(|| panic!("no figure: {told}"));
+    let ahead =
+        ahead.unwrap_or_else(|| panic!("the output contains no difference in seconds: {told}"));
     assert!((ahead - 3_600.0).abs() < 1.0, "{told}");
     let accepted = command(&setup, &["clock", "--accept", "timeline"]).await;
     assert!(accepted.status.success(), "{}", text(&accepted.stderr));
     for curfew in [&one, &two] {
-        eventually("readyz no longer reports it", async || {
-            !curfew.ops("/readyz?verbose").await.1.contains(warning)
-        })
+        eventually(
+            "readyz no longer reports the clock difference",
+            async || !curfew.ops("/readyz?verbose").await.1.contains(warning),
+        )
         .await;
         assert_eq!(curfew.check(&session).await, ALLOWED);
     }
-    // With this decision, decision time moves forward by more than the idle limit.
+    // When the operator accepts the clock of Redis, decision time moves forward by more than the idle limit.
     let accepted = command(&setup, &["clock", "--accept", "store"]).await;
     assert!(accepted.status.success(), "{}", text(&accepted.stderr));
     for curfew in [&one, &two] {
-        eventually("decision time is that of Redis", async || {
+        eventually("decision time equals the time of Redis", async || {
             curfew.check(&session).await == denied("idle_timeout")
         })
         .await;

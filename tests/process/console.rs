@@ -45,7 +45,10 @@ async fn a_console_sign_out_on_one_replica_holds_on_the_other() {
     let setup = Setup::redis(&redis.url()).set("ADMIN__CONSOLE__IDLE", "2s");
     let (one, two) = (setup.start(), setup.start());
     for replica in [&one, &two] {
-        eventually("ready", async || replica.ops("/readyz").await.0 == 200).await;
+        eventually("the replica is ready", async || {
+            replica.ops("/readyz").await.0 == 200
+        })
+        .await;
     }
     let form = format!("token={}", setup.admin_token);
     let (status, cookie) = post(&one, "/console/sign-in", "", &form).await;
@@ -54,7 +57,7 @@ async fn a_console_sign_out_on_one_replica_holds_on_the_other() {
         (page(&one, &cookie).await, page(&two, &cookie).await),
         (200, 200)
     );
-    // In a check, the value is no credential, whether the client sends it in the session cookie or in this cookie.
+    // For a check, the value of the console cookie is no credential, neither in its own cookie nor as session cookie.
     let (_, value) = cookie.split_once('=').unwrap();
     for line in [format!("__Host-session={value}"), cookie.clone()] {
         assert_eq!(one.check_with_cookie(&line).await.0, 401, "{line}");

@@ -20,7 +20,10 @@ async fn a_restart_with_redis_loses_nothing() {
     curfew.stop().await;
 
     let curfew = setup.start();
-    eventually("ready", async || curfew.ops("/readyz").await.0 == 200).await;
+    eventually("Curfew is ready", async || {
+        curfew.ops("/readyz").await.0 == 200
+    })
+    .await;
     let after = curfew.show(&live).await;
     for field in [
         "last_seen",
@@ -59,7 +62,10 @@ async fn a_crash_with_redis_loses_no_session() {
     .await;
     curfew.signal("KILL");
     let curfew = setup.start();
-    eventually("ready", async || curfew.ops("/readyz").await.0 == 200).await;
+    eventually("Curfew is ready", async || {
+        curfew.ops("/readyz").await.0 == 200
+    })
+    .await;
     assert_eq!(curfew.show(&session).await["last_seen"], seen);
     curfew.age(&session, "14m").await;
     assert_eq!(curfew.check(&session).await, ALLOWED);
@@ -80,7 +86,10 @@ async fn two_replicas_with_one_redis_agree() {
     let setup = Setup::redis(&redis.url());
     let (one, two) = (setup.start(), setup.start());
     for curfew in [&one, &two] {
-        eventually("ready", async || curfew.ops("/readyz").await.0 == 200).await;
+        eventually("Curfew is ready", async || {
+            curfew.ops("/readyz").await.0 == 200
+        })
+        .await;
     }
     // Activity on one replica keeps the session alive on the other replica, too.
     let session = one.sign_in("alice").await;
@@ -89,7 +98,7 @@ async fn two_replicas_with_one_redis_agree() {
         assert_eq!(one.check(&session).await, ALLOWED);
         let seen = one.show(&session).await["last_seen"].clone();
         // The other replica may see the new activity a moment later.
-        eventually("the other replica knows it", async || {
+        eventually("the other replica knows of the activity", async || {
             two.show(&session).await["last_seen"].as_str() >= seen.as_str()
         })
         .await;
@@ -131,7 +140,10 @@ async fn a_changed_policy_applies_as_documented() {
     let deadline = curfew.show(&session).await["absolute_deadline"].clone();
     curfew.stop().await;
     let longer = setup.clone().limits("15m", "12h").start();
-    eventually("ready", async || longer.ops("/readyz").await.0 == 200).await;
+    eventually("Curfew is ready", async || {
+        longer.ops("/readyz").await.0 == 200
+    })
+    .await;
     assert_eq!(
         longer.show(&session).await["absolute_deadline"],
         deadline,
@@ -139,7 +151,10 @@ async fn a_changed_policy_applies_as_documented() {
     );
     longer.stop().await;
     let shorter = setup.limits("5m", "1h").start();
-    eventually("ready", async || shorter.ops("/readyz").await.0 == 200).await;
+    eventually("Curfew is ready", async || {
+        shorter.ops("/readyz").await.0 == 200
+    })
+    .await;
     assert_eq!(
         shorter.check(&session).await,
         denied("idle_timeout"),
@@ -160,17 +175,23 @@ async fn rotating_the_key_logs_nobody_out() {
         .clone()
         .set("TOKEN__KEYS", &format!("{new_key},{old_key}"));
     let curfew = both.start();
-    eventually("ready", async || curfew.ops("/readyz").await.0 == 200).await;
+    eventually("Curfew is ready", async || {
+        curfew.ops("/readyz").await.0 == 200
+    })
+    .await;
     let new = curfew.sign_in("alice").await;
     assert_eq!(curfew.check(&old).await, ALLOWED);
     assert_eq!(curfew.check(&new).await, ALLOWED);
     curfew.stop().await;
     let curfew = both.set("TOKEN__KEYS", &new_key).start();
-    eventually("ready", async || curfew.ops("/readyz").await.0 == 200).await;
+    eventually("Curfew is ready", async || {
+        curfew.ops("/readyz").await.0 == 200
+    })
+    .await;
     assert_eq!(
         curfew.check(&old).await,
         denied("invalid_credential"),
-        "its key is retired"
+        "the key of this session was removed"
     );
     assert_eq!(curfew.check(&new).await, ALLOWED);
 }
@@ -183,7 +204,10 @@ async fn redis_may_start_later() {
     let (status, reason) = curfew.ops("/readyz").await;
     assert_eq!(status, 503, "{reason}");
     redis.start_again();
-    eventually("ready", async || curfew.ops("/readyz").await.0 == 200).await;
+    eventually("Curfew is ready", async || {
+        curfew.ops("/readyz").await.0 == 200
+    })
+    .await;
     let session = curfew.sign_in("alice").await;
     assert_eq!(curfew.check(&session).await, ALLOWED);
 }

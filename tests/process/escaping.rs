@@ -129,7 +129,7 @@ async fn a_name_with_hidden_characters_is_escaped_wherever_it_is_shown() {
     assert_eq!(message["data"]["subject"], MISLEADING_NAME);
     assert!(!curfew.ops("/metrics").await.1.contains(HIDDEN_CHARACTERS));
 
-    eventually("the log has the message", async || {
+    eventually("the log contains the denial", async || {
         curfew.log().contains("request denied")
     })
     .await;

@@ -102,7 +102,11 @@ async fn a_killed_replica_loses_no_end() {
     let queued = || -> usize { redis.command(&[b"ZCARD", b"curfew:{q}deadlines"]) };
     eventually("all ends are published", async || queued() == 0).await;
     let streamed = streamed_session_ids(&redis);
-    assert_eq!(streamed.len(), SESSION_COUNT, "each once in the stream");
+    assert_eq!(
+        streamed.len(),
+        SESSION_COUNT,
+        "the stream should contain each end once"
+    );
     assert_eq!(streamed.into_iter().collect::<BTreeSet<_>>(), sessions);
     // The logs contain each end exactly once. A second event is allowed only if it is marked as a redelivery.
     let (mut first, mut again) = (Vec::new(), Vec::new());
@@ -118,7 +122,7 @@ async fn a_killed_replica_loses_no_end() {
     assert_eq!(
         once.len(),
         first.len(),
-        "no end is published twice without the mark"
+        "each repeated event should have the mark of a redelivery"
     );
     let all: BTreeSet<String> = first.into_iter().chain(again).collect();
     assert_eq!(all, sessions);

@@ -13,14 +13,14 @@ async fn an_end_that_a_fail_over_lost_is_repeated() {
     let port = link.address.port().to_string();
     let replica = RedisServer::with(&["--replicaof", "127.0.0.1", &port]);
     let online = || fact(&primary, "slave0").contains("state=online");
-    eventually("the replica follows", async || online()).await;
+    eventually("the replica is connected to the primary", async || online()).await;
     // This proxy has the address that always leads to the current primary.
     let way = FaultProxy::to(local(primary.port)).await;
     let setup = Setup::redis(&way.url());
     let (one, two) = (setup.start(), setup.start());
     let revoked = one.sign_in("alice").await;
     let untouched = one.sign_in("alice").await;
-    eventually("the replica has the sessions", async || {
+    eventually("the replica of Redis has the sessions", async || {
         let keys: Vec<Vec<u8>> = replica.command(&[b"KEYS", b"curfew:s:*"]);
         keys.len() == 2
     })
@@ -34,18 +34,21 @@ async fn an_end_that_a_fail_over_lost_is_repeated() {
     way.redirect_to(local(replica.port)).await;
 
     let moved = Stopwatch::start();
-    eventually("the replica continues", async || {
-        // The replica that ended the session must never allow it again, not even for a moment.
-        assert_ne!(one.check(&revoked).await.0, 200);
-        two.check(&untouched).await == ALLOWED
-    })
+    eventually(
+        "Curfew allows the live session on the new primary",
+        async || {
+            // The replica that ended the session must never allow it again, not even for a moment.
+            assert_ne!(one.check(&revoked).await.0, 200);
+            two.check(&untouched).await == ALLOWED
+        },
+    )
     .await;
     eventually("the end applies again", async || {
         two.check(&revoked).await == denied("revoked")
     })
     .await;
     println!(
-        "in force again {:.1} s after the fail-over",
+        "the session end was in force again {:.1} s after the fail-over",
         moved.seconds()
     );
     assert!(moved.seconds() < 10.0);
@@ -59,8 +62,8 @@ async fn an_end_that_a_fail_over_lost_is_repeated() {
     );
 }
 
-/// With `on_store_failure: known`, sessions that this process has seen continue for the grace period. Others are
-/// denied.
+/// With `on_store_failure: known`, sessions that this process has seen continue for the grace period. Curfew denies
+/// all other sessions.
 #[tokio::test]
 async fn known_sessions_are_admitted_while_redis_is_down() {
     let redis = RedisServer::start();
@@ -90,7 +93,11 @@ async fn known_sessions_are_admitted_while_redis_is_down() {
         curfew.check(&unknown).await == ALLOWED
     })
     .await;
-    assert_eq!(curfew.check(&known).await, ALLOWED, "nobody was logged out");
+    assert_eq!(
+        curfew.check(&known).await,
+        ALLOWED,
+        "the session should continue after the outage"
+    );
 }
 
 #[tokio::test]
@@ -118,7 +125,7 @@ async fn a_full_redis_rejects_only_sign_ins() {
 async fn readyz_lists_recommendations() {
     let redis = RedisServer::with(&["--maxmemory-policy", "allkeys-lru"]);
     let curfew = Setup::redis(&redis.url()).start();
-    eventually("readyz reports it", async || {
+    eventually("readyz reports the recommendation", async || {
         let (status, text) = curfew.ops("/readyz?verbose").await;
         status == 200 && text.contains("advice: redis: maxmemory-policy is allkeys-lru")
     })
@@ -161,7 +168,7 @@ async fn the_migrate_command_upgrades_records() {
     let upgraded: Vec<u8> = redis.command(&[b"GET", &keys[0]]);
     assert_eq!((record[0], upgraded[0]), (2, 3));
     let readable = upgraded.windows(5).any(|part| part == b"alice");
-    assert!(!readable, "it is encrypted");
+    assert!(!readable, "the upgraded record should be encrypted");
     assert_eq!(redis.command::<u64>(&[b"GET", b"curfew:schema"]), 3);
     assert_eq!(curfew.check(&session).await, ALLOWED);
     let memory = run(&Setup::memory(), &["migrate"]);

@@ -295,7 +295,7 @@ async fn kubernetes_roles_grant_rights() {
     assert!(cluster.take_reviews().is_empty());
 }
 
-/// Curfew caches answers of Kubernetes for a moment. If Kubernetes does not answer, requests fail with 503, not with
+/// Curfew caches answers of Kubernetes for a moment. If Kubernetes does not answer, Curfew answers with 503, not with
 /// 403.
 #[tokio::test]
 async fn kubernetes_answers_are_cached_and_failures_deny() {
@@ -340,7 +340,7 @@ async fn kubernetes_answers_are_cached_and_failures_deny() {
     assert_eq!(curfew.call("GET", "/api/v1/policies", None).await.0, 200);
     down.store(false, std::sync::atomic::Ordering::Relaxed);
     assert_eq!(operator.status("GET", "/sessions?subject=alice").await, 200);
-    // Kubernetes replaces Curfew's own token from time to time. If that token is wrong, requests fail with 503, not
+    // Kubernetes replaces Curfew's own token from time to time. If that token is wrong, Curfew answers with 503, not
     // with 403.
     std::fs::write(token_file.path().join("token"), "expired").unwrap();
     let other = ApiUser(&curfew, "viewer");

@@ -31,7 +31,7 @@ async fn after_a_loss_only_later_sign_ins_start_sessions_on_every_replica_and_af
     assert_eq!(
         one.check_with_cookie(&ended).await,
         ALLOWED,
-        "an earlier sign-in"
+        "a sign-in before the start of the replica counts, because Redis is declared new"
     );
     revoke_alice(&one).await;
     assert_eq!(other.check_with_cookie(&ended).await, denied("revoked"));
@@ -51,7 +51,7 @@ async fn after_a_loss_only_later_sign_ins_start_sessions_on_every_replica_and_af
     let (_, metrics) = again.ops("/metrics").await;
     assert!(
         metrics.contains("curfew_store_losses_total 0"),
-        "a sign-in before the start"
+        "the restarted replica should not count the earlier loss again"
     );
 }
 
@@ -86,7 +86,7 @@ async fn a_revoked_session_does_not_return_with_an_earlier_authentication() {
     assert_eq!(other.check_with_cookie(&fresh).await, ALLOWED);
 }
 
-/// The tombstone has expired, and no request had the credential meanwhile.
+/// The tombstone has expired, and no request has used the credential since the end of the session.
 #[tokio::test]
 async fn a_longer_limit_does_not_restore_an_ended_session() {
     let redis = RedisServer::start();
@@ -137,8 +137,8 @@ async fn an_ended_session_stays_ended_while_keys_are_rotated() {
     first.stop().await;
     let new_key = text(&run(&setup, &["keygen"]).stdout).trim().to_owned();
     let under = |keys: &str| setup.clone().set("TOKEN__KEYS", keys);
-    // The replicas restart one after the other. First the new key is the second key, which only reads. Then it is the
-    // first.
+    // The replicas restart one after the other. First the new key is the second key, which only reads. Then it is
+    // the first key, which seals.
     let known = under(&format!("{old_key},{new_key}")).start();
     assert_eq!(known.check_with_cookie(&ended).await, denied("revoked"));
     let used = under(&format!("{new_key},{old_key}")).start();

@@ -41,7 +41,10 @@ async fn metrics_and_probes() {
 async fn forged_tokens_cause_no_redis_queries() {
     let redis = RedisServer::start();
     let curfew = Setup::redis(&redis.url()).start();
-    eventually("ready", async || curfew.ops("/readyz").await.0 == 200).await;
+    eventually("Curfew is ready", async || {
+        curfew.ops("/readyz").await.0 == 200
+    })
+    .await;
     let session = curfew.sign_in("alice").await;
     assert_eq!(curfew.check(&session).await, ALLOWED);
     let asked = || {
@@ -53,7 +56,10 @@ async fn forged_tokens_cause_no_redis_queries() {
         count.parse::<u64>().unwrap()
     };
     let before = asked();
-    assert!(before > 0, "a check sends this command");
+    assert!(
+        before > 0,
+        "a valid check should have sent this command before"
+    );
     let key = SigningKey::parse(&SigningKey::generate().unwrap()).unwrap();
     let forger = KeyRing::new(vec![key]).unwrap();
     for _ in 0..500 {
@@ -187,7 +193,10 @@ async fn no_secret_is_written_anywhere() {
     let url = redis.url().replace("redis://", "redis://someone:s3cret@");
     let setup = Setup::redis(&url).set("LOG__FILTER", "trace");
     let curfew = setup.start();
-    eventually("ready", async || curfew.ops("/readyz").await.0 == 200).await;
+    eventually("Curfew is ready", async || {
+        curfew.ops("/readyz").await.0 == 200
+    })
+    .await;
     let session = curfew.sign_in("alice").await;
     assert_eq!(curfew.check(&session).await, ALLOWED);
     curfew.revoke(&session).await;
@@ -261,6 +270,9 @@ async fn stopping_has_a_time_limit() {
     curfew.signal("TERM");
     assert!(curfew.wait_for_exit().await.success(), "{}", curfew.log());
     assert!(waited.seconds() < 10.0, "{} s", waited.seconds());
-    assert!(waiting.await.unwrap().is_err(), "the request was cut off");
+    assert!(
+        waiting.await.unwrap().is_err(),
+        "the waiting request should fail when the process stops"
+    );
     assert!(curfew.log().contains("did not finish in time"));
 }

@@ -231,7 +231,10 @@ fn check_config_names_the_source_of_each_preset() {
     let path = dir.path().join("again.toml");
     std::fs::write(&path, &told).unwrap();
     let again = text(&run(&setup.file(&path), &["check-config"]).stdout);
-    assert!(again == told, "it can be used again: {again}");
+    assert!(
+        again == told,
+        "the printed configuration should give the same output again: {again}"
+    );
 }
 
 #[test]

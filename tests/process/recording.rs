@@ -17,7 +17,7 @@ async fn a_recording_shows_what_a_proxy_sends_without_secrets() {
     let nginx = Nginx::start(curfew.listeners(), backend.address);
     let session = curfew.sign_in("alice").await;
     let (status, _) = curfew.call("GET", "/api/v1/recording", None).await;
-    assert_eq!(status, StatusCode::NOT_FOUND, "nothing was started");
+    assert_eq!(status, StatusCode::NOT_FOUND, "no recording was started");
     for duration in ["0s", "11m", "x", ""] {
         let body = json!({ "duration": duration });
         let (status, problem) = curfew.call("POST", "/api/v1/recording", Some(body)).await;

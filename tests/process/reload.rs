@@ -154,7 +154,10 @@ async fn sighup_reloads_at_once_even_without_a_file() {
         reload_count(&curfew, "refused").await >= 1
     })
     .await;
-    assert!(is_open(&curfew).await, "and nothing else");
+    assert!(
+        is_open(&curfew).await,
+        "the failed reload should change nothing else"
+    );
     fs::write(&file.path, WITHOUT_RULES).unwrap();
     eventually("the file is read again", async || !is_open(&curfew).await).await;
 }
@@ -211,11 +214,15 @@ async fn sessions_live_on_under_the_new_configuration() {
     })
     .await;
     let over = denied("idle_timeout");
-    assert_eq!(curfew.check(&first).await, over, "at once");
+    assert_eq!(
+        curfew.check(&first).await,
+        over,
+        "the shorter limit applies at once"
+    );
     assert_eq!(curfew.check(&second).await, ALLOWED);
 
     fs::write(&keys, &new).unwrap();
-    eventually("the old key is gone", async || {
+    eventually("the replica no longer accepts the old key", async || {
         curfew.check(&second).await == denied("invalid_credential")
     })
     .await;
@@ -299,11 +306,14 @@ async fn a_reload_loses_no_request_and_no_session() {
         client.await.unwrap();
     }
     let asked = asked.load(Ordering::Relaxed);
-    assert!(asked > 500, "there was load: {asked}");
+    assert!(
+        asked > 500,
+        "too few requests for a test under load: {asked}"
+    );
     for session in &sessions {
         assert_eq!(curfew.check(session).await, ALLOWED);
     }
-    println!("{asked} requests while the configuration was read again 6 times: none failed");
+    println!("{asked} requests during 6 reloads of the configuration, and none failed");
 }
 
 /// A reload changes the log level, but not the log format.

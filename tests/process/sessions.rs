@@ -285,7 +285,7 @@ fn colours_are_only_for_terminals() {
         output.stdout.contains(&0x1b)
     };
     let setup = Setup::memory();
-    assert!(!coloured(&setup), "a pipe");
+    assert!(!coloured(&setup), "output to a pipe should have no colours");
     let forced = setup.set_variable("CLICOLOR_FORCE", "1");
     assert!(coloured(&forced));
     assert!(!coloured(&forced.clone().set_variable("NO_COLOR", "1")));

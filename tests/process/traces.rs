@@ -95,7 +95,10 @@ async fn checks_are_traced_if_the_proxy_samples_them() {
         .set("TRACES__OTLP_URL", &format!("http://{address}"))
         .set("TRACES__RATIO", "0");
     let curfew = setup.start();
-    eventually("ready", async || curfew.ops("/readyz").await.0 == 200).await;
+    eventually("Curfew is ready", async || {
+        curfew.ops("/readyz").await.0 == 200
+    })
+    .await;
     let session = curfew.sign_in("alice").await;
     let sampled = format!("00-{TRACE_ID}-{PARENT_SPAN_ID}-01");
     let not_sampled = "00-11111111111111111111111111111111-2222222222222222-00";
@@ -137,7 +140,7 @@ async fn checks_are_traced_if_the_proxy_samples_them() {
             .find(|span| attribute(span, "curfew.contract").as_deref() == Some(contract));
         let found = found.unwrap();
         assert_eq!(hex(&found.parent_span_id), PARENT_SPAN_ID);
-        assert_eq!(found.kind, 2, "a server's");
+        assert_eq!(found.kind, 2, "the span should have the kind `server`");
         assert_eq!(attribute(found, "curfew.verdict").unwrap(), verdict);
         assert_eq!(attribute(found, "curfew.policy").unwrap(), policy);
         assert!(found.end_time_unix_nano >= found.start_time_unix_nano);
@@ -159,7 +162,10 @@ async fn checks_are_traced_if_the_proxy_samples_them() {
     for text in [&*session.token, "secret-path", "alice", "forged"] {
         assert!(!sent.contains(text), "{text}");
     }
-    assert!(!log.contains("\"spans\":"), "no log shows spans");
+    assert!(
+        !log.contains("\"spans\":"),
+        "the log should contain no spans"
+    );
 }
 
 /// If Curfew cannot reach the collector, only the traces are lost.

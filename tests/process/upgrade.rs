@@ -103,7 +103,7 @@ async fn an_attacker_in_redis_cannot_become_another_user() {
         record.windows(3).any(|part| part == b"bob")
             || record.windows(4).any(|part| part == b"root")
     });
-    assert!(!readable, "names are encrypted");
+    assert!(!readable, "the names in the records should be encrypted");
     let unavailable = (503, "store_unavailable".to_owned());
     let mut moved = record.clone();
     moved[1..3].copy_from_slice(&bobs[bobs.len() - 16..][..2]);
@@ -120,7 +120,7 @@ async fn an_attacker_in_redis_cannot_become_another_user() {
         assert_eq!(curfew.check(&bob).await, unavailable);
     }
     redis.command::<()>(&[b"SET", &bobs, &live, b"KEEPTTL"]);
-    eventually("the record of bob is restored", async || {
+    eventually("Curfew accepts the restored record of bob", async || {
         curfew.check(&bob).await == ALLOWED
     })
     .await;

@@ -17,7 +17,7 @@ use crate::support::recording_proxy::RecordingProxy;
 use crate::support::redis::RedisServer;
 use crate::support::{free_port, local};
 
-/// The limits of the policy `default`. The policy `strict` requires a sign-in within the last ten minutes, and counts
+/// The idle limit of the policy `default`. The policy `strict` requires a sign-in in the last ten minutes, and counts
 /// only navigations as activity.
 pub const IDLE: &str = "15m";
 pub const ABSOLUTE: &str = "1h";
@@ -248,7 +248,7 @@ impl Bench {
         // If the proxy resets the connection, the test uses the bytes before the reset.
         let _ = tokio::time::timeout(Duration::from_secs(10), reading)
             .await
-            .expect("the proxy answers and closes");
+            .expect("the proxy should answer and close the connection within 10 s");
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
@@ -284,7 +284,7 @@ impl Bench {
 
     pub fn assert_application_not_reached(&self) {
         let seen = self.backend.take();
-        assert!(seen.is_empty(), "the backend was reached: {seen:?}");
+        assert!(seen.is_empty(), "a request reached the backend: {seen:?}");
     }
 
     /// Returns the number of checks that Curfew has answered for this proxy's contract.

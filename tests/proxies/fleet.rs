@@ -85,7 +85,10 @@ impl Upstreams {
         let [first, second] = texts;
         for (from, _) in self.broken {
             let found = first.matches(from).count() + second.matches(from).count();
-            assert_eq!(found, 1, "{from} is in one of the files, once");
+            assert_eq!(
+                found, 1,
+                "{from} should occur exactly once, in one of the two files"
+            );
         }
         texts.map(|text| {
             let change = |text: String, (from, to): &(&str, &str)| text.replace(from, to);

@@ -124,7 +124,7 @@ pub fn run(words: &[String]) -> Vec<String> {
         // Without a request of each kind, the test would prove nothing.
         if counts.public == 0 || counts.private == 0 || counts.refused == 0 {
             failures.push(format!(
-                "FAILED {name}/router: too few requests were decided: {counts:?}"
+                "FAILED {name}/router: each of the three results must occur at least once: {counts:?}"
             ));
         }
         for wrong in counts.wrong.iter().take(5) {
@@ -158,9 +158,16 @@ pub fn run(words: &[String]) -> Vec<String> {
         };
         let counts = try_one(kind, Some(mutant));
         if counts.wrong.is_empty() {
-            failures.push(format!("FAILED router: not found: {}", mutant.what));
+            failures.push(format!(
+                "FAILED router: the test did not find the old mistake: {}",
+                mutant.what
+            ));
         } else {
-            println!("found, {} times: {}", counts.wrong.len(), mutant.what);
+            println!(
+                "{} wrong results with the old mistake: {}",
+                counts.wrong.len(),
+                mutant.what
+            );
         }
     }
     failures

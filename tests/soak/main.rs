@@ -52,7 +52,7 @@ async fn main() -> ExitCode {
     tokio::time::sleep(pace.load).await;
     faults.abort();
     way.set(Fault::None);
-    // The remaining sessions are no longer used, and time out.
+    // From now on, nobody uses the remaining sessions, so they time out.
     workload.close(working).await;
     let measures = running.end().await;
     tokio::time::sleep(pace.idle).await;

@@ -16,11 +16,11 @@ use crate::support::curfew::Curfew;
 /// How a session ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
-    /// Workers leave it unused, until it times out.
+    /// Workers leave the session unused until it times out.
     LeftAlone,
-    /// Workers use it until its absolute limit.
+    /// Workers use the session until its absolute limit.
     Used,
-    /// A worker revokes it.
+    /// A worker revokes the session.
     Revoked,
 }
 
@@ -213,7 +213,7 @@ impl Workload {
         let reason = self.check(&session.cookie).await;
         let answered = Instant::now();
         let age = (asked - session.started, answered - session.started);
-        // The shortest and the longest time for which the session may have been idle.
+        // The shortest and the longest possible idle time of the session.
         let unused = (asked - session.seen.1, answered - session.seen.0);
         let lag = self.pace.lag();
         while session.uses.len() > 1 && asked - session.uses[1] > lag {

@@ -15,7 +15,7 @@ pub struct Proxy {
     _server: Running,
 }
 
-#[expect(dead_code, reason = "they run for as long as they are held")]
+#[expect(dead_code, reason = "never read; dropping a value stops its server")]
 enum Running {
     Server(Server),
     Nginx(Nginx),

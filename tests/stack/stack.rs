@@ -102,7 +102,7 @@ fn example() -> PathBuf {
     let path = curfew.with_file_name("examples/application");
     assert!(
         path.exists(),
-        "{} is missing: cargo test --no-run",
+        "{} is missing; `cargo test --no-run` builds it",
         path.display()
     );
     path

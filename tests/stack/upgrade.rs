@@ -85,7 +85,7 @@ async fn send_requests(counts: Arc<Counts>, proxy: SocketAddr, cookie: String, e
             .map_or(0, |answer| answer.status().as_u16());
         let count = match (status == expected, expected) {
             (false, _) => {
-                println!("{status} instead of {expected}");
+                println!("status {status} instead of {expected}");
                 &counts.wrong
             }
             (true, 200) => &counts.live,
@@ -197,7 +197,7 @@ async fn an_upgrade_of_two_replicas_gives_no_wrong_answer() {
                     .status()
             };
             // Waits until all replicas know whether the session has ended.
-            eventually("every answer is right", async || {
+            eventually("every replica gives the right answers", async || {
                 get(client()).await == expected
             })
             .await;
@@ -222,7 +222,10 @@ async fn an_upgrade_of_two_replicas_gives_no_wrong_answer() {
         // While the second replica restarts, all checks go to the first one. Later, HAProxy may continue to use only
         // the first.
         let (_, metrics) = slots[0].curfew().ops("/metrics").await;
-        assert!(metrics.contains("verdict=\"allow\""), "the new one is used");
+        assert!(
+            metrics.contains("verdict=\"allow\""),
+            "HAProxy should use the new process of the first replica"
+        );
         counts.stop.store(true, Ordering::Relaxed);
         while let Some(ended) = clients.join_next().await {
             ended.unwrap();
@@ -233,7 +236,7 @@ async fn an_upgrade_of_two_replicas_gives_no_wrong_answer() {
         table.insert(name, row);
     }
     println!(
-        "\n| proxy | live sessions, let in | ended ones, refused | wrong answers |\n|---|--:|--:|--:|"
+        "\n| proxy | allowed requests with live sessions | denied requests with ended sessions | wrong answers |\n|---|--:|--:|--:|"
     );
     for (name, [live, ended, wrong]) in &table {
         println!("| {name} | {live} | {ended} | {wrong} |");

@@ -90,7 +90,7 @@ async fn a_replica_with_200_000_entries_reads_only_what_changes() {
     assert_eq!(reader.usage().entries, MANY as usize);
     assert_eq!(reader.full_cut_off_read_count().await, 1);
     let bytes = reader.cut_off_bytes() as f64 / f64::from(MANY);
-    assert!(bytes < 32.0, "{bytes} bytes an entry");
+    assert!(bytes < 32.0, "{bytes} bytes for each entry");
     // Replies are at most one page long, so no command is slow.
     let slow: Vec<redis::Value> = server.command(&[b"SLOWLOG", b"GET"]);
     assert!(slow.is_empty(), "{slow:?}");
@@ -112,7 +112,7 @@ async fn a_replica_with_200_000_entries_reads_only_what_changes() {
     let (_, answered) = tap.take();
     assert!(
         answered.len() < 300,
-        "nothing has changed: {} bytes",
+        "{} bytes in the reply, although nothing has changed",
         answered.len()
     );
 }
@@ -126,7 +126,7 @@ async fn reads_more_entries_of_one_millisecond_than_fit_on_a_page() {
     assert_eq!(replica.usage().entries, 9000);
 }
 
-/// During a rolling update, replicas of both versions write cut-offs, and read those of the other version.
+/// During a rolling update, replicas of both versions write cut-offs, and read the cut-offs of the other version.
 #[tokio::test]
 async fn replicas_of_two_versions_read_each_others_cut_offs() {
     let server = RedisServer::start();
@@ -216,7 +216,7 @@ async fn removes_old_cut_offs_from_redis_and_from_the_copy() {
         count == 2 && metrics.store.cut_offs.get() == 1
     };
     tokio::select! {
-        () = follow => unreachable!("it runs until it is stopped"),
+        () = follow => unreachable!("the task ended although it was not stopped"),
         () = eventually("old cut-offs are removed", forgotten) => {}
     }
     assert!(replica.known_cut_off(&subject(7777)).is_some());
@@ -242,7 +242,7 @@ async fn a_replica_keeps_cut_offs_that_a_fail_over_lost() {
         server.command::<()>(&[b"CONFIG", b"SET", b"repl-diskless-sync-delay", b"0"]);
     }
     group.servers[primary].command::<()>(&[b"ZREM", KEY, &cut_off_member(2)]);
-    eventually("the replicas have the removal", async || {
+    eventually("the replicas of Redis have the removal", async || {
         group.servers.iter().all(|server| {
             let score: Option<f64> = server.command(&[b"ZSCORE", KEY, &cut_off_member(2)]);
             score.is_none()
@@ -283,7 +283,7 @@ async fn replicas_of_a_cluster_read_each_others_cut_offs() {
     assert_eq!(
         two.full_cut_off_read_count().await,
         0,
-        "the set was empty at its start"
+        "a replica that started with an empty set never needs a full read"
     );
 }
 
@@ -324,7 +324,7 @@ async fn replicas_keep_rules_that_redis_lost() {
     read_cut_offs(&two).await;
     assert!(
         two.is_ended_by_rule(&session()),
-        "known rules stay in force"
+        "the replica should still apply the rules that it has read"
     );
 }
 
@@ -332,7 +332,7 @@ async fn replicas_keep_rules_that_redis_lost() {
 enum Step {
     /// A replica sets a cut-off.
     Set(bool, u32, u64),
-    /// A replica of the previous version sets a cut-off.
+    /// A replica of the previous version of Curfew sets a cut-off.
     SetAsBefore(u32, u64),
     /// A replica reads the set.
     Read(bool),
@@ -364,7 +364,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 /// Random histories of two replicas and a replica of the previous version, with losses and lost connections. After
-/// each read, a replica knows everything in Redis and everything that it knew before. It knows no cut-off that was
+/// each read, a replica knows all cut-offs in Redis, and all that it knew before. It knows no cut-off that was
 /// never set.
 #[test]
 fn two_replicas_follow_the_set_in_random_histories() {
@@ -423,12 +423,12 @@ async fn run_history(server: &RedisServer, steps: Vec<Step>) {
                     let stored = in_redis.get(&cut_off_member(number)).copied();
                     assert!(
                         found >= before.max(stored),
-                        "{number}: {found:?} {before:?} {stored:?}"
+                        "subject {number}: the replica has {found:?}; before, it had {before:?}; Redis has {stored:?}"
                     );
                     if let Some(found) = found {
                         assert!(
                             ever[&number].contains(&found),
-                            "{number}: {found} was never set"
+                            "subject {number}: no replica ever set the cut-off {found}"
                         );
                         known[usize::from(who)].insert(number, found);
                     }

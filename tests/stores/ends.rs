@@ -31,7 +31,7 @@ pub async fn while_receiving_invalidations<T>(
         run.await
     };
     tokio::select! {
-        () = follow => unreachable!("it runs until it is stopped"),
+        () = follow => unreachable!("the task ended although it was not stopped"),
         done = run => done,
     }
 }
@@ -222,7 +222,10 @@ async fn stops_using_the_near_cache_when_the_connection_breaks() {
         let forgotten = async || cut_off.near.load_cached(id).is_none();
         eventually("the session leaves the near cache", forgotten).await;
         let late = ended.seconds() - LEASE.as_secs_f64();
-        assert!(late < 0.5, "{fault:?}: {late} s beyond the lease");
+        assert!(
+            late < 0.5,
+            "{fault:?}: the near cache kept the session for {late} s after the lease"
+        );
         proxy.set(Fault::None);
         cut_off.wait_until_usable().await;
         assert_eq!(cut_off.near.load_cached(id), None, "{fault:?}");

@@ -57,7 +57,7 @@ impl Drop for MaintainedStore {
 
 async fn last_loss(store: &RedisStore, id: SessionId) -> Option<Timestamp> {
     let mut history = None;
-    eventually("the history", async || {
+    eventually("the store returns the history", async || {
         history = store.history(id).await.ok();
         history.is_some()
     })
@@ -84,12 +84,12 @@ async fn passes_the_history_suite_and_keeps_the_limits() {
     let limit = Duration::from_secs(600);
     let history = another.history(ID).await.unwrap();
     assert_eq!(history.limit("a", now().minus(MINUTE), limit).as_secs(), 60);
-    // The value is sealed: it can be read or written only with a key of the key ring.
+    // The value is sealed, so only a process with a key of the key ring can read or write it.
     let bytes: Vec<u8> = server.command(&[b"GET", GENERATION]);
     assert!(bytes.is_ascii() && bytes.len() > 100);
 }
 
-/// Curfew cannot distinguish a new Redis from an emptied one.
+/// Curfew cannot distinguish a new Redis from a Redis that was emptied.
 #[tokio::test]
 async fn an_empty_redis_is_a_loss_unless_an_operator_says_that_it_is_new() {
     let server = RedisServer::start();
@@ -101,7 +101,7 @@ async fn an_empty_redis_is_a_loss_unless_an_operator_says_that_it_is_new() {
     let command = command_on(&new).await;
     assert!(
         !command.extend_fresh_marker(false).await.unwrap(),
-        "no operator declared it new"
+        "the command must not extend the marker, because no operator declared this Redis new"
     );
     assert!(command.extend_fresh_marker(true).await.unwrap());
     let store = Running::connected(settings(&new.url())).await;
@@ -211,7 +211,7 @@ async fn a_planned_stop_is_no_loss() {
     assert_eq!(running.last_loss(ID).await, None);
     running.stop_gracefully().await;
     let waited = Stopwatch::start();
-    eventually("the marker is no longer fresh", async || {
+    eventually("the marker is too old to count as fresh", async || {
         waited.seconds() > 11.0
     })
     .await;
@@ -231,7 +231,7 @@ async fn a_planned_stop_is_no_loss() {
     assert_eq!(later.last_loss(ID).await, None);
 }
 
-/// A version without the generation marker wrote the records.
+/// An older version of Curfew, which has no generation marker, wrote the records.
 #[tokio::test]
 async fn an_upgrade_is_no_loss() {
     let server = RedisServer::start();
@@ -269,7 +269,7 @@ async fn a_fail_over_is_no_loss() {
     assert_eq!(store.metrics.store.losses.get(), 0);
 }
 
-/// Resharding moves generation markers with their slots. An emptied shard has lost its markers.
+/// Resharding moves generation markers with their slots, so no data is lost. An emptied shard has lost its markers.
 #[tokio::test]
 async fn a_cluster_notices_the_loss_of_one_shard_and_resharding_is_no_loss() {
     let mut cluster = Cluster::start().await;
@@ -286,7 +286,7 @@ async fn a_cluster_notices_the_loss_of_one_shard_and_resharding_is_no_loss() {
     assert!(command.extend_fresh_marker(true).await.unwrap());
     let one = MaintainedStore::on(settings(&cluster.url())).await;
     let other = MaintainedStore::on(settings(&cluster.url())).await;
-    // These are enough sessions to have some in each range of slots.
+    // With 200 sessions, each range of slots has some sessions.
     let ids: Vec<SessionId> = (0..200).map(id).collect();
     let nothing_is_lost = async |when: &str| {
         for id in &ids {
@@ -310,10 +310,13 @@ async fn a_cluster_notices_the_loss_of_one_shard_and_resharding_is_no_loss() {
     let gone = ids
         .iter()
         .find(|id| cluster.owner_of(&key(**id)) == emptied);
-    let gone = *gone.expect("one of them is there");
+    let gone = *gone.expect("one of the sessions should be on the emptied shard");
     let lost = other.last_loss(gone).await;
-    assert!(lost.is_some(), "the loss of an emptied shard");
-    eventually("every replica knows the loss", async || {
+    assert!(
+        lost.is_some(),
+        "a request for the emptied shard should notice the loss of data"
+    );
+    eventually("every replica knows of the loss", async || {
         let (first, second) = (one.last_loss(ids[0]).await, other.last_loss(ids[0]).await);
         first.is_some() && second.is_some()
     })

@@ -62,7 +62,7 @@ struct ModelSession {
     started: u64,
     /// The last activity that is in the store.
     written: u64,
-    /// The activity that is not written yet: when it will be written, and when it happened.
+    /// The activity that is not written yet: the time when the store will write it, and the time when it happened.
     pending: Option<(u64, u64)>,
     /// The idle limit at the start of the session. The retention of the record depends on it.
     idle_at_start: u64,
@@ -90,7 +90,7 @@ impl Model {
         let seen = session
             .pending
             .map_or(session.written, |(_, at)| at.max(session.written));
-        // A longer idle limit cannot outlast the record, which is stored for one hour more than the first idle limit.
+        // A longer idle limit cannot keep the session after its record expires, one hour after the first idle limit.
         let idle = idle.min(session.idle_at_start + 3600 - 60);
         let over = if now >= session.started + ABSOLUTE {
             Some("absolute_timeout")
@@ -128,7 +128,7 @@ impl ModelSession {
     }
 }
 
-/// A process with a store.
+/// One process with its store.
 struct Process {
     inner: Arc<dyn SessionStore>,
     store: CoalescingStore<Arc<dyn SessionStore>>,

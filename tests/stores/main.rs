@@ -119,7 +119,7 @@ impl Running {
     /// Waits until connecting fails, and returns the error.
     async fn connection_error(&self) -> String {
         let mut connection_error = String::new();
-        eventually("an error", async || {
+        eventually("connecting fails", async || {
             connection_error = self
                 .ready()
                 .await
@@ -168,7 +168,7 @@ fn documented_rights() -> String {
     let text = std::fs::read_to_string(path).unwrap();
     let start = "ACL SETUSER curfew on >PASSWORD ";
     let line = text.lines().find_map(|line| line.strip_prefix(start));
-    let rights = line.expect("the page has the command");
+    let rights = line.expect("docs/redis.md should contain the ACL command");
     // The keys of these tests have another prefix.
     rights.replace("curfew:", "test:")
 }

@@ -86,7 +86,7 @@ async fn upgrades_100_000_live_sessions_while_checks_go_on() {
     };
     assert_eq!(store.schema().await.unwrap(), expected);
 
-    // The first migration is interrupted.
+    // A timeout interrupts the first migration.
     let policies = policies();
     let mut seen = 0;
     let stopped = store.migrate(Migration::Upgrade, &policies, |progress| {
@@ -160,7 +160,10 @@ async fn upgrades_100_000_live_sessions_while_checks_go_on() {
         .migrate(Migration::DryRun, &policies, |_| {})
         .await
         .unwrap();
-    assert_eq!(old.upgraded, 0, "no old record is left");
+    assert_eq!(
+        old.upgraded, 0,
+        "no record of an old version should be left"
+    );
     let queued: usize = server.command(&[b"ZCARD", b"test:{q}deadlines"]);
     assert!(
         queued >= live,
@@ -225,7 +228,11 @@ async fn upkeep_upgrades_records_and_rebuilds_the_indexes() {
             let queued: usize = server.command(&[b"ZCARD", b"test:{q}deadlines"]);
             listed.sessions.len() == 50 && queued == 50
         };
-        eventually("upgraded, queued and indexed", is_complete).await;
+        eventually(
+            "all sessions are in the deadline queue and in the index",
+            is_complete,
+        )
+        .await;
         let upgraded = async || !store.schema().await.unwrap().is_outdated();
         eventually("the schema version is written", upgraded).await;
         // Deletes the indexes, as if a new primary did not have them.
@@ -236,10 +243,14 @@ async fn upkeep_upgrades_records_and_rebuilds_the_indexes() {
         eventually("the indexes are rebuilt", is_complete).await;
         let due = session.idle_deadline(&limits());
         let claimed = store.claim(due, due.plus(MINUTE), 100).await.unwrap();
-        assert_eq!(claimed.len(), 50, "each at its own deadline");
+        assert_eq!(
+            claimed.len(),
+            50,
+            "each session should be in the queue at its own deadline"
+        );
     };
     tokio::select! {
-        () = maintenance => unreachable!("it runs until it is stopped"),
+        () = maintenance => unreachable!("the maintenance ended although it was not stopped"),
         () = look => {}
     }
     let lines = diagnostics.lines();

@@ -37,7 +37,7 @@ async fn replicas_with_different_wall_clocks_decide_alike() {
         let differs = clock.now().as_millis().abs_diff(now().as_millis());
         assert!(
             differs < 100,
-            "{differs} ms apart with a clock wrong by {wrong} ms"
+            "the times differ by {differs} ms while a clock is wrong by {wrong} ms"
         );
         // All replicas see that 10 of the 15 minutes have passed.
         let verdict = |at| decide(Some(&session), &limits(), &limits(), at);
@@ -59,16 +59,17 @@ async fn replicas_with_different_wall_clocks_decide_alike() {
                     .iter()
                     .any(|line| line.starts_with("clock: "))
             };
-            eventually("the advice about the clock", async || {
-                has_advice() == (wrong != 0)
-            })
+            eventually(
+                "the diagnostics warn of a wrong clock, and only of a wrong clock",
+                async || has_advice() == (wrong != 0),
+            )
             .await;
             let offset = metrics.store.clock_offset.get();
             let error = offset + wrong as f64 / 1000.0;
-            assert!(error.abs() < 0.1, "{offset} s");
+            assert!(error.abs() < 0.1, "the measured clock offset is {offset} s");
         };
         tokio::select! {
-            () = maintenance => unreachable!("it runs until it is stopped"),
+            () = maintenance => unreachable!("the task ended although it was not stopped"),
             () = looking => {}
         }
     }
@@ -108,7 +109,7 @@ async fn assert_revocation_waits_for_replicas(program: &Path) {
         confirmed,
     };
     assert_eq!(store.wait_replicated(ID).await.unwrap(), confirmed(1));
-    // No server has this session, as after a fail-over that lost it. So no confirmation counts.
+    // No server has this session, as if a fail-over had lost it. So Curfew must not count any confirmation.
     let lost = store.wait_replicated(SessionId::from_bytes([8; 16])).await;
     assert_eq!(lost.unwrap(), confirmed(0));
     let alice = session().subject;
@@ -136,7 +137,7 @@ async fn assert_revocation_waits_for_replicas(program: &Path) {
     let (unconfirmed, ()) = tokio::join!(waiting, checking);
     assert_eq!(unconfirmed.unwrap(), confirmed(0));
     replica.thaw();
-    eventually("confirmed", async || {
+    eventually("the replica of Valkey confirms the write", async || {
         store.wait_replicated(other).await.unwrap().is_confirmed()
     })
     .await;
@@ -179,7 +180,7 @@ async fn all_replicas_learn_a_revocation_within_a_moment() {
         }
     };
     tokio::select! {
-        () = following => unreachable!("it runs until it is stopped"),
+        () = following => unreachable!("the task ended although it was not stopped"),
         () = looking => {}
     }
     // A process that starts later reads the cut-offs of each session that it loads, before it has read the whole set.

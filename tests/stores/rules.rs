@@ -64,7 +64,7 @@ async fn follow_until(
     let policies = Live::new(super::migrations::policies());
     let stop = CancellationToken::new();
     tokio::select! {
-        () = replica.follow_cut_offs(&policies, &diagnostics, &metrics, stop) => unreachable!("it runs until it is stopped"),
+        () = replica.follow_cut_offs(&policies, &diagnostics, &metrics, stop) => unreachable!("the task ended although it was not stopped"),
         () = eventually(what, async || condition(&diagnostics).await) => {}
     }
 }
@@ -102,14 +102,18 @@ async fn a_plain_rule_of_the_previous_version_is_in_force_and_is_encrypted() {
     read_cut_offs(&newer).await;
     let rules = newer.rules();
     assert_eq!(rules[0].conditions, rule().conditions);
-    follow_until(&newer, "it is encrypted", async |_| {
+    follow_until(&newer, "the rule in Redis is encrypted", async |_| {
         names_in(&rdb_dump(&server)).is_empty()
     })
     .await;
     assert_eq!(rule_count(&server), 1);
     let third = Running::connected(settings(&server.url())).await;
     read_cut_offs(&third).await;
-    assert_eq!(third.rules(), rules, "with the same time");
+    assert_eq!(
+        third.rules(),
+        rules,
+        "all replicas should read the same time for the rule"
+    );
 }
 
 #[tokio::test]
@@ -126,7 +130,10 @@ async fn an_undecryptable_rule_is_reported_and_not_confirmed() {
     let key = SigningKey::parse(&"E".repeat(43)).unwrap();
     let other = KeyRing::new(vec![key]).unwrap();
     let two = Running::of(settings(&server.url()), StoreClock::new(), Live::new(other));
-    eventually("connected", async || two.ready().await.is_ok()).await;
+    eventually("the second store is connected", async || {
+        two.ready().await.is_ok()
+    })
+    .await;
     let has_diagnostic = async |diagnostics: &Diagnostics| {
         let lines = diagnostics.lines();
         lines
@@ -138,7 +145,7 @@ async fn an_undecryptable_rule_is_reported_and_not_confirmed() {
     assert_eq!(
         two.confirmed_change(),
         0,
-        "the undecryptable rule is not confirmed"
+        "no replica may confirm a rule that it cannot decrypt"
     );
     read_cut_offs(&one).await;
     assert!(one.confirmed_change() > 0);

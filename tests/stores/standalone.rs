@@ -63,9 +63,9 @@ async fn an_acl_user_needs_no_more_than_the_documented_rights() {
     let replicas = no_other_replicas();
     tokio::select! {
         () = store.follow_cut_offs(&policies, &diagnostics, &metrics, stop.clone()) => {
-            unreachable!("it runs until it is stopped")
+            unreachable!("the maintenance ended although it was not stopped")
         }
-        () = store.run_maintenance(&policies, &diagnostics, &metrics, &replicas, stop) => unreachable!("it runs until it is stopped"),
+        () = store.run_maintenance(&policies, &diagnostics, &metrics, &replicas, stop) => unreachable!("the maintenance ended although it was not stopped"),
         () = eventually("the indexes are rebuilt", is_rebuilt) => {}
     }
     store
@@ -74,7 +74,10 @@ async fn an_acl_user_needs_no_more_than_the_documented_rights() {
         .unwrap();
     store.tighten_deadlines(&policies.current()).await.unwrap();
     let denied = server.command::<Vec<redis::Value>>(&[b"ACL", b"LOG"]);
-    assert!(denied.is_empty(), "denied by the ACL: {denied:?}");
+    assert!(
+        denied.is_empty(),
+        "the ACL denied these commands: {denied:?}"
+    );
 
     let wrong = Running::on(RedisSettings {
         password: Password::Given(Secret::new("not-the-password".to_owned())),
@@ -114,7 +117,7 @@ async fn a_password_file_is_read_again_when_it_changes() {
         "second",
         &[b"CLIENT", b"KILL", b"TYPE", b"normal", b"SKIPME", b"yes"],
     );
-    eventually("connected with the new password", async || {
+    eventually("the store is connected with the new password", async || {
         store.load(ID).await.is_ok()
     })
     .await;
@@ -167,7 +170,7 @@ async fn a_check_sends_only_plain_commands() {
     let store = Running::on(settings(&server.url()));
     let session = session();
     store.create(ID, &session).await.unwrap();
-    // Reads the cut-offs first. In the service, a task does it.
+    // Reads the cut-offs first. In the service, a background task reads them.
     assert_eq!(store.read_cut_offs().await, Ok(true));
     server.command::<()>(&[b"CONFIG", b"RESETSTAT"]);
     for minutes in 1..10 {
@@ -221,14 +224,17 @@ async fn stores_the_last_activity_in_the_expiry_and_all_keys_expire() {
     assert_eq!(
         of_session.clone().count(),
         2,
-        "the session and its subject's index"
+        "there should be two keys: the session, and the index of its subject"
     );
     for key in of_session {
         assert!(key.starts_with(b"test:"));
-        assert!(expiry(key) > 0, "every key of a session expires");
+        assert!(
+            expiry(key) > 0,
+            "every key of a session should have an expiry"
+        );
         assert!(
             !key.windows(5).any(|part| part == b"alice"),
-            "no personal data in a key"
+            "no key may contain personal data"
         );
     }
 }
@@ -257,11 +263,17 @@ async fn an_unreadable_record_is_an_error_and_no_logout() {
     let error = store.load(ID).await.unwrap_err();
     assert!(matches!(error, StoreError::Unreadable(_)), "{error}");
     server.command::<()>(&[b"PERSIST", &key]);
-    assert!(store.load(ID).await.is_err(), "without an expiry");
+    assert!(
+        store.load(ID).await.is_err(),
+        "a record without an expiry is an error"
+    );
     assert!(store.end(ID, Ending::revoked(now())).await.is_err());
     server.command::<()>(&[b"DEL", &key]);
     server.command::<()>(&[b"LPUSH", &key, b"x"]);
-    assert!(store.load(ID).await.is_err(), "of another type");
+    assert!(
+        store.load(ID).await.is_err(),
+        "a value of another Redis type is an error"
+    );
 }
 
 #[tokio::test]
@@ -271,17 +283,26 @@ async fn reconnects_after_a_lost_connection() {
         command_timeout: Duration::from_millis(200),
         ..settings(&server.url())
     });
-    eventually("connected", async || store.ready().await.is_ok()).await;
+    eventually("the store is connected", async || {
+        store.ready().await.is_ok()
+    })
+    .await;
     let session = session();
     store.create(ID, &session).await.unwrap();
     server.command::<()>(&[b"CLIENT", b"KILL", b"TYPE", b"normal"]);
-    eventually("connected again", async || store.ready().await.is_ok()).await;
+    eventually("the store is connected again", async || {
+        store.ready().await.is_ok()
+    })
+    .await;
     for _ in 0..2 {
         server.stop();
         let error = store.load(ID).await.unwrap_err();
         assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
         server.start_again();
-        eventually("connected again", async || store.ready().await.is_ok()).await;
+        eventually("the store is connected again", async || {
+            store.ready().await.is_ok()
+        })
+        .await;
         assert_eq!(store.load(ID).await.unwrap().as_ref(), Some(&session));
     }
 }
@@ -293,13 +314,19 @@ async fn a_hanging_server_costs_no_more_than_the_command_timeout() {
         command_timeout: Duration::from_millis(100),
         ..settings(&server.url())
     });
-    eventually("connected", async || store.ready().await.is_ok()).await;
+    eventually("the store is connected", async || {
+        store.ready().await.is_ok()
+    })
+    .await;
     server.freeze();
     let waited = Stopwatch::start();
     assert!(store.load(ID).await.is_err());
     assert!(waited.seconds() < 2.0, "{} s", waited.seconds());
     server.thaw();
-    eventually("answers again", async || store.load(ID).await.is_ok()).await;
+    eventually("the store answers again", async || {
+        store.load(ID).await.is_ok()
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -343,7 +370,10 @@ async fn a_record_of_another_session_is_an_error_and_closes_the_connection() {
     let error = store.load(other).await.unwrap_err();
     assert!(matches!(error, StoreError::Unreadable(_)), "{error}");
     let incarnation = store.incarnation().unwrap();
-    eventually("connected again", async || *incarnation.borrow() > before).await;
+    eventually("the store is connected again", async || {
+        *incarnation.borrow() > before
+    })
+    .await;
     assert!(store.load(ID).await.unwrap().is_some());
 }
 
@@ -359,7 +389,11 @@ async fn an_index_drops_deleted_sessions() {
     let index: Vec<Vec<u8>> = server.command(&[b"KEYS", b"test:u:*"]);
     let places = || -> usize { server.command(&[b"ZCARD", &index[0]]) };
     store.list(&session.subject, None, 10).await.unwrap();
-    assert_eq!(places(), 1, "the session may still be created");
+    assert_eq!(
+        places(),
+        1,
+        "the index entry must stay for now, because another replica may be creating the session"
+    );
     eventually("the index entry is removed", async || places() == 0).await;
 }
 
@@ -442,7 +476,10 @@ async fn a_timeout_that_races_with_a_touch_loses_no_touch() {
                 ..session
             },
         };
-        assert_eq!(after, expected, "either the touch or the end counts");
+        assert_eq!(
+            after, expected,
+            "the record should show either the touch or the session end"
+        );
     }
 }
 
@@ -478,7 +515,7 @@ async fn two_replicas_flush_in_any_order() {
     let seen = one.load(ID).await.unwrap().unwrap();
     assert!(
         matches!(seen.state, State::Ended(_)),
-        "a late flush revives no session"
+        "a flush after the session end must not make the session live"
     );
 }
 
@@ -497,7 +534,7 @@ async fn the_deadline_queue_follows_tighter_policies() {
         store.create(*id, &session).await.unwrap();
         store.enqueue(*id, late).await.unwrap();
     }
-    // One of these sessions is due sooner, one was acknowledged, and one has ended.
+    // Makes the first session due sooner than the new policies do, acknowledges the second, and ends the third.
     let soon = start.plus(MINUTE);
     store.postpone(ids[0], soon).await.unwrap();
     store.acknowledge(ids[1], None).await.unwrap();

@@ -111,7 +111,7 @@ async fn suite_passes_with_sentinel_and_after_a_fail_over() {
     let before = store.incarnation().unwrap();
     for _ in 0..2 {
         let primary = group.primary();
-        eventually("both replicas have it", async || {
+        eventually("both replicas have the session", async || {
             let offset = crate::support::redis::fact(&group.servers[primary], "master_repl_offset");
             ["slave0", "slave1"].iter().all(|replica| {
                 let state = crate::support::redis::fact(&group.servers[primary], replica);
@@ -155,7 +155,7 @@ async fn suite_passes_on_a_cluster_and_after_a_fail_over() {
     let key = [&b"test:s:"[..], ID.as_bytes()].concat();
     let primary = cluster.primary_index_of(&key);
     let confirmed = async || store.wait_replicated(ID).await.unwrap().is_confirmed();
-    eventually("a replica has it", confirmed).await;
+    eventually("a replica has the session", confirmed).await;
     cluster.servers[primary].kill();
     cluster.wait_for_fail_over(primary).await;
     eventually("the store works again", async || {
@@ -226,7 +226,7 @@ async fn a_hanging_server_of_a_cluster_does_not_affect_the_others() {
         assert!(lost.is_err());
         assert!(
             store.ready().await.is_ok(),
-            "the store can serve the other sessions"
+            "the store should stay ready, because it can serve the other sessions"
         );
         assert!(found.unwrap().is_some());
     }
@@ -246,7 +246,10 @@ async fn a_hanging_server_of_a_cluster_does_not_affect_the_others() {
         on_hanging_server
     };
     cluster.servers[cut_offs].freeze();
-    eventually("the copy is no longer fresh", async || !store.is_fresh()).await;
+    eventually("the copy of the cut-offs is too old", async || {
+        !store.is_fresh()
+    })
+    .await;
     assert!(store.load(on_other_server).await.is_err());
     cluster.servers[cut_offs].thaw();
     eventually("the server answers again", async || {

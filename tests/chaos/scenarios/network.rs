@@ -14,12 +14,12 @@ const FAULTS: [(&str, Fault, &str); 5] = [
     (
         "30 ms slower, each way",
         Fault::Slow(Duration::from_millis(30)),
-        "not slower by 30 ms any more",
+        "no longer slower by 30 ms",
     ),
     (
         "300 ms slower, each way",
         Fault::Slow(Duration::from_millis(300)),
-        "not slower by 300 ms any more",
+        "no longer slower by 300 ms",
     ),
     ("cut", Fault::Cut, "not cut any more"),
     ("half-open", Fault::HalfOpen, "not half-open any more"),

@@ -24,7 +24,7 @@ pub async fn killed(record: &Arc<Record>, pace: Pace) {
 }
 
 /// The primary hangs. When it continues, it has old data, and acts as a primary until a sentinel demotes it. It does
-/// not know the sessions that ended meanwhile. One replica must confirm a change, because only one is left during the
+/// not know which sessions ended during the hang. One replica must confirm a change, because only one is left in the
 /// hang.
 pub async fn hangs(record: &Arc<Record>, pace: Pace) {
     let group = SentinelGroup::start().await;

@@ -119,5 +119,9 @@ async fn with_the_uri_but_not_the_cluster() {
     let (bench, session) = start(&AUTHELIA_ENVOY, &text, is_allowed).await;
     bench.get(&session, "/p").await;
     let asked = bench.login.take_one();
-    assert_eq!(asked.uri.path(), "/ext-authz/p", "Authelia is asked");
+    assert_eq!(
+        asked.uri.path(),
+        "/ext-authz/p",
+        "Envoy should send the check to Authelia"
+    );
 }

@@ -36,7 +36,7 @@ async fn with_the_path_of_auth_request() {
         assert_redirected(&bench, &answer, ESCAPED, "malformed_request");
         let named = challenge(&foreign_input_detail("X-Forwarded-Uri"));
         assert_eq!(answer.header("www-authenticate"), named);
-        // The check names the host in `Host`, but NGINX uses the other host to route the request. Curfew's log warns
+        // The check names the host of `Host`, but NGINX routes with the host of the target. Curfew's log warns
         // of this.
         eventually("the log warns of the host", async || {
             let log = bench.curfew.log();

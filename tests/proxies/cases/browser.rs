@@ -26,7 +26,10 @@ pub async fn endpoints(bench: &mut Bench) {
         assert!((280.0..=300.0).contains(&idle), "{idle}");
     }
     let answer = bench.send("POST", "/.curfew/keep-alive", &own).await;
-    assert_eq!(answer.status, 403, "no page of this origin asks");
+    assert_eq!(
+        answer.status, 403,
+        "a request that is not from a page of this origin should get 403"
+    );
     let left = status(&bench.send("POST", "/.curfew/keep-alive", &script).await);
     assert!(left["idle_remaining"].as_f64().unwrap() > 890.0, "{left}");
     let by_origin = format!("http://{}", crate::fleet::HOST);

@@ -135,7 +135,7 @@ pub async fn two_session_cookies_denied(bench: &mut Bench) {
         assert_eq!(answer.status, 401, "{lines:?}");
         bench.assert_application_not_reached();
     }
-    // With Alice's cookie twice, or with other cookies, the answer is a denial or Alice's session.
+    // With Alice's cookie twice, or with other cookies too, the answer is a denial, or the access of Alice's session.
     for lines in [
         vec![("cookie", &*alice), ("cookie", &*alice)],
         vec![("cookie", "a=1"), ("cookie", &*alice)],

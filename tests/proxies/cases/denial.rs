@@ -84,7 +84,7 @@ pub async fn navigation_redirected(bench: &mut Bench) {
             let (page, why) = location(&answer);
             // The fragment after `#` stays in the browser.
             let target = target.trim_end_matches('#');
-            // Browsers send the session cookie over TLS only, so the return address has https.
+            // Browsers send the session cookie only over TLS, so the return address begins with `https`.
             let scheme = bench.kind.scheme_of_return();
             assert_eq!(page, format!("{scheme}://{host}{target}"));
             // ingress-nginx creates the redirect itself, without the reason.
@@ -108,7 +108,7 @@ pub async fn long_navigation(bench: &mut Bench) {
                 assert_eq!(location(&answer).0, format!("{scheme}://{host}{target}"));
             }
             400 | 401 | 414 => assert!(length > 1_000, "{answer:?}"),
-            status => panic!("{length}: {status}"),
+            status => panic!("status {status} for an address of {length} bytes"),
         }
         bench.assert_application_not_reached();
     }

@@ -28,7 +28,11 @@ pub async fn redis_down(bench: &mut Bench) {
         ] {
             let answer = bench.send("GET", "/", lines).await;
             assert_eq!(answer.status, bench.kind.store_unavailable, "{answer:?}");
-            assert_eq!(answer.one("set-cookie"), None, "the cookie is left alone");
+            assert_eq!(
+                answer.one("set-cookie"),
+                None,
+                "the answer should not change the cookie"
+            );
             bench.assert_application_not_reached();
         }
         give_back(&mut bench.redis);
@@ -58,7 +62,10 @@ pub async fn curfew_hangs(bench: &mut Bench) {
     let answer = bench.get(&session, "/").await;
     let waited = waited.seconds();
     bench.curfew.thaw();
-    assert!(waited < bench.kind.max_wait_seconds, "{waited} s");
+    assert!(
+        waited < bench.kind.max_wait_seconds,
+        "the client waited {waited} s"
+    );
     assert_eq!(answer.status, bench.kind.silence, "{answer:?}");
     bench.assert_application_not_reached();
     bench.wait_until_ready().await;

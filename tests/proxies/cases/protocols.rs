@@ -90,7 +90,7 @@ async fn until(stream: &mut tokio::net::TcpStream, end: &str) -> String {
         let reading = tokio::time::timeout(Duration::from_secs(10), stream.read(&mut buffer));
         let count = reading
             .await
-            .unwrap_or_else(|_| panic!("only {text:?}"))
+            .unwrap_or_else(|_| panic!("no more data for 10 s after {text:?}"))
             .unwrap();
         assert_ne!(count, 0, "{text:?}");
         text.push_str(&String::from_utf8_lossy(&buffer[..count]));

@@ -66,7 +66,11 @@ pub async fn groups_rule(bench: &mut Bench) {
         let said = (bench.kind.name != "ingress-nginx").then_some("forbidden");
         assert_eq!(answer.one("x-session-reason"), said);
         assert_eq!(answer.one("location"), None);
-        assert_eq!(answer.one("set-cookie"), None, "nobody is signed out");
+        assert_eq!(
+            answer.one("set-cookie"),
+            None,
+            "the denial must not clear the session cookie"
+        );
     }
     bench.assert_allowed(&bench.send("GET", "/", &lines).await, "alice");
     let groups = json!({ "groups": ["operators"] });
@@ -127,7 +131,10 @@ pub async fn bound_session(bench: &mut Bench) {
             "Bearer error=\"insufficient_user_authentication\""
         );
         let kept = answer.one("set-cookie");
-        assert_eq!(kept, None, "whose session it is keeps it");
+        assert_eq!(
+            kept, None,
+            "the denial must not clear the cookie of the person who owns the session"
+        );
         let answer = bench.get_from(home, "/", &[cookie, browser]).await;
         bench.assert_allowed(&answer, "alice");
     }

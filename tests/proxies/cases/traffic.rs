@@ -52,7 +52,7 @@ pub async fn json_post(bench: &mut Bench) {
         .map(|length| length.to_str().unwrap().to_owned());
     assert!(length.is_none_or(|length| length == body.len().to_string()));
     let (asked, _) = bench.tap.take();
-    assert!(!asked.is_empty(), "it was asked");
+    assert!(!asked.is_empty(), "the proxy should have sent a check");
     let marker = b"only for the application";
     assert!(!asked.windows(marker.len()).any(|window| window == marker));
 
@@ -103,7 +103,7 @@ pub async fn large_headers(bench: &mut Bench) {
                     }
                 }
                 400 | 401 | 413 | 414 | 431 | 494 => bench.assert_application_not_reached(),
-                status => panic!("{size}: {status}"),
+                status => panic!("status {status} for a header of {size} bytes"),
             }
         }
         let answer = bench.send("GET", "/", &[("x-large", &large)]).await;
