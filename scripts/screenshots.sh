@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Updates the screenshots in docs/images. The browser tests take them.
+# Updates the screenshots in docs/images. The browser tests take these screenshots.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

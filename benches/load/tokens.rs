@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Tokens in the order in which the load uses them. After the last token, it starts again.
+/// Tokens in the order in which the load uses them. After the last token, the load starts again with the first.
 pub struct Tokens {
     all: Vec<String>,
     next: AtomicUsize,

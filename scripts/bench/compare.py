@@ -45,8 +45,8 @@ class Target:
         self.rounds = []
 
     def measure(self, ask):
-        """Runs one round of `ask`, and records the CPU seconds of each process. An earlier round has filled
-        the caches."""
+        """Runs the function `ask` for one round, and records the CPU seconds of each process. An earlier round has
+        filled the caches."""
         ask(self)
         watched = {"cpu": self.process} | ({"redis_cpu": self.redis} if self.redis else {})
         before = {name: process.cpu() for name, process in watched.items()}

@@ -1,5 +1,5 @@
 -- Does a check in a single script: reads the session, compares its limits, and extends its expiry.
--- The benchmark compares Curfew with it. Curfew does not use this script.
+-- The benchmark compares Curfew with this script. Curfew itself does not use it.
 local record = redis.call('GET', KEYS[1])
 if not record then
   return {0}

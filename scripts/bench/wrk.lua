@@ -1,4 +1,4 @@
--- Sends requests with one token of a file after the other, and prints the measurements as JSON.
+-- Sends requests with the tokens of a file, one after the other, and prints the measurements as JSON.
 local tokens, next = {}, 0
 local before, after
 

@@ -254,7 +254,7 @@ await run({
   async "after a revocation a person must authenticate again, whatever cookies the browser has"() {
     for (const forget of [false, true]) {
       const { context, page } = await person();
-      // The warning navigates away when it learns of the end, and the test navigates, too.
+      // The warning script navigates away when it learns of the session end, and the test navigates, too.
       await context.route(/warning\.js/, (route) => route.abort());
       await signIn(page);
       const { id } = await record(page);

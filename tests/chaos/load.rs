@@ -114,7 +114,7 @@ impl Load {
         })
     }
 
-    /// Signs in every `interval_millis` milliseconds, and passes each session to `use_it`.
+    /// Signs in every `interval_millis` milliseconds, and passes each session to the function `use_it`.
     async fn sign_in_repeatedly<F>(
         self: Arc<Self>,
         kind: &'static str,

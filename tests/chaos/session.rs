@@ -108,7 +108,7 @@ impl Session {
         self.check(1).await;
     }
 
-    /// Waits for `least` milliseconds, and for a random time below `more` milliseconds. Returns whether the run
+    /// Waits for `least` milliseconds plus a random number of milliseconds below `more`. Returns whether the run
     /// continues.
     async fn pause(&self, least: u32, more: u32) -> bool {
         let time = Duration::from_millis((least + random_below(more)).into());

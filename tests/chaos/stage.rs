@@ -29,7 +29,7 @@ impl Stage {
         Self::with(url, record, pace, 0).await
     }
 
-    /// Does the same as [`start`](Self::start). `wait_replicas` replicas of Redis must confirm each change.
+    /// Does the same as [`start`](Self::start), but `wait_replicas` replicas of Redis must confirm each change.
     pub async fn with(url: &str, record: &Arc<Record>, pace: Pace, wait_replicas: u16) -> Self {
         let policies = [DEFAULT, MEDIUM, SHORT];
         let common = policies.iter().fold(Setup::redis(url), configured);

@@ -33,7 +33,7 @@ const newKey = () => ({
 // The first key signs tokens.
 let keys = [newKey()];
 
-// The groups of people that tests have changed. The value is `disabled` for a disabled account.
+// For each person whose account a test has changed: the groups, or `disabled` for a disabled account.
 const accounts = new Map();
 const usual = (id) => (id === 'root' ? ['staff', 'admins'] : ['staff']);
 // The numbers of granted and refused refreshes, and all issued refresh tokens.

@@ -10,7 +10,7 @@ use crate::support::{free_port, local};
 
 /// The redirect address of the application. No server listens there.
 const CALLBACK: &str = "http://app.test/callback";
-// RFC 7636, appendix B.
+// The example values of RFC 7636, appendix B.
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
@@ -144,7 +144,7 @@ impl Provider {
         assert!(response.status().is_redirection(), "{response:?}");
     }
 
-    /// Makes the provider sign with a new key from now on. `alone` removes the other keys from its set.
+    /// Makes the provider sign with a new key from now on. If `alone` is true, removes its other keys.
     pub async fn rotate(&self, alone: bool) {
         let query = if alone { "?alone" } else { "" };
         self.control(&format!("/rotate{query}")).await;

@@ -115,7 +115,7 @@ async fn watches_have_events_and_bookmarks_and_expire() {
         end["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"],
         "true"
     );
-    // The resource version is too old.
+    // After the compaction, the resource version of the client is too old.
     api.compact();
     let (status, gone) = get(
         &api,

@@ -14,7 +14,7 @@ pub struct Snippet {
     pub file: &'static str,
     /// A host that the file protects.
     pub host: &'static str,
-    /// Starts the proxy with the text of such a file.
+    /// Starts the proxy with the text of the documented or the changed file.
     pub start: fn(&str, &Upstreams) -> Proxy,
     /// The identity headers that the application expects.
     pub names: IdentityHeaders,

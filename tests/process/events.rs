@@ -63,7 +63,7 @@ async fn two_replicas_publish_every_end_once() {
         streamed_session_ids(&redis).len() >= SESSION_COUNT
     })
     .await;
-    // Waits until a replica would publish an unacknowledged end again.
+    // Waits until a replica would redeliver an end that was not acknowledged.
     tokio::time::sleep(Duration::from_secs(12)).await;
     let told = replicas
         .iter()

@@ -14,7 +14,7 @@ async fn an_end_that_a_fail_over_lost_is_repeated() {
     let replica = RedisServer::with(&["--replicaof", "127.0.0.1", &port]);
     let online = || fact(&primary, "slave0").contains("state=online");
     eventually("the replica is connected to the primary", async || online()).await;
-    // This proxy has the address that always leads to the current primary.
+    // Curfew connects to this proxy, which forwards to the current primary.
     let way = FaultProxy::to(local(primary.port)).await;
     let setup = Setup::redis(&way.url());
     let (one, two) = (setup.start(), setup.start());
@@ -89,7 +89,7 @@ async fn known_sessions_are_admitted_while_redis_is_down() {
         "{degraded:?}"
     );
     redis.thaw();
-    eventually("all sessions are admitted", async || {
+    eventually("Curfew allows all sessions again", async || {
         curfew.check(&unknown).await == ALLOWED
     })
     .await;

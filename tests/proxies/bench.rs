@@ -142,7 +142,7 @@ impl Bench {
         self.backend.take();
     }
 
-    /// Restarts the proxy, whose checks then name `policy`.
+    /// Restarts the proxy. Its new file names the policy in each check.
     pub async fn restart_with_policy(&mut self, policy: &'static str) {
         self.proxy = (self.kind.start)(&Upstreams {
             policy: Some(policy),

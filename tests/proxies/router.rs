@@ -42,7 +42,7 @@ pub struct Counts {
     pub wrong: Vec<String>,
 }
 
-/// An old mistake that the test inserts again. With it, requests must reach the protected application.
+/// An old mistake that the test inserts again. The mistake must let requests reach the protected application.
 struct Mutant {
     what: &'static str,
     proxy: &'static str,
@@ -301,7 +301,7 @@ impl Stage {
         }
     }
 
-    /// Sends raw bytes. Returns the head of the answer, or nothing. It does not wait for the proxy to close the
+    /// Sends raw bytes. Returns the head of the answer, or an empty text. Does not wait for the proxy to close the
     /// connection.
     async fn send(&self, text: &str) -> String {
         let mut stream = TcpStream::connect(self.proxy.address).await.unwrap();

@@ -1,5 +1,5 @@
 //! The sessions, and the workers that use them. A worker takes a random session and acts according to its fate. Then
-//! it judges the answer: it knows when the session started, and when it was last used.
+//! the worker judges the answer, because it knows when the session started, and when it was last used.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};

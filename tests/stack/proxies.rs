@@ -22,7 +22,7 @@ enum Running {
 }
 
 impl Stack {
-    /// Starts the proxy with this name. It sends its checks to this replica.
+    /// Starts the proxy with this name. The proxy sends its checks to this replica.
     pub fn proxy(&self, name: &str, replica: &Curfew) -> Proxy {
         let address = local(free_port());
         let (spoe, grpc) = (replica.spoe.unwrap(), replica.grpc.unwrap());

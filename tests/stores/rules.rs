@@ -92,7 +92,7 @@ async fn a_dump_names_no_group_host_or_provider_of_a_rule() {
 #[tokio::test]
 async fn a_plain_rule_of_the_previous_version_is_in_force_and_is_encrypted() {
     let server = RedisServer::start();
-    // With this schema version, older replicas may run, so the replica writes the format that they can read.
+    // With this schema version, older replicas may run, so the replica writes a format that these can read.
     server.command::<()>(&[b"SET", b"test:schema", b"2"]);
     let older = Running::connected(settings(&server.url())).await;
     older.add_rule(&rule(), FORGET).await.unwrap();

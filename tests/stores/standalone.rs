@@ -94,7 +94,7 @@ async fn an_acl_user_needs_no_more_than_the_documented_rights() {
     );
 }
 
-/// After the password file changes, the store reconnects with the new password. If the server rejects it, the store
+/// After the password file changes, the store reconnects with the new password. If the server rejects that, the store
 /// keeps the old connection.
 #[tokio::test]
 async fn a_password_file_is_read_again_when_it_changes() {
@@ -214,7 +214,7 @@ async fn stores_the_last_activity_in_the_expiry_and_all_keys_expire() {
         .end(ID, Ending::revoked(later.plus(MINUTE)))
         .await
         .unwrap();
-    // Redis deletes the tombstone when its own clock says so, which may differ from decision time by some
+    // Redis deletes the tombstone according to its own clock, which may differ from decision time by some
     // milliseconds.
     let tombstone = later.plus(MINUTE).plus(session.tombstone_retention());
     assert!(expiry(&key).abs_diff(tombstone.as_millis()) < 250);

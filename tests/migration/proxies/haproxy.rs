@@ -7,17 +7,17 @@ use crate::snippet::replaced;
 use crate::support::deployed::installed;
 use crate::support::{free_port, local};
 
-/// Starts the version of Debian.
+/// Starts HAProxy 2.6, the version of Debian.
 pub fn haproxy_2_6(text: &str, upstreams: &Upstreams) -> Proxy {
     haproxy(Path::new("haproxy"), text, upstreams)
 }
 
-/// Starts a newer version.
+/// Starts HAProxy 2.8.
 pub fn haproxy_2_8(text: &str, upstreams: &Upstreams) -> Proxy {
     haproxy(&installed("haproxy"), text, upstreams)
 }
 
-/// Starts HAProxy with the script of haproxy-ingress. Its action `auth-intercept` is the same as in
+/// Starts HAProxy with the script of haproxy-ingress. The script's action `auth-intercept` is the same as in
 /// haproxy-auth-request.
 fn haproxy(program: &Path, text: &str, upstreams: &Upstreams) -> Proxy {
     let address = local(free_port());

@@ -56,7 +56,7 @@ async fn with_the_path(snippet: &Snippet) -> Bench {
     bench
 }
 
-/// If `Host` contains a list of hosts, HAProxy 2.6 routes with any of them. `req.hdr` sends the last one to Curfew.
+/// If `Host` contains several hosts, HAProxy 2.6 routes with any of them. With `req.hdr`, Curfew gets the last host.
 #[tokio::test]
 async fn haproxy_2_6_with_the_path() {
     let bench = with_the_path(&AUTHELIA_HAPROXY_2_6).await;

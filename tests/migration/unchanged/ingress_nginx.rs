@@ -60,7 +60,7 @@ async fn with_the_path_of_forward_auth_and_without_the_config_map() {
             let missing = challenge("X-Forwarded-Host is missing");
             assert_eq!(answer.header("www-authenticate"), missing);
         }
-        // A client cannot send these headers itself: Curfew requires all of them, and the controller removes one.
+        // A client cannot send these headers itself. Curfew requires all, and the controller removes one of them.
         let cookie = session.cookie();
         for (host, uri, method) in [
             (snippet.host, TARGET, "GET"),

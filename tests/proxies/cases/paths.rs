@@ -111,7 +111,7 @@ pub async fn path_tricks_with_rules(bench: &mut Bench) {
             }
             let denied = status == 0 || (300..500).contains(&status);
             assert!(denied || !seen.is_empty(), "{target}: {status}");
-            // Sends the request with a session, too. Each answer is correct.
+            // Sends the same request with a session. Here, any answer is correct.
             bench.raw(&request(&target, RULED_HOST, &cookie)).await;
             bench.backend.take();
         }
@@ -127,7 +127,7 @@ pub async fn path_tricks_with_rules(bench: &mut Bench) {
     }
 }
 
-/// Returns the trick for another public path than `/sign-in`.
+/// Returns the trick with `public_path` in place of `/sign-in`.
 fn trick_for_path(public_path: &str, trick: &str) -> String {
     let name = public_path.trim_start_matches('/');
     let (first, rest) = name.split_at(1);

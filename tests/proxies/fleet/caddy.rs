@@ -14,7 +14,7 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
         .replace("application:3000", &upstreams.application.to_string());
     let file = match upstreams.public {
         None => file,
-        // Caddy uses the first `handle` that matches, so the new one comes first.
+        // Caddy uses the first `handle` that matches, so the new `handle` comes first.
         Some(public) => changed(
             &file,
             &[(

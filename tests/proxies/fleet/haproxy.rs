@@ -8,12 +8,12 @@ use crate::router::PUBLIC_HOST;
 use crate::support::deployed::{Server, changed, deployed, installed, rendered, uncomment};
 use crate::support::{free_port, local};
 
-/// Starts the version of Debian.
+/// Starts HAProxy 2.6, the version of Debian.
 pub fn start_2_6(upstreams: &Upstreams) -> Proxy {
     start(Path::new("haproxy"), upstreams)
 }
 
-/// Starts a newer version.
+/// Starts HAProxy 2.8.
 pub fn start_2_8(upstreams: &Upstreams) -> Proxy {
     start(&installed("haproxy"), upstreams)
 }

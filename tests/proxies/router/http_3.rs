@@ -1,4 +1,4 @@
-//! Sends the requests over HTTP/3, for the proxies that support it. The proxy needs TLS. There is no `Host` header.
+//! Sends the requests over HTTP/3, for the proxies that support it. The proxy needs TLS. No request has `Host`.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
