@@ -130,8 +130,9 @@ impl Checker {
         outcome
     }
 
-    /// Evaluates the session for a request to Curfew itself, and does not count a check. `activity` decides whether
-    /// the request is activity, instead of the rules. The request needs a session even if a rule makes it public.
+    /// Evaluates the session for a request to Curfew itself, and does not count a check. The parameter `activity`
+    /// says whether the request counts as activity; the rules do not decide that. The request needs a session even if
+    /// a rule makes it public.
     pub async fn evaluate_passively(
         &self,
         request: &CheckRequest<'_>,

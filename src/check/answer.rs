@@ -12,7 +12,8 @@ use crate::sources::{ExternalIdentity, ResolvedCredential};
 use crate::store::{EndOutcome, Ending, Touch};
 use crate::telemetry::audit;
 
-/// How often a check decides, if other requests keep using the session before the check can end it.
+/// The maximum number of decisions of one check. A check decides again if another request uses the session before the
+/// check can end it.
 const MAX_ATTEMPTS: usize = 3;
 
 /// The store failed or timed out.
@@ -45,7 +46,7 @@ impl CheckContext<'_> {
 }
 
 impl Checker {
-    /// Answers from the near cache, from the store, or without the store if it times out.
+    /// Answers from the near cache, from the store, or without the store if the store fails or times out.
     pub(super) async fn answer(&self, context: &CheckContext<'_>, id: SessionId) -> Outcome {
         if let Some(outcome) = self.answer_from_cache(context, id) {
             return outcome;
@@ -149,8 +150,8 @@ impl Checker {
         Err(StoreFailed)
     }
 
-    /// Loads the session of the credential, or starts it if the credential is of another issuer. The inner error is
-    /// the denial.
+    /// Loads the session of the credential, or starts the session if another issuer issued the credential. The inner
+    /// error is the denial.
     async fn load_or_adopt(
         &self,
         context: &CheckContext<'_>,
@@ -213,7 +214,8 @@ impl Checker {
         Ok(Ok(session))
     }
 
-    /// Denies a new session if the authentication is too old, or if the credential does not contain its time.
+    /// Denies a new session if the authentication is too old, or if the credential does not contain the time of the
+    /// authentication.
     fn deny_old_authentication(
         &self,
         credential: &ExternalIdentity<'_>,
@@ -235,8 +237,8 @@ impl Checker {
         })
     }
 
-    /// Answers a check without the store. Allows the request if the last known sessions contain the session, and its
-    /// policies have `on_store_failure: known`. Counts and audits that.
+    /// Answers a check without the store. Allows the request if the last known sessions contain the session, and all
+    /// policies that apply have `on_store_failure: known`. Counts and audits each request that it allows.
     async fn answer_without_store(&self, context: &CheckContext<'_>, id: SessionId) -> Outcome {
         let now = self.clock.now();
         let last_known = self

@@ -69,7 +69,7 @@ impl MatchError {
 pub struct Decision {
     /// The verdict on the request.
     pub verdict: Verdict,
-    /// The part of the binding that the client does not match, if the request is denied for that.
+    /// The part of the binding that the client does not match, if this mismatch is the reason of the denial.
     pub binding_mismatch: Option<BindingMismatch>,
 }
 
@@ -136,7 +136,7 @@ impl<'a> RuleMatch<'a> {
         })
     }
 
-    /// The strictest behaviour of all policies that apply, while the store is unavailable.
+    /// The behaviour while the store is unavailable: the strictest of all policies that apply.
     #[must_use]
     pub fn on_store_failure(&self, home: &AppliedPolicy<'_>) -> OnStoreFailure {
         let home = home.policy.on_store_failure;
@@ -144,8 +144,8 @@ impl<'a> RuleMatch<'a> {
             .fold(home, |all, policy| all.strictest(policy.on_store_failure))
     }
 
-    /// Decides on a request with a session. The order of the checks is: limits and state of the session, binding,
-    /// groups, age of the sign-in.
+    /// Decides on a request with a session. It examines in this order: the limits and the state of the session, the
+    /// binding, the groups, the age of the sign-in.
     #[must_use]
     pub fn decide(
         &self,

@@ -9,8 +9,8 @@ use crate::sources::{ExternalIdentity, ExternalIssuer, Freshness, ResolvedCreden
 impl Checker {
     /// Asks the service and returns the session that it allows. The error is the complete denial.
     ///
-    /// If a cookie names a session that has ended, Curfew does not ask the service. The service could count that as
-    /// activity, and extend its own session.
+    /// If a cookie names a session that has ended, Curfew does not ask the service. The service could count Curfew's
+    /// request as activity, and extend its own session.
     pub(super) async fn ask_delegate<'a>(
         &self,
         delegate: &'a Delegate,
@@ -78,7 +78,7 @@ impl Checker {
             Ok(Ok(Some(session))) => {
                 session.state != State::Live || self.lifecycle.is_revoked(&session)
             }
-            // On a store error the check asks again, and then reports the error.
+            // The check reads the store again later, and then denies the request if the store still fails.
             _ => false,
         }
     }

@@ -57,7 +57,7 @@ pub enum InvalidUrl {
 }
 
 impl InvalidUrl {
-    /// Converts this error to one that names the input.
+    /// Converts this error to an error that names the input.
     #[must_use]
     pub const fn of(self, input: &'static str) -> MalformedOriginal {
         let problem = match self {

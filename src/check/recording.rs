@@ -1,7 +1,7 @@
 //! Recordings: checks of a few minutes, without secrets, for an operator who sets up a proxy.
 //!
-//! An operator starts a recording. Its duration, its number of checks and the size of each value are limited. It
-//! contains paths, but no values of cookies, queries or path parameters, and no credentials in headers.
+//! An operator starts a recording. Its duration, its number of checks and the size of each value are limited. The
+//! recording contains paths, but no values of cookies, queries or path parameters, and no credentials in headers.
 
 mod redact;
 
@@ -18,9 +18,9 @@ use crate::session::Timestamp;
 
 /// Maximum duration of a recording.
 pub const MAX_DURATION: Duration = Duration::from_secs(600);
-/// The number of checks in a recording. When it is reached, the oldest checks are dropped.
+/// The maximum number of checks in a recording. After that, each new check replaces the oldest check.
 const MAX_CHECKS: usize = 200;
-/// The number of header lines that are recorded for one check.
+/// The maximum number of header lines that are recorded for one check.
 const MAX_HEADER_LINES: usize = 100;
 
 /// Records checks between `start` and `stop`.
@@ -77,8 +77,8 @@ pub struct RecordedCheck {
 }
 
 impl Recorder {
-    /// Starts a recording, which replaces the previous one. It ends after `duration`, but at the latest after
-    /// [`MAX_DURATION`].
+    /// Starts a recording, which replaces the previous one. The new recording ends after the time `duration`, at the
+    /// latest after [`MAX_DURATION`].
     pub fn start(&self, now: Timestamp, duration: Duration) -> Recording {
         let end = now.plus(duration.min(MAX_DURATION));
         let recording = Recording {
@@ -92,7 +92,7 @@ impl Recorder {
         recording
     }
 
-    /// Stops recording and deletes the recording. Returns whether there was one.
+    /// Stops recording and deletes the recording. Returns whether there was a recording.
     pub fn stop(&self) -> bool {
         self.running.store(false, Ordering::Relaxed);
         self.recording.lock().take().is_some()

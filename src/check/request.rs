@@ -56,12 +56,13 @@ pub struct Outcome {
     pub session: Option<(SessionId, Session)>,
     /// For an allowed request: the time until the session ends.
     pub remaining: Option<Remaining>,
-    /// The headers and body of the delegated service's answer, which the reply contains.
+    /// The headers and the body that the reply takes from the delegated service's answer.
     pub relayed: Option<Box<Relayed>>,
     /// The `Set-Cookie` value that clears the delegated service's cookie. Only replies to navigations contain it.
     pub cleared: Option<HeaderValue>,
-    /// The maximum age of the sign-in in seconds, for the challenge. `reauthentication_required` has it if a limit is
-    /// configured. It is 0 after a session end or a loss of data, if another issuer's credential is still valid.
+    /// The maximum age of the sign-in in seconds, for the challenge. A denial with `reauthentication_required` has a
+    /// value if a limit is configured. The value is 0 after a session end or a loss of data, if another issuer's
+    /// credential is still valid.
     pub max_auth_age: Option<u64>,
     /// The cause of the denial, for example for `malformed_request` and `unknown_host`.
     pub detail: Option<Detail>,
@@ -87,7 +88,7 @@ impl Outcome {
         Self::deny(reason)
     }
 
-    /// Denies a request for the reason that belongs to `detail`.
+    /// Denies a request with `detail`, and with the reason that belongs to this detail.
     pub(super) fn deny_with_detail(detail: Detail) -> Self {
         let reason = match detail {
             Detail::UnknownHost => DenyReason::UnknownHost,

@@ -38,7 +38,7 @@ impl Fixture {
         }
     }
 
-    /// Checks a request with the session, `after` its start, and returns the verdict.
+    /// Checks a request with the session when the time `after` has passed since its start. Returns the verdict.
     async fn verdict_after(&self, after: Duration) -> Verdict {
         self.bench.at(after);
         self.check(None, &Method::GET, &self.headers())
@@ -245,7 +245,8 @@ async fn only_allowed_activity_touches() {
         (None, Method::HEAD, &plain, 0),
         (None, Method::GET, &prefetch, 0),
         (None, Method::GET, &background, 0),
-        // `strict` needs a navigation, and a request must satisfy both policies.
+        // `strict` counts a `GET` only if it is a navigation, and a request is activity only if both policies count
+        // it.
         (Some("strict"), Method::GET, &plain, 0),
         (Some("strict"), Method::POST, &plain, 1),
         (None, Method::GET, &plain, 2),
@@ -264,7 +265,7 @@ async fn only_allowed_activity_touches() {
     assert_eq!(
         fixture.bench.store.touch_count(),
         3,
-        "a denied request must not touch"
+        "a denied request must not count as activity"
     );
 }
 
@@ -289,14 +290,14 @@ async fn a_stricter_policy_denies_the_request_and_keeps_the_session() {
     assert_eq!(
         strict(6 * MINUTE).await.verdict,
         Verdict::Allow,
-        "the session was used a moment ago"
+        "the request at 5 min must count as activity for the stricter policy, too"
     );
     assert_eq!(fixture.verdict_after(16 * MINUTE).await, Verdict::Allow);
     assert_eq!(fixture.verdict_after(29 * MINUTE).await, Verdict::Allow);
     assert_eq!(
         strict(30 * MINUTE).await.verdict,
         deny(DenyReason::ReauthenticationRequired),
-        "the sign-in is too old for the stricter policy"
+        "a sign-in that is too old for the stricter policy must not be enough"
     );
     assert_eq!(fixture.verdict_after(30 * MINUTE).await, Verdict::Allow);
 }
@@ -375,7 +376,7 @@ async fn a_last_known_session_is_allowed_within_its_limits_and_the_grace() {
     assert_eq!(
         fixture.verdict_after(SECOND).await,
         unavailable,
-        "this process has not seen the session yet"
+        "a session that this process has not seen yet must not be allowed"
     );
     store.all_fail.store(false, Ordering::SeqCst);
     assert_eq!(fixture.verdict_after(MINUTE).await, Verdict::Allow);
@@ -386,7 +387,7 @@ async fn a_last_known_session_is_allowed_within_its_limits_and_the_grace() {
         Verdict::Allow
     );
     assert_eq!(fixture.verdict_after(grace_ends).await, unavailable);
-    // A stricter policy, or one with `on_store_failure: deny`, still denies.
+    // A request under a stricter policy, or under a policy with `on_store_failure: deny`, is still denied.
     fixture.bench.at(2 * MINUTE);
     for policy in ["strict", "default"] {
         let outcome = fixture
@@ -434,7 +435,7 @@ async fn an_ended_session_is_not_a_last_known_session() {
         .await;
     assert!(
         revoked.is_err(),
-        "the caller gets the error, because the end may not be stored"
+        "the caller must get the error, because the session end may not be stored"
     );
     assert_eq!(
         fixture.verdict_after(SECOND).await,
@@ -470,7 +471,7 @@ async fn a_cut_off_denies_a_session_that_is_in_no_index() {
     );
 }
 
-/// The store contains a newer activity but cannot be read. The check must not end the session.
+/// The store may contain a later activity that this replica has not seen. The check must not end the session.
 #[tokio::test]
 async fn an_idle_timeout_that_cannot_be_stored_ends_no_session() {
     let fixture = Fixture::new().await;

@@ -1,9 +1,9 @@
 //! NGINX `auth_request`, and proxies that build on it.
 //!
-//! The proxy names the original request in `X-Original-URL` and `X-Original-Method`. It passes on `X-Forwarded-`
-//! headers that the client sent, so this contract ignores them. The proxy allows on 2xx, denies on 401 and 403, and
-//! turns every other status into 500. It drops bodies. A redirect works only if the proxy's configuration turns the
-//! `Location` of a 401 into a redirect.
+//! The proxy describes the original request in `X-Original-URL` and `X-Original-Method`. The proxy also passes on the
+//! client's own `X-Forwarded-` headers, so this contract ignores these headers. The proxy allows on 2xx, denies on
+//! 401 and 403, and turns every other status into 500. It discards the body of a reply. A redirect works only if the
+//! proxy's configuration turns the `Location` of a 401 into a redirect.
 //!
 //! `X-Forwarded-Method` and `X-Forwarded-Uri` show that Traefik or Caddy sent the check. These proxies forward an
 //! `X-Original-URL` that a client sent, so Curfew denies the check.

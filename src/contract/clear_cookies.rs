@@ -8,14 +8,14 @@ use url::form_urlencoded::byte_serialize;
 use super::sign_in::{is_navigation, with_https};
 use crate::check::{CheckRequest, Detail};
 
-/// The path of the page. It is on the host of the request, because only that host can clear its cookies.
+/// The path of the page. The page is on the host of the request, because only that host can clear its cookies.
 pub const CLEAR_COOKIES: &str = "/.curfew/clear-cookies";
 
-/// Returns the redirect for a browser with ambiguous cookies. It has at most `limit` bytes, and contains the path to
-/// return to.
+/// Returns the redirect for a browser with ambiguous cookies. The redirect has at most `limit` bytes, and contains
+/// the path to return to.
 ///
-/// Returns `None` if the request is not a navigation. Also returns `None` for Curfew's own paths: a proxy checks them
-/// only by mistake, and the redirect would loop.
+/// Returns `None` if the request is not a navigation. Also returns `None` for Curfew's own paths, because a proxy
+/// checks these paths only by mistake, and the redirect would loop.
 ///
 /// The page accepts only a path as `rd`, so it cannot redirect to another host (CWE-601).
 pub(super) fn location(
@@ -44,10 +44,12 @@ pub(super) fn location(
 
 /// The maximum size of all `Set-Cookie` headers in one answer. NGINX has a buffer of 4 KiB for the whole head.
 const MAX_SET_COOKIE_BYTES: usize = 2560;
-/// The maximum number of domains of one host, and of folders of one path.
+/// The maximum number of domains of one host, and the maximum number of folders of one path, for which cookies are
+/// cleared.
 const MAX_LEVELS: usize = 6;
 
-/// The `Set-Cookie` headers that clear a cookie for every `Path` and `Domain`, as far as they fit.
+/// The `Set-Cookie` headers that clear a cookie for every `Path` and `Domain`, as far as the headers fit into the
+/// answer.
 #[derive(Debug, Default)]
 pub struct Clearing {
     values: Vec<HeaderValue>,
@@ -139,7 +141,7 @@ fn build<'a>(
 }
 
 /// The domains that a host can set cookies for: its own name, and parents with two labels or more. Browsers reject
-/// public suffixes themselves. There are none for an IP address or a name with one label.
+/// public suffixes themselves. An IP address, or a name with one label, has no such domains.
 fn domains(host: &str) -> impl Iterator<Item = &str> {
     let host = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,

@@ -1,8 +1,8 @@
 //! Envoy `ext_authz` over HTTP, and proxies that build on it: Istio, Envoy Gateway, Contour, the external
 //! authorization filter of the Gateway API.
 //!
-//! The check has the method and the `Host` of the original request, and its path after a prefix. The scheme is in
-//! `X-Forwarded-Proto`. 200 allows the request.
+//! The check has the method and the `Host` of the original request. The path of the check is a prefix and the
+//! original path. The scheme is in `X-Forwarded-Proto`. 200 allows the request.
 //!
 //! NGINX Gateway Fabric sends every check to one path, and sends the original request in headers with the names
 //! `Method` and `Path`. A client of another proxy could send them too. So Curfew reads them only with
@@ -25,8 +25,8 @@ const LITERAL_PATH: Input = Input::new("path", "Path");
 
 /// Reads `/ext-authz/…` and `/policy/{name}/ext-authz/…`. `target` is the part after the prefix.
 ///
-/// With `literal`, the headers `Method` and `Path` replace the method and path of the check. `secure` says whether
-/// clients use TLS if the proxy does not send `X-Forwarded-Proto`.
+/// With `literal`, the headers `Method` and `Path` replace the method and path of the check. If the proxy does not
+/// send `X-Forwarded-Proto`, `secure` says whether clients use TLS.
 pub(super) fn read<'a>(
     policy: Option<&'a str>,
     target: &'a str,

@@ -267,7 +267,7 @@ pub(super) fn answer(outcome: &Outcome, reply: Response<String>) -> wire::CheckR
     };
     let http_response = if allowed {
         wire::HttpResponse::Ok(wire::OkHttpResponse {
-            // Caching headers concern only Curfew and the proxy. Cookies go to the client below.
+            // Caching headers concern only Curfew and the proxy. The code below sends cookies to the client.
             headers: header_options(&head.headers, |name| {
                 *name != CACHE_CONTROL && *name != SET_COOKIE
             }),
@@ -295,8 +295,8 @@ pub(super) fn answer(outcome: &Outcome, reply: Response<String>) -> wire::CheckR
     }
 }
 
-/// Builds options that replace the request's headers of the same name, also with an empty value. If a name occurs
-/// several times, the first value replaces, and the others are appended.
+/// Builds options that replace the request's headers of the same name, even if the new value is empty. If a name
+/// occurs several times, the first value replaces the request's value, and the other values are appended.
 fn header_options(
     headers: &HeaderMap,
     wanted: fn(&HeaderName) -> bool,
@@ -341,7 +341,7 @@ fn appended(option: wire::HeaderValueOption) -> wire::HeaderValueOption {
 }
 
 /// Builds the metadata for other filters and the access log. It contains the verdict. For an allowed request it also
-/// contains the session, its subject, its policy, and the seconds until it ends.
+/// contains the session, its subject, its policy, and the seconds until the session ends.
 fn metadata(outcome: &Outcome) -> wire::Struct {
     let copy = |text: &str| wire::Kind::Text(Bytes::copy_from_slice(text.as_bytes()));
     let seconds = |duration: Duration| wire::Kind::Number(duration.as_secs_f64());

@@ -71,7 +71,7 @@ impl Fixture {
         }
     }
 
-    /// Returns a SPOE agent with the same limit.
+    /// Returns a SPOE agent that shares the concurrency limit of the check service.
     pub(crate) fn agent(&self) -> Agent {
         Agent::new(self.contracts.clone(), self.limit.clone())
     }

@@ -1,8 +1,8 @@
 //! Traefik ForwardAuth, Caddy `forward_auth`, APISIX `forward-auth`, haproxy-ingress, ingress-nginx.
 //!
 //! The proxy sends the original request in `X-Forwarded-Method`, `X-Forwarded-Host` and `X-Forwarded-Uri`, and the
-//! scheme in `X-Forwarded-Proto`. It sets these headers itself. This contract ignores the check's own method, path
-//! and query (Caddy appends the client's query).
+//! scheme in `X-Forwarded-Proto`. The proxy sets these headers itself. This contract ignores the check's own method,
+//! path and query (Caddy appends the client's query).
 //!
 //! 2xx allows the request. The proxy sends any other answer to the client completely; ingress-nginx sends only the
 //! status.
@@ -10,9 +10,10 @@
 //! ingress-nginx sets these headers only with a ConfigMap (`auth-proxy-set-headers`). Without that ConfigMap, the
 //! client can set them.
 //!
-//! ingress-nginx always sets `X-Original-Method` and `X-Original-URL`, so these must name the same request. It also
-//! removes the client's `X-Forwarded-Proto`. So if that header is present, it comes from the ConfigMap, and so does
-//! the host, which is then the host that NGINX routes by.
+//! ingress-nginx always sets `X-Original-Method` and `X-Original-URL`, so these two headers must describe the same
+//! request as the `X-Forwarded-` headers. ingress-nginx also removes the client's `X-Forwarded-Proto`. So if
+//! `X-Forwarded-Proto` is present, it comes from the ConfigMap. Then `X-Forwarded-Host` also comes from the
+//! ConfigMap, and names the host that NGINX routes by.
 
 use http::HeaderMap;
 

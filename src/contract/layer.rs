@@ -47,7 +47,7 @@ pub struct LiveSession {
 
 impl CurfewLayer {
     /// Creates the layer. Requests below `/.curfew/` go to `browser`. `secure` says whether clients reach the service
-    /// over TLS, also if a proxy terminates TLS.
+    /// over TLS, even if a proxy terminates TLS.
     #[must_use]
     pub const fn new(contracts: Live<Contracts>, browser: axum::Router, secure: bool) -> Self {
         Self {
@@ -144,7 +144,8 @@ impl CurfewLayer {
     }
 }
 
-/// Replaces the client's identity headers with those of the answer. Returns the cookies for the client.
+/// Replaces the client's identity headers with the identity headers of the answer. Returns the cookies for the
+/// client.
 fn replace_identity(headers: &mut HeaderMap, answer: &HeaderMap) -> Vec<http::HeaderValue> {
     let own = |name: &&http::HeaderName| **name != CACHE_CONTROL && **name != SET_COOKIE;
     for name in answer.keys().filter(own) {

@@ -31,7 +31,8 @@ const HEADER_CAPACITY: usize = 12;
 /// Which part of a reply the proxy passes on to its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReplyForm {
-    /// Only the status, which must be one that the proxy understands. `Location` contains the address of a redirect.
+    /// Only the status, and the proxy understands only some statuses. So instead of a redirect, the reply is a 401
+    /// whose `Location` contains the address.
     StatusOnly,
     /// The whole reply, with redirects and bodies.
     Complete,
@@ -144,8 +145,8 @@ fn deny(
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
-    // Curfew's own cookie is not cleared (ADR 16): a late answer to a script would clear the cookie of a newer
-    // sign-in.
+    // Curfew's own cookie is not cleared (ADR 16), because a late answer to a script would clear the cookie of a
+    // newer sign-in.
     if let Some(cleared) = &outcome.cleared
         && reason.is_terminal()
         && navigates(request)
@@ -178,7 +179,8 @@ fn navigates(request: &CheckRequest<'_>) -> bool {
         .is_ok_and(|original| is_navigation(original.method, request.headers))
 }
 
-/// Whether the request loads a page in a frame, and the same page in the whole window would be redirected.
+/// Whether the request loads a page in a frame, and Curfew would redirect the same request in the whole window to the
+/// sign-in.
 fn framed_sign_in(
     contracts: &Contracts,
     request: &CheckRequest<'_>,

@@ -75,7 +75,7 @@ impl SignInRedirect {
     ///
     /// Returns `None` if:
     /// * a sign-in would not help,
-    /// * the request is not a navigation: only that can be repeated after the sign-in,
+    /// * the request is not a navigation (the browser can repeat only a navigation after the sign-in),
     /// * the host is not allowed (otherwise an open redirect, CWE-601),
     /// * the URL is the sign-in page itself, or
     /// * the redirect would have more than `limit` bytes.

@@ -128,7 +128,8 @@ fn source(message: &Message) -> Option<IpAddr> {
     }
 }
 
-/// The maximum number of a delegated service's cookies, in the variables `set_cookie`, `set_cookie_2` and so on.
+/// The maximum number of cookies of a delegated service that the agent passes on, in the variables `set_cookie`,
+/// `set_cookie_2` and so on.
 const MAX_COOKIES: usize = 4;
 
 /// The headers of the reply that become variables, with the names of the variables.

@@ -1,4 +1,4 @@
-//! Reads and answers checks over HTTP: the common part of these contracts.
+//! The common part of the contracts over HTTP: reads checks, and answers them.
 
 use std::net::SocketAddr;
 
@@ -74,13 +74,13 @@ impl Input {
 /// The scheme of the original request. Only return addresses use it.
 pub(super) const FORWARDED_PROTO: Input = Input::new("x-forwarded-proto", "X-Forwarded-Proto");
 
-/// The method of the original request, from NGINX. ingress-nginx sends this header and the next one with every
+/// The method of the original request, from NGINX. ingress-nginx sends this header and `X-Original-URL` with every
 /// contract.
 pub(super) const ORIGINAL_METHOD: Input = Input::new("x-original-method", "X-Original-Method");
 pub(super) const ORIGINAL_URL: Input = Input::new("x-original-url", "X-Original-URL");
 
-/// Whether ingress-nginx sent the check. It sets this header itself (`nginx.tmpl`). A client of another proxy can
-/// send it too, so it may only make an answer stricter.
+/// Whether ingress-nginx sent the check. ingress-nginx sets `X-Sent-From` itself (`nginx.tmpl`). A client of another
+/// proxy can send this header, too, so the header may only make an answer stricter.
 pub(super) fn is_ingress_nginx(headers: &HeaderMap) -> bool {
     let sent_from = headers.get(HeaderName::from_static("x-sent-from"));
     sent_from.is_some_and(|name| name == "nginx-ingress-controller")
@@ -152,7 +152,7 @@ impl SubRequest<'_> {
             address: ClientAddress::InHeader,
             peer: self.peer.map(|address| address.ip()),
         };
-        // The controller sets this header to `$http_host`, but NGINX routes by `$host`.
+        // ingress-nginx puts `$http_host` into `X-Original-URL`, but NGINX routes by `$host`.
         if self.contract == Contract::AuthRequest && is_ingress_nginx(self.headers) {
             contracts
                 .checker

@@ -280,7 +280,7 @@ async fn every_contract_adds_a_signed_assertion() {
     assert_eq!(served(&without).await.status(), 404);
 }
 
-/// If this is configured, each group has its own header.
+/// With `group_lines`, the reply has a separate header line for each group.
 #[tokio::test]
 async fn each_group_has_its_own_header() {
     let fixture = Fixture::with(|contracts| {

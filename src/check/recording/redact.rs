@@ -4,7 +4,7 @@
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
 use http::{HeaderName, HeaderValue};
 
-/// The number of bytes that are shown of one value.
+/// The maximum number of bytes that a recording shows of one value.
 const MAX_VALUE_BYTES: usize = 512;
 
 /// Headers whose values are shown, because they describe only the request or the kind of client.

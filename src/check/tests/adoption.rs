@@ -49,7 +49,7 @@ async fn after_a_loss_of_data_only_later_sign_ins_start_sessions() {
     assert_eq!(service.verdict(&fresh, 4 * MINUTE).await, Verdict::Allow);
 }
 
-/// A token without the time of the sign-in can be refreshed without an end.
+/// A token without the time of the sign-in can be refreshed any number of times.
 #[tokio::test]
 async fn a_tombstone_is_kept_while_its_credential_is_presented() {
     let mut service = JwtFixture::new("default");
@@ -121,7 +121,7 @@ async fn a_longer_limit_does_not_restart_an_ended_session() {
         }
         let refreshed = token(&service, Duration::ZERO, 9 * HOUR);
         assert_eq!(service.verdict(&refreshed, 9 * HOUR).await, ABSOLUTE);
-        // A sign-in that is recent enough for the former limit keeps that limit.
+        // If a sign-in is not too old under the former limit, its session starts with that limit.
         let known = service.token("known", 8 * HOUR, 8 * HOUR);
         let (_, session) = service.present(&known, 9 * HOUR).await.session.unwrap();
         assert_eq!(session.deadline, START.plus(16 * HOUR));
@@ -231,8 +231,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     /// Two sessions start concurrently, in any order, and the limit is one session. At least one session starts. The
-    /// other request is denied, but its session does not end: its credential is accepted after the first session has
-    /// ended.
+    /// other request is denied, but without a session end: its credential is accepted as soon as the first session
+    /// has ended.
     #[test]
     fn two_concurrent_sessions_do_not_end_each_other(turns in proptest::collection::vec(0_u8..5, 60)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();

@@ -8,7 +8,7 @@ use super::*;
 use crate::policy::MaxAge;
 use crate::testing::delegate::Answer;
 
-/// Returns two answers with the time of `alice`'s authentication: one in a header, and one in a token.
+/// Returns two answers with the time of `alice`'s authentication. One has the time in a header, the other in a token.
 fn authenticated(ago: Duration, after: Duration) -> [Answer; 2] {
     let at = START.plus(after).minus(ago).as_millis() / 1000;
     let claims = serde_json::json!({ "auth_time": at }).to_string();
@@ -19,7 +19,8 @@ fn authenticated(ago: Duration, after: Duration) -> [Answer; 2] {
     ]
 }
 
-/// Returns two services that send the time of the authentication: one in a header, and one in a token.
+/// Returns two services that send the time of the authentication. One sends the time in a header, the other in a
+/// token.
 async fn services_with_auth_time(max_age: MaxAge) -> [DelegatedFixture; 2] {
     let header = http::HeaderName::from_static("x-auth-time");
     [
@@ -43,9 +44,10 @@ async fn after_a_timeout_the_old_authentication_starts_no_session() {
         answer(MINUTE, MINUTE);
         let outcome = fixture.check(&[("cookie", &cookie("t", 1))], MINUTE).await;
         assert_eq!(outcome.verdict, Verdict::Allow);
-        // The session counts from the authentication.
+        // The limits of the session count from the authentication.
         assert_eq!(outcome.session.unwrap().1.started, START);
-        // The live session may exceed the maximum age, and may even have an answer without the time.
+        // For a live session, the authentication may be older than the maximum age, and the answer may even lack its
+        // time.
         for minutes in [10, 20, 30] {
             let after = minutes * MINUTE;
             answer(after, after);
@@ -59,7 +61,8 @@ async fn after_a_timeout_the_old_authentication_starts_no_session() {
             fixture.verdict(&cookie("t", 1), 31 * MINUTE).await,
             Verdict::Allow
         );
-        // After an idle timeout the provider still has its own session, and signs the person in without a question.
+        // After an idle timeout the provider still has its own session, and signs the person in without asking for a
+        // password.
         let after = 46 * MINUTE;
         answer(after, after);
         assert_eq!(fixture.verdict(&cookie("t", 1), after).await, IDLE);
@@ -157,7 +160,8 @@ async fn the_time_of_authentication_has_two_formats() {
             UNAVAILABLE,
             "{text}"
         );
-        // A live session is denied, too: an invalid answer does not prove who sent the request.
+        // A request with a live session is denied, too, because an invalid answer does not prove who sent the
+        // request.
         assert_eq!(
             fixture.verdict(&cookie("good0", 1), after).await,
             UNAVAILABLE,

@@ -113,7 +113,7 @@ async fn after_a_timeout_the_service_is_not_asked_and_its_cookie_is_dropped() {
     assert_eq!(outcome.verdict, IDLE);
     assert!(
         outcome.relayed.is_none(),
-        "headers that extend the service's session are left out"
+        "the reply must not contain headers that extend the service's session"
     );
     assert_eq!(outcome.cleared.unwrap(), "_oauth2_proxy=; Max-Age=0");
     fixture.service.take_requests();
@@ -282,7 +282,7 @@ async fn the_request_to_the_service_has_these_headers() {
     );
 }
 
-/// Every cookie that the service could read as the same cookie gives the same session, or no session.
+/// If the service could read a different text as the same cookie, the text gives the same session, or no session.
 #[tokio::test]
 async fn a_session_has_one_id() {
     let fixture = DelegatedFixture::new().await;
@@ -352,7 +352,7 @@ async fn the_answer_can_name_the_session() {
     }
 }
 
-/// Curfew first looks for its own token and for one of an identity provider. It ignores other tokens in
+/// Curfew first looks for its own token, and for a token of an identity provider. It ignores other tokens in
 /// `Authorization`.
 #[tokio::test]
 async fn the_service_is_asked_last() {

@@ -19,7 +19,7 @@ pub(super) struct JwtFixture {
     pub(super) key: SigningKey,
 }
 
-/// Returns the seconds since 1970 at a time after the start of the test.
+/// Returns the seconds from 1970 to the time `after` the start of the test has passed.
 pub(super) fn seconds(after: Duration) -> u64 {
     START.plus(after).as_millis() / 1000
 }

@@ -23,7 +23,7 @@ enum Step {
         post: bool,
     },
     Revoke(usize),
-    /// Replaces the rules with these indexes of [`all_rules`].
+    /// Replaces the rules with the rules at these indexes of [`all_rules`].
     Reload(Vec<usize>),
     AdvanceSeconds(u32),
 }
@@ -163,7 +163,7 @@ impl Model {
         {
             return deny(DenyReason::Forbidden);
         }
-        // With `strict`, a `GET` counts only if it is a navigation, and these requests are not.
+        // With `strict`, a `GET` counts as activity only if it is a navigation. These requests are not navigations.
         let counts = terms.policy.is_none() || *target.method == Method::POST;
         if terms.activity == RuleActivity::Touch && counts {
             known.seen = now;
@@ -227,7 +227,7 @@ async fn run_history(steps: Vec<Step>) {
                 path,
                 post,
             } => {
-                // One number more than there are sessions: a request without a credential.
+                // The number after the last session stands for a request without a credential.
                 let session = session % (model.sessions.len() + 1);
                 let cookie = model
                     .sessions

@@ -107,14 +107,14 @@ async fn the_policy_of_a_rule_denies_only_that_request() {
     assert_eq!(
         fixture.bench.stored(fixture.id).await.last_seen,
         START,
-        "the policy of the rule counts only navigations as activity"
+        "a request that is not a navigation must not count, because of the policy of the rule"
     );
     fixture.bench.at(5 * MINUTE);
     let denied = fixture.request("GET", "/pay", &fixture.headers()).await;
     assert_eq!(denied.verdict, deny(DenyReason::ReauthenticationRequired));
     assert_eq!(denied.max_auth_age, Some(30 * 60));
     assert_eq!(fixture.verdict_for_path("/").await, Verdict::Allow);
-    // If the proxy names a policy too, both apply.
+    // If the proxy names a policy, too, both policies apply.
     let (method, headers) = (Method::GET, fixture.headers());
     fixture.bench.at(31 * MINUTE);
     let both = fixture.check(Some("strict"), &method, &headers).await;
@@ -160,13 +160,13 @@ async fn a_user_in_none_of_the_groups_is_forbidden_and_stays_signed_in() {
     assert_eq!(
         fixture.bench.stored(fixture.id).await.last_seen,
         START,
-        "a denied request is not activity"
+        "a denied request must not count as activity"
     );
     fixture.bench.at(15 * MINUTE);
     assert_eq!(
         fixture.verdict_for_path("/operators").await,
         deny(DenyReason::IdleTimeout),
-        "a reason that ends the session comes first"
+        "a reason that ends the session must take precedence"
     );
 }
 
@@ -285,7 +285,7 @@ async fn a_bound_session_is_denied_for_another_client() {
             .await;
         assert_eq!(outcome.verdict, expected, "{lines:?}");
     }
-    // A request from another client is denied, is no activity, and does not end the session.
+    // A request from another client is denied, does not count as activity, and does not end the session.
     fixture.bench.at(15 * MINUTE - SECOND);
     let other_client = fixture.headers_with(&[("x-forwarded-for", "6.6.6.6"), home[1]]);
     assert_eq!(

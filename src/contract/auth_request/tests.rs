@@ -21,7 +21,7 @@ fn invalid_request_challenge(detail: &str) -> String {
     format!("Bearer error=\"invalid_request\", error_description=\"{detail}\"")
 }
 
-/// Sends a check with the session, `after` its start, and returns the reply.
+/// Sends a check with the session when the time `after` has passed since its start. Returns the reply.
 async fn check_after(fixture: &Fixture, after: std::time::Duration) -> axum::response::Response {
     fixture.bench.at(after);
     ask(fixture, "/auth-request", &[("cookie", &fixture.cookie())]).await

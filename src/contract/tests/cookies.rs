@@ -1,4 +1,4 @@
-//! No check clears Curfew's own cookies: for any reason, client and contract (ADR 16).
+//! No check clears Curfew's own cookies, whatever the reason, the client and the contract (ADR 16).
 
 use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};

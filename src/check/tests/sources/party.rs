@@ -24,7 +24,7 @@ use crate::testing::{Bench, START, policy_name};
 /// The client address of the person's requests.
 const HOME: &str = "192.0.2.7";
 
-/// A kind of source, by its credentials.
+/// A kind of source. The kind determines the credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Tokens of Curfew: an application signs the person in through the admin API.
@@ -196,8 +196,8 @@ impl SourceFixture {
         Attributes::new(attributes).unwrap()
     }
 
-    /// Signs the person in with an authentication at `at`. If Curfew issues the token, it starts the session at
-    /// `recorded_at`, and may deny it.
+    /// Signs the person in, with an authentication at the time `at`. If Curfew issues the token, the session starts
+    /// at the time `recorded_at`, and Curfew may deny the sign-in.
     pub(super) async fn sign_in_late(
         &self,
         number: u8,
@@ -234,8 +234,8 @@ impl SourceFixture {
         self.sign_in_late(number, at, at).await.unwrap()
     }
 
-    /// Returns the headers with the credential at a time after the start. The source has refreshed the credential at
-    /// that time, if it refreshes credentials.
+    /// Returns the headers with the credential at the time `now`. A source that refreshes credentials has just
+    /// refreshed this one.
     fn credential(&self, signed_in: &SignedIn, now: Duration) -> HeaderMap {
         if let Some(token) = &signed_in.own {
             return headers(&[("cookie", &format!("session={token}"))]);
