@@ -57,7 +57,7 @@ impl ConcurrencyLimit {
         }))
     }
 
-    /// Creates a separate limit for slow requests, with one permit for each `divisor` permits of this one.
+    /// Creates a separate limit for slow requests, with one permit for each `divisor` permits of this limit.
     #[must_use]
     pub fn reserve(&self, divisor: usize) -> Self {
         let Inner {

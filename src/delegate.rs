@@ -28,7 +28,7 @@ pub struct DelegateSettings {
     pub delegated: Delegated,
     /// The address of the service's check endpoint.
     pub url: Url,
-    /// PEM certificates of trusted authorities; `None` for those of the system.
+    /// PEM certificates of trusted authorities; `None` for the authorities of the system.
     pub authorities: Option<Vec<u8>>,
     /// Timeout for one request to the service.
     pub timeout: Duration,
@@ -110,7 +110,7 @@ impl Delegate {
         })
     }
 
-    /// Returns the service for a host: the first one that names the host, or else the one for all hosts.
+    /// Returns the service for a host: the first service that names the host, or else the service for all hosts.
     #[must_use]
     pub fn for_host<'a>(delegates: &'a [Self], host: &str) -> Option<&'a Self> {
         let named = |it: &&Self| {

@@ -86,7 +86,8 @@ pub struct RequestedPolicy {
     pub by: &'static str,
 }
 
-/// Explains the answer to a request with this session at `now`. It checks neither credentials nor revocations.
+/// Explains the answer to a request with this session at `now`. The explanation considers neither credentials nor
+/// revocations.
 #[must_use]
 pub fn explain(
     book: &Rulebook,
@@ -150,7 +151,8 @@ pub fn explain(
     }
 }
 
-/// Creates a sample session that starts `now` under a policy. Returns `None` if the policy does not exist.
+/// Creates a sample session that starts at the time `now` under a policy. Returns `None` if the policy does not
+/// exist.
 #[must_use]
 pub fn sample_session(
     policies: &Policies,

@@ -33,9 +33,9 @@ pub struct KubernetesSettings {
     pub url: Url,
     /// The file with Curfew's own token. It is read for each request, because Kubernetes replaces it.
     pub token_file: PathBuf,
-    /// Trusted certificate authorities in PEM; `None` for those of the system.
+    /// Trusted certificate authorities in PEM; `None` for the authorities of the system.
     pub authorities: Option<Vec<u8>>,
-    /// The accepted audiences of a token; if empty, that of the API server.
+    /// The accepted audiences of a token. If the list is empty, the audience of the API server is accepted.
     pub audiences: Vec<String>,
     /// How long a response stays in the cache.
     pub keep: Duration,
@@ -170,7 +170,8 @@ impl Kubernetes {
         }
         let (group, kind) = ("authentication.k8s.io", "TokenReview");
         let status: TokenStatus = self.review(group, kind, "tokenreviews", spec).await?;
-        // Check the audiences again: an API server without support for audiences ignores the field and returns none.
+        // Compare the audiences here, too, because an API server without support for audiences ignores the field and
+        // returns no audiences.
         let ours = wanted.is_empty() || wanted.iter().any(|it| status.audiences.contains(it));
         let user = status
             .user

@@ -38,8 +38,8 @@ pub use revalidate::{LeasedSession, Renewal, Renewed};
 pub use start::Started;
 pub use start::{SignIn, StartError};
 
-/// How long a process has to publish an end before another process publishes it again. The time starts before the
-/// request to the store, so it includes the latency of the store.
+/// How long a process has to publish a session end before another process publishes it again. The time starts before
+/// the request to the store, so it includes the latency of the store.
 pub const DELIVERY_GRACE: Duration = Duration::from_secs(10);
 /// The number of attempts to acknowledge a published end, and the pause between them.
 const ACK_RETRIES: (u32, Duration) = (5, Duration::from_millis(200));
@@ -115,7 +115,7 @@ impl Lifecycle {
                         this.acknowledge(id, &tombstone, &actor).await
                     }
                     // An earlier call may have ended the session without publishing the end, because the answer of
-                    // the store was lost. So bring the deadline forward: then the sweeper publishes the end soon.
+                    // the store was lost. So bring the deadline forward, so that the sweeper publishes the end soon.
                     Ok(EndOutcome::AlreadyEnded(_)) | Err(_) => {
                         let soon = this.parts.clock.now().plus(DELIVERY_GRACE);
                         let _ = this.parts.stores.deadlines.postpone(id, soon).await;

@@ -31,7 +31,7 @@ pub use http::{HttpServer, HttpService};
 pub use limited::Limited;
 pub use spop::{SpopServer, SpopService};
 
-/// Pause after a failed accept, for example without free file descriptors.
+/// The pause after a connection could not be accepted, for example because the process has no free file descriptor.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// A bound listener with its service.

@@ -37,8 +37,8 @@ pub use replay_cache::ReplayCache;
 /// The maximum size of a notice. No provider sends larger notices.
 const MAX_NOTICE_BYTES: usize = 64 * 1024;
 
-/// Added to the time of a notice, which has whole seconds. So a notice also ends sessions that started in the same
-/// second.
+/// Curfew adds this duration to the time of a notice, because that time has whole seconds. So a notice also ends
+/// sessions that started in the same second.
 const ONE_SECOND: Duration = Duration::from_secs(1);
 
 /// The state of the logout endpoints.

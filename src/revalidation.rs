@@ -125,8 +125,8 @@ pub struct Work {
     pub revalidation: Option<Revalidation>,
 }
 
-/// Revalidates the sessions that are due, until stopped. The process then waits for the requests in flight. `work`
-/// returns the parts of the current configuration.
+/// Revalidates the sessions that are due, until `stop` is cancelled. The process then waits for the requests in
+/// flight. `work` returns the parts of the current configuration.
 pub async fn run(work: impl Fn() -> Work, diagnostics: Arc<Diagnostics>, stop: CancellationToken) {
     while !stop.is_cancelled() {
         let current = work();

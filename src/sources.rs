@@ -44,11 +44,11 @@ pub struct JwtSource {
 /// A verified credential.
 #[derive(Clone, Debug)]
 pub struct ResolvedCredential<'a> {
-    /// The session ID that it stands for.
+    /// The session ID of the credential.
     pub id: SessionId,
     /// The data for a new session; `None` for a token of Curfew.
     pub external: Option<ExternalIdentity<'a>>,
-    /// The headers and body of the delegated service's answer that the reply contains.
+    /// The headers and the body that the reply takes from the delegated service's answer.
     pub relayed: Option<Box<Relayed>>,
     /// The `Set-Cookie` value that clears the delegated service's cookie, if one is configured.
     pub cleared: Option<&'a HeaderValue>,
@@ -150,8 +150,8 @@ impl ResolvedCredential<'_> {
 }
 
 impl Sources {
-    /// Returns the absolute limit for the sessions of each issuer. It is the limit of the policy itself, because
-    /// variants of a policy can only shorten it.
+    /// Returns the absolute limit for the sessions of each issuer. This is the limit of the policy itself, because
+    /// the variants of a policy can only shorten the limit.
     #[must_use]
     pub fn limits(&self, policies: &Policies) -> LimitsOfSources {
         let issuers = self.jwt.iter();

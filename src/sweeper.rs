@@ -1,5 +1,5 @@
-//! The sweeper ends sessions that have reached a limit, without a request. It also publishes ends again if their
-//! acknowledgement is missing.
+//! The sweeper ends sessions that have reached a limit, without a request. It also publishes a session end again if
+//! the acknowledgement is missing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub struct Sweeper {
     pub policies: Arc<Policies>,
 }
 
-/// Sweeps the queue until stopped.
+/// Sweeps the queue until `stop` is cancelled.
 pub async fn run(sweeper: Live<Sweeper>, stop: CancellationToken) {
     while stop
         .run_until_cancelled(tokio::time::sleep(SWEEP_INTERVAL))
@@ -49,7 +49,7 @@ pub async fn run(sweeper: Live<Sweeper>, stop: CancellationToken) {
     }
 }
 
-/// Adjusts the deadlines of sessions when the policies change, until stopped.
+/// Adjusts the deadlines of sessions when the policies change, until `stop` is cancelled.
 pub async fn follow_policies(sweeper: Live<Sweeper>, stop: CancellationToken) {
     let mut followed: Option<Arc<Policies>> = None;
     let follow = async {

@@ -140,7 +140,7 @@ impl Bench {
         self.change(|parts| parts.policies = Arc::new(policies));
     }
 
-    /// Runs the background tasks and the expiry of the store.
+    /// Runs the background tasks, and then removes expired records from the store.
     pub(crate) async fn run_background_tasks(&self) {
         for _ in 0..20 {
             tokio::task::yield_now().await;
@@ -209,7 +209,7 @@ impl Bench {
         self.store.memory.load(id).await.unwrap().unwrap()
     }
 
-    /// Sets the clock to this time after the start.
+    /// Sets the clock to the time when `after` has passed since the start.
     pub(crate) fn at(&self, after: Duration) {
         self.clock.set(START.plus(after));
     }

@@ -76,7 +76,7 @@ impl Webhook {
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Result<(Self, WebhookSender), reqwest::Error> {
-        // The client needs a default crypto provider. `main.rs` installs it, but other programs may not.
+        // The client needs a default crypto provider. `main.rs` installs it, but other programs may not install it.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (sender, receiver) = mpsc::channel(settings.queue);
         let client = http_client(settings.timeout, None)?;
@@ -105,7 +105,7 @@ impl Webhook {
 }
 
 impl WebhookSender {
-    /// Delivers session ends until stopped. Then tries once to deliver each remaining end.
+    /// Delivers session ends until `stop` is cancelled. Then tries once to deliver each remaining end.
     pub async fn run(mut self, stop: CancellationToken) {
         let permits = Arc::new(Semaphore::new(MAX_CONCURRENT_DELIVERIES));
         let mut deliveries = JoinSet::new();

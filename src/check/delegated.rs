@@ -78,7 +78,7 @@ impl Checker {
             Ok(Ok(Some(session))) => {
                 session.state != State::Live || self.lifecycle.is_revoked(&session)
             }
-            // The check reads the store again later, and then denies the request if the store still fails.
+            // After a store error, the check reads the store again later, and handles an error there.
             _ => false,
         }
     }

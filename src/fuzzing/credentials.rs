@@ -67,11 +67,12 @@ static RING: LazyLock<Option<Arc<KeyRing>>> = LazyLock::new(|| {
     let key = SigningKey::parse("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8");
     KeyRing::new(vec![key.ok()?]).ok().map(Arc::new)
 });
-/// A token that this ring has issued, and a text that it has sealed.
+/// A token that the key ring `RING` has issued, and a text that this key ring has sealed.
 const TOKEN: &str = include_str!("../../fuzz/seeds/token/issued");
 const SEALED: &str = include_str!("../../fuzz/seeds/token/sealed");
 
-/// Verifies tokens and sealed texts. The ring accepts only the token that it issued and the text that it sealed.
+/// Verifies tokens and sealed texts. The key ring accepts only the token that it has issued and the text that it has
+/// sealed.
 pub(super) fn token(data: &[u8]) {
     let Some(ring) = &*RING else { return };
     assert_eq!(ring.verify(data).is_ok(), data == TOKEN.as_bytes());
@@ -200,7 +201,7 @@ pub(super) fn jwks(data: &[u8]) {
     if let Ok(keys) = KeySet::from_json(data) {
         assert!(
             KeySet::from_file(data).is_ok(),
-            "a file has the same limit as an answer"
+            "a key set that is valid in an answer must be valid in a file"
         );
         let _ = keys.knows("1");
     }

@@ -157,7 +157,7 @@ pub(super) fn check_request(data: &[u8]) {
         let body = service.runtime.block_on(text(answered.into_body()));
         let message = body.get(5..).unwrap_or_default();
         let Ok(answer) = wire::CheckResponse::decode(message) else {
-            panic_at("the answer is missing");
+            panic_at("a call must get an answer");
             return;
         };
         match (
@@ -173,7 +173,8 @@ pub(super) fn check_request(data: &[u8]) {
     });
 }
 
-/// Sends the messages of a SPOE frame. Every check is denied, except for public paths. Other messages get no verdict.
+/// Sends the messages of a SPOE frame. Every check is denied, except checks of public paths. Other messages get no
+/// verdict.
 pub(super) fn spop(data: &[u8]) {
     let mut codec = SpopCodec::new(MAX_FRAME_BYTES);
     let mut bytes = BytesMut::from(data);

@@ -29,8 +29,8 @@ pub struct Adoption {
 /// Why a credential cannot start a session.
 #[derive(Debug, thiserror::Error)]
 pub enum AdoptionError {
-    /// The sign-in is older than the absolute limit of the policy, or than a shorter limit that applied to the source
-    /// since the sign-in.
+    /// The sign-in is older than the absolute limit of the policy, or older than a shorter limit that applied to the
+    /// source at any time since the sign-in.
     #[error("the sign-in is too old")]
     TooOld,
     /// The store has lost data since the sign-in, so the session may have ended.
@@ -80,7 +80,8 @@ impl Lifecycle {
         adoption: Adoption,
     ) -> Result<Session, AdoptionError> {
         let address = adoption.client.address;
-        // Read the history after the store found no record, so that it contains a loss of data before that.
+        // Read the history after the store found no record, so that the history contains a loss of data that removed
+        // the record.
         let history = self.parts.stores.history.history(id).await?;
         let session = self.new_session(adoption, &history)?;
         if self.is_revoked(&session) || self.needs_new_authentication(&session).await? {
@@ -99,8 +100,8 @@ impl Lifecycle {
                 if let Some(limit) = limit
                     && let Err(error) = self.evict_oldest(limit, id, &session).await
                 {
-                    // The client already has the credential. So remove the session only if the limit is reached, not
-                    // after an error.
+                    // The client already has the credential. So remove the session only if the session limit is
+                    // reached, not after an error.
                     if matches!(error, StartError::TooMany(_)) {
                         self.rollback(id, &session).await;
                     }
@@ -118,7 +119,8 @@ impl Lifecycle {
                     .await?
                     .unwrap_or(session))
             }
-            // Another request created the session, or an earlier attempt did, whose answer was lost.
+            // Another request has created the session, or an earlier attempt has created it, and the answer of the
+            // store was lost.
             Ok(CreateOutcome::Exists) => {
                 let known = self.parts.stores.sessions.load(id).await?;
                 known.ok_or_else(|| {

@@ -31,8 +31,8 @@ pub struct EmergencyRevocation {
     pub change: Option<u64>,
     /// How many Redis replicas have the rule.
     pub replication: Replication,
-    /// From this time on, every replica applies the rule, even a replica that has not read it: by then it has no data
-    /// that is older than the rule.
+    /// From this time on, every replica applies the rule, even a replica that has not read the rule. By then, such a
+    /// replica has no data that is older than the rule.
     pub in_force_by: Timestamp,
 }
 
@@ -52,10 +52,10 @@ pub struct MatchCount {
 }
 
 impl Lifecycle {
-    /// Counts the live sessions that a rule would end, for at most `time`.
+    /// Counts the live sessions that a rule would end. Stops after the duration `time`.
     ///
     /// # Errors
-    /// [`StoreError`] if the store failed before the end.
+    /// [`StoreError`] if the store failed before the count was complete.
     pub async fn count_matches(
         &self,
         rule: &RevocationRule,
@@ -98,9 +98,9 @@ impl Lifecycle {
             && !self.is_revoked(session)
     }
 
-    /// Ends all sessions that match `conditions` and started before `before` (default: now). Checks deny these
-    /// sessions at once. A background task then ends each session, so that its end is published. Returns `None` if
-    /// there are too many rules.
+    /// Ends all sessions that match `conditions` and started before the time `before` (default: now). Checks deny
+    /// these sessions at once. A background task then ends each session, so that its end is published. Returns `None`
+    /// if there are too many rules.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed; the rule may still be stored. Repeating the call is safe.
@@ -161,7 +161,7 @@ impl Lifecycle {
     }
 
     /// Requires a new authentication from the person whose session a rule has ended, because the conditions may not
-    /// match the next sign-in. A rule for everybody needs no such requirement.
+    /// match the next sign-in. A rule whose conditions match everybody needs no such requirement.
     async fn require_authentication_for_rule(
         &self,
         rule: &RevocationRule,
@@ -233,7 +233,7 @@ impl Lifecycle {
     }
 }
 
-/// Whether a session was revoked at `since` or later.
+/// Whether a session was revoked at the time `since` or later.
 fn is_revoked_since(session: &Session, since: Timestamp) -> bool {
     matches!(session.state, State::Ended(end) if end.reason == EndReason::Revoked && end.at >= since)
 }
@@ -291,7 +291,11 @@ mod tests {
             .count_matches(&before, MINUTE)
             .await
             .unwrap();
-        assert_eq!(count.live, 0, "no session started before the cut-off");
+        assert_eq!(
+            count.live,
+            0,
+            "a rule for earlier sessions must match no session"
+        );
         let host = RevocationConditions {
             host: Some("app.example.com".to_owned()),
             ..RevocationConditions::default()
@@ -328,7 +332,11 @@ mod tests {
         };
         bench.parts.tasks.close();
         bench.parts.tasks.wait().await;
-        assert_eq!(live().await, 1, "the session of the other policy is live");
+        assert_eq!(
+            live().await,
+            1,
+            "the session of the other policy must be live"
+        );
     }
 
     /// Checks a request with a JSON Web Token whose sign-in was `signed_in` seconds after the start.

@@ -35,7 +35,7 @@ enum Known {
 }
 
 impl LastKnownSessions {
-    /// Records that the session was live in the store at `now`.
+    /// Records that the session was live in the store at the time `now`.
     pub fn record_live(&self, id: SessionId, session: &Session, now: Timestamp) {
         let mut generations = self.generations.lock();
         if !matches!(generations.get(id), Some(Known::Gone)) {
@@ -45,7 +45,7 @@ impl LastKnownSessions {
         }
     }
 
-    /// Returns the session, if it was live in the store less than `grace` before `now`.
+    /// Returns the session, if it was live in the store at a time that is less than `grace` before `now`.
     #[must_use]
     pub fn recall(&self, id: SessionId, grace: Duration, now: Timestamp) -> Option<Session> {
         match self.generations.lock().get(id) {
@@ -77,7 +77,7 @@ impl LastKnownSessions {
         }
     }
 
-    /// Removes a session that has ended or is about to end, and does not accept it again.
+    /// Removes a session that has ended or is about to end, and ignores the session until [`Self::clear_tombstone`].
     pub fn forget(&self, id: SessionId) {
         self.generations.lock().put(id, Known::Gone);
     }
@@ -119,7 +119,11 @@ mod tests {
         let known = LastKnownSessions::default();
         let mut session = session_of("alice", START);
         known.update_attributes(id(1), &session);
-        assert_eq!(known.recall(id(1), MINUTE, START), None, "unknown session");
+        assert_eq!(
+            known.recall(id(1), MINUTE, START),
+            None,
+            "an unknown session must not be added"
+        );
         known.record_live(id(1), &session, START);
         session.attributes = Attributes::sorted([("groups", ["former"])]).unwrap();
         known.update_attributes(id(1), &session);
@@ -127,7 +131,11 @@ mod tests {
         assert_eq!(recalled.attributes, session.attributes);
         known.forget(id(1));
         known.update_attributes(id(1), &session);
-        assert_eq!(known.recall(id(1), MINUTE, START), None, "ended session");
+        assert_eq!(
+            known.recall(id(1), MINUTE, START),
+            None,
+            "an ended session must not be added"
+        );
     }
 
     #[test]

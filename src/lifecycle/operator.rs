@@ -9,12 +9,13 @@ use crate::session::{
 };
 use crate::store::{EndOutcome, Ending, StoreError, Touch};
 
-/// How often a session is loaded, if other replicas keep using it before this replica can end it.
+/// The maximum number of times that a session is loaded. It is loaded again if another replica uses the session
+/// before this replica can end it.
 const MAX_ATTEMPTS: usize = 3;
 
 impl Lifecycle {
-    /// Starts the session `id` of an operator. `attributes` contain the operator's name. If the identity provider
-    /// sent the time of the authentication, `authenticated`, the session counts from that time.
+    /// Starts the session `id` of an operator. `attributes` contain the operator's name. `authenticated` is the time
+    /// of the authentication, if the identity provider sent it. The limits of the session then count from that time.
     ///
     /// # Errors
     /// [`StartError`] if no session was started. After a store error, the session may still exist; it then ends at
@@ -54,8 +55,8 @@ impl Lifecycle {
     }
 
     /// Returns the live session of an operator, and records the request as activity. Returns `None` if the session
-    /// has ended or is not an operator's. It always asks the store, so that an end on another replica takes effect at
-    /// once.
+    /// has ended or is not an operator's. The call always asks the store, so that a session end on another replica
+    /// takes effect at once.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed.

@@ -14,14 +14,15 @@ impl Lifecycle {
         self.parts.stores.cut_offs.usage().accepts_unauthenticated()
     }
 
-    /// Ends the sessions that a provider has ended and that started before `before`. Returns the number of live
-    /// sessions that it found and ended.
+    /// Ends the sessions that a provider has ended and that started before the time `before`. Returns the number of
+    /// live sessions that it found and ended.
     ///
-    /// It cannot find a session that has not started yet, or whose subject has another name in Curfew. A cut-off
-    /// denies these sessions as well.
+    /// The call cannot find a session that has not started yet, or a session whose subject has another name in
+    /// Curfew. A cut-off denies these sessions as well.
     ///
     /// # Errors
-    /// [`StoreError`] if the store failed before the end; some sessions may have ended. Repeating the call is safe.
+    /// [`StoreError`] if the store failed before all these sessions were ended. Some of them may have ended.
+    /// Repeating the call is safe.
     pub async fn end_of_provider(
         &self,
         target: &LogoutTarget,

@@ -1,9 +1,9 @@
-//! After a revocation, only a later authentication can start a session. This does not apply to ends by the person or
-//! by a policy.
+//! After a revocation, only a later authentication can start a session. This does not apply if the person or a policy
+//! has ended the session.
 //!
 //! The identity provider has its own session, and would sign the person in again without asking for a password. So a
-//! revocation sets a cut-off for the person. An authentication before the cut-off starts no session, with any
-//! credential from any source. Live sessions are not affected.
+//! revocation sets a cut-off for the person. An authentication before the cut-off starts no session, whatever the
+//! credential and its source. Live sessions are not affected.
 
 use super::Lifecycle;
 use crate::actor::{Actor, ActorKind};
@@ -42,8 +42,8 @@ impl Lifecycle {
         Ok(())
     }
 
-    /// Whether the authentication of a new session was before a revocation that requires a new one. It asks the
-    /// store, so a revocation takes effect on every replica at once.
+    /// Whether the authentication of a new session was before a revocation that requires a new authentication. The
+    /// call asks the store, so a revocation takes effect on every replica at once.
     pub(super) async fn needs_new_authentication(&self, new: &Session) -> Result<bool, StoreError> {
         for name in person_subjects(new) {
             let not_before = self.parts.stores.cut_offs.cut_off(&name).await?;

@@ -1,5 +1,5 @@
-//! Revalidation of live sessions: stores whether the identity provider still accepts the subject, and its new
-//! attributes.
+//! Revalidation of live sessions: stores whether the identity provider still accepts the subject, and the new
+//! attributes of the subject.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,13 +16,13 @@ use crate::telemetry::audit;
 /// The pause before a failed write is repeated.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// A session that this replica has reserved for a revalidation. Until the lease ends, no other replica may revalidate
-/// the session.
+/// A session that this replica has reserved for a revalidation. The reservation is a lease in the session record.
+/// Until the lease ends, no other replica may revalidate the session.
 #[derive(Clone, Debug)]
 pub struct LeasedSession {
     /// The record with the lease.
     pub session: Session,
-    /// The last confirmation, and the end of the lease.
+    /// The time of the last confirmation, and the end of the lease.
     pub revalidation: Revalidation,
     /// The refresh token for the request to the provider.
     pub refresh_token: Secret<String>,
@@ -57,8 +57,8 @@ impl Lifecycle {
     /// another replica has the lease.
     ///
     /// # Errors
-    /// [`StoreError`] if the store failed. This replica may then have taken the lease without knowing; nobody asks
-    /// the provider until the lease ends.
+    /// [`StoreError`] if the store failed. The store may then contain the lease although this replica does not know
+    /// that. In this case no replica asks the provider until the lease ends.
     pub async fn lease_revalidation(
         &self,
         id: SessionId,
@@ -114,7 +114,7 @@ impl Lifecycle {
             && decide(Some(session), limits, limits, now) == Verdict::Allow
     }
 
-    /// Stores the answer of a provider. It retries until the lease ends, because the provider does not send a new
+    /// Stores the answer of a provider. Retries until the lease ends, because the provider does not send a new
     /// refresh token twice.
     ///
     /// # Errors

@@ -86,7 +86,8 @@ pub enum StartError {
     Collision,
 }
 
-/// How often a sign-in counts the sessions while other sign-ins start sessions, and the pause between two counts.
+/// How many times a sign-in counts the sessions while other sign-ins start sessions, and the pause between two
+/// counts.
 const LIMIT_RECHECKS: (u32, Duration) = (5, Duration::from_millis(40));
 
 impl Lifecycle {
@@ -189,7 +190,8 @@ impl Lifecycle {
         }
         match created? {
             CreateOutcome::Created => Ok(()),
-            // The record is from this call: a Redis Cluster connection repeats a command without an answer.
+            // This call has created the record, because a Redis Cluster connection repeats a command that got no
+            // answer.
             CreateOutcome::Exists
                 if self.parts.stores.sessions.load(id).await?.as_ref() == Some(session) =>
             {
@@ -229,8 +231,9 @@ impl Lifecycle {
 
     /// Enforces the session limit after the new session was stored.
     ///
-    /// Concurrent sign-ins can all have found a free slot. So each counts the sessions again after it has stored its
-    /// own. The last one then sees the sessions of all, and keeps its own only if the limit is not exceeded.
+    /// Concurrent sign-ins can all have found a free slot. So each sign-in counts the sessions again after it has
+    /// stored its own session. The last sign-in then sees the sessions of all these sign-ins, and keeps its own
+    /// session only if the limit is not exceeded.
     pub(super) async fn evict_oldest(
         &self,
         limit: MaxSessions,
@@ -256,7 +259,7 @@ impl Lifecycle {
             if !first || attempt + 1 == LIMIT_RECHECKS.0 {
                 break;
             }
-            // This session is within the limit: a later sign-in will remove its own session.
+            // This session is within the limit, and a later sign-in will remove its own session.
             tokio::time::sleep(LIMIT_RECHECKS.1).await;
         }
         Err(StartError::TooMany(limit.count))
@@ -283,7 +286,7 @@ impl Lifecycle {
     }
 
     /// Removes a session that was just created, without publishing an end. If this fails, the session ends at its
-    /// idle limit, because no client has its token. This does not hold for an adopted session, whose client has the
+    /// idle limit, because no client has its token. An adopted session can stay in use, because its client has the
     /// credential.
     pub(super) async fn rollback(&self, id: SessionId, session: &Session) {
         self.parts.known.forget(id);
@@ -302,8 +305,8 @@ impl Lifecycle {
     }
 }
 
-/// Returns the start time of a sign-in. It is `now`, or a later cut-off, so that the cut-off does not end the new
-/// session. A start in the future is limited to the clock skew between replicas.
+/// Returns the start time of a sign-in. The start time is `now`, or a later cut-off, so that the cut-off does not end
+/// the new session. A start in the future is at most the maximum clock skew between replicas after `now`.
 pub(super) fn start_time(now: Timestamp, not_before: Option<Timestamp>) -> Timestamp {
     /// The maximum clock skew between replicas.
     const MAX_CLOCK_SKEW: Duration = Duration::from_secs(1);

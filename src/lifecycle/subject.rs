@@ -27,11 +27,12 @@ pub struct SubjectCount {
 }
 
 impl Lifecycle {
-    /// Ends every session of a subject that started before `before` (default: now). Sessions that start later are not
-    /// affected. Returns the number of live sessions that were ended.
+    /// Ends every session of a subject that started before the time `before` (default: now). Sessions that start
+    /// later are not affected. Returns the number of live sessions that were ended.
     ///
     /// # Errors
-    /// [`StoreError`] if the store failed before the end; some sessions may have ended. Repeating the call is safe.
+    /// [`StoreError`] if the store failed before all these sessions were ended. Some of them may have ended.
+    /// Repeating the call is safe.
     pub async fn revoke_all(
         &self,
         subject: &Subject,
@@ -42,7 +43,7 @@ impl Lifecycle {
         run_detached(async move {
             let now = this.parts.clock.now();
             let not_before = before.unwrap_or(now).min(now);
-            // Sessions from before that time are over through their absolute limits.
+            // Sessions that started before that time have reached their absolute limits.
             let forget_before = now.minus(this.parts.policies.longest_absolute_limit());
             let mut replication = this
                 .parts

@@ -5,7 +5,7 @@ use bytes::{Buf, Bytes};
 use http_body::Body;
 use http_body_util::BodyExt;
 
-/// The maximum number of bytes that are read of an unused body.
+/// The maximum number of bytes that Curfew reads of a body that it does not use.
 const MAX_DRAIN_BYTES: usize = 32 * 1024 * 1024;
 /// Maximum duration of draining.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -61,14 +61,18 @@ mod tests {
         assert!(drain(chunks(512, Duration::ZERO)).await);
         assert!(
             !drain(chunks(513, Duration::ZERO)).await,
-            "the body is too long"
+            "a body that is too long must not be read to its end"
         );
         assert!(
             !drain(chunks(20, Duration::from_secs(1))).await,
-            "the body is too slow"
+            "a body that is too slow must not be read to its end"
         );
         let begun = tokio::time::Instant::now();
         assert!(!drain(chunks(1, Duration::from_secs(9))).await);
-        assert_eq!(begun.elapsed(), READ_TIMEOUT, "nothing comes");
+        assert_eq!(
+            begun.elapsed(),
+            READ_TIMEOUT,
+            "a pause of the client must end at the timeout"
+        );
     }
 }

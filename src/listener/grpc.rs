@@ -15,7 +15,8 @@ use crate::live::Live;
 use tls::Connection;
 pub use tls::{Encryption, GrpcTlsError, GrpcTlsSettings, encryption};
 
-/// The maximum size of the headers of a call. The client's headers are in its message.
+/// The maximum size of the headers of a call. The headers of the client's request are in the message, and do not
+/// count here.
 const MAX_HEADER_BYTES: u32 = 16 * 1024;
 /// The maximum number of concurrent calls on one connection. A proxy opens few connections with many calls.
 const MAX_STREAMS: u32 = 1024;
@@ -90,8 +91,8 @@ pub(super) async fn serve(
 }
 
 /// Accepts connections, and passes them to the server after the TLS handshake and the HTTP/2 preface. Connections
-/// without a preface are closed after a timeout and when the listener stops. The server itself would wait for them
-/// without a limit.
+/// without a preface are closed after a timeout and when the listener stops. The server itself would wait for these
+/// connections without a limit.
 async fn accept(
     socket: Socket,
     encryption: Live<Encryption>,

@@ -101,8 +101,8 @@ async fn serve_connection(
         let (service, counted) = (Arc::clone(&service), Arc::clone(&counted));
         let write_progress = Arc::clone(&write_progress);
         async move {
-            // HTTP/2 does not need this: it has flow-control windows. A request that waits here does not count as
-            // begun. So a client that never reads its answers counts as idle, and its connection is closed.
+            // HTTP/2 does not need this wait, because it has flow-control windows. A request that waits here does not
+            // count as begun. So a client that never reads its answers counts as idle, and its connection is closed.
             if !http2 {
                 write_progress.wait_until_written().await;
             }
@@ -142,8 +142,8 @@ async fn is_http2(stream: &TcpStream) -> std::io::Result<bool> {
     }
 }
 
-/// The numbers of requests of a connection that have begun and ended. With them, one timer per connection is enough.
-/// One timer per request would take much of the time of an answer.
+/// The numbers of requests of a connection that have begun and ended. With these numbers, one timer per connection is
+/// enough. One timer per request would take much of the time of an answer.
 #[derive(Default)]
 struct Progress {
     begun: AtomicU64,

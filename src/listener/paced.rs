@@ -17,8 +17,8 @@ const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
 /// The maximum number of bytes that are read and discarded during a lingering close.
 const MAX_LINGER_BYTES: usize = 1024 * 1024;
 
-/// Tracks whether the answers of a connection were written. The next request waits until they are. Otherwise the
-/// answers for a client that sends requests and does not read would stay in memory.
+/// Tracks whether the answers of a connection were written. The next request waits until all answers are written.
+/// Without this wait, the answers for a client that sends requests and does not read would stay in memory.
 #[derive(Debug, Default)]
 pub(super) struct WriteProgress {
     /// Whether an answer exists that may not be written yet.
@@ -56,8 +56,9 @@ impl WriteProgress {
 
 /// The socket of an HTTP connection. It reports when all answers are written.
 ///
-/// It does a lingering close, so that the last answer reaches the client: it stops writing, but continues to read.
-/// Closing a socket with unread bytes resets the connection, and the answer is lost (RFC 9112, section 9.6).
+/// The socket does a lingering close, so that the last answer reaches the client. After the last answer, it stops
+/// writing, but continues to read for a while. Closing a socket with unread bytes resets the connection, and the
+/// answer is lost (RFC 9112, section 9.6).
 pub(super) struct Paced<S> {
     stream: S,
     write_progress: Arc<WriteProgress>,

@@ -20,9 +20,11 @@ const MAX_FRAME_BYTES: u32 = 128 * 1024;
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Timeout for writing a frame to HAProxy.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often a connection is checked for an incomplete frame. A frame must arrive within two intervals.
+/// The interval at which the agent looks for an incomplete frame on a connection. A frame must arrive within two
+/// intervals.
 const FRAME_CHECK_INTERVAL: Duration = Duration::from_secs(10);
-/// The maximum number of concurrent checks on one connection. Above it, no frame is read until a check is answered.
+/// The maximum number of concurrent checks on one connection. At this number, the agent reads no frame until a check
+/// is answered.
 const MAX_PENDING_CHECKS: usize = 256;
 
 /// Answers the messages of an HAProxy.
@@ -156,7 +158,7 @@ async fn acknowledge(socket: &mut Socket, ack: Ack) -> io::Result<()> {
     }
 }
 
-/// Sends a frame with a timeout, because a slow reader holds the permits of all queued answers.
+/// Sends a frame with a timeout, because a peer that reads slowly holds the permits of all queued answers.
 async fn send(socket: &mut Socket, frame: Box<dyn SpopFrame>) -> io::Result<()> {
     tokio::time::timeout(WRITE_TIMEOUT, socket.send(frame)).await?
 }
@@ -300,7 +302,7 @@ mod tests {
         let stop = CancellationToken::new();
         let mut serving = Box::pin(server.serve(stream, peer, stop));
         let quiet = tokio::time::timeout(100 * FRAME_CHECK_INTERVAL, serving.as_mut());
-        assert!(quiet.await.is_err(), "an idle connection is kept");
+        assert!(quiet.await.is_err(), "an idle connection must stay open");
         client.write_all(&NOTIFY[..20]).await.unwrap();
         let served = tokio::time::timeout(3 * FRAME_CHECK_INTERVAL, serving)
             .await

@@ -56,7 +56,8 @@ impl Fixture {
         }
     }
 
-    /// Checks a request with a token of `sub` and the provider's session `sid`, issued `signed_in` after the start.
+    /// Checks a request with a token of `sub` and the provider's session `sid`, issued when the time `signed_in` has
+    /// passed since the start.
     async fn use_session(&self, sub: &str, sid: &str, signed_in: Duration) -> Verdict {
         let token = self.key.token(&json!({
             "iss": ISSUER, "aud": AUDIENCE, "sub": sub, "sid": sid,
@@ -79,7 +80,8 @@ impl Fixture {
         self.checker.check(&request).await.verdict
     }
 
-    /// Returns a logout token with these claims besides the usual ones, `issued` after the start.
+    /// Returns a logout token with these claims and the usual claims. It is issued when the time `issued` has passed
+    /// since the start.
     fn logout_token(&self, id: &str, issued: Duration, subject_claims: &Value) -> String {
         let mut claims = json!({
             "iss": ISSUER, "aud": AUDIENCE, "jti": id, "iat": seconds(issued),
@@ -131,7 +133,7 @@ impl Fixture {
     }
 }
 
-/// Returns the seconds since 1970 at a time after the start of the test.
+/// Returns the Unix time, in seconds, when the time `after` has passed since the start of the test.
 fn seconds(after: Duration) -> u64 {
     START.plus(after).as_millis() / 1000
 }
@@ -307,7 +309,11 @@ async fn rejected_events_have_an_error_code() {
     }
     let untyped = Request::post("/ssf/events").body(Body::from(good.clone()));
     let (status, _) = service.send(untyped.unwrap()).await;
-    assert_eq!(status, StatusCode::BAD_REQUEST, "no content type");
+    assert_eq!(
+        status,
+        StatusCode::BAD_REQUEST,
+        "a request without a content type must be rejected"
+    );
     assert_eq!(service.push(&good).await.0, StatusCode::ACCEPTED);
     let verdict = service.use_session("alice", "s-1", Duration::ZERO).await;
     assert_eq!(

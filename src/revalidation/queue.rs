@@ -43,7 +43,8 @@ struct ProviderQueue {
     paused_until: Timestamp,
 }
 
-/// A session in progress. Dropping the slot makes it free for the next session.
+/// A session in progress, with its place among the concurrent requests. Dropping the slot frees this place for the
+/// next session.
 #[derive(Debug)]
 pub(super) struct Slot {
     queue: Arc<RevalidationQueue>,
@@ -157,13 +158,21 @@ mod tests {
         assert_eq!(
             taken.len(),
             MAX_CONCURRENT_REQUESTS + 1,
-            "providers do not block each other"
+            "providers must not block each other"
         );
         assert!(queue.take(START).is_empty());
         let first = taken.remove(0);
-        assert_eq!((first.id, first.registration), (id(0), MAIN), "in order");
+        assert_eq!(
+            (first.id, first.registration),
+            (id(0), MAIN),
+            "sessions must be taken in the order of arrival"
+        );
         assert!(queue.add(id(0), MAIN, START));
-        assert_eq!(queue.len(), 21, "a session in progress is not added again");
+        assert_eq!(
+            queue.len(),
+            21,
+            "a session in progress must not be added again"
+        );
         drop(first);
         let next = queue.take(START);
         assert_eq!(next.len(), 1);
@@ -178,7 +187,10 @@ mod tests {
             assert!(queue.add(id(number), MAIN, START));
         }
         assert!(!queue.add(id(MAX_SESSIONS), OTHER, START));
-        assert!(queue.add(id(0), MAIN, START), "already queued");
+        assert!(
+            queue.add(id(0), MAIN, START),
+            "adding a queued session again must not report a full queue"
+        );
         drop(queue.take(START));
         assert!(queue.add(id(MAX_SESSIONS), OTHER, START));
     }
@@ -206,7 +218,7 @@ mod tests {
         assert_eq!(
             queue.take(START).len(),
             1,
-            "the backoff applies to one provider only"
+            "the backoff must apply to one provider only"
         );
         queue.record_result(MAIN, false, now);
         queue.record_result(MAIN, true, now);

@@ -13,8 +13,8 @@ use crate::session::SessionId;
 use crate::store::StoreError;
 use crate::telemetry::audit;
 
-/// The maximum number of sequential requests. They are for metadata, token, keys and UserInfo, and a task may wait
-/// for another task that fetches the metadata.
+/// The maximum number of sequential requests of one task. The requests are for metadata, token, keys and UserInfo,
+/// and a task may wait for another task that fetches the metadata.
 const MAX_REQUESTS: u32 = 6;
 /// The part of the lease that is reserved for storing the answer.
 const STORE_MARGIN: Duration = Duration::from_secs(10);
@@ -66,7 +66,7 @@ impl RevalidationTask {
         let metrics = &self.revalidation.metrics;
         let count = |result| metrics.revalidated(provider.name(), result);
         if self.clock.now() >= leased.revalidation.leased_until {
-            // Another replica may have taken the lease. Then only its answer is stored.
+            // Another replica may have taken the lease. Then only the answer to that replica is stored.
             count("late");
             return Some("the answer arrived after the end of the lease".to_owned());
         }
@@ -133,7 +133,8 @@ impl RevalidationTask {
     }
 }
 
-/// Logs that an end failed. After the lease, a replica asks the provider again, and gets the same answer.
+/// Logs that a session could not be ended. After the end of the lease, a replica asks the provider again, and gets
+/// the same answer.
 fn log_retry(id: SessionId, error: &StoreError) {
     tracing::warn!(%error, session = %id, "could not end a session that its identity provider refused, retrying");
 }

@@ -103,7 +103,7 @@ impl Fixture {
         started.await.unwrap().id
     }
 
-    /// Uses the session at the time `after` the start, and runs the worker.
+    /// Uses the session when the time `after` has passed since the start, and then runs the worker.
     async fn use_at(&self, id: SessionId, after: Duration) {
         self.bench.at(after);
         let session = self.bench.stored(id).await;
@@ -160,9 +160,17 @@ async fn a_provider_is_asked_at_the_interval_while_the_session_is_used() {
         fixture.use_at(id, after).await;
         fixture.provider.take_presented().len()
     };
-    assert_eq!(asked(INTERVAL - SECOND).await, 0, "not due");
+    assert_eq!(
+        asked(INTERVAL - SECOND).await,
+        0,
+        "a session that is not due must cause no request"
+    );
     assert_eq!(asked(INTERVAL).await, 1);
-    assert_eq!(asked(INTERVAL + SECOND).await, 0, "just confirmed");
+    assert_eq!(
+        asked(INTERVAL + SECOND).await,
+        0,
+        "a confirmed session must not be due again"
+    );
     // The session is not used, so no request is made.
     fixture.bench.at(3 * INTERVAL);
     fixture.run_worker().await;
@@ -177,7 +185,7 @@ async fn a_session_without_a_refresh_token_is_not_asked_about() {
     let started = fixture.bench.sign_in("default").await;
     fixture.use_at(started.id, INTERVAL).await;
     assert_eq!(fixture.revalidation.queue.len(), 0);
-    // A session of a removed provider is not asked about either.
+    // A session of a removed provider is not queued either, because no provider can be asked.
     let id = fixture.sign_in(all()).await;
     let other = Revalidation {
         providers: Arc::default(),
@@ -209,7 +217,7 @@ async fn a_revalidation_is_no_activity_and_does_not_change_the_start() {
     assert_eq!(
         after.provider_names().collect::<Vec<_>>(),
         before.provider_names().collect::<Vec<_>>(),
-        "a logout at the provider still finds the session"
+        "a logout at the provider must still find the session"
     );
 }
 
@@ -317,7 +325,7 @@ async fn an_end_during_a_request_stays_final() {
         assert_eq!(fixture.provider.take_presented().len(), 1);
         let tombstone = fixture.bench.stored(id).await;
         let State::Ended(end) = tombstone.state else {
-            panic!("the session is live again");
+            panic!("the session must still be ended");
         };
         assert_eq!(end.reason, EndReason::SignedOut);
         assert_eq!(tombstone.attributes.get("groups"), ["staff"]);
@@ -384,7 +392,11 @@ async fn a_check_queues_a_session_and_never_waits() {
         };
         fixture.bench.at(INTERVAL - SECOND);
         assert_eq!(check().await, Verdict::Allow);
-        assert_eq!(fixture.revalidation.queue.len(), 0, "not due");
+        assert_eq!(
+            fixture.revalidation.queue.len(),
+            0,
+            "a session that is not due must not be queued"
+        );
         fixture.bench.at(INTERVAL);
         assert_eq!(check().await, Verdict::Allow);
         assert_eq!(check().await, Verdict::Allow);
@@ -418,5 +430,9 @@ async fn the_limits_of_new_groups_apply_at_once() {
     let memory = &fixture.bench.store.memory;
     let due = START.plus(6 * MINUTE);
     let claimed = memory.claim(due, due.plus(MINUTE), 9).await.unwrap();
-    assert_eq!(claimed, [id], "the session is due at the shorter limit");
+    assert_eq!(
+        claimed,
+        [id],
+        "the session must be due at the shorter limit"
+    );
 }

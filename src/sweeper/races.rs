@@ -98,7 +98,7 @@ async fn race(participants: Participants, turns: Vec<u8>) {
     let queue = &bench.parts.stores.deadlines;
     assert!(
         queue.upcoming(9).await.unwrap().is_empty(),
-        "the session is still in the queue"
+        "the deadline queue must be empty"
     );
 }
 

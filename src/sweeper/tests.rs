@@ -22,7 +22,7 @@ impl Fixture {
         Self { bench, sweeper, id }
     }
 
-    /// Sweeps at the time `after` the start. Returns the number of sessions that were due.
+    /// Sweeps when the time `after` has passed since the start. Returns the number of sessions that were due.
     async fn sweep(&self, after: Duration) -> usize {
         self.bench.at(after);
         let due = self.sweeper.sweep().await.unwrap();
@@ -131,7 +131,7 @@ async fn an_acknowledged_end_is_not_published_again() {
     assert_eq!(
         fixture.sweep(20 * MINUTE).await,
         0,
-        "the end is acknowledged"
+        "an acknowledged session must not be due"
     );
     assert_eq!(fixture.published(), (1, 0));
 }
@@ -151,7 +151,7 @@ async fn an_unpublished_end_is_redelivered_once() {
     assert_eq!(
         fixture.published(),
         (0, 0),
-        "the process may still publish the end"
+        "nothing must be published while the process may still publish the end"
     );
     assert_eq!(fixture.sweep(15 * MINUTE + 9 * SECOND).await, 0);
     assert_eq!(fixture.sweep(15 * MINUTE + DELIVERY_GRACE).await, 1);
@@ -200,7 +200,11 @@ async fn unindexed_sessions_of_a_revoked_subject_end() {
         .await
         .unwrap();
     fixture.sweep(15 * MINUTE - SECOND).await;
-    assert_eq!(fixture.end_reason().await, None, "not due yet");
+    assert_eq!(
+        fixture.end_reason().await,
+        None,
+        "a session that is not due must not end"
+    );
     fixture.sweep(15 * MINUTE).await;
     assert_eq!(fixture.end_reason().await, Some(EndReason::Revoked));
 }
@@ -247,7 +251,7 @@ async fn a_shorter_limit_takes_effect_without_requests() {
     assert_eq!(
         fixture.sweep(6 * MINUTE).await,
         0,
-        "the old deadline is after 15 minutes"
+        "the session must keep its deadline at 15 minutes for now"
     );
     let Sweeper {
         stores, policies, ..

@@ -209,7 +209,7 @@ async fn after_a_revocation_only_a_later_authentication_starts_a_session() {
     };
     assert!(
         lifecycle.start(other_person).await.is_ok(),
-        "another person can sign in"
+        "another person must be able to sign in"
     );
     let fresh = service.token("d", after, after);
     assert_eq!(service.verdict(&fresh, after).await, Verdict::Allow);

@@ -46,7 +46,7 @@ async fn after_a_timeout_the_old_authentication_starts_no_session() {
         assert_eq!(outcome.verdict, Verdict::Allow);
         // The limits of the session count from the authentication.
         assert_eq!(outcome.session.unwrap().1.started, START);
-        // For a live session, the authentication may be older than the maximum age, and the answer may even lack its
+        // For a live session, the authentication may be older than the maximum age, and the answer may even lack the
         // time.
         for minutes in [10, 20, 30] {
             let after = minutes * MINUTE;

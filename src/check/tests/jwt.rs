@@ -19,7 +19,7 @@ pub(super) struct JwtFixture {
     pub(super) key: SigningKey,
 }
 
-/// Returns the seconds from 1970 to the time `after` the start of the test has passed.
+/// Returns the Unix time, in seconds, when the time `after` has passed since the start of the test.
 pub(super) fn seconds(after: Duration) -> u64 {
     START.plus(after).as_millis() / 1000
 }

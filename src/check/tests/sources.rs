@@ -51,6 +51,6 @@ async fn the_page_has_the_results_for_each_source() {
     let page = std::fs::read_to_string(path).unwrap();
     assert!(
         page.contains(&table),
-        "docs/semantics.md does not have this table:\n{table}"
+        "docs/semantics.md should contain this table:\n{table}"
     );
 }

@@ -114,7 +114,7 @@ async fn literal_headers_replace_other_inputs_if_configured() {
     assert_eq!(
         fixture.bench.store.touch_count(),
         0,
-        "the original method is HEAD, which is passive"
+        "the original method HEAD must make the request passive"
     );
     let navigate = ("sec-fetch-mode", "navigate");
     let response = check(&fixture, "GET", "/ext-authz/x", &[get, path, navigate]).await;

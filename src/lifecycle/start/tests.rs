@@ -89,7 +89,11 @@ async fn concurrent_sign_ins_respect_the_session_limit() {
             match on_limit {
                 OnSessionLimit::Deny => {
                     assert!(live.len() <= 2, "{live:?}");
-                    assert_eq!(started, live.len(), "a denied sign-in leaves no session");
+                    assert_eq!(
+                        started,
+                        live.len(),
+                        "a denied sign-in must not leave a session"
+                    );
                 }
                 OnSessionLimit::EndOldest => assert_eq!((started, live.len()), (8, 2)),
             }

@@ -91,7 +91,7 @@ const PREFACE_BYTES: usize = 24;
 /// A connection, with or without TLS, whose client has sent the preface.
 pub(super) struct Connection {
     stream: Either<TcpStream, TlsStream<TcpStream>>,
-    /// The preface, which was already read and which the server must read again.
+    /// The preface. It was already read from the socket, and the server must read it again.
     preface: Bytes,
     _permit: Permit,
 }

@@ -73,7 +73,10 @@ async fn expect(fixture: &Fixture, in_id_token: ClaimsInToken, expected: Outcome
         expected.result
     );
     let may_be_used = session.state == State::Live || session.details.is_none();
-    assert!(may_be_used, "a tombstone has no refresh token: {case}");
+    assert!(
+        may_be_used,
+        "a tombstone must not contain a refresh token: {case}"
+    );
 }
 
 #[tokio::test]
@@ -170,7 +173,8 @@ async fn user_info_is_requested_if_it_has_the_attributes() {
         *provider.user_info.lock() = user_info;
         expect(&fixture, subject_alone, expected, &case).await;
     }
-    // An ID token without these claims also leads to UserInfo. A claim with the value `null` counts as present.
+    // If the ID token lacks these claims, Curfew also asks the UserInfo endpoint. A claim with the value `null`
+    // counts as present.
     let fixture = Fixture::of(Bench::new(), provider.clone());
     let without = provider.key.token(&json!({
         "iss": provider.issuer().issuer, "aud": "curfew", "sub": "alice",
@@ -187,7 +191,7 @@ async fn user_info_is_requested_if_it_has_the_attributes() {
         "an ID token without groups",
     )
     .await;
-    // The answer about another subject says nothing about this one.
+    // The answer about another subject says nothing about this subject.
     let fixture = Fixture::of(Bench::new(), provider.clone());
     *provider.user_info.lock() = user(json!({ "sub": "bob" }));
     let expected = unconfirmed("invalid", "first");
