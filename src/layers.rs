@@ -159,14 +159,14 @@ fn layer_violations(graph: &Graph, layers: &[Vec<String>]) -> Vec<String> {
 }
 
 #[test]
-fn modules_of_the_service_use_only_those_below_them() {
+fn modules_of_the_service_use_only_lower_layers() {
     let graph = graph(&root().join("src"));
     let wrong = layer_violations(&graph, &layers("modules"));
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]
-fn crates_use_only_those_below_them() {
+fn crates_use_only_lower_crates() {
     let mut graph = Graph::new();
     for entry in std::fs::read_dir(root().join("crates")).unwrap() {
         let directory = entry.unwrap().path();

@@ -147,8 +147,8 @@ struct Delivery {
 }
 
 impl Delivery {
-    /// Tries until the receiver accepts the end, the time limit is reached, or the process stops. Returns the metric
-    /// label.
+    /// Tries until the receiver accepts the session end, the time limit is reached, or the process stops. Returns the
+    /// metric label.
     async fn send(&self, ended: &SessionEnded, stop: CancellationToken) -> &'static str {
         let (stopwatch, mut pause) = (Stopwatch::start(), self.settings.first_pause);
         loop {

@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clearing_repeats_name_path_and_domain() {
+    fn the_clearing_cookie_has_the_same_name_path_and_domain() {
         let config = CookieSettings {
             name: "__Secure-session".to_owned(),
             domain: Some("example.com".to_owned()),

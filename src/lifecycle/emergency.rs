@@ -292,8 +292,7 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(
-            count.live,
-            0,
+            count.live, 0,
             "a rule for earlier sessions must match no session"
         );
         let host = RevocationConditions {
@@ -369,8 +368,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(100))]
 
-        /// Sessions of another issuer start before or after the revocation. Earlier sign-ins are denied, and later
-        /// sign-ins are not affected.
+        /// The sign-ins of another issuer are before or after the revocation. Curfew denies the earlier sign-ins, and
+        /// allows the later sign-ins.
         #[test]
         fn no_earlier_sign_in_is_admitted(
             sign_ins in proptest::collection::vec((0_u64..20, any::<bool>()), 1..8),

@@ -159,7 +159,7 @@ async fn a_session_of_the_provider_ends() {
     assert_eq!(verdict, REVOKED);
     let other = service.use_session("alice", "s-2", Duration::ZERO).await;
     assert_eq!(other, Verdict::Allow);
-    // The end is recorded like any other.
+    // The session end is recorded like any other session end.
     let alice = crate::session::Subject::new("alice").unwrap();
     let page = service.bench.store.list(&alice, None, 10).await.unwrap();
     let live = |state| matches!(state, State::Live);
@@ -172,7 +172,7 @@ async fn a_session_of_the_provider_ends() {
 
 /// The notice has no subject, and Curfew has never seen the session.
 #[tokio::test]
-async fn an_unknown_session_ends_too() {
+async fn a_logout_ends_a_session_that_curfew_has_not_seen() {
     let service = Fixture::new();
     let token = service.logout_token("l-1", SECOND, &json!({ "sid": "s-1" }));
     service.bench.at(SECOND);

@@ -12,8 +12,8 @@ use crate::ops::Ops;
 /// The interval of the health checks.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Keeps the gRPC health status (`grpc.health.v1`) equal to `/readyz`, both for `service` and for the whole server (the
-/// empty service name).
+/// Keeps the gRPC health status (`grpc.health.v1`) equal to the answer of `/readyz`, both for `service` and for the
+/// whole server (the empty service name).
 pub async fn report(
     ops: Arc<Ops>,
     reporter: HealthReporter,

@@ -284,7 +284,7 @@ async fn the_request_to_the_service_has_these_headers() {
 
 /// If the service could read a different text as the same cookie, the text gives the same session, or no session.
 #[tokio::test]
-async fn a_session_has_one_id() {
+async fn cookies_that_the_service_reads_alike_give_one_session() {
     let fixture = DelegatedFixture::new().await;
     let first = fixture
         .check(&[("cookie", "_oauth2_proxy=ab|1|s")], MINUTE)

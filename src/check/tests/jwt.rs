@@ -134,7 +134,7 @@ async fn after_a_timeout_only_a_new_sign_in_starts_a_session() {
         assert_eq!(service.verdict(&first, now).await, IDLE, "{minutes}");
         assert_eq!(service.verdict(&refreshed, now).await, IDLE, "{minutes}");
     }
-    // After that, the sign-in itself is too old, even without the tombstone.
+    // Later, the sign-in itself is too old, so no tombstone is needed.
     for hours in [9, 17, 23] {
         let now = hours * HOUR;
         service.bench.at(now);
