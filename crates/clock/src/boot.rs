@@ -25,7 +25,7 @@ impl Clock for BootClock {
 
 impl BootClock {
     /// The ID of this boot of this machine; `None` if the system does not provide one. A time namespace
-    /// (`time_namespaces(7)`) has its own boot-time clock, so it counts as another machine.
+    /// (`time_namespaces(7)`) has its own boot-time clock, so each time namespace counts as a separate machine.
     #[must_use]
     pub fn id() -> Option<BootId> {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;

@@ -33,14 +33,17 @@ pub trait Clock: Send + Sync + 'static {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "only this crate may read a clock"
+    )]
     fn now(&self) -> Timestamp {
         SystemTime::now().into()
     }
 }
 
-/// A clock that starts with the system time and then follows the boot-time clock. It includes time in suspend, and
-/// later changes to the system time do not move it.
+/// A clock that starts with the system time and then follows the boot-time clock. Its time includes suspend, and
+/// later changes to the system time do not move the clock.
 #[derive(Clone, Copy, Debug)]
 pub struct SteadyClock {
     /// The system time at the start.
@@ -107,7 +110,10 @@ pub struct Stopwatch(Instant);
 
 impl Stopwatch {
     /// Starts the measurement.
-    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "only this crate may read a clock"
+    )]
     #[must_use]
     pub fn start() -> Self {
         Self(Instant::now())

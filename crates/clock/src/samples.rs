@@ -6,7 +6,8 @@ const WINDOW: usize = 8;
 const MAX_AGE_MILLIS: i64 = 10_000;
 /// A difference between two samples that neither network delay nor drift explains, in milliseconds.
 const JUMP_MILLIS: i64 = 100;
-/// The maximum drift between two clocks is 1/1000: NTP keeps each clock within 0.05 % of the true rate.
+/// The divisor for the maximum drift between two clocks, which is 1/1000 of the elapsed time. NTP keeps each clock
+/// within 0.05 % of the true rate.
 const DRIFT_DIVISOR: i64 = 1_000;
 
 /// One measurement of the store's clock, in milliseconds.
@@ -79,7 +80,7 @@ impl Samples {
     }
 }
 
-/// Adds a sample, and removes samples that are too old or too many.
+/// Adds a sample. Removes the samples older than [`MAX_AGE_MILLIS`], and one sample if the window is full.
 fn push(samples: &mut VecDeque<Sample>, sample: Sample) {
     samples.retain(|earlier| earlier.at >= sample.at - MAX_AGE_MILLIS);
     // The first sample stays, because its time shows how long the samples have agreed.
@@ -91,13 +92,13 @@ fn push(samples: &mut VecDeque<Sample>, sample: Sample) {
 
 /// Returns the sample with the shortest round trip.
 fn best(samples: &VecDeque<Sample>) -> Option<Sample> {
-    // Skip the first sample of a full window: drift has made it inaccurate.
+    // Skip the first sample of a full window, because drift has made its offset inaccurate.
     let skipped = usize::from(samples.len() >= WINDOW);
     let recent = samples.iter().skip(skipped);
     recent.copied().min_by_key(|sample| sample.round_trip)
 }
 
-/// Whether network delay and drift explain the difference between a sample and the best earlier one.
+/// Whether network delay and drift explain the difference between a sample and the best earlier sample.
 fn agrees(samples: &VecDeque<Sample>, sample: Sample) -> bool {
     let (Some(best), Some(last)) = (best(samples), samples.back()) else {
         return false;
@@ -152,7 +153,11 @@ mod tests {
     fn several_samples_over_two_seconds_are_accepted() {
         let hour = 3_600_000;
         let mut all = samples_from(&[(0, 7), (500, hour), (1_000, hour), (2_499, hour)]);
-        assert_eq!(all.accepted_offset(), Some((7, 1)), "less than two seconds");
+        assert_eq!(
+            all.accepted_offset(),
+            Some((7, 1)),
+            "samples over less than two seconds should not be accepted"
+        );
         assert_eq!(all.latest_offset(), Some(hour));
         assert!(!all.is_settled(ACCEPTANCE));
         all.add(sample(2_500, hour), ACCEPTANCE);

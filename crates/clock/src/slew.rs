@@ -27,7 +27,7 @@ impl Slew {
         }
     }
 
-    /// Decision time minus boot time in microseconds, at a boot time in milliseconds.
+    /// Decision time minus boot time, in microseconds. `boot` is the boot time in milliseconds.
     pub(super) fn offset(&self, boot: i64) -> i64 {
         let max_change = boot
             .saturating_sub(self.since)
@@ -38,7 +38,7 @@ impl Slew {
             .saturating_add(rest.clamp(-max_change, max_change))
     }
 
-    /// Decision time at a boot time, both in milliseconds.
+    /// Decision time at the boot time `boot`; both are in milliseconds.
     pub(super) fn now(&self, boot: i64) -> i64 {
         boot.saturating_add(self.offset(boot).div_euclid(1000))
     }
@@ -74,7 +74,11 @@ mod tests {
     fn the_offset_slews_by_a_thousandth_and_stops_at_the_target() {
         let clock = Slew::at(1_000, 5_000, 1).with_target(1_000, 9_000);
         assert_eq!(clock.offset(1_000), 5_000);
-        assert_eq!(clock.offset(2_000), 6_000, "1 ms in a second");
+        assert_eq!(
+            clock.offset(2_000),
+            6_000,
+            "the offset should move by 1 ms in a second"
+        );
         assert_eq!(clock.offset(5_000), 9_000);
         assert_eq!(clock.offset(500_000), 9_000);
         let back = clock.with_target(2_000, 0);

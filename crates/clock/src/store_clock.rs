@@ -14,9 +14,9 @@ use crate::session::Timestamp;
 
 /// Decision time: the time that all replicas of one store share.
 ///
-/// It follows the boot-time clock of this machine within 0.1 %, and slowly approaches the store's time. If the
-/// store's clock jumps, decision time continues unchanged, and the replicas record the difference in a
-/// [`TimelineRecord`] in the store. Decision time steps only in two cases: an operator requests it, or the other
+/// Decision time follows the boot-time clock of this machine within 0.1 %, and slowly approaches the store's time. If
+/// the store's clock jumps, decision time continues unchanged, and the replicas record the difference in a
+/// [`TimelineRecord`] in the store. Decision time steps only in two cases: an operator requests a step, or the other
 /// replicas show for two seconds that this machine was paused.
 pub struct StoreClock {
     /// The boot-time clock, which is independent of the system time.
@@ -31,7 +31,8 @@ pub struct StoreClock {
 struct PublishedTime {
     /// `None` before the replica has joined the timeline.
     slew: Option<Slew>,
-    /// The latest time that [`Clock::now`] returned, in milliseconds. It keeps time from going back.
+    /// The latest time that [`Clock::now`] returned, in milliseconds. [`Clock::now`] never returns an earlier time
+    /// than this value.
     latest: AtomicU64,
 }
 
@@ -50,7 +51,8 @@ impl StoreClock {
         wall: Arc<dyn Clock>,
         boot_id: Option<BootId>,
     ) -> Self {
-        // Without random numbers, all replicas have the writer 0 and do not notice each other's changes.
+        // If the operating system returns no random number, the writer is 0. Replicas with the same writer do not
+        // notice each other's changes.
         let writer = getrandom::u64().unwrap_or_default();
         Self {
             boot,
@@ -106,15 +108,15 @@ impl StoreClock {
         self.store_time_of(self.now())
     }
 
-    /// The current differences between the clocks.
+    /// The current differences between the clocks of this replica, of the store and of the other replicas.
     #[must_use]
     pub fn disagreement(&self) -> Disagreement {
         let boot = millis(self.boot.now());
         self.timeline.lock().disagreement(boot)
     }
 
-    /// Adds a measurement of the store's clock: the request was sent at `sent`, the response `store` arrived at
-    /// `received`. Both are times of [`StoreClock::boot_time`].
+    /// Adds a measurement of the store's clock. `store` is the time in the store's response. `sent` is the time of
+    /// the request and `received` the time of the response, both from [`StoreClock::boot_time`].
     pub fn add_sample(&self, sent: Timestamp, store: Timestamp, received: Timestamp) {
         let (sent, received) = (millis(sent), millis(received));
         let round_trip = received.saturating_sub(sent).max(0);
@@ -128,7 +130,7 @@ impl StoreClock {
         self.publish(&timeline);
     }
 
-    /// Processes the timeline record that was read from the store, and returns the action for it.
+    /// Processes the timeline record from the store, and returns the action that the caller must take.
     #[must_use]
     pub fn process_record(&self, record: Option<TimelineRecord>) -> TimelineAction {
         let boot = millis(self.boot.now());
@@ -139,15 +141,16 @@ impl StoreClock {
         action
     }
 
-    /// Returns the record that applies an operator's choice. The result is `None` while samples of the store's clock
-    /// disagree, and before this replica has joined the timeline.
+    /// Returns the record that applies an operator's choice after the caller writes it to the store. The result is
+    /// `None` while samples of the store's clock disagree, and before this replica has joined the timeline.
     #[must_use]
     pub fn accept(&self, accepted: Accepted) -> Option<TimelineRecord> {
         let boot = millis(self.boot.now());
         self.timeline.lock().accept(boot, accepted)
     }
 
-    /// Publishes the timeline's time. The caller holds the lock, so no other thread publishes an older time later.
+    /// Publishes the decision time of `timeline`. The caller must hold the lock of the timeline, so that no other
+    /// thread publishes an older state afterwards.
     fn publish(&self, timeline: &Timeline) {
         let published = self.published.load();
         let slew = timeline.slew();
@@ -202,7 +205,7 @@ mod tests {
     use crate::ManualClock;
     use crate::testing::{MINUTE, SECOND, START};
 
-    /// The boot-time clock of a machine, and a store with its own clock and record.
+    /// A simulated machine with its boot-time clock, and a simulated store with its own clock and record.
     struct Simulation {
         boot: ManualClock,
         store: ManualClock,
@@ -224,7 +227,7 @@ mod tests {
             StoreClock::with_clocks(Arc::new(self.boot.clone()), wall, Some([7; 8]))
         }
 
-        /// Measures the store's clock once, and exchanges the record.
+        /// Measures the store's clock once, reads the record, and writes a new record if necessary.
         fn heartbeat(&mut self, clock: &StoreClock) {
             let sent = self.boot.now();
             clock.add_sample(sent, self.store.now(), sent);
@@ -311,7 +314,7 @@ mod tests {
         let (paused, other) = (simulation.clock(START), simulation.clock(START));
         simulation.heartbeat(&paused);
         simulation.run(&other, 5 * SECOND);
-        // Only this machine was paused: the other replica has counted five minutes more.
+        // Only this machine was paused, so its decision time is five minutes behind the other replica's.
         simulation.store.advance(5 * MINUTE);
         for second in 0..8 {
             simulation.boot.advance(SECOND);
@@ -323,7 +326,10 @@ mod tests {
             });
             simulation.heartbeat(&paused);
             let is_behind = paused.now() < simulation.store.now().minus(SECOND);
-            assert!(second > 1 || is_behind, "several samples are needed");
+            assert!(
+                second > 1 || is_behind,
+                "one sample should not be enough for a step"
+            );
         }
         assert!(paused.now() >= simulation.store.now().minus(SECOND));
     }

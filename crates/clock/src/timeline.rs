@@ -16,7 +16,7 @@ use super::slew::{MAX_SLEW_MICROS_PER_MS, Slew};
 
 pub use record::{BootId, TimelineRecord};
 
-/// The parameters of the timeline. Tests also use wrong parameters, and must detect them.
+/// The parameters of the timeline. Some tests use wrong parameters, and must detect the errors that these cause.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tuning {
     /// The condition for accepting a new offset of the store's clock.
@@ -25,9 +25,9 @@ pub(super) struct Tuning {
     pub(super) tolerance: i64,
     /// The maximum rate at which decision time deviates from boot time, in microseconds per millisecond.
     pub(super) rate: i64,
-    /// How long after its last undisputed refresh a record counts as abandoned, in milliseconds.
+    /// The time after which a record without an undisputed refresh counts as abandoned, in milliseconds.
     pub(super) abandoned_after: i64,
-    /// Whether a starting replica compares the store's time with the record. Only tests switch it off.
+    /// Whether a starting replica compares the store's time with the record. Only tests switch this comparison off.
     pub(super) verifies_on_join: bool,
 }
 
@@ -50,11 +50,12 @@ const REFRESH_MILLIS: i64 = 1_000;
 /// The refresh interval of a replica that disagrees with the store's clock, in milliseconds. It is longer than
 /// [`REFRESH_MILLIS`], so replicas that agree refresh the record first.
 const DISPUTED_REFRESH_MILLIS: i64 = 2 * REFRESH_MILLIS;
-/// The timeline's offset decays to zero at half a microsecond per millisecond (0.05 %). This is half of the slew
-/// rate, so replicas can follow it and still correct their drift.
+/// The divisor for the decay of the timeline's offset: the offset approaches zero by half a microsecond per
+/// millisecond (0.05 %). This is half of the slew rate, so replicas can follow the decay and still correct their
+/// drift.
 const DECAY_DIVISOR: i64 = 2;
-/// The lag behind the other replicas above which a replica counts as paused, in milliseconds. It then steps forward;
-/// a smaller lag is slewed.
+/// The largest lag behind the other replicas that a replica corrects by slewing, in milliseconds. A replica with a
+/// larger lag counts as paused, and steps forward.
 const PAUSE_MILLIS: i64 = 2_500;
 /// The maximum number of record changes by other replicas that a replica keeps.
 const MAX_CHANGES: usize = 4;
@@ -62,18 +63,20 @@ const MAX_CHANGES: usize = 4;
 /// The action that the caller must take for the record in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TimelineAction {
-    /// Nothing; the record is up to date.
+    /// Do nothing, because the record is up to date.
     Keep,
-    /// Replace the record, on condition that it has not changed since it was read.
+    /// Replace the record in the store with this one, but only if the record has not changed since the caller read
+    /// it.
     Write(TimelineRecord),
 }
 
 /// The differences between the clocks of this replica, of the store and of the other replicas.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Disagreement {
-    /// The offset of the store's clock from decision time, in milliseconds; `None` while they agree.
+    /// The offset of the store's clock from decision time, in milliseconds; `None` while the two agree.
     pub store_ahead: Option<i64>,
-    /// The offset of the other replicas from this one, in milliseconds; `None` while they agree.
+    /// The offset of the other replicas' decision time from this replica's, in milliseconds; `None` while the
+    /// replicas agree.
     pub replicas_ahead: Option<i64>,
     /// Whether an operator has accepted the difference from the store's clock.
     pub is_accepted: bool,
@@ -105,8 +108,8 @@ pub(super) struct Timeline {
     record_since: i64,
     /// The boot time at which this replica last read a record without `is_disputed`.
     undisputed_since: i64,
-    /// Record changes by other replicas: the boot time of each change, and how far the writer's decision time was
-    /// ahead of this replica's, in milliseconds.
+    /// The changes that other replicas made to the record. Each entry is the boot time of the change, and the lead of
+    /// the writer's decision time over this replica's decision time, both in milliseconds.
     changes: VecDeque<(i64, i64)>,
     /// The number of operator steps that this replica has applied.
     steps: u32,
@@ -144,8 +147,9 @@ impl Timeline {
         self.follow(sample.at);
     }
 
-    /// Processes a record from the store, and returns the action for it. The record was read at the boot time `boot`.
-    /// `wall` is the offset of this machine's wall clock from boot time, in milliseconds.
+    /// Processes a record from the store, and returns the action that the caller must take. `boot` is the boot time
+    /// at which the caller read the record. `wall` is the offset of this machine's wall clock from boot time, in
+    /// milliseconds.
     pub(super) fn process_record(
         &mut self,
         boot: i64,
@@ -182,8 +186,8 @@ impl Timeline {
         self.maintain(boot)
     }
 
-    /// Returns the record that applies an operator's choice. The result is `None` while the samples disagree, and
-    /// before this replica has joined.
+    /// Returns the record that applies an operator's choice after the caller writes it to the store. The result is
+    /// `None` while the samples disagree, and before this replica has joined.
     pub(super) fn accept(&self, boot: i64, accepted: Accepted) -> Option<TimelineRecord> {
         let (ahead, _) = self.samples.accepted_offset().filter(|_| {
             // A disputed offset is not a valid target for a step.
@@ -206,7 +210,7 @@ impl Timeline {
         })
     }
 
-    /// The differences between the clocks at a boot time.
+    /// The differences between the clocks at the boot time `boot`.
     pub(super) fn disagreement(&self, boot: i64) -> Disagreement {
         let Some(slew) = self.slew else {
             return Disagreement::default();
@@ -216,7 +220,7 @@ impl Timeline {
         let exceeds_tolerance = |difference: &i64| difference.abs() > tolerance;
         let store_ahead = self.samples.latest_offset().map(|ahead| boot + ahead - now);
         let accepted = self.record.and_then(|record| record.accepted);
-        // The record can be one refresh interval old, so its writer can seem behind by that much.
+        // The record can be one refresh interval old, so its writer can seem to be behind by one interval.
         let differs = |ahead: &i64| *ahead > tolerance || *ahead < -tolerance - REFRESH_MILLIS;
         let all_differ =
             self.changes.len() > 1 && self.changes.iter().all(|(_, ahead)| differs(ahead));
@@ -230,7 +234,7 @@ impl Timeline {
         }
     }
 
-    /// Decision time according to the record and the accepted samples, and its uncertainty, in milliseconds.
+    /// The decision time that the record and the accepted samples give, and its uncertainty, both in milliseconds.
     fn recorded_time(&self, boot: i64, record: TimelineRecord) -> Option<(i64, i64)> {
         let (ahead, uncertainty) = self.samples.accepted_offset()?;
         Some((boot + ahead + record.offset.div_euclid(1000), uncertainty))
@@ -247,7 +251,7 @@ impl Timeline {
     }
 
     /// Slews decision time towards the time that the record and the store's clock give. While this replica disagrees
-    /// with them, its decision time follows boot time and slews towards replicas that are ahead.
+    /// with that time, its decision time follows boot time, and slews towards the replicas that are ahead.
     fn follow(&mut self, boot: i64) {
         let Some(slew) = self.slew else { return };
         let target = match (self.record, self.samples.accepted_offset()) {
@@ -265,8 +269,9 @@ impl Timeline {
         ahead.map_or(0, |ahead| ahead.max(0))
     }
 
-    /// Steps forward to the other replicas if they are ahead by more than [`PAUSE_MILLIS`] for two seconds. In that
-    /// case the machine was paused and its boot-time clock stood still, as in a paused virtual machine.
+    /// Steps forward to the other replicas' time if these replicas have been ahead by more than [`PAUSE_MILLIS`] for
+    /// two seconds. Such a lag shows that this machine was paused while its boot-time clock stood still, as in a
+    /// paused virtual machine.
     fn catch_up(&mut self, boot: i64) {
         let Some(slew) = self.slew else { return };
         let Some((first, _)) = self.changes.front() else {
@@ -290,7 +295,7 @@ impl Timeline {
     /// Applies the step that an operator requested with this record.
     fn step_to_store(&mut self, boot: i64, record: TimelineRecord) {
         self.steps = record.steps;
-        // If this replica reads a different time from the store, it uses the time in the record.
+        // If the store's clock gives this replica a different time, the replica uses the time in the record.
         let offset = match self.recorded_time(boot, record) {
             Some((time, _)) if (time - record.at).abs() <= 2 * REFRESH_MILLIS => time - boot,
             _ => record.at - boot,
@@ -312,7 +317,7 @@ impl Timeline {
         };
         let age = slew.now(boot) - record.at;
         if self.agrees(boot, slew, record) {
-            // A record far in the future comes from a store with another clock.
+            // If the time in the record is far in the future, the record was written with another clock of the store.
             if !(-self.tuning.tolerance..REFRESH_MILLIS).contains(&age) {
                 return TimelineAction::Write(self.refreshed(boot, slew, record, age));
             }
@@ -345,7 +350,7 @@ impl Timeline {
         }
     }
 
-    /// The record with the current time and this writer. Its offset decays according to `age`, in milliseconds.
+    /// The record with the current time and this writer. Its offset decays for the time `age`, in milliseconds.
     fn refreshed(&self, boot: i64, slew: Slew, record: TimelineRecord, age: i64) -> TimelineRecord {
         let decay = age.clamp(0, 2 * REFRESH_MILLIS) / DECAY_DIVISOR;
         let offset = record.offset - record.offset.clamp(-decay, decay);

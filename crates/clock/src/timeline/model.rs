@@ -51,7 +51,8 @@ impl Machine {
         Some(slew.now(self.boot(micros)) - micros / 1000)
     }
 
-    /// The real time since the join, and the excess of decision time over it, in milliseconds.
+    /// The real time since the join, and how much more decision time has advanced than real time, both in
+    /// milliseconds.
     pub(super) fn elapsed_and_excess(&self, micros: i64) -> Option<(i64, i64)> {
         let (real, decision) = self.joined?;
         let elapsed = micros / 1000 - real;
@@ -67,7 +68,8 @@ pub(super) struct World {
     pub(super) micros: i64,
     /// The error of the store's clock, in milliseconds.
     store_error: i64,
-    /// A temporary error: the number of heartbeats that it still lasts, and its size in milliseconds.
+    /// The temporary error of the store's clock: the number of remaining heartbeats with the error, and the size of
+    /// the error in milliseconds.
     blip: (u8, i64),
     /// The network delays of requests and responses, in milliseconds.
     delays: (i64, i64),
@@ -84,7 +86,7 @@ pub(super) struct World {
 
 const START_MICROS: i64 = 1_795_426_200_000_000;
 const HEARTBEAT_MICROS: i64 = 500_000;
-/// How long after a jump a starting replica may join at a wrong time, in milliseconds.
+/// The time after a jump during which a starting replica may join at a wrong time, in milliseconds.
 const JUMP_EFFECT_MILLIS: i64 = 20_000;
 
 impl World {
@@ -106,7 +108,8 @@ impl World {
         world
     }
 
-    /// Applies an event. Calls `check` after each heartbeat and at the end, and stops at its first error.
+    /// Applies an event. Calls the function `check` after each heartbeat and at the end. Stops at the first error
+    /// that `check` returns.
     pub(super) fn apply<E>(
         &mut self,
         event: Event,
@@ -135,8 +138,9 @@ impl World {
                 self.machines.remove(0);
             }
             Event::Stop => {}
-            // The record is lost only without a recent jump, and if all replicas have joined. Otherwise a starting
-            // replica could compare the wrong clock of an empty store only with its own wall clock.
+            // The store loses the record only if its clock has not jumped recently and all replicas have joined.
+            // Otherwise, a starting replica would find a wrong store's clock and no record, and could compare this
+            // clock only with its own wall clock.
             Event::LoseRecord
                 if self.micros / 1000 - self.last_jump > JUMP_EFFECT_MILLIS
                     && self.blip.0 == 0
@@ -150,7 +154,8 @@ impl World {
         check(self)
     }
 
-    /// The number of replicas that have joined, counted from the oldest up to the first that has not.
+    /// The number of replicas that have joined, counted from the oldest replica up to the first replica that has not
+    /// joined.
     fn joined_replicas(&self) -> usize {
         let has_joined = |machine: &&Machine| machine.joined.is_some();
         self.machines.iter().take_while(has_joined).count()
@@ -187,7 +192,7 @@ impl World {
         self.blip.0 = self.blip.0.saturating_sub(1);
     }
 
-    /// Measures the store's clock with one replica, and exchanges the record.
+    /// Lets one replica measure the store's clock, read the record, and write a new record if necessary.
     fn measure(&mut self, index: usize) {
         let blip = if self.blip.0 > 0 { self.blip.1 } else { 0 };
         let machine = &mut self.machines[index];

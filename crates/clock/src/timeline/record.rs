@@ -14,11 +14,11 @@ pub struct TimelineRecord {
     pub writer: u64,
     /// The boot ID of the writer's machine, and its boot time when the record was written, in milliseconds.
     pub boot: Option<(BootId, i64)>,
-    /// How often an operator has set decision time to the store's time.
+    /// The number of times that an operator has set decision time to the store's time.
     pub steps: u32,
     /// Whether the writer's decision time disagrees with the time that the store's clock and `offset` give. Such a
-    /// record shows only that a replica runs, and its decision time.
+    /// record shows only two facts: a replica runs, and it has this decision time.
     pub is_disputed: bool,
-    /// The difference that an operator has accepted: the offset at that moment, in milliseconds.
+    /// The difference that an operator has accepted: `offset` at the moment of the acceptance, but in milliseconds.
     pub accepted: Option<i64>,
 }

@@ -5,8 +5,8 @@ use super::super::samples::AcceptanceRule;
 use super::model::{Event, World};
 use super::*;
 
-/// The maximum deviation of decision time from real time, in millionths: the slew rate of 0.1 % and the drift of an
-/// uncorrected boot-time clock of at most 0.013 %.
+/// The maximum deviation of decision time from real time, in millionths: the sum of the slew rate (0.1 %) and of the
+/// drift of an uncorrected boot-time clock (at most 0.013 %).
 const MAX_DEVIATION_MILLIONTHS: i64 = 1_130;
 /// The error from rounding and asymmetric network delay, in milliseconds.
 const ROUNDING_MILLIS: i64 = 10;
@@ -31,8 +31,8 @@ fn any_events() -> impl Strategy<Value = Vec<Event>> {
         2 => jumps().prop_map(Event::Jump),
         2 => (1_u8..4, jumps()).prop_map(|(beats, by)| Event::Blip(beats, by)),
         1 => (0_u16..200, 0_u16..200).prop_map(|(there, back)| Event::Network(there, back)),
-        // A wall clock and a store's clock that are both ahead outvote the other replicas. Therefore no generated
-        // wall clock is ahead.
+        // If the wall clock of a starting replica and the store's clock are both ahead, they outvote the other
+        // replicas. Therefore no generated wall clock is ahead.
         2 => (any::<i8>(), jumps()).prop_map(|(drift, wall)| Event::Start(drift, wall.min(0))),
         1 => Just(Event::Stop),
         1 => Just(Event::LoseRecord),
