@@ -1,5 +1,5 @@
 //! Policies and rules: the limits of a session, the policy that applies to a request, and the requests that count as
-//! activity. Nothing here does I/O or reads a clock.
+//! activity. This module does no I/O and reads no clock.
 
 mod activity;
 mod bind;
@@ -44,16 +44,16 @@ pub use sign_in::{Authentication, SignInSource};
 pub struct Policy {
     /// The limits of a session that was started without "remember me".
     pub limits: Limits,
-    /// The limits of a session with "remember me"; `None` if the policy does not offer it.
+    /// The limits of a session with "remember me"; `None` if the policy does not offer "remember me".
     pub remember: Option<Limits>,
     /// Tighter limits for members of groups.
     pub variants: Vec<Variant>,
     /// The requests that count as activity.
     pub activity: ActivityKind,
-    /// How long touches are collected before one is written. A session can end early by at most this time. It is
-    /// always less than half of every idle limit of the policy.
+    /// The time for which Curfew collects touches before it writes one to the store. A session can end too early by
+    /// at most this time. The touch interval is always less than half of every idle limit of the policy.
     pub touch_interval: Duration,
-    /// The limit on concurrent sessions of a subject; `None` without one.
+    /// The limit on concurrent sessions of a subject; `None` if there is no such limit.
     pub max_sessions: Option<MaxSessions>,
     /// The client properties that a session is bound to at its sign-in.
     pub bind: Bind,
@@ -132,8 +132,8 @@ impl Policy {
         Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
     }
 
-    /// The limits of a session with these attributes: the policy's or its `remember` limits, tightened with every
-    /// variant that applies.
+    /// The limits of a session with these attributes: the limits of the policy, or its `remember` limits. Every
+    /// variant that applies tightens them.
     #[must_use]
     pub fn limits_for_sign_in(&self, remembered: bool, attributes: &Attributes) -> Limits {
         let limits = match self.remember {
@@ -173,7 +173,7 @@ impl OnStoreFailure {
 }
 
 impl OnSessionLimit {
-    /// The word for this in the configuration.
+    /// The word for this behaviour in the configuration.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -1,6 +1,6 @@
 //! The session record, its limits, and the decision whether a session is still valid.
 //!
-//! Nothing here performs I/O or reads a clock. Every decision takes `now` as an argument, so tests can check each
+//! This module does no I/O and reads no clock. Every decision takes `now` as an argument, so tests can check each
 //! rule at any instant. Replicas that agree on the time agree on the verdict.
 
 mod attributes;

@@ -19,7 +19,7 @@ pub use aead::{SEAL_BYTES, SealContext, UnsealError};
 /// The keys for signing tokens: the first one signs, all of them verify.
 ///
 /// To rotate keys without signing anybody out, append the new key on every replica. Then move it to the front on
-/// every replica. Remove the old key when the last session that it signed has ended.
+/// every replica. Remove the old key after the end of the last session whose token has a signature of this key.
 #[derive(Clone)]
 pub struct KeyRing {
     keys: Vec<SigningKey>,
@@ -30,7 +30,7 @@ pub struct KeyRing {
 pub struct SigningKey {
     id: [u8; Token::KEY_ID_BYTES],
     mac: Hmac<Sha256>,
-    /// The root of the derived encryption keys.
+    /// The root key from which the encryption keys are derived.
     encryption: ring::hmac::Key,
 }
 
@@ -151,8 +151,8 @@ impl KeyRing {
         })
     }
 
-    /// The session ID for a token, if a key of this ring signed it. The MAC is compared in constant time. The store
-    /// is not involved.
+    /// The session ID for a token, if a key of this ring signed it. The MAC is compared in constant time. The
+    /// function does not use the store.
     ///
     /// # Errors
     /// [`InvalidToken`] if no key of this ring signed the text.

@@ -17,7 +17,7 @@ pub enum ActivityKind {
 }
 
 impl ActivityKind {
-    /// The word for this in the configuration.
+    /// The word for this kind in the configuration.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -39,7 +39,7 @@ impl ActivityKind {
         }
     }
 
-    /// The reason why a request is passive under this kind; `None` if it is not.
+    /// The reason why a request is passive under this kind; `None` if the request counts as activity.
     fn passivity_of(self, method: &Method, headers: &HeaderMap) -> Option<Passivity> {
         let navigation = !method.is_safe() || is_navigation(headers);
         let explicit = is_unsafe_method(method) || is_started_by_a_person(headers);
@@ -74,7 +74,7 @@ pub enum Passivity {
     Preflight,
     /// The request is a prefetch: the person may never see the result.
     Prefetch,
-    /// A header from the client marks it as a background request.
+    /// A header from the client marks the request as a background request.
     Background,
     /// A policy counts only navigations of the whole page and unsafe methods; this request is neither.
     NotNavigation,
@@ -120,7 +120,7 @@ impl BackgroundHeaders {
         ),
     ];
 
-    /// A set with the headers that are always known, and `more`.
+    /// A set with the headers that are always known, and the headers in `more`.
     pub fn new(more: impl IntoIterator<Item = (HeaderName, String)>) -> Self {
         let known = Self::KNOWN_HEADERS.map(|(name, value)| (name, value.to_owned()));
         Self(known.into_iter().chain(more).collect())
@@ -404,7 +404,7 @@ mod tests {
             }
         }
 
-        /// The strictest of two kinds counts exactly the requests that both count.
+        /// The strictest combination of two kinds counts exactly the requests that both kinds count.
         #[test]
         fn the_strictest_kind_counts_what_both_count(
             one in 0..KINDS.len(),

@@ -33,7 +33,7 @@ pub struct Client {
     pub user_agent: Option<UserAgentHash>,
 }
 
-/// A client property that the binding needs but that is unknown.
+/// The client property that the binding needs, but that Curfew does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnknownClient {
     /// The address of the client.
@@ -54,7 +54,7 @@ pub enum BindingMismatch {
 }
 
 impl BindingMismatch {
-    /// The word for this in audit events.
+    /// The word for this mismatch in audit events.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -127,7 +127,7 @@ impl Client {
         Ok(())
     }
 
-    /// The first bytes of the SHA-256 of a `User-Agent`.
+    /// The first bytes of the SHA-256 hash of a `User-Agent`.
     #[must_use]
     pub fn hash_user_agent(user_agent: &[u8]) -> UserAgentHash {
         let digest = Sha256::digest(user_agent);

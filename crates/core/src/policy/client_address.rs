@@ -7,8 +7,8 @@ use http::{HeaderMap, HeaderName};
 pub struct AddressHeader {
     /// A header with a list of addresses, such as `X-Forwarded-For`. Every proxy appends the address of its peer.
     pub name: HeaderName,
-    /// The number of trusted proxies that append to the header. The client's address is at this position from the
-    /// end; the client can forge everything before it.
+    /// The number of trusted proxies that append to the header. The client's address is at this position, counted
+    /// from the end of the list. The client can forge every address before this position.
     pub proxies: usize,
 }
 

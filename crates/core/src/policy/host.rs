@@ -49,7 +49,7 @@ impl HostPattern {
             Some(domain) => (true, domain),
             None => (false, &*text),
         };
-        // A browser sends the normalised form, so a host that the parser changes could never match.
+        // A browser sends the normalised form, so a pattern that the parser would change could never match a request.
         let parsed = Host::parse(host).map_err(|_| HostPatternError)?;
         if parsed.to_string() != host || host.ends_with('.') || host.contains('*') {
             return Err(HostPatternError);

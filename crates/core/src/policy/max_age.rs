@@ -5,20 +5,20 @@ use crate::session::{Attributes, Limits};
 
 /// The maximum age of an authentication when a session starts.
 ///
-/// The authentication is older than the session that follows it. Therefore, with [`MaxAge::Idle`], it is always too
-/// old when the session reaches its idle limit (ADR 12).
+/// The authentication is older than the session that follows it. Therefore, with [`MaxAge::Idle`], the authentication
+/// is always too old when the session reaches its idle limit (ADR 12).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MaxAge {
     /// The idle limit of the session.
     Idle,
     /// A fixed duration.
     Of(Duration),
-    /// Any age; only the identity provider limits it.
+    /// Any age is allowed; only the identity provider can limit the age.
     Any,
 }
 
 impl MaxAge {
-    /// The maximum age for a subject with these attributes; `None` if there is none.
+    /// The maximum age for a subject with these attributes; `None` if there is no maximum.
     #[must_use]
     pub fn limit(self, policy: &Policy, attributes: &Attributes) -> Option<Duration> {
         match self {
@@ -30,7 +30,8 @@ impl MaxAge {
         }
     }
 
-    /// Whether an authentication is always too old after a timeout of this policy.
+    /// Whether the authentication before a session is always too old to start another session after a timeout of this
+    /// policy.
     #[must_use]
     pub fn prevents_reuse_after_timeout(self, policy: &Policy) -> bool {
         match self {

@@ -1,11 +1,11 @@
-//! An independent, simple implementation of paths and rules. Tests compare the real one with it.
+//! An independent, simple implementation of paths and rules. Tests compare the real implementation with this one.
 
 use super::host::HostPattern;
 use super::path::is_lookalike;
 use super::rule::{PathPattern, Rule};
 use super::rules::RequestTarget;
 
-/// The path that all servers agree on; `None` if any two disagree.
+/// The path that all servers agree on; `None` if any two servers disagree.
 ///
 /// The model covers servers that decode once, twice or by segment. It covers NGINX (merges slashes, resolves dots),
 /// Tomcat (cuts parameters off) and IIS (reads a backslash as a slash). It also covers servers that cut the path at a
@@ -32,7 +32,7 @@ pub fn agreed_path(path: &[u8]) -> Option<String> {
     (text.starts_with('/') && all_agree && !text.chars().any(is_special)).then_some(text)
 }
 
-/// Percent-decodes text. A lenient server keeps malformed escapes; others reject them.
+/// Percent-decodes text. A lenient server keeps a malformed escape; a strict server rejects the text.
 fn decode(text: &[u8], lenient: bool) -> Option<Vec<u8>> {
     let mut bytes = text.iter().copied();
     let mut decoded = Vec::new();

@@ -2,8 +2,9 @@ use std::collections::BTreeSet;
 
 use super::host::{HostPattern, domains_above, normalize_host};
 
-/// The hosts that the configuration names. If it names at least one, requests for any other host are denied.
-/// Otherwise a client could avoid the rule of a host with a different name in the header `Host`.
+/// The hosts that the configuration names. If it names at least one host, Curfew denies requests for all other hosts.
+/// Without this denial, a client could write another name in the header `Host`, so that the rule for the real host
+/// does not match.
 #[derive(Clone, Debug, Default)]
 pub struct NamedHosts {
     exact: BTreeSet<String>,
@@ -53,7 +54,7 @@ impl NamedHosts {
         self.exact.iter().cloned().chain(domains)
     }
 
-    /// A description of the admitted hosts for people.
+    /// A description of the admitted hosts, as text for people.
     #[must_use]
     pub fn describe(&self) -> String {
         let named: Vec<String> = self.patterns().collect();

@@ -4,10 +4,10 @@ use percent_encoding::percent_decode;
 
 /// A path in the form that rules match: percent-decoded once, and with the same meaning for every server.
 ///
-/// Proxies, frameworks and file systems interpret `..`, `//`, `;`, `\` and encoded slashes differently. If a rule is
-/// matched on one interpretation and the request is served on another, an attacker can bypass the rule. Examples are
-/// Envoy CVE-2021-29492 and CVE-2021-32779, oauth2-proxy CVE-2026-41059 and Traefik CVE-2025-66490. Therefore a path
-/// with two possible interpretations has no normal form.
+/// Proxies, frameworks and file systems interpret `..`, `//`, `;`, `\` and encoded slashes differently. If Curfew
+/// matches a rule with one interpretation and the back end serves the request with another, an attacker can bypass
+/// the rule. Examples are Envoy CVE-2021-29492 and CVE-2021-32779, oauth2-proxy CVE-2026-41059 and Traefik
+/// CVE-2025-66490. Therefore a path with two possible interpretations has no normal form.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NormalPath<'a>(Cow<'a, str>);
 
@@ -100,7 +100,7 @@ impl<'a> NormalPath<'a> {
         &self.0
     }
 
-    /// The path and its parents, without trailing slashes. The last one is the root, as an empty string.
+    /// The path and its parents, without trailing slashes. The last item is the root, as an empty string.
     pub(super) fn with_parents(&self) -> impl Iterator<Item = &str> {
         let path = self.0.strip_suffix('/').unwrap_or(&self.0);
         let mut rest = Some(path);
@@ -112,8 +112,8 @@ impl<'a> NormalPath<'a> {
     }
 }
 
-/// Whether a character is a compatibility form of `/`, `\\`, `.`, `;`, `#`, `?` or `%` (Unicode Standard Annex 15, or
-/// the best fit of Windows code pages).
+/// Whether a character is a compatibility form of `/`, `\\`, `.`, `;`, `#`, `?` or `%` according to Unicode Standard
+/// Annex 15 or to the best-fit mappings of Windows code pages.
 pub(super) const fn is_lookalike(character: char) -> bool {
     matches!(
         character,
@@ -302,8 +302,8 @@ mod tests {
             }
         }
 
-        /// A normal form contains nothing that servers interpret differently. If it is encoded and normalised again,
-        /// the result is the same.
+        /// A normal form contains nothing that servers interpret differently. If the test encodes this form and
+        /// normalises it again, the result is the same.
         #[test]
         fn the_normal_form_of_random_bytes_is_unambiguous(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
             let path = [b"/", &bytes[..]].concat();

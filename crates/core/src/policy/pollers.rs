@@ -1,14 +1,14 @@
 //! Background requests of well-known applications: polling on a timer, and long-lived connections.
 //!
-//! The list omits requests that an action of a person can also cause. If they were passive, sessions in use would
-//! end.
+//! The list omits requests that an action of a person can also cause. If such requests were passive, sessions in use
+//! would end.
 
 /// An application and its background requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Poller {
     /// The name in the configuration.
     pub name: &'static str,
-    /// The requests: methods, and path globs below the application's root.
+    /// The requests, as pairs of a method and a path glob below the application's root.
     pub requests: &'static [(&'static str, &'static str)],
 }
 
@@ -76,7 +76,7 @@ pub const ALL: [Poller; 10] = [
             ("GET", "/{,index.php/}csrftoken"),
         ],
     ),
-    // Engine.IO's long polling at its documented path; messages from the page use POST.
+    // Engine.IO's long polling at its documented path. Only GET is listed, because messages from the page use POST.
     poller("socketio", &[("GET", "/socket.io/**")]),
 ];
 

@@ -8,11 +8,11 @@ use crate::session::Limits;
 pub struct Preset {
     /// The name in the configuration.
     pub name: &'static str,
-    /// The longest idle limit; `None` if the standard requires none.
+    /// The longest idle limit; `None` if the standard requires no idle limit.
     pub idle: Option<Duration>,
     /// The longest absolute limit.
     pub absolute: Duration,
-    /// The source of the numbers. It says which numbers are only convention.
+    /// The source of the numbers. The text says which numbers are only convention.
     pub source: &'static str,
 }
 

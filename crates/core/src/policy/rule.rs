@@ -21,7 +21,7 @@ pub struct Rule {
 }
 
 /// The conditions of a rule. A request must meet every condition. An empty condition matches every request; a
-/// condition with several values matches if one of them does.
+/// condition with several values matches if one of these values matches.
 #[derive(Clone, Debug, Default)]
 pub struct Conditions {
     /// Patterns for the host, without its port.
@@ -68,10 +68,10 @@ fn to_strings<T: fmt::Display>(items: &[T]) -> Vec<String> {
     items.iter().map(ToString::to_string).collect()
 }
 
-/// The terms for a request: which session it needs, and whether it counts as activity.
+/// The terms for a request: which session the request needs, and whether the request counts as activity.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Terms {
-    /// The policy whose limits the session must meet, in addition to its home policy's.
+    /// The policy whose limits the session must meet, in addition to the limits of its home policy.
     pub policy: Option<PolicyName>,
     /// Whether the request needs a session.
     pub access: Access,
@@ -96,10 +96,10 @@ pub enum Access {
 /// Whether requests that match a rule can count as activity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RuleActivity {
-    /// They count, except requests that are always passive, such as a prefetch.
+    /// The requests count, except requests that are always passive, such as a prefetch.
     #[default]
     Touch,
-    /// They never count.
+    /// The requests never count.
     Passive,
 }
 

@@ -21,7 +21,7 @@ pub struct Rules {
     any_host: PathIndex,
 }
 
-/// The properties of a request that rules match.
+/// The properties of a request that the conditions of rules can use.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestTarget<'a> {
     /// The host, with or without a port.
@@ -37,19 +37,19 @@ pub struct RequestTarget<'a> {
 /// The result of matching a request with the rules.
 #[derive(Clone, Copy, Debug)]
 pub struct MatchedRule<'a> {
-    /// The first rule that matches; `None` if no rule does.
+    /// The first rule that matches; `None` if no rule matches.
     pub rule: Option<&'a Rule>,
     /// The terms that apply.
     pub terms: &'a Terms,
 }
 
-/// All globs together exceed the size limit of the compiler.
+/// All globs together exceed the size limit of the glob compiler.
 #[derive(Debug, thiserror::Error)]
 #[error("could not compile the path globs: {0}")]
 pub struct RulesError(#[from] globset::Error);
 
 impl Rules {
-    /// Compiles rules. `otherwise` applies if no rule matches.
+    /// Compiles rules. The terms in `otherwise` apply if no rule matches.
     ///
     /// # Errors
     /// [`RulesError`] if the globs are too large.

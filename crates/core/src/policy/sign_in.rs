@@ -1,6 +1,6 @@
 use super::{MaxAge, Policy};
 
-/// A configured way to sign in, and the information that Curfew has about its authentication.
+/// A configured way to sign in, and the information that Curfew has about the authentication in such a sign-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignInSource {
     /// The key in the configuration.
@@ -9,15 +9,15 @@ pub struct SignInSource {
     pub authentication: Authentication,
 }
 
-/// The information that Curfew has about the authentication before a session.
+/// The information that Curfew has about the authentication that precedes a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Authentication {
     /// The time of the authentication is known. An authentication older than `max_age` starts no session.
     Dated {
         /// The maximum age of the authentication.
         max_age: MaxAge,
-        /// Whether Curfew itself requests a new authentication. Otherwise the configuration of the other service must
-        /// make it request one.
+        /// Whether Curfew itself requests a new authentication. If not, the other service must be configured to
+        /// request it.
         asked_by_curfew: bool,
     },
     /// The time of the authentication is a part of the session ID. After a session end, the same authentication

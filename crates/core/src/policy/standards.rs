@@ -16,11 +16,11 @@ pub struct Requirement {
     pub section: &'static str,
     /// The requirement for the time without activity.
     pub idle: LimitRequirement,
-    /// The requirement for the time from sign-in to end.
+    /// The requirement for the time from the sign-in to the end of the session.
     pub absolute: LimitRequirement,
     /// Whether people must authenticate again after the timeout.
     pub reauthentication: bool,
-    /// The address of the standard.
+    /// The URL of the standard.
     pub url: &'static str,
 }
 
@@ -51,7 +51,8 @@ pub enum ComplianceStatus {
     Met,
     /// The policy meets every mandatory limit, but one of its limits is longer than recommended.
     ExceedsRecommendation,
-    /// The limits meet the requirement, but Curfew cannot verify that people authenticate again, or they need not.
+    /// The limits meet the requirement. However, Curfew cannot verify that people must authenticate again, or knows
+    /// that people can continue without a new authentication.
     NotVerified,
     /// The policy violates a mandatory limit.
     NotMet,
@@ -230,8 +231,8 @@ impl Requirement {
 }
 
 impl LimitRequirement {
-    /// Compares a limit with this requirement. `is_set` is whether the policy sets the limit, `duration` is how long
-    /// a session can live under it.
+    /// Compares a limit with this requirement. `is_set` says whether the policy sets the limit. `duration` is the
+    /// longest time that a session can live under the limit.
     #[must_use]
     pub fn status(self, is_set: bool, duration: Duration) -> ComplianceStatus {
         match self {

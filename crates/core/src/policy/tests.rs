@@ -95,7 +95,7 @@ fn the_strictest_variant_that_matches_wins() {
         let found = policy.limits_for_sign_in(remembered, &in_groups(groups));
         assert_eq!(found, expected, "{groups:?}, remembered: {remembered}");
     }
-    // The provider did not send the groups, so the subject may be in any of them.
+    // The provider did not send the groups, so the subject may be in any group.
     let state = [vec![Attributes::UNKNOWN]];
     let unknown = Attributes::sorted(std::iter::once(Attributes::GROUPS_STATE).zip(state)).unwrap();
     let found = policy.limits_for_sign_in(false, &unknown);

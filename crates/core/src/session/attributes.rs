@@ -57,8 +57,8 @@ impl Attributes {
     /// Validates attributes.
     ///
     /// # Errors
-    /// [`AttributeError`] if a name is invalid, if a header cannot carry a value, or if all of them exceed
-    /// [`Attributes::MAX_BYTES`].
+    /// [`AttributeError`] if a name is invalid, if a header cannot carry a value, or if all names and values together
+    /// exceed [`Attributes::MAX_BYTES`].
     pub fn new(attributes: BTreeMap<String, Vec<String>>) -> Result<Self, AttributeError> {
         Self::sorted(attributes.iter().map(|(name, values)| {
             let values = values.iter().map(String::as_str);

@@ -1,8 +1,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The network and the user agent that a session is bound to, fixed at sign-in. A request that does not match is
-/// denied.
+/// The network and the user agent that a session is bound to, fixed at sign-in. Curfew denies a request from another
+/// network or user agent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Binding {
     /// The client's network; `None` if the session is valid from any network.
@@ -27,8 +27,8 @@ pub struct Network {
 }
 
 impl Network {
-    /// The network with the first `bits` bits of an address, at most all of them. An IPv4-mapped IPv6 address counts
-    /// as IPv4.
+    /// The network of an address with a prefix of `bits` bits, or of all bits of the address if it has fewer. An
+    /// IPv4-mapped IPv6 address counts as IPv4.
     #[must_use]
     pub fn of(address: IpAddr, bits: u8) -> Self {
         let address = address.to_canonical();
@@ -79,7 +79,7 @@ const fn width(address: IpAddr) -> u8 {
     }
 }
 
-/// The first bytes of the SHA-256 of a `User-Agent`.
+/// The first bytes of the SHA-256 hash of a `User-Agent`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UserAgentHash([u8; Self::LEN]);
 
@@ -87,7 +87,7 @@ impl UserAgentHash {
     /// The length of the hash in bytes: enough to distinguish clients.
     pub const LEN: usize = 8;
 
-    /// A hash from its stored bytes.
+    /// Restores a hash from the bytes in the store.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
         Self(bytes)

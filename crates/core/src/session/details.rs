@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::{Revalidation, Timestamp};
 use crate::secret::Secret;
 
-/// Optional properties of a session. Each is `None` if it is unknown or does not apply.
+/// Optional properties of a session. A property is `None` if it is unknown or does not apply.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Details {
     /// The client's address at the sign-in.
@@ -41,7 +41,7 @@ pub struct RefreshGrant {
 }
 
 impl Details {
-    /// The details of a sign-in for this host; `None` if no detail is known.
+    /// The details of a sign-in to the application on this host; `None` if no detail is known.
     #[must_use]
     pub fn of_sign_in(host: Option<Arc<str>>, refresh: Option<RefreshGrant>) -> Option<Arc<Self>> {
         let revalidation = refresh.as_ref().map(|grant| grant.revalidation);
@@ -54,7 +54,7 @@ impl Details {
         (details != Self::default()).then(|| Arc::new(details))
     }
 
-    /// The details that a tombstone keeps: no refresh token and no state of revalidation.
+    /// The details that a tombstone keeps: all except the refresh token and the state of revalidation.
     pub(super) fn retain_for_tombstone(details: Arc<Self>) -> Option<Arc<Self>> {
         if details.refresh_token.is_none() && details.revalidation.is_none() {
             return Some(details);

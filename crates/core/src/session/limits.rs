@@ -14,12 +14,12 @@ pub const MAX_COOKIE_AGE: Duration = Duration::from_secs(400 * 86_400);
 /// The limits of a session under a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The idle limit, the longest time between two activities; `None` if only the absolute limit applies.
+    /// The idle limit: the longest time between two activities; `None` if only the absolute limit applies.
     pub idle: Option<Duration>,
-    /// The absolute limit, the longest time from sign-in to end.
+    /// The absolute limit: the longest time from the sign-in to the session end.
     pub absolute: Duration,
-    /// The longest time since the sign-in for which a request is allowed (step-up). With an older session, the
-    /// request is denied with `reauthentication_required`, and the session stays alive.
+    /// The longest time after the sign-in for which Curfew allows a request (step-up). If the sign-in is older,
+    /// Curfew denies the request with `reauthentication_required`, and the session stays alive.
     pub max_auth_age: Option<Duration>,
 }
 
@@ -31,7 +31,7 @@ impl Limits {
         max_auth_age: None,
     };
 
-    /// The smaller value of each limit.
+    /// Combines two sets of limits: the result has the smaller value of each limit.
     #[must_use]
     pub fn strictest(self, other: Self) -> Self {
         Self {
@@ -48,7 +48,7 @@ impl Limits {
     }
 
     /// How long the record is kept after the last activity. After the idle limit, clients receive the reason of the
-    /// end for `tombstone_ttl`, but at least for [`MIN_TOMBSTONE_TTL`].
+    /// end for the duration `tombstone_ttl`, but at least for [`MIN_TOMBSTONE_TTL`].
     #[must_use]
     pub fn retention(&self, tombstone_ttl: Duration) -> Duration {
         self.idle

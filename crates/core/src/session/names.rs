@@ -25,7 +25,7 @@ impl PolicyName {
     /// Validates a policy name.
     ///
     /// # Errors
-    /// [`NameError::Policy`] unless it is 1 to 64 characters out of `a-z`, `0-9`, `-` and `_`.
+    /// [`NameError::Policy`] unless the name is 1 to 64 characters out of `a-z`, `0-9`, `-` and `_`.
     pub fn new(name: impl AsRef<str>) -> Result<Self, NameError> {
         let name = name.as_ref();
         let is_valid = (1..=64).contains(&name.len())
@@ -72,8 +72,8 @@ impl Subject {
     /// Validates a subject.
     ///
     /// # Errors
-    /// [`NameError::Subject`] unless it is 1 to 255 bytes of UTF-8 without control characters, which a header cannot
-    /// carry, and without white space at either end.
+    /// [`NameError::Subject`] unless the subject is 1 to 255 bytes of UTF-8, without control characters and without
+    /// white space at either end. A header cannot carry control characters.
     pub fn new(subject: impl AsRef<str>) -> Result<Self, NameError> {
         let subject = subject.as_ref();
         let is_valid = (1..=255).contains(&subject.len())
@@ -91,7 +91,8 @@ impl Subject {
         Self(subject.into())
     }
 
-    /// The pseudo-subject for a session or a subject at an identity provider. `name` is a hash. Cut-offs use it.
+    /// The pseudo-subject for a session or a subject at an identity provider. Cut-offs use this subject. `name` is a
+    /// hash.
     #[must_use]
     pub fn of_provider(name: SessionId) -> Self {
         Self(format!("oidc:{name}").into())

@@ -25,8 +25,8 @@ pub struct Session {
     pub last_seen: Timestamp,
     /// The moment of the absolute limit, fixed at sign-in. A longer limit that is configured later does not move it.
     pub deadline: Timestamp,
-    /// How long the store keeps the record of a live session after the last activity. It keeps a tombstone for this
-    /// time minus [`Session::margin`].
+    /// How long the store keeps the record of a live session after the last activity. The store keeps a tombstone for
+    /// this time minus [`Session::margin`].
     pub retention: Duration,
     /// The part of the retention that compensates for a wrong clock of the store.
     pub margin: Duration,
@@ -119,8 +119,8 @@ impl Session {
         }
     }
 
-    /// Records activity at `at`: `last_seen = max(last_seen, at)`. Late, repeated and reordered touches therefore do
-    /// no harm. An ended session does not change.
+    /// Records an activity at the time `at`: `last_seen = max(last_seen, at)`. Late, repeated and reordered touches
+    /// therefore do no harm. An ended session does not change.
     pub fn touch(&mut self, at: Timestamp) {
         if self.state == State::Live {
             self.last_seen = self.last_seen.max(at);
@@ -159,8 +159,8 @@ impl Session {
         self
     }
 
-    /// Moves every time of a live session into the past by `by`, as if it had started that much earlier. The
-    /// retention grows by the same amount, so the record is kept until the same instant.
+    /// Moves every time of a live session into the past by the duration `by`, as if the session had started that much
+    /// earlier. The retention grows by the same amount, so the record is kept until the same instant.
     pub fn age(&mut self, by: Duration) {
         if self.state == State::Live {
             self.started = self.started.minus(by);
@@ -176,14 +176,14 @@ impl Session {
         }
     }
 
-    /// When the absolute limit ends the session: at the deadline that was fixed at sign-in, or earlier if `limits`
-    /// are shorter now.
+    /// When the absolute limit ends the session: at the deadline that was fixed at sign-in, or earlier if the
+    /// absolute limit is now shorter.
     #[must_use]
     pub fn absolute_deadline(&self, limits: &Limits) -> Timestamp {
         self.deadline.min(self.started.plus(limits.absolute))
     }
 
-    /// When the idle limit ends the session, without further activity.
+    /// When the idle limit ends the session if no activity follows.
     ///
     /// If the policy's idle limit became longer after sign-in, only the part within the record's retention counts.
     /// Therefore the store never deletes the record of a live session.
@@ -211,7 +211,8 @@ impl Session {
         }
     }
 
-    /// How long the record is needed after the last activity or the end: the retention minus [`Session::margin`].
+    /// How long the record is needed after the last activity or the session end: the retention minus
+    /// [`Session::margin`].
     #[must_use]
     pub fn tombstone_retention(&self) -> Duration {
         self.retention.saturating_sub(self.margin)
@@ -227,7 +228,8 @@ impl Session {
         last.plus(self.tombstone_retention())
     }
 
-    /// The expiry of the record in the store. It includes a margin, because the store's clock may be ahead.
+    /// The expiry of the record in the store. For a live session, the expiry includes [`Session::margin`], because
+    /// the store's clock may be ahead.
     #[must_use]
     pub fn expiry_with_margin(&self) -> Timestamp {
         match self.state {
@@ -236,8 +238,8 @@ impl Session {
         }
     }
 
-    /// The latest time at which the store can still have the record: the deadline plus twice the retention. The
-    /// retention counts once for the live record and once for the tombstone.
+    /// The latest time at which the store can still have the record: the deadline plus twice
+    /// [`Session::tombstone_retention`]. This time counts once for the live record and once for the tombstone.
     #[must_use]
     pub fn expires_at_latest(&self) -> Timestamp {
         let retention = self.tombstone_retention();

@@ -9,21 +9,21 @@ pub struct Revalidation {
     pub registration: Registration,
     /// When the provider last confirmed the session: at the sign-in, or with a refresh.
     pub confirmed: Timestamp,
-    /// A lease: no replica asks the provider before this time. The replica that holds it is asking now, or asked a
-    /// moment ago and received no answer.
+    /// No replica asks the provider before this time, because one replica is asking now, or asked a moment ago and
+    /// received no answer.
     pub leased_until: Timestamp,
     /// The claims that the ID token of the sign-in contained.
     pub in_id_token: ClaimsInToken,
 }
 
 impl Revalidation {
-    /// The time of the next request to the provider, with one request per `interval`.
+    /// The time of the next request to the provider, if Curfew sends one request per `interval`.
     #[must_use]
     pub fn due(&self, interval: Duration) -> Timestamp {
         self.confirmed.plus(interval).max(self.leased_until)
     }
 
-    /// Moves both times into the past by `by`.
+    /// Moves both times into the past by the duration `by`.
     pub(super) fn age(&mut self, by: Duration) {
         self.confirmed = self.confirmed.minus(by);
         self.leased_until = self.leased_until.minus(by);
@@ -39,7 +39,7 @@ impl Registration {
     /// Bytes of the hash.
     pub const LEN: usize = 8;
 
-    /// A registration from its stored hash.
+    /// Restores a registration from the hash in the store.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
         Self(bytes)
@@ -52,7 +52,7 @@ impl Registration {
     }
 }
 
-/// Whether the ID token contains each of three claims. Claims that it lacks come from the UserInfo endpoint.
+/// For each of three claims, whether the ID token contains it. The other claims come from the UserInfo endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClaimsInToken {
     /// The claim that is configured as the subject.
@@ -68,7 +68,7 @@ impl ClaimsInToken {
     const GROUPS: u8 = 2;
     const EMAIL: u8 = 4;
 
-    /// Whether the ID token contains all three claims. The UserInfo endpoint is then not needed.
+    /// Whether the ID token contains all three claims. If so, Curfew does not need the UserInfo endpoint.
     #[must_use]
     pub const fn are_all(self) -> bool {
         self.subject && self.groups && self.email
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lease_outlasts_the_interval() {
+    fn the_next_request_waits_for_the_interval_and_for_leased_until() {
         let minute = Duration::from_secs(60);
         let start = Timestamp::from_millis(1_800_000_000_000);
         let mut revalidation = Revalidation {

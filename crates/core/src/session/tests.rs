@@ -208,7 +208,7 @@ mod transitions {
         assert_eq!(verdict(&aged, &limits, START), ABSOLUTE);
         assert!(
             aged.expires() >= START.plus(MIN_TOMBSTONE_TTL),
-            "the reason is still available"
+            "the record should still contain the reason"
         );
     }
 
@@ -239,7 +239,7 @@ fn any_limits() -> impl Strategy<Value = Limits> {
         })
 }
 
-/// Generates times before, during and after a session that starts at [`START`], some of them in whole seconds.
+/// Generates times before, during and after a session that starts at [`START`], and some times in whole seconds.
 fn any_instant() -> impl Strategy<Value = Timestamp> {
     prop_oneof![
         (0_u32..260).prop_map(|s| START.plus(s * SECOND)),
@@ -321,7 +321,7 @@ proptest! {
         session.end(EndReason::ALL[reason], now);
         let tombstone = session.clone();
         after.into_iter().for_each(|step| apply(&mut session, step));
-        prop_assert_eq!(&session, &tombstone, "a tombstone never changes");
+        prop_assert_eq!(&session, &tombstone, "a tombstone should never change");
         let State::Ended(end) = session.state else { panic!("ended") };
         prop_assert_eq!(verdict(&session, &later, now), Verdict::Deny(end.reason.denial()));
     }
@@ -347,7 +347,7 @@ proptest! {
         prop_assert_eq!(decide(None, &home, &request, now), unknown);
     }
 
-    /// Reordered and repeated touches give the same record.
+    /// Touches in another order, and repeated touches, give the same record.
     #[test]
     fn the_order_and_repetition_of_touches_have_no_effect(
         limits in any_limits(),

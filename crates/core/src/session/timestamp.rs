@@ -35,8 +35,8 @@ impl Timestamp {
         self.0
     }
 
-    /// Time passed since `earlier`. It is zero if `earlier` lies in the future, as happens between machines whose
-    /// clocks differ.
+    /// Time passed since `earlier`. The result is zero if `earlier` is in the future, which can happen if the clocks
+    /// of two machines differ.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))

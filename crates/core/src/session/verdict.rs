@@ -97,7 +97,8 @@ impl DenyReason {
         }
     }
 
-    /// Whether the reason is a temporary failure and says nothing about the session. A retry may then be allowed.
+    /// Whether the reason is a temporary failure, which says nothing about the session. If so, a later retry of the
+    /// request may succeed.
     #[must_use]
     pub const fn is_temporary_failure(self) -> bool {
         matches!(
@@ -144,13 +145,13 @@ impl EndReason {
         Self::SignedOut,
     ];
 
-    /// The word for this reason. The denial of the ended session uses the same word.
+    /// The word for this reason. The denial of a request with the ended session uses the same word.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         self.denial().as_str()
     }
 
-    /// The reason with which requests of the ended session are denied.
+    /// The reason for which Curfew denies requests with the ended session.
     #[must_use]
     pub const fn denial(self) -> DenyReason {
         match self {
@@ -161,7 +162,8 @@ impl EndReason {
         }
     }
 
-    /// The reason of the session end that a denial with `reason` reports; `None` if the reason is not a session end.
+    /// The reason of the session end that a denial with `reason` reports; `None` if the denial does not report a
+    /// session end.
     #[must_use]
     pub fn from_denial(reason: DenyReason) -> Option<Self> {
         Self::ALL.into_iter().find(|end| end.denial() == reason)

@@ -22,7 +22,7 @@ pub struct Issuer {
     pub audiences: Vec<String>,
     /// The accepted values of `alg`.
     pub algorithms: Vec<Algorithm>,
-    /// The required `typ`, without `application/`; `None` accepts any.
+    /// The required `typ`, without `application/`; `None` accepts any `typ`.
     pub typ: Option<String>,
     /// The clock-skew leeway.
     pub leeway: Duration,
@@ -59,14 +59,14 @@ pub struct VerifiedJwt {
     pub attributes: Attributes,
     /// When the subject signed in: `auth_time`, or else `iat` if the issuer has `accepts_iat`.
     pub started: Timestamp,
-    /// When the token expires, with the leeway.
+    /// The expiry of the token, plus the leeway.
     pub expires: Timestamp,
 }
 
 /// The purpose of a token, which determines the accepted `typ` headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TokenPurpose<'a> {
-    /// A credential. If the configuration requires a `typ`, it is in the field.
+    /// A credential, with the `typ` that the configuration requires, if any.
     Credential(Option<&'a str>),
     /// An ID token or a signed UserInfo response. Curfew receives both from the provider itself.
     Identity,
@@ -101,7 +101,7 @@ impl TokenPurpose<'_> {
     }
 }
 
-/// The issue time of a token, if the token has one, and its expiry.
+/// The expiry of a token, and its issue time if the token has one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TokenTimes {
     pub(super) issued: Option<Timestamp>,
@@ -312,8 +312,8 @@ impl Issuer {
         claims::provider_subject(&self.issuer, sub)
     }
 
-    /// Returns the subject. Refuses an email address that the provider has not verified, because anybody can claim to
-    /// own it.
+    /// Returns the subject. Refuses an email address that the provider has not verified, because a person could enter
+    /// the address of another person.
     pub(super) fn subject(&self, claims: &Map<String, Value>) -> Result<Subject, InvalidJwt> {
         let subject = &self.claims.subject;
         let is_email = *subject == "email" || *subject == self.claims.email;
