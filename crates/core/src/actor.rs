@@ -1,4 +1,4 @@
-//! The actor of an event. Audit events and webhook deliveries name it.
+//! The actor of an event. Audit events and webhook deliveries name the actor.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::session::{EndReason, PolicyName, Session, Subject};
 
-/// The actor of an event, and the address of its request.
+/// The actor of an event, and the client address of the request that caused the event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor {
     /// The kind of actor.
@@ -35,7 +35,7 @@ pub enum ActorKind {
     Policy,
     /// A client that Curfew cannot identify.
     Anonymous,
-    /// Curfew itself. Also used if the original actor is no longer known.
+    /// Curfew itself. Audit events also name Curfew if the original actor is no longer known.
     Curfew,
 }
 
@@ -86,7 +86,7 @@ impl Actor {
         address: None,
     };
 
-    /// An actor with a name; for actors without one use [`Actor::CURFEW`] or [`Actor::anonymous`].
+    /// An actor with a name; for actors without a name use [`Actor::CURFEW`] or [`Actor::anonymous`].
     #[must_use]
     pub fn new(kind: ActorKind, name: &str, address: Option<IpAddr>) -> Self {
         Self {
@@ -142,7 +142,7 @@ impl Actor {
     }
 
     /// The actor that ended a session, as far as its record shows: the policy for a limit, the owner for a sign-out.
-    /// For a revocation it is Curfew, because the record does not name the revoking actor.
+    /// For a revocation, the result is Curfew, because the record does not name the revoking actor.
     #[must_use]
     pub fn of_end(reason: EndReason, session: &Session) -> Self {
         match reason {

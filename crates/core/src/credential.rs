@@ -1,4 +1,4 @@
-//! Credentials: how a client presents one, and how Curfew derives a session ID from it.
+//! Credentials: how a client presents a credential, and how Curfew derives a session ID from the credential.
 //!
 //! Curfew never stores a credential. The key in the store is a [`SessionId`](crate::session::SessionId), derived from
 //! the credential by SHA-256. Therefore nobody can use a dump of the store to obtain a valid cookie.

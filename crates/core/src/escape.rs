@@ -30,7 +30,8 @@ pub fn lines(text: &str) -> Cow<'_, str> {
     replace(text, is_escaped, |it, to| to.extend(it.escape_default()))
 }
 
-/// Escapes a value for a line of `name=value` pairs. It is quoted if it could be read as more than one value.
+/// Escapes a value for a line of `name=value` pairs. The result has quotes if a reader could take the value for more
+/// than one value.
 #[must_use]
 pub fn value(text: &str) -> Cow<'_, str> {
     let is_plain = |it: char| !is_unsafe(it) && !it.is_whitespace() && !matches!(it, '"' | '=');
@@ -48,8 +49,8 @@ pub fn quoted(text: &str) -> String {
     format!("\"{inner}\"")
 }
 
-/// Escapes JSON: unsafe characters become `\u202e` and so on, and the JSON parses to the same value. Line feeds stay,
-/// because no JSON string contains one.
+/// Escapes JSON: unsafe characters become escapes such as `\u202e`, and a parser reads the same value from the JSON.
+/// Line feeds stay, because no JSON string contains one.
 #[must_use]
 pub fn json(text: &str) -> Cow<'_, str> {
     let is_escaped = |it| !matches!(it, '\n') && is_unsafe(it);

@@ -22,8 +22,8 @@ pub struct SessionEnded {
     pub last_seen: String,
     /// When the session ended (RFC 3339).
     pub ended: String,
-    /// Whether this may be a duplicate: the process that ended the session stopped before it could acknowledge the
-    /// delivery.
+    /// Whether this event may be a duplicate, because the process that ended the session stopped before it could
+    /// acknowledge the delivery.
     pub redelivered: bool,
     /// The actor that ended the session.
     pub actor: ActorView,
@@ -54,7 +54,7 @@ impl SessionEnded {
         })
     }
 
-    /// The ID of the event for deduplication. Every replica and every redelivery uses the same one.
+    /// The ID of the event for deduplication. Every replica and every redelivery uses the same ID.
     #[must_use]
     pub fn id(&self) -> String {
         format!("session-ended-{}", self.session)

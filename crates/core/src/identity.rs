@@ -109,7 +109,7 @@ impl IdentityHeaders {
         }
     }
 
-    /// Sets all headers for an identity; for the default identity they are all empty.
+    /// Sets all headers for an identity; for the default identity, all values are empty.
     pub fn write(&self, headers: &mut HeaderMap, identity: &Identity<'_>) {
         let groups = identity.joined_groups();
         for (names, text) in [
@@ -141,7 +141,8 @@ impl IdentityHeaders {
     }
 }
 
-/// Converts a text to a header value. Subjects and attributes contain no control characters, so they are valid.
+/// Converts a text to a header value. Subjects and attributes contain no control characters, so their text is always
+/// valid in a header.
 fn value(text: &str) -> HeaderValue {
     let value = HeaderValue::from_bytes(text.as_bytes());
     value.unwrap_or_else(|_| HeaderValue::from_static(""))

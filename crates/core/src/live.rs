@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-/// A value that can be replaced at run time, for example after a reload. A caller of [`Live::current`] keeps its
-/// version, so no operation mixes the old and the new value.
+/// A value that can be replaced at run time, for example after a reload. A caller of [`Live::current`] keeps the
+/// version that it received, so no operation mixes the old and the new value.
 #[derive(Debug)]
 pub struct Live<T>(Arc<ArcSwap<T>>);
 

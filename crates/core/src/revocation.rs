@@ -1,7 +1,8 @@
-//! Emergency revocation: rules that end all sessions with certain properties that started before a time.
+//! Emergency revocation: a rule ends all sessions that have certain properties and started before a certain time.
 //!
 //! A rule applies to every source, including credentials that no replica has seen before. Missing properties fail
-//! closed: a session without a known host, provider or groups meets a condition on them.
+//! closed: if the host, the provider or the groups of a session are unknown, the session meets every condition on
+//! this property.
 
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +32,7 @@ pub struct RevocationConditions {
     pub provider: Option<String>,
 }
 
-/// Ends all sessions that meet its conditions and started before a time.
+/// A rule that ends all sessions that meet the conditions and started before a certain time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RevocationRule {
     /// The sessions that the rule ends.
@@ -115,7 +116,7 @@ impl RevocationRule {
         session.started < self.before && self.conditions.compare(session) != Match::No
     }
 
-    /// Whether this rule ends every session that `other` ends.
+    /// Whether this rule ends every session that the rule `other` ends.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
         let wider = self.conditions.match_everybody() || self.conditions == other.conditions;
@@ -264,8 +265,8 @@ mod tests {
     }
 
     proptest! {
-        /// A rule never ends a session that started at its time or later. A rule that covers another rule ends every
-        /// session that the other rule ends.
+        /// A rule never ends a session that started at the time of the rule or later. A rule that covers another rule
+        /// ends every session that the other rule ends.
         #[test]
         fn a_rule_ends_only_earlier_sessions_and_all_sessions_of_a_covered_rule(
             rule in rules(), other in rules(), policy in 0_usize..2, staff in any::<bool>(), started in 0_u64..5,

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize, Serializer};
 /// The replacement for a secret in every output.
 pub const REDACTED: &str = "[redacted]";
 
-/// A value that never appears in logs, errors or output: formatting and serialisation write [`REDACTED`]. This is
-/// also true for an empty secret, so the output does not show that it is empty.
+/// A value that never appears in logs, errors or output: formatting and serialisation write [`REDACTED`]. An empty
+/// secret is replaced, too, so the output does not show that it is empty.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Secret<T>(T);

@@ -65,7 +65,7 @@ pub fn check(text: &str) -> Result<(), YamlError> {
 #[derive(Default)]
 struct YamlBudget {
     bytes: usize,
-    /// For each open collection: its anchor, and the bytes before it.
+    /// For each open collection: its anchor, and the size of the document before the collection, in bytes.
     open: Vec<(usize, usize)>,
     /// The expanded size of each anchor, in bytes.
     anchored: HashMap<usize, usize>,

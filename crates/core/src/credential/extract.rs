@@ -43,9 +43,9 @@ impl CredentialExtractor {
     /// Finds the credential of a request.
     ///
     /// A repeated value counts once. A token of Curfew in the cookie takes precedence over a foreign bearer token,
-    /// because an application may use that header itself. Two different tokens of Curfew are ambiguous. Without a
-    /// token of Curfew, a token of an identity provider counts. Two different tokens of identity providers are
-    /// ambiguous, too.
+    /// because the application may use the header `Authorization` itself. Two different tokens of Curfew are
+    /// ambiguous. Without a token of Curfew, a token of an identity provider counts. Two different tokens of identity
+    /// providers are ambiguous, too.
     #[must_use]
     pub fn extract<'a>(&self, headers: &'a HeaderMap) -> PresentedCredential<'a> {
         let mut found = None;

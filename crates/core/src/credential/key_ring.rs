@@ -151,8 +151,8 @@ impl KeyRing {
         })
     }
 
-    /// The session ID for a token, if a key of this ring signed it. The MAC is compared in constant time. The
-    /// function does not use the store.
+    /// The session ID for a token, if a key of this ring signed it. The function compares the MAC in constant time,
+    /// and does not use the store.
     ///
     /// # Errors
     /// [`InvalidToken`] if no key of this ring signed the text.

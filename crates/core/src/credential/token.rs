@@ -16,7 +16,7 @@ use crate::session::SessionId;
 pub struct Token {
     /// The ID of the signing key: the first bytes of its hash.
     pub(super) key_id: [u8; Self::KEY_ID_BYTES],
-    /// The random part; the session ID is derived from it alone.
+    /// The random part. The session ID depends only on this part.
     pub(super) random: [u8; Self::RANDOM_BYTES],
     /// Truncated HMAC-SHA-256 over the other two fields.
     pub(super) mac: [u8; Self::MAC_BYTES],
@@ -68,8 +68,8 @@ impl Token {
         text
     }
 
-    /// The ID of the session that this token belongs to: the first half of SHA-256 over its random part. It does not
-    /// depend on the signing key.
+    /// The ID of the session that this token belongs to: the first half of SHA-256 over its random part. The ID does
+    /// not depend on the signing key.
     #[must_use]
     pub fn session_id(&self) -> SessionId {
         let mut hash = Sha256::new();

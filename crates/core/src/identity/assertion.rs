@@ -1,4 +1,4 @@
-//! Signed assertions of identity. An application can verify with them that a request came through the proxy.
+//! Signed assertions of identity. With an assertion, an application can verify that a request came through the proxy.
 
 mod key;
 
@@ -26,7 +26,7 @@ pub struct AssertionSigner {
     pub lifetime: Duration,
     /// The key that signs assertions.
     pub key: AssertionKey,
-    /// Other published keys: retired ones for assertions that are still valid, and future ones.
+    /// Other published keys: retired keys for assertions that are still valid, and future keys.
     pub others: Vec<AssertionKey>,
 }
 

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::credential::jwt::{Claims, Issuer, KeySet};
 
-/// The issuer: the `iss` claim of its tokens.
+/// The issuer of the test tokens: their `iss` claim.
 pub const ISSUER: &str = "https://id.example.com/realms/main";
 /// The OAuth client ID: the `aud` claim of the issuer's tokens.
 pub const AUDIENCE: &str = "app";

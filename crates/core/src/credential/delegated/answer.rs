@@ -19,7 +19,7 @@ pub struct Allowed {
     pub subject: Subject,
     /// Properties of the subject.
     pub attributes: Attributes,
-    /// When the subject authenticated; `None` if the service does not send it.
+    /// When the subject authenticated; `None` if the service does not send this time.
     pub authenticated: Option<Timestamp>,
     /// The latest time at which the service's session ends.
     pub expires: Timestamp,
@@ -92,8 +92,8 @@ impl Delegated {
         })
     }
 
-    /// When the subject authenticated. The time comes from the header, or without a header from the token's
-    /// `auth_time`.
+    /// When the subject authenticated. The time comes from the configured header. If no header is configured, it
+    /// comes from the token's `auth_time`.
     fn authenticated(
         &self,
         answer: &HeaderMap,

@@ -37,9 +37,9 @@ pub struct DelegatedCheck<'a> {
 }
 
 impl Delegated {
-    /// The headers of the request to the service. They include `X-Original-URL` and `X-Forwarded-…`, because services
-    /// read one or the other. If a cookie identifies the session, Curfew sends no other cookie. Therefore the service
-    /// cannot use the cookie of another session.
+    /// The headers of the request to the service. They include `X-Original-URL` and `X-Forwarded-…`, because some
+    /// services read `X-Original-URL` and others read `X-Forwarded-…`. If a cookie identifies the session, Curfew
+    /// sends no other cookie. Therefore the service cannot use the cookie of another session.
     #[must_use]
     pub fn request_headers(
         &self,
@@ -90,7 +90,7 @@ impl Delegated {
     }
 }
 
-/// Sets a header, or removes it for `None`.
+/// Sets a header. If `value` is `None`, removes the header.
 fn set(headers: &mut HeaderMap, name: HeaderName, value: Option<&[u8]>) {
     // The bytes come from a valid request, so they are a valid header value.
     match value.and_then(|value| HeaderValue::from_bytes(value).ok()) {

@@ -8,16 +8,16 @@ use crate::credential::cookie_values;
 /// The value that identifies a session of another authorization service. It does not change until the next sign-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SessionKey {
-    /// A cookie of the client, or its part before a delimiter.
+    /// A cookie of the client, or the part of its value before a delimiter.
     Cookie {
         /// The cookie's name.
         name: String,
-        /// The delimiter: only the part of the cookie before it is used. `None` uses the whole value.
+        /// Curfew uses only the part of the value before this delimiter. With `None`, Curfew uses the whole value.
         delimiter: Option<char>,
     },
     /// A response header.
     Header(HeaderName),
-    /// A claim of the token in a response header, as a path with dots.
+    /// A claim of the token in a response header, as a dotted path.
     Claim(String),
 }
 
@@ -31,7 +31,7 @@ impl SessionKey {
     ///
     /// # Errors
     /// `Ambiguous` for several different values, and for a value with a byte that cookies do not allow (RFC 6265,
-    /// 4.1.1). Servers read such a byte differently, and a session must have only one ID.
+    /// 4.1.1). Servers read such a byte in different ways, but a session must have only one ID.
     pub fn presented<'a>(&self, headers: &'a HeaderMap) -> Result<Option<&'a [u8]>, Ambiguous> {
         let Self::Cookie { name, .. } = self else {
             return Ok(None);
@@ -78,8 +78,8 @@ impl SessionKey {
     }
 }
 
-/// Whether a byte is valid in a cookie's value. The RFC allows quotes around a value, but some servers remove them,
-/// so Curfew rejects them.
+/// Whether a byte is valid in a cookie's value. The RFC allows quotes around a value, but some servers remove the
+/// quotes. Therefore Curfew rejects a value with quotes.
 const fn is_cookie_octet(byte: &u8) -> bool {
     matches!(byte, 0x21 | 0x23..=0x2b | 0x2d..=0x3a | 0x3c..=0x5b | 0x5d..=0x7e)
 }

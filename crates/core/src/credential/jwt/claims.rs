@@ -77,8 +77,8 @@ pub(super) fn strings(value: &Value) -> Option<Vec<String>> {
 }
 
 /// Returns whether the token has a reference instead of the claim: `_claim_names` (OpenID Connect Core 1.0, section
-/// 5.6.2). Microsoft Entra ID sends this reference for a user in more than 200 groups. In the implicit flow, it sends
-/// `hasgroups` instead.
+/// 5.6.2). Microsoft Entra ID sends this reference for a user in more than 200 groups. In the implicit flow, Entra ID
+/// sends `hasgroups` instead.
 pub(super) fn is_by_reference(claims: &Map<String, Value>, path: &str) -> bool {
     let first = path.split('.').next().unwrap_or(path);
     let named = claims.get("_claim_names").and_then(Value::as_object);
@@ -123,7 +123,7 @@ pub(in crate::credential) struct SignInClaims {
     pub(in crate::credential) issuer: Option<String>,
     /// The pseudo-subjects for the provider's session and subject.
     pub(in crate::credential) provider_names: Vec<String>,
-    /// Whether the token has only a reference to the groups, so Curfew does not know them.
+    /// Whether the token has only a reference to the groups, so Curfew does not know the groups.
     pub(in crate::credential) unknown_groups: bool,
 }
 

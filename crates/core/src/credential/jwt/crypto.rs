@@ -4,8 +4,8 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind};
 use ring::signature::{self, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey};
 
 /// Verifies signatures with `ring`, as TLS does, so the process has only one implementation of cryptography.
-/// Algorithms with a shared secret, such as HS256, are not supported. So no attacker can present a public key as a
-/// shared secret (RFC 8725 2.1).
+/// Algorithms with a shared secret, such as HS256, are not supported. Therefore no attacker can present a public key
+/// as a shared secret (RFC 8725 2.1).
 static PROVIDER: CryptoProvider = CryptoProvider {
     signer_factory: |_, _| Err(ErrorKind::InvalidAlgorithm.into()),
     verifier_factory: |algorithm, key| Ok(Box::new(Verifier::new(*algorithm, key)?)),

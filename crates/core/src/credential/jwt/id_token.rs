@@ -31,7 +31,7 @@ pub struct SignedIn {
     pub subject: Subject,
     /// Properties of the subject.
     pub attributes: Attributes,
-    /// When the subject authenticated (`auth_time`); `None` if the provider does not send it.
+    /// When the subject authenticated (`auth_time`); `None` if the provider does not send this time.
     pub authenticated: Option<Timestamp>,
     /// When the provider issued the token (`iat`).
     pub issued: Timestamp,
@@ -97,8 +97,8 @@ impl Issuer {
         }
     }
 
-    /// Returns the sign-in that an ID token describes. `more` has the claims from the UserInfo endpoint. If both have
-    /// a claim, the ID token takes precedence.
+    /// Returns the sign-in that an ID token describes. `more` has the claims from the UserInfo endpoint. If the ID
+    /// token and `more` both have a claim, the ID token takes precedence.
     ///
     /// # Errors
     /// [`InvalidJwt`] if `auth_time` is invalid, or if the subject is missing or invalid.
@@ -111,7 +111,8 @@ impl Issuer {
         let own = id_token.claims;
         let authenticated = numeric_date(&own, "auth_time")?;
         let mut claims = more;
-        // Both the ID token and the UserInfo response can have references instead of claims. Both sets are needed.
+        // Both the ID token and the UserInfo response can have references instead of claims. Curfew needs the
+        // references of both.
         let references = claims.remove("_claim_names");
         claims.extend(own);
         if let Some(Value::Object(others)) = references {
@@ -192,7 +193,7 @@ mod tests {
         issuer.signed_in(id_token, more, NOW)
     }
 
-    /// OpenID Connect Core 1.0, section 3.1.3.7, steps 2 to 11.
+    /// Tests the requirements of OpenID Connect Core 1.0, section 3.1.3.7, steps 2 to 11.
     #[test]
     fn validates_the_claims_of_an_id_token() {
         use InvalidJwt::{Audience, Expired, Issuer, Malformed, Nonce, NotYet, Subject, Type};
@@ -309,7 +310,7 @@ mod tests {
         }
     }
 
-    /// Curfew receives ID tokens from the provider, not from a client, so they may be larger.
+    /// Curfew receives ID tokens from the provider, not from a client, so ID tokens may be larger than credentials.
     #[test]
     fn an_id_token_may_be_larger_than_a_credential() {
         let key = SigningKey::ed25519("a");
@@ -403,7 +404,7 @@ mod tests {
             (json!({ "hasgroups": true }), json!({}), true),
             (json!({ "hasgroups": "true" }), json!({}), true),
             (json!({ "hasgroups": false }), json!({}), false),
-            // UserInfo has the groups themselves.
+            // The UserInfo response contains the groups, and not a reference.
             (
                 json!({ "_claim_names": entra }),
                 json!({ "groups": ["staff"] }),

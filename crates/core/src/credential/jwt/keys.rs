@@ -43,7 +43,7 @@ impl KeySet {
     /// Parses a file with a JSON Web Key Set, or with a public key in PEM format.
     ///
     /// # Errors
-    /// [`KeySetError`] if the file has neither, or no usable key.
+    /// [`KeySetError`] if the file contains neither of the two, or no usable key.
     pub fn from_file(bytes: &[u8]) -> Result<Self, KeySetError> {
         if bytes.trim_ascii_start().starts_with(b"{") {
             return Self::from_json(bytes);
@@ -69,8 +69,8 @@ impl KeySet {
         Ok(Self(keys))
     }
 
-    /// Returns the keys for the algorithm that may have signed a token. If the token has a key ID, these are the keys
-    /// with this ID and the keys without an ID.
+    /// Returns the keys that may have signed a token with this algorithm. If the token has a key ID, the result
+    /// contains only the keys with this ID and the keys without an ID.
     pub(super) fn candidates<'a>(
         &'a self,
         id: Option<&'a str>,
@@ -95,13 +95,13 @@ impl KeySet {
     }
 }
 
-/// A key set whose keys are not parsed yet, so one unsupported key does not make the others unreadable.
+/// A key set whose keys are not parsed yet, so one unsupported key does not make the other keys unusable.
 #[derive(serde::Deserialize)]
 struct RawSet {
     keys: Vec<serde_json::Value>,
 }
 
-/// Parses one key; `None` if it cannot verify signatures.
+/// Parses one key; `None` if the key cannot verify signatures.
 fn parse_key(jwk: &Jwk) -> Option<Key> {
     if matches!(jwk.common.public_key_use, Some(PublicKeyUse::Encryption)) {
         return None;

@@ -25,7 +25,7 @@ pub struct Notice {
 pub struct LogoutTarget {
     /// The pseudo-subject that these sessions have in their attribute `provider`.
     pub name: Subject,
-    /// Whether the notice ends one session of the provider. Otherwise it ends all sessions of a subject.
+    /// Whether the notice ends one session of the provider. If not, the notice ends all sessions of a subject.
     pub is_single_session: bool,
     /// The subject of these sessions in Curfew; `None` if the notice does not identify it.
     pub subject: Option<Subject>,
@@ -43,7 +43,7 @@ pub enum InvalidNotice {
     /// The notice has a nonce, so it may be an ID token.
     #[error("unexpected nonce")]
     Nonce,
-    /// The notice has no subject, or its format is not supported.
+    /// The notice has no subject, or a subject in a format that Curfew does not support.
     #[error("missing or unsupported subject")]
     UnsupportedSubject,
     /// The notice has no `jti` or no `iat`.

@@ -30,7 +30,7 @@ impl Issuer {
     }
 
     /// Compares a session with a refreshed ID token, which the caller has verified. `sub` and `signed_in` come from
-    /// this token. The time of the authentication does not change.
+    /// this token. The session keeps the time of its authentication.
     ///
     /// # Errors
     /// [`InvalidJwt`] if the attributes are too large for a record.
@@ -48,7 +48,8 @@ impl Issuer {
         merged.map(Refreshed::Same).ok_or(InvalidJwt::Subject)
     }
 
-    /// Compares a session with a UserInfo response. Claims from the ID token of the sign-in do not change.
+    /// Compares a session with a UserInfo response. The session keeps the claims that came from the ID token of the
+    /// sign-in.
     ///
     /// # Errors
     /// [`InvalidJwt`] if the subject is missing or invalid, or if the attributes are too large for a record.
@@ -91,7 +92,8 @@ fn merge_attributes(
     if kept.email {
         keep.push("email");
     }
-    // A refreshed token may omit these claims. No decision depends on them.
+    // A refreshed token may omit these claims. The session then keeps the old values, because no decision depends on
+    // them.
     let optional = ["name", "preferred_username"];
     keep.extend(
         optional
@@ -138,7 +140,7 @@ mod tests {
         session
     }
 
-    /// Compares a session with a UserInfo response. `kept` has the bits of the claims from the ID token.
+    /// Compares a session with a UserInfo response. `kept` has one bit for each claim that came from the ID token.
     fn refresh_with_user_info(claims: &Value, kept: u8) -> Result<Refreshed, InvalidJwt> {
         let before = json!({ "groups": ["staff"], "email": ["a@example.com"], "name": ["Alice"] });
         let kept = ClaimsInToken::from_bits(kept);

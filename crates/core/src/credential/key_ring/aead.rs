@@ -1,4 +1,4 @@
-//! Encryption for records in the store, which an attacker may be able to read or write.
+//! Encryption for records in the store. An attacker may be able to read or change the store.
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hmac::{HMAC_SHA256, Key, Tag, sign};
@@ -7,7 +7,8 @@ use super::{KeyError, KeyRing, SigningKey, random};
 
 /// Bytes of the key ID in a sealed text.
 pub(super) const SHORT_KEY_ID_BYTES: usize = 2;
-/// Random bytes of the nonce. They are enough, because every context has its own key for only a few texts.
+/// Random bytes of the nonce. This number is enough, because every context has its own key, which encrypts only a few
+/// texts.
 const NONCE_BYTES: usize = 8;
 /// Bytes of the authentication tag.
 const TAG_BYTES: usize = 16;
@@ -31,7 +32,7 @@ pub enum UnsealError {
 pub struct SealContext<'a> {
     /// The kind of the text, such as `record 3`.
     pub purpose: &'a str,
-    /// The owner of the text: the session ID, or the key in the store.
+    /// The name of the text: the session ID, or the key in the store.
     pub name: &'a [u8],
 }
 
@@ -41,7 +42,7 @@ pub type ShortKeyId = [u8; SHORT_KEY_ID_BYTES];
 impl KeyRing {
     /// Encrypts and authenticates `plain` with the first key (AES-256-GCM, NIST SP 800-38D). The result starts with
     /// `head`, which is authenticated but not encrypted. Each context has its own derived key (HMAC-SHA-256), so a
-    /// random 64-bit nonce is enough for its few texts.
+    /// random 64-bit nonce is enough for the few texts of a context.
     ///
     /// # Errors
     /// [`KeyError::Empty`] without a key, [`KeyError::Random`] if the operating system returns no random numbers.
@@ -218,7 +219,7 @@ mod tests {
         assert_ne!(
             ring.encrypt(RECORD, b"\x03", b"alice").unwrap(),
             text,
-            "each result has its own nonce"
+            "each result should have its own nonce"
         );
     }
 

@@ -3,7 +3,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::{InvalidToken, KeyError, KeyRing, SealContext, random};
 
-/// Random bytes at the start of a text; the encryption key depends on them.
+/// The number of random bytes at the start of an encrypted text. The encryption key depends on these bytes.
 const PREFIX_BYTES: usize = 16;
 
 impl KeyRing {
@@ -11,7 +11,7 @@ impl KeyRing {
     /// its first 16 characters are unpredictable.
     ///
     /// # Errors
-    /// [`KeyError::Empty`] without a key, [`KeyError::Random`] without random numbers.
+    /// [`KeyError::Empty`] without a key, [`KeyError::Random`] if the operating system returns no random numbers.
     pub fn encrypt_text(&self, purpose: &str, data: &[u8]) -> Result<String, KeyError> {
         let name = random::<PREFIX_BYTES>()?;
         let of = SealContext {

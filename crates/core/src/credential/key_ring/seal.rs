@@ -23,8 +23,8 @@ impl KeyRing {
         Ok(format!("{data}.{signature}"))
     }
 
-    /// Returns the data of a text that a key of this ring sealed for this purpose. The MAC is compared in constant
-    /// time.
+    /// Returns the data of a text that a key of this ring sealed for this purpose. The function compares the MAC in
+    /// constant time.
     ///
     /// # Errors
     /// [`InvalidToken`] if no key of this ring sealed the text for this purpose.

@@ -104,7 +104,7 @@ fn assertions_stay_valid_after_a_key_rotation() {
     let after = signer(P256, &[ED25519]);
     assert!(
         is_signed(&before, &after.published()),
-        "the old key is still published"
+        "the key set should still contain the old key"
     );
     assert!(is_signed(&sign(&after), &after.published()));
     // Curfew's parser for key sets of identity providers accepts the key set, too.

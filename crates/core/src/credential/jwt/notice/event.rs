@@ -47,8 +47,8 @@ impl Issuer {
         })
     }
 
-    /// Returns the sessions that an event ends. The token names them in `sub_id` (RFC 9493). In earlier drafts of
-    /// CAEP, the event names them in `subject`.
+    /// Returns the sessions that an event ends. The token identifies these sessions in `sub_id` (RFC 9493). In
+    /// earlier drafts of CAEP, the event identifies them in `subject`.
     fn revoked_sessions(
         &self,
         claims: &Map<String, Value>,
@@ -67,7 +67,7 @@ impl Issuer {
                         ("user", Some(user)) => subject = Some(self.sub_of_iss_sub(user)?),
                         ("session", Some(session)) => sid = Some(sid_of_opaque(session)?),
                         // A device or a tenant restricts the event to some sessions of the subject. Curfew cannot
-                        // know these sessions.
+                        // know which sessions these are.
                         _ => return Err(InvalidNotice::UnsupportedSubject),
                     }
                 }

@@ -178,7 +178,7 @@ fn verify_event(typ: &Value, claims: &Value) -> Result<Notice, InvalidNotice> {
     issuer().verify_event(&key.sign(&header, claims), &keys, START)
 }
 
-/// In CAEP 1.0, the claim `sub_id` has the subject (RFC 9493). In earlier drafts, the event has it.
+/// In CAEP 1.0, the claim `sub_id` has the subject (RFC 9493). In earlier drafts, the event contains the subject.
 #[test]
 fn identifies_the_revoked_sessions() {
     let typ = json!("secevent+jwt");

@@ -119,10 +119,10 @@ fn the_token_cannot_choose_its_algorithm() {
         assert_eq!(
             found,
             Err(InvalidJwt::UnknownKey),
-            "no key fits the algorithm"
+            "no key should fit the algorithm"
         );
     }
-    // A key is never used for an algorithm of another key family.
+    // The verifier never uses a key for an algorithm of another key family.
     let p256 = SigningKey::p256("a");
     let claimed = p256.sign(&header("RS256"), &claims());
     assert_eq!(verify(&claimed, &p256), Err(InvalidJwt::UnknownKey));
@@ -262,7 +262,7 @@ fn validates_the_configured_typ() {
     }
 }
 
-/// RFC 8725 3.8, 3.9.
+/// Tests the requirements of RFC 8725, sections 3.8 and 3.9.
 #[test]
 fn validates_issuer_audience_and_subject() {
     use InvalidJwt::{Audience, Issuer, Subject};
@@ -370,7 +370,7 @@ fn refreshed_tokens_share_a_session_and_new_sign_ins_do_not() {
     assert_ne!(
         session(json!({ "auth_time": seconds(-10) })),
         first,
-        "signed in again"
+        "a new sign-in should give another session ID"
     );
     // Without `sid`, the subject and the time of the sign-in identify the session.
     let by_sign_in = session(json!({ "sid": null }));
@@ -451,7 +451,7 @@ fn a_key_set_has_only_usable_keys() {
     assert!(KeySet::from_file(set.to_string().as_bytes()).is_ok());
     let found = KeySet::from_file(b"-----BEGIN NONSENSE-----\n").map(|_| ());
     assert_eq!(found, Err(KeySetError::Unreadable));
-    // A key with `alg` is not used for another algorithm.
+    // The verifier does not use a key with `alg` for another algorithm.
     let rsa = SigningKey::rsa("r");
     let mut jwk = rsa.jwk();
     jwk["alg"] = json!("PS256");
