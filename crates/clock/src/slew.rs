@@ -59,7 +59,7 @@ pub(super) fn millis(at: Timestamp) -> i64 {
     i64::try_from(at.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Converts milliseconds to a timestamp; a negative number becomes the epoch.
+/// Converts milliseconds to a timestamp. A negative number becomes the epoch.
 pub(super) fn timestamp(millis: i64) -> Timestamp {
     Timestamp::from_millis(u64::try_from(millis).unwrap_or(0))
 }

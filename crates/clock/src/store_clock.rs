@@ -43,8 +43,8 @@ impl StoreClock {
         Self::with_clocks(Arc::new(BootClock), Arc::new(SystemClock), BootClock::id())
     }
 
-    /// A clock with the given boot-time and wall clocks. It returns the wall clock's time until it has joined the
-    /// timeline.
+    /// A clock with the given boot-time and wall clocks. The new clock returns the wall clock's time until it has
+    /// joined the timeline.
     #[must_use]
     pub fn with_clocks(
         boot: Arc<dyn Clock>,

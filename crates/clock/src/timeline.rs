@@ -47,8 +47,8 @@ impl Tuning {
 
 /// The interval between refreshes of a record, in milliseconds.
 const REFRESH_MILLIS: i64 = 1_000;
-/// The refresh interval of a replica that disagrees with the store's clock, in milliseconds. It is longer than
-/// [`REFRESH_MILLIS`], so replicas that agree refresh the record first.
+/// The refresh interval of a replica that disagrees with the store's clock, in milliseconds. This interval is longer
+/// than [`REFRESH_MILLIS`], so replicas that agree refresh the record first.
 const DISPUTED_REFRESH_MILLIS: i64 = 2 * REFRESH_MILLIS;
 /// The divisor for the decay of the timeline's offset: the offset approaches zero by half a microsecond per
 /// millisecond (0.05 %). This is half of the slew rate, so replicas can follow the decay and still correct their

@@ -16,7 +16,7 @@ impl<T> Live<T> {
         Self(Arc::new(ArcSwap::new(value.into())))
     }
 
-    /// The current version; later replacements do not change it.
+    /// The current version. Later replacements do not change the returned value.
     #[must_use]
     pub fn current(&self) -> Arc<T> {
         self.0.load_full()

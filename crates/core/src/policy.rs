@@ -68,7 +68,7 @@ pub struct Policy {
 /// Tighter limits for the members of some groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variant {
-    /// The groups; membership in one of them is enough.
+    /// The groups. Membership in one of these groups is enough.
     pub groups: Vec<String>,
     /// The limits for the members. If several variants apply, the smallest value of each limit counts.
     pub limits: Limits,

@@ -11,8 +11,8 @@ use crate::session::{Attributes, Session, Timestamp};
 /// The source of sessions from the admin API. Their records do not name a source.
 pub const ADMIN_API_SOURCE: &str = "token";
 
-/// The properties of the sessions that a rule ends. A session must meet all conditions; without conditions, every
-/// session matches.
+/// The properties of the sessions that a rule ends. A session must meet all conditions. If there is no condition,
+/// every session matches.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RevocationConditions {
     /// The home policy.
@@ -135,7 +135,7 @@ fn signed_in_host(session: &Session) -> Option<&str> {
     session.details.as_deref()?.host.as_deref()
 }
 
-/// Whether the subject is in the group; `None` if its groups are unknown.
+/// Whether the subject is in the group; `None` if Curfew does not know the groups.
 fn in_group(session: &Session, wanted: &str) -> Option<bool> {
     let attributes = &session.attributes;
     if attributes

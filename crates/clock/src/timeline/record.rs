@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-/// The ID of one boot of a machine; it changes with every reboot.
+/// The ID of one boot of a machine. Every reboot gives a new ID.
 pub type BootId = [u8; 8];
 
 /// The record in the store with which replicas agree on decision time.

@@ -29,7 +29,7 @@ impl Right {
         }
     }
 
-    /// The right with this name; `None` if there is none.
+    /// The right with this name; `None` if no right has this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|right| right.as_str() == name)
@@ -54,8 +54,8 @@ pub struct NamedToken {
 }
 
 impl NamedToken {
-    /// A token without a configured name. It has all rights, and its name is the first eight hexadecimal digits of
-    /// its hash.
+    /// A token without a configured name. The token has all rights, and its name is the first eight hexadecimal
+    /// digits of its hash.
     #[must_use]
     pub fn unnamed(hash: [u8; 32]) -> Self {
         let digits = hash[..4].iter().map(|byte| format!("{byte:02x}"));
@@ -66,8 +66,8 @@ impl NamedToken {
         }
     }
 
-    /// The fingerprint of the token: 16 bytes of a hash of [`NamedToken::hash`], in hexadecimal. It is stored in the
-    /// session of an operator who signed in with the token. It does not reveal the token.
+    /// The fingerprint of the token: 16 bytes of a hash of [`NamedToken::hash`], in hexadecimal. The session record
+    /// of an operator who signed in with the token contains the fingerprint, which does not reveal the token.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         derive_id("admin token", &[&self.hash]).to_string()

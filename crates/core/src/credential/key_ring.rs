@@ -16,10 +16,11 @@ use crate::session::SessionId;
 
 pub use aead::{SEAL_BYTES, SealContext, UnsealError};
 
-/// The keys for signing tokens: the first one signs, all of them verify.
+/// The keys for tokens: the first key signs tokens, and all keys verify tokens.
 ///
-/// To rotate keys without signing anybody out, append the new key on every replica. Then move it to the front on
-/// every replica. Remove the old key after the end of the last session whose token has a signature of this key.
+/// To rotate keys without signing anybody out, append the new key to the ring on every replica. Then move this key to
+/// the front on every replica. Remove the old key after the end of the last session whose token has a signature of
+/// this key.
 #[derive(Clone)]
 pub struct KeyRing {
     keys: Vec<SigningKey>,
@@ -116,7 +117,7 @@ impl SigningKey {
 }
 
 impl KeyRing {
-    /// A key ring with these keys; the first one signs.
+    /// A key ring with these keys; the first key signs.
     ///
     /// # Errors
     /// [`KeyError::Empty`] without a key, [`KeyError::DuplicateKey`] for a duplicate.

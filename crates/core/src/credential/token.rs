@@ -10,8 +10,8 @@ use crate::session::SessionId;
 
 /// An opaque session token: the ID of the signing key, 256 random bits and a MAC.
 ///
-/// The text form is `cfw1_` and 72 characters of unpadded base64url. It is valid in a cookie, and secret scanners can
-/// find it. [`Token::expose`] returns the text, but `Debug` does not show it.
+/// The text of a token is `cfw1_` and 72 characters of unpadded base64url. The text is valid in a cookie, and secret
+/// scanners can find it. [`Token::expose`] returns the text, but `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token {
     /// The ID of the signing key: the first bytes of its hash.
@@ -27,11 +27,11 @@ impl Token {
     pub const PREFIX: &'static str = "cfw1_";
     /// Bytes of the key ID.
     pub(super) const KEY_ID_BYTES: usize = 6;
-    /// Random bytes: 256 bits; OWASP ASVS 5.0 7.2.3 requires 128.
+    /// The number of random bytes: 256 bits, although OWASP ASVS 5.0 7.2.3 requires only 128 bits.
     pub(super) const RANDOM_BYTES: usize = 32;
-    /// Bytes of the MAC: RFC 2104 section 5 accepts 128 bits for SHA-256.
+    /// The number of MAC bytes: 128 bits, which RFC 2104 section 5 accepts for SHA-256.
     pub(super) const MAC_BYTES: usize = 16;
-    /// Total bytes: a multiple of three, so that the base64 has no unused bits.
+    /// The total number of bytes. It is a multiple of three, so that the base64 has no unused bits.
     const BODY_BYTES: usize = Self::KEY_ID_BYTES + Self::RANDOM_BYTES + Self::MAC_BYTES;
     /// Characters of the base64 part.
     const ENCODED_CHARS: usize = Self::BODY_BYTES / 3 * 4;

@@ -9,10 +9,11 @@ pub enum ActivityKind {
     Any,
     /// Like `Any`, but only top-level navigations and unsafe methods: actions of a person, not of a page's scripts.
     Navigation,
-    /// Like `Any`, but only unsafe methods and navigations that a person started (`Sec-Fetch-User: ?1`). It is for
-    /// proxies that withhold the headers which mark background requests.
+    /// Like `Any`, but only unsafe methods and navigations that a person started (`Sec-Fetch-User: ?1`). This kind is
+    /// for proxies that withhold the headers which mark background requests.
     Explicit,
-    /// Only requests that count under both `Navigation` and `Explicit`; the result of combining two policies.
+    /// Only requests that count under both `Navigation` and `Explicit`. This kind results from a combination of two
+    /// policies.
     NavigationAndExplicit,
 }
 
@@ -70,15 +71,17 @@ pub enum Passivity {
     Rule,
     /// The method is `HEAD`.
     Head,
-    /// The request is a CORS preflight: the browser sends it, not the person.
+    /// The request is a CORS preflight: the browser sends it, and not the person.
     Preflight,
     /// The request is a prefetch: the person may never see the result.
     Prefetch,
     /// A header from the client marks the request as a background request.
     Background,
-    /// A policy counts only navigations of the whole page and unsafe methods; this request is neither.
+    /// A policy counts only navigations of the whole page and requests with unsafe methods, and the request is
+    /// neither.
     NotNavigation,
-    /// A policy counts only navigations that a person started and unsafe methods; this request is neither.
+    /// A policy counts only navigations that a person started and requests with unsafe methods, and the request is
+    /// neither.
     NotExplicit,
 }
 

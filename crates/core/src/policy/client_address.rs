@@ -13,7 +13,8 @@ pub struct AddressHeader {
 }
 
 impl AddressHeader {
-    /// The client's address; `None` if the header is missing, too short, or has no address at that position.
+    /// The client's address; `None` if the header is missing, too short, or has no address at the position of the
+    /// client.
     #[must_use]
     pub fn read(&self, headers: &HeaderMap) -> Option<IpAddr> {
         let lines: Vec<_> = headers.get_all(&self.name).into_iter().collect();

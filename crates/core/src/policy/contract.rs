@@ -42,7 +42,7 @@ impl Contract {
         }
     }
 
-    /// The contract with this name; `None` if there is none.
+    /// The contract with this name; `None` if no contract has this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|known| known.as_str() == name)

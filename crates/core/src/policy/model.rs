@@ -8,8 +8,8 @@ use super::rules::RequestTarget;
 /// The path that all servers agree on; `None` if any two servers disagree.
 ///
 /// The model covers servers that decode once, twice or by segment. It covers NGINX (merges slashes, resolves dots),
-/// Tomcat (cuts parameters off) and IIS (reads a backslash as a slash). It also covers servers that cut the path at a
-/// `#` or a `?`.
+/// Tomcat (cuts parameters off) and IIS (reads a backslash as a slash). It also covers servers that ignore everything
+/// after a `#` or a `?`.
 pub fn agreed_path(path: &[u8]) -> Option<String> {
     let strict = |text: &[u8]| decode(text, false);
     let once = strict(path)?;
@@ -79,7 +79,7 @@ fn resolve(path: &str) -> String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AmbiguousReading;
 
-/// Finds the index of the first matching rule. It tests one rule after the other.
+/// Finds the index of the first matching rule. The function tests one rule after the other.
 ///
 /// # Errors
 /// [`AmbiguousReading`] if the result depends on a path that servers read in different ways.

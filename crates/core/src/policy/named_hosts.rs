@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn other_hosts_are_denied_once_one_is_named() {
+    fn other_hosts_are_denied_if_the_configuration_names_a_host() {
         let hosts = named(&["app.example.com", "*.apps.example.com", "[::1]"], false);
         for host in [
             "app.example.com",

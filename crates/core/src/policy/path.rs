@@ -35,13 +35,13 @@ pub enum AmbiguousPath {
     /// The path has `\`, encoded or not; some servers read it as a slash.
     #[error("backslash")]
     Backslash,
-    /// The path has `;`, encoded or not; some servers cut the segment off there.
+    /// The path has `;`, encoded or not; some servers ignore the rest of the segment.
     #[error("semicolon")]
     Semicolon,
-    /// The path has `#`, encoded or not; some servers cut the path off there.
+    /// The path has `#`, encoded or not; some servers ignore the rest of the path.
     #[error("#")]
     Fragment,
-    /// The path has `%3F`; some servers cut the path off there.
+    /// The path has `%3F`; some servers ignore the rest of the path.
     #[error("encoded question mark")]
     EncodedQuery,
     /// The path has a character that normalisation (NFC, NFKC) or an older encoding turns into a special one.
@@ -94,7 +94,7 @@ impl<'a> NormalPath<'a> {
         Ok(Self(decoded))
     }
 
-    /// The decoded path; it begins with a slash.
+    /// The decoded path, which begins with a slash.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

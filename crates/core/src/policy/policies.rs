@@ -36,7 +36,7 @@ impl<'a> AppliedPolicy<'a> {
 }
 
 impl Policies {
-    /// A set of policies; `None` if `default` is not one of them.
+    /// A set of policies; `None` if `default` is not the name of one of these policies.
     #[must_use]
     pub fn new(by_name: BTreeMap<PolicyName, Policy>, default: PolicyName) -> Option<Self> {
         let strictest = by_name.values().cloned().reduce(strictest)?;
@@ -70,7 +70,7 @@ impl Policies {
         &self.console
     }
 
-    /// The policy with this name; `None` if there is none.
+    /// The policy with this name; `None` if no policy has this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<(&PolicyName, &Policy)> {
         self.by_name.get_key_value(name)
@@ -82,8 +82,9 @@ impl Policies {
         &self.default
     }
 
-    /// The home policy of a session as configured now. If it is no longer configured, the strictest combination of
-    /// all policies applies. Renaming a policy therefore neither signs everybody out nor extends a session.
+    /// The home policy of a session as configured now. If this policy is no longer configured, the strictest
+    /// combination of all policies applies. Renaming a policy therefore neither signs everybody out nor extends a
+    /// session.
     #[must_use]
     pub fn home(&self, session: &Session) -> AppliedPolicy<'_> {
         if session.is_operator() {

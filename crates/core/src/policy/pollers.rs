@@ -103,7 +103,7 @@ mod tests {
         let mut requests = requests.filter(|(known, _)| *known == method);
         requests.any(|(_, glob)| match PathPattern::glob(glob).unwrap() {
             PathPattern::Glob(glob) => glob.compile_matcher().is_match(path),
-            _ => unreachable!("a glob"),
+            _ => unreachable!("the pattern should be a glob"),
         })
     }
 

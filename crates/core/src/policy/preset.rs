@@ -93,7 +93,7 @@ impl Preset {
         ),
     ];
 
-    /// The preset with this name; `None` if there is none.
+    /// The preset with this name; `None` if no preset has this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|preset| preset.name == name)

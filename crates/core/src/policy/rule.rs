@@ -20,7 +20,7 @@ pub struct Rule {
     pub terms: Terms,
 }
 
-/// The conditions of a rule. A request must meet every condition. An empty condition matches every request; a
+/// The conditions of a rule. A request must meet every condition. An empty condition matches every request. A
 /// condition with several values matches if one of these values matches.
 #[derive(Clone, Debug, Default)]
 pub struct Conditions {
@@ -108,7 +108,7 @@ pub enum RuleActivity {
 pub enum PathPattern {
     /// Exactly this path.
     Exact(String),
-    /// This path and everything below it; the text has no trailing slash.
+    /// This path and everything below it. The string has no trailing slash.
     Prefix(String),
     /// Every path that the glob matches.
     Glob(Glob),

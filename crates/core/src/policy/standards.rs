@@ -202,7 +202,7 @@ pub const ALL: [Requirement; 15] = [
 
 /// People must authenticate again after the timeout.
 const REAUTHENTICATION_REQUIRED: bool = true;
-/// The session must end; the standard does not require a new authentication.
+/// The session must end, but the standard does not require a new authentication.
 const REAUTHENTICATION_OPTIONAL: bool = false;
 
 const NIST_REV4: &str = "https://pages.nist.gov/800-63-4/sp800-63b.html";
@@ -211,7 +211,7 @@ const ASVS4: &str = "https://github.com/OWASP/ASVS/tree/v4.0.3/4.0";
 const OWASP_CHEAT_SHEET: &str =
     "https://cheatsheetseries.owasp.org/cheatsheets/Session_Management_Cheat_Sheet.html";
 
-/// The requirement with this name; `None` if there is none.
+/// The requirement with this name; `None` if no requirement has this name.
 #[must_use]
 pub fn from_name(name: &str) -> Option<&'static Requirement> {
     ALL.iter().find(|requirement| requirement.name == name)

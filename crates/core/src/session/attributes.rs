@@ -38,9 +38,10 @@ impl Attributes {
     /// notices end the sessions that have these names.
     pub const PROVIDER: &'static str = "provider";
     /// The attribute that names the source of the session: `jwt`, `delegated` or `login`. Sessions from the admin API
-    /// do not have it.
+    /// do not have this attribute.
     pub const SOURCE: &'static str = "curfew_source";
-    /// The attribute with the issuer of the identity provider; only sessions with an identity provider have it.
+    /// The attribute with the issuer of the identity provider; only sessions from an identity provider have this
+    /// attribute.
     pub const ISSUER: &'static str = "curfew_issuer";
     /// The attribute with the subject's groups.
     pub const GROUPS: &'static str = "groups";
@@ -120,8 +121,8 @@ impl Attributes {
         own.any(|group| groups.iter().any(|other| other == group))
     }
 
-    /// Whether the subject may have groups that the record does not list. Then every variant of a policy applies, and
-    /// no group grants access.
+    /// Whether the subject may have groups that the record does not list. If so, every variant of a policy applies,
+    /// and no group grants access.
     #[must_use]
     pub fn has_unknown_groups(&self) -> bool {
         self.get(Self::GROUPS_STATE)

@@ -2,7 +2,7 @@ use super::{DenyReason, Limits, Session, State, Timestamp, Verdict};
 
 /// Decides whether a request with `session` is allowed at `now`.
 ///
-/// `home` are the current limits of the session's home policy; they can end the session. `request` are the limits of
+/// `home` are the current limits of the session's home policy, which can end the session. `request` are the limits of
 /// the policy that applies to this request, which is often the home policy, too. If only a limit in `request` is
 /// reached, the request is denied with `reauthentication_required`, and the session stays alive.
 ///

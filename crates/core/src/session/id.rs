@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 
 /// The ID of a session: 16 bytes, derived from its credential by a one-way function.
 ///
-/// It is the key in the store, and the admin API shows it. It is no credential: the credential cannot be computed
-/// from it.
+/// The session ID is the key of the record in the store, and the admin API shows it. It is not a credential, because
+/// nobody can compute the credential from it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SessionId([u8; Self::LEN]);
 

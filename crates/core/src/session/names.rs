@@ -39,7 +39,7 @@ impl PolicyName {
         }
     }
 
-    /// A name that the program defines, without validation.
+    /// Creates a name that the program itself defines, without validation.
     pub(super) fn from_static(name: &'static str) -> Self {
         Self(name.into())
     }
@@ -86,7 +86,7 @@ impl Subject {
         }
     }
 
-    /// A subject that the program defines, without validation.
+    /// Creates a subject that the program itself defines, without validation.
     pub(super) fn from_static(subject: &'static str) -> Self {
         Self(subject.into())
     }

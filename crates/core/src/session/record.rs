@@ -41,7 +41,7 @@ pub struct Session {
 pub enum State {
     /// The session is valid until a limit is reached.
     Live,
-    /// The session has ended for good; the record is a tombstone.
+    /// The session has ended for good, and the record is a tombstone.
     Ended(End),
 }
 
@@ -72,7 +72,7 @@ pub struct NewSession {
 /// The time that a session has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Remaining {
-    /// The time until the idle limit if no activity follows; at most `absolute`.
+    /// The time until the idle limit if no activity follows. It is never longer than `absolute`.
     pub idle: Duration,
     /// The time until the absolute limit.
     pub absolute: Duration,

@@ -82,7 +82,7 @@ impl ClaimsInToken {
             | (self.email as u8 * Self::EMAIL)
     }
 
-    /// The claims from a bit mask; unknown bits are ignored.
+    /// Restores the claims from a bit mask, and ignores unknown bits.
     #[must_use]
     pub const fn from_bits(bits: u8) -> Self {
         Self {

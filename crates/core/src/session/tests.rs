@@ -322,7 +322,7 @@ proptest! {
         let tombstone = session.clone();
         after.into_iter().for_each(|step| apply(&mut session, step));
         prop_assert_eq!(&session, &tombstone, "a tombstone should never change");
-        let State::Ended(end) = session.state else { panic!("ended") };
+        let State::Ended(end) = session.state else { panic!("the session should have ended") };
         prop_assert_eq!(verdict(&session, &later, now), Verdict::Deny(end.reason.denial()));
     }
 

@@ -21,8 +21,8 @@ impl Timestamp {
         }
     }
 
-    /// The instant `seconds` after the Unix epoch; `None` for a negative number, and for one above 1e11 (the year
-    /// 5138).
+    /// The instant `seconds` after the Unix epoch; `None` for a negative number, and for a number above 1e11 (the
+    /// year 5138).
     #[must_use]
     pub fn from_seconds(seconds: f64) -> Option<Self> {
         let plausible = (0.0..1e11).contains(&seconds);
@@ -42,13 +42,13 @@ impl Timestamp {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
-    /// This instant plus `by` in whole milliseconds, at most [`Timestamp::MAX`].
+    /// This instant plus the duration `by` in whole milliseconds, but at most [`Timestamp::MAX`].
     #[must_use]
     pub fn plus(self, by: Duration) -> Self {
         Self::from_millis(self.0.saturating_add(millis(by)))
     }
 
-    /// This instant minus `by` in whole milliseconds, at least the epoch.
+    /// This instant minus the duration `by` in whole milliseconds, but not before the epoch.
     #[must_use]
     pub fn minus(self, by: Duration) -> Self {
         Self(self.0.saturating_sub(millis(by)))

@@ -20,14 +20,14 @@ impl Verdict {
     }
 }
 
-/// The reason of a denial; a metric label and an audit value.
+/// The reason of a denial, which is also a metric label and an audit value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DenyReason {
     /// The request carried no credential.
     NoCredential,
     /// The credential is forged, damaged, or signed by a key that has been retired.
     InvalidCredential,
-    /// The credential is genuine, but the store has no session for it, or no longer has one.
+    /// The credential is genuine, but the store has no session for it, or has lost or deleted the session.
     UnknownSession,
     /// The idle limit is reached.
     IdleTimeout,

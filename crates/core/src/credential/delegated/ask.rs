@@ -37,9 +37,9 @@ pub struct DelegatedCheck<'a> {
 }
 
 impl Delegated {
-    /// The headers of the request to the service. They include `X-Original-URL` and `X-Forwarded-…`, because some
-    /// services read `X-Original-URL` and others read `X-Forwarded-…`. If a cookie identifies the session, Curfew
-    /// sends no other cookie. Therefore the service cannot use the cookie of another session.
+    /// The headers of the request to the service. The headers include `X-Original-URL` and `X-Forwarded-…`, because
+    /// some services read `X-Original-URL` and others read `X-Forwarded-…`. If a cookie identifies the session,
+    /// Curfew sends no other cookie. Therefore the service cannot use the cookie of another session.
     #[must_use]
     pub fn request_headers(
         &self,

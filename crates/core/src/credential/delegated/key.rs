@@ -5,7 +5,8 @@ use percent_encoding::percent_decode;
 
 use crate::credential::cookie_values;
 
-/// The value that identifies a session of another authorization service. It does not change until the next sign-in.
+/// The value that identifies a session of another authorization service. The value does not change until the next
+/// sign-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SessionKey {
     /// A cookie of the client, or the part of its value before a delimiter.

@@ -27,7 +27,7 @@ pub struct LogoutTarget {
     pub name: Subject,
     /// Whether the notice ends one session of the provider. If not, the notice ends all sessions of a subject.
     pub is_single_session: bool,
-    /// The subject of these sessions in Curfew; `None` if the notice does not identify it.
+    /// The subject of these sessions in Curfew; `None` if the notice does not identify the subject.
     pub subject: Option<Subject>,
 }
 

@@ -187,7 +187,7 @@ mod tests {
             assert_eq!(
                 attributes.get("provider").count(),
                 2,
-                "the pseudo-subjects of the provider do not change"
+                "the pseudo-subjects of the provider should not change"
             );
         }
         assert_eq!(
