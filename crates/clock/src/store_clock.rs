@@ -141,7 +141,7 @@ impl StoreClock {
         action
     }
 
-    /// Returns the record that applies an operator's choice after the caller writes it to the store. The result is
+    /// Returns a record with the choice of an operator. The caller must write the record to the store. The result is
     /// `None` while samples of the store's clock disagree, and before this replica has joined the timeline.
     #[must_use]
     pub fn accept(&self, accepted: Accepted) -> Option<TimelineRecord> {
@@ -314,7 +314,8 @@ mod tests {
         let (paused, other) = (simulation.clock(START), simulation.clock(START));
         simulation.heartbeat(&paused);
         simulation.run(&other, 5 * SECOND);
-        // Only this machine was paused, so its decision time is five minutes behind the other replica's.
+        // Only this machine was paused, so its decision time is five minutes behind the decision time of the other
+        // replica.
         simulation.store.advance(5 * MINUTE);
         for second in 0..8 {
             simulation.boot.advance(SECOND);

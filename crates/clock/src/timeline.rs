@@ -16,7 +16,8 @@ use super::slew::{MAX_SLEW_MICROS_PER_MS, Slew};
 
 pub use record::{BootId, TimelineRecord};
 
-/// The parameters of the timeline. Some tests use wrong parameters, and must detect the errors that these cause.
+/// The parameters of the timeline. Some tests use wrong parameters, and must detect the errors that these parameters
+/// cause.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tuning {
     /// The condition for accepting a new offset of the store's clock.
@@ -65,8 +66,8 @@ const MAX_CHANGES: usize = 4;
 pub enum TimelineAction {
     /// Do nothing, because the record is up to date.
     Keep,
-    /// Replace the record in the store with this one, but only if the record has not changed since the caller read
-    /// it.
+    /// Replace the record in the store with this one, but only if the record in the store has not changed since the
+    /// caller read it.
     Write(TimelineRecord),
 }
 
@@ -75,8 +76,8 @@ pub enum TimelineAction {
 pub struct Disagreement {
     /// The offset of the store's clock from decision time, in milliseconds; `None` while the two agree.
     pub store_ahead: Option<i64>,
-    /// The offset of the other replicas' decision time from this replica's, in milliseconds; `None` while the
-    /// replicas agree.
+    /// The decision time of the other replicas minus the decision time of this replica, in milliseconds; `None` while
+    /// the replicas agree.
     pub replicas_ahead: Option<i64>,
     /// Whether an operator has accepted the difference from the store's clock.
     pub is_accepted: bool,
@@ -186,7 +187,7 @@ impl Timeline {
         self.maintain(boot)
     }
 
-    /// Returns the record that applies an operator's choice after the caller writes it to the store. The result is
+    /// Returns a record with the choice of an operator. The caller must write the record to the store. The result is
     /// `None` while the samples disagree, and before this replica has joined.
     pub(super) fn accept(&self, boot: i64, accepted: Accepted) -> Option<TimelineRecord> {
         let (ahead, _) = self.samples.accepted_offset().filter(|_| {

@@ -1,8 +1,8 @@
 //! Emergency revocation: a rule ends all sessions that have certain properties and started before a certain time.
 //!
 //! A rule applies to every source, including credentials that no replica has seen before. Missing properties fail
-//! closed: if the host, the provider or the groups of a session are unknown, the session meets every condition on
-//! this property.
+//! closed: if the host, the provider or the groups of a session are unknown, the session meets every condition on the
+//! unknown property.
 
 use serde::{Deserialize, Serialize};
 

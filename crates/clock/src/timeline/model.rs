@@ -12,7 +12,7 @@ pub(super) enum Event {
     Jump(i64),
     /// The store returns a wrong time for this number of heartbeats, with this error in milliseconds.
     Blip(u8, i64),
-    /// The network delays change: one for requests and one for responses, in milliseconds.
+    /// The network delays change to these values: the delay of requests and the delay of responses, in milliseconds.
     Network(u16, u16),
     /// A replica starts. The values are the drift of its boot-time clock in millionths, and the error of its wall
     /// clock in milliseconds.

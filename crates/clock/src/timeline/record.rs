@@ -17,7 +17,7 @@ pub struct TimelineRecord {
     /// The number of times that an operator has set decision time to the store's time.
     pub steps: u32,
     /// Whether the writer's decision time disagrees with the time that the store's clock and `offset` give. Such a
-    /// record shows only two facts: a replica runs, and it has this decision time.
+    /// record shows only two facts: a replica runs, and the replica has this decision time.
     pub is_disputed: bool,
     /// The difference that an operator has accepted: `offset` at the moment of the acceptance, but in milliseconds.
     pub accepted: Option<i64>,

@@ -10,7 +10,8 @@ use super::*;
 const MAX_DEVIATION_MILLIONTHS: i64 = 1_130;
 /// The error from rounding and asymmetric network delay, in milliseconds.
 const ROUNDING_MILLIS: i64 = 10;
-/// The largest difference from the other replicas after a join, in milliseconds: the tolerance and a heartbeat.
+/// The largest difference from the other replicas after a join, in milliseconds. It is enough for the tolerance and a
+/// heartbeat.
 const JOIN_ERROR_MILLIS: i64 = 900;
 /// The addition to [`JOIN_ERROR_MILLIS`] for each jump of the store's clock that is too small to make the record
 /// outdated, in milliseconds.

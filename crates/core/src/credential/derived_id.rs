@@ -17,7 +17,7 @@ pub(super) fn derive_id(kind: &str, texts: &[&[u8]]) -> SessionId {
     SessionId::from_bytes(id)
 }
 
-/// The pseudo-subject for a person who must authenticate again. Cut-offs use it.
+/// The pseudo-subject for a person who must authenticate again. Cut-offs use this subject.
 #[must_use]
 pub fn reauthentication_subject(person: &Subject) -> Subject {
     Subject::of_provider(derive_id("reauthentication", &[person.as_str().as_bytes()]))

@@ -29,7 +29,7 @@ impl ActivityKind {
         }
     }
 
-    /// The kind that counts exactly the requests that both kinds count.
+    /// The kind that counts exactly the requests that `self` and `other` both count.
     #[must_use]
     pub const fn strictest(self, other: Self) -> Self {
         match (self, other) {
@@ -77,11 +77,11 @@ pub enum Passivity {
     Prefetch,
     /// A header from the client marks the request as a background request.
     Background,
-    /// A policy counts only navigations of the whole page and requests with unsafe methods, and the request is
-    /// neither.
+    /// A policy counts only navigations of the whole page and requests with unsafe methods. The request is neither of
+    /// the two.
     NotNavigation,
-    /// A policy counts only navigations that a person started and requests with unsafe methods, and the request is
-    /// neither.
+    /// A policy counts only navigations that a person started and requests with unsafe methods. The request is
+    /// neither of the two.
     NotExplicit,
 }
 

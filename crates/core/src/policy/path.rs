@@ -44,7 +44,7 @@ pub enum AmbiguousPath {
     /// The path has `%3F`; some servers ignore the rest of the path.
     #[error("encoded question mark")]
     EncodedQuery,
-    /// The path has a character that normalisation (NFC, NFKC) or an older encoding turns into a special one.
+    /// The path has a character that normalisation (NFC, NFKC) or an older encoding turns into a special character.
     /// Examples are a fullwidth slash and a Greek question mark.
     #[error("Unicode look-alike of a slash, a dot or another special character")]
     Lookalike,

@@ -100,7 +100,7 @@ impl Policies {
         &self.strictest
     }
 
-    /// When the session ends without further activity, under its home policy as configured now.
+    /// When the session ends if no activity follows, under its home policy as configured now.
     #[must_use]
     pub fn deadline(&self, session: &Session) -> Timestamp {
         let limits = self.home(session).limits;

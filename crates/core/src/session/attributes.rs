@@ -6,8 +6,8 @@ use serde::{Serialize, Serializer};
 /// Properties of a session's subject: named lists of strings, such as `groups` or `email`.
 ///
 /// The back end receives attributes in headers, so no attribute contains a control character. All attributes are in
-/// one shared string, because every check clones them. Each attribute is its name, then its values with a unit
-/// separator before each value, then a record separator. Attributes are sorted by name.
+/// one shared string, because every check clones the attributes. Each attribute is its name, then its values with a
+/// unit separator before each value, then a record separator. Attributes are sorted by name.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Attributes(Arc<str>);
 

@@ -27,8 +27,8 @@ pub struct Network {
 }
 
 impl Network {
-    /// The network of an address with a prefix of `bits` bits, or of all bits of the address if it has fewer. An
-    /// IPv4-mapped IPv6 address counts as IPv4.
+    /// The network of an address with a prefix of `bits` bits, or of all bits of the address if the address has fewer
+    /// bits. An IPv4-mapped IPv6 address counts as IPv4.
     #[must_use]
     pub fn of(address: IpAddr, bits: u8) -> Self {
         let address = address.to_canonical();

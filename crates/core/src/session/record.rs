@@ -72,7 +72,7 @@ pub struct NewSession {
 /// The time that a session has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Remaining {
-    /// The time until the idle limit if no activity follows. It is never longer than `absolute`.
+    /// The time until the idle limit if no activity follows. This time is never longer than `absolute`.
     pub idle: Duration,
     /// The time until the absolute limit.
     pub absolute: Duration,

@@ -9,8 +9,8 @@ pub struct Revalidation {
     pub registration: Registration,
     /// When the provider last confirmed the session: at the sign-in, or with a refresh.
     pub confirmed: Timestamp,
-    /// No replica asks the provider before this time, because one replica is asking now, or asked a moment ago and
-    /// received no answer.
+    /// No replica asks the provider before this time, because one replica is asking the provider now, or asked it a
+    /// moment ago and received no answer.
     pub leased_until: Timestamp,
     /// The claims that the ID token of the sign-in contained.
     pub in_id_token: ClaimsInToken,

@@ -25,7 +25,7 @@ impl Verdict {
 pub enum DenyReason {
     /// The request carried no credential.
     NoCredential,
-    /// The credential is forged, damaged, or signed by a key that has been retired.
+    /// The credential is forged, damaged, or signed with a key that is no longer in the key ring.
     InvalidCredential,
     /// The credential is genuine, but the store has no session for it, or has lost or deleted the session.
     UnknownSession,

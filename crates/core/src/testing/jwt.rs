@@ -48,7 +48,7 @@ impl SigningKey {
         Self::of(id, Pair::P256(pair))
     }
 
-    /// Returns the same RSA key for every call, because generating one takes seconds.
+    /// Returns the same RSA key for every call, because the generation of an RSA key takes seconds.
     pub fn rsa(id: &str) -> Self {
         let der = include_bytes!("rsa-2048-for-tests.der");
         Self::of(id, Pair::Rsa(rsa::KeyPair::from_der(der).unwrap()))

@@ -92,8 +92,8 @@ impl Delegated {
         })
     }
 
-    /// When the subject authenticated. The time comes from the configured header. If no header is configured, it
-    /// comes from the token's `auth_time`.
+    /// When the subject authenticated. The time comes from the configured header. If no header is configured, the
+    /// time comes from the token's `auth_time`.
     fn authenticated(
         &self,
         answer: &HeaderMap,

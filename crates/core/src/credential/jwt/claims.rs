@@ -30,7 +30,7 @@ pub(in crate::credential) fn unverified_claims(token: &str) -> Option<Map<String
     decode_part(token, 1).ok()
 }
 
-/// Decodes one part of a token as a JSON object. Index 0 is the header, and index 1 the claims.
+/// Decodes one part of a token as a JSON object. Index 0 is the header, and index 1 is the part with the claims.
 pub(super) fn decode_part(token: &str, index: usize) -> Result<Map<String, Value>, InvalidJwt> {
     let text = token.split('.').nth(index).ok_or(InvalidJwt::Malformed)?;
     let json = URL_SAFE_NO_PAD.decode(text);
@@ -100,13 +100,13 @@ pub(super) fn numeric_date(
     time.map(Some).ok_or(InvalidJwt::Malformed)
 }
 
-/// Returns the pseudo-subject for one session of a provider. Cut-offs use it.
+/// Returns the pseudo-subject for one session of a provider. Cut-offs use this subject.
 pub(super) fn provider_session(issuer: &str, sid: &str) -> Subject {
     let texts = ["provider session", issuer, sid];
     Subject::of_provider(derive_id("jwt", &texts.map(str::as_bytes)))
 }
 
-/// Returns the pseudo-subject for all sessions of one subject of a provider. Cut-offs use it.
+/// Returns the pseudo-subject for all sessions of one subject of a provider. Cut-offs use this subject.
 pub(super) fn provider_subject(issuer: &str, sub: &str) -> Subject {
     let texts = ["provider subject", issuer, sub];
     Subject::of_provider(derive_id("jwt", &texts.map(str::as_bytes)))

@@ -300,13 +300,13 @@ impl Issuer {
         derive_id("jwt", &texts.map(str::as_bytes))
     }
 
-    /// Returns the pseudo-subject for one session of the provider. Cut-offs use it.
+    /// Returns the pseudo-subject for one session of the provider. Cut-offs use this subject.
     #[must_use]
     pub fn provider_session(&self, sid: &str) -> Subject {
         claims::provider_session(&self.issuer, sid)
     }
 
-    /// Returns the pseudo-subject for all sessions of one subject of the provider. Cut-offs use it.
+    /// Returns the pseudo-subject for all sessions of one subject of the provider. Cut-offs use this subject.
     #[must_use]
     pub fn provider_subject(&self, sub: &str) -> Subject {
         claims::provider_subject(&self.issuer, sub)

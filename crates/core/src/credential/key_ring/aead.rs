@@ -7,8 +7,8 @@ use super::{KeyError, KeyRing, SigningKey, random};
 
 /// Bytes of the key ID in a sealed text.
 pub(super) const SHORT_KEY_ID_BYTES: usize = 2;
-/// Random bytes of the nonce. This number is enough, because every context has its own key, which encrypts only a few
-/// texts.
+/// The number of random bytes in a nonce. This number is enough, because every context has its own key, which
+/// encrypts only a few texts.
 const NONCE_BYTES: usize = 8;
 /// Bytes of the authentication tag.
 const TAG_BYTES: usize = 16;
