@@ -2,8 +2,8 @@
 //!
 //! The cache contains only live records, and only [`LocalStore::load_cached`] returns them. Before a check denies a
 //! request, it loads the record from the store. The cache is usable only while invalidations arrive. If the last
-//! confirmed heartbeat is older than the [`LEASE`], the cache returns nothing. If an invalidation may be lost, the
-//! cache drops all records. For the reasons, see `docs/adr/0011-the-near-cache.md`.
+//! confirmed heartbeat is older than the [`LEASE`], the cache returns nothing. When an invalidation may have been
+//! lost, the cache drops all records. For the reasons, see `docs/adr/0011-the-near-cache.md`.
 
 mod record_cache;
 
@@ -34,9 +34,9 @@ pub const LEASE: Duration = Duration::from_secs(2);
 /// A wrapper that caches the records that a store has returned.
 pub struct CachedStore<S> {
     inner: Arc<S>,
-    /// Decision time, for the delay metric of invalidations.
+    /// Shows decision time, for the metric of the invalidation delay.
     clock: Arc<dyn Clock>,
-    /// A monotonic clock for the lease.
+    /// A monotonic clock, which measures the lease.
     steady: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     records: RecordCache,
@@ -87,7 +87,7 @@ impl<S: SessionStore> CachedStore<S> {
         (now.as_millis() < self.usable_until.load(Ordering::Acquire)).then_some(now)
     }
 
-    /// Drops the cached record of a session. The result of a load in flight is not cached either.
+    /// Drops the cached record of a session, and prevents a load in flight from caching its result.
     fn forget(&self, id: SessionId) {
         let mut in_flight = self.in_flight.lock();
         in_flight.by_id.remove(&id);
@@ -219,7 +219,7 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
 
     async fn touch(&self, id: SessionId, touch: Touch) -> Result<(), StoreError> {
         self.inner.touch(id, touch).await?;
-        // Without this, every later check would write another touch.
+        // If the cached record lacked this activity, every later check would write another touch.
         self.records.touch(id, touch.at);
         Ok(())
     }
@@ -227,7 +227,8 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
     async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
         self.forget(id);
         let outcome = self.inner.end(id, ending).await;
-        // A concurrent load may have read the record before the end. The end may have succeeded in spite of an error.
+        // A concurrent load may have read the record before the session ended. The session may also have ended
+        // although the store returned an error.
         self.forget(id);
         outcome
     }
@@ -242,7 +243,8 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
     async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError> {
         self.forget(id);
         let outcome = self.inner.change(id, change).await;
-        // A concurrent load may have read the old record. The change may have succeeded in spite of an error.
+        // A concurrent load may have read the old record. The record may also have changed although the store
+        // returned an error.
         self.forget(id);
         outcome
     }
@@ -258,8 +260,8 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
 }
 
 impl<S: SessionStore> LocalStore for CachedStore<S> {
-    /// A record may miss an end by another replica for at most the [`LEASE`]. It may also miss activity at other
-    /// replicas since it was loaded.
+    /// For at most the [`LEASE`], the returned session may be live although another replica has ended it. The session
+    /// may also lack the activity that other replicas have recorded since the load.
     fn load_cached(&self, id: SessionId) -> Option<Session> {
         let session = self.records.get(id, self.now_if_usable()?)?;
         self.metrics.near_cache.hits.inc();

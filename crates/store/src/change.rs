@@ -6,9 +6,9 @@ use crate::session::{Attributes, Details, Session, State};
 /// a limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// The details that the record must have (compare-and-set). If it has others, nothing changes.
+    /// The details that the record must have (compare-and-set). If the record has other details, nothing changes.
     pub expected: Option<Arc<Details>>,
-    /// The new details.
+    /// The new details; `None` removes the details.
     pub details: Option<Arc<Details>>,
     /// The new attributes; `None` keeps the current ones.
     pub attributes: Option<Attributes>,
@@ -17,11 +17,11 @@ pub struct Change {
 /// The result of a [`Change`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChangeOutcome {
-    /// The record was changed. Contains the new record.
+    /// The record was changed. The variant contains the new record.
     Changed(Session),
-    /// The details were not the expected ones. Contains the unchanged record.
+    /// The record did not have the expected details. The variant contains the unchanged record.
     Differs(Session),
-    /// The session has ended. Contains the unchanged tombstone.
+    /// The session has ended. The variant contains the unchanged tombstone.
     Ended(Session),
     /// There is no record.
     Unknown,

@@ -6,8 +6,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::session::{Session, SessionId, Timestamp};
 
-/// A position in the list of a subject's sessions. The order of the list is the latest possible expiry of the record,
-/// then the session ID.
+/// A position in the list of a subject's sessions. The list is sorted by the latest possible expiry of the record,
+/// then by the session ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor {
     pub(super) expires: Timestamp,

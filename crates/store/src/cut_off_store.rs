@@ -6,18 +6,18 @@ use super::{Replication, StoreError};
 use crate::revocation::RevocationRule;
 use crate::session::{Session, Subject, Timestamp};
 
-/// Stores cut-offs. The *cut-off* of a subject is a time: all sessions of the subject that started before it have
-/// ended.
+/// Stores cut-offs. The *cut-off* of a subject is a time: all sessions of the subject that started before this time
+/// have ended.
 ///
 /// Revoking a subject ends the sessions in its index. A cut-off also ends sessions that the index lost in a
-/// fail-over. A credential from a sign-in before the cut-off starts no session.
+/// fail-over. Curfew starts no session from a credential whose sign-in was before the cut-off.
 ///
-/// The number of cut-offs is bounded. Beyond the bound, one general cut-off for every subject replaces the oldest
-/// ones.
+/// The number of cut-offs is bounded. Beyond the bound, one general cut-off for all subjects replaces the oldest
+/// cut-offs.
 #[async_trait]
 pub trait CutOffStore: Send + Sync + 'static {
     /// Ends all sessions of a subject that started before `at`. A cut-off only moves forward. The store may drop
-    /// cut-offs that are not later than `forget`. Returns how many Redis replicas have the change.
+    /// cut-offs that are not later than the time `forget`. Returns how many Redis replicas have the change.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed; the cut-off may still be set.
@@ -34,18 +34,19 @@ pub trait CutOffStore: Send + Sync + 'static {
     /// [`StoreError`] if the store failed.
     async fn cut_off(&self, subject: &Subject) -> Result<Option<Timestamp>, StoreError>;
 
-    /// Returns the cut-off of a subject from the memory of this process. It sends no request to the store, so every
-    /// check can call it.
+    /// Returns the cut-off of a subject from the memory of this process. The function sends no request to the store,
+    /// so every check can call it.
     fn known_cut_off(&self, subject: &Subject) -> Option<Timestamp>;
 
-    /// Returns whether this process has all changes that the store had two seconds ago. If it does not, a check must
-    /// call [`SessionStore::load`](super::SessionStore::load), which also reads the cut-offs of the session.
+    /// Returns whether this process has all changes that the store had two seconds ago. If the result is `false`, a
+    /// check must call [`SessionStore::load`](super::SessionStore::load), which also reads the cut-offs of the
+    /// session.
     fn is_fresh(&self) -> bool {
         true
     }
 
     /// Adds a revocation rule. Every replica that has the rule treats matching sessions as ended. The store may drop
-    /// rules whose time is not later than `forget`.
+    /// rules whose time is not later than the time `forget`.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed; the rule may still be added.
@@ -58,10 +59,10 @@ pub trait CutOffStore: Send + Sync + 'static {
     /// Returns the revocation rules in the memory of this process, the oldest time first.
     fn rules(&self) -> Arc<Vec<RevocationRule>>;
 
-    /// Returns whether a rule ends this session. Without rules, this is one atomic load.
+    /// Returns whether a rule ends this session. While there are no rules, the function does only one atomic load.
     fn is_ended_by_rule(&self, session: &Session) -> bool;
 
-    /// Returns the number of cut-offs and its maximum.
+    /// Returns the current and the maximum number of cut-offs.
     fn usage(&self) -> CutOffUsage;
 }
 

@@ -13,11 +13,11 @@ pub const MAX_CUT_OFFS: usize = 2_000_000;
 const SHARDS: usize = 1 << SHARD_BITS;
 /// The number of leading bits of a key that choose its list.
 const SHARD_BITS: u32 = 12;
-/// The first step of a search from the expected position, in entries.
+/// How many entries the first step of a search moves away from the expected position.
 const FIRST_STEP: usize = 2;
 /// When the table is full, it evicts the oldest `1 / EVICTION_DIVISOR` of its entries.
 const EVICTION_DIVISOR: usize = 64;
-/// A full list grows by `1 / GROWTH_DIVISOR` of its length, so that it wastes little memory.
+/// A full list grows by `1 / GROWTH_DIVISOR` of its length, so that little reserved memory stays unused.
 const GROWTH_DIVISOR: usize = 8;
 
 /// The key of a subject, from [`subject_key`].
@@ -36,9 +36,9 @@ pub(super) fn subject_key(subject: &Subject) -> SubjectKey {
 
 /// The cut-off of each subject: sessions that started before it have ended. A cut-off only moves forward.
 ///
-/// The table is bounded. When it is full, one general cut-off replaces the oldest entries: it ends older sessions of
-/// every subject. So no revocation is lost. Some sessions end although nobody revoked them, but only sessions that
-/// are older than the oldest remaining entry.
+/// The table is bounded. When it is full, one general cut-off replaces the oldest entries. The general cut-off ends
+/// the older sessions of every subject, so no revocation is lost. Some sessions end although nobody revoked them, but
+/// only sessions that started before the oldest remaining cut-off.
 pub(super) struct CutOffs {
     max: usize,
     shards: Box<[RwLock<Vec<Entry>>]>,
@@ -85,7 +85,7 @@ impl CutOffs {
             .map(|position| shard[position].at)
     }
 
-    /// Moves the cut-off of a key forward.
+    /// Moves the cut-off of a key forward to the time `at`. Does nothing if the cut-off is already later.
     pub(super) fn raise(&self, key: SubjectKey, at: Timestamp) {
         if self.general() >= Some(at) {
             return;
@@ -117,12 +117,12 @@ impl CutOffs {
         (millis > 0).then_some(Timestamp::from_millis(millis))
     }
 
-    /// Moves the general cut-off forward.
+    /// Moves the general cut-off forward to the time `at`. Does nothing if the general cut-off is already later.
     pub(super) fn raise_general(&self, at: Timestamp) {
         self.general.fetch_max(at.as_millis(), Ordering::Release);
     }
 
-    /// Removes the entries that are not later than `until`. Returns their number.
+    /// Removes the entries that are not later than the time `until`. Returns how many entries it removed.
     pub(super) fn forget(&self, until: Timestamp) -> usize {
         let mut forgotten = 0;
         for shard in &self.shards {
@@ -138,7 +138,7 @@ impl CutOffs {
         forgotten
     }
 
-    /// Evicts the oldest entries and moves the general cut-off forward to cover them.
+    /// Evicts the oldest entries, and moves the general cut-off forward so that it covers these entries.
     fn displace(&self) {
         let mut times = Vec::with_capacity(self.len());
         for shard in &self.shards {
@@ -162,7 +162,7 @@ impl CutOffs {
         self.max
     }
 
-    /// Returns the memory of the table in bytes, including reserved capacity.
+    /// Returns how many bytes of memory the table uses, including reserved capacity.
     pub(super) fn bytes(&self) -> usize {
         let lists = self.shards.iter().map(|shard| shard.read().capacity());
         SHARDS * size_of::<RwLock<Vec<Entry>>>() + lists.sum::<usize>() * size_of::<Entry>()
@@ -180,8 +180,8 @@ fn split(key: &SubjectKey) -> (usize, u64) {
 /// key belongs.
 ///
 /// Keys are hashes, so their bits predict their position. A search in a large shard reads two or three cache lines; a
-/// binary search would read eight. The steps double, so keys that an attacker chose cost at most twice the steps of a
-/// binary search.
+/// binary search would read eight. Each step is twice as long as the step before. So even with keys that an attacker
+/// chose, a search takes at most twice as many steps as a binary search.
 fn position(shard: &[Entry], key: &SubjectKey) -> Result<usize, usize> {
     let (_, bits) = split(key);
     let guess = ((u128::from(bits) * shard.len() as u128) >> 64) as usize;
@@ -233,7 +233,7 @@ mod tests {
     }
 
     proptest! {
-        /// After any order of `raise` and `forget`, the table equals a map.
+        /// After any sequence of calls of `raise` and `forget`, the table has the same entries as a simple map.
         #[test]
         fn the_table_keeps_the_latest_time_of_each_key(steps in proptest::collection::vec((0_u32..50, 1_u64..100, 0_u8..10), 0..200)) {
             let (table, mut model) = (CutOffs::new(1000), BTreeMap::new());
@@ -275,7 +275,7 @@ mod tests {
     }
 
     proptest! {
-        /// The interpolation search agrees with a binary search, for hashes and for chosen keys.
+        /// The interpolation search and a binary search return the same position, for hashes and for chosen keys.
         #[test]
         fn the_interpolation_search_equals_a_binary_search(
             names in proptest::collection::btree_set(prop_oneof![any::<SubjectKey>(), clustered_key()], 0..200),

@@ -7,10 +7,10 @@ use crate::session::{SessionId, Timestamp};
 
 /// A queue of the times at which sessions are due. It makes sessions end even if no request arrives.
 ///
-/// The queue is lazy: activity does not move an entry. When a session is due but was used, the sweeper postpones it
-/// to its new deadline. So the queue costs work per deadline, not per request. An ended session stays in the queue
-/// until its end is acknowledged. If the process that ended the session stops first, another process publishes the
-/// end again.
+/// The queue is lazy: activity does not move an entry. If a session was used and is due, the sweeper postpones it to
+/// its new deadline. So the work of the queue grows with the number of deadlines, not with the number of requests. An
+/// ended session stays in the queue until its end is acknowledged. If the process that ended the session stops before
+/// the acknowledgement, another process publishes the end again.
 #[async_trait]
 pub trait DeadlineQueue: Send + Sync + 'static {
     /// Adds a session that is due at `at`. Does nothing if the queue already contains the session.
@@ -20,7 +20,7 @@ pub trait DeadlineQueue: Send + Sync + 'static {
     async fn enqueue(&self, id: SessionId, at: Timestamp) -> Result<(), StoreError>;
 
     /// Claims at most `limit` sessions that are due at `now`. A claimed session is due again at `until`, for any
-    /// process, unless it is postponed or acknowledged before.
+    /// process, unless it is postponed or acknowledged before that time.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed; some sessions may be claimed.
@@ -31,7 +31,7 @@ pub trait DeadlineQueue: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<SessionId>, StoreError>;
 
-    /// Returns at most `limit` sessions, the earliest due time first, without claiming them.
+    /// Returns at most `limit` sessions without a claim, the earliest due time first.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed.
@@ -43,15 +43,15 @@ pub trait DeadlineQueue: Send + Sync + 'static {
     /// [`StoreError`] if the store failed.
     async fn postpone(&self, id: SessionId, at: Timestamp) -> Result<(), StoreError>;
 
-    /// Brings every live session forward to its deadline under `policies`, if the queue has a later time. Call it
-    /// after the limits of a policy became shorter.
+    /// For every live session, moves the due time forward to the deadline under `policies`, if the due time in the
+    /// queue is later. The caller does this after the limits of a policy became shorter.
     ///
     /// # Errors
     /// [`StoreError`] if the caller must try again.
     async fn tighten_deadlines(&self, policies: &Policies) -> Result<(), StoreError>;
 
-    /// Removes a session from the queue, and writes `ended` to the event stream if one is configured. Both happen
-    /// atomically, and once. Returns whether the session was in the queue.
+    /// Removes a session from the queue, and writes `ended` to the event stream if one is configured. The store does
+    /// both atomically, and only once. Returns whether the session was in the queue.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed; the acknowledgement may still have succeeded.

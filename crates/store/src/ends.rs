@@ -2,17 +2,18 @@ use crate::session::{SessionId, Timestamp};
 
 /// Receives invalidations: messages that say that another process has ended or changed a session.
 ///
-/// The listener also receives the time up to which it has all invalidations, so that it can limit the age of its
+/// The listener also learns up to which time it has received all invalidations, so that it can limit the age of its
 /// records.
 pub trait InvalidationListener: Send + Sync + 'static {
-    /// Processes an invalidation: a process changed the record of this session at `at`, in decision time. Usually it
-    /// ended the session.
+    /// Processes an invalidation: a process changed the record of this session at the time `at`, in decision time.
+    /// Usually, the change is the end of the session.
     fn invalidate(&self, id: SessionId, at: Timestamp);
 
-    /// Records that the listener has received every invalidation from before `since`, in the time of its own clock.
+    /// Records that the listener has received every invalidation from before the time `since`. This time is from the
+    /// listener's own clock.
     fn caught_up_to(&self, since: Timestamp);
 
-    /// Records that an invalidation may be lost.
+    /// Records that an invalidation may have been lost.
     fn missed(&self);
 }
 

@@ -1,5 +1,5 @@
-/// Why a store operation failed. An error says nothing about the session: the check is answered with
-/// `store_unavailable`, and the session does not end.
+/// Why a store operation failed. An error does not show whether the session is valid. Curfew answers the check with
+/// `store_unavailable`, and does not end the session.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// The store did not answer in time, or answered with an error.
@@ -8,10 +8,10 @@ pub enum StoreError {
     /// The stored value is not a valid record.
     #[error("unreadable record in the store: {0}")]
     Unreadable(&'static str),
-    /// The limit of sessions is reached.
+    /// The store has reached its limit for the number of sessions.
     #[error("the store is full: limit of {0} sessions reached")]
     Full(usize),
-    /// The store has no memory for the write.
+    /// The store has no free memory for the write.
     #[error("the store is full: {0}")]
     OutOfMemory(String),
     /// Other writers changed the record during every attempt.

@@ -1,7 +1,7 @@
 //! A macro for the methods of a wrapper that only call the wrapped store.
 
-/// Writes the named methods of [`SessionStore`](crate::SessionStore). Each calls the same method of `$inner`. Use it
-/// in an `impl` with `#[async_trait]`; each method returns the future of the wrapped store.
+/// Implements the named methods of [`SessionStore`](crate::SessionStore). Each method calls the same method of
+/// `$inner`. Use this macro in an `impl` with `#[async_trait]`; each method returns the future of the wrapped store.
 macro_rules! forward {
     ($self:ident => $inner:expr; $($method:ident),+ $(,)?) => {
         $(forward!(@ $method, $self, $inner);)+
@@ -47,7 +47,7 @@ macro_rules! forward {
             $inner.incarnation()
         }
     };
-    // `#[async_trait]` writes the same lifetimes: one for each reference.
+    // `#[async_trait]` generates the same lifetimes: one for each reference.
     (@@ $self:ident, $inner:expr, $method:ident, ($($name:ident: $kind:ty),*), $answer:ty) => {
         fn $method<'life0, 'async_trait>(
             &'life0 $self,

@@ -1,9 +1,10 @@
 //! Records which session ends the store may have lost. Credentials of other issuers depend on this history.
 //!
 //! A credential of another issuer starts its session when Curfew first receives it. So Curfew must know whether the
-//! session has already ended. A tombstone shows that, and expires after the absolute limit that applied when the
-//! session ended. The tombstone is missing too early in two cases: the store loses data, or somebody makes the limit
-//! longer later. In these cases, an earlier sign-in starts no session, and the user must sign in again.
+//! session has already ended. A tombstone shows the end of the session, until the absolute limit that applied at this
+//! end has passed. The tombstone is missing too early in two cases: the store loses data, or somebody makes the limit
+//! longer later. In these cases, a credential from an earlier sign-in starts no session, and the user must sign in
+//! again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,15 +15,15 @@ use serde::{Deserialize, Serialize};
 use super::StoreError;
 use crate::session::{SessionId, Timestamp};
 
-/// The largest number of earlier limits per source. Beyond it, the two oldest are merged.
+/// The largest number of earlier limits per source. Beyond this number, Curfew merges the two oldest limits.
 const MAX_EARLIER: usize = 8;
-/// The largest number of sources. Beyond it, sources that are not configured any more are dropped.
+/// The largest number of sources. Beyond this number, Curfew drops the sources that are not configured any more.
 const MAX_SOURCES: usize = 256;
 
 /// The last loss of data, and the absolute limits over time. Times and durations are in milliseconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct History {
-    /// Session ends before this time may be lost; 0 if there was no loss of data.
+    /// Session ends from before this time may be lost; 0 if there was no loss of data.
     last_loss: u64,
     /// The absolute limits of each source.
     limits: BTreeMap<String, SourceLimits>,
@@ -39,7 +40,8 @@ struct SourceLimits {
 /// The absolute limit of each source, by the name of the source.
 pub type LimitsOfSources = BTreeMap<String, Duration>;
 
-/// Access to the history. The history is in the store itself, so that all replicas and later processes know it.
+/// Access to the history. The store itself contains the history, so that all replicas and later processes can read
+/// it.
 #[async_trait]
 pub trait HistoryStore: Send + Sync + 'static {
     /// Reads the history from the store. Call it *after* [`SessionStore::load`](super::SessionStore::load) found no
@@ -52,7 +54,7 @@ pub trait HistoryStore: Send + Sync + 'static {
     /// Records the limits that apply from `now` on.
     ///
     /// # Errors
-    /// [`StoreError`] if the store could not record them.
+    /// [`StoreError`] if the store could not record the limits.
     async fn record_limits(
         &self,
         limits: &LimitsOfSources,
@@ -61,12 +63,12 @@ pub trait HistoryStore: Send + Sync + 'static {
 }
 
 impl History {
-    /// Records a loss: session ends before `at` may be missing.
+    /// Records a loss of data: session ends from before the time `at` may be missing.
     pub fn record_loss(&mut self, at: Timestamp) {
         self.last_loss = self.last_loss.max(at.as_millis());
     }
 
-    /// Returns the time of the last loss. Session ends before it may be missing.
+    /// Returns the time of the last loss. Session ends from before this time may be missing.
     #[must_use]
     pub fn last_loss(&self) -> Option<Timestamp> {
         (self.last_loss > 0).then_some(Timestamp::from_millis(self.last_loss))
@@ -94,16 +96,16 @@ impl History {
         *self != before
     }
 
-    /// Returns the recorded limit of a source. A replica with an older configuration must also keep tombstones for
-    /// this time.
+    /// Returns the recorded limit of a source. A replica with an older configuration must keep its tombstones for
+    /// this time too.
     #[must_use]
     pub fn recorded_limit(&self, source: &str) -> Option<Duration> {
         let known = self.limits.get(source)?;
         Some(Duration::from_millis(known.current))
     }
 
-    /// Returns the absolute limit of a session that started at `started`. `limit` is the configured limit. If an
-    /// operator made the limit longer, the longer one does not apply to earlier sign-ins.
+    /// Returns the absolute limit of a session that started at the time `started`. `limit` is the configured limit.
+    /// If an operator makes the limit longer, the longer limit does not apply to earlier sign-ins.
     #[must_use]
     pub fn limit(&self, source: &str, started: Timestamp, limit: Duration) -> Duration {
         let Some(known) = self.limits.get(source) else {
@@ -112,7 +114,7 @@ impl History {
         let earlier = known.earlier.iter();
         let earlier = earlier.filter(|(_, until)| started.as_millis() <= *until);
         let shortest = earlier.map(|(limit, _)| *limit).min();
-        // If the configured limit is longer than the recorded one, it applies only after it is recorded.
+        // A configured limit that is longer than the recorded limit applies only after the history has recorded it.
         let shortest = shortest.unwrap_or(u64::MAX).min(known.current);
         limit.min(Duration::from_millis(shortest))
     }
@@ -209,8 +211,8 @@ mod tests {
     }
 
     proptest! {
-        /// An ended session never starts again, even if the limits change. The store keeps its tombstone for the
-        /// limit that applied when it ended.
+        /// An ended session never starts again, even if the limits change. The store keeps the tombstone until the
+        /// absolute limit that applied when the session ended has passed.
         #[test]
         fn no_ended_session_starts_again(steps in steps()) {
             let (mut history, mut now, mut limit) = (History::default(), 100, 10);

@@ -1,11 +1,12 @@
 //! A journal of recent session ends, for a store that can lose its latest writes.
 //!
-//! After a fail-over, a session whose end was acknowledged can be live again: the new primary had not received the
-//! write. For some time, each process remembers the sessions that it has ended. It denies such a session at once.
-//! After a fail-over, it ends the session again for all replicas.
+//! After a fail-over, a session whose end the store had confirmed can be live again, because the new primary did not
+//! receive the write. For some time, each process remembers the sessions that it has ended. The process denies
+//! requests with such a session at once. After a fail-over, it ends the session again for all replicas.
 //!
-//! A store can also lose the record of an end (`DEL`, `FLUSHALL`, an older copy). A credential of another issuer
-//! would then start its session again. So the journal also returns the tombstone of a missing record.
+//! A store can also lose the whole record of an ended session (`DEL`, `FLUSHALL`, the restore of an older copy). A
+//! credential of another issuer would then start its session again. So the journal also returns the tombstone if the
+//! store has no record.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -25,9 +26,9 @@ use crate::clock::Clock;
 use crate::session::{Session, SessionId, SessionMap, State, Subject, Timestamp};
 use crate::telemetry::{Metrics, audit};
 
-/// The largest number of ends in the journal. Beyond it, the oldest are dropped.
+/// The largest number of session ends in the journal. Beyond this number, the journal drops the oldest.
 const MAX_ENTRIES: usize = 100_000;
-/// The number of sessions that are ended again concurrently.
+/// How many sessions a replay ends concurrently.
 const BATCH: usize = 64;
 /// The delay before the retry of a failed replay.
 const RETRY: Duration = Duration::from_millis(500);
@@ -44,12 +45,12 @@ pub struct JournaledStore<S> {
 #[derive(Default)]
 struct Entries {
     tombstones: SessionMap<Session>,
-    /// When each end was recorded, the oldest first.
+    /// When each session end was recorded, the oldest first.
     order: VecDeque<(Timestamp, SessionId)>,
 }
 
 impl<S: SessionStore> JournaledStore<S> {
-    /// Wraps `inner`, and remembers each session end that `inner` confirms, for the time `bound`.
+    /// Wraps the store `inner`. Remembers each session end that `inner` confirms for the duration `bound`.
     pub fn new(inner: S, bound: Duration, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
         Self {
             inner,
@@ -60,7 +61,7 @@ impl<S: SessionStore> JournaledStore<S> {
         }
     }
 
-    /// Calls [`Self::replay`] whenever the store may have lost writes, until stopped.
+    /// Calls [`Self::replay`] whenever the store may have lost writes, until `stop` is cancelled.
     pub async fn run(&self, stop: CancellationToken) {
         let Some(mut incarnation) = self.inner.incarnation() else {
             stop.cancelled().await;
@@ -112,7 +113,8 @@ impl<S: SessionStore> JournaledStore<S> {
             for ended in join_all(again).await {
                 match ended {
                     Ok(restored) => restored_count += usize::from(restored),
-                    // An unreadable record allows no request, and a retry would not change it.
+                    // With an unreadable record, Curfew allows no request, and a retry would not make the record
+                    // readable.
                     Err(StoreError::Unreadable(_)) => {}
                     Err(error) => outcome = Err(error),
                 }
@@ -186,7 +188,7 @@ impl<S: SessionStore> SessionStore for JournaledStore<S> {
         let outcome = self.inner.end(id, ending).await?;
         self.remember(id, &outcome);
         Ok(match (known, outcome) {
-            // The store had restored the session. Its first end was already published.
+            // The session had ended, and was live again in the store. The first end was already published.
             (Some(tombstone), EndOutcome::Ended(_) | EndOutcome::Touched(_)) => {
                 EndOutcome::AlreadyEnded(tombstone)
             }
@@ -195,7 +197,7 @@ impl<S: SessionStore> SessionStore for JournaledStore<S> {
     }
 
     async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError> {
-        // A session that the store has restored stays ended.
+        // If the store lost a session end and returns the session as live, the session is still ended.
         let known = || self.entries.lock().tombstones.get(&id).cloned();
         if let Some(tombstone) = known() {
             return Ok(ChangeOutcome::Ended(tombstone));

@@ -1,4 +1,4 @@
-//! Race tests of the near cache: they run concurrent tasks in many orders.
+//! Race tests of the near cache. Each test runs concurrent tasks in many orders.
 
 use std::sync::atomic::AtomicBool;
 
@@ -30,8 +30,8 @@ async fn cache() -> (Arc<CachedStore<ScheduledStore>>, Arc<MemoryStore>) {
     (Arc::new(cached), memory)
 }
 
-/// Reads the session like a check: from the cache, then from the store. After `over` is set, neither may return a
-/// live session.
+/// Reads the session like a check: from the cache, then from the store. If `over` was set before the read, neither
+/// the cache nor the store may return a live session.
 async fn check(cached: Arc<CachedStore<ScheduledStore>>, over: Arc<AtomicBool>) {
     for _ in 0..3 {
         let over = over.load(Ordering::SeqCst);
@@ -102,7 +102,7 @@ fn the_cache_is_cleared_when_an_invalidation_may_be_lost() {
     });
 }
 
-/// A dropped waiter must not cancel the load of the other waiters. A later load must start a new request.
+/// When one waiter is dropped, the load for the other waiters must continue. A later load must start a new request.
 #[test]
 fn a_load_completes_when_another_waiter_is_dropped() {
     for patience in [&[true, false, true][..], &[false, false]] {

@@ -3,20 +3,21 @@ use std::time::Duration;
 use crate::lock::Mutex;
 use crate::session::{Session, SessionId, SessionMap, Timestamp};
 
-/// How long a generation accepts records. A record is cached for at most twice as long.
+/// How long a generation accepts records. The cache keeps a record for at most twice this time.
 pub(super) const MAX_GENERATION_AGE: Duration = Duration::from_secs(30);
-/// The number of shards, so that threads seldom wait for the same lock.
+/// The number of shards. Each shard has its own lock, so that threads seldom wait for each other.
 const SHARDS: usize = 16;
-/// The average size of a record that the size limit assumes, in bytes. If records are larger, the cache holds fewer.
+/// The average size of a record in bytes, for the size limit. If the records are larger than this, the cache holds
+/// fewer of them.
 const MEAN_BYTES: usize = 1024;
 /// The bytes of a record without its strings.
 const FIXED_BYTES: usize = 320;
 
-/// A cache of records with a size limit. It does not record when a session is read, so reading is cheap.
+/// A cache of records with a size limit. The cache does not record when a session is read, so that a read is cheap.
 ///
-/// There are two generations. The young one accepts records until it is full or too old. Then it becomes the old one,
-/// and the cache drops the previous old one. So the cache drops the oldest records first. From time to time, Curfew
-/// loads even a session in use from the store again.
+/// There are two generations. The young generation accepts records until it is full or too old. Then it becomes the
+/// old generation, and the cache drops the previous old generation. So the cache drops the oldest records first, even
+/// the record of a session in use, which Curfew then loads from the store again.
 #[derive(Debug)]
 pub(super) struct RecordCache {
     shards: Vec<Mutex<Shard>>,
@@ -104,7 +105,7 @@ impl RecordCache {
         }
     }
 
-    /// Returns the number of records, expired ones included.
+    /// Returns the number of records, including expired records.
     pub(super) fn len(&self) -> usize {
         let shards = self.shards.iter().map(|shard| {
             let shard = shard.lock();
@@ -140,7 +141,7 @@ impl Shard {
     }
 }
 
-/// Returns the approximate size of a record. A touch does not change it.
+/// Returns the approximate size of a record. A touch does not change this size.
 fn bytes(session: &Session) -> usize {
     let strings = session.subject.as_str().len() + session.policy.as_str().len();
     FIXED_BYTES + strings + session.attributes.bytes()
