@@ -69,7 +69,7 @@ pub trait SessionStore: LocalStore {
     /// [`StoreError`] if the store failed.
     async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreError>;
 
-    /// Stores a new session, unless a record or a tombstone has this session ID.
+    /// Stores a new session, unless a live record or a tombstone already has this session ID.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed; the session may still be stored.
@@ -87,37 +87,37 @@ pub trait SessionStore: LocalStore {
     /// [`StoreError`] if the store failed; the session may still have ended. Repeating the call is safe.
     async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError>;
 
-    /// Keeps the tombstone of a session until `until` or longer, because clients still present its credential. Does
-    /// nothing if the session is missing or live.
+    /// Keeps the tombstone of a session at least until the time `until`, because clients still present the credential
+    /// of the session. Does nothing if the session is missing or live.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed; repeating the call is safe.
     async fn keep_tombstone(&self, id: SessionId, until: Timestamp) -> Result<(), StoreError>;
 
-    /// Removes a session that this process has just created. A session that has ended or changed is not removed;
-    /// activity does not count as a change. No tombstone remains, so the credential can start the session again.
-    /// Returns whether the session was removed.
+    /// Removes a session that this process has just created. The store does not remove a session that has ended or
+    /// changed; activity does not count as a change. No tombstone remains, so the credential can start the session
+    /// again. Returns whether the session was removed.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed; the session may still be removed.
     async fn withdraw(&self, id: SessionId, session: &Session) -> Result<bool, StoreError>;
 
-    /// Changes the details or attributes of a live session if its details equal `change.expected`. The last activity
-    /// and the limits do not change. A tombstone does not change.
+    /// Changes the details or attributes of a live session if its details equal `change.expected`. Does not change
+    /// the last activity, the limits or a tombstone.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed; the change may still be written.
     async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError>;
 
-    /// Subtracts `by` from every time of a live session, to test timeouts. Returns the new record, or `None` if there
-    /// is no record.
+    /// Subtracts the duration `by` from every time of a live session, to test timeouts. Returns the new record, or
+    /// `None` if there is no record.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed.
     async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError>;
 
-    /// Returns a page of at most `limit` records of a subject, with tombstones. Activity and session ends do not
-    /// change the order. `after` is the `next` of the previous page.
+    /// Returns a page of at most `limit` records of a subject, including tombstones. Activity and session ends do not
+    /// change the order. The argument `after` is the field `next` of the previous page.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed.
@@ -129,7 +129,7 @@ pub trait SessionStore: LocalStore {
     ) -> Result<Page, StoreError>;
 
     /// Waits until the configured number of Redis replicas has the last write for a session, or until the configured
-    /// timeout. Returns the number of replicas that have it.
+    /// timeout. Returns how many Redis replicas have this write.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed.
@@ -145,7 +145,7 @@ pub trait SessionStore: LocalStore {
     /// Returns `None` for a store that loses nothing while the process runs.
     fn incarnation(&self) -> Option<watch::Receiver<u64>>;
 
-    /// Writes buffered data. The process calls it once, when it stops.
+    /// Writes buffered data. The process calls this function once, when it stops.
     ///
     /// # Errors
     /// [`StoreError`] if data was lost.
@@ -155,12 +155,13 @@ pub trait SessionStore: LocalStore {
 /// The operations that a store answers immediately from the memory of this process. No method has a default
 /// implementation, so a wrapper that does not forward a call does not compile.
 pub trait LocalStore: Send + Sync + 'static {
-    /// Returns the record of a session if this process has it. `None` does not mean that there is no session. A live
-    /// record may lack recent changes by other replicas. The documentation of each store says for how long.
+    /// Returns the record of a session if this process has the record. `None` does not mean that there is no session.
+    /// A live record may lack recent changes by other replicas. The documentation of each store says how recent these
+    /// changes can be.
     fn load_cached(&self, id: SessionId) -> Option<Session>;
 
-    /// Buffers activity that [`SessionStore::touch`] would record, without waiting. Returns `false` if nothing was
-    /// buffered; then the caller must call `touch`.
+    /// Buffers a touch in memory, without waiting. Returns `false` if it did not buffer the touch; then the caller
+    /// must call [`SessionStore::touch`].
     fn try_buffer_touch(&self, id: SessionId, touch: Touch) -> bool;
 }
 
@@ -169,20 +170,21 @@ pub trait LocalStore: Send + Sync + 'static {
 pub enum CreateOutcome {
     /// The session is stored.
     Created,
-    /// A live session or a tombstone already has this session ID. It was not changed.
+    /// A live session or a tombstone already has this session ID. The store did not change this record.
     Exists,
 }
 
-/// Activity on a session, with all data that the store needs to record it without reading the record again.
+/// Activity of a session, with all data that the store needs to record the activity without another read of the
+/// record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Touch {
     /// The time of the activity.
     pub at: Timestamp,
     /// The last activity in the record that the check read.
     pub last_seen: Timestamp,
-    /// The retention in the record.
+    /// The retention in the record that the check read.
     pub retention: Duration,
-    /// The touch interval: how long activity may be buffered before one touch is written.
+    /// The touch interval: how long a wrapper may buffer activity before it writes one touch.
     pub interval: Duration,
     /// The time when the session would end without this activity. Shortly before this time, a wrapper writes the
     /// activity at once.
@@ -192,17 +194,17 @@ pub struct Touch {
 /// A request to end a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ending {
-    /// The reason for the tombstone.
+    /// The reason of the session end, for the tombstone.
     pub reason: EndReason,
     /// The time of the decision to end the session.
     pub at: Timestamp,
-    /// If set, the session ends only if its last activity is still this time. So a touch from another replica
+    /// If set, the session ends only if its last activity was at this time. So later activity at another replica
     /// prevents a timeout that this replica has decided.
     pub unless_touched_since: Option<Timestamp>,
 }
 
 impl Ending {
-    /// Creates a revocation. Activity does not prevent it.
+    /// Creates a request to revoke a session. Activity does not prevent the session end.
     #[must_use]
     pub const fn revoked(at: Timestamp) -> Self {
         Self {
@@ -212,7 +214,7 @@ impl Ending {
         }
     }
 
-    /// Creates a sign-out by the user. Activity does not prevent it.
+    /// Creates a request for a sign-out by the user. Activity does not prevent the session end.
     #[must_use]
     pub const fn signed_out(at: Timestamp) -> Self {
         Self {
@@ -222,8 +224,8 @@ impl Ending {
         }
     }
 
-    /// Creates the end that a denial at `now` causes. Returns `None` if the denial does not end the session. Activity
-    /// prevents only an idle timeout.
+    /// Creates the request for the session end that a denial at the time `now` causes. Returns `None` if the denial
+    /// does not end the session. Activity prevents only an idle timeout.
     #[must_use]
     pub fn for_denial(session: &Session, denial: DenyReason, now: Timestamp) -> Option<Self> {
         let reason = EndReason::from_denial(denial).filter(|_| session.state == State::Live)?;
@@ -239,27 +241,27 @@ impl Ending {
 /// The result of an [`Ending`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EndOutcome {
-    /// This call ended the session. Contains the tombstone.
+    /// This call ended the session. The variant contains the tombstone.
     Ended(Session),
-    /// The session had already ended. Contains its tombstone, with the first reason.
+    /// The session had already ended. The variant contains the tombstone, with the reason of the first end.
     AlreadyEnded(Session),
-    /// The session was used in the meantime and is live. Contains its current record.
+    /// The session was used in the meantime and is live. The variant contains the current record.
     Touched(Session),
     /// There is no record.
     Unknown,
 }
 
-/// The number of Redis replicas that have a write.
+/// How many Redis replicas must have a write, and how many have it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Replication {
-    /// The configured number of replicas.
+    /// The configured number of Redis replicas.
     pub wanted: u16,
-    /// The number of replicas that confirmed the write before the timeout.
+    /// The number of Redis replicas that confirmed the write before the timeout.
     pub confirmed: u16,
 }
 
 impl Replication {
-    /// Returns whether enough replicas confirmed the write.
+    /// Returns whether enough Redis replicas confirmed the write.
     #[must_use]
     pub const fn is_confirmed(self) -> bool {
         self.confirmed >= self.wanted

@@ -1,4 +1,4 @@
-//! The mutex for state that requests share. In tests, the race scheduler controls it.
+//! The mutex for state that requests share. In tests, the race scheduler controls when a task takes the mutex.
 
 #[cfg(not(test))]
 pub(crate) use parking_lot::Mutex;

@@ -41,7 +41,7 @@ pub struct MemoryStore {
 #[derive(Default)]
 struct Tables {
     sessions: SessionMap<Session>,
-    /// The extended expiry of each tombstone whose credential clients still present.
+    /// The later expiry of each tombstone that [`SessionStore::keep_tombstone`] has extended.
     extended_expiries: SessionMap<Timestamp>,
     /// The sessions of each subject, in list order.
     subjects: BTreeSet<(Subject, Cursor)>,
@@ -51,7 +51,7 @@ struct Tables {
 }
 
 impl Tables {
-    /// Sets, moves or removes the due time of a session. Returns whether it had one.
+    /// Sets, moves or removes the due time of a session. Returns whether the session had a due time before.
     fn set_due(&mut self, id: SessionId, at: Option<Timestamp>) -> bool {
         let before = match at {
             Some(at) => self.due_times.insert(id, at),
@@ -68,7 +68,7 @@ impl Tables {
 }
 
 impl MemoryStore {
-    /// Creates an empty store for at most `max_sessions` records. `clock` decides when records expire.
+    /// Creates an empty store for at most `max_sessions` records. Records expire in the time of `clock`.
     #[must_use]
     pub fn new(max_sessions: usize, clock: Arc<dyn Clock>) -> Self {
         Self {
@@ -82,7 +82,7 @@ impl MemoryStore {
         }
     }
 
-    /// Records that an earlier process lost its store at `at`. Returns this store.
+    /// Records that an earlier process lost its sessions at the time `at`. Returns the same store.
     #[must_use]
     pub fn after_loss(self, at: Timestamp) -> Self {
         self.history.lock().record_loss(at);
@@ -101,34 +101,34 @@ impl MemoryStore {
         self.len() == 0
     }
 
-    /// Replaces a record, like a fail-over that loses writes.
+    /// Replaces a record, to simulate a fail-over that loses writes.
     #[cfg(any(test, feature = "testing"))]
     pub fn put(&self, id: SessionId, session: Session) {
         self.tables.write().sessions.insert(id, session);
     }
 
-    /// Loses a record, like `DEL`.
+    /// Removes a record without a tombstone, to simulate `DEL`.
     #[cfg(any(test, feature = "testing"))]
     pub fn remove(&self, id: SessionId) {
         self.tables.write().sessions.remove(&id);
     }
 
-    /// Loses all records, like `FLUSHALL`, and records the loss.
+    /// Removes all records, to simulate `FLUSHALL`, and records the loss of data.
     #[cfg(any(test, feature = "testing"))]
     pub fn lose_all(&self, at: Timestamp) {
         *self.tables.write() = Tables::default();
         self.history.lock().record_loss(at);
     }
 
-    /// Ends a session like a process that stops before it publishes the end.
+    /// Ends a session, to simulate a process that stops before it publishes the end.
     #[cfg(any(test, feature = "testing"))]
     pub async fn end_unpublished(&self, id: SessionId, ending: Ending) {
         let ended = self.end(id, ending).await;
         assert!(matches!(ended, Ok(EndOutcome::Ended(_))), "{ended:?}");
     }
 
-    /// Deletes expired records. Returns their number. It reads all sessions, so call it only from time to time. A
-    /// full store calls it by itself.
+    /// Deletes expired records. Returns how many it deleted. The function reads all sessions, so callers call it only
+    /// from time to time. A full store calls it before it rejects a new session.
     pub fn reclaim(&self) -> usize {
         let now = self.clock.now();
         let forget = self.expired_until.load(Ordering::Relaxed);
@@ -433,7 +433,7 @@ impl HistoryStore for MemoryStore {
 #[async_trait]
 impl SessionWalk for MemoryStore {
     async fn walk(&self, batches: mpsc::Sender<Batch>) -> Result<(), StoreError> {
-        /// The number of records that are copied under one lock.
+        /// How many records one step copies while it holds the lock.
         const BATCH: usize = 1000;
         let ids: Vec<SessionId> = self.tables.read().sessions.keys().copied().collect();
         for ids in ids.chunks(BATCH) {

@@ -1,8 +1,8 @@
-//! Sessions in Redis 7.0 or newer, or in Valkey.
+//! The store for sessions in Redis 7.0 or newer, or in Valkey.
 //!
 //! A check sends plain commands: `PEXPIRETIME` and `GET` in one round trip, and `PEXPIREAT … GT` to write a touch.
-//! The expiry of the key holds the last activity (`last_seen = PEXPIRETIME - retention`). So a touch is monotonic and
-//! idempotent, and it cannot create or revive a key. Rare changes use the scripts in `migrations/`.
+//! The expiry of the key encodes the last activity (`last_seen = PEXPIRETIME - retention`). So a touch is monotonic
+//! and idempotent, and it cannot create or revive a key. Rare changes use the scripts in `migrations/`.
 
 mod connection;
 mod cut_offs;
@@ -56,9 +56,9 @@ use managed_connection::{ConnectionSetup, ManagedConnection};
 use script::{Replacement, Scripts};
 use timekeeping::Timekeeping;
 
-/// Maximum attempts of a change, if other writers change the record in between.
+/// Maximum attempts to change a record, if other writers change the record between the read and the write.
 const MAX_ATTEMPTS: usize = 5;
-/// The result of `0001_replace.lua` when it replaced the record but could not publish the invalidation.
+/// The reply of `0001_replace.lua` when the script replaced the record but could not publish the invalidation.
 const REPLACED_NOT_PUBLISHED: u8 = 2;
 /// Timeout for one background operation.
 const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(5);
@@ -66,8 +66,8 @@ const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(5);
 /// Sessions in Redis: one server, a primary found by sentinels, or a cluster.
 pub struct RedisStore {
     managed: Arc<ManagedConnection>,
-    /// The connection for `WAIT`. It is opened when it is first needed. `WAIT` blocks a connection, so no other
-    /// operation may share it.
+    /// The connection for `WAIT`. Curfew opens it when it is first needed. `WAIT` blocks a connection, so no other
+    /// operation may share this connection.
     wait_connection: Arc<tokio::sync::Mutex<Option<replication::WaitConnection>>>,
     keys: Arc<Keys>,
     key_ring: Live<KeyRing>,
@@ -77,7 +77,7 @@ pub struct RedisStore {
     generation: Arc<Generation>,
     /// Whether this process answers checks. A CLI command answers none.
     answers_checks: bool,
-    /// Timeout for one operation. It includes the wait for a connection.
+    /// Timeout for one operation, including the wait for a connection.
     budget: Duration,
 }
 
@@ -89,8 +89,8 @@ struct Stored {
 }
 
 impl RedisStore {
-    /// Creates a store for the servers in `settings`. Its operations fail until [`RedisStore::run`] connects. `run`
-    /// also sets `clock` to decision time. The store encrypts records with `key_ring`.
+    /// Creates a store for the servers in `settings`. The operations of the store fail until [`RedisStore::run`]
+    /// connects. `run` also sets `clock` to decision time. The store encrypts records with `key_ring`.
     #[must_use]
     pub fn new(settings: RedisSettings, clock: Arc<StoreClock>, key_ring: Live<KeyRing>) -> Self {
         let max_cut_offs = settings.max_cut_offs;
@@ -119,8 +119,8 @@ impl RedisStore {
         }
     }
 
-    /// Configures the store for a CLI command, which answers no checks. The store then does not check for a loss of
-    /// data.
+    /// Configures the store for a CLI command, which answers no checks. For a CLI command, the store does not check
+    /// whether Redis has lost data.
     #[must_use]
     pub fn for_command(mut self) -> Self {
         self.answers_checks = false;
@@ -144,7 +144,8 @@ impl RedisStore {
     }
 
     /// Applies an operator's decision about the clocks to all replicas. Returns `false` while the replicas compare
-    /// their clocks, which takes a few seconds, or if another replica wrote at the same time.
+    /// their clocks, which takes a few seconds. Also returns `false` if another replica wrote the timeline at the
+    /// same time.
     ///
     /// # Errors
     /// [`StoreError`] if the store could not save the decision.
@@ -166,8 +167,8 @@ impl RedisStore {
     /// Connects to Redis, and reconnects until `stop`.
     ///
     /// # Errors
-    /// [`ConnectError::NewerSchema`] when a newer program wrote the records. All other errors are retried without
-    /// end.
+    /// [`ConnectError::NewerSchema`] when a newer program wrote the records. After any other error, this function
+    /// retries without end.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), ConnectError> {
         self.managed.run(stop, self).await
     }
@@ -182,8 +183,8 @@ impl RedisStore {
         self.managed.repeat(self.budget, request).await
     }
 
-    /// Reads a record and its expiry. It reads the expiry first: if the session ends in between, the record shows the
-    /// end.
+    /// Reads a record and its expiry. Reads the expiry first, because then the record shows a session end that
+    /// happens between the two reads.
     async fn read(&self, id: SessionId) -> Result<Option<Stored>, StoreError> {
         let key = self.keys.session(id);
         let mut pipeline = redis::pipe();
@@ -200,7 +201,8 @@ impl RedisStore {
         stored
     }
 
-    /// Replaces a record, unless it has changed since `stored` was read. Returns `false` if it has changed.
+    /// Replaces a record, unless the record has changed since `stored` was read. Returns `false` if the record has
+    /// changed.
     async fn replace(
         &self,
         id: SessionId,
@@ -245,12 +247,13 @@ impl RedisStore {
         record::encode(id, session, format, &self.key_ring.current())
     }
 
-    /// Returns the expiry of a record's key. For a live session, the expiry encodes the last activity, so it is in
-    /// decision time. For a tombstone, it is in the time of the Redis clock, because Redis deletes the key.
+    /// Returns the expiry of a record's key. For a live session, the expiry is in decision time, because it encodes
+    /// the last activity. For a tombstone, the expiry is in the time of the Redis clock, because Redis deletes the
+    /// key with its own clock.
     fn expiry(&self, session: &Session) -> Timestamp {
         match session.state {
             State::Live => session.expiry_with_margin(),
-            // A wrong clock of Redis must not shorten the tombstone.
+            // A wrong Redis clock must not shorten the life of the tombstone.
             State::Ended(_) => self
                 .clock()
                 .store_time_of(session.expires())
@@ -272,7 +275,7 @@ impl ConnectionSetup for RedisStore {
 impl From<RedisError> for StoreError {
     fn from(error: RedisError) -> Self {
         let text = error.to_string();
-        // Includes the errors in the replies of a pipeline.
+        // These errors include the errors in the replies of a pipeline.
         let full = error
             .into_server_errors()
             .is_some_and(|errors| errors.iter().any(|(_, error)| error.code() == "OOM"));
@@ -320,8 +323,8 @@ impl SessionStore for RedisStore {
 
     async fn create(&self, id: SessionId, session: &Session) -> Result<CreateOutcome, StoreError> {
         self.learn_cut_offs(session).await?;
-        // The entry in the index is written first, so that the index contains every existing session. If the session
-        // is not created, a later listing removes the entry.
+        // This writes the index entry before the record, so that the index contains every existing session. If the
+        // creation of the record fails, a later listing removes the entry.
         self.add_to_index(id, session).await?;
         let session = self.fit_to_format(session);
         let mut set = redis::cmd("SET");
@@ -378,7 +381,8 @@ impl SessionStore for RedisStore {
         if stored.session.state == State::Live {
             return Ok(());
         }
-        // Like a touch, this only moves the expiry forward. It cannot create a key or shorten the retention.
+        // Like a touch, this command can only move the expiry forward. It cannot create a key or shorten the
+        // retention.
         let mut extend = redis::cmd("PEXPIREAT");
         extend
             .arg(self.keys.session(id))
@@ -448,7 +452,8 @@ impl SessionStore for RedisStore {
 
     async fn ready(&self) -> Result<(), StoreError> {
         if self.managed.is_cluster() {
-            // While one server of a cluster is down, this process can still serve the sessions on the other servers.
+            // A cluster with one server down counts as usable, because this process can still serve the sessions on
+            // the other servers.
             let connection = self.managed.connection(self.budget).await?;
             return if self.managed.any_node_reachable(&connection).await {
                 Ok(())
@@ -457,7 +462,7 @@ impl SessionStore for RedisStore {
                 Err(StoreError::Unavailable(message))
             };
         }
-        // Any key works. This key exists in every Redis that Curfew uses.
+        // A read of any key shows whether Redis answers. This key exists in every Redis that Curfew uses.
         let mut ask = redis::cmd("GET");
         ask.arg(self.keys.schema());
         self.once(&ask).await

@@ -31,7 +31,8 @@ pub(super) enum Connection {
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Connection {
-    /// Sends a command to every primary, and returns the reply of each. The address is `None` for a single server.
+    /// Sends a command to every primary. Returns each reply with the address of its primary; the address is `None`
+    /// for a single server.
     pub(super) async fn ask_every_primary(
         &mut self,
         command: &Cmd,
@@ -78,7 +79,7 @@ impl Connection {
     }
 }
 
-/// Limits the wait for a reply: a hanging server never replies.
+/// Limits the wait for a reply, because a server that hangs never replies.
 async fn with_timeout(answer: impl Future<Output = RedisResult<Value>>) -> RedisResult<Value> {
     match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
         Ok(answer) => answer,

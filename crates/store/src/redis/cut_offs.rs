@@ -1,6 +1,6 @@
-//! The cut-offs of subjects: a sorted set in Redis, and a local copy in every replica. A replica follows the set on a
-//! separate connection (`follow.rs`). While the copy is not fresh, the replica reads the cut-offs of each session
-//! that it loads.
+//! The cut-offs of subjects: a sorted set in Redis, and a local copy in every replica. A replica reads the changes of
+//! the set on a separate connection (`follow.rs`). While the copy is not fresh, the replica reads the cut-offs of
+//! each session that it loads.
 
 mod follow;
 pub(super) mod log;
@@ -26,7 +26,7 @@ use follow::Reader;
 use log::{EPOCH_BASE, LOG_SCORE_BASE, Member, RULE_SCORE_BASE};
 use rule::RuleMember;
 
-/// How long the copy counts as complete after a complete read. The near cache has the same lease.
+/// How long the copy counts as complete after a complete read. The lease of the near cache has the same length.
 const LEASE: Duration = crate::cached::LEASE;
 /// The member that holds the general cut-off.
 pub(super) const GENERAL_MEMBER: &str = "*";
@@ -39,14 +39,14 @@ pub(super) struct LocalCopy {
     pub(super) max: usize,
     pub(super) table: CutOffs,
     pub(super) rules: RevocationRules,
-    /// How many rules in Redis could not be decrypted.
+    /// How many rules in Redis this replica could not decrypt.
     pub(super) undecryptable: AtomicUsize,
     pub(super) reader: tokio::sync::Mutex<Reader>,
     /// Notified when another replica announces a change.
     pub(super) changed: Notify,
     /// Notified when this replica must announce how far it has read.
     pub(super) confirm: Notify,
-    /// The number of the last change that was read, if no earlier change is missing.
+    /// The number of the last change that this replica has read without a gap before it.
     pub(super) read_to: AtomicU64,
     steady: SteadyClock,
     /// The time until which the copy counts as complete, in milliseconds of `steady`.
@@ -54,7 +54,7 @@ pub(super) struct LocalCopy {
 }
 
 impl LocalCopy {
-    /// Creates a copy of at most `max` cut-offs.
+    /// Creates an empty copy, for at most `max` cut-offs in Redis.
     pub(super) fn new(max: usize) -> Self {
         Self {
             max,
@@ -75,7 +75,7 @@ impl LocalCopy {
         self.steady.now()
     }
 
-    /// Records that the copy is complete up to `since`.
+    /// Records that the copy has all changes up to the time `since`.
     pub(super) fn complete_at(&self, since: Timestamp) {
         let until = since.plus(LEASE).as_millis();
         self.fresh_until.fetch_max(until, Ordering::Release);
@@ -139,7 +139,7 @@ impl RedisStore {
         seen.store(undecryptable, Ordering::Relaxed);
     }
 
-    /// Encodes a rule with these conditions in a format that all replicas can read.
+    /// Encodes a rule with these conditions as a member of the set, in a format that all replicas can read.
     pub(super) fn rule_member(
         &self,
         conditions: &RevocationConditions,
@@ -149,7 +149,7 @@ impl RedisStore {
         member.map_err(|error| StoreError::Unavailable(error.to_string()))
     }
 
-    /// Encrypts rules that are plain or encrypted with a key that is not the first.
+    /// Encrypts each rule that is not yet encrypted with the first key of the ring.
     pub(super) async fn seal_rules(&self) -> Result<(), StoreError> {
         if self.upgrade.format() == Format::Plain {
             return Ok(());
@@ -182,7 +182,7 @@ pub(super) fn all_rules(key: &[u8]) -> redis::Cmd {
     ask
 }
 
-/// Creates a random epoch for a set without one.
+/// Creates a random epoch for a set without an epoch.
 fn epoch() -> Result<u64, StoreError> {
     let random = getrandom::u32();
     let random = random.map_err(|error| StoreError::Unavailable(error.to_string()))?;
@@ -209,7 +209,7 @@ impl CutOffStore for RedisStore {
             .arg(epoch()?);
         self.once::<u64>(&note).await?;
         self.cut_offs.table.raise(name, at);
-        // `WAIT` needs a write on its own connection, so this sends the script again.
+        // `WAIT` counts from a write on its own connection, so this sends the script again on that connection.
         Ok(self.replication_after(&note, &key).await)
     }
 

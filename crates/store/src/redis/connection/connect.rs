@@ -11,7 +11,7 @@ pub(in crate::redis) struct Connector {
     sentinels: Option<Sentinels>,
 }
 
-/// A connection. `server` is `None` for a cluster.
+/// A new connection and its server. The field `server` is `None` for a cluster.
 pub(in crate::redis) struct Connected {
     pub(in crate::redis) connection: Connection,
     pub(in crate::redis) server: Option<Address>,
@@ -57,8 +57,8 @@ impl Connector {
         if !is_primary(&mut connection, settings.connect_timeout).await? {
             return Err(ConnectError::Replica(server));
         }
-        // A fail-over may have promoted another server in the meantime. A former primary that was frozen still
-        // reports the role of a primary.
+        // A fail-over may have promoted another server in the meantime. A former primary that was frozen does not
+        // know this, and still reports the role of a primary.
         if self.sentinels.is_some() && self.primary().await? != server {
             let message = format!("{server} is no longer the primary");
             return Err(ConnectError::Server(message));

@@ -12,10 +12,10 @@ use crate::redis::connection::Connection;
 use crate::redis::connection::settings::{Address, RedisSettings, Tls};
 use crate::secret::Secret;
 
-/// How long sent bytes may stay unacknowledged before the kernel closes the connection.
+/// How long the peer may leave sent bytes without an acknowledgement before the kernel closes the connection.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why Curfew could not connect to Redis. The text never contains the URL, which may hold a password.
+/// Why Curfew could not connect to Redis. The text never contains the URL, because the URL may contain a password.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The settings are invalid.
@@ -54,7 +54,7 @@ pub(in crate::redis) struct Credentials {
 }
 
 impl Credentials {
-    /// Reads the login from the settings. A password file is read each time.
+    /// Reads the login from the settings. If the password is in a file, each call reads the file.
     pub(in crate::redis) fn read(settings: &RedisSettings) -> Result<Self, ConnectError> {
         Ok(Self {
             username: settings.username.clone(),
@@ -151,10 +151,10 @@ pub(in crate::redis) async fn connect_cluster(
     let mut builder = ClusterClientBuilder::new(nodes)
         .connection_timeout(settings.connect_timeout)
         .response_timeout(answer_timeout)
-        // The timeout of the caller applies instead.
+        // No overall timeout, because the timeout of the caller applies.
         .overall_response_timeout(None)
         .tcp_settings(tcp_settings())
-        // Few and short retries, because a check waits for the result.
+        // Only a few retries with short delays, because a check waits for the result.
         .retries(3)
         .min_retry_wait(5)
         .max_retry_wait(50);
@@ -199,7 +199,7 @@ fn connection_info(
     } else {
         ConnectionAddr::Tcp(host, port)
     };
-    // `CLIENT SETINFO` needs one more ACL right, and the library name is of no use.
+    // Curfew does not send `CLIENT SETINFO`: the command needs one more ACL right, and nobody needs the library name.
     let mut redis = RedisConnectionInfo::default()
         .set_skip_set_lib_name()
         .set_db(credentials.database);

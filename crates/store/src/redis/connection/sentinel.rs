@@ -20,7 +20,8 @@ pub(in crate::redis) struct Sentinels {
 #[derive(Debug)]
 struct PrimaryReport {
     primary: Address,
-    /// The configuration epoch of the sentinel. It grows with every fail-over, and the highest one wins.
+    /// The configuration epoch of the sentinel. It grows with every fail-over, and Curfew uses the reply with the
+    /// highest epoch.
     epoch: u64,
 }
 
@@ -37,7 +38,7 @@ impl Sentinels {
     }
 
     /// Asks all sentinels for the address of the primary, and returns the reply with the highest epoch. A sentinel
-    /// that is cut off from the others still names the old primary.
+    /// that is cut off from the others still names the old primary, with a lower epoch.
     ///
     /// # Errors
     /// [`ConnectError`] when no majority of the sentinels names a primary.
@@ -67,7 +68,7 @@ impl Sentinels {
                 Err(error) => errors.push(error),
             }
         }
-        // A minority of the sentinels may be cut off together with a former primary.
+        // A majority is necessary, because a minority of the sentinels may be cut off together with a former primary.
         let majority = self.sentinels.len() / 2 + 1;
         if reports.len() < majority {
             let errors = errors.join("; ");
@@ -82,7 +83,7 @@ impl Sentinels {
     }
 }
 
-/// Asks one sentinel, on its existing connection or a new one.
+/// Asks one sentinel, on an existing or a new connection.
 async fn ask(
     address: &Address,
     connection: &mut Option<MultiplexedConnection>,
@@ -100,7 +101,7 @@ async fn ask(
             connection.insert(open::connect_single(settings, address, &credentials).await?)
         }
     };
-    // Two commands: during a fail-over, `SENTINEL MASTER` still describes the former primary.
+    // This sends two commands, because `SENTINEL MASTER` still describes the former primary during a fail-over.
     let mut questions = redis::pipe();
     questions
         .cmd("SENTINEL")

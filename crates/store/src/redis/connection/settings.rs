@@ -30,17 +30,17 @@ pub struct RedisSettings {
     pub prefix: String,
     /// Timeout for one connection attempt.
     pub connect_timeout: Duration,
-    /// Timeout for one operation. It includes the wait for a connection.
+    /// Timeout for one operation, including the wait for a connection.
     pub command_timeout: Duration,
-    /// How many replicas must acknowledge a revocation.
+    /// How many Redis replicas must acknowledge a revocation.
     pub wait_replicas: u16,
-    /// How long to wait for these replicas.
+    /// How long Curfew waits for these Redis replicas.
     pub wait_timeout: Duration,
-    /// The approximate length of the stream of ended sessions. `None` means no stream.
+    /// The approximate maximum length of the event stream with ended sessions. `None` means no stream.
     pub stream_length: Option<u64>,
-    /// Whether records of older versions are upgraded automatically.
+    /// Whether Curfew upgrades records of older versions automatically.
     pub migrate: bool,
-    /// Whether plain records are rejected from the start.
+    /// Whether Curfew rejects plain records from its start.
     pub sealed_only: bool,
     /// Maximum number of subjects with a separate cut-off.
     pub max_cut_offs: usize,
@@ -113,7 +113,7 @@ pub enum Password {
     None,
     /// A password in the configuration.
     Given(Secret<String>),
-    /// A file with the password. It is read again when it changes.
+    /// A file with the password. Curfew reads the file again when it changes.
     File(PathBuf),
 }
 

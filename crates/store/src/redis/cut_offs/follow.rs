@@ -1,4 +1,5 @@
-//! Reads the cut-offs that other replicas set. The reader has a separate connection, so that no check waits for it.
+//! Reads the cut-offs that other replicas set. The reader has a separate connection, so that no check waits behind
+//! its commands.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use crate::redis::{RedisStore, managed_connection};
 use crate::session::Timestamp;
 use crate::telemetry::{Diagnostics, Metrics};
 
-/// Polling interval for changes without an announcement.
+/// Polling interval, for changes whose announcement did not arrive.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// Timeout for one reply.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -29,9 +30,9 @@ const RETRY_DELAY: Duration = Duration::from_millis(200);
 const READ_TIMEOUT_SECONDS: f64 = 5.0;
 /// Interval at which old cut-offs are removed, in seconds.
 const FORGET_INTERVAL_SECONDS: f64 = 60.0;
-/// Maximum cut-offs that one command removes.
+/// Maximum number of cut-offs that one command removes.
 const FORGET_BATCH_SIZE: usize = 500;
-/// The diagnostics warn the operator if a larger share of the maximum is in use.
+/// The diagnostics warn the operator if more than this percentage of the maximum is in use.
 const NEARLY_FULL_PERCENT: usize = 80;
 /// The source label in the diagnostics.
 const SOURCE: &str = "revocations";
@@ -82,7 +83,7 @@ impl RedisStore {
     }
 
     /// Reads the changes, or the whole set at the start and after a gap. Returns whether the copy is complete.
-    /// Returns `false` if the time limit is over; the next call continues the read.
+    /// Returns `false` if the time limit is over before the read is complete; the next call continues the read.
     ///
     /// # Errors
     /// [`StoreError`] when Redis did not answer. The copy keeps its content.
@@ -107,7 +108,7 @@ impl RedisStore {
         self.cut_offs.read_to.load(Ordering::Acquire)
     }
 
-    /// Returns the memory of the local copy in bytes.
+    /// Returns how many bytes of memory the local copy uses.
     #[must_use]
     pub fn cut_off_bytes(&self) -> usize {
         self.cut_offs.table.bytes()
@@ -154,7 +155,7 @@ impl RedisStore {
         }
     }
 
-    /// Sends one pipeline. Returns whether the log was read to its end.
+    /// Sends one pipeline of read commands. Returns whether this replica has read the log to its end.
     async fn read_once(
         &self,
         connection: &mut Connection,
@@ -163,7 +164,8 @@ impl RedisStore {
         let (key, table) = (self.keys.cut_offs(), &self.cut_offs.table);
         let page = progress.page();
         let mut ask = redis::pipe();
-        // Reads the number and the epoch first: changes that are logged meanwhile have greater numbers.
+        // This reads the number and the epoch first, because changes that are logged after these reads have greater
+        // numbers.
         ask.cmd("ZSCORE").arg(&key).arg("");
         ask.cmd("ZSCORE").arg(&key).arg(EPOCH_MEMBER);
         ask.cmd("ZSCORE").arg(&key).arg(GENERAL_MEMBER);
@@ -178,7 +180,7 @@ impl RedisStore {
             Some(page) => page_command
                 .arg(page.from)
                 .arg(format!("({RULE_SCORE_BASE}")),
-            // Reads nothing: no member has this score.
+            // This command reads nothing, because no member has this score.
             None => page_command
                 .arg(LOG_SCORE_BASE - 1)
                 .arg(format!("({RULE_SCORE_BASE}")),
@@ -212,13 +214,13 @@ impl RedisStore {
         Ok(all)
     }
 
-    /// Removes the cut-offs up to `until`, and encrypts plain rules.
+    /// Removes the cut-offs up to the time `until`, and encrypts plain rules.
     async fn remove_old_and_seal(&self, until: Timestamp) -> Result<(), StoreError> {
         self.forget_cut_offs(until).await?;
         self.seal_rules().await
     }
 
-    /// Removes the cut-offs up to `until` from Redis and from the local copy.
+    /// Removes the cut-offs up to the time `until` from Redis and from the local copy.
     async fn forget_cut_offs(&self, until: Timestamp) -> Result<(), StoreError> {
         let forgotten = self.cut_offs.table.forget(until);
         if forgotten > 0 {

@@ -10,7 +10,7 @@ pub(in crate::redis) const RULE_SCORE_BASE: u64 = 1 << 51;
 pub(in crate::redis) const LOG_SCORE_BASE: u64 = 1 << 52;
 /// The epoch of a set is this base plus a random number below 2^32.
 pub(in crate::redis) const EPOCH_BASE: u64 = 1 << 50;
-/// Maximum entries of one reply, so that no Redis command takes long.
+/// Maximum number of entries in one reply, so that no Redis command takes long.
 pub(in crate::redis) const PAGE_ENTRIES: usize = 1000;
 
 /// A member of the set with its score.
@@ -21,7 +21,7 @@ struct Change {
     number: u64,
     /// The number of the previous change.
     previous: u64,
-    /// `None` for a change of the rules, because every read fetches all rules.
+    /// The new cut-off. `None` for a change of the rules, because every read fetches all rules.
     cut_off: Option<(SubjectKey, Timestamp)>,
 }
 
@@ -51,7 +51,7 @@ impl Change {
     }
 }
 
-/// The counters of a set.
+/// The head of a set: the number of its last change, and its epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::redis) struct Head {
     /// The number of the last change, or 0.
@@ -69,7 +69,7 @@ pub(in crate::redis) struct Progress {
     number: Option<u64>,
     /// The next page of the whole set, while a full read is in progress.
     page: Option<PageRequest>,
-    /// Whether the full read must restart, because changes were missed since it began.
+    /// Whether the full read must restart, because the replica has missed changes since the read began.
     restart_read: bool,
     /// Whether the rules may have changed since the caller last reset this flag.
     pub(in crate::redis) rules_changed: bool,
@@ -112,7 +112,8 @@ impl Progress {
         self.restart_read = false;
     }
 
-    /// Processes the head of the set and the log that was read after it. Returns whether the log was read to its end.
+    /// Processes the head of the set, and the log entries that were read after the head. Returns whether these
+    /// entries reach the end of the log.
     pub(in crate::redis) fn apply_changes(
         &mut self,
         head: Head,
@@ -180,7 +181,8 @@ impl Progress {
                     size: PAGE_ENTRIES,
                 }
             } else {
-                // All members of the page have the same score, so the next page must be larger to get past them.
+                // All members of the page have the same score. The next page starts at this score again, so it must
+                // be larger to contain members with a greater score.
                 PageRequest {
                     from: last,
                     size: asked.size * 2,
@@ -233,7 +235,7 @@ mod tests {
             (Some(FIRST_PAGE), None)
         );
         assert_eq!(progress.log_from(), LOG_SCORE_BASE + 13);
-        // Another gap during the full read: the full read runs again.
+        // After another gap during the full read, the full read runs again.
         progress.apply_changes(head(20), &[logged(20, 15, 3)], &table);
         progress.apply_page(FIRST_PAGE, &[], &table);
         assert_eq!(progress.page(), Some(FIRST_PAGE));
