@@ -1,4 +1,4 @@
-//! The revocation rules in the memory of a replica. While there are none, a check costs one atomic load.
+//! The revocation rules in the memory of a replica. While there are no rules, a check does only one atomic load.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,7 +39,7 @@ impl RevocationRules {
         self.rules.load_full()
     }
 
-    /// Returns whether there is space for the rule, or another rule already covers it.
+    /// Returns whether there is space for the rule, or another rule already covers the rule.
     pub(super) fn has_space_for(&self, rule: &RevocationRule) -> bool {
         let rules = self.rules.load();
         let stay = rules.iter().filter(|known| !rule.covers(known)).count();
@@ -70,7 +70,7 @@ impl RevocationRules {
         }
     }
 
-    /// Removes the rules that are not later than `until`.
+    /// Removes the rules whose time is not later than `until`.
     pub(super) fn forget(&self, until: Timestamp) {
         let _changing = self.changing.lock();
         let before = self.rules.load_full();

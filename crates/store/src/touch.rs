@@ -1,8 +1,8 @@
 //! Write-behind for touches: one write per touch interval.
 //!
 //! A check only records activity in memory and never waits for the store. Each session is written once per interval:
-//! the last activity of an interval is written at the end of the interval. So a crash loses at most one interval: a
-//! session may then time out early by that much, never late.
+//! at the end of the interval, this store writes the last activity of the interval. So a crash loses the activity of
+//! at most one interval. After a crash, a session may time out early by at most this interval, but never late.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,13 +22,13 @@ use crate::lock::Mutex;
 use crate::session::{CLOCK_MARGIN, Session, SessionId, SessionMap, Subject, Timestamp};
 use crate::telemetry::Metrics;
 
-/// The largest number of sessions with buffered activity. Activity of a further session is written at once.
+/// The largest number of sessions with buffered activity. The activity of further sessions is written at once.
 const MAX_PENDING: usize = 100_000;
 /// The number of touches that one flush writes concurrently.
 const BATCH: usize = 128;
 /// How often the background task looks for touches that are due.
 const TICK: Duration = Duration::from_millis(100);
-/// The longest delay before a failed touch is tried again.
+/// The longest delay before this store tries to write a failed touch again.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// A wrapper that buffers touches.
@@ -41,10 +41,10 @@ pub struct CoalescingStore<S> {
     due: Notify,
 }
 
-/// Touches that are not written yet, each with its due time.
+/// Touches that were not written yet, each with its due time.
 ///
-/// A touch stays here until the store has it. So nothing is lost if the future that writes it is dropped; writing a
-/// touch twice does no harm.
+/// A touch stays here until the store has written it. So no touch is lost if the future that writes the touch is
+/// dropped. Writing a touch twice does no harm.
 #[derive(Default)]
 struct Pending {
     touches: SessionMap<(Timestamp, Touch)>,
@@ -96,7 +96,8 @@ impl Pending {
         }
     }
 
-    /// Removes a touch that was written. If there was newer activity, reschedules the touch instead.
+    /// Removes a touch that was written. If the session had newer activity in the meantime, reschedules the touch
+    /// instead.
     fn mark_written(&mut self, id: SessionId, touch: &Touch) {
         match self.touches.get(&id) {
             Some((_, pending)) if pending.at > touch.at => {
@@ -107,7 +108,7 @@ impl Pending {
     }
 
     /// Reschedules a touch that could not be written. If the record must have expired, drops the touch instead.
-    /// Returns whether it was dropped.
+    /// Returns whether the touch was dropped.
     fn mark_failed(&mut self, id: SessionId, now: Timestamp, touch: &Touch) -> bool {
         let may_exist = now < touch.at.plus(without_margin(touch.retention));
         if may_exist {
@@ -120,7 +121,7 @@ impl Pending {
 }
 
 impl<S: SessionStore> CoalescingStore<S> {
-    /// Buffers touches for `inner`. Nothing is written before [`Self::run`] runs.
+    /// Creates a buffer of touches for the store `inner`. Only [`Self::run`] writes due touches in the background.
     pub fn new(inner: S, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
         Self {
             inner,
@@ -131,7 +132,8 @@ impl<S: SessionStore> CoalescingStore<S> {
         }
     }
 
-    /// Writes touches when they are due, until stopped. [`SessionStore::flush`] writes the rest.
+    /// Writes touches when they are due, until `stop` is cancelled. [`SessionStore::flush`] writes the remaining
+    /// touches.
     pub async fn run(&self, stop: CancellationToken) {
         while !stop.is_cancelled() {
             tokio::select! {
@@ -139,13 +141,13 @@ impl<S: SessionStore> CoalescingStore<S> {
                 () = self.due.notified() => {}
                 () = tokio::time::sleep(TICK) => {}
             }
-            // A failed touch stays pending, and the store has counted the error.
+            // This error can be ignored: a failed touch stays pending, and the store has counted the error.
             let flush = self.flush_due(self.clock.now());
             let _ = stop.run_until_cancelled(flush).await;
         }
     }
 
-    /// Returns the number of sessions with activity that is not written to the store yet.
+    /// Returns the number of sessions with activity that was not written to the store yet.
     #[must_use]
     pub fn pending(&self) -> usize {
         self.pending.lock().touches.len()
@@ -218,7 +220,7 @@ impl<S: SessionStore> CoalescingStore<S> {
         }
     }
 
-    /// Adds the activity that this replica has not written yet to the record.
+    /// Adds to the record the activity that this replica has not written yet.
     fn with_pending(&self, id: SessionId, mut session: Session) -> Session {
         if let Some((_, touch)) = self.pending.lock().touches.get(&id) {
             session.touch(touch.at);
@@ -254,7 +256,7 @@ impl<S: SessionStore> SessionStore for CoalescingStore<S> {
     }
 
     async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
-        // The store must have the activity that the caller's decision is based on.
+        // The caller decided with this activity, so the store must have the activity before it ends the session.
         self.flush_one(id).await?;
         self.inner.end(id, ending).await
     }

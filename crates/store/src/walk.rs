@@ -7,8 +7,8 @@ use crate::session::{Session, SessionId};
 /// Reads all sessions of a store, in any order.
 #[async_trait]
 pub trait SessionWalk: Send + Sync + 'static {
-    /// Sends all records in batches, with tombstones. A session may occur twice, and a session that starts during the
-    /// walk may be missing. The walk stops when the receiver is dropped.
+    /// Sends all records in batches, including tombstones. A session may occur twice, and a session that starts
+    /// during the walk may be missing. The walk stops when the receiver is dropped.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed before the end.

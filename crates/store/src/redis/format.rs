@@ -1,4 +1,4 @@
-//! Which record versions Curfew writes and reads while programs of two versions run.
+//! Which record formats Curfew writes and reads during an upgrade, while programs of two versions run.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,8 +11,8 @@ pub(super) enum Format {
     Sealed,
 }
 
-/// The progress of the upgrade, as this process knows it. It only moves forward. After a process has seen the end of
-/// the upgrade, it rejects every record that is not encrypted.
+/// The progress of the upgrade, as this process knows it. The progress only moves forward. After a process has seen
+/// the end of the upgrade, it rejects every record that is not encrypted.
 #[derive(Debug)]
 pub(super) struct Upgrade {
     writes_sealed: AtomicBool,

@@ -1,4 +1,4 @@
-//! Checks for the fuzz targets: they decode arbitrary bytes as if Redis had sent them.
+//! Tests that the fuzz targets call. Each test decodes arbitrary bytes as if Redis had sent them.
 
 use std::sync::LazyLock;
 
@@ -14,15 +14,14 @@ use crate::session::{SessionId, State, Timestamp};
 
 const ID: SessionId = SessionId::from_bytes(*b"0123456789abcdef");
 
-/// A well-known key.
+/// A key ring with a fixed key.
 static KEY_RING: LazyLock<Option<KeyRing>> = LazyLock::new(|| {
     let key = SigningKey::parse(&"A".repeat(43)).ok()?;
     KeyRing::new(vec![key]).ok()
 });
 
-/// Tests the decoding of records. `data` is the expiry of a key, followed by a record. The bytes are tested as a
-/// record, and as the content of a sealed record. A readable record must not change when it is encoded and decoded
-/// again.
+/// Tests the decoding of records. `data` is the expiry of a key, followed by a record. The function tests the bytes
+/// as a record, and as the content of a sealed record. Encoding and decoding must not change a readable record.
 pub fn record(data: &[u8]) {
     let (Some((expiry, bytes)), Some(key_ring)) = (data.split_first_chunk(), &*KEY_RING) else {
         return;
@@ -99,8 +98,7 @@ pub fn reply(data: &[u8]) {
     }
 }
 
-/// Tests a member of the set of cut-offs. A rule must not change when it is encoded and decoded again, in both
-/// formats.
+/// Tests a member of the set of cut-offs. Encoding and decoding must not change a rule, in either format.
 fn one_member(member: &cut_off_log::Member) {
     const KEY: &[u8] = b"curfew:not-before";
     let Some(key_ring) = &*KEY_RING else { return };

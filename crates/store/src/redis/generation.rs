@@ -2,14 +2,15 @@
 //!
 //! One replica refreshes the marker every two seconds. If the marker is missing, or older than the marker that this
 //! process has read before, Redis has lost session ends. This happens after `FLUSHALL`, after a restart without
-//! persistence, and after somebody restored an older copy. A starting process has not read the marker before. It
-//! assumes a loss if no replica has refreshed the marker recently. It assumes no loss if `curfew migrate`, or the
-//! planned stop of the last replica, has extended the marker less than an hour ago.
+//! persistence, and after somebody restored an older copy. A process that starts has not read the marker before. It
+//! assumes a loss if no replica has refreshed the marker recently. But it assumes no loss if `curfew migrate`, or the
+//! planned stop of the last replica, extended the marker less than an hour ago.
 //!
-//! After a fail-over, the new primary has the marker of the former one. It can be older by the replication lag.
+//! After a fail-over, the new primary has a copy of the marker. This copy can be older than the marker of the former
+//! primary by the replication lag.
 //!
 //! A cluster also has a mark in every 64th slot ([`shards`]). Marks move with their slots, so Curfew does not report
-//! a loss after a new shard or a resharding.
+//! a loss after an operator adds a shard or moves slots.
 
 mod shards;
 
@@ -34,17 +35,18 @@ use shards::{ShardState, Shards};
 
 /// Interval between refreshes of the marker.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(2);
-/// The longest replication lag that Curfew expects. If the marker becomes older by at most this time, Curfew assumes
-/// no loss. The journal of ends (`store.journal_retention`) covers that time.
+/// The longest replication lag that Curfew expects. If the marker is older than the last one that Curfew read, by at
+/// most this time, Curfew assumes no loss. The journal (`store.journal_retention`) contains the session ends of this
+/// time.
 const REPLICATION_LAG: Duration = Duration::from_secs(5);
-/// How long after a refresh a starting process trusts the marker.
+/// How long after a refresh a process that starts trusts the marker.
 const RUNNING_FRESHNESS: Duration = Duration::from_secs(10);
-/// How long a starting process waits for a refresh of a stale marker, in seconds. A running replica may have been
-/// unable to reach Redis.
+/// How long a process that starts waits for a refresh of a stale marker, in seconds. The marker can be stale because
+/// the running replicas could not reach Redis for a while.
 const STALE_WAIT_SECONDS: f64 = 3.0;
-/// How long a starting process trusts the marker after a planned stop or `curfew migrate`.
+/// How long after a planned stop or `curfew migrate` a process that starts trusts the marker.
 const STOPPED_FRESHNESS: Duration = Duration::from_secs(3600);
-/// How often a change is retried when another replica changed the marker at the same time.
+/// Maximum attempts to change the marker, if other replicas change it at the same time.
 const MAX_ATTEMPTS: usize = 10;
 
 /// The marker. Times are in milliseconds.
@@ -55,7 +57,7 @@ struct Marker {
     refreshed: u64,
     /// A process that starts before this time assumes that no data was lost.
     fresh_until: u64,
-    /// Whether all marks of shards have been written.
+    /// Whether Curfew has written the marks of all shards.
     has_marks: bool,
     history: History,
 }
@@ -63,10 +65,10 @@ struct Marker {
 /// What a missing marker means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Absence {
-    /// The store is new, or somebody emptied it: session ends may be lost.
+    /// The store is new, or somebody emptied it. Session ends may be lost.
     Loss,
-    /// A version of Curfew without the marker wrote the records, or an operator declared the store new: nothing is
-    /// lost.
+    /// Nothing is lost. A version of Curfew without the marker wrote the records, or an operator declared the store
+    /// new.
     NoLoss,
 }
 
@@ -77,7 +79,8 @@ pub(super) struct Generation {
     shards: Option<Shards>,
     /// The latest refresh that this process has seen, in milliseconds.
     seen: Mutex<Option<u64>>,
-    /// The time since which the marker has been stale. The process waits for another replica to refresh it.
+    /// Measures for how long the marker has been stale. Meanwhile, this process waits for another replica to refresh
+    /// the marker.
     stale_since: Mutex<Option<Stopwatch>>,
     /// Whether this process has extended the marker for a planned stop.
     is_stopping: AtomicBool,
@@ -108,8 +111,8 @@ impl Generation {
         self.losses.load(Ordering::Relaxed)
     }
 
-    /// Returns the history of losses. In a cluster, it first checks the shards of `key`, the key of a session, and of
-    /// `always`, a key that every session depends on.
+    /// Returns the history of losses. In a cluster, first checks two shards: the shard of `key`, which is the key of
+    /// a session, and the shard of `always`, which is a key that every session depends on.
     pub(super) async fn history(
         &self,
         connection: &mut Connection,
@@ -130,7 +133,7 @@ impl Generation {
     }
 
     /// Checks for a loss of data, and refreshes the marker when it is due. `absence` says what a missing marker means
-    /// to a process that has never read one.
+    /// to a process that has never read the marker.
     pub(super) async fn check(
         &self,
         connection: &mut Connection,
@@ -143,7 +146,7 @@ impl Generation {
         let now = self.now().max(marker.refreshed);
         let is_due = marker.is_due(now);
         if let Some(shards) = self.shards.as_ref().filter(|_| marker.has_marks)
-            // The check comes before the refresh: a refresh would hide marks of an older copy.
+            // The check comes before the refresh, because a refresh would hide that the marks are from an older copy.
             && shards.check_all(connection, &marker.secret, now, is_due).await? == ShardState::Lost
         {
             return self.record_shard_loss(connection).await.map(drop);
@@ -183,7 +186,7 @@ impl Generation {
         self.change(connection, change).await.map(drop)
     }
 
-    /// Extends the marker for a planned stop: a process that starts within the next hour assumes no loss.
+    /// Extends the marker for a planned stop, so that a process that starts within the next hour assumes no loss.
     pub(super) async fn mark_planned_stop(&self, connection: &mut Connection) -> RedisResult<()> {
         self.is_stopping.store(true, Ordering::Relaxed);
         self.marker(connection, Absence::Loss).await?;
@@ -228,7 +231,8 @@ impl Generation {
                 return Ok(marker);
             };
             if reason == WriteReason::Stale && self.waits_for_refresh() {
-                // Until another replica refreshes the marker, assume a loss.
+                // Until another replica refreshes the marker, this process assumes a loss, but does not write it into
+                // the marker.
                 let mut marker = found.value.ok_or_else(contended)?;
                 marker.history.record_loss(Timestamp::from_millis(now));
                 return Ok(marker);
@@ -250,7 +254,7 @@ impl Generation {
         Err(contended())
     }
 
-    /// Returns whether to wait longer for another replica to refresh the stale marker.
+    /// Returns whether this process must wait longer for another replica to refresh the stale marker.
     fn waits_for_refresh(&self) -> bool {
         let mut stale_since = self.stale_since.lock();
         stale_since.get_or_insert_with(Stopwatch::start).seconds() < STALE_WAIT_SECONDS
@@ -306,7 +310,8 @@ impl Generation {
         Err(contended())
     }
 
-    /// Changes the marker once. Returns `None` if it is missing or another replica changed it at the same time.
+    /// Tries to change the marker once. Returns `None` if the marker is missing, or if another replica changed it at
+    /// the same time.
     async fn change_once(
         &self,
         connection: &mut Connection,
@@ -377,15 +382,15 @@ impl Marker {
         self.fresh_until = self.refreshed.saturating_add(millis(fresh_for));
     }
 
-    /// Returns whether a running replica must refresh the marker: after each interval, and immediately if the marker
-    /// was extended for a planned stop.
+    /// Returns whether a running replica must refresh the marker. A refresh is due after each interval, and
+    /// immediately if the marker was extended for a planned stop.
     fn is_due(&self, now: u64) -> bool {
         let was_stopped =
             self.fresh_until > now.saturating_add(millis(RUNNING_FRESHNESS + REFRESH_INTERVAL));
         was_stopped || now >= self.refreshed.saturating_add(millis(REFRESH_INTERVAL))
     }
 
-    /// Records that session ends before `now` may be lost.
+    /// Records that session ends from before the time `now` may be lost.
     fn record_loss(&mut self, now: u64) {
         let now = now.max(self.refreshed);
         self.history.record_loss(Timestamp::from_millis(now));
@@ -406,8 +411,8 @@ enum WriteReason {
 }
 
 impl WriteReason {
-    /// Returns why the marker must be written, or `None`. `found` is the marker in Redis, `seen` the latest refresh
-    /// that this process has seen.
+    /// Returns why the marker must be written, or `None`. `found` is the marker in Redis, and `seen` is the time of
+    /// the latest refresh that this process has seen.
     fn of(found: Option<&Marker>, seen: Option<u64>, absence: Absence, now: u64) -> Option<Self> {
         match (found, seen) {
             (None, Some(_)) => Some(Self::Missing),

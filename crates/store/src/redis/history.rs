@@ -12,7 +12,7 @@ use super::{ConnectError, RedisStore, record};
 use crate::session::{SessionId, Timestamp};
 use crate::{History, HistoryStore, LimitsOfSources, StoreError};
 
-/// The longest time that a stopping process waits for Redis to write the marker.
+/// The longest time for which a process that stops waits until Redis has written the marker.
 const PLANNED_STOP_TIMEOUT: Duration = Duration::from_millis(500);
 
 #[async_trait]
@@ -55,7 +55,8 @@ impl RedisStore {
         match self.generation.check(&mut connection, absence).await {
             Ok(()) => Ok(()),
             Err(error) if error.is_io_error() => Err(error.into()),
-            // A server that rejects writes, because it is full or lacks replicas, still answers checks.
+            // This is no error for a check: a server that rejects writes, because it is full or lacks Redis replicas,
+            // can still answer reads.
             Err(error) => {
                 tracing::warn!(%error, "could not write the generation marker");
                 Ok(())
@@ -91,8 +92,8 @@ impl RedisStore {
         }
     }
 
-    /// Extends a fresh marker for a command of an operator. `is_new` means that the operator declares Redis new, so
-    /// nothing is lost. Returns whether there is a fresh marker.
+    /// Extends a fresh marker for a command of an operator. If `is_new` is true, the operator declares that Redis is
+    /// new, so that Curfew assumes no loss. Returns whether there is a fresh marker.
     ///
     /// # Errors
     /// [`StoreError`] when Redis could not write the marker.

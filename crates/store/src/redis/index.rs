@@ -1,4 +1,5 @@
-//! The sessions of a subject: sorted sets whose scores are the times when the sessions can be removed.
+//! The index of each subject's sessions. The indexes are sorted sets, and the score of a session is the time at which
+//! its entry can be removed.
 //!
 //! A set for each subject would take more memory than the sessions. So subjects share 65,536 sets, selected by two
 //! bytes of a hash. Each member begins with eight more bytes of the hash, followed by the session ID. Redis stores a
@@ -14,8 +15,8 @@ use crate::cut_offs::subject_key;
 use crate::session::{CLOCK_MARGIN, Session, SessionId, Subject, Timestamp};
 use crate::{Cursor, Page, StoreError};
 
-/// The longest time between the index entry of a new session and its record. After that time, the creation has
-/// failed.
+/// The longest time from the write of a session's index entry to the write of its record. If there is no record after
+/// this time, the creation of the session has failed.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How many entries one command reads.
@@ -49,8 +50,8 @@ impl RedisStore {
         self.once(&indexing).await
     }
 
-    /// Adds the commands for an index entry to a pipeline. An entry never changes, so adding it twice is harmless.
-    /// The index expires after its last session.
+    /// Adds the commands for an index entry to a pipeline. An entry never changes, so adding it twice does no harm.
+    /// The index expires after the last of its sessions.
     fn add_entry(&self, pipeline: &mut Pipeline, id: SessionId, session: &Session) {
         let index = self.keys.index(&session.subject);
         let forgotten = session.expires_at_latest().as_millis();
@@ -75,7 +76,8 @@ impl RedisStore {
         let from = after.map_or(Timestamp::default(), |cursor| cursor.expires);
         let mut entries: Vec<Cursor> = Vec::new();
         let mut offset = 0;
-        // Sessions of the same millisecond have the same score, so a page may begin in the middle of them.
+        // Sessions that expire in the same millisecond have the same score, so a page may begin between two sessions
+        // with the same score.
         loop {
             let (part, is_last) = self.index_part(subject, from, offset).await?;
             entries.extend(
@@ -182,8 +184,8 @@ fn index_member(subject: &Subject, id: SessionId) -> Vec<u8> {
     [&subject_part(subject)[..], id.as_bytes()].concat()
 }
 
-/// Returns a prefix that distinguishes a subject from most other subjects in its index. For the rest, the records
-/// show the subject.
+/// Returns a prefix that distinguishes a subject from most other subjects in its index. If two subjects have the same
+/// prefix, the records show which session belongs to which subject.
 fn subject_part(subject: &Subject) -> [u8; 8] {
     let name = subject_key(subject);
     let mut part = [0; 8];

@@ -39,14 +39,14 @@ impl Keys {
         [&pattern, &b"s:*"[..]].concat()
     }
 
-    /// Returns the key of the index that contains the sessions of a subject, and of other subjects: `{prefix}u:` and
-    /// two bytes of [`subject_key`].
+    /// Returns the key of the index that contains the sessions of a subject. The key is `{prefix}u:` and two bytes of
+    /// [`subject_key`], so the index also contains sessions of other subjects.
     pub(super) fn index(&self, subject: &Subject) -> Vec<u8> {
         self.key(b"u:", &subject_key(subject)[..2])
     }
 
-    /// Returns the key of the deadline queue. Its hash tag puts it and [`Keys::events`] into one slot, so that one
-    /// script can change both.
+    /// Returns the key of the deadline queue. This key and [`Keys::events`] have the same hash tag, and therefore the
+    /// same slot, so that one script can change both.
     pub(super) fn queue(&self) -> Vec<u8> {
         self.key(b"{q}", b"deadlines")
     }
@@ -66,7 +66,7 @@ impl Keys {
         self.key(b"ends", b"")
     }
 
-    /// Returns the key of a job's progress or lease.
+    /// Returns the key of the progress or the lease of a background job.
     pub(super) fn progress(&self, of: &str) -> Vec<u8> {
         self.key(b"progress:", of.as_bytes())
     }

@@ -15,23 +15,24 @@ use crate::redis::timekeeping::Timekeeping;
 
 pub(in crate::redis) use reconnect::ConnectionSetup;
 
-/// Manages the connection to Redis. It reconnects when the connection is lost, and when its server is no longer the
-/// primary. The `ConnectionManager` of the `redis` crate does not notice a replaced primary (ADR 5).
+/// Manages the connection to Redis. It reconnects when the connection is lost, and when the connected server is no
+/// longer the primary. The `ConnectionManager` of the `redis` crate does not notice that another server has replaced
+/// the primary (ADR 5).
 pub(in crate::redis) struct ManagedConnection {
     settings: RedisSettings,
     timekeeping: Timekeeping,
     connection: watch::Sender<Option<Connection>>,
     /// Notified when an operation failed with an error that the connection may have caused.
     check_requested: Notify,
-    /// Notified when a reply belonged to another request.
+    /// Notified when the connection must be dropped, because a reply belonged to another request.
     invalidated: Notify,
-    /// Incremented whenever the last writes may be lost: after a change of primary, or a restart.
+    /// A number that grows whenever the last writes may be lost: when the primary changes or restarts.
     incarnation: watch::Sender<u64>,
     /// The `run_id` of every primary.
     primaries: Mutex<Vec<String>>,
     /// The primaries of a cluster.
     servers: Mutex<Vec<Address>>,
-    /// The server of a connection to a single server.
+    /// The connected server. `None` for a cluster.
     server: Mutex<Option<Address>>,
     /// The primary that supplies the time of the store.
     timekeeper: Mutex<Option<Address>>,
@@ -68,7 +69,7 @@ impl ManagedConnection {
         &self.timekeeping
     }
 
-    /// Incremented whenever the last writes may be lost.
+    /// Returns a number that grows whenever the last writes may be lost.
     pub(in crate::redis) fn incarnation(&self) -> watch::Receiver<u64> {
         self.incarnation.subscribe()
     }
@@ -83,8 +84,8 @@ impl ManagedConnection {
         self.servers.lock().clone()
     }
 
-    /// Returns a server to subscribe to. In a cluster, each `attempt` selects another node. Any node will do, because
-    /// each one delivers all messages.
+    /// Returns a server to subscribe to. In a cluster, each `attempt` selects another node. The caller can use any
+    /// node, because each node delivers all messages.
     pub(in crate::redis) fn subscribe_target(&self, attempt: usize) -> Option<Address> {
         let servers = self.servers.lock();
         let node = servers.get(attempt % servers.len().max(1));
@@ -174,7 +175,7 @@ impl ManagedConnection {
         }
     }
 
-    /// Drops the connection because a reply on it belonged to another request.
+    /// Drops the connection. The reason is a reply on this connection that belonged to another request.
     pub(in crate::redis) fn invalidate_connection(&self) {
         self.connection.send_replace(None);
         self.invalidated.notify_one();

@@ -1,4 +1,4 @@
-//! The deadline queue: a sorted set of sessions, scored by the time when each is due.
+//! The deadline queue: a sorted set of sessions. The score of a session is the time at which it is due.
 
 use async_trait::async_trait;
 

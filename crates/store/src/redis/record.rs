@@ -1,7 +1,7 @@
 //! Encodes and decodes the record of a session.
 //!
-//! A live record does not contain `last_seen`: that is the expiry of the key minus the retention. A tombstone
-//! contains it, because its expiry counts from the end of the session.
+//! A live record does not contain `last_seen`, because Curfew can compute it: the expiry of the key minus the
+//! retention. A tombstone contains `last_seen`, because the expiry of a tombstone counts from the end of the session.
 
 mod plain;
 mod sealed;
@@ -14,10 +14,10 @@ use crate::session::{Session, SessionId, Timestamp};
 /// The record version that this program writes when all replicas support it.
 pub(super) const VERSION: u8 = sealed::VERSION;
 
-/// The error of [`decode`] for a record of another session.
+/// The error that [`decode`] returns for a record of another session.
 pub(super) const MISPLACED: StoreError = StoreError::Unreadable("it belongs to another session");
 
-/// Returns the version of a record, even of an unreadable one.
+/// Returns the version of a record, even if the record is unreadable.
 pub(super) fn version(bytes: &[u8]) -> Option<u8> {
     bytes.first().copied()
 }
@@ -51,10 +51,10 @@ pub(super) fn encode(
 }
 
 /// Decodes the record of a session. `expiry` is the expiry of its key. `accepts_plain` is `true` only during an
-/// upgrade: anybody with access to Redis can write a plain record.
+/// upgrade, because anybody with access to Redis can write a plain record.
 ///
 /// # Errors
-/// [`StoreError::Unreadable`] for a record that is not from [`encode`], and [`MISPLACED`] for the record of another
+/// [`StoreError::Unreadable`] for a record that [`encode`] did not write, and [`MISPLACED`] for the record of another
 /// session.
 pub(super) fn decode(
     id: SessionId,

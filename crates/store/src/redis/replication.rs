@@ -1,8 +1,8 @@
-//! Waits until replicas of Redis have received a write.
+//! Waits until Redis replicas have received a write.
 //!
-//! `WAIT` counts from the last write of its own connection, and blocks that connection. So it has a separate
-//! connection. Before `WAIT`, Curfew sends a write that changes nothing, because since Redis 7.2 a read-only command
-//! does not count.
+//! `WAIT` counts from the last write of its own connection, and blocks this connection. So Curfew uses a separate
+//! connection for `WAIT`. Before `WAIT`, Curfew sends a write that changes nothing, because since Redis 7.2 a
+//! read-only command does not count.
 
 use super::RedisStore;
 use super::connection::Connection;
@@ -11,27 +11,28 @@ use crate::redis::managed_connection;
 use crate::session::SessionId;
 use crate::{Replication, StoreError};
 
-/// The reply of a write to a missing key. It means that the earlier write went to a server that is no longer the
-/// primary, so no replica has it.
+/// The reply of a write to a missing key. The reply means that the earlier write went to a server that is no longer
+/// the primary. So no replica of the current primary has this write.
 const MISSING_KEY: redis::Value = redis::Value::Int(0);
 
-/// The connection for `WAIT`, and the incarnation of the store in which it was opened. In a later incarnation, it may
-/// be a connection to a former primary.
+/// The connection for `WAIT`, and the incarnation of the store at the time when the connection was opened. In a later
+/// incarnation, this may be a connection to a former primary.
 pub(super) struct WaitConnection {
     connection: Connection,
     incarnation: u64,
 }
 
 impl RedisStore {
-    /// Waits until replicas have all writes about a session, if that is configured.
+    /// Waits until Redis replicas have all writes for a session, if the operator configured this wait.
     pub(super) async fn replication_of(&self, id: SessionId) -> Replication {
         let key = self.keys.session(id);
         let renew = self.scripts.renew.key(&key);
         self.replication_after(&renew, &key).await
     }
 
-    /// Sends `write` to the server of `key`, and waits until replicas have it and all earlier writes to that server.
-    /// The configured timeout includes the time in which other operations use the connection.
+    /// Sends `write` to the server of `key`, and waits until Redis replicas have `write` and all earlier writes to
+    /// this server. The configured timeout includes the time for which this operation waits until the connection is
+    /// free.
     pub(super) async fn replication_after(&self, write: &impl Request, key: &[u8]) -> Replication {
         let settings = self.managed.settings();
         let wanted = settings.wait_replicas;

@@ -9,7 +9,7 @@ use crate::redis::connection::info;
 use crate::redis::keys::Keys;
 use crate::session::SessionId;
 
-/// The `COUNT` of `SCAN`: keys that the server examines in one command.
+/// The `COUNT` of `SCAN`: how many keys the server examines in one command.
 const SCAN_COUNT: u32 = 500;
 /// The cursor at the start and at the end of a `SCAN`.
 const START_CURSOR: &str = "0";
@@ -17,7 +17,7 @@ const START_CURSOR: &str = "0";
 /// A primary whose sessions a walk reads.
 pub(in crate::redis) struct Server {
     address: Option<Address>,
-    /// The ID of its process. A `SCAN` cursor is valid only for this process.
+    /// The ID of the server process. A `SCAN` cursor is valid only for this process.
     pub(in crate::redis) run_id: String,
 }
 
@@ -34,8 +34,8 @@ pub(in crate::redis) async fn servers(connection: &mut Connection) -> RedisResul
     Ok(servers)
 }
 
-/// A walk over all sessions of one server with `SCAN`. After each batch, it pauses for as long as the batch took, so
-/// that checks do not become slow.
+/// A walk over all sessions of one server with `SCAN`. After each batch, the walk pauses for as long as the batch
+/// took, so that checks do not become slow.
 pub(in crate::redis) struct Walk<'a> {
     connection: Connection,
     keys: &'a Keys,
@@ -44,7 +44,7 @@ pub(in crate::redis) struct Walk<'a> {
     working: Option<Stopwatch>,
 }
 
-/// Some sessions, and the cursor of the next batch.
+/// The IDs of some sessions, and the cursor of the next batch.
 pub(in crate::redis) struct Batch {
     pub(in crate::redis) sessions: Vec<SessionId>,
     /// `None` for the last batch.
@@ -68,7 +68,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Returns the next sessions, or `None` at the end. A session may be returned twice.
+    /// Returns the next batch of sessions, or `None` at the end. The walk may return a session twice.
     pub(in crate::redis) async fn next(&mut self) -> RedisResult<Option<Batch>> {
         let Some(cursor) = self.cursor.take() else {
             return Ok(None);

@@ -21,17 +21,17 @@ pub struct ScriptTexts {
     pub forget_cut_offs: &'static str,
     /// Adds a revocation rule.
     pub rule: &'static str,
-    /// Moves the version of the records forward.
+    /// Raises the schema version.
     pub schema: &'static str,
     /// Writes the unchanged expiry of a session again, because `WAIT` counts from a write of its own connection.
     pub renew: &'static str,
     /// Moves a session in the deadline queue.
     pub postpone: &'static str,
-    /// Removes a record that no client has seen.
+    /// Removes the record of a session that no client has received.
     pub withdraw: &'static str,
 }
 
-/// The scripts. Curfew calls a script with its hash, and loads it if the server does not know the hash.
+/// The scripts. Curfew calls a script with its hash. If the server does not know the hash, Curfew loads the script.
 pub(super) struct Scripts {
     pub(super) replace: Script,
     pub(super) swap: Script,
@@ -67,9 +67,9 @@ impl Scripts {
 /// The arguments of `0001_replace.lua`.
 pub(super) struct Replacement<'a> {
     pub(super) key: &'a [u8],
-    /// The record as it was read.
+    /// The bytes of the record when it was read.
     pub(super) expected: &'a [u8],
-    /// The expiry as it was read. If it is set, a later touch prevents the replacement.
+    /// The expiry of the record when it was read. If this is set, a later touch prevents the replacement.
     pub(super) expected_expiry: Option<Timestamp>,
     pub(super) record: &'a [u8],
     pub(super) expiry: Timestamp,

@@ -1,5 +1,5 @@
-//! A value in Redis that replicas share. It is encrypted. A replica replaces it only if no other replica has changed
-//! it since it was read.
+//! A value in Redis that replicas share. The value is encrypted. A replica replaces the value only if no other
+//! replica has changed it since the replica read it.
 
 use redis::{RedisResult, Script};
 use serde::Serialize;
@@ -12,7 +12,7 @@ use crate::live::Live;
 /// An encrypted value at one key.
 pub(super) struct SealedValue {
     key: Vec<u8>,
-    /// The purpose and version that the encryption is bound to.
+    /// The purpose and the version, to which the encryption is bound.
     purpose: &'static str,
     key_ring: Live<KeyRing>,
     swap: Script,
@@ -55,7 +55,7 @@ impl SealedValue {
         })
     }
 
-    /// Replaces the value that was `found`. Returns `false` if another replica was faster.
+    /// Replaces the value `found`. Returns `false` if another replica has changed the value since it was read.
     pub(super) async fn replace<T: Serialize>(
         &self,
         connection: &mut Connection,

@@ -1,5 +1,5 @@
 //! The record of the timeline in Redis. Each replica reads the record with every health check, and one replica
-//! refreshes it.
+//! refreshes the record.
 
 use std::sync::Arc;
 
@@ -35,11 +35,12 @@ impl Timekeeping {
         &self.clock
     }
 
-    /// Reads the record, and writes it if the clock of this replica requires that.
+    /// Reads the record, and writes it again if the clock of this replica requires a change.
     pub(super) async fn sync(&self, connection: &mut Connection) -> RedisResult<()> {
         let found: StoredValue<TimelineRecord> = self.record.read(connection).await?;
         if let TimelineAction::Write(record) = self.clock.process_record(found.value) {
-            // A server that rejects writes, because it is full or lacks replicas, still answers checks.
+            // This is no error for a check: a server that rejects writes, because it is full or lacks Redis replicas,
+            // can still answer reads.
             match self.record.replace(connection, &found, &record).await {
                 Ok(true) => drop(self.clock.process_record(Some(record))),
                 Ok(false) => {}
@@ -50,7 +51,7 @@ impl Timekeeping {
     }
 
     /// Applies an operator's decision for all replicas. Returns `false` while the replicas compare their clocks, or
-    /// if another replica was faster.
+    /// if another replica has changed the record in the meantime.
     pub(super) async fn accept(
         &self,
         connection: &mut Connection,

@@ -1,4 +1,4 @@
-//! Race tests of write-behind touches: they run concurrent tasks in many orders.
+//! Race tests of write-behind touches. Each test runs concurrent tasks in many orders.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -36,7 +36,7 @@ impl Race {
         })
     }
 
-    /// Records activity `second` seconds after the start. Checks that a load shows all activity so far.
+    /// Records activity `second` seconds after the start. Tests that a load shows all activity so far.
     async fn request(&self, second: u32) {
         let known = self.latest.load(Ordering::SeqCst);
         let session = self.store.load(ID).await.unwrap().unwrap();
@@ -103,7 +103,7 @@ fn no_activity_is_hidden_or_lost() {
 }
 
 /// A replica decides a timeout from an earlier read. The timeout takes effect only if there was no activity since
-/// then.
+/// this read.
 #[test]
 fn an_active_session_does_not_time_out() {
     explore(|| async {

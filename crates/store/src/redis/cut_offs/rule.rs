@@ -1,5 +1,5 @@
-//! A revocation rule as a member of the sorted set. Equal conditions produce the same member. So a script can replace
-//! the time of a rule, which is the score of the member.
+//! A revocation rule as a member of the sorted set. Equal conditions produce the same member. The time of the rule is
+//! the score of the member, so a script can replace the time alone.
 
 use crate::credential::{KeyError, KeyRing, SealContext};
 use crate::redis::cut_offs::log::{Member, RULE_SCORE_BASE};
@@ -7,17 +7,17 @@ use crate::redis::format::Format;
 use crate::revocation::{RevocationConditions, RevocationRule};
 use crate::session::Timestamp;
 
-/// The prefix of a plain member. The conditions follow as JSON. Older programs read it.
+/// The prefix of a plain member. The conditions follow as JSON. Older programs can read only this format.
 const PLAIN_PREFIX: &[u8] = b"revocation rule ";
 /// The prefix of a sealed member.
 const SEALED_PREFIX: &[u8] = b"sealed revocation rule ";
-/// The conditions are padded to a multiple of this, to hide the length of a name.
+/// Curfew pads the conditions to a multiple of this size, to hide the length of a name.
 const PADDING_BYTES: usize = 64;
 
 /// A parsed member of the set.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::redis) enum RuleMember {
-    /// A rule. The flag says whether it is sealed with the first key.
+    /// A rule. The flag shows whether the rule is sealed with the first key of the ring.
     Rule(RevocationRule, bool),
     /// A sealed rule that no key of the ring decrypts.
     Undecryptable,

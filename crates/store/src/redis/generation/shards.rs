@@ -1,8 +1,8 @@
 //! The marks of a cluster: one in every 64th slot. A mark moves with its slot.
 //!
-//! A shard that lost its data has lost its marks. A mark contains the authenticated time of its last write. So Curfew
-//! recognises a mark from an older copy. Curfew assumes that a shard owns ranges of at least 64 slots. So at least
-//! one of the two marks around a slot is on the shard of that slot.
+//! A shard that lost its data has lost its marks too. A mark contains the authenticated time of its last write, so
+//! that Curfew recognises a mark from an older copy. Curfew assumes that each shard owns ranges of at least 64 slots.
+//! Then at least one of the two marks around a slot is on the same shard as the slot.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -65,8 +65,8 @@ impl Shards {
             .await
     }
 
-    /// Returns whether the next check of all marks, or the next attempt to write them, is due. If so, the next one
-    /// counts from `now`.
+    /// Returns whether the next check of all marks, or the next attempt to write them, is due. If it is due, the
+    /// interval starts again at the time `now`.
     pub(super) fn is_due(&self, now: u64) -> bool {
         let checked_at = self.checked_at.load(Ordering::Relaxed);
         let is_due = now >= checked_at.saturating_add(CHECK_INTERVAL_MILLIS);
@@ -76,7 +76,7 @@ impl Shards {
         is_due
     }
 
-    /// Checks all marks if that is due, or if `force` is set.
+    /// Checks all marks if this check is due, or if `force` is set.
     pub(super) async fn check_all(
         &self,
         connection: &Connection,
@@ -134,7 +134,8 @@ impl Shards {
         self.set_all(connection, secret, now, false).await
     }
 
-    /// Writes the time into the existing marks. A missing mark stays missing, so that a check notices it.
+    /// Writes the time into the existing marks. Does not create a missing mark, so that a check notices that the mark
+    /// is missing.
     pub(super) async fn refresh(&self, connection: &Connection, secret: &[u8], now: u64) {
         self.set_all(connection, secret, now, true).await;
     }
@@ -167,7 +168,7 @@ fn encode_mark(secret: &[u8], index: usize, time: u64) -> Vec<u8> {
     [&time.to_be_bytes()[..], &mac(secret, index, time)].concat()
 }
 
-/// Returns the time in a mark, or `None` if the mark was not made with `secret`.
+/// Returns the time in a mark, or `None` if the mark was not authenticated with `secret`.
 fn time_of(secret: &[u8], index: usize, mark: &[u8]) -> Option<u64> {
     let (time, written) = mark.split_at_checked(TIME_BYTES)?;
     let time = u64::from_be_bytes(time.try_into().ok()?);
@@ -199,8 +200,8 @@ fn slot(key: &[u8]) -> u16 {
     crc16::State::<crc16::XMODEM>::calculate(tag.unwrap_or(key)) % SLOTS
 }
 
-/// Makes a key for each mark, in the first slot of its range. If the prefix has a hash tag, all keys of Curfew are in
-/// one slot, with the marks.
+/// Makes a key for each mark, in the first slot of its range. If the prefix has a hash tag, all keys of Curfew,
+/// including the marks, are in one slot.
 fn mark_keys(keys: &Keys) -> Vec<Vec<u8>> {
     let mut found: Vec<Option<Vec<u8>>> = vec![None; MARK_COUNT];
     let mut missing = MARK_COUNT;

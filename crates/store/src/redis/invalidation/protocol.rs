@@ -13,7 +13,7 @@ pub(in crate::redis) const SUBSCRIPTION_ID_BYTES: usize = 8;
 /// A message on the channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::redis) enum Message {
-    /// The record of a session changed at this time. The time is decision time.
+    /// The record of a session changed at this time, in decision time.
     End(SessionId, Timestamp),
     Heartbeat(Heartbeat),
     /// The presence of a replica, in JSON.
@@ -25,9 +25,9 @@ pub(in crate::redis) enum Message {
 /// A message that a process sends to itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::redis) struct Heartbeat {
-    /// The subscription that sent it. A new subscription has another ID.
+    /// The ID of the subscription that sent this heartbeat. A new subscription has another ID.
     pub(in crate::redis) subscription: [u8; SUBSCRIPTION_ID_BYTES],
-    /// The index of the primary on which it was published.
+    /// The index of the primary on which this process published the heartbeat.
     pub(in crate::redis) server: u16,
     /// Sequence number.
     pub(in crate::redis) number: u64,

@@ -2,9 +2,9 @@
 //!
 //! Redis delivers a message only to current subscribers. So every process sends heartbeats to itself: it publishes
 //! them on its write connection to every primary, and receives them on its subscription. Each server delivers
-//! messages in order. When a heartbeat returns, all earlier messages of that server have arrived. Every primary has a
-//! latest heartbeat that returned. All invalidations from before the oldest of these heartbeats have arrived.
-//! Heartbeats are numbered. If one is missing, an invalidation may be missing too.
+//! messages in order. When a heartbeat returns, all earlier messages of that server have arrived. So the process
+//! takes, for each primary, the latest heartbeat that has returned. All invalidations from before the oldest of these
+//! heartbeats have arrived. Heartbeats have numbers. If a number is missing, an invalidation may be missing too.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -29,7 +29,7 @@ use crate::telemetry::{Diagnostics, Replica, Replicas};
 const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(500);
 /// A process introduces itself once per this many heartbeats.
 const HEARTBEATS_PER_INTRODUCTION: u64 = 10;
-/// Maximum time without a returned heartbeat before the subscription counts as broken.
+/// If no heartbeat returns for this time, the subscription counts as broken.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Delay before a new subscription.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
@@ -74,8 +74,8 @@ impl Heartbeats {
         heartbeats.collect()
     }
 
-    /// Records a returned heartbeat. If it is the last one of a round, returns the time at which the round was sent.
-    /// A round is complete when every server has returned its heartbeat.
+    /// Records that a heartbeat has returned. A round is complete when every server has returned its heartbeat. If
+    /// this heartbeat completes a round, returns the time at which the round was sent.
     fn receive(&mut self, heartbeat: &Heartbeat) -> Result<Option<Timestamp>, MissingHeartbeat> {
         if heartbeat.subscription != self.subscription {
             return Ok(None);
@@ -98,7 +98,7 @@ impl Heartbeats {
     }
 }
 
-/// A heartbeat is missing, so other messages may be missing too.
+/// The error for a missing heartbeat: other messages may be missing too.
 #[derive(Debug, PartialEq, Eq)]
 struct MissingHeartbeat;
 
@@ -130,8 +130,8 @@ impl From<redis::RedisError> for SubscriptionError {
 
 impl RedisStore {
     /// Passes the invalidations of all processes to `listener` until `stop`. `clock` is the clock of the listener. If
-    /// the ACL denies the subscription, the diagnostics show it. Processes also announce themselves to each other on
-    /// this channel.
+    /// the ACL denies the subscription, the diagnostics show the problem. Processes also announce themselves to each
+    /// other on this channel.
     pub async fn follow_invalidations(
         &self,
         listener: &dyn InvalidationListener,
@@ -231,7 +231,7 @@ struct Subscription<'a> {
 }
 
 impl Subscription<'_> {
-    /// Publishes heartbeats on every server until an error occurs.
+    /// Publishes heartbeats on every primary until an error occurs.
     async fn send(
         &self,
         connection: Connection,
@@ -280,7 +280,8 @@ impl Subscription<'_> {
         }
     }
 
-    /// Publishes the presence of this replica, and the last cut-off and rule change that it has read.
+    /// Publishes the presence of this replica, and the number of the last change of cut-offs and rules that this
+    /// replica has read.
     async fn introduce(
         &self,
         connection: &Connection,
@@ -293,7 +294,7 @@ impl Subscription<'_> {
         });
         let mut publish = redis::cmd("PUBLISH");
         publish.arg(channel).arg(introduction.encode());
-        // Redis delivers a message of any server to all subscribers.
+        // One server is enough, because Redis delivers a message that was published on any server to all subscribers.
         connection
             .clone()
             .ask(servers.first(), &publish)
@@ -301,11 +302,12 @@ impl Subscription<'_> {
             .map(drop)
     }
 
-    /// Processes messages until no heartbeat returns for too long.
+    /// Processes messages until no heartbeat has returned for [`HEARTBEAT_TIMEOUT`], or an error occurs.
     async fn receive(&self, mut messages: PubSubStream) -> SubscriptionError {
         loop {
             let timed_out = SubscriptionError::Transient("heartbeat timeout".to_owned());
-            // Messages of other processes do not show that our own messages arrive.
+            // Only heartbeats extend the timeout: messages from other processes do not show that this process's own
+            // messages arrive.
             let complete = tokio::time::timeout(
                 HEARTBEAT_TIMEOUT,
                 self.process_until_heartbeats_return(&mut messages),

@@ -12,19 +12,20 @@ use crate::redis::connection::info;
 use crate::redis::jobs::Migration;
 use crate::telemetry::{Diagnostics, Metrics, Replicas};
 
-/// Interval of checks of the clock, the schema and the generation marker.
+/// Interval at which Curfew checks the clock, the schema and the generation marker.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// Interval of the reconciliation, and delay before a retry.
+/// Interval of the reconciliation. After an error, Curfew retries after the same time.
 const RECONCILE_INTERVAL: Duration = Duration::from_secs(10);
-/// The tolerated difference of the wall clock of this machine from decision time, in milliseconds. `/readyz?verbose`
-/// reports a larger one.
+/// How far the wall clock of this machine may differ from decision time, in milliseconds. `/readyz?verbose` reports a
+/// larger difference.
 const WALL_TOLERANCE_MILLIS: u64 = 1_000;
 
 /// The upgrade begins when no older replica has announced itself for this time, in seconds. A replica announces
 /// itself every 5 s.
 const UPGRADE_DELAY_SECONDS: f64 = 20.0;
 
-/// The duration of a lease, in milliseconds. After it, another replica may start the same task.
+/// How long a replica may run a task alone, in milliseconds. After this time, another replica may start the same
+/// task.
 const LEASE_MILLIS: u64 = 60_000;
 
 impl RedisStore {
@@ -89,7 +90,7 @@ impl RedisStore {
         self.rebuild_indexes_if_stale(policies).await.map(drop)
     }
 
-    /// Takes the lease of a task that only one replica at a time may do. Returns `false` if another replica has the
+    /// Takes the lease for a task that only one replica at a time may run. Returns `false` if another replica has the
     /// lease.
     pub(in crate::redis) async fn take_lease(&self, key: &[u8]) -> Result<bool, StoreError> {
         let mut lease = redis::cmd("SET");

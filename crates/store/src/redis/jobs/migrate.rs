@@ -15,7 +15,7 @@ use crate::redis::{ConnectError, RedisStore, record};
 use crate::session::{SessionId, State};
 use crate::{DeadlineQueue, StoreError};
 
-/// The stored progress of a server after all of its records were processed.
+/// The progress that Curfew stores for a server after it has processed all records of this server.
 const DONE: &str = "done";
 
 /// The progress of a migration.
@@ -23,9 +23,9 @@ const DONE: &str = "done";
 pub struct Progress {
     /// Records that were examined.
     pub seen: usize,
-    /// Records of an older version. After an upgrade, they have the new version; a dry run only counts them.
+    /// Records of an older version. An upgrade converts these records to the new version; a dry run only counts them.
     pub upgraded: usize,
-    /// Records that could not be read. They are not changed.
+    /// Records that Curfew could not read. It does not change these records.
     pub unreadable: usize,
 }
 
@@ -62,7 +62,7 @@ impl Schema {
 const SCHEMA_POLL_TIMEOUT: Duration = Duration::from_secs(6);
 
 impl RedisStore {
-    /// Checks the schema version in Redis. Writes the version of this program if there is none.
+    /// Checks the schema version in Redis. Writes the version of this program if Redis contains no schema version.
     ///
     /// # Errors
     /// [`ConnectError::NewerSchema`] if the schema is newer than this program.
@@ -75,7 +75,8 @@ impl RedisStore {
         if found.is_none() {
             let mut set = redis::cmd("SET");
             set.arg(self.keys.schema()).arg(known).arg("NX");
-            // A server that rejects writes, because it is full or lacks replicas, still answers checks.
+            // This is no error for a check: a server that rejects writes, because it is full or lacks Redis replicas,
+            // can still answer reads.
             if let Err(error) = set.exec_async(&mut connection).await {
                 tracing::warn!(%error, "could not write the schema version");
             }
@@ -112,9 +113,9 @@ impl RedisStore {
 
     /// Reads the schema version, and whether an upgrade is in progress.
     async fn read_schema(&self, connection: &mut Connection) -> RedisResult<(Option<u64>, bool)> {
-        // The order matters: an upgrade writes its progress before it raises the schema version, and deletes the
-        // progress at its end. In the opposite order, an upgrade that begins between the two reads would look
-        // finished.
+        // The schema version must be read first. An upgrade writes its progress before it raises the schema version,
+        // and deletes the progress at its end. If the progress were read first, an upgrade that begins between the
+        // two reads would look finished.
         let mut get = redis::cmd("GET");
         let found = get.arg(self.keys.schema()).query_async(connection).await?;
         let mut ask = redis::cmd("EXISTS");
@@ -138,7 +139,7 @@ impl RedisStore {
         })
     }
 
-    /// Begins the upgrade, and waits until all replicas have noticed it and write the new version. From then on no
+    /// Begins the upgrade, and waits until all replicas have noticed it and write the new version. From then on, no
     /// older program can start.
     async fn begin(&self) -> Result<(), StoreError> {
         let schema = self.schema().await?;
@@ -162,8 +163,8 @@ impl RedisStore {
         Ok(())
     }
 
-    /// Records that an upgrade has begun. This comes before the schema version is raised; otherwise replicas would
-    /// consider the upgrade finished.
+    /// Records that an upgrade has begun. Curfew does this before it raises the schema version. In the opposite
+    /// order, replicas would consider the upgrade finished.
     async fn record_upgrade_start(&self) -> Result<(), StoreError> {
         let mut note = redis::cmd("HSET");
         note.arg(self.progress_key()).arg("begun").arg(1);
@@ -187,8 +188,8 @@ impl RedisStore {
         }
         let (mut all, mut resumed) = (Progress::default(), true);
         let mut connection = this.managed.connection(this.budget).await?;
-        // Repeats until a complete walk finds nothing. An older program may have written records meanwhile, and a
-        // cluster may have moved keys.
+        // Repeats until a complete walk finds no older record. During a walk, an older program may write records, and
+        // a cluster may move keys.
         loop {
             let mut found = 0;
             for server in scan::servers(&mut connection).await? {
@@ -255,13 +256,13 @@ impl RedisStore {
         }
         self.ensure_indexed(id, &stored.session).await?;
         let record = self.encode(id, &stored.session)?;
-        // If a check changed the record in between, the next walk finds it.
+        // If a check changed the record after it was read, the next walk finds the record again.
         self.swap(id, &stored.bytes, &record).await?;
         Ok(true)
     }
 
-    /// Replaces the bytes of a record if they still equal `expected`. Keeps the expiry, which encodes the last
-    /// activity. Returns whether the record was replaced.
+    /// Replaces the bytes of a record if they still equal `expected`. Does not change the expiry, which encodes the
+    /// last activity. Returns whether the record was replaced.
     pub(in crate::redis) async fn swap(
         &self,
         id: SessionId,

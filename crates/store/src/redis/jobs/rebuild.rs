@@ -9,8 +9,8 @@ use crate::session::{SessionId, State};
 use crate::{DeadlineQueue, StoreError};
 
 impl RedisStore {
-    /// Rebuilds the indexes if they were not rebuilt since the last change of primary. Returns whether they are
-    /// complete. They are not while another process rebuilds them.
+    /// Rebuilds the indexes if they were not rebuilt since the last change of primary. Returns whether the indexes
+    /// are complete. While another process rebuilds them, the result is `false`.
     ///
     /// # Errors
     /// [`StoreError`] when the rebuild failed. The caller must retry.
@@ -38,8 +38,8 @@ impl RedisStore {
         Ok(true)
     }
 
-    /// Adds every session to the deadline queue and to the index of its subject, if it is missing there. Returns how
-    /// many sessions were missing in the queue.
+    /// Adds every session that is missing in the deadline queue or in the index of its subject. Returns how many
+    /// sessions were missing in the queue.
     async fn rebuild_indexes(&self, policies: &Policies) -> Result<usize, StoreError> {
         let mut connection = self.managed.connection(self.budget).await?;
         let mut added = 0;
@@ -63,7 +63,7 @@ impl RedisStore {
         Ok(added)
     }
 
-    /// Adds one session to the queue and the index. Returns whether it was missing in the queue.
+    /// Adds one session to the queue and the index. Returns whether the session was missing in the queue.
     async fn add_missing(&self, id: SessionId, policies: &Policies) -> Result<bool, StoreError> {
         let Some(Stored { session, .. }) = self.read(id).await? else {
             return Ok(false);

@@ -14,13 +14,13 @@ use crate::telemetry::Diagnostics;
 
 /// Interval at which a replica checks whether the keys have changed.
 const CHECK_INTERVAL: Duration = Duration::from_secs(10);
-/// Delay before a walk is repeated because it found records under another key. A replica with the old keys may still
-/// write such records.
+/// If a walk found records that are sealed with another key than the first, the next walk starts after this time. A
+/// replica with the old keys may still write such records.
 const RETRY_INTERVAL: Duration = Duration::from_secs(60);
-/// Interval between counts of the records.
+/// Interval at which Curfew counts the records again.
 const RECOUNT_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 
-/// Maximum number of walks with the same keys, even if each walk finds records under other keys.
+/// Maximum number of walks with the same keys, even if each walk finds records that are sealed with other keys.
 const MAX_WALKS: u32 = 5;
 
 /// The last walk of this replica.
@@ -29,13 +29,14 @@ struct LastWalk {
     names: String,
     /// How many walks this replica has made with these keys.
     walk_count: u32,
-    /// Whether the walk found records under another key than the first, and must be repeated soon.
+    /// Whether the walk found records that are sealed with another key than the first, so that the next walk must
+    /// start soon.
     repeat_soon: bool,
     finished: Stopwatch,
 }
 
 impl LastWalk {
-    /// Returns whether this walk is recent and had the keys `names`. Then no new walk is due.
+    /// Returns whether this walk is recent and used the keys `names`. If so, no new walk is due.
     fn is_recent(&self, names: &str) -> bool {
         let pause = if self.repeat_soon {
             RETRY_INTERVAL
@@ -63,12 +64,12 @@ impl<'a> WalkNote<'a> {
     }
 }
 
-/// The number of records under each key.
+/// The number of records that are sealed with each key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SealCount {
-    /// Counts by key name. `not encrypted` counts records of an older version.
+    /// The number of records by key name. The entry `not encrypted` is for records of an older version.
     pub by_key: BTreeMap<String, usize>,
-    /// Records that were under another key than the first one when the walk read them.
+    /// The number of records that were sealed with another key than the first when the walk read them.
     pub outdated: usize,
 }
 
@@ -88,7 +89,7 @@ impl SealCount {
 }
 
 impl RedisStore {
-    /// Seals records again whenever the keys change, until the future is dropped. Reports the counts in
+    /// Seals records again whenever the keys change, until the caller drops the future. Reports the counts in
     /// `/readyz?verbose`.
     pub(in crate::redis) async fn keep_sealed(&self, diagnostics: &Diagnostics) {
         let mut walked = None;
@@ -158,7 +159,7 @@ impl RedisStore {
         Ok(())
     }
 
-    /// Reads and counts all records. If `change` is true, seals each record under another key again with the first
+    /// Reads and counts all records. If `change` is true, seals each record again that is not sealed with the first
     /// key.
     ///
     /// # Errors
@@ -183,8 +184,8 @@ impl RedisStore {
         Ok(count)
     }
 
-    /// Reads one record, and seals it again if `change` is true and its key is not the first. Returns the name of its
-    /// key, and whether the key was not the first. Returns `None` if there is no record.
+    /// Reads one record. If `change` is true and the record is not sealed with the first key, seals the record again.
+    /// Returns the name of the key, and whether this key was not the first. Returns `None` if there is no record.
     async fn seal_one(
         &self,
         id: SessionId,
@@ -203,7 +204,8 @@ impl RedisStore {
             let stored = match self.read(id).await {
                 Ok(Some(stored)) => stored,
                 Ok(None) => return Ok(None),
-                // The key is no longer in the ring, or somebody changed the record. Such a record is not changed.
+                // The key of the record is no longer in the ring, or somebody changed the record. Curfew leaves such
+                // a record as it is.
                 Err(StoreError::Unreadable(_)) => return Ok(Some((key, false))),
                 Err(error) => return Err(error),
             };

@@ -1,4 +1,5 @@
-//! Brings deadlines in the queue forward after a policy became stricter, because idle sessions are now due sooner.
+//! Moves due times in the deadline queue forward after a policy became stricter, because idle sessions are now due
+//! sooner.
 
 use futures_util::future::join_all;
 use sha2::{Digest, Sha256};
@@ -10,7 +11,8 @@ use crate::redis::{RedisStore, Stored};
 use crate::session::{SessionId, State};
 
 impl RedisStore {
-    /// Brings the deadlines of all sessions forward. Does nothing if that was already done for the same policies.
+    /// Moves the due times of all sessions forward. Does nothing if a replica has already done this for the same
+    /// policies.
     pub(in crate::redis) async fn tighten_all_deadlines(
         &self,
         policies: &Policies,

@@ -15,18 +15,18 @@ use crate::session::Timestamp;
 
 /// Interval of health checks. A health check asks the server for its role and its time.
 const HEALTH_CHECK_INTERVAL: Duration = Duration::from_millis(500);
-/// Timeout of a health check. It is well below the time after which a fail-over begins. So Curfew asks the sentinels
-/// for the primary before it uses a server that did not answer.
+/// Timeout of a health check. This timeout is well below the time after which a fail-over begins. So if a server did
+/// not answer, Curfew asks the sentinels for the primary before it uses this server again.
 const HEALTH_CHECK_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long all nodes of a cluster may be unreachable before Curfew reconnects.
 const CLUSTER_TIMEOUT_SECONDS: f64 = 2.0;
-/// How often a starting replica reads the time until it has joined the timeline.
+/// Interval at which a replica that starts reads the time, until it has joined the timeline.
 const JOIN_POLL_INTERVAL: Duration = Duration::from_millis(250);
-/// How long a starting replica tries to join the timeline before it reports an error.
+/// How long a replica that starts tries to join the timeline before it reports an error.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(15);
 /// Number of health checks between two reads of the password file.
 const PASSWORD_CHECK_EVERY: u32 = 10;
-/// Delay between connection attempts: initial and maximum.
+/// The delay between connection attempts: the initial delay and the maximum.
 const RECONNECT_DELAYS: (Duration, Duration) =
     (Duration::from_millis(20), Duration::from_millis(500));
 
@@ -120,8 +120,8 @@ impl ManagedConnection {
         Ok(connected)
     }
 
-    /// Waits until this replica knows decision time. That takes a moment if the clocks agree, and a few seconds if
-    /// the replicas must compare them.
+    /// Waits until this replica knows decision time. The wait is short if the clocks agree, and takes a few seconds
+    /// if the replicas must compare their clocks.
     async fn join_timeline(&self, connection: &mut Connection) -> Result<(), ConnectError> {
         let joining = async {
             while !self.clock().has_joined() {
@@ -142,7 +142,7 @@ impl ManagedConnection {
         }
     }
 
-    /// Checks the connection until it must be dropped. Returns the cause.
+    /// Checks the connection until Curfew must drop it. Returns the cause.
     async fn monitor_connection(
         &self,
         connector: &mut Connector,
@@ -167,8 +167,9 @@ impl ManagedConnection {
             ) {
                 (Ok(()), _) => unreachable = None,
                 (Err(why), Connection::Single(_)) => return why,
-                // If one node does not answer, Curfew keeps the connections to the others: a fail-over replaces that
-                // node. If no node answers, all of them may have moved, and only a new connection finds them.
+                // If one node does not answer, Curfew keeps the connections to the others, because a fail-over
+                // replaces the node. If no node answers, all of them may have moved, and only a new connection finds
+                // them.
                 (Err(why), Connection::Cluster(_))
                     if !self.any_node_reachable(&connected.connection).await =>
                 {
@@ -213,7 +214,7 @@ impl ManagedConnection {
         changed
     }
 
-    /// Checks that the connection works. Returns the cause if it does not.
+    /// Checks that the connection works. If it does not work, returns the cause.
     async fn check_health(&self, connection: &mut Connection) -> Result<(), String> {
         let check = async {
             let time = self.sync_time(connection).await;
@@ -254,7 +255,7 @@ impl ManagedConnection {
         Ok(self.timekeeping.sync(connection).await?)
     }
 
-    /// Reads the time of the store. In a cluster, one server supplies it, because the clocks of the servers can
+    /// Reads the time of the store. In a cluster, one server supplies the time, because the clocks of the servers can
     /// differ.
     async fn ask_time(&self, connection: &mut Connection) -> Result<(), ConnectError> {
         let timekeeper = self.timekeeper.lock().clone();
@@ -271,8 +272,8 @@ impl ManagedConnection {
         Ok(())
     }
 
-    /// Records the primaries. Increments the incarnation if they have changed, or if the connection is `new`: a
-    /// primary may have restarted and lost data.
+    /// Records the primaries. Increments the incarnation if the primaries have changed. Also increments it if the
+    /// connection is `new`, because a primary may have restarted and lost data.
     async fn update_primaries(
         &self,
         connection: &mut Connection,
@@ -292,7 +293,7 @@ impl ManagedConnection {
             .as_ref()
             .is_some_and(|keeper| addresses.contains(keeper))
         {
-            // Every process selects the same server.
+            // Every process selects the same server: the one with the first address.
             *timekeeper = addresses.iter().min().cloned();
         }
         drop(timekeeper);

@@ -1,14 +1,15 @@
 //! Plain records of versions 1 and 2: a version, a state, four bytes of the session ID, and the rest in the postcard
-//! encoding. Curfew always reads them. It writes them only while a replica runs that reads no other version.
+//! encoding. Curfew can always decode these records. It writes them only while a replica runs that can read no other
+//! version.
 //!
 //! The four bytes tie the record to its session. Pipelined clients had bugs that assigned a reply to the wrong
 //! request (redis-py CVE-2023-28858). With these bytes, Curfew rejects such a reply and does not use the session of
 //! another person.
 //!
-//! Optional parts follow only if a session has them: whether it is remembered, and its binding.
+//! The optional parts follow only if a session has one of them: the "remember me" flag and the binding.
 //!
-//! A live record does not contain `last_seen`: that is the expiry of the key minus the retention. A tombstone
-//! contains it, because its expiry counts from the end of the session.
+//! A live record does not contain `last_seen`, because Curfew can compute it: the expiry of the key minus the
+//! retention. A tombstone contains `last_seen`, because the expiry of a tombstone counts from the end of the session.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -22,8 +23,8 @@ use crate::session::{
     Timestamp, UserAgentHash,
 };
 
-/// The version that this module writes. It also reads version 1. Records of version 1 contain no bytes of the session
-/// ID, and their sessions are not in the deadline queue.
+/// The version that this module writes. The module also reads version 1. Records of version 1 contain no bytes of the
+/// session ID, and their sessions are not in the deadline queue.
 const VERSION: u8 = 2;
 
 /// Bytes of the session ID in the record.
@@ -61,7 +62,7 @@ struct Body<'a> {
     subject: &'a str,
     #[serde(borrow)]
     attributes: Vec<(&'a str, Vec<&'a str>)>,
-    /// The last activity and the end; only in a tombstone.
+    /// The times of the last activity and of the session end; only in a tombstone.
     last_seen_and_end: Option<(u64, u64)>,
 }
 
@@ -108,7 +109,7 @@ pub(super) fn encode(id: SessionId, session: &Session) -> Vec<u8> {
         true => record,
         false => record.and_then(|record| postcard::to_extend(&extras, record)),
     };
-    // Serialization into memory does not fail. A reader would reject an empty record.
+    // Serialization into memory does not fail. If it did, readers would reject the empty record.
     record.unwrap_or_default()
 }
 
@@ -293,7 +294,7 @@ mod tests {
         assert!(decode(ID, &[&good[..], b"x"].concat(), expiry).is_err());
     }
 
-    /// The previous version reads only the codes 1 to 3.
+    /// The previous version of Curfew reads only the codes 1 to 3.
     #[test]
     fn a_sign_out_is_written_as_a_revocation() {
         let mut ended = session(1_795_426_200_000, 0, &[]);

@@ -1,12 +1,12 @@
-//! Records of version 3. They are encrypted and authenticated. A person who can read Redis learns no names. A person
-//! who can write to Redis cannot forge a record, or use the record of one session for another.
+//! Sealed records (version 3). They are encrypted and authenticated. A person who can read Redis learns no names. A
+//! person who can write to Redis can neither forge a record nor copy the record of one session to another session.
 //!
-//! The header is plain text and authenticated: the version and two bytes of the session ID. The bytes distinguish a
-//! reply to another request from a tampered record. Pipelined clients had bugs that assigned a reply to the wrong
-//! request (redis-py CVE-2023-28858).
+//! The header contains the version and two bytes of the session ID. It is not encrypted, but authenticated. With the
+//! two bytes, Curfew can distinguish a reply to another request from a record that somebody changed. Pipelined
+//! clients had bugs that assigned a reply to the wrong request (redis-py CVE-2023-28858).
 //!
-//! Optional parts are numbered fields. An even number means that the field restricts the session: a program that does
-//! not know it rejects the record. A program ignores unknown fields with odd numbers.
+//! Optional parts are numbered fields. A field with an even number restricts the session, so a program that does not
+//! know the field rejects the record. A program ignores unknown fields with odd numbers.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -31,9 +31,9 @@ const ID_PREFIX_BYTES: usize = 2;
 /// Bytes before the sealed part.
 pub(super) const HEADER_BYTES: usize = 1 + ID_PREFIX_BYTES;
 
-/// The state byte of a live session. For a tombstone, [`state_code`] gives it.
+/// The state byte of a live session. [`state_code`] returns the state byte of a tombstone.
 const LIVE: u8 = 0;
-/// A bit of the state byte. It is set if the retention includes [`CLOCK_MARGIN`].
+/// The bit of the state byte that is set if the retention includes [`CLOCK_MARGIN`].
 const HAS_MARGIN: u8 = 0x80;
 
 /// Times and durations are in milliseconds.
@@ -48,7 +48,7 @@ struct Body<'a> {
     subject: &'a str,
     #[serde(borrow)]
     attributes: Vec<(&'a str, Vec<&'a str>)>,
-    /// The last activity and the end; only in a tombstone.
+    /// The times of the last activity and of the session end; only in a tombstone.
     ended: Option<(u64, u64)>,
     #[serde(borrow)]
     fields: Vec<(u8, &'a [u8])>,
@@ -132,7 +132,7 @@ pub(super) fn encode(
             .map(|(number, bytes)| (*number, bytes.as_slice()))
             .collect(),
     };
-    // Serialization into memory does not fail. A reader would reject an empty record.
+    // Serialization into memory does not fail. If it did, readers would reject the empty record.
     let plain = postcard::to_stdvec(&body).unwrap_or_default();
     let mut head = [VERSION; HEADER_BYTES];
     head[1..].copy_from_slice(&id.as_bytes()[..ID_PREFIX_BYTES]);
@@ -144,8 +144,8 @@ pub(super) fn encode(
 /// Opens and decodes the record of a session. `expiry` is the expiry of its key.
 ///
 /// # Errors
-/// [`StoreError::Unreadable`] for a record that is not from [`encode`] with a key of the ring, and [`MISPLACED`] for
-/// the record of another session.
+/// [`StoreError::Unreadable`] for a record that [`encode`] did not write with a key of the ring, and [`MISPLACED`]
+/// for the record of another session.
 pub(super) fn decode(
     id: SessionId,
     bytes: &[u8],
