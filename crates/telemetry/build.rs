@@ -19,8 +19,8 @@ fn main() {
     );
 }
 
-/// Returns the commit for a release build. Other builds do not contain it, because each commit would then cause a new
-/// build.
+/// Returns the commit for a release build, and `None` for other builds. Otherwise, each commit would make Cargo build
+/// the crate again.
 fn git_commit() -> Option<String> {
     if env::var("PROFILE").as_deref() != Ok("release") {
         return None;

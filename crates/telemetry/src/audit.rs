@@ -1,8 +1,8 @@
 //! Audit events. They are log lines with the target `curfew::audit`, so that a collector can route them. They never
 //! contain a credential.
 //!
-//! Fields have the names of the Elastic Common Schema, if it has one. Curfew's own fields begin with `curfew.`.
-//! `docs/observability.md` lists all fields, and a test compares the list with this file.
+//! A field has its name from the Elastic Common Schema, if this schema has such a field. Curfew's own fields begin
+//! with `curfew.`. `docs/observability.md` lists all fields, and a test compares the list with this file.
 
 mod access;
 mod action;
@@ -25,9 +25,9 @@ pub use session::{
 /// The tracing target of every audit event.
 pub const TARGET: &str = "curfew::audit";
 
-/// Writes an audit event with the fields of every event: the action, the outcome and the actor.
+/// Writes an audit event. Adds the fields that every event has: the action, the outcome and the actor.
 ///
-/// Texts are written as strings, so that the human log format quotes them and escapes control characters.
+/// The macro passes texts as strings, so that the human log format quotes them and escapes control characters.
 macro_rules! event {
     ($level:ident, $action:expr, $outcome:literal, $actor:expr, { $($fields:tt)* }, $message:literal) => {{
         let actor: &$crate::actor::Actor = $actor;

@@ -2,8 +2,8 @@
 
 /// The version from `Cargo.toml`.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// The revision of the source: `CURFEW_REVISION` at build time, or git's commit for a release build; otherwise
-/// `unknown`.
+/// The revision of the source. This is the value of `CURFEW_REVISION` at build time. Without this variable, it is the
+/// Git commit for a release build, and `unknown` for other builds.
 pub const REVISION: &str = env!("CURFEW_REVISION");
 /// The target triple of the build.
 pub const TARGET: &str = env!("CURFEW_TARGET");

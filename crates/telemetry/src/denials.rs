@@ -8,17 +8,17 @@ use tokio_util::sync::CancellationToken;
 use super::audit::{self, Denied};
 use crate::session::{DenyReason, Timestamp};
 
-/// Maximum number of denials that are logged one by one in a second, for each reason. This limit is for requests
-/// without a genuine credential, which any client can send.
+/// Maximum number of denials with an event of their own, for each second and reason. This limit is for requests
+/// without a genuine credential, because any client can send such requests.
 const MAX_ANONYMOUS_PER_WINDOW: u64 = 10;
 /// The same limit for requests with a genuine credential.
 const MAX_KNOWN_PER_WINDOW: u64 = 100;
-/// After this time, the counts start at zero again.
+/// The length of the period after which the counts start at zero again.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// Writes denials to the audit log, up to a limit for each second and reason. For the denials above the limit, it
-/// writes one event with their count and the first of them as a sample. Without the limit, a client with forged
-/// credentials could fill the log.
+/// Writes denials to the audit log, up to a limit for each second and reason. For the denials above the limit, this
+/// type writes one event with their count, and with the first of these denials as an example. Without the limit, a
+/// client with forged credentials could fill the log.
 #[derive(Debug, Default)]
 pub struct DenialLog(Mutex<HashMap<(DenyReason, bool), Window>>);
 
@@ -29,7 +29,7 @@ struct Window {
     more: Option<AggregatedDenials>,
 }
 
-/// The denials that were counted and not logged one by one.
+/// The denials that were counted and have no event of their own.
 #[derive(Clone, Debug)]
 pub(super) struct AggregatedDenials {
     pub(super) count: u64,
@@ -41,7 +41,7 @@ pub(super) struct AggregatedDenials {
 }
 
 impl DenialLog {
-    /// Logs a denial, or counts it.
+    /// Logs a denial. Above the limit, only counts the denial.
     pub fn record(&self, denied: &Denied<'_>, reason: DenyReason, now: Timestamp) {
         let known = denied.session.is_some();
         let most = if known {
@@ -69,7 +69,7 @@ impl DenialLog {
         more.last = now;
     }
 
-    /// Logs the counts, and starts them at zero again.
+    /// Logs the counts, and then sets them to zero.
     pub fn flush(&self) {
         let windows = std::mem::take(&mut *self.0.lock());
         for ((reason, known), window) in windows {
@@ -79,7 +79,7 @@ impl DenialLog {
         }
     }
 
-    /// Flushes every second until `stop` is cancelled, and then once more.
+    /// Calls [`flush`](Self::flush) every second until `stop` is cancelled, and then once more.
     pub async fn run(&self, stop: CancellationToken) {
         let mut seconds = tokio::time::interval(WINDOW);
         while stop.run_until_cancelled(seconds.tick()).await.is_some() {

@@ -11,7 +11,7 @@ pub struct Diagnostics {
 }
 
 impl Diagnostics {
-    /// Replaces the recommendations of a source. Without a problem, there are no lines.
+    /// Replaces the recommendations of a source. `lines` is empty if the source has no problem.
     pub fn set(&self, source: &'static str, lines: Vec<String>) {
         let mut all = self.lines.lock();
         let before = all.entry(source).or_default();
@@ -24,18 +24,18 @@ impl Diagnostics {
         *before = lines;
     }
 
-    /// Replaces the facts of a source: lines that need no action.
+    /// Replaces the facts of a source. Facts are lines that need no action by the operator.
     pub fn inform(&self, source: &'static str, lines: Vec<String>) {
         self.facts.lock().insert(source, lines);
     }
 
-    /// Returns the facts, each with its source in front.
+    /// Returns the facts. Each line begins with its source.
     #[must_use]
     pub fn facts(&self) -> Vec<String> {
         with_sources(&self.facts.lock())
     }
 
-    /// Returns the recommendations, each with its source in front.
+    /// Returns the recommendations. Each line begins with its source.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         with_sources(&self.lines.lock())

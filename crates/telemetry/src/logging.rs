@@ -73,7 +73,7 @@ pub fn init(format: LogFormat, filter: &str, traces: Option<&Traces>) -> Result<
     #[expect(clippy::disallowed_methods, reason = "the text is escaped here")]
     let stderr = || std::io::stderr();
     let layer = lines(format, stderr, std::io::IsTerminal::is_terminal(&stderr()));
-    // Fails only if logging is already set up, as in tests that start several services.
+    // Only a second call fails, for example in tests that start several services.
     let spans = traces.map(|traces| {
         let spans = tracing_opentelemetry::layer().with_tracer(traces.tracer());
         let ours = Targets::new().with_target(traces::TARGET, Level::INFO);

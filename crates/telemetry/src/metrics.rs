@@ -22,14 +22,14 @@ pub use near_cache::NearCacheMetrics;
 pub use sources::SourceMetrics;
 pub use store::StoreMetrics;
 
-/// Histogram buckets in seconds. The lowest ones fit answers from memory, the highest ones a store that does not
-/// respond.
+/// Histogram buckets in seconds. The lowest buckets are for answers from memory, and the highest are for a store that
+/// does not respond.
 const DURATION_BUCKETS_SECONDS: &[f64] = &[
     0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1,
     0.25, 0.5, 1.0, 2.5,
 ];
 
-/// The `policy` label of a check without a policy, because no session was found.
+/// The value of the label `policy` for a check without a session, and therefore without a policy.
 pub const NO_POLICY: &str = "none";
 
 /// All metrics. `docs/configuration.md` lists them.
@@ -52,7 +52,7 @@ impl Metrics {
     /// Creates all metrics at zero, and the process metrics if the system has them.
     ///
     /// # Errors
-    /// [`prometheus::Error`] if two metrics share a name. A test excludes that.
+    /// [`prometheus::Error`] if two metrics have the same name. A test makes sure that this does not happen.
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let registrar = Registrar(&registry);
@@ -80,7 +80,7 @@ impl Metrics {
     }
 
     /// Creates the counters of rare events at zero, so that an alert on their growth notices the first event.
-    /// `contracts` are all contracts. `known` are the policies with `on_store_failure: known`.
+    /// `contracts` contains all contracts, and `known` contains the policies with `on_store_failure: known`.
     pub fn init_checks<'a>(
         &self,
         contracts: impl Iterator<Item = &'a str>,

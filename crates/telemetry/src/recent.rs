@@ -5,7 +5,7 @@ use parking_lot::Mutex;
 use crate::events::SessionEnded;
 use crate::session::{Session, SessionId, Timestamp};
 
-/// Maximum number of events. Older ones are removed.
+/// Maximum number of events in memory. Above this number, the oldest events are removed.
 const MAX_EVENTS: usize = 100;
 
 /// The latest starts and ends of sessions in this process, for operators.

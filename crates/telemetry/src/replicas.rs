@@ -8,11 +8,11 @@ use crate::build;
 use crate::clock::Stopwatch;
 use crate::session::Timestamp;
 
-/// A replica is removed from the list after this time without a message.
+/// If no message of a replica arrives for this time, the replica is removed from the list.
 const LISTING_TTL: Duration = Duration::from_secs(15);
 /// Maximum number of replicas in the list.
 const MAX_REPLICAS: usize = 256;
-/// Bytes of a name or a version.
+/// Maximum bytes of a name or a version.
 const MAX_NAME_BYTES: usize = 255;
 
 /// The description of a replica. The replica publishes it to the other replicas of the same store.
@@ -28,7 +28,7 @@ pub struct Replica {
     #[serde(default)]
     pub records: u8,
     /// The number of the last change of cut-offs and revocation rules that the replica has read; `None` for a version
-    /// without rules.
+    /// of Curfew without rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revocations: Option<u64>,
 }
@@ -59,7 +59,8 @@ pub struct Replicas {
     channel: Mutex<Option<ChannelState>>,
 }
 
-/// The state of the channel.
+/// For how long the messages of the channel have been complete, and for how long no older version has published a
+/// message.
 #[derive(Clone, Copy, Debug)]
 struct ChannelState {
     /// The time since which all messages have arrived.
@@ -87,7 +88,7 @@ impl Replicas {
         &self.this
     }
 
-    /// Records that from now on all messages of the channel arrive.
+    /// Records that all messages of the channel arrive from now on.
     pub fn listening(&self) {
         self.channel.lock().get_or_insert_with(|| ChannelState {
             since: Stopwatch::start(),
@@ -95,7 +96,7 @@ impl Replicas {
         });
     }
 
-    /// Records that from now on messages of the channel may be lost.
+    /// Records that messages of the channel may be lost from now on.
     pub fn missed(&self) {
         *self.channel.lock() = None;
     }
@@ -108,7 +109,8 @@ impl Replicas {
         channel.map(|channel| channel.compatible_since.seconds())
     }
 
-    /// Returns whether this process has listened long enough to know every running replica that can publish.
+    /// Returns whether this process has received all messages for long enough to know every running replica that can
+    /// publish.
     #[must_use]
     pub fn knows_all(&self) -> bool {
         let channel = *self.channel.lock();

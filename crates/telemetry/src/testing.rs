@@ -1,4 +1,4 @@
-//! Returns logs and metrics that contain a given text, for the test of all outputs.
+//! Returns logs and metrics that contain a given text. A test of the text encoding of all outputs uses them.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::metrics::Metrics;
 use crate::session::DenyReason;
 pub use curfew_core::testing::*;
 
-/// Runs `write`, and returns the log that it produces in a format.
+/// Runs the function `write`, and returns the log lines that it writes, in the given format.
 pub fn logged(format: LogFormat, colours: bool, write: impl FnOnce()) -> String {
     #[derive(Clone, Default)]
     struct Buffer(Arc<Mutex<Vec<u8>>>);

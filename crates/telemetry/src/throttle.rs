@@ -6,10 +6,10 @@ use parking_lot::Mutex;
 
 use crate::clock::Stopwatch;
 
-/// Maximum number of keys in memory. When it is exceeded, all keys are removed.
+/// Maximum number of keys in memory. When there are more keys, all keys are removed.
 const MAX_KEYS: usize = 256;
 
-/// Limits log lines: for each key, one line in an interval.
+/// Limits the number of log lines: one line for each key in an interval.
 #[derive(Debug)]
 pub struct Throttle<K> {
     interval: Duration,

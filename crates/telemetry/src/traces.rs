@@ -1,5 +1,5 @@
-//! OpenTelemetry traces of checks. Each check is a child of the proxy's span (W3C Trace Context), and each store
-//! request a child of the check. No span contains a credential or a path.
+//! OpenTelemetry traces of checks. The span of a check is a child of the proxy's span (W3C Trace Context). The span
+//! of a store request is a child of the check's span. No span contains a credential or a path.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ pub struct TraceSettings {
     pub url: Url,
     /// PEM certificates of trusted authorities, for `https`.
     pub authorities: Option<Vec<u8>>,
-    /// The ratio of checks to sample, if the proxy has made no sampling decision.
+    /// The fraction of checks to sample, from 0 to 1. It applies only if the proxy has made no sampling decision.
     pub ratio: f64,
 }
 
@@ -86,7 +86,7 @@ impl Traces {
     }
 }
 
-/// Starts the span of a check, as a child of the span in the headers.
+/// Starts the span of a check, as a child of the proxy's span from the headers.
 #[must_use]
 pub fn check(contract: &'static str, headers: &HeaderMap) -> Span {
     let span = tracing::info_span!(

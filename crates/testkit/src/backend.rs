@@ -77,13 +77,13 @@ impl Backend {
         seen.remove(0)
     }
 
-    /// Lets the open event stream send its second event and end.
+    /// Makes the open event stream send its second event and end.
     pub fn next_event(&self) {
         self.next_event.notify_one();
     }
 }
 
-/// Serves requests. Like most applications, the backend has a larger header limit than Curfew.
+/// Serves requests. Like most applications, the backend accepts larger headers than Curfew.
 async fn serve(listener: tokio::net::TcpListener, router: axum::Router) {
     let mut server = Builder::new(TokioExecutor::new());
     server.http1().max_headers(1000);
@@ -142,7 +142,7 @@ async fn answer(State(backend): State<Backend>, mut request: Request) -> Respons
     }
 }
 
-/// Answers with a stream of two events. The second one waits for [`Backend::next_event`].
+/// Answers with a stream of two events. The stream sends the second event when a test calls [`Backend::next_event`].
 fn events(next: Arc<Notify>) -> Response {
     let events = stream::unfold(1, move |number| {
         let next = Arc::clone(&next);

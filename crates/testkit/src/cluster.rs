@@ -56,7 +56,7 @@ impl Cluster {
     pub fn timekeeper(&self) -> usize {
         let primaries = self.primaries().into_iter();
         let first = primaries.min_by_key(|index| self.servers[*index].port);
-        first.expect("there are primaries")
+        first.expect("the cluster should have a primary")
     }
 
     /// Returns the index of the primary that has `key`.
@@ -66,10 +66,10 @@ impl Cluster {
             let url = self.servers[**index].url();
             command::<bool>(&url, &[b"EXISTS", key]) == Ok(true)
         };
-        *primaries.iter().find(has).expect("a primary has the key")
+        *primaries.iter().find(has).expect("one primary should have the key")
     }
 
-    /// Moves `count` slots and their keys from the other shards to the first one.
+    /// Moves `count` slots and their keys from the other shards to the first shard.
     pub async fn move_slots(&self, count: usize) {
         let target = self.primaries()[0];
         self.reshard(target, count).await;
@@ -105,7 +105,7 @@ impl Cluster {
         let nodes: String = self.servers[0].command(&[b"CLUSTER", b"NODES"]);
         let own = nodes.lines().find(|line| line.contains("myself"));
         let bus = own.and_then(|line| line.split_once('@')?.1.split([' ', ',']).next());
-        bus.expect("the server has a bus port").to_owned()
+        bus.expect("CLUSTER NODES should contain the bus port of the server").to_owned()
     }
 
     async fn reshard(&self, target: usize, count: usize) {
@@ -145,7 +145,7 @@ impl Cluster {
             .primaries()
             .iter()
             .find(has)
-            .expect("a primary has the slot")
+            .expect("one primary should own the slot")
     }
 
     /// Waits until there are three primaries with one replica each, and every server reports a healthy cluster.
@@ -161,8 +161,8 @@ impl Cluster {
         .await;
     }
 
-    /// Waits until another server has replaced the primary `before`, and all running servers know it. Until then, a
-    /// server may report that the cluster is down.
+    /// Waits until another server has replaced the primary `before`, and all running servers know the new primary.
+    /// Before that, a server may report that the cluster is down.
     pub async fn wait_for_fail_over(&self, before: usize) {
         eventually("another primary", async || {
             let primaries = self.primaries().into_iter();
@@ -185,7 +185,7 @@ fn try_cluster_tool(arguments: &[&str]) -> bool {
         .args(arguments)
         .stdout(Stdio::null())
         .status()
-        .expect("redis-cli is installed");
+        .expect("redis-cli should be installed");
     done.success()
 }
 
@@ -196,7 +196,7 @@ fn is_healthy(server: &RedisServer) -> bool {
 }
 
 fn server(certificates: Option<&Certificates>) -> RedisServer {
-    // The default bus port is the port plus 10000, which may be in use.
+    // The default bus port is the port plus 10000. That port may be in use.
     let bus = free_port().to_string();
     let own = [
         "--cluster-enabled",
@@ -207,7 +207,7 @@ fn server(certificates: Option<&Certificates>) -> RedisServer {
         "1000",
         "--cluster-port",
         &bus,
-        // A replica replaces a lost primary, even if its data is old.
+        // With 0, a Redis replica replaces a lost primary even if the data of the replica is old.
         "--cluster-replica-validity-factor",
         "0",
     ];

@@ -22,7 +22,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Creates settings with the store `memory`.
+    /// Creates settings for a Curfew with the store `memory`.
     pub fn memory() -> Self {
         let admin = AdminToken::generate().unwrap();
         let key = SigningKey::generate().unwrap();
@@ -45,7 +45,7 @@ impl Setup {
             .set("LOG__FORMAT", "json")
     }
 
-    /// Creates settings with the Redis at `url`.
+    /// Creates settings for a Curfew with the Redis at `url`.
     pub fn redis(url: &str) -> Self {
         Self::memory().set("STORE__URL", url)
     }
@@ -116,7 +116,8 @@ impl Setup {
 
     /// Starts Curfew and waits until it listens.
     pub fn start(&self) -> Curfew {
-        // In a file, every line can be read as soon as it is written. A pipe needs a reader, which can be late.
+        // The log goes to a file, because a test can read each line as soon as Curfew has written it. With a pipe,
+        // the reader could be late.
         let log = tempfile::NamedTempFile::new().unwrap();
         let mut process = self
             .command(&["serve"])
@@ -260,14 +261,14 @@ impl Curfew {
         );
     }
 
-    /// Subtracts `by` from every time of a session, through the admin API.
+    /// Subtracts the duration `by` from every time of a session, through the admin API.
     pub async fn age(&self, session: &SignedIn, by: &str) {
         let path = format!("/api/v1/sessions/{}/age", session.id);
         let (status, answer) = self.call("POST", &path, Some(json!({ "by": by }))).await;
         assert_eq!(status, StatusCode::OK, "{answer}");
     }
 
-    /// Sends a check like NGINX. Returns the status and the reason.
+    /// Sends a check in the way that NGINX does. Returns the status and the reason.
     pub async fn check(&self, session: &SignedIn) -> (u16, String) {
         self.check_with_cookie(&session.cookie()).await
     }
@@ -328,7 +329,7 @@ impl Curfew {
         signal(&self.process, name);
     }
 
-    /// Stops the process with a signal: connections stay open, and no request is answered.
+    /// Suspends the process with SIGSTOP: its connections stay open, and it answers no request.
     pub fn freeze(&self) {
         super::freeze(&self.process);
     }
@@ -338,7 +339,7 @@ impl Curfew {
         super::thaw(&self.process);
     }
 
-    /// Waits until the process exits. Sends no signal.
+    /// Waits until the process exits by itself. Sends no signal.
     pub async fn wait_for_exit(&mut self) -> ExitStatus {
         let mut status = None;
         super::eventually("curfew exits", async || {

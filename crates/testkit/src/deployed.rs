@@ -16,7 +16,7 @@ pub fn deployed(file: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Returns a file that `curfew render` prints for this idle limit and the default addresses.
+/// Returns the text of a file that `curfew render` prints for this idle limit and the default addresses.
 pub fn rendered(proxy: ::curfew::render::Proxy, name: &str, idle: Duration) -> String {
     let limits = ::curfew::render::RenderLimits {
         idle: Some(idle),
@@ -32,7 +32,8 @@ pub fn rendered(proxy: ::curfew::render::Proxy, name: &str, idle: Duration) -> S
     files.find(|file| file.name == name).unwrap().text
 }
 
-/// Replaces each text in `replaced` with its new text. Panics unless each text occurs exactly once.
+/// Replaces texts in `text`. `replaced` contains pairs: a text to replace and the new text. Panics unless each text
+/// to replace occurs exactly once.
 pub fn changed(text: &str, replaced: &[(&str, String)]) -> String {
     let mut text = text.to_owned();
     for (from, to) in replaced {
@@ -46,7 +47,7 @@ pub fn changed(text: &str, replaced: &[(&str, String)]) -> String {
     text
 }
 
-/// Returns an address in the form of Envoy's configuration.
+/// Returns an address in the format of Envoy's configuration.
 pub fn envoy_address(address: SocketAddr) -> String {
     format!("address: {}, port_value: {}", address.ip(), address.port())
 }
@@ -71,7 +72,7 @@ pub fn uncomment(text: &str, marker: &str) -> String {
     changed
 }
 
-/// A server in its own directory, which holds its files and its log.
+/// A server process with its own directory, which contains the files and the log of the server.
 pub struct Server {
     process: Child,
     directory: TempDir,
@@ -115,8 +116,8 @@ impl Server {
         signal(&self.process, name);
     }
 
-    /// Stops the process with a signal: connections stay open, and no request is answered. Works only for servers
-    /// with one process.
+    /// Suspends the process with SIGSTOP: its connections stay open, and it answers no request. Works only for
+    /// servers with one process.
     pub fn freeze(&self) {
         super::freeze(&self.process);
     }

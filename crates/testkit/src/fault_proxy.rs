@@ -1,5 +1,5 @@
-//! A TCP proxy in front of a real server. It injects faults: delay, closed connections, silence, noise and a wrong
-//! clock.
+//! A TCP proxy in front of a real server. It injects faults: delays, closed connections, silence, extra bytes and a
+//! wrong clock.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -19,11 +19,11 @@ pub enum Fault {
     None,
     /// Delays every byte by this time, in each direction.
     Slow(Duration),
-    /// Closes all connections, and each new connection at once.
+    /// Closes all open connections, and closes each new connection at once.
     Cut,
     /// Keeps connections open, and forwards no bytes.
     HalfOpen,
-    /// Adds this number of seconds to the answers to `TIME`.
+    /// Adds this number of seconds to the server's answers to the Redis command `TIME`.
     Clock(i64),
     /// Inserts bytes that the server did not send.
     Noise,
@@ -60,7 +60,7 @@ impl FaultProxy {
         }
     }
 
-    /// Connects new connections to another server, and closes the existing ones.
+    /// Forwards new connections to another server, and closes the existing connections.
     pub async fn redirect_to(&self, server: SocketAddr) {
         *self.server.lock().unwrap() = server;
         self.set(Fault::Cut);
@@ -114,10 +114,10 @@ async fn relay_direction(
     );
 }
 
-/// Bytes, and the time when they arrive.
+/// Some bytes, and the time at which the other side receives them.
 type Chunk = (Instant, Vec<u8>);
 
-/// Reads bytes from one side, and applies the fault to them.
+/// Reads bytes from one side, and applies the current fault to these bytes.
 async fn read_chunks(
     mut from: OwnedReadHalf,
     to: mpsc::UnboundedSender<Chunk>,
@@ -125,7 +125,8 @@ async fn read_chunks(
     answers: bool,
 ) {
     let mut buffer = vec![0; 65_536];
-    // TCP delivers no bytes after lost ones, so a connection that has lost bytes forwards nothing more.
+    // TCP never delivers bytes that follow lost bytes. So after this proxy has dropped bytes of a connection, it
+    // forwards nothing more on this connection.
     let mut lost = false;
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
         let fault = *faults.borrow();
@@ -151,7 +152,7 @@ async fn read_chunks(
         }
     }
     if lost || *faults.borrow() == Fault::HalfOpen {
-        // The proxy does not forward the end of the stream either.
+        // After lost bytes, the proxy does not forward the end of the stream either.
         std::future::pending::<()>().await;
     }
 }

@@ -1,5 +1,5 @@
-//! NGINX with the directives that ingress-nginx renders for the annotations of `deploy/nginx/ingress.yaml`. No
-//! cluster is available to run the controller itself.
+//! NGINX with the directives that ingress-nginx renders for the annotations of `deploy/nginx/ingress.yaml`. The tests
+//! have no cluster in which the controller itself could run.
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ use super::Listeners;
 use super::deployed::{changed, deployed};
 use super::nginx::Nginx;
 
-/// The image of the controller has these modules built in. On Debian, NGINX must load them.
+/// The NGINX in the image of the controller contains these modules. The NGINX of Debian must load them.
 const MODULES: &str = "load_module /usr/lib/nginx/modules/ndk_http_module.so;
 load_module /usr/lib/nginx/modules/ngx_http_set_misc_module.so;
 ";
@@ -19,7 +19,7 @@ error_page 401 = @sign-in;";
 /// The Ingress of a host: the address of its application, and its annotation `auth-signin`.
 #[derive(Clone)]
 pub struct Host<'a> {
-    /// The host name, or `_` for all hosts without their own Ingress.
+    /// The host name, or `_` for all hosts that have no Ingress of their own.
     pub name: &'a str,
     pub application: SocketAddr,
     pub sign_in: Option<String>,
@@ -56,8 +56,8 @@ fn config_map(name: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Returns the directives that the controller renders for a ConfigMap of `auth-proxy-set-headers` or
-/// `proxy-set-headers`.
+/// Returns the directives that the controller renders for the ConfigMap `name`, which the setting
+/// `auth-proxy-set-headers` or `proxy-set-headers` names.
 fn set_headers(name: &str) -> String {
     let headers = config_map(name).into_iter();
     headers
@@ -65,7 +65,8 @@ fn set_headers(name: &str) -> String {
         .collect()
 }
 
-/// Starts NGINX for these hosts. `change` edits the template first; `policy` is the policy of the check, if any.
+/// Starts NGINX for these hosts. Before that, the function `change` edits the template. `policy` is the policy that
+/// the check names, if any.
 pub fn start(
     curfew: Listeners,
     policy: Option<&str>,

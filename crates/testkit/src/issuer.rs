@@ -45,7 +45,8 @@ impl Issuer {
             .set("JWT__COOKIE", "id")
     }
 
-    /// Returns the cookie with a token of `alice`, who authenticated `seconds_ago`. The token was issued now.
+    /// Returns the cookie with a token of `alice`, which is issued now. She authenticated `seconds_ago` seconds
+    /// before.
     pub fn cookie(&self, sid: &str, seconds_ago: u64) -> String {
         let now = now().as_millis() / 1000;
         let claims = json!({

@@ -26,7 +26,7 @@ const KINDS: [(&str, &str, &str); 6] = [
     ("configmaps", "v1", "ConfigMap"),
 ];
 
-/// The interval between bookmarks. A watch gets them only if it asks for them.
+/// The interval between bookmarks. The server sends bookmarks only to a watch that asks for them.
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(1);
 
 pub struct KubeApi {
@@ -45,7 +45,7 @@ struct Store {
     /// The objects, with plural, namespace and name as the key.
     objects: BTreeMap<(String, String, String), Value>,
     log: Vec<Event>,
-    /// The server has removed the events up to this version. A watch from an older version gets 410.
+    /// The resource version up to which the server has removed the events. A watch from an older version gets 410.
     compacted: u64,
     /// The bodies of status writes, with path and content type.
     statuses: Vec<(String, String, Bytes)>,
@@ -224,7 +224,8 @@ fn list(
     )
 }
 
-/// Answers a watch request with a stream of events: first all objects, if the client asks for them, then changes.
+/// Answers a watch request with a stream of events: first all objects, if the client asks for them, and then the
+/// changes.
 fn watch(
     cluster: &Arc<Cluster>,
     kind: Kind,
@@ -305,7 +306,8 @@ fn line(kind: &str, object: &Value) -> Bytes {
     format!("{}\n", json!({ "type": kind, "object": object })).into()
 }
 
-/// Merges a status (RFC 7386), or replaces it. A body that is not JSON is recorded and changes nothing.
+/// Merges a status into an object (RFC 7386), or replaces the status. If the body is not JSON, the server only
+/// records the body.
 fn write_status(
     cluster: &Cluster,
     plural: &str,

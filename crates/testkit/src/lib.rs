@@ -1,4 +1,4 @@
-//! The real servers that the black-box tests start. Each listens on its own ports.
+//! Starts the real servers for the black-box tests. Each server listens on its own ports.
 
 pub mod backend;
 pub mod cluster;
@@ -41,8 +41,8 @@ pub fn program() -> PathBuf {
     program
 }
 
-/// Returns a port that nothing listens on. It is outside the range of ephemeral ports, so a server can stop and start
-/// again on the same port.
+/// Returns a port on which no process listens. The port is outside the range of ephemeral ports, so a server can stop
+/// and start again on the same port.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
@@ -76,17 +76,18 @@ impl Listeners {
     }
 }
 
-/// Waits until `condition` holds. Panics with `what` after the timeout.
+/// Waits until the function `condition` returns true. After the timeout, panics with the text `what`.
 pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let waited = Stopwatch::start();
     while !condition().await {
-        // A busy machine needs longer, and a long timeout costs nothing when the test passes.
+        // The timeout is long, because a busy machine is slow. A test that passes does not wait for the timeout.
         assert!(waited.seconds() < 90.0, "timeout: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// Waits until something listens on `address`. Panics with `log` if `process` exits first.
+/// Waits until a server listens on `address`. If `process` exits before that, panics with the text that the function
+/// `log` returns.
 pub fn wait_for_listener(process: &mut Child, address: SocketAddr, log: impl Fn() -> String) {
     let waited = Stopwatch::start();
     while TcpStream::connect(address).is_err() {
@@ -105,7 +106,8 @@ pub fn signal(process: &Child, name: &str) {
     assert!(status.success(), "{command}");
 }
 
-/// Sends SIGSTOP, and waits until all threads have stopped: a running thread continues for a moment after the signal.
+/// Sends SIGSTOP, and waits until all threads have stopped, because a thread can continue for a moment after the
+/// signal.
 pub fn freeze(process: &Child) {
     signal(process, "STOP");
     let tasks = format!("/proc/{}/task", process.id());
@@ -119,7 +121,7 @@ pub fn freeze(process: &Child) {
     };
     let waited = Stopwatch::start();
     while !stopped() {
-        assert!(waited.seconds() < 90.0, "it does not stop");
+        assert!(waited.seconds() < 90.0, "timeout: the process should stop after SIGSTOP");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -129,7 +131,7 @@ pub fn thaw(process: &Child) {
     signal(process, "CONT");
 }
 
-/// Returns the current time of this machine, which is also Curfew's, in milliseconds since the epoch.
+/// Returns the current time of this machine. Curfew runs on the same machine, so it has the same time.
 pub fn now() -> ::curfew::session::Timestamp {
     use ::curfew::clock::{Clock, SystemClock};
     SystemClock.now()

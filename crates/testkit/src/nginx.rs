@@ -14,7 +14,7 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    /// Starts NGINX with `deploy/nginx/curfew.conf`, and changes only addresses.
+    /// Starts NGINX with `deploy/nginx/curfew.conf`, in which only the addresses are changed.
     pub fn start(curfew: Listeners, application: SocketAddr) -> Self {
         Self::changed(curfew, application, &[])
     }
@@ -33,7 +33,7 @@ impl Nginx {
         )
     }
 
-    /// Like [`changed`](Self::changed), with `text` instead of the file.
+    /// Like [`changed`](Self::changed), with the configuration `text` instead of `deploy/nginx/curfew.conf`.
     pub fn of(
         file: &str,
         curfew: Listeners,
@@ -52,7 +52,7 @@ impl Nginx {
         Self::with(&text, "")
     }
 
-    /// Starts NGINX with a configuration that listens on port 8080. `modules` holds its `load_module` lines.
+    /// Starts NGINX with a configuration that listens on port 8080. `modules` contains the `load_module` lines.
     pub fn with(text: &str, modules: &str) -> Self {
         let (address, http2) = (local(free_port()), local(free_port()));
         let listen = format!("listen {address};\n    listen {http2} http2;");
@@ -82,7 +82,7 @@ impl Nginx {
     }
 }
 
-/// The `nginx.conf` of a distribution, around the files in `conf.d`.
+/// The main configuration, like the `nginx.conf` of a distribution, which includes the files in `conf.d`.
 const MAIN: &str = "
 daemon off;
 worker_processes 1;

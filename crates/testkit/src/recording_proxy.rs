@@ -1,4 +1,4 @@
-//! A TCP proxy between two real servers. It records every byte, and can be closed.
+//! A TCP proxy between two real servers. It records every byte. A test can close the proxy.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

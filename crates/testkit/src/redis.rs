@@ -12,7 +12,7 @@ use super::{free_port, freeze, local, signal, thaw, wait_for_listener};
 /// The read and write timeout of commands that the tests send.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A server with its own port and directory.
+/// A Redis or Valkey server with its own port and directory.
 pub struct RedisServer {
     program: PathBuf,
     process: Option<Child>,
@@ -26,7 +26,7 @@ impl RedisServer {
         Self::with(&[])
     }
 
-    /// Starts a server with more options of `redis-server`.
+    /// Starts a Redis server with these additional options of `redis-server`.
     pub fn with(options: &[&str]) -> Self {
         Self::of(Path::new("redis-server"), options)
     }
@@ -45,14 +45,14 @@ impl RedisServer {
         server
     }
 
-    /// Starts the server again with its data.
+    /// Starts the server again after a stop. The server loads its saved data.
     pub fn start_again(&mut self) {
-        assert!(self.process.is_none(), "the server already runs");
+        assert!(self.process.is_none(), "the server should not run before this start");
         let log = std::fs::File::create(self.path("log")).unwrap();
         let mut process = Command::new(&self.program)
             .args(["--bind", "127.0.0.1", "--dir", &self.path(""), "--save", ""])
             .args(["--port", &self.port.to_string()])
-            // Start the replication at once, not after five seconds.
+            // Replication starts at once, not after five seconds.
             .args(["--repl-diskless-sync-delay", "0"])
             .args(&self.options)
             .stdout(log)
@@ -71,11 +71,11 @@ impl RedisServer {
             .to_owned()
     }
 
-    /// Stops the server, and keeps its data.
+    /// Stops the server, and keeps its files.
     pub fn stop(&mut self) {
         let client = redis::Client::open(self.url()).unwrap();
         let mut connection = client.get_connection().unwrap();
-        // The server answers SHUTDOWN by closing the connection.
+        // As the answer to SHUTDOWN, the server closes the connection.
         let _ = redis::cmd("SHUTDOWN")
             .arg("SAVE")
             .query::<()>(&mut connection);
@@ -89,7 +89,7 @@ impl RedisServer {
         process.wait().unwrap();
     }
 
-    /// Stops the process with a signal: connections stay open, and no command is answered.
+    /// Suspends the process with SIGSTOP: its connections stay open, and it answers no command.
     pub fn freeze(&self) {
         freeze(self.process.as_ref().unwrap());
     }
@@ -129,7 +129,7 @@ impl RedisServer {
 
 /// Runs a command on the server at `url`. Returns an error if the server hangs.
 pub fn command<T: redis::FromRedisValue>(url: &str, words: &[&[u8]]) -> redis::RedisResult<T> {
-    // Without a password, the client sends nothing before the timeouts are set.
+    // The timeouts apply to every command: without a password, the client sends nothing before they are set.
     let info = url.into_connection_info()?;
     let quiet = info.redis_settings().clone().set_skip_set_lib_name();
     let client = redis::Client::open(info.set_redis_settings(quiet))?;

@@ -49,7 +49,7 @@ impl SentinelGroup {
         let port = primary.public_port().to_string();
         let follow = ["--replicaof", "127.0.0.1", &port];
         let servers = vec![primary, server(&follow), server(&follow)];
-        // A sentinel that finds no replicas at its start searches again only after ten seconds.
+        // A sentinel that finds no Redis replicas at its start searches for them again only after ten seconds.
         eventually("both replicas follow the primary", async || {
             let online = |replica: &str| fact(&servers[0], replica).contains("state=online");
             online("slave0") && online("slave1")
@@ -96,7 +96,7 @@ impl SentinelGroup {
 
     /// Returns the index of the current primary among the servers.
     pub fn primary(&self) -> usize {
-        let port = self.agreed_primary().expect("the sentinels agree");
+        let port = self.agreed_primary().expect("all sentinels should name the same primary");
         self.index_of(port)
     }
 
@@ -156,7 +156,7 @@ impl Sentinel {
             .args(options)
             .stdout(Stdio::null())
             .spawn()
-            .expect("redis-server is installed");
+            .expect("redis-server should be installed");
         wait_for_listener(&mut process, local(port), String::new);
         Self {
             process,

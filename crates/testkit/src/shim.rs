@@ -1,5 +1,5 @@
-//! Forwards the checks of a proxy to Curfew's `/auth-request`. It removes the headers with which Curfew recognises a
-//! proxy of another family. This simulates a Curfew that ignores these headers.
+//! Forwards the checks of a proxy to Curfew's `/auth-request`. The shim removes the headers from which Curfew
+//! recognises a proxy of another family. So it simulates a Curfew that ignores these headers.
 
 use std::net::SocketAddr;
 

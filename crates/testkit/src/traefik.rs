@@ -6,13 +6,14 @@ use std::process::Command;
 use super::deployed::{Server, changed, deployed, installed};
 use super::{Listeners, free_port, local};
 
-/// Starts Traefik with the files of `deploy/traefik`, and changes only addresses and the path of the check, `path`.
+/// Starts Traefik with the files of `deploy/traefik`, in which only the addresses and the path of the check are
+/// changed. `path` is the new path of the check.
 pub fn start(curfew: Listeners, path: &str, application: SocketAddr) -> (SocketAddr, Server) {
     let files = ["traefik.yaml", "curfew.yaml"].map(|name| deployed(&format!("traefik/{name}")));
     with(&files, curfew, path, application)
 }
 
-/// Like [`start`], with these texts of the static and the dynamic configuration.
+/// Like [`start`], with other texts for the static and the dynamic configuration.
 pub fn with(
     [own, dynamic]: &[String; 2],
     curfew: Listeners,

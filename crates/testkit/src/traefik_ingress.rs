@@ -9,7 +9,7 @@ use super::deployed::{Server, deployed, installed};
 use super::kube_api::{KubeApi, json_of};
 use super::{Listeners, free_port, local};
 
-/// Returns the flags of Traefik from the comments of the deployed file.
+/// Returns the command-line flags of Traefik, from the comments of the file in `deploy/`.
 fn flags() -> Vec<String> {
     let file = deployed("traefik/ingress-nginx.yaml");
     let flags = file.lines().filter_map(|line| line.strip_prefix("#   --"));
@@ -98,7 +98,7 @@ fn api(manifest: &str, curfew: Listeners, backends: &[(&str, SocketAddr)]) -> So
     receiver.recv().unwrap()
 }
 
-/// Returns the text of the configuration file with the middleware, from its ConfigMap.
+/// Returns the text of the configuration file that defines the middleware. The text is in a ConfigMap of `manifest`.
 fn no_identity(manifest: &str) -> String {
     let documents = yaml_rust2::YamlLoader::load_from_str(manifest).unwrap();
     let mut maps = documents

@@ -17,12 +17,11 @@ pub struct ComplianceReport {
     pub curfew: &'static str,
     /// Every policy.
     pub policies: Vec<PolicyReport>,
-    /// The rules with `access: public`: key and conditions of each.
+    /// The rules with `access: public`. Each text contains the key and the conditions of the rule.
     pub public: Vec<String>,
 }
 
-/// One policy compared with the standards. Durations are text with units: `15 min`, `12 h`, `30
-/// days`.
+/// The comparison of one policy with the standards. Durations are texts with units: `15 min`, `12 h`, `30 days`.
 #[derive(Clone, Debug, Serialize)]
 pub struct PolicyReport {
     /// The policy's name in the configuration.
@@ -44,10 +43,12 @@ pub struct ComplianceFinding {
     pub section: &'static str,
     /// The address of the standard's text.
     pub url: &'static str,
-    /// `met`; `exceeds_recommendation` if a limit exceeds a recommendation (SHOULD); `not_verified` if the limits
-    /// meet the requirement, but a new authentication is not ensured; `not_met`.
+    /// `met`, `not_met`, `exceeds_recommendation` or `not_verified`. `exceeds_recommendation` means that a limit
+    /// exceeds a recommendation (SHOULD). `not_verified` means that the limits meet the requirement, but that a new
+    /// authentication is not ensured.
     pub status: &'static str,
-    /// The reason: the idle limit and its requirement, then the absolute limit and its requirement.
+    /// The two reasons for the status: the idle limit with its requirement, and the absolute limit with its
+    /// requirement.
     pub reasons: [String; 2],
     /// Whether people authenticate again after a timeout: `ensured`, `not ensured`, `not checked`, or
     /// `no requirement`.
@@ -57,8 +58,8 @@ pub struct ComplianceFinding {
 /// How the report finds out whether people authenticate again after a timeout.
 #[derive(Clone, Copy, Debug)]
 pub enum Reauthentication<'a> {
-    /// It examines the configured sign-in sources. If there are none, applications start all sessions through the
-    /// admin API.
+    /// The report examines the configured sign-in sources. If there are no sources, applications start all sessions
+    /// through the admin API.
     Sources(&'a [SignInSource]),
     /// The report does not check whether people authenticate again. It covers only the limits.
     Ignored,
@@ -82,9 +83,9 @@ pub fn report(book: &Rulebook, reauthentication: Reauthentication<'_>) -> Compli
 }
 
 impl ComplianceReport {
-    /// Returns the names of the policies that fail a requirement, in two lists. First, policies with a limit above
-    /// the requirement or recommendation. Second, policies whose limits meet it, but for which a new authentication
-    /// is not ensured.
+    /// Returns the names of the policies that fail a requirement, in two lists. The first list contains the policies
+    /// with a limit above the requirement or recommendation. The second list contains the policies whose limits meet
+    /// the requirement, but for which a new authentication is not ensured.
     #[must_use]
     pub fn failing(&self, requirement: &Requirement) -> [Vec<&str>; 2] {
         let (unverified, met) = (
@@ -146,7 +147,7 @@ impl ComplianceReport {
     }
 }
 
-/// The notes at the end of the report; they apply to every policy.
+/// The notes at the end of the report. They apply to every policy.
 const NOTES: &str = "
 ## Notes
 
@@ -179,8 +180,8 @@ impl PolicyReport {
 }
 
 impl Reauthentication<'_> {
-    /// Adds a sentence for each sign-in source to `facts`. Returns whether a new authentication is ensured;
-    /// `None` if that is not checked.
+    /// Adds a sentence for each sign-in source to `facts`. Returns whether a new authentication is ensured, or `None`
+    /// if the report does not check this.
     fn add_facts(self, policy: &Policy, facts: &mut Vec<String>) -> Option<bool> {
         let Self::Sources(sources) = self else {
             facts.push(

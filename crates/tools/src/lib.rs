@@ -1,6 +1,6 @@
 //! Tools for the files around Curfew: [`lint`] and [`render`] for proxy configurations, and the [`compliance`] report.
 //!
-//! All functions take and return text: the caller reads and writes the files.
+//! All functions take and return text. The caller reads and writes the files.
 
 pub mod compliance;
 pub mod lint;

@@ -1,7 +1,7 @@
 //! Finds settings in proxy configuration that bypass the limits of sessions.
 //!
 //! The linter reads text and returns findings. It sends no requests and changes no files. It detects the format of a
-//! file from the text.
+//! file from the text of the file.
 
 mod envoy;
 mod kubernetes;
@@ -23,7 +23,7 @@ use crate::yaml::MAX_NESTING_LEVELS;
 pub enum Severity {
     /// The setting bypasses session limits.
     Error,
-    /// The setting can be intentional; a person should review it.
+    /// The setting can be intentional. A person should review the setting.
     Notice,
 }
 
@@ -38,7 +38,7 @@ pub struct Finding {
     pub rule: &'static str,
     /// The problem.
     pub message: String,
-    /// How to fix it.
+    /// How to fix the problem.
     pub remedy: String,
 }
 
@@ -49,24 +49,24 @@ pub struct LintLimits {
     pub idle: Option<Duration>,
     /// The absolute limit.
     pub absolute: Duration,
-    /// The touch interval. A session can end earlier by up to this time. A proxy may cache an answer for at most this
-    /// time.
+    /// The touch interval. A session can end early by at most this time. A proxy may cache the answer to a check for
+    /// at most this time.
     pub touch_interval: Duration,
 }
 
-/// A file that could not be checked.
+/// Why the linter could not check a file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
-    /// Invalid or too large YAML.
+    /// The YAML is invalid or too large.
     #[error(transparent)]
     Yaml(#[from] crate::yaml::YamlError),
-    /// Invalid NGINX configuration.
+    /// The NGINX configuration is invalid.
     #[error("line {0}: unbalanced braces or quotes")]
     Nginx(usize),
-    /// Blocks nested too deep.
+    /// The text contains blocks that are nested too deep.
     #[error("line {0}: nested more than {MAX_NESTING_LEVELS} levels deep")]
     Deep(usize),
-    /// An unknown format.
+    /// The format of the file is unknown.
     #[error(
         "unknown format: neither Kubernetes manifests nor a configuration of NGINX, Traefik, Envoy or \
          oauth2-proxy"
@@ -148,13 +148,13 @@ impl Findings {
         });
     }
 
-    /// Adds an error: `what` is forwarded without a check.
+    /// Adds an error: the proxy forwards `what` without a check.
     fn missing_auth(&mut self, line: usize, what: &str, remedy: &str) {
         let message = format!("{what} is forwarded without a check");
         self.error(line, "missing-auth", message, remedy);
     }
 
-    /// Adds a notice: `what` is forwarded without a check, but other requests are protected.
+    /// Adds a notice: the proxy forwards `what` without a check, but checks other requests.
     fn unprotected(&mut self, line: usize, what: &str) {
         let message =
             format!("{what} is forwarded without a check, but other requests are checked");
@@ -163,7 +163,8 @@ impl Findings {
         self.notice(line, "public", message, remedy);
     }
 
-    /// Adds an error if streams can stay open for longer than the idle limit.
+    /// Adds an error if streams can stay open for longer than the idle limit. `timeout` is the limit of the proxy for
+    /// a stream.
     fn long_stream(&mut self, line: usize, what: &str, timeout: Option<Duration>) {
         let Some(idle) = self.limits.idle else {
             return;
@@ -180,7 +181,7 @@ impl Findings {
         self.error(line, "stream-outlives-idle", message, &remedy);
     }
 
-    /// Adds an error if answers of the check are cached for longer than the touch interval.
+    /// Adds an error if the proxy caches the answers to checks for longer than the touch interval.
     fn cached_answers(&mut self, line: usize, what: &str, kept: Option<Duration>) {
         let touch = self.limits.touch_interval;
         if kept.is_some_and(|kept| kept <= touch) {

@@ -1,7 +1,7 @@
 //! Renders proxy configurations: the files of `deploy/` with the given addresses and time limits.
 //!
-//! A proxy checks a stream only when it opens. So a stream must not last longer than the idle limit: every
-//! proxy that can close streams gets this limit.
+//! A proxy checks a stream only when it opens. So a stream must not last longer than the idle limit. The renderer
+//! writes this limit into the configuration of every proxy that can close streams.
 
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ impl Default for RenderAddresses {
     }
 }
 
-/// The session limits from which the time limits of a proxy follow.
+/// The session limits, from which the renderer computes the time limits of a proxy.
 #[derive(Clone, Copy, Debug)]
 pub struct RenderLimits {
     /// The idle limit; `None` if it is off.
@@ -88,18 +88,19 @@ pub struct File {
     pub text: String,
 }
 
-/// A file or a text to replace is missing from `deploy/`. This is a bug; a test covers every proxy.
+/// A file is missing in `deploy/`, or does not contain a text to replace exactly once. This is a bug. A test covers
+/// every proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("deploy/ has no such file, or not exactly one such text: {0}")]
 pub struct MissingText(&'static str);
 
-/// A function that returns the text of a file of `deploy/` for its relative path.
+/// A function that takes the path of a file, relative to `deploy/`, and returns the text of the file.
 pub type DeployedFiles = fn(&str) -> Option<&'static str>;
 
 /// Renders the configuration of a proxy.
 ///
 /// # Errors
-/// [`MissingText`] if `deployed` has other files than this version of the crate expects.
+/// [`MissingText`] if the function `deployed` returns other files than this version of the crate expects.
 pub fn render(
     proxy: Proxy,
     addresses: &RenderAddresses,
@@ -225,7 +226,7 @@ fn set_addresses(proxy: Proxy, text: &str, addresses: &RenderAddresses) -> Strin
     text
 }
 
-/// Replaces an address in Envoy's configuration, which has host and port in separate keys.
+/// Replaces an address in Envoy's configuration, where the host and the port are in separate keys.
 fn replace_envoy_address(text: &str, from: &str, to: &str) -> String {
     let envoy_form = |address: &str| {
         let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
@@ -233,7 +234,7 @@ fn replace_envoy_address(text: &str, from: &str, to: &str) -> String {
         format!("address: {host}, port_value: {port} ")
     };
     text.replace(&envoy_form(from), &envoy_form(to))
-        // The configuration for HTTP contains the address as a URL, too.
+        // The configuration for HTTP also contains the address in a URL.
         .replace(&format!("http://{from}\n"), &format!("http://{to}\n"))
 }
 
@@ -311,7 +312,8 @@ mod tests {
                         assert!(!line.contains(address), "{proxy:?} {name}: {line}");
                     }
                     for port in ["9180", "9181", "9182", "9183", "3000", "8080"] {
-                        // The Service in the manifests of ingress-nginx has its own ports.
+                        // In the manifests of ingress-nginx, the ports belong to the Service, so the default ports
+                        // may remain.
                         let manifest = *proxy == Proxy::IngressNginx;
                         assert!(manifest || !line.contains(port), "{name}: {line}");
                     }

@@ -55,8 +55,8 @@ impl RedisStore {
         match self.generation.check(&mut connection, absence).await {
             Ok(()) => Ok(()),
             Err(error) if error.is_io_error() => Err(error.into()),
-            // This is no error for a check: a server that rejects writes, because it is full or lacks Redis replicas,
-            // can still answer reads.
+            // A server that is full or lacks Redis replicas rejects writes, but can still answer reads. So Curfew
+            // continues without this write.
             Err(error) => {
                 tracing::warn!(%error, "could not write the generation marker");
                 Ok(())

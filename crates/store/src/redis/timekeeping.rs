@@ -39,8 +39,8 @@ impl Timekeeping {
     pub(super) async fn sync(&self, connection: &mut Connection) -> RedisResult<()> {
         let found: StoredValue<TimelineRecord> = self.record.read(connection).await?;
         if let TimelineAction::Write(record) = self.clock.process_record(found.value) {
-            // This is no error for a check: a server that rejects writes, because it is full or lacks Redis replicas,
-            // can still answer reads.
+            // A server that is full or lacks Redis replicas rejects writes, but can still answer reads. So Curfew
+            // continues without this write.
             match self.record.replace(connection, &found, &record).await {
                 Ok(true) => drop(self.clock.process_record(Some(record))),
                 Ok(false) => {}

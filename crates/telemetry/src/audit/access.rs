@@ -64,8 +64,8 @@ pub fn access_refused(reason: &'static str, method: &str, path: &str, actor: &Ac
     }, "credential for the admin API refused");
 }
 
-/// Records that a Kubernetes user used the admin API for the sessions of `subject`, or of all subjects if it is
-/// `None`.
+/// Records that a Kubernetes user used the admin API for the sessions of `subject`, or of all subjects if `subject`
+/// is `None`.
 pub fn admin_allowed(verb: &str, subject: Option<&str>, actor: &Actor) {
     event!(info, AuditAction::AdminAllowed, "success", actor, {
         user.id = subject,
@@ -73,7 +73,7 @@ pub fn admin_allowed(verb: &str, subject: Option<&str>, actor: &Actor) {
     }, "admin request allowed");
 }
 
-/// Records that the actor lacks a right for the sessions of `subject`, or of all subjects if it is `None`.
+/// Records that the actor lacks a right for the sessions of `subject`, or of all subjects if `subject` is `None`.
 pub fn admin_refused(verb: &str, subject: Option<&str>, actor: &Actor) {
     event!(warn, AuditAction::AdminRefused, "failure", actor, {
         user.id = subject,
@@ -88,7 +88,7 @@ pub fn recording_started(until: &str, actor: &Actor) {
     }, "recording of checks started");
 }
 
-/// Records that the recording of checks was read or stopped; `what` says which.
+/// Records that the actor read or stopped the recording of checks; `what` is `read` or `stopped`.
 pub fn recording_used(what: &'static str, actor: &Actor) {
     event!(info, AuditAction::RecordingUsed, "success", actor, {
         curfew.recording.used = what,

@@ -1,17 +1,17 @@
 /// The kinds of audit events: the values of `event.action`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuditAction {
-    /// A session was started.
+    /// A session started.
     SessionCreated,
-    /// A session has ended.
+    /// A session ended.
     SessionEnded,
-    /// The start of a session was moved back, which only test installations can do.
+    /// A caller of the admin API moved the times of a session back. Only test installations allow this.
     SessionAged,
     /// An identity provider sent other attributes for a session.
     SessionChanged,
     /// A session ended because its subject signed in again and exceeded `max_sessions`.
     SessionDisplaced,
-    /// All sessions of a subject that started before a time have ended.
+    /// All sessions of a subject that started before a certain time were ended.
     SubjectRevoked,
     /// An emergency revocation was declared.
     RevocationDeclared,
@@ -41,7 +41,8 @@ pub enum AuditAction {
     SessionBindingMismatch,
     /// A request was denied.
     SessionDenied,
-    /// One event for the denials of a second that were not logged one by one.
+    /// Several requests were denied in the same second. This event is for the denials that have no event of their
+    /// own.
     DenialsAggregated,
     /// A recording of checks was started.
     RecordingStarted,

@@ -15,7 +15,7 @@ const MAX_PATH_BYTES: usize = 1024;
 pub struct Denied<'a> {
     /// The contract of the check.
     pub contract: &'static str,
-    /// The session ID, if the credential was genuine.
+    /// The session ID, if Curfew verified the credential.
     pub session: Option<SessionId>,
     /// The subject, if the session was found.
     pub subject: Option<&'a str>,
@@ -31,7 +31,8 @@ pub struct Denied<'a> {
     pub rule: Option<usize>,
     /// The address of the proxy.
     pub peer: Option<IpAddr>,
-    /// The input that is wrong, for `malformed_request` and `unknown_host`.
+    /// The text for the audit field `detail`: the check input that is wrong, for `malformed_request` and
+    /// `unknown_host`.
     pub detail: Option<&'a str>,
 }
 
@@ -70,8 +71,8 @@ pub fn session_denied(denied: &Denied<'_>, reason: DenyReason) {
     }
 }
 
-/// Records the denials of a second that were not logged one by one. The count and the times describe all of them; the
-/// other fields describe the first one. `known` says whether the requests had a genuine credential.
+/// Records the denials of a second that have no event of their own. The count and the times describe all these
+/// denials; the other fields describe the first of them. `known` is true if the requests had a genuine credential.
 pub(crate) fn denials_aggregated(more: &AggregatedDenials, reason: DenyReason, known: bool) {
     // The requests may come from many clients, so the actor has no name and no address.
     let actor = Actor {

@@ -20,7 +20,8 @@ pub fn session_created(id: SessionId, session: &Session, actor: &Actor) {
     }, "session created");
 }
 
-/// Records that a session ended. A session has one such event. If there is a second one, it is marked as redelivered.
+/// Records that a session ended. Each session has one such event. If Curfew writes a second event, that event is
+/// marked as redelivered.
 pub fn session_ended(ended: &SessionEnded, actor: &Actor) {
     event!(info, AuditAction::SessionEnded, "success", actor, {
         event.reason = ended.reason,
@@ -65,8 +66,8 @@ pub fn provider_refused(
     }, "session not confirmed by the identity provider");
 }
 
-/// Records that a session ended because its subject signed in again and exceeded `max_sessions`. `by` is the new
-/// session.
+/// Records that a session ended because its subject signed in again and exceeded `max_sessions`. `by` is the ID of
+/// the new session.
 pub fn session_displaced(id: SessionId, subject: &Subject, by: SessionId, actor: &Actor) {
     event!(info, AuditAction::SessionDisplaced, "success", actor, {
         user.id = subject.as_str(),
@@ -75,7 +76,7 @@ pub fn session_displaced(id: SessionId, subject: &Subject, by: SessionId, actor:
     }, "session ended by the session limit");
 }
 
-/// Records that all sessions of a subject that started before `not_before` were ended.
+/// Records that all sessions of a subject that started before the time `not_before` were ended.
 pub fn subject_revoked(subject: &Subject, not_before: Timestamp, actor: &Actor) {
     event!(info, AuditAction::SubjectRevoked, "success", actor, {
         user.id = subject.as_str(),
@@ -94,7 +95,7 @@ pub fn provider_logout(whom: &LogoutTarget, channel: &'static str, revoked: usiz
     }, "sessions ended by the identity provider");
 }
 
-/// Records that an emergency revocation was declared. It is in force on every replica that has its rule.
+/// Records that an emergency revocation was declared. The revocation is in force on every replica that has its rule.
 pub fn revocation_declared(rule: &RevocationRule, actor: &Actor) {
     event!(warn, AuditAction::RevocationDeclared, "success", actor, {
         curfew.not_before = %rule.before,
@@ -103,7 +104,7 @@ pub fn revocation_declared(rule: &RevocationRule, actor: &Actor) {
 }
 
 /// Records that the sessions of an emergency revocation were ended one by one. `complete` is false if a store error
-/// stopped that.
+/// stopped this work before its end.
 pub fn revocation_finished(rule: &RevocationRule, ended: usize, complete: bool, actor: &Actor) {
     event!(info, AuditAction::RevocationFinished, "success", actor, {
         curfew.not_before = %rule.before,
@@ -121,7 +122,7 @@ pub fn session_end_restored(id: SessionId, tombstone: &Session) {
     }, "lost session end written again");
 }
 
-/// Records that the start of a session was moved back, which only test installations can do.
+/// Records that a caller of the admin API moved the times of a session back. Only test installations allow this.
 pub fn session_aged(id: SessionId, session: &Session, by: Duration, actor: &Actor) {
     event!(warn, AuditAction::SessionAged, "success", actor, {
         user.id = session.user_id(),

@@ -139,7 +139,7 @@ fn table(heading: &str) -> Vec<Vec<&'static str>> {
         .collect()
 }
 
-/// Returns the names in a cell. They are in backticks.
+/// Returns the names in a cell: the texts in backticks.
 fn names(cell: &str) -> BTreeSet<String> {
     cell.split('`')
         .skip(1)
@@ -182,15 +182,15 @@ fn every_event_has_the_fields_of_the_documentation() {
         seen.insert(action.clone());
     }
     let kinds = AuditAction::ALL.map(|action| action.as_str().to_owned());
-    assert_eq!(seen, BTreeSet::from(kinds), "every kind has an event");
+    assert_eq!(seen, BTreeSet::from(kinds), "this test should write an event of every kind");
     assert_eq!(
         seen,
         events.into_keys().collect(),
-        "the documentation lists no other events"
+        "the documentation should list exactly the events of the code"
     );
     assert_eq!(
         used, documented,
-        "the documented fields are the fields of the events"
+        "the documentation should list exactly the fields of the events"
     );
 }
 
@@ -239,6 +239,6 @@ fn an_event_has_the_actor_the_action_and_the_address() {
     }
     assert!(
         !of("denials.aggregated").contains_key("source.ip"),
-        "the denials have many clients"
+        "the aggregated event should not contain the address of one client"
     );
 }

@@ -9,7 +9,7 @@ use tracing_subscriber::fmt::format::Writer;
 
 use crate::escape;
 
-/// Writes `message name=value name="a value"`. No value or message can look like another field.
+/// Writes `message name=value name="a value"`. A value or message cannot look like another field.
 pub(super) struct Fields;
 
 impl<'w> FormatFields<'w> for Fields {

@@ -28,7 +28,7 @@ impl ConfigMetrics {
 }
 
 impl Metrics {
-    /// Counts a configuration reload; `in_force` is false if it was rejected.
+    /// Counts a configuration reload; `in_force` is false if the new configuration was rejected.
     pub fn config_reload(&self, in_force: bool) {
         let result = if in_force { "ok" } else { "refused" };
         self.config.reloads.with_label_values(&[result]).inc();

@@ -71,7 +71,7 @@ impl Metrics {
             .inc();
     }
 
-    /// Returns the gauge of open connections of a listener, and the counter of refused ones.
+    /// Returns two metrics of a listener: the gauge of open connections, and the counter of refused connections.
     #[must_use]
     pub fn connections(&self, listener: &str) -> (IntGauge, IntCounter) {
         (
@@ -82,7 +82,8 @@ impl Metrics {
         )
     }
 
-    /// Returns the gauge of requests in flight of a listener, and the counter of shed ones.
+    /// Returns two metrics of a listener: the gauge of requests in flight, and the counter of requests that were
+    /// shed.
     #[must_use]
     pub fn requests(&self, listener: &str) -> (IntGauge, IntCounter) {
         (

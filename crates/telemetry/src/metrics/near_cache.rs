@@ -30,7 +30,7 @@ impl NearCacheMetrics {
     /// Creates all metrics at zero.
     ///
     /// # Errors
-    /// [`prometheus::Error`] if two metrics share a name. A test excludes that.
+    /// [`prometheus::Error`] if two metrics have the same name. A test makes sure that this does not happen.
     pub(super) fn new(registrar: &Registrar<'_>) -> Result<Self, prometheus::Error> {
         Ok(Self {
             hits: registrar.counter(

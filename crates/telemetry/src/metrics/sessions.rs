@@ -47,7 +47,7 @@ impl Metrics {
             .inc();
     }
 
-    /// Counts the delivery of a session end to the webhook: `sent`, `given_up` or `dropped`.
+    /// Counts the delivery of a session end to the webhook. `result` is `sent`, `given_up` or `dropped`.
     pub fn webhook(&self, result: &str) {
         self.sessions.webhooks.with_label_values(&[result]).inc();
     }

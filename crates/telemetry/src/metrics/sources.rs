@@ -65,7 +65,7 @@ impl Metrics {
         self.sources.logins.with_label_values(&[provider, "ok"]);
     }
 
-    /// Counts an OIDC login: `ok`, or the reason of its failure.
+    /// Counts an OIDC login. `result` is `ok`, or the reason of the failure.
     pub fn login(&self, provider: &str, result: &str) {
         self.sources
             .logins
@@ -88,13 +88,14 @@ impl Metrics {
         }
     }
 
-    /// Counts a revalidation: the provider's answer, or the reason of its failure.
+    /// Counts a revalidation. `result` is the answer of the provider, or the reason of the failure.
     pub fn revalidated(&self, provider: &str, result: &str) {
         let labels = [provider, result];
         self.sources.revalidations.with_label_values(&labels).inc();
     }
 
-    /// Counts the result of another authorization service (`allow`, `deny` or `error`) and its duration.
+    /// Counts a request to another authorization service, with its result (`allow`, `deny` or `error`) and its
+    /// duration.
     pub fn delegate_asked(&self, service: &str, answer: &str, seconds: f64) {
         let labels = [service, answer];
         self.sources

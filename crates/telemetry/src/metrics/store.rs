@@ -7,9 +7,9 @@ use super::{Metrics, Registrar};
 pub struct StoreMetrics {
     pub(super) operations: IntCounterVec,
     pub(super) operation_seconds: HistogramVec,
-    /// Changes that too few replicas of the store confirmed in time.
+    /// Changes that too few Redis replicas confirmed in time.
     pub unconfirmed: IntCounter,
-    /// Session ends that the store had lost, and that were written again.
+    /// Session ends that the store had lost, and that Curfew wrote again.
     pub ends_replayed: IntCounter,
     /// Offset of the store's clock from this machine's clock, in seconds.
     pub clock_offset: Gauge,

@@ -1,4 +1,5 @@
-//! Envoy, and sources of its configuration: EnvoyFilter, Istio mesh configuration, Envoy Gateway.
+//! Checks for Envoy, and for resources that configure Envoy: EnvoyFilter, the mesh configuration of Istio, and Envoy
+//! Gateway.
 
 use super::yaml::Node;
 use super::{Findings, time};

@@ -1,4 +1,5 @@
-//! Kubernetes manifests: Ingresses, Traefik's IngressRoutes and Middlewares, policies of the Gateway API.
+//! Checks for Kubernetes manifests: Ingresses, Traefik's IngressRoutes and Middlewares, and policies of the Gateway
+//! API.
 
 use super::yaml::Node;
 use super::{Findings, time};

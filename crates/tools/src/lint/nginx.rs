@@ -1,4 +1,4 @@
-//! NGINX: blocks, directives and inheritance of locations.
+//! Checks for NGINX. They know blocks, directives, and the settings that a location inherits.
 
 use super::{Findings, Unreadable, time};
 use crate::yaml::MAX_NESTING_LEVELS;
@@ -164,7 +164,8 @@ fn check_auth_location(location: &Directive, findings: &mut Findings) {
     check_inputs(location, findings);
 }
 
-/// Checks that Curfew gets the values that NGINX uses for routing, and no header of the client.
+/// Checks that the check contains the values that NGINX uses for routing, and that no header of the client replaces
+/// them.
 fn check_inputs(location: &Directive, findings: &mut Findings) {
     let headers = || {
         let own = location.block.iter();
@@ -225,7 +226,7 @@ fn check_protected_location(server: &Directive, location: &Directive, findings: 
     }
 }
 
-/// Reports `error_page` directives that turn an error into a success or pass it to the application.
+/// Reports `error_page` directives that turn an error into a success, or that send the request to the application.
 fn check_error_pages(
     server: &Directive,
     locations_found: &[ProxiedLocation<'_>],

@@ -1,4 +1,4 @@
-//! oauth2-proxy: its configuration file, or its flags in any file.
+//! Checks for oauth2-proxy: for its configuration file, and for its flags in any file.
 
 use super::{Findings, time};
 

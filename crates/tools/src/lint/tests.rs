@@ -156,7 +156,7 @@ fn unreadable_files_are_reported() {
     }
 }
 
-/// Deep nesting is rejected before it overflows the stack.
+/// The linter must reject deep nesting before the recursion overflows the stack.
 #[test]
 fn rejects_deep_nesting() {
     let nginx = "server {\n".repeat(50_000);
@@ -178,7 +178,7 @@ fn aliases_are_followed_up_to_a_limit() {
     assert_eq!(
         lint(aliased, &LIMITS).unwrap().len(),
         1,
-        "reported once, at the anchor"
+        "the finding should be reported once, at the line of the anchor"
     );
     let mut laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..12 {
@@ -202,14 +202,14 @@ fn without_an_idle_limit_streams_are_not_reported() {
 }
 
 proptest::proptest! {
-    /// No input causes a panic.
+    /// The linter must not panic for any input.
     #[test]
     fn random_input_causes_no_panic(text in "(server|location|http_filters|kind|[a-z{}\\[\\]:;#\"'$ \n*&-]){0,60}") {
         let _ = lint(&text, &LIMITS);
     }
 }
 
-/// Such an Ingress works with Traefik, but with ingress-nginx Curfew rejects every request.
+/// An Ingress with this setting works with Traefik. With ingress-nginx, Curfew rejects every request.
 #[test]
 fn an_ingress_without_auth_proxy_set_headers_is_a_notice() {
     let ingress = read("deploy/nginx/ingress.yaml");
@@ -223,8 +223,8 @@ fn an_ingress_without_auth_proxy_set_headers_is_a_notice() {
     assert_eq!(notices(&without), [(14, "foreign-input")]);
 }
 
-/// With each of these settings, Curfew checks another request than the one that the proxy routes, or the proxy does
-/// not call Curfew.
+/// With each of these settings, Curfew checks another request than the request that the proxy routes, or the proxy
+/// does not call Curfew.
 #[test]
 fn finds_check_inputs_that_differ_from_router_inputs() {
     let asks = |url: &str| {

@@ -1,4 +1,5 @@
-//! Checks for Traefik: middlewares in files, manifests and labels; routers in configuration files; entry points.
+//! Checks for Traefik: for middlewares in files, manifests and labels, for routers in configuration files, and for
+//! entry points.
 
 use super::Findings;
 use super::yaml::Node;
@@ -58,8 +59,8 @@ pub(super) fn check(document: &Node, findings: &mut Findings) -> bool {
     known
 }
 
-/// Reports missing `safeNaming`: the internal name of a Middleware is then `NAMESPACE-NAME`, so Middlewares of two
-/// namespaces can collide.
+/// Reports that `safeNaming` is missing. Without this setting, the internal name of a Middleware is `NAMESPACE-NAME`,
+/// so two Middlewares of different namespaces can have the same name.
 fn report_shared_names(line: usize, findings: &mut Findings) {
     let message = "without safeNaming, the name of a Middleware is NAMESPACE-NAME: another namespace can replace the one \
                    that calls Curfew";

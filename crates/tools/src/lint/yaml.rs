@@ -67,7 +67,7 @@ impl Node {
         self.text() == Some(text)
     }
 
-    /// Calls `see` for every key at any depth, with its line number and value.
+    /// Calls the function `see` for every key at any depth, with the line number and the value of the key.
     pub(super) fn walk<'a>(&'a self, see: &mut impl FnMut(&'a str, usize, &'a Self)) {
         for (key, line, node) in self.entries() {
             see(key, line, node);
@@ -78,7 +78,7 @@ impl Node {
         }
     }
 
-    /// Calls `see` for every scalar that is not a key.
+    /// Calls the function `see` for every scalar that is not a key.
     pub(super) fn texts<'a>(&'a self, see: &mut impl FnMut(usize, &'a str)) {
         if let Some(text) = self.text() {
             see(self.line, text);
@@ -115,7 +115,8 @@ struct DocumentBuilder {
     anchors: HashMap<usize, Node>,
 }
 
-/// An open list or map, its anchor, and a key that still needs its value, with its line number.
+/// A list or map that is not complete yet, its anchor, and the key that still needs a value, with the line number of
+/// the key.
 type Open = (Node, usize, Option<(String, usize)>);
 
 impl DocumentBuilder {

@@ -75,8 +75,8 @@ impl RedisStore {
         if found.is_none() {
             let mut set = redis::cmd("SET");
             set.arg(self.keys.schema()).arg(known).arg("NX");
-            // This is no error for a check: a server that rejects writes, because it is full or lacks Redis replicas,
-            // can still answer reads.
+            // A server that is full or lacks Redis replicas rejects writes, but can still answer reads. So Curfew
+            // continues without this write.
             if let Err(error) = set.exec_async(&mut connection).await {
                 tracing::warn!(%error, "could not write the schema version");
             }
