@@ -28,7 +28,7 @@ pub use adoption::run_history;
 pub use revocations::{run_cut_offs, run_rules};
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// The number of concurrent attempts at an operation that may succeed only once.
+/// How many tasks try an operation concurrently, if only one of them may succeed.
 const CONCURRENT_ATTEMPTS: usize = 16;
 
 /// Runs the whole suite. `now` must be close to the time of the store, because a store may delete expired records
@@ -37,7 +37,7 @@ const CONCURRENT_ATTEMPTS: usize = 16;
 /// # Panics
 /// If the store fails a test.
 pub async fn run(store: &dyn SessionStore, now: Timestamp) {
-    store.ready().await.expect("the store is not ready");
+    store.ready().await.expect("the store should be ready");
     operations_do_not_create_a_missing_session(store, now).await;
     a_session_is_stored_unchanged(store, now).await;
     create_replaces_no_record(store, now).await;
@@ -67,31 +67,31 @@ pub async fn run_queue(queue: &dyn DeadlineQueue, now: Timestamp) {
     assert_eq!(
         queue.upcoming(2).await.unwrap(),
         [a, b],
-        "upcoming claims nothing"
+        "upcoming should return the sessions without a claim"
     );
     assert_eq!(queue.upcoming(9).await.unwrap(), [a, b, c]);
     assert_eq!(queue.upcoming(0).await.unwrap(), []);
     assert_eq!(
         claim(now, lease, 1).await,
         [a],
-        "the earliest due time first"
+        "claim should return the earliest due time first"
     );
-    assert_eq!(claim(now, lease, 9).await, [b], "enqueue does not move c");
+    assert_eq!(claim(now, lease, 9).await, [b], "enqueue moved c");
     assert_eq!(
         claim(now, lease, 9).await,
         [],
-        "all due sessions are claimed"
+        "no session should be due after all were claimed"
     );
     let mut again = claim(lease, later, 9).await;
     again.sort_unstable();
     let mut expected = [a, b];
     expected.sort_unstable();
-    assert_eq!(again, expected, "expired claims are due again");
+    assert_eq!(again, expected, "expired claims should be due again");
     queue.postpone(a, now).await.unwrap();
     assert_eq!(
         claim(now, lease, 9).await,
         [a],
-        "postpone moved the session"
+        "postpone should change the due time"
     );
     let session = SessionEnded::new(a, &ended(a, now), &Actor::CURFEW, false).unwrap();
     assert!(queue.acknowledge(a, Some(&session)).await.unwrap());
@@ -100,7 +100,7 @@ pub async fn run_queue(queue: &dyn DeadlineQueue, now: Timestamp) {
     assert_eq!(
         claim(now, lease, 9).await,
         [],
-        "an acknowledged session is not added again"
+        "postpone should not add an acknowledged session again"
     );
     for id in [b, c] {
         assert!(queue.acknowledge(id, None).await.unwrap());
@@ -114,7 +114,7 @@ pub async fn run_queue(queue: &dyn DeadlineQueue, now: Timestamp) {
     claimed.sort_unstable();
     let mut expected = ids;
     expected.sort_unstable();
-    assert_eq!(claimed, expected, "concurrent claims do not overlap");
+    assert_eq!(claimed, expected, "concurrent claims overlap");
     for id in claimed {
         queue.acknowledge(id, None).await.unwrap();
     }
@@ -164,7 +164,7 @@ async fn created(store: &dyn SessionStore, now: Timestamp) -> (SessionId, Sessio
     (id, session)
 }
 
-/// Returns the touch that a check makes. Its interval is over, so a wrapper may write it at once.
+/// Returns the touch that a check makes. The touch interval is over, so a wrapper may write the touch at once.
 fn touch(session: &Session, at: Timestamp) -> Touch {
     let interval = Duration::from_millis(1);
     Touch {
@@ -187,7 +187,7 @@ async fn operations_do_not_create_a_missing_session(store: &dyn SessionStore, no
     assert_eq!(
         store.load(id).await.unwrap(),
         None,
-        "a touch creates no session"
+        "a touch should not create a session"
     );
     assert_eq!(
         store.end(id, Ending::revoked(now)).await.unwrap(),
@@ -216,7 +216,7 @@ async fn create_replaces_no_record(store: &dyn SessionStore, now: Timestamp) {
     assert_eq!(
         store.create(id, &second).await.unwrap(),
         CreateOutcome::Exists,
-        "create does not replace a tombstone"
+        "create should not replace a tombstone"
     );
     let state = store.load(id).await.unwrap().unwrap().state;
     assert_eq!(
@@ -229,7 +229,7 @@ async fn create_replaces_no_record(store: &dyn SessionStore, now: Timestamp) {
     let page = store.list(&second.subject, None, 100).await.unwrap();
     assert!(
         page.sessions.iter().all(|(other, _)| *other != id),
-        "the session keeps its subject"
+        "the list of another subject should not contain the session"
     );
 }
 
@@ -268,7 +268,7 @@ async fn the_first_end_stands(store: &dyn SessionStore, now: Timestamp) {
             unless_touched_since: None,
         };
         let EndOutcome::Ended(tombstone) = store.end(id, ending).await.unwrap() else {
-            unreachable!("a live session is ended");
+            unreachable!("end should end a live session");
         };
         let expected = Session {
             state: State::Ended(End { reason, at }),
@@ -292,7 +292,7 @@ async fn the_first_end_stands(store: &dyn SessionStore, now: Timestamp) {
         assert_eq!(
             store.load(id).await.unwrap(),
             Some(tombstone),
-            "nothing changes a tombstone"
+            "a touch or a change of age should not change a tombstone"
         );
     }
 }
@@ -328,7 +328,7 @@ async fn ageing_moves_every_time(store: &dyn SessionStore, now: Timestamp) {
     assert_eq!(
         store.load(id).await.unwrap(),
         Some(session),
-        "the record is still there"
+        "the store should contain the aged record"
     );
 }
 
@@ -355,7 +355,7 @@ async fn listing_pages_through_a_subject(store: &dyn SessionStore, now: Timestam
             if after.is_none() {
                 break;
             }
-            // Neither activity nor an end may move a session in the list.
+            // Neither activity nor a session end may move a session in the list.
             if let Some((id, session)) = page.sessions.first() {
                 store
                     .touch(*id, touch(session, now.plus(MINUTE)))
@@ -378,19 +378,19 @@ async fn one_concurrent_attempt_succeeds(store: &dyn SessionStore, now: Timestam
     let created = creations
         .iter()
         .filter(|done| matches!(done, Ok(CreateOutcome::Created)));
-    assert_eq!(created.count(), 1, "exactly one call creates the session");
+    assert_eq!(created.count(), 1, "one call should create the session");
     let ends =
         join_all((0..CONCURRENT_ATTEMPTS).map(|_| store.end(id, Ending::revoked(now)))).await;
     let ended = ends
         .iter()
         .filter(|done| matches!(done, Ok(EndOutcome::Ended(_))));
-    assert_eq!(ended.count(), 1, "exactly one call ends the session");
+    assert_eq!(ended.count(), 1, "one call should end the session");
     let already = ends
         .iter()
         .filter(|done| matches!(done, Ok(EndOutcome::AlreadyEnded(_))));
     assert_eq!(
         already.count(),
         CONCURRENT_ATTEMPTS - 1,
-        "all other calls return AlreadyEnded"
+        "all other calls should return AlreadyEnded"
     );
 }

@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(
             effective(&history, 90).as_secs(),
             60,
-            "the longer limit is not recorded yet"
+            "the longer limit should not apply before it is recorded"
         );
         assert!(history.record_limits(&limits(600), at(100)));
         assert_eq!(effective(&history, 100).as_secs(), 60);

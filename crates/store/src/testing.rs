@@ -24,7 +24,7 @@ pub(crate) use curfew_core::testing::{HOUR, MINUTE, SECOND, START, session_of};
 
 /// A memory store that counts its touches and fails on request.
 pub struct ProbedStore {
-    /// The store that this one wraps.
+    /// The store that this store wraps.
     pub memory: Arc<MemoryStore>,
     touches: AtomicUsize,
     /// Whether touches fail.
@@ -33,16 +33,16 @@ pub struct ProbedStore {
     pub untouchable: Mutex<Option<SessionId>>,
     /// Whether every operation fails.
     pub all_fail: AtomicBool,
-    /// Whether ending a session fails.
+    /// Whether the operation `end` fails.
     pub ends_fail: AtomicBool,
     /// Whether loads never return.
     pub hangs: AtomicBool,
-    /// A stale result for the next load, as another replica may have read it.
+    /// An older record, which the next load returns instead of the current record.
     pub stale: Mutex<Option<Session>>,
 }
 
 impl ProbedStore {
-    /// Creates an empty store on `clock`.
+    /// Creates an empty store that uses `clock`.
     #[must_use]
     pub fn new(clock: &ManualClock) -> Self {
         Self {

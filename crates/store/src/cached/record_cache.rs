@@ -188,7 +188,7 @@ mod tests {
         assert!((160..=320).contains(&near.len()), "{}", near.len());
         assert!(
             near.get(id(4999), START).is_some(),
-            "the latest record stays"
+            "the latest record should stay"
         );
         assert!(near.get(id(0), START).is_none());
         let near = RecordCache::new(320);

@@ -21,7 +21,7 @@ const ID: SessionId = SessionId::from_bytes([7; SessionId::LEN]);
 struct SharedStore {
     memory: MemoryStore,
     loads: AtomicUsize,
-    /// While this is set, each load waits for a notification before it returns.
+    /// While this is set, each load waits for this notification before it returns.
     held: Mutex<Option<Arc<Notify>>>,
 }
 
@@ -99,7 +99,7 @@ impl Fixture {
         self.shared.loads.load(Ordering::SeqCst)
     }
 
-    /// Starts a load that reads the record now and returns it later.
+    /// Starts a load that reads the record now, and returns the record when the test notifies it.
     async fn start_delayed_load(&self) -> (tokio::task::JoinHandle<Loaded>, Arc<Notify>) {
         let permit = Arc::new(Notify::new());
         *self.shared.held.lock() = Some(Arc::clone(&permit));
@@ -132,7 +132,7 @@ async fn a_loaded_session_is_cached() {
     assert_eq!(
         fixture.near.load_cached(ID),
         None,
-        "the session is not loaded yet"
+        "a session should not be cached before its first load"
     );
     let session = fixture.near.load(ID).await.unwrap().unwrap();
     assert_eq!(fixture.near.load_cached(ID), Some(session));
@@ -144,7 +144,7 @@ async fn a_loaded_session_is_cached() {
     );
 }
 
-/// A change by this replica takes effect at once, and the near cache has no refresh token.
+/// A change by this replica takes effect at once. The near cache never contains the refresh token.
 #[tokio::test]
 async fn a_changed_session_is_cached_without_its_refresh_token() {
     let fixture = Fixture::new().await;
@@ -164,13 +164,13 @@ async fn a_changed_session_is_cached_without_its_refresh_token() {
     assert_eq!(
         fixture.near.load_cached(ID),
         None,
-        "the old record is dropped"
+        "a change should drop the cached record"
     );
     let loaded = fixture.near.load(ID).await.unwrap().unwrap();
     assert_eq!(
         loaded.details,
         Some(details),
-        "the worker needs the refresh token"
+        "a load should return the refresh token, because revalidation needs it"
     );
     let recalled = fixture.near.load_cached(ID).unwrap();
     let kept = Details::of_sign_in(Some("app.example.com".into()), None);
@@ -190,7 +190,7 @@ async fn only_live_sessions_are_cached() {
     assert_eq!(
         created,
         Ok(CreateOutcome::Created),
-        "the missing session was not cached"
+        "a load of a missing session should not prevent its creation"
     );
     assert!(fixture.near.load(other).await.unwrap().is_some());
 }
@@ -228,13 +228,13 @@ async fn a_load_that_overlaps_an_end_is_not_cached() {
             }
             1 => drop(fixture.near.end(ID, Ending::revoked(START)).await),
             _ => {
-                // The end was not published, and an invalidation may be lost.
+                // The invalidation of this session end was lost, and the cache learns that one may be missing.
                 fixture.end_elsewhere().await;
                 fixture.near.missed();
                 fixture.near.caught_up_to(START);
             }
         }
-        // A load that starts now must not join the earlier one.
+        // A load that starts now must not join the load that is still in flight.
         let now = fixture.near.load(ID).await.unwrap().unwrap();
         assert!(matches!(now.state, State::Ended(_)));
         permit.notify_one();
@@ -255,7 +255,7 @@ async fn the_cache_returns_nothing_after_the_lease() {
     assert_eq!(fixture.near.load_cached(ID), None);
     fixture.near.load(ID).await.unwrap();
     assert_eq!(fixture.metrics.near_cache.bypassed.get(), 1);
-    // The heartbeat was late, but no invalidation is lost.
+    // The heartbeat was late, but no invalidation was lost.
     fixture.near.caught_up_to(START.plus(SECOND));
     assert!(fixture.near.load_cached(ID).is_some());
     fixture.near.missed();
@@ -264,7 +264,7 @@ async fn the_cache_returns_nothing_after_the_lease() {
     assert_eq!(
         fixture.near.load_cached(ID),
         None,
-        "the records were dropped"
+        "the cache should have dropped the records"
     );
     assert_eq!(fixture.metrics.near_cache.flushes.get(), 1);
 }
@@ -326,7 +326,7 @@ async fn a_load_without_waiters_is_cancelled() {
     assert_eq!(
         fixture.near.in_flight.lock().by_id.len(),
         1,
-        "the first waiter remains"
+        "the load should continue for the first waiter"
     );
     first.abort();
     assert!(first.await.is_err());
@@ -341,10 +341,10 @@ enum Event {
     Load(u8),
     Check(u8),
     EndHere(u8),
-    /// Another process ends the session; the invalidation arrives later.
+    /// Another process ends the session. The invalidation arrives later.
     EndElsewhere(u8),
     Deliver,
-    /// The latest heartbeat returns, after all earlier messages.
+    /// The latest heartbeat returns. All earlier messages have arrived before it.
     Heartbeat,
     /// The connection breaks: messages are lost, and the cache knows it.
     ConnectionLost,
@@ -366,7 +366,7 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 proptest! {
-    /// A cached session was live at most one lease ago, and this process did not end it.
+    /// If the cache returns a session, the session was live at most one lease ago, and this process did not end it.
     #[test]
     fn no_end_is_missed_for_longer_than_the_lease(events in proptest::collection::vec(event(), 1..80)) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

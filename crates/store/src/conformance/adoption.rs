@@ -29,7 +29,7 @@ async fn a_new_session_is_withdrawn_without_a_trace(store: &dyn SessionStore, no
         assert_eq!(
             again,
             CreateOutcome::Created,
-            "the credential starts the session again"
+            "the credential should start the session again"
         );
     }
 }
@@ -39,15 +39,15 @@ async fn only_a_new_session_is_withdrawn(store: &dyn SessionStore, now: Timestam
     let other = session(id, now.plus(MINUTE));
     assert!(
         !store.withdraw(id, &other).await.unwrap(),
-        "the record of another sign-in stays"
+        "the record of another sign-in should stay"
     );
     assert_eq!(store.load(id).await.unwrap(), Some(kept.clone()));
     let EndOutcome::Ended(tombstone) = store.end(id, Ending::revoked(now)).await.unwrap() else {
-        unreachable!("a live session is ended");
+        unreachable!("end should end a live session");
     };
     for session in [&kept, &tombstone] {
         let withdrawn = store.withdraw(id, session).await.unwrap();
-        assert!(!withdrawn, "an end is final");
+        assert!(!withdrawn, "an ended session was removed");
         assert_eq!(
             store.create(id, &kept).await.unwrap(),
             CreateOutcome::Exists

@@ -21,7 +21,8 @@ pub(super) async fn run(store: &dyn SessionStore, now: Timestamp) {
     a_tombstone_has_no_refresh_token(store, now).await;
 }
 
-/// Details with a refresh token, last confirmed `minutes` after `now`.
+/// Returns details with a refresh token. The identity provider last confirmed the session `minutes` minutes after the
+/// time `now`.
 fn details(now: Timestamp, minutes: u32) -> Arc<Details> {
     Arc::new(Details {
         refresh_token: Some(Secret::new(format!("refresh token {minutes}"))),
@@ -70,7 +71,7 @@ async fn a_change_is_no_activity(store: &dyn SessionStore, now: Timestamp) {
     assert_eq!(
         store.load(id).await.unwrap().as_ref(),
         Some(&expected),
-        "neither the last activity nor a limit moves"
+        "a change should move neither the last activity nor a limit"
     );
     let later = change(Some(details(now, 0)), details(now, 1));
     store.change(id, &later).await.unwrap();
@@ -89,7 +90,7 @@ async fn a_change_loses_no_activity(store: &dyn SessionStore, now: Timestamp) {
     store.touch(id, touch(&session, touched)).await.unwrap();
     let later = change(Some(details(now, 0)), details(now, 1));
     let ChangeOutcome::Changed(changed) = store.change(id, &later).await.unwrap() else {
-        unreachable!("the details have not changed");
+        unreachable!("the details should be the expected ones");
     };
     assert_eq!(changed.last_seen, touched);
     store.flush().await.unwrap();
@@ -119,11 +120,11 @@ async fn an_ended_session_is_not_changed(store: &dyn SessionStore, now: Timestam
     assert_eq!(
         store.load(id).await.unwrap(),
         None,
-        "a change creates no record"
+        "a change should not create a record"
     );
     let (id, _) = created(store, now).await;
     let EndOutcome::Ended(tombstone) = store.end(id, Ending::revoked(now)).await.unwrap() else {
-        unreachable!("a live session is ended");
+        unreachable!("end should end a live session");
     };
     assert_eq!(
         store.change(id, &any).await.unwrap(),
@@ -147,7 +148,7 @@ async fn one_concurrent_change_succeeds(store: &dyn SessionStore, now: Timestamp
     assert_eq!(
         changed.count(),
         1,
-        "exactly one call changes the record: {outcomes:?}"
+        "exactly one call should change the record: {outcomes:?}"
     );
 }
 

@@ -66,7 +66,7 @@ pub async fn run_rules<S: SessionStore + CutOffStore + SessionWalk>(store: &S, n
     ));
     assert!(
         !store.is_ended_by_rule(&meant),
-        "the session started at the time of the rule"
+        "a rule should not end a session that started at the time of the rule"
     );
     assert!(matches!(
         add(&rule(1, &policy)).await,
@@ -76,7 +76,7 @@ pub async fn run_rules<S: SessionStore + CutOffStore + SessionWalk>(store: &S, n
     add(&rule(0, &policy)).await;
     assert!(
         store.is_ended_by_rule(&meant),
-        "the time only moves forward"
+        "the time of a rule should only move forward"
     );
     assert!(!store.is_ended_by_rule(&other));
     let own = || {
@@ -105,7 +105,7 @@ pub async fn run_rules<S: SessionStore + CutOffStore + SessionWalk>(store: &S, n
     assert_eq!(
         *store.rules(),
         [everybody],
-        "a rule for everybody covers all other rules"
+        "a later rule for all sessions should replace all other rules"
     );
     assert!(store.is_ended_by_rule(&other));
 
@@ -125,6 +125,6 @@ pub async fn run_rules<S: SessionStore + CutOffStore + SessionWalk>(store: &S, n
     walked.unwrap();
     assert!(
         ids.iter().all(|id| found.contains(id)),
-        "the walk misses a session"
+        "the walk should find every session"
     );
 }

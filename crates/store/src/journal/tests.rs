@@ -33,7 +33,7 @@ impl Fixture {
         }
     }
 
-    /// Ends a session, and makes it live again like a fail-over. Returns the tombstone.
+    /// Ends a session, and then makes it live again in the store, to simulate a fail-over. Returns the tombstone.
     async fn end_and_restore(&self) -> Session {
         let session = session_of("alice", START);
         self.journal.create(ID, &session).await.unwrap();
@@ -75,7 +75,7 @@ async fn a_restored_session_keeps_its_first_end() {
     assert_eq!(outcome, EndOutcome::AlreadyEnded(tombstone));
 }
 
-/// The answer to the first call was lost. The second call returns that the session had already ended.
+/// The answer to the first call was lost, so the second call returns that the session had already ended.
 #[tokio::test]
 async fn an_end_whose_answer_was_lost_is_remembered_too() {
     let fixture = Fixture::new();
@@ -98,7 +98,7 @@ async fn an_end_whose_answer_was_lost_is_remembered_too() {
     assert_eq!(fixture.journal.replay().await, Ok(1));
 }
 
-/// The store lost the record through `DEL`, `FLUSHALL`, or an older copy.
+/// The store lost the record through `DEL`, `FLUSHALL`, or the restore of an older copy.
 #[tokio::test]
 async fn a_session_whose_tombstone_is_lost_does_not_start_again() {
     let fixture = Fixture::new();

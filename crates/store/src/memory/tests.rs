@@ -45,7 +45,7 @@ async fn a_full_store_rejects_sessions_until_records_expire() {
     assert!(matches!(refused, Err(StoreError::Full(2))), "{refused:?}");
     assert!(
         store.load(id(1)).await.unwrap().is_some(),
-        "a live session is never dropped"
+        "a full store should not drop a live session"
     );
 
     let retention = session(START).tombstone_retention();

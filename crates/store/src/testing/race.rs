@@ -1,4 +1,5 @@
-//! Tests races in many orders with a deterministic scheduler. A failure prints its order, which can be replayed.
+//! Runs race tests in many orders with a deterministic scheduler. A test that fails prints its order, so that a
+//! developer can replay it.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -6,7 +7,7 @@ use std::sync::Arc;
 use super::remote::{DelayedStore, NetworkDelay};
 use crate::memory::MemoryStore;
 
-/// The number of orders for each race and scheduler.
+/// How many orders each scheduler tries for each race.
 const ORDERS: usize = 2000;
 
 thread_local! {
@@ -18,9 +19,9 @@ pub(crate) fn is_in_race() -> bool {
     IN_RACE.get()
 }
 
-/// Runs a race in many orders: with a random scheduler, and with priorities that change a few times. The second finds
-/// bugs that need few context switches (Burckhardt et al., "A Randomized Scheduler with Probabilistic Guarantees of
-/// Finding Bugs").
+/// Runs a race in many orders: first with a random scheduler, then with priorities that change a few times. The
+/// second scheduler finds bugs that need few context switches (Burckhardt et al., "A Randomized Scheduler with
+/// Probabilistic Guarantees of Finding Bugs").
 pub(crate) fn explore<F, R>(race: F)
 where
     F: Fn() -> R + Send + Sync + Clone + 'static,

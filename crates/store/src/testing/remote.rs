@@ -1,4 +1,4 @@
-//! A store behind a simulated network: each request and each response takes a while.
+//! A store behind a simulated network: each request and each response is delayed.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -40,12 +40,12 @@ impl<W: NetworkDelay> DelayedStore<W> {
     }
 }
 
-/// Delays of a random number of scheduler turns. On a runtime with one thread, the delays determine the order of
-/// tasks.
+/// Delays that last a random number of scheduler turns. On a runtime with one thread, the delays determine the order
+/// of the tasks.
 pub struct RandomDelays(Mutex<VecDeque<u8>>);
 
 impl RandomDelays {
-    /// Creates delays of these numbers of turns, in this order.
+    /// Creates delays that last these numbers of turns, in this order.
     #[must_use]
     pub fn new(turns: Vec<u8>) -> Self {
         Self(Mutex::new(turns.into()))

@@ -81,7 +81,7 @@ async fn many_touches_are_one_write_per_interval() {
     assert_eq!(
         fixture.store.inner.touch_count(),
         0,
-        "the interval is not over"
+        "no touch should be written before the interval is over"
     );
     fixture.flush_at(15).await;
     assert_eq!(
@@ -138,7 +138,7 @@ async fn an_end_includes_unwritten_activity() {
     assert_eq!(
         fixture.store.pending(),
         0,
-        "the touch was flushed before the end"
+        "the end should flush the touch first"
     );
 }
 
@@ -158,7 +158,7 @@ async fn activity_near_the_deadline_is_written_at_once() {
     assert_eq!(
         fixture.stored().await,
         0,
-        "the deadline is more than one interval away"
+        "more than one interval before the deadline, the touch should wait"
     );
     touch.at = START.plus(4 * SECOND);
     fixture.store.touch(ID, touch).await.unwrap();
@@ -166,7 +166,7 @@ async fn activity_near_the_deadline_is_written_at_once() {
     assert_eq!(
         fixture.stored().await,
         4,
-        "the deadline is less than one interval away"
+        "less than one interval before the deadline, the touch should be written"
     );
 }
 
@@ -187,7 +187,7 @@ async fn a_failing_session_does_not_block_others() {
         };
         fixture.store.touch(id, touch).await.unwrap();
     }
-    assert!(fixture.store.flush().await.is_err(), "one touch failed");
+    assert!(fixture.store.flush().await.is_err(), "a touch should fail");
     let stored = fixture.store.inner.memory.load(other).await.unwrap();
     assert_eq!(stored.unwrap().last_seen, START.plus(20 * SECOND));
     assert_eq!((fixture.stored().await, fixture.store.pending()), (0, 1));
@@ -299,7 +299,7 @@ async fn a_stale_load_hides_no_activity() {
     assert_eq!(
         fixture.stored().await,
         25,
-        "the flush was faster than the load"
+        "the flush should be faster than the load"
     );
     assert_eq!(late.unwrap().unwrap().last_seen, known.last_seen);
 }

@@ -117,7 +117,7 @@ mod tests {
             );
             assert!(
                 member.len() > 16,
-                "an older replica must not read it as a subject"
+                "an older replica must not read the rule as a subject"
             );
             let parsed = parse(&(member, RULE_SCORE_BASE + 77), KEY, &ring);
             assert_eq!(parsed, RuleMember::Rule(rule.clone(), is_current));
@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(
             short.unwrap().len(),
             sealed.len(),
-            "the length does not depend on the name"
+            "the length should not depend on the name"
         );
     }
 

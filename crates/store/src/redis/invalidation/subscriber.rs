@@ -380,7 +380,7 @@ mod tests {
         assert_eq!(
             heartbeats.receive(&second[1]),
             Err(MissingHeartbeat),
-            "the same heartbeat twice"
+            "the same heartbeat should not count twice"
         );
     }
 

@@ -6,7 +6,7 @@ use crate::credential::{SEAL_BYTES, SigningKey};
 const ID: SessionId = SessionId::from_bytes(*b"0123456789abcdef");
 
 fn ring(letter: u8) -> KeyRing {
-    // The last of 43 base64 characters holds only four bits.
+    // The last of the 43 base64 characters encodes only four bits.
     let text = char::from(letter).to_string().repeat(42) + "A";
     KeyRing::new(vec![SigningKey::parse(&text).unwrap()]).unwrap()
 }
@@ -165,7 +165,7 @@ fn a_record_of_another_session_is_refused() {
     let expiry = session().expiry_with_margin();
     let other = SessionId::from_bytes(*b"fedcba9876543210");
     assert_eq!(decode(other, &record, expiry, &ring(b'A')), Err(MISPLACED));
-    // Somebody copied the record to another session, and changed its header to match.
+    // Somebody copied the record to another session, and put the ID of that session into the header.
     let mut moved = record;
     moved[1..HEADER_BYTES].copy_from_slice(&other.as_bytes()[..ID_PREFIX_BYTES]);
     let refused = decode(other, &moved, expiry, &ring(b'A')).unwrap_err();
