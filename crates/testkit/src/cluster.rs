@@ -66,7 +66,10 @@ impl Cluster {
             let url = self.servers[**index].url();
             command::<bool>(&url, &[b"EXISTS", key]) == Ok(true)
         };
-        *primaries.iter().find(has).expect("one primary should have the key")
+        *primaries
+            .iter()
+            .find(has)
+            .expect("one primary should have the key")
     }
 
     /// Moves `count` slots and their keys from the other shards to the first shard.
@@ -105,7 +108,8 @@ impl Cluster {
         let nodes: String = self.servers[0].command(&[b"CLUSTER", b"NODES"]);
         let own = nodes.lines().find(|line| line.contains("myself"));
         let bus = own.and_then(|line| line.split_once('@')?.1.split([' ', ',']).next());
-        bus.expect("CLUSTER NODES should contain the bus port of the server").to_owned()
+        bus.expect("CLUSTER NODES should contain the bus port of the server")
+            .to_owned()
     }
 
     async fn reshard(&self, target: usize, count: usize) {

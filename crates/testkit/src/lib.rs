@@ -121,7 +121,10 @@ pub fn freeze(process: &Child) {
     };
     let waited = Stopwatch::start();
     while !stopped() {
-        assert!(waited.seconds() < 90.0, "timeout: the process should stop after SIGSTOP");
+        assert!(
+            waited.seconds() < 90.0,
+            "timeout: the process should stop after SIGSTOP"
+        );
         std::thread::sleep(Duration::from_millis(5));
     }
 }

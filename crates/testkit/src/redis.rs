@@ -47,7 +47,10 @@ impl RedisServer {
 
     /// Starts the server again after a stop. The server loads its saved data.
     pub fn start_again(&mut self) {
-        assert!(self.process.is_none(), "the server should not run before this start");
+        assert!(
+            self.process.is_none(),
+            "the server should not run before this start"
+        );
         let log = std::fs::File::create(self.path("log")).unwrap();
         let mut process = Command::new(&self.program)
             .args(["--bind", "127.0.0.1", "--dir", &self.path(""), "--save", ""])

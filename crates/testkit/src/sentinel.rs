@@ -96,7 +96,9 @@ impl SentinelGroup {
 
     /// Returns the index of the current primary among the servers.
     pub fn primary(&self) -> usize {
-        let port = self.agreed_primary().expect("all sentinels should name the same primary");
+        let port = self
+            .agreed_primary()
+            .expect("all sentinels should name the same primary");
         self.index_of(port)
     }
 

@@ -182,7 +182,11 @@ fn every_event_has_the_fields_of_the_documentation() {
         seen.insert(action.clone());
     }
     let kinds = AuditAction::ALL.map(|action| action.as_str().to_owned());
-    assert_eq!(seen, BTreeSet::from(kinds), "this test should write an event of every kind");
+    assert_eq!(
+        seen,
+        BTreeSet::from(kinds),
+        "this test should write an event of every kind"
+    );
     assert_eq!(
         seen,
         events.into_keys().collect(),
