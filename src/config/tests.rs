@@ -359,6 +359,9 @@ fn no_secret_is_shown() {
         format!("traces: {{endpoint: 'ftp://user:{secret}@a'}}"),
         format!("admin: {{url: 'ftp://user:{secret}@a'}}"),
         format!("events: {{webhook_url: 'ftp://user:{secret}@a'}}"),
+        format!("login: {{url: 'https://user:{secret}@a:99999'}}"),
+        format!("sign_in: {{url: 'https://{secret}@a:99999'}}"),
+        format!("admin: {{url: 'https://{secret}@a'}}"),
         "token: {keys: 1234567890}".to_owned(),
         format!("{{store: {{url: 'redis://user:{secret}@localhost'}}, token: {{keys: {secret}}}}}"),
     ] {

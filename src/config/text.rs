@@ -143,12 +143,17 @@ pub fn public_url(text: &str) -> Option<url::Url> {
     (url.username().is_empty() && url.password().is_none()).then_some(url)
 }
 
-/// Returns the text. If the text is a URL with a password, the password is redacted.
+/// Returns the text, or `[redacted]` if it can be a URL with a user name or a password.
 #[must_use]
 pub fn without_password(text: String) -> String {
-    match url::Url::parse(&text) {
-        Ok(url) if url.password().is_some() => redacted_url(&text),
-        _ => text,
+    let has_credentials = match url::Url::parse(&text) {
+        Ok(url) => !url.username().is_empty() || url.password().is_some(),
+        Err(_) => text.contains("://") && text.contains('@'),
+    };
+    if has_credentials {
+        REDACTED.to_owned()
+    } else {
+        text
     }
 }
 

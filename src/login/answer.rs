@@ -2,12 +2,13 @@ use std::time::Duration;
 
 use url::form_urlencoded::parse;
 
+use super::provider::protocol_error_code;
 use super::{Attempt, Login, LoginError, Provider, TokenResponse};
 use crate::clock::Clock;
 use crate::session::{Attributes, Timestamp};
 
 /// The parameters of an authorization response (RFC 6749 section 4.1.2, RFC 9207).
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct AuthorizationResponse {
     code: Option<String>,
     state: Option<String>,
@@ -68,17 +69,16 @@ impl Login {
                 "response from another provider",
             ));
         }
+        // An error response can come from another provider, too (RFC 9207, section 2.4).
+        let issuer = &provider.settings.issuer.issuer.issuer;
+        if answer.iss.as_ref().is_some_and(|iss| iss != issuer) {
+            return Err(LoginError::NoMatchingAttempt(
+                "response from another provider",
+            ));
+        }
         if let Some(error) = &answer.error {
             // Curfew logs only text in the form of an error code, because anybody can send any text.
-            let is_word = error
-                .bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-            let code = if is_word && error.len() < 64 {
-                error
-            } else {
-                "an error"
-            };
-            return Err(LoginError::Refused(code.to_owned()));
+            return Err(LoginError::Refused(protocol_error_code(error).to_owned()));
         }
         let code = answer.code.as_deref();
         let code = code.ok_or(LoginError::NoMatchingAttempt("no `code`"))?;

@@ -45,11 +45,6 @@ impl DiscoveryCache {
         // the previous one, and the last caller would wait for all of them.
         let finished_before = self.finished_requests.load(Ordering::SeqCst);
         let mut last = self.last.lock().await;
-        if let Some(error) = &last.error
-            && self.finished_requests.load(Ordering::SeqCst) != finished_before
-        {
-            return Err(LoginError::Unavailable(error.clone()));
-        }
         let max_age = if renew {
             UNKNOWN_KEY_INTERVAL
         } else {
@@ -59,6 +54,11 @@ impl DiscoveryCache {
             && now < fetched.plus(max_age)
         {
             return Ok(Arc::clone(discovered));
+        }
+        if let Some(error) = &last.error
+            && self.finished_requests.load(Ordering::SeqCst) != finished_before
+        {
+            return Err(LoginError::Unavailable(error.clone()));
         }
         let result = discover(issuer, client).await;
         let result = result.map_err(|error| error.to_string());

@@ -21,8 +21,7 @@ pub struct Metadata {
     /// The address for RP-initiated logout (OpenID Connect RP-Initiated Logout 1.0, section 2.1).
     pub end_session_endpoint: Option<Url>,
     /// Whether every authorization response has the `iss` parameter (RFC 9207, section 3).
-    #[serde(default)]
-    pub authorization_response_iss_parameter_supported: bool,
+    pub authorization_response_iss_parameter_supported: Option<bool>,
 }
 
 /// The reason why metadata are invalid.
@@ -117,7 +116,10 @@ mod tests {
         assert_eq!(metadata.userinfo_endpoint, None);
         assert_eq!(metadata.end_session_endpoint, None);
         assert_eq!(metadata.token_endpoint_auth_methods_supported, None);
-        assert!(!metadata.authorization_response_iss_parameter_supported);
+        assert_eq!(
+            metadata.authorization_response_iss_parameter_supported,
+            None
+        );
         for name in [
             "issuer",
             "authorization_endpoint",

@@ -19,6 +19,7 @@ use super::{Attempt, LoginError, ProviderSettings};
 use crate::http_client::http_client;
 use crate::session::Timestamp;
 
+pub(super) use oauth::protocol_error_code;
 pub use redeem::TokenResponse;
 pub use refresh::{MAX_REFRESH_TOKEN_BYTES, RefreshAnswer, SubjectUpdate};
 

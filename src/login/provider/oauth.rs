@@ -69,10 +69,25 @@ impl Provider {
     }
 }
 
-/// Converts the error of a token request. The text does not contain an invalid response, which can have secrets.
+/// Returns the text if it has the form of an error code, and a fixed text otherwise.
+pub(in crate::login) fn protocol_error_code(code: &str) -> &str {
+    let is_word = code
+        .bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    if is_word && code.len() < 64 {
+        code
+    } else {
+        "an error"
+    }
+}
+
+/// Converts the error of a token request. The text contains only the error code of the response, because the
+/// rest can have personal data or secrets.
 pub(super) fn to_login_error(error: TokenError) -> LoginError {
     match error {
-        RequestTokenError::ServerResponse(response) => LoginError::Refused(response.to_string()),
+        RequestTokenError::ServerResponse(response) => {
+            LoginError::Refused(protocol_error_code(response.error().as_ref()).to_owned())
+        }
         RequestTokenError::Request(fault) => LoginError::Unavailable(fault.to_string()),
         RequestTokenError::Parse(..) => {
             LoginError::Unavailable("invalid token response".to_owned())

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Map;
 
-use super::oauth::{TokenError, Tokens, to_login_error};
+use super::oauth::{TokenError, Tokens, protocol_error_code, to_login_error};
 use super::{Provider, invalid_response};
 use crate::credential::jwt::{InvalidJwt, Refreshed};
 use crate::login::LoginError;
@@ -138,6 +138,10 @@ impl Provider {
         let keys = &discovered.keys;
         let id_token = self.verify_id_token(keys, id_token, None, now).await?;
         let sub = id_token.subject().to_owned();
+        // Decides before the UserInfo request, because that request can fail.
+        if !issuer.is_subject_of(&sub, session) {
+            return Ok(SubjectUpdate::OtherSubject);
+        }
         let more = if issuer.claims_in(&id_token).are_all() {
             Map::new()
         } else {
@@ -208,16 +212,4 @@ struct PartialTokens {
 /// so Curfew needs the new one.
 fn parse_tokens(body: &[u8]) -> Option<PartialTokens> {
     serde_json::from_slice(body).ok()
-}
-
-/// Returns the text if it has the form of an error code, and a fixed text otherwise.
-fn protocol_error_code(code: &str) -> &str {
-    let is_word = code
-        .bytes()
-        .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-    if is_word && code.len() < 64 {
-        code
-    } else {
-        "an error"
-    }
 }

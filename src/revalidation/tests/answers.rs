@@ -191,6 +191,17 @@ async fn user_info_is_requested_if_it_has_the_attributes() {
         "an ID token without groups",
     )
     .await;
+    // The ID token identifies another subject, and the UserInfo request fails.
+    let fixture = Fixture::of(Bench::new(), provider.clone());
+    let of_bob = provider.key.token(&json!({
+        "iss": provider.issuer().issuer, "aud": "curfew", "sub": "bob",
+        "iat": START.as_millis() / 1000, "exp": START.as_millis() / 1000 + 36_000,
+    }));
+    *provider.user_info.lock() = Reply::Page(503);
+    provider.grant(json!({ "id_token": of_bob }));
+    let case = "an ID token of another subject, without UserInfo";
+    expect(&fixture, subject_alone, ended("other_subject"), case).await;
+    provider.grant(json!({ "id_token": without }));
     // The answer about another subject says nothing about this subject.
     let fixture = Fixture::of(Bench::new(), provider.clone());
     *provider.user_info.lock() = user(json!({ "sub": "bob" }));

@@ -38,8 +38,9 @@ pub struct SignedIn {
 }
 
 impl Issuer {
-    /// Verifies an ID token at `now`. The token must have this `nonce`. With `None`, the nonce is not checked: a
-    /// refreshed ID token may have any nonce, or none (OpenID Connect Core 1.0, section 12.2).
+    /// Verifies an ID token at `now`. The ID token of a sign-in must have this `nonce`. Pass `None` for a refreshed ID
+    /// token: it should have no nonce, or the nonce of the sign-in, which Curfew does not keep (OpenID Connect Core
+    /// 1.0, section 12.2).
     ///
     /// # Errors
     /// [`InvalidJwt`] with the reason. After [`InvalidJwt::UnknownKey`], the caller can try again with newer keys.
@@ -64,6 +65,10 @@ impl Issuer {
             if !bool::from(found.as_bytes().ct_eq(nonce.as_bytes())) {
                 return Err(InvalidJwt::Nonce);
             }
+            // A time in the future would pass every limit on the age of the authentication.
+            if numeric_date(&claims, "auth_time")?.is_some_and(|at| at > now.plus(self.leeway)) {
+                return Err(InvalidJwt::NotYet);
+            }
         }
         let subject = text("sub").filter(|subject| !subject.is_empty());
         let subject = subject.ok_or(InvalidJwt::Subject)?.to_owned();
@@ -78,9 +83,12 @@ impl Issuer {
     fn check_authorized_party(&self, claims: &Map<String, Value>) -> Result<(), InvalidJwt> {
         let has_several_audiences =
             matches!(claims.get("aud"), Some(Value::Array(all)) if all.len() > 1);
-        let party = claims.get("azp").and_then(Value::as_str);
         let is_ours = |party: &str| self.audiences.iter().any(|own| own == party);
-        if party.map_or(has_several_audiences, |party| !is_ours(party)) {
+        let is_wrong = match claims.get("azp") {
+            None => has_several_audiences,
+            Some(party) => !party.as_str().is_some_and(is_ours),
+        };
+        if is_wrong {
             return Err(InvalidJwt::Audience);
         }
         Ok(())
@@ -206,6 +214,10 @@ mod tests {
             (json!({ "aud": "api" }), Some(Audience)),
             (json!({ "aud": "Curfew" }), Some(Audience)),
             (json!({ "azp": "other" }), Some(Audience)),
+            (json!({ "azp": ["other"] }), Some(Audience)),
+            (json!({ "azp": 7 }), Some(Audience)),
+            (json!({ "auth_time": 1_000_030 }), None),
+            (json!({ "auth_time": 1_000_031 }), Some(NotYet)),
             (json!({ "iss": "https://evil.example" }), Some(Issuer)),
             (json!({ "iss": "https://id.example.com/" }), Some(Issuer)),
             // The leeway is 30 s.
@@ -294,7 +306,7 @@ mod tests {
 
     /// OpenID Connect Core 1.0, section 12.2.
     #[test]
-    fn a_refreshed_id_token_may_have_any_nonce() {
+    fn the_nonce_of_a_refreshed_id_token_is_not_checked() {
         let key = SigningKey::ed25519("a");
         let keys = key_set(&[&key]);
         let mut without = claims_with(&json!({}));

@@ -71,7 +71,8 @@ impl Issuer {
     }
 
     /// Returns whether the session belongs to this subject of the provider.
-    fn is_subject_of(&self, sub: &str, session: &Session) -> bool {
+    #[must_use]
+    pub fn is_subject_of(&self, sub: &str, session: &Session) -> bool {
         let name = self.provider_subject(sub);
         session.provider_names().any(|known| known == name)
     }
