@@ -20,8 +20,11 @@ const here = (path) => `${given.url}${path}`;
 const begins = (start) => (url) => url.href.startsWith(start);
 const callback = begins(here("/.curfew/callback/"));
 
-async function person() {
+// Opens a browser context for a person. Without `warning`, the context blocks the warning script: the script leaves a
+// page when it learns of the session end, and would interrupt a navigation of the test.
+async function person({ warning = false } = {}) {
   const context = await browser.newContext();
+  if (!warning) await context.route(/warning\.js/, (route) => route.abort());
   // The provider's pages load fonts from another site, which the tests cannot reach.
   await context.route(/googleapis/, (route) => route.abort());
   const page = await context.newPage();
@@ -205,8 +208,6 @@ await run({
     const slow = await slowly(100);
     for (let round = 0; round < 3; round++) {
       const { context, page } = await person();
-      // The warning script would leave the polling page at the end of its session, so the test blocks it.
-      await context.route(/warning\.js/, (route) => route.abort());
       await signIn(page);
       const [one, two] = [await context.newPage(), await context.newPage()];
       const login = (path) => `/.curfew/login?provider=main&reason=reauthentication_required&rd=${path}`;
@@ -254,8 +255,6 @@ await run({
   async "after a revocation a person must authenticate again, whatever cookies the browser has"() {
     for (const forget of [false, true]) {
       const { context, page } = await person();
-      // The warning script navigates away when it learns of the session end, and the test navigates, too.
-      await context.route(/warning\.js/, (route) => route.abort());
       await signIn(page);
       const { id } = await record(page);
       const headers = { authorization: `Bearer ${given.admin_token}` };
@@ -272,7 +271,7 @@ await run({
   },
 
   async "the dialog leads to the sign-out page and back to the application"() {
-    const { context, page } = await person();
+    const { context, page } = await person({ warning: true });
     await signIn(page);
     await page.waitForURL((url) => url.pathname === "/.curfew/signed-out" && url.searchParams.get("reason") === "idle_timeout", { timeout: 90000 });
     await page.getByRole("link", { name: "Sign in again" }).click();
@@ -307,7 +306,7 @@ await run({
         await button(page, "Sign out").click();
       },
     ]) {
-      const { context, page } = await person();
+      const { context, page } = await person({ warning: true });
       await signIn(page);
       await leave(page);
       await page.waitForURL(begins(`${given.main}/session/end`));
