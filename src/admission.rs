@@ -24,7 +24,7 @@ struct Inner {
     was_full: AtomicBool,
 }
 
-/// What a permit stands for.
+/// What a permit allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitKind {
     /// Open connections.
@@ -68,8 +68,8 @@ impl ConcurrencyLimit {
             refused,
             ..
         } = &*self.0;
-        let shown = (open.clone(), refused.clone());
-        Self::new(listener, *kind, max.div_ceil(divisor), shown)
+        let permit_metrics = (open.clone(), refused.clone());
+        Self::new(listener, *kind, max.div_ceil(divisor), permit_metrics)
     }
 
     /// Takes a permit; `None` if all are in use.

@@ -2,7 +2,7 @@
 
 mod assembly;
 mod background;
-mod limits;
+mod limit_history;
 mod listeners;
 mod reload;
 mod store;
@@ -47,7 +47,7 @@ use crate::sweeper;
 use crate::telemetry::audit::AdminInterface;
 use crate::telemetry::{Diagnostics, Metrics, Replica, Replicas};
 use crate::webhook::Webhook;
-use assembly::{Foundation, InForce};
+use assembly::{ProcessState, LiveAssembly};
 use background::Background;
 pub use listeners::Addresses;
 use listeners::ServiceBuilder;
@@ -72,7 +72,7 @@ pub struct App {
     /// Tasks that must finish before the process ends.
     tasks: TaskTracker,
     draining: Arc<AtomicBool>,
-    delay: Duration,
+    shutdown_delay: Duration,
     shutdown_timeout: Duration,
     reloader: Reloader,
 }
@@ -162,7 +162,7 @@ impl App {
     ) -> Result<Self, StartupError> {
         let config = &loaded.config;
         let metrics = Arc::new(Metrics::new()?);
-        let advice = Arc::new(Diagnostics::default());
+        let diagnostics = Arc::new(Diagnostics::default());
         let replicas = Arc::new(Replicas::new(Replica::this(clock.now())));
         init_metrics(&metrics, &config.book.policies);
         let policies = Live::new(Arc::clone(&config.book.policies));
@@ -173,15 +173,15 @@ impl App {
         let key_ring = Live::new(key_ring);
         let stop_background = CancellationToken::new();
         let mut background = Background::new(stop_background.clone());
-        let shared = StoreContext {
+        let context = StoreContext {
             metrics: &metrics,
-            advice: &advice,
+            diagnostics: &diagnostics,
             replicas: &replicas,
             policies: &policies,
             journal_retention: config.journal_retention,
             key_ring: &key_ring,
         };
-        let (stores, clock) = store::build(&config.store, clock, &shared, &mut background);
+        let (stores, clock) = store::build(&config.store, clock, &context, &mut background);
         let token = AdminToken::generate()?;
         let ephemeral_secrets = EphemeralSecrets {
             key_ring: config.key_ring.is_none(),
@@ -199,18 +199,18 @@ impl App {
         let ops = Arc::new(Ops {
             store: Arc::clone(&stores.sessions),
             metrics: Arc::clone(&metrics),
-            advice: Arc::clone(&advice),
+            advice: Arc::clone(&diagnostics),
             replicas,
             draining: Arc::clone(&draining),
         });
-        let foundation = Foundation {
+        let process_state = ProcessState {
             ops: Arc::clone(&ops),
             stores,
             clock,
             metrics: Arc::clone(&metrics),
             presented_ends: Arc::default(),
-            known: Arc::new(LastKnownSessions::default()),
-            recent: Arc::default(),
+            last_known_sessions: Arc::new(LastKnownSessions::default()),
+            recent_events: Arc::default(),
             webhook,
             tasks: TaskTracker::new(),
             ephemeral_key_ring: key_ring.current(),
@@ -221,37 +221,40 @@ impl App {
             observers: Arc::default(),
             attempts: Arc::default(),
             revalidations: Arc::default(),
-            provider_notes: Arc::default(),
+            provider_diagnostics: Arc::default(),
         };
         let (store, tasks) = (
-            Arc::clone(&foundation.stores.sessions),
-            foundation.tasks.clone(),
+            Arc::clone(&process_state.stores.sessions),
+            process_state.tasks.clone(),
         );
-        let in_force = InForce::new(policies, foundation.assemble(config)?);
-        let sweeper = in_force.sweeper.clone();
+        let live_assembly = LiveAssembly::new(policies, process_state.assemble(config)?);
+        let sweeper = live_assembly.sweeper.clone();
         background.spawn(async move |stop| sweeper::run(sweeper, stop).await);
-        let sweeper = in_force.sweeper.clone();
+        let sweeper = live_assembly.sweeper.clone();
         background.spawn(async move |stop| sweeper::follow_policies(sweeper, stop).await);
-        let contracts = in_force.contracts.clone();
-        let noted = contracts.clone();
-        background.spawn(async move |stop| limits::note(noted, stop).await);
-        let (current, diagnostics) = (contracts.clone(), Arc::clone(&advice));
-        let running = tasks.clone();
-        let work = move || {
-            let contracts = current.current();
+        let contracts = live_assembly.contracts.clone();
+        let recorded_contracts = contracts.clone();
+        background
+            .spawn(async move |stop| limit_history::keep_recorded(recorded_contracts, stop).await);
+        let revalidation_diagnostics = Arc::clone(&diagnostics);
+        let tracker = tasks.clone();
+        let current_work = move || {
+            let contracts = contracts.current();
             revalidation::Work {
                 lifecycle: contracts.checker.lifecycle.clone(),
                 clock: Arc::clone(&contracts.checker.clock),
-                tasks: running.clone(),
+                tasks: tracker.clone(),
                 login: contracts.login.clone(),
                 revalidation: contracts.checker.revalidation.clone(),
             }
         };
-        background.spawn(async move |stop| revalidation::run(work, diagnostics, stop).await);
-        let observers = Arc::clone(&in_force.observers);
+        background.spawn(async move |stop| {
+            revalidation::run(current_work, revalidation_diagnostics, stop).await;
+        });
+        let observers = Arc::clone(&live_assembly.observers);
         background.spawn(async move |stop| observers.denials.run(stop).await);
         let builder = ServiceBuilder {
-            in_force: &in_force,
+            live_assembly: &live_assembly,
             ops: &ops,
             listen: config.listen,
         };
@@ -266,13 +269,13 @@ impl App {
             store,
             tasks,
             draining,
-            delay: config.shutdown_delay,
+            shutdown_delay: config.shutdown_delay,
             shutdown_timeout: config.shutdown_timeout,
             reloader: Reloader {
                 source,
-                foundation,
-                in_force,
-                advice,
+                process_state,
+                live_assembly,
+                diagnostics,
                 started_with: loaded,
             },
         })
@@ -281,24 +284,24 @@ impl App {
     /// Returns the contracts, for a [layer](crate::layer) in this process.
     #[must_use]
     pub fn contracts(&self) -> Live<Contracts> {
-        self.reloader.in_force.contracts.clone()
+        self.reloader.live_assembly.contracts.clone()
     }
 
     /// Returns the services of the listeners, without sockets.
     #[cfg(any(test, feature = "fuzzing"))]
-    pub fn served(&self) -> (CheckService, BrowserService, ExtAuthz, Agent, axum::Router) {
-        let Reloader { in_force, .. } = &self.reloader;
+    pub fn services(&self) -> (CheckService, BrowserService, ExtAuthz, Agent, axum::Router) {
+        let Reloader { live_assembly, .. } = &self.reloader;
         let builder = ServiceBuilder {
-            in_force,
-            ops: &self.reloader.foundation.ops,
+            live_assembly,
+            ops: &self.reloader.process_state.ops,
             listen: self.reloader.started_with.config.listen,
         };
         (
-            builder.check(),
-            builder.browser(),
-            builder.ext_authz(),
-            builder.agent(),
-            admin::router(in_force.admin.clone()),
+            builder.check_service(),
+            builder.browser_service(),
+            builder.ext_authz_service(),
+            builder.spoe_agent(),
+            admin::router(live_assembly.admin.clone()),
         )
     }
 
@@ -330,44 +333,44 @@ impl App {
         reload: ReloadRequests,
         stop: CancellationToken,
     ) -> Result<(), RunError> {
-        let reloading = self.reloader.run(reload, self.stop_background.clone());
+        let reload_loop = self.reloader.run(reload, self.stop_background.clone());
         self.background.spawn(async move {
-            reloading.await;
+            reload_loop.await;
             Ok(())
         });
         let stop_listeners = CancellationToken::new();
-        let mut serving = JoinSet::new();
+        let mut listener_tasks = JoinSet::new();
         for listener in self.listeners {
-            serving.spawn(listener.serve(stop_listeners.clone(), self.shutdown_timeout));
+            listener_tasks.spawn(listener.serve(stop_listeners.clone(), self.shutdown_timeout));
         }
         let stop_ops = CancellationToken::new();
-        let mut serving_ops = JoinSet::new();
-        serving_ops.spawn(self.ops.serve(stop_ops.clone(), MIN_FLUSH_TIMEOUT));
+        let mut ops_tasks = JoinSet::new();
+        ops_tasks.spawn(self.ops.serve(stop_ops.clone(), MIN_FLUSH_TIMEOUT));
         let stop_requested = async {
             stop.cancelled().await;
             self.draining.store(true, Ordering::Relaxed);
-            tokio::time::sleep(self.delay).await;
+            tokio::time::sleep(self.shutdown_delay).await;
         };
         let outcome = tokio::select! {
             () = stop_requested => Ok(()),
             Some(ended) = self.background.join_next() => Err(task_failed(ended)),
-            Some(ended) = serving.join_next() => Err(task_failed(ended.map(Ok))),
-            Some(ended) = serving_ops.join_next() => Err(task_failed(ended.map(Ok))),
+            Some(ended) = listener_tasks.join_next() => Err(task_failed(ended.map(Ok))),
+            Some(ended) = ops_tasks.join_next() => Err(task_failed(ended.map(Ok))),
         };
         self.draining.store(true, Ordering::Relaxed);
         stop_listeners.cancel();
-        while serving.join_next().await.is_some() {}
+        while listener_tasks.join_next().await.is_some() {}
         // Flush while the connection to the store is still open.
         self.tasks.close();
-        let finishing = async {
+        let final_flush = async {
             self.tasks.wait().await;
             self.store.flush().await
         };
         let shutdown_timeout = self.shutdown_timeout.max(MIN_FLUSH_TIMEOUT);
-        let flushed = tokio::time::timeout(shutdown_timeout, finishing).await;
+        let flush_result = tokio::time::timeout(shutdown_timeout, final_flush).await;
         self.stop_background.cancel();
-        let ending = async { while self.background.join_next().await.is_some() {} };
-        if tokio::time::timeout(shutdown_timeout, ending)
+        let background_end = async { while self.background.join_next().await.is_some() {} };
+        if tokio::time::timeout(shutdown_timeout, background_end)
             .await
             .is_err()
         {
@@ -375,11 +378,11 @@ impl App {
             self.background.shutdown().await;
         }
         stop_ops.cancel();
-        while serving_ops.join_next().await.is_some() {}
+        while ops_tasks.join_next().await.is_some() {}
         // Return the reason of the stop first: it is more important than a failed flush.
         outcome?;
-        match flushed {
-            Ok(flushed) => Ok(flushed?),
+        match flush_result {
+            Ok(flush_result) => Ok(flush_result?),
             Err(_) => Err(StoreError::Unavailable("timeout".to_owned()).into()),
         }
     }
@@ -387,19 +390,19 @@ impl App {
 
 /// Creates the counters of rare events, with the value zero.
 fn init_metrics(metrics: &Metrics, policies: &Policies) {
-    let known = policies
+    let fallback_policies = policies
         .iter()
         .filter(|(_, policy)| policy.on_store_failure != OnStoreFailure::Deny);
     let contracts = Contract::ALL.iter().map(|contract| contract.as_str());
-    metrics.init_checks(contracts, known.map(|(name, _)| name.as_str()));
+    metrics.init_checks(contracts, fallback_policies.map(|(name, _)| name.as_str()));
     metrics.init_credentials(
         &[AdminInterface::Api, AdminInterface::Console].map(AdminInterface::as_str),
     );
 }
 
 /// Returns the error for a background task that has ended although it must run for ever.
-fn task_failed(ended: Result<Result<(), RunError>, tokio::task::JoinError>) -> RunError {
-    match ended {
+fn task_failed(result: Result<Result<(), RunError>, tokio::task::JoinError>) -> RunError {
+    match result {
         Ok(Err(error)) => error,
         Ok(Ok(())) => RunError::TaskExited("no error".to_owned()),
         Err(error) => RunError::TaskExited(error.to_string()),

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 /// The modules of a crate. Each module has the set of modules that it uses.
 type Graph = BTreeMap<String, BTreeSet<String>>;
 
-fn root() -> &'static Path {
+fn repository_root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// Returns the files of a crate, each with its top-level module.
-fn files(source: &Path) -> Vec<(String, PathBuf)> {
+fn source_files(source: &Path) -> Vec<(String, PathBuf)> {
     fn walk(directory: &Path, module: Option<&str>, found: &mut Vec<(String, PathBuf)>) {
         for entry in std::fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
@@ -42,7 +42,7 @@ fn is_test(name: &str) -> bool {
 }
 
 /// Returns the code of a file, without comments and without the tests at its end.
-fn code(path: &Path) -> String {
+fn read_code(path: &Path) -> String {
     let text = std::fs::read_to_string(path).unwrap();
     let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
     let lines = text
@@ -82,14 +82,14 @@ fn used_modules(code: &str) -> BTreeSet<String> {
     used
 }
 
-fn graph(source: &Path) -> Graph {
-    let files = files(source);
+fn dependency_graph(source: &Path) -> Graph {
+    let files = source_files(source);
     let modules: BTreeSet<_> = files.iter().map(|(module, _)| module.clone()).collect();
     let mut graph = Graph::new();
     for (module, path) in files {
         let uses = graph.entry(module.clone()).or_default();
-        let known = used_modules(&code(&path)).into_iter();
-        uses.extend(known.filter(|name| *name != module && modules.contains(name)));
+        let used = used_modules(&read_code(&path)).into_iter();
+        uses.extend(used.filter(|name| *name != module && modules.contains(name)));
     }
     // These modules connect the other modules, so they are in no layer.
     graph.remove("lib");
@@ -128,8 +128,8 @@ fn find_cycle(graph: &Graph) -> Option<Vec<String>> {
 }
 
 /// Returns the layers of `ARCHITECTURE.md` from the top down, each with its modules.
-fn layers(kind: &str) -> Vec<Vec<String>> {
-    let page = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+fn read_layers(kind: &str) -> Vec<Vec<String>> {
+    let page = std::fs::read_to_string(repository_root().join("ARCHITECTURE.md")).unwrap();
     let (_, block) = page.split_once(&format!("```{kind}\n")).unwrap();
     let (block, _) = block.split_once("```").unwrap();
     let words = |line: &str| line.split_whitespace().map(str::to_owned).collect();
@@ -139,44 +139,44 @@ fn layers(kind: &str) -> Vec<Vec<String>> {
 /// Returns each dependency that is not in a lower layer, and each module without a layer.
 fn layer_violations(graph: &Graph, layers: &[Vec<String>]) -> Vec<String> {
     let layer = |name: &String| layers.iter().position(|layer| layer.contains(name));
-    let mut wrong = Vec::new();
+    let mut violations = Vec::new();
     for (name, uses) in graph {
-        let Some(own) = layer(name) else {
-            wrong.push(format!("{name} is in no layer"));
+        let Some(own_layer) = layer(name) else {
+            violations.push(format!("{name} is in no layer"));
             continue;
         };
         let upward = uses
             .iter()
-            .filter(|used| layer(used).is_none_or(|it| it <= own));
-        wrong.extend(upward.map(|used| format!("{name} uses {used}")));
+            .filter(|used| layer(used).is_none_or(|it| it <= own_layer));
+        violations.extend(upward.map(|used| format!("{name} uses {used}")));
     }
-    let known = layers
+    let missing = layers
         .iter()
         .flatten()
         .filter(|name| !graph.contains_key(*name));
-    wrong.extend(known.map(|name| format!("{name} does not exist")));
-    wrong
+    violations.extend(missing.map(|name| format!("{name} does not exist")));
+    violations
 }
 
 #[test]
 fn modules_of_the_service_use_only_lower_layers() {
-    let graph = graph(&root().join("src"));
-    let wrong = layer_violations(&graph, &layers("modules"));
-    assert!(wrong.is_empty(), "{wrong:#?}");
+    let graph = dependency_graph(&repository_root().join("src"));
+    let violations = layer_violations(&graph, &read_layers("modules"));
+    assert!(violations.is_empty(), "{violations:#?}");
 }
 
 #[test]
 fn crates_use_only_lower_crates() {
     let mut graph = Graph::new();
-    for entry in std::fs::read_dir(root().join("crates")).unwrap() {
+    for entry in std::fs::read_dir(repository_root().join("crates")).unwrap() {
         let directory = entry.unwrap().path();
         let manifest = std::fs::read_to_string(directory.join("Cargo.toml")).unwrap();
         let (_, dependencies) = manifest.split_once("[dependencies]").unwrap();
         let (dependencies, _) = dependencies.split_once("\n[").unwrap();
-        let own = dependencies
+        let curfew_crates = dependencies
             .lines()
             .filter_map(|line| line.strip_prefix("curfew"));
-        let uses = own.map(|line| {
+        let uses = curfew_crates.map(|line| {
             let name = line.split(['.', ' ']).next().unwrap();
             name.trim_start_matches('-').to_owned()
         });
@@ -192,8 +192,8 @@ fn crates_use_only_lower_crates() {
     }
     let service = graph.keys().filter(|name| *name != "testkit").cloned();
     graph.insert("service".to_owned(), service.collect());
-    let wrong = layer_violations(&graph, &layers("crates"));
-    assert!(wrong.is_empty(), "{wrong:#?}");
+    let violations = layer_violations(&graph, &read_layers("crates"));
+    assert!(violations.is_empty(), "{violations:#?}");
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn no_crate_has_a_cycle_of_modules() {
         "crates/store/src",
         "crates/tools/src",
     ] {
-        let graph = graph(&root().join(source));
+        let graph = dependency_graph(&repository_root().join(source));
         assert!(!graph.is_empty(), "{source}");
         assert_eq!(find_cycle(&graph), None, "{source}");
     }
@@ -215,17 +215,17 @@ fn no_crate_has_a_cycle_of_modules() {
 /// The tests above must find a wrong dependency.
 #[test]
 fn a_reversed_dependency_is_found() {
-    let used_by = used_modules(
+    let used = used_modules(
         "use crate::check::Checker;\nuse crate::{app::{App, StartupError}, config};\nfn f(x: crate::live::Live<crate::policy::Policies>) {}",
     );
     let expected = ["app", "check", "config", "live", "policy"].map(str::to_owned);
-    assert_eq!(used_by, BTreeSet::from(expected));
-    let mut graph = graph(&root().join("src"));
+    assert_eq!(used, BTreeSet::from(expected));
+    let mut graph = dependency_graph(&repository_root().join("src"));
     graph
         .get_mut("lifecycle")
         .unwrap()
         .insert("check".to_owned());
-    let wrong = layer_violations(&graph, &layers("modules"));
-    assert_eq!(wrong, ["lifecycle uses check"]);
+    let violations = layer_violations(&graph, &read_layers("modules"));
+    assert_eq!(violations, ["lifecycle uses check"]);
     assert!(find_cycle(&graph).is_some());
 }

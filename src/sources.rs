@@ -153,7 +153,7 @@ impl Sources {
     /// Returns the absolute limit for the sessions of each issuer. This is the limit of the policy itself, because
     /// the variants of a policy can only shorten the limit.
     #[must_use]
-    pub fn limits(&self, policies: &Policies) -> LimitsOfSources {
+    pub fn absolute_limits(&self, policies: &Policies) -> LimitsOfSources {
         let issuers = self.jwt.iter();
         let issuers = issuers.map(|it| {
             (
@@ -285,9 +285,9 @@ impl JwtSource {
     /// Returns the source of the issuer that the token names in `iss`.
     #[must_use]
     pub fn of<'a>(sources: &'a [Self], text: &str) -> Option<&'a Self> {
-        let claimed = unverified_issuer(text)?;
+        let issuer = unverified_issuer(text)?;
         let mut sources = sources.iter();
-        sources.find(|source| source.issuer.issuer == claimed)
+        sources.find(|source| source.issuer.issuer == issuer)
     }
 
     /// Verifies a token with the cached keys. If it names an unknown key, fetches the keys again.
@@ -304,8 +304,8 @@ impl JwtSource {
         let keys = match self.keys.current(clock.now()) {
             Ok(keys) => keys,
             Err(_) => {
-                let awaited = self.keys.after_running_fetch(clock.now()).await;
-                awaited.map_err(|_| VerificationError::NoKeys)?
+                let keys = self.keys.after_running_fetch(clock.now()).await;
+                keys.map_err(|_| VerificationError::NoKeys)?
             }
         };
         match verify(&self.issuer, text, &keys, clock.now()) {

@@ -30,17 +30,17 @@ use crate::telemetry::{Metrics, RecentEvents};
 use crate::webhook::Webhook;
 
 /// The path of the redirect URI that Curfew sends to identity providers.
-const CALLBACK: &str = "/.curfew/callback";
+const CALLBACK_PATH: &str = "/.curfew/callback";
 
 /// The parts that a reload of the configuration keeps.
-pub(super) struct Foundation {
+pub(super) struct ProcessState {
     pub(super) ops: Arc<Ops>,
     pub(super) stores: Stores,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) presented_ends: Arc<PresentedEnds>,
-    pub(super) known: Arc<LastKnownSessions>,
-    pub(super) recent: Arc<RecentEvents>,
+    pub(super) last_known_sessions: Arc<LastKnownSessions>,
+    pub(super) recent_events: Arc<RecentEvents>,
     pub(super) webhook: Option<Webhook>,
     pub(super) tasks: TaskTracker,
     /// Signs tokens if no key ring is configured.
@@ -58,7 +58,7 @@ pub(super) struct Foundation {
     /// Sessions that wait for revalidation.
     pub(super) revalidations: Arc<RevalidationQueue>,
     /// Diagnostics about identity providers.
-    pub(super) provider_notes: Arc<ProviderDiagnostics>,
+    pub(super) provider_diagnostics: Arc<ProviderDiagnostics>,
     /// The hash of the generated admin token, used if no token is configured.
     pub(super) ephemeral_token_hash: [u8; 32],
 }
@@ -69,24 +69,24 @@ pub(super) struct Assembly {
     pub(super) sweeper: Sweeper,
     pub(super) contracts: Contracts,
     pub(super) admin: Admin,
-    pub(super) logouts: LogoutEndpoints,
+    pub(super) logout_endpoints: LogoutEndpoints,
     /// The TLS configuration of the gRPC listener.
     pub(super) encryption: Encryption,
 }
 
 /// The parts of the [`Assembly`] in force. Each part is a [`Live`] value that a reload replaces.
 #[derive(Clone)]
-pub(super) struct InForce {
+pub(super) struct LiveAssembly {
     pub(super) policies: Live<Policies>,
     pub(super) sweeper: Live<Sweeper>,
     pub(super) contracts: Live<Contracts>,
     pub(super) admin: Live<Admin>,
-    pub(super) logouts: Live<LogoutEndpoints>,
+    pub(super) logout_endpoints: Live<LogoutEndpoints>,
     pub(super) encryption: Live<Encryption>,
     pub(super) observers: Arc<Observers>,
 }
 
-impl Foundation {
+impl ProcessState {
     /// Builds the parts that depend on the configuration.
     pub(super) fn assemble(&self, config: &Config) -> Result<Assembly, StartupError> {
         let key_ring = config.key_ring.clone().map(Arc::new);
@@ -100,8 +100,8 @@ impl Foundation {
             end_retention: config.end_retention,
             metrics: Arc::clone(&self.metrics),
             presented_ends: Arc::clone(&self.presented_ends),
-            known: Arc::clone(&self.known),
-            recent: Arc::clone(&self.recent),
+            known: Arc::clone(&self.last_known_sessions),
+            recent: Arc::clone(&self.recent_events),
             webhook: self.webhook.clone(),
             tasks: self.tasks.clone(),
         });
@@ -111,29 +111,29 @@ impl Foundation {
             clock: Arc::clone(&self.clock),
             policies: Arc::clone(&book.policies),
         };
-        let sources = self.sources(config, Arc::clone(&key_ring))?;
-        let logouts = LogoutEndpoints {
+        let sources = self.create_sources(config, Arc::clone(&key_ring))?;
+        let logout_endpoints = LogoutEndpoints {
             lifecycle: lifecycle.clone(),
             clock: Arc::clone(&self.clock),
             metrics: Arc::clone(&self.metrics),
-            issuers: self.logout_issuers(config, &sources.jwt)?,
+            issuers: self.collect_logout_issuers(config, &sources.jwt)?,
             front_channel: config.front_channel_logout,
             address: config.address.clone(),
             seen: Arc::clone(&self.replay_cache),
         };
-        let login = self.login(config, &key_ring)?.map(Arc::new);
+        let login = self.create_login(config, &key_ring)?.map(Arc::new);
         let checker = Checker {
             lifecycle: lifecycle.clone(),
             stores: self.stores.clone(),
             clock: Arc::clone(&self.clock),
             metrics: Arc::clone(&self.metrics),
-            known: Arc::clone(&self.known),
+            known: Arc::clone(&self.last_known_sessions),
             book: Arc::clone(&book),
             sources,
             address: config.address.clone(),
             budget: config.check_timeout,
             observers: Arc::clone(&self.observers),
-            revalidation: self.revalidation(login.as_deref()),
+            revalidation: self.create_revalidation(login.as_deref()),
         };
         let cookie = SessionCookie::new(config.cookie.clone())?;
         let sign_in = config.sign_in.clone();
@@ -157,7 +157,7 @@ impl Foundation {
             lifecycle,
             stores: self.stores.clone(),
             clock: Arc::clone(&self.clock),
-            recent: Arc::clone(&self.recent),
+            recent: Arc::clone(&self.recent_events),
             book,
             cookie,
             tokens: AdminTokens::new(tokens),
@@ -168,7 +168,7 @@ impl Foundation {
                 .url
                 .as_ref()
                 .is_some_and(|url| url.scheme() == "https"),
-            login: Self::console_login(config, &key_ring)?,
+            login: Self::create_console_login(config, &key_ring)?,
             ops: Arc::clone(&self.ops),
             observers: Arc::clone(&self.observers),
             store: match config.store {
@@ -187,26 +187,26 @@ impl Foundation {
             sweeper,
             contracts,
             admin,
-            logouts,
-            encryption: listener::encryption(config.grpc_tls.as_ref())?,
+            logout_endpoints,
+            encryption: listener::create_encryption(config.grpc_tls.as_ref())?,
         })
     }
 }
 
-impl Foundation {
+impl ProcessState {
     /// Creates the sources of credentials. An issuer of the previous configuration keeps its fetched keys.
-    fn sources(&self, config: &Config, key_ring: Arc<KeyRing>) -> Result<Sources, StartupError> {
+    fn create_sources(&self, config: &Config, key_ring: Arc<KeyRing>) -> Result<Sources, StartupError> {
         let jwt = config.jwt.as_ref();
         let issuers = jwt.map_or(&[][..], |jwt| &jwt.issuers);
-        let sources = issuers.iter().map(|config| self.jwt_source(config));
+        let sources = issuers.iter().map(|config| self.create_jwt_source(config));
         Ok(Sources {
             extractor: CredentialExtractor {
                 cookie: config.cookie.name.clone(),
                 bearer: config.bearer,
-                jwt: jwt.map(|jwt| jwt.places.clone()),
+                jwt: jwt.map(|jwt| jwt.locations.clone()),
             },
             key_ring,
-            delegates: self.delegates(config).map_err(StartupError::Delegate)?,
+            delegates: self.create_delegates(config).map_err(StartupError::Delegate)?,
             jwt: sources
                 .collect::<Result<_, reqwest::Error>>()
                 .map_err(StartupError::Issuer)?,
@@ -214,9 +214,9 @@ impl Foundation {
     }
 }
 
-impl Foundation {
+impl ProcessState {
     /// Creates the source for the JWTs of one issuer, with its keys.
-    fn jwt_source(&self, config: &IssuerSettings) -> Result<JwtSource, reqwest::Error> {
+    fn create_jwt_source(&self, config: &IssuerSettings) -> Result<JwtSource, reqwest::Error> {
         let keys = match &config.keys {
             KeySource::File(keys) => {
                 self.metrics.keys_fetched(&config.name, true);
@@ -243,7 +243,7 @@ impl Foundation {
     }
 
     /// Creates the sign-in with identity providers; `None` if it is not configured.
-    fn login(
+    fn create_login(
         &self,
         config: &Config,
         key_ring: &Arc<KeyRing>,
@@ -259,7 +259,7 @@ impl Foundation {
             purpose: "sign-in",
             max_age: settings.max_age,
             revalidate: settings.revalidate,
-            providers: providers(settings, &settings.url, CALLBACK)?,
+            providers: create_providers(settings, &settings.url, CALLBACK_PATH)?,
             key_ring: Arc::clone(key_ring),
             secure: config.cookie.secure,
             domain: config.cookie.domain.clone(),
@@ -267,9 +267,9 @@ impl Foundation {
     }
 
     /// Creates the revalidation of sessions; `None` if it is off.
-    fn revalidation(&self, login: Option<&Login>) -> Option<Revalidation> {
-        let (queue, notes) = (&self.revalidations, &self.provider_notes);
-        let revalidation = Revalidation::of(login?, queue, notes, &self.metrics)?;
+    fn create_revalidation(&self, login: Option<&Login>) -> Option<Revalidation> {
+        let (queue, diagnostics) = (&self.revalidations, &self.provider_diagnostics);
+        let revalidation = Revalidation::of(login?, queue, diagnostics, &self.metrics)?;
         for name in revalidation.providers.values() {
             self.metrics.init_revalidations(name);
         }
@@ -277,7 +277,7 @@ impl Foundation {
     }
 
     /// Creates the console sign-in with identity providers; `None` if no group has access.
-    fn console_login(
+    fn create_console_login(
         config: &Config,
         key_ring: &Arc<KeyRing>,
     ) -> Result<Option<ConsoleLogin>, StartupError> {
@@ -294,7 +294,7 @@ impl Foundation {
                 max_age: MaxAge::Of(admin::proof_age(&config.book.policies)),
                 // Operator sessions are short and have no refresh token.
                 revalidate: None,
-                providers: providers(settings, url, admin::CALLBACK)?,
+                providers: create_providers(settings, url, admin::CALLBACK)?,
                 key_ring: Arc::clone(key_ring),
                 secure: url.scheme() == "https",
                 domain: None,
@@ -305,7 +305,7 @@ impl Foundation {
 
     /// Returns the issuers that may send logout notices: the JWT issuers and the login providers. An issuer that is
     /// in both lists appears once, and its notices can have the audience of the JWT issuer or of the login provider.
-    fn logout_issuers(
+    fn collect_logout_issuers(
         &self,
         config: &Config,
         jwt: &[JwtSource],
@@ -313,15 +313,15 @@ impl Foundation {
         let mut logout_issuers = jwt.to_vec();
         let providers = config.login.iter().flat_map(|login| &login.providers);
         for ProviderSettings { issuer, .. } in providers {
-            let mut known = logout_issuers.iter_mut();
-            let known = known.find(|known| known.issuer.issuer == issuer.issuer.issuer);
-            match known {
-                Some(known) => {
+            let mut sources = logout_issuers.iter_mut();
+            let existing = sources.find(|source| source.issuer.issuer == issuer.issuer.issuer);
+            match existing {
+                Some(source) => {
                     let audiences = issuer.issuer.audiences.iter().cloned();
-                    known.issuer.audiences.extend(audiences);
+                    source.issuer.audiences.extend(audiences);
                 }
                 None => {
-                    logout_issuers.push(self.jwt_source(issuer).map_err(StartupError::Provider)?)
+                    logout_issuers.push(self.create_jwt_source(issuer).map_err(StartupError::Provider)?)
                 }
             }
         }
@@ -329,7 +329,7 @@ impl Foundation {
     }
 
     /// Creates the clients of other authorization services.
-    fn delegates(&self, config: &Config) -> Result<Vec<Delegate>, reqwest::Error> {
+    fn create_delegates(&self, config: &Config) -> Result<Vec<Delegate>, reqwest::Error> {
         let settings = config.delegates.iter().cloned();
         let delegates = settings.map(|it| Delegate::new(it, Arc::clone(&self.metrics)));
         delegates.collect()
@@ -338,7 +338,7 @@ impl Foundation {
 
 /// Creates the providers. After a sign-in, a provider redirects the browser to a path below `path` on the host of
 /// `base`.
-fn providers(
+fn create_providers(
     settings: &LoginSettings,
     base: &Url,
     path: &str,
@@ -351,7 +351,7 @@ fn providers(
     all.map_err(StartupError::Provider)
 }
 
-impl InForce {
+impl LiveAssembly {
     pub(super) fn new(policies: Live<Policies>, assembly: Assembly) -> Self {
         let observers = Arc::clone(&assembly.contracts.checker.observers);
         Self {
@@ -360,7 +360,7 @@ impl InForce {
             sweeper: Live::new(assembly.sweeper),
             contracts: Live::new(assembly.contracts),
             admin: Live::new(assembly.admin),
-            logouts: Live::new(assembly.logouts),
+            logout_endpoints: Live::new(assembly.logout_endpoints),
             encryption: Live::new(assembly.encryption),
         }
     }
@@ -372,7 +372,7 @@ impl InForce {
         self.sweeper.replace(assembly.sweeper);
         self.contracts.replace(assembly.contracts);
         self.admin.replace(assembly.admin);
-        self.logouts.replace(assembly.logouts);
+        self.logout_endpoints.replace(assembly.logout_endpoints);
         self.encryption.replace(assembly.encryption);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tonic::server::NamedService;
 
 use super::StartupError;
-use super::assembly::InForce;
+use super::assembly::LiveAssembly;
 use super::background::Background;
 use crate::admin;
 use crate::admission::{ConcurrencyLimit, LimitKind};
@@ -51,7 +51,7 @@ pub(super) struct BoundListeners {
 
 /// Builds the services of the listeners from these parts.
 pub(super) struct ServiceBuilder<'a> {
-    pub(super) in_force: &'a InForce,
+    pub(super) live_assembly: &'a LiveAssembly,
     pub(super) ops: &'a Arc<Ops>,
     pub(super) listen: Listen,
 }
@@ -64,29 +64,29 @@ impl ServiceBuilder<'_> {
     ) -> Result<BoundListeners, StartupError> {
         let listen = &self.listen;
         let check = self
-            .bind("check", listen.check, Service::http(self.check()))
+            .bind("check", listen.check, Service::http(self.check_service()))
             .await?;
         let grpc = match listen.grpc {
-            Some(address) => Some(self.bind("grpc", address, self.grpc(background)).await?),
+            Some(address) => Some(self.bind("grpc", address, self.grpc_service(background)).await?),
             None => None,
         };
         let spoe = match listen.spoe {
             Some(address) => {
                 let draining = Arc::clone(&self.ops.draining);
-                let service = Service::spop(self.agent(), draining);
+                let service = Service::spop(self.spoe_agent(), draining);
                 Some(self.bind("spoe", address, service).await?)
             }
             None => None,
         };
         let browser = match listen.browser {
             Some(address) => Some(
-                self.bind("browser", address, Service::http(self.browser()))
+                self.bind("browser", address, Service::http(self.browser_service()))
                     .await?,
             ),
             None => None,
         };
-        let admin = self.bind("admin", listen.admin, self.admin()).await?;
-        let ops = self.bind("ops", listen.ops, self.ops()).await?;
+        let admin = self.bind("admin", listen.admin, self.admin_service()).await?;
+        let ops = self.bind("ops", listen.ops, self.ops_service()).await?;
         let addresses = Addresses {
             check: check.address(),
             grpc: grpc.as_ref().map(Listener::address),
@@ -109,7 +109,7 @@ impl ServiceBuilder<'_> {
         address: SocketAddr,
         service: Service,
     ) -> Result<Listener, StartupError> {
-        let limit = self.limit(name, LimitKind::Connections);
+        let limit = self.create_limit(name, LimitKind::Connections);
         let listener = Listener::bind(name, address, service, limit).await;
         listener.map_err(|error| StartupError::Bind {
             name,
@@ -118,9 +118,9 @@ impl ServiceBuilder<'_> {
         })
     }
 
-    fn limit(&self, name: &'static str, kind: LimitKind) -> ConcurrencyLimit {
+    fn create_limit(&self, name: &'static str, kind: LimitKind) -> ConcurrencyLimit {
         let metrics = &self.ops.metrics;
-        let (max, shown) = match kind {
+        let (max, permit_metrics) = match kind {
             LimitKind::Connections => (self.listen.max_connections, metrics.connections(name)),
             LimitKind::Requests => (self.listen.max_in_flight, metrics.requests(name)),
         };
@@ -129,60 +129,60 @@ impl ServiceBuilder<'_> {
         } else {
             max
         };
-        ConcurrencyLimit::new(name, kind, max, shown)
+        ConcurrencyLimit::new(name, kind, max, permit_metrics)
     }
 
-    fn requests(&self, name: &'static str) -> ConcurrencyLimit {
-        self.limit(name, LimitKind::Requests)
+    fn request_limit(&self, name: &'static str) -> ConcurrencyLimit {
+        self.create_limit(name, LimitKind::Requests)
     }
 
     /// Builds the service of the contracts over HTTP.
-    pub(super) fn check(&self) -> CheckService {
-        CheckService::new(self.in_force.contracts.clone(), self.requests("check"))
+    pub(super) fn check_service(&self) -> CheckService {
+        CheckService::new(self.live_assembly.contracts.clone(), self.request_limit("check"))
     }
 
     /// Builds the service of the gRPC listener: `ext-authz` and health checks.
-    fn grpc(&self, background: &mut Background) -> Service {
+    fn grpc_service(&self, background: &mut Background) -> Service {
         let (reporter, health) = tonic_health::server::health_reporter();
         let health = health.max_decoding_message_size(MAX_HEALTH_REQUEST_BYTES);
-        let routes = tonic::service::Routes::new(health).add_service(self.ext_authz());
+        let routes = tonic::service::Routes::new(health).add_service(self.ext_authz_service());
         let ops = Arc::clone(self.ops);
         let name = <ExtAuthz as NamedService>::NAME;
         background.spawn(async move |stop| grpc_health::report(ops, reporter, name, stop).await);
-        let encryption = self.in_force.encryption.clone();
+        let encryption = self.live_assembly.encryption.clone();
         Service::Grpc(Box::new(GrpcServer::new(routes, encryption)))
     }
 
     /// Builds the service of `ext-authz` over gRPC.
-    pub(super) fn ext_authz(&self) -> ExtAuthz {
-        ExtAuthz::new(self.in_force.contracts.clone(), self.requests("grpc"))
+    pub(super) fn ext_authz_service(&self) -> ExtAuthz {
+        ExtAuthz::new(self.live_assembly.contracts.clone(), self.request_limit("grpc"))
     }
 
     /// Builds the SPOE agent for HAProxy.
-    pub(super) fn agent(&self) -> Agent {
-        Agent::new(self.in_force.contracts.clone(), self.requests("spoe"))
+    pub(super) fn spoe_agent(&self) -> Agent {
+        Agent::new(self.live_assembly.contracts.clone(), self.request_limit("spoe"))
     }
 
     /// Builds the service for browsers and identity providers.
-    pub(super) fn browser(&self) -> BrowserService {
-        let (contracts, logouts) = (&self.in_force.contracts, &self.in_force.logouts);
+    pub(super) fn browser_service(&self) -> BrowserService {
+        let (contracts, logout_endpoints) = (&self.live_assembly.contracts, &self.live_assembly.logout_endpoints);
         BrowserService::new(
             contracts.clone(),
-            logouts.clone(),
-            &self.requests("browser"),
+            logout_endpoints.clone(),
+            &self.request_limit("browser"),
         )
     }
 
     /// Builds the service of the admin API and the console.
-    fn admin(&self) -> Service {
-        let router = admin::router(self.in_force.admin.clone());
-        Service::http(Limited::new(router, self.requests("admin")))
+    fn admin_service(&self) -> Service {
+        let router = admin::router(self.live_assembly.admin.clone());
+        Service::http(Limited::new(router, self.request_limit("admin")))
     }
 
     /// Builds the service of metrics and probes. `/livez` bypasses the limit, so that the kubelet does not restart a
     /// saturated process.
-    fn ops(&self) -> Service {
+    fn ops_service(&self) -> Service {
         let router = ops::router(Arc::clone(self.ops));
-        Service::http(Limited::new(router, self.requests("ops")).exempt("/livez"))
+        Service::http(Limited::new(router, self.request_limit("ops")).exempt("/livez"))
     }
 }

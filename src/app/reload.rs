@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::assembly::{Foundation, InForce};
+use super::assembly::{ProcessState, LiveAssembly};
 use super::init_metrics;
 use crate::config::{ConfigSource, FileContents, Loaded};
 use crate::telemetry::{Diagnostics, logging};
@@ -26,9 +26,9 @@ pub type ReloadRequests = mpsc::Receiver<oneshot::Sender<()>>;
 /// Reloads the configuration.
 pub(super) struct Reloader {
     pub(super) source: ConfigSource,
-    pub(super) foundation: Foundation,
-    pub(super) in_force: InForce,
-    pub(super) advice: Arc<Diagnostics>,
+    pub(super) process_state: ProcessState,
+    pub(super) live_assembly: LiveAssembly,
+    pub(super) diagnostics: Arc<Diagnostics>,
     /// The configuration at the start of the process. Changes of some keys apply only after a restart.
     pub(super) started_with: Loaded,
 }
@@ -37,21 +37,21 @@ impl Reloader {
     /// Polls the files until `stop` is cancelled. A request through `requests` starts a reload at once.
     pub(super) async fn run(self, mut requests: ReloadRequests, stop: CancellationToken) {
         let mut files = self.source.files(&self.started_with);
-        let mut watch = Watch::new(read(&files).await);
+        let mut change_detector = ChangeDetector::new(read_files(&files).await);
         loop {
             let request = tokio::select! {
                 () = stop.cancelled() => return,
                 Some(request) = requests.recv() => Some(request),
                 () = tokio::time::sleep(POLL_INTERVAL) => None,
             };
-            if !watch.poll(read(&files).await, request.is_some()) {
+            if !change_detector.poll(read_files(&files).await, request.is_some()) {
                 continue;
             }
             // If the files change during the reload, a later poll finds the difference and loads them again.
-            let named = self.reload().map(|loaded| self.source.files(&loaded));
-            if let Some(named) = named.filter(|named| *named != files) {
-                files = named;
-                watch = Watch::new(None);
+            let new_files = self.reload().map(|loaded| self.source.files(&loaded));
+            if let Some(new_files) = new_files.filter(|new_files| *new_files != files) {
+                files = new_files;
+                change_detector = ChangeDetector::new(None);
             }
             if let Some(done) = request {
                 let _ = done.send(());
@@ -61,72 +61,72 @@ impl Reloader {
 
     /// Loads the configuration and puts it in force. If it is invalid, the previous one stays in force.
     fn reload(&self) -> Option<Loaded> {
-        match self.read() {
+        match self.load_and_apply() {
             Ok(loaded) => {
-                let before = &self.started_with.effective;
-                let changed = loaded.effective.changed_for_restart(before).into_iter();
-                let lines = changed.map(|key| format!("{key} has changed: restart required"));
+                let at_start = &self.started_with.effective;
+                let changed_keys = loaded.effective.changed_for_restart(at_start).into_iter();
+                let messages = changed_keys.map(|key| format!("{key} has changed: restart required"));
                 tracing::info!("configuration reloaded");
-                self.advice.set(DIAGNOSTICS_SOURCE, lines.collect());
-                self.foundation.metrics.config_reload(true);
+                self.diagnostics.set(DIAGNOSTICS_SOURCE, messages.collect());
+                self.process_state.metrics.config_reload(true);
                 Some(loaded)
             }
             Err(problems) => {
-                let lines = problems.lines().map(|problem| {
+                let messages = problems.lines().map(|problem| {
                     format!("rejected, previous configuration still active: {problem}")
                 });
-                self.advice.set(DIAGNOSTICS_SOURCE, lines.collect());
-                self.foundation.metrics.config_reload(false);
+                self.diagnostics.set(DIAGNOSTICS_SOURCE, messages.collect());
+                self.process_state.metrics.config_reload(false);
                 None
             }
         }
     }
 
-    fn read(&self) -> Result<Loaded, String> {
+    fn load_and_apply(&self) -> Result<Loaded, String> {
         let loaded = self.source.load().map_err(|error| error.to_string())?;
-        let assembly = self.foundation.assemble(&loaded.config);
+        let assembly = self.process_state.assemble(&loaded.config);
         let assembly = assembly.map_err(|error| error.to_string())?;
-        init_metrics(&self.foundation.metrics, &loaded.config.book.policies);
+        init_metrics(&self.process_state.metrics, &loaded.config.book.policies);
         logging::set_filter(&loaded.config.log.filter).map_err(|error| error.to_string())?;
         let key_ring = Arc::clone(&assembly.key_ring);
-        self.foundation.store_key_ring.replace(key_ring);
-        self.in_force.replace(assembly);
+        self.process_state.store_key_ring.replace(key_ring);
+        self.live_assembly.replace(assembly);
         Ok(loaded)
     }
 }
 
 /// Detects a change, and waits until the change is complete.
-struct Watch<T> {
+struct ChangeDetector<T> {
     /// The content that was loaded last.
-    known: Option<T>,
+    loaded: Option<T>,
     /// The content at the last poll.
-    seen: Option<T>,
+    polled: Option<T>,
 }
 
-impl<T: Clone + PartialEq> Watch<T> {
-    fn new(known: Option<T>) -> Self {
-        let seen = known.clone();
-        Self { known, seen }
+impl<T: Clone + PartialEq> ChangeDetector<T> {
+    fn new(loaded: Option<T>) -> Self {
+        let polled = loaded.clone();
+        Self { loaded, polled }
     }
 
-    /// Returns whether to load the content `now`. The answer is yes if a reload was requested (`at_once`), or if the
-    /// content differs from the loaded content and equals the content at the last poll.
-    fn poll(&mut self, now: Option<T>, at_once: bool) -> bool {
-        let settled = now == self.seen;
-        self.seen = now;
-        let wanted = at_once || (settled && self.seen != self.known);
-        if wanted {
-            self.known.clone_from(&self.seen);
+    /// Returns whether to load the content `current`: if a reload was requested (`is_requested`), or if the content
+    /// differs from the loaded content and equals the content at the last poll.
+    fn poll(&mut self, current: Option<T>, is_requested: bool) -> bool {
+        let is_stable = current == self.polled;
+        self.polled = current;
+        let should_load = is_requested || (is_stable && self.polled != self.loaded);
+        if should_load {
+            self.loaded.clone_from(&self.polled);
         }
-        wanted
+        should_load
     }
 }
 
 /// Reads the files on a blocking thread, because a network file system can hang.
-async fn read(files: &[PathBuf]) -> Option<FileContents> {
+async fn read_files(files: &[PathBuf]) -> Option<FileContents> {
     let files = files.to_vec();
-    let reading = tokio::task::spawn_blocking(move || FileContents::read(&files));
-    reading.await.ok()
+    let task = tokio::task::spawn_blocking(move || FileContents::read(&files));
+    task.await.ok()
 }
 
 #[cfg(test)]
@@ -135,8 +135,8 @@ mod tests {
 
     #[test]
     fn a_change_is_loaded_after_two_equal_polls() {
-        let mut watch = Watch::new(Some("old"));
-        for (now, at_once, wanted) in [
+        let mut change_detector = ChangeDetector::new(Some("old"));
+        for (current, is_requested, should_load) in [
             (Some("old"), false, false),
             // The file is truncated, then half written, then complete.
             (Some(""), false, false),
@@ -156,10 +156,11 @@ mod tests {
             (Some("back"), false, false),
             (Some("back"), true, true),
         ] {
-            assert_eq!(watch.poll(now, at_once), wanted, "{now:?}");
+            let loads = change_detector.poll(current, is_requested);
+            assert_eq!(loads, should_load, "{current:?}");
         }
-        let mut other_files = Watch::new(None);
+        let mut other_files = ChangeDetector::new(None);
         assert!(!other_files.poll(Some("x"), false));
-        assert!(other_files.poll(Some("x"), false), "read once more");
+        assert!(other_files.poll(Some("x"), false), "new files must be loaded after two equal polls");
     }
 }

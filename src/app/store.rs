@@ -25,7 +25,7 @@ const RECLAIM_INTERVAL: Duration = Duration::from_secs(30);
 /// The parts that the store uses.
 pub(super) struct StoreContext<'a> {
     pub(super) metrics: &'a Arc<Metrics>,
-    pub(super) advice: &'a Arc<Diagnostics>,
+    pub(super) diagnostics: &'a Arc<Diagnostics>,
     pub(super) replicas: &'a Arc<Replicas>,
     pub(super) policies: &'a Live<Policies>,
     pub(super) journal_retention: Duration,
@@ -36,17 +36,17 @@ pub(super) struct StoreContext<'a> {
 pub(super) fn build(
     config: &StoreConfig,
     clock: Arc<dyn Clock>,
-    shared: &StoreContext<'_>,
+    context: &StoreContext<'_>,
     background: &mut Background,
 ) -> (Stores, Arc<dyn Clock>) {
-    let metrics = || Arc::clone(shared.metrics);
+    let metrics = || Arc::clone(context.metrics);
     match config {
         StoreConfig::Memory { max_sessions } => {
             let memory = MemoryStore::new(*max_sessions, Arc::clone(&clock));
             let memory = Arc::new(memory.after_loss(clock.now()));
-            let reclaimed = Arc::clone(&memory);
-            let measures = metrics();
-            background.spawn(async move |stop| reclaim(reclaimed, &measures, stop).await);
+            let store = Arc::clone(&memory);
+            let task_metrics = metrics();
+            background.spawn(async move |stop| reclaim_periodically(store, &task_metrics, stop).await);
             let stores = Stores {
                 sessions: Arc::new(MeasuredStore::new(Arc::clone(&memory), metrics())),
                 ..Stores::from(memory)
@@ -62,39 +62,39 @@ pub(super) fn build(
             let redis = Arc::new(RedisStore::new(
                 (**settings).clone(),
                 store_clock,
-                shared.key_ring.clone(),
+                context.key_ring.clone(),
             ));
-            let (kept, stop) = (Arc::clone(&redis), background.stop.clone());
+            let (store, stop) = (Arc::clone(&redis), background.stop.clone());
             background
                 .tasks
-                .spawn(async move { kept.run(stop).await.map_err(RunError::from) });
-            let kept = Arc::clone(&redis);
-            let (advice, policies) = (Arc::clone(shared.advice), shared.policies.clone());
-            let (measures, replicas) = (metrics(), Arc::clone(shared.replicas));
+                .spawn(async move { store.run(stop).await.map_err(RunError::from) });
+            let store = Arc::clone(&redis);
+            let (diagnostics, policies) = (Arc::clone(context.diagnostics), context.policies.clone());
+            let (task_metrics, replicas) = (metrics(), Arc::clone(context.replicas));
             background.spawn(async move |stop| {
-                kept.run_maintenance(&policies, &advice, &measures, &replicas, stop)
+                store.run_maintenance(&policies, &diagnostics, &task_metrics, &replicas, stop)
                     .await;
             });
-            let follower = Arc::clone(&redis);
-            let (advice, policies) = (Arc::clone(shared.advice), shared.policies.clone());
-            let measures = metrics();
+            let store = Arc::clone(&redis);
+            let (diagnostics, policies) = (Arc::clone(context.diagnostics), context.policies.clone());
+            let task_metrics = metrics();
             background.spawn(async move |stop| {
-                follower
-                    .follow_cut_offs(&policies, &advice, &measures, stop)
+                store
+                    .follow_cut_offs(&policies, &diagnostics, &task_metrics, stop)
                     .await;
             });
-            let measured = MeasuredStore::new(Arc::clone(&redis), metrics());
-            let bound = shared.journal_retention;
+            let measured_store = MeasuredStore::new(Arc::clone(&redis), metrics());
+            let retention = context.journal_retention;
             // The steady clock does not jump after a fail-over.
             let steady = Arc::new(SteadyClock::new());
-            let journal = JournaledStore::new(measured, bound, steady, metrics());
+            let journal = JournaledStore::new(measured_store, retention, steady, metrics());
             let journal = Arc::new(journal);
-            let replayed = Arc::clone(&journal);
-            background.spawn(async move |stop| replayed.run(stop).await);
+            let store = Arc::clone(&journal);
+            background.spawn(async move |stop| store.run(stop).await);
             let steady = Arc::new(SteadyClock::new());
             // Even without the near cache, replicas use the invalidation channel to find each other.
             let mut listener: Arc<dyn InvalidationListener> = Arc::new(NoopListener);
-            let mut near: Arc<dyn SessionStore> = journal.clone();
+            let mut inner_store: Arc<dyn SessionStore> = journal.clone();
             if *near_cache_sessions > 0 {
                 let cached = Arc::new(CachedStore::new(
                     journal,
@@ -104,19 +104,19 @@ pub(super) fn build(
                     metrics(),
                 ));
                 listener = Arc::clone(&cached) as Arc<dyn InvalidationListener>;
-                near = cached;
+                inner_store = cached;
             }
-            let followed = Arc::clone(&redis);
-            let (advice, replicas) = (Arc::clone(shared.advice), Arc::clone(shared.replicas));
+            let store = Arc::clone(&redis);
+            let (diagnostics, replicas) = (Arc::clone(context.diagnostics), Arc::clone(context.replicas));
             background.spawn(async move |stop| {
-                followed
-                    .follow_invalidations(&*listener, &*steady, &advice, &replicas, stop)
+                store
+                    .follow_invalidations(&*listener, &*steady, &diagnostics, &replicas, stop)
                     .await;
             });
-            let sessions = CoalescingStore::new(near, Arc::clone(&clock), metrics());
+            let sessions = CoalescingStore::new(inner_store, Arc::clone(&clock), metrics());
             let sessions = Arc::new(sessions);
-            let flushed = Arc::clone(&sessions);
-            background.spawn(async move |stop| flushed.run(stop).await);
+            let store = Arc::clone(&sessions);
+            background.spawn(async move |stop| store.run(stop).await);
             let stores = Stores {
                 sessions,
                 ..Stores::from(redis)
@@ -127,7 +127,7 @@ pub(super) fn build(
 }
 
 /// Deletes expired records of the embedded store from time to time.
-async fn reclaim(store: Arc<MemoryStore>, metrics: &Metrics, stop: CancellationToken) {
+async fn reclaim_periodically(store: Arc<MemoryStore>, metrics: &Metrics, stop: CancellationToken) {
     metrics.store.cut_offs_fresh.set(1);
     while stop
         .run_until_cancelled(tokio::time::sleep(RECLAIM_INTERVAL))

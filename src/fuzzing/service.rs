@@ -53,7 +53,7 @@ impl Service {
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_795_780_000_000)));
         let app = runtime.block_on(App::start(source, loaded.ok()?, clock));
         let app = app.inspect_err(|error| eprintln!("{error}")).ok()?;
-        let (check_service, browser, grpc, agent, admin) = app.served();
+        let (check_service, browser, grpc, agent, admin) = app.services();
         Some(Self {
             runtime,
             app,

@@ -16,20 +16,20 @@ const REWRITE_AFTER_SECONDS: f64 = 10.0;
 
 /// Writes the limits in force to the history in the store, until `stop` is cancelled. A longer limit must be in the
 /// history before it applies to a sign-in.
-pub(super) async fn note(contracts: Live<Contracts>, stop: CancellationToken) {
-    let mut noted: Option<(LimitsOfSources, Stopwatch)> = None;
-    let note = async {
+pub(super) async fn keep_recorded(contracts: Live<Contracts>, stop: CancellationToken) {
+    let mut recorded: Option<(LimitsOfSources, Stopwatch)> = None;
+    let poll_loop = async {
         loop {
             let contracts = contracts.current();
             let checker = &contracts.checker;
-            let limits = checker.sources.limits(&checker.book.policies);
-            let is_noted = noted.as_ref().is_some_and(|(known, since)| {
-                *known == limits && since.seconds() < REWRITE_AFTER_SECONDS
+            let limits = checker.sources.absolute_limits(&checker.book.policies);
+            let is_recorded = recorded.as_ref().is_some_and(|(last_limits, since)| {
+                *last_limits == limits && since.seconds() < REWRITE_AFTER_SECONDS
             });
-            if !is_noted && !limits.is_empty() {
+            if !is_recorded && !limits.is_empty() {
                 let (history, now) = (&checker.stores.history, checker.clock.now());
                 match history.record_limits(&limits, now).await {
-                    Ok(()) => noted = Some((limits, Stopwatch::start())),
+                    Ok(()) => recorded = Some((limits, Stopwatch::start())),
                     Err(error) => {
                         tracing::debug!(%error, "could not write the limits to the history")
                     }
@@ -38,5 +38,5 @@ pub(super) async fn note(contracts: Live<Contracts>, stop: CancellationToken) {
             tokio::time::sleep(POLL_INTERVAL).await;
         }
     };
-    stop.run_until_cancelled(note).await;
+    stop.run_until_cancelled(poll_loop).await;
 }
