@@ -11,7 +11,7 @@ mod problem;
 mod schema;
 mod section;
 pub mod sections;
-mod shape;
+mod schema_types;
 mod source;
 pub mod text;
 mod validate;
@@ -128,7 +128,7 @@ pub struct Listen {
 #[derive(Clone, Debug)]
 pub struct JwtConfig {
     /// Where a request can carry a token.
-    pub places: JwtLocations,
+    pub locations: JwtLocations,
     /// The accepted issuers.
     pub issuers: Vec<IssuerSettings>,
 }

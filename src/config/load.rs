@@ -9,7 +9,7 @@ use super::mistakes::Mistake;
 use super::problem::{ConfigError, ConfigProblem};
 use super::section::Redaction;
 use super::sections::{RawConfig, redaction};
-use super::text::{redacted_url, without_password};
+use super::text::{redact_url, redact_credentials};
 use super::validate;
 use crate::policy::{Rulebook, SignInSource};
 use crate::secret::REDACTED;
@@ -44,7 +44,7 @@ pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Loaded, Co
 /// [`ConfigError`] with every mistake: its origin, key and value.
 #[cfg(any(test, feature = "fuzzing"))]
 pub fn load_text(text: &str) -> Result<Loaded, ConfigError> {
-    let text = NamedText {
+    let text = ConfigText {
         origin: "text".to_owned(),
         text: text.to_owned(),
         format: FileFormat::Yaml,
@@ -61,12 +61,12 @@ pub fn load_rulebook(
     file: Option<&Path>,
     environment: &Environment,
 ) -> Result<Rulebook, ConfigError> {
-    let tree = MergedConfig::read(file, environment)?;
-    let mut effective = tree.parse()?;
-    validate::book(&mut effective).map_err(|mistakes| tree.problems(mistakes))
+    let merged = MergedConfig::read(file, environment)?;
+    let mut effective = merged.parse()?;
+    validate::validate_book(&mut effective).map_err(|mistakes| merged.to_error(mistakes))
 }
 
-/// Reads what [`load_rulebook`] reads, and also the configured ways to sign in.
+/// Reads the policies, rules and hosts as [`load_rulebook`] does, and the configured ways to sign in.
 ///
 /// # Errors
 /// [`ConfigError`] with every mistake in these parts: its origin, key and value.
@@ -74,20 +74,20 @@ pub fn load_rulebook_and_sign_ins(
     file: Option<&Path>,
     environment: &Environment,
 ) -> Result<(Rulebook, Vec<SignInSource>), ConfigError> {
-    let tree = MergedConfig::read(file, environment)?;
-    let mut effective = tree.parse()?;
-    validate::book_and_sign_ins(&mut effective).map_err(|mistakes| tree.problems(mistakes))
+    let merged = MergedConfig::read(file, environment)?;
+    let mut effective = merged.parse()?;
+    validate::validate_book_and_sign_ins(&mut effective).map_err(|mistakes| merged.to_error(mistakes))
 }
 
 /// The text of a configuration file.
 #[derive(Clone, Debug)]
-struct NamedText {
+struct ConfigText {
     origin: String,
     text: String,
     format: FileFormat,
 }
 
-impl NamedText {
+impl ConfigText {
     fn read(path: &Path) -> Result<Self, ConfigError> {
         let format = match path.extension().and_then(|extension| extension.to_str()) {
             Some("yaml" | "yml") => FileFormat::Yaml,
@@ -110,19 +110,19 @@ impl NamedText {
     }
 }
 
-impl layers::Source for NamedText {
+impl layers::Source for ConfigText {
     fn clone_into_box(&self) -> Box<dyn layers::Source + Send + Sync> {
         Box::new(self.clone())
     }
 
     fn collect(&self) -> Result<layers::Map<String, Value>, layers::ConfigError> {
         if self.format == FileFormat::Yaml
-            && let Err(too_much @ (YamlError::Deep(_) | YamlError::Large(_))) =
+            && let Err(limit_error @ (YamlError::Deep(_) | YamlError::Large(_))) =
                 yaml::check(&self.text)
         {
             return Err(layers::ConfigError::FileParse {
                 uri: Some(self.origin.clone()),
-                cause: Box::new(too_much),
+                cause: Box::new(limit_error),
             });
         }
         let parsed = layers::Format::parse(&self.format, Some(&self.origin), &self.text);
@@ -137,17 +137,17 @@ impl layers::Source for NamedText {
 struct MergedConfig {
     root: Value,
     /// The origin that errors name for a value without its own origin, such as an empty table.
-    source: String,
+    default_origin: String,
 }
 
 impl MergedConfig {
     fn read(file: Option<&Path>, environment: &Environment) -> Result<Self, ConfigError> {
-        Self::merge(file.map(NamedText::read).transpose()?, environment)
+        Self::merge(file.map(ConfigText::read).transpose()?, environment)
     }
 
     /// Merges the sources; later sources override earlier ones.
-    fn merge(text: Option<NamedText>, environment: &Environment) -> Result<Self, ConfigError> {
-        let source = text
+    fn merge(text: Option<ConfigText>, environment: &Environment) -> Result<Self, ConfigError> {
+        let default_origin = text
             .as_ref()
             .map_or("environment", |text| &text.origin)
             .to_owned();
@@ -163,57 +163,57 @@ impl MergedConfig {
         let merged = merged.map_err(|error| ConfigError::Source(error.to_string()))?;
         Ok(Self {
             root: merged.cache,
-            source,
+            default_origin,
         })
     }
 
     fn load(&self) -> Result<Loaded, ConfigError> {
         let mut effective = self.parse()?;
         let config =
-            validate::validate(&mut effective).map_err(|mistakes| self.problems(mistakes))?;
+            validate::validate(&mut effective).map_err(|mistakes| self.to_error(mistakes))?;
         Ok(Loaded { config, effective })
     }
 
     /// Converts mistakes to an error that has the origin and the written value of each mistake.
-    fn problems(&self, mistakes: Vec<Mistake>) -> ConfigError {
+    fn to_error(&self, mistakes: Vec<Mistake>) -> ConfigError {
         let mistakes = mistakes.into_iter();
         ConfigError::Problems(
             mistakes
-                .map(|mistake| self.problem(mistake.key, mistake.message))
+                .map(|mistake| self.problem_at(mistake.key, mistake.message))
                 .collect(),
         )
     }
 
-    /// Deserializes the tree. Fails at an unknown key or a value of the wrong type.
+    /// Deserializes the merged configuration. Fails at an unknown key or a value of the wrong type.
     fn parse(&self) -> Result<RawConfig, ConfigError> {
         serde_path_to_error::deserialize(self.root.clone()).map_err(|error| {
             // Replace `[0]` with `.0`, the format of a list index in a key.
             let path = error.path().to_string().replace('[', ".").replace(']', "");
-            let message = root_message(error.into_inner());
-            let problem = match unknown_key(&message) {
-                Some((field, expected)) => self.unknown(&path, field, &expected),
+            let message = message_without_location(error.into_inner());
+            let problem = match parse_unknown_key(&message) {
+                Some((field, expected)) => self.unknown_key_problem(&path, field, &expected),
                 None if redaction(&path) == Redaction::Full => {
-                    self.problem(path, "expected text".to_owned())
+                    self.problem_at(path, "expected text".to_owned())
                 }
-                None => self.problem(path, message),
+                None => self.problem_at(path, message),
             };
             ConfigError::Problems(vec![problem])
         })
     }
 
     /// Builds a problem at `key`, with the origin and the written value.
-    fn problem(&self, key: String, message: String) -> ConfigProblem {
-        let value = self.find(&key);
-        let origin = value.map_or_else(|| "default".to_owned(), |value| self.origin(&key, value));
+    fn problem_at(&self, key: String, message: String) -> ConfigProblem {
+        let value = self.find_value(&key);
+        let origin = value.map_or_else(|| "default".to_owned(), |value| self.describe_origin(&key, value));
         ConfigProblem {
             origin,
-            value: value.and_then(|value| displayed(&key, value)),
+            value: value.and_then(|value| display_value(&key, value)),
             key,
             message,
         }
     }
 
-    fn unknown(&self, path: &str, field: &str, expected: &[&str]) -> ConfigProblem {
+    fn unknown_key_problem(&self, path: &str, field: &str, expected: &[&str]) -> ConfigProblem {
         let parent = path
             .strip_suffix(field)
             .map_or(path, |parent| parent.trim_end_matches('.'));
@@ -222,14 +222,14 @@ impl MergedConfig {
         } else {
             format!("{parent}.{field}")
         };
-        if let Some(new) = renamed(&key) {
+        if let Some(new) = new_key_name(&key) {
             // The redaction rule of the new key also applies to the value under the old key.
             let new_key = format!("{}{new}", &key[..key.len() - field.len()]);
-            let value = self.find(&key).and_then(|value| displayed(&new_key, value));
+            let value = self.find_value(&key).and_then(|value| display_value(&new_key, value));
             let message = format!("is an old name of `{new_key}`: use that key");
             return ConfigProblem {
                 value,
-                ..self.problem(key, message)
+                ..self.problem_at(key, message)
             };
         }
         let nearest = expected
@@ -246,16 +246,16 @@ impl MergedConfig {
         let intended = nearest
             .filter(|(distance, _)| *distance <= 2)
             .map(|(_, known)| format!("{}{known}", &key[..key.len() - field.len()]));
-        let value = intended.and_then(|intended| displayed(&intended, self.find(&key)?));
+        let value = intended.and_then(|intended| display_value(&intended, self.find_value(&key)?));
         ConfigProblem {
             value,
-            ..self.problem(key, message)
+            ..self.problem_at(key, message)
         }
     }
 
     /// Returns the origin of a value as text for an error message.
-    fn origin(&self, key: &str, value: &Value) -> String {
-        match any_origin(value) {
+    fn describe_origin(&self, key: &str, value: &Value) -> String {
+        match find_origin(value) {
             Some("the environment") => {
                 format!(
                     "environment {ENVIRONMENT_PREFIX}{}",
@@ -263,11 +263,11 @@ impl MergedConfig {
                 )
             }
             Some(origin) => origin.to_owned(),
-            None => self.source.clone(),
+            None => self.default_origin.clone(),
         }
     }
 
-    fn find(&self, key: &str) -> Option<&Value> {
+    fn find_value(&self, key: &str) -> Option<&Value> {
         key.split('.')
             .try_fold(&self.root, |value, segment| match &value.kind {
                 ValueKind::Table(table) => table.get(segment),
@@ -279,15 +279,15 @@ impl MergedConfig {
 
 /// Returns the origin of a value. A merged table has no origin of its own: for a table, returns the origin of a value
 /// in the table.
-fn any_origin(value: &Value) -> Option<&str> {
+fn find_origin(value: &Value) -> Option<&str> {
     value.origin().or_else(|| match &value.kind {
-        ValueKind::Table(table) => table.values().find_map(any_origin),
+        ValueKind::Table(table) => table.values().find_map(find_origin),
         _ => None,
     })
 }
 
 /// Returns the value as text for an error message, redacted if needed. Tables, lists and empty values are not shown.
-fn displayed(key: &str, value: &Value) -> Option<String> {
+fn display_value(key: &str, value: &Value) -> Option<String> {
     if matches!(
         value.kind,
         ValueKind::Table(_) | ValueKind::Array(_) | ValueKind::Nil
@@ -296,17 +296,17 @@ fn displayed(key: &str, value: &Value) -> Option<String> {
     }
     let text = value.clone().into_string().ok();
     match redaction(key) {
-        Redaction::None => text.map(without_password),
-        Redaction::Url => text.map(|url| redacted_url(&url)),
+        Redaction::None => text.map(redact_credentials),
+        Redaction::Url => text.map(|url| redact_url(&url)),
         Redaction::Full => Some(REDACTED.to_owned()),
     }
 }
 
 /// Returns the error message without the locations that the library adds. The message never contains the value: a
 /// type error names only the expected type.
-fn root_message(error: layers::ConfigError) -> String {
+fn message_without_location(error: layers::ConfigError) -> String {
     match error {
-        layers::ConfigError::At { error, .. } => root_message(*error),
+        layers::ConfigError::At { error, .. } => message_without_location(*error),
         layers::ConfigError::Type { expected, .. } => format!("expected {expected}"),
         other => {
             let message = other.to_string();
@@ -320,7 +320,7 @@ fn root_message(error: layers::ConfigError) -> String {
 
 /// The renamed keys. Each entry has the pattern of the old key, in which `*` stands for one name, and the last part
 /// of the new key.
-const RENAMED: [(&str, &str); 7] = [
+const RENAMED_KEYS: [(&str, &str); 7] = [
     ("admin.proxies", "trusted_proxies"),
     ("client_address.proxies", "trusted_proxies"),
     (
@@ -334,7 +334,7 @@ const RENAMED: [(&str, &str); 7] = [
 ];
 
 /// Returns the last part of the new key if `key` was renamed.
-fn renamed(key: &str) -> Option<&'static str> {
+fn new_key_name(key: &str) -> Option<&'static str> {
     let matches = |pattern: &str| {
         let (mut parts, mut pattern) = (key.split('.'), pattern.split('.'));
         loop {
@@ -345,12 +345,12 @@ fn renamed(key: &str) -> Option<&'static str> {
             }
         }
     };
-    let found = RENAMED.iter().find(|(pattern, _)| matches(pattern));
+    let found = RENAMED_KEYS.iter().find(|(pattern, _)| matches(pattern));
     found.map(|(_, new)| *new)
 }
 
 /// Parses serde's message about an unknown field. Returns the unknown field and the known fields.
-fn unknown_key(message: &str) -> Option<(&str, Vec<&str>)> {
+fn parse_unknown_key(message: &str) -> Option<(&str, Vec<&str>)> {
     let mut names = message
         .strip_prefix("unknown field `")?
         .split('`')

@@ -21,7 +21,7 @@ pub(super) struct Invalid;
 pub(super) type Valid<T> = Result<T, Invalid>;
 
 /// Borrows the value of a parser.
-pub(super) fn borrowed<T>(value: &Valid<T>) -> Valid<&T> {
+pub(super) fn borrow_valid<T>(value: &Valid<T>) -> Valid<&T> {
     value.as_ref().map_err(|invalid| *invalid)
 }
 
@@ -31,7 +31,7 @@ pub(super) struct Mistakes(Vec<Mistake>);
 
 impl Mistakes {
     /// Adds a mistake.
-    pub(super) fn note(&mut self, key: impl Into<String>, message: impl Into<String>) {
+    pub(super) fn add(&mut self, key: impl Into<String>, message: impl Into<String>) {
         self.0.push(Mistake {
             key: key.into(),
             message: message.into(),
@@ -44,17 +44,17 @@ impl Mistakes {
         key: impl Into<String>,
         message: impl Into<String>,
     ) -> Valid<T> {
-        self.note(key, message);
+        self.add(key, message);
         Err(Invalid)
     }
 
     /// Returns the parsed value. If `parsed` is an error, adds it as a mistake at `key`.
-    pub(super) fn take<T, E: ToString>(&mut self, key: &str, parsed: Result<T, E>) -> Valid<T> {
+    pub(super) fn record_error<T, E: ToString>(&mut self, key: &str, parsed: Result<T, E>) -> Valid<T> {
         parsed.or_else(|error| self.reject(key, error.to_string()))
     }
 
     /// Parses a duration between `min` and `max`.
-    pub(super) fn duration(
+    pub(super) fn parse_duration(
         &mut self,
         key: &str,
         text: &str,
@@ -78,26 +78,26 @@ impl Mistakes {
     }
 
     /// Reads a file; on an error, adds a mistake at `key`.
-    pub(super) fn read(&mut self, key: &str, path: &str) -> Valid<Vec<u8>> {
-        self.take(
+    pub(super) fn read_file(&mut self, key: &str, path: &str) -> Valid<Vec<u8>> {
+        self.record_error(
             key,
             std::fs::read(path).map_err(|error| format!("can't be read: {error}")),
         )
     }
 
     /// Reads a file whose key is optional.
-    pub(super) fn read_optional(
+    pub(super) fn read_optional_file(
         &mut self,
         key: &str,
         path: Option<&str>,
     ) -> Valid<Option<Vec<u8>>> {
-        path.map(|path| self.read(key, path)).transpose()
+        path.map(|path| self.read_file(key, path)).transpose()
     }
 
     /// Reads a UTF-8 file; on an error, adds a mistake at `key`.
-    pub(super) fn read_text(&mut self, key: &str, path: &str) -> Valid<String> {
-        let bytes = self.read(key, path)?;
-        self.take(
+    pub(super) fn read_text_file(&mut self, key: &str, path: &str) -> Valid<String> {
+        let bytes = self.read_file(key, path)?;
+        self.record_error(
             key,
             String::from_utf8(bytes).map_err(|_| "the file is not UTF-8 text"),
         )

@@ -30,11 +30,11 @@ pub enum ConfigError {
     #[error("{0}")]
     Source(String),
     /// Every mistake that was found.
-    #[error("{}", lines(.0))]
+    #[error("{}", join_lines(.0))]
     Problems(Vec<ConfigProblem>),
 }
 
-fn lines(problems: &[ConfigProblem]) -> String {
+fn join_lines(problems: &[ConfigProblem]) -> String {
     problems
         .iter()
         .map(ToString::to_string)

@@ -31,7 +31,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::section::{Redaction, Section};
-use super::shape;
+use super::schema_types;
 use super::text::TextList;
 
 pub use activity::RawActivity;
@@ -67,7 +67,7 @@ pub struct RawConfig {
     /// Hosts that Curfew protects, in addition to hosts named elsewhere in the configuration:
     /// `app.example.com`, or `*.example.com` for all subdomains.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "shape::StringList")]
+    #[schemars(with = "schema_types::StringList")]
     pub hosts: TextList<String>,
     /// `deny` or `allow`: the answer to requests for unknown hosts, if the configuration names any
     /// host.
@@ -77,13 +77,13 @@ pub struct RawConfig {
     #[schemars(extend("enum" = ["protected", "public"]))]
     pub cors_preflight: String,
     /// How long Curfew keeps the reason of a session end.
-    #[schemars(with = "shape::Duration")]
+    #[schemars(with = "schema_types::Duration")]
     pub end_retention: String,
     /// After a stop signal: how long the process keeps serving while it reports not ready.
-    #[schemars(with = "shape::Duration")]
+    #[schemars(with = "schema_types::Duration")]
     pub shutdown_delay: String,
     /// After a stop signal: how long requests in flight may take to finish.
-    #[schemars(with = "shape::Duration")]
+    #[schemars(with = "schema_types::Duration")]
     pub shutdown_timeout: String,
     /// Listener addresses and limits.
     pub listen: RawListen,

@@ -46,21 +46,21 @@ impl ConfigSource {
     #[must_use]
     pub fn files(&self, loaded: &Loaded) -> Vec<PathBuf> {
         let effective = &loaded.effective;
-        let access = [
+        let section_files = [
             &effective.token.keys_file,
             &effective.admin.token_hashes_file,
             &effective.grpc.cert_file,
             &effective.grpc.key_file,
             &effective.grpc.client_ca_file,
         ];
-        let access = access.into_iter().flatten().map(PathBuf::from);
+        let section_files = section_files.into_iter().flatten().map(PathBuf::from);
         let providers = effective.login.providers.values();
-        let secrets = providers.filter_map(|it| it.client_secret_file.as_ref().map(PathBuf::from));
+        let client_secrets = providers.filter_map(|it| it.client_secret_file.as_ref().map(PathBuf::from));
         self.file
             .iter()
             .cloned()
-            .chain(access)
-            .chain(secrets)
+            .chain(section_files)
+            .chain(client_secrets)
             .collect()
     }
 }

@@ -1,7 +1,7 @@
 mod admin;
-mod edge;
 mod identity;
 mod jwt;
+mod listeners_and_sign_in;
 mod login;
 mod policies;
 mod restart;
@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::*;
 use crate::credential::NamedToken;
 
-const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+const SIGNING_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
 
 fn environment(pairs: &[(&str, &str)]) -> Environment {
     pairs
@@ -24,29 +24,32 @@ fn environment(pairs: &[(&str, &str)]) -> Environment {
         .collect()
 }
 
-/// A temporary directory, and the path of a file in it.
-struct File(tempfile::TempDir, PathBuf);
+/// A file in a temporary directory, which is deleted when this value is dropped.
+struct TempFile {
+    directory: tempfile::TempDir,
+    path: PathBuf,
+}
 
 /// Writes `text` to a new file.
-fn file(name: &str, text: &str) -> File {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join(name);
+fn write_file(name: &str, text: &str) -> TempFile {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(name);
     std::fs::write(&path, text).unwrap();
-    File(dir, path)
+    TempFile { directory, path }
 }
 
 /// Loads `text` as a YAML file.
-fn yaml(text: &str) -> Result<Loaded, ConfigError> {
-    load(Some(&file("curfew.yaml", text).1), &Environment::new())
+fn load_yaml(text: &str) -> Result<Loaded, ConfigError> {
+    load(Some(&write_file("curfew.yaml", text).path), &Environment::new())
 }
 
 /// Loads `text` as a YAML file and returns its problems, without the path of the directory.
 fn problems(text: &str) -> String {
-    let file = file("curfew.yaml", text);
-    let error = load(Some(&file.1), &Environment::new()).unwrap_err();
+    let file = write_file("curfew.yaml", text);
+    let error = load(Some(&file.path), &Environment::new()).unwrap_err();
     error
         .to_string()
-        .replace(&format!("{}/", file.0.path().display()), "")
+        .replace(&format!("{}/", file.directory.path().display()), "")
 }
 
 #[test]
@@ -64,7 +67,7 @@ fn an_empty_configuration_is_valid() {
 #[test]
 fn the_environment_overrides_the_file_and_the_file_overrides_defaults() {
     let text = "listen:\n  check: 127.0.0.1:1\n  ops: 127.0.0.1:2\n";
-    let file = file("curfew.yaml", text);
+    let file = write_file("curfew.yaml", text);
     let environment = environment(&[
         ("CURFEW__LISTEN__OPS", "127.0.0.1:3"),
         ("CURFEW__TOKEN__BEARER", "false"),
@@ -74,7 +77,7 @@ fn the_environment_overrides_the_file_and_the_file_overrides_defaults() {
         ("CURFEW_CONFIG", "not ours"),
         ("PATH", "/bin"),
     ]);
-    let config = load(Some(&file.1), &environment).unwrap().config;
+    let config = load(Some(&file.path), &environment).unwrap().config;
     assert_eq!(config.listen.check.port(), 1);
     assert_eq!(config.listen.ops.port(), 3);
     assert_eq!(config.listen.admin.port(), 9188);
@@ -87,12 +90,12 @@ fn the_environment_overrides_the_file_and_the_file_overrides_defaults() {
 }
 
 #[test]
-fn reads_toml() {
-    let file = file(
+fn a_toml_file_is_read() {
+    let file = write_file(
         "curfew.toml",
         "[policies.default]\nidle = \"5m\"\nabsolute = \"1h\"\n",
     );
-    let config = load(Some(&file.1), &Environment::new()).unwrap().config;
+    let config = load(Some(&file.path), &Environment::new()).unwrap().config;
     let (_, policy) = config.book.policies.get("default").unwrap();
     assert_eq!(policy.limits.idle, Some(Duration::from_secs(300)));
 }
@@ -179,7 +182,7 @@ fn a_wrong_value_is_reported_with_its_origin_and_a_hint() {
         ),
         (
             "policies: {default: {touch_interval: 8m}}",
-            r#"curfew.yaml: policies.default.touch_interval = "8m": must be less than half the shortest idle limit (7m 30s): sessions can end early by the touch interval"#,
+            r#"curfew.yaml: policies.default.touch_interval = "8m": must be less than half the shortest idle limit (7m 30s): sessions can end early by at most the touch interval"#,
         ),
         (
             "policies: {default: {activity: all}}",
@@ -261,11 +264,11 @@ fn cookie_prefixes_follow_the_rules_of_browsers() {
     ] {
         assert!(problems(text).contains("cookie.name"), "{text}");
     }
-    assert!(yaml("cookie: {name: __Secure-session, domain: example.com}").is_ok());
+    assert!(load_yaml("cookie: {name: __Secure-session, domain: example.com}").is_ok());
 }
 
 #[test]
-fn reports_all_mistakes_at_once() {
+fn one_error_reports_all_mistakes() {
     let errors =
         problems("{log: {format: xml}, end_retention: soon, policies: {default: {idle: x}}}");
     assert_eq!(errors.lines().count(), 3, "{errors}");
@@ -282,10 +285,10 @@ fn sessions_in_redis_need_keys_and_an_admin_token() {
     assert!(errors.contains("admin.token_hashes"), "{errors}");
     let hash = "ab".repeat(32);
     let redis = format!(
-        "{{store: {{url: 'redis://localhost'}}, admin: {{token_hashes: {hash}}}, token: {{keys: {KEY}}}}}"
+        "{{store: {{url: 'redis://localhost'}}, admin: {{token_hashes: {hash}}}, token: {{keys: {SIGNING_KEY}}}}}"
     );
     assert!(matches!(
-        yaml(&redis).unwrap().config.store,
+        load_yaml(&redis).unwrap().config.store,
         StoreConfig::Redis { .. }
     ));
 }
@@ -293,17 +296,17 @@ fn sessions_in_redis_need_keys_and_an_admin_token() {
 #[test]
 fn admin_tokens_come_from_a_list_and_a_file() {
     let (one, two) = ("0a".repeat(32), "1B".repeat(32));
-    let hashes = file("hashes", &format!("# of the application\n{two} # new\n"));
-    let path = hashes.1.display();
+    let hashes = write_file("hashes", &format!("# of the application\n{two} # new\n"));
+    let path = hashes.path.display();
     let text = format!("admin: {{token_hashes: {one}, token_hashes_file: {path}}}");
-    let loaded = yaml(&text).unwrap();
+    let loaded = load_yaml(&text).unwrap();
     let tokens = [[0x0a; 32], [0x1b; 32]].map(NamedToken::unnamed);
     assert_eq!(loaded.config.admin.tokens, tokens);
     assert_eq!(tokens[0].name, "0a0a0a0a");
-    let wrong = file("wrong", "secret\n");
+    let wrong = write_file("wrong", "secret\n");
     let errors = problems(&format!(
         "admin: {{token_hashes_file: {}}}",
-        wrong.1.display()
+        wrong.path.display()
     ));
     assert!(
         errors.contains("admin.token_hashes_file") && errors.contains("must be SHA-256"),
@@ -316,16 +319,16 @@ fn admin_tokens_come_from_a_list_and_a_file() {
 fn keys_come_from_a_list_the_environment_or_a_file() {
     let other = "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8";
     let names = |loaded: Loaded| loaded.config.key_ring.unwrap().names().collect::<Vec<_>>();
-    let listed = names(yaml(&format!("token: {{keys: [{KEY}, {other}]}}")).unwrap());
-    assert_eq!(listed.len(), 2);
-    let keys = format!("{KEY},{other}");
+    let from_list = names(load_yaml(&format!("token: {{keys: [{SIGNING_KEY}, {other}]}}")).unwrap());
+    assert_eq!(from_list.len(), 2);
+    let keys = format!("{SIGNING_KEY},{other}");
     let set = environment(&[("CURFEW__TOKEN__KEYS", &keys)]);
-    assert_eq!(names(load(None, &set).unwrap()), listed);
-    let ring = file("ring", &format!("# current\n{KEY}\n{other} # old\n\n"));
-    let path = ring.1.display();
+    assert_eq!(names(load(None, &set).unwrap()), from_list);
+    let ring = write_file("ring", &format!("# current\n{SIGNING_KEY}\n{other} # old\n\n"));
+    let path = ring.path.display();
     assert_eq!(
-        names(yaml(&format!("token: {{keys_file: {path}}}")).unwrap()),
-        listed
+        names(load_yaml(&format!("token: {{keys_file: {path}}}")).unwrap()),
+        from_list
     );
     assert!(
         problems("token: {keys_file: /nowhere}")
@@ -334,7 +337,7 @@ fn keys_come_from_a_list_the_environment_or_a_file() {
 }
 
 #[test]
-fn no_secret_is_shown() {
+fn errors_and_output_contain_no_secret() {
     let secret = "hunter2hunter2";
     for text in [
         format!("token: {{keys: {secret}}}"),
@@ -381,33 +384,33 @@ fn no_secret_is_shown() {
         format!("traces: {{endpoint: 'https://user:{secret}@a'}}"),
         format!("admin: {{url: 'https://user:{secret}@a'}}"),
     ] {
-        match yaml(&text) {
+        match load_yaml(&text) {
             Err(_) => assert!(!problems(&text).contains(secret), "{text}"),
             Ok(loaded) => {
-                let shown = toml::to_string(&loaded.effective).unwrap();
-                assert!(!shown.contains(secret), "{shown}");
+                let output = toml::to_string(&loaded.effective).unwrap();
+                assert!(!output.contains(secret), "{output}");
             }
         }
     }
     let hash = "ab".repeat(32);
-    let whole = format!(
+    let complete_config = format!(
         "{{store: {{url: 'redis://user:{secret}@localhost', password: {secret}}}, \
-         admin: {{token_hashes: {hash}}}, token: {{keys: {KEY}}}}}"
+         admin: {{token_hashes: {hash}}}, token: {{keys: {SIGNING_KEY}}}}}"
     );
-    let loaded = yaml(&whole).unwrap();
-    let shown = toml::to_string(&loaded.effective).unwrap();
-    for secret in [secret, KEY] {
-        assert!(!shown.contains(secret), "{shown}");
-        assert!(!format!("{loaded:?}").contains(secret), "debug output");
+    let loaded = load_yaml(&complete_config).unwrap();
+    let output = toml::to_string(&loaded.effective).unwrap();
+    for secret in [secret, SIGNING_KEY] {
+        assert!(!output.contains(secret), "{output}");
+        assert!(!format!("{loaded:?}").contains(secret), "the debug output must not contain a secret");
     }
-    assert!(shown.contains("redis://user:redacted@localhost"), "{shown}");
+    assert!(output.contains("redis://user:redacted@localhost"), "{output}");
 }
 
 #[test]
 fn the_effective_configuration_is_complete_and_can_be_read_again() {
-    let loaded = yaml("policies: {default: {idle: 5m}, forever: {idle: off}}").unwrap();
+    let loaded = load_yaml("policies: {default: {idle: 5m}, forever: {idle: off}}").unwrap();
     let text = toml::to_string(&loaded.effective).unwrap();
-    let again = load(Some(&file("effective.toml", &text).1), &Environment::new()).unwrap();
+    let again = load(Some(&write_file("effective.toml", &text).path), &Environment::new()).unwrap();
     assert_eq!(toml::to_string(&again.effective).unwrap(), text);
     assert!(text.contains("[policies.default]\nidle = \"5m\"\nabsolute = \"12h\"\ntouch_interval = \"5s\"\nactivity = \"any\"\n"), "{text}");
     assert!(
@@ -428,8 +431,8 @@ fn files_that_cannot_be_read_are_reported_by_name() {
             .to_string()
             .starts_with("/nowhere/curfew.yaml: No such file")
     );
-    let odd = file("curfew.json", "{}");
-    let error = load(Some(&odd.1), &Environment::new()).unwrap_err();
+    let json_file = write_file("curfew.json", "{}");
+    let error = load(Some(&json_file.path), &Environment::new()).unwrap_err();
     assert!(
         error
             .to_string()
@@ -443,7 +446,7 @@ fn files_that_cannot_be_read_are_reported_by_name() {
 }
 
 /// Collects the keys of a schema as paths with dots. `NAME` stands for any name, and `N` for any list index.
-fn keys(root: &Value, schema: &Value, prefix: &str, found: &mut Vec<String>) {
+fn collect_keys(root: &Value, schema: &Value, prefix: &str, found: &mut Vec<String>) {
     let target = |schema: &Value| {
         let one = |schema: &Value| schema["$ref"].as_str().map(str::to_owned);
         let inside = ["allOf", "anyOf"].into_iter().filter_map(|of| {
@@ -457,22 +460,22 @@ fn keys(root: &Value, schema: &Value, prefix: &str, found: &mut Vec<String>) {
         root.pointer(path.trim_start_matches('#')).cloned()
     };
     if let Some(section) = resolve(schema) {
-        return keys(root, &section, prefix, found);
+        return collect_keys(root, &section, prefix, found);
     }
     let below = |part: &str| format!("{prefix}{part}").trim_start_matches('.').to_owned();
     if let Some(properties) = schema["properties"].as_object() {
         for (name, property) in properties {
-            keys(root, property, &below(&format!(".{name}")), found);
+            collect_keys(root, property, &below(&format!(".{name}")), found);
         }
     } else if resolve(&schema["additionalProperties"]).is_some() {
-        keys(
+        collect_keys(
             root,
             &schema["additionalProperties"],
             &below(".NAME"),
             found,
         );
     } else if resolve(&schema["items"]).is_some() {
-        keys(root, &schema["items"], &below(".N"), found);
+        collect_keys(root, &schema["items"], &below(".N"), found);
     } else {
         found.push(prefix.to_owned());
     }
@@ -492,15 +495,15 @@ fn every_key_is_documented() {
         })
         .collect();
     let loaded = load(None, &Environment::new()).unwrap();
-    let in_force = serde_json::to_value(&loaded.effective).unwrap();
+    let effective = serde_json::to_value(&loaded.effective).unwrap();
     let schema = serde_json::to_value(schema()).unwrap();
-    let mut known = Vec::new();
-    keys(&schema, &schema, "", &mut known);
-    for key in &known {
+    let mut keys = Vec::new();
+    collect_keys(&schema, &schema, "", &mut keys);
+    for key in &keys {
         let row = rows.iter().find(|(documented, _)| documented == key);
         let (_, default) = row.unwrap_or_else(|| panic!("{key} is not documented"));
         let pointer = format!("/{}", key.replace("NAME", "default").replace('.', "/"));
-        let value = in_force.pointer(&pointer).map_or(String::new(), |value| {
+        let value = effective.pointer(&pointer).map_or(String::new(), |value| {
             let text = value.as_str().map(str::to_owned);
             text.unwrap_or_else(|| value.to_string())
         });
@@ -509,24 +512,24 @@ fn every_key_is_documented() {
         }
     }
     for (key, _) in rows {
-        assert!(known.iter().any(|known| known == key), "{key} is not a key");
+        assert!(keys.iter().any(|known| known == key), "{key} is not a key");
     }
 }
 
 /// Checks that the schema in the repository is the output of `curfew schema`.
 #[test]
-fn the_schema_is_kept_up_to_date() {
-    let kept = include_str!("../../deploy/curfew/curfew.schema.json");
+fn the_committed_schema_is_up_to_date() {
+    let committed = include_str!("../../deploy/curfew/curfew.schema.json");
     let schema = serde_json::to_string_pretty(&schema()).unwrap();
     assert!(
-        kept.trim_end() == schema,
-        "cargo run -- schema > deploy/curfew/curfew.schema.json"
+        committed.trim_end() == schema,
+        "the schema must be up to date: cargo run -- schema > deploy/curfew/curfew.schema.json"
     );
 }
 
-/// Checks that such a file is rejected with an error, and does not crash the process.
+/// Checks that the error is reported, and the process does not crash.
 #[test]
-fn rejects_files_that_are_nested_too_deep_or_too_large() {
+fn deeply_nested_and_huge_files_are_rejected() {
     let deep: String = (0..2000)
         .map(|level| format!("{}a:\n", " ".repeat(level)))
         .collect();

@@ -121,9 +121,9 @@ impl<'de, T: FromText> Deserialize<'de> for TextList<T> {
 
 /// Returns the URL with a redacted password and without its query. If the text is not a URL, returns `[redacted]`.
 #[must_use]
-pub fn redacted_url(url: &str) -> String {
+pub fn redact_url(url: &str) -> String {
     let Ok(mut parsed) = url::Url::parse(url) else {
-        return redacted_hosts(url).unwrap_or_else(|| REDACTED.to_owned());
+        return redact_hosts(url).unwrap_or_else(|| REDACTED.to_owned());
     };
     // A query parameter can be a secret.
     parsed.set_query(None);
@@ -145,7 +145,7 @@ pub fn public_url(text: &str) -> Option<url::Url> {
 
 /// Returns the text, or `[redacted]` if it can be a URL with a user name or a password.
 #[must_use]
-pub fn without_password(text: String) -> String {
+pub fn redact_credentials(text: String) -> String {
     let has_credentials = match url::Url::parse(&text) {
         Ok(url) => !url.username().is_empty() || url.password().is_some(),
         Err(_) => text.contains("://") && text.contains('@'),
@@ -158,7 +158,7 @@ pub fn without_password(text: String) -> String {
 }
 
 /// Redacts the password of a Redis URL with several hosts, which the `url` crate cannot parse.
-fn redacted_hosts(url: &str) -> Option<String> {
+fn redact_hosts(url: &str) -> Option<String> {
     let target = RedisTarget::parse(url).ok()?;
     let (scheme, rest) = url.split_once("://")?;
     let (user, hosts) = match rest.rsplit_once('@') {
@@ -178,12 +178,12 @@ pub struct RawUrl(pub String);
 
 impl fmt::Debug for RawUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&redacted_url(&self.0))
+        f.write_str(&redact_url(&self.0))
     }
 }
 
 impl Serialize for RawUrl {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&redacted_url(&self.0))
+        serializer.serialize_str(&redact_url(&self.0))
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::HeaderName;
 
 use super::Config;
-use super::mistakes::{Mistake, Mistakes, Valid, borrowed};
+use super::mistakes::{Mistake, Mistakes, Valid, borrow_valid};
 use super::sections::{RawConfig, events, hosts, login, policy, rule, shutdown};
 use crate::delegate::DelegateSettings;
 use crate::identity::IdentityHeaders;
@@ -27,7 +27,7 @@ pub(super) fn validate(raw: &mut RawConfig) -> Result<Config, Vec<Mistake>> {
 ///
 /// # Errors
 /// Every mistake in these parts.
-pub(super) fn book(raw: &mut RawConfig) -> Result<Rulebook, Vec<Mistake>> {
+pub(super) fn validate_book(raw: &mut RawConfig) -> Result<Rulebook, Vec<Mistake>> {
     let mut mistakes = Mistakes::default();
     let book = parse_book(raw, &mut mistakes);
     mistakes.finish(book)
@@ -37,7 +37,7 @@ pub(super) fn book(raw: &mut RawConfig) -> Result<Rulebook, Vec<Mistake>> {
 ///
 /// # Errors
 /// Every mistake in these parts.
-pub(super) fn book_and_sign_ins(
+pub(super) fn validate_book_and_sign_ins(
     raw: &mut RawConfig,
 ) -> Result<(Rulebook, Vec<SignInSource>), Vec<Mistake>> {
     let mut mistakes = Mistakes::default();
@@ -48,9 +48,9 @@ pub(super) fn book_and_sign_ins(
 
 fn parse_book(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Valid<Rulebook> {
     let policies = policy::parse(raw, mistakes);
-    let rules = rule::parse(raw, borrowed(&policies), mistakes);
+    let rules = rule::parse(raw, borrow_valid(&policies), mistakes);
     let background = raw.activity.parse(mistakes);
-    let hosts = borrowed(&rules).and_then(|rules| hosts::parse(raw, rules, mistakes));
+    let hosts = borrow_valid(&rules).and_then(|rules| hosts::parse(raw, rules, mistakes));
     Ok(Rulebook {
         hosts: hosts?,
         policies: Arc::new(policies?),
@@ -65,30 +65,30 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Valid<Config> {
     login::set_sign_in_page(&raw.login, &mut raw.sign_in, mistakes);
     let sign_in = raw.sign_in.parse(mistakes);
     let store = raw.store.parse(&raw.events, mistakes);
-    let embedded = raw.store.is_embedded();
+    let is_embedded = raw.store.is_embedded();
     let webhook = raw.events.parse(mistakes);
-    let check_timeout = raw.store.check_timeout(mistakes);
-    let journal_retention = raw.store.journal_retention(mistakes);
-    let key_ring = raw.token.parse(embedded, mistakes);
+    let check_timeout = raw.store.parse_check_timeout(mistakes);
+    let journal_retention = raw.store.parse_journal_retention(mistakes);
+    let key_ring = raw.token.parse(is_embedded, mistakes);
     let cookie = raw.cookie.parse(mistakes);
-    let login = !raw.login.providers.is_empty();
-    let admin = raw.admin.parse(login, embedded, mistakes);
+    let has_providers = !raw.login.providers.is_empty();
+    let admin = raw.admin.parse(has_providers, is_embedded, mistakes);
     let book = parse_book(raw, mistakes);
-    let policies = borrowed(&book).map(|book| &*book.policies);
-    let freshness = raw.jwt.freshness(mistakes);
+    let policies = borrow_valid(&book).map(|book| &*book.policies);
+    let freshness = raw.jwt.parse_freshness(mistakes);
     let jwt = raw.jwt.parse(freshness, policies, mistakes);
     let login = freshness.and_then(|freshness| raw.login.parse(freshness, policies, mistakes));
     if let (Ok(Some(login)), Ok(Some(sign_in)), Ok(cookie)) = (&login, &sign_in, &cookie) {
-        login::check_cookie_reach(login, sign_in, cookie, mistakes);
+        login::check_cookie_scope(login, sign_in, cookie, mistakes);
     }
     let delegates = raw.delegated.parse(policies, mistakes);
     let identity = raw.identity.parse(mistakes);
     let clear_site_data = raw.browser.parse(mistakes);
     let assertion = raw.assertion.parse(mistakes);
     let address = raw.client_address.parse(mistakes);
-    let end_retention = events::end_retention(raw, mistakes);
-    let shutdown_delay = shutdown::delay(raw, mistakes);
-    let shutdown_timeout = shutdown::timeout(raw, mistakes);
+    let end_retention = events::parse_end_retention(raw, mistakes);
+    let shutdown_delay = shutdown::parse_delay(raw, mistakes);
+    let shutdown_timeout = shutdown::parse_timeout(raw, mistakes);
     let log = raw.log.parse(mistakes);
     let traces = raw.traces.parse(mistakes);
     let cookie = cookie?;
@@ -107,7 +107,7 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Valid<Config> {
         jwt: jwt?,
         key_ring: key_ring?,
         identity: IdentityHeaders {
-            relayed: passed_headers(delegates.as_deref().unwrap_or_default()),
+            relayed: collect_pass_headers(delegates.as_deref().unwrap_or_default()),
             ..identity?
         },
         delegates: delegates?,
@@ -126,7 +126,7 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Valid<Config> {
 }
 
 /// Returns the headers that delegated services may pass to the backend, sorted and without duplicates.
-fn passed_headers(delegates: &[DelegateSettings]) -> Vec<HeaderName> {
+fn collect_pass_headers(delegates: &[DelegateSettings]) -> Vec<HeaderName> {
     let all = delegates.iter().flat_map(|it| it.delegated.pass.iter());
     let mut all: Vec<HeaderName> = all.cloned().collect();
     all.sort_by(|one, other| one.as_str().cmp(other.as_str()));

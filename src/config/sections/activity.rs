@@ -18,17 +18,17 @@ pub struct RawActivity {
 
 impl RawActivity {
     pub(in crate::config) fn parse(&self, mistakes: &mut Mistakes) -> Valid<BackgroundHeaders> {
-        let mut more = Vec::new();
+        let mut headers = Vec::new();
         for (name, value) in &self.background_headers {
             let key = format!("activity.background_headers.{name}");
             let parsed = name.parse::<HeaderName>();
-            let parsed = mistakes.take(&key, parsed.map_err(|_| "is not the name of a header"));
+            let parsed = mistakes.record_error(&key, parsed.map_err(|_| "is not the name of a header"));
             if value.is_empty() || value.trim() != value {
-                mistakes.note(&key, "must be the header's value, such as \"1\"");
+                mistakes.add(&key, "must be the header's value, such as \"1\"");
             }
-            more.push((parsed?, value.clone()));
+            headers.push((parsed?, value.clone()));
         }
-        Ok(BackgroundHeaders::new(more))
+        Ok(BackgroundHeaders::new(headers))
     }
 }
 

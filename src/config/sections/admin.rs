@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::AdminConfig;
 use crate::config::mistakes::{Mistakes, Valid};
 use crate::config::section::Section;
-use crate::config::shape;
+use crate::config::schema_types;
 use crate::config::text::{TextList, public_url};
 
 pub use console::RawConsole;
@@ -20,7 +20,7 @@ pub use tokens::{AdminTokenList, RawAdminToken, RawNamedToken};
 #[serde(deny_unknown_fields, default)]
 pub struct RawAdmin {
     /// The admin tokens: SHA-256 hashes in hexadecimal, each alone or with a name and rights.
-    #[schemars(with = "shape::AdminTokens")]
+    #[schemars(with = "schema_types::AdminTokens")]
     pub token_hashes: AdminTokenList,
     /// A file with more admin tokens, one per line: a hash, or a hash, a name and rights; `#` starts a
     /// comment.
@@ -36,7 +36,7 @@ pub struct RawAdmin {
     /// client address is the address of the connection.
     pub trusted_proxies: usize,
     /// Groups whose members may use the console after sign-in with a provider of `login.providers`.
-    #[schemars(with = "shape::StringList")]
+    #[schemars(with = "schema_types::StringList")]
     pub groups: TextList<String>,
     /// The public address of the console; with `https://`, its cookie is `Secure`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -44,17 +44,17 @@ pub struct RawAdmin {
 }
 
 impl RawAdmin {
-    /// Parses the section. `login` is true if people can sign in with a provider, and `embedded` if the store is in
-    /// this process.
+    /// Parses the section. `has_providers` is true if people can sign in with a provider, and `is_embedded` if the
+    /// store is in this process.
     pub(in crate::config) fn parse(
         &self,
-        login: bool,
-        embedded: bool,
+        has_providers: bool,
+        is_embedded: bool,
         mistakes: &mut Mistakes,
     ) -> Valid<AdminConfig> {
-        let tokens = tokens::parse(self, embedded, mistakes);
-        if !self.groups.is_empty() && (self.url.is_none() || !login) {
-            mistakes.note(
+        let tokens = tokens::parse(self, is_embedded, mistakes);
+        if !self.groups.is_empty() && (self.url.is_none() || !has_providers) {
+            mistakes.add(
                 "admin.groups",
                 "needs admin.url, where providers redirect people back to, and login.providers, which supply \
                  the groups",
@@ -69,12 +69,12 @@ impl RawAdmin {
                         && url.query().is_none()
                 });
                 let message = "must be the address of a host without a path, such as https://curfew.example.com";
-                mistakes.take("admin.url", url.ok_or(message)).map(Some)
+                mistakes.record_error("admin.url", url.ok_or(message)).map(Some)
             }
         };
         let kubernetes = self.kubernetes.parse(mistakes);
         if self.trusted_proxies > 100 {
-            mistakes.note(
+            mistakes.add(
                 "admin.trusted_proxies",
                 "must be at most 100: the number of your proxies in front of the listener",
             );

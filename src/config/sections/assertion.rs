@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::mistakes::{HOUR, Mistakes, Valid};
 use crate::config::section::Section;
-use crate::config::shape;
+use crate::config::schema_types;
 use crate::config::text::TextList;
 use crate::identity::{AssertionKey, AssertionSigner};
 
@@ -15,12 +15,12 @@ use crate::identity::{AssertionKey, AssertionSigner};
 pub struct RawAssertion {
     /// PEM files with private keys; the first key signs.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "shape::StringList")]
+    #[schemars(with = "schema_types::StringList")]
     pub key_files: TextList<String>,
     /// The `iss` claim of assertions.
     pub issuer: String,
     /// How long an assertion is valid.
-    #[schemars(with = "shape::Duration")]
+    #[schemars(with = "schema_types::Duration")]
     pub lifetime: String,
 }
 
@@ -42,24 +42,24 @@ impl RawAssertion {
     ) -> Valid<Option<AssertionSigner>> {
         let key = "assertion.key_files";
         let min = Duration::from_secs(1);
-        let lifetime = mistakes.duration("assertion.lifetime", &self.lifetime, min, HOUR);
+        let lifetime = mistakes.parse_duration("assertion.lifetime", &self.lifetime, min, HOUR);
         if self.issuer.is_empty() {
-            mistakes.note("assertion.issuer", "is missing");
+            mistakes.add("assertion.issuer", "is missing");
         }
-        let read = |path: &String| {
-            let pem = mistakes.read(key, path)?;
+        let read_key = |path: &String| {
+            let pem = mistakes.read_file(key, path)?;
             let parsed = AssertionKey::from_pem(&pem);
-            mistakes.take(key, parsed.map_err(|error| format!("{path}: {error}")))
+            mistakes.record_error(key, parsed.map_err(|error| format!("{path}: {error}")))
         };
-        let keys: Vec<Valid<AssertionKey>> = self.key_files.0.iter().map(read).collect();
+        let keys: Vec<Valid<AssertionKey>> = self.key_files.0.iter().map(read_key).collect();
         let mut keys = keys.into_iter().collect::<Valid<Vec<_>>>()?.into_iter();
-        let Some(first) = keys.next() else {
+        let Some(signing_key) = keys.next() else {
             return Ok(None);
         };
         Ok(Some(AssertionSigner {
             issuer: self.issuer.clone(),
             lifetime: lifetime?,
-            key: first,
+            key: signing_key,
             others: keys.collect(),
         }))
     }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::mistakes::{Mistakes, Valid};
 use crate::config::section::Section;
-use crate::config::shape;
+use crate::config::schema_types;
 use crate::config::text::TextList;
 
 /// The paths below `/.curfew/`, for browsers.
@@ -13,7 +13,7 @@ use crate::config::text::TextList;
 pub struct RawBrowser {
     /// Site data that a browser deletes at sign-out (`Clear-Site-Data`): `cache`, `cookies`,
     /// `storage`, `executionContexts`.
-    #[schemars(with = "shape::StringList")]
+    #[schemars(with = "schema_types::StringList")]
     pub clear_site_data: TextList<String>,
 }
 
@@ -36,7 +36,7 @@ impl RawBrowser {
             return Ok(None);
         }
         mistakes
-            .take(key, HeaderValue::try_from(quoted.join(", ")))
+            .record_error(key, HeaderValue::try_from(quoted.join(", ")))
             .map(Some)
     }
 }

@@ -29,9 +29,9 @@ impl RawClientAddress {
     pub(in crate::config) fn parse(&self, mistakes: &mut Mistakes) -> Valid<AddressHeader> {
         let name = self.header.parse::<HeaderName>();
         let name = name.map_err(|_| "must be the name of a header, such as x-forwarded-for");
-        let name = mistakes.take("client_address.header", name);
+        let name = mistakes.record_error("client_address.header", name);
         if !(1..=100).contains(&self.trusted_proxies) {
-            mistakes.note(
+            mistakes.add(
                 "client_address.trusted_proxies",
                 "must be between 1 and 100",
             );

@@ -42,7 +42,7 @@ impl RawCookie {
     pub(in crate::config) fn parse(&self, mistakes: &mut Mistakes) -> Valid<CookieSettings> {
         let name = &self.name;
         if !is_token(name) {
-            mistakes.note(
+            mistakes.add(
                 "cookie.name",
                 "must be 1 to 128 letters, digits or !#$%&'*+-.^_`|~ (RFC 6265 section 4.1.1)",
             );
@@ -54,9 +54,9 @@ impl RawCookie {
             "none" => Err("`none` needs cookie.secure: browsers refuse it otherwise"),
             _ => Err("must be `strict`, `lax` or `none`"),
         };
-        let same_site = mistakes.take("cookie.same_site", same_site);
-        if !self.path.starts_with('/') || !is_attribute(&self.path) {
-            mistakes.note(
+        let same_site = mistakes.record_error("cookie.same_site", same_site);
+        if !self.path.starts_with('/') || !is_attribute_value(&self.path) {
+            mistakes.add(
                 "cookie.path",
                 "must begin with / and hold no ; , control or white space",
             );
@@ -64,16 +64,16 @@ impl RawCookie {
         if self
             .domain
             .as_deref()
-            .is_some_and(|domain| domain.is_empty() || !is_attribute(domain))
+            .is_some_and(|domain| domain.is_empty() || !is_attribute_value(domain))
         {
-            mistakes.note("cookie.domain", "must be a host name such as example.com");
+            mistakes.add("cookie.domain", "must be a host name such as example.com");
         }
         // Browsers compare these prefixes case-insensitively (RFC 6265bis section 5.6).
         let lower = name.to_ascii_lowercase();
         if lower.starts_with("__host-")
             && (!self.secure || self.path != "/" || self.domain.is_some())
         {
-            mistakes.note(
+            mistakes.add(
                 "cookie.name",
                 "a name with __Host- needs cookie.secure = true, cookie.path = \"/\" and no \
                  cookie.domain: browsers refuse the cookie otherwise. Use a name with __Secure- \
@@ -81,7 +81,7 @@ impl RawCookie {
             );
         }
         if lower.starts_with("__secure-") && !self.secure {
-            mistakes.note(
+            mistakes.add(
                 "cookie.name",
                 "a name with __Secure- needs cookie.secure = true",
             );
@@ -107,7 +107,7 @@ fn is_token(text: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
-fn is_attribute(text: &str) -> bool {
+fn is_attribute_value(text: &str) -> bool {
     text.len() <= 255
         && text
             .bytes()

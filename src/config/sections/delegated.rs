@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::mistakes::{HOUR, Mistakes, Valid};
 use crate::config::section::Section;
-use crate::config::shape;
+use crate::config::schema_types;
 use crate::delegate::DelegateSettings;
 use crate::policy::Policies;
 
@@ -19,7 +19,7 @@ pub use service::RawService;
 #[serde(deny_unknown_fields, default)]
 pub struct RawDelegated {
     /// The timeout for one request to a service.
-    #[schemars(with = "shape::Duration")]
+    #[schemars(with = "schema_types::Duration")]
     pub timeout: String,
     /// The services; the key is a name of your choice.
     pub services: BTreeMap<String, RawService>,
@@ -42,26 +42,26 @@ impl RawDelegated {
         mistakes: &mut Mistakes,
     ) -> Valid<Vec<DelegateSettings>> {
         let min = Duration::from_millis(10);
-        let timeout = mistakes.duration("delegated.timeout", &self.timeout, min, HOUR / 60);
+        let timeout = mistakes.parse_duration("delegated.timeout", &self.timeout, min, HOUR / 60);
         let mut services = Vec::new();
-        let mut for_all: Option<&str> = None;
-        let mut hosts_of: BTreeMap<&str, &str> = BTreeMap::new();
+        let mut default_service: Option<&str> = None;
+        let mut service_by_host: BTreeMap<&str, &str> = BTreeMap::new();
         for (name, service) in &mut self.services {
-            service.fill(name, mistakes);
+            service.apply_preset(name, mistakes);
             let key = |part: &str| format!("delegated.services.{name}.{part}");
             if service.hosts.is_empty() {
-                match for_all {
-                    Some(other) => mistakes.note(
+                match default_service {
+                    Some(other) => mistakes.add(
                         key("hosts"),
                         format!("is missing here and in delegated.services.{other}: at most one service may omit it"),
                     ),
-                    None => for_all = Some(name),
+                    None => default_service = Some(name),
                 }
             }
             for host in &service.hosts.0 {
-                if let Some(other) = hosts_of.insert(host, name) {
+                if let Some(other) = service_by_host.insert(host, name) {
                     let message = format!("{host} is also in delegated.services.{other}.hosts");
-                    mistakes.note(key("hosts"), message);
+                    mistakes.add(key("hosts"), message);
                 }
             }
             services.push(service.parse(name, timeout, policies, mistakes));

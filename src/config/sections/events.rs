@@ -9,7 +9,7 @@ use url::Url;
 use super::RawConfig;
 use crate::config::mistakes::{DAY, Mistakes, Valid};
 use crate::config::section::Section;
-use crate::config::shape;
+use crate::config::schema_types;
 use crate::config::text::RawUrl;
 use crate::secret::Secret;
 use crate::session::MIN_TOMBSTONE_TTL;
@@ -35,7 +35,7 @@ pub struct RawEvents {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webhook_secret_file: Option<String>,
     /// The timeout of one delivery attempt.
-    #[schemars(with = "shape::Duration")]
+    #[schemars(with = "schema_types::Duration")]
     pub webhook_timeout: String,
     /// The maximum number of events that wait for delivery.
     pub webhook_queue: usize,
@@ -66,20 +66,20 @@ impl RawEvents {
     ) -> Valid<Option<WebhookSettings>> {
         let Some(url) = &self.webhook_url else {
             if self.webhook_secret.is_some() || self.webhook_secret_file.is_some() {
-                mistakes.note("events.webhook_secret", "needs events.webhook_url");
+                mistakes.add("events.webhook_secret", "needs events.webhook_url");
             }
             return Ok(None);
         };
         let url = Url::parse(&url.0)
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https"));
-        let url = mistakes.take(
+        let url = mistakes.record_error(
             "events.webhook_url",
             url.ok_or("not an absolute address such as https://siem.example.com/hooks/curfew"),
         );
-        let secret = secret(self, mistakes);
+        let secret = parse_secret(self, mistakes);
         let (min, max) = (Duration::from_millis(1), Duration::from_secs(60));
-        let timeout = mistakes.duration("events.webhook_timeout", &self.webhook_timeout, min, max);
+        let timeout = mistakes.parse_duration("events.webhook_timeout", &self.webhook_timeout, min, max);
         if !(1..=1_000_000).contains(&self.webhook_queue) {
             return mistakes.reject("events.webhook_queue", "must be between 1 and 1000000");
         }
@@ -102,7 +102,7 @@ impl Section for RawEvents {
     }
 }
 
-fn secret(raw: &RawEvents, mistakes: &mut Mistakes) -> Valid<Secret<Vec<u8>>> {
+fn parse_secret(raw: &RawEvents, mistakes: &mut Mistakes) -> Valid<Secret<Vec<u8>>> {
     let (key, text) = match (&raw.webhook_secret, &raw.webhook_secret_file) {
         (Some(_), Some(_)) => {
             return mistakes.reject(
@@ -113,7 +113,7 @@ fn secret(raw: &RawEvents, mistakes: &mut Mistakes) -> Valid<Secret<Vec<u8>>> {
         (Some(secret), None) => ("events.webhook_secret", secret.expose().clone()),
         (None, Some(path)) => (
             "events.webhook_secret_file",
-            mistakes.read_text("events.webhook_secret_file", path)?,
+            mistakes.read_text_file("events.webhook_secret_file", path)?,
         ),
         (None, None) => {
             return mistakes.reject(
@@ -126,14 +126,14 @@ fn secret(raw: &RawEvents, mistakes: &mut Mistakes) -> Valid<Secret<Vec<u8>>> {
     let bytes = STANDARD.decode(text.strip_prefix("whsec_").unwrap_or(text));
     let bytes = bytes.ok().filter(|bytes| bytes.len() >= MIN_KEY_BYTES);
     let bytes = bytes.ok_or("must be base64 of at least 24 bytes, as `curfew keygen` makes it");
-    mistakes.take(key, bytes).map(Secret::new)
+    mistakes.record_error(key, bytes).map(Secret::new)
 }
 
-pub(in crate::config) fn end_retention(
+pub(in crate::config) fn parse_end_retention(
     raw: &RawConfig,
     mistakes: &mut Mistakes,
 ) -> Valid<Duration> {
-    mistakes.duration(
+    mistakes.parse_duration(
         "end_retention",
         &raw.end_retention,
         MIN_TOMBSTONE_TTL,

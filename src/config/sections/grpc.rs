@@ -43,10 +43,10 @@ impl RawGrpc {
             }
             (None, None) => return Ok(None),
         };
-        let certificate = mistakes.read("grpc.cert_file", certificate);
-        let key = mistakes.read("grpc.key_file", key);
+        let certificate = mistakes.read_file("grpc.cert_file", certificate);
+        let key = mistakes.read_file("grpc.key_file", key);
         let client_ca =
-            mistakes.read_optional("grpc.client_ca_file", self.client_ca_file.as_deref());
+            mistakes.read_optional_file("grpc.client_ca_file", self.client_ca_file.as_deref());
         Ok(Some(GrpcTlsSettings {
             certificate: certificate?,
             key: Secret::new(key?),

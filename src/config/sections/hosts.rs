@@ -18,20 +18,20 @@ pub(in crate::config) fn parse(
         "allow" => Ok(true),
         _ => mistakes.reject("unknown_hosts", "must be `deny` or `allow`"),
     };
-    let mut named = Vec::new();
+    let mut patterns = Vec::new();
     for (index, text) in raw.hosts.0.iter().enumerate() {
         let parsed = HostPattern::parse(text);
-        named.extend(mistakes.take(&format!("hosts.{index}"), parsed));
+        patterns.extend(mistakes.record_error(&format!("hosts.{index}"), parsed));
     }
-    let of_rules = rules.as_slice().iter();
-    named.extend(of_rules.flat_map(|rule| rule.conditions.hosts.iter().cloned()));
-    let login = raw.login.url.iter().filter_map(|url| Url::parse(url).ok());
-    named.extend(login.filter_map(|url| HostPattern::parse(url.host_str()?).ok()));
+    let rule_list = rules.as_slice().iter();
+    patterns.extend(rule_list.flat_map(|rule| rule.conditions.hosts.iter().cloned()));
+    let login_urls = raw.login.url.iter().filter_map(|url| Url::parse(url).ok());
+    patterns.extend(login_urls.filter_map(|url| HostPattern::parse(url.host_str()?).ok()));
     let services = raw.delegated.services.values();
     let of_services = services.flat_map(|service| service.hosts.0.iter());
-    let others = raw.sign_in.allowed_hosts.0.iter().chain(of_services);
-    named.extend(others.filter_map(|text| HostPattern::parse(without_port(text)).ok()));
-    Ok(NamedHosts::new(named, admit_unknown?))
+    let other_hosts = raw.sign_in.allowed_hosts.0.iter().chain(of_services);
+    patterns.extend(other_hosts.filter_map(|text| HostPattern::parse(without_port(text)).ok()));
+    Ok(NamedHosts::new(patterns, admit_unknown?))
 }
 
 fn without_port(text: &str) -> &str {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::mistakes::{Mistakes, Valid};
 use crate::config::section::Section;
-use crate::config::shape;
+use crate::config::schema_types;
 use crate::config::text::TextList;
 use crate::identity::IdentityHeaders;
 
@@ -16,39 +16,39 @@ use crate::identity::IdentityHeaders;
 pub struct RawIdentity {
     /// Sets of header names: `x-session`, `x-auth-request`, `remote`, `x-forwarded`, `kubernetes`,
     /// `impersonate`.
-    #[schemars(with = "shape::StringList")]
+    #[schemars(with = "schema_types::StringList")]
     pub presets: TextList<String>,
     /// Additional headers with the subject.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "shape::StringList")]
+    #[schemars(with = "schema_types::StringList")]
     pub user: TextList<String>,
     /// Additional headers with the groups, separated by commas.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "shape::StringList")]
+    #[schemars(with = "schema_types::StringList")]
     pub groups: TextList<String>,
     /// Additional headers with the groups; the header repeats for each group.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "shape::StringList")]
+    #[schemars(with = "schema_types::StringList")]
     pub group_lines: TextList<String>,
     /// Additional headers with the email address.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "shape::StringList")]
+    #[schemars(with = "schema_types::StringList")]
     pub email: TextList<String>,
     /// Additional headers with the display name.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "shape::StringList")]
+    #[schemars(with = "schema_types::StringList")]
     pub name: TextList<String>,
     /// Additional headers with the preferred username.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "shape::StringList")]
+    #[schemars(with = "schema_types::StringList")]
     pub preferred_username: TextList<String>,
     /// Additional headers with the session ID.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "shape::StringList")]
+    #[schemars(with = "schema_types::StringList")]
     pub id: TextList<String>,
     /// Additional headers with the home policy.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "shape::StringList")]
+    #[schemars(with = "schema_types::StringList")]
     pub policy: TextList<String>,
 }
 
@@ -76,24 +76,24 @@ impl RawIdentity {
                 Some(preset) => presets.push(preset),
                 None => {
                     let known = PRESETS.map(|preset| preset.name).join(", ");
-                    mistakes.note("identity.presets", format!("must be one of {known}"));
+                    mistakes.add("identity.presets", format!("must be one of {known}"));
                 }
             }
         }
         let mut used = HashMap::new();
-        let mut names =
-            |field: &str, given: &TextList<String>, of: fn(&Preset) -> Vec<&'static str>| {
+        let mut collect_names =
+            |field: &str, additional: &TextList<String>, preset_names: fn(&Preset) -> Vec<&'static str>| {
                 let key = format!("identity.{field}");
-                let by_presets = presets.iter().flat_map(|preset| of(preset));
-                let all = by_presets.chain(given.0.iter().map(String::as_str));
+                let by_presets = presets.iter().flat_map(|preset| preset_names(preset));
+                let all = by_presets.chain(additional.0.iter().map(String::as_str));
                 let mut found: Vec<HeaderName> = Vec::new();
                 for text in all {
-                    let Ok(name) = header(&key, text, mistakes) else {
+                    let Ok(name) = parse_unreserved_header(&key, text, mistakes) else {
                         continue;
                     };
                     match used.insert(name.clone(), field.to_owned()) {
                         Some(other) if other != field => {
-                            mistakes.note(&*key, format!("`{name}` is also in identity.{other}"));
+                            mistakes.add(&*key, format!("`{name}` is also in identity.{other}"));
                         }
                         Some(_) => {}
                         None => found.push(name),
@@ -102,18 +102,18 @@ impl RawIdentity {
                 found
             };
         Ok(IdentityHeaders {
-            user: names("user", &self.user, |preset| vec![preset.user]),
-            groups: names("groups", &self.groups, |preset| preset.groups.to_vec()),
-            group_lines: names("group_lines", &self.group_lines, |it| {
+            user: collect_names("user", &self.user, |preset| vec![preset.user]),
+            groups: collect_names("groups", &self.groups, |preset| preset.groups.to_vec()),
+            group_lines: collect_names("group_lines", &self.group_lines, |it| {
                 it.group_lines.to_vec()
             }),
-            email: names("email", &self.email, |preset| preset.email.to_vec()),
-            name: names("name", &self.name, |preset| preset.display_name.to_vec()),
-            preferred_username: names("preferred_username", &self.preferred_username, |preset| {
+            email: collect_names("email", &self.email, |preset| preset.email.to_vec()),
+            name: collect_names("name", &self.name, |preset| preset.display_name.to_vec()),
+            preferred_username: collect_names("preferred_username", &self.preferred_username, |preset| {
                 preset.preferred_username.to_vec()
             }),
-            id: names("id", &self.id, |preset| preset.id.to_vec()),
-            policy: names("policy", &self.policy, |preset| preset.policy.to_vec()),
+            id: collect_names("id", &self.id, |preset| preset.id.to_vec()),
+            policy: collect_names("policy", &self.policy, |preset| preset.policy.to_vec()),
             relayed: Vec::new(),
         })
     }
@@ -223,9 +223,9 @@ const RESERVED_HEADERS: [&str; 18] = [
 ];
 
 /// Parses the name of an identity header; rejects reserved headers.
-pub(super) fn header(key: &str, text: &str, mistakes: &mut Mistakes) -> Valid<HeaderName> {
+pub(super) fn parse_unreserved_header(key: &str, text: &str, mistakes: &mut Mistakes) -> Valid<HeaderName> {
     let name = HeaderName::try_from(text).ok();
-    let name = mistakes.take(key, name.ok_or("not the name of a header"))?;
+    let name = mistakes.record_error(key, name.ok_or("not the name of a header"))?;
     if RESERVED_HEADERS.contains(&name.as_str()) {
         return mistakes.reject(key, format!("`{name}` is a reserved header"));
     }

@@ -5,11 +5,11 @@ use jsonwebtoken::Algorithm;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::policy::home_policy;
+use super::policy::parse_home_policy;
 use crate::config::JwtConfig;
 use crate::config::mistakes::{DAY, HOUR, Mistakes, Valid};
 use crate::config::section::Section;
-use crate::config::shape;
+use crate::config::schema_types;
 use crate::config::text::{TextList, public_url};
 use crate::credential::JwtLocations;
 use crate::credential::jwt::{Claims, Issuer, KeySet};
@@ -26,13 +26,13 @@ pub struct RawJwt {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cookie: Option<String>,
     /// The interval between fetches of an issuer's keys.
-    #[schemars(with = "shape::Duration")]
+    #[schemars(with = "schema_types::Duration")]
     pub refresh_interval: String,
     /// How long keys stay in use after the last successful fetch.
-    #[schemars(with = "shape::Duration")]
+    #[schemars(with = "schema_types::Duration")]
     pub max_key_age: String,
     /// The timeout for one request to an issuer.
-    #[schemars(with = "shape::Duration")]
+    #[schemars(with = "schema_types::Duration")]
     pub timeout: String,
     /// Whether to accept OpenID Connect Front-Channel Logout, whose requests are not signed.
     pub front_channel_logout: bool,
@@ -47,7 +47,7 @@ pub struct RawIssuer {
     /// The `iss` claim of its tokens.
     pub issuer: String,
     /// Accepted values of `aud`; a token needs one of them.
-    #[schemars(with = "shape::StringList")]
+    #[schemars(with = "schema_types::StringList")]
     pub audience: TextList<String>,
     /// The address of its JSON Web Key Set; if omitted, OpenID Connect Discovery finds it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,16 +59,16 @@ pub struct RawIssuer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<String>,
     /// Accepted values of `alg`, the signature algorithm.
-    #[schemars(with = "shape::StringList")]
+    #[schemars(with = "schema_types::StringList")]
     pub algorithms: TextList<String>,
     /// The required value of `typ`, such as `at+jwt`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub typ: Option<String>,
     /// The clock-skew leeway for the times in a token.
-    #[schemars(with = "shape::Duration")]
+    #[schemars(with = "schema_types::Duration")]
     pub leeway: String,
     /// The claims that identify a session; the first claim that is present is used.
-    #[schemars(with = "shape::StringList")]
+    #[schemars(with = "schema_types::StringList")]
     pub session_claims: TextList<String>,
     /// The reason why `iat` may replace `auth_time` as the start of a session. Without a reason, tokens without
     /// `auth_time` are rejected.
@@ -130,15 +130,15 @@ impl RawJwt {
         mistakes: &mut Mistakes,
     ) -> Valid<Option<JwtConfig>> {
         let min = Duration::from_millis(10);
-        let timeout = mistakes.duration("jwt.timeout", &self.timeout, min, HOUR / 60);
+        let timeout = mistakes.parse_duration("jwt.timeout", &self.timeout, min, HOUR / 60);
         if self.issuers.is_empty() {
             if self.cookie.is_some() {
-                mistakes.note("jwt.cookie", "needs an issuer in jwt.issuers");
+                mistakes.add("jwt.cookie", "needs an issuer in jwt.issuers");
             }
             return Ok(None);
         }
         if !self.bearer && self.cookie.is_none() {
-            mistakes.note(
+            mistakes.add(
                 "jwt.bearer",
                 "is off and jwt.cookie is not set: no request could carry a token",
             );
@@ -150,21 +150,21 @@ impl RawJwt {
         let issuers: Vec<Valid<IssuerSettings>> = self
             .issuers
             .iter()
-            .map(|(name, raw)| issuer(name, raw, &defaults, policies, mistakes))
+            .map(|(name, raw)| parse_issuer(name, raw, &defaults, policies, mistakes))
             .collect();
         let issuers: Vec<IssuerSettings> = issuers.into_iter().collect::<Valid<_>>()?;
         for (index, one) in issuers.iter().enumerate() {
-            let same = |other: &&IssuerSettings| other.issuer.issuer == one.issuer.issuer;
-            if let Some(other) = issuers[..index].iter().find(same) {
+            let has_same_issuer = |other: &&IssuerSettings| other.issuer.issuer == one.issuer.issuer;
+            if let Some(other) = issuers[..index].iter().find(has_same_issuer) {
                 let key = format!("jwt.issuers.{}.issuer", one.name);
-                mistakes.note(
+                mistakes.add(
                     key,
                     format!("is also the issuer of jwt.issuers.{}", other.name),
                 );
             }
         }
         Ok(Some(JwtConfig {
-            places: JwtLocations {
+            locations: JwtLocations {
                 cookie: self.cookie.clone(),
                 bearer: self.bearer,
             },
@@ -173,14 +173,14 @@ impl RawJwt {
     }
 
     /// Parses the interval between key fetches, and the maximum age of keys.
-    pub(in crate::config) fn freshness(&self, mistakes: &mut Mistakes) -> Valid<Freshness> {
+    pub(in crate::config) fn parse_freshness(&self, mistakes: &mut Mistakes) -> Valid<Freshness> {
         let second = Duration::from_secs(1);
         let refresh =
-            mistakes.duration("jwt.refresh_interval", &self.refresh_interval, second, DAY);
-        let stale = mistakes.duration("jwt.max_key_age", &self.max_key_age, second, DAY * 30);
+            mistakes.parse_duration("jwt.refresh_interval", &self.refresh_interval, second, DAY);
+        let stale = mistakes.parse_duration("jwt.max_key_age", &self.max_key_age, second, DAY * 30);
         let (refresh, stale) = (refresh?, stale?);
         if stale < refresh {
-            mistakes.note(
+            mistakes.add(
                 "jwt.max_key_age",
                 "must not be shorter than jwt.refresh_interval",
             );
@@ -205,16 +205,16 @@ const ALGORITHMS: [Algorithm; 9] = [
 ];
 
 /// Parses the signature algorithms of a provider.
-pub(super) fn algorithms(key: &str, texts: &[String], mistakes: &mut Mistakes) -> Vec<Algorithm> {
+pub(super) fn parse_algorithms(key: &str, texts: &[String], mistakes: &mut Mistakes) -> Vec<Algorithm> {
     if texts.is_empty() {
-        mistakes.note(key, "is missing");
+        mistakes.add(key, "is missing");
     }
     let mut algorithms = Vec::new();
     for text in texts {
         let known = text.parse().ok().filter(|known| ALGORITHMS.contains(known));
         match known {
             Some(known) => algorithms.push(known),
-            None => mistakes.note(
+            None => mistakes.add(
                 key,
                 "must be one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA: only algorithms with a \
                  public key are supported",
@@ -230,7 +230,7 @@ struct FetchDefaults {
     timeout: Duration,
 }
 
-fn issuer(
+fn parse_issuer(
     name: &str,
     raw: &RawIssuer,
     defaults: &FetchDefaults,
@@ -238,13 +238,13 @@ fn issuer(
     mistakes: &mut Mistakes,
 ) -> Valid<IssuerSettings> {
     let key = |part: &str| format!("jwt.issuers.{name}.{part}");
-    let algorithms = algorithms(&key("algorithms"), &raw.algorithms.0, mistakes);
+    let algorithms = parse_algorithms(&key("algorithms"), &raw.algorithms.0, mistakes);
     for (part, empty) in [
         ("audience", raw.audience.is_empty()),
         ("session_claims", raw.session_claims.is_empty()),
     ] {
         if empty {
-            mistakes.note(key(part), "is missing");
+            mistakes.add(key(part), "is missing");
         }
     }
     if raw
@@ -252,15 +252,15 @@ fn issuer(
         .as_deref()
         .is_some_and(|why| why.trim().is_empty())
     {
-        mistakes.note(
+        mistakes.add(
             key("accept_iat"),
             "must give the reason why each refreshed token of this issuer may start a new session",
         );
     }
     let min = Duration::ZERO;
-    let leeway = mistakes.duration(&key("leeway"), &raw.leeway, min, HOUR / 6);
-    let policy = home_policy(&key("policy"), raw.policy.as_deref(), policies, mistakes);
-    let keys = keys(name, raw, defaults, mistakes);
+    let leeway = mistakes.parse_duration(&key("leeway"), &raw.leeway, min, HOUR / 6);
+    let policy = parse_home_policy(&key("policy"), raw.policy.as_deref(), policies, mistakes);
+    let keys = parse_key_source(name, raw, defaults, mistakes);
     Ok(IssuerSettings {
         name: name.to_owned(),
         issuer: Issuer {
@@ -282,7 +282,7 @@ fn issuer(
     })
 }
 
-fn keys(
+fn parse_key_source(
     name: &str,
     raw: &RawIssuer,
     defaults: &FetchDefaults,
@@ -290,34 +290,34 @@ fn keys(
 ) -> Valid<KeySource> {
     let key = |part: &str| format!("jwt.issuers.{name}.{part}");
     if raw.issuer.is_empty() {
-        mistakes.note(key("issuer"), "is missing: the claim `iss` of its tokens");
+        mistakes.add(key("issuer"), "is missing: the claim `iss` of its tokens");
     }
     if let Some(path) = &raw.jwks_file {
         if raw.jwks_url.is_some() {
-            mistakes.note(key("jwks_file"), "conflicts with jwks_url: set only one");
+            mistakes.add(key("jwks_file"), "conflicts with jwks_url: set only one");
         }
-        let bytes = mistakes.read(&key("jwks_file"), path)?;
-        let keys = mistakes.take(&key("jwks_file"), KeySet::from_file(&bytes));
+        let bytes = mistakes.read_file(&key("jwks_file"), path)?;
+        let keys = mistakes.record_error(&key("jwks_file"), KeySet::from_file(&bytes));
         return keys.map(KeySource::File);
     }
-    let address = |text: &str| {
+    let parse_address = |text: &str| {
         let url = public_url(text);
         url.filter(|url| matches!(url.scheme(), "http" | "https") && url.query().is_none())
     };
     let location = match &raw.jwks_url {
         Some(text) => {
-            let url = address(text).map(Location::KeySet);
+            let url = parse_address(text).map(Location::KeySet);
             let message = "not an absolute address such as https://id.example.com/jwks";
-            mistakes.take(&key("jwks_url"), url.ok_or(message))?
+            mistakes.record_error(&key("jwks_url"), url.ok_or(message))?
         }
         None => {
-            let issuer = address(&raw.issuer).map(|issuer| Location::Discovery { issuer });
+            let issuer = parse_address(&raw.issuer).map(|issuer| Location::Discovery { issuer });
             let message =
                 "is not a URL, so its keys cannot be discovered: set jwks_url or jwks_file";
-            mistakes.take(&key("issuer"), issuer.ok_or(message))?
+            mistakes.record_error(&key("issuer"), issuer.ok_or(message))?
         }
     };
-    let authorities = mistakes.read_optional(&key("ca_file"), raw.ca_file.as_deref())?;
+    let authorities = mistakes.read_optional_file(&key("ca_file"), raw.ca_file.as_deref())?;
     Ok(KeySource::Fetched(FetchSettings {
         location,
         authorities,

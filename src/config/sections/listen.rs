@@ -52,12 +52,12 @@ const OFF: &str = "off";
 
 impl RawListen {
     pub(in crate::config) fn parse(&self, mistakes: &mut Mistakes) -> Valid<Listen> {
-        let check = address("listen.check", &self.check, mistakes);
-        let grpc = address_or_off("listen.grpc", &self.grpc, mistakes);
-        let spoe = address_or_off("listen.spoe", &self.spoe, mistakes);
-        let browser = address_or_off("listen.browser", &self.browser, mistakes);
-        let admin = address("listen.admin", &self.admin, mistakes);
-        let ops = address("listen.ops", &self.ops, mistakes);
+        let check = parse_address("listen.check", &self.check, mistakes);
+        let grpc = parse_address_or_off("listen.grpc", &self.grpc, mistakes);
+        let spoe = parse_address_or_off("listen.spoe", &self.spoe, mistakes);
+        let browser = parse_address_or_off("listen.browser", &self.browser, mistakes);
+        let admin = parse_address("listen.admin", &self.admin, mistakes);
+        let ops = parse_address("listen.ops", &self.ops, mistakes);
         let listen = Listen {
             check: check?,
             grpc: grpc?,
@@ -73,10 +73,10 @@ impl RawListen {
             ("listen.max_in_flight", listen.max_in_flight),
         ] {
             if max == 0 {
-                mistakes.note(key, "must be 1 or more");
+                mistakes.add(key, "must be 1 or more");
             }
         }
-        let mut taken = vec![listen.check];
+        let mut used_addresses = vec![listen.check];
         for (key, address) in [
             ("listen.grpc", listen.grpc),
             ("listen.spoe", listen.spoe),
@@ -85,10 +85,10 @@ impl RawListen {
             ("listen.ops", Some(listen.ops)),
         ] {
             let Some(address) = address else { continue };
-            if address.port() != 0 && taken.contains(&address) {
-                mistakes.note(key, "another listener has the same address");
+            if address.port() != 0 && used_addresses.contains(&address) {
+                mistakes.add(key, "another listener has the same address");
             }
-            taken.push(address);
+            used_addresses.push(address);
         }
         Ok(listen)
     }
@@ -100,21 +100,21 @@ impl Section for RawListen {
     }
 }
 
-fn address(key: &str, text: &str, mistakes: &mut Mistakes) -> Valid<SocketAddr> {
+fn parse_address(key: &str, text: &str, mistakes: &mut Mistakes) -> Valid<SocketAddr> {
     let parsed = text.parse();
-    mistakes.take(
+    mistakes.record_error(
         key,
         parsed.map_err(|_| "not an address and port such as 127.0.0.1:9180"),
     )
 }
 
-fn address_or_off(key: &str, text: &str, mistakes: &mut Mistakes) -> Valid<Option<SocketAddr>> {
+fn parse_address_or_off(key: &str, text: &str, mistakes: &mut Mistakes) -> Valid<Option<SocketAddr>> {
     if text == OFF || text == "false" {
         return Ok(None);
     }
     let parsed = text.parse().map(Some);
-    mistakes.take(
+    mistakes.record_error(
         key,
-        parsed.map_err(|_| "not `off`, nor an address and port such as 127.0.0.1:9180"),
+        parsed.map_err(|_| "must be `off`, or an address and port such as 127.0.0.1:9180"),
     )
 }

@@ -43,8 +43,8 @@ impl RawLog {
             .ok_or(
                 "not a level (error, warn, info, debug, trace) or directives such as info,curfew=debug",
             );
-        let format = mistakes.take("log.format", format);
-        mistakes.take("log.filter", filter)?;
+        let format = mistakes.record_error("log.format", format);
+        mistakes.record_error("log.filter", filter)?;
         Ok(LogConfig {
             format: format?,
             filter: self.filter.clone(),

@@ -10,7 +10,7 @@ use url::Url;
 use super::RawSignIn;
 use crate::config::mistakes::{DAY, HOUR, Mistakes, Valid};
 use crate::config::section::Section;
-use crate::config::shape;
+use crate::config::schema_types;
 use crate::config::text::public_url;
 use crate::contract::{CookieSettings, ReturnHost, SignInSettings};
 use crate::jwks::Freshness;
@@ -33,7 +33,7 @@ pub struct RawLogin {
     /// such as `5m`; `off` to never ask.
     pub revalidate: String,
     /// The timeout for one request to a provider.
-    #[schemars(with = "shape::Duration")]
+    #[schemars(with = "schema_types::Duration")]
     pub timeout: String,
     /// The providers; the key is a name of your choice.
     pub providers: BTreeMap<String, RawProvider>,
@@ -59,13 +59,13 @@ impl RawLogin {
         policies: Valid<&Policies>,
         mistakes: &mut Mistakes,
     ) -> Valid<Option<LoginSettings>> {
-        let max_age = max_age("login.max_age", &self.max_age, mistakes);
-        let revalidate = revalidate(&self.revalidate, mistakes);
+        let max_age = parse_max_age("login.max_age", &self.max_age, mistakes);
+        let revalidate = parse_revalidate(&self.revalidate, mistakes);
         let min = Duration::from_millis(10);
-        let timeout = mistakes.duration("login.timeout", &self.timeout, min, HOUR / 60);
+        let timeout = mistakes.parse_duration("login.timeout", &self.timeout, min, HOUR / 60);
         let Some(url) = &self.url else {
             if !self.providers.is_empty() {
-                mistakes.note(
+                mistakes.add(
                     "login.url",
                     "is missing: the public address of Curfew, such as \
                      https://app.example.com",
@@ -74,7 +74,7 @@ impl RawLogin {
             return Ok(None);
         };
         if self.providers.is_empty() {
-            mistakes.note(
+            mistakes.add(
                 "login.providers",
                 "is empty: login.url needs at least one provider",
             );
@@ -82,7 +82,7 @@ impl RawLogin {
         let url = public_url(url)
             .filter(is_origin)
             .ok_or("must be the address of a host without a path, such as https://app.example.com");
-        let url = mistakes.take("login.url", url);
+        let url = mistakes.record_error("login.url", url);
         let providers: Vec<Valid<ProviderSettings>> = self
             .providers
             .iter()
@@ -102,12 +102,12 @@ impl Section for RawLogin {
 }
 
 fn is_origin(url: &Url) -> bool {
-    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
-    bare && matches!(url.scheme(), "http" | "https")
+    let has_only_origin = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    has_only_origin && matches!(url.scheme(), "http" | "https")
 }
 
 /// Parses the maximum age of an authentication.
-pub(in crate::config) fn max_age(key: &str, text: &str, mistakes: &mut Mistakes) -> Valid<MaxAge> {
+pub(in crate::config) fn parse_max_age(key: &str, text: &str, mistakes: &mut Mistakes) -> Valid<MaxAge> {
     match text {
         "idle" => Ok(MaxAge::Idle),
         "off" | "false" => Ok(MaxAge::Any),
@@ -123,7 +123,7 @@ pub(in crate::config) fn max_age(key: &str, text: &str, mistakes: &mut Mistakes)
     }
 }
 
-fn revalidate(text: &str, mistakes: &mut Mistakes) -> Valid<Option<Duration>> {
+fn parse_revalidate(text: &str, mistakes: &mut Mistakes) -> Valid<Option<Duration>> {
     const KEY: &str = "login.revalidate";
     if matches!(text, "off" | "false") {
         return Ok(None);
@@ -135,7 +135,7 @@ fn revalidate(text: &str, mistakes: &mut Mistakes) -> Valid<Option<Duration>> {
         );
     }
     mistakes
-        .duration(KEY, text, Duration::from_secs(1), DAY)
+        .parse_duration(KEY, text, Duration::from_secs(1), DAY)
         .map(Some)
 }
 
@@ -149,26 +149,26 @@ pub(in crate::config) fn set_sign_in_page(
         return;
     };
     if sign_in.url.is_some() {
-        mistakes.note(
+        mistakes.add(
             "sign_in.url",
             "conflicts with login.url: with login.url, Curfew is the sign-in page",
         );
         return;
     }
     if sign_in.return_parameter != "rd" {
-        mistakes.note("sign_in.return_parameter", "must be `rd` with login.url");
+        mistakes.add("sign_in.return_parameter", "must be `rd` with login.url");
     }
     let base = base.trim_end_matches('/');
     if sign_in.allowed_hosts.is_empty()
         && let Ok(url) = Url::parse(base)
     {
-        sign_in.allowed_hosts.0.push(authority(&url));
+        sign_in.allowed_hosts.0.push(host_and_port(&url));
     }
     sign_in.url = Some(format!("{base}/.curfew/login"));
 }
 
 /// Checks that browsers send the cookie to every host that a return address can have.
-pub(in crate::config) fn check_cookie_reach(
+pub(in crate::config) fn check_cookie_scope(
     login: &LoginSettings,
     sign_in: &SignInSettings,
     cookie: &CookieSettings,
@@ -176,7 +176,7 @@ pub(in crate::config) fn check_cookie_reach(
 ) {
     let host = login.url.host_str().unwrap_or_default();
     if cookie.secure && login.url.scheme() != "https" {
-        mistakes.note(
+        mistakes.add(
             "login.url",
             "must be https://… while cookie.secure is on: otherwise browsers reject the cookies",
         );
@@ -185,7 +185,7 @@ pub(in crate::config) fn check_cookie_reach(
         .domain
         .as_deref()
         .map(|it| it.trim_start_matches('.').to_ascii_lowercase());
-    let within = |name: &str| match &domain {
+    let is_in_scope = |name: &str| match &domain {
         Some(domain) => {
             name == domain
                 || name
@@ -194,19 +194,19 @@ pub(in crate::config) fn check_cookie_reach(
         }
         None => name == host,
     };
-    if !within(host) {
-        mistakes.note("login.url", "its host is not within cookie.domain");
+    if !is_in_scope(host) {
+        mistakes.add("login.url", "its host is not within cookie.domain");
     }
     for pattern in &sign_in.allowed_hosts {
-        let reached = match pattern {
-            ReturnHost::Exact(name) => within(name.split(':').next().unwrap_or_default()),
-            ReturnHost::Below(below) => domain.is_some() && within(below.trim_start_matches('.')),
+        let is_covered = match pattern {
+            ReturnHost::Exact(name) => is_in_scope(name.split(':').next().unwrap_or_default()),
+            ReturnHost::Below(below) => domain.is_some() && is_in_scope(below.trim_start_matches('.')),
         };
-        if !reached {
-            mistakes.note(
+        if !is_covered {
+            mistakes.add(
                 "sign_in.allowed_hosts",
-                "holds hosts that a cookie of login.url's host does not reach: set cookie.domain to a \
-                 domain of all of them, with a cookie.name that begins with __Secure-",
+                "has a host that the cookie of login.url's host does not reach: set cookie.domain to a common parent \
+                 domain of all hosts, and use a cookie.name that begins with __Secure-",
             );
             return;
         }
@@ -214,7 +214,7 @@ pub(in crate::config) fn check_cookie_reach(
 }
 
 /// Returns the host of a URL, with its port unless it is the default port.
-fn authority(url: &Url) -> String {
+fn host_and_port(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port()
         .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::RawConfig;
 use crate::config::mistakes::{DAY, Mistakes, Valid};
-use crate::config::shape;
+use crate::config::schema_types;
 use crate::config::text::TextList;
 use crate::policy::{ActivityKind, OnStoreFailure, Policies, Policy, Preset};
 use crate::session::{Limits, MAX_COOKIE_AGE, PolicyName};
@@ -29,18 +29,18 @@ pub struct RawPolicy {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deviation_reason: Option<String>,
     /// The idle limit: the longest time without activity, or `off`.
-    #[schemars(with = "Option<shape::DurationOrOff>")]
+    #[schemars(with = "Option<schema_types::DurationOrOff>")]
     pub idle: Option<String>,
     /// The absolute limit: the longest time since the sign-in.
-    #[schemars(with = "Option<shape::Duration>")]
+    #[schemars(with = "Option<schema_types::Duration>")]
     pub absolute: Option<String>,
     /// The maximum age of the sign-in for a request; an older sign-in is denied with
     /// `reauthentication_required`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<shape::Duration>")]
+    #[schemars(with = "Option<schema_types::Duration>")]
     pub max_auth_age: Option<String>,
     /// How long touches are collected before one is written.
-    #[schemars(with = "Option<shape::Duration>")]
+    #[schemars(with = "Option<schema_types::Duration>")]
     pub touch_interval: Option<String>,
     /// Which requests count as activity: `any`, `navigation` or `explicit`.
     #[schemars(extend("enum" = ["any", "navigation", "explicit"]))]
@@ -54,7 +54,7 @@ pub struct RawPolicy {
     pub on_session_limit: Option<String>,
     /// What a session is bound to: `address`, `user_agent`.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "shape::StringList")]
+    #[schemars(with = "schema_types::StringList")]
     pub bind: TextList<String>,
     /// The number of bits of an IPv4 address that must match.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,7 +68,7 @@ pub struct RawPolicy {
     pub on_store_failure: Option<String>,
     /// With `known`: how long a session is served after the store last confirmed it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<shape::Duration>")]
+    #[schemars(with = "Option<schema_types::Duration>")]
     pub store_failure_grace: Option<String>,
     /// The limits of sessions with "remember me".
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -102,7 +102,7 @@ pub(in crate::config) fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> 
             ),
             false => Ok(name),
         });
-        let name = mistakes.take(&key, name);
+        let name = mistakes.record_error(&key, name);
         let policy = parse_policy(&key, policy, mistakes);
         policies.insert(name?, policy?);
     }
@@ -111,26 +111,26 @@ pub(in crate::config) fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> 
     let console = raw.admin.console.parse(mistakes)?;
     let parsed = default.and_then(|default| Policies::new(policies, default));
     let parsed = parsed.map(|policies| policies.with_console(console));
-    mistakes.take(
+    mistakes.record_error(
         "default_policy",
         parsed.ok_or_else(|| format!("is not one of the policies: {}", names.join(", "))),
     )
 }
 
 /// Parses the home policy of sessions from an issuer, a provider or a service; `None` stands for the default policy.
-pub(super) fn home_policy(
+pub(super) fn parse_home_policy(
     key: &str,
     name: Option<&str>,
     policies: Valid<&Policies>,
     mistakes: &mut Mistakes,
 ) -> Valid<Option<PolicyName>> {
     let Some(name) = name else { return Ok(None) };
-    let known = policies?.get(name).map(|(name, _)| Some(name.clone()));
-    mistakes.take(key, known.ok_or("is not one of the policies"))
+    let policy_name = policies?.get(name).map(|(name, _)| Some(name.clone()));
+    mistakes.record_error(key, policy_name.ok_or("is not one of the policies"))
 }
 
 fn parse_policy(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> Valid<Policy> {
-    let preset = preset(
+    let preset = parse_preset(
         key,
         raw.preset.as_deref(),
         raw.deviation_reason.as_deref(),
@@ -141,15 +141,15 @@ fn parse_policy(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> Vali
     let default_idle = default_idle.map_or_else(|| DEFAULT_IDLE.to_owned(), format_limit);
     let idle_text = raw.idle.get_or_insert(default_idle);
     let idle_key = format!("{key}.idle");
-    let idle = idle_or_off(&idle_key, idle_text, mistakes);
+    let idle = parse_idle_or_off(&idle_key, idle_text, mistakes);
     let default_absolute = ceilings.map(|preset| preset.absolute);
     let default_absolute =
         default_absolute.map_or_else(|| DEFAULT_ABSOLUTE.to_owned(), format_limit);
     let absolute_text = raw.absolute.get_or_insert(default_absolute);
     let absolute_key = format!("{key}.absolute");
-    let absolute = limit(&absolute_key, absolute_text, mistakes);
+    let absolute = parse_limit(&absolute_key, absolute_text, mistakes);
     let age_key = format!("{key}.max_auth_age");
-    let max_auth_age = optional_limit(&age_key, raw.max_auth_age.as_deref(), mistakes);
+    let max_auth_age = parse_optional_limit(&age_key, raw.max_auth_age.as_deref(), mistakes);
     let activity_text = raw
         .activity
         .get_or_insert_with(|| ActivityKind::Any.as_str().to_owned());
@@ -159,17 +159,17 @@ fn parse_policy(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> Vali
         "explicit" => Ok(ActivityKind::Explicit),
         _ => Err("must be `any`, `navigation` or `explicit`"),
     };
-    let activity = mistakes.take(&format!("{key}.activity"), activity);
-    let max_sessions = sessions::max_sessions(key, raw, mistakes);
-    let bind = sessions::bind(key, raw, mistakes);
+    let activity = mistakes.record_error(&format!("{key}.activity"), activity);
+    let max_sessions = sessions::parse_max_sessions(key, raw, mistakes);
+    let bind = sessions::parse_bind(key, raw, mistakes);
     let limits = Limits {
         idle: idle?,
         absolute: absolute?,
         max_auth_age: max_auth_age?,
     };
     reject_unreachable(key, &limits, mistakes);
-    let remember = limits::remember(key, raw.remember.as_ref(), &limits, mistakes);
-    let variants = limits::variants(key, &raw.variants, &limits, mistakes);
+    let remember = limits::parse_remember(key, raw.remember.as_ref(), &limits, mistakes);
+    let variants = limits::parse_variants(key, &raw.variants, &limits, mistakes);
     if let Some(preset) = ceilings
         && raw.deviation_reason.is_none()
     {
@@ -183,8 +183,8 @@ fn parse_policy(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> Vali
         shortest.strictest(variant.limits)
     });
     let shortest = shortest.idle.unwrap_or(shortest.absolute);
-    let touch_interval = touch_interval(key, raw, shortest, mistakes);
-    let on_store_failure = on_store_failure(key, raw, mistakes);
+    let touch_interval = parse_touch_interval(key, raw, shortest, mistakes);
+    let on_store_failure = parse_on_store_failure(key, raw, mistakes);
     Ok(Policy {
         limits,
         remember: remember?,
@@ -205,7 +205,7 @@ pub(super) fn format_limit(limit: Duration) -> String {
 }
 
 /// Returns the preset; `None` if no preset is set.
-pub(super) fn preset(
+pub(super) fn parse_preset(
     key: &str,
     preset: Option<&str>,
     deviation_reason: Option<&str>,
@@ -213,53 +213,53 @@ pub(super) fn preset(
 ) -> Valid<Option<Preset>> {
     let reason_key = format!("{key}.deviation_reason");
     if deviation_reason.is_some_and(|reason| reason.trim().is_empty()) {
-        mistakes.note(
+        mistakes.add(
             &reason_key,
             "is empty: give the reason, which the compliance report prints",
         );
     }
     let Some(name) = preset else {
         if deviation_reason.is_some() {
-            mistakes.note(reason_key, format!("needs {key}.preset"));
+            mistakes.add(reason_key, format!("needs {key}.preset"));
         }
         return Ok(None);
     };
-    let known = Preset::from_name(name).map(Some);
-    mistakes.take(
+    let parsed = Preset::from_name(name).map(Some);
+    mistakes.record_error(
         &format!("{key}.preset"),
-        known.ok_or_else(|| {
+        parsed.ok_or_else(|| {
             let names: Vec<&str> = Preset::ALL.iter().map(|preset| preset.name).collect();
             format!("is not one of the presets: {}", names.join(", "))
         }),
     )
 }
 
-fn limit(key: &str, text: &str, mistakes: &mut Mistakes) -> Valid<Duration> {
-    mistakes.duration(key, text, MIN_LIMIT, MAX_COOKIE_AGE)
+fn parse_limit(key: &str, text: &str, mistakes: &mut Mistakes) -> Valid<Duration> {
+    mistakes.parse_duration(key, text, MIN_LIMIT, MAX_COOKIE_AGE)
 }
 
 /// Parses an idle limit; `None` if it is off.
-fn idle_or_off(key: &str, text: &mut String, mistakes: &mut Mistakes) -> Valid<Option<Duration>> {
+fn parse_idle_or_off(key: &str, text: &mut String, mistakes: &mut Mistakes) -> Valid<Option<Duration>> {
     if matches!(text.as_str(), "off" | "false") {
         *text = "off".to_owned();
         return Ok(None);
     }
-    limit(key, text, mistakes).map(Some)
+    parse_limit(key, text, mistakes).map(Some)
 }
 
 /// Parses an optional limit.
-fn optional_limit(
+fn parse_optional_limit(
     key: &str,
     text: Option<&str>,
     mistakes: &mut Mistakes,
 ) -> Valid<Option<Duration>> {
-    text.map(|text| limit(key, text, mistakes)).transpose()
+    text.map(|text| parse_limit(key, text, mistakes)).transpose()
 }
 
 /// The default of `store_failure_grace`.
 const DEFAULT_GRACE: &str = "1m";
 
-fn on_store_failure(
+fn parse_on_store_failure(
     key: &str,
     raw: &mut RawPolicy,
     mistakes: &mut Mistakes,
@@ -278,7 +278,7 @@ fn on_store_failure(
                 .store_failure_grace
                 .get_or_insert_with(|| DEFAULT_GRACE.to_owned());
             let key = format!("{key}.store_failure_grace");
-            let grace = mistakes.duration(&key, text, MIN_LIMIT, DAY)?;
+            let grace = mistakes.parse_duration(&key, text, MIN_LIMIT, DAY)?;
             Ok(OnStoreFailure::Known { grace })
         }
         _ => mistakes.reject(
@@ -289,7 +289,7 @@ fn on_store_failure(
 }
 
 /// Parses the touch interval, or returns its default. It must be less than half of the shortest idle limit.
-fn touch_interval(
+fn parse_touch_interval(
     key: &str,
     raw: &mut RawPolicy,
     idle: Duration,
@@ -301,12 +301,12 @@ fn touch_interval(
         raw.touch_interval = Some(humantime::format_duration(interval).to_string());
         return Ok(interval);
     };
-    let interval = mistakes.duration(&key, text, Duration::from_millis(1), DAY)?;
+    let interval = mistakes.parse_duration(&key, text, Duration::from_millis(1), DAY)?;
     if interval >= idle / 2 {
         let half = humantime::format_duration(idle / 2);
         return mistakes.reject(
             key,
-            format!("must be less than half the shortest idle limit ({half}): sessions can end early by the touch interval"),
+            format!("must be less than half the shortest idle limit ({half}): sessions can end early by at most the touch interval"),
         );
     }
     Ok(interval)

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::RawConfig;
 use crate::config::mistakes::{Invalid, Mistakes, Valid};
-use crate::config::shape;
+use crate::config::schema_types;
 use crate::config::text::OneOrMany;
 use crate::policy::{
     Access, Conditions, Contract, HostPattern, PathPattern, Policies, Rule, RuleActivity, Rules,
@@ -20,35 +20,35 @@ use crate::session::PolicyName;
 pub struct RawRule {
     /// The host, or `*.` and a domain for all subdomains.
     #[serde(skip_serializing_if = "OneOrMany::is_empty")]
-    #[schemars(with = "shape::StringList")]
+    #[schemars(with = "schema_types::StringList")]
     pub host: OneOrMany,
     /// The exact path.
     #[serde(skip_serializing_if = "OneOrMany::is_empty")]
-    #[schemars(with = "shape::StringList")]
+    #[schemars(with = "schema_types::StringList")]
     pub path: OneOrMany,
     /// A path, and all paths below it.
     #[serde(skip_serializing_if = "OneOrMany::is_empty")]
-    #[schemars(with = "shape::StringList")]
+    #[schemars(with = "schema_types::StringList")]
     pub path_prefix: OneOrMany,
     /// A glob for the path: `*` matches within a segment, `**` across segments.
     #[serde(skip_serializing_if = "OneOrMany::is_empty")]
-    #[schemars(with = "shape::StringList")]
+    #[schemars(with = "schema_types::StringList")]
     pub path_glob: OneOrMany,
     /// Matches ambiguous paths, which no other path condition matches.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub path_ambiguous: bool,
     /// Known applications: the rule matches their background requests, such as polling.
     #[serde(skip_serializing_if = "OneOrMany::is_empty")]
-    #[schemars(with = "shape::StringList")]
+    #[schemars(with = "schema_types::StringList")]
     pub pollers: OneOrMany,
     /// The HTTP method.
     #[serde(skip_serializing_if = "OneOrMany::is_empty")]
-    #[schemars(with = "shape::StringList")]
+    #[schemars(with = "schema_types::StringList")]
     pub method: OneOrMany,
     /// The contract of the check: `auth-request`, `forward-auth`, `ext-authz`, `ext-authz-grpc`, `spoe`,
     /// `layer`.
     #[serde(skip_serializing_if = "OneOrMany::is_empty")]
-    #[schemars(with = "shape::StringList")]
+    #[schemars(with = "schema_types::StringList")]
     pub contract: OneOrMany,
     /// A policy whose limits apply in addition to the home policy's.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,7 +63,7 @@ pub struct RawRule {
     pub activity: Option<String>,
     /// Groups; the subject must be a member of at least one.
     #[serde(skip_serializing_if = "OneOrMany::is_empty")]
-    #[schemars(with = "shape::StringList")]
+    #[schemars(with = "schema_types::StringList")]
     pub groups: OneOrMany,
     /// `protected`, or `public` if CORS preflights need no session.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,44 +76,44 @@ pub(in crate::config) fn parse(
     policies: Valid<&Policies>,
     mistakes: &mut Mistakes,
 ) -> Valid<Rules> {
-    let cors_preflight = access("cors_preflight", &raw.cors_preflight, mistakes);
+    let cors_preflight = parse_access("cors_preflight", &raw.cors_preflight, mistakes);
     let mut rules = Vec::new();
-    let mut complete = true;
-    let mut for_all: Option<usize> = None;
+    let mut is_complete = true;
+    let mut catch_all: Option<usize> = None;
     for (index, raw) in raw.rules.iter().enumerate() {
         let key = format!("rules.{index}");
-        if let Some(before) = for_all {
-            mistakes.note(
+        if let Some(before) = catch_all {
+            mistakes.add(
                 &key,
                 format!("is never reached: rules.{before} matches every request"),
             );
         }
-        let parsed = rule(&key, index, raw, policies, cors_preflight, mistakes);
-        complete &= parsed.is_ok();
+        let parsed = parse_rule(&key, index, raw, policies, cors_preflight, mistakes);
+        is_complete &= parsed.is_ok();
         let parsed = parsed.unwrap_or_default();
-        let everything = |conditions: &Conditions| {
+        let matches_everything = |conditions: &Conditions| {
             conditions.hosts.is_empty()
                 && conditions.paths.is_empty()
                 && conditions.methods.is_empty()
                 && conditions.contracts.is_empty()
         };
-        if parsed.iter().any(|rule| everything(&rule.conditions)) {
-            for_all.get_or_insert(index);
+        if parsed.iter().any(|rule| matches_everything(&rule.conditions)) {
+            catch_all.get_or_insert(index);
         }
         rules.extend(parsed);
     }
-    let otherwise = Terms {
+    let default_terms = Terms {
         cors_preflight: cors_preflight?,
         ..Terms::default()
     };
-    if !complete {
+    if !is_complete {
         return Err(Invalid);
     }
-    mistakes.take("rules", Rules::new(rules, otherwise))
+    mistakes.record_error("rules", Rules::new(rules, default_terms))
 }
 
 /// Parses one configured rule. A rule with `pollers` becomes several rules, one for each kind of polling request.
-fn rule(
+fn parse_rule(
     key: &str,
     index: usize,
     raw: &RawRule,
@@ -122,16 +122,16 @@ fn rule(
     mistakes: &mut Mistakes,
 ) -> Valid<Vec<Rule>> {
     let hosts = parse_each(key, "host", &raw.host, mistakes, HostPattern::parse);
-    let methods = parse_each(key, "method", &raw.method, mistakes, method);
-    let contracts = parse_each(key, "contract", &raw.contract, mistakes, contract);
-    let paths = paths(key, raw, mistakes);
+    let methods = parse_each(key, "method", &raw.method, mistakes, parse_method);
+    let contracts = parse_each(key, "contract", &raw.contract, mistakes, parse_contract);
+    let paths = parse_paths(key, raw, mistakes);
     let pollers = parse_each(key, "pollers", &raw.pollers, mistakes, |name| {
         pollers::from_name(name).ok_or_else(|| {
             let names: Vec<&str> = pollers::ALL.iter().map(|poller| poller.name).collect();
             format!("is not a known application: {}", names.join(", "))
         })
     });
-    let terms = terms(key, raw, policies, cors_preflight, mistakes);
+    let terms = parse_terms(key, raw, policies, cors_preflight, mistakes);
     let (conditions, pollers) = (
         Conditions {
             hosts: hosts?,
@@ -153,7 +153,7 @@ fn rule(
     else {
         return mistakes.reject(
             format!("{key}.pollers"),
-            "sets paths and methods itself: only one path_prefix, the application's path, can be set besides it",
+            "sets paths and methods itself: apart from it, set only one path_prefix, the application's path",
         );
     };
     if terms.access == Access::Public || raw.activity.as_deref() == Some("touch") {
@@ -171,7 +171,7 @@ fn rule(
                     PathPattern::glob(&format!("{root}{glob}"))
                         .map_err(|error| error.to_string())?,
                 ],
-                methods: vec![self::method(method)?],
+                methods: vec![parse_method(method)?],
                 ..conditions.clone()
             },
             terms: Terms {
@@ -180,7 +180,7 @@ fn rule(
             },
         })
     });
-    mistakes.take(&format!("{key}.pollers"), rules.collect())
+    mistakes.record_error(&format!("{key}.pollers"), rules.collect())
 }
 
 /// Returns the path prefix of an application, escaped for a glob; `None` if the rule has other path conditions.
@@ -209,19 +209,19 @@ fn parse_each<T, E: Display>(
                 }
             }
             Err(error) => {
-                let place = if list.0.len() == 1 {
+                let item_key = if list.0.len() == 1 {
                     format!("{key}.{name}")
                 } else {
                     format!("{key}.{name}.{index}")
                 };
-                all = mistakes.reject(place, error.to_string());
+                all = mistakes.reject(item_key, error.to_string());
             }
         }
     }
     all
 }
 
-fn method(name: &str) -> Result<Method, String> {
+fn parse_method(name: &str) -> Result<Method, String> {
     let message = || "must be a method in capitals, such as GET".to_owned();
     let method = Method::from_bytes(name.as_bytes()).map_err(|_| message())?;
     if name.bytes().any(|byte| byte.is_ascii_lowercase()) {
@@ -230,14 +230,14 @@ fn method(name: &str) -> Result<Method, String> {
     Ok(method)
 }
 
-fn contract(name: &str) -> Result<Contract, String> {
+fn parse_contract(name: &str) -> Result<Contract, String> {
     Contract::from_name(name).ok_or_else(|| {
         let names = Contract::ALL.map(Contract::as_str);
         format!("must be one of {}", names.join(", "))
     })
 }
 
-fn paths(key: &str, raw: &RawRule, mistakes: &mut Mistakes) -> Valid<Vec<PathPattern>> {
+fn parse_paths(key: &str, raw: &RawRule, mistakes: &mut Mistakes) -> Valid<Vec<PathPattern>> {
     let exact = parse_each(key, "path", &raw.path, mistakes, PathPattern::exact);
     let prefix = parse_each(
         key,
@@ -256,7 +256,7 @@ fn paths(key: &str, raw: &RawRule, mistakes: &mut Mistakes) -> Valid<Vec<PathPat
     let mut paths = [exact?, prefix?, globs?].concat();
     if raw.path_ambiguous {
         if !paths.is_empty() {
-            mistakes.note(
+            mistakes.add(
                 format!("{key}.path_ambiguous"),
                 "cannot be combined with other path conditions: use a separate rule",
             );
@@ -266,7 +266,7 @@ fn paths(key: &str, raw: &RawRule, mistakes: &mut Mistakes) -> Valid<Vec<PathPat
     Ok(paths)
 }
 
-fn terms(
+fn parse_terms(
     key: &str,
     raw: &RawRule,
     policies: Valid<&Policies>,
@@ -274,12 +274,12 @@ fn terms(
     mistakes: &mut Mistakes,
 ) -> Valid<Terms> {
     let policy = match &raw.policy {
-        Some(name) => policy(key, name, policies, mistakes).map(Some),
+        Some(name) => parse_policy(key, name, policies, mistakes).map(Some),
         None => Ok(None),
     };
     let access_key = format!("{key}.access");
     let access = match &raw.access {
-        Some(word) => access(&access_key, word, mistakes),
+        Some(word) => parse_access(&access_key, word, mistakes),
         None => Ok(Access::default()),
     };
     let activity = match raw.activity.as_deref() {
@@ -287,27 +287,27 @@ fn terms(
         Some("passive") => Ok(RuleActivity::Passive),
         Some(_) => Err("must be `touch` or `passive`"),
     };
-    let activity = mistakes.take(&format!("{key}.activity"), activity);
+    let activity = mistakes.record_error(&format!("{key}.activity"), activity);
     let cors_preflight = match &raw.cors_preflight {
-        Some(word) => self::access(&format!("{key}.cors_preflight"), word, mistakes),
+        Some(word) => parse_access(&format!("{key}.cors_preflight"), word, mistakes),
         None => cors_preflight,
     };
     let access = access?;
     if access == Access::Public {
-        let useless = [
+        let ignored_keys = [
             ("policy", raw.policy.is_some()),
             ("activity", raw.activity.is_some()),
             ("groups", !raw.groups.is_empty()),
             ("cors_preflight", raw.cors_preflight.is_some()),
         ];
-        for (name, _) in useless.into_iter().filter(|(_, given)| *given) {
-            mistakes.note(
+        for (name, _) in ignored_keys.into_iter().filter(|(_, is_set)| *is_set) {
+            mistakes.add(
                 format!("{key}.{name}"),
                 "has no effect where access is public: Curfew does not look for a session",
             );
         }
         if raw.path_ambiguous {
-            mistakes.note(access_key, "must not be public for ambiguous paths");
+            mistakes.add(access_key, "must not be public for ambiguous paths");
         }
     }
     Ok(Terms {
@@ -319,7 +319,7 @@ fn terms(
     })
 }
 
-fn policy(
+fn parse_policy(
     key: &str,
     name: &str,
     policies: Valid<&Policies>,
@@ -327,21 +327,21 @@ fn policy(
 ) -> Valid<PolicyName> {
     // If the policies have a mistake, their names are unknown: skip this check.
     let policies = policies?;
-    let known = policies.get(name).map(|(name, _)| name.clone());
-    mistakes.take(
+    let policy_name = policies.get(name).map(|(name, _)| name.clone());
+    mistakes.record_error(
         &format!("{key}.policy"),
-        known.ok_or_else(|| {
+        policy_name.ok_or_else(|| {
             let names: Vec<&str> = policies.iter().map(|(name, _)| name.as_str()).collect();
             format!("is not one of the policies: {}", names.join(", "))
         }),
     )
 }
 
-fn access(key: &str, word: &str, mistakes: &mut Mistakes) -> Valid<Access> {
+fn parse_access(key: &str, word: &str, mistakes: &mut Mistakes) -> Valid<Access> {
     let access = match word {
         "protected" => Ok(Access::Protected),
         "public" => Ok(Access::Public),
         _ => Err("must be `protected` or `public`"),
     };
-    mistakes.take(key, access)
+    mistakes.record_error(key, access)
 }

@@ -3,14 +3,14 @@ use std::time::Duration;
 use super::RawConfig;
 use crate::config::mistakes::{HOUR, Mistakes, Valid};
 
-pub(in crate::config) fn delay(raw: &RawConfig, mistakes: &mut Mistakes) -> Valid<Duration> {
+pub(in crate::config) fn parse_delay(raw: &RawConfig, mistakes: &mut Mistakes) -> Valid<Duration> {
     let text = &raw.shutdown_delay;
-    mistakes.duration("shutdown_delay", text, Duration::ZERO, HOUR)
+    mistakes.parse_duration("shutdown_delay", text, Duration::ZERO, HOUR)
 }
 
-pub(in crate::config) fn timeout(raw: &RawConfig, mistakes: &mut Mistakes) -> Valid<Duration> {
+pub(in crate::config) fn parse_timeout(raw: &RawConfig, mistakes: &mut Mistakes) -> Valid<Duration> {
     let text = &raw.shutdown_timeout;
-    mistakes.duration("shutdown_timeout", text, Duration::ZERO, HOUR)
+    mistakes.parse_duration("shutdown_timeout", text, Duration::ZERO, HOUR)
 }
 
 /// Returns the keys that have changed since `before`. A running process keeps the values from its start.

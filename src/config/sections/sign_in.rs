@@ -4,7 +4,7 @@ use url::{Host, Url};
 
 use crate::config::mistakes::{Mistakes, Valid};
 use crate::config::section::Section;
-use crate::config::shape;
+use crate::config::schema_types;
 use crate::config::text::{TextList, public_url};
 use crate::contract::{ReturnHost, SignInSettings};
 
@@ -18,7 +18,7 @@ pub struct RawSignIn {
     /// The query parameter of the sign-in page that receives the return address.
     pub return_parameter: String,
     /// Hosts that a return address may have.
-    #[schemars(with = "shape::StringList")]
+    #[schemars(with = "schema_types::StringList")]
     pub allowed_hosts: TextList<String>,
 }
 
@@ -39,25 +39,25 @@ impl RawSignIn {
     ) -> Valid<Option<SignInSettings>> {
         let Some(text) = &self.url else {
             if !self.allowed_hosts.is_empty() {
-                mistakes.note("sign_in.allowed_hosts", "needs sign_in.url");
+                mistakes.add("sign_in.allowed_hosts", "needs sign_in.url");
             }
             return Ok(None);
         };
         let url = public_url(text).filter(is_page);
-        let url = mistakes.take(
+        let url = mistakes.record_error(
             "sign_in.url",
             url.ok_or("not an absolute address such as https://login.example.com/"),
         );
         let parameter = &self.return_parameter;
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-        if parameter.is_empty() || parameter == "reason" || !parameter.bytes().all(plain) {
-            mistakes.note(
+        let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        if parameter.is_empty() || parameter == "reason" || !parameter.bytes().all(is_valid) {
+            mistakes.add(
                 "sign_in.return_parameter",
                 "must be letters, digits, `-`, `.` or `_`, and not `reason`",
             );
         }
         if self.allowed_hosts.is_empty() {
-            mistakes.note(
+            mistakes.add(
                 "sign_in.allowed_hosts",
                 "is missing: list the hosts that a return address may have, such as \
                  app.example.com, app.example.com:8443 or *.example.com",
@@ -67,9 +67,9 @@ impl RawSignIn {
             .allowed_hosts
             .0
             .iter()
-            .map(|host| pattern(host))
+            .map(|host| parse_return_host(host))
             .collect();
-        let hosts = mistakes.take(
+        let hosts = mistakes.record_error(
             "sign_in.allowed_hosts",
             hosts.ok_or(
                 "must be hosts such as app.example.com, app.example.com:8443 or *.example.com",
@@ -90,18 +90,18 @@ fn is_page(url: &Url) -> bool {
     matches!(url.scheme(), "http" | "https") && url.fragment().is_none()
 }
 
-fn pattern(text: &str) -> Option<ReturnHost> {
+fn parse_return_host(text: &str) -> Option<ReturnHost> {
     let text = text.to_ascii_lowercase();
     if let Some(domain) = text.strip_prefix("*.") {
         // Reject a top-level domain: its subdomains belong to many owners.
-        let named = domain.contains('.') && matches!(Host::parse(domain), Ok(Host::Domain(_)));
-        return (named && !domain.contains(':')).then(|| ReturnHost::Below(format!(".{domain}")));
+        let has_parent_domain = domain.contains('.') && matches!(Host::parse(domain), Ok(Host::Domain(_)));
+        return (has_parent_domain && !domain.contains(':')).then(|| ReturnHost::Below(format!(".{domain}")));
     }
     let url = Url::parse(&format!("https://{text}/")).ok()?;
     // Reject a host that the parser changes (normalizes), because browsers send the normalized host.
-    let written = match (url.host_str()?, url.port()) {
+    let normalized = match (url.host_str()?, url.port()) {
         (host, Some(port)) => format!("{host}:{port}"),
         (host, None) => host.to_owned(),
     };
-    (written == text && !text.contains('*')).then_some(ReturnHost::Exact(text))
+    (normalized == text && !text.contains('*')).then_some(ReturnHost::Exact(text))
 }

@@ -7,7 +7,7 @@ use super::RawEvents;
 use crate::config::StoreConfig;
 use crate::config::mistakes::{DAY, Mistakes, Valid};
 use crate::config::section::Section;
-use crate::config::shape;
+use crate::config::schema_types;
 use crate::config::text::RawUrl;
 use crate::migrations::SCRIPTS;
 use crate::secret::Secret;
@@ -52,22 +52,22 @@ pub struct RawStore {
     /// The prefix of every Redis key.
     pub prefix: String,
     /// The timeout for opening a connection.
-    #[schemars(with = "shape::Duration")]
+    #[schemars(with = "schema_types::Duration")]
     pub connect_timeout: String,
     /// The timeout for one operation.
-    #[schemars(with = "shape::Duration")]
+    #[schemars(with = "schema_types::Duration")]
     pub command_timeout: String,
     /// The total time that one check may spend on store operations.
-    #[schemars(with = "shape::Duration")]
+    #[schemars(with = "schema_types::Duration")]
     pub check_timeout: String,
     /// The number of Redis replicas that must acknowledge a sign-in or a revocation (`WAIT`).
     pub wait_replicas: u16,
     /// The timeout for the acknowledgements of the Redis replicas.
-    #[schemars(with = "shape::Duration")]
+    #[schemars(with = "schema_types::Duration")]
     pub wait_timeout: String,
     /// How long each process keeps the session ends that it wrote, to repeat them after a
     /// fail-over.
-    #[schemars(with = "shape::Duration")]
+    #[schemars(with = "schema_types::Duration")]
     pub journal_retention: String,
     /// Whether `curfew serve` upgrades records of older versions.
     pub migrate: bool,
@@ -125,15 +125,15 @@ impl RawStore {
         mistakes: &mut Mistakes,
     ) -> Valid<StoreConfig> {
         if self.url.0 == "memory:" {
-            return memory(self, events, mistakes);
+            return parse_memory(self, events, mistakes);
         }
-        let target = mistakes.take("store.url", RedisTarget::parse(&self.url.0))?;
-        redis(self, events, target, mistakes)
+        let target = mistakes.record_error("store.url", RedisTarget::parse(&self.url.0))?;
+        parse_redis(self, events, target, mistakes)
     }
 
     /// Parses the total time that one check may spend on store operations.
-    pub(in crate::config) fn check_timeout(&self, mistakes: &mut Mistakes) -> Valid<Duration> {
-        mistakes.duration(
+    pub(in crate::config) fn parse_check_timeout(&self, mistakes: &mut Mistakes) -> Valid<Duration> {
+        mistakes.parse_duration(
             "store.check_timeout",
             &self.check_timeout,
             MILLISECOND,
@@ -142,8 +142,8 @@ impl RawStore {
     }
 
     /// Parses how long the process keeps the session ends that it wrote.
-    pub(in crate::config) fn journal_retention(&self, mistakes: &mut Mistakes) -> Valid<Duration> {
-        mistakes.duration(
+    pub(in crate::config) fn parse_journal_retention(&self, mistakes: &mut Mistakes) -> Valid<Duration> {
+        mistakes.parse_duration(
             "store.journal_retention",
             &self.journal_retention,
             Duration::from_secs(1),
@@ -169,8 +169,8 @@ impl Section for RawStore {
     }
 }
 
-fn memory(store: &RawStore, events: &RawEvents, mistakes: &mut Mistakes) -> Valid<StoreConfig> {
-    for (key, given) in [
+fn parse_memory(store: &RawStore, events: &RawEvents, mistakes: &mut Mistakes) -> Valid<StoreConfig> {
+    for (key, is_set) in [
         ("store.username", store.username.is_some()),
         ("store.password", store.password.is_some()),
         ("store.password_file", store.password_file.is_some()),
@@ -186,8 +186,8 @@ fn memory(store: &RawStore, events: &RawEvents, mistakes: &mut Mistakes) -> Vali
         ("store.wait_replicas", store.wait_replicas > 0),
         ("events.stream", events.stream),
     ] {
-        if given {
-            mistakes.note(key, "needs Redis, but store.url is `memory:`");
+        if is_set {
+            mistakes.add(key, "needs Redis, but store.url is `memory:`");
         }
     }
     if store.max_sessions == 0 {
@@ -198,40 +198,40 @@ fn memory(store: &RawStore, events: &RawEvents, mistakes: &mut Mistakes) -> Vali
     })
 }
 
-fn redis(
+fn parse_redis(
     store: &RawStore,
     events: &RawEvents,
     target: RedisTarget,
     mistakes: &mut Mistakes,
 ) -> Valid<StoreConfig> {
-    let given = (&store.password, &store.password_file);
-    let password = password("store.password_file", given, mistakes);
-    let given = (&store.sentinel_password, &store.sentinel_password_file);
-    let sentinel_password = self::password("store.sentinel_password_file", given, mistakes);
+    let settings = (&store.password, &store.password_file);
+    let password = parse_password("store.password_file", settings, mistakes);
+    let settings = (&store.sentinel_password, &store.sentinel_password_file);
+    let sentinel_password = parse_password("store.sentinel_password_file", settings, mistakes);
     let is_sentinel = matches!(target.topology, Topology::Sentinel { .. });
     if !is_sentinel
         && (store.sentinel_username.is_some() || sentinel_password != Ok(Password::None))
     {
-        mistakes.note(
+        mistakes.add(
             "store.sentinel_password",
             "needs a store.url with redis+sentinel://",
         );
     }
-    let tls = tls(store, target.tls, mistakes);
+    let tls = parse_tls(store, target.tls, mistakes);
     // Braces in a key select its hash slot in Redis Cluster.
     let is_valid = |byte: u8| byte.is_ascii_graphic() && byte != b'{' && byte != b'}';
     if store.prefix.len() > 64 || !store.prefix.bytes().all(is_valid) {
-        mistakes.note(
+        mistakes.add(
             "store.prefix",
             "must be at most 64 visible ASCII characters other than { and }",
         );
     }
-    let mut time = |key, text: &str| mistakes.duration(key, text, MILLISECOND, MINUTE);
-    let connect_timeout = time("store.connect_timeout", &store.connect_timeout);
-    let command_timeout = time("store.command_timeout", &store.command_timeout);
-    let wait_timeout = time("store.wait_timeout", &store.wait_timeout);
+    let mut parse_timeout = |key, text: &str| mistakes.parse_duration(key, text, MILLISECOND, MINUTE);
+    let connect_timeout = parse_timeout("store.connect_timeout", &store.connect_timeout);
+    let command_timeout = parse_timeout("store.command_timeout", &store.command_timeout);
+    let wait_timeout = parse_timeout("store.wait_timeout", &store.wait_timeout);
     if events.stream && events.stream_length == 0 {
-        mistakes.note("events.stream_length", "must be at least 1");
+        mistakes.add("events.stream_length", "must be at least 1");
     }
     let from_url = RedisSettings::new(target, SCRIPTS);
     let settings = Box::new(RedisSettings {
@@ -262,24 +262,24 @@ fn redis(
     })
 }
 
-fn tls(raw: &RawStore, secure: bool, mistakes: &mut Mistakes) -> Valid<Option<Tls>> {
-    if !secure {
-        for (key, given) in [
+fn parse_tls(raw: &RawStore, is_enabled: bool, mistakes: &mut Mistakes) -> Valid<Option<Tls>> {
+    if !is_enabled {
+        for (key, path) in [
             ("store.ca_file", &raw.ca_file),
             ("store.cert_file", &raw.cert_file),
             ("store.key_file", &raw.key_file),
         ] {
-            if given.is_some() {
-                mistakes.note(key, "needs rediss:// (TLS), but store.url is redis://");
+            if path.is_some() {
+                mistakes.add(key, "needs rediss:// (TLS), but store.url is redis://");
             }
         }
         return Ok(None);
     }
-    let ca = mistakes.read_optional("store.ca_file", raw.ca_file.as_deref())?;
+    let ca = mistakes.read_optional_file("store.ca_file", raw.ca_file.as_deref())?;
     let client = match (&raw.cert_file, &raw.key_file) {
         (Some(certificate), Some(key)) => {
-            let certificate = mistakes.read("store.cert_file", certificate);
-            let key = mistakes.read("store.key_file", key);
+            let certificate = mistakes.read_file("store.cert_file", certificate);
+            let key = mistakes.read_file("store.key_file", key);
             Some((certificate?, Secret::new(key?)))
         }
         (Some(_), None) => {
@@ -294,18 +294,18 @@ fn tls(raw: &RawStore, secure: bool, mistakes: &mut Mistakes) -> Valid<Option<Tl
 }
 
 /// Parses a password, or the path of a file with the password. Checks that the file can be read.
-fn password(
+fn parse_password(
     key: &str,
-    given: (&Option<Secret<String>>, &Option<String>),
+    settings: (&Option<Secret<String>>, &Option<String>),
     mistakes: &mut Mistakes,
 ) -> Valid<Password> {
-    match given {
+    match settings {
         (Some(_), Some(_)) => {
             let other = key.trim_end_matches("_file");
             mistakes.reject(key, format!("conflicts with {other}: set only one"))
         }
         (None, Some(path)) => {
-            mistakes.read_text(key, path)?;
+            mistakes.read_text_file(key, path)?;
             Ok(Password::File(path.into()))
         }
         (Some(password), None) => Ok(Password::Given(password.clone())),

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::mistakes::{Mistakes, Valid, lines_without_comments};
 use crate::config::section::Section;
-use crate::config::shape;
+use crate::config::schema_types;
 use crate::config::text::TextList;
 use crate::credential::{KeyError, KeyRing, SigningKey};
 use crate::secret::Secret;
@@ -14,7 +14,7 @@ use crate::secret::Secret;
 pub struct RawToken {
     /// The key ring: base64 keys of 32 bytes; the first key signs.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "shape::StringList")]
+    #[schemars(with = "schema_types::StringList")]
     pub keys: TextList<Secret<String>>,
     /// A file with the key ring, one key per line; `#` starts a comment.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,7 +37,7 @@ impl RawToken {
     /// Parses the key ring. `None` means that Curfew generates a key ring; only the embedded store allows this.
     pub(in crate::config) fn parse(
         &self,
-        embedded: bool,
+        is_embedded: bool,
         mistakes: &mut Mistakes,
     ) -> Valid<Option<KeyRing>> {
         let (key, lines) = match (&self.keys_file, self.keys.is_empty()) {
@@ -47,7 +47,7 @@ impl RawToken {
             }
             (Some(path), true) => (
                 "token.keys_file",
-                mistakes.read_text("token.keys_file", path)?,
+                mistakes.read_text_file("token.keys_file", path)?,
             ),
             (None, false) => {
                 let lines: Vec<&str> = self
@@ -58,20 +58,20 @@ impl RawToken {
                     .collect();
                 ("token.keys", lines.join("\n"))
             }
-            (None, true) if embedded => return Ok(None),
+            (None, true) if is_embedded => return Ok(None),
             (None, true) => {
                 return mistakes.reject(
                     "token.keys",
                     "is missing: sessions in Redis outlive this process, so the key that signs their \
-                     tokens must as well. Make one with `curfew keygen` and give it in token.keys, \
-                     token.keys_file or CURFEW__TOKEN__KEYS, the same to every replica",
+                     tokens must outlive it, too. Make a key with `curfew keygen`, and set the same key in \
+                     token.keys, token.keys_file or CURFEW__TOKEN__KEYS of every replica",
                 );
             }
         };
         let keys: Result<Vec<SigningKey>, KeyError> = lines_without_comments(&lines)
             .map(SigningKey::parse)
             .collect();
-        mistakes.take(key, keys.and_then(KeyRing::new)).map(Some)
+        mistakes.record_error(key, keys.and_then(KeyRing::new)).map(Some)
     }
 }
 

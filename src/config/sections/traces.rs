@@ -34,20 +34,20 @@ impl RawTraces {
     /// Parses the settings of the collector for traces; `None` if no collector is configured.
     pub(in crate::config) fn parse(&self, mistakes: &mut Mistakes) -> Valid<Option<TraceSettings>> {
         if !(0.0..=1.0).contains(&self.ratio) {
-            mistakes.note("traces.ratio", "must be between 0 and 1");
+            mistakes.add("traces.ratio", "must be between 0 and 1");
         }
-        let authorities = mistakes.read_optional("traces.ca_file", self.ca_file.as_deref())?;
+        let authorities = mistakes.read_optional_file("traces.ca_file", self.ca_file.as_deref())?;
         let Some(url) = &self.otlp_url else {
             return Ok(None);
         };
         let url = public_url(url);
         let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
         let message = "must be the address of a collector, such as http://127.0.0.1:4317";
-        let url = mistakes.take("traces.otlp_url", url.ok_or(message))?;
+        let url = mistakes.record_error("traces.otlp_url", url.ok_or(message))?;
         if (url.scheme() == "https") != authorities.is_some() {
             return mistakes.reject(
                 "traces.ca_file",
-                "must be set if traces.otlp_url is https://, and only then",
+                "must be set if and only if traces.otlp_url is https://",
             );
         }
         Ok(Some(TraceSettings {

@@ -10,16 +10,16 @@ fn hash(byte: &str) -> String {
 #[test]
 fn tokens_have_names_and_rights() {
     let (one, two, three) = (hash("0a"), hash("1b"), hash("2c"));
-    let hashes = file(
+    let hashes = write_file(
         "hashes",
         &format!("{two} backup read # at night\n{three} support read,revoke\n"),
     );
     let text = format!(
         "admin: {{token_hashes: [{}, {{name: deploy-job, hash: {one}, allow: [create]}}], token_hashes_file: {}}}",
         hash("3d"),
-        hashes.1.display()
+        hashes.path.display()
     );
-    let loaded = yaml(&text).unwrap();
+    let loaded = load_yaml(&text).unwrap();
     let tokens: Vec<(&str, &[Right])> = loaded
         .config
         .admin
@@ -37,23 +37,23 @@ fn tokens_have_names_and_rights() {
         ]
     );
     // The effective configuration contains the names and can be read again.
-    let shown = toml::to_string(&loaded.effective).unwrap();
-    assert!(shown.contains("deploy-job"), "{shown}");
+    let effective_text = toml::to_string(&loaded.effective).unwrap();
+    assert!(effective_text.contains("deploy-job"), "{effective_text}");
     // The same hash in the list and in the file is one token.
     let text = format!(
         "admin: {{token_hashes: [{two}], token_hashes_file: {}}}",
-        file("again", &format!("{two}\n")).1.display()
+        write_file("again", &format!("{two}\n")).path.display()
     );
     assert!(
         problems(&text).contains("can't be read"),
-        "the file is gone"
+        "the error must name the missing file"
     );
-    let again = file("again", &two);
+    let hash_file = write_file("again", &two);
     let text = format!(
         "admin: {{token_hashes: [{two}], token_hashes_file: {}}}",
-        again.1.display()
+        hash_file.path.display()
     );
-    assert_eq!(yaml(&text).unwrap().config.admin.tokens.len(), 1);
+    assert_eq!(load_yaml(&text).unwrap().config.admin.tokens.len(), 1);
 }
 
 #[test]
@@ -112,8 +112,8 @@ fn mistakes_in_tokens_are_reported_with_key_value_and_hint() {
         format!("{one} backup read revoke"),
         "hunter2 backup read".to_owned(),
     ] {
-        let hashes = file("hashes", &line);
-        let text = format!("admin: {{token_hashes_file: {}}}", hashes.1.display());
+        let hashes = write_file("hashes", &line);
+        let text = format!("admin: {{token_hashes_file: {}}}", hashes.path.display());
         let errors = problems(&text);
         assert!(
             errors.contains("write a hash alone, or a hash, a name and rights"),
@@ -124,11 +124,11 @@ fn mistakes_in_tokens_are_reported_with_key_value_and_hint() {
 }
 
 #[test]
-fn the_console_has_limits_of_its_own() {
+fn the_console_has_separate_limits() {
     use std::time::Duration;
 
     let limits = |text: &str| {
-        let loaded = yaml(text).unwrap();
+        let loaded = load_yaml(text).unwrap();
         let limits = loaded.config.book.policies.console().limits;
         (limits.idle.unwrap(), limits.absolute)
     };
@@ -184,6 +184,6 @@ fn the_console_has_limits_of_its_own() {
         let errors = problems(text);
         assert!(errors.contains(expected), "{text}\n{errors}");
     }
-    yaml("admin: {console: {preset: pci-dss, idle: 30m, deviation_reason: a wall of screens}}")
+    load_yaml("admin: {console: {preset: pci-dss, idle: 30m, deviation_reason: a wall of screens}}")
         .unwrap();
 }

@@ -5,8 +5,8 @@ use crate::credential::delegated::SessionKey;
 use crate::policy::MaxAge;
 
 /// Loads `text` with the policies `default` and `apps`.
-fn loaded(text: &str) -> Loaded {
-    yaml(&format!("policies: {{default: {{}}, apps: {{}}}}\n{text}")).unwrap()
+fn load_with_policies(text: &str) -> Loaded {
+    load_yaml(&format!("policies: {{default: {{}}, apps: {{}}}}\n{text}")).unwrap()
 }
 
 /// Returns the problems of `text`, without the file name.
@@ -16,7 +16,7 @@ fn problems_without_file(text: &str) -> String {
 
 #[test]
 fn a_preset_fills_unset_keys() {
-    let loaded = loaded(
+    let loaded = load_with_policies(
         "delegated: {services: {proxy: {preset: oauth2-proxy, url: 'http://p:4180/oauth2/auth', \
          lifetime: 1d, policy: apps, hosts: ['*.example.com']}, \
          authelia: {preset: authelia, url: 'http://a/api/authz/auth-request'}}}",
@@ -38,10 +38,10 @@ fn a_preset_fills_unset_keys() {
     );
     assert_eq!(authelia.delegated.user, "remote-user");
     // The effective configuration shows the values of the preset.
-    let shown = serde_json::to_value(&loaded.effective).unwrap();
-    let shown = &shown["delegated"]["services"]["proxy"];
-    assert_eq!(shown["session_cookie_delimiter"], "|");
-    assert_eq!(shown["user_header"], "x-auth-request-user");
+    let effective = serde_json::to_value(&loaded.effective).unwrap();
+    let effective = &effective["delegated"]["services"]["proxy"];
+    assert_eq!(effective["session_cookie_delimiter"], "|");
+    assert_eq!(effective["user_header"], "x-auth-request-user");
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn max_age_is_idle_if_the_service_reports_the_authentication_time() {
     let max_age = |more: &str| {
         let text =
             format!("delegated: {{services: {{s: {{preset: authelia, url: 'http://a/'{more}}}}}}}");
-        loaded(&text).config.delegates[0].delegated.max_age
+        load_with_policies(&text).config.delegates[0].delegated.max_age
     };
     assert_eq!(max_age(""), MaxAge::Any);
     assert_eq!(max_age(", max_age: off"), MaxAge::Any);
@@ -65,10 +65,10 @@ fn max_age_is_idle_if_the_service_reports_the_authentication_time() {
 
 #[test]
 fn identity_headers_follow_presets_and_names() {
-    let names = |text: &str| loaded(text).config.identity;
-    let usual = names("");
-    assert_eq!(usual, crate::identity::IdentityHeaders::x_session());
-    let several = names("identity: {presets: [remote, impersonate], user: X-WebAuth-User}");
+    let load_headers = |text: &str| load_with_policies(text).config.identity;
+    let default_headers = load_headers("");
+    assert_eq!(default_headers, crate::identity::IdentityHeaders::x_session());
+    let several = load_headers("identity: {presets: [remote, impersonate], user: X-WebAuth-User}");
     assert_eq!(
         several.user,
         ["remote-user", "impersonate-user", "x-webauth-user"]
@@ -84,18 +84,18 @@ fn identity_headers_follow_presets_and_names() {
         "kubernetes",
         "impersonate",
     ] {
-        let one = names(&format!("identity: {{presets: {preset}}}"));
+        let one = load_headers(&format!("identity: {{presets: {preset}}}"));
         assert_eq!(one.user.len(), 1, "{preset}");
         assert_eq!(one.groups.len() + one.group_lines.len(), 1, "{preset}");
     }
-    let relayed = names(
+    let relayed = load_headers(
         "delegated: {services: {a: {preset: authelia, url: 'http://a/', pass_headers: [X-Token, Authorization]}}}",
     );
     assert_eq!(relayed.relayed, ["authorization", "x-token"]);
 }
 
 #[test]
-fn mistakes_are_reported() {
+fn mistakes_in_identity_settings_are_reported() {
     let service = |rest: &str| {
         format!("delegated: {{services: {{s: {{preset: authelia, url: 'http://a/'{rest}}}}}}}")
     };
@@ -204,8 +204,8 @@ fn mistakes_are_reported() {
 fn assertions_are_signed_by_the_first_key() {
     let key = "crates/core/src/identity/assertion/p256-for-tests.pem";
     let other = "crates/core/src/identity/assertion/ed25519-for-tests.pem";
-    assert!(loaded("").config.assertion.is_none());
-    let signer = loaded(&format!("assertion: {{key_files: [{key}, {other}]}}"))
+    assert!(load_with_policies("").config.assertion.is_none());
+    let signer = load_with_policies(&format!("assertion: {{key_files: [{key}, {other}]}}"))
         .config
         .assertion;
     let signer = signer.unwrap();

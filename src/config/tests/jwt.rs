@@ -4,11 +4,11 @@ use super::*;
 use crate::jwks::KeySource;
 use crate::jwks::Location;
 
-const MAIN: &str = "issuer: 'https://id.example.com', audience: app";
+const ISSUER_YAML: &str = "issuer: 'https://id.example.com', audience: app";
 
 /// Loads `text` as the section `jwt`, with the policies `default` and `apps`.
-fn jwt(text: &str) -> JwtConfig {
-    let loaded = yaml(&format!(
+fn load_jwt(text: &str) -> JwtConfig {
+    let loaded = load_yaml(&format!(
         "policies: {{default: {{}}, apps: {{}}}}\njwt: {text}"
     ));
     loaded.unwrap().config.jwt.unwrap()
@@ -21,16 +21,16 @@ fn problems_of_jwt(text: &str) -> String {
 
 #[test]
 fn without_an_issuer_jwt_is_off() {
-    assert!(yaml("{}").unwrap().config.jwt.is_none());
+    assert!(load_yaml("{}").unwrap().config.jwt.is_none());
 }
 
 #[test]
-fn reads_an_issuer() {
-    let found = jwt(&format!(
-        "{{cookie: id, issuers: {{main: {{{MAIN}, algorithms: [ES256, EdDSA], typ: at+jwt, policy: apps}}}}}}"
+fn issuer_settings_are_read() {
+    let config = load_jwt(&format!(
+        "{{cookie: id, issuers: {{main: {{{ISSUER_YAML}, algorithms: [ES256, EdDSA], typ: at+jwt, policy: apps}}}}}}"
     ));
-    let main = &found.issuers[0];
-    assert_eq!(found.places.cookie.as_deref(), Some("id"));
+    let main = &config.issuers[0];
+    assert_eq!(config.locations.cookie.as_deref(), Some("id"));
     assert_eq!(
         (&*main.name, &*main.issuer.issuer),
         ("main", "https://id.example.com")
@@ -42,8 +42,8 @@ fn reads_an_issuer() {
         !main.issuer.accepts_iat,
         "`iat` is accepted only if the configuration gives a reason"
     );
-    let accepting = jwt(&format!(
-        "{{issuers: {{main: {{{MAIN}, accept_iat: tokens are never refreshed}}}}}}"
+    let accepting = load_jwt(&format!(
+        "{{issuers: {{main: {{{ISSUER_YAML}, accept_iat: tokens are never refreshed}}}}}}"
     ));
     assert!(accepting.issuers[0].issuer.accepts_iat);
     assert_eq!(main.policy.as_ref().unwrap().as_str(), "apps");
@@ -55,34 +55,34 @@ fn reads_an_issuer() {
 }
 
 #[test]
-fn mistakes_are_reported() {
-    let file = file("keys", "nonsense");
-    let of_file = format!(
-        "{{issuers: {{m: {{{MAIN}, jwks_file: '{}'}}}}}}",
-        file.1.display()
+fn mistakes_in_jwt_settings_are_reported() {
+    let file = write_file("keys", "nonsense");
+    let invalid_key_file = format!(
+        "{{issuers: {{m: {{{ISSUER_YAML}, jwks_file: '{}'}}}}}}",
+        file.path.display()
     );
     for (text, expected) in [
         ("{cookie: id}", "jwt.cookie = \"id\": needs an issuer"),
         ("{issuers: {m: {}}}", "jwt.issuers.m.issuer: is missing"),
         ("{issuers: {m: {}}}", "jwt.issuers.m.audience: is missing"),
         (
-            &*format!("{{issuers: {{m: {{{MAIN}, algorithms: HS256}}}}}}"),
+            &*format!("{{issuers: {{m: {{{ISSUER_YAML}, algorithms: HS256}}}}}}"),
             "jwt.issuers.m.algorithms = \"HS256\": must be one of RS256,",
         ),
         (
-            &format!("{{issuers: {{m: {{{MAIN}, algorithms: none}}}}}}"),
+            &format!("{{issuers: {{m: {{{ISSUER_YAML}, algorithms: none}}}}}}"),
             "jwt.issuers.m.algorithms = \"none\": must be one of RS256,",
         ),
         (
-            &format!("{{issuers: {{m: {{{MAIN}, policy: nothing}}}}}}"),
+            &format!("{{issuers: {{m: {{{ISSUER_YAML}, policy: nothing}}}}}}"),
             "jwt.issuers.m.policy = \"nothing\": is not one of the policies",
         ),
         (
-            &format!("{{issuers: {{m: {{{MAIN}, accept_iat: ' '}}}}}}"),
+            &format!("{{issuers: {{m: {{{ISSUER_YAML}, accept_iat: ' '}}}}}}"),
             "jwt.issuers.m.accept_iat = \" \": must give the reason",
         ),
         (
-            &format!("{{issuers: {{m: {{{MAIN}, jwks_url: /jwks}}}}}}"),
+            &format!("{{issuers: {{m: {{{ISSUER_YAML}, jwks_url: /jwks}}}}}}"),
             "jwt.issuers.m.jwks_url = \"/jwks\": not an absolute address",
         ),
         (
@@ -90,18 +90,18 @@ fn mistakes_are_reported() {
             "jwt.issuers.m.issuer = \"me\": is not a URL, so its keys",
         ),
         (
-            &format!("{{bearer: false, issuers: {{m: {{{MAIN}}}}}}}"),
+            &format!("{{bearer: false, issuers: {{m: {{{ISSUER_YAML}}}}}}}"),
             "jwt.bearer = \"false\": is off and jwt.cookie is not set",
         ),
         (
-            &format!("{{max_key_age: 1m, issuers: {{m: {{{MAIN}}}}}}}"),
+            &format!("{{max_key_age: 1m, issuers: {{m: {{{ISSUER_YAML}}}}}}}"),
             "jwt.max_key_age = \"1m\": must not be shorter than jwt.refresh_interval",
         ),
         (
-            &format!("{{issuers: {{m: {{{MAIN}}}, n: {{{MAIN}}}}}}}"),
+            &format!("{{issuers: {{m: {{{ISSUER_YAML}}}, n: {{{ISSUER_YAML}}}}}}}"),
             "jwt.issuers.n.issuer = \"https://id.example.com\": is also the issuer of jwt.issuers.m",
         ),
-        (&of_file, "not a JSON Web Key Set, nor a public key in PEM"),
+        (&invalid_key_file, "not a JSON Web Key Set, nor a public key in PEM"),
     ] {
         let errors = problems_of_jwt(text);
         assert!(errors.contains(expected), "{text}: {errors}");

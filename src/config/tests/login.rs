@@ -4,21 +4,21 @@ use super::*;
 use crate::contract::ReturnHost;
 use crate::policy::MaxAge;
 
-const GOOD: &str = "login: {url: 'https://app.example.com', providers: {main: {issuer: \
+const VALID_YAML: &str = "login: {url: 'https://app.example.com', providers: {main: {issuer: \
                     'https://id.example.com', client_id: curfew, client_secret: hush}}}";
 
-/// Returns the valid configuration with `provider` added to the provider, and `whole` added at the top level.
-fn changed(provider: &str, whole: &str) -> String {
+/// Returns the valid configuration with `provider` added to the provider, and `top_level` added at the top level.
+fn valid_yaml_with(provider: &str, top_level: &str) -> String {
     let provider = format!("client_secret: hush{provider}");
     format!(
-        "{}\n{whole}",
-        GOOD.replace("client_secret: hush", &provider)
+        "{}\n{top_level}",
+        VALID_YAML.replace("client_secret: hush", &provider)
     )
 }
 
 #[test]
 fn defaults_follow_from_login_url() {
-    let loaded = yaml(GOOD).unwrap();
+    let loaded = load_yaml(VALID_YAML).unwrap();
     let sign_in = loaded.config.sign_in.as_ref().unwrap();
     assert_eq!(
         sign_in.url.as_str(),
@@ -35,21 +35,21 @@ fn defaults_follow_from_login_url() {
     assert_eq!(provider.scopes, ["profile", "email"]);
     assert_eq!(provider.issuer.issuer.audiences, ["curfew"]);
     // No output contains the secret.
-    let shown = serde_json::to_string(&loaded.effective).unwrap();
+    let effective_json = serde_json::to_string(&loaded.effective).unwrap();
     let debugged = format!("{:?} {:?}", loaded.config, loaded.effective);
-    assert!(!shown.contains("hush") && !debugged.contains("hush"));
-    let domain = "cookie: {name: __Secure-session, domain: example.com}\n\
+    assert!(!effective_json.contains("hush") && !debugged.contains("hush"));
+    let wide_cookie = "cookie: {name: __Secure-session, domain: example.com}\n\
                   sign_in: {allowed_hosts: ['*.example.com', example.com]}";
-    yaml(&changed("", domain)).unwrap();
+    load_yaml(&valid_yaml_with("", wide_cookie)).unwrap();
 }
 
 #[test]
 fn revalidation_is_off_unless_it_has_an_interval() {
     let interval = |text: &str| {
-        let whole = GOOD.replacen("{url", &format!("{{revalidate: {text}, url"), 1);
-        yaml(&whole).map(|loaded| loaded.config.login.unwrap().revalidate)
+        let top_level = VALID_YAML.replacen("{url", &format!("{{revalidate: {text}, url"), 1);
+        load_yaml(&top_level).map(|loaded| loaded.config.login.unwrap().revalidate)
     };
-    assert_eq!(yaml(GOOD).unwrap().config.login.unwrap().revalidate, None);
+    assert_eq!(load_yaml(VALID_YAML).unwrap().config.login.unwrap().revalidate, None);
     assert_eq!(interval("off").unwrap(), None);
     let five = std::time::Duration::from_secs(300);
     assert_eq!(interval("5m").unwrap(), Some(five));
@@ -60,8 +60,8 @@ fn revalidation_is_off_unless_it_has_an_interval() {
 }
 
 #[test]
-fn mistakes_are_reported() {
-    for (provider, whole, key, message) in [
+fn mistakes_in_login_settings_are_reported() {
+    for (provider, top_level, key, message) in [
         (
             ", policy: x",
             "",
@@ -111,7 +111,7 @@ fn mistakes_are_reported() {
             "not within cookie.domain",
         ),
     ] {
-        let errors = problems(&changed(provider, whole));
+        let errors = problems(&valid_yaml_with(provider, top_level));
         assert!(errors.contains(key) && errors.contains(message), "{errors}");
         assert!(!errors.contains("hush"), "{errors}");
     }
@@ -139,14 +139,14 @@ fn mistakes_are_reported() {
             "must be `idle`, `off`",
         ),
     ] {
-        let errors = problems(&GOOD.replace(from, to));
+        let errors = problems(&VALID_YAML.replace(from, to));
         assert!(
             errors.replace(": ", " ").contains(message) || errors.contains(message),
             "{errors}"
         );
     }
-    let alone = problems("login: {url: 'https://app.example.com'}");
-    assert!(alone.contains("login.providers"), "{alone}");
+    let errors = problems("login: {url: 'https://app.example.com'}");
+    assert!(errors.contains("login.providers"), "{errors}");
 }
 
 #[test]
@@ -155,10 +155,10 @@ fn a_secret_in_a_file_is_read_and_watched() {
     std::fs::write(&secret, "hush\n").unwrap();
     let path = secret.path().to_str().unwrap();
     let file = format!("client_secret_file: '{path}'");
-    let loaded = yaml(&GOOD.replace("client_secret: hush", &file)).unwrap();
+    let loaded = load_yaml(&VALID_YAML.replace("client_secret: hush", &file)).unwrap();
     let login = loaded.config.login.as_ref().unwrap();
-    let known = login.providers[0].client_secret.as_ref().unwrap();
-    assert_eq!(known.expose(), "hush");
+    let client_secret = login.providers[0].client_secret.as_ref().unwrap();
+    assert_eq!(client_secret.expose(), "hush");
     let source = ConfigSource {
         file: None,
         environment: Environment::default(),

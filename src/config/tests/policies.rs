@@ -8,8 +8,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Loads the default policy from `text`.
-fn policy(text: &str) -> Policy {
-    let loaded = yaml(&format!("policies: {{default: {text}}}")).unwrap();
+fn load_policy(text: &str) -> Policy {
+    let loaded = load_yaml(&format!("policies: {{default: {text}}}")).unwrap();
     let (_, policy) = loaded.config.book.policies.get("default").unwrap();
     policy.clone()
 }
@@ -43,23 +43,23 @@ fn a_preset_sets_the_default_limits() {
             limits(10 * MINUTE, 24 * HOUR),
         ),
     ] {
-        assert_eq!(policy(text).limits, expected, "{text}");
+        assert_eq!(load_policy(text).limits, expected, "{text}");
     }
-    let off = policy("{preset: nist-aal1, idle: off}");
+    let off = load_policy("{preset: nist-aal1, idle: off}");
     assert_eq!(off.limits.idle, None);
     assert_eq!(off.preset.unwrap().name, "nist-aal1");
 }
 
 #[test]
 fn a_limit_above_its_preset_needs_a_reason() {
-    let pci = "is looser than the preset pci-dss allows (15m; PCI DSS 4.0.1, 8.2.8: idle 15 minutes; absolute: convention): shorten it, or give the reason in deviation_reason";
+    let expected_error = "is looser than the preset pci-dss allows (15m; PCI DSS 4.0.1, 8.2.8: idle 15 minutes; absolute: convention): shorten it, or give the reason in deviation_reason";
     assert_eq!(
         problems_of_policy("{preset: pci-dss, idle: 16m}"),
-        format!(".idle = \"16m\": {pci}")
+        format!(".idle = \"16m\": {expected_error}")
     );
     assert_eq!(
         problems_of_policy("{preset: pci-dss, idle: off}"),
-        format!(".idle = \"off\": {pci}")
+        format!(".idle = \"off\": {expected_error}")
     );
     let both = problems_of_policy("{preset: owasp-high, idle: 1h, absolute: 5h}");
     assert_eq!(both.lines().count(), 2, "{both}");
@@ -68,11 +68,11 @@ fn a_limit_above_its_preset_needs_a_reason() {
         remembered.starts_with(".remember.idle = \"7d\": is looser"),
         "{remembered}"
     );
-    let stated = policy("{preset: pci-dss, idle: 16m, deviation_reason: a kiosk}");
-    assert_eq!(stated.limits.idle, Some(16 * MINUTE));
-    assert_eq!(stated.deviation_reason.as_deref(), Some("a kiosk"));
+    let deviating = load_policy("{preset: pci-dss, idle: 16m, deviation_reason: a kiosk}");
+    assert_eq!(deviating.limits.idle, Some(16 * MINUTE));
+    assert_eq!(deviating.deviation_reason.as_deref(), Some("a kiosk"));
     // A short absolute limit also ends unused sessions within the idle limit of the preset.
-    let short = policy("{preset: pci-dss, idle: off, absolute: 15m}");
+    let short = load_policy("{preset: pci-dss, idle: off, absolute: 15m}");
     assert_eq!(short.limits.absolute, 15 * MINUTE);
     for (text, expected) in [
         (
@@ -94,14 +94,14 @@ fn a_limit_above_its_preset_needs_a_reason() {
 
 #[test]
 fn remember_needs_both_limits() {
-    let long = policy("{remember: {idle: 14d, absolute: 30d}, max_auth_age: 1h}");
+    let remembering = load_policy("{remember: {idle: 14d, absolute: 30d}, max_auth_age: 1h}");
     let expected = Limits {
         max_auth_age: Some(HOUR),
         ..limits(14 * 24 * HOUR, 30 * 24 * HOUR)
     };
-    assert_eq!(long.remember, Some(expected));
-    let endless = policy("{remember: {idle: off, absolute: 30d}}");
-    assert_eq!(endless.remember.unwrap().idle, None);
+    assert_eq!(remembering.remember, Some(expected));
+    let remembering_without_idle = load_policy("{remember: {idle: off, absolute: 30d}}");
+    assert_eq!(remembering_without_idle.remember.unwrap().idle, None);
     for (text, expected) in [
         (
             "{remember: {absolute: 30d}}",
@@ -142,10 +142,10 @@ fn remember_needs_both_limits() {
 
 #[test]
 fn a_variant_only_tightens() {
-    let varied = policy(
+    let with_variants = load_policy(
         "{idle: 1h, variants: [{groups: admins, idle: 10m}, {groups: [a, b], absolute: 2h, max_auth_age: 1h}]}",
     );
-    let [admins, ab] = &*varied.variants else {
+    let [admins, ab] = &*with_variants.variants else {
         panic!("the policy should have two variants");
     };
     assert_eq!(admins.groups, ["admins"]);
@@ -158,7 +158,7 @@ fn a_variant_only_tightens() {
     );
     assert_eq!((ab.groups.len(), ab.limits.absolute), (2, 2 * HOUR));
     assert_eq!(
-        varied.touch_interval,
+        with_variants.touch_interval,
         Duration::from_secs(10),
         "a sixtieth of the shortest idle limit"
     );
@@ -195,11 +195,11 @@ fn a_variant_only_tightens() {
         );
     }
     // If the policy has no idle limit, every idle limit of a variant is shorter.
-    policy("{idle: off, variants: [{groups: a, idle: 3h}]}");
+    load_policy("{idle: off, variants: [{groups: a, idle: 3h}]}");
 }
 
 #[test]
-fn reads_the_number_of_sessions_and_the_binding() {
+fn the_session_limit_and_the_binding_are_read() {
     let max_sessions = |count, on_limit| Some(MaxSessions { count, on_limit });
     for (text, expected) in [
         ("{}", None),
@@ -209,7 +209,7 @@ fn reads_the_number_of_sessions_and_the_binding() {
             max_sessions(1, OnSessionLimit::EndOldest),
         ),
     ] {
-        assert_eq!(policy(text).max_sessions, expected, "{text}");
+        assert_eq!(load_policy(text).max_sessions, expected, "{text}");
     }
     let bound = |bits: Option<(u8, u8)>, user_agent| Bind {
         network: bits.map(|(ipv4, ipv6)| NetworkBits { ipv4, ipv6 }),
@@ -225,7 +225,7 @@ fn reads_the_number_of_sessions_and_the_binding() {
             bound(Some((32, 48)), false),
         ),
     ] {
-        assert_eq!(policy(text).bind, expected, "{text}");
+        assert_eq!(load_policy(text).bind, expected, "{text}");
     }
     for (text, expected) in [
         (

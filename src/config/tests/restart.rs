@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn changed_keys_that_need_a_restart_are_named() {
-    let before = yaml("{}").unwrap().effective;
+    let before = load_yaml("{}").unwrap().effective;
     for (text, expected) in [
         ("{}", &[][..]),
         ("listen: {check: '127.0.0.1:1'}", &["listen"]),
@@ -20,7 +20,7 @@ fn changed_keys_that_need_a_restart_are_named() {
         ),
         ("policies: {default: {idle: 5m}}", &[]),
     ] {
-        let now = yaml(text).unwrap().effective;
+        let now = load_yaml(text).unwrap().effective;
         assert_eq!(now.changed_for_restart(&before), expected, "{text}");
     }
 }

@@ -6,8 +6,8 @@ use super::*;
 use crate::policy::{Access, Contract, RequestTarget, RuleActivity, Rules};
 
 /// Loads the rules of `text`, with an additional policy `payments`.
-fn rules(text: &str) -> Rules {
-    let loaded = yaml(&with_payments(text)).unwrap();
+fn load_rules(text: &str) -> Rules {
+    let loaded = load_yaml(&with_payments(text)).unwrap();
     loaded.config.book.rules
 }
 
@@ -22,8 +22,8 @@ fn problems_of_rules(text: &str) -> String {
 }
 
 #[test]
-fn reads_a_rule() {
-    let rules = rules(
+fn all_keys_of_a_rule_are_read() {
+    let rules = load_rules(
         "rules:
   - host: [app.example.com, '*.shop.example.com']
     path: /a
@@ -64,7 +64,7 @@ fn reads_a_rule() {
 
 #[test]
 fn preflights_follow_the_rule_or_the_global_setting() {
-    let rules = rules(
+    let rules = load_rules(
         "cors_preflight: public
 rules:
   - {path: /a, cors_preflight: protected}
@@ -86,8 +86,8 @@ rules:
 
 #[test]
 fn known_pollers_are_passive_on_their_polling_paths() {
-    let rules = rules("rules: [{host: grafana.example.com, pollers: grafana}]");
-    let passive = |host: &str, method: Method, path: &str| {
+    let rules = load_rules("rules: [{host: grafana.example.com, pollers: grafana}]");
+    let is_passive = |host: &str, method: Method, path: &str| {
         let target = RequestTarget {
             host,
             path: path.as_bytes(),
@@ -96,17 +96,17 @@ fn known_pollers_are_passive_on_their_polling_paths() {
         };
         rules.find(&target).unwrap().terms.activity == RuleActivity::Passive
     };
-    assert!(passive("grafana.example.com", Method::GET, "/api/live/ws"));
-    assert!(!passive(
+    assert!(is_passive("grafana.example.com", Method::GET, "/api/live/ws"));
+    assert!(!is_passive(
         "grafana.example.com",
         Method::POST,
         "/api/live/ws"
     ));
-    assert!(!passive("grafana.example.com", Method::GET, "/d/abc"));
-    assert!(!passive("other.example.com", Method::GET, "/api/live/ws"));
+    assert!(!is_passive("grafana.example.com", Method::GET, "/d/abc"));
+    assert!(!is_passive("other.example.com", Method::GET, "/api/live/ws"));
     assert!(rules.as_slice().iter().all(|rule| rule.index == 0));
-    let below = self::rules("rules: [{path_prefix: '/ci/', pollers: jenkins}]");
-    let paths: Vec<String> = below
+    let with_prefix = load_rules("rules: [{path_prefix: '/ci/', pollers: jenkins}]");
+    let paths: Vec<String> = with_prefix
         .as_slice()
         .iter()
         .map(|rule| rule.conditions.to_string())
@@ -115,7 +115,7 @@ fn known_pollers_are_passive_on_their_polling_paths() {
 }
 
 #[test]
-fn mistakes_are_reported_with_their_key() {
+fn mistakes_in_rules_are_reported_with_their_key() {
     for (text, expected) in [
         (
             "rules: [{hosts: a}]",
@@ -215,16 +215,16 @@ fn mistakes_are_reported_with_their_key() {
         assert!(errors.contains(expected), "{text}: {errors}");
     }
     let all = problems_of_rules("rules: [{method: get, host: 'a b'}, {policy: pay}]");
-    assert_eq!(all.lines().count(), 3, "all of them: {all}");
+    assert_eq!(all.lines().count(), 3, "every mistake must be reported: {all}");
 }
 
 #[test]
-fn reads_rules_from_toml() {
-    let file = file(
+fn rules_in_a_toml_file_are_read() {
+    let file = write_file(
         "curfew.toml",
         "[[rules]]\npath = \"/open\"\naccess = \"public\"\n\n[[rules]]\nhost = [\"a\", \"b\"]\n",
     );
-    let loaded = load(Some(&file.1), &Environment::new()).unwrap();
+    let loaded = load(Some(&file.path), &Environment::new()).unwrap();
     assert_eq!(loaded.config.book.rules.as_slice().len(), 2);
     let text = toml::to_string(&loaded.effective).unwrap();
     assert!(
@@ -239,7 +239,7 @@ fn the_example_is_a_valid_configuration() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/curfew/curfew.yaml");
     let loaded = load(Some(&PathBuf::from(path)), &Environment::new()).unwrap();
     let text = toml::to_string(&loaded.effective).unwrap();
-    let again = load(Some(&file("again.toml", &text).1), &Environment::new()).unwrap();
+    let again = load(Some(&write_file("again.toml", &text).path), &Environment::new()).unwrap();
     assert_eq!(toml::to_string(&again.effective).unwrap(), text);
     assert!(loaded.config.book.rules.as_slice().len() >= 7);
 }
@@ -267,12 +267,12 @@ fn a_named_host_denies_all_unknown_hosts() {
             &["f.example.com"],
         ),
     ] {
-        let loaded = yaml(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        let loaded = load_yaml(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
         let hosts = loaded.config.book.hosts;
         let found: Vec<String> = hosts.patterns().collect();
         assert_eq!(found, named, "{text}");
         assert_eq!(hosts.admit("other.example"), named.is_empty(), "{text}");
-        let allowing = yaml(&format!("{text}\nunknown_hosts: allow")).unwrap();
+        let allowing = load_yaml(&format!("{text}\nunknown_hosts: allow")).unwrap();
         assert!(allowing.config.book.hosts.admit("other.example"), "{text}");
     }
     assert_eq!(

@@ -5,21 +5,21 @@ use crate::config::StoreConfig;
 use crate::policy::OnStoreFailure;
 use crate::store::redis::{Password, Topology};
 
-const SECRET: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+const BASE64_KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
 /// Adds the admin token and the key that a configuration with Redis needs.
-fn redis(text: &str) -> String {
+fn with_redis_secrets(text: &str) -> String {
     let hash = "a".repeat(64);
-    format!("{{admin: {{token_hashes: {hash}}}, token: {{keys: {SECRET}}}, {text}}}")
+    format!("{{admin: {{token_hashes: {hash}}}, token: {{keys: {BASE64_KEY}}}, {text}}}")
 }
 
 #[test]
-fn reads_topologies_and_their_secrets() {
-    let text = redis(
+fn topologies_and_their_secrets_are_read() {
+    let text = with_redis_secrets(
         "store: {url: 'redis+sentinel://curfew:pw@a,b:2/main/1', sentinel_password: spw, \
          wait_replicas: 1}, events: {stream: true}",
     );
-    let loaded = yaml(&text).unwrap();
+    let loaded = load_yaml(&text).unwrap();
     let StoreConfig::Redis { settings, .. } = &loaded.config.store else {
         panic!("unexpected store: {:?}", loaded.config.store)
     };
@@ -27,16 +27,16 @@ fn reads_topologies_and_their_secrets() {
     assert_eq!((settings.database, settings.wait_replicas), (1, 1));
     assert_eq!(settings.stream_length, Some(100_000));
     assert!(matches!(&settings.password, Password::Given(password) if password.expose() == "pw"));
-    let shown = toml::to_string(&loaded.effective).unwrap();
+    let effective_text = toml::to_string(&loaded.effective).unwrap();
     assert!(
-        shown.contains("redis+sentinel://curfew:redacted@a,b:2/main/1"),
-        "{shown}"
+        effective_text.contains("redis+sentinel://curfew:redacted@a,b:2/main/1"),
+        "{effective_text}"
     );
-    assert!(!shown.contains("spw"), "{shown}");
+    assert!(!effective_text.contains("spw"), "{effective_text}");
 }
 
 #[test]
-fn rejects_settings_that_conflict() {
+fn conflicting_settings_are_rejected() {
     for (text, expected) in [
         (
             "store: {url: 'redis://a', sentinel_password: x}",
@@ -83,7 +83,7 @@ fn rejects_settings_that_conflict() {
             "policies.default.store_failure_grace = \"1m\": needs policies.default.on_store_failure",
         ),
     ] {
-        let errors = problems(&redis(text));
+        let errors = problems(&with_redis_secrets(text));
         assert!(errors.contains(expected), "{text}: {errors}");
     }
 }
@@ -92,7 +92,7 @@ fn rejects_settings_that_conflict() {
 fn known_sessions_have_a_grace_period() {
     let policies = "policies: {default: {on_store_failure: known}, \
                     other: {on_store_failure: known, store_failure_grace: 5m}}";
-    let loaded = yaml(policies).unwrap();
+    let loaded = load_yaml(policies).unwrap();
     for (name, minutes) in [("default", 1), ("other", 5)] {
         let (_, policy) = loaded.config.book.policies.get(name).unwrap();
         let grace = Duration::from_secs(60 * minutes);
@@ -102,16 +102,16 @@ fn known_sessions_have_a_grace_period() {
 
 #[test]
 fn a_webhook_is_signed() {
-    let whole = format!(
-        "events: {{webhook_url: 'https://siem.example.com/h?key=abc', webhook_secret: whsec_{SECRET}}}"
+    let text = format!(
+        "events: {{webhook_url: 'https://siem.example.com/h?key=abc', webhook_secret: whsec_{BASE64_KEY}}}"
     );
-    let loaded = yaml(&whole).unwrap();
+    let loaded = load_yaml(&text).unwrap();
     let webhook = loaded.config.webhook.unwrap();
     assert_eq!(webhook.secret.expose(), b"0123456789abcdef0123456789abcdef");
-    let shown = toml::to_string(&loaded.effective).unwrap();
+    let effective_text = toml::to_string(&loaded.effective).unwrap();
     assert!(
-        !shown.contains(SECRET) && !shown.contains("abc\""),
-        "{shown}"
+        !effective_text.contains(BASE64_KEY) && !effective_text.contains("abc\""),
+        "{effective_text}"
     );
     for (text, expected) in [
         (

@@ -1,5 +1,5 @@
-//! The configured ways to sign in, and the facts about each authentication that Curfew can know. The compliance
-//! report uses them.
+//! The configured ways to sign in, and the information that Curfew has about each authentication. The compliance report
+//! uses them.
 
 use crate::config::mistakes::{Mistakes, Valid};
 use crate::config::sections::{RawConfig, login};
@@ -9,7 +9,7 @@ use crate::policy::{Authentication, SignInSource};
 pub(super) fn parse(raw: &RawConfig, mistakes: &mut Mistakes) -> Valid<Vec<SignInSource>> {
     let mut sources = Vec::new();
     if !raw.login.providers.is_empty() {
-        let max_age = login::max_age("login.max_age", &raw.login.max_age, mistakes)?;
+        let max_age = login::parse_max_age("login.max_age", &raw.login.max_age, mistakes)?;
         let keys = raw.login.providers.keys();
         sources.extend(keys.map(|name| SignInSource {
             key: format!("login.providers.{name}"),
@@ -32,7 +32,7 @@ pub(super) fn parse(raw: &RawConfig, mistakes: &mut Mistakes) -> Valid<Vec<SignI
     }
     for (name, service) in &raw.delegated.services {
         let key = format!("delegated.services.{name}");
-        let max_age = service.max_age(&format!("{key}.max_age"), mistakes)?;
+        let max_age = service.parse_max_age(&format!("{key}.max_age"), mistakes)?;
         sources.push(SignInSource {
             authentication: match service.reports_auth_time() {
                 true => Authentication::Dated {

@@ -3,9 +3,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::mistakes::{DAY, Mistakes, Valid};
 use crate::config::sections::policy::{
-    MIN_LIMIT, check_preset, format_limit, preset, reject_unreachable,
+    MIN_LIMIT, check_preset, format_limit, parse_preset, reject_unreachable,
 };
-use crate::config::shape;
+use crate::config::schema_types;
 use crate::policy::Policies;
 use crate::session::Limits;
 
@@ -15,11 +15,11 @@ use crate::session::Limits;
 pub struct RawConsole {
     /// The idle limit.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<shape::Duration>")]
+    #[schemars(with = "Option<schema_types::Duration>")]
     pub idle: Option<String>,
     /// The absolute limit.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<shape::Duration>")]
+    #[schemars(with = "Option<schema_types::Duration>")]
     pub absolute: Option<String>,
     /// The preset of a standard: upper bounds for the limits.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,29 +33,29 @@ impl RawConsole {
     /// Parses the limits of operators' sessions in the console.
     pub(in crate::config) fn parse(&mut self, mistakes: &mut Mistakes) -> Valid<Limits> {
         const KEY: &str = "admin.console";
-        let preset = preset(
+        let preset = parse_preset(
             KEY,
             self.preset.as_deref(),
             self.deviation_reason.as_deref(),
             mistakes,
         );
         let ceilings = preset.unwrap_or_default();
-        let usual = Policies::CONSOLE;
+        let defaults = Policies::CONSOLE;
         // A preset never makes a default longer, because the defaults are shorter than the limits of most standards.
         let ceiling = Limits {
             idle: ceilings.and_then(|preset| preset.idle),
-            absolute: ceilings.map_or(usual.absolute, |preset| preset.absolute),
+            absolute: ceilings.map_or(defaults.absolute, |preset| preset.absolute),
             max_auth_age: None,
         };
-        let usual = usual.strictest(ceiling);
+        let defaults = defaults.strictest(ceiling);
         let idle = self
             .idle
-            .get_or_insert_with(|| usual.idle.map_or_else(String::new, format_limit));
-        let idle = mistakes.duration("admin.console.idle", idle, MIN_LIMIT, DAY);
+            .get_or_insert_with(|| defaults.idle.map_or_else(String::new, format_limit));
+        let idle = mistakes.parse_duration("admin.console.idle", idle, MIN_LIMIT, DAY);
         let absolute = self
             .absolute
-            .get_or_insert_with(|| format_limit(usual.absolute));
-        let absolute = mistakes.duration("admin.console.absolute", absolute, MIN_LIMIT, DAY * 30);
+            .get_or_insert_with(|| format_limit(defaults.absolute));
+        let absolute = mistakes.parse_duration("admin.console.absolute", absolute, MIN_LIMIT, DAY * 30);
         let limits = Limits {
             idle: Some(idle?),
             absolute: absolute?,

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::mistakes::{HOUR, Mistakes, Valid};
-use crate::config::shape;
+use crate::config::schema_types;
 use crate::config::text::{TextList, public_url};
 use crate::kubernetes::KubernetesSettings;
 
@@ -22,21 +22,21 @@ pub struct RawKubernetes {
     /// A file with PEM certificates of the CAs to trust for the API server.
     pub ca_file: String,
     /// The accepted audiences of a Kubernetes token.
-    #[schemars(with = "shape::StringList")]
+    #[schemars(with = "schema_types::StringList")]
     pub audiences: TextList<String>,
     /// How long Curfew caches an answer of the API server.
-    #[schemars(with = "shape::Duration")]
+    #[schemars(with = "schema_types::Duration")]
     pub cache: String,
 }
 
 impl Default for RawKubernetes {
     fn default() -> Self {
-        let mounted = |name| format!("/var/run/secrets/kubernetes.io/serviceaccount/{name}");
+        let service_account_file = |name| format!("/var/run/secrets/kubernetes.io/serviceaccount/{name}");
         Self {
             enabled: false,
             url: "https://kubernetes.default.svc".to_owned(),
-            token_file: mounted("token"),
-            ca_file: mounted("ca.crt"),
+            token_file: service_account_file("token"),
+            ca_file: service_account_file("ca.crt"),
             audiences: TextList(vec!["curfew".to_owned()]),
             cache: "10s".to_owned(),
         }
@@ -51,23 +51,23 @@ impl RawKubernetes {
         let url = public_url(&self.url);
         let url = url.filter(|url| url.scheme() == "https" && url.has_host());
         let message = "must be the https:// address of the API server, such as https://kubernetes.default.svc";
-        let url = mistakes.take("admin.kubernetes.url", url.ok_or(message));
-        let authorities = mistakes.read("admin.kubernetes.ca_file", &self.ca_file);
-        let keep = mistakes.duration(
+        let url = mistakes.record_error("admin.kubernetes.url", url.ok_or(message));
+        let authorities = mistakes.read_file("admin.kubernetes.ca_file", &self.ca_file);
+        let cache_duration = mistakes.parse_duration(
             "admin.kubernetes.cache",
             &self.cache,
             Duration::ZERO,
             HOUR / 12,
         );
         // Only check that the token file can be read: each request reads it again.
-        let token = mistakes.read("admin.kubernetes.token_file", &self.token_file);
+        let token = mistakes.read_file("admin.kubernetes.token_file", &self.token_file);
         token?;
         Ok(Some(KubernetesSettings {
             url: url?,
             token_file: PathBuf::from(&self.token_file),
             authorities: Some(authorities?),
             audiences: self.audiences.0.clone(),
-            keep: keep?,
+            keep: cache_duration?,
         }))
     }
 }

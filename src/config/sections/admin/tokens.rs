@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::RawAdmin;
 use crate::config::mistakes::{Invalid, Mistakes, Valid, lines_without_comments};
-use crate::config::shape;
+use crate::config::schema_types;
 use crate::config::text::TextList;
 use crate::credential::{NamedToken, Right};
 
@@ -35,7 +35,7 @@ pub struct RawNamedToken {
     /// The SHA-256 hash of the token, in hexadecimal.
     pub hash: String,
     /// The rights of the token: `read`, `revoke`, `create`.
-    #[schemars(with = "shape::StringList")]
+    #[schemars(with = "schema_types::StringList")]
     pub allow: TextList<String>,
 }
 
@@ -103,54 +103,54 @@ impl<'de> Deserialize<'de> for AdminTokenList {
     }
 }
 
-const KEY: &str = "admin.token_hashes";
-const FILE: &str = "admin.token_hashes_file";
+const LIST_KEY: &str = "admin.token_hashes";
+const FILE_KEY: &str = "admin.token_hashes_file";
 const HASH_HINT: &str = "must be SHA-256 hashes of 64 hexadecimal digits; `curfew keygen --admin` makes a token and its hash";
 const RIGHTS_HINT: &str = "a list of `read`, `revoke` and `create`, at least one of them";
 
 /// Parses the admin tokens of the list and of the file. Each has a name and rights.
 pub(super) fn parse(
     raw: &RawAdmin,
-    embedded: bool,
+    is_embedded: bool,
     mistakes: &mut Mistakes,
 ) -> Valid<Vec<NamedToken>> {
     let file = match &raw.token_hashes_file {
-        Some(path) => mistakes.read_text(FILE, path)?,
+        Some(path) => mistakes.read_text_file(FILE_KEY, path)?,
         None => String::new(),
     };
     let mut tokens = Vec::new();
-    let mut complete = true;
+    let mut is_complete = true;
     for (index, token) in raw.token_hashes.0.iter().enumerate() {
         let (key, token) = match token {
-            RawAdminToken::Unnamed(hash) => (KEY.to_owned(), unnamed(KEY, hash, mistakes)),
+            RawAdminToken::Unnamed(hash) => (LIST_KEY.to_owned(), parse_unnamed(LIST_KEY, hash, mistakes)),
             RawAdminToken::Named(raw) => {
-                let key = format!("{KEY}.{index}");
-                let token = named(&key, raw, mistakes);
+                let key = format!("{LIST_KEY}.{index}");
+                let token = parse_named(&key, raw, mistakes);
                 (key, token)
             }
         };
-        complete &= token.is_ok_and(|token| add(&mut tokens, &key, token, mistakes));
+        is_complete &= token.is_ok_and(|token| add_token(&mut tokens, &key, token, mistakes));
     }
     for line in lines_without_comments(&file) {
         let token = parse_line(line, mistakes);
-        complete &= token.is_ok_and(|token| add(&mut tokens, FILE, token, mistakes));
+        is_complete &= token.is_ok_and(|token| add_token(&mut tokens, FILE_KEY, token, mistakes));
     }
-    if complete && tokens.is_empty() && !embedded && !raw.kubernetes.enabled {
-        mistakes.note(
-            KEY,
+    if is_complete && tokens.is_empty() && !is_embedded && !raw.kubernetes.enabled {
+        mistakes.add(
+            LIST_KEY,
             "is missing: nobody could use the admin API. `curfew keygen --admin` makes a token \
              and the hash that belongs here",
         );
     }
-    if complete { Ok(tokens) } else { Err(Invalid) }
+    if is_complete { Ok(tokens) } else { Err(Invalid) }
 }
 
-fn unnamed(key: &str, hash: &str, mistakes: &mut Mistakes) -> Valid<NamedToken> {
-    let hash = mistakes.take(key, parse_hash(hash).ok_or(HASH_HINT))?;
+fn parse_unnamed(key: &str, hash: &str, mistakes: &mut Mistakes) -> Valid<NamedToken> {
+    let hash = mistakes.record_error(key, parse_hash(hash).ok_or(HASH_HINT))?;
     Ok(NamedToken::unnamed(hash))
 }
 
-fn named(key: &str, raw: &RawNamedToken, mistakes: &mut Mistakes) -> Valid<NamedToken> {
+fn parse_named(key: &str, raw: &RawNamedToken, mistakes: &mut Mistakes) -> Valid<NamedToken> {
     let name = if NamedToken::is_name(&raw.name) {
         Ok(raw.name.clone())
     } else {
@@ -159,7 +159,7 @@ fn named(key: &str, raw: &RawNamedToken, mistakes: &mut Mistakes) -> Valid<Named
             "must be 1 to 64 letters, digits, `.`, `-` or `_`, such as \"deploy-job\"",
         )
     };
-    let hash = mistakes.take(
+    let hash = mistakes.record_error(
         &format!("{key}.hash"),
         parse_hash(&raw.hash).ok_or(HASH_HINT),
     );
@@ -194,7 +194,7 @@ fn named(key: &str, raw: &RawNamedToken, mistakes: &mut Mistakes) -> Valid<Named
 fn parse_line(line: &str, mistakes: &mut Mistakes) -> Valid<NamedToken> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let token = match words[..] {
-        [hash] => return unnamed(FILE, hash, mistakes),
+        [hash] => return parse_unnamed(FILE_KEY, hash, mistakes),
         [hash, name, rights] => parse_hash(hash).and_then(|hash| {
             let rights: Option<Vec<Right>> = rights.split(',').map(Right::from_name).collect();
             NamedToken::is_name(name).then_some(())?;
@@ -207,11 +207,11 @@ fn parse_line(line: &str, mistakes: &mut Mistakes) -> Valid<NamedToken> {
         _ => None,
     };
     let message = "has an invalid line: write a hash alone, or a hash, a name and rights, such as `3f…9c deploy-job read,revoke`";
-    mistakes.take(FILE, token.ok_or(message))
+    mistakes.record_error(FILE_KEY, token.ok_or(message))
 }
 
 /// Adds a token. Returns false if its name or hash conflicts with an earlier token.
-fn add(
+fn add_token(
     tokens: &mut Vec<NamedToken>,
     key: &str,
     token: NamedToken,
@@ -222,8 +222,8 @@ fn add(
         return true;
     }
     let field = |name: &str| {
-        let named = key.strip_prefix(KEY).is_some_and(|rest| !rest.is_empty());
-        if named {
+        let is_list_item = key.strip_prefix(LIST_KEY).is_some_and(|rest| !rest.is_empty());
+        if is_list_item {
             format!("{key}.{name}")
         } else {
             key.to_owned()
@@ -234,7 +234,7 @@ fn add(
             "\"{}\" is also the name of another token: names must be unique",
             token.name
         );
-        mistakes.note(field("name"), text);
+        mistakes.add(field("name"), text);
         return false;
     }
     if let Some(other) = tokens.iter().find(|other| other.hash == token.hash) {
@@ -242,7 +242,7 @@ fn add(
             "is also the hash of \"{}\": give each name its own token",
             other.name
         );
-        mistakes.note(field("hash"), text);
+        mistakes.add(field("hash"), text);
         return false;
     }
     tokens.push(token);

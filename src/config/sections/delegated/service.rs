@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::config::mistakes::{DAY, HOUR, Mistakes, Valid};
-use crate::config::sections::identity::header;
-use crate::config::sections::login::max_age;
-use crate::config::sections::policy::home_policy;
-use crate::config::shape;
+use crate::config::sections::identity::parse_unreserved_header;
+use crate::config::sections::login::parse_max_age;
+use crate::config::sections::policy::parse_home_policy;
+use crate::config::schema_types;
 use crate::config::text::{RawUrl, TextList};
 use crate::credential::delegated::{Delegated, SessionKey};
 use crate::delegate::DelegateSettings;
@@ -33,7 +33,7 @@ pub struct RawService {
     /// The hosts that this service is responsible for; if omitted, all hosts that no other service
     /// names.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "shape::StringList")]
+    #[schemars(with = "schema_types::StringList")]
     pub hosts: TextList<String>,
     /// The service's cookie that identifies a session.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,15 +80,15 @@ pub struct RawService {
     pub name_header: Option<String>,
     /// Additional client headers that Curfew forwards to the service.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "shape::StringList")]
+    #[schemars(with = "schema_types::StringList")]
     pub forward_headers: TextList<String>,
     /// Response headers that Curfew passes to the backend.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "shape::StringList")]
+    #[schemars(with = "schema_types::StringList")]
     pub pass_headers: TextList<String>,
     /// The longest lifetime of the service's sessions after a sign-in.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<shape::Duration>")]
+    #[schemars(with = "Option<schema_types::Duration>")]
     pub lifetime: Option<String>,
     /// The home policy of sessions from this service.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,39 +97,39 @@ pub struct RawService {
 
 impl RawService {
     /// Fills unset keys from the preset.
-    pub(super) fn fill(&mut self, name: &str, mistakes: &mut Mistakes) {
-        let text = |it: &mut Option<String>, text: &str| {
+    pub(super) fn apply_preset(&mut self, name: &str, mistakes: &mut Mistakes) {
+        let set_default = |it: &mut Option<String>, text: &str| {
             it.get_or_insert_with(|| text.to_owned());
         };
-        let key_given = self.session_header.is_some() || self.session_claim.is_some();
+        let has_session_key = self.session_header.is_some() || self.session_claim.is_some();
         match self.preset.as_deref() {
             None => {}
             // The preset needs an oauth2-proxy with a session store on the server, such as Redis. The cookie is then
             // `ticket|time|signature`, and the ticket does not change when oauth2-proxy refreshes the cookie.
             Some("oauth2-proxy") => {
-                if !key_given {
-                    text(&mut self.session_cookie, "_oauth2_proxy");
+                if !has_session_key {
+                    set_default(&mut self.session_cookie, "_oauth2_proxy");
                     self.session_cookie_delimiter.get_or_insert('|');
                 }
-                text(&mut self.user_header, "x-auth-request-user");
-                text(&mut self.groups_header, "x-auth-request-groups");
-                text(&mut self.email_header, "x-auth-request-email");
-                text(&mut self.lifetime, "7d");
+                set_default(&mut self.user_header, "x-auth-request-user");
+                set_default(&mut self.groups_header, "x-auth-request-groups");
+                set_default(&mut self.email_header, "x-auth-request-email");
+                set_default(&mut self.lifetime, "7d");
             }
             // The default of Authelia's `remember_me` is one month.
             Some("authelia") => {
-                if !key_given {
-                    text(&mut self.session_cookie, "authelia_session");
+                if !has_session_key {
+                    set_default(&mut self.session_cookie, "authelia_session");
                 }
-                text(&mut self.user_header, "remote-user");
-                text(&mut self.groups_header, "remote-groups");
-                text(&mut self.email_header, "remote-email");
-                text(&mut self.name_header, "remote-name");
-                text(&mut self.lifetime, "31d");
+                set_default(&mut self.user_header, "remote-user");
+                set_default(&mut self.groups_header, "remote-groups");
+                set_default(&mut self.email_header, "remote-email");
+                set_default(&mut self.name_header, "remote-name");
+                set_default(&mut self.lifetime, "31d");
             }
             Some(_) => {
                 let key = format!("delegated.services.{name}.preset");
-                mistakes.note(key, "must be oauth2-proxy or authelia");
+                mistakes.add(key, "must be oauth2-proxy or authelia");
             }
         }
     }
@@ -145,44 +145,44 @@ impl RawService {
         let url = Url::parse(&self.url.0).ok();
         let url = url.filter(|url| matches!(url.scheme(), "http" | "https"));
         let message = "not an absolute address such as http://oauth2-proxy:4180/oauth2/auth";
-        let url = mistakes.take(&key("url"), url.ok_or(message));
-        let authorities = mistakes.read_optional(&key("ca_file"), self.ca_file.as_deref());
+        let url = mistakes.record_error(&key("url"), url.ok_or(message));
+        let authorities = mistakes.read_optional_file(&key("ca_file"), self.ca_file.as_deref());
         let hosts = self.hosts.0.iter().map(|host| HostPattern::parse(host));
-        let hosts = mistakes.take(&key("hosts"), hosts.collect::<Result<Vec<_>, _>>());
-        let session = session_key(name, self, mistakes);
-        let cleared = cleared_cookie(name, self, mistakes);
+        let hosts = mistakes.record_error(&key("hosts"), hosts.collect::<Result<Vec<_>, _>>());
+        let session_key = parse_session_key(name, self, mistakes);
+        let cleared_cookie = build_cleared_cookie(name, self, mistakes);
         let user = match &self.user_header {
-            Some(text) => header(&key("user_header"), text, mistakes),
+            Some(text) => parse_unreserved_header(&key("user_header"), text, mistakes),
             None => mistakes.reject(
                 key("user_header"),
                 "is missing: the response header with the subject",
             ),
         };
-        let mut one = |part: &str, given: &Option<String>| {
-            let name = given.as_ref();
-            name.map(|text| header(&key(part), text, mistakes))
+        let mut optional_header = |part: &str, setting: &Option<String>| {
+            let name = setting.as_ref();
+            name.map(|text| parse_unreserved_header(&key(part), text, mistakes))
                 .transpose()
         };
-        let groups = one("groups_header", &self.groups_header);
-        let email = one("email_header", &self.email_header);
-        let display_name = one("name_header", &self.name_header);
-        let auth_time = one("auth_time_header", &self.auth_time_header);
-        let token = token_header(name, self, mistakes);
-        let max_age = self.max_age(&key("max_age"), mistakes);
-        let forward = plain_headers(&key("forward_headers"), &self.forward_headers, mistakes);
-        let pass = plain_headers(&key("pass_headers"), &self.pass_headers, mistakes);
+        let groups = optional_header("groups_header", &self.groups_header);
+        let email = optional_header("email_header", &self.email_header);
+        let display_name = optional_header("name_header", &self.name_header);
+        let auth_time = optional_header("auth_time_header", &self.auth_time_header);
+        let token = parse_token_header(name, self, mistakes);
+        let max_age = self.parse_max_age(&key("max_age"), mistakes);
+        let forward = parse_header_names(&key("forward_headers"), &self.forward_headers, mistakes);
+        let pass = parse_header_names(&key("pass_headers"), &self.pass_headers, mistakes);
         let lifetime = match &self.lifetime {
-            Some(text) => mistakes.duration(&key("lifetime"), text, HOUR / 60, DAY * 400),
+            Some(text) => mistakes.parse_duration(&key("lifetime"), text, HOUR / 60, DAY * 400),
             None => mistakes.reject(
                 key("lifetime"),
                 "is missing: the longest lifetime of its sessions, such as 7d",
             ),
         };
-        let policy = home_policy(&key("policy"), self.policy.as_deref(), policies, mistakes);
+        let policy = parse_home_policy(&key("policy"), self.policy.as_deref(), policies, mistakes);
         Ok(DelegateSettings {
             delegated: Delegated {
                 name: name.to_owned(),
-                key: session?,
+                key: session_key?,
                 user: user?,
                 groups: groups?,
                 groups_separator: self.groups_separator.unwrap_or(','),
@@ -194,7 +194,7 @@ impl RawService {
                 forward: forward?,
                 pass: pass?,
                 lifetime: lifetime?,
-                cleared_cookie: cleared?,
+                cleared_cookie: cleared_cookie?,
             },
             url: url?,
             authorities: authorities?,
@@ -211,13 +211,13 @@ impl RawService {
 
     /// Parses the maximum age of the authentication when a session starts. A maximum is valid only if the service
     /// reports the time of the authentication.
-    pub(in crate::config) fn max_age(&self, key: &str, mistakes: &mut Mistakes) -> Valid<MaxAge> {
-        let known = self.reports_auth_time();
+    pub(in crate::config) fn parse_max_age(&self, key: &str, mistakes: &mut Mistakes) -> Valid<MaxAge> {
+        let is_reported = self.reports_auth_time();
         let Some(text) = &self.max_age else {
-            return Ok(if known { MaxAge::Idle } else { MaxAge::Any });
+            return Ok(if is_reported { MaxAge::Idle } else { MaxAge::Any });
         };
-        let max_age = max_age(key, text, mistakes)?;
-        if !known && max_age != MaxAge::Any {
+        let max_age = parse_max_age(key, text, mistakes)?;
+        if !is_reported && max_age != MaxAge::Any {
             let message =
                 "needs token_header or auth_time_header, for the time of the authentication";
             return mistakes.reject(key, message);
@@ -226,11 +226,11 @@ impl RawService {
     }
 }
 
-fn session_key(name: &str, raw: &RawService, mistakes: &mut Mistakes) -> Valid<SessionKey> {
+fn parse_session_key(name: &str, raw: &RawService, mistakes: &mut Mistakes) -> Valid<SessionKey> {
     let key = |part: &str| format!("delegated.services.{name}.{part}");
     let session_keys = (&raw.session_cookie, &raw.session_header, &raw.session_claim);
     if raw.session_cookie_delimiter.is_some() && raw.session_cookie.is_none() {
-        mistakes.note(key("session_cookie_delimiter"), "needs session_cookie");
+        mistakes.add(key("session_cookie_delimiter"), "needs session_cookie");
     }
     match session_keys {
         (Some(cookie), None, None) => {
@@ -239,16 +239,16 @@ fn session_key(name: &str, raw: &RawService, mistakes: &mut Mistakes) -> Valid<S
                 .then(|| cookie.clone())
                 .ok_or("not the name of a cookie");
             Ok(SessionKey::Cookie {
-                name: mistakes.take(&key("session_cookie"), cookie)?,
+                name: mistakes.record_error(&key("session_cookie"), cookie)?,
                 delimiter: raw.session_cookie_delimiter,
             })
         }
         (None, Some(text), None) => {
-            header(&key("session_header"), text, mistakes).map(SessionKey::Header)
+            parse_unreserved_header(&key("session_header"), text, mistakes).map(SessionKey::Header)
         }
         (None, None, Some(claim)) => {
             if raw.token_header.is_none() {
-                mistakes.note(key("session_claim"), "needs token_header");
+                mistakes.add(key("session_claim"), "needs token_header");
             }
             Ok(SessionKey::Claim(claim.clone()))
         }
@@ -261,7 +261,7 @@ fn session_key(name: &str, raw: &RawService, mistakes: &mut Mistakes) -> Valid<S
 }
 
 /// Returns the `Set-Cookie` value that deletes the service's cookie; `None` if the service has no session cookie.
-fn cleared_cookie(
+fn build_cleared_cookie(
     name: &str,
     raw: &RawService,
     mistakes: &mut Mistakes,
@@ -280,20 +280,20 @@ fn cleared_cookie(
     if let Some(domain) = &raw.session_cookie_domain {
         cleared.set_domain(domain.clone());
     }
-    let plain = |text: &str| {
+    let is_plain = |text: &str| {
         text.bytes()
             .all(|byte| byte.is_ascii_graphic() && byte != b';')
     };
     let domain = raw.session_cookie_domain.as_deref().unwrap_or("");
     let value = HeaderValue::try_from(cleared.to_string()).ok();
-    let value = value.filter(|_| plain(path) && plain(domain));
+    let value = value.filter(|_| is_plain(path) && is_plain(domain));
     let key = format!("delegated.services.{name}.session_cookie_path");
     let message = "a cookie with this name, path and domain cannot be deleted";
-    mistakes.take(&key, value.ok_or(message)).map(Some)
+    mistakes.record_error(&key, value.ok_or(message)).map(Some)
 }
 
 /// Parses the name of the header with the token. This header may be `Authorization`.
-fn token_header(
+fn parse_token_header(
     name: &str,
     raw: &RawService,
     mistakes: &mut Mistakes,
@@ -303,11 +303,11 @@ fn token_header(
     };
     let key = format!("delegated.services.{name}.token_header");
     let name = HeaderName::try_from(text.as_str()).map_err(|_| "not the name of a header");
-    mistakes.take(&key, name).map(Some)
+    mistakes.record_error(&key, name).map(Some)
 }
 
 /// Parses header names. Unlike the names of identity headers, they may include `Authorization`.
-fn plain_headers(
+fn parse_header_names(
     key: &str,
     texts: &TextList<String>,
     mistakes: &mut Mistakes,
@@ -316,7 +316,7 @@ fn plain_headers(
         if text.eq_ignore_ascii_case("authorization") {
             return Ok(http::header::AUTHORIZATION);
         }
-        header(key, text, mistakes)
+        parse_unreserved_header(key, text, mistakes)
     });
     let names: Vec<_> = names.collect();
     names.into_iter().collect()

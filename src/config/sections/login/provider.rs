@@ -4,9 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::mistakes::{HOUR, Mistakes, Valid};
-use crate::config::sections::jwt::algorithms;
-use crate::config::sections::policy::home_policy;
-use crate::config::shape;
+use crate::config::sections::jwt::parse_algorithms;
+use crate::config::sections::policy::parse_home_policy;
+use crate::config::schema_types;
 use crate::config::text::{TextList, public_url};
 use crate::credential::jwt::{Claims, Issuer};
 use crate::jwks::{FetchSettings, Freshness, IssuerSettings, KeySource, Location};
@@ -33,13 +33,13 @@ pub struct RawProvider {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
     /// The scopes to request, in addition to `openid`.
-    #[schemars(with = "shape::StringList")]
+    #[schemars(with = "schema_types::StringList")]
     pub scopes: TextList<String>,
     /// Accepted values of `alg`, the signature algorithm of ID tokens.
-    #[schemars(with = "shape::StringList")]
+    #[schemars(with = "schema_types::StringList")]
     pub algorithms: TextList<String>,
     /// The clock-skew leeway for the times in a token.
-    #[schemars(with = "shape::Duration")]
+    #[schemars(with = "schema_types::Duration")]
     pub leeway: String,
     /// The claim with the subject.
     pub subject_claim: String,
@@ -85,19 +85,19 @@ impl RawProvider {
         policies: Valid<&Policies>,
         mistakes: &mut Mistakes,
     ) -> Valid<ProviderSettings> {
-        let at = format!("login.providers.{name}");
-        let key = |part: &str| format!("{at}.{part}");
-        let plain = |byte: u8| {
+        let provider_key = format!("login.providers.{name}");
+        let key = |part: &str| format!("{provider_key}.{part}");
+        let is_valid = |byte: u8| {
             byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_'
         };
-        if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
-            mistakes.note(
-                &at,
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(is_valid) {
+            mistakes.add(
+                &provider_key,
                 "a provider's name is part of a URL: use 1 to 64 characters of a-z, 0-9, `-` and `_`",
             );
         }
         if self.client_id.is_empty() {
-            mistakes.note(
+            mistakes.add(
                 key("client_id"),
                 "is missing: the OAuth client ID of Curfew at this provider",
             );
@@ -107,15 +107,15 @@ impl RawProvider {
                 && url.query().is_none()
                 && url.fragment().is_none()
         });
-        let issuer = mistakes.take(
+        let issuer = mistakes.record_error(
             &key("issuer"),
             address.ok_or("not the address of an issuer such as https://id.example.com"),
         );
-        let algorithms = algorithms(&key("algorithms"), &self.algorithms.0, mistakes);
-        let client_secret = secret(&at, self, mistakes);
-        let authorities = mistakes.read_optional(&key("ca_file"), self.ca_file.as_deref());
-        let leeway = mistakes.duration(&key("leeway"), &self.leeway, Duration::ZERO, HOUR / 6);
-        let policy = home_policy(&key("policy"), self.policy.as_deref(), policies, mistakes);
+        let algorithms = parse_algorithms(&key("algorithms"), &self.algorithms.0, mistakes);
+        let client_secret = read_client_secret(&provider_key, self, mistakes);
+        let authorities = mistakes.read_optional_file(&key("ca_file"), self.ca_file.as_deref());
+        let leeway = mistakes.parse_duration(&key("leeway"), &self.leeway, Duration::ZERO, HOUR / 6);
+        let policy = parse_home_policy(&key("policy"), self.policy.as_deref(), policies, mistakes);
         let (issuer, authorities) = (issuer?, authorities?);
         Ok(ProviderSettings {
             issuer: IssuerSettings {
@@ -159,13 +159,13 @@ impl RawProvider {
     }
 }
 
-fn secret(at: &str, raw: &RawProvider, mistakes: &mut Mistakes) -> Valid<Option<Secret<String>>> {
-    let key = format!("{at}.client_secret_file");
+fn read_client_secret(provider_key: &str, raw: &RawProvider, mistakes: &mut Mistakes) -> Valid<Option<Secret<String>>> {
+    let key = format!("{provider_key}.client_secret_file");
     match (&raw.client_secret, &raw.client_secret_file) {
         (Some(_), Some(_)) => mistakes.reject(key, "conflicts with client_secret: set only one"),
         (Some(secret), None) => Ok(Some(secret.clone())),
         (None, Some(path)) => {
-            let text = mistakes.read_text(&key, path)?;
+            let text = mistakes.read_text_file(&key, path)?;
             let text = text.trim();
             if text.is_empty() {
                 return mistakes.reject(key, "the file is empty");

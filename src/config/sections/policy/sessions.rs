@@ -3,7 +3,7 @@ use crate::config::mistakes::{Mistakes, Valid};
 use crate::policy::{Bind, MaxSessions, NetworkBits, OnSessionLimit};
 
 /// Parses the maximum number of sessions per subject; `None` if there is no maximum.
-pub(super) fn max_sessions(
+pub(super) fn parse_max_sessions(
     key: &str,
     raw: &mut RawPolicy,
     mistakes: &mut Mistakes,
@@ -11,12 +11,12 @@ pub(super) fn max_sessions(
     let on_limit_key = format!("{key}.on_session_limit");
     let Some(count) = raw.max_sessions else {
         if raw.on_session_limit.is_some() {
-            mistakes.note(on_limit_key, format!("needs {key}.max_sessions"));
+            mistakes.add(on_limit_key, format!("needs {key}.max_sessions"));
         }
         return Ok(None);
     };
     if !(1..=1000).contains(&count) {
-        mistakes.note(format!("{key}.max_sessions"), "must be between 1 and 1000");
+        mistakes.add(format!("{key}.max_sessions"), "must be between 1 and 1000");
     }
     let word = raw
         .on_session_limit
@@ -26,7 +26,7 @@ pub(super) fn max_sessions(
         "end_oldest" => Ok(OnSessionLimit::EndOldest),
         _ => Err("must be `deny` or `end_oldest`"),
     };
-    let on_limit = mistakes.take(&on_limit_key, on_limit)?;
+    let on_limit = mistakes.record_error(&on_limit_key, on_limit)?;
     Ok(Some(MaxSessions { count, on_limit }))
 }
 
@@ -35,13 +35,13 @@ pub(super) fn max_sessions(
 const DEFAULT_BITS: NetworkBits = NetworkBits { ipv4: 24, ipv6: 64 };
 
 /// Parses the binding: client network, user agent or both.
-pub(super) fn bind(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> Valid<Bind> {
+pub(super) fn parse_bind(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> Valid<Bind> {
     let (mut address, mut user_agent) = (false, false);
     for word in &raw.bind.0 {
         match word.as_str() {
             "address" => address = true,
             "user_agent" => user_agent = true,
-            _ => mistakes.note(
+            _ => mistakes.add(
                 format!("{key}.bind"),
                 "must be `address`, `user_agent` or both",
             ),
@@ -53,7 +53,7 @@ pub(super) fn bind(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> V
             ("bind_ipv6_bits", raw.bind_ipv6_bits),
         ] {
             if bits.is_some() {
-                mistakes.note(
+                mistakes.add(
                     format!("{key}.{name}"),
                     format!("needs {key}.bind = \"address\""),
                 );
@@ -68,10 +68,10 @@ pub(super) fn bind(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> V
     let ipv4 = *raw.bind_ipv4_bits.get_or_insert(DEFAULT_BITS.ipv4);
     let ipv6 = *raw.bind_ipv6_bits.get_or_insert(DEFAULT_BITS.ipv6);
     if !(1..=32).contains(&ipv4) {
-        mistakes.note(format!("{key}.bind_ipv4_bits"), "must be between 1 and 32");
+        mistakes.add(format!("{key}.bind_ipv4_bits"), "must be between 1 and 32");
     }
     if !(1..=128).contains(&ipv6) {
-        mistakes.note(format!("{key}.bind_ipv6_bits"), "must be between 1 and 128");
+        mistakes.add(format!("{key}.bind_ipv6_bits"), "must be between 1 and 128");
     }
     Ok(Bind {
         network: Some(NetworkBits { ipv4, ipv6 }),

@@ -3,18 +3,18 @@
 use super::*;
 use crate::contract::ReturnHost;
 
-fn loaded(text: &str) -> Loaded {
-    yaml(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+fn load_valid(text: &str) -> Loaded {
+    load_yaml(text).unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
 #[test]
 fn a_listener_can_be_off() {
-    let listen = loaded("{}").config.listen;
+    let listen = load_valid("{}").config.listen;
     assert_eq!(listen.grpc, Some("0.0.0.0:9181".parse().unwrap()));
     assert_eq!(listen.spoe, None);
     for off in ["off", "false", "'off'"] {
         let text = format!("listen: {{grpc: {off}, spoe: '127.0.0.1:9182'}}");
-        let listen = loaded(&text).config.listen;
+        let listen = load_valid(&text).config.listen;
         assert_eq!(listen.grpc, None, "{off}");
         assert_eq!(listen.spoe, Some("127.0.0.1:9182".parse().unwrap()));
     }
@@ -24,7 +24,7 @@ fn a_listener_can_be_off() {
     );
     assert_eq!(
         problems("listen: {grpc: no one}"),
-        r#"curfew.yaml: listen.grpc = "no one": not `off`, nor an address and port such as 127.0.0.1:9180"#
+        r#"curfew.yaml: listen.grpc = "no one": must be `off`, or an address and port such as 127.0.0.1:9180"#
     );
     assert_eq!(
         problems("listen: {spoe: '0.0.0.0:9181'}"),
@@ -34,7 +34,7 @@ fn a_listener_can_be_off() {
 
 #[test]
 fn tls_needs_certificate_and_key() {
-    assert!(loaded("{}").config.grpc_tls.is_none());
+    assert!(load_valid("{}").config.grpc_tls.is_none());
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| {
         let path = directory.path().join(name);
@@ -42,9 +42,9 @@ fn tls_needs_certificate_and_key() {
         path.to_str().unwrap().to_owned()
     };
     let (certificate, key, authority) = (path("certificate"), path("key"), path("authority"));
-    let whole =
+    let complete_config =
         format!("grpc: {{cert_file: {certificate}, key_file: {key}, client_ca_file: {authority}}}");
-    let loaded = loaded(&whole);
+    let loaded = load_valid(&complete_config);
     let tls = loaded.config.grpc_tls.unwrap();
     assert_eq!(tls.certificate.trim_ascii(), b"the certificate");
     assert_eq!(tls.key.expose().trim_ascii(), b"the key");
@@ -76,11 +76,11 @@ fn tls_needs_certificate_and_key() {
 }
 
 #[test]
-fn reads_the_sign_in_page() {
-    assert!(loaded("{}").config.sign_in.is_none());
+fn sign_in_settings_are_read() {
+    assert!(load_valid("{}").config.sign_in.is_none());
     let text = "sign_in: {url: 'https://login.example.com/start?tenant=1', allowed_hosts: \
                 [App.example.com, 'dev.example.com:8443', '*.apps.example.com', '[::1]:3000']}";
-    let sign_in = loaded(text).config.sign_in.unwrap();
+    let sign_in = load_valid(text).config.sign_in.unwrap();
     assert_eq!(sign_in.return_parameter, "rd");
     let exact = |host: &str| ReturnHost::Exact(host.to_owned());
     assert_eq!(
@@ -95,7 +95,7 @@ fn reads_the_sign_in_page() {
 }
 
 #[test]
-fn rejects_an_invalid_sign_in_page() {
+fn invalid_sign_in_settings_are_rejected() {
     let errors = problems("sign_in: {url: 'https://login.example.com/'}");
     assert!(
         errors.contains("sign_in.allowed_hosts") && errors.contains("is missing"),
@@ -114,8 +114,8 @@ fn rejects_an_invalid_sign_in_page() {
         let text = format!("sign_in: {{url: '{url}', allowed_hosts: [a.example.com]}}");
         let errors = problems(&text);
         // A user name can be a token.
-        let shown = if url.contains('@') { "[redacted]" } else { url };
-        let expected = format!("curfew.yaml: sign_in.url = \"{shown}\": not an absolute address");
+        let displayed_url = if url.contains('@') { "[redacted]" } else { url };
+        let expected = format!("curfew.yaml: sign_in.url = \"{displayed_url}\": not an absolute address");
         assert!(errors.starts_with(&expected), "{errors}");
     }
     for parameter in ["", "reason", "a b", "a=b", "a&b"] {
