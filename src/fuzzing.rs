@@ -55,7 +55,7 @@ pub fn run(name: &str, data: &[u8]) {
 }
 
 /// Splits an input at the first empty line. Returns the lines before it and the bytes after it.
-fn head_and_body(data: &[u8]) -> (Vec<&[u8]>, &[u8]) {
+fn split_head_and_body(data: &[u8]) -> (Vec<&[u8]>, &[u8]) {
     let (head, body) = match memchr::memmem::find(data, b"\n\n") {
         Some(end) => (&data[..end], &data[end + 2..]),
         None => (data, &[][..]),
@@ -64,7 +64,7 @@ fn head_and_body(data: &[u8]) -> (Vec<&[u8]>, &[u8]) {
 }
 
 /// Parses lines such as `name: value` as headers; skips invalid lines.
-fn headers<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> http::HeaderMap {
+fn parse_headers<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> http::HeaderMap {
     let mut headers = http::HeaderMap::new();
     for line in lines {
         let Some(colon) = memchr::memchr(b':', line) else {

@@ -8,7 +8,7 @@ mod drain;
 mod grpc;
 mod http;
 mod limited;
-mod paced;
+mod http_stream;
 mod spop;
 
 use std::io;
@@ -25,7 +25,7 @@ use crate::admission::{ConcurrencyLimit, Permit};
 pub use connections::ConnectionHandler;
 pub use drain::drain;
 pub use grpc::{
-    Encryption, GrpcServer, GrpcTlsError, GrpcTlsSettings, MAX_MESSAGE_BYTES, encryption,
+    Encryption, GrpcServer, GrpcTlsError, GrpcTlsSettings, MAX_MESSAGE_BYTES, create_encryption,
 };
 pub use http::{HttpServer, HttpService};
 pub use limited::Limited;
@@ -54,7 +54,7 @@ impl Service {
     /// Creates an HTTP service.
     #[must_use]
     pub fn http(service: impl HttpService) -> Self {
-        Self::Http(http::server(service))
+        Self::Http(http::create_server(service))
     }
 
     /// Creates a SPOP service for HAProxy. While `draining` is set, it disconnects its peers.

@@ -9,7 +9,7 @@ use jsonwebtoken::Algorithm;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde_json::{Map, Value, json};
 
-use super::{head_and_body, headers};
+use super::{parse_headers, split_head_and_body};
 use crate::credential::delegated::{Delegated, SessionKey};
 use crate::credential::jwt::{Claims, Issuer, KeySet, looks_like_a_jwt, unverified_issuer};
 use crate::credential::{
@@ -26,8 +26,8 @@ const AUDIENCE: &str = "app";
 /// Parses cookies. The value of a cookie is the text between `=` and `;`, and an independent parser finds the same
 /// cookies in each line. Two credentials are never read as one.
 pub(super) fn cookies(data: &[u8]) {
-    let (lines, _) = head_and_body(data);
-    let headers = headers(lines);
+    let (lines, _) = split_head_and_body(data);
+    let headers = parse_headers(lines);
     let found: Vec<&[u8]> = cookie_values(&headers, "session").collect();
     let mut expected = Vec::new();
     for line in headers.get_all(COOKIE) {
@@ -63,47 +63,47 @@ fn trim_blanks(mut text: &[u8]) -> &[u8] {
     text
 }
 
-static RING: LazyLock<Option<Arc<KeyRing>>> = LazyLock::new(|| {
+static KEY_RING: LazyLock<Option<Arc<KeyRing>>> = LazyLock::new(|| {
     let key = SigningKey::parse("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8");
     KeyRing::new(vec![key.ok()?]).ok().map(Arc::new)
 });
-/// A token that the key ring `RING` has issued, and a text that this key ring has sealed.
-const TOKEN: &str = include_str!("../../fuzz/seeds/token/issued");
-const SEALED: &str = include_str!("../../fuzz/seeds/token/sealed");
+/// A token that the key ring `KEY_RING` has issued, and a text that this key ring has sealed.
+const ISSUED_TOKEN: &str = include_str!("../../fuzz/seeds/token/issued");
+const SEALED_TEXT: &str = include_str!("../../fuzz/seeds/token/sealed");
 
 /// Verifies tokens and sealed texts. The key ring accepts only the token that it has issued and the text that it has
 /// sealed.
 pub(super) fn token(data: &[u8]) {
-    let Some(ring) = &*RING else { return };
-    assert_eq!(ring.verify(data).is_ok(), data == TOKEN.as_bytes());
+    let Some(ring) = &*KEY_RING else { return };
+    assert_eq!(ring.verify(data).is_ok(), data == ISSUED_TOKEN.as_bytes());
     if let Ok(text) = std::str::from_utf8(data) {
-        assert_eq!(ring.open("fuzzing", text).is_ok(), text == SEALED);
+        assert_eq!(ring.open("fuzzing", text).is_ok(), text == SEALED_TEXT);
     }
 }
 
 struct Signer {
-    pair: Ed25519KeyPair,
+    key_pair: Ed25519KeyPair,
     keys: KeySet,
     issuer: Issuer,
 }
 
 impl Signer {
-    fn sign(&self, head: &Value, claims: &[u8]) -> String {
-        let head = URL_SAFE_NO_PAD.encode(head.to_string());
-        let text = format!("{head}.{}", URL_SAFE_NO_PAD.encode(claims));
-        let signature = URL_SAFE_NO_PAD.encode(self.pair.sign(text.as_bytes()));
+    fn sign(&self, header: &Value, claims: &[u8]) -> String {
+        let header = URL_SAFE_NO_PAD.encode(header.to_string());
+        let text = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims));
+        let signature = URL_SAFE_NO_PAD.encode(self.key_pair.sign(text.as_bytes()));
         format!("{text}.{signature}")
     }
 }
 
 static SIGNER: LazyLock<Option<Signer>> = LazyLock::new(|| {
     crate::credential::jwt::install_crypto();
-    let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).ok()?;
-    let x = URL_SAFE_NO_PAD.encode(pair.public_key());
+    let key_pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).ok()?;
+    let x = URL_SAFE_NO_PAD.encode(key_pair.public_key());
     let keys = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "1", "x": x}]});
     Some(Signer {
         keys: KeySet::from_json(keys.to_string().as_bytes()).ok()?,
-        pair,
+        key_pair,
         issuer: Issuer {
             issuer: ISSUER.to_owned(),
             audiences: vec![AUDIENCE.to_owned()],
@@ -121,7 +121,7 @@ static SIGNER: LazyLock<Option<Signer>> = LazyLock::new(|| {
     })
 });
 /// A token that the signer has signed.
-const JWT: &str = include_str!("../../fuzz/seeds/jwt/signed");
+const SIGNED_JWT: &str = include_str!("../../fuzz/seeds/jwt/signed");
 
 /// Verifies JSON Web Tokens. The verifier accepts only the token that the signer has signed.
 pub(super) fn jwt(data: &[u8]) {
@@ -131,8 +131,8 @@ pub(super) fn jwt(data: &[u8]) {
     };
     let _ = unverified_issuer(text);
     let verified = signer.issuer.verify(text, &signer.keys, NOW);
-    assert_eq!(verified.is_ok(), text == JWT);
-    if text != JWT {
+    assert_eq!(verified.is_ok(), text == SIGNED_JWT);
+    if text != SIGNED_JWT {
         assert!(
             signer
                 .issuer
@@ -150,7 +150,7 @@ pub(super) fn jwt(data: &[u8]) {
 pub(super) fn claims(data: &[u8]) {
     let Some(signer) = &*SIGNER else { return };
     let claims: Option<Map<String, Value>> = serde_json::from_slice(data).ok();
-    let is_ours = claims.as_ref().is_some_and(|claims| {
+    let has_issuer_and_audience = claims.as_ref().is_some_and(|claims| {
         let audience = match claims.get("aud") {
             Some(Value::Array(all)) => all.iter().any(|one| one == AUDIENCE),
             Some(one) => one == AUDIENCE,
@@ -158,18 +158,18 @@ pub(super) fn claims(data: &[u8]) {
         };
         audience && claims.get("iss").is_some_and(|issuer| issuer == ISSUER)
     });
-    let lives = claims.as_ref().is_some_and(|claims| {
+    let is_unexpired = claims.as_ref().is_some_and(|claims| {
         let end = claims.get("exp").and_then(Value::as_f64);
         end.is_some_and(|end| (end + 60.0) * 1000.0 > NOW.as_millis() as f64)
     });
     let Signer { keys, issuer, .. } = signer;
     let credential = signer.sign(&json!({"alg": "EdDSA", "kid": "1"}), data);
     if let Ok(verified) = issuer.verify(&credential, keys, NOW) {
-        assert!(is_ours && lives);
+        assert!(has_issuer_and_audience && is_unexpired);
         assert!(verified.started <= NOW);
     }
     if let Ok(id_token) = issuer.verify_id_token(&credential, keys, None, NOW) {
-        assert!(is_ours && lives);
+        assert!(has_issuer_and_audience && is_unexpired);
         assert!(!id_token.subject().is_empty());
         let _ = issuer.claims_in(&id_token);
         if let Ok(signed_in) = issuer.signed_in(id_token, Map::new(), NOW) {
@@ -177,16 +177,16 @@ pub(super) fn claims(data: &[u8]) {
         }
     }
     if issuer.verify_user_info(&credential, keys, NOW).is_ok() {
-        assert!(is_ours);
+        assert!(has_issuer_and_audience);
     }
     let logout = signer.sign(&json!({"alg": "EdDSA", "typ": "logout+jwt"}), data);
     if let Ok(notice) = issuer.verify_logout(&logout, keys, NOW) {
-        assert!(is_ours && lives && notice.ended.is_some());
+        assert!(has_issuer_and_audience && is_unexpired && notice.ended.is_some());
         assert!(claims.is_some_and(|claims| !claims.contains_key("nonce")));
     }
     let event = signer.sign(&json!({"alg": "EdDSA", "typ": "secevent+jwt"}), data);
     if issuer.verify_event(&event, keys, NOW).is_ok() {
-        assert!(is_ours);
+        assert!(has_issuer_and_audience);
     }
     for notice in [&logout, &event] {
         assert!(issuer.verify(notice, keys, NOW).is_err());
@@ -209,15 +209,15 @@ pub(super) fn jwks(data: &[u8]) {
 }
 
 static DELEGATED: LazyLock<[Delegated; 3]> = LazyLock::new(|| {
-    let named = |name| HeaderName::from_static(name);
-    let by = |key| Delegated {
+    let header_name = |name| HeaderName::from_static(name);
+    let with_session_key = |key| Delegated {
         name: "sso".to_owned(),
         key,
-        user: named("x-auth-request-user"),
-        token: Some(named("authorization")),
-        groups: Some(named("x-auth-request-groups")),
+        user: header_name("x-auth-request-user"),
+        token: Some(header_name("authorization")),
+        groups: Some(header_name("x-auth-request-groups")),
         groups_separator: ',',
-        email: Some(named("x-auth-request-email")),
+        email: Some(header_name("x-auth-request-email")),
         display_name: None,
         auth_time: None,
         max_age: MaxAge::Idle,
@@ -227,9 +227,9 @@ static DELEGATED: LazyLock<[Delegated; 3]> = LazyLock::new(|| {
         cleared_cookie: None,
     };
     [
-        by(SessionKey::Header(named("x-auth-request-session"))),
-        by(SessionKey::Claim("sid".to_owned())),
-        by(SessionKey::Cookie {
+        with_session_key(SessionKey::Header(header_name("x-auth-request-session"))),
+        with_session_key(SessionKey::Claim("sid".to_owned())),
+        with_session_key(SessionKey::Cookie {
             name: "_oauth2_proxy".to_owned(),
             delimiter: None,
         }),
@@ -238,8 +238,8 @@ static DELEGATED: LazyLock<[Delegated; 3]> = LazyLock::new(|| {
 
 /// Parses the answer of a delegated service.
 pub(super) fn delegated_answer(data: &[u8]) {
-    let (lines, cookie) = head_and_body(data);
-    let headers = headers(lines);
+    let (lines, cookie) = split_head_and_body(data);
+    let headers = parse_headers(lines);
     for delegated in &*DELEGATED {
         let cookie = (!cookie.is_empty()).then_some(cookie);
         if let Ok(allowed) = delegated.interpret_response(cookie, &headers, NOW) {

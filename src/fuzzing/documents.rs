@@ -3,7 +3,7 @@ use std::time::Duration;
 use crate::config::{ConfigError, load_text};
 use crate::lint::{self, LintLimits};
 
-/// Parses a configuration. It is accepted, or rejected with a message for each mistake.
+/// Parses a configuration. The parser accepts it, or rejects it with a message for each mistake.
 pub(super) fn configuration(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
@@ -29,9 +29,9 @@ pub(super) fn lint(data: &[u8]) {
         touch_interval: Duration::from_secs(15),
     };
     if let Ok(findings) = lint::lint(text, &limits) {
-        // In YAML, both characters are line breaks.
-        let lines = 1 + text.matches(['\n', '\r']).count();
-        let mut lines_of = findings.iter().map(|finding| finding.line);
-        assert!(lines_of.all(|line| (1..=lines).contains(&line)));
+        // Each of these characters is a line break in YAML.
+        let line_count = 1 + text.matches(['\n', '\r']).count();
+        let mut line_numbers = findings.iter().map(|finding| finding.line);
+        assert!(line_numbers.all(|line| (1..=line_count).contains(&line)));
     }
 }

@@ -2,20 +2,20 @@ use crate::check::OriginalUrl;
 
 /// Parses an original URL. Its parts together are the same URL, and its host is valid.
 pub(super) fn original_url(data: &[u8]) {
-    let Ok(read) = OriginalUrl::parse(data) else {
+    let Ok(url) = OriginalUrl::parse(data) else {
         return;
     };
-    let whole = read.to_bytes();
-    assert_eq!(OriginalUrl::parse(&whole), Ok(read));
-    assert!(data.ends_with(&read.target()));
-    let (scheme, rest) = data.split_at(data.len() - read.host.len() - read.target().len());
-    assert!(rest.starts_with(read.host.as_bytes()));
+    let serialized = url.to_bytes();
+    assert_eq!(OriginalUrl::parse(&serialized), Ok(url));
+    assert!(data.ends_with(&url.target()));
+    let (scheme, rest) = data.split_at(data.len() - url.host.len() - url.target().len());
+    assert!(rest.starts_with(url.host.as_bytes()));
     assert!(scheme.ends_with(b"://") && scheme.len() <= 8);
     assert!(
-        !read
+        !url
             .host
             .bytes()
             .any(|byte| b"/\\@?#, \t\r\n".contains(&byte))
     );
-    assert!(!whole.iter().any(|byte| *byte <= b' ' || *byte == 0x7f));
+    assert!(!serialized.iter().any(|byte| *byte <= b' ' || *byte == 0x7f));
 }

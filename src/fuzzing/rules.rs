@@ -1,13 +1,13 @@
 use http::Method;
 
-use super::head_and_body;
+use super::split_head_and_body;
 use crate::check::OriginalUrl;
 use crate::policy::model::{AmbiguousReading, agreed_path, first_match};
 use crate::policy::{
     Conditions, Contract, HostPattern, NormalPath, PathPattern, RequestTarget, Rule, Rules, Terms,
 };
 
-/// Normalizes a path. It has a normal form only if all parsers read it in the same way.
+/// Normalizes a path. A path has a normal form only if all parsers read it in the same way.
 pub(super) fn path(data: &[u8]) {
     let normal = NormalPath::new(data).ok();
     assert_eq!(
@@ -19,11 +19,11 @@ pub(super) fn path(data: &[u8]) {
 /// Matches requests. Compiled rules find the same rule as a search through all rules. The input has lines with rules
 /// (`*.example.com =/a,/b,~/c/*,? GET`; `-` means no condition), then lines with requests (`GET a.example.com /b`).
 pub(super) fn rules(data: &[u8]) {
-    let (lines, requests) = head_and_body(data);
+    let (lines, requests) = split_head_and_body(data);
     let rules: Vec<Rule> = lines
         .iter()
         .take(20)
-        .filter_map(|line| rule(line))
+        .filter_map(|line| parse_rule(line))
         .collect();
     let rules: Vec<Rule> = rules
         .into_iter()
@@ -70,16 +70,16 @@ fn is_simple(glob: &str) -> bool {
             .all(|part| part == "**" || !part.contains("**"))
 }
 
-fn rule(line: &[u8]) -> Option<Rule> {
+fn parse_rule(line: &[u8]) -> Option<Rule> {
     let line = std::str::from_utf8(line).ok()?;
     let mut parts = line.split(' ');
-    let mut listed = || {
+    let mut next_list = || {
         let part = parts.next().unwrap_or("-");
         part.split(',')
             .filter(|item| *item != "-")
             .collect::<Vec<_>>()
     };
-    let (hosts, paths, methods) = (listed(), listed(), listed());
+    let (hosts, paths, methods) = (next_list(), next_list(), next_list());
     let paths = paths.into_iter().map(|path| {
         let rest = path.get(1..).unwrap_or_default();
         match path.as_bytes().first() {

@@ -11,7 +11,7 @@ use spop::{Action, FramePayload, FrameType, SpopCodec, TypedData};
 use tokio_util::codec::Decoder;
 use tower::ServiceExt;
 
-use super::{head_and_body, headers};
+use super::{parse_headers, split_head_and_body};
 use crate::app::App;
 use crate::browser::BrowserService;
 use crate::clock::ManualClock;
@@ -69,7 +69,7 @@ impl Service {
 fn with_service(run: impl FnOnce(&Service)) {
     SERVICE.with(|service| {
         let Some(service) = service else {
-            // Abort, because without the service nothing would be tested.
+            // Without the service, the targets would test nothing.
             std::process::abort();
         };
         run(service);
@@ -77,14 +77,14 @@ fn with_service(run: impl FnOnce(&Service)) {
 }
 
 /// Parses a request: a line with method and URL, headers, an empty line, and the body.
-fn request(data: &[u8]) -> Option<Request<Body>> {
-    let (lines, body) = head_and_body(data);
+fn parse_request(data: &[u8]) -> Option<Request<Body>> {
+    let (lines, body) = split_head_and_body(data);
     let (first, rest) = lines.split_first()?;
     let mut parts = first.splitn(2, |byte| *byte == b' ');
     let mut request = Request::builder().method(parts.next()?);
     request = request.uri(parts.next()?);
     let mut request = request.body(Body::from(body.to_vec())).ok()?;
-    *request.headers_mut() = headers(rest.iter().copied());
+    *request.headers_mut() = parse_headers(rest.iter().copied());
     Some(request)
 }
 
@@ -95,7 +95,7 @@ fn contains_public_path(data: &[u8]) -> bool {
 }
 
 /// Returns the content of a body, or nothing if reading it fails.
-async fn text<B>(body: B) -> Bytes
+async fn read_body<B>(body: B) -> Bytes
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<axum::BoxError>,
@@ -107,7 +107,7 @@ where
 /// Sends an HTTP request. Without a session, only checks for a public path are allowed, and their answer contains no
 /// identity. Other paths never cause a 500.
 pub(super) fn http(data: &[u8]) {
-    let Some(request) = request(data) else { return };
+    let Some(request) = parse_request(data) else { return };
     let path = request.uri().path().to_owned();
     let is_check = !["/.", "/oidc", "/ssf"]
         .iter()
@@ -129,7 +129,7 @@ pub(super) fn http(data: &[u8]) {
             assert_no_identity(response.headers());
         }
         assert!(!status.is_server_error() || status == StatusCode::SERVICE_UNAVAILABLE);
-        service.runtime.block_on(text(response.into_body()));
+        service.runtime.block_on(read_body(response.into_body()));
     });
 }
 
@@ -152,12 +152,12 @@ pub(super) fn check_request(data: &[u8]) {
     let Ok(request) = request else { return };
     with_service(|service| {
         let answer = service.grpc.clone().oneshot(request);
-        let answered: Result<_, Infallible> = service.runtime.block_on(answer);
-        let Ok(answered) = answered;
-        let body = service.runtime.block_on(text(answered.into_body()));
+        let response: Result<_, Infallible> = service.runtime.block_on(answer);
+        let Ok(response) = response;
+        let body = service.runtime.block_on(read_body(response.into_body()));
         let message = body.get(5..).unwrap_or_default();
         let Ok(answer) = wire::CheckResponse::decode(message) else {
-            panic_at("a call must get an answer");
+            fail("a call must get an answer");
             return;
         };
         match (
@@ -168,7 +168,7 @@ pub(super) fn check_request(data: &[u8]) {
             (Some(code), Some(wire::HttpResponse::Denied(denied))) => {
                 assert!(code != 0 && denied.status.is_some_and(|status| status.code >= 300));
             }
-            _ => panic_at("the answer is incomplete"),
+            _ => fail("the answer is incomplete"),
         }
     });
 }
@@ -206,9 +206,9 @@ pub(super) fn spop(data: &[u8]) {
     }
 }
 
-/// Sends a request to the admin API. It succeeds, or is refused with a reason, and never causes a 500.
+/// Sends a request to the admin API. The API serves the request, or refuses it with a reason, and never answers 500.
 pub(super) fn admin(data: &[u8]) {
-    let Some(mut request) = request(data) else {
+    let Some(mut request) = parse_request(data) else {
         return;
     };
     with_service(|service| {
@@ -223,10 +223,10 @@ pub(super) fn admin(data: &[u8]) {
             .block_on(service.admin.clone().oneshot(request));
         let status = response.status();
         assert!(!status.is_server_error() || status == StatusCode::SERVICE_UNAVAILABLE);
-        service.runtime.block_on(text(response.into_body()));
+        service.runtime.block_on(read_body(response.into_body()));
     });
 }
 
-fn panic_at(what: &str) {
-    assert!(what.is_empty(), "{what}");
+fn fail(message: &str) {
+    assert!(message.is_empty(), "{message}");
 }

@@ -7,7 +7,7 @@ use proptest::test_runner::{Config, TestRunner};
 use super::*;
 
 /// The number of runs of each target.
-const RUNS: u32 = 300;
+const RUNS_PER_TARGET: u32 = 300;
 
 /// Texts that are inserted at random places.
 const FRAGMENTS: &[&str] = &[
@@ -73,7 +73,7 @@ enum Change {
     Join(usize, usize),
 }
 
-fn change() -> impl Strategy<Value = Change> {
+fn any_change() -> impl Strategy<Value = Change> {
     let (position, length) = (any::<usize>(), 0..64_usize);
     prop_oneof![
         (position, any::<u8>()).prop_map(|(at, byte)| Change::Set(at, byte)),
@@ -85,8 +85,8 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-/// Returns a seed with random changes.
-fn mutated(seeds: &[Vec<u8>], seed: usize, changes: &[Change]) -> Vec<u8> {
+/// Returns the seed at the index `seed` with `changes`.
+fn apply_changes(seeds: &[Vec<u8>], seed: usize, changes: &[Change]) -> Vec<u8> {
     let mut bytes = seeds[seed % seeds.len()].clone();
     for change in changes {
         let end = bytes.len();
@@ -118,7 +118,7 @@ fn mutated(seeds: &[Vec<u8>], seed: usize, changes: &[Change]) -> Vec<u8> {
 }
 
 /// Returns the seeds of a target, the smallest first.
-fn seeds(target: &str) -> Vec<Vec<u8>> {
+fn read_seeds(target: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("fuzz/seeds")
         .join(target);
@@ -132,21 +132,21 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
 }
 
 fn run_target(target: &Target) {
-    let seeds = seeds(target.name);
+    let seeds = read_seeds(target.name);
     for seed in &seeds {
         (target.run)(seed);
     }
     let mut runner = TestRunner::new(Config {
-        cases: RUNS,
+        cases: RUNS_PER_TARGET,
         failure_persistence: None,
         ..Config::default()
     });
-    let inputs = (any::<usize>(), vec(change(), 0..8));
-    let tried = runner.run(&inputs, |(seed, changes)| {
-        (target.run)(&mutated(&seeds, seed, &changes));
+    let inputs = (any::<usize>(), vec(any_change(), 0..8));
+    let result = runner.run(&inputs, |(seed, changes)| {
+        (target.run)(&apply_changes(&seeds, seed, &changes));
         Ok(())
     });
-    if let Err(failure) = tried {
+    if let Err(failure) = result {
         panic!("{}: {failure}", target.name);
     }
 }
@@ -162,15 +162,15 @@ fn every_target_passes_with_changed_seeds() {
 #[test]
 fn the_fuzzer_has_the_same_targets() {
     let manifest = include_str!("../../fuzz/Cargo.toml");
-    let built: Vec<&str> = manifest
+    let manifest_files: Vec<&str> = manifest
         .lines()
         .filter_map(|line| line.strip_prefix("path = \"fuzz_targets/"))
         .collect();
-    let named: Vec<String> = TARGETS
+    let expected_files: Vec<String> = TARGETS
         .iter()
         .map(|target| format!("{}.rs\"", target.name))
         .collect();
-    assert_eq!(built, named);
+    assert_eq!(manifest_files, expected_files);
     for target in &TARGETS {
         let file = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join(format!("fuzz/fuzz_targets/{}.rs", target.name));

@@ -28,13 +28,13 @@ pub(super) async fn serve(
     shutdown_timeout: Duration,
 ) -> bool {
     let connections = TaskTracker::new();
-    let abandon = CancellationToken::new();
+    let abort = CancellationToken::new();
     while let Some((stream, peer, permit)) = socket.accept(&stop).await {
         let connection = handler(stream, peer, stop.clone());
-        let abandon = abandon.clone();
+        let abort = abort.clone();
         connections.spawn(async move {
             let _permit = permit;
-            if let Some(Err(error)) = abandon.run_until_cancelled(connection).await {
+            if let Some(Err(error)) = abort.run_until_cancelled(connection).await {
                 tracing::debug!(%peer, %error, "connection error");
             }
         });
@@ -42,6 +42,6 @@ pub(super) async fn serve(
     drop(socket);
     connections.close();
     let finished = tokio::time::timeout(shutdown_timeout, connections.wait()).await;
-    abandon.cancel();
+    abort.cancel();
     finished.is_ok()
 }

@@ -19,19 +19,19 @@ pub async fn drain<B: Body<Data = Bytes>>(body: B) -> bool {
         return true;
     }
     let mut body = pin!(body);
-    let reading = async {
-        let mut read = 0;
+    let read_to_end = async {
+        let mut bytes_read = 0;
         while let Ok(next) = tokio::time::timeout(READ_TIMEOUT, body.frame()).await {
             let Some(frame) = next else { return true };
             let Ok(frame) = frame else { return false };
-            read += frame.data_ref().map_or(0, Buf::remaining);
-            if read > MAX_DRAIN_BYTES {
+            bytes_read += frame.data_ref().map_or(0, Buf::remaining);
+            if bytes_read > MAX_DRAIN_BYTES {
                 return false;
             }
         }
         false
     };
-    tokio::time::timeout(DRAIN_TIMEOUT, reading)
+    tokio::time::timeout(DRAIN_TIMEOUT, read_to_end)
         .await
         .unwrap_or(false)
 }
@@ -43,7 +43,7 @@ mod tests {
 
     use super::*;
 
-    fn chunks(count: usize, pause: Duration) -> AxumBody {
+    fn body_of_chunks(count: usize, pause: Duration) -> AxumBody {
         let chunk = Bytes::from_static(&[0; 64 * 1024]);
         AxumBody::from_stream(stream::unfold(count, move |left| {
             let chunk = chunk.clone();
@@ -58,19 +58,19 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn bodies_are_drained_within_limits() {
         assert!(drain(AxumBody::empty()).await);
-        assert!(drain(chunks(512, Duration::ZERO)).await);
+        assert!(drain(body_of_chunks(512, Duration::ZERO)).await);
         assert!(
-            !drain(chunks(513, Duration::ZERO)).await,
+            !drain(body_of_chunks(513, Duration::ZERO)).await,
             "a body that is too long must not be read to its end"
         );
         assert!(
-            !drain(chunks(20, Duration::from_secs(1))).await,
+            !drain(body_of_chunks(20, Duration::from_secs(1))).await,
             "a body that is too slow must not be read to its end"
         );
-        let begun = tokio::time::Instant::now();
-        assert!(!drain(chunks(1, Duration::from_secs(9))).await);
+        let start = tokio::time::Instant::now();
+        assert!(!drain(body_of_chunks(1, Duration::from_secs(9))).await);
         assert_eq!(
-            begun.elapsed(),
+            start.elapsed(),
             READ_TIMEOUT,
             "a pause of the client must end at the timeout"
         );

@@ -13,7 +13,7 @@ use super::Socket;
 use crate::live::Live;
 
 use tls::Connection;
-pub use tls::{Encryption, GrpcTlsError, GrpcTlsSettings, encryption};
+pub use tls::{Encryption, GrpcTlsError, GrpcTlsSettings, create_encryption};
 
 /// The maximum size of the headers of a call. The headers of the client's request are in the message, and do not
 /// count here.
@@ -63,8 +63,8 @@ pub(super) async fn serve(
     shutdown_timeout: Duration,
 ) -> bool {
     let name = socket.name;
-    let (ready, connections) = mpsc::channel(1);
-    let accepting = tokio::spawn(accept(socket, server.encryption, ready, stop.clone()));
+    let (ready_sender, connections) = mpsc::channel(1);
+    let accept_task = tokio::spawn(accept_connections(socket, server.encryption, ready_sender, stop.clone()));
     let incoming = stream::unfold(connections, |mut connections| async {
         let stream = connections.recv().await?;
         Some((Ok::<_, io::Error>(stream), connections))
@@ -86,28 +86,28 @@ pub(super) async fn serve(
         }
         () = timeout_elapsed => false,
     };
-    accepting.abort();
+    accept_task.abort();
     finished
 }
 
 /// Accepts connections, and passes them to the server after the TLS handshake and the HTTP/2 preface. Connections
 /// without a preface are closed after a timeout and when the listener stops. The server itself would wait for these
 /// connections without a limit.
-async fn accept(
+async fn accept_connections(
     socket: Socket,
     encryption: Live<Encryption>,
-    ready: mpsc::Sender<Connection>,
+    ready_sender: mpsc::Sender<Connection>,
     stop: CancellationToken,
 ) {
     while let Some((stream, peer, permit)) = socket.accept(&stop).await {
-        let (ready, stop) = (ready.clone(), stop.clone());
+        let (ready_sender, stop) = (ready_sender.clone(), stop.clone());
         let encryption = encryption.current();
         let handshake = async move { Connection::handshake(stream, permit, &encryption).await };
         tokio::spawn(async move {
             let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake);
             match stop.run_until_cancelled(handshake).await {
                 // Sending fails only if the server has stopped.
-                Some(Ok(Ok(connection))) => drop(ready.send(connection).await),
+                Some(Ok(Ok(connection))) => drop(ready_sender.send(connection).await),
                 Some(Ok(Err(error))) => {
                     tracing::debug!(%peer, %error, "TLS/HTTP2 handshake failed")
                 }
@@ -133,23 +133,23 @@ mod tests {
     async fn a_connection_without_a_preface_is_closed() {
         let (_, health) = tonic_health::server::health_reporter();
         let server = GrpcServer::new(Routes::new(health), Live::new(None));
-        let shown = Metrics::new().unwrap().connections("grpc");
-        let limit = ConcurrencyLimit::new("grpc", LimitKind::Connections, 10, shown);
+        let permit_metrics = Metrics::new().unwrap().connections("grpc");
+        let limit = ConcurrencyLimit::new("grpc", LimitKind::Connections, 10, permit_metrics);
         let address = "127.0.0.1:0".parse().unwrap();
         let listener = Listener::bind("grpc", address, Service::Grpc(Box::new(server)), limit);
         let listener = listener.await.unwrap();
         let address = listener.address();
         let stop = CancellationToken::new();
         let serving = tokio::spawn(listener.serve(stop.clone(), Duration::from_secs(1)));
-        for words in [&b""[..], b"PRI", b"PRI * HTTP/2.0\r\n\r\nSM\r\n"] {
-            let begun = Instant::now();
+        for input in [&b""[..], b"PRI", b"PRI * HTTP/2.0\r\n\r\nSM\r\n"] {
+            let start = Instant::now();
             let mut client = TcpStream::connect(address).await.unwrap();
-            client.write_all(words).await.unwrap();
+            client.write_all(input).await.unwrap();
             let _ = client.read_to_end(&mut Vec::new()).await;
-            let kept = begun.elapsed();
+            let open_time = start.elapsed();
             assert!(
-                kept >= HANDSHAKE_TIMEOUT && kept < 2 * HANDSHAKE_TIMEOUT,
-                "{words:?}: {kept:?}"
+                open_time >= HANDSHAKE_TIMEOUT && open_time < 2 * HANDSHAKE_TIMEOUT,
+                "{input:?}: {open_time:?}"
             );
         }
         stop.cancel();

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::Socket;
-use super::paced::{Paced, WriteProgress};
+use super::http_stream::{HttpStream, WriteProgress};
 
 /// The maximum size of a request head: 64 KiB of headers, and the request line. At most 100 headers are allowed, as
 /// in Envoy, Apache and Tomcat. For 1024 headers, hyper needs a larger buffer for each request, which took a fifth of
@@ -52,7 +52,7 @@ pub type HttpServer = Box<
 >;
 
 /// Creates the server for a service.
-pub(super) fn server(service: impl HttpService) -> HttpServer {
+pub(super) fn create_server(service: impl HttpService) -> HttpServer {
     Box::new(|socket, stop, shutdown_timeout| {
         Box::pin(serve(socket, service, stop, shutdown_timeout))
     })
@@ -88,17 +88,18 @@ async fn serve_connection(
     service: impl HttpService,
     stop: CancellationToken,
 ) -> Result<(), hyper::Error> {
-    let detecting = tokio::time::timeout(IDLE_TIMEOUT, is_http2(&stream));
-    let Some(Ok(Ok(http2))) = stop.run_until_cancelled(detecting).await else {
+    let detection = tokio::time::timeout(IDLE_TIMEOUT, is_http2(&stream));
+    let Some(Ok(Ok(http2))) = stop.run_until_cancelled(detection).await else {
         return Ok(());
     };
     let max_streams = max_streams(&service);
     let service = Arc::new(service);
-    let progress = Arc::new(Progress::default());
-    let (counted, write_progress) = (Arc::clone(&progress), Arc::new(WriteProgress::default()));
-    let stream = TokioIo::new(Paced::new(stream, Arc::clone(&write_progress)));
+    let request_counts = Arc::new(RequestCounts::default());
+    let write_progress = Arc::new(WriteProgress::default());
+    let stream = TokioIo::new(HttpStream::new(stream, Arc::clone(&write_progress)));
+    let service_counts = Arc::clone(&request_counts);
     let service = service_fn(move |request: Request<Incoming>| {
-        let (service, counted) = (Arc::clone(&service), Arc::clone(&counted));
+        let (service, request_counts) = (Arc::clone(&service), Arc::clone(&service_counts));
         let write_progress = Arc::clone(&write_progress);
         async move {
             // HTTP/2 does not need this wait, because it has flow-control windows. A request that waits here does not
@@ -106,9 +107,9 @@ async fn serve_connection(
             if !http2 {
                 write_progress.wait_until_written().await;
             }
-            let _ended_on_drop = counted.begin();
+            let _ended_on_drop = request_counts.begin_request();
             let response = service.call(request, peer).await;
-            write_progress.begin();
+            write_progress.mark_unwritten();
             Ok::<_, Infallible>(response)
         }
     });
@@ -117,12 +118,12 @@ async fn serve_connection(
             .max_header_list_size(MAX_HEAD_BYTES as u32)
             .max_concurrent_streams(max_streams)
             .serve_connection(stream, service);
-        progress.until_idle(watcher.watch(connection)).await
+        request_counts.serve_until_idle(watcher.watch(connection)).await
     } else {
         let connection = http1::Builder::new()
             .max_buf_size(MAX_HEAD_BYTES)
             .serve_connection(stream, service);
-        progress.until_idle(watcher.watch(connection)).await
+        request_counts.serve_until_idle(watcher.watch(connection)).await
     }
 }
 
@@ -145,25 +146,25 @@ async fn is_http2(stream: &TcpStream) -> std::io::Result<bool> {
 /// The numbers of requests of a connection that have begun and ended. With these numbers, one timer per connection is
 /// enough. One timer per request would take much of the time of an answer.
 #[derive(Default)]
-struct Progress {
+struct RequestCounts {
     begun: AtomicU64,
     ended: AtomicU64,
 }
 
-impl Progress {
-    fn begin(&self) -> impl Drop + '_ {
-        struct Ended<'a>(&'a AtomicU64);
-        impl Drop for Ended<'_> {
+impl RequestCounts {
+    fn begin_request(&self) -> impl Drop + '_ {
+        struct EndCounter<'a>(&'a AtomicU64);
+        impl Drop for EndCounter<'_> {
             fn drop(&mut self) {
                 self.0.fetch_add(1, Ordering::Relaxed);
             }
         }
         self.begun.fetch_add(1, Ordering::Relaxed);
-        Ended(&self.ended)
+        EndCounter(&self.ended)
     }
 
     /// Serves a connection until it ends or was idle for `IDLE_TIMEOUT`.
-    async fn until_idle(
+    async fn serve_until_idle(
         &self,
         connection: impl Future<Output = Result<(), hyper::Error>>,
     ) -> Result<(), hyper::Error> {
@@ -192,9 +193,9 @@ mod tests {
     use crate::listener::{Listener, Service};
     use crate::telemetry::Metrics;
 
-    fn limit() -> ConcurrencyLimit {
-        let shown = Metrics::new().unwrap().connections("check");
-        ConcurrencyLimit::new("check", LimitKind::Connections, 10, shown)
+    fn create_limit() -> ConcurrencyLimit {
+        let permit_metrics = Metrics::new().unwrap().connections("check");
+        ConcurrencyLimit::new("check", LimitKind::Connections, 10, permit_metrics)
     }
 
     /// A service that answers after this delay.
@@ -208,43 +209,43 @@ mod tests {
         }
     }
 
-    /// Sends `words` on a connection. Returns all answers and the time until the connection closes.
-    async fn read(service: SlowService, words: &'static [u8]) -> (String, Duration) {
+    /// Sends `input` on a connection. Returns all answers and the time until the connection closes.
+    async fn send_and_read(service: SlowService, input: &'static [u8]) -> (String, Duration) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut client = TcpStream::connect(address).await.unwrap();
         let (stream, peer) = listener.accept().await.unwrap();
-        client.write_all(words).await.unwrap();
+        client.write_all(input).await.unwrap();
         let graceful = GracefulShutdown::new();
         let stop = CancellationToken::new();
-        let begun = Instant::now();
+        let start = Instant::now();
         let _ = serve_connection(graceful.watcher(), stream, peer, service, stop).await;
         let mut text = String::new();
         let _ = client.read_to_string(&mut text).await;
-        (text, begun.elapsed())
+        (text, start.elapsed())
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_peer_is_disconnected() {
-        for words in [
+        for input in [
             &b""[..],
             b"P",
             b"PRI * HTTP/2.0\r\n",
             b"GET / HTTP/1.1\r\nhost: a\r\n",
             b"GET / HTTP/1.1\r\nhost: a\r\n\r\n",
         ] {
-            let (_, kept) = read(SlowService(Duration::ZERO), words).await;
+            let (_, open_time) = send_and_read(SlowService(Duration::ZERO), input).await;
             assert!(
-                kept >= IDLE_TIMEOUT && kept < 3 * IDLE_TIMEOUT,
-                "{words:?}: {kept:?}"
+                open_time >= IDLE_TIMEOUT && open_time < 3 * IDLE_TIMEOUT,
+                "{input:?}: {open_time:?}"
             );
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_waits_for_an_answer_stays_connected() {
-        let words = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
-        let (text, waited) = read(SlowService(5 * IDLE_TIMEOUT), words).await;
+        let input = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        let (text, waited) = send_and_read(SlowService(5 * IDLE_TIMEOUT), input).await;
         assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
         assert!(waited >= 5 * IDLE_TIMEOUT);
     }
@@ -273,7 +274,7 @@ mod tests {
     async fn idle_connections_do_not_delay_the_stop() {
         let address = "127.0.0.1:0".parse().unwrap();
         let service = Service::http(SlowService(Duration::ZERO));
-        let listener = Listener::bind("check", address, service, limit())
+        let listener = Listener::bind("check", address, service, create_limit())
             .await
             .unwrap();
         let address = listener.address();
@@ -281,8 +282,8 @@ mod tests {
         let serving = tokio::spawn(listener.serve(stop.clone(), Duration::from_secs(60)));
         let _silent = TcpStream::connect(address).await.unwrap();
         let mut used = TcpStream::connect(address).await.unwrap();
-        let words = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
-        used.write_all(words).await.unwrap();
+        let input = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+        used.write_all(input).await.unwrap();
         assert!(used.read(&mut [0; 100]).await.unwrap() > 0);
         stop.cancel();
         let stopped = tokio::time::timeout(Duration::from_secs(10), serving).await;

@@ -102,26 +102,26 @@ async fn answer_in_time(router: &Router, request: Request<Body>) -> Response<Bod
     let answer = router.clone().oneshot(request);
     match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
         Ok(Ok(response)) => response,
-        Err(_) => plain(StatusCode::REQUEST_TIMEOUT, "The request timed out.\n"),
+        Err(_) => text_response(StatusCode::REQUEST_TIMEOUT, "The request timed out.\n"),
     }
 }
 
 /// Returns the answer to a request without a permit.
 fn shed_response() -> Response<Body> {
-    let mut response = plain(
+    let mut response = text_response(
         StatusCode::SERVICE_UNAVAILABLE,
         "Too many requests at the moment. Please try again.\n",
     );
-    let soon = HeaderValue::from_static("1");
-    response.headers_mut().insert(RETRY_AFTER, soon);
+    let retry_after = HeaderValue::from_static("1");
+    response.headers_mut().insert(RETRY_AFTER, retry_after);
     response
 }
 
-fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
+fn text_response(status: StatusCode, text: &'static str) -> Response<Body> {
     let mut response = Response::new(Body::from(text));
     *response.status_mut() = status;
-    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, kind);
+    let content_type = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
     response
 }
 
@@ -140,11 +140,11 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(1)).await;
             Some((Ok::<_, std::io::Error>("a"), at.wrapping_add(1)))
         });
-        let begun = Instant::now();
+        let start = Instant::now();
         let request = Request::post("/").body(Body::from_stream(bytes)).unwrap();
         let response = answer_in_time(&router, request).await;
         assert_eq!(response.status(), 408);
-        assert_eq!(begun.elapsed(), REQUEST_TIMEOUT);
+        assert_eq!(start.elapsed(), REQUEST_TIMEOUT);
         let request = Request::post("/").body(Body::from("whole")).unwrap();
         assert_eq!(answer_in_time(&router, request).await.status(), 200);
     }

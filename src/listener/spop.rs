@@ -40,7 +40,7 @@ pub struct SpopServer<S> {
     draining: Arc<AtomicBool>,
 }
 
-type Socket = Framed<TcpStream, SpopCodec>;
+type SpopStream = Framed<TcpStream, SpopCodec>;
 
 impl<S: SpopService> SpopServer<S> {
     /// Creates the server for `service`.
@@ -79,18 +79,18 @@ impl<S: SpopService> SpopServer<S> {
             Handshake::Failed => return Ok(()),
         }
         let mut pending = FuturesUnordered::new();
-        let mut is_leaving = false;
+        let mut is_disconnecting = false;
         let mut ticks = tokio::time::interval(FRAME_CHECK_INTERVAL);
         // With `Delay`, the frames that arrived during a pause of the process are read before the next tick.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut is_incomplete = false;
+        let mut has_incomplete_frame = false;
         let (status, outcome) = loop {
             tokio::select! {
                 biased;
                 Some(ack) = pending.next() => {
                     acknowledge(&mut socket, ack).await?;
                     if pending.is_empty() && draining() {
-                        is_leaving = true;
+                        is_disconnecting = true;
                     }
                 }
                 frame = socket.next(), if pending.len() < MAX_PENDING_CHECKS => match frame {
@@ -101,7 +101,7 @@ impl<S: SpopService> SpopServer<S> {
                     Some(Err(error)) => return Err(error),
                     Some(Ok(frame)) => match frame.frame_type() {
                         FrameType::Notify => {
-                            is_incomplete = false;
+                            has_incomplete_frame = false;
                             pending.push(self.answer(frame, peer));
                         }
                         FrameType::HaproxyDisconnect => {
@@ -111,16 +111,16 @@ impl<S: SpopService> SpopServer<S> {
                     },
                 },
                 // All frames that have arrived are answered.
-                () = std::future::ready(()), if is_leaving && pending.is_empty() => {
+                () = std::future::ready(()), if is_disconnecting && pending.is_empty() => {
                     break (StatusCode::None, Ok(()));
                 }
                 _ = ticks.tick(), if pending.len() < MAX_PENDING_CHECKS => {
-                    if is_incomplete {
+                    if has_incomplete_frame {
                         break (StatusCode::Timeout, Err(io::ErrorKind::TimedOut.into()));
                     }
-                    is_incomplete = !socket.read_buffer().is_empty();
+                    has_incomplete_frame = !socket.read_buffer().is_empty();
                 }
-                () = stop.cancelled(), if !is_leaving => is_leaving = true,
+                () = stop.cancelled(), if !is_disconnecting => is_disconnecting = true,
             }
         };
         // Answer the pending checks even after an error, because they belong to other clients.
@@ -147,19 +147,19 @@ impl<S: SpopService> SpopServer<S> {
 
 /// Sends an acknowledgement. If it is larger than HAProxy's frames, sends an empty one instead. That denies the
 /// request of this client, and the checks of other clients on this connection continue.
-async fn acknowledge(socket: &mut Socket, ack: Ack) -> io::Result<()> {
-    let nothing = Ack::new(ack.stream_id, ack.frame_id);
+async fn acknowledge(socket: &mut SpopStream, ack: Ack) -> io::Result<()> {
+    let empty_ack = Ack::new(ack.stream_id, ack.frame_id);
     match send(socket, Box::new(ack)).await {
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
             tracing::warn!(%error, "answer too large for HAProxy: raise tune.bufsize");
-            send(socket, Box::new(nothing)).await
+            send(socket, Box::new(empty_ack)).await
         }
         sent => sent,
     }
 }
 
 /// Sends a frame with a timeout, because a peer that reads slowly holds the permits of all queued answers.
-async fn send(socket: &mut Socket, frame: Box<dyn SpopFrame>) -> io::Result<()> {
+async fn send(socket: &mut SpopStream, frame: Box<dyn SpopFrame>) -> io::Result<()> {
     tokio::time::timeout(WRITE_TIMEOUT, socket.send(frame)).await?
 }
 
@@ -173,7 +173,7 @@ enum Handshake {
     Failed,
 }
 
-async fn handshake(socket: &mut Socket, draining: bool) -> io::Result<Handshake> {
+async fn handshake(socket: &mut SpopStream, draining: bool) -> io::Result<Handshake> {
     let Some(frame) = socket.next().await else {
         return Ok(Handshake::Failed);
     };
@@ -208,12 +208,12 @@ async fn handshake(socket: &mut Socket, draining: bool) -> io::Result<Handshake>
         disconnect(socket, StatusCode::None).await?;
         return Ok(Handshake::Failed);
     }
-    let hello_back = AgentHello {
+    let agent_hello = AgentHello {
         version,
         max_frame_size,
         capabilities: vec![FrameCapabilities::Pipelining],
     };
-    send(socket, Box::new(hello_back)).await?;
+    send(socket, Box::new(agent_hello)).await?;
     Ok(if hello.healthcheck == Some(true) {
         Handshake::HealthCheck
     } else {
@@ -222,7 +222,7 @@ async fn handshake(socket: &mut Socket, draining: bool) -> io::Result<Handshake>
 }
 
 /// Sends the disconnect frame with its status, and closes the connection.
-async fn disconnect(socket: &mut Socket, status: StatusCode) -> io::Result<()> {
+async fn disconnect(socket: &mut SpopStream, status: StatusCode) -> io::Result<()> {
     let frame = AgentDisconnect {
         status_code: status.to_u32(),
         message: status.message().to_owned(),
@@ -260,9 +260,9 @@ mod tests {
         }
     }
 
-    fn server() -> (SpopServer<KilobyteService>, ConcurrencyLimit) {
-        let shown = Metrics::new().unwrap().requests("spoe");
-        let limit = ConcurrencyLimit::new("spoe", LimitKind::Requests, 1, shown);
+    fn create_server() -> (SpopServer<KilobyteService>, ConcurrencyLimit) {
+        let permit_metrics = Metrics::new().unwrap().requests("spoe");
+        let limit = ConcurrencyLimit::new("spoe", LimitKind::Requests, 1, permit_metrics);
         (
             SpopServer::new(KilobyteService(limit.clone()), Arc::default()),
             limit,
@@ -270,7 +270,7 @@ mod tests {
     }
 
     /// Returns both ends of a connection and the client's address.
-    async fn connected() -> (TcpStream, TcpStream, SocketAddr) {
+    async fn connect() -> (TcpStream, TcpStream, SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await;
         let (stream, peer) = listener.accept().await.unwrap();
@@ -280,8 +280,8 @@ mod tests {
     /// A client that does not read holds permits only until the write timeout.
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_does_not_read_is_disconnected() {
-        let (server, limit) = server();
-        let (mut client, stream, peer) = connected().await;
+        let (server, limit) = create_server();
+        let (mut client, stream, peer) = connect().await;
         let stop = CancellationToken::new();
         let serving = tokio::spawn(server.serve(stream, peer, stop));
         client.write_all(HELLO).await.unwrap();
@@ -296,8 +296,8 @@ mod tests {
     /// HAProxy keeps idle connections open, but always sends complete frames.
     #[tokio::test(start_paused = true)]
     async fn an_incomplete_frame_times_out() {
-        let (server, _) = server();
-        let (mut client, stream, peer) = connected().await;
+        let (server, _) = create_server();
+        let (mut client, stream, peer) = connect().await;
         client.write_all(HELLO).await.unwrap();
         let stop = CancellationToken::new();
         let mut serving = Box::pin(server.serve(stream, peer, stop));
@@ -312,8 +312,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_peer_is_disconnected() {
-        let (server, _) = server();
-        let (_silent, stream, peer) = connected().await;
+        let (server, _) = create_server();
+        let (_silent, stream, peer) = connect().await;
         let served = server.serve(stream, peer, CancellationToken::new()).await;
         assert_eq!(served.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }

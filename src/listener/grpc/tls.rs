@@ -61,7 +61,7 @@ impl From<VerifierBuilderError> for GrpcTlsError {
 ///
 /// # Errors
 /// [`GrpcTlsError`] if the certificate, its key or the client authority is invalid.
-pub fn encryption(tls: Option<&GrpcTlsSettings>) -> Result<Encryption, GrpcTlsError> {
+pub fn create_encryption(tls: Option<&GrpcTlsSettings>) -> Result<Encryption, GrpcTlsError> {
     let Some(tls) = tls else { return Ok(None) };
     let chain: Vec<_> =
         CertificateDer::pem_slice_iter(&tls.certificate).collect::<Result<_, _>>()?;

@@ -22,24 +22,24 @@ const MAX_LINGER_BYTES: usize = 1024 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct WriteProgress {
     /// Whether an answer exists that may not be written yet.
-    waiting: AtomicBool,
-    reader: AtomicWaker,
+    has_unwritten_answer: AtomicBool,
+    waker: AtomicWaker,
 }
 
 impl WriteProgress {
-    /// Marks that an answer must be written.
-    pub(super) fn begin(&self) {
-        self.waiting.store(true, Ordering::Relaxed);
+    /// Marks that an answer is not written yet.
+    pub(super) fn mark_unwritten(&self) {
+        self.has_unwritten_answer.store(true, Ordering::Relaxed);
     }
 
     /// Waits until all previous answers are written.
     pub(super) async fn wait_until_written(&self) {
-        if !self.waiting.load(Ordering::Relaxed) {
+        if !self.has_unwritten_answer.load(Ordering::Relaxed) {
             return;
         }
         poll_fn(|context| {
-            self.reader.register(context.waker());
-            match self.waiting.load(Ordering::Acquire) {
+            self.waker.register(context.waker());
+            match self.has_unwritten_answer.load(Ordering::Acquire) {
                 true => Poll::Pending,
                 false => Poll::Ready(()),
             }
@@ -48,8 +48,8 @@ impl WriteProgress {
     }
 
     fn mark_written(&self) {
-        if self.waiting.swap(false, Ordering::Release) {
-            self.reader.wake();
+        if self.has_unwritten_answer.swap(false, Ordering::Release) {
+            self.waker.wake();
         }
     }
 }
@@ -59,20 +59,20 @@ impl WriteProgress {
 /// The socket does a lingering close, so that the last answer reaches the client. After the last answer, it stops
 /// writing, but continues to read for a while. Closing a socket with unread bytes resets the connection, and the
 /// answer is lost (RFC 9112, section 9.6).
-pub(super) struct Paced<S> {
+pub(super) struct HttpStream<S> {
     stream: S,
     write_progress: Arc<WriteProgress>,
-    closing: Option<Closing>,
+    closing: Option<LingeringClose>,
 }
 
 /// The state of a lingering close.
-struct Closing {
-    until: Instant,
-    idle: Pin<Box<Sleep>>,
-    read: usize,
+struct LingeringClose {
+    deadline: Instant,
+    idle_timer: Pin<Box<Sleep>>,
+    bytes_read: usize,
 }
 
-impl<S> Paced<S> {
+impl<S> HttpStream<S> {
     pub(super) fn new(stream: S, write_progress: Arc<WriteProgress>) -> Self {
         Self {
             stream,
@@ -82,7 +82,7 @@ impl<S> Paced<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for HttpStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -92,7 +92,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HttpStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -128,11 +128,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<S> {
             ready!(Pin::new(&mut *stream).poll_shutdown(context))?;
         }
         let closing = closing.get_or_insert_with(|| {
-            let idle = tokio::time::sleep(LINGER_IDLE_TIMEOUT);
-            Closing {
-                until: idle.deadline() - LINGER_IDLE_TIMEOUT + LINGER_TIMEOUT,
-                idle: Box::pin(idle),
-                read: 0,
+            let idle_timer = tokio::time::sleep(LINGER_IDLE_TIMEOUT);
+            LingeringClose {
+                deadline: idle_timer.deadline() - LINGER_IDLE_TIMEOUT + LINGER_TIMEOUT,
+                idle_timer: Box::pin(idle_timer),
+                bytes_read: 0,
             }
         });
         let mut bytes = [0; 8 * 1024];
@@ -140,16 +140,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<S> {
             let mut buffer = ReadBuf::new(&mut bytes);
             match Pin::new(&mut *stream).poll_read(context, &mut buffer) {
                 Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
-                    closing.read += buffer.filled().len();
-                    if closing.read > MAX_LINGER_BYTES {
+                    closing.bytes_read += buffer.filled().len();
+                    if closing.bytes_read > MAX_LINGER_BYTES {
                         return Poll::Ready(Ok(()));
                     }
-                    let idle = tokio::time::sleep(LINGER_IDLE_TIMEOUT).deadline();
-                    closing.idle.as_mut().reset(idle.min(closing.until));
+                    let idle_deadline = tokio::time::sleep(LINGER_IDLE_TIMEOUT).deadline();
+                    closing.idle_timer.as_mut().reset(idle_deadline.min(closing.deadline));
                 }
                 // The client has closed its side, or the connection failed.
                 Poll::Ready(_) => return Poll::Ready(Ok(())),
-                Poll::Pending => return closing.idle.as_mut().poll(context).map(Ok),
+                Poll::Pending => return closing.idle_timer.as_mut().poll(context).map(Ok),
             }
         }
     }
@@ -165,17 +165,17 @@ mod tests {
     async fn the_next_request_waits_until_the_answer_is_written() {
         let write_progress = Arc::new(WriteProgress::default());
         let (mut client, server) = tokio::io::duplex(4);
-        let mut paced = Paced::new(server, Arc::clone(&write_progress));
+        let mut http_stream = HttpStream::new(server, Arc::clone(&write_progress));
         write_progress.wait_until_written().await;
-        write_progress.begin();
+        write_progress.mark_unwritten();
         let waiting = tokio::spawn({
             let write_progress = Arc::clone(&write_progress);
             async move { write_progress.wait_until_written().await }
         });
         let writing = tokio::spawn(async move {
-            paced.write_all(b"answer").await.unwrap();
-            paced.flush().await.unwrap();
-            paced
+            http_stream.write_all(b"answer").await.unwrap();
+            http_stream.flush().await.unwrap();
+            http_stream
         });
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
@@ -187,21 +187,21 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_lingering_close_reads_what_the_client_sends() {
         let (mut client, server) = tokio::io::duplex(64);
-        let mut paced = Paced::new(server, Arc::default());
-        let closing = tokio::spawn(async move { paced.shutdown().await });
-        let begun = tokio::time::Instant::now();
-        while client.write_all(b"more").await.is_ok() && begun.elapsed() < 2 * LINGER_TIMEOUT {
+        let mut http_stream = HttpStream::new(server, Arc::default());
+        let closing = tokio::spawn(async move { http_stream.shutdown().await });
+        let start = tokio::time::Instant::now();
+        while client.write_all(b"more").await.is_ok() && start.elapsed() < 2 * LINGER_TIMEOUT {
             tokio::time::sleep(LINGER_IDLE_TIMEOUT / 2).await;
         }
         closing.await.unwrap().unwrap();
         assert!(
-            begun.elapsed() <= LINGER_TIMEOUT + LINGER_IDLE_TIMEOUT,
+            start.elapsed() <= LINGER_TIMEOUT + LINGER_IDLE_TIMEOUT,
             "{:?}",
-            begun.elapsed()
+            start.elapsed()
         );
         let (_silent, server) = tokio::io::duplex(64);
-        let begun = tokio::time::Instant::now();
-        Paced::new(server, Arc::default()).shutdown().await.unwrap();
-        assert_eq!(begun.elapsed(), LINGER_IDLE_TIMEOUT);
+        let start = tokio::time::Instant::now();
+        HttpStream::new(server, Arc::default()).shutdown().await.unwrap();
+        assert_eq!(start.elapsed(), LINGER_IDLE_TIMEOUT);
     }
 }
