@@ -54,9 +54,9 @@ struct Bench {
 }
 
 impl Bench {
-    fn limit(&self) -> ConcurrencyLimit {
-        let shown = Metrics::new().unwrap().requests("check");
-        ConcurrencyLimit::new("check", LimitKind::Requests, 10, shown)
+    fn create_limit(&self) -> ConcurrencyLimit {
+        let permit_metrics = Metrics::new().unwrap().requests("check");
+        ConcurrencyLimit::new("check", LimitKind::Requests, 10, permit_metrics)
     }
 
     fn new() -> Self {
@@ -109,7 +109,7 @@ impl Bench {
                 background: BackgroundHeaders::default(),
             }),
             sources: Sources {
-                extractor: extractor(),
+                extractor: create_extractor(),
                 key_ring: parts.key_ring,
                 jwt: Vec::new(),
                 delegates: Vec::new(),
@@ -143,9 +143,9 @@ impl Bench {
         });
         let token = started.token.expose();
         let request = include_str!("load/request.txt").replace("{token}", &token);
-        let lines = request.lines().filter_map(|line| line.split_once(": "));
-        let own = |name: &str| name.starts_with("X-Original") || name == "Host";
-        let headers = lines.filter(|(name, _)| !own(name));
+        let header_lines = request.lines().filter_map(|line| line.split_once(": "));
+        let is_contract_header = |name: &str| name.starts_with("X-Original") || name == "Host";
+        let headers = header_lines.filter(|(name, _)| !is_contract_header(name));
         let headers = headers.map(|(name, value)| {
             let name: &'static str = name.to_lowercase().leak();
             (name, value.to_owned())
@@ -168,19 +168,19 @@ impl Bench {
         headers.collect()
     }
 
-    /// Returns a check over HTTP. `own` are the headers of the contract.
-    fn http(&self, path: &str, own: &[(&'static str, &'static str)]) -> http::Request<Body> {
+    /// Returns a check over HTTP. `contract_headers` are the headers of the contract.
+    fn http_request(&self, path: &str, contract_headers: &[(&'static str, &'static str)]) -> http::Request<Body> {
         let mut request = http::Request::builder().uri(path).body(Body::empty());
         let headers = request.as_mut().unwrap().headers_mut();
         *headers = self.header_map();
-        for (name, value) in own {
+        for (name, value) in contract_headers {
             headers.insert(*name, HeaderValue::from_static(value));
         }
         request.unwrap()
     }
 
     /// Returns a check for the same request from Envoy, as the bytes of a gRPC call.
-    fn grpc(&self) -> Vec<u8> {
+    fn grpc_call(&self) -> Vec<u8> {
         let headers = self.headers.iter();
         let http = HttpRequest {
             method: "GET".to_owned(),
@@ -208,23 +208,23 @@ impl Bench {
     }
 
     /// Returns a check for the same request from HAProxy.
-    fn spoe(&self) -> Message {
-        let mut lines = Vec::new();
+    fn spoe_message(&self) -> Message {
+        let mut encoded_headers = Vec::new();
         for (name, value) in &self.headers {
             for text in [*name, value] {
                 assert!(text.len() < 240, "a length is one byte");
-                lines.push(text.len() as u8);
-                lines.extend_from_slice(text.as_bytes());
+                encoded_headers.push(text.len() as u8);
+                encoded_headers.extend_from_slice(text.as_bytes());
             }
         }
-        lines.extend([0, 0]);
+        encoded_headers.extend([0, 0]);
         let text = |text: &str| TypedData::String(text.to_owned());
         let args = [
             ("method", text("GET")),
             ("scheme", text("https")),
             ("host", text("app.example.com")),
             ("path", text("/orders/2026/11?page=2")),
-            ("headers", TypedData::Binary(lines)),
+            ("headers", TypedData::Binary(encoded_headers)),
         ];
         Message {
             name: "check".to_owned(),
@@ -233,7 +233,7 @@ impl Bench {
     }
 }
 
-fn extractor() -> CredentialExtractor {
+fn create_extractor() -> CredentialExtractor {
     CredentialExtractor {
         cookie: COOKIE.to_owned(),
         bearer: true,
@@ -241,7 +241,7 @@ fn extractor() -> CredentialExtractor {
     }
 }
 
-fn parts(criterion: &mut Criterion) {
+fn bench_parts(criterion: &mut Criterion) {
     let bench = Bench::new();
     let (id, session) = &bench.session;
     let now = SystemClock.now();
@@ -253,39 +253,39 @@ fn parts(criterion: &mut Criterion) {
     criterion.bench_function("verify a token", |bencher| {
         bencher.iter(|| key_ring.verify(black_box(bench.token.as_bytes())).is_ok());
     });
-    let extractor = extractor();
+    let extractor = create_extractor();
     criterion.bench_function("find the cookie", |bencher| {
         bencher.iter(|| {
             let found = extractor.extract(black_box(&headers));
             assert!(matches!(found, PresentedCredential::Token(_)));
         });
     });
-    let near = CachedStore::new(
+    let cached_store = CachedStore::new(
         MemoryStore::new(10, Arc::new(SystemClock)),
         10,
         Arc::new(SystemClock),
         Arc::new(SystemClock),
         Arc::new(Metrics::new().unwrap()),
     );
-    let far = now.plus(Duration::from_secs(3600));
-    near.caught_up_to(far);
+    let valid_until = now.plus(Duration::from_secs(3600));
+    cached_store.caught_up_to(valid_until);
     bench.runtime.block_on(async {
-        near.create(*id, session).await.unwrap();
-        near.load(*id).await.unwrap();
+        cached_store.create(*id, session).await.unwrap();
+        cached_store.load(*id).await.unwrap();
     });
     criterion.bench_function("load from the near cache", |bencher| {
-        bencher.iter(|| match near.load_cached(black_box(*id)) {
+        bencher.iter(|| match cached_store.load_cached(black_box(*id)) {
             Some(session) => session,
             // From time to time, the record expires in the near cache, and must be loaded again.
-            None => bench.runtime.block_on(near.load(*id)).unwrap().unwrap(),
+            None => bench.runtime.block_on(cached_store.load(*id)).unwrap().unwrap(),
         });
     });
 }
 
-fn whole_checks(criterion: &mut Criterion) {
+fn bench_whole_checks(criterion: &mut Criterion) {
     let bench = Bench::new();
     let mut group = criterion.benchmark_group("check");
-    let check_service = CheckService::new(bench.contracts.clone(), bench.limit());
+    let check_service = CheckService::new(bench.contracts.clone(), bench.create_limit());
     let url = (
         "x-original-url",
         "https://app.example.com/orders/2026/11?page=2",
@@ -297,7 +297,7 @@ fn whole_checks(criterion: &mut Criterion) {
         ("x-forwarded-uri", "/orders/2026/11?page=2"),
     ];
     let envoy = [("host", "app.example.com"), ("x-forwarded-proto", "https")];
-    for (name, path, own) in [
+    for (name, path, contract_headers) in [
         (
             "auth-request",
             "/auth-request",
@@ -308,7 +308,7 @@ fn whole_checks(criterion: &mut Criterion) {
     ] {
         group.bench_function(name, |bencher| {
             bencher.iter_batched(
-                || bench.http(path, own),
+                || bench.http_request(path, contract_headers),
                 |request| {
                     let answer = bench.runtime.block_on(check_service.answer(request, None));
                     assert_eq!(answer.status(), 200);
@@ -318,8 +318,8 @@ fn whole_checks(criterion: &mut Criterion) {
         });
     }
     let (mut service, call) = (
-        ExtAuthz::new(bench.contracts.clone(), bench.limit()),
-        bench.grpc(),
+        ExtAuthz::new(bench.contracts.clone(), bench.create_limit()),
+        bench.grpc_call(),
     );
     group.bench_function("ext-authz over gRPC", |bencher| {
         bencher.iter_batched(
@@ -336,8 +336,8 @@ fn whole_checks(criterion: &mut Criterion) {
         );
     });
     let (agent, message) = (
-        Agent::new(bench.contracts.clone(), bench.limit()),
-        bench.spoe(),
+        Agent::new(bench.contracts.clone(), bench.create_limit()),
+        bench.spoe_message(),
     );
     let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
     group.bench_function("spoe", |bencher| {
@@ -349,5 +349,5 @@ fn whole_checks(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, parts, whole_checks);
+criterion_group!(benches, bench_parts, bench_whole_checks);
 criterion_main!(benches);

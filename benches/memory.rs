@@ -26,26 +26,26 @@ use futures_util::future::join_all;
 use support::redis::{RedisServer, fact};
 
 /// The number of sessions that are created at the same time.
-const CONCURRENT_CREATES: u64 = 500;
+const MAX_CONCURRENT_CREATES: u64 = 500;
 
 #[tokio::main]
 async fn main() {
-    let words = std::env::args().skip(1);
-    let count = words
+    let args = std::env::args().skip(1);
+    let count = args
         .filter_map(|word| word.parse().ok())
         .next()
         .unwrap_or(1_000_000);
-    let whole = RedisServer::start();
-    let before = used(&whole);
-    let store = create(&whole, count).await;
-    let with_all = used(&whole);
-    let keys: u64 = whole.command(&[b"DBSIZE"]);
+    let full_server = RedisServer::start();
+    let before = used_memory(&full_server);
+    let store = create_sessions(&full_server, count).await;
+    let after = used_memory(&full_server);
+    let keys: u64 = full_server.command(&[b"DBSIZE"]);
 
     // Copies only the records to a new server, to measure them without the indexes.
-    let bare = RedisServer::start();
-    copy_records(&whole, &bare);
-    let records = used(&bare) - before;
-    let queue: u64 = whole.command(&[
+    let records_server = RedisServer::start();
+    copy_records(&full_server, &records_server);
+    let records = used_memory(&records_server) - before;
+    let queue: u64 = full_server.command(&[
         b"MEMORY",
         b"USAGE",
         b"curfew:{q}deadlines",
@@ -54,25 +54,25 @@ async fn main() {
     ]);
     drop(store);
 
-    let each = |bytes: u64| bytes / count;
+    let per_session = |bytes: u64| bytes / count;
     println!("{count} sessions of {count} subjects, {keys} keys, bytes of used_memory a session:");
     println!("| what | bytes a session |");
     println!("|---|--:|");
-    println!("| the record with its key | {} |", each(records));
-    println!("| the deadline queue | {} |", each(queue));
+    println!("| the record with its key | {} |", per_session(records));
+    println!("| the deadline queue | {} |", per_session(queue));
     println!(
         "| all: record, subject index, deadline queue | {} |",
-        each(with_all - before)
+        per_session(after - before)
     );
 }
 
-fn used(server: &RedisServer) -> u64 {
+fn used_memory(server: &RedisServer) -> u64 {
     fact(server, "used_memory")
         .parse()
         .expect("the answer to INFO should contain used_memory")
 }
 
-async fn create(server: &RedisServer, count: u64) -> Arc<RedisStore> {
+async fn create_sessions(server: &RedisServer, count: u64) -> Arc<RedisStore> {
     let settings = RedisSettings {
         command_timeout: Duration::from_secs(30),
         ..RedisSettings::new(
@@ -84,12 +84,12 @@ async fn create(server: &RedisServer, count: u64) -> Arc<RedisStore> {
     let key_ring = Live::new(KeyRing::new(vec![key]).unwrap());
     let clock = Arc::new(StoreClock::new());
     let store = Arc::new(RedisStore::new(settings, clock, key_ring));
-    let kept = Arc::clone(&store);
-    tokio::spawn(async move { kept.run(Default::default()).await });
+    let running_store = Arc::clone(&store);
+    tokio::spawn(async move { running_store.run(Default::default()).await });
     let now = support::now();
     let numbers: Vec<u64> = (0..count).collect();
-    for part in numbers.chunks(usize::try_from(CONCURRENT_CREATES).unwrap()) {
-        let creations = part.iter().map(async |number| {
+    for chunk in numbers.chunks(usize::try_from(MAX_CONCURRENT_CREATES).unwrap()) {
+        let creations = chunk.iter().map(async |number| {
             let (id, session) = (random_id(), session(*number, now));
             store
                 .enqueue(id, now.plus(Duration::from_secs(900)))

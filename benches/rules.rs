@@ -9,7 +9,7 @@ use curfew::policy::{
 };
 use http::Method;
 
-type Make = fn(usize) -> PathPattern;
+type PatternConstructor = fn(usize) -> PathPattern;
 
 fn exact(number: usize) -> PathPattern {
     PathPattern::Exact(format!("/exact/{number}/page"))
@@ -25,12 +25,12 @@ fn glob(number: usize) -> PathPattern {
 }
 
 #[expect(clippy::expect_used, reason = "a bench fails by panicking")]
-fn rules(count: usize, make: &[Make]) -> Rules {
+fn create_rules(count: usize, constructors: &[PatternConstructor]) -> Rules {
     let rules = (0..count).map(|index| Rule {
         index,
         conditions: Conditions {
             hosts: vec![HostPattern::Exact("app.example.com".to_owned())],
-            paths: vec![make[index % make.len()](index)],
+            paths: vec![constructors[index % constructors.len()](index)],
             ..Conditions::default()
         },
         terms: Terms::default(),
@@ -46,9 +46,9 @@ const TARGET: RequestTarget<'static> = RequestTarget {
     contract: Contract::AuthRequest,
 };
 
-fn find(criterion: &mut Criterion) {
+fn bench_find(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("find");
-    let kinds: [(&str, &[Make]); 4] = [
+    let kinds: [(&str, &[PatternConstructor]); 4] = [
         ("exact", &[exact]),
         ("prefix", &[prefix]),
         ("glob", &[glob]),
@@ -58,9 +58,9 @@ fn find(criterion: &mut Criterion) {
         let rules = Rules::default();
         bencher.iter(|| black_box(&rules).find(black_box(&TARGET)).is_ok());
     });
-    for (kind, make) in kinds {
+    for (kind, constructors) in kinds {
         for count in [1, 10, 100, 1000] {
-            let rules = rules(count, make);
+            let rules = create_rules(count, constructors);
             group.bench_with_input(BenchmarkId::new(kind, count), &rules, |bencher, rules| {
                 bencher.iter(|| black_box(rules).find(black_box(&TARGET)).is_ok());
             });
@@ -69,5 +69,5 @@ fn find(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, find);
+criterion_group!(benches, bench_find);
 criterion_main!(benches);

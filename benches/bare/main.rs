@@ -11,11 +11,11 @@
 mod bare;
 
 fn main() {
-    let words = std::env::args().skip(1).filter(|word| word != "--bench");
-    let words: Vec<String> = words.collect();
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let args = std::env::args().skip(1).filter(|word| word != "--bench");
+    let args: Vec<String> = args.collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let serving = async {
-        match *words {
+        match *args {
             ["bare-http", at] => bare::http(at.parse().unwrap()).await,
             ["bare-grpc", at] => bare::grpc(at.parse().unwrap()).await,
             // `cargo bench` without a filter runs this binary without arguments.

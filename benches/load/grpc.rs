@@ -22,20 +22,20 @@ pub struct Load {
 }
 
 impl Load {
-    pub async fn run(self, tokens: Tokens, time: Duration) -> Latencies {
+    pub async fn run(self, tokens: Tokens, duration: Duration) -> Latencies {
         let tokens = Arc::new(tokens);
-        let begin = Instant::now();
+        let start = Instant::now();
         let mut streams = Vec::new();
         for _ in 0..self.connections {
-            let channel = channel(self.address).await;
+            let channel = open_channel(self.address).await;
             streams.extend((0..self.streams).map(|_| {
                 let (tokens, channel) = (Arc::clone(&tokens), channel.clone());
                 tokio::spawn(async move {
                     let mut client = AuthorizationClient::new(channel);
                     let mut latencies = Latencies::default();
-                    while begin.elapsed() < time {
+                    while start.elapsed() < duration {
                         let sent = Instant::now();
-                        ask(&mut client, tokens.next()).await;
+                        send_call(&mut client, tokens.next()).await;
                         latencies.add(sent.elapsed());
                     }
                     latencies
@@ -46,39 +46,39 @@ impl Load {
         for stream in streams {
             all.push(stream.await.unwrap());
         }
-        Latencies::merge(all, begin.elapsed().as_secs_f64())
+        Latencies::merge(all, start.elapsed().as_secs_f64())
     }
 }
 
 /// Sends `count` calls one after the other.
-pub async fn count(address: SocketAddr, tokens: &Tokens, count: usize) {
-    let mut client = AuthorizationClient::new(channel(address).await);
+pub async fn send_calls(address: SocketAddr, tokens: &Tokens, count: usize) {
+    let mut client = AuthorizationClient::new(open_channel(address).await);
     for _ in 0..count {
-        ask(&mut client, tokens.next()).await;
+        send_call(&mut client, tokens.next()).await;
     }
 }
 
-async fn channel(address: SocketAddr) -> Channel {
+async fn open_channel(address: SocketAddr) -> Channel {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
     endpoint.connect().await.unwrap()
 }
 
-async fn ask(client: &mut AuthorizationClient<Channel>, token: &str) {
-    let response = client.check(request(token)).await.unwrap();
+async fn send_call(client: &mut AuthorizationClient<Channel>, token: &str) {
+    let response = client.check(create_request(token)).await.unwrap();
     let status = response.into_inner().status.unwrap();
     assert_eq!(status.code, 0, "{}", status.message);
 }
 
 /// Returns the check that Envoy sends for the request in `request.txt`.
-fn request(token: &str) -> CheckRequest {
+fn create_request(token: &str) -> CheckRequest {
     let text = include_str!("request.txt").replace("{token}", token);
     let lines = text
         .lines()
         .skip(1)
         .filter_map(|line| line.split_once(": "));
-    let own = |name: &&str| !name.starts_with("X-Original") && *name != "Host";
+    let is_client_header = |name: &&str| !name.starts_with("X-Original") && *name != "Host";
     let headers: HashMap<String, String> = lines
-        .filter(|(name, _)| own(name))
+        .filter(|(name, _)| is_client_header(name))
         .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
         .collect();
     let http = HttpRequest {

@@ -21,22 +21,22 @@ pub struct Load {
 }
 
 impl Load {
-    pub async fn run(self, tokens: Tokens, time: Duration) -> Latencies {
+    pub async fn run(self, tokens: Tokens, duration: Duration) -> Latencies {
         let (tokens, sent) = (Arc::new(tokens), Arc::new(AtomicU64::new(0)));
-        let begin = Instant::now();
+        let start = Instant::now();
         let connections = (0..self.connections).map(|_| {
             let (tokens, sent) = (Arc::clone(&tokens), Arc::clone(&sent));
             tokio::spawn(async move {
-                let mut connection = Connection::to(self.address).await;
+                let mut connection = Connection::open(self.address).await;
                 let mut latencies = Latencies::default();
                 loop {
                     let position = sent.fetch_add(1, Ordering::Relaxed) as f64;
-                    let due = begin + Duration::from_secs_f64(position / self.rate);
-                    if due > begin + time {
+                    let due = start + Duration::from_secs_f64(position / self.rate);
+                    if due > start + duration {
                         return latencies;
                     }
                     tokio::time::sleep_until(due).await;
-                    connection.ask(tokens.next()).await;
+                    connection.send_request(tokens.next()).await;
                     latencies.add(due.elapsed());
                 }
             })
@@ -46,49 +46,49 @@ impl Load {
         for connection in connections {
             all.push(connection.await.unwrap());
         }
-        Latencies::merge(all, begin.elapsed().as_secs_f64())
+        Latencies::merge(all, start.elapsed().as_secs_f64())
     }
 }
 
 /// Sends `count` requests one after the other.
-pub async fn count(address: SocketAddr, tokens: &Tokens, count: usize) {
-    let mut connection = Connection::to(address).await;
+pub async fn send_requests(address: SocketAddr, tokens: &Tokens, count: usize) {
+    let mut connection = Connection::open(address).await;
     for _ in 0..count {
-        connection.ask(tokens.next()).await;
+        connection.send_request(tokens.next()).await;
     }
 }
 
 struct Connection {
     stream: TcpStream,
     /// The parts of the request before and after the token.
-    around: (String, String),
-    answer: Vec<u8>,
+    request_parts: (String, String),
+    answer_buffer: Vec<u8>,
 }
 
 impl Connection {
-    async fn to(address: SocketAddr) -> Self {
+    async fn open(address: SocketAddr) -> Self {
         let text = include_str!("request.txt").replace('\n', "\r\n");
         let (before, after) = text.split_once("{token}").unwrap();
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Self {
             stream,
-            around: (before.to_owned(), after.to_owned()),
-            answer: vec![0; 8192],
+            request_parts: (before.to_owned(), after.to_owned()),
+            answer_buffer: vec![0; 8192],
         }
     }
 
     /// Sends a request, and reads an answer without a body.
-    async fn ask(&mut self, token: &str) {
-        let request = [&self.around.0, token, &self.around.1].concat();
+    async fn send_request(&mut self, token: &str) {
+        let request = [&self.request_parts.0, token, &self.request_parts.1].concat();
         self.stream.write_all(request.as_bytes()).await.unwrap();
         let mut length = 0;
-        while !self.answer[..length].ends_with(b"\r\n\r\n") {
-            let read = self.stream.read(&mut self.answer[length..]).await.unwrap();
+        while !self.answer_buffer[..length].ends_with(b"\r\n\r\n") {
+            let read = self.stream.read(&mut self.answer_buffer[length..]).await.unwrap();
             assert!(read > 0, "the connection was closed");
             length += read;
         }
-        let answer = &self.answer[..length];
+        let answer = &self.answer_buffer[..length];
         assert!(
             answer.starts_with(b"HTTP/1.1 200 "),
             "{}",

@@ -24,8 +24,8 @@ impl Latencies {
     }
 
     /// Returns the number of requests per second, and the percentiles of the latency in microseconds.
-    pub fn json(&self) -> Value {
-        let at = |share: f64| {
+    pub fn to_json(&self) -> Value {
+        let percentile = |share: f64| {
             let position = (self.micros.len() as f64 * share) as usize;
             self.micros
                 .get(position.min(self.micros.len().saturating_sub(1)))
@@ -33,9 +33,9 @@ impl Latencies {
         json!({
             "requests": self.micros.len(),
             "rps": self.micros.len() as f64 / self.seconds,
-            "p50_us": at(0.5),
-            "p99_us": at(0.99),
-            "p999_us": at(0.999),
+            "p50_us": percentile(0.5),
+            "p99_us": percentile(0.99),
+            "p999_us": percentile(0.999),
         })
     }
 }

@@ -30,7 +30,7 @@ load http-count ADDRESS FILE REQUESTS
 load grpc ADDRESS FILE SECONDS CONNECTIONS STREAMS
 load grpc-count ADDRESS FILE REQUESTS";
 
-/// The same allocator as in the service.
+/// The allocator of the service.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -40,61 +40,61 @@ fn main() {
         .install_default()
         .expect("the TLS provider should be installed only once");
     // Cargo passes `--bench` to every benchmark.
-    let words = std::env::args().skip(1).filter(|word| word != "--bench");
-    let words: Vec<String> = words.collect();
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let seconds = |text: &str| {
+    let args = std::env::args().skip(1).filter(|word| word != "--bench");
+    let args: Vec<String> = args.collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let parse_seconds = |text: &str| {
         Duration::from_secs_f64(text.parse().expect("a time should be a number of seconds"))
     };
-    let number = |text: &str| {
+    let parse_count = |text: &str| {
         text.parse::<usize>()
             .expect("a count should be a whole number")
     };
-    let address = |text: &str| {
+    let parse_address = |text: &str| {
         text.parse::<SocketAddr>()
             .expect("an address should have the form IP:PORT")
     };
-    let done = async {
-        match *words {
-            ["bare-http", at] => bare::http(address(at)).await,
-            ["bare-grpc", at] => bare::grpc(address(at)).await,
-            ["seed", at, token, count, file] => seed::run(at, token, number(count), file).await,
+    let command = async {
+        match *args {
+            ["bare-http", at] => bare::http(parse_address(at)).await,
+            ["bare-grpc", at] => bare::grpc(parse_address(at)).await,
+            ["seed", at, token, count, file] => seed::run(at, token, parse_count(count), file).await,
             ["http", at, file, time, connections, rate] => {
                 let rate = rate.parse().expect("a rate should be a number");
                 let load = http::Load {
-                    address: address(at),
-                    connections: number(connections),
+                    address: parse_address(at),
+                    connections: parse_count(connections),
                     rate,
                 };
-                print(load.run(Tokens::read(file), seconds(time)).await);
+                print(load.run(Tokens::read(file), parse_seconds(time)).await);
             }
             ["http-count", at, file, count] => {
-                http::count(address(at), &Tokens::read(file), number(count)).await;
+                http::send_requests(parse_address(at), &Tokens::read(file), parse_count(count)).await;
             }
             ["grpc", at, file, time, connections, streams] => {
                 let load = grpc::Load {
-                    address: address(at),
-                    connections: number(connections),
-                    streams: number(streams),
+                    address: parse_address(at),
+                    connections: parse_count(connections),
+                    streams: parse_count(streams),
                 };
-                print(load.run(Tokens::read(file), seconds(time)).await);
+                print(load.run(Tokens::read(file), parse_seconds(time)).await);
             }
             ["grpc-count", at, file, count] => {
-                grpc::count(address(at), &Tokens::read(file), number(count)).await;
+                grpc::send_calls(parse_address(at), &Tokens::read(file), parse_count(count)).await;
             }
             // `cargo bench` without a filter runs this binary without arguments.
             [] => {}
             _ => panic!("usage:\n{USAGE}"),
         }
     };
-    runtime().block_on(done);
+    create_runtime().block_on(command);
 }
 
-/// The same runtime as in the service.
-fn runtime() -> tokio::runtime::Runtime {
+/// Creates the runtime of the service.
+fn create_runtime() -> tokio::runtime::Runtime {
     curfew::cli::runtime().expect("the runtime should start")
 }
 
 fn print(latencies: Latencies) {
-    println!("{}", latencies.json());
+    println!("{}", latencies.to_json());
 }

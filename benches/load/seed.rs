@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use crate::tokens::Zipf;
 
 /// The number of sessions that are started at the same time.
-const CONCURRENT_STARTS: usize = 64;
+const MAX_CONCURRENT_STARTS: usize = 64;
 /// The minimum number of tokens in the file.
-const MIN_USES: usize = 200_000;
+const MIN_TOKEN_LINES: usize = 200_000;
 
 /// Starts sessions, and writes a file with the order in which the load uses their tokens. Some tokens occur often.
 pub async fn run(admin: &str, token: &str, count: usize, file: &str) {
@@ -26,10 +26,10 @@ pub async fn run(admin: &str, token: &str, count: usize, file: &str) {
         let started: Value = response.json().await.unwrap();
         started["token"].as_str().unwrap().to_owned()
     });
-    let tokens: Vec<String> = started.buffered(CONCURRENT_STARTS).collect().await;
+    let tokens: Vec<String> = started.buffered(MAX_CONCURRENT_STARTS).collect().await;
     let mut zipf = Zipf::over(count);
     let mut text = String::new();
-    for _ in 0..MIN_USES.max(count) {
+    for _ in 0..MIN_TOKEN_LINES.max(count) {
         writeln!(text, "{}", tokens[zipf.next()]).unwrap();
     }
     std::fs::write(file, text).unwrap();
