@@ -5,7 +5,7 @@ use clap::Args;
 
 use super::ConfigArgs;
 use super::output::{stdout, to_json};
-use crate::compliance::{Reauthentication, report};
+use crate::compliance::{Reauthentication, build_report};
 use crate::policy::standards::{self, Requirement};
 
 /// Arguments of `curfew compliance`.
@@ -39,7 +39,7 @@ pub(super) fn run(args: &ComplianceArgs) -> anyhow::Result<()> {
         true => Reauthentication::Ignored,
         false => Reauthentication::Sources(&sources),
     };
-    let report = report(&book, reauthentication);
+    let report = build_report(&book, reauthentication);
     let mut out = stdout();
     if args.json {
         writeln!(out, "{}", to_json(&report)?)?;
@@ -48,7 +48,7 @@ pub(super) fn run(args: &ComplianceArgs) -> anyhow::Result<()> {
     }
     let failures: Vec<String> = required
         .iter()
-        .filter_map(|requirement| failure(requirement, report.failing(requirement)))
+        .filter_map(|requirement| failure(requirement, report.failing_policies(requirement)))
         .collect();
     if !failures.is_empty() {
         bail!("{}", failures.join("\n"));

@@ -67,7 +67,7 @@ pub enum Reauthentication<'a> {
 
 /// Compares every policy of `book` with every requirement of [`standards::ALL`].
 #[must_use]
-pub fn report(book: &Rulebook, reauthentication: Reauthentication<'_>) -> ComplianceReport {
+pub fn build_report(book: &Rulebook, reauthentication: Reauthentication<'_>) -> ComplianceReport {
     let policies = book.policies.iter();
     let public = book.rules.as_slice().iter();
     ComplianceReport {
@@ -87,7 +87,7 @@ impl ComplianceReport {
     /// with a limit above the requirement or recommendation. The second list contains the policies whose limits meet
     /// the requirement, but for which a new authentication is not ensured.
     #[must_use]
-    pub fn failing(&self, requirement: &Requirement) -> [Vec<&str>; 2] {
+    pub fn failing_policies(&self, requirement: &Requirement) -> [Vec<&str>; 2] {
         let (unverified, met) = (
             status_name(ComplianceStatus::NotVerified),
             status_name(ComplianceStatus::Met),
@@ -166,14 +166,14 @@ const NOTES: &str = "
 
 impl PolicyReport {
     fn new(name: &PolicyName, policy: &Policy, reauthentication: Reauthentication<'_>) -> Self {
-        let mut facts = facts(policy);
-        let ensured = reauthentication.add_facts(policy, &mut facts);
+        let mut facts = describe_policy(policy);
+        let is_ensured = reauthentication.add_sign_in_facts(policy, &mut facts);
         let findings = standards::ALL.iter();
         Self {
             policy: name.to_string(),
             facts,
             findings: findings
-                .map(|requirement| ComplianceFinding::new(requirement, policy, ensured))
+                .map(|requirement| ComplianceFinding::new(requirement, policy, is_ensured))
                 .collect(),
         }
     }
@@ -182,7 +182,7 @@ impl PolicyReport {
 impl Reauthentication<'_> {
     /// Adds a sentence for each sign-in source to `facts`. Returns whether a new authentication is ensured, or `None`
     /// if the report does not check this.
-    fn add_facts(self, policy: &Policy, facts: &mut Vec<String>) -> Option<bool> {
+    fn add_sign_in_facts(self, policy: &Policy, facts: &mut Vec<String>) -> Option<bool> {
         let Self::Sources(sources) = self else {
             facts.push(
                 "This report does not check whether people authenticate again after a timeout."
@@ -198,10 +198,10 @@ impl Reauthentication<'_> {
             );
             return Some(false);
         }
-        let mut ensured = true;
+        let mut is_ensured = true;
         for source in sources {
             let gap = source.reauthentication_gap(policy);
-            ensured &= gap.is_none();
+            is_ensured &= gap.is_none();
             facts.push(match gap {
                 Some(gap) => format!(
                     "After a timeout, people may get a new session without authenticating again: {gap}."
@@ -209,12 +209,12 @@ impl Reauthentication<'_> {
                 None => format!("After a timeout, {}.", source.reauthentication_safeguard()),
             });
         }
-        Some(ensured)
+        Some(is_ensured)
     }
 }
 
 impl ComplianceFinding {
-    fn new(requirement: &Requirement, policy: &Policy, ensured: Option<bool>) -> Self {
+    fn new(requirement: &Requirement, policy: &Policy, is_ensured: Option<bool>) -> Self {
         let limits = standards::loosest_limits(policy);
         let idle = limits.idle.map_or_else(
             || {
@@ -230,7 +230,7 @@ impl ComplianceFinding {
             standard: requirement.standard,
             section: requirement.section,
             url: requirement.url,
-            status: status_name(if requirement.reauthentication && ensured == Some(false) {
+            status: status_name(if requirement.reauthentication && is_ensured == Some(false) {
                 requirement
                     .status(policy)
                     .max(ComplianceStatus::NotVerified)
@@ -241,7 +241,7 @@ impl ComplianceFinding {
                 limit_text(&idle, requirement.idle),
                 limit_text(&format_configured(limits.absolute), requirement.absolute),
             ],
-            reauthentication: match ensured {
+            reauthentication: match is_ensured {
                 _ if !requirement.reauthentication => "no requirement",
                 Some(true) => "ensured",
                 Some(false) => "not ensured",
@@ -270,8 +270,8 @@ const fn status_name(status: ComplianceStatus) -> &'static str {
 }
 
 /// Formats a configured limit, and the requirement or recommendation of the standard.
-fn limit_text(limit: &str, demand: LimitRequirement) -> String {
-    match demand {
+fn limit_text(limit: &str, requirement: LimitRequirement) -> String {
+    match requirement {
         LimitRequirement::Nothing => format!("{limit}; no requirement"),
         LimitRequirement::AnyLimit => format!("{limit}; a documented limit is required"),
         LimitRequirement::AtMost(most, Strength::Shall) => {
@@ -283,7 +283,7 @@ fn limit_text(limit: &str, demand: LimitRequirement) -> String {
     }
 }
 
-fn facts(policy: &Policy) -> Vec<String> {
+fn describe_policy(policy: &Policy) -> Vec<String> {
     let mut facts = vec![format!("Sessions end {}.", end_text(&policy.limits))];
     if let Some(remember) = &policy.remember {
         facts.push(format!(
@@ -309,9 +309,9 @@ fn facts(policy: &Policy) -> Vec<String> {
         facts.push(format!("Reason for limits above the preset: {reason}"));
     }
     if let Some(most) = policy.max_sessions {
-        let beyond = most.on_limit.as_str();
+        let on_limit = most.on_limit.as_str();
         facts.push(format!(
-            "A subject can have at most {} sessions at once. If that is exceeded: `{beyond}`.",
+            "A subject can have at most {} sessions at once. If that is exceeded: `{on_limit}`.",
             most.count
         ));
     }

@@ -7,7 +7,7 @@ mod envoy;
 mod kubernetes;
 mod nginx;
 mod oauth2_proxy;
-mod time;
+mod duration;
 mod traefik;
 mod yaml;
 
@@ -56,7 +56,7 @@ pub struct LintLimits {
 
 /// Why the linter could not check a file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unreadable {
+pub enum LintError {
     /// The YAML is invalid or too large.
     #[error(transparent)]
     Yaml(#[from] crate::yaml::YamlError),
@@ -65,20 +65,20 @@ pub enum Unreadable {
     Nginx(usize),
     /// The text contains blocks that are nested too deep.
     #[error("line {0}: nested more than {MAX_NESTING_LEVELS} levels deep")]
-    Deep(usize),
+    TooDeep(usize),
     /// The format of the file is unknown.
     #[error(
         "unknown format: neither Kubernetes manifests nor a configuration of NGINX, Traefik, Envoy or \
          oauth2-proxy"
     )]
-    Unknown,
+    UnknownFormat,
 }
 
 /// Checks the text of a file.
 ///
 /// # Errors
-/// [`Unreadable`] if the format is unknown or the text is invalid.
-pub fn lint(text: &str, limits: &LintLimits) -> Result<Vec<Finding>, Unreadable> {
+/// [`LintError`] if the format is unknown or the text is invalid.
+pub fn lint(text: &str, limits: &LintLimits) -> Result<Vec<Finding>, LintError> {
     let mut findings = Findings {
         limits: *limits,
         protected_hosts: Vec::new(),
@@ -94,18 +94,18 @@ pub fn lint(text: &str, limits: &LintLimits) -> Result<Vec<Finding>, Unreadable>
             .iter()
             .flat_map(kubernetes::protected_hosts)
             .collect();
-        let known = documents.iter().fold(false, |known, document| {
-            let kubernetes = kubernetes::check(document, &mut findings);
-            let traefik = traefik::check(document, &mut findings);
-            let envoy = envoy::check(document, &mut findings);
-            known | kubernetes | traefik | envoy
+        let is_known = documents.iter().fold(false, |is_known, document| {
+            let is_kubernetes = kubernetes::check(document, &mut findings);
+            let is_traefik = traefik::check(document, &mut findings);
+            let is_envoy = envoy::check(document, &mut findings);
+            is_known | is_kubernetes | is_traefik | is_envoy
         });
-        let flags = oauth2_proxy::has_flags(text);
-        if flags {
+        let has_flags = oauth2_proxy::has_flags(text);
+        if has_flags {
             oauth2_proxy::check(text, &mut findings);
         }
-        if !known && !flags {
-            return Err(Unreadable::Unknown);
+        if !is_known && !has_flags {
+            return Err(LintError::UnknownFormat);
         }
     }
     let mut all = findings.all;
@@ -123,15 +123,15 @@ struct Findings {
 }
 
 impl Findings {
-    fn error(&mut self, line: usize, rule: &'static str, message: String, remedy: &str) {
-        self.note(Severity::Error, line, rule, message, remedy);
+    fn add_error(&mut self, line: usize, rule: &'static str, message: String, remedy: &str) {
+        self.add(Severity::Error, line, rule, message, remedy);
     }
 
-    fn notice(&mut self, line: usize, rule: &'static str, message: String, remedy: &str) {
-        self.note(Severity::Notice, line, rule, message, remedy);
+    fn add_notice(&mut self, line: usize, rule: &'static str, message: String, remedy: &str) {
+        self.add(Severity::Notice, line, rule, message, remedy);
     }
 
-    fn note(
+    fn add(
         &mut self,
         severity: Severity,
         line: usize,
@@ -149,23 +149,23 @@ impl Findings {
     }
 
     /// Adds an error: the proxy forwards `what` without a check.
-    fn missing_auth(&mut self, line: usize, what: &str, remedy: &str) {
+    fn report_missing_auth(&mut self, line: usize, what: &str, remedy: &str) {
         let message = format!("{what} is forwarded without a check");
-        self.error(line, "missing-auth", message, remedy);
+        self.add_error(line, "missing-auth", message, remedy);
     }
 
     /// Adds a notice: the proxy forwards `what` without a check, but checks other requests.
-    fn unprotected(&mut self, line: usize, what: &str) {
+    fn report_unprotected(&mut self, line: usize, what: &str) {
         let message =
             format!("{what} is forwarded without a check, but other requests are checked");
         let remedy =
             "keep it if it is public; a rule with `access: public` documents this in one place";
-        self.notice(line, "public", message, remedy);
+        self.add_notice(line, "public", message, remedy);
     }
 
     /// Adds an error if streams can stay open for longer than the idle limit. `timeout` is the limit of the proxy for
     /// a stream.
-    fn long_stream(&mut self, line: usize, what: &str, timeout: Option<Duration>) {
+    fn check_stream_timeout(&mut self, line: usize, what: &str, timeout: Option<Duration>) {
         let Some(idle) = self.limits.idle else {
             return;
         };
@@ -178,13 +178,13 @@ impl Findings {
         );
         let remedy =
             format!("set it to at most {idle}: a stream is checked only once, when it opens");
-        self.error(line, "stream-outlives-idle", message, &remedy);
+        self.add_error(line, "stream-outlives-idle", message, &remedy);
     }
 
     /// Adds an error if the proxy caches the answers to checks for longer than the touch interval.
-    fn cached_answers(&mut self, line: usize, what: &str, kept: Option<Duration>) {
+    fn check_cache_duration(&mut self, line: usize, what: &str, cache_duration: Option<Duration>) {
         let touch = self.limits.touch_interval;
-        if kept.is_some_and(|kept| kept <= touch) {
+        if cache_duration.is_some_and(|cache_duration| cache_duration <= touch) {
             return;
         }
         let touch = humantime::format_duration(touch);
@@ -193,19 +193,19 @@ impl Findings {
         );
         let remedy =
             format!("remove the cache, or cache answers for at most {touch} (touch_interval)");
-        self.error(line, "cached-auth", message, &remedy);
+        self.add_error(line, "cached-auth", message, &remedy);
     }
 
-    fn fail_open(&mut self, line: usize, what: &str, remedy: &str) {
+    fn report_fail_open(&mut self, line: usize, what: &str, remedy: &str) {
         let message = format!("{what} serves requests when Curfew does not answer (fail-open)");
-        self.error(line, "fail-open", message, remedy);
+        self.add_error(line, "fail-open", message, remedy);
     }
 
-    fn trusts_client(&mut self, line: usize, what: &str, remedy: &str) {
+    fn report_trusted_headers(&mut self, line: usize, what: &str, remedy: &str) {
         let message = format!(
             "{what} accepts X-Forwarded-* headers from clients: a client can send another address than it requests"
         );
-        self.error(line, "trusted-forward-header", message, remedy);
+        self.add_error(line, "trusted-forward-header", message, remedy);
     }
 }
 

@@ -81,18 +81,18 @@ pub struct RenderLimits {
 
 /// A rendered file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct File {
+pub struct RenderedFile {
     /// The file name, without a directory.
     pub name: &'static str,
     /// The contents.
     pub text: String,
 }
 
-/// A file is missing in `deploy/`, or does not contain a text to replace exactly once. This is a bug. A test covers
-/// every proxy.
+/// `deploy/` does not contain a file, or the file does not contain the text to replace exactly once. This is a bug. A
+/// test renders the files of every proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("deploy/ has no such file, or not exactly one such text: {0}")]
-pub struct MissingText(&'static str);
+#[error("deploy/ does not contain this file, or the file does not contain this text exactly once: {0}")]
+pub struct AnchorError(&'static str);
 
 /// A function that takes the path of a file, relative to `deploy/`, and returns the text of the file.
 pub type DeployedFiles = fn(&str) -> Option<&'static str>;
@@ -100,13 +100,13 @@ pub type DeployedFiles = fn(&str) -> Option<&'static str>;
 /// Renders the configuration of a proxy.
 ///
 /// # Errors
-/// [`MissingText`] if the function `deployed` returns other files than this version of the crate expects.
+/// [`AnchorError`] if the function `deployed_file` returns other files than this version of the crate expects.
 pub fn render(
     proxy: Proxy,
     addresses: &RenderAddresses,
     limits: &RenderLimits,
-    deployed: DeployedFiles,
-) -> Result<Vec<File>, MissingText> {
+    deployed_file: DeployedFiles,
+) -> Result<Vec<RenderedFile>, AnchorError> {
     let paths: &[&'static str] = match proxy {
         Proxy::Nginx => &["nginx/curfew.conf"],
         Proxy::IngressNginx => &["nginx/ingress.yaml"],
@@ -118,11 +118,11 @@ pub fn render(
         Proxy::Oauth2Proxy => &["oauth2-proxy/oauth2-proxy.cfg"],
     };
     let files = paths.iter().map(|path| {
-        let text = deployed(path).ok_or(MissingText(path))?;
+        let text = deployed_file(path).ok_or(AnchorError(path))?;
         let name = path.rsplit('/').next().unwrap_or(path);
         let text = set_time_limits(proxy, name, text, limits)?;
         let text = set_addresses(proxy, &text, addresses);
-        Ok(File { name, text })
+        Ok(RenderedFile { name, text })
     });
     files.collect()
 }
@@ -133,7 +133,7 @@ fn set_time_limits(
     name: &str,
     text: &str,
     limits: &RenderLimits,
-) -> Result<String, MissingText> {
+) -> Result<String, AnchorError> {
     let absolute = limits.absolute.as_secs();
     // Without an idle limit, a stream may last as long as the absolute limit.
     let stream = limits.idle.unwrap_or(limits.absolute).as_secs().max(1);
@@ -194,7 +194,7 @@ fn set_time_limits(
     let mut text = text.to_owned();
     for (anchor, replacement) in changes {
         if text.matches(anchor).count() != 1 {
-            return Err(MissingText(anchor));
+            return Err(AnchorError(anchor));
         }
         text = text.replace(anchor, &replacement);
     }
@@ -257,7 +257,7 @@ mod tests {
 
     use super::*;
 
-    fn deployed(path: &str) -> Option<&'static str> {
+    fn deployed_file(path: &str) -> Option<&'static str> {
         Some(match path {
             "nginx/curfew.conf" => include_str!("../../../deploy/nginx/curfew.conf"),
             "nginx/ingress.yaml" => include_str!("../../../deploy/nginx/ingress.yaml"),
@@ -295,8 +295,8 @@ mod tests {
     #[test]
     fn renders_every_proxy_and_replaces_every_address() {
         for proxy in Proxy::value_variants() {
-            let files = render(*proxy, &addresses(), &LIMITS, deployed).unwrap();
-            for File { name, text } in &files {
+            let files = render(*proxy, &addresses(), &LIMITS, deployed_file).unwrap();
+            for RenderedFile { name, text } in &files {
                 let lines = text
                     .lines()
                     .filter(|line| !line.trim_start().starts_with('#'));
@@ -314,16 +314,16 @@ mod tests {
                     for port in ["9180", "9181", "9182", "9183", "3000", "8080"] {
                         // In the manifests of ingress-nginx, the ports belong to the Service, so the default ports
                         // may remain.
-                        let manifest = *proxy == Proxy::IngressNginx;
-                        assert!(manifest || !line.contains(port), "{name}: {line}");
+                        let is_manifest = *proxy == Proxy::IngressNginx;
+                        assert!(is_manifest || !line.contains(port), "{name}: {line}");
                     }
                 }
             }
-            // Every configuration except Traefik's contains a time limit.
-            let all: String = files.iter().map(|file| &*file.text).collect();
-            let has_limit = all.contains("300") || all.contains("3600s");
+            // The configuration of every proxy except Traefik contains a time limit.
+            let all_text: String = files.iter().map(|file| &*file.text).collect();
+            let has_limit = all_text.contains("300") || all_text.contains("3600s");
             assert_eq!(has_limit, *proxy != Proxy::Traefik, "{proxy:?}");
-            let has_listen_address = all.contains("127.0.0.2");
+            let has_listen_address = all_text.contains("127.0.0.2");
             let has_no_listener = matches!(proxy, Proxy::IngressNginx | Proxy::Oauth2Proxy);
             assert_eq!(has_listen_address, !has_no_listener, "{proxy:?}");
         }
@@ -337,15 +337,15 @@ mod tests {
             touch_interval: Duration::from_secs(5),
         };
         for proxy in Proxy::value_variants() {
-            for file in render(*proxy, &addresses(), &LIMITS, deployed).unwrap() {
+            for file in render(*proxy, &addresses(), &LIMITS, deployed_file).unwrap() {
                 if matches!(proxy, Proxy::Caddy | Proxy::Haproxy) {
                     continue;
                 }
                 let findings = crate::lint::lint(&file.text, &limits);
                 let findings = findings.unwrap_or_else(|error| panic!("{}: {error}", file.name));
-                let error =
+                let is_error =
                     |it: &&crate::lint::Finding| it.severity == crate::lint::Severity::Error;
-                assert_eq!(findings.iter().find(error), None, "{}", file.name);
+                assert_eq!(findings.iter().find(is_error), None, "{}", file.name);
             }
         }
     }

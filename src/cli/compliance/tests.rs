@@ -18,7 +18,7 @@ fn the_documented_report_is_current() {
         environment: Environment::new(),
     };
     let (book, sources) = source.load_rulebook_and_sign_ins().unwrap();
-    let report = report(&book, Reauthentication::Sources(&sources)).to_markdown();
+    let report = build_report(&book, Reauthentication::Sources(&sources)).to_markdown();
     let documented = include_str!("../../../docs/compliance-example.md");
     assert!(
         documented == report,
@@ -151,7 +151,7 @@ fn reported(sign_in: &str) -> ComplianceReport {
         environment: Environment::new(),
     };
     let (book, sources) = source.load_rulebook_and_sign_ins().unwrap();
-    report(&book, Reauthentication::Sources(&sources))
+    build_report(&book, Reauthentication::Sources(&sources))
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn without_a_new_authentication_no_standard_that_requires_one_is_met() {
             ("hipaa", false),
         ] {
             let requirement = standards::from_name(requirement).unwrap();
-            let fails = report.failing(requirement).concat() == ["default"];
+            let fails = report.failing_policies(requirement).concat() == ["default"];
             assert_eq!(fails, concerned && !met, "{sign_in}: {}", requirement.name);
         }
         let text = report.to_markdown();
@@ -249,7 +249,7 @@ fn a_limit_that_is_not_met_outranks_not_verified() {
     }
     .load_rulebook_and_sign_ins()
     .unwrap();
-    let loose = report(&book, Reauthentication::Sources(&[]));
+    let loose = build_report(&book, Reauthentication::Sources(&[]));
     let pci = loose.policies[0].findings.iter();
     let mut pci = pci.filter(|finding| finding.requirement == "pci-dss");
     assert_eq!(pci.next().unwrap().status, "not_met");
@@ -268,10 +268,10 @@ fn the_limits_alone_can_be_checked() {
     .load_rulebook_and_sign_ins()
     .unwrap();
     let pci = standards::from_name("pci-dss").unwrap();
-    let seen = report(&book, Reauthentication::Sources(&sources));
-    assert_eq!(seen.failing(pci), [vec![], vec!["default"]]);
-    let limits = report(&book, Reauthentication::Ignored);
-    assert_eq!(limits.failing(pci), [Vec::<&str>::new(), Vec::new()]);
+    let seen = build_report(&book, Reauthentication::Sources(&sources));
+    assert_eq!(seen.failing_policies(pci), [vec![], vec!["default"]]);
+    let limits = build_report(&book, Reauthentication::Ignored);
+    assert_eq!(limits.failing_policies(pci), [Vec::<&str>::new(), Vec::new()]);
     let text = limits.to_markdown();
     assert!(
         text.contains("| not checked |") && !text.contains("| ensured |"),

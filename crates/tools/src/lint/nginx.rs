@@ -1,6 +1,6 @@
 //! Checks for NGINX. They know blocks, directives, and the settings that a location inherits.
 
-use super::{Findings, Unreadable, time};
+use super::{Findings, LintError, duration};
 use crate::yaml::MAX_NESTING_LEVELS;
 
 /// A directive, with the directives in its block.
@@ -27,16 +27,16 @@ impl Directive {
 
 /// Returns whether the text is an NGINX configuration.
 pub(super) fn is_config(text: &str) -> bool {
-    let starts = |line: &str| {
+    let opens_block = |line: &str| {
         let line = line.trim_start();
         let names = ["server", "location", "http", "upstream"];
         let mut words = line.split_whitespace();
         words.next().is_some_and(|word| names.contains(&word)) && line.trim_end().ends_with('{')
     };
-    text.lines().any(starts)
+    text.lines().any(opens_block)
 }
 
-pub(super) fn check(text: &str, findings: &mut Findings) -> Result<(), Unreadable> {
+pub(super) fn check(text: &str, findings: &mut Findings) -> Result<(), LintError> {
     let root = parse(text)?;
     let mut servers = Vec::new();
     collect_servers(&root, None, &mut servers);
@@ -68,27 +68,27 @@ fn auth_request_of(block: &Directive) -> Option<&str> {
 }
 
 /// A location, and the `auth_request` URI that applies to it.
-struct ProxiedLocation<'a> {
+struct LocationAuth<'a> {
     location: &'a Directive,
     auth_request: Option<&'a str>,
 }
 
-fn check_server(server: &Directive, outside: Option<&str>, findings: &mut Findings) {
-    let auth_request = auth_request_of(server).or(outside);
+fn check_server(server: &Directive, inherited_auth_request: Option<&str>, findings: &mut Findings) {
+    let auth_request = auth_request_of(server).or(inherited_auth_request);
     let mut locations_found = Vec::new();
     collect_locations(server, auth_request, &mut locations_found);
-    let targets: Vec<&str> = locations_found
+    let auth_uris: Vec<&str> = locations_found
         .iter()
         .filter_map(|it| it.auth_request)
         .filter(|it| *it != "off")
         .collect();
     let is_protected =
-        |found: &ProxiedLocation<'_>| found.auth_request.is_some_and(|it| it != "off");
+        |found: &LocationAuth<'_>| found.auth_request.is_some_and(|it| it != "off");
     let path = |location: &Directive| location.words.last().cloned().unwrap_or_default();
-    let any = locations_found.iter().any(is_protected);
+    let any_protected = locations_found.iter().any(is_protected);
     for found in &locations_found {
         let (location, path) = (found.location, path(found.location));
-        if targets.contains(&&*path) {
+        if auth_uris.contains(&&*path) {
             check_auth_location(location, findings);
             continue;
         }
@@ -102,11 +102,11 @@ fn check_server(server: &Directive, outside: Option<&str>, findings: &mut Findin
             && proxies_requests(location)
         {
             let what = format!("location {path}");
-            if any {
-                findings.unprotected(location.line, &what);
+            if any_protected {
+                findings.report_unprotected(location.line, &what);
             } else {
                 let remedy = "add `auth_request`, as deploy/nginx/curfew.conf does";
-                findings.missing_auth(location.line, &what, remedy);
+                findings.report_missing_auth(location.line, &what, remedy);
             }
         }
     }
@@ -116,11 +116,11 @@ fn check_server(server: &Directive, outside: Option<&str>, findings: &mut Findin
 fn collect_locations<'a>(
     block: &'a Directive,
     auth_request: Option<&'a str>,
-    locations_found: &mut Vec<ProxiedLocation<'a>>,
+    locations_found: &mut Vec<LocationAuth<'a>>,
 ) {
     for location in block.block.iter().filter(|it| it.name() == "location") {
         let auth_request = auth_request_of(location).or(auth_request);
-        locations_found.push(ProxiedLocation {
+        locations_found.push(LocationAuth {
             location,
             auth_request,
         });
@@ -143,8 +143,8 @@ fn check_auth_location(location: &Directive, findings: &mut Findings) {
             .block
             .iter()
             .filter(|it| it.name() == "proxy_cache_valid");
-        let kept = valid.filter_map(|it| time::parse(it.words.last()?)).max();
-        findings.cached_answers(cache.line, "proxy_cache", kept);
+        let cache_duration = valid.filter_map(|it| duration::parse(it.words.last()?)).max();
+        findings.check_cache_duration(cache.line, "proxy_cache", cache_duration);
     }
     let names = location
         .block
@@ -158,27 +158,27 @@ fn check_auth_location(location: &Directive, findings: &mut Findings) {
             let message =
                 format!("the check does not set {name}: a client could forge the original request");
             let remedy = "set it, as deploy/nginx/curfew.conf does";
-            findings.error(location.line, "forgeable-original", message, remedy);
+            findings.add_error(location.line, "forgeable-original", message, remedy);
         }
     }
-    check_inputs(location, findings);
+    check_router_inputs(location, findings);
 }
 
 /// Checks that the check contains the values that NGINX uses for routing, and that no header of the client replaces
 /// them.
-fn check_inputs(location: &Directive, findings: &mut Findings) {
+fn check_router_inputs(location: &Directive, findings: &mut Findings) {
     let headers = || {
-        let own = location.block.iter();
-        own.filter(|it| it.name() == "proxy_set_header")
+        let directives = location.block.iter();
+        directives.filter(|it| it.name() == "proxy_set_header")
     };
     for header in headers() {
-        let told = header.argument(0).eq_ignore_ascii_case("x-original-url");
-        if told && header.words.iter().any(|word| word.contains("$http_host")) {
+        let is_original_url = header.argument(0).eq_ignore_ascii_case("x-original-url");
+        if is_original_url && header.words.iter().any(|word| word.contains("$http_host")) {
             let message = "the check gets the host from the client ($http_host), but NGINX routes by $host: \
                            with an absolute request line, Curfew checks another host";
             let remedy =
                 "use $scheme://$host$request_port$request_uri, as deploy/nginx/curfew.conf does";
-            findings.error(header.line, "other-host", message.to_owned(), remedy);
+            findings.add_error(header.line, "other-host", message.to_owned(), remedy);
         }
     }
     for name in ["X-Forwarded-Method", "X-Forwarded-Uri"] {
@@ -187,7 +187,7 @@ fn check_inputs(location: &Directive, findings: &mut Findings) {
                 format!("a client's own {name} reaches the check, which then rejects the request");
             let remedy =
                 "clear it: proxy_set_header with an empty value, as deploy/nginx/curfew.conf does";
-            findings.notice(location.line, "foreign-input", message, remedy);
+            findings.add_notice(location.line, "foreign-input", message, remedy);
         }
     }
 }
@@ -198,30 +198,30 @@ fn check_protected_location(server: &Directive, location: &Directive, findings: 
         .find("proxy_read_timeout")
         .or(server.find("proxy_read_timeout"));
     if let Some(read) = read {
-        findings.long_stream(
+        findings.check_stream_timeout(
             read.line,
             "proxy_read_timeout",
-            time::parse(read.argument(0)),
+            duration::parse(read.argument(0)),
         );
     }
     let satisfy = location.find("satisfy").or(server.find("satisfy"));
     if let Some(satisfy) = satisfy.filter(|it| it.argument(0) == "any") {
         let message =
             "with `satisfy any`, a client that meets another condition needs no session".to_owned();
-        findings.error(satisfy.line, "fail-open", message, "use `satisfy all`");
+        findings.add_error(satisfy.line, "fail-open", message, "use `satisfy all`");
     }
     if let Some(cache) = location
         .find("proxy_cache")
         .filter(|it| it.argument(0) != "off")
     {
-        let keyed = location
+        let cache_key = location
             .find("proxy_cache_key")
             .or(server.find("proxy_cache_key"));
-        let by_session = keyed.is_some_and(|it| it.words.concat().contains("session"));
-        if !by_session {
+        let has_session_key = cache_key.is_some_and(|it| it.words.concat().contains("session"));
+        if !has_session_key {
             let message = "responses of the application are cached and shared between users";
             let remedy = "remove proxy_cache from protected locations, or add $session_id to proxy_cache_key";
-            findings.notice(cache.line, "shared-cache", message.to_owned(), remedy);
+            findings.add_notice(cache.line, "shared-cache", message.to_owned(), remedy);
         }
     }
 }
@@ -229,39 +229,39 @@ fn check_protected_location(server: &Directive, location: &Directive, findings: 
 /// Reports `error_page` directives that turn an error into a success, or that send the request to the application.
 fn check_error_pages(
     server: &Directive,
-    locations_found: &[ProxiedLocation<'_>],
+    locations_found: &[LocationAuth<'_>],
     findings: &mut Findings,
 ) {
-    let all = locations_found.iter().map(|it| it.location).chain([server]);
-    let pages = all.flat_map(|it| it.block.iter().filter(|it| it.name() == "error_page"));
+    let blocks = locations_found.iter().map(|it| it.location).chain([server]);
+    let pages = blocks.flat_map(|it| it.block.iter().filter(|it| it.name() == "error_page"));
     for page in pages {
         let mut codes = page
             .words
             .iter()
             .skip(1)
             .filter(|it| it.parse::<u16>().is_ok());
-        let concerns =
+        let handles_denial_or_error =
             codes.any(|code| matches!(&**code, "401" | "403" | "500" | "502" | "503" | "504"));
-        if !concerns {
+        if !handles_denial_or_error {
             continue;
         }
         if page.words.iter().any(|word| word.starts_with("=2")) {
             let message =
                 "error_page with =200 turns a denial or an error into a success".to_owned();
             let remedy = "keep the original status";
-            findings.error(page.line, "fail-open", message, remedy);
+            findings.add_error(page.line, "fail-open", message, remedy);
             continue;
         }
         let target = page.words.last().map_or("", String::as_str);
         let mut locations_found = locations_found.iter();
-        let to_application = target.starts_with('@')
+        let proxies_to_application = target.starts_with('@')
             && locations_found.any(|it| {
                 it.location.words.last().is_some_and(|it| it == target)
                     && proxies_requests(it.location)
             });
-        if to_application {
+        if proxies_to_application {
             let remedy = "let the named location answer itself, as @refused in deploy/nginx/curfew.conf does";
-            findings.fail_open(
+            findings.report_fail_open(
                 page.line,
                 "error_page with a location that proxies requests",
                 remedy,
@@ -271,8 +271,8 @@ fn check_error_pages(
 }
 
 /// Parses directives and blocks.
-fn parse(text: &str) -> Result<Directive, Unreadable> {
-    let mut open = vec![Directive::default()];
+fn parse(text: &str) -> Result<Directive, LintError> {
+    let mut open_blocks = vec![Directive::default()];
     let mut current = Directive::default();
     let mut characters = text.chars().peekable();
     let mut line = 1;
@@ -282,25 +282,25 @@ fn parse(text: &str) -> Result<Directive, Unreadable> {
             ' ' | '\t' | '\r' => {}
             '#' => while characters.next_if(|it| *it != '\n').is_some() {},
             ';' => {
-                let done = std::mem::take(&mut current);
-                if let Some(parent) = open.last_mut().filter(|_| !done.words.is_empty()) {
-                    parent.block.push(done);
+                let directive = std::mem::take(&mut current);
+                if let Some(parent) = open_blocks.last_mut().filter(|_| !directive.words.is_empty()) {
+                    parent.block.push(directive);
                 }
             }
-            '{' if open.len() > MAX_NESTING_LEVELS => return Err(Unreadable::Deep(line)),
-            '{' => open.push(std::mem::take(&mut current)),
+            '{' if open_blocks.len() > MAX_NESTING_LEVELS => return Err(LintError::TooDeep(line)),
+            '{' => open_blocks.push(std::mem::take(&mut current)),
             '}' => {
-                let done = open.pop().ok_or(Unreadable::Nginx(line))?;
-                open.last_mut()
-                    .ok_or(Unreadable::Nginx(line))?
+                let directive = open_blocks.pop().ok_or(LintError::Nginx(line))?;
+                open_blocks.last_mut()
+                    .ok_or(LintError::Nginx(line))?
                     .block
-                    .push(done);
+                    .push(directive);
             }
             quote @ ('"' | '\'') => {
                 let mut word = String::new();
                 loop {
                     match characters.next() {
-                        None => return Err(Unreadable::Nginx(line)),
+                        None => return Err(LintError::Nginx(line)),
                         Some(it) if it == quote => break,
                         Some('\\') => word.extend(characters.next()),
                         Some(it) => {
@@ -329,9 +329,9 @@ fn parse(text: &str) -> Result<Directive, Unreadable> {
             }
         }
     }
-    match (open.pop(), open.is_empty()) {
+    match (open_blocks.pop(), open_blocks.is_empty()) {
         (Some(root), true) => Ok(root),
-        _ => Err(Unreadable::Nginx(line)),
+        _ => Err(LintError::Nginx(line)),
     }
 }
 

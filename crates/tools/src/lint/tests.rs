@@ -8,26 +8,26 @@ const LIMITS: LintLimits = LintLimits {
     touch_interval: Duration::from_secs(15),
 };
 
-fn read(path: &str) -> String {
+fn read_file(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../..")
         .join(path);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-type Lines = Vec<(usize, &'static str)>;
+type LineRules = Vec<(usize, &'static str)>;
 
 /// Returns the errors and notices for a file of tests/lint: line number and rule ID of each.
-fn errors_and_notices(name: &str) -> (Lines, Lines) {
-    let findings = lint(&read(&format!("tests/lint/{name}")), &LIMITS).unwrap();
+fn errors_and_notices(name: &str) -> (LineRules, LineRules) {
+    let findings = lint(&read_file(&format!("tests/lint/{name}")), &LIMITS).unwrap();
     for finding in &findings {
         assert!(!finding.message.is_empty() && !finding.remedy.is_empty());
     }
-    let of = |severity| {
-        let own = findings.iter().filter(|it| it.severity == severity);
-        own.map(|it| (it.line, it.rule)).collect()
+    let with_severity = |severity| {
+        let matching = findings.iter().filter(|it| it.severity == severity);
+        matching.map(|it| (it.line, it.rule)).collect()
     };
-    (of(Severity::Error), of(Severity::Notice))
+    (with_severity(Severity::Error), with_severity(Severity::Notice))
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn deployed_files_have_no_errors() {
         "haproxy/ingress.yaml",
         "oauth2-proxy/oauth2-proxy.cfg",
     ] {
-        let findings = lint(&read(&format!("deploy/{name}")), &LIMITS);
+        let findings = lint(&read_file(&format!("deploy/{name}")), &LIMITS);
         let findings = findings.unwrap_or_else(|error| panic!("{name}: {error}"));
         let errors = findings.iter().filter(|it| it.severity == Severity::Error);
         assert_eq!(errors.collect::<Vec<_>>(), Vec::<&Finding>::new(), "{name}");
@@ -146,13 +146,13 @@ fn deployed_files_have_no_errors() {
 
 #[test]
 fn unreadable_files_are_reported() {
-    let refused = |text: &str| lint(text, &LIMITS).unwrap_err().to_string();
-    assert!(refused("a: [1\nb: 2").starts_with("line "));
-    assert!(refused("server {\n location / {\n").starts_with("line 3"));
-    assert!(refused("server {\n}\n}\n").starts_with("line 3"));
-    assert!(refused("server {\n \"x\n").contains("quotes"));
+    let error_text = |text: &str| lint(text, &LIMITS).unwrap_err().to_string();
+    assert!(error_text("a: [1\nb: 2").starts_with("line "));
+    assert!(error_text("server {\n location / {\n").starts_with("line 3"));
+    assert!(error_text("server {\n}\n}\n").starts_with("line 3"));
+    assert!(error_text("server {\n \"x\n").contains("quotes"));
     for text in ["", "hello: world", "just text"] {
-        assert!(refused(text).starts_with("unknown format"), "{text}");
+        assert!(error_text(text).starts_with("unknown format"), "{text}");
     }
 }
 
@@ -164,10 +164,10 @@ fn rejects_deep_nesting() {
         .map(|level| format!("{}a:\n", " ".repeat(level)))
         .collect();
     for text in [&nginx, &yaml, &"- ".repeat(100_000)] {
-        let refused = lint(text, &LIMITS).unwrap_err().to_string();
+        let error = lint(text, &LIMITS).unwrap_err().to_string();
         assert!(
-            refused.contains("nested more than 100 levels deep"),
-            "{refused}"
+            error.contains("nested more than 100 levels deep"),
+            "{error}"
         );
     }
 }
@@ -180,24 +180,24 @@ fn aliases_are_followed_up_to_a_limit() {
         1,
         "the finding should be reported once, at the line of the anchor"
     );
-    let mut laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    let mut billion_laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..12 {
-        let before = format!("*a{}", level - 1);
-        let items = vec![before; 10].join(", ");
-        laughs += &format!("a{level}: &a{level} [{items}]\n");
+        let alias = format!("*a{}", level - 1);
+        let items = vec![alias; 10].join(", ");
+        billion_laughs += &format!("a{level}: &a{level} [{items}]\n");
     }
-    let refused = lint(&laughs, &LIMITS).unwrap_err().to_string();
-    assert!(refused.contains("with aliases expanded"), "{refused}");
+    let error = lint(&billion_laughs, &LIMITS).unwrap_err().to_string();
+    assert!(error.contains("with aliases expanded"), "{error}");
 }
 
 #[test]
 fn without_an_idle_limit_streams_are_not_reported() {
-    let free = LintLimits {
+    let no_idle_limit = LintLimits {
         idle: None,
         ..LIMITS
     };
-    let text = read("tests/lint/envoy.yaml");
-    let findings = lint(&text, &free).unwrap();
+    let text = read_file("tests/lint/envoy.yaml");
+    let findings = lint(&text, &no_idle_limit).unwrap();
     assert!(findings.iter().all(|it| it.rule != "stream-outlives-idle"));
 }
 
@@ -209,25 +209,25 @@ proptest::proptest! {
     }
 }
 
-/// An Ingress with this setting works with Traefik. With ingress-nginx, Curfew rejects every request.
+/// An Ingress without this annotation works with Traefik. With ingress-nginx, Curfew rejects every request.
 #[test]
-fn an_ingress_without_auth_proxy_set_headers_is_a_notice() {
-    let ingress = read("deploy/nginx/ingress.yaml");
+fn an_ingress_without_auth_proxy_set_headers_causes_a_notice() {
+    let ingress = read_file("deploy/nginx/ingress.yaml");
     let notices = |text: &str| -> Vec<(usize, &str)> {
         let findings = lint(text, &LIMITS).unwrap();
-        let own = findings.iter().filter(|it| it.rule == "foreign-input");
-        own.map(|it| (it.line, it.rule)).collect()
+        let matching = findings.iter().filter(|it| it.rule == "foreign-input");
+        matching.map(|it| (it.line, it.rule)).collect()
     };
     assert_eq!(notices(&ingress), []);
-    let without = ingress.replace("auth-proxy-set-headers:", "other-annotation:");
-    assert_eq!(notices(&without), [(14, "foreign-input")]);
+    let without_annotation = ingress.replace("auth-proxy-set-headers:", "other-annotation:");
+    assert_eq!(notices(&without_annotation), [(14, "foreign-input")]);
 }
 
 /// With each of these settings, Curfew checks another request than the request that the proxy routes, or the proxy
 /// does not call Curfew.
 #[test]
 fn finds_check_inputs_that_differ_from_router_inputs() {
-    let asks = |url: &str| {
+    let nginx_config = |url: &str| {
         format!(
             "server {{\n  location = /check {{\n    internal;\n    proxy_pass http://curfew/auth-request;\n    \
              proxy_set_header X-Original-URL {url};\n    proxy_set_header X-Original-Method $request_method;\n    \
@@ -236,8 +236,8 @@ fn finds_check_inputs_that_differ_from_router_inputs() {
         )
     };
     for (text, rule) in [
-        (asks("$scheme://$http_host$request_uri"), Some("other-host")),
-        (asks("$scheme://$host$request_uri"), None),
+        (nginx_config("$scheme://$http_host$request_uri"), Some("other-host")),
+        (nginx_config("$scheme://$host$request_uri"), None),
         (
             "providers:\n  kubernetesCRD: {}\n".to_owned(),
             Some("shared-names"),

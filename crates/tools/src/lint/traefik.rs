@@ -9,54 +9,54 @@ const TRUST_HEADER_REMEDY: &str = "remove it: Traefik sets these headers itself.
 
 /// Checks a document. Returns whether it is for Traefik.
 pub(super) fn check(document: &Node, findings: &mut Findings) -> bool {
-    let mut known = false;
+    let mut is_traefik = false;
     document.walk(&mut |key, line, node| match key {
         "forwardAuth" => {
-            known = true;
+            is_traefik = true;
             check_middleware(line, node, findings);
         }
         "forwardedHeaders" => {
-            known = true;
+            is_traefik = true;
             if node.get("insecure").is_some_and(|it| it.is("true")) {
-                findings.trusts_client(line, "forwardedHeaders.insecure", TRUST_HEADER_REMEDY);
+                findings.report_trusted_headers(line, "forwardedHeaders.insecure", TRUST_HEADER_REMEDY);
             }
         }
-        "entryPoints" => known = true,
+        "entryPoints" => is_traefik = true,
         provider if provider.eq_ignore_ascii_case("kubernetesCRD") => {
-            known = true;
+            is_traefik = true;
             if !node.get("safeNaming").is_some_and(|it| it.is("true")) {
                 report_shared_names(line, findings);
             }
         }
         label if label.starts_with("traefik.http.") => {
-            known = true;
+            is_traefik = true;
             let label = label.to_ascii_lowercase();
             if label.ends_with(".forwardauth.trustforwardheader") && node.is("true") {
-                findings.trusts_client(line, "trustForwardHeader", TRUST_HEADER_REMEDY);
+                findings.report_trusted_headers(line, "trustForwardHeader", TRUST_HEADER_REMEDY);
             }
         }
         _ => {}
     });
-    let mut command_line = Vec::new();
-    document.texts(&mut |line, text| {
+    let mut crd_flags = Vec::new();
+    document.walk_scalars(&mut |line, text| {
         let label = text.to_ascii_lowercase();
         if label.starts_with("--providers.kubernetescrd") {
-            known = true;
-            command_line.push((line, label.clone()));
+            is_traefik = true;
+            crd_flags.push((line, label.clone()));
         }
         if label.starts_with("traefik.http.") {
-            known = true;
+            is_traefik = true;
             if label.ends_with(".forwardauth.trustforwardheader=true") {
-                findings.trusts_client(line, "trustForwardHeader", TRUST_HEADER_REMEDY);
+                findings.report_trusted_headers(line, "trustForwardHeader", TRUST_HEADER_REMEDY);
             }
         }
     });
-    check_flags(&command_line, findings);
-    if let Some(routers) = document.at(&["http", "routers"]) {
-        known = true;
+    check_crd_flags(&crd_flags, findings);
+    if let Some(routers) = document.get_path(&["http", "routers"]) {
+        is_traefik = true;
         check_routers(document, routers, findings);
     }
-    known
+    is_traefik
 }
 
 /// Reports that `safeNaming` is missing. Without this setting, the internal name of a Middleware is `NAMESPACE-NAME`,
@@ -65,18 +65,18 @@ fn report_shared_names(line: usize, findings: &mut Findings) {
     let message = "without safeNaming, the name of a Middleware is NAMESPACE-NAME: another namespace can replace the one \
                    that calls Curfew";
     let remedy = "set providers.kubernetesCRD.safeNaming to true (--providers.kubernetescrd.safenaming=true)";
-    findings.error(line, "shared-names", message.to_owned(), remedy);
+    findings.add_error(line, "shared-names", message.to_owned(), remedy);
 }
 
 /// Checks command-line flags, each with its line number.
-fn check_flags(flags: &[(usize, String)], findings: &mut Findings) {
-    let crd = |flag: &str| flag.starts_with("--providers.kubernetescrd");
-    let safe = flags.iter().any(|(_, flag)| {
+fn check_crd_flags(flags: &[(usize, String)], findings: &mut Findings) {
+    let is_crd_flag = |flag: &str| flag.starts_with("--providers.kubernetescrd");
+    let has_safe_naming = flags.iter().any(|(_, flag)| {
         flag == "--providers.kubernetescrd.safenaming=true"
             || flag == "--providers.kubernetescrd.safenaming"
     });
-    if let Some((line, _)) = flags.iter().find(|(_, flag)| crd(flag))
-        && !safe
+    if let Some((line, _)) = flags.iter().find(|(_, flag)| is_crd_flag(flag))
+        && !has_safe_naming
     {
         report_shared_names(*line, findings);
     }
@@ -86,17 +86,17 @@ fn check_middleware(line: usize, node: &Node, findings: &mut Findings) {
     if let Some(trust) = node.get("trustForwardHeader")
         && trust.is("true")
     {
-        findings.trusts_client(trust.line, "trustForwardHeader", TRUST_HEADER_REMEDY);
+        findings.report_trusted_headers(trust.line, "trustForwardHeader", TRUST_HEADER_REMEDY);
     }
-    if let Some(passed) = node.get("authRequestHeaders") {
-        let names = || passed.items().iter().filter_map(Node::text);
-        let has = |wanted: &str| names().any(|name| name.eq_ignore_ascii_case(wanted));
-        if !passed.items().is_empty() && !has("cookie") && !has("authorization") {
+    if let Some(allowed_headers) = node.get("authRequestHeaders") {
+        let names = || allowed_headers.items().iter().filter_map(Node::text);
+        let has_header = |wanted: &str| names().any(|name| name.eq_ignore_ascii_case(wanted));
+        if !allowed_headers.items().is_empty() && !has_header("cookie") && !has_header("authorization") {
             let message =
                 "authRequestHeaders omits Cookie and Authorization: Curfew never gets a credential";
             let remedy = "remove authRequestHeaders, or list Cookie and the other headers in docs/proxies/traefik.md";
-            findings.error(
-                passed.line,
+            findings.add_error(
+                allowed_headers.line,
                 "credential-withheld",
                 message.to_owned(),
                 remedy,
@@ -106,7 +106,7 @@ fn check_middleware(line: usize, node: &Node, findings: &mut Findings) {
     let address = node.get("address").and_then(Node::text).unwrap_or_default();
     if address.ends_with(":9180") || address.ends_with(":9180/") {
         let message = "the address has no path: Curfew answers 404, and every request is refused";
-        findings.error(
+        findings.add_error(
             line,
             "no-contract",
             message.to_owned(),
@@ -118,28 +118,28 @@ fn check_middleware(line: usize, node: &Node, findings: &mut Findings) {
 /// Checks the routers of a dynamic configuration.
 fn check_routers(document: &Node, routers: &Node, findings: &mut Findings) {
     let empty = Node::default();
-    let middlewares = document.at(&["http", "middlewares"]).unwrap_or(&empty);
-    let asks = |name: &str| {
-        let own = middlewares.get(name);
+    let middlewares = document.get_path(&["http", "middlewares"]).unwrap_or(&empty);
+    let calls_curfew = |name: &str| {
+        let definition = middlewares.get(name);
         // A middleware that is defined in another file may call Curfew.
-        own.is_none_or(|own| own.get("forwardAuth").is_some())
+        definition.is_none_or(|definition| definition.get("forwardAuth").is_some())
     };
     let is_protected = |router: &Node| {
         let names = router.get("middlewares").map_or(&[][..], Node::items);
-        names.iter().filter_map(Node::text).any(asks)
+        names.iter().filter_map(Node::text).any(calls_curfew)
     };
-    let any = routers.entries().any(|(.., router)| is_protected(router));
+    let any_protected = routers.entries().any(|(.., router)| is_protected(router));
     for (name, line, router) in routers.entries() {
         let rule = router.get("rule").and_then(Node::text).unwrap_or_default();
         if is_protected(router) || rule.contains("/.curfew/") {
             continue;
         }
         let what = format!("the router `{name}`");
-        if any {
-            findings.unprotected(line, &what);
+        if any_protected {
+            findings.report_unprotected(line, &what);
         } else {
             let remedy = "give it the middleware `curfew` of deploy/traefik/curfew.yaml";
-            findings.missing_auth(line, &what, remedy);
+            findings.report_missing_auth(line, &what, remedy);
         }
     }
 }

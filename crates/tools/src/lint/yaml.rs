@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use yaml_rust2::parser::{Event, MarkedEventReceiver, Parser};
 use yaml_rust2::scanner::Marker;
 
-use super::Unreadable;
+use super::LintError;
 use crate::yaml::YamlError::Malformed;
 use crate::yaml::check;
 
@@ -33,7 +33,7 @@ impl Node {
     }
 
     /// Returns the value at a path of keys.
-    pub(super) fn at(&self, path: &[&str]) -> Option<&Self> {
+    pub(super) fn get_path(&self, path: &[&str]) -> Option<&Self> {
         path.iter().try_fold(self, |node, key| node.get(key))
     }
 
@@ -67,27 +67,27 @@ impl Node {
         self.text() == Some(text)
     }
 
-    /// Calls the function `see` for every key at any depth, with the line number and the value of the key.
-    pub(super) fn walk<'a>(&'a self, see: &mut impl FnMut(&'a str, usize, &'a Self)) {
+    /// Calls the function `visit` for every key at any depth, with the line number and the value of the key.
+    pub(super) fn walk<'a>(&'a self, visit: &mut impl FnMut(&'a str, usize, &'a Self)) {
         for (key, line, node) in self.entries() {
-            see(key, line, node);
-            node.walk(see);
+            visit(key, line, node);
+            node.walk(visit);
         }
         for item in self.items() {
-            item.walk(see);
+            item.walk(visit);
         }
     }
 
-    /// Calls the function `see` for every scalar that is not a key.
-    pub(super) fn texts<'a>(&'a self, see: &mut impl FnMut(usize, &'a str)) {
+    /// Calls the function `visit` for every scalar that is not a key.
+    pub(super) fn walk_scalars<'a>(&'a self, visit: &mut impl FnMut(usize, &'a str)) {
         if let Some(text) = self.text() {
-            see(self.line, text);
+            visit(self.line, text);
         }
         for (.., node) in self.entries() {
-            node.texts(see);
+            node.walk_scalars(visit);
         }
         for item in self.items() {
-            item.texts(see);
+            item.walk_scalars(visit);
         }
     }
 }
@@ -95,8 +95,8 @@ impl Node {
 /// Parses the documents of a file.
 ///
 /// # Errors
-/// [`Unreadable::Yaml`].
-pub(super) fn parse(text: &str) -> Result<Vec<Node>, Unreadable> {
+/// [`LintError::Yaml`].
+pub(super) fn parse(text: &str) -> Result<Vec<Node>, LintError> {
     check(text)?;
     let mut builder = DocumentBuilder::default();
     let loaded = Parser::new_from_str(text).load(&mut builder, true);
@@ -111,21 +111,21 @@ pub(super) fn parse(text: &str) -> Result<Vec<Node>, Unreadable> {
 #[derive(Default)]
 struct DocumentBuilder {
     documents: Vec<Node>,
-    open: Vec<Open>,
+    open_collections: Vec<OpenCollection>,
     anchors: HashMap<usize, Node>,
 }
 
 /// A list or map that is not complete yet, its anchor, and the key that still needs a value, with the line number of
 /// the key.
-type Open = (Node, usize, Option<(String, usize)>);
+type OpenCollection = (Node, usize, Option<(String, usize)>);
 
 impl DocumentBuilder {
-    fn open(&mut self, value: Value, anchor: usize, line: usize) {
-        self.open.push((Node { line, value }, anchor, None));
+    fn open_collection(&mut self, value: Value, anchor: usize, line: usize) {
+        self.open_collections.push((Node { line, value }, anchor, None));
     }
 
-    fn close(&mut self) {
-        if let Some((node, anchor, _)) = self.open.pop() {
+    fn close_collection(&mut self) {
+        if let Some((node, anchor, _)) = self.open_collections.pop() {
             self.push_node(node, anchor);
         }
     }
@@ -134,7 +134,7 @@ impl DocumentBuilder {
         if anchor > 0 {
             self.anchors.insert(anchor, node.clone());
         }
-        let Some((parent, _, key)) = self.open.last_mut() else {
+        let Some((parent, _, key)) = self.open_collections.last_mut() else {
             self.documents.push(node);
             return;
         };
@@ -158,12 +158,12 @@ impl MarkedEventReceiver for DocumentBuilder {
                 let value = Value::Text(text);
                 self.push_node(Node { line, value }, anchor);
             }
-            Event::SequenceStart(anchor, _) => self.open(Value::List(Vec::new()), anchor, line),
-            Event::MappingStart(anchor, _) => self.open(Value::Map(Vec::new()), anchor, line),
-            Event::SequenceEnd | Event::MappingEnd => self.close(),
+            Event::SequenceStart(anchor, _) => self.open_collection(Value::List(Vec::new()), anchor, line),
+            Event::MappingStart(anchor, _) => self.open_collection(Value::Map(Vec::new()), anchor, line),
+            Event::SequenceEnd | Event::MappingEnd => self.close_collection(),
             Event::Alias(anchor) => {
-                let known = self.anchors.get(&anchor).cloned();
-                self.push_node(known.unwrap_or_default(), 0);
+                let target = self.anchors.get(&anchor).cloned();
+                self.push_node(target.unwrap_or_default(), 0);
             }
             Event::Nothing
             | Event::StreamStart
