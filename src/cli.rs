@@ -123,8 +123,8 @@ impl Cli {
             Command::Sessions(args) => sessions::run(&args),
             Command::Revoke(args) => revoke::run(&args),
             Command::Render(args) => render::run(&args),
-            Command::Completions(args) => manual::completions(&args),
-            Command::Man(args) => manual::man(&args),
+            Command::Completions(args) => manual::print_completions(&args),
+            Command::Man(args) => manual::print_man(&args),
         }
     }
 }

@@ -34,14 +34,14 @@ pub(super) struct AdminArgs {
 
 /// A client of the admin API; it sends the admin token with every call.
 pub(super) struct AdminApi {
-    base: Url,
+    base_url: Url,
     token: Secret<String>,
     client: reqwest::Client,
 }
 
 impl AdminArgs {
     /// Builds a client. Returns an error if there is no admin token.
-    pub(super) fn client(&self) -> anyhow::Result<AdminApi> {
+    pub(super) fn build_client(&self) -> anyhow::Result<AdminApi> {
         let token = match &self.admin_token_file {
             Some(path) => std::fs::read_to_string(path)
                 .with_context(|| format!("--admin-token-file {}", path.display()))?,
@@ -50,7 +50,7 @@ impl AdminArgs {
                  `curfew keygen --admin` makes one",
             )?,
         };
-        let authorities = match &self.admin_ca_file {
+        let ca_certificates = match &self.admin_ca_file {
             Some(path) => Some(
                 std::fs::read(path)
                     .with_context(|| format!("--admin-ca-file {}", path.display()))?,
@@ -58,9 +58,9 @@ impl AdminArgs {
             None => None,
         };
         Ok(AdminApi {
-            base: self.admin_url.clone(),
+            base_url: self.admin_url.clone(),
             token: Secret::new(token.trim().to_owned()),
-            client: http_client(Duration::from_secs(30), authorities.as_deref())?,
+            client: http_client(Duration::from_secs(30), ca_certificates.as_deref())?,
         })
     }
 }
@@ -74,7 +74,7 @@ impl AdminApi {
         query: &[(&str, String)],
         body: Option<Value>,
     ) -> anyhow::Result<Value> {
-        let mut url = self.base.join(path).context("--admin-url")?;
+        let mut url = self.base_url.join(path).context("--admin-url")?;
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
@@ -87,7 +87,7 @@ impl AdminApi {
         let answer = request.send().await.with_context(|| {
             format!(
                 "could not reach the admin API at {}; set its address with --admin-url or CURFEW_ADMIN_URL",
-                self.base
+                self.base_url
             )
         })?;
         let status = answer.status();
@@ -99,13 +99,13 @@ impl AdminApi {
         let detail = value["detail"].as_str();
         match (status, detail) {
             (StatusCode::UNAUTHORIZED, _) => {
-                bail!("{} does not accept this admin token", self.base)
+                bail!("{} does not accept this admin token", self.base_url)
             }
             (StatusCode::FORBIDDEN, Some(detail)) => bail!("not allowed: {}", line(detail)),
             (_, Some(detail)) => bail!("{}", line(detail)),
             (status, None) => bail!(
                 "unexpected answer from {}: {status}; is it the admin API?",
-                self.base
+                self.base_url
             ),
         }
     }

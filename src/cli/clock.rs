@@ -54,15 +54,15 @@ pub(super) fn run(args: &ClockArgs) -> anyhow::Result<()> {
     runtime.block_on(async {
         tokio::select! {
             ended = store.run(CancellationToken::new()) => ended.context("store"),
-            done = compare(&store, accept) => done,
+            done = compare_clocks(&store, accept) => done,
         }
     })
 }
 
-async fn compare(store: &RedisStore, accept: Option<AcceptArg>) -> anyhow::Result<()> {
-    let waited = Stopwatch::start();
+async fn compare_clocks(store: &RedisStore, accept: Option<AcceptArg>) -> anyhow::Result<()> {
+    let stopwatch = Stopwatch::start();
     while let Err(error) = store.ready().await {
-        if waited.seconds() > TIMEOUT_SECONDS {
+        if stopwatch.seconds() > TIMEOUT_SECONDS {
             return Err(error).context("store.url");
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -74,13 +74,13 @@ async fn compare(store: &RedisStore, accept: Option<AcceptArg>) -> anyhow::Resul
     writeln!(
         out,
         "the clock of Redis is ahead of it by {:+.3} s",
-        seconds(clock.store_ahead())
+        millis_to_seconds(clock.store_ahead())
     )?;
     let wall = clock.store_ahead() - clock.store_ahead_of_wall();
     writeln!(
         out,
         "the clock of this machine is ahead of it by {:+.3} s",
-        seconds(wall)
+        millis_to_seconds(wall)
     )?;
     let Some(accept) = accept else { return Ok(()) };
     let accepted = match accept {
@@ -89,7 +89,7 @@ async fn compare(store: &RedisStore, accept: Option<AcceptArg>) -> anyhow::Resul
     };
     // Retry, because another replica can write the timeline at the same time.
     while !store.accept_clock(accepted).await.context("store.url")? {
-        if waited.seconds() > TIMEOUT_SECONDS {
+        if stopwatch.seconds() > TIMEOUT_SECONDS {
             bail!("the clock of Redis is not stable; try again");
         }
         tokio::time::sleep(Duration::from_millis(300)).await;
@@ -104,6 +104,6 @@ async fn compare(store: &RedisStore, accept: Option<AcceptArg>) -> anyhow::Resul
     Ok(())
 }
 
-fn seconds(millis: i64) -> f64 {
+fn millis_to_seconds(millis: i64) -> f64 {
     millis as f64 / 1000.0
 }

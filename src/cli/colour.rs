@@ -4,13 +4,13 @@
 use anstyle::{AnsiColor, Style};
 
 /// The style of a passed check.
-pub(super) const PASSED: Style = AnsiColor::Green.on_default();
+pub(super) const PASSED_STYLE: Style = AnsiColor::Green.on_default();
 /// The style of a failed check or an error.
-pub(super) const FAILED: Style = AnsiColor::Red.on_default().bold();
+pub(super) const FAILED_STYLE: Style = AnsiColor::Red.on_default().bold();
 /// The style of a notice.
-pub(super) const NOTICE: Style = AnsiColor::Yellow.on_default();
+pub(super) const NOTICE_STYLE: Style = AnsiColor::Yellow.on_default();
 
 /// Returns the text in a style. The output stream removes the style if it is not a terminal.
-pub(super) fn painted(style: Style, text: &str) -> String {
+pub(super) fn paint(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }

@@ -48,7 +48,7 @@ pub(super) fn run(args: &ComplianceArgs) -> anyhow::Result<()> {
     }
     let failures: Vec<String> = required
         .iter()
-        .filter_map(|requirement| failure(requirement, report.failing_policies(requirement)))
+        .filter_map(|requirement| failure_message(requirement, report.failing_policies(requirement)))
         .collect();
     if !failures.is_empty() {
         bail!("{}", failures.join("\n"));
@@ -58,15 +58,15 @@ pub(super) fn run(args: &ComplianceArgs) -> anyhow::Result<()> {
 
 /// Returns the error message for a requirement; `None` if no policy fails. `failing` has the policies that fail
 /// because of their limits, and the policies that fail because of the configured ways to sign in.
-fn failure(requirement: &Requirement, failing: [Vec<&str>; 2]) -> Option<String> {
-    let words = [
+fn failure_message(requirement: &Requirement, failing: [Vec<&str>; 2]) -> Option<String> {
+    let phrases = [
         "is not met by",
         "requires a new authentication after a timeout, which is not ensured for",
     ];
-    let parts = words.into_iter().zip(failing);
+    let parts = phrases.into_iter().zip(failing);
     let parts = parts.filter(|(_, policies)| !policies.is_empty());
     let parts: Vec<_> = parts
-        .map(|(words, policies)| format!("{words}: {}", policies.join(", ")))
+        .map(|(phrase, policies)| format!("{phrase}: {}", policies.join(", ")))
         .collect();
     let Requirement {
         name,

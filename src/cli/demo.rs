@@ -59,7 +59,7 @@ pub(super) struct DemoArgs {
 #[derive(Clone)]
 struct Demo {
     contracts: Live<Contracts>,
-    values: Arc<[(&'static str, String)]>,
+    page_values: Arc<[(&'static str, String)]>,
 }
 
 /// Runs the demo until Ctrl-C.
@@ -70,7 +70,7 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<()> {
         let url = format!("http://{}", listener.local_addr()?);
         let source = ConfigSource {
             file: None,
-            environment: settings(args, &url).into_iter().collect(),
+            environment: demo_environment(args, &url).into_iter().collect(),
         };
         let loaded = source.load()?;
         logging::init(LogFormat::Human, "warn", None)?;
@@ -83,10 +83,10 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<()> {
         ];
         let demo = Demo {
             contracts: contracts.clone(),
-            values: Arc::new(values),
+            page_values: Arc::new(values),
         };
         let browser = browser::router(contracts.clone());
-        let routes = pages(demo, CurfewLayer::new(contracts, browser, false));
+        let routes = build_routes(demo, CurfewLayer::new(contracts, browser, false));
         let mut out = stdout();
         writeln!(out, "open {url}/ in a browser and sign in")?;
         writeln!(
@@ -111,28 +111,28 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<()> {
         writeln!(out, "\nPress Ctrl-C to stop.")?;
         out.flush()?;
         let stop = CancellationToken::new();
-        let on_signal = stop.clone();
+        let stop_on_signal = stop.clone();
         tokio::spawn(async move {
             let _ = tokio::signal::ctrl_c().await;
-            on_signal.cancel();
+            stop_on_signal.cancel();
         });
         let serving =
             axum::serve(listener, routes).with_graceful_shutdown(stop.clone().cancelled_owned());
-        let (served, ran) = tokio::join!(serving, app.run(mpsc::channel(1).1, stop));
-        served?;
-        Ok(ran?)
+        let (serve_result, run_result) = tokio::join!(serving, app.run(mpsc::channel(1).1, stop));
+        serve_result?;
+        Ok(run_result?)
     })
 }
 
 /// Returns the configuration of the demo, as environment variables.
-fn settings(args: &DemoArgs, url: &str) -> BTreeMap<String, String> {
+fn demo_environment(args: &DemoArgs, url: &str) -> BTreeMap<String, String> {
     let host = url.trim_start_matches("http://");
-    let any = "127.0.0.1:0";
+    let any_port = "127.0.0.1:0";
     let settings = [
-        ("LISTEN__CHECK", any),
+        ("LISTEN__CHECK", any_port),
         ("LISTEN__GRPC", "off"),
-        ("LISTEN__ADMIN", any),
-        ("LISTEN__OPS", any),
+        ("LISTEN__ADMIN", any_port),
+        ("LISTEN__OPS", any_port),
         ("POLICIES__DEFAULT__IDLE", &*args.idle),
         ("POLICIES__DEFAULT__ABSOLUTE", &args.absolute),
         // Plain HTTP is enough: the demo listens on this machine only.
@@ -148,30 +148,30 @@ fn settings(args: &DemoArgs, url: &str) -> BTreeMap<String, String> {
 }
 
 /// Builds the routes. The application is behind the layer, and the sign-in page is not.
-fn pages(demo: Demo, layer: CurfewLayer) -> Router {
+fn build_routes(demo: Demo, layer: CurfewLayer) -> Router {
     let protected = Router::new()
-        .route("/", get(application))
+        .route("/", get(show_application))
         .fallback(async || StatusCode::NOT_FOUND)
         .layer(layer);
     Router::new()
-        .route("/sign-in", get(form).post(sign_in))
-        .route("/style.css", get(style))
+        .route("/sign-in", get(show_form).post(sign_in))
+        .route("/style.css", get(serve_style))
         .merge(protected)
         .with_state(demo)
 }
 
-async fn style() -> Response {
-    let kind = (CONTENT_TYPE, HeaderValue::from_static("text/css"));
-    ([kind], include_str!("demo/style.css")).into_response()
+async fn serve_style() -> Response {
+    let content_type = (CONTENT_TYPE, HeaderValue::from_static("text/css"));
+    ([content_type], include_str!("demo/style.css")).into_response()
 }
 
-async fn application(State(demo): State<Demo>, live: Option<Extension<LiveSession>>) -> Response {
+async fn show_application(State(demo): State<Demo>, live: Option<Extension<LiveSession>>) -> Response {
     let subject = live.map_or_else(String::new, |Extension(it)| it.session.subject.to_string());
     let mut text = include_str!("demo/application.html").replace("{subject}", &html(&subject));
-    for (name, value) in &*demo.values {
+    for (name, value) in &*demo.page_values {
         text = text.replace(&format!("{{{name}}}"), &html(value));
     }
-    page("An application", &text)
+    render_page("An application", &text)
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -181,10 +181,10 @@ struct SignInForm {
     subject: String,
 }
 
-async fn form(form: Result<Query<SignInForm>, QueryRejection>) -> Response {
+async fn show_form(form: Result<Query<SignInForm>, QueryRejection>) -> Response {
     let Query(form) = form.unwrap_or_default();
     let text = include_str!("demo/sign_in.html").replace("{rd}", &html_value(&form.rd));
-    page("Sign in", &text)
+    render_page("Sign in", &text)
 }
 
 async fn sign_in(
@@ -235,7 +235,7 @@ fn return_path(address: &str) -> String {
     local_path(&format!("{}{query}", url.path())).to_owned()
 }
 
-fn page(title: &str, body: &str) -> Response {
+fn render_page(title: &str, body: &str) -> Response {
     let page = include_str!("demo/page.html");
     let page = page.replace("{title}", title).replace("{body}", body);
     ([(CONTENT_SECURITY_POLICY, CONTENT_POLICY)], Html(page)).into_response()

@@ -1,4 +1,4 @@
-mod recorded;
+mod recording;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -58,7 +58,7 @@ pub(super) struct ExplainArgs {
 pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<()> {
     let book = args.config.source().load_rulebook()?;
     if let Some(path) = &args.recording {
-        return recorded::explain_all(path, &book, args.json);
+        return recording::explain_all(path, &book, args.json);
     }
     let url = args.url.as_deref().unwrap_or_default();
     let url = OriginalUrl::parse(url.as_bytes())
@@ -67,7 +67,7 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<()> {
         let names = Contract::ALL.map(Contract::as_str);
         bail!("--contract: must be one of {}", names.join(", "));
     };
-    let headers = headers(&args.headers)?;
+    let headers = parse_headers(&args.headers)?;
     let name = args.policy.as_deref();
     let name = name.unwrap_or_else(|| book.policies.default_name().as_str());
     let Some((_, policy)) = book.policies.get(name) else {
@@ -85,28 +85,28 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<()> {
         method: &args.method,
         url,
     };
-    let question = ExplainedRequest {
+    let explained_request = ExplainedRequest {
         contract,
         policy: args.proxy_policy.as_deref(),
         original,
         headers: &headers,
         client: Client::default(),
     };
-    let explanation = explain(&book, &question, &session, now);
+    let explanation = explain(&book, &explained_request, &session, now);
     let mut out = stdout();
     if args.json {
         writeln!(out, "{}", to_json(&explanation)?)?;
     } else {
         writeln!(out, "{:<10} {}", "hosts", book.hosts.describe())?;
-        write!(out, "{}", text(&explanation))?;
+        write!(out, "{}", format_explanation(&explanation))?;
     }
     Ok(())
 }
 
-fn headers(lines: &[String]) -> anyhow::Result<HeaderMap> {
+fn parse_headers(arguments: &[String]) -> anyhow::Result<HeaderMap> {
     let mut headers = HeaderMap::new();
-    for line in lines {
-        let parsed = line.split_once(':').and_then(|(name, value)| {
+    for argument in arguments {
+        let parsed = argument.split_once(':').and_then(|(name, value)| {
             let name = name.trim().parse::<HeaderName>().ok()?;
             Some((name, HeaderValue::from_str(value.trim()).ok()?))
         });
@@ -118,7 +118,7 @@ fn headers(lines: &[String]) -> anyhow::Result<HeaderMap> {
 }
 
 /// Formats the explanation as text, one line per fact.
-fn text(explanation: &Explanation) -> String {
+fn format_explanation(explanation: &Explanation) -> String {
     let lines = explanation.lines();
     let mut text: String = lines
         .iter()

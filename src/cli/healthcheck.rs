@@ -6,7 +6,7 @@ use clap::Args;
 use url::Url;
 
 use super::ConfigArgs;
-use super::serve::reachable;
+use super::serve::reachable_address;
 use crate::http_client::http_client;
 
 /// The timeout of the health check.
@@ -32,7 +32,7 @@ pub(super) fn run(args: &HealthcheckArgs) -> anyhow::Result<()> {
         None => {
             let config = args.config.clone();
             let loaded = ConfigArgs { config }.load()?;
-            Url::parse(&format!("http://{}", reachable(loaded.config.listen.ops)))?
+            Url::parse(&format!("http://{}", reachable_address(loaded.config.listen.ops)))?
         }
     };
     let url = base.join(if args.live { "/livez" } else { "/readyz" })?;

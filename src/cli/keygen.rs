@@ -24,15 +24,15 @@ pub(super) struct KeygenArgs {
 pub(super) fn run(args: &KeygenArgs) -> anyhow::Result<()> {
     let mut out = stdout();
     if let Some(directory) = &args.directory {
-        write(&directory.join("keys"), &SigningKey::generate()?)?;
+        write_new_file(&directory.join("keys"), &SigningKey::generate()?)?;
         let token = AdminToken::generate()?;
         // Write the hash before the token. If the process stops between the two writes, the next run finds no token
         // and generates both.
         if !directory.join("admin-token").exists() {
             let hashes = directory.join("admin-token-hashes");
             let _ = std::fs::remove_file(&hashes);
-            write(&hashes, &token.hash_text())?;
-            write(&directory.join("admin-token"), token.token.expose())?;
+            write_new_file(&hashes, &token.hash_text())?;
+            write_new_file(&directory.join("admin-token"), token.token.expose())?;
         }
     } else if args.admin {
         let token = AdminToken::generate()?;
@@ -49,7 +49,7 @@ pub(super) fn run(args: &KeygenArgs) -> anyhow::Result<()> {
 }
 
 /// Writes a line to a new file with mode 0600; keeps an existing file.
-fn write(path: &Path, line: &str) -> anyhow::Result<()> {
+fn write_new_file(path: &Path, line: &str) -> anyhow::Result<()> {
     let mut options = std::fs::OpenOptions::new();
     let file = options.write(true).create_new(true).mode(0o600).open(path);
     let written = match file {

@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::ConfigArgs;
-use super::colour::{FAILED, NOTICE, painted};
+use super::colour::{FAILED_STYLE, NOTICE_STYLE, paint};
 use super::output::to_json;
 use crate::escape;
 use crate::lint::{Finding, LintLimits, Severity, lint};
@@ -29,7 +29,7 @@ pub(super) struct LintArgs {
 
 /// Prints settings that bypass session limits; fails if there are errors.
 pub(super) fn run(args: &LintArgs) -> anyhow::Result<()> {
-    let limits = limits(args)?;
+    let limits = load_limits(args)?;
     let (mut errors, mut notices, mut objects) = (0, 0, Vec::new());
     let mut out = anstream::stdout();
     for path in &args.files {
@@ -43,7 +43,7 @@ pub(super) fn run(args: &LintArgs) -> anyhow::Result<()> {
             if args.json {
                 objects.push(json!({ "file": name, "finding": finding }));
             } else {
-                write!(out, "{}", shown(&name, &finding))?;
+                write!(out, "{}", format_finding(&name, &finding))?;
             }
         }
     }
@@ -68,7 +68,7 @@ pub(super) fn run(args: &LintArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn limits(args: &LintArgs) -> anyhow::Result<LintLimits> {
+fn load_limits(args: &LintArgs) -> anyhow::Result<LintLimits> {
     let policies = args.config.source().load_rulebook()?.policies;
     let name = args.policy.as_deref();
     let name = name.unwrap_or_else(|| policies.default_name().as_str());
@@ -83,10 +83,10 @@ fn limits(args: &LintArgs) -> anyhow::Result<LintLimits> {
 }
 
 /// Formats a finding as text, with its location, message and remedy.
-fn shown(name: &str, finding: &Finding) -> String {
+fn format_finding(name: &str, finding: &Finding) -> String {
     let severity = match finding.severity {
-        Severity::Error => painted(FAILED, "error"),
-        Severity::Notice => painted(NOTICE, "notice"),
+        Severity::Error => paint(FAILED_STYLE, "error"),
+        Severity::Notice => paint(NOTICE_STYLE, "notice"),
     };
     let Finding {
         line,
@@ -108,7 +108,7 @@ pub(super) mod tests {
     use super::*;
 
     /// Formats a finding that has `text` in every field, without colours.
-    pub(in crate::cli) fn finding(text: &str) -> String {
+    pub(in crate::cli) fn formatted_finding(text: &str) -> String {
         let finding = Finding {
             line: 1,
             severity: Severity::Error,
@@ -120,7 +120,7 @@ pub(super) mod tests {
         write!(
             anstream::StripStream::new(&mut plain),
             "{}",
-            shown(text, &finding)
+            format_finding(text, &finding)
         )
         .unwrap();
         String::from_utf8(plain).unwrap()

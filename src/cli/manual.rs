@@ -18,7 +18,7 @@ pub(super) struct ManArgs {
 }
 
 /// Prints the completion script of a shell.
-pub(super) fn completions(args: &CompletionsArgs) -> anyhow::Result<()> {
+pub(super) fn print_completions(args: &CompletionsArgs) -> anyhow::Result<()> {
     // Generate the script in memory first, because the library panics if the output is closed.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "curfew", &mut script);
@@ -27,7 +27,7 @@ pub(super) fn completions(args: &CompletionsArgs) -> anyhow::Result<()> {
 }
 
 /// Prints the manual page, or writes one file per command.
-pub(super) fn man(args: &ManArgs) -> anyhow::Result<()> {
+pub(super) fn print_man(args: &ManArgs) -> anyhow::Result<()> {
     match &args.directory {
         Some(directory) => clap_mangen::generate_to(Cli::command(), directory)?,
         None => {

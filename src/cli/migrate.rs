@@ -36,7 +36,7 @@ pub(super) fn run(args: &MigrateArgs) -> anyhow::Result<()> {
     };
     let clock = Arc::new(StoreClock::new());
     let store = RedisStore::new((**settings).clone(), clock, Live::new(key_ring.clone()));
-    let (store, is_new) = (store.for_command(), args.new_store);
+    let (store, is_new_store) = (store.for_command(), args.new_store);
     let migration = if args.dry_run {
         Migration::DryRun
     } else {
@@ -49,7 +49,7 @@ pub(super) fn run(args: &MigrateArgs) -> anyhow::Result<()> {
         let stop = CancellationToken::new();
         tokio::select! {
             ended = store.run(stop.clone()) => ended.context("store"),
-            migrated = migrate(&store, migration, is_new, &config) => migrated,
+            migrated = migrate(&store, migration, is_new_store, &config) => migrated,
         }
     })
 }
@@ -57,7 +57,7 @@ pub(super) fn run(args: &MigrateArgs) -> anyhow::Result<()> {
 async fn migrate(
     store: &RedisStore,
     migration: Migration,
-    is_new: bool,
+    is_new_store: bool,
     config: &Config,
 ) -> anyhow::Result<()> {
     let mut out = stdout();
@@ -71,13 +71,13 @@ async fn migrate(
         // Do this before the migration writes the new schema version. Until then, the old schema version shows that
         // an older version of Curfew ran here.
         store
-            .extend_fresh_marker(is_new)
+            .extend_fresh_marker(is_new_store)
             .await
             .context("store.url")?;
     }
-    let live = super::output::raw_stderr().is_terminal();
+    let is_terminal = super::output::raw_stderr().is_terminal();
     let progress = |progress: Progress| {
-        if live {
+        if is_terminal {
             let _ = write!(
                 super::output::raw_stderr(),
                 "\r{} checked, {} upgraded",
@@ -89,7 +89,7 @@ async fn migrate(
     let done = store
         .migrate(migration, &config.book.policies, progress)
         .await;
-    if live {
+    if is_terminal {
         let _ = writeln!(super::output::raw_stderr());
     }
     let done = done.context("migration stopped early; run it again to continue")?;
@@ -113,8 +113,8 @@ async fn migrate(
     {
         writeln!(
             out,
-            "Redis has no fresh generation marker: it is new, was emptied, or may be an older copy. If it is new, `curfew migrate --new-store` lets \
-             JSON Web Tokens and delegated sessions of earlier sign-ins count"
+            "Redis has no fresh generation marker: it is new, was emptied, or may be an older copy. If it is new, `curfew migrate --new-store` makes \
+             Curfew accept JSON Web Tokens and delegated sessions of earlier sign-ins"
         )?;
     }
     Ok(())

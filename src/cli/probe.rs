@@ -111,7 +111,7 @@ pub(super) struct ProbeArgs {
 
 pub(super) fn run(args: &ProbeArgs) -> anyhow::Result<()> {
     let report = super::runtime()?.block_on(probe(args))?;
-    for (path, text) in [(&args.junit, report.junit()), (&args.json, report.json())] {
+    for (path, text) in [(&args.junit, report.to_junit()), (&args.json, report.to_json())] {
         if let Some(path) = path {
             std::fs::write(path, text).with_context(|| path.display().to_string())?;
         }
@@ -153,7 +153,7 @@ struct ProbeSession {
 async fn probe(args: &ProbeArgs) -> anyhow::Result<Report> {
     let client = ProbeClient::new(args.ca_file.as_deref(), &args.url, args.address)?;
     let api = match args.subject {
-        Some(_) => Some(args.admin.client()?),
+        Some(_) => Some(args.admin.build_client()?),
         None => None,
     };
     let mut pages = vec![("the page", &args.url)];
@@ -166,7 +166,7 @@ async fn probe(args: &ProbeArgs) -> anyhow::Result<Report> {
         }
         return Ok(report);
     }
-    let session = session_to_probe(args, &client, api.as_ref()).await?;
+    let session = obtain_session(args, &client, api.as_ref()).await?;
     for (what, url) in &pages {
         let answer = client.get(url, None, &[]).await;
         report.expect_refused(&format!("without a session, {what} is refused"), &answer);
@@ -181,22 +181,22 @@ async fn probe(args: &ProbeArgs) -> anyhow::Result<Report> {
     }
     // If the session does not work, the results of the later steps have no meaning.
     if report.failed_count() > 0 {
-        report.skip("remaining steps skipped: fix the failures above first");
+        report.print_skipped("remaining steps skipped: fix the failures above first");
         return Ok(report);
     }
-    let idling = match (&session.id, args.age, &api) {
+    let idle_method = match (&session.id, args.age, &api) {
         (Some(id), true, Some(api)) => IdleMethod::Ageing { api, id },
         _ => IdleMethod::Waiting,
     };
-    for part in ["once", "twice"] {
-        idling.wait(session.idle.mul_f64(0.6), "activity").await?;
+    for times in ["once", "twice"] {
+        idle_method.wait(session.idle.mul_f64(0.6), "activity").await?;
         let answer = client.get(&args.url, Some(&session.cookie), &[]).await;
         report.expect_served(
-            &format!("used {part} within the idle limit, the session is served"),
+            &format!("used {times} within the idle limit, the session is served"),
             &answer,
         );
     }
-    idling
+    idle_method
         .wait(session.idle.saturating_add(IDLE_MARGIN), "inactivity")
         .await?;
     for (what, url) in &pages {
@@ -244,9 +244,9 @@ async fn check_forged_requests(client: &ProbeClient, url: &Url, report: &mut Rep
     ];
     let answer = client.get(url, None, &request_headers).await;
     report.expect_not_served("forged request headers give no access", &answer);
-    let (name, listed) = CONNECTION_HEADER;
-    let listed = format!("{listed}, cookie");
-    let answer = client.get(url, None, &[(name, &listed)]).await;
+    let (name, listed_headers) = CONNECTION_HEADER;
+    let listed_headers = format!("{listed_headers}, cookie");
+    let answer = client.get(url, None, &[(name, &listed_headers)]).await;
     report.expect_not_served("stripping headers with Connection gives no access", &answer);
     // Send more headers than Curfew accepts, so that the proxy gets an error instead of a verdict.
     let names: Vec<String> = (0..150).map(|number| format!("x-probe-{number}")).collect();
@@ -266,10 +266,10 @@ async fn check_identity(
     session: &ProbeSession,
     report: &mut Report,
 ) {
-    let answer = client.shown(&args.url, &session.cookie, &[], text).await;
+    let answer = client.get_expecting_text(&args.url, &session.cookie, &[], text).await;
     report.expect_served("the page shows who is signed in", &answer);
     let stripped = client
-        .shown(&args.url, &session.cookie, &[CONNECTION_HEADER], text)
+        .get_expecting_text(&args.url, &session.cookie, &[CONNECTION_HEADER], text)
         .await;
     report.expect_identity(
         "stripping the identity with Connection has no effect",
@@ -284,14 +284,14 @@ async fn check_revocation(
     api: &AdminApi,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let session = session_to_probe(args, client, Some(api)).await?;
+    let session = obtain_session(args, client, Some(api)).await?;
     let answer = client.get(&args.url, Some(&session.cookie), &[]).await;
     report.expect_served("a new session is served", &answer);
     let path = format!("/api/v1/sessions/{}", session.id.unwrap_or_default());
     api.call(Method::DELETE, &path, &[], None).await?;
-    let since = Stopwatch::start();
+    let stopwatch = Stopwatch::start();
     let mut answer = client.get(&args.url, Some(&session.cookie), &[]).await;
-    while matches!(&answer, Answer::Served(_)) && since.seconds() < REVOCATION_TIMEOUT.as_secs_f64()
+    while matches!(&answer, Answer::Served(_)) && stopwatch.seconds() < REVOCATION_TIMEOUT.as_secs_f64()
     {
         tokio::time::sleep(REVOCATION_TIMEOUT / 20).await;
         answer = client.get(&args.url, Some(&session.cookie), &[]).await;
@@ -301,7 +301,7 @@ async fn check_revocation(
 }
 
 /// Returns the session for the probe: the session from the arguments, or a new session.
-async fn session_to_probe(
+async fn obtain_session(
     args: &ProbeArgs,
     client: &ProbeClient,
     api: Option<&AdminApi>,
@@ -341,14 +341,14 @@ async fn session_to_probe(
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     let cookie = text(&created["set_cookie"]);
     let cookie = cookie.split(';').next().unwrap_or_default().to_owned();
-    let reported = created["session"]["idle_remaining"].as_u64();
-    let reported = reported.map(Duration::from_secs);
+    let reported_idle = created["session"]["idle_remaining"].as_u64();
+    let reported_idle = reported_idle.map(Duration::from_secs);
     Ok(ProbeSession {
         cookie: Secret::new(cookie),
         id: Some(text(&created["session"]["id"])),
         idle: args
             .idle
-            .or(reported)
+            .or(reported_idle)
             .context("--idle is needed: the admin API does not report the idle limit")?,
     })
 }
@@ -358,9 +358,9 @@ pub(super) mod tests {
     use super::*;
 
     /// Returns a JUnit report with a failed check that contains `text`.
-    pub(in crate::cli) fn junit(text: &str) -> String {
+    pub(in crate::cli) fn junit_report(text: &str) -> String {
         let mut report = Report::new(text);
         report.expect_served(text, &Answer::Error(text.to_owned()));
-        report.junit()
+        report.to_junit()
     }
 }

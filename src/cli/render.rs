@@ -23,22 +23,22 @@ pub(super) struct RenderArgs {
     #[arg(long, value_name = "NAME")]
     policy: Option<String>,
     /// The address that the proxy listens on.
-    #[arg(long, value_name = "HOST:PORT", default_value = DEFAULT_LISTEN, value_parser = host_port)]
+    #[arg(long, value_name = "HOST:PORT", default_value = DEFAULT_LISTEN, value_parser = parse_host_port)]
     listen: String,
     /// The address of Curfew's listener `check`.
-    #[arg(long, value_name = "HOST:PORT", default_value = DEFAULT_CHECK, value_parser = host_port)]
+    #[arg(long, value_name = "HOST:PORT", default_value = DEFAULT_CHECK, value_parser = parse_host_port)]
     check: String,
     /// The address of Curfew's listener `grpc`.
-    #[arg(long, value_name = "HOST:PORT", default_value = DEFAULT_GRPC, value_parser = host_port)]
+    #[arg(long, value_name = "HOST:PORT", default_value = DEFAULT_GRPC, value_parser = parse_host_port)]
     grpc: String,
     /// The address of Curfew's listener `spoe`.
-    #[arg(long, value_name = "HOST:PORT", default_value = DEFAULT_SPOE, value_parser = host_port)]
+    #[arg(long, value_name = "HOST:PORT", default_value = DEFAULT_SPOE, value_parser = parse_host_port)]
     spoe: String,
     /// The address of Curfew's listener `browser`.
-    #[arg(long, value_name = "HOST:PORT", default_value = DEFAULT_BROWSER, value_parser = host_port)]
+    #[arg(long, value_name = "HOST:PORT", default_value = DEFAULT_BROWSER, value_parser = parse_host_port)]
     browser: String,
     /// The address of the application.
-    #[arg(long, value_name = "HOST:PORT", default_value = DEFAULT_APPLICATION, value_parser = host_port)]
+    #[arg(long, value_name = "HOST:PORT", default_value = DEFAULT_APPLICATION, value_parser = parse_host_port)]
     application: String,
     /// Write the files to DIRECTORY; without it, print them.
     #[arg(short, long, value_name = "DIRECTORY")]
@@ -46,12 +46,12 @@ pub(super) struct RenderArgs {
 }
 
 /// Parses `HOST:PORT`. Rejects characters that have a special meaning in configuration files.
-fn host_port(text: &str) -> Result<String, &'static str> {
+fn parse_host_port(text: &str) -> Result<String, &'static str> {
     let (host, port) = text
         .rsplit_once(':')
         .ok_or("must be HOST:PORT, such as curfew:9180")?;
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-[]:".contains(&byte);
-    if host.is_empty() || !host.bytes().all(plain) || port.parse::<u16>().is_err() {
+    let is_allowed_byte = |byte: u8| byte.is_ascii_alphanumeric() || b".-[]:".contains(&byte);
+    if host.is_empty() || !host.bytes().all(is_allowed_byte) || port.parse::<u16>().is_err() {
         return Err("must be HOST:PORT, such as curfew:9180");
     }
     Ok(text.to_owned())
@@ -83,13 +83,13 @@ pub(super) fn run(args: &RenderArgs) -> anyhow::Result<()> {
         if let Some(directory) = &args.directory {
             let path = directory.join(file.name);
             // Never overwrite a file, because users edit these files.
-            let mut new = std::fs::File::create_new(&path).with_context(|| {
+            let mut new_file = std::fs::File::create_new(&path).with_context(|| {
                 format!(
                     "could not create {}: existing files are not overwritten",
                     path.display()
                 )
             })?;
-            new.write_all(file.text.as_bytes())?;
+            new_file.write_all(file.text.as_bytes())?;
             writeln!(out, "{}", path.display())?;
         } else {
             if files.len() > 1 {

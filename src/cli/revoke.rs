@@ -56,7 +56,7 @@ struct Conditions {
 }
 
 impl RevokeArgs {
-    fn body(&self, dry_run: bool) -> Value {
+    fn request_body(&self, dry_run: bool) -> Value {
         let conditions = &self.conditions;
         let mut body = Map::new();
         for (name, value) in [
@@ -79,11 +79,11 @@ impl RevokeArgs {
 
 pub(super) fn run(args: &RevokeArgs) -> anyhow::Result<()> {
     super::runtime()?.block_on(async {
-        let api = args.admin.client()?;
+        let api = args.admin.build_client()?;
         if args.dry_run || !args.yes {
-            let counted = call(&api, args.body(true)).await?;
+            let dry_run_result = post_revocation(&api, args.request_body(true)).await?;
             if args.dry_run && args.json {
-                return show(&counted);
+                return print_json(&dry_run_result);
             }
             // With --json, a program reads standard output, so print the question to standard error.
             let mut out: Box<dyn Write> = if args.json {
@@ -91,41 +91,41 @@ pub(super) fn run(args: &RevokeArgs) -> anyhow::Result<()> {
             } else {
                 Box::new(stdout())
             };
-            print_count(&mut out, &counted)?;
+            print_count(&mut out, &dry_run_result)?;
             if args.dry_run {
                 return Ok(());
             }
             confirm()?;
         }
-        let revoked = call(&api, args.body(false)).await?;
+        let revocation = post_revocation(&api, args.request_body(false)).await?;
         if args.json {
-            show(&revoked)?;
+            print_json(&revocation)?;
         } else {
-            print_result(&revoked)?;
+            print_result(&revocation)?;
         }
-        if revoked["in_force"]["everywhere"] != true {
+        if revocation["in_force"]["everywhere"] != true {
             bail!("some replicas have not confirmed the revocation");
         }
-        super::sessions::check_replication(&revoked)
+        super::sessions::check_replication(&revocation)
     })
 }
 
-async fn call(api: &AdminApi, body: Value) -> anyhow::Result<Value> {
+async fn post_revocation(api: &AdminApi, body: Value) -> anyhow::Result<Value> {
     api.call(Method::POST, REVOCATIONS_PATH, &[], Some(body))
         .await
 }
 
-fn show(value: &Value) -> anyhow::Result<()> {
+fn print_json(value: &Value) -> anyhow::Result<()> {
     writeln!(stdout(), "{}", to_json(value)?)?;
     Ok(())
 }
 
-fn text(value: &Value) -> String {
+fn escaped_text(value: &Value) -> String {
     line(value.as_str().unwrap_or("-")).into_owned()
 }
 
-fn print_count(out: &mut dyn Write, counted: &Value) -> anyhow::Result<()> {
-    let count = &counted["count"];
+fn print_count(out: &mut dyn Write, dry_run_result: &Value) -> anyhow::Result<()> {
+    let count = &dry_run_result["count"];
     let number = |name: &str| count[name].as_u64().unwrap_or_default();
     let exact = count["exact"] == true;
     let at_least = if exact { "" } else { "at least " };
@@ -138,8 +138,8 @@ fn print_count(out: &mut dyn Write, counted: &Value) -> anyhow::Result<()> {
         out,
         "{at_least}{} live {sessions} would end: {}, started before {}",
         number("live"),
-        text(&counted["conditions"]),
-        text(&counted["before"]),
+        escaped_text(&dry_run_result["conditions"]),
+        escaped_text(&dry_run_result["before"]),
     )?;
     let all = if exact { "all" } else { "not all" };
     writeln!(out, "records checked: {} ({all})", number("checked"))?;
@@ -157,7 +157,7 @@ fn print_count(out: &mut dyn Write, counted: &Value) -> anyhow::Result<()> {
             number("unreadable")
         )?;
     }
-    writeln!(out, "not counted: {}", text(&count["not_counted"]))?;
+    writeln!(out, "not counted: {}", escaped_text(&count["not_counted"]))?;
     Ok(())
 }
 
@@ -178,15 +178,15 @@ fn confirm() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn print_result(revoked: &Value) -> anyhow::Result<()> {
+fn print_result(revocation: &Value) -> anyhow::Result<()> {
     let mut out = stdout();
     writeln!(
         out,
         "revoked: {}, started before {}",
-        text(&revoked["conditions"]),
-        text(&revoked["before"]),
+        escaped_text(&revocation["conditions"]),
+        escaped_text(&revocation["before"]),
     )?;
-    let in_force = &revoked["in_force"];
+    let in_force = &revocation["in_force"];
     let mut table = Table::new(["REPLICA", "VERSION", "REVOCATION"]);
     for replica in in_force["replicas"].as_array().into_iter().flatten() {
         let state = match replica["state"].as_str() {
@@ -194,9 +194,9 @@ fn print_result(revoked: &Value) -> anyhow::Result<()> {
             Some("unconfirmed") => "not confirmed yet",
             _ => "version without this feature: stop it",
         };
-        table.row([
-            text(&replica["name"]),
-            text(&replica["version"]),
+        table.add_row([
+            escaped_text(&replica["name"]),
+            escaped_text(&replica["version"]),
             state.to_owned(),
         ]);
     }
@@ -205,7 +205,7 @@ fn print_result(revoked: &Value) -> anyhow::Result<()> {
         writeln!(
             out,
             "from {} on, a replica that has not confirmed the revocation asks the store at each check, or denies",
-            text(&in_force["by"])
+            escaped_text(&in_force["by"])
         )?;
     }
     Ok(())

@@ -47,34 +47,34 @@ pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<()> {
             revision = build::REVISION,
             "started"
         );
-        service_manager::ready();
+        service_manager::notify_ready();
         tokio::spawn(service_manager::run_watchdog());
-        let on_signal = stop.clone();
+        let stop_on_signal = stop.clone();
         tokio::spawn(async move {
             tokio::select! {
                 _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
                 _ = interrupt.recv() => tracing::info!("interrupted: stopping"),
             }
-            service_manager::stopping();
-            on_signal.cancel();
+            service_manager::notify_stopping();
+            stop_on_signal.cancel();
         });
-        let (requests, reload_requests) = mpsc::channel(1);
+        let (reload_sender, reload_requests) = mpsc::channel(1);
         tokio::spawn(async move {
             while hang_up.recv().await.is_some() {
                 tracing::info!("SIGHUP: reading the configuration again");
-                service_manager::reloading();
-                let (done, read) = oneshot::channel();
-                if requests.send(done).await.is_ok() {
-                    let _ = read.await;
+                service_manager::notify_reloading();
+                let (done, reloaded) = oneshot::channel();
+                if reload_sender.send(done).await.is_ok() {
+                    let _ = reloaded.await;
                 }
-                service_manager::ready();
+                service_manager::notify_ready();
             }
         });
-        let ran = app.run(reload_requests, stop).await;
+        let run_result = app.run(reload_requests, stop).await;
         if let Some(traces) = traces {
             traces.finish().await;
         }
-        ran?;
+        run_result?;
         tracing::info!("stopped");
         Ok(())
     })
@@ -119,7 +119,7 @@ fn print_addresses(
     ] {
         let Some(address) = address else { continue };
         let scheme = if name == "spoe" { "" } else { "http://" };
-        let url = format!("{scheme}{}", reachable(address));
+        let url = format!("{scheme}{}", reachable_address(address));
         writeln!(out, "  {name:<7} {url:<29} {what}")?;
     }
     if let Some(token) = &ephemeral_secrets.admin_token {
@@ -133,7 +133,7 @@ fn print_addresses(
             out,
             "  curl -sS http://{}/api/v1/sessions -H 'Authorization: Bearer {}' \
              -H 'Content-Type: application/json' -d '{{\"subject\":\"alice\"}}'\n",
-            reachable(addresses.admin),
+            reachable_address(addresses.admin),
             token.expose(),
         )?;
     }
@@ -141,7 +141,7 @@ fn print_addresses(
 }
 
 /// Returns an address that a client on this machine can use to reach `address`.
-pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
+pub(super) fn reachable_address(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

@@ -10,12 +10,12 @@ fn notify(states: &[NotifyState<'_>]) {
 }
 
 /// Reports that the service is ready.
-pub(super) fn ready() {
+pub(super) fn notify_ready() {
     notify(&[NotifyState::Ready]);
 }
 
 /// Reports that a reload has started.
-pub(super) fn reloading() {
+pub(super) fn notify_reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => notify(&[NotifyState::Reloading, now]),
         Err(error) => tracing::warn!(%error, "could not notify the service manager of the reload"),
@@ -23,7 +23,7 @@ pub(super) fn reloading() {
 }
 
 /// Reports that the process is stopping.
-pub(super) fn stopping() {
+pub(super) fn notify_stopping() {
     notify(&[NotifyState::Stopping]);
 }
 

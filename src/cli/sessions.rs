@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::admin_api::{AdminApi, AdminArgs};
 use super::output::{stdout, to_json};
-use super::table::{Table, seconds};
+use super::table::{Table, format_seconds};
 use crate::escape::{self, line};
 
 /// The maximum number of sessions per API response.
@@ -84,15 +84,15 @@ pub(super) fn run(args: &SessionsArgs) -> anyhow::Result<()> {
                 subject,
                 limit,
                 json,
-            } => list(&admin.client()?, subject.as_deref(), *limit as usize, *json).await,
-            Command::Show { admin, id, json } => show(&admin.client()?, id, *json).await,
+            } => list(&admin.build_client()?, subject.as_deref(), *limit as usize, *json).await,
+            Command::Show { admin, id, json } => show(&admin.build_client()?, id, *json).await,
             Command::Revoke {
                 admin,
                 id,
                 subject,
                 json,
             } => {
-                let api = admin.client()?;
+                let api = admin.build_client()?;
                 match (id, subject) {
                     (Some(id), _) => revoke(&api, id, *json).await,
                     (None, Some(subject)) => revoke_all(&api, subject, *json).await,
@@ -104,7 +104,7 @@ pub(super) fn run(args: &SessionsArgs) -> anyhow::Result<()> {
                 subject,
                 every,
                 json,
-            } => watch(&admin.client()?, subject.as_deref(), *every, *json).await,
+            } => watch(&admin.build_client()?, subject.as_deref(), *every, *json).await,
         }
     })
 }
@@ -152,18 +152,18 @@ async fn list(
     ]);
     for session in &sessions {
         let ended = session["end_reason"].as_str();
-        let left = |name: &str| match (ended, session[name].as_u64()) {
-            (None, Some(left)) => seconds(left),
+        let remaining = |name: &str| match (ended, session[name].as_u64()) {
+            (None, Some(left)) => format_seconds(left),
             _ => "-".to_owned(),
         };
-        table.row([
-            text(session, "id"),
-            text(session, "subject"),
-            text(session, "policy"),
+        table.add_row([
+            field_text(session, "id"),
+            field_text(session, "subject"),
+            field_text(session, "policy"),
             ended.unwrap_or("live").to_owned(),
-            text(session, "last_seen"),
-            left("idle_remaining"),
-            left("absolute_remaining"),
+            field_text(session, "last_seen"),
+            remaining("idle_remaining"),
+            remaining("absolute_remaining"),
         ]);
     }
     write!(out, "{table}")?;
@@ -171,16 +171,16 @@ async fn list(
 }
 
 async fn show(api: &AdminApi, id: &str, json: bool) -> anyhow::Result<()> {
-    let session = api.call(Method::GET, &path(id)?, &[], None).await?;
-    print(&session, json)
+    let session = api.call(Method::GET, &session_path(id)?, &[], None).await?;
+    print_object(&session, json)
 }
 
 async fn revoke(api: &AdminApi, id: &str, json: bool) -> anyhow::Result<()> {
-    let session = api.call(Method::DELETE, &path(id)?, &[], None).await?;
+    let session = api.call(Method::DELETE, &session_path(id)?, &[], None).await?;
     if json {
-        return print(&session, true);
+        return print_object(&session, true);
     }
-    let (subject, reason) = (text(&session, "subject"), text(&session, "end_reason"));
+    let (subject, reason) = (field_text(&session, "subject"), field_text(&session, "end_reason"));
     let mut out = stdout();
     writeln!(out, "session of {subject} ended: {reason}")?;
     check_replication(&session)
@@ -192,7 +192,7 @@ async fn revoke_all(api: &AdminApi, subject: &str, json: bool) -> anyhow::Result
         .call(Method::DELETE, "/api/v1/sessions", &query, None)
         .await?;
     if json {
-        return print(&answer, true);
+        return print_object(&answer, true);
     }
     let count = answer["revoked"].as_u64().unwrap_or_default();
     let sessions = if count == 1 { "session" } else { "sessions" };
@@ -222,29 +222,29 @@ async fn watch(
 ) -> anyhow::Result<()> {
     // Register the signal before the loop, so that a signal during an API call is not missed.
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut known: Option<BTreeMap<String, Value>> = None;
+    let mut previous_sessions: Option<BTreeMap<String, Value>> = None;
     loop {
         let live = fetch(api, subject, MAX_PAGE_SIZE).await?.into_iter();
         let live = live.filter(|session| session["state"] == "live");
-        let live: BTreeMap<String, Value> = live.map(|it| (text(&it, "id"), it)).collect();
-        let before = known.take().unwrap_or_default();
+        let live: BTreeMap<String, Value> = live.map(|it| (field_text(&it, "id"), it)).collect();
+        let previous = previous_sessions.take().unwrap_or_default();
         for (id, session) in &live {
-            if !before.contains_key(id) {
+            if !previous.contains_key(id) {
                 print_event("live", session, json)?;
             }
         }
-        for (id, session) in before {
+        for (id, session) in previous {
             if live.contains_key(&id) {
                 continue;
             }
             // A session that is not on the page may still be live, so ask for the session itself.
-            match api.call(Method::GET, &path(&id)?, &[], None).await {
+            match api.call(Method::GET, &session_path(&id)?, &[], None).await {
                 Ok(now) if now["state"] == "live" => {}
                 Ok(now) => print_event(now["end_reason"].as_str().unwrap_or("ended"), &now, json)?,
                 Err(_) => print_event("gone", &session, json)?,
             }
         }
-        known = Some(live);
+        previous_sessions = Some(live);
         tokio::select! {
             () = tokio::time::sleep(every) => {}
             _ = interrupt.recv() => return Ok(()),
@@ -259,7 +259,7 @@ fn print_event(what: &str, session: &Value, json: bool) -> anyhow::Result<()> {
         let event = json!({ "what": what, "session": session }).to_string();
         writeln!(out, "{}", escape::json(&event))?;
     } else {
-        let (id, subject) = (text(session, "id"), text(session, "subject"));
+        let (id, subject) = (field_text(session, "id"), field_text(session, "subject"));
         writeln!(out, "{what:<16}  {id}  {subject}")?;
     }
     out.flush()?;
@@ -267,7 +267,7 @@ fn print_event(what: &str, session: &Value, json: bool) -> anyhow::Result<()> {
 }
 
 /// Prints an object, one line per member.
-fn print(value: &Value, json: bool) -> anyhow::Result<()> {
+fn print_object(value: &Value, json: bool) -> anyhow::Result<()> {
     let mut out = stdout();
     if json {
         writeln!(out, "{}", to_json(value)?)?;
@@ -283,12 +283,12 @@ fn print(value: &Value, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn text(session: &Value, name: &str) -> String {
+fn field_text(session: &Value, name: &str) -> String {
     line(session[name].as_str().unwrap_or("-")).into_owned()
 }
 
 /// Returns the API path of a session. Validates the ID first, because it becomes part of a URL.
-fn path(id: &str) -> anyhow::Result<String> {
+fn session_path(id: &str) -> anyhow::Result<String> {
     match id.parse::<crate::session::SessionId>() {
         Ok(id) => Ok(format!("/api/v1/sessions/{id}")),
         Err(error) => bail!("{}: {error}", line(id)),

@@ -8,13 +8,13 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn new<const N: usize>(head: [&str; N]) -> Self {
+    pub(super) fn new<const N: usize>(header: [&str; N]) -> Self {
         Self {
-            rows: vec![head.map(str::to_owned).to_vec()],
+            rows: vec![header.map(str::to_owned).to_vec()],
         }
     }
 
-    pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
+    pub(super) fn add_row<const N: usize>(&mut self, cells: [String; N]) {
         let cells = cells.iter().map(|cell| escape::line(cell).into_owned());
         self.rows.push(cells.collect());
     }
@@ -40,7 +40,7 @@ impl std::fmt::Display for Table {
 }
 
 /// Formats seconds as a readable duration, such as `1h 5m`.
-pub(super) fn seconds(seconds: u64) -> String {
+pub(super) fn format_seconds(seconds: u64) -> String {
     humantime::format_duration(std::time::Duration::from_secs(seconds)).to_string()
 }
 
@@ -51,8 +51,8 @@ mod tests {
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
         let mut table = Table::new(["NAME", "X"]);
-        table.row(["zoë".to_owned(), "1".to_owned()]);
-        table.row(["a long one".to_owned(), String::new()]);
+        table.add_row(["zoë".to_owned(), "1".to_owned()]);
+        table.add_row(["a long one".to_owned(), String::new()]);
         assert_eq!(
             table.to_string(),
             "NAME        X\nzoë         1\na long one\n"

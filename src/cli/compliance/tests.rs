@@ -90,7 +90,7 @@ fn each_standard_is_exact_at_its_limits() {
 }
 
 #[test]
-fn the_limits_of_remembered_sessions_count() {
+fn the_limits_of_remembered_sessions_determine_the_status() {
     let limits = Limits {
         idle: Some(Duration::from_secs(900)),
         absolute: Duration::from_secs(43_200),
@@ -141,7 +141,7 @@ fn a_preset_meets_its_standard() {
 }
 
 /// Returns the report for a policy that meets the limits of PCI DSS, with this sign-in configuration.
-fn reported(sign_in: &str) -> ComplianceReport {
+fn report_for(sign_in: &str) -> ComplianceReport {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("curfew.yaml");
     let text = format!("policies: {{default: {{idle: 15m, absolute: 12h}}}}\n{sign_in}\n");
@@ -155,7 +155,7 @@ fn reported(sign_in: &str) -> ComplianceReport {
 }
 
 #[test]
-fn without_a_new_authentication_no_standard_that_requires_one_is_met() {
+fn a_standard_that_requires_a_new_authentication_is_not_met_without_one() {
     let service = |more: &str| {
         format!(
             "delegated: {{services: {{proxy: {{preset: oauth2-proxy, url: 'http://p/'{more}}}}}}}"
@@ -211,15 +211,15 @@ fn without_a_new_authentication_no_standard_that_requires_one_is_met() {
         // With several sources, the weakest source decides the result.
         (&*both, false, "`delegated.services.proxy` does not say"),
     ] {
-        let report = reported(sign_in);
-        for (requirement, concerned) in [
+        let report = report_for(sign_in);
+        for (requirement, needs_reauthentication) in [
             ("pci-dss", true),
             ("nist-rev3-aal2", true),
             ("hipaa", false),
         ] {
             let requirement = standards::from_name(requirement).unwrap();
             let fails = report.failing_policies(requirement).concat() == ["default"];
-            assert_eq!(fails, concerned && !met, "{sign_in}: {}", requirement.name);
+            assert_eq!(fails, needs_reauthentication && !met, "{sign_in}: {}", requirement.name);
         }
         let text = report.to_markdown();
         assert!(text.contains(fact), "{sign_in}: {text}");
@@ -231,8 +231,8 @@ fn without_a_new_authentication_no_standard_that_requires_one_is_met() {
 /// Checks the status of a policy with two problems: the limits matter more than an authentication that is not
 /// verified.
 #[test]
-fn a_limit_that_is_not_met_outranks_not_verified() {
-    let strict = reported("");
+fn not_met_outranks_not_verified() {
+    let strict = report_for("");
     let status = |name: &str| {
         let mut findings = strict.policies[0].findings.iter();
         findings
@@ -268,11 +268,11 @@ fn the_limits_alone_can_be_checked() {
     .load_rulebook_and_sign_ins()
     .unwrap();
     let pci = standards::from_name("pci-dss").unwrap();
-    let seen = build_report(&book, Reauthentication::Sources(&sources));
-    assert_eq!(seen.failing_policies(pci), [vec![], vec!["default"]]);
-    let limits = build_report(&book, Reauthentication::Ignored);
-    assert_eq!(limits.failing_policies(pci), [Vec::<&str>::new(), Vec::new()]);
-    let text = limits.to_markdown();
+    let full_report = build_report(&book, Reauthentication::Sources(&sources));
+    assert_eq!(full_report.failing_policies(pci), [vec![], vec!["default"]]);
+    let limits_report = build_report(&book, Reauthentication::Ignored);
+    assert_eq!(limits_report.failing_policies(pci), [Vec::<&str>::new(), Vec::new()]);
+    let text = limits_report.to_markdown();
     assert!(
         text.contains("| not checked |") && !text.contains("| ensured |"),
         "{text}"

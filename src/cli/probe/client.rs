@@ -33,7 +33,7 @@ impl ProbeClient {
         url: &Url,
         address: Option<IpAddr>,
     ) -> anyhow::Result<Self> {
-        let authorities = match ca_file {
+        let ca_certificates = match ca_file {
             Some(path) => {
                 let read = std::fs::read(path);
                 Some(read.with_context(|| format!("--ca-file {}", path.display()))?)
@@ -41,7 +41,7 @@ impl ProbeClient {
             None => None,
         };
         let timeout = Duration::from_secs(30);
-        let mut client = builder(timeout, authorities.as_deref())?;
+        let mut client = builder(timeout, ca_certificates.as_deref())?;
         if let (Some(address), Some(host)) = (address, url.host_str()) {
             client = client.resolve(host, SocketAddr::new(address, 0));
         }
@@ -75,14 +75,14 @@ impl ProbeClient {
     }
 
     /// Requests the page with a session. Returns [`Answer::Anonymous`] if the page does not contain `text`.
-    pub(super) async fn shown(
+    pub(super) async fn get_expecting_text(
         &self,
         url: &Url,
         cookie: &Secret<String>,
         headers: &[(&str, &str)],
         text: &str,
     ) -> Answer {
-        let response = match self.ask(url, Some(cookie), headers).await {
+        let response = match self.fetch(url, Some(cookie), headers).await {
             Ok(response) => response,
             Err(error) => return error,
         };
@@ -98,13 +98,13 @@ impl ProbeClient {
         cookie: Option<&Secret<String>>,
         headers: &[(&str, &str)],
     ) -> Answer {
-        match self.ask(url, cookie, headers).await {
+        match self.fetch(url, cookie, headers).await {
             Ok(response) => classify(&response),
             Err(error) => error,
         }
     }
 
-    pub(super) async fn ask(
+    pub(super) async fn fetch(
         &self,
         url: &Url,
         cookie: Option<&Secret<String>>,
@@ -126,7 +126,7 @@ impl ProbeClient {
 }
 
 /// Returns the target of a redirect; `None` if the response is not a redirect.
-pub(super) fn target(answer: &Response) -> Option<Url> {
+pub(super) fn redirect_target(answer: &Response) -> Option<Url> {
     let location = answer.headers().get(LOCATION)?.to_str().ok()?;
     answer
         .url()

@@ -13,7 +13,7 @@ use http::header::SET_COOKIE;
 use reqwest::Response;
 use url::Url;
 
-use super::client::{Answer, ProbeClient, classify, target};
+use super::client::{Answer, ProbeClient, classify, redirect_target};
 use super::report::Report;
 use crate::secret::Secret;
 
@@ -36,15 +36,15 @@ pub(super) struct ProviderSession {
 struct CookieJar(BTreeMap<(String, String), String>);
 
 impl CookieJar {
-    fn add(&mut self, url: &Url, line: &str) {
-        for pair in line.split(';') {
+    fn add_pairs(&mut self, url: &Url, pairs: &str) {
+        for pair in pairs.split(';') {
             if let Some((name, value)) = pair.split_once('=') {
-                self.put(url, name.trim(), value.trim());
+                self.insert(url, name.trim(), value.trim());
             }
         }
     }
 
-    fn put(&mut self, url: &Url, name: &str, value: &str) {
+    fn insert(&mut self, url: &Url, name: &str, value: &str) {
         let host = url.host_str().unwrap_or_default().to_owned();
         self.0.insert((host, name.to_owned()), value.to_owned());
     }
@@ -59,8 +59,8 @@ impl CookieJar {
             let domain = cookie.domain().map(|it| it.trim_start_matches('.'));
             let domain = domain.filter(|domain| is_within(host, domain));
             let key = (domain.unwrap_or(host).to_owned(), cookie.name().to_owned());
-            let gone = cookie.max_age().is_some_and(|age| !age.is_positive());
-            if gone || cookie.value().is_empty() {
+            let is_removal = cookie.max_age().is_some_and(|age| !age.is_positive());
+            if is_removal || cookie.value().is_empty() {
                 self.0.remove(&key);
             } else {
                 self.0.insert(key, cookie.value().to_owned());
@@ -68,10 +68,10 @@ impl CookieJar {
         }
     }
 
-    fn line(&self, url: &Url) -> Secret<String> {
+    fn cookie_header(&self, url: &Url) -> Secret<String> {
         let host = url.host_str().unwrap_or_default();
-        let own = self.0.iter().filter(|((of, _), _)| is_within(host, of));
-        let pairs: Vec<_> = own
+        let matching = self.0.iter().filter(|((domain, _), _)| is_within(host, domain));
+        let pairs: Vec<_> = matching
             .map(|((_, name), value)| format!("{name}={value}"))
             .collect();
         Secret::new(pairs.join("; "))
@@ -80,16 +80,16 @@ impl CookieJar {
 
 /// Whether a host is this domain or a subdomain.
 fn is_within(host: &str, domain: &str) -> bool {
-    let above = host.strip_suffix(domain);
-    above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
+    let prefix = host.strip_suffix(domain);
+    prefix.is_some_and(|prefix| prefix.is_empty() || prefix.ends_with('.'))
 }
 
 /// The result of following the redirects.
-enum End {
+enum RedirectEnd {
     /// The redirects end at the identity provider, with this request.
-    Request(Url),
+    AuthorizationRequest(Url),
     /// The redirects end at the protected page.
-    Page(Answer),
+    ProtectedPage(Answer),
     /// The redirects end at another page with this status code.
     OtherPage(Url, u16),
     /// The probe could not follow the redirects, for this reason.
@@ -106,15 +106,15 @@ pub(super) async fn check(
     report: &mut Report,
 ) -> anyhow::Result<()> {
     let mut jar = CookieJar::default();
-    jar.add(page, session.expose());
+    jar.add_pairs(page, session.expose());
     if let Some(provider) = provider {
         if provider.url.host_str().is_none() {
             bail!("--provider: not the address of an identity provider");
         }
-        jar.add(&provider.url, provider.cookie.expose());
+        jar.add_pairs(&provider.url, provider.cookie.expose());
     }
     let mut authorization_request = None;
-    let end = follow(
+    let end = follow_redirects(
         client,
         page,
         &mut jar,
@@ -126,23 +126,23 @@ pub(super) async fn check(
         report_authorization_request(request, idle, report);
     }
     match end {
-        End::Page(answer) => report.expect_not_served(RETURN_STEP, &answer),
-        End::OtherPage(url, code) if provider.is_some() => {
+        RedirectEnd::ProtectedPage(answer) => report.expect_not_served(RETURN_STEP, &answer),
+        RedirectEnd::OtherPage(url, code) if provider.is_some() => {
             let seen = format!("the redirects end at another page, {code} {}", without_query(&url));
             report.expect_not_served(RETURN_STEP, &Answer::Refused(seen));
         }
-        End::Request(url) => report.add_unknown(
+        RedirectEnd::AuthorizationRequest(url) => report.add_unknown(
             RETURN_STEP,
             &format!(
                 "not checked: whether {} asks for credentials; give --provider and --provider-cookie",
                 url.origin().ascii_serialization()
             ),
         ),
-        End::OtherPage(url, code) => {
+        RedirectEnd::OtherPage(url, code) => {
             let seen = format!("not checked: the redirects end at another page, {code} {}", without_query(&url));
             report.add_unknown(RETURN_STEP, &seen);
         }
-        End::Failed(why) => report.add_unknown(RETURN_STEP, &format!("not checked: {why}")),
+        RedirectEnd::Failed(why) => report.add_unknown(RETURN_STEP, &format!("not checked: {why}")),
     }
     Ok(())
 }
@@ -169,55 +169,55 @@ fn report_authorization_request(request: &Url, idle: Duration, report: &mut Repo
     }
 }
 
-/// Follows the redirects that start at `page`. Stops at the request to the identity provider unless `past_provider`
-/// is set. Stores that request in `authorization_request`.
-async fn follow(
+/// Follows the redirects that start at `page`. Stops at the request to the identity provider unless
+/// `continue_past_provider` is set. Stores that request in `authorization_request`.
+async fn follow_redirects(
     client: &ProbeClient,
     page: &Url,
     jar: &mut CookieJar,
-    past_provider: bool,
+    continue_past_provider: bool,
     authorization_request: &mut Option<Url>,
-) -> End {
+) -> RedirectEnd {
     let mut url = page.clone();
     for step in 0..MAX_REDIRECTS {
-        let response = match client.ask(&url, Some(&jar.line(&url)), &[]).await {
+        let response = match client.fetch(&url, Some(&jar.cookie_header(&url)), &[]).await {
             Ok(response) => response,
-            Err(Answer::Error(why)) => return End::Failed(why),
-            Err(answer) => return End::Page(answer),
+            Err(Answer::Error(why)) => return RedirectEnd::Failed(why),
+            Err(answer) => return RedirectEnd::ProtectedPage(answer),
         };
         jar.store(&response);
-        let back = step > 0 && url.origin() == page.origin() && url.path() == page.path();
-        let next = target(&response);
-        if back {
-            return End::Page(classify(&response));
+        let is_protected_page = step > 0 && url.origin() == page.origin() && url.path() == page.path();
+        let next = redirect_target(&response);
+        if is_protected_page {
+            return RedirectEnd::ProtectedPage(classify(&response));
         }
         let Some(next) = next else {
             let code = response.status().as_u16();
             if step == 0 {
-                return End::Failed(format!(
+                return RedirectEnd::Failed(format!(
                     "the denial ({code}) does not redirect to a sign-in page"
                 ));
             }
-            return End::OtherPage(url, code);
+            return RedirectEnd::OtherPage(url, code);
         };
         if url.scheme() == "https" && next.scheme() != "https" {
-            return End::Failed("a redirect leads from https to http".to_owned());
+            return RedirectEnd::Failed("a redirect leads from https to http".to_owned());
         }
-        if authorization_request.is_none() && is_authorization(&next) {
+        if authorization_request.is_none() && is_authorization_request(&next) {
             *authorization_request = Some(next.clone());
-            if !past_provider {
-                return End::Request(next);
+            if !continue_past_provider {
+                return RedirectEnd::AuthorizationRequest(next);
             }
         }
         url = next;
     }
-    End::Failed(format!("there are more than {MAX_REDIRECTS} redirects"))
+    RedirectEnd::Failed(format!("there are more than {MAX_REDIRECTS} redirects"))
 }
 
 /// Whether an address is an authorization request (RFC 6749, section 4.1.1).
-fn is_authorization(url: &Url) -> bool {
-    let has = |wanted: &str| url.query_pairs().any(|(name, _)| name == wanted);
-    has("client_id") && (has("response_type") || has("request_uri"))
+fn is_authorization_request(url: &Url) -> bool {
+    let has_parameter = |wanted: &str| url.query_pairs().any(|(name, _)| name == wanted);
+    has_parameter("client_id") && (has_parameter("response_type") || has_parameter("request_uri"))
 }
 
 /// Formats a URL without its query, because a query can contain secrets.

@@ -3,7 +3,7 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::client::Answer;
-use crate::cli::colour::{FAILED, PASSED, painted};
+use crate::cli::colour::{FAILED_STYLE, PASSED_STYLE, paint};
 use crate::cli::output::{self, stdout};
 use crate::escape::{html, line};
 
@@ -81,7 +81,7 @@ impl Report {
 
     /// Prints why the remaining steps are skipped.
     #[expect(clippy::unused_self, reason = "the line belongs to this report")]
-    pub(super) fn skip(&self, why: &str) {
+    pub(super) fn print_skipped(&self, why: &str) {
         let _ = writeln!(stdout(), "      {why}");
     }
 
@@ -98,8 +98,8 @@ impl Report {
     fn add(&mut self, name: &str, passed: Option<bool>, seen: &str) {
         let seen = line(seen).into_owned();
         let word = match passed {
-            Some(true) => painted(PASSED, "ok   "),
-            Some(false) => painted(FAILED, "FAIL "),
+            Some(true) => paint(PASSED_STYLE, "ok   "),
+            Some(false) => paint(FAILED_STYLE, "FAIL "),
             None => "?    ".to_owned(),
         };
         let _ = writeln!(anstream::stdout(), "{word} {}: {seen}", line(name));
@@ -111,7 +111,7 @@ impl Report {
     }
 
     /// Formats the report as JUnit XML.
-    pub(super) fn junit(&self) -> String {
+    pub(super) fn to_junit(&self) -> String {
         let cases: String = self
             .checks
             .iter()
@@ -137,7 +137,7 @@ impl Report {
         )
     }
 
-    pub(super) fn json(&self) -> String {
+    pub(super) fn to_json(&self) -> String {
         output::to_json(self).unwrap_or_default() + "\n"
     }
 }

@@ -32,27 +32,27 @@ impl IdleMethod<'_> {
 }
 
 async fn wait_in_real_time(time: Duration, what: &str) -> anyhow::Result<()> {
-    const WIDTH: usize = 30;
+    const BAR_WIDTH: usize = 30;
     let mut out = crate::cli::output::raw_stderr();
-    let since = Stopwatch::start();
+    let stopwatch = Stopwatch::start();
     loop {
-        let passed = since.seconds();
-        let left = time.saturating_sub(Duration::from_secs_f64(passed));
+        let elapsed = stopwatch.seconds();
+        let left = time.saturating_sub(Duration::from_secs_f64(elapsed));
         if left.is_zero() {
             break;
         }
         if out.is_terminal() {
-            let part = passed / time.as_secs_f64();
-            let done = ((part * WIDTH as f64) as usize).min(WIDTH);
+            let fraction = elapsed / time.as_secs_f64();
+            let filled = ((fraction * BAR_WIDTH as f64) as usize).min(BAR_WIDTH);
             let left = humantime::format_duration(Duration::from_secs(left.as_secs()));
-            let bar = format!("{}{}", "#".repeat(done), ".".repeat(WIDTH - done));
+            let bar = format!("{}{}", "#".repeat(filled), ".".repeat(BAR_WIDTH - filled));
             write!(out, "\r{what} [{bar}] {left} left    ")?;
             out.flush()?;
         }
         tokio::time::sleep(left.min(Duration::from_secs(1))).await;
     }
     if out.is_terminal() {
-        write!(out, "\r{}\r", " ".repeat(WIDTH + 40))?;
+        write!(out, "\r{}\r", " ".repeat(BAR_WIDTH + 40))?;
     }
     Ok(())
 }

@@ -38,14 +38,14 @@ pub(super) fn explain_all(path: &Path, book: &Rulebook, json: bool) -> anyhow::R
     )?;
     for check in &recording.checks {
         writeln!(out)?;
-        for (name, text) in lines(check, book) {
+        for (name, text) in describe_check(check, book) {
             writeln!(out, "{name:<10} {}", line(&text))?;
         }
     }
     Ok(())
 }
 
-fn lines(check: &RecordedCheck, book: &Rulebook) -> Vec<(&'static str, String)> {
+fn describe_check(check: &RecordedCheck, book: &Rulebook) -> Vec<(&'static str, String)> {
     let mut lines = vec![
         ("at", check.at.clone()),
         ("contract", check.contract.clone()),
@@ -62,14 +62,14 @@ fn lines(check: &RecordedCheck, book: &Rulebook) -> Vec<(&'static str, String)> 
         None => check.verdict.clone(),
     };
     lines.push(("answer", answer));
-    if let Some(explained) = explained(check, book) {
-        lines.extend(explained);
+    if let Some(explanation) = explain_check(check, book) {
+        lines.extend(explanation);
     }
     lines
 }
 
 /// Explains the request of a check. Returns `None` if the proxy sent no valid method and URL.
-fn explained(check: &RecordedCheck, book: &Rulebook) -> Option<Vec<(&'static str, String)>> {
+fn explain_check(check: &RecordedCheck, book: &Rulebook) -> Option<Vec<(&'static str, String)>> {
     let contract = Contract::from_name(&check.contract)?;
     let method = Method::from_bytes(check.method.as_deref()?.as_bytes()).ok()?;
     // A recording has no query values, and no rule uses them.
@@ -83,7 +83,7 @@ fn explained(check: &RecordedCheck, book: &Rulebook) -> Option<Vec<(&'static str
     let now = Timestamp::default();
     let name = book.policies.default_name().as_str();
     let session = sample_session(&book.policies, name, false, Attributes::default(), now)?;
-    let question = ExplainedRequest {
+    let explained_request = ExplainedRequest {
         contract,
         policy: check.policy.as_deref(),
         original: Original {
@@ -93,7 +93,7 @@ fn explained(check: &RecordedCheck, book: &Rulebook) -> Option<Vec<(&'static str
         headers: &headers,
         client: Client::default(),
     };
-    let mut lines = explain(book, &question, &session, now).lines();
+    let mut lines = explain(book, &explained_request, &session, now).lines();
     lines.pop();
     Some(lines)
 }
