@@ -1,6 +1,6 @@
 //! The admin API (`/api/v1/…`) with bearer tokens, and the console for operators. Both are on the `admin` listener.
 
-mod attempts;
+mod wrong_credentials;
 mod authorize;
 mod caller;
 mod console;
@@ -36,7 +36,7 @@ use crate::store::Stores;
 use crate::telemetry::RecentEvents;
 use crate::telemetry::audit::AdminInterface;
 
-pub use attempts::Attempts;
+pub use wrong_credentials::Attempts;
 pub use authorize::{AdminToken, AdminTokens};
 pub use console::proof_age;
 
@@ -169,7 +169,7 @@ pub fn router(admin: Live<Admin>) -> Router {
         .method_not_allowed_fallback(error::method_not_allowed)
         .route_layer(middleware::from_fn_with_state(
             admin.clone(),
-            authorize::find_caller,
+            authorize::require_caller,
         ));
     Router::new()
         .route("/api/v1/openapi.json", get(openapi::serve))

@@ -69,10 +69,10 @@ impl AdminTokens {
     /// constant time.
     #[must_use]
     pub fn find(&self, token: &[u8]) -> Option<Arc<NamedToken>> {
-        let presented = hash(token);
+        let presented_hash = hash(token);
         let mut found = None;
         for known in &self.0 {
-            if known.hash.ct_eq(&presented).into() {
+            if known.hash.ct_eq(&presented_hash).into() {
                 found = Some(Arc::clone(known));
             }
         }
@@ -95,26 +95,26 @@ fn hash(token: &[u8]) -> [u8; 32] {
 
 /// Middleware: accepts a request if its token is valid and has the right for the route, and adds the [`Caller`] to
 /// the request. The token is an admin token, or the token of a Kubernetes user.
-pub(super) async fn find_caller(
+pub(super) async fn require_caller(
     Current(admin): Current<Admin>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let mut lines = request.headers().get_all(AUTHORIZATION).into_iter();
-    let token = lines.next().and_then(|line| {
+    let mut header_values = request.headers().get_all(AUTHORIZATION).into_iter();
+    let token = header_values.next().and_then(|line| {
         let (scheme, token) = line.as_bytes().split_first_chunk::<7>()?;
         scheme
             .eq_ignore_ascii_case(b"bearer ")
             .then(|| token.trim_ascii())
     });
-    let token = token.filter(|token| !token.is_empty() && lines.next().is_none());
+    let token = token.filter(|token| !token.is_empty() && header_values.next().is_none());
     let token = token.ok_or(ApiError::Unauthorized)?;
     let address = admin.client_address(request.headers(), request.extensions());
     let caller = match admin.tokens.find(token) {
         Some(token) => Caller::token(token, address),
         None => {
             let (method, path) = (request.method(), request.uri().path());
-            find_user(&admin, method, path, token, address).await?
+            find_kubernetes_caller(&admin, method, path, token, address).await?
         }
     };
     let route = request.extensions().get::<MatchedPath>();
@@ -126,19 +126,19 @@ pub(super) async fn find_caller(
 
 /// Finds the Kubernetes user of a token. If the address has sent many wrong credentials, Curfew does not ask
 /// Kubernetes.
-async fn find_user(
+async fn find_kubernetes_caller(
     admin: &Admin,
     method: &Method,
     path: &str,
     token: &[u8],
     address: Option<IpAddr>,
 ) -> Result<Caller, ApiError> {
-    let kubernetes = admin.kubernetes.as_ref().zip(json_web_token(token));
-    let found = |kubernetes, user| Ok(Caller::kubernetes(Arc::clone(kubernetes), user, address));
+    let kubernetes = admin.kubernetes.as_ref().zip(as_json_web_token(token));
+    let new_caller = |kubernetes, user| Ok(Caller::kubernetes(Arc::clone(kubernetes), user, address));
     if let Some((kubernetes, token)) = kubernetes
         && let Some(user) = kubernetes.cached_user(token)
     {
-        return found(kubernetes, user);
+        return new_caller(kubernetes, user);
     }
     if let Some(wait) = admin.retry_delay(AdminInterface::Api, address) {
         return Err(ApiError::TooManyAttempts(wait));
@@ -146,7 +146,7 @@ async fn find_user(
     if let Some((kubernetes, token)) = kubernetes
         && let Some(user) = kubernetes.review_token(token).await?
     {
-        return found(kubernetes, user);
+        return new_caller(kubernetes, user);
     }
     let actor = Actor::anonymous(address);
     admin.count_wrong_credential(AdminInterface::Api, address, |reason| {
@@ -156,12 +156,12 @@ async fn find_user(
 }
 
 /// Returns the token if it has the form of a JSON Web Token. Curfew does not send other tokens to Kubernetes.
-fn json_web_token(token: &[u8]) -> Option<&str> {
+fn as_json_web_token(token: &[u8]) -> Option<&str> {
     const MAX_TOKEN_BYTES: usize = 16 * 1024;
     let token = std::str::from_utf8(token).ok()?;
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    let jwt = token.len() <= MAX_TOKEN_BYTES && token.matches('.').count() == 2;
-    (jwt && token.bytes().all(plain)).then_some(token)
+    let is_token_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let has_jwt_form = token.len() <= MAX_TOKEN_BYTES && token.matches('.').count() == 2;
+    (has_jwt_form && token.bytes().all(is_token_byte)).then_some(token)
 }
 
 #[cfg(test)]
@@ -185,7 +185,7 @@ mod tests {
             );
             assert!(
                 tokens.find(token.hash_text().as_bytes()).is_none(),
-                "a hash is not accepted as a token"
+                "a hash should not be accepted as a token"
             );
             assert!(tokens.find_by_fingerprint(&token.hash_text()).is_none());
         }

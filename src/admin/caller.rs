@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::Method;
 
 use super::error::ApiError;
-use super::rights::{Required, required};
+use super::rights::{RequiredRight, required_right};
 use crate::actor::{Actor, ActorKind};
 use crate::credential::NamedToken;
 use crate::kubernetes::{API_GROUP, Kubernetes, KubernetesError, User, Verb};
@@ -56,8 +56,8 @@ impl Caller {
         matches!(self.kind, CallerKind::Token(_))
     }
 
-    /// Refuses a request to the route `path` if the admin token lacks the right. The rights of a Kubernetes user depend on
-    /// the subject; [`Caller::require_verb`] checks them.
+    /// Refuses a request to the route `path` if the admin token lacks the right that the route requires. The rights of
+    /// a Kubernetes user depend on the subject; [`Caller::require_verb`] checks these rights.
     ///
     /// # Errors
     /// [`ApiError::Forbidden`] names the right.
@@ -65,11 +65,11 @@ impl Caller {
         let CallerKind::Token(token) = &self.kind else {
             return Ok(());
         };
-        let right = match required(method, path) {
-            Required::Nothing => return Ok(()),
-            Required::Right(right) if token.has_right(right) => return Ok(()),
-            Required::Right(right) => right.as_str(),
-            Required::Unknown => "unknown",
+        let right = match required_right(method, path) {
+            RequiredRight::Nothing => return Ok(()),
+            RequiredRight::Right(right) if token.has_right(right) => return Ok(()),
+            RequiredRight::Right(right) => right.as_str(),
+            RequiredRight::UnknownRoute => "unknown",
         };
         audit::admin_refused(right, None, &self.actor());
         Err(ApiError::Forbidden(missing_right(&token.name, right)))

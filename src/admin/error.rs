@@ -40,11 +40,11 @@ pub(super) enum ApiError {
     #[error("{0}")]
     TooLarge(String),
     #[error("{0}")]
-    MediaType(String),
+    UnsupportedMediaType(String),
     #[error("ageing of sessions is disabled; for tests, enable it with admin.allow_ageing")]
-    AgeingOff,
+    AgeingDisabled,
     #[error("{0}")]
-    TooMany(String),
+    LimitReached(String),
     #[error("too many wrong tokens from this address; wait {} s", .0.as_secs().max(1))]
     TooManyAttempts(Duration),
     #[error("{0}")]
@@ -61,9 +61,9 @@ impl ApiError {
             Self::UnknownSession | Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::AgeingOff | Self::Forbidden(_) => StatusCode::FORBIDDEN,
-            Self::TooMany(_) => StatusCode::CONFLICT,
+            Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::AgeingDisabled | Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::LimitReached(_) => StatusCode::CONFLICT,
             Self::TooManyAttempts(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -118,12 +118,12 @@ impl From<StartError> for ApiError {
     fn from(error: StartError) -> Self {
         match error {
             StartError::UnknownPolicy => {
-                Self::Invalid(format!("policy: {error}; /api/v1/policies lists them"))
+                Self::Invalid(format!("policy: {error}; /api/v1/policies lists the policies"))
             }
             StartError::ReservedSubject => Self::Invalid(format!("subject: {error}")),
             StartError::NotRemembering => Self::Invalid(format!("remember: {error}")),
             StartError::UnknownClient(_) => Self::Invalid(format!("client: {error}")),
-            StartError::TooMany(_) => Self::TooMany(error.to_string()),
+            StartError::TooMany(_) => Self::LimitReached(error.to_string()),
             // The time of the sign-in is the time of the request, so treat this error as an invalid request.
             StartError::TooOld => Self::Invalid(error.to_string()),
             StartError::Store(error) => error.into(),
@@ -140,7 +140,7 @@ impl From<JsonRejection> for ApiError {
         let text = rejection.body_text();
         match rejection.status() {
             StatusCode::PAYLOAD_TOO_LARGE => Self::TooLarge(text),
-            StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::MediaType(text),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::UnsupportedMediaType(text),
             _ => Self::Invalid(text),
         }
     }

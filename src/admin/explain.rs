@@ -86,15 +86,15 @@ pub(super) async fn explain_session(
             invalid(&format!("contract: must be one of {}", names.join(", ")))
         })?,
     };
-    let headers = headers(&request.headers)?;
+    let headers = parse_headers(&request.headers)?;
     let client = request.client.map(ClientView::parse).transpose()?;
     let client = client.unwrap_or_default();
     let client = Client {
         user_agent: client.user_agent.or(Client::new(None, &headers).user_agent),
         ..client
     };
-    let session = admin.find(id, &caller, Verb::Get).await?;
-    let question = ExplainedRequest {
+    let session = admin.load_permitted_session(id, &caller, Verb::Get).await?;
+    let explained_request = ExplainedRequest {
         contract,
         policy: request.policy.as_deref(),
         original: Original {
@@ -105,7 +105,7 @@ pub(super) async fn explain_session(
         client,
     };
     let now = admin.clock.now();
-    let mut explanation = explain(&admin.book, &question, &session, now);
+    let mut explanation = explain(&admin.book, &explained_request, &session, now);
     let public = explanation
         .terms
         .as_ref()
@@ -119,9 +119,9 @@ pub(super) async fn explain_session(
     }))
 }
 
-fn headers(lines: &BTreeMap<String, String>) -> Result<HeaderMap, ApiError> {
+fn parse_headers(fields: &BTreeMap<String, String>) -> Result<HeaderMap, ApiError> {
     let mut headers = HeaderMap::new();
-    for (name, value) in lines {
+    for (name, value) in fields {
         let parsed = name.parse::<HeaderName>().ok();
         let parsed = parsed.zip(HeaderValue::from_str(value).ok());
         let (name, value) =

@@ -52,12 +52,12 @@ pub fn document() -> utoipa::openapi::OpenApi {
 }
 
 /// The document as JSON. All responses share this memory, so many requests of slow clients need no additional memory.
-static TEXT: LazyLock<Bytes> = LazyLock::new(|| {
+static DOCUMENT_JSON: LazyLock<Bytes> = LazyLock::new(|| {
     let text = serde_json::to_vec(&document());
     text.map_or_else(|_| Bytes::new(), Bytes::from)
 });
 
-/// `/api/v1/openapi.json`. It needs no token, because the documentation of the API is public.
+/// Serves `/api/v1/openapi.json`. The path needs no token, because the documentation of the API is public.
 pub(super) async fn serve() -> impl IntoResponse {
-    ([(CONTENT_TYPE, "application/json")], TEXT.clone())
+    ([(CONTENT_TYPE, "application/json")], DOCUMENT_JSON.clone())
 }

@@ -130,8 +130,8 @@ impl PolicyView {
                 .collect(),
             touch_interval: policy.touch_interval.as_secs_f64(),
             activity: policy.activity.as_str(),
-            max_sessions: policy.max_sessions.map(|most| most.count),
-            on_session_limit: policy.max_sessions.map(|most| most.on_limit.as_str()),
+            max_sessions: policy.max_sessions.map(|limit| limit.count),
+            on_session_limit: policy.max_sessions.map(|limit| limit.on_limit.as_str()),
             bind: bind
                 .into_iter()
                 .filter_map(|(word, bound)| bound.then_some(word))

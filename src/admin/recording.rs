@@ -44,11 +44,11 @@ pub(super) async fn start(
     Extension(caller): Extension<Caller>,
     body: Result<Json<RecordingRequest>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Recording>), ApiError> {
-    let actor = actor(&caller)?;
+    let actor = require_admin_token(&caller)?;
     let Json(request) = body?;
     let duration = humantime::parse_duration(&request.duration).ok();
-    let allowed = Duration::from_secs(1)..=MAX_DURATION;
-    let duration = duration.filter(|duration| allowed.contains(duration));
+    let allowed_durations = Duration::from_secs(1)..=MAX_DURATION;
+    let duration = duration.filter(|duration| allowed_durations.contains(duration));
     let duration = duration.ok_or_else(|| {
         ApiError::Invalid("duration: must be between 1s and 10m, such as 5m".to_owned())
     })?;
@@ -76,7 +76,7 @@ pub(super) async fn read(
     Current(admin): Current<Admin>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<Recording>, ApiError> {
-    let actor = actor(&caller)?;
+    let actor = require_admin_token(&caller)?;
     let recording = admin.observers.recorder.read().ok_or(ApiError::NotFound)?;
     audit::recording_used("read", &actor);
     Ok(Json(recording))
@@ -100,7 +100,7 @@ pub(super) async fn stop(
     Current(admin): Current<Admin>,
     Extension(caller): Extension<Caller>,
 ) -> Result<StatusCode, ApiError> {
-    let actor = actor(&caller)?;
+    let actor = require_admin_token(&caller)?;
     if !admin.observers.recorder.stop() {
         return Err(ApiError::NotFound);
     }
@@ -110,7 +110,7 @@ pub(super) async fn stop(
 
 /// Returns the actor of a request with an admin token. A recording shows the requests of all users, so a Kubernetes
 /// role is not enough.
-fn actor(caller: &Caller) -> Result<Actor, ApiError> {
+fn require_admin_token(caller: &Caller) -> Result<Actor, ApiError> {
     if caller.has_token() {
         return Ok(caller.actor());
     }

@@ -236,13 +236,13 @@ impl Admin {
             .revoke_matching(conditions, before, actor)
             .await?;
         let revoked = revoked.ok_or_else(|| {
-            ApiError::TooMany(format!(
+            ApiError::LimitReached(format!(
                 "all {MAX_REVOCATION_RULES} revocations are in use; a revocation for `everybody` replaces them"
             ))
         })?;
         let waiting = async {
             loop {
-                let view = self.in_force(&revoked);
+                let view = self.confirmation_view(&revoked);
                 if view.everywhere {
                     return view;
                 }
@@ -250,12 +250,12 @@ impl Admin {
             }
         };
         let waited = tokio::time::timeout(CONFIRMATION_TIMEOUT, waiting).await;
-        let in_force = waited.unwrap_or_else(|_| self.in_force(&revoked));
+        let in_force = waited.unwrap_or_else(|_| self.confirmation_view(&revoked));
         Ok((revoked, in_force))
     }
 
     /// Returns which replicas have confirmed the revocation.
-    fn in_force(&self, revoked: &EmergencyRevocation) -> InForceView {
+    fn confirmation_view(&self, revoked: &EmergencyRevocation) -> InForceView {
         let this = self.ops.replicas.this();
         let replicas = self.ops.replicas.all().into_iter().map(|replica| {
             let state = match (replica.revocations, revoked.change) {
@@ -282,7 +282,7 @@ impl Admin {
     }
 
     /// Returns the revocations in force.
-    pub(super) fn rules(&self) -> Vec<RuleView> {
+    pub(super) fn revocation_rules(&self) -> Vec<RuleView> {
         let rules = self.stores.cut_offs.rules();
         let views = rules.iter().map(|rule| RuleView {
             conditions: rule.conditions.to_string(),
@@ -371,6 +371,6 @@ pub(super) async fn list(
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<Revocations>, ApiError> {
     caller.require_verb(Verb::List, None).await?;
-    let revocations = admin.rules();
+    let revocations = admin.revocation_rules();
     Ok(Json(Revocations { revocations }))
 }

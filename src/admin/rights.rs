@@ -27,30 +27,30 @@ pub(super) const ROUTES: [(&str, &str, Right); 14] = [
 
 /// The right that a route requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Required {
+pub(super) enum RequiredRight {
     /// An admin token needs this right.
     Right(Right),
     /// No right is required: the path does not support this method, and the answer is 405.
     Nothing,
     /// The path is not in the table, so every admin token is refused.
-    Unknown,
+    UnknownRoute,
 }
 
 /// Returns the right that a request to the route `path` requires.
-pub(super) fn required(method: &Method, path: &str) -> Required {
+pub(super) fn required_right(method: &Method, path: &str) -> RequiredRight {
     let method = match method.as_str() {
         "HEAD" => "GET",
         other => other,
     };
     let mut routes = ROUTES
         .iter()
-        .filter(|(_, known, _)| *known == path)
+        .filter(|(_, route, _)| *route == path)
         .peekable();
     if routes.peek().is_none() {
-        return Required::Unknown;
+        return RequiredRight::UnknownRoute;
     }
-    let found = routes.find(|(known, ..)| *known == method);
-    found.map_or(Required::Nothing, |(.., right)| Required::Right(*right))
+    let found = routes.find(|(route_method, ..)| *route_method == method);
+    found.map_or(RequiredRight::Nothing, |(.., right)| RequiredRight::Right(*right))
 }
 
 #[cfg(test)]
@@ -60,8 +60,8 @@ mod tests {
     #[test]
     fn a_route_that_is_not_in_the_table_is_refused() {
         let path = "/api/v1/sessions";
-        assert_eq!(required(&Method::HEAD, path), Required::Right(Right::Read));
-        assert_eq!(required(&Method::PUT, path), Required::Nothing);
-        assert_eq!(required(&Method::GET, "/api/v1/other"), Required::Unknown);
+        assert_eq!(required_right(&Method::HEAD, path), RequiredRight::Right(Right::Read));
+        assert_eq!(required_right(&Method::PUT, path), RequiredRight::Nothing);
+        assert_eq!(required_right(&Method::GET, "/api/v1/other"), RequiredRight::UnknownRoute);
     }
 }

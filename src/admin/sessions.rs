@@ -20,9 +20,9 @@ use crate::session::{EndReason, Session, SessionId, Subject, Timestamp};
 use crate::store::{Cursor, EndOutcome, Page, Replication};
 
 /// The maximum number of sessions on a page.
-const MAX_PAGE: usize = 1000;
+const MAX_PAGE_SIZE: usize = 1000;
 /// The maximum duration of one ageing request; longer than any limit.
-const MAX_AGE: Duration = Duration::from_secs(1000 * 86_400);
+const MAX_AGEING: Duration = Duration::from_secs(1000 * 86_400);
 
 pub(super) type PathId = Result<Path<String>, PathRejection>;
 
@@ -34,7 +34,7 @@ impl Admin {
 
     /// Loads a session and checks that the caller may use `verb` on it. A caller without this permission for all
     /// subjects does not learn whether the session exists.
-    pub(super) async fn find(
+    pub(super) async fn load_permitted_session(
         &self,
         id: SessionId,
         caller: &Caller,
@@ -47,7 +47,7 @@ impl Admin {
     }
 
     /// Describes a page of sessions at the current time.
-    pub(super) fn page(&self, page: &Page) -> SessionPage {
+    pub(super) fn page_view(&self, page: &Page) -> SessionPage {
         let sessions = page.sessions.iter();
         SessionPage {
             sessions: sessions
@@ -132,9 +132,9 @@ pub(super) async fn list(
 ) -> Result<Json<SessionPage>, ApiError> {
     let Query(query) = query?;
     let limit = query.limit.unwrap_or(100);
-    if !(1..=MAX_PAGE).contains(&limit) {
+    if !(1..=MAX_PAGE_SIZE).contains(&limit) {
         return Err(ApiError::Invalid(format!(
-            "limit: must be between 1 and {MAX_PAGE}"
+            "limit: must be between 1 and {MAX_PAGE_SIZE}"
         )));
     }
     let cursor = query.cursor.map(|text| text.parse::<Cursor>()).transpose();
@@ -150,11 +150,11 @@ pub(super) async fn list(
             admin.lifecycle.ending_first(limit).await?
         }
         (None, Some(_)) => {
-            let whose = "cursor: requires the `subject` of the previous page";
-            return Err(ApiError::Invalid(whose.to_owned()));
+            let message = "cursor: requires the `subject` of the previous page";
+            return Err(ApiError::Invalid(message.to_owned()));
         }
     };
-    Ok(Json(admin.page(&page)))
+    Ok(Json(admin.page_view(&page)))
 }
 
 /// Shows a session. This does not count as activity.
@@ -180,7 +180,7 @@ pub(super) async fn show(
     path: PathId,
 ) -> Result<Json<SessionView>, ApiError> {
     let id = parse_id(path)?;
-    let session = admin.find(id, &caller, Verb::Get).await?;
+    let session = admin.load_permitted_session(id, &caller, Verb::Get).await?;
     Ok(Json(admin.view(id, &session)))
 }
 
@@ -209,7 +209,7 @@ pub(super) async fn revoke(
 ) -> Result<(StatusCode, Json<RevokedSession>), ApiError> {
     let id = parse_id(path)?;
     if !caller.has_token() {
-        admin.find(id, &caller, Verb::Delete).await?;
+        admin.load_permitted_session(id, &caller, Verb::Delete).await?;
     }
     let (outcome, replication) = admin.lifecycle.revoke(id, &caller.actor()).await?;
     match outcome {
@@ -218,7 +218,7 @@ pub(super) async fn revoke(
                 session: admin.view(id, &session),
                 replication: ReplicationView::new(replication),
             };
-            Ok((status_of(replication), Json(revoked)))
+            Ok((replication_status(replication), Json(revoked)))
         }
         EndOutcome::Unknown => Err(ApiError::UnknownSession),
         // This error cannot occur here, because this session end does not depend on the last activity.
@@ -261,8 +261,8 @@ pub(super) async fn revoke_all(
         // A time in the future would end later sign-ins.
         time.filter(|time| *time <= admin.clock.now())
             .ok_or_else(|| {
-                let example = "before: must be a time in the past, such as 2026-11-23T09:30:00Z";
-                ApiError::Invalid(example.to_owned())
+                let message = "before: must be a time in the past, such as 2026-11-23T09:30:00Z";
+                ApiError::Invalid(message.to_owned())
             })
     });
     let all = admin
@@ -274,7 +274,7 @@ pub(super) async fn revoke_all(
         not_before: all.not_before.to_string(),
         replication: ReplicationView::new(all.replication),
     };
-    Ok((status_of(all.replication), Json(revoked)))
+    Ok((replication_status(all.replication), Json(revoked)))
 }
 
 /// Counts the sessions of a subject.
@@ -309,7 +309,7 @@ pub(super) async fn count(
 }
 
 /// Returns status 200, or 202 if a fail-over could lose the change.
-const fn status_of(replication: Replication) -> StatusCode {
+const fn replication_status(replication: Replication) -> StatusCode {
     if replication.is_confirmed() {
         StatusCode::OK
     } else {
@@ -342,19 +342,19 @@ pub(super) async fn age(
     body: Result<Json<AgeSession>, JsonRejection>,
 ) -> Result<Json<SessionView>, ApiError> {
     if !admin.allow_ageing {
-        return Err(ApiError::AgeingOff);
+        return Err(ApiError::AgeingDisabled);
     }
     let id = parse_id(path)?;
     let Json(request) = body?;
     let by = humantime::parse_duration(&request.by)
         .ok()
-        .filter(|by| *by <= MAX_AGE);
+        .filter(|by| *by <= MAX_AGEING);
     let by = by.ok_or_else(|| {
         ApiError::Invalid("by: must be a duration such as `14m 30s`, at most 1000 days".to_owned())
     })?;
     if !caller.has_token() {
         // Ageing can end the session.
-        admin.find(id, &caller, Verb::Delete).await?;
+        admin.load_permitted_session(id, &caller, Verb::Delete).await?;
     }
     let session = admin
         .lifecycle

@@ -82,9 +82,9 @@ impl Fixture {
     }
 
     /// Sends a request with the admin token and returns the status and the JSON of the response.
-    async fn send(&self, method: &str, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+    async fn send_json(&self, method: &str, path: &str, body: Option<Value>) -> (StatusCode, Value) {
         let response = self
-            .send_text(method, path, body.map(|body| body.to_string()))
+            .send_raw(method, path, body.map(|body| body.to_string()))
             .await;
         let status = response.status();
         let bytes = axum::body::to_bytes(response.into_body(), 1 << 20)
@@ -94,7 +94,7 @@ impl Fixture {
     }
 
     /// Sends a request with the admin token and returns the response.
-    async fn send_text(&self, method: &str, path: &str, body: Option<String>) -> Response {
+    async fn send_raw(&self, method: &str, path: &str, body: Option<String>) -> Response {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
@@ -112,7 +112,7 @@ impl Fixture {
 
     /// Starts a session and returns the response.
     pub(super) async fn create(&self, body: Value) -> Value {
-        let (status, created) = self.send("POST", "/api/v1/sessions", Some(body)).await;
+        let (status, created) = self.send_json("POST", "/api/v1/sessions", Some(body)).await;
         assert_eq!(status, StatusCode::CREATED, "{created}");
         created
     }
@@ -125,7 +125,7 @@ impl Fixture {
         path: &str,
         body: Option<Value>,
     ) -> String {
-        let (actual, problem) = self.send(method, path, body).await;
+        let (actual, problem) = self.send_json(method, path, body).await;
         assert_eq!(actual.as_u16(), status, "{method} {path}: {problem}");
         assert_eq!(problem["status"], status);
         problem["detail"].as_str().unwrap().to_owned()
@@ -142,14 +142,14 @@ pub(crate) async fn outputs(text: &str) -> Vec<Output> {
     };
     let body = json!({ "subject": "alice", text: 1 }).to_string();
     let refused = fixture
-        .send_text("POST", "/api/v1/sessions", Some(body))
+        .send_raw("POST", "/api/v1/sessions", Some(body))
         .await;
     let mut all = vec![("error of the admin API", Form::Json, read(refused).await)];
     if Subject::new(text).is_ok() {
         let attributes = json!({ "groups": [text], "name": [text] });
         let body = json!({ "subject": text, "attributes": attributes });
         fixture.create(body).await;
-        let listed = fixture.send_text("GET", "/api/v1/sessions", None).await;
+        let listed = fixture.send_raw("GET", "/api/v1/sessions", None).await;
         all.push(("session in the admin API", Form::Json, read(listed).await));
     }
     all.extend(console::tests::outputs(&fixture, text).await);
@@ -157,7 +157,7 @@ pub(crate) async fn outputs(text: &str) -> Vec<Output> {
 }
 
 /// Returns the method and the path of every operation of the OpenAPI document. The path has a real ID.
-fn described() -> Vec<(String, String)> {
+fn described_operations() -> Vec<(String, String)> {
     let document = serde_json::to_value(openapi::document()).unwrap();
     let mut operations = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -171,13 +171,13 @@ fn described() -> Vec<(String, String)> {
 
 #[tokio::test]
 async fn requests_without_a_valid_token_are_refused() {
-    for (method, path) in described() {
+    for (method, path) in described_operations() {
         // Use a new fixture for each request, because Curfew counts wrong tokens.
         let fixture = Fixture::new();
         let good = format!("Bearer {}", fixture.token);
         let wrong = format!("Bearer {}x", fixture.token);
         let basic = format!("Basic {}", fixture.token);
-        for lines in [
+        for header_values in [
             &[][..],
             &["Bearer "],
             &[&*wrong],
@@ -187,15 +187,15 @@ async fn requests_without_a_valid_token_are_refused() {
             &[&*good, &*good],
         ] {
             let mut request = Request::builder().method(&*method).uri(&path);
-            for line in lines {
-                request = request.header(AUTHORIZATION, *line);
+            for value in header_values {
+                request = request.header(AUTHORIZATION, *value);
             }
             let request = request.body(Body::empty()).unwrap();
             let response = fixture.routes.clone().oneshot(request).await.unwrap();
             assert_eq!(
                 response.status(),
                 StatusCode::UNAUTHORIZED,
-                "{method} {path} {lines:?}"
+                "{method} {path} {header_values:?}"
             );
             assert_eq!(response.headers()["www-authenticate"], "Bearer");
         }
@@ -203,20 +203,20 @@ async fn requests_without_a_valid_token_are_refused() {
 }
 
 #[tokio::test]
-async fn the_document_describes_what_is_served() {
+async fn the_openapi_document_describes_every_served_operation() {
     let fixture = Fixture::new();
-    let described = described();
-    assert_eq!(described.len(), 14);
-    let paths: BTreeSet<&String> = described.iter().map(|(_, path)| path).collect();
+    let described_operations = described_operations();
+    assert_eq!(described_operations.len(), 14);
+    let paths: BTreeSet<&String> = described_operations.iter().map(|(_, path)| path).collect();
     for path in paths {
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
-            let response = fixture.send_text(method, path, None).await;
+            let response = fixture.send_raw(method, path, None).await;
             let served = response.status() != StatusCode::METHOD_NOT_ALLOWED;
-            let is_described = described.contains(&(method.to_owned(), path.clone()));
+            let is_described = described_operations.contains(&(method.to_owned(), path.clone()));
             assert_eq!(served, is_described, "{method} {path}");
         }
     }
-    let (status, served) = fixture.send("GET", "/api/v1/openapi.json", None).await;
+    let (status, served) = fixture.send_json("GET", "/api/v1/openapi.json", None).await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!(served, serde_json::to_value(openapi::document()).unwrap());
     fixture

@@ -47,7 +47,7 @@ impl AdminArgs {
                 .with_context(|| format!("--admin-token-file {}", path.display()))?,
             None => std::env::var("CURFEW_ADMIN_TOKEN").ok().context(
                 "an admin token is needed: set CURFEW_ADMIN_TOKEN, or give --admin-token-file FILE; \
-                 `curfew keygen --admin` makes one",
+                 `curfew keygen --admin` generates a token",
             )?,
         };
         let ca_certificates = match &self.admin_ca_file {

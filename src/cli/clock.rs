@@ -73,13 +73,13 @@ async fn compare_clocks(store: &RedisStore, accept: Option<AcceptArg>) -> anyhow
     writeln!(out, "decision time: {}", clock.now())?;
     writeln!(
         out,
-        "the clock of Redis is ahead of it by {:+.3} s",
+        "the clock of Redis is ahead of decision time by {:+.3} s",
         millis_to_seconds(clock.store_ahead())
     )?;
     let wall = clock.store_ahead() - clock.store_ahead_of_wall();
     writeln!(
         out,
-        "the clock of this machine is ahead of it by {:+.3} s",
+        "the clock of this machine is ahead of decision time by {:+.3} s",
         millis_to_seconds(wall)
     )?;
     let Some(accept) = accept else { return Ok(()) };

@@ -110,7 +110,7 @@ async fn replicas_share_one_decision_time_until_an_operator_decides() {
     let compared = command(&setup, &["clock"]).await;
     let told = text(&compared.stdout) + &text(&compared.stderr);
     let ahead = told
-        .split_once("the clock of Redis is ahead of it by ")
+        .split_once("the clock of Redis is ahead of decision time by ")
         .and_then(|(_, rest)| rest.split(' ').next()?.parse::<f64>().ok());
     let ahead =
         ahead.unwrap_or_else(|| panic!("the output contains no difference in seconds: {told}"));

@@ -3,23 +3,23 @@ use axum::response::Response;
 use http::StatusCode;
 
 use super::super::Admin;
-use super::page::page;
+use super::page::render_page;
 use crate::current::Current;
 use crate::telemetry::{Event, Replica};
 
 #[derive(Template)]
 #[template(path = "health.html", config = "src/admin/console/askama.toml")]
-struct Health {
+struct HealthTemplate {
     active_page: &'static str,
     ready: Result<(), String>,
     store: &'static str,
-    offset: String,
+    clock_offset: String,
     near_cache: String,
-    pending: i64,
-    unconfirmed: u64,
-    advice: Vec<String>,
+    pending_touches: i64,
+    unconfirmed_writes: u64,
+    recommendations: Vec<String>,
     replicas: Vec<Replica>,
-    this: String,
+    this_replica: String,
     events: Vec<Event>,
 }
 
@@ -31,18 +31,18 @@ pub(super) async fn show(Current(admin): Current<Admin>) -> Response {
         0 => "off".to_owned(),
         _ => format!("on, {} sessions", near.entries.get()),
     };
-    let shown = Health {
+    let template = HealthTemplate {
         active_page: "health",
         ready: ops.ready().await,
         store: admin.store,
-        offset: format!("{:+.3} s", ops.metrics.store.clock_offset.get()),
+        clock_offset: format!("{:+.3} s", ops.metrics.store.clock_offset.get()),
         near_cache,
-        pending: ops.metrics.store.touches_pending.get(),
-        unconfirmed: ops.metrics.store.unconfirmed.get(),
-        advice: ops.advice.lines(),
+        pending_touches: ops.metrics.store.touches_pending.get(),
+        unconfirmed_writes: ops.metrics.store.unconfirmed.get(),
+        recommendations: ops.advice.lines(),
         replicas: ops.replicas.all(),
-        this: ops.replicas.this().name.clone(),
+        this_replica: ops.replicas.this().name.clone(),
         events: admin.recent.events(),
     };
-    page(StatusCode::OK, &shown)
+    render_page(StatusCode::OK, &template)
 }

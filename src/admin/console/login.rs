@@ -15,7 +15,7 @@ use super::operator_session::{self, OperatorStartError, SignInMethod};
 use super::page::error_page;
 use super::proof_age;
 use super::sign_in::console_path;
-use super::sign_in::{start_failed, too_many_attempts};
+use super::sign_in::{start_failure_page, too_many_attempts_page};
 use crate::actor::{Actor, ActorKind};
 use crate::browser::{attempt_cookie, removal_cookie};
 use crate::credential::jwt::SignedIn;
@@ -43,11 +43,11 @@ pub(super) async fn begin(
 ) -> Response {
     let Query(query) = query.unwrap_or_default();
     let Some((login, provider)) = find_provider(&admin, &query.provider) else {
-        return unknown_provider();
+        return unknown_provider_page();
     };
     let address = admin.address_of(&headers, peer.map(|Extension(peer)| peer));
     if let Some(wait) = admin.retry_delay(AdminInterface::Console, address) {
-        return too_many_attempts(wait);
+        return too_many_attempts_page(wait);
     }
     redirect_to_provider(
         &admin,
@@ -70,9 +70,9 @@ async fn redirect_to_provider(
 ) -> Response {
     let now = admin.clock.now();
     let login = &login.login;
-    let age = proof_age(&admin.book.policies);
+    let max_age = proof_age(&admin.book.policies);
     match login
-        .begin(provider, to, reauthenticate, Some(age), now)
+        .begin(provider, to, reauthenticate, Some(max_age), now)
         .await
     {
         Ok((url, name, sealed)) => {
@@ -96,11 +96,11 @@ pub(super) async fn finish(
     headers: HeaderMap,
 ) -> Response {
     let Some((login, provider)) = find_provider(&admin, &name) else {
-        return unknown_provider();
+        return unknown_provider_page();
     };
     let address = admin.address_of(&headers, peer.map(|Extension(peer)| peer));
     if let Some(wait) = admin.retry_delay(AdminInterface::Console, address) {
-        return too_many_attempts(wait);
+        return too_many_attempts_page(wait);
     }
     let answer = AuthorizationResponse::new(query.as_deref().unwrap_or(""));
     let clock = &*admin.clock;
@@ -114,14 +114,14 @@ pub(super) async fn finish(
         Ok(LoginOutcome::Reauthenticate) => {
             redirect_to_provider(&admin, login, provider, &attempt.target, true, address).await
         }
-        Ok(LoginOutcome::Authenticated(redeemed, begun)) => {
-            let signed_in = &redeemed.signed_in;
+        Ok(LoginOutcome::Authenticated(token_response, authenticated_at)) => {
+            let signed_in = &token_response.signed_in;
             let started = start_session(
                 &admin,
                 login,
                 provider,
                 signed_in,
-                begun,
+                authenticated_at,
                 &attempt.target,
                 &headers,
                 address,
@@ -135,7 +135,7 @@ pub(super) async fn finish(
                     redirect_to_provider(&admin, login, provider, &attempt.target, true, address)
                         .await
                 }
-                Err(error) => start_failed(&error),
+                Err(error) => start_failure_page(&error),
             }
         }
         Err(error) => refuse(&admin, provider, &error, address),
@@ -158,19 +158,19 @@ async fn start_session(
     login: &ConsoleLogin,
     provider: &Provider,
     signed_in: &SignedIn,
-    begun: Timestamp,
+    authenticated_at: Timestamp,
     to: &str,
     headers: &HeaderMap,
     address: Option<IpAddr>,
 ) -> Result<Response, OperatorStartError> {
-    let by = SignInMethod::Provider {
+    let method = SignInMethod::Provider {
         provider: provider.name(),
         subject: signed_in.subject.as_str(),
         attributes: &signed_in.attributes,
         groups: &login.groups,
-        authenticated: begun,
+        authenticated: authenticated_at,
     };
-    let actor = Actor::new(ActorKind::Operator, &by.name(), address);
+    let actor = Actor::new(ActorKind::Operator, &method.name(), address);
     if !signed_in.attributes.in_any_of(&login.groups) {
         let (subject, name) = (Some(&signed_in.subject), Some(provider.name()));
         admin.count_wrong_credential(AdminInterface::Console, address, |reason| {
@@ -185,7 +185,7 @@ async fn start_session(
     }
     let mut response = Redirect::to(console_path(to)).into_response();
     let actor =
-        operator_session::start(admin, &by, headers, address, response.headers_mut()).await?;
+        operator_session::start(admin, &method, headers, address, response.headers_mut()).await?;
     audit::console_entered(Some(provider.name()), &actor);
     Ok(response)
 }
@@ -195,7 +195,7 @@ fn find_provider<'a>(admin: &'a Admin, name: &str) -> Option<(&'a ConsoleLogin, 
     Some((login, login.login.provider(Some(name))?))
 }
 
-fn unknown_provider() -> Response {
+fn unknown_provider_page() -> Response {
     let text = "This identity provider is not configured.";
     error_page(StatusCode::NOT_FOUND, "Not signed in", text)
 }

@@ -18,7 +18,7 @@ use url::form_urlencoded::byte_serialize;
 
 use super::super::Admin;
 use super::super::caller::missing_right;
-use super::page::{error_page, unavailable};
+use super::page::{error_page, unavailable_page};
 use crate::actor::{Actor, ActorKind};
 use crate::browser::is_same_origin;
 use crate::credential::{KeyError, NamedToken, Right, cookie_values, operator_session_id, random};
@@ -29,9 +29,9 @@ use crate::store::{Ending, StoreError};
 use crate::telemetry::audit;
 
 /// The session source that the API shows.
-const SOURCE: &str = "console";
+const SESSION_SOURCE: &str = "console";
 /// The purpose of the sealed cookie.
-const PURPOSE: &str = "operator session";
+const SEAL_PURPOSE: &str = "operator session";
 /// Length of the random part of the cookie.
 const RANDOM_BYTES: usize = 32;
 
@@ -115,7 +115,7 @@ impl SignInMethod<'_> {
     /// Returns the attributes of the operator's session.
     fn attributes(&self) -> Result<Attributes, AttributeError> {
         let mut pairs = vec![
-            (Attributes::SOURCE, vec![SOURCE.to_owned()]),
+            (Attributes::SOURCE, vec![SESSION_SOURCE.to_owned()]),
             (Attributes::OPERATOR, vec![self.name()]),
         ];
         match self {
@@ -126,11 +126,11 @@ impl SignInMethod<'_> {
                 attributes, groups, ..
             } => {
                 // Store only the groups that give access: a person can be in many other groups.
-                let own = attributes.get(Attributes::GROUPS);
-                let own = own.filter(|own| groups.iter().any(|wanted| wanted == own));
-                pairs.push((Attributes::GROUPS, own.map(str::to_owned).collect()));
-                let names = attributes.get(Attributes::PROVIDER).map(str::to_owned);
-                pairs.push((Attributes::PROVIDER, names.collect()));
+                let member_groups = attributes.get(Attributes::GROUPS);
+                let member_groups = member_groups.filter(|group| groups.iter().any(|wanted| wanted == group));
+                pairs.push((Attributes::GROUPS, member_groups.map(str::to_owned).collect()));
+                let provider = attributes.get(Attributes::PROVIDER).map(str::to_owned);
+                pairs.push((Attributes::PROVIDER, provider.collect()));
             }
         }
         let pairs = pairs.into_iter();
@@ -148,20 +148,20 @@ pub(super) async fn require_operator(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let reads = *request.method() == Method::GET || *request.method() == Method::HEAD;
+    let is_read = *request.method() == Method::GET || *request.method() == Method::HEAD;
     let address = admin.client_address(request.headers(), request.extensions());
-    let operator = match find(&admin, request.headers(), address).await {
+    let operator = match find_operator(&admin, request.headers(), address).await {
         Ok(Some(operator)) => operator,
         Ok(None) => {
             let path = request.uri().path_and_query().map_or("", |it| it.as_str());
-            let to = if reads { path } else { "/console/" };
+            let to = if is_read { path } else { "/console/" };
             let to: String = byte_serialize(to.as_bytes()).collect();
             return Redirect::to(&format!("/console/sign-in?to={to}")).into_response();
         }
         // If the store fails, the operator stays signed in.
-        Err(error) => return unavailable(&error),
+        Err(error) => return unavailable_page(&error),
     };
-    if !reads && !is_same_origin(request.headers()) {
+    if !is_read && !is_same_origin(request.headers()) {
         let text = "The request came from a page of another site.";
         return error_page(StatusCode::FORBIDDEN, "Refused", text);
     }
@@ -182,12 +182,12 @@ pub(super) async fn require_read(
 }
 
 /// Finds the operator whose session is in the cookie. The request counts as activity.
-async fn find(
+async fn find_operator(
     admin: &Admin,
     headers: &HeaderMap,
     address: Option<IpAddr>,
 ) -> Result<Option<Operator>, StoreError> {
-    let Some(id) = presented_session(admin, headers) else {
+    let Some(id) = cookie_session_id(admin, headers) else {
         return Ok(None);
     };
     let Some(session) = admin.lifecycle.use_operator(id).await? else {
@@ -241,42 +241,42 @@ fn operator_access(admin: &Admin, session: &Session) -> OperatorAccess {
 }
 
 /// Returns the session ID from the request's cookie. Sends no request to the store.
-fn presented_session(admin: &Admin, headers: &HeaderMap) -> Option<SessionId> {
+fn cookie_session_id(admin: &Admin, headers: &HeaderMap) -> Option<SessionId> {
     let mut values = cookie_values(headers, cookie_name(admin));
     let (value, None) = (values.next()?, values.next()) else {
         return None;
     };
     let text = std::str::from_utf8(value).ok()?;
-    let random = admin.key_ring.open(PURPOSE, text).ok()?;
+    let random = admin.key_ring.open(SEAL_PURPOSE, text).ok()?;
     (random.len() == RANDOM_BYTES).then(|| operator_session_id(&random))
 }
 
 /// Starts the session of an operator. A previous session of the same browser ends.
 pub(super) async fn start(
     admin: &Admin,
-    by: &SignInMethod<'_>,
+    method: &SignInMethod<'_>,
     request_headers: &HeaderMap,
     address: Option<IpAddr>,
     headers: &mut HeaderMap,
 ) -> Result<Actor, OperatorStartError> {
-    let actor = Actor::new(ActorKind::Operator, &by.name(), address);
+    let actor = Actor::new(ActorKind::Operator, &method.name(), address);
     let random: [u8; RANDOM_BYTES] = random()?;
-    let sealed = admin.key_ring.seal(PURPOSE, &random)?;
-    let authenticated = match by {
+    let sealed = admin.key_ring.seal(SEAL_PURPOSE, &random)?;
+    let authenticated = match method {
         SignInMethod::Token(_) => None,
         SignInMethod::Provider { authenticated, .. } => Some(*authenticated),
     };
-    let (id, attributes) = (operator_session_id(&random), by.attributes()?);
+    let (id, attributes) = (operator_session_id(&random), method.attributes()?);
     let starting = admin
         .lifecycle
         .start_operator(id, attributes, authenticated, &actor);
     starting.await?;
-    if let Some(before) = presented_session(admin, request_headers) {
+    if let Some(previous) = cookie_session_id(admin, request_headers) {
         // Ignore a failure: the browser gets a new cookie anyway.
         let ending = Ending::revoked(admin.clock.now());
-        let _ = admin.lifecycle.end(before, ending, &actor).await;
+        let _ = admin.lifecycle.end(previous, ending, &actor).await;
     }
-    append_cookie(cookie(admin, sealed), headers);
+    append_cookie(build_cookie(admin, sealed), headers);
     Ok(actor)
 }
 
@@ -293,7 +293,7 @@ pub(super) async fn end(admin: &Admin, operator: &Operator) -> Result<(), StoreE
 
 /// Clears the cookie in the browser.
 pub(super) fn clear_cookie(admin: &Admin, headers: &mut HeaderMap) {
-    let mut cookie = cookie(admin, String::new());
+    let mut cookie = build_cookie(admin, String::new());
     cookie.set_max_age(cookie::time::Duration::ZERO);
     append_cookie(cookie, headers);
 }
@@ -312,7 +312,7 @@ const fn cookie_name(admin: &Admin) -> &'static str {
     }
 }
 
-fn cookie(admin: &Admin, value: String) -> Cookie<'static> {
+fn build_cookie(admin: &Admin, value: String) -> Cookie<'static> {
     Cookie::build((cookie_name(admin), value))
         .path("/")
         .secure(admin.secure)

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::super::Admin;
 use super::super::model::SessionView;
 use super::operator_session::Operator;
-use super::page::{format_seconds, page, unavailable};
+use super::page::{format_seconds, render_page, unavailable_page};
 use crate::credential::Right;
 use crate::current::Current;
 use crate::session::Subject;
@@ -20,7 +20,7 @@ const PAGE_SIZE: usize = 50;
 
 #[derive(Template)]
 #[template(path = "operators.html", config = "src/admin/console/askama.toml")]
-struct Operators {
+struct OperatorsTemplate {
     active_page: &'static str,
     rows: Vec<Row>,
     next: Option<String>,
@@ -32,7 +32,7 @@ struct Row {
     operator: String,
     session: SessionView,
     /// Whether this is the session of the operator who sent this request.
-    own: bool,
+    is_own: bool,
 }
 
 /// The query of the page.
@@ -53,15 +53,15 @@ pub(super) async fn list(
     let found = admin.stores.sessions.list(&subject, cursor, PAGE_SIZE);
     let found = match found.await {
         Ok(found) => found,
-        Err(error) => return unavailable(&error),
+        Err(error) => return unavailable_page(&error),
     };
     let now = admin.clock.now();
     let rows = found.sessions.iter().map(|(id, session)| Row {
         operator: session.user_id().to_owned(),
         session: admin.view_at(*id, session, now),
-        own: *id == operator.id,
+        is_own: *id == operator.id,
     });
-    let shown = Operators {
+    let template = OperatorsTemplate {
         active_page: "operators",
         rows: rows.collect(),
         next: found
@@ -69,5 +69,5 @@ pub(super) async fn list(
             .map(|next| format!("/console/operators?cursor={next}")),
         may_end: operator.has_right(Right::Revoke),
     };
-    page(StatusCode::OK, &shown)
+    render_page(StatusCode::OK, &template)
 }

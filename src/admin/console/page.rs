@@ -12,7 +12,7 @@ const CSP: HeaderValue = HeaderValue::from_static(
 );
 
 /// Renders a page.
-pub(super) fn page(status: StatusCode, template: &impl Template) -> Response {
+pub(super) fn render_page(status: StatusCode, template: &impl Template) -> Response {
     match template.render() {
         Ok(text) => (status, Html(text)).into_response(),
         Err(error) => {
@@ -33,7 +33,7 @@ struct ErrorPage<'a> {
 
 pub(super) fn error_page(status: StatusCode, title: &str, text: &str) -> Response {
     let active_page = "";
-    page(
+    render_page(
         status,
         &ErrorPage {
             active_page,
@@ -43,13 +43,13 @@ pub(super) fn error_page(status: StatusCode, title: &str, text: &str) -> Respons
     )
 }
 
-pub(super) fn unavailable(error: &StoreError) -> Response {
+pub(super) fn unavailable_page(error: &StoreError) -> Response {
     let status = StatusCode::SERVICE_UNAVAILABLE;
     error_page(status, "The store is unavailable", &error.to_string())
 }
 
 /// Escapes the value of a form field for `|safe`, so that the form sends exactly this text.
-pub(super) fn attribute(text: impl AsRef<str>) -> String {
+pub(super) fn escape_attribute(text: impl AsRef<str>) -> String {
     crate::escape::html_value(text.as_ref())
 }
 
@@ -63,7 +63,7 @@ pub(super) fn format_seconds(seconds: u64) -> String {
 }
 
 /// Adds the security headers of every console response.
-pub(super) async fn harden(mut response: Response) -> Response {
+pub(super) async fn add_security_headers(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(CONTENT_SECURITY_POLICY, CSP);
     for (name, value) in [

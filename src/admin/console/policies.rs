@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, StatusCode};
 use serde::Deserialize;
 
 use super::super::Admin;
-use super::page::{attribute, page};
+use super::page::{escape_attribute, render_page};
 use crate::check::{Original, OriginalUrl};
 use crate::current::Current;
 use crate::explain::{ExplainedRequest, explain, sample_session};
@@ -17,10 +17,10 @@ use crate::session::{Attributes, Limits, Session};
 
 #[derive(Template)]
 #[template(path = "policies.html", config = "src/admin/console/askama.toml")]
-struct Policies<'a> {
+struct PoliciesTemplate<'a> {
     active_page: &'static str,
-    policies: Vec<Policy>,
-    rules: Vec<Rule>,
+    policies: Vec<PolicyRow>,
+    rules: Vec<RuleRow>,
     query: &'a ExplainQuery,
     method: &'a str,
     explanation: Option<ExplanationLines>,
@@ -35,20 +35,20 @@ pub(super) const fn method_or_default(method: &str) -> &str {
 }
 
 /// The texts of a policy on the page.
-struct Policy {
+struct PolicyRow {
     name: String,
-    default: bool,
+    is_default: bool,
     idle: String,
     absolute: String,
     max_auth_age: String,
     activity: &'static str,
-    standard: String,
+    preset: String,
 }
 
 /// The texts of a rule on the page.
-struct Rule {
+struct RuleRow {
     number: usize,
-    matches: String,
+    conditions: String,
     access: &'static str,
     policy: String,
 }
@@ -74,44 +74,44 @@ pub(super) async fn show(
     let Query(query) = query.unwrap_or_default();
     let method = method_or_default(&query.method);
     let explanation = (!query.url.is_empty()).then(|| explain_new_session(&admin, &query, method));
-    let shown = Policies {
+    let template = PoliciesTemplate {
         active_page: "policies",
-        policies: policies(&admin),
-        rules: rules(&admin),
+        policies: policy_rows(&admin),
+        rules: rule_rows(&admin),
         query: &query,
         method,
         explanation,
     };
-    page(StatusCode::OK, &shown)
+    render_page(StatusCode::OK, &template)
 }
 
-fn policies(admin: &Admin) -> Vec<Policy> {
+fn policy_rows(admin: &Admin) -> Vec<PolicyRow> {
     let policies = &admin.book.policies;
-    let written = |time| humantime::format_duration(time).to_string();
+    let format_time = |time| humantime::format_duration(time).to_string();
     let all = policies.iter().map(|(name, policy)| {
         let Limits {
             idle,
             absolute,
             max_auth_age,
         } = policy.limits;
-        Policy {
+        PolicyRow {
             name: name.to_string(),
-            default: name == policies.default_name(),
-            idle: idle.map_or_else(|| "off".to_owned(), written),
-            absolute: written(absolute),
-            max_auth_age: max_auth_age.map_or_else(|| "any".to_owned(), written),
+            is_default: name == policies.default_name(),
+            idle: idle.map_or_else(|| "off".to_owned(), format_time),
+            absolute: format_time(absolute),
+            max_auth_age: max_auth_age.map_or_else(|| "any".to_owned(), format_time),
             activity: policy.activity.as_str(),
-            standard: policy.preset.map_or("", |preset| preset.name).to_owned(),
+            preset: policy.preset.map_or("", |preset| preset.name).to_owned(),
         }
     });
     all.collect()
 }
 
-fn rules(admin: &Admin) -> Vec<Rule> {
+fn rule_rows(admin: &Admin) -> Vec<RuleRow> {
     let rules = admin.book.rules.as_slice().iter();
-    let all = rules.map(|rule| Rule {
+    let all = rules.map(|rule| RuleRow {
         number: rule.index,
-        matches: rule.conditions.to_string(),
+        conditions: rule.conditions.to_string(),
         access: match rule.terms.access {
             Access::Protected => "protected",
             Access::Public => "public",
@@ -153,7 +153,7 @@ pub(super) fn explain_request(
     let method = Method::from_bytes(method.as_bytes());
     let method = method.map_err(|_| "The method is invalid. Use a method such as GET.")?;
     let headers = HeaderMap::new();
-    let question = ExplainedRequest {
+    let explained_request = ExplainedRequest {
         contract: Contract::AuthRequest,
         policy: None,
         original: Original {
@@ -164,5 +164,5 @@ pub(super) fn explain_request(
         client: Client::default(),
     };
     let now = admin.clock.now();
-    Ok(explain(&admin.book, &question, session, now).lines())
+    Ok(explain(&admin.book, &explained_request, session, now).lines())
 }

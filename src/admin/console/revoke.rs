@@ -15,26 +15,26 @@ use super::super::revocations::{
     Confirmation, CountView, InForceView, RevokeMatching, RuleView, SOURCES,
 };
 use super::operator_session::Operator;
-use super::page::{attribute, error_page, page};
+use super::page::{escape_attribute, error_page, render_page};
 use crate::credential::Right;
 use crate::current::Current;
 
 #[derive(Template)]
 #[template(path = "revoke.html", config = "src/admin/console/askama.toml")]
-struct Revoke<'a> {
+struct RevokeTemplate<'a> {
     active_page: &'static str,
-    fields: &'a Fields,
+    fields: &'a RevokeForm,
     policies: Vec<String>,
     sources: [&'static str; 4],
-    mistake: Option<String>,
-    counted: Option<Counted>,
+    error_message: Option<String>,
+    dry_run_result: Option<DryRun>,
     rules: Vec<RuleView>,
     /// Whether the operator has the right `revoke`.
     may_revoke: bool,
 }
 
 /// The result of a dry run.
-struct Counted {
+struct DryRun {
     conditions: String,
     before: String,
     count: CountView,
@@ -42,7 +42,7 @@ struct Counted {
 
 #[derive(Template)]
 #[template(path = "revoked.html", config = "src/admin/console/askama.toml")]
-struct Revoked {
+struct RevokedTemplate {
     active_page: &'static str,
     conditions: String,
     before: String,
@@ -51,7 +51,7 @@ struct Revoked {
 
 /// The form. An empty field is not a condition.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub(super) struct Fields {
+pub(super) struct RevokeForm {
     #[serde(default)]
     everybody: String,
     #[serde(default)]
@@ -71,62 +71,62 @@ pub(super) struct Fields {
     count: String,
 }
 
-impl Fields {
-    fn request(&self) -> RevokeMatching {
-        let given = |text: &String| {
+impl RevokeForm {
+    fn to_request(&self) -> RevokeMatching {
+        let non_empty = |text: &String| {
             let text = text.trim();
             (!text.is_empty()).then(|| text.to_owned())
         };
         RevokeMatching {
             everybody: !self.everybody.is_empty(),
-            policy: given(&self.policy),
-            host: given(&self.host),
-            source: given(&self.source),
-            group: given(&self.group),
-            provider: given(&self.provider),
-            before: given(&self.before),
+            policy: non_empty(&self.policy),
+            host: non_empty(&self.host),
+            source: non_empty(&self.source),
+            group: non_empty(&self.group),
+            provider: non_empty(&self.provider),
+            before: non_empty(&self.before),
             dry_run: false,
         }
     }
 }
 
 /// Shows the form. If `count` is set, also shows the number of sessions and the button that ends them.
-pub(super) async fn form(
+pub(super) async fn show_form(
     Current(admin): Current<Admin>,
     Extension(operator): Extension<Operator>,
-    fields: Result<Query<Fields>, QueryRejection>,
+    fields: Result<Query<RevokeForm>, QueryRejection>,
 ) -> Response {
     let Query(fields) = fields.unwrap_or_default();
-    let (mut mistake, mut counted) = (None, None);
+    let (mut error_message, mut dry_run_result) = (None, None);
     if !fields.count.is_empty() {
-        match count(&admin, &fields).await {
-            Ok(found) => counted = Some(found),
-            Err(error @ ApiError::Invalid(_)) => mistake = Some(error.to_string()),
-            Err(error) => return failed(&error),
+        match count_sessions(&admin, &fields).await {
+            Ok(found) => dry_run_result = Some(found),
+            Err(error @ ApiError::Invalid(_)) => error_message = Some(error.to_string()),
+            Err(error) => return failure_page(&error),
         }
     }
     let policies = admin.book.policies.iter();
-    let status = match mistake {
+    let status = match error_message {
         Some(_) => StatusCode::BAD_REQUEST,
         None => StatusCode::OK,
     };
-    let shown = Revoke {
+    let template = RevokeTemplate {
         active_page: "revoke",
         fields: &fields,
         policies: policies.map(|(name, _)| name.to_string()).collect(),
         sources: SOURCES,
-        mistake,
-        counted,
-        rules: admin.rules(),
+        error_message,
+        dry_run_result,
+        rules: admin.revocation_rules(),
         may_revoke: operator.has_right(Right::Revoke),
     };
-    page(status, &shown)
+    render_page(status, &template)
 }
 
-async fn count(admin: &Admin, fields: &Fields) -> Result<Counted, ApiError> {
-    let (conditions, before) = fields.request().parse(admin.clock.now())?;
+async fn count_sessions(admin: &Admin, fields: &RevokeForm) -> Result<DryRun, ApiError> {
+    let (conditions, before) = fields.to_request().parse(admin.clock.now())?;
     let (rule, count) = admin.count_matching(&conditions, before).await?;
-    Ok(Counted {
+    Ok(DryRun {
         conditions: rule.conditions.to_string(),
         before: rule.before.to_string(),
         count: count.into(),
@@ -137,7 +137,7 @@ async fn count(admin: &Admin, fields: &Fields) -> Result<Counted, ApiError> {
 pub(super) async fn revoke(
     Current(admin): Current<Admin>,
     Extension(operator): Extension<Operator>,
-    fields: Result<Form<Fields>, FormRejection>,
+    fields: Result<Form<RevokeForm>, FormRejection>,
 ) -> Response {
     if let Some(refused) = operator.refusal(Right::Revoke) {
         return refused;
@@ -149,7 +149,7 @@ pub(super) async fn revoke(
             "The form is incomplete.",
         );
     };
-    let parsed = fields.request().parse(admin.clock.now());
+    let parsed = fields.to_request().parse(admin.clock.now());
     let revoked = match parsed {
         Ok((conditions, before)) => {
             admin
@@ -160,22 +160,22 @@ pub(super) async fn revoke(
     };
     match revoked {
         Ok((revoked, in_force)) => {
-            let shown = Revoked {
+            let template = RevokedTemplate {
                 active_page: "revoke",
                 conditions: revoked.rule.conditions.to_string(),
                 before: revoked.rule.before.to_string(),
                 in_force,
             };
-            page(StatusCode::OK, &shown)
+            render_page(StatusCode::OK, &template)
         }
-        Err(error) => failed(&error),
+        Err(error) => failure_page(&error),
     }
 }
 
-fn failed(error: &ApiError) -> Response {
+fn failure_page(error: &ApiError) -> Response {
     let status = match error {
         ApiError::Invalid(_) => StatusCode::BAD_REQUEST,
-        ApiError::TooMany(_) => StatusCode::CONFLICT,
+        ApiError::LimitReached(_) => StatusCode::CONFLICT,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
     error_page(status, "No session was revoked", &error.to_string()).into_response()

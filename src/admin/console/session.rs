@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::super::Admin;
 use super::super::model::SessionView;
 use super::operator_session::Operator;
-use super::page::{attribute, error_page, format_seconds, page, unavailable};
+use super::page::{escape_attribute, error_page, format_seconds, render_page, unavailable_page};
 use super::policies::{ExplanationLines, explain_request, method_or_default};
 use crate::credential::Right;
 use crate::current::Current;
@@ -29,7 +29,7 @@ struct SessionTemplate<'a> {
     /// The operator's name if this is a console session.
     operator: Option<String>,
     /// Whether this is the session of the operator who sent this request.
-    own: bool,
+    is_own: bool,
 }
 
 /// The form to explain a request. If `url` is empty, nothing is explained.
@@ -49,14 +49,14 @@ pub(super) async fn show(
     query: Result<Query<SessionQuery>, QueryRejection>,
 ) -> Response {
     let Query(query) = query.unwrap_or_default();
-    let (id, session) = match find(&admin, path).await {
+    let (id, session) = match find_session(&admin, path).await {
         Ok(found) => found,
         Err(response) => return response,
     };
     let method = method_or_default(&query.method);
     let explanation =
         (!query.url.is_empty()).then(|| explain_request(&admin, &query.url, method, &session));
-    let shown = SessionTemplate {
+    let template = SessionTemplate {
         active_page: "sessions",
         session: admin.view_at(id, &session, admin.clock.now()),
         url: &query.url,
@@ -64,9 +64,9 @@ pub(super) async fn show(
         explanation,
         may_end: operator.has_right(Right::Revoke),
         operator: session.is_operator().then(|| session.user_id().to_owned()),
-        own: operator.id == id,
+        is_own: operator.id == id,
     };
-    page(StatusCode::OK, &shown)
+    render_page(StatusCode::OK, &template)
 }
 
 /// Ends a session.
@@ -79,12 +79,12 @@ pub(super) async fn end(
         return refused;
     }
     let Some(id) = session_id(path) else {
-        return not_found();
+        return not_found_page();
     };
     match admin.lifecycle.revoke(id, &operator.actor()).await {
-        Ok((EndOutcome::Unknown, _)) => not_found(),
+        Ok((EndOutcome::Unknown, _)) => not_found_page(),
         Ok(_) => Redirect::to(&format!("/console/sessions/{id}")).into_response(),
-        Err(error) => unavailable(&error),
+        Err(error) => unavailable_page(&error),
     }
 }
 
@@ -92,17 +92,17 @@ fn session_id(path: Result<Path<String>, PathRejection>) -> Option<SessionId> {
     path.ok()?.0.parse().ok()
 }
 
-async fn find(
+async fn find_session(
     admin: &Admin,
     path: Result<Path<String>, PathRejection>,
 ) -> Result<(SessionId, Session), Response> {
-    let id = session_id(path).ok_or_else(not_found)?;
+    let id = session_id(path).ok_or_else(not_found_page)?;
     let session = admin.stores.sessions.load(id).await;
-    let session = session.map_err(|error| unavailable(&error))?;
-    Ok((id, session.ok_or_else(not_found)?))
+    let session = session.map_err(|error| unavailable_page(&error))?;
+    Ok((id, session.ok_or_else(not_found_page)?))
 }
 
-fn not_found() -> Response {
+fn not_found_page() -> Response {
     let text = "Curfew deletes the record of a session some time after its end.";
     error_page(StatusCode::NOT_FOUND, "Session not found", text)
 }

@@ -10,7 +10,7 @@ use url::form_urlencoded::byte_serialize;
 use super::super::Admin;
 use super::super::model::{SessionPage, SessionView};
 use super::operator_session::Operator;
-use super::page::{attribute, error_page, format_seconds, page, unavailable};
+use super::page::{escape_attribute, error_page, format_seconds, render_page, unavailable_page};
 use crate::credential::Right;
 use crate::current::Current;
 use crate::session::Subject;
@@ -21,7 +21,7 @@ const PAGE_SIZE: usize = 50;
 
 #[derive(Template)]
 #[template(path = "sessions.html", config = "src/admin/console/askama.toml")]
-struct Sessions<'a> {
+struct SessionsTemplate<'a> {
     active_page: &'static str,
     subject: &'a str,
     message: Option<String>,
@@ -56,10 +56,10 @@ pub(super) async fn list(
     let Query(query) = query.unwrap_or_default();
     let subject = query.subject.trim();
     let cursor = query.cursor.as_deref().and_then(|text| text.parse().ok());
-    let found = find(&admin, subject, cursor).await;
+    let found = find_sessions(&admin, subject, cursor).await;
     let SessionPage { sessions, next } = match found {
         Ok(found) => found,
-        Err(error) => return unavailable(&error),
+        Err(error) => return unavailable_page(&error),
     };
     let pair = |name: &str, value: &str| -> String {
         let value: String = byte_serialize(value.as_bytes()).collect();
@@ -75,9 +75,9 @@ pub(super) async fn list(
     });
     let active_page = "sessions";
     let rows = sessions;
-    page(
+    render_page(
         StatusCode::OK,
-        &Sessions {
+        &SessionsTemplate {
             active_page,
             subject,
             message,
@@ -88,7 +88,7 @@ pub(super) async fn list(
     )
 }
 
-async fn find(
+async fn find_sessions(
     admin: &Admin,
     subject: &str,
     cursor: Option<Cursor>,
@@ -110,7 +110,7 @@ async fn find(
             });
         }
     };
-    Ok(admin.page(&found))
+    Ok(admin.page_view(&found))
 }
 
 /// Ends all sessions of a subject.
@@ -139,6 +139,6 @@ pub(super) async fn end_all(
             let to = format!("/console/?subject={name}&ended={}", all.revoked);
             Redirect::to(&to).into_response()
         }
-        Err(error) => unavailable(&error),
+        Err(error) => unavailable_page(&error),
     }
 }

@@ -19,13 +19,13 @@ use crate::testing::MINUTE;
 use crate::testing::outputs::{Form, Output};
 use url::form_urlencoded::byte_serialize;
 
-struct Person<'a> {
+struct Browser<'a> {
     fixture: &'a Fixture,
     routes: Router,
     cookie: String,
 }
 
-impl<'a> Person<'a> {
+impl<'a> Browser<'a> {
     fn new(fixture: &'a Fixture) -> Self {
         Self {
             fixture,
@@ -35,7 +35,7 @@ impl<'a> Person<'a> {
     }
 
     /// Sends a request. `site` is the value of `Sec-Fetch-Site`.
-    async fn send(&mut self, method: &str, path: &str, form: &str, site: &str) -> Response {
+    async fn send_request(&mut self, method: &str, path: &str, form: &str, site: &str) -> Response {
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -55,14 +55,14 @@ impl<'a> Person<'a> {
     }
 
     async fn get(&mut self, path: &str) -> (StatusCode, String) {
-        let response = self.send("GET", path, "", "same-origin").await;
+        let response = self.send_request("GET", path, "", "same-origin").await;
         let status = response.status();
         let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await;
         (status, String::from_utf8(bytes.unwrap().to_vec()).unwrap())
     }
 
     async fn post(&mut self, path: &str, form: &str) -> Response {
-        self.send("POST", path, form, "same-origin").await
+        self.send_request("POST", path, form, "same-origin").await
     }
 
     async fn sign_in(&mut self) {
@@ -75,8 +75,8 @@ impl<'a> Person<'a> {
 
 /// Returns the console pages that contain `text`, as a search text or as data of the existing sessions.
 pub(in crate::admin) async fn outputs(fixture: &Fixture, text: &str) -> Vec<Output> {
-    let mut person = Person::new(fixture);
-    person.sign_in().await;
+    let mut browser = Browser::new(fixture);
+    browser.sign_in().await;
     let encoded: String = byte_serialize(text.as_bytes()).collect();
     let (mut all, is_subject) = (Vec::new(), Subject::new(text).is_ok());
     for (name, path) in [
@@ -92,7 +92,7 @@ pub(in crate::admin) async fn outputs(fixture: &Fixture, text: &str) -> Vec<Outp
         ),
         ("health", "/console/health".to_owned()),
     ] {
-        let (_, page) = person.get(&path).await;
+        let (_, page) = browser.get(&path).await;
         if !is_subject && matches!(name, "all sessions" | "health") {
             continue;
         }
@@ -100,7 +100,7 @@ pub(in crate::admin) async fn outputs(fixture: &Fixture, text: &str) -> Vec<Outp
         let link = link.map(|rest| format!("/console/sessions/{}", &rest[..32]));
         all.push((name, Form::Markup, page));
         if let Some(link) = link.filter(|_| name == "all sessions") {
-            all.push(("a session", Form::Markup, person.get(&link).await.1));
+            all.push(("a session", Form::Markup, browser.get(&link).await.1));
         }
     }
     all
@@ -115,10 +115,10 @@ async fn a_form_returns_the_subject_unchanged() {
     fixture
         .create(serde_json::json!({ "subject": subject }))
         .await;
-    let mut person = Person::new(&fixture);
-    person.sign_in().await;
+    let mut browser = Browser::new(&fixture);
+    browser.sign_in().await;
     let encoded: String = byte_serialize(subject.as_bytes()).collect();
-    let (_, page) = person.get(&format!("/console/?subject={encoded}")).await;
+    let (_, page) = browser.get(&format!("/console/?subject={encoded}")).await;
     let (_, rest) = page.split_once("name=\"subject\" value=\"").unwrap();
     let mut value = rest.split('"').next().unwrap().to_owned();
     for (reference, character) in [
@@ -136,7 +136,7 @@ async fn a_form_returns_the_subject_unchanged() {
         "subject={}",
         byte_serialize(value.as_bytes()).collect::<String>()
     );
-    let ended = person.post("/console/subjects/end", &form).await;
+    let ended = browser.post("/console/subjects/end", &form).await;
     assert!(
         location(&ended).ends_with("&ended=1"),
         "{}",
@@ -151,71 +151,71 @@ fn location(response: &Response) -> &str {
 #[tokio::test]
 async fn pages_need_a_sign_in() {
     let fixture = Fixture::new();
-    let mut person = Person::new(&fixture);
+    let mut browser = Browser::new(&fixture);
     for path in [
         "/console/",
         "/console/policies",
         "/console/health",
         "/console/sessions/00000000000000000000000000000000",
     ] {
-        let response = person.send("GET", path, "", "none").await;
+        let response = browser.send_request("GET", path, "", "none").await;
         assert!(location(&response).starts_with("/console/sign-in?to=%2Fconsole%2F"));
     }
     for path in ["/console/subjects/end", "/console/sign-out"] {
-        let response = person.post(path, "subject=alice").await;
+        let response = browser.post(path, "subject=alice").await;
         assert!(
             location(&response).starts_with("/console/sign-in"),
             "{path}"
         );
     }
-    let refused = person.post("/console/sign-in", "token=guess").await;
+    let refused = browser.post("/console/sign-in", "token=guess").await;
     assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
-    assert_eq!(person.cookie, "");
+    assert_eq!(browser.cookie, "");
     // Neither a cookie without a valid seal nor an admin token as the cookie gives access.
     for cookie in ["curfew-console=x.y", &fixture.token] {
-        person.cookie = cookie.to_owned();
-        assert_eq!(person.get("/console/").await.0, StatusCode::SEE_OTHER);
+        browser.cookie = cookie.to_owned();
+        assert_eq!(browser.get("/console/").await.0, StatusCode::SEE_OTHER);
     }
 }
 
 #[tokio::test]
 async fn an_operator_session_ends_on_time() {
     let fixture = Fixture::new();
-    let mut person = Person::new(&fixture);
-    person.sign_in().await;
+    let mut browser = Browser::new(&fixture);
+    browser.sign_in().await;
     for minute in (0..480).step_by(14) {
         fixture.bench.at(minute * MINUTE);
-        assert_eq!(person.get("/console/").await.0, StatusCode::OK, "{minute}");
+        assert_eq!(browser.get("/console/").await.0, StatusCode::OK, "{minute}");
     }
     fixture.bench.at(480 * MINUTE);
-    assert_eq!(person.get("/console/").await.0, StatusCode::SEE_OTHER);
-    person.sign_in().await;
+    assert_eq!(browser.get("/console/").await.0, StatusCode::SEE_OTHER);
+    browser.sign_in().await;
     fixture.bench.at(495 * MINUTE);
-    assert_eq!(person.get("/console/").await.0, StatusCode::SEE_OTHER);
+    assert_eq!(browser.get("/console/").await.0, StatusCode::SEE_OTHER);
 }
 
 #[tokio::test]
 async fn other_sites_and_get_requests_change_nothing() {
     let fixture = Fixture::new();
     let started = fixture.bench.sign_in("default").await;
-    let mut person = Person::new(&fixture);
-    person.sign_in().await;
+    let mut browser = Browser::new(&fixture);
+    browser.sign_in().await;
     let path = format!("/console/sessions/{}/end", started.id);
     for site in ["cross-site", "same-site", "none"] {
-        let response = person.send("POST", &path, "", site).await;
+        let response = browser.send_request("POST", &path, "", site).await;
         assert_eq!(response.status(), StatusCode::FORBIDDEN, "{site}");
     }
-    assert_eq!(person.get(&path).await.0, StatusCode::METHOD_NOT_ALLOWED);
-    let (_, page) = person.get("/console/").await;
+    assert_eq!(browser.get(&path).await.0, StatusCode::METHOD_NOT_ALLOWED);
+    let (_, page) = browser.get("/console/").await;
     assert!(page.contains("alice") && !page.contains("Nobody"));
-    let response = person.post(&path, "").await;
+    let response = browser.post(&path, "").await;
     assert_eq!(
         location(&response),
         format!("/console/sessions/{}", started.id)
     );
-    let (_, page) = person.get("/console/").await;
+    let (_, page) = browser.get("/console/").await;
     assert!(page.contains("Nobody is signed in."), "{page}");
-    let (_, page) = person
+    let (_, page) = browser
         .get(&format!("/console/sessions/{}", started.id))
         .await;
     assert!(page.contains("ended: revoked"), "{page}");
@@ -227,8 +227,8 @@ async fn names_of_users_are_escaped() {
     let name = "<b>&\"o'";
     let body = serde_json::json!({ "subject": name });
     let created = fixture.create(body).await;
-    let mut person = Person::new(&fixture);
-    person.sign_in().await;
+    let mut browser = Browser::new(&fixture);
+    browser.sign_in().await;
     let id = created["session"]["id"].as_str().unwrap();
     for path in [
         "/console/?subject=%3Cb%3E%26%22o%27".to_owned(),
@@ -237,33 +237,33 @@ async fn names_of_users_are_escaped() {
         format!("/console/sessions/{id}?url=%3Cb%3E%26%22o%27"),
         "/console/policies?url=%3Cb%3E&groups=%3Cb%3E&method=%3Cb%3E".to_owned(),
     ] {
-        let (status, page) = person.get(&path).await;
+        let (status, page) = browser.get(&path).await;
         assert_eq!(status, StatusCode::OK);
         assert!(!page.contains("<b>"), "{path} {page}");
     }
-    for elsewhere in [
+    for target in [
         "//evil.example",
         "https://evil.example",
         "/console/../x\\y",
         "/api",
     ] {
-        let form = format!("token={}&to={elsewhere}", fixture.token);
-        let response = person.post("/console/sign-in", &form).await;
-        assert_eq!(location(&response), "/console/", "{elsewhere}");
+        let form = format!("token={}&to={target}", fixture.token);
+        let response = browser.post("/console/sign-in", &form).await;
+        assert_eq!(location(&response), "/console/", "{target}");
     }
 }
 
 #[tokio::test]
 async fn a_request_is_explained() {
     let fixture = Fixture::new();
-    let mut person = Person::new(&fixture);
-    person.sign_in().await;
+    let mut browser = Browser::new(&fixture);
+    browser.sign_in().await;
     let path = "/console/policies?url=https%3A%2F%2Fapp.example.com%2Forders&policy=strict";
-    let (_, page) = person.get(path).await;
+    let (_, page) = browser.get(path).await;
     for part in ["5m without activity", "allow", "/orders"] {
         assert!(page.contains(part), "{part}: {page}");
     }
-    let (_, page) = person.get("/console/policies?url=orders").await;
+    let (_, page) = browser.get("/console/policies?url=orders").await;
     assert!(page.contains("must be absolute"), "{page}");
 }
 

@@ -10,7 +10,7 @@ async fn a_new_session_is_returned_with_its_token_cookie_and_deadlines() {
         "attributes": { "groups": ["staff", "admin"], "email": "alice@example.com" },
     });
     let response = fixture
-        .send_text("POST", "/api/v1/sessions", Some(body.to_string()))
+        .send_raw("POST", "/api/v1/sessions", Some(body.to_string()))
         .await;
     assert_eq!(response.status(), StatusCode::CREATED);
     assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
@@ -48,7 +48,7 @@ async fn a_new_session_is_returned_with_its_token_cookie_and_deadlines() {
             "absolute_remaining": 28800,
         })
     );
-    let (status, shown) = fixture.send("GET", &location, None).await;
+    let (status, shown) = fixture.send_json("GET", &location, None).await;
     assert_eq!(
         (status, shown),
         (StatusCode::OK, created["session"].clone())
@@ -84,7 +84,7 @@ async fn invalid_sessions_are_refused_with_the_reason() {
         assert!(detail.contains(hint), "{body}: {detail}");
     }
     let response = fixture
-        .send_text("POST", "/api/v1/sessions", Some("{".to_owned()))
+        .send_raw("POST", "/api/v1/sessions", Some("{".to_owned()))
         .await;
     assert_eq!(response.status(), StatusCode::BAD_REQUEST);
     assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
@@ -96,7 +96,7 @@ async fn invalid_sessions_are_refused_with_the_reason() {
 }
 
 #[tokio::test]
-async fn a_subject_is_listed_page_by_page() {
+async fn the_sessions_of_a_subject_are_listed_page_by_page() {
     let fixture = Fixture::new();
     let mut expected = BTreeSet::new();
     for _ in 0..5 {
@@ -107,7 +107,7 @@ async fn a_subject_is_listed_page_by_page() {
     let list = "/api/v1/sessions?subject=alice%20%26%20bob&limit=2";
     let (mut seen, mut path, mut pages) = (BTreeSet::new(), list.to_owned(), 0);
     loop {
-        let (status, page) = fixture.send("GET", &path, None).await;
+        let (status, page) = fixture.send_json("GET", &path, None).await;
         assert_eq!(status, StatusCode::OK);
         let ids = page["sessions"].as_array().unwrap().iter();
         seen.extend(ids.map(|session| session["id"].as_str().unwrap().to_owned()));
@@ -120,7 +120,7 @@ async fn a_subject_is_listed_page_by_page() {
     assert_eq!((seen, pages), (expected, 3));
     // Without a subject, the list has the sessions of all subjects. Sessions that end soonest come first.
     let first = "/api/v1/sessions?limit=4";
-    let (_, page) = fixture.send("GET", first, None).await;
+    let (_, page) = fixture.send_json("GET", first, None).await;
     assert_eq!(page["sessions"].as_array().unwrap().len(), 4);
     assert_eq!(page["next"], Value::Null);
     for (query, hint) in [
@@ -151,7 +151,7 @@ async fn a_revoked_session_keeps_its_first_reason() {
     );
     for after in [MINUTE, 2 * MINUTE] {
         fixture.bench.at(after);
-        let (status, session) = fixture.send("DELETE", &path, None).await;
+        let (status, session) = fixture.send_json("DELETE", &path, None).await;
         assert_eq!(status, StatusCode::OK);
         assert_eq!(
             (&session["state"], &session["end_reason"], &session["ended"]),
@@ -163,9 +163,9 @@ async fn a_revoked_session_keeps_its_first_reason() {
         );
         assert_eq!(session["idle_remaining"], 0);
     }
-    let nobody = format!("/api/v1/sessions/{}", "0".repeat(32));
+    let unknown_path = format!("/api/v1/sessions/{}", "0".repeat(32));
     for method in ["GET", "DELETE"] {
-        fixture.assert_refused(404, method, &nobody, None).await;
+        fixture.assert_refused(404, method, &unknown_path, None).await;
         fixture
             .assert_refused(400, method, "/api/v1/sessions/xyz", None)
             .await;
@@ -181,7 +181,7 @@ async fn a_session_past_its_limit_is_shown_as_ended() {
         created["session"]["id"].as_str().unwrap()
     );
     fixture.bench.at(15 * MINUTE);
-    let (_, session) = fixture.send("GET", &path, None).await;
+    let (_, session) = fixture.send_json("GET", &path, None).await;
     assert_eq!(
         (&session["state"], &session["end_reason"]),
         (&json!("ended"), &json!("idle_timeout"))
@@ -198,39 +198,39 @@ async fn every_session_of_a_subject_is_revoked_at_once() {
     let carol = fixture.create(json!({ "subject": "carol" })).await;
     let all = "/api/v1/sessions?subject=alice";
     let count = "/api/v1/sessions/count?subject=alice";
-    let counted = fixture.send("GET", count, None).await.1;
+    let counted = fixture.send_json("GET", count, None).await.1;
     assert_eq!(counted, json!({ "live": 250, "ended": 0 }));
     let not_before = fixture.bench.parts.clock.now().to_string();
     for revoked in [250, 0] {
-        let answer = fixture.send("DELETE", all, None).await;
+        let answer = fixture.send_json("DELETE", all, None).await;
         let expected = json!({ "revoked": revoked, "not_before": not_before });
         assert_eq!(answer, (StatusCode::OK, expected));
     }
-    let counted = fixture.send("GET", count, None).await.1;
+    let counted = fixture.send_json("GET", count, None).await.1;
     assert_eq!(counted, json!({ "live": 0, "ended": 250 }));
     let path = format!(
         "/api/v1/sessions/{}",
         carol["session"]["id"].as_str().unwrap()
     );
-    assert_eq!(fixture.send("GET", &path, None).await.1["state"], "live");
+    assert_eq!(fixture.send_json("GET", &path, None).await.1["state"], "live");
     fixture
         .assert_refused(400, "DELETE", "/api/v1/sessions", None)
         .await;
 }
 
 #[tokio::test]
-async fn sessions_that_started_before_a_time_are_revoked_and_later_ones_live() {
+async fn sessions_that_started_before_a_time_are_revoked_and_later_sessions_stay_live() {
     let fixture = Fixture::new();
     fixture.create(json!({ "subject": "alice" })).await;
     fixture.bench.at(MINUTE);
     let later = fixture.create(json!({ "subject": "alice" })).await;
     let path = "/api/v1/sessions?subject=alice&before=2027-01-15T08:00:30Z";
-    let (_, answer) = fixture.send("DELETE", path, None).await;
+    let (_, answer) = fixture.send_json("DELETE", path, None).await;
     let expected = json!({ "revoked": 1, "not_before": "2027-01-15T08:00:30.000Z" });
     assert_eq!(answer, expected);
     let id = later["session"]["id"].as_str().unwrap();
     let path = format!("/api/v1/sessions/{id}");
-    assert_eq!(fixture.send("GET", &path, None).await.1["state"], "live");
+    assert_eq!(fixture.send_json("GET", &path, None).await.1["state"], "live");
     for before in ["yesterday", "2027-01-15T08:01:00.001Z"] {
         let refused = format!("/api/v1/sessions?subject=alice&before={before}");
         let detail = fixture.assert_refused(400, "DELETE", &refused, None).await;
@@ -245,14 +245,14 @@ async fn ageing_moves_a_session_into_the_past_if_enabled() {
     let id = created["session"]["id"].as_str().unwrap();
     let path = format!("/api/v1/sessions/{id}/age");
     let (status, session) = fixture
-        .send("POST", &path, Some(json!({ "by": "14m 59s" })))
+        .send_json("POST", &path, Some(json!({ "by": "14m 59s" })))
         .await;
     assert_eq!(
         (status, &session["idle_remaining"]),
         (StatusCode::OK, &json!(1))
     );
     let (_, session) = fixture
-        .send("POST", &path, Some(json!({ "by": "1s" })))
+        .send_json("POST", &path, Some(json!({ "by": "1s" })))
         .await;
     assert_eq!(session["end_reason"], "idle_timeout");
     for by in ["", "soon", "-1s", "1001days", "99999999999999999999s"] {
@@ -261,9 +261,9 @@ async fn ageing_moves_a_session_into_the_past_if_enabled() {
             .await;
         assert!(detail.starts_with("by: "), "{by}: {detail}");
     }
-    let nobody = format!("/api/v1/sessions/{}/age", "0".repeat(32));
+    let unknown_path = format!("/api/v1/sessions/{}/age", "0".repeat(32));
     fixture
-        .assert_refused(404, "POST", &nobody, Some(json!({ "by": "1s" })))
+        .assert_refused(404, "POST", &unknown_path, Some(json!({ "by": "1s" })))
         .await;
 
     let fixture = Fixture::with_ageing(Bench::new(), false);
@@ -276,7 +276,7 @@ async fn ageing_moves_a_session_into_the_past_if_enabled() {
 #[tokio::test]
 async fn policies_are_shown() {
     let fixture = Fixture::new();
-    let (status, list) = fixture.send("GET", "/api/v1/policies", None).await;
+    let (status, list) = fixture.send_json("GET", "/api/v1/policies", None).await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!(
         list["policies"][0],
@@ -321,10 +321,10 @@ async fn a_full_store_is_answered_with_503() {
         .assert_refused(503, "POST", "/api/v1/sessions", body.clone())
         .await;
     fixture.bench.at(10 * HOUR);
-    fixture.send("POST", "/api/v1/sessions", body).await;
+    fixture.send_json("POST", "/api/v1/sessions", body).await;
     assert_eq!(
         fixture.bench.store.memory.len(),
         1,
-        "expired records were deleted"
+        "expired records should be deleted"
     );
 }

@@ -11,7 +11,7 @@ async fn an_emergency_revocation_is_counted_and_executed() {
         fixture.create(body).await;
     }
     fixture.bench.at(MINUTE);
-    for (body, complaint) in [
+    for (body, expected) in [
         (json!({}), "name a condition"),
         (json!({ "everybody": true, "group": "staff" }), "not both"),
         (json!({ "policy": "No Policy" }), "policy: "),
@@ -29,10 +29,10 @@ async fn an_emergency_revocation_is_counted_and_executed() {
         (json!({ "everyone": true }), "unknown field"),
     ] {
         let detail = fixture.assert_refused(400, "POST", path, Some(body)).await;
-        assert!(detail.contains(complaint), "{detail}");
+        assert!(detail.contains(expected), "{detail}");
     }
     let (status, counted) = fixture
-        .send(
+        .send_json(
             "POST",
             path,
             Some(json!({ "group": "staff", "dry_run": true })),
@@ -46,26 +46,26 @@ async fn an_emergency_revocation_is_counted_and_executed() {
         (&json!(1), &json!(true), &json!(2))
     );
     assert!(counted.get("in_force").is_none());
-    let (_, listed) = fixture.send("GET", path, None).await;
+    let (_, listed) = fixture.send_json("GET", path, None).await;
     assert_eq!(listed, json!({ "revocations": [] }));
     let (status, revoked) = fixture
-        .send("POST", path, Some(json!({ "group": "staff" })))
+        .send_json("POST", path, Some(json!({ "group": "staff" })))
         .await;
     assert_eq!(status, StatusCode::OK, "{revoked}");
     assert_eq!(revoked["conditions"], "group=staff");
     assert_eq!(revoked["in_force"]["everywhere"], true);
     assert_eq!(revoked["in_force"]["replicas"][0]["state"], "in_force");
-    let (_, listed) = fixture.send("GET", path, None).await;
+    let (_, listed) = fixture.send_json("GET", path, None).await;
     let rule = json!({ "conditions": "group=staff", "before": revoked["before"] });
     assert_eq!(listed, json!({ "revocations": [rule] }));
     for (subject, live) in [("alice", 0), ("bob", 1)] {
         let path = format!("/api/v1/sessions/count?subject={subject}");
-        let (_, count) = fixture.send("GET", &path, None).await;
+        let (_, count) = fixture.send_json("GET", &path, None).await;
         assert_eq!(count["live"], live, "{subject}");
     }
     for number in 1..crate::store::MAX_REVOCATION_RULES {
         let body = json!({ "group": format!("group-{number}") });
-        let (status, _) = fixture.send("POST", path, Some(body)).await;
+        let (status, _) = fixture.send_json("POST", path, Some(body)).await;
         assert_eq!(status, StatusCode::OK);
     }
     let detail = fixture
@@ -73,11 +73,11 @@ async fn an_emergency_revocation_is_counted_and_executed() {
         .await;
     assert!(detail.contains("100 revocations"), "{detail}");
     let (status, _) = fixture
-        .send("POST", path, Some(json!({ "everybody": true })))
+        .send_json("POST", path, Some(json!({ "everybody": true })))
         .await;
     assert_eq!(status, StatusCode::OK);
     let (_, count) = fixture
-        .send("GET", "/api/v1/sessions/count?subject=bob", None)
+        .send_json("GET", "/api/v1/sessions/count?subject=bob", None)
         .await;
     assert_eq!(count["live"], 0);
 }

@@ -19,7 +19,7 @@ fn named_token(name: &str, rights: &[Right]) -> (NamedToken, String) {
 }
 
 /// Sends a request and returns the status and the JSON of the response.
-async fn send(routes: &Router, request: Request<Body>) -> (StatusCode, Value) {
+async fn send_to(routes: &Router, request: Request<Body>) -> (StatusCode, Value) {
     let response = routes.clone().oneshot(request).await.unwrap();
     let status = response.status();
     let bytes = axum::body::to_bytes(response.into_body(), 1 << 20)
@@ -45,41 +45,41 @@ async fn each_route_needs_its_right() {
     let operations = described();
     let routes =
         ROUTES.map(|(method, path, _)| (method.to_owned(), path.replace("{id}", &"0".repeat(32))));
-    let (operations, mut known) = (BTreeSet::from_iter(operations), BTreeSet::from_iter(routes));
+    let (operations, mut untested) = (BTreeSet::from_iter(operations), BTreeSet::from_iter(routes));
     assert_eq!(
-        known, operations,
+        untested, operations,
         "the table and the OpenAPI document must have the same operations"
     );
     let fixture = Fixture::new();
-    for set in 0..8_u8 {
-        let own = Right::ALL.into_iter().enumerate();
-        let own = own.filter(|(bit, _)| set & (1 << bit) != 0);
-        let own: Vec<Right> = own.map(|(_, right)| right).collect();
-        let (token, text) = named_token("some-job", &own);
+    for rights_bits in 0..8_u8 {
+        let rights = Right::ALL.into_iter().enumerate();
+        let rights = rights.filter(|(bit, _)| rights_bits & (1 << bit) != 0);
+        let rights: Vec<Right> = rights.map(|(_, right)| right).collect();
+        let (token, text) = named_token("some-job", &rights);
         let routes = fixture.with_tokens(vec![token]);
         for (method, path, right) in ROUTES {
             let path = path.replace("{id}", &"0".repeat(32));
-            let (status, problem) = send(&routes, request(method, &path, &text)).await;
+            let (status, problem) = send_to(&routes, request(method, &path, &text)).await;
             let refused = status == StatusCode::FORBIDDEN;
             assert_eq!(
                 refused,
-                !own.contains(&right),
-                "{method} {path} {own:?}: {problem}"
+                !rights.contains(&right),
+                "{method} {path} {rights:?}: {problem}"
             );
             if refused {
                 let detail = problem["detail"].as_str().unwrap();
-                let lacks = format!("\"some-job\" does not have the right `{right}`");
-                assert!(detail.contains(&lacks), "{detail}");
+                let expected = format!("\"some-job\" does not have the right `{right}`");
+                assert!(detail.contains(&expected), "{detail}");
             }
-            known.remove(&(method.to_owned(), path));
+            untested.remove(&(method.to_owned(), path));
         }
         // An unsupported method is answered with 405, with any rights.
-        let (status, _) = send(&routes, request("PUT", "/api/v1/sessions", &text)).await;
+        let (status, _) = send_to(&routes, request("PUT", "/api/v1/sessions", &text)).await;
         assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
-        let (status, _) = send(&routes, request("GET", "/api/v1/openapi.json", &text)).await;
+        let (status, _) = send_to(&routes, request("GET", "/api/v1/openapi.json", &text)).await;
         assert_eq!(status, StatusCode::OK);
     }
-    assert!(known.is_empty(), "every route in the table must be tested");
+    assert!(untested.is_empty(), "the test should send a request to every route in the table");
 }
 
 #[tokio::test]
@@ -94,11 +94,11 @@ async fn a_refused_token_changes_nothing() {
         ("DELETE", "/api/v1/sessions?subject=alice"),
     ] {
         assert_eq!(
-            send(&routes, request(method, path, &text)).await.0,
+            send_to(&routes, request(method, path, &text)).await.0,
             StatusCode::FORBIDDEN
         );
     }
-    let (status, shown) = send(&routes, request("GET", &one, &text)).await;
+    let (status, shown) = send_to(&routes, request("GET", &one, &text)).await;
     assert_eq!((status, &shown["state"]), (StatusCode::OK, &json!("live")));
 }
 
@@ -113,12 +113,12 @@ fn request_from(address: &str, token: &str) -> Request<Body> {
 #[tokio::test]
 async fn wrong_tokens_are_limited_and_valid_tokens_are_not() {
     let fixture = Fixture::new();
-    let here = "203.0.113.7:1000";
+    let client = "203.0.113.7:1000";
     for count in 0..30 {
         let response = fixture
             .routes
             .clone()
-            .oneshot(request_from(here, "guess"))
+            .oneshot(request_from(client, "guess"))
             .await
             .unwrap();
         if count < 10 {
@@ -128,19 +128,19 @@ async fn wrong_tokens_are_limited_and_valid_tokens_are_not() {
             assert_eq!(response.headers()["retry-after"], "6");
         }
         // Other addresses are not limited, and neither is a valid token from the same address.
-        let other_address = send(
+        let other_address = send_to(
             &fixture.routes,
             request_from("198.51.100.1:9", &fixture.token),
         )
         .await;
         assert_eq!(other_address.0, StatusCode::OK);
-        let same = send(&fixture.routes, request_from(here, &fixture.token)).await;
+        let same = send_to(&fixture.routes, request_from(client, &fixture.token)).await;
         assert_eq!(same.0, StatusCode::OK);
     }
-    let other = send(&fixture.routes, request_from("203.0.113.8:1", "guess")).await;
+    let other = send_to(&fixture.routes, request_from("203.0.113.8:1", "guess")).await;
     assert_eq!(other.0, StatusCode::UNAUTHORIZED);
     fixture.bench.at(std::time::Duration::from_secs(6));
-    let later = send(&fixture.routes, request_from(here, "guess")).await;
+    let later = send_to(&fixture.routes, request_from(client, "guess")).await;
     assert_eq!(later.0, StatusCode::UNAUTHORIZED);
     let metrics = fixture.bench.parts.metrics.render().unwrap();
     for (result, count) in [("wrong", 12), ("limited", 20)] {
@@ -170,7 +170,7 @@ async fn operator_sessions_are_listed_and_cannot_be_created() {
         .await
         .unwrap();
     let (_, page) = fixture
-        .send("GET", "/api/v1/sessions?subject=curfew-operator", None)
+        .send_json("GET", "/api/v1/sessions?subject=curfew-operator", None)
         .await;
     let session = &page["sessions"][0];
     assert_eq!(session["id"], id.to_string());
@@ -180,11 +180,11 @@ async fn operator_sessions_are_listed_and_cannot_be_created() {
         session["attributes"],
         json!({ "curfew_operator": ["token:ops"] })
     );
-    let (_, anybody) = fixture.send("GET", "/api/v1/sessions", None).await;
+    let (_, all_sessions) = fixture.send_json("GET", "/api/v1/sessions", None).await;
     assert_eq!(
-        anybody["sessions"],
+        all_sessions["sessions"],
         json!([]),
-        "operators are not in the list of users"
+        "operators should not be in the list of users"
     );
     for body in [
         json!({ "subject": Subject::operators() }),
@@ -195,7 +195,7 @@ async fn operator_sessions_are_listed_and_cannot_be_created() {
             .await;
     }
     let path = format!("/api/v1/sessions/{id}");
-    let (status, _) = fixture.send("DELETE", &path, None).await;
+    let (status, _) = fixture.send_json("DELETE", &path, None).await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!(lifecycle.use_operator(id).await.unwrap(), None);
 }

@@ -8,8 +8,8 @@ use crate::policy::{Bind, MaxSessions, NetworkBits, OnSessionLimit, Policy};
 use crate::session::Limits;
 use crate::testing::policy_name;
 
-/// Creates a fixture whose default policy is changed by `change`.
-fn with_policy(change: impl Fn(Policy) -> Policy) -> Fixture {
+/// Creates a fixture with the default policy that `change` returns.
+fn fixture_with_policy(change: impl Fn(Policy) -> Policy) -> Fixture {
     let mut bench = Bench::new();
     let (_, default) = bench.parts.policies.get("default").unwrap();
     let changed = change(default.clone());
@@ -19,7 +19,7 @@ fn with_policy(change: impl Fn(Policy) -> Policy) -> Fixture {
 
 #[tokio::test]
 async fn a_sign_in_can_ask_to_be_remembered() {
-    let fixture = with_policy(|policy| Policy {
+    let fixture = fixture_with_policy(|policy| Policy {
         remember: Some(Limits {
             idle: Some(100 * HOUR),
             absolute: 200 * HOUR,
@@ -28,13 +28,13 @@ async fn a_sign_in_can_ask_to_be_remembered() {
         ..policy
     });
     let body = json!({ "subject": "alice", "remember": true });
-    let (status, created) = fixture.send("POST", "/api/v1/sessions", Some(body)).await;
+    let (status, created) = fixture.send_json("POST", "/api/v1/sessions", Some(body)).await;
     assert_eq!(status, StatusCode::CREATED, "{created}");
     let session = &created["session"];
     assert_eq!(session["remembered"], true);
     assert_eq!(session["idle_remaining"], 360_000);
     assert_eq!(session["absolute_remaining"], 720_000);
-    let (_, policies) = fixture.send("GET", "/api/v1/policies", None).await;
+    let (_, policies) = fixture.send_json("GET", "/api/v1/policies", None).await;
     let remember = &policies["policies"][0]["remember"];
     assert_eq!(
         *remember,
@@ -54,14 +54,14 @@ async fn a_sign_in_can_ask_to_be_remembered() {
 
 #[tokio::test]
 async fn a_bound_session_is_started_with_its_client() {
-    let fixture = with_policy(|policy| Policy {
+    let fixture = fixture_with_policy(|policy| Policy {
         bind: Bind {
             network: Some(NetworkBits { ipv4: 24, ipv6: 64 }),
             user_agent: true,
         },
         ..policy
     });
-    let create = |client: Option<Value>| {
+    let create_body = |client: Option<Value>| {
         let mut body = json!({ "subject": "alice" });
         if let Some(client) = client {
             body["client"] = client;
@@ -83,13 +83,13 @@ async fn a_bound_session_is_started_with_its_client() {
         ),
     ] {
         let detail = fixture
-            .assert_refused(400, "POST", "/api/v1/sessions", create(client))
+            .assert_refused(400, "POST", "/api/v1/sessions", create_body(client))
             .await;
         assert!(detail.starts_with(expected), "{detail}");
     }
     let client = json!({ "address": "203.0.113.7", "user_agent": "Firefox" });
     let (status, created) = fixture
-        .send("POST", "/api/v1/sessions", create(Some(client.clone())))
+        .send_json("POST", "/api/v1/sessions", create_body(Some(client.clone())))
         .await;
     assert_eq!(status, StatusCode::CREATED, "{created}");
     assert_eq!(created["session"]["bound_to_network"], "203.0.113.0/24");
@@ -106,7 +106,7 @@ async fn a_bound_session_is_started_with_its_client() {
         (json!({}), "malformed_request", json!("address_unknown")),
     ] {
         let body = json!({ "url": "https://a.example/", "client": client });
-        let (_, answer) = fixture.send("POST", &path, Some(body)).await;
+        let (_, answer) = fixture.send_json("POST", &path, Some(body)).await;
         let explanation = &answer["explanation"];
         assert_eq!(explanation["verdict"], verdict);
         assert_eq!(explanation["binding_mismatch"], mismatch);
@@ -115,7 +115,7 @@ async fn a_bound_session_is_started_with_its_client() {
 
 #[tokio::test]
 async fn a_sign_in_beyond_the_session_limit_is_refused() {
-    let fixture = with_policy(|policy| Policy {
+    let fixture = fixture_with_policy(|policy| Policy {
         max_sessions: Some(MaxSessions {
             count: 1,
             on_limit: OnSessionLimit::Deny,
@@ -124,7 +124,7 @@ async fn a_sign_in_beyond_the_session_limit_is_refused() {
     });
     let body = json!({ "subject": "alice" });
     fixture
-        .send("POST", "/api/v1/sessions", Some(body.clone()))
+        .send_json("POST", "/api/v1/sessions", Some(body.clone()))
         .await;
     let detail = fixture
         .assert_refused(409, "POST", "/api/v1/sessions", Some(body))
@@ -137,7 +137,7 @@ async fn a_live_session_is_explained() {
     let fixture = Fixture::new();
     let id = fixture.bench.sign_in("default").await.id;
     let path = format!("/api/v1/sessions/{id}/explain");
-    let ask = async |body: Value| fixture.send("POST", &path, Some(body)).await.1;
+    let explain = async |body: Value| fixture.send_json("POST", &path, Some(body)).await.1;
     fixture.bench.at(14 * MINUTE);
     let body = json!({
         "url": "https://app.example.com/a%62c?x=1",
@@ -146,7 +146,7 @@ async fn a_live_session_is_explained() {
         "contract": "forward-auth",
         "policy": "strict",
     });
-    let answer = ask(body).await;
+    let answer = explain(body).await;
     assert_eq!(
         answer["explanation"],
         json!({
@@ -171,14 +171,14 @@ async fn a_live_session_is_explained() {
     );
     assert_eq!(answer["session"]["idle_remaining"], 60);
     fixture.bench.at(15 * MINUTE);
-    let answer = ask(json!({ "url": "https://app.example.com/" })).await;
+    let answer = explain(json!({ "url": "https://app.example.com/" })).await;
     assert_eq!(answer["explanation"]["verdict"], "idle_timeout");
     assert_eq!(answer["session"]["end_reason"], "idle_timeout");
     let stored = fixture.bench.stored(id).await;
     assert_eq!(
         stored.state,
         crate::session::State::Live,
-        "asking ends nothing"
+        "an explanation should not end the session"
     );
 }
 
@@ -194,7 +194,7 @@ async fn a_revoked_session_is_explained() {
         .unwrap();
     let path = format!("/api/v1/sessions/{id}/explain");
     let body = json!({ "url": "https://app.example.com/" });
-    let (_, answer) = fixture.send("POST", &path, Some(body)).await;
+    let (_, answer) = fixture.send_json("POST", &path, Some(body)).await;
     assert_eq!(answer["explanation"]["verdict"], "revoked");
 }
 
@@ -221,10 +221,10 @@ async fn invalid_explain_requests_are_refused() {
         let detail = fixture.assert_refused(400, "POST", &path, Some(body)).await;
         assert!(detail.starts_with(expected), "{detail}");
     }
-    let nobody = format!("/api/v1/sessions/{}/explain", "0".repeat(32));
+    let unknown_path = format!("/api/v1/sessions/{}/explain", "0".repeat(32));
     let body = json!({ "url": "https://a/" });
     fixture
-        .assert_refused(404, "POST", &nobody, Some(body))
+        .assert_refused(404, "POST", &unknown_path, Some(body))
         .await;
 }
 

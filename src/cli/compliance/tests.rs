@@ -137,7 +137,7 @@ fn a_preset_meets_its_standard() {
             preset.name
         );
     }
-    assert_eq!(Preset::ALL.len(), 12, "every preset is tested above");
+    assert_eq!(Preset::ALL.len(), 12, "the list above should contain every preset");
 }
 
 /// Returns the report for a policy that meets the limits of PCI DSS, with this sign-in configuration.

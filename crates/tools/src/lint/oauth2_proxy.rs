@@ -60,8 +60,8 @@ fn check_prompt(settings: &[(usize, String, &str)], findings: &mut Findings) {
         return;
     }
     let line = prompt.or(settings.first()).map_or(1, |(line, ..)| *line);
-    let message = "the identity provider is not asked to authenticate people again: after a timeout, its own session lets \
-                   them back in";
+    let message = "oauth2-proxy does not ask the identity provider to authenticate people again: after a timeout, the \
+                   provider's session signs people in without credentials";
     let remedy = "set prompt = \"login\" and set_authorization_header, and token_header: authorization in Curfew";
     findings.add_error(line, "silent-sign-in", message.to_owned(), remedy);
 }

@@ -62,8 +62,8 @@ pub(super) fn check(document: &Node, findings: &mut Findings) -> bool {
 /// Reports that `safeNaming` is missing. Without this setting, the internal name of a Middleware is `NAMESPACE-NAME`,
 /// so two Middlewares of different namespaces can have the same name.
 fn report_shared_names(line: usize, findings: &mut Findings) {
-    let message = "without safeNaming, the name of a Middleware is NAMESPACE-NAME: another namespace can replace the one \
-                   that calls Curfew";
+    let message = "without safeNaming, the name of a Middleware is NAMESPACE-NAME: another namespace can replace \
+                   the Middleware that calls Curfew";
     let remedy = "set providers.kubernetesCRD.safeNaming to true (--providers.kubernetescrd.safenaming=true)";
     findings.add_error(line, "shared-names", message.to_owned(), remedy);
 }

@@ -7,12 +7,12 @@ fn configured_tokens(fixture: &Fixture) -> Vec<NamedToken> {
     vec![NamedToken::unnamed(hash)]
 }
 
-impl Person<'_> {
+impl Browser<'_> {
     /// Requests the first page from the service `routes` and returns the status.
     async fn status_on(&mut self, routes: &Router) -> StatusCode {
-        let own = std::mem::replace(&mut self.routes, routes.clone());
+        let previous_routes = std::mem::replace(&mut self.routes, routes.clone());
         let status = self.get("/console/").await.0;
-        self.routes = own;
+        self.routes = previous_routes;
         status
     }
 
@@ -29,15 +29,15 @@ impl Person<'_> {
 #[tokio::test]
 async fn a_copied_cookie_gives_no_access_after_sign_out() {
     let fixture = Fixture::new();
-    let mut person = Person::new(&fixture);
-    person.sign_in().await;
-    let (stolen, id) = (person.cookie.clone(), person.id());
+    let mut browser = Browser::new(&fixture);
+    browser.sign_in().await;
+    let (stolen_cookie, id) = (browser.cookie.clone(), browser.id());
     let other_replica = fixture.with_tokens(configured_tokens(&fixture));
-    assert_eq!(person.status_on(&other_replica).await, StatusCode::OK);
-    let left = person.post("/console/sign-out", "").await;
-    assert_eq!(location(&left), "/console/sign-in");
-    let mut thief = Person::new(&fixture);
-    thief.cookie = stolen;
+    assert_eq!(browser.status_on(&other_replica).await, StatusCode::OK);
+    let signed_out = browser.post("/console/sign-out", "").await;
+    assert_eq!(location(&signed_out), "/console/sign-in");
+    let mut thief = Browser::new(&fixture);
+    thief.cookie = stolen_cookie;
     assert_eq!(thief.get("/console/").await.0, StatusCode::SEE_OTHER);
     assert_eq!(thief.status_on(&other_replica).await, StatusCode::SEE_OTHER);
     let victim = fixture.bench.sign_in("default").await;
@@ -45,7 +45,7 @@ async fn a_copied_cookie_gives_no_access_after_sign_out() {
     assert_eq!(thief.post(&path, "").await.status(), StatusCode::SEE_OTHER);
     assert_eq!(fixture.bench.stored(victim.id).await.state, State::Live);
     let State::Ended(end) = fixture.bench.stored(id).await.state else {
-        panic!("the session has not ended");
+        panic!("the session should have ended");
     };
     assert_eq!(end.reason, EndReason::SignedOut);
 }
@@ -54,13 +54,13 @@ async fn a_copied_cookie_gives_no_access_after_sign_out() {
 #[tokio::test]
 async fn an_operator_session_ends_when_its_token_is_removed() {
     let fixture = Fixture::new();
-    let mut person = Person::new(&fixture);
-    person.sign_in().await;
+    let mut browser = Browser::new(&fixture);
+    browser.sign_in().await;
     let other = AdminToken::generate().unwrap().hash;
-    let without = fixture.with_tokens(vec![NamedToken::unnamed(other)]);
-    assert_eq!(person.status_on(&without).await, StatusCode::SEE_OTHER);
-    let (status, _) = person.get("/console/").await;
-    assert_eq!(status, StatusCode::SEE_OTHER, "the session stays ended");
+    let other_tokens = fixture.with_tokens(vec![NamedToken::unnamed(other)]);
+    assert_eq!(browser.status_on(&other_tokens).await, StatusCode::SEE_OTHER);
+    let (status, _) = browser.get("/console/").await;
+    assert_eq!(status, StatusCode::SEE_OTHER, "the session should stay ended");
 }
 
 /// Checks that a session ends if the operator's group is no longer configured.
@@ -68,10 +68,10 @@ async fn an_operator_session_ends_when_its_token_is_removed() {
 async fn an_operator_session_ends_when_its_group_is_removed() {
     let fixture = Fixture::new();
     let key_ring = &fixture.bench.parts.key_ring;
-    let mut person = Person::new(&fixture);
+    let mut browser = Browser::new(&fixture);
     let random = [7; 32];
     let sealed = key_ring.seal("operator session", &random).unwrap();
-    person.cookie = format!("curfew-console={sealed}");
+    browser.cookie = format!("curfew-console={sealed}");
     let groups = Attributes::sorted([
         (Attributes::OPERATOR, ["provider:main:alice"]),
         (Attributes::GROUPS, ["operators"]),
@@ -83,7 +83,7 @@ async fn an_operator_session_ends_when_its_group_is_removed() {
         .start_operator(id, groups.unwrap(), None, &Actor::CURFEW)
         .await
         .unwrap();
-    assert_eq!(person.get("/console/").await.0, StatusCode::SEE_OTHER);
+    assert_eq!(browser.get("/console/").await.0, StatusCode::SEE_OTHER);
     assert!(matches!(
         fixture.bench.stored(id).await.state,
         State::Ended(_)
@@ -95,15 +95,15 @@ async fn an_operator_session_ends_when_its_group_is_removed() {
 async fn cookies_of_the_console_and_of_applications_are_separate() {
     let fixture = Fixture::new();
     let key_ring = &fixture.bench.parts.key_ring;
-    let mut person = Person::new(&fixture);
-    person.sign_in().await;
-    let (_, value) = person.cookie.split_once('=').unwrap();
+    let mut browser = Browser::new(&fixture);
+    browser.sign_in().await;
+    let (_, value) = browser.cookie.split_once('=').unwrap();
     assert!(key_ring.verify(value.as_bytes()).is_err());
     let checker = fixture.bench.checker(Rules::default(), "session");
     for line in [
         format!("session={value}"),
         format!("session=cfw1_{value}"),
-        person.cookie.clone(),
+        browser.cookie.clone(),
     ] {
         let mut headers = HeaderMap::new();
         headers.insert(COOKIE, line.parse().unwrap());
@@ -132,15 +132,15 @@ async fn cookies_of_the_console_and_of_applications_are_separate() {
         .seal("operator session", started.id.as_bytes())
         .unwrap();
     for value in [token, sealed, random] {
-        person.cookie = format!("curfew-console={value}");
-        assert_eq!(person.get("/console/").await.0, StatusCode::SEE_OTHER);
+        browser.cookie = format!("curfew-console={value}");
+        assert_eq!(browser.get("/console/").await.0, StatusCode::SEE_OTHER);
     }
 }
 
 #[tokio::test]
 async fn operator_sessions_are_listed_and_ended() {
     let fixture = Fixture::new();
-    let (mut one, mut two) = (Person::new(&fixture), Person::new(&fixture));
+    let (mut one, mut two) = (Browser::new(&fixture), Browser::new(&fixture));
     one.sign_in().await;
     two.sign_in().await;
     // The sessions of operators are not in the list of users' sessions.
@@ -163,24 +163,24 @@ async fn operator_sessions_are_listed_and_ended() {
 }
 
 #[tokio::test]
-async fn an_operator_sees_only_what_the_token_allows() {
+async fn an_operator_has_only_the_rights_of_the_token() {
     let fixture = Fixture::new();
     let started = fixture.bench.sign_in("default").await;
     let hash: [u8; 32] = Sha256::digest(&fixture.token).into();
-    let with = |rights: &[Right]| {
+    let routes_with = |rights: &[Right]| {
         fixture.with_tokens(vec![NamedToken {
             name: "reader".to_owned(),
             hash,
             rights: rights.to_vec(),
         }])
     };
-    let mut person = Person::new(&fixture);
-    person.routes = with(&[Right::Read]);
-    person.sign_in().await;
+    let mut browser = Browser::new(&fixture);
+    browser.routes = routes_with(&[Right::Read]);
+    browser.sign_in().await;
     let paths = ["/console/", "/console/?subject=alice", "/console/operators"].map(str::to_owned);
     let one = format!("/console/sessions/{}", started.id);
     for path in paths.into_iter().chain([one.clone()]) {
-        let (status, page) = person.get(&path).await;
+        let (status, page) = browser.get(&path).await;
         assert_eq!(status, StatusCode::OK);
         assert!(!page.contains("/end\""), "{path}: {page}");
     }
@@ -188,54 +188,53 @@ async fn an_operator_sees_only_what_the_token_allows() {
         (format!("{one}/end"), ""),
         ("/console/subjects/end".to_owned(), "subject=alice"),
     ] {
-        let refused = person.post(&path, form).await;
+        let refused = browser.post(&path, form).await;
         assert_eq!(refused.status(), StatusCode::FORBIDDEN, "{path}");
     }
     assert_eq!(fixture.bench.stored(started.id).await.state, State::Live);
     // Changed rights apply from the next request.
-    person.routes = with(&[Right::Read, Right::Revoke]);
-    assert!(person.get(&one).await.1.contains("/end\""));
-    person.routes = with(&[Right::Create]);
-    let (status, page) = person.get("/console/").await;
+    browser.routes = routes_with(&[Right::Read, Right::Revoke]);
+    assert!(browser.get(&one).await.1.contains("/end\""));
+    browser.routes = routes_with(&[Right::Create]);
+    let (status, page) = browser.get("/console/").await;
     assert_eq!(status, StatusCode::FORBIDDEN);
     assert!(page.contains("right `read`"), "{page}");
-    let left = person.post("/console/sign-out", "").await;
+    let signed_out = browser.post("/console/sign-out", "").await;
     assert_eq!(
-        location(&left),
+        location(&signed_out),
         "/console/sign-in",
-        "an operator without a right can sign out"
+        "an operator without a right should be able to sign out"
     );
     let form = format!("token={}", fixture.token);
-    let refused = person.post("/console/sign-in", &form).await;
+    let refused = browser.post("/console/sign-in", &form).await;
     assert_eq!(refused.status(), StatusCode::FORBIDDEN);
 }
 
-/// Checks that operators stay signed in if the store fails.
 #[tokio::test]
 async fn operators_stay_signed_in_during_a_store_failure() {
     let fixture = Fixture::new();
-    let mut person = Person::new(&fixture);
-    person.sign_in().await;
-    let fails = &fixture.bench.store.all_fail;
-    fails.store(true, Ordering::SeqCst);
-    let cookie = person.cookie.clone();
+    let mut browser = Browser::new(&fixture);
+    browser.sign_in().await;
+    let all_fail = &fixture.bench.store.all_fail;
+    all_fail.store(true, Ordering::SeqCst);
+    let cookie = browser.cookie.clone();
     assert_eq!(
-        person.get("/console/").await.0,
+        browser.get("/console/").await.0,
         StatusCode::SERVICE_UNAVAILABLE
     );
-    let left = person.post("/console/sign-out", "").await;
-    assert_eq!(left.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(person.cookie, cookie);
-    fails.store(false, Ordering::SeqCst);
-    assert_eq!(person.get("/console/").await.0, StatusCode::OK);
+    let signed_out = browser.post("/console/sign-out", "").await;
+    assert_eq!(signed_out.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(browser.cookie, cookie);
+    all_fail.store(false, Ordering::SeqCst);
+    assert_eq!(browser.get("/console/").await.0, StatusCode::OK);
 }
 
 #[tokio::test]
 async fn wrong_tokens_at_the_sign_in_are_limited() {
     let fixture = Fixture::new();
-    let mut person = Person::new(&fixture);
+    let mut browser = Browser::new(&fixture);
     for count in 0..12 {
-        let refused = person.post("/console/sign-in", "token=guess").await;
+        let refused = browser.post("/console/sign-in", "token=guess").await;
         if count < 10 {
             assert_eq!(refused.status(), StatusCode::UNAUTHORIZED, "{count}");
         } else {
@@ -243,7 +242,7 @@ async fn wrong_tokens_at_the_sign_in_are_limited() {
             assert_eq!(refused.headers()["retry-after"], "6");
         }
     }
-    person.sign_in().await;
+    browser.sign_in().await;
     let metrics = fixture.bench.parts.metrics.render().unwrap();
     let line = "curfew_admin_credentials_refused_total{interface=\"console\",result=\"limited\"} 2";
     assert!(metrics.contains(line), "{metrics}");
@@ -253,16 +252,16 @@ async fn wrong_tokens_at_the_sign_in_are_limited() {
 #[tokio::test]
 async fn a_new_sign_in_ends_the_previous_session() {
     let fixture = Fixture::new();
-    let mut person = Person::new(&fixture);
-    person.sign_in().await;
-    let first = person.id();
-    person.sign_in().await;
-    assert_ne!(person.id(), first);
+    let mut browser = Browser::new(&fixture);
+    browser.sign_in().await;
+    let first = browser.id();
+    browser.sign_in().await;
+    assert_ne!(browser.id(), first);
     assert!(matches!(
         fixture.bench.stored(first).await.state,
         State::Ended(_)
     ));
-    assert_eq!(person.get("/console/").await.0, StatusCode::OK);
+    assert_eq!(browser.get("/console/").await.0, StatusCode::OK);
 }
 
 #[tokio::test]
@@ -271,36 +270,36 @@ async fn a_revocation_shows_the_number_of_sessions_first() {
     fixture.bench.sign_in("default").await;
     fixture.bench.sign_in("strict").await;
     fixture.bench.at(MINUTE);
-    let mut person = Person::new(&fixture);
-    assert_eq!(person.get("/console/revoke").await.0, StatusCode::SEE_OTHER);
-    person.sign_in().await;
-    let (status, page) = person.get("/console/revoke").await;
+    let mut browser = Browser::new(&fixture);
+    assert_eq!(browser.get("/console/revoke").await.0, StatusCode::SEE_OTHER);
+    browser.sign_in().await;
+    let (status, page) = browser.get("/console/revoke").await;
     assert_eq!(status, StatusCode::OK);
     assert!(
         page.contains("No revocation is in force")
             && !page.contains("method=\"post\" action=\"/console/revoke\"")
     );
-    let (status, page) = person.get("/console/revoke?count=yes").await;
+    let (status, page) = browser.get("/console/revoke?count=yes").await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert!(page.contains("role=\"alert\"") && page.contains("name a condition"));
-    let (_, page) = person.get("/console/revoke?policy=strict&count=yes").await;
+    let (_, page) = browser.get("/console/revoke?policy=strict&count=yes").await;
     assert!(page.contains("<button>End 1 session</button>"), "{page}");
     assert!(page.contains("name=\"policy\" value=\"strict\""), "{page}");
-    let (_, page) = person
+    let (_, page) = browser
         .get("/console/revoke?host=app.example.com&count=yes")
         .await;
     assert!(page.contains("<button>End 2 sessions</button>"), "{page}");
     assert!(page.contains("2 of these sessions lack"), "{page}");
-    let (_, page) = person.get("/console/revoke?group=%3Cb%3E&count=yes").await;
+    let (_, page) = browser.get("/console/revoke?group=%3Cb%3E&count=yes").await;
     assert!(!page.contains("<b>"), "{page}");
-    let refused = person
-        .send("POST", "/console/revoke", "policy=strict", "cross-site")
+    let refused = browser
+        .send_request("POST", "/console/revoke", "policy=strict", "cross-site")
         .await;
     assert_eq!(refused.status(), StatusCode::FORBIDDEN);
-    let revoked = person.post("/console/revoke", "policy=strict").await;
+    let revoked = browser.post("/console/revoke", "policy=strict").await;
     assert_eq!(revoked.status(), StatusCode::OK);
-    let (_, page) = person.get("/console/revoke").await;
+    let (_, page) = browser.get("/console/revoke").await;
     assert!(page.contains("policy=strict"), "{page}");
-    let refused = person.post("/console/revoke", "policy=").await;
+    let refused = browser.post("/console/revoke", "policy=").await;
     assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
 }

@@ -11,7 +11,7 @@ use crate::session::Timestamp;
 /// The number of wrong credentials that an address can present before it must wait.
 const BURST: u32 = 10;
 /// The time after which a waiting address can present one more credential.
-const INTERVAL: Duration = Duration::from_secs(6);
+const RECOVERY_INTERVAL: Duration = Duration::from_secs(6);
 /// The maximum number of addresses with a separate count. All other addresses share one count.
 const MAX_ADDRESSES: usize = 10_000;
 
@@ -24,7 +24,7 @@ pub struct Attempts(Mutex<Table>);
 struct Table {
     addresses: HashMap<Key, Timestamp>,
     /// The shared count of all addresses that do not fit into the table.
-    others: Option<Timestamp>,
+    shared_reset_time: Option<Timestamp>,
 }
 
 /// An IPv4 address or an IPv6 /64 network; `None` for a client with an unknown address.
@@ -43,15 +43,15 @@ impl Table {
     fn reset_time(&self, key: &Key, now: Timestamp) -> Timestamp {
         let known = self.addresses.get(key).copied();
         let full = self.addresses.len() >= MAX_ADDRESSES;
-        let known = known.or(self.others.filter(|_| full));
+        let known = known.or(self.shared_reset_time.filter(|_| full));
         known.unwrap_or(now).max(now)
     }
 }
 
 /// Returns how long an address must wait. `reset_at` is the time when the count of the address is zero again.
-fn delay(reset_at: Timestamp, now: Timestamp) -> Option<Duration> {
+fn wait_time(reset_at: Timestamp, now: Timestamp) -> Option<Duration> {
     let pending = reset_at.since(now);
-    let wait = pending.checked_sub(INTERVAL * (BURST - 1))?;
+    let wait = pending.checked_sub(RECOVERY_INTERVAL * (BURST - 1))?;
     (!wait.is_zero()).then_some(wait)
 }
 
@@ -61,7 +61,7 @@ impl Attempts {
     #[must_use]
     pub fn retry_delay(&self, address: Option<IpAddr>, now: Timestamp) -> Option<Duration> {
         let table = self.0.lock();
-        delay(table.reset_time(&key(address), now), now)
+        wait_time(table.reset_time(&key(address), now), now)
     }
 
     /// Counts a wrong credential. Returns whether the address must wait from now on.
@@ -71,14 +71,14 @@ impl Attempts {
         if table.addresses.len() >= MAX_ADDRESSES && !table.addresses.contains_key(&key) {
             table.addresses.retain(|_, reset_at| *reset_at > now);
         }
-        let reset_at = table.reset_time(&key, now).plus(INTERVAL);
+        let reset_at = table.reset_time(&key, now).plus(RECOVERY_INTERVAL);
         if table.addresses.len() < MAX_ADDRESSES || table.addresses.contains_key(&key) {
             table.addresses.insert(key, reset_at);
         } else {
-            table.others = Some(reset_at);
+            table.shared_reset_time = Some(reset_at);
         }
         drop(table);
-        delay(reset_at, now).is_some()
+        wait_time(reset_at, now).is_some()
     }
 }
 
@@ -94,26 +94,26 @@ mod tests {
     #[test]
     fn an_address_can_send_ten_wrong_credentials_then_one_every_six_seconds() {
         let attempts = Attempts::default();
-        let one = ip("203.0.113.7");
+        let address = ip("203.0.113.7");
         for count in 1..=10 {
-            assert_eq!(attempts.retry_delay(one, START), None, "{count}");
-            assert_eq!(attempts.count(one, START), count == 10, "{count}");
+            assert_eq!(attempts.retry_delay(address, START), None, "{count}");
+            assert_eq!(attempts.count(address, START), count == 10, "{count}");
         }
-        assert_eq!(attempts.retry_delay(one, START), Some(INTERVAL));
+        assert_eq!(attempts.retry_delay(address, START), Some(RECOVERY_INTERVAL));
         assert_eq!(attempts.retry_delay(ip("203.0.113.8"), START), None);
         assert_eq!(attempts.retry_delay(None, START), None);
         assert_eq!(
             attempts.retry_delay(ip("::ffff:203.0.113.7"), START),
-            Some(INTERVAL)
+            Some(RECOVERY_INTERVAL)
         );
-        let later = START.plus(INTERVAL);
-        assert_eq!(attempts.retry_delay(one, later), None);
-        assert!(attempts.count(one, later));
+        let later = START.plus(RECOVERY_INTERVAL);
+        assert_eq!(attempts.retry_delay(address, later), None);
+        assert!(attempts.count(address, later));
         // If the clock goes back, the wait is still shorter than a minute.
         let before = START.minus(Duration::from_secs(1));
         assert!(
             attempts
-                .retry_delay(one, before)
+                .retry_delay(address, before)
                 .is_some_and(|wait| wait < Duration::from_secs(60))
         );
     }
@@ -135,20 +135,20 @@ mod tests {
     #[test]
     fn the_table_is_bounded_and_an_address_in_it_keeps_its_own_count() {
         let attempts = Attempts::default();
-        let own = ip("203.0.113.7");
-        attempts.count(own, START);
+        let known_address = ip("203.0.113.7");
+        attempts.count(known_address, START);
         for number in 0..3 * MAX_ADDRESSES as u32 {
             attempts.count(Some(IpAddr::V4(number.into())), START);
         }
         assert_eq!(attempts.0.lock().addresses.len(), MAX_ADDRESSES);
         assert_eq!(
-            attempts.retry_delay(own, START),
+            attempts.retry_delay(known_address, START),
             None,
             "other addresses must not make this address wait"
         );
         assert!(attempts.retry_delay(ip("198.51.100.1"), START).is_some());
         let later = START.plus(Duration::from_secs(60));
         attempts.count(ip("198.51.100.1"), later);
-        assert!(attempts.0.lock().addresses.len() < 10, "room again");
+        assert!(attempts.0.lock().addresses.len() < 10, "counts that are zero again should be removed");
     }
 }
