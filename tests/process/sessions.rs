@@ -201,7 +201,7 @@ fn lint_reports_findings_in_proxy_files() {
         text(&output.stdout),
         format!(
             "\
-{bad}:1: error[silent-sign-in]: the identity provider is not asked to authenticate people again: after a timeout, its own session lets them back in
+{bad}:1: error[silent-sign-in]: oauth2-proxy does not ask the identity provider to authenticate people again: after a timeout, the provider's session signs people in without credentials
     set prompt = \"login\" and set_authorization_header, and token_header: authorization in Curfew
 {bad}:2: error[cookie-outlives-session]: cookie-expire is longer than the absolute limit (12h): oauth2-proxy keeps a session that Curfew has ended
     set cookie-expire to at most 12h
