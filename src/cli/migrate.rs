@@ -113,8 +113,8 @@ async fn migrate(
     {
         writeln!(
             out,
-            "Redis has no fresh generation marker: it is new, was emptied, or may be an older copy. If it is new, `curfew migrate --new-store` makes \
-             Curfew accept JSON Web Tokens and delegated sessions of earlier sign-ins"
+            "Redis has no fresh generation marker: it is new, was emptied, or may be an older copy. \
+             If it is new, `curfew migrate --new-store` makes Curfew accept JSON Web Tokens and delegated sessions of earlier sign-ins"
         )?;
     }
     Ok(())
