@@ -47,24 +47,24 @@ pub fn router(contracts: Live<Contracts>) -> Router {
         .route("/callback/{provider}", get(callback::finish))
         .route("/clear-cookies", get(clear_cookies::clear_and_redirect))
         .route("/framed", get(framed::show))
-        .route("/warning.js", get(warning::script));
+        .route("/warning.js", get(warning::serve_script));
     Router::new()
         .nest(PREFIX, routes)
         .layer(map_response(crate::escape_json::json_response))
         .with_state(contracts)
 }
 
-/// Adds the headers of every response: caches must not store it, and other origins must not embed it.
-fn private(response: impl IntoResponse) -> Response {
+/// Converts to a response that caches must not store and other origins must not embed.
+fn private_response(response: impl IntoResponse) -> Response {
     let mut response = response.into_response();
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    harden(headers);
+    add_security_headers(headers);
     response
 }
 
 /// Adds headers against content sniffing, embedding and leaks in `Referer`.
-fn harden(headers: &mut HeaderMap) {
+fn add_security_headers(headers: &mut HeaderMap) {
     for (name, value) in [
         ("x-content-type-options", "nosniff"),
         ("cross-origin-resource-policy", "same-origin"),
@@ -86,7 +86,7 @@ pub fn local_path(path: &str) -> &str {
 #[must_use]
 pub fn is_same_origin(headers: &HeaderMap) -> bool {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    host.is_some_and(|host| origin::is_same(headers, host))
+    host.is_some_and(|host| origin::is_same_origin(headers, host))
 }
 
 #[cfg(test)]

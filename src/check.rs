@@ -114,7 +114,7 @@ impl Checker {
                         credential,
                     };
                     let outcome = self.answer(&context, id).await;
-                    (Some(id), context.credential.complete(outcome))
+                    (Some(id), context.credential.complete_outcome(outcome))
                 }
                 Err(refused) => (None, *refused),
             },
@@ -155,7 +155,7 @@ impl Checker {
             credential,
         };
         let outcome = self.answer(&context, id).await;
-        context.credential.complete(outcome)
+        context.credential.complete_outcome(outcome)
     }
 
     /// Counts and records an answer, and audits a denial.
@@ -221,7 +221,7 @@ impl Checker {
             headers,
             ..
         } = *request;
-        match RuleMatch::on(&self.book, contract, policy, &original, headers) {
+        match RuleMatch::find(&self.book, contract, policy, &original, headers) {
             Ok(rule_match) => Ok((rule_match, original)),
             Err(error) => Err(error.detail(contract, original.url.path)),
         }
@@ -267,7 +267,7 @@ impl Checker {
         match (delegate, error) {
             (Some(delegate), _) => self.ask_delegate(delegate, request, original).await,
             (None, CredentialError::Refused(DenyReason::MalformedRequest)) => {
-                Err(Box::new(self.two_credentials(request)))
+                Err(Box::new(self.deny_two_credentials(request)))
             }
             (None, CredentialError::NoAuthTime) => {
                 Err(Box::new(Outcome::deny_with_detail(Detail::NoAuthTime)))
@@ -277,7 +277,7 @@ impl Checker {
     }
 
     /// Denies a request with two different credentials.
-    fn two_credentials(&self, request: &CheckRequest<'_>) -> Outcome {
+    fn deny_two_credentials(&self, request: &CheckRequest<'_>) -> Outcome {
         let cookies = self.sources.ambiguous_cookies(request.headers);
         Outcome::deny_with_detail(match cookies.is_empty() {
             true => Detail::TwoCredentials,

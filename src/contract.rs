@@ -28,11 +28,11 @@ use crate::identity::{AssertionSigner, IdentityHeaders};
 use crate::login::Login;
 use crate::session::{DenyReason, Verdict};
 
-pub use assertion::keys;
+pub use assertion::serve_assertion_keys;
 pub use check_service::CheckService;
-pub use clear_cookies::{CLEAR_COOKIES, Clearing};
+pub use clear_cookies::{CLEAR_COOKIES, RemovalCookies};
 pub use cookie::{CookieSettings, SessionCookie, UnwritableCookie};
-pub use reply::{FRAMED, message};
+pub use reply::{FRAMED_PAGE, denial_message};
 pub use sign_in::{ReturnHost, SignInRedirect, SignInSettings, is_framed, is_navigation};
 
 /// The shared state of all contracts.
@@ -82,7 +82,7 @@ impl Contracts {
             relayed: None,
             ..outcome.clone()
         };
-        reply::reply(self, request, &denied, reply::ReplyForm::Complete)
+        reply::build_reply(self, request, &denied, reply::ReplyForm::Complete)
     }
 
     /// Whether the client accepts HTML. Other clients get JSON.

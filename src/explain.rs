@@ -104,7 +104,7 @@ pub fn explain(
     } = *question;
     let path = NormalPath::new(original.url.path).ok();
     let path = path.map(|path| path.as_str().to_owned());
-    let rule_match = match RuleMatch::on(book, contract, policy, &original, headers) {
+    let rule_match = match RuleMatch::find(book, contract, policy, &original, headers) {
         Ok(rule_match) => rule_match,
         Err(match_error) => return explain_match_error(path, match_error),
     };
@@ -120,7 +120,7 @@ pub fn explain(
         Activity::Touch => ("touch", None),
         Activity::Passive(passivity) => ("passive", Some(passivity.describe())),
     };
-    let asked = [(rule_match.by_proxy, "proxy"), (rule_match.by_rule, "rule")];
+    let asked = [(rule_match.proxy_policy, "proxy"), (rule_match.rule_policy, "rule")];
     let requested_policies = asked.into_iter().filter_map(|(asked, by)| {
         let (name, _) = asked?;
         let name = name.to_string();

@@ -24,8 +24,8 @@ impl<S: Sync> FromRequestParts<S> for BrowserRequest {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, StatusCode> {
         let authority = parts.uri.authority().map(|host| host.as_str().to_owned());
-        let mut lines = parts.headers.get_all(HOST).into_iter();
-        let host = match (authority, lines.next(), lines.next()) {
+        let mut host_headers = parts.headers.get_all(HOST).into_iter();
+        let host = match (authority, host_headers.next(), host_headers.next()) {
             (Some(host), ..) => Some(host),
             (None, Some(host), None) => host.to_str().ok().map(str::to_owned),
             _ => None,
@@ -49,7 +49,7 @@ impl BrowserRequest {
     ///
     /// # Errors
     /// 400 if the host or path is ambiguous.
-    pub(super) fn request(&self) -> Result<CheckRequest<'_>, StatusCode> {
+    pub(super) fn to_check_request(&self) -> Result<CheckRequest<'_>, StatusCode> {
         let (host, path) = (self.host.as_bytes(), self.uri.path().as_bytes());
         let url = OriginalUrl::from_parts(true, host, path);
         let url = url.map_err(|_| StatusCode::BAD_REQUEST)?;

@@ -8,8 +8,8 @@ use url::Url;
 
 use super::browser_request::BrowserRequest;
 use super::cookies::removal_cookie;
-use super::login::{self, redirect_to_provider, sign_in_failed};
-use super::{private, rp_logout};
+use super::login::{self, redirect_to_provider, sign_in_failed_page};
+use super::{private_response, rp_logout};
 use crate::actor::Actor;
 use crate::contract::Contracts;
 use crate::current::Current;
@@ -31,13 +31,13 @@ pub(super) async fn finish(
 ) -> Result<Response, StatusCode> {
     let login = contracts.login.as_deref().ok_or(StatusCode::NOT_FOUND)?;
     let provider = login.provider(Some(&name)).ok_or(StatusCode::NOT_FOUND)?;
-    let answer = AuthorizationResponse::new(query.as_deref().unwrap_or(""));
+    let authorization_response = AuthorizationResponse::new(query.as_deref().unwrap_or(""));
     let checker = &contracts.checker;
-    let (clock, state) = (&*checker.clock, answer.state());
+    let (clock, state) = (&*checker.clock, authorization_response.state());
     let attempt = match Attempt::find(&browser_request.headers, state, login, clock.now()) {
         Ok(attempt) => attempt,
         Err(error) => {
-            return Ok(without_attempt(
+            return Ok(answer_without_attempt(
                 &contracts,
                 login,
                 provider,
@@ -52,16 +52,16 @@ pub(super) async fn finish(
         let (_, policy) = Login::policy(provider, &checker.book.policies)?;
         login.max_age(policy, attributes)
     };
-    let outcome = Login::evaluate(provider, &attempt, &answer, clock, max_age).await;
+    let outcome = Login::evaluate(provider, &attempt, &authorization_response, clock, max_age).await;
     let mut response = match outcome {
-        Ok(LoginOutcome::Authenticated(redeemed, begun)) => {
-            enter(
+        Ok(LoginOutcome::Authenticated(tokens, session_start)) => {
+            start_session(
                 &contracts,
                 login,
                 provider,
                 &attempt,
-                *redeemed,
-                begun,
+                *tokens,
+                session_start,
                 &browser_request,
             )
             .await
@@ -70,7 +70,7 @@ pub(super) async fn finish(
             let (target, headers) = (&attempt.target, &browser_request.headers);
             redirect_to_provider(&contracts, login, provider, target, true, headers).await
         }
-        Err(error) => refuse(
+        Err(error) => refuse_sign_in(
             &contracts,
             provider,
             &error,
@@ -91,7 +91,7 @@ pub(super) async fn finish(
 ///
 /// Possible causes: the person went back to an old page or restored a window, the attempt was deleted or has expired,
 /// or another browser started the attempt.
-async fn without_attempt(
+async fn answer_without_attempt(
     contracts: &Contracts,
     login: &Login,
     provider: &Provider,
@@ -101,9 +101,9 @@ async fn without_attempt(
 ) -> Response {
     let target = Attempt::target_of(state, login);
     // Check the target again, because the configuration can have changed since the attempt started.
-    let target = target.and_then(|wanted| login::target(contracts, login, Some(&wanted)));
+    let target = target.and_then(|requested| login::allowed_target(contracts, login, Some(&requested)));
     if let Some(target) = &target
-        && login::denial(contracts, browser_request, Some(target))
+        && login::evaluate_target(contracts, browser_request, Some(target))
             .await
             .verdict
             == Verdict::Allow
@@ -111,11 +111,11 @@ async fn without_attempt(
     {
         let metrics = &contracts.checker.metrics;
         metrics.login(provider.name(), "resumed");
-        let mut response = private(StatusCode::SEE_OTHER);
+        let mut response = private_response(StatusCode::SEE_OTHER);
         response.headers_mut().insert(LOCATION, location);
         return response;
     }
-    refuse(
+    refuse_sign_in(
         contracts,
         provider,
         error,
@@ -125,30 +125,30 @@ async fn without_attempt(
 }
 
 /// Starts the session, which replaces the previous session of the browser.
-async fn enter(
+async fn start_session(
     contracts: &Contracts,
     login: &Login,
     provider: &Provider,
     attempt: &Attempt,
-    redeemed: TokenResponse,
-    begun: Timestamp,
+    tokens: TokenResponse,
+    session_start: Timestamp,
     browser_request: &BrowserRequest,
 ) -> Response {
     let (checker, lifecycle) = (&contracts.checker, &contracts.checker.lifecycle);
     let (Ok(request), Some((policy, _))) = (
-        browser_request.request(),
+        browser_request.to_check_request(),
         Login::policy(provider, &checker.book.policies),
     ) else {
-        return private(StatusCode::BAD_REQUEST);
+        return private_response(StatusCode::BAD_REQUEST);
     };
     let revalidation = checker.revalidation.as_ref();
     let now = checker.clock.now();
-    let refresh = revalidation.and_then(|it| it.grant(provider, &redeemed, now));
+    let refresh = revalidation.and_then(|revalidation| revalidation.grant(provider, &tokens, now));
     let TokenResponse {
         signed_in,
         id_token,
         ..
-    } = redeemed;
+    } = tokens;
     let actor = Actor::user(&signed_in.subject, checker.client_address(&request));
     let passive = Activity::Passive(Passivity::Rule);
     if let Some((id, _)) = checker.evaluate_passively(&request, passive).await.session {
@@ -163,8 +163,8 @@ async fn enter(
         policy: policy.clone(),
         remember: false,
         client: checker.client(&request),
-        authenticated: Some(begun),
-        host: Some(host_of(&attempt.target, browser_request)),
+        authenticated: Some(session_start),
+        host: Some(sign_in_host(&attempt.target, browser_request)),
         refresh,
         actor,
     });
@@ -199,11 +199,11 @@ async fn enter(
                 ),
             };
             checker.metrics.login(provider.name(), "not_started");
-            return sign_in_failed(status, text, Some(&attempt.target));
+            return sign_in_failed_page(status, text, Some(&attempt.target));
         }
     };
     checker.metrics.login(provider.name(), "ok");
-    let mut response = private(StatusCode::SEE_OTHER);
+    let mut response = private_response(StatusCode::SEE_OTHER);
     let headers = response.headers_mut();
     let (cookie, now) = (&contracts.cookie, checker.clock.now());
     let session = cookie.issue(&started.token, &started.session, now);
@@ -219,14 +219,14 @@ async fn enter(
 }
 
 /// Returns the host of the sign-in: the host of the target page, or the host of this request if the target has none.
-fn host_of(target: &str, browser_request: &BrowserRequest) -> Arc<str> {
+fn sign_in_host(target: &str, browser_request: &BrowserRequest) -> Arc<str> {
     let url = Url::parse(target).ok();
     let host = url.as_ref().and_then(Url::host_str);
     normalize_host(host.unwrap_or(&browser_request.host)).into()
 }
 
 /// Logs a rejected response of a provider, and answers the browser.
-fn refuse(
+fn refuse_sign_in(
     contracts: &Contracts,
     provider: &Provider,
     error: &LoginError,
@@ -234,7 +234,7 @@ fn refuse(
     browser_request: &BrowserRequest,
 ) -> Response {
     let name = provider.name();
-    let request = browser_request.request().ok();
+    let request = browser_request.to_check_request().ok();
     let address = request.and_then(|request| contracts.checker.client_address(&request));
     audit::login_refused(name, error.as_str(), error, &Actor::anonymous(address));
     contracts.checker.metrics.login(name, error.as_str());
@@ -256,5 +256,5 @@ fn refuse(
             "The response of the identity provider is invalid.",
         ),
     };
-    sign_in_failed(status, text, target)
+    sign_in_failed_page(status, text, target)
 }

@@ -13,9 +13,9 @@ use url::form_urlencoded::byte_serialize;
 
 use super::browser_request::BrowserRequest;
 use super::cookies::{cookie, removal_cookie};
-use super::page::page;
-use super::{framed, private, signed_out};
-use crate::contract::{CLEAR_COOKIES, Clearing, Contracts, is_framed, is_navigation};
+use super::page::render_page;
+use super::{framed, private_response, signed_out};
+use crate::contract::{CLEAR_COOKIES, RemovalCookies, Contracts, is_framed, is_navigation};
 use crate::credential::cookie_values;
 use crate::current::Current;
 
@@ -40,7 +40,7 @@ pub(super) async fn clear_and_redirect(
     browser_request: BrowserRequest,
 ) -> Result<Response, StatusCode> {
     if is_framed(&browser_request.method, &browser_request.headers) {
-        return Ok(framed::page());
+        return Ok(framed::framed_page());
     }
     if !is_navigation(&browser_request.method, &browser_request.headers) {
         return Err(StatusCode::BAD_REQUEST);
@@ -64,36 +64,36 @@ pub(super) fn clear(
     let sources = &contracts.checker.sources;
     let ambiguous = sources.ambiguous_cookies(&browser_request.headers);
     // The marker contains the page, because another tab can have cleared the cookies for another page.
-    let page = page_digest(next);
-    let mut marks = cookie_values(&browser_request.headers, marker_cookie_name(secure)).peekable();
-    let was_here = marks.peek().is_some();
-    if was_here && (!ambiguous.is_empty() || marks.any(|mark| mark == page.as_bytes())) {
+    let digest = page_digest(next);
+    let mut markers = cookie_values(&browser_request.headers, marker_cookie_name(secure)).peekable();
+    let has_marker = markers.peek().is_some();
+    if has_marker && (!ambiguous.is_empty() || markers.any(|marker| marker == digest.as_bytes())) {
         return remaining_cookies_page(&ambiguous, contracts.cookie.name(), retry, secure);
     }
-    let mut clearing = Clearing::default();
+    let mut removals = RemovalCookies::default();
     for name in &ambiguous {
         let paths = [contracts.cookie.path(), "/"];
-        clearing.everywhere(name, &browser_request.host, &paths, secure);
-        if let Some(cleared) = sources.cleared_by_service(name) {
-            clearing.add(cleared.clone());
+        removals.add_all_scopes(name, &browser_request.host, &paths, secure);
+        if let Some(removal) = sources.cleared_by_service(name) {
+            removals.add(removal.clone());
         }
     }
     if ambiguous.contains(&contracts.cookie.name()) {
-        clearing.add(contracts.cookie.cleared());
+        removals.add(contracts.cookie.removal_cookie());
     }
     // The browser does not send cookies for the path of `next` or its folders to this page. Clear them, too, except
     // at the path of Curfew's own cookie.
     let path = next.split(['?', '#']).next().unwrap_or("/");
-    let (name, own) = (contracts.cookie.name(), contracts.cookie.path());
-    clearing.below(name, path, own, secure);
-    let mut response = private(StatusCode::SEE_OTHER);
+    let (name, own_path) = (contracts.cookie.name(), contracts.cookie.path());
+    removals.add_folders(name, path, own_path, secure);
+    let mut response = private_response(StatusCode::SEE_OTHER);
     let headers = response.headers_mut();
-    for value in clearing.values() {
+    for value in removals.into_values() {
         headers.append(SET_COOKIE, value);
     }
-    let mut remembered = cookie(marker_cookie_name(secure), &page, "/", None, secure);
-    remembered.set_max_age(cookie::time::Duration::seconds(MARKER_SECONDS));
-    if let Ok(value) = HeaderValue::try_from(remembered.to_string()) {
+    let mut marker = cookie(marker_cookie_name(secure), &digest, "/", None, secure);
+    marker.set_max_age(cookie::time::Duration::seconds(MARKER_SECONDS));
+    if let Ok(value) = HeaderValue::try_from(marker.to_string()) {
         headers.append(SET_COOKIE, value);
     }
     headers.insert(
@@ -144,7 +144,7 @@ fn remaining_cookies_page(
          your browser, and try again."
     );
     let link = (retry.to_owned(), "Try again".to_owned());
-    let mut response = page("Two sign-in cookies", &text, &[link]);
+    let mut response = render_page("Two sign-in cookies", &text, &[link]);
     *response.status_mut() = StatusCode::BAD_REQUEST;
     if let Some(removal) = removal_cookie(marker_cookie_name(secure), "/", None, secure) {
         response.headers_mut().append(SET_COOKIE, removal);

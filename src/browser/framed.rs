@@ -1,16 +1,16 @@
 use axum::response::{Html, IntoResponse, Response};
 use http::StatusCode;
 
-use super::private;
-use crate::contract::FRAMED;
+use super::private_response;
+use crate::contract::FRAMED_PAGE;
 
 /// `GET /.curfew/framed`: the framed page, for proxies that drop the body of a denial. The link on the page opens the
 /// frame's address in the whole window.
 pub(super) async fn show() -> Response {
-    page()
+    framed_page()
 }
 
 /// Builds the framed page, with status 401.
-pub(super) fn page() -> Response {
-    private((StatusCode::UNAUTHORIZED, Html(FRAMED)).into_response())
+pub(super) fn framed_page() -> Response {
+    private_response((StatusCode::UNAUTHORIZED, Html(FRAMED_PAGE)).into_response())
 }

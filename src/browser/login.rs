@@ -7,8 +7,8 @@ use url::form_urlencoded::{Serializer, parse};
 
 use super::browser_request::BrowserRequest;
 use super::cookies::{attempt_cookie, removal_cookie};
-use super::page::page;
-use super::{PREFIX, clear_cookies, framed, private, signed_out};
+use super::page::render_page;
+use super::{PREFIX, clear_cookies, framed, private_response, signed_out};
 use crate::check::{Original, OriginalUrl, Outcome};
 use crate::contract::{Contracts, is_framed};
 use crate::current::Current;
@@ -19,9 +19,9 @@ use crate::session::{Attributes, DenyReason, Verdict};
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 /// The maximum number of open attempts of a browser. Each attempt has a cookie of about 80 bytes. Beyond the maximum,
 /// the cookies of the oldest attempts are deleted.
-const MAX_ATTEMPTS: usize = 20;
+const MAX_OPEN_ATTEMPTS: usize = 20;
 /// The maximum number of attempt cookies that one response deletes.
-const MAX_REMOVALS: usize = 8;
+const MAX_DELETED_ATTEMPTS: usize = 8;
 /// The maximum size of a target address. It is a part of `state`, and the response head must fit in NGINX's buffer of
 /// 4 KiB.
 const MAX_TARGET_BYTES: usize = 1024;
@@ -65,12 +65,12 @@ impl LoginQuery {
 
     fn format_address(&self, provider: Option<&str>) -> String {
         let mut query = Serializer::new(String::new());
-        let others = [
+        let parameters = [
             ("provider", provider),
             ("rd", self.rd.as_deref()),
             ("reason", self.reason.as_deref()),
         ];
-        for (name, value) in others {
+        for (name, value) in parameters {
             if let Some(value) = value {
                 query.append_pair(name, value);
             }
@@ -88,28 +88,28 @@ pub(super) async fn begin(
     let login = contracts.login.as_deref().ok_or(StatusCode::NOT_FOUND)?;
     // Providers do not allow their sign-in pages in frames.
     if is_framed(&browser_request.method, &browser_request.headers) {
-        return Ok(framed::page());
+        return Ok(framed::framed_page());
     }
     let query = LoginQuery::new(query.as_deref().unwrap_or(""));
-    let target = target(&contracts, login, query.rd.as_deref());
-    let denial = denial(&contracts, &browser_request, target.as_deref()).await;
+    let target = allowed_target(&contracts, login, query.rd.as_deref());
+    let outcome = evaluate_target(&contracts, &browser_request, target.as_deref()).await;
     // Do not redirect a script to the provider: it cannot follow a redirect to another host, and would only get
     // attempt cookies. ingress-nginx also sends scripts to this page.
-    let by_script = browser_request
+    let is_from_script = browser_request
         .headers
         .get(SEC_FETCH_MODE)
         .is_some_and(|mode| mode != "navigate");
-    if by_script {
-        let request = browser_request.request()?;
+    if is_from_script {
+        let request = browser_request.to_check_request()?;
         let denial = Outcome {
-            verdict: match denial.verdict {
+            verdict: match outcome.verdict {
                 // The path of the proxy's check named an additional policy, and this page does not know this policy.
                 Verdict::Allow => Verdict::Deny(DenyReason::ReauthenticationRequired),
                 denied @ Verdict::Deny(_) => denied,
             },
-            ..denial
+            ..outcome
         };
-        return Ok(private(contracts.denial(&request, &denial)));
+        return Ok(private_response(contracts.denial(&request, &denial)));
     }
     // ingress-nginx creates the redirect itself, and redirects a browser with ambiguous cookies to this page, too.
     if !contracts
@@ -128,14 +128,14 @@ pub(super) async fn begin(
     }
     let Some(target) = target else {
         let text = "The return address is not allowed.";
-        return Ok(sign_in_failed(StatusCode::BAD_REQUEST, text, None));
+        return Ok(sign_in_failed_page(StatusCode::BAD_REQUEST, text, None));
     };
     let Some(provider) = login.provider(query.provider.as_deref()) else {
-        return Ok(provider_choice(login, &query));
+        return Ok(provider_choice_page(login, &query));
     };
     let reason = DenyReason::ReauthenticationRequired;
     let reauthenticate =
-        query.reason.as_deref() == Some(reason.as_str()) || denial.verdict == Verdict::Deny(reason);
+        query.reason.as_deref() == Some(reason.as_str()) || outcome.verdict == Verdict::Deny(reason);
     Ok(redirect_to_provider(
         &contracts,
         login,
@@ -147,13 +147,13 @@ pub(super) async fn begin(
     .await)
 }
 
-/// Finds the reason why the proxy denied the target page, for proxies that do not pass the reason on (ingress-nginx).
-/// Checks the target page with the browser's session, and returns the outcome.
+/// Checks the target page with the browser's session, and returns the outcome. The outcome shows why the proxy denied the
+/// target page, even if the proxy does not pass the reason on (ingress-nginx).
 ///
 /// The path of the proxy's check can name an additional policy, which is unknown here. Therefore, if the check allows
 /// the page, but some policy requires a more recent sign-in, the outcome is a denial with
 /// `reauthentication_required`.
-pub(super) async fn denial(
+pub(super) async fn evaluate_target(
     contracts: &Contracts,
     browser_request: &BrowserRequest,
     target: Option<&str>,
@@ -163,7 +163,7 @@ pub(super) async fn denial(
     // Remove the fragment: browsers do not send it, so the proxy's check did not contain it.
     let target = target.and_then(|target| target.split('#').next());
     let url = target.and_then(|target| OriginalUrl::parse(target.as_bytes()).ok());
-    let Ok(mut request) = browser_request.request() else {
+    let Ok(mut request) = browser_request.to_check_request() else {
         return Outcome::denied(DenyReason::MalformedRequest);
     };
     if let Some(url) = url {
@@ -205,13 +205,13 @@ pub(super) async fn redirect_to_provider(
 ) -> Response {
     match start_attempt(contracts, login, provider, target, reauthenticate).await {
         Ok((address, cookie)) => {
-            let mut response = private(StatusCode::SEE_OTHER);
-            let own = response.headers_mut();
-            own.insert(LOCATION, address);
+            let mut response = private_response(StatusCode::SEE_OTHER);
+            let response_headers = response.headers_mut();
+            response_headers.insert(LOCATION, address);
             for cookie in excess_attempt_removals(headers, login) {
-                own.append(SET_COOKIE, cookie);
+                response_headers.append(SET_COOKIE, cookie);
             }
-            own.append(SET_COOKIE, cookie);
+            response_headers.append(SET_COOKIE, cookie);
             response
         }
         Err(error) => {
@@ -222,7 +222,7 @@ pub(super) async fn redirect_to_provider(
                 .login(provider.name(), error.as_str());
             let text =
                 "The identity provider cannot be reached right now. Please try again in a moment.";
-            sign_in_failed(StatusCode::SERVICE_UNAVAILABLE, text, Some(target))
+            sign_in_failed_page(StatusCode::SERVICE_UNAVAILABLE, text, Some(target))
         }
     }
 }
@@ -242,8 +242,8 @@ async fn start_attempt(
         policy.ok_or_else(|| unavailable(&"the policy of the provider is not configured"))?;
     let max_age = login.max_age(policy, &Attributes::default());
     let now = checker.clock.now();
-    let begun = login.begin(provider, target, reauthenticate, max_age, now);
-    let (url, name, value) = begun.await?;
+    let started = login.begin(provider, target, reauthenticate, max_age, now);
+    let (url, name, value) = started.await?;
     let cookie = attempt_cookie(&name, &value, login.secure);
     let header = |text: &str| HeaderValue::from_str(text).map_err(|error| unavailable(&error));
     Ok((header(url.as_str())?, header(&cookie.to_string())?))
@@ -252,9 +252,9 @@ async fn start_attempt(
 /// Returns `Set-Cookie` values that delete the oldest attempts, so that the browser can start one more.
 fn excess_attempt_removals(headers: &HeaderMap, login: &Login) -> Vec<HeaderValue> {
     let names = Attempt::cookie_names(headers, login.secure);
-    let excess = (names.len() + 1).saturating_sub(MAX_ATTEMPTS);
+    let excess = (names.len() + 1).saturating_sub(MAX_OPEN_ATTEMPTS);
     // Limit the number of deletions, because the response head must not become too large.
-    let oldest = names.into_iter().take(excess.min(MAX_REMOVALS));
+    let oldest = names.into_iter().take(excess.min(MAX_DELETED_ATTEMPTS));
     oldest
         .filter_map(|name| removal_cookie(name, "/", None, login.secure))
         .collect()
@@ -262,7 +262,7 @@ fn excess_attempt_removals(headers: &HeaderMap, login: &Login) -> Vec<HeaderValu
 
 /// Returns the target address after the sign-in. `requested` must be the address of an allowed host, parsed as
 /// browsers parse it (WHATWG URL), or a path on Curfew's own host. Returns `None` for any other text (CWE-601).
-pub(super) fn target(
+pub(super) fn allowed_target(
     contracts: &Contracts,
     login: &Login,
     requested: Option<&str>,
@@ -277,21 +277,21 @@ pub(super) fn target(
     };
     let sign_in = contracts.sign_in.as_ref()?;
     let url = sign_in.upgrade_to_https(url);
-    if !sign_in.may_go_to(&url) {
+    if !sign_in.may_redirect_to(&url) {
         return None;
     }
     // If the target is a page of Curfew, such as the sign-in page, the redirects could continue without end.
     let path = url.path();
-    let within = path == PREFIX || path.starts_with("/.curfew/");
+    let is_own_page = path == PREFIX || path.starts_with("/.curfew/");
     let text = url.to_string();
-    if within || text.len() > MAX_TARGET_BYTES {
+    if is_own_page || text.len() > MAX_TARGET_BYTES {
         return url.join("/").ok().map(String::from);
     }
     Some(text)
 }
 
 /// Builds the page where a person chooses a provider.
-fn provider_choice(login: &Login, query: &LoginQuery) -> Response {
+fn provider_choice_page(login: &Login, query: &LoginQuery) -> Response {
     let links: Vec<_> = login
         .providers
         .values()
@@ -300,17 +300,17 @@ fn provider_choice(login: &Login, query: &LoginQuery) -> Response {
             (query.address_for(provider.name()), label)
         })
         .collect();
-    page("Sign in", "Choose where to sign in.", &links)
+    render_page("Sign in", "Choose where to sign in.", &links)
 }
 
 /// Builds the page for a failed sign-in, with a link to try again.
-pub(super) fn sign_in_failed(status: StatusCode, text: &str, target: Option<&str>) -> Response {
+pub(super) fn sign_in_failed_page(status: StatusCode, text: &str, target: Option<&str>) -> Response {
     let mut query = Serializer::new(String::new());
     if let Some(target) = target {
         query.append_pair("rd", target);
     }
     let retry = format!("{PREFIX}/login?{}", query.finish());
-    let mut response = page("Not signed in", text, &[(retry, "Try again".to_owned())]);
+    let mut response = render_page("Not signed in", text, &[(retry, "Try again".to_owned())]);
     *response.status_mut() = status;
     response
 }

@@ -16,7 +16,7 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// # Errors
 /// 403, unless the request comes from a page of the same origin, or from a client that is not a browser.
 pub(super) fn require_same_origin(browser_request: &BrowserRequest) -> Result<(), StatusCode> {
-    if is_same(&browser_request.headers, &browser_request.host) {
+    if is_same_origin(&browser_request.headers, &browser_request.host) {
         Ok(())
     } else {
         tracing::debug!(
@@ -27,7 +27,7 @@ pub(super) fn require_same_origin(browser_request: &BrowserRequest) -> Result<()
     }
 }
 
-pub(super) fn is_same(headers: &HeaderMap, host: &str) -> bool {
+pub(super) fn is_same_origin(headers: &HeaderMap, host: &str) -> bool {
     match (headers.get(SEC_FETCH_SITE), headers.get(ORIGIN)) {
         (Some(site), _) => site == "same-origin",
         (None, Some(origin)) => has_host(origin, host),
@@ -41,17 +41,17 @@ fn has_host(origin: &HeaderValue, host: &str) -> bool {
     let Some(origin) = origin.to_str().ok().and_then(parse) else {
         return false;
     };
-    let Some(own) = parse(&format!("{}://{host}", origin.scheme())) else {
+    let Some(expected) = parse(&format!("{}://{host}", origin.scheme())) else {
         return false;
     };
-    let bare = own.path() == "/" && own.username().is_empty();
+    let has_only_host = expected.path() == "/" && expected.username().is_empty();
     let authority = |url: &Url| {
         (
             url.host_str().map(str::to_owned),
             url.port_or_known_default(),
         )
     };
-    matches!(origin.scheme(), "http" | "https") && bare && authority(&origin) == authority(&own)
+    matches!(origin.scheme(), "http" | "https") && has_only_host && authority(&origin) == authority(&expected)
 }
 
 #[cfg(test)]

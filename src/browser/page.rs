@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 
-use super::private;
+use super::private_response;
 use crate::escape::{html, html_value};
 
 /// Content Security Policy: allows only the style of the page, by its hash.
@@ -17,8 +17,8 @@ const CSP: &str = concat!(
 const STYLE: &str = include_str!("page.css");
 
 /// Renders a page with a title, a text and links. Each link is a pair of address and text.
-pub(super) fn page(title: &str, text: &str, targets: &[(String, String)]) -> Response {
-    let links: String = targets
+pub(super) fn render_page(title: &str, text: &str, links: &[(String, String)]) -> Response {
+    let link_html: String = links
         .iter()
         .map(|(address, label)| {
             let (address, label) = (html_value(address), html(label));
@@ -30,14 +30,14 @@ pub(super) fn page(title: &str, text: &str, targets: &[(String, String)]) -> Res
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width\">\n<title>{title}</title>\n\
          <style>{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n<p>{text}</p>\n\
-         {links}</main>\n</body>\n</html>\n"
+         {link_html}</main>\n</body>\n</html>\n"
     );
     let mut response = Html(page).into_response();
     let name = HeaderName::from_static("content-security-policy");
     if let Ok(policy) = HeaderValue::try_from(CSP.replace("STYLE", &style_hash())) {
         response.headers_mut().insert(name, policy);
     }
-    private(response)
+    private_response(response)
 }
 
 /// Returns the hash of the style in the format of a Content Security Policy (CSP Level 3, 2.3.1).

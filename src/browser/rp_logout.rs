@@ -14,8 +14,8 @@ use crate::login::{Login, Provider};
 use crate::secret::Secret;
 use crate::session::DenyReason;
 
-/// The path of the cookie: the sign-out path.
-const PATH: &str = "/.curfew/sign-out";
+/// The path of the cookie: browsers send the cookie only to the sign-out path.
+const COOKIE_PATH: &str = "/.curfew/sign-out";
 /// The maximum size of a stored ID token: the response head must fit in NGINX's buffer of 4 KiB. Without the token,
 /// the provider asks the person to confirm the logout.
 const MAX_ID_TOKEN_BYTES: usize = 1800;
@@ -38,7 +38,7 @@ pub(super) fn hint_cookie(
     let cookie = cookie(
         cookie_name(login.secure),
         &value,
-        PATH,
+        COOKIE_PATH,
         login.domain.as_deref(),
         login.secure,
     );
@@ -67,10 +67,10 @@ pub(super) async fn end_session_url(
     let (provider, id_token) = value.split_once(':')?;
     let provider = login.provider(Some(provider))?;
     let id_token = Some(id_token).filter(|it| !it.is_empty());
-    let after = login.url.join(".curfew/signed-out").ok()?;
+    let return_url = login.url.join(".curfew/signed-out").ok()?;
     let now = contracts.checker.clock.now();
     let url = provider
-        .end_session_url(id_token, after, DenyReason::SignedOut.as_str(), now)
+        .end_session_url(id_token, return_url, DenyReason::SignedOut.as_str(), now)
         .await;
     url.unwrap_or_else(|error| {
         tracing::warn!(provider = provider.name(), %error, "RP-initiated logout failed; only the local session ended");
@@ -83,7 +83,7 @@ pub(super) fn clear_hint_cookie(contracts: &Contracts) -> Option<HeaderValue> {
     let login = contracts.login.as_deref()?;
     removal_cookie(
         cookie_name(login.secure),
-        PATH,
+        COOKIE_PATH,
         login.domain.as_deref(),
         login.secure,
     )

@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 
 use super::router;
 use crate::admission::ConcurrencyLimit;
-use crate::contract::{Contracts, keys};
+use crate::contract::{Contracts, serve_assertion_keys};
 use crate::listener::{HttpService, Limited};
 use crate::live::Live;
 use crate::logout::{self, LogoutEndpoints};
@@ -32,7 +32,7 @@ impl BrowserService {
         limit: &ConcurrencyLimit,
     ) -> Self {
         let assertion_keys = axum::Router::new()
-            .route("/.well-known/jwks.json", get(keys))
+            .route("/.well-known/jwks.json", get(serve_assertion_keys))
             .with_state(contracts.clone());
         Self {
             pages: Limited::new(router(contracts).merge(assertion_keys), limit.clone()),

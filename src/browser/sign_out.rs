@@ -3,7 +3,7 @@ use http::header::{LOCATION, SET_COOKIE};
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::browser_request::BrowserRequest;
-use super::{PREFIX, origin, private, rp_logout};
+use super::{PREFIX, origin, private_response, rp_logout};
 use crate::actor::Actor;
 use crate::contract::Contracts;
 use crate::current::Current;
@@ -25,7 +25,7 @@ pub(super) async fn end(
     browser_request: BrowserRequest,
 ) -> Result<Response, StatusCode> {
     origin::require_same_origin(&browser_request)?;
-    let request = browser_request.request()?;
+    let request = browser_request.to_check_request()?;
     let passive = Activity::Passive(Passivity::Rule);
     let outcome = contracts
         .checker
@@ -34,7 +34,7 @@ pub(super) async fn end(
     let unavailable =
         matches!(outcome.verdict, Verdict::Deny(reason) if reason.is_temporary_failure());
     if unavailable {
-        return Ok(private(contracts.denial(&request, &outcome)));
+        return Ok(private_response(contracts.denial(&request, &outcome)));
     }
     // The outcome has a session if it is live, even if the check was denied for lack of a fresh sign-in or a group.
     if let Some((id, session)) = &outcome.session {
@@ -43,15 +43,15 @@ pub(super) async fn end(
         let actor = Actor::user(&session.subject, address);
         let ending = Ending::signed_out(checker.clock.now());
         if checker.lifecycle.end(*id, ending, &actor).await.is_err() {
-            let mut failed = outcome;
-            failed.verdict = Verdict::Deny(DenyReason::StoreUnavailable);
-            return Ok(private(contracts.denial(&request, &failed)));
+            let mut store_failure = outcome;
+            store_failure.verdict = Verdict::Deny(DenyReason::StoreUnavailable);
+            return Ok(private_response(contracts.denial(&request, &store_failure)));
         }
     }
     let url = rp_logout::end_session_url(&contracts, &browser_request).await;
     let mut response = if contracts.accepts_html(&browser_request.headers) {
-        let own = || format!("{PREFIX}/signed-out?reason={SIGNED_OUT}");
-        let url = url.map_or_else(own, String::from);
+        let signed_out_page = || format!("{PREFIX}/signed-out?reason={SIGNED_OUT}");
+        let url = url.map_or_else(signed_out_page, String::from);
         Redirect::to(&url).into_response()
     } else {
         let mut response = StatusCode::NO_CONTENT.into_response();
@@ -65,13 +65,13 @@ pub(super) async fn end(
     if let Some(removal) = rp_logout::clear_hint_cookie(&contracts) {
         headers.append(SET_COOKIE, removal);
     }
-    let cleared = outcome
-        .cleared
-        .unwrap_or_else(|| contracts.cookie.cleared());
-    headers.append(SET_COOKIE, cleared);
-    if let Some(data) = &contracts.clear_site_data {
+    let removal_cookie = outcome
+        .removal_cookie
+        .unwrap_or_else(|| contracts.cookie.removal_cookie());
+    headers.append(SET_COOKIE, removal_cookie);
+    if let Some(value) = &contracts.clear_site_data {
         let name = HeaderName::from_static("clear-site-data");
-        headers.insert(name, HeaderValue::clone(data));
+        headers.insert(name, HeaderValue::clone(value));
     }
-    Ok(private(response))
+    Ok(private_response(response))
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::browser_request::BrowserRequest;
 use super::page;
-use crate::contract::{Contracts, is_navigation, message};
+use crate::contract::{Contracts, is_navigation, denial_message};
 use crate::current::Current;
 use crate::policy::{Activity, Passivity};
 use crate::session::{DenyReason, Verdict};
@@ -43,31 +43,31 @@ pub(super) async fn show(
         return_path(&query.rd).to_owned(),
         "Sign in again".to_owned(),
     );
-    let mut response = page::page(title, text, &[link]);
-    if let Some(cleared) = ended_cookie(&contracts, &browser_request).await {
-        response.headers_mut().insert(SET_COOKIE, cleared);
+    let mut response = page::render_page(title, text, &[link]);
+    if let Some(removal_cookie) = removal_if_ended(&contracts, &browser_request).await {
+        response.headers_mut().insert(SET_COOKIE, removal_cookie);
     }
     response
 }
 
 /// Returns the `Set-Cookie` value that clears the cookie of an ended session. Returns `None` for any other cookie,
 /// because another tab can have signed in since. Checks do not clear cookies (ADR 16), so this page must do it.
-async fn ended_cookie(
+async fn removal_if_ended(
     contracts: &Contracts,
     browser_request: &BrowserRequest,
 ) -> Option<HeaderValue> {
     if !is_navigation(&browser_request.method, &browser_request.headers) {
         return None;
     }
-    let request = browser_request.request().ok()?;
+    let request = browser_request.to_check_request().ok()?;
     let passive = Activity::Passive(Passivity::Rule);
     let outcome = contracts
         .checker
         .evaluate_passively(&request, passive)
         .await;
     let ended = matches!(outcome.verdict, Verdict::Deny(reason) if reason.is_terminal());
-    let own = || contracts.cookie.cleared();
-    ended.then(|| outcome.cleared.unwrap_or_else(own))
+    let own_removal = || contracts.cookie.removal_cookie();
+    ended.then(|| outcome.removal_cookie.unwrap_or_else(own_removal))
 }
 
 /// Returns the title and the text of the page for a reason.
@@ -79,17 +79,17 @@ fn title_and_text(reason: &str) -> (&'static str, &'static str) {
     {
         Some(DenyReason::Revoked) => ("Signed out", "Your session was ended."),
         Some(DenyReason::SignedOut) => ("Signed out", "You have signed out."),
-        Some(reason) => ("Signed out", message(reason)),
+        Some(reason) => ("Signed out", denial_message(reason)),
         None => ("Not signed in", "Sign in again to continue."),
     }
 }
 
 /// Returns `requested` if it is a path on this host, and `/` otherwise (CWE-601).
 pub(super) fn return_path(requested: &str) -> &str {
-    let mut start = requested.chars();
-    let local = start.next() == Some('/') && !matches!(start.next(), Some('/' | '\\'));
-    let plain = !requested.chars().any(|it| it.is_control() || it == '\\');
-    if local && plain && !requested.starts_with(super::PREFIX) {
+    let mut characters = requested.chars();
+    let is_local = characters.next() == Some('/') && !matches!(characters.next(), Some('/' | '\\'));
+    let is_plain = !requested.chars().any(|it| it.is_control() || it == '\\');
+    if is_local && is_plain && !requested.starts_with(super::PREFIX) {
         requested
     } else {
         "/"
@@ -102,10 +102,10 @@ mod tests {
 
     #[test]
     fn return_paths_stay_on_this_host() {
-        for here in ["/", "/a/b?c=d#e", "/search?q=//x"] {
-            assert_eq!(return_path(here), here);
+        for path in ["/", "/a/b?c=d#e", "/search?q=//x"] {
+            assert_eq!(return_path(path), path);
         }
-        for elsewhere in [
+        for rejected in [
             "",
             "a",
             "//evil.example",
@@ -117,7 +117,7 @@ mod tests {
             "/a\\b",
             "/.curfew/sign-out",
         ] {
-            assert_eq!(return_path(elsewhere), "/", "{elsewhere:?}");
+            assert_eq!(return_path(rejected), "/", "{rejected:?}");
         }
     }
 }

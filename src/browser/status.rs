@@ -4,7 +4,7 @@ use http::StatusCode;
 use serde::Serialize;
 
 use super::browser_request::BrowserRequest;
-use super::private;
+use super::private_response;
 use crate::check::Outcome;
 use crate::contract::Contracts;
 use crate::current::Current;
@@ -42,24 +42,24 @@ pub(super) async fn respond(
     browser_request: &BrowserRequest,
     activity: Activity,
 ) -> Result<Response, StatusCode> {
-    let request = browser_request.request()?;
+    let request = browser_request.to_check_request()?;
     let outcome = contracts
         .checker
         .evaluate_passively(&request, activity)
         .await;
     let now = contracts.checker.clock.now();
-    Ok(private(match &outcome {
+    Ok(private_response(match &outcome {
         Outcome {
             verdict: Verdict::Allow,
             session: Some(session),
             remaining: Some(remaining),
             ..
-        } => status(session, *remaining, now),
+        } => status_response(session, *remaining, now),
         _ => contracts.denial(&request, &outcome).into_response(),
     }))
 }
 
-fn status((_, session): &(SessionId, Session), remaining: Remaining, now: Timestamp) -> Response {
+fn status_response((_, session): &(SessionId, Session), remaining: Remaining, now: Timestamp) -> Response {
     Json(Status {
         subject: session.subject.as_str(),
         idle_remaining: remaining.idle.as_secs_f64(),

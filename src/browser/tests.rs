@@ -8,7 +8,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::check::{CheckRequest, ClientAddress, MalformedOriginal, Outcome};
-use crate::contract::fixture::{CLEARED, Fixture};
+use crate::contract::fixture::{REMOVAL_COOKIE, Fixture};
 use crate::delegate::Relayed;
 use crate::identity::{AssertionKey, AssertionSigner};
 use crate::policy::Contract;
@@ -39,10 +39,10 @@ impl Browser {
     }
 
     /// Sends a request without a session.
-    async fn send(&self, method: &str, path: &str, lines: &[(&str, &str)]) -> Response {
+    async fn send(&self, method: &str, path: &str, header_lines: &[(&str, &str)]) -> Response {
         let mut request = Request::builder().method(method).uri(path);
         request = request.header("host", "app.example.com");
-        for (name, value) in lines {
+        for (name, value) in header_lines {
             request = request.header(*name, *value);
         }
         let request = request.body(Body::empty()).unwrap();
@@ -50,10 +50,10 @@ impl Browser {
     }
 
     /// Sends a request with the session's cookie.
-    async fn send_signed_in(&self, method: &str, path: &str, lines: &[(&str, &str)]) -> Response {
+    async fn send_signed_in(&self, method: &str, path: &str, header_lines: &[(&str, &str)]) -> Response {
         let cookie = self.fixture.cookie();
-        let lines = [&[("cookie", &*cookie)], lines].concat();
-        self.send(method, path, &lines).await
+        let header_lines = [&[("cookie", &*cookie)], header_lines].concat();
+        self.send(method, path, &header_lines).await
     }
 
     /// Returns the last activity of the session, in seconds after its start.
@@ -66,15 +66,15 @@ impl Browser {
 /// Returns the `Set-Cookie` values of a response, without the attributes `HttpOnly` and `Secure`.
 fn cookies(response: &Response) -> Vec<String> {
     let values = response.headers().get_all("set-cookie").into_iter();
-    let short = |text: &str| text.replace("; HttpOnly", "").replace("; Secure", "");
-    values.map(|it| short(it.to_str().unwrap())).collect()
+    let without_flags = |text: &str| text.replace("; HttpOnly", "").replace("; Secure", "");
+    values.map(|it| without_flags(it.to_str().unwrap())).collect()
 }
 
-async fn json(response: Response) -> Value {
+async fn read_json(response: Response) -> Value {
     serde_json::from_slice(&to_bytes(response.into_body(), 4096).await.unwrap()).unwrap()
 }
 
-async fn text(response: Response) -> String {
+async fn read_text(response: Response) -> String {
     let bytes = to_bytes(response.into_body(), 8192).await.unwrap();
     String::from_utf8(bytes.to_vec()).unwrap()
 }
@@ -82,7 +82,7 @@ async fn text(response: Response) -> String {
 /// Returns a page for browsers that contains `text` in every text of the page.
 pub(crate) async fn outputs(text: &str) -> Vec<Output> {
     let link = (text.to_owned(), text.to_owned());
-    let page = self::text(page::page(text, text, &[link])).await;
+    let page = read_text(page::render_page(text, text, &[link])).await;
     vec![("page for browsers", Form::Markup, page)]
 }
 
@@ -95,7 +95,7 @@ async fn the_status_shows_the_remaining_time_without_a_touch() {
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["cache-control"], "no-store");
         assert_eq!(response.headers()["x-content-type-options"], "nosniff");
-        let status = json(response).await;
+        let status = read_json(response).await;
         assert_eq!(status["subject"], "alice");
         assert_eq!(status["idle_remaining"], 600.0);
         assert_eq!(status["absolute_remaining"], 8.0 * 3600.0 - 300.0);
@@ -117,7 +117,7 @@ async fn a_browser_without_a_session_gets_the_reason() {
     // The warning script sends this request in every tab. A late response must not clear the cookie of a newer
     // sign-in.
     assert!(!response.headers().contains_key("set-cookie"));
-    assert_eq!(json(response).await["error"], "idle_timeout");
+    assert_eq!(read_json(response).await["error"], "idle_timeout");
     let store = &browser.fixture.bench.store;
     store
         .all_fail
@@ -134,7 +134,7 @@ async fn keep_alive_counts_as_activity() {
     let response = browser
         .send_signed_in("POST", "/.curfew/keep-alive", &[SAME_ORIGIN])
         .await;
-    assert_eq!(json(response).await["idle_remaining"], 900.0);
+    assert_eq!(read_json(response).await["idle_remaining"], 900.0);
     assert_eq!(browser.last_seen().await, 14 * 60);
     // An ended session cannot be kept alive.
     browser.fixture.bench.at(29 * MINUTE);
@@ -149,7 +149,7 @@ async fn other_sites_can_neither_keep_alive_nor_sign_out() {
     let browser = Browser::new().await;
     browser.fixture.bench.at(MINUTE);
     for path in ["/.curfew/keep-alive", "/.curfew/sign-out"] {
-        for lines in [
+        for header_lines in [
             &[][..],
             &[("sec-fetch-site", "cross-site")],
             &[("sec-fetch-site", "same-site")],
@@ -162,8 +162,8 @@ async fn other_sites_can_neither_keep_alive_nor_sign_out() {
             ],
             &[("authorization", "Bearer x")],
         ] {
-            let response = browser.send_signed_in("POST", path, lines).await;
-            assert_eq!(response.status(), 403, "{path} {lines:?}");
+            let response = browser.send_signed_in("POST", path, header_lines).await;
+            assert_eq!(response.status(), 403, "{path} {header_lines:?}");
         }
         assert_eq!(
             browser
@@ -174,9 +174,9 @@ async fn other_sites_can_neither_keep_alive_nor_sign_out() {
         );
     }
     assert_eq!(browser.last_seen().await, 0);
-    let by_origin = [("origin", "https://app.example.com")];
+    let origin_only = [("origin", "https://app.example.com")];
     let response = browser
-        .send_signed_in("POST", "/.curfew/keep-alive", &by_origin)
+        .send_signed_in("POST", "/.curfew/keep-alive", &origin_only)
         .await;
     assert_eq!(response.status(), 200);
 }
@@ -192,7 +192,7 @@ async fn signing_out_ends_the_session() {
         .send_signed_in("POST", "/.curfew/sign-out", &[SAME_ORIGIN])
         .await;
     assert_eq!(response.status(), 204);
-    assert_eq!(response.headers()["set-cookie"], CLEARED);
+    assert_eq!(response.headers()["set-cookie"], REMOVAL_COOKIE);
     assert_eq!(response.headers()["clear-site-data"], "\"cache\"");
     let stored = browser.fixture.stored().await;
     assert!(
@@ -215,8 +215,8 @@ async fn signing_out_ends_the_session() {
 #[tokio::test]
 async fn a_failed_sign_out_is_answered_with_503() {
     let browser = Browser::new().await;
-    let fail = std::sync::atomic::Ordering::SeqCst;
-    browser.fixture.bench.store.ends_fail.store(true, fail);
+    let ordering = std::sync::atomic::Ordering::SeqCst;
+    browser.fixture.bench.store.ends_fail.store(true, ordering);
     let response = browser
         .send_signed_in("POST", "/.curfew/sign-out", &[SAME_ORIGIN])
         .await;
@@ -227,7 +227,7 @@ async fn a_failed_sign_out_is_answered_with_503() {
 #[tokio::test]
 async fn the_signed_out_page_shows_the_reason_without_scripts() {
     let browser = Browser::new().await;
-    for (query, says) in [
+    for (query, expected) in [
         ("?reason=idle_timeout", "was not used for a while"),
         ("?reason=absolute_timeout", "longest duration"),
         ("?reason=revoked", "was ended"),
@@ -245,13 +245,13 @@ async fn the_signed_out_page_shows_the_reason_without_scripts() {
             policy.starts_with("default-src 'none'; style-src 'sha256-"),
             "{policy}"
         );
-        let page = text(response).await;
-        assert!(page.contains(says), "{query}: {page}");
+        let page = read_text(response).await;
+        assert!(page.contains(expected), "{query}: {page}");
         assert!(!page.contains("<script"), "{page}");
         assert!(page.contains("href=\"/\""), "{page}");
     }
-    let back = "/.curfew/signed-out?rd=%2Forders%3Fa%3D1%26b%3D%22";
-    let page = text(browser.send("GET", back, &[]).await).await;
+    let path_with_return = "/.curfew/signed-out?rd=%2Forders%3Fa%3D1%26b%3D%22";
+    let page = read_text(browser.send("GET", path_with_return, &[]).await).await;
     assert!(page.contains("href=\"/orders?a=1&amp;b=&quot;\""), "{page}");
 }
 
@@ -269,15 +269,15 @@ async fn no_page_has_headers_of_a_check() {
         }));
     });
     let browser = Browser::with_fixture(fixture.await);
-    let assert_nothing = |headers: &HeaderMap, what: &str| {
+    let assert_no_check_headers = |headers: &HeaderMap, response_name: &str| {
         for name in headers.keys() {
-            let known = name == "x-session-reason" || name == "x-session-detail";
-            let is_session_header = name.as_str().starts_with("x-session-") && !known;
+            let is_denial_header = name == "x-session-reason" || name == "x-session-detail";
+            let is_session_header = name.as_str().starts_with("x-session-") && !is_denial_header;
             assert!(
                 !is_session_header && name != "x-curfew-assertion",
-                "{what}: {name}"
+                "{response_name}: {name}"
             );
-            assert!(!name.as_str().contains("token"), "{what}: {name}");
+            assert!(!name.as_str().contains("token"), "{response_name}: {name}");
         }
     };
     for path in [
@@ -292,14 +292,14 @@ async fn no_page_has_headers_of_a_check() {
         let path = format!("/.curfew/{path}");
         for method in ["GET", "POST", "HEAD"] {
             let response = browser.send_signed_in(method, &path, &[SAME_ORIGIN]).await;
-            assert_nothing(response.headers(), &path);
+            assert_no_check_headers(response.headers(), &path);
         }
     }
     let response = browser
         .send_signed_in("POST", "/.curfew/keep-alive", &[SAME_ORIGIN])
         .await;
     assert_eq!(response.status(), 200);
-    assert_nothing(response.headers(), "keep-alive");
+    assert_no_check_headers(response.headers(), "keep-alive");
     // A delegated service can send tokens in the headers of its response.
     let mut headers = HeaderMap::new();
     headers.insert("x-access-token", HeaderValue::from_static("secret"));
@@ -312,18 +312,18 @@ async fn no_page_has_headers_of_a_check() {
         ..Outcome::denied(DenyReason::SourceUnavailable)
     };
     let contracts = browser.fixture.contracts.current();
-    let empty = HeaderMap::new();
+    let no_headers = HeaderMap::new();
     let request = CheckRequest {
         contract: Contract::ForwardAuth,
         policy: None,
         original: Err(MalformedOriginal::missing("Host")),
-        headers: &empty,
+        headers: &no_headers,
         address: ClientAddress::InHeader,
         peer: None,
     };
     let response = contracts.denial(&request, &outcome);
     assert_eq!(response.status(), 503);
-    assert_nothing(response.headers(), "a denial");
+    assert_no_check_headers(response.headers(), "a denial");
 }
 
 #[tokio::test]
@@ -335,14 +335,14 @@ async fn the_script_is_small_and_cacheable() {
         "text/javascript; charset=utf-8"
     );
     let tag = response.headers()["etag"].to_str().unwrap().to_owned();
-    let script = text(response).await;
+    let script = read_text(response).await;
     assert!(script.len() < 6 * 1024, "{} bytes", script.len());
     for forbidden in ["innerHTML", "eval(", "document.write", ".cssText"] {
         assert!(!script.contains(forbidden), "{forbidden}");
     }
-    let known = [("if-none-match", &*tag)];
-    let response = browser.send("GET", "/.curfew/warning.js", &known).await;
+    let if_none_match = [("if-none-match", &*tag)];
+    let response = browser.send("GET", "/.curfew/warning.js", &if_none_match).await;
     assert_eq!(response.status(), 304);
     assert_eq!(response.headers()["etag"], *tag);
-    assert_eq!(text(response).await, "");
+    assert_eq!(read_text(response).await, "");
 }

@@ -14,7 +14,7 @@ use crate::telemetry::audit;
 
 /// The maximum number of decisions of one check. A check decides again if another request uses the session before the
 /// check can end it.
-const MAX_ATTEMPTS: usize = 3;
+const MAX_DECISIONS: usize = 3;
 
 /// The store failed or timed out.
 struct StoreFailed;
@@ -33,8 +33,8 @@ impl CheckContext<'_> {
     /// Returns the touch to record for an allowed request; `None` for a passive request.
     fn touch(&self, session: &Session, home: &AppliedPolicy<'_>, now: Timestamp) -> Option<Touch> {
         let (method, headers) = (self.original.method, self.request.headers);
-        let by_rules = || self.rule_match.activity(home, method, headers);
-        let activity = self.activity.unwrap_or_else(by_rules);
+        let activity_by_rules = || self.rule_match.activity(home, method, headers);
+        let activity = self.activity.unwrap_or_else(activity_by_rules);
         (activity == Activity::Touch).then(|| Touch {
             at: now,
             last_seen: session.last_seen,
@@ -96,13 +96,13 @@ impl Checker {
             self.known.record_live(id, &session, now);
         }
         self.queue_revalidation(id, &session, now);
-        Some(allowed(id, session, &home, now))
+        Some(allowed_outcome(id, session, &home, now))
     }
 
     /// Queues a session in use for revalidation with its identity provider.
     fn queue_revalidation(&self, id: SessionId, session: &Session, now: Timestamp) {
         if let Some(revalidation) = &self.revalidation {
-            revalidation.note(id, session, now);
+            revalidation.queue_if_due(id, session, now);
         }
     }
 
@@ -112,7 +112,7 @@ impl Checker {
         context: &CheckContext<'_>,
         id: SessionId,
     ) -> Result<Outcome, StoreFailed> {
-        for _ in 0..MAX_ATTEMPTS {
+        for _ in 0..MAX_DECISIONS {
             let session = match self.load_or_adopt(context, id).await? {
                 Ok(session) => session,
                 Err(refused) => return Ok(*refused),
@@ -129,17 +129,17 @@ impl Checker {
                         self.known.record_live(id, &session, now);
                     }
                     self.queue_revalidation(id, &session, now);
-                    return Ok(allowed(id, session, &home, now));
+                    return Ok(allowed_outcome(id, session, &home, now));
                 }
                 Verdict::Deny(reason) => {
                     if session.state != State::Live && context.credential.is_external {
                         self.lifecycle.extend_tombstone(id, &session);
                     }
                     let age = context.rule_match.limits(&home, &session).max_auth_age;
-                    let again = reason == DenyReason::ReauthenticationRequired;
+                    let needs_reauthentication = reason == DenyReason::ReauthenticationRequired;
                     if let Some(outcome) = self.deny(context, id, session, reason, now).await? {
                         return Ok(Outcome {
-                            max_auth_age: age.map(|age| age.as_secs()).filter(|_| again),
+                            max_auth_age: age.map(|age| age.as_secs()).filter(|_| needs_reauthentication),
                             ..outcome
                         });
                     }
@@ -158,17 +158,17 @@ impl Checker {
         id: SessionId,
     ) -> Result<Result<Session, Box<Outcome>>, StoreFailed> {
         let denied = |reason| Ok(Err(Box::new(Outcome::deny(reason))));
-        let unanswered = |error: &dyn std::fmt::Display| {
+        let log_store_error = |error: &dyn std::fmt::Display| {
             tracing::warn!(%error, "check not answered: store error");
             StoreFailed
         };
-        let known = self.stores.sessions.load(id).await;
-        let known = known.map_err(|error| unanswered(&error))?;
+        let stored = self.stores.sessions.load(id).await;
+        let stored = stored.map_err(|error| log_store_error(&error))?;
         let Some(credential) = &context.credential.external else {
             let unknown = || Box::new(Outcome::deny(DenyReason::UnknownSession));
-            return Ok(known.ok_or_else(unknown));
+            return Ok(stored.ok_or_else(unknown));
         };
-        let session = match known {
+        let session = match stored {
             Some(session) => session,
             None => {
                 let policies = &self.book.policies;
@@ -198,13 +198,13 @@ impl Checker {
                     Err(AdoptionError::Revoked) => return denied(DenyReason::Revoked),
                     Err(AdoptionError::LostSince) => {
                         return Ok(Err(Box::new(Outcome {
-                            detail: Some(Detail::LostSince),
+                            detail: Some(Detail::DataLoss),
                             max_auth_age: Some(0),
                             ..Outcome::deny(DenyReason::ReauthenticationRequired)
                         })));
                     }
                     Err(AdoptionError::TooMany(_)) => return denied(DenyReason::TooManySessions),
-                    Err(AdoptionError::Store(error)) => return Err(unanswered(&error)),
+                    Err(AdoptionError::Store(error)) => return Err(log_store_error(&error)),
                 }
             }
         };
@@ -258,15 +258,15 @@ impl Checker {
         let Some((session, home)) = last_known else {
             return Outcome::deny(DenyReason::StoreUnavailable);
         };
-        let seen = session.last_seen;
+        let previous_activity = session.last_seen;
         let session = self.touch(context, id, session, &home, now).await;
-        if session.last_seen > seen {
+        if session.last_seen > previous_activity {
             self.known.record_touch(id, now);
         }
         self.metrics.degraded(session.policy.as_str());
         let address = self.client_address(context.request);
         audit::session_degraded(id, &session, context.request.contract.as_str(), address);
-        allowed(id, session, &home, now)
+        allowed_outcome(id, session, &home, now)
     }
 
     /// Decides on a loaded session. A revoked session is denied without further checks.
@@ -331,46 +331,46 @@ impl Checker {
     ) -> Result<Option<Outcome>, StoreFailed> {
         let denied = |reason, session| {
             let session = Some((id, session));
-            let unknown_client = reason == DenyReason::MalformedRequest;
+            let is_unknown_client = reason == DenyReason::MalformedRequest;
             Ok(Some(Outcome {
                 session,
-                detail: unknown_client.then_some(Detail::UnknownClient),
+                detail: is_unknown_client.then_some(Detail::UnknownClient),
                 ..Outcome::deny(reason)
             }))
         };
         let Some(ending) = Ending::for_denial(&session, reason, now) else {
             return denied(reason, session);
         };
-        let idle = ending.unless_touched_since.is_some();
+        let is_idle_timeout = ending.unless_touched_since.is_some();
         let actor = Actor::of_end(ending.reason, &session);
         let actor = actor.at(self.client_address(context.request));
         match self.lifecycle.end(id, ending, &actor).await {
             Ok(EndOutcome::Touched(_)) => Ok(None),
             Ok(EndOutcome::AlreadyEnded(tombstone)) => {
-                let recorded = match tombstone.state {
+                let recorded_reason = match tombstone.state {
                     State::Ended(end) => end.reason.denial(),
                     State::Live => reason,
                 };
-                denied(recorded, tombstone)
+                denied(recorded_reason, tombstone)
             }
             Ok(EndOutcome::Ended(tombstone)) => denied(reason, tombstone),
             // The store may contain later activity that this replica has not seen.
-            Err(_) if idle => Err(StoreFailed),
+            Err(_) if is_idle_timeout => Err(StoreFailed),
             // The request is denied even if the end was not stored. The next check tries to store it again.
             Ok(EndOutcome::Unknown) | Err(_) => denied(reason, session),
         }
     }
 }
 
-/// The outcome of an allowed request with a session.
-fn allowed(id: SessionId, session: Session, home: &AppliedPolicy<'_>, now: Timestamp) -> Outcome {
+/// Builds the outcome of an allowed request with a session.
+fn allowed_outcome(id: SessionId, session: Session, home: &AppliedPolicy<'_>, now: Timestamp) -> Outcome {
     Outcome {
         verdict: Verdict::Allow,
         public: false,
         remaining: Some(session.remaining(&home.limits, now)),
         session: Some((id, session)),
         relayed: None,
-        cleared: None,
+        removal_cookie: None,
         max_auth_age: None,
         detail: None,
     }

@@ -17,9 +17,9 @@ pub struct RuleMatch<'a> {
     /// The terms of the rule, or the default terms if no rule matches.
     pub terms: &'a Terms,
     /// The policy that the proxy names.
-    pub by_proxy: Option<(&'a PolicyName, &'a Policy)>,
+    pub proxy_policy: Option<(&'a PolicyName, &'a Policy)>,
     /// The policy that the rule names.
-    pub by_rule: Option<(&'a PolicyName, &'a Policy)>,
+    pub rule_policy: Option<(&'a PolicyName, &'a Policy)>,
     /// Whether the request needs no session.
     pub public: bool,
 }
@@ -78,7 +78,7 @@ impl<'a> RuleMatch<'a> {
     ///
     /// # Errors
     /// [`MatchError`] for an unknown policy or host, or an ambiguous path.
-    pub fn on(
+    pub fn find(
         book: &'a Rulebook,
         contract: Contract,
         policy: Option<&str>,
@@ -88,9 +88,9 @@ impl<'a> RuleMatch<'a> {
         if !book.hosts.admit(original.url.host) {
             return Err(MatchError::UnknownHost);
         }
-        let named = |name: &str| book.policies.get(name);
-        let by_proxy = match policy {
-            Some(name) => Some(named(name).ok_or(MatchError::UnknownPolicy)?),
+        let find_policy = |name: &str| book.policies.get(name);
+        let proxy_policy = match policy {
+            Some(name) => Some(find_policy(name).ok_or(MatchError::UnknownPolicy)?),
             None => None,
         };
         let found = book.rules.find(&RequestTarget {
@@ -100,8 +100,8 @@ impl<'a> RuleMatch<'a> {
             contract,
         })?;
         let terms = found.terms;
-        let by_rule = match &terms.policy {
-            Some(name) => Some(named(name.as_str()).ok_or(MatchError::UnknownPolicy)?),
+        let rule_policy = match &terms.policy {
+            Some(name) => Some(find_policy(name.as_str()).ok_or(MatchError::UnknownPolicy)?),
             None => None,
         };
         let public = terms.access == Access::Public
@@ -110,8 +110,8 @@ impl<'a> RuleMatch<'a> {
             book,
             rule: found.rule,
             terms,
-            by_proxy,
-            by_rule,
+            proxy_policy,
+            rule_policy,
             public,
         })
     }
@@ -119,13 +119,13 @@ impl<'a> RuleMatch<'a> {
     /// The name of the policy that the proxy requests, or else of the policy that the rule requests.
     #[must_use]
     pub fn requested_policy(&self) -> Option<&'a PolicyName> {
-        self.by_proxy.or(self.by_rule).map(|(name, _)| name)
+        self.proxy_policy.or(self.rule_policy).map(|(name, _)| name)
     }
 
     /// The policies of the proxy and of the rule.
     fn policies(&self) -> impl Iterator<Item = &'a Policy> {
-        let both = [self.by_proxy, self.by_rule].into_iter();
-        both.flatten().map(|(_, policy)| policy)
+        let policies = [self.proxy_policy, self.rule_policy].into_iter();
+        policies.flatten().map(|(_, policy)| policy)
     }
 
     /// The limits of the session for this request: the strictest of its home policy and the policies that apply.
@@ -160,16 +160,16 @@ impl<'a> RuleMatch<'a> {
             &self.limits(home, session),
             now,
         );
-        let plain = |verdict| Decision {
+        let without_mismatch = |verdict| Decision {
             verdict,
             binding_mismatch: None,
         };
-        let lives = matches!(
+        let is_live = matches!(
             verdict,
             Verdict::Allow | Verdict::Deny(DenyReason::ReauthenticationRequired)
         );
-        if !lives {
-            return plain(verdict);
+        if !is_live {
+            return without_mismatch(verdict);
         }
         if !session.binding.is_unbound()
             && let Err(mismatch) = client().check_binding(&session.binding)
@@ -188,9 +188,9 @@ impl<'a> RuleMatch<'a> {
         }
         let groups = &self.terms.groups;
         if !groups.is_empty() && !session.attributes.in_any_of(groups) {
-            return plain(Verdict::Deny(DenyReason::Forbidden));
+            return without_mismatch(Verdict::Deny(DenyReason::Forbidden));
         }
-        plain(verdict)
+        without_mismatch(verdict)
     }
 
     /// Whether the request counts as activity, if it is allowed.

@@ -19,7 +19,7 @@ impl Checker {
     ) -> Result<ResolvedCredential<'a>, Box<Outcome>> {
         let delegated = delegate.delegated();
         let Ok(cookie) = delegated.key.presented(request.headers) else {
-            return Err(Box::new(self.two_credentials(request)));
+            return Err(Box::new(self.deny_two_credentials(request)));
         };
         let cleared = delegated.cleared_cookie.as_ref();
         if let Some(id) = cookie.map(|cookie| delegated.session_id_of_cookie(cookie))
@@ -32,7 +32,7 @@ impl Checker {
             });
         }
         let target = original.url.target();
-        let question = DelegatedCheck {
+        let delegated_check = DelegatedCheck {
             headers: request.headers,
             address: self.client(request).address,
             method: original.method,
@@ -41,7 +41,7 @@ impl Checker {
             target: &target,
         };
         let now = self.clock.now();
-        let (allowed, relayed) = match delegate.ask(&question, cookie, now).await {
+        let (allowed, relayed) = match delegate.ask(&delegated_check, cookie, now).await {
             Ok(DelegateDecision::Allow(answer)) => *answer,
             Ok(DelegateDecision::Deny(reason, relayed)) => {
                 return Err(Box::new(Outcome {
@@ -91,13 +91,13 @@ impl ResolvedCredential<'_> {
     /// After a session end, the credential of another issuer can still be valid. A client would refresh a credential
     /// that it believes to be invalid, and try again. So the challenge asks for a new sign-in with `max_age=0`, the
     /// maximum age of the authentication (RFC 9470, section 3).
-    pub(super) fn complete(self, outcome: Outcome) -> Outcome {
+    pub(super) fn complete_outcome(self, outcome: Outcome) -> Outcome {
         let allowed = outcome.verdict == Verdict::Allow;
         let ended = matches!(outcome.verdict, Verdict::Deny(reason) if reason.is_terminal());
         let sign_in_again = (ended && self.is_external).then_some(0);
         Outcome {
             relayed: self.relayed.filter(|_| allowed),
-            cleared: self.cleared.cloned(),
+            removal_cookie: self.cleared.cloned(),
             max_auth_age: outcome.max_auth_age.or(sign_in_again),
             ..outcome
         }

@@ -41,7 +41,7 @@ pub enum Detail {
     #[error(
         "the session store has lost data since this sign-in, so the session may have ended: sign in again"
     )]
-    LostSince,
+    DataLoss,
     /// The delegated service allows the request, but the authentication is too old for a new session.
     #[error(
         "the authentication is too old for a new session: the service must request a new authentication from the \
@@ -102,7 +102,7 @@ mod tests {
             Detail::TwoCookies,
             Detail::TwoCredentials,
             Detail::NoAuthTime,
-            Detail::LostSince,
+            Detail::DataLoss,
             Detail::OldAuthentication,
             Detail::UnknownAuthTime,
             Detail::HostOfClient,

@@ -59,7 +59,7 @@ pub enum InvalidUrl {
 impl InvalidUrl {
     /// Converts this error to an error that names the input.
     #[must_use]
-    pub const fn of(self, input: &'static str) -> MalformedOriginal {
+    pub const fn for_input(self, input: &'static str) -> MalformedOriginal {
         let problem = match self {
             Self::Scheme => "does not begin with http:// or https://",
             Self::Host => "has no valid host",
@@ -160,9 +160,9 @@ fn is_host(host: &[u8]) -> bool {
         Some(colon) if !host.ends_with(b"]") => (&host[..colon], Some(&host[colon + 1..])),
         _ => (host, None),
     };
-    let port_fits = port
+    let is_valid_port = port
         .is_none_or(|port| (1..=5).contains(&port.len()) && port.iter().all(u8::is_ascii_digit));
-    let name_fits = match name {
+    let is_valid_name = match name {
         [b'[', address @ .., b']'] => address
             .iter()
             .all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.')),
@@ -170,7 +170,7 @@ fn is_host(host: &[u8]) -> bool {
             .iter()
             .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(byte)),
     };
-    !name.is_empty() && name.len() <= 255 && name_fits && port_fits
+    !name.is_empty() && name.len() <= 255 && is_valid_name && is_valid_port
 }
 
 #[cfg(test)]

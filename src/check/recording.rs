@@ -139,16 +139,16 @@ impl Recorder {
 
 fn redacted_check(request: &CheckRequest<'_>, outcome: &Outcome, now: Timestamp) -> RecordedCheck {
     let original = request.original.as_ref().ok();
-    let lines = request.headers.iter().take(MAX_HEADER_LINES);
+    let header_lines = request.headers.iter().take(MAX_HEADER_LINES);
     RecordedCheck {
         at: now.to_string(),
         contract: request.contract.to_string(),
-        policy: request.policy.map(redact::bounded),
+        policy: request.policy.map(redact::shorten_text),
         peer: request.peer.map(|peer| peer.to_string()),
         method: original.map(|original| original.method.to_string()),
-        url: original.map(|original| redact::url(&original.url.to_bytes())),
-        headers: lines
-            .map(|(name, value)| (name.to_string(), redact::header(name, value)))
+        url: original.map(|original| redact::redact_url(&original.url.to_bytes())),
+        headers: header_lines
+            .map(|(name, value)| (name.to_string(), redact::redact_header(name, value)))
             .collect(),
         verdict: outcome.verdict.as_str().to_owned(),
         detail: outcome.detail.map(|detail| detail.to_string()),
@@ -167,14 +167,14 @@ mod tests {
 
     fn record_check(recorder: &Recorder, now: Timestamp) {
         let mut headers = HeaderMap::new();
-        headers.insert("cookie", "session=geheim; theme=dark".parse().unwrap());
-        headers.insert("authorization", "Bearer geheim".parse().unwrap());
-        headers.insert("x-api-key", "geheim".parse().unwrap());
+        headers.insert("cookie", "session=secret; theme=dark".parse().unwrap());
+        headers.insert("authorization", "Bearer secret".parse().unwrap());
+        headers.insert("x-api-key", "secret".parse().unwrap());
         headers.insert(
             "x-original-url",
-            "https://a/b?token=geheim".parse().unwrap(),
+            "https://a/b?token=secret".parse().unwrap(),
         );
-        let url = OriginalUrl::parse(b"https://app.example.com/a?code=geheim&geheim").unwrap();
+        let url = OriginalUrl::parse(b"https://app.example.com/a?code=secret&secret").unwrap();
         let request = CheckRequest {
             contract: Contract::AuthRequest,
             policy: None,
@@ -199,7 +199,7 @@ mod tests {
         recorder.start(START, MINUTE);
         record_check(&recorder, START);
         let text = serde_json::to_string(&recorder.read().unwrap()).unwrap();
-        assert!(!text.contains("geheim"), "{text}");
+        assert!(!text.contains("secret"), "{text}");
         for shown in [
             "https://app.example.com/a?code=",
             "theme=",

@@ -59,7 +59,7 @@ pub struct Outcome {
     /// The headers and the body that the reply takes from the delegated service's answer.
     pub relayed: Option<Box<Relayed>>,
     /// The `Set-Cookie` value that clears the delegated service's cookie. Only replies to navigations contain it.
-    pub cleared: Option<HeaderValue>,
+    pub removal_cookie: Option<HeaderValue>,
     /// The maximum age of the sign-in in seconds, for the challenge. A denial with `reauthentication_required` has a
     /// value if a limit is configured. The value is 0 after a session end or a loss of data, if another issuer's
     /// credential is still valid.
@@ -76,7 +76,7 @@ impl Outcome {
             session: None,
             remaining: None,
             relayed: None,
-            cleared: None,
+            removal_cookie: None,
             max_auth_age: None,
             detail: None,
         }
@@ -109,7 +109,7 @@ impl Outcome {
         session: None,
         remaining: None,
         relayed: None,
-        cleared: None,
+        removal_cookie: None,
         max_auth_age: None,
         detail: None,
     };

@@ -74,9 +74,9 @@ impl Fixture {
     }
 }
 
-fn headers(lines: &[(&str, &str)]) -> HeaderMap {
+fn headers(header_lines: &[(&str, &str)]) -> HeaderMap {
     let mut map = HeaderMap::new();
-    for (name, value) in lines {
+    for (name, value) in header_lines {
         let name: http::HeaderName = name.parse().unwrap();
         map.append(name, value.parse().unwrap());
     }
@@ -96,14 +96,14 @@ async fn activity_extends_a_session_and_idleness_ends_it() {
             Verdict::Allow
         );
     }
-    let over = 57 * MINUTE;
+    let idle_end = 57 * MINUTE;
     assert_eq!(
-        fixture.verdict_after(over - SECOND / 1000).await,
+        fixture.verdict_after(idle_end - SECOND / 1000).await,
         Verdict::Allow
     );
     assert_eq!(
         fixture
-            .verdict_after(over - SECOND / 1000 + 15 * MINUTE)
+            .verdict_after(idle_end - SECOND / 1000 + 15 * MINUTE)
             .await,
         deny(DenyReason::IdleTimeout)
     );
@@ -115,9 +115,9 @@ async fn activity_extends_a_session_and_idleness_ends_it() {
             ..
         })
     ));
-    fixture.bench.at(over);
+    fixture.bench.at(idle_end);
     assert_eq!(
-        fixture.verdict_after(over).await,
+        fixture.verdict_after(idle_end).await,
         deny(DenyReason::IdleTimeout),
         "a clock that goes back must not make the session live"
     );
@@ -126,9 +126,9 @@ async fn activity_extends_a_session_and_idleness_ends_it() {
 #[tokio::test]
 async fn activity_does_not_extend_the_absolute_limit() {
     let fixture = Fixture::new().await;
-    for quarter in 0..48 {
+    for step in 0..48 {
         assert_eq!(
-            fixture.verdict_after(quarter * 10 * MINUTE).await,
+            fixture.verdict_after(step * 10 * MINUTE).await,
             Verdict::Allow
         );
     }
@@ -158,8 +158,8 @@ async fn a_revoked_session_is_denied_at_the_next_request() {
     );
     fixture.bench.at(9 * HOUR);
     fixture.bench.store.memory.reclaim();
-    let forgotten = deny(DenyReason::UnknownSession);
-    assert_eq!(fixture.verdict_after(9 * HOUR).await, forgotten);
+    let unknown = deny(DenyReason::UnknownSession);
+    assert_eq!(fixture.verdict_after(9 * HOUR).await, unknown);
 }
 
 #[tokio::test]
@@ -168,9 +168,9 @@ async fn invalid_credentials_are_denied_without_the_store() {
     let other = Fixture::new().await;
     fixture.bench.store.all_fail.store(true, Ordering::SeqCst);
     let token = &fixture.token;
-    let last = if token.ends_with('A') { 'B' } else { 'A' };
-    let tampered = format!("{}{last}", &token[..token.len() - 1]);
-    for (lines, expected) in [
+    let other_last_character = if token.ends_with('A') { 'B' } else { 'A' };
+    let tampered = format!("{}{other_last_character}", &token[..token.len() - 1]);
+    for (header_lines, expected) in [
         (&[][..], DenyReason::NoCredential),
         (&[("cookie", "other=1")], DenyReason::NoCredential),
         (&[("cookie", "session=")], DenyReason::InvalidCredential),
@@ -202,8 +202,8 @@ async fn invalid_credentials_are_denied_without_the_store() {
             DenyReason::StoreUnavailable,
         ),
     ] {
-        let outcome = fixture.check(None, &Method::GET, &headers(lines)).await;
-        assert_eq!(outcome.verdict, deny(expected), "{lines:?}");
+        let outcome = fixture.check(None, &Method::GET, &headers(header_lines)).await;
+        assert_eq!(outcome.verdict, deny(expected), "{header_lines:?}");
     }
 }
 
@@ -233,7 +233,7 @@ async fn a_malformed_request_is_denied() {
 }
 
 #[tokio::test]
-async fn only_allowed_activity_touches() {
+async fn only_allowed_activity_is_recorded() {
     let fixture = Fixture::new().await;
     let mut prefetch = fixture.headers();
     prefetch.insert("sec-purpose", "prefetch;prerender".parse().unwrap());
@@ -272,14 +272,14 @@ async fn only_allowed_activity_touches() {
 #[tokio::test]
 async fn a_stricter_policy_denies_the_request_and_keeps_the_session() {
     let fixture = Fixture::new().await;
-    let strict = async |after| {
+    let check_strict = async |after| {
         fixture.bench.at(after);
         fixture
             .check(Some("strict"), &Method::GET, &fixture.headers())
             .await
     };
-    assert_eq!(strict(4 * MINUTE).await.verdict, Verdict::Allow);
-    let outcome = strict(5 * MINUTE).await;
+    assert_eq!(check_strict(4 * MINUTE).await.verdict, Verdict::Allow);
+    let outcome = check_strict(5 * MINUTE).await;
     assert_eq!(outcome.verdict, deny(DenyReason::ReauthenticationRequired));
     assert_eq!(outcome.max_auth_age, Some(1800));
     assert_eq!(
@@ -288,14 +288,14 @@ async fn a_stricter_policy_denies_the_request_and_keeps_the_session() {
         "the session itself must be live"
     );
     assert_eq!(
-        strict(6 * MINUTE).await.verdict,
+        check_strict(6 * MINUTE).await.verdict,
         Verdict::Allow,
         "the request at 5 min must count as activity for the stricter policy, too"
     );
     assert_eq!(fixture.verdict_after(16 * MINUTE).await, Verdict::Allow);
     assert_eq!(fixture.verdict_after(29 * MINUTE).await, Verdict::Allow);
     assert_eq!(
-        strict(30 * MINUTE).await.verdict,
+        check_strict(30 * MINUTE).await.verdict,
         deny(DenyReason::ReauthenticationRequired),
         "a sign-in that is too old for the stricter policy must not be enough"
     );
@@ -315,9 +315,9 @@ async fn a_less_strict_policy_of_the_proxy_extends_no_limit() {
 #[tokio::test]
 async fn a_session_that_another_replica_uses_does_not_end() {
     let fixture = Fixture::new().await;
-    let before = fixture.bench.stored(fixture.id).await;
+    let outdated = fixture.bench.stored(fixture.id).await;
     assert_eq!(fixture.verdict_after(10 * MINUTE).await, Verdict::Allow);
-    *fixture.bench.store.stale.lock() = Some(before);
+    *fixture.bench.store.stale.lock() = Some(outdated);
     assert_eq!(
         fixture.verdict_after(16 * MINUTE).await,
         Verdict::Allow,
@@ -332,14 +332,14 @@ async fn a_session_that_another_replica_uses_does_not_end() {
 #[tokio::test]
 async fn the_first_end_reason_is_kept() {
     let fixture = Fixture::new().await;
-    let before = fixture.bench.stored(fixture.id).await;
+    let outdated = fixture.bench.stored(fixture.id).await;
     fixture
         .bench
         .lifecycle
         .revoke(fixture.id, &Actor::CURFEW)
         .await
         .unwrap();
-    *fixture.bench.store.stale.lock() = Some(before);
+    *fixture.bench.store.stale.lock() = Some(outdated);
     assert_eq!(
         fixture.verdict_after(16 * MINUTE).await,
         deny(DenyReason::Revoked)
@@ -403,9 +403,9 @@ async fn a_last_known_session_is_allowed_within_its_limits_and_the_grace() {
 #[tokio::test]
 async fn a_last_known_session_is_denied_past_its_limits() {
     let fixture = Fixture::with_policy("lenient").await;
-    for quarter in 0..48 {
+    for step in 0..48 {
         assert_eq!(
-            fixture.verdict_after(quarter * 10 * MINUTE).await,
+            fixture.verdict_after(step * 10 * MINUTE).await,
             Verdict::Allow
         );
     }
@@ -449,10 +449,10 @@ async fn a_cut_off_denies_a_session_that_is_in_no_index() {
     let session = fixture.bench.stored(fixture.id).await;
     let cut_offs = &fixture.bench.parts.stores.cut_offs;
     fixture.bench.at(MINUTE);
-    let before = START.plus(SECOND);
-    let forget = Timestamp::default();
+    let cut_off = START.plus(SECOND);
+    let expires = Timestamp::default();
     cut_offs
-        .set_cut_off(&session.subject, before, forget)
+        .set_cut_off(&session.subject, cut_off, expires)
         .await
         .unwrap();
     assert_eq!(

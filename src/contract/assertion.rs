@@ -10,34 +10,34 @@ use crate::identity::Identity;
 use crate::session::Session;
 
 /// The header with the signed identity assertion.
-pub(super) const ASSERTION: HeaderName = HeaderName::from_static("x-curfew-assertion");
+pub(super) const ASSERTION_HEADER: HeaderName = HeaderName::from_static("x-curfew-assertion");
 
 /// How long applications may cache the keys.
 const JWKS_CACHE_CONTROL: &str = "public, max-age=300";
 
 impl Contracts {
     /// Adds the header with the assertion, if assertions are on. Without a session the header is empty.
-    pub(super) fn add_identity(
+    pub(super) fn add_assertion(
         &self,
         headers: &mut HeaderMap,
         request: &CheckRequest<'_>,
-        somebody: Option<(&Identity<'_>, &Session)>,
+        identity_and_session: Option<(&Identity<'_>, &Session)>,
     ) {
         let (Some(signer), Ok(original)) = (&self.assertion, &request.original) else {
             return;
         };
         let now = self.checker.clock.now();
-        let signed = somebody.and_then(|(identity, session)| {
+        let signed = identity_and_session.and_then(|(identity, session)| {
             let token = signer.sign(identity, session, original.url.host, now);
             HeaderValue::try_from(token).ok()
         });
         let empty = || HeaderValue::from_static("");
-        headers.insert(ASSERTION, signed.unwrap_or_else(empty));
+        headers.insert(ASSERTION_HEADER, signed.unwrap_or_else(empty));
     }
 }
 
 /// `GET /.well-known/jwks.json`: the keys that verify assertions; 404 if assertions are off.
-pub async fn keys(Current(contracts): Current<Contracts>) -> Response {
+pub async fn serve_assertion_keys(Current(contracts): Current<Contracts>) -> Response {
     match &contracts.assertion {
         Some(signer) => (
             [(CACHE_CONTROL, JWKS_CACHE_CONTROL)],

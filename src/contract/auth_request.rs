@@ -24,9 +24,9 @@ const FORWARD_AUTH_INPUTS: [Input; 2] = [
 /// The contract of `/auth-request` and `/policy/{name}/auth-request`.
 pub(super) static AUTH_REQUEST: HeaderContract = HeaderContract {
     contract: Contract::AuthRequest,
-    form: |_| ReplyForm::StatusOnly,
-    method: ORIGINAL_METHOD,
-    url: original_url,
+    reply_form: |_| ReplyForm::StatusOnly,
+    method_header: ORIGINAL_METHOD,
+    read_url: original_url,
 };
 
 fn original_url(headers: &HeaderMap, _: bool) -> Result<OriginalUrl<'_>, MalformedOriginal> {
@@ -39,7 +39,7 @@ fn original_url(headers: &HeaderMap, _: bool) -> Result<OriginalUrl<'_>, Malform
         }
     }
     let url = OriginalUrl::parse(ORIGINAL_URL.value(headers)?.as_bytes());
-    url.map_err(|invalid| invalid.of(ORIGINAL_URL.label))
+    url.map_err(|invalid| invalid.for_input(ORIGINAL_URL.label))
 }
 
 #[cfg(test)]

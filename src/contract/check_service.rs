@@ -20,7 +20,7 @@ use crate::live::Live;
 #[derive(Clone)]
 pub struct CheckService {
     contracts: Live<Contracts>,
-    unknown: UnknownPaths,
+    unknown_paths: UnknownPaths,
     limit: ConcurrencyLimit,
 }
 
@@ -35,11 +35,11 @@ impl CheckService {
     /// Creates the service. `limit` bounds the concurrent checks.
     #[must_use]
     pub fn new(contracts: Live<Contracts>, limit: ConcurrencyLimit) -> Self {
-        let unknown = UnknownPaths::default();
-        unknown.init_metrics(&contracts.current().checker.metrics);
+        let unknown_paths = UnknownPaths::default();
+        unknown_paths.init_metrics(&contracts.current().checker.metrics);
         Self {
             contracts,
-            unknown,
+            unknown_paths,
             limit,
         }
     }
@@ -52,9 +52,9 @@ impl CheckService {
         B::Error: Into<axum::BoxError>,
     {
         let (head, body) = request.into_parts();
-        let mut response = match Route::of(&head.uri) {
+        let mut response = match Route::parse(&head.uri) {
             Some(route) => self.check(route, &head, peer).await,
-            None => self.not_found(&head),
+            None => self.answer_not_found(&head),
         };
         if !drain(body).await {
             let close = HeaderValue::from_static("close");
@@ -89,13 +89,13 @@ impl CheckService {
         }
     }
 
-    fn not_found(&self, head: &http::request::Parts) -> Response<String> {
+    fn answer_not_found(&self, head: &http::request::Parts) -> Response<String> {
         let contracts = self.contracts.current();
         let metrics = &contracts.checker.metrics;
-        let mut response = Response::new(self.unknown.answer(head.uri.path(), metrics));
+        let mut response = Response::new(self.unknown_paths.answer(head.uri.path(), metrics));
         *response.status_mut() = StatusCode::NOT_FOUND;
-        let kind = HeaderValue::from_static("text/plain; charset=utf-8");
-        response.headers_mut().insert(CONTENT_TYPE, kind);
+        let content_type = HeaderValue::from_static("text/plain; charset=utf-8");
+        response.headers_mut().insert(CONTENT_TYPE, content_type);
         response
     }
 }
@@ -110,7 +110,7 @@ impl HttpService for CheckService {
 }
 
 impl<'a> Route<'a> {
-    fn of(uri: &'a http::Uri) -> Option<Self> {
+    fn parse(uri: &'a http::Uri) -> Option<Self> {
         let path = uri.path();
         let named = path
             .strip_prefix("/policy/")
@@ -142,7 +142,7 @@ mod tests {
 
     fn route(uri: &str) -> Option<(String, Option<String>)> {
         let uri = uri.parse().unwrap();
-        Route::of(&uri).map(|route| match route {
+        Route::parse(&uri).map(|route| match route {
             Route::Headers(contract, policy) => {
                 (contract.contract.to_string(), policy.map(str::to_owned))
             }
@@ -165,7 +165,7 @@ mod tests {
             route("/policy/a/ext-authz/policy/b/ext-authz"),
             named("/policy/b/ext-authz", "a")
         );
-        for none in [
+        for unserved in [
             "/",
             "/auth-request/",
             "/auth-requests",
@@ -176,7 +176,7 @@ mod tests {
             "/policy/a/b/auth-request",
             "/x/ext-authz",
         ] {
-            assert_eq!(route(none), None, "{none}");
+            assert_eq!(route(unserved), None, "{unserved}");
         }
     }
 }

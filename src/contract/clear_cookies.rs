@@ -18,17 +18,17 @@ pub const CLEAR_COOKIES: &str = "/.curfew/clear-cookies";
 /// checks these paths only by mistake, and the redirect would loop.
 ///
 /// The page accepts only a path as `rd`, so it cannot redirect to another host (CWE-601).
-pub(super) fn location(
+pub(super) fn redirect_location(
     request: &CheckRequest<'_>,
     detail: Option<Detail>,
     secure: bool,
     limit: usize,
 ) -> Option<HeaderValue> {
     let original = request.original.ok()?;
-    let wanted = detail == Some(Detail::TwoCookies)
+    let is_wanted = detail == Some(Detail::TwoCookies)
         && is_navigation(original.method, request.headers)
         && !original.url.path.starts_with(b"/.curfew/");
-    if !wanted {
+    if !is_wanted {
         return None;
     }
     let url = with_https(&original.url, secure);
@@ -51,12 +51,12 @@ const MAX_LEVELS: usize = 6;
 /// The `Set-Cookie` headers that clear a cookie for every `Path` and `Domain`, as far as the headers fit into the
 /// answer.
 #[derive(Debug, Default)]
-pub struct Clearing {
+pub struct RemovalCookies {
     values: Vec<HeaderValue>,
     bytes: usize,
 }
 
-impl Clearing {
+impl RemovalCookies {
     /// Adds a `Set-Cookie` value if it fits and is not in the list yet.
     pub fn add(&mut self, value: HeaderValue) {
         let size = SET_COOKIE.as_str().len() + value.len() + 4;
@@ -68,12 +68,12 @@ impl Clearing {
 
     /// Clears the cookie `name` for each of these paths: without `Domain`, as a partitioned cookie (CHIPS), and with
     /// each domain that the host can set cookies for.
-    pub fn everywhere(&mut self, name: &str, host: &str, paths: &[&str], secure: bool) {
+    pub fn add_all_scopes(&mut self, name: &str, host: &str, paths: &[&str], secure: bool) {
         let secure = secure || name.starts_with("__");
         for path in paths {
             self.add_cookie(name, path, None, secure);
             if secure {
-                let partitioned = build(name, path, None, true).partitioned(true).build();
+                let partitioned = build_removal(name, path, None, true).partitioned(true).build();
                 self.add_built(&partitioned);
             }
         }
@@ -81,7 +81,7 @@ impl Clearing {
         if name.starts_with("__Host-") {
             return;
         }
-        for domain in domains(host) {
+        for domain in cookie_domains(host) {
             for path in paths {
                 self.add_cookie(name, path, Some(domain), secure);
             }
@@ -90,14 +90,14 @@ impl Clearing {
 
     /// Clears the host-only cookies `name` whose `Path` is a folder of `path`. `except` is the path of the real
     /// cookie, which stays.
-    pub fn below(&mut self, name: &str, path: &str, except: &str, secure: bool) {
+    pub fn add_folders(&mut self, name: &str, path: &str, except: &str, secure: bool) {
         if name.starts_with("__Host-") {
             return;
         }
         let secure = secure || name.starts_with("__");
         let slashes = path.match_indices('/').map(|(at, _)| at).skip(1);
-        let ends = slashes.chain([path.len()]).take(MAX_LEVELS);
-        for folder in ends.map(|end| &path[..end]).filter(|it| it.len() > 1) {
+        let folder_ends = slashes.chain([path.len()]).take(MAX_LEVELS);
+        for folder in folder_ends.map(|end| &path[..end]).filter(|it| it.len() > 1) {
             for folder in [folder, &*format!("{folder}/")] {
                 if folder != except && !folder.ends_with("//") {
                     self.add_cookie(name, folder, None, secure);
@@ -106,14 +106,14 @@ impl Clearing {
         }
     }
 
-    /// The `Set-Cookie` values.
+    /// Returns the `Set-Cookie` values.
     #[must_use]
-    pub fn values(self) -> Vec<HeaderValue> {
+    pub fn into_values(self) -> Vec<HeaderValue> {
         self.values
     }
 
     fn add_cookie(&mut self, name: &str, path: &str, domain: Option<&str>, secure: bool) {
-        self.add_built(&build(name, path, domain, secure).build());
+        self.add_built(&build_removal(name, path, domain, secure).build());
     }
 
     fn add_built(&mut self, cookie: &cookie::Cookie<'_>) {
@@ -123,7 +123,7 @@ impl Clearing {
     }
 }
 
-fn build<'a>(
+fn build_removal<'a>(
     name: &'a str,
     path: &'a str,
     domain: Option<&'a str>,
@@ -140,20 +140,20 @@ fn build<'a>(
     }
 }
 
-/// The domains that a host can set cookies for: its own name, and parents with two labels or more. Browsers reject
+/// Returns the domains that a host can set cookies for: its own name, and parents with two labels or more. Browsers reject
 /// public suffixes themselves. An IP address, or a name with one label, has no such domains.
-fn domains(host: &str) -> impl Iterator<Item = &str> {
+fn cookie_domains(host: &str) -> impl Iterator<Item = &str> {
     let host = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
     };
     let host = host.strip_suffix('.').unwrap_or(host);
-    let address = host.starts_with('[') || host.parse::<std::net::IpAddr>().is_ok();
-    let above = host.match_indices('.').map(|(dot, _)| &host[dot + 1..]);
+    let is_address = host.starts_with('[') || host.parse::<std::net::IpAddr>().is_ok();
+    let parents = host.match_indices('.').map(|(dot, _)| &host[dot + 1..]);
     [host]
         .into_iter()
-        .chain(above)
-        .filter(move |domain| !address && domain.contains('.'))
+        .chain(parents)
+        .filter(move |domain| !is_address && domain.contains('.'))
         .take(MAX_LEVELS)
 }
 
@@ -161,8 +161,8 @@ fn domains(host: &str) -> impl Iterator<Item = &str> {
 mod tests {
     use super::*;
 
-    fn set_cookie_texts(clearing: Clearing) -> Vec<String> {
-        let values = clearing.values().into_iter();
+    fn set_cookie_texts(removals: RemovalCookies) -> Vec<String> {
+        let values = removals.into_values().into_iter();
         values
             .map(|value| value.to_str().unwrap().replace("; Max-Age=0", ""))
             .collect()
@@ -182,26 +182,26 @@ mod tests {
             ("192.0.2.1", &[]),
             ("[2001:db8::1]:80", &[]),
         ] {
-            assert_eq!(domains(host).collect::<Vec<_>>(), expected, "{host}");
+            assert_eq!(cookie_domains(host).collect::<Vec<_>>(), expected, "{host}");
         }
     }
 
     #[test]
     fn every_cookie_of_the_name_is_cleared() {
-        let mut clearing = Clearing::default();
-        clearing.everywhere("session", "a.example.com:80", &["/"], false);
+        let mut removals = RemovalCookies::default();
+        removals.add_all_scopes("session", "a.example.com:80", &["/"], false);
         assert_eq!(
-            set_cookie_texts(clearing),
+            set_cookie_texts(removals),
             [
                 "session=; HttpOnly; Path=/",
                 "session=; HttpOnly; Path=/; Domain=a.example.com",
                 "session=; HttpOnly; Path=/; Domain=example.com",
             ]
         );
-        let mut clearing = Clearing::default();
-        clearing.everywhere("__Host-session", "a.example.com", &["/"], false);
+        let mut removals = RemovalCookies::default();
+        removals.add_all_scopes("__Host-session", "a.example.com", &["/"], false);
         assert_eq!(
-            set_cookie_texts(clearing),
+            set_cookie_texts(removals),
             [
                 "__Host-session=; HttpOnly; Secure; Path=/",
                 "__Host-session=; HttpOnly; Partitioned; Secure; Path=/",
@@ -211,31 +211,31 @@ mod tests {
 
     #[test]
     fn folders_of_a_path_are_cleared_but_not_the_real_cookie() {
-        let mut clearing = Clearing::default();
-        clearing.below("session", "/app/a", "/app", false);
+        let mut removals = RemovalCookies::default();
+        removals.add_folders("session", "/app/a", "/app", false);
         assert_eq!(
-            set_cookie_texts(clearing),
+            set_cookie_texts(removals),
             [
                 "session=; HttpOnly; Path=/app/",
                 "session=; HttpOnly; Path=/app/a",
                 "session=; HttpOnly; Path=/app/a/",
             ]
         );
-        let mut clearing = Clearing::default();
-        clearing.below("__Host-session", "/app/a", "/", true);
-        assert!(clearing.values().is_empty());
+        let mut removals = RemovalCookies::default();
+        removals.add_folders("__Host-session", "/app/a", "/", true);
+        assert!(removals.into_values().is_empty());
     }
 
     #[test]
     fn an_answer_stays_small() {
-        let mut clearing = Clearing::default();
+        let mut removals = RemovalCookies::default();
         let host = format!("{}example.com", "label.".repeat(40));
         let path = "/folder".repeat(100);
-        clearing.everywhere("session", &host, &["/", &path], true);
-        clearing.below("session", &path, "/", true);
-        assert!(clearing.bytes <= MAX_SET_COOKIE_BYTES, "{}", clearing.bytes);
+        removals.add_all_scopes("session", &host, &["/", &path], true);
+        removals.add_folders("session", &path, "/", true);
+        assert!(removals.bytes <= MAX_SET_COOKIE_BYTES, "{}", removals.bytes);
         assert_eq!(
-            clearing.values()[0],
+            removals.into_values()[0],
             "session=; HttpOnly; Secure; Path=/; Max-Age=0"
         );
     }

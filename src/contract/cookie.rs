@@ -26,7 +26,7 @@ pub struct CookieSettings {
 pub struct SessionCookie {
     config: CookieSettings,
     /// The `Set-Cookie` value that clears the cookie, built once for all clients.
-    cleared: HeaderValue,
+    removal_cookie: HeaderValue,
 }
 
 /// The configured cookie cannot be written as a header.
@@ -40,17 +40,17 @@ impl SessionCookie {
     /// # Errors
     /// [`UnwritableCookie`] if a part cannot be in a header. A validated configuration has no such part.
     pub fn new(config: CookieSettings) -> Result<Self, UnwritableCookie> {
-        let mut removal = build(&config, String::new());
+        let mut removal = build_cookie(&config, String::new());
         removal.set_max_age(cookie::time::Duration::ZERO);
-        let cleared = HeaderValue::from_str(&removal.to_string()).map_err(|_| UnwritableCookie)?;
-        Ok(Self { config, cleared })
+        let removal_cookie = HeaderValue::from_str(&removal.to_string()).map_err(|_| UnwritableCookie)?;
+        Ok(Self { config, removal_cookie })
     }
 
     /// The `Set-Cookie` value with `token`. A persistent cookie expires at the session's deadline. Activity does not
     /// issue the cookie again, because cookies have no sliding expiry (RFC 6265bis).
     #[must_use]
     pub fn issue(&self, token: &Token, session: &Session, now: Timestamp) -> String {
-        let mut cookie = build(&self.config, token.expose());
+        let mut cookie = build_cookie(&self.config, token.expose());
         if self.config.persistent {
             let seconds = session.deadline.since(now).as_secs();
             let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
@@ -79,12 +79,12 @@ impl SessionCookie {
 
     /// The `Set-Cookie` value that clears the cookie, with the same name, path and domain.
     #[must_use]
-    pub fn cleared(&self) -> HeaderValue {
-        self.cleared.clone()
+    pub fn removal_cookie(&self) -> HeaderValue {
+        self.removal_cookie.clone()
     }
 }
 
-fn build(config: &CookieSettings, value: String) -> Cookie<'static> {
+fn build_cookie(config: &CookieSettings, value: String) -> Cookie<'static> {
     let mut cookie = Cookie::build((config.name.clone(), value))
         .path(config.path.clone())
         .secure(config.secure)
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_clearing_cookie_has_the_same_name_path_and_domain() {
+    fn the_removal_cookie_has_the_same_name_path_and_domain() {
         let config = CookieSettings {
             name: "__Secure-session".to_owned(),
             domain: Some("example.com".to_owned()),
@@ -112,7 +112,7 @@ mod tests {
             persistent: true,
         };
         assert_eq!(
-            SessionCookie::new(config).unwrap().cleared(),
+            SessionCookie::new(config).unwrap().removal_cookie(),
             "__Secure-session=; HttpOnly; SameSite=Lax; Secure; Path=/app; Domain=example.com; Max-Age=0"
         );
     }

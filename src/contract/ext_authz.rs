@@ -43,7 +43,7 @@ pub(super) fn read<'a>(
     };
     SubRequest {
         contract: Contract::ExtAuthz,
-        form: ReplyForm::Complete,
+        reply_form: ReplyForm::Complete,
         policy,
         method,
         url: target.and_then(|target| original_url(head, target, secure)),
@@ -60,8 +60,8 @@ fn original_url<'a>(
     let host = host(head)?;
     let secure = FORWARDED_PROTO.is_secure(&head.headers, secure)?;
     OriginalUrl::from_parts(secure, host, target).map_err(|invalid| match invalid {
-        InvalidUrl::Host => invalid.of(HOST.label),
-        _ => invalid.of("the path after the prefix"),
+        InvalidUrl::Host => invalid.for_input(HOST.label),
+        _ => invalid.for_input("the path after the prefix"),
     })
 }
 
@@ -72,7 +72,7 @@ fn host(head: &Parts) -> Result<&[u8], MalformedOriginal> {
         return Ok(HOST.value(&head.headers)?.as_bytes());
     };
     let authority = authority.as_str().as_bytes();
-    match HOST.optional(&head.headers)? {
+    match HOST.optional_value(&head.headers)? {
         Some(host) if !host.as_bytes().eq_ignore_ascii_case(authority) => Err(MalformedOriginal {
             input: HOST.label,
             problem: "contradicts :authority",

@@ -28,7 +28,7 @@ use tonic_prost::ProstCodec;
 use tower::Service;
 
 use super::Contracts;
-use super::reply::{ReplyForm, reply};
+use super::reply::{ReplyForm, build_reply};
 use crate::admission::{ConcurrencyLimit, Permit};
 use crate::check::{
     CheckRequest, ClientAddress, InvalidUrl, MalformedOriginal, Original, OriginalUrl, Outcome,
@@ -39,10 +39,10 @@ use crate::policy::Contract;
 use crate::session::{DenyReason, Verdict};
 
 /// The key of the policy name in `context_extensions`.
-const POLICY: &str = "policy";
+const POLICY_KEY: &str = "policy";
 
 /// The content type of a gRPC response.
-const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
+const GRPC_CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/grpc");
 
 /// The gRPC service `envoy.service.auth.v3.Authorization`.
 #[derive(Clone)]
@@ -79,7 +79,7 @@ where
         // Take the permit before the message is read, so that slow uploads count. Without a permit the message is not
         // read.
         let permit = self.limit.take();
-        let mut check = Check(self.clone(), permit);
+        let mut check = CheckMethod(self.clone(), permit);
         Box::pin(async move {
             let peer = request.extensions().get::<TcpConnectInfo>();
             let peer = peer.and_then(TcpConnectInfo::remote_addr);
@@ -99,13 +99,13 @@ where
             };
             let peer = peer.map(|address| address.ip());
             let denial = check.0.check(Err(unreadable), peer, check.1.take()).await;
-            Ok(response(&denial))
+            Ok(grpc_response(&denial))
         })
     }
 }
 
 /// Builds a complete gRPC response with this message.
-fn response(message: &wire::CheckResponse) -> Response<Body> {
+fn grpc_response(message: &wire::CheckResponse) -> Response<Body> {
     let mut bytes = BytesMut::new();
     bytes.put_u8(0); // not compressed
     bytes.put_u32(u32::try_from(message.encoded_len()).unwrap_or(u32::MAX));
@@ -114,7 +114,7 @@ fn response(message: &wire::CheckResponse) -> Response<Body> {
     trailers.insert(Status::GRPC_STATUS, HeaderValue::from_static("0"));
     let body = Full::new(bytes.freeze()).with_trailers(async { Some(Ok(trailers)) });
     let mut response = Response::new(Body::new(body));
-    response.headers_mut().insert(CONTENT_TYPE, GRPC);
+    response.headers_mut().insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
     response
 }
 
@@ -126,9 +126,9 @@ fn is_compressed(headers: &HeaderMap) -> bool {
 }
 
 /// The only method of the service, with the permit of the call.
-struct Check(ExtAuthz, Option<Permit>);
+struct CheckMethod(ExtAuthz, Option<Permit>);
 
-impl UnaryService<wire::CheckRequest> for &mut Check {
+impl UnaryService<wire::CheckRequest> for &mut CheckMethod {
     type Response = wire::CheckResponse;
     type Future = ResponseFuture<Result<tonic::Response<wire::CheckResponse>, Status>>;
 
@@ -160,7 +160,7 @@ impl ExtAuthz {
         let attributes = attributes.unwrap_or_default();
         // If a key has several entries, the last entry is used, as in every protobuf map.
         let mut extensions = attributes.context_extensions.iter().rev();
-        let policy = extensions.find(|entry| entry.key == POLICY);
+        let policy = extensions.find(|entry| entry.key == POLICY_KEY);
         // A value that is not UTF-8 cannot be a policy name, so it becomes an unknown policy.
         let policy = policy.map(|entry| std::str::from_utf8(&entry.value).unwrap_or_default());
         let http = attributes.request.and_then(|request| request.http);
@@ -184,8 +184,8 @@ impl ExtAuthz {
             peer,
         };
         let outcome = contracts.check_with_permit(permit, &request).await;
-        let reply = reply(&contracts, &request, &outcome, ReplyForm::Complete);
-        answer(&outcome, reply)
+        let reply = build_reply(&contracts, &request, &outcome, ReplyForm::Complete);
+        check_response(&outcome, reply)
     }
 }
 
@@ -218,16 +218,16 @@ fn original_url(
         problem: "is not http, https, ws or wss",
     })?;
     OriginalUrl::from_parts(secure, &http.host, &http.path).map_err(|invalid| match invalid {
-        InvalidUrl::Host => invalid.of("attributes.request.http.host"),
-        _ => invalid.of("attributes.request.http.path"),
+        InvalidUrl::Host => invalid.for_input("attributes.request.http.host"),
+        _ => invalid.for_input("attributes.request.http.path"),
     })
 }
 
 /// Returns the client's headers. With Envoy's `encode_raw_headers` each header is separate, otherwise Envoy joins the
 /// values of each name with commas.
 fn client_headers(http: &wire::HttpRequest) -> Result<HeaderMap, MalformedOriginal> {
-    let lines = http.header_map.as_ref();
-    let count = lines.map_or(http.headers.len(), |map| map.headers.len());
+    let header_lines = http.header_map.as_ref();
+    let count = header_lines.map_or(http.headers.len(), |map| map.headers.len());
     let mut headers = HeaderMap::try_with_capacity(count).map_err(|_| INVALID_HEADERS)?;
     let mut append = |name: &Bytes, value: &Bytes| {
         // HTTP/2 pseudo-headers are in separate fields.
@@ -239,7 +239,7 @@ fn client_headers(http: &wire::HttpRequest) -> Result<HeaderMap, MalformedOrigin
         let appended = headers.try_append(name, value.map_err(|_| INVALID_HEADERS)?);
         appended.map(drop).map_err(|_| INVALID_HEADERS)
     };
-    match lines {
+    match header_lines {
         Some(map) => {
             for line in &map.headers {
                 let raw = !line.raw_value.is_empty();
@@ -255,7 +255,7 @@ fn client_headers(http: &wire::HttpRequest) -> Result<HeaderMap, MalformedOrigin
     Ok(headers)
 }
 
-pub(super) fn answer(outcome: &Outcome, reply: Response<String>) -> wire::CheckResponse {
+pub(super) fn check_response(outcome: &Outcome, reply: Response<String>) -> wire::CheckResponse {
     let (head, body) = reply.into_parts();
     let allowed = head.status == http::StatusCode::OK;
     let code = match outcome.verdict {
@@ -273,7 +273,7 @@ pub(super) fn answer(outcome: &Outcome, reply: Response<String>) -> wire::CheckR
             }),
             response_headers_to_add: header_options(&head.headers, |name| *name == SET_COOKIE)
                 .into_iter()
-                .map(appended)
+                .map(as_append)
                 .collect(),
         })
     } else {
@@ -290,7 +290,7 @@ pub(super) fn answer(outcome: &Outcome, reply: Response<String>) -> wire::CheckR
             code: code as i32,
             message: Bytes::from_static(outcome.verdict.as_str().as_bytes()),
         }),
-        dynamic_metadata: Some(metadata(outcome)),
+        dynamic_metadata: Some(dynamic_metadata(outcome)),
         http_response: Some(http_response),
     }
 }
@@ -299,31 +299,31 @@ pub(super) fn answer(outcome: &Outcome, reply: Response<String>) -> wire::CheckR
 /// occurs several times, the first value replaces the request's value, and the other values are appended.
 fn header_options(
     headers: &HeaderMap,
-    wanted: fn(&HeaderName) -> bool,
+    is_included: fn(&HeaderName) -> bool,
 ) -> Vec<wire::HeaderValueOption> {
-    let names = headers.keys().filter(|name| wanted(name));
-    let lines = names.flat_map(|name| {
+    let names = headers.keys().filter(|name| is_included(name));
+    let header_lines = names.flat_map(|name| {
         let values = headers.get_all(name).iter().enumerate();
         values.map(move |(index, value)| (name, index, value))
     });
-    lines
+    header_lines
         .map(|(name, index, value)| {
             let option = wire::HeaderValueOption {
                 header: Some(wire::HeaderValue {
                     key: Bytes::copy_from_slice(name.as_str().as_bytes()),
-                    value: text(value),
+                    value: to_utf8(value),
                     raw_value: Bytes::new(),
                 }),
                 append_action: wire::OVERWRITE_IF_EXISTS_OR_ADD,
                 keep_empty_value: true,
             };
-            if index == 0 { option } else { appended(option) }
+            if index == 0 { option } else { as_append(option) }
         })
         .collect()
 }
 
 /// Converts a value to UTF-8, which the field requires.
-fn text(value: &HeaderValue) -> Bytes {
+fn to_utf8(value: &HeaderValue) -> Bytes {
     match std::str::from_utf8(value.as_bytes()) {
         Ok(text) => Bytes::copy_from_slice(text.as_bytes()),
         Err(_) => String::from_utf8_lossy(value.as_bytes())
@@ -333,7 +333,7 @@ fn text(value: &HeaderValue) -> Bytes {
 }
 
 /// Changes an option to append instead of replace.
-fn appended(option: wire::HeaderValueOption) -> wire::HeaderValueOption {
+fn as_append(option: wire::HeaderValueOption) -> wire::HeaderValueOption {
     wire::HeaderValueOption {
         append_action: wire::APPEND_IF_EXISTS_OR_ADD,
         ..option
@@ -342,9 +342,9 @@ fn appended(option: wire::HeaderValueOption) -> wire::HeaderValueOption {
 
 /// Builds the metadata for other filters and the access log. It contains the verdict. For an allowed request it also
 /// contains the session, its subject, its policy, and the seconds until the session ends.
-fn metadata(outcome: &Outcome) -> wire::Struct {
-    let copy = |text: &str| wire::Kind::Text(Bytes::copy_from_slice(text.as_bytes()));
-    let seconds = |duration: Duration| wire::Kind::Number(duration.as_secs_f64());
+fn dynamic_metadata(outcome: &Outcome) -> wire::Struct {
+    let text_value = |text: &str| wire::Kind::Text(Bytes::copy_from_slice(text.as_bytes()));
+    let seconds_value = |duration: Duration| wire::Kind::Number(duration.as_secs_f64());
     let verdict = Bytes::from_static(outcome.verdict.as_str().as_bytes());
     let mut fields = Vec::with_capacity(6);
     let mut set = |name: &'static str, kind| {
@@ -355,10 +355,10 @@ fn metadata(outcome: &Outcome) -> wire::Struct {
     set("verdict", wire::Kind::Text(verdict));
     if let (Some((id, session)), Some(remaining)) = (&outcome.session, outcome.remaining) {
         set("session", wire::Kind::Text(id.to_string().into()));
-        set("subject", copy(session.subject.as_str()));
-        set("policy", copy(session.policy.as_str()));
-        set("idle_remaining", seconds(remaining.idle));
-        set("absolute_remaining", seconds(remaining.absolute));
+        set("subject", text_value(session.subject.as_str()));
+        set("policy", text_value(session.policy.as_str()));
+        set("idle_remaining", seconds_value(remaining.idle));
+        set("absolute_remaining", seconds_value(remaining.absolute));
     }
     wire::Struct { fields }
 }

@@ -15,7 +15,7 @@ use crate::session::{Session, SessionId};
 use crate::testing::{Bench, cookie_config};
 
 /// The `Set-Cookie` that clears the session cookie.
-pub(crate) const CLEARED: &str =
+pub(crate) const REMOVAL_COOKIE: &str =
     "__Host-session=; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=0";
 
 pub(crate) struct Fixture {
@@ -59,8 +59,8 @@ impl Fixture {
         };
         change(&mut contracts);
         let contracts = Live::new(contracts);
-        let shown = bench.parts.metrics.requests("check");
-        let limit = ConcurrencyLimit::new("check", LimitKind::Requests, 2, shown);
+        let usage_metrics = bench.parts.metrics.requests("check");
+        let limit = ConcurrencyLimit::new("check", LimitKind::Requests, 2, usage_metrics);
         Self {
             bench,
             check_service: CheckService::new(contracts.clone(), limit.clone()),
@@ -85,9 +85,9 @@ impl Fixture {
         format!("__Host-session={}", self.token)
     }
 
-    pub(crate) async fn send(&self, method: &str, path: &str, lines: &[(&str, &str)]) -> Response {
+    pub(crate) async fn send_request(&self, method: &str, path: &str, header_lines: &[(&str, &str)]) -> Response {
         let mut request = Request::builder().method(method).uri(path);
-        for (name, value) in lines {
+        for (name, value) in header_lines {
             request = request.header(*name, *value);
         }
         let request = request.body(Body::empty()).unwrap();
@@ -95,7 +95,7 @@ impl Fixture {
     }
 }
 
-/// Returns the status, the reason, the challenge and the location of a denial.
+/// Returns the status, the reason, the challenge and the `Set-Cookie` value of a denial.
 pub(crate) fn denial(response: &Response) -> (u16, &str, Option<&str>, Option<&str>) {
     let header = |name: &str| {
         let value = response.headers().get(name);
@@ -109,7 +109,7 @@ pub(crate) fn denial(response: &Response) -> (u16, &str, Option<&str>, Option<&s
     )
 }
 
-pub(crate) async fn body(response: Response) -> Vec<u8> {
+pub(crate) async fn read_body(response: Response) -> Vec<u8> {
     let body = axum::body::to_bytes(response.into_body(), 4096).await;
     body.unwrap().to_vec()
 }

@@ -31,12 +31,12 @@ const FORWARDED_URI: Input = Input::new("x-forwarded-uri", "X-Forwarded-Uri");
 /// The contract of `/forward-auth` and `/policy/{name}/forward-auth`.
 pub(super) static FORWARD_AUTH: HeaderContract = HeaderContract {
     contract: Contract::ForwardAuth,
-    form,
-    method: FORWARDED_METHOD,
-    url: original_url,
+    reply_form,
+    method_header: FORWARDED_METHOD,
+    read_url: original_url,
 };
 
-fn form(headers: &HeaderMap) -> ReplyForm {
+fn reply_form(headers: &HeaderMap) -> ReplyForm {
     // ingress-nginx sends the check with `auth_request`, which turns a redirect into an error.
     match is_ingress_nginx(headers) {
         true => ReplyForm::StatusOnly,
@@ -49,10 +49,10 @@ fn original_url(headers: &HeaderMap, secure: bool) -> Result<OriginalUrl<'_>, Ma
     let uri = FORWARDED_URI.value(headers)?.as_bytes();
     let secure = FORWARDED_PROTO.is_secure(headers, secure)?;
     let url = OriginalUrl::from_parts(secure, host, uri).map_err(|invalid| match invalid {
-        InvalidUrl::Host => invalid.of(FORWARDED_HOST.label),
-        _ => invalid.of(FORWARDED_URI.label),
+        InvalidUrl::Host => invalid.for_input(FORWARDED_HOST.label),
+        _ => invalid.for_input(FORWARDED_URI.label),
     })?;
-    if form(headers) == ReplyForm::StatusOnly {
+    if reply_form(headers) == ReplyForm::StatusOnly {
         check_consistency(headers, &url)?;
     }
     Ok(url)
@@ -64,23 +64,23 @@ fn check_consistency(headers: &HeaderMap, url: &OriginalUrl<'_>) -> Result<(), M
     // The controller removes the client's own header, so a present header comes from the ConfigMap.
     FORWARDED_PROTO.value(headers)?;
     let method = ORIGINAL_METHOD.value(headers)?;
-    let own = OriginalUrl::parse(ORIGINAL_URL.value(headers)?.as_bytes())
-        .map_err(|invalid| invalid.of(ORIGINAL_URL.label))?;
-    let compared = [
+    let controller_url = OriginalUrl::parse(ORIGINAL_URL.value(headers)?.as_bytes())
+        .map_err(|invalid| invalid.for_input(ORIGINAL_URL.label))?;
+    let comparisons = [
         (
             FORWARDED_HOST.label,
-            normalize_host(own.host) == normalize_host(url.host),
+            normalize_host(controller_url.host) == normalize_host(url.host),
         ),
         (
             FORWARDED_URI.label,
-            (own.path, own.query) == (url.path, url.query),
+            (controller_url.path, controller_url.query) == (url.path, url.query),
         ),
         (
             FORWARDED_METHOD.label,
-            FORWARDED_METHOD.optional(headers)? == Some(method),
+            FORWARDED_METHOD.optional_value(headers)? == Some(method),
         ),
     ];
-    match compared.into_iter().find(|(_, same)| !same) {
+    match comparisons.into_iter().find(|(_, same)| !same) {
         Some((input, _)) => Err(MalformedOriginal {
             input,
             problem: "differs from the header of ingress-nginx: set auth-proxy-set-headers, as deploy/nginx/ingress.yaml does",

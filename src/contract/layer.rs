@@ -15,7 +15,7 @@ use http::{HeaderMap, Request};
 use tower::{Layer, Service, ServiceExt};
 
 use super::Contracts;
-use super::reply::{ReplyForm, reply};
+use super::reply::{ReplyForm, build_reply};
 use crate::check::{CheckRequest, ClientAddress, MalformedOriginal, Original, OriginalUrl};
 use crate::live::Live;
 use crate::policy::Contract;
@@ -113,7 +113,7 @@ impl CurfewLayer {
         let missing = MalformedOriginal::missing("Host");
         let url = host.as_deref().ok_or(missing).and_then(|host| {
             let url = OriginalUrl::from_parts(self.secure, host.as_bytes(), target.as_bytes());
-            url.map_err(|invalid| invalid.of("the request"))
+            url.map_err(|invalid| invalid.for_input("the request"))
         });
         let check = CheckRequest {
             contract: Contract::Layer,
@@ -127,7 +127,7 @@ impl CurfewLayer {
             peer,
         };
         let outcome = contracts.checker.check(&check).await;
-        let answer = reply(&contracts, &check, &outcome, ReplyForm::Complete);
+        let answer = build_reply(&contracts, &check, &outcome, ReplyForm::Complete);
         if answer.status() != http::StatusCode::OK {
             return Ok(answer.map(Body::from));
         }
@@ -147,8 +147,8 @@ impl CurfewLayer {
 /// Replaces the client's identity headers with the identity headers of the answer. Returns the cookies for the
 /// client.
 fn replace_identity(headers: &mut HeaderMap, answer: &HeaderMap) -> Vec<http::HeaderValue> {
-    let own = |name: &&http::HeaderName| **name != CACHE_CONTROL && **name != SET_COOKIE;
-    for name in answer.keys().filter(own) {
+    let is_identity_header = |name: &&http::HeaderName| **name != CACHE_CONTROL && **name != SET_COOKIE;
+    for name in answer.keys().filter(is_identity_header) {
         headers.remove(name);
         for value in answer.get_all(name) {
             headers.append(name.clone(), value.clone());
@@ -162,8 +162,8 @@ fn host(request: &Request<Body>) -> Option<String> {
     if let Some(authority) = request.uri().authority() {
         return Some(authority.as_str().to_owned());
     }
-    let mut lines = request.headers().get_all(HOST).into_iter();
-    match (lines.next(), lines.next()) {
+    let mut hosts = request.headers().get_all(HOST).into_iter();
+    match (hosts.next(), hosts.next()) {
         (Some(host), None) => host.to_str().ok().map(str::to_owned),
         _ => None,
     }

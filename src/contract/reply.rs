@@ -21,7 +21,7 @@ const SESSION_FRAME: HeaderName = HeaderName::from_static("x-session-frame");
 
 /// The page that a frame shows instead of a sign-in page, which cannot be framed. Its link opens the frame's address
 /// in the whole window. The check of that navigation then redirects the browser to sign in.
-pub const FRAMED: &str = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+pub const FRAMED_PAGE: &str = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
     <title>Not signed in</title></head><body><p>You are not signed in.</p>\
     <p><a href=\"\" target=\"_top\">Sign in</a></p></body></html>\n";
 
@@ -51,7 +51,7 @@ impl ReplyForm {
 
 /// Builds the reply to a check. An allowed request gets exactly 200, an empty body and no content type, because Envoy
 /// treats any other success status as a denial, and some proxies copy the content type to the request.
-pub(super) fn reply(
+pub(super) fn build_reply(
     contracts: &Contracts,
     request: &CheckRequest<'_>,
     outcome: &Outcome,
@@ -67,14 +67,14 @@ pub(super) fn reply(
         (Verdict::Allow, Some((id, session))) => {
             let identity = Identity::of(*id, session);
             contracts.identity.write(headers, &identity);
-            contracts.add_identity(headers, request, Some((&identity, session)));
+            contracts.add_assertion(headers, request, Some((&identity, session)));
             if let Some(relayed) = &outcome.relayed {
-                relay(headers, &relayed.headers);
+                copy_relayed_headers(headers, &relayed.headers);
             }
         }
         (Verdict::Allow, None) if outcome.public => {
             contracts.identity.write(headers, &Identity::default());
-            contracts.add_identity(headers, request, None);
+            contracts.add_assertion(headers, request, None);
         }
         // Fail closed: only a public request may be allowed without a session.
         (Verdict::Allow, None) => deny(
@@ -104,34 +104,34 @@ fn deny(
     let relayed_location = relayed.and_then(|relayed| relayed.headers.get(LOCATION));
     let has_redirect_target =
         relayed_location.is_some() || outcome.detail == Some(Detail::TwoCookies);
-    let framed = framed_sign_in(contracts, request, reason, has_redirect_target);
-    let relayed_location = relayed_location.filter(|_| !framed);
+    let is_framed = is_framed_sign_in(contracts, request, reason, has_redirect_target);
+    let relayed_location = relayed_location.filter(|_| !is_framed);
     let location = match (relayed_location, &contracts.sign_in, &request.original) {
         (Some(relayed_location), ..) => {
             Some(relayed_location.clone()).filter(|it| it.len() <= form.max_location_bytes())
         }
         (None, Some(sign_in), Ok(original)) => {
-            sign_in.location(original, request.headers, reason, form.max_location_bytes())
+            sign_in.redirect_location(original, request.headers, reason, form.max_location_bytes())
         }
         _ => None,
     };
     let location = location.or_else(|| {
         let (secure, limit) = (contracts.cookie.is_secure(), form.max_location_bytes());
-        clear_cookies::location(request, outcome.detail, secure, limit)
+        clear_cookies::redirect_location(request, outcome.detail, secure, limit)
     });
-    let redirect = location.is_some() && form == ReplyForm::Complete;
+    let is_redirect = location.is_some() && form == ReplyForm::Complete;
     *response.status_mut() = match reason {
         DenyReason::Forbidden | DenyReason::UnknownHost | DenyReason::TooManySessions => {
             StatusCode::FORBIDDEN
         }
         _ if reason.is_temporary_failure() => StatusCode::SERVICE_UNAVAILABLE,
-        _ if redirect => StatusCode::FOUND,
+        _ if is_redirect => StatusCode::FOUND,
         _ => StatusCode::UNAUTHORIZED,
     };
     let status = response.status();
     let headers = response.headers_mut();
     headers.insert(SESSION_REASON, HeaderValue::from_static(reason.as_str()));
-    if framed {
+    if is_framed {
         headers.insert(SESSION_FRAME, HeaderValue::from_static("sign-in"));
     }
     let detail = outcome.detail;
@@ -139,7 +139,7 @@ fn deny(
         headers.insert(SESSION_DETAIL, text);
     }
     if status == StatusCode::UNAUTHORIZED {
-        let challenge = challenge(reason, outcome.max_auth_age, detail);
+        let challenge = build_challenge(reason, outcome.max_auth_age, detail);
         headers.insert(WWW_AUTHENTICATE, challenge);
     }
     if status == StatusCode::SERVICE_UNAVAILABLE {
@@ -147,25 +147,25 @@ fn deny(
     }
     // Curfew's own cookie is not cleared (ADR 16), because a late answer to a script would clear the cookie of a
     // newer sign-in.
-    if let Some(cleared) = &outcome.cleared
+    if let Some(removal_cookie) = &outcome.removal_cookie
         && reason.is_terminal()
-        && navigates(request)
+        && is_page_navigation(request)
     {
-        headers.insert(SET_COOKIE, cleared.clone());
+        headers.insert(SET_COOKIE, removal_cookie.clone());
     }
     if let Some(relayed) = relayed {
-        relay(headers, &relayed.headers);
+        copy_relayed_headers(headers, &relayed.headers);
         // Only the code below decides on a redirect.
         headers.remove(LOCATION);
     }
     if let Some(location) = location {
         headers.insert(LOCATION, location);
     }
-    if form == ReplyForm::Complete && !redirect && !is_grpc(request.headers) {
+    if form == ReplyForm::Complete && !is_redirect && !is_grpc(request.headers) {
         let (content_type, body) = match relayed.and_then(|relayed| relayed.body.clone()) {
-            _ if framed => (HeaderValue::from_static(HTML), FRAMED.to_owned()),
+            _ if is_framed => (HeaderValue::from_static(HTML_CONTENT_TYPE), FRAMED_PAGE.to_owned()),
             Some(relayed) => relayed,
-            None => body(reason, outcome.detail, accepts_html(request.headers)),
+            None => denial_body(reason, outcome.detail, accepts_html(request.headers)),
         };
         headers.insert(CONTENT_TYPE, content_type);
         *response.body_mut() = body;
@@ -173,7 +173,7 @@ fn deny(
 }
 
 /// Whether a browser loads a page for the whole window.
-fn navigates(request: &CheckRequest<'_>) -> bool {
+fn is_page_navigation(request: &CheckRequest<'_>) -> bool {
     request
         .original
         .is_ok_and(|original| is_navigation(original.method, request.headers))
@@ -181,23 +181,23 @@ fn navigates(request: &CheckRequest<'_>) -> bool {
 
 /// Whether the request loads a page in a frame, and Curfew would redirect the same request in the whole window to the
 /// sign-in.
-fn framed_sign_in(
+fn is_framed_sign_in(
     contracts: &Contracts,
     request: &CheckRequest<'_>,
     reason: DenyReason,
     has_redirect_target: bool,
 ) -> bool {
     let sign_in = contracts.sign_in.as_ref();
-    let can_help = has_redirect_target || sign_in.is_some_and(|sign_in| sign_in.can_help(reason));
+    let can_redirect = has_redirect_target || sign_in.is_some_and(|sign_in| sign_in.can_help(reason));
     let framed = |method| is_framed(method, request.headers);
-    can_help
+    can_redirect
         && request
             .original
             .is_ok_and(|original| framed(original.method))
 }
 
 /// Copies the headers of a delegated service. They replace headers with the same name.
-fn relay(headers: &mut HeaderMap, relayed: &HeaderMap) {
+fn copy_relayed_headers(headers: &mut HeaderMap, relayed: &HeaderMap) {
     for name in relayed.keys() {
         headers.remove(name);
     }
@@ -216,7 +216,7 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 
 /// Builds the challenge of a 401. Without a credential it has no error code (RFC 6750, section 3). Step-up follows
 /// RFC 9470.
-fn challenge(reason: DenyReason, max_auth_age: Option<u64>, detail: Option<Detail>) -> HeaderValue {
+fn build_challenge(reason: DenyReason, max_auth_age: Option<u64>, detail: Option<Detail>) -> HeaderValue {
     let text = match (reason, max_auth_age) {
         (DenyReason::NoCredential, _) => "Bearer".to_owned(),
         (DenyReason::MalformedRequest, _) => match detail {
@@ -239,13 +239,13 @@ fn challenge(reason: DenyReason, max_auth_age: Option<u64>, detail: Option<Detai
     HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("Bearer"))
 }
 
-const HTML: &str = "text/html; charset=utf-8";
+const HTML_CONTENT_TYPE: &str = "text/html; charset=utf-8";
 
 /// Returns the content type and the text of a denial. The text contains no data of the request.
-fn body(reason: DenyReason, detail: Option<Detail>, html: bool) -> (HeaderValue, String) {
-    let message = message(reason);
+fn denial_body(reason: DenyReason, detail: Option<Detail>, html: bool) -> (HeaderValue, String) {
+    let message = denial_message(reason);
     if html {
-        let way_out = match detail {
+        let clear_cookies_link = match detail {
             Some(Detail::TwoCookies) => {
                 format!("<p><a href=\"{CLEAR_COOKIES}\">Clear the sign-in cookies</a></p>")
             }
@@ -253,9 +253,9 @@ fn body(reason: DenyReason, detail: Option<Detail>, html: bool) -> (HeaderValue,
         };
         let page = format!(
             "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
-             <title>Not signed in</title></head><body><p>{message}</p>{way_out}</body></html>"
+             <title>Not signed in</title></head><body><p>{message}</p>{clear_cookies_link}</body></html>"
         );
-        return (HeaderValue::from_static(HTML), page);
+        return (HeaderValue::from_static(HTML_CONTENT_TYPE), page);
     }
     let object = format!("{{\"error\":\"{reason}\",\"message\":\"{message}\"}}");
     (HeaderValue::from_static("application/json"), object)
@@ -263,7 +263,7 @@ fn body(reason: DenyReason, detail: Option<Detail>, html: bool) -> (HeaderValue,
 
 /// Returns the message to the person, in plain text without quotes or markup.
 #[must_use]
-pub const fn message(reason: DenyReason) -> &'static str {
+pub const fn denial_message(reason: DenyReason) -> &'static str {
     match reason {
         DenyReason::NoCredential => "You are not signed in.",
         DenyReason::InvalidCredential | DenyReason::UnknownSession => {
@@ -298,26 +298,26 @@ mod tests {
     #[test]
     fn an_ended_session_with_a_valid_credential_requires_a_sign_in() {
         for reason in DenyReason::ALL {
-            let text = challenge(reason, Some(0), None);
+            let text = build_challenge(reason, Some(0), None);
             let text = text.to_str().unwrap();
-            let asks = reason.is_terminal() || reason == DenyReason::ReauthenticationRequired;
+            let requires_sign_in = reason.is_terminal() || reason == DenyReason::ReauthenticationRequired;
             let found = text.contains("insufficient_user_authentication");
-            assert_eq!(found && text.ends_with("max_age=0"), asks, "{text}");
+            assert_eq!(found && text.ends_with("max_age=0"), requires_sign_in, "{text}");
         }
     }
 
     #[test]
     fn bodies_match_their_content_type() {
         for reason in DenyReason::ALL {
-            let (content_type, text) = body(reason, None, false);
+            let (content_type, text) = denial_body(reason, None, false);
             assert_eq!(content_type, "application/json");
             let object: serde_json::Value = serde_json::from_str(&text).unwrap();
             assert_eq!(object["error"], reason.as_str());
-            assert_eq!(object["message"], message(reason));
-            let (content_type, text) = body(reason, None, true);
+            assert_eq!(object["message"], denial_message(reason));
+            let (content_type, text) = denial_body(reason, None, true);
             assert_eq!(content_type, "text/html; charset=utf-8");
-            assert!(text.contains(message(reason)), "{text}");
-            assert!(!message(reason).contains(['"', '<', '&', '\\']), "{reason}");
+            assert!(text.contains(denial_message(reason)), "{text}");
+            assert!(!denial_message(reason).contains(['"', '<', '&', '\\']), "{reason}");
         }
     }
 }

@@ -79,7 +79,7 @@ impl SignInRedirect {
     /// * the host is not allowed (otherwise an open redirect, CWE-601),
     /// * the URL is the sign-in page itself, or
     /// * the redirect would have more than `limit` bytes.
-    pub(super) fn location(
+    pub(super) fn redirect_location(
         &self,
         original: &Original<'_>,
         headers: &HeaderMap,
@@ -87,11 +87,11 @@ impl SignInRedirect {
         limit: usize,
     ) -> Option<HeaderValue> {
         let url = with_https(&original.url, self.secure);
-        let wanted = self.can_help(reason)
+        let is_wanted = self.can_help(reason)
             && is_navigation(original.method, headers)
             && self.may_return_to(&url)
             && !self.is_sign_in_page(&url);
-        if !wanted {
+        if !is_wanted {
             return None;
         }
         let mut target = self.config.url.to_string();
@@ -117,7 +117,7 @@ impl SignInRedirect {
 
     /// Whether a redirect to a URL is allowed: HTTP or HTTPS, an allowed host, and no user information.
     #[must_use]
-    pub fn may_go_to(&self, url: &url::Url) -> bool {
+    pub fn may_redirect_to(&self, url: &url::Url) -> bool {
         let has_user_info = !url.username().is_empty() || url.password().is_some();
         let host = match (url.host_str(), url.port()) {
             (Some(host), Some(port)) => format!("{host}:{port}"),
@@ -174,14 +174,14 @@ fn host_without_default_port(original: &OriginalUrl<'_>) -> String {
 /// Whether a browser loads a page in a frame, according to Fetch Metadata.
 #[must_use]
 pub fn is_framed(method: &Method, headers: &HeaderMap) -> bool {
-    let is = |name: HeaderName, values: &[&str]| {
+    let has_value = |name: HeaderName, values: &[&str]| {
         headers
             .get(name)
             .is_some_and(|value| values.iter().any(|known| value == known))
     };
     *method == Method::GET
-        && is(SEC_FETCH_MODE, &["navigate"])
-        && is(
+        && has_value(SEC_FETCH_MODE, &["navigate"])
+        && has_value(
             SEC_FETCH_DEST,
             &["iframe", "frame", "embed", "object", "fencedframe"],
         )
@@ -192,33 +192,33 @@ pub fn is_framed(method: &Method, headers: &HeaderMap) -> bool {
 #[must_use]
 pub fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
     // Some proxies leave `Upgrade` out of the check.
-    let opens_socket = headers.contains_key(UPGRADE) || headers.contains_key(SEC_WEBSOCKET_KEY);
-    if *method != Method::GET || opens_socket {
+    let is_websocket = headers.contains_key(UPGRADE) || headers.contains_key(SEC_WEBSOCKET_KEY);
+    if *method != Method::GET || is_websocket {
         return false;
     }
     if let Some(mode) = headers.get(SEC_FETCH_MODE) {
-        let whole = headers
+        let is_whole_window = headers
             .get(SEC_FETCH_DEST)
             .is_none_or(|dest| dest == "document");
-        return mode == "navigate" && whole;
+        return mode == "navigate" && is_whole_window;
     }
-    let by_script = headers
+    let is_from_script = headers
         .get(REQUESTED_WITH)
         .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"xmlhttprequest"));
-    !by_script && accepts_html(headers)
+    !is_from_script && accepts_html(headers)
 }
 
 /// Whether the client accepts HTML explicitly.
 pub(super) fn accepts_html(headers: &HeaderMap) -> bool {
-    let mut kinds = headers
+    let mut media_types = headers
         .get_all(ACCEPT)
         .into_iter()
         .flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    kinds.any(|kind| {
-        let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default();
-        let kind = kind.trim_ascii();
-        kind.eq_ignore_ascii_case(b"text/html")
-            || kind.eq_ignore_ascii_case(b"application/xhtml+xml")
+    media_types.any(|media_type| {
+        let media_type = media_type.split(|byte| *byte == b';').next().unwrap_or_default();
+        let media_type = media_type.trim_ascii();
+        media_type.eq_ignore_ascii_case(b"text/html")
+            || media_type.eq_ignore_ascii_case(b"application/xhtml+xml")
     })
 }
 
@@ -235,7 +235,7 @@ mod tests {
         SignInRedirect::new(config, false)
     }
 
-    fn example() -> SignInRedirect {
+    fn example_redirect() -> SignInRedirect {
         let hosts = vec![
             ReturnHost::Exact("app.example.com".to_owned()),
             ReturnHost::Exact("dev.example.com:8443".to_owned()),
@@ -248,10 +248,10 @@ mod tests {
         sign_in: &SignInRedirect,
         method: &str,
         url: &str,
-        lines: &[(&'static str, &'static str)],
+        header_lines: &[(&'static str, &'static str)],
         reason: DenyReason,
     ) -> Option<String> {
-        let headers: HeaderMap = lines
+        let headers: HeaderMap = header_lines
             .iter()
             .map(|(name, value)| {
                 let value = HeaderValue::from_static(value);
@@ -262,7 +262,7 @@ mod tests {
             method: &method.parse().unwrap(),
             url: OriginalUrl::parse(url.as_bytes()).unwrap(),
         };
-        let location = sign_in.location(&original, &headers, reason, 300);
+        let location = sign_in.redirect_location(&original, &headers, reason, 300);
         location.map(|value| value.to_str().unwrap().to_owned())
     }
 
@@ -272,10 +272,10 @@ mod tests {
 
     #[test]
     fn the_exact_url_is_the_return_address() {
-        let at =
-            |url| location(&example(), "GET", url, &NAVIGATE, DenyReason::IdleTimeout).unwrap();
+        let location_for =
+            |url| location(&example_redirect(), "GET", url, &NAVIGATE, DenyReason::IdleTimeout).unwrap();
         assert_eq!(
-            at("https://app.example.com/a%2Fb/gr\u{fc}n?x=1&y=a+b%20c#d"),
+            location_for("https://app.example.com/a%2Fb/gr\u{fc}n?x=1&y=a+b%20c#d"),
             "https://login.example.com/?rd=https%3A%2F%2Fapp.example.com%2Fa%252Fb%2Fgr%C3%BCn\
              %3Fx%3D1%26y%3Da%2Bb%2520c%23d&reason=idle_timeout"
         );
@@ -300,13 +300,13 @@ mod tests {
     #[test]
     fn a_too_long_redirect_is_omitted() {
         // Percent-encoded, `https://app.example.com/` has 32 bytes.
-        let around = "https://login.example.com/?rd=&reason=revoked".len() + 32;
+        let bytes_without_path = "https://login.example.com/?rd=&reason=revoked".len() + 32;
         for (length, fits) in [
-            (MAX_LOCATION_BYTES - around, true),
-            (MAX_LOCATION_BYTES - around + 1, false),
+            (MAX_LOCATION_BYTES - bytes_without_path, true),
+            (MAX_LOCATION_BYTES - bytes_without_path + 1, false),
         ] {
             let url = format!("https://app.example.com/{}", "x".repeat(length));
-            let location = location(&example(), "GET", &url, &NAVIGATE, DenyReason::Revoked);
+            let location = location(&example_redirect(), "GET", &url, &NAVIGATE, DenyReason::Revoked);
             assert_eq!(location.is_some(), fits, "{location:?}");
         }
     }
@@ -331,7 +331,7 @@ mod tests {
             ("https://app.example.com./", false),
             ("https://evil.example/app.example.com/", false),
         ] {
-            let target = location(&example(), "GET", url, &NAVIGATE, DenyReason::NoCredential);
+            let target = location(&example_redirect(), "GET", url, &NAVIGATE, DenyReason::NoCredential);
             assert_eq!(target.is_some(), allowed, "{url}");
         }
     }
@@ -341,7 +341,7 @@ mod tests {
         let json = ("accept", "application/json");
         let script = ("x-requested-with", "XMLHttpRequest");
         let upgrade = ("upgrade", "websocket");
-        for (method, lines, redirected) in [
+        for (method, header_lines, redirected) in [
             ("GET", &[HTML][..], true),
             ("GET", &NAVIGATE, true),
             ("GET", &[NAVIGATE[0], json], true),
@@ -365,8 +365,8 @@ mod tests {
             ("OPTIONS", &[HTML], false),
         ] {
             let url = "https://app.example.com/";
-            let target = location(&example(), method, url, lines, DenyReason::NoCredential);
-            assert_eq!(target.is_some(), redirected, "{method} {lines:?}");
+            let target = location(&example_redirect(), method, url, header_lines, DenyReason::NoCredential);
+            assert_eq!(target.is_some(), redirected, "{method} {header_lines:?}");
         }
     }
 
@@ -375,9 +375,9 @@ mod tests {
     fn with_a_secure_cookie_the_return_address_is_https() {
         let secure = SignInRedirect {
             secure: true,
-            ..example()
+            ..example_redirect()
         };
-        for (url, back) in [
+        for (url, return_address) in [
             ("http://app.example.com/a", "https://app.example.com/a"),
             ("http://app.example.com:80/a", "https://app.example.com/a"),
             ("https://app.example.com/a", "https://app.example.com/a"),
@@ -389,19 +389,19 @@ mod tests {
             let target = location(&secure, "GET", url, &NAVIGATE, DenyReason::NoCredential);
             let query = target.unwrap().parse::<url::Url>().unwrap();
             let (_, found) = query.query_pairs().next().unwrap();
-            assert_eq!(found, back);
+            assert_eq!(found, return_address);
             let url = secure.upgrade_to_https(url.parse().unwrap());
-            assert_eq!(url.as_str(), back);
+            assert_eq!(url.as_str(), return_address);
         }
-        let plain = example().upgrade_to_https("http://app.example.com/".parse().unwrap());
+        let plain = example_redirect().upgrade_to_https("http://app.example.com/".parse().unwrap());
         assert_eq!(plain.scheme(), "http");
     }
 
     #[test]
     fn frames_are_recognized() {
-        let framed = |method: &str, lines: &[(&str, &str)]| {
+        let framed = |method: &str, header_lines: &[(&str, &str)]| {
             let mut headers = HeaderMap::new();
-            for (name, value) in lines {
+            for (name, value) in header_lines {
                 headers.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
             }
             is_framed(&method.parse().unwrap(), &headers)
@@ -409,13 +409,13 @@ mod tests {
         for dest in ["iframe", "frame", "embed", "object", "fencedframe"] {
             assert!(framed("GET", &[NAVIGATE[0], ("sec-fetch-dest", dest)]));
         }
-        for (method, lines) in [
+        for (method, header_lines) in [
             ("GET", &[NAVIGATE[0], ("sec-fetch-dest", "document")][..]),
             ("GET", &[NAVIGATE[0]]),
             ("POST", &[NAVIGATE[0], ("sec-fetch-dest", "iframe")]),
             ("GET", &[("sec-fetch-dest", "iframe")]),
         ] {
-            assert!(!framed(method, lines), "{method} {lines:?}");
+            assert!(!framed(method, header_lines), "{method} {header_lines:?}");
         }
     }
 
@@ -423,7 +423,7 @@ mod tests {
     fn only_helpful_reasons_redirect_and_never_in_a_loop() {
         for reason in DenyReason::ALL {
             let url = "https://app.example.com/";
-            let target = location(&example(), "GET", url, &NAVIGATE, reason);
+            let target = location(&example_redirect(), "GET", url, &NAVIGATE, reason);
             let can_help = !matches!(
                 reason.as_str(),
                 "forbidden"
@@ -440,7 +440,7 @@ mod tests {
             "https://app.example.com/sign-in",
             vec![ReturnHost::Exact("app.example.com".to_owned())],
         );
-        let at = |url| {
+        let location_for = |url| {
             location(
                 &on_same_host,
                 "GET",
@@ -449,7 +449,7 @@ mod tests {
                 DenyReason::NoCredential,
             )
         };
-        assert!(at("https://app.example.com/sign-in?rd=x").is_none());
-        assert!(at("https://app.example.com/sign-in-again").is_some());
+        assert!(location_for("https://app.example.com/sign-in?rd=x").is_none());
+        assert!(location_for("https://app.example.com/sign-in-again").is_some());
     }
 }

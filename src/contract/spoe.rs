@@ -15,8 +15,8 @@ use spop::frame::Message;
 use spop::{Action, TypedData, VarScope};
 
 use super::Contracts;
-use super::assertion::ASSERTION;
-use super::reply::{ReplyForm, SESSION_DETAIL, SESSION_REASON, reply};
+use super::assertion::ASSERTION_HEADER;
+use super::reply::{ReplyForm, SESSION_DETAIL, SESSION_REASON, build_reply};
 use crate::admission::ConcurrencyLimit;
 use crate::check::{
     CheckRequest, ClientAddress, InvalidUrl, MalformedOriginal, Original, OriginalUrl, Outcome,
@@ -52,8 +52,8 @@ impl SpopService for Agent {
             tracing::warn!(message = ?message.name, "unknown message from HAProxy");
             return Vec::new();
         }
-        let headers = text(message, "headers").and_then(headers::parse);
-        let method = text(message, "method").and_then(|method| {
+        let headers = argument_text(message, "headers").and_then(headers::parse);
+        let method = argument_text(message, "method").and_then(|method| {
             Method::from_bytes(method).map_err(|_| MalformedOriginal {
                 input: "the argument method",
                 problem: "is not a valid HTTP method",
@@ -69,7 +69,7 @@ impl SpopService for Agent {
         let policy = match message.get("policy") {
             None | Some(TypedData::Null) => None,
             // A value that is not text cannot be a policy name. It becomes an unknown policy, so the check is denied.
-            Some(_) => Some(text(message, "policy").unwrap_or_default()),
+            Some(_) => Some(argument_text(message, "policy").unwrap_or_default()),
         };
         let policy = policy.map(String::from_utf8_lossy);
         let request = CheckRequest {
@@ -77,17 +77,17 @@ impl SpopService for Agent {
             policy: policy.as_deref(),
             original,
             headers: &headers,
-            address: ClientAddress::InField(source(message)),
+            address: ClientAddress::InField(client_address(message)),
             peer: Some(peer),
         };
         let outcome = contracts.check_with_permit(permit, &request).await;
-        let reply = reply(&contracts, &request, &outcome, ReplyForm::Complete);
-        variables(&contracts, &outcome, &reply)
+        let reply = build_reply(&contracts, &request, &outcome, ReplyForm::Complete);
+        variable_actions(&contracts, &outcome, &reply)
     }
 }
 
 /// Returns the text of an argument. HAProxy sends text as one of two types.
-fn text<'a>(message: &'a Message, name: &str) -> Result<&'a [u8], MalformedOriginal> {
+fn argument_text<'a>(message: &'a Message, name: &str) -> Result<&'a [u8], MalformedOriginal> {
     match message.get(name) {
         Some(TypedData::String(text)) => Ok(text.as_bytes()),
         Some(TypedData::Binary(bytes)) => Ok(bytes),
@@ -106,21 +106,21 @@ fn original_url(message: &Message, secure: bool) -> Result<OriginalUrl<'_>, Malf
     let secure = match message.get("scheme") {
         None | Some(TypedData::Null) => secure,
         Some(_) => {
-            OriginalUrl::is_secure(text(message, "scheme")?).map_err(|_| MalformedOriginal {
+            OriginalUrl::is_secure(argument_text(message, "scheme")?).map_err(|_| MalformedOriginal {
                 input: "the argument scheme",
                 problem: "is not http, https, ws or wss",
             })?
         }
     };
-    let (host, path) = (text(message, "host")?, text(message, "path")?);
+    let (host, path) = (argument_text(message, "host")?, argument_text(message, "path")?);
     OriginalUrl::from_parts(secure, host, path).map_err(|invalid| match invalid {
-        InvalidUrl::Host => invalid.of("the argument host"),
-        _ => invalid.of("the argument path"),
+        InvalidUrl::Host => invalid.for_input("the argument host"),
+        _ => invalid.for_input("the argument path"),
     })
 }
 
 /// Returns the address of the client, if HAProxy sends it.
-fn source(message: &Message) -> Option<IpAddr> {
+fn client_address(message: &Message) -> Option<IpAddr> {
     match message.get("src") {
         Some(TypedData::IPv4(address)) => Some(IpAddr::V4(*address)),
         Some(TypedData::IPv6(address)) => Some(IpAddr::V6(*address)),
@@ -130,25 +130,25 @@ fn source(message: &Message) -> Option<IpAddr> {
 
 /// The maximum number of cookies of a delegated service that the agent passes on, in the variables `set_cookie`,
 /// `set_cookie_2` and so on.
-const MAX_COOKIES: usize = 4;
+const MAX_COOKIE_VARIABLES: usize = 4;
 
 /// The headers of the reply that become variables, with the names of the variables.
-const VARIABLES: [(HeaderName, &str); 6] = [
+const HEADER_VARIABLES: [(HeaderName, &str); 6] = [
     (SESSION_REASON, "reason"),
     (SESSION_DETAIL, "detail"),
     (WWW_AUTHENTICATE, "challenge"),
     (LOCATION, "location"),
     (CONTENT_TYPE, "content_type"),
-    (ASSERTION, "assertion"),
+    (ASSERTION_HEADER, "assertion"),
 ];
 
-pub(super) fn variables(
+pub(super) fn variable_actions(
     contracts: &Contracts,
     outcome: &Outcome,
     reply: &http::Response<String>,
 ) -> Vec<Action> {
     let text = |text: &str| TypedData::String(text.to_owned());
-    let mut actions = Vec::with_capacity(VARIABLES.len() + 3);
+    let mut actions = Vec::with_capacity(HEADER_VARIABLES.len() + 3);
     let mut set = |name: &str, value: TypedData| {
         actions.push(Action::SetVar {
             scope: VarScope::Transaction,
@@ -185,14 +185,14 @@ pub(super) fn variables(
         }
     }
     let cookies = reply.headers().get_all(SET_COOKIE).into_iter().enumerate();
-    for (index, value) in cookies.take(MAX_COOKIES) {
+    for (index, value) in cookies.take(MAX_COOKIE_VARIABLES) {
         let name = match index {
             0 => "set_cookie".to_owned(),
             _ => format!("set_cookie_{}", index + 1),
         };
         set(&name, text(&String::from_utf8_lossy(value.as_bytes())));
     }
-    for (header, name) in VARIABLES {
+    for (header, name) in HEADER_VARIABLES {
         if let Some(value) = reply.headers().get(header) {
             set(name, text(&String::from_utf8_lossy(value.as_bytes())));
         }

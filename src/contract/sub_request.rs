@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 
 use super::Contracts;
-use super::reply::{ReplyForm, reply};
+use super::reply::{ReplyForm, build_reply};
 use crate::admission::Permit;
 use crate::check::{CheckRequest, ClientAddress, Detail, MalformedOriginal, Original, OriginalUrl};
 use crate::policy::Contract;
@@ -30,12 +30,12 @@ impl Input {
         &self,
         headers: &'a HeaderMap,
     ) -> Result<&'a HeaderValue, MalformedOriginal> {
-        self.optional(headers)?
+        self.optional_value(headers)?
             .ok_or(MalformedOriginal::missing(self.label))
     }
 
     /// Returns the value, or `None` if the header is missing. It is an error if the header is repeated.
-    pub(super) fn optional<'a>(
+    pub(super) fn optional_value<'a>(
         &self,
         headers: &'a HeaderMap,
     ) -> Result<Option<&'a HeaderValue>, MalformedOriginal> {
@@ -59,10 +59,10 @@ impl Input {
     pub(super) fn is_secure(
         &self,
         headers: &HeaderMap,
-        otherwise: bool,
+        default: bool,
     ) -> Result<bool, MalformedOriginal> {
-        let Some(scheme) = self.optional(headers)? else {
-            return Ok(otherwise);
+        let Some(scheme) = self.optional_value(headers)? else {
+            return Ok(default);
         };
         OriginalUrl::is_secure(scheme.as_bytes()).map_err(|_| MalformedOriginal {
             input: self.label,
@@ -93,10 +93,11 @@ type ReadUrl = fn(&HeaderMap, bool) -> Result<OriginalUrl<'_>, MalformedOriginal
 pub(super) struct HeaderContract {
     pub(super) contract: Contract,
     /// Which part of the reply the proxy passes on.
-    pub(super) form: fn(&HeaderMap) -> ReplyForm,
+    pub(super) reply_form: fn(&HeaderMap) -> ReplyForm,
     /// The header with the original method.
-    pub(super) method: Input,
-    pub(super) url: ReadUrl,
+    pub(super) method_header: Input,
+    /// Reads the original URL from the headers.
+    pub(super) read_url: ReadUrl,
 }
 
 impl HeaderContract {
@@ -110,10 +111,10 @@ impl HeaderContract {
     ) -> SubRequest<'a> {
         SubRequest {
             contract: self.contract,
-            form: (self.form)(headers),
+            reply_form: (self.reply_form)(headers),
             policy,
-            method: self.method.method(headers),
-            url: (self.url)(headers, secure),
+            method: self.method_header.method(headers),
+            url: (self.read_url)(headers, secure),
             headers,
             peer,
         }
@@ -123,7 +124,7 @@ impl HeaderContract {
 /// A check over HTTP, as its contract has read it.
 pub(super) struct SubRequest<'a> {
     pub(super) contract: Contract,
-    pub(super) form: ReplyForm,
+    pub(super) reply_form: ReplyForm,
     pub(super) policy: Option<&'a str>,
     pub(super) method: Result<Method, MalformedOriginal>,
     pub(super) url: Result<OriginalUrl<'a>, MalformedOriginal>,
@@ -159,6 +160,6 @@ impl SubRequest<'_> {
                 .warn(self.contract, Some(Detail::HostOfClient));
         }
         let outcome = contracts.check_with_permit(permit, &request).await;
-        reply(contracts, &request, &outcome, self.form)
+        build_reply(contracts, &request, &outcome, self.reply_form)
     }
 }

@@ -11,17 +11,17 @@ use spop::TypedData;
 
 mod cookies;
 
-use super::fixture::{Fixture, body, denial};
+use super::fixture::{Fixture, denial, read_body};
 use super::{Contracts, ext_authz_grpc, spoe};
 use crate::delegate::Delegate;
 use crate::identity::{AssertionKey, AssertionSigner, IdentityHeaders};
 use crate::testing::delegate::{Answer, Service};
 use crate::testing::{HOUR, MINUTE};
 
-const COOKIE: (&str, &str) = ("cookie", "_oauth2_proxy=t|1|s");
+const DELEGATE_COOKIE: (&str, &str) = ("cookie", "_oauth2_proxy=t|1|s");
 
 /// Starts a Curfew that asks a delegated service, and returns both.
-async fn behind_delegate() -> (Fixture, Service) {
+async fn start_with_delegate() -> (Fixture, Service) {
     let service = Service::start().await;
     let settings = service.settings(|_| {});
     let fixture = Fixture::with(|contracts: &mut Contracts| {
@@ -36,30 +36,30 @@ async fn behind_delegate() -> (Fixture, Service) {
     (fixture.await, service)
 }
 
-async fn auth_request(fixture: &Fixture, lines: &[(&str, &str)]) -> Response {
+async fn send_auth_request(fixture: &Fixture, header_lines: &[(&str, &str)]) -> Response {
     let url = ("x-original-url", "https://app.example.com/");
-    let lines = [&[url, ("x-original-method", "GET")], lines].concat();
-    fixture.send("GET", "/auth-request", &lines).await
+    let header_lines = [&[url, ("x-original-method", "GET")], header_lines].concat();
+    fixture.send_request("GET", "/auth-request", &header_lines).await
 }
 
-async fn forward_auth(fixture: &Fixture, lines: &[(&str, &str)]) -> Response {
-    let own = [
+async fn send_forward_auth(fixture: &Fixture, header_lines: &[(&str, &str)]) -> Response {
+    let inputs = [
         ("x-forwarded-proto", "https"),
         ("x-forwarded-host", "app.example.com"),
         ("x-forwarded-uri", "/"),
         ("x-forwarded-method", "GET"),
     ];
-    let lines = [&own, lines].concat();
-    fixture.send("GET", "/forward-auth", &lines).await
+    let header_lines = [&inputs, header_lines].concat();
+    fixture.send_request("GET", "/forward-auth", &header_lines).await
 }
 
-async fn grpc(fixture: &Fixture, lines: &[(&str, &str)]) -> CheckResponse {
-    let http = ext_authz_grpc::tests::http("GET", lines);
+async fn send_grpc(fixture: &Fixture, header_lines: &[(&str, &str)]) -> CheckResponse {
+    let http = ext_authz_grpc::tests::http_request("GET", header_lines);
     ext_authz_grpc::tests::ask(fixture, http, None).await
 }
 
-async fn haproxy(fixture: &Fixture, lines: &[(&str, &str)]) -> Vec<(String, TypedData)> {
-    spoe::tests::ask(fixture, &spoe::tests::message(lines, &[])).await
+async fn send_spoe(fixture: &Fixture, header_lines: &[(&str, &str)]) -> Vec<(String, TypedData)> {
+    spoe::tests::ask(fixture, &spoe::tests::check_message(header_lines, &[])).await
 }
 
 /// Returns for each header its name, its value, and whether it is appended.
@@ -68,8 +68,8 @@ fn header_options(options: &[HeaderValueOption]) -> Vec<(&str, &str, bool)> {
         .iter()
         .map(|option| {
             let header = option.header.as_ref().unwrap();
-            let added = option.append_action() == HeaderAppendAction::AppendIfExistsOrAdd;
-            (header.key.as_str(), header.value.as_str(), added)
+            let is_appended = option.append_action() == HeaderAppendAction::AppendIfExistsOrAdd;
+            (header.key.as_str(), header.value.as_str(), is_appended)
         })
         .collect();
     all.sort_unstable();
@@ -78,15 +78,15 @@ fn header_options(options: &[HeaderValueOption]) -> Vec<(&str, &str, bool)> {
 
 #[tokio::test]
 async fn headers_of_the_service_go_to_the_application_and_its_cookie_to_the_client() {
-    let (fixture, service) = behind_delegate().await;
+    let (fixture, service) = start_with_delegate().await;
     service.set_answer(Answer::allow(&[
         ("x-auth-request-access-token", "secret"),
         ("set-cookie", "_oauth2_proxy=refreshed; Path=/"),
         ("set-cookie", "other=1"),
     ]));
     for response in [
-        auth_request(&fixture, &[COOKIE]).await,
-        forward_auth(&fixture, &[COOKIE]).await,
+        send_auth_request(&fixture, &[DELEGATE_COOKIE]).await,
+        send_forward_auth(&fixture, &[DELEGATE_COOKIE]).await,
     ] {
         assert_eq!(response.status(), 200);
         let headers = response.headers();
@@ -95,7 +95,7 @@ async fn headers_of_the_service_go_to_the_application_and_its_cookie_to_the_clie
         assert_eq!(headers.get_all("set-cookie").iter().count(), 2);
         assert!(!headers.contains_key("content-type"));
     }
-    let response = grpc(&fixture, &[COOKIE]).await;
+    let response = send_grpc(&fixture, &[DELEGATE_COOKIE]).await;
     let Some(HttpResponse::OkResponse(ok)) = &response.http_response else {
         panic!("not allowed: {response:?}");
     };
@@ -109,7 +109,7 @@ async fn headers_of_the_service_go_to_the_application_and_its_cookie_to_the_clie
             ("set-cookie", "other=1", true),
         ]
     );
-    let variables = haproxy(&fixture, &[COOKIE]).await;
+    let variables = send_spoe(&fixture, &[DELEGATE_COOKIE]).await;
     for (name, value) in [
         ("user", "alice"),
         ("x_auth_request_access_token", "secret"),
@@ -124,12 +124,12 @@ async fn headers_of_the_service_go_to_the_application_and_its_cookie_to_the_clie
 /// A client cannot set the service's headers in a request that the service has not allowed.
 #[tokio::test]
 async fn headers_of_the_service_are_empty_without_an_answer() {
-    let (fixture, service) = behind_delegate().await;
+    let (fixture, service) = start_with_delegate().await;
     let own = fixture.cookie();
-    for lines in [&[COOKIE][..], &[("cookie", &*own)]] {
-        let response = forward_auth(&fixture, lines).await;
+    for header_lines in [&[DELEGATE_COOKIE][..], &[("cookie", &*own)]] {
+        let response = send_forward_auth(&fixture, header_lines).await;
         assert_eq!(response.headers()["x-auth-request-access-token"], "");
-        let variables = haproxy(&fixture, lines).await;
+        let variables = send_spoe(&fixture, header_lines).await;
         let value = spoe::tests::variable(&variables, "x_auth_request_access_token");
         assert_eq!(value, Some(&TypedData::String(String::new())));
     }
@@ -138,14 +138,14 @@ async fn headers_of_the_service_are_empty_without_an_answer() {
 
 #[tokio::test]
 async fn every_contract_relays_the_denial_of_the_service() {
-    let (fixture, service) = behind_delegate().await;
+    let (fixture, service) = start_with_delegate().await;
     let location = ("location", "https://id.example.com/authorize?x=y");
     let cookie = ("set-cookie", "_oauth2_proxy_csrf=1");
     service.set_answer(Answer::deny(302, &[location, cookie]));
     let html = ("accept", "text/html");
     for (response, status) in [
-        (auth_request(&fixture, &[html]).await, 401),
-        (forward_auth(&fixture, &[html]).await, 302),
+        (send_auth_request(&fixture, &[html]).await, 401),
+        (send_forward_auth(&fixture, &[html]).await, 302),
     ] {
         let (found, reason, _, set) = denial(&response);
         assert_eq!(
@@ -154,17 +154,17 @@ async fn every_contract_relays_the_denial_of_the_service() {
         );
         assert_eq!(response.headers()["location"], location.1);
         assert_eq!(response.headers().get_all("location").iter().count(), 1);
-        assert_eq!(body(response).await, b"");
+        assert_eq!(read_body(response).await, b"");
     }
     let kind = ("content-type", "text/plain");
     let challenge = ("www-authenticate", "Basic realm=\"x\"");
     service.set_answer(Answer::deny(401, &[kind, challenge]));
-    let plain = forward_auth(&fixture, &[]).await;
+    let plain = send_forward_auth(&fixture, &[]).await;
     assert_eq!(denial(&plain).2, Some(challenge.1));
     assert_eq!(plain.headers()["content-type"], kind.1);
-    assert_eq!(body(plain).await, b"denied by the service");
+    assert_eq!(read_body(plain).await, b"denied by the service");
     // After a 401 without a redirect of the service, Curfew redirects to its own sign-in page.
-    let browser = forward_auth(&fixture, &[html]).await;
+    let browser = send_forward_auth(&fixture, &[html]).await;
     assert_eq!(browser.status(), 302);
     assert!(
         browser.headers()["location"]
@@ -173,37 +173,37 @@ async fn every_contract_relays_the_denial_of_the_service() {
             .starts_with("https://login.")
     );
     service.set_answer(Answer::deny(403, &[kind]));
-    let response = grpc(&fixture, &[COOKIE]).await;
+    let response = send_grpc(&fixture, &[DELEGATE_COOKIE]).await;
     let Some(HttpResponse::DeniedResponse(denied)) = &response.http_response else {
         panic!("allowed: {response:?}");
     };
     assert_eq!(denied.status.as_ref().unwrap().code, 403);
     assert_eq!(denied.body, "denied by the service");
     service.set_answer(Answer::deny(500, &[kind]));
-    let problem = forward_auth(&fixture, &[COOKIE]).await;
+    let problem = send_forward_auth(&fixture, &[DELEGATE_COOKIE]).await;
     assert_eq!(denial(&problem), (503, "source_unavailable", None, None));
     assert!(!body(problem).await.starts_with(b"denied by"));
 }
 
 #[tokio::test]
 async fn a_session_end_clears_only_the_cookie_of_the_service() {
-    let (fixture, service) = behind_delegate().await;
+    let (fixture, service) = start_with_delegate().await;
     service.set_answer(Answer::allow(&[("set-cookie", "_oauth2_proxy=refreshed")]));
-    assert_eq!(auth_request(&fixture, &[COOKIE]).await.status(), 200);
+    assert_eq!(send_auth_request(&fixture, &[DELEGATE_COOKIE]).await.status(), 200);
     fixture.bench.at(HOUR);
     let page = ("sec-fetch-mode", "navigate");
-    for (lines, dropped) in [
-        (&[COOKIE, page][..], Some("_oauth2_proxy=; Max-Age=0")),
-        (&[COOKIE, page], Some("_oauth2_proxy=; Max-Age=0")),
+    for (header_lines, removal_cookie) in [
+        (&[DELEGATE_COOKIE, page][..], Some("_oauth2_proxy=; Max-Age=0")),
+        (&[DELEGATE_COOKIE, page], Some("_oauth2_proxy=; Max-Age=0")),
         // A late answer to a script would clear the cookie of a newer sign-in.
-        (&[COOKIE], None),
-        (&[COOKIE, ("sec-fetch-mode", "cors")], None),
-        (&[COOKIE, page, ("sec-fetch-dest", "iframe")], None),
+        (&[DELEGATE_COOKIE], None),
+        (&[DELEGATE_COOKIE, ("sec-fetch-mode", "cors")], None),
+        (&[DELEGATE_COOKIE, page, ("sec-fetch-dest", "iframe")], None),
     ] {
-        let response = auth_request(&fixture, lines).await;
+        let response = send_auth_request(&fixture, header_lines).await;
         let (status, reason, _, cookie) = denial(&response);
         assert_eq!((status, reason), (401, "idle_timeout"));
-        assert_eq!(cookie, dropped, "{lines:?}");
+        assert_eq!(cookie, removal_cookie, "{header_lines:?}");
     }
 }
 
@@ -214,13 +214,13 @@ async fn every_contract_sheds_a_request_without_a_permit() {
     let own = ("cookie", &*cookie);
     let permits = [fixture.limit.take().unwrap(), fixture.limit.take().unwrap()];
     for response in [
-        auth_request(&fixture, &[own]).await,
-        forward_auth(&fixture, &[own]).await,
+        send_auth_request(&fixture, &[own]).await,
+        send_forward_auth(&fixture, &[own]).await,
     ] {
         assert_eq!(denial(&response), (503, "overloaded", None, None));
         assert_eq!(response.headers()["retry-after"], "1");
     }
-    let response = grpc(&fixture, &[own]).await;
+    let response = send_grpc(&fixture, &[own]).await;
     assert_eq!(
         response.status.as_ref().unwrap().code,
         tonic::Code::Unavailable as i32
@@ -229,7 +229,7 @@ async fn every_contract_sheds_a_request_without_a_permit() {
         panic!("allowed: {response:?}");
     };
     assert_eq!(denied.status.as_ref().unwrap().code, 503);
-    let variables = haproxy(&fixture, &[own]).await;
+    let variables = send_spoe(&fixture, &[own]).await;
     let is = |name: &str, text: &str| {
         let value = spop::TypedData::String(text.to_owned());
         variables.contains(&(name.to_owned(), value))
@@ -241,10 +241,10 @@ async fn every_contract_sheds_a_request_without_a_permit() {
         .filter(|line| line.starts_with("curfew_checks_total") && line.contains("\"overloaded\""));
     assert_eq!(counted.count(), 4);
     drop(permits);
-    assert_eq!(auth_request(&fixture, &[own]).await.status(), 200);
+    assert_eq!(send_auth_request(&fixture, &[own]).await.status(), 200);
 }
 
-const KEY: &str = include_str!("../../crates/core/src/identity/assertion/ed25519-for-tests.pem");
+const ASSERTION_KEY_PEM: &str = include_str!("../../crates/core/src/identity/assertion/ed25519-for-tests.pem");
 
 #[tokio::test]
 async fn every_contract_adds_a_signed_assertion() {
@@ -252,32 +252,32 @@ async fn every_contract_adds_a_signed_assertion() {
         contracts.assertion = Some(Arc::new(AssertionSigner {
             issuer: "curfew".to_owned(),
             lifetime: MINUTE,
-            key: AssertionKey::from_pem(KEY.as_bytes()).unwrap(),
+            key: AssertionKey::from_pem(ASSERTION_KEY_PEM.as_bytes()).unwrap(),
             others: Vec::new(),
         }));
     });
     let fixture = fixture.await;
     let cookie = fixture.cookie();
-    let lines = [("cookie", &*cookie), ("x-curfew-assertion", "forged")];
-    let allowed = auth_request(&fixture, &lines).await;
+    let header_lines = [("cookie", &*cookie), ("x-curfew-assertion", "forged")];
+    let allowed = send_auth_request(&fixture, &header_lines).await;
     let assertion = allowed.headers()["x-curfew-assertion"].to_str().unwrap();
     assert_eq!(assertion.split('.').count(), 3);
-    let variables = haproxy(&fixture, &lines).await;
+    let variables = send_spoe(&fixture, &header_lines).await;
     let variable = spoe::tests::variable(&variables, "assertion").unwrap();
     assert!(matches!(variable, TypedData::String(text) if text.split('.').count() == 3));
-    let denied = auth_request(&fixture, &[]).await;
+    let denied = send_auth_request(&fixture, &[]).await;
     assert!(!denied.headers().contains_key("x-curfew-assertion"));
-    let served = async |fixture: &Fixture| {
+    let fetch_keys = async |fixture: &Fixture| {
         let contracts = crate::current::Current(fixture.contracts.current());
-        super::keys(contracts).await
+        super::serve_assertion_keys(contracts).await
     };
-    let keys = served(&fixture).await;
+    let keys = fetch_keys(&fixture).await;
     assert_eq!(keys.headers()["cache-control"], "public, max-age=300");
-    let keys: serde_json::Value = serde_json::from_slice(&body(keys).await).unwrap();
+    let keys: serde_json::Value = serde_json::from_slice(&read_body(keys).await).unwrap();
     assert_eq!(keys["keys"][0]["crv"], "Ed25519");
     assert!(keys["keys"][0].get("d").is_none());
-    let without = Fixture::new().await;
-    assert_eq!(served(&without).await.status(), 404);
+    let without_assertions = Fixture::new().await;
+    assert_eq!(fetch_keys(&without_assertions).await.status(), 404);
 }
 
 /// With `group_lines`, the reply has a separate header line for each group.
@@ -292,7 +292,7 @@ async fn each_group_has_its_own_header() {
     });
     let fixture = fixture.await;
     let cookie = fixture.cookie();
-    let response = forward_auth(&fixture, &[("cookie", &cookie)]).await;
+    let response = send_forward_auth(&fixture, &[("cookie", &cookie)]).await;
     let groups: Vec<_> = response
         .headers()
         .get_all("impersonate-group")
@@ -300,7 +300,7 @@ async fn each_group_has_its_own_header() {
         .collect();
     assert_eq!(groups, ["staff", "admin"]);
     assert!(!response.headers().contains_key("x-session-user"));
-    let response = grpc(&fixture, &[("cookie", &cookie)]).await;
+    let response = send_grpc(&fixture, &[("cookie", &cookie)]).await;
     let Some(HttpResponse::OkResponse(ok)) = &response.http_response else {
         panic!("not allowed: {response:?}");
     };

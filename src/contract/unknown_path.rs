@@ -15,7 +15,7 @@ This is the check listener of Curfew. It serves:
 
 /// The class of a path that is not served. It determines the label of the metric and the hint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Class {
+enum PathClass {
     Browser,
     Admin,
     Ops,
@@ -28,7 +28,7 @@ enum Class {
 /// Answers requests for paths that the `check` listener does not serve. Warns the operator at most once a minute for
 /// each class of path.
 #[derive(Clone, Debug)]
-pub(super) struct UnknownPaths(Arc<Throttle<Class>>);
+pub(super) struct UnknownPaths(Arc<Throttle<PathClass>>);
 
 impl Default for UnknownPaths {
     fn default() -> Self {
@@ -39,12 +39,12 @@ impl Default for UnknownPaths {
 impl UnknownPaths {
     /// Creates the counter of each class with the value zero.
     pub(super) fn init_metrics(&self, metrics: &Metrics) {
-        metrics.init_unknown_paths(Class::ALL.iter().map(|class| class.as_str()));
+        metrics.init_unknown_paths(PathClass::ALL.iter().map(|class| class.as_str()));
     }
 
     /// Counts the request and returns the text of the 404, which contains no data of the request.
     pub(super) fn answer(&self, path: &str, metrics: &Metrics) -> String {
-        let class = Class::of(path);
+        let class = PathClass::of(path);
         metrics.unknown_path(class.as_str());
         let hint = class.hint();
         if self.0.admits(class) {
@@ -64,7 +64,7 @@ impl UnknownPaths {
     }
 }
 
-impl Class {
+impl PathClass {
     const ALL: [Self; 7] = [
         Self::Browser,
         Self::Admin,
@@ -76,19 +76,19 @@ impl Class {
     ];
 
     fn of(path: &str) -> Self {
-        let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| path.starts_with(prefix));
-        let names = |names: &[&str]| names.iter().any(|name| path.contains(name));
-        if starts(&["/.curfew", "/oidc/", "/ssf/", "/.well-known/jwks.json"]) {
+        let has_prefix = |prefixes: &[&str]| prefixes.iter().any(|prefix| path.starts_with(prefix));
+        let contains_any = |names: &[&str]| names.iter().any(|name| path.contains(name));
+        if has_prefix(&["/.curfew", "/oidc/", "/ssf/", "/.well-known/jwks.json"]) {
             Self::Browser
-        } else if starts(&["/api/authz", "/api/verify"]) {
+        } else if has_prefix(&["/api/authz", "/api/verify"]) {
             Self::Authelia
-        } else if starts(&["/api/v1/", "/console"]) {
+        } else if has_prefix(&["/api/v1/", "/console"]) {
             Self::Admin
-        } else if starts(&["/metrics", "/livez", "/readyz", "/healthz"]) {
+        } else if has_prefix(&["/metrics", "/livez", "/readyz", "/healthz"]) {
             Self::Ops
-        } else if starts(&["/oauth2/"]) {
+        } else if has_prefix(&["/oauth2/"]) {
             Self::OAuth2Proxy
-        } else if names(&["auth-request", "forward-auth", "ext-authz", "/policy"]) {
+        } else if contains_any(&["auth-request", "forward-auth", "ext-authz", "/policy"]) {
             Self::Contract
         } else {
             Self::Other
@@ -158,7 +158,7 @@ mod tests {
                 text.starts_with(SERVED_PATHS) && text.contains(hint),
                 "{path}: {text}"
             );
-            assert_eq!(Class::of(path).as_str(), class, "{path}");
+            assert_eq!(PathClass::of(path).as_str(), class, "{path}");
         }
         let text = metrics.render().unwrap();
         assert!(

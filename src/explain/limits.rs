@@ -53,7 +53,7 @@ pub(super) fn of_request(
     session: &Session,
 ) -> LimitsInForce {
     let mut all = home_limits(book, session);
-    for (name, policy) in [rule_match.by_proxy, rule_match.by_rule]
+    for (name, policy) in [rule_match.proxy_policy, rule_match.rule_policy]
         .into_iter()
         .flatten()
     {

@@ -159,7 +159,7 @@ proptest! {
         let method = Method::GET;
         let url = format!("https://shop.example.com{path}");
         let original = Original { method: &method, url: OriginalUrl::parse(url.as_bytes()).unwrap() };
-        let rule_match = RuleMatch::on(&book, Contract::AuthRequest, None, &original, &HeaderMap::new()).unwrap();
+        let rule_match = RuleMatch::find(&book, Contract::AuthRequest, None, &original, &HeaderMap::new()).unwrap();
         prop_assert_eq!(as_limits(&terms.request_limits), rule_match.limits(&home, &session));
     }
 }

@@ -10,24 +10,24 @@ use crate::testing::cookie_config;
 async fn the_signed_out_page_clears_the_cookie_of_an_ended_session() {
     const PAGE: &str = "/.curfew/signed-out?reason=idle_timeout";
     let browser = Browser::new().await;
-    let cleared = async |lines: &[(&str, &str)]| {
-        let response = browser.send_signed_in("GET", PAGE, lines).await;
+    let removal_cookies = async |header_lines: &[(&str, &str)]| {
+        let response = browser.send_signed_in("GET", PAGE, header_lines).await;
         assert_eq!(response.status(), 200);
         let cookies = response.headers().get_all("set-cookie").into_iter();
         cookies.cloned().collect::<Vec<_>>()
     };
-    assert!(cleared(&[NAVIGATE]).await.is_empty(), "the session lives");
+    assert!(removal_cookies(&[NAVIGATE]).await.is_empty(), "the session lives");
     browser.fixture.bench.at(15 * MINUTE);
-    assert_eq!(cleared(&[NAVIGATE]).await, [CLEARED]);
-    assert!(cleared(&[("sec-fetch-mode", "no-cors")]).await.is_empty());
+    assert_eq!(removal_cookies(&[NAVIGATE]).await, [REMOVAL_COOKIE]);
+    assert!(removal_cookies(&[("sec-fetch-mode", "no-cors")]).await.is_empty());
     let unknown = browser.send("GET", PAGE, &[NAVIGATE]).await;
     assert!(!unknown.headers().contains_key("set-cookie"));
 }
 
 const AMBIGUOUS: (&str, &str) = ("cookie", "session=a; session=b");
 
-/// Starts a service whose session cookie has a name that other hosts of the domain can set, too.
-async fn with_plain_cookie() -> Browser {
+/// Returns a browser of a service whose session cookie has a name that other hosts of the domain can set, too.
+async fn browser_with_plain_cookie() -> Browser {
     let fixture = Fixture::with(|contracts| {
         contracts.cookie = SessionCookie::new(CookieSettings {
             name: "session".to_owned(),
@@ -42,7 +42,7 @@ async fn with_plain_cookie() -> Browser {
 
 #[tokio::test]
 async fn ambiguous_cookies_are_cleared_and_the_browser_is_redirected() {
-    let browser = with_plain_cookie().await;
+    let browser = browser_with_plain_cookie().await;
     let page = "/.curfew/clear-cookies?rd=%2Fapp%2Fa%3Fb%3Dc";
     let response = browser.send("GET", page, &[AMBIGUOUS, NAVIGATE]).await;
     assert_eq!(response.status(), 303);
@@ -62,18 +62,18 @@ async fn ambiguous_cookies_are_cleared_and_the_browser_is_redirected() {
         ]
     );
     // Another tab has just cleared the cookies for its own page, so this tab is still redirected.
-    let cleared = ("cookie", "session=a; curfew-cleared=0123456789abcdef");
-    let response = browser.send("GET", page, &[cleared, NAVIGATE]).await;
+    let marker_of_other_page = ("cookie", "session=a; curfew-cleared=0123456789abcdef");
+    let response = browser.send("GET", page, &[marker_of_other_page, NAVIGATE]).await;
     assert_eq!(response.status(), 303);
     // The browser still sends two cookies, so it is not redirected again.
-    let still = ("cookie", "session=a; session=b; curfew-cleared=1");
-    let response = browser.send("GET", page, &[still, NAVIGATE]).await;
+    let still_ambiguous = ("cookie", "session=a; session=b; curfew-cleared=1");
+    let response = browser.send("GET", page, &[still_ambiguous, NAVIGATE]).await;
     assert_eq!(response.status(), 400);
     assert_eq!(
         cookies(&response),
         ["curfew-cleared=; SameSite=Lax; Path=/; Max-Age=0"]
     );
-    let text = text(response).await;
+    let text = read_text(response).await;
     assert!(text.contains("with the name session"), "{text}");
     assert!(
         text.contains("Path") && text.contains("Partitioned"),
@@ -89,8 +89,8 @@ async fn ambiguous_cookies_are_cleared_and_the_browser_is_redirected() {
 /// access.
 #[tokio::test]
 async fn other_sites_cannot_clear_a_cookie() {
-    let browser = with_plain_cookie().await;
-    let own = "session=; ";
+    let browser = browser_with_plain_cookie().await;
+    let session_removal = "session=; ";
     for cookie in ["session=a", "session=a; session=a", "other=a; other=b", ""] {
         let page = "/.curfew/clear-cookies?rd=/";
         let response = browser
@@ -98,27 +98,27 @@ async fn other_sites_cannot_clear_a_cookie() {
             .await;
         assert_eq!(response.status(), 303, "{cookie}");
         assert!(
-            !cookies(&response).iter().any(|it| it.starts_with(own)),
+            !cookies(&response).iter().any(|it| it.starts_with(session_removal)),
             "{cookie}"
         );
     }
     // With a path in `rd`, the page does not clear the cookie that Curfew sets.
     let page = "/.curfew/clear-cookies?rd=/app";
-    let one = ("cookie", "session=a");
-    let response = browser.send("GET", page, &[one, NAVIGATE]).await;
+    let single_cookie = ("cookie", "session=a");
+    let response = browser.send("GET", page, &[single_cookie, NAVIGATE]).await;
     assert!(
         !cookies(&response)
             .iter()
-            .any(|it| it.contains("Path=/; ") && it.starts_with(own))
+            .any(|it| it.contains("Path=/; ") && it.starts_with(session_removal))
     );
-    for lines in [
+    for header_lines in [
         &[AMBIGUOUS][..],
         &[AMBIGUOUS, ("sec-fetch-mode", "no-cors")],
         &[AMBIGUOUS, NAVIGATE, ("sec-fetch-dest", "iframe")],
     ] {
-        let response = browser.send("GET", page, lines).await;
-        assert!(cookies(&response).is_empty(), "{lines:?}");
-        assert!(response.status().is_client_error(), "{lines:?}");
+        let response = browser.send("GET", page, header_lines).await;
+        assert!(cookies(&response).is_empty(), "{header_lines:?}");
+        assert!(response.status().is_client_error(), "{header_lines:?}");
     }
     for rd in [
         "https://evil.example/",
@@ -134,18 +134,18 @@ async fn other_sites_cannot_clear_a_cookie() {
 
 #[tokio::test]
 async fn a_check_redirects_a_navigation_with_ambiguous_cookies() {
-    let browser = with_plain_cookie().await;
-    let ask = async |lines: &[(&str, &str)], uri: &str| {
-        let own = [
+    let browser = browser_with_plain_cookie().await;
+    let check = async |header_lines: &[(&str, &str)], uri: &str| {
+        let inputs = [
             ("x-forwarded-proto", "https"),
             ("x-forwarded-host", "app.example.com:8443"),
             ("x-forwarded-uri", uri),
             ("x-forwarded-method", "GET"),
         ];
-        let lines = [&own, lines].concat();
-        browser.fixture.send("GET", "/forward-auth", &lines).await
+        let header_lines = [&inputs, header_lines].concat();
+        browser.fixture.send_request("GET", "/forward-auth", &header_lines).await
     };
-    let response = ask(&[AMBIGUOUS, NAVIGATE], "/a%2Fb?c=d").await;
+    let response = check(&[AMBIGUOUS, NAVIGATE], "/a%2Fb?c=d").await;
     assert_eq!(response.status(), 302);
     assert_eq!(
         response.headers()["location"],
@@ -154,17 +154,17 @@ async fn a_check_redirects_a_navigation_with_ambiguous_cookies() {
     assert_eq!(response.headers()["x-session-reason"], "malformed_request");
     assert!(!response.headers().contains_key("set-cookie"));
     // The proxy is misconfigured and checks the page itself, so the browser is not redirected again.
-    let response = ask(&[AMBIGUOUS, NAVIGATE], "/.curfew/clear-cookies?rd=/").await;
+    let response = check(&[AMBIGUOUS, NAVIGATE], "/.curfew/clear-cookies?rd=/").await;
     assert_eq!(response.status(), 401);
     assert!(!response.headers().contains_key("location"));
     // A return address that is too long is omitted from the redirect.
-    let long = format!("/{}", "x".repeat(9000));
-    let response = ask(&[AMBIGUOUS, NAVIGATE], &long).await;
+    let long_path = format!("/{}", "x".repeat(9000));
+    let response = check(&[AMBIGUOUS, NAVIGATE], &long_path).await;
     let page = "https://app.example.com:8443/.curfew/clear-cookies";
     assert_eq!(response.headers()["location"], page);
     let html = ("accept", "text/html");
     let script = ("sec-fetch-mode", "cors");
-    let response = ask(&[AMBIGUOUS, script, html], "/").await;
+    let response = check(&[AMBIGUOUS, script, html], "/").await;
     assert_eq!(response.status(), 401);
     assert!(!response.headers().contains_key("location"));
     let detail = response.headers()["x-session-detail"].to_str().unwrap();
@@ -172,21 +172,21 @@ async fn a_check_redirects_a_navigation_with_ambiguous_cookies() {
         detail.ends_with("/.curfew/clear-cookies clears them"),
         "{detail}"
     );
-    let body = text(response).await;
+    let body = read_text(response).await;
     assert!(
         body.contains("<a href=\"/.curfew/clear-cookies\">"),
         "{body}"
     );
-    let frame = ask(&[AMBIGUOUS, NAVIGATE, ("sec-fetch-dest", "iframe")], "/").await;
+    let frame = check(&[AMBIGUOUS, NAVIGATE, ("sec-fetch-dest", "iframe")], "/").await;
     assert_eq!(frame.status(), 401);
-    assert!(text(frame).await.contains("target=\"_top\""));
+    assert!(read_text(frame).await.contains("target=\"_top\""));
     // No page can resolve a conflict between a cookie and a bearer token.
-    let both = [
+    let cookie_and_token = [
         ("cookie", "session=a"),
         ("authorization", "Bearer cfw1_b"),
         NAVIGATE,
     ];
-    let response = ask(&both, "/").await;
+    let response = check(&cookie_and_token, "/").await;
     assert_eq!(response.status(), 401);
     assert_eq!(
         response.headers()["x-session-detail"],

@@ -42,22 +42,22 @@ fn with_login(contracts: &mut Contracts) {
 #[tokio::test]
 async fn the_sign_in_page_clears_ambiguous_cookies_and_reloads() {
     let browser = Browser::with_fixture(Fixture::with(with_login).await);
-    let two = ("cookie", "__Host-session=a; __Host-session=b");
+    let ambiguous = ("cookie", "__Host-session=a; __Host-session=b");
     let page = "/.curfew/login?provider=main&rd=https%3A%2F%2Fapp.example.com%2Fa";
-    let response = browser.send("GET", page, &[two, NAVIGATE]).await;
+    let response = browser.send("GET", page, &[ambiguous, NAVIGATE]).await;
     assert_eq!(response.status(), 303);
     assert_eq!(response.headers()["location"], page);
     let cleared = "__Host-session=; Path=/; Max-Age=0".to_owned();
     assert!(cookies(&response).contains(&cleared), "{response:?}");
-    let still = (
+    let still_ambiguous = (
         "cookie",
         "__Host-session=a; __Host-session=b; __Host-curfew-cleared=1",
     );
-    let response = browser.send("GET", page, &[still, NAVIGATE]).await;
+    let response = browser.send("GET", page, &[still_ambiguous, NAVIGATE]).await;
     assert_eq!(response.status(), 400);
     // A script gets the reason, and its cookies are not cleared.
     let script = ("sec-fetch-mode", "cors");
-    let response = browser.send("GET", page, &[two, script]).await;
+    let response = browser.send("GET", page, &[ambiguous, script]).await;
     assert_eq!(response.headers()["x-session-reason"], "malformed_request");
     assert!(cookies(&response).is_empty());
 }
@@ -69,13 +69,13 @@ async fn a_response_without_its_attempt_starts_no_session() {
     let contracts = browser.fixture.contracts.current();
     let login = contracts.login.as_deref().unwrap();
     let now = contracts.checker.clock.now();
-    let state = |target| {
+    let callback_url = |target| {
         let attempt = Attempt::new(login, "main", target, false, now).unwrap();
         format!("/.curfew/callback/main?code=x&state={}", attempt.state)
     };
-    let wanted = state("https://app.example.com/a?b=c");
+    let callback = callback_url("https://app.example.com/a?b=c");
     // A browser with a session that allows the page is redirected to it. No session starts, and no cookie is cleared.
-    let response = browser.send_signed_in("GET", &wanted, &[NAVIGATE]).await;
+    let response = browser.send_signed_in("GET", &callback, &[NAVIGATE]).await;
     assert_eq!(response.status(), 303);
     assert_eq!(
         response.headers()["location"],
@@ -83,28 +83,28 @@ async fn a_response_without_its_attempt_starts_no_session() {
     );
     assert!(cookies(&response).is_empty());
     // A browser without such a session gets a page that offers to try again.
-    let refused = browser.send("GET", &wanted, &[NAVIGATE]).await;
+    let refused = browser.send("GET", &callback, &[NAVIGATE]).await;
     assert_eq!(refused.status(), 400);
     assert!(cookies(&refused).is_empty());
-    let page = text(refused).await;
+    let page = read_text(refused).await;
     assert!(
         page.contains("/.curfew/login?rd=https%3A%2F%2Fapp.example.com%2Fa%3Fb%3Dc"),
         "{page}"
     );
     // The browser is never redirected to another host, and never redirected if the state is invalid.
-    let elsewhere = state("https://evil.example/");
+    let foreign_callback = callback_url("https://evil.example/");
     for path in [
-        &*elsewhere,
+        &*foreign_callback,
         "/.curfew/callback/main?code=x&state=x",
         "/.curfew/callback/main",
     ] {
         let response = browser.send_signed_in("GET", path, &[NAVIGATE]).await;
         assert_eq!(response.status(), 400, "{path}");
-        assert!(!text(response).await.contains("evil"), "{path}");
+        assert!(!read_text(response).await.contains("evil"), "{path}");
     }
     // A session that has ended does not allow the page.
     browser.fixture.bench.at(15 * MINUTE);
-    let response = browser.send_signed_in("GET", &wanted, &[NAVIGATE]).await;
+    let response = browser.send_signed_in("GET", &callback, &[NAVIGATE]).await;
     assert_eq!(response.status(), 400);
 }
 
@@ -144,7 +144,7 @@ async fn the_sign_in_page_finds_the_reason_itself() {
     let frame = [navigate, ("sec-fetch-dest", "iframe")];
     let response = browser.send("GET", rd, &frame).await;
     assert_eq!(response.status(), 401);
-    assert!(text(response).await.contains("target=\"_top\""));
+    assert!(read_text(response).await.contains("target=\"_top\""));
     let response = browser.send("GET", rd, &[navigate]).await;
     assert_eq!(response.status(), 200);
 }

@@ -57,30 +57,30 @@ const URL_HEADERS: [&str; 7] = [
 ];
 
 /// Returns the value of a header without its secrets.
-pub(super) fn header(name: &HeaderName, value: &HeaderValue) -> String {
+pub(super) fn redact_header(name: &HeaderName, value: &HeaderValue) -> String {
     let bytes = value.as_bytes();
     if *name == COOKIE {
-        return cookies(bytes);
+        return redact_cookies(bytes);
     }
     if *name == AUTHORIZATION || *name == PROXY_AUTHORIZATION {
         let scheme = bytes.split(|byte| *byte == b' ').next();
         let scheme = scheme.filter(|scheme| scheme.len() < bytes.len());
-        let scheme = text(scheme.unwrap_or_default());
-        return format!("{scheme} {}", redacted(bytes.len() - scheme.len()));
+        let scheme = escape_and_shorten(scheme.unwrap_or_default());
+        return format!("{scheme} {}", length_placeholder(bytes.len() - scheme.len()));
     }
     if SHOWN_HEADERS.contains(&name.as_str()) {
-        return text(bytes);
+        return escape_and_shorten(bytes);
     }
     if URL_HEADERS.contains(&name.as_str()) {
-        return url(bytes);
+        return redact_url(bytes);
     }
-    redacted(bytes.len())
+    length_placeholder(bytes.len())
 }
 
 /// Returns a URL without the values of its query and without its fragment.
-pub(super) fn url(bytes: &[u8]) -> String {
+pub(super) fn redact_url(bytes: &[u8]) -> String {
     let (address, query) = match bytes.iter().position(|byte| *byte == b'?') {
-        Some(mark) => (&bytes[..mark], Some(&bytes[mark + 1..])),
+        Some(question_mark) => (&bytes[..question_mark], Some(&bytes[question_mark + 1..])),
         None => (bytes, None),
     };
     let address = address.split(|byte| *byte == b'#').next();
@@ -92,11 +92,11 @@ pub(super) fn url(bytes: &[u8]) -> String {
     let parts = parts.map(|part| match part.iter().position(|byte| *byte == b'=') {
         Some(equals) => format!(
             "{}={}",
-            text(&part[..equals]),
-            redacted(part.len() - equals - 1)
+            escape_and_shorten(&part[..equals]),
+            length_placeholder(part.len() - equals - 1)
         ),
         // A name without a value can itself be the secret.
-        None => redacted(part.len()),
+        None => length_placeholder(part.len()),
     });
     let parts: Vec<String> = parts.collect();
     format!("{address}?{}", parts.join("&"))
@@ -107,58 +107,60 @@ fn without_parameters(address: &[u8]) -> String {
     let segments = address.split(|byte| *byte == b'/').enumerate().take(64);
     let segments = segments.map(|(index, segment)| {
         // Parts 0 to 2 are `https:`, an empty text, and the authority.
-        let authority = index == 2 && address.contains(&b':');
+        let is_authority = index == 2 && address.contains(&b':');
         let user = segment.iter().rposition(|byte| *byte == b'@');
-        let (user, segment) = match user.filter(|_| authority) {
-            Some(at) => (format!("{}@", redacted(at)), &segment[at + 1..]),
+        let (user, segment) = match user.filter(|_| is_authority) {
+            Some(at) => (format!("{}@", length_placeholder(at)), &segment[at + 1..]),
             None => (String::new(), segment),
         };
         match segment.iter().position(|byte| *byte == b';') {
-            Some(mark) => format!(
+            Some(semicolon) => format!(
                 "{user}{};{}",
-                text(&segment[..mark]),
-                redacted(segment.len() - mark - 1)
+                escape_and_shorten(&segment[..semicolon]),
+                length_placeholder(segment.len() - semicolon - 1)
             ),
-            None => user + &text(segment),
+            None => user + &escape_and_shorten(segment),
         }
     });
     segments.collect::<Vec<_>>().join("/")
 }
 
 /// Shortens a text to [`MAX_VALUE_BYTES`].
-pub(super) fn bounded(text: &str) -> String {
-    self::text(text.as_bytes())
+pub(super) fn shorten_text(text: &str) -> String {
+    escape_and_shorten(text.as_bytes())
 }
 
 /// Returns the names of the cookies, with the lengths of their values.
-fn cookies(line: &[u8]) -> String {
+fn redact_cookies(line: &[u8]) -> String {
     let pairs = line.split(|byte| *byte == b';').take(50);
     let pairs = pairs.map(|pair| {
         let pair = pair.trim_ascii();
         match pair.iter().position(|byte| *byte == b'=') {
             Some(equals) => format!(
                 "{}={}",
-                text(&pair[..equals]),
-                redacted(pair.len() - equals - 1)
+                escape_and_shorten(&pair[..equals]),
+                length_placeholder(pair.len() - equals - 1)
             ),
-            None => redacted(pair.len()),
+            None => length_placeholder(pair.len()),
         }
     });
     let pairs: Vec<String> = pairs.collect();
     pairs.join("; ")
 }
 
-fn redacted(length: usize) -> String {
+/// Returns the text that replaces a secret of this length.
+fn length_placeholder(length: usize) -> String {
     format!("({length} bytes)")
 }
 
-fn text(bytes: &[u8]) -> String {
+/// Escapes bytes that are not printable ASCII, and shortens the text to [`MAX_VALUE_BYTES`].
+fn escape_and_shorten(bytes: &[u8]) -> String {
     let shown = &bytes[..bytes.len().min(MAX_VALUE_BYTES)];
-    let more = bytes.len() - shown.len();
+    let omitted = bytes.len() - shown.len();
     let shown = shown.escape_ascii().to_string();
-    match more {
+    match omitted {
         0 => shown,
-        more => format!("{shown}… ({more} bytes more)"),
+        omitted => format!("{shown}… ({omitted} bytes more)"),
     }
 }
 
@@ -182,18 +184,18 @@ mod tests {
             ("referer", "https://a/b?c#d", "https://a/b?(3 bytes)"),
             (
                 "referer",
-                "https://u:geheim@a/b@c",
+                "https://u:secret@a/b@c",
                 "https://(8 bytes)@a/b@c",
             ),
             (
                 "x-forwarded-uri",
-                "/a;jsessionid=geheim/b;c",
+                "/a;jsessionid=secret/b;c",
                 "/a;(17 bytes)/b;(1 bytes)",
             ),
         ] {
             let name: HeaderName = name.parse().unwrap();
             let value = HeaderValue::from_str(value).unwrap();
-            assert_eq!(header(&name, &value), shown, "{name}");
+            assert_eq!(redact_header(&name, &value), shown, "{name}");
         }
     }
 }

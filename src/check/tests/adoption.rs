@@ -29,16 +29,16 @@ fn administrator() -> Actor {
 async fn after_a_loss_of_data_only_later_sign_ins_start_sessions() {
     let service = JwtFixture::new("default");
     let ended = service.token("ended", Duration::ZERO, Duration::ZERO);
-    let (id, _) = service.present(&ended, MINUTE).await.session.unwrap();
+    let (id, _) = service.check(&ended, MINUTE).await.session.unwrap();
     let revoked = service.bench.lifecycle.revoke(id, &administrator()).await;
     assert!(revoked.is_ok());
     assert_eq!(service.verdict(&ended, 2 * MINUTE).await, REVOKED);
     service.bench.store.memory.lose_all(START.plus(3 * MINUTE));
     let unseen = service.token("unseen", 2 * MINUTE, 2 * MINUTE);
     for token in [&ended, &unseen] {
-        let refused = service.present(token, 4 * MINUTE).await;
+        let refused = service.check(token, 4 * MINUTE).await;
         assert_eq!(refused.verdict, REAUTHENTICATE);
-        assert_eq!(refused.detail, Some(Detail::LostSince));
+        assert_eq!(refused.detail, Some(Detail::DataLoss));
         assert_eq!(
             refused.max_auth_age,
             Some(0),
@@ -81,9 +81,9 @@ async fn a_tombstone_is_kept_while_its_credential_is_presented() {
 
 #[tokio::test]
 async fn a_longer_limit_does_not_restart_an_ended_session() {
-    for longer_is_noted in [false, true] {
+    for longer_limit_is_recorded in [false, true] {
         let mut service = JwtFixture::new("default");
-        let note = async |service: &JwtFixture| {
+        let record_limits = async |service: &JwtFixture| {
             let limits = service
                 .checker
                 .sources
@@ -91,7 +91,7 @@ async fn a_longer_limit_does_not_restart_an_ended_session() {
             let (history, now) = (&service.bench.store.memory, service.bench.parts.clock.now());
             history.record_limits(&limits, now).await.unwrap();
         };
-        note(&service).await;
+        record_limits(&service).await;
         let token = |service: &JwtFixture, signed_in, now: Duration| {
             service.key.token(&json!({
                 "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "sid": "s",
@@ -116,18 +116,18 @@ async fn a_longer_limit_does_not_restart_an_ended_session() {
             .bench
             .set_policies(BTreeMap::from([(policy_name("default"), longer)]));
         service.bench.update(&mut service.checker, Rules::default());
-        if longer_is_noted {
-            note(&service).await;
+        if longer_limit_is_recorded {
+            record_limits(&service).await;
         }
         let refreshed = token(&service, Duration::ZERO, 9 * HOUR);
         assert_eq!(service.verdict(&refreshed, 9 * HOUR).await, ABSOLUTE);
         // If a sign-in is not too old under the former limit, its session starts with that limit.
         let known = service.token("known", 8 * HOUR, 8 * HOUR);
-        let (_, session) = service.present(&known, 9 * HOUR).await.session.unwrap();
+        let (_, session) = service.check(&known, 9 * HOUR).await.session.unwrap();
         assert_eq!(session.deadline, START.plus(16 * HOUR));
-        note(&service).await;
+        record_limits(&service).await;
         let fresh = service.token("fresh", 10 * HOUR, 10 * HOUR);
-        let (_, session) = service.present(&fresh, 10 * HOUR).await.session.unwrap();
+        let (_, session) = service.check(&fresh, 10 * HOUR).await.session.unwrap();
         assert_eq!(session.deadline, START.plus(110 * HOUR));
     }
 }
@@ -173,7 +173,7 @@ async fn a_tombstone_is_kept_for_the_longest_limit_of_later_tokens() {
 async fn after_a_revocation_only_a_later_authentication_starts_a_session() {
     let service = JwtFixture::new("default");
     let [revoked, other, unseen] = ["a", "b", "c"].map(|sid| service.token(sid, MINUTE, MINUTE));
-    let (id, session) = service.present(&revoked, 2 * MINUTE).await.session.unwrap();
+    let (id, session) = service.check(&revoked, 2 * MINUTE).await.session.unwrap();
     assert_eq!(service.verdict(&other, 2 * MINUTE).await, Verdict::Allow);
     service.bench.at(3 * MINUTE);
     let lifecycle = &service.bench.lifecycle;
@@ -219,7 +219,7 @@ async fn after_a_revocation_only_a_later_authentication_starts_a_session() {
 async fn a_sign_out_or_a_timeout_affects_no_other_session() {
     let service = JwtFixture::new("default");
     let [first, second] = ["a", "b"].map(|sid| service.token(sid, MINUTE, MINUTE));
-    let (id, session) = service.present(&first, 2 * MINUTE).await.session.unwrap();
+    let (id, session) = service.check(&first, 2 * MINUTE).await.session.unwrap();
     let ending = Ending::signed_out(START.plus(2 * MINUTE));
     let actor = Actor::owner(&session, None);
     let ended = service.bench.lifecycle.end(id, ending, &actor).await;
@@ -238,13 +238,13 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let mut service = JwtFixture::with_bench(with_session_limit(1, OnSessionLimit::Deny), "default");
-            let remote = Arc::new(DelayedStore {
+            let store = Arc::new(DelayedStore {
                 memory: Arc::clone(&service.bench.store.memory),
                 delay: RandomDelays::new(turns),
             });
             service.bench.change(|parts| {
-                parts.stores.sessions = Arc::clone(&remote) as _;
-                parts.stores.deadlines = remote;
+                parts.stores.sessions = Arc::clone(&store) as _;
+                parts.stores.deadlines = store;
             });
             service.bench.update(&mut service.checker, Rules::default());
             let tokens = [service.token("a", SECOND, SECOND), service.token("b", 2 * SECOND, 2 * SECOND)];
@@ -255,7 +255,7 @@ proptest! {
             let too_many = deny(DenyReason::TooManySessions);
             let mut live_ids = Vec::new();
             for token in &tokens {
-                match service.present(token, MINUTE).await {
+                match service.check(token, MINUTE).await {
                     Outcome { verdict: Verdict::Allow, session: Some((id, _)), .. } => live_ids.push(id),
                     outcome => prop_assert_eq!(outcome.verdict, too_many, "{:?}", verdicts),
                 }

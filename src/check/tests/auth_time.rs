@@ -9,7 +9,7 @@ use crate::policy::MaxAge;
 use crate::testing::delegate::Answer;
 
 /// Returns two answers with the time of `alice`'s authentication. One has the time in a header, the other in a token.
-fn authenticated(ago: Duration, after: Duration) -> [Answer; 2] {
+fn answers_with_auth_time(ago: Duration, after: Duration) -> [Answer; 2] {
     let at = START.plus(after).minus(ago).as_millis() / 1000;
     let claims = serde_json::json!({ "auth_time": at }).to_string();
     let token = format!("Bearer x.{}.x", URL_SAFE_NO_PAD.encode(claims));
@@ -31,17 +31,17 @@ async fn services_with_auth_time(max_age: MaxAge) -> [DelegatedFixture; 2] {
 
 #[tokio::test]
 async fn after_a_timeout_the_old_authentication_starts_no_session() {
-    for (form, fixture) in services_with_auth_time(MaxAge::Idle)
+    for (index, fixture) in services_with_auth_time(MaxAge::Idle)
         .await
         .iter()
         .enumerate()
     {
-        let answer = |ago, after| {
+        let set_auth_time = |ago, after| {
             fixture
                 .service
-                .set_answer(authenticated(ago, after)[form].clone())
+                .set_answer(answers_with_auth_time(ago, after)[index].clone())
         };
-        answer(MINUTE, MINUTE);
+        set_auth_time(MINUTE, MINUTE);
         let outcome = fixture.check(&[("cookie", &cookie("t", 1))], MINUTE).await;
         assert_eq!(outcome.verdict, Verdict::Allow);
         // The limits of the session count from the authentication.
@@ -50,7 +50,7 @@ async fn after_a_timeout_the_old_authentication_starts_no_session() {
         // time.
         for minutes in [10, 20, 30] {
             let after = minutes * MINUTE;
-            answer(after, after);
+            set_auth_time(after, after);
             assert_eq!(
                 fixture.verdict(&cookie("t", 1), after).await,
                 Verdict::Allow
@@ -64,15 +64,15 @@ async fn after_a_timeout_the_old_authentication_starts_no_session() {
         // After an idle timeout the provider still has its own session, and signs the person in without asking for a
         // password.
         let after = 46 * MINUTE;
-        answer(after, after);
+        set_auth_time(after, after);
         assert_eq!(fixture.verdict(&cookie("t", 1), after).await, IDLE);
         let outcome = fixture.check(&[("cookie", &cookie("u", 1))], after).await;
         assert_eq!(outcome.verdict, deny(DenyReason::ReauthenticationRequired));
         assert_eq!(outcome.max_auth_age, Some(15 * 60));
         assert_eq!(outcome.detail, Some(Detail::OldAuthentication));
-        assert!(outcome.relayed.is_none() && outcome.cleared.is_some());
+        assert!(outcome.relayed.is_none() && outcome.removal_cookie.is_some());
         // A new authentication starts a session, even with the same cookie of the service.
-        answer(Duration::ZERO, after);
+        set_auth_time(Duration::ZERO, after);
         assert_eq!(
             fixture.verdict(&cookie("u", 2), after).await,
             Verdict::Allow
@@ -99,7 +99,7 @@ async fn the_maximum_age_of_an_authentication_is_configured() {
         (MaxAge::Any, HOUR, Verdict::Allow),
         (MaxAge::Any, 24 * HOUR, deny(DenyReason::AbsoluteTimeout)),
     ] {
-        let answers = authenticated(ago, 48 * HOUR);
+        let answers = answers_with_auth_time(ago, 48 * HOUR);
         for (fixture, answer) in services_with_auth_time(max_age).await.iter().zip(answers) {
             fixture.service.set_answer(answer);
             let found = fixture.verdict(&cookie("t", 1), 48 * HOUR).await;
@@ -141,8 +141,8 @@ async fn the_time_of_authentication_has_two_formats() {
         let outcome = fixture.check(&[("cookie", &cookie)], after).await;
         assert_eq!(outcome.session.unwrap().1.started, START, "{text}");
     }
-    let both = Answer::allow(&[("x-auth-time", &plain), ("x-auth-time", &plain)]);
-    let wrong = [
+    let repeated = Answer::allow(&[("x-auth-time", &plain), ("x-auth-time", &plain)]);
+    let invalid = [
         "",
         "yesterday",
         "-1",
@@ -151,8 +151,8 @@ async fn the_time_of_authentication_has_two_formats() {
         "2026-11-23",
         "2026-11-23T09:30:00",
     ];
-    let wrong = wrong.map(|text| Answer::allow(&[("x-auth-time", text)]));
-    for answer in wrong.into_iter().chain([both]) {
+    let invalid = invalid.map(|text| Answer::allow(&[("x-auth-time", text)]));
+    for answer in invalid.into_iter().chain([repeated]) {
         let text = format!("{answer:?}");
         fixture.service.set_answer(answer);
         assert_eq!(

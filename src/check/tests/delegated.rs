@@ -18,8 +18,8 @@ pub(super) struct DelegatedFixture {
 }
 
 /// Returns a cookie with this ticket. Each refresh changes the rest of the cookie.
-pub(super) fn cookie(ticket: &str, refreshed: u32) -> String {
-    format!("_oauth2_proxy={ticket}|{refreshed}|signature{refreshed}=")
+pub(super) fn cookie(ticket: &str, refresh_count: u32) -> String {
+    format!("_oauth2_proxy={ticket}|{refresh_count}|signature{refresh_count}=")
 }
 
 impl DelegatedFixture {
@@ -42,9 +42,9 @@ impl DelegatedFixture {
         }
     }
 
-    pub(super) async fn check(&self, lines: &[(&str, &str)], after: Duration) -> Outcome {
+    pub(super) async fn check(&self, header_lines: &[(&str, &str)], after: Duration) -> Outcome {
         self.bench.at(after);
-        let headers = headers(lines);
+        let headers = headers(header_lines);
         let request = CheckRequest {
             contract: Contract::AuthRequest,
             policy: None,
@@ -115,7 +115,7 @@ async fn after_a_timeout_the_service_is_not_asked_and_its_cookie_is_dropped() {
         outcome.relayed.is_none(),
         "the reply must not contain headers that extend the service's session"
     );
-    assert_eq!(outcome.cleared.unwrap(), "_oauth2_proxy=; Max-Age=0");
+    assert_eq!(outcome.removal_cookie.unwrap(), "_oauth2_proxy=; Max-Age=0");
     fixture.service.take_requests();
     // The session cannot start again for as long as the service's session can live.
     for hours in [1, 24, 6 * 24] {
@@ -124,7 +124,7 @@ async fn after_a_timeout_the_service_is_not_asked_and_its_cookie_is_dropped() {
             .check(&[("cookie", &cookie("t", 3))], hours * HOUR)
             .await;
         assert_eq!(outcome.verdict, IDLE, "{hours}");
-        assert_eq!(outcome.cleared.unwrap(), "_oauth2_proxy=; Max-Age=0");
+        assert_eq!(outcome.removal_cookie.unwrap(), "_oauth2_proxy=; Max-Age=0");
     }
     assert!(fixture.service.take_requests().is_empty());
     // A new sign-in has another ticket.
@@ -135,24 +135,24 @@ async fn after_a_timeout_the_service_is_not_asked_and_its_cookie_is_dropped() {
 #[tokio::test]
 async fn the_denial_of_the_service_is_relayed() {
     let fixture = DelegatedFixture::new().await;
-    let with = |status, lines: &[(&'static str, &str)]| Answer::deny(status, lines);
+    let deny_with = |status, header_lines: &[(&'static str, &str)]| Answer::deny(status, header_lines);
     let location = ("location", "https://login.example.com/?rd=x");
     for (answer, cookie, verdict, status) in [
-        (with(401, &[]), "a=b", DenyReason::NoCredential, 401),
+        (deny_with(401, &[]), "a=b", DenyReason::NoCredential, 401),
         (
-            with(401, &[]),
+            deny_with(401, &[]),
             "_oauth2_proxy=x",
             DenyReason::InvalidCredential,
             401,
         ),
         (
-            with(403, &[]),
+            deny_with(403, &[]),
             "_oauth2_proxy=x",
             DenyReason::Forbidden,
             403,
         ),
-        (with(302, &[location]), "a=b", DenyReason::NoCredential, 302),
-        (with(303, &[location]), "a=b", DenyReason::NoCredential, 302),
+        (deny_with(302, &[location]), "a=b", DenyReason::NoCredential, 302),
+        (deny_with(303, &[location]), "a=b", DenyReason::NoCredential, 302),
     ] {
         let text = format!("{answer:?}");
         fixture.service.set_answer(answer);
@@ -209,7 +209,7 @@ async fn service_errors_end_no_session() {
             .await;
         assert_eq!(outcome.verdict, UNAVAILABLE, "{text}");
         assert!(
-            outcome.relayed.is_none() && outcome.cleared.is_none(),
+            outcome.relayed.is_none() && outcome.removal_cookie.is_none(),
             "{text}"
         );
         let stranger = fixture.verdict(&cookie("forged", 1), 2 * MINUTE).await;
@@ -220,13 +220,13 @@ async fn service_errors_end_no_session() {
         fixture.verdict(&cookie("t", 1), 3 * MINUTE).await,
         Verdict::Allow
     );
-    let forged = fixture
+    let count = fixture
         .bench
         .lifecycle
         .count(&subject("alice"))
         .await
         .unwrap();
-    assert_eq!(forged.live, 1);
+    assert_eq!(count.live, 1);
 }
 
 #[tokio::test]
@@ -242,7 +242,7 @@ async fn a_service_that_is_down_is_unavailable() {
 #[tokio::test]
 async fn the_request_to_the_service_has_these_headers() {
     let fixture = DelegatedFixture::new().await;
-    let lines = [
+    let header_lines = [
         ("cookie", "a=b; _oauth2_proxy=t|1|s; c=d"),
         ("authorization", "Bearer of-the-application"),
         ("user-agent", "browser"),
@@ -255,18 +255,18 @@ async fn the_request_to_the_service_has_these_headers() {
         ("connection", "x-forwarded-for"),
         ("content-length", "5"),
     ];
-    assert_eq!(fixture.check(&lines, MINUTE).await.verdict, Verdict::Allow);
+    assert_eq!(fixture.check(&header_lines, MINUTE).await.verdict, Verdict::Allow);
     let mut request = fixture.service.take_requests().remove(0);
     for name in ["host", "accept"] {
         request.remove(name);
     }
-    let mut text: Vec<_> = request
+    let mut sent: Vec<_> = request
         .iter()
         .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
         .collect();
-    text.sort_unstable();
+    sent.sort_unstable();
     assert_eq!(
-        text,
+        sent,
         [
             ("cookie", "_oauth2_proxy=t|1|s"),
             ("user-agent", "browser"),
@@ -290,13 +290,13 @@ async fn cookies_that_the_service_reads_alike_give_one_session() {
         .check(&[("cookie", "_oauth2_proxy=ab|1|s")], MINUTE)
         .await;
     let id = first.session.unwrap().0;
-    for same in [
+    for equivalent in [
         "_oauth2_proxy=%61b|1|s",
         "_oauth2_proxy=ab%7C1%7Cs",
         "_oauth2_proxy=ab",
     ] {
-        let outcome = fixture.check(&[("cookie", same)], MINUTE).await;
-        assert_eq!(outcome.session.unwrap().0, id, "{same}");
+        let outcome = fixture.check(&[("cookie", equivalent)], MINUTE).await;
+        assert_eq!(outcome.session.unwrap().0, id, "{equivalent}");
     }
     for ambiguous in [
         "_oauth2_proxy=\"ab|1|s\"",
@@ -324,11 +324,11 @@ async fn the_answer_can_name_the_session() {
     let claims = serde_json::json!({
         "iss": ISSUER, "sid": "s-1", "sub": "a-1", "auth_time": START.as_millis() / 1000,
     });
-    let lines = [("cookie", "a=b"), ("authorization", "Basic eDp5")];
+    let header_lines = [("cookie", "a=b"), ("authorization", "Basic eDp5")];
     by_claim
         .service
         .set_answer(Answer::allow(&[("x-token", &token(claims))]));
-    let outcome = by_claim.check(&lines, 5 * MINUTE).await;
+    let outcome = by_claim.check(&header_lines, 5 * MINUTE).await;
     let session = outcome.session.unwrap().1;
     assert_eq!(
         session.started, START,
@@ -347,7 +347,7 @@ async fn the_answer_can_name_the_session() {
         by_header
             .service
             .set_answer(Answer::allow(&[("x-session", name)]));
-        let outcome = by_header.check(&lines, 5 * MINUTE).await;
+        let outcome = by_header.check(&header_lines, 5 * MINUTE).await;
         assert_eq!(outcome.verdict, verdict, "{name:?}");
     }
 }
@@ -358,16 +358,16 @@ async fn the_answer_can_name_the_session() {
 async fn the_service_is_asked_last() {
     let fixture = DelegatedFixture::new().await;
     let started = fixture.bench.sign_in("default").await;
-    let ours = format!("session={}", started.token.expose());
-    assert_eq!(fixture.verdict(&ours, MINUTE).await, Verdict::Allow);
+    let own_cookie = format!("session={}", started.token.expose());
+    assert_eq!(fixture.verdict(&own_cookie, MINUTE).await, Verdict::Allow);
     let forged = fixture.verdict("session=cfw1_x", MINUTE).await;
     assert_eq!(forged, deny(DenyReason::InvalidCredential));
     assert!(fixture.service.take_requests().is_empty());
-    let lines = [
+    let header_lines = [
         ("authorization", "Bearer abc"),
         ("cookie", "_oauth2_proxy=t|1|s"),
     ];
-    assert_eq!(fixture.check(&lines, MINUTE).await.verdict, Verdict::Allow);
+    assert_eq!(fixture.check(&header_lines, MINUTE).await.verdict, Verdict::Allow);
     assert_eq!(fixture.service.take_requests().len(), 1);
 }
 
@@ -388,11 +388,11 @@ proptest! {
             let fixture = DelegatedFixture::new().await;
             let mut now = Duration::ZERO;
             prop_assert_eq!(fixture.verdict(&cookie("t", 0), now).await, Verdict::Allow);
-            for (minutes, refreshed) in gaps {
+            for (minutes, refresh_count) in gaps {
                 now += minutes * MINUTE;
-                let over = deny(DenyReason::AbsoluteTimeout);
-                let expected = if now >= 8 * HOUR { over } else { Verdict::Allow };
-                let found = fixture.verdict(&cookie("t", refreshed), now).await;
+                let timeout = deny(DenyReason::AbsoluteTimeout);
+                let expected = if now >= 8 * HOUR { timeout } else { Verdict::Allow };
+                let found = fixture.verdict(&cookie("t", refresh_count), now).await;
                 prop_assert_eq!(found, expected, "after {:?}", now);
             }
             Ok(())

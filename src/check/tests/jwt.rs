@@ -59,7 +59,7 @@ impl JwtFixture {
         }))
     }
 
-    pub(super) async fn present(&self, token: &str, after: Duration) -> Outcome {
+    pub(super) async fn check(&self, token: &str, after: Duration) -> Outcome {
         self.bench.at(after);
         let bearer = format!("Bearer {token}");
         let headers = headers(&[("authorization", &*bearer)]);
@@ -78,7 +78,7 @@ impl JwtFixture {
     }
 
     pub(super) async fn verdict(&self, token: &str, after: Duration) -> Verdict {
-        self.present(token, after).await.verdict
+        self.check(token, after).await.verdict
     }
 }
 
@@ -99,7 +99,7 @@ const ABSOLUTE: Verdict = deny(DenyReason::AbsoluteTimeout);
 async fn the_first_credential_starts_the_session() {
     let service = JwtFixture::new("default");
     let token = service.token("s", Duration::ZERO, Duration::ZERO);
-    let outcome = service.present(&token, 5 * MINUTE).await;
+    let outcome = service.check(&token, 5 * MINUTE).await;
     assert_eq!(outcome.verdict, Verdict::Allow);
     let (id, session) = outcome.session.unwrap();
     assert_eq!(session.subject.as_str(), "alice");
@@ -110,7 +110,7 @@ async fn the_first_credential_starts_the_session() {
     );
     assert_eq!(session.deadline, START.plus(8 * HOUR));
     assert_eq!(service.bench.stored(id).await.started, START);
-    let again = service.present(&token, 6 * MINUTE).await;
+    let again = service.check(&token, 6 * MINUTE).await;
     assert_eq!(again.session.unwrap().0, id);
 }
 
@@ -119,7 +119,7 @@ async fn after_a_timeout_only_a_new_sign_in_starts_a_session() {
     let service = JwtFixture::new("default");
     let first = service.token("s", Duration::ZERO, Duration::ZERO);
     assert_eq!(service.verdict(&first, MINUTE).await, Verdict::Allow);
-    let ended = service.present(&first, 16 * MINUTE).await;
+    let ended = service.check(&first, 16 * MINUTE).await;
     assert_eq!(ended.verdict, IDLE);
     assert_eq!(
         ended.max_auth_age,
@@ -163,12 +163,12 @@ async fn no_subject_has_more_sessions_than_its_policy_allows() {
         // A refreshed token belongs to the same session.
         let refreshed = service.token("a", Duration::ZERO, MINUTE);
         assert_eq!(service.verdict(&refreshed, MINUTE).await, Verdict::Allow);
-        let third = service.present(&tokens[2], MINUTE).await;
+        let third = service.check(&tokens[2], MINUTE).await;
         let first = service.verdict(&tokens[0], MINUTE).await;
         if on_limit == OnSessionLimit::Deny {
             assert_eq!((third.verdict, first), (too_many, Verdict::Allow));
             // The denied session has not ended: after another session has ended, its credential is accepted.
-            let (id, _) = service.present(&tokens[0], MINUTE).await.session.unwrap();
+            let (id, _) = service.check(&tokens[0], MINUTE).await.session.unwrap();
             let ending = Ending::signed_out(START.plus(MINUTE));
             let ended = service.bench.lifecycle.end(id, ending, &Actor::CURFEW);
             assert!(matches!(ended.await, Ok(EndOutcome::Ended(_))));
@@ -188,7 +188,7 @@ async fn no_subject_has_more_sessions_than_its_policy_allows() {
 async fn a_revoked_session_cannot_start_again() {
     let service = JwtFixture::new("default");
     let token = service.token("s", Duration::ZERO, Duration::ZERO);
-    let (id, session) = service.present(&token, MINUTE).await.session.unwrap();
+    let (id, session) = service.check(&token, MINUTE).await.session.unwrap();
     service
         .bench
         .lifecycle
@@ -221,27 +221,27 @@ async fn a_sign_in_that_is_too_old_starts_no_session() {
 async fn an_invalid_credential_reads_no_store_and_starts_no_session() {
     let service = JwtFixture::new("default");
     service.bench.store.all_fail.store(true, Ordering::SeqCst);
-    let good = service.token("s", Duration::ZERO, Duration::ZERO);
+    let valid = service.token("s", Duration::ZERO, Duration::ZERO);
     let other = SigningKey::ed25519("a").token(&json!({ "iss": ISSUER }));
-    let stranger = service.key.token(&json!({ "iss": "https://evil.example" }));
+    let foreign = service.key.token(&json!({ "iss": "https://evil.example" }));
     let expired = service.token("s", Duration::ZERO, Duration::ZERO);
     for (token, after) in [
         (&*other, MINUTE),
-        (&*stranger, MINUTE),
+        (&*foreign, MINUTE),
         (&*expired, 25 * HOUR),
         ("eyJh.eyJi.c", MINUTE),
     ] {
         let found = service.verdict(token, after).await;
         assert_eq!(found, deny(DenyReason::InvalidCredential), "{token}");
     }
-    let down = deny(DenyReason::StoreUnavailable);
+    let unavailable = deny(DenyReason::StoreUnavailable);
     assert_eq!(
-        service.verdict(&good, MINUTE).await,
-        down,
+        service.verdict(&valid, MINUTE).await,
+        unavailable,
         "a valid credential must read the store"
     );
     service.bench.store.all_fail.store(false, Ordering::SeqCst);
-    assert_eq!(service.verdict(&good, 2 * MINUTE).await, Verdict::Allow);
+    assert_eq!(service.verdict(&valid, 2 * MINUTE).await, Verdict::Allow);
 }
 
 #[tokio::test]
@@ -265,8 +265,8 @@ async fn a_token_of_another_subject_for_the_same_session_is_denied() {
 async fn many_first_requests_count_as_one_session() {
     let service = JwtFixture::with_bench(with_session_limit(1, OnSessionLimit::Deny), "default");
     let token = service.token("s", Duration::ZERO, Duration::ZERO);
-    let all = (0..8).map(|_| service.verdict(&token, MINUTE));
-    for verdict in futures_util::future::join_all(all).await {
+    let checks = (0..8).map(|_| service.verdict(&token, MINUTE));
+    for verdict in futures_util::future::join_all(checks).await {
         assert_eq!(verdict, Verdict::Allow);
     }
 }
@@ -295,7 +295,7 @@ async fn a_token_without_auth_time_starts_no_session() {
         "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "sid": "s",
         "iat": seconds(Duration::ZERO), "exp": seconds(HOUR),
     }));
-    let outcome = service.present(&token, MINUTE).await;
+    let outcome = service.check(&token, MINUTE).await;
     assert_eq!(outcome.verdict, deny(DenyReason::InvalidCredential));
     assert_eq!(outcome.detail, Some(Detail::NoAuthTime));
 }
@@ -304,8 +304,8 @@ async fn a_token_without_auth_time_starts_no_session() {
 async fn many_requests_at_once_start_one_session() {
     let service = JwtFixture::new("default");
     let token = service.token("s", Duration::ZERO, Duration::ZERO);
-    let all = futures_util::future::join_all((0..50).map(|_| service.present(&token, MINUTE)));
-    for outcome in all.await {
+    let checks = futures_util::future::join_all((0..50).map(|_| service.check(&token, MINUTE)));
+    for outcome in checks.await {
         assert_eq!(outcome.verdict, Verdict::Allow);
     }
     let subject = crate::session::Subject::new("alice").unwrap();

@@ -48,7 +48,7 @@ const HOSTS: [&str; 3] = ["app.example.com", "Shop.example.com:8443", "other.tes
 
 /// Returns rules with different terms. Each rule uses a different part of the rule index.
 fn all_rules() -> Vec<Rule> {
-    let at = |host: Option<&str>, paths: Vec<PathPattern>, terms: Terms| Rule {
+    let rule = |host: Option<&str>, paths: Vec<PathPattern>, terms: Terms| Rule {
         index: 0,
         conditions: Conditions {
             hosts: host
@@ -68,36 +68,36 @@ fn all_rules() -> Vec<Rule> {
         activity: RuleActivity::Passive,
         ..Terms::default()
     };
-    let of_policy = Terms {
+    let with_policy = Terms {
         policy: Some(policy_name("strict")),
         ..Terms::default()
     };
-    let of_group = |group: &str| Terms {
+    let with_group = |group: &str| Terms {
         groups: vec![group.to_owned()],
         ..Terms::default()
     };
     let prefix = |path: &str| vec![PathPattern::prefix(path).unwrap()];
     vec![
-        at(None, prefix("/open"), public.clone()),
-        at(
+        rule(None, prefix("/open"), public.clone()),
+        rule(
             Some("*.example.com"),
             vec![PathPattern::glob("/**/poll").unwrap()],
             passive.clone(),
         ),
-        at(Some("shop.example.com"), prefix("/pay"), of_policy.clone()),
-        at(None, prefix("/admin"), of_group("admin")),
-        at(None, prefix("/admin/a"), of_group("nobody")),
-        at(
+        rule(Some("shop.example.com"), prefix("/pay"), with_policy.clone()),
+        rule(None, prefix("/admin"), with_group("admin")),
+        rule(None, prefix("/admin/a"), with_group("nobody")),
+        rule(
             Some("app.example.com"),
             vec![PathPattern::Ambiguous],
-            of_policy,
+            with_policy,
         ),
-        at(
+        rule(
             Some("other.test"),
             vec![PathPattern::exact("/a/").unwrap()],
             public,
         ),
-        at(Some("shop.example.com"), Vec::new(), passive),
+        rule(Some("shop.example.com"), Vec::new(), passive),
     ]
 }
 
@@ -110,9 +110,10 @@ struct ModelSession {
     ended: Option<DenyReason>,
 }
 
-/// The limits of `default` and `strict`: idle, absolute, and the maximum age of the sign-in.
-const DEFAULT: [u128; 2] = [15 * 60_000, 8 * 3_600_000];
-const STRICT: [u128; 3] = [5 * 60_000, 3_600_000, 30 * 60_000];
+/// The limits of `default` in milliseconds: idle, absolute.
+const DEFAULT_LIMITS_MS: [u128; 2] = [15 * 60_000, 8 * 3_600_000];
+/// The limits of `strict` in milliseconds: idle, absolute, and the maximum age of the sign-in.
+const STRICT_LIMITS_MS: [u128; 3] = [5 * 60_000, 3_600_000, 30 * 60_000];
 
 struct Model {
     sessions: Vec<ModelSession>,
@@ -121,7 +122,7 @@ struct Model {
 }
 
 impl Model {
-    fn expected(&mut self, session: usize, target: &RequestTarget<'_>) -> Verdict {
+    fn expected_verdict(&mut self, session: usize, target: &RequestTarget<'_>) -> Verdict {
         let now = self.now;
         let Ok(found) = first_match(&self.rules, target) else {
             return deny(DenyReason::MalformedRequest);
@@ -144,13 +145,13 @@ impl Model {
                 (now - known.seen >= idle).then_some(DenyReason::IdleTimeout)
             }
         };
-        if let Some(reason) = reached_limit(DEFAULT, known) {
+        if let Some(reason) = reached_limit(DEFAULT_LIMITS_MS, known) {
             known.ended = Some(reason);
             return deny(reason);
         }
-        let [idle, absolute, age] = STRICT;
+        let [idle, absolute, max_auth_age] = STRICT_LIMITS_MS;
         if terms.policy.is_some()
-            && (reached_limit([idle, absolute], known).is_some() || now - known.started >= age)
+            && (reached_limit([idle, absolute], known).is_some() || now - known.started >= max_auth_age)
         {
             return deny(DenyReason::ReauthenticationRequired);
         }
@@ -164,8 +165,8 @@ impl Model {
             return deny(DenyReason::Forbidden);
         }
         // With `strict`, a `GET` counts as activity only if it is a navigation. These requests are not navigations.
-        let counts = terms.policy.is_none() || *target.method == Method::POST;
-        if terms.activity == RuleActivity::Touch && counts {
+        let is_activity = terms.policy.is_none() || *target.method == Method::POST;
+        if terms.activity == RuleActivity::Touch && is_activity {
             known.seen = now;
         }
         Verdict::Allow
@@ -209,10 +210,10 @@ async fn run_history(steps: Vec<Step>) {
                     .unwrap();
                 known.ended.get_or_insert(DenyReason::Revoked);
             }
-            Step::Reload(chosen) => {
+            Step::Reload(indexes) => {
                 let all = all_rules();
-                let chosen = chosen.into_iter().enumerate();
-                model.rules = chosen
+                let indexes = indexes.into_iter().enumerate();
+                model.rules = indexes
                     .map(|(index, rule)| Rule {
                         index,
                         ..all[rule].clone()
@@ -233,7 +234,7 @@ async fn run_history(steps: Vec<Step>) {
                     .sessions
                     .get(session)
                     .map(|known| format!("session={}", known.token));
-                let lines: Vec<_> = cookie
+                let header_lines: Vec<_> = cookie
                     .iter()
                     .map(|cookie| ("cookie", cookie.as_str()))
                     .collect();
@@ -246,7 +247,7 @@ async fn run_history(steps: Vec<Step>) {
                     method: &method,
                     contract: Contract::AuthRequest,
                 };
-                let expected = model.expected(session, &target);
+                let expected = model.expected_verdict(session, &target);
                 let request = CheckRequest {
                     contract: Contract::AuthRequest,
                     policy: None,
@@ -254,7 +255,7 @@ async fn run_history(steps: Vec<Step>) {
                         method: &method,
                         url,
                     }),
-                    headers: &headers(&lines),
+                    headers: &headers(&header_lines),
                     address: ClientAddress::InHeader,
                     peer: None,
                 };

@@ -10,7 +10,7 @@ use crate::session::{Limits, PolicyName};
 use crate::testing::policy_name;
 
 /// Returns rules in this order. Each has a path prefix and its terms.
-fn rules<const N: usize>(rules: [(&str, Terms); N]) -> Rules {
+fn rules_for_prefixes<const N: usize>(rules: [(&str, Terms); N]) -> Rules {
     let rules = rules.into_iter().enumerate();
     let rules = rules.map(|(index, (prefix, terms))| Rule {
         index,
@@ -23,7 +23,7 @@ fn rules<const N: usize>(rules: [(&str, Terms); N]) -> Rules {
     Rules::new(rules.collect(), Terms::default()).unwrap()
 }
 
-fn public() -> Terms {
+fn public_terms() -> Terms {
     Terms {
         access: Access::Public,
         ..Terms::default()
@@ -32,7 +32,7 @@ fn public() -> Terms {
 
 impl Fixture {
     /// Checks a request with exactly these headers. Without a cookie, it has no credential.
-    async fn request(&self, method: &str, path: &str, headers: &HeaderMap) -> Outcome {
+    async fn check_path(&self, method: &str, path: &str, headers: &HeaderMap) -> Outcome {
         let url = format!("https://app.example.com{path}");
         let method: Method = method.parse().unwrap();
         let original = Original {
@@ -43,33 +43,33 @@ impl Fixture {
     }
 
     async fn verdict_for_path(&self, path: &str) -> Verdict {
-        self.request("GET", path, &self.headers()).await.verdict
+        self.check_path("GET", path, &self.headers()).await.verdict
     }
 
-    fn headers_with(&self, lines: &[(&str, &str)]) -> HeaderMap {
+    fn headers_with(&self, header_lines: &[(&str, &str)]) -> HeaderMap {
         let mut all = self.headers();
-        all.extend(headers(lines));
+        all.extend(headers(header_lines));
         all
     }
 }
 
 #[tokio::test]
 async fn a_public_path_needs_no_session_and_no_store() {
-    let rules = rules([("/open", public())]);
+    let rules = rules_for_prefixes([("/open", public_terms())]);
     let fixture = Fixture::with_rules(Bench::new(), "default", rules).await;
     fixture.bench.store.all_fail.store(true, Ordering::SeqCst);
     for headers in [HeaderMap::new(), fixture.headers()] {
-        let outcome = fixture.request("GET", "/open/x", &headers).await;
+        let outcome = fixture.check_path("GET", "/open/x", &headers).await;
         assert!(outcome.public);
         assert_eq!(outcome.verdict, Verdict::Allow);
         assert!(outcome.session.is_none(), "no session must be looked up");
     }
-    let closed = fixture.request("GET", "/opened", &HeaderMap::new()).await;
-    assert_eq!(closed.verdict, deny(DenyReason::NoCredential));
-    let trick = fixture
-        .request("GET", "/open/../x", &HeaderMap::new())
+    let not_public = fixture.check_path("GET", "/opened", &HeaderMap::new()).await;
+    assert_eq!(not_public.verdict, deny(DenyReason::NoCredential));
+    let with_dot_segment = fixture
+        .check_path("GET", "/open/../x", &HeaderMap::new())
         .await;
-    assert_eq!(trick.verdict, deny(DenyReason::MalformedRequest));
+    assert_eq!(with_dot_segment.verdict, deny(DenyReason::MalformedRequest));
     let text = fixture.bench.parts.metrics.render().unwrap();
     let line = r#"curfew_checks_total{contract="auth-request",policy="none",verdict="allow"} 2"#;
     assert!(text.contains(line), "{text}");
@@ -81,7 +81,7 @@ async fn a_passive_path_does_not_extend_a_session() {
         activity: RuleActivity::Passive,
         ..Terms::default()
     };
-    let fixture = Fixture::with_rules(Bench::new(), "default", rules([("/poll", passive)])).await;
+    let fixture = Fixture::with_rules(Bench::new(), "default", rules_for_prefixes([("/poll", passive)])).await;
     for minutes in [5, 10, 14] {
         fixture.bench.at(minutes * MINUTE);
         assert_eq!(fixture.verdict_for_path("/poll/news").await, Verdict::Allow);
@@ -101,7 +101,7 @@ async fn the_policy_of_a_rule_denies_only_that_request() {
         policy: Some(policy_name("strict")),
         ..Terms::default()
     };
-    let fixture = Fixture::with_rules(Bench::new(), "default", rules([("/pay", strict)])).await;
+    let fixture = Fixture::with_rules(Bench::new(), "default", rules_for_prefixes([("/pay", strict)])).await;
     fixture.bench.at(4 * MINUTE);
     assert_eq!(fixture.verdict_for_path("/pay").await, Verdict::Allow);
     assert_eq!(
@@ -110,7 +110,7 @@ async fn the_policy_of_a_rule_denies_only_that_request() {
         "a request that is not a navigation must not count, because of the policy of the rule"
     );
     fixture.bench.at(5 * MINUTE);
-    let denied = fixture.request("GET", "/pay", &fixture.headers()).await;
+    let denied = fixture.check_path("GET", "/pay", &fixture.headers()).await;
     assert_eq!(denied.verdict, deny(DenyReason::ReauthenticationRequired));
     assert_eq!(denied.max_auth_age, Some(30 * 60));
     assert_eq!(fixture.verdict_for_path("/").await, Verdict::Allow);
@@ -146,7 +146,7 @@ async fn a_user_in_none_of_the_groups_is_forbidden_and_stays_signed_in() {
         groups: names.iter().map(|&name| name.to_owned()).collect(),
         ..Terms::default()
     };
-    let rules = rules([
+    let rules = rules_for_prefixes([
         ("/staff", groups(&["other", "staff"])),
         ("/operators", groups(&["operators", "Staff"])),
     ]);
@@ -194,17 +194,17 @@ async fn a_group_can_have_a_shorter_idle_limit() {
 
 #[tokio::test]
 async fn a_preflight_passes_if_configured() {
-    let open = Terms {
+    let preflight_terms = Terms {
         cors_preflight: Access::Public,
         ..Terms::default()
     };
-    let fixture = Fixture::with_rules(Bench::new(), "default", rules([("/api", open)])).await;
+    let fixture = Fixture::with_rules(Bench::new(), "default", rules_for_prefixes([("/api", preflight_terms)])).await;
     let preflight = [
         ("origin", "https://other.example"),
         ("access-control-request-method", "PUT"),
     ];
     let no_credential = deny(DenyReason::NoCredential);
-    for (method, path, lines, expected) in [
+    for (method, path, header_lines, expected) in [
         ("OPTIONS", "/api/x", &preflight[..], Verdict::Allow),
         ("OPTIONS", "/api/x", &preflight[..1], no_credential),
         ("OPTIONS", "/api/x", &preflight[1..], no_credential),
@@ -218,8 +218,8 @@ async fn a_preflight_passes_if_configured() {
             deny(DenyReason::MalformedRequest),
         ),
     ] {
-        let outcome = fixture.request(method, path, &headers(lines)).await;
-        assert_eq!(outcome.verdict, expected, "{method} {path} {lines:?}");
+        let outcome = fixture.check_path(method, path, &headers(header_lines)).await;
+        assert_eq!(outcome.verdict, expected, "{method} {path} {header_lines:?}");
         assert_eq!(outcome.public, expected == Verdict::Allow);
     }
 }
@@ -238,11 +238,11 @@ async fn bound_session() -> (Fixture, [(&'static str, &'static str); 2]) {
     let policies: BTreeMap<PolicyName, Policy> =
         BTreeMap::from([(policy_name("default"), binding)]);
     bench.set_policies(policies);
-    let home = [
+    let bound_headers = [
         ("x-forwarded-for", "203.0.113.7"),
         ("user-agent", "Firefox"),
     ];
-    let client = crate::policy::Client::new(home[0].1.parse().ok(), &headers(&home));
+    let client = crate::policy::Client::new(bound_headers[0].1.parse().ok(), &headers(&bound_headers));
     let started = bench.sign_in_from("default", client).await;
     let fixture = Fixture {
         checker: bench.checker(Rules::default(), "session"),
@@ -250,64 +250,64 @@ async fn bound_session() -> (Fixture, [(&'static str, &'static str); 2]) {
         id: started.id,
         token: started.token.expose(),
     };
-    (fixture, home)
+    (fixture, bound_headers)
 }
 
 #[tokio::test]
 async fn a_bound_session_is_denied_for_another_client() {
-    let (fixture, home) = bound_session().await;
+    let (fixture, bound_headers) = bound_session().await;
     let mismatch = deny(DenyReason::ReauthenticationRequired);
-    for (lines, expected) in [
-        (&home[..], Verdict::Allow),
+    for (header_lines, expected) in [
+        (&bound_headers[..], Verdict::Allow),
         (
-            &[("x-forwarded-for", "203.0.113.200"), home[1]],
+            &[("x-forwarded-for", "203.0.113.200"), bound_headers[1]],
             Verdict::Allow,
         ),
         (
-            &[("x-forwarded-for", "6.6.6.6, 203.0.113.8"), home[1]],
+            &[("x-forwarded-for", "6.6.6.6, 203.0.113.8"), bound_headers[1]],
             Verdict::Allow,
         ),
-        (&[("x-forwarded-for", "203.0.114.7"), home[1]], mismatch),
+        (&[("x-forwarded-for", "203.0.114.7"), bound_headers[1]], mismatch),
         (
-            &[("x-forwarded-for", "203.0.113.7, 6.6.6.6"), home[1]],
+            &[("x-forwarded-for", "203.0.113.7, 6.6.6.6"), bound_headers[1]],
             mismatch,
         ),
-        (&[home[0], ("user-agent", "curl")], mismatch),
-        (&[home[0]], mismatch),
-        (&[home[1]], deny(DenyReason::MalformedRequest)),
+        (&[bound_headers[0], ("user-agent", "curl")], mismatch),
+        (&[bound_headers[0]], mismatch),
+        (&[bound_headers[1]], deny(DenyReason::MalformedRequest)),
         (
-            &[("x-forwarded-for", "unknown"), home[1]],
+            &[("x-forwarded-for", "unknown"), bound_headers[1]],
             deny(DenyReason::MalformedRequest),
         ),
     ] {
         let outcome = fixture
-            .request("GET", "/", &fixture.headers_with(lines))
+            .check_path("GET", "/", &fixture.headers_with(header_lines))
             .await;
-        assert_eq!(outcome.verdict, expected, "{lines:?}");
+        assert_eq!(outcome.verdict, expected, "{header_lines:?}");
     }
     // A request from another client is denied, does not count as activity, and does not end the session.
     fixture.bench.at(15 * MINUTE - SECOND);
-    let other_client = fixture.headers_with(&[("x-forwarded-for", "6.6.6.6"), home[1]]);
+    let other_client = fixture.headers_with(&[("x-forwarded-for", "6.6.6.6"), bound_headers[1]]);
     assert_eq!(
-        fixture.request("GET", "/", &other_client).await.verdict,
+        fixture.check_path("GET", "/", &other_client).await.verdict,
         mismatch
     );
-    let at_home = fixture.headers_with(&home);
-    let outcome = fixture.request("GET", "/", &at_home).await;
+    let same_client = fixture.headers_with(&bound_headers);
+    let outcome = fixture.check_path("GET", "/", &same_client).await;
     assert_eq!(outcome.verdict, Verdict::Allow);
     fixture.bench.at(30 * MINUTE);
     let idle = deny(DenyReason::IdleTimeout);
     assert_eq!(
-        fixture.request("GET", "/", &other_client).await.verdict,
+        fixture.check_path("GET", "/", &other_client).await.verdict,
         idle
     );
 }
 
 #[tokio::test]
 async fn only_the_address_from_the_proxy_is_used() {
-    let (fixture, home) = bound_session().await;
+    let (fixture, bound_headers) = bound_session().await;
     let url = OriginalUrl::parse(b"https://app.example.com/").unwrap();
-    let headers = fixture.headers_with(&home);
+    let headers = fixture.headers_with(&bound_headers);
     for (address, expected) in [
         (Some("203.0.113.7"), Verdict::Allow),
         (Some("6.6.6.6"), deny(DenyReason::ReauthenticationRequired)),

@@ -1,34 +1,34 @@
 //! Tests every rule of the table in `docs/semantics.md` with every source. The table on that page must show the
 //! results.
 
-mod party;
 mod rules;
+mod source_fixture;
 
 use std::future::Future;
 use std::pin::Pin;
 
-use party::Kind;
+use source_fixture::SourceKind;
 
 /// The cell text if the rule holds.
 const YES: &str = "yes";
 /// The cell text if the rule holds from the first request on, because the credential does not contain an earlier
 /// time.
-const FIRST: &str = "from the first request";
+const FROM_FIRST_REQUEST: &str = "from the first request";
 /// The cell text if the rule does not hold.
 const NO: &str = "**no**";
 /// The cell text if the rule does not apply to the source.
-const NONE: &str = "–";
+const NOT_APPLICABLE: &str = "–";
 
 type Cell = Pin<Box<dyn Future<Output = &'static str>>>;
 /// The text of a rule on the page, and the function that tests the rule with a source.
-type Rule = (&'static str, fn(Kind) -> Cell);
+type TestedRule = (&'static str, fn(SourceKind) -> Cell);
 
 /// Returns the table in the format of the page.
 fn table(cells: &[(&str, Vec<&str>)]) -> String {
-    let names = Kind::ALL.map(Kind::title).join(" | ");
+    let names = SourceKind::ALL.map(SourceKind::title).join(" | ");
     let mut text = format!(
         "| rule | {names} |\n|---|{}\n",
-        "---|".repeat(Kind::ALL.len())
+        "---|".repeat(SourceKind::ALL.len())
     );
     for (rule, cells) in cells {
         text += &format!("| {rule} | {} |\n", cells.join(" | "));
@@ -39,10 +39,10 @@ fn table(cells: &[(&str, Vec<&str>)]) -> String {
 #[tokio::test]
 async fn the_page_has_the_results_for_each_source() {
     let mut cells = Vec::new();
-    for (rule, observe) in rules::ALL {
+    for (rule, test_rule) in rules::ALL {
         let mut row = Vec::new();
-        for kind in Kind::ALL {
-            row.push(observe(kind).await);
+        for kind in SourceKind::ALL {
+            row.push(test_rule(kind).await);
         }
         cells.push((*rule, row));
     }

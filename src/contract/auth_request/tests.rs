@@ -3,18 +3,18 @@ use std::sync::atomic::Ordering;
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER, SET_COOKIE};
 
-use crate::contract::fixture::{Fixture, body, denial};
+use crate::contract::fixture::{Fixture, denial, read_body};
 use crate::contract::reply::SESSION_REASON;
 use crate::testing::{HOUR, MINUTE};
 
 /// Sends a check as NGINX does, with additional headers, and returns the reply.
-async fn ask(fixture: &Fixture, path: &str, lines: &[(&str, &str)]) -> axum::response::Response {
+async fn ask(fixture: &Fixture, path: &str, header_lines: &[(&str, &str)]) -> axum::response::Response {
     let mut all = vec![
         ("x-original-url", "https://app.example.com/a?b=c"),
         ("x-original-method", "GET"),
     ];
-    all.extend_from_slice(lines);
-    fixture.send("GET", path, &all).await
+    all.extend_from_slice(header_lines);
+    fixture.send_request("GET", path, &all).await
 }
 
 fn invalid_request_challenge(detail: &str) -> String {
@@ -47,7 +47,7 @@ async fn allow_is_an_empty_200_with_every_identity_header() {
         for absent in [CONTENT_TYPE, SET_COOKIE, SESSION_REASON] {
             assert!(!headers.contains_key(&absent), "{absent}");
         }
-        assert!(body(response).await.is_empty());
+        assert!(read_body(response).await.is_empty());
     }
 }
 
@@ -58,7 +58,7 @@ async fn the_method_and_conditional_headers_of_a_check_are_ignored() {
     for method in [
         "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PROPFIND",
     ] {
-        let lines = [
+        let header_lines = [
             ("x-original-url", "https://app.example.com/"),
             ("x-original-method", method),
             ("cookie", &cookie),
@@ -67,7 +67,7 @@ async fn the_method_and_conditional_headers_of_a_check_are_ignored() {
             ("range", "bytes=0-1"),
             ("upgrade", "websocket"),
         ];
-        let response = fixture.send(method, "/auth-request", &lines).await;
+        let response = fixture.send_request(method, "/auth-request", &header_lines).await;
         assert_eq!(response.status(), StatusCode::OK, "{method}");
     }
 }
@@ -83,7 +83,7 @@ async fn a_denial_has_the_end_reason_and_keeps_the_cookie() {
     );
     assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
     assert!(!response.headers().contains_key("x-session-user"));
-    assert!(body(response).await.is_empty());
+    assert!(read_body(response).await.is_empty());
 }
 
 #[tokio::test]
@@ -120,8 +120,8 @@ async fn other_denials_do_not_clear_the_cookie() {
 async fn step_up_has_an_rfc_9470_challenge() {
     let fixture = Fixture::new().await;
     fixture.bench.at(14 * MINUTE);
-    let lines = [("cookie", &*fixture.cookie())];
-    let response = ask(&fixture, "/policy/strict/auth-request", &lines).await;
+    let header_lines = [("cookie", &*fixture.cookie())];
+    let response = ask(&fixture, "/policy/strict/auth-request", &header_lines).await;
     let challenge = "Bearer error=\"insufficient_user_authentication\", max_age=1800";
     assert_eq!(
         denial(&response),
@@ -146,7 +146,7 @@ async fn only_two_headers_name_the_original_request() {
     let method = ("x-original-method", "GET");
     let foreign =
         "is not an input of /auth-request: use /forward-auth, or clear the header in the proxy";
-    for (lines, detail) in [
+    for (header_lines, detail) in [
         (&[][..], "X-Original-URL is missing".to_owned()),
         (&[url], "X-Original-Method is missing".to_owned()),
         (&[method], "X-Original-URL is missing".to_owned()),
@@ -209,14 +209,14 @@ async fn only_two_headers_name_the_original_request() {
             format!("X-Forwarded-Uri {foreign}"),
         ),
     ] {
-        let mut all = lines.to_vec();
+        let mut all = header_lines.to_vec();
         all.push(("cookie", &*cookie));
-        let response = fixture.send("GET", "/auth-request", &all).await;
+        let response = fixture.send_request("GET", "/auth-request", &all).await;
         let challenge = invalid_request_challenge(&detail);
         assert_eq!(
             denial(&response),
             (401, "malformed_request", Some(&*challenge), None),
-            "{lines:?}"
+            "{header_lines:?}"
         );
         assert_eq!(response.headers()["x-session-detail"], detail);
     }
@@ -241,11 +241,11 @@ async fn the_original_method_is_checked() {
     let (head, get) = (("x-original-method", "HEAD"), ("x-original-method", "GET"));
     fixture.bench.at(MINUTE);
     fixture
-        .send("GET", "/auth-request", &[url, head, ("cookie", &cookie)])
+        .send_request("GET", "/auth-request", &[url, head, ("cookie", &cookie)])
         .await;
     assert_eq!(fixture.bench.store.touch_count(), 0);
     fixture
-        .send("HEAD", "/auth-request", &[url, get, ("cookie", &cookie)])
+        .send_request("HEAD", "/auth-request", &[url, get, ("cookie", &cookie)])
         .await;
     assert_eq!(fixture.bench.store.touch_count(), 1);
 }
@@ -262,7 +262,7 @@ async fn other_paths_are_not_served() {
     ] {
         let response = ask(&fixture, path, &[("cookie", &fixture.cookie())]).await;
         assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");
-        let text = String::from_utf8(body(response).await).unwrap();
+        let text = String::from_utf8(read_body(response).await).unwrap();
         assert!(text.contains("/auth-request       NGINX"), "{text}");
     }
 }
@@ -278,7 +278,7 @@ async fn a_browser_gets_the_sign_in_address() {
         response.headers()[LOCATION],
         "https://login.example.com/?rd=https%3A%2F%2Fapp.example.com%2Fa%3Fb%3Dc&reason=no_credential"
     );
-    assert!(body(response).await.is_empty());
+    assert!(read_body(response).await.is_empty());
     let response = ask(&fixture, "/auth-request", &[("sec-fetch-mode", "cors")]).await;
     assert!(!response.headers().contains_key(LOCATION));
     // A frame cannot show the sign-in page of a provider.

@@ -8,8 +8,8 @@ const PROTO: (&str, &str) = ("x-forwarded-proto", "https");
 const HOST: (&str, &str) = ("host", "app.example.com");
 
 async fn check(fixture: &Fixture, method: &str, path: &str, more: &[(&str, &str)]) -> Response {
-    let lines = [&[PROTO, HOST], more].concat();
-    fixture.send(method, path, &lines).await
+    let header_lines = [&[PROTO, HOST], more].concat();
+    fixture.send_request(method, path, &header_lines).await
 }
 
 #[tokio::test]
@@ -53,7 +53,7 @@ async fn a_missing_input_is_not_guessed() {
     let cookie = ("cookie", &*cookie);
     let forwarded = ("x-forwarded-host", "app.example.com");
     let literal = [("method", "GET"), ("path", "/")];
-    for (path, lines) in [
+    for (path, header_lines) in [
         ("/ext-authz/", &[PROTO, cookie][..]),
         ("/ext-authz/", &[PROTO, forwarded, cookie]),
         ("/ext-authz/", &[PROTO, HOST, HOST, cookie]),
@@ -63,18 +63,18 @@ async fn a_missing_input_is_not_guessed() {
         ("/ext-authz?/", &[PROTO, HOST, cookie]),
         ("/policy/nonesuch/ext-authz/", &[PROTO, HOST, cookie]),
     ] {
-        let response = fixture.send("GET", path, lines).await;
+        let response = fixture.send_request("GET", path, header_lines).await;
         let (status, reason, challenge, cookie) = denial(&response);
         assert_eq!(
             (status, reason, cookie),
             (401, "malformed_request", None),
-            "{path} {lines:?}"
+            "{path} {header_lines:?}"
         );
         let detail = response.headers()["x-session-detail"].to_str().unwrap();
         assert!(challenge.unwrap().contains(detail), "{detail}");
     }
     // Only return addresses use the scheme.
-    let response = fixture.send("GET", "/ext-authz/", &[HOST, cookie]).await;
+    let response = fixture.send_request("GET", "/ext-authz/", &[HOST, cookie]).await;
     assert_eq!(response.status(), 200);
 }
 
@@ -85,16 +85,16 @@ async fn the_authority_of_http_2_is_the_host() {
     let cookie = fixture.cookie();
     let cookie = ("cookie", &*cookie);
     let url = "http://app.example.com/ext-authz/a";
-    for (lines, status) in [
+    for (header_lines, status) in [
         (&[cookie][..], 200),
         (&[cookie, HOST], 200),
         (&[cookie, ("host", "public.example.com")], 401),
     ] {
-        let response = fixture.send("GET", url, lines).await;
-        assert_eq!(response.status(), status, "{lines:?}");
+        let response = fixture.send_request("GET", url, header_lines).await;
+        assert_eq!(response.status(), status, "{header_lines:?}");
     }
-    let lines = [("sec-fetch-mode", "navigate")];
-    let response = fixture.send("GET", url, &lines).await;
+    let header_lines = [("sec-fetch-mode", "navigate")];
+    let response = fixture.send_request("GET", url, &header_lines).await;
     let location = response.headers()[LOCATION].to_str().unwrap();
     assert!(
         location.contains("rd=https%3A%2F%2Fapp.example.com%2Fa"),
@@ -120,12 +120,12 @@ async fn literal_headers_replace_other_inputs_if_configured() {
     let response = check(&fixture, "GET", "/ext-authz/x", &[get, path, navigate]).await;
     let location = response.headers()[LOCATION].to_str().unwrap();
     assert!(location.contains("example.com%2Fa%3Fb&"), "{location}");
-    for lines in [
+    for header_lines in [
         &[get, cookie][..],
         &[path, cookie],
         &[get, path, path, cookie],
     ] {
-        let response = check(&fixture, "GET", "/ext-authz/x", lines).await;
-        assert_eq!(denial(&response).1, "malformed_request", "{lines:?}");
+        let response = check(&fixture, "GET", "/ext-authz/x", header_lines).await;
+        assert_eq!(denial(&response).1, "malformed_request", "{header_lines:?}");
     }
 }

@@ -6,7 +6,7 @@ use envoy_types::pb::envoy::config::core::v3::{
     HeaderMap as GrpcHeaderMap, HeaderValue, HeaderValueOption,
 };
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::{
-    HttpRequest, Request as Described,
+    HttpRequest, Request as RequestDescription,
 };
 use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
 use envoy_types::pb::envoy::service::auth::v3::{
@@ -20,7 +20,7 @@ use crate::contract::fixture::Fixture;
 use crate::testing::MINUTE;
 
 /// Returns a request with these headers, as Envoy describes it.
-pub(in crate::contract) fn http(method: &str, headers: &[(&str, &str)]) -> HttpRequest {
+pub(in crate::contract) fn http_request(method: &str, headers: &[(&str, &str)]) -> HttpRequest {
     HttpRequest {
         method: method.to_owned(),
         scheme: "https".to_owned(),
@@ -42,9 +42,9 @@ pub(in crate::contract) async fn ask(
     let extensions = policy.map(|policy| ("policy".to_owned(), policy.to_owned()));
     let request = GrpcCheckRequest {
         attributes: Some(AttributeContext {
-            request: Some(Described {
+            request: Some(RequestDescription {
                 http: Some(http),
-                ..Described::default()
+                ..RequestDescription::default()
             }),
             context_extensions: extensions.into_iter().collect(),
             ..AttributeContext::default()
@@ -76,7 +76,7 @@ fn header_values(options: &[HeaderValueOption]) -> HashMap<&str, &str> {
 }
 
 /// Returns the status of the call, and the status, headers and body for the client.
-fn denied(response: &CheckResponse) -> (Code, i32, HashMap<&str, &str>, &str) {
+fn denial_fields(response: &CheckResponse) -> (Code, i32, HashMap<&str, &str>, &str) {
     let Some(HttpResponse::DeniedResponse(denied)) = &response.http_response else {
         panic!("not denied: {response:?}");
     };
@@ -93,7 +93,7 @@ async fn allow_replaces_identity_headers_and_sets_metadata() {
     let fixture = Fixture::new().await;
     fixture.bench.at(MINUTE);
     let cookie = fixture.cookie();
-    let response = ask(&fixture, http("GET", &[("cookie", &cookie)]), None).await;
+    let response = ask(&fixture, http_request("GET", &[("cookie", &cookie)]), None).await;
     assert_eq!(response.status.as_ref().unwrap().code, 0);
     let Some(HttpResponse::OkResponse(ok)) = &response.http_response else {
         panic!("not allowed: {response:?}");
@@ -121,11 +121,11 @@ async fn a_denial_is_complete_and_never_ok() {
     let navigate = ("sec-fetch-mode", "navigate");
     let response = ask(
         &fixture,
-        http("GET", &[("cookie", &cookie), navigate]),
+        http_request("GET", &[("cookie", &cookie), navigate]),
         None,
     )
     .await;
-    let (code, status, headers, body) = denied(&response);
+    let (code, status, headers, body) = denial_fields(&response);
     assert_eq!((code, status, body), (Code::Unauthenticated, 302, ""));
     assert!(!headers.contains_key("set-cookie"));
     assert_eq!(
@@ -133,16 +133,16 @@ async fn a_denial_is_complete_and_never_ok() {
         "https://login.example.com/?rd=https%3A%2F%2Fapp.example.com%2Fa%252Fb%3Fc%3Dd&reason=idle_timeout"
     );
 
-    let response = ask(&fixture, http("POST", &[navigate]), None).await;
-    let (code, status, headers, body) = denied(&response);
+    let response = ask(&fixture, http_request("POST", &[navigate]), None).await;
+    let (code, status, headers, body) = denial_fields(&response);
     assert_eq!((code, status), (Code::Unauthenticated, 401));
     assert_eq!(headers["www-authenticate"], "Bearer");
     assert_eq!(headers["content-type"], "application/json");
     assert!(body.contains("no_credential"), "{body}");
 
     fixture.bench.store.all_fail.store(true, Ordering::SeqCst);
-    let response = ask(&fixture, http("GET", &[("cookie", &cookie)]), None).await;
-    let (code, status, ..) = denied(&response);
+    let response = ask(&fixture, http_request("GET", &[("cookie", &cookie)]), None).await;
+    let (code, status, ..) = denial_fields(&response);
     assert_eq!((code, status), (Code::Unavailable, 503));
 }
 
@@ -159,7 +159,7 @@ async fn only_the_proxy_configuration_names_the_policy() {
         (Some(""), "malformed_request"),
     ] {
         // The request is passive, so that the cases do not affect each other.
-        let response = ask(&fixture, http("HEAD", &[("cookie", &cookie)]), policy).await;
+        let response = ask(&fixture, http_request("HEAD", &[("cookie", &cookie)]), policy).await;
         assert_eq!(response.status.unwrap().message, reason, "{policy:?}");
     }
 }
@@ -182,7 +182,7 @@ async fn raw_headers_stay_separate() {
         });
         HttpRequest {
             header_map: Some(GrpcHeaderMap { headers }),
-            ..http("GET", &[("cookie", "a=1")])
+            ..http_request("GET", &[("cookie", "a=1")])
         }
     };
     for (values, verdict) in [
@@ -199,39 +199,39 @@ async fn raw_headers_stay_separate() {
 async fn a_missing_input_is_not_guessed() {
     let fixture = Fixture::new().await;
     let cookie = fixture.cookie();
-    let whole = http("GET", &[("cookie", &cookie)]);
-    let broken = [
+    let valid = http_request("GET", &[("cookie", &cookie)]);
+    let invalid_requests = [
         HttpRequest::default(),
         HttpRequest {
             method: String::new(),
-            ..whole.clone()
+            ..valid.clone()
         },
         HttpRequest {
             scheme: "gopher".to_owned(),
-            ..whole.clone()
+            ..valid.clone()
         },
         HttpRequest {
             host: String::new(),
-            ..whole.clone()
+            ..valid.clone()
         },
         HttpRequest {
             host: "a/b".to_owned(),
-            ..whole.clone()
+            ..valid.clone()
         },
         HttpRequest {
             path: String::new(),
-            ..whole.clone()
+            ..valid.clone()
         },
         HttpRequest {
             path: "*".to_owned(),
-            ..whole.clone()
+            ..valid.clone()
         },
-        http("GET", &[("cookie", &cookie), ("a b", "c")]),
-        http("GET", &[("cookie", &cookie), ("a", "b\nc")]),
+        http_request("GET", &[("cookie", &cookie), ("a b", "c")]),
+        http_request("GET", &[("cookie", &cookie), ("a", "b\nc")]),
     ];
-    for http in broken {
+    for http in invalid_requests {
         let response = ask(&fixture, http.clone(), None).await;
-        let (code, status, headers, _) = denied(&response);
+        let (code, status, headers, _) = denial_fields(&response);
         assert_eq!((code, status), (Code::Unauthenticated, 401), "{http:?}");
         assert_eq!(headers["x-session-reason"], "malformed_request");
         let detail = headers["x-session-detail"];
@@ -240,12 +240,12 @@ async fn a_missing_input_is_not_guessed() {
     // Only return addresses use the scheme.
     let without_scheme = HttpRequest {
         scheme: String::new(),
-        ..whole.clone()
+        ..valid.clone()
     };
     let response = ask(&fixture, without_scheme, None).await;
     assert_eq!(response.status.unwrap().code, 0);
     let response = send(&fixture, GrpcCheckRequest::default()).await;
-    assert_eq!(denied(&response).1, 401);
+    assert_eq!(denial_fields(&response).1, 401);
 }
 
 /// Sends these bytes as a call, and returns its answer.
@@ -255,8 +255,8 @@ async fn call(fixture: &Fixture, body: axum::body::Body) -> wire::CheckResponse 
         .body(body)
         .unwrap();
     let mut service = ExtAuthz::new(fixture.contracts.clone(), fixture.limit.clone());
-    let answered = service.call(request).await.unwrap();
-    let body = axum::body::Body::new(answered.into_body());
+    let response = service.call(request).await.unwrap();
+    let body = axum::body::Body::new(response.into_body());
     let body = axum::body::to_bytes(body, 4096).await.unwrap();
     prost::Message::decode(&body[5..]).unwrap()
 }
@@ -265,9 +265,9 @@ async fn call(fixture: &Fixture, body: axum::body::Body) -> wire::CheckResponse 
 #[tokio::test]
 async fn a_call_without_a_permit_does_not_wait_for_its_message() {
     let fixture = Fixture::new().await;
-    let _places = [fixture.limit.take(), fixture.limit.take()];
-    let never = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
-    let answer = call(&fixture, axum::body::Body::from_stream(never)).await;
+    let _permits = [fixture.limit.take(), fixture.limit.take()];
+    let endless_body = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
+    let answer = call(&fixture, axum::body::Body::from_stream(endless_body)).await;
     let status = answer.status.unwrap();
     assert_eq!(
         (status.code, &*status.message),
@@ -279,11 +279,11 @@ async fn a_call_without_a_permit_does_not_wait_for_its_message() {
 #[tokio::test]
 async fn a_missing_or_oversized_message_gets_a_complete_denial() {
     let fixture = Fixture::new().await;
-    let long = vec![0; MAX_MESSAGE_BYTES + 1];
-    for message in [&long[..], b"\xff\xff\xff", b"\x0a\x05"] {
+    let oversized = vec![0; MAX_MESSAGE_BYTES + 1];
+    for message in [&oversized[..], b"\xff\xff\xff", b"\x0a\x05"] {
         let length = u32::try_from(message.len()).unwrap().to_be_bytes();
-        let framed = [&[0][..], &length, message].concat();
-        let answer = call(&fixture, framed.into()).await;
+        let frame = [&[0][..], &length, message].concat();
+        let answer = call(&fixture, frame.into()).await;
         let status = answer.status.unwrap();
         assert_eq!(
             (status.code, &*status.message),

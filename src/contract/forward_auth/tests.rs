@@ -3,7 +3,7 @@ use std::sync::atomic::Ordering;
 use axum::response::Response;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, SET_COOKIE};
 
-use crate::contract::fixture::{Fixture, body, denial};
+use crate::contract::fixture::{Fixture, denial, read_body};
 use crate::testing::MINUTE;
 
 const PROTO: (&str, &str) = ("x-forwarded-proto", "https");
@@ -12,9 +12,9 @@ const URI: (&str, &str) = ("x-forwarded-uri", "/a%2Fb?c=d");
 const METHOD: (&str, &str) = ("x-forwarded-method", "GET");
 
 /// Sends a check as Traefik and Caddy do, with additional headers, and returns the reply.
-async fn ask(fixture: &Fixture, path: &str, lines: &[(&str, &str)]) -> Response {
-    let all = [&[PROTO, HOST, URI, METHOD], lines].concat();
-    fixture.send("GET", path, &all).await
+async fn ask(fixture: &Fixture, path: &str, header_lines: &[(&str, &str)]) -> Response {
+    let all = [&[PROTO, HOST, URI, METHOD], header_lines].concat();
+    fixture.send_request("GET", path, &all).await
 }
 
 #[tokio::test]
@@ -30,7 +30,7 @@ async fn allow_is_an_empty_200_for_any_query() {
         assert_eq!(response.headers()["x-session-user"], "alice");
         assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
         assert!(!response.headers().contains_key(CONTENT_TYPE));
-        assert!(body(response).await.is_empty());
+        assert!(read_body(response).await.is_empty());
     }
 }
 
@@ -39,8 +39,8 @@ async fn a_browser_is_redirected_to_sign_in_and_back_to_its_page() {
     let fixture = Fixture::new().await;
     fixture.bench.at(15 * MINUTE);
     let cookie = fixture.cookie();
-    let lines = [("cookie", &*cookie), ("accept", "text/html,*/*;q=0.8")];
-    let response = ask(&fixture, "/forward-auth", &lines).await;
+    let header_lines = [("cookie", &*cookie), ("accept", "text/html,*/*;q=0.8")];
+    let response = ask(&fixture, "/forward-auth", &header_lines).await;
     assert_eq!(response.status(), 302);
     assert_eq!(
         response.headers()[LOCATION],
@@ -49,7 +49,7 @@ async fn a_browser_is_redirected_to_sign_in_and_back_to_its_page() {
     assert!(!response.headers().contains_key(SET_COOKIE));
     assert_eq!(response.headers()["x-session-reason"], "idle_timeout");
     assert!(!response.headers().contains_key("www-authenticate"));
-    assert!(body(response).await.is_empty());
+    assert!(read_body(response).await.is_empty());
 }
 
 #[tokio::test]
@@ -63,20 +63,20 @@ async fn other_clients_get_a_reason_and_a_body_in_their_format() {
         (METHOD, ("accept", "*/*"), "application/json"),
         (post, html, page),
     ] {
-        let lines = [PROTO, HOST, URI, method, accept];
-        let response = fixture.send("GET", "/forward-auth", &lines).await;
+        let header_lines = [PROTO, HOST, URI, method, accept];
+        let response = fixture.send_request("GET", "/forward-auth", &header_lines).await;
         assert_eq!(
             denial(&response),
             (401, "no_credential", Some("Bearer"), None)
         );
         assert!(!response.headers().contains_key(LOCATION));
         assert_eq!(response.headers()[CONTENT_TYPE], content_type);
-        let text = String::from_utf8(body(response).await).unwrap();
+        let text = String::from_utf8(read_body(response).await).unwrap();
         assert!(text.contains("You are not signed in."), "{text}");
     }
     fixture.bench.store.all_fail.store(true, Ordering::SeqCst);
-    let lines = [("cookie", &*fixture.cookie()), html];
-    let response = ask(&fixture, "/forward-auth", &lines).await;
+    let header_lines = [("cookie", &*fixture.cookie()), html];
+    let response = ask(&fixture, "/forward-auth", &header_lines).await;
     assert_eq!(denial(&response), (503, "store_unavailable", None, None));
 }
 
@@ -88,7 +88,7 @@ async fn each_of_the_four_input_headers_must_occur_once() {
         ("x-original-url", "https://app.example.com/"),
         ("x-original-method", "GET"),
     ];
-    for lines in [
+    for header_lines in [
         &[][..],
         &original,
         &[PROTO, URI, METHOD],
@@ -111,8 +111,8 @@ async fn each_of_the_four_input_headers_must_occur_once() {
         &[PROTO, HOST, ("x-forwarded-uri", ""), METHOD],
         &[PROTO, HOST, URI, ("x-forwarded-method", "GET /")],
     ] {
-        let all = [lines, &[("cookie", &*cookie)]].concat();
-        let response = fixture.send("GET", "/forward-auth", &all).await;
+        let all = [header_lines, &[("cookie", &*cookie)]].concat();
+        let response = fixture.send_request("GET", "/forward-auth", &all).await;
         let detail = response.headers()["x-session-detail"].to_str().unwrap();
         assert_eq!(
             denial(&response),
@@ -124,7 +124,7 @@ async fn each_of_the_four_input_headers_must_occur_once() {
                 )),
                 None
             ),
-            "{lines:?}"
+            "{header_lines:?}"
         );
         assert!(detail.starts_with("X-Forwarded-"), "{detail}");
     }
@@ -135,11 +135,11 @@ async fn each_of_the_four_input_headers_must_occur_once() {
 async fn the_scheme_may_be_missing() {
     let fixture = Fixture::new().await;
     let cookie = fixture.cookie();
-    let lines = [HOST, URI, METHOD, ("cookie", &*cookie)];
-    let response = fixture.send("GET", "/forward-auth", &lines).await;
+    let header_lines = [HOST, URI, METHOD, ("cookie", &*cookie)];
+    let response = fixture.send_request("GET", "/forward-auth", &header_lines).await;
     assert_eq!(response.status(), 200);
-    let lines = [HOST, URI, METHOD, ("sec-fetch-mode", "navigate")];
-    let response = fixture.send("GET", "/forward-auth", &lines).await;
+    let header_lines = [HOST, URI, METHOD, ("sec-fetch-mode", "navigate")];
+    let response = fixture.send_request("GET", "/forward-auth", &header_lines).await;
     let location = response.headers()[LOCATION].to_str().unwrap();
     assert!(
         location.contains("rd=https%3A%2F%2Fapp.example.com"),
@@ -156,8 +156,8 @@ const NAVIGATE: (&str, &str) = ("sec-fetch-mode", "navigate");
 #[tokio::test]
 async fn ingress_nginx_gets_a_status_that_it_understands() {
     let fixture = Fixture::new().await;
-    let lines = [SENT_FROM, CONTROLLER_METHOD, CONTROLLER_URL, NAVIGATE];
-    let response = ask(&fixture, "/forward-auth", &lines).await;
+    let header_lines = [SENT_FROM, CONTROLLER_METHOD, CONTROLLER_URL, NAVIGATE];
+    let response = ask(&fixture, "/forward-auth", &header_lines).await;
     assert_eq!(response.status(), 401);
     assert!(response.headers().contains_key(LOCATION));
     let response = ask(&fixture, "/forward-auth", &[NAVIGATE]).await;
@@ -204,8 +204,8 @@ async fn a_client_of_ingress_nginx_cannot_choose_the_original_request() {
             Some("X-Forwarded-Host"),
         ),
     ] {
-        let lines = [&own[..], &[SENT_FROM, ("cookie", &*cookie)]].concat();
-        let response = ask(&fixture, "/forward-auth", &lines).await;
+        let header_lines = [&own[..], &[SENT_FROM, ("cookie", &*cookie)]].concat();
+        let response = ask(&fixture, "/forward-auth", &header_lines).await;
         let Some(problem) = problem else {
             assert_eq!(response.status(), 200);
             continue;
@@ -225,7 +225,7 @@ async fn a_client_of_ingress_nginx_cannot_choose_the_original_request() {
 async fn ingress_nginx_without_the_config_map_is_denied() {
     let fixture = Fixture::new().await;
     let cookie = fixture.cookie();
-    let lines = [
+    let header_lines = [
         HOST,
         URI,
         METHOD,
@@ -233,8 +233,8 @@ async fn ingress_nginx_without_the_config_map_is_denied() {
         CONTROLLER_METHOD,
         CONTROLLER_URL,
     ];
-    let lines = [&lines[..], &[("cookie", &*cookie)]].concat();
-    let response = fixture.send("GET", "/forward-auth", &lines).await;
+    let header_lines = [&header_lines[..], &[("cookie", &*cookie)]].concat();
+    let response = fixture.send_request("GET", "/forward-auth", &header_lines).await;
     assert_eq!(response.status(), 401);
     let detail = &response.headers()["x-session-detail"];
     assert_eq!(detail, "X-Forwarded-Proto is missing");
@@ -261,16 +261,16 @@ async fn a_frame_gets_a_page_with_a_link_for_the_whole_window() {
     let fixture = Fixture::new().await;
     let navigate = ("sec-fetch-mode", "navigate");
     for dest in ["iframe", "frame", "embed", "object"] {
-        let lines = [navigate, ("sec-fetch-dest", dest)];
-        let response = ask(&fixture, "/forward-auth", &lines).await;
+        let header_lines = [navigate, ("sec-fetch-dest", dest)];
+        let response = ask(&fixture, "/forward-auth", &header_lines).await;
         assert_eq!(response.status(), 401, "{dest}");
         assert!(!response.headers().contains_key(LOCATION));
         assert_eq!(response.headers()[CONTENT_TYPE], "text/html; charset=utf-8");
-        let page = String::from_utf8(body(response).await).unwrap();
+        let page = String::from_utf8(read_body(response).await).unwrap();
         assert!(page.contains("target=\"_top\""), "{page}");
     }
-    let lines = [navigate, ("sec-fetch-dest", "document")];
-    let response = ask(&fixture, "/forward-auth", &lines).await;
+    let header_lines = [navigate, ("sec-fetch-dest", "document")];
+    let response = ask(&fixture, "/forward-auth", &header_lines).await;
     assert_eq!(response.status(), 302);
 }
 
@@ -279,14 +279,14 @@ async fn a_web_socket_request_is_checked_like_any_other() {
     let fixture = Fixture::new().await;
     let cookie = fixture.cookie();
     for proto in ["ws", "wss"] {
-        let lines = [
+        let header_lines = [
             ("x-forwarded-proto", proto),
             HOST,
             URI,
             METHOD,
             ("cookie", &*cookie),
         ];
-        let response = fixture.send("GET", "/forward-auth", &lines).await;
+        let response = fixture.send_request("GET", "/forward-auth", &header_lines).await;
         assert_eq!(response.status(), 200, "{proto}");
     }
 }

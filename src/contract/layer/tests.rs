@@ -5,7 +5,7 @@ use http::HeaderMap;
 
 use super::*;
 use crate::browser;
-use crate::contract::fixture::{Fixture, body, denial};
+use crate::contract::fixture::{Fixture, denial, read_body};
 use crate::testing::MINUTE;
 
 /// An application that returns the identity in the request.
@@ -30,10 +30,10 @@ impl ProtectedApplication {
         Self { fixture, service }
     }
 
-    async fn send(&self, method: &str, path: &str, lines: &[(&str, &str)]) -> Response {
+    async fn send(&self, method: &str, path: &str, header_lines: &[(&str, &str)]) -> Response {
         let mut request = Request::builder().method(method).uri(path);
         request = request.header("host", "app.example.com");
-        for (name, value) in lines {
+        for (name, value) in header_lines {
             request = request.header(*name, *value);
         }
         let request = request.body(Body::empty()).unwrap();
@@ -46,10 +46,10 @@ async fn only_a_live_session_reaches_the_service() {
     let protected = ProtectedApplication::new().await;
     let cookie = protected.fixture.cookie();
     let forged = ("x-session-user", "root");
-    let lines = [("cookie", &*cookie), forged, forged];
-    let response = protected.send("GET", "/orders", &lines).await;
+    let header_lines = [("cookie", &*cookie), forged, forged];
+    let response = protected.send("GET", "/orders", &header_lines).await;
     assert_eq!(response.status(), 200);
-    assert_eq!(body(response).await, b"[\"alice\"] Some(\"alice\")");
+    assert_eq!(read_body(response).await, b"[\"alice\"] Some(\"alice\")");
 }
 
 #[tokio::test]
@@ -80,7 +80,7 @@ async fn a_request_without_a_session_is_denied() {
 async fn browser_endpoints_are_served() {
     let protected = ProtectedApplication::new().await;
     let cookie = protected.fixture.cookie();
-    let lines = [("cookie", &*cookie)];
-    let response = protected.send("GET", "/.curfew/session", &lines).await;
+    let header_lines = [("cookie", &*cookie)];
+    let response = protected.send("GET", "/.curfew/session", &header_lines).await;
     assert_eq!(response.status(), 200);
 }

@@ -3,7 +3,7 @@ use spop::decode_varint;
 
 use crate::check::MalformedOriginal;
 
-const INVALID: MalformedOriginal = MalformedOriginal {
+const INVALID_HEADERS: MalformedOriginal = MalformedOriginal {
     input: "the argument headers",
     problem: "does not have the format of req.hdrs_bin",
 };
@@ -17,19 +17,19 @@ pub(super) fn parse(mut rest: &[u8]) -> Result<HeaderMap, MalformedOriginal> {
         let value = read_length_prefixed(&mut rest)?;
         if name.is_empty() {
             let ends_here = value.is_empty() && rest.is_empty();
-            return if ends_here { Ok(headers) } else { Err(INVALID) };
+            return if ends_here { Ok(headers) } else { Err(INVALID_HEADERS) };
         }
-        let name = HeaderName::from_bytes(name).map_err(|_| INVALID)?;
-        let value = HeaderValue::from_bytes(value).map_err(|_| INVALID)?;
+        let name = HeaderName::from_bytes(name).map_err(|_| INVALID_HEADERS)?;
+        let value = HeaderValue::from_bytes(value).map_err(|_| INVALID_HEADERS)?;
         let appended = headers.try_append(name, value);
-        appended.map_err(|_| INVALID)?;
+        appended.map_err(|_| INVALID_HEADERS)?;
     }
 }
 
 fn read_length_prefixed<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], MalformedOriginal> {
-    let (after, length) = decode_varint(rest).map_err(|_| INVALID)?;
-    let length = usize::try_from(length).map_err(|_| INVALID)?;
-    let (text, after) = after.split_at_checked(length).ok_or(INVALID)?;
+    let (after, length) = decode_varint(rest).map_err(|_| INVALID_HEADERS)?;
+    let length = usize::try_from(length).map_err(|_| INVALID_HEADERS)?;
+    let (text, after) = after.split_at_checked(length).ok_or(INVALID_HEADERS)?;
     *rest = after;
     Ok(text)
 }
@@ -41,9 +41,9 @@ mod tests {
 
     use super::*;
 
-    fn encode(lines: &[(&str, &str)]) -> Vec<u8> {
+    fn encode(header_lines: &[(&str, &str)]) -> Vec<u8> {
         let mut bytes = Vec::new();
-        for (name, value) in lines.iter().chain([&("", "")]) {
+        for (name, value) in header_lines.iter().chain([&("", "")]) {
             for text in [name, value] {
                 encode_varint_into(text.len() as u64, &mut bytes);
                 bytes.extend_from_slice(text.as_bytes());
@@ -71,11 +71,11 @@ mod tests {
 
     #[test]
     fn truncated_and_trailing_bytes_are_rejected() {
-        let whole = encode(&[("cookie", "a=1")]);
-        for end in 0..whole.len() {
-            assert!(parse(&whole[..end]).is_err(), "{end}");
+        let valid = encode(&[("cookie", "a=1")]);
+        for end in 0..valid.len() {
+            assert!(parse(&valid[..end]).is_err(), "{end}");
         }
-        assert!(parse(&[&whole[..], b"x"].concat()).is_err());
+        assert!(parse(&[&valid[..], b"x"].concat()).is_err());
         assert!(parse(&encode(&[("a b", "1")])).is_err());
         assert!(parse(&encode(&[("a", "1\n2")])).is_err());
         assert!(parse(&[0xff; 20]).is_err());

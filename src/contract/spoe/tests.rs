@@ -8,9 +8,9 @@ use crate::testing::MINUTE;
 
 const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
-fn headers(lines: &[(&str, &str)]) -> TypedData {
+fn encode_headers(header_lines: &[(&str, &str)]) -> TypedData {
     let mut bytes = Vec::new();
-    for (name, value) in lines.iter().chain([&("", "")]) {
+    for (name, value) in header_lines.iter().chain([&("", "")]) {
         for text in [name, value] {
             encode_varint_into(text.len() as u64, &mut bytes);
             bytes.extend_from_slice(text.as_bytes());
@@ -24,8 +24,8 @@ fn string(text: &str) -> TypedData {
 }
 
 /// Returns the message that HAProxy sends, with some arguments replaced.
-pub(in crate::contract) fn message(
-    lines: &[(&str, &str)],
+pub(in crate::contract) fn check_message(
+    header_lines: &[(&str, &str)],
     replaced: &[(&str, TypedData)],
 ) -> Message {
     let mut args = vec![
@@ -33,7 +33,7 @@ pub(in crate::contract) fn message(
         ("scheme".to_owned(), string("https")),
         ("host".to_owned(), string("app.example.com")),
         ("path".to_owned(), string("/a%2Fb?c=d")),
-        ("headers".to_owned(), headers(lines)),
+        ("headers".to_owned(), encode_headers(header_lines)),
         ("policy".to_owned(), TypedData::Null),
     ];
     for (name, value) in replaced {
@@ -51,7 +51,7 @@ pub(in crate::contract) async fn ask(
     message: &Message,
 ) -> Vec<(String, TypedData)> {
     let actions = fixture.agent().answer(message, PEER).await;
-    let set = actions.into_iter().map(|action| match action {
+    let variables = actions.into_iter().map(|action| match action {
         Action::SetVar {
             scope: VarScope::Transaction,
             name,
@@ -59,7 +59,7 @@ pub(in crate::contract) async fn ask(
         } => (name, value),
         other => panic!("{other:?}"),
     });
-    set.collect()
+    variables.collect()
 }
 
 pub(in crate::contract) fn variable<'a>(
@@ -74,7 +74,7 @@ pub(in crate::contract) fn variable<'a>(
 async fn allow_sets_the_whole_identity() {
     let fixture = Fixture::new().await;
     let cookie = fixture.cookie();
-    let variables = ask(&fixture, &message(&[("cookie", &cookie)], &[])).await;
+    let variables = ask(&fixture, &check_message(&[("cookie", &cookie)], &[])).await;
     for (name, value) in [
         ("verdict", "allow"),
         ("user", "alice"),
@@ -96,7 +96,7 @@ async fn a_denial_sets_all_variables_of_the_rules() {
     let fixture = Fixture::new().await;
     fixture.bench.at(15 * MINUTE);
     let cookie = fixture.cookie();
-    let variables = ask(&fixture, &message(&[("cookie", &cookie)], &[])).await;
+    let variables = ask(&fixture, &check_message(&[("cookie", &cookie)], &[])).await;
     assert_eq!(variable(&variables, "verdict"), Some(&string("deny")));
     assert_eq!(variable(&variables, "status"), Some(&TypedData::Int32(401)));
     assert_eq!(
@@ -108,14 +108,14 @@ async fn a_denial_sets_all_variables_of_the_rules() {
     assert!(variable(&variables, "body").is_some());
     assert_eq!(variable(&variables, "user"), None);
 
-    let navigate = message(&[("sec-fetch-mode", "navigate")], &[]);
+    let navigate = check_message(&[("sec-fetch-mode", "navigate")], &[]);
     let variables = ask(&fixture, &navigate).await;
     assert_eq!(variable(&variables, "status"), Some(&TypedData::Int32(302)));
     let location = "https://login.example.com/?rd=https%3A%2F%2Fapp.example.com%2Fa%252Fb%3Fc%3Dd&reason=no_credential";
     assert_eq!(variable(&variables, "location"), Some(&string(location)));
 
     fixture.bench.store.all_fail.store(true, Ordering::SeqCst);
-    let variables = ask(&fixture, &message(&[("cookie", &cookie)], &[])).await;
+    let variables = ask(&fixture, &check_message(&[("cookie", &cookie)], &[])).await;
     assert_eq!(variable(&variables, "status"), Some(&TypedData::Int32(503)));
 }
 
@@ -139,7 +139,7 @@ async fn a_missing_input_is_not_guessed() {
         ("policy", string("")),
         ("policy", TypedData::Int32(1)),
     ] {
-        let variables = ask(&fixture, &message(&cookie, &[(name, value.clone())])).await;
+        let variables = ask(&fixture, &check_message(&cookie, &[(name, value.clone())])).await;
         let reason = variable(&variables, "reason");
         assert_eq!(
             reason,
@@ -148,7 +148,7 @@ async fn a_missing_input_is_not_guessed() {
         );
     }
     for policy in [string("strict"), TypedData::Binary(b"strict".to_vec())] {
-        let variables = ask(&fixture, &message(&cookie, &[("policy", policy)])).await;
+        let variables = ask(&fixture, &check_message(&cookie, &[("policy", policy)])).await;
         assert_eq!(variable(&variables, "verdict"), Some(&string("allow")));
     }
     let unknown = Message {

@@ -3,8 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::party::{Kind, SignedIn, SourceFixture, Visit, denied};
-use super::{FIRST, NO, NONE, Rule, YES};
+use super::source_fixture::{SourceKind, SignedIn, SourceFixture, RequestOptions, denied};
+use super::{FROM_FIRST_REQUEST, NO, NOT_APPLICABLE, TestedRule, YES};
 use crate::actor::{Actor, ActorKind};
 use crate::check::Detail;
 use crate::lifecycle::StartError;
@@ -25,7 +25,7 @@ const ALLOW: Verdict = Verdict::Allow;
 
 macro_rules! rules {
     ($($text:literal => $observe:ident,)*) => {
-        pub(super) const ALL: &[Rule] = &[$(($text, |kind| Box::pin($observe(kind)))),*];
+        pub(super) const ALL: &[TestedRule] = &[$(($text, |kind| Box::pin($observe(kind)))),*];
     };
 }
 
@@ -65,190 +65,190 @@ fn administrator() -> Actor {
 }
 
 /// Signs the person in, and sends the first request one minute later.
-async fn session_in_use(party: &SourceFixture) -> SignedIn {
-    let signed_in = party.sign_in(1, Duration::ZERO).await;
-    assert_eq!(party.verdict(&signed_in, MINUTE).await, ALLOW);
+async fn session_in_use(fixture: &SourceFixture) -> SignedIn {
+    let signed_in = fixture.sign_in(1, Duration::ZERO).await;
+    assert_eq!(fixture.verdict(&signed_in, MINUTE).await, ALLOW);
     signed_in
 }
 
-async fn idle_limit(kind: Kind) -> &'static str {
-    let party = SourceFixture::new(kind).await;
-    let signed_in = session_in_use(&party).await;
-    let just = 16 * MINUTE - SECOND / 1000;
-    assert_eq!(party.verdict(&signed_in, just).await, ALLOW);
-    cell_text(party.verdict(&signed_in, just + 15 * MINUTE).await == IDLE)
+async fn idle_limit(kind: SourceKind) -> &'static str {
+    let fixture = SourceFixture::new(kind).await;
+    let signed_in = session_in_use(&fixture).await;
+    let before_timeout = 16 * MINUTE - SECOND / 1000;
+    assert_eq!(fixture.verdict(&signed_in, before_timeout).await, ALLOW);
+    cell_text(fixture.verdict(&signed_in, before_timeout + 15 * MINUTE).await == IDLE)
 }
 
-async fn absolute_limit(kind: Kind) -> &'static str {
-    let party = SourceFixture::new(kind).await;
-    let signed_in = party.sign_in(1, Duration::ZERO).await;
+async fn absolute_limit(kind: SourceKind) -> &'static str {
+    let fixture = SourceFixture::new(kind).await;
+    let signed_in = fixture.sign_in(1, Duration::ZERO).await;
     for minutes in (10..480).step_by(10) {
-        assert_eq!(party.verdict(&signed_in, minutes * MINUTE).await, ALLOW);
+        assert_eq!(fixture.verdict(&signed_in, minutes * MINUTE).await, ALLOW);
     }
-    match party.verdict(&signed_in, 8 * HOUR).await {
+    match fixture.verdict(&signed_in, 8 * HOUR).await {
         ABSOLUTE => YES,
         ALLOW => {
             assert_eq!(
-                party.verdict(&signed_in, 8 * HOUR + 10 * MINUTE).await,
+                fixture.verdict(&signed_in, 8 * HOUR + 10 * MINUTE).await,
                 ABSOLUTE
             );
-            FIRST
+            FROM_FIRST_REQUEST
         }
         _ => NO,
     }
 }
 
 /// The source refreshes the credential for each request.
-async fn refreshed_credential(kind: Kind) -> &'static str {
-    let party = SourceFixture::new(kind).await;
-    let signed_in = party.sign_in(1, Duration::ZERO).await;
-    let visits = (0..=480).step_by(5);
+async fn refreshed_credential(kind: SourceKind) -> &'static str {
+    let fixture = SourceFixture::new(kind).await;
+    let signed_in = fixture.sign_in(1, Duration::ZERO).await;
+    let times = (0..=480).step_by(5);
     let mut last = ALLOW;
-    for minutes in visits {
-        last = party.verdict(&signed_in, minutes * MINUTE).await;
+    for minutes in times {
+        last = fixture.verdict(&signed_in, minutes * MINUTE).await;
     }
     cell_text(last == ABSOLUTE)
 }
 
-async fn final_end(kind: Kind) -> &'static str {
-    let party = SourceFixture::new(kind).await;
-    let signed_in = session_in_use(&party).await;
+async fn final_end(kind: SourceKind) -> &'static str {
+    let fixture = SourceFixture::new(kind).await;
+    let signed_in = session_in_use(&fixture).await;
     for hours in (1..300).step_by(5) {
-        if party.verdict(&signed_in, hours * HOUR).await == ALLOW {
+        if fixture.verdict(&signed_in, hours * HOUR).await == ALLOW {
             return NO;
         }
-        party.bench.run_background_tasks().await;
+        fixture.bench.run_background_tasks().await;
     }
     YES
 }
 
-async fn loss_of_data(kind: Kind) -> &'static str {
-    let party = SourceFixture::new(kind).await;
-    let signed_in = session_in_use(&party).await;
-    assert_eq!(party.verdict(&signed_in, 20 * MINUTE).await, IDLE);
-    let lost = 21 * MINUTE;
-    party.bench.store.memory.lose_all(START.plus(lost));
-    let found = party.visit(&signed_in, lost + MINUTE).await;
+async fn loss_of_data(kind: SourceKind) -> &'static str {
+    let fixture = SourceFixture::new(kind).await;
+    let signed_in = session_in_use(&fixture).await;
+    assert_eq!(fixture.verdict(&signed_in, 20 * MINUTE).await, IDLE);
+    let lost_at = 21 * MINUTE;
+    fixture.bench.store.memory.lose_all(START.plus(lost_at));
+    let found = fixture.check(&signed_in, lost_at + MINUTE).await;
     if found.verdict == ALLOW {
         return NO;
     }
     if !kind.is_own() {
-        assert_eq!(found.detail, Some(Detail::LostSince));
+        assert_eq!(found.detail, Some(Detail::DataLoss));
     }
-    let fresh = party.sign_in(2, lost + 2 * MINUTE).await;
-    cell_text(party.verdict(&fresh, lost + 2 * MINUTE).await == ALLOW)
+    let fresh = fixture.sign_in(2, lost_at + 2 * MINUTE).await;
+    cell_text(fixture.verdict(&fresh, lost_at + 2 * MINUTE).await == ALLOW)
 }
 
-async fn revoked_session(kind: Kind) -> &'static str {
-    let party = SourceFixture::new(kind).await;
-    let signed_in = session_in_use(&party).await;
-    let other = party.sign_in(2, 2 * MINUTE).await;
-    assert_eq!(party.verdict(&other, 2 * MINUTE).await, ALLOW);
-    let id = party.session(&signed_in, 3 * MINUTE).await;
-    let lifecycle = &party.checker.lifecycle;
+async fn revoked_session(kind: SourceKind) -> &'static str {
+    let fixture = SourceFixture::new(kind).await;
+    let signed_in = session_in_use(&fixture).await;
+    let other = fixture.sign_in(2, 2 * MINUTE).await;
+    assert_eq!(fixture.verdict(&other, 2 * MINUTE).await, ALLOW);
+    let id = fixture.live_session_id(&signed_in, 3 * MINUTE).await;
+    let lifecycle = &fixture.checker.lifecycle;
     lifecycle.revoke(id, &administrator()).await.unwrap();
     let after = 4 * MINUTE;
-    assert_eq!(party.verdict(&signed_in, after).await, REVOKED);
+    assert_eq!(fixture.verdict(&signed_in, after).await, REVOKED);
     assert_eq!(
-        party.verdict(&other, after).await,
+        fixture.verdict(&other, after).await,
         ALLOW,
         "the other session must be live"
     );
-    let refused = match party.sign_in_late(3, 2 * MINUTE, after).await {
+    let refused = match fixture.sign_in_late(3, 2 * MINUTE, after).await {
         Err(StartError::TooOld) => true,
-        Ok(silent) => !kind.is_own() && party.verdict(&silent, after).await == REVOKED,
+        Ok(silent) => !kind.is_own() && fixture.verdict(&silent, after).await == REVOKED,
         Err(_) => false,
     };
-    let fresh = party.sign_in(4, after).await;
-    assert_eq!(party.verdict(&fresh, after).await, ALLOW);
+    let fresh = fixture.sign_in(4, after).await;
+    assert_eq!(fixture.verdict(&fresh, after).await, ALLOW);
     cell_text(refused)
 }
 
-async fn revoked_subject(kind: Kind) -> &'static str {
-    let party = SourceFixture::new(kind).await;
-    let [first, second] = [session_in_use(&party).await, party.sign_in(2, MINUTE).await];
-    assert_eq!(party.verdict(&second, MINUTE).await, ALLOW);
+async fn revoked_subject(kind: SourceKind) -> &'static str {
+    let fixture = SourceFixture::new(kind).await;
+    let [first, second] = [session_in_use(&fixture).await, fixture.sign_in(2, MINUTE).await];
+    assert_eq!(fixture.verdict(&second, MINUTE).await, ALLOW);
     let alice = crate::session::Subject::new("alice").unwrap();
-    party.bench.at(2 * MINUTE);
-    let lifecycle = &party.checker.lifecycle;
+    fixture.bench.at(2 * MINUTE);
+    let lifecycle = &fixture.checker.lifecycle;
     let done = lifecycle.revoke_all(&alice, None, &administrator()).await;
     assert_eq!(done.unwrap().revoked, 2);
     let mut ended = true;
     for signed_in in [&first, &second] {
-        ended &= party.verdict(signed_in, 3 * MINUTE).await == REVOKED;
+        ended &= fixture.verdict(signed_in, 3 * MINUTE).await == REVOKED;
     }
-    let fresh = party.sign_in(3, 4 * MINUTE).await;
-    cell_text(ended && party.verdict(&fresh, 4 * MINUTE).await == ALLOW)
+    let fresh = fixture.sign_in(3, 4 * MINUTE).await;
+    cell_text(ended && fixture.verdict(&fresh, 4 * MINUTE).await == ALLOW)
 }
 
-async fn emergency_revocation(kind: Kind) -> &'static str {
-    let party = SourceFixture::new(kind).await;
-    let signed_in = session_in_use(&party).await;
+async fn emergency_revocation(kind: SourceKind) -> &'static str {
+    let fixture = SourceFixture::new(kind).await;
+    let signed_in = session_in_use(&fixture).await;
     let conditions = RevocationConditions {
         source: Some(kind.source().to_owned()),
         ..RevocationConditions::default()
     };
-    party.bench.at(2 * MINUTE);
-    let lifecycle = &party.checker.lifecycle;
+    fixture.bench.at(2 * MINUTE);
+    let lifecycle = &fixture.checker.lifecycle;
     let done = lifecycle
         .revoke_matching(conditions, None, &administrator())
         .await;
     assert!(done.unwrap().is_some());
-    cell_text(party.verdict(&signed_in, 2 * MINUTE).await == REVOKED)
+    cell_text(fixture.verdict(&signed_in, 2 * MINUTE).await == REVOKED)
 }
 
 /// Signs the person in three times with a limit of two sessions. Returns the verdicts for the third and the first
 /// session.
-async fn sign_in_three_times(kind: Kind, on_limit: OnSessionLimit) -> (Verdict, Verdict) {
+async fn sign_in_three_times(kind: SourceKind, on_limit: OnSessionLimit) -> (Verdict, Verdict) {
     let limit = MaxSessions { count: 2, on_limit };
-    let party = SourceFixture::with(
+    let fixture = SourceFixture::with(
         kind,
         |policy| policy.max_sessions = Some(limit),
         Rules::default(),
     )
     .await;
-    let first = party.sign_in(1, Duration::ZERO).await;
-    assert_eq!(party.verdict(&first, SECOND).await, ALLOW);
-    let second = party.sign_in(2, 2 * SECOND).await;
-    assert_eq!(party.verdict(&second, 3 * SECOND).await, ALLOW);
-    let third = match party.sign_in_late(3, 4 * SECOND, 4 * SECOND).await {
-        Ok(third) => party.verdict(&third, 5 * SECOND).await,
+    let first = fixture.sign_in(1, Duration::ZERO).await;
+    assert_eq!(fixture.verdict(&first, SECOND).await, ALLOW);
+    let second = fixture.sign_in(2, 2 * SECOND).await;
+    assert_eq!(fixture.verdict(&second, 3 * SECOND).await, ALLOW);
+    let third = match fixture.sign_in_late(3, 4 * SECOND, 4 * SECOND).await {
+        Ok(third) => fixture.verdict(&third, 5 * SECOND).await,
         Err(StartError::TooMany(2)) => denied(DenyReason::TooManySessions),
         Err(error) => unreachable!("{error}"),
     };
-    assert_eq!(party.verdict(&second, 6 * SECOND).await, ALLOW);
-    (third, party.verdict(&first, 6 * SECOND).await)
+    assert_eq!(fixture.verdict(&second, 6 * SECOND).await, ALLOW);
+    (third, fixture.verdict(&first, 6 * SECOND).await)
 }
 
-async fn session_limit_with_deny(kind: Kind) -> &'static str {
+async fn session_limit_with_deny(kind: SourceKind) -> &'static str {
     let too_many = denied(DenyReason::TooManySessions);
     cell_text(sign_in_three_times(kind, OnSessionLimit::Deny).await == (too_many, ALLOW))
 }
 
-async fn session_limit_with_end_oldest(kind: Kind) -> &'static str {
+async fn session_limit_with_end_oldest(kind: SourceKind) -> &'static str {
     cell_text(sign_in_three_times(kind, OnSessionLimit::EndOldest).await == (ALLOW, REVOKED))
 }
 
-async fn binding(kind: Kind) -> &'static str {
+async fn binding(kind: SourceKind) -> &'static str {
     let bits = NetworkBits { ipv4: 24, ipv6: 64 };
     let bind = Bind {
         network: Some(bits),
         user_agent: false,
     };
-    let party = SourceFixture::with(kind, |policy| policy.bind = bind, Rules::default()).await;
-    let signed_in = session_in_use(&party).await;
-    let mismatch = Visit {
+    let fixture = SourceFixture::with(kind, |policy| policy.bind = bind, Rules::default()).await;
+    let signed_in = session_in_use(&fixture).await;
+    let mismatch = RequestOptions {
         from: "198.51.100.7",
-        ..Visit::default()
+        ..RequestOptions::default()
     };
-    let found = party.request(&signed_in, 2 * MINUTE, &mismatch).await;
+    let found = fixture.check_with(&signed_in, 2 * MINUTE, &mismatch).await;
     cell_text(
-        found.verdict == REAUTHENTICATE && party.verdict(&signed_in, 2 * MINUTE).await == ALLOW,
+        found.verdict == REAUTHENTICATE && fixture.verdict(&signed_in, 2 * MINUTE).await == ALLOW,
     )
 }
 
 /// Tests whether an idle limit of five minutes applies, if it is set for members of `staff`.
-async fn with_variant(kind: Kind, groups: Option<Vec<&'static str>>) -> &'static str {
+async fn idle_variant_cell(kind: SourceKind, groups: Option<Vec<&'static str>>) -> &'static str {
     let variant = |policy: &mut crate::policy::Policy| {
         let mut limits = policy.limits;
         limits.idle = Some(5 * MINUTE);
@@ -257,82 +257,82 @@ async fn with_variant(kind: Kind, groups: Option<Vec<&'static str>>) -> &'static
             limits,
         }];
     };
-    let mut party = SourceFixture::with(kind, variant, Rules::default()).await;
-    party.groups = groups;
-    let signed_in = session_in_use(&party).await;
-    cell_text(party.verdict(&signed_in, 6 * MINUTE).await == IDLE)
+    let mut fixture = SourceFixture::with(kind, variant, Rules::default()).await;
+    fixture.groups = groups;
+    let signed_in = session_in_use(&fixture).await;
+    cell_text(fixture.verdict(&signed_in, 6 * MINUTE).await == IDLE)
 }
 
-async fn group_variant(kind: Kind) -> &'static str {
+async fn group_variant(kind: SourceKind) -> &'static str {
     assert_eq!(
-        with_variant(kind, Some(Vec::new())).await,
+        idle_variant_cell(kind, Some(Vec::new())).await,
         NO,
         "a person without groups must not get the variant"
     );
-    with_variant(kind, Some(vec!["staff"])).await
+    idle_variant_cell(kind, Some(vec!["staff"])).await
 }
 
-async fn unknown_groups(kind: Kind) -> &'static str {
+async fn unknown_groups(kind: SourceKind) -> &'static str {
     match kind {
         // These sources cannot say that the groups are unknown.
-        Kind::Token | Kind::DelegatedWithoutTime => NONE,
-        _ => with_variant(kind, None).await,
+        SourceKind::Token | SourceKind::DelegatedWithoutTime => NOT_APPLICABLE,
+        _ => idle_variant_cell(kind, None).await,
     }
 }
 
-async fn stricter_policy(kind: Kind) -> &'static str {
-    let party = SourceFixture::new(kind).await;
-    let signed_in = session_in_use(&party).await;
-    let strict = Visit {
+async fn stricter_policy(kind: SourceKind) -> &'static str {
+    let fixture = SourceFixture::new(kind).await;
+    let signed_in = session_in_use(&fixture).await;
+    let strict = RequestOptions {
         policy: Some("strict"),
-        ..Visit::default()
+        ..RequestOptions::default()
     };
-    let found = party.request(&signed_in, 7 * MINUTE, &strict).await;
+    let found = fixture.check_with(&signed_in, 7 * MINUTE, &strict).await;
     cell_text(
-        found.verdict == REAUTHENTICATE && party.verdict(&signed_in, 7 * MINUTE).await == ALLOW,
+        found.verdict == REAUTHENTICATE && fixture.verdict(&signed_in, 7 * MINUTE).await == ALLOW,
     )
 }
 
 /// The policy `strict` needs a sign-in in the last 30 minutes.
-async fn max_auth_age(kind: Kind) -> &'static str {
-    let party = SourceFixture::new(kind).await;
-    let signed_in = party.sign_in(1, Duration::ZERO).await;
-    let strict = Visit {
+async fn max_auth_age(kind: SourceKind) -> &'static str {
+    let fixture = SourceFixture::new(kind).await;
+    let signed_in = fixture.sign_in(1, Duration::ZERO).await;
+    let strict = RequestOptions {
         policy: Some("strict"),
-        ..Visit::default()
+        ..RequestOptions::default()
     };
     for minutes in (3..30).step_by(3) {
-        let found = party.request(&signed_in, minutes * MINUTE, &strict).await;
+        let found = fixture.check_with(&signed_in, minutes * MINUTE, &strict).await;
         assert_eq!(found.verdict, ALLOW, "{kind:?}");
     }
-    match party
-        .request(&signed_in, 30 * MINUTE, &strict)
+    match fixture
+        .check_with(&signed_in, 30 * MINUTE, &strict)
         .await
         .verdict
     {
         REAUTHENTICATE => YES,
         ALLOW => {
-            let later = party.request(&signed_in, 33 * MINUTE, &strict).await;
+            let later = fixture.check_with(&signed_in, 33 * MINUTE, &strict).await;
             assert_eq!(later.verdict, REAUTHENTICATE);
-            FIRST
+            FROM_FIRST_REQUEST
         }
         _ => NO,
     }
 }
 
-async fn passive_request(kind: Kind) -> &'static str {
-    let party = SourceFixture::new(kind).await;
-    let signed_in = session_in_use(&party).await;
-    let poll = Visit {
+async fn passive_request(kind: SourceKind) -> &'static str {
+    let fixture = SourceFixture::new(kind).await;
+    let signed_in = session_in_use(&fixture).await;
+    let passive = RequestOptions {
         passive: true,
-        ..Visit::default()
+        ..RequestOptions::default()
     };
-    let polled = party.request(&signed_in, 10 * MINUTE, &poll).await;
+    let polled = fixture.check_with(&signed_in, 10 * MINUTE, &passive).await;
     assert_eq!(polled.verdict, ALLOW);
-    cell_text(party.verdict(&signed_in, 16 * MINUTE).await == IDLE)
+    cell_text(fixture.verdict(&signed_in, 16 * MINUTE).await == IDLE)
 }
 
-async fn rule_with_groups(kind: Kind) -> &'static str {
+async fn rule_with_groups(kind: SourceKind) -> &'static str {
     let rule = crate::policy::Rule {
         index: 0,
         conditions: Conditions {
@@ -347,93 +347,93 @@ async fn rule_with_groups(kind: Kind) -> &'static str {
     let mut found = Vec::new();
     for groups in [vec!["staff"], vec!["guests"]] {
         let rules = Rules::new(vec![rule.clone()], Terms::default()).unwrap();
-        let mut party = SourceFixture::with(kind, |_| {}, rules).await;
-        party.groups = Some(groups);
-        let signed_in = session_in_use(&party).await;
-        let visit = Visit {
+        let mut fixture = SourceFixture::with(kind, |_| {}, rules).await;
+        fixture.groups = Some(groups);
+        let signed_in = session_in_use(&fixture).await;
+        let options = RequestOptions {
             path: "/admin/x",
-            ..Visit::default()
+            ..RequestOptions::default()
         };
-        found.push(party.request(&signed_in, 2 * MINUTE, &visit).await.verdict);
+        found.push(fixture.check_with(&signed_in, 2 * MINUTE, &options).await.verdict);
     }
     cell_text(found == [ALLOW, denied(DenyReason::Forbidden)])
 }
 
-async fn shorter_policy(kind: Kind) -> &'static str {
-    let mut party = SourceFixture::new(kind).await;
-    let signed_in = session_in_use(&party).await;
-    party.change_policy(|policy| policy.limits.idle = Some(5 * MINUTE));
-    cell_text(party.verdict(&signed_in, 6 * MINUTE).await == IDLE)
+async fn shorter_policy(kind: SourceKind) -> &'static str {
+    let mut fixture = SourceFixture::new(kind).await;
+    let signed_in = session_in_use(&fixture).await;
+    fixture.change_policy(|policy| policy.limits.idle = Some(5 * MINUTE));
+    cell_text(fixture.verdict(&signed_in, 6 * MINUTE).await == IDLE)
 }
 
-async fn longer_policy(kind: Kind) -> &'static str {
-    let mut party = SourceFixture::new(kind).await;
-    let signed_in = party.sign_in(1, Duration::ZERO).await;
-    let id = party.session(&signed_in, Duration::ZERO).await;
-    party.change_policy(|policy| policy.limits.absolute = 100 * HOUR);
+async fn longer_policy(kind: SourceKind) -> &'static str {
+    let mut fixture = SourceFixture::new(kind).await;
+    let signed_in = fixture.sign_in(1, Duration::ZERO).await;
+    let id = fixture.live_session_id(&signed_in, Duration::ZERO).await;
+    fixture.change_policy(|policy| policy.limits.absolute = 100 * HOUR);
     for minutes in (10..480).step_by(10) {
-        assert_eq!(party.session(&signed_in, minutes * MINUTE).await, id);
+        assert_eq!(fixture.live_session_id(&signed_in, minutes * MINUTE).await, id);
     }
-    cell_text(party.verdict(&signed_in, 8 * HOUR).await == ABSOLUTE)
+    cell_text(fixture.verdict(&signed_in, 8 * HOUR).await == ABSOLUTE)
 }
 
-async fn store_unavailable(kind: Kind) -> &'static str {
-    let party = SourceFixture::new(kind).await;
-    let signed_in = session_in_use(&party).await;
-    let fails = &party.bench.store.all_fail;
+async fn store_unavailable(kind: SourceKind) -> &'static str {
+    let fixture = SourceFixture::new(kind).await;
+    let signed_in = session_in_use(&fixture).await;
+    let fails = &fixture.bench.store.all_fail;
     fails.store(true, Ordering::SeqCst);
-    let away = party.verdict(&signed_in, 2 * MINUTE).await;
+    let during_failure = fixture.verdict(&signed_in, 2 * MINUTE).await;
     fails.store(false, Ordering::SeqCst);
-    let back = party.verdict(&signed_in, 3 * MINUTE).await;
-    cell_text((away, back) == (denied(DenyReason::StoreUnavailable), ALLOW))
+    let after_failure = fixture.verdict(&signed_in, 3 * MINUTE).await;
+    cell_text((during_failure, after_failure) == (denied(DenyReason::StoreUnavailable), ALLOW))
 }
 
-async fn source_unavailable(kind: Kind) -> &'static str {
-    let mut party = SourceFixture::new(kind).await;
-    let signed_in = session_in_use(&party).await;
-    let away = match kind {
-        Kind::Token | Kind::Login => return NONE,
-        Kind::Jwt | Kind::JwtByIat => {
-            let keys = no_keys(&party.checker.clock, &party.checker.metrics);
-            let known = std::mem::replace(&mut party.checker.sources.jwt[0].keys, keys);
-            let away = party.verdict(&signed_in, 2 * MINUTE).await;
-            party.checker.sources.jwt[0].keys = known;
-            away
+async fn source_unavailable(kind: SourceKind) -> &'static str {
+    let mut fixture = SourceFixture::new(kind).await;
+    let signed_in = session_in_use(&fixture).await;
+    let during_failure = match kind {
+        SourceKind::Token | SourceKind::Login => return NOT_APPLICABLE,
+        SourceKind::Jwt | SourceKind::JwtByIat => {
+            let keys = no_keys(&fixture.checker.clock, &fixture.checker.metrics);
+            let known = std::mem::replace(&mut fixture.checker.sources.jwt[0].keys, keys);
+            let during_failure = fixture.verdict(&signed_in, 2 * MINUTE).await;
+            fixture.checker.sources.jwt[0].keys = known;
+            during_failure
         }
-        Kind::DelegatedWithTime | Kind::DelegatedWithoutTime => {
+        SourceKind::DelegatedWithTime | SourceKind::DelegatedWithoutTime => {
             let answer = Answer::Now(500, Vec::new(), "");
-            party
+            fixture
                 .verdict_with_answer(&signed_in, 2 * MINUTE, answer)
                 .await
         }
     };
-    let back = party.verdict(&signed_in, 3 * MINUTE).await;
-    cell_text((away, back) == (denied(DenyReason::SourceUnavailable), ALLOW))
+    let after_failure = fixture.verdict(&signed_in, 3 * MINUTE).await;
+    cell_text((during_failure, after_failure) == (denied(DenyReason::SourceUnavailable), ALLOW))
 }
 
 /// The rule does not apply to Curfew's tokens: they are never refreshed, so a client does not try again with the same
 /// sign-in.
-async fn challenge_after_end(kind: Kind) -> &'static str {
-    let party = SourceFixture::new(kind).await;
-    let signed_in = session_in_use(&party).await;
-    let ended = party.visit(&signed_in, HOUR).await;
+async fn challenge_after_end(kind: SourceKind) -> &'static str {
+    let fixture = SourceFixture::new(kind).await;
+    let signed_in = session_in_use(&fixture).await;
+    let ended = fixture.check(&signed_in, HOUR).await;
     assert_eq!(ended.verdict, IDLE);
     match ended.max_auth_age {
-        None if kind.is_own() => NONE,
+        None if kind.is_own() => NOT_APPLICABLE,
         age => cell_text(age == Some(0)),
     }
 }
 
-async fn metrics_and_recent_events(kind: Kind) -> &'static str {
-    let party = SourceFixture::new(kind).await;
-    let signed_in = session_in_use(&party).await;
-    assert_eq!(party.verdict(&signed_in, HOUR).await, IDLE);
-    party.bench.run_background_tasks().await;
-    let text = party.bench.parts.metrics.render().unwrap();
+async fn metrics_and_recent_events(kind: SourceKind) -> &'static str {
+    let fixture = SourceFixture::new(kind).await;
+    let signed_in = session_in_use(&fixture).await;
+    assert_eq!(fixture.verdict(&signed_in, HOUR).await, IDLE);
+    fixture.bench.run_background_tasks().await;
+    let text = fixture.bench.parts.metrics.render().unwrap();
     let counted = [
         r#"curfew_sessions_created_total{policy="default"} 1"#,
         r#"curfew_sessions_ended_total{policy="default",reason="idle_timeout",redelivered="false"} 1"#,
     ];
-    let recent = party.bench.parts.recent.events();
+    let recent = fixture.bench.parts.recent.events();
     cell_text(counted.iter().all(|line| text.contains(line)) && recent.len() == 2)
 }

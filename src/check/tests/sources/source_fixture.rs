@@ -22,11 +22,11 @@ use crate::testing::jwt::{AUDIENCE, ISSUER, SigningKey, source};
 use crate::testing::{Bench, START, policy_name};
 
 /// The client address of the person's requests.
-const HOME: &str = "192.0.2.7";
+const HOME_ADDRESS: &str = "192.0.2.7";
 
 /// A kind of source. The kind determines the credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum SourceKind {
     /// Tokens of Curfew: an application signs the person in through the admin API.
     Token,
     /// Sign-in with an identity provider through Curfew.
@@ -41,7 +41,7 @@ pub(super) enum Kind {
     DelegatedWithoutTime,
 }
 
-impl Kind {
+impl SourceKind {
     pub(super) const ALL: [Self; 6] = [
         Self::Token,
         Self::Login,
@@ -80,14 +80,14 @@ impl Kind {
 /// One sign-in of the person.
 pub(super) struct SignedIn {
     number: u8,
-    at: Duration,
+    authenticated_at: Duration,
     /// The token, if Curfew issued it.
-    own: Option<String>,
+    own_token: Option<String>,
 }
 
 /// A Curfew that accepts one source, with sign-ins of `alice`.
 pub(super) struct SourceFixture {
-    pub(super) kind: Kind,
+    pub(super) kind: SourceKind,
     pub(super) bench: Bench,
     pub(super) checker: Checker,
     pub(super) service: Service,
@@ -97,12 +97,12 @@ pub(super) struct SourceFixture {
 }
 
 impl SourceFixture {
-    pub(super) async fn new(kind: Kind) -> Self {
+    pub(super) async fn new(kind: SourceKind) -> Self {
         Self::with(kind, |_| {}, Rules::default()).await
     }
 
     /// Creates a fixture with a changed default policy and these rules.
-    pub(super) async fn with(kind: Kind, change: impl FnOnce(&mut Policy), rules: Rules) -> Self {
+    pub(super) async fn with(kind: SourceKind, change: impl FnOnce(&mut Policy), rules: Rules) -> Self {
         let (mut bench, service) = (Bench::new(), Service::start().await);
         let policies = bench.parts.policies.iter();
         let mut policies: BTreeMap<_, _> = policies
@@ -113,17 +113,17 @@ impl SourceFixture {
         let key = SigningKey::ed25519("a");
         let mut checker = bench.checker(rules, "session");
         match kind {
-            Kind::Token | Kind::Login => {}
-            Kind::Jwt | Kind::JwtByIat => {
+            SourceKind::Token | SourceKind::Login => {}
+            SourceKind::Jwt | SourceKind::JwtByIat => {
                 checker.sources.extractor.jwt = Some(JwtLocations {
                     cookie: None,
                     bearer: true,
                 });
                 let mut source = source(&[&key], None);
-                source.issuer.accepts_iat = kind == Kind::JwtByIat;
+                source.issuer.accepts_iat = kind == SourceKind::JwtByIat;
                 checker.sources.jwt.push(source);
             }
-            Kind::DelegatedWithTime | Kind::DelegatedWithoutTime => {
+            SourceKind::DelegatedWithTime | SourceKind::DelegatedWithoutTime => {
                 let metrics = std::sync::Arc::clone(&bench.parts.metrics);
                 let settings = service.settings(|_| {});
                 let delegate = Delegate::new(settings, metrics).unwrap();
@@ -160,8 +160,8 @@ impl SourceFixture {
             "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "sid": format!("s{}", signed_in.number),
             "iat": seconds(now), "exp": seconds(now + Duration::from_secs(60)),
         });
-        if self.kind != Kind::JwtByIat {
-            claims["auth_time"] = seconds(signed_in.at).into();
+        if self.kind != SourceKind::JwtByIat {
+            claims["auth_time"] = seconds(signed_in.authenticated_at).into();
         }
         match &self.groups {
             Some(groups) => claims["groups"] = json!(groups),
@@ -183,7 +183,7 @@ impl SourceFixture {
                 attributes.insert(Attributes::GROUPS_STATE.to_owned(), mark);
             }
         }
-        if self.kind == Kind::Login {
+        if self.kind == SourceKind::Login {
             let issuer = crate::testing::jwt::issuer();
             let names = [
                 issuer.provider_session(&format!("s{}", signed_in.number)),
@@ -207,8 +207,8 @@ impl SourceFixture {
         self.bench.at(recorded_at);
         let mut signed_in = SignedIn {
             number,
-            at,
-            own: None,
+            authenticated_at: at,
+            own_token: None,
         };
         if self.kind.is_own() {
             let started = self.checker.lifecycle.start(SignIn {
@@ -217,7 +217,7 @@ impl SourceFixture {
                 policy: policy_name("default"),
                 remember: false,
                 client: Client {
-                    address: HOME.parse().ok(),
+                    address: HOME_ADDRESS.parse().ok(),
                     user_agent: None,
                 },
                 authenticated: Some(START.plus(at)),
@@ -225,7 +225,7 @@ impl SourceFixture {
                 refresh: None,
                 actor: Actor::CURFEW,
             });
-            signed_in.own = Some(started.await?.token.expose());
+            signed_in.own_token = Some(started.await?.token.expose());
         }
         Ok(signed_in)
     }
@@ -237,34 +237,34 @@ impl SourceFixture {
     /// Returns the headers with the credential at the time `now`. A source that refreshes credentials has just
     /// refreshed this one.
     fn credential(&self, signed_in: &SignedIn, now: Duration) -> HeaderMap {
-        if let Some(token) = &signed_in.own {
+        if let Some(token) = &signed_in.own_token {
             return headers(&[("cookie", &format!("session={token}"))]);
         }
         let claims = self.claims(signed_in, now);
-        if matches!(self.kind, Kind::Jwt | Kind::JwtByIat) {
+        if matches!(self.kind, SourceKind::Jwt | SourceKind::JwtByIat) {
             let token = self.key.token(&claims);
             return headers(&[("authorization", &format!("Bearer {token}"))]);
         }
-        let mut lines = Vec::new();
+        let mut header_lines = Vec::new();
         // Curfew does not verify this token, because it trusts the service that sends it.
         let encoded = URL_SAFE_NO_PAD.encode(claims.to_string());
         let token = format!("e30.{encoded}.c2ln");
-        if self.kind == Kind::DelegatedWithTime {
-            lines.push(("x-token", &*token));
+        if self.kind == SourceKind::DelegatedWithTime {
+            header_lines.push(("x-token", &*token));
         }
         let groups = self.groups.clone().unwrap_or_default().join(",");
-        lines.push(("x-auth-request-groups", &*groups));
-        self.service.set_answer(Answer::allow(&lines));
+        header_lines.push(("x-auth-request-groups", &*groups));
+        self.service.set_answer(Answer::allow(&header_lines));
         let cookie = format!("_oauth2_proxy=t{}|{}|s", signed_in.number, now.as_secs());
         headers(&[("cookie", &cookie)])
     }
 
-    pub(super) async fn visit(&self, signed_in: &SignedIn, after: Duration) -> Outcome {
-        self.request(signed_in, after, &Visit::default()).await
+    pub(super) async fn check(&self, signed_in: &SignedIn, after: Duration) -> Outcome {
+        self.check_with(signed_in, after, &RequestOptions::default()).await
     }
 
     pub(super) async fn verdict(&self, signed_in: &SignedIn, after: Duration) -> Verdict {
-        self.visit(signed_in, after).await.verdict
+        self.check(signed_in, after).await.verdict
     }
 
     /// Checks a request while the service returns this `answer`.
@@ -276,61 +276,61 @@ impl SourceFixture {
     ) -> Verdict {
         let headers = self.credential(signed_in, after);
         self.service.set_answer(answer);
-        self.send(headers, after, &Visit::default()).await.verdict
+        self.check_with_headers(headers, after, &RequestOptions::default()).await.verdict
     }
 
-    pub(super) async fn request(
+    pub(super) async fn check_with(
         &self,
         signed_in: &SignedIn,
         after: Duration,
-        visit: &Visit,
+        options: &RequestOptions,
     ) -> Outcome {
-        self.send(self.credential(signed_in, after), after, visit)
+        self.check_with_headers(self.credential(signed_in, after), after, options)
             .await
     }
 
-    async fn send(&self, mut headers: HeaderMap, after: Duration, visit: &Visit) -> Outcome {
+    async fn check_with_headers(&self, mut headers: HeaderMap, after: Duration, options: &RequestOptions) -> Outcome {
         self.bench.at(after);
-        if visit.passive {
+        if options.passive {
             headers.insert("x-session-passive", "1".parse().unwrap());
         }
-        let url = format!("https://app.example.com{}", visit.path);
+        let url = format!("https://app.example.com{}", options.path);
         let request = CheckRequest {
             contract: Contract::AuthRequest,
-            policy: visit.policy,
+            policy: options.policy,
             original: Ok(Original {
                 method: &Method::POST,
                 url: OriginalUrl::parse(url.as_bytes()).unwrap(),
             }),
             headers: &headers,
-            address: ClientAddress::InField(visit.from.parse().ok()),
+            address: ClientAddress::InField(options.from.parse().ok()),
             peer: None,
         };
         self.checker.check(&request).await
     }
 
     /// Sends an allowed request, and returns its session ID.
-    pub(super) async fn session(&self, signed_in: &SignedIn, after: Duration) -> SessionId {
-        let outcome = self.visit(signed_in, after).await;
+    pub(super) async fn live_session_id(&self, signed_in: &SignedIn, after: Duration) -> SessionId {
+        let outcome = self.check(signed_in, after).await;
         assert_eq!(outcome.verdict, Verdict::Allow, "{:?}", self.kind);
         outcome.session.unwrap().0
     }
 }
 
 /// The properties of a request that tests change.
-pub(super) struct Visit {
+pub(super) struct RequestOptions {
     pub(super) policy: Option<&'static str>,
     pub(super) path: &'static str,
     pub(super) from: &'static str,
     pub(super) passive: bool,
 }
 
-impl Default for Visit {
+impl Default for RequestOptions {
     fn default() -> Self {
         Self {
             policy: None,
             path: "/",
-            from: HOME,
+            from: HOME_ADDRESS,
             passive: false,
         }
     }
