@@ -2,7 +2,7 @@
 //! of each limit. Checks use the same [`RuleMatch`].
 
 mod limits;
-mod lines;
+mod summary;
 
 use http::HeaderMap;
 use serde::Serialize;
@@ -91,7 +91,7 @@ pub struct RequestedPolicy {
 #[must_use]
 pub fn explain(
     book: &Rulebook,
-    question: &ExplainedRequest<'_>,
+    request: &ExplainedRequest<'_>,
     session: &Session,
     now: Timestamp,
 ) -> Explanation {
@@ -101,7 +101,7 @@ pub fn explain(
         original,
         headers,
         client,
-    } = *question;
+    } = *request;
     let path = NormalPath::new(original.url.path).ok();
     let path = path.map(|path| path.as_str().to_owned());
     let rule_match = match RuleMatch::find(book, contract, policy, &original, headers) {
@@ -120,9 +120,9 @@ pub fn explain(
         Activity::Touch => ("touch", None),
         Activity::Passive(passivity) => ("passive", Some(passivity.describe())),
     };
-    let asked = [(rule_match.proxy_policy, "proxy"), (rule_match.rule_policy, "rule")];
-    let requested_policies = asked.into_iter().filter_map(|(asked, by)| {
-        let (name, _) = asked?;
+    let requested = [(rule_match.proxy_policy, "proxy"), (rule_match.rule_policy, "rule")];
+    let requested_policies = requested.into_iter().filter_map(|(requested, by)| {
+        let (name, _) = requested?;
         let name = name.to_string();
         Some(RequestedPolicy { name, by })
     });
@@ -139,8 +139,8 @@ pub fn explain(
         required_groups: rule_match.terms.groups.clone(),
         activity,
         passive_reason,
-        session_limits: limits::of_session(book, session),
-        request_limits: limits::of_request(book, &rule_match, session),
+        session_limits: limits::session_limits(book, session),
+        request_limits: limits::request_limits(book, &rule_match, session),
         binding_mismatch: mismatch.map(crate::policy::BindingMismatch::as_str),
     };
     Explanation {

@@ -11,8 +11,8 @@
 //! The crate `oauth2` implements OAuth 2.0, and this module implements the additions of OpenID Connect. The verifier
 //! of JSON Web Tokens ([`Issuer`](crate::credential::jwt::Issuer)) verifies the ID tokens.
 
-mod answer;
 mod attempt;
+mod authorization_response;
 mod cache;
 mod discovery;
 mod metadata;
@@ -31,8 +31,8 @@ use crate::policy::{MaxAge, Policies, Policy};
 use crate::secret::Secret;
 use crate::session::{Attributes, PolicyName, Timestamp};
 
-pub use answer::{AuthorizationResponse, LoginOutcome};
 pub use attempt::{ATTEMPT_LIFETIME, Attempt};
+pub use authorization_response::{AuthorizationResponse, LoginOutcome};
 pub use provider::{
     MAX_REFRESH_TOKEN_BYTES, Provider, RefreshAnswer, SubjectUpdate, TokenResponse,
 };
@@ -145,9 +145,9 @@ impl Login {
         max_age: Option<Duration>,
         now: Timestamp,
     ) -> Result<(Url, String, String), LoginError> {
-        let failed = |error: KeyError| LoginError::Unavailable(error.to_string());
+        let unavailable = |error: KeyError| LoginError::Unavailable(error.to_string());
         let attempt =
-            Attempt::new(self, provider.name(), target, reauthenticate, now).map_err(failed)?;
+            Attempt::new(self, provider.name(), target, reauthenticate, now).map_err(unavailable)?;
         let url = provider.authorization_url(&attempt, max_age, now).await?;
         let name = Attempt::cookie_name(&attempt.state, self.secure);
         let name = name.ok_or(LoginError::NoMatchingAttempt("invalid `state`"))?;
@@ -194,8 +194,8 @@ impl Login {
         if attempt.reauthenticate {
             // A provider rounds `auth_time` to whole seconds, and its clock can differ. So a time slightly before the
             // start of the attempt counts as the start of the attempt.
-            let fresh = authenticated.plus(leeway) >= attempt.begun;
-            return Ok(fresh.then(|| authenticated.max(attempt.begun).min(now)));
+            let fresh = authenticated.plus(leeway) >= attempt.started_at;
+            return Ok(fresh.then(|| authenticated.max(attempt.started_at).min(now)));
         }
         // The leeway is not needed here: if the clocks differ, the person at worst authenticates once more.
         let fresh = max_age.is_none_or(|age| now < authenticated.plus(age));

@@ -6,7 +6,7 @@
 mod back_channel;
 mod events;
 mod front_channel;
-mod front_limit;
+mod front_channel_limiter;
 mod replay_cache;
 
 use std::net::{IpAddr, SocketAddr};
@@ -39,7 +39,7 @@ const MAX_NOTICE_BYTES: usize = 64 * 1024;
 
 /// Curfew adds this duration to the time of a notice, because that time has whole seconds. So a notice also ends
 /// sessions that started in the same second.
-const ONE_SECOND: Duration = Duration::from_secs(1);
+const ISSUE_TIME_PRECISION: Duration = Duration::from_secs(1);
 
 /// The state of the logout endpoints.
 pub struct LogoutEndpoints {
@@ -93,7 +93,7 @@ impl Refusal {
 }
 
 /// Verifies one kind of notice.
-type Verify = fn(&Issuer, &str, &KeySet, Timestamp) -> Result<Notice, InvalidNotice>;
+type VerifyNotice = fn(&Issuer, &str, &KeySet, Timestamp) -> Result<Notice, InvalidNotice>;
 
 /// Builds the logout routes of the `browser` listener.
 pub fn router(logouts: Live<LogoutEndpoints>) -> Router {
@@ -117,8 +117,8 @@ impl LogoutEndpoints {
     async fn accept(
         &self,
         text: &str,
-        by: &'static str,
-        verify: Verify,
+        channel: &'static str,
+        verify: VerifyNotice,
         address: Option<IpAddr>,
     ) -> Result<(), Refusal> {
         let source = JwtSource::of(&self.issuers, text).ok_or(Refusal::UnknownIssuer)?;
@@ -139,14 +139,14 @@ impl LogoutEndpoints {
             let before = if target.is_single_session {
                 clock.now()
             } else {
-                notice.issued.plus(ONE_SECOND)
+                notice.issued.plus(ISSUE_TIME_PRECISION)
             };
             let actor = Actor::provider(issuer, address);
             let revoked = self
                 .lifecycle
                 .end_of_provider(target, before, &actor)
                 .await?;
-            audit::provider_logout(target, by, revoked, &actor);
+            audit::provider_logout(target, channel, revoked, &actor);
         }
         pending.confirm();
         Ok(())
@@ -154,12 +154,12 @@ impl LogoutEndpoints {
 }
 
 /// Logs a rejected notice.
-fn log_refusal(refusal: &Refusal, by: &'static str) {
-    tracing::warn!(%refusal, by, "logout notice rejected");
+fn log_refusal(refusal: &Refusal, channel: &'static str) {
+    tracing::warn!(%refusal, by = channel, "logout notice rejected");
 }
 
 /// Builds a response that caches must not store.
-fn uncached(status: StatusCode, rest: impl IntoResponse) -> Response {
+fn uncached_response(status: StatusCode, rest: impl IntoResponse) -> Response {
     let mut response = (status, rest).into_response();
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -1,11 +1,11 @@
 //! Revalidation: for sessions in use, asks the identity provider whether the subject may still be signed in
 //! (`login.revalidate`).
 //!
-//! A check only queues a session that is due ([`Revalidation::note`]) and never waits. The worker ([`run`]) takes a
-//! lease in the session record, so that only one replica asks. Then it sends the refresh token of the sign-in to the
+//! A check only queues a session that is due ([`Revalidation::queue_if_due`]) and never waits. The worker ([`run`])
+//! takes a lease in the session record, so that only one replica asks. Then it sends the refresh token of the sign-in to the
 //! provider. A refusal ends the session. A failure of the provider ends no session; the worker asks again later.
 
-mod notes;
+mod diagnostics;
 mod queue;
 mod task;
 
@@ -22,12 +22,12 @@ use crate::login::{Login, MAX_REFRESH_TOKEN_BYTES, Provider, TokenResponse};
 use crate::session::{self, RefreshGrant, Registration, Session, SessionId, Timestamp};
 use crate::telemetry::{Diagnostics, Metrics};
 
-pub use notes::ProviderDiagnostics;
+pub use diagnostics::ProviderDiagnostics;
 pub use queue::RevalidationQueue;
 use task::RevalidationTask;
 
 /// How often the worker checks whether the backoff of a provider is over.
-const TICK: Duration = Duration::from_secs(1);
+const BACKOFF_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// The label of a provider's diagnostics.
 const DIAGNOSTICS_SOURCE: &str = "login.revalidate";
 
@@ -41,7 +41,7 @@ pub struct Revalidation {
     /// The queue of sessions that are due. A reload of the configuration keeps it.
     pub queue: Arc<RevalidationQueue>,
     /// The state of the providers, for the operator. A reload of the configuration keeps it.
-    pub notes: Arc<ProviderDiagnostics>,
+    pub provider_diagnostics: Arc<ProviderDiagnostics>,
     /// Counts the answers.
     pub metrics: Arc<Metrics>,
 }
@@ -52,7 +52,7 @@ impl Revalidation {
     pub fn of(
         login: &Login,
         queue: &Arc<RevalidationQueue>,
-        notes: &Arc<ProviderDiagnostics>,
+        provider_diagnostics: &Arc<ProviderDiagnostics>,
         metrics: &Arc<Metrics>,
     ) -> Option<Self> {
         let providers = login.providers.values();
@@ -61,24 +61,24 @@ impl Revalidation {
             interval: login.revalidate?,
             providers: Arc::new(named.collect()),
             queue: Arc::clone(queue),
-            notes: Arc::clone(notes),
+            provider_diagnostics: Arc::clone(provider_diagnostics),
             metrics: Arc::clone(metrics),
         })
     }
 
     /// Queues a session in use if it is due. It never waits.
-    pub fn note(&self, id: SessionId, session: &Session, now: Timestamp) {
+    pub fn queue_if_due(&self, id: SessionId, session: &Session, now: Timestamp) {
         let details = session.details.as_deref();
-        let Some(due) = details.and_then(|details| details.revalidation) else {
+        let Some(revalidation) = details.and_then(|details| details.revalidation) else {
             return;
         };
-        if now < due.due(self.interval) {
+        if now < revalidation.due(self.interval) {
             return;
         }
-        let Some(name) = self.providers.get(&due.registration) else {
+        let Some(name) = self.providers.get(&revalidation.registration) else {
             return;
         };
-        if !self.queue.add(id, due.registration, now) {
+        if !self.queue.add(id, revalidation.registration, now) {
             self.metrics.revalidated(name, "dropped");
         }
     }
@@ -86,7 +86,7 @@ impl Revalidation {
     /// Returns the refresh token and the state to store with a new session. If the provider issued no usable refresh
     /// token, records that for the operator and returns `None`.
     #[must_use]
-    pub fn grant(
+    pub fn refresh_grant(
         &self,
         provider: &Provider,
         tokens: &TokenResponse,
@@ -95,7 +95,7 @@ impl Revalidation {
         let token = tokens.refresh_token.as_ref();
         let token = token.filter(|token| token.expose().len() <= MAX_REFRESH_TOKEN_BYTES);
         let name = provider.name();
-        self.notes.refresh_token_issued(name, token.is_some());
+        self.provider_diagnostics.record_refresh_token(name, token.is_some());
         if token.is_none() {
             self.metrics.revalidated(name, "no_refresh_token");
         }
@@ -140,14 +140,14 @@ pub async fn run(work: impl Fn() -> Work, diagnostics: Arc<Diagnostics>, stop: C
         }
         let changed = async {
             match revalidation {
-                Some(revalidation) => revalidation.queue.changed().await,
+                Some(revalidation) => revalidation.queue.wait_for_change().await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             () = stop.cancelled() => {}
             () = changed => {}
-            () = tokio::time::sleep(TICK) => {}
+            () = tokio::time::sleep(BACKOFF_CHECK_INTERVAL) => {}
         }
     }
 }
@@ -174,7 +174,7 @@ fn start_requests(work: &Work, revalidation: &Revalidation, login: &Arc<Login>) 
 /// Returns the diagnostics of the configured providers.
 fn diagnostics_of(revalidation: &Revalidation) -> Vec<String> {
     let names = revalidation.providers.values().map(String::as_str);
-    revalidation.notes.lines(names)
+    revalidation.provider_diagnostics.messages(names)
 }
 
 #[cfg(test)]

@@ -143,7 +143,7 @@ async fn start_session(
     };
     let revalidation = checker.revalidation.as_ref();
     let now = checker.clock.now();
-    let refresh = revalidation.and_then(|revalidation| revalidation.grant(provider, &tokens, now));
+    let refresh = revalidation.and_then(|revalidation| revalidation.refresh_grant(provider, &tokens, now));
     let TokenResponse {
         signed_in,
         id_token,

@@ -147,8 +147,8 @@ pub(super) async fn begin(
     .await)
 }
 
-/// Checks the target page with the browser's session, and returns the outcome. The outcome shows why the proxy denied the
-/// target page, even if the proxy does not pass the reason on (ingress-nginx).
+/// Checks the target page with the browser's session, and returns the outcome. It shows why the proxy denied the target
+/// page, even if the proxy does not pass the reason on (ingress-nginx).
 ///
 /// The path of the proxy's check can name an additional policy, which is unknown here. Therefore, if the check allows
 /// the page, but some policy requires a more recent sign-in, the outcome is a denial with

@@ -255,8 +255,7 @@ async fn the_signed_out_page_shows_the_reason_without_scripts() {
     assert!(page.contains("href=\"/orders?a=1&amp;b=&quot;\""), "{page}");
 }
 
-/// Checks that browsers do not get the headers for the application, and not the headers of a delegated service
-/// either.
+/// Checks that no page has the headers for the application or the headers of a delegated service.
 #[tokio::test]
 async fn no_page_has_headers_of_a_check() {
     let fixture = Fixture::with(|contracts| {

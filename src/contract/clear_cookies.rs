@@ -140,8 +140,8 @@ fn build_removal<'a>(
     }
 }
 
-/// Returns the domains that a host can set cookies for: its own name, and parents with two labels or more. Browsers reject
-/// public suffixes themselves. An IP address, or a name with one label, has no such domains.
+/// Returns the domains that a host can set cookies for: its own name, and parents with two labels or more. Browsers
+/// reject public suffixes themselves. An IP address, or a name with one label, has no such domains.
 fn cookie_domains(host: &str) -> impl Iterator<Item = &str> {
     let host = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,

@@ -36,7 +36,7 @@ const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 pub struct SignInRedirect {
     config: SignInSettings,
     /// Whether the session cookie is sent over TLS only. Then return addresses are always `https`: over `http` the
-    /// cookie would be missing, and the browser would be redirected to sign in for ever.
+    /// cookie would be missing, and the redirects to the sign-in page would never end.
     secure: bool,
 }
 

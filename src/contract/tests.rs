@@ -15,14 +15,14 @@ use super::fixture::{Fixture, denial, read_body};
 use super::{Contracts, ext_authz_grpc, spoe};
 use crate::delegate::Delegate;
 use crate::identity::{AssertionKey, AssertionSigner, IdentityHeaders};
-use crate::testing::delegate::{Answer, Service};
+use crate::testing::delegate::{Answer, FakeService};
 use crate::testing::{HOUR, MINUTE};
 
 const DELEGATE_COOKIE: (&str, &str) = ("cookie", "_oauth2_proxy=t|1|s");
 
 /// Starts a Curfew that asks a delegated service, and returns both.
-async fn start_with_delegate() -> (Fixture, Service) {
-    let service = Service::start().await;
+async fn start_with_delegate() -> (Fixture, FakeService) {
+    let service = FakeService::start().await;
     let settings = service.settings(|_| {});
     let fixture = Fixture::with(|contracts: &mut Contracts| {
         contracts

@@ -42,12 +42,12 @@ impl Limit {
 type KeyedLimits = (String, Limits);
 
 /// Returns the limits that end a session.
-pub(super) fn of_session(book: &Rulebook, session: &Session) -> LimitsInForce {
-    tightest(&home_limits(book, session))
+pub(super) fn session_limits(book: &Rulebook, session: &Session) -> LimitsInForce {
+    shortest_limits(&home_limits(book, session))
 }
 
 /// Returns the limits that a session must meet for a request.
-pub(super) fn of_request(
+pub(super) fn request_limits(
     book: &Rulebook,
     rule_match: &RuleMatch<'_>,
     session: &Session,
@@ -59,7 +59,7 @@ pub(super) fn of_request(
     {
         all.extend(policy_limits(name.as_str(), policy, session));
     }
-    tightest(&all)
+    shortest_limits(&all)
 }
 
 /// Returns the limits of the home policy, or of all policies if the home policy is no longer configured.
@@ -93,8 +93,8 @@ fn policy_limits(name: &str, policy: &Policy, session: &Session) -> Vec<KeyedLim
 }
 
 /// Returns the shortest limit of each kind, with its origin.
-fn tightest(sources: &[KeyedLimits]) -> LimitsInForce {
-    let of = |name: &str, limit: fn(&Limits) -> Option<Duration>| {
+fn shortest_limits(sources: &[KeyedLimits]) -> LimitsInForce {
+    let shortest = |name: &str, limit: fn(&Limits) -> Option<Duration>| {
         let limits = sources
             .iter()
             .filter_map(|(key, limits)| Some((limit(limits)?, key)));
@@ -105,8 +105,8 @@ fn tightest(sources: &[KeyedLimits]) -> LimitsInForce {
         })
     };
     LimitsInForce {
-        idle: of("idle", |limits| limits.idle),
-        absolute: of("absolute", |limits| Some(limits.absolute)),
-        max_auth_age: of("max_auth_age", |limits| limits.max_auth_age),
+        idle: shortest("idle", |limits| limits.idle),
+        absolute: shortest("absolute", |limits| Some(limits.absolute)),
+        max_auth_age: shortest("max_auth_age", |limits| limits.max_auth_age),
     }
 }

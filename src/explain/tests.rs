@@ -10,7 +10,7 @@ use crate::session::{Attributes, Binding, Limits, NewSession, PolicyName, Subjec
 use crate::testing::{HOUR, MINUTE, START};
 
 /// Returns the rulebook of the example configuration.
-fn example() -> Rulebook {
+fn example_rulebook() -> Rulebook {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/curfew/curfew.yaml");
     let source = ConfigSource {
         file: Some(path.into()),
@@ -39,7 +39,7 @@ fn session(book: &Rulebook, policy: &str, groups: &[&str], remembered: bool) -> 
 
 /// Explains a `GET` request from NGINX.
 fn explain_get(book: &Rulebook, session: &Session, url: &str, now: Timestamp) -> Explanation {
-    let question = ExplainedRequest {
+    let request = ExplainedRequest {
         contract: Contract::AuthRequest,
         policy: None,
         original: Original {
@@ -49,12 +49,12 @@ fn explain_get(book: &Rulebook, session: &Session, url: &str, now: Timestamp) ->
         headers: &HeaderMap::new(),
         client: Client::default(),
     };
-    explain(book, &question, session, now)
+    explain(book, &request, session, now)
 }
 
 #[test]
-fn explains_what_applies_and_its_origin() {
-    let book = example();
+fn an_explanation_has_each_rule_policy_and_limit_with_its_origin() {
+    let book = example_rulebook();
     let admin = session(&book, "staff", &["cluster-admins"], false);
     let pay = explain_get(&book, &admin, "https://shop.example.com/payments/1", START);
     let terms = pay.terms.unwrap();
@@ -93,8 +93,8 @@ fn explains_what_applies_and_its_origin() {
 }
 
 #[test]
-fn explains_denials() {
-    let book = example();
+fn an_explanation_has_the_reason_of_a_denial() {
+    let book = example_rulebook();
     let alice = session(&book, "customers", &[], true);
     for (url, after, expected) in [
         ("https://shop.example.com/", MINUTE, "allow"),
@@ -112,27 +112,27 @@ fn explains_denials() {
         ),
         ("https://shop.example.com/assets/x", 24 * 30 * HOUR, "allow"),
     ] {
-        let answer = explain_get(&book, &alice, url, START.plus(after));
-        assert_eq!(answer.verdict, expected, "{url}");
-        assert!(answer.match_error.is_none());
+        let explanation = explain_get(&book, &alice, url, START.plus(after));
+        assert_eq!(explanation.verdict, expected, "{url}");
+        assert!(explanation.match_error.is_none());
     }
-    let trick = explain_get(
+    let ambiguous = explain_get(
         &book,
         &alice,
         "https://shop.example.com/assets/%2e%2e/x",
         START,
     );
-    assert_eq!((trick.verdict, trick.path), ("malformed_request", None));
-    let why = trick.match_error.unwrap();
-    assert!(why.ends_with("segment . or .."), "{why}");
+    assert_eq!((ambiguous.verdict, ambiguous.path), ("malformed_request", None));
+    let match_error = ambiguous.match_error.unwrap();
+    assert!(match_error.ends_with("segment . or .."), "{match_error}");
     let passive = explain_get(
         &book,
         &alice,
         "https://intranet.example.com/news/1/unread",
         START,
     );
-    let because = passive.terms.unwrap().passive_reason;
-    assert_eq!(because, Some("the rule sets `activity: passive`"));
+    let passive_reason = passive.terms.unwrap().passive_reason;
+    assert_eq!(passive_reason, Some("the rule sets `activity: passive`"));
 }
 
 proptest! {
@@ -144,7 +144,7 @@ proptest! {
         remembered in any::<bool>(),
         path in prop_oneof![Just("/"), Just("/payments/x"), Just("/admin"), Just("/api")],
     ) {
-        let book = example();
+        let book = example_rulebook();
         let remembered = remembered && policy == "customers";
         let groups: &[&str] = if admin { &["cluster-admins"] } else { &[] };
         let session = session(&book, policy, groups, remembered);

@@ -38,7 +38,7 @@ pub struct Attempt {
     /// The return address.
     pub target: String,
     /// When the attempt started.
-    pub begun: Timestamp,
+    pub started_at: Timestamp,
     /// Whether the person must authenticate again (`prompt=login`).
     pub reauthenticate: bool,
     secret: [u8; SECRET_BYTES],
@@ -50,7 +50,7 @@ struct StateContents {
     provider: String,
     target: String,
     /// The start of the attempt, in milliseconds since the epoch.
-    begun: u64,
+    started_at: u64,
     reauthenticate: bool,
     /// A hash of the secret.
     digest: [u8; 32],
@@ -59,7 +59,7 @@ struct StateContents {
 impl StateContents {
     /// Decrypts a `state` that Curfew created for the purpose of `login`. Every replica with the same keys can
     /// decrypt it.
-    fn open(state: &str, login: &Login) -> Option<Self> {
+    fn decrypt(state: &str, login: &Login) -> Option<Self> {
         let bytes = login.key_ring.decrypt_text(login.purpose, state).ok()?;
         postcard::from_bytes(&bytes).ok()
     }
@@ -81,7 +81,7 @@ impl Attempt {
         let contents = StateContents {
             provider: provider.to_owned(),
             target: target.to_owned(),
-            begun: now.as_millis(),
+            started_at: now.as_millis(),
             reauthenticate,
             digest: derive_hash("secret", &secret),
         };
@@ -92,14 +92,14 @@ impl Attempt {
 
     /// Derives the nonce and the PKCE verifier from the secret.
     fn from_contents(state: String, contents: StateContents, secret: [u8; SECRET_BYTES]) -> Self {
-        let text = |kind| URL_SAFE_NO_PAD.encode(derive_hash(kind, &secret));
+        let encode_hash = |kind| URL_SAFE_NO_PAD.encode(derive_hash(kind, &secret));
         Self {
             provider: contents.provider,
             state,
-            nonce: text("nonce"),
-            verifier: text("verifier"),
+            nonce: encode_hash("nonce"),
+            verifier: encode_hash("verifier"),
             target: contents.target,
-            begun: Timestamp::from_millis(contents.begun),
+            started_at: Timestamp::from_millis(contents.started_at),
             reauthenticate: contents.reauthenticate,
             secret,
         }
@@ -109,10 +109,10 @@ impl Attempt {
     /// so each attempt of a browser has another name.
     #[must_use]
     pub fn cookie_name(state: &str, secure: bool) -> Option<String> {
-        let start = state.get(..8)?;
+        let name_suffix = state.get(..8)?;
         let is_name_byte = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        let name = format!("{}{start}", Self::prefix(secure));
-        start.bytes().all(is_name_byte).then_some(name)
+        let name = format!("{}{name_suffix}", Self::prefix(secure));
+        name_suffix.bytes().all(is_name_byte).then_some(name)
     }
 
     /// Returns the prefix of all attempt cookies. `__Host-` prevents that another host sets such a cookie (RFC
@@ -129,7 +129,7 @@ impl Attempt {
     /// Returns the cookie value: the start time and the secret. With the start time, Curfew finds the oldest attempt.
     #[must_use]
     pub fn cookie_value(&self) -> String {
-        let time = self.begun.as_millis().to_be_bytes();
+        let time = self.started_at.as_millis().to_be_bytes();
         let bytes = [&time[time.len() - TIME_BYTES..], &self.secret].concat();
         URL_SAFE_NO_PAD.encode(bytes)
     }
@@ -137,8 +137,8 @@ impl Attempt {
     /// Returns the names of all attempt cookies in a request, oldest first. Cookies with an invalid value come first.
     #[must_use]
     pub fn cookie_names(headers: &HeaderMap, secure: bool) -> Vec<&str> {
-        let lines = headers.get_all(COOKIE).into_iter();
-        let pairs = lines
+        let header_lines = headers.get_all(COOKIE).into_iter();
+        let pairs = header_lines
             .filter_map(|line| line.to_str().ok())
             .flat_map(|line| line.split(';'))
             .filter_map(|pair| pair.split_once('='));
@@ -168,7 +168,7 @@ impl Attempt {
         login: &Login,
         now: Timestamp,
     ) -> Result<Self, LoginError> {
-        let contents = StateContents::open(state, login)
+        let contents = StateContents::decrypt(state, login)
             .ok_or(LoginError::NoMatchingAttempt("invalid `state`"))?;
         let name = Self::cookie_name(state, login.secure);
         let name = name.ok_or(LoginError::NoMatchingAttempt("invalid `state`"))?;
@@ -185,7 +185,7 @@ impl Attempt {
             .ok_or(LoginError::NoMatchingAttempt(
                 "attempt cookie with another secret",
             ))?;
-        if now >= Timestamp::from_millis(contents.begun).plus(ATTEMPT_LIFETIME) {
+        if now >= Timestamp::from_millis(contents.started_at).plus(ATTEMPT_LIFETIME) {
             return Err(LoginError::NoMatchingAttempt("the attempt has expired"));
         }
         Ok(Self::from_contents(state.to_owned(), contents, secret))
@@ -195,7 +195,7 @@ impl Attempt {
     /// `None` if Curfew did not create this `state`.
     #[must_use]
     pub fn target_of(state: &str, login: &Login) -> Option<String> {
-        StateContents::open(state, login).map(|contents| contents.target)
+        StateContents::decrypt(state, login).map(|contents| contents.target)
     }
 }
 
@@ -219,7 +219,7 @@ impl std::fmt::Debug for Attempt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Attempt")
             .field("provider", &self.provider)
-            .field("begun", &self.begun)
+            .field("started_at", &self.started_at)
             .field("reauthenticate", &self.reauthenticate)
             .finish_non_exhaustive()
     }

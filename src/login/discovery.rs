@@ -3,11 +3,11 @@
 use url::Url;
 
 use super::metadata::{InvalidMetadata, Metadata};
-use super::transport::{HttpFault, JSON, get, require_media_type};
+use super::transport::{HttpFault, JSON_MEDIA_TYPE, get, require_media_type};
 use crate::credential::jwt::{KeySet, KeySetError};
 
 /// The media types of a JSON Web Key Set (RFC 7517, section 8.5).
-const KEY_SET_TYPES: [&str; 2] = [JSON, "application/jwk-set+json"];
+const KEY_SET_MEDIA_TYPES: [&str; 2] = [JSON_MEDIA_TYPE, "application/jwk-set+json"];
 
 /// The metadata and the keys that a provider publishes.
 pub struct Discovered {
@@ -45,10 +45,10 @@ pub async fn discover(
     issuer: &str,
     client: &reqwest::Client,
 ) -> Result<Discovered, DiscoveryError> {
-    let document = fetch(client, &metadata_url(issuer)?, &[JSON]).await;
+    let document = fetch(client, &metadata_url(issuer)?, &[JSON_MEDIA_TYPE]).await;
     let document = document.map_err(DiscoveryError::FetchMetadata)?;
     let metadata = Metadata::parse(&document, issuer)?;
-    let keys = fetch(client, &metadata.jwks_uri, &KEY_SET_TYPES).await;
+    let keys = fetch(client, &metadata.jwks_uri, &KEY_SET_MEDIA_TYPES).await;
     let keys = keys.map_err(DiscoveryError::FetchKeys)?;
     Ok(Discovered {
         keys: KeySet::from_json(&keys)?,

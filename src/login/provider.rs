@@ -27,7 +27,7 @@ pub use refresh::{MAX_REFRESH_TOKEN_BYTES, RefreshAnswer, SubjectUpdate};
 pub struct Provider {
     /// The configuration.
     pub settings: ProviderSettings,
-    redirect: RedirectUrl,
+    redirect_url: RedirectUrl,
     client: reqwest::Client,
     discovery: DiscoveryCache,
 }
@@ -43,7 +43,7 @@ impl Provider {
         // A separate redirect URI for each provider prevents mix-up attacks (RFC 9700 section 4.4).
         url.set_path(&format!("{path}/{}", settings.issuer.name));
         Ok(Self {
-            redirect: RedirectUrl::from_url(url),
+            redirect_url: RedirectUrl::from_url(url),
             settings,
             client,
             discovery: DiscoveryCache::default(),

@@ -9,29 +9,29 @@ use crate::credential::jwt::SignedIn;
 use crate::session::{ClaimsInToken, Subject};
 
 /// Returns a time: `seconds` after a fixed start.
-const fn at(seconds: u64) -> Timestamp {
+const fn time_at(seconds: u64) -> Timestamp {
     Timestamp::from_millis(1_000_000_000 + seconds * 1000)
 }
 
 /// Starts an attempt at 100 s, with a new key.
 fn attempt(reauthenticate: bool) -> Attempt {
-    attempt_of(&login(key(), "sign-in"), reauthenticate)
+    start_attempt(&login_with_key(new_key(), "sign-in"), reauthenticate)
 }
 
 /// Starts an attempt at 100 s, with the keys of `login`.
-fn attempt_of(login: &Login, reauthenticate: bool) -> Attempt {
+fn start_attempt(login: &Login, reauthenticate: bool) -> Attempt {
     Attempt::new(
         login,
         "main",
         "https://app.example.com/a?b=c",
         reauthenticate,
-        at(100),
+        time_at(100),
     )
     .unwrap()
 }
 
 /// Generates a key for attempts.
-fn key() -> SigningKey {
+fn new_key() -> SigningKey {
     SigningKey::parse(&SigningKey::generate().unwrap()).unwrap()
 }
 
@@ -59,8 +59,8 @@ fn token_response(authenticated: Option<u64>) -> TokenResponse {
         signed_in: SignedIn {
             subject: Subject::new("alice").unwrap(),
             attributes: Attributes::default(),
-            authenticated: authenticated.map(at),
-            issued: at(109),
+            authenticated: authenticated.map(time_at),
+            issued: time_at(109),
         },
         id_token: Secret::default(),
         refresh_token: None,
@@ -78,13 +78,13 @@ fn session_start(
     let age = max_age.map(Duration::from_secs);
     let leeway = Duration::from_secs(5);
     let tokens = token_response(authenticated);
-    let start = Login::session_start(&attempt(reauthenticate), &tokens, age, leeway, at(110));
-    let seconds = |time: Timestamp| time.since(at(0)).as_secs();
+    let start = Login::session_start(&attempt(reauthenticate), &tokens, age, leeway, time_at(110));
+    let seconds = |time: Timestamp| time.since(time_at(0)).as_secs();
     start.ok().map(|start| start.map(seconds))
 }
 
 /// Returns the sign-in for `https://app.example.com/`, with this key and without providers.
-fn login(key: SigningKey, purpose: &'static str) -> Login {
+fn login_with_key(key: SigningKey, purpose: &'static str) -> Login {
     Login {
         url: "https://app.example.com/".parse().unwrap(),
         purpose,
@@ -124,48 +124,48 @@ fn an_authentication_is_accepted_up_to_its_maximum_age() {
 
 #[test]
 fn an_attempt_is_found_by_its_state_and_its_secret() {
-    let ring = login(key(), "sign-in");
-    let (own, other) = (attempt_of(&ring, false), attempt_of(&ring, true));
+    let login = login_with_key(new_key(), "sign-in");
+    let (own, other) = (start_attempt(&login, false), start_attempt(&login, true));
     let find = |headers: &http::HeaderMap, state: &str, now| {
-        Attempt::find(headers, state, &ring, now).ok()
+        Attempt::find(headers, state, &login, now).ok()
     };
     let both = headers(&[&own, &other]);
-    assert_eq!(find(&both, &own.state, at(200)), Some(own.clone()));
-    assert_eq!(find(&both, &other.state, at(200)), Some(other.clone()));
+    assert_eq!(find(&both, &own.state, time_at(200)), Some(own.clone()));
+    assert_eq!(find(&both, &other.state, time_at(200)), Some(other.clone()));
     // These states are similar to a valid state, empty, too short, or not valid in a cookie name.
     let similar = format!("{}x", &own.state[..own.state.len() - 1]);
     let similar = if similar == own.state { "x" } else { &*similar };
     for state in [similar, "", "abc", "a=b; c=d;", "ü6789012"] {
-        assert_eq!(find(&both, state, at(200)), None, "{state}");
+        assert_eq!(find(&both, state, time_at(200)), None, "{state}");
     }
-    assert_eq!(find(&both, &own.state, at(700)), None, "expired");
+    assert_eq!(find(&both, &own.state, time_at(700)), None, "an expired attempt must not be found");
     // The cookie of another attempt has another secret, even under the name of this attempt.
-    assert_eq!(find(&headers(&[&other]), &own.state, at(200)), None);
+    assert_eq!(find(&headers(&[&other]), &own.state, time_at(200)), None);
     let (planted, real) = (cookie(&own, &other), cookie(&own, &own));
-    let alone = cookie_header(std::slice::from_ref(&planted));
-    assert_eq!(find(&alone, &own.state, at(200)), None);
+    let planted_only = cookie_header(std::slice::from_ref(&planted));
+    assert_eq!(find(&planted_only, &own.state, time_at(200)), None);
     // If another host sets a cookie with the same name for the domain, Curfew still finds the right cookie.
     for pair in [[&planted, &real], [&real, &planted]] {
-        let found = find(&cookie_header(&pair.map(Clone::clone)), &own.state, at(200));
+        let found = find(&cookie_header(&pair.map(Clone::clone)), &own.state, time_at(200));
         assert_eq!(found, Some(own.clone()));
     }
 }
 
 #[test]
 fn an_attempt_is_bound_to_its_key_ring_and_purpose() {
-    let ring = login(key(), "sign-in");
-    let own = attempt_of(&ring, false);
+    let login = login_with_key(new_key(), "sign-in");
+    let own = start_attempt(&login, false);
     let console = Login {
-        key_ring: Arc::clone(&ring.key_ring),
-        ..login(key(), "console")
+        key_ring: Arc::clone(&login.key_ring),
+        ..login_with_key(new_key(), "console")
     };
-    for other in [login(key(), "sign-in"), console] {
-        let found = Attempt::find(&headers(&[&own]), &own.state, &other, at(200));
+    for other in [login_with_key(new_key(), "sign-in"), console] {
+        let found = Attempt::find(&headers(&[&own]), &own.state, &other, time_at(200));
         assert!(found.is_err());
         assert_eq!(Attempt::target_of(&own.state, &other), None);
     }
     assert_eq!(
-        Attempt::target_of(&own.state, &ring).unwrap(),
+        Attempt::target_of(&own.state, &login).unwrap(),
         "https://app.example.com/a?b=c"
     );
     // The provider and its logs cannot read the target address.
@@ -175,15 +175,15 @@ fn an_attempt_is_bound_to_its_key_ring_and_purpose() {
 /// Browsers send cookies in any order.
 #[test]
 fn attempt_cookies_are_sorted_by_age() {
-    let ring = login(key(), "sign-in");
-    let attempt_at = |second| Attempt::new(&ring, "main", "/", false, at(second)).unwrap();
+    let login = login_with_key(new_key(), "sign-in");
+    let attempt_at = |second| Attempt::new(&login, "main", "/", false, time_at(second)).unwrap();
     let name = |attempt: &Attempt| Attempt::cookie_name(&attempt.state, true).unwrap();
     let (first, second, third) = (attempt_at(1), attempt_at(2), attempt_at(300));
-    let mut lines = headers(&[&third, &first, &second]);
+    let mut request_headers = headers(&[&third, &first, &second]);
     let other = "session=x; __Host-curfew-login-unknown=x; curfew-login-plain=x";
-    lines.append(http::header::COOKIE, other.parse().unwrap());
+    request_headers.append(http::header::COOKIE, other.parse().unwrap());
     assert_eq!(
-        Attempt::cookie_names(&lines, true),
+        Attempt::cookie_names(&request_headers, true),
         [
             "__Host-curfew-login-unknown",
             &name(&first),

@@ -11,7 +11,7 @@ use crate::http_client::read_body;
 const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 /// The media type of JSON.
-pub const JSON: &str = "application/json";
+pub const JSON_MEDIA_TYPE: &str = "application/json";
 
 /// The reason why a request to a provider failed.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +46,7 @@ pub async fn send(
     request: HttpRequest,
 ) -> Result<HttpResponse, HttpFault> {
     let request = reqwest::Request::try_from(request)?;
-    receive(client.execute(request).await?).await
+    read_response(client.execute(request).await?).await
 }
 
 /// Fetches a document. `token` is the access token, if the endpoint requires one (RFC 6750, section 2.1). Any status
@@ -56,11 +56,11 @@ pub async fn get(
     url: &Url,
     token: Option<&AccessToken>,
 ) -> Result<HttpResponse, HttpFault> {
-    let mut request = client.get(url.clone()).header(ACCEPT, JSON);
+    let mut request = client.get(url.clone()).header(ACCEPT, JSON_MEDIA_TYPE);
     if let Some(token) = token {
         request = request.bearer_auth(token.secret());
     }
-    let response = receive(request.send().await?).await?;
+    let response = read_response(request.send().await?).await?;
     if response.status() == StatusCode::OK {
         Ok(response)
     } else {
@@ -69,9 +69,9 @@ pub async fn get(
 }
 
 /// Reads the body of a response.
-async fn receive(mut answer: reqwest::Response) -> Result<HttpResponse, HttpFault> {
-    let (status, headers) = (answer.status(), std::mem::take(answer.headers_mut()));
-    let body = read_body(&mut answer, MAX_BODY_BYTES).await?;
+async fn read_response(mut unread_response: reqwest::Response) -> Result<HttpResponse, HttpFault> {
+    let (status, headers) = (unread_response.status(), std::mem::take(unread_response.headers_mut()));
+    let body = read_body(&mut unread_response, MAX_BODY_BYTES).await?;
     let mut response = HttpResponse::new(body.ok_or(HttpFault::TooLarge)?);
     *response.status_mut() = status;
     *response.headers_mut() = headers;

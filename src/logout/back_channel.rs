@@ -8,7 +8,7 @@ use axum::{Extension, Json};
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
 
-use super::{LogoutEndpoints, Refusal, log_refusal, uncached};
+use super::{LogoutEndpoints, Refusal, log_refusal, uncached_response};
 use crate::credential::jwt::Issuer;
 use crate::current::Current;
 
@@ -23,7 +23,7 @@ pub(super) async fn logout(
     body: Bytes,
 ) -> Response {
     let address = logouts.address(&headers, peer);
-    let outcome = match token(&body) {
+    let outcome = match parse_token(&body) {
         Some(token) => {
             logouts
                 .accept(&token, CHANNEL, Issuer::verify_logout, address)
@@ -32,7 +32,7 @@ pub(super) async fn logout(
         None => Err(Refusal::Unreadable),
     };
     let Err(refusal) = outcome else {
-        return uncached(StatusCode::OK, ());
+        return uncached_response(StatusCode::OK, ());
     };
     log_refusal(&refusal, CHANNEL);
     let status = if refusal.is_temporary() {
@@ -44,11 +44,11 @@ pub(super) async fn logout(
         "error": "invalid_request",
         "error_description": format!("logout token rejected: {refusal}"),
     });
-    uncached(status, Json(error))
+    uncached_response(status, Json(error))
 }
 
 /// Returns the `logout_token` parameter of the form (section 2.5). It must occur once; other parameters are ignored.
-fn token(body: &[u8]) -> Option<String> {
+fn parse_token(body: &[u8]) -> Option<String> {
     let mut tokens = url::form_urlencoded::parse(body).filter(|(name, _)| name == "logout_token");
     let token = tokens.next()?.1.into_owned();
     tokens.next().is_none().then_some(token)

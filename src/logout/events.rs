@@ -10,7 +10,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
 
-use super::{InvalidJwt, InvalidNotice, LogoutEndpoints, Refusal, log_refusal, uncached};
+use super::{InvalidJwt, InvalidNotice, LogoutEndpoints, Refusal, log_refusal, uncached_response};
 use crate::credential::jwt::Issuer;
 use crate::current::Current;
 
@@ -25,7 +25,7 @@ pub(super) async fn receive(
     body: Bytes,
 ) -> Response {
     let address = logouts.address(&headers, peer);
-    let outcome = match token(&headers, &body) {
+    let outcome = match parse_token(&headers, &body) {
         Some(token) => {
             logouts
                 .accept(token, CHANNEL, Issuer::verify_event, address)
@@ -35,32 +35,32 @@ pub(super) async fn receive(
     };
     let refusal = match outcome {
         // A sender that did not get the response sends the event again (RFC 8935, section 2).
-        Ok(()) | Err(Refusal::Replayed) => return uncached(StatusCode::ACCEPTED, ()),
+        Ok(()) | Err(Refusal::Replayed) => return uncached_response(StatusCode::ACCEPTED, ()),
         Err(refusal) => refusal,
     };
     log_refusal(&refusal, CHANNEL);
     if refusal.is_temporary() {
-        return uncached(StatusCode::SERVICE_UNAVAILABLE, ());
+        return uncached_response(StatusCode::SERVICE_UNAVAILABLE, ());
     }
     let error = json!({
-        "err": code(&refusal),
+        "err": error_code(&refusal),
         "description": format!("event rejected: {refusal}"),
     });
-    uncached(StatusCode::BAD_REQUEST, Json(error))
+    uncached_response(StatusCode::BAD_REQUEST, Json(error))
 }
 
 /// Returns the token from a body with the right content type (RFC 8935, section 2.1).
-fn token<'a>(headers: &HeaderMap, body: &'a [u8]) -> Option<&'a str> {
-    let kind = headers.get(CONTENT_TYPE)?.to_str().ok()?;
-    let kind = kind.split(';').next()?.trim();
-    if !kind.eq_ignore_ascii_case("application/secevent+jwt") {
+fn parse_token<'a>(headers: &HeaderMap, body: &'a [u8]) -> Option<&'a str> {
+    let content_type = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    let content_type = content_type.split(';').next()?.trim();
+    if !content_type.eq_ignore_ascii_case("application/secevent+jwt") {
         return None;
     }
     std::str::from_utf8(body).ok().map(str::trim)
 }
 
 /// Returns the error code of RFC 8935, section 2.4.
-const fn code(refusal: &Refusal) -> &'static str {
+const fn error_code(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::UnknownIssuer => "invalid_issuer",
         Refusal::Invalid(InvalidNotice::Token(why)) => match why {

@@ -14,8 +14,8 @@ use axum::response::Response;
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::front_limit::FrontChannelLimit;
-use super::{LogoutEndpoints, Refusal, log_refusal, uncached};
+use super::front_channel_limiter::ReachedLimit;
+use super::{LogoutEndpoints, Refusal, log_refusal, uncached_response};
 use crate::actor::Actor;
 use crate::credential::jwt::LogoutTarget;
 use crate::current::Current;
@@ -28,25 +28,25 @@ const CHANNEL: &str = "front-channel";
 pub(super) async fn logout(
     Current(logouts): Current<LogoutEndpoints>,
     peer: Option<Extension<SocketAddr>>,
-    asked: HeaderMap,
+    request_headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Response {
     if !logouts.front_channel {
-        return uncached(StatusCode::NOT_FOUND, ());
+        return uncached_response(StatusCode::NOT_FOUND, ());
     }
-    let address = logouts.address(&asked, peer);
+    let address = logouts.address(&request_headers, peer);
     let query = query.as_deref().unwrap_or("");
-    let mut headers = HeaderMap::new();
-    let status = match logouts.front_channel(query, address).await {
+    let mut response_headers = HeaderMap::new();
+    let status = match logouts.accept_front_channel(query, address).await {
         Ok(()) => StatusCode::OK,
         Err(refusal) => {
             if matches!(
                 refusal,
                 Refusal::TooMany | Refusal::TooManyFromOneAddress | Refusal::CutOffsFull
             ) {
-                headers.insert(RETRY_AFTER, HeaderValue::from_static("60"));
+                response_headers.insert(RETRY_AFTER, HeaderValue::from_static("60"));
                 logouts.metrics.sources.front_channel_refused.inc();
-                if logouts.seen.front.refusals.admits(()) {
+                if logouts.seen.front_channel_limiter.log_throttle.admits(()) {
                     log_refusal(&refusal, CHANNEL);
                 }
             } else {
@@ -67,21 +67,21 @@ pub(super) async fn logout(
         (CONTENT_SECURITY_POLICY, "default-src 'none'"),
         (REFERRER_POLICY, "no-referrer"),
     ] {
-        headers.insert(name, HeaderValue::from_static(value));
+        response_headers.insert(name, HeaderValue::from_static(value));
     }
-    uncached(status, (headers, "<!doctype html>\n<title>Logout</title>"))
+    uncached_response(status, (response_headers, "<!doctype html>\n<title>Logout</title>"))
 }
 
 impl LogoutEndpoints {
-    async fn front_channel(&self, query: &str, address: Option<IpAddr>) -> Result<(), Refusal> {
+    async fn accept_front_channel(&self, query: &str, address: Option<IpAddr>) -> Result<(), Refusal> {
         let (mut iss, mut sid) = (None, None);
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
-            let place = match &*name {
+            let parameter = match &*name {
                 "iss" => &mut iss,
                 "sid" => &mut sid,
                 _ => continue,
             };
-            if place.replace(value.into_owned()).is_some() {
+            if parameter.replace(value.into_owned()).is_some() {
                 return Err(Refusal::Unreadable);
             }
         }
@@ -99,11 +99,11 @@ impl LogoutEndpoints {
         };
         let now = self.clock.now();
         self.seen
-            .front
+            .front_channel_limiter
             .count(address, now)
             .map_err(|limit| match limit {
-                FrontChannelLimit::Address => Refusal::TooManyFromOneAddress,
-                FrontChannelLimit::All => Refusal::TooMany,
+                ReachedLimit::Address => Refusal::TooManyFromOneAddress,
+                ReachedLimit::All => Refusal::TooMany,
             })?;
         if !self.lifecycle.accepts_unauthenticated_cut_off() {
             return Err(Refusal::CutOffsFull);

@@ -4,7 +4,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
-use super::front_limit::FrontLimit;
+use super::front_channel_limiter::FrontChannelLimiter;
 use crate::session::Timestamp;
 
 /// How long the ID of a notice stays in the cache. It is longer than the lifetime of notices plus the leeway.
@@ -20,13 +20,13 @@ const MAX_NOTICES: usize = 100_000;
 pub struct ReplayCache {
     notices: Mutex<HashMap<[u8; 32], Timestamp>>,
     /// Limits front-channel logouts, which are not signed.
-    pub(super) front: FrontLimit,
+    pub(super) front_channel_limiter: FrontChannelLimiter,
 }
 
 /// A notice in progress. Dropping it removes the notice from the cache, unless [`PendingNotice::confirm`] was called.
 pub(super) struct PendingNotice<'a> {
     cache: &'a ReplayCache,
-    name: [u8; 32],
+    digest: [u8; 32],
     confirmed: bool,
 }
 
@@ -42,21 +42,21 @@ impl ReplayCache {
         hash.update((issuer.len() as u64).to_be_bytes());
         hash.update(issuer);
         hash.update(id);
-        let name = hash.finalize().into();
-        let mut seen = self.notices.lock();
-        if seen.len() >= MAX_NOTICES {
-            seen.retain(|_, at| now < at.plus(NOTICE_TTL));
+        let digest = hash.finalize().into();
+        let mut notices = self.notices.lock();
+        if notices.len() >= MAX_NOTICES {
+            notices.retain(|_, at| now < at.plus(NOTICE_TTL));
         }
-        let before = seen.get(&name);
-        if before.is_some_and(|at| now < at.plus(NOTICE_TTL)) {
+        let accepted_at = notices.get(&digest);
+        if accepted_at.is_some_and(|at| now < at.plus(NOTICE_TTL)) {
             return None;
         }
-        if seen.len() < MAX_NOTICES {
-            seen.insert(name, now);
+        if notices.len() < MAX_NOTICES {
+            notices.insert(digest, now);
         }
         Some(PendingNotice {
             cache: self,
-            name,
+            digest,
             confirmed: false,
         })
     }
@@ -72,7 +72,7 @@ impl PendingNotice<'_> {
 impl Drop for PendingNotice<'_> {
     fn drop(&mut self) {
         if !self.confirmed {
-            self.cache.notices.lock().remove(&self.name);
+            self.cache.notices.lock().remove(&self.digest);
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::credential::JwtLocations;
 use crate::policy::{Contract, Rules};
 use crate::session::{DenyReason, State, Verdict};
 use crate::store::SessionStore;
-use crate::testing::jwt::{AUDIENCE, ISSUER, SigningKey, no_keys, source};
+use crate::testing::jwt::{AUDIENCE, ISSUER, SigningKey, keys_that_cannot_be_fetched, source};
 use crate::testing::{Bench, HOUR, MINUTE, SECOND, START};
 
 const REVOKED: Verdict = Verdict::Deny(DenyReason::Revoked);
@@ -108,7 +108,7 @@ impl Fixture {
         )
     }
 
-    async fn send(&self, request: Request<Body>) -> (StatusCode, String) {
+    async fn send_request(&self, request: Request<Body>) -> (StatusCode, String) {
         let response = self.router.clone().oneshot(request).await.unwrap();
         assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
         let status = response.status();
@@ -117,19 +117,19 @@ impl Fixture {
     }
 
     async fn back_channel(&self, token: &str) -> StatusCode {
-        self.send(form(&format!("logout_token={token}"))).await.0
+        self.send_request(form_request(&format!("logout_token={token}"))).await.0
     }
 
-    async fn push(&self, token: &str) -> (StatusCode, String) {
+    async fn push_event(&self, token: &str) -> (StatusCode, String) {
         let request =
             Request::post("/ssf/events").header("content-type", "application/secevent+jwt");
-        self.send(request.body(Body::from(token.to_owned())).unwrap())
+        self.send_request(request.body(Body::from(token.to_owned())).unwrap())
             .await
     }
 
     async fn front_channel(&self, query: &str) -> StatusCode {
         let request = Request::get(format!("/oidc/frontchannel-logout{query}"));
-        self.send(request.body(Body::empty()).unwrap()).await.0
+        self.send_request(request.body(Body::empty()).unwrap()).await.0
     }
 }
 
@@ -138,7 +138,7 @@ fn seconds(after: Duration) -> u64 {
     START.plus(after).as_millis() / 1000
 }
 
-fn form(body: &str) -> Request<Body> {
+fn form_request(body: &str) -> Request<Body> {
     Request::post("/oidc/backchannel-logout")
         .header("content-type", "application/x-www-form-urlencoded")
         .body(Body::from(body.to_owned()))
@@ -162,12 +162,12 @@ async fn a_session_of_the_provider_ends() {
     // The session end is recorded like any other session end.
     let alice = crate::session::Subject::new("alice").unwrap();
     let page = service.bench.store.list(&alice, None, 10).await.unwrap();
-    let live = |state| matches!(state, State::Live);
-    let alive = page
+    let is_live = |state| matches!(state, State::Live);
+    let live_sessions = page
         .sessions
         .iter()
-        .filter(|(_, session)| live(session.state));
-    assert_eq!(alive.count(), 1);
+        .filter(|(_, session)| is_live(session.state));
+    assert_eq!(live_sessions.count(), 1);
 }
 
 /// The notice has no subject, and Curfew has never seen the session.
@@ -238,7 +238,7 @@ async fn a_notice_is_accepted_once() {
     // A repeated event gets the answer of an accepted event (RFC 8935, section 2).
     let event = service.event_token("e-1", &json!({ "format": "opaque", "id": "s-2" }));
     for _ in 0..2 {
-        assert_eq!(service.push(&event).await.0, StatusCode::ACCEPTED);
+        assert_eq!(service.push_event(&event).await.0, StatusCode::ACCEPTED);
     }
 }
 
@@ -246,7 +246,7 @@ async fn a_notice_is_accepted_once() {
 async fn invalid_logout_tokens_end_nothing() {
     let service = Fixture::new();
     let stranger = SigningKey::ed25519("a");
-    let good = service.logout_token("l-1", Duration::ZERO, &json!({ "sid": "s-1" }));
+    let valid = service.logout_token("l-1", Duration::ZERO, &json!({ "sid": "s-1" }));
     let forged = {
         let header = json!({ "alg": "EdDSA", "kid": "a", "typ": "logout+jwt" });
         stranger.sign(
@@ -255,43 +255,43 @@ async fn invalid_logout_tokens_end_nothing() {
         )
     };
     let expired = service.logout_token("l-2", Duration::ZERO, &json!({ "sid": "s-1", "exp": 1 }));
-    let elsewhere = json!({ "sid": "s-1", "iss": "https://evil.example" });
-    let elsewhere = service.logout_token("l-3", Duration::ZERO, &elsewhere);
+    let other_issuer = json!({ "sid": "s-1", "iss": "https://evil.example" });
+    let other_issuer = service.logout_token("l-3", Duration::ZERO, &other_issuer);
     for body in [
         String::new(),
         "logout_token=".to_owned(),
         "logout_token=x".to_owned(),
-        good.clone(),
-        format!("token={good}"),
-        format!("logout_token={good}&logout_token={good}"),
+        valid.clone(),
+        format!("token={valid}"),
+        format!("logout_token={valid}&logout_token={valid}"),
         format!("logout_token={forged}"),
         format!("logout_token={expired}"),
-        format!("logout_token={elsewhere}"),
+        format!("logout_token={other_issuer}"),
     ] {
-        let (status, answer) = service.send(form(&body)).await;
+        let (status, answer) = service.send_request(form_request(&body)).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
         let answer: Value = serde_json::from_str(&answer).unwrap();
         assert_eq!(answer["error"], "invalid_request");
         assert!(!answer.to_string().contains("eyJ"), "{answer}");
     }
     let huge = format!("logout_token={}", "x".repeat(MAX_NOTICE_BYTES));
-    let response = service.router.clone().oneshot(form(&huge)).await.unwrap();
+    let response = service.router.clone().oneshot(form_request(&huge)).await.unwrap();
     assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
     let verdict = service.use_session("alice", "s-1", Duration::ZERO).await;
     assert_eq!(verdict, Verdict::Allow);
 }
 
-/// RFC 8935 2.4 has a code for each kind of error.
+/// RFC 8935, section 2.4, defines a code for each kind of error.
 #[tokio::test]
 async fn rejected_events_have_an_error_code() {
     let service = Fixture::new();
-    let good = service.event_token("e-1", &json!({ "format": "opaque", "id": "s-1" }));
+    let valid = service.event_token("e-1", &json!({ "format": "opaque", "id": "s-1" }));
     let logout = service.logout_token("l-1", Duration::ZERO, &json!({ "sid": "s-1" }));
     let stranger = SigningKey::ed25519("a");
     let header = json!({ "alg": "EdDSA", "kid": "a", "typ": "secevent+jwt" });
     let forged = stranger.sign(&header, &json!({ "iss": ISSUER }));
     let foreign = stranger.sign(&header, &json!({ "iss": "https://evil.example" }));
-    let others = service.key.sign(
+    let other_audience = service.key.sign(
         &header,
         &json!({ "iss": ISSUER, "aud": "others", "jti": "x", "iat": 1 }),
     );
@@ -300,21 +300,21 @@ async fn rejected_events_have_an_error_code() {
         (&*logout, "invalid_request"),
         (&*forged, "authentication_failed"),
         (&*foreign, "invalid_issuer"),
-        (&*others, "invalid_audience"),
+        (&*other_audience, "invalid_audience"),
     ] {
-        let (status, answer) = service.push(token).await;
+        let (status, answer) = service.push_event(token).await;
         assert_eq!(status, StatusCode::BAD_REQUEST);
         let answer: Value = serde_json::from_str(&answer).unwrap();
         assert_eq!(answer["err"], code, "{answer}");
     }
-    let untyped = Request::post("/ssf/events").body(Body::from(good.clone()));
-    let (status, _) = service.send(untyped.unwrap()).await;
+    let untyped = Request::post("/ssf/events").body(Body::from(valid.clone()));
+    let (status, _) = service.send_request(untyped.unwrap()).await;
     assert_eq!(
         status,
         StatusCode::BAD_REQUEST,
         "a request without a content type must be rejected"
     );
-    assert_eq!(service.push(&good).await.0, StatusCode::ACCEPTED);
+    assert_eq!(service.push_event(&valid).await.0, StatusCode::ACCEPTED);
     let verdict = service.use_session("alice", "s-1", Duration::ZERO).await;
     assert_eq!(
         verdict,
@@ -323,7 +323,7 @@ async fn rejected_events_have_an_error_code() {
     );
     service.bench.at(SECOND);
     let event = service.event_token("e-2", &json!({ "format": "opaque", "id": "s-1" }));
-    assert_eq!(service.push(&event).await.0, StatusCode::ACCEPTED);
+    assert_eq!(service.push_event(&event).await.0, StatusCode::ACCEPTED);
     let verdict = service.use_session("alice", "s-1", Duration::ZERO).await;
     assert_eq!(verdict, REVOKED);
 }
@@ -355,20 +355,20 @@ async fn front_channel_logouts_end_sessions_within_limits() {
     let verdict = service.use_session("alice", "s-2", Duration::ZERO).await;
     assert_eq!(verdict, REVOKED);
     // Anybody can send these requests, so they are limited.
-    let mut taken = 1;
+    let mut accepted = 1;
     while service
-        .front_channel(&format!("?iss={iss}&sid=x{taken}"))
+        .front_channel(&format!("?iss={iss}&sid=x{accepted}"))
         .await
         == StatusCode::OK
     {
-        taken += 1;
+        accepted += 1;
     }
-    assert_eq!(taken, 600);
+    assert_eq!(accepted, 600);
     service.bench.at(SECOND + MINUTE);
     let again = service.front_channel(&format!("?iss={iss}&sid=y")).await;
     assert_eq!(again, StatusCode::OK);
-    let closed = Fixture::with(|logouts| logouts.front_channel = false);
-    let answer = closed.front_channel(&format!("?iss={iss}&sid=s")).await;
+    let disabled = Fixture::with(|logouts| logouts.front_channel = false);
+    let answer = disabled.front_channel(&format!("?iss={iss}&sid=s")).await;
     assert_eq!(answer, StatusCode::NOT_FOUND);
 }
 
@@ -378,25 +378,25 @@ async fn a_flood_of_the_front_channel_is_bounded() {
     let service = Fixture::new();
     service.bench.at(SECOND);
     let iss: String = url::form_urlencoded::byte_serialize(ISSUER.as_bytes()).collect();
-    let from = async |address: &str, sid: usize| {
+    let send_from = async |address: &str, sid: usize| {
         let uri = format!("/oidc/frontchannel-logout?iss={iss}&sid=flood-{sid}");
         let request = Request::get(uri).header("x-forwarded-for", address);
         let request = request.body(Body::empty()).unwrap();
         let response = service.router.clone().oneshot(request).await.unwrap();
-        let later = response.headers().contains_key("retry-after");
-        assert_eq!(later, response.status() != StatusCode::OK);
+        let has_retry_after = response.headers().contains_key("retry-after");
+        assert_eq!(has_retry_after, response.status() != StatusCode::OK);
         response.status()
     };
     for sid in 0..60 {
-        assert_eq!(from("203.0.113.7", sid).await, StatusCode::OK);
+        assert_eq!(send_from("203.0.113.7", sid).await, StatusCode::OK);
     }
     for sid in 60..100 {
-        let status = from("203.0.113.7", sid).await;
+        let status = send_from("203.0.113.7", sid).await;
         assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
     }
-    assert_eq!(from("203.0.113.8", 100).await, StatusCode::OK);
-    let not_before = &service.bench.parts.stores.cut_offs;
-    assert_eq!(not_before.usage().entries, 61);
+    assert_eq!(send_from("203.0.113.8", 100).await, StatusCode::OK);
+    let cut_offs = &service.bench.parts.stores.cut_offs;
+    assert_eq!(cut_offs.usage().entries, 61);
     let refused = service
         .bench
         .parts
@@ -405,13 +405,13 @@ async fn a_flood_of_the_front_channel_is_bounded() {
         .front_channel_refused
         .get();
     assert_eq!(refused, 40);
-    let max = not_before.usage().max;
-    for number in 0..max / 2 {
+    let max_entries = cut_offs.usage().max;
+    for number in 0..max_entries / 2 {
         let subject = crate::session::Subject::new(format!("subject {number}")).unwrap();
         let at = START.plus(SECOND);
-        not_before.set_cut_off(&subject, at, START).await.unwrap();
+        cut_offs.set_cut_off(&subject, at, START).await.unwrap();
     }
-    let status = from("203.0.113.9", 101).await;
+    let status = send_from("203.0.113.9", 101).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     let token = service.logout_token("l-1", SECOND, &json!({ "sid": "s-1" }));
     assert_eq!(service.back_channel(&token).await, StatusCode::OK);
@@ -422,7 +422,7 @@ async fn a_flood_of_the_front_channel_is_bounded() {
 #[tokio::test]
 async fn without_keys_notices_get_a_temporary_error() {
     let service = Fixture::with(|logouts| {
-        logouts.issuers[0].keys = no_keys(&logouts.clock, &logouts.metrics)
+        logouts.issuers[0].keys = keys_that_cannot_be_fetched(&logouts.clock, &logouts.metrics)
     });
     let token = service.logout_token("l-1", Duration::ZERO, &json!({ "sid": "s-1" }));
     for _ in 0..2 {
@@ -430,7 +430,7 @@ async fn without_keys_notices_get_a_temporary_error() {
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     }
     let event = service.event_token("e-1", &json!({ "format": "opaque", "id": "s-1" }));
-    let (status, _) = service.push(&event).await;
+    let (status, _) = service.push_event(&event).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
 }
 
@@ -447,7 +447,7 @@ proptest! {
             let event = Request::post("/ssf/events")
                 .header("content-type", "application/secevent+jwt")
                 .body(Body::from(body.clone()));
-            (service.send(form.unwrap()).await.0, service.send(event.unwrap()).await.0)
+            (service.send_request(form.unwrap()).await.0, service.send_request(event.unwrap()).await.0)
         });
         prop_assert_eq!(form, StatusCode::BAD_REQUEST);
         prop_assert_eq!(event, StatusCode::BAD_REQUEST);

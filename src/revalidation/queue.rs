@@ -43,8 +43,8 @@ struct ProviderQueue {
     paused_until: Timestamp,
 }
 
-/// A session in progress, with its place among the concurrent requests. Dropping the slot frees this place for the
-/// next session.
+/// A session in progress. It takes one of the concurrent requests to its provider. Dropping the slot allows the request
+/// for the next session.
 #[derive(Debug)]
 pub(super) struct Slot {
     queue: Arc<RevalidationQueue>,
@@ -75,8 +75,8 @@ impl RevalidationQueue {
         true
     }
 
-    /// Waits until a session is added or a slot becomes free.
-    pub(super) async fn changed(&self) {
+    /// Waits until a session is added to the queue, or a request to a provider has finished.
+    pub(super) async fn wait_for_change(&self) {
         self.changed.notified().await;
     }
 
@@ -203,14 +203,14 @@ mod tests {
             queue.record_result(MAIN, false, now);
             // Several concurrent requests fail.
             queue.record_result(MAIN, false, now);
-            let begun = now;
+            let started = now;
             while {
                 assert!(queue.add(id(1), MAIN, now), "the session must be queued");
                 queue.len() == 0
             } {
                 now = now.plus(SECOND);
             }
-            pauses.push(now.since(begun).as_secs());
+            pauses.push(now.since(started).as_secs());
             drop(queue.take(now));
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);

@@ -31,9 +31,9 @@ impl RevalidationTask {
     /// Asks the provider about a session, and applies the answer.
     pub(super) async fn run(&self, slot: &Slot) {
         let mut providers = self.login.providers.values();
-        let asked = providers.find(|it| it.registration() == slot.registration);
-        // The configuration has changed and no longer contains the provider.
-        let Some(provider) = asked else { return };
+        let provider = providers.find(|it| it.registration() == slot.registration);
+        // A reload of the configuration can have removed the provider.
+        let Some(provider) = provider else { return };
         let lease = provider.settings.timeout * MAX_REQUESTS + STORE_MARGIN;
         let interval = self.revalidation.interval;
         let leased = self.lifecycle.lease_revalidation(slot.id, interval, lease);
@@ -48,15 +48,15 @@ impl RevalidationTask {
         let now = self.clock.now();
         let (token, due) = (&leased.refresh_token, leased.revalidation);
         let answer = provider.refresh(token, &leased.session, due, now).await;
-        let problem = self.apply(provider, slot.id, leased, answer).await;
+        let problem = self.apply_answer(provider, slot.id, leased, answer).await;
         let now = self.clock.now();
         let queue = &self.revalidation.queue;
         queue.record_result(slot.registration, problem.is_none(), now);
-        self.revalidation.notes.problem(provider.name(), problem);
+        self.revalidation.provider_diagnostics.record_problem(provider.name(), problem);
     }
 
     /// Applies and counts an answer. If it neither confirms nor refuses the subject, returns the cause.
-    async fn apply(
+    async fn apply_answer(
         &self,
         provider: &Provider,
         id: SessionId,
@@ -77,7 +77,7 @@ impl RevalidationTask {
                 return None;
             }
             RefreshAnswer::Failed(error) => {
-                count(result_of(&error));
+                count(result_label(&error));
                 return Some(error.to_string());
             }
         };
@@ -97,10 +97,10 @@ impl RevalidationTask {
             confirmed: problem.is_none(),
             attributes,
         };
-        let actor = actor(provider);
-        let kept = self.lifecycle.renew(id, leased, renewal, &actor).await;
-        count(match (&problem, kept) {
-            (Some(error), _) => result_of(error),
+        let actor = provider_actor(provider);
+        let stored = self.lifecycle.renew(id, leased, renewal, &actor).await;
+        count(match (&problem, stored) {
+            (Some(error), _) => result_label(error),
             (None, Ok(Renewed::Unchanged)) => "ok",
             (None, Ok(Renewed::Changed)) => "changed",
             (None, Ok(Renewed::NotStored)) => "late",
@@ -121,7 +121,7 @@ impl RevalidationTask {
         result: &str,
         reason: &'static str,
     ) {
-        let actor = actor(provider);
+        let actor = provider_actor(provider);
         let ended = self.lifecycle.revoke(id, &actor).await;
         self.revalidation
             .metrics
@@ -139,12 +139,12 @@ fn log_retry(id: SessionId, error: &StoreError) {
     tracing::warn!(%error, session = %id, "could not end a session that its identity provider refused, retrying");
 }
 
-fn actor(provider: &Provider) -> Actor {
+fn provider_actor(provider: &Provider) -> Actor {
     Actor::provider(&provider.settings.issuer.issuer.issuer, None)
 }
 
 /// Returns the metric label for a failed request.
-const fn result_of(error: &LoginError) -> &'static str {
+const fn result_label(error: &LoginError) -> &'static str {
     match error {
         LoginError::Unavailable(_) => "unavailable",
         LoginError::Refused(_) => "client_refused",

@@ -35,10 +35,10 @@ impl Fixture {
     async fn new() -> Self {
         let (bench, provider) = (Bench::new(), FakeProvider::start().await);
         provider.grant(json!({ "id_token": provider.id_token(&json!({})) }));
-        Self::of(bench, provider)
+        Self::with_provider(bench, provider)
     }
 
-    fn of(bench: Bench, provider: FakeProvider) -> Self {
+    fn with_provider(bench: Bench, provider: FakeProvider) -> Self {
         let client = provider.client();
         let login = Login {
             url: "https://app.example.com/".parse().unwrap(),
@@ -104,10 +104,10 @@ impl Fixture {
     }
 
     /// Uses the session when the time `after` has passed since the start, and then runs the worker.
-    async fn use_at(&self, id: SessionId, after: Duration) {
+    async fn use_session_at(&self, id: SessionId, after: Duration) {
         self.bench.at(after);
         let session = self.bench.stored(id).await;
-        self.revalidation.note(id, &session, self.now());
+        self.revalidation.queue_if_due(id, &session, self.now());
         self.run_worker().await;
     }
 
@@ -148,51 +148,51 @@ impl Fixture {
     }
 }
 
-fn all() -> ClaimsInToken {
+fn all_claims() -> ClaimsInToken {
     ClaimsInToken::from_bits(7)
 }
 
 #[tokio::test]
 async fn a_provider_is_asked_at_the_interval_while_the_session_is_used() {
     let fixture = Fixture::new().await;
-    let id = fixture.sign_in(all()).await;
-    let asked = async |after| {
-        fixture.use_at(id, after).await;
-        fixture.provider.take_presented().len()
+    let id = fixture.sign_in(all_claims()).await;
+    let requests_at = async |after| {
+        fixture.use_session_at(id, after).await;
+        fixture.provider.take_refresh_tokens().len()
     };
     assert_eq!(
-        asked(INTERVAL - SECOND).await,
+        requests_at(INTERVAL - SECOND).await,
         0,
         "a session that is not due must cause no request"
     );
-    assert_eq!(asked(INTERVAL).await, 1);
+    assert_eq!(requests_at(INTERVAL).await, 1);
     assert_eq!(
-        asked(INTERVAL + SECOND).await,
+        requests_at(INTERVAL + SECOND).await,
         0,
         "a confirmed session must not be due again"
     );
     // The session is not used, so no request is made.
     fixture.bench.at(3 * INTERVAL);
     fixture.run_worker().await;
-    assert!(fixture.provider.take_presented().is_empty());
+    assert!(fixture.provider.take_refresh_tokens().is_empty());
     // The idle limit has passed, so no request is made.
-    assert_eq!(asked(INTERVAL + 20 * MINUTE).await, 0);
+    assert_eq!(requests_at(INTERVAL + 20 * MINUTE).await, 0);
 }
 
 #[tokio::test]
-async fn a_session_without_a_refresh_token_is_not_asked_about() {
+async fn a_session_without_a_refresh_token_is_not_revalidated() {
     let fixture = Fixture::new().await;
     let started = fixture.bench.sign_in("default").await;
-    fixture.use_at(started.id, INTERVAL).await;
+    fixture.use_session_at(started.id, INTERVAL).await;
     assert_eq!(fixture.revalidation.queue.len(), 0);
     // A session of a removed provider is not queued either, because no provider can be asked.
-    let id = fixture.sign_in(all()).await;
+    let id = fixture.sign_in(all_claims()).await;
     let other = Revalidation {
         providers: Arc::default(),
         ..fixture.revalidation.clone()
     };
     fixture.bench.at(2 * INTERVAL);
-    other.note(id, &fixture.bench.stored(id).await, fixture.now());
+    other.queue_if_due(id, &fixture.bench.stored(id).await, fixture.now());
     assert_eq!(other.queue.len(), 0);
 }
 
@@ -200,14 +200,14 @@ async fn a_session_without_a_refresh_token_is_not_asked_about() {
 #[tokio::test]
 async fn a_revalidation_is_no_activity_and_does_not_change_the_start() {
     let fixture = Fixture::new().await;
-    let id = fixture.sign_in(all()).await;
+    let id = fixture.sign_in(all_claims()).await;
     let before = fixture.bench.stored(id).await;
     let later = START.plus(INTERVAL).as_millis() / 1000;
     let token = fixture
         .provider
         .id_token(&json!({ "auth_time": later, "groups": ["admins"] }));
     fixture.provider.grant(json!({ "id_token": token }));
-    fixture.use_at(id, INTERVAL).await;
+    fixture.use_session_at(id, INTERVAL).await;
     let after = fixture.bench.stored(id).await;
     assert_eq!(
         (after.started, after.last_seen, after.deadline),
@@ -224,7 +224,7 @@ async fn a_revalidation_is_no_activity_and_does_not_change_the_start() {
 #[tokio::test]
 async fn each_refresh_token_is_presented_once() {
     let fixture = Fixture::new().await;
-    let id = fixture.sign_in(all()).await;
+    let id = fixture.sign_in(all_claims()).await;
     for (round, next) in [(1, "second"), (2, "third"), (3, "fourth")] {
         fixture.provider.grant(json!({ "refresh_token": next }));
         fixture.bench.at(round * INTERVAL - SECOND);
@@ -244,10 +244,10 @@ async fn each_refresh_token_is_presented_once() {
             .touch(id, touch)
             .await
             .unwrap();
-        fixture.use_at(id, round * INTERVAL).await;
+        fixture.use_session_at(id, round * INTERVAL).await;
     }
     assert_eq!(
-        fixture.provider.take_presented(),
+        fixture.provider.take_refresh_tokens(),
         ["first", "second", "third"]
     );
     assert_eq!(fixture.refresh_token(id).await.as_deref(), Some("fourth"));
@@ -256,7 +256,7 @@ async fn each_refresh_token_is_presented_once() {
 #[tokio::test]
 async fn only_one_replica_asks_the_provider() {
     let one = Fixture::new().await;
-    let id = one.sign_in(all()).await;
+    let id = one.sign_in(all_claims()).await;
     // A replica with the same store and clock, and its own queue.
     let bench = Bench {
         lifecycle: one.bench.lifecycle.clone(),
@@ -264,37 +264,37 @@ async fn only_one_replica_asks_the_provider() {
         clock: one.bench.clock.clone(),
         store: Arc::clone(&one.bench.store),
     };
-    let other = Fixture::of(bench, one.provider.clone());
+    let other = Fixture::with_provider(bench, one.provider.clone());
     *one.provider.delay.lock() = Duration::from_millis(100);
     one.provider.grant(json!({ "refresh_token": "second" }));
-    tokio::join!(one.use_at(id, INTERVAL), other.use_at(id, INTERVAL));
-    assert_eq!(one.provider.take_presented(), ["first"]);
+    tokio::join!(one.use_session_at(id, INTERVAL), other.use_session_at(id, INTERVAL));
+    assert_eq!(one.provider.take_refresh_tokens(), ["first"]);
     assert_eq!(one.refresh_token(id).await.as_deref(), Some("second"));
     // The other replica does not ask again within the interval.
-    other.use_at(id, INTERVAL + SECOND).await;
-    assert!(one.provider.take_presented().is_empty());
+    other.use_session_at(id, INTERVAL + SECOND).await;
+    assert!(one.provider.take_refresh_tokens().is_empty());
 }
 
 #[tokio::test]
 async fn a_failing_provider_is_asked_again_and_ends_no_session() {
     let fixture = Fixture::new().await;
-    let id = fixture.sign_in(all()).await;
+    let id = fixture.sign_in(all_claims()).await;
     fixture
         .provider
-        .answer(Reply::Json(503, json!({ "error": "invalid_grant" })));
-    fixture.use_at(id, INTERVAL).await;
-    assert_eq!(fixture.provider.take_presented().len(), 1);
+        .set_token_reply(Reply::Json(503, json!({ "error": "invalid_grant" })));
+    fixture.use_session_at(id, INTERVAL).await;
+    assert_eq!(fixture.provider.take_refresh_tokens().len(), 1);
     let lines = diagnostics_of(&fixture.revalidation);
     assert!(
         lines[0].contains("main") && lines[0].contains("503"),
         "{lines:?}"
     );
     // The next request must wait: this replica still has the lease, and the provider is in backoff.
-    fixture.use_at(id, INTERVAL + SECOND / 2).await;
-    assert!(fixture.provider.take_presented().is_empty());
+    fixture.use_session_at(id, INTERVAL + SECOND / 2).await;
+    assert!(fixture.provider.take_refresh_tokens().is_empty());
     fixture.provider.grant(json!({}));
-    fixture.use_at(id, INTERVAL + MINUTE).await;
-    assert_eq!(fixture.provider.take_presented(), ["first"]);
+    fixture.use_session_at(id, INTERVAL + MINUTE).await;
+    assert_eq!(fixture.provider.take_refresh_tokens(), ["first"]);
     assert!(diagnostics_of(&fixture.revalidation).is_empty());
     assert_eq!(fixture.bench.stored(id).await.state, State::Live);
 }
@@ -304,12 +304,12 @@ async fn a_failing_provider_is_asked_again_and_ends_no_session() {
 async fn an_end_during_a_request_stays_final() {
     for refused in [false, true] {
         let fixture = Fixture::new().await;
-        let id = fixture.sign_in(all()).await;
+        let id = fixture.sign_in(all_claims()).await;
         let token = fixture.provider.id_token(&json!({ "groups": ["admins"] }));
         match refused {
             true => fixture
                 .provider
-                .answer(Reply::Json(400, json!({ "error": "invalid_grant" }))),
+                .set_token_reply(Reply::Json(400, json!({ "error": "invalid_grant" }))),
             false => fixture
                 .provider
                 .grant(json!({ "id_token": token, "refresh_token": "second" })),
@@ -321,8 +321,8 @@ async fn an_end_during_a_request_stays_final() {
             let ended = futures_util::FutureExt::now_or_never(memory.end(id, ending));
             assert!(matches!(ended, Some(Ok(_))));
         }));
-        fixture.use_at(id, INTERVAL).await;
-        assert_eq!(fixture.provider.take_presented().len(), 1);
+        fixture.use_session_at(id, INTERVAL).await;
+        assert_eq!(fixture.provider.take_refresh_tokens().len(), 1);
         let tombstone = fixture.bench.stored(id).await;
         let State::Ended(end) = tombstone.state else {
             panic!("the session must still be ended");
@@ -337,7 +337,7 @@ async fn an_end_during_a_request_stays_final() {
 #[tokio::test]
 async fn a_new_refresh_token_is_stored_after_a_store_failure() {
     let fixture = Fixture::new().await;
-    let id = fixture.sign_in(all()).await;
+    let id = fixture.sign_in(all_claims()).await;
     fixture.provider.grant(json!({ "refresh_token": "second" }));
     let store = Arc::clone(&fixture.bench.store);
     *fixture.provider.during_token_request.lock() = Some(Box::new(move || {
@@ -348,7 +348,7 @@ async fn a_new_refresh_token_is_stored_after_a_store_failure() {
             store.all_fail.store(false, Ordering::SeqCst);
         });
     }));
-    fixture.use_at(id, INTERVAL).await;
+    fixture.use_session_at(id, INTERVAL).await;
     assert_eq!(fixture.refresh_token(id).await.as_deref(), Some("second"));
     assert!(fixture.is_counted("ok"));
 }
@@ -363,9 +363,9 @@ async fn a_check_queues_a_session_and_never_waits() {
             let memory = Arc::clone(&bench.store.memory);
             bench.change(|parts| parts.stores.sessions = memory);
         }
-        let fixture = Fixture::of(bench, fixture.provider.clone());
-        fixture.provider.answer(Reply::Never);
-        let id = fixture.sign_in(all()).await;
+        let fixture = Fixture::with_provider(bench, fixture.provider.clone());
+        fixture.provider.set_token_reply(Reply::Never);
+        let id = fixture.sign_in(all_claims()).await;
         let token = fixture.bench.parts.key_ring.issue().unwrap();
         // Create another session with the same record, and with a token that this test knows.
         let session = fixture.bench.stored(id).await;
@@ -400,8 +400,8 @@ async fn a_check_queues_a_session_and_never_waits() {
         fixture.bench.at(INTERVAL);
         assert_eq!(check().await, Verdict::Allow);
         assert_eq!(check().await, Verdict::Allow);
-        assert_eq!(fixture.revalidation.queue.len(), 1, "once");
-        assert!(fixture.provider.take_presented().is_empty());
+        assert_eq!(fixture.revalidation.queue.len(), 1, "the session must be queued once");
+        assert!(fixture.provider.take_refresh_tokens().is_empty());
     }
 }
 
@@ -422,11 +422,11 @@ async fn the_limits_of_new_groups_apply_at_once() {
         },
     }];
     bench.set_policies(BTreeMap::from([(policy_name("default"), policy)]));
-    let fixture = Fixture::of(bench, FakeProvider::start().await);
+    let fixture = Fixture::with_provider(bench, FakeProvider::start().await);
     let token = fixture.provider.id_token(&json!({ "groups": ["admins"] }));
     fixture.provider.grant(json!({ "id_token": token }));
-    let id = fixture.sign_in(all()).await;
-    fixture.use_at(id, INTERVAL).await;
+    let id = fixture.sign_in(all_claims()).await;
+    fixture.use_session_at(id, INTERVAL).await;
     let memory = &fixture.bench.store.memory;
     let due = START.plus(6 * MINUTE);
     let claimed = memory.claim(due, due.plus(MINUTE), 9).await.unwrap();

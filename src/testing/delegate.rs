@@ -17,36 +17,36 @@ use crate::policy::MaxAge;
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
     /// The service responds with this status, these headers and this body.
-    Now(u16, Vec<(&'static str, String)>, &'static str),
+    Respond(u16, Vec<(&'static str, String)>, &'static str),
     /// The service never responds.
     Never,
 }
 
 impl Answer {
     /// Creates a response that allows `alice`, with additional headers.
-    pub(crate) fn allow(lines: &[(&'static str, &str)]) -> Self {
+    pub(crate) fn allow(header_lines: &[(&'static str, &str)]) -> Self {
         let user = ("x-auth-request-user", "alice");
-        let lines = [user].into_iter().chain(lines.iter().copied());
-        let lines = lines.map(|(name, value)| (name, value.to_owned()));
-        Self::Now(202, lines.collect(), "")
+        let header_lines = [user].into_iter().chain(header_lines.iter().copied());
+        let header_lines = header_lines.map(|(name, value)| (name, value.to_owned()));
+        Self::Respond(202, header_lines.collect(), "")
     }
 
-    pub(crate) fn deny(status: u16, lines: &[(&'static str, &str)]) -> Self {
-        let lines = lines
+    pub(crate) fn deny(status: u16, header_lines: &[(&'static str, &str)]) -> Self {
+        let header_lines = header_lines
             .iter()
             .map(|(name, value)| (*name, (*value).to_owned()));
-        Self::Now(status, lines.collect(), "denied by the service")
+        Self::Respond(status, header_lines.collect(), "denied by the service")
     }
 }
 
 #[derive(Clone)]
-pub(crate) struct Service {
+pub(crate) struct FakeService {
     answer: Arc<Mutex<Answer>>,
     requests: Arc<Mutex<Vec<HeaderMap>>>,
     address: std::net::SocketAddr,
 }
 
-impl Service {
+impl FakeService {
     pub(crate) async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let service = Self {
@@ -104,13 +104,13 @@ impl Service {
     }
 }
 
-async fn answer(State(service): State<Service>, request: Request) -> Response {
+async fn answer(State(service): State<FakeService>, request: Request) -> Response {
     service.requests.lock().push(request.headers().clone());
     let answer = service.answer.lock().clone();
     match answer {
-        Answer::Now(status, lines, body) => {
+        Answer::Respond(status, header_lines, body) => {
             let mut response = (StatusCode::from_u16(status).unwrap(), body).into_response();
-            for (name, value) in lines {
+            for (name, value) in header_lines {
                 let name = HeaderName::from_static(name);
                 if name == "content-type" {
                     response.headers_mut().remove(&name);

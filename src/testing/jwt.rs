@@ -22,18 +22,18 @@ pub(crate) fn source(keys: &[&SigningKey], policy: Option<PolicyName>) -> JwtSou
 }
 
 /// Returns issuer keys that can never be fetched.
-pub(crate) fn no_keys(clock: &Arc<dyn Clock>, metrics: &Arc<Metrics>) -> Arc<IssuerKeys> {
-    struct Nothing;
+pub(crate) fn keys_that_cannot_be_fetched(clock: &Arc<dyn Clock>, metrics: &Arc<Metrics>) -> Arc<IssuerKeys> {
+    struct FailingFetch;
 
     #[async_trait::async_trait]
-    impl FetchKeys for Nothing {
+    impl FetchKeys for FailingFetch {
         async fn fetch(&self) -> Result<KeySet, FetchError> {
             Err(FetchError::TooLarge)
         }
     }
 
     IssuerKeys::start_fetching(
-        Nothing,
+        FailingFetch,
         Freshness {
             refresh: Duration::from_secs(300),
             stale: Duration::from_secs(600),

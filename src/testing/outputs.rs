@@ -48,13 +48,13 @@ async fn outputs(text: &str) -> Vec<Output> {
 }
 
 /// Whether a JSON value contains a string.
-fn holds(value: &serde_json::Value, text: &str) -> bool {
+fn contains_text(value: &serde_json::Value, text: &str) -> bool {
     match value {
         serde_json::Value::String(found) => found.contains(text),
-        serde_json::Value::Array(all) => all.iter().any(|it| holds(it, text)),
+        serde_json::Value::Array(all) => all.iter().any(|it| contains_text(it, text)),
         serde_json::Value::Object(all) => all
             .iter()
-            .any(|(name, it)| name.contains(text) || holds(it, text)),
+            .any(|(name, it)| name.contains(text) || contains_text(it, text)),
         _ => false,
     }
 }
@@ -68,13 +68,13 @@ async fn no_output_shows_a_misleading_character() {
             "{name} does not contain the text:\n{shown}"
         );
     }
-    for (character, does) in MISLEADING_CHARACTERS {
+    for (character, effect) in MISLEADING_CHARACTERS {
         let text = format!("a{character}b{FORGED}");
         for (name, form, shown) in outputs(&text).await {
             let (_, _, harmless) = harmless.iter().find(|(it, ..)| *it == name).unwrap();
-            let context = || format!("{name}: {character:?} {does}\n{shown:?}");
-            let own_lines = character == '\n' || !shown.contains(character);
-            assert!(own_lines, "{}", context());
+            let context = || format!("{name}: {character:?} {effect}\n{shown:?}");
+            let adds_no_character = character == '\n' || !shown.contains(character);
+            assert!(adds_no_character, "{}", context());
             if form != Form::Markup {
                 let (lines, expected) = (shown.lines().count(), harmless.lines().count());
                 assert_eq!(lines, expected, "{}", context());
@@ -87,7 +87,7 @@ async fn no_output_shows_a_misleading_character() {
                     let values = serde_json::Deserializer::from_str(&shown).into_iter();
                     let values: Result<Vec<serde_json::Value>, _> = values.collect();
                     let values = values.unwrap_or_else(|error| panic!("{error}: {}", context()));
-                    assert!(values.iter().any(|it| holds(it, &text)), "{}", context());
+                    assert!(values.iter().any(|it| contains_text(it, &text)), "{}", context());
                 }
             }
         }

@@ -23,9 +23,9 @@ use crate::login::{Provider, ProviderSettings};
 use crate::secret::Secret;
 
 /// The OAuth client ID of Curfew.
-pub(crate) const CLIENT: &str = "curfew";
+pub(crate) const CLIENT_ID: &str = "curfew";
 /// The timeout for one request to the provider.
-pub(crate) const TIMEOUT: Duration = Duration::from_millis(700);
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_millis(700);
 
 /// The response of one endpoint.
 #[derive(Clone, Debug)]
@@ -67,7 +67,7 @@ pub(crate) struct FakeProvider {
     /// The header `Authorization` of each request to the UserInfo endpoint.
     pub(crate) user_info_requests: Arc<Mutex<Vec<Option<String>>>>,
     /// The refresh tokens that clients have sent.
-    pub(crate) presented: Arc<Mutex<Vec<String>>>,
+    pub(crate) refresh_tokens: Arc<Mutex<Vec<String>>>,
     /// A callback that runs during a request to the token endpoint.
     pub(crate) during_token_request: Arc<Mutex<Option<Callback>>>,
     /// The delay of the token endpoint before it responds.
@@ -89,7 +89,7 @@ impl FakeProvider {
             key_requests: Arc::default(),
             token_requests: Arc::default(),
             user_info_requests: Arc::default(),
-            presented: Arc::default(),
+            refresh_tokens: Arc::default(),
             during_token_request: Arc::default(),
             delay: Arc::default(),
             key: Arc::new(key),
@@ -109,7 +109,7 @@ impl FakeProvider {
     pub(crate) fn issuer(&self) -> Issuer {
         Issuer {
             issuer: self.url.clone(),
-            audiences: vec![CLIENT.to_owned()],
+            audiences: vec![CLIENT_ID.to_owned()],
             algorithms: vec![jsonwebtoken::Algorithm::RS256],
             leeway: Duration::from_secs(30),
             ..issuer()
@@ -125,12 +125,12 @@ impl FakeProvider {
                 keys: KeySource::File(key_set(&[&self.key])),
                 policy: None,
             },
-            client_id: CLIENT.to_owned(),
+            client_id: CLIENT_ID.to_owned(),
             client_secret: Some(Secret::new("hush".to_owned())),
             scopes: Vec::new(),
             title: "Main".to_owned(),
             authorities: None,
-            timeout: TIMEOUT,
+            timeout: REQUEST_TIMEOUT,
         };
         let base = "https://app.example.com/".parse().unwrap();
         Provider::new(settings, &base, "/.curfew/callback").unwrap()
@@ -150,26 +150,26 @@ impl FakeProvider {
     /// The claims that every ID token for `alice` has.
     pub(crate) fn required_claims(&self) -> Value {
         let now = START.as_millis() / 1000;
-        json!({ "iss": self.url, "aud": CLIENT, "sub": "alice", "iat": now, "exp": now + 36_000 })
+        json!({ "iss": self.url, "aud": CLIENT_ID, "sub": "alice", "iat": now, "exp": now + 36_000 })
     }
 
     /// Makes the token endpoint respond with an access token and these members.
-    pub(crate) fn grant(&self, members: Value) {
+    pub(crate) fn grant(&self, fields: Value) {
         let mut answer = json!({ "access_token": "access", "token_type": "Bearer" });
-        let Value::Object(members) = members else {
-            panic!("{members}");
+        let Value::Object(fields) = fields else {
+            panic!("{fields}");
         };
-        answer.as_object_mut().unwrap().extend(members);
-        self.answer(Reply::Json(200, answer));
+        answer.as_object_mut().unwrap().extend(fields);
+        self.set_token_reply(Reply::Json(200, answer));
     }
 
-    pub(crate) fn answer(&self, reply: Reply) {
+    pub(crate) fn set_token_reply(&self, reply: Reply) {
         *self.tokens.lock() = reply;
     }
 
     /// Returns the refresh tokens that clients have sent since the last call.
-    pub(crate) fn take_presented(&self) -> Vec<String> {
-        std::mem::take(&mut self.presented.lock())
+    pub(crate) fn take_refresh_tokens(&self) -> Vec<String> {
+        std::mem::take(&mut self.refresh_tokens.lock())
     }
 }
 
@@ -200,13 +200,13 @@ async fn keys(State(provider): State<FakeProvider>) -> Response {
 async fn token(State(provider): State<FakeProvider>, headers: HeaderMap, body: Bytes) -> Response {
     let form = url::form_urlencoded::parse(&body).into_owned();
     let request = TokenRequest {
-        authorization: authorization(&headers),
+        authorization: authorization_header(&headers),
         form: form.collect(),
     };
     match &*request.form["grant_type"] {
         "refresh_token" => {
-            let presented = request.form["refresh_token"].clone();
-            provider.presented.lock().push(presented);
+            let refresh_token = request.form["refresh_token"].clone();
+            provider.refresh_tokens.lock().push(refresh_token);
         }
         other => assert_eq!(other, "authorization_code"),
     }
@@ -217,22 +217,22 @@ async fn token(State(provider): State<FakeProvider>, headers: HeaderMap, body: B
     let delay = *provider.delay.lock();
     tokio::time::sleep(delay).await;
     let reply = provider.tokens.lock().clone();
-    send(reply).await
+    respond(reply).await
 }
 
 async fn user_info(State(provider): State<FakeProvider>, headers: HeaderMap) -> Response {
-    let authorization = authorization(&headers);
+    let authorization = authorization_header(&headers);
     provider.user_info_requests.lock().push(authorization);
     let reply = provider.user_info.lock().clone();
-    send(reply).await
+    respond(reply).await
 }
 
-fn authorization(headers: &HeaderMap) -> Option<String> {
+fn authorization_header(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(AUTHORIZATION)?;
     Some(value.to_str().unwrap().to_owned())
 }
 
-async fn send(reply: Reply) -> Response {
+async fn respond(reply: Reply) -> Response {
     match reply {
         Reply::Json(status, json) => {
             (StatusCode::from_u16(status).unwrap(), axum::Json(json)).into_response()

@@ -16,7 +16,7 @@ async fn the_signed_out_page_clears_the_cookie_of_an_ended_session() {
         let cookies = response.headers().get_all("set-cookie").into_iter();
         cookies.cloned().collect::<Vec<_>>()
     };
-    assert!(removal_cookies(&[NAVIGATE]).await.is_empty(), "the session lives");
+    assert!(removal_cookies(&[NAVIGATE]).await.is_empty(), "a live session must keep its cookie");
     browser.fixture.bench.at(15 * MINUTE);
     assert_eq!(removal_cookies(&[NAVIGATE]).await, [REMOVAL_COOKIE]);
     assert!(removal_cookies(&[("sec-fetch-mode", "no-cors")]).await.is_empty());

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::credential::delegated::SessionKey;
 use crate::delegate::Delegate;
-use crate::testing::delegate::{Answer, Service};
+use crate::testing::delegate::{Answer, FakeService};
 use crate::testing::jwt::ISSUER;
 
 pub(super) const IDLE: Verdict = deny(DenyReason::IdleTimeout);
@@ -14,7 +14,7 @@ pub(super) const UNAVAILABLE: Verdict = deny(DenyReason::SourceUnavailable);
 pub(super) struct DelegatedFixture {
     pub(super) bench: Bench,
     checker: Checker,
-    pub(super) service: Service,
+    pub(super) service: FakeService,
 }
 
 /// Returns a cookie with this ticket. Each refresh changes the rest of the cookie.
@@ -30,7 +30,7 @@ impl DelegatedFixture {
     pub(super) async fn with(
         change: impl FnOnce(&mut crate::credential::delegated::Delegated),
     ) -> Self {
-        let (bench, service) = (Bench::new(), Service::start().await);
+        let (bench, service) = (Bench::new(), FakeService::start().await);
         let mut checker = bench.checker(Rules::default(), "session");
         let metrics = Arc::clone(&bench.parts.metrics);
         let delegate = Delegate::new(service.settings(change), metrics).unwrap();
@@ -164,7 +164,7 @@ async fn the_denial_of_the_service_is_relayed() {
         assert_eq!(relayed.body.is_some(), status != 302, "{text}");
     }
     // The service allows an anonymous request; Curfew denies it.
-    fixture.service.set_answer(Answer::Now(200, vec![], ""));
+    fixture.service.set_answer(Answer::Respond(200, vec![], ""));
     let outcome = fixture.check(&[], MINUTE).await;
     assert_eq!(outcome.verdict, deny(DenyReason::NoCredential));
 }
@@ -185,11 +185,11 @@ async fn service_errors_end_no_session() {
         Answer::deny(404, &[]),
         Answer::deny(400, &[]),
         Answer::deny(302, &[]),
-        Answer::Now(200, vec![], "<html>garbage</html>"),
-        Answer::Now(200, user(""), ""),
-        Answer::Now(200, user(&"x".repeat(300)), ""),
-        Answer::Now(200, [user("alice"), user("mallory")].concat(), ""),
-        Answer::Now(
+        Answer::Respond(200, vec![], "<html>garbage</html>"),
+        Answer::Respond(200, user(""), ""),
+        Answer::Respond(200, user(&"x".repeat(300)), ""),
+        Answer::Respond(200, [user("alice"), user("mallory")].concat(), ""),
+        Answer::Respond(
             200,
             [
                 user("alice"),

@@ -9,7 +9,7 @@ use super::*;
 use crate::actor::Actor;
 use crate::credential::JwtLocations;
 use crate::store::{EndOutcome, Ending};
-use crate::testing::jwt::{AUDIENCE, ISSUER, SigningKey, no_keys, source};
+use crate::testing::jwt::{AUDIENCE, ISSUER, SigningKey, keys_that_cannot_be_fetched, source};
 use crate::testing::policy_name;
 
 /// A service that accepts the tokens of one issuer.
@@ -317,7 +317,7 @@ async fn many_requests_at_once_start_one_session() {
 async fn without_keys_the_source_is_unavailable() {
     let mut service = JwtFixture::new("default");
     let token = service.token("s", Duration::ZERO, Duration::ZERO);
-    service.checker.sources.jwt[0].keys = no_keys(&service.checker.clock, &service.checker.metrics);
+    service.checker.sources.jwt[0].keys = keys_that_cannot_be_fetched(&service.checker.clock, &service.checker.metrics);
     let found = service.verdict(&token, MINUTE).await;
     assert_eq!(found, deny(DenyReason::SourceUnavailable));
 }

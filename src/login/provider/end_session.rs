@@ -7,15 +7,15 @@ use crate::login::LoginError;
 use crate::session::Timestamp;
 
 impl Provider {
-    /// Returns the address for RP-initiated logout. After the logout, the provider redirects the browser to `after`.
-    /// `None` if the provider does not support RP-initiated logout.
+    /// Returns the address for RP-initiated logout. After the logout, the provider redirects the browser to
+    /// `return_url`. `None` if the provider does not support RP-initiated logout.
     ///
     /// # Errors
     /// [`LoginError::Unavailable`] if the metadata cannot be fetched.
     pub async fn end_session_url(
         &self,
         id_token: Option<&str>,
-        after: Url,
+        return_url: Url,
         state: &str,
         now: Timestamp,
     ) -> Result<Option<Url>, LoginError> {
@@ -26,7 +26,7 @@ impl Provider {
         let mut query = url.query_pairs_mut();
         query
             .append_pair("client_id", &self.settings.client_id)
-            .append_pair("post_logout_redirect_uri", after.as_str())
+            .append_pair("post_logout_redirect_uri", return_url.as_str())
             .append_pair("state", state);
         if let Some(id_token) = id_token {
             query.append_pair("id_token_hint", id_token);

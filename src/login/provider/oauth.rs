@@ -60,7 +60,7 @@ impl Provider {
         let client: OauthClient = Client::new(ClientId::new(self.settings.client_id.clone()))
             .set_auth_uri(AuthUrl::from_url(metadata.authorization_endpoint.clone()))
             .set_token_uri(TokenUrl::from_url(metadata.token_endpoint.clone()))
-            .set_redirect_uri(self.redirect.clone())
+            .set_redirect_uri(self.redirect_url.clone())
             .set_auth_type(auth_type);
         match &self.settings.client_secret {
             Some(secret) => client.set_client_secret(ClientSecret::new(secret.expose().clone())),

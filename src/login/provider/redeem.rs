@@ -49,25 +49,25 @@ impl Provider {
             .request_async(&send_request)
             .await
             .map_err(to_login_error)?;
-        let encoded = tokens.extra_fields().id_token.clone();
-        let encoded = encoded.ok_or_else(|| invalid_response("no ID token"))?;
+        let encoded_id_token = tokens.extra_fields().id_token.clone();
+        let encoded_id_token = encoded_id_token.ok_or_else(|| invalid_response("no ID token"))?;
         let nonce = Some(attempt.nonce.as_str());
         let keys = &discovered.keys;
-        let id_token = self.verify_id_token(keys, &encoded, nonce, now).await?;
+        let id_token = self.verify_id_token(keys, &encoded_id_token, nonce, now).await?;
         let issuer = &self.settings.issuer.issuer;
         let in_id_token = issuer.claims_in(&id_token);
-        let more = if in_id_token.are_all() {
+        let additional_claims = if in_id_token.are_all() {
             Map::new()
         } else {
             let (token, subject) = (tokens.access_token(), Some(id_token.subject()));
             let claims = self.user_info(&discovered, token, subject, now).await?;
             claims.unwrap_or_default()
         };
-        let signed_in = issuer.signed_in(id_token, more, now);
+        let signed_in = issuer.signed_in(id_token, additional_claims, now);
         let refresh_token = tokens.refresh_token();
         Ok(TokenResponse {
             signed_in: signed_in.map_err(|error| invalid_response(&error.to_string()))?,
-            id_token: encoded,
+            id_token: encoded_id_token,
             refresh_token: refresh_token.map(|token| Secret::new(token.secret().clone())),
             in_id_token,
         })

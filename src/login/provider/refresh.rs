@@ -22,7 +22,7 @@ pub const MAX_REFRESH_TOKEN_BYTES: usize = 4096;
 
 /// The error codes that refuse the person or their session (RFC 6749 section 5.2, OpenID Connect Core 1.0 section
 /// 3.1.2.6). All other codes are about a problem of Curfew or the provider.
-const REFUSALS: [&str; 6] = [
+const REFUSAL_CODES: [&str; 6] = [
     "invalid_grant",
     "access_denied",
     "login_required",
@@ -142,13 +142,13 @@ impl Provider {
         if !issuer.is_subject_of(&sub, session) {
             return Ok(SubjectUpdate::OtherSubject);
         }
-        let more = if issuer.claims_in(&id_token).are_all() {
+        let additional_claims = if issuer.claims_in(&id_token).are_all() {
             Map::new()
         } else {
             let claims = self.user_info(discovered, access_token, Some(&sub), now);
             claims.await?.unwrap_or_default()
         };
-        let signed_in = issuer.signed_in(id_token, more, now);
+        let signed_in = issuer.signed_in(id_token, additional_claims, now);
         let signed_in = signed_in.map_err(|error| invalid_response(&error.to_string()))?;
         to_subject_update(issuer.refreshed(&sub, &signed_in, session))
     }
@@ -194,7 +194,7 @@ fn classify_failure(error: TokenError) -> RefreshAnswer {
         _ => return RefreshAnswer::Failed(to_login_error(error)),
     };
     let code: &str = response.error().as_ref();
-    match REFUSALS.into_iter().find(|refusal| *refusal == code) {
+    match REFUSAL_CODES.into_iter().find(|refusal| *refusal == code) {
         Some(refusal) => RefreshAnswer::Refused(refusal),
         None => RefreshAnswer::Failed(LoginError::Refused(protocol_error_code(code).to_owned())),
     }

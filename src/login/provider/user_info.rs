@@ -6,11 +6,11 @@ use serde_json::{Map, Value};
 use super::{Provider, invalid_response};
 use crate::login::LoginError;
 use crate::login::discovery::Discovered;
-use crate::login::transport::{HttpFault, JSON, get, media_type};
+use crate::login::transport::{HttpFault, JSON_MEDIA_TYPE, get, media_type};
 use crate::session::Timestamp;
 
 /// The media type of a signed response.
-const JWT: &str = "application/jwt";
+const JWT_MEDIA_TYPE: &str = "application/jwt";
 
 impl Provider {
     /// Fetches the claims from the UserInfo endpoint; `None` if the provider has no such endpoint. `subject` is the
@@ -31,8 +31,8 @@ impl Provider {
         let body = response.body().as_slice();
         let media_type = media_type(&response);
         let claims = match media_type.as_deref() {
-            None | Some(JSON) => parse(body)?,
-            Some(JWT) => {
+            None | Some(JSON_MEDIA_TYPE) => parse(body)?,
+            Some(JWT_MEDIA_TYPE) => {
                 let signed = std::str::from_utf8(body).map_err(|_| unreadable())?.trim();
                 self.verify(&discovered.keys, now, |issuer, keys| {
                     issuer.verify_user_info(signed, keys, now)

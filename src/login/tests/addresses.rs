@@ -15,7 +15,7 @@ fn parts(url: &Url) -> (&str, Vec<(String, String)>) {
 }
 
 /// Copies pairs of a name and a value.
-fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+fn to_owned_pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     let pairs = pairs.iter();
     pairs
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
@@ -49,7 +49,7 @@ async fn the_authorization_request_has_the_required_parameters() {
             .authorization_url(&attempt, max_age, START)
             .await
             .unwrap();
-        let mut expected = owned(&[
+        let mut expected = to_owned_pairs(&[
             ("response_type", "code"),
             ("client_id", "curfew"),
             ("state", attempt.state.as_str()),
@@ -59,7 +59,7 @@ async fn the_authorization_request_has_the_required_parameters() {
             ("scope", "openid profile email"),
             ("nonce", attempt.nonce.as_str()),
         ]);
-        expected.extend(owned(&additional));
+        expected.extend(to_owned_pairs(&additional));
         assert_eq!(parts(&url), ("/authorize", expected));
     }
 }
@@ -68,24 +68,24 @@ async fn the_authorization_request_has_the_required_parameters() {
 #[tokio::test]
 async fn the_logout_request_has_the_required_parameters() {
     let fixture = Fixture::new().await;
-    let after: Url = "https://app.example.com/.curfew/signed-out"
+    let return_url: Url = "https://app.example.com/.curfew/signed-out"
         .parse()
         .unwrap();
     let none = fixture
         .client
-        .end_session_url(None, after.clone(), "s", START);
-    assert_eq!(none.await.unwrap(), None, "not supported");
+        .end_session_url(None, return_url.clone(), "s", START);
+    assert_eq!(none.await.unwrap(), None, "a provider without a logout endpoint must give no address");
     let issuer = fixture.provider.issuer().issuer;
     *fixture.provider.metadata.lock() =
         json!({ "end_session_endpoint": format!("{issuer}/logout?a=b") });
     let client = fixture.provider.client();
     for id_token in [None, Some("eyJ.x.y")] {
-        let url = client.end_session_url(id_token, after.clone(), "s", START);
+        let url = client.end_session_url(id_token, return_url.clone(), "s", START);
         let url = url.await.unwrap().unwrap();
-        let mut expected = owned(&[
+        let mut expected = to_owned_pairs(&[
             ("a", "b"),
             ("client_id", "curfew"),
-            ("post_logout_redirect_uri", after.as_str()),
+            ("post_logout_redirect_uri", return_url.as_str()),
             ("state", "s"),
         ]);
         expected.extend(id_token.map(|it| ("id_token_hint".to_owned(), it.to_owned())));

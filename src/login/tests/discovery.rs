@@ -8,7 +8,7 @@ use super::redeem::Fixture;
 use crate::testing::{MINUTE, START};
 
 /// Starts a sign-in that must fail, and returns the error text.
-async fn error(fixture: &Fixture) -> String {
+async fn sign_in_error(fixture: &Fixture) -> String {
     let started = fixture
         .client
         .authorization_url(&fixture.attempt, None, START);
@@ -51,15 +51,15 @@ async fn invalid_metadata_and_keys_start_no_sign_in() {
     ] {
         *fixture.provider.metadata.lock() = changes;
         let expected = format!("identity provider unavailable: {why}");
-        assert_eq!(error(&fixture).await, expected);
+        assert_eq!(sign_in_error(&fixture).await, expected);
     }
     *fixture.provider.metadata.lock() = json!({});
-    // An empty key set, and a key set with only a shared secret, which is not secret in a public key set.
+    // An empty key set, and a key set that publishes only a shared secret.
     let secret = json!({ "kty": "oct", "k": "c2VjcmV0", "kid": "one" });
     for keys in [vec![], vec![secret]] {
         *fixture.provider.keys.lock() = keys;
         assert_eq!(
-            error(&fixture).await,
+            sign_in_error(&fixture).await,
             "identity provider unavailable: invalid keys: no key for signatures with RSA, P-256, \
              P-384 or Ed25519"
         );

@@ -19,7 +19,7 @@ impl Fixture {
     /// Starts a provider, and an attempt at [`START`].
     pub(super) async fn new() -> Self {
         let provider = FakeProvider::start().await;
-        let login = login(key(), "sign-in");
+        let login = login_with_key(new_key(), "sign-in");
         let target = "https://app.example.com/a";
         Self {
             client: provider.client(),
@@ -48,7 +48,7 @@ impl Fixture {
     }
 
     /// Redeems a code, which must fail, and returns the error text.
-    pub(super) async fn error(&self) -> String {
+    pub(super) async fn redeem_error(&self) -> String {
         let result = self.redeem_at(START).await;
         result.unwrap_err().to_string()
     }
@@ -139,7 +139,7 @@ async fn an_invalid_id_token_is_refused() {
     ] {
         fixture.grant(&fixture.id_token(&changes));
         let expected = format!("invalid response of the identity provider: {why}");
-        assert_eq!(fixture.error().await, expected, "{changes}");
+        assert_eq!(fixture.redeem_error().await, expected, "{changes}");
     }
     let mut claims = fixture.provider.required_claims();
     claims["nonce"] = json!(fixture.attempt.nonce);
@@ -170,11 +170,11 @@ async fn an_invalid_id_token_is_refused() {
     ] {
         fixture.grant(&id_token);
         let expected = format!("invalid response of the identity provider: {why}");
-        assert_eq!(fixture.error().await, expected, "{id_token}");
+        assert_eq!(fixture.redeem_error().await, expected, "{id_token}");
     }
     fixture.provider.grant(json!({}));
     assert_eq!(
-        fixture.error().await,
+        fixture.redeem_error().await,
         "invalid response of the identity provider: no ID token"
     );
 }
@@ -203,8 +203,8 @@ async fn unknown_keys_trigger_at_most_one_fetch_in_ten_seconds() {
     assert_eq!(fetches(), 2);
     // The provider does not publish the key of this token.
     fixture.grant(&jwt::SigningKey::rsa("three").token(&claims));
-    let missing = fixture.redeem_at(START.plus(20 * SECOND)).await;
-    assert_eq!(missing.unwrap_err().to_string(), unknown);
+    let unpublished = fixture.redeem_at(START.plus(20 * SECOND)).await;
+    assert_eq!(unpublished.unwrap_err().to_string(), unknown);
     assert_eq!(fetches(), 3, "one fetch for the unknown key");
     // A token with a known key and an invalid signature triggers no fetch.
     fixture.grant(&(rotated.token(&claims) + "AAAA"));
@@ -230,8 +230,8 @@ async fn a_refusal_has_the_error_code_of_the_provider() {
             "identity provider unavailable: invalid token response",
         ),
     ] {
-        fixture.provider.answer(reply);
-        let error = fixture.error().await;
+        fixture.provider.set_token_reply(reply);
+        let error = fixture.redeem_error().await;
         assert!(error.starts_with(expected), "{error}");
         assert!(!error.contains("secret"), "{error}");
     }

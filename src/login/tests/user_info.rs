@@ -58,7 +58,7 @@ async fn claims_about_another_subject_are_refused() {
         *fixture.provider.user_info.lock() = Reply::Json(200, claims.clone());
         let expected =
             format!("invalid response of the identity provider: the UserInfo response {why}");
-        assert_eq!(fixture.error().await, expected, "{claims}");
+        assert_eq!(fixture.redeem_error().await, expected, "{claims}");
     }
 }
 
@@ -105,7 +105,7 @@ async fn a_signed_response_is_verified() {
     ] {
         *fixture.provider.user_info.lock() = Reply::Signed(text);
         let expected = format!("invalid response of the identity provider: {why}");
-        assert_eq!(fixture.error().await, expected);
+        assert_eq!(fixture.redeem_error().await, expected);
     }
 }
 
@@ -137,6 +137,6 @@ async fn a_failed_request_means_that_the_provider_is_unavailable() {
     ] {
         *fixture.provider.user_info.lock() = reply;
         let expected = format!("identity provider unavailable: {why}");
-        assert_eq!(fixture.error().await, expected);
+        assert_eq!(fixture.redeem_error().await, expected);
     }
 }

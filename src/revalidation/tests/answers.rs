@@ -4,9 +4,9 @@ use super::*;
 
 /// The state of a session after a revalidation.
 #[derive(Debug, PartialEq, Eq)]
-struct Outcome {
+struct ExpectedOutcome {
     result: &'static str,
-    lives: bool,
+    is_live: bool,
     /// The refresh token after the revalidation.
     token: Option<&'static str>,
     /// Whether the provider confirmed the session, so that its next revalidation is due after an interval.
@@ -22,10 +22,10 @@ const fn confirmed(
     result: &'static str,
     token: &'static str,
     groups: &'static [&'static str],
-) -> Outcome {
-    Outcome {
+) -> ExpectedOutcome {
+    ExpectedOutcome {
         result,
-        lives: true,
+        is_live: true,
         token: Some(token),
         confirmed: true,
         groups,
@@ -33,20 +33,20 @@ const fn confirmed(
 }
 
 /// Returns the outcome if the answer neither confirms nor refuses the subject. Only the refresh token may change.
-const fn unconfirmed(result: &'static str, token: &'static str) -> Outcome {
-    Outcome {
+const fn unconfirmed(result: &'static str, token: &'static str) -> ExpectedOutcome {
+    ExpectedOutcome {
         result,
-        lives: true,
+        is_live: true,
         token: Some(token),
         confirmed: false,
         groups: STAFF,
     }
 }
 
-const fn ended(result: &'static str) -> Outcome {
-    Outcome {
+const fn ended(result: &'static str) -> ExpectedOutcome {
+    ExpectedOutcome {
         result,
-        lives: false,
+        is_live: false,
         token: None,
         confirmed: false,
         groups: STAFF,
@@ -54,15 +54,15 @@ const fn ended(result: &'static str) -> Outcome {
 }
 
 /// Revalidates a new session once, and compares the outcome.
-async fn expect(fixture: &Fixture, in_id_token: ClaimsInToken, expected: Outcome, case: &str) {
+async fn assert_outcome(fixture: &Fixture, in_id_token: ClaimsInToken, expected: ExpectedOutcome, case: &str) {
     let id = fixture.sign_in(in_id_token).await;
-    fixture.use_at(id, INTERVAL).await;
+    fixture.use_session_at(id, INTERVAL).await;
     let case = format!("{case}: {:?}", diagnostics_of(&fixture.revalidation));
     let session = fixture.bench.stored(id).await;
     let token = fixture.refresh_token(id).await;
     let due = session.details.as_ref().and_then(|it| it.revalidation);
     let groups = fixture.groups(id).await;
-    assert_eq!(session.state == State::Live, expected.lives, "{case}");
+    assert_eq!(session.state == State::Live, expected.is_live, "{case}");
     assert_eq!(token.as_deref(), expected.token, "{case}");
     let confirmed = due.is_some_and(|it| it.confirmed == START.plus(INTERVAL));
     assert_eq!(confirmed, expected.confirmed, "{case}");
@@ -72,9 +72,9 @@ async fn expect(fixture: &Fixture, in_id_token: ClaimsInToken, expected: Outcome
         "{}: {case}",
         expected.result
     );
-    let may_be_used = session.state == State::Live || session.details.is_none();
+    let has_no_stale_details = session.state == State::Live || session.details.is_none();
     assert!(
-        may_be_used,
+        has_no_stale_details,
         "a tombstone must not contain a refresh token: {case}"
     );
 }
@@ -88,7 +88,7 @@ async fn tokens_confirm_a_session() {
         "iss": provider.issuer().issuer, "aud": "curfew", "sub": "alice", "iat": 1_800_000_000, "exp": 2_000_000_000,
     }));
     let admins = json!({ "groups": ["admins"] });
-    for (members, expected) in [
+    for (fields, expected) in [
         (json!({}), confirmed("ok", "first", STAFF)),
         (
             json!({ "refresh_token": "second" }),
@@ -132,10 +132,10 @@ async fn tokens_confirm_a_session() {
             unconfirmed("invalid", "second"),
         ),
     ] {
-        let fixture = Fixture::of(Bench::new(), provider.clone());
-        let case = members.to_string();
-        provider.grant(members);
-        expect(&fixture, all(), expected, &case).await;
+        let fixture = Fixture::with_provider(Bench::new(), provider.clone());
+        let case = fields.to_string();
+        provider.grant(fields);
+        assert_outcome(&fixture, all_claims(), expected, &case).await;
     }
 }
 
@@ -147,7 +147,7 @@ async fn user_info_is_requested_if_it_has_the_attributes() {
         subject: true,
         ..ClaimsInToken::default()
     };
-    let bare = provider.id_token(&json!({ "groups": null, "email": null }));
+    let id_token_with_null_claims = provider.id_token(&json!({ "groups": null, "email": null }));
     let user = |changes: serde_json::Value| {
         let mut claims =
             json!({ "sub": "alice", "email": "alice@example.com", "groups": ["admins"] });
@@ -167,24 +167,24 @@ async fn user_info_is_requested_if_it_has_the_attributes() {
         (Reply::Page(503), unconfirmed("unavailable", "second")),
         (Reply::Never, unconfirmed("unavailable", "second")),
     ] {
-        let fixture = Fixture::of(Bench::new(), provider.clone());
+        let fixture = Fixture::with_provider(Bench::new(), provider.clone());
         let case = format!("{user_info:?}");
         provider.grant(json!({ "refresh_token": "second" }));
         *provider.user_info.lock() = user_info;
-        expect(&fixture, subject_alone, expected, &case).await;
+        assert_outcome(&fixture, subject_alone, expected, &case).await;
     }
     // If the ID token lacks these claims, Curfew also asks the UserInfo endpoint. A claim with the value `null`
     // counts as present.
-    let fixture = Fixture::of(Bench::new(), provider.clone());
-    let without = provider.key.token(&json!({
+    let fixture = Fixture::with_provider(Bench::new(), provider.clone());
+    let id_token_without_claims = provider.key.token(&json!({
         "iss": provider.issuer().issuer, "aud": "curfew", "sub": "alice",
         "iat": START.as_millis() / 1000, "exp": START.as_millis() / 1000 + 36_000,
     }));
-    assert_ne!(without, bare);
+    assert_ne!(id_token_without_claims, id_token_with_null_claims);
     *provider.user_info.lock() = user(json!({}));
-    provider.grant(json!({ "id_token": without }));
+    provider.grant(json!({ "id_token": id_token_without_claims }));
     let expected = confirmed("changed", "first", ADMINS);
-    expect(
+    assert_outcome(
         &fixture,
         subject_alone,
         expected,
@@ -192,22 +192,22 @@ async fn user_info_is_requested_if_it_has_the_attributes() {
     )
     .await;
     // The ID token identifies another subject, and the UserInfo request fails.
-    let fixture = Fixture::of(Bench::new(), provider.clone());
-    let of_bob = provider.key.token(&json!({
+    let fixture = Fixture::with_provider(Bench::new(), provider.clone());
+    let id_token_of_bob = provider.key.token(&json!({
         "iss": provider.issuer().issuer, "aud": "curfew", "sub": "bob",
         "iat": START.as_millis() / 1000, "exp": START.as_millis() / 1000 + 36_000,
     }));
     *provider.user_info.lock() = Reply::Page(503);
-    provider.grant(json!({ "id_token": of_bob }));
+    provider.grant(json!({ "id_token": id_token_of_bob }));
     let case = "an ID token of another subject, without UserInfo";
-    expect(&fixture, subject_alone, ended("other_subject"), case).await;
-    provider.grant(json!({ "id_token": without }));
+    assert_outcome(&fixture, subject_alone, ended("other_subject"), case).await;
+    provider.grant(json!({ "id_token": id_token_without_claims }));
     // The answer about another subject says nothing about this subject.
-    let fixture = Fixture::of(Bench::new(), provider.clone());
+    let fixture = Fixture::with_provider(Bench::new(), provider.clone());
     *provider.user_info.lock() = user(json!({ "sub": "bob" }));
     let expected = unconfirmed("invalid", "first");
     let case = "an ID token and UserInfo of two people";
-    expect(&fixture, subject_alone, expected, case).await;
+    assert_outcome(&fixture, subject_alone, expected, case).await;
 }
 
 #[tokio::test]
@@ -265,21 +265,21 @@ async fn only_a_refusal_of_the_person_ends_a_session() {
         (Reply::Page(502), unconfirmed("unavailable", "first")),
         (Reply::Never, unconfirmed("unavailable", "first")),
     ] {
-        let fixture = Fixture::of(Bench::new(), provider.clone());
+        let fixture = Fixture::with_provider(Bench::new(), provider.clone());
         let case = format!("{reply:?}");
-        provider.answer(reply);
-        expect(&fixture, all(), expected, &case).await;
+        provider.set_token_reply(reply);
+        assert_outcome(&fixture, all_claims(), expected, &case).await;
     }
 }
 
 #[tokio::test]
 async fn an_unreachable_provider_ends_no_session() {
     let fixture = Fixture::new().await;
-    let id = fixture.sign_in(all()).await;
+    let id = fixture.sign_in(all_claims()).await;
     // Nobody listens at this address after the listener is dropped.
-    let away = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", away.local_addr().unwrap());
-    drop(away);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
     let mut settings = fixture.login.providers["main"].settings.clone();
     settings.issuer.issuer.issuer = url;
     let base = "https://app.example.com/".parse().unwrap();

@@ -14,7 +14,7 @@ use crate::policy::{
 use crate::revocation::RevocationConditions;
 use crate::session::{DenyReason, Verdict};
 use crate::testing::delegate::Answer;
-use crate::testing::jwt::no_keys;
+use crate::testing::jwt::keys_that_cannot_be_fetched;
 use crate::testing::{HOUR, MINUTE, SECOND, START};
 
 const IDLE: Verdict = denied(DenyReason::IdleTimeout);
@@ -394,14 +394,14 @@ async fn source_unavailable(kind: SourceKind) -> &'static str {
     let during_failure = match kind {
         SourceKind::Token | SourceKind::Login => return NOT_APPLICABLE,
         SourceKind::Jwt | SourceKind::JwtByIat => {
-            let keys = no_keys(&fixture.checker.clock, &fixture.checker.metrics);
+            let keys = keys_that_cannot_be_fetched(&fixture.checker.clock, &fixture.checker.metrics);
             let known = std::mem::replace(&mut fixture.checker.sources.jwt[0].keys, keys);
             let during_failure = fixture.verdict(&signed_in, 2 * MINUTE).await;
             fixture.checker.sources.jwt[0].keys = known;
             during_failure
         }
         SourceKind::DelegatedWithTime | SourceKind::DelegatedWithoutTime => {
-            let answer = Answer::Now(500, Vec::new(), "");
+            let answer = Answer::Respond(500, Vec::new(), "");
             fixture
                 .verdict_with_answer(&signed_in, 2 * MINUTE, answer)
                 .await

@@ -17,7 +17,7 @@ use crate::delegate::Delegate;
 use crate::lifecycle::{SignIn, StartError};
 use crate::policy::{Client, Contract, Policy, Rules};
 use crate::session::{Attributes, DenyReason, SessionId, Subject, Verdict};
-use crate::testing::delegate::{Answer, Service};
+use crate::testing::delegate::{Answer, FakeService};
 use crate::testing::jwt::{AUDIENCE, ISSUER, SigningKey, source};
 use crate::testing::{Bench, START, policy_name};
 
@@ -90,7 +90,7 @@ pub(super) struct SourceFixture {
     pub(super) kind: SourceKind,
     pub(super) bench: Bench,
     pub(super) checker: Checker,
-    pub(super) service: Service,
+    pub(super) service: FakeService,
     /// The groups of `alice`; `None` if the source does not send them.
     pub(super) groups: Option<Vec<&'static str>>,
     key: SigningKey,
@@ -103,7 +103,7 @@ impl SourceFixture {
 
     /// Creates a fixture with a changed default policy and these rules.
     pub(super) async fn with(kind: SourceKind, change: impl FnOnce(&mut Policy), rules: Rules) -> Self {
-        let (mut bench, service) = (Bench::new(), Service::start().await);
+        let (mut bench, service) = (Bench::new(), FakeService::start().await);
         let policies = bench.parts.policies.iter();
         let mut policies: BTreeMap<_, _> = policies
             .map(|(name, policy)| (name.clone(), policy.clone()))

@@ -28,20 +28,20 @@ impl AuthorizationResponse {
     /// Parses a query string. If a parameter occurs twice, the result has no parameters.
     #[must_use]
     pub fn new(query: &str) -> Self {
-        let mut answer = Self::default();
+        let mut response = Self::default();
         for (name, value) in parse(query.as_bytes()) {
             let parameter = match &*name {
-                "code" => &mut answer.code,
-                "state" => &mut answer.state,
-                "iss" => &mut answer.iss,
-                "error" => &mut answer.error,
+                "code" => &mut response.code,
+                "state" => &mut response.state,
+                "iss" => &mut response.iss,
+                "error" => &mut response.error,
                 _ => continue,
             };
             if parameter.replace(value.into_owned()).is_some() {
                 return Self::default();
             }
         }
-        answer
+        response
     }
 
     /// Returns the `state` parameter, which identifies the attempt; an empty string if it is missing.
@@ -60,7 +60,7 @@ impl Login {
     pub async fn evaluate(
         provider: &Provider,
         attempt: &Attempt,
-        answer: &AuthorizationResponse,
+        response: &AuthorizationResponse,
         clock: &dyn Clock,
         max_age: impl Fn(&Attributes) -> Option<Duration> + Send,
     ) -> Result<LoginOutcome, LoginError> {
@@ -71,18 +71,18 @@ impl Login {
         }
         // An error response can come from another provider, too (RFC 9207, section 2.4).
         let issuer = &provider.settings.issuer.issuer.issuer;
-        if answer.iss.as_ref().is_some_and(|iss| iss != issuer) {
+        if response.iss.as_ref().is_some_and(|iss| iss != issuer) {
             return Err(LoginError::NoMatchingAttempt(
                 "response from another provider",
             ));
         }
-        if let Some(error) = &answer.error {
+        if let Some(error) = &response.error {
             // Curfew logs only text in the form of an error code, because anybody can send any text.
             return Err(LoginError::Refused(protocol_error_code(error).to_owned()));
         }
-        let code = answer.code.as_deref();
+        let code = response.code.as_deref();
         let code = code.ok_or(LoginError::NoMatchingAttempt("no `code`"))?;
-        let tokens = provider.redeem(attempt, code, answer.iss.as_deref(), clock.now());
+        let tokens = provider.redeem(attempt, code, response.iss.as_deref(), clock.now());
         let tokens = tokens.await?;
         let max_age = max_age(&tokens.signed_in.attributes);
         let leeway = provider.settings.issuer.issuer.leeway;

@@ -15,63 +15,63 @@ const MAX_PER_ADDRESS: usize = 60;
 
 /// Limits the front-channel logouts of this process. Anybody can send such a logout, and each adds a cut-off to the
 /// store.
-pub(super) struct FrontLimit {
+pub(super) struct FrontChannelLimiter {
     window: Mutex<Window>,
     /// Limits the log lines about rejected logouts.
-    pub(super) refusals: Throttle<()>,
+    pub(super) log_throttle: Throttle<()>,
 }
 
-impl Default for FrontLimit {
+impl Default for FrontChannelLimiter {
     fn default() -> Self {
         Self {
             window: Mutex::default(),
-            refusals: Throttle::new(MINUTE),
+            log_throttle: Throttle::new(MINUTE),
         }
     }
 }
 
 #[derive(Default)]
 struct Window {
-    begun: Timestamp,
-    taken: usize,
-    /// The logouts of each address. It never has more entries than `taken`.
+    started: Timestamp,
+    count: usize,
+    /// The logouts of each address. It never has more entries than `count`.
     by_address: HashMap<IpAddr, usize>,
 }
 
 /// The limit that a rejected front-channel logout has reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FrontChannelLimit {
+pub(super) enum ReachedLimit {
     /// The limit of one address.
     Address,
     /// The limit of all addresses together.
     All,
 }
 
-impl FrontLimit {
+impl FrontChannelLimiter {
     /// Counts a logout from `address`, if the address is known.
     pub(super) fn count(
         &self,
         address: Option<IpAddr>,
         now: Timestamp,
-    ) -> Result<(), FrontChannelLimit> {
+    ) -> Result<(), ReachedLimit> {
         let mut window = self.window.lock();
-        if now >= window.begun.plus(MINUTE) {
+        if now >= window.started.plus(MINUTE) {
             *window = Window {
-                begun: now,
+                started: now,
                 ..Window::default()
             };
         }
-        if window.taken >= MAX_PER_MINUTE {
-            return Err(FrontChannelLimit::All);
+        if window.count >= MAX_PER_MINUTE {
+            return Err(ReachedLimit::All);
         }
         if let Some(address) = address {
             let by_address = window.by_address.entry(network(address)).or_default();
             if *by_address >= MAX_PER_ADDRESS {
-                return Err(FrontChannelLimit::Address);
+                return Err(ReachedLimit::Address);
             }
             *by_address += 1;
         }
-        window.taken += 1;
+        window.count += 1;
         Ok(())
     }
 }
@@ -99,25 +99,25 @@ mod tests {
 
     #[test]
     fn one_address_cannot_use_up_the_total_limit() {
-        let limit = FrontLimit::default();
+        let limit = FrontChannelLimiter::default();
         for host in 0..MAX_PER_ADDRESS {
-            let own = address(&format!("2001:db8::{host:x}"));
-            assert_eq!(limit.count(own, START), Ok(()));
+            let same_network = address(&format!("2001:db8::{host:x}"));
+            assert_eq!(limit.count(same_network, START), Ok(()));
         }
-        let own = address("2001:db8::ffff:1");
-        assert_eq!(limit.count(own, START), Err(FrontChannelLimit::Address));
+        let same_network = address("2001:db8::ffff:1");
+        assert_eq!(limit.count(same_network, START), Err(ReachedLimit::Address));
         assert_eq!(limit.count(address("2001:db8:0:1::1"), START), Ok(()));
-        let mut taken = MAX_PER_ADDRESS + 1;
+        let mut accepted = MAX_PER_ADDRESS + 1;
         for host in 0.. {
             let other = address(&format!("203.0.{}.{}", host / 250, host % 250));
-            if limit.count(other, START) == Err(FrontChannelLimit::All) {
+            if limit.count(other, START) == Err(ReachedLimit::All) {
                 break;
             }
-            taken += 1;
+            accepted += 1;
         }
-        assert_eq!(taken, MAX_PER_MINUTE);
+        assert_eq!(accepted, MAX_PER_MINUTE);
         let late = START.plus(MINUTE);
-        assert_eq!(limit.count(own, late), Ok(()));
+        assert_eq!(limit.count(same_network, late), Ok(()));
         assert!(limit.window.lock().by_address.len() <= MAX_PER_MINUTE);
     }
 }

@@ -9,10 +9,10 @@ impl Explanation {
         let path = path.unwrap_or("(ambiguous)");
         lines.push(("path", path.to_owned()));
         if let Some(terms) = &self.terms {
-            terms_lines(terms, &mut lines);
+            push_terms(terms, &mut lines);
         }
         let verdict = match &self.match_error {
-            Some(why) => format!("{}: {why}", self.verdict),
+            Some(reason) => format!("{}: {reason}", self.verdict),
             None => self.verdict.to_owned(),
         };
         lines.push(("verdict", verdict));
@@ -20,7 +20,7 @@ impl Explanation {
     }
 }
 
-fn terms_lines(terms: &TermsExplained, lines: &mut Vec<(&'static str, String)>) {
+fn push_terms(terms: &TermsExplained, lines: &mut Vec<(&'static str, String)>) {
     let rule = match (&terms.rule, &terms.rule_matches) {
         (Some(rule), Some(matches)) => format!("{rule} ({matches})"),
         _ => "none".to_owned(),
@@ -37,12 +37,12 @@ fn terms_lines(terms: &TermsExplained, lines: &mut Vec<(&'static str, String)>) 
         ));
     }
     let mut policies = format!("{} (home policy)", terms.home_policy);
-    for asked in &terms.requested_policies {
-        policies += &format!(", {} (by the {})", asked.name, asked.by);
+    for requested in &terms.requested_policies {
+        policies += &format!(", {} (by the {})", requested.name, requested.by);
     }
     lines.push(("policies", policies));
     let activity = match terms.passive_reason {
-        Some(why) => format!("{}: {why}", terms.activity),
+        Some(reason) => format!("{}: {reason}", terms.activity),
         None => terms.activity.to_owned(),
     };
     lines.push(("activity", activity));
@@ -53,26 +53,26 @@ fn terms_lines(terms: &TermsExplained, lines: &mut Vec<(&'static str, String)>) 
 }
 
 fn limits_text(limits: &LimitsInForce) -> String {
-    let written = |limit: &Limit| humantime::format_duration(limit.duration());
+    let format_limit = |limit: &Limit| humantime::format_duration(limit.duration());
     let mut parts = Vec::new();
     if let Some(idle) = &limits.idle {
         parts.push(format!(
             "{} without activity ({})",
-            written(idle),
+            format_limit(idle),
             idle.from
         ));
     }
     if let Some(absolute) = &limits.absolute {
         parts.push(format!(
             "{} after sign-in ({})",
-            written(absolute),
+            format_limit(absolute),
             absolute.from
         ));
     }
     if let Some(age) = &limits.max_auth_age {
         parts.push(format!(
             "sign-in within the last {} ({})",
-            written(age),
+            format_limit(age),
             age.from
         ));
     }
