@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use url::Url;
 
 use crate::clock::Stopwatch;
-use crate::credential::delegated::{Allowed, Delegated, DelegatedCheck, SessionKey};
+use crate::credential::delegated::{AllowedResponse, Delegated, DelegatedCheck, SessionKey};
 use crate::http_client::{http_client, read_body};
 use crate::policy::HostPattern;
 use crate::session::{DenyReason, PolicyName, Timestamp};
@@ -50,7 +50,7 @@ pub struct Delegate {
 #[derive(Debug)]
 pub enum DelegateDecision {
     /// The service allows the request, with this session.
-    Allow(Box<(Allowed, Relayed)>),
+    Allow(Box<(AllowedResponse, Relayed)>),
     /// The service denies the request.
     Deny(DenyReason, Box<Relayed>),
 }
@@ -83,7 +83,7 @@ enum DelegateError {
     #[error("unexpected status {0}")]
     Status(StatusCode),
     #[error("invalid answer: {0}")]
-    UnusableAnswer(#[from] crate::credential::delegated::UnusableAnswer),
+    UnusableResponse(#[from] crate::credential::delegated::UnusableResponse),
 }
 
 impl From<reqwest::Error> for DelegateError {
@@ -113,16 +113,16 @@ impl Delegate {
     /// Returns the service for a host: the first service that names the host, or else the service for all hosts.
     #[must_use]
     pub fn for_host<'a>(delegates: &'a [Self], host: &str) -> Option<&'a Self> {
-        let named = |it: &&Self| {
+        let names_host = |it: &&Self| {
             it.settings
                 .hosts
                 .iter()
                 .any(|pattern| pattern.matches(host))
         };
-        let rest = |it: &&Self| it.settings.hosts.is_empty();
+        let serves_all_hosts = |it: &&Self| it.settings.hosts.is_empty();
         let mut all = delegates.iter();
-        let named = all.clone().find(named);
-        named.or_else(|| all.find(rest))
+        let named = all.clone().find(names_host);
+        named.or_else(|| all.find(serves_all_hosts))
     }
 
     /// How to read the service's answers.
@@ -143,19 +143,19 @@ impl Delegate {
     /// [`DenyReason::SourceUnavailable`] on a timeout or an answer that neither allows nor denies.
     pub async fn ask(
         &self,
-        question: &DelegatedCheck<'_>,
+        check: &DelegatedCheck<'_>,
         cookie: Option<&[u8]>,
         now: Timestamp,
     ) -> Result<DelegateDecision, DenyReason> {
         let stopwatch = Stopwatch::start();
-        let decision = self.try_ask(question, cookie, now).await;
+        let decision = self.try_ask(check, cookie, now).await;
         let name = &*self.delegated().name;
-        let word = match &decision {
+        let answer_label = match &decision {
             Ok(DelegateDecision::Allow(_)) => "allow",
             Ok(DelegateDecision::Deny(..)) => "deny",
             Err(_) => "error",
         };
-        self.metrics.delegate_asked(name, word, stopwatch.seconds());
+        self.metrics.record_delegate_answer(name, answer_label, stopwatch.seconds());
         decision.map_err(|error| {
             tracing::warn!(service = name, %error, "delegated auth service unavailable");
             DenyReason::SourceUnavailable
@@ -164,60 +164,62 @@ impl Delegate {
 
     async fn try_ask(
         &self,
-        question: &DelegatedCheck<'_>,
+        check: &DelegatedCheck<'_>,
         cookie: Option<&[u8]>,
         now: Timestamp,
     ) -> Result<DelegateDecision, DelegateError> {
-        let headers = self.delegated().request_headers(question, cookie);
-        let anonymous = match self.delegated().key {
+        let headers = self.delegated().request_headers(check, cookie);
+        let is_anonymous = match self.delegated().key {
             SessionKey::Cookie { .. } => cookie.is_none(),
             _ => !headers.contains_key("cookie") && !headers.contains_key("authorization"),
         };
-        let unnamed = if anonymous {
+        let reason_without_session = if is_anonymous {
             DenyReason::NoCredential
         } else {
             DenyReason::InvalidCredential
         };
         let request = self.client.get(self.settings.url.clone()).headers(headers);
-        let mut answer = request.send().await?;
-        let status = answer.status();
+        let mut response = request.send().await?;
+        let status = response.status();
         let reason = match status {
             StatusCode::FORBIDDEN => DenyReason::Forbidden,
-            StatusCode::UNAUTHORIZED => unnamed,
-            _ if status.is_redirection() && answer.headers().contains_key(LOCATION) => unnamed,
+            StatusCode::UNAUTHORIZED => reason_without_session,
+            _ if status.is_redirection() && response.headers().contains_key(LOCATION) => {
+                reason_without_session
+            }
             _ if status.is_success() => {
-                let headers = answer.headers();
+                let headers = response.headers();
                 return match self.delegated().interpret_response(cookie, headers, now) {
                     Ok(allowed) => {
-                        let passed = self.delegated().pass.iter().chain([&SET_COOKIE]);
+                        let relayed_names = self.delegated().pass.iter().chain([&SET_COOKIE]);
                         let relayed = Relayed {
-                            headers: pick_headers(headers, passed),
+                            headers: pick_headers(headers, relayed_names),
                             ..Relayed::default()
                         };
                         Ok(DelegateDecision::Allow(Box::new((allowed, relayed))))
                     }
                     // The service allows a request without a subject, but Curfew needs a session.
-                    Err(_) if anonymous => Ok(DelegateDecision::Deny(
+                    Err(_) if is_anonymous => Ok(DelegateDecision::Deny(
                         DenyReason::NoCredential,
                         Box::default(),
                     )),
-                    Err(unusable) => Err(unusable.into()),
+                    Err(error) => Err(error.into()),
                 };
             }
             _ => return Err(DelegateError::Status(status)),
         };
-        let redirect = status.is_redirection();
+        let is_redirect = status.is_redirection();
         let mut relayed = Relayed {
-            status: Some(if redirect { StatusCode::FOUND } else { status }),
-            headers: pick_headers(answer.headers(), &RELAYED_HEADERS),
+            status: Some(if is_redirect { StatusCode::FOUND } else { status }),
+            headers: pick_headers(response.headers(), &RELAYED_HEADERS),
             body: None,
         };
-        if !redirect && let Some(kind) = answer.headers().get(CONTENT_TYPE).cloned() {
-            let body = read_body(&mut answer, MAX_DENIAL_BODY_BYTES).await?;
+        if !is_redirect && let Some(content_type) = response.headers().get(CONTENT_TYPE).cloned() {
+            let body = read_body(&mut response, MAX_DENIAL_BODY_BYTES).await?;
             let text = body.and_then(|body| String::from_utf8(body).ok());
             relayed.body = text
                 .filter(|text| !text.is_empty())
-                .map(|text| (kind, text));
+                .map(|text| (content_type, text));
         }
         Ok(DelegateDecision::Deny(reason, Box::new(relayed)))
     }

@@ -43,11 +43,11 @@ pub fn builder(
 /// # Errors
 /// [`reqwest::Error`] if the connection fails.
 pub async fn read_body(
-    answer: &mut reqwest::Response,
+    response: &mut reqwest::Response,
     max_bytes: usize,
 ) -> Result<Option<Vec<u8>>, reqwest::Error> {
     let mut bytes = Vec::new();
-    while let Some(chunk) = answer.chunk().await? {
+    while let Some(chunk) = response.chunk().await? {
         if bytes.len() + chunk.len() > max_bytes {
             return Ok(None);
         }

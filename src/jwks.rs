@@ -85,11 +85,11 @@ pub struct IssuerKeys {
 #[derive(Default)]
 struct CachedKeys {
     keys: Option<Arc<KeySet>>,
-    fetched: Timestamp,
+    fetched_at: Timestamp,
     /// Whether a fetch is running or requested.
-    fetching: bool,
+    is_fetching: bool,
     /// When an unknown key ID last triggered a fetch.
-    unknown_key_fetch: Option<Timestamp>,
+    unknown_key_fetch_at: Option<Timestamp>,
 }
 
 /// The issuer has no usable keys: Curfew has not fetched any yet, or they are too old.
@@ -100,9 +100,9 @@ pub struct NoKeys;
 impl IssuerKeys {
     /// Wraps static keys, which are never fetched.
     #[must_use]
-    pub fn from_static(given: KeySet) -> Arc<Self> {
+    pub fn from_static(key_set: KeySet) -> Arc<Self> {
         let keys = Self::empty(None);
-        keys.cached.lock().keys = Some(Arc::new(given));
+        keys.cached.lock().keys = Some(Arc::new(key_set));
         Arc::new(keys)
     }
 
@@ -125,7 +125,7 @@ impl IssuerKeys {
         issuer: String,
     ) -> Arc<Self> {
         let keys = Self::empty(Some(freshness.stale));
-        keys.cached.lock().fetching = true;
+        keys.cached.lock().is_fetching = true;
         let keys = Arc::new(keys);
         let task = RefreshTask {
             keys: Arc::downgrade(&keys),
@@ -145,10 +145,10 @@ impl IssuerKeys {
     /// [`NoKeys`] if Curfew has not fetched any keys yet, or if they are too old.
     pub fn current(&self, now: Timestamp) -> Result<Arc<KeySet>, NoKeys> {
         let cached = self.cached.lock();
-        let usable = self
+        let is_usable = self
             .max_age
-            .is_none_or(|max_age| now < cached.fetched.plus(max_age));
-        cached.keys.clone().filter(|_| usable).ok_or(NoKeys)
+            .is_none_or(|max_age| now < cached.fetched_at.plus(max_age));
+        cached.keys.clone().filter(|_| is_usable).ok_or(NoKeys)
     }
 
     /// Waits for a running fetch, if there is one, and returns the keys.
@@ -157,7 +157,7 @@ impl IssuerKeys {
     /// [`NoKeys`] if there are still no usable keys.
     pub async fn after_running_fetch(&self, now: Timestamp) -> Result<Arc<KeySet>, NoKeys> {
         let mut finished_fetches = self.finished_fetches.subscribe();
-        if self.cached.lock().fetching {
+        if self.cached.lock().is_fetching {
             // The wait fails only if the refresh task has ended.
             let _ = finished_fetches.changed().await;
         }
@@ -173,11 +173,11 @@ impl IssuerKeys {
         {
             let mut cached = self.cached.lock();
             let fetched_recently = cached
-                .unknown_key_fetch
+                .unknown_key_fetch_at
                 .is_some_and(|at| now < at.plus(UNKNOWN_KEY_INTERVAL));
-            if !cached.fetching && !fetched_recently && self.max_age.is_some() {
-                cached.unknown_key_fetch = Some(now);
-                cached.fetching = true;
+            if !cached.is_fetching && !fetched_recently && self.max_age.is_some() {
+                cached.unknown_key_fetch_at = Some(now);
+                cached.is_fetching = true;
                 self.fetch_requested.notify_one();
             }
         }
@@ -200,17 +200,17 @@ impl RefreshTask {
     async fn run(self) {
         let mut failures = 0_u32;
         while let Some(keys) = self.keys.upgrade() {
-            keys.cached.lock().fetching = true;
+            keys.cached.lock().is_fetching = true;
             let outcome = self.fetcher.fetch().await;
             self.metrics.keys_fetched(&self.issuer, outcome.is_ok());
             {
                 let mut cached = keys.cached.lock();
-                cached.fetching = false;
+                cached.is_fetching = false;
                 match outcome {
                     Ok(fetched) => {
                         failures = 0;
                         cached.keys = Some(Arc::new(fetched));
-                        cached.fetched = self.clock.now();
+                        cached.fetched_at = self.clock.now();
                     }
                     Err(error) => {
                         failures += 1;

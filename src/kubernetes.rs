@@ -20,11 +20,11 @@ use crate::http_client::{http_client, read_body};
 pub const API_GROUP: &str = "sessions.curfew.dev";
 
 /// The maximum size of a response body.
-const MAX_ANSWER_BYTES: usize = 256 * 1024;
+const MAX_RESPONSE_BYTES: usize = 256 * 1024;
 /// The timeout of one request.
-const TIMEOUT: Duration = Duration::from_secs(3);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 /// The maximum number of entries in each cache.
-const MAX_CACHED_ANSWERS: usize = 1000;
+const MAX_CACHED_RESPONSES: usize = 1000;
 
 /// The settings for the Kubernetes API.
 #[derive(Clone, Debug)]
@@ -140,7 +140,7 @@ impl Kubernetes {
     /// [`reqwest::Error`] if the authorities cannot be parsed.
     pub fn new(settings: KubernetesSettings) -> Result<Self, reqwest::Error> {
         Ok(Self {
-            client: http_client(TIMEOUT, settings.authorities.as_deref())?,
+            client: http_client(REQUEST_TIMEOUT, settings.authorities.as_deref())?,
             users: Mutex::new(ResponseCache::new(settings.keep)),
             decisions: Mutex::new(ResponseCache::new(settings.keep)),
             settings,
@@ -150,8 +150,8 @@ impl Kubernetes {
     /// Returns the user of a token, if the cache contains it.
     #[must_use]
     pub fn cached_user(&self, token: &str) -> Option<User> {
-        let name: [u8; 32] = Sha256::digest(token).into();
-        self.users.lock().get(&name).flatten()
+        let token_hash: [u8; 32] = Sha256::digest(token).into();
+        self.users.lock().get(&token_hash).flatten()
     }
 
     /// Returns the user of a token; `None` if the token is invalid or has another audience.
@@ -159,24 +159,24 @@ impl Kubernetes {
     /// # Errors
     /// [`KubernetesError`] if Kubernetes gives no answer.
     pub async fn review_token(&self, token: &str) -> Result<Option<User>, KubernetesError> {
-        let name: [u8; 32] = Sha256::digest(token).into();
-        if let Some(user) = self.users.lock().get(&name) {
+        let token_hash: [u8; 32] = Sha256::digest(token).into();
+        if let Some(user) = self.users.lock().get(&token_hash) {
             return Ok(user);
         }
-        let wanted = &self.settings.audiences;
+        let accepted_audiences = &self.settings.audiences;
         let mut spec = json!({ "token": token });
-        if !wanted.is_empty() {
-            spec["audiences"] = json!(wanted);
+        if !accepted_audiences.is_empty() {
+            spec["audiences"] = json!(accepted_audiences);
         }
         let (group, kind) = ("authentication.k8s.io", "TokenReview");
-        let status: TokenStatus = self.review(group, kind, "tokenreviews", spec).await?;
+        let status: TokenStatus = self.post_review(group, kind, "tokenreviews", spec).await?;
         // Compare the audiences here, too, because an API server without support for audiences ignores the field and
         // returns no audiences.
-        let ours = wanted.is_empty() || wanted.iter().any(|it| status.audiences.contains(it));
+        let is_for_us = accepted_audiences.is_empty() || accepted_audiences.iter().any(|it| status.audiences.contains(it));
         let user = status
             .user
-            .filter(|user| status.authenticated && ours && !user.username.is_empty());
-        self.users.lock().insert(name, user.clone());
+            .filter(|user| status.authenticated && is_for_us && !user.username.is_empty());
+        self.users.lock().insert(token_hash, user.clone());
         Ok(user)
     }
 
@@ -213,14 +213,14 @@ impl Kubernetes {
         }
         let (group, kind) = ("authorization.k8s.io", "SubjectAccessReview");
         let status: AccessStatus = self
-            .review(group, kind, "subjectaccessreviews", spec)
+            .post_review(group, kind, "subjectaccessreviews", spec)
             .await?;
         let allowed = status.allowed && !status.denied;
         self.decisions.lock().insert(review, allowed);
         Ok(allowed)
     }
 
-    async fn review<S: DeserializeOwned>(
+    async fn post_review<S: DeserializeOwned>(
         &self,
         group: &str,
         kind: &str,
@@ -228,10 +228,10 @@ impl Kubernetes {
         spec: Value,
     ) -> Result<S, KubernetesError> {
         let path = &self.settings.token_file;
-        let (read, place) = (path.clone(), path.clone());
-        let token = tokio::task::spawn_blocking(move || std::fs::read_to_string(read)).await;
+        let (path, path_for_error) = (path.clone(), path.clone());
+        let token = tokio::task::spawn_blocking(move || std::fs::read_to_string(path)).await;
         let token = token.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-        let token = token.map_err(|error| KubernetesError::Token { path: place, error })?;
+        let token = token.map_err(|error| KubernetesError::Token { path: path_for_error, error })?;
         let mut url = self.settings.url.clone();
         url.set_path(&format!("/apis/{group}/v1/{resource}"));
         let body = json!({ "apiVersion": format!("{group}/v1"), "kind": kind, "spec": spec });
@@ -242,18 +242,18 @@ impl Kubernetes {
             .body(body.to_string());
         let unavailable =
             |error: reqwest::Error| KubernetesError::Unavailable(error.without_url().to_string());
-        let mut answer = request.send().await.map_err(unavailable)?;
-        if !answer.status().is_success() {
-            return Err(KubernetesError::Status(answer.status().as_u16()));
+        let mut response = request.send().await.map_err(unavailable)?;
+        if !response.status().is_success() {
+            return Err(KubernetesError::Status(response.status().as_u16()));
         }
-        let body = read_body(&mut answer, MAX_ANSWER_BYTES)
+        let body = read_body(&mut response, MAX_RESPONSE_BYTES)
             .await
             .map_err(unavailable)?;
         let body =
             body.ok_or_else(|| KubernetesError::Unavailable("response too large".to_owned()))?;
-        let reviewed: ReviewResponse<S> = serde_json::from_slice(&body)
+        let review: ReviewResponse<S> = serde_json::from_slice(&body)
             .map_err(|error| KubernetesError::Unavailable(format!("invalid response: {error}")))?;
-        Ok(reviewed.status)
+        Ok(review.status)
     }
 }
 
@@ -272,17 +272,17 @@ impl<K: Eq + Hash, V: Clone> ResponseCache<K, V> {
     }
 
     fn get(&self, key: &K) -> Option<V> {
-        let (value, since) = self.entries.get(key)?;
-        (since.seconds() < self.ttl.as_secs_f64()).then(|| value.clone())
+        let (value, age) = self.entries.get(key)?;
+        (age.seconds() < self.ttl.as_secs_f64()).then(|| value.clone())
     }
 
     fn insert(&mut self, key: K, value: V) {
-        if self.entries.len() >= MAX_CACHED_ANSWERS {
+        if self.entries.len() >= MAX_CACHED_RESPONSES {
             let ttl = self.ttl.as_secs_f64();
-            self.entries.retain(|_, (_, since)| since.seconds() < ttl);
+            self.entries.retain(|_, (_, age)| age.seconds() < ttl);
         }
         // If the cache is full, further responses are not cached.
-        if self.entries.len() < MAX_CACHED_ANSWERS && !self.ttl.is_zero() {
+        if self.entries.len() < MAX_CACHED_RESPONSES && !self.ttl.is_zero() {
             self.entries.insert(key, (value, Stopwatch::start()));
         }
     }

@@ -4,14 +4,14 @@
 
 mod adopt;
 mod emergency;
-mod known;
+mod last_known_sessions;
 mod operator;
-mod presented_ends;
 mod provider;
 mod reauthentication;
 mod revalidate;
 mod start;
 mod subject;
+mod tombstone_extensions;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,12 +31,12 @@ use crate::webhook::Webhook;
 
 pub use adopt::{Adoption, AdoptionError};
 pub use emergency::{EmergencyRevocation, MatchCount};
-pub use known::LastKnownSessions;
-pub use presented_ends::PresentedEnds;
+pub use last_known_sessions::LastKnownSessions;
 pub use revalidate::{LeasedSession, Renewal, Renewed};
 #[cfg(test)]
 pub use start::Started;
 pub use start::{SignIn, StartError};
+pub use tombstone_extensions::PresentedEnds;
 
 /// How long a process has to publish a session end before another process publishes it again. The time starts before
 /// the request to the store, so it includes the latency of the store.
@@ -117,8 +117,8 @@ impl Lifecycle {
                     // An earlier call may have ended the session without publishing the end, because the answer of
                     // the store was lost. So bring the deadline forward, so that the sweeper publishes the end soon.
                     Ok(EndOutcome::AlreadyEnded(_)) | Err(_) => {
-                        let soon = this.parts.clock.now().plus(DELIVERY_GRACE);
-                        let _ = this.parts.stores.deadlines.postpone(id, soon).await;
+                        let due_at = this.parts.clock.now().plus(DELIVERY_GRACE);
+                        let _ = this.parts.stores.deadlines.postpone(id, due_at).await;
                     }
                     Ok(EndOutcome::Touched(_) | EndOutcome::Unknown) => {}
                 }
@@ -155,7 +155,7 @@ impl Lifecycle {
             .as_ref()
             .filter(|_| !tombstone.is_operator())
         {
-            webhook.send(ended);
+            webhook.enqueue(ended);
         }
     }
 
@@ -195,7 +195,7 @@ impl Lifecycle {
             self.require_new_authentication(tombstone, ending.at, actor)
                 .await?;
         }
-        let replication = self.replication_of(id).await;
+        let replication = self.wait_for_replication(id).await;
         self.count_unconfirmed(replication);
         Ok((outcome, replication))
     }
@@ -252,18 +252,18 @@ impl Lifecycle {
     /// Whether a cut-off or a revocation rule ends this live session.
     #[must_use]
     pub fn is_revoked(&self, session: &Session) -> bool {
-        let ended_all = |subject: &Subject| {
+        let is_before_cut_off = |subject: &Subject| {
             let not_before = self.parts.stores.cut_offs.known_cut_off(subject);
             not_before.is_some_and(|not_before| session.started < not_before)
         };
         session.state == State::Live
             && (self.parts.stores.cut_offs.is_ended_by_rule(session)
-                || ended_all(&session.subject)
-                || session.provider_names().any(|name| ended_all(&name)))
+                || is_before_cut_off(&session.subject)
+                || session.provider_names().any(|name| is_before_cut_off(&name)))
     }
 
-    /// Returns how many Redis replicas have the last write; none if the store failed.
-    async fn replication_of(&self, id: SessionId) -> Replication {
+    /// Waits until Redis replicas have the last write. Returns how many of them have it; none if the store failed.
+    async fn wait_for_replication(&self, id: SessionId) -> Replication {
         self.parts
             .stores
             .sessions
@@ -290,7 +290,7 @@ impl Lifecycle {
 /// Runs a future to completion, even if the caller is cancelled.
 async fn run_detached<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
     match tokio::spawn(work).await {
-        Ok(done) => done,
+        Ok(output) => output,
         // No code aborts this task, so the error is a panic, which is passed on to the caller.
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }

@@ -39,12 +39,12 @@ pub fn router(ops: Arc<Ops>) -> Router {
     Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
+        .route("/metrics", get(render_metrics))
         .with_state(ops)
 }
 
 /// Returns `ok`, or the reason why the process is not ready. With `?verbose` (as in Kubernetes), adds recommendations
-/// and facts for the operator.
+/// and other information for the operator.
 async fn readyz(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Response {
     let (status, mut text) = match ops.ready().await {
         Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
@@ -80,7 +80,7 @@ impl Ops {
     }
 }
 
-async fn metrics(State(ops): State<Arc<Ops>>) -> Response {
+async fn render_metrics(State(ops): State<Arc<Ops>>) -> Response {
     match ops.metrics.render() {
         Ok(text) => ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
         Err(error) => {

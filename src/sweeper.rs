@@ -20,7 +20,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a process owns a session that it has claimed from the queue.
 const CLAIM_LEASE: Duration = Duration::from_secs(10);
 /// The maximum number of sessions that are claimed and processed concurrently.
-const BATCH: usize = 128;
+const BATCH_SIZE: usize = 128;
 
 /// Processes the deadline queue.
 #[derive(Clone)]
@@ -51,14 +51,15 @@ pub async fn run(sweeper: Live<Sweeper>, stop: CancellationToken) {
 
 /// Adjusts the deadlines of sessions when the policies change, until `stop` is cancelled.
 pub async fn follow_policies(sweeper: Live<Sweeper>, stop: CancellationToken) {
-    let mut followed: Option<Arc<Policies>> = None;
-    let follow = async {
+    let mut applied_policies: Option<Arc<Policies>> = None;
+    let apply_changes = async {
         loop {
-            let now = sweeper.current();
-            let known = followed.as_ref();
-            if known.is_none_or(|known| !Arc::ptr_eq(known, &now.policies)) {
-                match now.stores.deadlines.tighten_deadlines(&now.policies).await {
-                    Ok(()) => followed = Some(Arc::clone(&now.policies)),
+            let current = sweeper.current();
+            let policies = &current.policies;
+            let applied = applied_policies.as_ref();
+            if applied.is_none_or(|applied| !Arc::ptr_eq(applied, policies)) {
+                match current.stores.deadlines.tighten_deadlines(policies).await {
+                    Ok(()) => applied_policies = Some(Arc::clone(policies)),
                     Err(error) => {
                         tracing::debug!(%error, "could not adjust the deadline queue to the policies, retrying")
                     }
@@ -67,7 +68,7 @@ pub async fn follow_policies(sweeper: Live<Sweeper>, stop: CancellationToken) {
             tokio::time::sleep(SWEEP_INTERVAL).await;
         }
     };
-    stop.run_until_cancelled(follow).await;
+    stop.run_until_cancelled(apply_changes).await;
 }
 
 impl Sweeper {
@@ -81,19 +82,19 @@ impl Sweeper {
         loop {
             let now = self.clock.now();
             let queue = &self.stores.deadlines;
-            let due = queue.claim(now, now.plus(CLAIM_LEASE), BATCH).await?;
-            let results = due.iter().map(|id| self.process(*id));
-            for failed in join_all(results).await.into_iter().filter_map(Result::err) {
-                tracing::debug!(error = %failed, "could not process a due session");
+            let due = queue.claim(now, now.plus(CLAIM_LEASE), BATCH_SIZE).await?;
+            let results = due.iter().map(|id| self.process_due_session(*id));
+            for error in join_all(results).await.into_iter().filter_map(Result::err) {
+                tracing::debug!(%error, "could not process a due session");
             }
             processed += due.len();
-            if due.len() < BATCH {
+            if due.len() < BATCH_SIZE {
                 return Ok(processed);
             }
         }
     }
 
-    async fn process(&self, id: SessionId) -> Result<(), StoreError> {
+    async fn process_due_session(&self, id: SessionId) -> Result<(), StoreError> {
         let queue = &self.stores.deadlines;
         let Some(session) = self.stores.sessions.load(id).await? else {
             // The session was never created, or the store lost it. So there is no end to publish.
@@ -108,7 +109,7 @@ impl Sweeper {
             self.lifecycle.redeliver(id, &session).await;
             return Ok(());
         }
-        match self.overdue(&session, now) {
+        match self.due_ending(&session, now) {
             None => queue.postpone(id, self.policies.deadline(&session)).await,
             Some(ending) => {
                 let actor = Actor::of_end(ending.reason, &session);
@@ -127,7 +128,7 @@ impl Sweeper {
     }
 
     /// Returns how to end a live session if it has reached a limit.
-    fn overdue(&self, session: &Session, now: Timestamp) -> Option<Ending> {
+    fn due_ending(&self, session: &Session, now: Timestamp) -> Option<Ending> {
         if self.lifecycle.is_revoked(session) {
             return Some(Ending::revoked(now));
         }

@@ -25,7 +25,7 @@ use crate::telemetry::Metrics;
 /// The maximum number of concurrent deliveries.
 const MAX_CONCURRENT_DELIVERIES: usize = 8;
 /// The time after which a delivery is dropped, in seconds since the first attempt.
-const GIVE_UP_SECONDS: f64 = 600.0;
+const GIVE_UP_AFTER_SECONDS: f64 = 600.0;
 
 /// The settings of the webhook.
 #[derive(Clone, Debug)]
@@ -58,7 +58,7 @@ pub struct WebhookSender {
     queue: mpsc::Receiver<SessionEnded>,
 }
 
-/// The body of a request.
+/// The fields of the JSON message.
 #[derive(Serialize)]
 struct Payload<'a> {
     r#type: &'static str,
@@ -95,11 +95,11 @@ impl Webhook {
     }
 
     /// Queues a session end. If the queue is full, drops and counts the end.
-    pub fn send(&self, ended: SessionEnded) {
-        if let Err(refused) = self.queue.try_send(ended) {
-            let ended = refused.into_inner();
+    pub fn enqueue(&self, ended: SessionEnded) {
+        if let Err(error) = self.queue.try_send(ended) {
+            let ended = error.into_inner();
             tracing::warn!(session = %ended.session, "webhook queue full: session end dropped");
-            self.metrics.webhook("dropped");
+            self.metrics.count_webhook_delivery("dropped");
         }
     }
 }
@@ -129,7 +129,7 @@ impl WebhookSender {
             };
             let (metrics, stop) = (Arc::clone(&self.metrics), stop.clone());
             deliveries.spawn(async move {
-                metrics.webhook(delivery.send(&ended, stop).await);
+                metrics.count_webhook_delivery(delivery.deliver(&ended, stop).await);
                 drop(permit);
             });
         }
@@ -149,39 +149,39 @@ struct Delivery {
 impl Delivery {
     /// Tries until the receiver accepts the session end, the time limit is reached, or the process stops. Returns the
     /// metric label.
-    async fn send(&self, ended: &SessionEnded, stop: CancellationToken) -> &'static str {
-        let (stopwatch, mut pause) = (Stopwatch::start(), self.settings.first_pause);
+    async fn deliver(&self, ended: &SessionEnded, stop: CancellationToken) -> &'static str {
+        let (stopwatch, mut backoff) = (Stopwatch::start(), self.settings.first_pause);
         loop {
-            match self.attempt(ended).await {
+            match self.try_deliver(ended).await {
                 Ok(()) => return "sent",
                 Err(error) => {
                     tracing::warn!(session = %ended.session, %error, "could not deliver a session end to the webhook")
                 }
             }
-            if stopwatch.seconds() > GIVE_UP_SECONDS {
+            if stopwatch.seconds() > GIVE_UP_AFTER_SECONDS {
                 return "given_up";
             }
             if stop
-                .run_until_cancelled(tokio::time::sleep(pause))
+                .run_until_cancelled(tokio::time::sleep(backoff))
                 .await
                 .is_none()
             {
                 return "given_up";
             }
-            pause = (2 * pause).min(Duration::from_secs(60));
+            backoff = (2 * backoff).min(Duration::from_secs(60));
         }
     }
 
-    async fn attempt(&self, ended: &SessionEnded) -> Result<(), String> {
-        let body = body(ended).map_err(|error| error.to_string())?;
-        let (id, sent) = (ended.id(), self.clock.now().as_millis() / 1000);
-        let signature = sign(self.settings.secret.expose(), &id, sent, &body);
+    async fn try_deliver(&self, ended: &SessionEnded) -> Result<(), String> {
+        let body = build_body(ended).map_err(|error| error.to_string())?;
+        let (id, sent_at) = (ended.id(), self.clock.now().as_millis() / 1000);
+        let signature = sign(self.settings.secret.expose(), &id, sent_at, &body);
         let request = self
             .client
             .post(self.settings.url.clone())
             .header(CONTENT_TYPE, "application/json")
             .header("webhook-id", id)
-            .header("webhook-timestamp", sent)
+            .header("webhook-timestamp", sent_at)
             .header("webhook-signature", format!("v1,{signature}"))
             .body(body);
         // The URL may contain a secret.
@@ -197,8 +197,8 @@ impl Delivery {
     }
 }
 
-/// Builds the JSON message.
-fn body(ended: &SessionEnded) -> serde_json::Result<Vec<u8>> {
+/// Builds the body of a request: the JSON message.
+fn build_body(ended: &SessionEnded) -> serde_json::Result<Vec<u8>> {
     let message = serde_json::to_string(&Payload {
         r#type: "session.ended",
         timestamp: &ended.ended,
@@ -208,12 +208,12 @@ fn body(ended: &SessionEnded) -> serde_json::Result<Vec<u8>> {
 }
 
 /// Returns the HMAC-SHA256 of the ID, the time (seconds since the epoch) and the body, in base64.
-fn sign(secret: &[u8], id: &str, sent: u64, body: &[u8]) -> String {
+fn sign(secret: &[u8], id: &str, sent_at: u64, body: &[u8]) -> String {
     // HMAC accepts a key of any length.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret) else {
         return String::new();
     };
-    mac.update(format!("{id}.{sent}.").as_bytes());
+    mac.update(format!("{id}.{sent_at}.").as_bytes());
     mac.update(body);
     STANDARD.encode(mac.finalize().into_bytes())
 }
@@ -237,7 +237,7 @@ pub(crate) mod tests {
             redelivered: false,
             actor: Actor::new(ActorKind::Provider, text, None).view(),
         };
-        let body = String::from_utf8(body(&ended).unwrap()).unwrap();
+        let body = String::from_utf8(build_body(&ended).unwrap()).unwrap();
         vec![("webhook", Form::Json, body)]
     }
 

@@ -88,8 +88,8 @@ impl HttpFetcher {
 
     /// Fetches a document.
     async fn get(&self, url: Url) -> Result<Vec<u8>, FetchError> {
-        let mut answer = self.client.get(url).send().await?.error_for_status()?;
-        let body = read_body(&mut answer, MAX_BODY_BYTES).await?;
+        let mut response = self.client.get(url).send().await?.error_for_status()?;
+        let body = read_body(&mut response, MAX_BODY_BYTES).await?;
         body.ok_or(FetchError::TooLarge)
     }
 
@@ -104,13 +104,13 @@ impl HttpFetcher {
         if metadata.issuer.trim_end_matches('/') != base {
             return Err(FetchError::Metadata("unexpected `issuer`"));
         }
-        let keys = Url::parse(&metadata.jwks_uri);
-        let keys = keys.map_err(|_| FetchError::Metadata("invalid `jwks_uri`"))?;
+        let keys_url = Url::parse(&metadata.jwks_uri);
+        let keys_url = keys_url.map_err(|_| FetchError::Metadata("invalid `jwks_uri`"))?;
         // If the address of the issuer has `https`, the address of its keys must have `https`, too.
-        if issuer.scheme() == "https" && keys.scheme() != "https" {
+        if issuer.scheme() == "https" && keys_url.scheme() != "https" {
             return Err(FetchError::Metadata("`jwks_uri` without TLS"));
         }
-        Ok(keys)
+        Ok(keys_url)
     }
 }
 

@@ -7,11 +7,11 @@ use crate::clock::ManualClock;
 use crate::testing::jwt::{SigningKey, key_set};
 use crate::testing::{MINUTE, SECOND, START};
 
-/// A fake issuer. It counts fetches of its keys, and tests can make it fail or respond slowly.
+/// A fake issuer. It counts the fetches of its keys, and tests can make it fail or respond slowly.
 #[derive(Default)]
 struct FakeIssuer {
-    fetches: AtomicUsize,
-    fails: AtomicBool,
+    fetch_count: AtomicUsize,
+    is_failing: AtomicBool,
     is_slow: AtomicBool,
     has_second_key: AtomicBool,
 }
@@ -21,11 +21,11 @@ struct FakeIssuerFetcher(Arc<FakeIssuer>);
 #[async_trait]
 impl FetchKeys for FakeIssuerFetcher {
     async fn fetch(&self) -> Result<KeySet, FetchError> {
-        self.0.fetches.fetch_add(1, Ordering::SeqCst);
+        self.0.fetch_count.fetch_add(1, Ordering::SeqCst);
         if self.0.is_slow.load(Ordering::SeqCst) {
             tokio::time::sleep(SECOND).await;
         }
-        if self.0.fails.load(Ordering::SeqCst) {
+        if self.0.is_failing.load(Ordering::SeqCst) {
             return Err(FetchError::Http("test failure".to_owned()));
         }
         let (a, b) = (SigningKey::ed25519("a"), SigningKey::ed25519("b"));
@@ -74,12 +74,12 @@ impl Fixture {
     }
 
     /// Returns the number of fetches.
-    fn fetches(&self) -> usize {
-        self.issuer.fetches.load(Ordering::SeqCst)
+    fn fetch_count(&self) -> usize {
+        self.issuer.fetch_count.load(Ordering::SeqCst)
     }
 
     /// Returns whether the cached keys are usable and contain a key with this ID.
-    fn knows(&self, id: &str) -> bool {
+    fn has_key(&self, id: &str) -> bool {
         let keys = self.keys.current(self.clock.now());
         keys.is_ok_and(|keys| keys.knows(id))
     }
@@ -88,15 +88,15 @@ impl Fixture {
 #[tokio::test(start_paused = true)]
 async fn keys_are_fetched_in_advance() {
     let fixture = Fixture::new(|_| {});
-    assert!(!fixture.knows("a"), "the first fetch has not finished");
+    assert!(!fixture.has_key("a"), "the first fetch has not finished");
     let keys = fixture.keys.after_running_fetch(START).await.unwrap();
     assert!(keys.knows("a"));
     // Moves to the middle of a minute: Curfew fetches keys only at full minutes.
     fixture.advance(MINUTE / 2).await;
     for minutes in 1..=20_usize {
         fixture.advance(MINUTE).await;
-        assert!(fixture.knows("a"));
-        assert_eq!(fixture.fetches(), 1 + minutes / 5, "{minutes}");
+        assert!(fixture.has_key("a"));
+        assert_eq!(fixture.fetch_count(), 1 + minutes / 5, "{minutes}");
     }
 }
 
@@ -104,11 +104,11 @@ async fn keys_are_fetched_in_advance() {
 async fn keys_survive_an_issuer_outage_up_to_their_maximum_age() {
     let fixture = Fixture::new(|_| {});
     fixture.keys.after_running_fetch(START).await.unwrap();
-    fixture.issuer.fails.store(true, Ordering::SeqCst);
+    fixture.issuer.is_failing.store(true, Ordering::SeqCst);
     fixture.advance(59 * MINUTE).await;
-    assert!(fixture.knows("a"));
+    assert!(fixture.has_key("a"));
     assert!(
-        fixture.fetches() > 12,
+        fixture.fetch_count() > 12,
         "a failed fetch is retried after a short pause"
     );
     fixture.advance(MINUTE).await;
@@ -116,19 +116,19 @@ async fn keys_survive_an_issuer_outage_up_to_their_maximum_age() {
         fixture.keys.current(fixture.clock.now()).map(drop),
         Err(NoKeys)
     );
-    fixture.issuer.fails.store(false, Ordering::SeqCst);
+    fixture.issuer.is_failing.store(false, Ordering::SeqCst);
     fixture.advance(5 * MINUTE).await;
-    assert!(fixture.knows("a"), "the issuer has recovered");
+    assert!(fixture.has_key("a"), "the issuer has recovered");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_first_fetch_is_retried_soon() {
-    let fixture = Fixture::new(|issuer| issuer.fails.store(true, Ordering::SeqCst));
+    let fixture = Fixture::new(|issuer| issuer.is_failing.store(true, Ordering::SeqCst));
     let found = fixture.keys.after_running_fetch(START).await;
     assert_eq!(found.map(drop), Err(NoKeys));
-    fixture.issuer.fails.store(false, Ordering::SeqCst);
+    fixture.issuer.is_failing.store(false, Ordering::SeqCst);
     fixture.advance(2 * SECOND).await;
-    assert!(fixture.knows("a"));
+    assert!(fixture.has_key("a"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -139,14 +139,14 @@ async fn unknown_keys_trigger_one_shared_fetch_in_ten_seconds() {
     fixture.issuer.is_slow.store(true, Ordering::SeqCst);
     fixture.advance(MINUTE).await;
     let now = fixture.clock.now();
-    let all = join_all((0..100).map(|_| fixture.keys.after_new_fetch(now))).await;
-    for keys in all {
+    let results = join_all((0..100).map(|_| fixture.keys.after_new_fetch(now))).await;
+    for keys in results {
         assert!(
             keys.unwrap().knows("b"),
             "all concurrent requests waited for the fetch"
         );
     }
-    assert_eq!(fixture.fetches(), 2);
+    assert_eq!(fixture.fetch_count(), 2);
     // 600 tokens with invented key IDs in a minute cause only one fetch in ten seconds.
     for _ in 0..600 {
         fixture.clock.advance(SECOND / 10);
@@ -156,7 +156,7 @@ async fn unknown_keys_trigger_one_shared_fetch_in_ten_seconds() {
             .await
             .unwrap();
     }
-    assert!(fixture.fetches() <= 2 + 6, "{}", fixture.fetches());
+    assert!(fixture.fetch_count() <= 2 + 6, "{}", fixture.fetch_count());
 }
 
 #[tokio::test(start_paused = true)]
@@ -174,7 +174,7 @@ async fn the_fetch_task_ends_with_its_last_user() {
     let Fixture { issuer, keys, .. } = fixture;
     drop(keys);
     tokio::time::sleep(60 * MINUTE).await;
-    assert!(issuer.fetches.load(Ordering::SeqCst) <= 1);
+    assert!(issuer.fetch_count.load(Ordering::SeqCst) <= 1);
 }
 
 #[tokio::test]
@@ -192,10 +192,10 @@ async fn the_cache_shares_keys_in_use() {
     let start = || IssuerKeys::from_static(KeySet::default());
     let first = cache.get(&settings, start);
     assert!(Arc::ptr_eq(&first, &cache.get(&settings, start)));
-    let gone = Arc::downgrade(&first);
+    let weak_keys = Arc::downgrade(&first);
     drop(first);
     assert!(
-        gone.upgrade().is_none(),
+        weak_keys.upgrade().is_none(),
         "the cache has no strong reference to the keys"
     );
     cache.get(&settings, start);

@@ -71,10 +71,10 @@ impl Lifecycle {
     /// [`AdoptionError`] if the session may not start, or the store failed.
     pub async fn adopt(&self, id: SessionId, adoption: Adoption) -> Result<Session, AdoptionError> {
         let this = self.clone();
-        run_detached(async move { this.adopt_here(id, adoption).await }).await
+        run_detached(async move { this.adopt_inner(id, adoption).await }).await
     }
 
-    async fn adopt_here(
+    async fn adopt_inner(
         &self,
         id: SessionId,
         adoption: Adoption,
@@ -122,10 +122,10 @@ impl Lifecycle {
             // Another request has created the session, or an earlier attempt has created it, and the answer of the
             // store was lost.
             Ok(CreateOutcome::Exists) => {
-                let known = self.parts.stores.sessions.load(id).await?;
-                known.ok_or_else(|| {
-                    let gone = "session record disappeared during adoption".to_owned();
-                    StoreError::Unavailable(gone).into()
+                let existing = self.parts.stores.sessions.load(id).await?;
+                existing.ok_or_else(|| {
+                    let message = "session record disappeared during adoption".to_owned();
+                    StoreError::Unavailable(message).into()
                 })
             }
             Err(error @ (StoreError::Full(_) | StoreError::OutOfMemory(_))) => {
@@ -146,12 +146,12 @@ impl Lifecycle {
         let policy = self.parts.policies.get(adoption.policy.as_str());
         let policy = policy.map_or_else(|| self.parts.policies.strictest(), |(_, policy)| policy);
         let mut limits = policy.limits_for_sign_in(false, &adoption.attributes);
-        let (started, longest) = (adoption.started, policy.limits.absolute);
-        if history.last_loss().is_some_and(|lost| started < lost) {
+        let (started, longest_limit) = (adoption.started, policy.limits.absolute);
+        if history.last_loss().is_some_and(|loss| started < loss) {
             return Err(AdoptionError::LostSince);
         }
-        let known_for = history.limit(&adoption.source, started, longest);
-        limits.absolute = limits.absolute.min(known_for);
+        let recorded_limit = history.limit(&adoption.source, started, longest_limit);
+        limits.absolute = limits.absolute.min(recorded_limit);
         let bound = policy.bind.binding_for(adoption.client);
         let binding = bound.map_err(AdoptionError::UnknownClient)?;
         if now >= adoption.started.plus(limits.absolute) {
@@ -162,7 +162,7 @@ impl Lifecycle {
         let tombstone_ttl = self
             .parts
             .end_retention
-            .max(longest)
+            .max(longest_limit)
             .max(history.recorded_limit(&adoption.source).unwrap_or_default())
             .max(adoption.expires.since(now));
         let new = NewSession {
@@ -183,7 +183,7 @@ impl Lifecycle {
 
     /// Extends the retention of a tombstone while a client still presents the credential of the session.
     pub fn extend_tombstone(&self, id: SessionId, tombstone: &Session) {
-        if !self.parts.presented_ends.admits(id, self.parts.clock.now()) {
+        if !self.parts.presented_ends.should_extend(id, self.parts.clock.now()) {
             return;
         }
         let (this, until) = (

@@ -52,33 +52,33 @@ pub struct MatchCount {
 }
 
 impl Lifecycle {
-    /// Counts the live sessions that a rule would end. Stops after the duration `time`.
+    /// Counts the live sessions that a rule would end. Stops after the duration `time_limit`.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed before the count was complete.
     pub async fn count_matches(
         &self,
         rule: &RevocationRule,
-        time: Duration,
+        time_limit: Duration,
     ) -> Result<MatchCount, StoreError> {
         let (sender, mut batches) = mpsc::channel::<Batch>(1);
         // The walk through the store stops when the receiver is dropped.
         let counting = async move {
-            let (mut count, watch) = (MatchCount::default(), Stopwatch::start());
+            let (mut count, stopwatch) = (MatchCount::default(), Stopwatch::start());
             while let Some(batch) = batches.recv().await {
                 count.checked += batch.sessions.len() + batch.unreadable;
                 count.unreadable += batch.unreadable;
                 for (_, session) in &batch.sessions {
-                    let found = rule.conditions.compare(session);
-                    if found != Match::No
+                    let conditions_match = rule.conditions.compare(session);
+                    if conditions_match != Match::No
                         && session.started < rule.before
                         && self.is_usable(session)
                     {
                         count.live += 1;
-                        count.assumed += usize::from(found == Match::Assumed);
+                        count.assumed += usize::from(conditions_match == Match::Assumed);
                     }
                 }
-                if watch.seconds() > time.as_secs_f64() {
+                if stopwatch.seconds() > time_limit.as_secs_f64() {
                     return count;
                 }
             }
@@ -87,8 +87,8 @@ impl Lifecycle {
                 ..count
             }
         };
-        let (count, walked) = tokio::join!(counting, self.parts.stores.walk.walk(sender));
-        walked.map(|()| count)
+        let (count, walk_result) = tokio::join!(counting, self.parts.stores.walk.walk(sender));
+        walk_result.map(|()| count)
     }
 
     /// Whether checks could still allow a request of this session.
@@ -132,11 +132,11 @@ impl Lifecycle {
             };
             this.count_unconfirmed(replication);
             audit::revocation_declared(&rule, &actor);
-            let (ender, ended) = (this.clone(), rule.clone());
+            let (lifecycle, rule_to_apply) = (this.clone(), rule.clone());
             this.parts
                 .tasks
-                .spawn(async move { ender.end_matches(&ended, &actor).await });
-            let in_force_by = now.plus(LEASE).plus(this.max_grace());
+                .spawn(async move { lifecycle.end_matches(&rule_to_apply, &actor).await });
+            let in_force_by = now.plus(LEASE).plus(this.longest_grace_period());
             Ok(Some(EmergencyRevocation {
                 rule,
                 change,
@@ -148,8 +148,8 @@ impl Lifecycle {
     }
 
     /// Returns the longest time that a replica uses last known sessions without the store.
-    fn max_grace(&self) -> Duration {
-        let graces = self
+    fn longest_grace_period(&self) -> Duration {
+        let grace_periods = self
             .parts
             .policies
             .iter()
@@ -157,7 +157,7 @@ impl Lifecycle {
                 OnStoreFailure::Deny => Duration::ZERO,
                 OnStoreFailure::Known { grace } => grace,
             });
-        graces.max().unwrap_or_default()
+        grace_periods.max().unwrap_or_default()
     }
 
     /// Requires a new authentication from the person whose session a rule has ended, because the conditions may not
@@ -186,7 +186,7 @@ impl Lifecycle {
     /// Ends the sessions that match a rule. Checks already deny them.
     async fn end_matches(&self, rule: &RevocationRule, actor: &Actor) {
         let (sender, mut batches) = mpsc::channel::<Batch>(1);
-        let begun = self.parts.clock.now().minus(RULE_WALK_MARGIN);
+        let revoked_since = self.parts.clock.now().minus(RULE_WALK_MARGIN);
         let ending = async {
             let mut ended = 0;
             while let Some(batch) = batches.recv().await {
@@ -197,14 +197,14 @@ impl Lifecycle {
                     .partition(|(_, session)| session.state == State::Live);
                 for (_, tombstone) in &tombstones {
                     // A check has ended this session already.
-                    if is_revoked_since(tombstone, begun) {
+                    if is_revoked_since(tombstone, revoked_since) {
                         self.require_authentication_for_rule(rule, tombstone, actor)
                             .await;
                     }
                 }
-                for part in live.chunks(MAX_CONCURRENT_ENDS) {
+                for chunk in live.chunks(MAX_CONCURRENT_ENDS) {
                     let ending = Ending::revoked(self.parts.clock.now());
-                    let ends = part.iter().map(|(id, _)| self.end(*id, ending, actor));
+                    let ends = chunk.iter().map(|(id, _)| self.end(*id, ending, actor));
                     for outcome in join_all(ends).await {
                         match outcome {
                             Ok(EndOutcome::Ended(tombstone)) => {
@@ -213,7 +213,7 @@ impl Lifecycle {
                                     .await;
                             }
                             Ok(EndOutcome::AlreadyEnded(tombstone))
-                                if is_revoked_since(&tombstone, begun) =>
+                                if is_revoked_since(&tombstone, revoked_since) =>
                             {
                                 self.require_authentication_for_rule(rule, &tombstone, actor)
                                     .await;
@@ -225,11 +225,11 @@ impl Lifecycle {
             }
             ended
         };
-        let (ended, walked) = tokio::join!(ending, self.parts.stores.walk.walk(sender));
-        if let Err(error) = &walked {
+        let (ended, walk_result) = tokio::join!(ending, self.parts.stores.walk.walk(sender));
+        if let Err(error) = &walk_result {
             tracing::warn!(%error, "could not end all revoked sessions; checks deny them");
         }
-        audit::revocation_finished(rule, ended, walked.is_ok(), actor);
+        audit::revocation_finished(rule, ended, walk_result.is_ok(), actor);
     }
 }
 
@@ -250,7 +250,7 @@ mod tests {
     use crate::testing::jwt::{AUDIENCE, ISSUER, SigningKey, source};
     use crate::testing::{Bench, MINUTE, SECOND, START};
 
-    fn sessions_with_policy(name: &str) -> RevocationConditions {
+    fn conditions_for_policy(name: &str) -> RevocationConditions {
         RevocationConditions {
             policy: Some(name.to_owned()),
             ..RevocationConditions::default()
@@ -271,7 +271,7 @@ mod tests {
             .unwrap();
         bench.at(SECOND);
         let rule = RevocationRule {
-            conditions: sessions_with_policy("default"),
+            conditions: conditions_for_policy("default"),
             before: START.plus(SECOND),
         };
         let count = bench.lifecycle.count_matches(&rule, MINUTE).await.unwrap();
@@ -282,42 +282,42 @@ mod tests {
             ..MatchCount::default()
         };
         assert_eq!(count, expected);
-        let before = RevocationRule {
+        let earlier_rule = RevocationRule {
             before: START,
             ..rule.clone()
         };
         let count = bench
             .lifecycle
-            .count_matches(&before, MINUTE)
+            .count_matches(&earlier_rule, MINUTE)
             .await
             .unwrap();
         assert_eq!(
             count.live, 0,
             "a rule for earlier sessions must match no session"
         );
-        let host = RevocationConditions {
+        let host_conditions = RevocationConditions {
             host: Some("app.example.com".to_owned()),
             ..RevocationConditions::default()
         };
-        let by_host = RevocationRule {
-            conditions: host,
+        let host_rule = RevocationRule {
+            conditions: host_conditions,
             ..rule.clone()
         };
         let count = bench
             .lifecycle
-            .count_matches(&by_host, MINUTE)
+            .count_matches(&host_rule, MINUTE)
             .await
             .unwrap();
         assert_eq!((count.live, count.assumed), (3, 3));
         let revoked = bench
             .lifecycle
-            .revoke_matching(sessions_with_policy("default"), None, &Actor::CURFEW)
+            .revoke_matching(conditions_for_policy("default"), None, &Actor::CURFEW)
             .await;
         let revoked = revoked.unwrap().unwrap();
         assert_eq!(revoked.rule, rule);
         // The policy `lenient` allows last known sessions for two minutes without the store.
         assert_eq!(revoked.in_force_by, START.plus(SECOND + LEASE + 2 * MINUTE));
-        let live = async || {
+        let count_live = async || {
             let (sender, mut batches) = mpsc::channel::<Batch>(1);
             let counting = async {
                 let mut live = 0;
@@ -332,7 +332,7 @@ mod tests {
         bench.parts.tasks.close();
         bench.parts.tasks.wait().await;
         assert_eq!(
-            live().await,
+            count_live().await,
             1,
             "the session of the other policy must be live"
         );
@@ -344,10 +344,10 @@ mod tests {
         key: &SigningKey,
         signed_in: u64,
     ) -> Verdict {
-        let at = START.as_millis() / 1000 + signed_in;
+        let auth_time = START.as_millis() / 1000 + signed_in;
         let token = key.token(&serde_json::json!({
             "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "sid": format!("s-{signed_in}"),
-            "auth_time": at, "iat": at, "exp": at + 86_400,
+            "auth_time": auth_time, "iat": auth_time, "exp": auth_time + 86_400,
         }));
         let mut headers = http::HeaderMap::new();
         headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
@@ -371,10 +371,10 @@ mod tests {
         /// The sign-ins of another issuer are before or after the revocation. Curfew denies the earlier sign-ins, and
         /// allows the later sign-ins.
         #[test]
-        fn no_earlier_sign_in_is_admitted(
+        fn only_sign_ins_before_the_revocation_are_denied(
             sign_ins in proptest::collection::vec((0_u64..20, any::<bool>()), 1..8),
-            at in 0_u64..20,
-            kind in 0..4,
+            before_seconds in 0_u64..20,
+            conditions_kind in 0..4,
         ) {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
             let outcome: Result<(), TestCaseError> = runtime.block_on(async {
@@ -383,22 +383,22 @@ mod tests {
                 checker.sources.extractor.jwt = Some(JwtLocations { cookie: None, bearer: true });
                 checker.sources.jwt.push(source(&[&key], None));
                 bench.at(20 * SECOND);
-                for (signed_in, used) in &sign_ins {
-                    if *used {
+                for (signed_in, is_used) in &sign_ins {
+                    if *is_used {
                         prop_assert_eq!(check_jwt(&checker, &key, *signed_in).await, Verdict::Allow);
                     }
                 }
-                let (conditions, meant) = match kind {
+                let (conditions, match_jwts) = match conditions_kind {
                     0 => (RevocationConditions::default(), true),
-                    1 => (sessions_with_policy("default"), true),
+                    1 => (conditions_for_policy("default"), true),
                     2 => (RevocationConditions { source: Some("jwt".to_owned()), ..Default::default() }, true),
                     _ => (RevocationConditions { provider: Some("https://other".to_owned()), ..Default::default() }, false),
                 };
-                let before = Some(START.plus(Duration::from_secs(at)));
+                let before = Some(START.plus(Duration::from_secs(before_seconds)));
                 bench.lifecycle.revoke_matching(conditions, before, &Actor::CURFEW).await.unwrap().unwrap();
                 for (signed_in, _) in &sign_ins {
-                    let denied = meant && *signed_in < at;
-                    let expected = if denied { Verdict::Deny(DenyReason::Revoked) } else { Verdict::Allow };
+                    let is_denied = match_jwts && *signed_in < before_seconds;
+                    let expected = if is_denied { Verdict::Deny(DenyReason::Revoked) } else { Verdict::Allow };
                     prop_assert_eq!(check_jwt(&checker, &key, *signed_in).await, expected, "{}", signed_in);
                 }
                 Ok(())

@@ -11,7 +11,7 @@ use crate::store::{EndOutcome, Ending, StoreError, Touch};
 
 /// The maximum number of times that a session is loaded. It is loaded again if another replica uses the session
 /// before this replica can end it.
-const MAX_ATTEMPTS: usize = 3;
+const MAX_LOAD_ATTEMPTS: usize = 3;
 
 impl Lifecycle {
     /// Starts the session `id` of an operator. `attributes` contain the operator's name. `authenticated` is the time
@@ -43,11 +43,11 @@ impl Lifecycle {
             let started = authenticated.map_or(now, |at| at.min(now));
             let session = Session::adopt(new, &limits, this.parts.end_retention, started, now);
             if authenticated.is_some()
-                && (now >= session.deadline || this.is_ended_sign_in(&session, not_before).await?)
+                && (now >= session.deadline || this.is_revoked_sign_in(&session, not_before).await?)
             {
                 return Err(StartError::TooOld);
             }
-            this.store_new(id, &session).await?;
+            this.store_new_session(id, &session).await?;
             this.record_start(id, &session, &actor);
             Ok(session)
         })
@@ -61,7 +61,7 @@ impl Lifecycle {
     /// # Errors
     /// [`StoreError`] if the store failed.
     pub async fn use_operator(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
-        for _ in 0..MAX_ATTEMPTS {
+        for _ in 0..MAX_LOAD_ATTEMPTS {
             let session = self.parts.stores.sessions.load(id).await?;
             let Some(mut session) = session.filter(Session::is_operator) else {
                 return Ok(None);
@@ -117,7 +117,7 @@ mod tests {
     #[tokio::test]
     async fn no_source_can_start_a_session_with_the_operator_subject() {
         let bench = Bench::new();
-        let refused = bench
+        let result = bench
             .lifecycle
             .start(SignIn {
                 subject: Subject::operators(),
@@ -131,7 +131,7 @@ mod tests {
                 actor: Actor::CURFEW,
             })
             .await;
-        assert!(matches!(refused, Err(StartError::ReservedSubject)));
+        assert!(matches!(result, Err(StartError::ReservedSubject)));
         let adoption = crate::lifecycle::Adoption {
             source: "jwt https://id.example.com".to_owned(),
             subject: Subject::operators(),
@@ -142,9 +142,9 @@ mod tests {
             client: Client::default(),
         };
         let id = SessionId::from_bytes([7; 16]);
-        let refused = bench.lifecycle.adopt(id, adoption).await;
+        let result = bench.lifecycle.adopt(id, adoption).await;
         assert!(matches!(
-            refused,
+            result,
             Err(crate::lifecycle::AdoptionError::ReservedSubject)
         ));
         assert_eq!(bench.store.memory.len(), 0);

@@ -14,7 +14,7 @@ use crate::store::{Change, ChangeOutcome, StoreError};
 use crate::telemetry::audit;
 
 /// The pause before a failed write is repeated.
-const RETRY: Duration = Duration::from_millis(500);
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 /// A session that this replica has reserved for a revalidation. The reservation is a lease in the session record.
 /// Until the lease ends, no other replica may revalidate the session.
@@ -127,10 +127,10 @@ impl Lifecycle {
         actor: &Actor,
     ) -> Result<Renewed, StoreError> {
         let (this, actor) = (self.clone(), actor.clone());
-        run_detached(async move { this.renew_here(id, &leased, renewal, &actor).await }).await
+        run_detached(async move { this.renew_inner(id, &leased, renewal, &actor).await }).await
     }
 
-    async fn renew_here(
+    async fn renew_inner(
         &self,
         id: SessionId,
         leased: &LeasedSession,
@@ -156,11 +156,11 @@ impl Lifecycle {
             details: Some(Arc::new(details)),
             attributes,
         };
-        let Some(session) = self.write(id, leased, &change).await? else {
+        let Some(session) = self.write_change(id, leased, &change).await? else {
             return Ok(Renewed::NotStored);
         };
         if has_rotated {
-            let replication = self.replication_of(id).await;
+            let replication = self.wait_for_replication(id).await;
             self.count_unconfirmed(replication);
         }
         if change.attributes.is_none() {
@@ -178,7 +178,7 @@ impl Lifecycle {
 
     /// Writes a change while this replica has the lease. Returns the new record; `None` if the session has ended or
     /// another replica has the lease.
-    async fn write(
+    async fn write_change(
         &self,
         id: SessionId,
         leased: &LeasedSession,
@@ -197,7 +197,7 @@ impl Lifecycle {
                 }
                 Err(error) => {
                     tracing::debug!(%error, session = %id, "could not store the answer of an identity provider, retrying");
-                    tokio::time::sleep(RETRY).await;
+                    tokio::time::sleep(RETRY_PAUSE).await;
                 }
             }
         }

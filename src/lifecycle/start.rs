@@ -98,10 +98,10 @@ impl Lifecycle {
     /// its idle limit.
     pub async fn start(&self, sign_in: SignIn) -> Result<Started, StartError> {
         let this = self.clone();
-        run_detached(async move { this.start_here(sign_in).await }).await
+        run_detached(async move { this.start_inner(sign_in).await }).await
     }
 
-    async fn start_here(&self, sign_in: SignIn) -> Result<Started, StartError> {
+    async fn start_inner(&self, sign_in: SignIn) -> Result<Started, StartError> {
         let policy = self.parts.policies.get(sign_in.policy.as_str());
         let (_, policy) = policy.ok_or(StartError::UnknownPolicy)?;
         if sign_in.subject.is_operators() {
@@ -131,7 +131,7 @@ impl Lifecycle {
         let mut session = Session::adopt(new, &limits, self.parts.end_retention, started, now);
         session.details = Details::of_sign_in(sign_in.host, sign_in.refresh);
         if sign_in.authenticated.is_some()
-            && (now >= session.deadline || self.is_ended_sign_in(&session, not_before).await?)
+            && (now >= session.deadline || self.is_revoked_sign_in(&session, not_before).await?)
         {
             return Err(StartError::TooOld);
         }
@@ -139,7 +139,7 @@ impl Lifecycle {
             self.enforce_limit_early(limit, id, &session.subject)
                 .await?;
         }
-        self.store_new(id, &session).await?;
+        self.store_new_session(id, &session).await?;
         if let Some(limit) = policy.max_sessions
             && let Err(error) = self.evict_oldest(limit, id, &session).await
         {
@@ -147,7 +147,7 @@ impl Lifecycle {
             return Err(error);
         }
         self.record_start(id, &session, &sign_in.actor);
-        let replication = self.replication_of(id).await;
+        let replication = self.wait_for_replication(id).await;
         self.count_unconfirmed(replication);
         Ok(Started {
             id,
@@ -159,21 +159,21 @@ impl Lifecycle {
 
     /// Whether a cut-off or a revocation rule covers this sign-in, under the subject or its names at the identity
     /// provider.
-    pub(super) async fn is_ended_sign_in(
+    pub(super) async fn is_revoked_sign_in(
         &self,
         session: &Session,
         not_before: Option<Timestamp>,
     ) -> Result<bool, StoreError> {
-        let since = |at: Option<Timestamp>| at.is_some_and(|at| session.started < at);
-        let mut ended = since(not_before) || self.parts.stores.cut_offs.is_ended_by_rule(session);
+        let is_before = |at: Option<Timestamp>| at.is_some_and(|at| session.started < at);
+        let mut is_revoked = is_before(not_before) || self.parts.stores.cut_offs.is_ended_by_rule(session);
         for name in session.provider_names() {
-            ended |= since(self.parts.stores.cut_offs.cut_off(&name).await?);
+            is_revoked |= is_before(self.parts.stores.cut_offs.cut_off(&name).await?);
         }
-        Ok(ended || self.needs_new_authentication(session).await?)
+        Ok(is_revoked || self.needs_new_authentication(session).await?)
     }
 
     /// Queues the deadline of a new session, then stores the session.
-    pub(super) async fn store_new(
+    pub(super) async fn store_new_session(
         &self,
         id: SessionId,
         session: &Session,
@@ -255,8 +255,8 @@ impl Lifecycle {
                 }
                 return Ok(());
             }
-            let first = live[..limit.count].iter().any(|(_, known)| *known == id);
-            if !first || attempt + 1 == LIMIT_RECHECKS.0 {
+            let is_within_limit = live[..limit.count].iter().any(|(_, known)| *known == id);
+            if !is_within_limit || attempt + 1 == LIMIT_RECHECKS.0 {
                 break;
             }
             // This session is within the limit, and a later sign-in will remove its own session.
@@ -274,12 +274,12 @@ impl Lifecycle {
         let mut pages = Pages::of(subject);
         while let Some(page) = pages.next(&*self.parts.stores.sessions).await? {
             let now = self.parts.clock.now();
-            let alive = page.into_iter().filter(|(_, session)| {
+            let live_sessions = page.into_iter().filter(|(_, session)| {
                 session.state == State::Live
                     && now < self.parts.policies.deadline(session)
                     && !self.is_revoked(session)
             });
-            live.extend(alive.map(|(id, session)| (session.started, id)));
+            live.extend(live_sessions.map(|(id, session)| (session.started, id)));
         }
         live.sort_unstable();
         Ok(live)

@@ -76,7 +76,7 @@ impl Lifecycle {
                 if !replication.is_confirmed() {
                     break;
                 }
-                replication = this.replication_of(*id).await;
+                replication = this.wait_for_replication(*id).await;
             }
             this.count_unconfirmed(replication);
             Ok(RevokedAll {
@@ -98,9 +98,9 @@ impl Lifecycle {
         while let Some(page) = pages.next(&*self.parts.stores.sessions).await? {
             let now = self.parts.clock.now();
             for (_, session) in page {
-                let over =
+                let is_over =
                     now >= self.parts.policies.deadline(&session) || self.is_revoked(&session);
-                if session.state == State::Live && !over {
+                if session.state == State::Live && !is_over {
                     count.live += 1;
                 } else {
                     count.ended += 1;
@@ -116,7 +116,7 @@ pub(super) struct Pages<'a> {
     subject: &'a Subject,
     /// The cursor at the end of the previous page.
     after: Option<Cursor>,
-    done: bool,
+    is_finished: bool,
 }
 
 impl<'a> Pages<'a> {
@@ -124,7 +124,7 @@ impl<'a> Pages<'a> {
         Self {
             subject,
             after: None,
-            done: false,
+            is_finished: false,
         }
     }
 
@@ -133,13 +133,13 @@ impl<'a> Pages<'a> {
         store: &dyn SessionStore,
     ) -> Result<Option<Vec<(SessionId, Session)>>, StoreError> {
         /// The number of records per page.
-        const PAGE: usize = 100;
-        if self.done {
+        const PAGE_SIZE: usize = 100;
+        if self.is_finished {
             return Ok(None);
         }
-        let page = store.list(self.subject, self.after, PAGE).await?;
+        let page = store.list(self.subject, self.after, PAGE_SIZE).await?;
         self.after = page.next;
-        self.done = page.next.is_none();
+        self.is_finished = page.next.is_none();
         Ok(Some(page.sessions))
     }
 }

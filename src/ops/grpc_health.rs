@@ -29,15 +29,15 @@ pub async fn report(
         for service in services {
             reporter.set_service_status(service, status).await;
         }
-        let pause = stop
+        let slept = stop
             .run_until_cancelled(tokio::time::sleep(CHECK_INTERVAL))
             .await;
-        if pause.is_none() {
+        if slept.is_none() {
             break;
         }
     }
     for service in services {
-        let stopping = ServingStatus::NotServing;
-        reporter.set_service_status(service, stopping).await;
+        let status = ServingStatus::NotServing;
+        reporter.set_service_status(service, status).await;
     }
 }

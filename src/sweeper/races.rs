@@ -9,56 +9,56 @@ use crate::testing::remote::{DelayedStore, RandomDelays};
 use crate::testing::{Bench, MINUTE, SECOND, START};
 
 /// The idle limit of the session.
-const IDLE: Duration = Duration::from_secs(900);
+const IDLE_LIMIT: Duration = Duration::from_secs(900);
 
 /// The participants of a race, besides the sweepers.
 #[derive(Clone, Copy, Debug)]
 struct Participants {
     /// Whether a request that was allowed just before the deadline writes its touch now.
-    request: bool,
+    has_request: bool,
     /// Whether an administrator revokes the session.
-    revoked: bool,
+    is_revoked: bool,
 }
 
-async fn race(participants: Participants, turns: Vec<u8>) {
+async fn run_race(participants: Participants, delays: Vec<u8>) {
     let mut bench = Bench::new();
     let id = bench.sign_in("default").await.id;
     let remote = Arc::new(DelayedStore {
         memory: Arc::clone(&bench.store.memory),
-        delay: RandomDelays::new(turns),
+        delay: RandomDelays::new(delays),
     });
     bench.change(|parts| {
         parts.stores.sessions = Arc::clone(&remote) as _;
         parts.stores.deadlines = remote;
     });
     let lifecycle = &bench.lifecycle;
-    bench.at(IDLE);
+    bench.at(IDLE_LIMIT);
     let sweep = || {
         let sweeper = bench.sweeper();
         tokio::spawn(async move { sweeper.sweep().await.unwrap() })
     };
-    let (one, other) = (sweep(), sweep());
+    let (first_sweep, second_sweep) = (sweep(), sweep());
     let store = Arc::clone(&bench.parts.stores.sessions);
     let request = tokio::spawn(async move {
-        if participants.request {
+        if participants.has_request {
             let touch = Touch {
-                at: START.plus(IDLE - SECOND),
+                at: START.plus(IDLE_LIMIT - SECOND),
                 last_seen: START,
-                retention: 2 * IDLE,
+                retention: 2 * IDLE_LIMIT,
                 interval: SECOND,
-                deadline: START.plus(IDLE),
+                deadline: START.plus(IDLE_LIMIT),
             };
             store.touch(id, touch).await.unwrap();
         }
     });
-    let administrator = lifecycle.clone();
+    let lifecycle = lifecycle.clone();
     let administrator = tokio::spawn(async move {
-        if participants.revoked {
-            administrator.revoke(id, &Actor::CURFEW).await.unwrap();
+        if participants.is_revoked {
+            lifecycle.revoke(id, &Actor::CURFEW).await.unwrap();
         }
     });
-    one.await.unwrap();
-    other.await.unwrap();
+    first_sweep.await.unwrap();
+    second_sweep.await.unwrap();
     request.await.unwrap();
     administrator.await.unwrap();
     let finish_tasks = async || {
@@ -67,14 +67,14 @@ async fn race(participants: Participants, turns: Vec<u8>) {
         bench.parts.tasks.reopen();
     };
     finish_tasks().await;
-    let after = bench.stored(id).await;
-    match after.state {
+    let session = bench.stored(id).await;
+    match session.state {
         State::Live => assert!(
-            after.last_seen == START.plus(IDLE - SECOND) && !participants.revoked,
+            session.last_seen == START.plus(IDLE_LIMIT - SECOND) && !participants.is_revoked,
             "the session is live without activity, or in spite of the revocation"
         ),
         State::Ended(end) => assert!(
-            end.at >= after.last_seen.plus(IDLE) || participants.revoked,
+            end.at >= session.last_seen.plus(IDLE_LIMIT) || participants.is_revoked,
             "the session timed out in spite of activity"
         ),
     }
@@ -105,11 +105,11 @@ async fn race(participants: Participants, turns: Vec<u8>) {
 proptest! {
     #[test]
     fn a_session_ends_once_and_is_published_once(
-        request in any::<bool>(),
-        revoked in any::<bool>(),
-        turns in proptest::collection::vec(0..6_u8, 0..60),
+        has_request in any::<bool>(),
+        is_revoked in any::<bool>(),
+        delays in proptest::collection::vec(0..6_u8, 0..60),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
-        runtime.unwrap().block_on(race(Participants { request, revoked }, turns));
+        runtime.unwrap().block_on(run_race(Participants { has_request, is_revoked }, delays));
     }
 }

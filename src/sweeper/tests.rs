@@ -64,12 +64,12 @@ impl Fixture {
     }
 
     /// Returns the numbers of first deliveries and of redeliveries.
-    fn published(&self) -> (u64, u64) {
+    fn delivery_counts(&self) -> (u64, u64) {
         let text = self.bench.parts.metrics.render().unwrap();
-        let count = |again: &str| {
+        let count = |redelivered: &str| {
             let lines = text.lines().filter(|line| {
                 line.starts_with("curfew_sessions_ended_total")
-                    && line.contains(&format!("redelivered=\"{again}\""))
+                    && line.contains(&format!("redelivered=\"{redelivered}\""))
             });
             let counts = lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap());
             counts.sum()
@@ -87,7 +87,7 @@ async fn a_session_without_requests_ends_once_at_its_deadline() {
     for minutes in 16..40 {
         assert_eq!(fixture.sweep(minutes * MINUTE).await, 0);
     }
-    assert_eq!(fixture.published(), (1, 0));
+    assert_eq!(fixture.delivery_counts(), (1, 0));
 }
 
 #[tokio::test]
@@ -114,7 +114,7 @@ async fn a_used_session_ends_at_the_absolute_limit() {
     fixture.touch_at(8 * HOUR - SECOND).await;
     fixture.sweep(8 * HOUR).await;
     assert_eq!(fixture.end_reason().await, Some(EndReason::AbsoluteTimeout));
-    assert_eq!(fixture.published(), (1, 0));
+    assert_eq!(fixture.delivery_counts(), (1, 0));
 }
 
 #[tokio::test]
@@ -133,7 +133,7 @@ async fn an_acknowledged_end_is_not_published_again() {
         0,
         "an acknowledged session must not be due"
     );
-    assert_eq!(fixture.published(), (1, 0));
+    assert_eq!(fixture.delivery_counts(), (1, 0));
 }
 
 /// The process that ended the session stopped before it published the end.
@@ -149,15 +149,15 @@ async fn an_unpublished_end_is_redelivered_once() {
         .await;
     assert_eq!(fixture.sweep(15 * MINUTE + SECOND).await, 1);
     assert_eq!(
-        fixture.published(),
+        fixture.delivery_counts(),
         (0, 0),
         "nothing must be published while the process may still publish the end"
     );
     assert_eq!(fixture.sweep(15 * MINUTE + 9 * SECOND).await, 0);
     assert_eq!(fixture.sweep(15 * MINUTE + DELIVERY_GRACE).await, 1);
-    assert_eq!(fixture.published(), (0, 1));
+    assert_eq!(fixture.delivery_counts(), (0, 1));
     assert_eq!(fixture.sweep(17 * MINUTE).await, 0);
-    assert_eq!(fixture.published(), (0, 1));
+    assert_eq!(fixture.delivery_counts(), (0, 1));
 }
 
 /// A process claimed a session and stopped.
@@ -178,12 +178,12 @@ async fn the_claim_of_a_dead_process_expires() {
 #[tokio::test]
 async fn a_missing_session_leaves_the_queue() {
     let fixture = Fixture::new().await;
-    let lost = SessionId::from_bytes([9; SessionId::LEN]);
+    let missing_id = SessionId::from_bytes([9; SessionId::LEN]);
     let queue = &fixture.bench.parts.stores.deadlines;
-    queue.enqueue(lost, START).await.unwrap();
+    queue.enqueue(missing_id, START).await.unwrap();
     assert_eq!(fixture.sweep(SECOND).await, 1);
     assert_eq!(fixture.sweep(HOUR / 5).await, 0);
-    assert_eq!(fixture.published(), (0, 0));
+    assert_eq!(fixture.delivery_counts(), (0, 0));
 }
 
 #[tokio::test]
@@ -218,14 +218,14 @@ async fn a_session_is_processed_again_after_a_store_failure() {
     fixture.bench.store.all_fail.store(false, Ordering::SeqCst);
     assert_eq!(fixture.sweep(15 * MINUTE + CLAIM_LEASE).await, 1);
     assert_eq!(fixture.end_reason().await, Some(EndReason::IdleTimeout));
-    assert_eq!(fixture.published(), (1, 0));
+    assert_eq!(fixture.delivery_counts(), (1, 0));
 }
 
 #[tokio::test]
 async fn many_sessions_end_in_one_sweep() {
     let fixture = Fixture::new().await;
     let (stores, policies) = (&fixture.sweeper.stores, &fixture.sweeper.policies);
-    for number in 0..3 * BATCH as u128 {
+    for number in 0..3 * BATCH_SIZE as u128 {
         let id = SessionId::from_bytes(number.to_be_bytes());
         let session = Session {
             policy: PolicyName::new("strict").unwrap(),
@@ -235,17 +235,17 @@ async fn many_sessions_end_in_one_sweep() {
         let deadline = policies.deadline(&session);
         stores.deadlines.enqueue(id, deadline).await.unwrap();
     }
-    assert_eq!(fixture.sweep(5 * MINUTE).await, 3 * BATCH);
-    assert_eq!(fixture.published(), (3 * BATCH as u64, 0));
+    assert_eq!(fixture.sweep(5 * MINUTE).await, 3 * BATCH_SIZE);
+    assert_eq!(fixture.delivery_counts(), (3 * BATCH_SIZE as u64, 0));
 }
 
 #[tokio::test]
 async fn a_shorter_limit_takes_effect_without_requests() {
     let mut fixture = Fixture::new().await;
     let (_, default) = fixture.bench.parts.policies.get("default").unwrap();
-    let mut tighter = default.clone();
-    tighter.limits.idle = Some(5 * MINUTE);
-    let policies = BTreeMap::from([(policy_name("default"), tighter)]);
+    let mut shortened = default.clone();
+    shortened.limits.idle = Some(5 * MINUTE);
+    let policies = BTreeMap::from([(policy_name("default"), shortened)]);
     fixture.bench.set_policies(policies);
     fixture.sweeper = fixture.bench.sweeper();
     assert_eq!(
@@ -259,11 +259,11 @@ async fn a_shorter_limit_takes_effect_without_requests() {
     stores.deadlines.tighten_deadlines(policies).await.unwrap();
     assert_eq!(fixture.sweep(6 * MINUTE).await, 1);
     assert_eq!(fixture.end_reason().await, Some(EndReason::IdleTimeout));
-    ended_sessions_are_not_due(&fixture).await;
+    assert_ended_sessions_are_not_due(&fixture).await;
 }
 
 /// An acknowledged end is never due again, even if the policies change.
-async fn ended_sessions_are_not_due(fixture: &Fixture) {
+async fn assert_ended_sessions_are_not_due(fixture: &Fixture) {
     let Sweeper {
         stores, policies, ..
     } = &fixture.sweeper;

@@ -8,7 +8,7 @@ use crate::session::{Limits, State};
 use crate::testing::{Bench, HOUR, MINUTE, policy_name};
 
 /// Returns a service whose default policy allows two sessions per subject.
-fn limited_to_two_sessions(on_limit: OnSessionLimit) -> Bench {
+fn bench_limited_to_two_sessions(on_limit: OnSessionLimit) -> Bench {
     let mut bench = Bench::new();
     let (_, default) = bench.parts.policies.get("default").unwrap();
     let mut default = default.clone();
@@ -33,15 +33,15 @@ fn sign_in() -> SignIn {
 
 #[tokio::test]
 async fn the_session_limit_is_enforced() {
-    let bench = limited_to_two_sessions(OnSessionLimit::Deny);
+    let bench = bench_limited_to_two_sessions(OnSessionLimit::Deny);
     let lifecycle = &bench.lifecycle;
     let first = lifecycle.start(sign_in()).await.unwrap();
     lifecycle.start(sign_in()).await.unwrap();
     for _ in 0..2 {
-        let refused = lifecycle.start(sign_in()).await;
+        let result = lifecycle.start(sign_in()).await;
         assert!(
-            matches!(refused, Err(StartError::TooMany(2))),
-            "{refused:?}"
+            matches!(result, Err(StartError::TooMany(2))),
+            "{result:?}"
         );
     }
     let mut other = sign_in();
@@ -57,7 +57,7 @@ async fn the_session_limit_is_enforced() {
 
 #[tokio::test]
 async fn the_oldest_session_is_evicted() {
-    let bench = limited_to_two_sessions(OnSessionLimit::EndOldest);
+    let bench = bench_limited_to_two_sessions(OnSessionLimit::EndOldest);
     let mut started = Vec::new();
     for minute in 0..4 {
         bench.at(minute * MINUTE);
@@ -74,12 +74,12 @@ async fn the_oldest_session_is_evicted() {
 async fn concurrent_sign_ins_respect_the_session_limit() {
     for on_limit in [OnSessionLimit::Deny, OnSessionLimit::EndOldest] {
         for _ in 0..20 {
-            let bench = limited_to_two_sessions(on_limit);
-            let all = (0..8).map(|_| {
+            let bench = bench_limited_to_two_sessions(on_limit);
+            let sign_ins = (0..8).map(|_| {
                 let lifecycle = bench.lifecycle.clone();
                 tokio::spawn(async move { lifecycle.start(sign_in()).await })
             });
-            let outcomes = join_all(all).await.into_iter().map(Result::unwrap);
+            let outcomes = join_all(sign_ins).await.into_iter().map(Result::unwrap);
             let started = outcomes.filter(Result::is_ok).count();
             let live = bench
                 .lifecycle
@@ -104,12 +104,12 @@ async fn concurrent_sign_ins_respect_the_session_limit() {
 #[tokio::test]
 async fn remember_me_needs_a_policy_with_remember() {
     let mut bench = Bench::new();
-    let remembering = SignIn {
+    let sign_in_with_remember = SignIn {
         remember: true,
         ..sign_in()
     };
-    let refused = bench.lifecycle.start(remembering.clone()).await;
-    assert!(matches!(refused, Err(StartError::NotRemembering)));
+    let result = bench.lifecycle.start(sign_in_with_remember.clone()).await;
+    assert!(matches!(result, Err(StartError::NotRemembering)));
     let (_, default) = bench.parts.policies.get("default").unwrap();
     let mut default = default.clone();
     default.remember = Some(Limits {
@@ -118,12 +118,12 @@ async fn remember_me_needs_a_policy_with_remember() {
         max_auth_age: None,
     });
     bench.set_policies(BTreeMap::from([(policy_name("default"), default)]));
-    let long = bench.lifecycle.start(remembering).await.unwrap().session;
-    assert_eq!(long.deadline, long.started.plus(240 * HOUR));
+    let remembered = bench.lifecycle.start(sign_in_with_remember).await.unwrap().session;
+    assert_eq!(remembered.deadline, remembered.started.plus(240 * HOUR));
     let policies: &Policies = &bench.parts.policies;
-    assert_eq!(policies.deadline(&long), long.started.plus(48 * HOUR));
-    let usual = bench.lifecycle.start(sign_in()).await.unwrap().session;
-    assert_eq!(policies.deadline(&usual), usual.started.plus(15 * MINUTE));
+    assert_eq!(policies.deadline(&remembered), remembered.started.plus(48 * HOUR));
+    let not_remembered = bench.lifecycle.start(sign_in()).await.unwrap().session;
+    assert_eq!(policies.deadline(&not_remembered), not_remembered.started.plus(15 * MINUTE));
 }
 
 #[tokio::test]
@@ -136,9 +136,9 @@ async fn a_session_cannot_be_bound_to_a_missing_client_property() {
         user_agent: true,
     };
     bench.set_policies(BTreeMap::from([(policy_name("default"), default)]));
-    let refused = bench.lifecycle.start(sign_in()).await.unwrap_err();
+    let result = bench.lifecycle.start(sign_in()).await.unwrap_err();
     assert_eq!(
-        refused.to_string(),
+        result.to_string(),
         "the policy binds sessions to the client's address, which is missing"
     );
     let client = Client {
@@ -162,23 +162,23 @@ async fn a_session_counts_from_its_authentication() {
     let bench = Bench::new();
     let lifecycle = &bench.lifecycle;
     bench.at(24 * HOUR);
-    let ago = |since| {
+    let start_with_auth_age = |age| {
         let mut sign_in = sign_in();
-        sign_in.authenticated = Some(bench.parts.clock.now().minus(since));
+        sign_in.authenticated = Some(bench.parts.clock.now().minus(age));
         lifecycle.start(sign_in)
     };
-    let started = ago(HOUR).await.unwrap().session;
+    let started = start_with_auth_age(HOUR).await.unwrap().session;
     assert_eq!(started.last_seen.since(started.started), HOUR);
     let absolute = started.deadline.since(started.started);
-    let refused = ago(absolute).await;
-    assert!(matches!(refused, Err(StartError::TooOld)), "{refused:?}");
+    let result = start_with_auth_age(absolute).await;
+    assert!(matches!(result, Err(StartError::TooOld)), "{result:?}");
     // All sessions of the subject are revoked.
     let before = bench.parts.clock.now().minus(MINUTE);
     let revoked = lifecycle
         .revoke_all(&started.subject, Some(before), &Actor::CURFEW)
         .await;
     revoked.unwrap();
-    let refused = ago(HOUR).await;
-    assert!(matches!(refused, Err(StartError::TooOld)), "{refused:?}");
-    assert!(ago(MINUTE).await.is_ok());
+    let result = start_with_auth_age(HOUR).await;
+    assert!(matches!(result, Err(StartError::TooOld)), "{result:?}");
+    assert!(start_with_auth_age(MINUTE).await.is_ok());
 }

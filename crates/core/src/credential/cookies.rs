@@ -10,16 +10,16 @@ pub fn cookie_values<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<It
     headers
         .get_all(COOKIE)
         .into_iter()
-        .flat_map(|line| pairs(line.as_bytes()))
+        .flat_map(|line| split_pairs(line.as_bytes()))
         .filter_map(move |pair| {
             let equals = memchr::memchr(b'=', pair)?;
             let (key, value) = (&pair[..equals], &pair[equals + 1..]);
-            (trim(key) == name.as_bytes()).then(|| trim(value))
+            (trim_blanks(key) == name.as_bytes()).then(|| trim_blanks(value))
         })
 }
 
 /// The parts of a header value between semicolons.
-fn pairs(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+fn split_pairs(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(line);
     std::iter::from_fn(move || {
         let line = rest?;
@@ -32,15 +32,15 @@ fn pairs(line: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// `text` without leading and trailing spaces and tabs.
-fn trim(text: &[u8]) -> &[u8] {
-    let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+fn trim_blanks(text: &[u8]) -> &[u8] {
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let start = text
         .iter()
-        .position(|byte| !blank(byte))
+        .position(|byte| !is_blank(byte))
         .unwrap_or(text.len());
     let end = text
         .iter()
-        .rposition(|byte| !blank(byte))
+        .rposition(|byte| !is_blank(byte))
         .map_or(start, |last| last + 1);
     &text[start..end]
 }

@@ -1,16 +1,16 @@
 //! Sessions of another authorization service: the request to it, and the interpretation of its response.
 
-mod answer;
-mod ask;
-mod key;
+mod request;
+mod response;
+mod session_key;
 
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-pub use answer::{Allowed, UnusableAnswer};
-pub use ask::DelegatedCheck;
-pub use key::SessionKey;
+pub use request::DelegatedCheck;
+pub use response::{AllowedResponse, UnusableResponse};
+pub use session_key::SessionKey;
 
 use crate::policy::MaxAge;
 

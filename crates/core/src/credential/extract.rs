@@ -58,18 +58,18 @@ impl CredentialExtractor {
             let locations = self.jwt.as_ref();
             locations.is_some_and(|locations| locations.bearer) && looks_like_a_jwt(value)
         };
-        let mut foreign = false;
+        let mut has_foreign_bearer = false;
         if self.bearer {
             for value in bearer_tokens(headers).filter(|value| !is_jwt_bearer(value)) {
                 let is_own_token = value.starts_with(Token::PREFIX.as_bytes());
-                foreign |= !is_own_token && found.is_none();
+                has_foreign_bearer |= !is_own_token && found.is_none();
                 if (is_own_token || found.is_none()) && *found.get_or_insert(value) != value {
                     return PresentedCredential::Ambiguous;
                 }
             }
         }
         match (found, &self.jwt) {
-            (Some(_), _) if foreign => PresentedCredential::Foreign,
+            (Some(_), _) if has_foreign_bearer => PresentedCredential::Foreign,
             (Some(token), _) => PresentedCredential::Token(token),
             (None, None) => PresentedCredential::Nothing,
             (None, Some(locations)) => locations.extract(headers),
@@ -127,16 +127,16 @@ mod tests {
     #[test]
     fn finds_the_credential_of_a_request() {
         use PresentedCredential::{Ambiguous, Foreign, Nothing, Token};
-        let both = CredentialExtractor {
+        let cookie_and_bearer = CredentialExtractor {
             cookie: "s".to_owned(),
             bearer: true,
             jwt: None,
         };
         let cookie_only = CredentialExtractor {
             bearer: false,
-            ..both.clone()
+            ..cookie_and_bearer.clone()
         };
-        for (lines, expected, without_bearer) in [
+        for (lines, expected, expected_without_bearer) in [
             (&[][..], Nothing, Nothing),
             (&[("cookie", "t=1")], Nothing, Nothing),
             (&[("cookie", "s=a")], Token(b"a"), Token(b"a")),
@@ -186,10 +186,10 @@ mod tests {
             ),
         ] {
             let headers = headers(lines);
-            assert_eq!(both.extract(&headers), expected, "{lines:?}");
+            assert_eq!(cookie_and_bearer.extract(&headers), expected, "{lines:?}");
             assert_eq!(
                 cookie_only.extract(&headers),
-                without_bearer,
+                expected_without_bearer,
                 "{lines:?}, no bearer"
             );
         }
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn finds_tokens_of_identity_providers() {
         use PresentedCredential::{Ambiguous, Foreign, Jwt, Nothing, Token};
-        const ONE: &str = "eyJh.eyJi.c";
+        const JWT: &str = "eyJh.eyJi.c";
         let extractor = CredentialExtractor {
             cookie: "s".to_owned(),
             bearer: true,
@@ -207,15 +207,15 @@ mod tests {
                 bearer: true,
             }),
         };
-        let bearer = format!("Bearer {ONE}");
-        let cookie = format!("id={ONE}");
+        let bearer = format!("Bearer {JWT}");
+        let cookie = format!("id={JWT}");
         let bearer = ("authorization", &*bearer);
         let cookie = ("cookie", &*cookie);
         for (lines, expected) in [
             (&[][..], Nothing),
-            (&[bearer], Jwt(ONE.as_bytes())),
-            (&[cookie], Jwt(ONE.as_bytes())),
-            (&[cookie, bearer], Jwt(ONE.as_bytes())),
+            (&[bearer], Jwt(JWT.as_bytes())),
+            (&[cookie], Jwt(JWT.as_bytes())),
+            (&[cookie, bearer], Jwt(JWT.as_bytes())),
             (&[cookie, ("cookie", "id=eyJx.eyJy.z")], Ambiguous),
             (&[bearer, ("cookie", "id=eyJx.eyJy.z")], Ambiguous),
             (&[bearer, ("cookie", "s=cfw1_a")], Token(b"cfw1_a")),
@@ -229,6 +229,6 @@ mod tests {
             bearer: false,
             ..extractor
         };
-        assert_eq!(no_bearer.extract(&headers(&[bearer])), Jwt(ONE.as_bytes()));
+        assert_eq!(no_bearer.extract(&headers(&[bearer])), Jwt(JWT.as_bytes()));
     }
 }

@@ -6,20 +6,20 @@
 
 mod claims;
 mod crypto;
+mod error;
 mod id_token;
-mod invalid;
 mod keys;
 mod notice;
-mod refreshed;
+mod refresh;
 mod user_info;
 mod verify;
 
 pub use claims::unverified_issuer;
 pub(super) use claims::{SignInClaims, find_claim, unverified_claims};
 pub use crypto::install as install_crypto;
+pub use error::InvalidJwt;
 pub use id_token::{SignedIn, VerifiedIdToken};
-pub use invalid::InvalidJwt;
 pub use keys::{KeySet, KeySetError};
 pub use notice::{InvalidNotice, LogoutTarget, Notice};
-pub use refreshed::Refreshed;
+pub use refresh::Refreshed;
 pub use verify::{Claims, Issuer, VerifiedJwt, looks_like_a_jwt};

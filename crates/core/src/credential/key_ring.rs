@@ -94,7 +94,7 @@ impl SigningKey {
         Ok(Self {
             id,
             mac,
-            encryption: aead::root_key(bytes),
+            encryption: aead::derive_root_key(bytes),
         })
     }
 

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
-use super::invalid::InvalidJwt;
+use super::error::InvalidJwt;
 use crate::credential::derived_id::derive_id;
 use crate::session::{Attributes, Subject, Timestamp};
 
@@ -64,7 +64,7 @@ pub(super) fn is_unverified_email(claims: &Map<String, Value>) -> bool {
 }
 
 /// Returns the strings of a claim that is one string, a list of strings, or null. `None` for any other type.
-pub(super) fn strings(value: &Value) -> Option<Vec<String>> {
+pub(super) fn strings_of_claim(value: &Value) -> Option<Vec<String>> {
     match value {
         Value::Null => Some(Vec::new()),
         Value::String(text) => Some(vec![text.clone()]),
@@ -79,13 +79,13 @@ pub(super) fn strings(value: &Value) -> Option<Vec<String>> {
 /// Returns whether the token has a reference instead of the claim: `_claim_names` (OpenID Connect Core 1.0, section
 /// 5.6.2). Microsoft Entra ID sends this reference for a user in more than 200 groups. In the implicit flow, Entra ID
 /// sends `hasgroups` instead.
-pub(super) fn is_by_reference(claims: &Map<String, Value>, path: &str) -> bool {
+pub(super) fn has_reference_for(claims: &Map<String, Value>, path: &str) -> bool {
     let first = path.split('.').next().unwrap_or(path);
-    let named = claims.get("_claim_names").and_then(Value::as_object);
-    let named = named.is_some_and(|names| names.contains_key(path) || names.contains_key(first));
+    let claim_names = claims.get("_claim_names").and_then(Value::as_object);
+    let is_named = claim_names.is_some_and(|names| names.contains_key(path) || names.contains_key(first));
     let flag = claims.get("hasgroups");
-    let flagged = flag.is_some_and(|flag| *flag != Value::Bool(false) && !flag.is_null());
-    named || (flagged && path == "groups")
+    let is_flagged = flag.is_some_and(|flag| *flag != Value::Bool(false) && !flag.is_null());
+    is_named || (is_flagged && path == "groups")
 }
 
 /// Returns a NumericDate claim: seconds since 1970, whole or fractional. `None` if the claim is missing.
@@ -144,7 +144,7 @@ impl SignInClaims {
                 .map(str::to_owned),
             signed_in: signed_in.ok().flatten(),
             provider_names: names.iter().flatten().map(Subject::to_string).collect(),
-            unknown_groups: is_by_reference(claims, Attributes::GROUPS),
+            unknown_groups: has_reference_for(claims, Attributes::GROUPS),
         }
     }
 }

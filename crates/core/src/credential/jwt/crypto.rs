@@ -6,7 +6,7 @@ use ring::signature::{self, RsaParameters, RsaPublicKeyComponents, UnparsedPubli
 /// Verifies signatures with `ring`, as TLS does, so the process has only one implementation of cryptography.
 /// Algorithms with a shared secret, such as HS256, are not supported. Therefore no attacker can present a public key
 /// as a shared secret (RFC 8725 2.1).
-static PROVIDER: CryptoProvider = CryptoProvider {
+static CRYPTO_PROVIDER: CryptoProvider = CryptoProvider {
     signer_factory: |_, _| Err(ErrorKind::InvalidAlgorithm.into()),
     verifier_factory: |algorithm, key| Ok(Box::new(Verifier::new(*algorithm, key)?)),
     key_utils: KeyUtils::new_unimplemented(),
@@ -14,7 +14,7 @@ static PROVIDER: CryptoProvider = CryptoProvider {
 
 /// Makes `jsonwebtoken` use `ring` in the whole process. Repeated calls have no effect.
 pub fn install() {
-    let _ = PROVIDER.install_default();
+    let _ = CRYPTO_PROVIDER.install_default();
 }
 
 struct Verifier {
@@ -44,20 +44,20 @@ impl Verifier {
         })
     }
 
-    fn is_valid_signature(&self, message: &[u8], signed: &[u8]) -> bool {
+    fn is_valid_signature(&self, message: &[u8], signature: &[u8]) -> bool {
         let rsa = |parameters: &'static RsaParameters| match self.key.kind() {
             DecodingKeyKind::RsaModulusExponent { n, e } => {
                 let components = RsaPublicKeyComponents { n, e };
-                components.verify(parameters, message, signed).is_ok()
+                components.verify(parameters, message, signature).is_ok()
             }
             DecodingKeyKind::SecretOrDer(der) => UnparsedPublicKey::new(parameters, der)
-                .verify(message, signed)
+                .verify(message, signature)
                 .is_ok(),
         };
         let elliptic_curve = |algorithm: &'static dyn signature::VerificationAlgorithm| {
             self.key.try_get_as_bytes().is_ok_and(|key| {
                 let key = UnparsedPublicKey::new(algorithm, key);
-                key.verify(message, signed).is_ok()
+                key.verify(message, signature).is_ok()
             })
         };
         match self.algorithm {
@@ -79,9 +79,9 @@ impl ::signature::Verifier<Vec<u8>> for Verifier {
     fn verify(
         &self,
         message: &[u8],
-        signed: &Vec<u8>,
+        signature: &Vec<u8>,
     ) -> std::result::Result<(), ::signature::Error> {
-        if self.is_valid_signature(message, signed) {
+        if self.is_valid_signature(message, signature) {
             Ok(())
         } else {
             Err(::signature::Error::new())

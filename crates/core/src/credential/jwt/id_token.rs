@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use subtle::ConstantTimeEq;
 
 use super::claims::{find_claim, numeric_date};
-use super::invalid::InvalidJwt;
+use super::error::InvalidJwt;
 use super::keys::KeySet;
 use super::verify::{Issuer, TokenPurpose};
 use crate::session::{Attributes, ClaimsInToken, Subject, Timestamp};
@@ -105,24 +105,24 @@ impl Issuer {
         }
     }
 
-    /// Returns the sign-in that an ID token describes. `more` has the claims from the UserInfo endpoint. If the ID
-    /// token and `more` both have a claim, the ID token takes precedence.
+    /// Returns the sign-in that an ID token describes. `user_info` has the claims from the UserInfo endpoint. If the ID
+    /// token and `user_info` both have a claim, the ID token takes precedence.
     ///
     /// # Errors
     /// [`InvalidJwt`] if `auth_time` is invalid, or if the subject is missing or invalid.
     pub fn signed_in(
         &self,
         id_token: VerifiedIdToken,
-        more: Map<String, Value>,
+        user_info: Map<String, Value>,
         now: Timestamp,
     ) -> Result<SignedIn, InvalidJwt> {
-        let own = id_token.claims;
-        let authenticated = numeric_date(&own, "auth_time")?;
-        let mut claims = more;
+        let token_claims = id_token.claims;
+        let authenticated = numeric_date(&token_claims, "auth_time")?;
+        let mut claims = user_info;
         // Both the ID token and the UserInfo response can have references instead of claims. Curfew needs the
         // references of both.
         let references = claims.remove("_claim_names");
-        claims.extend(own);
+        claims.extend(token_claims);
         if let Some(Value::Object(others)) = references {
             match claims.get_mut("_claim_names") {
                 Some(Value::Object(names)) => names.extend(others),
@@ -190,15 +190,15 @@ mod tests {
         verified.err()
     }
 
-    /// Verifies an ID token with changed claims, and returns its sign-in. `more` has the claims from UserInfo.
-    fn sign_in(subject_claim: &str, changes: &Value, more: Value) -> Result<SignedIn, InvalidJwt> {
+    /// Verifies an ID token with changed claims, and returns its sign-in. `user_info` has the claims from UserInfo.
+    fn sign_in(subject_claim: &str, changes: &Value, user_info: Value) -> Result<SignedIn, InvalidJwt> {
         let (issuer, key) = (issuer(subject_claim), SigningKey::ed25519("a"));
         let (token, keys) = (key.token(&claims_with(changes)), key_set(&[&key]));
         let id_token = issuer.verify_id_token(&token, &keys, Some(NONCE), NOW)?;
-        let Value::Object(more) = more else {
-            panic!("{more}")
+        let Value::Object(user_info) = user_info else {
+            panic!("{user_info}")
         };
-        issuer.signed_in(id_token, more, NOW)
+        issuer.signed_in(id_token, user_info, NOW)
     }
 
     /// Tests the requirements of OpenID Connect Core 1.0, section 3.1.3.7, steps 2 to 11.
@@ -309,12 +309,12 @@ mod tests {
     fn the_nonce_of_a_refreshed_id_token_is_not_checked() {
         let key = SigningKey::ed25519("a");
         let keys = key_set(&[&key]);
-        let mut without = claims_with(&json!({}));
-        without.as_object_mut().unwrap().remove("nonce").unwrap();
+        let mut claims_without_nonce = claims_with(&json!({}));
+        claims_without_nonce.as_object_mut().unwrap().remove("nonce").unwrap();
         for claims in [
             claims_with(&json!({})),
             claims_with(&json!({ "nonce": "x" })),
-            without,
+            claims_without_nonce,
         ] {
             let token = key.token(&claims);
             let verified = issuer("email").verify_id_token(&token, &keys, None, NOW);
@@ -379,18 +379,18 @@ mod tests {
             (json!([]), false),
         ] {
             let claims = json!({ "email": "a@example.com", "email_verified": verified });
-            let by_email = sign_in("email", &claims, json!({}));
-            let refusal = (!accepted).then_some(InvalidJwt::UnverifiedEmail);
-            assert_eq!(by_email.err(), refusal, "{claims}");
-            let by_sub = sign_in("sub", &claims, json!({})).unwrap();
-            let emails = usize::from(accepted);
-            assert_eq!(by_sub.attributes.get("email").count(), emails, "{claims}");
+            let sign_in_with_email = sign_in("email", &claims, json!({}));
+            let expected_error = (!accepted).then_some(InvalidJwt::UnverifiedEmail);
+            assert_eq!(sign_in_with_email.err(), expected_error, "{claims}");
+            let sign_in_with_sub = sign_in("sub", &claims, json!({})).unwrap();
+            let email_count = usize::from(accepted);
+            assert_eq!(sign_in_with_sub.attributes.get("email").count(), email_count, "{claims}");
         }
         // If the ID token has no `email_verified`, the claim in UserInfo counts.
         let claims = json!({ "email": "a@example.com" });
         let more = json!({ "email_verified": "false" });
-        let refused = sign_in("email", &claims, more).err();
-        assert_eq!(refused, Some(InvalidJwt::UnverifiedEmail));
+        let error = sign_in("email", &claims, more).err();
+        assert_eq!(error, Some(InvalidJwt::UnverifiedEmail));
     }
 
     #[test]

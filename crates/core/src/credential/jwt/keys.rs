@@ -34,7 +34,7 @@ impl KeySet {
     /// # Errors
     /// [`KeySetError`] if the text is not a key set, or has no usable key.
     pub fn from_json(json: &[u8]) -> Result<Self, KeySetError> {
-        let set: RawSet = serde_json::from_slice(json).map_err(|_| KeySetError::Unreadable)?;
+        let set: RawKeySet = serde_json::from_slice(json).map_err(|_| KeySetError::Unreadable)?;
         let keys = set.keys.into_iter().take(MAX_KEYS);
         let keys = keys.filter_map(|raw| parse_key(&serde_json::from_value(raw).ok()?));
         Self::from_keys(keys.collect())
@@ -48,12 +48,12 @@ impl KeySet {
         if bytes.trim_ascii_start().starts_with(b"{") {
             return Self::from_json(bytes);
         }
-        let readers = [
+        let parsers = [
             DecodingKey::from_rsa_pem,
             DecodingKey::from_ec_pem,
             DecodingKey::from_ed_pem,
         ];
-        let key = readers.into_iter().find_map(|read| read(bytes).ok());
+        let key = parsers.into_iter().find_map(|parse| parse(bytes).ok());
         let key = key.ok_or(KeySetError::Unreadable)?;
         Self::from_keys(vec![Key {
             id: None,
@@ -97,7 +97,7 @@ impl KeySet {
 
 /// A key set whose keys are not parsed yet, so one unsupported key does not make the other keys unusable.
 #[derive(serde::Deserialize)]
-struct RawSet {
+struct RawKeySet {
     keys: Vec<serde_json::Value>,
 }
 

@@ -1,11 +1,11 @@
 //! Verifies the notices of identity providers: logout tokens and security events.
 
-mod event;
-mod logout;
+mod logout_token;
+mod security_event;
 
 use serde_json::{Map, Value};
 
-use super::invalid::InvalidJwt;
+use super::error::InvalidJwt;
 use super::verify::Issuer;
 use crate::session::{Subject, Timestamp};
 

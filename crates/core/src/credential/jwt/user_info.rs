@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::invalid::InvalidJwt;
+use super::error::InvalidJwt;
 use super::keys::KeySet;
 use super::verify::{Issuer, TokenPurpose};
 use crate::session::Timestamp;

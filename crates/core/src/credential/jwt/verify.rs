@@ -6,9 +6,9 @@ use serde_json::{Map, Value};
 
 use super::claims::{
     self, MAX_IDENTITY_BYTES, MAX_TOKEN_BYTES, SignInClaims, decode_part, find_claim,
-    is_by_reference, is_unverified_email, numeric_date, strings,
+    has_reference_for, is_unverified_email, numeric_date, strings_of_claim,
 };
-use super::invalid::InvalidJwt;
+use super::error::InvalidJwt;
 use super::keys::KeySet;
 use crate::credential::derived_id::derive_id;
 use crate::session::{Attributes, SessionId, Subject, Timestamp};
@@ -144,11 +144,11 @@ impl Issuer {
         let header = decode_part(token, 0)?;
         // Critical extensions (RFC 7515 4.1.11), unencoded payloads (RFC 7797) and nested tokens (RFC 7519 5.2) are
         // not supported.
-        let nested = header.get("cty").is_some_and(|cty| {
+        let is_nested = header.get("cty").is_some_and(|cty| {
             cty.as_str()
                 .is_none_or(|cty| cty.eq_ignore_ascii_case("jwt"))
         });
-        if header.contains_key("crit") || header.contains_key("b64") || nested {
+        if header.contains_key("crit") || header.contains_key("b64") || is_nested {
             return Err(InvalidJwt::Malformed);
         }
         let algorithm = header.get("alg").and_then(Value::as_str);
@@ -257,10 +257,10 @@ impl Issuer {
         claims: &Map<String, Value>,
         now: Timestamp,
     ) -> Result<Option<Timestamp>, InvalidJwt> {
-        let soon = now.plus(self.leeway);
+        let latest_valid = now.plus(self.leeway);
         let issued = numeric_date(claims, "iat")?;
-        for begins in [numeric_date(claims, "nbf")?, issued].into_iter().flatten() {
-            if begins > soon {
+        for valid_from in [numeric_date(claims, "nbf")?, issued].into_iter().flatten() {
+            if valid_from > latest_valid {
                 return Err(InvalidJwt::NotYet);
             }
         }
@@ -282,13 +282,13 @@ impl Issuer {
                 .as_str()
                 .filter(|value| !value.is_empty())
         };
-        let mut named = self.claims.session.iter();
-        let named = named.find_map(|name| Some((name.as_str(), text(name)?)));
+        let mut claim_names = self.claims.session.iter();
+        let session_claim = claim_names.find_map(|name| Some((name.as_str(), text(name)?)));
         // A refreshed token has another `jti`, but the same subject and sign-in time.
         let subject = self.claims.subject.as_str();
         let fallback = if signed_in.is_some() { subject } else { "jti" };
-        let named = named.or_else(|| Some((fallback, text(fallback)?)));
-        let (kind, value) = named.unwrap_or(("token", token));
+        let session_claim = session_claim.or_else(|| Some((fallback, text(fallback)?)));
+        let (kind, value) = session_claim.unwrap_or(("token", token));
         let signed_in = signed_in.map(|at| at.as_millis().to_string());
         let texts = [
             "session",
@@ -340,18 +340,18 @@ impl Issuer {
         if !names.is_empty() {
             attributes.insert(Attributes::PROVIDER.to_owned(), names);
         }
-        let groups = find_claim(claims, &self.claims.groups).map_or(Some(Vec::new()), strings);
+        let groups = find_claim(claims, &self.claims.groups).map_or(Some(Vec::new()), strings_of_claim);
         match groups {
             Some(groups) if !groups.is_empty() => {
                 attributes.insert(Attributes::GROUPS.to_owned(), groups);
             }
-            Some(_) if !is_by_reference(claims, &self.claims.groups) => {}
+            Some(_) if !has_reference_for(claims, &self.claims.groups) => {}
             _ => {
-                let mark = vec![Attributes::UNKNOWN.to_owned()];
-                attributes.insert(Attributes::GROUPS_STATE.to_owned(), mark);
+                let unknown = vec![Attributes::UNKNOWN.to_owned()];
+                attributes.insert(Attributes::GROUPS_STATE.to_owned(), unknown);
             }
         }
-        let email = find_claim(claims, &self.claims.email).and_then(strings);
+        let email = find_claim(claims, &self.claims.email).and_then(strings_of_claim);
         let email = email.filter(|email| !email.is_empty() && !is_unverified_email(claims));
         if let Some(email) = email {
             attributes.insert("email".to_owned(), email);

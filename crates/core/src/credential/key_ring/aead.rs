@@ -40,7 +40,7 @@ pub struct SealContext<'a> {
 pub type ShortKeyId = [u8; SHORT_KEY_ID_BYTES];
 
 impl KeyRing {
-    /// Encrypts and authenticates `plain` with the first key (AES-256-GCM, NIST SP 800-38D). The result starts with
+    /// Encrypts and authenticates `plaintext` with the first key (AES-256-GCM, NIST SP 800-38D). The result starts with
     /// `head`, which is authenticated but not encrypted. Each context has its own derived key (HMAC-SHA-256), so a
     /// random 64-bit nonce is enough for the few texts of a context.
     ///
@@ -48,21 +48,21 @@ impl KeyRing {
     /// [`KeyError::Empty`] without a key, [`KeyError::Random`] if the operating system returns no random numbers.
     pub fn encrypt(
         &self,
-        of: SealContext<'_>,
+        context: SealContext<'_>,
         head: &[u8],
-        plain: &[u8],
+        plaintext: &[u8],
     ) -> Result<Vec<u8>, KeyError> {
         let key = self.keys.first().ok_or(KeyError::Empty)?;
         let nonce = random::<NONCE_BYTES>()?;
-        let mut text = Vec::with_capacity(head.len() + plain.len() + SEAL_BYTES);
+        let mut text = Vec::with_capacity(head.len() + plaintext.len() + SEAL_BYTES);
         text.extend_from_slice(head);
         text.extend_from_slice(&key.id[..SHORT_KEY_ID_BYTES]);
         text.extend_from_slice(&nonce);
         let start = text.len();
-        text.extend_from_slice(plain);
+        text.extend_from_slice(plaintext);
         let (authenticated, secret) = text.split_at_mut(start);
         let tag = key
-            .cipher(of)?
+            .cipher(context)?
             .seal_in_place_separate_tag(padded_nonce(&nonce), Aad::from(&*authenticated), secret)
             .map_err(|_| KeyError::NotAKey)?;
         text.extend_from_slice(tag.as_ref());
@@ -76,7 +76,7 @@ impl KeyRing {
     /// [`UnsealError`] with the reason.
     pub fn decrypt(
         &self,
-        of: SealContext<'_>,
+        context: SealContext<'_>,
         head: usize,
         text: &[u8],
     ) -> Result<Vec<u8>, UnsealError> {
@@ -91,10 +91,10 @@ impl KeyRing {
             .filter(|key| key.id[..SHORT_KEY_ID_BYTES] == *id)
         {
             let mut secret = secret.to_vec();
-            let key = key.cipher(of).map_err(|_| UnsealError::Forged)?;
+            let key = key.cipher(context).map_err(|_| UnsealError::Forged)?;
             let opened =
                 key.open_in_place(padded_nonce(nonce), Aad::from(authenticated), &mut secret);
-            match opened.map(|plain| plain.len()) {
+            match opened.map(|plaintext| plaintext.len()) {
                 Ok(length) => {
                     secret.truncate(length);
                     return Ok(secret);
@@ -143,25 +143,25 @@ fn padded_nonce(nonce: &[u8]) -> Nonce {
 }
 
 /// Derives the root of the encryption keys.
-pub(super) fn root_key(key: &[u8; SigningKey::LEN]) -> Key {
+pub(super) fn derive_root_key(key: &[u8; SigningKey::LEN]) -> Key {
     let derived = sign(&Key::new(HMAC_SHA256, key), b"curfew encryption 1\0");
     Key::new(HMAC_SHA256, derived.as_ref())
 }
 
 impl SigningKey {
     /// The encryption key for one purpose and name.
-    fn cipher(&self, of: SealContext<'_>) -> Result<LessSafeKey, KeyError> {
-        let key = UnboundKey::new(&AES_256_GCM, self.derive_key(of).as_ref());
+    fn cipher(&self, context: SealContext<'_>) -> Result<LessSafeKey, KeyError> {
+        let key = UnboundKey::new(&AES_256_GCM, self.derive_key(context).as_ref());
         key.map(LessSafeKey::new).map_err(|_| KeyError::NotAKey)
     }
 
     /// The key bytes for one purpose and name.
-    pub(super) fn derive_key(&self, of: SealContext<'_>) -> Tag {
-        let mut context = ring::hmac::Context::with_key(&self.encryption);
-        context.update(of.purpose.as_bytes());
-        context.update(b"\0");
-        context.update(of.name);
-        context.sign()
+    pub(super) fn derive_key(&self, context: SealContext<'_>) -> Tag {
+        let mut hmac = ring::hmac::Context::with_key(&self.encryption);
+        hmac.update(context.purpose.as_bytes());
+        hmac.update(b"\0");
+        hmac.update(context.name);
+        hmac.sign()
     }
 }
 

@@ -10,7 +10,7 @@ use super::{KeyError, KeyRing, SigningKey};
 const NONCE_BYTES: usize = 12;
 
 impl KeyRing {
-    /// Encrypts and authenticates `plain` with the first key (AES-256-GCM-SIV, RFC 8452). The result starts with
+    /// Encrypts and authenticates `plaintext` with the first key (AES-256-GCM-SIV, RFC 8452). The result starts with
     /// `head`, which is authenticated but not encrypted. The nonce is fixed, so an observer learns the length of a
     /// text and which texts are equal, but nothing else. Each context has its own derived key (HMAC-SHA-256).
     ///
@@ -18,15 +18,15 @@ impl KeyRing {
     /// [`KeyError::Empty`] without a key.
     pub fn encrypt_deterministic(
         &self,
-        of: SealContext<'_>,
+        context: SealContext<'_>,
         head: &[u8],
-        plain: &[u8],
+        plaintext: &[u8],
     ) -> Result<Vec<u8>, KeyError> {
         let key = self.keys.first().ok_or(KeyError::Empty)?;
         let mut text = [head, &key.id[..SHORT_KEY_ID_BYTES]].concat();
-        let (msg, aad) = (plain, &text[..]);
+        let (msg, aad) = (plaintext, &text[..]);
         let secret = key
-            .deterministic_cipher(of)?
+            .deterministic_cipher(context)?
             .encrypt(&Nonce::from([0; NONCE_BYTES]), Payload { msg, aad })
             .map_err(|_| KeyError::NotAKey)?;
         text.extend(secret);
@@ -40,7 +40,7 @@ impl KeyRing {
     /// [`UnsealError`] with the reason.
     pub fn decrypt_deterministic(
         &self,
-        of: SealContext<'_>,
+        context: SealContext<'_>,
         head: usize,
         text: &[u8],
     ) -> Result<Vec<u8>, UnsealError> {
@@ -55,10 +55,10 @@ impl KeyRing {
             .filter(|key| key.id[..SHORT_KEY_ID_BYTES] == aad[head..])
         {
             let key = key
-                .deterministic_cipher(of)
+                .deterministic_cipher(context)
                 .map_err(|_| UnsealError::Forged)?;
             match key.decrypt(&Nonce::from([0; NONCE_BYTES]), Payload { msg, aad }) {
-                Ok(plain) => return Ok(plain),
+                Ok(plaintext) => return Ok(plaintext),
                 Err(_) => error = UnsealError::Forged,
             }
         }
@@ -67,8 +67,8 @@ impl KeyRing {
 }
 
 impl SigningKey {
-    fn deterministic_cipher(&self, of: SealContext<'_>) -> Result<Aes256GcmSiv, KeyError> {
-        let key = self.derive_key(of);
+    fn deterministic_cipher(&self, context: SealContext<'_>) -> Result<Aes256GcmSiv, KeyError> {
+        let key = self.derive_key(context);
         Aes256GcmSiv::new_from_slice(key.as_ref()).map_err(|_| KeyError::NotAKey)
     }
 }
@@ -151,8 +151,8 @@ mod tests {
         let mut nonce = [0; NONCE_BYTES];
         nonce[0] = 3;
         let cipher = Aes256GcmSiv::new_from_slice(&key).unwrap();
-        let plain: &[u8] = &[1, 0, 0, 0, 0, 0, 0, 0];
-        let text = cipher.encrypt(&Nonce::from(nonce), plain).unwrap();
+        let plaintext: &[u8] = &[1, 0, 0, 0, 0, 0, 0, 0];
+        let text = cipher.encrypt(&Nonce::from(nonce), plaintext).unwrap();
         let hex: String = text.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, "c2ef328e5c71c83b843122130f7364b761e0b97427e3df28");
     }

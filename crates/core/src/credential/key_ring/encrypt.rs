@@ -14,11 +14,11 @@ impl KeyRing {
     /// [`KeyError::Empty`] without a key, [`KeyError::Random`] if the operating system returns no random numbers.
     pub fn encrypt_text(&self, purpose: &str, data: &[u8]) -> Result<String, KeyError> {
         let name = random::<PREFIX_BYTES>()?;
-        let of = SealContext {
+        let context = SealContext {
             purpose,
             name: &name,
         };
-        let encrypted = self.encrypt(of, &[], data)?;
+        let encrypted = self.encrypt(context, &[], data)?;
         Ok(URL_SAFE_NO_PAD.encode([&name[..], &encrypted].concat()))
     }
 
@@ -29,8 +29,8 @@ impl KeyRing {
     pub fn decrypt_text(&self, purpose: &str, text: &str) -> Result<Vec<u8>, InvalidToken> {
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidToken)?;
         let (name, encrypted) = bytes.split_at_checked(PREFIX_BYTES).ok_or(InvalidToken)?;
-        let of = SealContext { purpose, name };
-        self.decrypt(of, 0, encrypted).map_err(|_| InvalidToken)
+        let context = SealContext { purpose, name };
+        self.decrypt(context, 0, encrypted).map_err(|_| InvalidToken)
     }
 }
 

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::event::SESSION_REVOKED;
-use super::logout::LOGOUT_EVENT;
+use super::logout_token::LOGOUT_EVENT;
+use super::security_event::SESSION_REVOKED;
 use super::*;
 use crate::credential::jwt::KeySet;
 use crate::testing;
@@ -153,7 +153,7 @@ fn logout_tokens_and_credentials_are_never_confused() {
 }
 
 /// Returns the claims of a security event about `subject`, with these claims added or replaced.
-fn event(subject: &Value, changes: &Value) -> Value {
+fn event_claims(subject: &Value, changes: &Value) -> Value {
     let defaults = json!({
         "iat": seconds(-1),
         "exp": null,
@@ -185,30 +185,30 @@ fn identifies_the_revoked_sessions() {
     let alice = json!({ "format": "iss_sub", "iss": ISSUER, "sub": "alice" });
     let session = json!({ "format": "opaque", "id": "s-1" });
     let both = json!({ "format": "complex", "user": alice, "session": session });
-    let of_alice = LogoutTarget {
+    let all_of_alice = LogoutTarget {
         name: issuer().provider_subject("alice"),
         is_single_session: false,
         subject: Subject::new("alice").ok(),
     };
-    let one = |subject: &Option<Subject>| LogoutTarget {
+    let one_session = |subject: &Option<Subject>| LogoutTarget {
         name: issuer().provider_session("s-1"),
         is_single_session: true,
         subject: subject.clone(),
     };
     for (subject, expected) in [
-        (&alice, of_alice.clone()),
-        (&session, one(&None)),
-        (&both, one(&of_alice.subject)),
+        (&alice, all_of_alice.clone()),
+        (&session, one_session(&None)),
+        (&both, one_session(&all_of_alice.subject)),
     ] {
-        let found = verify_event(&typ, &event(subject, &json!({}))).unwrap();
+        let found = verify_event(&typ, &event_claims(subject, &json!({}))).unwrap();
         assert_eq!(found.ended, Some(expected), "{subject}");
     }
     let subject_in_event = json!({
         "sub_id": null,
         "events": { SESSION_REVOKED: { "subject": alice } },
     });
-    let found = verify_event(&typ, &event(&alice, &subject_in_event)).unwrap();
-    assert_eq!(found.ended, Some(of_alice));
+    let found = verify_event(&typ, &event_claims(&alice, &subject_in_event)).unwrap();
+    assert_eq!(found.ended, Some(all_of_alice));
 }
 
 #[test]
@@ -258,7 +258,7 @@ fn rejects_invalid_events() {
             Token(Issuer),
         ),
     ] {
-        let found = verify_event(&typ, &event(&alice, &changes));
+        let found = verify_event(&typ, &event_claims(&alice, &changes));
         assert_eq!(found, Err(expected), "{changes}");
     }
     // RFC 8417 2.3 recommends a separate `typ`, so no event is accepted as another token.
@@ -268,7 +268,7 @@ fn rejects_invalid_events() {
         json!("logout+jwt"),
         json!("at+jwt"),
     ] {
-        let found = verify_event(&typ, &event(&alice, &json!({})));
+        let found = verify_event(&typ, &event_claims(&alice, &json!({})));
         assert_eq!(found, Err(Token(Type)), "{typ}");
     }
 }
@@ -279,6 +279,6 @@ fn other_events_are_accepted_without_effect() {
     let verification = "https://schemas.openid.net/secevent/ssf/event-type/verification";
     let changes =
         json!({ "sub_id": { "format": "opaque", "id": "stream" }, "events": { verification: {} } });
-    let found = verify_event(&json!("secevent+jwt"), &event(&json!(null), &changes)).unwrap();
+    let found = verify_event(&json!("secevent+jwt"), &event_claims(&json!(null), &changes)).unwrap();
     assert_eq!(found.ended, None);
 }

@@ -341,7 +341,7 @@ fn validates_the_times() {
         accepts_iat: false,
         ..issuer()
     };
-    for (changes, refused) in [
+    for (changes, expected_error) in [
         (json!({}), None),
         (json!({ "auth_time": null }), Some(InvalidJwt::NoAuthTime)),
         (
@@ -351,45 +351,45 @@ fn validates_the_times() {
     ] {
         let token = key.token(&claims_with(changes.clone()));
         let found = strict.verify(&token, &key_set(&[&key]), START);
-        assert_eq!(found.err(), refused, "{changes}");
+        assert_eq!(found.err(), expected_error, "{changes}");
     }
 }
 
 #[test]
 fn refreshed_tokens_share_a_session_and_new_sign_ins_do_not() {
     let key = SigningKey::ed25519("a");
-    let session = |changes: Value| {
+    let session_of = |changes: Value| {
         verify(&key.token(&claims_with(changes)), &key)
             .unwrap()
             .session
     };
-    let first = session(json!({}));
+    let first = session_of(json!({}));
     let refreshed = json!({ "jti": "t-2", "iat": seconds(-1), "exp": seconds(900) });
-    assert_eq!(session(refreshed), first);
-    assert_ne!(session(json!({ "sid": "s-2" })), first);
+    assert_eq!(session_of(refreshed), first);
+    assert_ne!(session_of(json!({ "sid": "s-2" })), first);
     assert_ne!(
-        session(json!({ "auth_time": seconds(-10) })),
+        session_of(json!({ "auth_time": seconds(-10) })),
         first,
         "a new sign-in should give another session ID"
     );
     // Without `sid`, the subject and the time of the sign-in identify the session.
-    let by_sign_in = session(json!({ "sid": null }));
+    let by_sign_in = session_of(json!({ "sid": null }));
     for refreshed in [
         json!({ "sid": null, "exp": seconds(900) }),
         json!({ "sid": null, "jti": "t-2" }),
         json!({ "sid": null, "jti": null }),
     ] {
-        assert_eq!(session(refreshed.clone()), by_sign_in, "{refreshed}");
+        assert_eq!(session_of(refreshed.clone()), by_sign_in, "{refreshed}");
     }
     for other in [
         json!({ "sid": null, "sub": "bob" }),
         json!({ "sid": null, "auth_time": seconds(-10) }),
         json!({ "sid": "alice" }),
     ] {
-        assert_ne!(session(other.clone()), by_sign_in, "{other}");
+        assert_ne!(session_of(other.clone()), by_sign_in, "{other}");
     }
     // Without `sid` and `auth_time`, `jti` identifies the session, or else the whole token.
-    let session = |changes: Value| {
+    let session_of = |changes: Value| {
         let mut claims = claims_with(json!({ "sid": null, "auth_time": null }));
         claims
             .as_object_mut()
@@ -401,14 +401,14 @@ fn refreshed_tokens_share_a_session_and_new_sign_ins_do_not() {
             .unwrap()
             .session
     };
-    let by_jti = session(json!({}));
-    assert_eq!(session(json!({ "exp": seconds(900) })), by_jti);
-    assert_ne!(session(json!({ "jti": "t-2" })), by_jti);
+    let by_jti = session_of(json!({}));
+    assert_eq!(session_of(json!({ "exp": seconds(900) })), by_jti);
+    assert_ne!(session_of(json!({ "jti": "t-2" })), by_jti);
     let without_jti = json!({ "jti": "" });
-    assert_eq!(session(without_jti.clone()), session(without_jti.clone()));
+    assert_eq!(session_of(without_jti.clone()), session_of(without_jti.clone()));
     assert_ne!(
-        session(json!({ "jti": "", "exp": seconds(301) })),
-        session(without_jti)
+        session_of(json!({ "jti": "", "exp": seconds(301) })),
+        session_of(without_jti)
     );
     let other_issuer = Issuer {
         issuer: "https://other.example".to_owned(),
@@ -486,14 +486,14 @@ proptest! {
 #[test]
 fn display_names_are_used_if_a_header_can_carry_them() {
     let key = SigningKey::ed25519("a");
-    let read = |changes| {
+    let read_names = |changes| {
         let token = key.token(&claims_with(changes));
         let verified = issuer().verify(&token, &key_set(&[&key]), START).unwrap();
         let first = |name: &str| verified.attributes.get(name).next().map(str::to_owned);
         (first("name"), first("preferred_username"))
     };
-    let found = read(json!({ "name": "Zoë Öz", "preferred_username": "zoe" }));
+    let found = read_names(json!({ "name": "Zoë Öz", "preferred_username": "zoe" }));
     assert_eq!(found, (Some("Zoë Öz".to_owned()), Some("zoe".to_owned())));
-    let found = read(json!({ "name": "a\r\nX-Session-User: root", "preferred_username": 7 }));
+    let found = read_names(json!({ "name": "a\r\nX-Session-User: root", "preferred_username": 7 }));
     assert_eq!(found, (None, None));
 }

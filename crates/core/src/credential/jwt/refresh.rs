@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::invalid::InvalidJwt;
+use super::error::InvalidJwt;
 use super::verify::Issuer;
 use crate::credential::derived_id::derive_id;
 use crate::session::{Attributes, ClaimsInToken, Registration, Session};
@@ -61,8 +61,8 @@ impl Issuer {
     ) -> Result<Refreshed, InvalidJwt> {
         let sub = claims.get("sub").and_then(Value::as_str);
         let sub = sub.ok_or(InvalidJwt::Subject)?;
-        let is_other = !in_id_token.subject && self.subject(claims)? != session.subject;
-        if !self.is_subject_of(sub, session) || is_other {
+        let is_other_subject = !in_id_token.subject && self.subject(claims)? != session.subject;
+        if !self.is_subject_of(sub, session) || is_other_subject {
             return Ok(Refreshed::Other);
         }
         let newer = self.attributes(claims, "login")?;
@@ -79,29 +79,29 @@ impl Issuer {
 }
 
 /// Replaces the attributes of a session with the provider's newer values, except for the source, the issuer, the
-/// provider's names and the claims in `kept`. Returns `None` if the result is too large for a record.
+/// provider's names and the claims in `kept_claims`. Returns `None` if the result is too large for a record.
 fn merge_attributes(
     before: &Attributes,
     newer: &Attributes,
-    kept: ClaimsInToken,
+    kept_claims: ClaimsInToken,
 ) -> Option<Attributes> {
     let (before, mut merged) = (before.to_map(), newer.to_map());
-    let mut keep = vec![Attributes::PROVIDER, Attributes::SOURCE, Attributes::ISSUER];
-    if kept.groups {
-        keep.extend([Attributes::GROUPS, Attributes::GROUPS_STATE]);
+    let mut kept_names = vec![Attributes::PROVIDER, Attributes::SOURCE, Attributes::ISSUER];
+    if kept_claims.groups {
+        kept_names.extend([Attributes::GROUPS, Attributes::GROUPS_STATE]);
     }
-    if kept.email {
-        keep.push("email");
+    if kept_claims.email {
+        kept_names.push("email");
     }
     // A refreshed token may omit these claims. The session then keeps the old values, because no decision depends on
     // them.
     let optional = ["name", "preferred_username"];
-    keep.extend(
+    kept_names.extend(
         optional
             .into_iter()
             .filter(|name| !merged.contains_key(*name)),
     );
-    for name in keep {
+    for name in kept_names {
         set_or_remove(&mut merged, name, before.get(name));
     }
     Attributes::new(merged).ok()

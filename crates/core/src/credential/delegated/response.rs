@@ -12,7 +12,7 @@ use crate::session::{Attributes, SessionId, Subject, Timestamp};
 
 /// The content of a response that allows the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Allowed {
+pub struct AllowedResponse {
     /// The ID of the session.
     pub session: SessionId,
     /// The owner of the session.
@@ -28,7 +28,7 @@ pub struct Allowed {
 /// The reason why a response that allows the request is unusable. The text is for the log and contains no value from
 /// the response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum UnusableAnswer {
+pub enum UnusableResponse {
     /// Neither the response nor the request has the session key.
     #[error("no session key in the response or the request")]
     MissingKey,
@@ -47,7 +47,7 @@ impl Delegated {
     /// The ID of the session for a cookie, whether or not the service has such a session.
     #[must_use]
     pub fn session_id_of_cookie(&self, cookie: &[u8]) -> SessionId {
-        self.session_id(&self.key.of_cookie(cookie))
+        self.session_id(&self.key.key_in_cookie(cookie))
     }
 
     fn session_id(&self, key: &[u8]) -> SessionId {
@@ -57,22 +57,22 @@ impl Delegated {
     /// Interprets a response that allows the request. `cookie` is the cookie that Curfew sent to the service.
     ///
     /// # Errors
-    /// [`UnusableAnswer`] with the missing or invalid part.
+    /// [`UnusableResponse`] with the missing or invalid part.
     pub fn interpret_response(
         &self,
         cookie: Option<&[u8]>,
-        answer: &HeaderMap,
+        headers: &HeaderMap,
         now: Timestamp,
-    ) -> Result<Allowed, UnusableAnswer> {
+    ) -> Result<AllowedResponse, UnusableResponse> {
         let claims = self
             .token
             .as_ref()
-            .and_then(|header| token_claims(answer, header));
+            .and_then(|header| token_claims(headers, header));
         let claims = claims.unwrap_or_default();
         let session = match &self.key {
             SessionKey::Cookie { .. } => cookie.map(|cookie| self.session_id_of_cookie(cookie)),
             SessionKey::Header(header) => {
-                single_value(answer, header).map(|key| self.session_id(key.as_bytes()))
+                single_value(headers, header).map(|key| self.session_id(key.as_bytes()))
             }
             SessionKey::Claim(claim) => {
                 let key = find_claim(&claims, claim).and_then(Value::as_str);
@@ -81,45 +81,45 @@ impl Delegated {
             }
         };
         let subject =
-            single_value(answer, &self.user).and_then(|subject| Subject::new(subject).ok());
+            single_value(headers, &self.user).and_then(|subject| Subject::new(subject).ok());
         let sign_in = SignInClaims::of(&claims);
-        Ok(Allowed {
-            session: session.ok_or(UnusableAnswer::MissingKey)?,
-            subject: subject.ok_or_else(|| UnusableAnswer::Subject(self.user.clone()))?,
-            attributes: self.attributes(answer, &sign_in)?,
-            authenticated: self.authenticated(answer, &sign_in)?.map(|at| at.min(now)),
+        Ok(AllowedResponse {
+            session: session.ok_or(UnusableResponse::MissingKey)?,
+            subject: subject.ok_or_else(|| UnusableResponse::Subject(self.user.clone()))?,
+            attributes: self.attributes(headers, &sign_in)?,
+            authenticated: self.authentication_time(headers, &sign_in)?.map(|at| at.min(now)),
             expires: now.plus(self.lifetime),
         })
     }
 
     /// When the subject authenticated. The time comes from the configured header. If no header is configured, the
     /// time comes from the token's `auth_time`.
-    fn authenticated(
+    fn authentication_time(
         &self,
-        answer: &HeaderMap,
+        headers: &HeaderMap,
         sign_in: &SignInClaims,
-    ) -> Result<Option<Timestamp>, UnusableAnswer> {
+    ) -> Result<Option<Timestamp>, UnusableResponse> {
         let Some(header) = &self.auth_time else {
             return match (&self.token, sign_in.malformed_auth_time) {
-                (Some(token), true) => Err(UnusableAnswer::AuthTime(token.clone())),
+                (Some(token), true) => Err(UnusableResponse::AuthTime(token.clone())),
                 _ => Ok(sign_in.signed_in),
             };
         };
-        if !answer.contains_key(header) {
+        if !headers.contains_key(header) {
             return Ok(None);
         }
-        let time = single_value(answer, header).and_then(parse_auth_time);
+        let time = single_value(headers, header).and_then(parse_auth_time);
         time.map(Some)
-            .ok_or_else(|| UnusableAnswer::AuthTime(header.clone()))
+            .ok_or_else(|| UnusableResponse::AuthTime(header.clone()))
     }
 
     fn attributes(
         &self,
-        answer: &HeaderMap,
+        headers: &HeaderMap,
         sign_in: &SignInClaims,
-    ) -> Result<Attributes, UnusableAnswer> {
+    ) -> Result<Attributes, UnusableResponse> {
         let mut attributes = BTreeMap::new();
-        let mut add = |name: &str, values: Vec<String>| {
+        let mut add_attribute = |name: &str, values: Vec<String>| {
             if !values.is_empty() {
                 attributes.insert(name.to_owned(), values);
             }
@@ -127,12 +127,12 @@ impl Delegated {
         let values_of = |header: &Option<HeaderName>| {
             let value = header
                 .as_ref()
-                .and_then(|header| single_value(answer, header));
+                .and_then(|header| single_value(headers, header));
             value.into_iter().map(str::to_owned).collect()
         };
-        add("email", values_of(&self.email));
-        add("name", values_of(&self.display_name));
-        let groups = self.groups.iter().flat_map(|header| answer.get_all(header));
+        add_attribute("email", values_of(&self.email));
+        add_attribute("name", values_of(&self.display_name));
+        let groups = self.groups.iter().flat_map(|header| headers.get_all(header));
         let groups = groups.filter_map(|line| std::str::from_utf8(line.as_bytes()).ok());
         let groups = groups
             .flat_map(|line| line.split(self.groups_separator))
@@ -141,13 +141,13 @@ impl Delegated {
         let groups: Vec<String> = groups.collect();
         if groups.is_empty() && sign_in.unknown_groups {
             let unknown = vec![Attributes::UNKNOWN.to_owned()];
-            add(Attributes::GROUPS_STATE, unknown);
+            add_attribute(Attributes::GROUPS_STATE, unknown);
         }
-        add(Attributes::GROUPS, groups);
-        add(Attributes::ISSUER, sign_in.issuer.iter().cloned().collect());
-        add(Attributes::PROVIDER, sign_in.provider_names.clone());
-        add(Attributes::SOURCE, vec!["delegated".to_owned()]);
-        Attributes::new(attributes).map_err(|_| UnusableAnswer::Attributes)
+        add_attribute(Attributes::GROUPS, groups);
+        add_attribute(Attributes::ISSUER, sign_in.issuer.iter().cloned().collect());
+        add_attribute(Attributes::PROVIDER, sign_in.provider_names.clone());
+        add_attribute(Attributes::SOURCE, vec!["delegated".to_owned()]);
+        Attributes::new(attributes).map_err(|_| UnusableResponse::Attributes)
     }
 }
 

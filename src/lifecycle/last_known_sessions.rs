@@ -18,30 +18,30 @@ pub struct LastKnownSessions {
 
 #[derive(Debug, Default)]
 struct Generations {
-    young: SessionMap<Known>,
-    old: SessionMap<Known>,
+    young: SessionMap<KnownSession>,
+    old: SessionMap<KnownSession>,
 }
 
 #[derive(Debug)]
-enum Known {
+enum KnownSession {
     /// The session was live in the store at the time `verified`.
-    Alive {
+    Live {
         session: Session,
         verified: Timestamp,
     },
     /// This process ended the session or tried to end it. A concurrent check with an older record must not add the
     /// session again.
-    Gone,
+    Ended,
 }
 
 impl LastKnownSessions {
     /// Records that the session was live in the store at the time `now`.
     pub fn record_live(&self, id: SessionId, session: &Session, now: Timestamp) {
         let mut generations = self.generations.lock();
-        if !matches!(generations.get(id), Some(Known::Gone)) {
+        if !matches!(generations.get(id), Some(KnownSession::Ended)) {
             let session = session.clone().without_refresh_token();
             let verified = now;
-            generations.put(id, Known::Alive { session, verified });
+            generations.put(id, KnownSession::Live { session, verified });
         }
     }
 
@@ -49,7 +49,7 @@ impl LastKnownSessions {
     #[must_use]
     pub fn recall(&self, id: SessionId, grace: Duration, now: Timestamp) -> Option<Session> {
         match self.generations.lock().get(id) {
-            Some(Known::Alive { session, verified }) if now < verified.plus(grace) => {
+            Some(KnownSession::Live { session, verified }) if now < verified.plus(grace) => {
                 Some(session.clone())
             }
             _ => None,
@@ -61,7 +61,7 @@ impl LastKnownSessions {
         let mut generations = self.generations.lock();
         let Generations { young, old } = &mut *generations;
         let known = young.get_mut(&id).or_else(|| old.get_mut(&id));
-        if let Some(Known::Alive { session, .. }) = known {
+        if let Some(KnownSession::Live { session, .. }) = known {
             session.touch(now);
         }
     }
@@ -71,7 +71,7 @@ impl LastKnownSessions {
         let mut generations = self.generations.lock();
         let Generations { young, old } = &mut *generations;
         for known in [young.get_mut(&id), old.get_mut(&id)] {
-            if let Some(Known::Alive { session, .. }) = known {
+            if let Some(KnownSession::Live { session, .. }) = known {
                 session.attributes = renewed.attributes.clone();
             }
         }
@@ -79,7 +79,7 @@ impl LastKnownSessions {
 
     /// Removes a session that has ended or is about to end, and ignores the session until [`Self::clear_tombstone`].
     pub fn forget(&self, id: SessionId) {
-        self.generations.lock().put(id, Known::Gone);
+        self.generations.lock().put(id, KnownSession::Ended);
     }
 
     /// Accepts a session again that was removed with [`Self::forget`] but did not end.
@@ -91,11 +91,11 @@ impl LastKnownSessions {
 }
 
 impl Generations {
-    fn get(&self, id: SessionId) -> Option<&Known> {
+    fn get(&self, id: SessionId) -> Option<&KnownSession> {
         self.young.get(&id).or_else(|| self.old.get(&id))
     }
 
-    fn put(&mut self, id: SessionId, known: Known) {
+    fn put(&mut self, id: SessionId, known: KnownSession) {
         if self.young.len() >= MAX_GENERATION_SESSIONS && !self.young.contains_key(&id) {
             self.old = std::mem::take(&mut self.young);
         }

@@ -43,12 +43,12 @@ impl Delegated {
     #[must_use]
     pub fn request_headers(
         &self,
-        question: &DelegatedCheck<'_>,
+        check: &DelegatedCheck<'_>,
         cookie: Option<&[u8]>,
     ) -> HeaderMap {
         let mut request_headers = HeaderMap::new();
         let mut copy = |name: &HeaderName| {
-            for value in question.headers.get_all(name) {
+            for value in check.headers.get_all(name) {
                 request_headers.append(name.clone(), value.clone());
             }
         };
@@ -59,39 +59,39 @@ impl Delegated {
         match &self.key {
             SessionKey::Cookie { name, .. } => {
                 let line = cookie.map(|value| [name.as_bytes(), b"=", value].concat());
-                set(&mut request_headers, COOKIE, line.as_deref());
+                set_or_remove(&mut request_headers, COOKIE, line.as_deref());
             }
             SessionKey::Header(_) | SessionKey::Claim(_) => {
                 [COOKIE, AUTHORIZATION].iter().for_each(copy);
             }
         }
-        let scheme = if question.secure { "https" } else { "http" };
+        let scheme = if check.secure { "https" } else { "http" };
         let url = [
             scheme.as_bytes(),
             b"://",
-            question.host.as_bytes(),
-            question.target,
+            check.host.as_bytes(),
+            check.target,
         ]
         .concat();
-        let method = question.method.as_str().as_bytes();
-        let address = question.address.map(|address| address.to_string());
+        let method = check.method.as_str().as_bytes();
+        let address = check.address.map(|address| address.to_string());
         for (name, value) in [
             ("x-original-url", Some(&*url)),
             ("x-original-method", Some(method)),
             ("x-forwarded-method", Some(method)),
             ("x-forwarded-proto", Some(scheme.as_bytes())),
-            ("x-forwarded-host", Some(question.host.as_bytes())),
-            ("x-forwarded-uri", Some(question.target)),
+            ("x-forwarded-host", Some(check.host.as_bytes())),
+            ("x-forwarded-uri", Some(check.target)),
             ("x-forwarded-for", address.as_deref().map(str::as_bytes)),
         ] {
-            set(&mut request_headers, HeaderName::from_static(name), value);
+            set_or_remove(&mut request_headers, HeaderName::from_static(name), value);
         }
         request_headers
     }
 }
 
 /// Sets a header. If `value` is `None`, removes the header.
-fn set(headers: &mut HeaderMap, name: HeaderName, value: Option<&[u8]>) {
+fn set_or_remove(headers: &mut HeaderMap, name: HeaderName, value: Option<&[u8]>) {
     // The bytes come from a valid request, so they are a valid header value.
     match value.and_then(|value| HeaderValue::from_bytes(value).ok()) {
         Some(value) => headers.insert(name, value),

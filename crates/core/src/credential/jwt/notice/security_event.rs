@@ -1,7 +1,7 @@
 use serde_json::{Map, Value};
 
 use super::{InvalidNotice, LogoutTarget, Notice, non_empty_text};
-use crate::credential::jwt::invalid::InvalidJwt;
+use crate::credential::jwt::error::InvalidJwt;
 use crate::credential::jwt::keys::KeySet;
 use crate::credential::jwt::verify::{Issuer, TokenPurpose};
 use crate::session::Timestamp;
@@ -54,15 +54,15 @@ impl Issuer {
         claims: &Map<String, Value>,
         event: &Value,
     ) -> Result<LogoutTarget, InvalidNotice> {
-        let named = claims.get("sub_id").or_else(|| event.get("subject"));
-        let named = named.and_then(Value::as_object);
-        let named = named.ok_or(InvalidNotice::UnsupportedSubject)?;
+        let identifier = claims.get("sub_id").or_else(|| event.get("subject"));
+        let identifier = identifier.and_then(Value::as_object);
+        let identifier = identifier.ok_or(InvalidNotice::UnsupportedSubject)?;
         let (mut subject, mut sid) = (None, None);
-        match non_empty_text(named, "format") {
+        match non_empty_text(identifier, "format") {
             Some("complex") => {
-                for (part, member) in named {
+                for (name, member) in identifier {
                     let member = member.as_object();
-                    match (part.as_str(), member) {
+                    match (name.as_str(), member) {
                         ("format", None) => {}
                         ("user", Some(user)) => subject = Some(self.sub_of_iss_sub(user)?),
                         ("session", Some(session)) => sid = Some(sid_of_opaque(session)?),
@@ -72,29 +72,29 @@ impl Issuer {
                     }
                 }
             }
-            Some("opaque") => sid = Some(sid_of_opaque(named)?),
-            _ => subject = Some(self.sub_of_iss_sub(named)?),
+            Some("opaque") => sid = Some(sid_of_opaque(identifier)?),
+            _ => subject = Some(self.sub_of_iss_sub(identifier)?),
         }
         self.logout_target(subject, sid)
             .ok_or(InvalidNotice::UnsupportedSubject)
     }
 
     /// Returns the `sub` of a subject identifier in the format `iss_sub`.
-    fn sub_of_iss_sub<'a>(&self, named: &'a Map<String, Value>) -> Result<&'a str, InvalidNotice> {
-        if non_empty_text(named, "format") != Some("iss_sub") {
+    fn sub_of_iss_sub<'a>(&self, identifier: &'a Map<String, Value>) -> Result<&'a str, InvalidNotice> {
+        if non_empty_text(identifier, "format") != Some("iss_sub") {
             return Err(InvalidNotice::UnsupportedSubject);
         }
         // An issuer can only end sessions of its own subjects.
-        if non_empty_text(named, "iss") != Some(&*self.issuer) {
+        if non_empty_text(identifier, "iss") != Some(&*self.issuer) {
             return Err(InvalidJwt::Issuer.into());
         }
-        non_empty_text(named, "sub").ok_or(InvalidNotice::UnsupportedSubject)
+        non_empty_text(identifier, "sub").ok_or(InvalidNotice::UnsupportedSubject)
     }
 }
 
 /// Returns the `sid` of a subject identifier in the format `opaque`.
-fn sid_of_opaque(named: &Map<String, Value>) -> Result<&str, InvalidNotice> {
+fn sid_of_opaque(identifier: &Map<String, Value>) -> Result<&str, InvalidNotice> {
     let id =
-        non_empty_text(named, "id").filter(|_| non_empty_text(named, "format") == Some("opaque"));
+        non_empty_text(identifier, "id").filter(|_| non_empty_text(identifier, "format") == Some("opaque"));
     id.ok_or(InvalidNotice::UnsupportedSubject)
 }

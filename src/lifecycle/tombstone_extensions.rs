@@ -5,7 +5,7 @@ use parking_lot::Mutex;
 use crate::session::{SessionId, SessionMap, Timestamp};
 
 /// The minimum time between two extensions of one tombstone.
-const MIN_INTERVAL: Duration = Duration::from_secs(60);
+const MIN_EXTENSION_INTERVAL: Duration = Duration::from_secs(60);
 /// The maximum number of sessions in the table. When the table is full, it is cleared. Then each tombstone may be
 /// extended once more within a minute.
 const MAX_SESSIONS: usize = 50_000;
@@ -18,10 +18,10 @@ pub struct PresentedEnds {
 
 impl PresentedEnds {
     /// Returns whether to extend the tombstone now. If so, records the time.
-    pub(super) fn admits(&self, id: SessionId, now: Timestamp) -> bool {
+    pub(super) fn should_extend(&self, id: SessionId, now: Timestamp) -> bool {
         let mut extended_at = self.extended_at.lock();
-        let recent = |at: &Timestamp| *at <= now && now.since(*at) < MIN_INTERVAL;
-        if extended_at.get(&id).is_some_and(recent) {
+        let is_recent = |at: &Timestamp| *at <= now && now.since(*at) < MIN_EXTENSION_INTERVAL;
+        if extended_at.get(&id).is_some_and(is_recent) {
             return false;
         }
         if extended_at.len() >= MAX_SESSIONS {
@@ -39,14 +39,14 @@ mod tests {
 
     #[test]
     fn each_tombstone_is_extended_once_a_minute_and_memory_is_bounded() {
-        let ends = PresentedEnds::default();
+        let extensions = PresentedEnds::default();
         let id = |number: u128| SessionId::from_bytes(number.to_be_bytes());
-        assert!(ends.admits(id(1), START) && ends.admits(id(2), START));
-        assert!(!ends.admits(id(1), START.plus(MIN_INTERVAL / 2)));
-        assert!(ends.admits(id(1), START.plus(MIN_INTERVAL)));
+        assert!(extensions.should_extend(id(1), START) && extensions.should_extend(id(2), START));
+        assert!(!extensions.should_extend(id(1), START.plus(MIN_EXTENSION_INTERVAL / 2)));
+        assert!(extensions.should_extend(id(1), START.plus(MIN_EXTENSION_INTERVAL)));
         for number in 0..3 * MAX_SESSIONS as u128 {
-            ends.admits(id(number), START);
+            extensions.should_extend(id(number), START);
         }
-        assert!(ends.extended_at.lock().len() <= MAX_SESSIONS);
+        assert!(extensions.extended_at.lock().len() <= MAX_SESSIONS);
     }
 }

@@ -58,7 +58,7 @@ impl SessionKey {
 
     /// The part of a cookie's value that identifies the session: percent-decoded, and only up to the delimiter. Some
     /// servers decode cookies, so the encoded and the plain form of a value must give the same session.
-    pub(super) fn of_cookie<'a>(&self, value: &'a [u8]) -> Cow<'a, [u8]> {
+    pub(super) fn key_in_cookie<'a>(&self, value: &'a [u8]) -> Cow<'a, [u8]> {
         let decoded: Cow<'a, [u8]> = percent_decode(value).into();
         let Self::Cookie {
             delimiter: Some(delimiter),
