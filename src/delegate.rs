@@ -32,7 +32,8 @@ pub struct DelegateSettings {
     pub authorities: Option<Vec<u8>>,
     /// Timeout for one request to the service.
     pub timeout: Duration,
-    /// The hosts that the service answers for. If empty, it answers for all hosts without another service.
+    /// The hosts that the service answers for. If the list is empty, the service answers for all hosts that no other
+    /// service names.
     pub hosts: Vec<HostPattern>,
     /// The home policy of the service's sessions; `None` for the default policy.
     pub policy: Option<PolicyName>,

@@ -73,7 +73,7 @@ pub struct User {
     /// The user name, such as `system:serviceaccount:shop:backend`.
     #[serde(default)]
     pub username: String,
-    /// An ID that no other user has or ever had.
+    /// The unique ID of the user. Kubernetes never uses this ID for another user.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     uid: String,
     #[serde(default)]

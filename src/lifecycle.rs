@@ -115,7 +115,8 @@ impl Lifecycle {
                         this.acknowledge(id, &tombstone, &actor).await
                     }
                     // An earlier call may have ended the session without publishing the end, because the answer of
-                    // the store was lost. So bring the deadline forward, so that the sweeper publishes the end soon.
+                    // the store was lost. Therefore bring the deadline forward: the sweeper then publishes the end
+                    // soon.
                     Ok(EndOutcome::AlreadyEnded(_)) | Err(_) => {
                         let due_at = this.parts.clock.now().plus(DELIVERY_GRACE);
                         let _ = this.parts.stores.deadlines.postpone(id, due_at).await;

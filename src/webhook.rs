@@ -42,7 +42,7 @@ pub struct WebhookSettings {
     pub first_pause: Duration,
 }
 
-/// The queue for session ends.
+/// The sending side of the queue for session ends.
 #[derive(Clone, Debug)]
 pub struct Webhook {
     queue: mpsc::Sender<SessionEnded>,

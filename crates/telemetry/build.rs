@@ -6,16 +6,16 @@ use std::process::Command;
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=CURFEW_REVISION");
-    let given = env::var("CURFEW_REVISION").ok();
-    let revision = given
+    let configured_revision = env::var("CURFEW_REVISION").ok();
+    let revision = configured_revision
         .filter(|revision| !revision.is_empty())
         .or_else(git_commit);
-    set("CURFEW_REVISION", revision);
-    set("CURFEW_TARGET", env::var("TARGET").ok());
+    set_env("CURFEW_REVISION", revision);
+    set_env("CURFEW_TARGET", env::var("TARGET").ok());
     let compiler = env::var("RUSTC").ok();
-    set(
+    set_env(
         "CURFEW_COMPILER",
-        compiler.and_then(|rustc| output_of(&rustc, &["--version"])),
+        compiler.and_then(|rustc| first_output_line(&rustc, &["--version"])),
     );
 }
 
@@ -26,18 +26,18 @@ fn git_commit() -> Option<String> {
         return None;
     }
     // This file changes with every commit and every checkout.
-    let head = output_of("git", &["rev-parse", "--git-path", "logs/HEAD"])?;
+    let head = first_output_line("git", &["rev-parse", "--git-path", "logs/HEAD"])?;
     println!("cargo:rerun-if-changed={head}");
-    output_of("git", &["rev-parse", "--short=12", "HEAD"])
+    first_output_line("git", &["rev-parse", "--short=12", "HEAD"])
 }
 
-fn set(name: &str, value: Option<String>) {
+fn set_env(name: &str, value: Option<String>) {
     let value = value.unwrap_or_else(|| "unknown".to_owned());
     println!("cargo:rustc-env={name}={value}");
 }
 
-/// Returns the output of a program that prints one line.
-fn output_of(program: &str, arguments: &[&str]) -> Option<String> {
+/// Runs a program, and returns the first line of its output.
+fn first_output_line(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     let line = text.lines().next()?.trim().to_owned();

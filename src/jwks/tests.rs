@@ -88,7 +88,7 @@ impl Fixture {
 #[tokio::test(start_paused = true)]
 async fn keys_are_fetched_in_advance() {
     let fixture = Fixture::new(|_| {});
-    assert!(!fixture.has_key("a"), "the first fetch has not finished");
+    assert!(!fixture.has_key("a"), "no key must be usable before the first fetch");
     let keys = fixture.keys.after_running_fetch(START).await.unwrap();
     assert!(keys.knows("a"));
     // Moves to the middle of a minute: Curfew fetches keys only at full minutes.
@@ -109,7 +109,7 @@ async fn keys_survive_an_issuer_outage_up_to_their_maximum_age() {
     assert!(fixture.has_key("a"));
     assert!(
         fixture.fetch_count() > 12,
-        "a failed fetch is retried after a short pause"
+        "a failed fetch must be retried after a short pause"
     );
     fixture.advance(MINUTE).await;
     assert_eq!(
@@ -118,7 +118,7 @@ async fn keys_survive_an_issuer_outage_up_to_their_maximum_age() {
     );
     fixture.issuer.is_failing.store(false, Ordering::SeqCst);
     fixture.advance(5 * MINUTE).await;
-    assert!(fixture.has_key("a"), "the issuer has recovered");
+    assert!(fixture.has_key("a"), "the keys must be fetched again after the outage");
 }
 
 #[tokio::test(start_paused = true)]
@@ -143,7 +143,7 @@ async fn unknown_keys_trigger_one_shared_fetch_in_ten_seconds() {
     for keys in results {
         assert!(
             keys.unwrap().knows("b"),
-            "all concurrent requests waited for the fetch"
+            "all concurrent requests must wait for the fetch"
         );
     }
     assert_eq!(fixture.fetch_count(), 2);
@@ -196,7 +196,7 @@ async fn the_cache_shares_keys_in_use() {
     drop(first);
     assert!(
         weak_keys.upgrade().is_none(),
-        "the cache has no strong reference to the keys"
+        "the cache must have no strong reference to the keys"
     );
     cache.get(&settings, start);
 }

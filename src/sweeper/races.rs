@@ -71,11 +71,11 @@ async fn run_race(participants: Participants, delays: Vec<u8>) {
     match session.state {
         State::Live => assert!(
             session.last_seen == START.plus(IDLE_LIMIT - SECOND) && !participants.is_revoked,
-            "the session is live without activity, or in spite of the revocation"
+            "a live session must have activity and no revocation"
         ),
         State::Ended(end) => assert!(
             end.at >= session.last_seen.plus(IDLE_LIMIT) || participants.is_revoked,
-            "the session timed out in spite of activity"
+            "a session with activity must not time out"
         ),
     }
     // At the end, the session must have ended, and its end must have been published once.

@@ -122,15 +122,15 @@ impl IdentityHeaders {
             (&self.policy, identity.policy),
         ] {
             for name in names {
-                headers.insert(name.clone(), value(text));
+                headers.insert(name.clone(), header_value(text));
             }
         }
         for name in &self.group_lines {
             let mut groups = identity.groups;
             let first = groups.next().unwrap_or_default();
-            headers.insert(name.clone(), value(first));
+            headers.insert(name.clone(), header_value(first));
             for group in groups {
-                headers.append(name.clone(), value(group));
+                headers.append(name.clone(), header_value(group));
             }
         }
         // `Authorization` is not cleared: it may hold a credential of the application, which the back end verifies
@@ -143,7 +143,7 @@ impl IdentityHeaders {
 
 /// Converts a text to a header value. Subjects and attributes contain no control characters, so their text is always
 /// valid in a header.
-fn value(text: &str) -> HeaderValue {
+fn header_value(text: &str) -> HeaderValue {
     let value = HeaderValue::from_bytes(text.as_bytes());
     value.unwrap_or_else(|_| HeaderValue::from_static(""))
 }

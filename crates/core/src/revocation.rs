@@ -53,7 +53,7 @@ pub enum Match {
 }
 
 impl RevocationConditions {
-    /// Whether no condition is set, so that every session matches.
+    /// Whether every session matches, because no condition is set.
     #[must_use]
     pub fn match_everybody(&self) -> bool {
         *self == Self::default()
@@ -79,10 +79,10 @@ impl RevocationConditions {
         for (name, wanted) in self.iter() {
             let is_met = match name {
                 "policy" => Some(session.policy.as_str() == wanted),
-                "source" => Some(source(session) == wanted),
-                "host" => signed_in_host(session).map(|host| host == wanted),
-                "group" => in_group(session, wanted),
-                _ => from_provider(session, wanted),
+                "source" => Some(source_of(session) == wanted),
+                "host" => sign_in_host(session).map(|host| host == wanted),
+                "group" => is_in_group(session, wanted),
+                _ => is_from_provider(session, wanted),
             };
             match is_met {
                 Some(true) => {}
@@ -119,24 +119,24 @@ impl RevocationRule {
     /// Whether this rule ends every session that the rule `other` ends.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
-        let wider = self.conditions.match_everybody() || self.conditions == other.conditions;
-        wider && self.before >= other.before
+        let is_wider = self.conditions.match_everybody() || self.conditions == other.conditions;
+        is_wider && self.before >= other.before
     }
 }
 
 /// The source of a session.
-fn source(session: &Session) -> &str {
+fn source_of(session: &Session) -> &str {
     let source = session.attributes.get(Attributes::SOURCE).next();
     source.unwrap_or(ADMIN_API_SOURCE)
 }
 
 /// The host of the sign-in; `None` if the record does not contain it.
-fn signed_in_host(session: &Session) -> Option<&str> {
+fn sign_in_host(session: &Session) -> Option<&str> {
     session.details.as_deref()?.host.as_deref()
 }
 
 /// Whether the subject is in the group; `None` if Curfew does not know the groups.
-fn in_group(session: &Session, wanted: &str) -> Option<bool> {
+fn is_in_group(session: &Session, wanted: &str) -> Option<bool> {
     let attributes = &session.attributes;
     if attributes
         .get(Attributes::GROUPS)
@@ -148,11 +148,11 @@ fn in_group(session: &Session, wanted: &str) -> Option<bool> {
 }
 
 /// Whether the session comes from the provider with this issuer; `None` if its provider is unknown.
-fn from_provider(session: &Session, wanted: &str) -> Option<bool> {
+fn is_from_provider(session: &Session, wanted: &str) -> Option<bool> {
     let mut issuer = session.attributes.get(Attributes::ISSUER);
     match issuer.next() {
         Some(issuer) => Some(issuer == wanted),
-        None if source(session) == ADMIN_API_SOURCE => Some(false),
+        None if source_of(session) == ADMIN_API_SOURCE => Some(false),
         None => None,
     }
 }
@@ -254,7 +254,9 @@ mod tests {
     }
 
     prop_compose! {
-        fn rules()(everybody in any::<bool>(), policy in 0_usize..2, group in 0..2, before in 0_u64..5) -> RevocationRule {
+        fn any_rule()(
+            everybody in any::<bool>(), policy in 0_usize..2, group in 0..2, before in 0_u64..5,
+        ) -> RevocationRule {
             let mut conditions = RevocationConditions::default();
             if !everybody {
                 conditions.policy = Some(["default", "strict"][policy].to_owned());
@@ -269,7 +271,7 @@ mod tests {
         /// ends every session that the other rule ends.
         #[test]
         fn a_rule_ends_only_earlier_sessions_and_all_sessions_of_a_covered_rule(
-            rule in rules(), other in rules(), policy in 0_usize..2, staff in any::<bool>(), started in 0_u64..5,
+            rule in any_rule(), other in any_rule(), policy in 0_usize..2, staff in any::<bool>(), started in 0_u64..5,
         ) {
             let groups = [("groups", if staff { "staff" } else { "guests" })];
             let mut session = session(["default", "strict"][policy], &groups);

@@ -47,12 +47,12 @@ pub fn check(text: &str) -> Result<(), YamlError> {
             Event::Scalar(text, _, anchor, _) => budget.add(NODE_BYTES + text.len(), anchor),
             Event::Alias(anchor) => budget.add(budget.expanded_size(anchor), 0),
             Event::SequenceStart(anchor, _) | Event::MappingStart(anchor, _) => {
-                budget.open.push((anchor, budget.bytes));
+                budget.open_collections.push((anchor, budget.bytes));
             }
             Event::SequenceEnd | Event::MappingEnd => budget.close(),
             Event::Nothing | Event::StreamStart | Event::DocumentStart | Event::DocumentEnd => {}
         }
-        if budget.open.len() > MAX_NESTING_LEVELS {
+        if budget.open_collections.len() > MAX_NESTING_LEVELS {
             return Err(YamlError::Deep(mark.line()));
         }
         if budget.bytes > MAX_EXPANDED_BYTES {
@@ -66,22 +66,22 @@ pub fn check(text: &str) -> Result<(), YamlError> {
 struct YamlBudget {
     bytes: usize,
     /// For each open collection: its anchor, and the size of the document before the collection, in bytes.
-    open: Vec<(usize, usize)>,
+    open_collections: Vec<(usize, usize)>,
     /// The expanded size of each anchor, in bytes.
-    anchored: HashMap<usize, usize>,
+    anchor_bytes: HashMap<usize, usize>,
 }
 
 impl YamlBudget {
     /// Adds a node. A node with an anchor counts twice, because the parser keeps a copy for its aliases.
     fn add(&mut self, bytes: usize, anchor: usize) {
-        let times = if anchor > 0 { 2 } else { 1 };
-        self.bytes = self.bytes.saturating_add(bytes.saturating_mul(times));
-        self.anchored.insert(anchor, bytes);
+        let copies = if anchor > 0 { 2 } else { 1 };
+        self.bytes = self.bytes.saturating_add(bytes.saturating_mul(copies));
+        self.anchor_bytes.insert(anchor, bytes);
     }
 
     /// Ends the innermost open collection, and adds it as a node.
     fn close(&mut self) {
-        if let Some((anchor, before)) = self.open.pop() {
+        if let Some((anchor, before)) = self.open_collections.pop() {
             let bytes = self.bytes - before + NODE_BYTES;
             self.bytes = before;
             self.add(bytes, anchor);
@@ -90,7 +90,7 @@ impl YamlBudget {
 
     /// The expanded size of the node with this anchor, in bytes.
     fn expanded_size(&self, anchor: usize) -> usize {
-        self.anchored.get(&anchor).copied().unwrap_or(NODE_BYTES)
+        self.anchor_bytes.get(&anchor).copied().unwrap_or(NODE_BYTES)
     }
 }
 

@@ -13,20 +13,20 @@ use crate::session::{DenyReason, Timestamp};
 const MAX_ANONYMOUS_PER_WINDOW: u64 = 10;
 /// The same limit for requests with a genuine credential.
 const MAX_KNOWN_PER_WINDOW: u64 = 100;
-/// The length of the period after which the counts start at zero again.
+/// The period for which denials are counted. After it, the counts start at zero again.
 const WINDOW: Duration = Duration::from_secs(1);
 
 /// Writes denials to the audit log, up to a limit for each second and reason. For the denials above the limit, this
 /// type writes one event with their count, and with the first of these denials as an example. Without the limit, a
 /// client with forged credentials could fill the log.
 #[derive(Debug, Default)]
-pub struct DenialLog(Mutex<HashMap<(DenyReason, bool), Window>>);
+pub struct DenialLog(Mutex<HashMap<(DenyReason, bool), DenialWindow>>);
 
 /// The denials of the current second for one reason.
 #[derive(Debug, Default)]
-struct Window {
+struct DenialWindow {
     written: u64,
-    more: Option<AggregatedDenials>,
+    aggregated: Option<AggregatedDenials>,
 }
 
 /// The denials that were counted and have no event of their own.
@@ -43,21 +43,21 @@ pub(super) struct AggregatedDenials {
 impl DenialLog {
     /// Logs a denial. Above the limit, only counts the denial.
     pub fn record(&self, denied: &Denied<'_>, reason: DenyReason, now: Timestamp) {
-        let known = denied.session.is_some();
-        let most = if known {
+        let is_genuine = denied.session.is_some();
+        let max_written = if is_genuine {
             MAX_KNOWN_PER_WINDOW
         } else {
             MAX_ANONYMOUS_PER_WINDOW
         };
         let mut windows = self.0.lock();
-        let window = windows.entry((reason, known)).or_default();
-        if window.written < most {
+        let window = windows.entry((reason, is_genuine)).or_default();
+        if window.written < max_written {
             window.written += 1;
             drop(windows);
             audit::session_denied(denied, reason);
             return;
         }
-        let more = window.more.get_or_insert_with(|| AggregatedDenials {
+        let aggregated = window.aggregated.get_or_insert_with(|| AggregatedDenials {
             count: 0,
             first: now,
             last: now,
@@ -65,24 +65,24 @@ impl DenialLog {
             host: denied.host.map(str::to_owned),
             peer: denied.peer,
         });
-        more.count += 1;
-        more.last = now;
+        aggregated.count += 1;
+        aggregated.last = now;
     }
 
     /// Logs the counts, and then sets them to zero.
     pub fn flush(&self) {
         let windows = std::mem::take(&mut *self.0.lock());
-        for ((reason, known), window) in windows {
-            if let Some(more) = window.more {
-                audit::denials_aggregated(&more, reason, known);
+        for ((reason, is_genuine), window) in windows {
+            if let Some(aggregated) = window.aggregated {
+                audit::denials_aggregated(&aggregated, reason, is_genuine);
             }
         }
     }
 
     /// Calls [`flush`](Self::flush) every second until `stop` is cancelled, and then once more.
     pub async fn run(&self, stop: CancellationToken) {
-        let mut seconds = tokio::time::interval(WINDOW);
-        while stop.run_until_cancelled(seconds.tick()).await.is_some() {
+        let mut ticks = tokio::time::interval(WINDOW);
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             self.flush();
         }
         self.flush();
@@ -120,14 +120,14 @@ mod tests {
             log.record(&denied(), DenyReason::MalformedRequest, START);
             let windows = log.0.lock();
             let window = &windows[&(DenyReason::InvalidCredential, false)];
-            let more = window.more.as_ref().unwrap();
+            let aggregated = window.aggregated.as_ref().unwrap();
             assert_eq!(
-                (window.written, more.count),
+                (window.written, aggregated.count),
                 (MAX_ANONYMOUS_PER_WINDOW, 990)
             );
-            assert_eq!(more.host.as_deref(), Some("app.example.com"));
+            assert_eq!(aggregated.host.as_deref(), Some("app.example.com"));
             let other = &windows[&(DenyReason::MalformedRequest, false)];
-            assert!(other.more.is_none());
+            assert!(other.aggregated.is_none());
             drop(windows);
             log.flush();
             assert!(log.0.lock().is_empty());

@@ -17,7 +17,7 @@ use tracing_subscriber::{EnvFilter, Layer, fmt, reload};
 
 use super::traces::{self, Traces};
 use crate::escape::{self, Escaped};
-use fields::Fields;
+use fields::HumanFields;
 
 /// The format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub enum LogFormat {
 }
 
 /// Parses a log filter. Spans of traces are never logged.
-fn parse(filter: &str) -> Result<EnvFilter, ParseError> {
+fn parse_filter(filter: &str) -> Result<EnvFilter, ParseError> {
     let filter = EnvFilter::builder().parse(filter)?;
     Ok(filter.add_directive(format!("{}=off", traces::TARGET).parse()?))
 }
@@ -39,7 +39,7 @@ static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
 /// Returns a layer that writes one line for each event. No text in an event can start a new line or look like another
 /// field.
-pub(crate) fn lines<S, W>(
+pub(crate) fn line_layer<S, W>(
     format: LogFormat,
     writer: impl Fn() -> W + Send + Sync + 'static,
     colours: bool,
@@ -57,7 +57,7 @@ where
             .boxed(),
         LogFormat::Human => fmt::layer()
             .with_writer(writer)
-            .fmt_fields(Fields)
+            .fmt_fields(HumanFields)
             .with_ansi(colours)
             .boxed(),
     }
@@ -69,24 +69,24 @@ where
 /// # Errors
 /// [`ParseError`] if `filter` is invalid.
 pub fn init(format: LogFormat, filter: &str, traces: Option<&Traces>) -> Result<(), ParseError> {
-    let (filter, handle) = reload::Layer::new(parse(filter)?);
+    let (filter, handle) = reload::Layer::new(parse_filter(filter)?);
     #[expect(clippy::disallowed_methods, reason = "the text is escaped here")]
     let stderr = || std::io::stderr();
-    let layer = lines(format, stderr, std::io::IsTerminal::is_terminal(&stderr()));
+    let layer = line_layer(format, stderr, std::io::IsTerminal::is_terminal(&stderr()));
     // Only a second call fails, for example in tests that start several services.
     let spans = traces.map(|traces| {
         let spans = tracing_opentelemetry::layer().with_tracer(traces.tracer());
-        let ours = Targets::new().with_target(traces::TARGET, Level::INFO);
+        let trace_targets = Targets::new().with_target(traces::TARGET, Level::INFO);
         spans
             .with_location(false)
             .with_threads(false)
-            .with_filter(ours)
+            .with_filter(trace_targets)
     });
-    let set_up = tracing_subscriber::registry()
+    let result = tracing_subscriber::registry()
         .with(layer.with_filter(filter))
         .with(spans)
         .try_init();
-    if set_up.is_ok() {
+    if result.is_ok() {
         let _ = FILTER.set(handle);
     }
     Ok(())
@@ -97,7 +97,7 @@ pub fn init(format: LogFormat, filter: &str, traces: Option<&Traces>) -> Result<
 /// # Errors
 /// [`ParseError`] if `filter` is invalid.
 pub fn set_filter(filter: &str) -> Result<(), ParseError> {
-    let filter = parse(filter)?;
+    let filter = parse_filter(filter)?;
     if let Some(handle) = FILTER.get() {
         // Fails only after the subscriber is dropped, at the end of the process.
         let _ = handle.reload(filter);

@@ -55,7 +55,7 @@ impl Replica {
 #[derive(Debug)]
 pub struct Replicas {
     this: Replica,
-    heard: Mutex<BTreeMap<String, (Replica, Timestamp)>>,
+    last_messages: Mutex<BTreeMap<String, (Replica, Timestamp)>>,
     channel: Mutex<Option<ChannelState>>,
 }
 
@@ -78,7 +78,7 @@ impl Replicas {
     pub const fn new(this: Replica) -> Self {
         Self {
             this,
-            heard: Mutex::new(BTreeMap::new()),
+            last_messages: Mutex::new(BTreeMap::new()),
             channel: Mutex::new(None),
         }
     }
@@ -133,10 +133,10 @@ impl Replicas {
         {
             channel.compatible_since = Stopwatch::start();
         }
-        let mut heard = self.heard.lock();
-        heard.retain(|_, (_, at)| now.since(*at) <= LISTING_TTL);
-        if heard.len() < MAX_REPLICAS {
-            heard.insert(replica.name.clone(), (replica, now));
+        let mut last_messages = self.last_messages.lock();
+        last_messages.retain(|_, (_, at)| now.since(*at) <= LISTING_TTL);
+        if last_messages.len() < MAX_REPLICAS {
+            last_messages.insert(replica.name.clone(), (replica, now));
         }
     }
 
@@ -151,8 +151,8 @@ impl Replicas {
     /// Returns the replicas in the list and this process, sorted by name.
     #[must_use]
     pub fn all(&self) -> Vec<Replica> {
-        let heard = self.heard.lock();
-        let mut all: BTreeMap<_, _> = heard
+        let last_messages = self.last_messages.lock();
+        let mut all: BTreeMap<_, _> = last_messages
             .iter()
             .map(|(name, (replica, _))| (name, replica))
             .collect();

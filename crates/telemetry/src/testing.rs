@@ -8,7 +8,7 @@ use tracing_subscriber::layer::SubscriberExt;
 
 use crate::actor::{Actor, ActorKind};
 use crate::audit::{self, Denied};
-use crate::logging::{LogFormat, lines};
+use crate::logging::{LogFormat, line_layer};
 use crate::metrics::Metrics;
 use crate::session::DenyReason;
 pub use curfew_core::testing::*;
@@ -31,7 +31,7 @@ pub fn logged(format: LogFormat, colours: bool, write: impl FnOnce()) -> String 
 
     let buffer = Buffer::default();
     let writer = buffer.clone();
-    let layer = lines(format, move || writer.clone(), colours);
+    let layer = line_layer(format, move || writer.clone(), colours);
     let subscriber = tracing_subscriber::registry().with(layer);
     tracing::subscriber::with_default(subscriber, write);
     let bytes = buffer.0.lock().clone();

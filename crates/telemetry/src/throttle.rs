@@ -13,7 +13,7 @@ const MAX_KEYS: usize = 256;
 #[derive(Debug)]
 pub struct Throttle<K> {
     interval: Duration,
-    passed: Mutex<HashMap<K, Stopwatch>>,
+    last_admitted: Mutex<HashMap<K, Stopwatch>>,
 }
 
 impl<K: Eq + Hash> Throttle<K> {
@@ -22,21 +22,21 @@ impl<K: Eq + Hash> Throttle<K> {
     pub fn new(interval: Duration) -> Self {
         Self {
             interval,
-            passed: Mutex::default(),
+            last_admitted: Mutex::default(),
         }
     }
 
     /// Returns whether a line with this key may be written now.
     pub fn admits(&self, key: K) -> bool {
-        let mut passed = self.passed.lock();
-        let recent = |since: &Stopwatch| since.seconds() < self.interval.as_secs_f64();
-        if passed.get(&key).is_some_and(recent) {
+        let mut last_admitted = self.last_admitted.lock();
+        let is_recent = |age: &Stopwatch| age.seconds() < self.interval.as_secs_f64();
+        if last_admitted.get(&key).is_some_and(is_recent) {
             return false;
         }
-        if passed.len() >= MAX_KEYS {
-            passed.clear();
+        if last_admitted.len() >= MAX_KEYS {
+            last_admitted.clear();
         }
-        passed.insert(key, Stopwatch::start());
+        last_admitted.insert(key, Stopwatch::start());
         true
     }
 }
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_key_passes_once_in_an_interval() {
+    fn each_key_is_admitted_once_in_an_interval() {
         let throttle = Throttle::new(Duration::from_secs(3600));
         assert!(throttle.admits(1) && throttle.admits(2));
         assert!(!throttle.admits(1) && !throttle.admits(2));

@@ -98,7 +98,7 @@ pub fn check(contract: &'static str, headers: &HeaderMap) -> Span {
         curfew.verdict = tracing::field::Empty,
     );
     if !span.is_disabled() {
-        let parent = TraceContextPropagator::new().extract(&Headers(headers));
+        let parent = TraceContextPropagator::new().extract(&HeaderExtractor(headers));
         let _ = span.set_parent(parent);
     }
     span
@@ -124,9 +124,9 @@ pub fn store(operation: &'static str) -> Span {
     )
 }
 
-struct Headers<'a>(&'a HeaderMap);
+struct HeaderExtractor<'a>(&'a HeaderMap);
 
-impl Extractor for Headers<'_> {
+impl Extractor for HeaderExtractor<'_> {
     /// Returns the value of a header that occurs exactly once. Curfew trusts no header with two values.
     fn get(&self, key: &str) -> Option<&str> {
         let mut lines = self.0.get_all(key).iter();

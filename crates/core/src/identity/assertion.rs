@@ -15,7 +15,7 @@ use crate::session::{Session, Timestamp};
 pub use key::{AssertionKey, AssertionKeyError};
 
 /// The `typ` header, so that no other token is accepted as an assertion (RFC 8725 3.11).
-const TYPE: &str = "curfew-assertion+jwt";
+const ASSERTION_TYP: &str = "curfew-assertion+jwt";
 
 /// Signs short-lived JSON Web Tokens with the identity of a session.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl AssertionSigner {
         now: Timestamp,
     ) -> String {
         let seconds = |at: Timestamp| at.as_millis() / 1000;
-        let header = json!({ "alg": self.key.algorithm(), "kid": self.key.id(), "typ": TYPE });
+        let header = json!({ "alg": self.key.algorithm(), "kid": self.key.id(), "typ": ASSERTION_TYP });
         let claims = json!({
             "iss": self.issuer,
             "aud": normalize_host(host),
@@ -65,7 +65,7 @@ impl AssertionSigner {
     #[must_use]
     pub fn published(&self) -> Value {
         let keys = [&self.key].into_iter().chain(&self.others);
-        json!({ "keys": keys.map(AssertionKey::public).collect::<Vec<_>>() })
+        json!({ "keys": keys.map(AssertionKey::public_jwk).collect::<Vec<_>>() })
     }
 }
 

@@ -41,11 +41,11 @@ impl ActivityKind {
     }
 
     /// The reason why a request is passive under this kind; `None` if the request counts as activity.
-    fn passivity_of(self, method: &Method, headers: &HeaderMap) -> Option<Passivity> {
-        let navigation = !method.is_safe() || is_navigation(headers);
-        let explicit = is_unsafe_method(method) || is_started_by_a_person(headers);
-        let not_navigation = || (!navigation).then_some(Passivity::NotNavigation);
-        let not_explicit = || (!explicit).then_some(Passivity::NotExplicit);
+    fn passive_reason_of(self, method: &Method, headers: &HeaderMap) -> Option<Passivity> {
+        let counts_as_navigation = !method.is_safe() || is_navigation(headers);
+        let counts_as_explicit = is_unsafe_method(method) || is_started_by_a_person(headers);
+        let not_navigation = || (!counts_as_navigation).then_some(Passivity::NotNavigation);
+        let not_explicit = || (!counts_as_explicit).then_some(Passivity::NotExplicit);
         match self {
             Self::Any => None,
             Self::Navigation => not_navigation(),
@@ -129,7 +129,7 @@ impl BackgroundHeaders {
         Self(known.into_iter().chain(more).collect())
     }
 
-    fn mark_background(&self, headers: &HeaderMap) -> bool {
+    fn mark_as_background(&self, headers: &HeaderMap) -> bool {
         let mut lines = self.0.iter();
         lines.any(|(name, value)| has_value(headers, name, value))
     }
@@ -154,20 +154,20 @@ pub fn classify(
     method: &Method,
     headers: &HeaderMap,
 ) -> Activity {
-    let passivity = if *method == Method::HEAD {
+    let reason = if *method == Method::HEAD {
         Passivity::Head
     } else if is_preflight(method, headers) {
         Passivity::Preflight
     } else if is_prefetch(headers) {
         Passivity::Prefetch
-    } else if background.mark_background(headers) {
+    } else if background.mark_as_background(headers) {
         Passivity::Background
-    } else if let Some(passivity) = kind.passivity_of(method, headers) {
-        passivity
+    } else if let Some(reason) = kind.passive_reason_of(method, headers) {
+        reason
     } else {
         return Activity::Touch;
     };
-    Activity::Passive(passivity)
+    Activity::Passive(reason)
 }
 
 /// Whether a request is a CORS preflight (Fetch standard, 4.8).
@@ -191,10 +191,10 @@ fn is_prefetch(headers: &HeaderMap) -> bool {
 
 /// Whether the browser marks the request as a navigation of the whole page (Fetch Metadata).
 fn is_navigation(headers: &HeaderMap) -> bool {
-    let whole_page = headers
+    let is_whole_page = headers
         .get(SEC_FETCH_DEST)
         .is_none_or(|dest| dest == "document");
-    whole_page && has_value(headers, &SEC_FETCH_MODE, "navigate")
+    is_whole_page && has_value(headers, &SEC_FETCH_MODE, "navigate")
 }
 
 /// Safe methods that RFC 9110 section 9.2.1 does not list: methods of WebDAV (RFC 4918, RFC 3253, RFC 5323), and

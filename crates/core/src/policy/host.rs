@@ -45,7 +45,7 @@ impl HostPattern {
     /// [`HostPatternError`] if the text is neither a host nor `*.` and a domain.
     pub fn parse(text: &str) -> Result<Self, HostPatternError> {
         let text = text.to_ascii_lowercase();
-        let (below, host) = match text.strip_prefix("*.") {
+        let (is_wildcard, host) = match text.strip_prefix("*.") {
             Some(domain) => (true, domain),
             None => (false, &*text),
         };
@@ -54,7 +54,7 @@ impl HostPattern {
         if parsed.to_string() != host || host.ends_with('.') || host.contains('*') {
             return Err(HostPatternError);
         }
-        match (below, parsed) {
+        match (is_wildcard, parsed) {
             (false, _) => Ok(Self::Exact(text)),
             (true, Host::Domain(_)) => Ok(Self::Subdomains(text[1..].to_owned())),
             (true, _) => Err(HostPatternError),
@@ -78,7 +78,7 @@ pub fn normalize_host(host: &str) -> Cow<'_, str> {
 }
 
 /// The parent domains of a host, each with a leading dot.
-pub(super) fn domains_above(host: &str) -> impl Iterator<Item = &str> {
+pub(super) fn parent_domains(host: &str) -> impl Iterator<Item = &str> {
     host.match_indices('.').map(|(dot, _)| &host[dot..])
 }
 
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn parses_host_patterns() {
         let exact = |text: &str| Ok(HostPattern::Exact(text.to_owned()));
-        let below = |text: &str| Ok(HostPattern::Subdomains(text.to_owned()));
+        let subdomains = |text: &str| Ok(HostPattern::Subdomains(text.to_owned()));
         for (text, expected) in [
             ("app.example.com", exact("app.example.com")),
             ("App.Example.COM", exact("app.example.com")),
@@ -97,8 +97,8 @@ mod tests {
             ("127.0.0.1", exact("127.0.0.1")),
             ("[::1]", exact("[::1]")),
             ("a_b.example.com", exact("a_b.example.com")),
-            ("*.example.com", below(".example.com")),
-            ("*.com", below(".com")),
+            ("*.example.com", subdomains(".example.com")),
+            ("*.com", subdomains(".com")),
         ] {
             assert_eq!(HostPattern::parse(text), expected, "{text}");
         }
@@ -134,7 +134,7 @@ mod tests {
         ] {
             assert_eq!(normalize_host(host), expected);
         }
-        let above: Vec<&str> = domains_above("a.b.com").collect();
-        assert_eq!(above, [".b.com", ".com"]);
+        let parents: Vec<&str> = parent_domains("a.b.com").collect();
+        assert_eq!(parents, [".b.com", ".com"]);
     }
 }

@@ -11,29 +11,29 @@ use super::rules::RequestTarget;
 /// Tomcat (cuts parameters off) and IIS (reads a backslash as a slash). It also covers servers that ignore everything
 /// after a `#` or a `?`.
 pub fn agreed_path(path: &[u8]) -> Option<String> {
-    let strict = |text: &[u8]| decode(text, false);
-    let once = strict(path)?;
-    let segments = path.split(|byte| *byte == b'/').map(strict);
+    let decode_strictly = |text: &[u8]| percent_decode(text, false);
+    let decoded_once = decode_strictly(path)?;
+    let segments = path.split(|byte| *byte == b'/').map(decode_strictly);
     let segments: Vec<Vec<u8>> = segments.collect::<Option<_>>()?;
-    let text = String::from_utf8(once.clone()).ok()?;
-    let cut = |text: &str, at: char| text.split(at).next().unwrap_or_default().to_owned();
-    let without_parameters: Vec<String> = text.split('/').map(|part| cut(part, ';')).collect();
+    let text = String::from_utf8(decoded_once.clone()).ok()?;
+    let text_before = |text: &str, at: char| text.split(at).next().unwrap_or_default().to_owned();
+    let without_parameters: Vec<String> = text.split('/').map(|part| text_before(part, ';')).collect();
     let readings = [
-        resolve(&text),
+        resolve_dot_segments(&text),
         without_parameters.join("/"),
         text.replace('\\', "/"),
-        cut(&text, '#'),
-        cut(&text, '?'),
-        String::from_utf8_lossy(&decode(&once, true)?).into_owned(),
+        text_before(&text, '#'),
+        text_before(&text, '?'),
+        String::from_utf8_lossy(&percent_decode(&decoded_once, true)?).into_owned(),
     ];
     let all_agree = readings.iter().all(|reading| *reading == text)
-        && segments == once.split(|byte| *byte == b'/').collect::<Vec<_>>();
+        && segments == decoded_once.split(|byte| *byte == b'/').collect::<Vec<_>>();
     let is_special = |character: char| character.is_control() || is_lookalike(character);
     (text.starts_with('/') && all_agree && !text.chars().any(is_special)).then_some(text)
 }
 
 /// Percent-decodes text. A lenient server keeps a malformed escape; a strict server rejects the text.
-fn decode(text: &[u8], lenient: bool) -> Option<Vec<u8>> {
+fn percent_decode(text: &[u8], lenient: bool) -> Option<Vec<u8>> {
     let mut bytes = text.iter().copied();
     let mut decoded = Vec::new();
     while let Some(byte) = bytes.next() {
@@ -41,13 +41,13 @@ fn decode(text: &[u8], lenient: bool) -> Option<Vec<u8>> {
             decoded.push(byte);
             continue;
         }
-        let mut ahead = bytes.clone();
-        let digits = (ahead.next(), ahead.next());
+        let mut lookahead = bytes.clone();
+        let digits = (lookahead.next(), lookahead.next());
         let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
         match (digit(digits.0), digit(digits.1)) {
             (Some(high), Some(low)) => {
                 decoded.push(u8::try_from(high * 16 + low).ok()?);
-                bytes = ahead;
+                bytes = lookahead;
             }
             _ if lenient => decoded.push(byte),
             _ => return None,
@@ -57,18 +57,18 @@ fn decode(text: &[u8], lenient: bool) -> Option<Vec<u8>> {
 }
 
 /// Returns the path with merged slashes and resolved dot segments.
-fn resolve(path: &str) -> String {
-    let mut kept: Vec<&str> = Vec::new();
+fn resolve_dot_segments(path: &str) -> String {
+    let mut segments: Vec<&str> = Vec::new();
     let mut ends_in_slash = false;
     for segment in path.split('/') {
         ends_in_slash = matches!(segment, "" | "." | "..");
         match segment {
             "" | "." => {}
-            ".." => drop(kept.pop()),
-            other => kept.push(other),
+            ".." => drop(segments.pop()),
+            other => segments.push(other),
         }
     }
-    let mut resolved: String = kept.iter().map(|segment| format!("/{segment}")).collect();
+    let mut resolved: String = segments.iter().map(|segment| format!("/{segment}")).collect();
     if ends_in_slash {
         resolved.push('/');
     }
@@ -88,7 +88,7 @@ pub fn first_match(
     target: &RequestTarget<'_>,
 ) -> Result<Option<usize>, AmbiguousReading> {
     let path = agreed_path(target.path);
-    let host = host(target.host);
+    let host = normalize_host(target.host);
     for rule in rules {
         let conditions = &rule.conditions;
         let meets_other_conditions = (conditions.hosts.is_empty()
@@ -116,7 +116,7 @@ pub fn first_match(
 }
 
 /// Returns a host in lower case, without its port and without a trailing dot.
-fn host(text: &str) -> String {
+fn normalize_host(text: &str) -> String {
     let name = match text.split_once(']') {
         Some((address, _)) => format!("{address}]"),
         None => text.split(':').next().unwrap_or_default().to_owned(),
@@ -146,14 +146,14 @@ fn path_matches(pattern: &PathPattern, path: &str) -> bool {
         PathPattern::Glob(glob) => {
             let pattern: Vec<char> = glob.glob().chars().collect();
             let path: Vec<char> = path.chars().collect();
-            expand(&pattern).iter().any(|glob| matches(glob, &path))
+            expand_alternatives(&pattern).iter().any(|glob| glob_matches(glob, &path))
         }
         PathPattern::Ambiguous => false,
     }
 }
 
 /// Expands the alternatives of a glob, such as `{a,b}`. Returns one glob for each combination.
-fn expand(glob: &[char]) -> Vec<Vec<char>> {
+fn expand_alternatives(glob: &[char]) -> Vec<Vec<char>> {
     let Some(open) = glob.iter().position(|it| *it == '{') else {
         return vec![glob.to_vec()];
     };
@@ -164,39 +164,39 @@ fn expand(glob: &[char]) -> Vec<Vec<char>> {
     let mut all = Vec::new();
     for alternative in glob[open + 1..close].split(|it| *it == ',') {
         let whole = [&glob[..open], alternative, &glob[close + 1..]].concat();
-        all.extend(expand(&whole));
+        all.extend(expand_alternatives(&whole));
     }
     all
 }
 
 /// Whether a glob without `{…}` matches a path.
-fn matches(glob: &[char], path: &[char]) -> bool {
+fn glob_matches(glob: &[char], path: &[char]) -> bool {
     match glob {
         [] => path.is_empty(),
         // `/**` matches any number of whole segments, including none.
         ['/', '*', '*'] => path.starts_with(&['/']),
         ['/', '*', '*', rest @ ..] if rest.starts_with(&['/']) => {
             let below = (0..path.len()).filter(|at| path[*at] == '/');
-            path.starts_with(&['/']) && below.clone().any(|at| matches(rest, &path[at..]))
+            path.starts_with(&['/']) && below.clone().any(|at| glob_matches(rest, &path[at..]))
         }
         ['*', rest @ ..] => {
             let segment = path.iter().position(|it| *it == '/').unwrap_or(path.len());
-            (0..=segment).any(|end| matches(rest, &path[end..]))
+            (0..=segment).any(|end| glob_matches(rest, &path[end..]))
         }
         ['?', rest @ ..] => path
             .split_first()
-            .is_some_and(|(it, path)| *it != '/' && matches(rest, path)),
+            .is_some_and(|(it, path)| *it != '/' && glob_matches(rest, path)),
         ['[', inside @ ..] => {
             let Some(end) = inside.iter().position(|it| *it == ']') else {
                 return false;
             };
             path.split_first().is_some_and(|(it, path)| {
-                inside[..end].contains(it) && matches(&inside[end + 1..], path)
+                inside[..end].contains(it) && glob_matches(&inside[end + 1..], path)
             })
         }
         [plain, rest @ ..] => path
             .split_first()
-            .is_some_and(|(it, path)| it == plain && matches(rest, path)),
+            .is_some_and(|(it, path)| it == plain && glob_matches(rest, path)),
     }
 }
 

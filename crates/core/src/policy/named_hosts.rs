@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use super::host::{HostPattern, domains_above, normalize_host};
+use super::host::{HostPattern, parent_domains, normalize_host};
 
 /// The hosts that the configuration names. If it names at least one host, Curfew denies requests for all other hosts.
 /// Without this denial, a client could write another name in the header `Host`, so that the rule for the real host
@@ -38,7 +38,7 @@ impl NamedHosts {
         }
         let host = normalize_host(host);
         self.exact.contains(&*host)
-            || domains_above(&host).any(|domain| self.domains.contains(domain))
+            || parent_domains(&host).any(|domain| self.domains.contains(domain))
     }
 
     /// Whether requests for other hosts are denied.

@@ -19,16 +19,16 @@ pub enum AmbiguousPath {
     NotAbsolute,
     /// A `%` is not followed by two hexadecimal digits.
     #[error("malformed percent-encoding")]
-    Escape,
+    MalformedEscape,
     /// The path has an escape such as `%252e`; a server that decodes twice reads a different path.
     #[error("percent-encoded twice")]
     EncodedTwice,
     /// The decoded path is not UTF-8, for example because it has an overlong form of a slash.
     #[error("not UTF-8")]
-    NotText,
+    NotUtf8,
     /// The path has a control character, encoded or not.
     #[error("control character")]
-    Control,
+    ControlCharacter,
     /// The path has `%2F`.
     #[error("encoded slash")]
     EncodedSlash,
@@ -68,7 +68,7 @@ impl<'a> NormalPath<'a> {
         check_escapes(path)?;
         let decoded = percent_decode(path)
             .decode_utf8()
-            .map_err(|_| AmbiguousPath::NotText)?;
+            .map_err(|_| AmbiguousPath::NotUtf8)?;
         if looks_encoded(&decoded) {
             return Err(AmbiguousPath::EncodedTwice);
         }
@@ -78,7 +78,7 @@ impl<'a> NormalPath<'a> {
                 ';' => return Err(AmbiguousPath::Semicolon),
                 '#' => return Err(AmbiguousPath::Fragment),
                 '?' => return Err(AmbiguousPath::EncodedQuery),
-                other if other.is_control() => return Err(AmbiguousPath::Control),
+                other if other.is_control() => return Err(AmbiguousPath::ControlCharacter),
                 other if is_lookalike(other) => return Err(AmbiguousPath::Lookalike),
                 _ => {}
             }
@@ -147,7 +147,7 @@ fn check_escapes(path: &[u8]) -> Result<(), AmbiguousPath> {
     while let Some(percent) = rest.iter().position(|byte| *byte == b'%') {
         let hex = rest.get(percent + 1..percent + 3);
         match hex.filter(|hex| is_hex(hex)) {
-            None => return Err(AmbiguousPath::Escape),
+            None => return Err(AmbiguousPath::MalformedEscape),
             Some(hex) if hex.eq_ignore_ascii_case(b"2f") => {
                 return Err(AmbiguousPath::EncodedSlash);
             }
@@ -202,8 +202,8 @@ mod tests {
     #[test]
     fn rejects_ambiguous_paths() {
         use AmbiguousPath::{
-            Backslash, Control, DotSegment, DoubleSlash, EncodedQuery, EncodedSlash, EncodedTwice,
-            Escape, Fragment, Lookalike, NotAbsolute, NotText, Semicolon,
+            Backslash, ControlCharacter, DotSegment, DoubleSlash, EncodedQuery, EncodedSlash, EncodedTwice,
+            MalformedEscape, Fragment, Lookalike, NotAbsolute, NotUtf8, Semicolon,
         };
         for (path, expected) in [
             (&b""[..], NotAbsolute),
@@ -233,21 +233,21 @@ mod tests {
             (b"/a#/b", Fragment),
             (b"/a%23b", Fragment),
             (b"/a%3f/b", EncodedQuery),
-            (b"/a%00", Control),
-            (b"/a%0d%0ab", Control),
-            (b"/a%7f", Control),
-            (b"/a%c2%85", Control),
-            (b"/%", Escape),
-            (b"/a%2", Escape),
-            (b"/a%zz", Escape),
-            (b"/a%u002f", Escape),
+            (b"/a%00", ControlCharacter),
+            (b"/a%0d%0ab", ControlCharacter),
+            (b"/a%7f", ControlCharacter),
+            (b"/a%c2%85", ControlCharacter),
+            (b"/%", MalformedEscape),
+            (b"/a%2", MalformedEscape),
+            (b"/a%zz", MalformedEscape),
+            (b"/a%u002f", MalformedEscape),
             (b"/%252e%252e/b", EncodedTwice),
             (b"/a%252fb", EncodedTwice),
             (b"/a%25%32%66b", EncodedTwice),
-            (b"/a%%32%66b", Escape),
-            (b"/a%c0%afb", NotText),
-            (b"/a%e0%80%afb", NotText),
-            (b"/a\xffb", NotText),
+            (b"/a%%32%66b", MalformedEscape),
+            (b"/a%c0%afb", NotUtf8),
+            (b"/a%e0%80%afb", NotUtf8),
+            (b"/a\xffb", NotUtf8),
             (b"/a/%ef%bc%8e%ef%bc%8e/b", Lookalike),
             (b"/a/%e2%80%a5/b", Lookalike),
             (b"/a%ef%bc%8fb", Lookalike),

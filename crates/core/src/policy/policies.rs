@@ -39,7 +39,7 @@ impl Policies {
     /// A set of policies; `None` if `default` is not the name of one of these policies.
     #[must_use]
     pub fn new(by_name: BTreeMap<PolicyName, Policy>, default: PolicyName) -> Option<Self> {
-        let strictest = by_name.values().cloned().reduce(strictest)?;
+        let strictest = by_name.values().cloned().reduce(combine_strictest)?;
         by_name.contains_key(&default).then_some(Self {
             by_name,
             default,
@@ -131,7 +131,7 @@ impl Policies {
 }
 
 /// Combines two policies: the stricter value of every property that affects a live session.
-fn strictest(a: Policy, b: Policy) -> Policy {
+fn combine_strictest(a: Policy, b: Policy) -> Policy {
     Policy {
         limits: a.limits.strictest(b.limits),
         remember: None,

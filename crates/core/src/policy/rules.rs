@@ -4,7 +4,7 @@ use globset::{Candidate, GlobSet, GlobSetBuilder};
 use http::Method;
 
 use super::contract::Contract;
-use super::host::{HostPattern, domains_above, normalize_host};
+use super::host::{HostPattern, parent_domains, normalize_host};
 use super::path::{AmbiguousPath, NormalPath};
 use super::rule::{PathPattern, Rule, Terms};
 
@@ -54,9 +54,9 @@ impl Rules {
     /// # Errors
     /// [`RulesError`] if the globs are too large.
     pub fn new(rules: Vec<Rule>, otherwise: Terms) -> Result<Self, RulesError> {
-        let mut exact_hosts: HashMap<&str, Builder<'_>> = HashMap::new();
-        let mut domains: HashMap<&str, Builder<'_>> = HashMap::new();
-        let mut any_host = Builder::default();
+        let mut exact_hosts: HashMap<&str, PathIndexBuilder<'_>> = HashMap::new();
+        let mut domains: HashMap<&str, PathIndexBuilder<'_>> = HashMap::new();
+        let mut any_host = PathIndexBuilder::default();
         for (position, rule) in rules.iter().enumerate() {
             if rule.conditions.hosts.is_empty() {
                 any_host.add(position, rule);
@@ -69,7 +69,7 @@ impl Rules {
                 index.add(position, rule);
             }
         }
-        let build = |indexes: HashMap<&str, Builder<'_>>| {
+        let build = |indexes: HashMap<&str, PathIndexBuilder<'_>>| {
             let built = indexes
                 .into_iter()
                 .map(|(host, index)| Ok((host.to_owned(), index.build()?)));
@@ -98,8 +98,8 @@ impl Rules {
         }
         let path = NormalPath::new(target.path);
         let host = normalize_host(target.host);
-        let above = domains_above(&host).filter_map(|domain| self.domains.get(domain));
-        let indexes = self.exact_hosts.get(&*host).into_iter().chain(above);
+        let parents = parent_domains(&host).filter_map(|domain| self.domains.get(domain));
+        let indexes = self.exact_hosts.get(&*host).into_iter().chain(parents);
         let indexes = indexes.chain([&self.any_host]);
         let meets_other_conditions = |position: &usize| {
             let conditions = &self.rules[*position].conditions;
@@ -107,10 +107,10 @@ impl Rules {
         };
         let first = match &path {
             Ok(path) => indexes
-                .filter_map(|index| index.first(path, meets_other_conditions))
+                .filter_map(|index| index.find_first(path, meets_other_conditions))
                 .min(),
             Err(_) => indexes
-                .filter_map(|index| index.all.iter().copied().find(meets_other_conditions))
+                .filter_map(|index| index.all_rules.iter().copied().find(meets_other_conditions))
                 .min(),
         };
         let Some(rule) = first.map(|position| &self.rules[position]) else {
@@ -147,9 +147,9 @@ impl Rules {
 #[derive(Clone, Debug, Default)]
 struct PathIndex {
     /// All rules for the host.
-    all: Vec<usize>,
+    all_rules: Vec<usize>,
     /// The rules without a path condition.
-    any: Vec<usize>,
+    without_path: Vec<usize>,
     exact: HashMap<String, Vec<usize>>,
     prefixes: HashMap<String, Vec<usize>>,
     globs: GlobSet,
@@ -159,23 +159,23 @@ struct PathIndex {
 
 impl PathIndex {
     /// The position of the first rule that matches this path and meets the other conditions.
-    fn first(
+    fn find_first(
         &self,
         path: &NormalPath<'_>,
         meets_other_conditions: impl Fn(&usize) -> bool,
     ) -> Option<usize> {
-        let first =
+        let find_first =
             |positions: &Vec<usize>| positions.iter().copied().find(&meets_other_conditions);
-        let mut best = first(&self.any);
+        let mut best = find_first(&self.without_path);
         let mut consider = |found: Option<usize>| best = best.into_iter().chain(found).min();
         if !self.exact.is_empty() {
-            consider(self.exact.get(path.as_str()).and_then(first));
+            consider(self.exact.get(path.as_str()).and_then(find_first));
         }
         if !self.prefixes.is_empty() {
-            let above = path.with_parents();
+            let paths = path.with_parents();
             consider(
-                above
-                    .filter_map(|path| first(self.prefixes.get(path)?))
+                paths
+                    .filter_map(|path| find_first(self.prefixes.get(path)?))
                     .min(),
             );
         }
@@ -190,17 +190,17 @@ impl PathIndex {
 
 /// Builds the [`PathIndex`] for one host.
 #[derive(Default)]
-struct Builder<'a> {
+struct PathIndexBuilder<'a> {
     index: PathIndex,
     globs: Vec<&'a globset::Glob>,
 }
 
-impl<'a> Builder<'a> {
+impl<'a> PathIndexBuilder<'a> {
     fn add(&mut self, position: usize, rule: &'a Rule) {
         let index = &mut self.index;
-        index.all.push(position);
+        index.all_rules.push(position);
         if rule.conditions.paths.is_empty() {
-            index.any.push(position);
+            index.without_path.push(position);
         }
         for path in &rule.conditions.paths {
             let list = match path {

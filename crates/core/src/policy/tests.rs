@@ -14,7 +14,7 @@ fn limits(idle: Option<u32>, absolute: u32, max_auth_age: Option<u32>) -> Limits
     }
 }
 
-fn in_groups(groups: &[&str]) -> Attributes {
+fn attributes_with_groups(groups: &[&str]) -> Attributes {
     let groups = groups.iter().map(|&group| group.to_owned()).collect();
     Attributes::new(BTreeMap::from([("groups".to_owned(), groups)])).unwrap()
 }
@@ -58,7 +58,7 @@ fn a_removed_policy_is_replaced_by_the_strictest_combination() {
     assert_eq!(replaced.limits, limits(Some(15), 60, None));
     let grace = OnStoreFailure::Known { grace: MINUTE };
     assert_eq!(replaced.policy.on_store_failure, grace);
-    session.attributes = in_groups(&["admin"]);
+    session.attributes = attributes_with_groups(&["admin"]);
     assert_eq!(policies.home(&session).limits, limits(Some(1), 60, None));
     assert_eq!(
         policies.longest_absolute_limit(),
@@ -92,7 +92,7 @@ fn the_strictest_variant_that_matches_wins() {
         (true, &["guest"], limits(Some(20), 2000, None)),
         (true, &["admin"], limits(Some(5), 60, Some(30))),
     ] {
-        let found = policy.limits_for_sign_in(remembered, &in_groups(groups));
+        let found = policy.limits_for_sign_in(remembered, &attributes_with_groups(groups));
         assert_eq!(found, expected, "{groups:?}, remembered: {remembered}");
     }
     // The provider did not send the groups, so the subject may be in any group.
@@ -104,7 +104,7 @@ fn the_strictest_variant_that_matches_wins() {
         remember: None,
         ..policy
     };
-    let found = without_remember.limits_for_sign_in(true, &in_groups(&[]));
+    let found = without_remember.limits_for_sign_in(true, &attributes_with_groups(&[]));
     assert_eq!(found, limits(Some(30), 480, None));
 }
 
@@ -140,12 +140,12 @@ fn any_policy() -> impl Strategy<Value = Policy> {
 
 /// Whether no limit in `a` is longer than the same limit in `b`.
 fn is_at_least_as_strict(a: Limits, b: Limits) -> bool {
-    let within = |a: Option<Duration>, b: Option<Duration>| match (a, b) {
+    let is_within = |a: Option<Duration>, b: Option<Duration>| match (a, b) {
         (_, None) => true,
         (None, Some(_)) => false,
         (Some(a), Some(b)) => a <= b,
     };
-    within(a.idle, b.idle) && a.absolute <= b.absolute && within(a.max_auth_age, b.max_auth_age)
+    is_within(a.idle, b.idle) && a.absolute <= b.absolute && is_within(a.max_auth_age, b.max_auth_age)
 }
 
 proptest! {
@@ -156,16 +156,16 @@ proptest! {
         policy in any_policy(), groups in any_groups(), remembered in any::<bool>(),
     ) {
         let base = if remembered { policy.remember.unwrap_or(policy.limits) } else { policy.limits };
-        let mut applying = vec![base];
+        let mut applicable_limits = vec![base];
         for variant in &policy.variants {
             if variant.groups.iter().any(|group| groups.contains(&group.as_str())) {
-                applying.push(variant.limits);
+                applicable_limits.push(variant.limits);
             }
         }
-        let found = policy.limits_for_sign_in(remembered, &in_groups(&groups));
-        prop_assert_eq!(found.idle, applying.iter().filter_map(|limits| limits.idle).min());
-        prop_assert_eq!(Some(found.absolute), applying.iter().map(|limits| limits.absolute).min());
-        let age = applying.iter().filter_map(|limits| limits.max_auth_age).min();
+        let found = policy.limits_for_sign_in(remembered, &attributes_with_groups(&groups));
+        prop_assert_eq!(found.idle, applicable_limits.iter().filter_map(|limits| limits.idle).min());
+        prop_assert_eq!(Some(found.absolute), applicable_limits.iter().map(|limits| limits.absolute).min());
+        let age = applicable_limits.iter().filter_map(|limits| limits.max_auth_age).min();
         prop_assert_eq!(found.max_auth_age, age);
     }
 
@@ -175,8 +175,9 @@ proptest! {
         policy in any_policy(), groups in any_groups(), more in any_groups(), remembered in any::<bool>(),
     ) {
         let all: Vec<&str> = groups.iter().chain(&more).copied().collect();
-        let tighter = policy.limits_for_sign_in(remembered, &in_groups(&all));
-        prop_assert!(is_at_least_as_strict(tighter, policy.limits_for_sign_in(remembered, &in_groups(&groups))));
+        let tighter = policy.limits_for_sign_in(remembered, &attributes_with_groups(&all));
+        let fewer_groups = policy.limits_for_sign_in(remembered, &attributes_with_groups(&groups));
+        prop_assert!(is_at_least_as_strict(tighter, fewer_groups));
     }
 
     /// If the home policy is not configured, the limits are at least as strict as the limits of any policy.
@@ -189,7 +190,7 @@ proptest! {
             names.into_iter().zip(policies.clone()).collect();
         let all = Policies::new(by_name, name("x")).unwrap();
         let mut session = session_of("alice", START);
-        session.attributes = in_groups(&groups);
+        session.attributes = attributes_with_groups(&groups);
         session.policy = name("renamed");
         let found = all.home(&session).limits;
         for policy in &policies {

@@ -74,18 +74,18 @@ impl Attributes {
     pub fn sorted<'a, V: IntoIterator<Item = &'a str>>(
         attributes: impl IntoIterator<Item = (&'a str, V)>,
     ) -> Result<Self, AttributeError> {
-        let (mut text, mut bytes, mut last) = (String::new(), 0, "");
+        let (mut text, mut bytes, mut previous) = (String::new(), 0, "");
         for (name, values) in attributes {
-            // A name is never empty, so the first name is greater than the empty `last`.
-            if !is_name(name) || name <= last {
+            // A name is never empty, so the first name is greater than the empty `previous`.
+            if !is_valid_name(name) || name <= previous {
                 return Err(AttributeError::Name);
             }
-            last = name;
+            previous = name;
             text.push_str(name);
             bytes += name.len();
             for value in values {
                 // A comma separates groups in the header, so a comma inside a group would forge a second group.
-                if !Self::is_value(value) || (name == Self::GROUPS && value.contains(',')) {
+                if !Self::is_valid_value(value) || (name == Self::GROUPS && value.contains(',')) {
                     return Err(AttributeError::Value(name.to_owned()));
                 }
                 text.push(VALUE_SEPARATOR);
@@ -102,7 +102,7 @@ impl Attributes {
 
     /// Whether a string is a valid attribute value.
     #[must_use]
-    pub fn is_value(text: &str) -> bool {
+    pub fn is_valid_value(text: &str) -> bool {
         text.len() <= 1024 && text.trim() == text && !text.chars().any(char::is_control)
     }
 
@@ -194,7 +194,7 @@ impl<const N: usize> PartialEq<[&str; N]> for Values<'_> {
     }
 }
 
-fn is_name(name: &str) -> bool {
+fn is_valid_name(name: &str) -> bool {
     (1..=64).contains(&name.len())
         && name
             .bytes()

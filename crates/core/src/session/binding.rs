@@ -32,7 +32,7 @@ impl Network {
     #[must_use]
     pub fn of(address: IpAddr, bits: u8) -> Self {
         let address = address.to_canonical();
-        let bits = bits.min(width(address));
+        let bits = bits.min(address_bits(address));
         let address = match address {
             IpAddr::V4(v4) => {
                 let mask = u32::MAX.checked_shl(u32::from(32 - bits)).unwrap_or(0);
@@ -72,7 +72,7 @@ impl fmt::Display for Network {
 }
 
 /// The number of bits in an address.
-const fn width(address: IpAddr) -> u8 {
+const fn address_bits(address: IpAddr) -> u8 {
     match address {
         IpAddr::V4(_) => 32,
         IpAddr::V6(_) => 128,

@@ -66,7 +66,7 @@ pub struct SessionIdHashBuilder;
 pub struct SessionIdHasher(u64);
 
 /// The random secret of this process.
-static SECRET: LazyLock<[u64; 2]> = LazyLock::new(|| {
+static HASH_SECRET: LazyLock<[u64; 2]> = LazyLock::new(|| {
     let random = RandomState::new();
     [random.hash_one(0), random.hash_one(1)]
 });
@@ -75,17 +75,17 @@ impl BuildHasher for SessionIdHashBuilder {
     type Hasher = SessionIdHasher;
 
     fn build_hasher(&self) -> SessionIdHasher {
-        SessionIdHasher(SECRET[0])
+        SessionIdHasher(HASH_SECRET[0])
     }
 }
 
 impl Hasher for SessionIdHasher {
     fn write(&mut self, bytes: &[u8]) {
-        for eight in bytes.chunks(8) {
+        for chunk in bytes.chunks(8) {
             let mut word = [0; 8];
-            word[..eight.len()].copy_from_slice(eight);
+            word[..chunk.len()].copy_from_slice(chunk);
             let word = u128::from(u64::from_le_bytes(word) ^ self.0);
-            let product = word.wrapping_mul(u128::from(SECRET[1] | 1));
+            let product = word.wrapping_mul(u128::from(HASH_SECRET[1] | 1));
             self.0 = (product >> 64) as u64 ^ product as u64;
         }
     }

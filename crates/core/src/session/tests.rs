@@ -54,12 +54,12 @@ mod decision {
     fn the_idle_limit_is_exact_to_the_millisecond() {
         let limits = limits(15 * MINUTE, 12 * HOUR);
         let session = session(&limits);
-        let over = START.plus(15 * MINUTE);
+        let limit_reached_at = START.plus(15 * MINUTE);
         assert_eq!(
-            verdict(&session, &limits, over.minus(Duration::from_millis(1))),
+            verdict(&session, &limits, limit_reached_at.minus(Duration::from_millis(1))),
             ALLOW
         );
-        assert_eq!(verdict(&session, &limits, over), IDLE);
+        assert_eq!(verdict(&session, &limits, limit_reached_at), IDLE);
     }
 
     #[test]
@@ -67,12 +67,12 @@ mod decision {
         let limits = limits(HOUR, HOUR + MINUTE);
         let mut session = session(&limits);
         session.touch(START.plus(HOUR));
-        let over = START.plus(HOUR + MINUTE);
+        let limit_reached_at = START.plus(HOUR + MINUTE);
         assert_eq!(
-            verdict(&session, &limits, over.minus(Duration::from_millis(1))),
+            verdict(&session, &limits, limit_reached_at.minus(Duration::from_millis(1))),
             ALLOW
         );
-        assert_eq!(verdict(&session, &limits, over), ABSOLUTE);
+        assert_eq!(verdict(&session, &limits, limit_reached_at), ABSOLUTE);
     }
 
     #[test]
@@ -172,10 +172,10 @@ mod decision {
         let signed_in = limits(MINUTE, 12 * HOUR);
         let mut session = session(&signed_in);
         session.retention = signed_in.retention(Duration::ZERO);
-        let kept = session.retention - MIN_TOMBSTONE_TTL;
+        let max_idle = session.retention - MIN_TOMBSTONE_TTL;
         for idle in [Some(11 * HOUR), None] {
             let longer_limits = Limits { idle, ..signed_in };
-            assert_eq!(verdict(&session, &longer_limits, START.plus(kept)), IDLE);
+            assert_eq!(verdict(&session, &longer_limits, START.plus(max_idle)), IDLE);
         }
     }
 }
@@ -263,7 +263,7 @@ fn any_step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn apply(session: &mut Session, step: Step) {
+fn apply_step(session: &mut Session, step: Step) {
     match step {
         Step::Touch(at) => session.touch(at),
         Step::End(reason, at) => {
@@ -317,10 +317,10 @@ proptest! {
         now in any_instant(),
     ) {
         let mut session = session(&at_start);
-        before.into_iter().for_each(|step| apply(&mut session, step));
+        before.into_iter().for_each(|step| apply_step(&mut session, step));
         session.end(EndReason::ALL[reason], now);
         let tombstone = session.clone();
-        after.into_iter().for_each(|step| apply(&mut session, step));
+        after.into_iter().for_each(|step| apply_step(&mut session, step));
         prop_assert_eq!(&session, &tombstone, "a tombstone should never change");
         let State::Ended(end) = session.state else { panic!("the session should have ended") };
         prop_assert_eq!(verdict(&session, &later, now), Verdict::Deny(end.reason.denial()));
@@ -400,11 +400,11 @@ proptest! {
     ) {
         let home = Limits { max_auth_age: None, ..home };
         let session = session(&home);
-        let alone = verdict(&session, &home, now);
+        let home_verdict = verdict(&session, &home, now);
         let verdict_for_request = decide(Some(&session), &home, &request, now);
-        prop_assert!(verdict_for_request == alone
-            || (alone == ALLOW && verdict_for_request == REAUTHENTICATE));
-        prop_assert_eq!(verdict_for_request == ALLOW, alone == ALLOW
+        prop_assert!(verdict_for_request == home_verdict
+            || (home_verdict == ALLOW && verdict_for_request == REAUTHENTICATE));
+        prop_assert_eq!(verdict_for_request == ALLOW, home_verdict == ALLOW
             && verdict(&session, &Limits { max_auth_age: request.max_auth_age,
                 ..home.strictest(request) }, now) == ALLOW);
     }

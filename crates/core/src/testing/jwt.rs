@@ -23,10 +23,10 @@ pub const AUDIENCE: &str = "app";
 pub struct SigningKey {
     /// The key ID: the `kid` header of tokens that are signed with the key.
     pub id: String,
-    pair: Pair,
+    pair: TestKeyPair,
 }
 
-enum Pair {
+enum TestKeyPair {
     Ed25519(Ed25519KeyPair),
     P256(EcdsaKeyPair),
     Rsa(rsa::KeyPair),
@@ -37,7 +37,7 @@ impl SigningKey {
     pub fn ed25519(id: &str) -> Self {
         let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
         let pair = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap();
-        Self::of(id, Pair::Ed25519(pair))
+        Self::of(id, TestKeyPair::Ed25519(pair))
     }
 
     /// Generates a P-256 key.
@@ -45,16 +45,16 @@ impl SigningKey {
         let (kind, random) = (&ECDSA_P256_SHA256_FIXED_SIGNING, SystemRandom::new());
         let pkcs8 = EcdsaKeyPair::generate_pkcs8(kind, &random).unwrap();
         let pair = EcdsaKeyPair::from_pkcs8(kind, pkcs8.as_ref(), &random).unwrap();
-        Self::of(id, Pair::P256(pair))
+        Self::of(id, TestKeyPair::P256(pair))
     }
 
     /// Returns the same RSA key for every call, because the generation of an RSA key takes seconds.
     pub fn rsa(id: &str) -> Self {
         let der = include_bytes!("rsa-2048-for-tests.der");
-        Self::of(id, Pair::Rsa(rsa::KeyPair::from_der(der).unwrap()))
+        Self::of(id, TestKeyPair::Rsa(rsa::KeyPair::from_der(der).unwrap()))
     }
 
-    fn of(id: &str, pair: Pair) -> Self {
+    fn of(id: &str, pair: TestKeyPair) -> Self {
         Self {
             id: id.to_owned(),
             pair,
@@ -64,9 +64,9 @@ impl SigningKey {
     /// The default algorithm of the key.
     pub fn algorithm(&self) -> &'static str {
         match self.pair {
-            Pair::Ed25519(_) => "EdDSA",
-            Pair::P256(_) => "ES256",
-            Pair::Rsa(_) => "RS256",
+            TestKeyPair::Ed25519(_) => "EdDSA",
+            TestKeyPair::P256(_) => "ES256",
+            TestKeyPair::Rsa(_) => "RS256",
         }
     }
 
@@ -74,14 +74,14 @@ impl SigningKey {
     pub fn jwk(&self) -> Value {
         let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         let mut jwk = match &self.pair {
-            Pair::Ed25519(pair) => {
+            TestKeyPair::Ed25519(pair) => {
                 json!({ "kty": "OKP", "crv": "Ed25519", "x": text(pair.public_key().as_ref()) })
             }
-            Pair::P256(pair) => {
+            TestKeyPair::P256(pair) => {
                 let point = pair.public_key().as_ref();
                 json!({ "kty": "EC", "crv": "P-256", "x": text(&point[1..33]), "y": text(&point[33..]) })
             }
-            Pair::Rsa(pair) => {
+            TestKeyPair::Rsa(pair) => {
                 let public = rsa::PublicKeyComponents::<Vec<u8>>::from(pair.public());
                 json!({ "kty": "RSA", "n": text(&public.n), "e": text(&public.e) })
             }
@@ -102,9 +102,9 @@ impl SigningKey {
     fn signature(&self, algorithm: &str, message: &[u8]) -> Vec<u8> {
         let random = SystemRandom::new();
         match &self.pair {
-            Pair::Ed25519(pair) => pair.sign(message).as_ref().to_vec(),
-            Pair::P256(pair) => pair.sign(&random, message).unwrap().as_ref().to_vec(),
-            Pair::Rsa(pair) => {
+            TestKeyPair::Ed25519(pair) => pair.sign(message).as_ref().to_vec(),
+            TestKeyPair::P256(pair) => pair.sign(&random, message).unwrap().as_ref().to_vec(),
+            TestKeyPair::Rsa(pair) => {
                 let padding: &'static dyn ring::signature::RsaEncoding = match algorithm {
                     "PS256" => &RSA_PSS_SHA256,
                     _ => &RSA_PKCS1_SHA256,

@@ -25,11 +25,11 @@ impl AdminInterface {
 }
 
 /// Records that a sign-in with an identity provider failed.
-pub fn login_refused(provider: &str, reason: &str, why: &dyn std::fmt::Display, actor: &Actor) {
+pub fn login_refused(provider: &str, reason: &str, cause: &dyn std::fmt::Display, actor: &Actor) {
     event!(warn, AuditAction::LoginRefused, "failure", actor, {
         event.reason = reason,
         curfew.provider = provider,
-        error.message = why.to_string(),
+        error.message = cause.to_string(),
     }, "sign-in refused");
 }
 

@@ -48,7 +48,7 @@ impl Denied<'_> {
 
 /// Records that a request was denied. The denial of a request without a credential is logged only at `debug`.
 pub fn session_denied(denied: &Denied<'_>, reason: DenyReason) {
-    macro_rules! at {
+    macro_rules! write_at {
         ($level:ident) => {
             event!($level, AuditAction::SessionDenied, "failure", &denied.actor(), {
                 event.reason = reason.as_str(),
@@ -65,18 +65,18 @@ pub fn session_denied(denied: &Denied<'_>, reason: DenyReason) {
         };
     }
     if reason == DenyReason::NoCredential {
-        at!(debug);
+        write_at!(debug);
     } else {
-        at!(info);
+        write_at!(info);
     }
 }
 
 /// Records the denials of a second that have no event of their own. The count and the times describe all these
-/// denials; the other fields describe the first of them. `known` is true if the requests had a genuine credential.
-pub(crate) fn denials_aggregated(more: &AggregatedDenials, reason: DenyReason, known: bool) {
+/// denials; the other fields describe the first of them. `is_genuine` is true if the requests had a genuine credential.
+pub(crate) fn denials_aggregated(aggregated: &AggregatedDenials, reason: DenyReason, is_genuine: bool) {
     // The requests may come from many clients, so the actor has no name and no address.
     let actor = Actor {
-        kind: if known {
+        kind: if is_genuine {
             ActorKind::User
         } else {
             ActorKind::Anonymous
@@ -84,23 +84,23 @@ pub(crate) fn denials_aggregated(more: &AggregatedDenials, reason: DenyReason, k
         name: None,
         address: None,
     };
-    macro_rules! at {
+    macro_rules! write_at {
         ($level:ident) => {
             event!($level, AuditAction::DenialsAggregated, "failure", &actor, {
                 event.reason = reason.as_str(),
-                url.domain = more.host.as_deref().map(host_without_port),
-                curfew.denials.count = more.count,
-                curfew.denials.first = %more.first,
-                curfew.denials.last = %more.last,
-                curfew.contract = more.contract,
-                curfew.proxy.ip = more.peer.map(tracing::field::display),
+                url.domain = aggregated.host.as_deref().map(host_without_port),
+                curfew.denials.count = aggregated.count,
+                curfew.denials.first = %aggregated.first,
+                curfew.denials.last = %aggregated.last,
+                curfew.contract = aggregated.contract,
+                curfew.proxy.ip = aggregated.peer.map(tracing::field::display),
             }, "further requests denied")
         };
     }
     if reason == DenyReason::NoCredential {
-        at!(debug);
+        write_at!(debug);
     } else {
-        at!(info);
+        write_at!(info);
     }
 }
 

@@ -85,12 +85,12 @@ pub fn subject_revoked(subject: &Subject, not_before: Timestamp, actor: &Actor) 
 }
 
 /// Records that an identity provider, which is the actor, ended sessions with a notice over `channel`.
-pub fn provider_logout(whom: &LogoutTarget, channel: &'static str, revoked: usize, actor: &Actor) {
+pub fn provider_logout(target: &LogoutTarget, channel: &'static str, revoked: usize, actor: &Actor) {
     event!(info, AuditAction::ProviderLogout, "success", actor, {
-        user.id = whom.subject.as_ref().map(Subject::as_str),
+        user.id = target.subject.as_ref().map(Subject::as_str),
         curfew.logout.channel = channel,
-        curfew.logout.name = %whom.name,
-        curfew.logout.whole_subject = !whom.is_single_session,
+        curfew.logout.name = %target.name,
+        curfew.logout.whole_subject = !target.is_single_session,
         curfew.logout.revoked = revoked,
     }, "sessions ended by the identity provider");
 }

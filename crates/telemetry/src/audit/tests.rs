@@ -20,18 +20,18 @@ use crate::testing::{START, session_of};
 const DOCS: &str = include_str!("../../../../docs/observability.md");
 
 /// An event: its level, the names of its fields, and the values that are set.
-struct Seen {
+struct WrittenEvent {
     level: String,
     fields: BTreeSet<String>,
     values: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Default)]
-struct Capture(Arc<Mutex<Vec<Seen>>>);
+struct CaptureLayer(Arc<Mutex<Vec<WrittenEvent>>>);
 
-struct Values<'a>(&'a mut BTreeMap<String, String>);
+struct ValueVisitor<'a>(&'a mut BTreeMap<String, String>);
 
-impl Visit for Values<'_> {
+impl Visit for ValueVisitor<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.0.insert(field.name().to_owned(), format!("{value:?}"));
     }
@@ -41,7 +41,7 @@ impl Visit for Values<'_> {
     }
 }
 
-impl<S: tracing::Subscriber> Layer<S> for Capture {
+impl<S: tracing::Subscriber> Layer<S> for CaptureLayer {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
         if event.metadata().target() != TARGET {
             return;
@@ -49,8 +49,8 @@ impl<S: tracing::Subscriber> Layer<S> for Capture {
         let names = event.metadata().fields().iter();
         let names = names.map(|field| field.name().to_owned());
         let mut values = BTreeMap::new();
-        event.record(&mut Values(&mut values));
-        self.0.lock().push(Seen {
+        event.record(&mut ValueVisitor(&mut values));
+        self.0.lock().push(WrittenEvent {
             level: event.metadata().level().to_string().to_lowercase(),
             fields: names.filter(|name| name != "message").collect(),
             values,
@@ -59,8 +59,8 @@ impl<S: tracing::Subscriber> Layer<S> for Capture {
 }
 
 /// Writes one event of every kind and level.
-fn write_all() -> Vec<Seen> {
-    let capture = Capture::default();
+fn write_all_events() -> Vec<WrittenEvent> {
+    let capture = CaptureLayer::default();
     let subscriber = tracing_subscriber::registry().with(capture.clone());
     tracing::subscriber::with_default(subscriber, || {
         let id = SessionId::from_bytes([7; 16]);
@@ -86,12 +86,12 @@ fn write_all() -> Vec<Seen> {
         };
         revocation_declared(&rule, &actor);
         revocation_finished(&rule, 1, true, &actor);
-        let whom = LogoutTarget {
+        let target = LogoutTarget {
             name: Subject::of_provider(id),
             is_single_session: true,
             subject: Some(subject.clone()),
         };
-        provider_logout(&whom, "back-channel", 1, &actor);
+        provider_logout(&target, "back-channel", 1, &actor);
         provider_refused(id, &session, "main", "invalid_grant", &actor);
         session_changed(id, &session, &session, &actor);
         login_refused("main", "refused", &"no", &actor);
@@ -114,7 +114,7 @@ fn write_all() -> Vec<Seen> {
             peer: address,
             detail: Some("x"),
         };
-        let more = AggregatedDenials {
+        let aggregated = AggregatedDenials {
             count: 3,
             first: START,
             last: START,
@@ -124,14 +124,14 @@ fn write_all() -> Vec<Seen> {
         };
         for reason in [DenyReason::IdleTimeout, DenyReason::NoCredential] {
             session_denied(&denied, reason);
-            denials_aggregated(&more, reason, true);
+            denials_aggregated(&aggregated, reason, true);
         }
     });
     std::mem::take(&mut capture.0.lock())
 }
 
 /// Returns the rows of the table below a heading, each with its cells.
-fn table(heading: &str) -> Vec<Vec<&'static str>> {
+fn table_rows(heading: &str) -> Vec<Vec<&'static str>> {
     let (_, rest) = DOCS.split_once(heading).expect(heading);
     let lines = rest.lines().skip_while(|line| !line.starts_with('|'));
     let rows = lines.take_while(|line| line.starts_with('|')).skip(2);
@@ -140,7 +140,7 @@ fn table(heading: &str) -> Vec<Vec<&'static str>> {
 }
 
 /// Returns the names in a cell: the texts in backticks.
-fn names(cell: &str) -> BTreeSet<String> {
+fn names_in_cell(cell: &str) -> BTreeSet<String> {
     cell.split('`')
         .skip(1)
         .step_by(2)
@@ -150,25 +150,25 @@ fn names(cell: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_event_has_the_fields_of_the_documentation() {
-    let fields = table("### Fields of audit events");
+    let fields = table_rows("### Fields of audit events");
     let always: BTreeSet<String> = fields
         .iter()
         .filter(|row| row[1] == "all")
-        .flat_map(|row| names(row[0]))
+        .flat_map(|row| names_in_cell(row[0]))
         .collect();
     assert_eq!(always.len(), 5, "{always:?}");
-    let documented: BTreeSet<String> = fields.iter().flat_map(|row| names(row[0])).collect();
+    let documented: BTreeSet<String> = fields.iter().flat_map(|row| names_in_cell(row[0])).collect();
     let mut events = BTreeMap::new();
-    for row in table("### Audit events") {
-        let own = names(row[3]);
-        for action in names(row[0]) {
+    for row in table_rows("### Audit events") {
+        let own = names_in_cell(row[3]);
+        for action in names_in_cell(row[0]) {
             let all: BTreeSet<String> = own.union(&always).cloned().collect();
-            let known = events.insert(action, (row[1], row[2], all));
-            assert!(known.is_none(), "the event has two rows: {row:?}");
+            let previous = events.insert(action, (row[1], row[2], all));
+            assert!(previous.is_none(), "the event has two rows: {row:?}");
         }
     }
-    let (mut seen, mut used) = (BTreeSet::new(), BTreeSet::new());
-    for event in write_all() {
+    let (mut written_actions, mut used_fields) = (BTreeSet::new(), BTreeSet::new());
+    for event in write_all_events() {
         let action = &event.values["event.action"];
         let (levels, outcome, expected) = events.get(action).expect(action);
         assert_eq!(&event.fields, expected, "{action}");
@@ -178,31 +178,31 @@ fn every_event_has_the_fields_of_the_documentation() {
             event.level
         );
         assert_eq!(&event.values["event.outcome"], outcome, "{action}");
-        used.extend(event.fields.iter().cloned());
-        seen.insert(action.clone());
+        used_fields.extend(event.fields.iter().cloned());
+        written_actions.insert(action.clone());
     }
     let kinds = AuditAction::ALL.map(|action| action.as_str().to_owned());
     assert_eq!(
-        seen,
+        written_actions,
         BTreeSet::from(kinds),
         "this test should write an event of every kind"
     );
     assert_eq!(
-        seen,
+        written_actions,
         events.into_keys().collect(),
         "the documentation should list exactly the events of the code"
     );
     assert_eq!(
-        used, documented,
+        used_fields, documented,
         "the documentation should list exactly the fields of the events"
     );
 }
 
 #[test]
 fn every_kind_of_actor_is_documented() {
-    let documented: BTreeSet<String> = table("### Actors")
+    let documented: BTreeSet<String> = table_rows("### Actors")
         .iter()
-        .flat_map(|row| names(row[0]))
+        .flat_map(|row| names_in_cell(row[0]))
         .collect();
     let kinds = ActorKind::ALL.map(|kind| kind.as_str().to_owned());
     assert_eq!(documented, BTreeSet::from(kinds));
@@ -210,15 +210,15 @@ fn every_kind_of_actor_is_documented() {
 
 #[test]
 fn an_event_has_the_actor_the_action_and_the_address() {
-    let events = write_all();
-    let of = |action: &str| {
+    let events = write_all_events();
+    let values_of = |action: &str| {
         &events
             .iter()
             .find(|event| event.values["event.action"] == action)
             .unwrap()
             .values
     };
-    let created = of("session.created");
+    let created = values_of("session.created");
     for (field, value) in [
         ("event.outcome", "success"),
         ("user.id", "alice"),
@@ -228,9 +228,9 @@ fn an_event_has_the_actor_the_action_and_the_address() {
     ] {
         assert_eq!(created[field], value, "{field}");
     }
-    assert_eq!(of("session.degraded")["source.ip"], "203.0.113.7");
-    assert_eq!(of("session.aged")["curfew.session.aged_by"], "1m");
-    let denied = of("session.denied");
+    assert_eq!(values_of("session.degraded")["source.ip"], "203.0.113.7");
+    assert_eq!(values_of("session.aged")["curfew.session.aged_by"], "1m");
+    let denied = values_of("session.denied");
     for (field, value) in [
         ("event.reason", "idle_timeout"),
         ("url.domain", "app.example.com"),
@@ -242,7 +242,7 @@ fn an_event_has_the_actor_the_action_and_the_address() {
         assert_eq!(denied[field], value, "{field}");
     }
     assert!(
-        !of("denials.aggregated").contains_key("source.ip"),
+        !values_of("denials.aggregated").contains_key("source.ip"),
         "the aggregated event should not contain the address of one client"
     );
 }

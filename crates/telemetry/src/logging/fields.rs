@@ -10,11 +10,11 @@ use tracing_subscriber::fmt::format::Writer;
 use crate::escape;
 
 /// Writes `message name=value name="a value"`. A value or message cannot look like another field.
-pub(super) struct Fields;
+pub(super) struct HumanFields;
 
-impl<'w> FormatFields<'w> for Fields {
+impl<'w> FormatFields<'w> for HumanFields {
     fn format_fields<R: RecordFields>(&self, writer: Writer<'w>, fields: R) -> fmt::Result {
-        let mut line = Line {
+        let mut line = LineWriter {
             writer,
             separator: "",
             written: Ok(()),
@@ -24,14 +24,14 @@ impl<'w> FormatFields<'w> for Fields {
     }
 }
 
-struct Line<'w> {
+struct LineWriter<'w> {
     writer: Writer<'w>,
     separator: &'static str,
     written: fmt::Result,
 }
 
-impl Line<'_> {
-    fn write(&mut self, field: &Field, value: &str) {
+impl LineWriter<'_> {
+    fn write_field(&mut self, field: &Field, value: &str) {
         // Fields of the crate `log` are already in the line.
         if self.written.is_err() || field.name().starts_with("log.") {
             return;
@@ -50,21 +50,21 @@ impl Line<'_> {
     }
 }
 
-impl Visit for Line<'_> {
+impl Visit for LineWriter<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
         if field.name() == "message" {
             self.record_debug(field, &format_args!("{value}"));
         } else {
-            self.write(field, &escape::quoted(value));
+            self.write_field(field, &escape::quoted(value));
         }
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         let text = format!("{value:?}");
         if field.name() == "message" && !text.contains('=') {
-            self.write(field, &escape::line(&text));
+            self.write_field(field, &escape::line(&text));
         } else {
-            self.write(field, &escape::value(&text));
+            self.write_field(field, &escape::value(&text));
         }
     }
 }

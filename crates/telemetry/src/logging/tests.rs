@@ -47,16 +47,16 @@ fn only_a_terminal_gets_colours() {
 /// A filter matches targets by prefix, so a filter for `curfew` also matches the other crates of the service.
 #[test]
 fn a_filter_for_the_service_includes_its_crates() {
-    let shown = |filter: &str| {
-        let filter = parse(filter).unwrap();
+    let is_enabled = |filter: &str| {
+        let filter = parse_filter(filter).unwrap();
         let subscriber = tracing_subscriber::registry().with(filter);
         tracing::subscriber::with_default(
             subscriber,
             || tracing::enabled!(target: "curfew_store::redis", Level::DEBUG),
         )
     };
-    assert!(shown("curfew=debug"));
-    assert!(shown("info,curfew_store=debug"));
-    assert!(!shown("info"));
-    assert!(!shown("info,curfew::store=debug"));
+    assert!(is_enabled("curfew=debug"));
+    assert!(is_enabled("info,curfew_store=debug"));
+    assert!(!is_enabled("info"));
+    assert!(!is_enabled("info,curfew::store=debug"));
 }

@@ -6,18 +6,18 @@ use super::{Metrics, Registrar};
 #[derive(Debug)]
 pub(super) struct ConfigMetrics {
     pub(super) reloads: IntCounterVec,
-    pub(super) in_force: IntGauge,
+    pub(super) last_reload_succeeded: IntGauge,
 }
 
 impl ConfigMetrics {
     pub(super) fn new(registrar: &Registrar<'_>) -> Result<Self, prometheus::Error> {
-        let in_force = registrar.gauge(
+        let last_reload_succeeded = registrar.gauge(
             "curfew_config_last_reload_successful",
             "Whether the last configuration reload succeeded.",
         )?;
-        in_force.set(1);
+        last_reload_succeeded.set(1);
         Ok(Self {
-            in_force,
+            last_reload_succeeded,
             reloads: registrar.counters(
                 "curfew_config_reloads_total",
                 "Configuration reloads by result.",
@@ -28,10 +28,10 @@ impl ConfigMetrics {
 }
 
 impl Metrics {
-    /// Counts a configuration reload; `in_force` is false if the new configuration was rejected.
-    pub fn config_reload(&self, in_force: bool) {
-        let result = if in_force { "ok" } else { "refused" };
+    /// Counts a configuration reload; `is_in_force` is false if the new configuration was rejected.
+    pub fn config_reload(&self, is_in_force: bool) {
+        let result = if is_in_force { "ok" } else { "refused" };
         self.config.reloads.with_label_values(&[result]).inc();
-        self.config.in_force.set(i64::from(in_force));
+        self.config.last_reload_succeeded.set(i64::from(is_in_force));
     }
 }

@@ -48,7 +48,7 @@ impl Metrics {
     }
 
     /// Counts the delivery of a session end to the webhook. `result` is `sent`, `given_up` or `dropped`.
-    pub fn webhook(&self, result: &str) {
+    pub fn count_webhook_delivery(&self, result: &str) {
         self.sessions.webhooks.with_label_values(&[result]).inc();
     }
 }

@@ -96,7 +96,7 @@ impl Metrics {
 
     /// Counts a request to another authorization service, with its result (`allow`, `deny` or `error`) and its
     /// duration.
-    pub fn delegate_asked(&self, service: &str, answer: &str, seconds: f64) {
+    pub fn record_delegate_answer(&self, service: &str, answer: &str, seconds: f64) {
         let labels = [service, answer];
         self.sources
             .delegate_answers

@@ -22,7 +22,7 @@ pub enum SessionKey {
     Claim(String),
 }
 
-/// The request has several cookies that could identify the session.
+/// The cookie that identifies the session has several different values, or an invalid value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ambiguous;
 

@@ -140,7 +140,7 @@ impl SignInClaims {
         Self {
             malformed_auth_time: signed_in.is_err(),
             issuer: Some(issuer)
-                .filter(|issuer| !issuer.is_empty() && Attributes::is_value(issuer))
+                .filter(|issuer| !issuer.is_empty() && Attributes::is_valid_value(issuer))
                 .map(str::to_owned),
             signed_in: signed_in.ok().flatten(),
             provider_names: names.iter().flatten().map(Subject::to_string).collect(),

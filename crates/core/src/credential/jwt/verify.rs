@@ -333,7 +333,7 @@ impl Issuer {
     ) -> Result<Attributes, InvalidJwt> {
         let mut attributes = BTreeMap::new();
         attributes.insert(Attributes::SOURCE.to_owned(), vec![source.to_owned()]);
-        if Attributes::is_value(&self.issuer) {
+        if Attributes::is_valid_value(&self.issuer) {
             attributes.insert(Attributes::ISSUER.to_owned(), vec![self.issuer.clone()]);
         }
         let names = SignInClaims::of(claims).provider_names;
@@ -359,7 +359,7 @@ impl Issuer {
         // A display name that is not valid in a header is omitted. The person can still sign in.
         for name in ["name", "preferred_username"] {
             let text = claims.get(name).and_then(Value::as_str);
-            if let Some(text) = text.filter(|text| Attributes::is_value(text)) {
+            if let Some(text) = text.filter(|text| Attributes::is_valid_value(text)) {
                 attributes.insert(name.to_owned(), vec![text.to_owned()]);
             }
         }

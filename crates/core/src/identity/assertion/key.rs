@@ -14,10 +14,10 @@ use sha2::{Digest, Sha256};
 /// A key for signing assertions. `Debug` shows only its ID.
 pub struct AssertionKey {
     id: String,
-    pair: Pair,
+    pair: SigningKeyPair,
 }
 
-enum Pair {
+enum SigningKeyPair {
     Ed25519(Ed25519KeyPair),
     P256(EcdsaKeyPair),
 }
@@ -40,15 +40,15 @@ impl AssertionKey {
         let der = der.secret_pkcs8_der();
         // OpenSSL omits the public key for Ed25519, but includes it for P-256.
         let pair = match Ed25519KeyPair::from_pkcs8_maybe_unchecked(der) {
-            Ok(pair) => Pair::Ed25519(pair),
+            Ok(pair) => SigningKeyPair::Ed25519(pair),
             Err(_) => {
                 let kind = &ECDSA_P256_SHA256_FIXED_SIGNING;
                 let pair = EcdsaKeyPair::from_pkcs8(kind, der, &SystemRandom::new());
-                Pair::P256(pair.map_err(|_| AssertionKeyError)?)
+                SigningKeyPair::P256(pair.map_err(|_| AssertionKeyError)?)
             }
         };
         // RFC 7638: a hash over the required members, sorted by name.
-        let thumbprint = Sha256::digest(pair.members().to_string());
+        let thumbprint = Sha256::digest(pair.required_members().to_string());
         Ok(Self {
             id: URL_SAFE_NO_PAD.encode(thumbprint),
             pair,
@@ -65,14 +65,14 @@ impl AssertionKey {
     #[must_use]
     pub const fn algorithm(&self) -> &'static str {
         match self.pair {
-            Pair::Ed25519(_) => "EdDSA",
-            Pair::P256(_) => "ES256",
+            SigningKeyPair::Ed25519(_) => "EdDSA",
+            SigningKeyPair::P256(_) => "ES256",
         }
     }
 
     /// The public key as a JSON Web Key.
-    pub(super) fn public(&self) -> Value {
-        let mut key = self.pair.members();
+    pub(super) fn public_jwk(&self) -> Value {
+        let mut key = self.pair.required_members();
         key["kid"] = json!(self.id);
         key["alg"] = json!(self.algorithm());
         key["use"] = json!("sig");
@@ -81,25 +81,25 @@ impl AssertionKey {
 
     pub(super) fn sign(&self, message: &[u8]) -> impl AsRef<[u8]> + use<> {
         match &self.pair {
-            Pair::Ed25519(pair) => Signed(Some(pair.sign(message))),
+            SigningKeyPair::Ed25519(pair) => SignatureBytes(Some(pair.sign(message))),
             // Signing fails if the OS random number generator fails. The assertion is then invalid.
-            Pair::P256(pair) => Signed(pair.sign(&SystemRandom::new(), message).ok()),
+            SigningKeyPair::P256(pair) => SignatureBytes(pair.sign(&SystemRandom::new(), message).ok()),
         }
     }
 }
 
 /// A signature; `None` if signing failed.
-struct Signed(Option<Signature>);
+struct SignatureBytes(Option<Signature>);
 
-impl AsRef<[u8]> for Signed {
+impl AsRef<[u8]> for SignatureBytes {
     fn as_ref(&self) -> &[u8] {
         self.0.as_ref().map_or(&[], AsRef::as_ref)
     }
 }
 
-impl Pair {
+impl SigningKeyPair {
     /// The required members of the public JWK. `serde_json` writes an object's members sorted by name here.
-    fn members(&self) -> Value {
+    fn required_members(&self) -> Value {
         let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         match self {
             Self::Ed25519(pair) => {

@@ -10,12 +10,12 @@ const ED25519: &str = include_str!("ed25519-for-tests.pem");
 const P256: &str = include_str!("p256-for-tests.pem");
 
 fn signer(key: &str, others: &[&str]) -> AssertionSigner {
-    let read = |pem: &str| AssertionKey::from_pem(pem.as_bytes()).unwrap();
+    let parse = |pem: &str| AssertionKey::from_pem(pem.as_bytes()).unwrap();
     AssertionSigner {
         issuer: "curfew".to_owned(),
         lifetime: MINUTE,
-        key: read(key),
-        others: others.iter().map(|pem| read(pem)).collect(),
+        key: parse(key),
+        others: others.iter().map(|pem| parse(pem)).collect(),
     }
 }
 
@@ -43,7 +43,7 @@ fn decode_part(token: &str, index: usize) -> Map<String, Value> {
 }
 
 /// Verifies an assertion as an application does: only with the published keys and without Curfew's code.
-fn is_signed(token: &str, published: &Value) -> bool {
+fn is_valid_assertion(token: &str, published: &Value) -> bool {
     let set: jsonwebtoken::jwk::JwkSet = serde_json::from_value(published.clone()).unwrap();
     let header = jsonwebtoken::decode_header(token).unwrap();
     let jwk = set.find(&header.kid.unwrap()).unwrap();
@@ -64,7 +64,7 @@ fn an_application_can_verify_the_identity() {
         let signer = signer(pem, &[]);
         let now = START.plus(MINUTE);
         let token = signer.sign(&identity, &session, "App.Example.com.:8443", now);
-        assert!(is_signed(&token, &signer.published()), "{algorithm}");
+        assert!(is_valid_assertion(&token, &signer.published()), "{algorithm}");
         let header = decode_part(&token, 0);
         assert_eq!(header["alg"], algorithm);
         assert_eq!(header["typ"], "curfew-assertion+jwt");
@@ -90,7 +90,7 @@ fn an_application_can_verify_the_identity() {
                 .unwrap()
                 .0
         );
-        assert!(!is_signed(&forged, &signer.published()));
+        assert!(!is_valid_assertion(&forged, &signer.published()));
     }
 }
 
@@ -103,10 +103,10 @@ fn assertions_stay_valid_after_a_key_rotation() {
     let before = sign(&signer(ED25519, &[P256]));
     let after = signer(P256, &[ED25519]);
     assert!(
-        is_signed(&before, &after.published()),
+        is_valid_assertion(&before, &after.published()),
         "the key set should still contain the old key"
     );
-    assert!(is_signed(&sign(&after), &after.published()));
+    assert!(is_valid_assertion(&sign(&after), &after.published()));
     // Curfew's parser for key sets of identity providers accepts the key set, too.
     let set = after.published().to_string();
     assert!(
@@ -133,7 +133,7 @@ fn the_key_id_is_the_jwk_thumbprint() {
     let key = AssertionKey::from_pem(pem.as_bytes()).unwrap();
     assert_eq!(key.id(), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
     assert_eq!(
-        key.public()["x"],
+        key.public_jwk()["x"],
         "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
     );
     assert!(!format!("{key:?}").contains("nWGx"));
