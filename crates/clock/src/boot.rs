@@ -11,13 +11,13 @@ pub struct BootClock;
 
 /// The monotonic clock, which includes suspend on macOS.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-const CLOCK: ClockId = ClockId::Monotonic;
+const CLOCK_ID: ClockId = ClockId::Monotonic;
 #[cfg(any(target_os = "linux", target_os = "android"))]
-const CLOCK: ClockId = ClockId::Boottime;
+const CLOCK_ID: ClockId = ClockId::Boottime;
 
 impl Clock for BootClock {
     fn now(&self) -> Timestamp {
-        let time = clock_gettime(CLOCK);
+        let time = clock_gettime(CLOCK_ID);
         let millis = time.tv_sec * 1000 + time.tv_nsec / 1_000_000;
         Timestamp::from_millis(u64::try_from(millis).unwrap_or(0))
     }

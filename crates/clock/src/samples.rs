@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 
 /// The maximum number of samples that are kept for an estimate.
-const WINDOW: usize = 8;
+const MAX_SAMPLES: usize = 8;
 /// The maximum age of a sample, in milliseconds. Clock drift makes older samples inaccurate.
 const MAX_AGE_MILLIS: i64 = 10_000;
 /// A difference between two samples that neither network delay nor drift explains, in milliseconds.
@@ -16,7 +16,7 @@ pub(super) struct Sample {
     /// The boot time at which the response arrived.
     pub(super) at: i64,
     /// The offset of the store's clock from boot time, accurate to half of `round_trip`.
-    pub(super) ahead: i64,
+    pub(super) offset: i64,
     /// The round-trip time of the request.
     pub(super) round_trip: i64,
 }
@@ -44,13 +44,13 @@ impl Samples {
     pub(super) fn add(&mut self, sample: Sample, acceptance: AcceptanceRule) {
         if self.accepted.is_empty() || agrees(&self.accepted, sample) {
             self.candidates.clear();
-            push(&mut self.accepted, sample);
+            push_sample(&mut self.accepted, sample);
             return;
         }
         if !agrees(&self.candidates, sample) {
             self.candidates.clear();
         }
-        push(&mut self.candidates, sample);
+        push_sample(&mut self.candidates, sample);
         if is_settled(&self.candidates, acceptance) {
             self.accepted = std::mem::take(&mut self.candidates);
         }
@@ -59,14 +59,14 @@ impl Samples {
     /// The accepted offset of the store's clock from boot time, and its uncertainty, in milliseconds. Both come from
     /// the sample with the shortest round trip.
     pub(super) fn accepted_offset(&self) -> Option<(i64, i64)> {
-        best(&self.accepted).map(|best| (best.ahead, best.round_trip / 2))
+        with_shortest_round_trip(&self.accepted).map(|best| (best.offset, best.round_trip / 2))
     }
 
     /// The latest measured offset of the store's clock from boot time, accepted or not, in milliseconds.
     pub(super) fn latest_offset(&self) -> Option<i64> {
-        best(&self.candidates)
-            .or_else(|| best(&self.accepted))
-            .map(|best| best.ahead)
+        with_shortest_round_trip(&self.candidates)
+            .or_else(|| with_shortest_round_trip(&self.accepted))
+            .map(|best| best.offset)
     }
 
     /// Whether the latest sample agrees with the accepted offset.
@@ -81,31 +81,31 @@ impl Samples {
 }
 
 /// Adds a sample. Removes the samples older than [`MAX_AGE_MILLIS`], and one sample if the window is full.
-fn push(samples: &mut VecDeque<Sample>, sample: Sample) {
+fn push_sample(samples: &mut VecDeque<Sample>, sample: Sample) {
     samples.retain(|earlier| earlier.at >= sample.at - MAX_AGE_MILLIS);
     // The first sample stays, because its time shows how long the samples have agreed.
-    if samples.len() >= WINDOW {
+    if samples.len() >= MAX_SAMPLES {
         samples.remove(1);
     }
     samples.push_back(sample);
 }
 
 /// Returns the sample with the shortest round trip.
-fn best(samples: &VecDeque<Sample>) -> Option<Sample> {
+fn with_shortest_round_trip(samples: &VecDeque<Sample>) -> Option<Sample> {
     // Skip the first sample of a full window, because drift has made its offset inaccurate.
-    let skipped = usize::from(samples.len() >= WINDOW);
-    let recent = samples.iter().skip(skipped);
+    let skipped_count = usize::from(samples.len() >= MAX_SAMPLES);
+    let recent = samples.iter().skip(skipped_count);
     recent.copied().min_by_key(|sample| sample.round_trip)
 }
 
 /// Whether network delay and drift explain the difference between a sample and the best earlier sample.
 fn agrees(samples: &VecDeque<Sample>, sample: Sample) -> bool {
-    let (Some(best), Some(last)) = (best(samples), samples.back()) else {
+    let (Some(best), Some(last)) = (with_shortest_round_trip(samples), samples.back()) else {
         return false;
     };
     let drift = (sample.at - last.at).max(0) / DRIFT_DIVISOR;
     let tolerance = JUMP_MILLIS + (best.round_trip + sample.round_trip) / 2 + drift;
-    (sample.ahead - best.ahead).abs() <= tolerance
+    (sample.offset - best.offset).abs() <= tolerance
 }
 
 fn is_settled(samples: &VecDeque<Sample>, acceptance: AcceptanceRule) -> bool {
@@ -125,65 +125,65 @@ mod tests {
         min_span: 2_000,
     };
 
-    fn sample(at: i64, ahead: i64) -> Sample {
+    fn sample(at: i64, offset: i64) -> Sample {
         Sample {
             at,
-            ahead,
+            offset,
             round_trip: 2,
         }
     }
 
-    /// Returns samples with these pairs of `at` and `ahead`.
-    fn samples_from(samples: &[(i64, i64)]) -> Samples {
-        let mut all = Samples::default();
-        for (at, ahead) in samples {
-            all.add(sample(*at, *ahead), ACCEPTANCE);
+    /// Returns samples with these pairs of `at` and `offset`.
+    fn samples_from(pairs: &[(i64, i64)]) -> Samples {
+        let mut samples = Samples::default();
+        for (at, offset) in pairs {
+            samples.add(sample(*at, *offset), ACCEPTANCE);
         }
-        all
+        samples
     }
 
     #[test]
     fn one_outlier_has_no_effect() {
-        let all = samples_from(&[(0, 7), (500, 7), (1_000, 86_400_000), (1_500, 7)]);
-        assert_eq!(all.accepted_offset(), Some((7, 1)));
-        assert!(all.is_undisputed());
+        let samples = samples_from(&[(0, 7), (500, 7), (1_000, 86_400_000), (1_500, 7)]);
+        assert_eq!(samples.accepted_offset(), Some((7, 1)));
+        assert!(samples.is_undisputed());
     }
 
     #[test]
     fn several_samples_over_two_seconds_are_accepted() {
         let hour = 3_600_000;
-        let mut all = samples_from(&[(0, 7), (500, hour), (1_000, hour), (2_499, hour)]);
+        let mut samples = samples_from(&[(0, 7), (500, hour), (1_000, hour), (2_499, hour)]);
         assert_eq!(
-            all.accepted_offset(),
+            samples.accepted_offset(),
             Some((7, 1)),
             "samples over less than two seconds should not be accepted"
         );
-        assert_eq!(all.latest_offset(), Some(hour));
-        assert!(!all.is_settled(ACCEPTANCE));
-        all.add(sample(2_500, hour), ACCEPTANCE);
-        assert_eq!(all.accepted_offset(), Some((hour, 1)));
-        assert!(all.is_settled(ACCEPTANCE));
+        assert_eq!(samples.latest_offset(), Some(hour));
+        assert!(!samples.is_settled(ACCEPTANCE));
+        samples.add(sample(2_500, hour), ACCEPTANCE);
+        assert_eq!(samples.accepted_offset(), Some((hour, 1)));
+        assert!(samples.is_settled(ACCEPTANCE));
     }
 
     #[test]
     fn samples_that_disagree_with_each_other_are_not_accepted() {
-        let mut all = samples_from(&[(0, 7)]);
+        let mut samples = samples_from(&[(0, 7)]);
         for at in 1..40 {
-            all.add(sample(at * 500, at * 60_000), ACCEPTANCE);
+            samples.add(sample(at * 500, at * 60_000), ACCEPTANCE);
         }
-        assert_eq!(all.accepted_offset(), Some((7, 1)));
+        assert_eq!(samples.accepted_offset(), Some((7, 1)));
     }
 
     #[test]
-    fn the_sample_with_the_shortest_round_trip_counts() {
-        let mut all = samples_from(&[(0, 7)]);
+    fn the_offset_comes_from_the_sample_with_the_shortest_round_trip() {
+        let mut samples = samples_from(&[(0, 7)]);
         let slow = Sample {
             at: 500,
-            ahead: 200,
+            offset: 200,
             round_trip: 400,
         };
-        all.add(slow, ACCEPTANCE);
-        assert_eq!(all.accepted_offset(), Some((7, 1)));
-        assert!(all.is_undisputed());
+        samples.add(slow, ACCEPTANCE);
+        assert_eq!(samples.accepted_offset(), Some((7, 1)));
+        assert!(samples.is_undisputed());
     }
 }

@@ -7,8 +7,8 @@ pub(super) const MAX_SLEW_MICROS_PER_MS: i64 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Slew {
     /// The boot time at which the offset starts to move, in milliseconds.
-    since: i64,
-    /// Decision time minus boot time at `since`, in microseconds.
+    start: i64,
+    /// Decision time minus boot time at `start`, in microseconds.
     offset: i64,
     /// The final offset, in microseconds.
     target: i64,
@@ -18,9 +18,9 @@ pub(super) struct Slew {
 
 impl Slew {
     /// A clock with a fixed offset from the boot-time clock, in microseconds.
-    pub(super) const fn at(boot: i64, offset: i64, rate: i64) -> Self {
+    pub(super) const fn fixed(boot: i64, offset: i64, rate: i64) -> Self {
         Self {
-            since: boot,
+            start: boot,
             offset,
             target: offset,
             rate,
@@ -30,23 +30,23 @@ impl Slew {
     /// Decision time minus boot time, in microseconds. `boot` is the boot time in milliseconds.
     pub(super) fn offset(&self, boot: i64) -> i64 {
         let max_change = boot
-            .saturating_sub(self.since)
+            .saturating_sub(self.start)
             .max(0)
             .saturating_mul(self.rate);
-        let rest = self.target.saturating_sub(self.offset);
+        let remaining = self.target.saturating_sub(self.offset);
         self.offset
-            .saturating_add(rest.clamp(-max_change, max_change))
+            .saturating_add(remaining.clamp(-max_change, max_change))
     }
 
     /// Decision time at the boot time `boot`; both are in milliseconds.
-    pub(super) fn now(&self, boot: i64) -> i64 {
+    pub(super) fn decision_time(&self, boot: i64) -> i64 {
         boot.saturating_add(self.offset(boot).div_euclid(1000))
     }
 
     /// Returns the same clock with a new target for its offset.
     pub(super) fn with_target(&self, boot: i64, target: i64) -> Self {
         Self {
-            since: boot,
+            start: boot,
             offset: self.offset(boot),
             target,
             rate: self.rate,
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn the_offset_slews_by_a_thousandth_and_stops_at_the_target() {
-        let clock = Slew::at(1_000, 5_000, 1).with_target(1_000, 9_000);
+        let clock = Slew::fixed(1_000, 5_000, 1).with_target(1_000, 9_000);
         assert_eq!(clock.offset(1_000), 5_000);
         assert_eq!(
             clock.offset(2_000),
@@ -83,7 +83,7 @@ mod tests {
         assert_eq!(clock.offset(500_000), 9_000);
         let back = clock.with_target(2_000, 0);
         assert_eq!(back.offset(4_000), 4_000);
-        assert_eq!(back.now(4_000), 4_004);
+        assert_eq!(back.decision_time(4_000), 4_004);
     }
 
     proptest! {
@@ -91,14 +91,14 @@ mod tests {
         fn the_slew_rate_is_bounded_for_every_target_change(
             targets in proptest::collection::vec((0_i64..3_000, -10_000_000_i64..10_000_000), 1..40),
         ) {
-            let (start, mut boot) = (Slew::at(0, 0, 1), 0);
+            let (start, mut boot) = (Slew::fixed(0, 0, 1), 0);
             let mut clock = start;
             for (pause, target) in targets {
                 boot += pause;
                 clock = clock.with_target(boot, target);
             }
-            let moved = clock.offset(boot) - start.offset(0);
-            prop_assert!(moved.abs() <= boot, "{moved} µs in {boot} ms");
+            let change = clock.offset(boot) - start.offset(0);
+            prop_assert!(change.abs() <= boot, "{change} µs in {boot} ms");
         }
     }
 }

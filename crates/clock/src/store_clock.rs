@@ -81,8 +81,8 @@ impl StoreClock {
     #[must_use]
     pub fn store_ahead_of_wall(&self) -> i64 {
         let boot = millis(self.boot.now());
-        let ahead = self.timeline.lock().store_ahead_of_boot();
-        ahead.map_or(0, |ahead| boot + ahead - millis(self.wall.now()))
+        let store_offset = self.timeline.lock().store_offset_from_boot();
+        store_offset.map_or(0, |store_offset| boot + store_offset - millis(self.wall.now()))
     }
 
     /// The offset of the store's clock from decision time, in milliseconds.
@@ -90,8 +90,8 @@ impl StoreClock {
     pub fn store_ahead(&self) -> i64 {
         let boot = millis(self.boot.now());
         let timeline = self.timeline.lock();
-        match (timeline.slew(), timeline.store_ahead_of_boot()) {
-            (Some(slew), Some(ahead)) => boot + ahead - slew.now(boot),
+        match (timeline.slew(), timeline.store_offset_from_boot()) {
+            (Some(slew), Some(store_offset)) => boot + store_offset - slew.decision_time(boot),
             _ => 0,
         }
     }
@@ -122,7 +122,7 @@ impl StoreClock {
         let round_trip = received.saturating_sub(sent).max(0);
         let sample = Sample {
             at: received,
-            ahead: millis(store) - sent - round_trip / 2,
+            offset: millis(store) - sent - round_trip / 2,
             round_trip,
         };
         let mut timeline = self.timeline.lock();
@@ -134,9 +134,9 @@ impl StoreClock {
     #[must_use]
     pub fn process_record(&self, record: Option<TimelineRecord>) -> TimelineAction {
         let boot = millis(self.boot.now());
-        let wall = millis(self.wall.now()) - boot;
+        let wall_offset = millis(self.wall.now()) - boot;
         let mut timeline = self.timeline.lock();
-        let action = timeline.process_record(boot, record, wall);
+        let action = timeline.process_record(boot, record, wall_offset);
         self.publish(&timeline);
         action
     }
@@ -158,12 +158,12 @@ impl StoreClock {
             return;
         }
         let boot = millis(self.boot.now());
-        let (before, now) = (
-            published.slew.map(|slew| slew.now(boot)),
-            slew.map(|slew| slew.now(boot)),
+        let (old_time, new_time) = (
+            published.slew.map(|slew| slew.decision_time(boot)),
+            slew.map(|slew| slew.decision_time(boot)),
         );
         // Only an operator moves decision time back by more than a rounding error.
-        let is_continuous = matches!((before, now), (Some(before), Some(now)) if now >= before - 1);
+        let is_continuous = matches!((old_time, new_time), (Some(old), Some(new)) if new >= old - 1);
         let latest = if is_continuous {
             published.latest.load(Ordering::Relaxed)
         } else {
@@ -187,13 +187,13 @@ impl Clock for StoreClock {
         let Some(slew) = published.slew else {
             return self.wall.now();
         };
-        let now = timestamp(slew.now(millis(self.boot.now()))).as_millis();
+        let now = timestamp(slew.decision_time(millis(self.boot.now()))).as_millis();
         let latest = published.latest.load(Ordering::Relaxed);
         if now <= latest {
             return Timestamp::from_millis(latest);
         }
-        let before = published.latest.fetch_max(now, Ordering::Relaxed);
-        Timestamp::from_millis(before.max(now))
+        let previous = published.latest.fetch_max(now, Ordering::Relaxed);
+        Timestamp::from_millis(previous.max(now))
     }
 }
 
@@ -222,7 +222,7 @@ mod tests {
         }
 
         /// Creates the clock of a replica on this machine, with a wall clock that stands at `wall`.
-        fn clock(&self, wall: Timestamp) -> StoreClock {
+        fn new_clock(&self, wall: Timestamp) -> StoreClock {
             let wall = Arc::new(ManualClock::new(wall));
             StoreClock::with_clocks(Arc::new(self.boot.clone()), wall, Some([7; 8]))
         }
@@ -251,7 +251,7 @@ mod tests {
     fn machines_with_different_wall_clocks_agree() {
         for wall in [START.plus(7 * MINUTE), START.minus(5 * MINUTE), START] {
             let mut simulation = Simulation::new();
-            let clock = simulation.clock(wall);
+            let clock = simulation.new_clock(wall);
             simulation.heartbeat(&clock);
             // If the wall clock and the store's clock disagree, the replica needs several samples to join.
             assert_eq!(clock.has_joined(), wall == START);
@@ -266,14 +266,14 @@ mod tests {
     #[test]
     fn a_restarted_process_continues_with_the_boot_time_clock() {
         let mut simulation = Simulation::new();
-        let clock = simulation.clock(START);
+        let clock = simulation.new_clock(START);
         simulation.run(&clock, 10 * SECOND);
         drop(clock);
         simulation.boot.advance(MINUTE);
         let elapsed = 10 * SECOND + MINUTE;
         for (store, wall) in [(MINUTE, 60 * MINUTE), (61 * MINUTE, 60 * MINUTE)] {
             simulation.store.set(START.plus(10 * SECOND).plus(store));
-            let restarted = simulation.clock(START.plus(wall));
+            let restarted = simulation.new_clock(START.plus(wall));
             simulation.heartbeat(&restarted);
             assert!(restarted.has_joined());
             assert_eq!(restarted.now(), START.plus(elapsed));
@@ -282,19 +282,19 @@ mod tests {
 
     #[test]
     fn an_operator_can_step_decision_time_forward_and_back() {
-        for (ahead, back) in [(MINUTE, false), (60 * MINUTE, true)] {
+        for (jump, is_backward) in [(MINUTE, false), (60 * MINUTE, true)] {
             let mut simulation = Simulation::new();
-            let clock = simulation.clock(START);
+            let clock = simulation.new_clock(START);
             simulation.run(&clock, 5 * SECOND);
             let at = simulation.store.now();
-            simulation.store.set(if back {
-                at.minus(ahead)
+            simulation.store.set(if is_backward {
+                at.minus(jump)
             } else {
-                at.plus(ahead)
+                at.plus(jump)
             });
             simulation.run(&clock, 10 * SECOND);
-            let sign = if back { -1 } else { 1 };
-            let difference = sign * i64::try_from(ahead.as_millis()).unwrap();
+            let sign = if is_backward { -1 } else { 1 };
+            let difference = sign * i64::try_from(jump.as_millis()).unwrap();
             let measured = clock.disagreement().store_ahead.unwrap();
             assert!((measured - difference).abs() < 100, "{measured}");
             assert!(!clock.disagreement().is_accepted);
@@ -311,7 +311,7 @@ mod tests {
     #[test]
     fn a_paused_machine_catches_up_with_the_others() {
         let mut simulation = Simulation::new();
-        let (paused, other) = (simulation.clock(START), simulation.clock(START));
+        let (paused, other) = (simulation.new_clock(START), simulation.new_clock(START));
         simulation.heartbeat(&paused);
         simulation.run(&other, 5 * SECOND);
         // Only this machine was paused, so its decision time is five minutes behind the decision time of the other
@@ -336,9 +336,9 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_shows_wall_time_before_the_first_sample() {
+    fn the_clock_shows_the_wall_time_before_the_first_sample() {
         let simulation = Simulation::new();
-        let clock = simulation.clock(START);
+        let clock = simulation.new_clock(START);
         assert!(!clock.has_joined());
         assert_eq!(clock.now(), START);
     }

@@ -4,7 +4,7 @@
 
 mod join;
 #[cfg(test)]
-mod model;
+mod simulation;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -57,7 +57,7 @@ const DISPUTED_REFRESH_MILLIS: i64 = 2 * REFRESH_MILLIS;
 const DECAY_DIVISOR: i64 = 2;
 /// The largest lag behind the other replicas that a replica corrects by slewing, in milliseconds. A replica with a
 /// larger lag counts as paused, and steps forward.
-const PAUSE_MILLIS: i64 = 2_500;
+const MAX_SLEWED_LAG_MILLIS: i64 = 2_500;
 /// The maximum number of record changes by other replicas that a replica keeps.
 const MAX_CHANGES: usize = 4;
 
@@ -78,7 +78,7 @@ pub struct Disagreement {
     pub store_ahead: Option<i64>,
     /// The decision time of the other replicas minus the decision time of this replica, in milliseconds; `None` while
     /// the replicas agree.
-    pub replicas_ahead: Option<i64>,
+    pub replicas_offset: Option<i64>,
     /// Whether an operator has accepted the difference from the store's clock.
     pub is_accepted: bool,
 }
@@ -106,9 +106,9 @@ pub(super) struct Timeline {
     /// The latest record from the store.
     record: Option<TimelineRecord>,
     /// The boot time at which this replica first read the current record.
-    record_since: i64,
+    record_read_at: i64,
     /// The boot time at which this replica last read a record without `is_disputed`.
-    undisputed_since: i64,
+    last_undisputed_at: i64,
     /// The changes that other replicas made to the record. Each entry is the boot time of the change, and the lead of
     /// the writer's decision time over this replica's decision time, both in milliseconds.
     changes: VecDeque<(i64, i64)>,
@@ -125,8 +125,8 @@ impl Timeline {
             samples: Samples::default(),
             slew: None,
             record: None,
-            record_since: 0,
-            undisputed_since: 0,
+            record_read_at: 0,
+            last_undisputed_at: 0,
             changes: VecDeque::new(),
             steps: 0,
         }
@@ -138,43 +138,43 @@ impl Timeline {
     }
 
     /// The latest measured offset of the store's clock from boot time, in milliseconds.
-    pub(super) fn store_ahead_of_boot(&self) -> Option<i64> {
+    pub(super) fn store_offset_from_boot(&self) -> Option<i64> {
         self.samples.latest_offset()
     }
 
     /// Adds a measurement of the store's clock.
     pub(super) fn add_sample(&mut self, sample: Sample) {
         self.samples.add(sample, self.tuning.acceptance);
-        self.follow(sample.at);
+        self.update_slew(sample.at);
     }
 
     /// Processes a record from the store, and returns the action that the caller must take. `boot` is the boot time
-    /// at which the caller read the record. `wall` is the offset of this machine's wall clock from boot time, in
-    /// milliseconds.
+    /// at which the caller read the record. `wall_offset` is the offset of this machine's wall clock from boot time,
+    /// in milliseconds.
     pub(super) fn process_record(
         &mut self,
         boot: i64,
         record: Option<TimelineRecord>,
-        wall: i64,
+        wall_offset: i64,
     ) -> TimelineAction {
-        let changed = self.record != record;
-        let is_first = changed && self.record.is_none();
-        if changed {
-            self.record_since = boot;
+        let has_changed = self.record != record;
+        let is_first = has_changed && self.record.is_none();
+        if has_changed {
+            self.record_read_at = boot;
             self.record = record;
             if is_first || !record.is_some_and(|record| record.is_disputed) {
-                self.undisputed_since = boot;
+                self.last_undisputed_at = boot;
             }
         }
         let Some(slew) = self.slew else {
-            return self.join(boot, changed && !is_first, wall);
+            return self.try_join(boot, has_changed && !is_first, wall_offset);
         };
-        if let Some(record) = self.record.filter(|_| changed) {
+        if let Some(record) = self.record.filter(|_| has_changed) {
             if record.steps > self.steps {
                 self.step_to_store(boot, record);
             } else if record.writer != self.writer && !record.is_disputed {
-                let ahead = record.at - slew.now(boot);
-                self.changes.push_back((boot, ahead));
+                let lead = record.at - slew.decision_time(boot);
+                self.changes.push_back((boot, lead));
                 if self.changes.len() > MAX_CHANGES {
                     self.changes.pop_front();
                 }
@@ -183,23 +183,23 @@ impl Timeline {
         self.changes
             .retain(|(at, _)| *at >= boot - 2 * self.tuning.abandoned_after);
         self.catch_up(boot);
-        self.follow(boot);
-        self.maintain(boot)
+        self.update_slew(boot);
+        self.maintain_record(boot)
     }
 
     /// Returns a record with the choice of an operator. The caller must write the record to the store. The result is
     /// `None` while the samples disagree, and before this replica has joined.
     pub(super) fn accept(&self, boot: i64, accepted: Accepted) -> Option<TimelineRecord> {
-        let (ahead, _) = self.samples.accepted_offset().filter(|_| {
+        let (store_offset, _) = self.samples.accepted_offset().filter(|_| {
             // A disputed offset is not a valid target for a step.
             self.samples.is_settled(self.tuning.acceptance)
         })?;
-        let store = boot + ahead;
+        let store_time = boot + store_offset;
         let record = self.own_record(boot, self.slew?);
         Some(match accepted {
             Accepted::Store => TimelineRecord {
                 offset: 0,
-                at: store,
+                at: store_time,
                 steps: record.steps + 1,
                 accepted: None,
                 ..record
@@ -216,48 +216,48 @@ impl Timeline {
         let Some(slew) = self.slew else {
             return Disagreement::default();
         };
-        let now = slew.now(boot);
+        let now = slew.decision_time(boot);
         let tolerance = self.tuning.tolerance;
         let exceeds_tolerance = |difference: &i64| difference.abs() > tolerance;
-        let store_ahead = self.samples.latest_offset().map(|ahead| boot + ahead - now);
+        let store_ahead = self.samples.latest_offset().map(|store_offset| boot + store_offset - now);
         let accepted = self.record.and_then(|record| record.accepted);
         // The record can be one refresh interval old, so its writer can seem to be behind by one interval.
-        let differs = |ahead: &i64| *ahead > tolerance || *ahead < -tolerance - REFRESH_MILLIS;
+        let differs = |lead: &i64| *lead > tolerance || *lead < -tolerance - REFRESH_MILLIS;
         let all_differ =
-            self.changes.len() > 1 && self.changes.iter().all(|(_, ahead)| differs(ahead));
-        let latest = self.changes.back().map(|(_, ahead)| *ahead);
+            self.changes.len() > 1 && self.changes.iter().all(|(_, lead)| differs(lead));
+        let latest_lead = self.changes.back().map(|(_, lead)| *lead);
         Disagreement {
             store_ahead: store_ahead.filter(exceeds_tolerance),
-            replicas_ahead: latest.filter(|_| all_differ),
+            replicas_offset: latest_lead.filter(|_| all_differ),
             // An accepted difference only shrinks. A larger difference is new, so it is not accepted.
-            is_accepted: matches!((accepted, store_ahead), (Some(offset), Some(ahead))
-                if ahead.signum() != offset.signum() && ahead.abs() <= offset.abs() + tolerance),
+            is_accepted: matches!((accepted, store_ahead), (Some(accepted), Some(current))
+                if current.signum() != accepted.signum() && current.abs() <= accepted.abs() + tolerance),
         }
     }
 
     /// The decision time that the record and the accepted samples give, and its uncertainty, both in milliseconds.
     fn recorded_time(&self, boot: i64, record: TimelineRecord) -> Option<(i64, i64)> {
-        let (ahead, uncertainty) = self.samples.accepted_offset()?;
-        Some((boot + ahead + record.offset.div_euclid(1000), uncertainty))
+        let (store_offset, uncertainty) = self.samples.accepted_offset()?;
+        Some((boot + store_offset + record.offset.div_euclid(1000), uncertainty))
     }
 
     /// Whether this replica's decision time agrees with the record and the store's clock.
-    fn agrees(&self, boot: i64, slew: Slew, record: TimelineRecord) -> bool {
+    fn agrees_with_record(&self, boot: i64, slew: Slew, record: TimelineRecord) -> bool {
         self.samples.is_undisputed()
             && self
                 .recorded_time(boot, record)
                 .is_some_and(|(time, uncertainty)| {
-                    (time - slew.now(boot)).abs() <= self.tuning.tolerance + uncertainty
+                    (time - slew.decision_time(boot)).abs() <= self.tuning.tolerance + uncertainty
                 })
     }
 
     /// Slews decision time towards the time that the record and the store's clock give. While this replica disagrees
     /// with that time, its decision time follows boot time, and slews towards the replicas that are ahead.
-    fn follow(&mut self, boot: i64) {
+    fn update_slew(&mut self, boot: i64) {
         let Some(slew) = self.slew else { return };
         let target = match (self.record, self.samples.accepted_offset()) {
-            (Some(record), Some((ahead, _))) if self.agrees(boot, slew, record) => {
-                ahead * 1000 + record.offset
+            (Some(record), Some((store_offset, _))) if self.agrees_with_record(boot, slew, record) => {
+                store_offset * 1000 + record.offset
             }
             _ => slew.offset(boot) + self.lag_millis() * 1000,
         };
@@ -266,27 +266,27 @@ impl Timeline {
 
     /// How far this replica is behind the others, in milliseconds. Network delay can only make the lag look smaller.
     fn lag_millis(&self) -> i64 {
-        let ahead = self.changes.iter().map(|(_, ahead)| *ahead).min();
-        ahead.map_or(0, |ahead| ahead.max(0))
+        let min_lead = self.changes.iter().map(|(_, lead)| *lead).min();
+        min_lead.map_or(0, |lead| lead.max(0))
     }
 
-    /// Steps forward to the other replicas' time if these replicas have been ahead by more than [`PAUSE_MILLIS`] for
-    /// two seconds. Such a lag shows that this machine was paused while its boot-time clock stood still, as in a
-    /// paused virtual machine.
+    /// Steps forward to the other replicas' time if these replicas have been ahead by more than
+    /// [`MAX_SLEWED_LAG_MILLIS`] for two seconds. Such a lag shows that this machine was paused while its boot-time
+    /// clock stood still, as in a paused virtual machine.
     fn catch_up(&mut self, boot: i64) {
         let Some(slew) = self.slew else { return };
         let Some((first, _)) = self.changes.front() else {
             return;
         };
         let acceptance = self.tuning.acceptance;
-        let ahead = self.changes.iter().map(|(_, ahead)| *ahead).min();
+        let min_lead = self.changes.iter().map(|(_, lead)| *lead).min();
         if self.changes.len() >= acceptance.min_samples
             && boot - first >= acceptance.min_span
-            && let Some(ahead) = ahead.filter(|ahead| *ahead > PAUSE_MILLIS)
+            && let Some(lead) = min_lead.filter(|lead| *lead > MAX_SLEWED_LAG_MILLIS)
         {
-            self.slew = Some(Slew::at(
+            self.slew = Some(Slew::fixed(
                 boot,
-                slew.offset(boot) + ahead * 1000,
+                slew.offset(boot) + lead * 1000,
                 self.tuning.rate,
             ));
             self.changes.clear();
@@ -301,12 +301,12 @@ impl Timeline {
             Some((time, _)) if (time - record.at).abs() <= 2 * REFRESH_MILLIS => time - boot,
             _ => record.at - boot,
         };
-        self.slew = Some(Slew::at(boot, offset * 1000, self.tuning.rate));
+        self.slew = Some(Slew::fixed(boot, offset * 1000, self.tuning.rate));
         self.changes.clear();
     }
 
     /// Returns the action that keeps the record fresh, or that corrects its offset after a jump of the store's clock.
-    fn maintain(&self, boot: i64) -> TimelineAction {
+    fn maintain_record(&self, boot: i64) -> TimelineAction {
         let Some(slew) = self.slew else {
             return TimelineAction::Keep;
         };
@@ -316,22 +316,22 @@ impl Timeline {
                 None => TimelineAction::Keep,
             };
         };
-        let age = slew.now(boot) - record.at;
-        if self.agrees(boot, slew, record) {
+        let age = slew.decision_time(boot) - record.at;
+        if self.agrees_with_record(boot, slew, record) {
             // If the time in the record is far in the future, the record was written with another clock of the store.
             if !(-self.tuning.tolerance..REFRESH_MILLIS).contains(&age) {
-                return TimelineAction::Write(self.refreshed(boot, slew, record, age));
+                return TimelineAction::Write(self.refreshed_record(boot, slew, record, age));
             }
             return TimelineAction::Keep;
         }
-        let is_abandoned = boot - self.undisputed_since >= self.tuning.abandoned_after;
+        let is_abandoned = boot - self.last_undisputed_at >= self.tuning.abandoned_after;
         if is_abandoned && self.samples.is_settled(self.tuning.acceptance) {
             return TimelineAction::Write(self.own_record(boot, slew));
         }
-        if boot - self.record_since >= DISPUTED_REFRESH_MILLIS {
+        if boot - self.record_read_at >= DISPUTED_REFRESH_MILLIS {
             return TimelineAction::Write(TimelineRecord {
                 is_disputed: true,
-                ..self.refreshed(boot, slew, record, 0)
+                ..self.refreshed_record(boot, slew, record, 0)
             });
         }
         TimelineAction::Keep
@@ -339,10 +339,10 @@ impl Timeline {
 
     /// The record that describes this replica's decision time.
     fn own_record(&self, boot: i64, slew: Slew) -> TimelineRecord {
-        let ahead = self.samples.accepted_offset().map_or(0, |(ahead, _)| ahead);
+        let store_offset = self.samples.accepted_offset().map_or(0, |(offset, _)| offset);
         TimelineRecord {
-            offset: slew.offset(boot) - ahead * 1000,
-            at: slew.now(boot),
+            offset: slew.offset(boot) - store_offset * 1000,
+            at: slew.decision_time(boot),
             writer: self.writer,
             boot: self.boot_id.map(|id| (id, boot)),
             steps: self.steps,
@@ -352,12 +352,12 @@ impl Timeline {
     }
 
     /// The record with the current time and this writer. Its offset decays for the time `age`, in milliseconds.
-    fn refreshed(&self, boot: i64, slew: Slew, record: TimelineRecord, age: i64) -> TimelineRecord {
+    fn refreshed_record(&self, boot: i64, slew: Slew, record: TimelineRecord, age: i64) -> TimelineRecord {
         let decay = age.clamp(0, 2 * REFRESH_MILLIS) / DECAY_DIVISOR;
         let offset = record.offset - record.offset.clamp(-decay, decay);
         TimelineRecord {
             offset,
-            at: slew.now(boot),
+            at: slew.decision_time(boot),
             writer: self.writer,
             boot: self.boot_id.map(|id| (id, boot)),
             is_disputed: false,

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::super::samples::AcceptanceRule;
-use super::model::{Event, World};
+use super::simulation::{Event, World};
 use super::*;
 
 /// The maximum deviation of decision time from real time, in millionths: the sum of the slew rate (0.1 %) and of the
@@ -30,8 +30,8 @@ fn any_events() -> impl Strategy<Value = Vec<Event>> {
     let event = prop_oneof![
         6 => (1_u8..120).prop_map(Event::Run),
         2 => jumps().prop_map(Event::Jump),
-        2 => (1_u8..4, jumps()).prop_map(|(beats, by)| Event::Blip(beats, by)),
-        1 => (0_u16..200, 0_u16..200).prop_map(|(there, back)| Event::Network(there, back)),
+        2 => (1_u8..4, jumps()).prop_map(|(heartbeats, error)| Event::TransientError(heartbeats, error)),
+        1 => (0_u16..200, 0_u16..200).prop_map(|(request, response)| Event::NetworkDelays(request, response)),
         // If the wall clock of a starting replica and the store's clock are both ahead, they outvote the other
         // replicas. Therefore no generated wall clock is ahead.
         2 => (any::<i8>(), jumps()).prop_map(|(drift, wall)| Event::Start(drift, wall.min(0))),
@@ -47,30 +47,30 @@ fn find_violation(tuning: Tuning, events: &[Event]) -> Result<(), String> {
     for event in events {
         world.apply(*event, |world| {
             // A replica that joined during a jump approaches the others at only 0.1 %.
-            let max_spread = JOIN_ERROR_MILLIS + world.jumps * JUMP_ERROR_MILLIS;
+            let max_spread = JOIN_ERROR_MILLIS + world.jump_count * JUMP_ERROR_MILLIS;
             let mut errors = Vec::new();
             for machine in &world.machines {
                 let Some((elapsed, excess)) = machine.elapsed_and_excess(world.micros) else {
                     continue;
                 };
-                let bound = elapsed * MAX_DEVIATION_MILLIONTHS / 1_000_000 + ROUNDING_MILLIS;
+                let max_deviation = elapsed * MAX_DEVIATION_MILLIONTHS / 1_000_000 + ROUNDING_MILLIS;
                 // A replica that joined behind the others steps forward, so it ends no session late.
                 let step_forward = match machine.joined_after_jump {
                     true => max_spread,
                     false => 0,
                 };
-                if excess > bound + step_forward || excess < -bound {
+                if excess > max_deviation + step_forward || excess < -max_deviation {
                     return Err(format!(
                         "after {event:?}: decision time gained {excess} ms in {elapsed} ms"
                     ));
                 }
                 errors.extend(machine.error(world.micros));
             }
-            let (first, last) = (errors.iter().min(), errors.iter().max());
-            match (first, last) {
-                (Some(first), Some(last)) if last - first > max_spread => Err(format!(
+            let (smallest, largest) = (errors.iter().min(), errors.iter().max());
+            match (smallest, largest) {
+                (Some(smallest), Some(largest)) if largest - smallest > max_spread => Err(format!(
                     "after {event:?}: replicas are {} ms apart",
-                    last - first
+                    largest - smallest
                 )),
                 _ => Ok(()),
             }
@@ -103,11 +103,11 @@ fn elapsed_time_is_correct_despite_clock_jumps() {
 /// The store's clock is set four times within ten seconds, and two replicas start during that time.
 #[test]
 fn a_replica_that_joins_behind_the_others_catches_up() {
-    use Event::{Jump, Network, Run, Start};
+    use Event::{Jump, NetworkDelays, Run, Start};
     let events = [
         Run(2),
         Jump(-2_091),
-        Network(0, 93),
+        NetworkDelays(0, 93),
         Start(0, 0),
         Run(4),
         Jump(197),
@@ -182,16 +182,16 @@ fn run_events(events: &[Event]) -> World {
 #[test]
 fn a_jump_of_an_hour_and_back_has_no_effect() {
     let hour = 3_600_000;
-    for beats in [1, 4, 40, 200] {
+    for heartbeats in [1, 4, 40, 200] {
         let world = run_events(&[
             Event::Run(10),
             Event::Jump(hour),
-            Event::Run(beats),
+            Event::Run(heartbeats),
             Event::Jump(-hour),
             Event::Run(200),
         ]);
         let error = world.machines[0].error(world.micros).unwrap();
-        assert!(error.abs() < 200, "{error} ms after {beats} beats");
+        assert!(error.abs() < 200, "{error} ms after {heartbeats} heartbeats");
     }
 }
 
@@ -214,11 +214,11 @@ fn a_fast_wall_clock_alone_has_no_effect() {
 
 #[test]
 fn a_replica_that_starts_during_a_disagreement_joins() {
-    for when in [1, 3, 5, 8, 20] {
+    for heartbeats in [1, 3, 5, 8, 20] {
         let world = run_events(&[
             Event::Run(10),
             Event::Jump(-60_000),
-            Event::Run(when),
+            Event::Run(heartbeats),
             Event::Start(0, 0),
             Event::Run(30),
         ]);
@@ -227,7 +227,7 @@ fn a_replica_that_starts_during_a_disagreement_joins() {
             let error = machine.error(world.micros).unwrap();
             assert!(
                 error.abs() < JOIN_ERROR_MILLIS,
-                "{error} ms, started after {when} beats"
+                "{error} ms, started after {heartbeats} heartbeats"
             );
         }
     }

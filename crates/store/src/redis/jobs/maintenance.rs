@@ -177,7 +177,7 @@ impl RedisStore {
                 describe_offset(ahead, "ahead of", "behind")
             ));
         }
-        if let Some(ahead) = disagreement.replicas_ahead {
+        if let Some(ahead) = disagreement.replicas_offset {
             lines.push(format!(
                 "the decision time of this replica is {} that of the other replicas: restart it",
                 describe_offset(-ahead, "ahead of", "behind")

@@ -11,9 +11,9 @@ pub(super) enum Event {
     /// The store's clock is set forward or back, in milliseconds.
     Jump(i64),
     /// The store returns a wrong time for this number of heartbeats, with this error in milliseconds.
-    Blip(u8, i64),
+    TransientError(u8, i64),
     /// The network delays change to these values: the delay of requests and the delay of responses, in milliseconds.
-    Network(u16, u16),
+    NetworkDelays(u16, u16),
     /// A replica starts. The values are the drift of its boot-time clock in millionths, and the error of its wall
     /// clock in milliseconds.
     Start(i8, i64),
@@ -33,7 +33,7 @@ pub(super) struct Machine {
     /// The error of the wall clock, in milliseconds.
     wall_error: i64,
     /// Real time and decision time at the join, in milliseconds.
-    joined: Option<(i64, i64)>,
+    join_times: Option<(i64, i64)>,
     /// Whether the store's clock jumped or was temporarily wrong shortly before the join.
     pub(super) joined_after_jump: bool,
 }
@@ -48,15 +48,15 @@ impl Machine {
     /// The error of decision time at a real time, in milliseconds; `None` before the join.
     pub(super) fn error(&self, micros: i64) -> Option<i64> {
         let slew = self.timeline.slew()?;
-        Some(slew.now(self.boot(micros)) - micros / 1000)
+        Some(slew.decision_time(self.boot(micros)) - micros / 1000)
     }
 
     /// The real time since the join, and how much more decision time has advanced than real time, both in
     /// milliseconds.
     pub(super) fn elapsed_and_excess(&self, micros: i64) -> Option<(i64, i64)> {
-        let (real, decision) = self.joined?;
+        let (real, decision) = self.join_times?;
         let elapsed = micros / 1000 - real;
-        let now = self.timeline.slew()?.now(self.boot(micros));
+        let now = self.timeline.slew()?.decision_time(self.boot(micros));
         Some((elapsed, now - decision - elapsed))
     }
 }
@@ -70,7 +70,7 @@ pub(super) struct World {
     store_error: i64,
     /// The temporary error of the store's clock: the number of remaining heartbeats with the error, and the size of
     /// the error in milliseconds.
-    blip: (u8, i64),
+    transient_error: (u8, i64),
     /// The network delays of requests and responses, in milliseconds.
     delays: (i64, i64),
     record: Option<TimelineRecord>,
@@ -79,9 +79,9 @@ pub(super) struct World {
     /// The number of replicas that were ever started.
     started_replicas: u64,
     /// The real time of the last jump or temporary error of the store's clock, in milliseconds.
-    pub(super) last_jump: i64,
+    pub(super) last_jump_millis: i64,
     /// The number of jumps and temporary errors of the store's clock.
-    pub(super) jumps: i64,
+    pub(super) jump_count: i64,
 }
 
 const START_MICROS: i64 = 1_795_426_200_000_000;
@@ -95,13 +95,13 @@ impl World {
             tuning,
             micros: START_MICROS,
             store_error: 0,
-            blip: (0, 0),
+            transient_error: (0, 0),
             delays: (1, 1),
             record: None,
             machines: Vec::new(),
             started_replicas: 0,
-            last_jump: i64::MIN / 2,
-            jumps: 0,
+            last_jump_millis: i64::MIN / 2,
+            jump_count: 0,
         };
         world.start(0, 0);
         world.heartbeat();
@@ -116,23 +116,23 @@ impl World {
         mut check: impl FnMut(&Self) -> Result<(), E>,
     ) -> Result<(), E> {
         match event {
-            Event::Run(beats) => {
-                for _ in 0..beats {
+            Event::Run(heartbeats) => {
+                for _ in 0..heartbeats {
                     self.heartbeat();
                     check(self)?;
                 }
             }
-            Event::Jump(by) => {
-                self.store_error += by;
-                self.jumps += 1;
-                self.last_jump = self.micros / 1000;
+            Event::Jump(change) => {
+                self.store_error += change;
+                self.jump_count += 1;
+                self.last_jump_millis = self.micros / 1000;
             }
-            Event::Blip(beats, by) => {
-                self.blip = (beats, by);
-                self.jumps += 1;
-                self.last_jump = self.micros / 1000;
+            Event::TransientError(heartbeats, error) => {
+                self.transient_error = (heartbeats, error);
+                self.jump_count += 1;
+                self.last_jump_millis = self.micros / 1000;
             }
-            Event::Network(there, back) => self.delays = (i64::from(there), i64::from(back)),
+            Event::NetworkDelays(request, response) => self.delays = (i64::from(request), i64::from(response)),
             Event::Start(drift, wall) => self.start(i64::from(drift), wall),
             Event::Stop if self.joined_replicas() > 1 => {
                 self.machines.remove(0);
@@ -142,8 +142,8 @@ impl World {
             // Otherwise, a starting replica would find a wrong store's clock and no record, and could compare this
             // clock only with its own wall clock.
             Event::LoseRecord
-                if self.micros / 1000 - self.last_jump > JUMP_EFFECT_MILLIS
-                    && self.blip.0 == 0
+                if self.micros / 1000 - self.last_jump_millis > JUMP_EFFECT_MILLIS
+                    && self.transient_error.0 == 0
                     && self.joined_replicas() == self.machines.len() =>
             {
                 self.record = None;
@@ -157,7 +157,7 @@ impl World {
     /// The number of replicas that have joined, counted from the oldest replica up to the first replica that has not
     /// joined.
     fn joined_replicas(&self) -> usize {
-        let has_joined = |machine: &&Machine| machine.joined.is_some();
+        let has_joined = |machine: &&Machine| machine.join_times.is_some();
         self.machines.iter().take_while(has_joined).count()
     }
 
@@ -173,7 +173,7 @@ impl World {
             boot_micros: self.micros - uptime,
             drift,
             wall_error,
-            joined: None,
+            join_times: None,
             joined_after_jump: false,
         });
     }
@@ -184,43 +184,43 @@ impl World {
         for half in 0..2 {
             self.micros += HEARTBEAT_MICROS / 2;
             for index in 0..self.machines.len() {
-                if half == 1 || self.machines[index].joined.is_none() {
+                if half == 1 || self.machines[index].join_times.is_none() {
                     self.measure(index);
                 }
             }
         }
-        self.blip.0 = self.blip.0.saturating_sub(1);
+        self.transient_error.0 = self.transient_error.0.saturating_sub(1);
     }
 
     /// Lets one replica measure the store's clock, read the record, and write a new record if necessary.
     fn measure(&mut self, index: usize) {
-        let blip = if self.blip.0 > 0 { self.blip.1 } else { 0 };
+        let transient_error = if self.transient_error.0 > 0 { self.transient_error.1 } else { 0 };
         let machine = &mut self.machines[index];
-        let (there, back) = self.delays;
+        let (request_delay, response_delay) = self.delays;
         let sent = machine.boot(self.micros);
-        let answered = self.micros + there * 1000;
-        let store_time = answered.div_euclid(1000) + self.store_error + blip;
-        let at = machine.boot(answered + back * 1000);
+        let answered_at = self.micros + request_delay * 1000;
+        let store_time = answered_at.div_euclid(1000) + self.store_error + transient_error;
+        let at = machine.boot(answered_at + response_delay * 1000);
         machine.timeline.add_sample(Sample {
             at,
-            ahead: store_time - (sent + at) / 2,
+            offset: store_time - (sent + at) / 2,
             round_trip: at - sent,
         });
         // The replica reads the record when the store's response has arrived.
         let boot = machine.boot(self.micros).max(at);
-        let wall = self.micros / 1000 + machine.wall_error - machine.boot(self.micros);
+        let wall_offset = self.micros / 1000 + machine.wall_error - machine.boot(self.micros);
         if let TimelineAction::Write(record) =
-            machine.timeline.process_record(boot, self.record, wall)
+            machine.timeline.process_record(boot, self.record, wall_offset)
         {
             self.record = Some(record);
-            machine.timeline.process_record(boot, self.record, wall);
+            machine.timeline.process_record(boot, self.record, wall_offset);
         }
-        if machine.joined.is_none()
+        if machine.join_times.is_none()
             && let Some(slew) = machine.timeline.slew()
         {
-            let now = self.micros / 1000;
-            machine.joined = Some((now, slew.now(machine.boot(self.micros))));
-            machine.joined_after_jump = now - self.last_jump < JUMP_EFFECT_MILLIS;
+            let now_millis = self.micros / 1000;
+            machine.join_times = Some((now_millis, slew.decision_time(machine.boot(self.micros))));
+            machine.joined_after_jump = now_millis - self.last_jump_millis < JUMP_EFFECT_MILLIS;
         }
     }
 }
