@@ -49,7 +49,7 @@ pub struct CachedStore<S> {
 #[derive(Default)]
 struct InFlightLoads {
     by_id: SessionMap<InFlightLoad>,
-    started: u64,
+    started_count: u64,
 }
 
 struct InFlightLoad {
@@ -57,8 +57,8 @@ struct InFlightLoad {
     future: WeakShared<LoadFuture>,
 }
 
-type Loaded = Result<Option<Session>, StoreError>;
-type LoadFuture = Pin<Box<dyn Future<Output = Loaded> + Send>>;
+type LoadResult = Result<Option<Session>, StoreError>;
+type LoadFuture = Pin<Box<dyn Future<Output = LoadResult> + Send>>;
 
 impl<S: SessionStore> CachedStore<S> {
     /// Caches about `sessions` records of `inner`. `clock` is decision time, and `steady` is monotonic. The cache
@@ -88,7 +88,7 @@ impl<S: SessionStore> CachedStore<S> {
     }
 
     /// Drops the cached record of a session, and prevents a load in flight from caching its result.
-    fn forget(&self, id: SessionId) {
+    fn drop_cached(&self, id: SessionId) {
         let mut in_flight = self.in_flight.lock();
         in_flight.by_id.remove(&id);
         self.records.remove(id);
@@ -110,8 +110,8 @@ impl<S: SessionStore> CachedStore<S> {
         let inner = Arc::clone(&self.inner);
         let future: LoadFuture = Box::pin(async move { inner.load(id).await });
         let future = future.shared();
-        in_flight.started += 1;
-        let number = in_flight.started;
+        in_flight.started_count += 1;
+        let number = in_flight.started_count;
         if let Some(weak) = future.downgrade() {
             let future = weak;
             in_flight.by_id.insert(id, InFlightLoad { number, future });
@@ -157,11 +157,11 @@ impl Drop for InFlightGuard<'_> {
     fn drop(&mut self) {
         let mut in_flight = self.in_flight.lock();
         self.future = None;
-        let abandoned = in_flight
+        let is_abandoned = in_flight
             .by_id
             .get(&self.id)
             .is_some_and(|load| load.number == self.number && load.future.upgrade().is_none());
-        if abandoned {
+        if is_abandoned {
             in_flight.by_id.remove(&self.id);
         }
     }
@@ -169,7 +169,7 @@ impl Drop for InFlightGuard<'_> {
 
 impl<S: SessionStore> InvalidationListener for CachedStore<S> {
     fn invalidate(&self, id: SessionId, at: Timestamp) {
-        self.forget(id);
+        self.drop_cached(id);
         let delay = self.clock.now().since(at);
         self.metrics
             .near_cache
@@ -185,7 +185,7 @@ impl<S: SessionStore> InvalidationListener for CachedStore<S> {
         self.metrics.near_cache.entries.set(entries);
     }
 
-    fn missed(&self) {
+    fn on_lost_invalidation(&self) {
         let mut in_flight = self.in_flight.lock();
         self.usable_until.store(0, Ordering::Release);
         in_flight.by_id.clear();
@@ -198,7 +198,7 @@ impl<S: SessionStore> InvalidationListener for CachedStore<S> {
 
 #[async_trait]
 impl<S: SessionStore> SessionStore for CachedStore<S> {
-    async fn load(&self, id: SessionId) -> Loaded {
+    async fn load(&self, id: SessionId) -> LoadResult {
         if self.now_if_usable().is_none() {
             self.metrics.near_cache.bypassed.inc();
             return self.inner.load(id).await;
@@ -225,34 +225,34 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
     }
 
     async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
-        self.forget(id);
+        self.drop_cached(id);
         let outcome = self.inner.end(id, ending).await;
         // A concurrent load may have read the record before the session ended. The session may also have ended
         // although the store returned an error.
-        self.forget(id);
+        self.drop_cached(id);
         outcome
     }
 
     async fn withdraw(&self, id: SessionId, session: &Session) -> Result<bool, StoreError> {
-        self.forget(id);
+        self.drop_cached(id);
         let outcome = self.inner.withdraw(id, session).await;
-        self.forget(id);
+        self.drop_cached(id);
         outcome
     }
 
     async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError> {
-        self.forget(id);
+        self.drop_cached(id);
         let outcome = self.inner.change(id, change).await;
         // A concurrent load may have read the old record. The record may also have changed although the store
         // returned an error.
-        self.forget(id);
+        self.drop_cached(id);
         outcome
     }
 
-    async fn age(&self, id: SessionId, by: Duration) -> Loaded {
-        self.forget(id);
+    async fn age(&self, id: SessionId, by: Duration) -> LoadResult {
+        self.drop_cached(id);
         let outcome = self.inner.age(id, by).await;
-        self.forget(id);
+        self.drop_cached(id);
         outcome
     }
 

@@ -29,7 +29,7 @@ pub enum ChangeOutcome {
 
 impl Change {
     /// Applies the change to a record.
-    pub(super) fn of(&self, session: Session) -> ChangeOutcome {
+    pub(super) fn apply_to(&self, session: Session) -> ChangeOutcome {
         if session.state != State::Live {
             return ChangeOutcome::Ended(session);
         }

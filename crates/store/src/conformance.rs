@@ -42,9 +42,9 @@ pub async fn run(store: &dyn SessionStore, now: Timestamp) {
     a_session_is_stored_unchanged(store, now).await;
     create_replaces_no_record(store, now).await;
     touches_only_move_forward(store, now).await;
-    the_first_end_stands(store, now).await;
+    a_later_end_or_touch_does_not_change_a_tombstone(store, now).await;
     an_end_respects_a_touch(store, now).await;
-    ageing_moves_every_time(store, now).await;
+    ageing_moves_every_time_of_a_session(store, now).await;
     listing_pages_through_a_subject(store, now).await;
     one_concurrent_attempt_succeeds(store, now).await;
     adoption::run(store, now).await;
@@ -93,9 +93,9 @@ pub async fn run_queue(queue: &dyn DeadlineQueue, now: Timestamp) {
         [a],
         "postpone should change the due time"
     );
-    let session = SessionEnded::new(a, &ended(a, now), &Actor::CURFEW, false).unwrap();
-    assert!(queue.acknowledge(a, Some(&session)).await.unwrap());
-    assert!(!queue.acknowledge(a, Some(&session)).await.unwrap(), "once");
+    let event = SessionEnded::new(a, &ended_session(a, now), &Actor::CURFEW, false).unwrap();
+    assert!(queue.acknowledge(a, Some(&event)).await.unwrap());
+    assert!(!queue.acknowledge(a, Some(&event)).await.unwrap(), "once");
     queue.postpone(a, now).await.unwrap();
     assert_eq!(
         claim(now, lease, 9).await,
@@ -120,8 +120,8 @@ pub async fn run_queue(queue: &dyn DeadlineQueue, now: Timestamp) {
     }
 }
 
-fn ended(id: SessionId, now: Timestamp) -> Session {
-    let mut session = session(id, now);
+fn ended_session(id: SessionId, now: Timestamp) -> Session {
+    let mut session = new_session(id, now);
     session.end(EndReason::Revoked, now);
     session
 }
@@ -133,7 +133,7 @@ fn random_id() -> SessionId {
 }
 
 /// Returns a session whose subject has no other session.
-fn session(id: SessionId, now: Timestamp) -> Session {
+fn new_session(id: SessionId, now: Timestamp) -> Session {
     session_of(&format!("subject of {id}"), now)
 }
 
@@ -154,9 +154,9 @@ fn session_of(subject: &str, now: Timestamp) -> Session {
     Session::start(new, &limits, 60 * MINUTE, now)
 }
 
-async fn created(store: &dyn SessionStore, now: Timestamp) -> (SessionId, Session) {
+async fn create_session(store: &dyn SessionStore, now: Timestamp) -> (SessionId, Session) {
     let id = random_id();
-    let session = session(id, now);
+    let session = new_session(id, now);
     assert_eq!(
         store.create(id, &session).await.unwrap(),
         CreateOutcome::Created
@@ -165,7 +165,7 @@ async fn created(store: &dyn SessionStore, now: Timestamp) -> (SessionId, Sessio
 }
 
 /// Returns the touch that a check makes. The touch interval is over, so a wrapper may write the touch at once.
-fn touch(session: &Session, at: Timestamp) -> Touch {
+fn new_touch(session: &Session, at: Timestamp) -> Touch {
     let interval = Duration::from_millis(1);
     Touch {
         at,
@@ -180,7 +180,7 @@ async fn operations_do_not_create_a_missing_session(store: &dyn SessionStore, no
     let id = random_id();
     assert_eq!(store.load(id).await.unwrap(), None);
     store
-        .touch(id, touch(&session(id, now), now))
+        .touch(id, new_touch(&new_session(id, now), now))
         .await
         .unwrap();
     store.flush().await.unwrap();
@@ -194,18 +194,18 @@ async fn operations_do_not_create_a_missing_session(store: &dyn SessionStore, no
         EndOutcome::Unknown
     );
     assert_eq!(store.age(id, MINUTE).await.unwrap(), None);
-    let nobody = Subject::new(format!("nobody {id}")).unwrap();
-    let page = store.list(&nobody, None, 10).await.unwrap();
+    let unknown_subject = Subject::new(format!("nobody {id}")).unwrap();
+    let page = store.list(&unknown_subject, None, 10).await.unwrap();
     assert!(page.sessions.is_empty() && page.next.is_none());
 }
 
 async fn a_session_is_stored_unchanged(store: &dyn SessionStore, now: Timestamp) {
-    let (id, session) = created(store, now).await;
+    let (id, session) = create_session(store, now).await;
     assert_eq!(store.load(id).await.unwrap(), Some(session));
 }
 
 async fn create_replaces_no_record(store: &dyn SessionStore, now: Timestamp) {
-    let (id, first) = created(store, now).await;
+    let (id, first) = create_session(store, now).await;
     let second = session_of("someone else", now.plus(MINUTE));
     assert_eq!(
         store.create(id, &second).await.unwrap(),
@@ -234,10 +234,10 @@ async fn create_replaces_no_record(store: &dyn SessionStore, now: Timestamp) {
 }
 
 async fn touches_only_move_forward(store: &dyn SessionStore, now: Timestamp) {
-    let (id, session) = created(store, now).await;
+    let (id, session) = create_session(store, now).await;
     for (at, expected) in [(3, 3), (1, 3), (3, 3), (5, 5), (0, 5)] {
         store
-            .touch(id, touch(&session, now.plus(at * MINUTE)))
+            .touch(id, new_touch(&session, now.plus(at * MINUTE)))
             .await
             .unwrap();
         let seen = store.load(id).await.unwrap().unwrap();
@@ -258,9 +258,9 @@ async fn touches_only_move_forward(store: &dyn SessionStore, now: Timestamp) {
     );
 }
 
-async fn the_first_end_stands(store: &dyn SessionStore, now: Timestamp) {
+async fn a_later_end_or_touch_does_not_change_a_tombstone(store: &dyn SessionStore, now: Timestamp) {
     for reason in EndReason::ALL {
-        let (id, session) = created(store, now).await;
+        let (id, session) = create_session(store, now).await;
         let at = now.plus(MINUTE);
         let ending = Ending {
             reason,
@@ -281,7 +281,7 @@ async fn the_first_end_stands(store: &dyn SessionStore, now: Timestamp) {
             .unwrap();
         assert_eq!(again, EndOutcome::AlreadyEnded(tombstone.clone()));
         store
-            .touch(id, touch(&session, now.plus(3 * MINUTE)))
+            .touch(id, new_touch(&session, now.plus(3 * MINUTE)))
             .await
             .unwrap();
         store.flush().await.unwrap();
@@ -298,14 +298,14 @@ async fn the_first_end_stands(store: &dyn SessionStore, now: Timestamp) {
 }
 
 async fn an_end_respects_a_touch(store: &dyn SessionStore, now: Timestamp) {
-    let (id, session) = created(store, now).await;
+    let (id, session) = create_session(store, now).await;
     let unless = |seen| Ending {
         reason: EndReason::IdleTimeout,
         at: now.plus(15 * MINUTE),
         unless_touched_since: Some(seen),
     };
     let touched = now.plus(14 * MINUTE);
-    store.touch(id, touch(&session, touched)).await.unwrap();
+    store.touch(id, new_touch(&session, touched)).await.unwrap();
     let outcome = store.end(id, unless(now)).await.unwrap();
     assert_eq!(
         outcome,
@@ -318,8 +318,8 @@ async fn an_end_respects_a_touch(store: &dyn SessionStore, now: Timestamp) {
     assert!(matches!(outcome, EndOutcome::Ended(_)), "{outcome:?}");
 }
 
-async fn ageing_moves_every_time(store: &dyn SessionStore, now: Timestamp) {
-    let (id, mut session) = created(store, now).await;
+async fn ageing_moves_every_time_of_a_session(store: &dyn SessionStore, now: Timestamp) {
+    let (id, mut session) = create_session(store, now).await;
     session.age(300 * MINUTE);
     assert_eq!(
         store.age(id, 300 * MINUTE).await.unwrap().as_ref(),
@@ -342,7 +342,7 @@ async fn listing_pages_through_a_subject(store: &dyn SessionStore, now: Timestam
         store.create(id, &session).await.unwrap();
         all.insert(Cursor::of(id, &session), id);
     }
-    created(store, now).await;
+    create_session(store, now).await;
     let expected: Vec<SessionId> = all.into_values().collect();
     let subject = Subject::new(subject).unwrap();
     for limit in [1, 2, 3, 6, 7, 8] {
@@ -358,7 +358,7 @@ async fn listing_pages_through_a_subject(store: &dyn SessionStore, now: Timestam
             // Neither activity nor a session end may move a session in the list.
             if let Some((id, session)) = page.sessions.first() {
                 store
-                    .touch(*id, touch(session, now.plus(MINUTE)))
+                    .touch(*id, new_touch(session, now.plus(MINUTE)))
                     .await
                     .unwrap();
                 store
@@ -373,23 +373,23 @@ async fn listing_pages_through_a_subject(store: &dyn SessionStore, now: Timestam
 
 async fn one_concurrent_attempt_succeeds(store: &dyn SessionStore, now: Timestamp) {
     let id = random_id();
-    let session = session(id, now);
+    let session = new_session(id, now);
     let creations = join_all((0..CONCURRENT_ATTEMPTS).map(|_| store.create(id, &session))).await;
     let created = creations
         .iter()
-        .filter(|done| matches!(done, Ok(CreateOutcome::Created)));
+        .filter(|result| matches!(result, Ok(CreateOutcome::Created)));
     assert_eq!(created.count(), 1, "one call should create the session");
     let ends =
         join_all((0..CONCURRENT_ATTEMPTS).map(|_| store.end(id, Ending::revoked(now)))).await;
     let ended = ends
         .iter()
-        .filter(|done| matches!(done, Ok(EndOutcome::Ended(_))));
+        .filter(|result| matches!(result, Ok(EndOutcome::Ended(_))));
     assert_eq!(ended.count(), 1, "one call should end the session");
-    let already = ends
+    let already_ended = ends
         .iter()
-        .filter(|done| matches!(done, Ok(EndOutcome::AlreadyEnded(_))));
+        .filter(|result| matches!(result, Ok(EndOutcome::AlreadyEnded(_))));
     assert_eq!(
-        already.count(),
+        already_ended.count(),
         CONCURRENT_ATTEMPTS - 1,
         "all other calls should return AlreadyEnded"
     );

@@ -31,12 +31,12 @@ impl Cursor {
     }
 }
 
-const BYTES: usize = 8 + SessionId::LEN;
+const CURSOR_BYTES: usize = 8 + SessionId::LEN;
 
 impl fmt::Display for Cursor {
     /// Writes 32 characters of base64url.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut bytes = [0; BYTES];
+        let mut bytes = [0; CURSOR_BYTES];
         bytes[..8].copy_from_slice(&self.expires.as_millis().to_be_bytes());
         bytes[8..].copy_from_slice(self.id.as_bytes());
         f.write_str(&URL_SAFE_NO_PAD.encode(bytes))

@@ -17,7 +17,7 @@ use crate::session::{Session, Subject, Timestamp};
 #[async_trait]
 pub trait CutOffStore: Send + Sync + 'static {
     /// Ends all sessions of a subject that started before `at`. A cut-off only moves forward. The store may drop
-    /// cut-offs that are not later than the time `forget`. Returns how many Redis replicas have the change.
+    /// cut-offs that are not later than the time `forget_until`. Returns how many Redis replicas have the change.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed; the cut-off may still be set.
@@ -25,7 +25,7 @@ pub trait CutOffStore: Send + Sync + 'static {
         &self,
         subject: &Subject,
         at: Timestamp,
-        forget: Timestamp,
+        forget_until: Timestamp,
     ) -> Result<Replication, StoreError>;
 
     /// Reads the cut-off of a subject from the store.
@@ -46,14 +46,14 @@ pub trait CutOffStore: Send + Sync + 'static {
     }
 
     /// Adds a revocation rule. Every replica that has the rule treats matching sessions as ended. The store may drop
-    /// rules whose time is not later than the time `forget`.
+    /// rules whose time is not later than the time `forget_until`.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed; the rule may still be added.
     async fn add_rule(
         &self,
         rule: &RevocationRule,
-        forget: Timestamp,
+        forget_until: Timestamp,
     ) -> Result<RuleAdded, StoreError>;
 
     /// Returns the revocation rules in the memory of this process, the oldest time first.

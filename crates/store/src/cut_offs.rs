@@ -65,13 +65,13 @@ impl CutOffs {
     }
 
     fn shard(&self, key: &SubjectKey) -> &RwLock<Vec<Entry>> {
-        let (shard, _) = split(key);
+        let (shard, _) = split_key(key);
         &self.shards[shard]
     }
 
     /// Returns the cut-off that applies to a subject. While the table is empty, this computes no hash and takes no
     /// lock.
-    pub(super) fn of(&self, subject: &Subject) -> Option<Timestamp> {
+    pub(super) fn for_subject(&self, subject: &Subject) -> Option<Timestamp> {
         let own = (self.len() > 0)
             .then(|| self.get(&subject_key(subject)))
             .flatten();
@@ -80,7 +80,7 @@ impl CutOffs {
 
     fn get(&self, key: &SubjectKey) -> Option<Timestamp> {
         let shard = self.shard(key).read();
-        position(&shard, key)
+        find_position(&shard, key)
             .ok()
             .map(|position| shard[position].at)
     }
@@ -91,23 +91,23 @@ impl CutOffs {
             return;
         }
         let mut shard = self.shard(&key).write();
-        match position(&shard, &key) {
+        match find_position(&shard, &key) {
             Ok(position) => {
-                let known = &mut shard[position].at;
-                *known = at.max(*known);
+                let cut_off = &mut shard[position].at;
+                *cut_off = at.max(*cut_off);
                 return;
             }
             Err(position) => {
                 if shard.len() == shard.capacity() {
-                    let more = (shard.len() / GROWTH_DIVISOR).max(1);
-                    shard.reserve_exact(more);
+                    let additional = (shard.len() / GROWTH_DIVISOR).max(1);
+                    shard.reserve_exact(additional);
                 }
                 shard.insert(position, Entry { key, at });
             }
         }
         drop(shard);
         if self.len.fetch_add(1, Ordering::Relaxed) >= self.max {
-            self.displace();
+            self.evict_oldest();
         }
     }
 
@@ -124,7 +124,7 @@ impl CutOffs {
 
     /// Removes the entries that are not later than the time `until`. Returns how many entries it removed.
     pub(super) fn forget(&self, until: Timestamp) -> usize {
-        let mut forgotten = 0;
+        let mut removed_count = 0;
         for shard in &self.shards {
             let mut shard = shard.write();
             let before = shard.len();
@@ -132,23 +132,23 @@ impl CutOffs {
             if shard.len() < before {
                 shard.shrink_to_fit();
             }
-            forgotten += before - shard.len();
+            removed_count += before - shard.len();
         }
-        self.len.fetch_sub(forgotten, Ordering::Relaxed);
-        forgotten
+        self.len.fetch_sub(removed_count, Ordering::Relaxed);
+        removed_count
     }
 
     /// Evicts the oldest entries, and moves the general cut-off forward so that it covers these entries.
-    fn displace(&self) {
+    fn evict_oldest(&self) {
         let mut times = Vec::with_capacity(self.len());
         for shard in &self.shards {
             times.extend(shard.read().iter().map(|entry| entry.at));
         }
-        let count = (times.len() / EVICTION_DIVISOR).max(1);
+        let evicted_count = (times.len() / EVICTION_DIVISOR).max(1);
         if times.is_empty() {
             return;
         }
-        let (_, until, _) = times.select_nth_unstable(count - 1);
+        let (_, until, _) = times.select_nth_unstable(evicted_count - 1);
         // The general cut-off moves first, so that a concurrent check finds either the entry or the general cut-off.
         self.raise_general(*until);
         self.forget(*until);
@@ -164,13 +164,13 @@ impl CutOffs {
 
     /// Returns how many bytes of memory the table uses, including reserved capacity.
     pub(super) fn bytes(&self) -> usize {
-        let lists = self.shards.iter().map(|shard| shard.read().capacity());
-        SHARDS * size_of::<RwLock<Vec<Entry>>>() + lists.sum::<usize>() * size_of::<Entry>()
+        let capacities = self.shards.iter().map(|shard| shard.read().capacity());
+        SHARDS * size_of::<RwLock<Vec<Entry>>>() + capacities.sum::<usize>() * size_of::<Entry>()
     }
 }
 
 /// Returns the shard of a key, and the bits of the key that determine its position in the shard.
-fn split(key: &SubjectKey) -> (usize, u64) {
+fn split_key(key: &SubjectKey) -> (usize, u64) {
     let [a, b, c, d, e, f, g, h, ..] = *key;
     let bits = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
     ((bits >> (64 - SHARD_BITS)) as usize, bits << SHARD_BITS)
@@ -182,8 +182,8 @@ fn split(key: &SubjectKey) -> (usize, u64) {
 /// Keys are hashes, so their bits predict their position. A search in a large shard reads two or three cache lines; a
 /// binary search would read eight. Each step is twice as long as the step before. So even with keys that an attacker
 /// chose, a search takes at most twice as many steps as a binary search.
-fn position(shard: &[Entry], key: &SubjectKey) -> Result<usize, usize> {
-    let (_, bits) = split(key);
+fn find_position(shard: &[Entry], key: &SubjectKey) -> Result<usize, usize> {
+    let (_, bits) = split_key(key);
     let guess = ((u128::from(bits) * shard.len() as u128) >> 64) as usize;
     let (mut low, mut high) = (0, shard.len());
     let mut step = FIRST_STEP;
@@ -208,8 +208,8 @@ fn position(shard: &[Entry], key: &SubjectKey) -> Result<usize, usize> {
             step *= 2;
         }
     }
-    let found = shard[low..high].binary_search_by(|entry| entry.key.cmp(key));
-    found.map(|index| low + index).map_err(|index| low + index)
+    let result = shard[low..high].binary_search_by(|entry| entry.key.cmp(key));
+    result.map(|index| low + index).map_err(|index| low + index)
 }
 
 #[cfg(test)]
@@ -278,13 +278,13 @@ mod tests {
         /// The interpolation search and a binary search return the same position, for hashes and for chosen keys.
         #[test]
         fn the_interpolation_search_equals_a_binary_search(
-            names in proptest::collection::btree_set(prop_oneof![any::<SubjectKey>(), clustered_key()], 0..200),
-            wanted in proptest::collection::vec(prop_oneof![any::<SubjectKey>(), clustered_key()], 0..50),
+            keys in proptest::collection::btree_set(prop_oneof![any::<SubjectKey>(), clustered_key()], 0..200),
+            searched_keys in proptest::collection::vec(prop_oneof![any::<SubjectKey>(), clustered_key()], 0..50),
         ) {
-            let shard: Vec<_> = names.into_iter().map(|key| Entry { key, at: at(1) }).collect();
-            for key in shard.iter().map(|entry| entry.key).chain(wanted) {
-                let found = shard.binary_search_by(|entry| entry.key.cmp(&key));
-                prop_assert_eq!(position(&shard, &key), found);
+            let shard: Vec<_> = keys.into_iter().map(|key| Entry { key, at: at(1) }).collect();
+            for key in shard.iter().map(|entry| entry.key).chain(searched_keys) {
+                let expected = shard.binary_search_by(|entry| entry.key.cmp(&key));
+                prop_assert_eq!(find_position(&shard, &key), expected);
             }
         }
     }
@@ -300,14 +300,14 @@ mod tests {
 
     #[test]
     fn an_entry_takes_less_than_32_bytes() {
-        const MANY: u32 = 200_000;
+        const ENTRY_COUNT: u32 = 200_000;
         let table = CutOffs::new(MAX_CUT_OFFS);
-        let empty = table.bytes();
-        for number in 0..MANY {
+        let empty_bytes = table.bytes();
+        for number in 0..ENTRY_COUNT {
             table.raise(key(number), at(u64::from(number)));
         }
-        let each = (table.bytes() - empty) as f64 / f64::from(MANY);
-        assert!((24.0..32.0).contains(&each), "{each}");
-        assert_eq!(table.len(), MANY as usize);
+        let bytes_per_entry = (table.bytes() - empty_bytes) as f64 / f64::from(ENTRY_COUNT);
+        assert!((24.0..32.0).contains(&bytes_per_entry), "{bytes_per_entry}");
+        assert_eq!(table.len(), ENTRY_COUNT as usize);
     }
 }

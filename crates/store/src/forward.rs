@@ -48,11 +48,11 @@ macro_rules! forward {
         }
     };
     // `#[async_trait]` generates the same lifetimes: one for each reference.
-    (@@ $self:ident, $inner:expr, $method:ident, ($($name:ident: $kind:ty),*), $answer:ty) => {
+    (@@ $self:ident, $inner:expr, $method:ident, ($($name:ident: $kind:ty),*), $output:ty) => {
         fn $method<'life0, 'async_trait>(
             &'life0 $self,
             $($name: $kind),*
-        ) -> std::pin::Pin<Box<dyn Future<Output = $answer> + Send + 'async_trait>>
+        ) -> std::pin::Pin<Box<dyn Future<Output = $output> + Send + 'async_trait>>
         where
             'life0: 'async_trait,
             Self: 'async_trait,
@@ -60,19 +60,19 @@ macro_rules! forward {
             $inner.$method($($name),*)
         }
     };
-    (@& $self:ident, $inner:expr, $method:ident, ($($before:ident: $first:ty,)?), $reference:ident: $to:ty, ($(, $name:ident: $kind:ty)*), $answer:ty) => {
+    (@& $self:ident, $inner:expr, $method:ident, ($($first_name:ident: $first_kind:ty,)?), $reference:ident: $target:ty, ($(, $name:ident: $kind:ty)*), $output:ty) => {
         fn $method<'life0, 'life1, 'async_trait>(
             &'life0 $self,
-            $($before: $first,)?
-            $reference: &'life1 $to
+            $($first_name: $first_kind,)?
+            $reference: &'life1 $target
             $(, $name: $kind)*
-        ) -> std::pin::Pin<Box<dyn Future<Output = $answer> + Send + 'async_trait>>
+        ) -> std::pin::Pin<Box<dyn Future<Output = $output> + Send + 'async_trait>>
         where
             'life0: 'async_trait,
             'life1: 'async_trait,
             Self: 'async_trait,
         {
-            $inner.$method($($before,)? $reference $(, $name)*)
+            $inner.$method($($first_name,)? $reference $(, $name)*)
         }
     };
 }

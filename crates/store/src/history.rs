@@ -16,7 +16,7 @@ use super::StoreError;
 use crate::session::{SessionId, Timestamp};
 
 /// The largest number of earlier limits per source. Beyond this number, Curfew merges the two oldest limits.
-const MAX_EARLIER: usize = 8;
+const MAX_EARLIER_LIMITS: usize = 8;
 /// The largest number of sources. Beyond this number, Curfew drops the sources that are not configured any more.
 const MAX_SOURCES: usize = 256;
 
@@ -126,7 +126,7 @@ impl SourceLimits {
             self.earlier.push((self.current, now));
         }
         self.current = limit;
-        if self.earlier.len() > MAX_EARLIER {
+        if self.earlier.len() > MAX_EARLIER_LIMITS {
             let (limit, _) = self.earlier.remove(0);
             self.earlier[0].0 = self.earlier[0].0.min(limit);
         }
@@ -182,7 +182,7 @@ mod tests {
             history.record_limits(&self::limits(number + 1), at(number));
         }
         assert!(history.limits.len() <= MAX_SOURCES + 1);
-        assert!(history.limits[SOURCE].earlier.len() <= MAX_EARLIER);
+        assert!(history.limits[SOURCE].earlier.len() <= MAX_EARLIER_LIMITS);
     }
 
     /// A change of the limit, an event of a session, or the passing of time.
@@ -191,7 +191,7 @@ mod tests {
         Limit(u64),
         SignIn,
         End(usize),
-        Pass(u64),
+        Wait(u64),
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -199,7 +199,7 @@ mod tests {
             (1_u64..50).prop_map(Step::Limit),
             Just(Step::SignIn),
             any::<usize>().prop_map(Step::End),
-            (1_u64..40).prop_map(Step::Pass),
+            (1_u64..40).prop_map(Step::Wait),
         ];
         proptest::collection::vec(step, 1..80)
     }
@@ -228,19 +228,19 @@ mod tests {
                     Step::End(index) if !sessions.is_empty() => {
                         let index = index % sessions.len();
                         let session = &mut sessions[index];
-                        let own = history.limit(SOURCE, at(session.started), Duration::from_secs(limit)).as_secs();
-                        if session.tombstone_until.is_none() && now < session.started + own {
+                        let own_limit = history.limit(SOURCE, at(session.started), Duration::from_secs(limit)).as_secs();
+                        if session.tombstone_until.is_none() && now < session.started + own_limit {
                             session.tombstone_until = Some(now + limit);
                         }
                     }
                     Step::End(_) => {}
-                    Step::Pass(seconds) => now += seconds,
+                    Step::Wait(seconds) => now += seconds,
                 }
                 for session in &sessions {
-                    let own = history.limit(SOURCE, at(session.started), Duration::from_secs(limit)).as_secs();
-                    let adopts = now < session.started + own;
-                    let forgotten = session.tombstone_until.is_some_and(|until| now >= until);
-                    prop_assert!(!(adopts && forgotten), "signed in at {}, now {now}, {history:?}", session.started);
+                    let own_limit = history.limit(SOURCE, at(session.started), Duration::from_secs(limit)).as_secs();
+                    let is_adopted = now < session.started + own_limit;
+                    let is_forgotten = session.tombstone_until.is_some_and(|until| now >= until);
+                    prop_assert!(!(is_adopted && is_forgotten), "signed in at {}, now {now}, {history:?}", session.started);
                 }
             }
         }

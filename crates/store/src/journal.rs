@@ -29,16 +29,16 @@ use crate::telemetry::{Metrics, audit};
 /// The largest number of session ends in the journal. Beyond this number, the journal drops the oldest.
 const MAX_ENTRIES: usize = 100_000;
 /// How many sessions a replay ends concurrently.
-const BATCH: usize = 64;
+const REPLAY_BATCH_SIZE: usize = 64;
 /// The delay before the retry of a failed replay.
-const RETRY: Duration = Duration::from_millis(500);
+const RETRY_DELAY: Duration = Duration::from_millis(500);
 
 /// A wrapper that remembers the session ends that pass through it.
 pub struct JournaledStore<S> {
     inner: S,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
-    bound: Duration,
+    retention: Duration,
     entries: Mutex<Entries>,
 }
 
@@ -46,17 +46,17 @@ pub struct JournaledStore<S> {
 struct Entries {
     tombstones: SessionMap<Session>,
     /// When each session end was recorded, the oldest first.
-    order: VecDeque<(Timestamp, SessionId)>,
+    by_time: VecDeque<(Timestamp, SessionId)>,
 }
 
 impl<S: SessionStore> JournaledStore<S> {
-    /// Wraps the store `inner`. Remembers each session end that `inner` confirms for the duration `bound`.
-    pub fn new(inner: S, bound: Duration, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
+    /// Wraps the store `inner`. Remembers each session end that `inner` confirms for the duration `retention`.
+    pub fn new(inner: S, retention: Duration, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
         Self {
             inner,
             clock,
             metrics,
-            bound,
+            retention,
             entries: Mutex::default(),
         }
     }
@@ -71,7 +71,7 @@ impl<S: SessionStore> JournaledStore<S> {
             while incarnation.changed().await.is_ok() {
                 while let Err(error) = self.replay().await {
                     tracing::warn!(%error, "could not end restored sessions again, retrying");
-                    tokio::time::sleep(RETRY).await;
+                    tokio::time::sleep(RETRY_DELAY).await;
                 }
             }
             // The store is closed, and the process is about to stop.
@@ -87,13 +87,13 @@ impl<S: SessionStore> JournaledStore<S> {
     pub async fn replay(&self) -> Result<usize, StoreError> {
         let tombstones: Vec<(SessionId, Session)> = {
             let mut entries = self.entries.lock();
-            entries.forget(self.clock.now(), self.bound);
+            entries.remove_expired(self.clock.now(), self.retention);
             let all = entries.tombstones.iter();
             all.map(|(id, session)| (*id, session.clone())).collect()
         };
         let (mut restored_count, mut outcome) = (0, Ok(()));
-        for batch in tombstones.chunks(BATCH) {
-            let again = batch.iter().map(async |(id, session)| {
+        for batch in tombstones.chunks(REPLAY_BATCH_SIZE) {
+            let ends = batch.iter().map(async |(id, session)| {
                 let State::Ended(end) = session.state else {
                     return Ok(false);
                 };
@@ -103,16 +103,16 @@ impl<S: SessionStore> JournaledStore<S> {
                     unless_touched_since: None,
                 };
                 let outcome = self.inner.end(*id, ending).await?;
-                let restored = matches!(outcome, EndOutcome::Ended(_));
-                if restored {
+                let was_restored = matches!(outcome, EndOutcome::Ended(_));
+                if was_restored {
                     audit::session_end_restored(*id, session);
                     self.metrics.store.ends_replayed.inc();
                 }
-                Ok(restored)
+                Ok(was_restored)
             });
-            for ended in join_all(again).await {
-                match ended {
-                    Ok(restored) => restored_count += usize::from(restored),
+            for result in join_all(ends).await {
+                match result {
+                    Ok(was_restored) => restored_count += usize::from(was_restored),
                     // With an unreadable record, Curfew allows no request, and a retry would not make the record
                     // readable.
                     Err(StoreError::Unreadable(_)) => {}
@@ -123,14 +123,14 @@ impl<S: SessionStore> JournaledStore<S> {
         outcome.map(|()| restored_count)
     }
 
-    fn remember(&self, id: SessionId, outcome: &EndOutcome) {
+    fn record_end(&self, id: SessionId, outcome: &EndOutcome) {
         // `AlreadyEnded` counts too: an earlier call may have ended the session, and its answer was lost.
         if let EndOutcome::Ended(session) | EndOutcome::AlreadyEnded(session) = outcome {
             let now = self.clock.now();
             let mut entries = self.entries.lock();
-            entries.forget(now, self.bound);
+            entries.remove_expired(now, self.retention);
             if entries.tombstones.insert(id, session.clone()).is_none() {
-                entries.order.push_back((now, id));
+                entries.by_time.push_back((now, id));
             }
         }
     }
@@ -143,7 +143,7 @@ impl<S: SessionStore> JournaledStore<S> {
     }
 
     /// Returns `session`, or the tombstone from the journal if the session has ended but is live again in the store.
-    fn in_force(&self, id: SessionId, session: Session) -> Session {
+    fn with_journaled_end(&self, id: SessionId, session: Session) -> Session {
         if session.state != State::Live {
             return session;
         }
@@ -154,13 +154,13 @@ impl<S: SessionStore> JournaledStore<S> {
 }
 
 impl Entries {
-    fn forget(&mut self, now: Timestamp, bound: Duration) {
-        while let Some((noted, id)) = self.order.front() {
-            if now.since(*noted) < bound && self.order.len() < MAX_ENTRIES {
+    fn remove_expired(&mut self, now: Timestamp, retention: Duration) {
+        while let Some((recorded_at, id)) = self.by_time.front() {
+            if now.since(*recorded_at) < retention && self.by_time.len() < MAX_ENTRIES {
                 break;
             }
             self.tombstones.remove(id);
-            self.order.pop_front();
+            self.by_time.pop_front();
         }
     }
 }
@@ -169,7 +169,7 @@ impl Entries {
 impl<S: SessionStore> SessionStore for JournaledStore<S> {
     async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
         Ok(match self.inner.load(id).await? {
-            Some(session) => Some(self.in_force(id, session)),
+            Some(session) => Some(self.with_journaled_end(id, session)),
             None => self.lost_tombstone(id),
         })
     }
@@ -184,10 +184,10 @@ impl<S: SessionStore> SessionStore for JournaledStore<S> {
     }
 
     async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
-        let known = self.entries.lock().tombstones.get(&id).cloned();
+        let tombstone = self.entries.lock().tombstones.get(&id).cloned();
         let outcome = self.inner.end(id, ending).await?;
-        self.remember(id, &outcome);
-        Ok(match (known, outcome) {
+        self.record_end(id, &outcome);
+        Ok(match (tombstone, outcome) {
             // The session had ended, and was live again in the store. The first end was already published.
             (Some(tombstone), EndOutcome::Ended(_) | EndOutcome::Touched(_)) => {
                 EndOutcome::AlreadyEnded(tombstone)
@@ -198,12 +198,12 @@ impl<S: SessionStore> SessionStore for JournaledStore<S> {
 
     async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError> {
         // If the store lost a session end and returns the session as live, the session is still ended.
-        let known = || self.entries.lock().tombstones.get(&id).cloned();
-        if let Some(tombstone) = known() {
+        let find_tombstone = || self.entries.lock().tombstones.get(&id).cloned();
+        if let Some(tombstone) = find_tombstone() {
             return Ok(ChangeOutcome::Ended(tombstone));
         }
         let outcome = self.inner.change(id, change).await?;
-        Ok(match (outcome, known()) {
+        Ok(match (outcome, find_tombstone()) {
             (ChangeOutcome::Changed(_) | ChangeOutcome::Differs(_), Some(tombstone)) => {
                 ChangeOutcome::Ended(tombstone)
             }
@@ -213,7 +213,7 @@ impl<S: SessionStore> SessionStore for JournaledStore<S> {
 
     async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {
         let session = self.inner.age(id, by).await?;
-        Ok(session.map(|session| self.in_force(id, session)))
+        Ok(session.map(|session| self.with_journaled_end(id, session)))
     }
 
     async fn list(
@@ -224,7 +224,7 @@ impl<S: SessionStore> SessionStore for JournaledStore<S> {
     ) -> Result<Page, StoreError> {
         let mut page = self.inner.list(subject, after, limit).await?;
         for (id, session) in &mut page.sessions {
-            *session = self.in_force(*id, session.clone());
+            *session = self.with_journaled_end(*id, session.clone());
         }
         Ok(page)
     }
@@ -235,7 +235,7 @@ impl<S: SessionStore> SessionStore for JournaledStore<S> {
 impl<S: SessionStore> LocalStore for JournaledStore<S> {
     fn load_cached(&self, id: SessionId) -> Option<Session> {
         let session = self.inner.load_cached(id)?;
-        Some(self.in_force(id, session))
+        Some(self.with_journaled_end(id, session))
     }
 
     fn try_buffer_touch(&self, id: SessionId, touch: Touch) -> bool {

@@ -15,9 +15,9 @@ mod cursor;
 mod cut_off_store;
 pub(crate) mod cut_offs;
 mod deadline_queue;
-mod ends;
 mod error;
 mod history;
+mod invalidation_listener;
 pub mod journal;
 mod lock;
 pub mod measured;
@@ -48,9 +48,9 @@ pub use cursor::{Cursor, ParseCursorError};
 pub use cut_off_store::{CutOffStore, CutOffUsage, RuleAdded};
 pub use cut_offs::MAX_CUT_OFFS;
 pub use deadline_queue::DeadlineQueue;
-pub use ends::{InvalidationListener, NoopListener};
 pub use error::StoreError;
 pub use history::{History, HistoryStore, LimitsOfSources};
+pub use invalidation_listener::{InvalidationListener, NoopListener};
 pub use revocation_rules::MAX_REVOCATION_RULES;
 pub use stores::Stores;
 pub use walk::{Batch, SessionWalk};
@@ -229,11 +229,11 @@ impl Ending {
     #[must_use]
     pub fn for_denial(session: &Session, denial: DenyReason, now: Timestamp) -> Option<Self> {
         let reason = EndReason::from_denial(denial).filter(|_| session.state == State::Live)?;
-        let idle = reason == EndReason::IdleTimeout;
+        let is_idle_timeout = reason == EndReason::IdleTimeout;
         Some(Self {
             reason,
             at: now,
-            unless_touched_since: idle.then_some(session.last_seen),
+            unless_touched_since: is_idle_timeout.then_some(session.last_seen),
         })
     }
 }

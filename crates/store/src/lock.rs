@@ -4,11 +4,11 @@
 pub(crate) use parking_lot::Mutex;
 
 #[cfg(test)]
-pub(crate) use explored::Mutex;
+pub(crate) use scheduled::Mutex;
 
 /// In tests, the race scheduler may run another task before a lock is taken.
 #[cfg(test)]
-mod explored {
+mod scheduled {
     use parking_lot::MutexGuard;
 
     use crate::testing::race;

@@ -30,11 +30,11 @@ impl<S> MeasuredStore<S> {
     async fn measure<T>(
         &self,
         operation: &'static str,
-        run: impl Future<Output = Result<T, StoreError>>,
+        future: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let stopwatch = Stopwatch::start();
         let span = traces::store(operation);
-        let outcome = run.instrument(span.clone()).await;
+        let outcome = future.instrument(span.clone()).await;
         let result = outcome.as_ref().map_or_else(StoreError::kind, |_| "ok");
         span.record("curfew.result", result);
         self.metrics
@@ -65,8 +65,8 @@ impl<S: SessionStore> SessionStore for MeasuredStore<S> {
     }
 
     async fn keep_tombstone(&self, id: SessionId, until: Timestamp) -> Result<(), StoreError> {
-        let keeping = self.inner.keep_tombstone(id, until);
-        self.measure("keep_tombstone", keeping).await
+        let extension = self.inner.keep_tombstone(id, until);
+        self.measure("keep_tombstone", extension).await
     }
 
     async fn withdraw(&self, id: SessionId, session: &Session) -> Result<bool, StoreError> {

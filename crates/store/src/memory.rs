@@ -131,9 +131,9 @@ impl MemoryStore {
     /// from time to time. A full store calls it before it rejects a new session.
     pub fn reclaim(&self) -> usize {
         let now = self.clock.now();
-        let forget = self.expired_until.load(Ordering::Relaxed);
-        self.cut_offs.forget(Timestamp::from_millis(forget));
-        self.rules.forget(Timestamp::from_millis(forget));
+        let forget_until = self.expired_until.load(Ordering::Relaxed);
+        self.cut_offs.forget(Timestamp::from_millis(forget_until));
+        self.rules.forget(Timestamp::from_millis(forget_until));
         let mut tables = self.tables.write();
         let before = tables.sessions.len();
         let Tables {
@@ -145,7 +145,7 @@ impl MemoryStore {
         extended_expiries.retain(|_, until| now < *until);
         sessions
             .retain(|id, session| now < session.expires() || extended_expiries.contains_key(id));
-        subjects.retain(|(_, place)| sessions.contains_key(&place.id));
+        subjects.retain(|(_, cursor)| sessions.contains_key(&cursor.id));
         before - sessions.len()
     }
 }
@@ -169,8 +169,8 @@ impl SessionStore for MemoryStore {
             return Ok(CreateOutcome::Exists);
         }
         tables.sessions.insert(id, session.clone());
-        let place = (session.subject.clone(), Cursor::of(id, session));
-        tables.subjects.insert(place);
+        let entry = (session.subject.clone(), Cursor::of(id, session));
+        tables.subjects.insert(entry);
         Ok(CreateOutcome::Created)
     }
 
@@ -189,7 +189,7 @@ impl SessionStore for MemoryStore {
         }
         if ending
             .unless_touched_since
-            .is_some_and(|seen| seen != session.last_seen)
+            .is_some_and(|last_seen| last_seen != session.last_seen)
         {
             return Ok(EndOutcome::Touched(session.clone()));
         }
@@ -199,10 +199,10 @@ impl SessionStore for MemoryStore {
 
     async fn keep_tombstone(&self, id: SessionId, until: Timestamp) -> Result<(), StoreError> {
         let mut tables = self.tables.write();
-        let ended = |session: &Session| session.state != State::Live;
-        if tables.sessions.get(&id).is_some_and(ended) {
-            let kept = tables.extended_expiries.entry(id).or_insert(until);
-            *kept = until.max(*kept);
+        let has_ended = |session: &Session| session.state != State::Live;
+        if tables.sessions.get(&id).is_some_and(has_ended) {
+            let expiry = tables.extended_expiries.entry(id).or_insert(until);
+            *expiry = until.max(*expiry);
         }
         Ok(())
     }
@@ -212,11 +212,11 @@ impl SessionStore for MemoryStore {
         let is_same = tables
             .sessions
             .get(&id)
-            .is_some_and(|known| known.is_same_sign_in(session));
+            .is_some_and(|stored| stored.is_same_sign_in(session));
         if is_same {
             tables.sessions.remove(&id);
-            let place = (session.subject.clone(), Cursor::of(id, session));
-            tables.subjects.remove(&place);
+            let entry = (session.subject.clone(), Cursor::of(id, session));
+            tables.subjects.remove(&entry);
             tables.set_due(id, None);
         }
         Ok(is_same)
@@ -227,7 +227,7 @@ impl SessionStore for MemoryStore {
         let Some(session) = tables.sessions.get_mut(&id) else {
             return Ok(ChangeOutcome::Unknown);
         };
-        let outcome = change.of(session.clone());
+        let outcome = change.apply_to(session.clone());
         if let ChangeOutcome::Changed(changed) = &outcome {
             session.clone_from(changed);
         }
@@ -250,19 +250,19 @@ impl SessionStore for MemoryStore {
     ) -> Result<Page, StoreError> {
         let tables = self.tables.read();
         let start = match after {
-            Some(place) => Bound::Excluded((subject.clone(), place)),
+            Some(cursor) => Bound::Excluded((subject.clone(), cursor)),
             None => Bound::Included((subject.clone(), Cursor::FIRST)),
         };
-        let mut places = tables
+        let mut cursors = tables
             .subjects
             .range((start, Bound::Unbounded))
             .take_while(|(owner, _)| owner == subject)
-            .map(|(_, place)| *place);
-        let page: Vec<Cursor> = places.by_ref().take(limit).collect();
-        let next = places.next().and(page.last().copied());
+            .map(|(_, cursor)| *cursor);
+        let page: Vec<Cursor> = cursors.by_ref().take(limit).collect();
+        let next = cursors.next().and(page.last().copied());
         let sessions = page
             .iter()
-            .filter_map(|place| Some((place.id, tables.sessions.get(&place.id)?.clone())))
+            .filter_map(|cursor| Some((cursor.id, tables.sessions.get(&cursor.id)?.clone())))
             .collect();
         Ok(Page { sessions, next })
     }
@@ -337,13 +337,13 @@ impl DeadlineQueue for MemoryStore {
 
     async fn tighten_deadlines(&self, policies: &Policies) -> Result<(), StoreError> {
         let mut tables = self.tables.write();
-        let live = tables.sessions.iter().filter_map(|(id, session)| {
+        let tightened = tables.sessions.iter().filter_map(|(id, session)| {
             let deadline = policies.deadline(session);
-            let later = tables.due_times.get(id).is_some_and(|at| *at > deadline);
-            (session.state == State::Live && later).then_some((*id, deadline))
+            let is_later = tables.due_times.get(id).is_some_and(|at| *at > deadline);
+            (session.state == State::Live && is_later).then_some((*id, deadline))
         });
-        let late: Vec<(SessionId, Timestamp)> = live.collect();
-        for (id, deadline) in late {
+        let earlier_deadlines: Vec<(SessionId, Timestamp)> = tightened.collect();
+        for (id, deadline) in earlier_deadlines {
             tables.set_due(id, Some(deadline));
         }
         Ok(())
@@ -364,11 +364,11 @@ impl CutOffStore for MemoryStore {
         &self,
         subject: &Subject,
         at: Timestamp,
-        forget: Timestamp,
+        forget_until: Timestamp,
     ) -> Result<Replication, StoreError> {
         self.cut_offs.raise(subject_key(subject), at);
         self.expired_until
-            .fetch_max(forget.as_millis(), Ordering::Relaxed);
+            .fetch_max(forget_until.as_millis(), Ordering::Relaxed);
         Ok(Replication::default())
     }
 
@@ -377,21 +377,21 @@ impl CutOffStore for MemoryStore {
     }
 
     fn known_cut_off(&self, subject: &Subject) -> Option<Timestamp> {
-        self.cut_offs.of(subject)
+        self.cut_offs.for_subject(subject)
     }
 
     async fn add_rule(
         &self,
         rule: &RevocationRule,
-        forget: Timestamp,
+        forget_until: Timestamp,
     ) -> Result<RuleAdded, StoreError> {
-        self.rules.forget(forget);
+        self.rules.forget(forget_until);
         if !self.rules.has_space_for(rule) {
             return Ok(RuleAdded::TooMany);
         }
         self.rules.add([rule.clone()]);
         self.expired_until
-            .fetch_max(forget.as_millis(), Ordering::Relaxed);
+            .fetch_max(forget_until.as_millis(), Ordering::Relaxed);
         Ok(RuleAdded::Added {
             change: None,
             replication: Replication::default(),
@@ -434,13 +434,13 @@ impl HistoryStore for MemoryStore {
 impl SessionWalk for MemoryStore {
     async fn walk(&self, batches: mpsc::Sender<Batch>) -> Result<(), StoreError> {
         /// How many records one step copies while it holds the lock.
-        const BATCH: usize = 1000;
+        const BATCH_SIZE: usize = 1000;
         let ids: Vec<SessionId> = self.tables.read().sessions.keys().copied().collect();
-        for ids in ids.chunks(BATCH) {
+        for ids in ids.chunks(BATCH_SIZE) {
             let sessions = {
                 let tables = self.tables.read();
-                let known = |id: &SessionId| Some((*id, tables.sessions.get(id)?.clone()));
-                ids.iter().filter_map(known).collect()
+                let find = |id: &SessionId| Some((*id, tables.sessions.get(id)?.clone()));
+                ids.iter().filter_map(find).collect()
             };
             let batch = Batch {
                 sessions,

@@ -411,7 +411,7 @@ impl SessionStore for RedisStore {
             let Some(stored) = self.read(id).await? else {
                 return Ok(ChangeOutcome::Unknown);
             };
-            let changed = match change.of(stored.session.clone()) {
+            let changed = match change.apply_to(stored.session.clone()) {
                 ChangeOutcome::Changed(changed) => self.fit_to_format(&changed),
                 outcome => return Ok(outcome),
             };

@@ -15,23 +15,23 @@ pub const MAX_REVOCATION_RULES: usize = 100;
 /// The rules in force. A replica keeps a rule until it calls [`RevocationRules::forget`], even if the store loses the
 /// rule.
 pub(super) struct RevocationRules {
-    any: AtomicBool,
+    has_rules: AtomicBool,
     rules: ArcSwap<Vec<RevocationRule>>,
-    changing: Mutex<()>,
+    write_lock: Mutex<()>,
 }
 
 impl RevocationRules {
     pub(super) fn new() -> Self {
         Self {
-            any: AtomicBool::new(false),
+            has_rules: AtomicBool::new(false),
             rules: ArcSwap::default(),
-            changing: Mutex::new(()),
+            write_lock: Mutex::new(()),
         }
     }
 
     /// Returns whether a rule ends this session.
     pub(super) fn ends(&self, session: &Session) -> bool {
-        self.any.load(Ordering::Acquire) && self.rules.load().iter().any(|rule| rule.ends(session))
+        self.has_rules.load(Ordering::Acquire) && self.rules.load().iter().any(|rule| rule.ends(session))
     }
 
     /// Returns the rules, the oldest time first.
@@ -42,21 +42,21 @@ impl RevocationRules {
     /// Returns whether there is space for the rule, or another rule already covers the rule.
     pub(super) fn has_space_for(&self, rule: &RevocationRule) -> bool {
         let rules = self.rules.load();
-        let stay = rules.iter().filter(|known| !rule.covers(known)).count();
-        stay < MAX_REVOCATION_RULES || rules.iter().any(|known| known.covers(rule))
+        let remaining_count = rules.iter().filter(|existing| !rule.covers(existing)).count();
+        remaining_count < MAX_REVOCATION_RULES || rules.iter().any(|existing| existing.covers(rule))
     }
 
     /// Adds rules, except those that another rule covers. Above the limit, one rule for all sessions replaces the two
     /// oldest rules.
-    pub(super) fn add(&self, more: impl IntoIterator<Item = RevocationRule>) {
-        let _changing = self.changing.lock();
+    pub(super) fn add(&self, new_rules: impl IntoIterator<Item = RevocationRule>) {
+        let _guard = self.write_lock.lock();
         let before = self.rules.load_full();
         let mut rules = (*before).clone();
-        for rule in more {
-            if rules.iter().any(|known| known.covers(&rule)) {
+        for rule in new_rules {
+            if rules.iter().any(|existing| existing.covers(&rule)) {
                 continue;
             }
-            rules.retain(|known| !rule.covers(known));
+            rules.retain(|existing| !rule.covers(existing));
             rules.push(rule);
             rules.sort_by_key(|rule| rule.before);
             if rules.len() > MAX_REVOCATION_RULES {
@@ -66,24 +66,24 @@ impl RevocationRules {
             }
         }
         if rules != *before {
-            self.keep(rules);
+            self.replace(rules);
         }
     }
 
     /// Removes the rules whose time is not later than `until`.
     pub(super) fn forget(&self, until: Timestamp) {
-        let _changing = self.changing.lock();
+        let _guard = self.write_lock.lock();
         let before = self.rules.load_full();
         if before.iter().any(|rule| rule.before <= until) {
-            let left = before.iter().filter(|rule| rule.before > until);
-            self.keep(left.cloned().collect());
+            let remaining = before.iter().filter(|rule| rule.before > until);
+            self.replace(remaining.cloned().collect());
         }
     }
 
-    fn keep(&self, rules: Vec<RevocationRule>) {
-        let any = !rules.is_empty();
+    fn replace(&self, rules: Vec<RevocationRule>) {
+        let has_rules = !rules.is_empty();
         self.rules.store(Arc::new(rules));
-        self.any.store(any, Ordering::Release);
+        self.has_rules.store(has_rules, Ordering::Release);
     }
 }
 

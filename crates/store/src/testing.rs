@@ -30,7 +30,7 @@ pub struct ProbedStore {
     /// Whether touches fail.
     pub touches_fail: AtomicBool,
     /// The one session whose touches fail.
-    pub untouchable: Mutex<Option<SessionId>>,
+    pub failing_session: Mutex<Option<SessionId>>,
     /// Whether every operation fails.
     pub all_fail: AtomicBool,
     /// Whether the operation `end` fails.
@@ -49,7 +49,7 @@ impl ProbedStore {
             memory: Arc::new(MemoryStore::new(10_000, Arc::new(clock.clone()))),
             touches: AtomicUsize::new(0),
             touches_fail: AtomicBool::new(false),
-            untouchable: Mutex::new(None),
+            failing_session: Mutex::new(None),
             all_fail: AtomicBool::new(false),
             ends_fail: AtomicBool::new(false),
             hangs: AtomicBool::new(false),
@@ -63,7 +63,7 @@ impl ProbedStore {
         self.touches.load(Ordering::SeqCst)
     }
 
-    fn fails(&self, flag: &AtomicBool) -> Result<(), StoreError> {
+    fn fail_if(&self, flag: &AtomicBool) -> Result<(), StoreError> {
         if flag.load(Ordering::SeqCst) || self.all_fail.load(Ordering::SeqCst) {
             return Err(StoreError::Unavailable("configured to fail".to_owned()));
         }
@@ -74,7 +74,7 @@ impl ProbedStore {
 #[async_trait]
 impl SessionStore for ProbedStore {
     async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
-        self.fails(&self.all_fail)?;
+        self.fail_if(&self.all_fail)?;
         if self.hangs.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
@@ -88,13 +88,13 @@ impl SessionStore for ProbedStore {
     }
 
     async fn create(&self, id: SessionId, session: &Session) -> Result<CreateOutcome, StoreError> {
-        self.fails(&self.all_fail)?;
+        self.fail_if(&self.all_fail)?;
         self.memory.create(id, session).await
     }
 
     async fn touch(&self, id: SessionId, touch: Touch) -> Result<(), StoreError> {
-        self.fails(&self.touches_fail)?;
-        if *self.untouchable.lock() == Some(id) {
+        self.fail_if(&self.touches_fail)?;
+        if *self.failing_session.lock() == Some(id) {
             return Err(StoreError::Unavailable("configured to fail".to_owned()));
         }
         self.touches.fetch_add(1, Ordering::SeqCst);
@@ -102,27 +102,27 @@ impl SessionStore for ProbedStore {
     }
 
     async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
-        self.fails(&self.ends_fail)?;
+        self.fail_if(&self.ends_fail)?;
         self.memory.end(id, ending).await
     }
 
     async fn keep_tombstone(&self, id: SessionId, until: Timestamp) -> Result<(), StoreError> {
-        self.fails(&self.all_fail)?;
+        self.fail_if(&self.all_fail)?;
         self.memory.keep_tombstone(id, until).await
     }
 
     async fn withdraw(&self, id: SessionId, session: &Session) -> Result<bool, StoreError> {
-        self.fails(&self.all_fail)?;
+        self.fail_if(&self.all_fail)?;
         self.memory.withdraw(id, session).await
     }
 
     async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError> {
-        self.fails(&self.all_fail)?;
+        self.fail_if(&self.all_fail)?;
         self.memory.change(id, change).await
     }
 
     async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {
-        self.fails(&self.all_fail)?;
+        self.fail_if(&self.all_fail)?;
         self.memory.age(id, by).await
     }
 
@@ -132,17 +132,17 @@ impl SessionStore for ProbedStore {
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<Page, StoreError> {
-        self.fails(&self.all_fail)?;
+        self.fail_if(&self.all_fail)?;
         self.memory.list(subject, after, limit).await
     }
 
     async fn wait_replicated(&self, id: SessionId) -> Result<Replication, StoreError> {
-        self.fails(&self.all_fail)?;
+        self.fail_if(&self.all_fail)?;
         self.memory.wait_replicated(id).await
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
-        self.fails(&self.all_fail)
+        self.fail_if(&self.all_fail)
     }
 
     fn incarnation(&self) -> Option<tokio::sync::watch::Receiver<u64>> {

@@ -25,11 +25,11 @@ use crate::telemetry::Metrics;
 /// The largest number of sessions with buffered activity. The activity of further sessions is written at once.
 const MAX_PENDING: usize = 100_000;
 /// The number of touches that one flush writes concurrently.
-const BATCH: usize = 128;
+const BATCH_SIZE: usize = 128;
 /// How often the background task looks for touches that are due.
-const TICK: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// The longest delay before this store tries to write a failed touch again.
-const RETRY: Duration = Duration::from_secs(1);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// A wrapper that buffers touches.
 pub struct CoalescingStore<S> {
@@ -38,7 +38,7 @@ pub struct CoalescingStore<S> {
     metrics: Arc<Metrics>,
     pending: Mutex<Pending>,
     /// Wakes the background task for a touch that is due at once.
-    due: Notify,
+    touch_due: Notify,
 }
 
 /// Touches that were not written yet, each with its due time.
@@ -48,18 +48,18 @@ pub struct CoalescingStore<S> {
 #[derive(Default)]
 struct Pending {
     touches: SessionMap<(Timestamp, Touch)>,
-    order: BTreeSet<(Timestamp, SessionId)>,
+    by_due_time: BTreeSet<(Timestamp, SessionId)>,
 }
 
 impl Pending {
     /// Buffers a touch that is due at `due`, and merges it with the pending touch of the session. Returns `false` if
     /// the session has no pending touch and `MAX_PENDING` other sessions have one.
     fn buffer(&mut self, id: SessionId, due: Timestamp, touch: Touch) -> bool {
-        if let Some((planned, pending)) = self.touches.get_mut(&id) {
+        if let Some((pending_due, pending)) = self.touches.get_mut(&id) {
             pending.at = pending.at.max(touch.at);
             pending.retention = touch.retention;
-            let sooner = due < *planned;
-            if sooner {
+            let is_sooner = due < *pending_due;
+            if is_sooner {
                 self.reschedule(id, due);
             }
             return true;
@@ -68,31 +68,31 @@ impl Pending {
             return false;
         }
         self.touches.insert(id, (due, touch));
-        self.order.insert((due, id));
+        self.by_due_time.insert((due, id));
         true
     }
 
-    /// Returns up to `BATCH` touches that are due at `now`.
-    fn due(&self, now: Timestamp) -> Vec<(SessionId, Touch)> {
-        self.order
+    /// Returns up to `BATCH_SIZE` touches that are due at `now`.
+    fn due_touches(&self, now: Timestamp) -> Vec<(SessionId, Touch)> {
+        self.by_due_time
             .iter()
             .take_while(|(due, _)| *due <= now)
-            .take(BATCH)
+            .take(BATCH_SIZE)
             .filter_map(|(_, id)| self.touches.get(id).map(|(_, touch)| (*id, *touch)))
             .collect()
     }
 
     fn remove(&mut self, id: SessionId) {
         if let Some((due, _)) = self.touches.remove(&id) {
-            self.order.remove(&(due, id));
+            self.by_due_time.remove(&(due, id));
         }
     }
 
     fn reschedule(&mut self, id: SessionId, due: Timestamp) {
         if let Some((old, _)) = self.touches.get_mut(&id) {
-            self.order.remove(&(*old, id));
+            self.by_due_time.remove(&(*old, id));
             *old = due;
-            self.order.insert((due, id));
+            self.by_due_time.insert((due, id));
         }
     }
 
@@ -112,7 +112,7 @@ impl Pending {
     fn mark_failed(&mut self, id: SessionId, now: Timestamp, touch: &Touch) -> bool {
         let may_exist = now < touch.at.plus(without_margin(touch.retention));
         if may_exist {
-            self.reschedule(id, now.plus(touch.interval.min(RETRY)));
+            self.reschedule(id, now.plus(touch.interval.min(MAX_RETRY_DELAY)));
         } else {
             self.remove(id);
         }
@@ -128,7 +128,7 @@ impl<S: SessionStore> CoalescingStore<S> {
             clock,
             metrics,
             pending: Mutex::default(),
-            due: Notify::new(),
+            touch_due: Notify::new(),
         }
     }
 
@@ -138,8 +138,8 @@ impl<S: SessionStore> CoalescingStore<S> {
         while !stop.is_cancelled() {
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = self.due.notified() => {}
-                () = tokio::time::sleep(TICK) => {}
+                () = self.touch_due.notified() => {}
+                () = tokio::time::sleep(POLL_INTERVAL) => {}
             }
             // This error can be ignored: a failed touch stays pending, and the store has counted the error.
             let flush = self.flush_due(self.clock.now());
@@ -149,7 +149,7 @@ impl<S: SessionStore> CoalescingStore<S> {
 
     /// Returns the number of sessions with activity that was not written to the store yet.
     #[must_use]
-    pub fn pending(&self) -> usize {
+    pub fn pending_count(&self) -> usize {
         self.pending.lock().touches.len()
     }
 
@@ -160,7 +160,7 @@ impl<S: SessionStore> CoalescingStore<S> {
     pub async fn flush_due(&self, now: Timestamp) -> Result<(), StoreError> {
         let mut outcome = Ok(());
         loop {
-            let batch = self.pending.lock().due(now);
+            let batch = self.pending.lock().due_touches(now);
             if batch.is_empty() {
                 return outcome;
             }
@@ -177,7 +177,7 @@ impl<S: SessionStore> CoalescingStore<S> {
     async fn flush_all(&self) -> Result<(), StoreError> {
         let pending: Vec<SessionId> = self.pending.lock().touches.keys().copied().collect();
         let mut outcome = Ok(());
-        for batch in pending.chunks(BATCH) {
+        for batch in pending.chunks(BATCH_SIZE) {
             let writes = batch.iter().map(|id| self.flush_one(*id));
             let mut failed = join_all(writes).await.into_iter().filter_map(Result::err);
             outcome = failed.next_back().map_or(outcome, Err);
@@ -234,10 +234,10 @@ impl<S: SessionStore> SessionStore for CoalescingStore<S> {
     async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
         // A concurrent flush may write the touch and remove it from `pending` before the load returns an older
         // record.
-        let before = self.pending.lock().touches.get(&id).map(|it| it.1.at);
+        let pending_at = self.pending.lock().touches.get(&id).map(|(_, touch)| touch.at);
         let session = self.inner.load(id).await?;
         Ok(session.map(|mut session| {
-            if let Some(at) = before {
+            if let Some(at) = pending_at {
                 session.touch(at);
             }
             self.with_pending(id, session)
@@ -308,13 +308,13 @@ impl<S: SessionStore> LocalStore for CoalescingStore<S> {
 
     fn try_buffer_touch(&self, id: SessionId, touch: Touch) -> bool {
         // The touch is due one interval after the last write, and at least one interval before the deadline.
-        let near = touch.deadline.minus(touch.interval);
-        let due = touch.last_seen.plus(touch.interval).min(near);
-        let buffered = self.pending.lock().buffer(id, due, touch);
-        if buffered && due <= touch.at {
-            self.due.notify_one();
+        let latest_due = touch.deadline.minus(touch.interval);
+        let due = touch.last_seen.plus(touch.interval).min(latest_due);
+        let is_buffered = self.pending.lock().buffer(id, due, touch);
+        if is_buffered && due <= touch.at {
+            self.touch_due.notify_one();
         }
-        buffered
+        is_buffered
     }
 }
 

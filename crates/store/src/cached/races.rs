@@ -11,7 +11,7 @@ use crate::testing::{START, session_of};
 const ID: SessionId = SessionId::from_bytes([7; SessionId::LEN]);
 
 /// Returns a usable cache in front of a store with one session.
-async fn cache() -> (Arc<CachedStore<ScheduledStore>>, Arc<MemoryStore>) {
+async fn cache_with_session() -> (Arc<CachedStore<ScheduledStore>>, Arc<MemoryStore>) {
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(START));
     let memory = Arc::new(MemoryStore::new(10, Arc::clone(&clock)));
     memory
@@ -30,19 +30,19 @@ async fn cache() -> (Arc<CachedStore<ScheduledStore>>, Arc<MemoryStore>) {
     (Arc::new(cached), memory)
 }
 
-/// Reads the session like a check: from the cache, then from the store. If `over` was set before the read, neither
+/// Reads the session like a check: from the cache, then from the store. If `has_ended` was set before the read, neither
 /// the cache nor the store may return a live session.
-async fn check(cached: Arc<CachedStore<ScheduledStore>>, over: Arc<AtomicBool>) {
+async fn check(cached: Arc<CachedStore<ScheduledStore>>, has_ended: Arc<AtomicBool>) {
     for _ in 0..3 {
-        let over = over.load(Ordering::SeqCst);
-        let at_hand = cached.load_cached(ID);
+        let has_ended = has_ended.load(Ordering::SeqCst);
+        let cached_session = cached.load_cached(ID);
         assert!(
-            !over || at_hand.is_none(),
+            !has_ended || cached_session.is_none(),
             "the near cache has an ended session"
         );
         let loaded = cached.load(ID).await.unwrap().unwrap();
         assert!(
-            !over || loaded.state != State::Live,
+            !has_ended || loaded.state != State::Live,
             "the store returned an ended session as live"
         );
     }
@@ -54,19 +54,19 @@ where
     E: Future<Output = ()> + 'static,
 {
     explore(move || async move {
-        let (cached, memory) = cache().await;
-        let over = Arc::new(AtomicBool::new(false));
-        let mut acts = Vec::new();
+        let (cached, memory) = cache_with_session().await;
+        let has_ended = Arc::new(AtomicBool::new(false));
+        let mut tasks = Vec::new();
         for _ in 0..2 {
-            acts.push(spawn(check(Arc::clone(&cached), Arc::clone(&over))));
+            tasks.push(spawn(check(Arc::clone(&cached), Arc::clone(&has_ended))));
         }
-        let (ended, done) = (end(Arc::clone(&cached), memory), Arc::clone(&over));
-        acts.push(spawn(async move {
-            ended.await;
-            done.store(true, Ordering::SeqCst);
+        let (ending, flag) = (end(Arc::clone(&cached), memory), Arc::clone(&has_ended));
+        tasks.push(spawn(async move {
+            ending.await;
+            flag.store(true, Ordering::SeqCst);
         }));
-        for act in acts {
-            act.await.unwrap();
+        for task in tasks {
+            task.await.unwrap();
         }
         assert!(cached.load_cached(ID).is_none());
         assert!(
@@ -97,7 +97,7 @@ fn the_cache_is_cleared_when_an_invalidation_may_be_lost() {
     check_during_end(|cached, memory| async move {
         memory.end(ID, Ending::revoked(START)).await.unwrap();
         pause().await;
-        cached.missed();
+        cached.on_lost_invalidation();
         cached.caught_up_to(START);
     });
 }
@@ -105,27 +105,27 @@ fn the_cache_is_cleared_when_an_invalidation_may_be_lost() {
 /// When one waiter is dropped, the load for the other waiters must continue. A later load must start a new request.
 #[test]
 fn a_load_completes_when_another_waiter_is_dropped() {
-    for patience in [&[true, false, true][..], &[false, false]] {
-        explore(move || load_concurrently(patience));
+    for awaits_result in [&[true, false, true][..], &[false, false]] {
+        explore(move || load_concurrently(awaits_result));
     }
 }
 
-async fn load_concurrently(patience: &[bool]) {
-    let (cached, _) = cache().await;
-    let mut acts = Vec::new();
-    for patient in patience.iter().copied() {
+async fn load_concurrently(awaits_result: &[bool]) {
+    let (cached, _) = cache_with_session().await;
+    let mut tasks = Vec::new();
+    for is_awaited in awaits_result.iter().copied() {
         let cached = Arc::clone(&cached);
-        acts.push(spawn(async move {
+        tasks.push(spawn(async move {
             let load = cached.load(ID);
-            if patient {
+            if is_awaited {
                 assert!(load.await.unwrap().is_some());
             } else {
                 let _ = load.now_or_never();
             }
         }));
     }
-    for act in acts {
-        act.await.unwrap();
+    for task in tasks {
+        task.await.unwrap();
     }
     assert!(cached.in_flight.lock().by_id.is_empty());
     assert!(cached.load(ID).await.unwrap().is_some());

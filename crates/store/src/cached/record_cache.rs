@@ -9,9 +9,9 @@ pub(super) const MAX_GENERATION_AGE: Duration = Duration::from_secs(30);
 const SHARDS: usize = 16;
 /// The average size of a record in bytes, for the size limit. If the records are larger than this, the cache holds
 /// fewer of them.
-const MEAN_BYTES: usize = 1024;
+const MEAN_RECORD_BYTES: usize = 1024;
 /// The bytes of a record without its strings.
-const FIXED_BYTES: usize = 320;
+const FIXED_RECORD_BYTES: usize = 320;
 
 /// A cache of records with a size limit. The cache does not record when a session is read, so that a read is cheap.
 ///
@@ -30,7 +30,7 @@ struct Shard {
     young: Generation,
     old: Generation,
     /// When the young generation began.
-    began: Timestamp,
+    young_since: Timestamp,
 }
 
 #[derive(Debug, Default)]
@@ -46,7 +46,7 @@ impl RecordCache {
             Mutex::new(Shard {
                 young: Generation::default(),
                 old: Generation::default(),
-                began: Timestamp::from_millis(0),
+                young_since: Timestamp::from_millis(0),
             })
         };
         Self {
@@ -75,12 +75,12 @@ impl RecordCache {
         let mut shard = self.shard(id).lock();
         shard.expire(now);
         shard.remove(id);
-        let full = shard.young.sessions.len() >= self.max_sessions
-            || shard.young.bytes >= self.max_sessions * MEAN_BYTES;
-        if full {
+        let is_full = shard.young.sessions.len() >= self.max_sessions
+            || shard.young.bytes >= self.max_sessions * MEAN_RECORD_BYTES;
+        if is_full {
             shard.rotate(now);
         }
-        shard.young.bytes += bytes(&session);
+        shard.young.bytes += estimate_bytes(&session);
         shard.young.sessions.insert(id, session);
     }
 
@@ -118,10 +118,10 @@ impl RecordCache {
 impl Shard {
     /// Drops expired generations.
     fn expire(&mut self, now: Timestamp) {
-        if now < self.began.plus(MAX_GENERATION_AGE) {
+        if now < self.young_since.plus(MAX_GENERATION_AGE) {
             return;
         }
-        if now >= self.began.plus(2 * MAX_GENERATION_AGE) {
+        if now >= self.young_since.plus(2 * MAX_GENERATION_AGE) {
             self.young = Generation::default();
         }
         self.rotate(now);
@@ -129,22 +129,22 @@ impl Shard {
 
     fn rotate(&mut self, now: Timestamp) {
         self.old = std::mem::take(&mut self.young);
-        self.began = now;
+        self.young_since = now;
     }
 
     fn remove(&mut self, id: SessionId) {
         for generation in [&mut self.young, &mut self.old] {
             if let Some(session) = generation.sessions.remove(&id) {
-                generation.bytes -= bytes(&session);
+                generation.bytes -= estimate_bytes(&session);
             }
         }
     }
 }
 
 /// Returns the approximate size of a record. A touch does not change this size.
-fn bytes(session: &Session) -> usize {
+fn estimate_bytes(session: &Session) -> usize {
     let strings = session.subject.as_str().len() + session.policy.as_str().len();
-    FIXED_BYTES + strings + session.attributes.bytes()
+    FIXED_RECORD_BYTES + strings + session.attributes.bytes()
 }
 
 #[cfg(test)]
@@ -163,55 +163,55 @@ mod tests {
     #[test]
     fn a_record_is_kept_for_one_generation_at_least_and_two_at_most() {
         let session = session_of("alice", START);
-        let kept = |late: u64| {
-            let (near, put) = (
+        let seconds_cached = |delay: u64| {
+            let (cache, put_at) = (
                 RecordCache::new(1000),
-                START.plus(Duration::from_secs(late)),
+                START.plus(Duration::from_secs(delay)),
             );
             // This record is in the same shard.
-            near.put(id(17), session.clone(), START);
-            near.put(id(1), session.clone(), put);
+            cache.put(id(17), session.clone(), START);
+            cache.put(id(1), session.clone(), put_at);
             let ages = (0..100).map(Duration::from_secs);
-            let found = ages.take_while(|age| near.get(id(1), put.plus(*age)).is_some());
+            let found = ages.take_while(|age| cache.get(id(1), put_at.plus(*age)).is_some());
             found.count() as u64
         };
-        assert_eq!([kept(0), kept(10), kept(29)], [60, 50, 31]);
+        assert_eq!([seconds_cached(0), seconds_cached(10), seconds_cached(29)], [60, 50, 31]);
     }
 
     #[test]
     fn the_cache_is_bounded_in_records_and_in_bytes() {
-        let near = RecordCache::new(320);
+        let cache = RecordCache::new(320);
         let small = session_of("alice", START);
         for number in 0..5000 {
-            near.put(id(number), small.clone(), START);
+            cache.put(id(number), small.clone(), START);
         }
-        assert!((160..=320).contains(&near.len()), "{}", near.len());
+        assert!((160..=320).contains(&cache.len()), "{}", cache.len());
         assert!(
-            near.get(id(4999), START).is_some(),
+            cache.get(id(4999), START).is_some(),
             "the latest record should stay"
         );
-        assert!(near.get(id(0), START).is_none());
-        let near = RecordCache::new(320);
+        assert!(cache.get(id(0), START).is_none());
+        let cache = RecordCache::new(320);
         let value = "x".repeat(1000);
         let large = Session {
             attributes: Attributes::sorted([("x", [&*value; 4])]).unwrap(),
             ..small
         };
         for number in 0..5000 {
-            near.put(id(number), large.clone(), START);
+            cache.put(id(number), large.clone(), START);
         }
-        assert!(near.len() <= 120, "{}", near.len());
+        assert!(cache.len() <= 120, "{}", cache.len());
     }
 
     #[test]
     fn a_removed_record_frees_its_bytes() {
-        let near = RecordCache::new(32);
+        let cache = RecordCache::new(32);
         let session = session_of("alice", START);
-        near.put(id(0), session.clone(), START);
-        near.put(id(0), session.clone(), START);
-        near.remove(id(0));
-        assert_eq!(near.len(), 0);
-        let bytes = near.shards.iter().map(|shard| {
+        cache.put(id(0), session.clone(), START);
+        cache.put(id(0), session.clone(), START);
+        cache.remove(id(0));
+        assert_eq!(cache.len(), 0);
+        let bytes = cache.shards.iter().map(|shard| {
             let shard = shard.lock();
             shard.young.bytes + shard.old.bytes
         });

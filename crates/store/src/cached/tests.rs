@@ -20,19 +20,19 @@ const ID: SessionId = SessionId::from_bytes([7; SessionId::LEN]);
 /// A store that several processes share. A test can delay its answers.
 struct SharedStore {
     memory: MemoryStore,
-    loads: AtomicUsize,
+    load_count: AtomicUsize,
     /// While this is set, each load waits for this notification before it returns.
-    held: Mutex<Option<Arc<Notify>>>,
+    load_gate: Mutex<Option<Arc<Notify>>>,
 }
 
 #[async_trait]
 impl SessionStore for SharedStore {
-    async fn load(&self, id: SessionId) -> Loaded {
-        self.loads.fetch_add(1, Ordering::SeqCst);
+    async fn load(&self, id: SessionId) -> LoadResult {
+        self.load_count.fetch_add(1, Ordering::SeqCst);
         let loaded = self.memory.load(id).await;
-        let held = self.held.lock().clone();
-        if let Some(held) = held {
-            held.notified().await;
+        let load_gate = self.load_gate.lock().clone();
+        if let Some(load_gate) = load_gate {
+            load_gate.notified().await;
         }
         loaded
     }
@@ -56,7 +56,7 @@ struct Fixture {
     shared: Arc<SharedStore>,
     clock: ManualClock,
     metrics: Arc<Metrics>,
-    near: Arc<CachedStore<Arc<SharedStore>>>,
+    cache: Arc<CachedStore<Arc<SharedStore>>>,
 }
 
 impl Fixture {
@@ -64,11 +64,11 @@ impl Fixture {
     async fn new() -> Self {
         let fixture = Self::empty();
         fixture
-            .near
+            .cache
             .create(ID, &session_of("alice", START))
             .await
             .unwrap();
-        fixture.near.caught_up_to(START);
+        fixture.cache.caught_up_to(START);
         fixture
     }
 
@@ -76,11 +76,11 @@ impl Fixture {
         let clock = ManualClock::new(START);
         let shared = Arc::new(SharedStore {
             memory: MemoryStore::new(1000, Arc::new(clock.clone())),
-            loads: AtomicUsize::new(0),
-            held: Mutex::default(),
+            load_count: AtomicUsize::new(0),
+            load_gate: Mutex::default(),
         });
         let metrics = Arc::new(Metrics::new().unwrap());
-        let near = Arc::new(CachedStore::new(
+        let cache = Arc::new(CachedStore::new(
             Arc::clone(&shared),
             1000,
             Arc::new(clock.clone()),
@@ -91,28 +91,28 @@ impl Fixture {
             shared,
             clock,
             metrics,
-            near,
+            cache,
         }
     }
 
-    fn loads(&self) -> usize {
-        self.shared.loads.load(Ordering::SeqCst)
+    fn load_count(&self) -> usize {
+        self.shared.load_count.load(Ordering::SeqCst)
     }
 
     /// Starts a load that reads the record now, and returns the record when the test notifies it.
-    async fn start_delayed_load(&self) -> (tokio::task::JoinHandle<Loaded>, Arc<Notify>) {
-        let permit = Arc::new(Notify::new());
-        *self.shared.held.lock() = Some(Arc::clone(&permit));
-        let (near, before) = (Arc::clone(&self.near), self.loads());
-        let load = tokio::spawn(async move { near.load(ID).await });
-        while self.loads() == before {
+    async fn start_delayed_load(&self) -> (tokio::task::JoinHandle<LoadResult>, Arc<Notify>) {
+        let release = Arc::new(Notify::new());
+        *self.shared.load_gate.lock() = Some(Arc::clone(&release));
+        let (cache, before) = (Arc::clone(&self.cache), self.load_count());
+        let load = tokio::spawn(async move { cache.load(ID).await });
+        while self.load_count() == before {
             tokio::task::yield_now().await;
         }
-        *self.shared.held.lock() = None;
-        (load, permit)
+        *self.shared.load_gate.lock() = None;
+        (load, release)
     }
 
-    async fn end_elsewhere(&self) {
+    async fn end_by_other_replica(&self) {
         let ending = Ending::revoked(self.clock.now());
         self.shared.memory.end(ID, ending).await.unwrap();
     }
@@ -121,25 +121,25 @@ impl Fixture {
 #[tokio::test]
 async fn passes_the_conformance_suite() {
     let fixture = Fixture::empty();
-    conformance::run(&fixture.near, START).await;
-    fixture.near.caught_up_to(START);
-    conformance::run(&fixture.near, START).await;
+    conformance::run(&fixture.cache, START).await;
+    fixture.cache.caught_up_to(START);
+    conformance::run(&fixture.cache, START).await;
 }
 
 #[tokio::test]
 async fn a_loaded_session_is_cached() {
     let fixture = Fixture::new().await;
     assert_eq!(
-        fixture.near.load_cached(ID),
+        fixture.cache.load_cached(ID),
         None,
         "a session should not be cached before its first load"
     );
-    let session = fixture.near.load(ID).await.unwrap().unwrap();
-    assert_eq!(fixture.near.load_cached(ID), Some(session));
-    assert_eq!(fixture.loads(), 1);
-    let near = &fixture.metrics.near_cache;
+    let session = fixture.cache.load(ID).await.unwrap().unwrap();
+    assert_eq!(fixture.cache.load_cached(ID), Some(session));
+    assert_eq!(fixture.load_count(), 1);
+    let metrics = &fixture.metrics.near_cache;
     assert_eq!(
-        (near.hits.get(), near.misses.get(), near.bypassed.get()),
+        (metrics.hits.get(), metrics.misses.get(), metrics.bypassed.get()),
         (1, 1, 0)
     );
 }
@@ -148,7 +148,7 @@ async fn a_loaded_session_is_cached() {
 #[tokio::test]
 async fn a_changed_session_is_cached_without_its_refresh_token() {
     let fixture = Fixture::new().await;
-    fixture.near.load(ID).await.unwrap();
+    fixture.cache.load(ID).await.unwrap();
     let details = Arc::new(Details {
         host: Some("app.example.com".into()),
         refresh_token: Some(Secret::new("refresh-me".to_owned())),
@@ -159,110 +159,110 @@ async fn a_changed_session_is_cached_without_its_refresh_token() {
         details: Some(Arc::clone(&details)),
         attributes: None,
     };
-    let outcome = fixture.near.change(ID, &change).await.unwrap();
+    let outcome = fixture.cache.change(ID, &change).await.unwrap();
     assert!(matches!(outcome, ChangeOutcome::Changed(_)), "{outcome:?}");
     assert_eq!(
-        fixture.near.load_cached(ID),
+        fixture.cache.load_cached(ID),
         None,
         "a change should drop the cached record"
     );
-    let loaded = fixture.near.load(ID).await.unwrap().unwrap();
+    let loaded = fixture.cache.load(ID).await.unwrap().unwrap();
     assert_eq!(
         loaded.details,
         Some(details),
         "a load should return the refresh token, because revalidation needs it"
     );
-    let recalled = fixture.near.load_cached(ID).unwrap();
-    let kept = Details::of_sign_in(Some("app.example.com".into()), None);
-    assert_eq!(recalled.details, kept);
+    let cached = fixture.cache.load_cached(ID).unwrap();
+    let expected = Details::of_sign_in(Some("app.example.com".into()), None);
+    assert_eq!(cached.details, expected);
 }
 
 #[tokio::test]
 async fn only_live_sessions_are_cached() {
     let fixture = Fixture::new().await;
     let other = SessionId::from_bytes([8; 16]);
-    assert_eq!(fixture.near.load(other).await, Ok(None));
-    assert_eq!(fixture.near.load_cached(other), None);
-    fixture.end_elsewhere().await;
-    assert!(fixture.near.load(ID).await.unwrap().is_some());
-    assert_eq!(fixture.near.load_cached(ID), None);
-    let created = fixture.near.create(other, &session_of("bob", START)).await;
+    assert_eq!(fixture.cache.load(other).await, Ok(None));
+    assert_eq!(fixture.cache.load_cached(other), None);
+    fixture.end_by_other_replica().await;
+    assert!(fixture.cache.load(ID).await.unwrap().is_some());
+    assert_eq!(fixture.cache.load_cached(ID), None);
+    let created = fixture.cache.create(other, &session_of("bob", START)).await;
     assert_eq!(
         created,
         Ok(CreateOutcome::Created),
         "a load of a missing session should not prevent its creation"
     );
-    assert!(fixture.near.load(other).await.unwrap().is_some());
+    assert!(fixture.cache.load(other).await.unwrap().is_some());
 }
 
 #[tokio::test]
-async fn an_end_here_or_elsewhere_takes_effect_at_once() {
+async fn an_end_by_any_replica_takes_effect_at_once() {
     let fixture = Fixture::new().await;
-    fixture.near.load(ID).await.unwrap();
-    fixture.end_elsewhere().await;
+    fixture.cache.load(ID).await.unwrap();
+    fixture.end_by_other_replica().await;
     fixture.clock.advance(SECOND / 10);
-    fixture.near.invalidate(ID, START);
-    assert_eq!(fixture.near.load_cached(ID), None);
+    fixture.cache.invalidate(ID, START);
+    assert_eq!(fixture.cache.load_cached(ID), None);
     let delay = &fixture.metrics.near_cache.end_delay;
     assert_eq!(delay.get_sample_count(), 1);
     assert!((delay.get_sample_sum() - 0.1).abs() < 0.01);
     let fixture = Fixture::new().await;
-    fixture.near.load(ID).await.unwrap();
-    fixture.near.end(ID, Ending::revoked(START)).await.unwrap();
-    assert_eq!(fixture.near.load_cached(ID), None);
+    fixture.cache.load(ID).await.unwrap();
+    fixture.cache.end(ID, Ending::revoked(START)).await.unwrap();
+    assert_eq!(fixture.cache.load_cached(ID), None);
     let fixture = Fixture::new().await;
-    fixture.near.load(ID).await.unwrap();
-    fixture.near.age(ID, MINUTE).await.unwrap();
-    assert_eq!(fixture.near.load_cached(ID), None);
+    fixture.cache.load(ID).await.unwrap();
+    fixture.cache.age(ID, MINUTE).await.unwrap();
+    assert_eq!(fixture.cache.load_cached(ID), None);
 }
 
 #[tokio::test]
 async fn a_load_that_overlaps_an_end_is_not_cached() {
-    for end in 0..3 {
+    for case in 0..3 {
         let fixture = Fixture::new().await;
-        let (load, permit) = fixture.start_delayed_load().await;
-        match end {
+        let (load, release) = fixture.start_delayed_load().await;
+        match case {
             0 => {
-                fixture.end_elsewhere().await;
-                fixture.near.invalidate(ID, START);
+                fixture.end_by_other_replica().await;
+                fixture.cache.invalidate(ID, START);
             }
-            1 => drop(fixture.near.end(ID, Ending::revoked(START)).await),
+            1 => drop(fixture.cache.end(ID, Ending::revoked(START)).await),
             _ => {
-                // The invalidation of this session end was lost, and the cache learns that one may be missing.
-                fixture.end_elsewhere().await;
-                fixture.near.missed();
-                fixture.near.caught_up_to(START);
+                // The invalidation of this session end was lost, and the cache learns that an invalidation may be missing.
+                fixture.end_by_other_replica().await;
+                fixture.cache.on_lost_invalidation();
+                fixture.cache.caught_up_to(START);
             }
         }
         // A load that starts now must not join the load that is still in flight.
-        let now = fixture.near.load(ID).await.unwrap().unwrap();
-        assert!(matches!(now.state, State::Ended(_)));
-        permit.notify_one();
+        let reloaded = fixture.cache.load(ID).await.unwrap().unwrap();
+        assert!(matches!(reloaded.state, State::Ended(_)));
+        release.notify_one();
         assert_eq!(load.await.unwrap().unwrap().unwrap().state, State::Live);
-        assert_eq!(fixture.near.load_cached(ID), None, "{end}");
+        assert_eq!(fixture.cache.load_cached(ID), None, "case {case}");
     }
 }
 
 #[tokio::test]
 async fn the_cache_returns_nothing_after_the_lease() {
     let fixture = Fixture::new().await;
-    fixture.near.load(ID).await.unwrap();
+    fixture.cache.load(ID).await.unwrap();
     fixture
         .clock
         .set(START.plus(LEASE).minus(Duration::from_millis(1)));
-    assert!(fixture.near.load_cached(ID).is_some());
+    assert!(fixture.cache.load_cached(ID).is_some());
     fixture.clock.set(START.plus(LEASE));
-    assert_eq!(fixture.near.load_cached(ID), None);
-    fixture.near.load(ID).await.unwrap();
+    assert_eq!(fixture.cache.load_cached(ID), None);
+    fixture.cache.load(ID).await.unwrap();
     assert_eq!(fixture.metrics.near_cache.bypassed.get(), 1);
     // The heartbeat was late, but no invalidation was lost.
-    fixture.near.caught_up_to(START.plus(SECOND));
-    assert!(fixture.near.load_cached(ID).is_some());
-    fixture.near.missed();
-    assert_eq!(fixture.near.load_cached(ID), None);
-    fixture.near.caught_up_to(START.plus(SECOND));
+    fixture.cache.caught_up_to(START.plus(SECOND));
+    assert!(fixture.cache.load_cached(ID).is_some());
+    fixture.cache.on_lost_invalidation();
+    assert_eq!(fixture.cache.load_cached(ID), None);
+    fixture.cache.caught_up_to(START.plus(SECOND));
     assert_eq!(
-        fixture.near.load_cached(ID),
+        fixture.cache.load_cached(ID),
         None,
         "the cache should have dropped the records"
     );
@@ -272,12 +272,12 @@ async fn the_cache_returns_nothing_after_the_lease() {
 #[tokio::test]
 async fn a_session_in_use_is_reloaded_from_time_to_time() {
     let fixture = Fixture::new().await;
-    fixture.near.load(ID).await.unwrap();
+    fixture.cache.load(ID).await.unwrap();
     for second in 0..=60 {
         let now = START.plus(second * SECOND);
         fixture.clock.set(now);
-        fixture.near.caught_up_to(now);
-        if fixture.near.load_cached(ID).is_none() {
+        fixture.cache.caught_up_to(now);
+        if fixture.cache.load_cached(ID).is_none() {
             assert!(second * SECOND > MAX_GENERATION_AGE - SECOND);
             return;
         }
@@ -288,7 +288,7 @@ async fn a_session_in_use_is_reloaded_from_time_to_time() {
 #[tokio::test]
 async fn a_written_touch_is_not_due_again() {
     let fixture = Fixture::new().await;
-    let session = fixture.near.load(ID).await.unwrap().unwrap();
+    let session = fixture.cache.load(ID).await.unwrap().unwrap();
     let touch = Touch {
         at: START.plus(SECOND),
         last_seen: session.last_seen,
@@ -296,43 +296,43 @@ async fn a_written_touch_is_not_due_again() {
         interval: SECOND,
         deadline: session.deadline,
     };
-    fixture.near.touch(ID, touch).await.unwrap();
-    let seen = fixture.near.load_cached(ID).unwrap().last_seen;
+    fixture.cache.touch(ID, touch).await.unwrap();
+    let seen = fixture.cache.load_cached(ID).unwrap().last_seen;
     assert_eq!(seen, START.plus(SECOND));
 }
 
 #[tokio::test]
 async fn concurrent_loads_share_one_request() {
     let fixture = Fixture::new().await;
-    let (first, permit) = fixture.start_delayed_load().await;
-    let others = (0..100).map(|_| fixture.near.load(ID));
-    let released = async {
+    let (first, release) = fixture.start_delayed_load().await;
+    let others = (0..100).map(|_| fixture.cache.load(ID));
+    let release_load = async {
         tokio::task::yield_now().await;
-        permit.notify_one();
+        release.notify_one();
     };
-    let (others, ()) = tokio::join!(join_all(others), released);
-    assert_eq!(fixture.loads(), 1);
-    let answer = first.await.unwrap();
-    assert!(others.into_iter().all(|other| other == answer));
-    assert!(fixture.near.in_flight.lock().by_id.is_empty());
+    let (others, ()) = tokio::join!(join_all(others), release_load);
+    assert_eq!(fixture.load_count(), 1);
+    let result = first.await.unwrap();
+    assert!(others.into_iter().all(|other| other == result));
+    assert!(fixture.cache.in_flight.lock().by_id.is_empty());
 }
 
 #[tokio::test]
 async fn a_load_without_waiters_is_cancelled() {
     let fixture = Fixture::new().await;
-    let (first, _permit) = fixture.start_delayed_load().await;
-    let second = fixture.near.load(ID);
+    let (first, _release) = fixture.start_delayed_load().await;
+    let second = fixture.cache.load(ID);
     assert!(tokio::time::timeout(Duration::ZERO, second).await.is_err());
     assert_eq!(
-        fixture.near.in_flight.lock().by_id.len(),
+        fixture.cache.in_flight.lock().by_id.len(),
         1,
         "the load should continue for the first waiter"
     );
     first.abort();
     assert!(first.await.is_err());
-    assert!(fixture.near.in_flight.lock().by_id.is_empty());
-    assert!(fixture.near.load(ID).await.unwrap().is_some());
-    assert_eq!(fixture.loads(), 2);
+    assert!(fixture.cache.in_flight.lock().by_id.is_empty());
+    assert!(fixture.cache.load(ID).await.unwrap().is_some());
+    assert_eq!(fixture.load_count(), 2);
 }
 
 /// An operation on one of a few sessions, or an event of the invalidation channel.
@@ -340,9 +340,9 @@ async fn a_load_without_waiters_is_cancelled() {
 enum Event {
     Load(u8),
     Check(u8),
-    EndHere(u8),
+    EndByThisReplica(u8),
     /// Another process ends the session. The invalidation arrives later.
-    EndElsewhere(u8),
+    EndByOtherReplica(u8),
     Deliver,
     /// The latest heartbeat returns. All earlier messages have arrived before it.
     Heartbeat,
@@ -351,13 +351,13 @@ enum Event {
     Wait(u16),
 }
 
-fn event() -> impl Strategy<Value = Event> {
+fn any_event() -> impl Strategy<Value = Event> {
     let id = 0_u8..4;
     prop_oneof![
         4 => id.clone().prop_map(Event::Load),
         6 => id.clone().prop_map(Event::Check),
-        1 => id.clone().prop_map(Event::EndHere),
-        2 => id.prop_map(Event::EndElsewhere),
+        1 => id.clone().prop_map(Event::EndByThisReplica),
+        2 => id.prop_map(Event::EndByOtherReplica),
         2 => Just(Event::Deliver),
         3 => Just(Event::Heartbeat),
         1 => Just(Event::ConnectionLost),
@@ -368,56 +368,56 @@ fn event() -> impl Strategy<Value = Event> {
 proptest! {
     /// If the cache returns a session, the session was live at most one lease ago, and this process did not end it.
     #[test]
-    fn no_end_is_missed_for_longer_than_the_lease(events in proptest::collection::vec(event(), 1..80)) {
+    fn no_end_is_missed_for_longer_than_the_lease(events in proptest::collection::vec(any_event(), 1..80)) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let fixture = Fixture::empty();
             let id = |number: u8| SessionId::from_bytes([number; 16]);
             for number in 0..4 {
-                fixture.near.create(id(number), &session_of("alice", START)).await.unwrap();
+                fixture.cache.create(id(number), &session_of("alice", START)).await.unwrap();
             }
             let mut ended: HashMap<u8, (Timestamp, bool)> = HashMap::new();
-            let mut on_the_way = std::collections::VecDeque::new();
+            let mut undelivered = std::collections::VecDeque::new();
             for event in events {
                 let now = fixture.clock.now();
                 match event {
                     Event::Load(number) => {
-                        let loaded = fixture.near.load(id(number)).await.unwrap().unwrap();
+                        let loaded = fixture.cache.load(id(number)).await.unwrap().unwrap();
                         prop_assert_eq!(loaded.state == State::Live, !ended.contains_key(&number));
                     }
                     Event::Check(number) => {
-                        let recalled = fixture.near.load_cached(id(number));
-                        if let (Some(session), Some((at, here))) = (recalled, ended.get(&number)) {
+                        let cached = fixture.cache.load_cached(id(number));
+                        if let (Some(session), Some((at, by_this_replica))) = (cached, ended.get(&number)) {
                             prop_assert_eq!(session.state, State::Live);
-                            prop_assert!(!here && now < at.plus(LEASE), "{:?} after {:?}", now, at);
+                            prop_assert!(!by_this_replica && now < at.plus(LEASE), "{:?} after {:?}", now, at);
                         }
                     }
-                    Event::EndHere(number) => {
-                        fixture.near.end(id(number), Ending::revoked(now)).await.unwrap();
+                    Event::EndByThisReplica(number) => {
+                        fixture.cache.end(id(number), Ending::revoked(now)).await.unwrap();
                         ended.entry(number).or_insert((now, true)).1 = true;
                     }
-                    Event::EndElsewhere(number) => {
+                    Event::EndByOtherReplica(number) => {
                         let ending = Ending { reason: EndReason::Revoked, ..Ending::revoked(now) };
                         let outcome = fixture.shared.memory.end(id(number), ending).await.unwrap();
                         if matches!(outcome, EndOutcome::Ended(_)) {
                             ended.insert(number, (now, false));
-                            on_the_way.push_back((number, now));
+                            undelivered.push_back((number, now));
                         }
                     }
                     Event::Deliver => {
-                        if let Some((number, at)) = on_the_way.pop_front() {
-                            fixture.near.invalidate(id(number), at);
+                        if let Some((number, at)) = undelivered.pop_front() {
+                            fixture.cache.invalidate(id(number), at);
                         }
                     }
                     Event::Heartbeat => {
-                        for (number, at) in on_the_way.drain(..) {
-                            fixture.near.invalidate(id(number), at);
+                        for (number, at) in undelivered.drain(..) {
+                            fixture.cache.invalidate(id(number), at);
                         }
-                        fixture.near.caught_up_to(now);
+                        fixture.cache.caught_up_to(now);
                     }
                     Event::ConnectionLost => {
-                        on_the_way.clear();
-                        fixture.near.missed();
+                        undelivered.clear();
+                        fixture.cache.on_lost_invalidation();
                     }
                     Event::Wait(millis) => fixture.clock.advance(Duration::from_millis(millis.into())),
                 }

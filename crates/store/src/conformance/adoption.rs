@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{MINUTE, created, random_id, session, touch};
+use super::{MINUTE, create_session, new_session, new_touch, random_id};
 use crate::session::Timestamp;
 use crate::{CreateOutcome, EndOutcome, Ending, HistoryStore, LimitsOfSources, SessionStore};
 
@@ -13,21 +13,21 @@ pub(super) async fn run(store: &dyn SessionStore, now: Timestamp) {
 }
 
 async fn a_new_session_is_withdrawn_without_a_trace(store: &dyn SessionStore, now: Timestamp) {
-    for used in [false, true] {
-        let (id, session) = created(store, now).await;
-        if used {
-            let touch = touch(&session, now.plus(MINUTE));
+    for is_used in [false, true] {
+        let (id, session) = create_session(store, now).await;
+        if is_used {
+            let touch = new_touch(&session, now.plus(MINUTE));
             store.touch(id, touch).await.unwrap();
         }
-        assert!(store.withdraw(id, &session).await.unwrap(), "used: {used}");
+        assert!(store.withdraw(id, &session).await.unwrap(), "is_used: {is_used}");
         store.flush().await.unwrap();
         assert_eq!(store.load(id).await.unwrap(), None);
         let page = store.list(&session.subject, None, 10).await.unwrap();
         assert_eq!(page.sessions, []);
         assert!(!store.withdraw(id, &session).await.unwrap(), "once");
-        let again = store.create(id, &session).await.unwrap();
+        let outcome = store.create(id, &session).await.unwrap();
         assert_eq!(
-            again,
+            outcome,
             CreateOutcome::Created,
             "the credential should start the session again"
         );
@@ -35,41 +35,41 @@ async fn a_new_session_is_withdrawn_without_a_trace(store: &dyn SessionStore, no
 }
 
 async fn only_a_new_session_is_withdrawn(store: &dyn SessionStore, now: Timestamp) {
-    let (id, kept) = created(store, now).await;
-    let other = session(id, now.plus(MINUTE));
+    let (id, live) = create_session(store, now).await;
+    let other = new_session(id, now.plus(MINUTE));
     assert!(
         !store.withdraw(id, &other).await.unwrap(),
         "the record of another sign-in should stay"
     );
-    assert_eq!(store.load(id).await.unwrap(), Some(kept.clone()));
+    assert_eq!(store.load(id).await.unwrap(), Some(live.clone()));
     let EndOutcome::Ended(tombstone) = store.end(id, Ending::revoked(now)).await.unwrap() else {
         unreachable!("end should end a live session");
     };
-    for session in [&kept, &tombstone] {
+    for session in [&live, &tombstone] {
         let withdrawn = store.withdraw(id, session).await.unwrap();
         assert!(!withdrawn, "an ended session was removed");
         assert_eq!(
-            store.create(id, &kept).await.unwrap(),
+            store.create(id, &live).await.unwrap(),
             CreateOutcome::Exists
         );
     }
 }
 
 async fn keeping_a_tombstone_changes_nothing_else(store: &dyn SessionStore, now: Timestamp) {
-    let nobody = random_id();
-    let long = now.plus(24 * 60 * MINUTE);
-    store.keep_tombstone(nobody, long).await.unwrap();
-    assert_eq!(store.load(nobody).await.unwrap(), None);
-    let (id, session) = created(store, now).await;
-    store.keep_tombstone(id, long).await.unwrap();
+    let missing_id = random_id();
+    let far_future = now.plus(24 * 60 * MINUTE);
+    store.keep_tombstone(missing_id, far_future).await.unwrap();
+    assert_eq!(store.load(missing_id).await.unwrap(), None);
+    let (id, session) = create_session(store, now).await;
+    store.keep_tombstone(id, far_future).await.unwrap();
     assert_eq!(store.load(id).await.unwrap(), Some(session.clone()));
     store.end(id, Ending::revoked(now)).await.unwrap();
-    for until in [long, now] {
+    for until in [far_future, now] {
         store.keep_tombstone(id, until).await.unwrap();
-        let kept = store.load(id).await.unwrap().unwrap();
-        assert_ne!(kept.state, session.state);
-        assert_eq!((kept.subject, kept.started), (session.subject.clone(), now));
-        assert_eq!(kept.last_seen, session.last_seen);
+        let extended = store.load(id).await.unwrap().unwrap();
+        assert_ne!(extended.state, session.state);
+        assert_eq!((extended.subject, extended.started), (session.subject.clone(), now));
+        assert_eq!(extended.last_seen, session.last_seen);
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 
-use super::{CONCURRENT_ATTEMPTS, MINUTE, created, random_id, touch};
+use super::{CONCURRENT_ATTEMPTS, MINUTE, create_session, new_touch, random_id};
 use crate::secret::Secret;
 use crate::session::{
     Attributes, ClaimsInToken, Details, Registration, Revalidation, Session, SessionId, State,
@@ -13,7 +13,7 @@ use crate::session::{
 use crate::{Change, ChangeOutcome, EndOutcome, Ending, SessionStore};
 
 pub(super) async fn run(store: &dyn SessionStore, now: Timestamp) {
-    a_change_is_no_activity(store, now).await;
+    a_change_does_not_count_as_activity(store, now).await;
     a_change_loses_no_activity(store, now).await;
     a_change_with_other_details_is_rejected(store, now).await;
     an_ended_session_is_not_changed(store, now).await;
@@ -46,7 +46,7 @@ fn change(expected: Option<Arc<Details>>, details: Arc<Details>) -> Change {
 
 /// Creates a session with details.
 async fn create_with_details(store: &dyn SessionStore, now: Timestamp) -> (SessionId, Session) {
-    let (id, session) = created(store, now).await;
+    let (id, session) = create_session(store, now).await;
     let first = change(None, details(now, 0));
     let ChangeOutcome::Changed(session) = store.change(id, &first).await.unwrap() else {
         unreachable!("{session:?} lives");
@@ -54,10 +54,10 @@ async fn create_with_details(store: &dyn SessionStore, now: Timestamp) -> (Sessi
     (id, session)
 }
 
-async fn a_change_is_no_activity(store: &dyn SessionStore, now: Timestamp) {
-    let (id, session) = created(store, now).await;
+async fn a_change_does_not_count_as_activity(store: &dyn SessionStore, now: Timestamp) {
+    let (id, session) = create_session(store, now).await;
     let groups = Attributes::sorted([(Attributes::GROUPS, ["former"])]).unwrap();
-    let wanted = Change {
+    let change_of_groups = Change {
         attributes: Some(groups.clone()),
         ..change(None, details(now, 0))
     };
@@ -66,7 +66,7 @@ async fn a_change_is_no_activity(store: &dyn SessionStore, now: Timestamp) {
         details: Some(details(now, 0)),
         ..session
     };
-    let changed = store.change(id, &wanted).await.unwrap();
+    let changed = store.change(id, &change_of_groups).await.unwrap();
     assert_eq!(changed, ChangeOutcome::Changed(expected.clone()));
     assert_eq!(
         store.load(id).await.unwrap().as_ref(),
@@ -75,19 +75,19 @@ async fn a_change_is_no_activity(store: &dyn SessionStore, now: Timestamp) {
     );
     let later = change(Some(details(now, 0)), details(now, 1));
     store.change(id, &later).await.unwrap();
-    let kept = Session {
+    let changed = Session {
         details: Some(details(now, 1)),
         ..expected
     };
-    assert_eq!(store.load(id).await.unwrap(), Some(kept.clone()));
-    let page = store.list(&kept.subject, None, 9).await.unwrap();
-    assert_eq!(page.sessions, [(id, kept)]);
+    assert_eq!(store.load(id).await.unwrap(), Some(changed.clone()));
+    let page = store.list(&changed.subject, None, 9).await.unwrap();
+    assert_eq!(page.sessions, [(id, changed)]);
 }
 
 async fn a_change_loses_no_activity(store: &dyn SessionStore, now: Timestamp) {
     let (id, session) = create_with_details(store, now).await;
     let touched = now.plus(3 * MINUTE);
-    store.touch(id, touch(&session, touched)).await.unwrap();
+    store.touch(id, new_touch(&session, touched)).await.unwrap();
     let later = change(Some(details(now, 0)), details(now, 1));
     let ChangeOutcome::Changed(changed) = store.change(id, &later).await.unwrap() else {
         unreachable!("the details should be the expected ones");
@@ -96,7 +96,7 @@ async fn a_change_loses_no_activity(store: &dyn SessionStore, now: Timestamp) {
     store.flush().await.unwrap();
     assert_eq!(store.load(id).await.unwrap(), Some(changed.clone()));
     let touched = now.plus(5 * MINUTE);
-    store.touch(id, touch(&changed, touched)).await.unwrap();
+    store.touch(id, new_touch(&changed, touched)).await.unwrap();
     store.flush().await.unwrap();
     assert_eq!(store.load(id).await.unwrap().unwrap().last_seen, touched);
 }
@@ -122,7 +122,7 @@ async fn an_ended_session_is_not_changed(store: &dyn SessionStore, now: Timestam
         None,
         "a change should not create a record"
     );
-    let (id, _) = created(store, now).await;
+    let (id, _) = create_session(store, now).await;
     let EndOutcome::Ended(tombstone) = store.end(id, Ending::revoked(now)).await.unwrap() else {
         unreachable!("end should end a live session");
     };
@@ -138,13 +138,13 @@ async fn one_concurrent_change_succeeds(store: &dyn SessionStore, now: Timestamp
     let candidates = (1..)
         .take(CONCURRENT_ATTEMPTS)
         .map(|candidate| details(now, candidate));
-    let wanted: Vec<Change> = candidates
+    let changes: Vec<Change> = candidates
         .map(|candidate| change(Some(details(now, 0)), candidate))
         .collect();
-    let outcomes = join_all(wanted.iter().map(|wanted| store.change(id, wanted))).await;
+    let outcomes = join_all(changes.iter().map(|change| store.change(id, change))).await;
     let changed = outcomes
         .iter()
-        .filter(|done| matches!(done, Ok(ChangeOutcome::Changed(_))));
+        .filter(|result| matches!(result, Ok(ChangeOutcome::Changed(_))));
     assert_eq!(
         changed.count(),
         1,

@@ -1,6 +1,6 @@
 //! Tests for cut-offs, revocation rules and [`SessionWalk`].
 
-use super::{MINUTE, created, random_id, session};
+use super::{MINUTE, create_session, new_session, random_id};
 use crate::revocation::{RevocationConditions, RevocationRule};
 use crate::session::{PolicyName, Session, Subject, Timestamp};
 use crate::{Batch, CutOffStore, MAX_REVOCATION_RULES, RuleAdded, SessionStore, SessionWalk};
@@ -14,10 +14,10 @@ pub async fn run_cut_offs(store: &dyn CutOffStore, now: Timestamp) {
     let (alice, bob) = (subject("alice"), subject("bob"));
     assert_eq!(store.cut_off(&alice).await.unwrap(), None);
     assert_eq!(store.known_cut_off(&alice), None);
-    let forget = now.minus(600 * MINUTE);
+    let forget_until = now.minus(600 * MINUTE);
     for (at, expected) in [(5, 5), (3, 5), (5, 5), (7, 7)] {
         let at = now.plus(at * MINUTE);
-        store.set_cut_off(&alice, at, forget).await.unwrap();
+        store.set_cut_off(&alice, at, forget_until).await.unwrap();
         let expected = Some(now.plus(expected * MINUTE));
         assert_eq!(store.cut_off(&alice).await.unwrap(), expected);
         assert_eq!(store.known_cut_off(&alice), expected);
@@ -25,17 +25,17 @@ pub async fn run_cut_offs(store: &dyn CutOffStore, now: Timestamp) {
     assert_eq!(store.cut_off(&bob).await.unwrap(), None);
     assert_eq!(store.known_cut_off(&bob), None);
     let before = store.usage().entries;
-    let many: Vec<Subject> = (0..300).map(|_| subject("one of many")).collect();
-    for (minutes, subject) in (0..).zip(&many) {
+    let subjects: Vec<Subject> = (0..300).map(|_| subject("one of many")).collect();
+    for (minutes, subject) in (0..).zip(&subjects) {
         let at = now.plus(minutes * MINUTE);
-        store.set_cut_off(subject, at, forget).await.unwrap();
+        store.set_cut_off(subject, at, forget_until).await.unwrap();
     }
-    for (minutes, subject) in (0..).zip(&many) {
+    for (minutes, subject) in (0..).zip(&subjects) {
         let expected = Some(now.plus(minutes * MINUTE));
         assert_eq!(store.cut_off(subject).await.unwrap(), expected);
         assert_eq!(store.known_cut_off(subject), expected);
     }
-    assert_eq!(store.usage().entries, before + many.len());
+    assert_eq!(store.usage().entries, before + subjects.len());
     assert!(store.usage().entries <= store.usage().max);
 }
 
@@ -45,11 +45,11 @@ pub async fn run_cut_offs(store: &dyn CutOffStore, now: Timestamp) {
 /// If the store fails a test.
 pub async fn run_rules<S: SessionStore + CutOffStore + SessionWalk>(store: &S, now: Timestamp) {
     let policy = format!("policy-{}", random_id());
-    let of = |name: &str| Session {
+    let session_with_policy = |name: &str| Session {
         policy: PolicyName::new(name).unwrap(),
-        ..session(random_id(), now)
+        ..new_session(random_id(), now)
     };
-    let (meant, other) = (of(&policy), of("another"));
+    let (matching, other) = (session_with_policy(&policy), session_with_policy("another"));
     let rule = |minutes, name: &str| RevocationRule {
         conditions: RevocationConditions {
             policy: Some(name.to_owned()),
@@ -57,38 +57,38 @@ pub async fn run_rules<S: SessionStore + CutOffStore + SessionWalk>(store: &S, n
         },
         before: now.plus(minutes * MINUTE),
     };
-    let forget = now.minus(600 * MINUTE);
-    assert!(!store.is_ended_by_rule(&meant));
-    let add = async |rule: &RevocationRule| store.add_rule(rule, forget).await.unwrap();
+    let forget_until = now.minus(600 * MINUTE);
+    assert!(!store.is_ended_by_rule(&matching));
+    let add = async |rule: &RevocationRule| store.add_rule(rule, forget_until).await.unwrap();
     assert!(matches!(
         add(&rule(0, &policy)).await,
         RuleAdded::Added { .. }
     ));
     assert!(
-        !store.is_ended_by_rule(&meant),
+        !store.is_ended_by_rule(&matching),
         "a rule should not end a session that started at the time of the rule"
     );
     assert!(matches!(
         add(&rule(1, &policy)).await,
         RuleAdded::Added { .. }
     ));
-    assert!(store.is_ended_by_rule(&meant));
+    assert!(store.is_ended_by_rule(&matching));
     add(&rule(0, &policy)).await;
     assert!(
-        store.is_ended_by_rule(&meant),
+        store.is_ended_by_rule(&matching),
         "the time of a rule should only move forward"
     );
     assert!(!store.is_ended_by_rule(&other));
-    let own = || {
+    let rules_of_policy = || {
         let rules = store.rules();
-        let own = rules
+        let matching_rules = rules
             .iter()
             .filter(|it| it.conditions == rule(0, &policy).conditions);
-        own.cloned().collect::<Vec<_>>()
+        matching_rules.cloned().collect::<Vec<_>>()
     };
-    assert_eq!(own(), [rule(1, &policy)]);
-    let there = store.rules().len();
-    for number in there..MAX_REVOCATION_RULES {
+    assert_eq!(rules_of_policy(), [rule(1, &policy)]);
+    let rule_count = store.rules().len();
+    for number in rule_count..MAX_REVOCATION_RULES {
         let one_more = rule(2, &format!("policy-{number}"));
         assert!(matches!(add(&one_more).await, RuleAdded::Added { .. }));
     }
@@ -97,21 +97,21 @@ pub async fn run_rules<S: SessionStore + CutOffStore + SessionWalk>(store: &S, n
         add(&rule(3, &policy)).await,
         RuleAdded::Added { .. }
     ));
-    let everybody = RevocationRule {
+    let rule_for_everybody = RevocationRule {
         conditions: RevocationConditions::default(),
         before: now.plus(4 * MINUTE),
     };
-    assert!(matches!(add(&everybody).await, RuleAdded::Added { .. }));
+    assert!(matches!(add(&rule_for_everybody).await, RuleAdded::Added { .. }));
     assert_eq!(
         *store.rules(),
-        [everybody],
+        [rule_for_everybody],
         "a later rule for all sessions should replace all other rules"
     );
     assert!(store.is_ended_by_rule(&other));
 
     let mut ids = Vec::new();
     for _ in 0..5 {
-        ids.push(created(store, now).await.0);
+        ids.push(create_session(store, now).await.0);
     }
     let (sender, mut batches) = tokio::sync::mpsc::channel::<Batch>(1);
     let receiving = async {

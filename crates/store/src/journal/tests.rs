@@ -47,18 +47,18 @@ impl Fixture {
 }
 
 #[tokio::test]
-async fn a_restored_session_is_denied_here_at_once_and_everywhere_after_the_replay() {
+async fn a_restored_session_is_ended_in_the_journal_at_once_and_in_the_store_after_the_replay() {
     let fixture = Fixture::new();
     let tombstone = fixture.end_and_restore().await;
-    let here = fixture.journal.load(ID).await.unwrap();
-    assert_eq!(here.as_ref(), Some(&tombstone));
+    let from_journal = fixture.journal.load(ID).await.unwrap();
+    assert_eq!(from_journal.as_ref(), Some(&tombstone));
     let page = fixture.journal.list(&tombstone.subject, None, 9).await;
     assert_eq!(page.unwrap().sessions, [(ID, tombstone.clone())]);
-    let elsewhere = fixture.memory.load(ID).await.unwrap().unwrap();
-    assert_eq!(elsewhere.state, State::Live);
+    let from_store = fixture.memory.load(ID).await.unwrap().unwrap();
+    assert_eq!(from_store.state, State::Live);
     assert_eq!(fixture.journal.replay().await, Ok(1));
-    let elsewhere = fixture.memory.load(ID).await.unwrap();
-    assert_eq!(elsewhere, Some(tombstone));
+    let from_store = fixture.memory.load(ID).await.unwrap();
+    assert_eq!(from_store, Some(tombstone));
     assert_eq!(fixture.journal.replay().await, Ok(0));
     assert_eq!(fixture.metrics.store.ends_replayed.get(), 1);
 }
@@ -75,9 +75,9 @@ async fn a_restored_session_keeps_its_first_end() {
     assert_eq!(outcome, EndOutcome::AlreadyEnded(tombstone));
 }
 
-/// The answer to the first call was lost, so the second call returns that the session had already ended.
+/// The reply to the first call was lost, so the second call returns that the session had already ended.
 #[tokio::test]
-async fn an_end_whose_answer_was_lost_is_remembered_too() {
+async fn an_end_whose_reply_was_lost_is_journaled() {
     let fixture = Fixture::new();
     let session = session_of("alice", START);
     fixture.journal.create(ID, &session).await.unwrap();
@@ -93,8 +93,8 @@ async fn an_end_whose_answer_was_lost_is_remembered_too() {
         .unwrap();
     assert!(matches!(ended, EndOutcome::AlreadyEnded(_)), "{ended:?}");
     fixture.memory.put(ID, session);
-    let here = fixture.journal.load(ID).await.unwrap().unwrap();
-    assert!(matches!(here.state, State::Ended(_)));
+    let from_journal = fixture.journal.load(ID).await.unwrap().unwrap();
+    assert!(matches!(from_journal.state, State::Ended(_)));
     assert_eq!(fixture.journal.replay().await, Ok(1));
 }
 
@@ -105,11 +105,11 @@ async fn a_session_whose_tombstone_is_lost_does_not_start_again() {
     let tombstone = fixture.end_and_restore().await;
     fixture.memory.remove(ID);
     assert_eq!(fixture.memory.load(ID).await.unwrap(), None);
-    let here = fixture.journal.load(ID).await.unwrap();
-    assert_eq!(here.as_ref(), Some(&tombstone));
+    let from_journal = fixture.journal.load(ID).await.unwrap();
+    assert_eq!(from_journal.as_ref(), Some(&tombstone));
     let session = session_of("alice", START);
-    let again = fixture.journal.create(ID, &session).await;
-    assert_eq!(again.unwrap(), CreateOutcome::Exists);
+    let outcome = fixture.journal.create(ID, &session).await;
+    assert_eq!(outcome.unwrap(), CreateOutcome::Exists);
     assert_eq!(fixture.memory.load(ID).await.unwrap(), None);
     // The journal returns the tombstone until the record would have expired, but not longer than its own time limit.
     fixture.clock.advance(5 * MINUTE);
@@ -118,7 +118,7 @@ async fn a_session_whose_tombstone_is_lost_does_not_start_again() {
 }
 
 #[tokio::test]
-async fn entries_expire() {
+async fn journal_entries_expire() {
     let fixture = Fixture::new();
     fixture.end_and_restore().await;
     fixture.clock.advance(5 * MINUTE);

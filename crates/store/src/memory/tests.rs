@@ -41,8 +41,8 @@ async fn a_full_store_rejects_sessions_until_records_expire() {
     let store = MemoryStore::new(2, Arc::new(clock.clone()));
     store.create(id(1), &session(START)).await.unwrap();
     store.create(id(2), &session(START)).await.unwrap();
-    let refused = store.create(id(3), &session(START)).await;
-    assert!(matches!(refused, Err(StoreError::Full(2))), "{refused:?}");
+    let result = store.create(id(3), &session(START)).await;
+    assert!(matches!(result, Err(StoreError::Full(2))), "{result:?}");
     assert!(
         store.load(id(1)).await.unwrap().is_some(),
         "a full store should not drop a live session"

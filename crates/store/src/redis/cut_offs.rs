@@ -195,13 +195,13 @@ impl CutOffStore for RedisStore {
         &self,
         subject: &Subject,
         at: Timestamp,
-        forget: Timestamp,
+        forget_until: Timestamp,
     ) -> Result<Replication, StoreError> {
         let (key, name) = (self.keys.cut_offs(), subject_key(subject));
         let mut note = self.scripts.cut_off.key(&key);
         note.arg(&name[..])
             .arg(at.as_millis())
-            .arg(forget.as_millis())
+            .arg(forget_until.as_millis())
             .arg(self.managed.clock().now().as_millis())
             .arg(self.cut_offs.max)
             .arg(self.keys.ends())
@@ -227,7 +227,7 @@ impl CutOffStore for RedisStore {
     }
 
     fn known_cut_off(&self, subject: &Subject) -> Option<Timestamp> {
-        self.cut_offs.table.of(subject)
+        self.cut_offs.table.for_subject(subject)
     }
 
     fn is_fresh(&self) -> bool {
@@ -237,13 +237,13 @@ impl CutOffStore for RedisStore {
     async fn add_rule(
         &self,
         rule: &RevocationRule,
-        forget: Timestamp,
+        forget_until: Timestamp,
     ) -> Result<RuleAdded, StoreError> {
         let key = self.keys.cut_offs();
         let mut add = self.scripts.rule.key(&key);
         add.arg(self.rule_member(&rule.conditions)?)
             .arg(rule.before.as_millis())
-            .arg(forget.as_millis())
+            .arg(forget_until.as_millis())
             .arg(self.managed.clock().now().as_millis())
             .arg(MAX_REVOCATION_RULES)
             .arg(self.keys.ends())

@@ -8,7 +8,7 @@ use super::remote::{DelayedStore, NetworkDelay};
 use crate::memory::MemoryStore;
 
 /// How many orders each scheduler tries for each race.
-const ORDERS: usize = 2000;
+const ORDERS_PER_SCHEDULER: usize = 2000;
 
 thread_local! {
     static IN_RACE: Cell<bool> = const { Cell::new(false) };
@@ -28,9 +28,9 @@ where
     R: Future<Output = ()> + 'static,
 {
     IN_RACE.set(true);
-    let run = move || shuttle::future::block_on(race());
-    shuttle::check_random(run.clone(), ORDERS);
-    shuttle::check_pct(run, ORDERS, 3);
+    let run_once = move || shuttle::future::block_on(race());
+    shuttle::check_random(run_once.clone(), ORDERS_PER_SCHEDULER);
+    shuttle::check_pct(run_once, ORDERS_PER_SCHEDULER, 3);
     IN_RACE.set(false);
 }
 
@@ -40,25 +40,25 @@ pub(crate) async fn pause() {
 }
 
 /// Starts a concurrent task.
-pub(crate) fn spawn(act: impl Future<Output = ()> + 'static) -> shuttle::future::JoinHandle<()> {
-    shuttle::future::spawn_local(act)
+pub(crate) fn spawn(task: impl Future<Output = ()> + 'static) -> shuttle::future::JoinHandle<()> {
+    shuttle::future::spawn_local(task)
 }
 
 /// A network delay during which the scheduler may run other tasks.
-pub(crate) struct Scheduled;
+pub(crate) struct SchedulerDelay;
 
-impl NetworkDelay for Scheduled {
-    async fn pass(&self) {
+impl NetworkDelay for SchedulerDelay {
+    async fn wait(&self) {
         pause().await;
     }
 }
 
 /// A memory store with a simulated network delay, during which the scheduler can run other tasks.
-pub(crate) type ScheduledStore = DelayedStore<Scheduled>;
+pub(crate) type ScheduledStore = DelayedStore<SchedulerDelay>;
 
 pub(crate) fn scheduled_store(memory: &Arc<MemoryStore>) -> ScheduledStore {
     DelayedStore {
         memory: Arc::clone(memory),
-        delay: Scheduled,
+        delay: SchedulerDelay,
     }
 }

@@ -20,23 +20,23 @@ use crate::{
 /// The delay of the simulated network.
 pub trait NetworkDelay: Send + Sync + 'static {
     /// Waits for the delay of one direction.
-    fn pass(&self) -> impl Future<Output = ()> + Send;
+    fn wait(&self) -> impl Future<Output = ()> + Send;
 }
 
 /// A memory store behind a simulated network.
-pub struct DelayedStore<W> {
+pub struct DelayedStore<D> {
     /// The store behind the network.
     pub memory: Arc<MemoryStore>,
     /// The delay of the network.
-    pub delay: W,
+    pub delay: D,
 }
 
-impl<W: NetworkDelay> DelayedStore<W> {
+impl<D: NetworkDelay> DelayedStore<D> {
     async fn with_delay<T>(&self, request: impl Future<Output = T>) -> T {
-        self.delay.pass().await;
-        let answer = request.await;
-        self.delay.pass().await;
-        answer
+        self.delay.wait().await;
+        let response = request.await;
+        self.delay.wait().await;
+        response
     }
 }
 
@@ -53,7 +53,7 @@ impl RandomDelays {
 }
 
 impl NetworkDelay for RandomDelays {
-    async fn pass(&self) {
+    async fn wait(&self) {
         let turns = self.0.lock().pop_front().unwrap_or_default();
         for _ in 0..turns {
             tokio::task::yield_now().await;
@@ -62,7 +62,7 @@ impl NetworkDelay for RandomDelays {
 }
 
 #[async_trait]
-impl<W: NetworkDelay> SessionStore for DelayedStore<W> {
+impl<D: NetworkDelay> SessionStore for DelayedStore<D> {
     async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
         self.with_delay(self.memory.load(id)).await
     }
@@ -123,7 +123,7 @@ impl<W: NetworkDelay> SessionStore for DelayedStore<W> {
 }
 
 /// This store caches nothing.
-impl<W: NetworkDelay> LocalStore for DelayedStore<W> {
+impl<D: NetworkDelay> LocalStore for DelayedStore<D> {
     fn load_cached(&self, _: SessionId) -> Option<Session> {
         None
     }
@@ -134,7 +134,7 @@ impl<W: NetworkDelay> LocalStore for DelayedStore<W> {
 }
 
 #[async_trait]
-impl<W: NetworkDelay> DeadlineQueue for DelayedStore<W> {
+impl<D: NetworkDelay> DeadlineQueue for DelayedStore<D> {
     async fn enqueue(&self, id: SessionId, at: Timestamp) -> Result<(), StoreError> {
         self.with_delay(self.memory.enqueue(id, at)).await
     }

@@ -38,15 +38,15 @@ impl Race {
 
     /// Records activity `second` seconds after the start. Tests that a load shows all activity so far.
     async fn request(&self, second: u32) {
-        let known = self.latest.load(Ordering::SeqCst);
+        let accepted_activity = self.latest.load(Ordering::SeqCst);
         let session = self.store.load(ID).await.unwrap().unwrap();
         if session.state != State::Live {
             return;
         }
         let seen = session.last_seen.since(START).as_secs();
         assert!(
-            seen >= known,
-            "recorded activity is hidden: {seen} < {known}"
+            seen >= accepted_activity,
+            "recorded activity is hidden: {seen} < {accepted_activity}"
         );
         let now = START.plus(second * SECOND);
         self.clock.set(now.max(self.clock.now()));
@@ -61,17 +61,17 @@ impl Race {
         self.latest.fetch_max(second.into(), Ordering::SeqCst);
     }
 
-    async fn stored(&self) -> Session {
+    async fn stored_session(&self) -> Session {
         self.memory.load(ID).await.unwrap().unwrap()
     }
 }
 
 /// Runs requests on several connections, and two concurrent flushes.
-async fn requests(race: &Arc<Race>) {
-    let mut acts = Vec::new();
+async fn run_requests(race: &Arc<Race>) {
+    let mut tasks = Vec::new();
     for seconds in [[1, 7, 13], [2, 8, 20]] {
         let race = Arc::clone(race);
-        acts.push(spawn(async move {
+        tasks.push(spawn(async move {
             for second in seconds {
                 race.request(second).await;
             }
@@ -79,15 +79,15 @@ async fn requests(race: &Arc<Race>) {
     }
     for _ in 0..2 {
         let race = Arc::clone(race);
-        acts.push(spawn(async move {
+        tasks.push(spawn(async move {
             for _ in 0..2 {
                 race.store.flush_due(race.clock.now()).await.unwrap();
                 pause().await;
             }
         }));
     }
-    for act in acts {
-        act.await.unwrap();
+    for task in tasks {
+        task.await.unwrap();
     }
 }
 
@@ -95,10 +95,10 @@ async fn requests(race: &Arc<Race>) {
 fn no_activity_is_hidden_or_lost() {
     explore(|| async {
         let race = Race::new().await;
-        requests(&race).await;
+        run_requests(&race).await;
         race.store.flush().await.unwrap();
-        assert_eq!(race.stored().await.last_seen, START.plus(20 * SECOND));
-        assert_eq!(race.store.pending(), 0);
+        assert_eq!(race.stored_session().await.last_seen, START.plus(20 * SECOND));
+        assert_eq!(race.store.pending_count(), 0);
     });
 }
 
@@ -108,28 +108,28 @@ fn no_activity_is_hidden_or_lost() {
 fn an_active_session_does_not_time_out() {
     explore(|| async {
         let race = Race::new().await;
-        let ender = Arc::clone(&race);
+        let replica = Arc::clone(&race);
         let ender = spawn(async move {
-            let seen = ender.store.load(ID).await.unwrap().unwrap().last_seen;
+            let seen = replica.store.load(ID).await.unwrap().unwrap().last_seen;
             pause().await;
-            let taken = ender.latest.load(Ordering::SeqCst);
+            let latest_activity = replica.latest.load(Ordering::SeqCst);
             let ending = Ending {
                 reason: EndReason::IdleTimeout,
-                at: ender.clock.now(),
+                at: replica.clock.now(),
                 unless_touched_since: Some(seen),
             };
-            let outcome = ender.store.end(ID, ending).await.unwrap();
+            let outcome = replica.store.end(ID, ending).await.unwrap();
             if matches!(outcome, EndOutcome::Ended(_)) {
                 let seen = seen.since(START).as_secs();
-                assert!(taken <= seen, "timed out at {seen}, active at {taken}");
+                assert!(latest_activity <= seen, "timed out at {seen}, active at {latest_activity}");
             }
         });
-        requests(&race).await;
+        run_requests(&race).await;
         ender.await.unwrap();
         race.store.flush().await.unwrap();
-        let stored = race.stored().await;
-        let live = stored.state == State::Live;
-        assert!(!live || stored.last_seen == START.plus(20 * SECOND));
-        assert_eq!(race.store.pending(), 0, "a useless touch is still pending");
+        let stored = race.stored_session().await;
+        let is_live = stored.state == State::Live;
+        assert!(!is_live || stored.last_seen == START.plus(20 * SECOND));
+        assert_eq!(race.store.pending_count(), 0, "a useless touch is still pending");
     });
 }

@@ -66,7 +66,7 @@ impl Fixture {
     }
 
     /// Returns the seconds from `START` to the last activity in the inner store.
-    async fn stored(&self) -> u64 {
+    async fn stored_activity_seconds(&self) -> u64 {
         let session = self.store.inner.memory.load(ID).await.unwrap().unwrap();
         session.last_seen.since(START).as_secs()
     }
@@ -85,7 +85,7 @@ async fn many_touches_are_one_write_per_interval() {
     );
     fixture.flush_at(15).await;
     assert_eq!(
-        (fixture.store.inner.touch_count(), fixture.stored().await),
+        (fixture.store.inner.touch_count(), fixture.stored_activity_seconds().await),
         (1, 14)
     );
     for second in 16..=44 {
@@ -93,10 +93,10 @@ async fn many_touches_are_one_write_per_interval() {
     }
     fixture.flush_at(60).await;
     assert_eq!(
-        (fixture.store.inner.touch_count(), fixture.stored().await),
+        (fixture.store.inner.touch_count(), fixture.stored_activity_seconds().await),
         (3, 44)
     );
-    assert_eq!(fixture.store.pending(), 0);
+    assert_eq!(fixture.store.pending_count(), 0);
 }
 
 #[tokio::test]
@@ -104,7 +104,7 @@ async fn after_a_pause_the_first_activity_is_written_at_once() {
     let fixture = Fixture::new().await;
     fixture.request(100).await;
     assert_eq!(
-        (fixture.store.inner.touch_count(), fixture.stored().await),
+        (fixture.store.inner.touch_count(), fixture.stored_activity_seconds().await),
         (1, 100)
     );
 }
@@ -113,7 +113,7 @@ async fn after_a_pause_the_first_activity_is_written_at_once() {
 async fn this_replica_sees_its_unwritten_activity() {
     let fixture = Fixture::new().await;
     fixture.request(9).await;
-    assert_eq!(fixture.stored().await, 0);
+    assert_eq!(fixture.stored_activity_seconds().await, 0);
     let seen = START.plus(9 * SECOND);
     assert_eq!(
         fixture.store.load(ID).await.unwrap().unwrap().last_seen,
@@ -136,7 +136,7 @@ async fn an_end_includes_unwritten_activity() {
     let outcome = fixture.store.end(ID, ending).await.unwrap();
     assert!(matches!(outcome, EndOutcome::Ended(_)), "{outcome:?}");
     assert_eq!(
-        fixture.store.pending(),
+        fixture.store.pending_count(),
         0,
         "the end should flush the touch first"
     );
@@ -156,7 +156,7 @@ async fn activity_near_the_deadline_is_written_at_once() {
     fixture.store.touch(ID, touch).await.unwrap();
     fixture.flush_at(2).await;
     assert_eq!(
-        fixture.stored().await,
+        fixture.stored_activity_seconds().await,
         0,
         "more than one interval before the deadline, the touch should wait"
     );
@@ -164,7 +164,7 @@ async fn activity_near_the_deadline_is_written_at_once() {
     fixture.store.touch(ID, touch).await.unwrap();
     fixture.flush_at(4).await;
     assert_eq!(
-        fixture.stored().await,
+        fixture.stored_activity_seconds().await,
         4,
         "less than one interval before the deadline, the touch should be written"
     );
@@ -176,7 +176,7 @@ async fn a_failing_session_does_not_block_others() {
     let other = SessionId::from_bytes([8; SessionId::LEN]);
     let session = fixture.store.load(ID).await.unwrap().unwrap();
     fixture.store.create(other, &session).await.unwrap();
-    *fixture.store.inner.untouchable.lock() = Some(ID);
+    *fixture.store.inner.failing_session.lock() = Some(ID);
     for id in [ID, other] {
         let touch = Touch {
             at: START.plus(20 * SECOND),
@@ -190,7 +190,7 @@ async fn a_failing_session_does_not_block_others() {
     assert!(fixture.store.flush().await.is_err(), "a touch should fail");
     let stored = fixture.store.inner.memory.load(other).await.unwrap();
     assert_eq!(stored.unwrap().last_seen, START.plus(20 * SECOND));
-    assert_eq!((fixture.stored().await, fixture.store.pending()), (0, 1));
+    assert_eq!((fixture.stored_activity_seconds().await, fixture.store.pending_count()), (0, 1));
 }
 
 #[tokio::test]
@@ -203,14 +203,14 @@ async fn a_failed_write_is_tried_again_and_keeps_the_latest_activity() {
         .store(true, Ordering::SeqCst);
     fixture.request(20).await;
     fixture.request(25).await;
-    assert_eq!((fixture.stored().await, fixture.store.pending()), (0, 1));
+    assert_eq!((fixture.stored_activity_seconds().await, fixture.store.pending_count()), (0, 1));
     fixture
         .store
         .inner
         .touches_fail
         .store(false, Ordering::SeqCst);
     fixture.flush_at(26).await;
-    assert_eq!((fixture.stored().await, fixture.store.pending()), (25, 0));
+    assert_eq!((fixture.stored_activity_seconds().await, fixture.store.pending_count()), (25, 0));
     assert_eq!(fixture.metrics.store.touches_dropped.get(), 0);
 }
 
@@ -224,16 +224,16 @@ async fn an_expired_touch_is_dropped_and_counted() {
         .store(true, Ordering::SeqCst);
     fixture.request(20).await;
     fixture.flush_at(20 + 960).await;
-    assert_eq!(fixture.store.pending(), 0);
+    assert_eq!(fixture.store.pending_count(), 0);
     assert_eq!(fixture.metrics.store.touches_dropped.get(), 1);
 }
 
 #[tokio::test]
-async fn a_flush_at_the_end_writes_everything() {
+async fn a_flush_writes_every_pending_touch() {
     let fixture = Fixture::new().await;
     fixture.request(9).await;
     fixture.store.flush().await.unwrap();
-    assert_eq!((fixture.stored().await, fixture.store.pending()), (9, 0));
+    assert_eq!((fixture.stored_activity_seconds().await, fixture.store.pending_count()), (9, 0));
 }
 
 #[tokio::test]
@@ -241,12 +241,12 @@ async fn a_cancelled_flush_loses_nothing() {
     let fixture = Fixture::new().await;
     fixture.request(9).await;
     drop(fixture.store.flush());
-    let mut half_way = Box::pin(fixture.store.flush());
+    let mut flush = Box::pin(fixture.store.flush());
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    let _ = half_way.as_mut().poll(&mut context);
-    drop(half_way);
+    let _ = flush.as_mut().poll(&mut context);
+    drop(flush);
     fixture.store.flush().await.unwrap();
-    assert_eq!(fixture.stored().await, 9);
+    assert_eq!(fixture.stored_activity_seconds().await, 9);
 }
 
 #[tokio::test(start_paused = true)]
@@ -263,13 +263,13 @@ async fn the_background_task_writes_touches_and_stops_on_request() {
     };
     fixture.store.touch(ID, touch).await.unwrap();
     let stop = CancellationToken::new();
-    let wait = async {
-        while fixture.stored().await != 100 {
-            tokio::time::sleep(TICK).await;
+    let wait_and_stop = async {
+        while fixture.stored_activity_seconds().await != 100 {
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
         stop.cancel();
     };
-    tokio::join!(fixture.store.run(stop.clone()), wait);
+    tokio::join!(fixture.store.run(stop.clone()), wait_and_stop);
 }
 
 #[tokio::test]
@@ -284,22 +284,22 @@ async fn passes_the_conformance_suite() {
 #[tokio::test]
 async fn a_stale_load_hides_no_activity() {
     let fixture = Fixture::new().await;
-    let old = fixture.store.load(ID).await.unwrap().unwrap();
+    let stale_session = fixture.store.load(ID).await.unwrap().unwrap();
     fixture.request(1).await;
     fixture.request(20).await;
     fixture.request(25).await;
-    let known = fixture.store.load(ID).await.unwrap().unwrap();
-    assert_eq!(known.last_seen, START.plus(25 * SECOND));
-    *fixture.store.inner.stale.lock() = Some(old);
+    let current = fixture.store.load(ID).await.unwrap().unwrap();
+    assert_eq!(current.last_seen, START.plus(25 * SECOND));
+    *fixture.store.inner.stale.lock() = Some(stale_session);
     fixture.clock.set(START.plus(60 * SECOND));
-    let (late, _) = tokio::join!(
+    let (loaded, _) = tokio::join!(
         fixture.store.load(ID),
         fixture.store.flush_due(fixture.clock.now())
     );
     assert_eq!(
-        fixture.stored().await,
+        fixture.stored_activity_seconds().await,
         25,
         "the flush should be faster than the load"
     );
-    assert_eq!(late.unwrap().unwrap().last_seen, known.last_seen);
+    assert_eq!(loaded.unwrap().unwrap().last_seen, current.last_seen);
 }

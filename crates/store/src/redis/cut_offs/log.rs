@@ -227,7 +227,7 @@ mod tests {
         assert_eq!((progress.page(), progress.complete_to()), (None, Some(0)));
         progress.apply_changes(head(9), &[logged(5, 0, 1), logged(9, 5, 2)], &table);
         assert_eq!((progress.page(), progress.complete_to()), (None, Some(9)));
-        assert_eq!(table.of(&alice()), Some(Timestamp::from_millis(2)));
+        assert_eq!(table.for_subject(&alice()), Some(Timestamp::from_millis(2)));
         // A replica of the previous version counted a change, and did not log it.
         progress.apply_changes(head(12), &[], &table);
         assert_eq!(

@@ -146,7 +146,7 @@ impl RedisStore {
                 let error = self
                     .listen(attempt, listener, clock, diagnostics, replicas)
                     .await;
-                listener.missed();
+                listener.on_lost_invalidation();
                 replicas.missed();
                 attempt += 1;
                 let pause = match error {
@@ -193,7 +193,7 @@ impl RedisStore {
             let channel = self.keys.ends();
             let messages =
                 subscribe(settings, &target, &Credentials::read(settings)?, &channel).await?;
-            listener.missed();
+            listener.on_lost_invalidation();
             let mut subscription_id = [0; SUBSCRIPTION_ID_BYTES];
             getrandom::fill(&mut subscription_id)
                 .map_err(|error| SubscriptionError::Transient(error.to_string()))?;

@@ -14,7 +14,7 @@ pub trait InvalidationListener: Send + Sync + 'static {
     fn caught_up_to(&self, since: Timestamp);
 
     /// Records that an invalidation may have been lost.
-    fn missed(&self);
+    fn on_lost_invalidation(&self);
 }
 
 /// A listener without records, which ignores invalidations.
@@ -26,5 +26,5 @@ impl InvalidationListener for NoopListener {
 
     fn caught_up_to(&self, _: Timestamp) {}
 
-    fn missed(&self) {}
+    fn on_lost_invalidation(&self) {}
 }
