@@ -59,7 +59,11 @@ pub async fn run_queue(queue: &dyn DeadlineQueue, now: Timestamp) {
     let (a, b, c) = (random_id(), random_id(), random_id());
     let (lease, later) = (now.plus(MINUTE), now.plus(2 * MINUTE));
     let claim = async |now, until, limit| queue.claim(now, until, limit).await.unwrap();
-    assert_eq!(claim(now, lease, 9).await, [], "empty queue");
+    assert_eq!(
+        claim(now, lease, 9).await,
+        [],
+        "an empty queue should have no due session"
+    );
     queue.enqueue(b, now).await.unwrap();
     queue.enqueue(a, now.minus(MINUTE)).await.unwrap();
     queue.enqueue(c, later).await.unwrap();
@@ -76,7 +80,7 @@ pub async fn run_queue(queue: &dyn DeadlineQueue, now: Timestamp) {
         [a],
         "claim should return the earliest due time first"
     );
-    assert_eq!(claim(now, lease, 9).await, [b], "enqueue moved c");
+    assert_eq!(claim(now, lease, 9).await, [b], "enqueue should not move c, which is in the queue");
     assert_eq!(
         claim(now, lease, 9).await,
         [],
@@ -95,7 +99,10 @@ pub async fn run_queue(queue: &dyn DeadlineQueue, now: Timestamp) {
     );
     let event = SessionEnded::new(a, &ended_session(a, now), &Actor::CURFEW, false).unwrap();
     assert!(queue.acknowledge(a, Some(&event)).await.unwrap());
-    assert!(!queue.acknowledge(a, Some(&event)).await.unwrap(), "once");
+    assert!(
+        !queue.acknowledge(a, Some(&event)).await.unwrap(),
+        "a session should be acknowledged only once"
+    );
     queue.postpone(a, now).await.unwrap();
     assert_eq!(
         claim(now, lease, 9).await,
@@ -114,7 +121,7 @@ pub async fn run_queue(queue: &dyn DeadlineQueue, now: Timestamp) {
     claimed.sort_unstable();
     let mut expected = ids;
     expected.sort_unstable();
-    assert_eq!(claimed, expected, "concurrent claims overlap");
+    assert_eq!(claimed, expected, "concurrent claims should not overlap");
     for id in claimed {
         queue.acknowledge(id, None).await.unwrap();
     }

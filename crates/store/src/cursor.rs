@@ -21,7 +21,7 @@ impl Cursor {
         id: SessionId::from_bytes([0; SessionId::LEN]),
     };
 
-    /// Returns the position of a session. It does not change while the session lives.
+    /// Returns the position of a session. The position does not change while the session is live.
     #[must_use]
     pub fn of(id: SessionId, session: &Session) -> Self {
         Self {

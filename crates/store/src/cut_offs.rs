@@ -34,7 +34,7 @@ pub(super) fn subject_key(subject: &Subject) -> SubjectKey {
     key
 }
 
-/// The cut-off of each subject: sessions that started before it have ended. A cut-off only moves forward.
+/// The cut-off of each subject: sessions that started before this time have ended. A cut-off only moves forward.
 ///
 /// The table is bounded. When it is full, one general cut-off replaces the oldest entries. The general cut-off ends
 /// the older sessions of every subject, so no revocation is lost. Some sessions end although nobody revoked them, but
@@ -69,8 +69,8 @@ impl CutOffs {
         &self.shards[shard]
     }
 
-    /// Returns the cut-off that applies to a subject. While the table is empty, this computes no hash and takes no
-    /// lock.
+    /// Returns the cut-off that applies to a subject. While the table is empty, the function computes no hash and
+    /// takes no lock.
     pub(super) fn for_subject(&self, subject: &Subject) -> Option<Timestamp> {
         let own = (self.len() > 0)
             .then(|| self.get(&subject_key(subject)))

@@ -228,7 +228,8 @@ mod tests {
                     Step::End(index) if !sessions.is_empty() => {
                         let index = index % sessions.len();
                         let session = &mut sessions[index];
-                        let own_limit = history.limit(SOURCE, at(session.started), Duration::from_secs(limit)).as_secs();
+                        let configured = Duration::from_secs(limit);
+                        let own_limit = history.limit(SOURCE, at(session.started), configured).as_secs();
                         if session.tombstone_until.is_none() && now < session.started + own_limit {
                             session.tombstone_until = Some(now + limit);
                         }
@@ -240,7 +241,8 @@ mod tests {
                     let own_limit = history.limit(SOURCE, at(session.started), Duration::from_secs(limit)).as_secs();
                     let is_adopted = now < session.started + own_limit;
                     let is_forgotten = session.tombstone_until.is_some_and(|until| now >= until);
-                    prop_assert!(!(is_adopted && is_forgotten), "signed in at {}, now {now}, {history:?}", session.started);
+                    let started = session.started;
+                    prop_assert!(!(is_adopted && is_forgotten), "signed in at {started}, now {now}, {history:?}");
                 }
             }
         }

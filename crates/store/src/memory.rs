@@ -45,8 +45,9 @@ struct Tables {
     extended_expiries: SessionMap<Timestamp>,
     /// The sessions of each subject, in list order.
     subjects: BTreeSet<(Subject, Cursor)>,
-    /// When each session is due, by session ID and in order of time.
+    /// The due time of each session.
     due_times: SessionMap<Timestamp>,
+    /// The same sessions, in the order of their due times.
     due: BTreeSet<(Timestamp, SessionId)>,
 }
 

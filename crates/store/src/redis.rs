@@ -65,7 +65,7 @@ const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sessions in Redis: one server, a primary found by sentinels, or a cluster.
 pub struct RedisStore {
-    managed: Arc<ManagedConnection>,
+    managed_connection: Arc<ManagedConnection>,
     /// The connection for `WAIT`. Curfew opens it when it is first needed. `WAIT` blocks a connection, so no other
     /// operation may share this connection.
     wait_connection: Arc<tokio::sync::Mutex<Option<replication::WaitConnection>>>,
@@ -82,7 +82,7 @@ pub struct RedisStore {
 }
 
 /// A record as it is stored in Redis.
-struct Stored {
+struct StoredRecord {
     session: Session,
     bytes: Vec<u8>,
     expiry: Timestamp,
@@ -112,7 +112,7 @@ impl RedisStore {
             key_ring,
             upgrade: Arc::new(Upgrade::new(settings.sealed_only)),
             budget: settings.command_timeout,
-            managed: Arc::new(ManagedConnection::new(settings, timekeeping)),
+            managed_connection: Arc::new(ManagedConnection::new(settings, timekeeping)),
             wait_connection: Arc::default(),
             scripts: Arc::new(Scripts::new(&scripts)),
             cut_offs: Arc::new(cut_offs::LocalCopy::new(max_cut_offs)),
@@ -130,7 +130,7 @@ impl RedisStore {
     /// Returns the same store with the longer timeout for background work.
     fn background(&self) -> Self {
         Self {
-            managed: Arc::clone(&self.managed),
+            managed_connection: Arc::clone(&self.managed_connection),
             wait_connection: Arc::clone(&self.wait_connection),
             keys: Arc::clone(&self.keys),
             key_ring: self.key_ring.clone(),
@@ -150,8 +150,8 @@ impl RedisStore {
     /// # Errors
     /// [`StoreError`] if the store could not save the decision.
     pub async fn accept_clock(&self, accepted: Accepted) -> Result<bool, StoreError> {
-        let mut connection = self.managed.connection(BACKGROUND_TIMEOUT).await?;
-        let accepting = self.managed.timekeeping().accept(&mut connection, accepted);
+        let mut connection = self.managed_connection.acquire(BACKGROUND_TIMEOUT).await?;
+        let accepting = self.managed_connection.timekeeping().accept(&mut connection, accepted);
         match tokio::time::timeout(BACKGROUND_TIMEOUT, accepting).await {
             Ok(accepted) => Ok(accepted?),
             Err(_) => Err(StoreError::Unavailable("no reply".to_owned())),
@@ -161,7 +161,7 @@ impl RedisStore {
     /// Returns the clock that shows decision time.
     #[must_use]
     pub fn clock(&self) -> &Arc<StoreClock> {
-        self.managed.clock()
+        self.managed_connection.clock()
     }
 
     /// Connects to Redis, and reconnects until `stop`.
@@ -170,63 +170,63 @@ impl RedisStore {
     /// [`ConnectError::NewerSchema`] when a newer program wrote the records. After any other error, this function
     /// retries without end.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), ConnectError> {
-        self.managed.run(stop, self).await
+        self.managed_connection.run(stop, self).await
     }
 
     /// Sends a request once, within the operation timeout.
-    async fn once<T: FromRedisValue>(&self, request: &impl Request) -> Result<T, StoreError> {
-        self.managed.once(self.budget, request).await
+    async fn send_once<T: FromRedisValue>(&self, request: &impl Request) -> Result<T, StoreError> {
+        self.managed_connection.send_once(self.budget, request).await
     }
 
     /// Sends an idempotent request, and resends it after a lost connection, within the operation timeout.
-    async fn repeat<T: FromRedisValue>(&self, request: &impl Request) -> Result<T, StoreError> {
-        self.managed.repeat(self.budget, request).await
+    async fn send_with_retry<T: FromRedisValue>(&self, request: &impl Request) -> Result<T, StoreError> {
+        self.managed_connection.send_with_retry(self.budget, request).await
     }
 
     /// Reads a record and its expiry. Reads the expiry first, because then the record shows a session end that
     /// happens between the two reads.
-    async fn read(&self, id: SessionId) -> Result<Option<Stored>, StoreError> {
+    async fn read_record(&self, id: SessionId) -> Result<Option<StoredRecord>, StoreError> {
         let key = self.keys.session(id);
         let mut pipeline = redis::pipe();
         pipeline.cmd("PEXPIRETIME").arg(&key).get(&key);
-        let (expiry, bytes): (i64, Option<Vec<u8>>) = self.repeat(&pipeline).await?;
+        let (expiry, bytes): (i64, Option<Vec<u8>>) = self.send_with_retry(&pipeline).await?;
         let stored = combine_replies(expiry, bytes, |bytes, expiry| {
             let key_ring = self.key_ring.current();
             record::decode(id, bytes, expiry, self.upgrade.accepts_plain(), &key_ring)
         });
         if matches!(&stored, Err(error) if *error == record::MISPLACED) {
             tracing::error!("Redis replied with the record of another session, reconnecting");
-            self.managed.invalidate_connection();
+            self.managed_connection.invalidate_connection();
         }
         stored
     }
 
     /// Replaces a record, unless the record has changed since `stored` was read. Returns `false` if the record has
     /// changed.
-    async fn replace(
+    async fn replace_record(
         &self,
         id: SessionId,
-        stored: &Stored,
+        stored: &StoredRecord,
         even_if_touched: bool,
         session: &Session,
     ) -> Result<bool, StoreError> {
         let (key, session) = (self.keys.session(id), self.fit_to_format(session));
         let record = self.encode(id, &session)?;
-        let changed = Message::End(id, self.clock().now());
+        let invalidation = Message::Invalidation(id, self.clock().now());
         let replacement = Replacement {
             key: &key,
             expected: &stored.bytes,
             expected_expiry: (!even_if_touched).then_some(stored.expiry),
             record: &record,
             expiry: self.expiry(&session),
-            channel: &self.keys.ends(),
-            message: &changed.encode(),
+            channel: &self.keys.invalidation_channel(),
+            message: &invalidation.encode(),
         };
-        let replaced: u8 = self.once(&replacement.call(&self.scripts)).await?;
-        if replaced == REPLACED_NOT_PUBLISHED {
+        let reply: u8 = self.send_once(&replacement.call(&self.scripts)).await?;
+        if reply == REPLACED_NOT_PUBLISHED {
             tracing::debug!("the ACL denies PUBLISH on the invalidation channel");
         }
-        Ok(replaced != 0)
+        Ok(reply != 0)
     }
 }
 
@@ -276,10 +276,10 @@ impl From<RedisError> for StoreError {
     fn from(error: RedisError) -> Self {
         let text = error.to_string();
         // These errors include the errors in the replies of a pipeline.
-        let full = error
+        let is_full = error
             .into_server_errors()
             .is_some_and(|errors| errors.iter().any(|(_, error)| error.code() == "OOM"));
-        if full {
+        if is_full {
             Self::OutOfMemory(text)
         } else {
             Self::Unavailable(text)
@@ -292,7 +292,7 @@ fn combine_replies(
     expiry: i64,
     bytes: Option<Vec<u8>>,
     decode: impl FnOnce(&[u8], Timestamp) -> Result<Session, StoreError>,
-) -> Result<Option<Stored>, StoreError> {
+) -> Result<Option<StoredRecord>, StoreError> {
     /// The reply of `PEXPIRETIME` for a missing key.
     const MISSING: i64 = -2;
     let Some(bytes) = bytes else { return Ok(None) };
@@ -304,7 +304,7 @@ fn combine_replies(
         .map(Timestamp::from_millis)
         .map_err(|_| StoreError::Unreadable("the key has no expiry"))?;
     let session = decode(&bytes, expiry)?;
-    Ok(Some(Stored {
+    Ok(Some(StoredRecord {
         session,
         bytes,
         expiry,
@@ -314,16 +314,16 @@ fn combine_replies(
 #[async_trait]
 impl SessionStore for RedisStore {
     async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
-        let session = self.read(id).await?.map(|stored| stored.session);
+        let session = self.read_record(id).await?.map(|stored| stored.session);
         if let Some(session) = &session {
-            self.learn_cut_offs(session).await?;
+            self.refresh_cut_offs_of(session).await?;
         }
         Ok(session)
     }
 
     async fn create(&self, id: SessionId, session: &Session) -> Result<CreateOutcome, StoreError> {
-        self.learn_cut_offs(session).await?;
-        // This writes the index entry before the record, so that the index contains every existing session. If the
+        self.refresh_cut_offs_of(session).await?;
+        // Curfew writes the index entry before the record, so that the index contains every existing session. If the
         // creation of the record fails, a later listing removes the entry.
         self.add_to_index(id, session).await?;
         let session = self.fit_to_format(session);
@@ -333,7 +333,7 @@ impl SessionStore for RedisStore {
         set.arg("NX")
             .arg("PXAT")
             .arg(self.expiry(&session).as_millis());
-        let created: Option<String> = self.once(&set).await?;
+        let created: Option<String> = self.send_once(&set).await?;
         Ok(if created.is_some() {
             CreateOutcome::Created
         } else {
@@ -347,12 +347,12 @@ impl SessionStore for RedisStore {
             .arg(self.keys.session(id))
             .arg(touch.at.plus(touch.retention).as_millis())
             .arg("GT");
-        self.repeat(&extend).await
+        self.send_with_retry(&extend).await
     }
 
     async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
         for _ in 0..MAX_ATTEMPTS {
-            let Some(stored) = self.read(id).await? else {
+            let Some(stored) = self.read_record(id).await? else {
                 return Ok(EndOutcome::Unknown);
             };
             let mut session = stored.session.clone();
@@ -361,13 +361,13 @@ impl SessionStore for RedisStore {
             }
             if ending
                 .unless_touched_since
-                .is_some_and(|seen| seen != session.last_seen)
+                .is_some_and(|last_seen| last_seen != session.last_seen)
             {
                 return Ok(EndOutcome::Touched(session));
             }
             session.end(ending.reason, ending.at);
             let even_if_touched = ending.unless_touched_since.is_none();
-            if self.replace(id, &stored, even_if_touched, &session).await? {
+            if self.replace_record(id, &stored, even_if_touched, &session).await? {
                 return Ok(EndOutcome::Ended(session));
             }
         }
@@ -375,7 +375,7 @@ impl SessionStore for RedisStore {
     }
 
     async fn keep_tombstone(&self, id: SessionId, until: Timestamp) -> Result<(), StoreError> {
-        let Some(stored) = self.read(id).await? else {
+        let Some(stored) = self.read_record(id).await? else {
             return Ok(());
         };
         if stored.session.state == State::Live {
@@ -388,11 +388,11 @@ impl SessionStore for RedisStore {
             .arg(self.keys.session(id))
             .arg(self.clock().store_time_of(until).max(until).as_millis())
             .arg("GT");
-        self.repeat(&extend).await
+        self.send_with_retry(&extend).await
     }
 
     async fn withdraw(&self, id: SessionId, session: &Session) -> Result<bool, StoreError> {
-        let Some(stored) = self.read(id).await? else {
+        let Some(stored) = self.read_record(id).await? else {
             return Ok(false);
         };
         if !stored.session.is_same_sign_in(&self.fit_to_format(session)) {
@@ -401,14 +401,14 @@ impl SessionStore for RedisStore {
         let mut withdraw = self.scripts.withdraw.key(self.keys.session(id));
         withdraw
             .arg(&stored.bytes)
-            .arg(self.keys.ends())
-            .arg(Message::End(id, self.clock().now()).encode());
-        self.once(&withdraw).await
+            .arg(self.keys.invalidation_channel())
+            .arg(Message::Invalidation(id, self.clock().now()).encode());
+        self.send_once(&withdraw).await
     }
 
     async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError> {
         for _ in 0..MAX_ATTEMPTS {
-            let Some(stored) = self.read(id).await? else {
+            let Some(stored) = self.read_record(id).await? else {
                 return Ok(ChangeOutcome::Unknown);
             };
             let changed = match change.apply_to(stored.session.clone()) {
@@ -416,7 +416,7 @@ impl SessionStore for RedisStore {
                 outcome => return Ok(outcome),
             };
             // The script also compares the expiry, so that it does not undo a touch that was written after the read.
-            if self.replace(id, &stored, false, &changed).await? {
+            if self.replace_record(id, &stored, false, &changed).await? {
                 return Ok(ChangeOutcome::Changed(changed));
             }
         }
@@ -425,12 +425,12 @@ impl SessionStore for RedisStore {
 
     async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {
         for _ in 0..MAX_ATTEMPTS {
-            let Some(stored) = self.read(id).await? else {
+            let Some(stored) = self.read_record(id).await? else {
                 return Ok(None);
             };
             let mut session = stored.session.clone();
             session.age(by);
-            if self.replace(id, &stored, false, &session).await? {
+            if self.replace_record(id, &stored, false, &session).await? {
                 return Ok(Some(session));
             }
         }
@@ -443,19 +443,19 @@ impl SessionStore for RedisStore {
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<Page, StoreError> {
-        self.page_of(subject, after, limit).await
+        self.list_sessions(subject, after, limit).await
     }
 
     async fn wait_replicated(&self, id: SessionId) -> Result<Replication, StoreError> {
-        Ok(self.replication_of(id).await)
+        Ok(self.wait_for_session_writes(id).await)
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
-        if self.managed.is_cluster() {
+        if self.managed_connection.is_cluster() {
             // A cluster with one server down counts as usable, because this process can still serve the sessions on
             // the other servers.
-            let connection = self.managed.connection(self.budget).await?;
-            return if self.managed.any_node_reachable(&connection).await {
+            let connection = self.managed_connection.acquire(self.budget).await?;
+            return if self.managed_connection.any_node_reachable(&connection).await {
                 Ok(())
             } else {
                 let message = "no node of the cluster is reachable".to_owned();
@@ -463,13 +463,13 @@ impl SessionStore for RedisStore {
             };
         }
         // A read of any key shows whether Redis answers. This key exists in every Redis that Curfew uses.
-        let mut ask = redis::cmd("GET");
-        ask.arg(self.keys.schema());
-        self.once(&ask).await
+        let mut get = redis::cmd("GET");
+        get.arg(self.keys.schema());
+        self.send_once(&get).await
     }
 
     fn incarnation(&self) -> Option<watch::Receiver<u64>> {
-        Some(self.managed.incarnation())
+        Some(self.managed_connection.incarnation())
     }
 
     async fn flush(&self) -> Result<(), StoreError> {

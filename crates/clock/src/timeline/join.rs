@@ -23,7 +23,11 @@ impl Timeline {
             Some(record) => self
                 .offset_from_same_boot(boot, record)
                 .or_else(|| self.offset_from_fresh_record(boot, record, store_offset, uncertainty))
-                .or_else(|| was_refreshed.then(|| self.offset_from_refreshed_record(boot, record, store_offset, wall_offset)))
+                .or_else(|| {
+                    was_refreshed.then(|| {
+                        self.offset_from_refreshed_record(boot, record, store_offset, wall_offset)
+                    })
+                })
                 .or_else(|| self.offset_from_abandoned_record(boot, record, store_offset, wall_offset)),
         };
         let Some(offset) = offset else {
@@ -68,7 +72,13 @@ impl Timeline {
     /// Returns the offset if another replica runs and has just written its time. An attacker with write access to the
     /// store can replay old records. Therefore decision time is at least the earlier of the store's clock and this
     /// machine's wall clock, minus [`WALL_TOLERANCE_MILLIS`].
-    fn offset_from_refreshed_record(&self, boot: i64, record: TimelineRecord, store_offset: i64, wall_offset: i64) -> i64 {
+    fn offset_from_refreshed_record(
+        &self,
+        boot: i64,
+        record: TimelineRecord,
+        store_offset: i64,
+        wall_offset: i64,
+    ) -> i64 {
         (record.at - boot).max(store_offset.min(wall_offset) - WALL_TOLERANCE_MILLIS)
     }
 

@@ -30,20 +30,20 @@ async fn cache_with_session() -> (Arc<CachedStore<ScheduledStore>>, Arc<MemorySt
     (Arc::new(cached), memory)
 }
 
-/// Reads the session like a check: from the cache, then from the store. If `has_ended` was set before the read, neither
-/// the cache nor the store may return a live session.
+/// Reads the session like a check: from the cache, then from the store. If `has_ended` was set before the read,
+/// neither the cache nor the store may return a live session.
 async fn check(cached: Arc<CachedStore<ScheduledStore>>, has_ended: Arc<AtomicBool>) {
     for _ in 0..3 {
         let has_ended = has_ended.load(Ordering::SeqCst);
         let cached_session = cached.load_cached(ID);
         assert!(
             !has_ended || cached_session.is_none(),
-            "the near cache has an ended session"
+            "the near cache should not contain an ended session"
         );
         let loaded = cached.load(ID).await.unwrap().unwrap();
         assert!(
             !has_ended || loaded.state != State::Live,
-            "the store returned an ended session as live"
+            "the store should not return an ended session as live"
         );
     }
 }
@@ -71,7 +71,7 @@ where
         assert!(cached.load_cached(ID).is_none());
         assert!(
             cached.in_flight.lock().by_id.is_empty(),
-            "a finished load is still in flight"
+            "a finished load should not stay in flight"
         );
     });
 }

@@ -228,7 +228,7 @@ async fn a_load_that_overlaps_an_end_is_not_cached() {
             }
             1 => drop(fixture.cache.end(ID, Ending::revoked(START)).await),
             _ => {
-                // The invalidation of this session end was lost, and the cache learns that an invalidation may be missing.
+                // The invalidation of this session end was lost. The cache learns that an invalidation may be missing.
                 fixture.end_by_other_replica().await;
                 fixture.cache.on_lost_invalidation();
                 fixture.cache.caught_up_to(START);

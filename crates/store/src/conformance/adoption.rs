@@ -24,7 +24,10 @@ async fn a_new_session_is_withdrawn_without_a_trace(store: &dyn SessionStore, no
         assert_eq!(store.load(id).await.unwrap(), None);
         let page = store.list(&session.subject, None, 10).await.unwrap();
         assert_eq!(page.sessions, []);
-        assert!(!store.withdraw(id, &session).await.unwrap(), "once");
+        assert!(
+            !store.withdraw(id, &session).await.unwrap(),
+            "a session should be withdrawn only once"
+        );
         let outcome = store.create(id, &session).await.unwrap();
         assert_eq!(
             outcome,
@@ -47,7 +50,7 @@ async fn only_a_new_session_is_withdrawn(store: &dyn SessionStore, now: Timestam
     };
     for session in [&live, &tombstone] {
         let withdrawn = store.withdraw(id, session).await.unwrap();
-        assert!(!withdrawn, "an ended session was removed");
+        assert!(!withdrawn, "an ended session should not be removed");
         assert_eq!(
             store.create(id, &live).await.unwrap(),
             CreateOutcome::Exists

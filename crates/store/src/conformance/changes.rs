@@ -49,7 +49,7 @@ async fn create_with_details(store: &dyn SessionStore, now: Timestamp) -> (Sessi
     let (id, session) = create_session(store, now).await;
     let first = change(None, details(now, 0));
     let ChangeOutcome::Changed(session) = store.change(id, &first).await.unwrap() else {
-        unreachable!("{session:?} lives");
+        unreachable!("the session should be live: {session:?}");
     };
     (id, session)
 }

@@ -14,7 +14,7 @@ use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo};
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value};
 
-pub(super) use connect::{Connected, Connector};
+pub(super) use connect::{Connector, NewConnection};
 pub use open::ConnectError;
 pub(super) use open::{Credentials, is_primary, subscribe};
 pub(super) use request::Request;
@@ -47,21 +47,21 @@ impl Connection {
         let all = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
         let answers = with_timeout(cluster.route_command(command.clone(), all)).await?;
         let Value::Map(answers) = answers else {
-            return Err(unexpected("the cluster returned no reply per node"));
+            return Err(unexpected_reply("the cluster returned no reply per node"));
         };
         answers
             .into_iter()
             .map(|(address, answer)| {
                 let address: String = redis::from_redis_value(address)?;
                 let address = parse_address(&address)
-                    .ok_or_else(|| unexpected("invalid address of a cluster node"))?;
+                    .ok_or_else(|| unexpected_reply("invalid address of a cluster node"))?;
                 Ok((Some(address), answer))
             })
             .collect()
     }
 
     /// Sends a command to one server. `server` is an address from [`Connection::ask_every_primary`].
-    pub(super) async fn ask(
+    pub(super) async fn ask_server(
         &mut self,
         server: Option<&Address>,
         command: &Cmd,
@@ -96,7 +96,7 @@ fn parse_address(text: &str) -> Option<Address> {
     })
 }
 
-fn unexpected(what: &'static str) -> RedisError {
+fn unexpected_reply(what: &'static str) -> RedisError {
     (ErrorKind::UnexpectedReturnType, what).into()
 }
 

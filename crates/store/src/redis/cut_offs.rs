@@ -1,9 +1,9 @@
 //! The cut-offs of subjects: a sorted set in Redis, and a local copy in every replica. A replica reads the changes of
-//! the set on a separate connection (`follow.rs`). While the copy is not fresh, the replica reads the cut-offs of
+//! the set on a separate connection (`reader.rs`). While the copy is not fresh, the replica reads the cut-offs of
 //! each session that it loads.
 
-mod follow;
 pub(super) mod log;
+mod reader;
 pub(super) mod rule;
 
 use std::sync::Arc;
@@ -22,8 +22,8 @@ use crate::revocation::{RevocationConditions, RevocationRule};
 use crate::revocation_rules::RevocationRules;
 use crate::session::{Session, State, Subject, Timestamp};
 use crate::{CutOffStore, CutOffUsage, MAX_REVOCATION_RULES, Replication, RuleAdded, StoreError};
-use follow::Reader;
 use log::{EPOCH_BASE, LOG_SCORE_BASE, Member, RULE_SCORE_BASE};
+use reader::Reader;
 use rule::RuleMember;
 
 /// How long the copy counts as complete after a complete read. The lease of the near cache has the same length.
@@ -40,14 +40,14 @@ pub(super) struct LocalCopy {
     pub(super) table: CutOffs,
     pub(super) rules: RevocationRules,
     /// How many rules in Redis this replica could not decrypt.
-    pub(super) undecryptable: AtomicUsize,
+    pub(super) undecryptable_rules: AtomicUsize,
     pub(super) reader: tokio::sync::Mutex<Reader>,
     /// Notified when another replica announces a change.
-    pub(super) changed: Notify,
+    pub(super) change_announced: Notify,
     /// Notified when this replica must announce how far it has read.
-    pub(super) confirm: Notify,
+    pub(super) announcement_due: Notify,
     /// The number of the last change that this replica has read without a gap before it.
-    pub(super) read_to: AtomicU64,
+    pub(super) last_read_change: AtomicU64,
     steady: SteadyClock,
     /// The time until which the copy counts as complete, in milliseconds of `steady`.
     fresh_until: AtomicU64,
@@ -58,14 +58,14 @@ impl LocalCopy {
     pub(super) fn new(max: usize) -> Self {
         Self {
             max,
-            // Extra space for cut-offs that Redis has just removed or lost.
+            // The table has extra space for cut-offs that Redis has just removed or lost.
             table: CutOffs::new(max + max / 8),
             rules: RevocationRules::new(),
-            undecryptable: AtomicUsize::new(0),
+            undecryptable_rules: AtomicUsize::new(0),
             reader: tokio::sync::Mutex::default(),
-            changed: Notify::new(),
-            confirm: Notify::new(),
-            read_to: AtomicU64::new(0),
+            change_announced: Notify::new(),
+            announcement_due: Notify::new(),
+            last_read_change: AtomicU64::new(0),
             steady: SteadyClock::new(),
             fresh_until: AtomicU64::new(0),
         }
@@ -76,7 +76,7 @@ impl LocalCopy {
     }
 
     /// Records that the copy has all changes up to the time `since`.
-    pub(super) fn complete_at(&self, since: Timestamp) {
+    pub(super) fn mark_complete_up_to(&self, since: Timestamp) {
         let until = since.plus(LEASE).as_millis();
         self.fresh_until.fetch_max(until, Ordering::Release);
     }
@@ -88,34 +88,34 @@ impl LocalCopy {
 
 impl RedisStore {
     /// Reads the cut-offs that apply to a live session from Redis, if the copy may be incomplete.
-    pub(super) async fn learn_cut_offs(&self, session: &Session) -> Result<(), StoreError> {
+    pub(super) async fn refresh_cut_offs_of(&self, session: &Session) -> Result<(), StoreError> {
         if session.state != State::Live || self.cut_offs.is_fresh() {
             return Ok(());
         }
         let key = self.keys.cut_offs();
-        let names: Vec<_> = std::iter::once(session.subject.clone())
+        let subject_keys: Vec<_> = std::iter::once(session.subject.clone())
             .chain(session.provider_names())
             .map(|subject| subject_key(&subject))
             .collect();
         let mut ask = redis::pipe();
         ask.cmd("ZSCORE").arg(&key).arg(GENERAL_MEMBER);
-        for name in &names {
-            ask.cmd("ZSCORE").arg(&key).arg(&name[..]);
+        for subject_key in &subject_keys {
+            ask.cmd("ZSCORE").arg(&key).arg(&subject_key[..]);
         }
-        let rules = all_rules(&key);
-        // Two requests, because their replies have different types.
+        let rules = read_rules_command(&key);
+        // Curfew sends two requests, because their replies have different types.
         let (times, rules) = tokio::try_join!(
-            self.repeat::<Vec<Option<u64>>>(&ask),
-            self.repeat::<Vec<Member>>(&rules),
+            self.send_with_retry::<Vec<Option<u64>>>(&ask),
+            self.send_with_retry::<Vec<Member>>(&rules),
         )?;
-        self.learn_rules(&rules);
+        self.apply_rules(&rules);
         let mut times = times.into_iter().map(|at| at.map(Timestamp::from_millis));
         if let Some(at) = times.next().flatten() {
             self.cut_offs.table.raise_general(at);
         }
-        for (name, at) in names.into_iter().zip(times) {
+        for (subject_key, at) in subject_keys.into_iter().zip(times) {
             if let Some(at) = at {
-                self.cut_offs.table.raise(name, at);
+                self.cut_offs.table.raise(subject_key, at);
             }
         }
         Ok(())
@@ -124,7 +124,7 @@ impl RedisStore {
 
 impl RedisStore {
     /// Adds the rules from Redis to the copy.
-    pub(super) fn learn_rules(&self, members: &[Member]) {
+    pub(super) fn apply_rules(&self, members: &[Member]) {
         let (key, key_ring) = (self.keys.cut_offs(), self.key_ring.current());
         let (mut rules, mut undecryptable) = (Vec::new(), 0);
         for member in members {
@@ -135,8 +135,8 @@ impl RedisStore {
             }
         }
         self.cut_offs.rules.add(rules);
-        let seen = &self.cut_offs.undecryptable;
-        seen.store(undecryptable, Ordering::Relaxed);
+        let counter = &self.cut_offs.undecryptable_rules;
+        counter.store(undecryptable, Ordering::Relaxed);
     }
 
     /// Encodes a rule with these conditions as a member of the set, in a format that all replicas can read.
@@ -155,7 +155,7 @@ impl RedisStore {
             return Ok(());
         }
         let key = self.keys.cut_offs();
-        let members: Vec<Member> = self.repeat(&all_rules(&key)).await?;
+        let members: Vec<Member> = self.send_with_retry(&read_rules_command(&key)).await?;
         let key_ring = self.key_ring.current();
         for member in &members {
             let RuleMember::Rule(rule, false) = rule::parse(member, &key, &key_ring) else {
@@ -168,14 +168,14 @@ impl RedisStore {
             let add = seal.cmd("ZADD").arg(&key).arg("GT").arg(score);
             add.arg(self.rule_member(&rule.conditions)?);
             seal.cmd("ZREM").arg(&key).arg(old);
-            self.repeat::<()>(&seal).await?;
+            self.send_with_retry::<()>(&seal).await?;
         }
         Ok(())
     }
 }
 
 /// Returns a command that reads all rules of the set.
-pub(super) fn all_rules(key: &[u8]) -> redis::Cmd {
+pub(super) fn read_rules_command(key: &[u8]) -> redis::Cmd {
     let mut ask = redis::cmd("ZRANGEBYSCORE");
     ask.arg(key).arg(RULE_SCORE_BASE);
     ask.arg(format!("({LOG_SCORE_BASE}")).arg("WITHSCORES");
@@ -183,7 +183,7 @@ pub(super) fn all_rules(key: &[u8]) -> redis::Cmd {
 }
 
 /// Creates a random epoch for a set without an epoch.
-fn epoch() -> Result<u64, StoreError> {
+fn random_epoch() -> Result<u64, StoreError> {
     let random = getrandom::u32();
     let random = random.map_err(|error| StoreError::Unavailable(error.to_string()))?;
     Ok(EPOCH_BASE + u64::from(random))
@@ -202,15 +202,15 @@ impl CutOffStore for RedisStore {
         note.arg(&name[..])
             .arg(at.as_millis())
             .arg(forget_until.as_millis())
-            .arg(self.managed.clock().now().as_millis())
+            .arg(self.managed_connection.clock().now().as_millis())
             .arg(self.cut_offs.max)
-            .arg(self.keys.ends())
+            .arg(self.keys.invalidation_channel())
             .arg(Message::CutOffs.encode())
-            .arg(epoch()?);
-        self.once::<u64>(&note).await?;
+            .arg(random_epoch()?);
+        self.send_once::<u64>(&note).await?;
         self.cut_offs.table.raise(name, at);
-        // `WAIT` counts from a write on its own connection, so this sends the script again on that connection.
-        Ok(self.replication_after(&note, &key).await)
+        // `WAIT` counts from a write on its own connection, so Curfew sends the script again on that connection.
+        Ok(self.send_and_wait_for_replicas(&note, &key).await)
     }
 
     async fn cut_off(&self, subject: &Subject) -> Result<Option<Timestamp>, StoreError> {
@@ -222,7 +222,7 @@ impl CutOffStore for RedisStore {
             .cmd("ZSCORE")
             .arg(&key)
             .arg(GENERAL_MEMBER);
-        let (own, general): (Option<u64>, Option<u64>) = self.repeat(&ask).await?;
+        let (own, general): (Option<u64>, Option<u64>) = self.send_with_retry(&ask).await?;
         Ok(own.max(general).map(Timestamp::from_millis))
     }
 
@@ -244,21 +244,21 @@ impl CutOffStore for RedisStore {
         add.arg(self.rule_member(&rule.conditions)?)
             .arg(rule.before.as_millis())
             .arg(forget_until.as_millis())
-            .arg(self.managed.clock().now().as_millis())
+            .arg(self.managed_connection.clock().now().as_millis())
             .arg(MAX_REVOCATION_RULES)
-            .arg(self.keys.ends())
+            .arg(self.keys.invalidation_channel())
             .arg(Message::CutOffs.encode())
-            .arg(epoch()?)
+            .arg(random_epoch()?)
             .arg(u8::from(rule.conditions.match_everybody()));
-        let change: u64 = self.once(&add).await?;
+        let change: u64 = self.send_once(&add).await?;
         if change == 0 {
             return Ok(RuleAdded::TooMany);
         }
         self.cut_offs.rules.add([rule.clone()]);
-        self.cut_offs.confirm.notify_one();
+        self.cut_offs.announcement_due.notify_one();
         Ok(RuleAdded::Added {
             change: Some(change),
-            replication: self.replication_after(&add, &key).await,
+            replication: self.send_and_wait_for_replicas(&add, &key).await,
         })
     }
 

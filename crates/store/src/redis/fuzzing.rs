@@ -27,13 +27,13 @@ pub fn record(data: &[u8]) {
         return;
     };
     let expiry = Timestamp::from_millis(u64::from_be_bytes(*expiry));
-    one_record(bytes, expiry, Format::Plain, key_ring);
-    let of = SealContext {
+    check_record(bytes, expiry, Format::Plain, key_ring);
+    let context = SealContext {
         purpose: "record 3",
         name: ID.as_bytes(),
     };
-    let sealed = key_ring.encrypt(of, b"\x0301", bytes);
-    one_record(
+    let sealed = key_ring.encrypt(context, b"\x0301", bytes);
+    check_record(
         &sealed.unwrap_or_default(),
         expiry,
         Format::Sealed,
@@ -41,14 +41,14 @@ pub fn record(data: &[u8]) {
     );
 }
 
-fn one_record(bytes: &[u8], expiry: Timestamp, format: Format, key_ring: &KeyRing) {
+fn check_record(bytes: &[u8], expiry: Timestamp, format: Format, key_ring: &KeyRing) {
     let decode = |id, bytes: &[u8]| record::decode(id, bytes, expiry, true, key_ring);
     let Ok(session) = decode(ID, bytes) else {
         return;
     };
-    let again = record::encode(ID, &session, format, key_ring);
+    let encoded = record::encode(ID, &session, format, key_ring);
     assert_eq!(
-        decode(ID, &again.unwrap_or_default()).as_ref(),
+        decode(ID, &encoded.unwrap_or_default()).as_ref(),
         Ok(&session)
     );
     let other = SessionId::from_bytes(*b"fedcba9876543210");
@@ -79,36 +79,36 @@ pub fn reply(data: &[u8]) {
     if let Ok(members) = redis::from_redis_value_ref::<Vec<cut_off_log::Member>>(&value) {
         let table = CutOffs::new(100);
         let head = |last| cut_off_log::Head { last, epoch: None };
-        let mut progress = cut_off_log::Progress::default();
+        let mut progress = cut_off_log::ReadProgress::default();
         progress.apply_changes(head(1), &[], &table);
         progress.apply_changes(head(2), &members, &table);
         if let Some(page) = progress.page() {
             progress.apply_page(page, &members, &table);
         }
-        members.iter().for_each(one_member);
+        members.iter().for_each(check_member);
     }
     let answer = redis::from_redis_value::<(i64, Option<Vec<u8>>)>(value);
     if let Ok((expiry, bytes)) = answer {
-        let missing = bytes.is_none();
+        let is_missing = bytes.is_none();
         let Some(key_ring) = &*KEY_RING else { return };
         let decode = |bytes: &[u8], expiry| record::decode(ID, bytes, expiry, true, key_ring);
         if let Ok(found) = combine_replies(expiry, bytes, decode) {
-            assert!(found.is_none() || (!missing && expiry >= 0));
+            assert!(found.is_none() || (!is_missing && expiry >= 0));
         }
     }
 }
 
 /// Tests a member of the set of cut-offs. Encoding and decoding must not change a rule, in either format.
-fn one_member(member: &cut_off_log::Member) {
+fn check_member(member: &cut_off_log::Member) {
     const KEY: &[u8] = b"curfew:not-before";
     let Some(key_ring) = &*KEY_RING else { return };
     let RuleMember::Rule(rule, _) = rule::parse(member, KEY, key_ring) else {
         return;
     };
     for (format, is_current) in [(Format::Plain, false), (Format::Sealed, true)] {
-        let again = rule::encode(&rule.conditions, format, KEY, key_ring).unwrap_or_default();
+        let encoded = rule::encode(&rule.conditions, format, KEY, key_ring).unwrap_or_default();
         assert_eq!(
-            rule::parse(&(again, member.1), KEY, key_ring),
+            rule::parse(&(encoded, member.1), KEY, key_ring),
             RuleMember::Rule(rule.clone(), is_current)
         );
     }

@@ -31,7 +31,7 @@ use crate::credential::KeyRing;
 use crate::live::Live;
 use crate::session::Timestamp;
 
-use shards::{ShardState, Shards};
+use shards::{ShardMarks, ShardState};
 
 /// Interval between refreshes of the marker.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(2);
@@ -64,7 +64,7 @@ struct Marker {
 
 /// What a missing marker means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Absence {
+pub(super) enum MissingMarker {
     /// The store is new, or somebody emptied it. Session ends may be lost.
     Loss,
     /// Nothing is lost. A version of Curfew without the marker wrote the records, or an operator declared the store
@@ -76,9 +76,9 @@ pub(super) enum Absence {
 pub(super) struct Generation {
     clock: Arc<StoreClock>,
     marker: SealedValue,
-    shards: Option<Shards>,
+    shards: Option<ShardMarks>,
     /// The latest refresh that this process has seen, in milliseconds.
-    seen: Mutex<Option<u64>>,
+    latest_refresh_seen: Mutex<Option<u64>>,
     /// Measures for how long the marker has been stale. Meanwhile, this process waits for another replica to refresh
     /// the marker.
     stale_since: Mutex<Option<Stopwatch>>,
@@ -98,8 +98,8 @@ impl Generation {
         Self {
             clock,
             marker: SealedValue::new(keys.generation(), "generation 1", key_ring, swap),
-            shards: is_cluster.then(|| Shards::new(keys)),
-            seen: Mutex::default(),
+            shards: is_cluster.then(|| ShardMarks::new(keys)),
+            latest_refresh_seen: Mutex::default(),
             stale_since: Mutex::default(),
             is_stopping: AtomicBool::new(false),
             losses: AtomicU64::new(0),
@@ -112,19 +112,19 @@ impl Generation {
     }
 
     /// Returns the history of losses. In a cluster, first checks two shards: the shard of `key`, which is the key of
-    /// a session, and the shard of `always`, which is a key that every session depends on.
+    /// a session, and the shard of `shared_key`, which is a key that every session depends on.
     pub(super) async fn history(
         &self,
         connection: &mut Connection,
-        absence: Absence,
+        missing_marker: MissingMarker,
         key: &[u8],
-        always: &[u8],
+        shared_key: &[u8],
     ) -> RedisResult<History> {
-        let marker = self.marker(connection, absence).await?;
+        let marker = self.check_marker(connection, missing_marker).await?;
         let Some(shards) = self.shards.as_ref().filter(|_| marker.has_marks) else {
             return Ok(marker.history);
         };
-        for key in [key, always] {
+        for key in [key, shared_key] {
             if shards.check_key(connection, &marker.secret, key).await? == ShardState::Lost {
                 return Ok(self.record_shard_loss(connection).await?.history);
             }
@@ -132,19 +132,19 @@ impl Generation {
         Ok(marker.history)
     }
 
-    /// Checks for a loss of data, and refreshes the marker when it is due. `absence` says what a missing marker means
-    /// to a process that has never read the marker.
+    /// Checks for a loss of data, and refreshes the marker when a refresh is due. `missing_marker` says what a missing
+    /// marker means to a process that has never read the marker.
     pub(super) async fn check(
         &self,
         connection: &mut Connection,
-        absence: Absence,
+        missing_marker: MissingMarker,
     ) -> RedisResult<()> {
-        let marker = self.marker(connection, absence).await?;
+        let marker = self.check_marker(connection, missing_marker).await?;
         if self.stale_since.lock().is_some() || self.is_stopping.load(Ordering::Relaxed) {
             return Ok(());
         }
         let now = self.now().max(marker.refreshed);
-        let is_due = marker.is_due(now);
+        let is_due = marker.is_refresh_due(now);
         if let Some(shards) = self.shards.as_ref().filter(|_| marker.has_marks)
             // The check comes before the refresh, because a refresh would hide that the marks are from an older copy.
             && shards.check_all(connection, &marker.secret, now, is_due).await? == ShardState::Lost
@@ -163,7 +163,7 @@ impl Generation {
             }
         }
         match &self.shards {
-            Some(shards) if !marker.has_marks && shards.is_due(now) => {
+            Some(shards) if !marker.has_marks && shards.start_interval_if_due(now) => {
                 self.write_shard_marks(connection).await.map(drop)
             }
             _ => Ok(()),
@@ -176,7 +176,7 @@ impl Generation {
         connection: &mut Connection,
         change: impl Fn(&mut History) -> bool,
     ) -> RedisResult<()> {
-        let mut marker = self.marker(connection, Absence::Loss).await?;
+        let mut marker = self.check_marker(connection, MissingMarker::Loss).await?;
         if !change(&mut marker.history) {
             return Ok(());
         }
@@ -189,7 +189,7 @@ impl Generation {
     /// Extends the marker for a planned stop, so that a process that starts within the next hour assumes no loss.
     pub(super) async fn mark_planned_stop(&self, connection: &mut Connection) -> RedisResult<()> {
         self.is_stopping.store(true, Ordering::Relaxed);
-        self.marker(connection, Absence::Loss).await?;
+        self.check_marker(connection, MissingMarker::Loss).await?;
         if self.stale_since.lock().is_some() {
             return Ok(());
         }
@@ -199,18 +199,18 @@ impl Generation {
     }
 
     /// Extends a fresh marker for `curfew migrate`, as [`Generation::mark_planned_stop`] does. Does not extend a
-    /// stale marker. If there is no marker, `absence` decides whether to create one. Returns whether there is a fresh
-    /// marker.
+    /// stale marker. If there is no marker, `missing_marker` decides whether to create one. Returns whether there is a
+    /// fresh marker.
     pub(super) async fn extend_fresh_marker(
         &self,
         connection: &mut Connection,
-        absence: Absence,
+        missing_marker: MissingMarker,
     ) -> RedisResult<bool> {
         let found: StoredValue<Marker> = self.marker.read(connection).await?;
         let now = self.now();
         let mut marker = match found.value.clone() {
             Some(marker) if now <= marker.fresh_until => marker,
-            None if absence == Absence::NoLoss => Marker::new(now)?,
+            None if missing_marker == MissingMarker::NoLoss => Marker::new(now)?,
             _ => return Ok(false),
         };
         marker.refresh(now, STOPPED_FRESHNESS);
@@ -220,20 +220,20 @@ impl Generation {
     }
 
     /// Returns the current marker. If it shows a new loss, records the time of the loss first.
-    async fn marker(&self, connection: &mut Connection, absence: Absence) -> RedisResult<Marker> {
+    async fn check_marker(&self, connection: &mut Connection, missing_marker: MissingMarker) -> RedisResult<Marker> {
         for _ in 0..MAX_ATTEMPTS {
             let found: StoredValue<Marker> = self.marker.read(connection).await?;
-            let (seen, now) = (*self.seen.lock(), self.now());
-            let Some(reason) = WriteReason::of(found.value.as_ref(), seen, absence, now) else {
-                let marker = found.value.ok_or_else(contended)?;
+            let (seen, now) = (*self.latest_refresh_seen.lock(), self.now());
+            let Some(reason) = WriteReason::of(found.value.as_ref(), seen, missing_marker, now) else {
+                let marker = found.value.ok_or_else(contended_error)?;
                 *self.stale_since.lock() = None;
-                self.record_seen(&marker);
+                self.record_refresh_seen(&marker);
                 return Ok(marker);
             };
-            if reason == WriteReason::Stale && self.waits_for_refresh() {
+            if reason == WriteReason::Stale && self.must_wait_for_refresh() {
                 // Until another replica refreshes the marker, this process assumes a loss, but does not write it into
                 // the marker.
-                let mut marker = found.value.ok_or_else(contended)?;
+                let mut marker = found.value.ok_or_else(contended_error)?;
                 marker.history.record_loss(Timestamp::from_millis(now));
                 return Ok(marker);
             }
@@ -246,16 +246,16 @@ impl Generation {
             }
             if self.marker.replace(connection, &found, &marker).await? {
                 *self.stale_since.lock() = None;
-                self.record_seen(&marker);
+                self.record_refresh_seen(&marker);
                 self.report(reason);
                 return Ok(marker);
             }
         }
-        Err(contended())
+        Err(contended_error())
     }
 
     /// Returns whether this process must wait longer for another replica to refresh the stale marker.
-    fn waits_for_refresh(&self) -> bool {
+    fn must_wait_for_refresh(&self) -> bool {
         let mut stale_since = self.stale_since.lock();
         stale_since.get_or_insert_with(Stopwatch::start).seconds() < STALE_WAIT_SECONDS
     }
@@ -263,16 +263,16 @@ impl Generation {
     /// Records that a shard of the cluster has lost data.
     async fn record_shard_loss(&self, connection: &mut Connection) -> RedisResult<Marker> {
         let now = self.now();
-        let lost = self
+        let marker = self
             .change(connection, |marker| marker.record_loss(now))
             .await?;
         self.report(WriteReason::Shard);
-        Ok(self.write_shard_marks(connection).await?.unwrap_or(lost))
+        Ok(self.write_shard_marks(connection).await?.unwrap_or(marker))
     }
 
     /// Writes new marks for all shards.
     async fn write_shard_marks(&self, connection: &mut Connection) -> RedisResult<Option<Marker>> {
-        let (Some(shards), Some(marker)) = (&self.shards, self.read(connection).await?) else {
+        let (Some(shards), Some(marker)) = (&self.shards, self.read_marker(connection).await?) else {
             return Ok(None);
         };
         let now = self.now().max(marker.refreshed);
@@ -281,7 +281,7 @@ impl Generation {
             return Ok(None);
         }
         let now = now.max(self.now());
-        let marked = self.change(connection, |marker| {
+        let written = self.change(connection, |marker| {
             // Curfew does not notice a loss in a shard while it writes the marks. So it moves the time of an earlier
             // loss to now.
             if marker.history.last_loss().is_some() {
@@ -289,10 +289,10 @@ impl Generation {
             }
             marker.has_marks = true;
         });
-        marked.await.map(Some)
+        written.await.map(Some)
     }
 
-    async fn read(&self, connection: &mut Connection) -> RedisResult<Option<Marker>> {
+    async fn read_marker(&self, connection: &mut Connection) -> RedisResult<Option<Marker>> {
         Ok(self.marker.read(connection).await?.value)
     }
 
@@ -307,7 +307,7 @@ impl Generation {
                 return Ok(marker);
             }
         }
-        Err(contended())
+        Err(contended_error())
     }
 
     /// Tries to change the marker once. Returns `None` if the marker is missing, or if another replica changed it at
@@ -325,11 +325,11 @@ impl Generation {
         let written = self.marker.replace(connection, &found, &marker).await?;
         Ok(written
             .then_some(marker)
-            .inspect(|marker| self.record_seen(marker)))
+            .inspect(|marker| self.record_refresh_seen(marker)))
     }
 
-    fn record_seen(&self, marker: &Marker) {
-        let mut seen = self.seen.lock();
+    fn record_refresh_seen(&self, marker: &Marker) {
+        let mut seen = self.latest_refresh_seen.lock();
         *seen = (*seen).max(Some(marker.refreshed));
     }
 
@@ -413,14 +413,14 @@ enum WriteReason {
 impl WriteReason {
     /// Returns why the marker must be written, or `None`. `found` is the marker in Redis, and `seen` is the time of
     /// the latest refresh that this process has seen.
-    fn of(found: Option<&Marker>, seen: Option<u64>, absence: Absence, now: u64) -> Option<Self> {
+    fn of(found: Option<&Marker>, seen: Option<u64>, missing_marker: MissingMarker, now: u64) -> Option<Self> {
         match (found, seen) {
             (None, Some(_)) => Some(Self::Missing),
-            (None, None) if absence == Absence::NoLoss => Some(Self::First),
+            (None, None) if missing_marker == MissingMarker::NoLoss => Some(Self::First),
             (None, None) => Some(Self::Empty),
             (Some(marker), Some(seen)) => {
-                let older = marker.refreshed.saturating_add(millis(REPLICATION_LAG)) < seen;
-                older.then_some(Self::Older)
+                let is_older = marker.refreshed.saturating_add(millis(REPLICATION_LAG)) < seen;
+                is_older.then_some(Self::Older)
             }
             (Some(marker), None) => (now > marker.fresh_until).then_some(Self::Stale),
         }
@@ -447,7 +447,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn contended() -> RedisError {
+fn contended_error() -> RedisError {
     let what = "the generation marker is missing, or other replicas change it too often";
     (ErrorKind::Client, what).into()
 }

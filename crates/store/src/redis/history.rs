@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use redis::RedisResult;
 
 use super::connection::Connection;
-use super::generation::Absence;
+use super::generation::MissingMarker;
 use super::{ConnectError, RedisStore, record};
 use crate::session::{SessionId, Timestamp};
 use crate::{History, HistoryStore, LimitsOfSources, StoreError};
@@ -18,13 +18,13 @@ const PLANNED_STOP_TIMEOUT: Duration = Duration::from_millis(500);
 #[async_trait]
 impl HistoryStore for RedisStore {
     async fn history(&self, id: SessionId) -> Result<History, StoreError> {
-        let mut connection = self.managed.connection(self.budget).await?;
+        let mut connection = self.managed_connection.acquire(self.budget).await?;
         let (key, cut_offs) = (self.keys.session(id), self.keys.cut_offs());
         let request = async {
-            let absence = self.absence(&mut connection).await?;
+            let missing_marker = self.meaning_of_missing_marker(&mut connection).await?;
             let generation = &self.generation;
             generation
-                .history(&mut connection, absence, &key, &cut_offs)
+                .history(&mut connection, missing_marker, &key, &cut_offs)
                 .await
         };
         self.within_budget(request).await
@@ -35,10 +35,10 @@ impl HistoryStore for RedisStore {
         limits: &LimitsOfSources,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let mut connection = self.managed.connection(self.budget).await?;
-        let note = |history: &mut History| history.record_limits(limits, now);
-        let noting = self.generation.change_history(&mut connection, note);
-        self.within_budget(noting).await
+        let mut connection = self.managed_connection.acquire(self.budget).await?;
+        let record = |history: &mut History| history.record_limits(limits, now);
+        let recording = self.generation.change_history(&mut connection, record);
+        self.within_budget(recording).await
     }
 }
 
@@ -51,8 +51,8 @@ impl RedisStore {
         if !self.answers_checks {
             return Ok(());
         }
-        let absence = self.absence(&mut connection).await?;
-        match self.generation.check(&mut connection, absence).await {
+        let missing_marker = self.meaning_of_missing_marker(&mut connection).await?;
+        match self.generation.check(&mut connection, missing_marker).await {
             Ok(()) => Ok(()),
             Err(error) if error.is_io_error() => Err(error.into()),
             // A server that is full or lacks Redis replicas rejects writes, but can still answer reads. So Curfew
@@ -66,10 +66,10 @@ impl RedisStore {
 
     /// Checks for a loss of data, and refreshes the marker.
     pub(super) async fn check_generation(&self) -> Result<(), StoreError> {
-        let mut connection = self.managed.connection(self.budget).await?;
+        let mut connection = self.managed_connection.acquire(self.budget).await?;
         let checking = async {
-            let absence = self.absence(&mut connection).await?;
-            self.generation.check(&mut connection, absence).await
+            let missing_marker = self.meaning_of_missing_marker(&mut connection).await?;
+            self.generation.check(&mut connection, missing_marker).await
         };
         self.within_budget(checking).await
     }
@@ -80,7 +80,7 @@ impl RedisStore {
             return;
         }
         let marking = async {
-            let mut connection = self.managed.connection(PLANNED_STOP_TIMEOUT).await?;
+            let mut connection = self.managed_connection.acquire(PLANNED_STOP_TIMEOUT).await?;
             self.within_budget(self.generation.mark_planned_stop(&mut connection))
                 .await
         };
@@ -98,14 +98,14 @@ impl RedisStore {
     /// # Errors
     /// [`StoreError`] when Redis could not write the marker.
     pub async fn extend_fresh_marker(&self, is_new: bool) -> Result<bool, StoreError> {
-        let mut connection = self.managed.connection(self.budget).await?;
+        let mut connection = self.managed_connection.acquire(self.budget).await?;
         let extending = async {
-            let absence = match is_new {
-                true => Absence::NoLoss,
-                false => self.absence(&mut connection).await?,
+            let missing_marker = match is_new {
+                true => MissingMarker::NoLoss,
+                false => self.meaning_of_missing_marker(&mut connection).await?,
             };
             self.generation
-                .extend_fresh_marker(&mut connection, absence)
+                .extend_fresh_marker(&mut connection, missing_marker)
                 .await
         };
         self.within_budget(extending).await
@@ -118,13 +118,13 @@ impl RedisStore {
 
     /// Returns what a missing marker means. An older schema shows that a version of Curfew without the marker wrote
     /// the records.
-    async fn absence(&self, connection: &mut Connection) -> RedisResult<Absence> {
+    async fn meaning_of_missing_marker(&self, connection: &mut Connection) -> RedisResult<MissingMarker> {
         let mut get = redis::cmd("GET");
         let schema: Option<u64> = get.arg(self.keys.schema()).query_async(connection).await?;
         let is_older = schema.is_some_and(|schema| schema < u64::from(record::VERSION));
         Ok(match is_older {
-            true => Absence::NoLoss,
-            false => Absence::Loss,
+            true => MissingMarker::NoLoss,
+            false => MissingMarker::Loss,
         })
     }
 

@@ -20,7 +20,7 @@ use crate::{Cursor, Page, StoreError};
 const CREATE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How many entries one command reads.
-const PAGE_ENTRIES: isize = 1000;
+const INDEX_PAGE_ENTRIES: isize = 1000;
 
 impl RedisStore {
     /// Adds a new session to the index, and removes expired entries.
@@ -36,7 +36,7 @@ impl RedisStore {
             .arg("-inf")
             .arg(session.started.as_millis());
         self.add_entry(&mut indexing, id, session);
-        self.once(&indexing).await
+        self.send_once(&indexing).await
     }
 
     /// Adds a session to the index if it is missing.
@@ -47,19 +47,19 @@ impl RedisStore {
     ) -> Result<(), StoreError> {
         let mut indexing = redis::pipe();
         self.add_entry(&mut indexing, id, session);
-        self.once(&indexing).await
+        self.send_once(&indexing).await
     }
 
     /// Adds the commands for an index entry to a pipeline. An entry never changes, so adding it twice does no harm.
     /// The index expires after the last of its sessions.
     fn add_entry(&self, pipeline: &mut Pipeline, id: SessionId, session: &Session) {
         let index = self.keys.index(&session.subject);
-        let forgotten = session.expires_at_latest().as_millis();
+        let removable_at = session.expires_at_latest().as_millis();
         // The Redis clock may be ahead, so the expiry includes a margin.
         let index_expiry = session.expires_at_latest().plus(CLOCK_MARGIN).as_millis();
         let member = index_member(&session.subject, id);
         let add = pipeline.cmd("ZADD").arg(&index);
-        add.arg(forgotten).arg(member);
+        add.arg(removable_at).arg(member);
         for condition in ["NX", "GT"] {
             let expire = pipeline.cmd("PEXPIREAT").arg(&index);
             expire.arg(index_expiry).arg(condition);
@@ -67,7 +67,7 @@ impl RedisStore {
     }
 
     /// Returns a page of a subject's sessions.
-    pub(super) async fn page_of(
+    pub(super) async fn list_sessions(
         &self,
         subject: &Subject,
         after: Option<Cursor>,
@@ -79,7 +79,7 @@ impl RedisStore {
         // Sessions that expire in the same millisecond have the same score, so a page may begin between two sessions
         // with the same score.
         loop {
-            let (part, is_last) = self.index_part(subject, from, offset).await?;
+            let (part, is_last) = self.read_index_part(subject, from, offset).await?;
             entries.extend(
                 part.into_iter()
                     .filter(|entry| after.is_none_or(|end| *entry > end)),
@@ -87,20 +87,20 @@ impl RedisStore {
             if is_last || entries.len() > limit {
                 break;
             }
-            offset += PAGE_ENTRIES;
+            offset += INDEX_PAGE_ENTRIES;
         }
-        let more = entries.len() > limit;
+        let has_more = entries.len() > limit;
         entries.truncate(limit);
-        let next = if more { entries.last().copied() } else { None };
+        let next = if has_more { entries.last().copied() } else { None };
         Ok(Page {
-            sessions: self.read_page(subject, &entries).await?,
+            sessions: self.read_sessions(subject, &entries).await?,
             next,
         })
     }
 
     /// Reads the next part of a subject's index, from the score `from`. Returns the entries of the subject, and
     /// whether this part is the last. `offset` skips members that were already read.
-    async fn index_part(
+    async fn read_index_part(
         &self,
         subject: &Subject,
         from: Timestamp,
@@ -108,12 +108,12 @@ impl RedisStore {
     ) -> Result<(Vec<Cursor>, bool), StoreError> {
         let (index, from) = (self.keys.index(subject), from.as_millis());
         let command =
-            Cmd::zrangebyscore_limit_withscores(index, from, "+inf", offset, PAGE_ENTRIES);
-        let part: Vec<(Vec<u8>, u64)> = self.repeat(&command).await?;
-        let is_last = part.len() < PAGE_ENTRIES.unsigned_abs();
-        let own = subject_part(subject);
+            Cmd::zrangebyscore_limit_withscores(index, from, "+inf", offset, INDEX_PAGE_ENTRIES);
+        let part: Vec<(Vec<u8>, u64)> = self.send_with_retry(&command).await?;
+        let is_last = part.len() < INDEX_PAGE_ENTRIES.unsigned_abs();
+        let prefix = subject_prefix(subject);
         let entries = part.into_iter().filter_map(|(member, score)| {
-            let id = member.strip_prefix(&own)?.try_into().ok()?;
+            let id = member.strip_prefix(&prefix)?.try_into().ok()?;
             Some(Cursor {
                 expires: Timestamp::from_millis(score),
                 id: SessionId::from_bytes(id),
@@ -124,13 +124,13 @@ impl RedisStore {
 
     /// Reads the records of `entries`. Skips missing records and records of other subjects. A background task later
     /// removes the entries of missing records that still do not exist.
-    async fn read_page(
+    async fn read_sessions(
         &self,
         subject: &Subject,
         entries: &[Cursor],
     ) -> Result<Vec<(SessionId, Session)>, StoreError> {
         // On one connection, the client sends these commands as one pipeline.
-        let records = join_all(entries.iter().map(|entry| self.read(entry.id))).await;
+        let records = join_all(entries.iter().map(|entry| self.read_record(entry.id))).await;
         let (mut sessions, mut missing) = (Vec::with_capacity(entries.len()), Vec::new());
         for (entry, stored) in entries.iter().zip(records) {
             match stored {
@@ -167,12 +167,12 @@ impl RedisStore {
         for id in missing {
             let mut exists = redis::cmd("EXISTS");
             exists.arg(self.keys.session(*id));
-            if !self.repeat::<bool>(&exists).await? {
+            if !self.send_with_retry::<bool>(&exists).await? {
                 let mut forget = redis::cmd("ZREM");
                 forget
                     .arg(self.keys.index(subject))
                     .arg(index_member(subject, *id));
-                self.repeat::<()>(&forget).await?;
+                self.send_with_retry::<()>(&forget).await?;
             }
         }
         Ok(())
@@ -181,14 +181,14 @@ impl RedisStore {
 
 /// Returns the member of a session in the index of its subject.
 fn index_member(subject: &Subject, id: SessionId) -> Vec<u8> {
-    [&subject_part(subject)[..], id.as_bytes()].concat()
+    [&subject_prefix(subject)[..], id.as_bytes()].concat()
 }
 
 /// Returns a prefix that distinguishes a subject from most other subjects in its index. If two subjects have the same
 /// prefix, the records show which session belongs to which subject.
-fn subject_part(subject: &Subject) -> [u8; 8] {
-    let name = subject_key(subject);
-    let mut part = [0; 8];
-    part.copy_from_slice(&name[2..10]);
-    part
+fn subject_prefix(subject: &Subject) -> [u8; 8] {
+    let key = subject_key(subject);
+    let mut prefix = [0; 8];
+    prefix.copy_from_slice(&key[2..10]);
+    prefix
 }

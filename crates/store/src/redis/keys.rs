@@ -20,7 +20,7 @@ impl Keys {
     }
 
     /// Returns the session ID in the key of a record.
-    pub(super) fn session_of(&self, key: &[u8]) -> Option<SessionId> {
+    pub(super) fn parse_session_key(&self, key: &[u8]) -> Option<SessionId> {
         let name = key
             .strip_prefix(self.prefix.as_slice())?
             .strip_prefix(b"s:")?;
@@ -28,7 +28,7 @@ impl Keys {
     }
 
     /// Returns a `SCAN` pattern for the records of all sessions.
-    pub(super) fn all_sessions(&self) -> Vec<u8> {
+    pub(super) fn session_pattern(&self) -> Vec<u8> {
         let mut pattern = Vec::new();
         for byte in &self.prefix {
             if b"*?[]\\^".contains(byte) {
@@ -62,13 +62,13 @@ impl Keys {
     }
 
     /// Returns the name of the channel for invalidations.
-    pub(super) fn ends(&self) -> Vec<u8> {
+    pub(super) fn invalidation_channel(&self) -> Vec<u8> {
         self.key(b"ends", b"")
     }
 
     /// Returns the key of the progress or the lease of a background job.
-    pub(super) fn progress(&self, of: &str) -> Vec<u8> {
-        self.key(b"progress:", of.as_bytes())
+    pub(super) fn progress(&self, job: &str) -> Vec<u8> {
+        self.key(b"progress:", job.as_bytes())
     }
 
     /// Returns the key of the timeline, with which replicas agree on decision time.
@@ -105,11 +105,11 @@ mod tests {
         let keys = Keys::new("curfew:");
         let id = SessionId::from_bytes(*b"0123456789abcdef");
         assert_eq!(keys.session(id), b"curfew:s:0123456789abcdef");
-        assert_eq!(keys.session_of(&keys.session(id)), Some(id));
-        assert_eq!(keys.session_of(b"curfew:s:0123456789abcde"), None);
-        assert_eq!(keys.session_of(b"curfew:u:0123456789abcdef"), None);
+        assert_eq!(keys.parse_session_key(&keys.session(id)), Some(id));
+        assert_eq!(keys.parse_session_key(b"curfew:s:0123456789abcde"), None);
+        assert_eq!(keys.parse_session_key(b"curfew:u:0123456789abcdef"), None);
         assert_eq!(keys.schema(), b"curfew:schema");
-        assert_eq!(Keys::new("a*b[").all_sessions(), b"a\\*b\\[s:*");
+        assert_eq!(Keys::new("a*b[").session_pattern(), b"a\\*b\\[s:*");
         let (alice, bob) = (Subject::new("alice").unwrap(), Subject::new("bob").unwrap());
         assert_ne!(subject_key(&alice), subject_key(&bob));
         assert!(keys.index(&alice).starts_with(b"curfew:u:"));

@@ -29,13 +29,13 @@ pub(in crate::redis) struct ManagedConnection {
     /// A number that grows whenever the last writes may be lost: when the primary changes or restarts.
     incarnation: watch::Sender<u64>,
     /// The `run_id` of every primary.
-    primaries: Mutex<Vec<String>>,
+    primary_run_ids: Mutex<Vec<String>>,
     /// The primaries of a cluster.
-    servers: Mutex<Vec<Address>>,
+    cluster_primaries: Mutex<Vec<Address>>,
     /// The connected server. `None` for a cluster.
-    server: Mutex<Option<Address>>,
+    connected_server: Mutex<Option<Address>>,
     /// The primary that supplies the time of the store.
-    timekeeper: Mutex<Option<Address>>,
+    time_source: Mutex<Option<Address>>,
     /// The cause of the last failure to connect.
     last_failure: Mutex<String>,
 }
@@ -49,10 +49,10 @@ impl ManagedConnection {
             check_requested: Notify::new(),
             invalidated: Notify::new(),
             incarnation: watch::Sender::new(0),
-            primaries: Mutex::default(),
-            servers: Mutex::default(),
-            server: Mutex::default(),
-            timekeeper: Mutex::default(),
+            primary_run_ids: Mutex::default(),
+            cluster_primaries: Mutex::default(),
+            connected_server: Mutex::default(),
+            time_source: Mutex::default(),
             last_failure: Mutex::new("not connected yet".to_owned()),
         }
     }
@@ -75,56 +75,56 @@ impl ManagedConnection {
     }
 
     /// Returns the `run_id` of every primary, sorted.
-    pub(in crate::redis) fn primaries(&self) -> Vec<String> {
-        self.primaries.lock().clone()
+    pub(in crate::redis) fn primary_run_ids(&self) -> Vec<String> {
+        self.primary_run_ids.lock().clone()
     }
 
     /// Returns the primaries of a cluster; empty for a single server.
-    pub(in crate::redis) fn servers(&self) -> Vec<Address> {
-        self.servers.lock().clone()
+    pub(in crate::redis) fn cluster_primaries(&self) -> Vec<Address> {
+        self.cluster_primaries.lock().clone()
     }
 
     /// Returns a server to subscribe to. In a cluster, each `attempt` selects another node. The caller can use any
     /// node, because each node delivers all messages.
     pub(in crate::redis) fn subscribe_target(&self, attempt: usize) -> Option<Address> {
-        let servers = self.servers.lock();
-        let node = servers.get(attempt % servers.len().max(1));
-        node.cloned().or_else(|| self.server.lock().clone())
+        let primaries = self.cluster_primaries.lock();
+        let node = primaries.get(attempt % primaries.len().max(1));
+        node.cloned().or_else(|| self.connected_server.lock().clone())
     }
 
     /// Waits until there is no connection.
-    pub(in crate::redis) async fn lost(&self) {
+    pub(in crate::redis) async fn wait_until_lost(&self) {
         let mut connections = self.connection.subscribe();
         // An error means that the `ManagedConnection` was dropped; then no task waits here.
         let _ = connections.wait_for(Option::is_none).await;
     }
 
     /// Returns a connection. Waits at most `budget` for it.
-    pub(in crate::redis) async fn connection(
+    pub(in crate::redis) async fn acquire(
         &self,
         budget: Duration,
     ) -> Result<Connection, StoreError> {
-        self.within_budget(budget, connected(&mut self.connection.subscribe()))
+        self.within_budget(budget, wait_for_connection(&mut self.connection.subscribe()))
             .await
     }
 
     /// Sends a request once. `budget` limits the total time, including the wait for a connection.
-    pub(in crate::redis) async fn once<T: FromRedisValue>(
+    pub(in crate::redis) async fn send_once<T: FromRedisValue>(
         &self,
         budget: Duration,
         request: &impl Request,
     ) -> Result<T, StoreError> {
         let attempt = async {
-            let mut connection = connected(&mut self.connection.subscribe()).await?;
+            let mut connection = wait_for_connection(&mut self.connection.subscribe()).await?;
             request.send(&mut connection).await
         };
         let answer = self.within_budget(budget, attempt).await?;
         redis::from_redis_value(answer).map_err(|error| RedisError::from(error).into())
     }
 
-    /// Like [`ManagedConnection::once`], but resends the request whenever the connection is lost. The request must be
-    /// idempotent.
-    pub(in crate::redis) async fn repeat<T: FromRedisValue>(
+    /// Like [`ManagedConnection::send_once`], but resends the request whenever the connection is lost. The request must
+    /// be idempotent.
+    pub(in crate::redis) async fn send_with_retry<T: FromRedisValue>(
         &self,
         budget: Duration,
         request: &impl Request,
@@ -132,14 +132,14 @@ impl ManagedConnection {
         let attempts = async {
             let mut connections = self.connection.subscribe();
             loop {
-                let mut connection = connected(&mut connections).await?;
+                let mut connection = wait_for_connection(&mut connections).await?;
                 match request.send(&mut connection).await {
                     // A cluster connection retries by itself.
                     Err(error)
                         if error.is_io_error() && matches!(connection, Connection::Single(_)) =>
                     {
                         self.check_requested.notify_one();
-                        connections.changed().await.map_err(|_| not_maintained())?;
+                        connections.changed().await.map_err(|_| not_maintained_error())?;
                     }
                     outcome => return outcome,
                 }
@@ -152,9 +152,9 @@ impl ManagedConnection {
     async fn within_budget<T>(
         &self,
         budget: Duration,
-        run: impl Future<Output = RedisResult<T>>,
+        future: impl Future<Output = RedisResult<T>>,
     ) -> Result<T, StoreError> {
-        match tokio::time::timeout(budget, run).await {
+        match tokio::time::timeout(budget, future).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => {
                 if may_be_connection_failure(&error) {
@@ -164,9 +164,9 @@ impl ManagedConnection {
             }
             Err(_) => {
                 self.check_requested.notify_one();
-                let connected = self.connection.borrow().is_some();
-                let reason = if connected {
-                    no_answer(budget)
+                let is_connected = self.connection.borrow().is_some();
+                let reason = if is_connected {
+                    no_reply_message(budget)
                 } else {
                     self.last_failure.lock().clone()
                 };
@@ -188,21 +188,21 @@ impl ManagedConnection {
 }
 
 /// Waits for a connection.
-async fn connected(
+async fn wait_for_connection(
     connections: &mut watch::Receiver<Option<Connection>>,
 ) -> RedisResult<Connection> {
     let connection = connections
         .wait_for(Option::is_some)
         .await
-        .map_err(|_| not_maintained())?;
-    connection.clone().ok_or_else(not_maintained)
+        .map_err(|_| not_maintained_error())?;
+    connection.clone().ok_or_else(not_maintained_error)
 }
 
-fn no_answer(within: Duration) -> String {
+fn no_reply_message(within: Duration) -> String {
     format!("no reply within {within:?}")
 }
 
-fn not_maintained() -> RedisError {
+fn not_maintained_error() -> RedisError {
     (
         ErrorKind::Client,
         "the connection to Redis is no longer maintained",

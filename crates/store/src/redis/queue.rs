@@ -14,7 +14,7 @@ impl DeadlineQueue for RedisStore {
         let mut add = redis::cmd("ZADD");
         add.arg(self.keys.queue()).arg("NX");
         add.arg(at.as_millis()).arg(id.as_bytes());
-        self.once(&add).await
+        self.send_once(&add).await
     }
 
     async fn claim(
@@ -26,7 +26,7 @@ impl DeadlineQueue for RedisStore {
         let queue = self.keys.queue();
         let mut claim = self.scripts.claim.key(queue);
         claim.arg(now.as_millis()).arg(until.as_millis()).arg(limit);
-        ids(self.once(&claim).await?)
+        parse_ids(self.send_once(&claim).await?)
     }
 
     async fn upcoming(&self, limit: usize) -> Result<Vec<SessionId>, StoreError> {
@@ -35,13 +35,13 @@ impl DeadlineQueue for RedisStore {
         };
         let mut first = redis::cmd("ZRANGE");
         first.arg(self.keys.queue()).arg(0).arg(last);
-        ids(self.once(&first).await?)
+        parse_ids(self.send_once(&first).await?)
     }
 
     async fn postpone(&self, id: SessionId, at: Timestamp) -> Result<(), StoreError> {
         let mut postpone = self.scripts.postpone.key(self.keys.queue());
         postpone.arg(id.as_bytes()).arg(at.as_millis());
-        self.once(&postpone).await
+        self.send_once(&postpone).await
     }
 
     async fn tighten_deadlines(&self, policies: &Policies) -> Result<(), StoreError> {
@@ -53,23 +53,23 @@ impl DeadlineQueue for RedisStore {
         id: SessionId,
         ended: Option<&SessionEnded>,
     ) -> Result<bool, StoreError> {
-        let length = self.managed.settings().stream_length.unwrap_or(0);
+        let length = self.managed_connection.settings().stream_length.unwrap_or(0);
         let (length, event) = match ended {
-            Some(ended) if length > 0 => (length, event(ended)),
+            Some(ended) if length > 0 => (length, stream_fields(ended)),
             _ => (0, Vec::new()),
         };
         let mut acknowledge = self.scripts.acknowledge.key(self.keys.queue());
         acknowledge.key(self.keys.events());
         acknowledge.arg(id.as_bytes()).arg(length).arg(event);
-        self.once(&acknowledge).await
+        self.send_once(&acknowledge).await
     }
 }
 
 /// Parses session IDs from the queue.
-fn ids(names: Vec<Vec<u8>>) -> Result<Vec<SessionId>, StoreError> {
-    let ids = names.into_iter().map(|name| {
-        let name = name.try_into();
-        name.map(SessionId::from_bytes).map_err(|_| {
+fn parse_ids(members: Vec<Vec<u8>>) -> Result<Vec<SessionId>, StoreError> {
+    let ids = members.into_iter().map(|member| {
+        let id = member.try_into();
+        id.map(SessionId::from_bytes).map_err(|_| {
             StoreError::Unreadable("the deadline queue contains an invalid session ID")
         })
     });
@@ -77,7 +77,7 @@ fn ids(names: Vec<Vec<u8>>) -> Result<Vec<SessionId>, StoreError> {
 }
 
 /// Returns the field names and values of a stream entry.
-fn event(ended: &SessionEnded) -> Vec<String> {
+fn stream_fields(ended: &SessionEnded) -> Vec<String> {
     let fields = [
         ("event", "session.ended"),
         ("session", &ended.session),

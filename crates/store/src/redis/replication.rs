@@ -24,17 +24,17 @@ pub(super) struct WaitConnection {
 
 impl RedisStore {
     /// Waits until Redis replicas have all writes for a session, if the operator configured this wait.
-    pub(super) async fn replication_of(&self, id: SessionId) -> Replication {
+    pub(super) async fn wait_for_session_writes(&self, id: SessionId) -> Replication {
         let key = self.keys.session(id);
         let renew = self.scripts.renew.key(&key);
-        self.replication_after(&renew, &key).await
+        self.send_and_wait_for_replicas(&renew, &key).await
     }
 
     /// Sends `write` to the server of `key`, and waits until Redis replicas have `write` and all earlier writes to
     /// this server. The configured timeout includes the time for which this operation waits until the connection is
     /// free.
-    pub(super) async fn replication_after(&self, write: &impl Request, key: &[u8]) -> Replication {
-        let settings = self.managed.settings();
+    pub(super) async fn send_and_wait_for_replicas(&self, write: &impl Request, key: &[u8]) -> Replication {
+        let settings = self.managed_connection.settings();
         let wanted = settings.wait_replicas;
         if wanted == 0 {
             return Replication::default();
@@ -53,11 +53,11 @@ impl RedisStore {
     }
 
     async fn wait_for_replicas(&self, write: &impl Request, key: &[u8]) -> Result<u16, StoreError> {
-        let settings = self.managed.settings();
+        let settings = self.managed_connection.settings();
         let timeout = settings.wait_timeout;
         let mut slot = self.wait_connection.lock().await;
-        let incarnation = *self.managed.incarnation().borrow();
-        // Takes the connection out of the slot, so that a cancelled wait drops it.
+        let incarnation = *self.managed_connection.incarnation().borrow();
+        // Curfew takes the connection out of the slot, so that a cancelled wait drops the connection.
         let wait_connection = match slot.take() {
             Some(wait_connection) if wait_connection.incarnation == incarnation => wait_connection,
             _ => {

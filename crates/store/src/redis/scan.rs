@@ -22,7 +22,7 @@ pub(in crate::redis) struct Server {
 }
 
 /// Returns all primaries, in any order.
-pub(in crate::redis) async fn servers(connection: &mut Connection) -> RedisResult<Vec<Server>> {
+pub(in crate::redis) async fn read_servers(connection: &mut Connection) -> RedisResult<Vec<Server>> {
     let mut command = redis::cmd("INFO");
     command.arg("server");
     let mut servers = Vec::new();
@@ -41,11 +41,11 @@ pub(in crate::redis) struct Walk<'a> {
     keys: &'a Keys,
     server: &'a Server,
     cursor: Option<String>,
-    working: Option<Stopwatch>,
+    batch_timer: Option<Stopwatch>,
 }
 
 /// The IDs of some sessions, and the cursor of the next batch.
-pub(in crate::redis) struct Batch {
+pub(in crate::redis) struct ScanBatch {
     pub(in crate::redis) sessions: Vec<SessionId>,
     /// `None` for the last batch.
     pub(in crate::redis) cursor: Option<String>,
@@ -64,34 +64,34 @@ impl<'a> Walk<'a> {
             keys,
             server,
             cursor: Some(cursor.unwrap_or_else(|| START_CURSOR.to_owned())),
-            working: None,
+            batch_timer: None,
         }
     }
 
     /// Returns the next batch of sessions, or `None` at the end. The walk may return a session twice.
-    pub(in crate::redis) async fn next(&mut self) -> RedisResult<Option<Batch>> {
+    pub(in crate::redis) async fn next(&mut self) -> RedisResult<Option<ScanBatch>> {
         let Some(cursor) = self.cursor.take() else {
             return Ok(None);
         };
-        if let Some(working) = self.working {
-            tokio::time::sleep(Duration::from_secs_f64(working.seconds().min(1.0))).await;
+        if let Some(batch_timer) = self.batch_timer {
+            tokio::time::sleep(Duration::from_secs_f64(batch_timer.seconds().min(1.0))).await;
         }
-        self.working = Some(Stopwatch::start());
+        self.batch_timer = Some(Stopwatch::start());
         let mut command = redis::cmd("SCAN");
         command
             .arg(&cursor)
             .arg("MATCH")
-            .arg(self.keys.all_sessions());
+            .arg(self.keys.session_pattern());
         command.arg("COUNT").arg(SCAN_COUNT);
         let answer = self
             .connection
-            .ask(self.server.address.as_ref(), &command)
+            .ask_server(self.server.address.as_ref(), &command)
             .await;
-        let (next, names): (String, Vec<Vec<u8>>) =
+        let (next_cursor, keys): (String, Vec<Vec<u8>>) =
             redis::from_redis_value(answer?).map_err(RedisError::from)?;
-        self.cursor = (next != START_CURSOR).then_some(next);
-        let sessions = names.iter().filter_map(|name| self.keys.session_of(name));
-        Ok(Some(Batch {
+        self.cursor = (next_cursor != START_CURSOR).then_some(next_cursor);
+        let sessions = keys.iter().filter_map(|key| self.keys.parse_session_key(key));
+        Ok(Some(ScanBatch {
             sessions: sessions.collect(),
             cursor: self.cursor.clone(),
         }))

@@ -10,12 +10,12 @@ use crate::{Batch, SessionWalk, StoreError};
 impl SessionWalk for RedisStore {
     async fn walk(&self, batches: mpsc::Sender<Batch>) -> Result<(), StoreError> {
         let this = self.background();
-        let mut connection = this.managed.connection(this.budget).await?;
-        for server in scan::servers(&mut connection).await? {
+        let mut connection = this.managed_connection.acquire(this.budget).await?;
+        for server in scan::read_servers(&mut connection).await? {
             let mut walk = Walk::new(connection.clone(), &this.keys, &server, None);
             while let Some(found) = walk.next().await? {
                 let mut batch = Batch::default();
-                let loads = found.sessions.iter().map(|id| this.read(*id));
+                let loads = found.sessions.iter().map(|id| this.read_record(*id));
                 for (id, loaded) in found.sessions.iter().zip(join_all(loads).await) {
                     match loaded {
                         Ok(stored) => {

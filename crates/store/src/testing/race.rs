@@ -34,7 +34,7 @@ where
     IN_RACE.set(false);
 }
 
-/// Lets the scheduler run other tasks before this one continues.
+/// Lets the scheduler run other tasks before the current task continues.
 pub(crate) async fn pause() {
     shuttle::future::yield_now().await;
 }

@@ -46,7 +46,7 @@ impl Race {
         let seen = session.last_seen.since(START).as_secs();
         assert!(
             seen >= accepted_activity,
-            "recorded activity is hidden: {seen} < {accepted_activity}"
+            "a load should show recorded activity: {seen} < {accepted_activity}"
         );
         let now = START.plus(second * SECOND);
         self.clock.set(now.max(self.clock.now()));
@@ -130,6 +130,6 @@ fn an_active_session_does_not_time_out() {
         let stored = race.stored_session().await;
         let is_live = stored.state == State::Live;
         assert!(!is_live || stored.last_seen == START.plus(20 * SECOND));
-        assert_eq!(race.store.pending_count(), 0, "a useless touch is still pending");
+        assert_eq!(race.store.pending_count(), 0, "no touch should stay pending");
     });
 }

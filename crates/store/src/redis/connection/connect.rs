@@ -12,7 +12,7 @@ pub(in crate::redis) struct Connector {
 }
 
 /// A new connection and its server. The field `server` is `None` for a cluster.
-pub(in crate::redis) struct Connected {
+pub(in crate::redis) struct NewConnection {
     pub(in crate::redis) connection: Connection,
     pub(in crate::redis) server: Option<Address>,
 }
@@ -37,20 +37,20 @@ impl Connector {
     pub(in crate::redis) async fn connect(
         &mut self,
         answer_timeout: Duration,
-    ) -> Result<Connected, ConnectError> {
+    ) -> Result<NewConnection, ConnectError> {
         let settings = &self.settings;
         let credentials = Credentials::read(settings)?;
         let server = match &settings.topology {
             Topology::Cluster(nodes) => {
                 let connection =
                     open::connect_cluster(settings, nodes, &credentials, answer_timeout).await?;
-                return Ok(Connected {
+                return Ok(NewConnection {
                     connection,
                     server: None,
                 });
             }
             Topology::Standalone(address) => address.clone(),
-            Topology::Sentinel { .. } => self.primary().await?,
+            Topology::Sentinel { .. } => self.find_primary().await?,
         };
         let settings = &self.settings;
         let mut connection = open::connect_single(settings, &server, &credentials).await?;
@@ -59,31 +59,31 @@ impl Connector {
         }
         // A fail-over may have promoted another server in the meantime. A former primary that was frozen does not
         // know this, and still reports the role of a primary.
-        if self.sentinels.is_some() && self.primary().await? != server {
+        if self.sentinels.is_some() && self.find_primary().await? != server {
             let message = format!("{server} is no longer the primary");
             return Err(ConnectError::Server(message));
         }
-        Ok(Connected {
+        Ok(NewConnection {
             connection: Connection::Single(connection),
             server: Some(server),
         })
     }
 
     /// Returns whether `server` is still the primary according to the sentinels.
-    pub(in crate::redis) async fn is_current(&mut self, server: &Address) -> bool {
+    pub(in crate::redis) async fn is_still_primary(&mut self, server: &Address) -> bool {
         match self.sentinels {
             // If no sentinel answers, keep a primary that answers. Redis must not depend on its sentinels.
             Some(_) => self
-                .primary()
+                .find_primary()
                 .await
                 .map_or(true, |primary| primary == *server),
             None => true,
         }
     }
 
-    async fn primary(&mut self) -> Result<Address, ConnectError> {
+    async fn find_primary(&mut self) -> Result<Address, ConnectError> {
         match &mut self.sentinels {
-            Some(sentinels) => sentinels.primary(&self.settings).await,
+            Some(sentinels) => sentinels.find_primary(&self.settings).await,
             None => Err(ConnectError::Settings("no sentinels configured".to_owned())),
         }
     }

@@ -47,9 +47,9 @@ pub(in crate::redis) fn recommendations(text: &str, in_cluster: bool) -> Vec<Str
             "the server is a node of a cluster: use redis+cluster:// in store.url".to_owned(),
         );
     }
-    let replicas = field("connected_slaves").and_then(|number| number.parse::<u32>().ok());
+    let replica_count = field("connected_slaves").and_then(|number| number.parse::<u32>().ok());
     // The field exists only if min-replicas-to-write is set.
-    if replicas.is_some_and(|replicas| replicas > 0) && field("min_slaves_good_slaves").is_none() {
+    if replica_count.is_some_and(|count| count > 0) && field("min_slaves_good_slaves").is_none() {
         recommendations.push(
             "the server has replicas and no min-replicas-to-write: when it is cut off from them, it still accepts \
              writes that a fail-over loses; set min-replicas-to-write 1"
@@ -63,14 +63,14 @@ pub(in crate::redis) fn recommendations(text: &str, in_cluster: bool) -> Vec<Str
 mod tests {
     use super::*;
 
-    const GOOD: &str = "# Server\r\nredis_version:7.0.15\r\nrun_id:abc\r\nmaxmemory_policy:noeviction\r\n\
+    const GOOD_INFO: &str = "# Server\r\nredis_version:7.0.15\r\nrun_id:abc\r\nmaxmemory_policy:noeviction\r\n\
          aof_enabled:1\r\naof_last_write_status:ok\r\nrdb_last_bgsave_status:ok\r\n\
          connected_slaves:1\r\nmin_slaves_good_slaves:1\r\n";
 
     #[test]
     fn a_good_server_needs_no_recommendations() {
-        assert_eq!(field(GOOD, "run_id"), Some("abc"));
-        assert_eq!(recommendations(GOOD, false), Vec::<String>::new());
+        assert_eq!(field(GOOD_INFO, "run_id"), Some("abc"));
+        assert_eq!(recommendations(GOOD_INFO, false), Vec::<String>::new());
     }
 
     #[test]
@@ -92,11 +92,11 @@ mod tests {
                 "set min-replicas-to-write 1",
             ),
         ] {
-            let recommendations = recommendations(&GOOD.replace(from, to), false);
+            let recommendations = recommendations(&GOOD_INFO.replace(from, to), false);
             assert_eq!(recommendations.len(), 1, "{recommendations:?}");
             assert!(recommendations[0].contains(word), "{recommendations:?}");
         }
-        let valkey = GOOD.replace(
+        let valkey = GOOD_INFO.replace(
             "redis_version:7.0.15",
             "redis_version:7.2.4\r\nvalkey_version:9.1.2",
         );

@@ -70,9 +70,9 @@ pub(in crate::redis) async fn is_primary(
     answer_timeout: Duration,
 ) -> Result<bool, ConnectError> {
     let role = redis::cmd("ROLE");
-    let asked = tokio::time::timeout(answer_timeout, role.query_async(connection)).await;
+    let reply = tokio::time::timeout(answer_timeout, role.query_async(connection)).await;
     let answer: Vec<redis::Value> =
-        asked.map_err(|_| ConnectError::Server("no reply".to_owned()))??;
+        reply.map_err(|_| ConnectError::Server("no reply".to_owned()))??;
     let role: Option<String> = answer
         .first()
         .and_then(|role| redis::from_redis_value_ref(role).ok());
@@ -127,13 +127,13 @@ pub(in crate::redis) async fn subscribe(
         Some(tls) => Client::build_with_tls(info, certificates(tls))?,
         None => Client::open(info)?,
     };
-    let listening = async {
-        let mut listener = client.get_async_pubsub().await?;
-        listener.subscribe(channel).await?;
-        Ok(listener.into_on_message())
+    let subscribing = async {
+        let mut subscription = client.get_async_pubsub().await?;
+        subscription.subscribe(channel).await?;
+        Ok(subscription.into_on_message())
     };
-    match tokio::time::timeout(settings.connect_timeout, listening).await {
-        Ok(listening) => listening,
+    match tokio::time::timeout(settings.connect_timeout, subscribing).await {
+        Ok(messages) => messages,
         Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
     }
 }
@@ -151,10 +151,10 @@ pub(in crate::redis) async fn connect_cluster(
     let mut builder = ClusterClientBuilder::new(nodes)
         .connection_timeout(settings.connect_timeout)
         .response_timeout(answer_timeout)
-        // No overall timeout, because the timeout of the caller applies.
+        // The client needs no overall timeout, because the timeout of the caller applies.
         .overall_response_timeout(None)
         .tcp_settings(tcp_settings())
-        // Only a few retries with short delays, because a check waits for the result.
+        // The client retries only a few times with short delays, because a check waits for the result.
         .retries(3)
         .min_retry_wait(5)
         .max_retry_wait(50);

@@ -42,7 +42,7 @@ impl Sentinels {
     ///
     /// # Errors
     /// [`ConnectError`] when no majority of the sentinels names a primary.
-    pub(in crate::redis) async fn primary(
+    pub(in crate::redis) async fn find_primary(
         &mut self,
         settings: &RedisSettings,
     ) -> Result<Address, ConnectError> {
@@ -51,7 +51,7 @@ impl Sentinels {
             .sentinels
             .iter_mut()
             .map(async |(address, connection)| {
-                let request = ask(address, connection, name, settings);
+                let request = ask_sentinel(address, connection, name, settings);
                 let answer = match tokio::time::timeout(ANSWER_TIMEOUT, request).await {
                     Ok(answer) => answer,
                     Err(_) => Err(ConnectError::Server("no reply".to_owned())),
@@ -76,16 +76,16 @@ impl Sentinels {
                 "fewer than {majority} sentinels know the primary {name:?}: {errors}"
             )));
         }
-        let latest = reports.into_iter().max_by_key(|report| report.epoch);
-        latest
+        let latest_report = reports.into_iter().max_by_key(|report| report.epoch);
+        latest_report
             .map(|report| report.primary)
             .ok_or_else(|| ConnectError::Settings("no sentinels configured".to_owned()))
     }
 }
 
 /// Asks one sentinel, on an existing or a new connection.
-async fn ask(
-    address: &Address,
+async fn ask_sentinel(
+    sentinel: &Address,
     connection: &mut Option<MultiplexedConnection>,
     name: &str,
     settings: &RedisSettings,
@@ -98,23 +98,23 @@ async fn ask(
                 password: settings.sentinel_password.read()?,
                 database: 0,
             };
-            connection.insert(open::connect_single(settings, address, &credentials).await?)
+            connection.insert(open::connect_single(settings, sentinel, &credentials).await?)
         }
     };
-    // This sends two commands, because `SENTINEL MASTER` still describes the former primary during a fail-over.
-    let mut questions = redis::pipe();
-    questions
+    // Curfew sends two commands, because `SENTINEL MASTER` still describes the former primary during a fail-over.
+    let mut pipeline = redis::pipe();
+    pipeline
         .cmd("SENTINEL")
         .arg("GET-MASTER-ADDR-BY-NAME")
         .arg(name);
-    questions.cmd("SENTINEL").arg("MASTER").arg(name);
-    let (place, facts): (Option<(String, u16)>, HashMap<String, String>) =
-        questions.query_async(connection).await?;
-    let epoch = facts
+    pipeline.cmd("SENTINEL").arg("MASTER").arg(name);
+    let (address, fields): (Option<(String, u16)>, HashMap<String, String>) =
+        pipeline.query_async(connection).await?;
+    let epoch = fields
         .get("config-epoch")
         .and_then(|epoch| epoch.parse().ok());
     let report = || {
-        let (host, port) = place?;
+        let (host, port) = address?;
         Some(PrimaryReport {
             primary: Address { host, port },
             epoch: epoch?,

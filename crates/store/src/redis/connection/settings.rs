@@ -177,15 +177,15 @@ impl RedisTarget {
     /// # Errors
     /// Returns the reason as text, without the URL, which may contain a password.
     pub fn parse(url: &str) -> Result<Self, &'static str> {
-        const FORMS: &str = "must be `memory:`, `redis://host:6379/0`, \
+        const URL_FORMS: &str = "must be `memory:`, `redis://host:6379/0`, \
              `redis+sentinel://host:26379,host:26379/name`, `redis+cluster://host:6379,host:6379`, \
              or one of these with `rediss` for TLS";
-        let (scheme, rest) = url.split_once("://").ok_or(FORMS)?;
-        let (family, kind) = scheme.split_once('+').unwrap_or((scheme, ""));
+        let (scheme, rest) = url.split_once("://").ok_or(URL_FORMS)?;
+        let (family, topology_name) = scheme.split_once('+').unwrap_or((scheme, ""));
         let tls = match family {
             "redis" | "valkey" => false,
             "rediss" | "valkeys" => true,
-            _ => return Err(FORMS),
+            _ => return Err(URL_FORMS),
         };
         if rest.contains(['?', '#']) {
             return Err(
@@ -195,14 +195,14 @@ impl RedisTarget {
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (user, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
         let (username, password) = user.split_once(':').unwrap_or((user, ""));
-        let port = if kind == "sentinel" { 26379 } else { 6379 };
+        let port = if topology_name == "sentinel" { 26379 } else { 6379 };
         let addresses = hosts
             .split(',')
-            .map(|host| address(host, port))
+            .map(|host| parse_address(host, port))
             .collect::<Option<Vec<_>>>()
             .ok_or("has an invalid host; a valid one is redis.example.com:6379")?;
         let mut path = path.split('/').filter(|text| !text.is_empty());
-        let topology = match kind {
+        let topology = match topology_name {
             "" => match <[Address; 1]>::try_from(addresses) {
                 Ok([address]) => Topology::Standalone(address),
                 Err(_) => return Err("names several hosts: use redis+sentinel:// or redis+cluster://"),
@@ -215,7 +215,7 @@ impl RedisTarget {
                     .to_owned(),
             },
             "cluster" => Topology::Cluster(addresses),
-            _ => return Err(FORMS),
+            _ => return Err(URL_FORMS),
         };
         let database = match (path.next(), path.next()) {
             (Some(text), None) => text.parse().ok().filter(|number| *number >= 0),
@@ -238,7 +238,7 @@ impl RedisTarget {
 }
 
 /// Parses a host with an optional port.
-fn address(text: &str, default_port: u16) -> Option<Address> {
+fn parse_address(text: &str, default_port: u16) -> Option<Address> {
     let url = Url::parse(&format!("redis://{text}/")).ok()?;
     if text.contains(['@', '/']) {
         return None;

@@ -62,7 +62,7 @@ pub(in crate::redis) struct Head {
 
 /// How far a replica has read the set.
 #[derive(Debug, Default)]
-pub(in crate::redis) struct Progress {
+pub(in crate::redis) struct ReadProgress {
     /// The epoch of the set that was read.
     epoch: Option<u64>,
     /// The last change that was read. `None` before the first reply.
@@ -74,7 +74,7 @@ pub(in crate::redis) struct Progress {
     /// Whether the rules may have changed since the caller last reset this flag.
     pub(in crate::redis) rules_changed: bool,
     /// How many full reads were completed.
-    pub(in crate::redis) whole_reads: u64,
+    pub(in crate::redis) full_reads: u64,
 }
 
 /// A page of the whole set: `size` members with at least the score `from`.
@@ -89,9 +89,9 @@ const FIRST_PAGE: PageRequest = PageRequest {
     size: PAGE_ENTRIES,
 };
 
-impl Progress {
+impl ReadProgress {
     /// Returns the lowest score of the log entries to read next.
-    pub(in crate::redis) fn log_from(&self) -> u64 {
+    pub(in crate::redis) fn next_log_score(&self) -> u64 {
         LOG_SCORE_BASE + self.number.map_or(0, |number| number + 1)
     }
 
@@ -101,7 +101,7 @@ impl Progress {
     }
 
     /// Returns the number of the last change that was read, or `None` while an earlier change is missing.
-    pub(in crate::redis) fn complete_to(&self) -> Option<u64> {
+    pub(in crate::redis) fn complete_up_to(&self) -> Option<u64> {
         self.number.filter(|_| self.page.is_none())
     }
 
@@ -121,50 +121,50 @@ impl Progress {
         table: &CutOffs,
     ) -> bool {
         let last = head.last;
-        let before = std::mem::replace(&mut self.epoch, head.epoch);
+        let previous_epoch = std::mem::replace(&mut self.epoch, head.epoch);
         // An empty set gets its epoch with its first change.
-        let same = before == head.epoch || (before.is_none() && self.number == Some(0));
+        let is_same_set = previous_epoch == head.epoch || (previous_epoch.is_none() && self.number == Some(0));
         let Some(mut number) = self.number else {
             self.number = Some(last);
             self.page = (last > 0).then_some(FIRST_PAGE);
             return true;
         };
         // The counter only grows. A smaller counter or another epoch means that Redis lost changes.
-        let lost = last < number || !same;
-        let mut gap = lost;
+        let has_lost_changes = last < number || !is_same_set;
+        let mut has_gap = has_lost_changes;
         for change in log {
             let Some(change) = Change::parse(change) else {
-                gap = true;
+                has_gap = true;
                 continue;
             };
-            gap |= change.previous != number;
+            has_gap |= change.previous != number;
             number = change.number;
             match change.cut_off {
                 Some((name, at)) => table.raise(name, at),
                 None => self.rules_changed = true,
             }
         }
-        let all = log.len() < PAGE_ENTRIES;
+        let reaches_end = log.len() < PAGE_ENTRIES;
         // A replica of the previous version counts its changes but does not log them.
-        gap |= all && number < last;
-        self.number = Some(match (lost, all) {
+        has_gap |= reaches_end && number < last;
+        self.number = Some(match (has_lost_changes, reaches_end) {
             (true, _) => last,
             (false, true) => number.max(last),
             (false, false) => number,
         });
-        if gap {
+        if has_gap {
             match self.page {
                 Some(_) => self.restart_read = true,
                 None => self.page = Some(FIRST_PAGE),
             }
         }
-        all
+        reaches_end
     }
 
     /// Processes a page of the whole set.
     pub(in crate::redis) fn apply_page(
         &mut self,
-        asked: PageRequest,
+        request: PageRequest,
         members: &[Member],
         table: &CutOffs,
     ) {
@@ -175,7 +175,7 @@ impl Progress {
         }
         let last = members.last().map(|(_, score)| *score);
         self.page = match last {
-            Some(last) if members.len() >= asked.size => Some(if last > asked.from {
+            Some(last) if members.len() >= request.size => Some(if last > request.from {
                 PageRequest {
                     from: last,
                     size: PAGE_ENTRIES,
@@ -185,11 +185,11 @@ impl Progress {
                 // be larger to contain members with a greater score.
                 PageRequest {
                     from: last,
-                    size: asked.size * 2,
+                    size: request.size * 2,
                 }
             }),
             _ => {
-                self.whole_reads += 1;
+                self.full_reads += 1;
                 self.rules_changed = true;
                 std::mem::take(&mut self.restart_read).then_some(FIRST_PAGE)
             }
@@ -222,35 +222,35 @@ mod tests {
 
     #[test]
     fn reads_the_whole_set_after_a_gap_in_the_log() {
-        let (table, mut progress) = (CutOffs::new(10), Progress::default());
+        let (table, mut progress) = (CutOffs::new(10), ReadProgress::default());
         assert!(progress.apply_changes(Head::default(), &[], &table));
-        assert_eq!((progress.page(), progress.complete_to()), (None, Some(0)));
+        assert_eq!((progress.page(), progress.complete_up_to()), (None, Some(0)));
         progress.apply_changes(head(9), &[logged(5, 0, 1), logged(9, 5, 2)], &table);
-        assert_eq!((progress.page(), progress.complete_to()), (None, Some(9)));
+        assert_eq!((progress.page(), progress.complete_up_to()), (None, Some(9)));
         assert_eq!(table.for_subject(&alice()), Some(Timestamp::from_millis(2)));
         // A replica of the previous version counted a change, and did not log it.
         progress.apply_changes(head(12), &[], &table);
         assert_eq!(
-            (progress.page(), progress.complete_to()),
+            (progress.page(), progress.complete_up_to()),
             (Some(FIRST_PAGE), None)
         );
-        assert_eq!(progress.log_from(), LOG_SCORE_BASE + 13);
+        assert_eq!(progress.next_log_score(), LOG_SCORE_BASE + 13);
         // After another gap during the full read, the full read runs again.
         progress.apply_changes(head(20), &[logged(20, 15, 3)], &table);
         progress.apply_page(FIRST_PAGE, &[], &table);
         assert_eq!(progress.page(), Some(FIRST_PAGE));
         progress.apply_changes(head(20), &[], &table);
         progress.apply_page(FIRST_PAGE, &[], &table);
-        assert_eq!((progress.page(), progress.complete_to()), (None, Some(20)));
+        assert_eq!((progress.page(), progress.complete_up_to()), (None, Some(20)));
         // The counter is smaller than before, as after a fail-over.
         progress.apply_changes(head(19), &[], &table);
         assert_eq!(
-            (progress.page(), progress.log_from()),
+            (progress.page(), progress.next_log_score()),
             (Some(FIRST_PAGE), LOG_SCORE_BASE + 20)
         );
-        assert_eq!(progress.whole_reads, 2);
+        assert_eq!(progress.full_reads, 2);
         progress.apply_page(FIRST_PAGE, &[], &table);
-        assert_eq!(progress.complete_to(), Some(19));
+        assert_eq!(progress.complete_up_to(), Some(19));
         // Redis lost the set, and a new set has a change with the same number.
         let other = Head {
             epoch: Some(EPOCH_BASE + 1),
@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_change_of_rules_is_noticed() {
-        let (table, mut progress) = (CutOffs::new(10), Progress::default());
+        let (table, mut progress) = (CutOffs::new(10), ReadProgress::default());
         progress.apply_changes(head(0), &[], &table);
         assert!(!progress.rules_changed);
         progress.apply_changes(

@@ -67,9 +67,9 @@ pub(in crate::redis) fn parse(
     if !member.starts_with(SEALED_PREFIX) {
         return RuleMember::Unknown;
     }
-    let opened = key_ring.decrypt_deterministic(seal_context(key), SEALED_PREFIX.len(), member);
+    let json = key_ring.decrypt_deterministic(seal_context(key), SEALED_PREFIX.len(), member);
     let is_current = key_ring.is_current(SEALED_PREFIX.len(), member);
-    opened
+    json
         .ok()
         .and_then(|json| rule(&json, is_current))
         .unwrap_or(RuleMember::Undecryptable)
@@ -124,7 +124,7 @@ mod tests {
         }
         let sealed = member(Format::Sealed);
         for name in ["staff", "group", "app.example.com"] {
-            let found = sealed.windows(name.len()).any(|it| it == name.as_bytes());
+            let found = sealed.windows(name.len()).any(|part| part == name.as_bytes());
             assert!(!found, "{name}");
         }
         let short = encode(

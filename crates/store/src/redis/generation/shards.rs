@@ -17,12 +17,13 @@ use crate::redis::connection::Connection;
 use crate::redis::keys::Keys;
 
 /// Number of slots of a Redis Cluster.
-const SLOTS: u16 = 16_384;
-/// Slots for each mark.
+const SLOT_COUNT: u16 = 16_384;
+/// Number of slots for each mark.
 const SLOTS_PER_MARK: u16 = 64;
-const MARK_COUNT: usize = (SLOTS / SLOTS_PER_MARK) as usize;
-/// Bytes of the time in a mark, and of its message authentication code.
+const MARK_COUNT: usize = (SLOT_COUNT / SLOTS_PER_MARK) as usize;
+/// Bytes of the time in a mark.
 const TIME_BYTES: usize = 8;
+/// Bytes of the message authentication code in a mark.
 const MAC_BYTES: usize = 16;
 
 /// Interval between checks of all marks, in milliseconds.
@@ -36,19 +37,19 @@ pub(super) enum ShardState {
 }
 
 /// The marks of all shards.
-pub(super) struct Shards {
+pub(super) struct ShardMarks {
     keys: Vec<Vec<u8>>,
     /// The latest time that this process has read in each mark.
-    seen: Vec<AtomicU64>,
+    latest_times: Vec<AtomicU64>,
     /// The time of the last check of all marks, in milliseconds.
     checked_at: AtomicU64,
 }
 
-impl Shards {
+impl ShardMarks {
     pub(super) fn new(keys: &Keys) -> Self {
         Self {
             keys: mark_keys(keys),
-            seen: (0..MARK_COUNT).map(|_| AtomicU64::new(0)).collect(),
+            latest_times: (0..MARK_COUNT).map(|_| AtomicU64::new(0)).collect(),
             checked_at: AtomicU64::new(0),
         }
     }
@@ -65,9 +66,9 @@ impl Shards {
             .await
     }
 
-    /// Returns whether the next check of all marks, or the next attempt to write them, is due. If it is due, the
-    /// interval starts again at the time `now`.
-    pub(super) fn is_due(&self, now: u64) -> bool {
+    /// Returns whether the next check of all marks, or the next attempt to write all marks, is due. If so, a new
+    /// interval starts at the time `now`.
+    pub(super) fn start_interval_if_due(&self, now: u64) -> bool {
         let checked_at = self.checked_at.load(Ordering::Relaxed);
         let is_due = now >= checked_at.saturating_add(CHECK_INTERVAL_MILLIS);
         if is_due {
@@ -84,7 +85,7 @@ impl Shards {
         now: u64,
         force: bool,
     ) -> RedisResult<ShardState> {
-        if !self.is_due(now) && !force {
+        if !self.start_interval_if_due(now) && !force {
             return Ok(ShardState::Intact);
         }
         let all: Vec<usize> = (0..MARK_COUNT).collect();
@@ -107,26 +108,26 @@ impl Shards {
             let bytes: RedisResult<Option<Vec<u8>>> = get.query_async(&mut connection).await;
             bytes.map(|bytes| self.is_intact(secret, *index, bytes.as_deref()))
         });
-        let (mut answered, mut failure) = (false, None);
+        let (mut has_answer, mut last_error) = (false, None);
         for outcome in join_all(checks).await {
             match outcome {
-                Ok(true) => answered = true,
+                Ok(true) => has_answer = true,
                 Ok(false) => return Ok(ShardState::Lost),
-                Err(error) => failure = Some(error),
+                Err(error) => last_error = Some(error),
             }
         }
-        match failure {
-            Some(error) if !answered => Err(error),
+        match last_error {
+            Some(error) if !has_answer => Err(error),
             _ => Ok(ShardState::Intact),
         }
     }
 
     fn is_intact(&self, secret: &[u8], index: usize, bytes: Option<&[u8]>) -> bool {
-        let Some(time) = bytes.and_then(|bytes| time_of(secret, index, bytes)) else {
+        let Some(time) = bytes.and_then(|bytes| authenticated_time(secret, index, bytes)) else {
             return false;
         };
-        let seen = self.seen[index].fetch_max(time, Ordering::Relaxed);
-        time.saturating_add(millis(REPLICATION_LAG)) >= seen
+        let previous = self.latest_times[index].fetch_max(time, Ordering::Relaxed);
+        time.saturating_add(millis(REPLICATION_LAG)) >= previous
     }
 
     /// Writes all marks. Returns whether all shards accepted them.
@@ -145,18 +146,18 @@ impl Shards {
         connection: &Connection,
         secret: &[u8],
         now: u64,
-        only_present: bool,
+        only_existing: bool,
     ) -> bool {
         let writes = (0..MARK_COUNT).map(async |index| {
             let (mut connection, mut set) = (connection.clone(), redis::cmd("SET"));
             set.arg(&self.keys[index])
                 .arg(encode_mark(secret, index, now));
-            if only_present {
+            if only_existing {
                 set.arg("XX");
             }
             let written: RedisResult<Option<String>> = set.query_async(&mut connection).await;
             if let Ok(Some(_)) = &written {
-                self.seen[index].fetch_max(now, Ordering::Relaxed);
+                self.latest_times[index].fetch_max(now, Ordering::Relaxed);
             }
             written.is_ok()
         });
@@ -165,17 +166,17 @@ impl Shards {
 }
 
 fn encode_mark(secret: &[u8], index: usize, time: u64) -> Vec<u8> {
-    [&time.to_be_bytes()[..], &mac(secret, index, time)].concat()
+    [&time.to_be_bytes()[..], &compute_mac(secret, index, time)].concat()
 }
 
 /// Returns the time in a mark, or `None` if the mark was not authenticated with `secret`.
-fn time_of(secret: &[u8], index: usize, mark: &[u8]) -> Option<u64> {
-    let (time, written) = mark.split_at_checked(TIME_BYTES)?;
+fn authenticated_time(secret: &[u8], index: usize, mark: &[u8]) -> Option<u64> {
+    let (time, tag) = mark.split_at_checked(TIME_BYTES)?;
     let time = u64::from_be_bytes(time.try_into().ok()?);
-    bool::from(mac(secret, index, time).ct_eq(written)).then_some(time)
+    bool::from(compute_mac(secret, index, time).ct_eq(tag)).then_some(time)
 }
 
-fn mac(secret: &[u8], index: usize, time: u64) -> [u8; MAC_BYTES] {
+fn compute_mac(secret: &[u8], index: usize, time: u64) -> [u8; MAC_BYTES] {
     // HMAC accepts keys of any length.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret) else {
         return [0; MAC_BYTES];
@@ -183,9 +184,9 @@ fn mac(secret: &[u8], index: usize, time: u64) -> [u8; MAC_BYTES] {
     mac.update(b"curfew shard 1");
     mac.update(&(index as u64).to_be_bytes());
     mac.update(&time.to_be_bytes());
-    let full: [u8; 32] = mac.finalize().into_bytes().into();
+    let digest: [u8; 32] = mac.finalize().into_bytes().into();
     let mut tag = [0; MAC_BYTES];
-    tag.copy_from_slice(&full[..MAC_BYTES]);
+    tag.copy_from_slice(&digest[..MAC_BYTES]);
     tag
 }
 
@@ -197,19 +198,19 @@ fn slot(key: &[u8]) -> u16 {
         let close = rest.iter().position(|byte| *byte == b'}')?;
         (close > 0).then(|| &rest[..close])
     });
-    crc16::State::<crc16::XMODEM>::calculate(tag.unwrap_or(key)) % SLOTS
+    crc16::State::<crc16::XMODEM>::calculate(tag.unwrap_or(key)) % SLOT_COUNT
 }
 
 /// Makes a key for each mark, in the first slot of its range. If the prefix has a hash tag, all keys of Curfew,
 /// including the marks, are in one slot.
 fn mark_keys(keys: &Keys) -> Vec<Vec<u8>> {
-    let mut found: Vec<Option<Vec<u8>>> = vec![None; MARK_COUNT];
+    let mut mark_keys: Vec<Option<Vec<u8>>> = vec![None; MARK_COUNT];
     let mut missing = MARK_COUNT;
     for number in 0_u32.. {
         let tag = number.to_string();
-        let slot = crc16::State::<crc16::XMODEM>::calculate(tag.as_bytes()) % SLOTS;
+        let slot = crc16::State::<crc16::XMODEM>::calculate(tag.as_bytes()) % SLOT_COUNT;
         if slot.is_multiple_of(SLOTS_PER_MARK) {
-            let key = &mut found[usize::from(slot / SLOTS_PER_MARK)];
+            let key = &mut mark_keys[usize::from(slot / SLOTS_PER_MARK)];
             missing -= usize::from(key.is_none());
             key.get_or_insert_with(|| keys.mark(&tag));
         }
@@ -217,7 +218,7 @@ fn mark_keys(keys: &Keys) -> Vec<Vec<u8>> {
             break;
         }
     }
-    found.into_iter().flatten().collect()
+    mark_keys.into_iter().flatten().collect()
 }
 
 #[cfg(test)]
@@ -228,14 +229,14 @@ mod tests {
     fn slots_match_the_redis_cluster_specification() {
         assert_eq!(slot(b"123456789"), 0x31c3);
         assert_eq!(slot(b"{user1000}.following"), slot(b"user1000"));
-        assert_eq!(slot(b"foo{}{bar}"), slot_of_all(b"foo{}{bar}"));
+        assert_eq!(slot(b"foo{}{bar}"), slot_without_hash_tag(b"foo{}{bar}"));
         assert_eq!(slot(b"foo{{bar}}zap"), slot(b"{bar"));
         assert_eq!(slot(b"foo{bar}{zap}"), slot(b"bar"));
-        assert_eq!(slot(b"foo{bar"), slot_of_all(b"foo{bar"));
+        assert_eq!(slot(b"foo{bar"), slot_without_hash_tag(b"foo{bar"));
     }
 
-    fn slot_of_all(key: &[u8]) -> u16 {
-        crc16::State::<crc16::XMODEM>::calculate(key) % SLOTS
+    fn slot_without_hash_tag(key: &[u8]) -> u16 {
+        crc16::State::<crc16::XMODEM>::calculate(key) % SLOT_COUNT
     }
 
     #[test]
@@ -251,14 +252,14 @@ mod tests {
 
     #[test]
     fn rejects_marks_made_without_the_secret() {
-        let written = encode_mark(b"secret", 3, 1_000);
-        assert_eq!(time_of(b"secret", 3, &written), Some(1_000));
-        assert_eq!(time_of(b"another", 3, &written), None);
-        assert_eq!(time_of(b"secret", 4, &written), None);
-        let mut later = written.clone();
+        let mark = encode_mark(b"secret", 3, 1_000);
+        assert_eq!(authenticated_time(b"secret", 3, &mark), Some(1_000));
+        assert_eq!(authenticated_time(b"another", 3, &mark), None);
+        assert_eq!(authenticated_time(b"secret", 4, &mark), None);
+        let mut later = mark.clone();
         later[7] ^= 1;
-        assert_eq!(time_of(b"secret", 3, &later), None);
-        assert_eq!(time_of(b"secret", 3, &written[..20]), None);
-        assert_eq!(time_of(b"secret", 3, b""), None);
+        assert_eq!(authenticated_time(b"secret", 3, &later), None);
+        assert_eq!(authenticated_time(b"secret", 3, &mark[..20]), None);
+        assert_eq!(authenticated_time(b"secret", 3, b""), None);
     }
 }

@@ -3,7 +3,7 @@
 use crate::session::{SessionId, Timestamp};
 use crate::telemetry::Replica;
 
-const END: u8 = b'e';
+const INVALIDATION: u8 = b'e';
 const HEARTBEAT: u8 = b'b';
 const INTRODUCTION: u8 = b'i';
 const CUT_OFFS: u8 = b'c';
@@ -14,7 +14,7 @@ pub(in crate::redis) const SUBSCRIPTION_ID_BYTES: usize = 8;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::redis) enum Message {
     /// The record of a session changed at this time, in decision time.
-    End(SessionId, Timestamp),
+    Invalidation(SessionId, Timestamp),
     Heartbeat(Heartbeat),
     /// The presence of a replica, in JSON.
     Introduction(Replica),
@@ -41,8 +41,8 @@ impl Message {
                 let json = serde_json::to_vec(replica).unwrap_or_default();
                 [&[INTRODUCTION][..], &json].concat()
             }
-            Self::End(id, at) => {
-                [&[END][..], id.as_bytes(), &at.as_millis().to_be_bytes()].concat()
+            Self::Invalidation(id, at) => {
+                [&[INVALIDATION][..], id.as_bytes(), &at.as_millis().to_be_bytes()].concat()
             }
             Self::Heartbeat(heartbeat) => [
                 &[HEARTBEAT][..],
@@ -58,11 +58,11 @@ impl Message {
     pub(in crate::redis) fn decode(bytes: &[u8]) -> Option<Self> {
         let (kind, rest) = bytes.split_first()?;
         match *kind {
-            END => {
+            INVALIDATION => {
                 let (id, at) = rest.split_first_chunk()?;
                 let at = u64::from_be_bytes(at.try_into().ok()?);
                 let at = Timestamp::from_millis(at);
-                Some(Self::End(SessionId::from_bytes(*id), at))
+                Some(Self::Invalidation(SessionId::from_bytes(*id), at))
             }
             HEARTBEAT => {
                 let (subscription, rest) = rest.split_first_chunk()?;
@@ -95,7 +95,7 @@ mod tests {
         };
         let replica = Message::Introduction(Replica::this(START));
         for message in [
-            Message::End(id, START),
+            Message::Invalidation(id, START),
             Message::Heartbeat(heartbeat),
             Message::CutOffs,
             replica,

@@ -36,7 +36,7 @@ const RETRY_DELAY: Duration = Duration::from_millis(200);
 /// Delay before a new subscription if the ACL denies it.
 const DENIED_RETRY_DELAY: Duration = Duration::from_secs(30);
 /// The source label in the diagnostics.
-const SOURCE: &str = "near_cache";
+const DIAGNOSTICS_SOURCE: &str = "near_cache";
 
 /// The heartbeats of one subscription.
 #[derive(Debug)]
@@ -44,28 +44,28 @@ struct Heartbeats {
     subscription: [u8; SUBSCRIPTION_ID_BYTES],
     /// When the pending heartbeats were sent, oldest first. A heartbeat is pending until all servers have returned
     /// it.
-    sent: VecDeque<Timestamp>,
+    sent_at: VecDeque<Timestamp>,
     /// The number of the first pending heartbeat.
-    first: u64,
+    first_pending: u64,
     /// How many heartbeats each server has returned.
-    returned: Vec<u64>,
+    returned_counts: Vec<u64>,
 }
 
 impl Heartbeats {
     fn new(subscription: [u8; SUBSCRIPTION_ID_BYTES], servers: usize) -> Self {
         Self {
             subscription,
-            sent: VecDeque::new(),
-            first: 0,
-            returned: vec![0; servers],
+            sent_at: VecDeque::new(),
+            first_pending: 0,
+            returned_counts: vec![0; servers],
         }
     }
 
     /// Creates the next heartbeats, one for each server.
-    fn next(&mut self, now: Timestamp) -> Vec<Heartbeat> {
-        let number = self.first + self.sent.len() as u64;
-        self.sent.push_back(now);
-        let servers = (0..self.returned.len()).filter_map(|server| u16::try_from(server).ok());
+    fn next_round(&mut self, now: Timestamp) -> Vec<Heartbeat> {
+        let number = self.first_pending + self.sent_at.len() as u64;
+        self.sent_at.push_back(now);
+        let servers = (0..self.returned_counts.len()).filter_map(|server| u16::try_from(server).ok());
         let heartbeats = servers.map(|server| Heartbeat {
             subscription: self.subscription,
             server,
@@ -81,20 +81,20 @@ impl Heartbeats {
             return Ok(None);
         }
         let returned = self
-            .returned
+            .returned_counts
             .get_mut(usize::from(heartbeat.server))
             .ok_or(MissingHeartbeat)?;
         if heartbeat.number != *returned {
             return Err(MissingHeartbeat);
         }
         *returned += 1;
-        let all = self.returned.iter().copied().min().unwrap_or(0);
-        let mut latest = None;
-        while self.first < all {
-            self.first += 1;
-            latest = self.sent.pop_front();
+        let complete_rounds = self.returned_counts.iter().copied().min().unwrap_or(0);
+        let mut latest_sent_at = None;
+        while self.first_pending < complete_rounds {
+            self.first_pending += 1;
+            latest_sent_at = self.sent_at.pop_front();
         }
-        Ok(latest)
+        Ok(latest_sent_at)
     }
 }
 
@@ -155,12 +155,12 @@ impl RedisStore {
                         RETRY_DELAY
                     }
                     SubscriptionError::Denied(why) => {
-                        let line = format!(
+                        let warning = format!(
                             "the ACL denies the invalidation channel, so each check asks Redis: grant the ACL user \
                              &{}ends +publish +subscribe: {why}",
-                            self.managed.settings().prefix
+                            self.managed_connection.settings().prefix
                         );
-                        diagnostics.set(SOURCE, vec![line]);
+                        diagnostics.set(DIAGNOSTICS_SOURCE, vec![warning]);
                         DENIED_RETRY_DELAY
                     }
                 };
@@ -179,18 +179,18 @@ impl RedisStore {
         diagnostics: &Diagnostics,
         replicas: &Replicas,
     ) -> SubscriptionError {
-        let mut incarnation = self.managed.incarnation();
+        let mut incarnation = self.managed_connection.incarnation();
         let listening = async {
-            let connection = self.managed.connection(Duration::MAX).await;
+            let connection = self.managed_connection.acquire(Duration::MAX).await;
             let connection =
                 connection.map_err(|error| SubscriptionError::Transient(error.to_string()))?;
             incarnation.mark_unchanged();
-            let servers = self.managed.servers();
-            let target = self.managed.subscribe_target(attempt);
+            let servers = self.managed_connection.cluster_primaries();
+            let target = self.managed_connection.subscribe_target(attempt);
             let target =
                 target.ok_or_else(|| SubscriptionError::Transient("no server known".to_owned()))?;
-            let settings = self.managed.settings();
-            let channel = self.keys.ends();
+            let settings = self.managed_connection.settings();
+            let channel = self.keys.invalidation_channel();
             let messages =
                 subscribe(settings, &target, &Credentials::read(settings)?, &channel).await?;
             listener.on_lost_invalidation();
@@ -209,10 +209,10 @@ impl RedisStore {
             let transient = |why: &str| SubscriptionError::Transient(why.to_owned());
             tokio::select! {
                 biased;
-                () = self.managed.lost() => Err(transient("connection dropped")),
+                () = self.managed_connection.wait_until_lost() => Err(transient("connection dropped")),
                 _ = incarnation.changed() => Err(transient("change of primary, or a new connection")),
-                error = subscription.receive(messages) => Err(error),
-                error = subscription.send(connection, &servers, &channel) => Err(error),
+                error = subscription.process_messages(messages) => Err(error),
+                error = subscription.send_heartbeats(connection, &servers, &channel) => Err(error),
             }
         };
         let Err(error): Result<std::convert::Infallible, _> = listening.await;
@@ -232,7 +232,7 @@ struct Subscription<'a> {
 
 impl Subscription<'_> {
     /// Publishes heartbeats on every primary until an error occurs.
-    async fn send(
+    async fn send_heartbeats(
         &self,
         connection: Connection,
         servers: &[Address],
@@ -246,23 +246,23 @@ impl Subscription<'_> {
                 return error.into();
             }
             number += 1;
-            let heartbeats = self.heartbeats.lock().next(self.clock.now());
-            let sending = heartbeats.into_iter().map(async |heartbeat| {
+            let heartbeats = self.heartbeats.lock().next_round(self.clock.now());
+            let publishing = heartbeats.into_iter().map(async |heartbeat| {
                 let mut publish = redis::cmd("PUBLISH");
                 publish
                     .arg(channel)
                     .arg(Message::Heartbeat(heartbeat).encode());
                 let server = servers.get(usize::from(heartbeat.server));
-                connection.clone().ask(server, &publish).await
+                connection.clone().ask_server(server, &publish).await
             });
-            let sent = tokio::time::timeout(HEARTBEAT_TIMEOUT, try_join_all(sending)).await;
+            let sent = tokio::time::timeout(HEARTBEAT_TIMEOUT, try_join_all(publishing)).await;
             match sent {
                 Ok(Ok(_)) => {
                     let mut pause = std::pin::pin!(tokio::time::sleep(HEARTBEAT_INTERVAL));
                     loop {
                         tokio::select! {
                             () = &mut pause => break,
-                            () = self.cut_offs.confirm.notified() => {
+                            () = self.cut_offs.announcement_due.notified() => {
                                 if let Err(error) = self.introduce(&connection, servers, channel).await {
                                     return error.into();
                                 }
@@ -289,7 +289,7 @@ impl Subscription<'_> {
         channel: &[u8],
     ) -> redis::RedisResult<()> {
         let introduction = Message::Introduction(Replica {
-            revocations: Some(self.cut_offs.read_to.load(Ordering::Acquire)),
+            revocations: Some(self.cut_offs.last_read_change.load(Ordering::Acquire)),
             ..self.replicas.this().clone()
         });
         let mut publish = redis::cmd("PUBLISH");
@@ -297,27 +297,27 @@ impl Subscription<'_> {
         // One server is enough, because Redis delivers a message that was published on any server to all subscribers.
         connection
             .clone()
-            .ask(servers.first(), &publish)
+            .ask_server(servers.first(), &publish)
             .await
             .map(drop)
     }
 
     /// Processes messages until no heartbeat has returned for [`HEARTBEAT_TIMEOUT`], or an error occurs.
-    async fn receive(&self, mut messages: PubSubStream) -> SubscriptionError {
+    async fn process_messages(&self, mut messages: PubSubStream) -> SubscriptionError {
         loop {
             let timed_out = SubscriptionError::Transient("heartbeat timeout".to_owned());
             // Only heartbeats extend the timeout: messages from other processes do not show that this process's own
             // messages arrive.
-            let complete = tokio::time::timeout(
+            let round = tokio::time::timeout(
                 HEARTBEAT_TIMEOUT,
                 self.process_until_heartbeats_return(&mut messages),
             )
             .await;
-            match complete {
+            match round {
                 Ok(Ok(since)) => {
                     self.listener.caught_up_to(since);
                     self.replicas.listening();
-                    self.diagnostics.set(SOURCE, Vec::new());
+                    self.diagnostics.set(DIAGNOSTICS_SOURCE, Vec::new());
                 }
                 Ok(Err(error)) => return error,
                 Err(_) => return timed_out,
@@ -336,17 +336,17 @@ impl Subscription<'_> {
                 return Err(SubscriptionError::Transient("connection lost".to_owned()));
             };
             match Message::decode(message.get_payload_bytes()) {
-                Some(Message::End(id, at)) => self.listener.invalidate(id, at),
+                Some(Message::Invalidation(id, at)) => self.listener.invalidate(id, at),
                 Some(Message::Heartbeat(heartbeat)) => {
-                    let complete = self.heartbeats.lock().receive(&heartbeat);
+                    let round = self.heartbeats.lock().receive(&heartbeat);
                     let missing = |MissingHeartbeat| {
                         SubscriptionError::Transient("missing heartbeat".to_owned())
                     };
-                    if let Some(since) = complete.map_err(missing)? {
+                    if let Some(since) = round.map_err(missing)? {
                         return Ok(since);
                     }
                 }
-                Some(Message::CutOffs) => self.cut_offs.changed.notify_one(),
+                Some(Message::CutOffs) => self.cut_offs.change_announced.notify_one(),
                 Some(Message::Introduction(replica)) => {
                     self.replicas.hear(replica, self.clock.now());
                 }
@@ -367,7 +367,7 @@ mod tests {
     fn a_heartbeat_counts_when_all_servers_returned_it() {
         let at = |seconds| START.plus(Duration::from_secs(seconds));
         let mut heartbeats = Heartbeats::new(*b"listener", 2);
-        let (first, second) = (heartbeats.next(at(0)), heartbeats.next(at(1)));
+        let (first, second) = (heartbeats.next_round(at(0)), heartbeats.next_round(at(1)));
         assert_eq!(heartbeats.receive(&first[0]), Ok(None));
         assert_eq!(heartbeats.receive(&second[0]), Ok(None));
         let other = Heartbeat {
@@ -391,14 +391,15 @@ mod tests {
             let mut heartbeats = Heartbeats::new(*b"listener", 3);
             let mut queues = [VecDeque::new(), VecDeque::new(), VecDeque::new()];
             for number in 0..20 {
-                for (queue, heartbeat) in queues.iter_mut().zip(heartbeats.next(START.plus(Duration::from_secs(number)))) {
+                let round = heartbeats.next_round(START.plus(Duration::from_secs(number)));
+                for (queue, heartbeat) in queues.iter_mut().zip(round) {
                     queue.push_back(heartbeat);
                 }
             }
-            let mut taken = [0_u64; 3];
+            let mut returned_counts = [0_u64; 3];
             for (step, server) in order.into_iter().enumerate() {
                 let Some(heartbeat) = queues[server].pop_front() else { continue };
-                taken[server] += 1;
+                returned_counts[server] += 1;
                 if step == lost {
                     if let Some(next) = queues[server].pop_front() {
                         prop_assert_eq!(heartbeats.receive(&next), Err(MissingHeartbeat));
@@ -406,7 +407,7 @@ mod tests {
                     return Ok(());
                 }
                 if let Some(since) = heartbeats.receive(&heartbeat).unwrap() {
-                    let all = taken.iter().min().unwrap();
+                    let all = returned_counts.iter().min().unwrap();
                     prop_assert_eq!(since, START.plus(Duration::from_secs(all - 1)));
                 }
             }

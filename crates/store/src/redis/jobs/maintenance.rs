@@ -39,7 +39,7 @@ impl RedisStore {
         stop: CancellationToken,
     ) {
         let background = self.background();
-        let mut counted = 0;
+        let mut counted_losses = 0;
         let checks = async {
             loop {
                 self.report_clock(diagnostics, metrics);
@@ -52,14 +52,14 @@ impl RedisStore {
                 if let Err(error) = background.check_generation().await {
                     tracing::debug!(%error, "could not check the generation marker");
                 }
-                let noticed = background.losses();
-                metrics.store.losses.inc_by(noticed - counted);
-                counted = noticed;
+                let losses = background.losses();
+                metrics.store.losses.inc_by(losses - counted_losses);
+                counted_losses = losses;
                 tokio::time::sleep(CHECK_INTERVAL).await;
             }
         };
         let reconciliation = async {
-            let mut incarnation = self.managed.incarnation();
+            let mut incarnation = self.managed_connection.incarnation();
             loop {
                 incarnation.mark_unchanged();
                 let current = policies.current();
@@ -73,7 +73,7 @@ impl RedisStore {
                 }
             }
         };
-        let sealing = background.keep_sealed(diagnostics);
+        let sealing = background.reseal_when_keys_change(diagnostics);
         stop.run_until_cancelled(async { tokio::join!(checks, reconciliation, sealing) })
             .await;
     }
@@ -95,7 +95,7 @@ impl RedisStore {
     pub(in crate::redis) async fn take_lease(&self, key: &[u8]) -> Result<bool, StoreError> {
         let mut lease = redis::cmd("SET");
         lease.arg(key).arg(1).arg("NX").arg("PX").arg(LEASE_MILLIS);
-        Ok(self.repeat::<Option<String>>(&lease).await?.is_some())
+        Ok(self.send_with_retry::<Option<String>>(&lease).await?.is_some())
     }
 
     /// Upgrades older records when no older program runs any more.
@@ -114,20 +114,20 @@ impl RedisStore {
             replicas.older_names(),
             replicas.seconds_since_incompatible_replica(),
         );
-        let begins = schema.found < u64::from(schema.known);
-        let line = if !self.managed.settings().migrate
-            || (begins && seconds_since_incompatible_replica.is_none())
+        let must_begin = schema.found < u64::from(schema.known);
+        let recommendation = if !self.managed_connection.settings().migrate
+            || (must_begin && seconds_since_incompatible_replica.is_none())
         {
             Some(format!(
                 "the records have schema version {}: run `curfew migrate` when no older curfew is running",
                 schema.found
             ))
-        } else if begins && !older.is_empty() {
+        } else if must_begin && !older.is_empty() {
             Some(format!(
                 "the records are not encrypted: the upgrade begins when these older replicas are stopped: {}",
                 older.join(", ")
             ))
-        } else if begins && seconds_since_incompatible_replica < Some(UPGRADE_DELAY_SECONDS) {
+        } else if must_begin && seconds_since_incompatible_replica < Some(UPGRADE_DELAY_SECONDS) {
             None
         } else {
             tracing::info!(from = schema.found, to = schema.known, "upgrading records");
@@ -139,65 +139,65 @@ impl RedisStore {
             );
             None
         };
-        diagnostics.set("schema", line.into_iter().collect());
+        diagnostics.set("schema", recommendation.into_iter().collect());
         Ok(())
     }
 
     /// Returns the recommendations for the settings of each server.
     async fn recommendations(&self) -> Result<Vec<String>, StoreError> {
         let command = redis::cmd("INFO");
-        let mut connection = self.managed.connection(self.budget).await?;
+        let mut connection = self.managed_connection.acquire(self.budget).await?;
         let answers = connection.ask_every_primary(&command).await?;
-        let mut lines = Vec::new();
+        let mut recommendations = Vec::new();
         for (server, answer) in answers {
             let text: String = redis::from_redis_value(answer).map_err(redis::RedisError::from)?;
-            for line in info::recommendations(&text, self.managed.is_cluster()) {
-                lines.push(match &server {
-                    Some(server) => format!("{server}: {line}"),
-                    None => line,
+            for recommendation in info::recommendations(&text, self.managed_connection.is_cluster()) {
+                recommendations.push(match &server {
+                    Some(server) => format!("{server}: {recommendation}"),
+                    None => recommendation,
                 });
             }
         }
-        Ok(lines)
+        Ok(recommendations)
     }
 
     fn report_clock(&self, diagnostics: &Diagnostics, metrics: &Metrics) {
-        let clock = self.managed.clock();
-        let (offset, ahead) = (clock.store_ahead_of_wall(), clock.store_ahead());
-        metrics.store.clock_offset.set(seconds(offset));
-        metrics.store.clock_disagreement.set(seconds(ahead));
-        let mut lines = Vec::new();
+        let clock = self.managed_connection.clock();
+        let (offset_from_wall, offset_from_decision_time) = (clock.store_ahead_of_wall(), clock.store_ahead());
+        metrics.store.clock_offset.set(seconds(offset_from_wall));
+        metrics.store.clock_disagreement.set(seconds(offset_from_decision_time));
+        let mut warnings = Vec::new();
         let disagreement = clock.disagreement();
-        if let Some(ahead) = disagreement.store_ahead
+        if let Some(offset) = disagreement.store_ahead
             && !disagreement.is_accepted
         {
-            lines.push(format!(
+            warnings.push(format!(
                 "the clock of Redis is {} decision time, which follows the boot-time clock: set the clock of Redis \
                  with NTP, or choose the right clock with `curfew clock --accept`",
-                describe_offset(ahead, "ahead of", "behind")
+                describe_offset(offset, "ahead of", "behind")
             ));
         }
-        if let Some(ahead) = disagreement.replicas_offset {
-            lines.push(format!(
+        if let Some(offset) = disagreement.replicas_offset {
+            warnings.push(format!(
                 "the decision time of this replica is {} that of the other replicas: restart it",
-                describe_offset(-ahead, "ahead of", "behind")
+                describe_offset(-offset, "ahead of", "behind")
             ));
         }
-        let wall = offset - ahead;
-        if wall.unsigned_abs() > WALL_TOLERANCE_MILLIS {
-            lines.push(format!(
+        let wall_error = offset_from_wall - offset_from_decision_time;
+        if wall_error.unsigned_abs() > WALL_TOLERANCE_MILLIS {
+            warnings.push(format!(
                 "the clock of this machine is {} decision time, and log timestamps use it: set it with NTP",
-                describe_offset(-wall, "ahead of", "behind")
+                describe_offset(-wall_error, "ahead of", "behind")
             ));
         }
-        diagnostics.set("clock", lines);
+        diagnostics.set("clock", warnings);
     }
 }
 
 /// Formats an offset, for example `1.5 s ahead of`.
 fn describe_offset(millis: i64, ahead: &str, behind: &str) -> String {
-    let which = if millis > 0 { ahead } else { behind };
-    format!("{:.1} s {which}", seconds(millis).abs())
+    let direction = if millis > 0 { ahead } else { behind };
+    format!("{:.1} s {direction}", seconds(millis).abs())
 }
 
 fn seconds(millis: i64) -> f64 {

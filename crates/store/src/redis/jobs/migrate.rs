@@ -16,7 +16,7 @@ use crate::session::{SessionId, State};
 use crate::{DeadlineQueue, StoreError};
 
 /// The progress that Curfew stores for a server after it has processed all records of this server.
-const DONE: &str = "done";
+const DONE_CURSOR: &str = "done";
 
 /// The progress of a migration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,25 +85,25 @@ impl RedisStore {
         if found > u64::from(known) {
             return Err(ConnectError::NewerSchema { found, known });
         }
-        self.follow_schema(found, is_unfinished);
+        self.apply_schema_state(found, is_unfinished);
         Ok(())
     }
 
     /// Reads whether another replica has begun or finished the upgrade.
     pub(in crate::redis) async fn refresh_schema(&self) -> Result<(), StoreError> {
-        let mut connection = self.managed.connection(self.budget).await?;
+        let mut connection = self.managed_connection.acquire(self.budget).await?;
         let reading = self.read_schema(&mut connection);
         let (found, is_unfinished) = match tokio::time::timeout(self.budget, reading).await {
             Ok(read) => read?,
             Err(_) => return Err(StoreError::Unavailable("no reply".to_owned())),
         };
         if let Some(found) = found {
-            self.follow_schema(found, is_unfinished);
+            self.apply_schema_state(found, is_unfinished);
         }
         Ok(())
     }
 
-    fn follow_schema(&self, found: u64, is_unfinished: bool) {
+    fn apply_schema_state(&self, found: u64, is_unfinished: bool) {
         match (found >= u64::from(record::VERSION), is_unfinished) {
             (true, false) => self.upgrade.finish(),
             (true, true) => self.upgrade.begin(),
@@ -129,7 +129,7 @@ impl RedisStore {
     /// [`StoreError`] when Redis did not answer.
     pub async fn schema(&self) -> Result<Schema, StoreError> {
         let known = record::VERSION;
-        let mut connection = self.managed.connection(self.budget).await?;
+        let mut connection = self.managed_connection.acquire(self.budget).await?;
         let (found, is_unfinished) = self.read_schema(&mut connection).await?;
         let found = found.unwrap_or(u64::from(known));
         Ok(Schema {
@@ -141,7 +141,7 @@ impl RedisStore {
 
     /// Begins the upgrade, and waits until all replicas have noticed it and write the new version. From then on, no
     /// older program can start.
-    async fn begin(&self) -> Result<(), StoreError> {
+    async fn begin_upgrade(&self) -> Result<(), StoreError> {
         let schema = self.schema().await?;
         if !schema.is_outdated() {
             return Ok(());
@@ -156,7 +156,7 @@ impl RedisStore {
         self.record_upgrade_start().await?;
         let mut note = self.scripts.schema.key(self.keys.schema());
         note.arg(record::VERSION);
-        self.once::<()>(&note).await?;
+        self.send_once::<()>(&note).await?;
         self.upgrade.begin();
         // Another replica may have begun the upgrade a moment ago.
         tokio::time::sleep(SCHEMA_POLL_TIMEOUT).await;
@@ -168,7 +168,7 @@ impl RedisStore {
     async fn record_upgrade_start(&self) -> Result<(), StoreError> {
         let mut note = redis::cmd("HSET");
         note.arg(self.progress_key()).arg("begun").arg(1);
-        self.repeat(&note).await
+        self.send_with_retry(&note).await
     }
 
     /// Upgrades all records to the version that this program writes. Adds sessions to the deadline queue according to
@@ -184,56 +184,56 @@ impl RedisStore {
     ) -> Result<Progress, StoreError> {
         let this = self.background();
         if migration == Migration::Upgrade {
-            this.begin().await?;
+            this.begin_upgrade().await?;
         }
-        let (mut all, mut resumed) = (Progress::default(), true);
-        let mut connection = this.managed.connection(this.budget).await?;
-        // Repeats until a complete walk finds no older record. During a walk, an older program may write records, and
-        // a cluster may move keys.
+        let (mut total, mut is_resuming) = (Progress::default(), true);
+        let mut connection = this.managed_connection.acquire(this.budget).await?;
+        // The loop repeats until a complete walk finds no older record. During a walk, an older program may write
+        // records, and a cluster may move keys.
         loop {
-            let mut found = 0;
-            for server in scan::servers(&mut connection).await? {
-                let cursor = match (resumed, migration) {
+            let mut old_count = 0;
+            for server in scan::read_servers(&mut connection).await? {
+                let cursor = match (is_resuming, migration) {
                     (true, Migration::Upgrade) => this.saved_cursor(&server).await?,
                     _ => None,
                 };
-                if cursor.as_deref() == Some(DONE) {
+                if cursor.as_deref() == Some(DONE_CURSOR) {
                     continue;
                 }
                 let mut walk = Walk::new(connection.clone(), &this.keys, &server, cursor);
                 while let Some(batch) = walk.next().await? {
-                    let steps = batch
+                    let migrations = batch
                         .sessions
                         .iter()
                         .map(|id| this.migrate_record(*id, migration, policies));
-                    for step in join_all(steps).await {
-                        all.seen += 1;
-                        match step {
-                            Ok(old) => found += usize::from(old),
-                            Err(StoreError::Unreadable(_)) => all.unreadable += 1,
+                    for result in join_all(migrations).await {
+                        total.seen += 1;
+                        match result {
+                            Ok(is_old) => old_count += usize::from(is_old),
+                            Err(StoreError::Unreadable(_)) => total.unreadable += 1,
                             Err(error) => return Err(error),
                         }
                     }
                     if migration == Migration::Upgrade {
-                        let cursor = batch.cursor.as_deref().unwrap_or(DONE);
+                        let cursor = batch.cursor.as_deref().unwrap_or(DONE_CURSOR);
                         this.record_progress(&server, cursor).await?;
                     }
                     report(Progress {
-                        upgraded: all.upgraded + found,
-                        ..all
+                        upgraded: total.upgraded + old_count,
+                        ..total
                     });
                 }
             }
-            all.upgraded += found;
-            if migration == Migration::DryRun || (found == 0 && !resumed) {
+            total.upgraded += old_count;
+            if migration == Migration::DryRun || (old_count == 0 && !is_resuming) {
                 break;
             }
-            resumed = false;
+            is_resuming = false;
         }
         if migration == Migration::Upgrade {
-            this.finish().await?;
+            this.finish_upgrade().await?;
         }
-        Ok(all)
+        Ok(total)
     }
 
     /// Upgrades one record; a dry run only examines it. Returns whether the record had an older version.
@@ -243,7 +243,7 @@ impl RedisStore {
         migration: Migration,
         policies: &Policies,
     ) -> Result<bool, StoreError> {
-        let Some(stored) = self.read(id).await? else {
+        let Some(stored) = self.read_record(id).await? else {
             return Ok(false);
         };
         let is_old =
@@ -257,13 +257,13 @@ impl RedisStore {
         self.ensure_indexed(id, &stored.session).await?;
         let record = self.encode(id, &stored.session)?;
         // If a check changed the record after it was read, the next walk finds the record again.
-        self.swap(id, &stored.bytes, &record).await?;
+        self.swap_record(id, &stored.bytes, &record).await?;
         Ok(true)
     }
 
     /// Replaces the bytes of a record if they still equal `expected`. Does not change the expiry, which encodes the
     /// last activity. Returns whether the record was replaced.
-    pub(in crate::redis) async fn swap(
+    pub(in crate::redis) async fn swap_record(
         &self,
         id: SessionId,
         expected: &[u8],
@@ -271,7 +271,7 @@ impl RedisStore {
     ) -> Result<bool, StoreError> {
         let mut swap = self.scripts.swap.key(self.keys.session(id));
         swap.arg(expected).arg(record);
-        self.once(&swap).await
+        self.send_once(&swap).await
     }
 
     /// Returns the cursor at which an earlier migration of this server stopped. A restarted server has a new
@@ -279,7 +279,7 @@ impl RedisStore {
     async fn saved_cursor(&self, server: &Server) -> Result<Option<String>, StoreError> {
         let mut ask = redis::cmd("HGET");
         ask.arg(self.progress_key()).arg(&server.run_id);
-        self.repeat(&ask).await
+        self.send_with_retry(&ask).await
     }
 
     async fn record_progress(&self, server: &Server, cursor: &str) -> Result<(), StoreError> {
@@ -287,12 +287,12 @@ impl RedisStore {
         note.arg(self.progress_key())
             .arg(&server.run_id)
             .arg(cursor);
-        self.repeat(&note).await
+        self.send_with_retry(&note).await
     }
 
     /// Records that all records have the current version.
-    async fn finish(&self) -> Result<(), StoreError> {
-        self.repeat::<()>(redis::cmd("DEL").arg(self.progress_key()))
+    async fn finish_upgrade(&self) -> Result<(), StoreError> {
+        self.send_with_retry::<()>(redis::cmd("DEL").arg(self.progress_key()))
             .await?;
         self.upgrade.finish();
         Ok(())

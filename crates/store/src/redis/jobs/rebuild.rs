@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 
 use crate::policy::Policies;
 use crate::redis::scan::{self, Walk};
-use crate::redis::{RedisStore, Stored};
+use crate::redis::{RedisStore, StoredRecord};
 use crate::session::{SessionId, State};
 use crate::{DeadlineQueue, StoreError};
 
@@ -22,8 +22,8 @@ impl RedisStore {
             self.keys.progress("rebuilt"),
             self.keys.progress("rebuilding"),
         );
-        let primaries = self.managed.primaries().join(",");
-        let rebuilt_on: Option<String> = self.repeat(redis::cmd("GET").arg(&done_key)).await?;
+        let primaries = self.managed_connection.primary_run_ids().join(",");
+        let rebuilt_on: Option<String> = self.send_with_retry(redis::cmd("GET").arg(&done_key)).await?;
         if rebuilt_on.as_deref() == Some(&primaries) {
             return Ok(true);
         }
@@ -31,9 +31,9 @@ impl RedisStore {
             return Ok(false);
         }
         let added = self.rebuild_indexes(policies).await?;
-        self.repeat::<()>(redis::cmd("SET").arg(&done_key).arg(&primaries))
+        self.send_with_retry::<()>(redis::cmd("SET").arg(&done_key).arg(&primaries))
             .await?;
-        self.repeat::<()>(redis::cmd("DEL").arg(&lease_key)).await?;
+        self.send_with_retry::<()>(redis::cmd("DEL").arg(&lease_key)).await?;
         tracing::info!(added, "index rebuild finished");
         Ok(true)
     }
@@ -41,9 +41,9 @@ impl RedisStore {
     /// Adds every session that is missing in the deadline queue or in the index of its subject. Returns how many
     /// sessions were missing in the queue.
     async fn rebuild_indexes(&self, policies: &Policies) -> Result<usize, StoreError> {
-        let mut connection = self.managed.connection(self.budget).await?;
+        let mut connection = self.managed_connection.acquire(self.budget).await?;
         let mut added = 0;
-        for server in scan::servers(&mut connection).await? {
+        for server in scan::read_servers(&mut connection).await? {
             let mut walk = Walk::new(connection.clone(), &self.keys, &server, None);
             while let Some(batch) = walk.next().await? {
                 let additions = batch
@@ -52,7 +52,7 @@ impl RedisStore {
                     .map(|id| self.add_missing(id, policies));
                 for outcome in join_all(additions).await {
                     match outcome {
-                        Ok(missing) => added += usize::from(missing),
+                        Ok(was_missing) => added += usize::from(was_missing),
                         // An unreadable record does not stop the rebuild.
                         Err(StoreError::Unreadable(_)) => {}
                         Err(error) => return Err(error),
@@ -65,7 +65,7 @@ impl RedisStore {
 
     /// Adds one session to the queue and the index. Returns whether the session was missing in the queue.
     async fn add_missing(&self, id: SessionId, policies: &Policies) -> Result<bool, StoreError> {
-        let Some(Stored { session, .. }) = self.read(id).await? else {
+        let Some(StoredRecord { session, .. }) = self.read_record(id).await? else {
             return Ok(false);
         };
         self.ensure_indexed(id, &session).await?;
@@ -74,10 +74,10 @@ impl RedisStore {
         }
         let mut ask = redis::cmd("ZSCORE");
         ask.arg(self.keys.queue()).arg(id.as_bytes());
-        let known: Option<u64> = self.repeat(&ask).await?;
-        if known.is_none() {
+        let due_time: Option<u64> = self.send_with_retry(&ask).await?;
+        if due_time.is_none() {
             self.enqueue(id, policies.deadline(&session)).await?;
         }
-        Ok(known.is_none())
+        Ok(due_time.is_none())
     }
 }

@@ -26,7 +26,7 @@ const MAX_WALKS: u32 = 5;
 /// The last walk of this replica.
 struct LastWalk {
     /// The names of the keys, joined with commas.
-    names: String,
+    key_names: String,
     /// How many walks this replica has made with these keys.
     walk_count: u32,
     /// Whether the walk found records that are sealed with another key than the first, so that the next walk must
@@ -36,14 +36,14 @@ struct LastWalk {
 }
 
 impl LastWalk {
-    /// Returns whether this walk is recent and used the keys `names`. If so, no new walk is due.
-    fn is_recent(&self, names: &str) -> bool {
+    /// Returns whether this walk is recent and used the keys `key_names`. If so, no new walk is due.
+    fn is_recent(&self, key_names: &str) -> bool {
         let pause = if self.repeat_soon {
             RETRY_INTERVAL
         } else {
             RECOUNT_INTERVAL
         };
-        self.names == names && self.finished.seconds() < pause.as_secs_f64()
+        self.key_names == key_names && self.finished.seconds() < pause.as_secs_f64()
     }
 }
 
@@ -51,16 +51,16 @@ impl LastWalk {
 /// and the counts.
 struct WalkNote<'a> {
     due: Timestamp,
-    names: &'a str,
-    found: &'a str,
+    key_names: &'a str,
+    counts: &'a str,
 }
 
 impl<'a> WalkNote<'a> {
     fn parse(text: &'a str) -> Option<Self> {
         let (due, rest) = text.split_once(' ')?;
-        let (names, found) = rest.split_once(' ')?;
+        let (key_names, counts) = rest.split_once(' ')?;
         let due = Timestamp::from_millis(due.parse().ok()?);
-        Some(Self { due, names, found })
+        Some(Self { due, key_names, counts })
     }
 }
 
@@ -91,10 +91,10 @@ impl SealCount {
 impl RedisStore {
     /// Seals records again whenever the keys change, until the caller drops the future. Reports the counts in
     /// `/readyz?verbose`.
-    pub(in crate::redis) async fn keep_sealed(&self, diagnostics: &Diagnostics) {
-        let mut walked = None;
+    pub(in crate::redis) async fn reseal_when_keys_change(&self, diagnostics: &Diagnostics) {
+        let mut last_walk = None;
         loop {
-            if let Err(error) = self.reseal_if_due(&mut walked, diagnostics).await {
+            if let Err(error) = self.reseal_if_due(&mut last_walk, diagnostics).await {
                 tracing::debug!(%error, "could not seal records again, retrying");
             }
             tokio::time::sleep(CHECK_INTERVAL).await;
@@ -105,25 +105,25 @@ impl RedisStore {
     /// that they do not seal each other's records forever.
     async fn reseal_if_due(
         &self,
-        walked: &mut Option<LastWalk>,
+        last_walk: &mut Option<LastWalk>,
         diagnostics: &Diagnostics,
     ) -> Result<(), StoreError> {
         let ring = self.key_ring.current();
-        let names = ring.names().collect::<Vec<_>>().join(",");
+        let key_names = ring.names().collect::<Vec<_>>().join(",");
         let (done_key, lease_key) = (self.keys.progress("sealed"), self.keys.progress("sealing"));
-        let note: Option<String> = self.repeat(redis::cmd("GET").arg(&done_key)).await?;
+        let note: Option<String> = self.send_with_retry(redis::cmd("GET").arg(&done_key)).await?;
         let note = note.as_deref().and_then(WalkNote::parse);
         let now = self.clock().store_now();
         if let Some(note) = &note {
-            let found = note.found;
-            diagnostics.inform("records", vec![format!("under each key: {found}")]);
-            if note.names == names && now < note.due {
+            let counts = note.counts;
+            diagnostics.inform("records", vec![format!("under each key: {counts}")]);
+            if note.key_names == key_names && now < note.due {
                 return Ok(());
             }
         }
-        if walked
+        if last_walk
             .as_ref()
-            .is_some_and(|walked| walked.is_recent(&names))
+            .is_some_and(|last_walk| last_walk.is_recent(&key_names))
         {
             return Ok(());
         }
@@ -131,11 +131,11 @@ impl RedisStore {
             return Ok(());
         }
         let count = self.seal_all(true).await?;
-        let walk_count = walked.take().filter(|walked| walked.names == names);
-        let walk_count = walk_count.map_or(0, |walked| walked.walk_count) + 1;
+        let walk_count = last_walk.take().filter(|last_walk| last_walk.key_names == key_names);
+        let walk_count = walk_count.map_or(0, |last_walk| last_walk.walk_count) + 1;
         let repeat_soon = count.outdated > 0 && walk_count < MAX_WALKS;
-        *walked = Some(LastWalk {
-            names: names.clone(),
+        *last_walk = Some(LastWalk {
+            key_names: key_names.clone(),
             walk_count,
             repeat_soon,
             finished: Stopwatch::start(),
@@ -146,34 +146,34 @@ impl RedisStore {
             RECOUNT_INTERVAL
         });
         let note = format!(
-            "{} {names} {}, counted {now}",
+            "{} {key_names} {}, counted {now}",
             due.as_millis(),
             count.summary()
         );
-        self.repeat::<()>(redis::cmd("SET").arg(&done_key).arg(note))
+        self.send_with_retry::<()>(redis::cmd("SET").arg(&done_key).arg(note))
             .await?;
-        self.repeat::<()>(redis::cmd("DEL").arg(&lease_key)).await?;
+        self.send_with_retry::<()>(redis::cmd("DEL").arg(&lease_key)).await?;
         if count.outdated > 0 {
             tracing::info!(sealed = count.outdated, "records sealed with the first key");
         }
         Ok(())
     }
 
-    /// Reads and counts all records. If `change` is true, seals each record again that is not sealed with the first
+    /// Reads and counts all records. If `reseals` is true, seals each record again that is not sealed with the first
     /// key.
     ///
     /// # Errors
     /// [`StoreError`] if Redis failed. Some records may already be sealed again.
-    pub async fn seal_all(&self, change: bool) -> Result<SealCount, StoreError> {
+    pub async fn seal_all(&self, reseals: bool) -> Result<SealCount, StoreError> {
         let this = self.background();
-        let mut connection = this.managed.connection(this.budget).await?;
+        let mut connection = this.managed_connection.acquire(this.budget).await?;
         let mut count = SealCount::default();
-        for server in scan::servers(&mut connection).await? {
+        for server in scan::read_servers(&mut connection).await? {
             let mut walk = Walk::new(connection.clone(), &this.keys, &server, None);
             while let Some(batch) = walk.next().await? {
-                let steps = batch.sessions.into_iter();
-                for step in join_all(steps.map(|id| this.seal_one(id, change))).await {
-                    let Some((key, outdated)) = step? else {
+                let sessions = batch.sessions.into_iter();
+                for result in join_all(sessions.map(|id| this.reseal_record(id, reseals))).await {
+                    let Some((key, outdated)) = result? else {
                         continue;
                     };
                     *count.by_key.entry(key).or_default() += 1;
@@ -184,15 +184,15 @@ impl RedisStore {
         Ok(count)
     }
 
-    /// Reads one record. If `change` is true and the record is not sealed with the first key, seals the record again.
+    /// Reads one record. If `reseals` is true and the record is not sealed with the first key, seals the record again.
     /// Returns the name of the key, and whether this key was not the first. Returns `None` if there is no record.
-    async fn seal_one(
+    async fn reseal_record(
         &self,
         id: SessionId,
-        change: bool,
+        reseals: bool,
     ) -> Result<Option<(String, bool)>, StoreError> {
         let mut get = redis::cmd("GET");
-        let bytes: Option<Vec<u8>> = self.repeat(get.arg(self.keys.session(id))).await?;
+        let bytes: Option<Vec<u8>> = self.send_with_retry(get.arg(self.keys.session(id))).await?;
         let Some(bytes) = bytes else { return Ok(None) };
         let ring = self.key_ring.current();
         let key = record::key_name(&bytes, &ring);
@@ -200,8 +200,8 @@ impl RedisStore {
         if !record::is_outdated(&bytes, &ring) {
             return Ok(Some((key, false)));
         }
-        if change {
-            let stored = match self.read(id).await {
+        if reseals {
+            let stored = match self.read_record(id).await {
                 Ok(Some(stored)) => stored,
                 Ok(None) => return Ok(None),
                 // The key of the record is no longer in the ring, or somebody changed the record. Curfew leaves such
@@ -210,7 +210,7 @@ impl RedisStore {
                 Err(error) => return Err(error),
             };
             let record = self.encode(id, &stored.session)?;
-            if self.swap(id, &stored.bytes, &record).await? {
+            if self.swap_record(id, &stored.bytes, &record).await? {
                 let sealed = record::key_name(&record, &ring);
                 return Ok(Some((sealed.unwrap_or(key), true)));
             }

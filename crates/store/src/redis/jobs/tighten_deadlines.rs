@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use crate::StoreError;
 use crate::policy::Policies;
 use crate::redis::scan::{self, Walk};
-use crate::redis::{RedisStore, Stored};
+use crate::redis::{RedisStore, StoredRecord};
 use crate::session::{SessionId, State};
 
 impl RedisStore {
@@ -22,22 +22,22 @@ impl RedisStore {
             this.keys.progress("policies"),
             this.keys.progress("tightening"),
         );
-        let last: Option<Vec<u8>> = this.repeat(redis::cmd("GET").arg(&done_key)).await?;
+        let previous: Option<Vec<u8>> = this.send_with_retry(redis::cmd("GET").arg(&done_key)).await?;
         let current = fingerprint(policies);
-        if last.as_deref() == Some(&current) {
+        if previous.as_deref() == Some(&current) {
             return Ok(());
         }
         if !this.take_lease(&lease_key).await? {
-            let other = "lock held by another replica".to_owned();
-            return Err(StoreError::Unavailable(other));
+            let message = "lock held by another replica".to_owned();
+            return Err(StoreError::Unavailable(message));
         }
-        let mut connection = this.managed.connection(this.budget).await?;
-        for server in scan::servers(&mut connection).await? {
+        let mut connection = this.managed_connection.acquire(this.budget).await?;
+        for server in scan::read_servers(&mut connection).await? {
             let mut walk = Walk::new(connection.clone(), &this.keys, &server, None);
             while let Some(batch) = walk.next().await? {
-                let steps = batch.sessions.into_iter();
-                let steps = steps.map(|id| this.tighten_deadline(id, policies));
-                for outcome in join_all(steps).await {
+                let sessions = batch.sessions.into_iter();
+                let updates = sessions.map(|id| this.tighten_deadline(id, policies));
+                for outcome in join_all(updates).await {
                     match outcome {
                         // An unreadable record does not stop the walk.
                         Ok(()) | Err(StoreError::Unreadable(_)) => {}
@@ -46,15 +46,15 @@ impl RedisStore {
                 }
             }
         }
-        this.repeat::<()>(redis::cmd("SET").arg(&done_key).arg(&current))
+        this.send_with_retry::<()>(redis::cmd("SET").arg(&done_key).arg(&current))
             .await?;
-        this.repeat::<()>(redis::cmd("DEL").arg(&lease_key)).await?;
+        this.send_with_retry::<()>(redis::cmd("DEL").arg(&lease_key)).await?;
         tracing::info!("deadlines rescheduled for the current policies");
         Ok(())
     }
 
     async fn tighten_deadline(&self, id: SessionId, policies: &Policies) -> Result<(), StoreError> {
-        let Some(Stored { session, .. }) = self.read(id).await? else {
+        let Some(StoredRecord { session, .. }) = self.read_record(id).await? else {
             return Ok(());
         };
         if session.state != State::Live {
@@ -64,7 +64,7 @@ impl RedisStore {
         tighten.arg(self.keys.queue()).arg("XX").arg("LT");
         tighten.arg(policies.deadline(&session).as_millis());
         tighten.arg(id.as_bytes());
-        self.repeat(&tighten).await
+        self.send_with_retry(&tighten).await
     }
 }
 

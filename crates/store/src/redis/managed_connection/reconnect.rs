@@ -6,10 +6,10 @@ use futures_util::future::join_all;
 use redis::RedisError;
 use tokio_util::sync::CancellationToken;
 
-use super::{ManagedConnection, no_answer};
+use super::{ManagedConnection, no_reply_message};
 use crate::clock::Stopwatch;
 use crate::redis::ConnectError;
-use crate::redis::connection::{Connected, Connection, Connector, Password, info, is_primary};
+use crate::redis::connection::{Connection, Connector, NewConnection, Password, info, is_primary};
 use crate::secret::Secret;
 use crate::session::Timestamp;
 
@@ -25,7 +25,7 @@ const JOIN_POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// How long a replica that starts tries to join the timeline before it reports an error.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(15);
 /// Number of health checks between two reads of the password file.
-const PASSWORD_CHECK_EVERY: u32 = 10;
+const HEALTH_CHECKS_PER_PASSWORD_CHECK: u32 = 10;
 /// The delay between connection attempts: the initial delay and the maximum.
 const RECONNECT_DELAYS: (Duration, Duration) =
     (Duration::from_millis(20), Duration::from_millis(500));
@@ -97,25 +97,25 @@ impl ManagedConnection {
         &self,
         connector: &mut Connector,
         setup: &impl ConnectionSetup,
-    ) -> Result<Connected, ConnectError> {
+    ) -> Result<NewConnection, ConnectError> {
         let connected = connector.connect(self.settings.command_timeout).await?;
         let mut connection = connected.connection.clone();
         let timeout = self.settings.connect_timeout;
         let preparing = async {
             self.update_primaries(&mut connection, true).await?;
-            self.ask_time(&mut connection).await?;
+            self.read_time(&mut connection).await?;
             setup.before_join(connection.clone()).await
         };
         match tokio::time::timeout(timeout, preparing).await {
             Ok(done) => done?,
-            Err(_) => return Err(ConnectError::Server(no_answer(timeout))),
+            Err(_) => return Err(ConnectError::Server(no_reply_message(timeout))),
         }
         self.join_timeline(&mut connection).await?;
         match tokio::time::timeout(timeout, setup.after_join(connection.clone())).await {
             Ok(begun) => begun?,
-            Err(_) => return Err(ConnectError::Server(no_answer(timeout))),
+            Err(_) => return Err(ConnectError::Server(no_reply_message(timeout))),
         }
-        self.server.lock().clone_from(&connected.server);
+        self.connected_server.lock().clone_from(&connected.server);
         self.connection.send_replace(Some(connection));
         Ok(connected)
     }
@@ -128,7 +128,7 @@ impl ManagedConnection {
                 self.timekeeping.sync(connection).await?;
                 if !self.clock().has_joined() {
                     tokio::time::sleep(JOIN_POLL_INTERVAL).await;
-                    self.ask_time(connection).await?;
+                    self.read_time(connection).await?;
                 }
             }
             Ok(())
@@ -146,12 +146,12 @@ impl ManagedConnection {
     async fn monitor_connection(
         &self,
         connector: &mut Connector,
-        mut connected: Connected,
+        mut connected: NewConnection,
         setup: &impl ConnectionSetup,
     ) -> String {
-        let mut checks = 0_u32;
+        let mut check_count = 0_u32;
         let mut password = self.settings.password.read().ok();
-        let mut unreachable: Option<Stopwatch> = None;
+        let mut unreachable_since: Option<Stopwatch> = None;
         loop {
             tokio::select! {
                 () = tokio::time::sleep(HEALTH_CHECK_INTERVAL) => {}
@@ -160,12 +160,12 @@ impl ManagedConnection {
                     return "a reply belonged to another request".to_owned();
                 }
             }
-            checks = checks.wrapping_add(1);
+            check_count = check_count.wrapping_add(1);
             match (
                 self.check_health(&mut connected.connection).await,
                 &connected.connection,
             ) {
-                (Ok(()), _) => unreachable = None,
+                (Ok(()), _) => unreachable_since = None,
                 (Err(why), Connection::Single(_)) => return why,
                 // If one node does not answer, Curfew keeps the connections to the others, because a fail-over
                 // replaces the node. If no node answers, all of them may have moved, and only a new connection finds
@@ -173,21 +173,21 @@ impl ManagedConnection {
                 (Err(why), Connection::Cluster(_))
                     if !self.any_node_reachable(&connected.connection).await =>
                 {
-                    let unreachable = unreachable.get_or_insert_with(Stopwatch::start);
-                    if unreachable.seconds() > CLUSTER_TIMEOUT_SECONDS {
+                    let unreachable_since = unreachable_since.get_or_insert_with(Stopwatch::start);
+                    if unreachable_since.seconds() > CLUSTER_TIMEOUT_SECONDS {
                         return why;
                     }
                     // Limits the rate of checks while many operations fail.
                     tokio::time::sleep(RECONNECT_DELAYS.0).await;
                 }
-                (Err(_), Connection::Cluster(_)) => unreachable = None,
+                (Err(_), Connection::Cluster(_)) => unreachable_since = None,
             }
             if let Some(server) = &connected.server
-                && !connector.is_current(server).await
+                && !connector.is_still_primary(server).await
             {
                 return format!("{server} is no longer the primary");
             }
-            if checks.is_multiple_of(PASSWORD_CHECK_EVERY) && self.has_new_password(&mut password) {
+            if check_count.is_multiple_of(HEALTH_CHECKS_PER_PASSWORD_CHECK) && self.has_new_password(&mut password) {
                 match self.connect(connector, setup).await {
                     Ok(with_new_password) => {
                         tracing::info!("password file changed, reconnected to Redis");
@@ -207,11 +207,11 @@ impl ManagedConnection {
             return false;
         }
         let now = self.settings.password.read().ok();
-        let changed = now.is_some() && now != *before;
-        if changed {
+        let has_changed = now.is_some() && now != *before;
+        if has_changed {
             *before = now;
         }
-        changed
+        has_changed
     }
 
     /// Checks that the connection works. If it does not work, returns the cause.
@@ -232,36 +232,36 @@ impl ManagedConnection {
         };
         match tokio::time::timeout(HEALTH_CHECK_TIMEOUT, check).await {
             Ok(checked) => checked.map_err(|error| error.to_string()),
-            Err(_) => Err(no_answer(HEALTH_CHECK_TIMEOUT)),
+            Err(_) => Err(no_reply_message(HEALTH_CHECK_TIMEOUT)),
         }
     }
 
     /// Returns whether any primary of a cluster answers.
     pub(in crate::redis) async fn any_node_reachable(&self, connection: &Connection) -> bool {
-        let servers = self.servers.lock().clone();
-        let asked = servers.iter().map(async |server| {
+        let primaries = self.cluster_primaries.lock().clone();
+        let pings = primaries.iter().map(async |server| {
             let (mut connection, command) = (connection.clone(), redis::cmd("TIME"));
-            let answer = connection.ask(Some(server), &command);
+            let answer = connection.ask_server(Some(server), &command);
             matches!(
                 tokio::time::timeout(HEALTH_CHECK_TIMEOUT, answer).await,
                 Ok(Ok(_))
             )
         });
-        join_all(asked).await.contains(&true)
+        join_all(pings).await.contains(&true)
     }
 
     async fn sync_time(&self, connection: &mut Connection) -> Result<(), ConnectError> {
-        self.ask_time(connection).await?;
+        self.read_time(connection).await?;
         Ok(self.timekeeping.sync(connection).await?)
     }
 
     /// Reads the time of the store. In a cluster, one server supplies the time, because the clocks of the servers can
     /// differ.
-    async fn ask_time(&self, connection: &mut Connection) -> Result<(), ConnectError> {
-        let timekeeper = self.timekeeper.lock().clone();
+    async fn read_time(&self, connection: &mut Connection) -> Result<(), ConnectError> {
+        let time_source = self.time_source.lock().clone();
         let sent = self.clock().boot_time();
         let answer = connection
-            .ask(timekeeper.as_ref(), &redis::cmd("TIME"))
+            .ask_server(time_source.as_ref(), &redis::cmd("TIME"))
             .await?;
         let received = self.clock().boot_time();
         let (seconds, micros): (u64, u64) =
@@ -273,36 +273,36 @@ impl ManagedConnection {
     }
 
     /// Records the primaries. Increments the incarnation if the primaries have changed. Also increments it if the
-    /// connection is `new`, because a primary may have restarted and lost data.
+    /// connection `is_new`, because a primary may have restarted and lost data.
     async fn update_primaries(
         &self,
         connection: &mut Connection,
-        new: bool,
+        is_new: bool,
     ) -> Result<(), ConnectError> {
         let mut command = redis::cmd("INFO");
         command.arg("server");
-        let (mut found, mut addresses) = (Vec::new(), Vec::new());
+        let (mut run_ids, mut addresses) = (Vec::new(), Vec::new());
         for (address, answer) in connection.ask_every_primary(&command).await? {
             let text: String = redis::from_redis_value(answer).map_err(RedisError::from)?;
-            found.extend(info::field(&text, "run_id").map(str::to_owned));
+            run_ids.extend(info::field(&text, "run_id").map(str::to_owned));
             addresses.extend(address);
         }
-        found.sort_unstable();
-        let mut timekeeper = self.timekeeper.lock();
-        if !timekeeper
+        run_ids.sort_unstable();
+        let mut time_source = self.time_source.lock();
+        if !time_source
             .as_ref()
-            .is_some_and(|keeper| addresses.contains(keeper))
+            .is_some_and(|source| addresses.contains(source))
         {
             // Every process selects the same server: the one with the first address.
-            *timekeeper = addresses.iter().min().cloned();
+            *time_source = addresses.iter().min().cloned();
         }
-        drop(timekeeper);
-        *self.servers.lock() = addresses;
-        let mut primaries = self.primaries.lock();
-        let others = *primaries != found;
-        *primaries = found;
+        drop(time_source);
+        *self.cluster_primaries.lock() = addresses;
+        let mut primaries = self.primary_run_ids.lock();
+        let have_changed = *primaries != run_ids;
+        *primaries = run_ids;
         drop(primaries);
-        if new || others {
+        if is_new || have_changed {
             self.incarnation.send_modify(|number| *number += 1);
         }
         Ok(())

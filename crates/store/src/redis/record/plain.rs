@@ -53,7 +53,7 @@ const fn version_2_reason(reason: EndReason) -> EndReason {
 
 /// Times and durations are in milliseconds.
 #[derive(Serialize, Deserialize)]
-struct Body<'a> {
+struct RecordBody<'a> {
     started: u64,
     /// The time from the start to the deadline.
     lifetime: u64,
@@ -86,7 +86,7 @@ pub(super) fn encode(id: SessionId, session: &Session) -> Vec<u8> {
         }
     };
     let attributes = session.attributes.iter();
-    let body = Body {
+    let body = RecordBody {
         started: session.started.as_millis(),
         lifetime: millis(session.deadline.since(session.started)),
         retention: millis(session.retention),
@@ -142,7 +142,7 @@ pub(super) fn decode(
             return Err(StoreError::Unreadable("its version is not supported"));
         }
     };
-    let (body, rest) = postcard::take_from_bytes::<Body<'_>>(body)
+    let (body, rest) = postcard::take_from_bytes::<RecordBody<'_>>(body)
         .map_err(|_| StoreError::Unreadable("it is damaged"))?;
     let extras = if rest.is_empty() {
         Extras::default()

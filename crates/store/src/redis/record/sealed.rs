@@ -38,7 +38,7 @@ const HAS_MARGIN: u8 = 0x80;
 
 /// Times and durations are in milliseconds.
 #[derive(Serialize, Deserialize)]
-struct Body<'a> {
+struct RecordBody<'a> {
     state: u8,
     started: u64,
     /// The time from the start to the deadline.
@@ -113,9 +113,9 @@ pub(super) fn encode(
     } else {
         0
     };
-    let fields = Fields::of(session);
+    let fields = Fields::from_session(session);
     let attributes = session.attributes.iter();
-    let body = Body {
+    let body = RecordBody {
         state: state | margin,
         started: session.started.as_millis(),
         lifetime: millis(session.deadline.since(session.started)),
@@ -134,10 +134,10 @@ pub(super) fn encode(
     };
     // Serialization into memory does not fail. If it did, readers would reject the empty record.
     let plain = postcard::to_stdvec(&body).unwrap_or_default();
-    let mut head = [VERSION; HEADER_BYTES];
-    head[1..].copy_from_slice(&id.as_bytes()[..ID_PREFIX_BYTES]);
+    let mut header = [VERSION; HEADER_BYTES];
+    header[1..].copy_from_slice(&id.as_bytes()[..ID_PREFIX_BYTES]);
     key_ring
-        .encrypt(seal_context(&id), &head, &plain)
+        .encrypt(seal_context(&id), &header, &plain)
         .map_err(|error| StoreError::Unavailable(error.to_string()))
 }
 
@@ -166,7 +166,7 @@ pub(super) fn decode(
             UnsealError::Forged => StoreError::Unreadable("it was changed outside of Curfew"),
         })?;
     let damaged = |_| StoreError::Unreadable("it is damaged");
-    let body: Body<'_> = postcard::from_bytes(&plain).map_err(damaged)?;
+    let body: RecordBody<'_> = postcard::from_bytes(&plain).map_err(damaged)?;
     let invalid_name = || StoreError::Unreadable("it contains an invalid name");
     let retention = Duration::from_millis(body.retention);
     let started = Timestamp::from_millis(body.started);
@@ -214,7 +214,7 @@ pub(super) fn decode(
 struct Fields(Vec<(u8, Vec<u8>)>);
 
 impl Fields {
-    fn of(session: &Session) -> Self {
+    fn from_session(session: &Session) -> Self {
         let mut fields = Self(Vec::new());
         let binding = session.binding;
         fields.put(field::REMEMBERED, session.remembered.then_some(()));
@@ -262,32 +262,32 @@ impl Fields {
 
 fn read_fields(session: &mut Session, fields: &[(u8, &[u8])]) -> Result<(), StoreError> {
     let mut details = Details::default();
-    let text = |bytes| Ok::<_, StoreError>(Some(Arc::from(read::<&str>(bytes)?)));
+    let text = |bytes| Ok::<_, StoreError>(Some(Arc::from(decode_value::<&str>(bytes)?)));
     for (number, bytes) in fields {
         match *number {
             field::REMEMBERED => session.remembered = true,
             field::BOUND_NETWORK => {
-                let (address, bits): (IpAddr, u8) = read(bytes)?;
+                let (address, bits): (IpAddr, u8) = decode_value(bytes)?;
                 session.binding.network = Some(Network::of(address, bits));
             }
             field::BOUND_USER_AGENT => {
-                let hash: [u8; UserAgentHash::LEN] = read(bytes)?;
+                let hash: [u8; UserAgentHash::LEN] = decode_value(bytes)?;
                 session.binding.user_agent = Some(UserAgentHash::from_bytes(hash));
             }
-            field::ADDRESS => details.address = Some(read(bytes)?),
+            field::ADDRESS => details.address = Some(decode_value(bytes)?),
             field::USER_AGENT => details.user_agent = text(bytes)?,
             field::HOST => details.host = text(bytes)?,
-            field::AUTH_TIME => details.auth_time = Some(Timestamp::from_millis(read(bytes)?)),
+            field::AUTH_TIME => details.auth_time = Some(Timestamp::from_millis(decode_value(bytes)?)),
             field::PROVIDER_SESSION => details.provider_session = text(bytes)?,
             field::SERVICE_KIND => details.service_kind = text(bytes)?,
             field::SERVICE_NAME => details.service_name = text(bytes)?,
             field::HOME_REGION => details.home_region = text(bytes)?,
             field::REFRESH_TOKEN => {
-                details.refresh_token = Some(Secret::new(read::<String>(bytes)?));
+                details.refresh_token = Some(Secret::new(decode_value::<String>(bytes)?));
             }
             field::ENDED_BY => details.ended_by = text(bytes)?,
             field::REVALIDATION => {
-                let (registration, (confirmed, leased_until), claims) = read(bytes)?;
+                let (registration, (confirmed, leased_until), claims) = decode_value(bytes)?;
                 details.revalidation = Some(Revalidation {
                     registration: Registration::from_bytes(registration),
                     confirmed: Timestamp::from_millis(confirmed),
@@ -309,7 +309,7 @@ fn read_fields(session: &mut Session, fields: &[(u8, &[u8])]) -> Result<(), Stor
     Ok(())
 }
 
-fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, StoreError> {
+fn decode_value<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, StoreError> {
     postcard::from_bytes(bytes).map_err(|_| StoreError::Unreadable("it is damaged"))
 }
 

@@ -140,23 +140,23 @@ fn a_refresh_token_is_sealed_and_gone_after_the_end() {
     };
     session.details = Some(Arc::new(details));
     let ring = ring(b'A');
-    let plain = |session: &Session| {
+    let contains_token = |session: &Session| {
         let record = encode(ID, session, &ring).unwrap();
-        let contains = |bytes: &[u8]| bytes.windows(10).any(|part| part == b"refresh-me");
-        assert!(!contains(&record));
-        contains(
+        let has_token = |bytes: &[u8]| bytes.windows(10).any(|part| part == b"refresh-me");
+        assert!(!has_token(&record));
+        has_token(
             &ring
                 .decrypt(seal_context(&ID), HEADER_BYTES, &record)
                 .unwrap(),
         )
     };
-    assert!(plain(&session));
+    assert!(contains_token(&session));
     assert!(!format!("{session:?}").contains("refresh-me"));
     session.end(EndReason::Revoked, session.started);
-    assert!(!plain(&session));
-    let kept = session.details.unwrap();
+    assert!(!contains_token(&session));
+    let details = session.details.unwrap();
     let host = Details::of_sign_in(Some("app.example.com".into()), None);
-    assert_eq!(Some(kept), host);
+    assert_eq!(Some(details), host);
 }
 
 #[test]
@@ -180,16 +180,16 @@ fn rejects_unknown_restricting_fields_and_ignores_others() {
     let plain = ring
         .decrypt(seal_context(&ID), HEADER_BYTES, &record)
         .unwrap();
-    let with = |number: u8| {
-        let mut body: Body<'_> = postcard::from_bytes(&plain).unwrap();
+    let decode_with_field = |number: u8| {
+        let mut body: RecordBody<'_> = postcard::from_bytes(&plain).unwrap();
         body.fields.push((number, b"?"));
         let plain = postcard::to_stdvec(&body).unwrap();
-        let head = &record[..HEADER_BYTES];
-        let record = ring.encrypt(seal_context(&ID), head, &plain).unwrap();
+        let header = &record[..HEADER_BYTES];
+        let record = ring.encrypt(seal_context(&ID), header, &plain).unwrap();
         decode(ID, &record, session().expiry_with_margin(), &ring)
     };
-    assert_eq!(with(201).unwrap(), session());
-    assert!(with(200).is_err());
+    assert_eq!(decode_with_field(201).unwrap(), session());
+    assert!(decode_with_field(200).is_err());
 }
 
 proptest! {
@@ -223,7 +223,7 @@ proptest! {
     #[test]
     fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100), expiry in any::<u64>()) {
         let _ = decode(ID, &bytes, Timestamp::from_millis(expiry), &ring(b'A'));
-        let head = [&[VERSION][..], &ID.as_bytes()[..ID_PREFIX_BYTES], &bytes].concat();
-        prop_assert!(decode(ID, &head, Timestamp::from_millis(expiry), &ring(b'A')).is_err());
+        let header = [&[VERSION][..], &ID.as_bytes()[..ID_PREFIX_BYTES], &bytes].concat();
+        prop_assert!(decode(ID, &header, Timestamp::from_millis(expiry), &ring(b'A')).is_err());
     }
 }

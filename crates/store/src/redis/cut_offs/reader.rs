@@ -12,8 +12,8 @@ use crate::clock::{Clock, Stopwatch};
 use crate::live::Live;
 use crate::policy::Policies;
 use crate::redis::connection::Connection;
-use crate::redis::cut_offs::log::{Head, LOG_SCORE_BASE, Member, Progress, RULE_SCORE_BASE};
-use crate::redis::cut_offs::{EPOCH_MEMBER, GENERAL_MEMBER, all_rules};
+use crate::redis::cut_offs::log::{Head, LOG_SCORE_BASE, Member, ReadProgress, RULE_SCORE_BASE};
+use crate::redis::cut_offs::{EPOCH_MEMBER, GENERAL_MEMBER, read_rules_command};
 use crate::redis::{RedisStore, managed_connection};
 use crate::session::Timestamp;
 use crate::telemetry::{Diagnostics, Metrics};
@@ -35,14 +35,14 @@ const FORGET_BATCH_SIZE: usize = 500;
 /// The diagnostics warn the operator if more than this percentage of the maximum is in use.
 const NEARLY_FULL_PERCENT: usize = 80;
 /// The source label in the diagnostics.
-const SOURCE: &str = "revocations";
+const DIAGNOSTICS_SOURCE: &str = "revocations";
 
 /// The state of the reader.
 #[derive(Default)]
 pub(in crate::redis) struct Reader {
     /// The connection, and the incarnation of the store in which it was opened.
     connection: Option<(Connection, u64)>,
-    progress: Progress,
+    progress: ReadProgress,
 }
 
 impl RedisStore {
@@ -54,16 +54,16 @@ impl RedisStore {
         metrics: &Metrics,
         stop: CancellationToken,
     ) {
-        let follow = async {
-            let mut forgotten: Option<Stopwatch> = None;
+        let following = async {
+            let mut last_removal: Option<Stopwatch> = None;
             loop {
                 let read = self.read_cut_offs().await;
-                let due = forgotten.is_none_or(|last| last.seconds() > FORGET_INTERVAL_SECONDS);
-                if read == Ok(true) && due {
+                let is_removal_due = last_removal.is_none_or(|last| last.seconds() > FORGET_INTERVAL_SECONDS);
+                if read == Ok(true) && is_removal_due {
                     let now = self.clock().now();
                     let until = now.minus(policies.current().longest_absolute_limit());
                     match self.remove_old_and_seal(until).await {
-                        Ok(()) => forgotten = Some(Stopwatch::start()),
+                        Ok(()) => last_removal = Some(Stopwatch::start()),
                         Err(error) => tracing::debug!(%error, "could not remove old cut-offs"),
                     }
                 }
@@ -74,12 +74,12 @@ impl RedisStore {
                     Err(_) => RETRY_DELAY,
                 };
                 tokio::select! {
-                    () = self.cut_offs.changed.notified() => {}
+                    () = self.cut_offs.change_announced.notified() => {}
                     () = tokio::time::sleep(pause) => {}
                 }
             }
         };
-        stop.run_until_cancelled(follow).await;
+        stop.run_until_cancelled(following).await;
     }
 
     /// Reads the changes, or the whole set at the start and after a gap. Returns whether the copy is complete.
@@ -98,14 +98,14 @@ impl RedisStore {
 
     /// Returns how often this replica has read the whole set of cut-offs.
     pub async fn full_cut_off_read_count(&self) -> u64 {
-        self.cut_offs.reader.lock().await.progress.whole_reads
+        self.cut_offs.reader.lock().await.progress.full_reads
     }
 
     /// Returns the number of the last change that this replica has confirmed. While a rule cannot be decrypted, this
     /// number does not change.
     #[must_use]
     pub fn confirmed_change(&self) -> u64 {
-        self.cut_offs.read_to.load(Ordering::Acquire)
+        self.cut_offs.last_read_change.load(Ordering::Acquire)
     }
 
     /// Returns how many bytes of memory the local copy uses.
@@ -115,11 +115,11 @@ impl RedisStore {
     }
 
     async fn read_with(&self, reader: &mut Reader) -> Result<bool, StoreError> {
-        let reading = Stopwatch::start();
-        while reading.seconds() < READ_TIMEOUT_SECONDS {
-            let incarnation = *self.managed.incarnation().borrow();
+        let stopwatch = Stopwatch::start();
+        while stopwatch.seconds() < READ_TIMEOUT_SECONDS {
+            let incarnation = *self.managed_connection.incarnation().borrow();
             let mut connection = match reader.connection.take() {
-                Some((connection, made)) if made == incarnation => connection,
+                Some((connection, opened_in)) if opened_in == incarnation => connection,
                 _ => {
                     // Redis may have lost changes, and may have reused their numbers.
                     reader.progress.reset();
@@ -128,16 +128,16 @@ impl RedisStore {
             };
             reader.connection = Some((connection.clone(), incarnation));
             let since = self.cut_offs.steady_now();
-            let all = with_timeout(self.read_once(&mut connection, &mut reader.progress));
-            let all = all.await?;
-            if all && let Some(change) = reader.progress.complete_to() {
-                self.cut_offs.complete_at(since);
+            let read = with_timeout(self.read_once(&mut connection, &mut reader.progress));
+            let has_read_all = read.await?;
+            if has_read_all && let Some(change) = reader.progress.complete_up_to() {
+                self.cut_offs.mark_complete_up_to(since);
                 // This replica does not confirm a rule that it cannot decrypt.
-                if self.cut_offs.undecryptable.load(Ordering::Relaxed) == 0 {
-                    self.cut_offs.read_to.store(change, Ordering::Release);
+                if self.cut_offs.undecryptable_rules.load(Ordering::Relaxed) == 0 {
+                    self.cut_offs.last_read_change.store(change, Ordering::Release);
                 }
                 if std::mem::take(&mut reader.progress.rules_changed) {
-                    self.cut_offs.confirm.notify_one();
+                    self.cut_offs.announcement_due.notify_one();
                 }
                 return Ok(true);
             }
@@ -146,7 +146,7 @@ impl RedisStore {
     }
 
     async fn open_separate_connection(&self) -> Result<Connection, StoreError> {
-        let settings = self.managed.settings();
+        let settings = self.managed_connection.settings();
         let connecting = managed_connection::open_dedicated(settings, ANSWER_TIMEOUT);
         match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
             Ok(Ok(connection)) => Ok(connection),
@@ -159,22 +159,22 @@ impl RedisStore {
     async fn read_once(
         &self,
         connection: &mut Connection,
-        progress: &mut Progress,
+        progress: &mut ReadProgress,
     ) -> redis::RedisResult<bool> {
         let (key, table) = (self.keys.cut_offs(), &self.cut_offs.table);
         let page = progress.page();
         let mut ask = redis::pipe();
-        // This reads the number and the epoch first, because changes that are logged after these reads have greater
+        // Curfew reads the number and the epoch first, because changes that are logged after these reads have greater
         // numbers.
         ask.cmd("ZSCORE").arg(&key).arg("");
         ask.cmd("ZSCORE").arg(&key).arg(EPOCH_MEMBER);
         ask.cmd("ZSCORE").arg(&key).arg(GENERAL_MEMBER);
         let log = ask.cmd("ZRANGEBYSCORE").arg(&key);
-        log.arg(progress.log_from()).arg("+inf").arg("WITHSCORES");
+        log.arg(progress.next_log_score()).arg("+inf").arg("WITHSCORES");
         log.arg("LIMIT")
             .arg(0)
             .arg(crate::redis::cut_offs::log::PAGE_ENTRIES);
-        ask.add_command(all_rules(&key));
+        ask.add_command(read_rules_command(&key));
         let page_command = ask.cmd("ZRANGEBYSCORE").arg(&key);
         match page {
             Some(page) => page_command
@@ -187,7 +187,7 @@ impl RedisStore {
         };
         page_command.arg("WITHSCORES").arg("LIMIT").arg(0);
         page_command.arg(page.map_or(1, |page| page.size));
-        type Answer = (
+        type Reply = (
             Option<u64>,
             Option<u64>,
             Option<u64>,
@@ -195,23 +195,23 @@ impl RedisStore {
             Vec<Member>,
             Vec<Member>,
         );
-        let (last, epoch, general, log, rules, members): Answer =
+        let (last, epoch, general, log, rules, members): Reply =
             ask.query_async(connection).await?;
         let general = general.map(Timestamp::from_millis);
         if let Some(at) = general.filter(|at| Some(*at) > table.general()) {
             table.raise_general(at);
             table.forget(at);
         }
-        self.learn_rules(&rules);
+        self.apply_rules(&rules);
         let head = Head {
             last: last.unwrap_or(0),
             epoch,
         };
-        let all = progress.apply_changes(head, &log, table);
+        let has_read_all = progress.apply_changes(head, &log, table);
         if let Some(page) = page {
             progress.apply_page(page, &members, table);
         }
-        Ok(all)
+        Ok(has_read_all)
     }
 
     /// Removes the cut-offs up to the time `until`, and encrypts plain rules.
@@ -222,16 +222,16 @@ impl RedisStore {
 
     /// Removes the cut-offs up to the time `until` from Redis and from the local copy.
     async fn forget_cut_offs(&self, until: Timestamp) -> Result<(), StoreError> {
-        let forgotten = self.cut_offs.table.forget(until);
-        if forgotten > 0 {
-            tracing::debug!(forgotten, "old cut-offs removed");
+        let removed_count = self.cut_offs.table.forget(until);
+        if removed_count > 0 {
+            tracing::debug!(forgotten = removed_count, "old cut-offs removed");
         }
         self.cut_offs.rules.forget(until);
         let key = self.keys.cut_offs();
         loop {
             let mut forget = self.scripts.forget_cut_offs.key(&key);
             forget.arg(until.as_millis()).arg(FORGET_BATCH_SIZE);
-            let count: usize = self.repeat(&forget).await?;
+            let count: usize = self.send_with_retry(&forget).await?;
             if count < FORGET_BATCH_SIZE {
                 return Ok(());
             }
@@ -255,31 +255,31 @@ impl RedisStore {
             .store
             .cut_offs_fresh
             .set(i64::from(self.cut_offs.is_fresh()));
-        let mut lines = Vec::new();
+        let mut warnings = Vec::new();
         if let Some(error) = error {
-            lines.push(format!(
+            warnings.push(format!(
                 "could not read the revocations of other replicas, each check asks Redis: {error}"
             ));
         }
-        let undecryptable = self.cut_offs.undecryptable.load(Ordering::Relaxed);
+        let undecryptable = self.cut_offs.undecryptable_rules.load(Ordering::Relaxed);
         if undecryptable > 0 {
-            lines.push(format!(
+            warnings.push(format!(
                 "{undecryptable} revocation rules in Redis could not be decrypted and are not in force: put the key \
                  that encrypted them back into token.keys, or revoke again"
             ));
         }
         if entries > max / 100 * NEARLY_FULL_PERCENT {
-            lines.push(format!(
+            warnings.push(format!(
                 "{entries} cut-offs of at most {max} are in use: beyond the maximum, all sessions that are \
                  older than the oldest cut-offs end"
             ));
         }
         if let Some(general) = table.general() {
-            lines.push(format!(
+            warnings.push(format!(
                 "too many cut-offs: all sessions that started before {general} have ended"
             ));
         }
-        diagnostics.set(SOURCE, lines);
+        diagnostics.set(DIAGNOSTICS_SOURCE, warnings);
     }
 }
 
