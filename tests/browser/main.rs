@@ -17,13 +17,13 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use support::curfew::Setup;
-use support::deployed::installed;
+use support::deployment::installed_path;
 use support::nginx::Nginx;
-use support::{Listeners, free_port, local};
+use support::{Listeners, free_port, loopback};
 
 #[tokio::test]
 async fn warning_dialog_works() {
-    let application = local(free_port());
+    let application = loopback(free_port());
     let setup = Setup::memory()
         .limits("6s", "1m")
         .set("POLICIES__BRIEF__IDLE", "6s")
@@ -47,13 +47,13 @@ async fn warning_dialog_works() {
 
 #[tokio::test]
 async fn browser_recovers_from_two_session_cookies() {
-    let application = local(free_port());
+    let application = loopback(free_port());
     let curfew = Listeners::free();
     let nginx = Nginx::start(curfew, application);
     // This host name has a parent domain. Chromium resolves it to this machine.
     let url = format!("http://a.app.localhost:{}", nginx.address.port());
     let setup = Setup::memory()
-        .listening(curfew)
+        .listen_on(curfew)
         .set("COOKIE__NAME", "session")
         .set("COOKIE__SECURE", "false")
         .set("SIGN_IN__URL", &format!("{url}/sign-in"))
@@ -70,7 +70,7 @@ async fn console_works_in_chromium() {
     let rules = rules.unwrap();
     let text = "rules:\n  - path: /health\n    access: public\n";
     std::fs::write(rules.path(), text).unwrap();
-    let setup = Setup::memory().file(rules.path());
+    let setup = Setup::memory().config_file(rules.path());
     let curfew = setup.start();
     let given = json!({
         "admin": format!("http://{}", curfew.admin),
@@ -113,12 +113,12 @@ async fn demo_works_in_chromium() {
 
 /// Runs a browser script with the values `given`, and asserts that it succeeds.
 async fn run_script(script: &str, mut given: Value) {
-    let packages = installed("package.json");
+    let packages = installed_path("package.json");
     given["packages"] = json!(packages.parent().unwrap());
     given["chromium"] = json!("/usr/bin/chromium");
     given["pictures"] = json!(std::env::var("CURFEW_PICTURES").ok());
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
-    let mut command = Command::new(installed("bin/node"));
+    let mut command = Command::new(installed_path("bin/node"));
     command
         .arg(scripts.join(script))
         .env("BROWSER", given.to_string());

@@ -7,20 +7,20 @@ use serde_json::{Value, json};
 
 use crate::run_script;
 use crate::support::curfew::Setup;
-use crate::support::deployed::{Server, deployed, installed};
+use crate::support::deployment::{Server, read_deploy_file, installed_path};
 use crate::support::nginx::Nginx;
-use crate::support::{Listeners, free_port, ingress_nginx, local, traefik};
+use crate::support::{Listeners, free_port, ingress_nginx, loopback, traefik};
 
 #[tokio::test]
 async fn sign_in_through_nginx() {
-    let (curfew, application) = (Listeners::free(), local(free_port()));
+    let (curfew, application) = (Listeners::free(), loopback(free_port()));
     let nginx = Nginx::start(curfew, application);
     sign_in("nginx", nginx.address, curfew, application).await;
 }
 
 #[tokio::test]
 async fn sign_in_through_traefik() {
-    let (curfew, application) = (Listeners::free(), local(free_port()));
+    let (curfew, application) = (Listeners::free(), loopback(free_port()));
     let (address, _traefik) = traefik::start(curfew, "/forward-auth", application);
     sign_in("traefik", address, curfew, application).await;
 }
@@ -28,10 +28,10 @@ async fn sign_in_through_traefik() {
 /// With `auth-signin`, the controller redirects all requests, even those of scripts, and does not pass on the reason.
 #[tokio::test]
 async fn sign_in_through_ingress_nginx() {
-    let (curfew, application) = (Listeners::free(), local(free_port()));
+    let (curfew, application) = (Listeners::free(), loopback(free_port()));
     // Uses the setting in the file's comment, but without TLS.
     let documented = "For sign-in by Curfew itself: https://$host/.curfew/login";
-    assert!(deployed("nginx/ingress.yaml").contains(documented));
+    assert!(read_deploy_file("nginx/ingress.yaml").contains(documented));
     let host = ingress_nginx::Host {
         name: "_",
         application,
@@ -47,7 +47,7 @@ async fn sign_in(name: &str, proxy: SocketAddr, curfew: Listeners, application: 
     let url = format!("http://{proxy}");
     // The ID tokens of one provider have all claims. The other provider returns some claims only at its UserInfo
     // endpoint.
-    let admin = local(free_port());
+    let admin = loopback(free_port());
     let main = Provider::start("127.0.0.1", "main", false, &url, curfew.browser, admin);
     let other = Provider::start("localhost", "other", true, &url, curfew.browser, admin);
     let setup = Setup::memory()
@@ -55,7 +55,7 @@ async fn sign_in(name: &str, proxy: SocketAddr, curfew: Listeners, application: 
         .set("POLICIES__FRESH__MAX_AUTH_AGE", "10s")
         .set("POLICIES__FRESH__IDLE", "15s")
         .set("POLICIES__FRESH__ABSOLUTE", "10m")
-        .listening(curfew)
+        .listen_on(curfew)
         .set("COOKIE__NAME", "session")
         .set("COOKIE__SECURE", "false")
         .set("LISTEN__ADMIN", &admin.to_string())
@@ -78,7 +78,7 @@ async fn sign_in(name: &str, proxy: SocketAddr, curfew: Listeners, application: 
     let rules = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
     let text = "rules:\n  - path: /fresh\n    policy: fresh\n";
     std::fs::write(rules.path(), text).unwrap();
-    let setup = setup.file(rules.path());
+    let setup = setup.config_file(rules.path());
     let curfew = setup.start();
     let given = json!({
         "proxy": name,
@@ -97,7 +97,7 @@ async fn sign_in(name: &str, proxy: SocketAddr, curfew: Listeners, application: 
     if finished.is_err() {
         println!("{log}");
     }
-    let metrics = curfew.ops("/metrics").await.1;
+    let metrics = curfew.get_ops("/metrics").await.1;
     assert!(
         metrics.contains(r#"curfew_logins_total{provider="main",result="ok"}"#),
         "{metrics}"
@@ -136,10 +136,10 @@ impl Provider {
             "port": port, "control": control, "clients": clients, "host": host, "conforms": conforms,
         });
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/identity/provider.mjs");
-        let mut command = Command::new(installed("bin/node"));
+        let mut command = Command::new(installed_path("bin/node"));
         command.arg(script).env("PROVIDER", settings.to_string());
         Self {
-            _server: Server::start(&mut command, &[], &[local(port), local(control)]),
+            _server: Server::start(&mut command, &[], &[loopback(port), loopback(control)]),
             issuer: format!("http://{host}:{port}"),
         }
     }

@@ -57,7 +57,7 @@ pub fn random_below(end: u32) -> u32 {
 
 impl Client {
     pub fn new(admin_token: &str, addresses: [Addresses; 2], record: Arc<Record>) -> Self {
-        crate::support::tls::install();
+        crate::support::tls::install_provider();
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()

@@ -9,7 +9,7 @@ use crate::model::{DEFAULT, MEDIUM, Policy, SHORT};
 use crate::record::Record;
 use crate::runner::Pace;
 use crate::support::curfew::{Curfew, Setup};
-use crate::support::{free_port, local};
+use crate::support::{free_port, loopback};
 
 /// The longest time that [`Stage::finish`] waits for the recovery, in seconds.
 const RECOVERY_TIMEOUT_SECONDS: f64 = 20.0;
@@ -38,8 +38,8 @@ impl Stage {
             .set("STORE__WAIT_TIMEOUT", "1s")
             .set("LOG__FILTER", "warn,curfew::audit=info");
         let addresses = [(); 2].map(|()| Addresses {
-            check: local(free_port()),
-            admin: local(free_port()),
+            check: loopback(free_port()),
+            admin: loopback(free_port()),
         });
         let setups = addresses.map(|addresses| {
             let setup = common.clone();

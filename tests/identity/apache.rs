@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::process::Command;
 
-use crate::support::deployed::Server;
-use crate::support::{free_port, local};
+use crate::support::deployment::Server;
+use crate::support::{free_port, loopback};
 
 pub struct Apache {
     pub server: Server,
@@ -32,7 +32,7 @@ impl Apache {
     }
 
     pub fn free_address() -> SocketAddr {
-        local(free_port())
+        loopback(free_port())
     }
 }
 

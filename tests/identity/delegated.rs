@@ -26,14 +26,14 @@ impl DelegatedStack {
             "location /auth/ {{\n        proxy_pass http://{apache_address};\n        \
              proxy_set_header Host $http_host;\n    }}\n\n    location / {{"
         );
-        let nginx = Nginx::changed(listeners, backend.address, &[("location / {", pages)]);
+        let nginx = Nginx::start_with_replacements(listeners, backend.address, &[("location / {", pages)]);
         let callback = nginx.url("/auth/callback");
         let provider = Provider::start(&nginx.url(""), &callback);
         let apache = Apache::start(apache_address, &provider.issuer, &nginx.url(""));
         let redis = RedisServer::start();
         let setup = Setup::redis(&redis.url())
             .limits(idle, "1h")
-            .listening(listeners)
+            .listen_on(listeners)
             .set(
                 "DELEGATED__SERVICES__APACHE__URL",
                 &format!("http://{apache_address}/auth/check"),
@@ -44,7 +44,7 @@ impl DelegatedStack {
         setup.declare_redis_new();
         let curfew = setup.start();
         eventually("Curfew is ready", async || {
-            curfew.ops("/readyz").await.0 == 200
+            curfew.get_ops("/readyz").await.0 == 200
         })
         .await;
         Self {
@@ -116,7 +116,7 @@ async fn sessions_of_another_service_end_on_time() {
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     let seen = stack.backend.take();
-    let user = seen[0].all("x-session-user");
+    let user = seen[0].header_values("x-session-user");
     assert!(user[0].starts_with("alice"), "{user:?}");
     tokio::time::sleep(Duration::from_millis(3100)).await;
     assert_eq!(
@@ -191,6 +191,6 @@ async fn an_outage_of_the_service_denies_without_ending_sessions() {
         browser.cookies.contains_key(COOKIE),
         "an outage of Apache must not clear the cookie"
     );
-    let metrics = stack.curfew.ops("/metrics").await.1;
+    let metrics = stack.curfew.get_ops("/metrics").await.1;
     assert!(metrics.contains(r#"curfew_delegate_answers_total{answer="error",service="apache"}"#));
 }

@@ -50,7 +50,7 @@ impl Stack {
         let redis = RedisServer::start();
         let setup = Setup::redis(&redis.url())
             .limits(idle, absolute)
-            .listening(listeners)
+            .listen_on(listeners)
             .set("JWT__ISSUERS__MAIN__ISSUER", &provider.issuer)
             .set("JWT__ISSUERS__MAIN__AUDIENCE", "app")
             .set("JWT__FRONT_CHANNEL_LOGOUT", "true")
@@ -58,8 +58,8 @@ impl Stack {
         setup.declare_redis_new();
         let curfew = setup.start();
         eventually("Curfew is ready and has the provider's keys", async || {
-            let metrics = curfew.ops("/metrics").await.1;
-            curfew.ops("/readyz").await.0 == 200 && metrics.contains(KEY_FETCHES)
+            let metrics = curfew.get_ops("/metrics").await.1;
+            curfew.get_ops("/readyz").await.0 == 200 && metrics.contains(KEY_FETCHES)
         })
         .await;
         Self {
@@ -83,9 +83,9 @@ impl Stack {
         let response = self.get(token).await;
         assert_eq!(response.status(), 200, "{}", self.curfew.log());
         let seen = self.backend.take_one();
-        assert_eq!(seen.all("x-session-user"), [user]);
-        assert_eq!(seen.all("x-session-groups"), ["staff"]);
-        assert_eq!(seen.all("x-session-email"), [format!("{user}@example.com")]);
+        assert_eq!(seen.header_values("x-session-user"), [user]);
+        assert_eq!(seen.header_values("x-session-groups"), ["staff"]);
+        assert_eq!(seen.header_values("x-session-email"), [format!("{user}@example.com")]);
     }
 
     /// Asserts that the token is denied for this reason.

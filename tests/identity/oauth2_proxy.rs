@@ -6,8 +6,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::*;
-use crate::support::deployed::{Server, changed, deployed, installed};
-use crate::support::{free_port, local};
+use crate::support::deployment::{Server, replace_once, read_deploy_file, installed_path};
+use crate::support::{free_port, loopback};
 
 /// The name of the session cookie of oauth2-proxy.
 const COOKIE: &str = "_oauth2_proxy";
@@ -32,10 +32,10 @@ impl ProxyStack {
 
     /// Does the same as `start`, and sets `max_age` in Curfew's file.
     async fn start_with(lines: &[(&str, &str)], max_age: Option<&str>) -> Self {
-        let (listeners, proxy_address) = (Listeners::free(), local(free_port()));
+        let (listeners, proxy_address) = (Listeners::free(), loopback(free_port()));
         let backend = Backend::start().await;
-        let pages = deployed("oauth2-proxy/nginx.conf");
-        let pages = changed(
+        let pages = read_deploy_file("oauth2-proxy/nginx.conf");
+        let pages = replace_once(
             &pages,
             &[(
                 "http://oauth2-proxy:4180",
@@ -43,7 +43,7 @@ impl ProxyStack {
             )],
         );
         let pages = format!("{pages}    location / {{");
-        let nginx = Nginx::changed(listeners, backend.address, &[("    location / {", pages)]);
+        let nginx = Nginx::start_with_replacements(listeners, backend.address, &[("    location / {", pages)]);
         let provider = Provider::start(&nginx.url(""), &nginx.url("/auth/callback"));
         let redis = RedisServer::start();
         let proxy = oauth2_proxy(proxy_address, &nginx, &provider, &redis, lines);
@@ -51,9 +51,9 @@ impl ProxyStack {
         let file = directory.path().join("curfew.yaml");
         std::fs::write(&file, configuration(proxy_address, &nginx)).unwrap();
         let mut setup = Setup::redis(&redis.url())
-            .file(&file)
+            .config_file(&file)
             .limits(&format!("{}s", IDLE.as_secs()), "1h")
-            .listening(listeners)
+            .listen_on(listeners)
             .set("COOKIE__SECURE", "false")
             .set("COOKIE__NAME", "session");
         if let Some(max_age) = max_age {
@@ -62,7 +62,7 @@ impl ProxyStack {
         setup.declare_redis_new();
         let curfew = setup.start();
         eventually("Curfew is ready", async || {
-            curfew.ops("/readyz").await.0 == 200
+            curfew.get_ops("/readyz").await.0 == 200
         })
         .await;
         Self {
@@ -111,8 +111,8 @@ impl ProxyStack {
             self.curfew.log()
         );
         let seen = self.backend.take();
-        assert_eq!(seen.last().unwrap().all("x-session-user"), [user]);
-        assert_eq!(seen.last().unwrap().all("x-session-groups"), ["staff"]);
+        assert_eq!(seen.last().unwrap().header_values("x-session-user"), [user]);
+        assert_eq!(seen.last().unwrap().header_values("x-session-groups"), ["staff"]);
     }
 
     /// Returns the number of live sessions of `user`.
@@ -143,13 +143,13 @@ fn oauth2_proxy(
             "cookie_refresh = \"1s\"".to_owned(),
         ),
     ];
-    let text = changed(&deployed("oauth2-proxy/oauth2-proxy.cfg"), &replaced);
+    let text = replace_once(&read_deploy_file("oauth2-proxy/oauth2-proxy.cfg"), &replaced);
     let lines: Vec<_> = lines
         .iter()
         .map(|(from, to)| (*from, (*to).to_owned()))
         .collect();
-    let text = changed(&text, &lines);
-    let mut command = Command::new(installed("oauth2-proxy"));
+    let text = replace_once(&text, &lines);
+    let mut command = Command::new(installed_path("oauth2-proxy"));
     command.args(["--config", "oauth2-proxy.cfg"]);
     Server::start(
         &mut command,
@@ -160,7 +160,7 @@ fn oauth2_proxy(
 
 /// Returns the text of Curfew's configuration file.
 fn configuration(proxy_address: SocketAddr, nginx: &Nginx) -> String {
-    let text = deployed("oauth2-proxy/curfew.yaml");
+    let text = read_deploy_file("oauth2-proxy/curfew.yaml");
     let replaced = [
         (
             "http://oauth2-proxy:4180",
@@ -172,7 +172,7 @@ fn configuration(proxy_address: SocketAddr, nginx: &Nginx) -> String {
             format!("allowed_hosts: {}", nginx.address),
         ),
     ];
-    changed(&text, &replaced)
+    replace_once(&text, &replaced)
 }
 
 /// Lines for oauth2-proxy that ask the provider for no new authentication.
@@ -445,7 +445,7 @@ async fn a_sign_out_ends_both_sessions() {
 fn the_documentation_shows_the_tested_files() {
     let page = include_str!("../../docs/logins/oauth2-proxy.md");
     for file in ["oauth2-proxy.cfg", "curfew.yaml", "nginx.conf"] {
-        let text = deployed(&format!("oauth2-proxy/{file}"));
+        let text = read_deploy_file(&format!("oauth2-proxy/{file}"));
         assert!(page.contains(&format!("\n{text}```\n")), "{file}");
     }
 }

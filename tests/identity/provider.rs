@@ -5,8 +5,8 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::browser::Browser;
-use crate::support::deployed::{Server, installed};
-use crate::support::{free_port, local};
+use crate::support::deployment::{Server, installed_path};
+use crate::support::{free_port, loopback};
 
 /// The redirect address of the application. No server listens there.
 const CALLBACK: &str = "http://app.test/callback";
@@ -62,10 +62,10 @@ impl Provider {
             ],
         });
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/identity/provider.mjs");
-        let mut command = Command::new(installed("bin/node"));
+        let mut command = Command::new(installed_path("bin/node"));
         command.arg(script).env("PROVIDER", settings.to_string());
         Self {
-            _server: Server::start(&mut command, &[], &[local(port), local(control)]),
+            _server: Server::start(&mut command, &[], &[loopback(port), loopback(control)]),
             issuer: format!("http://127.0.0.1:{port}"),
             control: format!("http://127.0.0.1:{control}"),
             client: crate::support::curfew::client(),

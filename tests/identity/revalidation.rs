@@ -35,7 +35,7 @@ fn setup(store: Setup, nginx: &Nginx, provider: &Provider) -> Setup {
 
 async fn wait_until_ready(curfew: &Curfew) {
     eventually("Curfew is ready", async || {
-        curfew.ops("/readyz").await.0 == 200
+        curfew.get_ops("/readyz").await.0 == 200
     })
     .await;
 }
@@ -58,7 +58,7 @@ impl SignedIn {
         let redis = RedisServer::start();
         let setup = setup(Setup::redis(&redis.url()), &nginx, &provider);
         let other = setup.start();
-        let curfew = setup.listening(listeners).start();
+        let curfew = setup.listen_on(listeners).start();
         wait_until_ready(&curfew).await;
         wait_until_ready(&other).await;
         let mut browser = Browser::new();
@@ -136,7 +136,7 @@ impl SignedIn {
         assert!(sessions.to_string().contains("alice"), "{sessions}");
         let mut texts = vec![self.log(), sessions.to_string()];
         for path in ["/metrics", "/readyz?verbose"] {
-            texts.push(curfew.ops(path).await.1);
+            texts.push(curfew.get_ops(path).await.1);
         }
         let keys: Vec<Vec<u8>> = self.stack.redis.command(&[b"KEYS", b"*s:*"]);
         for key in keys {
@@ -158,7 +158,7 @@ async fn a_disabled_account_ends_the_session_within_the_interval() {
     alice.stack.provider.set_account("alice", "disabled").await;
     alice.assert_session_ends_in_time().await;
     // The other replica denies the session, too.
-    let answer = alice.other.check_host("127.0.0.1", &alice.cookie).await;
+    let answer = alice.other.check_with_host("127.0.0.1", &alice.cookie).await;
     assert_eq!(answer, (401, "revoked".to_owned()));
 }
 
@@ -177,7 +177,7 @@ async fn changed_groups_arrive_at_the_application() {
     let groups = async || {
         assert_eq!(alice.get().await.0, 200, "{}", alice.log());
         let seen = alice.stack.backend.take();
-        seen.last().unwrap().all("x-session-groups").join(",")
+        seen.last().unwrap().header_values("x-session-groups").join(",")
     };
     assert_eq!(groups().await, "staff");
     alice
@@ -207,7 +207,7 @@ async fn rotated_refresh_tokens_are_stored_and_two_replicas_ask_once() {
     let waited = Stopwatch::start();
     while waited.seconds() < 6.0 {
         let here = alice.get();
-        let there = alice.other.check_host("127.0.0.1", &alice.cookie);
+        let there = alice.other.check_with_host("127.0.0.1", &alice.cookie);
         let (here, there) = tokio::join!(here, there);
         assert_eq!((here.0, there.0), (200, 200), "{}", alice.log());
     }
@@ -228,7 +228,7 @@ async fn a_provider_outage_ends_no_session_and_is_retried() {
     let counted = async |result: &str| {
         assert_eq!(alice.get().await.0, 200, "{}", alice.log());
         let name = format!(r#"curfew_revalidations_total{{provider="main",result="{result}"}} "#);
-        let metrics = alice.stack.curfew.ops("/metrics").await.1;
+        let metrics = alice.stack.curfew.get_ops("/metrics").await.1;
         let value = metrics.lines().find_map(|line| line.strip_prefix(&name));
         value.map_or(0, |value| value.parse::<u64>().unwrap())
     };
@@ -237,7 +237,7 @@ async fn a_provider_outage_ends_no_session_and_is_retried() {
     })
     .await;
     eventually("the diagnostics name the problem", async || {
-        let ready = alice.stack.curfew.ops("/readyz?verbose").await;
+        let ready = alice.stack.curfew.get_ops("/readyz?verbose").await;
         assert_eq!(ready.0, 200);
         ready
             .1
@@ -260,11 +260,11 @@ async fn revalidation_works_with_the_embedded_store_without_keys() {
     let backend = Backend::start().await;
     let nginx = Nginx::start(listeners, backend.address);
     let provider = Provider::start(&nginx.url(""), &nginx.url("/auth/callback"));
-    let store = Setup::memory().unset("TOKEN__KEYS").listening(listeners);
+    let store = Setup::memory().unset("TOKEN__KEYS").listen_on(listeners);
     let curfew = setup(store, &nginx, &provider).start();
     wait_until_ready(&curfew).await;
     let cookie = sign_in(&mut Browser::new(), &nginx).await;
-    let check = async || curfew.check_host("127.0.0.1", &cookie).await;
+    let check = async || curfew.check_with_host("127.0.0.1", &cookie).await;
     eventually("the provider confirms the session", async || {
         assert_eq!(check().await.0, 200, "{}", curfew.log());
         provider.refreshes().await.0 >= 2
@@ -280,7 +280,7 @@ async fn revalidation_works_with_the_embedded_store_without_keys() {
     provider.stop_refresh_tokens().await;
     let cookie = sign_in(&mut Browser::new(), &nginx).await;
     eventually("the diagnostics name the problem", async || {
-        let told = curfew.ops("/readyz?verbose").await.1;
+        let told = curfew.get_ops("/readyz?verbose").await.1;
         told.contains("login.revalidate: main issued no refresh token")
     })
     .await;
@@ -289,7 +289,7 @@ async fn revalidation_works_with_the_embedded_store_without_keys() {
     provider.set_account("alice", "disabled").await;
     let waited = Stopwatch::start();
     while waited.seconds() < 3.0 {
-        assert_eq!(curfew.check_host("127.0.0.1", &cookie).await.0, 200);
+        assert_eq!(curfew.check_with_host("127.0.0.1", &cookie).await.0, 200);
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
 }

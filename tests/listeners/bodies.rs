@@ -5,8 +5,8 @@ use futures_util::future::join_all;
 
 use crate::support::backend::Backend;
 use crate::support::curfew::{Setup, client};
-use crate::support::deployed::{Server, changed, deployed, envoy_address};
-use crate::support::{eventually, free_port, local, traefik};
+use crate::support::deployment::{Server, replace_once, read_deploy_file, envoy_address};
+use crate::support::{eventually, free_port, loopback, traefik};
 
 /// Sends `count` uploads of this size, ten at a time. Returns the statuses other than 200.
 async fn failed_upload_statuses(url: &str, cookie: &str, size: usize, count: usize) -> Vec<u16> {
@@ -29,13 +29,13 @@ async fn failed_upload_statuses(url: &str, cookie: &str, size: usize, count: usi
 async fn traefik_forwards_bodies() {
     let curfew = Setup::memory().start();
     let backend = Backend::start().await;
-    let files = ["traefik.yaml", "curfew.yaml"].map(|name| deployed(&format!("traefik/{name}")));
+    let files = ["traefik.yaml", "curfew.yaml"].map(|name| read_deploy_file(&format!("traefik/{name}")));
     let asking = "        trustForwardHeader: false\n";
     let with_bodies =
         format!("{asking}        forwardBody: true\n        preserveRequestMethod: true\n");
     let [own, dynamic] = files;
-    let dynamic = changed(&dynamic, &[(asking, with_bodies)]);
-    let (address, _traefik) = traefik::with(
+    let dynamic = replace_once(&dynamic, &[(asking, with_bodies)]);
+    let (address, _traefik) = traefik::start_with_files(
         &[own, dynamic],
         curfew.listeners(),
         "/forward-auth",
@@ -61,9 +61,9 @@ async fn traefik_forwards_bodies() {
 async fn envoy_sends_bodies() {
     let curfew = Setup::memory().start();
     let backend = Backend::start().await;
-    let address = local(free_port());
-    let text = changed(
-        &deployed("envoy/http.yaml"),
+    let address = loopback(free_port());
+    let text = replace_once(
+        &read_deploy_file("envoy/http.yaml"),
         &[
             ("address: 0.0.0.0, port_value: 8080", envoy_address(address)),
             (

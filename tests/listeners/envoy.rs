@@ -2,9 +2,9 @@
 
 use crate::support::backend::Backend;
 use crate::support::curfew::{Setup, client};
-use crate::support::deployed::{Server, changed, deployed, envoy_address};
+use crate::support::deployment::{Server, replace_once, read_deploy_file, envoy_address};
 use crate::support::redis::RedisServer;
-use crate::support::{eventually, free_port, local};
+use crate::support::{eventually, free_port, loopback};
 
 #[tokio::test]
 async fn logs_have_metadata_and_the_cluster_has_health() {
@@ -12,15 +12,15 @@ async fn logs_have_metadata_and_the_cluster_has_health() {
     let curfew = Setup::redis(&redis.url()).start();
     let backend = Backend::start().await;
     eventually("Curfew is ready", async || {
-        curfew.ops("/readyz").await.0 == 200
+        curfew.get_ops("/readyz").await.0 == 200
     })
     .await;
-    let address = local(free_port());
+    let address = loopback(free_port());
     let fields = ["verdict", "subject", "session", "policy", "idle_remaining"];
     let fields =
         fields.map(|field| format!("%DYNAMIC_METADATA(envoy.filters.http.ext_authz:{field})%"));
-    let text = changed(
-        &deployed("envoy/grpc.yaml"),
+    let text = replace_once(
+        &read_deploy_file("envoy/grpc.yaml"),
         &[
             ("address: 0.0.0.0, port_value: 8080", envoy_address(address)),
             ("address: curfew, port_value: 9181", envoy_address(curfew.grpc.unwrap())),
@@ -77,7 +77,7 @@ async fn logs_have_metadata_and_the_cluster_has_health() {
     // The status 503 comes from Envoy, which no longer asks Curfew.
     redis.stop();
     let check_count = || async {
-        let (_, metrics) = curfew.ops("/metrics").await;
+        let (_, metrics) = curfew.get_ops("/metrics").await;
         let line = metrics
             .lines()
             .find(|line| line.contains("verdict=\"store_unavailable\""));

@@ -12,7 +12,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::support::curfew::{Curfew, Setup, SignedIn};
+use crate::support::curfew::{Curfew, Setup, CreatedSession};
 use crate::support::eventually;
 use crate::support::redis::RedisServer;
 use crate::support::tls::Certificates;
@@ -22,7 +22,7 @@ async fn channel(curfew: &Curfew) -> Channel {
     endpoint.unwrap().connect().await.unwrap()
 }
 
-fn check_request(session: &SignedIn) -> CheckRequest {
+fn check_request(session: &CreatedSession) -> CheckRequest {
     let http = HttpRequest {
         method: "GET".to_owned(),
         scheme: "https".to_owned(),
@@ -44,7 +44,7 @@ fn check_request(session: &SignedIn) -> CheckRequest {
 }
 
 /// Sends a check, and returns the status code in the answer. The call itself must succeed.
-async fn check(channel: Channel, session: &SignedIn) -> i32 {
+async fn check(channel: Channel, session: &CreatedSession) -> i32 {
     let mut client = AuthorizationClient::new(channel);
     let response = client.check(check_request(session)).await.unwrap();
     response.into_inner().status.unwrap().code
@@ -110,7 +110,7 @@ async fn calls_in_flight_are_finished_when_the_process_stops() {
         .set("STORE__CHECK_TIMEOUT", "5s")
         .start();
     eventually("Curfew is ready", async || {
-        curfew.ops("/readyz").await.0 == 200
+        curfew.get_ops("/readyz").await.0 == 200
     })
     .await;
     let session = curfew.sign_in("alice").await;
@@ -169,8 +169,8 @@ async fn tls_and_client_certificates() {
     let identity =
         |of: &Certificates| Identity::from_pem(read(of, "client.pem"), read(of, "client.key"));
     let setup = Setup::memory()
-        .set("GRPC__CERT_FILE", &certificates.text("server.pem"))
-        .set("GRPC__KEY_FILE", &certificates.text("server.key"));
+        .set("GRPC__CERT_FILE", &certificates.path_string("server.pem"))
+        .set("GRPC__KEY_FILE", &certificates.path_string("server.key"));
 
     let curfew = setup.start();
     let session = curfew.sign_in("alice").await;
@@ -187,7 +187,7 @@ async fn tls_and_client_certificates() {
     curfew.stop().await;
 
     let curfew = setup
-        .set("GRPC__CLIENT_CA_FILE", &certificates.text("ca.pem"))
+        .set("GRPC__CLIENT_CA_FILE", &certificates.path_string("ca.pem"))
         .start();
     let session = curfew.sign_in("alice").await;
     let known = trusting().identity(identity(&certificates));
@@ -202,8 +202,8 @@ async fn tls_and_client_certificates() {
 async fn invalid_certificates_prevent_the_start() {
     let certificates = Certificates::generate();
     let (certificate, key) = (
-        certificates.text("server.pem"),
-        certificates.text("server.key"),
+        certificates.path_string("server.pem"),
+        certificates.path_string("server.key"),
     );
     for (certificate, key, authority) in [
         (&key, &key, None),
@@ -264,7 +264,7 @@ async fn certificates_are_replaced_while_it_runs() {
     std::fs::write(path("server.key"), "nonsense").unwrap();
     eventually("readyz reports the rejected configuration", async || {
         curfew
-            .ops("/readyz?verbose")
+            .get_ops("/readyz?verbose")
             .await
             .1
             .contains("configuration: rejected")

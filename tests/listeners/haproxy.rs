@@ -3,25 +3,25 @@
 use std::process::Command;
 
 use crate::support::curfew::Setup;
-use crate::support::deployed::{Server, changed, deployed};
-use crate::support::{eventually, free_port, local};
+use crate::support::deployment::{Server, replace_once, read_deploy_file};
+use crate::support::{eventually, free_port, loopback};
 
 #[tokio::test]
 async fn the_deployed_health_check_fails_while_draining() {
     let setup = Setup::memory().set("LISTEN__SPOE", "127.0.0.1:0");
     let mut curfew = setup.start();
-    let address = local(free_port());
-    let text = changed(
-        &deployed("haproxy/haproxy.cfg"),
+    let address = loopback(free_port());
+    let text = replace_once(
+        &read_deploy_file("haproxy/haproxy.cfg"),
         &[
             ("bind :8080", format!("bind {address}")),
             ("curfew:9182", curfew.spoe.unwrap().to_string()),
             ("curfew:9183", curfew.browser.to_string()),
-            ("application:3000", local(free_port()).to_string()),
+            ("application:3000", loopback(free_port()).to_string()),
             ("inter 2s", "inter 100ms".to_owned()),
         ],
     );
-    let spoe = deployed("haproxy/curfew-spoe.conf");
+    let spoe = read_deploy_file("haproxy/curfew-spoe.conf");
     let haproxy = Server::start(
         Command::new("haproxy").args(["-db", "-f", "haproxy.cfg"]),
         &[("haproxy.cfg", &text), ("curfew-spoe.conf", &spoe)],

@@ -26,7 +26,7 @@ async fn refused_connections(curfew: &Curfew, listener: &str) -> u64 {
 }
 
 async fn metric(curfew: &Curfew, name: &str, listener: &str) -> u64 {
-    let (_, metrics) = curfew.ops("/metrics").await;
+    let (_, metrics) = curfew.get_ops("/metrics").await;
     let name = format!("{name}{{listener=\"{listener}\"}} ");
     let line = metrics.lines().find_map(|line| line.strip_prefix(&name));
     line.map_or(0, |count| count.parse().unwrap())
@@ -72,8 +72,8 @@ async fn too_many_connections_are_closed_at_once() {
                 .header("x-original-method", "GET");
             assert_eq!(request.send().await.unwrap().status(), 200);
         }
-        assert_eq!(curfew.ops("/readyz").await.0, 200);
-        assert_eq!(curfew.show(&session).await["state"], "live");
+        assert_eq!(curfew.get_ops("/readyz").await.0, 200);
+        assert_eq!(curfew.fetch_session(&session).await["state"], "live");
         held.pop();
         eventually("a connection is accepted again", async || {
             connect_if_accepted(address).await.is_some()
@@ -186,7 +186,7 @@ async fn excess_requests_are_shed_at_once() {
         waited.seconds()
     );
     // Other listeners have separate limits.
-    assert_eq!(curfew.ops("/livez").await.0, 200);
+    assert_eq!(curfew.get_ops("/livez").await.0, 200);
     assert_eq!(curfew.call("GET", "/api/v1/policies", None).await.0, 200);
     redis.thaw();
     for check in held {
@@ -211,7 +211,7 @@ async fn excess_requests_are_shed_at_once() {
     let warnings = curfew.log().matches("request limit reached").count();
     assert_eq!(warnings, 1);
     // No session ended.
-    assert_eq!(curfew.show(&session).await["state"], "live");
+    assert_eq!(curfew.fetch_session(&session).await["state"], "live");
 }
 
 /// Slow uploads take no permits of other requests. Curfew keeps only a few slow uploads.
@@ -269,14 +269,14 @@ async fn unread_answers_hold_permits() {
     assert_eq!(client().get(&url).send().await.unwrap().status(), 200);
     drop(held);
     eventually("the listener answers again", async || {
-        curfew.ops("/readyz").await.0 == 200
+        curfew.get_ops("/readyz").await.0 == 200
     })
     .await;
 }
 
 /// Returns the resident memory of the process in KiB.
 pub fn resident(curfew: &Curfew) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", curfew.id())).unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", curfew.process_id())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     line.unwrap()
         .trim()

@@ -3,7 +3,7 @@
 use curfew::clock::Stopwatch;
 
 use crate::spop::*;
-use crate::support::curfew::{Curfew, Setup, SignedIn};
+use crate::support::curfew::{Curfew, Setup, CreatedSession};
 use crate::support::eventually;
 
 fn start() -> Curfew {
@@ -24,7 +24,7 @@ fn check(lines: &[(&str, &str)]) -> Vec<u8> {
 }
 
 /// Sends a check of the session, and asserts that the agent allows it.
-async fn assert_allowed(peer: &mut Peer, session: &SignedIn) {
+async fn assert_allowed(peer: &mut Peer, session: &CreatedSession) {
     let check_message = check(&[("cookie", &session.cookie())]);
     peer.send(&frame(NOTIFY, 1, (7, 1), &check_message)).await;
     let ack = peer.receive().await.unwrap();
@@ -79,7 +79,7 @@ async fn concurrent_checks_are_answered_separately() {
     for number in 0..600 {
         let subject = format!("user-{}", number % 3);
         let session = match sent.get(number % 3) {
-            Some(session) if number >= 3 => SignedIn::clone(session),
+            Some(session) if number >= 3 => CreatedSession::clone(session),
             _ => {
                 let session = curfew.sign_in(&subject).await;
                 sent.push(session.clone());
@@ -285,7 +285,7 @@ async fn draining_fails_health_checks_and_ends_connections_after_an_answer() {
     assert_allowed(&mut before, &session).await;
     curfew.signal("TERM");
     eventually("Curfew is draining", async || {
-        curfew.ops("/readyz").await.0 == 503
+        curfew.get_ops("/readyz").await.0 == 503
     })
     .await;
     let mut health = Peer::connect(agent).await;

@@ -4,12 +4,12 @@ use std::process::{Command, Output};
 
 use curfew::config::{ConfigSource, Environment};
 
-use crate::support::deployed::installed;
+use crate::support::deployment::installed_path;
 
 const SCHEMA: &str = "deploy/curfew/curfew.schema.json";
 
 fn validate(file: &str) -> Output {
-    Command::new(installed("bin/node"))
+    Command::new(installed_path("bin/node"))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args(["tests/manifests/schema.mjs", SCHEMA, file])
         .output()

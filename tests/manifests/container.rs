@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use crate::support::deployed::installed;
+use crate::support::deployment::installed_path;
 
 fn read_file(name: &str) -> String {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
@@ -12,7 +12,7 @@ fn read_file(name: &str) -> String {
 
 #[test]
 fn the_linter_accepts_the_dockerfile() {
-    let mut command = Command::new(installed("bin/hadolint"));
+    let mut command = Command::new(installed_path("bin/hadolint"));
     let directory = env!("CARGO_MANIFEST_DIR");
     let output = command.arg("Dockerfile").current_dir(directory).output();
     let output = output.unwrap();

@@ -1,7 +1,7 @@
 //! Compares the annotations for haproxy-ingress with the other files. `tests/proxies` runs them with the controller's
 //! own script.
 
-use support::deployed::deployed;
+use support::deployment::read_deploy_file;
 
 use super::*;
 
@@ -49,6 +49,6 @@ fn haproxy_ingress_has_the_header_lists_of_the_other_files() {
     // The annotation has the same expression as the file that other tests run in HAProxy.
     let early = annotation("config-backend-early");
     let mut own = early.lines().filter(|line| !line.contains("X-Forwarded-"));
-    let plain = deployed("haproxy/haproxy.cfg");
+    let plain = read_deploy_file("haproxy/haproxy.cfg");
     assert!(own.all(|line| plain.contains(line)), "{early}");
 }

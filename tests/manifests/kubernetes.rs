@@ -8,7 +8,7 @@ use curfew::config::{ConfigSource, Environment};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::deployed::installed;
+use crate::support::deployment::installed_path;
 
 /// The oldest supported version, the newest version, and some versions between them.
 const KUBERNETES_VERSIONS: [&str; 5] = ["1.29", "1.31", "1.33", "1.35", "1.37"];
@@ -40,7 +40,7 @@ const ALL_FEATURES: [&str; 15] = [
 
 fn run(program: &str, arguments: &[&str]) -> Output {
     let home = tempfile::tempdir().unwrap();
-    Command::new(installed(program))
+    Command::new(installed_path(program))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args(arguments)
         .env("HOME", home.path())
@@ -426,7 +426,7 @@ fn assert_reachable(rendered: &Rendered) {
     }
     let service = rendered.named("Service", "curfew");
     assert_eq!(service["metadata"]["namespace"], "curfew");
-    let ingress = crate::support::deployed::deployed("nginx/ingress.yaml");
+    let ingress = crate::support::deployment::read_deploy_file("nginx/ingress.yaml");
     assert!(ingress.contains("http://curfew.curfew.svc.cluster.local:9180/"));
     let labels = &rendered.named("Deployment", "curfew")["spec"]["template"]["metadata"]["labels"];
     let selector = service["spec"]["selector"].as_object().unwrap();

@@ -24,7 +24,7 @@ mod traefik;
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
-use support::deployed::installed;
+use support::deployment::installed_path;
 
 const MANIFESTS: [&str; 8] = [
     "deploy/nginx/ingress.yaml",
@@ -39,7 +39,7 @@ const MANIFESTS: [&str; 8] = [
 
 /// Runs `check.mjs`. The first comment of that file describes the arguments.
 fn check(arguments: &[&str]) -> Output {
-    Command::new(installed("bin/node"))
+    Command::new(installed_path("bin/node"))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .arg("tests/manifests/check.mjs")
         .args(arguments)

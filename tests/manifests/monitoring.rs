@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
-use crate::support::deployed::deployed;
+use crate::support::deployment::read_deploy_file;
 
 const ALERTS: &str = "deploy/helm/curfew/files/alerts.yaml";
 
@@ -72,14 +72,14 @@ fn the_operations_guide_describes_each_alert() {
 fn prometheus_accepts_its_configuration() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("prometheus.yaml");
-    std::fs::write(&path, deployed("prometheus/prometheus.yaml")).unwrap();
-    let alerts = deployed("helm/curfew/files/alerts.yaml");
+    std::fs::write(&path, read_deploy_file("prometheus/prometheus.yaml")).unwrap();
+    let alerts = read_deploy_file("helm/curfew/files/alerts.yaml");
     std::fs::write(directory.path().join("curfew-alerts.yaml"), alerts).unwrap();
     assert_success(&run_promtool(&["check", "config", path.to_str().unwrap()]));
 }
 
 fn dashboard() -> Value {
-    serde_json::from_str(&deployed("helm/curfew/files/dashboard.json")).unwrap()
+    serde_json::from_str(&read_deploy_file("helm/curfew/files/dashboard.json")).unwrap()
 }
 
 fn queries() -> Vec<String> {
@@ -128,7 +128,7 @@ fn queries_use_existing_metrics() {
     let mut asked = BTreeSet::new();
     for text in queries()
         .into_iter()
-        .chain([deployed("helm/curfew/files/alerts.yaml")])
+        .chain([read_deploy_file("helm/curfew/files/alerts.yaml")])
     {
         for part in text.split("curfew_").skip(1) {
             let end = part.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));

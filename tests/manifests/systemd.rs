@@ -2,12 +2,12 @@
 
 use std::process::{Command, Output};
 
-use crate::support::deployed::deployed;
+use crate::support::deployment::read_deploy_file;
 
 fn run_systemd_analyze(arguments: &[&str]) -> Output {
     let directory = tempfile::tempdir().unwrap();
     let program = env!("CARGO_BIN_EXE_curfew");
-    let unit = deployed("systemd/curfew.service");
+    let unit = read_deploy_file("systemd/curfew.service");
     assert_eq!(unit.matches("/usr/local/bin/curfew ").count(), 1);
     let unit = unit.replace("/usr/local/bin/curfew ", &format!("{program} "));
     std::fs::write(directory.path().join("curfew.service"), unit).unwrap();

@@ -11,8 +11,8 @@ use tokio::net::TcpStream;
 
 use crate::proxies::Proxy;
 use crate::snippet::Snippet;
-use crate::support::backend::{Backend, Seen};
-use crate::support::curfew::{Curfew, Setup, SignedIn, client};
+use crate::support::backend::{Backend, ReceivedRequest};
+use crate::support::curfew::{Curfew, Setup, CreatedSession, client};
 use crate::support::eventually;
 
 /// The sign-in page that Curfew redirects browsers to.
@@ -89,7 +89,7 @@ impl Bench {
         let path = directory.path().join("rules.yaml");
         std::fs::write(&path, rules).unwrap();
         let curfew = Setup::memory()
-            .file(&path)
+            .config_file(&path)
             .set("HOSTS", snippet.host)
             .set("IDENTITY__PRESETS", snippet.names.preset)
             .set("SIGN_IN__URL", SIGN_IN)
@@ -106,7 +106,7 @@ impl Bench {
             },
         );
         eventually("Curfew is ready", async || {
-            curfew.ops("/readyz").await.0 == 200
+            curfew.get_ops("/readyz").await.0 == 200
         })
         .await;
         Self {
@@ -121,7 +121,7 @@ impl Bench {
     }
 
     /// Waits until the proxy is ready: a request with this session gets an answer that satisfies `fits`.
-    pub async fn wait_until_ready(&self, session: &SignedIn, fits: impl Fn(&Answer) -> bool) {
+    pub async fn wait_until_ready(&self, session: &CreatedSession, fits: impl Fn(&Answer) -> bool) {
         eventually("the proxy is ready", async || {
             fits(&self.get(session, "/").await)
         })
@@ -162,7 +162,7 @@ impl Bench {
         }
     }
 
-    pub async fn get(&self, session: &SignedIn, target: &str) -> Answer {
+    pub async fn get(&self, session: &CreatedSession, target: &str) -> Answer {
         let cookie = session.cookie();
         self.send("GET", target, &[("cookie", &cookie)]).await
     }
@@ -181,7 +181,7 @@ impl Bench {
     }
 
     /// Asserts that the client was allowed: the application received exactly one request.
-    pub fn assert_allowed(&self, answer: &Answer) -> Seen {
+    pub fn assert_allowed(&self, answer: &Answer) -> ReceivedRequest {
         assert_eq!(answer.status, 200, "{answer:?}\n{}", self.proxy.log());
         self.application.take_one()
     }

@@ -1,6 +1,6 @@
 //! The identity headers that applications expect and clients forge.
 
-use crate::support::backend::Seen;
+use crate::support::backend::ReceivedRequest;
 
 /// The headers that name the subject to an application.
 #[derive(Clone, Copy)]
@@ -60,12 +60,12 @@ impl IdentityHeaders {
     }
 
     /// Asserts that the application received the identity of the session, and no forged identity in any spelling.
-    pub fn assert_only_alice(&self, seen: &Seen) {
+    pub fn assert_only_alice(&self, seen: &ReceivedRequest) {
         for (name, value) in self.known {
-            assert_eq!(seen.all(name), [*value], "{name}");
+            assert_eq!(seen.header_values(name), [*value], "{name}");
         }
         assert_eq!(
-            seen.all(self.unknown).concat(),
+            seen.header_values(self.unknown).concat(),
             "",
             "{} is not empty",
             self.unknown
@@ -81,9 +81,9 @@ impl IdentityHeaders {
     }
 
     /// Asserts that the application received no identity.
-    pub fn assert_no_identity(&self, seen: &Seen) {
+    pub fn assert_no_identity(&self, seen: &ReceivedRequest) {
         for name in self.all() {
-            assert_eq!(seen.all(name).concat(), "", "{name}");
+            assert_eq!(seen.header_values(name).concat(), "", "{name}");
         }
     }
 }

@@ -48,7 +48,7 @@ pub fn start(text: &str, upstreams: &Upstreams) -> Proxy {
     );
     // The unchanged manifest has no route to the browser listener.
     let text = text.replace("CURFEW", &upstreams.browser.to_string());
-    Proxy::of(Nginx::with(&text, MODULES))
+    Proxy::of(Nginx::start_with_configuration(&text, MODULES))
 }
 
 fn response_header((index, name): (usize, &str)) -> String {

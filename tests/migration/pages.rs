@@ -112,7 +112,7 @@ fn the_configuration_is_valid() {
         let (block, _) = block.split_once("```").unwrap();
         let path = directory.path().join("curfew.yaml");
         std::fs::write(&path, block).unwrap();
-        let setup = Setup::memory().file(&path);
+        let setup = Setup::memory().config_file(&path);
         let output = setup.command(&["check-config"]).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{name}: {said}");

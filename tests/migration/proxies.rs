@@ -9,9 +9,9 @@ use std::net::SocketAddr;
 use std::process::Command;
 
 use crate::bench::Upstreams;
-use crate::support::deployed::{Server, installed};
+use crate::support::deployment::{Server, installed_path};
 use crate::support::nginx::Nginx;
-use crate::support::{free_port, local};
+use crate::support::{free_port, loopback};
 
 pub use envoy::{PORT, envoy};
 pub use haproxy::{haproxy_2_6, haproxy_2_8};
@@ -48,7 +48,7 @@ impl Proxy {
     pub fn log(&self) -> String {
         match &self.server {
             Running::Server(server) => server.read("log"),
-            Running::Nginx(nginx) => nginx.errors(),
+            Running::Nginx(nginx) => nginx.error_log(),
         }
     }
 }
@@ -93,11 +93,11 @@ pub fn nginx(text: &str, upstreams: &Upstreams) -> Proxy {
         .replace("include /config/nginx/snippets/ssl.conf;", "")
         .replace("include ssl/ssl.conf;", "")
         .replace("server_name ...;", "server_name app.example.com;");
-    Proxy::of(Nginx::with(&text, ""))
+    Proxy::of(Nginx::start_with_configuration(&text, ""))
 }
 
 pub fn caddy(text: &str, upstreams: &Upstreams) -> Proxy {
-    let address = local(free_port());
+    let address = loopback(free_port());
     let lines = text.lines().map(|line| match line.strip_suffix(" {") {
         Some(host) if host.ends_with("example.com") && !host.contains(' ') => {
             format!("http://{host}:{} {{\n\tbind 127.0.0.1\n", address.port())
@@ -111,7 +111,7 @@ pub fn caddy(text: &str, upstreams: &Upstreams) -> Proxy {
     );
     Proxy::start(
         address,
-        Command::new(installed("bin/caddy")).args(["run", "--config", "Caddyfile"]),
+        Command::new(installed_path("bin/caddy")).args(["run", "--config", "Caddyfile"]),
         &[("Caddyfile", &file)],
     )
 }

@@ -11,7 +11,7 @@ mod oauth2_proxy_traefik;
 use crate::bench::{Answer, Bench, Lines};
 use crate::changed::{ESCAPED, NAVIGATION, SCRIPT, TARGET, assert_redirected};
 use crate::snippet::Snippet;
-use crate::support::curfew::SignedIn;
+use crate::support::curfew::CreatedSession;
 use crate::support::eventually;
 
 /// The start of Curfew's answer with the status 404.
@@ -32,7 +32,7 @@ fn challenge(detail: &str) -> String {
 
 /// Starts a session, and a proxy with this text. Waits until a request with the session gets an answer that satisfies
 /// `fits`.
-async fn start(snippet: &Snippet, text: &str, fits: impl Fn(&Answer) -> bool) -> (Bench, SignedIn) {
+async fn start(snippet: &Snippet, text: &str, fits: impl Fn(&Answer) -> bool) -> (Bench, CreatedSession) {
     let bench = Bench::start(snippet, text).await;
     let session = bench.curfew.sign_in("alice").await;
     bench.wait_until_ready(&session, fits).await;
@@ -49,7 +49,7 @@ fn is_path_list(answer: &Answer) -> bool {
 
 /// Sends a request with a session, a navigation without a session, and a request of a script. Returns the answers. No
 /// request may reach the application.
-async fn send_as_all_clients(bench: &Bench, session: &SignedIn) -> [Answer; 3] {
+async fn send_as_all_clients(bench: &Bench, session: &CreatedSession) -> [Answer; 3] {
     let answers = [
         bench.get(session, "/p").await,
         bench.send("GET", "/p", NAVIGATION).await,
@@ -60,7 +60,7 @@ async fn send_as_all_clients(bench: &Bench, session: &SignedIn) -> [Answer; 3] {
 }
 
 /// Asserts that every client gets Curfew's 404, which lists the paths and contains `hint`.
-async fn assert_all_get_path_list(bench: &Bench, session: &SignedIn, hint: &str) {
+async fn assert_all_get_path_list(bench: &Bench, session: &CreatedSession, hint: &str) {
     for answer in send_as_all_clients(bench, session).await {
         assert_eq!(answer.status, 404, "{answer:?}");
         assert!(is_path_list(&answer), "{answer:?}");
@@ -70,7 +70,7 @@ async fn assert_all_get_path_list(bench: &Bench, session: &SignedIn, hint: &str)
 }
 
 /// Asserts that every client gets NGINX's 500, and that NGINX's log names the cause.
-async fn assert_all_get_500(bench: &Bench, session: &SignedIn) {
+async fn assert_all_get_500(bench: &Bench, session: &CreatedSession) {
     for answer in send_as_all_clients(bench, session).await {
         assert_eq!(answer.status, 500, "{answer:?}");
         assert!(!answer.body.contains("Curfew"), "{answer:?}");
@@ -93,7 +93,7 @@ async fn wait_for_warning(bench: &Bench, class: &str, hint: &str) {
 }
 
 /// Asserts that live sessions are allowed, navigations are redirected, and people without the group are denied.
-async fn assert_usable(bench: &Bench, session: &SignedIn) {
+async fn assert_usable(bench: &Bench, session: &CreatedSession) {
     let seen = bench.assert_allowed(&bench.get(session, TARGET).await);
     assert_eq!(seen.uri.to_string(), TARGET);
     let answer = bench.send("GET", TARGET, NAVIGATION).await;
@@ -103,7 +103,7 @@ async fn assert_usable(bench: &Bench, session: &SignedIn) {
 }
 
 /// Asserts that requests for `/.curfew/` reach the application instead of the browser listener.
-async fn assert_browser_endpoints_reach_application(bench: &Bench, session: &SignedIn) {
+async fn assert_browser_endpoints_reach_application(bench: &Bench, session: &CreatedSession) {
     let seen = bench.assert_allowed(&bench.get(session, "/.curfew/session").await);
     assert_eq!(seen.uri.path(), "/.curfew/session");
 }

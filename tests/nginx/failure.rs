@@ -31,12 +31,12 @@ async fn without_redis_requests_are_denied_and_sessions_survive() {
     }
     assert!(stack.backend.take().is_empty());
     assert_eq!(stack.curfew.check(&session).await, unavailable);
-    assert_eq!(stack.curfew.ops("/readyz").await.0, 503);
-    assert_eq!(stack.curfew.ops("/livez").await.0, 200);
+    assert_eq!(stack.curfew.get_ops("/readyz").await.0, 503);
+    assert_eq!(stack.curfew.get_ops("/livez").await.0, 200);
 
     stack.redis.start_again();
     eventually("Curfew is ready again", async || {
-        stack.curfew.ops("/readyz").await.0 == 200
+        stack.curfew.get_ops("/readyz").await.0 == 200
     })
     .await;
     stack.assert_allowed(&session).await;
@@ -57,7 +57,7 @@ async fn a_hanging_redis_does_not_delay_the_answer() {
     assert!(waited.seconds() < 1.9, "{} s", waited.seconds());
     stack.redis.thaw();
     eventually("Curfew is ready again", async || {
-        stack.curfew.ops("/readyz").await.0 == 200
+        stack.curfew.get_ops("/readyz").await.0 == 200
     })
     .await;
     stack.backend.take();

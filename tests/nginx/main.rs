@@ -23,7 +23,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Response};
 use serde_json::json;
 use support::backend::{BODY, Backend};
-use support::curfew::{Curfew, Setup, SignedIn, client};
+use support::curfew::{Curfew, Setup, CreatedSession, client};
 use support::eventually;
 use support::nginx::Nginx;
 use support::redis::RedisServer;
@@ -51,7 +51,7 @@ impl Stack {
         let backend = Backend::start().await;
         let nginx = Nginx::start(curfew.listeners(), backend.address);
         eventually("Curfew is ready", async || {
-            curfew.ops("/readyz").await.0 == 200
+            curfew.get_ops("/readyz").await.0 == 200
         })
         .await;
         Self {
@@ -75,28 +75,28 @@ impl Stack {
         request.headers(headers).send().await.unwrap()
     }
 
-    async fn get(&self, session: &SignedIn) -> Response {
+    async fn get(&self, session: &CreatedSession) -> Response {
         self.send("GET", "/", &[("cookie", &session.cookie())])
             .await
     }
 
     /// Sends a request with the session. Asserts that it is allowed, and that the backend received exactly one
     /// request.
-    async fn assert_allowed(&self, session: &SignedIn) {
+    async fn assert_allowed(&self, session: &CreatedSession) {
         let response = self.get(session).await;
         assert_eq!(
             response.status(),
             200,
             "{}\n{}",
             self.curfew.log(),
-            self.nginx.errors()
+            self.nginx.error_log()
         );
         self.backend.take_one();
     }
 
     /// Sends a request with the session. Asserts that it is denied with `reason`, and that the backend received no
     /// request.
-    async fn assert_denied(&self, session: &SignedIn, reason: &str) -> Response {
+    async fn assert_denied(&self, session: &CreatedSession, reason: &str) -> Response {
         let response = self.get(session).await;
         assert_eq!(
             (response.status().as_u16(), reason_of(&response)),

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::process::Command;
 
 use super::*;
-use crate::support::deployed::{Server, changed, envoy_address, installed};
-use crate::support::{eventually, free_port, local};
+use crate::support::deployment::{Server, replace_once, envoy_address, installed_path};
+use crate::support::{eventually, free_port, loopback};
 
 const ROUTE_HINT: &str =
     "Route /.curfew/, /oidc/, /ssf/ and /.well-known/jwks.json to the browser listener";
@@ -26,26 +26,26 @@ fn old_file(name: &str) -> String {
 
 impl OldProxy {
     fn start(name: &str, curfew: &Curfew, application: SocketAddr) -> Self {
-        let address = local(free_port());
+        let address = loopback(free_port());
         let check = curfew.check.to_string();
         let app = ("application:3000", application.to_string());
         match name {
             "NGINX" => {
-                let file = changed(
+                let file = replace_once(
                     &old_file("nginx-curfew.conf"),
                     &[("curfew:9180", check), app],
                 );
-                Self::Nginx(Nginx::with(&file, ""))
+                Self::Nginx(Nginx::start_with_configuration(&file, ""))
             }
             "Traefik" => {
-                let own = changed(
+                let own = replace_once(
                     &old_file("traefik-traefik.yaml"),
                     &[("address: :8080", format!("address: {address}"))],
                 );
                 let dynamic = old_file("traefik-curfew.yaml").replace("curfew:9180", &check);
-                let dynamic = changed(&dynamic, &[app]);
+                let dynamic = replace_once(&dynamic, &[app]);
                 let files = [("traefik.yaml", &*own), ("curfew.yaml", &*dynamic)];
-                let mut command = Command::new(installed("bin/traefik"));
+                let mut command = Command::new(installed_path("bin/traefik"));
                 command.arg("--configFile=traefik.yaml");
                 Self::Server(address, Server::start(&mut command, &files, &[address]))
             }
@@ -58,7 +58,7 @@ impl OldProxy {
                         ":8080 {",
                         &format!(":{} {{\n\tbind 127.0.0.1", address.port()),
                     );
-                let mut command = Command::new(installed("bin/caddy"));
+                let mut command = Command::new(installed_path("bin/caddy"));
                 command.args(["run", "--config", "Caddyfile"]);
                 Self::Server(
                     address,
@@ -141,7 +141,7 @@ async fn old_proxy_files_work_and_missing_routes_are_logged() {
         .await;
         let log = curfew.log();
         assert!(log.contains("listen.browser, port 9183"), "{name}: {log}");
-        let (_, metrics) = curfew.ops("/metrics").await;
+        let (_, metrics) = curfew.get_ops("/metrics").await;
         assert!(
             metrics.contains("curfew_unknown_paths_total{class=\"browser\"} 1"),
             "{name}"

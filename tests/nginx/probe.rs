@@ -9,7 +9,7 @@ impl Stack {
     /// Starts the servers with these replacements in NGINX's file.
     async fn with_nginx(replaced: &[(&str, String)]) -> Self {
         let mut stack = Self::start().await;
-        stack.nginx = Nginx::changed(stack.curfew.listeners(), stack.backend.address, replaced);
+        stack.nginx = Nginx::start_with_replacements(stack.curfew.listeners(), stack.backend.address, replaced);
         stack
     }
 
@@ -164,9 +164,9 @@ async fn the_probe_fails_if_clients_choose_their_address() {
     let rules = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
     let text = "rules:\n  - path: /.curfew/signed-out\n    access: public\n";
     std::fs::write(rules.path(), text).unwrap();
-    let setup = stack.setup.clone().file(rules.path());
+    let setup = stack.setup.clone().config_file(rules.path());
     let curfew = setup.start();
-    let nginx = Nginx::changed(curfew.listeners(), stack.backend.address, &[believed]);
+    let nginx = Nginx::start_with_replacements(curfew.listeners(), stack.backend.address, &[believed]);
     let stack = Stack {
         setup,
         curfew,
@@ -193,7 +193,7 @@ async fn the_probe_passes_with_the_rendered_file() {
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("proxy_read_timeout 900s;"), "{text}");
-    stack.nginx = Nginx::with(&text, "");
+    stack.nginx = Nginx::start_with_configuration(&text, "");
     let output = stack.probe(&["--subject", "probe", "--age"]).await;
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{said}");

@@ -15,11 +15,11 @@ async fn a_signed_in_client_reaches_the_backend_with_its_identity() {
     );
     assert_eq!(response.text().await.unwrap(), BODY);
     let seen = stack.backend.take_one();
-    assert_eq!(seen.all("x-session-user"), ["alice"]);
-    assert_eq!(seen.all("x-session-groups"), ["staff,admin"]);
-    assert_eq!(seen.all("x-session-email"), ["alice@example.com"]);
-    assert_eq!(seen.all("x-session-policy"), ["default"]);
-    assert_eq!(seen.all("x-session-id"), [&session.id]);
+    assert_eq!(seen.header_values("x-session-user"), ["alice"]);
+    assert_eq!(seen.header_values("x-session-groups"), ["staff,admin"]);
+    assert_eq!(seen.header_values("x-session-email"), ["alice@example.com"]);
+    assert_eq!(seen.header_values("x-session-policy"), ["default"]);
+    assert_eq!(seen.header_values("x-session-id"), [&session.id]);
 
     let bearer = format!("Bearer {}", session.token);
     let response = stack
@@ -30,7 +30,7 @@ async fn a_signed_in_client_reaches_the_backend_with_its_identity() {
         418,
         "the client should get the backend's status"
     );
-    assert_eq!(stack.backend.take_one().all("x-session-user"), ["alice"]);
+    assert_eq!(stack.backend.take_one().header_values("x-session-user"), ["alice"]);
 }
 
 #[tokio::test]
@@ -51,7 +51,7 @@ async fn a_post_keeps_its_type_and_body() {
         (seen.method.as_str(), seen.uri.to_string().as_str()),
         ("POST", "/orders?a=1&b=%2F")
     );
-    assert_eq!(seen.all("content-type"), ["application/json"]);
+    assert_eq!(seen.header_values("content-type"), ["application/json"]);
     assert_eq!(seen.body, body.to_string());
 }
 
@@ -126,7 +126,7 @@ async fn a_background_request_does_not_extend_a_session() {
     let stack = Stack::start().await;
     let session = stack.curfew.sign_in("alice").await;
     stack.curfew.age(&session, "10m").await;
-    let seen = stack.curfew.show(&session).await["last_seen"].clone();
+    let seen = stack.curfew.fetch_session(&session).await["last_seen"].clone();
     let cookie = session.cookie();
     for (method, line) in [
         ("HEAD", ("accept", "*/*")),
@@ -136,7 +136,7 @@ async fn a_background_request_does_not_extend_a_session() {
         let response = stack.send(method, "/", &[("cookie", &cookie), line]).await;
         assert_eq!(response.status(), 200);
         assert_eq!(
-            stack.curfew.show(&session).await["last_seen"],
+            stack.curfew.fetch_session(&session).await["last_seen"],
             seen,
             "{method} {line:?}"
         );
@@ -149,7 +149,7 @@ async fn a_background_request_does_not_extend_a_session() {
         )
         .await;
     assert_ne!(
-        stack.curfew.show(&session).await["last_seen"],
+        stack.curfew.fetch_session(&session).await["last_seen"],
         seen,
         "a forged method must not make the request passive"
     );

@@ -4,14 +4,14 @@ use futures_util::future::join_all;
 
 use super::*;
 use crate::support::fault_proxy::{Fault, FaultProxy};
-use crate::support::local;
+use crate::support::loopback;
 
 const HOUR_SECONDS: i64 = 3_600;
 
 /// Starts Redis, and a proxy that can change the time in the answers of Redis. Returns both, and a setup of Curfew.
 async fn redis_with_adjustable_clock() -> (RedisServer, FaultProxy, Setup) {
     let redis = RedisServer::start();
-    let way = FaultProxy::to(local(redis.port)).await;
+    let way = FaultProxy::start(loopback(redis.port)).await;
     let setup = Setup::redis(&way.url()).limits("6s", "25s");
     (redis, way, setup)
 }
@@ -47,10 +47,10 @@ async fn assert_sessions_end_despite_jump(ahead: i64, during: f64) {
     let (used, unused) = (curfew.sign_in("alice").await, curfew.sign_in("bob").await);
     let begun = Stopwatch::start();
     let mut ended = None;
-    way.set(Fault::Clock(ahead));
+    way.set_fault(Fault::ClockOffset(ahead));
     while begun.seconds() < 20.0 {
         if begun.seconds() > during {
-            way.set(Fault::None);
+            way.set_fault(Fault::None);
         }
         let asked = begun.seconds();
         let answer = curfew.check(&used).await;
@@ -59,7 +59,7 @@ async fn assert_sessions_end_despite_jump(ahead: i64, during: f64) {
             answer == ALLOWED || begun.seconds() - asked > 3.0,
             "the session ended while the clock was {ahead} s ahead for {during} s"
         );
-        if ended.is_none() && curfew.show(&unused).await["state"] == "ended" {
+        if ended.is_none() && curfew.fetch_session(&unused).await["state"] == "ended" {
             ended = Some(begun.seconds());
         }
         sleep_seconds(0.3).await;
@@ -86,19 +86,19 @@ async fn replicas_share_one_decision_time_until_an_operator_decides() {
     let setup = setup.limits("30m", "12h");
     let one = setup.start();
     let session = one.sign_in("alice").await;
-    way.set(Fault::Clock(HOUR_SECONDS));
+    way.set_fault(Fault::ClockOffset(HOUR_SECONDS));
     let two = setup.start();
     assert_eq!(two.check(&session).await, ALLOWED);
     // The measured difference is some milliseconds more or less than an hour. The text rounds it.
     let warning = "the clock of Redis is 3600.0 s ahead of decision time";
     for curfew in [&one, &two] {
         eventually("readyz reports the clock difference", async || {
-            let (_, text) = curfew.ops("/readyz?verbose").await;
+            let (_, text) = curfew.get_ops("/readyz?verbose").await;
             text.contains(warning)
         })
         .await;
         assert!(curfew.log().contains(warning));
-        let metrics = curfew.ops("/metrics").await.1;
+        let metrics = curfew.get_ops("/metrics").await.1;
         let line = metrics
             .lines()
             .find(|line| line.starts_with("curfew_clock_disagreement_seconds "))
@@ -120,7 +120,7 @@ async fn replicas_share_one_decision_time_until_an_operator_decides() {
     for curfew in [&one, &two] {
         eventually(
             "readyz no longer reports the clock difference",
-            async || !curfew.ops("/readyz?verbose").await.1.contains(warning),
+            async || !curfew.get_ops("/readyz?verbose").await.1.contains(warning),
         )
         .await;
         assert_eq!(curfew.check(&session).await, ALLOWED);
@@ -145,12 +145,12 @@ async fn decision_time_continues_after_a_restart_on_the_same_machine() {
     sleep_seconds(1.5).await;
     first.stop().await;
     for ahead in [HOUR_SECONDS, -HOUR_SECONDS] {
-        way.set(Fault::Clock(ahead));
+        way.set_fault(Fault::ClockOffset(ahead));
         let again = setup.start();
         assert_eq!(again.check(&session).await, ALLOWED, "{ahead}");
         again.stop().await;
     }
-    way.set(Fault::Clock(-HOUR_SECONDS));
+    way.set_fault(Fault::ClockOffset(-HOUR_SECONDS));
     sleep_seconds(12.0).await;
     let again = setup.start();
     assert_eq!(again.check(&session).await, denied("idle_timeout"));

@@ -46,7 +46,7 @@ async fn a_console_sign_out_on_one_replica_holds_on_the_other() {
     let (one, two) = (setup.start(), setup.start());
     for replica in [&one, &two] {
         eventually("the replica is ready", async || {
-            replica.ops("/readyz").await.0 == 200
+            replica.get_ops("/readyz").await.0 == 200
         })
         .await;
     }

@@ -3,7 +3,7 @@
 use curfew::store::cached::LEASE;
 
 use super::*;
-use crate::support::curfew::{Curfew, SignedIn};
+use crate::support::curfew::{Curfew, CreatedSession};
 
 #[tokio::test]
 async fn a_restart_with_redis_loses_nothing() {
@@ -15,16 +15,16 @@ async fn a_restart_with_redis_loses_nothing() {
     // The touch interval is 15 s, so Curfew has not written the activity yet.
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(curfew.check(&live).await, ALLOWED);
-    let before = curfew.show(&live).await;
+    let before = curfew.fetch_session(&live).await;
     assert_ne!(before["last_seen"], before["started"]);
     curfew.stop().await;
 
     let curfew = setup.start();
     eventually("Curfew is ready", async || {
-        curfew.ops("/readyz").await.0 == 200
+        curfew.get_ops("/readyz").await.0 == 200
     })
     .await;
-    let after = curfew.show(&live).await;
+    let after = curfew.fetch_session(&live).await;
     for field in [
         "last_seen",
         "started",
@@ -48,12 +48,12 @@ async fn a_crash_with_redis_loses_no_session() {
     let session = curfew.sign_in("alice").await;
     curfew.age(&session, "14m").await;
     assert_eq!(curfew.check(&session).await, ALLOWED);
-    let seen = curfew.show(&session).await["last_seen"].clone();
+    let seen = curfew.fetch_session(&session).await["last_seen"].clone();
     eventually(
         "the first activity after a pause is written at once",
         async || {
             curfew
-                .ops("/metrics")
+                .get_ops("/metrics")
                 .await
                 .1
                 .contains("curfew_touches_written_total 1\n")
@@ -63,16 +63,16 @@ async fn a_crash_with_redis_loses_no_session() {
     curfew.signal("KILL");
     let curfew = setup.start();
     eventually("Curfew is ready", async || {
-        curfew.ops("/readyz").await.0 == 200
+        curfew.get_ops("/readyz").await.0 == 200
     })
     .await;
-    assert_eq!(curfew.show(&session).await["last_seen"], seen);
+    assert_eq!(curfew.fetch_session(&session).await["last_seen"], seen);
     curfew.age(&session, "14m").await;
     assert_eq!(curfew.check(&session).await, ALLOWED);
 }
 
 /// Asserts that the replica denies a session within the lease, after the other replica has ended it.
-async fn assert_denied_within_lease(curfew: &Curfew, session: &SignedIn, reason: &str) {
+async fn assert_denied_within_lease(curfew: &Curfew, session: &CreatedSession, reason: &str) {
     let ended = Stopwatch::start();
     while curfew.check(session).await == ALLOWED {
         assert!(ended.seconds() < LEASE.as_secs_f64());
@@ -87,7 +87,7 @@ async fn two_replicas_with_one_redis_agree() {
     let (one, two) = (setup.start(), setup.start());
     for curfew in [&one, &two] {
         eventually("Curfew is ready", async || {
-            curfew.ops("/readyz").await.0 == 200
+            curfew.get_ops("/readyz").await.0 == 200
         })
         .await;
     }
@@ -96,10 +96,10 @@ async fn two_replicas_with_one_redis_agree() {
     for _ in 0..3 {
         one.age(&session, "14m").await;
         assert_eq!(one.check(&session).await, ALLOWED);
-        let seen = one.show(&session).await["last_seen"].clone();
+        let seen = one.fetch_session(&session).await["last_seen"].clone();
         // The other replica may see the new activity a moment later.
         eventually("the other replica knows of the activity", async || {
-            two.show(&session).await["last_seen"].as_str() >= seen.as_str()
+            two.fetch_session(&session).await["last_seen"].as_str() >= seen.as_str()
         })
         .await;
         assert_eq!(two.check(&session).await, ALLOWED);
@@ -137,22 +137,22 @@ async fn a_changed_policy_applies_as_documented() {
     let curfew = setup.start();
     let session = curfew.sign_in("alice").await;
     curfew.age(&session, "10m").await;
-    let deadline = curfew.show(&session).await["absolute_deadline"].clone();
+    let deadline = curfew.fetch_session(&session).await["absolute_deadline"].clone();
     curfew.stop().await;
     let longer = setup.clone().limits("15m", "12h").start();
     eventually("Curfew is ready", async || {
-        longer.ops("/readyz").await.0 == 200
+        longer.get_ops("/readyz").await.0 == 200
     })
     .await;
     assert_eq!(
-        longer.show(&session).await["absolute_deadline"],
+        longer.fetch_session(&session).await["absolute_deadline"],
         deadline,
         "never extended"
     );
     longer.stop().await;
     let shorter = setup.limits("5m", "1h").start();
     eventually("Curfew is ready", async || {
-        shorter.ops("/readyz").await.0 == 200
+        shorter.get_ops("/readyz").await.0 == 200
     })
     .await;
     assert_eq!(
@@ -176,7 +176,7 @@ async fn rotating_the_key_logs_nobody_out() {
         .set("TOKEN__KEYS", &format!("{new_key},{old_key}"));
     let curfew = both.start();
     eventually("Curfew is ready", async || {
-        curfew.ops("/readyz").await.0 == 200
+        curfew.get_ops("/readyz").await.0 == 200
     })
     .await;
     let new = curfew.sign_in("alice").await;
@@ -185,7 +185,7 @@ async fn rotating_the_key_logs_nobody_out() {
     curfew.stop().await;
     let curfew = both.set("TOKEN__KEYS", &new_key).start();
     eventually("Curfew is ready", async || {
-        curfew.ops("/readyz").await.0 == 200
+        curfew.get_ops("/readyz").await.0 == 200
     })
     .await;
     assert_eq!(
@@ -201,11 +201,11 @@ async fn redis_may_start_later() {
     let mut redis = RedisServer::start();
     redis.stop();
     let curfew = Setup::redis(&redis.url()).start();
-    let (status, reason) = curfew.ops("/readyz").await;
+    let (status, reason) = curfew.get_ops("/readyz").await;
     assert_eq!(status, 503, "{reason}");
     redis.start_again();
     eventually("Curfew is ready", async || {
-        curfew.ops("/readyz").await.0 == 200
+        curfew.get_ops("/readyz").await.0 == 200
     })
     .await;
     let session = curfew.sign_in("alice").await;
@@ -250,7 +250,7 @@ async fn replicas_know_of_each_other() {
         .await;
         page.text().await.unwrap()
     };
-    let names = [&one, &two].map(|curfew| format!("[{}]", curfew.id()));
+    let names = [&one, &two].map(|curfew| format!("[{}]", curfew.process_id()));
     for curfew in [&one, &two] {
         eventually("both replicas are listed", async || {
             let page = health(curfew).await;

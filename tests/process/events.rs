@@ -11,7 +11,7 @@ use sha2::Sha256;
 use super::*;
 use crate::support::backend::Backend;
 use crate::support::curfew::Curfew;
-use crate::support::{free_port, local};
+use crate::support::{free_port, loopback};
 
 /// The number of sessions that end at about the same time.
 const SESSION_COUNT: usize = 400;
@@ -131,7 +131,7 @@ async fn a_killed_replica_loses_no_end() {
 #[tokio::test]
 async fn a_webhook_is_signed_and_retried_until_accepted() {
     let secret = [7; 32];
-    let address = local(free_port());
+    let address = loopback(free_port());
     let curfew = Setup::memory()
         .limits("1s", "1h")
         .set(
@@ -150,7 +150,7 @@ async fn a_webhook_is_signed_and_retried_until_accepted() {
             .contains("could not deliver a session end to the webhook")
     })
     .await;
-    let backend = Backend::at(address).await;
+    let backend = Backend::start_at(address).await;
     let mut seen = Vec::new();
     eventually("the webhook accepts the event", async || {
         seen.extend(backend.take());
@@ -158,7 +158,7 @@ async fn a_webhook_is_signed_and_retried_until_accepted() {
     })
     .await;
     let request = seen.remove(0);
-    let header = |name: &str| request.all(name)[0];
+    let header = |name: &str| request.header_values(name)[0];
     let body: Value = serde_json::from_slice(&request.body).unwrap();
     assert_eq!(body["type"], "session.ended");
     assert_eq!(body["data"]["session"], session.id.as_str());
@@ -175,7 +175,7 @@ async fn a_webhook_is_signed_and_retried_until_accepted() {
     let expected = format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()));
     assert_eq!(header("webhook-signature"), expected);
     eventually("the delivery is counted", async || {
-        let metrics = curfew.ops("/metrics").await.1;
+        let metrics = curfew.get_ops("/metrics").await.1;
         metrics.contains(r#"curfew_webhooks_total{result="sent"} 1"#)
     })
     .await;

@@ -2,20 +2,20 @@
 
 use super::*;
 use crate::support::fault_proxy::{Fault, FaultProxy};
-use crate::support::local;
+use crate::support::loopback;
 use crate::support::redis::fact;
 
 /// The new primary was cut off from the old primary, so it never received a session end that Redis had acknowledged.
 #[tokio::test]
 async fn an_end_that_a_fail_over_lost_is_repeated() {
     let mut primary = RedisServer::start();
-    let link = FaultProxy::to(local(primary.port)).await;
+    let link = FaultProxy::start(loopback(primary.port)).await;
     let port = link.address.port().to_string();
-    let replica = RedisServer::with(&["--replicaof", "127.0.0.1", &port]);
+    let replica = RedisServer::start_with_options(&["--replicaof", "127.0.0.1", &port]);
     let online = || fact(&primary, "slave0").contains("state=online");
     eventually("the replica is connected to the primary", async || online()).await;
     // Curfew connects to this proxy, which forwards to the current primary.
-    let way = FaultProxy::to(local(primary.port)).await;
+    let way = FaultProxy::start(loopback(primary.port)).await;
     let setup = Setup::redis(&way.url());
     let (one, two) = (setup.start(), setup.start());
     let revoked = one.sign_in("alice").await;
@@ -26,12 +26,12 @@ async fn an_end_that_a_fail_over_lost_is_repeated() {
     })
     .await;
 
-    link.set(Fault::HalfOpen);
+    link.set_fault(Fault::HalfOpen);
     one.revoke(&revoked).await;
     assert_eq!(two.check(&revoked).await, denied("revoked"));
     primary.kill();
     replica.command::<()>(&[b"REPLICAOF", b"NO", b"ONE"]);
-    way.redirect_to(local(replica.port)).await;
+    way.redirect_to(loopback(replica.port)).await;
 
     let moved = Stopwatch::start();
     eventually(
@@ -55,7 +55,7 @@ async fn an_end_that_a_fail_over_lost_is_repeated() {
     assert_eq!(one.check(&revoked).await, denied("revoked"));
     assert_eq!(one.check(&untouched).await, ALLOWED);
     assert_eq!(one.audit_events("session.end_restored").len(), 1);
-    let metrics = one.ops("/metrics").await.1;
+    let metrics = one.get_ops("/metrics").await.1;
     assert!(
         metrics.contains("curfew_ends_replayed_total 1"),
         "{metrics}"
@@ -123,14 +123,14 @@ async fn a_full_redis_rejects_only_sign_ins() {
 
 #[tokio::test]
 async fn readyz_lists_recommendations() {
-    let redis = RedisServer::with(&["--maxmemory-policy", "allkeys-lru"]);
+    let redis = RedisServer::start_with_options(&["--maxmemory-policy", "allkeys-lru"]);
     let curfew = Setup::redis(&redis.url()).start();
     eventually("readyz reports the recommendation", async || {
-        let (status, text) = curfew.ops("/readyz?verbose").await;
+        let (status, text) = curfew.get_ops("/readyz?verbose").await;
         status == 200 && text.contains("advice: redis: maxmemory-policy is allkeys-lru")
     })
     .await;
-    assert_eq!(curfew.ops("/readyz").await, (200, "ok\n".to_owned()));
+    assert_eq!(curfew.get_ops("/readyz").await, (200, "ok\n".to_owned()));
     eventually("the log has the recommendation", async || {
         curfew.log().contains("set it to noeviction")
     })

@@ -16,9 +16,9 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::*;
-use crate::support::curfew::{Curfew, SignedIn};
-use crate::support::deployed::installed;
-use crate::support::local;
+use crate::support::curfew::{Curfew, CreatedSession};
+use crate::support::deployment::installed_path;
+use crate::support::loopback;
 use crate::support::tls::Certificates;
 
 const REVIEWER_TOKEN: &str = "the token of Curfew's own service account";
@@ -37,7 +37,7 @@ fn token(name: &str) -> String {
 
 impl Cluster {
     async fn start(&self, certificates: &Certificates) -> std::net::SocketAddr {
-        support::tls::install();
+        support::tls::install_provider();
         let chain = CertificateDer::pem_file_iter(certificates.path("server.pem")).unwrap();
         let chain = chain.map(Result::unwrap).collect();
         let key = PrivateKeyDer::from_pem_file(certificates.path("server.key")).unwrap();
@@ -46,7 +46,7 @@ impl Cluster {
             .with_single_cert(chain, key)
             .unwrap();
         let acceptor = TlsAcceptor::from(Arc::new(config));
-        let listener = tokio::net::TcpListener::bind(local(0)).await.unwrap();
+        let listener = tokio::net::TcpListener::bind(loopback(0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let routes = Router::new()
             .route(
@@ -187,7 +187,7 @@ async fn start_with_cluster(
         .set("ADMIN__KUBERNETES__ENABLED", "true")
         .set("ADMIN__KUBERNETES__URL", &format!("https://{address}"))
         .set("ADMIN__KUBERNETES__TOKEN_FILE", file.to_str().unwrap())
-        .set("ADMIN__KUBERNETES__CA_FILE", &certificates.text("ca.pem"))
+        .set("ADMIN__KUBERNETES__CA_FILE", &certificates.path_string("ca.pem"))
         .set("ADMIN__KUBERNETES__CACHE", "1s")
         .set("ADMIN__TRUSTED_PROXIES", "1");
     (setup.start(), directory)
@@ -198,7 +198,7 @@ async fn kubernetes_roles_grant_rights() {
     let certificates = Certificates::generate();
     let cluster = Cluster::default();
     let (curfew, _token) = start_with_cluster(&certificates, &cluster).await;
-    let alice: SignedIn = curfew.sign_in("alice").await;
+    let alice: CreatedSession = curfew.sign_in("alice").await;
     let bob = curfew.sign_in("bob").await;
     assert!(
         cluster.take_reviews().is_empty(),
@@ -315,7 +315,7 @@ async fn kubernetes_answers_are_cached_and_failures_deny() {
         let file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
         std::fs::write(file.path(), review.to_string()).unwrap();
         for version in ["1.29", "1.37"] {
-            let output = Command::new(installed("bin/kubernetes-validate"))
+            let output = Command::new(installed_path("bin/kubernetes-validate"))
                 .args(["-k", version, "--strict"])
                 .arg(file.path())
                 .output()

@@ -24,7 +24,7 @@ async fn revoke_alice(curfew: &support::curfew::Curfew) {
 async fn after_a_loss_only_later_sign_ins_start_sessions_on_every_replica_and_after_a_restart() {
     let redis = RedisServer::start();
     let issuer = Issuer::new();
-    let setup = issuer.of(Setup::redis(&redis.url()));
+    let setup = issuer.configure(Setup::redis(&redis.url()));
     setup.declare_redis_new();
     let (one, other) = (setup.start(), setup.start());
     let ended = issuer.cookie("s", 30);
@@ -48,7 +48,7 @@ async fn after_a_loss_only_later_sign_ins_start_sessions_on_every_replica_and_af
     assert_eq!(again.check_with_cookie(&ended).await, lost);
     let fresh = sign_in_a_second_later(&issuer, "s").await;
     assert_eq!(again.check_with_cookie(&fresh).await, ALLOWED);
-    let (_, metrics) = again.ops("/metrics").await;
+    let (_, metrics) = again.get_ops("/metrics").await;
     assert!(
         metrics.contains("curfew_store_losses_total 0"),
         "the restarted replica should not count the earlier loss again"
@@ -58,7 +58,7 @@ async fn after_a_loss_only_later_sign_ins_start_sessions_on_every_replica_and_af
 #[tokio::test]
 async fn with_the_memory_store_each_start_is_a_loss_of_data() {
     let issuer = Issuer::new();
-    let setup = issuer.of(Setup::memory());
+    let setup = issuer.configure(Setup::memory());
     let first = setup.start();
     let lost = denied("reauthentication_required");
     assert_eq!(first.check_with_cookie(&issuer.cookie("s", 30)).await, lost);
@@ -75,7 +75,7 @@ async fn with_the_memory_store_each_start_is_a_loss_of_data() {
 async fn a_revoked_session_does_not_return_with_an_earlier_authentication() {
     let redis = RedisServer::start();
     let issuer = Issuer::new();
-    let setup = issuer.of(Setup::redis(&redis.url()));
+    let setup = issuer.configure(Setup::redis(&redis.url()));
     setup.declare_redis_new();
     let (one, other) = (setup.start(), setup.start());
     let [first, second] = ["a", "b"].map(|sid| issuer.cookie(sid, 30));
@@ -91,7 +91,7 @@ async fn a_revoked_session_does_not_return_with_an_earlier_authentication() {
 async fn a_longer_limit_does_not_restore_an_ended_session() {
     let redis = RedisServer::start();
     let issuer = Issuer::new();
-    let setup = issuer.of(Setup::redis(&redis.url()));
+    let setup = issuer.configure(Setup::redis(&redis.url()));
     let setup = setup.limits("2s", "20s");
     setup.declare_redis_new();
     let first = setup.start();
@@ -125,7 +125,7 @@ async fn a_longer_limit_does_not_restore_an_ended_session() {
 async fn an_ended_session_stays_ended_while_keys_are_rotated() {
     let redis = RedisServer::start();
     let issuer = Issuer::new();
-    let setup = issuer.of(Setup::redis(&redis.url()));
+    let setup = issuer.configure(Setup::redis(&redis.url()));
     setup.declare_redis_new();
     let old_key = setup.key.clone();
     let first = setup.start();
@@ -145,7 +145,7 @@ async fn an_ended_session_stays_ended_while_keys_are_rotated() {
     assert_eq!(known.check_with_cookie(&ended).await, denied("revoked"));
     known.stop().await;
     eventually("the tombstone uses the new key", async || {
-        let (_, state) = used.ops("/readyz?verbose").await;
+        let (_, state) = used.get_ops("/readyz?verbose").await;
         let line = state.lines().find(|line| line.contains("under each key"));
         let keys = line.and_then(|line| line.split("under each key: ").nth(1));
         let keys = keys.and_then(|keys| keys.split(", counted").next());
@@ -158,6 +158,6 @@ async fn an_ended_session_stays_ended_while_keys_are_rotated() {
     assert_eq!(alone.check_with_cookie(&ended).await, denied("revoked"));
     // Curfew has sealed the generation marker again, too, so it detects no loss of data.
     assert_eq!(alone.check_with_cookie(&unseen).await, ALLOWED);
-    let (_, metrics) = alone.ops("/metrics").await;
+    let (_, metrics) = alone.get_ops("/metrics").await;
     assert!(metrics.contains("curfew_store_losses_total 0"));
 }

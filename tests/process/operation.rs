@@ -12,9 +12,9 @@ async fn metrics_and_probes() {
     curfew.check(&session).await;
     curfew.revoke(&session).await;
     curfew.check(&session).await;
-    assert_eq!(curfew.ops("/livez").await, (200, "ok\n".to_owned()));
-    assert_eq!(curfew.ops("/readyz").await, (200, "ok\n".to_owned()));
-    let (status, metrics) = curfew.ops("/metrics").await;
+    assert_eq!(curfew.get_ops("/livez").await, (200, "ok\n".to_owned()));
+    assert_eq!(curfew.get_ops("/readyz").await, (200, "ok\n".to_owned()));
+    let (status, metrics) = curfew.get_ops("/metrics").await;
     assert_eq!(status, 200);
     for line in [
         r#"curfew_checks_total{contract="auth-request",policy="default",verdict="allow"} 1"#,
@@ -29,7 +29,7 @@ async fn metrics_and_probes() {
     }
     for path in ["/auth-request", "/api/v1/sessions"] {
         assert_eq!(
-            curfew.ops(path).await.0,
+            curfew.get_ops(path).await.0,
             404,
             "{path} is not on this listener"
         );
@@ -42,7 +42,7 @@ async fn forged_tokens_cause_no_redis_queries() {
     let redis = RedisServer::start();
     let curfew = Setup::redis(&redis.url()).start();
     eventually("Curfew is ready", async || {
-        curfew.ops("/readyz").await.0 == 200
+        curfew.get_ops("/readyz").await.0 == 200
     })
     .await;
     let session = curfew.sign_in("alice").await;
@@ -117,7 +117,7 @@ async fn every_metric_is_documented() {
     // The cookie is unknown, so Curfew asks the delegated service, which is not running.
     let answer = curfew.check_with_cookie("a=b").await;
     assert_eq!(answer, (503, "source_unavailable".to_owned()));
-    let (_, metrics) = curfew.ops("/metrics").await;
+    let (_, metrics) = curfew.get_ops("/metrics").await;
     let served: Vec<&str> = metrics
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
@@ -194,15 +194,15 @@ async fn no_secret_is_written_anywhere() {
     let setup = Setup::redis(&url).set("LOG__FILTER", "trace");
     let curfew = setup.start();
     eventually("Curfew is ready", async || {
-        curfew.ops("/readyz").await.0 == 200
+        curfew.get_ops("/readyz").await.0 == 200
     })
     .await;
     let session = curfew.sign_in("alice").await;
     assert_eq!(curfew.check(&session).await, ALLOWED);
     curfew.revoke(&session).await;
     curfew.check(&session).await;
-    let mut written = vec![curfew.log(), curfew.ops("/metrics").await.1];
-    written.push(curfew.show(&session).await.to_string());
+    let mut written = vec![curfew.log(), curfew.get_ops("/metrics").await.1];
+    written.push(curfew.fetch_session(&session).await.to_string());
     for key in redis.command::<Vec<Vec<u8>>>(&[b"KEYS", b"*"]) {
         let dump: Vec<u8> = redis.command(&[b"DUMP", &key]);
         written.push(format!("{} {}", key.escape_ascii(), dump.escape_ascii()));

@@ -7,7 +7,7 @@ use super::*;
 /// Returns a setup with the example configuration.
 fn example_setup() -> Setup {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/curfew/curfew.yaml");
-    Setup::memory().file(&file)
+    Setup::memory().config_file(&file)
 }
 
 /// Runs a command with the example configuration.
@@ -196,7 +196,7 @@ token: {keys_file: /nowhere/keys}
 policies: {default: {preset: pci-dss}}
 ";
     std::fs::write(&path, text).unwrap();
-    let setup = Setup::memory().unset("TOKEN__KEYS").file(&path);
+    let setup = Setup::memory().unset("TOKEN__KEYS").config_file(&path);
     assert!(!run(&setup, &["check-config"]).status.success());
     let url = "https://a.example.com/";
     for arguments in [
@@ -230,7 +230,7 @@ fn check_config_names_the_source_of_each_preset() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("again.toml");
     std::fs::write(&path, &told).unwrap();
-    let again = text(&run(&setup.file(&path), &["check-config"]).stdout);
+    let again = text(&run(&setup.config_file(&path), &["check-config"]).stdout);
     assert!(
         again == told,
         "the printed configuration should give the same output again: {again}"

@@ -10,7 +10,7 @@ use curfew::credential::SigningKey;
 use tempfile::TempDir;
 
 use super::*;
-use crate::support::curfew::{Curfew, SignedIn};
+use crate::support::curfew::{Curfew, CreatedSession};
 
 /// A configuration file that tests can replace.
 struct File {
@@ -34,7 +34,7 @@ impl File {
     }
 
     fn setup(&self) -> Setup {
-        Setup::memory().file(&self.path)
+        Setup::memory().config_file(&self.path)
     }
 }
 
@@ -56,7 +56,7 @@ async fn is_open(curfew: &Curfew) -> bool {
 
 /// Returns the number of reloads with this result.
 async fn reload_count(curfew: &Curfew, result: &str) -> usize {
-    let (_, metrics) = curfew.ops("/metrics").await;
+    let (_, metrics) = curfew.get_ops("/metrics").await;
     let name = format!("curfew_config_reloads_total{{result=\"{result}\"}} ");
     let line = metrics.lines().find_map(|line| line.strip_prefix(&name));
     line.unwrap().parse().unwrap()
@@ -90,7 +90,7 @@ async fn a_replaced_config_map_is_detected() {
     publish("..2026_1", WITHOUT_RULES);
     let path = volume.path().join("curfew.yaml");
     symlink("..data/curfew.yaml", &path).unwrap();
-    let curfew = Setup::memory().file(&path).start();
+    let curfew = Setup::memory().config_file(&path).start();
     assert!(!is_open(&curfew).await);
     publish("..2026_2", WITH_PUBLIC_RULE);
     fs::remove_dir_all(volume.path().join("..2026_1")).unwrap();
@@ -113,7 +113,7 @@ async fn an_invalid_configuration_is_rejected_and_reported() {
     );
     assert_eq!(curfew.check(&session).await, ALLOWED);
     let problem = "policies.default.idle = \"15 parsecs\": not a duration";
-    let (status, told) = curfew.ops("/readyz?verbose").await;
+    let (status, told) = curfew.get_ops("/readyz?verbose").await;
     assert_eq!(status, 200, "the process stays ready");
     assert!(
         told.contains("advice: configuration: rejected, previous configuration still active: ")
@@ -123,7 +123,7 @@ async fn an_invalid_configuration_is_rejected_and_reported() {
     let logged = curfew.log().replace("\\\"", "\"");
     assert!(logged.contains(problem), "{logged}");
     let in_force = "curfew_config_last_reload_successful";
-    let (_, metrics) = curfew.ops("/metrics").await;
+    let (_, metrics) = curfew.get_ops("/metrics").await;
     assert!(metrics.contains(&format!("{in_force} 0\n")));
 
     file.replace(WITHOUT_RULES);
@@ -132,10 +132,10 @@ async fn an_invalid_configuration_is_rejected_and_reported() {
     })
     .await;
     assert_eq!(
-        curfew.ops("/readyz?verbose").await,
+        curfew.get_ops("/readyz?verbose").await,
         (200, "ok\n".to_owned())
     );
-    let (_, metrics) = curfew.ops("/metrics").await;
+    let (_, metrics) = curfew.get_ops("/metrics").await;
     assert!(metrics.contains(&format!("{in_force} 1\n")));
 }
 
@@ -171,7 +171,7 @@ async fn keys_that_need_a_restart_are_reported() {
     ));
     eventually("the other keys apply", async || is_open(&curfew).await).await;
     eventually("readyz reports the restart", async || {
-        let (_, told) = curfew.ops("/readyz?verbose").await;
+        let (_, told) = curfew.get_ops("/readyz?verbose").await;
         ["store", "log.format"].iter().all(|key| {
             let line = format!("advice: configuration: {key} has changed: restart required");
             told.contains(&line)
@@ -237,7 +237,7 @@ async fn a_stricter_policy_ends_sessions_without_requests() {
         let file = File::new(WITHOUT_RULES);
         let curfew = file.setup().set("STORE__URL", store).start();
         eventually("Curfew is ready", async || {
-            curfew.ops("/readyz").await.0 == 200
+            curfew.get_ops("/readyz").await.0 == 200
         })
         .await;
         let session = curfew.sign_in("alice").await;
@@ -267,10 +267,10 @@ async fn a_reload_loses_no_request_and_no_session() {
             .start(),
     );
     eventually("Curfew is ready", async || {
-        curfew.ops("/readyz").await.0 == 200
+        curfew.get_ops("/readyz").await.0 == 200
     })
     .await;
-    let mut sessions: Vec<SignedIn> = Vec::new();
+    let mut sessions: Vec<CreatedSession> = Vec::new();
     for number in 0..8 {
         sessions.push(curfew.sign_in(&format!("user-{number}")).await);
     }
@@ -344,6 +344,6 @@ async fn the_log_level_can_change_and_change_back() {
     let before = curfew.log();
     curfew.check_with_cookie("").await;
     assert_eq!(curfew.log(), before);
-    let (_, advice) = curfew.ops("/readyz?verbose").await;
+    let (_, advice) = curfew.get_ops("/readyz?verbose").await;
     assert_eq!(advice, "ok\n", "no restart is needed");
 }

@@ -13,7 +13,7 @@ fn operator_shell(setup: &Setup, curfew: &support::curfew::Curfew) -> Setup {
 
 async fn wait_until_ready(curfew: &support::curfew::Curfew) {
     eventually("Curfew is ready", async || {
-        curfew.ops("/readyz").await.0 == 200
+        curfew.get_ops("/readyz").await.0 == 200
     })
     .await;
 }
@@ -121,7 +121,7 @@ async fn an_emergency_revocation_reaches_every_replica_within_a_second() {
 #[tokio::test]
 async fn a_replica_without_invalidations_stops_admitting_when_its_lease_ends() {
     let server = RedisServer::start();
-    let way = FaultProxy::to(([127, 0, 0, 1], server.public_port()).into()).await;
+    let way = FaultProxy::start(([127, 0, 0, 1], server.public_port()).into()).await;
     let setup = Setup::redis(&server.url());
     let one = setup.start();
     let cut_off = setup.clone().set("STORE__URL", &way.url()).start();
@@ -139,7 +139,7 @@ async fn a_replica_without_invalidations_stops_admitting_when_its_lease_ends() {
             .is_some_and(|all| all.len() == 2)
     })
     .await;
-    way.set(Fault::HalfOpen);
+    way.set_fault(Fault::HalfOpen);
     let (status, revoked) =
         post_revocation(&one, &setup.admin_token, json!({ "everybody": true })).await;
     assert_eq!(status, 202, "{revoked}");
@@ -160,7 +160,7 @@ async fn a_replica_without_invalidations_stops_admitting_when_its_lease_ends() {
     tokio::time::sleep(left + Duration::from_millis(100)).await;
     let (status, reason) = cut_off.check(&session).await;
     assert_eq!((status, &*reason), (503, "store_unavailable"));
-    way.set(Fault::None);
+    way.set_fault(Fault::None);
     eventually("the replica receives invalidations again", async || {
         cut_off.check(&session).await == denied("revoked")
     })

@@ -21,7 +21,7 @@ async fn the_process_stops_in_two_stages() {
     assert!(healthcheck(&curfew, &[]).status.success());
     curfew.signal("TERM");
     eventually("the process is not ready", async || {
-        curfew.ops("/readyz").await.0 == 503
+        curfew.get_ops("/readyz").await.0 == 503
     })
     .await;
     let checked = healthcheck(&curfew, &[]);
@@ -90,7 +90,7 @@ async fn systemd_receives_status_messages() {
         "{reloading}"
     );
     assert_eq!(next(), "READY=1\n");
-    assert_eq!(curfew.ops("/readyz").await.0, 200);
+    assert_eq!(curfew.get_ops("/readyz").await.0, 200);
     curfew.signal("TERM");
     assert_eq!(next(), "STOPPING=1\n");
     curfew.stop().await;

@@ -15,7 +15,7 @@ use tonic::{Request, Response, Status};
 
 use super::*;
 use crate::support::curfew::Curfew;
-use crate::support::local;
+use crate::support::loopback;
 
 /// A collector that keeps all spans.
 #[derive(Clone, Default)]
@@ -34,7 +34,7 @@ impl TraceService for Collector {
 
 impl Collector {
     async fn start(&self) -> std::net::SocketAddr {
-        let listener = tokio::net::TcpListener::bind(local(0)).await.unwrap();
+        let listener = tokio::net::TcpListener::bind(loopback(0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let server = tonic::transport::Server::builder()
             .add_service(TraceServiceServer::new(self.clone()))
@@ -96,7 +96,7 @@ async fn checks_are_traced_if_the_proxy_samples_them() {
         .set("TRACES__RATIO", "0");
     let curfew = setup.start();
     eventually("Curfew is ready", async || {
-        curfew.ops("/readyz").await.0 == 200
+        curfew.get_ops("/readyz").await.0 == 200
     })
     .await;
     let session = curfew.sign_in("alice").await;

@@ -64,7 +64,7 @@ async fn a_rolling_update_under_load_gives_no_wrong_answer() {
             redis.command::<()>(&[b"PUBLISH", b"curfew:ends", OLD_REPLICA_MESSAGE]);
             tokio::time::sleep(Duration::from_secs(2)).await;
             assert_eq!(redis.command::<u64>(&[b"GET", b"curfew:schema"]), 2);
-            let told = one.ops("/readyz?verbose").await.1;
+            let told = one.get_ops("/readyz?verbose").await.1;
             waits_for_it |= told.contains("when these older replicas are stopped: old[1]");
         }
         assert!(waits_for_it);
@@ -124,7 +124,7 @@ async fn an_attacker_in_redis_cannot_become_another_user() {
         curfew.check(&bob).await == ALLOWED
     })
     .await;
-    assert_eq!(curfew.show(&bob).await["subject"], "bob");
+    assert_eq!(curfew.fetch_session(&bob).await["subject"], "bob");
     // Stores the tombstone of root's session as the record of bob's session.
     curfew.revoke(&root).await;
     let tombstone: Vec<u8> = redis.command(&[b"GET", &roots]);
@@ -148,7 +148,7 @@ async fn keys_rotate_in_the_background() {
         .set("TOKEN__KEYS", &format!("{new}\n{old}"))
         .start();
     assert_eq!(both.check(&session).await, ALLOWED);
-    let told = async || both.ops("/readyz?verbose").await.1;
+    let told = async || both.get_ops("/readyz?verbose").await.1;
     eventually("all records use the new key", async || {
         let told = told().await;
         let line = told

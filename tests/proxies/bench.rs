@@ -10,12 +10,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::fleet::{HOST, Kind, Proxy, Replaced, Upstreams};
-use crate::support::backend::{Backend, Seen};
-use crate::support::curfew::{Curfew, Setup, SignedIn};
+use crate::support::backend::{Backend, ReceivedRequest};
+use crate::support::curfew::{Curfew, Setup, CreatedSession};
 use crate::support::eventually;
 use crate::support::recording_proxy::RecordingProxy;
 use crate::support::redis::RedisServer;
-use crate::support::{free_port, local};
+use crate::support::{free_port, loopback};
 
 /// The idle limit of the policy `default`. The policy `strict` requires a sign-in in the last ten minutes, and counts
 /// only navigations as activity.
@@ -57,13 +57,13 @@ pub struct Answer {
 
 impl Answer {
     /// Returns all values of a header.
-    pub fn all(&self, name: &str) -> Vec<&str> {
+    pub fn header_values(&self, name: &str) -> Vec<&str> {
         let values = self.headers.get_all(name).into_iter();
         values.map(|value| value.to_str().unwrap()).collect()
     }
 
     pub fn one(&self, name: &str) -> Option<&str> {
-        let values = self.all(name);
+        let values = self.header_values(name);
         assert!(values.len() <= 1, "{name}: {values:?}");
         values.first().copied()
     }
@@ -87,7 +87,7 @@ impl Bench {
             .set("POLICIES__BOUND__BIND", "address,user_agent")
             .set("POLICIES__BOUND__BIND_IPV4_BITS", "32")
             .set("DELEGATED__SERVICES__TICKET__URL", &service)
-            .file(&rules())
+            .config_file(&rules())
             // Many proxies share two CPU cores in the tests, so Redis may answer late.
             .set("STORE__COMMAND_TIMEOUT", "500ms");
         let curfew = setup.start();
@@ -97,7 +97,7 @@ impl Bench {
             "spoe" => curfew.spoe.unwrap(),
             _ => curfew.check,
         };
-        let tap = RecordingProxy::to(asked).await;
+        let tap = RecordingProxy::start(asked).await;
         let proxy = (kind.start)(&Upstreams {
             check: tap.address,
             browser: curfew.browser,
@@ -110,7 +110,7 @@ impl Bench {
             broken: &[],
         });
         eventually("Curfew is ready", async || {
-            curfew.ops("/readyz").await.0 == 200
+            curfew.get_ops("/readyz").await.0 == 200
         })
         .await;
         let bench = Self {
@@ -124,7 +124,7 @@ impl Bench {
             client: client().build().unwrap(),
             client_http2: client()
                 .http2_prior_knowledge()
-                .resolve(HOST, local(0))
+                .resolve(HOST, loopback(0))
                 .build()
                 .unwrap(),
         };
@@ -159,7 +159,7 @@ impl Bench {
 
     /// Restarts the proxy with these replacements in its file. The proxy cannot reach Curfew.
     pub fn restart_without_curfew(&mut self, broken: Replaced) {
-        let nobody = local(free_port());
+        let nobody = loopback(free_port());
         self.proxy = (self.kind.start)(&Upstreams {
             check: nobody,
             grpc: nobody,
@@ -220,7 +220,7 @@ impl Bench {
         answer(request.send().await.unwrap()).await
     }
 
-    pub async fn get(&self, session: &SignedIn, path: &str) -> Answer {
+    pub async fn get(&self, session: &CreatedSession, path: &str) -> Answer {
         self.send("GET", path, &[("cookie", &session.cookie())])
             .await
     }
@@ -257,10 +257,10 @@ impl Bench {
     }
 
     /// Asserts that the client was allowed: the backend received one request, with this subject.
-    pub fn assert_allowed(&self, answer: &Answer, subject: &str) -> Seen {
+    pub fn assert_allowed(&self, answer: &Answer, subject: &str) -> ReceivedRequest {
         assert_eq!(answer.status, 200, "{answer:?}\n{}", self.proxy.log());
         let seen = self.backend.take_one();
-        assert_eq!(seen.all("x-session-user"), [subject]);
+        assert_eq!(seen.header_values("x-session-user"), [subject]);
         seen
     }
 
@@ -289,7 +289,7 @@ impl Bench {
 
     /// Returns the number of checks that Curfew has answered for this proxy's contract.
     pub async fn checks(&self) -> u64 {
-        let (_, text) = self.curfew.ops("/metrics").await;
+        let (_, text) = self.curfew.get_ops("/metrics").await;
         let name = format!("curfew_checks_total{{contract=\"{}\"", self.kind.contract);
         let lines = text.lines().filter(|line| line.starts_with(&name));
         let counts = lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap());
@@ -325,7 +325,7 @@ pub const REFRESHED_COOKIE: &str = "_oauth2_proxy=ticket|2; Path=/; HttpOnly";
 pub const SECOND_COOKIE: &str = "_oauth2_proxy_1=more; Path=/; HttpOnly";
 
 fn client() -> reqwest::ClientBuilder {
-    crate::support::tls::install();
+    crate::support::tls::install_provider();
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()

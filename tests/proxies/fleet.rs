@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::support::Listeners;
-use crate::support::deployed::{Server, changed};
+use crate::support::deployment::{Server, replace_once};
 use crate::support::nginx::Nginx;
 use crate::support::tls::Certificates;
 
@@ -101,7 +101,7 @@ impl Upstreams {
         let replaced: Vec<_> = replaced
             .map(|(from, to)| (*from, (*to).to_owned()))
             .collect();
-        changed(text, &replaced)
+        replace_once(text, &replaced)
     }
 }
 
@@ -123,7 +123,7 @@ impl Proxy {
     pub fn log(&self) -> String {
         match &self.server {
             Running::Server(server) => server.read("log"),
-            Running::Nginx(nginx) => nginx.errors(),
+            Running::Nginx(nginx) => nginx.error_log(),
         }
     }
 }

@@ -15,7 +15,7 @@ use tokio::runtime::Builder;
 
 use crate::fleet::{FLEET, HTTP_3, Kind, Proxy, Replaced, Upstreams};
 use crate::support::backend::Backend;
-use crate::support::curfew::{Curfew, Setup, SignedIn};
+use crate::support::curfew::{Curfew, Setup, CreatedSession};
 use crate::support::eventually;
 use crate::support::shim::Shim;
 use crate::support::tls::Certificates;
@@ -207,7 +207,7 @@ impl Stage {
         let mut setup = Setup::memory()
             .set("LISTEN__SPOE", "127.0.0.1:0")
             .set("LOG__FILTER", "warn")
-            .file(rules.path());
+            .config_file(rules.path());
         if let Some((key, value)) = mutant.and_then(|mutant| mutant.setting) {
             setup = setup.set(key, value);
         }
@@ -284,7 +284,7 @@ impl Stage {
     }
 
     /// Adds the applications that a request reached to the counts, and records a wrong result.
-    fn count(&self, counts: &mut Counts, request: &str, session: Option<&SignedIn>) {
+    fn count(&self, counts: &mut Counts, request: &str, session: Option<&CreatedSession>) {
         let (public, private) = (self.public.take(), self.private.take());
         counts.sent += 1;
         counts.public += public.len();
@@ -326,7 +326,7 @@ impl Stage {
         authority: &str,
         host: Option<&str>,
         path: &str,
-        session: Option<&SignedIn>,
+        session: Option<&CreatedSession>,
     ) {
         let Ok(uri) = format!("http://{authority}{path}").parse::<http::Uri>() else {
             return;

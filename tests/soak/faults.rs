@@ -17,8 +17,8 @@ pub async fn run(way: Arc<FaultProxy>, pace: Pace) {
     ];
     for kind in kinds.into_iter().cycle() {
         tokio::time::sleep(calm).await;
-        way.set(kind);
+        way.set_fault(kind);
         tokio::time::sleep(bad).await;
-        way.set(Fault::None);
+        way.set_fault(Fault::None);
     }
 }

@@ -7,7 +7,7 @@ use crate::workload::Workload;
 
 /// Fetches the samples of a metric. Returns the text of the labels and the value of each sample.
 pub async fn samples(curfew: &Curfew, name: &str) -> Vec<(String, u64)> {
-    let (_, text) = curfew.ops("/metrics").await;
+    let (_, text) = curfew.get_ops("/metrics").await;
     parse_samples(&text, name)
 }
 

@@ -42,7 +42,7 @@ async fn main() -> ExitCode {
     let server = format!("127.0.0.1:{}", redis.public_port())
         .parse()
         .unwrap();
-    let way = Arc::new(FaultProxy::to(server).await);
+    let way = Arc::new(FaultProxy::start(server).await);
     let setup = pace.configure(Setup::redis(&way.url()));
     let replicas = Arc::new([setup.start(), setup.start()]);
     let workload = Workload::new(Arc::clone(&replicas), pace);
@@ -51,7 +51,7 @@ async fn main() -> ExitCode {
     let working = workload.work();
     tokio::time::sleep(pace.load).await;
     faults.abort();
-    way.set(Fault::None);
+    way.set_fault(Fault::None);
     // From now on, nobody uses the remaining sessions, so they time out.
     workload.close(working).await;
     let measures = running.end().await;

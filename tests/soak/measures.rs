@@ -59,9 +59,9 @@ impl Measurements {
                     ..Sample::default()
                 };
                 for (place, replica) in replicas.iter().enumerate() {
-                    sample.resident[place] = resident(replica.id());
-                    sample.files[place] = files(replica.id());
-                    let (_, metrics) = replica.ops("/metrics").await;
+                    sample.resident[place] = resident(replica.process_id());
+                    sample.files[place] = files(replica.process_id());
+                    let (_, metrics) = replica.get_ops("/metrics").await;
                     let sum = |name| {
                         parse_samples(&metrics, name)
                             .iter()

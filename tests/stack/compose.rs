@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::deployed::installed;
+use crate::support::deployment::installed_path;
 
 const FILE: &str = "docker-compose.yml";
 
@@ -30,7 +30,7 @@ pub struct Mount {
 
 impl Compose {
     pub fn read() -> Self {
-        let output = Command::new(installed("bin/node"))
+        let output = Command::new(installed_path("bin/node"))
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .args(["tests/manifests/check.mjs", "--json", FILE])
             .output()

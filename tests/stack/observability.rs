@@ -6,13 +6,13 @@ use serde_json::Value;
 
 use crate::stack::Stack;
 use crate::support::curfew::client;
-use crate::support::deployed::{Server, deployed};
-use crate::support::{eventually, free_port, local};
+use crate::support::deployment::{Server, read_deploy_file};
+use crate::support::{eventually, free_port, loopback};
 
 #[tokio::test]
 async fn prometheus_answers_the_queries_of_the_dashboard() {
     let stack = Stack::start().await;
-    let address = local(free_port());
+    let address = loopback(free_port());
     let mut files = stack.compose.files("prometheus");
     for (_, text) in &mut files {
         for (name, replica) in ["curfew-1:9189", "curfew-2:9189"]
@@ -47,7 +47,7 @@ async fn prometheus_answers_the_queries_of_the_dashboard() {
     let both_are_counted = async || {
         for (replica, session) in [(one, &alice), (two, &bob)] {
             let cookie = format!("session={}", session.token);
-            assert_eq!(replica.check_host("localhost:8081", &cookie).await.0, 200);
+            assert_eq!(replica.check_with_host("localhost:8081", &cookie).await.0, 200);
         }
         let query = [(
             "query",
@@ -60,7 +60,7 @@ async fn prometheus_answers_the_queries_of_the_dashboard() {
     };
     eventually("both replicas are scraped", both_are_counted).await;
     let dashboard: Value =
-        serde_json::from_str(&deployed("helm/curfew/files/dashboard.json")).unwrap();
+        serde_json::from_str(&read_deploy_file("helm/curfew/files/dashboard.json")).unwrap();
     let panels = dashboard["panels"].as_array().unwrap().iter();
     for panel in panels.filter(|panel| panel["type"] != "row") {
         for target in panel["targets"].as_array().unwrap() {

@@ -6,9 +6,9 @@ use std::process::Command;
 
 use crate::stack::Stack;
 use crate::support::curfew::Curfew;
-use crate::support::deployed::{Server, envoy_address, installed};
+use crate::support::deployment::{Server, envoy_address, installed_path};
 use crate::support::nginx::Nginx;
-use crate::support::{free_port, local};
+use crate::support::{free_port, loopback};
 
 pub struct Proxy {
     pub address: SocketAddr,
@@ -24,7 +24,7 @@ enum Running {
 impl Stack {
     /// Starts the proxy with this name. The proxy sends its checks to this replica.
     pub fn proxy(&self, name: &str, replica: &Curfew) -> Proxy {
-        let address = local(free_port());
+        let address = loopback(free_port());
         let (spoe, grpc) = (replica.spoe.unwrap(), replica.grpc.unwrap());
         let places = [
             ("curfew:9180", replica.check.to_string()),
@@ -60,7 +60,7 @@ impl Stack {
         });
         let files: Vec<(String, String)> = files.collect();
         if name == "nginx" {
-            let nginx = Nginx::with(&files[0].1, "");
+            let nginx = Nginx::start_with_configuration(&files[0].1, "");
             return Proxy {
                 address: nginx.address,
                 _server: Running::Nginx(nginx),
@@ -75,7 +75,7 @@ impl Stack {
                 place.map_or(word.clone(), |place| format!("{}{file}", &word[..place]))
             })
         });
-        let admin = local(free_port()).to_string();
+        let admin = loopback(free_port()).to_string();
         command.args(words).env("CADDY_ADMIN", admin);
         if name == "envoy" {
             command.args(["--use-dynamic-base-id", "--concurrency", "1"]);
@@ -94,7 +94,7 @@ impl Stack {
 
 fn program(name: &str) -> PathBuf {
     match name {
-        "haproxy" | "envoy" => installed(name),
-        _ => installed(&format!("bin/{name}")),
+        "haproxy" | "envoy" => installed_path(name),
+        _ => installed_path(&format!("bin/{name}")),
     }
 }

@@ -8,8 +8,8 @@ use tempfile::TempDir;
 
 use crate::compose::Compose;
 use crate::support::curfew::{Curfew, Setup};
-use crate::support::deployed::Server;
-use crate::support::{eventually, free_port, local};
+use crate::support::deployment::Server;
+use crate::support::{eventually, free_port, loopback};
 
 pub struct Stack {
     pub compose: Compose,
@@ -37,7 +37,7 @@ impl Stack {
                 .success()
         );
 
-        let redis = local(free_port());
+        let redis = loopback(free_port());
         let command = compose.words("redis", "command");
         let server = Server::start(
             Command::new(&command[0]).args(&command[1..]).args([
@@ -63,7 +63,7 @@ impl Stack {
             for (variable, value) in compose.environment(name) {
                 setup = setup.set_variable(&variable, &value);
             }
-            setup = setup.file(&path);
+            setup = setup.config_file(&path);
             setup.admin_token = std::fs::read_to_string(keys.path().join("admin-token")).unwrap();
             setup
                 .admin_token
@@ -72,12 +72,12 @@ impl Stack {
         });
         for replica in &replicas {
             eventually("the replica is ready", async || {
-                replica.ops("/readyz").await.0 == 200
+                replica.get_ops("/readyz").await.0 == 200
             })
             .await;
         }
 
-        let application = local(free_port());
+        let application = loopback(free_port());
         let mut command = Command::new(example());
         for (variable, value) in compose.environment("application") {
             let value = local_keys(&value)

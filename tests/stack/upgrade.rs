@@ -10,12 +10,12 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::support::backend::Backend;
-use crate::support::curfew::{Curfew, Setup, SignedIn, client};
-use crate::support::deployed::{Server, changed, deployed, installed};
+use crate::support::curfew::{Curfew, Setup, CreatedSession, client};
+use crate::support::deployment::{Server, replace_once, read_deploy_file, installed_path};
 use crate::support::eventually;
 use crate::support::nginx::Nginx;
 use crate::support::redis::RedisServer;
-use crate::support::{free_port, local};
+use crate::support::{free_port, loopback};
 
 const CLIENTS: usize = 16;
 
@@ -36,7 +36,7 @@ struct Slot {
 
 impl Slot {
     fn new(redis: &RedisServer, key: &Setup) -> Self {
-        let port = || local(free_port()).to_string();
+        let port = || loopback(free_port()).to_string();
         let mut setup = Setup::redis(&redis.url())
             .set("LISTEN__CHECK", &port())
             .set("LISTEN__SPOE", &port())
@@ -57,7 +57,7 @@ impl Slot {
 
     async fn ready(&self) {
         eventually("the replica is ready", async || {
-            self.curfew().ops("/readyz").await.0 == 200
+            self.curfew().get_ops("/readyz").await.0 == 200
         })
         .await;
     }
@@ -120,12 +120,12 @@ impl Proxy {
                     two.check
                 ),
             );
-            return Self::Nginx(Nginx::changed(one.listeners(), application, &[second]));
+            return Self::Nginx(Nginx::start_with_replacements(one.listeners(), application, &[second]));
         }
-        let address = local(free_port());
+        let address = loopback(free_port());
         let server = "server curfew curfew:9182 check inter 2s fall 3 rise 1";
-        let text = changed(
-            &deployed("haproxy/haproxy.cfg"),
+        let text = replace_once(
+            &read_deploy_file("haproxy/haproxy.cfg"),
             &[
                 (
                     server,
@@ -142,10 +142,10 @@ impl Proxy {
             ],
         );
         let server = Server::start(
-            std::process::Command::new(installed("haproxy")).args(["-db", "-f", "haproxy.cfg"]),
+            std::process::Command::new(installed_path("haproxy")).args(["-db", "-f", "haproxy.cfg"]),
             &[
                 ("haproxy.cfg", &text),
-                ("curfew-spoe.conf", &deployed("haproxy/curfew-spoe.conf")),
+                ("curfew-spoe.conf", &read_deploy_file("haproxy/curfew-spoe.conf")),
             ],
             &[address],
         );
@@ -179,7 +179,7 @@ async fn an_upgrade_of_two_replicas_gives_no_wrong_answer() {
         let mut clients = JoinSet::new();
         for number in 0..CLIENTS {
             let curfew = slots[number % 2].curfew();
-            let session: SignedIn = curfew.sign_in(&format!("user {number}")).await;
+            let session: CreatedSession = curfew.sign_in(&format!("user {number}")).await;
             let expected = if number % 4 == 0 {
                 curfew.revoke(&session).await;
                 401
@@ -211,17 +211,17 @@ async fn an_upgrade_of_two_replicas_gives_no_wrong_answer() {
             ));
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let before = slots.each_ref().map(|slot| slot.curfew().id());
+        let before = slots.each_ref().map(|slot| slot.curfew().process_id());
         for slot in &mut slots {
             slot.upgrade().await;
             tokio::time::sleep(Duration::from_secs(3)).await;
         }
         for (slot, id) in slots.iter().zip(before) {
-            assert_ne!(slot.curfew().id(), id);
+            assert_ne!(slot.curfew().process_id(), id);
         }
         // While the second replica restarts, all checks go to the first one. Later, HAProxy may continue to use only
         // the first.
-        let (_, metrics) = slots[0].curfew().ops("/metrics").await;
+        let (_, metrics) = slots[0].curfew().get_ops("/metrics").await;
         assert!(
             metrics.contains("verdict=\"allow\""),
             "HAProxy should use the new process of the first replica"

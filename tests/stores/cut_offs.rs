@@ -78,7 +78,7 @@ async fn a_replica_with_200_000_entries_reads_only_what_changes() {
     let server = RedisServer::start();
     add_cut_offs(&server, MANY, 1);
     server.command::<()>(&[b"SLOWLOG", b"RESET"]);
-    let tap = RecordingProxy::to(([127, 0, 0, 1], server.port).into()).await;
+    let tap = RecordingProxy::start(([127, 0, 0, 1], server.port).into()).await;
     let reader = Running::connected(settings(&format!("redis://{}/", tap.address))).await;
     let writer = Running::connected(settings(&server.url())).await;
     writer
@@ -236,7 +236,7 @@ async fn a_replica_keeps_cut_offs_that_a_fail_over_lost() {
             .unwrap();
     }
     read_cut_offs(&replica).await;
-    let primary = group.primary();
+    let primary = group.primary_index();
     // The other servers do not have the third cut-off.
     for server in &group.servers {
         server.command::<()>(&[b"CONFIG", b"SET", b"repl-diskless-sync-delay", b"0"]);

@@ -172,7 +172,7 @@ async fn receives_invalidations_in_a_cluster_and_after_its_fail_over() {
     processes[0].wait_for_invalidations(20).await;
     let flushes = |process: &Process| process.metrics.near_cache.flushes.get();
     let before: Vec<u64> = processes.iter().map(flushes).collect();
-    let primary = cluster.primaries()[0];
+    let primary = cluster.primary_indexes()[0];
     cluster.servers[primary].kill();
     cluster.wait_for_fail_over(primary).await;
     for (process, before) in processes.iter().zip(before) {
@@ -188,7 +188,7 @@ async fn receives_invalidations_after_a_sentinel_fail_over() {
     let mut group = SentinelGroup::start().await;
     let processes = processes(2, || settings(&group.url())).await;
     end_sessions_and_check_all_caches(&processes, 0..5).await;
-    let primary = group.primary();
+    let primary = group.primary_index();
     group.servers[primary].kill();
     group.wait_for_fail_over(primary).await;
     for process in &processes {
@@ -204,7 +204,7 @@ async fn receives_invalidations_after_a_sentinel_fail_over() {
 #[tokio::test]
 async fn stops_using_the_near_cache_when_the_connection_breaks() {
     let server = RedisServer::start();
-    let proxy = FaultProxy::to(([127, 0, 0, 1], server.public_port()).into()).await;
+    let proxy = FaultProxy::start(([127, 0, 0, 1], server.public_port()).into()).await;
     let ender = Process::start(settings(&server.url())).await;
     let cut_off = Process::start(RedisSettings {
         connect_timeout: Duration::from_millis(500),
@@ -216,7 +216,7 @@ async fn stops_using_the_near_cache_when_the_connection_breaks() {
         ender.near.create(id, &session()).await.unwrap();
         cut_off.wait_until_usable().await;
         cut_off.load_into_cache(id).await;
-        proxy.set(fault);
+        proxy.set_fault(fault);
         ender.near.end(id, Ending::revoked(now())).await.unwrap();
         let ended = Stopwatch::start();
         let forgotten = async || cut_off.near.load_cached(id).is_none();
@@ -226,7 +226,7 @@ async fn stops_using_the_near_cache_when_the_connection_breaks() {
             late < 0.5,
             "{fault:?}: the near cache kept the session for {late} s after the lease"
         );
-        proxy.set(Fault::None);
+        proxy.set_fault(Fault::None);
         cut_off.wait_until_usable().await;
         assert_eq!(cut_off.near.load_cached(id), None, "{fault:?}");
         let state = cut_off.near.load(id).await.unwrap().unwrap().state;

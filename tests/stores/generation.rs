@@ -255,7 +255,7 @@ async fn an_upgrade_is_no_loss() {
 #[tokio::test]
 async fn a_fail_over_is_no_loss() {
     let mut group = SentinelGroup::start().await;
-    let primary = group.primary();
+    let primary = group.primary_index();
     command_on(&group.servers[primary])
         .await
         .extend_fresh_marker(true)
@@ -300,16 +300,16 @@ async fn a_cluster_notices_the_loss_of_one_shard_and_resharding_is_no_loss() {
     nothing_is_lost("after a move of slots").await;
     cluster.add_shard(200).await;
     nothing_is_lost("after a move of slots to a new shard").await;
-    let primary = cluster.primaries()[0];
+    let primary = cluster.primary_indexes()[0];
     cluster.servers[primary].kill();
     cluster.wait_for_fail_over(primary).await;
     nothing_is_lost("after a fail-over").await;
-    let emptied = *cluster.primaries().last().unwrap();
+    let emptied = *cluster.primary_indexes().last().unwrap();
     cluster.servers[emptied].command::<()>(&[b"FLUSHALL"]);
     // A request for a session of the emptied shard notices the loss at once.
     let gone = ids
         .iter()
-        .find(|id| cluster.owner_of(&key(**id)) == emptied);
+        .find(|id| cluster.slot_owner_index(&key(**id)) == emptied);
     let gone = *gone.expect("one of the sessions should be on the emptied shard");
     let lost = other.last_loss(gone).await;
     assert!(

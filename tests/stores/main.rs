@@ -56,7 +56,7 @@ fn settings(url: &str) -> RedisSettings {
 
 /// Returns TLS settings that trust the CA of `certificates` and present its client certificate.
 fn trust(certificates: &Certificates) -> Tls {
-    crate::support::tls::install();
+    crate::support::tls::install_provider();
     let read = |name: &str| std::fs::read(certificates.path(name)).unwrap();
     Tls {
         ca: Some(read("ca.pem")),

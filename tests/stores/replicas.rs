@@ -87,9 +87,9 @@ async fn a_revocation_waits_for_replicas_of_valkey() {
 }
 
 async fn assert_revocation_waits_for_replicas(program: &Path) {
-    let primary = RedisServer::of(program, &[]);
+    let primary = RedisServer::start_program(program, &[]);
     let port = primary.port.to_string();
-    let replica = RedisServer::of(program, &["--replicaof", "127.0.0.1", &port]);
+    let replica = RedisServer::start_program(program, &["--replicaof", "127.0.0.1", &port]);
     eventually("the replica is connected to the primary", async || {
         fact(&primary, "slave0").contains("state=online")
     })
@@ -146,7 +146,7 @@ async fn assert_revocation_waits_for_replicas(program: &Path) {
 #[tokio::test]
 async fn a_connection_to_a_replica_is_an_error() {
     let primary = RedisServer::start();
-    let replica = RedisServer::with(&["--replicaof", "127.0.0.1", &primary.port.to_string()]);
+    let replica = RedisServer::start_with_options(&["--replicaof", "127.0.0.1", &primary.port.to_string()]);
     let store = Running::on(RedisSettings {
         command_timeout: Duration::from_millis(500),
         ..settings(&replica.url())

@@ -98,7 +98,7 @@ async fn an_acl_user_needs_no_more_than_the_documented_rights() {
 /// keeps the old connection.
 #[tokio::test]
 async fn a_password_file_is_read_again_when_it_changes() {
-    let server = RedisServer::with(&["--requirepass", "first"]);
+    let server = RedisServer::start_with_options(&["--requirepass", "first"]);
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "first\n").unwrap();
     let store = Running::connected(RedisSettings {
@@ -128,7 +128,7 @@ async fn redis_over_tls_requires_certificates_of_both_sides() {
     let certificates = Certificates::generate();
     let options = certificates.redis_options();
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
-    let server = RedisServer::with(&options);
+    let server = RedisServer::start_with_options(&options);
     let trusting = RedisSettings {
         tls: Some(trust(&certificates)),
         // The default timeout would make the test wait long for rejected connections.

@@ -66,7 +66,7 @@ async fn suite_passes_on_a_standalone_server() {
 /// `scripts/test.sh` installs Valkey.
 #[tokio::test]
 async fn suite_passes_on_valkey() {
-    let server = RedisServer::of(&crate::valkey_server(), &[]);
+    let server = RedisServer::start_program(&crate::valkey_server(), &[]);
     let url = server.url().replace("redis://", "valkey://");
     let store = Running::connected(settings(&url)).await;
     run_suite_with_each_wrapper(&store).await;
@@ -110,7 +110,7 @@ async fn suite_passes_with_sentinel_and_after_a_fail_over() {
     store.create(ID, &session).await.unwrap();
     let before = store.incarnation().unwrap();
     for _ in 0..2 {
-        let primary = group.primary();
+        let primary = group.primary_index();
         eventually("both replicas have the session", async || {
             let offset = crate::support::redis::fact(&group.servers[primary], "master_repl_offset");
             ["slave0", "slave1"].iter().all(|replica| {
@@ -195,7 +195,7 @@ async fn a_hanging_server_of_a_cluster_does_not_affect_the_others() {
     // The server with the cut-offs must not hang, because every session depends on it.
     let cut_offs = cluster.primary_index_of(b"test:not-before");
     let others = cluster
-        .primaries()
+        .primary_indexes()
         .into_iter()
         .filter(|index| *index != cut_offs);
     let hanging = others
@@ -261,7 +261,7 @@ async fn a_hanging_server_of_a_cluster_does_not_affect_the_others() {
 #[tokio::test]
 async fn suite_passes_with_sentinel_over_tls() {
     let certificates = Certificates::generate();
-    let group = SentinelGroup::over_tls(&certificates).await;
+    let group = SentinelGroup::start_with_tls(&certificates).await;
     let store = Running::connected(RedisSettings {
         tls: Some(trust(&certificates)),
         ..settings(&group.url().replace("redis+", "rediss+"))
@@ -273,7 +273,7 @@ async fn suite_passes_with_sentinel_over_tls() {
 #[tokio::test]
 async fn suite_passes_on_a_cluster_over_tls() {
     let certificates = Certificates::generate();
-    let cluster = Cluster::over_tls(&certificates).await;
+    let cluster = Cluster::start_with_tls(&certificates).await;
     let store = Running::connected(RedisSettings {
         tls: Some(trust(&certificates)),
         ..settings(&cluster.url().replace("redis+", "rediss+"))

@@ -23,16 +23,16 @@ const WEB_SOCKET_ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// A request as the backend received it.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub struct ReceivedRequest {
     pub method: Method,
     pub uri: Uri,
     pub headers: HeaderMap,
     pub body: Bytes,
 }
 
-impl Seen {
+impl ReceivedRequest {
     /// Returns all values of the header `name`.
-    pub fn all(&self, name: &str) -> Vec<&str> {
+    pub fn header_values(&self, name: &str) -> Vec<&str> {
         let values = self.headers.get_all(name).into_iter();
         values.map(|value| value.to_str().unwrap()).collect()
     }
@@ -41,45 +41,45 @@ impl Seen {
 #[derive(Clone)]
 pub struct Backend {
     pub address: SocketAddr,
-    seen: Arc<Mutex<Vec<Seen>>>,
-    next_event: Arc<Notify>,
+    received_requests: Arc<Mutex<Vec<ReceivedRequest>>>,
+    second_event_signal: Arc<Notify>,
 }
 
 impl Backend {
     pub async fn start() -> Self {
-        Self::at(super::local(0)).await
+        Self::start_at(super::loopback(0)).await
     }
 
     /// Starts a backend that listens on `address`.
-    pub async fn at(address: SocketAddr) -> Self {
+    pub async fn start_at(address: SocketAddr) -> Self {
         let listener = tokio::net::TcpListener::bind(address).await.unwrap();
         let backend = Self {
             address: listener.local_addr().unwrap(),
-            seen: Arc::default(),
-            next_event: Arc::default(),
+            received_requests: Arc::default(),
+            second_event_signal: Arc::default(),
         };
         let router = axum::Router::new()
-            .fallback(answer)
+            .fallback(handle_request)
             .with_state(backend.clone());
         tokio::spawn(serve(listener, router));
         backend
     }
 
     /// Returns the requests since the last call.
-    pub fn take(&self) -> Vec<Seen> {
-        std::mem::take(&mut self.seen.lock().unwrap())
+    pub fn take(&self) -> Vec<ReceivedRequest> {
+        std::mem::take(&mut self.received_requests.lock().unwrap())
     }
 
     /// Returns the only request since the last call. Panics if there is none or more than one.
-    pub fn take_one(&self) -> Seen {
-        let mut seen = self.take();
-        assert_eq!(seen.len(), 1, "{seen:?}");
-        seen.remove(0)
+    pub fn take_one(&self) -> ReceivedRequest {
+        let mut received_requests = self.take();
+        assert_eq!(received_requests.len(), 1, "{received_requests:?}");
+        received_requests.remove(0)
     }
 
     /// Makes the open event stream send its second event and end.
-    pub fn next_event(&self) {
-        self.next_event.notify_one();
+    pub fn send_second_event(&self) {
+        self.second_event_signal.notify_one();
     }
 }
 
@@ -97,7 +97,7 @@ async fn serve(listener: tokio::net::TcpListener, router: axum::Router) {
     }
 }
 
-async fn answer(State(backend): State<Backend>, mut request: Request) -> Response {
+async fn handle_request(State(backend): State<Backend>, mut request: Request) -> Response {
     let upgrade = hyper::upgrade::on(&mut request);
     let (head, body) = request.into_parts();
     let body = to_bytes(body, usize::MAX).await.unwrap();
@@ -106,7 +106,7 @@ async fn answer(State(backend): State<Backend>, mut request: Request) -> Respons
     // The backend accepts every upgrade on every path, so that a test notices an upgrade that a proxy should have
     // stopped.
     let wants_upgrade = head.headers.contains_key("upgrade");
-    backend.seen.lock().unwrap().push(Seen {
+    backend.received_requests.lock().unwrap().push(ReceivedRequest {
         method: head.method,
         uri: head.uri,
         headers: head.headers,
@@ -137,18 +137,19 @@ async fn answer(State(backend): State<Backend>, mut request: Request) -> Respons
         }
         "/cookies" => (cookies, BODY).into_response(),
         "/cookies/500" => (StatusCode::INTERNAL_SERVER_ERROR, cookies, BODY).into_response(),
-        "/events" => events(backend.next_event),
+        "/events" => event_stream_response(backend.second_event_signal),
         _ => ([("set-cookie", "app=1; Path=/")], BODY).into_response(),
     }
 }
 
-/// Answers with a stream of two events. The stream sends the second event when a test calls [`Backend::next_event`].
-fn events(next: Arc<Notify>) -> Response {
+/// Answers with a stream of two events. The stream sends the second event when a test calls
+/// [`Backend::send_second_event`].
+fn event_stream_response(second_event: Arc<Notify>) -> Response {
     let events = stream::unfold(1, move |number| {
-        let next = Arc::clone(&next);
+        let second_event = Arc::clone(&second_event);
         async move {
             if number == 2 {
-                next.notified().await;
+                second_event.notified().await;
             }
             let event = Ok::<_, Infallible>(format!("data: {number}\n\n"));
             (number <= 2).then_some((event, number + 1))

@@ -17,12 +17,12 @@ impl Cluster {
     }
 
     /// Like [`start`](Self::start), with TLS between all servers.
-    pub async fn over_tls(certificates: &Certificates) -> Self {
+    pub async fn start_with_tls(certificates: &Certificates) -> Self {
         Self::start_with(Some(certificates)).await
     }
 
     async fn start_with(certificates: Option<&Certificates>) -> Self {
-        let servers: Vec<RedisServer> = (0..6).map(|_| server(certificates)).collect();
+        let servers: Vec<RedisServer> = (0..6).map(|_| start_server(certificates)).collect();
         let addresses = servers
             .iter()
             .map(|server| format!("127.0.0.1:{}", server.port));
@@ -46,51 +46,51 @@ impl Cluster {
     }
 
     /// Returns the indexes of the servers that are primaries.
-    pub fn primaries(&self) -> Vec<usize> {
+    pub fn primary_indexes(&self) -> Vec<usize> {
         (0..self.servers.len())
             .filter(|index| fact(&self.servers[*index], "role") == "master")
             .collect()
     }
 
     /// Returns the index of the primary whose clock Curfew reads: the primary with the first address.
-    pub fn timekeeper(&self) -> usize {
-        let primaries = self.primaries().into_iter();
-        let first = primaries.min_by_key(|index| self.servers[*index].port);
+    pub fn clock_primary_index(&self) -> usize {
+        let primary_indexes = self.primary_indexes().into_iter();
+        let first = primary_indexes.min_by_key(|index| self.servers[*index].port);
         first.expect("the cluster should have a primary")
     }
 
     /// Returns the index of the primary that has `key`.
     pub fn primary_index_of(&self, key: &[u8]) -> usize {
-        let primaries = self.primaries();
-        let has = |index: &&usize| {
+        let primary_indexes = self.primary_indexes();
+        let has_key = |index: &&usize| {
             let url = self.servers[**index].url();
             command::<bool>(&url, &[b"EXISTS", key]) == Ok(true)
         };
-        *primaries
+        *primary_indexes
             .iter()
-            .find(has)
+            .find(has_key)
             .expect("one primary should have the key")
     }
 
     /// Moves `count` slots and their keys from the other shards to the first shard.
     pub async fn move_slots(&self, count: usize) {
-        let target = self.primaries()[0];
+        let target = self.primary_indexes()[0];
         self.reshard(target, count).await;
     }
 
     /// Adds a server, and moves slots to it.
     pub async fn add_shard(&mut self, slots: usize) {
-        let added = server(None);
+        let new_server = start_server(None);
         // The default bus port is the port plus 10000, so pass the bus port of the first server.
-        let (port, bus) = (self.servers[0].port, self.bus());
-        added.command::<()>(&[
+        let (port, bus_port) = (self.servers[0].port, self.bus_port());
+        new_server.command::<()>(&[
             b"CLUSTER",
             b"MEET",
             b"127.0.0.1",
             port.to_string().as_bytes(),
-            bus.as_bytes(),
+            bus_port.as_bytes(),
         ]);
-        self.servers.push(added);
+        self.servers.push(new_server);
         let target = self.servers.len() - 1;
         eventually("all servers know the new server", async || {
             self.servers.iter().all(|server| {
@@ -104,11 +104,11 @@ impl Cluster {
     }
 
     /// Returns the bus port of the first server: the number behind `@` in `CLUSTER NODES`.
-    fn bus(&self) -> String {
+    fn bus_port(&self) -> String {
         let nodes: String = self.servers[0].command(&[b"CLUSTER", b"NODES"]);
-        let own = nodes.lines().find(|line| line.contains("myself"));
-        let bus = own.and_then(|line| line.split_once('@')?.1.split([' ', ',']).next());
-        bus.expect("CLUSTER NODES should contain the bus port of the server")
+        let own_line = nodes.lines().find(|line| line.contains("myself"));
+        let bus_port = own_line.and_then(|line| line.split_once('@')?.1.split([' ', ',']).next());
+        bus_port.expect("CLUSTER NODES should contain the bus port of the server")
             .to_owned()
     }
 
@@ -139,26 +139,26 @@ impl Cluster {
     }
 
     /// Returns the index of the primary that owns the slot of `key`.
-    pub fn owner_of(&self, key: &[u8]) -> usize {
-        let has = |index: &&usize| {
+    pub fn slot_owner_index(&self, key: &[u8]) -> usize {
+        let owns_slot = |index: &&usize| {
             let url = self.servers[**index].url();
             // Other servers answer with a redirection.
             command::<i64>(&url, &[b"PEXPIRETIME", key]).is_ok()
         };
         *self
-            .primaries()
+            .primary_indexes()
             .iter()
-            .find(has)
+            .find(owns_slot)
             .expect("one primary should own the slot")
     }
 
     /// Waits until there are three primaries with one replica each, and every server reports a healthy cluster.
     pub async fn wait_until_stable(&self) {
         eventually("the cluster is healthy", async || {
-            let primaries = self.primaries();
+            let primary_indexes = self.primary_indexes();
             self.servers.iter().all(is_healthy)
-                && primaries.len() == 3
-                && primaries
+                && primary_indexes.len() == 3
+                && primary_indexes
                     .iter()
                     .all(|index| fact(&self.servers[*index], "slave0").contains("state=online"))
         })
@@ -169,8 +169,8 @@ impl Cluster {
     /// Before that, a server may report that the cluster is down.
     pub async fn wait_for_fail_over(&self, before: usize) {
         eventually("another primary", async || {
-            let primaries = self.primaries().into_iter();
-            let others: Vec<usize> = primaries.filter(|index| *index != before).collect();
+            let primary_indexes = self.primary_indexes().into_iter();
+            let others: Vec<usize> = primary_indexes.filter(|index| *index != before).collect();
             let mut servers = others.iter().map(|index| &self.servers[*index]);
             others.len() >= 3 && servers.all(is_healthy)
         })
@@ -184,13 +184,13 @@ fn cluster_tool(arguments: &[&str]) {
 }
 
 fn try_cluster_tool(arguments: &[&str]) -> bool {
-    let done = Command::new("redis-cli")
+    let status = Command::new("redis-cli")
         .arg("--cluster")
         .args(arguments)
         .stdout(Stdio::null())
         .status()
         .expect("redis-cli should be installed");
-    done.success()
+    status.success()
 }
 
 /// Returns whether a server reports `cluster_state:ok`.
@@ -199,10 +199,10 @@ fn is_healthy(server: &RedisServer) -> bool {
     info.is_ok_and(|info| info.contains("cluster_state:ok"))
 }
 
-fn server(certificates: Option<&Certificates>) -> RedisServer {
+fn start_server(certificates: Option<&Certificates>) -> RedisServer {
     // The default bus port is the port plus 10000. That port may be in use.
-    let bus = free_port().to_string();
-    let own = [
+    let bus_port = free_port().to_string();
+    let server_options = [
         "--cluster-enabled",
         "yes",
         "--cluster-config-file",
@@ -210,17 +210,17 @@ fn server(certificates: Option<&Certificates>) -> RedisServer {
         "--cluster-node-timeout",
         "1000",
         "--cluster-port",
-        &bus,
+        &bus_port,
         // With 0, a Redis replica replaces a lost primary even if the data of the replica is old.
         "--cluster-replica-validity-factor",
         "0",
     ];
-    let mut options = own.map(str::to_owned).to_vec();
+    let mut options = server_options.map(str::to_owned).to_vec();
     if let Some(certificates) = certificates {
         options.extend(certificates.redis_options());
         let words = ["--tls-cluster", "yes", "--tls-replication", "yes"];
         options.extend(words.map(str::to_owned));
     }
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
-    RedisServer::with(&options)
+    RedisServer::start_with_options(&options)
 }

@@ -70,13 +70,13 @@ impl Setup {
     }
 
     /// Makes Curfew listen on these addresses.
-    pub fn listening(self, listeners: Listeners) -> Self {
+    pub fn listen_on(self, listeners: Listeners) -> Self {
         self.set("LISTEN__CHECK", &listeners.check.to_string())
             .set("LISTEN__BROWSER", &listeners.browser.to_string())
     }
 
     /// Adds a configuration file, which is read before the environment variables.
-    pub fn file(mut self, path: &std::path::Path) -> Self {
+    pub fn config_file(mut self, path: &std::path::Path) -> Self {
         let path = path.to_str().unwrap().to_owned();
         self.settings.insert("CURFEW_CONFIG".to_owned(), path);
         self
@@ -98,10 +98,10 @@ impl Setup {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = match self.single_core {
             true => Command::new("/usr/bin/taskset"),
-            false => Command::new(crate::program()),
+            false => Command::new(crate::program_path()),
         };
         if self.single_core {
-            command.args(["--cpu-list", "0"]).arg(crate::program());
+            command.args(["--cpu-list", "0"]).arg(crate::program_path());
         }
         command.args(arguments).env_clear().envs(&self.settings);
         command
@@ -109,9 +109,9 @@ impl Setup {
 
     /// Declares that Redis is new, so that tokens of earlier sign-ins are accepted.
     pub fn declare_redis_new(&self) {
-        let done = self.command(&["migrate", "--new-store"]).output().unwrap();
-        let errors = String::from_utf8_lossy(&done.stderr);
-        assert!(done.status.success(), "{errors}");
+        let output = self.command(&["migrate", "--new-store"]).output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{errors}");
     }
 
     /// Starts Curfew and waits until it listens.
@@ -125,12 +125,12 @@ impl Setup {
             .stderr(log.reopen().unwrap())
             .spawn()
             .unwrap();
-        let mut out = BufReader::new(process.stdout.take().unwrap());
+        let mut stdout = BufReader::new(process.stdout.take().unwrap());
         let mut banner = String::new();
         while !banner.contains("\n  ops ") {
-            if out.read_line(&mut banner).unwrap() == 0 {
+            if stdout.read_line(&mut banner).unwrap() == 0 {
                 let status = process.wait().unwrap();
-                panic!("curfew exited: {status}\n{banner}\n{}", read(&log));
+                panic!("curfew exited: {status}\n{banner}\n{}", read_log(&log));
             }
         }
         let address = |name: &str| {
@@ -157,7 +157,7 @@ impl Setup {
 
 /// Creates an HTTP client that follows no redirects and uses no proxy.
 pub fn client() -> reqwest::Client {
-    super::tls::install();
+    super::tls::install_provider();
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
@@ -165,7 +165,7 @@ pub fn client() -> reqwest::Client {
         .unwrap()
 }
 
-fn read(log: &tempfile::NamedTempFile) -> String {
+fn read_log(log: &tempfile::NamedTempFile) -> String {
     String::from_utf8_lossy(&std::fs::read(log.path()).unwrap()).into_owned()
 }
 
@@ -185,13 +185,13 @@ pub struct Curfew {
 
 /// A session that was started through the admin API.
 #[derive(Clone, Debug)]
-pub struct SignedIn {
+pub struct CreatedSession {
     pub token: String,
     pub id: String,
     pub answer: Value,
 }
 
-impl SignedIn {
+impl CreatedSession {
     /// Returns the value of the `Cookie` header with which a browser sends the token.
     pub fn cookie(&self) -> String {
         format!("__Host-session={}", self.token)
@@ -223,22 +223,22 @@ impl Curfew {
     }
 
     /// Starts a session of `subject`, with default attributes, through the admin API.
-    pub async fn sign_in(&self, subject: &str) -> SignedIn {
+    pub async fn sign_in(&self, subject: &str) -> CreatedSession {
         let attributes = json!({ "groups": ["staff", "admin"], "email": "alice@example.com" });
         self.sign_in_with(subject, attributes).await
     }
 
     /// Starts a session of `subject` with these attributes through the admin API.
-    pub async fn sign_in_with(&self, subject: &str, attributes: Value) -> SignedIn {
+    pub async fn sign_in_with(&self, subject: &str, attributes: Value) -> CreatedSession {
         self.sign_in_with_body(json!({ "subject": subject, "attributes": attributes }))
             .await
     }
 
     /// Starts a session through the admin API. `body` is the complete body of the request.
-    pub async fn sign_in_with_body(&self, body: Value) -> SignedIn {
+    pub async fn sign_in_with_body(&self, body: Value) -> CreatedSession {
         let (status, answer) = self.call("POST", "/api/v1/sessions", Some(body)).await;
         assert_eq!(status, StatusCode::CREATED, "{answer}");
-        SignedIn {
+        CreatedSession {
             token: answer["token"].as_str().unwrap().to_owned(),
             id: answer["session"]["id"].as_str().unwrap().to_owned(),
             answer,
@@ -246,13 +246,13 @@ impl Curfew {
     }
 
     /// Returns the session, as the admin API shows it.
-    pub async fn show(&self, session: &SignedIn) -> Value {
+    pub async fn fetch_session(&self, session: &CreatedSession) -> Value {
         let path = format!("/api/v1/sessions/{}", session.id);
         self.call("GET", &path, None).await.1
     }
 
     /// Ends a session through the admin API.
-    pub async fn revoke(&self, session: &SignedIn) {
+    pub async fn revoke(&self, session: &CreatedSession) {
         let path = format!("/api/v1/sessions/{}", session.id);
         let (status, answer) = self.call("DELETE", &path, None).await;
         assert_eq!(
@@ -262,24 +262,24 @@ impl Curfew {
     }
 
     /// Subtracts the duration `by` from every time of a session, through the admin API.
-    pub async fn age(&self, session: &SignedIn, by: &str) {
+    pub async fn age(&self, session: &CreatedSession, by: &str) {
         let path = format!("/api/v1/sessions/{}/age", session.id);
         let (status, answer) = self.call("POST", &path, Some(json!({ "by": by }))).await;
         assert_eq!(status, StatusCode::OK, "{answer}");
     }
 
     /// Sends a check in the way that NGINX does. Returns the status and the reason.
-    pub async fn check(&self, session: &SignedIn) -> (u16, String) {
+    pub async fn check(&self, session: &CreatedSession) -> (u16, String) {
         self.check_with_cookie(&session.cookie()).await
     }
 
     /// Like [`check`](Self::check), with this `Cookie` header.
     pub async fn check_with_cookie(&self, cookie: &str) -> (u16, String) {
-        self.check_host("app.example.com", cookie).await
+        self.check_with_host("app.example.com", cookie).await
     }
 
     /// Like [`check`](Self::check), with this host and `Cookie` header.
-    pub async fn check_host(&self, host: &str, cookie: &str) -> (u16, String) {
+    pub async fn check_with_host(&self, host: &str, cookie: &str) -> (u16, String) {
         let response = self
             .client
             .get(format!("http://{}/auth-request", self.check))
@@ -295,7 +295,7 @@ impl Curfew {
     }
 
     /// Requests a path of the `ops` listener. Returns the status and the body.
-    pub async fn ops(&self, path: &str) -> (u16, String) {
+    pub async fn get_ops(&self, path: &str) -> (u16, String) {
         let url = format!("http://{}{path}", self.ops);
         let response = self.client.get(url).send().await.unwrap();
         (response.status().as_u16(), response.text().await.unwrap())
@@ -303,7 +303,7 @@ impl Curfew {
 
     /// Returns the log so far.
     pub fn log(&self) -> String {
-        read(&self.log)
+        read_log(&self.log)
     }
 
     /// Returns the audit events of one kind.
@@ -320,7 +320,7 @@ impl Curfew {
     }
 
     /// Returns the process ID.
-    pub fn id(&self) -> u32 {
+    pub fn process_id(&self) -> u32 {
         self.process.id()
     }
 

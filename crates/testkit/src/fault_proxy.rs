@@ -24,7 +24,7 @@ pub enum Fault {
     /// Keeps connections open, and forwards no bytes.
     HalfOpen,
     /// Adds this number of seconds to the server's answers to the Redis command `TIME`.
-    Clock(i64),
+    ClockOffset(i64),
     /// Inserts bytes that the server did not send.
     Noise,
 }
@@ -34,18 +34,18 @@ pub struct FaultProxy {
     /// The address of the real server.
     server: Arc<Mutex<SocketAddr>>,
     fault: Arc<watch::Sender<Fault>>,
-    accepting: JoinHandle<()>,
+    accept_task: JoinHandle<()>,
 }
 
 impl FaultProxy {
     /// Starts a proxy to `server`.
-    pub async fn to(server: SocketAddr) -> Self {
+    pub async fn start(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let fault = Arc::new(watch::Sender::new(Fault::None));
         let (address, faults) = (listener.local_addr().unwrap(), Arc::clone(&fault));
         let server = Arc::new(Mutex::new(server));
         let target = Arc::clone(&server);
-        let accepting = tokio::spawn(async move {
+        let accept_task = tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
                 let (server, faults) = (*target.lock().unwrap(), faults.subscribe());
@@ -56,20 +56,20 @@ impl FaultProxy {
             address,
             server,
             fault,
-            accepting,
+            accept_task,
         }
     }
 
     /// Forwards new connections to another server, and closes the existing connections.
     pub async fn redirect_to(&self, server: SocketAddr) {
         *self.server.lock().unwrap() = server;
-        self.set(Fault::Cut);
+        self.set_fault(Fault::Cut);
         // Wait until the connection tasks have read the new state.
         tokio::time::sleep(Duration::from_millis(50)).await;
-        self.set(Fault::None);
+        self.set_fault(Fault::None);
     }
 
-    pub fn set(&self, fault: Fault) {
+    pub fn set_fault(&self, fault: Fault) {
         self.fault.send_replace(fault);
     }
 
@@ -80,7 +80,7 @@ impl FaultProxy {
 
 impl Drop for FaultProxy {
     fn drop(&mut self) {
-        self.accepting.abort();
+        self.accept_task.abort();
     }
 }
 
@@ -93,9 +93,9 @@ async fn forward(client: TcpStream, server: SocketAddr, faults: watch::Receiver<
     server.set_nodelay(true).unwrap();
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let mut cut = faults.clone();
+    let mut cut_signal = faults.clone();
     tokio::select! {
-        _ = cut.wait_for(|fault| *fault == Fault::Cut) => {}
+        _ = cut_signal.wait_for(|fault| *fault == Fault::Cut) => {}
         () = relay_direction(from_client, to_server, faults.clone(), false) => {}
         () = relay_direction(from_server, to_client, faults, true) => {}
     }
@@ -105,11 +105,11 @@ async fn relay_direction(
     from: OwnedReadHalf,
     to: OwnedWriteHalf,
     faults: watch::Receiver<Fault>,
-    answers: bool,
+    is_response: bool,
 ) {
     let (sender, receiver) = mpsc::unbounded_channel();
     tokio::join!(
-        read_chunks(from, sender, faults, answers),
+        read_chunks(from, sender, faults, is_response),
         write_chunks(receiver, to)
     );
 }
@@ -122,44 +122,44 @@ async fn read_chunks(
     mut from: OwnedReadHalf,
     to: mpsc::UnboundedSender<Chunk>,
     faults: watch::Receiver<Fault>,
-    answers: bool,
+    is_response: bool,
 ) {
     let mut buffer = vec![0; 65_536];
     // TCP never delivers bytes that follow lost bytes. So after this proxy has dropped bytes of a connection, it
     // forwards nothing more on this connection.
-    let mut lost = false;
+    let mut has_lost_bytes = false;
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
         let fault = *faults.borrow();
-        lost |= fault == Fault::HalfOpen;
-        if lost {
+        has_lost_bytes |= fault == Fault::HalfOpen;
+        if has_lost_bytes {
             continue;
         }
         let mut bytes = buffer[..count].to_vec();
         let mut due = Instant::now();
         match fault {
-            Fault::Slow(by) => due += by,
-            Fault::Noise if answers => {
+            Fault::Slow(delay) => due += delay,
+            Fault::Noise if is_response => {
                 let mut noise = vec![0; 7];
                 getrandom::fill(&mut noise).unwrap();
                 noise.append(&mut bytes);
                 bytes = noise;
             }
-            Fault::Clock(ahead) if answers => set_clock(&mut bytes, ahead),
-            Fault::Clock(_) | Fault::None | Fault::Cut | Fault::HalfOpen | Fault::Noise => {}
+            Fault::ClockOffset(offset_seconds) if is_response => shift_clock(&mut bytes, offset_seconds),
+            Fault::ClockOffset(_) | Fault::None | Fault::Cut | Fault::HalfOpen | Fault::Noise => {}
         }
         if to.send((due, bytes)).is_err() {
             return;
         }
     }
-    if lost || *faults.borrow() == Fault::HalfOpen {
+    if has_lost_bytes || *faults.borrow() == Fault::HalfOpen {
         // After lost bytes, the proxy does not forward the end of the stream either.
         std::future::pending::<()>().await;
     }
 }
 
-/// Adds `ahead` seconds to the answer to `TIME`, which is an array of the seconds since the epoch and of
+/// Adds `offset_seconds` seconds to the answer to `TIME`, which is an array of the seconds since the epoch and of
 /// microseconds.
-fn set_clock(bytes: &mut [u8], ahead: i64) {
+fn shift_clock(bytes: &mut [u8], offset_seconds: i64) {
     const ARRAY_HEADER: &[u8] = b"*2\r\n$10\r\n";
     const SECONDS_DIGITS: usize = 10;
     let mut start = 0;
@@ -175,7 +175,7 @@ fn set_clock(bytes: &mut [u8], ahead: i64) {
             .ok()
             .and_then(|text| text.parse::<i64>().ok());
         if let Some(seconds) = seconds {
-            digits.copy_from_slice((seconds + ahead).to_string().as_bytes());
+            digits.copy_from_slice((seconds + offset_seconds).to_string().as_bytes());
         }
     }
 }

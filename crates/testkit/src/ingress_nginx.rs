@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use super::Listeners;
-use super::deployed::{changed, deployed};
+use super::deployment::{replace_once, read_deploy_file};
 use super::nginx::Nginx;
 
 /// The NGINX in the image of the controller contains these modules. The NGINX of Debian must load them.
@@ -13,7 +13,7 @@ load_module /usr/lib/nginx/modules/ngx_http_set_misc_module.so;
 ";
 
 /// The directives that the annotation `auth-signin` adds to a protected location.
-const SIGN_IN: &str = "set_escape_uri $escaped_request_uri $request_uri;
+const SIGN_IN_DIRECTIVES: &str = "set_escape_uri $escaped_request_uri $request_uri;
 error_page 401 = @sign-in;";
 
 /// The Ingress of a host: the address of its application, and its annotation `auth-signin`.
@@ -27,11 +27,11 @@ pub struct Host<'a> {
 
 /// Returns the value of an annotation in `deploy/nginx/ingress.yaml` or in its comments.
 pub fn annotation(name: &str) -> String {
-    value(&format!("nginx.ingress.kubernetes.io/{name}"))
+    ingress_value(&format!("nginx.ingress.kubernetes.io/{name}"))
 }
 
-fn value(key: &str) -> String {
-    let ingress = deployed("nginx/ingress.yaml");
+fn ingress_value(key: &str) -> String {
+    let ingress = read_deploy_file("nginx/ingress.yaml");
     let key = format!("{key}: ");
     let value = ingress.lines().find_map(|line| line.split_once(&*key));
     value
@@ -42,7 +42,7 @@ fn value(key: &str) -> String {
 
 /// Returns the data of a ConfigMap in `deploy/nginx/ingress.yaml`.
 fn config_map(name: &str) -> Vec<(String, String)> {
-    let ingress = deployed("nginx/ingress.yaml");
+    let ingress = read_deploy_file("nginx/ingress.yaml");
     let mut documents = ingress.split("\n---\n");
     let name = format!("\n  name: {name}\n");
     let document = documents.find(|text| text.contains("kind: ConfigMap") && text.contains(&name));
@@ -58,7 +58,7 @@ fn config_map(name: &str) -> Vec<(String, String)> {
 
 /// Returns the directives that the controller renders for the ConfigMap `name`, which the setting
 /// `auth-proxy-set-headers` or `proxy-set-headers` names.
-fn set_headers(name: &str) -> String {
+fn set_header_directives(name: &str) -> String {
     let headers = config_map(name).into_iter();
     headers
         .map(|(name, value)| format!("proxy_set_header \"{name}\" \"{value}\";\n"))
@@ -82,8 +82,8 @@ pub fn start(
         annotation("auth-proxy-set-headers"),
         "default/curfew-request"
     );
-    assert_eq!(value("  proxy-set-headers"), "ingress-nginx/no-identity");
-    let buffer = annotation("proxy-buffer-size");
+    assert_eq!(ingress_value("  proxy-set-headers"), "ingress-nginx/no-identity");
+    let buffer_size = annotation("proxy-buffer-size");
     let response_headers: String = annotation("auth-response-headers")
         .split(',')
         .enumerate()
@@ -95,15 +95,15 @@ pub fn start(
             )
         })
         .collect();
-    let proxied = changed(
+    let proxied = replace_once(
         include_str!("ingress-nginx-proxied.conf"),
-        &[("PROXY_SET_HEADERS", set_headers("no-identity"))],
+        &[("PROXY_SET_HEADERS", set_header_directives("no-identity"))],
     );
     let template = change(include_str!("ingress-nginx.conf"));
     let (http, server) = template.split_once("server {").unwrap();
-    let http = changed(
+    let http = replace_once(
         http,
-        &[("HEADER_BUFFERS", value("large-client-header-buffers"))],
+        &[("HEADER_BUFFERS", ingress_value("large-client-header-buffers"))],
     );
     let (http, upstream) = http.split_once("upstream upstream_balancer").unwrap();
     let mut text = http.to_owned();
@@ -113,23 +113,23 @@ pub fn start(
     }
     for (index, host) in hosts.iter().enumerate() {
         let sign_in = host.sign_in.as_deref();
-        text += &format!("server {{{}", with_sign_in(server, sign_in.is_some()))
+        text += &format!("server {{{}", server_template(server, sign_in.is_some()))
             .replace("SERVER_NAME", host.name)
             .replace("AUTH_URL", &format!("http://{}{path}", curfew.check))
-            .replace("AUTH_PROXY_SET_HEADERS", &set_headers("curfew-request"))
+            .replace("AUTH_PROXY_SET_HEADERS", &set_header_directives("curfew-request"))
             .replace("CURFEW", &curfew.browser.to_string())
             .replace("AUTH_RESPONSE_HEADERS", &response_headers)
             .replace("SIGN_IN_URL", sign_in.unwrap_or("https://unused.example/"))
-            .replace("SIGN_IN", if sign_in.is_some() { SIGN_IN } else { "" })
+            .replace("SIGN_IN", if sign_in.is_some() { SIGN_IN_DIRECTIVES } else { "" })
             .replace("include proxied.conf;", &proxied)
-            .replace("BUFFER_SIZE", &buffer)
+            .replace("BUFFER_SIZE", &buffer_size)
             .replace("upstream_balancer", &format!("upstream_balancer_{index}"));
     }
-    Nginx::with(&text, MODULES)
+    Nginx::start_with_configuration(&text, MODULES)
 }
 
 /// Returns the server template. It contains the location for `auth-signin` only if `has_sign_in` is set.
-fn with_sign_in(server: &str, has_sign_in: bool) -> String {
+fn server_template(server: &str, has_sign_in: bool) -> String {
     let (before, rest) = server.split_once("    location @sign-in {").unwrap();
     let (_, after) = rest.split_once("\n    }\n").unwrap();
     match has_sign_in {

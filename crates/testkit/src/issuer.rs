@@ -13,8 +13,8 @@ use super::now;
 const ISSUER: &str = "https://id.example.com";
 
 pub struct Issuer {
-    pair: Ed25519KeyPair,
-    keys: NamedTempFile,
+    key_pair: Ed25519KeyPair,
+    jwks_file: NamedTempFile,
 }
 
 impl Default for Issuer {
@@ -26,22 +26,22 @@ impl Default for Issuer {
 impl Issuer {
     pub fn new() -> Self {
         let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
-        let pair = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap();
-        let public = URL_SAFE_NO_PAD.encode(pair.public_key().as_ref());
+        let key_pair = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap();
+        let public = URL_SAFE_NO_PAD.encode(key_pair.public_key().as_ref());
         let key = json!({ "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "x": public });
-        let keys = NamedTempFile::new().unwrap();
-        std::fs::write(keys.path(), json!({ "keys": [key] }).to_string()).unwrap();
-        Self { pair, keys }
+        let jwks_file = NamedTempFile::new().unwrap();
+        std::fs::write(jwks_file.path(), json!({ "keys": [key] }).to_string()).unwrap();
+        Self { key_pair, jwks_file }
     }
 
     /// Adds settings that make Curfew accept the tokens of this issuer in the cookie `id`.
-    pub fn of(&self, setup: Setup) -> Setup {
+    pub fn configure(&self, setup: Setup) -> Setup {
         let key = |name: &str| format!("JWT__ISSUERS__MAIN__{name}");
         setup
             .set(&key("ISSUER"), ISSUER)
             .set(&key("AUDIENCE"), "app")
             .set(&key("ALGORITHMS"), "EdDSA")
-            .set(&key("JWKS_FILE"), self.keys.path().to_str().unwrap())
+            .set(&key("JWKS_FILE"), self.jwks_file.path().to_str().unwrap())
             .set("JWT__COOKIE", "id")
     }
 
@@ -60,7 +60,7 @@ impl Issuer {
         let header = json!({ "alg": "EdDSA", "typ": "JWT" });
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let text = format!("{}.{}", part(&header), part(claims));
-        let signature = self.pair.sign(text.as_bytes());
+        let signature = self.key_pair.sign(text.as_bytes());
         format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature.as_ref()))
     }
 }

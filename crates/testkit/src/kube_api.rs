@@ -35,18 +35,18 @@ pub struct KubeApi {
 }
 
 struct Cluster {
-    state: Mutex<Store>,
+    state: Mutex<ClusterState>,
     events: broadcast::Sender<Event>,
 }
 
 #[derive(Default)]
-struct Store {
+struct ClusterState {
     version: u64,
     /// The objects, with plural, namespace and name as the key.
     objects: BTreeMap<(String, String, String), Value>,
     log: Vec<Event>,
     /// The resource version up to which the server has removed the events. A watch from an older version gets 410.
-    compacted: u64,
+    compacted_version: u64,
     /// The bodies of status writes, with path and content type.
     statuses: Vec<(String, String, Bytes)>,
     requests: Vec<String>,
@@ -78,7 +78,7 @@ impl KubeApi {
     /// Creates or replaces the objects of a manifest.
     pub fn apply(&self, manifest: &str) {
         for document in YamlLoader::load_from_str(manifest).unwrap() {
-            let object = json_of(&document);
+            let object = yaml_to_json(&document);
             if KINDS.iter().any(|kind| object["kind"] == kind.2) {
                 self.put(object);
             }
@@ -86,22 +86,22 @@ impl KubeApi {
     }
 
     pub fn put(&self, object: Value) {
-        let plural = plural(&object);
-        self.cluster.change(plural, object, "ADDED");
+        let plural = plural_of(&object);
+        self.cluster.record_change(plural, object, "ADDED");
     }
 
     pub fn delete(&self, plural: &str, namespace: &str, name: &str) {
         let key = (plural.to_owned(), namespace.to_owned(), name.to_owned());
         let object = self.cluster.state.lock().unwrap().objects.remove(&key);
         self.cluster
-            .change(plural.to_owned(), object.unwrap(), "DELETED");
+            .record_change(plural.to_owned(), object.unwrap(), "DELETED");
     }
 
     /// Removes all events so far, so that a watch from an older version gets 410.
     pub fn compact(&self) {
         let mut state = self.cluster.state.lock().unwrap();
         state.version += 1;
-        state.compacted = state.version;
+        state.compacted_version = state.version;
         state.log.clear();
     }
 
@@ -117,7 +117,7 @@ impl KubeApi {
 }
 
 impl Cluster {
-    fn change(&self, plural: String, mut object: Value, kind: &'static str) {
+    fn record_change(&self, plural: String, mut object: Value, kind: &'static str) {
         let mut state = self.state.lock().unwrap();
         state.version += 1;
         let version = state.version;
@@ -149,26 +149,26 @@ impl Cluster {
 async fn serve(State(cluster): State<Arc<Cluster>>, request: Request<Body>) -> Response {
     let (head, body) = request.into_parts();
     let (path, query) = (head.uri.path().to_owned(), head.uri.query().unwrap_or(""));
-    let line = format!("{} {path}?{query}", head.method);
-    cluster.state.lock().unwrap().requests.push(line);
+    let request_line = format!("{} {path}?{query}", head.method);
+    cluster.state.lock().unwrap().requests.push(request_line);
     let query: BTreeMap<String, String> = parse(query.as_bytes()).into_owned().collect();
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     // `api/v1/…` or `apis/GROUP/VERSION/…`.
-    let rest = match parts.as_slice() {
-        ["api", "v1", rest @ ..] => rest,
-        ["apis", _, _, rest @ ..] => rest,
-        _ => return failure(StatusCode::NOT_FOUND),
+    let path_segments = match parts.as_slice() {
+        ["api", "v1", path_segments @ ..] => path_segments,
+        ["apis", _, _, path_segments @ ..] => path_segments,
+        _ => return error_response(StatusCode::NOT_FOUND),
     };
-    let (namespace, rest) = match rest {
-        ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (Some(*namespace), rest),
-        rest => (None, rest),
+    let (namespace, path_segments) = match path_segments {
+        ["namespaces", namespace, path_segments @ ..] if !path_segments.is_empty() => (Some(*namespace), path_segments),
+        path_segments => (None, path_segments),
     };
-    let known = |plural: &str| KINDS.into_iter().find(|kind| kind.0 == plural);
-    match (head.method, rest) {
-        (Method::GET, [plural]) => match known(plural) {
+    let kind_of = |plural: &str| KINDS.into_iter().find(|kind| kind.0 == plural);
+    match (head.method, path_segments) {
+        (Method::GET, [plural]) => match kind_of(plural) {
             Some(kind) if query.contains_key("watch") => watch(&cluster, kind, namespace, &query),
             Some(kind) => list(&cluster, kind, namespace, &query),
-            None => failure(StatusCode::NOT_FOUND),
+            None => error_response(StatusCode::NOT_FOUND),
         },
         (Method::PATCH | Method::PUT, [plural, name, "status"]) => {
             let kind = head.headers.get("content-type");
@@ -184,7 +184,7 @@ async fn serve(State(cluster): State<Arc<Cluster>>, request: Request<Body>) -> R
                 body,
             )
         }
-        _ => failure(StatusCode::NOT_FOUND),
+        _ => error_response(StatusCode::NOT_FOUND),
     }
 }
 
@@ -212,13 +212,13 @@ fn list(
         .take(limit)
         .map(|(_, it)| it)
         .collect();
-    let left = all.count();
+    let remaining = all.count();
     let mut metadata = json!({ "resourceVersion": state.version.to_string() });
-    if left > 0 {
+    if remaining > 0 {
         metadata["continue"] = json!((skipped + items.len()).to_string());
-        metadata["remainingItemCount"] = json!(left);
+        metadata["remainingItemCount"] = json!(remaining);
     }
-    answer(
+    json_response(
         StatusCode::OK,
         &json!({ "kind": format!("{kind}List"), "apiVersion": version, "metadata": metadata, "items": items }),
     )
@@ -232,32 +232,32 @@ fn watch(
     namespace: Option<&str>,
     query: &BTreeMap<String, String>,
 ) -> Response {
-    let says = |name: &str| query.get(name).is_some_and(|value| value == "true");
-    let (initial, bookmarks) = (says("sendInitialEvents"), says("allowWatchBookmarks"));
+    let is_set = |name: &str| query.get(name).is_some_and(|value| value == "true");
+    let (initial, bookmarks) = (is_set("sendInitialEvents"), is_set("allowWatchBookmarks"));
     let from: Option<u64> = query.get("resourceVersion").and_then(|it| it.parse().ok());
     let (sender, receiver) = mpsc::unbounded_channel();
     let within = namespace.map(str::to_owned);
-    let of_this = move |plural: &str, object: &Value| {
+    let is_watched = move |plural: &str, object: &Value| {
         let namespaced = |wanted: &String| object["metadata"]["namespace"] == **wanted;
         plural == kind.0 && within.as_ref().is_none_or(namespaced)
     };
     let state = cluster.state.lock().unwrap();
-    if !initial && from.is_some_and(|from| from > 0 && from < state.compacted) {
-        return failure(StatusCode::GONE);
+    if !initial && from.is_some_and(|from| from > 0 && from < state.compacted_version) {
+        return error_response(StatusCode::GONE);
     }
     let mut events = cluster.events.subscribe();
     if initial {
         for ((plural, ..), object) in &state.objects {
-            if of_this(plural, object) {
-                let _ = sender.send(line("ADDED", object));
+            if is_watched(plural, object) {
+                let _ = sender.send(event_line("ADDED", object));
             }
         }
         let end = json!({ "k8s.io/initial-events-end": "true" });
-        let _ = sender.send(line("BOOKMARK", &bookmark(kind, state.version, end)));
+        let _ = sender.send(event_line("BOOKMARK", &bookmark_object(kind, state.version, end)));
     } else if let Some(from) = from {
         for event in state.log.iter().filter(|event| event.version > from) {
-            if of_this(&event.plural, &event.object) {
-                let _ = sender.send(line(event.kind, &event.object));
+            if is_watched(&event.plural, &event.object) {
+                let _ = sender.send(event_line(event.kind, &event.object));
             }
         }
     }
@@ -269,15 +269,15 @@ fn watch(
         loop {
             let sent = tokio::select! {
                 event = events.recv() => match event {
-                    Ok(event) if of_this(&event.plural, &event.object) => {
-                        sender.send(line(event.kind, &event.object))
+                    Ok(event) if is_watched(&event.plural, &event.object) => {
+                        sender.send(event_line(event.kind, &event.object))
                     }
                     Ok(_) => Ok(()),
                     Err(_) => break,
                 },
                 _ = ticks.tick(), if bookmarks => {
                     let version = cluster.state.lock().unwrap().version;
-                    sender.send(line("BOOKMARK", &bookmark(kind, version, json!({}))))
+                    sender.send(event_line("BOOKMARK", &bookmark_object(kind, version, json!({}))))
                 }
                 () = sender.closed() => break,
             };
@@ -296,13 +296,13 @@ fn watch(
         .unwrap()
 }
 
-fn bookmark((_, version, kind): Kind, resource_version: u64, annotations: Value) -> Value {
+fn bookmark_object((_, version, kind): Kind, resource_version: u64, annotations: Value) -> Value {
     let metadata =
         json!({ "resourceVersion": resource_version.to_string(), "annotations": annotations });
     json!({ "kind": kind, "apiVersion": version, "metadata": metadata })
 }
 
-fn line(kind: &str, object: &Value) -> Bytes {
+fn event_line(kind: &str, object: &Value) -> Bytes {
     format!("{}\n", json!({ "type": kind, "object": object })).into()
 }
 
@@ -317,21 +317,21 @@ fn write_status(
     content_type: &str,
     body: Bytes,
 ) -> Response {
-    let written = (path.to_owned(), content_type.to_owned(), body.clone());
+    let status_write = (path.to_owned(), content_type.to_owned(), body.clone());
     let key = (plural.to_owned(), namespace.to_owned(), name.to_owned());
     let object = {
         let mut state = cluster.state.lock().unwrap();
-        state.statuses.push(written);
+        state.statuses.push(status_write);
         state.objects.get(&key).cloned()
     };
     let Some(mut object) = object else {
-        return failure(StatusCode::NOT_FOUND);
+        return error_response(StatusCode::NOT_FOUND);
     };
     if let Ok(change) = serde_json::from_slice::<Value>(&body) {
         merge(&mut object["status"], &change["status"]);
-        cluster.change(plural.to_owned(), object.clone(), "MODIFIED");
+        cluster.record_change(plural.to_owned(), object.clone(), "MODIFIED");
     }
-    answer(StatusCode::OK, &object)
+    json_response(StatusCode::OK, &object)
 }
 
 fn merge(target: &mut Value, change: &Value) {
@@ -351,12 +351,12 @@ fn merge(target: &mut Value, change: &Value) {
     }
 }
 
-fn failure(status: StatusCode) -> Response {
+fn error_response(status: StatusCode) -> Response {
     let reason = match status {
         StatusCode::GONE => "Expired",
         _ => "NotFound",
     };
-    answer(
+    json_response(
         status,
         &json!({
             "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason,
@@ -365,7 +365,7 @@ fn failure(status: StatusCode) -> Response {
     )
 }
 
-fn answer(status: StatusCode, object: &Value) -> Response {
+fn json_response(status: StatusCode, object: &Value) -> Response {
     Response::builder()
         .status(status)
         .header("content-type", "application/json")
@@ -373,25 +373,25 @@ fn answer(status: StatusCode, object: &Value) -> Response {
         .unwrap()
 }
 
-fn plural(object: &Value) -> String {
+fn plural_of(object: &Value) -> String {
     let kind = KINDS.iter().find(|kind| object["kind"] == kind.2);
     kind.unwrap_or_else(|| panic!("{object}")).0.to_owned()
 }
 
 /// Converts YAML to JSON.
-pub fn json_of(yaml: &Yaml) -> Value {
+pub fn yaml_to_json(yaml: &Yaml) -> Value {
     match yaml {
         Yaml::Real(text) => json!(text.parse::<f64>().unwrap()),
         Yaml::Integer(number) => json!(number),
         Yaml::String(text) => json!(text),
         Yaml::Boolean(value) => json!(value),
-        Yaml::Array(items) => items.iter().map(json_of).collect(),
+        Yaml::Array(items) => items.iter().map(yaml_to_json).collect(),
         Yaml::Hash(pairs) => {
             let pairs = pairs.iter().map(|(key, value)| {
-                let key = json_of(key);
+                let key = yaml_to_json(key);
                 (
                     key.as_str().map_or(key.to_string(), str::to_owned),
-                    json_of(value),
+                    yaml_to_json(value),
                 )
             });
             Value::Object(pairs.collect())

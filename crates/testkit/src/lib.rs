@@ -3,7 +3,7 @@
 pub mod backend;
 pub mod cluster;
 pub mod curfew;
-pub mod deployed;
+pub mod deployment;
 pub mod fault_proxy;
 pub mod ingress_nginx;
 pub mod issuer;
@@ -26,13 +26,13 @@ use std::time::Duration;
 use ::curfew::clock::Stopwatch;
 
 /// Returns the root directory of the repository.
-pub fn root() -> PathBuf {
+pub fn repository_root() -> PathBuf {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
     crates.and_then(Path::parent).unwrap().to_owned()
 }
 
 /// Returns the path of the program `curfew` that Cargo built for the current test.
-pub fn program() -> PathBuf {
+pub fn program_path() -> PathBuf {
     // target/PROFILE/deps/TEST
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(Path::parent).unwrap();
@@ -55,7 +55,7 @@ pub fn free_port() -> u16 {
     }
 }
 
-pub const fn local(port: u16) -> SocketAddr {
+pub const fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), port)
 }
 
@@ -70,8 +70,8 @@ impl Listeners {
     /// Returns free addresses for a Curfew that starts later.
     pub fn free() -> Self {
         Self {
-            check: local(free_port()),
-            browser: local(free_port()),
+            check: loopback(free_port()),
+            browser: loopback(free_port()),
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::process::Command;
 
-use super::deployed::{Server, changed, deployed};
-use super::{Listeners, free_port, local};
+use super::deployment::{Server, replace_once, read_deploy_file};
+use super::{Listeners, free_port, loopback};
 
 pub struct Nginx {
     server: Server,
@@ -16,52 +16,52 @@ pub struct Nginx {
 impl Nginx {
     /// Starts NGINX with `deploy/nginx/curfew.conf`, in which only the addresses are changed.
     pub fn start(curfew: Listeners, application: SocketAddr) -> Self {
-        Self::changed(curfew, application, &[])
+        Self::start_with_replacements(curfew, application, &[])
     }
 
     /// Like [`start`](Self::start), with more replacements.
-    pub fn changed(
+    pub fn start_with_replacements(
         curfew: Listeners,
         application: SocketAddr,
-        replaced: &[(&str, String)],
+        replacements: &[(&str, String)],
     ) -> Self {
         Self::of(
-            &deployed("nginx/curfew.conf"),
+            &read_deploy_file("nginx/curfew.conf"),
             curfew,
             application,
-            replaced,
+            replacements,
         )
     }
 
     /// Like [`changed`](Self::changed), with the configuration `text` instead of `deploy/nginx/curfew.conf`.
-    pub fn of(
+    pub fn start_with_file(
         file: &str,
         curfew: Listeners,
         application: SocketAddr,
-        replaced: &[(&str, String)],
+        replacements: &[(&str, String)],
     ) -> Self {
-        let replaced: Vec<_> = [
+        let replacements: Vec<_> = [
             ("curfew:9180", curfew.check.to_string()),
             ("curfew:9183", curfew.browser.to_string()),
             ("application:3000", application.to_string()),
         ]
         .into_iter()
-        .chain(replaced.iter().cloned())
+        .chain(replacements.iter().cloned())
         .collect();
-        let text = changed(file, &replaced);
-        Self::with(&text, "")
+        let text = replace_once(file, &replacements);
+        Self::start_with_configuration(&text, "")
     }
 
     /// Starts NGINX with a configuration that listens on port 8080. `modules` contains the `load_module` lines.
-    pub fn with(text: &str, modules: &str) -> Self {
-        let (address, http2) = (local(free_port()), local(free_port()));
+    pub fn start_with_configuration(text: &str, modules: &str) -> Self {
+        let (address, http2) = (loopback(free_port()), loopback(free_port()));
         let listen = format!("listen {address};\n    listen {http2} http2;");
         let text = text.replace("listen 8080;", &listen);
         let server = Server::start(
             Command::new("nginx").args(["-p", ".", "-c", "nginx.conf", "-e", "error.log"]),
             &[
                 ("curfew.conf", &text),
-                ("nginx.conf", &format!("{modules}{MAIN}")),
+                ("nginx.conf", &format!("{modules}{MAIN_CONFIGURATION}")),
             ],
             &[address, http2],
         );
@@ -77,13 +77,13 @@ impl Nginx {
     }
 
     /// Returns the text of the error log.
-    pub fn errors(&self) -> String {
+    pub fn error_log(&self) -> String {
         self.server.read("error.log")
     }
 }
 
 /// The main configuration, like the `nginx.conf` of a distribution, which includes the files in `conf.d`.
-const MAIN: &str = "
+const MAIN_CONFIGURATION: &str = "
 daemon off;
 worker_processes 1;
 pid nginx.pid;

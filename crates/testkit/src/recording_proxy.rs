@@ -8,32 +8,32 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-type Bytes = Arc<Mutex<Vec<u8>>>;
+type SharedBytes = Arc<Mutex<Vec<u8>>>;
 
 pub struct RecordingProxy {
     pub address: SocketAddr,
-    asked: Bytes,
-    answered: Bytes,
+    request_bytes: SharedBytes,
+    response_bytes: SharedBytes,
     connections: JoinSet<()>,
 }
 
 impl RecordingProxy {
     /// Starts a proxy to `server`.
-    pub async fn to(server: SocketAddr) -> Self {
+    pub async fn start(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (asked, answered) = (Bytes::default(), Bytes::default());
-        let mut tap = Self {
+        let (request_bytes, response_bytes) = (SharedBytes::default(), SharedBytes::default());
+        let mut proxy = Self {
             address: listener.local_addr().unwrap(),
-            asked: Arc::clone(&asked),
-            answered: Arc::clone(&answered),
+            request_bytes: Arc::clone(&request_bytes),
+            response_bytes: Arc::clone(&response_bytes),
             connections: JoinSet::new(),
         };
-        tap.connections.spawn(async move {
-            let mut passing = JoinSet::new();
+        proxy.connections.spawn(async move {
+            let mut forward_tasks = JoinSet::new();
             loop {
                 let (client, _) = listener.accept().await.unwrap();
-                let (asked, answered) = (Arc::clone(&asked), Arc::clone(&answered));
-                passing.spawn(async move {
+                let (request_bytes, response_bytes) = (Arc::clone(&request_bytes), Arc::clone(&response_bytes));
+                forward_tasks.spawn(async move {
                     let Ok(server) = TcpStream::connect(server).await else {
                         return;
                     };
@@ -42,19 +42,19 @@ impl RecordingProxy {
                     let (from_client, to_client) = client.into_split();
                     let (from_server, to_server) = server.into_split();
                     tokio::join!(
-                        forward(from_client, to_server, asked),
-                        forward(from_server, to_client, answered),
+                        forward(from_client, to_server, request_bytes),
+                        forward(from_server, to_client, response_bytes),
                     );
                 });
             }
         });
-        tap
+        proxy
     }
 
     /// Returns the bytes that went to the server, and the bytes that came from it, since the last call.
     pub fn take(&self) -> (Vec<u8>, Vec<u8>) {
-        let take = |bytes: &Bytes| std::mem::take(&mut *bytes.lock().unwrap());
-        (take(&self.asked), take(&self.answered))
+        let take = |bytes: &SharedBytes| std::mem::take(&mut *bytes.lock().unwrap());
+        (take(&self.request_bytes), take(&self.response_bytes))
     }
 
     /// Closes all connections, and accepts no more.
@@ -63,10 +63,10 @@ impl RecordingProxy {
     }
 }
 
-async fn forward(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, seen: Bytes) {
+async fn forward(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, recorded: SharedBytes) {
     let mut buffer = vec![0; 65_536];
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
-        seen.lock().unwrap().extend_from_slice(&buffer[..count]);
+        recorded.lock().unwrap().extend_from_slice(&buffer[..count]);
         if to.write_all(&buffer[..count]).await.is_err() {
             break;
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use redis::IntoConnectionInfo;
 use tempfile::TempDir;
 
-use super::{free_port, freeze, local, signal, thaw, wait_for_listener};
+use super::{free_port, freeze, loopback, signal, thaw, wait_for_listener};
 
 /// The read and write timeout of commands that the tests send.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
@@ -23,16 +23,16 @@ pub struct RedisServer {
 
 impl RedisServer {
     pub fn start() -> Self {
-        Self::with(&[])
+        Self::start_with_options(&[])
     }
 
     /// Starts a Redis server with these additional options of `redis-server`.
-    pub fn with(options: &[&str]) -> Self {
-        Self::of(Path::new("redis-server"), options)
+    pub fn start_with_options(options: &[&str]) -> Self {
+        Self::start_program(Path::new("redis-server"), options)
     }
 
     /// Starts another program that accepts the options of `redis-server`, such as Valkey.
-    pub fn of(program: &Path, options: &[&str]) -> Self {
+    pub fn start_program(program: &Path, options: &[&str]) -> Self {
         let options = options.iter().map(|&option| option.to_owned()).collect();
         let mut server = Self {
             program: program.to_owned(),
@@ -61,7 +61,7 @@ impl RedisServer {
             .stdout(log)
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}", self.program.display()));
-        wait_for_listener(&mut process, local(self.port), String::new);
+        wait_for_listener(&mut process, loopback(self.port), String::new);
         self.process = Some(process);
     }
 
@@ -103,11 +103,11 @@ impl RedisServer {
 
     /// Returns the port for clients: the TLS port, if there is one.
     pub fn public_port(&self) -> u16 {
-        let place = self
+        let index = self
             .options
             .iter()
             .position(|option| option == "--tls-port");
-        place.map_or(self.port, |place| self.options[place + 1].parse().unwrap())
+        index.map_or(self.port, |index| self.options[index + 1].parse().unwrap())
     }
 
     pub fn url(&self) -> String {
@@ -134,8 +134,8 @@ impl RedisServer {
 pub fn command<T: redis::FromRedisValue>(url: &str, words: &[&[u8]]) -> redis::RedisResult<T> {
     // The timeouts apply to every command: without a password, the client sends nothing before they are set.
     let info = url.into_connection_info()?;
-    let quiet = info.redis_settings().clone().set_skip_set_lib_name();
-    let client = redis::Client::open(info.set_redis_settings(quiet))?;
+    let settings = info.redis_settings().clone().set_skip_set_lib_name();
+    let client = redis::Client::open(info.set_redis_settings(settings))?;
     let mut connection = client.get_connection_with_timeout(COMMAND_TIMEOUT)?;
     connection.set_read_timeout(Some(COMMAND_TIMEOUT))?;
     let mut command = redis::Cmd::new();

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::redis::{RedisServer, command, fact};
 use super::tls::Certificates;
-use super::{eventually, free_port, local, wait_for_listener};
+use super::{eventually, free_port, loopback, wait_for_listener};
 
 /// The name of the primary in the sentinels' configuration.
 const PRIMARY_NAME: &str = "main";
@@ -31,24 +31,24 @@ impl SentinelGroup {
     }
 
     /// Like [`start`](Self::start), with TLS between all servers.
-    pub async fn over_tls(certificates: &Certificates) -> Self {
+    pub async fn start_with_tls(certificates: &Certificates) -> Self {
         Self::start_with(Some(certificates)).await
     }
 
     async fn start_with(certificates: Option<&Certificates>) -> Self {
-        let server = |follow: &[&str]| {
-            let mut options = follow.iter().map(|&word| word.to_owned()).collect();
+        let server = |replica_options: &[&str]| {
+            let mut options = replica_options.iter().map(|&word| word.to_owned()).collect();
             if let Some(certificates) = certificates {
                 options = [options, certificates.redis_options()].concat();
                 options.extend(["--tls-replication", "yes"].map(str::to_owned));
             }
             let options: Vec<&str> = options.iter().map(String::as_str).collect();
-            RedisServer::with(&options)
+            RedisServer::start_with_options(&options)
         };
         let primary = server(&[]);
         let port = primary.public_port().to_string();
-        let follow = ["--replicaof", "127.0.0.1", &port];
-        let servers = vec![primary, server(&follow), server(&follow)];
+        let replica_options = ["--replicaof", "127.0.0.1", &port];
+        let servers = vec![primary, server(&replica_options), server(&replica_options)];
         // A sentinel that finds no Redis replicas at its start searches for them again only after ten seconds.
         eventually("both replicas follow the primary", async || {
             let online = |replica: &str| fact(&servers[0], replica).contains("state=online");
@@ -79,25 +79,25 @@ impl SentinelGroup {
             let mut words = vec!["ACL", "SETUSER", user, "on", &password];
             words.extend(rights.split_whitespace());
             let words: Vec<&[u8]> = words.into_iter().map(str::as_bytes).collect();
-            sentinel.ask::<()>(&words).unwrap();
+            sentinel.query::<()>(&words).unwrap();
         }
     }
 
     /// Returns the port of the primary, if all sentinels agree.
-    fn agreed_primary(&self) -> Option<u16> {
+    fn agreed_primary_port(&self) -> Option<u16> {
         let ports: Vec<Option<u16>> = self
             .sentinels
             .iter()
-            .map(|sentinel| sentinel.primary())
+            .map(|sentinel| sentinel.primary_port())
             .collect();
         let first = *ports.first()?;
         ports.iter().all(|port| *port == first).then_some(first)?
     }
 
     /// Returns the index of the current primary among the servers.
-    pub fn primary(&self) -> usize {
+    pub fn primary_index(&self) -> usize {
         let port = self
-            .agreed_primary()
+            .agreed_primary_port()
             .expect("all sentinels should name the same primary");
         self.index_of(port)
     }
@@ -112,7 +112,7 @@ impl SentinelGroup {
     /// Waits until one server is the primary, the two others replicate from it, and all sentinels know them.
     pub async fn wait_until_stable(&self) {
         eventually("all agree", async || {
-            let Some(port) = self.agreed_primary() else {
+            let Some(port) = self.agreed_primary_port() else {
                 return false;
             };
             let primary = &self.servers[self.index_of(port)];
@@ -120,7 +120,7 @@ impl SentinelGroup {
             fact(primary, "role") == "master"
                 && online("slave0")
                 && online("slave1")
-                && self.sentinels.iter().all(Sentinel::knows_all)
+                && self.sentinels.iter().all(Sentinel::knows_all_servers)
         })
         .await;
     }
@@ -128,7 +128,7 @@ impl SentinelGroup {
     /// Waits until a server other than `before` is the primary.
     pub async fn wait_for_fail_over(&self, before: usize) {
         eventually("another primary", async || {
-            let now = self.agreed_primary().map(|port| self.index_of(port));
+            let now = self.agreed_primary_port().map(|port| self.index_of(port));
             now.is_some_and(|now| now != before && fact(&self.servers[now], "role") == "master")
         })
         .await;
@@ -159,7 +159,7 @@ impl Sentinel {
             .stdout(Stdio::null())
             .spawn()
             .expect("redis-server should be installed");
-        wait_for_listener(&mut process, local(port), String::new);
+        wait_for_listener(&mut process, loopback(port), String::new);
         Self {
             process,
             port,
@@ -168,25 +168,25 @@ impl Sentinel {
         }
     }
 
-    fn ask<T: redis::FromRedisValue>(&self, words: &[&[u8]]) -> Option<T> {
+    fn query<T: redis::FromRedisValue>(&self, words: &[&[u8]]) -> Option<T> {
         command(&format!("redis://127.0.0.1:{}/", self.port), words).ok()
     }
 
-    fn primary(&self) -> Option<u16> {
+    fn primary_port(&self) -> Option<u16> {
         let name = PRIMARY_NAME.as_bytes();
         let words: &[&[u8]] = &[b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", name];
-        let address: (String, String) = self.ask(words)?;
+        let address: (String, String) = self.query(words)?;
         address.1.parse().ok()
     }
 
     /// Returns whether the sentinel knows both replicas and both other sentinels.
-    fn knows_all(&self) -> bool {
+    fn knows_all_servers(&self) -> bool {
         let words: &[&[u8]] = &[b"SENTINEL", b"MASTER", PRIMARY_NAME.as_bytes()];
-        let facts: Option<std::collections::HashMap<String, String>> = self.ask(words);
-        facts.is_some_and(|facts| {
-            facts["num-slaves"] == "2"
-                && facts["num-other-sentinels"] == "2"
-                && facts["flags"] == "master"
+        let fields: Option<std::collections::HashMap<String, String>> = self.query(words);
+        fields.is_some_and(|fields| {
+            fields["num-slaves"] == "2"
+                && fields["num-other-sentinels"] == "2"
+                && fields["flags"] == "master"
         })
     }
 }

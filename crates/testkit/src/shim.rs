@@ -13,23 +13,23 @@ pub struct Shim {
 }
 
 impl Shim {
-    pub async fn start(check: SocketAddr) -> Self {
+    pub async fn start(check_address: SocketAddr) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let router = Router::new().fallback(ask).with_state(check);
+        let router = Router::new().fallback(forward_check).with_state(check_address);
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { address }
     }
 }
 
-async fn ask(State(check): State<SocketAddr>, request: Request) -> Response {
-    let mut asking = super::curfew::client().get(format!("http://{check}/auth-request"));
+async fn forward_check(State(check_address): State<SocketAddr>, request: Request) -> Response {
+    let mut check_request = super::curfew::client().get(format!("http://{check_address}/auth-request"));
     for (name, value) in request.headers() {
         if !["x-forwarded-method", "x-forwarded-uri", "host"].contains(&name.as_str()) {
-            asking = asking.header(name, value);
+            check_request = check_request.header(name, value);
         }
     }
-    let answer = asking.send().await.unwrap();
+    let answer = check_request.send().await.unwrap();
     let mut response = Response::builder().status(answer.status());
     for (name, value) in answer.headers() {
         response = response.header(name, value);

@@ -6,7 +6,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
 /// Installs the TLS provider that the program uses.
-pub fn install() {
+pub fn install_provider() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
@@ -42,7 +42,7 @@ impl Certificates {
         self.directory.path().join(name)
     }
 
-    pub fn text(&self, name: &str) -> String {
+    pub fn path_string(&self, name: &str) -> String {
         self.path(name).to_str().unwrap().to_owned()
     }
 
@@ -54,11 +54,11 @@ impl Certificates {
             "--tls-port",
             &port,
             "--tls-cert-file",
-            &self.text("server.pem"),
+            &self.path_string("server.pem"),
             "--tls-key-file",
-            &self.text("server.key"),
+            &self.path_string("server.key"),
             "--tls-ca-cert-file",
-            &self.text("ca.pem"),
+            &self.path_string("ca.pem"),
             "--tls-auth-clients",
             "yes",
         ];

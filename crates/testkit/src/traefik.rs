@@ -3,27 +3,27 @@
 use std::net::SocketAddr;
 use std::process::Command;
 
-use super::deployed::{Server, changed, deployed, installed};
-use super::{Listeners, free_port, local};
+use super::deployment::{Server, replace_once, read_deploy_file, installed_path};
+use super::{Listeners, free_port, loopback};
 
 /// Starts Traefik with the files of `deploy/traefik`, in which only the addresses and the path of the check are
 /// changed. `path` is the new path of the check.
 pub fn start(curfew: Listeners, path: &str, application: SocketAddr) -> (SocketAddr, Server) {
-    let files = ["traefik.yaml", "curfew.yaml"].map(|name| deployed(&format!("traefik/{name}")));
+    let files = ["traefik.yaml", "curfew.yaml"].map(|name| read_deploy_file(&format!("traefik/{name}")));
     with(&files, curfew, path, application)
 }
 
 /// Like [`start`], with other texts for the static and the dynamic configuration.
-pub fn with(
-    [own, dynamic]: &[String; 2],
+pub fn start_with_files(
+    [static_configuration, dynamic_configuration]: &[String; 2],
     curfew: Listeners,
     path: &str,
     application: SocketAddr,
 ) -> (SocketAddr, Server) {
-    let address = local(free_port());
-    let own = changed(own, &[("address: :8080", format!("address: {address}"))]);
-    let dynamic = changed(
-        dynamic,
+    let address = loopback(free_port());
+    let static_configuration = replace_once(static_configuration, &[("address: :8080", format!("address: {address}"))]);
+    let dynamic_configuration = replace_once(
+        dynamic_configuration,
         &[
             (
                 "address: http://curfew:9180/forward-auth",
@@ -37,8 +37,8 @@ pub fn with(
         ],
     );
     let server = Server::start(
-        Command::new(installed("bin/traefik")).arg("--configFile=traefik.yaml"),
-        &[("traefik.yaml", &own), ("curfew.yaml", &dynamic)],
+        Command::new(installed_path("bin/traefik")).arg("--configFile=traefik.yaml"),
+        &[("traefik.yaml", &static_configuration), ("curfew.yaml", &dynamic_configuration)],
         &[address],
     );
     (address, server)

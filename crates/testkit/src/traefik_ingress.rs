@@ -5,13 +5,13 @@ use std::process::Command;
 
 use serde_json::json;
 
-use super::deployed::{Server, deployed, installed};
-use super::kube_api::{KubeApi, json_of};
-use super::{Listeners, free_port, local};
+use super::deployment::{Server, read_deploy_file, installed_path};
+use super::kube_api::{KubeApi, yaml_to_json};
+use super::{Listeners, free_port, loopback};
 
 /// Returns the command-line flags of Traefik, from the comments of the file in `deploy/`.
-fn flags() -> Vec<String> {
-    let file = deployed("traefik/ingress-nginx.yaml");
+fn documented_flags() -> Vec<String> {
+    let file = read_deploy_file("traefik/ingress-nginx.yaml");
     let flags = file.lines().filter_map(|line| line.strip_prefix("#   --"));
     flags.map(|flag| format!("--{flag}")).collect()
 }
@@ -24,11 +24,11 @@ pub fn start(
     path: &str,
     backends: &[(&str, SocketAddr)],
 ) -> (SocketAddr, Server) {
-    let address = local(free_port());
+    let address = loopback(free_port());
     let url = "http://curfew.curfew.svc.cluster.local:9180/forward-auth";
     let manifest = manifest.replace(url, &format!("http://{}{path}", curfew.check));
-    let api = api(&manifest, curfew, backends);
-    let mut arguments: Vec<String> = flags();
+    let api = start_api(&manifest, curfew, backends);
+    let mut arguments: Vec<String> = documented_flags();
     let middlewares = arguments
         .iter_mut()
         .find(|it| it.contains("file.filename="));
@@ -38,19 +38,19 @@ pub fn start(
         "--providers.kubernetesIngressNGINX.endpoint=http://{api}"
     ));
     let server = Server::start(
-        Command::new(installed("bin/traefik"))
+        Command::new(installed_path("bin/traefik"))
             .args(arguments)
             .env_remove("KUBECONFIG")
             .env_remove("KUBERNETES_SERVICE_HOST")
             .env_remove("KUBERNETES_SERVICE_PORT"),
-        &[("no-identity.yaml", &no_identity(&manifest))],
+        &[("no-identity.yaml", &middleware_file(&manifest))],
         &[address],
     );
     (address, server)
 }
 
 /// Starts the API server on its own thread, because Traefik calls it while the test waits for Traefik.
-fn api(manifest: &str, curfew: Listeners, backends: &[(&str, SocketAddr)]) -> SocketAddr {
+fn start_api(manifest: &str, curfew: Listeners, backends: &[(&str, SocketAddr)]) -> SocketAddr {
     let objects = manifest.to_owned();
     let mut services: Vec<(String, String, u16, SocketAddr)> = backends
         .iter()
@@ -99,11 +99,11 @@ fn api(manifest: &str, curfew: Listeners, backends: &[(&str, SocketAddr)]) -> So
 }
 
 /// Returns the text of the configuration file that defines the middleware. The text is in a ConfigMap of `manifest`.
-fn no_identity(manifest: &str) -> String {
+fn middleware_file(manifest: &str) -> String {
     let documents = yaml_rust2::YamlLoader::load_from_str(manifest).unwrap();
     let mut maps = documents
         .iter()
-        .map(json_of)
+        .map(yaml_to_json)
         .filter(|it| it["kind"] == "ConfigMap");
     let map = maps
         .find(|it| it["metadata"]["name"] == "no-identity")

@@ -12,7 +12,7 @@ const CONFIRMING_REPLICAS: u16 = 1;
 pub async fn killed(record: &Arc<Record>, pace: Pace) {
     let mut cluster = Cluster::start().await;
     let stage = Stage::with(&cluster.url(), record, pace, CONFIRMING_REPLICAS).await;
-    let primary = cluster.timekeeper();
+    let primary = cluster.clock_primary_index();
     cluster.servers[primary].kill();
     record.begin_recovery("a primary is killed");
     cluster.wait_for_fail_over(primary).await;
@@ -28,7 +28,7 @@ pub async fn killed(record: &Arc<Record>, pace: Pace) {
 pub async fn hangs(record: &Arc<Record>, pace: Pace) {
     let cluster = Cluster::start().await;
     let stage = Stage::with(&cluster.url(), record, pace, CONFIRMING_REPLICAS).await;
-    let primary = cluster.timekeeper();
+    let primary = cluster.clock_primary_index();
     cluster.servers[primary].freeze();
     record.begin_recovery("a primary hangs");
     cluster.wait_for_fail_over(primary).await;

@@ -7,7 +7,7 @@ use crate::record::Record;
 use crate::runner::Pace;
 use crate::stage::Stage;
 use crate::support::fault_proxy::{Fault, FaultProxy};
-use crate::support::local;
+use crate::support::loopback;
 use crate::support::redis::RedisServer;
 
 const FAULTS: [(&str, Fault, &str); 5] = [
@@ -28,13 +28,13 @@ const FAULTS: [(&str, Fault, &str); 5] = [
 
 pub async fn bad(record: &Arc<Record>, pace: Pace) {
     let server = RedisServer::start();
-    let way = FaultProxy::to(local(server.port)).await;
+    let way = FaultProxy::start(loopback(server.port)).await;
     let stage = Stage::start(&way.url(), record, pace).await;
     for (begins, fault, ends) in FAULTS {
-        way.set(fault);
+        way.set_fault(fault);
         record.begin_fault(begins);
         stage.pause(1.2).await;
-        way.set(Fault::None);
+        way.set_fault(Fault::None);
         record.begin_recovery(ends);
         stage.pause(1.2).await;
     }

@@ -11,7 +11,7 @@ use crate::support::sentinel::SentinelGroup;
 pub async fn killed(record: &Arc<Record>, pace: Pace) {
     let mut group = SentinelGroup::start().await;
     let stage = Stage::with(&group.url(), record, pace, 2).await;
-    let primary = group.primary();
+    let primary = group.primary_index();
     group.servers[primary].kill();
     record.begin_recovery("the primary is killed");
     group.wait_for_fail_over(primary).await;
@@ -29,7 +29,7 @@ pub async fn killed(record: &Arc<Record>, pace: Pace) {
 pub async fn hangs(record: &Arc<Record>, pace: Pace) {
     let group = SentinelGroup::start().await;
     let stage = Stage::with(&group.url(), record, pace, 1).await;
-    let primary = group.primary();
+    let primary = group.primary_index();
     group.servers[primary].freeze();
     record.begin_recovery("the primary hangs");
     group.wait_for_fail_over(primary).await;

@@ -11,7 +11,7 @@ use crate::support::redis::RedisServer;
 
 /// Redis writes each change to disk before it answers, so it restarts with all data.
 pub async fn killed(record: &Arc<Record>, pace: Pace) {
-    let mut server = RedisServer::with(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let mut server = RedisServer::start_with_options(&["--appendonly", "yes", "--appendfsync", "always"]);
     let stage = Stage::start(&server.url(), record, pace).await;
     server.kill();
     record.begin_recovery("redis is killed");
@@ -35,7 +35,7 @@ pub async fn hangs(record: &Arc<Record>, pace: Pace) {
 
 /// When Redis is full, sign-ins fail. Sessions can still be checked and ended.
 pub async fn full(record: &Arc<Record>, pace: Pace) {
-    let server = RedisServer::with(&["--maxmemory-policy", "noeviction"]);
+    let server = RedisServer::start_with_options(&["--maxmemory-policy", "noeviction"]);
     let stage = Stage::start(&server.url(), record, pace).await;
     let mut sessions = Vec::new();
     for number in 0..10 {

@@ -1,10 +1,10 @@
 use serde_json::Value;
 
 use crate::bench::Bench;
-use crate::support::curfew::SignedIn;
+use crate::support::curfew::CreatedSession;
 
 /// Asserts that requests for `/.curfew/` reach the browser listener without a check.
-pub async fn endpoints(bench: &Bench, session: &SignedIn) {
+pub async fn endpoints(bench: &Bench, session: &CreatedSession) {
     let before = checks(bench).await;
     let answer = bench.get(session, "/.curfew/session").await;
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -18,7 +18,7 @@ pub async fn endpoints(bench: &Bench, session: &SignedIn) {
 
 /// Returns the number of checks that Curfew has answered.
 pub async fn checks(bench: &Bench) -> u64 {
-    let (_, text) = bench.curfew.ops("/metrics").await;
+    let (_, text) = bench.curfew.get_ops("/metrics").await;
     let lines = text.lines();
     let counts = lines.filter(|line| line.starts_with("curfew_checks_total{"));
     counts

@@ -1,6 +1,6 @@
 use super::{ESCAPED, FRAME, NAVIGATION, SCRIPT, TARGET};
 use crate::bench::{Answer, Bench, SIGN_IN};
-use crate::support::curfew::SignedIn;
+use crate::support::curfew::CreatedSession;
 
 /// Asserts that the answer is 401 without a redirect, or a redirect if the proxy itself redirects every denied
 /// client.
@@ -31,7 +31,7 @@ pub fn assert_redirected(bench: &Bench, answer: &Answer, escaped: &str, reason: 
 }
 
 /// Asserts that scripts and frames get 401, people without the group get 403, and a public path needs no session.
-pub async fn denials(bench: &Bench, session: &SignedIn) {
+pub async fn denials(bench: &Bench, session: &CreatedSession) {
     let answer = bench.send("GET", TARGET, SCRIPT).await;
     assert_denied(bench, "GET", &answer, ESCAPED);
     let answer = bench.send("GET", TARGET, NAVIGATION).await;

@@ -1,7 +1,7 @@
 use super::denial::{assert_denied, assert_redirected};
 use super::{ESCAPED, NAVIGATION, TARGET};
 use crate::bench::{Bench, Lines};
-use crate::support::curfew::SignedIn;
+use crate::support::curfew::CreatedSession;
 
 /// Headers with which a client claims the public path, a public host or a passive method.
 const FORGED_INPUTS: &Lines<'static> = &[
@@ -21,7 +21,7 @@ const FORGED_INPUTS: &Lines<'static> = &[
 
 /// Asserts that the proxy replaces identity headers of the client in every spelling, and that the client cannot
 /// remove Curfew's headers with `Connection`.
-pub async fn identity(bench: &Bench, session: &SignedIn) {
+pub async fn identity(bench: &Bench, session: &CreatedSession) {
     let names = &bench.snippet.names;
     let cookie = session.cookie();
     let spelled = names.spellings();
@@ -40,7 +40,7 @@ pub async fn identity(bench: &Bench, session: &SignedIn) {
 }
 
 /// Asserts that a client cannot change the router input of the check.
-pub async fn originals(bench: &Bench, session: &SignedIn) {
+pub async fn originals(bench: &Bench, session: &CreatedSession) {
     let answer = bench.send("GET", "/private", FORGED_INPUTS).await;
     assert_denied(bench, "GET", &answer, "%2Fprivate");
     let lines = [NAVIGATION, FORGED_INPUTS].concat();

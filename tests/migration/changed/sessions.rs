@@ -3,11 +3,11 @@ use bytes::Bytes;
 use super::denial::{assert_denied, assert_redirected};
 use super::{ESCAPED, NAVIGATION, TARGET};
 use crate::bench::Bench;
-use crate::support::curfew::SignedIn;
+use crate::support::curfew::CreatedSession;
 use crate::support::eventually;
 
 /// Asserts that the application receives the unchanged request and the identity of the session.
-pub async fn live(bench: &Bench, session: &SignedIn) {
+pub async fn live(bench: &Bench, session: &CreatedSession) {
     let answer = bench.get(session, TARGET).await;
     assert_eq!(answer.header("set-cookie"), "app=1; Path=/");
     let seen = bench.assert_allowed(&answer);
@@ -16,7 +16,7 @@ pub async fn live(bench: &Bench, session: &SignedIn) {
 }
 
 /// Asserts that request bodies arrive complete, with a content length and in chunks.
-pub async fn bodies(bench: &Bench, session: &SignedIn) {
+pub async fn bodies(bench: &Bench, session: &CreatedSession) {
     let body = format!(r#"{{"long":"{}"}}"#, "x".repeat(200_000));
     let cookie = session.cookie();
     let lines = [("cookie", &*cookie), ("content-type", "application/json")];
@@ -25,7 +25,7 @@ pub async fn bodies(bench: &Bench, session: &SignedIn) {
         .send_body("POST", "/post", &lines, bytes.clone())
         .await;
     let seen = bench.assert_allowed(&answer);
-    assert_eq!(seen.all("content-type"), ["application/json"]);
+    assert_eq!(seen.header_values("content-type"), ["application/json"]);
     assert_eq!(seen.body, body);
     let answer = bench.send_body("POST", "/post", &lines[1..], bytes).await;
     assert_denied(bench, "POST", &answer, "%2Fpost");
@@ -54,7 +54,7 @@ pub async fn ended(bench: &Bench) {
 }
 
 /// Stops Curfew, and asserts that every request is denied.
-pub async fn without_curfew(bench: &Bench, session: &SignedIn) {
+pub async fn without_curfew(bench: &Bench, session: &CreatedSession) {
     bench.curfew.signal("KILL");
     eventually("Curfew is down", async || {
         tokio::net::TcpStream::connect(bench.curfew.check)

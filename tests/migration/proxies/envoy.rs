@@ -1,14 +1,14 @@
 use super::{Proxy, Running};
 use crate::bench::Upstreams;
 use crate::snippet::replaced;
-use crate::support::deployed::Server;
-use crate::support::{free_port, local};
+use crate::support::deployment::Server;
+use crate::support::{free_port, loopback};
 
 /// The text between the address and the port of an Envoy cluster.
 pub const PORT: &str = "\n                      port_value: ";
 
 pub fn envoy(text: &str, upstreams: &Upstreams) -> Proxy {
-    let address = local(free_port());
+    let address = loopback(free_port());
     let listener = "address: '0.0.0.0'\n          port_value: 8443";
     let own = format!(
         "address: '127.0.0.1'\n          port_value: {}",

@@ -4,8 +4,8 @@ use std::process::Command;
 use super::{Proxy, with_addresses};
 use crate::bench::Upstreams;
 use crate::snippet::replaced;
-use crate::support::deployed::installed;
-use crate::support::{free_port, local};
+use crate::support::deployment::installed_path;
+use crate::support::{free_port, loopback};
 
 /// Starts HAProxy 2.6, the version of Debian.
 pub fn haproxy_2_6(text: &str, upstreams: &Upstreams) -> Proxy {
@@ -14,14 +14,14 @@ pub fn haproxy_2_6(text: &str, upstreams: &Upstreams) -> Proxy {
 
 /// Starts HAProxy 2.8.
 pub fn haproxy_2_8(text: &str, upstreams: &Upstreams) -> Proxy {
-    haproxy(&installed("haproxy"), text, upstreams)
+    haproxy(&installed_path("haproxy"), text, upstreams)
 }
 
 /// Starts HAProxy with the script of haproxy-ingress. The script's action `auth-intercept` is the same as in
 /// haproxy-auth-request.
 fn haproxy(program: &Path, text: &str, upstreams: &Upstreams) -> Proxy {
-    let address = local(free_port());
-    let folder = installed("haproxy-ingress");
+    let address = loopback(free_port());
+    let folder = installed_path("haproxy-ingress");
     let lua = folder.to_str().unwrap();
     let text = replaced(
         &with_addresses(text, upstreams),

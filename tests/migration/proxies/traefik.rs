@@ -2,12 +2,12 @@ use std::process::Command;
 
 use super::{Proxy, with_addresses};
 use crate::bench::Upstreams;
-use crate::support::deployed::installed;
-use crate::support::{free_port, local};
+use crate::support::deployment::installed_path;
+use crate::support::{free_port, loopback};
 
 /// Starts Traefik with a file for its file provider. A comment in the snippet names the static configuration.
 pub fn traefik(text: &str, upstreams: &Upstreams) -> Proxy {
-    let address = local(free_port());
+    let address = loopback(free_port());
     let alias = match text.contains("aliasHeadersStrategy: delete") {
         true => "    http:\n      aliasHeadersStrategy: delete\n",
         false => "",
@@ -25,7 +25,7 @@ pub fn traefik(text: &str, upstreams: &Upstreams) -> Proxy {
         .replacen("  services:\n", &service, 1);
     Proxy::start(
         address,
-        Command::new(installed("bin/traefik")).arg("--configFile=traefik.yaml"),
+        Command::new(installed_path("bin/traefik")).arg("--configFile=traefik.yaml"),
         &[("traefik.yaml", &own), ("dynamic.yaml", &dynamic)],
     )
 }

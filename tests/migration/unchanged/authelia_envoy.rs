@@ -5,7 +5,7 @@ use std::process::Command;
 use super::*;
 use crate::proxies::PORT;
 use crate::snippet::{AUTHELIA_ENVOY, replaced};
-use crate::support::deployed::installed;
+use crate::support::deployment::installed_path;
 
 /// The second list of headers in the file. Current versions of Envoy reject it.
 const SECOND_LIST: &str = "                          allowed_headers:
@@ -41,7 +41,7 @@ fn the_documented_file_does_not_load() {
     let documented = AUTHELIA_ENVOY.unchanged();
     let loads = |text: &str| {
         std::fs::write(&path, text).unwrap();
-        let mut command = Command::new(installed("envoy"));
+        let mut command = Command::new(installed_path("envoy"));
         let output = command
             .args(["--mode", "validate", "--config-path"])
             .arg(&path)

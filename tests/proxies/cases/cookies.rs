@@ -33,7 +33,7 @@ pub async fn denials_keep_cookies(bench: &mut Bench) {
     let page = "/.curfew/signed-out?reason=idle_timeout";
     let answer = bench.send("GET", page, &navigation).await;
     let cleared = "__Host-session=; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=0";
-    assert_eq!(answer.all("set-cookie"), [cleared]);
+    assert_eq!(answer.header_values("set-cookie"), [cleared]);
 }
 
 /// A browser with ambiguous cookies is redirected to a page that clears them.
@@ -59,7 +59,7 @@ pub async fn ambiguous_cookies_are_cleared(bench: &mut Bench) {
     let answer = bench.send("GET", &target, &lines).await;
     assert_eq!(answer.status, 303, "{answer:?}");
     assert_eq!(answer.one("location"), Some("/a%2Fb?c=d"));
-    let cookies = answer.all("set-cookie");
+    let cookies = answer.header_values("set-cookie");
     let cleared = "__Host-session=; HttpOnly; Secure; Path=/; Max-Age=0";
     assert!(cookies.contains(&cleared), "{cookies:?}");
     // A cookie that could not be cleared causes no redirect loop.
@@ -71,7 +71,7 @@ pub async fn ambiguous_cookies_are_cleared(bench: &mut Bench) {
 }
 
 fn assert_set(answer: &Answer, cookie: &str) {
-    let cookies = answer.all("set-cookie");
+    let cookies = answer.header_values("set-cookie");
     assert!(cookies.contains(&"app=1; Path=/"), "{cookies:?}");
     let found = cookies.contains(&cookie);
     assert!(found, "the cookie of the service is lost: {cookies:?}");
@@ -108,7 +108,7 @@ pub async fn application_cookies_unchanged(bench: &mut Bench) {
         let answer = bench.get(&session, path).await;
         assert_eq!(answer.status, status);
         let cookies = ["app=1; Path=/", "cart=2; Path=/; HttpOnly"];
-        assert_eq!(answer.all("set-cookie"), cookies);
+        assert_eq!(answer.header_values("set-cookie"), cookies);
         bench.backend.take_one();
     }
 }
@@ -155,5 +155,5 @@ pub async fn cookie_crumbs(bench: &mut Bench) {
     let seen = bench.assert_allowed(&answer, "alice");
     // The application receives all cookies.
     let whole = format!("a=1; {alice}; b=2");
-    assert_eq!(seen.all("cookie").join("; "), whole);
+    assert_eq!(seen.header_values("cookie").join("; "), whole);
 }

@@ -186,7 +186,7 @@ pub async fn unknown_host_denied(bench: &mut Bench) {
         }
     }
     bench.assert_allowed(&bench.get(&session, "/").await, "alice");
-    let (_, metrics) = bench.curfew.ops("/metrics").await;
+    let (_, metrics) = bench.curfew.get_ops("/metrics").await;
     assert!(metrics.contains("verdict=\"unknown_host\""), "{metrics}");
 }
 

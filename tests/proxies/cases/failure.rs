@@ -37,7 +37,7 @@ pub async fn redis_down(bench: &mut Bench) {
         }
         give_back(&mut bench.redis);
         eventually("Curfew is ready again", async || {
-            bench.curfew.ops("/readyz").await.0 == 200
+            bench.curfew.get_ops("/readyz").await.0 == 200
         })
         .await;
         bench.assert_allowed(&bench.get(&session, "/").await, "alice");

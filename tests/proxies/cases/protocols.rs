@@ -30,7 +30,7 @@ pub async fn web_socket(bench: &mut Bench) {
     let answer = until(&mut stream, "\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
     let seen = bench.backend.take_one();
-    assert_eq!(seen.all("x-session-user"), ["alice"]);
+    assert_eq!(seen.header_values("x-session-user"), ["alice"]);
     let (_, checked) = bench.tap.take();
     assert!(!String::from_utf8_lossy(&checked).contains(" 101 "));
     for said in ["one", "two"] {
@@ -73,7 +73,7 @@ pub async fn event_stream(bench: &mut Bench) {
     let answer = until(&mut stream, "data: 1\n\n").await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     // The backend writes the second event after the client has read the first.
-    bench.backend.next_event();
+    bench.backend.send_second_event();
     until(&mut stream, "data: 2\n\n").await;
     bench.backend.take_one();
     let answer = bench

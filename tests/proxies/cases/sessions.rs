@@ -8,12 +8,12 @@ pub async fn live_session(bench: &mut Bench) {
     let answer = bench.get(&session, "/page?x=1").await;
     let seen = bench.assert_allowed(&answer, "alice");
     assert_eq!(seen.uri.to_string(), "/page?x=1");
-    assert_eq!(seen.all("host"), ["app.example.com"]);
+    assert_eq!(seen.header_values("host"), ["app.example.com"]);
     assert_eq!(answer.body, BODY);
-    assert_eq!(seen.all("x-session-groups"), ["staff,admin"]);
-    assert_eq!(seen.all("x-session-email"), ["alice@example.com"]);
-    assert_eq!(seen.all("x-session-id"), [&session.id]);
-    assert_eq!(seen.all("x-session-policy"), ["default"]);
+    assert_eq!(seen.header_values("x-session-groups"), ["staff,admin"]);
+    assert_eq!(seen.header_values("x-session-email"), ["alice@example.com"]);
+    assert_eq!(seen.header_values("x-session-id"), [&session.id]);
+    assert_eq!(seen.header_values("x-session-policy"), ["default"]);
     let answer = bench.get(&session, "/teapot").await;
     assert_eq!((answer.status, &*answer.body), (418, BODY));
     bench.backend.take_one();
@@ -108,7 +108,7 @@ pub async fn other_policy(bench: &mut Bench) {
             ("sec-fetch-dest", dest),
         ];
         bench.assert_allowed(&bench.send("GET", "/", &lines).await, "alice");
-        let remaining = bench.curfew.show(&session).await["idle_remaining"].clone();
+        let remaining = bench.curfew.fetch_session(&session).await["idle_remaining"].clone();
         assert_eq!(remaining.as_u64().unwrap() > 8 * 60, counts, "{dest}");
     }
 }

@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::bench::Bench;
-use crate::support::curfew::SignedIn;
+use crate::support::curfew::CreatedSession;
 
 pub async fn every_request_is_checked(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
@@ -44,7 +44,7 @@ pub async fn json_post(bench: &mut Bench) {
         .send_body("POST", "/", &lines, Bytes::from(body.clone()))
         .await;
     let seen = bench.assert_allowed(&answer, "alice");
-    assert_eq!(seen.all("content-type"), ["application/json"]);
+    assert_eq!(seen.header_values("content-type"), ["application/json"]);
     assert_eq!(seen.body, body);
     let length = seen
         .headers
@@ -77,8 +77,8 @@ pub async fn methods(bench: &mut Bench) {
         let lines = conditions;
         let seen = bench.assert_allowed(&bench.send(method, "/", &lines).await, "alice");
         assert_eq!(seen.method.as_str(), method);
-        assert_eq!(seen.all("if-none-match"), ["*"]);
-        assert_eq!(seen.all("range"), ["bytes=0-0"]);
+        assert_eq!(seen.header_values("if-none-match"), ["*"]);
+        assert_eq!(seen.header_values("range"), ["bytes=0-0"]);
         let answer = bench.send(method, "/", &lines[..lines.len() - 1]).await;
         bench.assert_denied(&answer, "no_credential");
     }
@@ -99,7 +99,7 @@ pub async fn large_headers(bench: &mut Bench) {
                 200 => {
                     let seen = bench.assert_allowed(&answer, "alice");
                     for (name, value) in &lines {
-                        assert_eq!(seen.all(name), [*value], "{size}");
+                        assert_eq!(seen.header_values(name), [*value], "{size}");
                     }
                 }
                 400 | 401 | 413 | 414 | 431 | 494 => bench.assert_application_not_reached(),
@@ -124,7 +124,7 @@ pub async fn header_of_60_kilobytes(bench: &mut Bench) {
 
 pub async fn many_clients(bench: &mut Bench) {
     let subjects: Vec<String> = (0..12).map(|number| format!("user-{number}")).collect();
-    let sessions: Vec<SignedIn> =
+    let sessions: Vec<CreatedSession> =
         join_all(subjects.iter().map(|subject| bench.curfew.sign_in(subject))).await;
     let ended = bench.curfew.sign_in("ended").await;
     bench.curfew.revoke(&ended).await;
@@ -145,7 +145,7 @@ pub async fn many_clients(bench: &mut Bench) {
         let seen = bench.backend.take();
         assert_eq!(seen.len(), sessions.len());
         for seen in seen {
-            assert_eq!(seen.all("x-session-user"), seen.all("x-asked-by"));
+            assert_eq!(seen.header_values("x-session-user"), seen.header_values("x-asked-by"));
         }
     }
 }
@@ -198,6 +198,6 @@ pub async fn large_identity(bench: &mut Bench) {
         .sign_in_with(&subject, serde_json::json!({ "groups": groups }))
         .await;
     let seen = bench.assert_allowed(&bench.get(&session, "/").await, &subject);
-    let groups = seen.all("x-session-groups").join(",");
+    let groups = seen.header_values("x-session-groups").join(",");
     assert!(groups.len() + subject.len() > 4_000);
 }

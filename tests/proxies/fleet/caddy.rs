@@ -4,18 +4,18 @@ use curfew::render::Proxy as Rendered;
 
 use super::{IDLE, Proxy, Running, Upstreams};
 use crate::router::PUBLIC_HOST;
-use crate::support::deployed::{Server, changed, installed, rendered};
-use crate::support::{free_port, local};
+use crate::support::deployment::{Server, replace_once, installed_path, render_file};
+use crate::support::{free_port, loopback};
 
 pub fn start(upstreams: &Upstreams) -> Proxy {
-    let address = local(free_port());
+    let address = loopback(free_port());
     let file = upstreams
-        .with_mistake(&rendered(Rendered::Caddy, "Caddyfile", IDLE))
+        .with_mistake(&render_file(Rendered::Caddy, "Caddyfile", IDLE))
         .replace("application:3000", &upstreams.application.to_string());
     let file = match upstreams.public {
         None => file,
         // Caddy uses the first `handle` that matches, so the new `handle` comes first.
-        Some(public) => changed(
+        Some(public) => replace_once(
             &file,
             &[(
                 "\t\thandle {\n\t\t\timport curfew\n",
@@ -43,8 +43,8 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
                 Some(own) => format!(
                     "https://:{} {{\n\tbind 127.0.0.1\n\ttls {} {}",
                     address.port(),
-                    own.text("server.pem"),
-                    own.text("server.key")
+                    own.path_string("server.pem"),
+                    own.path_string("server.key")
                 ),
             },
         ),
@@ -63,9 +63,9 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
             format!("uri /policy/{policy}/forward-auth"),
         ));
     }
-    let file = changed(&file, &replaced);
+    let file = replace_once(&file, &replaced);
     let server = Server::start(
-        Command::new(installed("bin/caddy")).args(["run", "--config", "Caddyfile"]),
+        Command::new(installed_path("bin/caddy")).args(["run", "--config", "Caddyfile"]),
         &[("Caddyfile", &file)],
         &[address],
     );

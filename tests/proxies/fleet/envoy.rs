@@ -4,9 +4,9 @@ use curfew::render::Proxy as Rendered;
 
 use super::{IDLE, Proxy, Running, Upstreams};
 use crate::router::{PRIVATE_HOST, PUBLIC_HOST};
-use crate::support::deployed::{Server, changed, envoy_address, rendered, uncomment};
+use crate::support::deployment::{Server, replace_once, envoy_address, render_file, uncomment};
 use crate::support::tls::Certificates;
-use crate::support::{free_port, local};
+use crate::support::{free_port, loopback};
 
 pub fn start_http(upstreams: &Upstreams) -> Proxy {
     let mut replaced = vec![
@@ -29,12 +29,12 @@ pub fn start_http(upstreams: &Upstreams) -> Proxy {
             format!("path_prefix: /policy/{policy}/ext-authz"),
         ));
     }
-    let text = upstreams.with_mistake(&rendered(Rendered::EnvoyHttp, "http.yaml", IDLE));
-    start(&changed(&text, &replaced), upstreams)
+    let text = upstreams.with_mistake(&render_file(Rendered::EnvoyHttp, "http.yaml", IDLE));
+    start(&replace_once(&text, &replaced), upstreams)
 }
 
 pub fn start_grpc(upstreams: &Upstreams) -> Proxy {
-    let mut text = upstreams.with_mistake(&rendered(Rendered::EnvoyGrpc, "grpc.yaml", IDLE));
+    let mut text = upstreams.with_mistake(&render_file(Rendered::EnvoyGrpc, "grpc.yaml", IDLE));
     if let Some(policy) = upstreams.policy {
         text = uncomment(&text, "For another policy:")
             .replace("{ policy: payments }", &format!("{{ policy: {policy} }}"));
@@ -49,11 +49,11 @@ pub fn start_grpc(upstreams: &Upstreams) -> Proxy {
             envoy_address(upstreams.browser),
         ),
     ];
-    start(&changed(&text, &replaced), upstreams)
+    start(&replace_once(&text, &replaced), upstreams)
 }
 
 fn start(text: &str, upstreams: &Upstreams) -> Proxy {
-    let address = local(free_port());
+    let address = loopback(free_port());
     let text = match upstreams.public {
         None => text.to_owned(),
         Some(public) => two_hosts(text, public),
@@ -62,7 +62,7 @@ fn start(text: &str, upstreams: &Upstreams) -> Proxy {
         None => (text, &[address][..]),
         Some(own) => (over_http_3(&text, own), &[][..]),
     };
-    let text = changed(
+    let text = replace_once(
         &text,
         &[
             ("address: 0.0.0.0, port_value: 8080", envoy_address(address)),
@@ -97,14 +97,14 @@ fn over_http_3(text: &str, own: &Certificates) -> String {
                       private_key: {{ filename: {} }}
           filters:
 ",
-        own.text("server.pem"),
-        own.text("server.key")
+        own.path_string("server.pem"),
+        own.path_string("server.key")
     );
     let prefix = "                stat_prefix: web\n";
     let codec = format!("{prefix}                codec_type: HTTP3\n");
     let address = "socket_address: { address: 0.0.0.0";
     let udp = "socket_address: { protocol: UDP, address: 0.0.0.0".to_owned();
-    changed(text, &[(filters, quic), (prefix, codec), (address, udp)])
+    replace_once(text, &[(filters, quic), (prefix, codec), (address, udp)])
 }
 
 /// Returns the configuration with one virtual host for each application.

@@ -5,8 +5,8 @@ use curfew::render::Proxy as Rendered;
 
 use super::{HOST, IDLE, Proxy, Running, Upstreams};
 use crate::router::PUBLIC_HOST;
-use crate::support::deployed::{Server, changed, deployed, installed, rendered, uncomment};
-use crate::support::{free_port, local};
+use crate::support::deployment::{Server, replace_once, read_deploy_file, installed_path, render_file, uncomment};
+use crate::support::{free_port, loopback};
 
 /// Starts HAProxy 2.6, the version of Debian.
 pub fn start_2_6(upstreams: &Upstreams) -> Proxy {
@@ -15,19 +15,19 @@ pub fn start_2_6(upstreams: &Upstreams) -> Proxy {
 
 /// Starts HAProxy 2.8.
 pub fn start_2_8(upstreams: &Upstreams) -> Proxy {
-    start(&installed("haproxy"), upstreams)
+    start(&installed_path("haproxy"), upstreams)
 }
 
 fn start(program: &Path, upstreams: &Upstreams) -> Proxy {
-    let address = local(free_port());
-    let mut text = upstreams.with_mistake(&rendered(Rendered::Haproxy, "haproxy.cfg", IDLE));
+    let address = loopback(free_port());
+    let mut text = upstreams.with_mistake(&render_file(Rendered::Haproxy, "haproxy.cfg", IDLE));
     if let Some(policy) = upstreams.policy {
         text = uncomment(&text, "For another policy:")
             .replace("str(payments)", &format!("str({policy})"))
             .replace("payments.example.com", HOST);
     }
     if let Some(public) = upstreams.public {
-        text = changed(
+        text = replace_once(
             &text,
             &[(
                 "    default_backend application\n",
@@ -38,7 +38,7 @@ fn start(program: &Path, upstreams: &Upstreams) -> Proxy {
             )],
         );
     }
-    let text = changed(
+    let text = replace_once(
         &text,
         &[
             ("bind :8080", format!("bind {address}")),
@@ -51,7 +51,7 @@ fn start(program: &Path, upstreams: &Upstreams) -> Proxy {
         Command::new(program).args(["-db", "-f", "haproxy.cfg"]),
         &[
             ("haproxy.cfg", &text),
-            ("curfew-spoe.conf", &deployed("haproxy/curfew-spoe.conf")),
+            ("curfew-spoe.conf", &read_deploy_file("haproxy/curfew-spoe.conf")),
         ],
         &[address],
     );

@@ -6,8 +6,8 @@ use std::process::Command;
 
 use super::{Proxy, Running, Upstreams};
 use crate::router::PUBLIC_HOST;
-use crate::support::deployed::{Server, deployed, installed};
-use crate::support::{free_port, local};
+use crate::support::deployment::{Server, read_deploy_file, installed_path};
+use crate::support::{free_port, loopback};
 
 /// The controller's maps. HAProxy finds the backend of a path in the first two maps, and the backend's name for this
 /// path in the last two maps.
@@ -31,14 +31,14 @@ const MAPS: [(&str, &str); 4] = [
 ];
 
 pub fn start(upstreams: &Upstreams) -> Proxy {
-    let ingress = deployed("haproxy/ingress.yaml");
+    let ingress = read_deploy_file("haproxy/ingress.yaml");
     let url = reqwest::Url::parse(annotation(&ingress, "auth-url")).unwrap();
     let path = upstreams.policy.map_or(url.path().to_owned(), |policy| {
         format!("/policy/{policy}{}", url.path())
     });
     let list = |name: &str| annotation(&ingress, name);
-    let (address, proxy) = (local(free_port()), local(free_port()));
-    let lua = installed("haproxy-ingress");
+    let (address, proxy) = (loopback(free_port()), loopback(free_port()));
+    let lua = installed_path("haproxy-ingress");
     let template = match upstreams.public {
         None => include_str!("haproxy-ingress.cfg").to_owned(),
         Some(public) => two_hosts(include_str!("haproxy-ingress.cfg"), public),
@@ -76,7 +76,7 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
     let of_the_public = format!("{PUBLIC_HOST}#/ default_public_80\n");
     files.push(("_front_http_host__prefix.map", &*of_the_public));
     let server = Server::start(
-        Command::new(installed("haproxy")).args(["-db", "-f", "haproxy.cfg"]),
+        Command::new(installed_path("haproxy")).args(["-db", "-f", "haproxy.cfg"]),
         &files,
         &[address],
     );

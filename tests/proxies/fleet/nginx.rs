@@ -4,7 +4,7 @@ use curfew::render::Proxy as Rendered;
 
 use super::{IDLE, Proxy, Running, Upstreams};
 use crate::router::{PRIVATE_HOST, PUBLIC_HOST};
-use crate::support::deployed::rendered;
+use crate::support::deployment::render_file;
 use crate::support::nginx::Nginx;
 
 pub fn start(upstreams: &Upstreams) -> Proxy {
@@ -15,11 +15,11 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
         )
     });
     let policy: Vec<_> = policy.into_iter().collect();
-    let mut file = upstreams.with_mistake(&rendered(Rendered::Nginx, "curfew.conf", IDLE));
+    let mut file = upstreams.with_mistake(&render_file(Rendered::Nginx, "curfew.conf", IDLE));
     if let Some(public) = upstreams.public {
         file = two_hosts(&file, public);
     }
-    let nginx = Nginx::of(&file, upstreams.listeners(), upstreams.application, &policy);
+    let nginx = Nginx::start_with_file(&file, upstreams.listeners(), upstreams.application, &policy);
     Proxy {
         address: nginx.address,
         http2: nginx.http2,

@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 
 use super::{Proxy, Running, Upstreams};
 use crate::router::{PRIVATE_HOST, PUBLIC_HOST};
-use crate::support::deployed::{changed, deployed, uncomment};
+use crate::support::deployment::{replace_once, read_deploy_file, uncomment};
 use crate::support::traefik;
 
 pub fn start(upstreams: &Upstreams) -> Proxy {
@@ -12,8 +12,8 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
             format!("/policy/{policy}/forward-auth")
         });
     let files = [
-        &*deployed("traefik/traefik.yaml"),
-        &deployed("traefik/curfew.yaml"),
+        &*read_deploy_file("traefik/traefik.yaml"),
+        &read_deploy_file("traefik/curfew.yaml"),
     ];
     let mut files = upstreams.with_mistake_in_either(files);
     files[1] = uncomment(
@@ -28,7 +28,7 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
         files[1] = two_hosts(&files[1], public);
     }
     if let Some(own) = upstreams.certificate {
-        files[0] = changed(
+        files[0] = replace_once(
             &files[0],
             &[(
                 "    address: :8080\n",
@@ -38,12 +38,12 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
         files[1] = files[1].replace("      service: ", "      tls: {}\n      service: ");
         files[1] += &format!(
             "\ntls:\n  stores:\n    default:\n      defaultCertificate:\n        certFile: {}\n        keyFile: {}\n",
-            own.text("server.pem"),
-            own.text("server.key")
+            own.path_string("server.pem"),
+            own.path_string("server.key")
         );
     }
     let (address, server) =
-        traefik::with(&files, upstreams.listeners(), &path, upstreams.application);
+        traefik::start_with_files(&files, upstreams.listeners(), &path, upstreams.application);
     Proxy {
         address,
         http2: address,
@@ -60,7 +60,7 @@ fn two_hosts(file: &str, public: SocketAddr) -> String {
             .replace("application", name)
             .replace("PathPrefix(`/`)", &format!("Host(`{host}`)"))
     };
-    changed(
+    replace_once(
         file,
         &[
             (

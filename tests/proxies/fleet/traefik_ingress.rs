@@ -3,12 +3,12 @@
 
 use super::{Proxy, Running, Upstreams};
 use crate::router::{PRIVATE_HOST, PUBLIC_HOST};
-use crate::support::deployed::deployed;
+use crate::support::deployment::read_deploy_file;
 use crate::support::traefik_ingress;
 
 pub fn start(upstreams: &Upstreams) -> Proxy {
     // Without a host, the Ingress serves every host.
-    let manifest = deployed("traefik/ingress-nginx.yaml");
+    let manifest = read_deploy_file("traefik/ingress-nginx.yaml");
     let manifest = upstreams.with_mistake(&manifest);
     let for_every_host = manifest.replace("- host: app.example.com\n      http:", "- http:");
     let manifest = match upstreams.public {

@@ -8,7 +8,7 @@ use tokio::runtime::Builder;
 
 use super::{Counts, PRIVATE_HOST, PUBLIC_HOST, Stage};
 use crate::fleet::Kind;
-use crate::support::deployed::installed;
+use crate::support::deployment::installed_path;
 use crate::support::eventually;
 use crate::support::tls::Certificates;
 
@@ -75,7 +75,7 @@ impl Client {
             env!("CARGO_MANIFEST_DIR"),
             "/tests/proxies/router/http_3.py"
         );
-        let mut process = Command::new(installed("bin/python"))
+        let mut process = Command::new(installed_path("bin/python"))
             .args([script, &port.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -11,13 +11,13 @@ use tempfile::TempDir;
 use super::{signal, wait_for_listener};
 
 /// Returns the text of a file of `deploy/`.
-pub fn deployed(file: &str) -> String {
-    let path = crate::root().join("deploy").join(file);
+pub fn read_deploy_file(file: &str) -> String {
+    let path = crate::repository_root().join("deploy").join(file);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// Returns the text of a file that `curfew render` prints for this idle limit and the default addresses.
-pub fn rendered(proxy: ::curfew::render::Proxy, name: &str, idle: Duration) -> String {
+pub fn render_file(proxy: ::curfew::render::Proxy, name: &str, idle: Duration) -> String {
     let limits = ::curfew::render::RenderLimits {
         idle: Some(idle),
         absolute: idle * 4,
@@ -32,11 +32,11 @@ pub fn rendered(proxy: ::curfew::render::Proxy, name: &str, idle: Duration) -> S
     files.find(|file| file.name == name).unwrap().text
 }
 
-/// Replaces texts in `text`. `replaced` contains pairs: a text to replace and the new text. Panics unless each text
+/// Replaces texts in `text`. `replacements` contains pairs: a text to replace and the new text. Panics unless each text
 /// to replace occurs exactly once.
-pub fn changed(text: &str, replaced: &[(&str, String)]) -> String {
+pub fn replace_once(text: &str, replacements: &[(&str, String)]) -> String {
     let mut text = text.to_owned();
-    for (from, to) in replaced {
+    for (from, to) in replacements {
         assert_eq!(
             text.matches(from).count(),
             1,
@@ -67,8 +67,8 @@ pub fn uncomment(text: &str, marker: &str) -> String {
             _ => format!("{line}\n"),
         }
     });
-    let changed: String = lines.collect();
-    assert_ne!(changed, text, "no commented lines after {marker}");
+    let uncommented: String = lines.collect();
+    assert_ne!(uncommented, text, "no commented lines after {marker}");
     changed
 }
 
@@ -81,7 +81,7 @@ pub struct Server {
 impl Server {
     /// Starts Envoy with this configuration.
     pub fn envoy(text: &str, addresses: &[SocketAddr]) -> Self {
-        let mut command = Command::new(installed("envoy"));
+        let mut command = Command::new(installed_path("envoy"));
         command.args(["--config-path", "envoy.yaml", "--use-dynamic-base-id"]);
         command.args(["--concurrency", "1", "--file-flush-interval-msec", "50"]);
         Self::start(&mut command, &[("envoy.yaml", text)], addresses)
@@ -96,7 +96,7 @@ impl Server {
         let log = std::fs::File::create(directory.path().join("log")).unwrap();
         let process = command
             .current_dir(directory.path())
-            .env("PATH", with_system_programs())
+            .env("PATH", path_with_system_programs())
             .env("HOME", directory.path())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -106,8 +106,8 @@ impl Server {
         let mut server = Self { process, directory };
         for address in addresses {
             let log = server.directory.path().join("log");
-            let said = || std::fs::read_to_string(&log).unwrap_or_default();
-            wait_for_listener(&mut server.process, *address, said);
+            let read_log = || std::fs::read_to_string(&log).unwrap_or_default();
+            wait_for_listener(&mut server.process, *address, read_log);
         }
         server
     }
@@ -149,8 +149,8 @@ impl Drop for Server {
 }
 
 /// Returns the path of a program that `scripts/test.sh` has installed in `target/proxies`.
-pub fn installed(program: &str) -> PathBuf {
-    let proxies = crate::root().join("target/proxies");
+pub fn installed_path(program: &str) -> PathBuf {
+    let proxies = crate::repository_root().join("target/proxies");
     let path = proxies.join(program);
     assert!(
         path.exists(),
@@ -161,7 +161,7 @@ pub fn installed(program: &str) -> PathBuf {
 }
 
 /// `PATH` with the directories where Debian installs servers.
-fn with_system_programs() -> String {
+fn path_with_system_programs() -> String {
     let path = std::env::var("PATH").unwrap_or_default();
     format!("{path}:/usr/sbin:/sbin")
 }
