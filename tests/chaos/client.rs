@@ -102,7 +102,7 @@ impl Client {
 
     async fn exchange(&self, replica: usize, request: RequestBuilder) -> Exchange {
         let sent = Instant::now();
-        let answer = read(request).await;
+        let answer = send_and_read(request).await;
         let arrived = Instant::now();
         let (status, reason, body) = match answer {
             Ok((status, reason, body)) => (Some(status), reason, body),
@@ -121,15 +121,15 @@ impl Client {
     }
 }
 
-async fn read(request: RequestBuilder) -> reqwest::Result<(u16, String, Value)> {
+async fn send_and_read(request: RequestBuilder) -> reqwest::Result<(u16, String, Value)> {
     let response = request.send().await?;
-    let (status, reason) = (response.status().as_u16(), reason(&response));
+    let (status, reason) = (response.status().as_u16(), reason_of(&response));
     let body = response.bytes().await?;
     let body = serde_json::from_slice(&body).unwrap_or_default();
     Ok((status, reason, body))
 }
 
-fn reason(response: &Response) -> String {
+fn reason_of(response: &Response) -> String {
     let reason = response.headers().get("x-session-reason");
     reason.map_or("", |reason| reason.to_str().unwrap()).into()
 }

@@ -114,13 +114,13 @@ impl Load {
         })
     }
 
-    /// Signs in every `interval_millis` milliseconds, and passes each session to the function `use_it`.
+    /// Signs in every `interval_millis` milliseconds, and passes each session to the function `use_session`.
     async fn sign_in_repeatedly<F>(
         self: Arc<Self>,
         kind: &'static str,
         policy: Policy,
         interval_millis: u64,
-        use_it: fn(Session) -> F,
+        use_session: fn(Session) -> F,
     ) where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -128,7 +128,7 @@ impl Load {
             let load = Arc::clone(&self);
             self.spawn(async move {
                 if let Some(session) = load.sign_in(kind, policy, random_replica()).await {
-                    use_it(session).await;
+                    use_session(session).await;
                 }
             });
         }

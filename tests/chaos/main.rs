@@ -17,18 +17,18 @@ mod report;
 mod runner;
 mod scenarios;
 mod session;
-mod stage;
+mod environment;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args()
+    let name_filters: Vec<String> = std::env::args()
         .skip(1)
         .filter(|word| !word.starts_with('-'))
         .collect();
-    let long = std::env::var("CURFEW_CHAOS").is_ok_and(|form| form == "long");
-    let pace = if long { runner::LONG } else { runner::SHORT };
-    let results = runner::run(&words, pace);
+    let long = std::env::var("CURFEW_CHAOS").is_ok_and(|value| value == "long");
+    let length = if long { runner::LONG } else { runner::SHORT };
+    let results = runner::run(&name_filters, length);
     println!("{}", report::table(&results));
     println!("{}", report::details(&results));
     let failed = results.iter().filter(|result| !result.passed()).count();

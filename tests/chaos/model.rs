@@ -21,14 +21,14 @@ pub struct Policy {
     pub idle: Duration,
     pub absolute: Duration,
     /// How long before its limit a session may end, because its last activity may not be in the store yet.
-    pub early: Duration,
+    pub early_end_tolerance: Duration,
 }
 
 pub const DEFAULT: Policy = Policy {
     name: "default",
     idle: Duration::from_secs(30),
     absolute: Duration::from_secs(3600),
-    early: Duration::from_secs(5),
+    early_end_tolerance: Duration::from_secs(5),
 };
 
 /// The idle limit is short enough to show whether activity on one replica counts on the other replica. It is long
@@ -37,14 +37,14 @@ pub const MEDIUM: Policy = Policy {
     name: "medium",
     idle: Duration::from_secs(6),
     absolute: Duration::from_secs(3600),
-    early: Duration::from_secs(4),
+    early_end_tolerance: Duration::from_secs(4),
 };
 
 pub const SHORT: Policy = Policy {
     name: "short",
     idle: Duration::from_secs(2),
     absolute: Duration::from_secs(60),
-    early: Duration::from_secs(1),
+    early_end_tolerance: Duration::from_secs(1),
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +67,7 @@ pub enum Severity {
 pub struct Model {
     policy: Policy,
     /// The severity of a wrong answer if the store loses the sign-in.
-    start: Severity,
+    sign_in_severity: Severity,
     /// When the client sent the sign-in. The session started no earlier.
     sign_in_sent: Instant,
     /// When the client sent the last allowed request. The last activity is no earlier.
@@ -79,7 +79,7 @@ pub struct Model {
     /// Set when the session has ended. The value is the severity if a replica allows the session again.
     ended: Option<Severity>,
     /// For each replica, the time from which it must know that the session has ended.
-    known_since: [Option<Instant>; 2],
+    end_known_since: [Option<Instant>; 2],
 }
 
 impl Model {
@@ -87,31 +87,31 @@ impl Model {
     pub fn new(policy: Policy, sign_in: &Exchange) -> Self {
         Self {
             policy,
-            start: severity(sign_in),
+            sign_in_severity: severity_if_lost(sign_in),
             sign_in_sent: sign_in.sent,
             last_use_sent: sign_in.sent,
             last_answer: sign_in.arrived,
             may_have_ended: false,
             ended: None,
-            known_since: [None; 2],
+            end_known_since: [None; 2],
         }
     }
 
     /// Returns whether the session has ended, or has been idle for too long.
     pub fn has_ended(&self) -> bool {
-        self.ended.is_some() || self.too_late(Instant::now())
+        self.ended.is_some() || self.is_past_idle_limit(Instant::now())
     }
 
-    fn too_late(&self, sent: Instant) -> bool {
+    fn is_past_idle_limit(&self, sent: Instant) -> bool {
         sent - self.last_answer >= self.policy.idle + END_TOLERANCE
     }
 
     /// Judges the answer to a check, and returns the mistake if it is wrong.
     pub fn judge_check(&mut self, check: &Exchange) -> Option<(Mistake, Severity)> {
         // From now on, no replica may allow the session.
-        if self.too_late(check.sent) {
+        if self.is_past_idle_limit(check.sent) {
             self.ended = Some(Severity::Certain);
-            self.known_since = [Some(check.sent); 2];
+            self.end_known_since = [Some(check.sent); 2];
         }
         self.last_answer = check.arrived;
         if check.is_unavailable() {
@@ -119,42 +119,42 @@ impl Model {
         }
         if check.status == Some(200) {
             self.last_use_sent = check.sent;
-            let known = self.known_since[check.replica].is_some_and(|since| check.sent >= since);
+            let known = self.end_known_since[check.replica].is_some_and(|since| check.sent >= since);
             return self
                 .ended
                 .filter(|_| known)
                 .map(|severity| (Mistake::Admission, severity));
         }
         // The only correct denial is 401. Every other status is wrong.
-        let right = check.status == Some(401) && !self.must_live(check);
-        (!right).then_some((Mistake::Denial, self.start))
+        let right = check.status == Some(401) && !self.must_be_live(check);
+        (!right).then_some((Mistake::Denial, self.sign_in_severity))
     }
 
     /// Judges the answer to a revocation, and returns the mistake if it is wrong.
     pub fn judge_revocation(&mut self, revocation: &Exchange) -> Option<(Mistake, Severity)> {
-        let lost = revocation.status == Some(404) && self.must_live(revocation);
+        let lost = revocation.status == Some(404) && self.must_be_live(revocation);
         self.may_have_ended = true;
         if matches!(revocation.status, Some(200 | 202)) && self.ended != Some(Severity::Certain) {
-            self.ended = Some(severity(revocation));
-            self.known_since = [Some(revocation.arrived + LEASE); 2];
-            self.known_since[revocation.replica] = Some(revocation.arrived);
+            self.ended = Some(severity_if_lost(revocation));
+            self.end_known_since = [Some(revocation.arrived + LEASE); 2];
+            self.end_known_since[revocation.replica] = Some(revocation.arrived);
         }
-        lost.then_some((Mistake::Denial, self.start))
+        lost.then_some((Mistake::Denial, self.sign_in_severity))
     }
 
     /// Returns whether the session was within its limits at each possible time of the decision.
-    fn must_live(&self, exchange: &Exchange) -> bool {
+    fn must_be_live(&self, exchange: &Exchange) -> bool {
         let idle = exchange.arrived - self.last_use_sent;
         let age = exchange.arrived - self.sign_in_sent;
         !self.may_have_ended
             && self.ended.is_none()
-            && idle + self.policy.early < self.policy.idle
-            && age + self.policy.early < self.policy.absolute
+            && idle + self.policy.early_end_tolerance < self.policy.idle
+            && age + self.policy.early_end_tolerance < self.policy.absolute
     }
 }
 
 /// Returns the severity if the change in this answer is lost. It is lower if too few replicas of Redis confirmed it.
-fn severity(exchange: &Exchange) -> Severity {
+fn severity_if_lost(exchange: &Exchange) -> Severity {
     let replication = &exchange.body["replication"];
     let missing = replication["confirmed"].as_u64() < replication["wanted"].as_u64();
     if exchange.status == Some(202) || missing {

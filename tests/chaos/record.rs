@@ -10,20 +10,20 @@ use crate::model::{Mistake, Severity};
 use crate::recovery::Recovery;
 
 #[derive(Default)]
-pub struct Record(Mutex<Facts>);
+pub struct Record(Mutex<Observations>);
 
 #[derive(Default)]
-pub struct Facts {
+pub struct Observations {
     pub requests: u64,
     pub unavailable: u64,
-    pub wrong: Vec<Wrong>,
+    pub wrong_answers: Vec<WrongAnswer>,
     recovery: Recovery,
     /// The time of the last event on the servers, and its description.
     last_event: Option<(Instant, &'static str)>,
 }
 
 /// A wrong answer, and how often the same replica gave it for this session.
-pub struct Wrong {
+pub struct WrongAnswer {
     pub mistake: Mistake,
     pub severity: Severity,
     pub kind: &'static str,
@@ -40,44 +40,44 @@ pub struct Wrong {
 }
 
 impl Record {
-    pub fn facts(&self) -> MutexGuard<'_, Facts> {
+    pub fn observations(&self) -> MutexGuard<'_, Observations> {
         self.0.lock().unwrap()
     }
 
     pub fn add_exchange(&self, exchange: &Exchange) {
-        let mut facts = self.facts();
-        facts.requests += 1;
-        facts.unavailable += u64::from(exchange.is_unavailable());
+        let mut observations = self.observations();
+        observations.requests += 1;
+        observations.unavailable += u64::from(exchange.is_unavailable());
     }
 
     pub fn add_steady_check(&self, session: &str, check: &Exchange) {
-        self.facts().recovery.judge_check(session, check);
+        self.observations().recovery.record_check(session, check);
     }
 
     /// Records an event on the servers. The details of later wrong answers contain it.
     pub fn add_event(&self, what: &'static str) {
-        self.facts().last_event = Some((Instant::now(), what));
+        self.observations().last_event = Some((Instant::now(), what));
     }
 
     /// Records the start of a fault.
     pub fn begin_fault(&self, what: &'static str) {
         self.add_event(what);
-        self.facts().recovery.close();
+        self.observations().recovery.close();
     }
 
     /// Records an event on the servers after which the replicas must recover.
     pub fn begin_recovery(&self, what: &'static str) {
         self.add_event(what);
-        self.facts().recovery.start();
+        self.observations().recovery.start();
     }
 
     pub fn has_recovered(&self) -> bool {
-        !self.facts().recovery.is_awaited()
+        !self.observations().recovery.is_pending()
     }
 
     /// Records the end of the run.
     pub fn close(&self) {
-        self.facts().recovery.close();
+        self.observations().recovery.close();
     }
 
     pub fn add_wrong_answer(
@@ -87,8 +87,8 @@ impl Record {
         session: &str,
         exchange: &Exchange,
     ) {
-        let mut facts = self.facts();
-        let known = facts.wrong.iter_mut().find(|wrong| {
+        let mut observations = self.observations();
+        let known = observations.wrong_answers.iter_mut().find(|wrong| {
             let same = (wrong.mistake, wrong.severity, wrong.replica);
             wrong.session == session && same == (mistake, severity, exchange.replica)
         });
@@ -96,13 +96,13 @@ impl Record {
             known.times += 1;
             return;
         }
-        let (at, after) = facts.last_event.unwrap_or((exchange.sent, "the beginning"));
+        let (at, after) = observations.last_event.unwrap_or((exchange.sent, "the beginning"));
         let seconds = |time: Instant| match time.checked_duration_since(at) {
             Some(later) => later.as_secs_f64(),
             None => -(at - time).as_secs_f64(),
         };
         let status = exchange.status.map_or(0, u64::from);
-        let wrong = Wrong {
+        let wrong = WrongAnswer {
             mistake,
             severity,
             kind,
@@ -116,22 +116,22 @@ impl Record {
             times: 1,
             log: Vec::new(),
         };
-        facts.wrong.push(wrong);
+        observations.wrong_answers.push(wrong);
     }
 }
 
-impl Facts {
+impl Observations {
     /// Returns the number of wrong answers with this mistake and severity.
     pub fn count(&self, mistake: Mistake, severity: Severity) -> u64 {
-        let of_sort = |wrong: &&Wrong| wrong.mistake == mistake && wrong.severity == severity;
-        self.wrong
+        let matches = |wrong: &&WrongAnswer| wrong.mistake == mistake && wrong.severity == severity;
+        self.wrong_answers
             .iter()
-            .filter(of_sort)
+            .filter(matches)
             .map(|wrong| wrong.times)
             .sum()
     }
 
-    pub const fn recovery(&self) -> Duration {
+    pub const fn longest_recovery(&self) -> Duration {
         self.recovery.longest()
     }
 }

@@ -29,7 +29,7 @@ impl Recovery {
     /// Ends the measurement. For a session that is still out of service, the recovery time lasts until now.
     pub fn close(&mut self) {
         if let Some(since) = self.since.take()
-            && self.is_awaited()
+            && self.is_pending()
         {
             self.longest = self.longest.max(since.elapsed());
         }
@@ -37,12 +37,12 @@ impl Recovery {
     }
 
     /// Returns whether a session is still out of service.
-    pub fn is_awaited(&self) -> bool {
+    pub fn is_pending(&self) -> bool {
         self.served.values().any(|served| !served)
     }
 
     /// Records the result of a check of a steady session.
-    pub fn judge_check(&mut self, session: &str, check: &Exchange) {
+    pub fn record_check(&mut self, session: &str, check: &Exchange) {
         let Some(since) = self.since.filter(|since| check.sent >= *since) else {
             return;
         };

@@ -3,32 +3,32 @@
 use std::fmt::Write;
 
 use crate::model::{Mistake, Severity};
-use crate::record::{Facts, Wrong};
-use crate::runner::Result;
+use crate::record::{Observations, WrongAnswer};
+use crate::runner::ScenarioResult;
 
 /// The report describes at most this number of wrong answers for each run.
-const MAX_DESCRIBED: usize = 20;
+const MAX_DESCRIBED_ANSWERS: usize = 20;
 
 /// Returns a Markdown table with one row for each scenario.
-pub fn table(results: &[Result]) -> String {
+pub fn table(results: &[ScenarioResult]) -> String {
     let mut text = String::from(
         "| scenario | requests | unavailable | wrong denials | wrong admissions | longest recovery (s) |\n\
          |---|--:|--:|--:|--:|--:|\n",
     );
     for result in results {
-        let sum = |number: fn(&Facts) -> u64| {
+        let sum = |number: fn(&Observations) -> u64| {
             let runs = result.runs.iter();
-            runs.map(|run| number(&run.record.facts())).sum::<u64>()
+            runs.map(|run| number(&run.record.observations())).sum::<u64>()
         };
         writeln!(
             text,
             "| {} | {} | {} | {} | {} | {:.1} |",
             result.scenario.name,
-            sum(|facts| facts.requests),
-            sum(|facts| facts.unavailable),
+            sum(|observations| observations.requests),
+            sum(|observations| observations.unavailable),
             result.count(Mistake::Denial),
             result.count(Mistake::Admission),
-            result.recovery(),
+            result.longest_recovery(),
         )
         .unwrap();
     }
@@ -36,7 +36,7 @@ pub fn table(results: &[Result]) -> String {
 }
 
 /// Returns the details of the wrong answers.
-pub fn details(results: &[Result]) -> String {
+pub fn details(results: &[ScenarioResult]) -> String {
     let mut text = String::new();
     for result in results {
         let name = result.scenario.name;
@@ -44,21 +44,21 @@ pub fn details(results: &[Result]) -> String {
             if let Some(panic) = &run.panic {
                 writeln!(text, "- {name}: FAILED: {panic}").unwrap();
             }
-            let facts = run.record.facts();
-            let (certain, unconfirmed): (Vec<&Wrong>, Vec<&Wrong>) = facts
-                .wrong
+            let observations = run.record.observations();
+            let (certain, unconfirmed): (Vec<&WrongAnswer>, Vec<&WrongAnswer>) = observations
+                .wrong_answers
                 .iter()
                 .partition(|wrong| wrong.severity == Severity::Certain);
-            for wrong in certain.iter().take(MAX_DESCRIBED) {
-                writeln!(text, "- {name}: {}", description(wrong)).unwrap();
+            for wrong in certain.iter().take(MAX_DESCRIBED_ANSWERS) {
+                writeln!(text, "- {name}: {}", describe(wrong)).unwrap();
             }
-            if certain.len() > MAX_DESCRIBED {
-                writeln!(text, "- {name}: {} more", certain.len() - MAX_DESCRIBED).unwrap();
+            if certain.len() > MAX_DESCRIBED_ANSWERS {
+                writeln!(text, "- {name}: {} more", certain.len() - MAX_DESCRIBED_ANSWERS).unwrap();
             }
-            for wrong in unconfirmed.iter().take(MAX_DESCRIBED) {
-                writeln!(text, "- {name}: not counted, {}", description(wrong)).unwrap();
+            for wrong in unconfirmed.iter().take(MAX_DESCRIBED_ANSWERS) {
+                writeln!(text, "- {name}: not counted, {}", describe(wrong)).unwrap();
             }
-            drop(facts);
+            drop(observations);
         }
         if !result.passed() {
             writeln!(text, "- {name}: FAILED").unwrap();
@@ -67,7 +67,7 @@ pub fn details(results: &[Result]) -> String {
     text
 }
 
-fn description(wrong: &Wrong) -> String {
+fn describe(wrong: &WrongAnswer) -> String {
     let what = match (wrong.mistake, wrong.severity) {
         (Mistake::Denial, Severity::Certain) => "wrong denial",
         (Mistake::Admission, Severity::Certain) => "wrong admission",

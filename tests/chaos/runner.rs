@@ -15,23 +15,23 @@ const MAX_RECOVERY_SECONDS: f64 = 15.0;
 
 /// The number of runs, and the factor for their length.
 #[derive(Clone, Copy)]
-pub struct Pace {
+pub struct RunLength {
     runs: usize,
-    pub stretch: f64,
+    pub time_factor: f64,
 }
 
-pub const SHORT: Pace = Pace {
+pub const SHORT: RunLength = RunLength {
     runs: 1,
-    stretch: 1.0,
+    time_factor: 1.0,
 };
 
-pub const LONG: Pace = Pace {
+pub const LONG: RunLength = RunLength {
     runs: 5,
-    stretch: 3.0,
+    time_factor: 3.0,
 };
 
 /// All runs of one scenario.
-pub struct Result {
+pub struct ScenarioResult {
     pub scenario: &'static Scenario,
     pub runs: Vec<Run>,
 }
@@ -42,48 +42,48 @@ pub struct Run {
 }
 
 impl Run {
-    pub fn recovery(&self) -> f64 {
-        self.record.facts().recovery().as_secs_f64()
+    pub fn longest_recovery(&self) -> f64 {
+        self.record.observations().longest_recovery().as_secs_f64()
     }
 }
 
-impl Result {
+impl ScenarioResult {
     pub fn passed(&self) -> bool {
         self.runs.iter().all(|run| run.panic.is_none())
             && self.count(Mistake::Denial) == 0
             && self.count(Mistake::Admission) == 0
-            && self.recovery() <= MAX_RECOVERY_SECONDS
+            && self.longest_recovery() <= MAX_RECOVERY_SECONDS
     }
 
     /// Returns the number of answers of this kind that broke a promise of Curfew.
     pub fn count(&self, mistake: Mistake) -> u64 {
         let runs = self.runs.iter();
-        runs.map(|run| run.record.facts().count(mistake, Severity::Certain))
+        runs.map(|run| run.record.observations().count(mistake, Severity::Certain))
             .sum()
     }
 
     /// Returns the longest recovery of all runs, in seconds.
-    pub fn recovery(&self) -> f64 {
-        self.runs.iter().map(Run::recovery).fold(0.0, f64::max)
+    pub fn longest_recovery(&self) -> f64 {
+        self.runs.iter().map(Run::longest_recovery).fold(0.0, f64::max)
     }
 }
 
-/// Runs the scenarios whose name contains one of `words`. Without words, runs all scenarios.
-pub fn run(words: &[String], pace: Pace) -> Vec<Result> {
+/// Runs the scenarios whose name contains one of `name_filters`. Without words, runs all scenarios.
+pub fn run(name_filters: &[String], length: RunLength) -> Vec<ScenarioResult> {
     let wanted = |scenario: &&Scenario| {
-        words.is_empty() || words.iter().any(|word| scenario.name.contains(word))
+        name_filters.is_empty() || name_filters.iter().any(|word| scenario.name.contains(word))
     };
     let scenarios = SCENARIOS.iter().filter(wanted);
     scenarios
-        .map(|scenario| Result {
+        .map(|scenario| ScenarioResult {
             scenario,
-            runs: (0..pace.runs).map(|_| run_once(scenario, pace)).collect(),
+            runs: (0..length.runs).map(|_| run_once(scenario, length)).collect(),
         })
         .collect()
 }
 
-fn run_once(scenario: &Scenario, pace: Pace) -> Run {
-    let began = Stopwatch::start();
+fn run_once(scenario: &Scenario, length: RunLength) -> Run {
+    let stopwatch = Stopwatch::start();
     let record = Arc::new(Record::default());
     // The scenario runs on this thread, because it blocks while processes start. The load runs on other threads.
     let runtime = Builder::new_multi_thread()
@@ -91,13 +91,13 @@ fn run_once(scenario: &Scenario, pace: Pace) -> Run {
         .enable_all()
         .build()
         .unwrap();
-    let running = || runtime.block_on((scenario.run)(&record, pace));
-    let panic = catch_unwind(AssertUnwindSafe(running)).err().map(|panic| {
+    let run_scenario = || runtime.block_on((scenario.run)(&record, length));
+    let panic = catch_unwind(AssertUnwindSafe(run_scenario)).err().map(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| Some((*panic.downcast_ref::<&str>()?).to_owned()));
         text.unwrap_or_else(|| "the scenario panicked without a message".to_owned())
     });
     record.close();
-    eprintln!("{}: {:.0} s", scenario.name, began.seconds());
+    eprintln!("{}: {:.0} s", scenario.name, stopwatch.seconds());
     Run { record, panic }
 }

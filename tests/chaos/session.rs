@@ -44,7 +44,7 @@ impl Session {
             let check = self.check(random_replica()).await;
             self.load.record.add_steady_check(&self.id, &check);
         }
-        self.check_on_both().await;
+        self.check_on_both_replicas().await;
     }
 
     /// Checks the session several times a second, each time on the replica that `choose` returns.
@@ -52,7 +52,7 @@ impl Session {
         while self.pause(100, 150).await {
             self.check(choose()).await;
         }
-        self.check_on_both().await;
+        self.check_on_both_replicas().await;
     }
 
     /// Uses the session for a moment, then sends no check for longer than its idle limit.
@@ -98,20 +98,20 @@ impl Session {
             }
             pause = (pause * 3 / 2).min(MAX_PAUSE_MILLIS);
         }
-        self.check_on_both().await;
+        self.check_on_both_replicas().await;
     }
 
-    async fn check_on_both(&mut self) {
+    async fn check_on_both_replicas(&mut self) {
         // Distributes the last checks of all sessions over half a second.
         tokio::time::sleep(Duration::from_millis(random_below(500).into())).await;
         self.check(0).await;
         self.check(1).await;
     }
 
-    /// Waits for `least` milliseconds plus a random number of milliseconds below `more`. Returns whether the run
+    /// Waits for `min_millis` milliseconds plus a random number of milliseconds below `jitter_millis`. Returns whether the run
     /// continues.
-    async fn pause(&self, least: u32, more: u32) -> bool {
-        let time = Duration::from_millis((least + random_below(more)).into());
+    async fn pause(&self, min_millis: u32, jitter_millis: u32) -> bool {
+        let time = Duration::from_millis((min_millis + random_below(jitter_millis)).into());
         self.load.pause(time).await
     }
 }

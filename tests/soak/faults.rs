@@ -3,22 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::pace::Pace;
+use crate::run_settings::RunSettings;
 use crate::support::fault_proxy::{Fault, FaultProxy};
 
 /// Injects one fault after the other, until the task is aborted.
-pub async fn run(way: Arc<FaultProxy>, pace: Pace) {
-    let (calm, bad) = pace.faults;
-    let kinds = [
+pub async fn inject(fault_proxy: Arc<FaultProxy>, run_settings: RunSettings) {
+    let (pause_duration, fault_duration) = run_settings.faults;
+    let faults = [
         Fault::Slow(Duration::from_millis(30)),
         Fault::Cut,
         Fault::HalfOpen,
         Fault::Noise,
     ];
-    for kind in kinds.into_iter().cycle() {
-        tokio::time::sleep(calm).await;
-        way.set_fault(kind);
-        tokio::time::sleep(bad).await;
-        way.set_fault(Fault::None);
+    for fault in faults.into_iter().cycle() {
+        tokio::time::sleep(pause_duration).await;
+        fault_proxy.set_fault(fault);
+        tokio::time::sleep(fault_duration).await;
+        fault_proxy.set_fault(Fault::None);
     }
 }

@@ -14,17 +14,17 @@
 use curfew_testkit as support;
 
 mod faults;
-mod ledger;
-mod measures;
-mod pace;
+mod metrics;
+mod measurements;
+mod run_settings;
 mod workload;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use measures::Measurements;
-use pace::Pace;
+use measurements::Measurements;
+use run_settings::RunSettings;
 use support::curfew::Setup;
 use support::fault_proxy::{Fault, FaultProxy};
 use support::redis::RedisServer;
@@ -32,45 +32,45 @@ use workload::Workload;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    if words.iter().any(|word| word == "--list") {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.iter().any(|word| word == "--list") {
         return ExitCode::SUCCESS;
     }
-    let pace = Pace::from_environment();
-    println!("{pace}");
+    let run_settings = RunSettings::from_environment();
+    println!("{run_settings}");
     let redis = RedisServer::start();
     let server = format!("127.0.0.1:{}", redis.public_port())
         .parse()
         .unwrap();
-    let way = Arc::new(FaultProxy::start(server).await);
-    let setup = pace.configure(Setup::redis(&way.url()));
+    let fault_proxy = Arc::new(FaultProxy::start(server).await);
+    let setup = run_settings.configure(Setup::redis(&fault_proxy.url()));
     let replicas = Arc::new([setup.start(), setup.start()]);
-    let workload = Workload::new(Arc::clone(&replicas), pace);
-    let running = Measurements::begin(Arc::clone(&replicas), redis.url(), Arc::clone(&workload));
-    let faults = tokio::spawn(faults::run(Arc::clone(&way), pace));
-    let working = workload.work();
-    tokio::time::sleep(pace.load).await;
+    let workload = Workload::new(Arc::clone(&replicas), run_settings);
+    let measurement = Measurements::begin(Arc::clone(&replicas), redis.url(), Arc::clone(&workload));
+    let faults = tokio::spawn(faults::inject(Arc::clone(&fault_proxy), run_settings));
+    let workers = workload.start_workers();
+    tokio::time::sleep(run_settings.load).await;
     faults.abort();
-    way.set_fault(Fault::None);
+    fault_proxy.set_fault(Fault::None);
     // From now on, nobody uses the remaining sessions, so they time out.
-    workload.close(working).await;
-    let measures = running.end().await;
-    tokio::time::sleep(pace.idle).await;
+    workload.stop_workers(workers).await;
+    let measurements = measurement.end().await;
+    tokio::time::sleep(run_settings.idle).await;
     // If a replica does not get the answer of Redis to an end, another replica publishes the end 10 to 20 seconds
     // later.
     let timeout = Duration::from_secs(40);
-    let told = async {
-        while !ledger::all_have_ended(&replicas, &workload).await {
+    let all_ended = async {
+        while !metrics::all_have_ended(&replicas, &workload).await {
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     };
-    let _ = tokio::time::timeout(timeout, told).await;
-    let mut problems = workload.wrong();
-    problems.extend(ledger::compare(&replicas, &workload).await);
-    problems.extend(measures.problems(pace));
-    println!("{}\n{}", workload.summary(), measures.summary(pace));
+    let _ = tokio::time::timeout(timeout, all_ended).await;
+    let mut problems = workload.wrong_answers();
+    problems.extend(metrics::compare(&replicas, &workload).await);
+    problems.extend(measurements.problems(run_settings));
+    println!("{}\n{}", workload.summary(), measurements.summary(run_settings));
     if let Ok(path) = std::env::var("CURFEW_SOAK_CSV") {
-        std::fs::write(path, measures.csv()).unwrap();
+        std::fs::write(path, measurements.csv()).unwrap();
     }
     for problem in &problems {
         println!("WRONG: {problem}");

@@ -10,30 +10,30 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::pace::{Pace, WORKERS};
+use crate::run_settings::{RunSettings, WORKERS};
 use crate::support::curfew::Curfew;
 
 /// How a session ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
+enum PlannedEnd {
     /// Workers leave the session unused until it times out.
-    LeftAlone,
+    IdleTimeout,
     /// Workers use the session until its absolute limit.
-    Used,
+    AbsoluteTimeout,
     /// A worker revokes the session.
     Revoked,
 }
 
 struct Session {
-    fate: Fate,
+    planned_end: PlannedEnd,
     id: String,
     cookie: String,
     started: Instant,
     /// The earliest and the latest possible time of the last activity.
-    seen: (Instant, Instant),
+    last_activity: (Instant, Instant),
     /// The times of the recent activities. During a fault, the other replica learns about an activity late.
-    uses: VecDeque<Instant>,
-    revoked: Option<Instant>,
+    recent_activities: VecDeque<Instant>,
+    revoked_at: Option<Instant>,
 }
 
 /// The workers' own counts of requests and answers, to compare with the metrics.
@@ -49,29 +49,29 @@ pub struct Counts {
 
 pub struct Workload {
     replicas: Arc<[Curfew; 2]>,
-    pace: Pace,
+    run_settings: RunSettings,
     slots: Vec<tokio::sync::Mutex<Option<Session>>>,
     pub counts: Mutex<Counts>,
-    wrong: Mutex<Vec<String>>,
-    closing: AtomicBool,
+    wrong_answers: Mutex<Vec<String>>,
+    is_closing: AtomicBool,
 }
 
 impl Workload {
-    pub fn new(replicas: Arc<[Curfew; 2]>, pace: Pace) -> Arc<Self> {
+    pub fn new(replicas: Arc<[Curfew; 2]>, run_settings: RunSettings) -> Arc<Self> {
         Arc::new(Self {
             replicas,
-            pace,
-            slots: (0..pace.sessions)
+            run_settings,
+            slots: (0..run_settings.sessions)
                 .map(|_| tokio::sync::Mutex::new(None))
                 .collect(),
             counts: Mutex::default(),
-            wrong: Mutex::default(),
-            closing: AtomicBool::new(false),
+            wrong_answers: Mutex::default(),
+            is_closing: AtomicBool::new(false),
         })
     }
 
     /// Starts the workers. First they sign in for all sessions, as fast as possible.
-    pub fn work(self: &Arc<Self>) -> JoinSet<()> {
+    pub fn start_workers(self: &Arc<Self>) -> JoinSet<()> {
         let mut workers = JoinSet::new();
         for worker in 0..WORKERS {
             let workload = Arc::clone(self);
@@ -80,9 +80,9 @@ impl Workload {
                     let mut slot = slot.lock().await;
                     *slot = workload.sign_in().await;
                 }
-                while !workload.closing.load(Ordering::Relaxed) {
-                    if workload.step().await {
-                        tokio::time::sleep(workload.pace.pause).await;
+                while !workload.is_closing.load(Ordering::Relaxed) {
+                    if workload.send_random_request().await {
+                        tokio::time::sleep(workload.run_settings.pause).await;
                     }
                 }
             });
@@ -91,15 +91,15 @@ impl Workload {
     }
 
     /// Stops the workers.
-    pub async fn close(&self, mut workers: JoinSet<()>) {
-        self.closing.store(true, Ordering::Relaxed);
+    pub async fn stop_workers(&self, mut workers: JoinSet<()>) {
+        self.is_closing.store(true, Ordering::Relaxed);
         while let Some(ended) = workers.join_next().await {
             ended.unwrap();
         }
     }
 
-    pub fn wrong(&self) -> Vec<String> {
-        self.wrong.lock().unwrap().clone()
+    pub fn wrong_answers(&self) -> Vec<String> {
+        self.wrong_answers.lock().unwrap().clone()
     }
 
     pub fn summary(&self) -> String {
@@ -111,12 +111,12 @@ impl Workload {
     }
 
     /// Returns a random replica.
-    fn replica(&self) -> &Curfew {
+    fn random_replica(&self) -> &Curfew {
         &self.replicas[random(2)]
     }
 
     /// Takes a random session and sends a request for it. Returns whether it sent a request.
-    async fn step(&self) -> bool {
+    async fn send_random_request(&self) -> bool {
         if random(50) == 0 {
             let forged = format!("__Host-session=cfw1_{}", "A".repeat(72));
             let reason = self.check(&forged).await;
@@ -133,11 +133,11 @@ impl Workload {
             *slot = self.sign_in().await;
             return true;
         };
-        match session.fate {
-            Fate::LeftAlone if session.seen.1.elapsed() < self.pace.idle + self.pace.margin => {
+        match session.planned_end {
+            PlannedEnd::IdleTimeout if session.last_activity.1.elapsed() < self.run_settings.idle + self.run_settings.end_tolerance => {
                 false
             }
-            Fate::Revoked if session.revoked.is_none() => {
+            PlannedEnd::Revoked if session.revoked_at.is_none() => {
                 if random(20) == 0 {
                     self.revoke(session).await;
                 } else {
@@ -146,9 +146,9 @@ impl Workload {
                 true
             }
             // Replicas learn about a revocation within two seconds.
-            Fate::Revoked
+            PlannedEnd::Revoked
                 if session
-                    .revoked
+                    .revoked_at
                     .is_some_and(|at| at.elapsed() < Duration::from_secs(3)) =>
             {
                 false
@@ -166,7 +166,7 @@ impl Workload {
         let body = json!({ "subject": format!("user-{}", random(1_000_000)) });
         let started = Instant::now();
         let (status, answer) = self
-            .replica()
+            .random_replica()
             .call("POST", "/api/v1/sessions", Some(body))
             .await;
         let mut counts = self.counts.lock().unwrap();
@@ -177,88 +177,88 @@ impl Workload {
         counts.created += 1;
         let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
         Some(Session {
-            fate: [Fate::LeftAlone, Fate::Used, Fate::Used, Fate::Revoked][random(4)],
+            planned_end: [PlannedEnd::IdleTimeout, PlannedEnd::AbsoluteTimeout, PlannedEnd::AbsoluteTimeout, PlannedEnd::Revoked][random(4)],
             id: text(&answer["session"]["id"]),
             cookie: format!("__Host-session={}", text(&answer["token"])),
             started,
-            seen: (started, Instant::now()),
-            uses: VecDeque::from([started]),
-            revoked: None,
+            last_activity: (started, Instant::now()),
+            recent_activities: VecDeque::from([started]),
+            revoked_at: None,
         })
     }
 
     async fn revoke(&self, session: &mut Session) {
         let path = format!("/api/v1/sessions/{}", session.id);
-        let (status, answer) = self.replica().call("DELETE", &path, None).await;
+        let (status, answer) = self.random_replica().call("DELETE", &path, None).await;
         if status == 200 {
-            session.revoked = Some(Instant::now());
+            session.revoked_at = Some(Instant::now());
             if answer["end_reason"] == "revoked" {
                 self.counts.lock().unwrap().revoked += 1;
             }
         } else {
             // The session may have ended in spite of the error.
-            session.fate = Fate::Revoked;
+            session.planned_end = PlannedEnd::Revoked;
         }
     }
 
     /// Checks a session. Returns whether it has ended.
     async fn check_session(&self, session: &mut Session) -> bool {
-        let asked = Instant::now();
-        let Pace {
+        let sent_at = Instant::now();
+        let RunSettings {
             idle,
             absolute,
-            margin,
+            end_tolerance,
             ..
-        } = self.pace;
+        } = self.run_settings;
         let reason = self.check(&session.cookie).await;
-        let answered = Instant::now();
-        let age = (asked - session.started, answered - session.started);
+        let answered_at = Instant::now();
+        let age = (sent_at - session.started, answered_at - session.started);
         // The shortest and the longest possible idle time of the session.
-        let unused = (asked - session.seen.1, answered - session.seen.0);
-        let lag = self.pace.lag();
-        while session.uses.len() > 1 && asked - session.uses[1] > lag {
-            session.uses.pop_front();
+        let idle_time = (sent_at - session.last_activity.1, answered_at - session.last_activity.0);
+        let lag = self.run_settings.max_activity_lag();
+        while session.recent_activities.len() > 1 && sent_at - session.recent_activities[1] > lag {
+            session.recent_activities.pop_front();
         }
-        let may_be_idle = answered - session.uses[0] + margin >= idle;
-        let must_be_idle = unused.0 >= idle + margin;
-        let may_be_old = age.1 + margin >= absolute;
-        let must_be_old = age.0 >= absolute + margin;
-        let right = match &*reason {
-            "allow" => !must_be_idle && !must_be_old && session.revoked.is_none(),
+        let may_be_idle = answered_at - session.recent_activities[0] + end_tolerance >= idle;
+        let must_be_idle = idle_time.0 >= idle + end_tolerance;
+        let may_be_old = age.1 + end_tolerance >= absolute;
+        let must_be_old = age.0 >= absolute + end_tolerance;
+        let is_correct = match &*reason {
+            "allow" => !must_be_idle && !must_be_old && session.revoked_at.is_none(),
             "idle_timeout" => may_be_idle,
             "absolute_timeout" => may_be_old,
-            "revoked" => session.fate == Fate::Revoked,
+            "revoked" => session.planned_end == PlannedEnd::Revoked,
             // A tombstone is deleted after a minute.
             "unknown_session" => {
-                unused.1 > Duration::from_secs(50)
-                    && (may_be_idle || may_be_old || session.revoked.is_some())
+                idle_time.1 > Duration::from_secs(50)
+                    && (may_be_idle || may_be_old || session.revoked_at.is_some())
             }
             "store_unavailable" | "overloaded" => true,
             _ => false,
         };
-        self.judge(right, || {
+        self.judge(is_correct, || {
             format!(
                 "{:?}: {reason}, {:.1} s old, idle for {:.1} to {:.1} s, revoked: {}",
-                session.fate,
+                session.planned_end,
                 age.0.as_secs_f32(),
-                unused.0.as_secs_f32(),
-                unused.1.as_secs_f32(),
-                session.revoked.is_some()
+                idle_time.0.as_secs_f32(),
+                idle_time.1.as_secs_f32(),
+                session.revoked_at.is_some()
             )
         });
         match &*reason {
             "allow" => {
-                session.seen = (asked, answered);
-                session.uses.push_back(asked);
+                session.last_activity = (sent_at, answered_at);
+                session.recent_activities.push_back(sent_at);
             }
-            "store_unavailable" => session.seen.1 = answered,
+            "store_unavailable" => session.last_activity.1 = answered_at,
             _ => {}
         }
         !matches!(&*reason, "allow" | "store_unavailable" | "overloaded")
     }
 
     async fn check(&self, cookie: &str) -> String {
-        let (status, reason) = self.replica().check_with_cookie(cookie).await;
+        let (status, reason) = self.random_replica().check_with_cookie(cookie).await;
         let reason = if status == 200 {
             "allow".to_owned()
         } else {
@@ -269,10 +269,10 @@ impl Workload {
         reason
     }
 
-    fn judge(&self, right: bool, what: impl FnOnce() -> String) {
-        let mut wrong = self.wrong.lock().unwrap();
-        if !right && wrong.len() < 20 {
-            wrong.push(what());
+    fn judge(&self, is_correct: bool, describe: impl FnOnce() -> String) {
+        let mut wrong = self.wrong_answers.lock().unwrap();
+        if !is_correct && wrong.len() < 20 {
+            wrong.push(describe());
         }
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::record::Record;
-use crate::runner::Pace;
-use crate::stage::Stage;
+use crate::runner::RunLength;
+use crate::environment::Environment;
 use crate::support::fault_proxy::{Fault, FaultProxy};
 use crate::support::loopback;
 use crate::support::redis::RedisServer;
@@ -26,17 +26,17 @@ const FAULTS: [(&str, Fault, &str); 5] = [
     ("noisy", Fault::Noise, "not noisy any more"),
 ];
 
-pub async fn bad(record: &Arc<Record>, pace: Pace) {
+pub async fn network_is_faulty(record: &Arc<Record>, length: RunLength) {
     let server = RedisServer::start();
-    let way = FaultProxy::start(loopback(server.port)).await;
-    let stage = Stage::start(&way.url(), record, pace).await;
-    for (begins, fault, ends) in FAULTS {
-        way.set_fault(fault);
-        record.begin_fault(begins);
-        stage.pause(1.2).await;
-        way.set_fault(Fault::None);
-        record.begin_recovery(ends);
-        stage.pause(1.2).await;
+    let fault_proxy = FaultProxy::start(loopback(server.port)).await;
+    let environment = Environment::start(&fault_proxy.url(), record, length).await;
+    for (start_event, fault, end_event) in FAULTS {
+        fault_proxy.set_fault(fault);
+        record.begin_fault(start_event);
+        environment.pause(1.2).await;
+        fault_proxy.set_fault(Fault::None);
+        record.begin_recovery(end_event);
+        environment.pause(1.2).await;
     }
-    stage.finish().await;
+    environment.finish().await;
 }

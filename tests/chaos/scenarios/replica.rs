@@ -6,28 +6,28 @@ use std::time::Duration;
 
 use crate::model::MEDIUM;
 use crate::record::Record;
-use crate::runner::Pace;
-use crate::stage::Stage;
+use crate::runner::RunLength;
+use crate::environment::Environment;
 use crate::support::redis::RedisServer;
 
 /// Sessions that only the killed replica has served continue on the other replica.
-pub async fn killed(record: &Arc<Record>, pace: Pace) {
+pub async fn replica_is_killed(record: &Arc<Record>, length: RunLength) {
     let server = RedisServer::start();
-    let mut stage = Stage::start(&server.url(), record, pace).await;
-    let serving = Arc::new(AtomicUsize::new(0));
+    let mut environment = Environment::start(&server.url(), record, length).await;
+    let serving_replica = Arc::new(AtomicUsize::new(0));
     for _ in 0..10 {
-        let session = stage.load.expect_sign_in("faithful", MEDIUM, 0).await;
-        let serving = Arc::clone(&serving);
-        let using = session.use_steadily_on(move || serving.load(Ordering::Relaxed));
-        stage.load.spawn(using);
+        let session = environment.load.expect_sign_in("faithful", MEDIUM, 0).await;
+        let serving_replica = Arc::clone(&serving_replica);
+        let use_session = session.use_steadily_on(move || serving_replica.load(Ordering::Relaxed));
+        environment.load.spawn(use_session);
     }
     // Waits longer than the idle limit, so sessions live only if their activity was recorded.
     tokio::time::sleep(MEDIUM.idle + Duration::from_secs(1)).await;
-    stage.kill(0);
-    serving.store(1, Ordering::Relaxed);
+    environment.kill(0);
+    serving_replica.store(1, Ordering::Relaxed);
     record.begin_recovery("replica 0 is killed");
-    stage.pause(2.0).await;
-    stage.start_again(0);
+    environment.pause(2.0).await;
+    environment.start_again(0);
     record.add_event("replica 0 is back");
-    stage.finish().await;
+    environment.finish().await;
 }

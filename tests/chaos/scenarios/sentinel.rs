@@ -3,40 +3,40 @@
 use std::sync::Arc;
 
 use crate::record::Record;
-use crate::runner::Pace;
-use crate::stage::Stage;
+use crate::runner::RunLength;
+use crate::environment::Environment;
 use crate::support::sentinel::SentinelGroup;
 
 /// Both replicas must confirm a change, so a fail-over to either of them loses no confirmed change.
-pub async fn killed(record: &Arc<Record>, pace: Pace) {
+pub async fn primary_is_killed(record: &Arc<Record>, length: RunLength) {
     let mut group = SentinelGroup::start().await;
-    let stage = Stage::with(&group.url(), record, pace, 2).await;
+    let environment = Environment::start_with_confirmations(&group.url(), record, length, 2).await;
     let primary = group.primary_index();
     group.servers[primary].kill();
     record.begin_recovery("the primary is killed");
     group.wait_for_fail_over(primary).await;
     record.add_event("another server is the primary");
-    stage.pause(2.0).await;
+    environment.pause(2.0).await;
     group.servers[primary].start_again();
     record.begin_recovery("the old primary is back");
     group.wait_until_stable().await;
-    stage.finish().await;
+    environment.finish().await;
 }
 
 /// The primary hangs. When it continues, it has old data, and acts as a primary until a sentinel demotes it. It does
 /// not know which sessions ended during the hang. One replica must confirm a change, because only one is left in the
 /// hang.
-pub async fn hangs(record: &Arc<Record>, pace: Pace) {
+pub async fn primary_hangs(record: &Arc<Record>, length: RunLength) {
     let group = SentinelGroup::start().await;
-    let stage = Stage::with(&group.url(), record, pace, 1).await;
+    let environment = Environment::start_with_confirmations(&group.url(), record, length, 1).await;
     let primary = group.primary_index();
     group.servers[primary].freeze();
     record.begin_recovery("the primary hangs");
     group.wait_for_fail_over(primary).await;
     record.add_event("another server is the primary");
-    stage.pause(2.0).await;
+    environment.pause(2.0).await;
     group.servers[primary].thaw();
     record.begin_recovery("the old primary continues");
     group.wait_until_stable().await;
-    stage.finish().await;
+    environment.finish().await;
 }

@@ -7,32 +7,32 @@ use crate::client::{Addresses, Client};
 use crate::load::Load;
 use crate::model::{DEFAULT, MEDIUM, Policy, SHORT};
 use crate::record::Record;
-use crate::runner::Pace;
+use crate::runner::RunLength;
 use crate::support::curfew::{Curfew, Setup};
 use crate::support::{free_port, loopback};
 
-/// The longest time that [`Stage::finish`] waits for the recovery, in seconds.
+/// The longest time that [`Environment::finish`] waits for the recovery, in seconds.
 const RECOVERY_TIMEOUT_SECONDS: f64 = 20.0;
 
-pub struct Stage {
+pub struct Environment {
     setups: [Setup; 2],
     /// None for a killed replica.
     replicas: [Option<Curfew>; 2],
     pub load: Arc<Load>,
     pub record: Arc<Record>,
-    pace: Pace,
+    length: RunLength,
 }
 
-impl Stage {
+impl Environment {
     /// Starts both replicas on the store at `url`, then the load.
-    pub async fn start(url: &str, record: &Arc<Record>, pace: Pace) -> Self {
-        Self::with(url, record, pace, 0).await
+    pub async fn start(url: &str, record: &Arc<Record>, length: RunLength) -> Self {
+        Self::start_with_confirmations(url, record, length, 0).await
     }
 
     /// Does the same as [`start`](Self::start), but `wait_replicas` replicas of Redis must confirm each change.
-    pub async fn with(url: &str, record: &Arc<Record>, pace: Pace, wait_replicas: u16) -> Self {
+    pub async fn start_with_confirmations(url: &str, record: &Arc<Record>, length: RunLength, wait_replicas: u16) -> Self {
         let policies = [DEFAULT, MEDIUM, SHORT];
-        let common = policies.iter().fold(Setup::redis(url), configured);
+        let common = policies.iter().fold(Setup::redis(url), add_policy);
         let common = common
             .set("STORE__WAIT_REPLICAS", &wait_replicas.to_string())
             .set("STORE__WAIT_TIMEOUT", "1s")
@@ -51,20 +51,20 @@ impl Stage {
         record.add_event("the load has begun");
         let client = Client::new(&common.admin_token, addresses, Arc::clone(record));
         let load = Load::start(client, Arc::clone(record)).await;
-        let stage = Self {
+        let environment = Self {
             setups,
             replicas,
             load,
             record: Arc::clone(record),
-            pace,
+            length,
         };
-        stage.pause(2.0).await;
-        stage
+        environment.pause(2.0).await;
+        environment
     }
 
     /// Lets the load run for this number of seconds. A long run multiplies the time.
     pub async fn pause(&self, seconds: f64) {
-        let time = Duration::from_secs_f64(seconds * self.pace.stretch);
+        let time = Duration::from_secs_f64(seconds * self.length.time_factor);
         tokio::time::sleep(time).await;
     }
 
@@ -81,9 +81,9 @@ impl Stage {
     /// Waits until both replicas have recovered. Then waits longer than the idle limit of a short session, and ends
     /// the load.
     pub async fn finish(self) {
-        let waited = tokio::time::Instant::now();
+        let started = tokio::time::Instant::now();
         while !self.record.has_recovered()
-            && waited.elapsed().as_secs_f64() < RECOVERY_TIMEOUT_SECONDS
+            && started.elapsed().as_secs_f64() < RECOVERY_TIMEOUT_SECONDS
         {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -95,7 +95,7 @@ impl Stage {
             let running = self.replicas[replica].as_ref();
             running.map_or(String::new(), Curfew::log)
         });
-        for wrong in &mut self.record.facts().wrong {
+        for wrong in &mut self.record.observations().wrong_answers {
             for (replica, log) in logs.iter().enumerate() {
                 let lines = log.lines().filter(|line| {
                     line.contains(&wrong.session) && !line.contains("store_unavailable")
@@ -108,7 +108,7 @@ impl Stage {
 }
 
 /// Returns the setup with a further policy.
-fn configured(setup: Setup, policy: &Policy) -> Setup {
+fn add_policy(setup: Setup, policy: &Policy) -> Setup {
     let name = policy.name.to_uppercase();
     let seconds = |time: Duration| format!("{}s", time.as_secs());
     setup

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::support::curfew::Setup;
 
 #[derive(Clone, Copy, Debug)]
-pub struct Pace {
+pub struct RunSettings {
     /// The number of sessions that exist at the same time.
     pub sessions: usize,
     /// The duration of the load.
@@ -15,7 +15,7 @@ pub struct Pace {
     pub absolute: Duration,
     pub touch_interval: Duration,
     /// How long before or after its limit a session may end.
-    pub margin: Duration,
+    pub end_tolerance: Duration,
     /// The time between the starts of two faults, and the duration of a fault.
     pub faults: (Duration, Duration),
     /// The pause of a worker between two requests.
@@ -25,7 +25,7 @@ pub struct Pace {
 /// The number of workers.
 pub const WORKERS: usize = 32;
 
-impl Pace {
+impl RunSettings {
     /// Returns the pace for `CURFEW_SOAK=SESSIONS,SECONDS`. Without this variable, returns the pace of a short run.
     pub fn from_environment() -> Self {
         let seconds = Duration::from_secs;
@@ -36,7 +36,7 @@ impl Pace {
                 idle: seconds(8),
                 absolute: seconds(16),
                 touch_interval: seconds(1),
-                margin: seconds(2),
+                end_tolerance: seconds(2),
                 faults: (Duration::from_millis(2500), Duration::from_millis(300)),
                 pause: Duration::from_millis(15),
             },
@@ -48,7 +48,7 @@ impl Pace {
                     idle: seconds(90),
                     absolute: seconds(240),
                     touch_interval: seconds(5),
-                    margin: seconds(10),
+                    end_tolerance: seconds(10),
                     faults: (seconds(20), Duration::from_millis(1500)),
                     pause: Duration::from_millis(6),
                 }
@@ -58,7 +58,7 @@ impl Pace {
 
     /// Returns the longest time until all replicas know about an activity. A replica writes the activity after the
     /// touch interval, or a second after the end of a fault.
-    pub fn lag(&self) -> Duration {
+    pub fn max_activity_lag(&self) -> Duration {
         self.touch_interval + self.faults.1 + Duration::from_secs(2)
     }
 
@@ -77,7 +77,7 @@ impl Pace {
     }
 }
 
-impl fmt::Display for Pace {
+impl fmt::Display for RunSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,

@@ -8,8 +8,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::ledger::parse_samples;
-use crate::pace::Pace;
+use crate::metrics::parse_samples;
+use crate::run_settings::RunSettings;
 use crate::support::curfew::Curfew;
 use crate::support::redis::command;
 use crate::workload::Workload;
@@ -48,19 +48,19 @@ impl Measurements {
         workload: Arc<Workload>,
     ) -> RunningMeasurement {
         let stop = CancellationToken::new();
-        let (stopped, begun) = (stop.clone(), Instant::now());
+        let (stopped, start) = (stop.clone(), Instant::now());
         let task = tokio::spawn(async move {
-            let mut moments = Vec::new();
+            let mut samples = Vec::new();
             let second = || tokio::time::sleep(Duration::from_secs(1));
             while stopped.run_until_cancelled(second()).await.is_some() {
                 let mut sample = Sample {
-                    seconds: begun.elapsed().as_secs_f64(),
-                    redis: memory_of(&redis),
+                    seconds: start.elapsed().as_secs_f64(),
+                    redis: redis_memory_kib(&redis),
                     ..Sample::default()
                 };
-                for (place, replica) in replicas.iter().enumerate() {
-                    sample.resident[place] = resident(replica.process_id());
-                    sample.files[place] = files(replica.process_id());
+                for (index, replica) in replicas.iter().enumerate() {
+                    sample.resident[index] = resident_kib(replica.process_id());
+                    sample.files[index] = open_file_count(replica.process_id());
                     let (_, metrics) = replica.get_ops("/metrics").await;
                     let sum = |name| {
                         parse_samples(&metrics, name)
@@ -73,54 +73,54 @@ impl Measurements {
                 }
                 let counts = workload.counts.lock().unwrap();
                 sample.answers = counts.answers.values().sum();
-                let nothing = ["store_unavailable", "overloaded"];
-                let nothing = nothing
+                let unavailable_reasons = ["store_unavailable", "overloaded"];
+                let unavailable_reasons = unavailable_reasons
                     .iter()
                     .filter_map(|reason| counts.answers.get(*reason));
-                sample.unavailable = nothing.sum();
-                moments.push(sample);
+                sample.unavailable = unavailable_reasons.sum();
+                samples.push(sample);
             }
-            Self(moments)
+            Self(samples)
         });
         RunningMeasurement { stop, task }
     }
 
     /// Returns a description of each value that grew from the second to the last third of the run.
-    pub fn problems(&self, pace: Pace) -> Vec<String> {
+    pub fn problems(&self, run_settings: RunSettings) -> Vec<String> {
         let mut problems = Vec::new();
         let [_, second, last] = self.thirds();
         for replica in 0..2 {
-            let of = |third: &[Sample]| median(third.iter().map(|sample| sample.resident[replica]));
-            let (before, after) = (of(second), of(last));
+            let value_of = |third: &[Sample]| median(third.iter().map(|sample| sample.resident[replica]));
+            let (before, after) = (value_of(second), value_of(last));
             // Memory may grow by a tenth and 8 MiB, because allocators reserve memory in large blocks.
             if after > before + before / 10 + (8 << 10) {
                 problems.push(format!(
                     "replica {replica} grew from {before} to {after} KiB"
                 ));
             }
-            let of = |third: &[Sample]| third.iter().map(|sample| sample.files[replica]).max();
-            let (before, after) = (of(second).unwrap_or(0), of(last).unwrap_or(0));
+            let value_of = |third: &[Sample]| third.iter().map(|sample| sample.files[replica]).max();
+            let (before, after) = (value_of(second).unwrap_or(0), value_of(last).unwrap_or(0));
             if after > before + 16 {
                 problems.push(format!(
                     "replica {replica} had {before} files open, and {after} later"
                 ));
             }
         }
-        let of = |third: &[Sample]| median(third.iter().map(|sample| sample.redis));
-        let (before, after) = (of(second), of(last));
+        let value_of = |third: &[Sample]| median(third.iter().map(|sample| sample.redis));
+        let (before, after) = (value_of(second), value_of(last));
         // Tombstones last for a minute. A short run ends before Redis deletes many of them, so memory grows.
-        let is_long = pace.load > Duration::from_secs(240);
+        let is_long = run_settings.load > Duration::from_secs(240);
         if is_long && after > before + before / 10 + (8 << 10) {
             problems.push(format!("Redis grew from {before} to {after} KiB"));
         }
         problems
     }
 
-    pub fn summary(&self, pace: Pace) -> String {
+    pub fn summary(&self, run_settings: RunSettings) -> String {
         let [first, second, last] = self.thirds();
         let mut text = String::from("| | first third | second | last |\n|---|---|---|---|\n");
-        let mut row = |name: &str, of: &dyn Fn(&Sample) -> u64| {
-            let medians = [first, second, last].map(|third| median(third.iter().map(of)));
+        let mut row = |name: &str, value_of: &dyn Fn(&Sample) -> u64| {
+            let medians = [first, second, last].map(|third| median(third.iter().map(value_of)));
             let [a, b, c] = medians;
             let _ = writeln!(text, "| {name} | {a} | {b} | {c} |");
         };
@@ -136,7 +136,7 @@ impl Measurements {
         row("near cache entries", &|sample| sample.near_cache);
         row("touches not written yet", &|sample| sample.pending);
         let all = self.0.last().copied().unwrap_or_default();
-        let a_second = all.answers / pace.load.as_secs();
+        let a_second = all.answers / run_settings.load.as_secs();
         let _ = write!(
             text,
             "\n{a_second} checks per second; {} of {} got 503",
@@ -191,7 +191,7 @@ fn median(numbers: impl Iterator<Item = u64>) -> u64 {
     numbers.get(numbers.len() / 2).copied().unwrap_or_default()
 }
 
-fn resident(process: u32) -> u64 {
+fn resident_kib(process: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status
         .lines()
@@ -200,13 +200,13 @@ fn resident(process: u32) -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-fn files(process: u32) -> usize {
+fn open_file_count(process: u32) -> usize {
     std::fs::read_dir(format!("/proc/{process}/fd"))
         .unwrap()
         .count()
 }
 
-fn memory_of(redis: &str) -> u64 {
+fn redis_memory_kib(redis: &str) -> u64 {
     let info: String = command(redis, &[b"INFO", b"memory"]).unwrap();
     let line = info
         .lines()

@@ -6,15 +6,15 @@ use crate::support::curfew::Curfew;
 use crate::workload::Workload;
 
 /// Fetches the samples of a metric. Returns the text of the labels and the value of each sample.
-pub async fn samples(curfew: &Curfew, name: &str) -> Vec<(String, u64)> {
+pub async fn fetch_samples(curfew: &Curfew, name: &str) -> Vec<(String, u64)> {
     let (_, text) = curfew.get_ops("/metrics").await;
     parse_samples(&text, name)
 }
 
 pub fn parse_samples(text: &str, name: &str) -> Vec<(String, u64)> {
     let lines = text.lines().filter_map(|line| line.strip_prefix(name));
-    let numbered = lines.filter(|line| line.starts_with(['{', ' ']));
-    numbered
+    let sample_lines = lines.filter(|line| line.starts_with(['{', ' ']));
+    sample_lines
         .map(|line| {
             let (labels, number) = line.rsplit_once(' ').unwrap();
             (labels.to_owned(), number.parse::<f64>().unwrap() as u64)
@@ -23,14 +23,14 @@ pub fn parse_samples(text: &str, name: &str) -> Vec<(String, u64)> {
 }
 
 /// Returns the sum of the samples that have these labels, over both replicas.
-async fn sum(replicas: &[Curfew; 2], name: &str, labels: &[&str]) -> u64 {
+async fn sum_samples(replicas: &[Curfew; 2], name: &str, labels: &[&str]) -> u64 {
     let mut sum = 0;
     for replica in replicas {
-        let samples = samples(replica, name).await;
-        let fitting = samples
+        let samples = fetch_samples(replica, name).await;
+        let matching_samples = samples
             .iter()
             .filter(|(found, _)| labels.iter().all(|label| found.contains(label)));
-        sum += fitting.map(|(_, number)| number).sum::<u64>();
+        sum += matching_samples.map(|(_, number)| number).sum::<u64>();
     }
     sum
 }
@@ -38,81 +38,81 @@ async fn sum(replicas: &[Curfew; 2], name: &str, labels: &[&str]) -> u64 {
 /// Returns whether every session has ended, and all touches are written.
 pub async fn all_have_ended(replicas: &[Curfew; 2], workload: &Workload) -> bool {
     let created = workload.counts.lock().unwrap().created;
-    let told = sum(replicas, "curfew_sessions_ended_total", &[]).await;
-    told >= created && sum(replicas, "curfew_touches_pending", &[]).await == 0
+    let published_ends = sum_samples(replicas, "curfew_sessions_ended_total", &[]).await;
+    published_ends >= created && sum_samples(replicas, "curfew_touches_pending", &[]).await == 0
 }
 
 /// Compares the counts after the end of the load. Returns a description of each difference.
 pub async fn compare(replicas: &[Curfew; 2], workload: &Workload) -> Vec<String> {
     let counts = workload.counts.lock().unwrap().clone();
     let mut problems = Vec::new();
-    let mut expect = |right: bool, what: String| {
-        if !right {
-            problems.push(what);
+    let mut record_unless = |holds: bool, problem: String| {
+        if !holds {
+            problems.push(problem);
         }
     };
-    let mut counted = BTreeMap::new();
+    let mut metric_counts = BTreeMap::new();
     for reason in counts.answers.keys() {
         let label = format!("verdict=\"{reason}\"");
-        counted.insert(
+        metric_counts.insert(
             reason.clone(),
-            sum(replicas, "curfew_checks_total", &[&label]).await,
+            sum_samples(replicas, "curfew_checks_total", &[&label]).await,
         );
     }
-    expect(
-        counted == counts.answers,
-        format!("answers: {:?}, counted {counted:?}", counts.answers),
+    record_unless(
+        metric_counts == counts.answers,
+        format!("answers: {:?}, counted {metric_counts:?}", counts.answers),
     );
-    let all = sum(replicas, "curfew_checks_total", &[]).await;
+    let all = sum_samples(replicas, "curfew_checks_total", &[]).await;
     let answered: u64 = counts.answers.values().sum();
-    expect(
+    record_unless(
         all == answered,
         format!("{answered} answers, counted {all}"),
     );
-    let created = sum(replicas, "curfew_sessions_created_total", &[]).await;
-    expect(
+    let created = sum_samples(replicas, "curfew_sessions_created_total", &[]).await;
+    record_unless(
         created == counts.created,
         format!("{} sessions came, counted {created}", counts.created),
     );
-    let told = sum(
+    let published_ends = sum_samples(
         replicas,
         "curfew_sessions_ended_total",
         &["redelivered=\"false\""],
     )
     .await;
-    let again = sum(
+    let redelivered_ends = sum_samples(
         replicas,
         "curfew_sessions_ended_total",
         &["redelivered=\"true\""],
     )
     .await;
-    println!("{told} ends published, {again} redelivered");
-    let most = counts.created + counts.possibly_created;
-    expect(
-        told <= most,
-        format!("{told} ends published for at most {most} sessions"),
+    println!("{published_ends} ends published, {redelivered_ends} redelivered");
+    let max_ends = counts.created + counts.possibly_created;
+    record_unless(
+        published_ends <= max_ends,
+        format!("{published_ends} ends published for at most {max_ends} sessions"),
     );
-    expect(
-        told + again >= counts.created,
+    record_unless(
+        published_ends + redelivered_ends >= counts.created,
         format!(
-            "{} sessions started, but only {told} ends and {again} redelivered ends were published",
+            "{} sessions started, but only {published_ends} ends and {redelivered_ends} redelivered ends were published",
             counts.created
         ),
     );
     let revoked = ["reason=\"revoked\""];
-    let revoked = sum(replicas, "curfew_sessions_ended_total", &revoked).await;
-    expect(
+    let revoked = sum_samples(replicas, "curfew_sessions_ended_total", &revoked).await;
+    record_unless(
         revoked >= counts.revoked,
         format!("{} revocations, metric: {revoked}", counts.revoked),
     );
     for left in ["curfew_touches_pending", "curfew_touches_dropped_total"] {
-        let left_over = sum(replicas, left, &[]).await;
-        expect(left_over == 0, format!("{left}: {left_over}"));
+        let left_over = sum_samples(replicas, left, &[]).await;
+        record_unless(left_over == 0, format!("{left}: {left_over}"));
     }
     for listener in ["check", "admin"] {
         let label = format!("listener=\"{listener}\"");
-        let open = sum(replicas, "curfew_requests_in_flight", &[&label]).await;
-        expect(
+        let open = sum_samples(replicas, "curfew_requests_in_flight", &[&label]).await;
+        record_unless(
             open == 0,
             format!("{open} requests of {listener} are in flight without load"),
         );
