@@ -13,44 +13,44 @@ use crate::support::fault_proxy::{Fault, FaultProxy};
 use crate::support::redis::RedisServer;
 use crate::support::sentinel::SentinelGroup;
 
-/// Runs `run` while `cached` receives invalidations.
+/// Runs `operation` while `cached` receives invalidations.
 pub async fn while_receiving_invalidations<T>(
     store: &RedisStore,
     cached: &impl InvalidationListener,
     steady: &SteadyClock,
     metrics: &Metrics,
-    run: impl Future<Output = T>,
+    operation: impl Future<Output = T>,
 ) -> T {
     let diagnostics = Diagnostics::default();
     let replicas = Replicas::new(Replica::this(now()));
     let stop = CancellationToken::new();
     let follow = store.follow_invalidations(cached, steady, &diagnostics, &replicas, stop);
-    let run = async {
+    let operation = async {
         let usable = async || metrics.near_cache.usable.get() == 1;
         eventually("the near cache is usable", usable).await;
-        run.await
+        operation.await
     };
     tokio::select! {
         () = follow => unreachable!("the task ended although it was not stopped"),
-        done = run => done,
+        done = operation => done,
     }
 }
 
 struct Process {
-    redis: Running,
-    near: Arc<CachedStore<Arc<RedisStore>>>,
+    redis: ConnectedStore,
+    near_cache: Arc<CachedStore<Arc<RedisStore>>>,
     metrics: Arc<Metrics>,
     diagnostics: Arc<Diagnostics>,
-    following: JoinHandle<()>,
+    follow_task: JoinHandle<()>,
 }
 
 impl Process {
     async fn start(settings: RedisSettings) -> Self {
-        let redis = Running::connected(settings).await;
+        let redis = ConnectedStore::connect(settings).await;
         let metrics = Arc::new(Metrics::new().unwrap());
         let steady = Arc::new(SteadyClock::new());
         let clock = Arc::clone(redis.clock());
-        let near = Arc::new(CachedStore::new(
+        let near_cache = Arc::new(CachedStore::new(
             Arc::clone(&redis),
             1000,
             clock,
@@ -58,24 +58,24 @@ impl Process {
             Arc::clone(&metrics),
         ));
         let diagnostics = Arc::new(Diagnostics::default());
-        let (store, listener, advice_of_task) = (
+        let (store, listener, diagnostics_of_task) = (
             Arc::clone(&redis),
-            Arc::clone(&near),
+            Arc::clone(&near_cache),
             Arc::clone(&diagnostics),
         );
-        let following = tokio::spawn(async move {
+        let follow_task = tokio::spawn(async move {
             let stop = CancellationToken::new();
             let replicas = Replicas::new(Replica::this(now()));
             store
-                .follow_invalidations(&*listener, &*steady, &advice_of_task, &replicas, stop)
+                .follow_invalidations(&*listener, &*steady, &diagnostics_of_task, &replicas, stop)
                 .await;
         });
         Self {
             redis,
-            near,
+            near_cache,
             metrics,
             diagnostics,
-            following,
+            follow_task,
         }
     }
 
@@ -100,8 +100,8 @@ impl Process {
     /// Loads a session until the near cache has it.
     async fn load_into_cache(&self, id: SessionId) {
         eventually("the session is in the near cache", async || {
-            let _ = self.near.load(id).await;
-            self.near.load_cached(id).is_some()
+            let _ = self.near_cache.load(id).await;
+            self.near_cache.load_cached(id).is_some()
         })
         .await;
     }
@@ -109,11 +109,11 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.following.abort();
+        self.follow_task.abort();
     }
 }
 
-async fn processes(count: usize, settings: impl Fn() -> RedisSettings) -> Vec<Process> {
+async fn start_processes(count: usize, settings: impl Fn() -> RedisSettings) -> Vec<Process> {
     let mut processes = Vec::new();
     for _ in 0..count {
         let process = Process::start(settings()).await;
@@ -123,7 +123,7 @@ async fn processes(count: usize, settings: impl Fn() -> RedisSettings) -> Vec<Pr
     processes
 }
 
-fn id(number: u8) -> SessionId {
+fn session_id(number: u8) -> SessionId {
     // Distributes the session IDs over the servers of a cluster.
     SessionId::from_bytes([number.wrapping_mul(37); 16])
 }
@@ -131,25 +131,25 @@ fn id(number: u8) -> SessionId {
 /// Each process ends some sessions that are in the near caches of all processes. Then no cache may allow them.
 async fn end_sessions_and_check_all_caches(processes: &[Process], numbers: std::ops::Range<u8>) {
     for number in numbers {
-        let (ender, id) = (
+        let (ending_process, id) = (
             &processes[usize::from(number) % processes.len()],
-            id(number),
+            session_id(number),
         );
-        ender.near.create(id, &session()).await.unwrap();
+        ending_process.near_cache.create(id, &new_session()).await.unwrap();
         for process in processes {
             process.load_into_cache(id).await;
         }
-        ender.near.end(id, Ending::revoked(now())).await.unwrap();
-        assert_eq!(ender.near.load_cached(id), None);
+        ending_process.near_cache.end(id, Ending::revoked(now())).await.unwrap();
+        assert_eq!(ending_process.near_cache.load_cached(id), None);
         let ended = Stopwatch::start();
         for process in processes {
-            while process.near.load_cached(id).is_some() {
+            while process.near_cache.load_cached(id).is_some() {
                 assert!(ended.seconds() < LEASE.as_secs_f64(), "{number}");
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
-            let state = process.near.load(id).await.unwrap().unwrap().state;
+            let state = process.near_cache.load(id).await.unwrap().unwrap().state;
             assert!(matches!(state, State::Ended(_)), "{state:?}");
-            assert_eq!(process.near.load_cached(id), None);
+            assert_eq!(process.near_cache.load_cached(id), None);
         }
     }
 }
@@ -157,7 +157,7 @@ async fn end_sessions_and_check_all_caches(processes: &[Process], numbers: std::
 #[tokio::test]
 async fn every_replica_receives_every_invalidation() {
     let server = RedisServer::start();
-    let processes = processes(4, || settings(&server.url())).await;
+    let processes = start_processes(4, || settings(&server.url())).await;
     end_sessions_and_check_all_caches(&processes, 0..40).await;
     for process in &processes {
         process.wait_for_invalidations(40).await;
@@ -167,7 +167,7 @@ async fn every_replica_receives_every_invalidation() {
 #[tokio::test]
 async fn receives_invalidations_in_a_cluster_and_after_its_fail_over() {
     let mut cluster = Cluster::start().await;
-    let processes = processes(2, || settings(&cluster.url())).await;
+    let processes = start_processes(2, || settings(&cluster.url())).await;
     end_sessions_and_check_all_caches(&processes, 0..20).await;
     processes[0].wait_for_invalidations(20).await;
     let flushes = |process: &Process| process.metrics.near_cache.flushes.get();
@@ -176,8 +176,8 @@ async fn receives_invalidations_in_a_cluster_and_after_its_fail_over() {
     cluster.servers[primary].kill();
     cluster.wait_for_fail_over(primary).await;
     for (process, before) in processes.iter().zip(before) {
-        let emptied = async || flushes(process) > before;
-        eventually("the near cache is emptied", emptied).await;
+        let is_emptied = async || flushes(process) > before;
+        eventually("the near cache is emptied", is_emptied).await;
         process.wait_until_usable().await;
     }
     end_sessions_and_check_all_caches(&processes, 20..40).await;
@@ -186,7 +186,7 @@ async fn receives_invalidations_in_a_cluster_and_after_its_fail_over() {
 #[tokio::test]
 async fn receives_invalidations_after_a_sentinel_fail_over() {
     let mut group = SentinelGroup::start().await;
-    let processes = processes(2, || settings(&group.url())).await;
+    let processes = start_processes(2, || settings(&group.url())).await;
     end_sessions_and_check_all_caches(&processes, 0..5).await;
     let primary = group.primary_index();
     group.servers[primary].kill();
@@ -205,31 +205,31 @@ async fn receives_invalidations_after_a_sentinel_fail_over() {
 async fn stops_using_the_near_cache_when_the_connection_breaks() {
     let server = RedisServer::start();
     let proxy = FaultProxy::start(([127, 0, 0, 1], server.public_port()).into()).await;
-    let ender = Process::start(settings(&server.url())).await;
+    let ending_process = Process::start(settings(&server.url())).await;
     let cut_off = Process::start(RedisSettings {
         connect_timeout: Duration::from_millis(500),
         ..settings(&proxy.url())
     })
     .await;
     for (number, fault) in [Fault::HalfOpen, Fault::Cut].into_iter().enumerate() {
-        let id = id(number as u8);
-        ender.near.create(id, &session()).await.unwrap();
+        let id = session_id(number as u8);
+        ending_process.near_cache.create(id, &new_session()).await.unwrap();
         cut_off.wait_until_usable().await;
         cut_off.load_into_cache(id).await;
         proxy.set_fault(fault);
-        ender.near.end(id, Ending::revoked(now())).await.unwrap();
+        ending_process.near_cache.end(id, Ending::revoked(now())).await.unwrap();
         let ended = Stopwatch::start();
-        let forgotten = async || cut_off.near.load_cached(id).is_none();
-        eventually("the session leaves the near cache", forgotten).await;
-        let late = ended.seconds() - LEASE.as_secs_f64();
+        let is_removed = async || cut_off.near_cache.load_cached(id).is_none();
+        eventually("the session leaves the near cache", is_removed).await;
+        let seconds_after_lease = ended.seconds() - LEASE.as_secs_f64();
         assert!(
-            late < 0.5,
-            "{fault:?}: the near cache kept the session for {late} s after the lease"
+            seconds_after_lease < 0.5,
+            "{fault:?}: the near cache kept the session for {seconds_after_lease} s after the lease"
         );
         proxy.set_fault(Fault::None);
         cut_off.wait_until_usable().await;
-        assert_eq!(cut_off.near.load_cached(id), None, "{fault:?}");
-        let state = cut_off.near.load(id).await.unwrap().unwrap().state;
+        assert_eq!(cut_off.near_cache.load_cached(id), None, "{fault:?}");
+        let state = cut_off.near_cache.load(id).await.unwrap().unwrap().state;
         assert!(matches!(state, State::Ended(_)), "{fault:?}: {state:?}");
     }
 }
@@ -240,8 +240,8 @@ async fn asks_redis_for_each_check_without_the_right_to_subscribe() {
     let server = RedisServer::start();
     let rights = documented_rights();
     let mut words: Vec<&[u8]> = vec![b"ACL", b"SETUSER", b"curfew", b"on", b">s3cret"];
-    let channel = |word: &&str| !word.starts_with('&');
-    words.extend(rights.split_whitespace().filter(channel).map(str::as_bytes));
+    let is_not_channel = |word: &&str| !word.starts_with('&');
+    words.extend(rights.split_whitespace().filter(is_not_channel).map(str::as_bytes));
     server.command::<()>(&words);
     let process = Process::start(RedisSettings {
         username: Some("curfew".to_owned()),
@@ -254,10 +254,10 @@ async fn asks_redis_for_each_check_without_the_right_to_subscribe() {
         lines.iter().any(|line| line.contains("&test:ends"))
     };
     eventually("the diagnostics contain the warning", is_reported).await;
-    process.near.create(ID, &session()).await.unwrap();
-    assert!(process.near.load(ID).await.unwrap().is_some());
-    assert_eq!(process.near.load_cached(ID), None);
-    let ended = process.near.end(ID, Ending::revoked(now())).await;
+    process.near_cache.create(ID, &new_session()).await.unwrap();
+    assert!(process.near_cache.load(ID).await.unwrap().is_some());
+    assert_eq!(process.near_cache.load_cached(ID), None);
+    let ended = process.near_cache.end(ID, Ending::revoked(now())).await;
     assert!(
         matches!(ended, Ok(curfew::store::EndOutcome::Ended(_))),
         "{ended:?}"

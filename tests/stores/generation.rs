@@ -15,20 +15,20 @@ const GENERATION: &[u8] = b"test:generation";
 
 /// A store whose maintenance runs, as in a replica.
 struct MaintainedStore {
-    store: Running,
+    store: ConnectedStore,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 }
 
 impl MaintainedStore {
-    async fn on(settings: RedisSettings) -> Self {
-        let store = Running::connected(settings).await;
+    async fn start(settings: RedisSettings) -> Self {
+        let store = ConnectedStore::connect(settings).await;
         let (metrics, stop) = (Arc::new(Metrics::new().unwrap()), CancellationToken::new());
-        let (kept, counted, stopped) = (Arc::clone(&store), Arc::clone(&metrics), stop.clone());
+        let (store_of_task, metrics_of_task, stop_of_task) = (Arc::clone(&store), Arc::clone(&metrics), stop.clone());
         tokio::spawn(async move {
             let policies = Live::new(super::migrations::policies());
             let (diagnostics, replicas) = (Diagnostics::default(), no_other_replicas());
-            kept.run_maintenance(&policies, &diagnostics, &counted, &replicas, stopped)
+            store_of_task.run_maintenance(&policies, &diagnostics, &metrics_of_task, &replicas, stop_of_task)
                 .await;
         });
         Self {
@@ -71,18 +71,18 @@ fn id(number: u64) -> SessionId {
     SessionId::from_bytes(bytes)
 }
 
-fn key(id: SessionId) -> Vec<u8> {
+fn record_key(id: SessionId) -> Vec<u8> {
     [b"test:s:", &id.as_bytes()[..]].concat()
 }
 
 #[tokio::test]
 async fn passes_the_history_suite_and_keeps_the_limits() {
     let server = RedisServer::start();
-    let store = Running::connected(settings(&server.url())).await;
+    let store = ConnectedStore::connect(settings(&server.url())).await;
     conformance::run_history(&**store, now()).await;
-    let another = Running::connected(settings(&server.url())).await;
+    let second_store = ConnectedStore::connect(settings(&server.url())).await;
     let limit = Duration::from_secs(600);
-    let history = another.history(ID).await.unwrap();
+    let history = second_store.history(ID).await.unwrap();
     assert_eq!(history.limit("a", now().minus(MINUTE), limit).as_secs(), 60);
     // The value is sealed, so only a process with a key of the key ring can read or write it.
     let bytes: Vec<u8> = server.command(&[b"GET", GENERATION]);
@@ -93,29 +93,29 @@ async fn passes_the_history_suite_and_keeps_the_limits() {
 #[tokio::test]
 async fn an_empty_redis_is_a_loss_unless_an_operator_says_that_it_is_new() {
     let server = RedisServer::start();
-    let begun = now();
-    let store = Running::connected(settings(&server.url())).await;
-    let lost = last_loss(&store, ID).await.unwrap();
-    assert!(lost >= begun.minus(MINUTE) && lost <= now().plus(MINUTE));
+    let test_start = now();
+    let store = ConnectedStore::connect(settings(&server.url())).await;
+    let loss_time = last_loss(&store, ID).await.unwrap();
+    assert!(loss_time >= test_start.minus(MINUTE) && loss_time <= now().plus(MINUTE));
     let new = RedisServer::start();
-    let command = command_on(&new).await;
+    let command = start_command_store(&new).await;
     assert!(
         !command.extend_fresh_marker(false).await.unwrap(),
         "the command must not extend the marker, because no operator declared this Redis new"
     );
     assert!(command.extend_fresh_marker(true).await.unwrap());
-    let store = Running::connected(settings(&new.url())).await;
+    let store = ConnectedStore::connect(settings(&new.url())).await;
     assert_eq!(last_loss(&store, ID).await, None);
 }
 
 /// Starts a store as an operator's command does. Such a store answers no checks.
-async fn command_on(server: &RedisServer) -> Running {
+async fn start_command_store(server: &RedisServer) -> ConnectedStore {
     let store = RedisStore::new(
         settings(&server.url()),
         Arc::new(StoreClock::new()),
         key_ring(),
     );
-    let running = Running::run(Arc::new(store.for_command()));
+    let running = ConnectedStore::start_store(Arc::new(store.for_command()));
     eventually("the store is connected", async || {
         running.ready().await.is_ok()
     })
@@ -126,31 +126,31 @@ async fn command_on(server: &RedisServer) -> Running {
 #[tokio::test]
 async fn every_replica_notices_the_loss_of_all_data() {
     let server = RedisServer::start();
-    command_on(&server)
+    start_command_store(&server)
         .await
         .extend_fresh_marker(true)
         .await
         .unwrap();
-    let one = MaintainedStore::on(settings(&server.url())).await;
-    let other = MaintainedStore::on(settings(&server.url())).await;
+    let one = MaintainedStore::start(settings(&server.url())).await;
+    let other = MaintainedStore::start(settings(&server.url())).await;
     let (first, second) = (one.last_loss(ID).await, other.last_loss(ID).await);
     assert_eq!((first, second), (None, None));
-    let begun = one.store.clock().now();
+    let test_start = one.store.clock().now();
     server.command::<()>(&[b"FLUSHALL"]);
     // Every replica notices the loss with its next request.
-    let lost = other.last_loss(ID).await.unwrap();
-    assert!(lost >= begun);
-    assert_eq!(one.last_loss(ID).await, Some(lost));
+    let loss_time = other.last_loss(ID).await.unwrap();
+    assert!(loss_time >= test_start);
+    assert_eq!(one.last_loss(ID).await, Some(loss_time));
     // Replicas that start later know about the loss, too.
     drop((one, other));
-    let later = MaintainedStore::on(settings(&server.url())).await;
-    assert_eq!(later.last_loss(ID).await, Some(lost));
+    let later = MaintainedStore::start(settings(&server.url())).await;
+    assert_eq!(later.last_loss(ID).await, Some(loss_time));
 }
 
 #[tokio::test]
 async fn a_missing_or_forged_marker_is_a_loss() {
     let server = RedisServer::start();
-    let store = Running::connected(settings(&server.url())).await;
+    let store = ConnectedStore::connect(settings(&server.url())).await;
     let mut before = last_loss(&store, ID).await.unwrap();
     for forged in [None, Some(&b"forged"[..]), Some(b"")] {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -168,12 +168,12 @@ async fn a_missing_or_forged_marker_is_a_loss() {
 #[tokio::test]
 async fn a_restored_older_copy_is_a_loss() {
     let mut server = RedisServer::start();
-    command_on(&server)
+    start_command_store(&server)
         .await
         .extend_fresh_marker(true)
         .await
         .unwrap();
-    let running = MaintainedStore::on(settings(&server.url())).await;
+    let running = MaintainedStore::start(settings(&server.url())).await;
     assert_eq!(running.last_loss(ID).await, None);
     server.command::<()>(&[b"SAVE"]);
     let copied = Stopwatch::start();
@@ -183,8 +183,8 @@ async fn a_restored_older_copy_is_a_loss() {
     .await;
     server.kill();
     server.start_again();
-    let counted = async || running.metrics.store.losses.get() > 0;
-    eventually("the maintenance notices the loss", counted).await;
+    let is_counted = async || running.metrics.store.losses.get() > 0;
+    eventually("the maintenance notices the loss", is_counted).await;
     assert!(running.last_loss(ID).await.is_some());
     drop(running);
     server.kill();
@@ -194,7 +194,7 @@ async fn a_restored_older_copy_is_a_loss() {
         waited.seconds() > 4.0
     })
     .await;
-    let started = MaintainedStore::on(settings(&server.url())).await;
+    let started = MaintainedStore::start(settings(&server.url())).await;
     assert!(started.last_loss(ID).await.is_some());
 }
 
@@ -202,12 +202,12 @@ async fn a_restored_older_copy_is_a_loss() {
 #[tokio::test]
 async fn a_planned_stop_is_no_loss() {
     let server = RedisServer::start();
-    command_on(&server)
+    start_command_store(&server)
         .await
         .extend_fresh_marker(true)
         .await
         .unwrap();
-    let running = MaintainedStore::on(settings(&server.url())).await;
+    let running = MaintainedStore::start(settings(&server.url())).await;
     assert_eq!(running.last_loss(ID).await, None);
     running.stop_gracefully().await;
     let waited = Stopwatch::start();
@@ -215,11 +215,11 @@ async fn a_planned_stop_is_no_loss() {
         waited.seconds() > 11.0
     })
     .await;
-    let again = MaintainedStore::on(settings(&server.url())).await;
+    let again = MaintainedStore::start(settings(&server.url())).await;
     assert_eq!(again.last_loss(ID).await, None);
     // This time there is no planned stop, but a migration before the next start.
     drop(again);
-    let command = command_on(&server).await;
+    let command = start_command_store(&server).await;
     let policies = super::migrations::policies();
     command
         .migrate(Migration::Upgrade, &policies, |_| {})
@@ -227,7 +227,7 @@ async fn a_planned_stop_is_no_loss() {
         .unwrap();
     assert!(command.extend_fresh_marker(false).await.unwrap());
     drop(command);
-    let later = MaintainedStore::on(settings(&server.url())).await;
+    let later = MaintainedStore::start(settings(&server.url())).await;
     assert_eq!(later.last_loss(ID).await, None);
 }
 
@@ -236,19 +236,19 @@ async fn a_planned_stop_is_no_loss() {
 async fn an_upgrade_is_no_loss() {
     let server = RedisServer::start();
     server.command::<()>(&[b"SET", b"test:schema", b"2"]);
-    let store = Running::connected(settings(&server.url())).await;
+    let store = ConnectedStore::connect(settings(&server.url())).await;
     assert_eq!(last_loss(&store, ID).await, None);
     drop(store);
     let server = RedisServer::start();
     server.command::<()>(&[b"SET", b"test:schema", b"2"]);
-    let command = command_on(&server).await;
+    let command = start_command_store(&server).await;
     assert!(command.extend_fresh_marker(false).await.unwrap());
     let policies = super::migrations::policies();
     command
         .migrate(Migration::Upgrade, &policies, |_| {})
         .await
         .unwrap();
-    let store = Running::connected(settings(&server.url())).await;
+    let store = ConnectedStore::connect(settings(&server.url())).await;
     assert_eq!(last_loss(&store, ID).await, None);
 }
 
@@ -256,12 +256,12 @@ async fn an_upgrade_is_no_loss() {
 async fn a_fail_over_is_no_loss() {
     let mut group = SentinelGroup::start().await;
     let primary = group.primary_index();
-    command_on(&group.servers[primary])
+    start_command_store(&group.servers[primary])
         .await
         .extend_fresh_marker(true)
         .await
         .unwrap();
-    let store = MaintainedStore::on(settings(&group.url())).await;
+    let store = MaintainedStore::start(settings(&group.url())).await;
     assert_eq!(store.last_loss(ID).await, None);
     group.servers[primary].kill();
     group.wait_for_fail_over(primary).await;
@@ -273,47 +273,47 @@ async fn a_fail_over_is_no_loss() {
 #[tokio::test]
 async fn a_cluster_notices_the_loss_of_one_shard_and_resharding_is_no_loss() {
     let mut cluster = Cluster::start().await;
-    let holder = RedisStore::new(
+    let cluster_store = RedisStore::new(
         settings(&cluster.url()),
         Arc::new(StoreClock::new()),
         key_ring(),
     );
-    let command = Running::run(Arc::new(holder.for_command()));
+    let command = ConnectedStore::start_store(Arc::new(cluster_store.for_command()));
     eventually("the store is connected", async || {
         command.ready().await.is_ok()
     })
     .await;
     assert!(command.extend_fresh_marker(true).await.unwrap());
-    let one = MaintainedStore::on(settings(&cluster.url())).await;
-    let other = MaintainedStore::on(settings(&cluster.url())).await;
+    let one = MaintainedStore::start(settings(&cluster.url())).await;
+    let other = MaintainedStore::start(settings(&cluster.url())).await;
     // With 200 sessions, each range of slots has some sessions.
     let ids: Vec<SessionId> = (0..200).map(id).collect();
-    let nothing_is_lost = async |when: &str| {
+    let assert_nothing_is_lost = async |when: &str| {
         for id in &ids {
             assert_eq!(one.last_loss(*id).await, None, "{when}");
         }
-        let counted = one.metrics.store.losses.get() + other.metrics.store.losses.get();
-        assert_eq!(counted, 0, "{when}");
+        let loss_count = one.metrics.store.losses.get() + other.metrics.store.losses.get();
+        assert_eq!(loss_count, 0, "{when}");
     };
-    nothing_is_lost("at first").await;
+    assert_nothing_is_lost("at first").await;
     cluster.move_slots(300).await;
-    nothing_is_lost("after a move of slots").await;
+    assert_nothing_is_lost("after a move of slots").await;
     cluster.add_shard(200).await;
-    nothing_is_lost("after a move of slots to a new shard").await;
+    assert_nothing_is_lost("after a move of slots to a new shard").await;
     let primary = cluster.primary_indexes()[0];
     cluster.servers[primary].kill();
     cluster.wait_for_fail_over(primary).await;
-    nothing_is_lost("after a fail-over").await;
+    assert_nothing_is_lost("after a fail-over").await;
     let emptied = *cluster.primary_indexes().last().unwrap();
     cluster.servers[emptied].command::<()>(&[b"FLUSHALL"]);
     // A request for a session of the emptied shard notices the loss at once.
-    let gone = ids
+    let lost_session = ids
         .iter()
-        .find(|id| cluster.slot_owner_index(&key(**id)) == emptied);
-    let gone = *gone.expect("one of the sessions should be on the emptied shard");
-    let lost = other.last_loss(gone).await;
+        .find(|id| cluster.slot_owner_index(&record_key(**id)) == emptied);
+    let lost_session = *lost_session.expect("one of the sessions should be on the emptied shard");
+    let loss_time = other.last_loss(lost_session).await;
     assert!(
-        lost.is_some(),
+        loss_time.is_some(),
         "a request for the emptied shard should notice the loss of data"
     );
     eventually("every replica knows of the loss", async || {
@@ -321,6 +321,6 @@ async fn a_cluster_notices_the_loss_of_one_shard_and_resharding_is_no_loss() {
         first.is_some() && second.is_some()
     })
     .await;
-    let created = one.store.create(gone, &session()).await.unwrap();
+    let created = one.store.create(lost_session, &new_session()).await.unwrap();
     assert_eq!(created, CreateOutcome::Created);
 }

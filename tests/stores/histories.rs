@@ -19,7 +19,7 @@ use crate::support::redis::RedisServer;
 
 const SECOND: Duration = Duration::from_secs(1);
 /// The number of sessions. It is small, so histories often use a session that has ended or is unknown.
-const SESSIONS: u8 = 3;
+const SESSION_COUNT: u8 = 3;
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
@@ -38,8 +38,8 @@ enum Step {
     Crash,
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let name = 0..SESSIONS;
+fn any_history() -> impl Strategy<Value = Vec<Step>> {
+    let name = 0..SESSION_COUNT;
     let step = prop_oneof![
         2 => name.clone().prop_map(Step::Create),
         6 => name.clone().prop_map(Step::Use),
@@ -69,8 +69,8 @@ struct ModelSession {
     ended: Option<Answer>,
 }
 
-const ABSOLUTE: u64 = 200;
-const INTERVAL: u64 = 5;
+const ABSOLUTE_LIMIT_SECONDS: u64 = 200;
+const TOUCH_INTERVAL_SECONDS: u64 = 5;
 
 struct Model {
     sessions: BTreeMap<u8, ModelSession>,
@@ -79,7 +79,7 @@ struct Model {
 }
 
 impl Model {
-    fn answer(&mut self, name: u8, counts: bool) -> Answer {
+    fn check(&mut self, name: u8, counts_as_activity: bool) -> Answer {
         let (now, idle) = (self.now, self.idle);
         let Some(session) = self.sessions.get_mut(&name) else {
             return "unknown_session";
@@ -92,23 +92,23 @@ impl Model {
             .map_or(session.written, |(_, at)| at.max(session.written));
         // A longer idle limit cannot keep the session after its record expires, one hour after the first idle limit.
         let idle = idle.min(session.idle_at_start + 3600 - 60);
-        let over = if now >= session.started + ABSOLUTE {
+        let end_reason = if now >= session.started + ABSOLUTE_LIMIT_SECONDS {
             Some("absolute_timeout")
         } else if now >= seen + idle {
             Some("idle_timeout")
         } else {
             None
         };
-        if let Some(reason) = over {
+        if let Some(reason) = end_reason {
             session.end(reason);
             return reason;
         }
-        if counts {
-            let near = (seen + idle).saturating_sub(INTERVAL);
-            let due = (seen + INTERVAL).min(near);
+        if counts_as_activity {
+            let latest_write = (seen + idle).saturating_sub(TOUCH_INTERVAL_SECONDS);
+            let planned_write = (seen + TOUCH_INTERVAL_SECONDS).min(latest_write);
             session.pending = Some(match session.pending {
-                Some((planned, at)) => (planned.min(due), at.max(now)),
-                None => (due, now),
+                Some((planned, at)) => (planned.min(planned_write), at.max(now)),
+                None => (planned_write, now),
             });
         }
         "allow"
@@ -142,7 +142,7 @@ impl Process {
     fn new(inner: Arc<dyn SessionStore>, start: Timestamp, history: u64) -> Self {
         let clock = ManualClock::new(start);
         Self {
-            store: Self::wrapped(&inner, &clock),
+            store: Self::wrap(&inner, &clock),
             inner,
             clock,
             start,
@@ -150,7 +150,7 @@ impl Process {
         }
     }
 
-    fn wrapped(
+    fn wrap(
         inner: &Arc<dyn SessionStore>,
         clock: &ManualClock,
     ) -> CoalescingStore<Arc<dyn SessionStore>> {
@@ -167,7 +167,7 @@ impl Process {
     fn limits(idle: u64) -> Limits {
         Limits {
             idle: Some(Duration::from_secs(idle)),
-            absolute: Duration::from_secs(ABSOLUTE),
+            absolute: Duration::from_secs(ABSOLUTE_LIMIT_SECONDS),
             max_auth_age: None,
         }
     }
@@ -185,8 +185,8 @@ impl Process {
         self.store.create(self.id(name), &session).await.unwrap() == CreateOutcome::Created
     }
 
-    /// Checks a session with the store, and returns the verdict. `counts` is false for a passive request.
-    async fn check(&self, name: u8, idle: u64, counts: bool) -> Answer {
+    /// Checks a session with the store, and returns the verdict. `counts_as_activity` is false for a passive request.
+    async fn check(&self, name: u8, idle: u64, counts_as_activity: bool) -> Answer {
         let (id, limits) = (self.id(name), Self::limits(idle));
         let Some(session) = self.store.load(id).await.unwrap() else {
             return "unknown_session";
@@ -194,12 +194,12 @@ impl Process {
         let now = self.clock.now();
         let verdict = decide(Some(&session), &limits, &limits, now);
         let Verdict::Deny(denial) = verdict else {
-            if counts {
+            if counts_as_activity {
                 let touch = Touch {
                     at: now,
                     last_seen: session.last_seen,
                     retention: session.retention,
-                    interval: INTERVAL as u32 * SECOND,
+                    interval: TOUCH_INTERVAL_SECONDS as u32 * SECOND,
                     deadline: session.idle_deadline(&limits),
                 };
                 self.store.touch(id, touch).await.unwrap();
@@ -240,8 +240,8 @@ async fn compare_with_model(
     for step in steps {
         match *step {
             Step::Create(name) => {
-                let taken = model.sessions.contains_key(&name);
-                if !taken {
+                let is_taken = model.sessions.contains_key(&name);
+                if !is_taken {
                     let session = ModelSession {
                         started: model.now,
                         written: model.now,
@@ -252,14 +252,14 @@ async fn compare_with_model(
                     model.sessions.insert(name, session);
                 }
                 for process in &*processes {
-                    prop_assert_eq!(process.create(name, model.idle).await, !taken);
+                    prop_assert_eq!(process.create(name, model.idle).await, !is_taken);
                 }
             }
             Step::Use(name) | Step::CheckPassively(name) => {
-                let counts = matches!(step, Step::Use(_));
-                let expected = model.answer(name, counts);
+                let counts_as_activity = matches!(step, Step::Use(_));
+                let expected = model.check(name, counts_as_activity);
                 for process in &*processes {
-                    let answer = process.check(name, model.idle, counts).await;
+                    let answer = process.check(name, model.idle, counts_as_activity).await;
                     prop_assert_eq!(answer, expected, "{:?} at {} s", step, model.now);
                 }
             }
@@ -284,7 +284,7 @@ async fn compare_with_model(
             }
             Step::Flush => {
                 for session in model.sessions.values_mut() {
-                    if session.pending.is_some_and(|(due, _)| due <= model.now) {
+                    if session.pending.is_some_and(|(planned_write, _)| planned_write <= model.now) {
                         session.write();
                     }
                 }
@@ -297,7 +297,7 @@ async fn compare_with_model(
                     session.pending = None;
                 }
                 for process in &mut *processes {
-                    process.store = Process::wrapped(&process.inner, &process.clock);
+                    process.store = Process::wrap(&process.inner, &process.clock);
                 }
             }
         }
@@ -309,7 +309,7 @@ async fn compare_with_model(
 fn memory_and_redis_match_the_model_in_random_histories() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let server = RedisServer::start();
-    let redis = runtime.block_on(Running::connected(settings(&server.url())));
+    let redis = runtime.block_on(ConnectedStore::connect(settings(&server.url())));
     let mut runner = TestRunner::new(Config {
         cases: 300,
         failure_persistence: None,
@@ -317,7 +317,7 @@ fn memory_and_redis_match_the_model_in_random_histories() {
     });
     let mut history = 0;
     let history = std::cell::RefCell::new(&mut history);
-    let outcome = runner.run(&steps(), |steps| {
+    let outcome = runner.run(&any_history(), |steps| {
         let number = {
             let mut history = history.borrow_mut();
             **history += 1;

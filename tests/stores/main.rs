@@ -55,7 +55,7 @@ fn settings(url: &str) -> RedisSettings {
 }
 
 /// Returns TLS settings that trust the CA of `certificates` and present its client certificate.
-fn trust(certificates: &Certificates) -> Tls {
+fn tls_settings(certificates: &Certificates) -> Tls {
     crate::support::tls::install_provider();
     let read = |name: &str| std::fs::read(certificates.path(name)).unwrap();
     Tls {
@@ -78,36 +78,36 @@ fn no_other_replicas() -> Replicas {
 }
 
 /// A store that is connected until this value is dropped.
-struct Running {
+struct ConnectedStore {
     store: Arc<RedisStore>,
     task: JoinHandle<Result<(), ConnectError>>,
 }
 
-impl Running {
-    fn on(settings: RedisSettings) -> Self {
-        Self::with_clock(settings, StoreClock::new())
+impl ConnectedStore {
+    fn start(settings: RedisSettings) -> Self {
+        Self::start_with_clock(settings, StoreClock::new())
     }
 
-    fn with_clock(settings: RedisSettings, clock: StoreClock) -> Self {
-        Self::of(settings, clock, key_ring())
+    fn start_with_clock(settings: RedisSettings, clock: StoreClock) -> Self {
+        Self::start_with_keys(settings, clock, key_ring())
     }
 
-    fn of(settings: RedisSettings, clock: StoreClock, key_ring: Live<KeyRing>) -> Self {
-        Self::run(Arc::new(RedisStore::new(
+    fn start_with_keys(settings: RedisSettings, clock: StoreClock, key_ring: Live<KeyRing>) -> Self {
+        Self::start_store(Arc::new(RedisStore::new(
             settings,
             Arc::new(clock),
             key_ring,
         )))
     }
 
-    fn run(store: Arc<RedisStore>) -> Self {
-        let kept = Arc::clone(&store);
-        let task = tokio::spawn(async move { kept.run(Default::default()).await });
+    fn start_store(store: Arc<RedisStore>) -> Self {
+        let store_of_task = Arc::clone(&store);
+        let task = tokio::spawn(async move { store_of_task.run(Default::default()).await });
         Self { store, task }
     }
 
-    async fn connected(settings: RedisSettings) -> Self {
-        let running = Self::on(settings);
+    async fn connect(settings: RedisSettings) -> Self {
+        let running = Self::start(settings);
         let waited = Stopwatch::start();
         while let Err(error) = running.ready().await {
             assert!(waited.seconds() < 20.0, "not connected: {error}");
@@ -131,7 +131,7 @@ impl Running {
     }
 }
 
-impl Deref for Running {
+impl Deref for ConnectedStore {
     type Target = Arc<RedisStore>;
 
     fn deref(&self) -> &Self::Target {
@@ -139,7 +139,7 @@ impl Deref for Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for ConnectedStore {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -167,8 +167,8 @@ fn documented_rights() -> String {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/redis.md");
     let text = std::fs::read_to_string(path).unwrap();
     let start = "ACL SETUSER curfew on >PASSWORD ";
-    let line = text.lines().find_map(|line| line.strip_prefix(start));
-    let rights = line.expect("docs/redis.md should contain the ACL command");
+    let acl_command = text.lines().find_map(|line| line.strip_prefix(start));
+    let rights = acl_command.expect("docs/redis.md should contain the ACL command");
     // The keys of these tests have another prefix.
     rights.replace("curfew:", "test:")
 }
@@ -179,7 +179,7 @@ fn valkey_server() -> PathBuf {
 }
 
 /// Returns a session of `alice` that starts now.
-fn session() -> Session {
+fn new_session() -> Session {
     session_at(now())
 }
 

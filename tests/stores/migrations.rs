@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::support::redis::RedisServer;
 
-const SESSIONS: u64 = 100_000;
+const SESSION_COUNT: u64 = 100_000;
 
 pub fn policies() -> Policies {
     let name = PolicyName::new("default").unwrap();
@@ -27,14 +27,14 @@ fn id(number: u64) -> SessionId {
     SessionId::from_bytes(bytes)
 }
 
-fn key(id: SessionId) -> Vec<u8> {
+fn record_key(id: SessionId) -> Vec<u8> {
     [&b"test:s:"[..], id.as_bytes()].concat()
 }
 
 /// Returns a store with the schema version of an older program.
-async fn store_before_upgrade(server: &RedisServer) -> Running {
+async fn start_store_of_older_version(server: &RedisServer) -> ConnectedStore {
     server.command::<()>(&[b"SET", b"test:schema", b"2"]);
-    Running::connected(settings(&server.url())).await
+    ConnectedStore::connect(settings(&server.url())).await
 }
 
 /// Returns the session with the values that a record of version 1 can store.
@@ -49,7 +49,7 @@ fn without_margin(session: Session) -> Session {
 /// Returns the record of a session in version 1, which has no bytes of the session ID.
 async fn version_1_record(server: &RedisServer, store: &RedisStore, session: &Session) -> Vec<u8> {
     store.create(ID, session).await.unwrap();
-    let record: Vec<u8> = server.command(&[b"GET", &key(ID)]);
+    let record: Vec<u8> = server.command(&[b"GET", &record_key(ID)]);
     assert_eq!((record[0], &record[2..6]), (2, &ID.as_bytes()[..4]));
     server.command::<()>(&[b"FLUSHDB"]);
     [&[1, record[1]], &record[6..]].concat()
@@ -60,10 +60,10 @@ fn write_version_1_sessions(server: &RedisServer, record: &[u8], session: &Sessi
     let client = redis::Client::open(server.url()).unwrap();
     let mut connection = client.get_connection().unwrap();
     let numbers: Vec<u64> = (0..count).collect();
-    for part in numbers.chunks(1000) {
+    for chunk in numbers.chunks(1000) {
         let mut pipeline = redis::pipe();
-        for number in part {
-            let set = pipeline.cmd("SET").arg(key(id(*number))).arg(record);
+        for number in chunk {
+            let set = pipeline.cmd("SET").arg(record_key(id(*number))).arg(record);
             let expires = without_margin(session.clone()).expires();
             set.arg("PXAT").arg(expires.as_millis()).ignore();
         }
@@ -75,10 +75,10 @@ fn write_version_1_sessions(server: &RedisServer, record: &[u8], session: &Sessi
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn upgrades_100_000_live_sessions_while_checks_go_on() {
     let server = RedisServer::start();
-    let session = session();
-    let store = store_before_upgrade(&server).await;
+    let session = new_session();
+    let store = start_store_of_older_version(&server).await;
     let record = version_1_record(&server, &store, &session).await;
-    write_version_1_sessions(&server, &record, &session, SESSIONS);
+    write_version_1_sessions(&server, &record, &session, SESSION_COUNT);
     let expected = Schema {
         found: 1,
         known: 3,
@@ -89,28 +89,28 @@ async fn upgrades_100_000_live_sessions_while_checks_go_on() {
     // A timeout interrupts the first migration.
     let policies = policies();
     let mut seen = 0;
-    let stopped = store.migrate(Migration::Upgrade, &policies, |progress| {
+    let migration = store.migrate(Migration::Upgrade, &policies, |progress| {
         seen = progress.seen
     });
     // A migration first waits until all replicas write the new version.
-    let _ = tokio::time::timeout(Duration::from_millis(6_500), stopped).await;
-    assert!(seen > 0 && seen < SESSIONS as usize, "{seen}");
-    let half_way = store.schema().await.unwrap();
+    let _ = tokio::time::timeout(Duration::from_millis(6_500), migration).await;
+    assert!(seen > 0 && seen < SESSION_COUNT as usize, "{seen}");
+    let schema_after_timeout = store.schema().await.unwrap();
     assert!(
-        half_way.found == 3 && half_way.is_unfinished,
-        "{half_way:?}"
+        schema_after_timeout.found == 3 && schema_after_timeout.is_unfinished,
+        "{schema_after_timeout:?}"
     );
 
     // Two more migrations run at once, while sessions are checked, touched and ended.
-    let other = Running::connected(settings(&server.url())).await;
-    let checks = Running::connected(settings(&server.url())).await;
+    let other = ConnectedStore::connect(settings(&server.url())).await;
+    let checks = ConnectedStore::connect(settings(&server.url())).await;
     let done = CancellationToken::new();
     let checking = tokio::spawn({
         let (done, session) = (done.clone(), session.clone());
         async move {
             let (mut number, mut checked, mut ended) = (0, 0, BTreeSet::new());
             while !done.is_cancelled() {
-                number = (number + 7919) % SESSIONS;
+                number = (number + 7919) % SESSION_COUNT;
                 let loaded = checks.load(id(number)).await.unwrap();
                 let loaded = loaded.unwrap_or_else(|| panic!("session {number} is lost"));
                 let is_ended = matches!(loaded.state, State::Ended(_));
@@ -145,23 +145,23 @@ async fn upgrades_100_000_live_sessions_while_checks_go_on() {
     assert!(!store.schema().await.unwrap().is_outdated());
     assert!(checked > 100, "{checked}");
 
-    let numbers: Vec<u64> = (0..SESSIONS).collect();
-    for part in numbers.chunks(500) {
-        let loads = part.iter().map(|number| store.load(id(*number)));
-        for (number, loaded) in part.iter().zip(join_all(loads).await) {
+    let numbers: Vec<u64> = (0..SESSION_COUNT).collect();
+    for chunk in numbers.chunks(500) {
+        let loads = chunk.iter().map(|number| store.load(id(*number)));
+        for (number, loaded) in chunk.iter().zip(join_all(loads).await) {
             let loaded = loaded.unwrap();
             let loaded = loaded.unwrap_or_else(|| panic!("session {number} is lost"));
             let is_ended = matches!(loaded.state, State::Ended(_));
             assert_eq!(is_ended, ended.contains(number), "session {number}");
         }
     }
-    let live = SESSIONS as usize - ended.len();
-    let old = store
+    let live = SESSION_COUNT as usize - ended.len();
+    let dry_run = store
         .migrate(Migration::DryRun, &policies, |_| {})
         .await
         .unwrap();
     assert_eq!(
-        old.upgraded, 0,
+        dry_run.upgraded, 0,
         "no record of an old version should be left"
     );
     let queued: usize = server.command(&[b"ZCARD", b"test:{q}deadlines"]);
@@ -174,11 +174,11 @@ async fn upgrades_100_000_live_sessions_while_checks_go_on() {
 #[tokio::test]
 async fn a_dry_run_changes_nothing_and_unreadable_records_stay() {
     let server = RedisServer::start();
-    let session = session();
-    let store = store_before_upgrade(&server).await;
+    let session = new_session();
+    let store = start_store_of_older_version(&server).await;
     let record = version_1_record(&server, &store, &session).await;
     write_version_1_sessions(&server, &record, &session, 20);
-    server.command::<()>(&[b"SET", &key(id(3)), b"garbage", b"KEEPTTL"]);
+    server.command::<()>(&[b"SET", &record_key(id(3)), b"garbage", b"KEEPTTL"]);
     let policies = policies();
     for _ in 0..2 {
         let found = store
@@ -187,13 +187,13 @@ async fn a_dry_run_changes_nothing_and_unreadable_records_stay() {
             .unwrap();
         assert_eq!((found.seen, found.upgraded, found.unreadable), (20, 19, 1));
     }
-    let first: Vec<u8> = server.command(&[b"GET", &key(id(1))]);
+    let first: Vec<u8> = server.command(&[b"GET", &record_key(id(1))]);
     assert_eq!(first[0], 1);
     store
         .migrate(Migration::Upgrade, &policies, |_| {})
         .await
         .unwrap();
-    let garbage: Vec<u8> = server.command(&[b"GET", &key(id(3))]);
+    let garbage: Vec<u8> = server.command(&[b"GET", &record_key(id(3))]);
     assert_eq!(garbage, b"garbage");
     assert!(!store.schema().await.unwrap().is_outdated());
     let session = Some(without_margin(session));
@@ -206,10 +206,10 @@ async fn a_dry_run_changes_nothing_and_unreadable_records_stay() {
 
 /// Maintenance restores index entries that a fail-over lost, and upgrades older records.
 #[tokio::test]
-async fn upkeep_upgrades_records_and_rebuilds_the_indexes() {
+async fn maintenance_upgrades_records_and_rebuilds_the_indexes() {
     let server = RedisServer::start();
-    let session = session();
-    let store = store_before_upgrade(&server).await;
+    let session = new_session();
+    let store = start_store_of_older_version(&server).await;
     let record = version_1_record(&server, &store, &session).await;
     write_version_1_sessions(&server, &record, &session, 50);
     let (diagnostics, metrics) = (Diagnostics::default(), Metrics::new().unwrap());
@@ -222,7 +222,7 @@ async fn upkeep_upgrades_records_and_rebuilds_the_indexes() {
         &replicas,
         CancellationToken::new(),
     );
-    let look = async {
+    let assertions = async {
         let is_complete = async || {
             let listed = store.list(&session.subject, None, 100).await.unwrap();
             let queued: usize = server.command(&[b"ZCARD", b"test:{q}deadlines"]);
@@ -251,7 +251,7 @@ async fn upkeep_upgrades_records_and_rebuilds_the_indexes() {
     };
     tokio::select! {
         () = maintenance => unreachable!("the maintenance ended although it was not stopped"),
-        () = look => {}
+        () = assertions => {}
     }
     let lines = diagnostics.lines();
     assert!(

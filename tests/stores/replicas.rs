@@ -23,21 +23,21 @@ impl Clock for WrongClock {
 #[tokio::test]
 async fn replicas_with_different_wall_clocks_decide_alike() {
     let server = RedisServer::start();
-    let right = Running::connected(settings(&server.url())).await;
+    let store_with_right_clock = ConnectedStore::connect(settings(&server.url())).await;
     let session = session_at(now().minus(10 * MINUTE));
-    right.create(ID, &session).await.unwrap();
-    let (metrics, advice) = (Metrics::new().unwrap(), Diagnostics::default());
+    store_with_right_clock.create(ID, &session).await.unwrap();
+    let (metrics, diagnostics) = (Metrics::new().unwrap(), Diagnostics::default());
     let policies = Live::new(super::migrations::policies());
-    for wrong in [-7 * 60_000, 0, 9 * 60_000] {
-        let wall = Arc::new(WrongClock(wrong));
+    for offset_millis in [-7 * 60_000, 0, 9 * 60_000] {
+        let wall = Arc::new(WrongClock(offset_millis));
         let clock = StoreClock::with_clocks(Arc::new(BootClock), wall, BootClock::id());
-        let store = Running::with_clock(settings(&server.url()), clock);
+        let store = ConnectedStore::start_with_clock(settings(&server.url()), clock);
         let session = store.load(ID).await.unwrap().unwrap();
         let clock = Arc::clone(store.clock());
-        let differs = clock.now().as_millis().abs_diff(now().as_millis());
+        let difference_millis = clock.now().as_millis().abs_diff(now().as_millis());
         assert!(
-            differs < 100,
-            "the times differ by {differs} ms while a clock is wrong by {wrong} ms"
+            difference_millis < 100,
+            "the times differ by {difference_millis} ms while a clock is wrong by {offset_millis} ms"
         );
         // All replicas see that 10 of the 15 minutes have passed.
         let verdict = |at| decide(Some(&session), &limits(), &limits(), at);
@@ -47,30 +47,30 @@ async fn replicas_with_different_wall_clocks_decide_alike() {
         let replicas = no_other_replicas();
         let maintenance = store.run_maintenance(
             &policies,
-            &advice,
+            &diagnostics,
             &metrics,
             &replicas,
             CancellationToken::new(),
         );
-        let looking = async {
-            let has_advice = || {
-                advice
+        let assertions = async {
+            let has_diagnostic = || {
+                diagnostics
                     .lines()
                     .iter()
                     .any(|line| line.starts_with("clock: "))
             };
             eventually(
                 "the diagnostics warn of a wrong clock, and only of a wrong clock",
-                async || has_advice() == (wrong != 0),
+                async || has_diagnostic() == (offset_millis != 0),
             )
             .await;
             let offset = metrics.store.clock_offset.get();
-            let error = offset + wrong as f64 / 1000.0;
+            let error = offset + offset_millis as f64 / 1000.0;
             assert!(error.abs() < 0.1, "the measured clock offset is {offset} s");
         };
         tokio::select! {
             () = maintenance => unreachable!("the task ended although it was not stopped"),
-            () = looking => {}
+            () = assertions => {}
         }
     }
 }
@@ -94,15 +94,15 @@ async fn assert_revocation_waits_for_replicas(program: &Path) {
         fact(&primary, "slave0").contains("state=online")
     })
     .await;
-    let store = Running::connected(RedisSettings {
+    let store = ConnectedStore::connect(RedisSettings {
         wait_replicas: 1,
         wait_timeout: Duration::from_secs(2),
         ..settings(&primary.url())
     })
     .await;
     let other = SessionId::from_bytes([9; 16]);
-    store.create(ID, &session()).await.unwrap();
-    store.create(other, &session()).await.unwrap();
+    store.create(ID, &new_session()).await.unwrap();
+    store.create(other, &new_session()).await.unwrap();
     store.end(ID, Ending::revoked(now())).await.unwrap();
     let confirmed = |confirmed| Replication {
         wanted: 1,
@@ -112,7 +112,7 @@ async fn assert_revocation_waits_for_replicas(program: &Path) {
     // No server has this session, as if a fail-over had lost it. So Curfew must not count any confirmation.
     let lost = store.wait_replicated(SessionId::from_bytes([8; 16])).await;
     assert_eq!(lost.unwrap(), confirmed(0));
-    let alice = session().subject;
+    let alice = new_session().subject;
     let revoke_all = async || {
         let at = now();
         store
@@ -125,16 +125,16 @@ async fn assert_revocation_waits_for_replicas(program: &Path) {
     assert_eq!(revoke_all().await, confirmed(0));
     let ended = store.end(other, Ending::revoked(now())).await.unwrap();
     assert!(matches!(ended, EndOutcome::Ended(_)), "{ended:?}");
-    let waiting = store.wait_replicated(other);
+    let confirmation = store.wait_replicated(other);
     // Checks do not wait for this command.
-    let checking = async {
+    let checks = async {
         for _ in 0..20 {
-            let asked = tokio::time::timeout(Duration::from_millis(200), store.load(other));
-            let state = asked.await.unwrap().unwrap().unwrap().state;
+            let load = tokio::time::timeout(Duration::from_millis(200), store.load(other));
+            let state = load.await.unwrap().unwrap().unwrap().state;
             assert!(matches!(state, State::Ended(_)), "the session has ended");
         }
     };
-    let (unconfirmed, ()) = tokio::join!(waiting, checking);
+    let (unconfirmed, ()) = tokio::join!(confirmation, checks);
     assert_eq!(unconfirmed.unwrap(), confirmed(0));
     replica.thaw();
     eventually("the replica of Valkey confirms the write", async || {
@@ -147,7 +147,7 @@ async fn assert_revocation_waits_for_replicas(program: &Path) {
 async fn a_connection_to_a_replica_is_an_error() {
     let primary = RedisServer::start();
     let replica = RedisServer::start_with_options(&["--replicaof", "127.0.0.1", &primary.port.to_string()]);
-    let store = Running::on(RedisSettings {
+    let store = ConnectedStore::start(RedisSettings {
         command_timeout: Duration::from_millis(500),
         ..settings(&replica.url())
     });
@@ -161,31 +161,31 @@ async fn a_connection_to_a_replica_is_an_error() {
 #[tokio::test]
 async fn all_replicas_learn_a_revocation_within_a_moment() {
     let server = RedisServer::start();
-    let one = Running::connected(settings(&server.url())).await;
-    let two = Running::connected(settings(&server.url())).await;
+    let one = ConnectedStore::connect(settings(&server.url())).await;
+    let two = ConnectedStore::connect(settings(&server.url())).await;
     let policies = Live::new(super::migrations::policies());
-    let advice = Diagnostics::default();
+    let diagnostics = Diagnostics::default();
     let metrics = Metrics::new().unwrap();
-    let alice = session().subject;
-    let following = two.follow_cut_offs(&policies, &advice, &metrics, CancellationToken::new());
-    let looking = async {
+    let alice = new_session().subject;
+    let follow_task = two.follow_cut_offs(&policies, &diagnostics, &metrics, CancellationToken::new());
+    let assertions = async {
         for minutes in [1, 2] {
             let at = now().plus(minutes * MINUTE);
             one.set_cut_off(&alice, at, Timestamp::default())
                 .await
                 .unwrap();
             assert_eq!(two.cut_off(&alice).await.unwrap(), Some(at));
-            let known = async || two.known_cut_off(&alice) == Some(at);
-            eventually("the other replica knows the cut-off", known).await;
+            let is_known = async || two.known_cut_off(&alice) == Some(at);
+            eventually("the other replica knows the cut-off", is_known).await;
         }
     };
     tokio::select! {
-        () = following => unreachable!("the task ended although it was not stopped"),
-        () = looking => {}
+        () = follow_task => unreachable!("the task ended although it was not stopped"),
+        () = assertions => {}
     }
     // A process that starts later reads the cut-offs of each session that it loads, before it has read the whole set.
-    let three = Running::connected(settings(&server.url())).await;
-    one.create(ID, &session()).await.unwrap();
+    let three = ConnectedStore::connect(settings(&server.url())).await;
+    one.create(ID, &new_session()).await.unwrap();
     assert!(!three.is_fresh());
     assert!(three.load(ID).await.unwrap().is_some());
     assert!(three.known_cut_off(&alice).is_some());

@@ -9,17 +9,17 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::support::redis::RedisServer;
 
-const KEY: &[u8] = b"test:not-before";
-const FORGET: Timestamp = Timestamp::from_millis(1000);
+const CUT_OFFS_KEY: &[u8] = b"test:not-before";
+const FORGET_BEFORE: Timestamp = Timestamp::from_millis(1000);
 /// Names that occur only in the conditions.
-const NAMES: [&str; 3] = [
+const CONDITION_NAMES: [&str; 3] = [
     "night-shift-nurses",
     "ward7.example.com",
     "https://id.example",
 ];
 
-fn rule() -> RevocationRule {
-    let [group, host, provider] = NAMES.map(|name| Some(name.to_owned()));
+fn new_rule() -> RevocationRule {
+    let [group, host, provider] = CONDITION_NAMES.map(|name| Some(name.to_owned()));
     RevocationRule {
         conditions: RevocationConditions {
             group,
@@ -32,31 +32,31 @@ fn rule() -> RevocationRule {
 }
 
 /// Makes the server save an RDB file, and returns its content.
-fn rdb_dump(server: &RedisServer) -> Vec<u8> {
+fn save_rdb_dump(server: &RedisServer) -> Vec<u8> {
     server.command::<()>(&[b"CONFIG", b"SET", b"rdbcompression", b"no"]);
     server.command::<()>(&[b"SAVE"]);
     let directory: Vec<String> = server.command(&[b"CONFIG", b"GET", b"dir"]);
     std::fs::read(PathBuf::from(&directory[1]).join("dump.rdb")).unwrap()
 }
 
-fn names_in(dump: &[u8]) -> Vec<&'static str> {
+fn condition_names_in(dump: &[u8]) -> Vec<&'static str> {
     let is_in = |name: &&str| dump.windows(name.len()).any(|it| it == name.as_bytes());
-    NAMES.into_iter().filter(is_in).collect()
+    CONDITION_NAMES.into_iter().filter(is_in).collect()
 }
 
 fn rule_count(server: &RedisServer) -> usize {
     let rules = (1_u64 << 51).to_string();
     let log = format!("({}", 1_u64 << 52);
-    server.command(&[b"ZCOUNT", KEY, rules.as_bytes(), log.as_bytes()])
+    server.command(&[b"ZCOUNT", CUT_OFFS_KEY, rules.as_bytes(), log.as_bytes()])
 }
 
-async fn read_cut_offs(replica: &Running) {
+async fn read_cut_offs(replica: &ConnectedStore) {
     assert_eq!(replica.read_cut_offs().await, Ok(true));
 }
 
 /// Follows the cut-offs until `condition` is true for the diagnostics. `what` describes the condition.
 async fn follow_until(
-    replica: &Running,
+    replica: &ConnectedStore,
     what: &str,
     mut condition: impl AsyncFnMut(&Diagnostics) -> bool,
 ) {
@@ -72,21 +72,21 @@ async fn follow_until(
 #[tokio::test]
 async fn a_dump_names_no_group_host_or_provider_of_a_rule() {
     let server = RedisServer::start();
-    let one = Running::connected(settings(&server.url())).await;
-    let two = Running::connected(settings(&server.url())).await;
-    let first = rule();
-    one.add_rule(&first, FORGET).await.unwrap();
+    let one = ConnectedStore::connect(settings(&server.url())).await;
+    let other_store = ConnectedStore::connect(settings(&server.url())).await;
+    let first = new_rule();
+    one.add_rule(&first, FORGET_BEFORE).await.unwrap();
     // A rule with the same conditions and a later time updates the time of the existing member.
     let later = RevocationRule {
         before: now().plus(MINUTE),
         ..first
     };
-    two.add_rule(&later, FORGET).await.unwrap();
+    other_store.add_rule(&later, FORGET_BEFORE).await.unwrap();
     assert_eq!(rule_count(&server), 1);
     read_cut_offs(&one).await;
     assert_eq!(*one.rules(), [later]);
-    assert!(!names_in(&rdb_dump(&server)).contains(&NAMES[0]));
-    assert_eq!(names_in(&rdb_dump(&server)), [""; 0]);
+    assert!(!condition_names_in(&save_rdb_dump(&server)).contains(&CONDITION_NAMES[0]));
+    assert_eq!(condition_names_in(&save_rdb_dump(&server)), [""; 0]);
 }
 
 #[tokio::test]
@@ -94,20 +94,20 @@ async fn a_plain_rule_of_the_previous_version_is_in_force_and_is_encrypted() {
     let server = RedisServer::start();
     // With this schema version, older replicas may run, so the replica writes a format that these can read.
     server.command::<()>(&[b"SET", b"test:schema", b"2"]);
-    let older = Running::connected(settings(&server.url())).await;
-    older.add_rule(&rule(), FORGET).await.unwrap();
-    assert_eq!(names_in(&rdb_dump(&server)), NAMES);
+    let older = ConnectedStore::connect(settings(&server.url())).await;
+    older.add_rule(&new_rule(), FORGET_BEFORE).await.unwrap();
+    assert_eq!(condition_names_in(&save_rdb_dump(&server)), CONDITION_NAMES);
     server.command::<()>(&[b"SET", b"test:schema", b"3"]);
-    let newer = Running::connected(settings(&server.url())).await;
+    let newer = ConnectedStore::connect(settings(&server.url())).await;
     read_cut_offs(&newer).await;
     let rules = newer.rules();
-    assert_eq!(rules[0].conditions, rule().conditions);
+    assert_eq!(rules[0].conditions, new_rule().conditions);
     follow_until(&newer, "the rule in Redis is encrypted", async |_| {
-        names_in(&rdb_dump(&server)).is_empty()
+        condition_names_in(&save_rdb_dump(&server)).is_empty()
     })
     .await;
     assert_eq!(rule_count(&server), 1);
-    let third = Running::connected(settings(&server.url())).await;
+    let third = ConnectedStore::connect(settings(&server.url())).await;
     read_cut_offs(&third).await;
     assert_eq!(
         third.rules(),
@@ -119,8 +119,8 @@ async fn a_plain_rule_of_the_previous_version_is_in_force_and_is_encrypted() {
 #[tokio::test]
 async fn an_undecryptable_rule_is_reported_and_not_confirmed() {
     let server = RedisServer::start();
-    let one = Running::connected(settings(&server.url())).await;
-    let added = one.add_rule(&rule(), FORGET).await.unwrap();
+    let one = ConnectedStore::connect(settings(&server.url())).await;
+    let added = one.add_rule(&new_rule(), FORGET_BEFORE).await.unwrap();
     let RuleAdded::Added {
         change: Some(_), ..
     } = added
@@ -129,9 +129,9 @@ async fn an_undecryptable_rule_is_reported_and_not_confirmed() {
     };
     let key = SigningKey::parse(&"E".repeat(43)).unwrap();
     let other = KeyRing::new(vec![key]).unwrap();
-    let two = Running::of(settings(&server.url()), StoreClock::new(), Live::new(other));
+    let other_store = ConnectedStore::start_with_keys(settings(&server.url()), StoreClock::new(), Live::new(other));
     eventually("the second store is connected", async || {
-        two.ready().await.is_ok()
+        other_store.ready().await.is_ok()
     })
     .await;
     let has_diagnostic = async |diagnostics: &Diagnostics| {
@@ -140,10 +140,10 @@ async fn an_undecryptable_rule_is_reported_and_not_confirmed() {
             .iter()
             .any(|it| it.contains("1 revocation rules in Redis could not be decrypted"))
     };
-    follow_until(&two, "the rule is in the diagnostics", has_diagnostic).await;
-    assert!(two.rules().is_empty());
+    follow_until(&other_store, "the rule is in the diagnostics", has_diagnostic).await;
+    assert!(other_store.rules().is_empty());
     assert_eq!(
-        two.confirmed_change(),
+        other_store.confirmed_change(),
         0,
         "no replica may confirm a rule that it cannot decrypt"
     );

@@ -20,7 +20,7 @@ use crate::support::tls::Certificates;
 #[tokio::test]
 async fn redis_passes_the_conformance_suite() {
     let server = RedisServer::start();
-    let store = Running::on(settings(&server.url()));
+    let store = ConnectedStore::start(settings(&server.url()));
     run_all_suites(&store).await;
 }
 
@@ -28,7 +28,7 @@ async fn redis_passes_the_conformance_suite() {
 async fn a_wrapper_counts_answers_of_redis() {
     let server = RedisServer::start();
     let metrics = Arc::new(Metrics::new().unwrap());
-    let redis = Running::on(settings(&server.url()));
+    let redis = ConnectedStore::start(settings(&server.url()));
     let measured = MeasuredStore::new(Arc::clone(&redis), Arc::clone(&metrics));
     measured.load(ID).await.unwrap();
     let text = metrics.render().unwrap();
@@ -51,7 +51,7 @@ async fn an_acl_user_needs_no_more_than_the_documented_rights() {
         stream_length: Some(10),
         ..settings(&server.url())
     };
-    let store = Running::connected(settings.clone()).await;
+    let store = ConnectedStore::connect(settings.clone()).await;
     run_all_suites(&store).await;
     let policies = Live::new(super::migrations::policies());
     let diagnostics = Diagnostics::default();
@@ -79,7 +79,7 @@ async fn an_acl_user_needs_no_more_than_the_documented_rights() {
         "the ACL denied these commands: {denied:?}"
     );
 
-    let wrong = Running::on(RedisSettings {
+    let wrong = ConnectedStore::start(RedisSettings {
         password: Password::Given(Secret::new("not-the-password".to_owned())),
         ..settings
     });
@@ -101,12 +101,12 @@ async fn a_password_file_is_read_again_when_it_changes() {
     let server = RedisServer::start_with_options(&["--requirepass", "first"]);
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "first\n").unwrap();
-    let store = Running::connected(RedisSettings {
+    let store = ConnectedStore::connect(RedisSettings {
         password: Password::File(file.path().to_owned()),
         ..settings(&server.url())
     })
     .await;
-    store.create(ID, &session()).await.unwrap();
+    store.create(ID, &new_session()).await.unwrap();
     let admin = |words: &[&[u8]]| server.command_with_password::<()>("first", words);
     std::fs::write(file.path(), "second\n").unwrap();
     tokio::time::sleep(Duration::from_secs(6)).await;
@@ -129,13 +129,13 @@ async fn redis_over_tls_requires_certificates_of_both_sides() {
     let options = certificates.redis_options();
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
     let server = RedisServer::start_with_options(&options);
-    let trusting = RedisSettings {
-        tls: Some(trust(&certificates)),
+    let client_settings = RedisSettings {
+        tls: Some(tls_settings(&certificates)),
         // The default timeout would make the test wait long for rejected connections.
         command_timeout: Duration::from_secs(1),
         ..settings(&format!("rediss://127.0.0.1:{}/", server.public_port()))
     };
-    let store = Running::connected(trusting.clone()).await;
+    let store = ConnectedStore::connect(client_settings.clone()).await;
     run_all_suites(&store).await;
 
     let other = Certificates::generate();
@@ -144,21 +144,21 @@ async fn redis_over_tls_requires_certificates_of_both_sides() {
         (
             Tls {
                 ca: Some(other_ca),
-                ..trusting.tls.clone().unwrap()
+                ..client_settings.tls.clone().unwrap()
             },
             "another server",
         ),
         (
             Tls {
                 client: None,
-                ..trusting.tls.clone().unwrap()
+                ..client_settings.tls.clone().unwrap()
             },
             "no client certificate",
         ),
     ] {
-        let refused = Running::on(RedisSettings {
+        let refused = ConnectedStore::start(RedisSettings {
             tls: Some(tls),
-            ..trusting.clone()
+            ..client_settings.clone()
         });
         assert!(!refused.connection_error().await.is_empty(), "{why}");
     }
@@ -167,8 +167,8 @@ async fn redis_over_tls_requires_certificates_of_both_sides() {
 #[tokio::test]
 async fn a_check_sends_only_plain_commands() {
     let server = RedisServer::start();
-    let store = Running::on(settings(&server.url()));
-    let session = session();
+    let store = ConnectedStore::start(settings(&server.url()));
+    let session = new_session();
     store.create(ID, &session).await.unwrap();
     // Reads the cut-offs first. In the service, a background task reads them.
     assert_eq!(store.read_cut_offs().await, Ok(true));
@@ -179,12 +179,12 @@ async fn a_check_sends_only_plain_commands() {
         store.touch(ID, touch(&session, later)).await.unwrap();
     }
     let stats: String = server.command(&[b"INFO", b"commandstats"]);
-    let mut used: BTreeSet<&str> = stats
+    let mut used_commands: BTreeSet<&str> = stats
         .lines()
         .filter_map(|line| line.strip_prefix("cmdstat_")?.split(':').next())
         .collect();
     // Ignores the commands of this test and of the health check.
-    for own in [
+    for ignored_command in [
         "time",
         "role",
         "config|resetstat",
@@ -193,16 +193,16 @@ async fn a_check_sends_only_plain_commands() {
         "hello",
         "auth",
     ] {
-        used.remove(own);
+        used_commands.remove(ignored_command);
     }
-    assert_eq!(used, BTreeSet::from(["get", "pexpireat", "pexpiretime"]));
+    assert_eq!(used_commands, BTreeSet::from(["get", "pexpireat", "pexpiretime"]));
 }
 
 #[tokio::test]
 async fn stores_the_last_activity_in_the_expiry_and_all_keys_expire() {
     let server = RedisServer::start();
-    let store = Running::on(settings(&server.url()));
-    let session = session();
+    let store = ConnectedStore::start(settings(&server.url()));
+    let session = new_session();
     store.create(ID, &session).await.unwrap();
     let key = [&b"test:s:"[..], ID.as_bytes()].concat();
     let expiry = |key: &[u8]| -> u64 { server.command(&[b"PEXPIRETIME", key]) };
@@ -219,14 +219,14 @@ async fn stores_the_last_activity_in_the_expiry_and_all_keys_expire() {
     let tombstone = later.plus(MINUTE).plus(session.tombstone_retention());
     assert!(expiry(&key).abs_diff(tombstone.as_millis()) < 250);
     let keys: Vec<Vec<u8>> = server.command(&[b"KEYS", b"*"]);
-    let lasting: [&[u8]; 3] = [b"test:schema", b"test:timeline", b"test:generation"];
-    let of_session = keys.iter().filter(|key| !lasting.contains(&&***key));
+    let permanent_keys: [&[u8]; 3] = [b"test:schema", b"test:timeline", b"test:generation"];
+    let session_keys = keys.iter().filter(|key| !permanent_keys.contains(&&***key));
     assert_eq!(
-        of_session.clone().count(),
+        session_keys.clone().count(),
         2,
         "there should be two keys: the session, and the index of its subject"
     );
-    for key in of_session {
+    for key in session_keys {
         assert!(key.starts_with(b"test:"));
         assert!(
             expiry(key) > 0,
@@ -242,8 +242,8 @@ async fn stores_the_last_activity_in_the_expiry_and_all_keys_expire() {
 #[tokio::test]
 async fn a_listing_leaves_out_deleted_sessions() {
     let server = RedisServer::start();
-    let store = Running::on(settings(&server.url()));
-    let session = session();
+    let store = ConnectedStore::start(settings(&server.url()));
+    let session = new_session();
     let other = SessionId::from_bytes([7; 16]);
     store.create(ID, &session).await.unwrap();
     store.create(other, &session).await.unwrap();
@@ -257,7 +257,7 @@ async fn a_listing_leaves_out_deleted_sessions() {
 #[tokio::test]
 async fn an_unreadable_record_is_an_error_and_no_logout() {
     let server = RedisServer::start();
-    let store = Running::on(settings(&server.url()));
+    let store = ConnectedStore::start(settings(&server.url()));
     let key = [&b"test:s:"[..], ID.as_bytes()].concat();
     server.command::<()>(&[b"SET", &key, b"garbage", b"EX", b"100"]);
     let error = store.load(ID).await.unwrap_err();
@@ -279,7 +279,7 @@ async fn an_unreadable_record_is_an_error_and_no_logout() {
 #[tokio::test]
 async fn reconnects_after_a_lost_connection() {
     let mut server = RedisServer::start();
-    let store = Running::on(RedisSettings {
+    let store = ConnectedStore::start(RedisSettings {
         command_timeout: Duration::from_millis(200),
         ..settings(&server.url())
     });
@@ -287,7 +287,7 @@ async fn reconnects_after_a_lost_connection() {
         store.ready().await.is_ok()
     })
     .await;
-    let session = session();
+    let session = new_session();
     store.create(ID, &session).await.unwrap();
     server.command::<()>(&[b"CLIENT", b"KILL", b"TYPE", b"normal"]);
     eventually("the store is connected again", async || {
@@ -310,7 +310,7 @@ async fn reconnects_after_a_lost_connection() {
 #[tokio::test]
 async fn a_hanging_server_costs_no_more_than_the_command_timeout() {
     let server = RedisServer::start();
-    let store = Running::on(RedisSettings {
+    let store = ConnectedStore::start(RedisSettings {
         command_timeout: Duration::from_millis(100),
         ..settings(&server.url())
     });
@@ -332,7 +332,7 @@ async fn a_hanging_server_costs_no_more_than_the_command_timeout() {
 #[tokio::test]
 async fn an_absent_server_is_an_error() {
     let port = crate::support::free_port();
-    let store = Running::on(RedisSettings {
+    let store = ConnectedStore::start(RedisSettings {
         command_timeout: Duration::from_millis(500),
         ..settings(&format!("redis://127.0.0.1:{port}/"))
     });
@@ -343,7 +343,7 @@ async fn an_absent_server_is_an_error() {
 #[tokio::test]
 async fn a_newer_schema_is_refused() {
     let server = RedisServer::start();
-    drop(Running::connected(settings(&server.url())).await);
+    drop(ConnectedStore::connect(settings(&server.url())).await);
     server.command::<()>(&[b"SET", b"test:schema", b"4"]);
     let store = RedisStore::new(
         settings(&server.url()),
@@ -361,8 +361,8 @@ async fn a_newer_schema_is_refused() {
 #[tokio::test]
 async fn a_record_of_another_session_is_an_error_and_closes_the_connection() {
     let server = RedisServer::start();
-    let store = Running::connected(settings(&server.url())).await;
-    store.create(ID, &session()).await.unwrap();
+    let store = ConnectedStore::connect(settings(&server.url())).await;
+    store.create(ID, &new_session()).await.unwrap();
     let other = SessionId::from_bytes([9; 16]);
     let key = |id: SessionId| [&b"test:s:"[..], id.as_bytes()].concat();
     server.command::<()>(&[b"COPY", &key(ID), &key(other)]);
@@ -381,27 +381,27 @@ async fn a_record_of_another_session_is_an_error_and_closes_the_connection() {
 #[tokio::test]
 async fn an_index_drops_deleted_sessions() {
     let server = RedisServer::start();
-    let store = Running::connected(settings(&server.url())).await;
-    let session = session();
+    let store = ConnectedStore::connect(settings(&server.url())).await;
+    let session = new_session();
     store.create(ID, &session).await.unwrap();
     let key = [&b"test:s:"[..], ID.as_bytes()].concat();
     server.command::<()>(&[b"DEL", &key]);
     let index: Vec<Vec<u8>> = server.command(&[b"KEYS", b"test:u:*"]);
-    let places = || -> usize { server.command(&[b"ZCARD", &index[0]]) };
+    let index_size = || -> usize { server.command(&[b"ZCARD", &index[0]]) };
     store.list(&session.subject, None, 10).await.unwrap();
     assert_eq!(
-        places(),
+        index_size(),
         1,
         "the index entry must stay for now, because another replica may be creating the session"
     );
-    eventually("the index entry is removed", async || places() == 0).await;
+    eventually("the index entry is removed", async || index_size() == 0).await;
 }
 
 #[tokio::test]
 async fn a_full_server_accepts_no_new_session_and_lets_others_end() {
     let server = RedisServer::start();
-    let store = Running::connected(settings(&server.url())).await;
-    let session = session();
+    let store = ConnectedStore::connect(settings(&server.url())).await;
+    let session = new_session();
     store.create(ID, &session).await.unwrap();
     server.command::<()>(&[b"CONFIG", b"SET", b"maxmemory", b"1"]);
     let other = SessionId::from_bytes([9; 16]);
@@ -419,31 +419,31 @@ async fn a_full_server_accepts_no_new_session_and_lets_others_end() {
 #[tokio::test]
 async fn connects_to_a_server_that_rejects_writes() {
     let server = RedisServer::start();
-    let first = Running::connected(settings(&server.url())).await;
-    first.create(ID, &session()).await.unwrap();
-    for (setting, refusing, taking) in
+    let first = ConnectedStore::connect(settings(&server.url())).await;
+    first.create(ID, &new_session()).await.unwrap();
+    for (setting, rejecting_value, accepting_value) in
         [("maxmemory", "1", "0"), ("min-replicas-to-write", "1", "0")]
     {
         let set = |value: &str| {
             let words = ["CONFIG", "SET", setting, value].map(str::as_bytes);
             server.command::<()>(&words);
         };
-        set(refusing);
-        let store = Running::connected(settings(&server.url())).await;
+        set(rejecting_value);
+        let store = ConnectedStore::connect(settings(&server.url())).await;
         assert!(store.load(ID).await.unwrap().is_some(), "{setting}");
-        set(taking);
+        set(accepting_value);
         let other_prefix = RedisSettings {
             prefix: format!("{setting}:"),
             ..settings(&server.url())
         };
-        set(refusing);
-        let store = Running::connected(other_prefix).await;
+        set(rejecting_value);
+        let store = ConnectedStore::connect(other_prefix).await;
         assert_eq!(
             store.load(ID).await,
             Ok(None),
             "no key with that prefix exists"
         );
-        set(taking);
+        set(accepting_value);
     }
 }
 
@@ -452,19 +452,19 @@ async fn connects_to_a_server_that_rejects_writes() {
 #[tokio::test]
 async fn a_timeout_that_races_with_a_touch_loses_no_touch() {
     let server = RedisServer::start();
-    let store = Running::on(settings(&server.url()));
+    let store = ConnectedStore::start(settings(&server.url()));
     for round in 0_u8..50 {
         let id = SessionId::from_bytes([round; 16]);
-        let session = session();
+        let session = new_session();
         store.create(id, &session).await.unwrap();
-        let used = session.started.plus(14 * MINUTE);
+        let last_use = session.started.plus(14 * MINUTE);
         let ending = Ending {
             reason: EndReason::IdleTimeout,
             at: session.started.plus(15 * MINUTE),
             unless_touched_since: Some(session.last_seen),
         };
         let (touched, ended) = tokio::join!(
-            store.touch(id, touch(&session, used)),
+            store.touch(id, touch(&session, last_use)),
             store.end(id, ending)
         );
         touched.unwrap();
@@ -472,7 +472,7 @@ async fn a_timeout_that_races_with_a_touch_loses_no_touch() {
         let expected = match ended.unwrap() {
             EndOutcome::Ended(tombstone) => tombstone,
             _ => Session {
-                last_seen: used,
+                last_seen: last_use,
                 ..session
             },
         };
@@ -488,10 +488,10 @@ async fn a_timeout_that_races_with_a_touch_loses_no_touch() {
 async fn two_replicas_flush_in_any_order() {
     let server = RedisServer::start();
     let metrics = Arc::new(Metrics::new().unwrap());
-    let session = session();
+    let session = new_session();
     let clock = ManualClock::new(session.started);
     let replica = || {
-        let redis = Running::on(settings(&server.url()));
+        let redis = ConnectedStore::start(settings(&server.url()));
         let store = Arc::clone(&redis);
         let clock = Arc::new(clock.clone());
         (
@@ -523,20 +523,20 @@ async fn two_replicas_flush_in_any_order() {
 #[tokio::test]
 async fn the_deadline_queue_follows_tighter_policies() {
     let server = RedisServer::start();
-    let store = Running::connected(settings(&server.url())).await;
+    let store = ConnectedStore::connect(settings(&server.url())).await;
     let start = now();
     let session = session_at(start);
     let ids: Vec<SessionId> = (0..1000_u128)
         .map(|number| SessionId::from_bytes((number << 64).to_be_bytes()))
         .collect();
-    let late = start.plus(15 * MINUTE);
+    let original_deadline = start.plus(15 * MINUTE);
     for id in &ids {
         store.create(*id, &session).await.unwrap();
-        store.enqueue(*id, late).await.unwrap();
+        store.enqueue(*id, original_deadline).await.unwrap();
     }
     // Makes the first session due sooner than the new policies do, acknowledges the second, and ends the third.
-    let soon = start.plus(MINUTE);
-    store.postpone(ids[0], soon).await.unwrap();
+    let sooner_than_policy = start.plus(MINUTE);
+    store.postpone(ids[0], sooner_than_policy).await.unwrap();
     store.acknowledge(ids[1], None).await.unwrap();
     store.end(ids[2], Ending::revoked(start)).await.unwrap();
     let policies = |idle: Duration| {
@@ -553,8 +553,8 @@ async fn the_deadline_queue_follows_tighter_policies() {
         .tighten_deadlines(&policies(5 * MINUTE))
         .await
         .unwrap();
-    let sooner = start.plus(5 * MINUTE);
-    let expected = [Some(soon), None, Some(late), Some(sooner), Some(sooner)];
+    let new_deadline = start.plus(5 * MINUTE);
+    let expected = [Some(sooner_than_policy), None, Some(original_deadline), Some(new_deadline), Some(new_deadline)];
     assert_eq!(
         [ids[0], ids[1], ids[2], ids[3], ids[999]].map(due),
         expected
@@ -564,16 +564,16 @@ async fn the_deadline_queue_follows_tighter_policies() {
         .tighten_deadlines(&policies(10 * MINUTE))
         .await
         .unwrap();
-    assert_eq!(due(ids[3]), Some(sooner));
-    store.postpone(ids[3], late).await.unwrap();
+    assert_eq!(due(ids[3]), Some(new_deadline));
+    store.postpone(ids[3], original_deadline).await.unwrap();
     store
         .tighten_deadlines(&policies(10 * MINUTE))
         .await
         .unwrap();
-    assert_eq!(due(ids[3]), Some(late));
+    assert_eq!(due(ids[3]), Some(original_deadline));
     store
         .tighten_deadlines(&policies(5 * MINUTE))
         .await
         .unwrap();
-    assert_eq!(due(ids[3]), Some(sooner));
+    assert_eq!(due(ids[3]), Some(new_deadline));
 }

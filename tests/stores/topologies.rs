@@ -22,15 +22,15 @@ async fn run_suite_with_each_wrapper(store: &Arc<RedisStore>) {
     run_all_suites(store).await;
     let metrics = || Arc::new(Metrics::new().unwrap());
     let clock = || Arc::new(SteadyClock::new());
-    let bare = || Arc::clone(store);
-    let measured = MeasuredStore::new(bare(), metrics());
+    let unwrapped = || Arc::clone(store);
+    let measured = MeasuredStore::new(unwrapped(), metrics());
     conformance::run(&measured, now()).await;
-    let journaled = JournaledStore::new(bare(), MINUTE, clock(), metrics());
+    let journaled = JournaledStore::new(unwrapped(), MINUTE, clock(), metrics());
     conformance::run(&journaled, now()).await;
     let steady = Arc::new(SteadyClock::new());
     let cache_metrics = metrics();
     let cached = CachedStore::new(
-        bare(),
+        unwrapped(),
         1000,
         clock(),
         steady.clone(),
@@ -39,7 +39,7 @@ async fn run_suite_with_each_wrapper(store: &Arc<RedisStore>) {
     conformance::run(&cached, now()).await;
     let suite = conformance::run(&cached, now());
     while_receiving_invalidations(store, &cached, &steady, &cache_metrics, suite).await;
-    let coalescing = CoalescingStore::new(bare(), clock(), metrics());
+    let coalescing = CoalescingStore::new(unwrapped(), clock(), metrics());
     conformance::run(&coalescing, now()).await;
     let journaled = JournaledStore::new(measured, MINUTE, clock(), metrics());
     let cache_metrics = metrics();
@@ -59,7 +59,7 @@ async fn run_suite_with_each_wrapper(store: &Arc<RedisStore>) {
 #[tokio::test]
 async fn suite_passes_on_a_standalone_server() {
     let server = RedisServer::start();
-    let store = Running::connected(settings(&server.url())).await;
+    let store = ConnectedStore::connect(settings(&server.url())).await;
     run_suite_with_each_wrapper(&store).await;
 }
 
@@ -68,13 +68,13 @@ async fn suite_passes_on_a_standalone_server() {
 async fn suite_passes_on_valkey() {
     let server = RedisServer::start_program(&crate::valkey_server(), &[]);
     let url = server.url().replace("redis://", "valkey://");
-    let store = Running::connected(settings(&url)).await;
+    let store = ConnectedStore::connect(settings(&url)).await;
     run_suite_with_each_wrapper(&store).await;
 }
 
-/// Adds a user with the documented rights and the rights `more` to each server.
-fn add_restricted_user(servers: &[RedisServer], more: &str) {
-    let rights = format!("{} {more}", crate::documented_rights());
+/// Adds a user with the documented rights and the rights `extra_rights` to each server.
+fn add_restricted_user(servers: &[RedisServer], extra_rights: &str) {
+    let rights = format!("{} {extra_rights}", crate::documented_rights());
     for server in servers {
         let mut words: Vec<&[u8]> = vec![b"ACL", b"SETUSER", b"curfew", b"on", b">s3cret"];
         words.extend(rights.split_whitespace().map(str::as_bytes));
@@ -96,7 +96,7 @@ async fn suite_passes_with_sentinel_and_after_a_fail_over() {
     let rights = "+sentinel|master +sentinel|get-master-addr-by-name";
     group.add_user("curfew", "sentinel-pw", rights);
     let password = |text: &str| Password::Given(Secret::new(text.to_owned()));
-    let store = Running::connected(RedisSettings {
+    let store = ConnectedStore::connect(RedisSettings {
         username: Some("curfew".to_owned()),
         password: password("s3cret"),
         sentinel_username: Some("curfew".to_owned()),
@@ -106,7 +106,7 @@ async fn suite_passes_with_sentinel_and_after_a_fail_over() {
     .await;
     run_suite_with_each_wrapper(&store).await;
     assert_no_acl_denials(&group.servers);
-    let session = session();
+    let session = new_session();
     store.create(ID, &session).await.unwrap();
     let before = store.incarnation().unwrap();
     for _ in 0..2 {
@@ -139,7 +139,7 @@ async fn suite_passes_with_sentinel_and_after_a_fail_over() {
 async fn suite_passes_on_a_cluster_and_after_a_fail_over() {
     let mut cluster = Cluster::start().await;
     add_restricted_user(&cluster.servers, "+cluster|slots +ping");
-    let store = Running::connected(RedisSettings {
+    let store = ConnectedStore::connect(RedisSettings {
         username: Some("curfew".to_owned()),
         password: Password::Given(Secret::new("s3cret".to_owned())),
         wait_replicas: 1,
@@ -149,7 +149,7 @@ async fn suite_passes_on_a_cluster_and_after_a_fail_over() {
     .await;
     run_suite_with_each_wrapper(&store).await;
     assert_no_acl_denials(&cluster.servers);
-    let session = session();
+    let session = new_session();
     store.create(ID, &session).await.unwrap();
     let before = store.incarnation().unwrap();
     let key = [&b"test:s:"[..], ID.as_bytes()].concat();
@@ -181,13 +181,13 @@ async fn a_hanging_server_of_a_cluster_does_not_affect_the_others() {
     for server in &cluster.servers {
         server.command::<()>(&[b"CONFIG", b"SET", b"cluster-node-timeout", b"60000"]);
     }
-    let store = Running::connected(RedisSettings {
+    let store = ConnectedStore::connect(RedisSettings {
         command_timeout: Duration::from_secs(1),
         connect_timeout: Duration::from_secs(2),
         ..settings(&cluster.url())
     })
     .await;
-    let alice = session().subject;
+    let alice = new_session().subject;
     store
         .set_cut_off(&alice, Timestamp::default(), Timestamp::default())
         .await
@@ -204,7 +204,7 @@ async fn a_hanging_server_of_a_cluster_does_not_affect_the_others() {
     let (mut on_hanging_server, mut on_other_server) = (None, None);
     for number in 0..100 {
         let id = SessionId::from_bytes([number; SessionId::LEN]);
-        store.create(id, &session()).await.unwrap();
+        store.create(id, &new_session()).await.unwrap();
         let key = [&b"test:s:"[..], id.as_bytes()].concat();
         let session_id = if cluster.primary_index_of(&key) == hanging {
             &mut on_hanging_server
@@ -219,16 +219,16 @@ async fn a_hanging_server_of_a_cluster_does_not_affect_the_others() {
     let (on_hanging_server, on_other_server) =
         (on_hanging_server.unwrap(), on_other_server.unwrap());
     cluster.servers[hanging].freeze();
-    let hangs = Stopwatch::start();
-    while hangs.seconds() < 6.0 {
-        let (lost, found) =
+    let stopwatch = Stopwatch::start();
+    while stopwatch.seconds() < 6.0 {
+        let (on_hanging_result, on_other_result) =
             tokio::join!(store.load(on_hanging_server), store.load(on_other_server));
-        assert!(lost.is_err());
+        assert!(on_hanging_result.is_err());
         assert!(
             store.ready().await.is_ok(),
             "the store should stay ready, because it can serve the other sessions"
         );
-        assert!(found.unwrap().is_some());
+        assert!(on_other_result.unwrap().is_some());
     }
     cluster.servers[hanging].thaw();
     eventually("the server answers again", async || {
@@ -262,8 +262,8 @@ async fn a_hanging_server_of_a_cluster_does_not_affect_the_others() {
 async fn suite_passes_with_sentinel_over_tls() {
     let certificates = Certificates::generate();
     let group = SentinelGroup::start_with_tls(&certificates).await;
-    let store = Running::connected(RedisSettings {
-        tls: Some(trust(&certificates)),
+    let store = ConnectedStore::connect(RedisSettings {
+        tls: Some(tls_settings(&certificates)),
         ..settings(&group.url().replace("redis+", "rediss+"))
     })
     .await;
@@ -274,8 +274,8 @@ async fn suite_passes_with_sentinel_over_tls() {
 async fn suite_passes_on_a_cluster_over_tls() {
     let certificates = Certificates::generate();
     let cluster = Cluster::start_with_tls(&certificates).await;
-    let store = Running::connected(RedisSettings {
-        tls: Some(trust(&certificates)),
+    let store = ConnectedStore::connect(RedisSettings {
+        tls: Some(tls_settings(&certificates)),
         ..settings(&cluster.url().replace("redis+", "rediss+"))
     })
     .await;
