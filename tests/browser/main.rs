@@ -60,8 +60,8 @@ async fn browser_recovers_from_two_session_cookies() {
         .set("SIGN_IN__ALLOWED_HOSTS", url.trim_start_matches("http://"));
     let curfew = setup.start();
     let token = curfew.sign_in("alice").await.token;
-    let given = json!({ "url": url, "application": application.port(), "token": token });
-    run_script("cookies.mjs", given).await;
+    let settings = json!({ "url": url, "application": application.port(), "token": token });
+    run_script("cookies.mjs", settings).await;
 }
 
 #[tokio::test]
@@ -72,11 +72,11 @@ async fn console_works_in_chromium() {
     std::fs::write(rules.path(), text).unwrap();
     let setup = Setup::memory().config_file(rules.path());
     let curfew = setup.start();
-    let given = json!({
+    let settings = json!({
         "admin": format!("http://{}", curfew.admin),
         "admin_token": setup.admin_token,
     });
-    run_script("console.mjs", given).await;
+    run_script("console.mjs", settings).await;
     assert!(!curfew.log().contains(&setup.admin_token));
 }
 
@@ -88,45 +88,45 @@ async fn demo_works_in_chromium() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut out = BufReader::new(demo.stdout.take().unwrap());
+    let mut stdout = BufReader::new(demo.stdout.take().unwrap());
     let mut line = String::new();
-    out.read_line(&mut line).unwrap();
+    stdout.read_line(&mut line).unwrap();
     let url = line
         .split_whitespace()
         .find(|word| word.starts_with("http://"));
     let url = url
         .unwrap_or_else(|| panic!("no address in the first line: {line}"))
         .trim_end_matches('/');
-    let mut lines = out.lines().map_while(Result::ok);
+    let mut lines = stdout.lines().map_while(Result::ok);
     let console = lines.find(|line| line.contains("the console")).unwrap();
     let console = console.split_whitespace().next().unwrap();
     let token = lines.next().unwrap();
-    let given = json!({ "url": url, "console": console, "token": token.trim() });
-    let finished = tokio::spawn(run_script("demo.mjs", given));
-    let finished = finished.await;
+    let settings = json!({ "url": url, "console": console, "token": token.trim() });
+    let result = tokio::spawn(run_script("demo.mjs", settings));
+    let result = result.await;
     // Ctrl-C starts a graceful stop.
     support::signal(&demo, "INT");
     let ended = tokio::task::spawn_blocking(move || demo.wait().unwrap());
     assert!(ended.await.unwrap().success());
-    finished.unwrap();
+    result.unwrap();
 }
 
-/// Runs a browser script with the values `given`, and asserts that it succeeds.
-async fn run_script(script: &str, mut given: Value) {
+/// Runs a browser script with the values `settings`, and asserts that it succeeds.
+async fn run_script(script: &str, mut settings: Value) {
     let packages = installed_path("package.json");
-    given["packages"] = json!(packages.parent().unwrap());
-    given["chromium"] = json!("/usr/bin/chromium");
-    given["pictures"] = json!(std::env::var("CURFEW_PICTURES").ok());
+    settings["packages"] = json!(packages.parent().unwrap());
+    settings["chromium"] = json!("/usr/bin/chromium");
+    settings["pictures"] = json!(std::env::var("CURFEW_PICTURES").ok());
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
     let mut command = Command::new(installed_path("bin/node"));
     command
         .arg(scripts.join(script))
-        .env("BROWSER", given.to_string());
+        .env("BROWSER", settings.to_string());
     let run =
         tokio::task::spawn_blocking(move || command.output().expect("Node.js should be installed"));
     let output = run.await.unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
-    println!("{said}");
-    assert!(output.status.success(), "{said}");
+    let script_output = [output.stdout, output.stderr].concat();
+    let script_output = String::from_utf8_lossy(&script_output);
+    println!("{script_output}");
+    assert!(output.status.success(), "{script_output}");
 }

@@ -30,8 +30,8 @@ async fn sign_in_through_traefik() {
 async fn sign_in_through_ingress_nginx() {
     let (curfew, application) = (Listeners::free(), loopback(free_port()));
     // Uses the setting in the file's comment, but without TLS.
-    let documented = "For sign-in by Curfew itself: https://$host/.curfew/login";
-    assert!(read_deploy_file("nginx/ingress.yaml").contains(documented));
+    let documented_setting = "For sign-in by Curfew itself: https://$host/.curfew/login";
+    assert!(read_deploy_file("nginx/ingress.yaml").contains(documented_setting));
     let host = ingress_nginx::Host {
         name: "_",
         application,
@@ -65,10 +65,10 @@ async fn sign_in(name: &str, proxy: SocketAddr, curfew: Listeners, application: 
     let providers = [("MAIN", &main, "Example"), ("OTHER", &other, "Another")];
     let setup = providers
         .into_iter()
-        .fold(setup, |setup, (name, it, title)| {
+        .fold(setup, |setup, (name, provider, title)| {
             let key = |part: &str| format!("LOGIN__PROVIDERS__{name}__{part}");
             setup
-                .set(&key("ISSUER"), &it.issuer)
+                .set(&key("ISSUER"), &provider.issuer)
                 .set(&key("CLIENT_ID"), "curfew")
                 .set(&key("CLIENT_SECRET"), "secret of curfew's")
                 .set(&key("SCOPES"), "email")
@@ -80,7 +80,7 @@ async fn sign_in(name: &str, proxy: SocketAddr, curfew: Listeners, application: 
     std::fs::write(rules.path(), text).unwrap();
     let setup = setup.config_file(rules.path());
     let curfew = setup.start();
-    let given = json!({
+    let settings = json!({
         "proxy": name,
         "url": url,
         "application": application.port(),
@@ -89,12 +89,12 @@ async fn sign_in(name: &str, proxy: SocketAddr, curfew: Listeners, application: 
         "admin": format!("http://{}", curfew.admin),
         "admin_token": setup.admin_token,
     });
-    let finished = tokio::spawn(run_script("sign_in.mjs", given)).await;
+    let result = tokio::spawn(run_script("sign_in.mjs", settings)).await;
     let log = curfew.log();
     for secret in ["secret of curfew's", "eyJ"] {
         assert!(!log.contains(secret), "{log}");
     }
-    if finished.is_err() {
+    if result.is_err() {
         println!("{log}");
     }
     let metrics = curfew.get_ops("/metrics").await.1;
@@ -102,7 +102,7 @@ async fn sign_in(name: &str, proxy: SocketAddr, curfew: Listeners, application: 
         metrics.contains(r#"curfew_logins_total{provider="main",result="ok"}"#),
         "{metrics}"
     );
-    finished.unwrap();
+    result.unwrap();
 }
 
 struct Provider {

@@ -32,8 +32,8 @@ impl Browser {
             .extend_pairs(form)
             .finish();
         let request = self.client.post(url).body(form);
-        let kind = "application/x-www-form-urlencoded";
-        self.send(request.header("content-type", kind)).await
+        let content_type = "application/x-www-form-urlencoded";
+        self.send(request.header("content-type", content_type)).await
     }
 
     async fn send(&mut self, request: reqwest::RequestBuilder) -> Response {
@@ -41,14 +41,14 @@ impl Browser {
             .cookies
             .iter()
             .map(|(name, value)| format!("{name}={value}"));
-        let line = pairs.collect::<Vec<_>>().join("; ");
-        let response = request.header(COOKIE, line).send().await.unwrap();
-        for line in response.headers().get_all(SET_COOKIE) {
-            let line = line.to_str().unwrap();
-            let (name, rest) = line.split_once('=').unwrap();
+        let cookie_line = pairs.collect::<Vec<_>>().join("; ");
+        let response = request.header(COOKIE, cookie_line).send().await.unwrap();
+        for cookie_line in response.headers().get_all(SET_COOKIE) {
+            let cookie_line = cookie_line.to_str().unwrap();
+            let (name, rest) = cookie_line.split_once('=').unwrap();
             let value = rest.split(';').next().unwrap();
-            let gone = line.contains("Max-Age=0") || line.contains("1970");
-            if gone || value.is_empty() {
+            let is_cleared = cookie_line.contains("Max-Age=0") || cookie_line.contains("1970");
+            if is_cleared || value.is_empty() {
                 self.cookies.remove(name);
             } else {
                 self.cookies.insert(name.to_owned(), value.to_owned());
@@ -58,7 +58,7 @@ impl Browser {
     }
 
     /// Returns the target of a redirect.
-    pub fn target(response: &Response) -> Option<String> {
+    pub fn redirect_target(response: &Response) -> Option<String> {
         let location = response.headers().get(LOCATION)?.to_str().unwrap();
         Some(response.url().join(location).unwrap().to_string())
     }
@@ -76,7 +76,7 @@ impl Browser {
                 let form = [("prompt", "login"), ("login", user), ("password", "any")];
                 response = self.post(&url, &form).await;
             }
-            let Some(target) = Self::target(&response) else {
+            let Some(target) = Self::redirect_target(&response) else {
                 let status = response.status();
                 panic!("{url}: {status}: {}", response.text().await.unwrap());
             };

@@ -6,7 +6,7 @@ use super::*;
 use crate::apache::Apache;
 
 /// The name of Apache's session cookie.
-const COOKIE: &str = "mod_auth_openidc_session";
+const SESSION_COOKIE: &str = "mod_auth_openidc_session";
 
 struct DelegatedStack {
     nginx: Nginx,
@@ -22,11 +22,11 @@ impl DelegatedStack {
         let (listeners, apache_address) = (Listeners::free(), Apache::free_address());
         let backend = Backend::start().await;
         // NGINX sends no checks for Apache's own pages.
-        let pages = format!(
+        let locations = format!(
             "location /auth/ {{\n        proxy_pass http://{apache_address};\n        \
              proxy_set_header Host $http_host;\n    }}\n\n    location / {{"
         );
-        let nginx = Nginx::start_with_replacements(listeners, backend.address, &[("location / {", pages)]);
+        let nginx = Nginx::start_with_replacements(listeners, backend.address, &[("location / {", locations)]);
         let callback = nginx.url("/auth/callback");
         let provider = Provider::start(&nginx.url(""), &callback);
         let apache = Apache::start(apache_address, &provider.issuer, &nginx.url(""));
@@ -38,7 +38,7 @@ impl DelegatedStack {
                 "DELEGATED__SERVICES__APACHE__URL",
                 &format!("http://{apache_address}/auth/check"),
             )
-            .set("DELEGATED__SERVICES__APACHE__SESSION_COOKIE", COOKIE)
+            .set("DELEGATED__SERVICES__APACHE__SESSION_COOKIE", SESSION_COOKIE)
             .set("DELEGATED__SERVICES__APACHE__USER_HEADER", "x-user")
             .set("DELEGATED__SERVICES__APACHE__LIFETIME", "8h");
         setup.declare_redis_new();
@@ -63,17 +63,17 @@ impl DelegatedStack {
         for _ in 0..2 {
             // The first redirects end at the provider. After the sign-in, the next redirects end at Apache's page.
             let response = browser.get(&url).await;
-            url = Browser::target(&response).expect("Apache should redirect the browser");
+            url = Browser::redirect_target(&response).expect("Apache should redirect the browser");
             url = browser
                 .follow(&url, user, &self.nginx.url("/auth/"))
                 .await
                 .to_string();
-            if browser.cookies.contains_key(COOKIE) {
+            if browser.cookies.contains_key(SESSION_COOKIE) {
                 break;
             }
         }
         let response = browser.get(&url).await;
-        let url = Browser::target(&response).unwrap_or(url);
+        let url = Browser::redirect_target(&response).unwrap_or(url);
         let response = browser.get(&url).await;
         assert_eq!(
             response.status(),
@@ -82,7 +82,7 @@ impl DelegatedStack {
             self.apache.server.read("log")
         );
         assert!(
-            browser.cookies.contains_key(COOKIE),
+            browser.cookies.contains_key(SESSION_COOKIE),
             "{}",
             self.apache.server.read("log")
         );
@@ -105,7 +105,7 @@ async fn sessions_of_another_service_end_on_time() {
     );
     assert!(stack.backend.take().is_empty());
     stack.sign_in(&mut browser, "alice").await;
-    let cookie = browser.cookies[COOKIE].clone();
+    let cookie = browser.cookies[SESSION_COOKIE].clone();
     for _ in 0..6 {
         assert_eq!(
             stack.get(&mut browser).await.0,
@@ -124,38 +124,38 @@ async fn sessions_of_another_service_end_on_time() {
         (401, "idle_timeout".to_owned())
     );
     assert!(
-        !browser.cookies.contains_key(COOKIE),
+        !browser.cookies.contains_key(SESSION_COOKIE),
         "the denial should clear the cookie"
     );
     // Apache still has the session.
-    let mut kept = Browser::new();
-    kept.cookies.insert(COOKIE.to_owned(), cookie.clone());
-    let page = kept.get(&stack.nginx.url("/auth/check")).await;
+    let mut stolen_cookie_browser = Browser::new();
+    stolen_cookie_browser.cookies.insert(SESSION_COOKIE.to_owned(), cookie.clone());
+    let page = stolen_cookie_browser.get(&stack.nginx.url("/auth/check")).await;
     assert_eq!(page.status(), 200);
     for _ in 0..3 {
-        kept.cookies.insert(COOKIE.to_owned(), cookie.clone());
-        assert_eq!(stack.get(&mut kept).await, (401, "idle_timeout".to_owned()));
+        stolen_cookie_browser.cookies.insert(SESSION_COOKIE.to_owned(), cookie.clone());
+        assert_eq!(stack.get(&mut stolen_cookie_browser).await, (401, "idle_timeout".to_owned()));
     }
     assert!(stack.backend.take().is_empty());
     stack.sign_in(&mut browser, "alice").await;
     assert_eq!(stack.get(&mut browser).await.0, 200);
     // The browser endpoints work for this session, too.
-    let cookie = &browser.cookies[COOKIE];
-    let ask = async |request: reqwest::RequestBuilder| {
-        let request = request.header("cookie", format!("{COOKIE}={cookie}"));
+    let cookie = &browser.cookies[SESSION_COOKIE];
+    let send_request = async |request: reqwest::RequestBuilder| {
+        let request = request.header("cookie", format!("{SESSION_COOKIE}={cookie}"));
         let request = request.header("sec-fetch-site", "same-origin");
         request.send().await.unwrap()
     };
     let client = support::curfew::client();
     let url = |path: &str| stack.nginx.url(&format!("/.curfew/{path}"));
-    let status = ask(client.get(url("session"))).await;
+    let status = send_request(client.get(url("session"))).await;
     let status: serde_json::Value = status.json().await.unwrap();
     assert!(status["subject"].as_str().unwrap().starts_with("alice"));
-    assert_eq!(ask(client.post(url("keep-alive"))).await.status(), 200);
-    let left = ask(client.post(url("sign-out"))).await;
-    assert_eq!(left.status(), 204);
-    let dropped = left.headers()["set-cookie"].to_str().unwrap();
-    assert!(dropped.starts_with(&format!("{COOKIE}=;")), "{dropped}");
+    assert_eq!(send_request(client.post(url("keep-alive"))).await.status(), 200);
+    let sign_out_response = send_request(client.post(url("sign-out"))).await;
+    assert_eq!(sign_out_response.status(), 204);
+    let cleared_cookie = sign_out_response.headers()["set-cookie"].to_str().unwrap();
+    assert!(cleared_cookie.starts_with(&format!("{SESSION_COOKIE}=;")), "{cleared_cookie}");
     assert_eq!(
         stack.get(&mut browser).await,
         (401, "signed_out".to_owned())
@@ -171,11 +171,11 @@ async fn an_outage_of_the_service_denies_without_ending_sessions() {
     assert_eq!(stack.get(&mut browser).await.0, 200);
     stack.backend.take();
     stack.apache.server.freeze();
-    let waited = curfew::clock::Stopwatch::start();
+    let stopwatch = curfew::clock::Stopwatch::start();
     // NGINX answers 500 if the status of a check is not 2xx, 401 or 403.
-    let away = (500, "source_unavailable".to_owned());
-    assert_eq!(stack.get(&mut browser).await, away);
-    assert!(waited.seconds() < 1.9, "{} s", waited.seconds());
+    let unavailable = (500, "source_unavailable".to_owned());
+    assert_eq!(stack.get(&mut browser).await, unavailable);
+    assert!(stopwatch.seconds() < 1.9, "{} s", stopwatch.seconds());
     assert!(stack.backend.take().is_empty());
     stack.apache.server.thaw();
     eventually("Apache answers again", async || {
@@ -184,11 +184,11 @@ async fn an_outage_of_the_service_denies_without_ending_sessions() {
     .await;
     stack.apache.server.signal("KILL");
     eventually("Curfew reports that Apache is unavailable", async || {
-        stack.get(&mut browser).await == away
+        stack.get(&mut browser).await == unavailable
     })
     .await;
     assert!(
-        browser.cookies.contains_key(COOKIE),
+        browser.cookies.contains_key(SESSION_COOKIE),
         "an outage of Apache must not clear the cookie"
     );
     let metrics = stack.curfew.get_ops("/metrics").await.1;

@@ -6,27 +6,27 @@ use crate::provider::claims;
 #[tokio::test]
 async fn a_logout_at_the_provider_ends_the_session_at_once() {
     let stack = Stack::start("15m", "12h").await;
-    let (mut alice, mut elsewhere) = (Browser::new(), Browser::new());
-    let here = stack.provider.sign_in(&mut alice, "alice").await;
-    let other = stack.provider.sign_in(&mut elsewhere, "alice").await;
-    stack.assert_allowed(&here.id_token, "alice").await;
+    let (mut alice, mut other_browser) = (Browser::new(), Browser::new());
+    let tokens = stack.provider.sign_in(&mut alice, "alice").await;
+    let other = stack.provider.sign_in(&mut other_browser, "alice").await;
+    stack.assert_allowed(&tokens.id_token, "alice").await;
     stack.assert_allowed(&other.id_token, "alice").await;
     // The provider waits for the response of POST /oidc/backchannel-logout before it confirms the logout.
     stack.provider.log_out(&mut alice).await;
-    stack.assert_denied(&here.id_token, "revoked").await;
+    stack.assert_denied(&tokens.id_token, "revoked").await;
     stack.assert_allowed(&other.id_token, "alice").await;
     let events = stack.curfew.audit_events("provider.logout");
     assert_eq!(events.len(), 1, "{events:?}");
     let ended = stack.curfew.audit_events("session.ended");
     let reason = &ended[0]["event.reason"];
     assert_eq!((ended.len(), reason), (1, &"revoked".into()));
-    let kind = &ended[0]["curfew.actor.kind"];
+    let actor_kind = &ended[0]["curfew.actor.kind"];
     assert_eq!(
-        (kind, &events[0]["curfew.actor.kind"]),
+        (actor_kind, &events[0]["curfew.actor.kind"]),
         (&"provider".into(), &"provider".into())
     );
-    let again = stack.provider.sign_in(&mut alice, "alice").await;
-    stack.assert_allowed(&again.id_token, "alice").await;
+    let new_tokens = stack.provider.sign_in(&mut alice, "alice").await;
+    stack.assert_allowed(&new_tokens.id_token, "alice").await;
 }
 
 #[tokio::test]
@@ -38,7 +38,7 @@ async fn a_security_event_ends_a_session_or_all_of_a_subject() {
         stack.assert_allowed(&signed_in.id_token, user).await;
         tokens.push(signed_in.id_token);
     }
-    let push = async |event: String| {
+    let post_event = async |event: String| {
         let request = stack
             .client
             .post(stack.nginx.url("/ssf/events"))
@@ -47,22 +47,22 @@ async fn a_security_event_ends_a_session_or_all_of_a_subject() {
         request.send().await.unwrap().status().as_u16()
     };
     let sid = claims(&tokens[0])["sid"].as_str().unwrap().to_owned();
-    let event = stack.provider.event(&format!("sid={sid}")).await;
-    assert_eq!(push(event.clone()).await, 202);
+    let event = stack.provider.issue_security_event(&format!("sid={sid}")).await;
+    assert_eq!(post_event(event.clone()).await, 202);
     assert_eq!(
-        push(event).await,
+        post_event(event).await,
         202,
         "a repeated event should get 202, too"
     );
     stack.assert_denied(&tokens[0], "revoked").await;
     stack.assert_allowed(&tokens[1], "alice").await;
     // The event also ends a session that started in the same second.
-    assert_eq!(push(stack.provider.event("sub=bob").await).await, 202);
+    assert_eq!(post_event(stack.provider.issue_security_event("sub=bob").await).await, 202);
     for token in &tokens[2..] {
         stack.assert_denied(token, "revoked").await;
     }
     stack.assert_allowed(&tokens[1], "alice").await;
-    assert_eq!(push("garbage".to_owned()).await, 400);
+    assert_eq!(post_event("garbage".to_owned()).await, 400);
 }
 
 #[tokio::test]
@@ -71,7 +71,7 @@ async fn front_channel_logout_ends_the_session() {
     let tokens = stack.provider.sign_in(&mut Browser::new(), "alice").await;
     stack.assert_allowed(&tokens.id_token, "alice").await;
     let sid = claims(&tokens.id_token)["sid"].as_str().unwrap().to_owned();
-    let get = async |sid: &str| {
+    let request_logout = async |sid: &str| {
         let issuer = &stack.provider.issuer;
         let path = format!("/oidc/frontchannel-logout?iss={issuer}&sid={sid}");
         let response = stack
@@ -83,8 +83,8 @@ async fn front_channel_logout_ends_the_session() {
         assert_eq!(response.headers()["cache-control"], "no-store");
         response.status().as_u16()
     };
-    assert_eq!(get("another").await, 200);
+    assert_eq!(request_logout("another").await, 200);
     stack.assert_allowed(&tokens.id_token, "alice").await;
-    assert_eq!(get(&sid).await, 200);
+    assert_eq!(request_logout(&sid).await, 200);
     stack.assert_denied(&tokens.id_token, "revoked").await;
 }

@@ -59,7 +59,7 @@ impl Stack {
         let curfew = setup.start();
         eventually("Curfew is ready and has the provider's keys", async || {
             let metrics = curfew.get_ops("/metrics").await.1;
-            curfew.get_ops("/readyz").await.0 == 200 && metrics.contains(KEY_FETCHES)
+            curfew.get_ops("/readyz").await.0 == 200 && metrics.contains(KEY_FETCH_METRIC)
         })
         .await;
         Self {
@@ -100,7 +100,7 @@ impl Stack {
 }
 
 /// The name and labels of the metric that counts successful fetches of the provider's keys.
-const KEY_FETCHES: &str = r#"curfew_issuer_keys_fetched_total{issuer="main",result="ok"}"#;
+const KEY_FETCH_METRIC: &str = r#"curfew_issuer_keys_fetched_total{issuer="main",result="ok"}"#;
 
 fn reason_of(response: &Response) -> &str {
     let reason = response.headers().get("x-session-reason");

@@ -10,10 +10,10 @@ use crate::support::deployment::{Server, replace_once, read_deploy_file, install
 use crate::support::{free_port, loopback};
 
 /// The name of the session cookie of oauth2-proxy.
-const COOKIE: &str = "_oauth2_proxy";
-const IDLE: Duration = Duration::from_secs(4);
+const SESSION_COOKIE: &str = "_oauth2_proxy";
+const IDLE_LIMIT: Duration = Duration::from_secs(4);
 
-struct ProxyStack {
+struct OauthProxyStack {
     nginx: Nginx,
     curfew: Curfew,
     backend: Backend,
@@ -23,15 +23,15 @@ struct ProxyStack {
     _directory: tempfile::TempDir,
 }
 
-impl ProxyStack {
-    /// Starts the stack with the documented files. It changes addresses and times, and sets `lines` in oauth2-proxy's
+impl OauthProxyStack {
+    /// Starts the stack with the documented files. It changes addresses and times, and sets `replacements` in oauth2-proxy's
     /// file.
-    async fn start(lines: &[(&str, &str)]) -> Self {
-        Self::start_with(lines, None).await
+    async fn start(replacements: &[(&str, &str)]) -> Self {
+        Self::start_with(replacements, None).await
     }
 
     /// Does the same as `start`, and sets `max_age` in Curfew's file.
-    async fn start_with(lines: &[(&str, &str)], max_age: Option<&str>) -> Self {
+    async fn start_with(replacements: &[(&str, &str)], max_age: Option<&str>) -> Self {
         let (listeners, proxy_address) = (Listeners::free(), loopback(free_port()));
         let backend = Backend::start().await;
         let pages = read_deploy_file("oauth2-proxy/nginx.conf");
@@ -46,13 +46,13 @@ impl ProxyStack {
         let nginx = Nginx::start_with_replacements(listeners, backend.address, &[("    location / {", pages)]);
         let provider = Provider::start(&nginx.url(""), &nginx.url("/auth/callback"));
         let redis = RedisServer::start();
-        let proxy = oauth2_proxy(proxy_address, &nginx, &provider, &redis, lines);
+        let proxy = start_oauth2_proxy(proxy_address, &nginx, &provider, &redis, replacements);
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("curfew.yaml");
-        std::fs::write(&file, configuration(proxy_address, &nginx)).unwrap();
+        std::fs::write(&file, curfew_configuration(proxy_address, &nginx)).unwrap();
         let mut setup = Setup::redis(&redis.url())
             .config_file(&file)
-            .limits(&format!("{}s", IDLE.as_secs()), "1h")
+            .limits(&format!("{}s", IDLE_LIMIT.as_secs()), "1h")
             .listen_on(listeners)
             .set("COOKIE__SECURE", "false")
             .set("COOKIE__NAME", "session");
@@ -79,7 +79,7 @@ impl ProxyStack {
     /// Navigates to the page, and returns the status, the reason and the redirect target.
     async fn open_page(&self, browser: &mut Browser) -> (u16, String, Option<String>) {
         let response = browser.get(&self.nginx.url("/page")).await;
-        let target = Browser::target(&response);
+        let target = Browser::redirect_target(&response);
         let status = response.status().as_u16();
         (status, reason_of(&response).to_owned(), target)
     }
@@ -92,16 +92,16 @@ impl ProxyStack {
             target.starts_with(&self.nginx.url("/oauth2/start?rd=")),
             "{target}"
         );
-        let question = format!("{}/interaction/", self.provider.issuer);
-        let asked = browser.follow(&target, "nobody", &question).await;
-        asked.to_string()
+        let sign_in_page = format!("{}/interaction/", self.provider.issuer);
+        let last_address = browser.follow(&target, "nobody", &sign_in_page).await;
+        last_address.to_string()
     }
 
     /// Authenticates with the provider, and returns to the page.
     async fn sign_in(&self, browser: &mut Browser, user: &str) {
-        let question = self.follow_to_provider(browser).await;
+        let sign_in_page = self.follow_to_provider(browser).await;
         let page = self.nginx.url("/page");
-        browser.follow(&question, user, &page).await;
+        browser.follow(&sign_in_page, user, &page).await;
         let (status, reason, _) = self.open_page(browser).await;
         assert_eq!(
             status,
@@ -124,14 +124,14 @@ impl ProxyStack {
 }
 
 /// Starts oauth2-proxy with the documented file, after some changes.
-fn oauth2_proxy(
+fn start_oauth2_proxy(
     proxy_address: SocketAddr,
     nginx: &Nginx,
     provider: &Provider,
     redis: &RedisServer,
-    lines: &[(&str, &str)],
+    replacements: &[(&str, &str)],
 ) -> Server {
-    let replaced = [
+    let addresses = [
         ("0.0.0.0:4180", proxy_address.to_string()),
         ("https://id.example.com", provider.issuer.clone()),
         ("https://app.example.com", nginx.url("")),
@@ -143,12 +143,12 @@ fn oauth2_proxy(
             "cookie_refresh = \"1s\"".to_owned(),
         ),
     ];
-    let text = replace_once(&read_deploy_file("oauth2-proxy/oauth2-proxy.cfg"), &replaced);
-    let lines: Vec<_> = lines
+    let text = replace_once(&read_deploy_file("oauth2-proxy/oauth2-proxy.cfg"), &addresses);
+    let replacements: Vec<_> = replacements
         .iter()
         .map(|(from, to)| (*from, (*to).to_owned()))
         .collect();
-    let text = replace_once(&text, &lines);
+    let text = replace_once(&text, &replacements);
     let mut command = Command::new(installed_path("oauth2-proxy"));
     command.args(["--config", "oauth2-proxy.cfg"]);
     Server::start(
@@ -159,9 +159,9 @@ fn oauth2_proxy(
 }
 
 /// Returns the text of Curfew's configuration file.
-fn configuration(proxy_address: SocketAddr, nginx: &Nginx) -> String {
+fn curfew_configuration(proxy_address: SocketAddr, nginx: &Nginx) -> String {
     let text = read_deploy_file("oauth2-proxy/curfew.yaml");
-    let replaced = [
+    let addresses = [
         (
             "http://oauth2-proxy:4180",
             format!("http://{proxy_address}"),
@@ -172,11 +172,11 @@ fn configuration(proxy_address: SocketAddr, nginx: &Nginx) -> String {
             format!("allowed_hosts: {}", nginx.address),
         ),
     ];
-    replace_once(&text, &replaced)
+    replace_once(&text, &addresses)
 }
 
 /// Lines for oauth2-proxy that ask the provider for no new authentication.
-const LINES_WITHOUT_PROMPT: [(&str, &str); 2] = [
+const REPLACEMENTS_WITHOUT_PROMPT: [(&str, &str); 2] = [
     ("prompt = \"login\"", "prompt = \"\""),
     (
         "client_id = \"oauth2-proxy\"",
@@ -186,14 +186,14 @@ const LINES_WITHOUT_PROMPT: [(&str, &str); 2] = [
 
 #[tokio::test]
 async fn after_a_timeout_people_authenticate_again() {
-    let stack = ProxyStack::start(&[]).await;
+    let stack = OauthProxyStack::start(&[]).await;
     let mut browser = Browser::new();
     stack.sign_in(&mut browser, "alice").await;
-    let first = browser.cookies[COOKIE].clone();
-    let ticket = |cookie: &str| cookie.split('|').next().unwrap().to_owned();
+    let first = browser.cookies[SESSION_COOKIE].clone();
+    let ticket_of = |cookie: &str| cookie.split('|').next().unwrap().to_owned();
     // Uses the session for longer than the idle limit. Meanwhile oauth2-proxy refreshes its tokens and its cookie.
     for _ in 0..8 {
-        tokio::time::sleep(IDLE / 6).await;
+        tokio::time::sleep(IDLE_LIMIT / 6).await;
         assert_eq!(
             stack.open_page(&mut browser).await.0,
             200,
@@ -201,25 +201,25 @@ async fn after_a_timeout_people_authenticate_again() {
             stack.curfew.log()
         );
     }
-    let refreshed = browser.cookies[COOKIE].clone();
+    let refreshed = browser.cookies[SESSION_COOKIE].clone();
     assert_ne!(first, refreshed, "{}", stack.proxy.read("log"));
-    assert_eq!(ticket(&first), ticket(&refreshed));
+    assert_eq!(ticket_of(&first), ticket_of(&refreshed));
     assert_eq!(stack.live_sessions("alice").await, 1);
-    tokio::time::sleep(IDLE + Duration::from_millis(300)).await;
+    tokio::time::sleep(IDLE_LIMIT + Duration::from_millis(300)).await;
     stack.backend.take();
     let (status, reason, _) = stack.open_page(&mut browser).await;
     assert_eq!((status, &*reason), (302, "idle_timeout"));
     assert!(
-        !browser.cookies.contains_key(COOKIE),
+        !browser.cookies.contains_key(SESSION_COOKIE),
         "the denial should clear the cookie of oauth2-proxy"
     );
     // The browser still has a session at the provider. The provider asks for a new authentication nevertheless.
     stack.follow_to_provider(&mut browser).await;
     assert!(stack.backend.take().is_empty());
     stack.sign_in(&mut browser, "alice").await;
-    assert_ne!(ticket(&browser.cookies[COOKIE]), ticket(&first));
+    assert_ne!(ticket_of(&browser.cookies[SESSION_COOKIE]), ticket_of(&first));
     // The old cookie gives no access, although oauth2-proxy accepts it.
-    browser.cookies.insert(COOKIE.to_owned(), refreshed);
+    browser.cookies.insert(SESSION_COOKIE.to_owned(), refreshed);
     let (status, reason, _) = stack.open_page(&mut browser).await;
     assert_eq!((status, &*reason), (302, "idle_timeout"));
 }
@@ -227,19 +227,19 @@ async fn after_a_timeout_people_authenticate_again() {
 /// Without `prompt=login`, the provider answers from its own session. Curfew detects that nobody authenticated.
 #[tokio::test]
 async fn a_return_without_a_new_authentication_is_refused() {
-    let stack = ProxyStack::start(&LINES_WITHOUT_PROMPT).await;
+    let stack = OauthProxyStack::start(&REPLACEMENTS_WITHOUT_PROMPT).await;
     let mut browser = Browser::new();
     stack.sign_in(&mut browser, "alice").await;
-    tokio::time::sleep(IDLE + Duration::from_millis(1300)).await;
+    tokio::time::sleep(IDLE_LIMIT + Duration::from_millis(1300)).await;
     stack.backend.take();
     let (status, reason, target) = stack.open_page(&mut browser).await;
     assert_eq!((status, &*reason), (302, "idle_timeout"));
-    let back = browser
+    let last_address = browser
         .follow(&target.unwrap(), "nobody", &stack.nginx.url("/page"))
         .await;
-    assert_eq!(back.path(), "/page");
+    assert_eq!(last_address.path(), "/page");
     assert!(
-        browser.cookies.contains_key(COOKIE),
+        browser.cookies.contains_key(SESSION_COOKIE),
         "oauth2-proxy should have signed the browser in again"
     );
     let (status, reason, target) = stack.open_page(&mut browser).await;
@@ -252,15 +252,15 @@ async fn a_return_without_a_new_authentication_is_refused() {
     assert!(stack.backend.take().is_empty());
     assert_eq!(stack.live_sessions("alice").await, 0);
     // A client that follows no redirects gets the requirements in a challenge (RFC 9470).
-    let cookie = format!("{COOKIE}={}", browser.cookies[COOKIE]);
+    let cookie = format!("{SESSION_COOKIE}={}", browser.cookies[SESSION_COOKIE]);
     let original = stack.nginx.url("/page");
     let url = format!("http://{}/auth-request", stack.curfew.listeners().check);
-    let script = support::curfew::client()
+    let script_request = support::curfew::client()
         .get(url)
         .header("cookie", cookie)
         .header("x-original-url", original)
         .header("x-original-method", "POST");
-    let response = script.send().await.unwrap();
+    let response = script_request.send().await.unwrap();
     let challenge = response.headers()["www-authenticate"].to_str().unwrap();
     assert_eq!(response.status(), 401);
     assert!(
@@ -279,12 +279,12 @@ async fn a_return_without_a_new_authentication_is_refused() {
 /// authentication is older than the revocation.
 #[tokio::test]
 async fn after_a_revocation_an_earlier_authentication_starts_no_session() {
-    let stack = ProxyStack::start(&LINES_WITHOUT_PROMPT).await;
+    let stack = OauthProxyStack::start(&REPLACEMENTS_WITHOUT_PROMPT).await;
     let mut browser = Browser::new();
     stack.sign_in(&mut browser, "alice").await;
     let path = "/api/v1/sessions?subject=alice";
-    let listed = stack.curfew.call("GET", path, None).await.1;
-    let id = listed["sessions"][0]["id"].as_str().unwrap();
+    let sessions = stack.curfew.call("GET", path, None).await.1;
+    let id = sessions["sessions"][0]["id"].as_str().unwrap();
     let path = format!("/api/v1/sessions/{id}");
     let (status, answer) = stack.curfew.call("DELETE", &path, None).await;
     assert_eq!(status, 200, "{answer}");
@@ -294,7 +294,7 @@ async fn after_a_revocation_an_earlier_authentication_starts_no_session() {
     let page = stack.nginx.url("/page");
     browser.follow(&target.unwrap(), "nobody", &page).await;
     assert!(
-        browser.cookies.contains_key(COOKIE),
+        browser.cookies.contains_key(SESSION_COOKIE),
         "oauth2-proxy should have signed the browser in again"
     );
     let (status, reason, _) = stack.open_page(&mut browser).await;
@@ -309,20 +309,20 @@ async fn after_a_revocation_an_earlier_authentication_starts_no_session() {
 /// A user can remove `prompt=login` from the request to the provider. Then the token has no authentication time.
 #[tokio::test]
 async fn removing_prompt_login_from_the_request_gives_no_access() {
-    let stack = ProxyStack::start(&[]).await;
+    let stack = OauthProxyStack::start(&[]).await;
     let mut browser = Browser::new();
     stack.sign_in(&mut browser, "alice").await;
-    tokio::time::sleep(IDLE + Duration::from_millis(1300)).await;
+    tokio::time::sleep(IDLE_LIMIT + Duration::from_millis(1300)).await;
     let (_, _, target) = stack.open_page(&mut browser).await;
     stack.backend.take();
     let start = browser.get(&target.unwrap()).await;
-    let authorize = Browser::target(&start).unwrap();
+    let authorize = Browser::redirect_target(&start).unwrap();
     assert!(authorize.contains("prompt=login"), "{authorize}");
-    let silent = authorize.replace("prompt=login", "x=y");
+    let without_prompt = authorize.replace("prompt=login", "x=y");
     browser
-        .follow(&silent, "nobody", &stack.nginx.url("/page"))
+        .follow(&without_prompt, "nobody", &stack.nginx.url("/page"))
         .await;
-    assert!(browser.cookies.contains_key(COOKIE));
+    assert!(browser.cookies.contains_key(SESSION_COOKIE));
     let (status, reason, _) = stack.open_page(&mut browser).await;
     // NGINX answers 500 if the status of a check is not 2xx, 401 or 403.
     assert_eq!((status, &*reason), (500, "source_unavailable"));
@@ -335,10 +335,10 @@ async fn removing_prompt_login_from_the_request_gives_no_access() {
 
 /// Runs `curfew probe` with a signed-in session. Returns whether it passed, and its output. The probe gets the
 /// provider's cookies only if `with_provider` is true.
-async fn probe_output(stack: &ProxyStack, with_provider: bool) -> (bool, String) {
+async fn run_probe(stack: &OauthProxyStack, with_provider: bool) -> (bool, String) {
     let mut browser = Browser::new();
     stack.sign_in(&mut browser, "alice").await;
-    let cookie = browser.cookies.remove(COOKIE).unwrap();
+    let cookie = browser.cookies.remove(SESSION_COOKIE).unwrap();
     let pairs = browser
         .cookies
         .iter()
@@ -349,9 +349,9 @@ async fn probe_output(stack: &ProxyStack, with_provider: bool) -> (bool, String)
         "probe",
         &stack.nginx.url("/page"),
         "--idle",
-        &format!("{}s", IDLE.as_secs()),
+        &format!("{}s", IDLE_LIMIT.as_secs()),
     ]);
-    command.env("CURFEW_PROBE_COOKIE", format!("{COOKIE}={cookie}"));
+    command.env("CURFEW_PROBE_COOKIE", format!("{SESSION_COOKIE}={cookie}"));
     if with_provider {
         command.args(["--provider", &stack.provider.issuer]);
         command.env("CURFEW_PROBE_PROVIDER_COOKIE", provider_cookie);
@@ -368,8 +368,8 @@ const RETURN_STEP: &str = "after the idle limit, the identity provider's session
 
 #[tokio::test]
 async fn the_probe_follows_the_redirects_to_the_provider() {
-    let stack = ProxyStack::start(&[]).await;
-    let (passed, report) = probe_output(&stack, true).await;
+    let stack = OauthProxyStack::start(&[]).await;
+    let (passed, report) = run_probe(&stack, true).await;
     assert!(passed, "{report}");
     assert!(
         report.contains(&format!(
@@ -386,7 +386,7 @@ async fn the_probe_follows_the_redirects_to_the_provider() {
     );
     assert!(report.contains("\nsessions end on time here\n"), "{report}");
     // Without the provider's cookies, the probe reports this step as not checked.
-    let (passed, report) = probe_output(&stack, false).await;
+    let (passed, report) = run_probe(&stack, false).await;
     assert!(passed, "{report}");
     assert!(
         report.contains(&format!("?     {RETURN_STEP}: not checked")),
@@ -402,8 +402,8 @@ async fn the_probe_follows_the_redirects_to_the_provider() {
 #[tokio::test]
 async fn the_probe_detects_a_return_without_authentication() {
     let stack =
-        ProxyStack::start_with(&[("prompt = \"login\"", "prompt = \"\"")], Some("off")).await;
-    let (passed, report) = probe_output(&stack, true).await;
+        OauthProxyStack::start_with(&[("prompt = \"login\"", "prompt = \"\"")], Some("off")).await;
+    let (passed, report) = run_probe(&stack, true).await;
     assert!(!passed, "{report}");
     assert!(
         report.contains(&format!("?     {PROMPT_STEP}: the request to ")),
@@ -417,21 +417,21 @@ async fn the_probe_detects_a_return_without_authentication() {
 
 #[tokio::test]
 async fn a_sign_out_ends_both_sessions() {
-    let stack = ProxyStack::start(&[]).await;
+    let stack = OauthProxyStack::start(&[]).await;
     let mut browser = Browser::new();
     stack.sign_in(&mut browser, "alice").await;
-    let cookie = browser.cookies[COOKIE].clone();
+    let cookie = browser.cookies[SESSION_COOKIE].clone();
     let url = stack.nginx.url("/.curfew/sign-out");
-    let leave = support::curfew::client()
+    let sign_out = support::curfew::client()
         .post(url)
-        .header("cookie", format!("{COOKIE}={cookie}"))
+        .header("cookie", format!("{SESSION_COOKIE}={cookie}"))
         .header("sec-fetch-site", "same-origin");
-    let left = leave.send().await.unwrap();
-    assert_eq!(left.status(), 204);
-    let dropped = left.headers()["set-cookie"].to_str().unwrap();
-    assert!(dropped.starts_with(&format!("{COOKIE}=;")), "{dropped}");
+    let sign_out_response = sign_out.send().await.unwrap();
+    assert_eq!(sign_out_response.status(), 204);
+    let cleared_cookie = sign_out_response.headers()["set-cookie"].to_str().unwrap();
+    assert!(cleared_cookie.starts_with(&format!("{SESSION_COOKIE}=;")), "{cleared_cookie}");
     assert_eq!(stack.open_page(&mut browser).await.1, "signed_out");
-    assert!(!browser.cookies.contains_key(COOKIE));
+    assert!(!browser.cookies.contains_key(SESSION_COOKIE));
     stack.follow_to_provider(&mut browser).await;
     // Only Curfew can reach the paths of oauth2-proxy that refresh a session.
     for path in ["/oauth2/auth", "/oauth2/userinfo"] {

@@ -11,8 +11,8 @@ use crate::support::{free_port, loopback};
 /// The redirect address of the application. No server listens there.
 const CALLBACK: &str = "http://app.test/callback";
 // The example values of RFC 7636, appendix B.
-const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
-const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+const CODE_VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+const CODE_CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
 pub struct Provider {
     _server: Server,
@@ -56,9 +56,9 @@ impl Provider {
                     "client_secret": "secret-of-apache",
                     "redirect_uris": [apache],
                 },
-                oauth2_proxy("oauth2-proxy", curfew, false),
+                oauth2_proxy_client("oauth2-proxy", curfew, false),
                 // For this application, tokens always have the authentication time, as with some providers.
-                oauth2_proxy("oauth2-proxy-timed", curfew, true),
+                oauth2_proxy_client("oauth2-proxy-timed", curfew, true),
             ],
         });
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/identity/provider.mjs");
@@ -82,34 +82,34 @@ impl Provider {
     async fn authorize(&self, browser: &mut Browser, user: &str, prompt: &str) -> Tokens {
         let url = format!(
             "{}/auth?client_id=app&response_type=code&scope=openid+email&redirect_uri={CALLBACK}\
-             &code_challenge={CHALLENGE}&code_challenge_method=S256&prompt={prompt}",
+             &code_challenge={CODE_CHALLENGE}&code_challenge_method=S256&prompt={prompt}",
             self.issuer
         );
-        let end = browser.follow(&url, user, CALLBACK).await;
-        let code = end.query_pairs().find(|(name, _)| name == "code");
+        let callback_url = browser.follow(&url, user, CALLBACK).await;
+        let code = callback_url.query_pairs().find(|(name, _)| name == "code");
         let code = code
-            .unwrap_or_else(|| panic!("no code in the last address: {end}"))
+            .unwrap_or_else(|| panic!("no code in the last address: {callback_url}"))
             .1
             .into_owned();
-        self.token(&[
+        self.request_tokens(&[
             ("grant_type", "authorization_code"),
             ("code", &code),
             ("redirect_uri", CALLBACK),
-            ("code_verifier", VERIFIER),
+            ("code_verifier", CODE_VERIFIER),
         ])
         .await
     }
 
     /// Uses the refresh token, and returns the new tokens.
     pub async fn refresh(&self, tokens: &Tokens) -> Tokens {
-        self.token(&[
+        self.request_tokens(&[
             ("grant_type", "refresh_token"),
             ("refresh_token", &tokens.refresh_token),
         ])
         .await
     }
 
-    async fn token(&self, form: &[(&str, &str)]) -> Tokens {
+    async fn request_tokens(&self, form: &[(&str, &str)]) -> Tokens {
         let body = url::form_urlencoded::Serializer::new(String::new())
             .extend_pairs(form)
             .finish();
@@ -122,10 +122,10 @@ impl Provider {
             .header("content-type", "application/x-www-form-urlencoded");
         let response = request.send().await.unwrap();
         let answer: Value = response.json().await.unwrap();
-        let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
+        let field = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
         let tokens = Tokens {
-            id_token: text("id_token"),
-            refresh_token: text("refresh_token"),
+            id_token: field("id_token"),
+            refresh_token: field("refresh_token"),
         };
         assert!(!tokens.id_token.is_empty(), "{answer}");
         tokens
@@ -144,48 +144,48 @@ impl Provider {
         assert!(response.status().is_redirection(), "{response:?}");
     }
 
-    /// Makes the provider sign with a new key from now on. If `alone` is true, removes its other keys.
-    pub async fn rotate(&self, alone: bool) {
-        let query = if alone { "?alone" } else { "" };
-        self.control(&format!("/rotate{query}")).await;
+    /// Makes the provider sign with a new key from now on. If `remove_other_keys` is true, removes its other keys.
+    pub async fn rotate_keys(&self, remove_other_keys: bool) {
+        let query = if remove_other_keys { "?alone" } else { "" };
+        self.send_control_request(&format!("/rotate{query}")).await;
     }
 
-    /// Returns a security event that reports a revoked session to the application. `about` selects the session or the
+    /// Returns a security event that reports a revoked session to the application. `selector` selects the session or the
     /// subject.
-    pub async fn event(&self, about: &str) -> String {
-        self.control(&format!("/event?aud=app&{about}")).await
+    pub async fn issue_security_event(&self, selector: &str) -> String {
+        self.send_control_request(&format!("/event?aud=app&{selector}")).await
     }
 
     /// Sets the groups of a person. With the value `disabled`, disables the account.
     pub async fn set_account(&self, user: &str, groups: &str) {
-        self.control(&format!("/account?id={user}&groups={groups}"))
+        self.send_control_request(&format!("/account?id={user}&groups={groups}"))
             .await;
     }
 
     /// Makes the provider close all connections, or makes it work again.
-    pub async fn set_away(&self, away: bool) {
-        self.control(&format!("/away?{away}")).await;
+    pub async fn set_unavailable(&self, is_unavailable: bool) {
+        self.send_control_request(&format!("/away?{is_unavailable}")).await;
     }
 
     /// Makes the provider issue no more refresh tokens.
     pub async fn stop_refresh_tokens(&self) {
-        self.control("/stingy").await;
+        self.send_control_request("/stingy").await;
     }
 
     /// Returns the number of refresh tokens that the provider accepted, and the number that it refused.
-    pub async fn refreshes(&self) -> (usize, usize) {
-        let answer: Value = serde_json::from_str(&self.control("/refreshes").await).unwrap();
+    pub async fn refresh_counts(&self) -> (usize, usize) {
+        let answer: Value = serde_json::from_str(&self.send_control_request("/refreshes").await).unwrap();
         let number = |name: &str| usize::try_from(answer[name].as_u64().unwrap()).unwrap();
         (number("granted"), number("refused"))
     }
 
     /// Returns all refresh tokens that the provider issued.
     pub async fn refresh_tokens(&self) -> Vec<String> {
-        let answer: Value = serde_json::from_str(&self.control("/refreshes").await).unwrap();
+        let answer: Value = serde_json::from_str(&self.send_control_request("/refreshes").await).unwrap();
         serde_json::from_value(answer["issued"].clone()).unwrap()
     }
 
-    async fn control(&self, path: &str) -> String {
+    async fn send_control_request(&self, path: &str) -> String {
         let url = format!("{}{path}", self.control);
         let response = self.client.get(url).send().await.unwrap();
         assert_eq!(response.status(), 200);
@@ -194,13 +194,13 @@ impl Provider {
 }
 
 /// Returns the provider's settings for the client oauth2-proxy, which has the public address `public`.
-fn oauth2_proxy(id: &str, public: &str, timed: bool) -> Value {
+fn oauth2_proxy_client(id: &str, public: &str, with_auth_time: bool) -> Value {
     json!({
         "client_id": id,
         "client_secret": "change-me",
         "redirect_uris": [format!("{public}/oauth2/callback")],
         "grant_types": ["authorization_code", "refresh_token"],
-        "require_auth_time": timed,
+        "require_auth_time": with_auth_time,
     })
 }
 
@@ -208,6 +208,6 @@ fn oauth2_proxy(id: &str, public: &str, timed: bool) -> Value {
 pub fn claims(token: &str) -> Value {
     use base64::Engine;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-    let part = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap());
-    serde_json::from_slice(&part.unwrap()).unwrap()
+    let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap());
+    serde_json::from_slice(&payload.unwrap()).unwrap()
 }

@@ -8,7 +8,7 @@ use super::*;
 const REVALIDATION_DELAY_SECONDS: f64 = 6.0;
 
 /// A signed-in person, and two replicas of Curfew with a revalidation interval of one second.
-struct SignedIn {
+struct RevalidationStack {
     stack: Stack,
     /// The second replica.
     other: Curfew,
@@ -16,7 +16,7 @@ struct SignedIn {
 }
 
 /// Returns the setup of a Curfew with sign-in at the provider and a revalidation interval of one second.
-fn setup(store: Setup, nginx: &Nginx, provider: &Provider) -> Setup {
+fn with_sign_in(store: Setup, nginx: &Nginx, provider: &Provider) -> Setup {
     store
         .limits("15m", "12h")
         .set("COOKIE__NAME", "session")
@@ -48,15 +48,15 @@ async fn sign_in(browser: &mut Browser, nginx: &Nginx) -> String {
     format!("session={}", browser.cookies["session"])
 }
 
-impl SignedIn {
+impl RevalidationStack {
     /// Starts everything, and signs `alice` in.
-    async fn alice() -> (Self, Browser) {
+    async fn start() -> (Self, Browser) {
         let listeners = Listeners::free();
         let backend = Backend::start().await;
         let nginx = Nginx::start(listeners, backend.address);
         let provider = Provider::start(&nginx.url(""), &nginx.url("/auth/callback"));
         let redis = RedisServer::start();
-        let setup = setup(Setup::redis(&redis.url()), &nginx, &provider);
+        let setup = with_sign_in(Setup::redis(&redis.url()), &nginx, &provider);
         let other = setup.start();
         let curfew = setup.listen_on(listeners).start();
         wait_until_ready(&curfew).await;
@@ -71,12 +71,12 @@ impl SignedIn {
             client: support::curfew::client(),
             redis,
         };
-        let signed_in = Self {
+        let stack_of_alice = Self {
             stack,
             other,
             cookie,
         };
-        (signed_in, browser)
+        (stack_of_alice, browser)
     }
 
     /// Sends a request with the session, and returns the status and the reason.
@@ -89,7 +89,7 @@ impl SignedIn {
     /// Uses the session until it has ended. Fails if this takes longer than the interval plus
     /// [`REVALIDATION_DELAY_SECONDS`].
     async fn assert_session_ends_in_time(&self) {
-        let waited = Stopwatch::start();
+        let stopwatch = Stopwatch::start();
         loop {
             let (status, reason) = self.get().await;
             if status != 200 {
@@ -97,7 +97,7 @@ impl SignedIn {
                 break;
             }
             assert!(
-                waited.seconds() < 1.0 + REVALIDATION_DELAY_SECONDS,
+                stopwatch.seconds() < 1.0 + REVALIDATION_DELAY_SECONDS,
                 "{}",
                 self.log()
             );
@@ -108,17 +108,17 @@ impl SignedIn {
         assert_eq!(ended[0]["event.reason"], "revoked");
         assert_eq!(ended[0]["curfew.actor.kind"], "provider");
         assert_eq!(ended[0]["curfew.actor.name"], *self.stack.provider.issuer);
-        let refused = self.stack.curfew.audit_events("provider.refused");
-        assert_eq!(refused.len(), 1, "{refused:?}");
-        assert_eq!(refused[0]["event.reason"], "invalid_grant");
+        let refusals = self.stack.curfew.audit_events("provider.refused");
+        assert_eq!(refusals.len(), 1, "{refusals:?}");
+        assert_eq!(refusals[0]["event.reason"], "invalid_grant");
         self.assert_no_refresh_token_leaked().await;
     }
 
     /// Uses the session until the provider has accepted this many refresh tokens.
-    async fn wait_until_confirmed(&self, times: usize) {
+    async fn wait_until_refreshed(&self, times: usize) {
         eventually("the provider confirms the session", async || {
             assert_eq!(self.get().await.0, 200, "{}", self.log());
-            self.stack.provider.refreshes().await.0 >= times
+            self.stack.provider.refresh_counts().await.0 >= times
         })
         .await;
     }
@@ -153,8 +153,8 @@ impl SignedIn {
 
 #[tokio::test]
 async fn a_disabled_account_ends_the_session_within_the_interval() {
-    let (alice, _) = SignedIn::alice().await;
-    alice.wait_until_confirmed(1).await;
+    let (alice, _) = RevalidationStack::start().await;
+    alice.wait_until_refreshed(1).await;
     alice.stack.provider.set_account("alice", "disabled").await;
     alice.assert_session_ends_in_time().await;
     // The other replica denies the session, too.
@@ -165,15 +165,15 @@ async fn a_disabled_account_ends_the_session_within_the_interval() {
 /// In this test, the provider sends no logout notice.
 #[tokio::test]
 async fn the_end_of_the_provider_session_ends_the_session() {
-    let (alice, mut browser) = SignedIn::alice().await;
-    alice.wait_until_confirmed(1).await;
+    let (alice, mut browser) = RevalidationStack::start().await;
+    alice.wait_until_refreshed(1).await;
     alice.stack.provider.log_out(&mut browser).await;
     alice.assert_session_ends_in_time().await;
 }
 
 #[tokio::test]
 async fn changed_groups_arrive_at_the_application() {
-    let (alice, _) = SignedIn::alice().await;
+    let (alice, _) = RevalidationStack::start().await;
     let groups = async || {
         assert_eq!(alice.get().await.0, 200, "{}", alice.log());
         let seen = alice.stack.backend.take();
@@ -203,29 +203,29 @@ async fn changed_groups_arrive_at_the_application() {
 /// The provider rotates refresh tokens, and revokes all tokens of a sign-in when an old one is used again.
 #[tokio::test]
 async fn rotated_refresh_tokens_are_stored_and_two_replicas_ask_once() {
-    let (alice, _) = SignedIn::alice().await;
-    let waited = Stopwatch::start();
-    while waited.seconds() < 6.0 {
-        let here = alice.get();
-        let there = alice.other.check_with_host("127.0.0.1", &alice.cookie);
-        let (here, there) = tokio::join!(here, there);
-        assert_eq!((here.0, there.0), (200, 200), "{}", alice.log());
+    let (alice, _) = RevalidationStack::start().await;
+    let stopwatch = Stopwatch::start();
+    while stopwatch.seconds() < 6.0 {
+        let answer = alice.get();
+        let other_answer = alice.other.check_with_host("127.0.0.1", &alice.cookie);
+        let (answer, other_answer) = tokio::join!(answer, other_answer);
+        assert_eq!((answer.0, other_answer.0), (200, 200), "{}", alice.log());
     }
-    let (granted, refused) = alice.stack.provider.refreshes().await;
+    let (granted, refusals) = alice.stack.provider.refresh_counts().await;
     assert!(
         (3..=7).contains(&granted),
         "the provider accepted {granted} refresh tokens in six seconds"
     );
-    assert_eq!(refused, 0, "{}", alice.log());
+    assert_eq!(refusals, 0, "{}", alice.log());
     alice.assert_no_refresh_token_leaked().await;
 }
 
 #[tokio::test]
 async fn a_provider_outage_ends_no_session_and_is_retried() {
-    let (alice, _) = SignedIn::alice().await;
-    alice.wait_until_confirmed(1).await;
-    alice.stack.provider.set_away(true).await;
-    let counted = async |result: &str| {
+    let (alice, _) = RevalidationStack::start().await;
+    alice.wait_until_refreshed(1).await;
+    alice.stack.provider.set_unavailable(true).await;
+    let fetch_count = async |result: &str| {
         assert_eq!(alice.get().await.0, 200, "{}", alice.log());
         let name = format!(r#"curfew_revalidations_total{{provider="main",result="{result}"}} "#);
         let metrics = alice.stack.curfew.get_ops("/metrics").await.1;
@@ -233,7 +233,7 @@ async fn a_provider_outage_ends_no_session_and_is_retried() {
         value.map_or(0, |value| value.parse::<u64>().unwrap())
     };
     eventually("the metric counts the problem", async || {
-        counted("unavailable").await > 0
+        fetch_count("unavailable").await > 0
     })
     .await;
     eventually("the diagnostics name the problem", async || {
@@ -244,9 +244,9 @@ async fn a_provider_outage_ends_no_session_and_is_retried() {
             .contains("login.revalidate: main does not confirm sessions")
     })
     .await;
-    let before = alice.stack.provider.refreshes().await.0;
-    alice.stack.provider.set_away(false).await;
-    alice.wait_until_confirmed(before + 1).await;
+    let refresh_count = alice.stack.provider.refresh_counts().await.0;
+    alice.stack.provider.set_unavailable(false).await;
+    alice.wait_until_refreshed(refresh_count + 1).await;
     assert!(alice.stack.curfew.audit_events("session.ended").is_empty());
     // A later refusal ends the session.
     alice.stack.provider.set_account("alice", "disabled").await;
@@ -261,13 +261,13 @@ async fn revalidation_works_with_the_embedded_store_without_keys() {
     let nginx = Nginx::start(listeners, backend.address);
     let provider = Provider::start(&nginx.url(""), &nginx.url("/auth/callback"));
     let store = Setup::memory().unset("TOKEN__KEYS").listen_on(listeners);
-    let curfew = setup(store, &nginx, &provider).start();
+    let curfew = with_sign_in(store, &nginx, &provider).start();
     wait_until_ready(&curfew).await;
     let cookie = sign_in(&mut Browser::new(), &nginx).await;
     let check = async || curfew.check_with_host("127.0.0.1", &cookie).await;
     eventually("the provider confirms the session", async || {
         assert_eq!(check().await.0, 200, "{}", curfew.log());
-        provider.refreshes().await.0 >= 2
+        provider.refresh_counts().await.0 >= 2
     })
     .await;
     provider.set_account("alice", "disabled").await;
@@ -280,15 +280,15 @@ async fn revalidation_works_with_the_embedded_store_without_keys() {
     provider.stop_refresh_tokens().await;
     let cookie = sign_in(&mut Browser::new(), &nginx).await;
     eventually("the diagnostics name the problem", async || {
-        let told = curfew.get_ops("/readyz?verbose").await.1;
-        told.contains("login.revalidate: main issued no refresh token")
+        let readiness = curfew.get_ops("/readyz?verbose").await.1;
+        readiness.contains("login.revalidate: main issued no refresh token")
     })
     .await;
-    let warned = curfew.log().matches("main issued no refresh token").count();
-    assert_eq!(warned, 1, "once");
+    let warning_count = curfew.log().matches("main issued no refresh token").count();
+    assert_eq!(warning_count, 1, "once");
     provider.set_account("alice", "disabled").await;
-    let waited = Stopwatch::start();
-    while waited.seconds() < 3.0 {
+    let stopwatch = Stopwatch::start();
+    while stopwatch.seconds() < 3.0 {
         assert_eq!(curfew.check_with_host("127.0.0.1", &cookie).await.0, 200);
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }

@@ -9,22 +9,22 @@ use crate::provider::claims;
 async fn a_session_goes_on_with_refreshed_tokens_and_rotated_keys() {
     let stack = Stack::start("15m", "12h").await;
     let mut browser = Browser::new();
-    let first = stack.provider.sign_in(&mut browser, "alice").await;
-    stack.assert_allowed(&first.id_token, "alice").await;
+    let first_tokens = stack.provider.sign_in(&mut browser, "alice").await;
+    stack.assert_allowed(&first_tokens.id_token, "alice").await;
     // The provider now signs with a key that Curfew does not know yet.
-    stack.provider.rotate(false).await;
-    let second = stack.provider.refresh(&first).await;
+    stack.provider.rotate_keys(false).await;
+    let second_tokens = stack.provider.refresh(&first_tokens).await;
     assert_ne!(
-        first.id_token.split('.').next(),
-        second.id_token.split('.').next()
+        first_tokens.id_token.split('.').next(),
+        second_tokens.id_token.split('.').next()
     );
-    let (before, after) = (claims(&first.id_token), claims(&second.id_token));
+    let (before, after) = (claims(&first_tokens.id_token), claims(&second_tokens.id_token));
     assert_eq!(
         (&before["sid"], &before["auth_time"]),
         (&after["sid"], &after["auth_time"])
     );
-    stack.assert_allowed(&second.id_token, "alice").await;
-    stack.assert_allowed(&first.id_token, "alice").await;
+    stack.assert_allowed(&second_tokens.id_token, "alice").await;
+    stack.assert_allowed(&first_tokens.id_token, "alice").await;
     let count = stack
         .curfew
         .call("GET", "/api/v1/sessions/count?subject=alice", None)
@@ -32,17 +32,17 @@ async fn a_session_goes_on_with_refreshed_tokens_and_rotated_keys() {
         .1;
     assert_eq!(count["live"], 1, "there should be one session: {count}");
     // Tokens that the old key signed are no longer valid. The session is still valid.
-    stack.provider.rotate(true).await;
+    stack.provider.rotate_keys(true).await;
     eventually("Curfew no longer accepts the old key", async || {
-        stack.get(&first.id_token).await.status() == 401
+        stack.get(&first_tokens.id_token).await.status() == 401
     })
     .await;
     stack.backend.take();
     stack
-        .assert_denied(&first.id_token, "invalid_credential")
+        .assert_denied(&first_tokens.id_token, "invalid_credential")
         .await;
-    let third = stack.provider.refresh(&second).await;
-    stack.assert_allowed(&third.id_token, "alice").await;
+    let third_tokens = stack.provider.refresh(&second_tokens).await;
+    stack.assert_allowed(&third_tokens.id_token, "alice").await;
     let count = stack
         .curfew
         .call("GET", "/api/v1/sessions/count?subject=alice", None)
@@ -64,10 +64,10 @@ async fn an_idle_session_stays_ended_until_a_new_sign_in() {
         .assert_denied(&refreshed.id_token, "idle_timeout")
         .await;
     // The person authenticates again, and the session ID at the provider does not change.
-    let fresh = stack.provider.sign_in(&mut browser, "alice").await;
-    let (before, after) = (claims(&tokens.id_token), claims(&fresh.id_token));
+    let new_tokens = stack.provider.sign_in(&mut browser, "alice").await;
+    let (before, after) = (claims(&tokens.id_token), claims(&new_tokens.id_token));
     assert_ne!(before["auth_time"], after["auth_time"]);
-    stack.assert_allowed(&fresh.id_token, "alice").await;
+    stack.assert_allowed(&new_tokens.id_token, "alice").await;
     stack
         .assert_denied(&refreshed.id_token, "idle_timeout")
         .await;
@@ -78,14 +78,14 @@ async fn token_refresh_never_extends_the_absolute_limit() {
     let stack = Stack::start("3s", "4s").await;
     let mut tokens = stack.provider.sign_in(&mut Browser::new(), "alice").await;
     stack.assert_allowed(&tokens.id_token, "alice").await;
-    let waited = curfew::clock::Stopwatch::start();
+    let stopwatch = curfew::clock::Stopwatch::start();
     let reason = loop {
         let response = stack.get(&tokens.id_token).await;
         if response.status() != 200 {
             break reason_of(&response).to_owned();
         }
         assert!(
-            waited.seconds() < 5.0,
+            stopwatch.seconds() < 5.0,
             "the session should have ended at its absolute limit"
         );
         tokens = stack.provider.refresh(&tokens).await;
@@ -105,7 +105,7 @@ async fn the_browser_endpoints_work_with_token_sessions() {
     let mut browser = Browser::new();
     let tokens = stack.provider.sign_in(&mut browser, "alice").await;
     let url = |path: &str| stack.nginx.url(&format!("/.curfew/{path}"));
-    let ask = async |request: reqwest::RequestBuilder| {
+    let send_request = async |request: reqwest::RequestBuilder| {
         let request = request.bearer_auth(&tokens.id_token);
         request.send().await.unwrap()
     };
@@ -114,17 +114,17 @@ async fn the_browser_endpoints_work_with_token_sessions() {
         stack.client.get(url("session")),
         stack.client.post(url("keep-alive")),
     ] {
-        let response = ask(request).await;
+        let response = send_request(request).await;
         assert_eq!(response.status(), 200, "{}", stack.curfew.log());
-        let told: serde_json::Value = response.json().await.unwrap();
-        assert_eq!(told["subject"], "alice");
-        assert!(told["idle_remaining"].as_f64().unwrap() > 800.0, "{told}");
+        let status: serde_json::Value = response.json().await.unwrap();
+        assert_eq!(status["subject"], "alice");
+        assert!(status["idle_remaining"].as_f64().unwrap() > 800.0, "{status}");
     }
-    let listed = stack
+    let sessions = stack
         .curfew
         .call("GET", "/api/v1/sessions?subject=alice", None);
-    assert_eq!(listed.await.1["sessions"][0]["source"], "jwt");
-    let response = ask(stack.client.post(url("sign-out"))).await;
+    assert_eq!(sessions.await.1["sessions"][0]["source"], "jwt");
+    let response = send_request(stack.client.post(url("sign-out"))).await;
     assert_eq!(response.status(), 204);
     stack.assert_denied(&tokens.id_token, "signed_out").await;
     let refreshed = stack.provider.refresh(&tokens).await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::limits::resident;
+use crate::limits::resident_kib;
 use crate::support::curfew::{Curfew, Setup, client};
 use crate::support::eventually;
 
@@ -15,7 +15,7 @@ const CHECK: &str = "GET /auth-request HTTP/1.1\r\nhost: a\r\nx-original-url: ht
                      x-original-method: GET\r\n\r\n";
 
 /// Returns the name and address of each listener with HTTP/1.1, and its request with the largest answer.
-fn listeners(curfew: &Curfew) -> [(&'static str, SocketAddr, &'static str); 4] {
+fn http_listeners(curfew: &Curfew) -> [(&'static str, SocketAddr, &'static str); 4] {
     [
         ("check", curfew.check, CHECK),
         (
@@ -41,8 +41,8 @@ fn listeners(curfew: &Curfew) -> [(&'static str, SocketAddr, &'static str); 4] {
 async fn a_client_that_does_not_read_takes_no_memory() {
     let curfew = Setup::memory().start();
     let session = curfew.sign_in("alice").await;
-    for (name, address, request) in listeners(&curfew) {
-        let before = resident(&curfew);
+    for (name, address, request) in http_listeners(&curfew) {
+        let before_kib = resident_kib(&curfew);
         let mut stream = TcpStream::connect(address).await.unwrap();
         let chunk = request.repeat(500);
         let mut sent = 0;
@@ -54,13 +54,13 @@ async fn a_client_that_does_not_read_takes_no_memory() {
                 _ => break,
             }
         }
-        let grown = resident(&curfew).saturating_sub(before);
+        let growth_kib = resident_kib(&curfew).saturating_sub(before_kib);
         println!(
-            "{name}: {} KiB of requests accepted, memory grew by {grown} KiB",
+            "{name}: {} KiB of requests accepted, memory grew by {growth_kib} KiB",
             sent >> 10
         );
         assert!(sent < 32 << 20, "{name}: Curfew accepted {sent} bytes");
-        assert!(grown < 16 << 10, "{name}: memory grew by {grown} KiB");
+        assert!(growth_kib < 16 << 10, "{name}: memory grew by {growth_kib} KiB");
         assert_eq!(curfew.check(&session).await.0, 200);
     }
 }
@@ -69,10 +69,10 @@ async fn a_client_that_does_not_read_takes_no_memory() {
 #[tokio::test]
 async fn an_http_2_client_that_does_not_read_takes_no_memory() {
     let curfew = Setup::memory().start();
-    for (name, address, request) in listeners(&curfew) {
-        let before = resident(&curfew);
+    for (name, address, request) in http_listeners(&curfew) {
+        let before_kib = resident_kib(&curfew);
         let path = request.split(' ').nth(1).unwrap();
-        let mut held = Vec::new();
+        let mut pending_answers = Vec::new();
         for _ in 0..20 {
             let stream = TcpStream::connect(address).await.unwrap();
             let mut builder = h2::client::Builder::new();
@@ -92,24 +92,24 @@ async fn an_http_2_client_that_does_not_read_takes_no_memory() {
                 let Ok((answer, _)) = send.send_request(request, true) else {
                     break;
                 };
-                held.push(answer);
+                pending_answers.push(answer);
             }
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
-        let grown = resident(&curfew).saturating_sub(before);
+        let growth_kib = resident_kib(&curfew).saturating_sub(before_kib);
         println!(
-            "{name}: {} requests, memory grew by {grown} KiB",
-            held.len()
+            "{name}: {} requests, memory grew by {growth_kib} KiB",
+            pending_answers.len()
         );
         assert!(
-            grown < 96 << 10,
-            "{name}: memory grew by {grown} KiB with 20 connections"
+            growth_kib < 96 << 10,
+            "{name}: memory grew by {growth_kib} KiB with 20 connections"
         );
     }
 }
 
 /// Sends `request`, and reads everything until the connection closes.
-async fn answer_to(address: SocketAddr, request: &[u8]) -> String {
+async fn send_and_read_all(address: SocketAddr, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let _ = stream.write_all(request).await;
     let mut answer = Vec::new();
@@ -121,29 +121,29 @@ async fn answer_to(address: SocketAddr, request: &[u8]) -> String {
 #[tokio::test]
 async fn every_refusal_reaches_the_client() {
     let curfew = Setup::memory().start();
-    let many: String = (0..200)
+    let many_headers: String = (0..200)
         .map(|number| format!("x-{number}: x\r\n"))
         .collect();
-    let large = format!("x: {}\r\n", "y".repeat(200_000));
-    for (name, address, good) in listeners(&curfew) {
+    let large_header = format!("x: {}\r\n", "y".repeat(200_000));
+    for (name, address, valid_request) in http_listeners(&curfew) {
         for (head, status) in [
-            (format!("GET / HTTP/1.1\r\nhost: a\r\n{many}\r\n"), "431"),
-            (format!("GET / HTTP/1.1\r\nhost: a\r\n{large}\r\n"), "431"),
+            (format!("GET / HTTP/1.1\r\nhost: a\r\n{many_headers}\r\n"), "431"),
+            (format!("GET / HTTP/1.1\r\nhost: a\r\n{large_header}\r\n"), "431"),
             ("GET / HTTP/1.1\r\nhost a\r\n\r\n".to_owned(), "400"),
             ("nonsense\r\n\r\n".to_owned(), "400"),
         ] {
-            let answer = answer_to(address, head.as_bytes()).await;
+            let answer = send_and_read_all(address, head.as_bytes()).await;
             let expected = format!("HTTP/1.1 {status} ");
             assert!(answer.starts_with(&expected), "{name} {head:.40}: {answer}");
             // The client also receives the refusal after a complete request.
-            let both = format!("{good}{head}");
-            let answer = answer_to(address, both.as_bytes()).await;
+            let two_requests = format!("{valid_request}{head}");
+            let answer = send_and_read_all(address, two_requests.as_bytes()).await;
             assert!(answer.contains(&expected), "{name} {head:.40}: {answer}");
         }
         // Curfew answers a complete request even if the head of the next request is incomplete.
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream
-            .write_all(format!("{good}G").as_bytes())
+            .write_all(format!("{valid_request}G").as_bytes())
             .await
             .unwrap();
         let mut bytes = [0; 9];
@@ -215,7 +215,7 @@ async fn the_body_of_a_check_is_read_and_ignored() {
 async fn unknown_methods_are_answered() {
     let curfew = Setup::memory().start();
     let session = curfew.sign_in("alice").await;
-    for (name, address, _) in listeners(&curfew) {
+    for (name, address, _) in http_listeners(&curfew) {
         for request in [
             "CONNECT app.example.com:443 HTTP/1.1\r\nhost: app.example.com:443\r\n\r\n",
             "BREW / HTTP/1.1\r\nhost: a\r\n\r\n",
@@ -223,7 +223,7 @@ async fn unknown_methods_are_answered() {
             "TRACE / HTTP/1.1\r\nhost: a\r\n\r\n",
         ] {
             let request = request.replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n");
-            let answer = answer_to(address, request.as_bytes()).await;
+            let answer = send_and_read_all(address, request.as_bytes()).await;
             let status = answer.get(9..12).unwrap_or_default();
             assert!(
                 ["303", "400", "401", "404", "405"].contains(&status),
@@ -239,7 +239,7 @@ async fn unknown_methods_are_answered() {
             session.cookie()
         ),
     );
-    let answer = answer_to(curfew.check, request.as_bytes()).await;
+    let answer = send_and_read_all(curfew.check, request.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 }
 
@@ -251,23 +251,23 @@ async fn forged_tokens_do_not_fill_the_log() {
         let (status, reason) = curfew.check_with_cookie("__Host-session=cfw1_forged").await;
         assert_eq!((status, &*reason), (401, "invalid_credential"));
     }
-    let counted = || {
+    let aggregated_count = || {
         let aggregated = curfew.audit_events("denials.aggregated");
         aggregated
             .iter()
             .map(|event| event["curfew.denials.count"].as_u64().unwrap())
             .sum::<u64>()
     };
-    let one_by_one = || curfew.audit_events("session.denied").len() as u64;
+    let single_count = || curfew.audit_events("session.denied").len() as u64;
     eventually("the events count all denials", async || {
-        counted() + one_by_one() == 3_000
+        aggregated_count() + single_count() == 3_000
     })
     .await;
-    let (events, single) = (curfew.audit_events("denials.aggregated"), one_by_one());
+    let (events, single_count_at_end) = (curfew.audit_events("denials.aggregated"), single_count());
     // Curfew writes at most ten events a second.
     assert!(
-        single <= 10 * (events.len() as u64 + 2),
-        "{single} single denials, {} events with aggregated denials",
+        single_count_at_end <= 10 * (events.len() as u64 + 2),
+        "{single_count_at_end} single denials, {} events with aggregated denials",
         events.len()
     );
     let event = &events[0];

@@ -12,7 +12,7 @@ use crate::support::{eventually, free_port, loopback, traefik};
 async fn failed_upload_statuses(url: &str, cookie: &str, size: usize, count: usize) -> Vec<u16> {
     let client = client();
     let body = Bytes::from(vec![b'x'; size]);
-    let mut refused = Vec::new();
+    let mut other_statuses = Vec::new();
     for _ in 0..count / 10 {
         let uploads = (0..10).map(|_| {
             let request = client.post(url).header("cookie", cookie);
@@ -20,9 +20,9 @@ async fn failed_upload_statuses(url: &str, cookie: &str, size: usize, count: usi
         });
         let statuses = join_all(uploads).await.into_iter();
         let statuses = statuses.map(|answer| answer.map_or(0, |answer| answer.status().as_u16()));
-        refused.extend(statuses.filter(|status| *status != 200));
+        other_statuses.extend(statuses.filter(|status| *status != 200));
     }
-    refused
+    other_statuses
 }
 
 #[tokio::test]
@@ -30,13 +30,13 @@ async fn traefik_forwards_bodies() {
     let curfew = Setup::memory().start();
     let backend = Backend::start().await;
     let files = ["traefik.yaml", "curfew.yaml"].map(|name| read_deploy_file(&format!("traefik/{name}")));
-    let asking = "        trustForwardHeader: false\n";
+    let forward_auth_option = "        trustForwardHeader: false\n";
     let with_bodies =
-        format!("{asking}        forwardBody: true\n        preserveRequestMethod: true\n");
-    let [own, dynamic] = files;
-    let dynamic = replace_once(&dynamic, &[(asking, with_bodies)]);
+        format!("{forward_auth_option}        forwardBody: true\n        preserveRequestMethod: true\n");
+    let [static_configuration, dynamic_configuration] = files;
+    let dynamic_configuration = replace_once(&dynamic_configuration, &[(forward_auth_option, with_bodies)]);
     let (address, _traefik) = traefik::start_with_files(
-        &[own, dynamic],
+        &[static_configuration, dynamic_configuration],
         curfew.listeners(),
         "/forward-auth",
         backend.address,
@@ -50,11 +50,11 @@ async fn traefik_forwards_bodies() {
     })
     .await;
     for (size, count) in [(50_000, 500), (2_000_000, 50)] {
-        let answers = failed_upload_statuses(&url, &cookie, size, count).await;
-        assert!(answers.is_empty(), "{size}: {answers:?}");
+        let other_statuses = failed_upload_statuses(&url, &cookie, size, count).await;
+        assert!(other_statuses.is_empty(), "{size}: {other_statuses:?}");
     }
-    let denied = failed_upload_statuses(&url, "a=b", 2_000_000, 20).await;
-    assert_eq!(denied, [401; 20]);
+    let denied_statuses = failed_upload_statuses(&url, "a=b", 2_000_000, 20).await;
+    assert_eq!(denied_statuses, [401; 20]);
 }
 
 #[tokio::test]
@@ -95,8 +95,8 @@ async fn envoy_sends_bodies() {
             .is_empty()
     })
     .await;
-    let answers = failed_upload_statuses(&url, &cookie, 100_000, 1_000).await;
-    assert!(answers.is_empty(), "{answers:?}");
+    let other_statuses = failed_upload_statuses(&url, &cookie, 100_000, 1_000).await;
+    assert!(other_statuses.is_empty(), "{other_statuses:?}");
     assert_eq!(
         failed_upload_statuses(&url, "a=b", 100_000, 100).await,
         [401; 100]

@@ -16,9 +16,9 @@ async fn logs_have_metadata_and_the_cluster_has_health() {
     })
     .await;
     let address = loopback(free_port());
-    let fields = ["verdict", "subject", "session", "policy", "idle_remaining"];
-    let fields =
-        fields.map(|field| format!("%DYNAMIC_METADATA(envoy.filters.http.ext_authz:{field})%"));
+    let metadata_fields = ["verdict", "subject", "session", "policy", "idle_remaining"];
+    let metadata_fields =
+        metadata_fields.map(|field| format!("%DYNAMIC_METADATA(envoy.filters.http.ext_authz:{field})%"));
     let text = replace_once(
         &read_deploy_file("envoy/grpc.yaml"),
         &[
@@ -36,7 +36,7 @@ async fn logs_have_metadata_and_the_cluster_has_health() {
                       path: access.log
                       log_format: {{ text_format_source: {{ inline_string: \"{}\\n\" }} }}
 ",
-                    fields.join(" ")
+                    metadata_fields.join(" ")
                 ),
             ),
             (
@@ -57,20 +57,20 @@ async fn logs_have_metadata_and_the_cluster_has_health() {
     );
     let envoy = Server::envoy(&text, &[address]);
     let session = curfew.sign_in("alice").await;
-    let status = async |cookie: &str| {
+    let status_of = async |cookie: &str| {
         let request = client().get(format!("http://{address}/"));
         let response = request.header("cookie", cookie).send().await.unwrap();
         response.status().as_u16()
     };
     eventually("Envoy finds Curfew healthy", async || {
-        status(&session.cookie()).await == 200
+        status_of(&session.cookie()).await == 200
     })
     .await;
-    assert_eq!(status("a=1").await, 401);
-    let allowed = format!("allow alice {} default 900", session.id);
+    assert_eq!(status_of("a=1").await, 401);
+    let allow_line = format!("allow alice {} default 900", session.id);
     eventually("Envoy's log contains both answers", async || {
         let log = envoy.read("access.log");
-        log.contains(&allowed) && log.contains("no_credential - - - -")
+        log.contains(&allow_line) && log.contains("no_credential - - - -")
     })
     .await;
 
@@ -85,12 +85,12 @@ async fn logs_have_metadata_and_the_cluster_has_health() {
     };
     eventually("Envoy reports Curfew as unhealthy", async || {
         let before = check_count().await;
-        status(&session.cookie()).await == 503 && check_count().await == before
+        status_of(&session.cookie()).await == 503 && check_count().await == before
     })
     .await;
     redis.start_again();
     eventually("Envoy reports Curfew as healthy again", async || {
-        status(&session.cookie()).await == 200
+        status_of(&session.cookie()).await == 200
     })
     .await;
 }

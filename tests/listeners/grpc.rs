@@ -17,7 +17,7 @@ use crate::support::eventually;
 use crate::support::redis::RedisServer;
 use crate::support::tls::Certificates;
 
-async fn channel(curfew: &Curfew) -> Channel {
+async fn connect_channel(curfew: &Curfew) -> Channel {
     let endpoint = Endpoint::from_shared(format!("http://{}", curfew.grpc.unwrap()));
     endpoint.unwrap().connect().await.unwrap()
 }
@@ -54,7 +54,7 @@ async fn check(channel: Channel, session: &CreatedSession) -> i32 {
 async fn answers_are_never_errors_of_the_call() {
     let curfew = Setup::memory().start();
     let session = curfew.sign_in("alice").await;
-    let channel = channel(&curfew).await;
+    let channel = connect_channel(&curfew).await;
     assert_eq!(check(channel.clone(), &session).await, Code::Ok as i32);
     curfew.revoke(&session).await;
     assert_eq!(
@@ -76,28 +76,28 @@ async fn answers_are_never_errors_of_the_call() {
 async fn health_is_the_same_as_readyz() {
     let mut redis = RedisServer::start();
     let curfew = Setup::redis(&redis.url()).start();
-    let mut client = HealthClient::new(channel(&curfew).await);
-    let mut is = async |expected: ServingStatus| {
-        let mut all = true;
+    let mut client = HealthClient::new(connect_channel(&curfew).await);
+    let mut all_services_are = async |expected: ServingStatus| {
+        let mut all_match = true;
         for service in ["", "envoy.service.auth.v3.Authorization"] {
             let service = service.to_owned();
             let answer = client.check(HealthCheckRequest { service }).await.unwrap();
-            all &= answer.into_inner().status == expected as i32;
+            all_match &= answer.into_inner().status == expected as i32;
         }
-        all
+        all_match
     };
     eventually("the health service reports SERVING", async || {
-        is(ServingStatus::Serving).await
+        all_services_are(ServingStatus::Serving).await
     })
     .await;
     redis.stop();
     eventually("the health service reports NOT_SERVING", async || {
-        is(ServingStatus::NotServing).await
+        all_services_are(ServingStatus::NotServing).await
     })
     .await;
     redis.start_again();
     eventually("the health service reports SERVING again", async || {
-        is(ServingStatus::Serving).await
+        all_services_are(ServingStatus::Serving).await
     })
     .await;
 }
@@ -114,18 +114,18 @@ async fn calls_in_flight_are_finished_when_the_process_stops() {
     })
     .await;
     let session = curfew.sign_in("alice").await;
-    let channel = channel(&curfew).await;
+    let channel = connect_channel(&curfew).await;
     assert_eq!(check(channel.clone(), &session).await, Code::Ok as i32);
     redis.freeze();
-    let calling = tokio::spawn(async move { check(channel, &session).await });
+    let call = tokio::spawn(async move { check(channel, &session).await });
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     curfew.signal("TERM");
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     redis.thaw();
-    assert_eq!(calling.await.unwrap(), Code::Ok as i32);
-    let waited = Stopwatch::start();
+    assert_eq!(call.await.unwrap(), Code::Ok as i32);
+    let stopwatch = Stopwatch::start();
     curfew.stop().await;
-    assert!(waited.seconds() < 5.0);
+    assert!(stopwatch.seconds() < 5.0);
 }
 
 #[tokio::test]
@@ -134,10 +134,10 @@ async fn a_silent_client_does_not_delay_stopping() {
     let _silent = tokio::net::TcpStream::connect(curfew.grpc.unwrap())
         .await
         .unwrap();
-    let _idle = channel(&curfew).await;
-    let waited = Stopwatch::start();
+    let _idle = connect_channel(&curfew).await;
+    let stopwatch = Stopwatch::start();
     curfew.stop().await;
-    assert!(waited.seconds() < 5.0, "{}", waited.seconds());
+    assert!(stopwatch.seconds() < 5.0, "{}", stopwatch.seconds());
 }
 
 async fn connect(curfew: &Curfew, tls: ClientTlsConfig) -> Result<Channel, Error> {
@@ -157,30 +157,30 @@ async fn is_refused(curfew: &Curfew, tls: ClientTlsConfig) -> bool {
 }
 
 #[tokio::test]
-async fn tls_and_client_certificates() {
+async fn tls_requires_trusted_certificates() {
     let certificates = Certificates::generate();
-    let strangers = Certificates::generate();
-    let read =
+    let other_certificates = Certificates::generate();
+    let read_file =
         |certificates: &Certificates, name: &str| std::fs::read(certificates.path(name)).unwrap();
-    let trusting = || {
-        let authority = Certificate::from_pem(read(&certificates, "ca.pem"));
+    let tls_config = || {
+        let authority = Certificate::from_pem(read_file(&certificates, "ca.pem"));
         ClientTlsConfig::new().ca_certificate(authority)
     };
-    let identity =
-        |of: &Certificates| Identity::from_pem(read(of, "client.pem"), read(of, "client.key"));
+    let client_identity =
+        |certificates: &Certificates| Identity::from_pem(read_file(certificates, "client.pem"), read_file(certificates, "client.key"));
     let setup = Setup::memory()
         .set("GRPC__CERT_FILE", &certificates.path_string("server.pem"))
         .set("GRPC__KEY_FILE", &certificates.path_string("server.key"));
 
     let curfew = setup.start();
     let session = curfew.sign_in("alice").await;
-    let channel = connect(&curfew, trusting()).await.unwrap();
+    let channel = connect(&curfew, tls_config()).await.unwrap();
     assert_eq!(check(channel, &session).await, Code::Ok as i32);
-    let authority = Certificate::from_pem(read(&strangers, "ca.pem"));
+    let authority = Certificate::from_pem(read_file(&other_certificates, "ca.pem"));
     assert!(is_refused(&curfew, ClientTlsConfig::new().ca_certificate(authority)).await);
     // The listener serves no plaintext when it has certificates.
-    let plain = Endpoint::from_shared(format!("http://{}", curfew.grpc.unwrap())).unwrap();
-    if let Ok(channel) = plain.connect().await {
+    let plaintext = Endpoint::from_shared(format!("http://{}", curfew.grpc.unwrap())).unwrap();
+    if let Ok(channel) = plaintext.connect().await {
         let mut client = AuthorizationClient::new(channel);
         client.check(check_request(&session)).await.unwrap_err();
     }
@@ -190,12 +190,12 @@ async fn tls_and_client_certificates() {
         .set("GRPC__CLIENT_CA_FILE", &certificates.path_string("ca.pem"))
         .start();
     let session = curfew.sign_in("alice").await;
-    let known = trusting().identity(identity(&certificates));
-    let channel = connect(&curfew, known).await.unwrap();
+    let known_client = tls_config().identity(client_identity(&certificates));
+    let channel = connect(&curfew, known_client).await.unwrap();
     assert_eq!(check(channel, &session).await, Code::Ok as i32);
-    assert!(is_refused(&curfew, trusting()).await);
-    let unknown = trusting().identity(identity(&strangers));
-    assert!(is_refused(&curfew, unknown).await);
+    assert!(is_refused(&curfew, tls_config()).await);
+    let unknown_client = tls_config().identity(client_identity(&other_certificates));
+    assert!(is_refused(&curfew, unknown_client).await);
 }
 
 #[tokio::test]
@@ -227,34 +227,34 @@ async fn invalid_certificates_prevent_the_start() {
 /// While the process runs, cert-manager replaces the certificate. New connections get the new certificate, and open
 /// connections continue.
 #[tokio::test]
-async fn certificates_are_replaced_while_it_runs() {
+async fn certificates_are_replaced_while_curfew_runs() {
     let (old, new) = (Certificates::generate(), Certificates::generate());
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
-    let mount = |certificates: &Certificates| {
+    let copy_to_directory = |certificates: &Certificates| {
         for name in ["server.pem", "server.key"] {
             std::fs::copy(certificates.path(name), path(name)).unwrap();
         }
     };
-    let trusting = |certificates: &Certificates| {
+    let tls_config = |certificates: &Certificates| {
         let authority = std::fs::read(certificates.path("ca.pem")).unwrap();
         ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority))
     };
-    mount(&old);
+    copy_to_directory(&old);
     let curfew = Setup::memory()
         .set("GRPC__CERT_FILE", path("server.pem").to_str().unwrap())
         .set("GRPC__KEY_FILE", path("server.key").to_str().unwrap())
         .start();
     let session = curfew.sign_in("alice").await;
-    let channel = connect(&curfew, trusting(&old)).await.unwrap();
+    let channel = connect(&curfew, tls_config(&old)).await.unwrap();
     assert_eq!(check(channel.clone(), &session).await, Code::Ok as i32);
-    assert!(is_refused(&curfew, trusting(&new)).await);
-    mount(&new);
+    assert!(is_refused(&curfew, tls_config(&new)).await);
+    copy_to_directory(&new);
     eventually("Curfew presents the new certificate", async || {
-        !is_refused(&curfew, trusting(&new)).await
+        !is_refused(&curfew, tls_config(&new)).await
     })
     .await;
-    assert!(is_refused(&curfew, trusting(&old)).await);
+    assert!(is_refused(&curfew, tls_config(&old)).await);
     assert_eq!(
         check(channel, &session).await,
         Code::Ok as i32,
@@ -270,7 +270,7 @@ async fn certificates_are_replaced_while_it_runs() {
             .contains("configuration: rejected")
     })
     .await;
-    assert!(!is_refused(&curfew, trusting(&new)).await);
+    assert!(!is_refused(&curfew, tls_config(&new)).await);
 }
 
 /// If a client compresses its messages, it gets a denial with the reason. Envoy does not compress messages.
@@ -328,7 +328,7 @@ async fn a_request_that_is_not_a_call_is_answered() {
         assert!(answer.is_ok(), "no answer to {method} {uri}");
     }
     assert_eq!(
-        check(channel(&curfew).await, &session).await,
+        check(connect_channel(&curfew).await, &session).await,
         Code::Ok as i32
     );
 }

@@ -27,10 +27,10 @@ async fn the_deployed_health_check_fails_while_draining() {
         &[("haproxy.cfg", &text), ("curfew-spoe.conf", &spoe)],
         &[address],
     );
-    let checked =
+    let health_check_count =
         |curfew: &crate::support::curfew::Curfew| curfew.log().matches("health check").count();
     eventually("HAProxy has checked a few times", async || {
-        checked(&curfew) > 5
+        health_check_count(&curfew) > 5
     })
     .await;
     assert!(

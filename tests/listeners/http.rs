@@ -29,10 +29,10 @@ async fn too_many_headers_are_refused() {
     let curfew = Setup::memory().start();
     let session = curfew.sign_in("alice").await;
     let mut stream = TcpStream::connect(curfew.check).await.unwrap();
-    let more: String = (0..200)
+    let more_headers: String = (0..200)
         .map(|number| format!("x-{number}: x\r\n"))
         .collect();
-    let request = request(&session.cookie()).replace("\r\n\r\n", &format!("\r\n{more}\r\n"));
+    let request = check_request(&session.cookie()).replace("\r\n\r\n", &format!("\r\n{more_headers}\r\n"));
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
@@ -40,7 +40,7 @@ async fn too_many_headers_are_refused() {
 }
 
 /// Returns a check with this cookie as HTTP/1.1 text.
-fn request(cookie: &str) -> String {
+fn check_request(cookie: &str) -> String {
     format!(
         "GET /auth-request HTTP/1.1\r\nhost: curfew\r\nx-original-url: https://app.example.com/\r\n\
          x-original-method: GET\r\ncookie: {cookie}\r\n\r\n"
@@ -48,7 +48,7 @@ fn request(cookie: &str) -> String {
 }
 
 /// Reads `count` answers without a body, and returns their status lines.
-async fn statuses(stream: &mut TcpStream, count: usize) -> Vec<String> {
+async fn read_statuses(stream: &mut TcpStream, count: usize) -> Vec<String> {
     let mut text = String::new();
     while text.matches("\r\n\r\n").count() < count {
         let mut bytes = [0; 4096];
@@ -67,10 +67,10 @@ async fn pipelined_requests_are_answered() {
     let curfew = Setup::memory().start();
     let session = curfew.sign_in("alice").await;
     let mut stream = TcpStream::connect(curfew.check).await.unwrap();
-    let (good, bad) = (request(&session.cookie()), request("a=b"));
-    let all = [&*good, &bad, &good, &good].concat();
-    stream.write_all(all.as_bytes()).await.unwrap();
-    assert_eq!(statuses(&mut stream, 4).await, ["200", "401", "200", "200"]);
+    let (valid_check, denied_check) = (check_request(&session.cookie()), check_request("a=b"));
+    let all_requests = [&*valid_check, &denied_check, &valid_check, &valid_check].concat();
+    stream.write_all(all_requests.as_bytes()).await.unwrap();
+    assert_eq!(read_statuses(&mut stream, 4).await, ["200", "401", "200", "200"]);
 }
 
 #[tokio::test]
@@ -104,7 +104,7 @@ async fn http_2_works_without_tls() {
 async fn a_request_may_arrive_byte_by_byte() {
     let curfew = Setup::memory().start();
     let session = curfew.sign_in("alice").await;
-    let request = request(&session.cookie()).replacen("GET", "PROPFIND", 1);
+    let request = check_request(&session.cookie()).replacen("GET", "PROPFIND", 1);
     let mut stream = TcpStream::connect(curfew.check).await.unwrap();
     stream.set_nodelay(true).unwrap();
     for (position, byte) in request.bytes().enumerate() {
@@ -113,5 +113,5 @@ async fn a_request_may_arrive_byte_by_byte() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
-    assert_eq!(statuses(&mut stream, 1).await, ["200"]);
+    assert_eq!(read_statuses(&mut stream, 1).await, ["200"]);
 }

@@ -37,7 +37,7 @@ impl Watch {
     }
 
     /// Waits for an event of this type for this object, and returns it.
-    async fn until(&mut self, kind: &str, name: &str) -> Value {
+    async fn wait_for_event(&mut self, kind: &str, name: &str) -> Value {
         loop {
             let events = self
                 .text
@@ -80,8 +80,8 @@ async fn lists_come_in_pages() {
         }
     }
     assert_eq!(names, ["s0", "s1", "s2", "s3", "s4"]);
-    let (_, of_another) = get(&api, "/api/v1/namespaces/other/services").await;
-    assert_eq!(of_another["items"], json!([]));
+    let (_, other_namespace) = get(&api, "/api/v1/namespaces/other/services").await;
+    assert_eq!(other_namespace["items"], json!([]));
     assert_eq!(get(&api, "/api/v1/nonesuch").await.0, 404);
 }
 
@@ -100,29 +100,29 @@ async fn watches_have_events_and_bookmarks_and_expire() {
     )
     .await;
     api.put(service("after"));
-    watch.until("ADDED", "after").await;
+    watch.wait_for_event("ADDED", "after").await;
     api.put(service("after"));
-    watch.until("MODIFIED", "after").await;
+    watch.wait_for_event("MODIFIED", "after").await;
     api.delete("services", "default", "after");
-    watch.until("DELETED", "after").await;
-    let bookmark = watch.until("BOOKMARK", "").await;
+    watch.wait_for_event("DELETED", "after").await;
+    let bookmark = watch.wait_for_event("BOOKMARK", "").await;
     assert!(bookmark["object"]["metadata"]["resourceVersion"].is_string());
     // The server first sends all objects, if the client asks for them.
     let mut initial = Watch::start(&api, "sendInitialEvents=true&allowWatchBookmarks=true").await;
-    initial.until("ADDED", "before").await;
-    let end = initial.until("BOOKMARK", "").await;
+    initial.wait_for_event("ADDED", "before").await;
+    let end = initial.wait_for_event("BOOKMARK", "").await;
     assert_eq!(
         end["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"],
         "true"
     );
     // After the compaction, the resource version of the client is too old.
     api.compact();
-    let (status, gone) = get(
+    let (status, too_old) = get(
         &api,
         &format!("/api/v1/services?watch=true&resourceVersion={version}"),
     )
     .await;
-    assert_eq!((status, &gone["reason"]), (410, &json!("Expired")));
+    assert_eq!((status, &too_old["reason"]), (410, &json!("Expired")));
 }
 
 #[tokio::test]

@@ -22,10 +22,10 @@ async fn connect_if_accepted(address: SocketAddr) -> Option<TcpStream> {
 }
 
 async fn refused_connections(curfew: &Curfew, listener: &str) -> u64 {
-    metric(curfew, "curfew_connections_refused_total", listener).await
+    fetch_metric(curfew, "curfew_connections_refused_total", listener).await
 }
 
-async fn metric(curfew: &Curfew, name: &str, listener: &str) -> u64 {
+async fn fetch_metric(curfew: &Curfew, name: &str, listener: &str) -> u64 {
     let (_, metrics) = curfew.get_ops("/metrics").await;
     let name = format!("{name}{{listener=\"{listener}\"}} ");
     let line = metrics.lines().find_map(|line| line.strip_prefix(&name));
@@ -51,9 +51,9 @@ async fn too_many_connections_are_closed_at_once() {
             assert_eq!(proxy.get(&url).send().await.unwrap().status(), 401);
         }
         let remaining = if listener == "check" { 4 } else { 5 };
-        let mut held = Vec::new();
+        let mut held_open = Vec::new();
         for _ in 0..remaining {
-            held.push(connect_if_accepted(address).await.unwrap());
+            held_open.push(connect_if_accepted(address).await.unwrap());
         }
         for _ in 0..3 {
             assert!(connect_if_accepted(address).await.is_none(), "{listener}");
@@ -74,7 +74,7 @@ async fn too_many_connections_are_closed_at_once() {
         }
         assert_eq!(curfew.get_ops("/readyz").await.0, 200);
         assert_eq!(curfew.fetch_session(&session).await["state"], "live");
-        held.pop();
+        held_open.pop();
         eventually("a connection is accepted again", async || {
             connect_if_accepted(address).await.is_some()
         })
@@ -97,23 +97,23 @@ async fn rapid_resets_close_the_connection() {
         let stream = TcpStream::connect(address).await.unwrap();
         let (mut send, connection) = h2::client::handshake(stream).await.unwrap();
         let ended = tokio::spawn(connection);
-        let mut refused = false;
+        let mut is_refused = false;
         for _ in 0..20_000 {
             let request = Request::get("http://a/auth-request").body(()).unwrap();
             let Ok(ready) = send.clone().ready().await else {
-                refused = true;
+                is_refused = true;
                 break;
             };
             send = ready;
             let Ok((_, mut body)) = send.send_request(request, false) else {
-                refused = true;
+                is_refused = true;
                 break;
             };
             body.send_reset(h2::Reason::CANCEL);
             tokio::task::yield_now().await;
         }
         assert!(
-            refused,
+            is_refused,
             "the connection survived 20,000 resets at {address}"
         );
         // The client may see the error ENHANCE_YOUR_CALM, or only the closed connection.
@@ -161,35 +161,35 @@ async fn excess_requests_are_shed_at_once() {
     let cookie = session.cookie();
     assert_eq!(curfew.check(&session).await.0, 200);
     redis.freeze();
-    let mut held = Vec::new();
+    let mut held_open = Vec::new();
     for _ in 0..3 {
         let (curfew, cookie) = (std::sync::Arc::clone(&curfew), cookie.clone());
-        held.push(tokio::spawn(async move {
+        held_open.push(tokio::spawn(async move {
             curfew.check_with_cookie(&cookie).await
         }));
     }
     eventually("three checks wait", async || {
-        metric(&curfew, "curfew_requests_in_flight", "check").await == 3
+        fetch_metric(&curfew, "curfew_requests_in_flight", "check").await == 3
     })
     .await;
-    let waited = Stopwatch::start();
-    let shed = (503, "overloaded".to_owned());
+    let stopwatch = Stopwatch::start();
+    let overloaded = (503, "overloaded".to_owned());
     for cookie in [&*cookie, "session=forged", ""] {
-        assert_eq!(curfew.check_with_cookie(cookie).await, shed);
+        assert_eq!(curfew.check_with_cookie(cookie).await, overloaded);
     }
     // Browsers have a separate listener.
     let url = format!("http://{}/.curfew/warning.js", curfew.browser);
     assert_eq!(client().get(&url).send().await.unwrap().status(), 200);
     assert!(
-        waited.seconds() < 4.0,
+        stopwatch.seconds() < 4.0,
         "the answers took {} s",
-        waited.seconds()
+        stopwatch.seconds()
     );
     // Other listeners have separate limits.
     assert_eq!(curfew.get_ops("/livez").await.0, 200);
     assert_eq!(curfew.call("GET", "/api/v1/policies", None).await.0, 200);
     redis.thaw();
-    for check in held {
+    for check in held_open {
         let (status, reason) = check.await.unwrap();
         assert!(
             status == 200 || reason == "store_unavailable",
@@ -201,11 +201,11 @@ async fn excess_requests_are_shed_at_once() {
     })
     .await;
     assert_eq!(
-        metric(&curfew, "curfew_requests_in_flight", "check").await,
+        fetch_metric(&curfew, "curfew_requests_in_flight", "check").await,
         0
     );
     assert_eq!(
-        metric(&curfew, "curfew_requests_shed_total", "check").await,
+        fetch_metric(&curfew, "curfew_requests_shed_total", "check").await,
         3
     );
     let warnings = curfew.log().matches("request limit reached").count();
@@ -219,19 +219,19 @@ async fn excess_requests_are_shed_at_once() {
 async fn slow_uploads_take_no_permit_of_other_requests() {
     let curfew = Setup::memory().set("LISTEN__MAX_IN_FLIGHT", "32").start();
     let session = curfew.sign_in("alice").await;
-    let mut held = Vec::new();
+    let mut held_open = Vec::new();
     for path in ["/oidc/backchannel-logout", "/ssf/events"]
         .iter()
         .cycle()
         .take(40)
     {
         let mut stream = TcpStream::connect(curfew.browser).await.unwrap();
-        let words = format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n");
-        stream.write_all(words.as_bytes()).await.unwrap();
-        held.push(stream);
+        let request_text = format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n");
+        stream.write_all(request_text.as_bytes()).await.unwrap();
+        held_open.push(stream);
     }
     eventually("two requests wait", async || {
-        metric(&curfew, "curfew_requests_shed_total", "browser").await == 38
+        fetch_metric(&curfew, "curfew_requests_shed_total", "browser").await == 38
     })
     .await;
     assert_eq!(curfew.check(&session).await.0, 200);
@@ -254,20 +254,20 @@ async fn unread_answers_hold_permits() {
         .await
         .unwrap();
     tokio::spawn(connection);
-    let mut held = Vec::new();
-    let mut busy = 0;
+    let mut held_open = Vec::new();
+    let mut busy_count = 0;
     for _ in 0..50 {
         let request = Request::get("http://a/metrics").body(()).unwrap();
         send = send.ready().await.unwrap();
         let (answer, _) = send.send_request(request, true).unwrap();
         let answer = answer.await.unwrap();
-        busy += usize::from(answer.status() == 503);
-        held.push(answer);
+        busy_count += usize::from(answer.status() == 503);
+        held_open.push(answer);
     }
-    assert_eq!(busy, 30);
+    assert_eq!(busy_count, 30);
     let url = format!("http://{}/livez", curfew.ops);
     assert_eq!(client().get(&url).send().await.unwrap().status(), 200);
-    drop(held);
+    drop(held_open);
     eventually("the listener answers again", async || {
         curfew.get_ops("/readyz").await.0 == 200
     })
@@ -275,7 +275,7 @@ async fn unread_answers_hold_permits() {
 }
 
 /// Returns the resident memory of the process in KiB.
-pub fn resident(curfew: &Curfew) -> u64 {
+pub fn resident_kib(curfew: &Curfew) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", curfew.process_id())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     line.unwrap()
@@ -289,8 +289,8 @@ pub fn resident(curfew: &Curfew) -> u64 {
 #[tokio::test]
 async fn incomplete_messages_take_bounded_memory() {
     let curfew = Setup::memory().set("LISTEN__MAX_IN_FLIGHT", "100").start();
-    let before = resident(&curfew);
-    let mut held = Vec::new();
+    let before_kib = resident_kib(&curfew);
+    let mut held_open = Vec::new();
     for _ in 0..20 {
         let stream = TcpStream::connect(curfew.grpc.unwrap()).await.unwrap();
         let (mut send, connection) = h2::client::handshake(stream).await.unwrap();
@@ -303,22 +303,22 @@ async fn incomplete_messages_take_bounded_memory() {
             send = send.ready().await.unwrap();
             let (answer, mut body) = send.send_request(request, false).unwrap();
             // This is half of a message with 100,000 bytes.
-            let half = [&[0, 0, 1, 134, 160][..], &[b'x'; 50_000]].concat();
+            let half_request = [&[0, 0, 1, 134, 160][..], &[b'x'; 50_000]].concat();
             // Sending fails if Curfew has already answered the call.
-            let _ = body.send_data(half.into(), false);
-            held.push((answer, body));
+            let _ = body.send_data(half_request.into(), false);
+            held_open.push((answer, body));
         }
     }
     eventually("all permits are taken", async || {
-        metric(&curfew, "curfew_requests_in_flight", "grpc").await == 100
-            && metric(&curfew, "curfew_requests_shed_total", "grpc").await == 900
+        fetch_metric(&curfew, "curfew_requests_in_flight", "grpc").await == 100
+            && fetch_metric(&curfew, "curfew_requests_shed_total", "grpc").await == 900
     })
     .await;
-    let grown = resident(&curfew).saturating_sub(before);
-    assert!(grown < 48 << 10, "memory grew by {grown} KiB");
-    drop(held);
+    let growth_kib = resident_kib(&curfew).saturating_sub(before_kib);
+    assert!(growth_kib < 48 << 10, "memory grew by {growth_kib} KiB");
+    drop(held_open);
     eventually("all permits are free", async || {
-        metric(&curfew, "curfew_requests_in_flight", "grpc").await == 0
+        fetch_metric(&curfew, "curfew_requests_in_flight", "grpc").await == 0
     })
     .await;
 }
@@ -330,42 +330,42 @@ async fn memory_stays_bounded() {
         .set("LISTEN__MAX_CONNECTIONS", "200")
         .start();
     let session = curfew.sign_in("alice").await;
-    let resident = || resident(&curfew);
-    let before = resident();
-    let large = format!("a={}", "x".repeat(60 << 10));
-    let half = format!("GET /auth-request HTTP/1.1\r\nhost: a\r\ncookie: {large}\r\n");
-    let whole = format!(
-        "POST /oidc/backchannel-logout HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000000\r\ncookie: {large}\r\n\r\na=b"
+    let current_kib = || resident_kib(&curfew);
+    let before_kib = current_kib();
+    let large_cookie = format!("a={}", "x".repeat(60 << 10));
+    let half_request = format!("GET /auth-request HTTP/1.1\r\nhost: a\r\ncookie: {large_cookie}\r\n");
+    let whole_request = format!(
+        "POST /oidc/backchannel-logout HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000000\r\ncookie: {large_cookie}\r\n\r\na=b"
     );
-    for (listener, address, words) in [
-        ("check", curfew.check, &half),
-        ("browser", curfew.browser, &whole),
+    for (listener, address, request_text) in [
+        ("check", curfew.check, &half_request),
+        ("browser", curfew.browser, &whole_request),
     ] {
-        let mut held = Vec::new();
+        let mut held_open = Vec::new();
         for _ in 0..400 {
             let mut stream = TcpStream::connect(address).await.unwrap();
             // Writing fails if Curfew has closed this connection because of the limit.
-            let _ = stream.write_all(words.as_bytes()).await;
-            held.push(stream);
+            let _ = stream.write_all(request_text.as_bytes()).await;
+            held_open.push(stream);
         }
-        let grown = resident().saturating_sub(before);
+        let growth_kib = current_kib().saturating_sub(before_kib);
         assert!(
-            grown < 96 << 10,
-            "memory grew by {grown} KiB with 200 connections"
+            growth_kib < 96 << 10,
+            "memory grew by {growth_kib} KiB with 200 connections"
         );
-        drop(held);
+        drop(held_open);
         eventually("a connection is accepted again", async || {
-            metric(&curfew, "curfew_connections", listener).await < 20
+            fetch_metric(&curfew, "curfew_connections", listener).await < 20
         })
         .await;
         assert_eq!(curfew.check(&session).await.0, 200);
     }
     for _ in 0..2000 {
-        assert_eq!(curfew.check_with_cookie(&large).await.1, "no_credential");
+        assert_eq!(curfew.check_with_cookie(&large_cookie).await.1, "no_credential");
     }
-    let grown = resident().saturating_sub(before);
+    let growth_kib = current_kib().saturating_sub(before_kib);
     assert!(
-        grown < 96 << 10,
-        "memory grew by {grown} KiB after large cookies"
+        growth_kib < 96 << 10,
+        "memory grew by {growth_kib} KiB after large cookies"
     );
 }

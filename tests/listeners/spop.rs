@@ -24,22 +24,22 @@ pub enum Value {
     Bytes(Vec<u8>),
 }
 
-pub fn text(text: &str) -> Value {
+pub fn text_value(text: &str) -> Value {
     Value::Text(text.to_owned())
 }
 
-pub fn varint(mut number: u64, into: &mut Vec<u8>) {
+pub fn write_varint(mut number: u64, output: &mut Vec<u8>) {
     if number < 240 {
-        into.push(u8::try_from(number).unwrap());
+        output.push(u8::try_from(number).unwrap());
         return;
     }
-    into.push(u8::try_from(number & 0x0f).unwrap() | 0xf0);
+    output.push(u8::try_from(number & 0x0f).unwrap() | 0xf0);
     number = (number - 240) >> 4;
     while number >= 128 {
-        into.push(u8::try_from(number & 0x7f).unwrap() | 0x80);
+        output.push(u8::try_from(number & 0x7f).unwrap() | 0x80);
         number = (number - 128) >> 7;
     }
-    into.push(u8::try_from(number).unwrap());
+    output.push(u8::try_from(number).unwrap());
 }
 
 fn read_varint(bytes: &mut &[u8]) -> u64 {
@@ -63,9 +63,9 @@ fn read_varint(bytes: &mut &[u8]) -> u64 {
     }
 }
 
-pub fn string(text: &[u8], into: &mut Vec<u8>) {
-    varint(text.len() as u64, into);
-    into.extend_from_slice(text);
+pub fn write_string(text: &[u8], output: &mut Vec<u8>) {
+    write_varint(text.len() as u64, output);
+    output.extend_from_slice(text);
 }
 
 fn read_string(bytes: &mut &[u8]) -> Vec<u8> {
@@ -75,21 +75,21 @@ fn read_string(bytes: &mut &[u8]) -> Vec<u8> {
     text.to_vec()
 }
 
-fn value(value: &Value, into: &mut Vec<u8>) {
+fn write_value(value: &Value, output: &mut Vec<u8>) {
     match value {
-        Value::Null => into.push(0),
-        Value::True => into.push(0x11),
+        Value::Null => output.push(0),
+        Value::True => output.push(0x11),
         Value::Number(number) => {
-            into.push(3);
-            varint(*number, into);
+            output.push(3);
+            write_varint(*number, output);
         }
         Value::Text(text) => {
-            into.push(8);
-            string(text.as_bytes(), into);
+            output.push(8);
+            write_string(text.as_bytes(), output);
         }
         Value::Bytes(bytes) => {
-            into.push(9);
-            string(bytes, into);
+            output.push(9);
+            write_string(bytes, output);
         }
     }
 }
@@ -107,52 +107,52 @@ fn read_value(bytes: &mut &[u8]) -> Value {
     }
 }
 
-pub fn pairs(pairs: &[(&str, Value)]) -> Vec<u8> {
+pub fn encode_pairs(pairs: &[(&str, Value)]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    for (name, of) in pairs {
-        string(name.as_bytes(), &mut bytes);
-        value(of, &mut bytes);
+    for (name, pair_value) in pairs {
+        write_string(name.as_bytes(), &mut bytes);
+        write_value(pair_value, &mut bytes);
     }
     bytes
 }
 
 /// Encodes a message for a NOTIFY frame.
-pub fn message(name: &str, arguments: &[(&str, Value)]) -> Vec<u8> {
+pub fn encode_message(name: &str, arguments: &[(&str, Value)]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    string(name.as_bytes(), &mut bytes);
+    write_string(name.as_bytes(), &mut bytes);
     bytes.push(u8::try_from(arguments.len()).unwrap());
-    bytes.extend(pairs(arguments));
+    bytes.extend(encode_pairs(arguments));
     bytes
 }
 
 /// Encodes the argument `headers` as HAProxy's `req.hdrs_bin` does.
-pub fn headers(lines: &[(&str, &str)]) -> Value {
+pub fn encode_headers(header_pairs: &[(&str, &str)]) -> Value {
     let mut bytes = Vec::new();
-    for (name, value) in lines.iter().chain([&("", "")]) {
-        string(name.as_bytes(), &mut bytes);
-        string(value.as_bytes(), &mut bytes);
+    for (name, value) in header_pairs.iter().chain([&("", "")]) {
+        write_string(name.as_bytes(), &mut bytes);
+        write_string(value.as_bytes(), &mut bytes);
     }
     Value::Bytes(bytes)
 }
 
 /// Encodes a frame. `flags` is 1 if the frame is complete, or is the last fragment.
-pub fn frame(kind: u8, flags: u32, ids: (u64, u64), payload: &[u8]) -> Vec<u8> {
+pub fn encode_frame(kind: u8, flags: u32, ids: (u64, u64), payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![kind];
     bytes.extend_from_slice(&flags.to_be_bytes());
-    varint(ids.0, &mut bytes);
-    varint(ids.1, &mut bytes);
+    write_varint(ids.0, &mut bytes);
+    write_varint(ids.1, &mut bytes);
     bytes.extend_from_slice(payload);
     let length = u32::try_from(bytes.len()).unwrap();
     [&length.to_be_bytes()[..], &bytes].concat()
 }
 
-pub fn hello(max_frame_size: u64, versions: &str) -> Vec<u8> {
-    let payload = pairs(&[
-        ("supported-versions", text(versions)),
+pub fn encode_hello(max_frame_size: u64, versions: &str) -> Vec<u8> {
+    let payload = encode_pairs(&[
+        ("supported-versions", text_value(versions)),
         ("max-frame-size", Value::Number(max_frame_size)),
-        ("capabilities", text("pipelining")),
+        ("capabilities", text_value("pipelining")),
     ]);
-    frame(HAPROXY_HELLO, 1, (0, 0), &payload)
+    encode_frame(HAPROXY_HELLO, 1, (0, 0), &payload)
 }
 
 /// A frame that the peer received.
@@ -165,7 +165,7 @@ pub struct Frame {
 
 impl Frame {
     /// Decodes the pairs of a HELLO or DISCONNECT frame.
-    pub fn pairs(&self) -> BTreeMap<String, Value> {
+    pub fn decode_pairs(&self) -> BTreeMap<String, Value> {
         let mut bytes = &*self.payload;
         let mut pairs = BTreeMap::new();
         while !bytes.is_empty() {
@@ -176,7 +176,7 @@ impl Frame {
     }
 
     /// Returns the variables that an ACK frame sets. All must be in the scope of the transaction.
-    pub fn variables(&self) -> BTreeMap<String, Value> {
+    pub fn decode_variables(&self) -> BTreeMap<String, Value> {
         let mut bytes = &*self.payload;
         let mut variables = BTreeMap::new();
         while let [1, 3, 2, rest @ ..] = bytes {
@@ -200,7 +200,7 @@ impl Peer {
     /// Connects, and completes the handshake.
     pub async fn connect_and_greet(agent: SocketAddr) -> Self {
         let mut peer = Self::connect(agent).await;
-        peer.send(&hello(131_072, "2.0")).await;
+        peer.send(&encode_hello(131_072, "2.0")).await;
         assert_eq!(peer.receive().await.unwrap().kind, AGENT_HELLO);
         peer
     }
@@ -223,8 +223,8 @@ impl Peer {
                 payload: rest.to_vec(),
             })
         };
-        let waiting = tokio::time::timeout(Duration::from_secs(10), receiving);
-        waiting
+        let receive = tokio::time::timeout(Duration::from_secs(10), receiving);
+        receive
             .await
             .expect("the agent should answer or close the connection in time")
     }

@@ -6,8 +6,8 @@ use super::*;
 async fn without_redis_requests_are_denied_and_sessions_survive() {
     let mut stack = Stack::start().await;
     let session = stack.curfew.sign_in("alice").await;
-    let unknown = KeyRing::new(vec![SigningKey::parse(&stack.setup.key).unwrap()]).unwrap();
-    let unknown = format!("__Host-session={}", unknown.issue().unwrap().expose());
+    let key_ring = KeyRing::new(vec![SigningKey::parse(&stack.setup.key).unwrap()]).unwrap();
+    let unknown_cookie = format!("__Host-session={}", key_ring.issue().unwrap().expose());
     stack.assert_allowed(&session).await;
     stack.redis.stop();
     let unavailable = (503, "store_unavailable".to_owned());
@@ -16,7 +16,7 @@ async fn without_redis_requests_are_denied_and_sessions_survive() {
     })
     .await;
     stack.backend.take();
-    for cookie in [&session.cookie(), &unknown] {
+    for cookie in [&session.cookie(), &unknown_cookie] {
         let response = stack.send("GET", "/", &[("cookie", cookie)]).await;
         assert_eq!(
             response.status(),
@@ -47,14 +47,14 @@ async fn a_hanging_redis_does_not_delay_the_answer() {
     let stack = Stack::start().await;
     let session = stack.curfew.sign_in("alice").await;
     stack.redis.freeze();
-    let waited = curfew::clock::Stopwatch::start();
+    let stopwatch = curfew::clock::Stopwatch::start();
     let response = stack.get(&session).await;
     assert_eq!(
         (response.status().as_u16(), reason_of(&response)),
         (500, "store_unavailable")
     );
     // Curfew answers after its store timeout of 100 ms. NGINX would wait for 2 s.
-    assert!(waited.seconds() < 1.9, "{} s", waited.seconds());
+    assert!(stopwatch.seconds() < 1.9, "{} s", stopwatch.seconds());
     stack.redis.thaw();
     eventually("Curfew is ready again", async || {
         stack.curfew.get_ops("/readyz").await.0 == 200

@@ -37,11 +37,11 @@ async fn the_ingress_checks_requests_and_forwards_the_whole_identity() {
         .await
         .unwrap();
     assert_eq!(response.status(), 200);
-    let mut handed_on: Vec<String> = annotation("auth-response-headers")
+    let mut forwarded_headers: Vec<String> = annotation("auth-response-headers")
         .split(',')
         .map(str::to_lowercase)
         .collect();
-    handed_on.sort();
+    forwarded_headers.sort();
     let names = response
         .headers()
         .keys()
@@ -50,9 +50,9 @@ async fn the_ingress_checks_requests_and_forwards_the_whole_identity() {
         .filter(|name| name.starts_with("x-session-"))
         .collect();
     identity.sort();
-    assert_eq!(handed_on, identity);
+    assert_eq!(forwarded_headers, identity);
     for name in identity {
-        let set = NGINX_FILE.lines().filter(|line| {
+        let set_directives = NGINX_FILE.lines().filter(|line| {
             let mut words = line.split_whitespace();
             words.next() == Some("proxy_set_header")
                 && words
@@ -60,7 +60,7 @@ async fn the_ingress_checks_requests_and_forwards_the_whole_identity() {
                     .is_some_and(|word| word.eq_ignore_ascii_case(&name))
         });
         assert_eq!(
-            set.count(),
+            set_directives.count(),
             2,
             "each of the two locations should set or clear {name}"
         );

@@ -64,9 +64,9 @@ impl Stack {
         }
     }
 
-    async fn send(&self, method: &str, path: &str, lines: &[(&str, &str)]) -> Response {
+    async fn send(&self, method: &str, path: &str, header_pairs: &[(&str, &str)]) -> Response {
         let mut headers = HeaderMap::new();
-        for (name, value) in lines {
+        for (name, value) in header_pairs {
             let name: HeaderName = name.parse().unwrap();
             headers.append(name, HeaderValue::from_str(value).unwrap());
         }
@@ -107,7 +107,7 @@ impl Stack {
     }
 
     /// Sends raw bytes, and reads the answer to its end.
-    async fn raw(&self, text: &str) -> String {
+    async fn send_raw(&self, text: &str) -> String {
         let mut stream = tokio::net::TcpStream::connect(self.nginx.address)
             .await
             .unwrap();

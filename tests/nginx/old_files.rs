@@ -19,7 +19,7 @@ enum OldProxy {
     ),
 }
 
-fn old_file(name: &str) -> String {
+fn read_old_file(name: &str) -> String {
     let path = format!("{}/tests/old/0.1/{name}", env!("CARGO_MANIFEST_DIR"));
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
@@ -28,31 +28,31 @@ impl OldProxy {
     fn start(name: &str, curfew: &Curfew, application: SocketAddr) -> Self {
         let address = loopback(free_port());
         let check = curfew.check.to_string();
-        let app = ("application:3000", application.to_string());
+        let application_address = ("application:3000", application.to_string());
         match name {
             "NGINX" => {
                 let file = replace_once(
-                    &old_file("nginx-curfew.conf"),
-                    &[("curfew:9180", check), app],
+                    &read_old_file("nginx-curfew.conf"),
+                    &[("curfew:9180", check), application_address],
                 );
                 Self::Nginx(Nginx::start_with_configuration(&file, ""))
             }
             "Traefik" => {
-                let own = replace_once(
-                    &old_file("traefik-traefik.yaml"),
+                let static_configuration = replace_once(
+                    &read_old_file("traefik-traefik.yaml"),
                     &[("address: :8080", format!("address: {address}"))],
                 );
-                let dynamic = old_file("traefik-curfew.yaml").replace("curfew:9180", &check);
-                let dynamic = replace_once(&dynamic, &[app]);
-                let files = [("traefik.yaml", &*own), ("curfew.yaml", &*dynamic)];
+                let dynamic_configuration = read_old_file("traefik-curfew.yaml").replace("curfew:9180", &check);
+                let dynamic_configuration = replace_once(&dynamic_configuration, &[application_address]);
+                let files = [("traefik.yaml", &*static_configuration), ("curfew.yaml", &*dynamic_configuration)];
                 let mut command = Command::new(installed_path("bin/traefik"));
                 command.arg("--configFile=traefik.yaml");
                 Self::Server(address, Server::start(&mut command, &files, &[address]))
             }
             "Caddy" => {
-                let file = old_file("caddy-Caddyfile")
+                let file = read_old_file("caddy-Caddyfile")
                     .replace("curfew:9180", &check)
-                    .replace(app.0, &app.1)
+                    .replace(application_address.0, &application_address.1)
                     .replace("\tservers {", "\tadmin off\n\tservers {")
                     .replace(
                         ":8080 {",
@@ -66,7 +66,7 @@ impl OldProxy {
                 )
             }
             "Envoy" => {
-                let file = old_file("envoy-http.yaml")
+                let file = read_old_file("envoy-http.yaml")
                     .replace(
                         "address: curfew, port_value: 9180",
                         &envoy_address(curfew.check),
@@ -82,12 +82,12 @@ impl OldProxy {
                 Self::Server(address, Server::envoy(&file, &[address]))
             }
             _ => {
-                let file = old_file("haproxy-haproxy.cfg")
+                let file = read_old_file("haproxy-haproxy.cfg")
                     .replace("curfew:9180", &check)
                     .replace("curfew:9182", &curfew.spoe.unwrap().to_string())
-                    .replace(app.0, &app.1)
+                    .replace(application_address.0, &application_address.1)
                     .replace("bind :8080", &format!("bind {address}"));
-                let spoe = old_file("haproxy-curfew-spoe.conf");
+                let spoe = read_old_file("haproxy-curfew-spoe.conf");
                 let files = [("haproxy.cfg", &*file), ("curfew-spoe.conf", &*spoe)];
                 let mut command = Command::new("haproxy");
                 command.args(["-db", "-f", "haproxy.cfg"]);
@@ -113,7 +113,7 @@ async fn old_proxy_files_work_and_missing_routes_are_logged() {
         let backend = Backend::start().await;
         let proxy = OldProxy::start(name, &curfew, backend.address);
         let session = curfew.sign_in("alice").await;
-        let get = async |path: &str, cookie: &str| {
+        let get_page = async |path: &str, cookie: &str| {
             let request = client().get(format!("http://{}{path}", proxy.address()));
             let request = request
                 .header("host", "app.example.com")
@@ -121,16 +121,16 @@ async fn old_proxy_files_work_and_missing_routes_are_logged() {
             request.send().await.unwrap()
         };
         eventually("the proxy is ready", async || {
-            get("/", &session.cookie()).await.status() == 200
+            get_page("/", &session.cookie()).await.status() == 200
         })
         .await;
-        assert_eq!(get("/", "a=b").await.status(), 401, "{name}");
-        let page = get("/.curfew/session", &session.cookie()).await;
+        assert_eq!(get_page("/", "a=b").await.status(), 401, "{name}");
+        let page = get_page("/.curfew/session", &session.cookie()).await;
         assert_eq!(page.status(), 404, "{name}");
-        let told = page.text().await.unwrap();
+        let page_text = page.text().await.unwrap();
         assert!(
-            told.contains(ROUTE_HINT) && told.contains("port 9183"),
-            "{name}: {told}"
+            page_text.contains(ROUTE_HINT) && page_text.contains("port 9183"),
+            "{name}: {page_text}"
         );
         // Curfew writes the log line a moment after it answers.
         eventually("the log names the missing routes", async || {

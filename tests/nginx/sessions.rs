@@ -14,16 +14,16 @@ async fn a_signed_in_client_reaches_the_backend_with_its_identity() {
         "the answer should set only the backend's own cookie"
     );
     assert_eq!(response.text().await.unwrap(), BODY);
-    let seen = stack.backend.take_one();
-    assert_eq!(seen.header_values("x-session-user"), ["alice"]);
-    assert_eq!(seen.header_values("x-session-groups"), ["staff,admin"]);
-    assert_eq!(seen.header_values("x-session-email"), ["alice@example.com"]);
-    assert_eq!(seen.header_values("x-session-policy"), ["default"]);
-    assert_eq!(seen.header_values("x-session-id"), [&session.id]);
+    let backend_request = stack.backend.take_one();
+    assert_eq!(backend_request.header_values("x-session-user"), ["alice"]);
+    assert_eq!(backend_request.header_values("x-session-groups"), ["staff,admin"]);
+    assert_eq!(backend_request.header_values("x-session-email"), ["alice@example.com"]);
+    assert_eq!(backend_request.header_values("x-session-policy"), ["default"]);
+    assert_eq!(backend_request.header_values("x-session-id"), [&session.id]);
 
-    let bearer = format!("Bearer {}", session.token);
+    let authorization = format!("Bearer {}", session.token);
     let response = stack
-        .send("GET", "/teapot", &[("authorization", &bearer)])
+        .send("GET", "/teapot", &[("authorization", &authorization)])
         .await;
     assert_eq!(
         response.status(),
@@ -46,13 +46,13 @@ async fn a_post_keeps_its_type_and_body() {
         .await
         .unwrap();
     assert_eq!(response.status(), 200);
-    let seen = stack.backend.take_one();
+    let backend_request = stack.backend.take_one();
     assert_eq!(
-        (seen.method.as_str(), seen.uri.to_string().as_str()),
+        (backend_request.method.as_str(), backend_request.uri.to_string().as_str()),
         ("POST", "/orders?a=1&b=%2F")
     );
-    assert_eq!(seen.header_values("content-type"), ["application/json"]);
-    assert_eq!(seen.body, body.to_string());
+    assert_eq!(backend_request.header_values("content-type"), ["application/json"]);
+    assert_eq!(backend_request.body, body.to_string());
 }
 
 /// The idle limit is 4 s. Activity every second keeps the session alive for longer than 4 s.
@@ -126,19 +126,19 @@ async fn a_background_request_does_not_extend_a_session() {
     let stack = Stack::start().await;
     let session = stack.curfew.sign_in("alice").await;
     stack.curfew.age(&session, "10m").await;
-    let seen = stack.curfew.fetch_session(&session).await["last_seen"].clone();
+    let last_seen = stack.curfew.fetch_session(&session).await["last_seen"].clone();
     let cookie = session.cookie();
-    for (method, line) in [
+    for (method, header) in [
         ("HEAD", ("accept", "*/*")),
         ("GET", ("x-session-passive", "1")),
         ("GET", ("sec-purpose", "prefetch")),
     ] {
-        let response = stack.send(method, "/", &[("cookie", &cookie), line]).await;
+        let response = stack.send(method, "/", &[("cookie", &cookie), header]).await;
         assert_eq!(response.status(), 200);
         assert_eq!(
             stack.curfew.fetch_session(&session).await["last_seen"],
-            seen,
-            "{method} {line:?}"
+            last_seen,
+            "{method} {header:?}"
         );
     }
     stack
@@ -150,7 +150,7 @@ async fn a_background_request_does_not_extend_a_session() {
         .await;
     assert_ne!(
         stack.curfew.fetch_session(&session).await["last_seen"],
-        seen,
+        last_seen,
         "a forged method must not make the request passive"
     );
 }
