@@ -8,7 +8,7 @@ use crate::support::deployment::installed_path;
 
 const SCHEMA: &str = "deploy/curfew/curfew.schema.json";
 
-fn validate(file: &str) -> Output {
+fn validate_with_schema(file: &str) -> Output {
     Command::new(installed_path("bin/node"))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args(["tests/manifests/schema.mjs", SCHEMA, file])
@@ -18,7 +18,7 @@ fn validate(file: &str) -> Output {
 
 #[test]
 fn the_example_configuration_matches_the_schema() {
-    let output = validate("deploy/curfew/curfew.yaml");
+    let output = validate_with_schema("deploy/curfew/curfew.yaml");
     let mistakes = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{mistakes}");
 }
@@ -27,7 +27,7 @@ fn the_example_configuration_matches_the_schema() {
 #[test]
 fn the_schema_and_the_program_accept_the_same_configurations() {
     let dir = tempfile::tempdir().unwrap();
-    for (number, (text, good)) in [
+    for (number, (text, is_valid)) in [
         ("", true),
         ("store: {url: 'redis://a:1/0'}\ntoken: {keys: AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8}\nadmin: {token_hashes: [e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855]}", true),
         ("policies: {default: {idle: 15m, absolute: 1h 30m}}", true),
@@ -60,14 +60,14 @@ fn the_schema_and_the_program_accept_the_same_configurations() {
     {
         let file = dir.path().join(format!("{number}.yaml"));
         std::fs::write(&file, text).unwrap();
-        let output = validate(file.to_str().unwrap());
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.success(), good, "the schema on {text}: {told}");
+        let output = validate_with_schema(file.to_str().unwrap());
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.success(), is_valid, "the schema on {text}: {errors}");
         let source = ConfigSource {
             file: Some(file),
             environment: Environment::new(),
         };
         let loaded = source.load().map(|_| ());
-        assert_eq!(loaded.is_ok(), good, "the program on {text}: {loaded:?}");
+        assert_eq!(loaded.is_ok(), is_valid, "the program on {text}: {loaded:?}");
     }
 }

@@ -16,8 +16,8 @@ fn the_linter_accepts_the_dockerfile() {
     let directory = env!("CARGO_MANIFEST_DIR");
     let output = command.arg("Dockerfile").current_dir(directory).output();
     let output = output.unwrap();
-    let found = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success() && found.is_empty(), "{found}");
+    let findings = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && findings.is_empty(), "{findings}");
 }
 
 /// Each file that the Dockerfile copies exists. `.dockerignore` includes these files, and no others.
@@ -89,17 +89,17 @@ fn the_image_has_the_default_ports_and_a_health_check() {
     assert!(text.contains(r#"CMD ["/usr/local/bin/curfew", "healthcheck"]"#));
     assert!(text.contains(r#"CMD ["serve"]"#));
     assert!(text.contains("EXPOSE 9180 9181 9182 9183 9189"));
-    let nothing = curfew::config::ConfigSource {
+    let source = curfew::config::ConfigSource {
         file: None,
         environment: curfew::config::Environment::default(),
     };
-    let default = nothing.load().unwrap().config.listen;
+    let default = source.load().unwrap().config.listen;
     assert_eq!((default.check.port(), default.ops.port()), (9180, 9189));
     assert_eq!(default.grpc.unwrap().port(), 9181);
     assert!(default.admin.ip().is_loopback());
     // The compiler of the image is new enough for the crate.
-    let needed = env!("CARGO_PKG_RUST_VERSION");
-    let given = text.lines().find_map(|line| line.strip_prefix("ARG RUST="));
-    let number = |version: &str| version.split('.').nth(1).unwrap().parse::<u32>().unwrap();
-    assert!(number(given.unwrap()) >= number(needed));
+    let required_version = env!("CARGO_PKG_RUST_VERSION");
+    let image_version = text.lines().find_map(|line| line.strip_prefix("ARG RUST="));
+    let minor_version = |version: &str| version.split('.').nth(1).unwrap().parse::<u32>().unwrap();
+    assert!(minor_version(image_version.unwrap()) >= minor_version(required_version));
 }

@@ -7,8 +7,8 @@ use super::*;
 
 const INGRESS: &str = "deploy/haproxy/ingress.yaml";
 
-fn annotation(name: &str) -> String {
-    let ingress = document(INGRESS, "Ingress", "application");
+fn read_annotation(name: &str) -> String {
+    let ingress = read_document(INGRESS, "Ingress", "application");
     let key = format!("haproxy-ingress.github.io/{name}");
     let value = ingress["metadata"]["annotations"][&key].as_str();
     value
@@ -24,20 +24,20 @@ fn list_items(annotation: &str) -> Vec<String> {
 #[test]
 fn haproxy_ingress_has_the_header_lists_of_the_other_files() {
     assert_eq!(
-        list_items(&annotation("auth-headers-succeed")),
+        list_items(&read_annotation("auth-headers-succeed")),
         identity_headers()
     );
-    let url = reqwest::Url::parse(&annotation("auth-url")).unwrap();
+    let url = reqwest::Url::parse(&read_annotation("auth-url")).unwrap();
     assert_eq!((url.path(), url.port()), ("/forward-auth", Some(9180)));
     // The check needs the headers that name the router input, and the content type, which identifies gRPC clients.
     let mut headers = super::gateways::checked_headers();
     headers.extend(["method", "host", "uri"].map(|name| format!("x-forwarded-{name}")));
     headers.push("content-type".to_owned());
     assert_eq!(
-        list_items(&annotation("auth-headers-request")),
+        list_items(&read_annotation("auth-headers-request")),
         sorted_names(&json!(headers))
     );
-    let on_deny = list_items(&annotation("auth-headers-fail"));
+    let on_deny = list_items(&read_annotation("auth-headers-fail"));
     for header in [
         "set-cookie",
         "www-authenticate",
@@ -47,8 +47,8 @@ fn haproxy_ingress_has_the_header_lists_of_the_other_files() {
         assert!(on_deny.contains(&header.to_owned()), "{header}");
     }
     // The annotation has the same expression as the file that other tests run in HAProxy.
-    let early = annotation("config-backend-early");
-    let mut own = early.lines().filter(|line| !line.contains("X-Forwarded-"));
-    let plain = read_deploy_file("haproxy/haproxy.cfg");
-    assert!(own.all(|line| plain.contains(line)), "{early}");
+    let early_config = read_annotation("config-backend-early");
+    let mut config_lines = early_config.lines().filter(|line| !line.contains("X-Forwarded-"));
+    let haproxy_file = read_deploy_file("haproxy/haproxy.cfg");
+    assert!(config_lines.all(|line| haproxy_file.contains(line)), "{early_config}");
 }

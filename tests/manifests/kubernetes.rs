@@ -38,7 +38,7 @@ const ALL_FEATURES: [&str; 15] = [
     "extraVolumes[0].name=ca,extraVolumes[0].configMap.name=ca,extraVolumeMounts[0].name=ca,extraVolumeMounts[0].mountPath=/ca",
 ];
 
-fn run(program: &str, arguments: &[&str]) -> Output {
+fn run_tool(program: &str, arguments: &[&str]) -> Output {
     let home = tempfile::tempdir().unwrap();
     Command::new(installed_path(program))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -49,13 +49,13 @@ fn run(program: &str, arguments: &[&str]) -> Output {
 }
 
 fn stdout_of(output: Output) -> String {
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{told}");
+    let messages = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{messages}");
     String::from_utf8(output.stdout).unwrap()
 }
 
 fn render_overlay(name: &str) -> String {
-    stdout_of(run(
+    stdout_of(run_tool(
         "kubectl",
         &["kustomize", &format!("deploy/kubernetes/overlays/{name}")],
     ))
@@ -63,28 +63,28 @@ fn render_overlay(name: &str) -> String {
 
 fn render_chart(values: &[&str]) -> Output {
     let sets = values.iter().flat_map(|value| ["--set", *value]);
-    let start = [
+    let arguments = [
         "template",
         "curfew",
         "deploy/helm/curfew",
         "--namespace",
         "curfew",
     ];
-    run("helm", &start.into_iter().chain(sets).collect::<Vec<_>>())
+    run_tool("helm", &arguments.into_iter().chain(sets).collect::<Vec<_>>())
 }
 
 /// Rendered manifests, and the file that contains them.
-struct Rendered {
+struct RenderedManifests {
     directory: TempDir,
     documents: Vec<Value>,
 }
 
-impl Rendered {
+impl RenderedManifests {
     fn new(text: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("rendered.yaml");
         std::fs::write(&path, text).unwrap();
-        let documents = super::documents(path.to_str().unwrap());
+        let documents = super::read_documents(path.to_str().unwrap());
         Self {
             directory,
             documents,
@@ -100,13 +100,13 @@ impl Rendered {
             .to_owned()
     }
 
-    fn of_kind(&self, kind: &str) -> Vec<&Value> {
+    fn objects_of_kind(&self, kind: &str) -> Vec<&Value> {
         let all = self.documents.iter();
         all.filter(|document| document["kind"] == kind).collect()
     }
 
-    fn named(&self, kind: &str, name: &str) -> &Value {
-        let found = self.of_kind(kind).into_iter();
+    fn find_object(&self, kind: &str, name: &str) -> &Value {
+        let found = self.objects_of_kind(kind).into_iter();
         let mut found = found.filter(|document| document["metadata"]["name"] == name);
         found
             .next()
@@ -114,27 +114,27 @@ impl Rendered {
     }
 
     fn pod(&self) -> &Value {
-        &self.named("Deployment", "curfew")["spec"]["template"]["spec"]
+        &self.find_object("Deployment", "curfew")["spec"]["template"]["spec"]
     }
 
     /// Returns only the objects of Kubernetes itself.
-    fn without_others(&self) -> Self {
-        let own = |document: &&Value| document["apiVersion"] != "monitoring.coreos.com/v1";
-        let own = self.documents.iter().filter(own).map(Value::to_string);
-        Self::new(&own.collect::<Vec<_>>().join("\n---\n"))
+    fn without_custom_resources(&self) -> Self {
+        let core_manifests = |document: &&Value| document["apiVersion"] != "monitoring.coreos.com/v1";
+        let core_manifests = self.documents.iter().filter(core_manifests).map(Value::to_string);
+        Self::new(&core_manifests.collect::<Vec<_>>().join("\n---\n"))
     }
 
     fn assert_valid(&self, version: &str) {
         let arguments = ["-k", version, "--strict", &self.path()];
-        let output = run("bin/kubernetes-validate", &arguments);
-        let told = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "{version}: {told}");
+        let output = run_tool("bin/kubernetes-validate", &arguments);
+        let messages = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{version}: {messages}");
     }
 
     /// Asserts that the program accepts the configuration, with the files of its Secret. Returns the effective
     /// configuration.
     fn assert_valid_configuration(&self) -> Value {
-        let text = self.named("ConfigMap", "curfew")["data"]["curfew.yaml"].as_str();
+        let text = self.find_object("ConfigMap", "curfew")["data"]["curfew.yaml"].as_str();
         let secret = self.directory.path().join("secret");
         std::fs::create_dir(&secret).unwrap();
         let secret = secret.to_str().unwrap();
@@ -166,19 +166,19 @@ impl Rendered {
 #[test]
 fn the_overlays_are_valid() {
     for name in OVERLAYS {
-        let rendered = Rendered::new(&render_overlay(name));
+        let rendered = RenderedManifests::new(&render_overlay(name));
         for version in KUBERNETES_VERSIONS {
             rendered.assert_valid(version);
         }
         let effective = rendered.assert_valid_configuration();
         assert_eq!(effective["shutdown_delay"], "5s");
-        let deployment = rendered.named("Deployment", "curfew");
+        let deployment = rendered.find_object("Deployment", "curfew");
         assert_eq!(
             deployment["spec"]["replicas"],
             if name == "memory" { 1 } else { 2 }
         );
         assert_eq!(
-            rendered.of_kind("PodDisruptionBudget").len(),
+            rendered.objects_of_kind("PodDisruptionBudget").len(),
             usize::from(name != "memory")
         );
         assert_restricted(rendered.pod());
@@ -191,17 +191,17 @@ fn the_chart_is_valid() {
     for values in [&["replicas=1"][..], &PRODUCTION_VALUES, &ALL_FEATURES] {
         let sets: Vec<&str> = values.iter().flat_map(|value| ["--set", *value]).collect();
         let lint = [&["lint", "--strict", "deploy/helm/curfew"][..], &sets].concat();
-        stdout_of(run("helm", &lint));
-        let rendered = Rendered::new(&stdout_of(render_chart(values)));
-        let own = rendered.without_others();
+        stdout_of(run_tool("helm", &lint));
+        let rendered = RenderedManifests::new(&stdout_of(render_chart(values)));
+        let core_manifests = rendered.without_custom_resources();
         for version in KUBERNETES_VERSIONS {
-            own.assert_valid(version);
+            core_manifests.assert_valid(version);
         }
         rendered.assert_valid_configuration();
         assert_restricted(rendered.pod());
-        assert_restricted(&rendered.named("Pod", "curfew-ready")["spec"]);
+        assert_restricted(&rendered.find_object("Pod", "curfew-ready")["spec"]);
         assert_reachable(&rendered);
-        let others = super::check(&[&rendered.path()]);
+        let others = super::run_checker(&[&rendered.path()]);
         let mistakes = String::from_utf8_lossy(&others.stderr).into_owned();
         // The checker has no schema for some kinds, which another validator checks.
         let mistakes = mistakes
@@ -213,8 +213,8 @@ fn the_chart_is_valid() {
 
 #[test]
 fn optional_features_are_rendered() {
-    let rendered = Rendered::new(&stdout_of(render_chart(&ALL_FEATURES)));
-    let config = rendered.named("ConfigMap", "curfew")["data"]["curfew.yaml"].as_str();
+    let rendered = RenderedManifests::new(&stdout_of(render_chart(&ALL_FEATURES)));
+    let config = rendered.find_object("ConfigMap", "curfew")["data"]["curfew.yaml"].as_str();
     assert!(config.unwrap().contains("kubernetes:\n    enabled: true"));
     assert_eq!(rendered.pod()["automountServiceAccountToken"], true);
     let effective = rendered.assert_valid_configuration();
@@ -231,20 +231,20 @@ fn optional_features_are_rendered() {
         ("ClusterRole", 2),
         ("ClusterRoleBinding", 2),
     ] {
-        assert_eq!(rendered.of_kind(kind).len(), count, "{kind}");
+        assert_eq!(rendered.objects_of_kind(kind).len(), count, "{kind}");
     }
-    let policy = &rendered.named("NetworkPolicy", "curfew")["spec"];
+    let policy = &rendered.find_object("NetworkPolicy", "curfew")["spec"];
     let admin = &policy["ingress"][2];
     assert_eq!(admin["ports"][0]["port"], "admin");
     assert_eq!(
         admin["from"][0]["podSelector"]["matchLabels"]["app"],
         "shop"
     );
-    assert!(rendered.named("Deployment", "curfew")["spec"]["replicas"].is_null());
-    let rule = &rendered.named("PrometheusRule", "curfew")["spec"];
-    let alerts = super::documents("deploy/helm/curfew/files/alerts.yaml");
+    assert!(rendered.find_object("Deployment", "curfew")["spec"]["replicas"].is_null());
+    let rule = &rendered.find_object("PrometheusRule", "curfew")["spec"];
+    let alerts = super::read_documents("deploy/helm/curfew/files/alerts.yaml");
     assert_eq!(rule, &alerts[0]);
-    let dashboard = rendered.named("ConfigMap", "curfew-dashboard")["data"]["curfew.json"].as_str();
+    let dashboard = rendered.find_object("ConfigMap", "curfew-dashboard")["data"]["curfew.json"].as_str();
     let dashboard: Value = serde_json::from_str(dashboard.unwrap()).unwrap();
     assert_eq!(dashboard["title"], "Curfew");
     let container = &rendered.pod()["containers"][0];
@@ -259,7 +259,7 @@ fn the_admin_api_is_closed_by_default() {
         &stdout_of(render_chart(&PRODUCTION_VALUES)),
         &render_overlay("redis"),
     ] {
-        let rendered = Rendered::new(rendered);
+        let rendered = RenderedManifests::new(rendered);
         assert!(
             !rendered
                 .documents
@@ -276,30 +276,30 @@ fn the_admin_api_is_closed_by_default() {
     let text = format!(
         "resources: [{0}/overlays/redis]\ncomponents: [{0}/components/admin, {0}/components/identity]\n",
         // kustomize accepts no absolute paths.
-        pathdiff(&deploy, directory.path())
+        relative_path(&deploy, directory.path())
     );
     std::fs::write(directory.path().join("kustomization.yaml"), text).unwrap();
     let path = directory.path().to_str().unwrap();
-    let opened = Rendered::new(&stdout_of(run("kubectl", &["kustomize", path])));
+    let with_admin_api = RenderedManifests::new(&stdout_of(run_tool("kubectl", &["kustomize", path])));
     for version in KUBERNETES_VERSIONS {
-        opened.assert_valid(version);
+        with_admin_api.assert_valid(version);
     }
-    let peer = &opened.named("NetworkPolicy", "curfew-admin")["spec"]["ingress"][0]["from"][0];
-    let chart = Rendered::new(&stdout_of(render_chart(&ALL_FEATURES)));
+    let peer = &with_admin_api.find_object("NetworkPolicy", "curfew-admin")["spec"]["ingress"][0]["from"][0];
+    let chart = RenderedManifests::new(&stdout_of(render_chart(&ALL_FEATURES)));
     for role in ["curfew-session-viewer", "curfew-session-operator"] {
-        let rules = |of: &Rendered| of.named("ClusterRole", role)["rules"].clone();
-        assert_eq!(rules(&opened), rules(&chart));
+        let rules = |of: &RenderedManifests| of.find_object("ClusterRole", role)["rules"].clone();
+        assert_eq!(rules(&with_admin_api), rules(&chart));
     }
     let reviewer =
-        |of: &Rendered| of.named("ClusterRoleBinding", "curfew-reviewer")["roleRef"].clone();
-    assert_eq!(reviewer(&opened), reviewer(&chart));
+        |of: &RenderedManifests| of.find_object("ClusterRoleBinding", "curfew-reviewer")["roleRef"].clone();
+    assert_eq!(reviewer(&with_admin_api), reviewer(&chart));
     let client = json!({ "curfew.dev/admin-client": "true" });
     assert_eq!(peer["podSelector"]["matchLabels"], client);
     assert_eq!(peer["namespaceSelector"]["matchLabels"], client);
 }
 
 /// Returns the relative path from one directory to another, through the root directory.
-fn pathdiff(to: &std::path::Path, from: &std::path::Path) -> String {
+fn relative_path(to: &std::path::Path, from: &std::path::Path) -> String {
     let up = "../".repeat(from.canonicalize().unwrap().components().count() - 1);
     let to = to.canonicalize().unwrap();
     format!("{up}{}", to.strip_prefix("/").unwrap().display())
@@ -307,7 +307,7 @@ fn pathdiff(to: &std::path::Path, from: &std::path::Path) -> String {
 
 #[test]
 fn invalid_values_are_rejected_with_a_hint() {
-    for (values, told) in [
+    for (values, hint) in [
         (&[][..], "redis.url: required for more than one replica"),
         (
             &["redis.url=redis://r"],
@@ -336,7 +336,7 @@ fn invalid_values_are_rejected_with_a_hint() {
         let output = render_chart(values);
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success(), "{values:?}");
-        assert!(error.contains(told), "{values:?}: {error}");
+        assert!(error.contains(hint), "{values:?}: {error}");
     }
 }
 
@@ -344,8 +344,8 @@ fn invalid_values_are_rejected_with_a_hint() {
 #[test]
 fn the_chart_and_the_overlays_agree() {
     let (chart, overlay) = (
-        Rendered::new(&stdout_of(render_chart(&PRODUCTION_VALUES))),
-        Rendered::new(&render_overlay("sentinel")),
+        RenderedManifests::new(&stdout_of(render_chart(&PRODUCTION_VALUES))),
+        RenderedManifests::new(&render_overlay("sentinel")),
     );
     for key in [
         "securityContext",
@@ -355,7 +355,7 @@ fn the_chart_and_the_overlays_agree() {
     ] {
         assert_eq!(chart.pod()[key], overlay.pod()[key], "{key}");
     }
-    let (one, two) = (
+    let (chart_container, overlay_container) = (
         &chart.pod()["containers"][0],
         &overlay.pod()["containers"][0],
     );
@@ -371,11 +371,11 @@ fn the_chart_and_the_overlays_agree() {
         "securityContext",
         "volumeMounts",
     ] {
-        assert_eq!(one[key], two[key], "{key}");
+        assert_eq!(chart_container[key], overlay_container[key], "{key}");
     }
     let image = format!("curfew:{}", env!("CARGO_PKG_VERSION"));
     assert_eq!(
-        one["image"], *image,
+        chart_container["image"], *image,
         "the image should have the version of the crate"
     );
 }
@@ -396,7 +396,7 @@ fn assert_restricted(pod: &Value) {
 
 /// Asserts that probes, services and policies name existing ports, and that the service has the name in the manifests
 /// of the proxies.
-fn assert_reachable(rendered: &Rendered) {
+fn assert_reachable(rendered: &RenderedManifests) {
     let container = &rendered.pod()["containers"][0];
     let ports: BTreeMap<&str, u64> = container["ports"]
         .as_array()
@@ -411,24 +411,24 @@ fn assert_reachable(rendered: &Rendered) {
         let port = container[probe]["httpGet"]["port"].as_str().unwrap();
         assert_eq!(ports[port], 9189);
     }
-    for service in rendered.of_kind("Service") {
+    for service in rendered.objects_of_kind("Service") {
         for port in service["spec"]["ports"].as_array().unwrap() {
             let target = port["targetPort"].as_str().unwrap();
             assert_eq!(ports[target], port["port"].as_u64().unwrap(), "{port}");
         }
     }
-    for policy in rendered.of_kind("NetworkPolicy") {
+    for policy in rendered.objects_of_kind("NetworkPolicy") {
         for rule in policy["spec"]["ingress"].as_array().unwrap() {
             for port in rule["ports"].as_array().unwrap() {
                 assert!(ports.contains_key(port["port"].as_str().unwrap()), "{port}");
             }
         }
     }
-    let service = rendered.named("Service", "curfew");
+    let service = rendered.find_object("Service", "curfew");
     assert_eq!(service["metadata"]["namespace"], "curfew");
     let ingress = crate::support::deployment::read_deploy_file("nginx/ingress.yaml");
     assert!(ingress.contains("http://curfew.curfew.svc.cluster.local:9180/"));
-    let labels = &rendered.named("Deployment", "curfew")["spec"]["template"]["metadata"]["labels"];
+    let labels = &rendered.find_object("Deployment", "curfew")["spec"]["template"]["metadata"]["labels"];
     let selector = service["spec"]["selector"].as_object().unwrap();
     assert!(selector.iter().all(|(key, value)| labels[key] == *value));
 }
@@ -436,9 +436,9 @@ fn assert_reachable(rendered: &Rendered) {
 /// helm prints the notes after an installation.
 #[test]
 fn the_notes_name_the_addresses_and_missing_settings() {
-    let notes = |values: &[&str]| {
+    let render_notes = |values: &[&str]| {
         let sets = values.iter().flat_map(|value| ["--set", *value]);
-        let start = [
+        let arguments = [
             "install",
             "curfew",
             "deploy/helm/curfew",
@@ -446,31 +446,31 @@ fn the_notes_name_the_addresses_and_missing_settings() {
             "--namespace",
             "auth",
         ];
-        let printed = stdout_of(run(
+        let printed = stdout_of(run_tool(
             "helm",
-            &start.into_iter().chain(sets).collect::<Vec<_>>(),
+            &arguments.into_iter().chain(sets).collect::<Vec<_>>(),
         ));
         printed.split_once("\nNOTES:\n").unwrap().1.to_owned()
     };
-    let trial = notes(&["replicas=1"]);
+    let trial_notes = render_notes(&["replicas=1"]);
     assert!(
-        trial.contains("http://curfew.auth.svc.cluster.local:9180/forward-auth"),
-        "{trial}"
+        trial_notes.contains("http://curfew.auth.svc.cluster.local:9180/forward-auth"),
+        "{trial_notes}"
     );
     assert!(
-        trial.contains("http://curfew.auth.svc.cluster.local:9183"),
-        "{trial}"
+        trial_notes.contains("http://curfew.auth.svc.cluster.local:9183"),
+        "{trial_notes}"
     );
-    assert!(trial.contains("Sessions are in memory"), "{trial}");
+    assert!(trial_notes.contains("Sessions are in memory"), "{trial_notes}");
     assert!(
-        trial.contains("kubectl --namespace auth port-forward deployment/curfew 9188"),
-        "{trial}"
+        trial_notes.contains("kubectl --namespace auth port-forward deployment/curfew 9188"),
+        "{trial_notes}"
     );
-    let production = notes(&ALL_FEATURES);
-    assert!(!production.contains("in memory"), "{production}");
+    let production_notes = render_notes(&ALL_FEATURES);
+    assert!(!production_notes.contains("in memory"), "{production_notes}");
     assert!(
-        production.contains("http://curfew-admin.auth.svc.cluster.local:9188"),
-        "{production}"
+        production_notes.contains("http://curfew-admin.auth.svc.cluster.local:9188"),
+        "{production_notes}"
     );
-    assert!(production.contains(":9182"), "{production}");
+    assert!(production_notes.contains(":9182"), "{production_notes}");
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Files that may quote old names: the lists themselves, the history, and files of older versions.
-const QUOTATIONS: [&str; 10] = [
+const EXEMPT_FILES: [&str; 10] = [
     "docs/language.md",
     "docs/glossary.md",
     "CHANGELOG.md",
@@ -17,7 +17,7 @@ const QUOTATIONS: [&str; 10] = [
     "src/config/load.rs",
     "src/config/tests.rs",
 ];
-const EXTENSIONS: [&str; 14] = [
+const CHECKED_EXTENSIONS: [&str; 14] = [
     "rs", "md", "toml", "yaml", "yml", "sh", "py", "html", "css", "js", "mjs", "json", "lua",
     "conf",
 ];
@@ -36,7 +36,7 @@ fn first_column(page: &str, heading: &str) -> Vec<String> {
         .collect()
 }
 
-fn files(root: &Path) -> Vec<PathBuf> {
+fn list_files(root: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut directories = vec![root.to_owned()];
     while let Some(directory) = directories.pop() {
@@ -67,9 +67,9 @@ fn find_replaced_terms(
     phrases: &[String],
 ) -> Vec<String> {
     let mut found = Vec::new();
-    let parts = identifiers_in(name.trim_end_matches(".rs"));
-    for old in names.iter().filter(|old| parts.contains(old.as_str())) {
-        found.push(format!("{name}: the file is called {old}"));
+    let path_identifiers = identifiers_in(name.trim_end_matches(".rs"));
+    for replaced_name in names.iter().filter(|replaced_name| path_identifiers.contains(replaced_name.as_str())) {
+        found.push(format!("{name}: the file is called {replaced_name}"));
     }
     let is_code = name.ends_with(".rs");
     for (number, line) in (1..).zip(text.lines()) {
@@ -80,12 +80,12 @@ fn find_replaced_terms(
         } else {
             BTreeSet::new()
         };
-        let is_key = |old: &String| {
-            old.contains('_') && !is_code && identifiers_in(line).contains(old.as_str())
+        let is_key = |replaced_name: &String| {
+            replaced_name.contains('_') && !is_code && identifiers_in(line).contains(replaced_name.as_str())
         };
-        for old in names {
-            if identifiers.contains(old.as_str()) || is_key(old) {
-                found.push(format!("{name}:{number}: {old}"));
+        for replaced_name in names {
+            if identifiers.contains(replaced_name.as_str()) || is_key(replaced_name) {
+                found.push(format!("{name}:{number}: {replaced_name}"));
             }
         }
         let line = line.to_lowercase();
@@ -111,7 +111,7 @@ fn no_file_has_a_replaced_name_or_phrase() {
     );
     let mut found = Vec::new();
     let mut count = 0;
-    for path in files(root) {
+    for path in list_files(root) {
         let name = path
             .strip_prefix(root)
             .unwrap()
@@ -119,8 +119,8 @@ fn no_file_has_a_replaced_name_or_phrase() {
             .unwrap()
             .to_owned();
         let extension = path.extension().and_then(|it| it.to_str()).unwrap_or("");
-        let is_quoted = QUOTATIONS.iter().any(|quoted| name.starts_with(quoted));
-        if is_quoted || !EXTENSIONS.contains(&extension) {
+        let is_exempt = EXEMPT_FILES.iter().any(|quoted| name.starts_with(quoted));
+        if is_exempt || !CHECKED_EXTENSIONS.contains(&extension) {
             continue;
         }
         let Ok(text) = std::fs::read_to_string(&path) else {
@@ -135,17 +135,17 @@ fn no_file_has_a_replaced_name_or_phrase() {
 }
 
 #[test]
-fn a_relapse_is_found() {
+fn replaced_names_and_phrases_are_found() {
     let (names, phrases) = (vec!["Room".to_owned()], vec!["who has no place".to_owned()]);
-    let found = |name: &str, text: &str| find_replaced_terms(name, text, &names, &phrases).len();
-    assert_eq!(found("src/a.rs", "pub struct Room;"), 1);
+    let count_findings = |name: &str, text: &str| find_replaced_terms(name, text, &names, &phrases).len();
+    assert_eq!(count_findings("src/a.rs", "pub struct Room;"), 1);
     assert_eq!(
-        found("src/a.rs", "/// That of who has no place is not read."),
+        count_findings("src/a.rs", "/// That of who has no place is not read."),
         1
     );
     assert_eq!(
-        found("src/a.rs", "// There is Room for more\nlet rooms = 1;"),
+        count_findings("src/a.rs", "// There is Room for more\nlet rooms = 1;"),
         0
     );
-    assert_eq!(found("src/Room.rs", ""), 1);
+    assert_eq!(count_findings("src/Room.rs", ""), 1);
 }

@@ -11,8 +11,8 @@ use curfew_testkit as support;
 
 mod configuration;
 mod container;
-mod documents;
-mod every_file;
+mod documentation;
+mod deploy_file_coverage;
 mod gateways;
 mod haproxy_ingress;
 mod kubernetes;
@@ -38,7 +38,7 @@ const MANIFESTS: [&str; 8] = [
 ];
 
 /// Runs `check.mjs`. The first comment of that file describes the arguments.
-fn check(arguments: &[&str]) -> Output {
+fn run_checker(arguments: &[&str]) -> Output {
     Command::new(installed_path("bin/node"))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .arg("tests/manifests/check.mjs")
@@ -48,16 +48,16 @@ fn check(arguments: &[&str]) -> Output {
 }
 
 /// Returns the documents of a YAML file.
-fn documents(file: &str) -> Vec<Value> {
-    let output = check(&["--json", file]);
+fn read_documents(file: &str) -> Vec<Value> {
+    let output = run_checker(&["--json", file]);
     assert!(output.status.success(), "{output:?}");
     let mut parsed: Value = serde_json::from_slice(&output.stdout).unwrap();
     serde_json::from_value(parsed[file].take()).unwrap()
 }
 
 /// Returns the document of this kind and name in a file.
-fn document(file: &str, kind: &str, name: &str) -> Value {
-    let mut found = documents(file)
+fn read_document(file: &str, kind: &str, name: &str) -> Value {
+    let mut found = read_documents(file)
         .into_iter()
         .filter(|document| document["kind"] == kind && document["metadata"]["name"] == name);
     let document = found.next();
@@ -90,14 +90,14 @@ fn identity_headers() -> Vec<String> {
 
 #[test]
 fn manifests_match_their_schemas() {
-    let output = check(&MANIFESTS);
+    let output = run_checker(&MANIFESTS);
     let mistakes = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{mistakes}");
 }
 
 #[test]
 fn the_checker_finds_mistakes() {
-    let output = check(&["tests/manifests/mistakes.yaml"]);
+    let output = run_checker(&["tests/manifests/mistakes.yaml"]);
     assert_eq!(output.status.code(), Some(1));
     let found = String::from_utf8(output.stderr).unwrap();
     assert_eq!(found.lines().count(), 57, "{found}");

@@ -18,11 +18,11 @@ fn run_promtool(arguments: &[&str]) -> Output {
 }
 
 fn assert_success(output: &Output) {
-    let said = [&*output.stdout, &*output.stderr].concat();
+    let messages = [&*output.stdout, &*output.stderr].concat();
     assert!(
         output.status.success(),
         "{}",
-        String::from_utf8_lossy(&said)
+        String::from_utf8_lossy(&messages)
     );
 }
 
@@ -39,10 +39,10 @@ fn alerts_fire_as_specified() {
         "rules",
         "tests/manifests/alerts.yaml",
     ]));
-    let tests = super::documents("tests/manifests/alerts.yaml")
+    let tests = super::read_documents("tests/manifests/alerts.yaml")
         .remove(0)
         .to_string();
-    for alert in alerts() {
+    for alert in alert_names() {
         assert!(
             tests.contains(&format!("\"{alert}\"")),
             "tests/manifests/alerts.yaml has no test for {alert}"
@@ -50,8 +50,8 @@ fn alerts_fire_as_specified() {
     }
 }
 
-fn alerts() -> Vec<String> {
-    let alerts = super::documents(ALERTS).remove(0);
+fn alert_names() -> Vec<String> {
+    let alerts = super::read_documents(ALERTS).remove(0);
     let rules = alerts["groups"][0]["rules"].as_array().unwrap().clone();
     let names = rules
         .iter()
@@ -63,7 +63,7 @@ fn alerts() -> Vec<String> {
 #[test]
 fn the_operations_guide_describes_each_alert() {
     let guide = include_str!("../../docs/operations.md");
-    for alert in alerts() {
+    for alert in alert_names() {
         assert!(guide.contains(&format!("### {alert}\n")), "{alert}");
     }
 }
@@ -78,12 +78,12 @@ fn prometheus_accepts_its_configuration() {
     assert_success(&run_promtool(&["check", "config", path.to_str().unwrap()]));
 }
 
-fn dashboard() -> Value {
+fn read_dashboard() -> Value {
     serde_json::from_str(&read_deploy_file("helm/curfew/files/dashboard.json")).unwrap()
 }
 
-fn queries() -> Vec<String> {
-    let dashboard = dashboard();
+fn dashboard_queries() -> Vec<String> {
+    let dashboard = read_dashboard();
     let panels = dashboard["panels"].as_array().unwrap().iter();
     let targets = panels.filter_map(|panel| panel["targets"].as_array());
     let queries = targets.flatten();
@@ -95,7 +95,7 @@ fn queries() -> Vec<String> {
 /// The parser of Prometheus accepts every query.
 #[test]
 fn prometheus_accepts_the_queries_of_the_dashboard() {
-    let rules: Vec<Value> = queries()
+    let rules: Vec<Value> = dashboard_queries()
         .iter()
         .enumerate()
         .map(|(number, query)| {
@@ -125,8 +125,8 @@ fn queries_use_existing_metrics() {
         .lines()
         .filter_map(|line| line.strip_prefix("| `curfew_")?.split(['`', '{']).next())
         .collect();
-    let mut asked = BTreeSet::new();
-    for text in queries()
+    let mut used_metrics = BTreeSet::new();
+    for text in dashboard_queries()
         .into_iter()
         .chain([read_deploy_file("helm/curfew/files/alerts.yaml")])
     {
@@ -141,24 +141,24 @@ fn queries_use_existing_metrics() {
                 })
                 .unwrap_or(name);
             assert!(documented.contains(name), "curfew_{name}");
-            asked.insert(name.to_owned());
+            used_metrics.insert(name.to_owned());
         }
     }
-    assert!(asked.len() > 20, "{asked:?}");
+    assert!(used_metrics.len() > 20, "{used_metrics:?}");
 }
 
 /// Panels do not overlap, and each has a description.
 #[test]
 fn dashboard_panels_do_not_overlap() {
-    let dashboard = dashboard();
-    let mut taken = BTreeSet::new();
+    let dashboard = read_dashboard();
+    let mut used_cells = BTreeSet::new();
     let mut ids = BTreeSet::new();
     for panel in dashboard["panels"].as_array().unwrap() {
-        let at = |key: &str| panel["gridPos"][key].as_u64().unwrap();
-        assert!(at("x") + at("w") <= 24);
-        for x in at("x")..at("x") + at("w") {
-            for y in at("y")..at("y") + at("h") {
-                assert!(taken.insert((x, y)), "{}", panel["title"]);
+        let grid_value = |key: &str| panel["gridPos"][key].as_u64().unwrap();
+        assert!(grid_value("x") + grid_value("w") <= 24);
+        for x in grid_value("x")..grid_value("x") + grid_value("w") {
+            for y in grid_value("y")..grid_value("y") + grid_value("h") {
+                assert!(used_cells.insert((x, y)), "{}", panel["title"]);
             }
         }
         assert!(ids.insert(panel["id"].as_u64().unwrap()));
@@ -173,20 +173,20 @@ fn dashboard_panels_do_not_overlap() {
 /// Grafana's files name the address of Prometheus, and the directory where docker-compose.yml mounts the dashboard.
 #[test]
 fn grafana_finds_its_data_source_and_dashboard() {
-    let compose = super::documents("docker-compose.yml").remove(0);
+    let compose = super::read_documents("docker-compose.yml").remove(0);
     let mounts = compose["services"]["grafana"]["volumes"].to_string();
-    let source = &super::documents("deploy/grafana/datasource.yaml")[0]["datasources"][0];
+    let source = &super::read_documents("deploy/grafana/datasource.yaml")[0]["datasources"][0];
     assert_eq!(source["url"], "http://prometheus:9090");
     let ports = compose["services"]["prometheus"]["ports"].to_string();
     assert!(ports.contains(":9090\""), "{ports}");
-    let provider = &super::documents("deploy/grafana/dashboards.yaml")[0]["providers"][0];
+    let provider = &super::read_documents("deploy/grafana/dashboards.yaml")[0]["providers"][0];
     let folder = provider["options"]["path"].as_str().unwrap();
     assert!(
         mounts.contains(&format!("dashboard.json:{folder}/curfew.json:ro")),
         "{mounts}"
     );
     // The default data source of the dashboard is the data source in the file.
-    let chosen = &dashboard()["templating"]["list"][0]["current"]["value"];
+    let chosen = &read_dashboard()["templating"]["list"][0]["current"]["value"];
     assert_eq!(*chosen, source["uid"]);
-    assert_eq!(dashboard()["uid"], "curfew");
+    assert_eq!(read_dashboard()["uid"], "curfew");
 }

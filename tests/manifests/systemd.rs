@@ -22,11 +22,11 @@ fn run_systemd_analyze(arguments: &[&str]) -> Output {
 #[test]
 fn systemd_accepts_the_unit() {
     let output = run_systemd_analyze(&["verify", "--man=no"]);
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let messages = String::from_utf8_lossy(&output.stderr).into_owned();
     // The tool also reports mistakes in other units of this machine.
-    let ours = told.lines().filter(|line| line.contains("curfew.service"));
-    assert_eq!(ours.collect::<Vec<_>>(), [""; 0]);
-    assert!(output.status.success(), "{told}");
+    let unit_messages = messages.lines().filter(|line| line.contains("curfew.service"));
+    assert_eq!(unit_messages.collect::<Vec<_>>(), [""; 0]);
+    assert!(output.status.success(), "{messages}");
 }
 
 /// The exposure level of the unit is at most 15. The level of the most restricted unit is 0, and the highest is 100.
@@ -34,6 +34,6 @@ fn systemd_accepts_the_unit() {
 fn the_unit_is_restricted() {
     let output =
         run_systemd_analyze(&["security", "--offline=true", "--threshold=15", "--no-pager"]);
-    let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{told}");
+    let messages = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{messages}");
 }

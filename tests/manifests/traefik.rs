@@ -9,7 +9,7 @@ const COMPOSE: &str = "deploy/traefik/docker-compose.yaml";
 const KUBERNETES: &str = "deploy/traefik/kubernetes.yaml";
 
 fn read_file_configuration() -> Value {
-    documents(FILE).remove(0)["http"].take()
+    read_documents(FILE).remove(0)["http"].take()
 }
 
 /// Returns the path and the port of an address.
@@ -20,68 +20,68 @@ fn path_and_port(address: &Value) -> (String, u16) {
 
 #[test]
 fn the_labels_equal_the_file() {
-    let compose = documents(COMPOSE).remove(0);
+    let compose = read_documents(COMPOSE).remove(0);
     let labels = ["application", "curfew"].into_iter().flat_map(|service| {
         let labels = compose["services"][service]["labels"].as_object();
         labels.unwrap().clone()
     });
     // Traefik reads the label `traefik.http.a.b` as {a: {b: …}}.
-    let mut said = json!({});
+    let mut label_tree = json!({});
     for (label, value) in labels {
         let Some(path) = label.strip_prefix("traefik.http.") else {
             assert_eq!((&*label, &value), ("traefik.enable", &json!("true")));
             continue;
         };
-        let mut place = &mut said;
+        let mut node = &mut label_tree;
         for part in path.split('.') {
-            place = &mut place[part.to_lowercase()];
+            node = &mut node[part.to_lowercase()];
         }
-        *place = value;
+        *node = value;
     }
     let file = read_file_configuration();
     for (name, router) in file["routers"].as_object().unwrap() {
-        let label = &said["routers"][name];
+        let label = &label_tree["routers"][name];
         assert_eq!(label["rule"], router["rule"]);
         assert_eq!(label["service"], router["service"]);
         let middlewares = label["middlewares"].as_str();
         let middlewares: Option<Vec<&str>> = middlewares.map(|names| names.split(',').collect());
         assert_eq!(json!(middlewares), router["middlewares"]);
     }
-    assert_eq!(said["routers"].as_object().unwrap().len(), 3);
-    let port = &said["services"]["curfew-browser"]["loadbalancer"]["server"]["port"];
+    assert_eq!(label_tree["routers"].as_object().unwrap().len(), 3);
+    let port = &label_tree["services"]["curfew-browser"]["loadbalancer"]["server"]["port"];
     assert_eq!(*port, "9183");
-    let (label, asked) = (
-        &said["middlewares"]["curfew"]["forwardauth"],
+    let (label, middleware) = (
+        &label_tree["middlewares"]["curfew"]["forwardauth"],
         &file["middlewares"]["curfew"]["forwardAuth"],
     );
     assert_eq!(
         path_and_port(&label["address"]),
-        path_and_port(&asked["address"])
+        path_and_port(&middleware["address"])
     );
     for (name, option) in [
         ("trustforwardheader", "trustForwardHeader"),
         ("maxresponsebodysize", "maxResponseBodySize"),
     ] {
-        assert_eq!(label[name], asked[option].to_string(), "{name}");
+        assert_eq!(label[name], middleware[option].to_string(), "{name}");
     }
     let headers: Vec<&str> = label["authresponseheaders"]
         .as_str()
         .unwrap()
         .split(',')
         .collect();
-    assert_eq!(json!(headers), asked["authResponseHeaders"]);
-    let emptied = &file["middlewares"]["no-identity"]["headers"]["customRequestHeaders"];
-    let emptied: Map<String, Value> = emptied
+    assert_eq!(json!(headers), middleware["authResponseHeaders"]);
+    let cleared_headers = &file["middlewares"]["no-identity"]["headers"]["customRequestHeaders"];
+    let cleared_headers: Map<String, Value> = cleared_headers
         .as_object()
         .unwrap()
         .iter()
         .map(|(name, value)| (name.to_lowercase(), value.clone()))
         .collect();
-    let label = &said["middlewares"]["no-identity"]["headers"]["customrequestheaders"];
-    assert_eq!(label, &Value::Object(emptied));
+    let label = &label_tree["middlewares"]["no-identity"]["headers"]["customrequestheaders"];
+    assert_eq!(label, &Value::Object(cleared_headers));
 
-    let own = documents("deploy/traefik/traefik.yaml").remove(0);
-    let strategy = &own["entryPoints"]["web"]["http"]["aliasHeadersStrategy"];
+    let static_configuration = read_documents("deploy/traefik/traefik.yaml").remove(0);
+    let strategy = &static_configuration["entryPoints"]["web"]["http"]["aliasHeadersStrategy"];
     let flag = format!(
         "--entryPoints.web.http.aliasHeadersStrategy={}",
         strategy.as_str().unwrap()
@@ -95,22 +95,22 @@ fn the_labels_equal_the_file() {
 #[test]
 fn the_custom_resources_equal_the_file() {
     let file = read_file_configuration();
-    let mut curfew = document(KUBERNETES, "Middleware", "curfew")["spec"].take();
+    let mut curfew = read_document(KUBERNETES, "Middleware", "curfew")["spec"].take();
     let mut expected = file["middlewares"]["curfew"].clone();
-    let (said, address) = (
+    let (resource_address, file_address) = (
         curfew["forwardAuth"]["address"].take(),
         expected["forwardAuth"]["address"].take(),
     );
-    assert_eq!(path_and_port(&said), path_and_port(&address));
+    assert_eq!(path_and_port(&resource_address), path_and_port(&file_address));
     assert_eq!(curfew, expected);
     assert_eq!(
         sorted_names(&curfew["forwardAuth"]["authResponseHeaders"]),
         identity_headers()
     );
-    let no_identity = document(KUBERNETES, "Middleware", "no-identity");
+    let no_identity = read_document(KUBERNETES, "Middleware", "no-identity");
     assert_eq!(no_identity["spec"], file["middlewares"]["no-identity"]);
 
-    let route = document(KUBERNETES, "IngressRoute", "application");
+    let route = read_document(KUBERNETES, "IngressRoute", "application");
     for (route, name) in [(0, "application"), (1, "sign-in")]
         .map(|(index, name)| (&route["spec"]["routes"][index], name))
     {
@@ -124,7 +124,7 @@ fn the_custom_resources_equal_the_file() {
         let middlewares: Vec<&Value> = middlewares.map(|middleware| &middleware["name"]).collect();
         assert_eq!(json!(middlewares), router["middlewares"]);
     }
-    let browser = document(KUBERNETES, "IngressRoute", "curfew-browser");
+    let browser = read_document(KUBERNETES, "IngressRoute", "curfew-browser");
     let route = &browser["spec"]["routes"][0];
     let rule = file["routers"]["browser"]["rule"].as_str().unwrap();
     assert_eq!(route["match"], format!("Host(`app.example.com`) && {rule}"));
@@ -137,7 +137,7 @@ fn the_custom_resources_equal_the_file() {
 #[test]
 fn the_annotations_equal_those_for_ingress_nginx() {
     let annotations = |file: &str| {
-        let ingress = document(file, "Ingress", "application");
+        let ingress = read_document(file, "Ingress", "application");
         ingress["metadata"]["annotations"].clone()
     };
     let (traefik, nginx) = (
@@ -147,7 +147,7 @@ fn the_annotations_equal_those_for_ingress_nginx() {
     for (name, value) in traefik.as_object().unwrap() {
         assert_eq!(*value, nginx[name], "{name}");
     }
-    let middleware = document(
+    let middleware = read_document(
         "deploy/traefik/ingress-nginx.yaml",
         "ConfigMap",
         "no-identity",

@@ -6,42 +6,42 @@ mod denial;
 mod forgery;
 mod sessions;
 
-use crate::bench::{Bench, Lines};
+use crate::harness::{Harness, HeaderPairs};
 use crate::snippet::*;
 
-pub use browser::checks;
-pub use denial::{assert_redirected, for_two_hosts, with_another_host};
+pub use browser::check_count;
+pub use denial::{assert_redirected, request_for_two_hosts, request_with_another_host};
 
 /// A request target whose characters the redirects must not change, and the same target with the escapes of a query.
 pub const TARGET: &str = "/p%20q?x=1&y=%2F";
-pub const ESCAPED: &str = "%2Fp%2520q%3Fx%3D1%26y%3D%252F";
+pub const ESCAPED_TARGET: &str = "%2Fp%2520q%3Fx%3D1%26y%3D%252F";
 
-pub const SCRIPT: &Lines<'static> = &[("accept", "application/json")];
+pub const SCRIPT_HEADERS: &HeaderPairs<'static> = &[("accept", "application/json")];
 
-pub const NAVIGATION: &Lines<'static> = &[
+pub const NAVIGATION_HEADERS: &HeaderPairs<'static> = &[
     ("accept", "text/html,*/*;q=0.8"),
     ("sec-fetch-mode", "navigate"),
     ("sec-fetch-dest", "document"),
 ];
 
-pub const FRAME: &Lines<'static> = &[
+pub const FRAME_HEADERS: &HeaderPairs<'static> = &[
     ("accept", "text/html,*/*;q=0.8"),
     ("sec-fetch-mode", "navigate"),
     ("sec-fetch-dest", "iframe"),
 ];
 
-macro_rules! holds {
+macro_rules! works_with_curfew {
     ($($test:ident: $snippet:ident,)*) => {
         $(
             #[tokio::test]
             async fn $test() {
-                holds(&$snippet).await;
+                assert_works_with_curfew(&$snippet).await;
             }
         )*
     };
 }
 
-holds! {
+works_with_curfew! {
     authelia_behind_nginx: AUTHELIA_NGINX,
     authelia_behind_ingress_nginx: AUTHELIA_INGRESS_NGINX,
     authelia_behind_traefik: AUTHELIA_TRAEFIK,
@@ -56,21 +56,21 @@ holds! {
     oauth2_proxy_behind_caddy: OAUTH2_PROXY_CADDY,
 }
 
-async fn holds(snippet: &Snippet) {
-    let bench = Bench::start(snippet, &snippet.for_curfew()).await;
-    let session = bench.curfew.sign_in("alice").await;
-    bench
+async fn assert_works_with_curfew(snippet: &Snippet) {
+    let harness = Harness::start(snippet, &snippet.read_for_curfew()).await;
+    let session = harness.curfew.sign_in("alice").await;
+    harness
         .wait_until_ready(&session, |answer| answer.status == 200)
         .await;
-    sessions::live(&bench, &session).await;
-    sessions::bodies(&bench, &session).await;
-    sessions::ended(&bench).await;
-    denial::denials(&bench, &session).await;
-    denial::hosts(&bench).await;
-    forgery::identity(&bench, &session).await;
-    forgery::originals(&bench, &session).await;
-    browser::endpoints(&bench, &session).await;
-    browser::sign_in_service(&bench).await;
+    sessions::assert_live_session_is_allowed(&harness, &session).await;
+    sessions::assert_bodies_arrive(&harness, &session).await;
+    sessions::assert_ended_session_is_denied(&harness).await;
+    denial::assert_denials(&harness, &session).await;
+    denial::assert_ambiguous_hosts_are_denied(&harness).await;
+    forgery::assert_forged_identity_is_replaced(&harness, &session).await;
+    forgery::assert_forged_inputs_are_ignored(&harness, &session).await;
+    browser::assert_endpoints_work(&harness, &session).await;
+    browser::assert_sign_in_service_is_reachable(&harness).await;
     // This must be the last test, because it stops Curfew.
-    sessions::without_curfew(&bench, &session).await;
+    sessions::assert_denied_without_curfew(&harness, &session).await;
 }

@@ -60,19 +60,19 @@ impl IdentityHeaders {
     }
 
     /// Asserts that the application received the identity of the session, and no forged identity in any spelling.
-    pub fn assert_only_alice(&self, seen: &ReceivedRequest) {
+    pub fn assert_only_alice(&self, backend_request: &ReceivedRequest) {
         for (name, value) in self.known {
-            assert_eq!(seen.header_values(name), [*value], "{name}");
+            assert_eq!(backend_request.header_values(name), [*value], "{name}");
         }
         assert_eq!(
-            seen.header_values(self.unknown).concat(),
+            backend_request.header_values(self.unknown).concat(),
             "",
             "{} is not empty",
             self.unknown
         );
-        let names: Vec<String> = self.all().map(with_underscores).collect();
-        for (name, value) in &seen.headers {
-            let is_identity = names.contains(&with_underscores(name.as_str()));
+        let identity_headers: Vec<String> = self.all().map(to_underscores).collect();
+        for (name, value) in &backend_request.headers {
+            let is_identity = identity_headers.contains(&to_underscores(name.as_str()));
             assert!(
                 !is_identity || value != "root",
                 "{name} has the forged value"
@@ -81,16 +81,16 @@ impl IdentityHeaders {
     }
 
     /// Asserts that the application received no identity.
-    pub fn assert_no_identity(&self, seen: &ReceivedRequest) {
+    pub fn assert_no_identity(&self, backend_request: &ReceivedRequest) {
         for name in self.all() {
-            assert_eq!(seen.header_values(name).concat(), "", "{name}");
+            assert_eq!(backend_request.header_values(name).concat(), "", "{name}");
         }
     }
 }
 
 /// Returns a name as many applications read it. They replace every character except letters and digits with an
 /// underscore.
-fn with_underscores(name: &str) -> String {
+fn to_underscores(name: &str) -> String {
     let underscore = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
     name.chars().map(underscore).collect()
 }

@@ -1,9 +1,9 @@
 //! NGINX with the directives that ingress-nginx renders for the annotations of a snippet. The controller itself does
 //! not run, because it needs a cluster.
 
-use crate::bench::Upstreams;
+use crate::harness::Upstreams;
 use crate::proxies::Proxy;
-use crate::snippet::replaced;
+use crate::snippet::replace_all;
 use crate::support::nginx::Nginx;
 
 /// The controller's image contains these modules. Debian's NGINX must load them.
@@ -19,20 +19,20 @@ pub fn start(text: &str, upstreams: &Upstreams) -> Proxy {
     let manifest = Manifest(text);
     let url = reqwest::Url::parse(manifest.annotation("auth-url").unwrap()).unwrap();
     let path = url.path();
-    let names = manifest.annotation("auth-response-headers").unwrap();
-    let names: String = names.split(',').enumerate().map(response_header).collect();
-    let proxied = replaced(
+    let response_headers = manifest.annotation("auth-response-headers").unwrap();
+    let response_headers: String = response_headers.split(',').enumerate().map(response_header).collect();
+    let proxied = replace_all(
         include_str!("../../crates/testkit/src/ingress-nginx-proxied.conf"),
         &[("PROXY_SET_HEADERS", "")],
     );
-    let text = replaced(
+    let text = replace_all(
         &manifest.locations(include_str!("../../crates/testkit/src/ingress-nginx.conf")),
         &[
             ("HEADER_BUFFERS", "4 8k"),
             ("SERVER_NAME", manifest.host()),
             ("AUTH_URL", &format!("http://{}{path}", upstreams.check)),
             ("AUTH_PROXY_SET_HEADERS", &manifest.check_headers()),
-            ("AUTH_RESPONSE_HEADERS", &names),
+            ("AUTH_RESPONSE_HEADERS", &response_headers),
             (SIGN_IN_REDIRECT, &manifest.sign_in()),
             (
                 "SIGN_IN",
@@ -91,7 +91,7 @@ impl<'a> Manifest<'a> {
             return text;
         }
         let always = "add_header Set-Cookie $auth_cookie always;";
-        replaced(&text, &[(always, "add_header Set-Cookie $auth_cookie;")])
+        replace_all(&text, &[(always, "add_header Set-Cookie $auth_cookie;")])
     }
 
     /// Returns the directives that `auth-method` and `auth-proxy-set-headers` add to the check.

@@ -12,7 +12,7 @@
 
 use curfew_testkit as support;
 
-mod bench;
+mod harness;
 mod changed;
 mod identity;
 mod ingress;

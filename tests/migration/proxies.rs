@@ -8,22 +8,22 @@ mod traefik;
 use std::net::SocketAddr;
 use std::process::Command;
 
-use crate::bench::Upstreams;
+use crate::harness::Upstreams;
 use crate::support::deployment::{Server, installed_path};
 use crate::support::nginx::Nginx;
 use crate::support::{free_port, loopback};
 
-pub use envoy::{PORT, envoy};
+pub use envoy::{PORT_KEY, envoy};
 pub use haproxy::{haproxy_2_6, haproxy_2_8};
 pub use traefik::traefik;
 
 /// A running proxy.
 pub struct Proxy {
     pub address: SocketAddr,
-    server: Running,
+    server: ProxyServer,
 }
 
-enum Running {
+enum ProxyServer {
     Server(Server),
     Nginx(Nginx),
 }
@@ -32,7 +32,7 @@ impl Proxy {
     pub fn of(nginx: Nginx) -> Self {
         Self {
             address: nginx.address,
-            server: Running::Nginx(nginx),
+            server: ProxyServer::Nginx(nginx),
         }
     }
 
@@ -40,15 +40,15 @@ impl Proxy {
         let server = Server::start(command, files, &[address]);
         Self {
             address,
-            server: Running::Server(server),
+            server: ProxyServer::Server(server),
         }
     }
 
     /// Returns the log of the proxy.
     pub fn log(&self) -> String {
         match &self.server {
-            Running::Server(server) => server.read("log"),
-            Running::Nginx(nginx) => nginx.error_log(),
+            ProxyServer::Server(server) => server.read("log"),
+            ProxyServer::Nginx(nginx) => nginx.error_log(),
         }
     }
 }

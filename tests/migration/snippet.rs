@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::bench::Upstreams;
+use crate::harness::Upstreams;
 use crate::identity::{AUTHELIA, IdentityHeaders, OAUTH2_PROXY, OAUTH2_PROXY_NGINX};
 use crate::ingress;
 use crate::proxies::{self, Proxy};
@@ -17,23 +17,23 @@ pub struct Snippet {
     /// Starts the proxy with the text of the documented or the changed file.
     pub start: fn(&str, &Upstreams) -> Proxy,
     /// The identity headers that the application expects.
-    pub names: IdentityHeaders,
+    pub identity_headers: IdentityHeaders,
     /// A host and a path that the changed file routes to the sign-in service.
     pub login: Option<(&'static str, &'static str)>,
     /// The start of the URL that the proxy itself redirects every denied client to. The escaped target follows it.
     pub sign_in: Option<&'static str>,
     /// The status that clients get while Curfew is down.
-    pub down: u16,
+    pub down_status: u16,
 }
 
 const NEXTCLOUD: Snippet = Snippet {
     file: "authelia-nginx.conf",
     host: "nextcloud.example.com",
     start: proxies::nginx,
-    names: AUTHELIA,
+    identity_headers: AUTHELIA,
     login: Some(("auth.example.com", "/")),
     sign_in: None,
-    down: 500,
+    down_status: 500,
 };
 
 pub const AUTHELIA_NGINX: Snippet = Snippet {
@@ -50,14 +50,14 @@ pub const AUTHELIA_TRAEFIK: Snippet = Snippet {
 pub const AUTHELIA_CADDY: Snippet = Snippet {
     file: "authelia-caddy.caddyfile",
     start: proxies::caddy,
-    down: 502,
+    down_status: 502,
     ..NEXTCLOUD
 };
 
 pub const AUTHELIA_ENVOY: Snippet = Snippet {
     file: "authelia-envoy.yaml",
     start: proxies::envoy,
-    down: 503,
+    down_status: 503,
     ..NEXTCLOUD
 };
 
@@ -84,7 +84,7 @@ pub const AUTHELIA_INGRESS_NGINX: Snippet = Snippet {
 pub const OAUTH2_PROXY_ON_NGINX: Snippet = Snippet {
     file: "oauth2-proxy-nginx.conf",
     host: "app.example.com",
-    names: OAUTH2_PROXY_NGINX,
+    identity_headers: OAUTH2_PROXY_NGINX,
     login: Some(("app.example.com", "/oauth2/start")),
     ..NEXTCLOUD
 };
@@ -93,7 +93,7 @@ pub const OAUTH2_PROXY_TRAEFIK: Snippet = Snippet {
     file: "oauth2-proxy-traefik-file.yaml",
     host: "a-service.example.com",
     start: proxies::traefik,
-    names: OAUTH2_PROXY,
+    identity_headers: OAUTH2_PROXY,
     login: Some(("a-service.example.com", "/oauth2/start")),
     ..NEXTCLOUD
 };
@@ -107,39 +107,39 @@ pub const OAUTH2_PROXY_CADDY: Snippet = Snippet {
     file: "oauth2-proxy-caddy.caddyfile",
     host: "example.com",
     start: proxies::caddy,
-    names: OAUTH2_PROXY,
+    identity_headers: OAUTH2_PROXY,
     login: Some(("example.com", "/oauth2/start")),
-    down: 502,
+    down_status: 502,
     ..NEXTCLOUD
 };
 
 pub const OAUTH2_PROXY_INGRESS_NGINX: Snippet = Snippet {
     file: "oauth2-proxy-ingress-nginx.yaml",
-    names: OAUTH2_PROXY,
+    identity_headers: OAUTH2_PROXY,
     sign_in: Some("https://oauth2-proxy.example.com/oauth2/start?rd="),
     ..AUTHELIA_INGRESS_NGINX
 };
 
 impl Snippet {
     /// Returns the documented file.
-    pub fn unchanged(&self) -> String {
-        text(self.file)
+    pub fn read_unchanged(&self) -> String {
+        read_snippet(self.file)
     }
 
     /// Returns the file with the changes for Curfew.
-    pub fn for_curfew(&self) -> String {
-        text(&for_curfew(self.file))
+    pub fn read_for_curfew(&self) -> String {
+        read_snippet(&changed_name(self.file))
     }
 }
 
 /// Returns the name of the changed file.
-fn for_curfew(file: &str) -> String {
+fn changed_name(file: &str) -> String {
     let (name, kind) = file.rsplit_once('.').unwrap();
     format!("{name}.curfew.{kind}")
 }
 
 /// Returns the name of the unchanged file.
-pub fn unchanged(file: &str) -> String {
+pub fn unchanged_name(file: &str) -> String {
     file.replace(".curfew.", ".")
 }
 
@@ -148,13 +148,13 @@ pub fn folder() -> PathBuf {
 }
 
 /// Returns the text of a file.
-pub fn text(file: &str) -> String {
+pub fn read_snippet(file: &str) -> String {
     let path = folder().join(file);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// Replaces all occurrences of each text. Panics if a text does not occur.
-pub fn replaced(text: &str, pairs: &[(&str, &str)]) -> String {
+pub fn replace_all(text: &str, pairs: &[(&str, &str)]) -> String {
     let mut text = text.to_owned();
     for (from, to) in pairs {
         assert!(text.contains(from), "{from} is not in the file");

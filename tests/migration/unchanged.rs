@@ -8,8 +8,8 @@ mod ingress_nginx;
 mod oauth2_proxy;
 mod oauth2_proxy_traefik;
 
-use crate::bench::{Answer, Bench, Lines};
-use crate::changed::{ESCAPED, NAVIGATION, SCRIPT, TARGET, assert_redirected};
+use crate::harness::{Answer, Harness, HeaderPairs};
+use crate::changed::{ESCAPED_TARGET, NAVIGATION_HEADERS, SCRIPT_HEADERS, TARGET, assert_redirected};
 use crate::snippet::Snippet;
 use crate::support::curfew::CreatedSession;
 use crate::support::eventually;
@@ -32,11 +32,11 @@ fn challenge(detail: &str) -> String {
 
 /// Starts a session, and a proxy with this text. Waits until a request with the session gets an answer that satisfies
 /// `fits`.
-async fn start(snippet: &Snippet, text: &str, fits: impl Fn(&Answer) -> bool) -> (Bench, CreatedSession) {
-    let bench = Bench::start(snippet, text).await;
-    let session = bench.curfew.sign_in("alice").await;
-    bench.wait_until_ready(&session, fits).await;
-    (bench, session)
+async fn start(snippet: &Snippet, text: &str, fits: impl Fn(&Answer) -> bool) -> (Harness, CreatedSession) {
+    let harness = Harness::start(snippet, text).await;
+    let session = harness.curfew.sign_in("alice").await;
+    harness.wait_until_ready(&session, fits).await;
+    (harness, session)
 }
 
 fn is_allowed(answer: &Answer) -> bool {
@@ -49,76 +49,76 @@ fn is_path_list(answer: &Answer) -> bool {
 
 /// Sends a request with a session, a navigation without a session, and a request of a script. Returns the answers. No
 /// request may reach the application.
-async fn send_as_all_clients(bench: &Bench, session: &CreatedSession) -> [Answer; 3] {
+async fn send_as_all_clients(harness: &Harness, session: &CreatedSession) -> [Answer; 3] {
     let answers = [
-        bench.get(session, "/p").await,
-        bench.send("GET", "/p", NAVIGATION).await,
-        bench.send("GET", "/p", SCRIPT).await,
+        harness.get(session, "/p").await,
+        harness.send("GET", "/p", NAVIGATION_HEADERS).await,
+        harness.send("GET", "/p", SCRIPT_HEADERS).await,
     ];
-    bench.assert_application_not_reached();
+    harness.assert_application_not_reached();
     answers
 }
 
 /// Asserts that every client gets Curfew's 404, which lists the paths and contains `hint`.
-async fn assert_all_get_path_list(bench: &Bench, session: &CreatedSession, hint: &str) {
-    for answer in send_as_all_clients(bench, session).await {
+async fn assert_all_get_path_list(harness: &Harness, session: &CreatedSession, hint: &str) {
+    for answer in send_as_all_clients(harness, session).await {
         assert_eq!(answer.status, 404, "{answer:?}");
         assert!(is_path_list(&answer), "{answer:?}");
         assert!(answer.body.contains(hint), "{answer:?}");
-        assert!(answer.header("content-type").starts_with("text/plain"));
+        assert!(answer.header_or_empty("content-type").starts_with("text/plain"));
     }
 }
 
 /// Asserts that every client gets NGINX's 500, and that NGINX's log names the cause.
-async fn assert_all_get_500(bench: &Bench, session: &CreatedSession) {
-    for answer in send_as_all_clients(bench, session).await {
+async fn assert_all_get_500(harness: &Harness, session: &CreatedSession) {
+    for answer in send_as_all_clients(harness, session).await {
         assert_eq!(answer.status, 500, "{answer:?}");
         assert!(!answer.body.contains("Curfew"), "{answer:?}");
     }
-    let log = bench.proxy.log();
+    let log = harness.proxy.log();
     assert!(log.contains("auth request unexpected status: 404"), "{log}");
 }
 
 /// Waits until Curfew's log contains a warning with this class of paths and this hint.
-async fn wait_for_warning(bench: &Bench, class: &str, hint: &str) {
+async fn wait_for_warning(harness: &Harness, class: &str, hint: &str) {
     let class = format!("\"class\":\"{class}\"");
     let is_it = |line: &str| {
         let message = line.contains("\"a request for a path that is not served\"");
         message && line.contains(&class) && line.contains(hint) && line.contains("\"WARN\"")
     };
     eventually("Curfew warns", async || {
-        bench.curfew.log().lines().any(is_it)
+        harness.curfew.log().lines().any(is_it)
     })
     .await;
 }
 
 /// Asserts that live sessions are allowed, navigations are redirected, and people without the group are denied.
-async fn assert_usable(bench: &Bench, session: &CreatedSession) {
-    let seen = bench.assert_allowed(&bench.get(session, TARGET).await);
-    assert_eq!(seen.uri.to_string(), TARGET);
-    let answer = bench.send("GET", TARGET, NAVIGATION).await;
-    assert_redirected(bench, &answer, ESCAPED, "no_credential");
-    assert_eq!(bench.get(session, "/admin").await.status, 403);
-    bench.assert_application_not_reached();
+async fn assert_usable(harness: &Harness, session: &CreatedSession) {
+    let backend_request = harness.assert_allowed(&harness.get(session, TARGET).await);
+    assert_eq!(backend_request.uri.to_string(), TARGET);
+    let answer = harness.send("GET", TARGET, NAVIGATION_HEADERS).await;
+    assert_redirected(harness, &answer, ESCAPED_TARGET, "no_credential");
+    assert_eq!(harness.get(session, "/admin").await.status, 403);
+    harness.assert_application_not_reached();
 }
 
 /// Asserts that requests for `/.curfew/` reach the application instead of the browser listener.
-async fn assert_browser_endpoints_reach_application(bench: &Bench, session: &CreatedSession) {
-    let seen = bench.assert_allowed(&bench.get(session, "/.curfew/session").await);
-    assert_eq!(seen.uri.path(), "/.curfew/session");
+async fn assert_browser_endpoints_reach_application(harness: &Harness, session: &CreatedSession) {
+    let backend_request = harness.assert_allowed(&harness.get(session, "/.curfew/session").await);
+    assert_eq!(backend_request.uri.path(), "/.curfew/session");
 }
 
 /// Asserts that the answer is a redirect without a target.
 fn assert_redirect_without_target(answer: &Answer) {
     assert_eq!(answer.status, 302, "{answer:?}");
-    assert_eq!(answer.one("location"), Some(""), "{answer:?}");
+    assert_eq!(answer.header("location"), Some(""), "{answer:?}");
 }
 
 /// Asserts that a script gets Curfew's 401, and returns the answer.
-async fn assert_scripts_get_401(bench: &Bench, lines: &Lines<'_>) -> Answer {
-    let answer = bench.send("GET", "/p", lines).await;
+async fn assert_scripts_get_401(harness: &Harness, header_pairs: &HeaderPairs<'_>) -> Answer {
+    let answer = harness.send("GET", "/p", header_pairs).await;
     assert_eq!(answer.status, 401, "{answer:?}");
-    assert_eq!(answer.one("location"), None);
-    bench.assert_application_not_reached();
+    assert_eq!(answer.header("location"), None);
+    harness.assert_application_not_reached();
     answer
 }

@@ -1,10 +1,10 @@
 use super::denial::{assert_denied, assert_redirected};
-use super::{ESCAPED, NAVIGATION, TARGET};
-use crate::bench::{Bench, Lines};
+use super::{ESCAPED_TARGET, NAVIGATION_HEADERS, TARGET};
+use crate::harness::{Harness, HeaderPairs};
 use crate::support::curfew::CreatedSession;
 
 /// Headers with which a client claims the public path, a public host or a passive method.
-const FORGED_INPUTS: &Lines<'static> = &[
+const FORGED_INPUTS: &HeaderPairs<'static> = &[
     ("x-forwarded-uri", "/public"),
     ("x-forwarded-method", "OPTIONS"),
     ("x-forwarded-host", "public.example.com"),
@@ -21,36 +21,36 @@ const FORGED_INPUTS: &Lines<'static> = &[
 
 /// Asserts that the proxy replaces identity headers of the client in every spelling, and that the client cannot
 /// remove Curfew's headers with `Connection`.
-pub async fn identity(bench: &Bench, session: &CreatedSession) {
-    let names = &bench.snippet.names;
+pub async fn assert_forged_identity_is_replaced(harness: &Harness, session: &CreatedSession) {
+    let identity_headers = &harness.snippet.identity_headers;
     let cookie = session.cookie();
-    let spelled = names.spellings();
-    let forged = spelled.iter().map(|name| (&**name, "root"));
-    let lines: Vec<_> = forged.chain([("cookie", &*cookie)]).collect();
-    let seen = bench.assert_allowed(&bench.send("GET", "/", &lines).await);
-    names.assert_only_alice(&seen);
+    let spellings = identity_headers.spellings();
+    let forged = spellings.iter().map(|name| (&**name, "root"));
+    let header_pairs: Vec<_> = forged.chain([("cookie", &*cookie)]).collect();
+    let backend_request = harness.assert_allowed(&harness.send("GET", "/", &header_pairs).await);
+    identity_headers.assert_only_alice(&backend_request);
 
-    let listed = format!("close, cookie, {}", names.known[0].0);
-    let lines = [("cookie", &*cookie), ("connection", &*listed)];
-    let answer = bench.send("GET", "/", &lines).await;
+    let connection = format!("close, cookie, {}", identity_headers.known[0].0);
+    let header_pairs = [("cookie", &*cookie), ("connection", &*connection)];
+    let answer = harness.send("GET", "/", &header_pairs).await;
     match answer.status {
-        400 | 401 => bench.assert_application_not_reached(),
-        _ => names.assert_only_alice(&bench.assert_allowed(&answer)),
+        400 | 401 => harness.assert_application_not_reached(),
+        _ => identity_headers.assert_only_alice(&harness.assert_allowed(&answer)),
     }
 }
 
 /// Asserts that a client cannot change the router input of the check.
-pub async fn originals(bench: &Bench, session: &CreatedSession) {
-    let answer = bench.send("GET", "/private", FORGED_INPUTS).await;
-    assert_denied(bench, "GET", &answer, "%2Fprivate");
-    let lines = [NAVIGATION, FORGED_INPUTS].concat();
-    let answer = bench.send("GET", TARGET, &lines).await;
-    assert_redirected(bench, &answer, ESCAPED, "no_credential");
+pub async fn assert_forged_inputs_are_ignored(harness: &Harness, session: &CreatedSession) {
+    let answer = harness.send("GET", "/private", FORGED_INPUTS).await;
+    assert_denied(harness, "GET", &answer, "%2Fprivate");
+    let header_pairs = [NAVIGATION_HEADERS, FORGED_INPUTS].concat();
+    let answer = harness.send("GET", TARGET, &header_pairs).await;
+    assert_redirected(harness, &answer, ESCAPED_TARGET, "no_credential");
     let cookie = session.cookie();
-    let lines = [FORGED_INPUTS, &[("cookie", &*cookie)][..]].concat();
-    let seen = bench.assert_allowed(&bench.send("GET", "/private", &lines).await);
-    bench.snippet.names.assert_only_alice(&seen);
-    let answer = bench.send("GET", "/admin", &lines).await;
+    let header_pairs = [FORGED_INPUTS, &[("cookie", &*cookie)][..]].concat();
+    let backend_request = harness.assert_allowed(&harness.send("GET", "/private", &header_pairs).await);
+    harness.snippet.identity_headers.assert_only_alice(&backend_request);
+    let answer = harness.send("GET", "/admin", &header_pairs).await;
     assert_eq!(answer.status, 403, "{answer:?}");
-    bench.assert_application_not_reached();
+    harness.assert_application_not_reached();
 }

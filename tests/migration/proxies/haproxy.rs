@@ -2,8 +2,8 @@ use std::path::Path;
 use std::process::Command;
 
 use super::{Proxy, with_addresses};
-use crate::bench::Upstreams;
-use crate::snippet::replaced;
+use crate::harness::Upstreams;
+use crate::snippet::replace_all;
 use crate::support::deployment::installed_path;
 use crate::support::{free_port, loopback};
 
@@ -23,7 +23,7 @@ fn haproxy(program: &Path, text: &str, upstreams: &Upstreams) -> Proxy {
     let address = loopback(free_port());
     let folder = installed_path("haproxy-ingress");
     let lua = folder.to_str().unwrap();
-    let text = replaced(
+    let text = replace_all(
         &with_addresses(text, upstreams),
         &[
             ("*:443 ssl crt example.com.pem", &address.to_string()),

@@ -1,7 +1,7 @@
 use std::process::Command;
 
 use super::{Proxy, with_addresses};
-use crate::bench::Upstreams;
+use crate::harness::Upstreams;
 use crate::support::deployment::installed_path;
 use crate::support::{free_port, loopback};
 
@@ -12,7 +12,7 @@ pub fn traefik(text: &str, upstreams: &Upstreams) -> Proxy {
         true => "    http:\n      aliasHeadersStrategy: delete\n",
         false => "",
     };
-    let own = format!(
+    let static_configuration = format!(
         "entryPoints:\n  websecure:\n    address: {address}\n{alias}\
          providers:\n  file:\n    filename: dynamic.yaml\n"
     );
@@ -20,28 +20,28 @@ pub fn traefik(text: &str, upstreams: &Upstreams) -> Proxy {
         "  services:\n    nextcloud-net:\n      loadBalancer:\n        servers:\n          - url: http://{}\n",
         upstreams.application
     );
-    let dynamic = with_addresses(&without_tls(text), upstreams)
+    let dynamic_configuration = with_addresses(&without_tls(text), upstreams)
         .replace("'nextcloud-net@docker'", "nextcloud-net")
         .replacen("  services:\n", &service, 1);
     Proxy::start(
         address,
         Command::new(installed_path("bin/traefik")).arg("--configFile=traefik.yaml"),
-        &[("traefik.yaml", &own), ("dynamic.yaml", &dynamic)],
+        &[("traefik.yaml", &static_configuration), ("dynamic.yaml", &dynamic_configuration)],
     )
 }
 
 /// Returns the file without `tls`, and without the certificates of servers behind Traefik.
 fn without_tls(text: &str) -> String {
-    let mut inside: Option<usize> = None;
-    let kept = text.lines().filter(|line| {
+    let mut tls_depth: Option<usize> = None;
+    let kept_lines = text.lines().filter(|line| {
         let key = line.trim_start();
         let depth = line.len() - key.len();
-        if inside.is_some_and(|outer| depth > outer) {
+        if tls_depth.is_some_and(|outer| depth > outer) {
             return false;
         }
         let is_tls = ["tls:", "serversTransports:"].contains(&key);
-        inside = is_tls.then_some(depth);
+        tls_depth = is_tls.then_some(depth);
         !is_tls && !key.starts_with("serversTransport:")
     });
-    kept.map(|line| format!("{line}\n")).collect()
+    kept_lines.map(|line| format!("{line}\n")).collect()
 }

@@ -1,13 +1,13 @@
 //! Tests Authelia's files for NGINX, Traefik and Caddy.
 
 use super::*;
-use crate::changed::checks;
-use crate::snippet::{AUTHELIA_CADDY, AUTHELIA_NGINX, AUTHELIA_TRAEFIK, Snippet, replaced};
+use crate::changed::check_count;
+use crate::snippet::{AUTHELIA_CADDY, AUTHELIA_NGINX, AUTHELIA_TRAEFIK, Snippet, replace_all};
 
 /// Returns the snippet with Curfew's address, and with `curfew_path` in place of `path`.
 fn with_check(snippet: &Snippet, path: &str, curfew_path: &str) -> String {
     let pairs = [("authelia:9091", "curfew:9180"), (path, curfew_path)];
-    replaced(&snippet.unchanged(), &pairs)
+    replace_all(&snippet.read_unchanged(), &pairs)
 }
 
 fn nginx(curfew_path: &str) -> String {
@@ -17,32 +17,32 @@ fn nginx(curfew_path: &str) -> String {
 #[tokio::test]
 async fn nginx_with_only_the_address() {
     let text = nginx("/api/authz/auth-request");
-    let (bench, session) = start(&AUTHELIA_NGINX, &text, |it| it.status == 500).await;
-    assert_all_get_500(&bench, &session).await;
+    let (harness, session) = start(&AUTHELIA_NGINX, &text, |it| it.status == 500).await;
+    assert_all_get_500(&harness, &session).await;
     let hint = "Use /auth-request for /api/authz/auth-request";
-    wait_for_warning(&bench, "authelia", hint).await;
+    wait_for_warning(&harness, "authelia", hint).await;
 }
 
 #[tokio::test]
 async fn nginx_with_the_path() {
     let text = nginx("/auth-request");
-    let (bench, session) = start(&AUTHELIA_NGINX, &text, is_allowed).await;
-    assert_usable(&bench, &session).await;
-    let seen = bench.assert_allowed(&bench.get(&session, "/p").await);
-    bench.snippet.names.assert_only_alice(&seen);
-    assert_redirect_without_target(&bench.send("GET", "/p", SCRIPT).await);
-    bench.assert_application_not_reached();
+    let (harness, session) = start(&AUTHELIA_NGINX, &text, is_allowed).await;
+    assert_usable(&harness, &session).await;
+    let backend_request = harness.assert_allowed(&harness.get(&session, "/p").await);
+    harness.snippet.identity_headers.assert_only_alice(&backend_request);
+    assert_redirect_without_target(&harness.send("GET", "/p", SCRIPT_HEADERS).await);
+    harness.assert_application_not_reached();
     // If a client or a load balancer sends this header, Curfew denies the request.
     let cookie = session.cookie();
-    let lines = [("cookie", &*cookie), ("x-forwarded-uri", "/public")];
-    for lines in [&lines[..], &lines[1..]] {
-        let answer = bench.send("GET", "/p", lines).await;
+    let header_pairs = [("cookie", &*cookie), ("x-forwarded-uri", "/public")];
+    for header_pairs in [&header_pairs[..], &header_pairs[1..]] {
+        let answer = harness.send("GET", "/p", header_pairs).await;
         assert_redirect_without_target(&answer);
-        let named = challenge(&foreign_input_detail("X-Forwarded-Uri"));
-        assert_eq!(answer.header("www-authenticate"), named);
-        bench.assert_application_not_reached();
+        let challenge_text = challenge(&foreign_input_detail("X-Forwarded-Uri"));
+        assert_eq!(answer.header_or_empty("www-authenticate"), challenge_text);
+        harness.assert_application_not_reached();
     }
-    assert_browser_endpoints_reach_application(&bench, &session).await;
+    assert_browser_endpoints_reach_application(&harness, &session).await;
 }
 
 /// The snippet `authelia-location-basic.conf` sets two headers that belong to another contract.
@@ -53,16 +53,16 @@ async fn nginx_with_the_basic_snippet() {
         "{method}\nproxy_set_header X-Forwarded-Method $request_method;\n\
          proxy_set_header X-Forwarded-URI $request_uri;"
     );
-    let text = replaced(&nginx("/auth-request"), &[(method, &basic)]);
+    let text = replace_all(&nginx("/auth-request"), &[(method, &basic)]);
     let redirect = "error_page 401 =302 $redirection_url;";
-    let plain = replaced(&text, &[(redirect, "")]);
+    let plain = replace_all(&text, &[(redirect, "")]);
     for (text, status) in [(text, 302), (plain, 401)] {
-        let (bench, session) = start(&AUTHELIA_NGINX, &text, |it| it.status == status).await;
-        for answer in send_as_all_clients(&bench, &session).await {
+        let (harness, session) = start(&AUTHELIA_NGINX, &text, |it| it.status == status).await;
+        for answer in send_as_all_clients(&harness, &session).await {
             assert_eq!(answer.status, status, "{answer:?}");
-            assert_eq!(answer.header("location"), "");
-            let named = challenge(&foreign_input_detail("X-Forwarded-Method"));
-            assert_eq!(answer.header("www-authenticate"), named);
+            assert_eq!(answer.header_or_empty("location"), "");
+            let challenge_text = challenge(&foreign_input_detail("X-Forwarded-Method"));
+            assert_eq!(answer.header_or_empty("www-authenticate"), challenge_text);
         }
     }
 }
@@ -70,39 +70,39 @@ async fn nginx_with_the_basic_snippet() {
 const FORWARD_AUTH: &str = "/api/authz/forward-auth";
 
 /// Tests Traefik or Caddy, which behave alike: both pass Curfew's whole answer to the client.
-async fn forward_auth(snippet: &Snippet) {
+async fn assert_answers_are_passed(snippet: &Snippet) {
     let hint = "/forward-auth for /api/authz/forward-auth";
     let text = with_check(snippet, FORWARD_AUTH, FORWARD_AUTH);
-    let (bench, session) = start(snippet, &text, is_path_list).await;
-    assert_all_get_path_list(&bench, &session, hint).await;
-    wait_for_warning(&bench, "authelia", hint).await;
+    let (harness, session) = start(snippet, &text, is_path_list).await;
+    assert_all_get_path_list(&harness, &session, hint).await;
+    wait_for_warning(&harness, "authelia", hint).await;
 
     let text = with_check(snippet, FORWARD_AUTH, "/auth-request");
-    let (bench, session) = start(snippet, &text, |it| it.status == 401).await;
-    for answer in send_as_all_clients(&bench, &session).await {
+    let (harness, session) = start(snippet, &text, |it| it.status == 401).await;
+    for answer in send_as_all_clients(&harness, &session).await {
         assert_eq!(answer.status, 401, "{answer:?}");
-        assert_eq!(answer.header("x-session-reason"), "malformed_request");
+        assert_eq!(answer.header_or_empty("x-session-reason"), "malformed_request");
         let detail = foreign_input_detail("X-Forwarded-Method");
-        assert_eq!(answer.header("x-session-detail"), detail);
-        assert_eq!(answer.header("www-authenticate"), challenge(&detail));
+        assert_eq!(answer.header_or_empty("x-session-detail"), detail);
+        assert_eq!(answer.header_or_empty("www-authenticate"), challenge(&detail));
     }
 
     let text = with_check(snippet, FORWARD_AUTH, "/forward-auth");
-    let (bench, session) = start(snippet, &text, is_allowed).await;
-    assert_usable(&bench, &session).await;
-    let answer = assert_scripts_get_401(&bench, SCRIPT).await;
-    assert_eq!(answer.header("x-session-reason"), "no_credential");
-    assert_browser_endpoints_reach_application(&bench, &session).await;
+    let (harness, session) = start(snippet, &text, is_allowed).await;
+    assert_usable(&harness, &session).await;
+    let answer = assert_scripts_get_401(&harness, SCRIPT_HEADERS).await;
+    assert_eq!(answer.header_or_empty("x-session-reason"), "no_credential");
+    assert_browser_endpoints_reach_application(&harness, &session).await;
 }
 
 #[tokio::test]
-async fn traefik() {
-    forward_auth(&AUTHELIA_TRAEFIK).await;
+async fn traefik_passes_the_whole_answer_of_curfew() {
+    assert_answers_are_passed(&AUTHELIA_TRAEFIK).await;
 }
 
 #[tokio::test]
-async fn caddy() {
-    forward_auth(&AUTHELIA_CADDY).await;
+async fn caddy_passes_the_whole_answer_of_curfew() {
+    assert_answers_are_passed(&AUTHELIA_CADDY).await;
 }
 
 /// Caddy runs `forward_auth` before `handle`, unless both are in a `route`.
@@ -113,10 +113,10 @@ async fn caddy_checks_the_browser_endpoints_without_route() {
         "        handle /.curfew/* {{\n                reverse_proxy curfew:9183\n        }}\n{application}"
     );
     let text = with_check(&AUTHELIA_CADDY, FORWARD_AUTH, "/forward-auth");
-    let text = replaced(&text, &[(application, &handle)]);
-    let (bench, session) = start(&AUTHELIA_CADDY, &text, is_allowed).await;
-    let before = checks(&bench).await;
-    let answer = bench.get(&session, "/.curfew/session").await;
+    let text = replace_all(&text, &[(application, &handle)]);
+    let (harness, session) = start(&AUTHELIA_CADDY, &text, is_allowed).await;
+    let before = check_count(&harness).await;
+    let answer = harness.get(&session, "/.curfew/session").await;
     assert!(answer.body.contains("\"subject\":\"alice\""), "{answer:?}");
-    assert_eq!(checks(&bench).await, before + 1);
+    assert_eq!(check_count(&harness).await, before + 1);
 }

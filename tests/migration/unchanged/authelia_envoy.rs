@@ -3,8 +3,8 @@
 use std::process::Command;
 
 use super::*;
-use crate::proxies::PORT;
-use crate::snippet::{AUTHELIA_ENVOY, replaced};
+use crate::proxies::PORT_KEY;
+use crate::snippet::{AUTHELIA_ENVOY, replace_all};
 use crate::support::deployment::installed_path;
 
 /// The second list of headers in the file. Current versions of Envoy reject it.
@@ -19,9 +19,9 @@ const SECOND_LIST: &str = "                          allowed_headers:
 
 /// Returns the file without the second list of headers, and with `curfew_path` as the path prefix.
 fn with_check(curfew_path: &str) -> String {
-    let cluster = |name: &str, port: u16| format!("address: '{name}'{PORT}{port}\n");
-    replaced(
-        &AUTHELIA_ENVOY.unchanged(),
+    let cluster = |name: &str, port: u16| format!("address: '{name}'{PORT_KEY}{port}\n");
+    replace_all(
+        &AUTHELIA_ENVOY.read_unchanged(),
         &[
             (SECOND_LIST, ""),
             ("uri: 'authelia:9091'", "uri: 'curfew:9180'"),
@@ -38,7 +38,7 @@ fn with_check(curfew_path: &str) -> String {
 fn the_documented_file_does_not_load() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("envoy.yaml");
-    let documented = AUTHELIA_ENVOY.unchanged();
+    let documented = AUTHELIA_ENVOY.read_unchanged();
     let loads = |text: &str| {
         std::fs::write(&path, text).unwrap();
         let mut command = Command::new(installed_path("envoy"));
@@ -47,63 +47,63 @@ fn the_documented_file_does_not_load() {
             .arg(&path)
             .output()
             .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        (output.status.success(), said)
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.success(), errors)
     };
-    let (loaded, said) = loads(&documented);
-    assert!(!loaded, "{said}");
+    let (loaded, errors) = loads(&documented);
+    assert!(!loaded, "{errors}");
     let error = "Invalid duplicate configuration for allowed_headers.";
-    assert!(said.contains(error), "{said}");
-    let (loaded, said) = loads(&replaced(&documented, &[(SECOND_LIST, "")]));
-    assert!(loaded, "{said}");
+    assert!(errors.contains(error), "{errors}");
+    let (loaded, errors) = loads(&replace_all(&documented, &[(SECOND_LIST, "")]));
+    assert!(loaded, "{errors}");
 }
 
 #[tokio::test]
 async fn with_only_the_address() {
     let text = with_check("/api/authz/ext-authz/");
-    let (bench, session) = start(&AUTHELIA_ENVOY, &text, is_path_list).await;
+    let (harness, session) = start(&AUTHELIA_ENVOY, &text, is_path_list).await;
     let hint = "/ext-authz for /api/authz/ext-authz/.";
-    assert_all_get_path_list(&bench, &session, hint).await;
-    wait_for_warning(&bench, "authelia", hint).await;
+    assert_all_get_path_list(&harness, &session, hint).await;
+    wait_for_warning(&harness, "authelia", hint).await;
 }
 
 /// If Curfew has no rules for paths, requests are allowed, but the return address begins with two slashes.
 #[tokio::test]
 async fn with_a_slash_at_the_end_of_the_path() {
     let text = with_check("/ext-authz/");
-    let bench = Bench::without_rules(&AUTHELIA_ENVOY, &text).await;
-    let session = bench.curfew.sign_in("alice").await;
-    bench.wait_until_ready(&session, is_allowed).await;
-    bench.assert_allowed(&bench.get(&session, "/p").await);
-    let answer = bench.send("GET", TARGET, NAVIGATION).await;
-    assert_redirected(&bench, &answer, &format!("%2F{ESCAPED}"), "no_credential");
+    let harness = Harness::without_rules(&AUTHELIA_ENVOY, &text).await;
+    let session = harness.curfew.sign_in("alice").await;
+    harness.wait_until_ready(&session, is_allowed).await;
+    harness.assert_allowed(&harness.get(&session, "/p").await);
+    let answer = harness.send("GET", TARGET, NAVIGATION_HEADERS).await;
+    assert_redirected(&harness, &answer, &format!("%2F{ESCAPED_TARGET}"), "no_credential");
 
-    let (bench, session) = start(&AUTHELIA_ENVOY, &text, |it| it.status == 401).await;
-    for answer in send_as_all_clients(&bench, &session).await {
+    let (harness, session) = start(&AUTHELIA_ENVOY, &text, |it| it.status == 401).await;
+    for answer in send_as_all_clients(&harness, &session).await {
         assert_eq!(answer.status, 401, "{answer:?}");
         let detail = "a rule depends on the path, and the path begins with two slashes: a path prefix of the \
                       proxy must not end in /";
-        assert_eq!(answer.header("www-authenticate"), challenge(detail));
+        assert_eq!(answer.header_or_empty("www-authenticate"), challenge(detail));
     }
 }
 
 #[tokio::test]
 async fn with_the_path() {
     let text = with_check("/ext-authz");
-    let (bench, session) = start(&AUTHELIA_ENVOY, &text, is_allowed).await;
-    assert_usable(&bench, &session).await;
-    assert_browser_endpoints_reach_application(&bench, &session).await;
+    let (harness, session) = start(&AUTHELIA_ENVOY, &text, is_allowed).await;
+    assert_usable(&harness, &session).await;
+    assert_browser_endpoints_reach_application(&harness, &session).await;
     // Envoy removes these headers from the answer to clients, because `allowed_client_headers` does not list them.
-    let answer = assert_scripts_get_401(&bench, SCRIPT).await;
-    assert_eq!(answer.header("content-type"), "text/plain");
-    assert_eq!(answer.one("x-session-reason"), None);
+    let answer = assert_scripts_get_401(&harness, SCRIPT_HEADERS).await;
+    assert_eq!(answer.header_or_empty("content-type"), "text/plain");
+    assert_eq!(answer.header("x-session-reason"), None);
     // Envoy removes `X-Session-Passive` from the check, because `allowed_headers` does not list it. So polling counts
     // as activity.
     let cookie = session.cookie();
     let poll = [("cookie", &*cookie), ("x-session-passive", "1")];
     for _ in 0..3 {
-        bench.curfew.age(&session, "8m").await;
-        bench.assert_allowed(&bench.send("GET", "/poll", &poll).await);
+        harness.curfew.age(&session, "8m").await;
+        harness.assert_allowed(&harness.send("GET", "/poll", &poll).await);
     }
 }
 
@@ -115,12 +115,12 @@ async fn with_the_uri_but_not_the_cluster() {
         ("uri: 'authelia:9091'", "uri: 'curfew:9180'"),
         ("'/api/authz/ext-authz/'", "'/ext-authz'"),
     ];
-    let text = replaced(&AUTHELIA_ENVOY.unchanged(), &pairs);
-    let (bench, session) = start(&AUTHELIA_ENVOY, &text, is_allowed).await;
-    bench.get(&session, "/p").await;
-    let asked = bench.login.take_one();
+    let text = replace_all(&AUTHELIA_ENVOY.read_unchanged(), &pairs);
+    let (harness, session) = start(&AUTHELIA_ENVOY, &text, is_allowed).await;
+    harness.get(&session, "/p").await;
+    let check = harness.login.take_one();
     assert_eq!(
-        asked.uri.path(),
+        check.uri.path(),
         "/ext-authz/p",
         "Envoy should send the check to Authelia"
     );

@@ -1,7 +1,7 @@
 //! Tests oauth2-proxy's files for NGINX and Caddy.
 
 use super::*;
-use crate::snippet::{OAUTH2_PROXY_CADDY, OAUTH2_PROXY_ON_NGINX, replaced};
+use crate::snippet::{OAUTH2_PROXY_CADDY, OAUTH2_PROXY_ON_NGINX, replace_all};
 
 /// The location of the check, with the original address.
 const CHECK: &str = "location = /oauth2/auth {\n    proxy_pass       http://127.0.0.1:4180;";
@@ -15,11 +15,11 @@ const FORWARDED_URI: &str = "proxy_set_header X-Forwarded-Uri  $request_uri;";
 #[tokio::test]
 async fn nginx_with_only_the_address() {
     let addresses = [("127.0.0.1:4180", "127.0.0.1:9180")];
-    let text = replaced(&OAUTH2_PROXY_ON_NGINX.unchanged(), &addresses);
-    let (bench, session) = start(&OAUTH2_PROXY_ON_NGINX, &text, |it| it.status == 500).await;
-    assert_all_get_500(&bench, &session).await;
-    wait_for_warning(&bench, "oauth2_proxy", "Use /auth-request with NGINX").await;
-    let answer = bench.send("GET", "/oauth2/sign_in", NAVIGATION).await;
+    let text = replace_all(&OAUTH2_PROXY_ON_NGINX.read_unchanged(), &addresses);
+    let (harness, session) = start(&OAUTH2_PROXY_ON_NGINX, &text, |it| it.status == 500).await;
+    assert_all_get_500(&harness, &session).await;
+    wait_for_warning(&harness, "oauth2_proxy", "Use /auth-request with NGINX").await;
+    let answer = harness.send("GET", "/oauth2/sign_in", NAVIGATION_HEADERS).await;
     assert_eq!(answer.status, 404);
     assert!(is_path_list(&answer), "{answer:?}");
     let hint = "the sign-in page is /.curfew/login on the browser listener";
@@ -29,7 +29,7 @@ async fn nginx_with_only_the_address() {
 /// After people have signed in, the page asks them to sign in again.
 #[tokio::test]
 async fn nginx_with_the_path_and_other_headers() {
-    let unchanged = OAUTH2_PROXY_ON_NGINX.unchanged();
+    let unchanged = OAUTH2_PROXY_ON_NGINX.read_unchanged();
     let with_originals = format!(
         "{FORWARDED_URI}\n    proxy_set_header X-Original-URL $scheme://$host$request_uri;\n    \
          proxy_set_header X-Original-Method $request_method;"
@@ -39,17 +39,17 @@ async fn nginx_with_the_path_and_other_headers() {
         (&*with_originals, foreign_input_detail("X-Forwarded-Uri")),
         ("", "X-Original-URL is missing".to_owned()),
     ] {
-        let text = replaced(
+        let text = replace_all(
             &unchanged,
             &[(CHECK, CURFEW_CHECK), (FORWARDED_URI, headers)],
         );
-        let (bench, session) = start(&OAUTH2_PROXY_ON_NGINX, &text, |it| it.status == 302).await;
-        for answer in send_as_all_clients(&bench, &session).await {
+        let (harness, session) = start(&OAUTH2_PROXY_ON_NGINX, &text, |it| it.status == 302).await;
+        for answer in send_as_all_clients(&harness, &session).await {
             assert_eq!(answer.status, 302, "{answer:?}");
-            let location = answer.header("location");
+            let location = answer.header_or_empty("location");
             let page = "/oauth2/sign_in?rd=http://app.example.com/p";
             assert!(location.ends_with(page), "{answer:?}");
-            assert_eq!(answer.header("www-authenticate"), challenge(&detail));
+            assert_eq!(answer.header_or_empty("www-authenticate"), challenge(&detail));
         }
     }
 }
@@ -60,11 +60,11 @@ async fn caddy_with_only_the_address() {
         "forward_auth oauth2-proxy.internal:4180",
         "forward_auth curfew:9180",
     )];
-    let text = replaced(&OAUTH2_PROXY_CADDY.unchanged(), &address);
-    let (bench, session) = start(&OAUTH2_PROXY_CADDY, &text, is_path_list).await;
+    let text = replace_all(&OAUTH2_PROXY_CADDY.read_unchanged(), &address);
+    let (harness, session) = start(&OAUTH2_PROXY_CADDY, &text, is_path_list).await;
     let hint = "/forward-auth with Traefik and Caddy";
-    assert_all_get_path_list(&bench, &session, hint).await;
-    wait_for_warning(&bench, "oauth2_proxy", hint).await;
+    assert_all_get_path_list(&harness, &session, hint).await;
+    wait_for_warning(&harness, "oauth2_proxy", hint).await;
 }
 
 /// `handle_response` replaces the 401 of scripts, and the file copies no identity headers.
@@ -77,17 +77,17 @@ async fn caddy_with_the_path() {
         ),
         ("uri /oauth2/auth", "uri /forward-auth"),
     ];
-    let text = replaced(&OAUTH2_PROXY_CADDY.unchanged(), &pairs);
-    let (bench, session) = start(&OAUTH2_PROXY_CADDY, &text, is_allowed).await;
-    assert_usable(&bench, &session).await;
-    let seen = bench.assert_allowed(&bench.get(&session, "/p").await);
-    bench.snippet.names.assert_no_identity(&seen);
-    assert_browser_endpoints_reach_application(&bench, &session).await;
+    let text = replace_all(&OAUTH2_PROXY_CADDY.read_unchanged(), &pairs);
+    let (harness, session) = start(&OAUTH2_PROXY_CADDY, &text, is_allowed).await;
+    assert_usable(&harness, &session).await;
+    let backend_request = harness.assert_allowed(&harness.get(&session, "/p").await);
+    harness.snippet.identity_headers.assert_no_identity(&backend_request);
+    assert_browser_endpoints_reach_application(&harness, &session).await;
     for target in ["/p", "/.curfew/session"] {
-        let answer = bench.send("GET", target, SCRIPT).await;
+        let answer = harness.send("GET", target, SCRIPT_HEADERS).await;
         assert_eq!(answer.status, 302, "{answer:?}");
         let page = format!("/oauth2/sign_in?rd=http://example.com{target}");
-        assert_eq!(answer.header("location"), page);
-        bench.assert_application_not_reached();
+        assert_eq!(answer.header_or_empty("location"), page);
+        harness.assert_application_not_reached();
     }
 }

@@ -3,19 +3,19 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// Adds the names of all functions with an attribute `test` to `found`.
-fn collect_test_names(folder: &Path, found: &mut BTreeSet<String>) {
+/// Adds the names of all functions with an attribute `test` to `names`.
+fn collect_test_names(folder: &Path, names: &mut BTreeSet<String>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            collect_test_names(&path, found);
+            collect_test_names(&path, names);
         } else if path.extension().is_some_and(|it| it == "rs") {
             let text = std::fs::read_to_string(&path).unwrap();
             let lines = text.lines().filter_map(|line| {
                 let (_, rest) = line.trim_start().split_once("fn ")?;
                 Some(rest.split(['(', '<']).next()?.to_owned())
             });
-            found.extend(lines);
+            names.extend(lines);
         }
     }
 }
@@ -36,10 +36,10 @@ fn the_threat_model_names_existing_tests() {
         .filter(|line| line.starts_with("| ") && !line.contains("| attack |"));
     let mut count = 0;
     for row in rows {
-        let shown = row.trim_end_matches('|').rsplit('|').next().unwrap();
-        let mut any = false;
-        for word in shown.split(", ").map(str::trim) {
-            any = true;
+        let evidence = row.trim_end_matches('|').rsplit('|').next().unwrap();
+        let mut has_evidence = false;
+        for word in evidence.split(", ").map(str::trim) {
+            has_evidence = true;
             match word.strip_prefix('`') {
                 Some(name) => assert!(known.contains(name.trim_end_matches('`')), "{word}: {row}"),
                 None => assert!(
@@ -48,7 +48,7 @@ fn the_threat_model_names_existing_tests() {
                 ),
             }
         }
-        assert!(any, "{row}");
+        assert!(has_evidence, "{row}");
         count += 1;
     }
     assert!(count > 25, "{count}");
@@ -63,7 +63,7 @@ fn the_threat_model_names_existing_tests() {
 #[test]
 fn the_operations_guide_lists_every_verdict() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let words = std::fs::read_to_string(root.join("crates/core/src/session/verdict.rs")).unwrap();
+    let verdict_source = std::fs::read_to_string(root.join("crates/core/src/session/verdict.rs")).unwrap();
     let guide = std::fs::read_to_string(root.join("docs/operations.md")).unwrap();
     let table = guide.split("### Everyone was logged out").nth(1).unwrap();
     let table = table.split("### ").next().unwrap();
@@ -73,7 +73,7 @@ fn the_operations_guide_lists_every_verdict() {
     let verdicts: Vec<&str> = verdicts.collect();
     assert!(verdicts.len() > 6, "{verdicts:?}");
     for verdict in verdicts {
-        assert!(words.contains(&format!("\"{verdict}\"")), "{verdict}");
+        assert!(verdict_source.contains(&format!("\"{verdict}\"")), "{verdict}");
     }
 }
 

@@ -35,7 +35,7 @@ pub struct Upstreams {
     pub login: SocketAddr,
 }
 
-pub struct Bench {
+pub struct Harness {
     pub snippet: Snippet,
     pub curfew: Curfew,
     pub application: Backend,
@@ -55,7 +55,7 @@ pub struct Answer {
 
 impl Answer {
     /// Returns the value of a header. Panics if the header occurs twice.
-    pub fn one(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.get_all(name).into_iter();
         let value = values.next().map(|value| value.to_str().unwrap());
         assert!(
@@ -66,14 +66,14 @@ impl Answer {
     }
 
     /// Returns the value of a header, or an empty string.
-    pub fn header(&self, name: &str) -> &str {
-        self.one(name).unwrap_or_default()
+    pub fn header_or_empty(&self, name: &str) -> &str {
+        self.header(name).unwrap_or_default()
     }
 }
 
-pub type Lines<'a> = [(&'a str, &'a str)];
+pub type HeaderPairs<'a> = [(&'a str, &'a str)];
 
-impl Bench {
+impl Harness {
     /// Starts the servers. Curfew has the rules above.
     pub async fn start(snippet: &Snippet, text: &str) -> Self {
         Self::with(snippet, text, RULES).await
@@ -91,7 +91,7 @@ impl Bench {
         let curfew = Setup::memory()
             .config_file(&path)
             .set("HOSTS", snippet.host)
-            .set("IDENTITY__PRESETS", snippet.names.preset)
+            .set("IDENTITY__PRESETS", snippet.identity_headers.preset)
             .set("SIGN_IN__URL", SIGN_IN)
             .set("SIGN_IN__ALLOWED_HOSTS", snippet.host)
             .start();
@@ -130,20 +130,20 @@ impl Bench {
         self.login.take();
     }
 
-    /// Sends a request. Its host is the host of the snippet, unless `lines` contain another host.
-    pub async fn send(&self, method: &str, target: &str, lines: &Lines<'_>) -> Answer {
-        self.send_body(method, target, lines, Bytes::new()).await
+    /// Sends a request. Its host is the host of the snippet, unless `header_pairs` contain another host.
+    pub async fn send(&self, method: &str, target: &str, header_pairs: &HeaderPairs<'_>) -> Answer {
+        self.send_body(method, target, header_pairs, Bytes::new()).await
     }
 
     pub async fn send_body(
         &self,
         method: &str,
         target: &str,
-        lines: &Lines<'_>,
+        header_pairs: &HeaderPairs<'_>,
         body: Bytes,
     ) -> Answer {
         let mut headers = HeaderMap::new();
-        for (name, value) in lines {
+        for (name, value) in header_pairs {
             let name: HeaderName = name.parse().unwrap();
             headers.append(name, HeaderValue::from_str(value).unwrap());
         }
@@ -168,7 +168,7 @@ impl Bench {
     }
 
     /// Sends raw bytes, and returns the whole answer.
-    pub async fn raw(&self, text: &str) -> String {
+    pub async fn send_raw(&self, text: &str) -> String {
         let mut stream = TcpStream::connect(self.proxy.address).await.unwrap();
         stream.write_all(text.as_bytes()).await.unwrap();
         let mut bytes = Vec::new();
@@ -187,9 +187,9 @@ impl Bench {
     }
 
     pub fn assert_application_not_reached(&self) {
-        let seen = self.application.take();
+        let backend_request = self.application.take();
         assert!(
-            seen.is_empty(),
+            backend_request.is_empty(),
             "a request reached the application: {seen:?}"
         );
     }

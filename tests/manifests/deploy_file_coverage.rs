@@ -113,7 +113,7 @@ const LOADED_FILES: [(&str, &[&str]); 10] = [
 #[test]
 fn every_file_of_deploy_is_tested() {
     let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
-    let mut found = Vec::new();
+    let mut deploy_files = Vec::new();
     let mut folders = vec![deploy.clone()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
@@ -122,19 +122,19 @@ fn every_file_of_deploy_is_tested() {
                 folders.push(path);
             } else {
                 let name = path.strip_prefix(&deploy).unwrap();
-                found.push(name.to_str().unwrap().to_owned());
+                deploy_files.push(name.to_str().unwrap().to_owned());
             }
         }
     }
-    let mut tried: Vec<&str> = LOADED_FILES
+    let mut loaded_files: Vec<&str> = LOADED_FILES
         .iter()
         .flat_map(|(_, files)| *files)
         .copied()
         .collect();
-    found.sort_unstable();
-    tried.sort_unstable();
+    deploy_files.sort_unstable();
+    loaded_files.sort_unstable();
     assert_eq!(
-        found, tried,
+        deploy_files, loaded_files,
         "each new file needs a test, and an entry in LOADED_FILES"
     );
 }
