@@ -9,18 +9,18 @@ use crate::support::loopback;
 const HOUR_SECONDS: i64 = 3_600;
 
 /// Starts Redis, and a proxy that can change the time in the answers of Redis. Returns both, and a setup of Curfew.
-async fn redis_with_adjustable_clock() -> (RedisServer, FaultProxy, Setup) {
+async fn start_redis_with_adjustable_clock() -> (RedisServer, FaultProxy, Setup) {
     let redis = RedisServer::start();
-    let way = FaultProxy::start(loopback(redis.port)).await;
-    let setup = Setup::redis(&way.url()).limits("6s", "25s");
-    (redis, way, setup)
+    let fault_proxy = FaultProxy::start(loopback(redis.port)).await;
+    let setup = Setup::redis(&fault_proxy.url()).limits("6s", "25s");
+    (redis, fault_proxy, setup)
 }
 
 /// Runs a command on another thread, because this process runs the fault proxy in front of Redis.
-async fn command(setup: &Setup, arguments: &[&'static str]) -> std::process::Output {
+async fn run_in_background(setup: &Setup, arguments: &[&'static str]) -> std::process::Output {
     let (setup, arguments) = (setup.clone(), arguments.to_vec());
-    let running = tokio::task::spawn_blocking(move || run(&setup, &arguments));
-    running.await.unwrap()
+    let command_task = tokio::task::spawn_blocking(move || run_command(&setup, &arguments));
+    command_task.await.unwrap()
 }
 
 async fn sleep_seconds(seconds: f64) {
@@ -37,30 +37,30 @@ async fn a_clock_jump_of_redis_does_not_change_when_sessions_end() {
         (-60, 30.0),
         (HOUR_SECONDS, 30.0),
     ];
-    join_all(jumps.map(|(ahead, during)| assert_sessions_end_despite_jump(ahead, during))).await;
+    join_all(jumps.map(|(offset_seconds, duration_seconds)| assert_sessions_end_despite_jump(offset_seconds, duration_seconds))).await;
 }
 
-/// Sets the clock of Redis forward by `ahead` seconds, for `during` seconds, and asserts that sessions end on time.
-async fn assert_sessions_end_despite_jump(ahead: i64, during: f64) {
-    let (_redis, way, setup) = redis_with_adjustable_clock().await;
+/// Sets the clock of Redis forward by `offset_seconds` seconds, for `duration_seconds` seconds, and asserts that sessions end on time.
+async fn assert_sessions_end_despite_jump(offset_seconds: i64, duration_seconds: f64) {
+    let (_redis, fault_proxy, setup) = start_redis_with_adjustable_clock().await;
     let curfew = setup.start();
-    let (used, unused) = (curfew.sign_in("alice").await, curfew.sign_in("bob").await);
-    let begun = Stopwatch::start();
+    let (used_session, unused_session) = (curfew.sign_in("alice").await, curfew.sign_in("bob").await);
+    let stopwatch = Stopwatch::start();
     let mut ended = None;
-    way.set_fault(Fault::ClockOffset(ahead));
-    while begun.seconds() < 20.0 {
-        if begun.seconds() > during {
-            way.set_fault(Fault::None);
+    fault_proxy.set_fault(Fault::ClockOffset(offset_seconds));
+    while stopwatch.seconds() < 20.0 {
+        if stopwatch.seconds() > duration_seconds {
+            fault_proxy.set_fault(Fault::None);
         }
-        let asked = begun.seconds();
-        let answer = curfew.check(&used).await;
+        let sent_at = stopwatch.seconds();
+        let answer = curfew.check(&used_session).await;
         // If the machine stalled during this request, the session may have ended.
         assert!(
-            answer == ALLOWED || begun.seconds() - asked > 3.0,
-            "the session ended while the clock was {ahead} s ahead for {during} s"
+            answer == ALLOWED || stopwatch.seconds() - sent_at > 3.0,
+            "the session ended while the clock was {offset_seconds} s ahead for {duration_seconds} s"
         );
-        if ended.is_none() && curfew.fetch_session(&unused).await["state"] == "ended" {
-            ended = Some(begun.seconds());
+        if ended.is_none() && curfew.fetch_session(&unused_session).await["state"] == "ended" {
+            ended = Some(stopwatch.seconds());
         }
         sleep_seconds(0.3).await;
     }
@@ -68,25 +68,25 @@ async fn assert_sessions_end_despite_jump(ahead: i64, during: f64) {
     let ended = ended.expect("the unused session should have ended within 20 s");
     assert!(
         (5.0..15.0).contains(&ended),
-        "the session ended after {ended} s; the clock was {ahead} s ahead for {during} s"
+        "the session ended after {ended} s; the clock was {offset_seconds} s ahead for {duration_seconds} s"
     );
-    assert_eq!(curfew.check(&unused).await, denied("idle_timeout"));
+    assert_eq!(curfew.check(&unused_session).await, denied("idle_timeout"));
     eventually("the session reaches its absolute limit", async || {
-        curfew.check(&used).await == denied("absolute_timeout")
+        curfew.check(&used_session).await == denied("absolute_timeout")
     })
     .await;
-    assert!(begun.seconds() < 40.0, "{} s", begun.seconds());
+    assert!(stopwatch.seconds() < 40.0, "{} s", stopwatch.seconds());
 }
 
 /// After a jump of the clock, a replica that starts uses the decision time of the other replicas. All replicas report
 /// the difference until an operator decides.
 #[tokio::test]
 async fn replicas_share_one_decision_time_until_an_operator_decides() {
-    let (_redis, way, setup) = redis_with_adjustable_clock().await;
+    let (_redis, fault_proxy, setup) = start_redis_with_adjustable_clock().await;
     let setup = setup.limits("30m", "12h");
     let one = setup.start();
     let session = one.sign_in("alice").await;
-    way.set_fault(Fault::ClockOffset(HOUR_SECONDS));
+    fault_proxy.set_fault(Fault::ClockOffset(HOUR_SECONDS));
     let two = setup.start();
     assert_eq!(two.check(&session).await, ALLOWED);
     // The measured difference is some milliseconds more or less than an hour. The text rounds it.
@@ -103,20 +103,20 @@ async fn replicas_share_one_decision_time_until_an_operator_decides() {
             .lines()
             .find(|line| line.starts_with("curfew_clock_disagreement_seconds "))
             .unwrap();
-        let ahead: f64 = line.rsplit(' ').next().unwrap().parse().unwrap();
-        assert!((ahead - 3_600.0).abs() < 1.0, "{line}");
+        let offset_seconds: f64 = line.rsplit(' ').next().unwrap().parse().unwrap();
+        assert!((offset_seconds - 3_600.0).abs() < 1.0, "{line}");
         assert_eq!(curfew.check(&session).await, ALLOWED);
     }
-    let compared = command(&setup, &["clock"]).await;
-    let told = text(&compared.stdout) + &text(&compared.stderr);
-    let ahead = told
+    let comparison = run_in_background(&setup, &["clock"]).await;
+    let output_text = to_text(&comparison.stdout) + &to_text(&comparison.stderr);
+    let offset_seconds = output_text
         .split_once("the clock of Redis is ahead of decision time by ")
         .and_then(|(_, rest)| rest.split(' ').next()?.parse::<f64>().ok());
-    let ahead =
-        ahead.unwrap_or_else(|| panic!("the output contains no difference in seconds: {told}"));
-    assert!((ahead - 3_600.0).abs() < 1.0, "{told}");
-    let accepted = command(&setup, &["clock", "--accept", "timeline"]).await;
-    assert!(accepted.status.success(), "{}", text(&accepted.stderr));
+    let offset_seconds =
+        offset_seconds.unwrap_or_else(|| panic!("the output contains no difference in seconds: {output_text}"));
+    assert!((offset_seconds - 3_600.0).abs() < 1.0, "{output_text}");
+    let accepted = run_in_background(&setup, &["clock", "--accept", "timeline"]).await;
+    assert!(accepted.status.success(), "{}", to_text(&accepted.stderr));
     for curfew in [&one, &two] {
         eventually(
             "readyz no longer reports the clock difference",
@@ -126,8 +126,8 @@ async fn replicas_share_one_decision_time_until_an_operator_decides() {
         assert_eq!(curfew.check(&session).await, ALLOWED);
     }
     // When the operator accepts the clock of Redis, decision time moves forward by more than the idle limit.
-    let accepted = command(&setup, &["clock", "--accept", "store"]).await;
-    assert!(accepted.status.success(), "{}", text(&accepted.stderr));
+    let accepted = run_in_background(&setup, &["clock", "--accept", "store"]).await;
+    assert!(accepted.status.success(), "{}", to_text(&accepted.stderr));
     for curfew in [&one, &two] {
         eventually("decision time equals the time of Redis", async || {
             curfew.check(&session).await == denied("idle_timeout")
@@ -138,20 +138,20 @@ async fn replicas_share_one_decision_time_until_an_operator_decides() {
 
 #[tokio::test]
 async fn decision_time_continues_after_a_restart_on_the_same_machine() {
-    let (_redis, way, setup) = redis_with_adjustable_clock().await;
+    let (_redis, fault_proxy, setup) = start_redis_with_adjustable_clock().await;
     let setup = setup.limits("10s", "12h");
-    let first = setup.start();
-    let session = first.sign_in("alice").await;
+    let first_run = setup.start();
+    let session = first_run.sign_in("alice").await;
     sleep_seconds(1.5).await;
-    first.stop().await;
-    for ahead in [HOUR_SECONDS, -HOUR_SECONDS] {
-        way.set_fault(Fault::ClockOffset(ahead));
-        let again = setup.start();
-        assert_eq!(again.check(&session).await, ALLOWED, "{ahead}");
-        again.stop().await;
+    first_run.stop().await;
+    for offset_seconds in [HOUR_SECONDS, -HOUR_SECONDS] {
+        fault_proxy.set_fault(Fault::ClockOffset(offset_seconds));
+        let restarted = setup.start();
+        assert_eq!(restarted.check(&session).await, ALLOWED, "{offset_seconds}");
+        restarted.stop().await;
     }
-    way.set_fault(Fault::ClockOffset(-HOUR_SECONDS));
+    fault_proxy.set_fault(Fault::ClockOffset(-HOUR_SECONDS));
     sleep_seconds(12.0).await;
-    let again = setup.start();
-    assert_eq!(again.check(&session).await, denied("idle_timeout"));
+    let restarted = setup.start();
+    assert_eq!(restarted.check(&session).await, denied("idle_timeout"));
 }

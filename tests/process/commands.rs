@@ -19,11 +19,11 @@ async fn serve_needs_no_configuration_and_prints_the_first_steps() {
         .spawn()
         .unwrap();
     // The output ends with the curl line and an empty line.
-    let mut out = process.stdout.take().unwrap();
+    let mut stdout = process.stdout.take().unwrap();
     let mut banner = String::new();
     while !banner.ends_with("'{\"subject\":\"alice\"}'\n\n") {
         let mut byte = [0];
-        assert_eq!(out.read(&mut byte).unwrap(), 1, "{banner}");
+        assert_eq!(stdout.read(&mut byte).unwrap(), 1, "{banner}");
         banner.push(char::from(byte[0]));
     }
     assert!(
@@ -34,17 +34,17 @@ async fn serve_needs_no_configuration_and_prints_the_first_steps() {
         .lines()
         .find(|line| line.starts_with("  curl "))
         .unwrap();
-    let words: Vec<&str> = line.split('\'').collect();
-    let url = words[0]
+    let parts: Vec<&str> = line.split('\'').collect();
+    let url = parts[0]
         .split_whitespace()
         .find(|word| word.starts_with("http"))
         .unwrap();
-    let header = |words: &str| words.split_once(": ").unwrap().1.to_owned();
+    let header_value = |parts: &str| parts.split_once(": ").unwrap().1.to_owned();
     let response = client()
         .post(url)
-        .header("authorization", header(words[1]))
-        .header("content-type", header(words[3]))
-        .body(words[5].to_owned())
+        .header("authorization", header_value(parts[1]))
+        .header("content-type", header_value(parts[3]))
+        .body(parts[5].to_owned())
         .send()
         .await
         .unwrap();
@@ -54,12 +54,12 @@ async fn serve_needs_no_configuration_and_prints_the_first_steps() {
     support::signal(&process, "INT");
     let output = process.wait_with_output().unwrap();
     assert!(output.status.success());
-    let log = text(&output.stderr);
+    let log = to_text(&output.stderr);
     assert!(
         log.contains("WARN") && log.contains("token.keys is not set"),
         "{log}"
     );
-    let admin_token = header(words[1]);
+    let admin_token = header_value(parts[1]);
     assert!(
         !log.contains(admin_token.trim_start_matches("Bearer ")),
         "{log}"
@@ -69,49 +69,49 @@ async fn serve_needs_no_configuration_and_prints_the_first_steps() {
 #[tokio::test]
 async fn check_config_validates_and_prints_without_secrets() {
     let setup = Setup::redis("redis://someone:s3cret@127.0.0.1/").limits("20m", "8h");
-    let output = run(&setup, &["check-config"]);
-    let shown = text(&output.stdout);
-    assert!(output.status.success(), "{}", text(&output.stderr));
+    let output = run_command(&setup, &["check-config"]);
+    let printed_configuration = to_text(&output.stdout);
+    assert!(output.status.success(), "{}", to_text(&output.stderr));
     for line in [
         "[policies.default]",
         "idle = \"20m\"",
         "absolute = \"8h\"",
         "[redacted]",
     ] {
-        assert!(shown.contains(line), "{line}\nis not in\n{shown}");
+        assert!(printed_configuration.contains(line), "{line}\nis not in\n{printed_configuration}");
     }
     for secret in ["s3cret", &setup.key, &setup.admin_token] {
-        assert!(!shown.contains(secret), "{shown}");
+        assert!(!printed_configuration.contains(secret), "{printed_configuration}");
     }
 }
 
 #[tokio::test]
 async fn the_output_of_check_config_is_a_valid_configuration() {
     let setup = Setup::memory().unset("TOKEN__KEYS");
-    let shown = run(&setup, &["check-config"]).stdout;
+    let printed_configuration = run_command(&setup, &["check-config"]).stdout;
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("curfew.toml");
-    std::fs::write(&path, &shown).unwrap();
+    std::fs::write(&path, &printed_configuration).unwrap();
     let arguments = ["check-config", "--config", path.to_str().unwrap()];
-    let again = run(&setup, &arguments);
-    assert_eq!(text(&again.stdout), text(&shown), "{}", text(&again.stderr));
+    let second_output = run_command(&setup, &arguments);
+    assert_eq!(to_text(&second_output.stdout), to_text(&printed_configuration), "{}", to_text(&second_output.stderr));
 }
 
 #[tokio::test]
 async fn an_invalid_configuration_prevents_the_start() {
-    let redis = || Setup::redis("redis://127.0.0.1/");
-    let sections = [
+    let redis_setup = || Setup::redis("redis://127.0.0.1/");
+    let setting_names = [
         "policies.default.idle",
         "\"1d\"",
         "policies.default.absolute",
     ];
     for (setup, hints) in [
         (
-            redis().unset("TOKEN__KEYS"),
+            redis_setup().unset("TOKEN__KEYS"),
             &["token.keys", "curfew keygen"][..],
         ),
         (
-            redis().unset("ADMIN__TOKEN_HASHES"),
+            redis_setup().unset("ADMIN__TOKEN_HASHES"),
             &["admin.token_hashes", "curfew keygen --admin"],
         ),
         (
@@ -122,7 +122,7 @@ async fn an_invalid_configuration_prevents_the_start() {
             Setup::memory().set("STORE__URL", "mysql://x"),
             &["CURFEW__STORE__URL", "mysql://x", "redis://"],
         ),
-        (Setup::memory().limits("1d", "12h"), &sections),
+        (Setup::memory().limits("1d", "12h"), &setting_names),
         (Setup::memory().limits("soon", "12h"), &["\"soon\"", "15m"]),
         (
             Setup::memory().set("TOKEN__KEYS", "hunter2"),
@@ -134,27 +134,27 @@ async fn an_invalid_configuration_prevents_the_start() {
         ),
     ] {
         for command in ["check-config", "serve"] {
-            let output = run(&setup, &[command]);
-            let errors = text(&output.stderr);
+            let output = run_command(&setup, &[command]);
+            let errors = to_text(&output.stderr);
             assert_eq!(output.status.code(), Some(1), "{command}: {errors}");
-            assert!(output.stdout.is_empty(), "{}", text(&output.stdout));
+            assert!(output.stdout.is_empty(), "{}", to_text(&output.stdout));
             for hint in hints {
                 assert!(errors.contains(hint), "{hint}\nis not in\n{errors}");
             }
             assert!(!errors.contains("hunter2"), "{errors}");
         }
     }
-    let output = run(&Setup::memory(), &["serve", "--config", "/nonesuch.yaml"]);
+    let output = run_command(&Setup::memory(), &["serve", "--config", "/nonesuch.yaml"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("/nonesuch.yaml"));
+    assert!(to_text(&output.stderr).contains("/nonesuch.yaml"));
 }
 
 #[tokio::test]
 async fn an_address_in_use_is_named() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
-    let output = run(&Setup::memory().set("LISTEN__ADMIN", &address), &["serve"]);
-    let errors = text(&output.stderr);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let output = run_command(&Setup::memory().set("LISTEN__ADMIN", &address), &["serve"]);
+    let errors = to_text(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
     assert!(
         errors.contains("listen.admin") && errors.contains(&address),
@@ -165,10 +165,10 @@ async fn an_address_in_use_is_named() {
 #[tokio::test]
 async fn generated_keys_and_tokens_work() {
     let setup = Setup::memory();
-    let key = text(&run(&setup, &["keygen"]).stdout);
-    let pair = text(&run(&setup, &["keygen", "--admin"]).stdout);
+    let key = to_text(&run_command(&setup, &["keygen"]).stdout);
+    let key_pair_text = to_text(&run_command(&setup, &["keygen", "--admin"]).stdout);
     let field = |name: &str| {
-        let line = pair.lines().find_map(|line| line.strip_prefix(name));
+        let line = key_pair_text.lines().find_map(|line| line.strip_prefix(name));
         line.unwrap().trim().to_owned()
     };
     let (token, hash) = (field("token:"), field("hash:"));
@@ -177,12 +177,12 @@ async fn generated_keys_and_tokens_work() {
         .set("ADMIN__TOKEN_HASHES", &hash)
         .start();
     let url = format!("http://{}/api/v1/policies", curfew.admin);
-    let status = async |token: &str| {
+    let status_of = async |token: &str| {
         let request = client().get(&url).bearer_auth(token);
         request.send().await.unwrap().status().as_u16()
     };
-    assert_eq!(status(&token).await, 200);
-    assert_eq!(status(&hash).await, 401);
+    assert_eq!(status_of(&token).await, 200);
+    assert_eq!(status_of(&hash).await, 401);
 }
 
 /// `keygen` writes the key files and token files for a first start, and never overwrites them. Curfew reads these
@@ -190,12 +190,12 @@ async fn generated_keys_and_tokens_work() {
 #[tokio::test]
 async fn generated_files_work_and_are_not_overwritten() {
     let directory = tempfile::tempdir().unwrap();
-    let place = directory.path().to_str().unwrap();
+    let directory_path = directory.path().to_str().unwrap();
     let setup = Setup::memory();
-    let written = text(&run(&setup, &["keygen", "--directory", place]).stdout);
-    assert_eq!(written.lines().count(), 3, "{written}");
-    let again = run(&setup, &["keygen", "--directory", place]);
-    assert!(again.status.success() && again.stdout.is_empty());
+    let written_files = to_text(&run_command(&setup, &["keygen", "--directory", directory_path]).stdout);
+    assert_eq!(written_files.lines().count(), 3, "{written_files}");
+    let second_output = run_command(&setup, &["keygen", "--directory", directory_path]);
+    assert!(second_output.status.success() && second_output.stdout.is_empty());
     let path = |name: &str| directory.path().join(name);
     let read = |name: &str| std::fs::read_to_string(path(name)).unwrap();
     let curfew = setup
@@ -208,24 +208,24 @@ async fn generated_files_work_and_are_not_overwritten() {
         )
         .start();
     let url = format!("http://{}/api/v1/policies", curfew.admin);
-    let status = async |token: &str| {
+    let status_of = async |token: &str| {
         let request = client().get(&url).bearer_auth(token);
         request.send().await.unwrap().status().as_u16()
     };
     let token = read("admin-token");
-    assert_eq!(status(token.trim()).await, 200);
+    assert_eq!(status_of(token.trim()).await, 200);
     std::fs::remove_file(path("admin-token")).unwrap();
     assert!(
-        run(&Setup::memory(), &["keygen", "--directory", place])
+        run_command(&Setup::memory(), &["keygen", "--directory", directory_path])
             .status
             .success()
     );
-    let other = read("admin-token");
+    let new_token = read("admin-token");
     eventually("the new token is accepted", async || {
-        status(other.trim()).await == 200
+        status_of(new_token.trim()).await == 200
     })
     .await;
     // The lines above may have sent too many wrong tokens, so the status 429 is possible.
-    let refused = status(token.trim()).await;
-    assert!(matches!(refused, 401 | 429), "{refused}");
+    let old_token_status = status_of(token.trim()).await;
+    assert!(matches!(old_token_status, 401 | 429), "{old_token_status}");
 }

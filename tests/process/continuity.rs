@@ -121,8 +121,8 @@ async fn two_replicas_with_one_redis_agree() {
         assert_eq!(page["sessions"].as_array().unwrap().len(), 2, "{page}");
     }
     // Each end is published once, by the replica that detected it.
-    let told = [&one, &two].map(|curfew| curfew.audit_events("session.ended"));
-    let reasons: Vec<Value> = told
+    let published_ends = [&one, &two].map(|curfew| curfew.audit_events("session.ended"));
+    let reasons: Vec<Value> = published_ends
         .concat()
         .iter()
         .map(|event| event["event.reason"].clone())
@@ -170,11 +170,11 @@ async fn rotating_the_key_logs_nobody_out() {
     let curfew = setup.start();
     let old = curfew.sign_in("alice").await;
     curfew.stop().await;
-    let new_key = text(&run(&setup, &["keygen"]).stdout).trim().to_owned();
-    let both = setup
+    let new_key = to_text(&run_command(&setup, &["keygen"]).stdout).trim().to_owned();
+    let both_keys = setup
         .clone()
         .set("TOKEN__KEYS", &format!("{new_key},{old_key}"));
-    let curfew = both.start();
+    let curfew = both_keys.start();
     eventually("Curfew is ready", async || {
         curfew.get_ops("/readyz").await.0 == 200
     })
@@ -183,7 +183,7 @@ async fn rotating_the_key_logs_nobody_out() {
     assert_eq!(curfew.check(&old).await, ALLOWED);
     assert_eq!(curfew.check(&new).await, ALLOWED);
     curfew.stop().await;
-    let curfew = both.set("TOKEN__KEYS", &new_key).start();
+    let curfew = both_keys.set("TOKEN__KEYS", &new_key).start();
     eventually("Curfew is ready", async || {
         curfew.get_ops("/readyz").await.0 == 200
     })
@@ -230,19 +230,19 @@ async fn replicas_know_of_each_other() {
     let redis = RedisServer::start();
     let setup = Setup::redis(&redis.url());
     let (one, two) = (setup.start(), setup.start());
-    let health = async |curfew: &Curfew| {
+    let open_health_page = async |curfew: &Curfew| {
         let console = format!("http://{}/console", curfew.admin);
-        let send = async |request: reqwest::RequestBuilder| {
+        let send_request = async |request: reqwest::RequestBuilder| {
             let request = request.header("sec-fetch-site", "same-origin");
             request.send().await.unwrap()
         };
         let form = format!("token={}&to=/console/health", setup.admin_token);
         let request = client().post(format!("{console}/sign-in")).body(form);
         let form = "application/x-www-form-urlencoded";
-        let came_in = send(request.header("content-type", form)).await;
-        let cookie = came_in.headers()["set-cookie"].to_str().unwrap();
+        let sign_in_response = send_request(request.header("content-type", form)).await;
+        let cookie = sign_in_response.headers()["set-cookie"].to_str().unwrap();
         let cookie = cookie.split(';').next().unwrap().to_owned();
-        let page = send(
+        let page = send_request(
             client()
                 .get(format!("{console}/health"))
                 .header("cookie", cookie),
@@ -253,7 +253,7 @@ async fn replicas_know_of_each_other() {
     let names = [&one, &two].map(|curfew| format!("[{}]", curfew.process_id()));
     for curfew in [&one, &two] {
         eventually("both replicas are listed", async || {
-            let page = health(curfew).await;
+            let page = open_health_page(curfew).await;
             names.iter().all(|name| page.contains(name)) && page.matches("(this one)").count() == 1
         })
         .await;

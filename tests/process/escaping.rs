@@ -19,7 +19,7 @@ fn assert_escaped(output: &str, text: &str) {
 }
 
 /// Returns the settings of a shell that runs commands against this Curfew.
-fn shell(setup: &Setup, curfew: &Curfew) -> Setup {
+fn operator_shell(setup: &Setup, curfew: &Curfew) -> Setup {
     Setup::memory()
         .set_variable("CURFEW_ADMIN_URL", &format!("http://{}", curfew.admin))
         .set_variable("CURFEW_ADMIN_TOKEN", &setup.admin_token)
@@ -46,12 +46,12 @@ async fn console_cookie(setup: &Setup, curfew: &Curfew) -> String {
 
 #[tokio::test]
 async fn a_name_with_hidden_characters_is_escaped_wherever_it_is_shown() {
-    let hook = Backend::start().await;
+    let webhook = Backend::start().await;
     let setup = Setup::memory()
         .set("LOG__FORMAT", "human")
         .set(
             "EVENTS__WEBHOOK_URL",
-            &format!("http://{}/hook", hook.address),
+            &format!("http://{}/hook", webhook.address),
         )
         .set(
             "EVENTS__WEBHOOK_SECRET",
@@ -75,28 +75,28 @@ async fn a_name_with_hidden_characters_is_escaped_wherever_it_is_shown() {
         MISLEADING_NAME.as_bytes()
     );
 
-    let shell = shell(&setup, &curfew);
+    let shell = operator_shell(&setup, &curfew);
     for arguments in [
         &["sessions", "list"][..],
         &["sessions", "list", "--json"],
         &["sessions", "show", &session.id],
         &["sessions", "show", &session.id, "--json"],
     ] {
-        let output = run(&shell, arguments);
-        assert!(output.status.success(), "{}", text(&output.stderr));
-        assert_escaped(&arguments.join(" "), &text(&output.stdout));
+        let output = run_command(&shell, arguments);
+        assert!(output.status.success(), "{}", to_text(&output.stderr));
+        assert_escaped(&arguments.join(" "), &to_text(&output.stdout));
     }
-    let json = text(&run(&shell, &["sessions", "show", &session.id, "--json"]).stdout);
+    let json = to_text(&run_command(&shell, &["sessions", "show", &session.id, "--json"]).stdout);
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["subject"], MISLEADING_NAME);
 
     let bearer = format!("Bearer {}", setup.admin_token);
-    let listed = get_body(
+    let session_list = get_body(
         format!("http://{}/api/v1/sessions", curfew.admin),
         "authorization",
         &bearer,
     );
-    assert_escaped("the admin API", &listed.await);
+    assert_escaped("the admin API", &session_list.await);
     let url = format!("http://{}/.curfew/session", curfew.browser);
     let status = get_body(url, "cookie", &session.cookie()).await;
     assert_escaped("the status", &status);
@@ -117,13 +117,13 @@ async fn a_name_with_hidden_characters_is_escaped_wherever_it_is_shown() {
 
     curfew.age(&session, "1h").await;
     assert_eq!(curfew.check(&session).await, denied("idle_timeout"));
-    let mut sent = Vec::new();
+    let mut webhook_requests = Vec::new();
     eventually("the webhook is called", async || {
-        sent.extend(hook.take());
-        !sent.is_empty()
+        webhook_requests.extend(webhook.take());
+        !webhook_requests.is_empty()
     })
     .await;
-    let message = text(&sent[0].body);
+    let message = to_text(&webhook_requests[0].body);
     assert_escaped("the webhook", &message);
     let message: Value = serde_json::from_str(&message).unwrap();
     assert_eq!(message["data"]["subject"], MISLEADING_NAME);
@@ -163,12 +163,12 @@ fn commands_escape_text_from_files_and_arguments() {
         &["explain", "--recording", "/no/eve\u{202e}\u{1b}[2J.json"],
         &["sessions", "show", "eve\u{202e}\u{1b}[2J"],
     ] {
-        let output = run(&Setup::memory(), arguments);
-        let shown = text(&output.stdout) + &text(&output.stderr);
-        assert!(!output.status.success(), "{shown}");
+        let output = run_command(&Setup::memory(), arguments);
+        let output_text = to_text(&output.stdout) + &to_text(&output.stderr);
+        assert!(!output.status.success(), "{output_text}");
         assert!(
-            !shown.contains(['\u{202e}', '\u{1b}']),
-            "{arguments:?}: {shown:?}"
+            !output_text.contains(['\u{202e}', '\u{1b}']),
+            "{arguments:?}: {output_text:?}"
         );
     }
 }

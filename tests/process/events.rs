@@ -65,42 +65,42 @@ async fn two_replicas_publish_every_end_once() {
     .await;
     // Waits until a replica would redeliver an end that was not acknowledged.
     tokio::time::sleep(Duration::from_secs(12)).await;
-    let told = replicas
+    let published_ends = replicas
         .iter()
         .flat_map(|replica| replica.audit_events("session.ended"));
-    let told: Vec<String> = told
+    let published_ends: Vec<String> = published_ends
         .map(|event| {
             assert_eq!(event["curfew.redelivered"], false, "{event}");
             event["curfew.session.id"].as_str().unwrap().to_owned()
         })
         .collect();
-    assert_eq!(told.len(), SESSION_COUNT);
-    assert_eq!(told.into_iter().collect::<BTreeSet<_>>(), sessions);
+    assert_eq!(published_ends.len(), SESSION_COUNT);
+    assert_eq!(published_ends.into_iter().collect::<BTreeSet<_>>(), sessions);
     let streamed = streamed_session_ids(&redis);
     assert_eq!(streamed.len(), SESSION_COUNT);
     assert_eq!(streamed.into_iter().collect::<BTreeSet<_>>(), sessions);
-    let left: usize = redis.command(&[b"ZCARD", b"curfew:{q}deadlines"]);
-    assert_eq!(left, 0, "the deadline queue is empty");
+    let queue_length: usize = redis.command(&[b"ZCARD", b"curfew:{q}deadlines"]);
+    assert_eq!(queue_length, 0, "the deadline queue is empty");
 }
 
 #[tokio::test]
 async fn a_killed_replica_loses_no_end() {
     let redis = RedisServer::start();
     let setup = setup_with_stream(&redis);
-    let (dying, surviving) = (setup.start(), setup.start());
-    let sessions = start_many_sessions(&dying).await;
-    let told = |replica: &Curfew| replica.audit_events("session.ended");
+    let (killed_replica, surviving_replica) = (setup.start(), setup.start());
+    let sessions = start_many_sessions(&killed_replica).await;
+    let published_ends = |replica: &Curfew| replica.audit_events("session.ended");
     eventually("the replica publishes ends", async || {
-        !told(&dying).is_empty()
+        !published_ends(&killed_replica).is_empty()
     })
     .await;
-    dying.signal("KILL");
+    killed_replica.signal("KILL");
     eventually("all sessions have ended", async || {
         streamed_session_ids(&redis).len() >= SESSION_COUNT
     })
     .await;
-    let queued = || -> usize { redis.command(&[b"ZCARD", b"curfew:{q}deadlines"]) };
-    eventually("all ends are published", async || queued() == 0).await;
+    let queue_length = || -> usize { redis.command(&[b"ZCARD", b"curfew:{q}deadlines"]) };
+    eventually("all ends are published", async || queue_length() == 0).await;
     let streamed = streamed_session_ids(&redis);
     assert_eq!(
         streamed.len(),
@@ -109,22 +109,22 @@ async fn a_killed_replica_loses_no_end() {
     );
     assert_eq!(streamed.into_iter().collect::<BTreeSet<_>>(), sessions);
     // The logs contain each end exactly once. A second event is allowed only if it is marked as a redelivery.
-    let (mut first, mut again) = (Vec::new(), Vec::new());
-    for event in told(&dying).into_iter().chain(told(&surviving)) {
+    let (mut first_ends, mut redelivered_ends) = (Vec::new(), Vec::new());
+    for event in published_ends(&killed_replica).into_iter().chain(published_ends(&surviving_replica)) {
         let name = event["curfew.session.id"].as_str().unwrap().to_owned();
         if event["curfew.redelivered"] == true {
-            again.push(name);
+            redelivered_ends.push(name);
         } else {
-            first.push(name);
+            first_ends.push(name);
         }
     }
-    let once: BTreeSet<String> = first.iter().cloned().collect();
+    let distinct_ends: BTreeSet<String> = first_ends.iter().cloned().collect();
     assert_eq!(
-        once.len(),
-        first.len(),
+        distinct_ends.len(),
+        first_ends.len(),
         "each repeated event should have the mark of a redelivery"
     );
-    let all: BTreeSet<String> = first.into_iter().chain(again).collect();
+    let all: BTreeSet<String> = first_ends.into_iter().chain(redelivered_ends).collect();
     assert_eq!(all, sessions);
 }
 
@@ -151,13 +151,13 @@ async fn a_webhook_is_signed_and_retried_until_accepted() {
     })
     .await;
     let backend = Backend::start_at(address).await;
-    let mut seen = Vec::new();
+    let mut webhook_requests = Vec::new();
     eventually("the webhook accepts the event", async || {
-        seen.extend(backend.take());
-        !seen.is_empty()
+        webhook_requests.extend(backend.take());
+        !webhook_requests.is_empty()
     })
     .await;
-    let request = seen.remove(0);
+    let request = webhook_requests.remove(0);
     let header = |name: &str| request.header_values(name)[0];
     let body: Value = serde_json::from_slice(&request.body).unwrap();
     assert_eq!(body["type"], "session.ended");

@@ -9,14 +9,14 @@ use crate::support::redis::fact;
 #[tokio::test]
 async fn an_end_that_a_fail_over_lost_is_repeated() {
     let mut primary = RedisServer::start();
-    let link = FaultProxy::start(loopback(primary.port)).await;
-    let port = link.address.port().to_string();
+    let replication_proxy = FaultProxy::start(loopback(primary.port)).await;
+    let port = replication_proxy.address.port().to_string();
     let replica = RedisServer::start_with_options(&["--replicaof", "127.0.0.1", &port]);
-    let online = || fact(&primary, "slave0").contains("state=online");
-    eventually("the replica is connected to the primary", async || online()).await;
+    let is_online = || fact(&primary, "slave0").contains("state=online");
+    eventually("the replica is connected to the primary", async || is_online()).await;
     // Curfew connects to this proxy, which forwards to the current primary.
-    let way = FaultProxy::start(loopback(primary.port)).await;
-    let setup = Setup::redis(&way.url());
+    let fault_proxy = FaultProxy::start(loopback(primary.port)).await;
+    let setup = Setup::redis(&fault_proxy.url());
     let (one, two) = (setup.start(), setup.start());
     let revoked = one.sign_in("alice").await;
     let untouched = one.sign_in("alice").await;
@@ -26,14 +26,14 @@ async fn an_end_that_a_fail_over_lost_is_repeated() {
     })
     .await;
 
-    link.set_fault(Fault::HalfOpen);
+    replication_proxy.set_fault(Fault::HalfOpen);
     one.revoke(&revoked).await;
     assert_eq!(two.check(&revoked).await, denied("revoked"));
     primary.kill();
     replica.command::<()>(&[b"REPLICAOF", b"NO", b"ONE"]);
-    way.redirect_to(loopback(replica.port)).await;
+    fault_proxy.redirect_to(loopback(replica.port)).await;
 
-    let moved = Stopwatch::start();
+    let stopwatch = Stopwatch::start();
     eventually(
         "Curfew allows the live session on the new primary",
         async || {
@@ -49,9 +49,9 @@ async fn an_end_that_a_fail_over_lost_is_repeated() {
     .await;
     println!(
         "the session end was in force again {:.1} s after the fail-over",
-        moved.seconds()
+        stopwatch.seconds()
     );
-    assert!(moved.seconds() < 10.0);
+    assert!(stopwatch.seconds() < 10.0);
     assert_eq!(one.check(&revoked).await, denied("revoked"));
     assert_eq!(one.check(&untouched).await, ALLOWED);
     assert_eq!(one.audit_events("session.end_restored").len(), 1);
@@ -75,9 +75,9 @@ async fn known_sessions_are_admitted_while_redis_is_down() {
     assert_eq!(curfew.check(&known).await, ALLOWED);
     let unavailable = (503, "store_unavailable".to_owned());
     redis.freeze();
-    let waited = Stopwatch::start();
+    let stopwatch = Stopwatch::start();
     assert_eq!(curfew.check(&known).await, ALLOWED);
-    assert!(waited.seconds() < 1.0, "{} s", waited.seconds());
+    assert!(stopwatch.seconds() < 1.0, "{} s", stopwatch.seconds());
     assert_eq!(curfew.check(&unknown).await, unavailable);
     eventually("the grace period is over", async || {
         curfew.check(&known).await == unavailable
@@ -104,19 +104,19 @@ async fn known_sessions_are_admitted_while_redis_is_down() {
 async fn a_full_redis_rejects_only_sign_ins() {
     let redis = RedisServer::start();
     let curfew = Setup::redis(&redis.url()).start();
-    let (kept, revoked) = (curfew.sign_in("alice").await, curfew.sign_in("bob").await);
+    let (live, revoked) = (curfew.sign_in("alice").await, curfew.sign_in("bob").await);
     redis.command::<()>(&[b"CONFIG", b"SET", b"maxmemory", b"1"]);
     let body = json!({ "subject": "carol" });
     let (status, problem) = curfew.call("POST", "/api/v1/sessions", Some(body)).await;
     assert_eq!(status, 503);
     let detail = problem["detail"].as_str().unwrap();
     assert!(detail.contains("the store is full"), "{detail}");
-    assert_eq!(curfew.check(&kept).await, ALLOWED);
+    assert_eq!(curfew.check(&live).await, ALLOWED);
     curfew.revoke(&revoked).await;
     assert_eq!(curfew.check(&revoked).await, denied("revoked"));
     let all = "/api/v1/sessions?subject=alice";
     assert_eq!(curfew.call("DELETE", all, None).await.1["revoked"], 1);
-    assert_eq!(curfew.check(&kept).await, denied("revoked"));
+    assert_eq!(curfew.check(&live).await, denied("revoked"));
     redis.command::<()>(&[b"CONFIG", b"SET", b"maxmemory", b"0"]);
     curfew.sign_in("carol").await;
 }
@@ -148,33 +148,33 @@ async fn the_migrate_command_upgrades_records() {
     // Replaces each record with a record in the format of the first version.
     let keys: Vec<Vec<u8>> = redis.command(&[b"KEYS", b"curfew:s:*"]);
     let record: Vec<u8> = redis.command(&[b"GET", &keys[0]]);
-    let first = [&[1, record[1]], &record[6..]].concat();
-    redis.command::<()>(&[b"SET", &keys[0], &first, b"KEEPTTL"]);
+    let version_1_record = [&[1, record[1]], &record[6..]].concat();
+    redis.command::<()>(&[b"SET", &keys[0], &version_1_record, b"KEEPTTL"]);
     redis.command::<()>(&[b"SET", b"curfew:schema", b"1"]);
     assert_eq!(curfew.check(&session).await, ALLOWED);
-    let dry = run(&setup, &["migrate", "--dry-run"]);
-    let told = text(&dry.stdout);
+    let dry_run = run_command(&setup, &["migrate", "--dry-run"]);
+    let output_text = to_text(&dry_run.stdout);
     assert!(
-        told.contains("follow schema 1; this program writes 3"),
-        "{told}"
+        output_text.contains("follow schema 1; this program writes 3"),
+        "{output_text}"
     );
-    assert!(told.contains("1 checked, 1 to upgrade"), "{told}");
+    assert!(output_text.contains("1 checked, 1 to upgrade"), "{output_text}");
     assert!(
-        told.contains("records under each key: not encrypted: 1"),
-        "{told}"
+        output_text.contains("records under each key: not encrypted: 1"),
+        "{output_text}"
     );
-    let told = text(&run(&setup, &["migrate"]).stdout);
-    assert!(told.contains("1 upgraded"), "{told}");
+    let output_text = to_text(&run_command(&setup, &["migrate"]).stdout);
+    assert!(output_text.contains("1 upgraded"), "{output_text}");
     let upgraded: Vec<u8> = redis.command(&[b"GET", &keys[0]]);
     assert_eq!((record[0], upgraded[0]), (2, 3));
     let readable = upgraded.windows(5).any(|part| part == b"alice");
     assert!(!readable, "the upgraded record should be encrypted");
     assert_eq!(redis.command::<u64>(&[b"GET", b"curfew:schema"]), 3);
     assert_eq!(curfew.check(&session).await, ALLOWED);
-    let memory = run(&Setup::memory(), &["migrate"]);
-    assert!(!memory.status.success());
+    let memory_migration = run_command(&Setup::memory(), &["migrate"]);
+    assert!(!memory_migration.status.success());
     redis.command::<()>(&[b"SET", b"curfew:schema", b"9"]);
-    let refused = run(&setup, &["migrate"]);
-    let told = text(&refused.stderr);
-    assert!(told.contains("follow schema 9"), "{told}");
+    let refused_migration = run_command(&setup, &["migrate"]);
+    let output_text = to_text(&refused_migration.stderr);
+    assert!(output_text.contains("follow schema 9"), "{output_text}");
 }

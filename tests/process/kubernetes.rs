@@ -25,17 +25,17 @@ const REVIEWER_TOKEN: &str = "the token of Curfew's own service account";
 
 /// A fake API server with the two review APIs.
 #[derive(Clone, Default)]
-struct Cluster {
-    asked: Arc<Mutex<Vec<Value>>>,
-    down: Arc<std::sync::atomic::AtomicBool>,
+struct FakeApiServer {
+    reviews: Arc<Mutex<Vec<Value>>>,
+    is_down: Arc<std::sync::atomic::AtomicBool>,
 }
 
 /// Returns a token for this user, in the format of Kubernetes.
-fn token(name: &str) -> String {
+fn token_of(name: &str) -> String {
     format!("eyJhbGciOiJSUzI1NiJ9.{name}.c2lnbmF0dXJl")
 }
 
-impl Cluster {
+impl FakeApiServer {
     async fn start(&self, certificates: &Certificates) -> std::net::SocketAddr {
         support::tls::install_provider();
         let chain = CertificateDer::pem_file_iter(certificates.path("server.pem")).unwrap();
@@ -75,29 +75,29 @@ impl Cluster {
     }
 
     /// Records the request, if the server is not down and the request has the token of Curfew's own service account.
-    fn authenticate(&self, headers: &HeaderMap, asked: &Value) -> Result<(), StatusCode> {
-        if self.down.load(std::sync::atomic::Ordering::Relaxed) {
+    fn authenticate(&self, headers: &HeaderMap, review: &Value) -> Result<(), StatusCode> {
+        if self.is_down.load(std::sync::atomic::Ordering::Relaxed) {
             return Err(StatusCode::INTERNAL_SERVER_ERROR);
         }
         let presented = headers.get("authorization").and_then(|it| it.to_str().ok());
         if presented != Some(&format!("Bearer {REVIEWER_TOKEN}")) {
             return Err(StatusCode::UNAUTHORIZED);
         }
-        self.asked.lock().unwrap().push(asked.clone());
+        self.reviews.lock().unwrap().push(review.clone());
         Ok(())
     }
 
     fn take_reviews(&self) -> Vec<Value> {
-        std::mem::take(&mut *self.asked.lock().unwrap())
+        std::mem::take(&mut *self.reviews.lock().unwrap())
     }
 }
 
 async fn review_token(
-    State(cluster): State<Cluster>,
+    State(api_server): State<FakeApiServer>,
     headers: HeaderMap,
     Json(mut review): Json<Value>,
 ) -> Result<(StatusCode, Json<Value>), StatusCode> {
-    cluster.authenticate(&headers, &review)?;
+    api_server.authenticate(&headers, &review)?;
     assert_eq!(review["spec"]["audiences"], json!(["curfew"]));
     let presented = review["spec"]["token"].as_str().unwrap();
     let name = presented.split('.').nth(1).unwrap();
@@ -124,17 +124,17 @@ async fn review_token(
 }
 
 async fn review_access(
-    State(cluster): State<Cluster>,
+    State(api_server): State<FakeApiServer>,
     headers: HeaderMap,
     Json(mut review): Json<Value>,
 ) -> Result<(StatusCode, Json<Value>), StatusCode> {
-    cluster.authenticate(&headers, &review)?;
+    api_server.authenticate(&headers, &review)?;
     let spec = &review["spec"];
-    let wanted = &spec["resourceAttributes"];
-    assert_eq!(wanted["group"], "sessions.curfew.dev");
-    assert_eq!(wanted["resource"], "sessions");
+    let attributes = &spec["resourceAttributes"];
+    assert_eq!(attributes["group"], "sessions.curfew.dev");
+    assert_eq!(attributes["resource"], "sessions");
     assert_eq!(spec["groups"][1], "system:serviceaccounts:shop");
-    let (verb, name) = (wanted["verb"].as_str().unwrap(), wanted["name"].as_str());
+    let (verb, name) = (attributes["verb"].as_str().unwrap(), attributes["name"].as_str());
     let user = spec["user"].as_str().unwrap().rsplit(':').next().unwrap();
     let allowed = match user {
         "operator" => true,
@@ -157,7 +157,7 @@ impl ApiUser<'_> {
         // Each user has its own address, so wrong tokens of one user do not lock out others.
         let address = format!("192.0.2.{}", self.1.as_bytes()[0]);
         let request = request.header("x-forwarded-for", address);
-        let request = request.bearer_auth(token(self.1));
+        let request = request.bearer_auth(token_of(self.1));
         let request = match body {
             Some(body) => request
                 .header("content-type", "application/json")
@@ -175,11 +175,11 @@ impl ApiUser<'_> {
     }
 }
 
-async fn start_with_cluster(
+async fn start_with_api_server(
     certificates: &Certificates,
-    cluster: &Cluster,
+    api_server: &FakeApiServer,
 ) -> (Curfew, tempfile::TempDir) {
-    let address = cluster.start(certificates).await;
+    let address = api_server.start(certificates).await;
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("token");
     std::fs::write(&file, format!("{REVIEWER_TOKEN}\n")).unwrap();
@@ -196,23 +196,23 @@ async fn start_with_cluster(
 #[tokio::test]
 async fn kubernetes_roles_grant_rights() {
     let certificates = Certificates::generate();
-    let cluster = Cluster::default();
-    let (curfew, _token) = start_with_cluster(&certificates, &cluster).await;
+    let api_server = FakeApiServer::default();
+    let (curfew, _token) = start_with_api_server(&certificates, &api_server).await;
     let alice: CreatedSession = curfew.sign_in("alice").await;
     let bob = curfew.sign_in("bob").await;
     assert!(
-        cluster.take_reviews().is_empty(),
+        api_server.take_reviews().is_empty(),
         "an admin token causes no review"
     );
-    let (alices, bobs) = (
+    let (path_of_alice, path_of_bob) = (
         format!("/sessions/{}", alice.id),
         format!("/sessions/{}", bob.id),
     );
     let unknown = format!("/sessions/{}", "0".repeat(32));
-    let explain = |id: &str| format!("{id}/explain");
-    let question = json!({ "url": "https://app.example.com/" });
-    let age = json!({ "by": "1s" });
-    for (who, expected) in [
+    let explain_path = |id: &str| format!("{id}/explain");
+    let explain_request = json!({ "url": "https://app.example.com/" });
+    let age_request = json!({ "by": "1s" });
+    for (user_name, expected) in [
         // The statuses are for: create, list all, list alice, count bob, get alice, get bob, get unknown, explain
         // bob, policies, age bob.
         (
@@ -225,30 +225,30 @@ async fn kubernetes_roles_grant_rights() {
         ("elsewhere", [401; 10]),
         ("forged", [401; 10]),
     ] {
-        let person = ApiUser(&curfew, who);
+        let user = ApiUser(&curfew, user_name);
         let create = json!({ "subject": "alice" });
-        let found = [
-            person.call("POST", "/sessions", Some(create)).await.0,
-            person.status("GET", "/sessions").await,
-            person.status("GET", "/sessions?subject=alice").await,
-            person.status("GET", "/sessions/count?subject=bob").await,
-            person.status("GET", &alices).await,
-            person.status("GET", &bobs).await,
-            person.status("GET", &unknown).await,
-            person
-                .call("POST", &explain(&bobs), Some(question.clone()))
+        let statuses = [
+            user.call("POST", "/sessions", Some(create)).await.0,
+            user.status("GET", "/sessions").await,
+            user.status("GET", "/sessions?subject=alice").await,
+            user.status("GET", "/sessions/count?subject=bob").await,
+            user.status("GET", &path_of_alice).await,
+            user.status("GET", &path_of_bob).await,
+            user.status("GET", &unknown).await,
+            user
+                .call("POST", &explain_path(&path_of_bob), Some(explain_request.clone()))
                 .await
                 .0,
-            person.status("GET", "/policies").await,
-            person
-                .call("POST", &format!("{bobs}/age"), Some(age.clone()))
+            user.status("GET", "/policies").await,
+            user
+                .call("POST", &format!("{path_of_bob}/age"), Some(age_request.clone()))
                 .await
                 .0,
         ];
-        assert_eq!(found, expected, "{who}");
+        assert_eq!(statuses, expected, "{user_name}");
     }
     // The answer names the missing right, and the session has not ended.
-    let (_, problem) = ApiUser(&curfew, "viewer").call("DELETE", &bobs, None).await;
+    let (_, problem) = ApiUser(&curfew, "viewer").call("DELETE", &path_of_bob, None).await;
     assert_eq!(
         problem["detail"],
         "no Kubernetes role allows system:serviceaccount:shop:viewer to delete sessions.sessions.curfew.dev named \"bob\""
@@ -261,7 +261,7 @@ async fn kubernetes_roles_grant_rights() {
     );
     assert_eq!(curfew.check(&bob).await, ALLOWED);
     assert_eq!(
-        ApiUser(&curfew, "shop").status("DELETE", &alices).await,
+        ApiUser(&curfew, "shop").status("DELETE", &path_of_alice).await,
         200
     );
     assert_eq!(curfew.check(&alice).await, denied("revoked"));
@@ -281,18 +281,18 @@ async fn kubernetes_roles_grant_rights() {
     assert_eq!(refused["curfew.actor.kind"], "kubernetes_user");
     assert_eq!(refused["source.ip"].as_str().unwrap()[..8], *"192.0.2.");
     assert!(
-        !curfew.log().contains(&token("operator")),
+        !curfew.log().contains(&token_of("operator")),
         "no token is logged"
     );
     assert!(!curfew.log().contains(REVIEWER_TOKEN));
     // Curfew does not ask Kubernetes about a token in another format.
-    cluster.take_reviews();
-    for strange in ["x", "a.b", "a.b.c.d", &"a.b.c".repeat(10_000)] {
+    api_server.take_reviews();
+    for malformed_token in ["x", "a.b", "a.b.c.d", &"a.b.c".repeat(10_000)] {
         let url = format!("http://{}/api/v1/policies", curfew.admin);
-        let answer = client().get(url).bearer_auth(strange).send().await;
+        let answer = client().get(url).bearer_auth(malformed_token).send().await;
         assert!(answer.map_or(true, |answer| answer.status().is_client_error()));
     }
-    assert!(cluster.take_reviews().is_empty());
+    assert!(api_server.take_reviews().is_empty());
 }
 
 /// Curfew caches answers of Kubernetes for a moment. If Kubernetes does not answer, Curfew answers with 503, not with
@@ -300,16 +300,16 @@ async fn kubernetes_roles_grant_rights() {
 #[tokio::test]
 async fn kubernetes_answers_are_cached_and_failures_deny() {
     let certificates = Certificates::generate();
-    let cluster = Cluster::default();
-    let (curfew, token_file) = start_with_cluster(&certificates, &cluster).await;
+    let api_server = FakeApiServer::default();
+    let (curfew, token_file) = start_with_api_server(&certificates, &api_server).await;
     let operator = ApiUser(&curfew, "operator");
     for _ in 0..20 {
         assert_eq!(operator.status("GET", "/sessions?subject=alice").await, 200);
     }
-    let asked = cluster.take_reviews();
-    assert!((2..=6).contains(&asked.len()), "{}", asked.len());
+    let reviews = api_server.take_reviews();
+    assert!((2..=6).contains(&reviews.len()), "{}", reviews.len());
     // Validates the requests with the schemas of Kubernetes.
-    for mut review in asked {
+    for mut review in reviews {
         // The validator requires a name; reviews have none.
         review["metadata"] = json!({ "name": "review" });
         let file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
@@ -320,11 +320,11 @@ async fn kubernetes_answers_are_cached_and_failures_deny() {
                 .arg(file.path())
                 .output()
                 .unwrap();
-            assert!(output.status.success(), "{}", text(&output.stdout));
+            assert!(output.status.success(), "{}", to_text(&output.stdout));
         }
     }
-    let down = &cluster.down;
-    down.store(true, std::sync::atomic::Ordering::Relaxed);
+    let is_down = &api_server.is_down;
+    is_down.store(true, std::sync::atomic::Ordering::Relaxed);
     eventually("the cached answer expires", async || {
         operator.status("GET", "/sessions?subject=alice").await == 503
     })
@@ -338,7 +338,7 @@ async fn kubernetes_answers_are_cached_and_failures_deny() {
     );
     // Admin tokens still work.
     assert_eq!(curfew.call("GET", "/api/v1/policies", None).await.0, 200);
-    down.store(false, std::sync::atomic::Ordering::Relaxed);
+    is_down.store(false, std::sync::atomic::Ordering::Relaxed);
     assert_eq!(operator.status("GET", "/sessions?subject=alice").await, 200);
     // Kubernetes replaces Curfew's own token from time to time. If that token is wrong, Curfew answers with 503, not
     // with 403.
@@ -351,7 +351,7 @@ async fn kubernetes_answers_are_cached_and_failures_deny() {
 
 #[test]
 fn missing_kubernetes_settings_are_reported() {
-    for (key, value, told) in [
+    for (key, value, expected_error) in [
         (
             "URL",
             "http://kubernetes.default.svc",
@@ -366,7 +366,7 @@ fn missing_kubernetes_settings_are_reported() {
             .set("ADMIN__KUBERNETES__TOKEN_FILE", "/dev/null")
             .set("ADMIN__KUBERNETES__CA_FILE", "/dev/null")
             .set(&format!("ADMIN__KUBERNETES__{key}"), value);
-        let output = run(&setup, &["check-config"]);
-        assert!(text(&output.stderr).contains(told), "{key}: {output:?}");
+        let output = run_command(&setup, &["check-config"]);
+        assert!(to_text(&output.stderr).contains(expected_error), "{key}: {output:?}");
     }
 }

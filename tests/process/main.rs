@@ -16,10 +16,10 @@ mod escaping;
 mod events;
 mod fail_over;
 mod kubernetes;
-mod loss;
+mod data_loss;
 mod operation;
 mod probe;
-mod questions;
+mod configuration_commands;
 mod readme;
 mod recording;
 mod reload;
@@ -39,11 +39,11 @@ use support::curfew::{Setup, client};
 use support::eventually;
 use support::redis::RedisServer;
 
-fn text(bytes: &[u8]) -> String {
+fn to_text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-fn run(setup: &Setup, arguments: &[&str]) -> Output {
+fn run_command(setup: &Setup, arguments: &[&str]) -> Output {
     setup.command(arguments).output().unwrap()
 }
 

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use super::*;
 
 #[tokio::test]
-async fn metrics_and_probes() {
+async fn metrics_count_checks_and_probes_report_readiness() {
     let curfew = Setup::memory().start();
     let session = curfew.sign_in("alice").await;
     curfew.check(&session).await;
@@ -47,7 +47,7 @@ async fn forged_tokens_cause_no_redis_queries() {
     .await;
     let session = curfew.sign_in("alice").await;
     assert_eq!(curfew.check(&session).await, ALLOWED);
-    let asked = || {
+    let redis_read_count = || {
         let stats: String = redis.command(&[b"INFO", b"commandstats"]);
         let line = stats
             .lines()
@@ -55,24 +55,24 @@ async fn forged_tokens_cause_no_redis_queries() {
         let count = line.and_then(|line| line.split(',').next()).unwrap();
         count.parse::<u64>().unwrap()
     };
-    let before = asked();
+    let before = redis_read_count();
     assert!(
         before > 0,
         "a valid check should have sent this command before"
     );
     let key = SigningKey::parse(&SigningKey::generate().unwrap()).unwrap();
-    let forger = KeyRing::new(vec![key]).unwrap();
+    let forging_key_ring = KeyRing::new(vec![key]).unwrap();
     for _ in 0..500 {
-        let cookie = format!("__Host-session={}", forger.issue().unwrap().expose());
+        let cookie = format!("__Host-session={}", forging_key_ring.issue().unwrap().expose());
         let (status, reason) = curfew.check_with_cookie(&cookie).await;
         assert_eq!((status, &*reason), (401, "invalid_credential"));
     }
-    assert_eq!(asked(), before);
+    assert_eq!(redis_read_count(), before);
 }
 
 /// With one core, no other thread can do the work.
 #[tokio::test]
-async fn forged_tokens_cause_no_redis_queries_on_one_core() {
+async fn concurrent_checks_are_answered_on_one_core() {
     let redis = RedisServer::start();
     for setup in [Setup::memory(), Setup::redis(&redis.url())] {
         let curfew = setup.on_a_single_core().start();
@@ -118,7 +118,7 @@ async fn every_metric_is_documented() {
     let answer = curfew.check_with_cookie("a=b").await;
     assert_eq!(answer, (503, "source_unavailable".to_owned()));
     let (_, metrics) = curfew.get_ops("/metrics").await;
-    let served: Vec<&str> = metrics
+    let served_metrics: Vec<&str> = metrics
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
         .filter(|name| name.starts_with("curfew_"))
@@ -128,15 +128,15 @@ async fn every_metric_is_documented() {
         .lines()
         .filter_map(|line| line.strip_prefix("| `curfew_")?.split(['`', '{']).next())
         .collect();
-    assert!(served.len() >= 10, "{served:?}");
-    for name in &served {
-        let short = name.trim_start_matches("curfew_");
+    assert!(served_metrics.len() >= 10, "{served_metrics:?}");
+    for name in &served_metrics {
+        let metric_name = name.trim_start_matches("curfew_");
         assert!(
-            documented.contains(&short),
+            documented.contains(&metric_name),
             "{name} is not in docs/configuration.md"
         );
     }
-    assert_eq!(served.len(), documented.len(), "{documented:?}");
+    assert_eq!(served_metrics.len(), documented.len(), "{documented:?}");
 }
 
 #[tokio::test]
@@ -201,19 +201,19 @@ async fn no_secret_is_written_anywhere() {
     assert_eq!(curfew.check(&session).await, ALLOWED);
     curfew.revoke(&session).await;
     curfew.check(&session).await;
-    let mut written = vec![curfew.log(), curfew.get_ops("/metrics").await.1];
-    written.push(curfew.fetch_session(&session).await.to_string());
+    let mut outputs = vec![curfew.log(), curfew.get_ops("/metrics").await.1];
+    outputs.push(curfew.fetch_session(&session).await.to_string());
     for key in redis.command::<Vec<Vec<u8>>>(&[b"KEYS", b"*"]) {
         let dump: Vec<u8> = redis.command(&[b"DUMP", &key]);
-        written.push(format!("{} {}", key.escape_ascii(), dump.escape_ascii()));
+        outputs.push(format!("{} {}", key.escape_ascii(), dump.escape_ascii()));
     }
     curfew.signal("TERM");
     // Also looks for the middle of the token, which contains the random bytes.
-    let middle = &session.token[20..60];
-    for text in &written {
+    let token_middle = &session.token[20..60];
+    for text in &outputs {
         for secret in [
             &*session.token,
-            middle,
+            token_middle,
             &setup.admin_token,
             &setup.key,
             "s3cret",
@@ -264,14 +264,14 @@ async fn stopping_has_a_time_limit() {
         .header("x-original-url", "https://app.example.com/")
         .header("x-original-method", "GET")
         .header("cookie", session.cookie());
-    let waiting = tokio::spawn(request.send());
+    let pending_request = tokio::spawn(request.send());
     tokio::time::sleep(Duration::from_millis(300)).await;
-    let waited = Stopwatch::start();
+    let stopwatch = Stopwatch::start();
     curfew.signal("TERM");
     assert!(curfew.wait_for_exit().await.success(), "{}", curfew.log());
-    assert!(waited.seconds() < 10.0, "{} s", waited.seconds());
+    assert!(stopwatch.seconds() < 10.0, "{} s", stopwatch.seconds());
     assert!(
-        waiting.await.unwrap().is_err(),
+        pending_request.await.unwrap().is_err(),
         "the waiting request should fail when the process stops"
     );
     assert!(curfew.log().contains("did not finish in time"));

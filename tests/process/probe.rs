@@ -13,44 +13,44 @@ fn the_probe_signs_in_with_a_form() {
         .spawn()
         .unwrap();
     let mut line = String::new();
-    let mut out = BufReader::new(demo.stdout.take().unwrap());
-    out.read_line(&mut line).unwrap();
+    let mut stdout = BufReader::new(demo.stdout.take().unwrap());
+    stdout.read_line(&mut line).unwrap();
     let mut words = line.split_whitespace();
     let url = words.find(|word| word.starts_with("http://")).unwrap();
     let sign_in = format!("{}/sign-in", url.trim_end_matches('/'));
-    let probe = |more: &[&str], form: Option<&str>| {
+    let run_probe = |extra_arguments: &[&str], form: Option<&str>| {
         let mut setup = Setup::memory();
         if let Some(form) = form {
             setup = setup.set_variable("CURFEW_PROBE_FORM", form);
         }
-        run(
+        run_command(
             &setup,
-            &[&["probe", url, "--sign-in", &sign_in], more].concat(),
+            &[&["probe", url, "--sign-in", &sign_in], extra_arguments].concat(),
         )
     };
-    let output = probe(
+    let output = run_probe(
         &["--idle", "2s", "--expect-text", "zoe"],
         Some("subject=zoe"),
     );
-    let (failed, out) = (text(&output.stderr), text(&output.stdout));
-    let mut refused = probe(&["--idle", "2s"], Some("unknown=1"));
-    let refused = text(&std::mem::take(&mut refused.stderr));
-    let without = text(&probe(&["--idle", "2s"], None).stderr);
-    let unlimited = text(&probe(&[], Some("subject=zoe")).stderr);
+    let (errors, stdout) = (to_text(&output.stderr), to_text(&output.stdout));
+    let mut errors_of_wrong_form = run_probe(&["--idle", "2s"], Some("unknown=1"));
+    let errors_of_wrong_form = to_text(&std::mem::take(&mut errors_of_wrong_form.stderr));
+    let errors_without_form = to_text(&run_probe(&["--idle", "2s"], None).stderr);
+    let errors_without_idle = to_text(&run_probe(&[], Some("subject=zoe")).stderr);
     demo.kill().unwrap();
     demo.wait().unwrap();
-    assert!(output.status.success(), "{out}{failed}");
+    assert!(output.status.success(), "{stdout}{errors}");
     assert!(
-        out.contains("ok    the page shows who is signed in: served, 200\n"),
-        "{out}"
+        stdout.contains("ok    the page shows who is signed in: served, 200\n"),
+        "{stdout}"
     );
-    assert!(refused.contains("and no cookie"), "{refused}");
+    assert!(errors_of_wrong_form.contains("and no cookie"), "{errors_of_wrong_form}");
     assert!(
-        without.contains("CURFEW_PROBE_FORM is needed with --sign-in"),
-        "{without}"
+        errors_without_form.contains("CURFEW_PROBE_FORM is needed with --sign-in"),
+        "{errors_without_form}"
     );
     assert!(
-        unlimited.contains("--idle with --cookie or --sign-in"),
-        "{unlimited}"
+        errors_without_idle.contains("--idle with --cookie or --sign-in"),
+        "{errors_without_idle}"
     );
 }

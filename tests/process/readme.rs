@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use crate::support::curfew::Setup;
-use crate::text;
+use crate::to_text;
 
 /// A command of the README, and its output. In the output, `…` matches any text.
 struct Step {
@@ -12,7 +12,7 @@ struct Step {
     output: String,
 }
 
-fn steps() -> Vec<Step> {
+fn read_steps() -> Vec<Step> {
     let readme = include_str!("../../README.md");
     let blocks = readme.split("```console\n$ ").skip(1);
     blocks
@@ -36,32 +36,32 @@ fn without_repeated_spaces(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-fn matches(expected: &str, actual: &str) -> bool {
-    let mut rest = actual;
+fn matches_pattern(expected: &str, actual: &str) -> bool {
+    let mut remaining = actual;
     let mut pieces = expected.split('…').peekable();
     let first = pieces.next().unwrap();
-    let Some(after) = rest.strip_prefix(first) else {
+    let Some(remaining_after) = remaining.strip_prefix(first) else {
         return false;
     };
-    rest = after;
+    remaining = remaining_after;
     while let Some(piece) = pieces.next() {
         if pieces.peek().is_none() {
-            return rest.ends_with(piece);
+            return remaining.ends_with(piece);
         }
-        let Some((_, after)) = rest.split_once(piece) else {
+        let Some((_, remaining_after)) = remaining.split_once(piece) else {
             return false;
         };
-        rest = after;
+        remaining = remaining_after;
     }
-    rest.is_empty()
+    remaining.is_empty()
 }
 
 #[tokio::test]
 async fn the_commands_of_the_readme_work() {
-    let mut steps = steps().into_iter();
+    let mut steps = read_steps().into_iter();
     let serve = steps.next().unwrap();
-    let (setting, rest) = serve.command.split_once(' ').unwrap();
-    assert_eq!(rest, "cargo run --release -- serve");
+    let (setting, remaining) = serve.command.split_once(' ').unwrap();
+    assert_eq!(remaining, "cargo run --release -- serve");
     let (key, value) = setting.split_once('=').unwrap();
     let setup = Setup::memory()
         .unset("ADMIN__TOKEN_HASHES")
@@ -73,10 +73,10 @@ async fn the_commands_of_the_readme_work() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let mut out = BufReader::new(process.stdout.take().unwrap());
+    let mut stdout = BufReader::new(process.stdout.take().unwrap());
     let mut banner = String::new();
     while !banner.contains("curl ") {
-        assert_ne!(out.read_line(&mut banner).unwrap(), 0, "{banner}");
+        assert_ne!(stdout.read_line(&mut banner).unwrap(), 0, "{banner}");
     }
     let words = |line: &str| banner.lines().find(|text| text.contains(line)).unwrap();
     let address = |name: &str| {
@@ -86,35 +86,35 @@ async fn the_commands_of_the_readme_work() {
     let addresses = ["check ", "grpc ", "browser ", "admin ", "ops "].map(address);
     let admin_token = words("admin token").rsplit(' ').next().unwrap();
     let documented = [9180, 9181, 9183, 9188, 9189].map(|port| format!("127.0.0.1:{port}"));
-    let ours = |text: &str| {
+    let with_test_addresses = |text: &str| {
         let pairs = documented.iter().zip(addresses);
         pairs.fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
     };
-    let expected = ours(&serve.output);
+    let expected = with_test_addresses(&serve.output);
     assert!(
-        matches(&expected, &without_repeated_spaces(&banner)),
+        matches_pattern(&expected, &without_repeated_spaces(&banner)),
         "{banner}"
     );
 
     let mut token = String::new();
-    let mut ran = 0;
+    let mut step_count = 0;
     for step in steps {
-        let command = ours(&step.command)
+        let command = with_test_addresses(&step.command)
             .replace("cfwadmin_…", admin_token)
             .replace("cfw1_…", &token);
         let output = Command::new("sh").args(["-c", &command]).output().unwrap();
-        let output = without_repeated_spaces(&text(&output.stdout));
+        let output = without_repeated_spaces(&to_text(&output.stdout));
         assert!(
-            matches(&step.output, &output),
+            matches_pattern(&step.output, &output),
             "{command}\nprinted\n{output}\nand not\n{}",
             step.output
         );
-        if let Some((_, rest)) = output.split_once("\"token\":\"") {
-            token = rest.split_once('"').unwrap().0.to_owned();
+        if let Some((_, remaining)) = output.split_once("\"token\":\"") {
+            token = remaining.split_once('"').unwrap().0.to_owned();
         }
-        ran += 1;
+        step_count += 1;
     }
-    assert_eq!(ran, 3);
+    assert_eq!(step_count, 3);
     process.kill().unwrap();
     process.wait().unwrap();
 }

@@ -72,8 +72,8 @@ async fn a_recording_shows_what_a_proxy_sends_without_secrets() {
         .args(["explain", "--recording", file.path().to_str().unwrap()])
         .output()
         .unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{said}");
+    let explanation = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{explanation}");
     for line in [
         "2 checks since ",
         &*format!("request    GET {url}"),
@@ -82,23 +82,23 @@ async fn a_recording_shows_what_a_proxy_sends_without_secrets() {
         "rule       none",
         "answer     malformed_request: X-Original-URL is missing",
     ] {
-        assert!(said.contains(line), "{line} is not in\n{said}");
+        assert!(explanation.contains(line), "{line} is not in\n{explanation}");
     }
-    let (status, _) = stop(&curfew).await;
+    let (status, _) = stop_recording(&curfew).await;
     assert_eq!(status, StatusCode::NO_CONTENT);
-    assert_eq!(stop(&curfew).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(stop_recording(&curfew).await.0, StatusCode::NOT_FOUND);
     assert_eq!(curfew.audit_events("recording.started").len(), 1);
-    let used = curfew.audit_events("recording.used");
-    let what: Vec<_> = used
+    let use_events = curfew.audit_events("recording.used");
+    let uses: Vec<_> = use_events
         .iter()
         .map(|event| event["curfew.recording.used"].as_str().unwrap())
         .collect();
-    assert_eq!(what, ["read", "stopped"]);
-    assert_eq!(used[0]["curfew.actor.kind"], "admin_token");
-    assert_eq!(used[0]["source.ip"], "127.0.0.1");
+    assert_eq!(uses, ["read", "stopped"]);
+    assert_eq!(use_events[0]["curfew.actor.kind"], "admin_token");
+    assert_eq!(use_events[0]["source.ip"], "127.0.0.1");
 }
 
-async fn stop(curfew: &crate::support::curfew::Curfew) -> (StatusCode, String) {
+async fn stop_recording(curfew: &crate::support::curfew::Curfew) -> (StatusCode, String) {
     let answer = client()
         .delete(format!("http://{}/api/v1/recording", curfew.admin))
         .bearer_auth(&curfew.admin_token)

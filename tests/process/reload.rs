@@ -13,12 +13,12 @@ use super::*;
 use crate::support::curfew::{Curfew, CreatedSession};
 
 /// A configuration file that tests can replace.
-struct File {
+struct ConfigFile {
     dir: TempDir,
     path: PathBuf,
 }
 
-impl File {
+impl ConfigFile {
     fn new(text: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("curfew.yaml");
@@ -28,9 +28,9 @@ impl File {
 
     /// Replaces the file as an editor does.
     fn replace(&self, text: &str) {
-        let next = self.dir.path().join("next");
-        fs::write(&next, text).unwrap();
-        fs::rename(next, &self.path).unwrap();
+        let temporary_path = self.dir.path().join("next");
+        fs::write(&temporary_path, text).unwrap();
+        fs::rename(temporary_path, &self.path).unwrap();
     }
 
     fn setup(&self) -> Setup {
@@ -43,7 +43,7 @@ const WITH_PUBLIC_RULE: &str =
     "policies: {default: {idle: 15m}}\nrules: [{path: /open, access: public}]\n";
 
 /// Returns whether `/open` is allowed without a session.
-async fn is_open(curfew: &Curfew) -> bool {
+async fn is_public_path_allowed(curfew: &Curfew) -> bool {
     let response = client()
         .get(format!("http://{}/auth-request", curfew.check))
         .header("x-original-url", "https://app.example.com/open")
@@ -64,14 +64,14 @@ async fn reload_count(curfew: &Curfew, result: &str) -> usize {
 
 #[tokio::test]
 async fn a_changed_file_applies_soon() {
-    let file = File::new(WITHOUT_RULES);
+    let file = ConfigFile::new(WITHOUT_RULES);
     let curfew = file.setup().start();
-    assert!(!is_open(&curfew).await);
+    assert!(!is_public_path_allowed(&curfew).await);
     file.replace(WITH_PUBLIC_RULE);
-    eventually("the rule applies", async || is_open(&curfew).await).await;
+    eventually("the rule applies", async || is_public_path_allowed(&curfew).await).await;
     assert_eq!(reload_count(&curfew, "ok").await, 1);
     file.replace(WITHOUT_RULES);
-    eventually("the rule is removed", async || !is_open(&curfew).await).await;
+    eventually("the rule is removed", async || !is_public_path_allowed(&curfew).await).await;
 }
 
 /// In a mounted ConfigMap, the file is a link into `..data`, and `..data` is a link to a folder. On an update, the
@@ -79,27 +79,27 @@ async fn a_changed_file_applies_soon() {
 #[tokio::test]
 async fn a_replaced_config_map_is_detected() {
     let volume = tempfile::tempdir().unwrap();
-    let publish = |version: &str, text: &str| {
+    let publish_version = |version: &str, text: &str| {
         let folder = volume.path().join(version);
         fs::create_dir(&folder).unwrap();
         fs::write(folder.join("curfew.yaml"), text).unwrap();
-        let next = volume.path().join("..data_tmp");
-        symlink(version, &next).unwrap();
-        fs::rename(next, volume.path().join("..data")).unwrap();
+        let temporary_path = volume.path().join("..data_tmp");
+        symlink(version, &temporary_path).unwrap();
+        fs::rename(temporary_path, volume.path().join("..data")).unwrap();
     };
-    publish("..2026_1", WITHOUT_RULES);
+    publish_version("..2026_1", WITHOUT_RULES);
     let path = volume.path().join("curfew.yaml");
     symlink("..data/curfew.yaml", &path).unwrap();
     let curfew = Setup::memory().config_file(&path).start();
-    assert!(!is_open(&curfew).await);
-    publish("..2026_2", WITH_PUBLIC_RULE);
+    assert!(!is_public_path_allowed(&curfew).await);
+    publish_version("..2026_2", WITH_PUBLIC_RULE);
     fs::remove_dir_all(volume.path().join("..2026_1")).unwrap();
-    eventually("the rule applies", async || is_open(&curfew).await).await;
+    eventually("the rule applies", async || is_public_path_allowed(&curfew).await).await;
 }
 
 #[tokio::test]
 async fn an_invalid_configuration_is_rejected_and_reported() {
-    let file = File::new(WITH_PUBLIC_RULE);
+    let file = ConfigFile::new(WITH_PUBLIC_RULE);
     let curfew = file.setup().start();
     let session = curfew.sign_in("alice").await;
     file.replace("policies: {default: {idle: 15 parsecs}}\n");
@@ -108,27 +108,27 @@ async fn an_invalid_configuration_is_rejected_and_reported() {
     })
     .await;
     assert!(
-        is_open(&curfew).await,
+        is_public_path_allowed(&curfew).await,
         "the previous configuration stays active"
     );
     assert_eq!(curfew.check(&session).await, ALLOWED);
     let problem = "policies.default.idle = \"15 parsecs\": not a duration";
-    let (status, told) = curfew.get_ops("/readyz?verbose").await;
+    let (status, readiness) = curfew.get_ops("/readyz?verbose").await;
     assert_eq!(status, 200, "the process stays ready");
     assert!(
-        told.contains("advice: configuration: rejected, previous configuration still active: ")
-            && told.contains(problem),
-        "{told}"
+        readiness.contains("advice: configuration: rejected, previous configuration still active: ")
+            && readiness.contains(problem),
+        "{readiness}"
     );
-    let logged = curfew.log().replace("\\\"", "\"");
-    assert!(logged.contains(problem), "{logged}");
-    let in_force = "curfew_config_last_reload_successful";
+    let log = curfew.log().replace("\\\"", "\"");
+    assert!(log.contains(problem), "{log}");
+    let success_metric = "curfew_config_last_reload_successful";
     let (_, metrics) = curfew.get_ops("/metrics").await;
-    assert!(metrics.contains(&format!("{in_force} 0\n")));
+    assert!(metrics.contains(&format!("{success_metric} 0\n")));
 
     file.replace(WITHOUT_RULES);
     eventually("the next configuration applies", async || {
-        !is_open(&curfew).await
+        !is_public_path_allowed(&curfew).await
     })
     .await;
     assert_eq!(
@@ -136,12 +136,12 @@ async fn an_invalid_configuration_is_rejected_and_reported() {
         (200, "ok\n".to_owned())
     );
     let (_, metrics) = curfew.get_ops("/metrics").await;
-    assert!(metrics.contains(&format!("{in_force} 1\n")));
+    assert!(metrics.contains(&format!("{success_metric} 1\n")));
 }
 
 #[tokio::test]
 async fn sighup_reloads_at_once_even_without_a_file() {
-    let file = File::new(WITH_PUBLIC_RULE);
+    let file = ConfigFile::new(WITH_PUBLIC_RULE);
     let curfew = file.setup().start();
     curfew.signal("HUP");
     eventually("the configuration is reloaded", async || {
@@ -155,26 +155,26 @@ async fn sighup_reloads_at_once_even_without_a_file() {
     })
     .await;
     assert!(
-        is_open(&curfew).await,
+        is_public_path_allowed(&curfew).await,
         "the failed reload should change nothing else"
     );
     fs::write(&file.path, WITHOUT_RULES).unwrap();
-    eventually("the file is read again", async || !is_open(&curfew).await).await;
+    eventually("the file is read again", async || !is_public_path_allowed(&curfew).await).await;
 }
 
 #[tokio::test]
 async fn keys_that_need_a_restart_are_reported() {
-    let file = File::new(WITHOUT_RULES);
+    let file = ConfigFile::new(WITHOUT_RULES);
     let curfew = file.setup().unset("LOG__FORMAT").start();
     file.replace(&format!(
         "{WITH_PUBLIC_RULE}log: {{format: json}}\nstore: {{max_sessions: 5}}\n"
     ));
-    eventually("the other keys apply", async || is_open(&curfew).await).await;
+    eventually("the other keys apply", async || is_public_path_allowed(&curfew).await).await;
     eventually("readyz reports the restart", async || {
-        let (_, told) = curfew.get_ops("/readyz?verbose").await;
+        let (_, readiness) = curfew.get_ops("/readyz?verbose").await;
         ["store", "log.format"].iter().all(|key| {
             let line = format!("advice: configuration: {key} has changed: restart required");
-            told.contains(&line)
+            readiness.contains(&line)
         })
     })
     .await;
@@ -190,7 +190,7 @@ async fn sessions_live_on_under_the_new_configuration() {
         SigningKey::generate().unwrap(),
     );
     fs::write(&keys, &old).unwrap();
-    let file = File::new(WITHOUT_RULES);
+    let file = ConfigFile::new(WITHOUT_RULES);
     let setup = file.setup().unset("TOKEN__KEYS");
     let curfew = setup
         .set("TOKEN__KEYS_FILE", keys.to_str().unwrap())
@@ -213,10 +213,10 @@ async fn sessions_live_on_under_the_new_configuration() {
         reload_count(&curfew, "ok").await == 2
     })
     .await;
-    let over = denied("idle_timeout");
+    let idle_timeout = denied("idle_timeout");
     assert_eq!(
         curfew.check(&first).await,
-        over,
+        idle_timeout,
         "the shorter limit applies at once"
     );
     assert_eq!(curfew.check(&second).await, ALLOWED);
@@ -234,7 +234,7 @@ async fn sessions_live_on_under_the_new_configuration() {
 async fn a_stricter_policy_ends_sessions_without_requests() {
     let redis = RedisServer::start();
     for store in ["memory:", &redis.url()] {
-        let file = File::new(WITHOUT_RULES);
+        let file = ConfigFile::new(WITHOUT_RULES);
         let curfew = file.setup().set("STORE__URL", store).start();
         eventually("Curfew is ready", async || {
             curfew.get_ops("/readyz").await.0 == 200
@@ -258,7 +258,7 @@ async fn a_stricter_policy_ends_sessions_without_requests() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_loses_no_request_and_no_session() {
     let redis = RedisServer::start();
-    let file = File::new(WITHOUT_RULES);
+    let file = ConfigFile::new(WITHOUT_RULES);
     let curfew = Arc::new(
         file.setup()
             .set("STORE__URL", &redis.url())
@@ -274,14 +274,14 @@ async fn a_reload_loses_no_request_and_no_session() {
     for number in 0..8 {
         sessions.push(curfew.sign_in(&format!("user-{number}")).await);
     }
-    let done = Arc::new(AtomicBool::new(false));
-    let asked = Arc::new(AtomicUsize::new(0));
+    let is_done = Arc::new(AtomicBool::new(false));
+    let check_count = Arc::new(AtomicUsize::new(0));
     let clients = sessions.clone().into_iter().map(|session| {
-        let (curfew, done, asked) = (Arc::clone(&curfew), Arc::clone(&done), Arc::clone(&asked));
+        let (curfew, is_done, check_count) = (Arc::clone(&curfew), Arc::clone(&is_done), Arc::clone(&check_count));
         tokio::spawn(async move {
-            while !done.load(Ordering::Relaxed) {
+            while !is_done.load(Ordering::Relaxed) {
                 assert_eq!(curfew.check(&session).await, ALLOWED);
-                asked.fetch_add(1, Ordering::Relaxed);
+                check_count.fetch_add(1, Ordering::Relaxed);
             }
         })
     });
@@ -301,36 +301,36 @@ async fn a_reload_loses_no_request_and_no_session() {
         })
         .await;
     }
-    done.store(true, Ordering::Relaxed);
+    is_done.store(true, Ordering::Relaxed);
     for client in clients {
         client.await.unwrap();
     }
-    let asked = asked.load(Ordering::Relaxed);
+    let check_count = check_count.load(Ordering::Relaxed);
     assert!(
-        asked > 500,
-        "too few requests for a test under load: {asked}"
+        check_count > 500,
+        "too few requests for a test under load: {check_count}"
     );
     for session in &sessions {
         assert_eq!(curfew.check(session).await, ALLOWED);
     }
-    println!("{asked} requests during 6 reloads of the configuration, and none failed");
+    println!("{check_count} requests during 6 reloads of the configuration, and none failed");
 }
 
 /// A reload changes the log level, but not the log format.
 #[tokio::test]
 async fn the_log_level_can_change_and_change_back() {
-    let file = File::new("log: {filter: warn}\n");
+    let file = ConfigFile::new("log: {filter: warn}\n");
     let curfew = file.setup().unset("LOG__FILTER").start();
-    let finer = |curfew: &Curfew| curfew.log().contains(r#""level":"DEBUG""#);
+    let has_debug_lines = |curfew: &Curfew| curfew.log().contains(r#""level":"DEBUG""#);
     curfew.check_with_cookie("").await;
-    assert!(!finer(&curfew), "{}", curfew.log());
+    assert!(!has_debug_lines(&curfew), "{}", curfew.log());
     file.replace("log: {filter: debug}\n");
     eventually("the configuration is reloaded", async || {
         reload_count(&curfew, "ok").await == 1
     })
     .await;
     curfew.check_with_cookie("").await;
-    eventually("debug lines are logged", async || finer(&curfew)).await;
+    eventually("debug lines are logged", async || has_debug_lines(&curfew)).await;
     file.replace("log: {filter: loud}\n");
     eventually("the configuration is rejected", async || {
         reload_count(&curfew, "refused").await == 1
@@ -344,6 +344,6 @@ async fn the_log_level_can_change_and_change_back() {
     let before = curfew.log();
     curfew.check_with_cookie("").await;
     assert_eq!(curfew.log(), before);
-    let (_, advice) = curfew.get_ops("/readyz?verbose").await;
-    assert_eq!(advice, "ok\n", "no restart is needed");
+    let (_, readiness) = curfew.get_ops("/readyz?verbose").await;
+    assert_eq!(readiness, "ok\n", "no restart is needed");
 }

@@ -63,29 +63,29 @@ async fn an_emergency_revocation_reaches_every_replica_within_a_second() {
         both && status == 200
     })
     .await;
-    let (status, counted) = post_revocation(
+    let (status, count_output) = post_revocation(
         &two,
         &setup.admin_token,
         json!({ "policy": "default", "dry_run": true }),
     )
     .await;
     assert_eq!(
-        (status, &counted["count"]["live"]),
+        (status, &count_output["count"]["live"]),
         (200, &json!(2)),
-        "{counted}"
+        "{count_output}"
     );
-    assert_eq!(counted["count"]["exact"], true);
+    assert_eq!(count_output["count"]["exact"], true);
     assert_eq!(
         one.check(&sessions[0]).await,
         ALLOWED,
         "a dry run ends nothing"
     );
-    let begun = Stopwatch::start();
+    let stopwatch = Stopwatch::start();
     let (status, revoked) =
         post_revocation(&one, &setup.admin_token, json!({ "policy": "default" })).await;
     assert_eq!(status, 200, "{revoked}");
     // Curfew waits at most one second for the other replicas. The test allows more, because a busy machine is slower.
-    assert!(begun.seconds() < 5.0, "{} s", begun.seconds());
+    assert!(stopwatch.seconds() < 5.0, "{} s", stopwatch.seconds());
     assert_eq!(revoked["in_force"]["everywhere"], true);
     for session in &sessions {
         for replica in [&two, &one] {
@@ -114,17 +114,17 @@ async fn an_emergency_revocation_reaches_every_replica_within_a_second() {
         finished.last().unwrap()["curfew.revocation.ended"],
         ended.len()
     );
-    let late = two.sign_in("carol").await;
-    assert_eq!(one.check(&late).await, ALLOWED);
+    let later_session = two.sign_in("carol").await;
+    assert_eq!(one.check(&later_session).await, ALLOWED);
 }
 
 #[tokio::test]
 async fn a_replica_without_invalidations_stops_admitting_when_its_lease_ends() {
     let server = RedisServer::start();
-    let way = FaultProxy::start(([127, 0, 0, 1], server.public_port()).into()).await;
+    let fault_proxy = FaultProxy::start(([127, 0, 0, 1], server.public_port()).into()).await;
     let setup = Setup::redis(&server.url());
     let one = setup.start();
-    let cut_off = setup.clone().set("STORE__URL", &way.url()).start();
+    let cut_off = setup.clone().set("STORE__URL", &fault_proxy.url()).start();
     wait_until_ready(&one).await;
     wait_until_ready(&cut_off).await;
     let session = one.sign_in("alice").await;
@@ -139,7 +139,7 @@ async fn a_replica_without_invalidations_stops_admitting_when_its_lease_ends() {
             .is_some_and(|all| all.len() == 2)
     })
     .await;
-    way.set_fault(Fault::HalfOpen);
+    fault_proxy.set_fault(Fault::HalfOpen);
     let (status, revoked) =
         post_revocation(&one, &setup.admin_token, json!({ "everybody": true })).await;
     assert_eq!(status, 202, "{revoked}");
@@ -155,12 +155,12 @@ async fn a_replica_without_invalidations_stops_admitting_when_its_lease_ends() {
         "{revoked}"
     );
     assert!(states.contains(&"unconfirmed"), "{revoked}");
-    let by = humantime::parse_rfc3339(revoked["in_force"]["by"].as_str().unwrap()).unwrap();
-    let left = Timestamp::from(by).since(support::now());
-    tokio::time::sleep(left + Duration::from_millis(100)).await;
+    let in_force_by = humantime::parse_rfc3339(revoked["in_force"]["by"].as_str().unwrap()).unwrap();
+    let remaining = Timestamp::from(in_force_by).since(support::now());
+    tokio::time::sleep(remaining + Duration::from_millis(100)).await;
     let (status, reason) = cut_off.check(&session).await;
     assert_eq!((status, &*reason), (503, "store_unavailable"));
-    way.set_fault(Fault::None);
+    fault_proxy.set_fault(Fault::None);
     eventually("the replica receives invalidations again", async || {
         cut_off.check(&session).await == denied("revoked")
     })
@@ -172,23 +172,23 @@ async fn the_revoke_command_counts_confirms_and_revokes() {
     let setup = Setup::memory();
     let curfew = setup.start();
     let shell = operator_shell(&setup, &curfew);
-    let revoke = |arguments: &[&str]| run(&shell, &[&["revoke"], arguments].concat());
+    let revoke = |arguments: &[&str]| run_command(&shell, &[&["revoke"], arguments].concat());
     let stdout_of_success = |output: &Output| {
-        assert!(output.status.success(), "{}", text(&output.stderr));
-        text(&output.stdout)
+        assert!(output.status.success(), "{}", to_text(&output.stderr));
+        to_text(&output.stdout)
     };
     let session = curfew.sign_in("alice").await;
-    let counted = stdout_of_success(&revoke(&["--source", "token", "--dry-run"]));
+    let count_output = stdout_of_success(&revoke(&["--source", "token", "--dry-run"]));
     assert!(
-        counted.starts_with("1 live session would end: source=token, started before "),
-        "{counted}"
+        count_output.starts_with("1 live session would end: source=token, started before "),
+        "{count_output}"
     );
-    assert!(counted.contains("records checked: 1 (all)\n"), "{counted}");
-    let counted = stdout_of_success(&revoke(&["--host", "App.Example.com:443", "--dry-run"]));
-    assert!(counted.contains("host=app.example.com"), "{counted}");
+    assert!(count_output.contains("records checked: 1 (all)\n"), "{count_output}");
+    let count_output = stdout_of_success(&revoke(&["--host", "App.Example.com:443", "--dry-run"]));
+    assert!(count_output.contains("host=app.example.com"), "{count_output}");
     assert!(
-        counted.contains("1 of these sessions lack one of the properties"),
-        "{counted}"
+        count_output.contains("1 of these sessions lack one of the properties"),
+        "{count_output}"
     );
     let json = stdout_of_success(&revoke(&["--group", "nobody", "--dry-run", "--json"]));
     let json: Value = serde_json::from_str(&json).unwrap();
@@ -197,9 +197,9 @@ async fn the_revoke_command_counts_confirms_and_revokes() {
     let refused = revoke(&["--everybody"]);
     assert!(!refused.status.success());
     assert!(
-        text(&refused.stderr).contains("--yes"),
+        to_text(&refused.stderr).contains("--yes"),
         "{}",
-        text(&refused.stderr)
+        to_text(&refused.stderr)
     );
     assert_eq!(curfew.check(&session).await, ALLOWED);
     for arguments in [

@@ -15,14 +15,14 @@ fn operator_shell(setup: &Setup, curfew: &support::curfew::Curfew) -> Setup {
 
 /// Asserts that the command succeeded, and returns its output.
 fn stdout_of_success(output: &Output) -> String {
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    text(&output.stdout)
+    assert!(output.status.success(), "{}", to_text(&output.stderr));
+    to_text(&output.stdout)
 }
 
 /// Asserts that the command failed, and returns its errors.
 fn stderr_of_failure(output: &Output) -> String {
-    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
-    text(&output.stderr)
+    assert_eq!(output.status.code(), Some(1), "{}", to_text(&output.stdout));
+    to_text(&output.stderr)
 }
 
 #[tokio::test]
@@ -30,22 +30,22 @@ async fn sessions_are_listed_shown_and_ended() {
     let setup = Setup::memory();
     let curfew = setup.start();
     let shell = operator_shell(&setup, &curfew);
-    let sessions = |arguments: &[&str]| run(&shell, &[&["sessions"], arguments].concat());
+    let sessions = |arguments: &[&str]| run_command(&shell, &[&["sessions"], arguments].concat());
     let (alice, bob) = (curfew.sign_in("alice").await, curfew.sign_in("bob").await);
     // Some characters of this name take two columns in a terminal.
-    let wide = curfew.sign_in("zoë 世界").await;
-    let listed = stdout_of_success(&sessions(&["list"]));
-    let lines: Vec<&str> = listed.lines().collect();
-    assert_eq!(lines.len(), 4, "{listed}");
-    assert!(lines[0].starts_with("SESSION  "), "{listed}");
-    for session in [&alice, &bob, &wide] {
-        assert!(listed.contains(&session.id), "{listed}");
+    let wide_name_session = curfew.sign_in("zoë 世界").await;
+    let list_output = stdout_of_success(&sessions(&["list"]));
+    let lines: Vec<&str> = list_output.lines().collect();
+    assert_eq!(lines.len(), 4, "{list_output}");
+    assert!(lines[0].starts_with("SESSION  "), "{list_output}");
+    for session in [&alice, &bob, &wide_name_session] {
+        assert!(list_output.contains(&session.id), "{list_output}");
     }
-    let listed = stdout_of_success(&sessions(&["list", "bob"]));
-    assert!(listed.contains(&bob.id) && !listed.contains(&alice.id));
+    let list_output = stdout_of_success(&sessions(&["list", "bob"]));
+    assert!(list_output.contains(&bob.id) && !list_output.contains(&alice.id));
     assert!(
-        listed.contains("live") && listed.contains("14m "),
-        "{listed}"
+        list_output.contains("live") && list_output.contains("14m "),
+        "{list_output}"
     );
     let json = stdout_of_success(&sessions(&["list", "bob", "--json"]));
     let json: Value = serde_json::from_str(&json).unwrap();
@@ -56,15 +56,15 @@ async fn sessions_are_listed_shown_and_ended() {
             .count(),
         2
     );
-    let shown = stdout_of_success(&sessions(&["show", &alice.id]));
-    assert!(shown.contains("subject              alice\n"), "{shown}");
-    let ended = stdout_of_success(&sessions(&["revoke", &alice.id]));
-    assert_eq!(ended, "session of alice ended: revoked\n");
+    let show_output = stdout_of_success(&sessions(&["show", &alice.id]));
+    assert!(show_output.contains("subject              alice\n"), "{show_output}");
+    let end_output = stdout_of_success(&sessions(&["revoke", &alice.id]));
+    assert_eq!(end_output, "session of alice ended: revoked\n");
     assert_eq!(curfew.check(&alice).await.0, 401);
-    let ended = stdout_of_success(&sessions(&["revoke", "--subject", "bob"]));
-    assert_eq!(ended, "1 session of bob ended\n");
+    let end_output = stdout_of_success(&sessions(&["revoke", "--subject", "bob"]));
+    assert_eq!(end_output, "1 session of bob ended\n");
     assert_eq!(curfew.check(&bob).await.0, 401);
-    for (arguments, complaint) in [
+    for (arguments, expected_error) in [
         (&["show", "xyz"][..], "error: xyz: a session ID is"),
         (
             &["show", &"0".repeat(32)],
@@ -72,22 +72,22 @@ async fn sessions_are_listed_shown_and_ended() {
         ),
         (&["list", ""], "error: subject: a subject is"),
     ] {
-        let told = stderr_of_failure(&sessions(arguments));
-        assert!(told.starts_with(complaint), "{told}");
+        let errors = stderr_of_failure(&sessions(arguments));
+        assert!(errors.starts_with(expected_error), "{errors}");
     }
-    let stranger = shell.clone().set_variable("CURFEW_ADMIN_TOKEN", "guess");
-    let told = stderr_of_failure(&run(&stranger, &["sessions", "list"]));
-    assert!(told.contains("does not accept this admin token"), "{told}");
-    let nowhere = shell
+    let wrong_token_shell = shell.clone().set_variable("CURFEW_ADMIN_TOKEN", "guess");
+    let errors = stderr_of_failure(&run_command(&wrong_token_shell, &["sessions", "list"]));
+    assert!(errors.contains("does not accept this admin token"), "{errors}");
+    let wrong_url_shell = shell
         .clone()
         .set_variable("CURFEW_ADMIN_URL", "http://127.0.0.1:1");
-    let told = stderr_of_failure(&run(&nowhere, &["sessions", "list"]));
+    let errors = stderr_of_failure(&run_command(&wrong_url_shell, &["sessions", "list"]));
     assert!(
-        told.contains("could not reach the admin API at http://127.0.0.1:1/"),
-        "{told}"
+        errors.contains("could not reach the admin API at http://127.0.0.1:1/"),
+        "{errors}"
     );
-    let told = stderr_of_failure(&run(&Setup::memory(), &["sessions", "list"]));
-    assert!(told.contains("set CURFEW_ADMIN_TOKEN"), "{told}");
+    let errors = stderr_of_failure(&run_command(&Setup::memory(), &["sessions", "list"]));
+    assert!(errors.contains("set CURFEW_ADMIN_TOKEN"), "{errors}");
     assert!(!curfew.log().contains(&setup.admin_token));
 }
 
@@ -95,55 +95,55 @@ async fn sessions_are_listed_shown_and_ended() {
 async fn watch_shows_each_start_and_end() {
     let setup = Setup::memory();
     let curfew = setup.start();
-    let early = curfew.sign_in("alice").await;
+    let first_session = curfew.sign_in("alice").await;
     let shell = operator_shell(&setup, &curfew);
-    let mut watching = shell
+    let mut watch_process = shell
         .command(&["sessions", "watch", "--every", "100ms"])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut out = BufReader::new(watching.stdout.take().unwrap());
+    let mut stdout = BufReader::new(watch_process.stdout.take().unwrap());
     let mut line = move || {
         let mut line = String::new();
-        out.read_line(&mut line).unwrap();
+        stdout.read_line(&mut line).unwrap();
         line.split_whitespace()
             .map(str::to_owned)
             .collect::<Vec<_>>()
     };
-    assert_eq!(line(), ["live", &early.id, "alice"]);
-    let late = curfew.sign_in("bob").await;
-    let (line, told) = tokio::task::spawn_blocking(move || {
-        let told = line();
-        (line, told)
+    assert_eq!(line(), ["live", &first_session.id, "alice"]);
+    let second_session = curfew.sign_in("bob").await;
+    let (line, words) = tokio::task::spawn_blocking(move || {
+        let words = line();
+        (line, words)
     })
     .await
     .unwrap();
-    assert_eq!(told, ["live", &late.id, "bob"]);
-    curfew.revoke(&early).await;
-    let told = tokio::task::spawn_blocking(line).await.unwrap();
-    assert_eq!(told, ["revoked", &early.id, "alice"]);
-    support::signal(&watching, "INT");
-    assert!(watching.wait().unwrap().success());
+    assert_eq!(words, ["live", &second_session.id, "bob"]);
+    curfew.revoke(&first_session).await;
+    let words = tokio::task::spawn_blocking(line).await.unwrap();
+    assert_eq!(words, ["revoked", &first_session.id, "alice"]);
+    support::signal(&watch_process, "INT");
+    assert!(watch_process.wait().unwrap().success());
 }
 
 #[test]
 fn completions_and_manual_pages_work() {
     let setup = Setup::memory();
-    for (shell, sign) in [
+    for (shell, marker) in [
         ("bash", "complete -F _curfew"),
         ("zsh", "#compdef curfew"),
         ("fish", "complete -c curfew"),
     ] {
-        let script = stdout_of_success(&run(&setup, &["completions", shell]));
+        let script = stdout_of_success(&run_command(&setup, &["completions", shell]));
         assert!(
-            script.contains(sign) && script.contains("revoke"),
+            script.contains(marker) && script.contains("revoke"),
             "{shell}"
         );
     }
-    assert!(stdout_of_success(&run(&setup, &["man"])).contains(".TH curfew 1"));
+    assert!(stdout_of_success(&run_command(&setup, &["man"])).contains(".TH curfew 1"));
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().to_str().unwrap();
-    stdout_of_success(&run(&setup, &["man", "--directory", path]));
+    stdout_of_success(&run_command(&setup, &["man", "--directory", path]));
     for page in ["curfew.1", "curfew-serve.1", "curfew-sessions-revoke.1"] {
         assert!(directory.path().join(page).is_file(), "{page}");
     }
@@ -151,7 +151,7 @@ fn completions_and_manual_pages_work() {
 
 #[test]
 fn the_help_lists_the_commands() {
-    let help = stdout_of_success(&run(&Setup::memory(), &["--help"]));
+    let help = stdout_of_success(&run_command(&Setup::memory(), &["--help"]));
     assert_eq!(
         help,
         "\
@@ -191,47 +191,47 @@ Options:
 fn lint_reports_findings_in_proxy_files() {
     let setup = Setup::memory();
     let file = |name: &str| format!("{}/{name}", env!("CARGO_MANIFEST_DIR"));
-    let (bad, good) = (
+    let (oauth2_proxy_file, traefik_file) = (
         file("tests/lint/oauth2-proxy.cfg"),
         file("deploy/traefik/curfew.yaml"),
     );
-    let output = run(&setup, &["lint", &bad]);
+    let output = run_command(&setup, &["lint", &oauth2_proxy_file]);
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(
-        text(&output.stdout),
+        to_text(&output.stdout),
         format!(
             "\
-{bad}:1: error[silent-sign-in]: oauth2-proxy does not ask the identity provider to authenticate people again: after a timeout, the provider's session signs people in without credentials
+{oauth2_proxy_file}:1: error[silent-sign-in]: oauth2-proxy does not ask the identity provider to authenticate people again: after a timeout, the provider's session signs people in without credentials
     set prompt = \"login\" and set_authorization_header, and token_header: authorization in Curfew
-{bad}:2: error[cookie-outlives-session]: cookie-expire is longer than the absolute limit (12h): oauth2-proxy keeps a session that Curfew has ended
+{oauth2_proxy_file}:2: error[cookie-outlives-session]: cookie-expire is longer than the absolute limit (12h): oauth2-proxy keeps a session that Curfew has ended
     set cookie-expire to at most 12h
-{bad}:4: error[nameless-session]: each refresh changes the whole cookie, so it cannot identify a session
+{oauth2_proxy_file}:4: error[nameless-session]: each refresh changes the whole cookie, so it cannot identify a session
     set session-store-type to redis, see docs/logins/oauth2-proxy.md
-{bad}:5: notice[public]: skip-auth-routes [\"^/health\"] is forwarded without a check, but other requests are checked
+{oauth2_proxy_file}:5: notice[public]: skip-auth-routes [\"^/health\"] is forwarded without a check, but other requests are checked
     keep it if it is public; a rule with `access: public` documents this in one place
 "
         )
     );
     assert_eq!(
-        text(&output.stderr),
+        to_text(&output.stderr),
         "error: 3 settings bypass the limits of sessions\n"
     );
     // `lint` reads the limits from the configuration.
-    let patient = setup.clone().limits("15m", "168h");
-    let output = run(&patient, &["lint", &bad]);
-    assert!(!text(&output.stdout).contains("cookie-outlives-session"));
-    let json = text(&run(&setup, &["lint", "--json", &bad]).stdout);
+    let long_limits = setup.clone().limits("15m", "168h");
+    let output = run_command(&long_limits, &["lint", &oauth2_proxy_file]);
+    assert!(!to_text(&output.stdout).contains("cookie-outlives-session"));
+    let json = to_text(&run_command(&setup, &["lint", "--json", &oauth2_proxy_file]).stdout);
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json[0]["finding"]["line"], 1);
-    let output = run(&setup, &["lint", &good]);
+    let output = run_command(&setup, &["lint", &traefik_file]);
     assert!(
         stdout_of_success(&output)
             .ends_with("no setting bypasses the limits of sessions; 1 notice\n")
     );
-    let told = stderr_of_failure(&run(&setup, &["lint", "/nonesuch"]));
-    assert!(told.starts_with("error: /nonesuch: No such file"), "{told}");
-    let told = stderr_of_failure(&run(&setup, &["lint", &file("README.md")]));
-    assert!(told.contains("README.md: "), "{told}");
+    let errors = stderr_of_failure(&run_command(&setup, &["lint", "/nonesuch"]));
+    assert!(errors.starts_with("error: /nonesuch: No such file"), "{errors}");
+    let errors = stderr_of_failure(&run_command(&setup, &["lint", &file("README.md")]));
+    assert!(errors.contains("README.md: "), "{errors}");
 }
 
 #[test]
@@ -247,46 +247,46 @@ fn rendered_files_are_not_overwritten() {
         "--application",
         "shop:80",
     ];
-    let listed = stdout_of_success(&run(&setup, &arguments));
+    let list_output = stdout_of_success(&run_command(&setup, &arguments));
     assert_eq!(
-        listed,
+        list_output,
         format!("{path}/haproxy.cfg\n{path}/curfew-spoe.conf\n")
     );
     let file = std::fs::read_to_string(directory.path().join("haproxy.cfg")).unwrap();
     assert!(file.contains("timeout tunnel 420s") && file.contains("server application shop:80"));
-    let told = stderr_of_failure(&run(&setup, &arguments));
+    let errors = stderr_of_failure(&run_command(&setup, &arguments));
     assert!(
-        told.contains("existing files are not overwritten"),
-        "{told}"
+        errors.contains("existing files are not overwritten"),
+        "{errors}"
     );
-    let printed = stdout_of_success(&run(&setup, &["render", "traefik"]));
-    assert!(printed.starts_with("# ---- traefik.yaml\n"), "{printed}");
-    let printed = stdout_of_success(&run(&setup, &["render", "oauth2-proxy"]));
-    assert!(printed.contains("cookie_expire = \"3600s\""), "{printed}");
-    for wrong in ["shop", "shop:x", "shop:80; evil", ":80"] {
-        let output = run(&setup, &["render", "nginx", "--application", wrong]);
+    let rendered_files = stdout_of_success(&run_command(&setup, &["render", "traefik"]));
+    assert!(rendered_files.starts_with("# ---- traefik.yaml\n"), "{rendered_files}");
+    let rendered_files = stdout_of_success(&run_command(&setup, &["render", "oauth2-proxy"]));
+    assert!(rendered_files.contains("cookie_expire = \"3600s\""), "{rendered_files}");
+    for invalid_address in ["shop", "shop:x", "shop:80; evil", ":80"] {
+        let output = run_command(&setup, &["render", "nginx", "--application", invalid_address]);
         assert_eq!(output.status.code(), Some(2));
-        let told = text(&output.stderr);
+        let errors = to_text(&output.stderr);
         assert!(
-            told.contains("must be HOST:PORT, such as curfew:9180"),
-            "{told}"
+            errors.contains("must be HOST:PORT, such as curfew:9180"),
+            "{errors}"
         );
     }
-    let told = stderr_of_failure(&run(&setup, &["render", "nginx", "--policy", "none"]));
-    assert!(told.contains("no policy of this name"), "{told}");
+    let errors = stderr_of_failure(&run_command(&setup, &["render", "nginx", "--policy", "none"]));
+    assert!(errors.contains("no policy of this name"), "{errors}");
 }
 
 /// The output has colours only on a terminal, or when the user asks for them.
 #[test]
 fn colours_are_only_for_terminals() {
-    let bad = format!("{}/tests/lint/oauth2-proxy.cfg", env!("CARGO_MANIFEST_DIR"));
-    let coloured = |setup: &Setup| {
-        let output = run(setup, &["lint", &bad]);
+    let oauth2_proxy_file = format!("{}/tests/lint/oauth2-proxy.cfg", env!("CARGO_MANIFEST_DIR"));
+    let is_coloured = |setup: &Setup| {
+        let output = run_command(setup, &["lint", &oauth2_proxy_file]);
         output.stdout.contains(&0x1b)
     };
     let setup = Setup::memory();
-    assert!(!coloured(&setup), "output to a pipe should have no colours");
-    let forced = setup.set_variable("CLICOLOR_FORCE", "1");
-    assert!(coloured(&forced));
-    assert!(!coloured(&forced.clone().set_variable("NO_COLOR", "1")));
+    assert!(!is_coloured(&setup), "output to a pipe should have no colours");
+    let forced_setup = setup.set_variable("CLICOLOR_FORCE", "1");
+    assert!(is_coloured(&forced_setup));
+    assert!(!is_coloured(&forced_setup.clone().set_variable("NO_COLOR", "1")));
 }

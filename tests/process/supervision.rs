@@ -5,10 +5,10 @@ use std::os::unix::net::UnixDatagram;
 use super::*;
 use crate::support::curfew::Curfew;
 
-fn healthcheck(curfew: &Curfew, more: &[&str]) -> Output {
+fn run_healthcheck(curfew: &Curfew, extra_arguments: &[&str]) -> Output {
     let url = format!("http://{}", curfew.ops);
-    let arguments = [&["healthcheck", "--url", &url], more].concat();
-    run(&Setup::memory(), &arguments)
+    let arguments = [&["healthcheck", "--url", &url], extra_arguments].concat();
+    run_command(&Setup::memory(), &arguments)
 }
 
 /// After SIGTERM, the process is not ready, but still serves requests for a while. In this time, load balancers stop
@@ -18,20 +18,20 @@ async fn the_process_stops_in_two_stages() {
     let setup = Setup::memory().set("SHUTDOWN_DELAY", "2s");
     let mut curfew = setup.start();
     let session = curfew.sign_in("alice").await;
-    assert!(healthcheck(&curfew, &[]).status.success());
+    assert!(run_healthcheck(&curfew, &[]).status.success());
     curfew.signal("TERM");
     eventually("the process is not ready", async || {
         curfew.get_ops("/readyz").await.0 == 503
     })
     .await;
-    let checked = healthcheck(&curfew, &[]);
-    assert_eq!(checked.status.code(), Some(1));
-    let told = text(&checked.stderr);
+    let result = run_healthcheck(&curfew, &[]);
+    assert_eq!(result.status.code(), Some(1));
+    let errors = to_text(&result.stderr);
     assert!(
-        told.contains("/readyz: 503 Service Unavailable: draining"),
-        "{told}"
+        errors.contains("/readyz: 503 Service Unavailable: draining"),
+        "{errors}"
     );
-    assert!(healthcheck(&curfew, &["--live"]).status.success());
+    assert!(run_healthcheck(&curfew, &["--live"]).status.success());
     // The process still accepts new connections.
     let url = format!("http://{}/auth-request", curfew.check);
     let request = client().get(url).header("cookie", session.cookie());
@@ -40,8 +40,8 @@ async fn the_process_stops_in_two_stages() {
         .header("x-original-method", "GET");
     assert_eq!(request.send().await.unwrap().status(), 200);
     assert!(curfew.wait_for_exit().await.success());
-    let checked = healthcheck(&curfew, &["--live"]);
-    assert!(text(&checked.stderr).contains("no answer from http"));
+    let result = run_healthcheck(&curfew, &["--live"]);
+    assert!(to_text(&result.stderr).contains("no answer from http"));
 }
 
 /// In a container, the health check takes the address from the configuration.
@@ -50,9 +50,9 @@ async fn the_health_check_finds_the_service_by_its_configuration() {
     let setup = Setup::memory();
     let curfew = setup.start();
     let setup = setup.set("LISTEN__OPS", &format!("0.0.0.0:{}", curfew.ops.port()));
-    assert!(run(&setup, &["healthcheck"]).status.success());
-    let wrong = run(&setup.set("LISTEN__OPS", "nowhere"), &["healthcheck"]);
-    assert!(text(&wrong.stderr).contains("listen.ops"), "{wrong:?}");
+    assert!(run_command(&setup, &["healthcheck"]).status.success());
+    let invalid_setup_result = run_command(&setup.set("LISTEN__OPS", "nowhere"), &["healthcheck"]);
+    assert!(to_text(&invalid_setup_result.stderr).contains("listen.ops"), "{invalid_setup_result:?}");
 }
 
 #[tokio::test]
@@ -66,10 +66,10 @@ async fn systemd_receives_status_messages() {
     let receive_message = || {
         let mut bytes = [0; 1024];
         let length = socket.recv(&mut bytes).unwrap();
-        text(&bytes[..length])
+        to_text(&bytes[..length])
     };
     // Returns the next message that is no watchdog message.
-    let next = || loop {
+    let next_status = || loop {
         let line = receive_message();
         if line.trim() != "WATCHDOG=1" {
             return line;
@@ -79,28 +79,28 @@ async fn systemd_receives_status_messages() {
         .set_variable("NOTIFY_SOCKET", path.to_str().unwrap())
         .set_variable("WATCHDOG_USEC", "300000")
         .start();
-    assert_eq!(next(), "READY=1\n");
+    assert_eq!(next_status(), "READY=1\n");
     for _ in 0..3 {
         assert_eq!(receive_message(), "WATCHDOG=1\n");
     }
     curfew.signal("HUP");
-    let reloading = next();
+    let reload_message = next_status();
     assert!(
-        reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="),
-        "{reloading}"
+        reload_message.starts_with("RELOADING=1\nMONOTONIC_USEC="),
+        "{reload_message}"
     );
-    assert_eq!(next(), "READY=1\n");
+    assert_eq!(next_status(), "READY=1\n");
     assert_eq!(curfew.get_ops("/readyz").await.0, 200);
     curfew.signal("TERM");
-    assert_eq!(next(), "STOPPING=1\n");
+    assert_eq!(next_status(), "STOPPING=1\n");
     curfew.stop().await;
 }
 
 #[test]
 fn the_version_output_contains_the_revision() {
-    let short = text(&run(&Setup::memory(), &["-V"]).stdout);
+    let short = to_text(&run_command(&Setup::memory(), &["-V"]).stdout);
     assert_eq!(short, format!("curfew {}\n", env!("CARGO_PKG_VERSION")));
-    let long = text(&run(&Setup::memory(), &["--version"]).stdout);
+    let long = to_text(&run_command(&Setup::memory(), &["--version"]).stdout);
     let lines: Vec<&str> = long.lines().collect();
     assert_eq!(lines[0], short.trim_end());
     assert!(lines[1].starts_with("revision "), "{long}");

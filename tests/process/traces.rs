@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
-use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+use opentelemetry_proto::tonic::common::v1::any_value::Value as AttributeValue;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
@@ -54,7 +54,7 @@ impl Collector {
 fn attribute(span: &Span, name: &str) -> Option<String> {
     let found = span.attributes.iter().find(|it| it.key == name)?;
     match found.value.clone()?.value? {
-        Any::StringValue(text) => Some(text),
+        AttributeValue::StringValue(text) => Some(text),
         other => Some(format!("{other:?}")),
     }
 }
@@ -100,18 +100,18 @@ async fn checks_are_traced_if_the_proxy_samples_them() {
     })
     .await;
     let session = curfew.sign_in("alice").await;
-    let sampled = format!("00-{TRACE_ID}-{PARENT_SPAN_ID}-01");
-    let not_sampled = "00-11111111111111111111111111111111-2222222222222222-00";
+    let sampled_context = format!("00-{TRACE_ID}-{PARENT_SPAN_ID}-01");
+    let unsampled_context = "00-11111111111111111111111111111111-2222222222222222-00";
     assert_eq!(
-        check(&curfew, "/auth-request", &session.cookie(), &sampled).await,
+        check(&curfew, "/auth-request", &session.cookie(), &sampled_context).await,
         200
     );
     assert_eq!(
-        check(&curfew, "/forward-auth", "__Host-session=forged", &sampled).await,
+        check(&curfew, "/forward-auth", "__Host-session=forged", &sampled_context).await,
         401
     );
     for context in [
-        not_sampled,
+        unsampled_context,
         "nonsense",
         "00-0-0-01",
         &format!("00-{TRACE_ID}-{PARENT_SPAN_ID}-01-x"),
@@ -146,9 +146,9 @@ async fn checks_are_traced_if_the_proxy_samples_them() {
         assert!(found.end_time_unix_nano >= found.start_time_unix_nano);
     }
     // A forged token causes no store request.
-    let load = spans.iter().find(|span| span.name == "load").unwrap();
-    assert_eq!(load.parent_span_id, checks[0].span_id);
-    assert_eq!(attribute(load, "curfew.result").unwrap(), "ok");
+    let load_span = spans.iter().find(|span| span.name == "load").unwrap();
+    assert_eq!(load_span.parent_span_id, checks[0].span_id);
+    assert_eq!(attribute(load_span, "curfew.result").unwrap(), "ok");
     let resource = collector.0.lock().unwrap()[0].resource_spans[0]
         .resource
         .clone();
@@ -158,9 +158,9 @@ async fn checks_are_traced_if_the_proxy_samples_them() {
         "{resource}"
     );
     // The spans contain no secret and no requested URL.
-    let sent = format!("{:?}", collector.0.lock().unwrap());
+    let exported_requests = format!("{:?}", collector.0.lock().unwrap());
     for text in [&*session.token, "secret-path", "alice", "forged"] {
-        assert!(!sent.contains(text), "{text}");
+        assert!(!exported_requests.contains(text), "{text}");
     }
     assert!(
         !log.contains("\"spans\":"),
@@ -184,7 +184,7 @@ async fn checks_work_without_a_collector() {
 
 #[test]
 fn invalid_trace_settings_are_reported() {
-    for (settings, told) in [
+    for (settings, setting_name) in [
         (&[("OTLP_URL", "collector:4317")][..], "traces.otlp_url"),
         (&[("OTLP_URL", "https://collector:4317")], "traces.ca_file"),
         (&[("RATIO", "2")], "traces.ratio"),
@@ -193,7 +193,7 @@ fn invalid_trace_settings_are_reported() {
         for (key, value) in settings {
             setup = setup.set(&format!("TRACES__{key}"), value);
         }
-        let output = run(&setup, &["check-config"]);
-        assert!(text(&output.stderr).contains(told), "{told}: {output:?}");
+        let output = run_command(&setup, &["check-config"]);
+        assert!(to_text(&output.stderr).contains(setting_name), "{setting_name}: {output:?}");
     }
 }

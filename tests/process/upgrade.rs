@@ -39,9 +39,9 @@ async fn a_rolling_update_under_load_gives_no_wrong_answer() {
     }
     assert!(record_versions(&redis).iter().all(|version| *version == 2));
 
-    let (done, mut checked) = (AtomicBool::new(false), 0_u32);
+    let (is_done, mut check_count) = (AtomicBool::new(false), 0_u32);
     let load = async {
-        while !done.load(Ordering::Relaxed) {
+        while !is_done.load(Ordering::Relaxed) {
             for curfew in [&one, &two] {
                 for session in &sessions {
                     assert_eq!(curfew.check(session).await, ALLOWED, "{}", curfew.log());
@@ -53,34 +53,34 @@ async fn a_rolling_update_under_load_gives_no_wrong_answer() {
                 assert_eq!(curfew.check(&new).await, ALLOWED);
                 curfew.revoke(&new).await;
                 assert_eq!(curfew.check(&new).await, denied("revoked"));
-                checked += 22;
+                check_count += 22;
             }
         }
     };
     let update = async {
-        let begun = Stopwatch::start();
-        let mut waits_for_it = false;
-        while begun.seconds() < 24.0 {
+        let stopwatch = Stopwatch::start();
+        let mut is_waiting_reported = false;
+        while stopwatch.seconds() < 24.0 {
             redis.command::<()>(&[b"PUBLISH", b"curfew:ends", OLD_REPLICA_MESSAGE]);
             tokio::time::sleep(Duration::from_secs(2)).await;
             assert_eq!(redis.command::<u64>(&[b"GET", b"curfew:schema"]), 2);
-            let told = one.get_ops("/readyz?verbose").await.1;
-            waits_for_it |= told.contains("when these older replicas are stopped: old[1]");
+            let readiness = one.get_ops("/readyz?verbose").await.1;
+            is_waiting_reported |= readiness.contains("when these older replicas are stopped: old[1]");
         }
-        assert!(waits_for_it);
+        assert!(is_waiting_reported);
         assert!(record_versions(&redis).iter().all(|version| *version == 2));
-        let finished = async || {
+        let is_upgrade_finished = async || {
             let schema: u64 = redis.command(&[b"GET", b"curfew:schema"]);
-            let unfinished: bool = redis.command(&[b"EXISTS", b"curfew:progress:record-3"]);
-            schema == 3 && !unfinished
+            let is_unfinished: bool = redis.command(&[b"EXISTS", b"curfew:progress:record-3"]);
+            schema == 3 && !is_unfinished
         };
-        eventually("the records are upgraded", finished).await;
+        eventually("the records are upgraded", is_upgrade_finished).await;
         assert!(record_versions(&redis).iter().all(|version| *version == 3));
-        done.store(true, Ordering::Relaxed);
+        is_done.store(true, Ordering::Relaxed);
     };
     tokio::join!(load, update);
-    println!("{checked} checks");
-    assert!(checked > 200, "{checked}");
+    println!("{check_count} checks");
+    assert!(check_count > 200, "{check_count}");
 }
 
 /// An attacker with access to Redis, but without a key, cannot change a session's subject.
@@ -89,37 +89,37 @@ async fn an_attacker_in_redis_cannot_become_another_user() {
     let redis = RedisServer::start();
     let setup = Setup::redis(&redis.url()).set("STORE__NEAR_CACHE_SESSIONS", "0");
     let curfew = setup.start();
-    let key_of = async |subject: &str| {
+    let sign_in_with_record_key = async |subject: &str| {
         let before: Vec<Vec<u8>> = redis.command(&[b"KEYS", b"curfew:s:*"]);
         let session = curfew.sign_in(subject).await;
         let after: Vec<Vec<u8>> = redis.command(&[b"KEYS", b"curfew:s:*"]);
         let key = after.into_iter().find(|key| !before.contains(key)).unwrap();
         (session, key)
     };
-    let ((root, roots), (bob, bobs)) = (key_of("root").await, key_of("bob").await);
-    let record: Vec<u8> = redis.command(&[b"GET", &roots]);
-    let live: Vec<u8> = redis.command(&[b"GET", &bobs]);
-    let readable = [&record, &live].iter().any(|record| {
+    let ((root, root_key), (bob, bob_key)) = (sign_in_with_record_key("root").await, sign_in_with_record_key("bob").await);
+    let root_record: Vec<u8> = redis.command(&[b"GET", &root_key]);
+    let live_record: Vec<u8> = redis.command(&[b"GET", &bob_key]);
+    let readable = [&root_record, &live_record].iter().any(|record| {
         record.windows(3).any(|part| part == b"bob")
             || record.windows(4).any(|part| part == b"root")
     });
     assert!(!readable, "the names in the records should be encrypted");
     let unavailable = (503, "store_unavailable".to_owned());
-    let mut moved = record.clone();
-    moved[1..3].copy_from_slice(&bobs[bobs.len() - 16..][..2]);
+    let mut moved_record = root_record.clone();
+    moved_record[1..3].copy_from_slice(&bob_key[bob_key.len() - 16..][..2]);
     // A record in the format of version 2, with the tag of bob's session and the subject root.
-    let tag = &bobs[bobs.len() - 16..][..4];
-    let plain = [
+    let tag = &bob_key[bob_key.len() - 16..][..4];
+    let plain_record = [
         &[2, 0][..],
         tag,
         b"\x80\xbb\xc7\xa8\xa0\x34\x80\xdc\xcc\x14\xa0\xac\x92\x02\x07default\x04root\0\0",
     ]
     .concat();
-    for forged in [&record, &moved, &plain] {
-        redis.command::<()>(&[b"SET", &bobs, forged, b"KEEPTTL"]);
+    for forged in [&root_record, &moved_record, &plain_record] {
+        redis.command::<()>(&[b"SET", &bob_key, forged, b"KEEPTTL"]);
         assert_eq!(curfew.check(&bob).await, unavailable);
     }
-    redis.command::<()>(&[b"SET", &bobs, &live, b"KEEPTTL"]);
+    redis.command::<()>(&[b"SET", &bob_key, &live_record, b"KEEPTTL"]);
     eventually("Curfew accepts the restored record of bob", async || {
         curfew.check(&bob).await == ALLOWED
     })
@@ -127,8 +127,8 @@ async fn an_attacker_in_redis_cannot_become_another_user() {
     assert_eq!(curfew.fetch_session(&bob).await["subject"], "bob");
     // Stores the tombstone of root's session as the record of bob's session.
     curfew.revoke(&root).await;
-    let tombstone: Vec<u8> = redis.command(&[b"GET", &roots]);
-    redis.command::<()>(&[b"SET", &bobs, &tombstone, b"KEEPTTL"]);
+    let tombstone: Vec<u8> = redis.command(&[b"GET", &root_key]);
+    redis.command::<()>(&[b"SET", &bob_key, &tombstone, b"KEEPTTL"]);
     assert_ne!(curfew.check(&bob).await.0, 200);
 }
 
@@ -148,10 +148,10 @@ async fn keys_rotate_in_the_background() {
         .set("TOKEN__KEYS", &format!("{new}\n{old}"))
         .start();
     assert_eq!(both.check(&session).await, ALLOWED);
-    let told = async || both.get_ops("/readyz?verbose").await.1;
+    let readiness = async || both.get_ops("/readyz?verbose").await.1;
     eventually("all records use the new key", async || {
-        let told = told().await;
-        let line = told
+        let readiness = readiness().await;
+        let line = readiness
             .lines()
             .find(|line| line.starts_with("info: records: under each key"));
         line.is_some_and(|line| line.contains(": 2, counted"))
@@ -159,13 +159,13 @@ async fn keys_rotate_in_the_background() {
     .await;
     assert_eq!(both.check(&session).await, ALLOWED);
     assert_eq!(both.check(&ended).await, denied("revoked"));
-    let dry = run(
+    let dry_run = run_command(
         &setup.clone().set("TOKEN__KEYS", &new),
         &["migrate", "--dry-run"],
     );
-    let told = text(&dry.stdout);
+    let output_text = to_text(&dry_run.stdout);
     assert!(
-        told.contains("2 checked, 0 to upgrade, 0 skipped"),
-        "{told}"
+        output_text.contains("2 checked, 0 to upgrade, 0 skipped"),
+        "{output_text}"
     );
 }

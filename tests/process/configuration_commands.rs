@@ -12,21 +12,21 @@ fn example_setup() -> Setup {
 
 /// Runs a command with the example configuration.
 fn run_with_example(command: &str, arguments: &[&str]) -> Output {
-    run(&example_setup(), &[&[command], arguments].concat())
+    run_command(&example_setup(), &[&[command], arguments].concat())
 }
 
 /// Runs a command that must succeed, and returns its output.
 fn stdout_of_success(command: &str, arguments: &[&str]) -> String {
     let output = run_with_example(command, arguments);
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    text(&output.stdout)
+    assert!(output.status.success(), "{}", to_text(&output.stderr));
+    to_text(&output.stdout)
 }
 
 /// Runs a command that must fail, and returns its errors.
 fn stderr_of_failure(command: &str, arguments: &[&str]) -> String {
     let output = run_with_example(command, arguments);
-    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
-    text(&output.stderr)
+    assert_eq!(output.status.code(), Some(1), "{}", to_text(&output.stdout));
+    to_text(&output.stderr)
 }
 
 #[test]
@@ -87,22 +87,22 @@ verdict    allow, for a new session
             "verdict    malformed_request: the policy that the proxy names is not configured\n",
         ),
     ] {
-        let told = stdout_of_success("explain", &[&["--url"], arguments].concat());
-        assert!(told.contains(expected), "{told}");
+        let output_text = stdout_of_success("explain", &[&["--url"], arguments].concat());
+        assert!(output_text.contains(expected), "{output_text}");
     }
 }
 
 #[test]
 fn explain_answers_in_json() {
-    let told = stdout_of_success(
+    let output_text = stdout_of_success(
         "explain",
         &["--json", "--url", "https://a.example.com/admin"],
     );
-    let told: Value = serde_json::from_str(&told).unwrap();
-    assert_eq!(told["verdict"], "forbidden");
-    assert_eq!(told["rule"], "rules.4");
+    let output_text: Value = serde_json::from_str(&output_text).unwrap();
+    assert_eq!(output_text["verdict"], "forbidden");
+    assert_eq!(output_text["rule"], "rules.4");
     assert_eq!(
-        told["session_limits"]["idle"]["from"],
+        output_text["session_limits"]["idle"]["from"],
         "policies.staff.idle"
     );
 }
@@ -129,8 +129,8 @@ fn explain_reports_invalid_arguments() {
             "--header: must be like \"Sec-Fetch-Mode: navigate\"",
         ),
     ] {
-        let told = stderr_of_failure("explain", arguments);
-        assert!(told.contains(expected), "{told}");
+        let output_text = stderr_of_failure("explain", arguments);
+        assert!(output_text.contains(expected), "{output_text}");
     }
 }
 
@@ -146,44 +146,44 @@ fn compliance_reports_and_enforces() {
         .collect();
     assert_eq!(names, ["customers", "payments", "staff", "wallboard"]);
 
-    let told = stderr_of_failure(
+    let output_text = stderr_of_failure(
         "compliance",
         &["--require", "pci-dss", "--require", "asvs5"],
     );
     assert_eq!(
-        told,
+        output_text,
         "error: pci-dss (PCI DSS 4.0.1, 8.2.8) is not met by: customers, staff, wallboard; it requires a new \
          authentication after a timeout, which is not ensured for: payments\n\
          error: asvs5 (OWASP ASVS 5.0.0, level 2, 7.3.1, 7.3.2) requires a new authentication after a timeout, which is not \
          ensured for: customers, payments, staff, wallboard\n"
     );
-    let told = stderr_of_failure("compliance", &["--require", "iso"]);
+    let output_text = stderr_of_failure("compliance", &["--require", "iso"]);
     assert!(
-        told.contains("--require iso: must be one of nist-rev4-aal1, "),
-        "{told}"
+        output_text.contains("--require iso: must be one of nist-rev4-aal1, "),
+        "{output_text}"
     );
-    let strict = Setup::memory().set("POLICIES__DEFAULT__PRESET", "pci-dss");
-    let limits = ["compliance", "--require", "pci-dss", "--limits-only"];
-    let met = run(&strict, &limits);
-    assert!(met.status.success(), "{}", text(&met.stderr));
-    let service = |key: &str| format!("DELEGATED__SERVICES__PROXY__{key}");
-    let behind = strict
-        .set(&service("PRESET"), "oauth2-proxy")
-        .set(&service("URL"), "http://oauth2-proxy:4180/oauth2/auth");
-    let met = run(&behind, &limits[..3]);
-    let told = text(&met.stderr);
+    let strict_setup = Setup::memory().set("POLICIES__DEFAULT__PRESET", "pci-dss");
+    let arguments = ["compliance", "--require", "pci-dss", "--limits-only"];
+    let result = run_command(&strict_setup, &arguments);
+    assert!(result.status.success(), "{}", to_text(&result.stderr));
+    let service_key = |key: &str| format!("DELEGATED__SERVICES__PROXY__{key}");
+    let behind_oauth2_proxy = strict_setup
+        .set(&service_key("PRESET"), "oauth2-proxy")
+        .set(&service_key("URL"), "http://oauth2-proxy:4180/oauth2/auth");
+    let result = run_command(&behind_oauth2_proxy, &arguments[..3]);
+    let output_text = to_text(&result.stderr);
     assert!(
-        !met.status.success() && told.contains("not ensured for: default"),
-        "{told}"
+        !result.status.success() && output_text.contains("not ensured for: default"),
+        "{output_text}"
     );
-    let told = text(&met.stdout);
+    let output_text = to_text(&result.stdout);
     assert!(
-        told.contains("`delegated.services.proxy` does not say when"),
-        "{told}"
+        output_text.contains("`delegated.services.proxy` does not say when"),
+        "{output_text}"
     );
-    let behind = behind.set(&service("TOKEN_HEADER"), "authorization");
-    let met = run(&behind, &limits[..3]);
-    assert!(met.status.success(), "{}", text(&met.stderr));
+    let behind_oauth2_proxy = behind_oauth2_proxy.set(&service_key("TOKEN_HEADER"), "authorization");
+    let result = run_command(&behind_oauth2_proxy, &arguments[..3]);
+    assert!(result.status.success(), "{}", to_text(&result.stderr));
 }
 
 /// A CI pipeline has the configuration, but not its secrets.
@@ -197,49 +197,49 @@ policies: {default: {preset: pci-dss}}
 ";
     std::fs::write(&path, text).unwrap();
     let setup = Setup::memory().unset("TOKEN__KEYS").config_file(&path);
-    assert!(!run(&setup, &["check-config"]).status.success());
+    assert!(!run_command(&setup, &["check-config"]).status.success());
     let url = "https://a.example.com/";
     for arguments in [
         &["explain", "--url", url][..],
         &["compliance", "--require", "pci-dss", "--limits-only"],
     ] {
-        let output = run(&setup, arguments);
-        assert!(output.status.success(), "{}", text_of(&output));
+        let output = run_command(&setup, arguments);
+        assert!(output.status.success(), "{}", stderr_of(&output));
     }
     std::fs::write(&path, format!("{text}rules: [{{policy: none}}]\n")).unwrap();
-    let output = run(&setup, &["explain", "--url", url]);
+    let output = run_command(&setup, &["explain", "--url", url]);
     assert!(
-        text_of(&output).contains("rules.0.policy"),
+        stderr_of(&output).contains("rules.0.policy"),
         "{}",
-        text_of(&output)
+        stderr_of(&output)
     );
 }
 
-fn text_of(output: &Output) -> String {
-    text(&output.stderr)
+fn stderr_of(output: &Output) -> String {
+    to_text(&output.stderr)
 }
 
 #[test]
 fn check_config_names_the_source_of_each_preset() {
     let setup = example_setup();
-    let told = text(&run(&setup, &["check-config"]).stdout);
+    let output_text = to_text(&run_command(&setup, &["check-config"]).stdout);
     assert!(
-        told.contains("# policies.payments has the preset pci-dss: PCI DSS 4.0.1, 8.2.8: idle 15 minutes; absolute: convention.\n"),
-        "{told}"
+        output_text.contains("# policies.payments has the preset pci-dss: PCI DSS 4.0.1, 8.2.8: idle 15 minutes; absolute: convention.\n"),
+        "{output_text}"
     );
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("again.toml");
-    std::fs::write(&path, &told).unwrap();
-    let again = text(&run(&setup.config_file(&path), &["check-config"]).stdout);
+    std::fs::write(&path, &output_text).unwrap();
+    let second_output = to_text(&run_command(&setup.config_file(&path), &["check-config"]).stdout);
     assert!(
-        again == told,
-        "the printed configuration should give the same output again: {again}"
+        second_output == output_text,
+        "the printed configuration should give the same output again: {second_output}"
     );
 }
 
 #[test]
 fn the_schema_in_the_repository_is_current() {
-    let kept = include_str!("../../deploy/curfew/curfew.schema.json");
-    let output = run(&Setup::memory(), &["schema"]);
-    assert_eq!(text(&output.stdout), kept);
+    let schema = include_str!("../../deploy/curfew/curfew.schema.json");
+    let output = run_command(&Setup::memory(), &["schema"]);
+    assert_eq!(to_text(&output.stdout), schema);
 }
