@@ -187,10 +187,10 @@ impl Harness {
     }
 
     pub fn assert_application_not_reached(&self) {
-        let backend_request = self.application.take();
+        let backend_requests = self.application.take();
         assert!(
-            backend_request.is_empty(),
-            "a request reached the application: {seen:?}"
+            backend_requests.is_empty(),
+            "a request reached the application: {backend_requests:?}"
         );
     }
 }

@@ -14,13 +14,13 @@ mod traffic;
 
 use std::pin::Pin;
 
-use crate::bench::Bench;
+use crate::harness::Harness;
 
 /// One row of the matrix.
 pub struct Case {
     pub number: &'static str,
     pub title: &'static str,
-    pub run: for<'a> fn(&'a mut Bench) -> Pin<Box<dyn Future<Output = ()> + 'a>>,
+    pub run: for<'a> fn(&'a mut Harness) -> Pin<Box<dyn Future<Output = ()> + 'a>>,
 }
 
 macro_rules! cases {
@@ -28,7 +28,7 @@ macro_rules! cases {
         &[$(Case {
             number: $number,
             title: $title,
-            run: |bench| Box::pin($run(bench)),
+            run: |harness| Box::pin($run(harness)),
         },)*]
     };
 }

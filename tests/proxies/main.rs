@@ -13,11 +13,11 @@
 
 use curfew_testkit as support;
 
-mod bench;
-mod broken;
+mod harness;
+mod mistakes;
 mod cases;
-mod fleet;
-mod impossible;
+mod kinds;
+mod unsupported_cases;
 mod matrix;
 mod router;
 mod runner;
@@ -25,16 +25,16 @@ mod runner;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args()
+    let name_filters: Vec<String> = std::env::args()
         .skip(1)
         .filter(|word| !word.starts_with('-'))
         .collect();
-    let cells = runner::run(&words);
+    let cells = runner::run(&name_filters);
     let table = matrix::table(&cells);
     println!("{table}");
     let mut failures: Vec<String> = cells.iter().filter_map(runner::Cell::failure).collect();
-    failures.extend(router::run(&words));
-    if words.is_empty() {
+    failures.extend(router::run(&name_filters));
+    if name_filters.is_empty() {
         failures.extend(matrix::difference_from_documentation(&table));
     }
     for failure in &failures {

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use crate::cases::CASES;
-use crate::fleet::FLEET;
-use crate::impossible::IMPOSSIBLE;
+use crate::kinds::PROXY_KINDS;
+use crate::unsupported_cases::UNSUPPORTED_CASES;
 use crate::runner::{Cell, Outcome};
 
 const DOCUMENTATION: &str = include_str!("../../docs/proxies/README.md");
@@ -12,33 +12,33 @@ const DOCUMENTATION: &str = include_str!("../../docs/proxies/README.md");
 /// Returns a Markdown table, followed by its footnotes.
 pub fn table(cells: &[Cell]) -> String {
     let mut text = String::from("| | case |");
-    for kind in FLEET {
+    for kind in PROXY_KINDS {
         write!(text, " {} |", kind.name).unwrap();
     }
     text.push_str("\n|---|---|");
-    text.push_str(&":-:|".repeat(FLEET.len()));
+    text.push_str(&":-:|".repeat(PROXY_KINDS.len()));
     text.push('\n');
-    let mut notes = String::new();
+    let mut footnotes = String::new();
     for case in CASES {
-        let of_case = |kind: &str| {
+        let find_cell = |kind: &str| {
             let mut found = cells.iter();
             found.find(|cell| cell.case.number == case.number && cell.proxy == kind)
         };
         write!(text, "| {} | {} |", case.number, case.title).unwrap();
-        for kind in FLEET {
-            let mark = match of_case(kind.name).map(|cell| &cell.outcome) {
+        for kind in PROXY_KINDS {
+            let mark = match find_cell(kind.name).map(|cell| &cell.outcome) {
                 None => String::new(),
-                Some(Outcome::Held) => "✓".to_owned(),
+                Some(Outcome::Passed) => "✓".to_owned(),
                 Some(Outcome::Failed(_)) => "FAILED".to_owned(),
-                Some(Outcome::NotPossible(known)) => {
-                    let place = IMPOSSIBLE.iter().position(|one| std::ptr::eq(one, *known));
-                    let letter = char::from(b'a' + u8::try_from(place.unwrap()).unwrap());
-                    let note = format!(
+                Some(Outcome::NotPossible(unsupported_case)) => {
+                    let index = UNSUPPORTED_CASES.iter().position(|other_case| std::ptr::eq(other_case, *unsupported_case));
+                    let letter = char::from(b'a' + u8::try_from(index.unwrap()).unwrap());
+                    let footnote = format!(
                         "({letter}) Not possible with this proxy: {}\n",
-                        known.reason
+                        unsupported_case.reason
                     );
-                    if !notes.contains(&note) {
-                        notes.push_str(&note);
+                    if !footnotes.contains(&footnote) {
+                        footnotes.push_str(&footnote);
                     }
                     format!("({letter})")
                 }
@@ -47,8 +47,8 @@ pub fn table(cells: &[Cell]) -> String {
         }
         text.push('\n');
     }
-    if !notes.is_empty() {
-        write!(text, "\n{}", notes.replace('\n', "\n\n").trim_end()).unwrap();
+    if !footnotes.is_empty() {
+        write!(text, "\n{}", footnotes.replace('\n', "\n\n").trim_end()).unwrap();
         text.push('\n');
     }
     text

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Builder;
 
-use crate::fleet::{FLEET, HTTP_3, Kind, Proxy, Replaced, Upstreams};
+use crate::kinds::{PROXY_KINDS, HTTP_3, ProxyKind, Proxy, Replacements, Upstreams};
 use crate::support::backend::Backend;
 use crate::support::curfew::{Curfew, Setup, CreatedSession};
 use crate::support::eventually;
@@ -46,7 +46,7 @@ pub struct Counts {
 struct Mutant {
     what: &'static str,
     proxy: &'static str,
-    broken: Replaced,
+    mistake: Replacements,
     setting: Option<(&'static str, &'static str)>,
     /// True if the test inserts a [`Shim`](crate::support::shim::Shim) between the proxy and Curfew. The shim hides
     /// the kind of proxy from `/auth-request`.
@@ -57,7 +57,7 @@ const MUTANTS: [Mutant; 5] = [
     Mutant {
         what: "NGINX: the host that the client wrote",
         proxy: "NGINX",
-        broken: &[(
+        mistake: &[(
             "X-Original-URL $scheme://$host$request_port$request_uri",
             "X-Original-URL $scheme://$http_host$request_uri",
         )],
@@ -67,7 +67,7 @@ const MUTANTS: [Mutant; 5] = [
     Mutant {
         what: "ingress-nginx: the host that the client wrote",
         proxy: "ingress-nginx",
-        broken: &[(
+        mistake: &[(
             "        AUTH_PROXY_SET_HEADERS\n",
             "        proxy_set_header X-Forwarded-Host $http_host;\n        \
              proxy_set_header X-Forwarded-Uri $request_uri;\n        \
@@ -80,38 +80,38 @@ const MUTANTS: [Mutant; 5] = [
     Mutant {
         what: "Traefik's provider for ingress-nginx sends checks to /auth-request",
         proxy: "Traefik ingress-nginx",
-        broken: &[],
+        mistake: &[],
         setting: None,
         shim: true,
     },
     Mutant {
         what: "a rule for a host, and unknown hosts are checked",
         proxy: "Caddy",
-        broken: &[],
+        mistake: &[],
         setting: Some(("UNKNOWN_HOSTS", "allow")),
         shim: false,
     },
     Mutant {
         what: "a rule for a host, and unknown hosts are checked",
         proxy: "HAProxy 2.6",
-        broken: &[],
+        mistake: &[],
         setting: Some(("UNKNOWN_HOSTS", "allow")),
         shim: false,
     },
 ];
 
-/// Tests the proxies that match one of `words`. Without words, tests all proxies. Prints the counts, and returns the
+/// Tests the proxies that match one of `name_filters`. Without words, tests all proxies. Prints the counts, and returns the
 /// failures.
-pub fn run(words: &[String]) -> Vec<String> {
-    let wanted = |kind: &Kind| {
+pub fn run(name_filters: &[String]) -> Vec<String> {
+    let is_selected = |kind: &ProxyKind| {
         let name = format!("{}/router", kind.name);
-        words.is_empty() || words.iter().any(|word| name.contains(word))
+        name_filters.is_empty() || name_filters.iter().any(|word| name.contains(word))
     };
     let mut failures = Vec::new();
     println!("| proxy | requests | public application | protected application | denied |");
     println!("|---|--:|--:|--:|--:|");
-    for kind in FLEET.into_iter().filter(wanted) {
-        let counts = try_one(kind, None);
+    for kind in PROXY_KINDS.into_iter().filter(is_selected) {
+        let counts = run_through_proxy(kind, None);
         let Counts {
             name,
             sent,
@@ -131,12 +131,12 @@ pub fn run(words: &[String]) -> Vec<String> {
             failures.push(format!("FAILED {name}/router: {wrong}"));
         }
     }
-    for kind in FLEET
+    for kind in PROXY_KINDS
         .into_iter()
-        .filter(wanted)
+        .filter(is_selected)
         .filter(|kind| HTTP_3.contains(&kind.name))
     {
-        let counts = http_3::try_one(kind);
+        let counts = http_3::run_over_http_3(kind);
         let (sent, public, private) = (counts.sent, counts.public, counts.private);
         println!(
             "| {}, HTTP/3 | {sent} | {public} | {private} | {} |",
@@ -150,13 +150,13 @@ pub fn run(words: &[String]) -> Vec<String> {
         }
     }
     for mutant in &MUTANTS {
-        let Some(kind) = FLEET
+        let Some(kind) = PROXY_KINDS
             .into_iter()
-            .find(|kind| kind.name == mutant.proxy && wanted(kind))
+            .find(|kind| kind.name == mutant.proxy && is_selected(kind))
         else {
             continue;
         };
-        let counts = try_one(kind, Some(mutant));
+        let counts = run_through_proxy(kind, Some(mutant));
         if counts.wrong.is_empty() {
             failures.push(format!(
                 "FAILED router: the test did not find the old mistake: {}",
@@ -173,22 +173,22 @@ pub fn run(words: &[String]) -> Vec<String> {
     failures
 }
 
-fn try_one(kind: Kind, mutant: Option<&Mutant>) -> Counts {
+fn run_through_proxy(kind: ProxyKind, mutant: Option<&Mutant>) -> Counts {
     let runtime = Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
         .unwrap();
     runtime.block_on(async {
-        let stage = Stage::start(kind, mutant, None).await;
-        stage
+        let environment = Environment::start(kind, mutant, None).await;
+        environment
             .wait_until_ready(mutant.is_some_and(|mutant| mutant.shim))
             .await;
-        stage.run(kind.name).await
+        environment.run(kind.name).await
     })
 }
 
-struct Stage {
+struct Environment {
     curfew: Curfew,
     proxy: Proxy,
     public: Backend,
@@ -196,9 +196,9 @@ struct Stage {
     _shim: Option<Shim>,
 }
 
-impl Stage {
+impl Environment {
     async fn start(
-        kind: Kind,
+        kind: ProxyKind,
         mutant: Option<&Mutant>,
         certificate: Option<&'static Certificates>,
     ) -> Self {
@@ -226,7 +226,7 @@ impl Stage {
             public: Some(public.address),
             certificate,
             policy: None,
-            broken: mutant.map_or(&[], |mutant| mutant.broken),
+            mistake: mutant.map_or(&[], |mutant| mutant.mistake),
         };
         // The start of a proxy blocks the thread.
         let proxy = tokio::task::block_in_place(|| (kind.start)(&upstreams));
@@ -265,7 +265,7 @@ impl Stage {
             ..Counts::default()
         };
         let alice = self.curfew.sign_in("alice").await;
-        for request in requests() {
+        for request in http_1_requests() {
             for session in [None, Some(&alice)] {
                 let cookie = session.map(|alice| format!("Cookie: {}\r\n", alice.cookie()));
                 let text = request.replace("COOKIE", cookie.as_deref().unwrap_or(""));
@@ -273,7 +273,7 @@ impl Stage {
                 self.count(&mut counts, &request, session);
             }
         }
-        for (authority, host, path) in http_2() {
+        for (authority, host, path) in http_2_requests() {
             for session in [None, Some(&alice)] {
                 self.send_http_2(authority, host, path, session).await;
                 let request = format!(":authority {authority}, host {host:?}, :path {path}");
@@ -290,8 +290,8 @@ impl Stage {
         counts.public += public.len();
         counts.private += private.len();
         counts.refused += usize::from(public.is_empty() && private.is_empty());
-        for seen in private {
-            let path = seen.uri.path();
+        for backend_request in private {
+            let path = backend_request.uri.path();
             let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
             // Alice has no group, so rules deny her requests for `/admin`.
             let allowed = session.is_some() && !decoded.starts_with("/admin");
@@ -346,12 +346,12 @@ impl Stage {
         if let Some(session) = session {
             request = request.header("cookie", session.cookie());
         }
-        let asking = async {
+        let exchange = async {
             let mut send = send.ready().await.ok()?;
             let (answer, _) = send.send_request(request.body(()).ok()?, true).ok()?;
             answer.await.ok()
         };
-        let _ = tokio::time::timeout(Duration::from_secs(10), asking).await;
+        let _ = tokio::time::timeout(Duration::from_secs(10), exchange).await;
         connection.abort();
     }
 }
@@ -374,7 +374,7 @@ const PATHS: [&str; 12] = [
 
 /// Returns requests for HTTP/1: every form of the target with every set of hosts. The word COOKIE stands for the
 /// cookie.
-fn requests() -> Vec<String> {
+fn http_1_requests() -> Vec<String> {
     let targets = [
         "",
         "http://public.example.com",
@@ -433,7 +433,7 @@ fn requests() -> Vec<String> {
 }
 
 /// Returns requests for HTTP/2: `:authority`, `host` and `:path`.
-fn http_2() -> Vec<(&'static str, Option<&'static str>, &'static str)> {
+fn http_2_requests() -> Vec<(&'static str, Option<&'static str>, &'static str)> {
     let authorities = [
         "public.example.com",
         "private.example.com",

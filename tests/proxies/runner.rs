@@ -6,10 +6,10 @@ use std::sync::Mutex;
 
 use tokio::runtime::Builder;
 
-use crate::bench::Bench;
+use crate::harness::Harness;
 use crate::cases::{CASES, Case};
-use crate::fleet::{FLEET, Kind};
-use crate::impossible::{Impossible, impossible};
+use crate::kinds::{PROXY_KINDS, ProxyKind};
+use crate::unsupported_cases::{UnsupportedCase, find_unsupported_case};
 
 /// The number of proxies that the runner tests in parallel.
 const PARALLEL_PROXIES: usize = 4;
@@ -22,9 +22,9 @@ pub struct Cell {
 }
 
 pub enum Outcome {
-    Held,
+    Passed,
     /// The proxy cannot support the case, which failed as expected.
-    NotPossible(&'static Impossible),
+    NotPossible(&'static UnsupportedCase),
     Failed(String),
 }
 
@@ -43,15 +43,15 @@ impl Cell {
 }
 
 thread_local! {
-    static MESSAGE: RefCell<String> = const { RefCell::new(String::new()) };
+    static PANIC_MESSAGE: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// Runs the cells whose name contains one of `words`. Without words, runs all cells.
-pub fn run(words: &[String]) -> Vec<Cell> {
+/// Runs the cells whose name contains one of `name_filters`. Without words, runs all cells.
+pub fn run(name_filters: &[String]) -> Vec<Cell> {
     std::panic::set_hook(Box::new(|panic| {
-        MESSAGE.with_borrow_mut(|message| *message = panic.to_string());
+        PANIC_MESSAGE.with_borrow_mut(|message| *message = panic.to_string());
     }));
-    let next = Mutex::new(FLEET.iter());
+    let next = Mutex::new(PROXY_KINDS.iter());
     let cells = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..PARALLEL_PROXIES {
@@ -60,8 +60,8 @@ pub fn run(words: &[String]) -> Vec<Cell> {
                     let Some(kind) = next.lock().unwrap().next() else {
                         break;
                     };
-                    let of_this = run_proxy(*kind, words);
-                    cells.lock().unwrap().extend(of_this);
+                    let proxy_cells = run_proxy(*kind, name_filters);
+                    cells.lock().unwrap().extend(proxy_cells);
                 }
             });
         }
@@ -70,19 +70,19 @@ pub fn run(words: &[String]) -> Vec<Cell> {
     cells.into_inner().unwrap()
 }
 
-fn run_proxy(kind: Kind, words: &[String]) -> Vec<Cell> {
-    let wanted = |case: &&Case| {
+fn run_proxy(kind: ProxyKind, name_filters: &[String]) -> Vec<Cell> {
+    let is_selected = |case: &&Case| {
         let name = format!("{}/{} {}", kind.name, case.number, case.title);
-        words.is_empty() || words.iter().any(|word| name.contains(word))
+        name_filters.is_empty() || name_filters.iter().any(|word| name.contains(word))
     };
-    let cases: Vec<&'static Case> = CASES.iter().filter(wanted).collect();
+    let cases: Vec<&'static Case> = CASES.iter().filter(is_selected).collect();
     if cases.is_empty() {
         return Vec::new();
     }
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    let started = caught(|| runtime.block_on(Bench::start(kind)));
-    let mut bench = match started {
-        Ok(bench) => bench,
+    let started = catch_panic(|| runtime.block_on(Harness::start(kind)));
+    let mut harness = match started {
+        Ok(harness) => harness,
         Err(message) => {
             let failed = cases.into_iter().map(|case| Cell {
                 case,
@@ -93,15 +93,15 @@ fn run_proxy(kind: Kind, words: &[String]) -> Vec<Cell> {
         }
     };
     let cells = cases.into_iter().map(|case| {
-        bench.backend.take();
-        let held = caught(|| runtime.block_on((case.run)(&mut bench)));
-        let outcome = match (held, impossible(case.number, kind.name)) {
-            (Ok(()), None) => Outcome::Held,
+        harness.backend.take();
+        let result = catch_panic(|| runtime.block_on((case.run)(&mut harness)));
+        let outcome = match (result, find_unsupported_case(case.number, kind.name)) {
+            (Ok(()), None) => Outcome::Passed,
             (Ok(()), Some(_)) => {
                 Outcome::Failed("passes, although it is listed as not possible".to_owned())
             }
-            (Err(message), Some(known)) if message.contains(known.fails_with) => {
-                Outcome::NotPossible(known)
+            (Err(message), Some(unsupported_case)) if message.contains(unsupported_case.fails_with) => {
+                Outcome::NotPossible(unsupported_case)
             }
             (Err(message), _) => Outcome::Failed(message),
         };
@@ -115,6 +115,6 @@ fn run_proxy(kind: Kind, words: &[String]) -> Vec<Cell> {
 }
 
 /// Runs a function. If it panics, returns the message and the location of the panic.
-fn caught<T>(run: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(run)).map_err(|_| MESSAGE.take())
+fn catch_panic<T>(run: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|_| PANIC_MESSAGE.take())
 }

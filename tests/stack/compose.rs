@@ -50,7 +50,7 @@ impl Compose {
         self.0["services"].as_object().unwrap().iter()
     }
 
-    pub fn words(&self, service: &str, key: &str) -> Vec<String> {
+    pub fn string_list(&self, service: &str, key: &str) -> Vec<String> {
         let list = self.service(service)[key].as_array();
         let words = list.into_iter().flatten();
         words
@@ -67,7 +67,7 @@ impl Compose {
     }
 
     pub fn mounts(&self, service: &str) -> Vec<Mount> {
-        let lines = self.words(service, "volumes").into_iter();
+        let lines = self.string_list(service, "volumes").into_iter();
         lines
             .map(|line| {
                 let mut parts = line.split(':').map(str::to_owned);
@@ -82,20 +82,20 @@ impl Compose {
 
     /// Returns the files of this repository that a service mounts. Each has its path in the container, and its
     /// content.
-    pub fn files(&self, service: &str) -> Vec<(String, String)> {
+    pub fn read_mounted_files(&self, service: &str) -> Vec<(String, String)> {
         let mounts = self.mounts(service).into_iter();
         let files = mounts.filter(|mount| mount.source.starts_with("./"));
         files
             .map(|mount| {
                 let name = mount.target.rsplit('/').next().unwrap().to_owned();
-                let path = repository().join(&mount.source);
+                let path = repository_root().join(&mount.source);
                 (name, std::fs::read_to_string(path).unwrap())
             })
             .collect()
     }
 }
 
-fn repository() -> PathBuf {
+fn repository_root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
 }
 
@@ -103,14 +103,14 @@ fn repository() -> PathBuf {
 fn docker_compose_accepts_the_file() {
     for more in [&[][..], &["--profile", "observability"]] {
         let output = Command::new("docker-compose")
-            .current_dir(repository())
+            .current_dir(repository_root())
             .args(["-f", FILE])
             .args(more)
             .args(["config", "--quiet"])
             .output()
             .unwrap();
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{told}");
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{errors}");
     }
 }
 
@@ -127,7 +127,7 @@ fn mounted_files_are_from_deploy() {
                 continue;
             };
             assert!(file.starts_with("deploy/"), "{file}");
-            assert!(repository().join(file).is_file(), "{file}");
+            assert!(repository_root().join(file).is_file(), "{file}");
             assert!(mount.read_only, "{file}");
             mounted.push(file.to_owned());
         }
@@ -155,7 +155,7 @@ fn ports_are_published_on_loopback_only() {
     let compose = Compose::read();
     let mut published = Vec::new();
     for (name, _) in compose.services() {
-        for port in compose.words(name, "ports") {
+        for port in compose.string_list(name, "ports") {
             let rest = port.strip_prefix("127.0.0.1:");
             let (outside, inside) = rest.unwrap().split_once(':').unwrap();
             published.push((
@@ -171,7 +171,7 @@ fn ports_are_published_on_loopback_only() {
     let mut ports: Vec<u16> = published.iter().map(|(_, port, _)| *port).collect();
     ports.sort_unstable();
     assert_eq!(ports, [3001, 8081, 8082, 8083, 8084, 8085, 9090]);
-    let configuration = &compose.files("curfew-1")[0].1;
+    let configuration = &compose.read_mounted_files("curfew-1")[0].1;
     for (_, port) in PROXIES {
         assert!(
             configuration.contains(&format!("\"localhost:{port}\"")),
@@ -185,15 +185,15 @@ fn ports_are_published_on_loopback_only() {
 fn services_wait_for_dependencies_and_have_health_checks() {
     let compose = Compose::read();
     for (name, service) in compose.services() {
-        let needs = service["depends_on"].as_object();
-        for (need, how) in needs.into_iter().flatten() {
-            let needed = compose.service(need);
-            let condition = how["condition"].as_str().unwrap();
-            let checked = needed["healthcheck"]["test"].is_array();
+        let dependencies = service["depends_on"].as_object();
+        for (dependency, options) in dependencies.into_iter().flatten() {
+            let needed_service = compose.service(dependency);
+            let condition = options["condition"].as_str().unwrap();
+            let checked = needed_service["healthcheck"]["test"].is_array();
             assert_eq!(
                 condition == "service_healthy",
                 checked,
-                "{name} needs {need}"
+                "{name} needs {dependency}"
             );
         }
         // The application has no program for a health check. The services that depend on it also wait for the rest of
@@ -211,7 +211,7 @@ fn services_wait_for_dependencies_and_have_health_checks() {
         assert_eq!(service["networks"]["default"]["aliases"][0], "curfew");
         assert_eq!(service["read_only"], true);
         assert_eq!(service["cap_drop"][0], "ALL");
-        let image = std::fs::read_to_string(repository().join("Dockerfile")).unwrap();
+        let image = std::fs::read_to_string(repository_root().join("Dockerfile")).unwrap();
         let target = service["build"]["target"].as_str().unwrap();
         assert!(image.contains(&format!(" AS {target}\n")));
     }

@@ -8,6 +8,6 @@ use curfew_testkit as support;
 mod compose;
 mod observability;
 mod proxies;
-mod rounds;
+mod user_journey;
 mod stack;
 mod upgrade;

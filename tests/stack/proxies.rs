@@ -12,21 +12,21 @@ use crate::support::{free_port, loopback};
 
 pub struct Proxy {
     pub address: SocketAddr,
-    _server: Running,
+    _server: ProxyServer,
 }
 
 #[expect(dead_code, reason = "never read; dropping a value stops its server")]
-enum Running {
+enum ProxyServer {
     Server(Server),
     Nginx(Nginx),
 }
 
 impl Stack {
     /// Starts the proxy with this name. The proxy sends its checks to this replica.
-    pub fn proxy(&self, name: &str, replica: &Curfew) -> Proxy {
+    pub fn start_proxy(&self, name: &str, replica: &Curfew) -> Proxy {
         let address = loopback(free_port());
         let (spoe, grpc) = (replica.spoe.unwrap(), replica.grpc.unwrap());
-        let places = [
+        let replacements = [
             ("curfew:9180", replica.check.to_string()),
             ("curfew:9182", spoe.to_string()),
             ("curfew:9183", replica.browser.to_string()),
@@ -52,31 +52,31 @@ impl Stack {
             ),
             ("address: 0.0.0.0, port_value: 8080", envoy_address(address)),
         ];
-        let files = self.compose.files(name).into_iter().map(|(name, text)| {
-            let localised = places
+        let files = self.compose.read_mounted_files(name).into_iter().map(|(name, text)| {
+            let text_with_local_addresses = replacements
                 .iter()
                 .fold(text, |text, (from, to)| text.replace(from, to));
-            (name, localised)
+            (name, text_with_local_addresses)
         });
         let files: Vec<(String, String)> = files.collect();
         if name == "nginx" {
             let nginx = Nginx::start_with_configuration(&files[0].1, "");
             return Proxy {
                 address: nginx.address,
-                _server: Running::Nginx(nginx),
+                _server: ProxyServer::Nginx(nginx),
             };
         }
-        let mut command = Command::new(program(name));
+        let mut command = Command::new(program_path(name));
         // Replaces the paths of the files in the container with their paths on this machine.
-        let words = self.compose.words(name, "command").into_iter();
-        let words = words.filter(|word| word != name).map(|word| {
+        let arguments = self.compose.string_list(name, "command").into_iter();
+        let arguments = arguments.filter(|word| word != name).map(|word| {
             files.iter().fold(word, |word, (file, _)| {
-                let place = word.find('/').filter(|_| word.ends_with(file.as_str()));
-                place.map_or(word.clone(), |place| format!("{}{file}", &word[..place]))
+                let index = word.find('/').filter(|_| word.ends_with(file.as_str()));
+                index.map_or(word.clone(), |index| format!("{}{file}", &word[..index]))
             })
         });
         let admin = loopback(free_port()).to_string();
-        command.args(words).env("CADDY_ADMIN", admin);
+        command.args(arguments).env("CADDY_ADMIN", admin);
         if name == "envoy" {
             command.args(["--use-dynamic-base-id", "--concurrency", "1"]);
         }
@@ -87,12 +87,12 @@ impl Stack {
         let server = Server::start(&mut command, &files, &[address]);
         Proxy {
             address,
-            _server: Running::Server(server),
+            _server: ProxyServer::Server(server),
         }
     }
 }
 
-fn program(name: &str) -> PathBuf {
+fn program_path(name: &str) -> PathBuf {
     match name {
         "haproxy" | "envoy" => installed_path(name),
         _ => installed_path(&format!("bin/{name}")),

@@ -23,10 +23,10 @@ impl Stack {
     pub async fn start() -> Self {
         let compose = Compose::read();
         let keys = tempfile::tempdir().unwrap();
-        let place = keys.path().to_str().unwrap().to_owned();
-        let local_keys = |text: &str| text.replace("/var/lib/curfew", &place);
+        let keys_path = keys.path().to_str().unwrap().to_owned();
+        let local_keys = |text: &str| text.replace("/var/lib/curfew", &keys_path);
         // Runs the command of the service `keys`.
-        let arguments: Vec<String> = compose.words("keys", "command");
+        let arguments: Vec<String> = compose.string_list("keys", "command");
         let arguments: Vec<String> = arguments.iter().map(|word| local_keys(word)).collect();
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         assert!(
@@ -38,8 +38,8 @@ impl Stack {
         );
 
         let redis = loopback(free_port());
-        let command = compose.words("redis", "command");
-        let server = Server::start(
+        let command = compose.string_list("redis", "command");
+        let redis_server = Server::start(
             Command::new(&command[0]).args(&command[1..]).args([
                 "--port",
                 &redis.port().to_string(),
@@ -51,7 +51,7 @@ impl Stack {
         );
 
         let replicas = ["curfew-1", "curfew-2"].map(|name| {
-            let mounted = compose.files(name).remove(0);
+            let mounted = compose.read_mounted_files(name).remove(0);
             let text = local_keys(&mounted.1).replace("redis:6379", &redis.to_string());
             let path = keys.path().join(format!("{name}.yaml"));
             std::fs::write(&path, text).unwrap();
@@ -78,26 +78,26 @@ impl Stack {
         }
 
         let application = loopback(free_port());
-        let mut command = Command::new(example());
+        let mut command = Command::new(sample_application_path());
         for (variable, value) in compose.environment("application") {
             let value = local_keys(&value)
                 .replace("curfew:9188", &replicas[0].admin.to_string())
                 .replace("0.0.0.0:3000", &application.to_string());
             command.env(variable, value);
         }
-        let sample = Server::start(&mut command, &[], &[application]);
+        let sample_application = Server::start(&mut command, &[], &[application]);
         Self {
             compose,
             replicas,
             application,
-            _servers: [server, sample],
+            _servers: [redis_server, sample_application],
             _keys: keys,
         }
     }
 }
 
 /// Returns the path of the sample application. `cargo test` builds it, but `cargo test --test stack` does not.
-fn example() -> PathBuf {
+fn sample_application_path() -> PathBuf {
     let curfew = PathBuf::from(env!("CARGO_BIN_EXE_curfew"));
     let path = curfew.with_file_name("examples/application");
     assert!(

@@ -17,7 +17,7 @@ use crate::support::nginx::Nginx;
 use crate::support::redis::RedisServer;
 use crate::support::{free_port, loopback};
 
-const CLIENTS: usize = 16;
+const CLIENT_COUNT: usize = 16;
 
 /// The results of the requests.
 #[derive(Default)]
@@ -35,18 +35,18 @@ struct Slot {
 }
 
 impl Slot {
-    fn new(redis: &RedisServer, key: &Setup) -> Self {
+    fn new(redis: &RedisServer, key_setup: &Setup) -> Self {
         let port = || loopback(free_port()).to_string();
         let mut setup = Setup::redis(&redis.url())
             .set("LISTEN__CHECK", &port())
             .set("LISTEN__SPOE", &port())
             .set("LISTEN__GRPC", "off")
-            .set("TOKEN__KEYS", &key.key)
+            .set("TOKEN__KEYS", &key_setup.key)
             .set("POLICIES__DEFAULT__TOUCH_INTERVAL", "1s")
             .set("SHUTDOWN_DELAY", "1s")
             // Many processes share two CPU cores in the tests, so Redis may answer late.
             .set("STORE__COMMAND_TIMEOUT", "500ms");
-        setup.key.clone_from(&key.key);
+        setup.key.clone_from(&key_setup.key);
         let curfew = Some(setup.start());
         Self { setup, curfew }
     }
@@ -55,7 +55,7 @@ impl Slot {
         self.curfew.as_ref().unwrap()
     }
 
-    async fn ready(&self) {
+    async fn wait_until_ready(&self) {
         eventually("the replica is ready", async || {
             self.curfew().get_ops("/readyz").await.0 == 200
         })
@@ -67,7 +67,7 @@ impl Slot {
         let old = self.curfew.take().unwrap();
         old.stop().await;
         self.curfew = Some(self.setup.start());
-        self.ready().await;
+        self.wait_until_ready().await;
     }
 }
 
@@ -165,19 +165,19 @@ impl Proxy {
 
 #[tokio::test]
 async fn an_upgrade_of_two_replicas_gives_no_wrong_answer() {
-    let mut table = BTreeMap::new();
+    let mut counts_by_proxy = BTreeMap::new();
     for name in Proxy::NAMES {
         let redis = RedisServer::start();
-        let key = Setup::memory();
-        let mut slots = [Slot::new(&redis, &key), Slot::new(&redis, &key)];
+        let key_setup = Setup::memory();
+        let mut slots = [Slot::new(&redis, &key_setup), Slot::new(&redis, &key_setup)];
         for slot in &slots {
-            slot.ready().await;
+            slot.wait_until_ready().await;
         }
         let backend = Backend::start().await;
         let proxy = Proxy::start(name, &slots, backend.address);
         let counts = Arc::new(Counts::default());
         let mut clients = JoinSet::new();
-        for number in 0..CLIENTS {
+        for number in 0..CLIENT_COUNT {
             let curfew = slots[number % 2].curfew();
             let session: CreatedSession = curfew.sign_in(&format!("user {number}")).await;
             let expected = if number % 4 == 0 {
@@ -233,13 +233,13 @@ async fn an_upgrade_of_two_replicas_gives_no_wrong_answer() {
         let count = |count: &AtomicUsize| count.load(Ordering::Relaxed);
         let row = [&counts.live, &counts.ended, &counts.wrong].map(count);
         assert!(row[0] > 500 && row[1] > 100, "{row:?}");
-        table.insert(name, row);
+        counts_by_proxy.insert(name, row);
     }
     println!(
         "\n| proxy | allowed requests with live sessions | denied requests with ended sessions | wrong answers |\n|---|--:|--:|--:|"
     );
-    for (name, [live, ended, wrong]) in &table {
+    for (name, [live, ended, wrong]) in &counts_by_proxy {
         println!("| {name} | {live} | {ended} | {wrong} |");
     }
-    assert!(table.values().all(|row| row[2] == 0));
+    assert!(counts_by_proxy.values().all(|row| row[2] == 0));
 }

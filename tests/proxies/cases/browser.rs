@@ -2,54 +2,54 @@
 
 use serde_json::Value;
 
-use crate::bench::{Answer, Bench};
+use crate::harness::{Answer, Harness};
 
 const SAME_ORIGIN: (&str, &str) = ("sec-fetch-site", "same-origin");
 
-fn status(answer: &Answer) -> Value {
+fn read_status(answer: &Answer) -> Value {
     assert_eq!(answer.status, 200, "{answer:?}");
-    assert_eq!(answer.one("cache-control"), Some("no-store"));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
     serde_json::from_str(&answer.body).unwrap()
 }
 
-pub async fn endpoints(bench: &mut Bench) {
-    let session = bench.curfew.sign_in("alice").await;
+pub async fn endpoints(harness: &mut Harness) {
+    let session = harness.curfew.sign_in("alice").await;
     let cookie = session.cookie();
     let own = [("cookie", &*cookie)];
     let script = [("cookie", &*cookie), SAME_ORIGIN];
-    bench.curfew.age(&session, "10m").await;
+    harness.curfew.age(&session, "10m").await;
     // A status request is no activity.
     for _ in 0..2 {
-        let left = status(&bench.send("GET", "/.curfew/session", &own).await);
-        assert_eq!(left["subject"], "alice");
-        let idle = left["idle_remaining"].as_f64().unwrap();
+        let status = read_status(&harness.send("GET", "/.curfew/session", &own).await);
+        assert_eq!(status["subject"], "alice");
+        let idle = status["idle_remaining"].as_f64().unwrap();
         assert!((280.0..=300.0).contains(&idle), "{idle}");
     }
-    let answer = bench.send("POST", "/.curfew/keep-alive", &own).await;
+    let answer = harness.send("POST", "/.curfew/keep-alive", &own).await;
     assert_eq!(
         answer.status, 403,
         "a request that is not from a page of this origin should get 403"
     );
-    let left = status(&bench.send("POST", "/.curfew/keep-alive", &script).await);
-    assert!(left["idle_remaining"].as_f64().unwrap() > 890.0, "{left}");
-    let by_origin = format!("http://{}", crate::fleet::HOST);
+    let status = read_status(&harness.send("POST", "/.curfew/keep-alive", &script).await);
+    assert!(status["idle_remaining"].as_f64().unwrap() > 890.0, "{status}");
+    let by_origin = format!("http://{}", crate::kinds::HOST);
     let other = [("cookie", &*cookie), ("origin", "https://evil.example")];
     let same = [("cookie", &*cookie), ("origin", &*by_origin)];
-    for (lines, expected) in [(&other, 403), (&same, 200)] {
-        let answer = bench.send("POST", "/.curfew/keep-alive", lines).await;
-        assert_eq!(answer.status, expected, "{lines:?}");
+    for (header_pairs, expected) in [(&other, 403), (&same, 200)] {
+        let answer = harness.send("POST", "/.curfew/keep-alive", header_pairs).await;
+        assert_eq!(answer.status, expected, "{header_pairs:?}");
     }
-    let code = bench.send("GET", "/.curfew/warning.js", &[]).await;
-    assert_eq!(code.status, 200);
+    let script_answer = harness.send("GET", "/.curfew/warning.js", &[]).await;
+    assert_eq!(script_answer.status, 200);
     assert_eq!(
-        code.one("content-type"),
+        script_answer.header("content-type"),
         Some("text/javascript; charset=utf-8")
     );
-    let page = bench
+    let page = harness
         .send("GET", "/.curfew/signed-out?reason=idle_timeout", &[])
         .await;
     assert!(page.body.contains("was not used for a while"), "{page:?}");
-    let nobody = bench.send("GET", "/.curfew/session", &[]).await;
+    let nobody = harness.send("GET", "/.curfew/session", &[]).await;
     assert_eq!(nobody.status, 401, "{nobody:?}");
     // This route reaches no other endpoint of Curfew.
     for path in [
@@ -58,27 +58,27 @@ pub async fn endpoints(bench: &mut Bench) {
         "/.curfew/%2e%2e/api/v1/sessions",
         "/.curfew/nonesuch",
     ] {
-        let status = bench.raw(&request(path)).await;
+        let status = harness.send_raw(&http_request(path)).await;
         assert!(matches!(status, 400 | 401 | 403 | 404), "{path}: {status}");
     }
-    bench.assert_application_not_reached();
-    let out = bench.send("POST", "/.curfew/sign-out", &script).await;
-    assert_eq!(out.status, 204, "{out:?}");
+    harness.assert_application_not_reached();
+    let sign_out = harness.send("POST", "/.curfew/sign-out", &script).await;
+    assert_eq!(sign_out.status, 204, "{sign_out:?}");
     assert!(
-        out.one("set-cookie").unwrap().contains("Max-Age=0"),
-        "{out:?}"
+        sign_out.header("set-cookie").unwrap().contains("Max-Age=0"),
+        "{sign_out:?}"
     );
-    bench.assert_denied(&bench.get(&session, "/").await, "signed_out");
+    harness.assert_denied(&harness.get(&session, "/").await, "signed_out");
 }
 
-fn request(path: &str) -> String {
+fn http_request(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: app.example.com\r\nconnection: close\r\n\r\n")
 }
 
 /// A browser cannot reach the check endpoints with any form of their paths, so it gets no identity, assertion or
 /// token.
-pub async fn no_answer_of_a_check(bench: &mut Bench) {
-    let session = bench.curfew.sign_in("alice").await;
+pub async fn no_answer_of_a_check(harness: &mut Harness) {
+    let session = harness.curfew.sign_in("alice").await;
     for target in [
         "/ext-authz/..%2f.curfew/session",
         "/ext-authz/../.curfew/session",
@@ -98,16 +98,16 @@ pub async fn no_answer_of_a_check(bench: &mut Bench) {
         "/policy/default/forward-auth",
         "/.well-known/jwks.json",
     ] {
-        for more in ["", "X-Forwarded-Proto: https\r\n"] {
+        for extra_header_line in ["", "X-Forwarded-Proto: https\r\n"] {
             let request = format!(
-                "GET {target} HTTP/1.1\r\nHost: app.example.com\r\nCookie: {}\r\n{more}\
+                "GET {target} HTTP/1.1\r\nHost: app.example.com\r\nCookie: {}\r\n{extra_header_line}\
                  X-Forwarded-Method: GET\r\nX-Forwarded-Uri: /\r\nX-Forwarded-Host: app.example.com\r\n\
                  X-Original-URL: https://app.example.com/\r\nX-Original-Method: GET\r\n\
                  Connection: close\r\n\r\n",
                 session.cookie()
             );
-            let answer = bench.raw_answer(&request).await.to_ascii_lowercase();
-            for told in [
+            let answer = harness.send_raw_and_read(&request).await.to_ascii_lowercase();
+            for forbidden_header in [
                 "\nx-session-user:",
                 "\nx-session-id:",
                 "\nx-session-groups:",
@@ -115,9 +115,9 @@ pub async fn no_answer_of_a_check(bench: &mut Bench) {
                 "\nx-access-token:",
                 "\nauthorization:",
             ] {
-                assert!(!answer.contains(told), "{target}: {answer}");
+                assert!(!answer.contains(forbidden_header), "{target}: {answer}");
             }
-            bench.backend.take();
+            harness.backend.take();
         }
     }
 }

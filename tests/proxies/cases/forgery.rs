@@ -1,9 +1,9 @@
 //! Clients send headers that only proxies may send.
 
-use crate::bench::{Bench, Lines};
+use crate::harness::{Harness, HeaderPairs};
 
 /// Headers that name a public path, and a passive method.
-const FORGED_INPUTS: &Lines<'static> = &[
+const FORGED_INPUTS: &HeaderPairs<'static> = &[
     ("x-forwarded-uri", "/sign-in"),
     ("x-forwarded-method", "OPTIONS"),
     ("x-forwarded-host", "evil.example"),
@@ -26,24 +26,24 @@ const FORGED_INPUTS: &Lines<'static> = &[
     ("method", "OPTIONS"),
 ];
 
-pub async fn forged_router_inputs(bench: &mut Bench) {
-    let answer = bench.send("GET", "/private", FORGED_INPUTS).await;
-    bench.assert_denied(&answer, "no_credential");
+pub async fn forged_router_inputs(harness: &mut Harness) {
+    let answer = harness.send("GET", "/private", FORGED_INPUTS).await;
+    harness.assert_denied(&answer, "no_credential");
     // The return address must be the same with the forged headers.
-    let host = bench.kind.redirecting_host;
-    let mut lines = vec![("host", host), ("sec-fetch-mode", "navigate")];
-    let honest = bench.send("GET", "/private", &lines).await;
-    lines.extend(FORGED_INPUTS);
-    let forged = bench.send("GET", "/private", &lines).await;
-    bench.assert_application_not_reached();
-    assert_eq!((honest.status, forged.status), (302, 302));
-    assert_eq!(honest.one("location"), forged.one("location"));
+    let host = harness.kind.redirecting_host;
+    let mut header_pairs = vec![("host", host), ("sec-fetch-mode", "navigate")];
+    let unforged = harness.send("GET", "/private", &header_pairs).await;
+    header_pairs.extend(FORGED_INPUTS);
+    let forged = harness.send("GET", "/private", &header_pairs).await;
+    harness.assert_application_not_reached();
+    assert_eq!((unforged.status, forged.status), (302, 302));
+    assert_eq!(unforged.header("location"), forged.header("location"));
 
-    let session = bench.curfew.sign_in("alice").await;
+    let session = harness.curfew.sign_in("alice").await;
     let cookie = session.cookie();
-    let mut lines = vec![("cookie", &*cookie)];
-    lines.extend(FORGED_INPUTS);
-    bench.assert_allowed(&bench.send("GET", "/private", &lines).await, "alice");
+    let mut header_pairs = vec![("cookie", &*cookie)];
+    header_pairs.extend(FORGED_INPUTS);
+    harness.assert_allowed(&harness.send("GET", "/private", &header_pairs).await, "alice");
 }
 
 /// Returns the spellings of a header name that some application may treat alike. Many applications replace every
@@ -60,9 +60,9 @@ fn spellings(name: &str) -> Vec<String> {
 }
 
 /// Returns these headers, and headers with a forged identity.
-fn with_forged_identity<'a>(names: &'a [String], lines: &Lines<'a>) -> Vec<(&'a str, &'a str)> {
+fn with_forged_identity<'a>(names: &'a [String], header_pairs: &HeaderPairs<'a>) -> Vec<(&'a str, &'a str)> {
     let names = names.iter().map(|name| (&**name, "root"));
-    lines.iter().copied().chain(names).collect()
+    header_pairs.iter().copied().chain(names).collect()
 }
 
 fn forged_names() -> Vec<String> {
@@ -88,50 +88,50 @@ fn assert_not_forged(headers: &http::HeaderMap) {
     }
 }
 
-pub async fn forged_identity(bench: &mut Bench) {
-    let session = bench.curfew.sign_in("alice").await;
+pub async fn forged_identity(harness: &mut Harness) {
+    let session = harness.curfew.sign_in("alice").await;
     let (cookie, names) = (session.cookie(), forged_names());
-    let lines = with_forged_identity(&names, &[("cookie", &*cookie)]);
+    let header_pairs = with_forged_identity(&names, &[("cookie", &*cookie)]);
     for http2 in [false, true] {
         let answer = if http2 {
-            bench.get_http2("/", &lines).await
+            harness.get_http2("/", &header_pairs).await
         } else {
-            bench.send("GET", "/", &lines).await
+            harness.send("GET", "/", &header_pairs).await
         };
-        let seen = bench.assert_allowed(&answer, "alice");
-        assert_not_forged(&seen.headers);
-        assert_eq!(seen.header_values("x-session-groups"), ["staff,admin"]);
-        assert_eq!(seen.header_values("x-session-id"), [&session.id]);
+        let backend_request = harness.assert_allowed(&answer, "alice");
+        assert_not_forged(&backend_request.headers);
+        assert_eq!(backend_request.header_values("x-session-groups"), ["staff,admin"]);
+        assert_eq!(backend_request.header_values("x-session-id"), [&session.id]);
     }
     // A client cannot add attributes that the session does not have.
-    let nobody = bench
+    let nobody = harness
         .curfew
         .sign_in_with("bob", serde_json::json!({}))
         .await;
     let cookie = nobody.cookie();
-    let lines = with_forged_identity(&names, &[("cookie", &*cookie)]);
-    let seen = bench.assert_allowed(&bench.send("GET", "/", &lines).await, "bob");
-    assert_not_forged(&seen.headers);
+    let header_pairs = with_forged_identity(&names, &[("cookie", &*cookie)]);
+    let backend_request = harness.assert_allowed(&harness.send("GET", "/", &header_pairs).await, "bob");
+    assert_not_forged(&backend_request.headers);
     for name in ["x-session-groups", "x-session-email"] {
-        assert!(seen.header_values(name).join("").is_empty(), "{seen:?}");
+        assert!(backend_request.header_values(name).join("").is_empty(), "{backend_request:?}");
     }
 }
 
-pub async fn forged_identity_on_public_path(bench: &mut Bench) {
-    let session = bench.curfew.sign_in("alice").await;
+pub async fn forged_identity_on_public_path(harness: &mut Harness) {
+    let session = harness.curfew.sign_in("alice").await;
     let (cookie, names) = (session.cookie(), forged_names());
     for cookie in [&*cookie, "a=1"] {
-        let lines = with_forged_identity(&names, &[("cookie", cookie)]);
-        let answer = bench.send("GET", "/sign-in", &lines).await;
+        let header_pairs = with_forged_identity(&names, &[("cookie", cookie)]);
+        let answer = harness.send("GET", "/sign-in", &header_pairs).await;
         assert_eq!(answer.status, 200);
-        let seen = bench.backend.take_one();
-        assert_not_forged(&seen.headers);
-        assert!(seen.header_values("x-session-user").join("").is_empty(), "{seen:?}");
+        let backend_request = harness.backend.take_one();
+        assert_not_forged(&backend_request.headers);
+        assert!(backend_request.header_values("x-session-user").join("").is_empty(), "{backend_request:?}");
     }
 }
 
-pub async fn connection_header(bench: &mut Bench) {
-    let session = bench.curfew.sign_in("alice").await;
+pub async fn connection_header(harness: &mut Harness) {
+    let session = harness.curfew.sign_in("alice").await;
     let cookie = session.cookie();
     for connection in [
         "Cookie, X-Session-User, X-Session-Groups, X-Session-Id",
@@ -141,32 +141,32 @@ pub async fn connection_header(bench: &mut Bench) {
         "x-session-id,upgrade",
         "X-Forwarded-Method, X-Forwarded-Uri, X-Forwarded-Host, X-Forwarded-Proto",
     ] {
-        let lines = [
+        let header_pairs = [
             ("cookie", &*cookie),
             ("connection", connection),
             ("x-session-user", "root"),
         ];
-        let answer = bench.send("GET", "/private", &lines).await;
+        let answer = harness.send("GET", "/private", &header_pairs).await;
         // The application receives the whole identity or no request. Envoy rejects some of these requests with 400.
         match answer.status {
-            400 | 401 => bench.assert_application_not_reached(),
+            400 | 401 => harness.assert_application_not_reached(),
             _ => {
-                let seen = bench.assert_allowed(&answer, "alice");
+                let backend_request = harness.assert_allowed(&answer, "alice");
                 assert_eq!(
-                    seen.header_values("x-session-groups"),
+                    backend_request.header_values("x-session-groups"),
                     ["staff,admin"],
                     "{connection}"
                 );
-                assert_eq!(seen.header_values("x-session-id"), [&session.id], "{connection}");
+                assert_eq!(backend_request.header_values("x-session-id"), [&session.id], "{connection}");
             }
         }
-        let answer = bench.send("GET", "/private", &lines[1..]).await;
+        let answer = harness.send("GET", "/private", &header_pairs[1..]).await;
         assert!([400, 401].contains(&answer.status), "{connection}");
-        bench.assert_application_not_reached();
+        harness.assert_application_not_reached();
     }
 }
 
-pub async fn forged_preflight(bench: &mut Bench) {
+pub async fn forged_preflight(harness: &mut Harness) {
     let cors = [
         ("origin", "https://other.example.com"),
         ("access-control-request-method", "GET"),
@@ -175,21 +175,21 @@ pub async fn forged_preflight(bench: &mut Bench) {
         ("method", "OPTIONS"),
         ("x-http-method-override", "OPTIONS"),
     ];
-    bench.assert_denied(&bench.send("OPTIONS", "/", &cors).await, "no_credential");
-    bench.assert_denied(&bench.send("GET", "/", &cors).await, "no_credential");
-    for (method, keeps) in [("GET", true), ("OPTIONS", false)] {
-        let session = bench.curfew.sign_in("alice").await;
+    harness.assert_denied(&harness.send("OPTIONS", "/", &cors).await, "no_credential");
+    harness.assert_denied(&harness.send("GET", "/", &cors).await, "no_credential");
+    for (method, extends_session) in [("GET", true), ("OPTIONS", false)] {
+        let session = harness.curfew.sign_in("alice").await;
         let cookie = session.cookie();
-        let mut lines = vec![("cookie", &*cookie)];
-        lines.extend(cors);
-        bench.curfew.age(&session, "8m").await;
-        bench.assert_allowed(&bench.send(method, "/", &lines).await, "alice");
-        bench.curfew.age(&session, "8m").await;
-        let answer = bench.get(&session, "/").await;
-        if keeps {
-            bench.assert_allowed(&answer, "alice");
+        let mut header_pairs = vec![("cookie", &*cookie)];
+        header_pairs.extend(cors);
+        harness.curfew.age(&session, "8m").await;
+        harness.assert_allowed(&harness.send(method, "/", &header_pairs).await, "alice");
+        harness.curfew.age(&session, "8m").await;
+        let answer = harness.get(&session, "/").await;
+        if extends_session {
+            harness.assert_allowed(&answer, "alice");
         } else {
-            bench.assert_denied(&answer, "idle_timeout");
+            harness.assert_denied(&answer, "idle_timeout");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use percent_encoding::percent_decode_str;
 
-use crate::bench::{Bench, RULED_HOST};
+use crate::harness::{Harness, RULED_HOST};
 
 /// Request targets that a server could take for the public path `/sign-in`.
 const TRICKS: &[&str] = &[
@@ -56,15 +56,15 @@ const TRICKS: &[&str] = &[
 ];
 
 /// Requests without a session: only the public path reaches the application.
-pub async fn path_tricks(bench: &mut Bench) {
+pub async fn path_tricks(harness: &mut Harness) {
     for target in TRICKS {
-        for lines in ["", "Accept: text/html\r\nSec-Fetch-Mode: navigate\r\n"] {
-            let status = bench.raw(&request(target, "app.example.com", lines)).await;
-            let seen = bench.backend.take();
-            for seen in &seen {
-                assert_eq!(seen.uri.path(), "/sign-in", "{target}");
+        for header_lines in ["", "Accept: text/html\r\nSec-Fetch-Mode: navigate\r\n"] {
+            let status = harness.send_raw(&http_request(target, "app.example.com", header_lines)).await;
+            let backend_requests = harness.backend.take();
+            for backend_request in &backend_requests {
+                assert_eq!(backend_request.uri.path(), "/sign-in", "{target}");
             }
-            if seen.is_empty() {
+            if backend_requests.is_empty() {
                 assert!(
                     status == 0 || (300..500).contains(&status),
                     "{target}: {status}"
@@ -74,56 +74,56 @@ pub async fn path_tricks(bench: &mut Bench) {
     }
     // The public path itself needs no session, with any query.
     for target in ["/sign-in", "/sign-in?x=/private/..", "/sign-in?a&b#c"] {
-        let answer = bench.send("GET", target, &[]).await;
+        let answer = harness.send("GET", target, &[]).await;
         assert_eq!(answer.status, 200, "{target}");
-        let seen = bench.backend.take_one();
+        let backend_request = harness.backend.take_one();
         let (path, _) = target.split_once('#').unwrap_or((target, ""));
-        assert_eq!(seen.uri.to_string(), path);
+        assert_eq!(backend_request.uri.to_string(), path);
     }
 }
 
-fn request(target: &str, host: &str, lines: &str) -> String {
-    format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{lines}Connection: close\r\n\r\n")
+fn http_request(target: &str, host: &str, header_lines: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{header_lines}Connection: close\r\n\r\n")
 }
 
 /// Sends the targets of [`path_tricks`], changed for the path and the prefix that Curfew's rules make public. A
 /// request may reach the application only if its path is exactly the public path or below the public prefix.
-pub async fn path_tricks_with_rules(bench: &mut Bench) {
-    let session = bench.curfew.sign_in("alice").await;
+pub async fn path_tricks_with_rules(harness: &mut Harness) {
+    let session = harness.curfew.sign_in("alice").await;
     let cookie = format!("Cookie: {}\r\n", session.cookie());
     for public_path in ["/open", "/assets"] {
         for trick in TRICKS {
             let target = trick_for_path(public_path, trick);
-            let status = bench.raw(&request(&target, RULED_HOST, "")).await;
-            let seen = bench.backend.take();
-            for seen in &seen {
-                let path = percent_decode_str(seen.uri.path()).decode_utf8().unwrap();
-                let below = path
+            let status = harness.send_raw(&http_request(&target, RULED_HOST, "")).await;
+            let backend_requests = harness.backend.take();
+            for backend_request in &backend_requests {
+                let path = percent_decode_str(backend_request.uri.path()).decode_utf8().unwrap();
+                let is_below_assets = path
                     .strip_prefix("/assets")
                     .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-                assert!(path == "/open" || below, "{target}: {path}");
+                assert!(path == "/open" || is_below_assets, "{target}: {path}");
                 for trick in ["/..", "/.", "//", "\\", ";", "#", "%", "\0"] {
                     assert!(!path.contains(trick), "{target}: {path}");
                 }
                 for name in ["x-session-user", "x-session-groups", "x-session-id"] {
-                    assert!(seen.header_values(name).join("").is_empty(), "{seen:?}");
+                    assert!(backend_request.header_values(name).join("").is_empty(), "{backend_request:?}");
                 }
             }
             let denied = status == 0 || (300..500).contains(&status);
-            assert!(denied || !seen.is_empty(), "{target}: {status}");
+            assert!(denied || !backend_requests.is_empty(), "{target}: {status}");
             // Sends the same request with a session. Here, any answer is correct.
-            bench.raw(&request(&target, RULED_HOST, &cookie)).await;
-            bench.backend.take();
+            harness.send_raw(&http_request(&target, RULED_HOST, &cookie)).await;
+            harness.backend.take();
         }
     }
     for target in ["/open?x=/private/..", "/assets", "/assets/a/b.css?v=1"] {
-        let answer = bench.send("GET", target, &[("host", RULED_HOST)]).await;
+        let answer = harness.send("GET", target, &[("host", RULED_HOST)]).await;
         assert_eq!(answer.status, 200, "{target}");
-        assert_eq!(bench.backend.take_one().uri.to_string(), target);
+        assert_eq!(harness.backend.take_one().uri.to_string(), target);
     }
     for target in ["/openx", "/OPEN", "/assetsx", "/private"] {
-        let answer = bench.send("GET", target, &[("host", RULED_HOST)]).await;
-        bench.assert_denied(&answer, "no_credential");
+        let answer = harness.send("GET", target, &[("host", RULED_HOST)]).await;
+        harness.assert_denied(&answer, "no_credential");
     }
 }
 

@@ -6,46 +6,46 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::bench::Bench;
+use crate::harness::Harness;
 
 const UPGRADE: &str = "GET /socket HTTP/1.1\r\nHost: app.example.com\r\nConnection: Upgrade\r\n\
     Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-pub async fn web_socket(bench: &mut Bench) {
+pub async fn web_socket(harness: &mut Harness) {
     let html = "Accept: text/html\r\n";
-    for lines in ["", html, "Cookie: __Host-session=x\r\n"] {
-        let mut stream = bench.connect().await;
-        let request = format!("{UPGRADE}{lines}\r\n");
+    for header_lines in ["", html, "Cookie: __Host-session=x\r\n"] {
+        let mut stream = harness.connect().await;
+        let request = format!("{UPGRADE}{header_lines}\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
-        let answer = until(&mut stream, "\r\n\r\n").await;
+        let answer = read_until(&mut stream, "\r\n\r\n").await;
         assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
-        bench.assert_application_not_reached();
+        harness.assert_application_not_reached();
     }
-    let session = bench.curfew.sign_in("alice").await;
-    bench.tap.take();
-    let mut stream = bench.connect().await;
+    let session = harness.curfew.sign_in("alice").await;
+    harness.tap.take();
+    let mut stream = harness.connect().await;
     let request = format!("{UPGRADE}Cookie: {}\r\n\r\n", session.cookie());
     stream.write_all(request.as_bytes()).await.unwrap();
-    let answer = until(&mut stream, "\r\n\r\n").await;
+    let answer = read_until(&mut stream, "\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
-    let seen = bench.backend.take_one();
-    assert_eq!(seen.header_values("x-session-user"), ["alice"]);
-    let (_, checked) = bench.tap.take();
-    assert!(!String::from_utf8_lossy(&checked).contains(" 101 "));
-    for said in ["one", "two"] {
-        stream.write_all(said.as_bytes()).await.unwrap();
-        assert_eq!(until(&mut stream, said).await, said);
+    let backend_request = harness.backend.take_one();
+    assert_eq!(backend_request.header_values("x-session-user"), ["alice"]);
+    let (_, check_bytes) = harness.tap.take();
+    assert!(!String::from_utf8_lossy(&check_bytes).contains(" 101 "));
+    for message in ["one", "two"] {
+        stream.write_all(message.as_bytes()).await.unwrap();
+        assert_eq!(read_until(&mut stream, message).await, message);
     }
 }
 
 /// If a proxy forwarded an upgrade to h2c, a client could send later requests through this connection without a
 /// check.
-pub async fn no_other_upgrade(bench: &mut Bench) {
-    let session = bench.curfew.sign_in("alice").await;
+pub async fn no_other_upgrade(harness: &mut Harness) {
+    let session = harness.curfew.sign_in("alice").await;
     for target in ["/private", "/sign-in"] {
         for upgrade in ["h2c", "H2C", "websocket, h2c", "h2c, websocket"] {
-            let mut stream = bench.connect().await;
+            let mut stream = harness.connect().await;
             let request = format!(
                 "GET {target} HTTP/1.1\r\nHost: app.example.com\r\nCookie: {}\r\n\
                  Connection: Upgrade, HTTP2-Settings\r\nUpgrade: {upgrade}\r\n\
@@ -53,37 +53,37 @@ pub async fn no_other_upgrade(bench: &mut Bench) {
                 session.cookie()
             );
             stream.write_all(request.as_bytes()).await.unwrap();
-            let answer = until(&mut stream, "\r\n\r\n").await;
+            let answer = read_until(&mut stream, "\r\n\r\n").await;
             assert!(!answer.contains(" 101 "), "upgraded to {upgrade}: {answer}");
-            for seen in bench.backend.take() {
-                assert!(!seen.headers.contains_key("upgrade"), "{seen:?}");
+            for backend_request in harness.backend.take() {
+                assert!(!backend_request.headers.contains_key("upgrade"), "{backend_request:?}");
             }
         }
     }
 }
 
-pub async fn event_stream(bench: &mut Bench) {
-    let session = bench.curfew.sign_in("alice").await;
-    let mut stream = bench.connect().await;
+pub async fn event_stream(harness: &mut Harness) {
+    let session = harness.curfew.sign_in("alice").await;
+    let mut stream = harness.connect().await;
     let request = format!(
         "GET /events HTTP/1.1\r\nHost: app.example.com\r\nAccept: text/event-stream\r\nCookie: {}\r\n\r\n",
         session.cookie()
     );
     stream.write_all(request.as_bytes()).await.unwrap();
-    let answer = until(&mut stream, "data: 1\n\n").await;
+    let answer = read_until(&mut stream, "data: 1\n\n").await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     // The backend writes the second event after the client has read the first.
-    bench.backend.send_second_event();
-    until(&mut stream, "data: 2\n\n").await;
-    bench.backend.take_one();
-    let answer = bench
+    harness.backend.send_second_event();
+    read_until(&mut stream, "data: 2\n\n").await;
+    harness.backend.take_one();
+    let answer = harness
         .send("GET", "/events", &[("accept", "text/event-stream")])
         .await;
-    bench.assert_denied(&answer, "no_credential");
+    harness.assert_denied(&answer, "no_credential");
 }
 
 /// Reads from the stream until the text contains `end`, and returns the text.
-async fn until(stream: &mut tokio::net::TcpStream, end: &str) -> String {
+async fn read_until(stream: &mut tokio::net::TcpStream, end: &str) -> String {
     let mut text = String::new();
     let mut buffer = [0; 4096];
     while !text.contains(end) {
@@ -98,8 +98,8 @@ async fn until(stream: &mut tokio::net::TcpStream, end: &str) -> String {
     text
 }
 
-pub async fn grpc_denial(bench: &mut Bench) {
-    let url = format!("http://{}", bench.proxy.http2);
+pub async fn grpc_denial(harness: &mut Harness) {
+    let url = format!("http://{}", harness.proxy.http2);
     let channel = tonic::transport::Endpoint::from_shared(url)
         .unwrap()
         .origin("http://app.example.com".parse().unwrap())
@@ -112,5 +112,5 @@ pub async fn grpc_denial(bench: &mut Bench) {
         .await
         .unwrap_err();
     assert_eq!(status.code(), tonic::Code::Unauthenticated, "{status:?}");
-    bench.assert_application_not_reached();
+    harness.assert_application_not_reached();
 }

@@ -6,13 +6,13 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use serde_json::json;
 use tokio::runtime::Builder;
 
-use super::{Counts, PRIVATE_HOST, PUBLIC_HOST, Stage};
-use crate::fleet::Kind;
+use super::{Counts, PRIVATE_HOST, PUBLIC_HOST, Environment};
+use crate::kinds::ProxyKind;
 use crate::support::deployment::installed_path;
 use crate::support::eventually;
 use crate::support::tls::Certificates;
 
-pub fn try_one(kind: Kind) -> Counts {
+pub fn run_over_http_3(kind: ProxyKind) -> Counts {
     let runtime = Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -21,25 +21,25 @@ pub fn try_one(kind: Kind) -> Counts {
     runtime.block_on(async {
         // The certificates are leaked, because the proxies need them until the process ends.
         let certificates: &'static Certificates = Box::leak(Box::new(Certificates::generate()));
-        let stage = Stage::start(kind, None, Some(certificates)).await;
-        let mut client = Client::start(stage.proxy.address.port());
-        let alice = stage.curfew.sign_in("alice").await;
+        let environment = Environment::start(kind, None, Some(certificates)).await;
+        let mut client = Client::start(environment.proxy.address.port());
+        let alice = environment.curfew.sign_in("alice").await;
         let cookie = alice.cookie();
         eventually("the proxy speaks HTTP/3", async || {
-            client.ask(PRIVATE_HOST, None, "/", Some(&cookie)) == 200
+            client.send_request(PRIVATE_HOST, None, "/", Some(&cookie)) == 200
         })
         .await;
-        stage.public.take();
-        stage.private.take();
+        environment.public.take();
+        environment.private.take();
         let mut counts = Counts {
             name: kind.name,
             ..Counts::default()
         };
-        for (authority, host, path) in super::http_2() {
+        for (authority, host, path) in super::http_2_requests() {
             for session in [None, Some(&alice)] {
-                client.ask(authority, host, path, session.map(|_| &*cookie));
+                client.send_request(authority, host, path, session.map(|_| &*cookie));
                 let request = format!(":authority {authority}, host {host:?}, :path {path}");
-                stage.count(&mut counts, &request, session);
+                environment.count(&mut counts, &request, session);
             }
         }
         // HTTP libraries reject some of these values, but the client of this test sends them.
@@ -49,13 +49,13 @@ pub fn try_one(kind: Kind) -> Counts {
             "public.example.com,x",
         ] {
             for session in [None, Some(&alice)] {
-                client.ask(
+                client.send_request(
                     authority,
                     Some(PUBLIC_HOST),
                     "/admin/x",
                     session.map(|_| &*cookie),
                 );
-                stage.count(&mut counts, authority, session);
+                environment.count(&mut counts, authority, session);
             }
         }
         counts
@@ -89,7 +89,7 @@ impl Client {
     }
 
     /// Sends a request. Returns the status of the answer, or 0 if there is none.
-    fn ask(
+    fn send_request(
         &mut self,
         authority: &str,
         host: Option<&str>,

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::fleet::{HOST, Kind, Proxy, Replaced, Upstreams};
+use crate::kinds::{HOST, ProxyKind, Proxy, Replacements, Upstreams};
 use crate::support::backend::{Backend, ReceivedRequest};
 use crate::support::curfew::{Curfew, Setup, CreatedSession};
 use crate::support::eventually;
@@ -29,12 +29,12 @@ pub const RULED_HOST: &str = "ruled.example.com";
 pub const DELEGATED_HOST: &str = "delegated.example.com";
 
 /// Returns the path of the file with Curfew's rules.
-fn rules() -> PathBuf {
+fn rules_path() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/proxies/rules.yaml")
 }
 
-pub struct Bench {
-    pub kind: Kind,
+pub struct Harness {
+    pub kind: ProxyKind,
     pub redis: RedisServer,
     pub curfew: Curfew,
     pub backend: Backend,
@@ -62,17 +62,17 @@ impl Answer {
         values.map(|value| value.to_str().unwrap()).collect()
     }
 
-    pub fn one(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         let values = self.header_values(name);
         assert!(values.len() <= 1, "{name}: {values:?}");
         values.first().copied()
     }
 }
 
-pub type Lines<'a> = [(&'a str, &'a str)];
+pub type HeaderPairs<'a> = [(&'a str, &'a str)];
 
-impl Bench {
-    pub async fn start(kind: Kind) -> Self {
+impl Harness {
+    pub async fn start(kind: ProxyKind) -> Self {
         let redis = RedisServer::start();
         let service = start_delegated_service().await;
         let setup = Setup::redis(&redis.url())
@@ -83,21 +83,21 @@ impl Bench {
             .set("LISTEN__SPOE", "127.0.0.1:0")
             .set("SIGN_IN__URL", "https://login.example.com/")
             .set("SIGN_IN__ALLOWED_HOSTS", HOST)
-            .set("HOSTS", crate::fleet::REDIRECTING_HOST)
+            .set("HOSTS", crate::kinds::REDIRECTING_HOST)
             .set("POLICIES__BOUND__BIND", "address,user_agent")
             .set("POLICIES__BOUND__BIND_IPV4_BITS", "32")
             .set("DELEGATED__SERVICES__TICKET__URL", &service)
-            .config_file(&rules())
+            .config_file(&rules_path())
             // Many proxies share two CPU cores in the tests, so Redis may answer late.
             .set("STORE__COMMAND_TIMEOUT", "500ms");
         let curfew = setup.start();
         let backend = Backend::start().await;
-        let asked = match kind.contract {
+        let check_address = match kind.contract {
             "ext-authz-grpc" => curfew.grpc.unwrap(),
             "spoe" => curfew.spoe.unwrap(),
             _ => curfew.check,
         };
-        let tap = RecordingProxy::start(asked).await;
+        let tap = RecordingProxy::start(check_address).await;
         let proxy = (kind.start)(&Upstreams {
             check: tap.address,
             browser: curfew.browser,
@@ -107,13 +107,13 @@ impl Bench {
             public: None,
             certificate: None,
             policy: None,
-            broken: &[],
+            mistake: &[],
         });
         eventually("Curfew is ready", async || {
             curfew.get_ops("/readyz").await.0 == 200
         })
         .await;
-        let bench = Self {
+        let harness = Self {
             kind,
             redis,
             curfew,
@@ -128,8 +128,8 @@ impl Bench {
                 .build()
                 .unwrap(),
         };
-        bench.wait_until_ready().await;
-        bench
+        harness.wait_until_ready().await;
+        harness
     }
 
     /// Waits until the proxy serves a request with a session.
@@ -152,23 +152,23 @@ impl Bench {
     }
 
     /// Restarts the proxy with these replacements in its file.
-    pub async fn restart_with_replacements(&mut self, broken: Replaced) {
-        self.proxy = (self.kind.start)(&self.upstreams(broken));
+    pub async fn restart_with_replacements(&mut self, mistake: Replacements) {
+        self.proxy = (self.kind.start)(&self.upstreams(mistake));
         self.wait_until_ready().await;
     }
 
     /// Restarts the proxy with these replacements in its file. The proxy cannot reach Curfew.
-    pub fn restart_without_curfew(&mut self, broken: Replaced) {
-        let nobody = loopback(free_port());
+    pub fn restart_without_curfew(&mut self, mistake: Replacements) {
+        let unused_address = loopback(free_port());
         self.proxy = (self.kind.start)(&Upstreams {
-            check: nobody,
-            grpc: nobody,
-            spoe: nobody,
-            ..self.upstreams(broken)
+            check: unused_address,
+            grpc: unused_address,
+            spoe: unused_address,
+            ..self.upstreams(mistake)
         });
     }
 
-    fn upstreams(&self, broken: Replaced) -> Upstreams {
+    fn upstreams(&self, mistake: Replacements) -> Upstreams {
         Upstreams {
             check: self.curfew.check,
             browser: self.curfew.browser,
@@ -178,7 +178,7 @@ impl Bench {
             public: None,
             certificate: None,
             policy: None,
-            broken,
+            mistake,
         }
     }
 
@@ -187,28 +187,28 @@ impl Bench {
     }
 
     /// Sends a request over HTTP/1.1. Its host is [`HOST`], unless `lines` contain another host.
-    pub async fn send(&self, method: &str, path: &str, lines: &Lines<'_>) -> Answer {
-        self.send_body(method, path, lines, Bytes::new()).await
+    pub async fn send(&self, method: &str, path: &str, header_pairs: &HeaderPairs<'_>) -> Answer {
+        self.send_body(method, path, header_pairs, Bytes::new()).await
     }
 
     /// Sends a GET from this local address.
-    pub async fn get_from(&self, address: &str, path: &str, lines: &Lines<'_>) -> Answer {
+    pub async fn get_from(&self, address: &str, path: &str, header_pairs: &HeaderPairs<'_>) -> Answer {
         let address: IpAddr = address.parse().unwrap();
         let client = client().local_address(address).build().unwrap();
-        let mut headers = headers(lines);
+        let mut headers = header_map(header_pairs);
         headers.insert("host", HeaderValue::from_static(HOST));
         let request = client.get(self.url(path)).headers(headers);
-        answer(request.send().await.unwrap()).await
+        read_answer(request.send().await.unwrap()).await
     }
 
     pub async fn send_body(
         &self,
         method: &str,
         path: &str,
-        lines: &Lines<'_>,
+        header_pairs: &HeaderPairs<'_>,
         body: Bytes,
     ) -> Answer {
-        let mut headers = headers(lines);
+        let mut headers = header_map(header_pairs);
         headers
             .entry("host")
             .or_insert(HeaderValue::from_static(HOST));
@@ -217,7 +217,7 @@ impl Bench {
         if !body.is_empty() {
             request = request.body(body);
         }
-        answer(request.send().await.unwrap()).await
+        read_answer(request.send().await.unwrap()).await
     }
 
     pub async fn get(&self, session: &CreatedSession, path: &str) -> Answer {
@@ -226,21 +226,21 @@ impl Bench {
     }
 
     /// Sends a GET over HTTP/2.
-    pub async fn get_http2(&self, path: &str, lines: &Lines<'_>) -> Answer {
+    pub async fn get_http2(&self, path: &str, header_pairs: &HeaderPairs<'_>) -> Answer {
         let url = format!("http://{HOST}:{}{path}", self.proxy.http2.port());
-        let request = self.client_http2.get(url).headers(headers(lines));
-        answer(request.send().await.unwrap()).await
+        let request = self.client_http2.get(url).headers(header_map(header_pairs));
+        read_answer(request.send().await.unwrap()).await
     }
 
     /// Sends raw bytes. Returns the status of the answer, or 0 if there is none.
-    pub async fn raw(&self, text: &str) -> u16 {
-        let answer = self.raw_answer(text).await;
+    pub async fn send_raw(&self, text: &str) -> u16 {
+        let answer = self.send_raw_and_read(text).await;
         let status = answer.get(9..12).unwrap_or("0");
         status.parse().unwrap_or(0)
     }
 
     /// Sends raw bytes. Returns the whole answer.
-    pub async fn raw_answer(&self, text: &str) -> String {
+    pub async fn send_raw_and_read(&self, text: &str) -> String {
         let mut stream = self.connect().await;
         stream.write_all(text.as_bytes()).await.unwrap();
         let mut bytes = Vec::new();
@@ -259,9 +259,9 @@ impl Bench {
     /// Asserts that the client was allowed: the backend received one request, with this subject.
     pub fn assert_allowed(&self, answer: &Answer, subject: &str) -> ReceivedRequest {
         assert_eq!(answer.status, 200, "{answer:?}\n{}", self.proxy.log());
-        let seen = self.backend.take_one();
-        assert_eq!(seen.header_values("x-session-user"), [subject]);
-        seen
+        let backend_request = self.backend.take_one();
+        assert_eq!(backend_request.header_values("x-session-user"), [subject]);
+        backend_request
     }
 
     /// Asserts that the client was denied and sees `reason`, and that the backend received no request.
@@ -269,9 +269,9 @@ impl Bench {
         assert_eq!(answer.status, 401, "{answer:?}\n{}", self.proxy.log());
         self.assert_application_not_reached();
         // ingress-nginx passes the challenge to the client, but none of Curfew's own headers.
-        let said = (self.kind.name != "ingress-nginx").then_some(reason);
-        assert_eq!(answer.one("x-session-reason"), said);
-        let challenge = answer.one("www-authenticate").unwrap();
+        let expected_reason = (self.kind.name != "ingress-nginx").then_some(reason);
+        assert_eq!(answer.header("x-session-reason"), expected_reason);
+        let challenge = answer.header("www-authenticate").unwrap();
         let expected = match reason {
             "no_credential" => "Bearer".to_owned(),
             "reauthentication_required" => {
@@ -283,12 +283,12 @@ impl Bench {
     }
 
     pub fn assert_application_not_reached(&self) {
-        let seen = self.backend.take();
-        assert!(seen.is_empty(), "a request reached the backend: {seen:?}");
+        let backend_requests = self.backend.take();
+        assert!(backend_requests.is_empty(), "a request reached the backend: {backend_requests:?}");
     }
 
     /// Returns the number of checks that Curfew has answered for this proxy's contract.
-    pub async fn checks(&self) -> u64 {
+    pub async fn check_count(&self) -> u64 {
         let (_, text) = self.curfew.get_ops("/metrics").await;
         let name = format!("curfew_checks_total{{contract=\"{}\"", self.kind.contract);
         let lines = text.lines().filter(|line| line.starts_with(&name));
@@ -309,11 +309,11 @@ async fn start_delegated_service() -> String {
             .take(1 + usize::from(second));
         let cookies = cookies.map(|cookie| ("set-cookie", cookie));
         let user = [("x-ticket-user", "alice")];
-        let mut told = HeaderMap::new();
+        let mut response_headers = HeaderMap::new();
         for (name, value) in user.into_iter().chain(cookies) {
-            told.append(name, HeaderValue::from_static(value));
+            response_headers.append(name, HeaderValue::from_static(value));
         }
-        told
+        response_headers
     };
     let router = axum::Router::new().fallback(answer);
     tokio::spawn(async move { axum::serve(listener, router).await });
@@ -331,16 +331,16 @@ fn client() -> reqwest::ClientBuilder {
         .no_proxy()
 }
 
-fn headers(lines: &Lines<'_>) -> HeaderMap {
+fn header_map(header_pairs: &HeaderPairs<'_>) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    for (name, value) in lines {
+    for (name, value) in header_pairs {
         let name: HeaderName = name.parse().unwrap();
         headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
     }
     headers
 }
 
-async fn answer(response: reqwest::Response) -> Answer {
+async fn read_answer(response: reqwest::Response) -> Answer {
     Answer {
         status: response.status().as_u16(),
         headers: response.headers().clone(),

@@ -1,7 +1,7 @@
 //! Traefik with its provider for the annotations of ingress-nginx. A fake API server returns the objects of
 //! `deploy/traefik/ingress-nginx.yaml`.
 
-use super::{Proxy, Running, Upstreams};
+use super::{Proxy, ProxyServer, Upstreams};
 use crate::router::{PRIVATE_HOST, PUBLIC_HOST};
 use crate::support::deployment::read_deploy_file;
 use crate::support::traefik_ingress;
@@ -13,7 +13,7 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
     let for_every_host = manifest.replace("- host: app.example.com\n      http:", "- http:");
     let manifest = match upstreams.public {
         None => for_every_host,
-        Some(_) => two_hosts(&manifest),
+        Some(_) => with_two_hosts(&manifest),
     };
     let policy = upstreams
         .policy
@@ -26,21 +26,21 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
     Proxy {
         address,
         http2: address,
-        server: Running::Server(server),
+        server: ProxyServer::Server(server),
     }
 }
 
 /// Returns the manifest with one Ingress for each host.
-fn two_hosts(manifest: &str) -> String {
+fn with_two_hosts(manifest: &str) -> String {
     let (first, rest) = manifest.split_once("\n---\n").unwrap();
-    let of = |name: &str, host: &str| {
+    let host_section = |name: &str, host: &str| {
         first
             .replace("name: application", &format!("name: {name}"))
             .replace("app.example.com", host)
     };
     [
-        &*of("application", PRIVATE_HOST),
-        &of("public", PUBLIC_HOST),
+        &*host_section("application", PRIVATE_HOST),
+        &host_section("public", PUBLIC_HOST),
         rest,
     ]
     .join("\n---\n")

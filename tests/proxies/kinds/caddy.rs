@@ -2,7 +2,7 @@ use std::process::Command;
 
 use curfew::render::Proxy as Rendered;
 
-use super::{IDLE, Proxy, Running, Upstreams};
+use super::{IDLE, Proxy, ProxyServer, Upstreams};
 use crate::router::PUBLIC_HOST;
 use crate::support::deployment::{Server, replace_once, installed_path, render_file};
 use crate::support::{free_port, loopback};
@@ -26,7 +26,7 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
             )],
         ),
     };
-    let mut replaced = vec![
+    let mut replacements = vec![
         // Turns off the admin listener, because several proxies run at once. Turns on HTTP/2 without TLS.
         (
             "\tservers {",
@@ -40,11 +40,11 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
             ":8080 {",
             match upstreams.certificate {
                 None => format!(":{} {{\n\tbind 127.0.0.1", address.port()),
-                Some(own) => format!(
+                Some(certificates) => format!(
                     "https://:{} {{\n\tbind 127.0.0.1\n\ttls {} {}",
                     address.port(),
-                    own.path_string("server.pem"),
-                    own.path_string("server.key")
+                    certificates.path_string("server.pem"),
+                    certificates.path_string("server.key")
                 ),
             },
         ),
@@ -58,12 +58,12 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
         ),
     ];
     if let Some(policy) = upstreams.policy {
-        replaced.push((
+        replacements.push((
             "uri /forward-auth",
             format!("uri /policy/{policy}/forward-auth"),
         ));
     }
-    let file = replace_once(&file, &replaced);
+    let file = replace_once(&file, &replacements);
     let server = Server::start(
         Command::new(installed_path("bin/caddy")).args(["run", "--config", "Caddyfile"]),
         &[("Caddyfile", &file)],
@@ -72,6 +72,6 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
     Proxy {
         address,
         http2: address,
-        server: Running::Server(server),
+        server: ProxyServer::Server(server),
     }
 }

@@ -62,7 +62,7 @@ async fn the_stack_signs_people_in_and_out() {
     let proxies: Vec<_> = PROXIES
         .iter()
         .zip(stack.replicas.iter().cycle())
-        .map(|((name, port), replica)| (*name, *port, stack.proxy(name, replica)))
+        .map(|((name, port), replica)| (*name, *port, stack.start_proxy(name, replica)))
         .collect();
     let browsers = proxies.iter().map(|(_, port, proxy)| Browser {
         address: proxy.address,
@@ -77,9 +77,9 @@ async fn the_stack_signs_people_in_and_out() {
         })
         .await;
         let refused = browser.get("/orders").await;
-        let to = header(&refused, &LOCATION);
-        let (place, query) = to.split_once('?').unwrap();
-        assert_eq!(place, "http://localhost:8081/sign-in");
+        let location = header(&refused, &LOCATION);
+        let (page, query) = location.split_once('?').unwrap();
+        assert_eq!(page, "http://localhost:8081/sign-in");
         let port = browser.host.split_once(':').unwrap().1;
         let back = format!("rd=http%3A%2F%2Flocalhost%3A{port}%2Forders");
         assert!(query.contains(&back), "{query}");
@@ -88,8 +88,8 @@ async fn the_stack_signs_people_in_and_out() {
         assert!(page.text().await.unwrap().contains("<h1>Sign in</h1>"));
     }
     // If another site submits the sign-in form, nobody is signed in.
-    let mut stranger = browsers[0].clone();
-    stranger.host = "localhost:9999".to_owned();
+    let mut foreign_browser = browsers[0].clone();
+    foreign_browser.host = "localhost:9999".to_owned();
     let form = "subject=alice&rd=http%3A%2F%2Flocalhost%3A8084%2Forders";
     let forged = client()
         .post(browsers[0].url("/sign-in"))
@@ -98,10 +98,10 @@ async fn the_stack_signs_people_in_and_out() {
         .header("content-type", "application/x-www-form-urlencoded")
         .body(form);
     assert_eq!(forged.send().await.unwrap().status(), 403);
-    let came_in = browsers[0].post("/sign-in", form).await;
-    assert_eq!(came_in.status(), 303);
-    assert_eq!(header(&came_in, &LOCATION), "http://localhost:8084/orders");
-    let cookie = header(&came_in, &SET_COOKIE)
+    let sign_in_response = browsers[0].post("/sign-in", form).await;
+    assert_eq!(sign_in_response.status(), 303);
+    assert_eq!(header(&sign_in_response, &LOCATION), "http://localhost:8084/orders");
+    let cookie = header(&sign_in_response, &SET_COOKIE)
         .split(';')
         .next()
         .unwrap()
@@ -122,8 +122,8 @@ async fn the_stack_signs_people_in_and_out() {
         assert_eq!(browser.get("/.curfew/warning.js").await.status(), 200);
     }
     // After a sign-out at one proxy, all proxies deny the session.
-    let left = browsers[4].post("/.curfew/sign-out", "").await;
-    assert!(left.status().is_redirection() || left.status().is_success());
+    let sign_out_response = browsers[4].post("/.curfew/sign-out", "").await;
+    assert!(sign_out_response.status().is_redirection() || sign_out_response.status().is_success());
     for browser in &browsers {
         eventually("the session has ended everywhere", async || {
             browser.get("/orders").await.status() == 302

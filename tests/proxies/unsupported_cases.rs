@@ -1,7 +1,7 @@
 //! Cases that a proxy cannot support with any configuration.
 
 /// A case that must fail on some proxies. The case runs nevertheless.
-pub struct Impossible {
+pub struct UnsupportedCase {
     case: &'static str,
     proxies: &'static [&'static str],
     /// The message of the failure must contain this text.
@@ -10,58 +10,58 @@ pub struct Impossible {
     pub reason: &'static str,
 }
 
-pub fn impossible(case: &str, proxy: &str) -> Option<&'static Impossible> {
-    let mut all = IMPOSSIBLE.iter();
+pub fn find_unsupported_case(case: &str, proxy: &str) -> Option<&'static UnsupportedCase> {
+    let mut all = UNSUPPORTED_CASES.iter();
     all.find(|known| known.case == case && known.proxies.contains(&proxy))
 }
 
-pub static IMPOSSIBLE: [Impossible; 8] = [
-    Impossible {
+pub static UNSUPPORTED_CASES: [UnsupportedCase; 8] = [
+    UnsupportedCase {
         case: "8c",
         proxies: &["NGINX", "ingress-nginx"],
         fails_with: "the body is not Curfew's",
         reason: "NGINX drops the body of a denial, and shows its own page.",
     },
-    Impossible {
+    UnsupportedCase {
         case: "8e",
         proxies: &["ingress-nginx"],
         fails_with: "no link for the whole window",
         reason: "ingress-nginx shows its own page; with `auth-signin` a frame gets the page from `/.curfew/login`.",
     },
-    Impossible {
+    UnsupportedCase {
         case: "9b",
         proxies: &["Traefik ingress-nginx"],
         fails_with: "the cookie of the service is lost",
         reason: "Traefik's provider for these annotations returns no cookie from an allowed answer; Traefik's own \
                  resources do.",
     },
-    Impossible {
+    UnsupportedCase {
         case: "9c",
         proxies: &["NGINX", "ingress-nginx", "Caddy", "haproxy-ingress"],
         fails_with: "the cookie of the service is lost",
         reason: "This proxy returns only one cookie from the answer of a check.",
     },
-    Impossible {
+    UnsupportedCase {
         case: "9c",
         proxies: &["Traefik ingress-nginx"],
         fails_with: "the cookie of the service is lost",
         reason: "It returns none.",
     },
-    Impossible {
+    UnsupportedCase {
         case: "14c",
         proxies: &["ingress-nginx"],
         fails_with: "no way out",
         reason: "ingress-nginx makes redirects itself; with `auth-signin: https://$host/.curfew/login` that page clears \
                  the cookies.",
     },
-    Impossible {
+    UnsupportedCase {
         case: "17c",
         proxies: &["ingress-nginx"],
         fails_with: "upgraded to h2c",
         reason: "ingress-nginx forwards every Upgrade on every path: the application must not accept \
                  one to h2c.",
     },
-    Impossible {
+    UnsupportedCase {
         case: "20c",
         proxies: &["ingress-nginx"],
         fails_with: "while receiving response with status: 401",

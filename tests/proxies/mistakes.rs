@@ -1,13 +1,13 @@
 //! Common mistakes in a proxy's file. `curfew probe` must find each of them.
 
-use crate::fleet::Replaced;
+use crate::kinds::Replacements;
 
-pub struct Broken {
+pub struct Mistake {
     pub proxies: &'static [&'static str],
     pub what: &'static str,
-    pub replaced: Replaced,
+    pub replacements: Replacements,
     /// True if the mistake has an effect only while Curfew is down.
-    pub down: bool,
+    pub while_curfew_is_down: bool,
     /// A line that the output of the command contains.
     pub finding: &'static str,
 }
@@ -21,39 +21,39 @@ const PATH_PREFIX_FINDING: &str = "FAIL  with a session, the page is served: ref
                       and the path begins with two slashes: a path prefix of the proxy must not end in /)";
 const FAIL_OPEN_FINDING: &str = "FAIL  while Curfew is down, the page is refused: served, 200";
 
-const fn broken(
+const fn mistake(
     proxies: &'static [&'static str],
     what: &'static str,
-    replaced: Replaced,
+    replacements: Replacements,
     finding: &'static str,
-) -> Broken {
-    Broken {
+) -> Mistake {
+    Mistake {
         proxies,
         what,
-        replaced,
-        down: false,
+        replacements,
+        while_curfew_is_down: false,
         finding,
     }
 }
 
-const fn open(proxies: &'static [&'static str], what: &'static str, replaced: Replaced) -> Broken {
-    Broken {
+const fn fail_open_mistake(proxies: &'static [&'static str], what: &'static str, replacements: Replacements) -> Mistake {
+    Mistake {
         proxies,
         what,
-        replaced,
-        down: true,
+        replacements,
+        while_curfew_is_down: true,
         finding: FAIL_OPEN_FINDING,
     }
 }
 
-pub static BROKEN: [Broken; 19] = [
-    broken(
+pub static MISTAKES: [Mistake; 19] = [
+    mistake(
         &["NGINX"],
         "no auth_request",
         &[("auth_request /_curfew/check;", "")],
         NO_CHECK_FINDING,
     ),
-    open(
+    fail_open_mistake(
         &["NGINX"],
         "errors of the check admit requests",
         &[(
@@ -62,13 +62,13 @@ pub static BROKEN: [Broken; 19] = [
              proxy_pass http://application;\n    }\n    location /unused {",
         )],
     ),
-    broken(
+    mistake(
         &["ingress-nginx"],
         "no auth-url",
         &[("auth_request /_external-auth;", "")],
         NO_CHECK_FINDING,
     ),
-    broken(
+    mistake(
         &["ingress-nginx"],
         "cached answers: auth-cache-key, and a snippet that ignores Curfew's Cache-Control",
         &[
@@ -83,7 +83,7 @@ pub static BROKEN: [Broken; 19] = [
         ],
         CACHED_ANSWER_FINDING,
     ),
-    broken(
+    mistake(
         &["ingress-nginx"],
         "custom-http-errors: 401, and a backend that answers them with 200",
         &[(
@@ -95,7 +95,7 @@ pub static BROKEN: [Broken; 19] = [
         )],
         NO_CHECK_FINDING,
     ),
-    broken(
+    mistake(
         &["Traefik"],
         "a router without the middleware",
         &[(
@@ -104,7 +104,7 @@ pub static BROKEN: [Broken; 19] = [
         )],
         NO_CHECK_FINDING,
     ),
-    broken(
+    mistake(
         &["Traefik"],
         "trustForwardHeader, at an entry point that trusts every client",
         &[
@@ -116,7 +116,7 @@ pub static BROKEN: [Broken; 19] = [
         ],
         FORGED_HEADERS_FINDING,
     ),
-    broken(
+    mistake(
         &["Traefik"],
         "an errors middleware that answers denials with 200",
         &[
@@ -132,7 +132,7 @@ pub static BROKEN: [Broken; 19] = [
         ],
         NO_CHECK_FINDING,
     ),
-    broken(
+    mistake(
         &["Traefik ingress-nginx"],
         "an empty auth-url",
         &[(
@@ -141,7 +141,7 @@ pub static BROKEN: [Broken; 19] = [
         )],
         NO_CHECK_FINDING,
     ),
-    broken(
+    mistake(
         &["haproxy-ingress"],
         "no auth-url",
         &[
@@ -160,13 +160,13 @@ pub static BROKEN: [Broken; 19] = [
         ],
         NO_CHECK_FINDING,
     ),
-    broken(
+    mistake(
         &["Caddy"],
         "no forward_auth",
         &[("\t\t\timport curfew\n", "")],
         NO_CHECK_FINDING,
     ),
-    broken(
+    mistake(
         &["Caddy"],
         "Connection may list the identity",
         &[
@@ -175,7 +175,7 @@ pub static BROKEN: [Broken; 19] = [
         ],
         IDENTITY_REMOVED_FINDING,
     ),
-    open(
+    fail_open_mistake(
         &["Caddy"],
         "errors of the check admit requests",
         &[(
@@ -184,7 +184,7 @@ pub static BROKEN: [Broken; 19] = [
              @any status 2xx\n\t\t\thandle_response @any {\n\t\t\t\trespond open 200\n\t\t\t}\n\t\t}\n\t}\n",
         )],
     ),
-    broken(
+    mistake(
         &["Envoy HTTP", "Envoy gRPC"],
         "the filter is disabled for the route",
         &[(
@@ -196,24 +196,24 @@ pub static BROKEN: [Broken; 19] = [
         )],
         NO_CHECK_FINDING,
     ),
-    broken(
+    mistake(
         &["Envoy HTTP"],
         "a prefix that ends in a slash",
         &[("path_prefix: /ext-authz\n", "path_prefix: /ext-authz/\n")],
         PATH_PREFIX_FINDING,
     ),
-    open(
+    fail_open_mistake(
         &["Envoy HTTP", "Envoy gRPC"],
         "failure_mode_allow",
         &[("failure_mode_allow: false", "failure_mode_allow: true")],
     ),
-    broken(
+    mistake(
         &["HAProxy 2.6", "HAProxy 2.8"],
         "every path is public",
         &[("acl public path /sign-in", "acl public path_beg /")],
         NO_CHECK_FINDING,
     ),
-    broken(
+    mistake(
         &["HAProxy 2.6", "HAProxy 2.8"],
         "denials are answered with 200",
         &[(
@@ -222,7 +222,7 @@ pub static BROKEN: [Broken; 19] = [
         )],
         NO_CHECK_FINDING,
     ),
-    open(
+    fail_open_mistake(
         &["HAProxy 2.6", "HAProxy 2.8"],
         "only explicit denials are enforced",
         &[("http-request return status 503 if !public !allowed", "")],

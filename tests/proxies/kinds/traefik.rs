@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
 
-use super::{Proxy, Running, Upstreams};
+use super::{Proxy, ProxyServer, Upstreams};
 use crate::router::{PRIVATE_HOST, PUBLIC_HOST};
 use crate::support::deployment::{replace_once, read_deploy_file, uncomment};
 use crate::support::traefik;
@@ -25,9 +25,9 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
         "- _oauth2_proxy\n          - _oauth2_proxy_1\n",
     );
     if let Some(public) = upstreams.public {
-        files[1] = two_hosts(&files[1], public);
+        files[1] = with_two_hosts(&files[1], public);
     }
-    if let Some(own) = upstreams.certificate {
+    if let Some(certificates) = upstreams.certificate {
         files[0] = replace_once(
             &files[0],
             &[(
@@ -38,8 +38,8 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
         files[1] = files[1].replace("      service: ", "      tls: {}\n      service: ");
         files[1] += &format!(
             "\ntls:\n  stores:\n    default:\n      defaultCertificate:\n        certFile: {}\n        keyFile: {}\n",
-            own.path_string("server.pem"),
-            own.path_string("server.key")
+            certificates.path_string("server.pem"),
+            certificates.path_string("server.key")
         );
     }
     let (address, server) =
@@ -47,15 +47,15 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
     Proxy {
         address,
         http2: address,
-        server: Running::Server(server),
+        server: ProxyServer::Server(server),
     }
 }
 
 /// Returns the file with one router for each host.
-fn two_hosts(file: &str, public: SocketAddr) -> String {
+fn with_two_hosts(file: &str, public: SocketAddr) -> String {
     let router = "    application:\n      rule: PathPrefix(`/`)\n      middlewares: [no-identity, curfew]\n      \
                   service: application\n";
-    let of = |name: &str, host: &str| {
+    let host_section = |name: &str, host: &str| {
         router
             .replace("application", name)
             .replace("PathPrefix(`/`)", &format!("Host(`{host}`)"))
@@ -65,7 +65,7 @@ fn two_hosts(file: &str, public: SocketAddr) -> String {
         &[
             (
                 router,
-                of("application", PRIVATE_HOST) + &of("public", PUBLIC_HOST),
+                host_section("application", PRIVATE_HOST) + &host_section("public", PUBLIC_HOST),
             ),
             (
                 "  services:\n",

@@ -22,27 +22,27 @@ const IDLE: Duration = Duration::from_secs(15 * 60);
 
 /// One column of the matrix.
 #[derive(Clone, Copy)]
-pub struct Kind {
+pub struct ProxyKind {
     pub name: &'static str,
     pub start: fn(&Upstreams) -> Proxy,
     /// The contract of the proxy, as a metric label.
     pub contract: &'static str,
     /// The status that a client gets while Curfew is down.
-    pub no_answer: u16,
+    pub down_status: u16,
     /// The status that a client gets when Curfew does not answer in time.
-    pub silence: u16,
+    pub timeout_status: u16,
     /// The status that a client gets when Curfew reports that its store is unavailable.
-    pub store_unavailable: u16,
+    pub store_unavailable_status: u16,
     /// The longest time in seconds that the proxy waits for an answer of Curfew, with a margin.
     pub max_wait_seconds: f64,
     /// The host whose denied navigations are redirected.
     pub redirecting_host: &'static str,
 }
 
-impl Kind {
+impl ProxyKind {
     /// Returns the scheme of the return address. Curfew's return address begins with `https`, because its cookie is
     /// for TLS only. ingress-nginx creates redirects itself, with the scheme of the request.
-    pub fn scheme_of_return(&self) -> &'static str {
+    pub fn return_scheme(&self) -> &'static str {
         match self.name {
             "ingress-nginx" => "http",
             _ => "https",
@@ -66,11 +66,11 @@ pub struct Upstreams {
     /// The policy that the checks name. The test sets the policy as the comment in the file describes.
     pub policy: Option<&'static str>,
     /// Replacements that insert a mistake into the file.
-    pub broken: Replaced,
+    pub mistake: Replacements,
 }
 
 /// Pairs of a text that occurs once in the file, and its replacement.
-pub type Replaced = &'static [(&'static str, &'static str)];
+pub type Replacements = &'static [(&'static str, &'static str)];
 
 impl Upstreams {
     fn listeners(&self) -> Listeners {
@@ -83,7 +83,7 @@ impl Upstreams {
     /// Applies the replacements to two files. Each text must occur once in one of them.
     fn with_mistake_in_either(&self, texts: [&str; 2]) -> [String; 2] {
         let [first, second] = texts;
-        for (from, _) in self.broken {
+        for (from, _) in self.mistake {
             let found = first.matches(from).count() + second.matches(from).count();
             assert_eq!(
                 found, 1,
@@ -92,16 +92,16 @@ impl Upstreams {
         }
         texts.map(|text| {
             let change = |text: String, (from, to): &(&str, &str)| text.replace(from, to);
-            self.broken.iter().fold(text.to_owned(), change)
+            self.mistake.iter().fold(text.to_owned(), change)
         })
     }
 
     fn with_mistake(&self, text: &str) -> String {
-        let replaced = self.broken.iter();
-        let replaced: Vec<_> = replaced
+        let replacements = self.mistake.iter();
+        let replacements: Vec<_> = replacements
             .map(|(from, to)| (*from, (*to).to_owned()))
             .collect();
-        replace_once(text, &replaced)
+        replace_once(text, &replacements)
     }
 }
 
@@ -110,10 +110,10 @@ pub struct Proxy {
     pub address: SocketAddr,
     /// The address for HTTP/2 without TLS.
     pub http2: SocketAddr,
-    server: Running,
+    server: ProxyServer,
 }
 
-enum Running {
+enum ProxyServer {
     Server(Server),
     Nginx(Nginx),
 }
@@ -122,8 +122,8 @@ impl Proxy {
     /// Returns the log of the proxy.
     pub fn log(&self) -> String {
         match &self.server {
-            Running::Server(server) => server.read("log"),
-            Running::Nginx(nginx) => nginx.error_log(),
+            ProxyServer::Server(server) => server.read("log"),
+            ProxyServer::Nginx(nginx) => nginx.error_log(),
         }
     }
 }
@@ -134,13 +134,13 @@ pub use ingress_nginx::REDIRECTING_HOST;
 pub const HOST: &str = "app.example.com";
 
 /// The values that are the same for most proxies.
-const DEFAULT_KIND: Kind = Kind {
+const DEFAULT_PROXY_KIND: ProxyKind = ProxyKind {
     name: "",
     start: nginx::start,
     contract: "",
-    no_answer: 503,
-    silence: 503,
-    store_unavailable: 503,
+    down_status: 503,
+    timeout_status: 503,
+    store_unavailable_status: 503,
     max_wait_seconds: 5.0,
     redirecting_host: HOST,
 };
@@ -148,82 +148,82 @@ const DEFAULT_KIND: Kind = Kind {
 /// The proxies that speak HTTP/3, in the versions that the tests run.
 pub const HTTP_3: [&str; 4] = ["Traefik", "Caddy", "Envoy HTTP", "Envoy gRPC"];
 
-pub const FLEET: [Kind; 10] = [
-    Kind {
+pub const PROXY_KINDS: [ProxyKind; 10] = [
+    ProxyKind {
         name: "NGINX",
         start: nginx::start,
         contract: "auth-request",
-        no_answer: 500,
-        silence: 500,
-        store_unavailable: 500,
-        ..DEFAULT_KIND
+        down_status: 500,
+        timeout_status: 500,
+        store_unavailable_status: 500,
+        ..DEFAULT_PROXY_KIND
     },
-    Kind {
+    ProxyKind {
         name: "ingress-nginx",
         start: ingress_nginx::start,
         contract: "forward-auth",
-        no_answer: 500,
-        silence: 500,
-        store_unavailable: 500,
+        down_status: 500,
+        timeout_status: 500,
+        store_unavailable_status: 500,
         max_wait_seconds: 65.0,
         redirecting_host: ingress_nginx::REDIRECTING_HOST,
     },
-    Kind {
+    ProxyKind {
         name: "Traefik",
         start: traefik::start,
         contract: "forward-auth",
-        no_answer: 500,
-        silence: 500,
+        down_status: 500,
+        timeout_status: 500,
         max_wait_seconds: 35.0,
-        ..DEFAULT_KIND
+        ..DEFAULT_PROXY_KIND
     },
-    Kind {
+    ProxyKind {
         name: "Traefik ingress-nginx",
         start: traefik_ingress::start,
         contract: "forward-auth",
-        no_answer: 500,
-        silence: 500,
+        down_status: 500,
+        timeout_status: 500,
         max_wait_seconds: 35.0,
-        ..DEFAULT_KIND
+        ..DEFAULT_PROXY_KIND
     },
-    Kind {
+    ProxyKind {
         name: "Caddy",
         start: caddy::start,
         contract: "forward-auth",
-        no_answer: 502,
-        silence: 504,
-        ..DEFAULT_KIND
+        down_status: 502,
+        timeout_status: 504,
+        ..DEFAULT_PROXY_KIND
     },
-    Kind {
+    ProxyKind {
         name: "Envoy HTTP",
         start: envoy::start_http,
         contract: "ext-authz",
-        ..DEFAULT_KIND
+        ..DEFAULT_PROXY_KIND
     },
-    Kind {
+    ProxyKind {
         name: "Envoy gRPC",
         start: envoy::start_grpc,
         contract: "ext-authz-grpc",
-        ..DEFAULT_KIND
+        ..DEFAULT_PROXY_KIND
     },
-    Kind {
+    ProxyKind {
         name: "HAProxy 2.6",
         start: haproxy::start_2_6,
         contract: "spoe",
-        ..DEFAULT_KIND
+        ..DEFAULT_PROXY_KIND
     },
-    Kind {
+    ProxyKind {
         name: "HAProxy 2.8",
         start: haproxy::start_2_8,
         contract: "spoe",
-        ..DEFAULT_KIND
+        ..DEFAULT_PROXY_KIND
     },
-    Kind {
+    ProxyKind {
         name: "haproxy-ingress",
         start: haproxy_ingress::start,
         contract: "forward-auth",
-        silence: 500,
+        timeout_status: 500,
         max_wait_seconds: 8.0,
-        ..DEFAULT_KIND
+        ..DEFAULT_PROXY_KIND
     },
 ];

@@ -3,7 +3,7 @@ use std::process::Command;
 
 use curfew::render::Proxy as Rendered;
 
-use super::{HOST, IDLE, Proxy, Running, Upstreams};
+use super::{HOST, IDLE, Proxy, ProxyServer, Upstreams};
 use crate::router::PUBLIC_HOST;
 use crate::support::deployment::{Server, replace_once, read_deploy_file, installed_path, render_file, uncomment};
 use crate::support::{free_port, loopback};
@@ -58,6 +58,6 @@ fn start(program: &Path, upstreams: &Upstreams) -> Proxy {
     Proxy {
         address,
         http2: address,
-        server: Running::Server(server),
+        server: ProxyServer::Server(server),
     }
 }

@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 
 use curfew::render::Proxy as Rendered;
 
-use super::{IDLE, Proxy, Running, Upstreams};
+use super::{IDLE, Proxy, ProxyServer, Upstreams};
 use crate::router::{PRIVATE_HOST, PUBLIC_HOST};
 use crate::support::deployment::render_file;
 use crate::support::nginx::Nginx;
@@ -17,18 +17,18 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
     let policy: Vec<_> = policy.into_iter().collect();
     let mut file = upstreams.with_mistake(&render_file(Rendered::Nginx, "curfew.conf", IDLE));
     if let Some(public) = upstreams.public {
-        file = two_hosts(&file, public);
+        file = with_two_hosts(&file, public);
     }
     let nginx = Nginx::start_with_file(&file, upstreams.listeners(), upstreams.application, &policy);
     Proxy {
         address: nginx.address,
         http2: nginx.http2,
-        server: Running::Nginx(nginx),
+        server: ProxyServer::Nginx(nginx),
     }
 }
 
 /// Returns the file with two `server` blocks, each with its own name and application.
-fn two_hosts(file: &str, public: SocketAddr) -> String {
+fn with_two_hosts(file: &str, public: SocketAddr) -> String {
     let (http, server) = file.split_once("\nserver {\n").unwrap();
     let server = |name: &str, application: &str| {
         let server = server.replace(

@@ -1,6 +1,6 @@
 //! ingress-nginx: NGINX with the directives that the controller renders for `deploy/nginx/ingress.yaml`.
 
-use super::{Proxy, Running, Upstreams};
+use super::{Proxy, ProxyServer, Upstreams};
 use crate::router::{PRIVATE_HOST, PUBLIC_HOST};
 use crate::support::ingress_nginx::{Host, annotation, start as render};
 
@@ -32,6 +32,6 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
     Proxy {
         address: nginx.address,
         http2: nginx.http2,
-        server: Running::Nginx(nginx),
+        server: ProxyServer::Nginx(nginx),
     }
 }

@@ -2,14 +2,14 @@ use std::net::SocketAddr;
 
 use curfew::render::Proxy as Rendered;
 
-use super::{IDLE, Proxy, Running, Upstreams};
+use super::{IDLE, Proxy, ProxyServer, Upstreams};
 use crate::router::{PRIVATE_HOST, PUBLIC_HOST};
 use crate::support::deployment::{Server, replace_once, envoy_address, render_file, uncomment};
 use crate::support::tls::Certificates;
 use crate::support::{free_port, loopback};
 
 pub fn start_http(upstreams: &Upstreams) -> Proxy {
-    let mut replaced = vec![
+    let mut replacements = vec![
         (
             "uri: http://curfew:9180",
             format!("uri: http://{}", upstreams.check),
@@ -24,13 +24,13 @@ pub fn start_http(upstreams: &Upstreams) -> Proxy {
         ),
     ];
     if let Some(policy) = upstreams.policy {
-        replaced.push((
+        replacements.push((
             "path_prefix: /ext-authz",
             format!("path_prefix: /policy/{policy}/ext-authz"),
         ));
     }
     let text = upstreams.with_mistake(&render_file(Rendered::EnvoyHttp, "http.yaml", IDLE));
-    start(&replace_once(&text, &replaced), upstreams)
+    start(&replace_once(&text, &replacements), upstreams)
 }
 
 pub fn start_grpc(upstreams: &Upstreams) -> Proxy {
@@ -39,7 +39,7 @@ pub fn start_grpc(upstreams: &Upstreams) -> Proxy {
         text = uncomment(&text, "For another policy:")
             .replace("{ policy: payments }", &format!("{{ policy: {policy} }}"));
     }
-    let replaced = [
+    let replacements = [
         (
             "address: curfew, port_value: 9181",
             envoy_address(upstreams.grpc),
@@ -49,18 +49,18 @@ pub fn start_grpc(upstreams: &Upstreams) -> Proxy {
             envoy_address(upstreams.browser),
         ),
     ];
-    start(&replace_once(&text, &replaced), upstreams)
+    start(&replace_once(&text, &replacements), upstreams)
 }
 
 fn start(text: &str, upstreams: &Upstreams) -> Proxy {
     let address = loopback(free_port());
     let text = match upstreams.public {
         None => text.to_owned(),
-        Some(public) => two_hosts(text, public),
+        Some(public) => with_two_hosts(text, public),
     };
     let (text, tcp) = match upstreams.certificate {
         None => (text, &[address][..]),
-        Some(own) => (over_http_3(&text, own), &[][..]),
+        Some(certificates) => (with_http_3(&text, certificates), &[][..]),
     };
     let text = replace_once(
         &text,
@@ -76,12 +76,12 @@ fn start(text: &str, upstreams: &Upstreams) -> Proxy {
     Proxy {
         address,
         http2: address,
-        server: Running::Server(server),
+        server: ProxyServer::Server(server),
     }
 }
 
 /// Returns the configuration with the listener changed to HTTP/3.
-fn over_http_3(text: &str, own: &Certificates) -> String {
+fn with_http_3(text: &str, certificates: &Certificates) -> String {
     let filters = "      filter_chains:\n        - filters:\n";
     let quic = format!(
         "      udp_listener_config: {{ quic_options: {{}} }}
@@ -97,8 +97,8 @@ fn over_http_3(text: &str, own: &Certificates) -> String {
                       private_key: {{ filename: {} }}
           filters:
 ",
-        own.path_string("server.pem"),
-        own.path_string("server.key")
+        certificates.path_string("server.pem"),
+        certificates.path_string("server.key")
     );
     let prefix = "                stat_prefix: web\n";
     let codec = format!("{prefix}                codec_type: HTTP3\n");
@@ -108,12 +108,12 @@ fn over_http_3(text: &str, own: &Certificates) -> String {
 }
 
 /// Returns the configuration with one virtual host for each application.
-fn two_hosts(text: &str, public: SocketAddr) -> String {
+fn with_two_hosts(text: &str, public: SocketAddr) -> String {
     let start = text
         .find("                    - name: application\n")
         .unwrap();
     let end = text.find("\n  clusters:\n").unwrap();
-    let of = |name: &str, host: &str| {
+    let host_section = |name: &str, host: &str| {
         text[start..end]
             .replace("name: application", &format!("name: {name}"))
             .replace("cluster: application", &format!("cluster: {name}"))
@@ -127,6 +127,6 @@ fn two_hosts(text: &str, public: SocketAddr) -> String {
             "address: application, port_value: 3000",
             &envoy_address(public),
         );
-    let hosts = [of("application", PRIVATE_HOST), of("public", PUBLIC_HOST)].concat();
+    let hosts = [host_section("application", PRIVATE_HOST), host_section("public", PUBLIC_HOST)].concat();
     format!("{}{hosts}{clusters}\n{of_the_public}", &text[..start])
 }

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::process::Command;
 
-use super::{Proxy, Running, Upstreams};
+use super::{Proxy, ProxyServer, Upstreams};
 use crate::router::PUBLIC_HOST;
 use crate::support::deployment::{Server, read_deploy_file, installed_path};
 use crate::support::{free_port, loopback};
@@ -41,7 +41,7 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
     let lua = installed_path("haproxy-ingress");
     let template = match upstreams.public {
         None => include_str!("haproxy-ingress.cfg").to_owned(),
-        Some(public) => two_hosts(include_str!("haproxy-ingress.cfg"), public),
+        Some(public) => with_two_hosts(include_str!("haproxy-ingress.cfg"), public),
     };
     let text = template
         .replace("LISTEN", &address.to_string())
@@ -83,7 +83,7 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
     Proxy {
         address,
         http2: address,
-        server: Running::Server(server),
+        server: ProxyServer::Server(server),
     }
 }
 
@@ -109,7 +109,7 @@ fn block(ingress: &str, key: &str) -> String {
 }
 
 /// Returns the configuration with one backend for each host.
-fn two_hosts(template: &str, public: SocketAddr) -> String {
+fn with_two_hosts(template: &str, public: SocketAddr) -> String {
     let (start, end) = (
         template.find("backend default_application_80").unwrap(),
         template.find("backend _error404").unwrap(),
@@ -120,9 +120,9 @@ fn two_hosts(template: &str, public: SocketAddr) -> String {
             "backend default_public_80",
         )
         .replace("APPLICATION", &public.to_string());
-    let own =
+    let default_lookup =
         "    http-request set-var(req.defaultbackend) str(<default>\\#),concat(,req.path),map_str(";
     let by_host = "    http-request set-var(req.backend) var(req.base),map_dir(_front_http_host__prefix.map)\n";
-    let frontend = template[end..].replacen(own, &format!("{by_host}{own}"), 1);
+    let frontend = template[end..].replacen(default_lookup, &format!("{by_host}{default_lookup}"), 1);
     format!("{}{backend}{frontend}", &template[..end])
 }
