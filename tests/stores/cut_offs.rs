@@ -294,7 +294,7 @@ async fn replicas_keep_rules_that_redis_lost() {
     let one = ConnectedStore::connect(settings(&server.url())).await;
     let two = ConnectedStore::connect(settings(&server.url())).await;
     read_cut_offs(&two).await;
-    let rule = |policy: Option<&str>| RevocationRule {
+    let new_rule = |policy: Option<&str>| RevocationRule {
         conditions: RevocationConditions {
             policy: policy.map(str::to_owned),
             ..RevocationConditions::default()

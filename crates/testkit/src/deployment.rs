@@ -69,7 +69,7 @@ pub fn uncomment(text: &str, marker: &str) -> String {
     });
     let uncommented: String = lines.collect();
     assert_ne!(uncommented, text, "no commented lines after {marker}");
-    changed
+    uncommented
 }
 
 /// A server process with its own directory, which contains the files and the log of the server.

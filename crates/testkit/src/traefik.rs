@@ -10,7 +10,7 @@ use super::{Listeners, free_port, loopback};
 /// changed. `path` is the new path of the check.
 pub fn start(curfew: Listeners, path: &str, application: SocketAddr) -> (SocketAddr, Server) {
     let files = ["traefik.yaml", "curfew.yaml"].map(|name| read_deploy_file(&format!("traefik/{name}")));
-    with(&files, curfew, path, application)
+    start_with_files(&files, curfew, path, application)
 }
 
 /// Like [`start`], with other texts for the static and the dynamic configuration.
