@@ -108,8 +108,8 @@ impl Session {
         self.check(1).await;
     }
 
-    /// Waits for `min_millis` milliseconds plus a random number of milliseconds below `jitter_millis`. Returns whether the run
-    /// continues.
+    /// Waits for `min_millis` milliseconds plus a random number of milliseconds below `jitter_millis`. Returns whether
+    /// the run continues.
     async fn pause(&self, min_millis: u32, jitter_millis: u32) -> bool {
         let time = Duration::from_millis((min_millis + random_below(jitter_millis)).into());
         self.load.pause(time).await

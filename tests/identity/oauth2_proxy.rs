@@ -24,8 +24,8 @@ struct OauthProxyStack {
 }
 
 impl OauthProxyStack {
-    /// Starts the stack with the documented files. It changes addresses and times, and sets `replacements` in oauth2-proxy's
-    /// file.
+    /// Starts the stack with the documented files. It changes addresses and times, and sets `replacements` in
+    /// oauth2-proxy's file.
     async fn start(replacements: &[(&str, &str)]) -> Self {
         Self::start_with(replacements, None).await
     }

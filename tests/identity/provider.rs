@@ -150,8 +150,8 @@ impl Provider {
         self.send_control_request(&format!("/rotate{query}")).await;
     }
 
-    /// Returns a security event that reports a revoked session to the application. `selector` selects the session or the
-    /// subject.
+    /// Returns a security event that reports a revoked session to the application. `selector` selects the session or
+    /// the subject.
     pub async fn issue_security_event(&self, selector: &str) -> String {
         self.send_control_request(&format!("/event?aud=app&{selector}")).await
     }

@@ -40,7 +40,8 @@ async fn a_clock_jump_of_redis_does_not_change_when_sessions_end() {
     join_all(jumps.map(|(offset_seconds, duration_seconds)| assert_sessions_end_despite_jump(offset_seconds, duration_seconds))).await;
 }
 
-/// Sets the clock of Redis forward by `offset_seconds` seconds, for `duration_seconds` seconds, and asserts that sessions end on time.
+/// Sets the clock of Redis forward by `offset_seconds` seconds, for `duration_seconds` seconds, and asserts that
+/// sessions end on time.
 async fn assert_sessions_end_despite_jump(offset_seconds: i64, duration_seconds: f64) {
     let (_redis, fault_proxy, setup) = start_redis_with_adjustable_clock().await;
     let curfew = setup.start();

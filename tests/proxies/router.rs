@@ -100,8 +100,8 @@ const MUTANTS: [Mutant; 5] = [
     },
 ];
 
-/// Tests the proxies that match one of `name_filters`. Without words, tests all proxies. Prints the counts, and returns the
-/// failures.
+/// Tests the proxies that match one of `name_filters`. Without words, tests all proxies. Prints the counts, and returns
+/// the failures.
 pub fn run(name_filters: &[String]) -> Vec<String> {
     let is_selected = |kind: &ProxyKind| {
         let name = format!("{}/router", kind.name);

@@ -25,7 +25,7 @@ impl Nginx {
         application: SocketAddr,
         replacements: &[(&str, String)],
     ) -> Self {
-        Self::of(
+        Self::start_with_file(
             &read_deploy_file("nginx/curfew.conf"),
             curfew,
             application,
