@@ -5,7 +5,8 @@
 //
 // The environment variable PROVIDER is a JSON object with these keys:
 // - `port`: the port of the provider.
-// - `control`: the port for the test controls below (/rotate, /event, /account, /away, /stingy, /refreshes).
+// - `control`: the port for the test controls below (/rotate, /event, /account, /unavailable, /stop-refresh-tokens,
+//   /refreshes).
 // - `clients`: the settings of the clients.
 // - `host`: the public host name.
 // - `conforms`: if true, only the UserInfo endpoint returns the email address and the groups.
@@ -35,14 +36,14 @@ let keys = [newKey()];
 
 // For each person whose account a test has changed: the groups, or `disabled` for a disabled account.
 const accounts = new Map();
-const usual = (id) => (id === 'root' ? ['staff', 'admins'] : ['staff']);
+const defaultGroups = (id) => (id === 'root' ? ['staff', 'admins'] : ['staff']);
 // The numbers of granted and refused refreshes, and all issued refresh tokens.
 const refreshes = { granted: 0, refused: 0, issued: [] };
-let away = false;
+let isUnavailable = false;
 let givesRefreshTokens = true;
 
-const provider = () => {
-  const made = new Provider(issuer, {
+const createProvider = () => {
+  const provider = new Provider(issuer, {
     clients,
     // A key rotation creates a new provider. This storage keeps its content.
     adapter: (model) => new MemoryAdapter(model),
@@ -53,7 +54,7 @@ const provider = () => {
     conformIdTokenClaims: conforms,
     ttl: { IdToken: 600, AccessToken: 600 },
     findAccount: (_, id) => {
-      const groups = accounts.get(id) ?? usual(id);
+      const groups = accounts.get(id) ?? defaultGroups(id);
       if (groups === 'disabled') return undefined;
       return { accountId: id, claims: () => ({ sub: id, email: `${id}@example.com`, groups }) };
     },
@@ -77,29 +78,29 @@ const provider = () => {
     fetch: (url, { dispatcher, ...options }) => fetch(url, options),
   });
   const isRefresh = (ctx) => ctx.oidc.params?.grant_type === 'refresh_token';
-  made.on('grant.success', (ctx) => {
+  provider.on('grant.success', (ctx) => {
     if (ctx.body.refresh_token) refreshes.issued.push(ctx.body.refresh_token);
     if (isRefresh(ctx)) refreshes.granted += 1;
   });
-  made.on('grant.error', (ctx) => {
+  provider.on('grant.error', (ctx) => {
     if (isRefresh(ctx)) refreshes.refused += 1;
   });
-  return made;
+  return provider;
 };
 
-let current = provider();
+let currentProvider = createProvider();
 const listen = (callback, at) => createServer(callback).listen(at, '127.0.0.1');
 listen((request, response) => {
-  if (away) request.socket.destroy();
-  else current.callback()(request, response);
+  if (isUnavailable) request.socket.destroy();
+  else currentProvider.callback()(request, response);
 }, port);
 
 // GET /rotate: signs with a new key, and keeps the previous key in the set.
 // GET /rotate?alone: signs with a new key, and removes the previous key from the set.
 // GET /event?aud=…&sid=… or &sub=…: returns a security event for a revoked session.
 // GET /account?id=…&groups=…: sets the groups of a person, separated by commas. `disabled` disables the account.
-// GET /away?true: closes all connections. GET /away?false: accepts connections again.
-// GET /stingy: stops issuing refresh tokens.
+// GET /unavailable?true: closes all connections. GET /unavailable?false: accepts connections again.
+// GET /stop-refresh-tokens: stops issuing refresh tokens.
 // GET /refreshes: returns the numbers of refreshes, and all issued refresh tokens.
 const actions = {
   '/account': async (query) => {
@@ -107,18 +108,18 @@ const actions = {
     accounts.set(query.get('id'), groups === 'disabled' ? groups : groups.split(',').filter(Boolean));
     return '';
   },
-  '/away': async (query) => {
-    away = query.has('true');
+  '/unavailable': async (query) => {
+    isUnavailable = query.has('true');
     return '';
   },
-  '/stingy': async () => {
+  '/stop-refresh-tokens': async () => {
     givesRefreshTokens = false;
     return '';
   },
   '/refreshes': async () => JSON.stringify(refreshes),
   '/rotate': async (query) => {
     keys = [newKey(), ...(query.has('alone') ? [] : keys)];
-    current = provider();
+    currentProvider = createProvider();
     return keys[0].kid;
   },
   '/event': async (query) => {

@@ -164,12 +164,12 @@ impl Provider {
 
     /// Makes the provider close all connections, or makes it work again.
     pub async fn set_unavailable(&self, is_unavailable: bool) {
-        self.send_control_request(&format!("/away?{is_unavailable}")).await;
+        self.send_control_request(&format!("/unavailable?{is_unavailable}")).await;
     }
 
     /// Makes the provider issue no more refresh tokens.
     pub async fn stop_refresh_tokens(&self) {
-        self.send_control_request("/stingy").await;
+        self.send_control_request("/stop-refresh-tokens").await;
     }
 
     /// Returns the number of refresh tokens that the provider accepted, and the number that it refused.

@@ -30,18 +30,18 @@ const SCHEMAS = {
 
 // Istio's mesh configuration has no published schema. These fields are from its reference.
 // `!` marks a required field, `[]` a list, and `{}` a map.
-const BODY = { maxRequestBytes: "number", allowPartialMessage: "boolean", packAsBytes: "boolean" };
-const GRPC = {
+const REQUEST_BODY_FIELDS = { maxRequestBytes: "number", allowPartialMessage: "boolean", packAsBytes: "boolean" };
+const GRPC_FIELDS = {
   service: "string!",
   port: "number!",
   timeout: "duration",
   failOpen: "boolean",
   clearRouteCache: "boolean",
   statusOnError: "status",
-  includeRequestBodyInCheck: BODY,
+  includeRequestBodyInCheck: REQUEST_BODY_FIELDS,
 };
-const HTTP = {
-  ...GRPC,
+const HTTP_FIELDS = {
+  ...GRPC_FIELDS,
   pathPrefix: "string",
   includeRequestHeadersInCheck: "string[]",
   includeAdditionalHeadersInCheck: "string{}",
@@ -49,7 +49,7 @@ const HTTP = {
   headersToDownstreamOnDeny: "string[]",
   headersToDownstreamOnAllow: "string[]",
 };
-const PROVIDER = { name: "string!", envoyExtAuthzHttp: HTTP, envoyExtAuthzGrpc: GRPC };
+const PROVIDER_FIELDS = { name: "string!", envoyExtAuthzHttp: HTTP_FIELDS, envoyExtAuthzGrpc: GRPC_FIELDS };
 
 const isMap = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
 const isType = {
@@ -61,39 +61,39 @@ const isType = {
   status: (value) => typeof value === "string" && /^[1-5]\d\d$/.test(value),
 };
 
-function checkFields(value, fields, at, mistake) {
-  if (!isMap(value)) return mistake(at, "is not a map");
+function checkFields(value, fields, at, reportMistake) {
+  if (!isMap(value)) return reportMistake(at, "is not a map");
   for (const [name, type] of Object.entries(fields)) {
-    if (String(type).endsWith("!") && !(name in value)) mistake(at, `${name} is missing`);
+    if (String(type).endsWith("!") && !(name in value)) reportMistake(at, `${name} is missing`);
   }
   for (const [name, field] of Object.entries(value)) {
     const here = at === "" ? name : `${at}.${name}`;
     const type = Object.hasOwn(fields, name) ? fields[name] : undefined;
-    if (type === undefined) mistake(here, "unknown field");
-    else if (isMap(type)) checkFields(field, type, here, mistake);
+    if (type === undefined) reportMistake(here, "unknown field");
+    else if (isMap(type)) checkFields(field, type, here, reportMistake);
     else {
       const [, one, many] = type.match(/^(\w+)(\[\]|\{\})?!?$/);
       const fits = { "[]": Array.isArray, "{}": isMap }[many]?.(field) ?? true;
       const values = many ? Object.values(field ?? {}) : [field];
-      if (!fits || !values.every(isType[one])) mistake(here, `is not ${one}${many ?? ""}`);
+      if (!fits || !values.every(isType[one])) reportMistake(here, `is not ${one}${many ?? ""}`);
     }
   }
 }
 
-function checkMeshConfig(document, mistake) {
-  checkFields(document, { meshConfig: { extensionProviders: "map[]!" } }, "", mistake);
+function checkMeshConfig(document, reportMistake) {
+  checkFields(document, { meshConfig: { extensionProviders: "map[]!" } }, "", reportMistake);
   const providers = document.meshConfig?.extensionProviders;
   if (!Array.isArray(providers)) return;
   providers.forEach((provider, index) => {
     const at = `meshConfig.extensionProviders[${index}]`;
-    checkFields(provider, PROVIDER, at, mistake);
+    checkFields(provider, PROVIDER_FIELDS, at, reportMistake);
     const kinds = Object.keys(provider ?? {}).filter((name) => name !== "name");
-    if (kinds.length !== 1) mistake(at, "needs one of envoyExtAuthzHttp and envoyExtAuthzGrpc");
+    if (kinds.length !== 1) reportMistake(at, "needs one of envoyExtAuthzHttp and envoyExtAuthzGrpc");
   });
 }
 
 // Reports the errors of the schema's validator: enumerations, patterns and required fields.
-async function validate(document, schema, mistake) {
+async function validate(document, schema, reportMistake) {
   const model = (await load(`${schema}/${document.kind}.js`))[document.kind];
   try {
     new model(document).validate();
@@ -106,16 +106,16 @@ async function validate(document, schema, mistake) {
       const value = keys.reduce((value, key) => value?.[key], document);
       const isFilter = /^spec\.rules\[\d+\]\.filters\[\d+\]\.type$/.test(at);
       if (isFilter && keyword === "enum" && value === "ExternalAuth") continue;
-      mistake(at, message);
+      reportMistake(at, message);
     }
   }
 }
 
 // Reports the errors of the schema's types: unknown fields, and fields of a wrong type. For this, it compiles a
 // program in memory in which each document is a typed constant.
-function checkTypes(typed) {
+function checkTypes(typedDocuments) {
   const sources = new Map();
-  for (const [index, { document, schema }] of typed.entries()) {
+  for (const [index, { document, schema }] of typedDocuments.entries()) {
     const text = `import type { I${document.kind} as T } from "${schema}/${document.kind}";
 export const document: T = ${JSON.stringify(document)};`;
     sources.set(path.join(path.dirname(modules), `document-${index}.mts`), text);
@@ -144,13 +144,13 @@ export const document: T = ${JSON.stringify(document)};`;
       let message = diagnostic.messageText;
       while (typeof message !== "string") message = message.next?.at(-1) ?? message.messageText;
       const unknown = message.includes("may only specify known properties");
-      typed[index].mistake(place(source, diagnostic.start), unknown ? "unknown field" : message);
+      typedDocuments[index].reportMistake(documentPath(source, diagnostic.start), unknown ? "unknown field" : message);
     }
   }
 }
 
 // Converts a position in the source of this program into a path in the document.
-function place(source, position) {
+function documentPath(source, position) {
   let at = "";
   const visit = (node) => {
     if (position < node.getStart(source) || position >= node.end) return;
@@ -166,34 +166,34 @@ const [first, ...rest] = process.argv.slice(2);
 const printOnly = first === "--json";
 const files = printOnly ? rest : process.argv.slice(2);
 const parsed = {};
-const lines = new Map();
+const mistakes = new Map();
 for (const file of files) {
   const documents = yaml.parseAllDocuments(fs.readFileSync(file, "utf8"), { merge: true });
   const broken = documents.flatMap(({ errors, warnings }) => [...errors, ...warnings]);
-  for (const { message } of broken) lines.set(`${file}: ${message.split("\n")[0]}`, true);
+  for (const { message } of broken) mistakes.set(`${file}: ${message.split("\n")[0]}`, true);
   parsed[file] = broken.length > 0 ? [] : documents.map((document) => document.toJS());
 }
 if (printOnly) {
   console.log(JSON.stringify(parsed));
 } else {
-  const typed = [];
+  const typedDocuments = [];
   for (const [file, document] of Object.entries(parsed).flatMap(([file, all]) => all.map((one) => [file, one]))) {
     const name = document?.kind ? `${document.kind}/${document.metadata?.name}` : "meshConfig";
     // Keeps only the first message for each path, because the types and the validator often find the same mistake.
-    const mistake = (at, message) => {
-      const place = `${file}: ${name}: ${at}`;
-      if (!lines.has(place)) lines.set(place, message);
+    const reportMistake = (at, message) => {
+      const location = `${file}: ${name}: ${at}`;
+      if (!mistakes.has(location)) mistakes.set(location, message);
     };
     const schema = SCHEMAS[document?.apiVersion];
-    if (isMap(document) && "meshConfig" in document) checkMeshConfig(document, mistake);
+    if (isMap(document) && "meshConfig" in document) checkMeshConfig(document, reportMistake);
     else if (schema && fs.existsSync(path.join(modules, schema, `${document.kind}.js`))) {
-      typed.push({ document, schema, mistake });
-    } else mistake("kind", `no schema for ${document?.kind} of ${document?.apiVersion}`);
+      typedDocuments.push({ document, schema, reportMistake });
+    } else reportMistake("kind", `no schema for ${document?.kind} of ${document?.apiVersion}`);
   }
-  checkTypes(typed);
-  for (const { document, schema, mistake } of typed) await validate(document, schema, mistake);
+  checkTypes(typedDocuments);
+  for (const { document, schema, reportMistake } of typedDocuments) await validate(document, schema, reportMistake);
 }
 
-for (const [place, message] of lines) console.error(message === true ? place : `${place}: ${message}`);
+for (const [location, message] of mistakes) console.error(message === true ? location : `${location}: ${message}`);
 if (files.length === 0) console.error("usage: node check.mjs [--json] FILE...");
-if (lines.size > 0 || files.length === 0) process.exitCode = 1;
+if (mistakes.size > 0 || files.length === 0) process.exitCode = 1;
