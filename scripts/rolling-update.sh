@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-revision=$(git rev-parse --verify "${1:?say which revision is the older version}^{commit}")
+revision=$(git rev-parse --verify "${1:?pass the Git revision of the older version}^{commit}")
 old=$PWD/target/older/$revision
 if [ ! -x "$old/curfew" ]; then
   tree=$(mktemp -d)

@@ -16,7 +16,7 @@ rates = [0.0] + [
     (now["answers"] - before["answers"]) / (now["seconds"] - before["seconds"])
     for before, now in zip(rows, rows[1:])
 ]
-lost = [0.0] + [
+unavailable_rates = [0.0] + [
     (now["unavailable"] - before["unavailable"]) / (now["seconds"] - before["seconds"])
     for before, now in zip(rows, rows[1:])
 ]
@@ -50,12 +50,12 @@ draw(
 draw(axes[1], "open files", [("replica 1", column("files_1")), ("replica 2", column("files_2"))])
 draw(
     axes[2],
-    "kept in memory",
+    "entries in memory",
     [
         ("near cache entries, both replicas", column("near_cache")),
         ("touches not written yet", column("pending")),
     ],
 )
-draw(axes[3], "answers per second", [("all", rates), ("503, Redis failing", lost)])
+draw(axes[3], "answers per second", [("all", rates), ("503 because Redis fails", unavailable_rates)])
 axes[-1].set_xlabel("minutes")
 figure.savefig(target, metadata={"Date": None})

@@ -22,17 +22,17 @@ from processes import (
     Keys,
     Process,
     Redis,
-    asked,
-    built,
+    run_load_client,
+    build_programs,
     free_port,
-    seed,
-    wait_for,
+    start_sessions,
+    wait_for_port,
 )
 from spoe import HaProxy
 
 CONNECTIONS = 32
-GRPC = (4, 16)
-BENCH = Path(__file__).parent
+GRPC_CONNECTIONS_AND_STREAMS = (4, 16)
+BENCH_DIRECTORY = Path(__file__).parent
 REQUEST = ROOT / "benches" / "load" / "request.txt"
 
 
@@ -66,7 +66,7 @@ class Target:
         return medians | {"peak_memory": self.process.memory()}
 
 
-def interleaved(targets, rounds, ask):
+def measure_interleaved(targets, rounds, ask):
     for _ in range(rounds):
         for target in targets:
             target.measure(ask)
@@ -75,7 +75,7 @@ def interleaved(targets, rounds, ask):
 
 def wrk(target, seconds):
     words = ["taskset", "-c", OTHER_CORES, "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s"]
-    words += ["-s", str(BENCH / "wrk.lua"), f"http://{target.address}/", "--", target.tokens]
+    words += ["-s", str(BENCH_DIRECTORY / "wrk.lua"), f"http://{target.address}/", "--", target.tokens]
     out = subprocess.run(
         [*words, str(REQUEST), target.path], check=True, stdout=subprocess.PIPE, text=True
     )
@@ -99,9 +99,9 @@ def redis_benchmark(redis, label, rounds, requests, *words):
     return {"rps": rps, "redis_cpu_per_million": cpu}
 
 
-def redis_alone(rounds):
+def measure_redis_alone(rounds):
     redis = Redis()
-    script = redis.command("SCRIPT", "LOAD", (BENCH / "touch.lua").read_text())
+    script = redis.command("SCRIPT", "LOAD", (BENCH_DIRECTORY / "touch.lua").read_text())
     key = "bench:__rand_int__"
     quiet = {"stdout": subprocess.DEVNULL, "check": True}
     fill = ["redis-benchmark", "-p", str(redis.port), "-r", "100000", "-n", "1000000", "-P", "32"]
@@ -118,35 +118,35 @@ def redis_alone(rounds):
     return found
 
 
-def bares(programs, kind):
+def start_bare_servers(programs, kind):
     """Starts the servers that do no work, and returns the name, the process and the address of each."""
     found = []
     for name, program in (("bare", "bare"), ("bare, mimalloc", "load")):
         address = f"127.0.0.1:{free_port()}"
         process = Process([programs[program], f"bare-{kind}", address], SERVER_CORE)
-        wait_for(int(address.rpartition(":")[2]))
+        wait_for_port(int(address.rpartition(":")[2]))
         found.append((name, process, address))
     return found
 
 
-def other(text, tokens):
+def start_other_service(text, tokens):
     """Starts another service from the text `NAME=URL=COMMAND`. Requests use the path of the URL."""
     name, url, command = text.split("=", 2)
     address, _, path = url.removeprefix("http://").partition("/")
     process = Process(shlex.split(command), SERVER_CORE)
-    wait_for(int(address.rsplit(":", 1)[1]))
+    wait_for_port(int(address.rsplit(":", 1)[1]))
     return Target(name, process, address, tokens, path=f"/{path}")
 
 
 def run(options):
     WORK.mkdir(parents=True, exist_ok=True)
-    programs = built()
+    programs = build_programs()
     curfew, load = programs["curfew"], programs["load"]
     keys = Keys(curfew)
     rounds, seconds = options.rounds, options.seconds
     print("redis-benchmark", flush=True)
-    results = {"redis": redis_alone(rounds)}
-    bare = {kind: bares(programs, kind) for kind in ("http", "grpc")}
+    results = {"redis": measure_redis_alone(rounds)}
+    bare = {kind: start_bare_servers(programs, kind) for kind in ("http", "grpc")}
     print(f"starting {options.sessions} sessions in each store", flush=True)
     services = {"memory": (Curfew(curfew, keys), None)}
     for name, sessions in (("near cache", "100000"), ("redis", "0")):
@@ -154,10 +154,10 @@ def run(options):
         settings = {"STORE__URL": redis.url, "STORE__NEAR_CACHE_SESSIONS": sessions}
         services[name] = (Curfew(curfew, keys, **settings), redis)
     tokens = {
-        name: seed(load, service, options.sessions) for name, (service, _) in services.items()
+        name: start_sessions(load, service, options.sessions) for name, (service, _) in services.items()
     }
 
-    def targets(listener):
+    def targets_of_listener(listener):
         kind = "grpc" if listener == "grpc" else "http"
         first = [Target(*one, tokens["memory"]) for one in bare[kind]]
         ours = [
@@ -167,22 +167,22 @@ def run(options):
         return [*first, *ours]
 
     print("HTTP at the maximum rate", flush=True)
-    peers = [other(text, tokens["memory"]) for text in options.other]
-    closed = [*targets("check"), *peers]
-    results["http"] = interleaved(closed, rounds, lambda target: wrk(target, seconds))
-    show(results["http"])
+    peers = [start_other_service(text, tokens["memory"]) for text in options.other]
+    closed = [*targets_of_listener("check"), *peers]
+    results["http"] = measure_interleaved(closed, rounds, lambda target: wrk(target, seconds))
+    print_results(results["http"])
     print("HTTP at half of that rate", flush=True)
     rates = {name: found["rps"] / 2 for name, found in results["http"].items()}
-    opened = targets("check")
-    half = lambda target: asked(
+    opened = targets_of_listener("check")
+    half = lambda target: run_load_client(
         load, "http", target.address, target.tokens, seconds, 2 * CONNECTIONS, rates[target.name]
     )
-    results["http_half"] = interleaved(opened, rounds, half)
-    show(results["http_half"])
+    results["http_half"] = measure_interleaved(opened, rounds, half)
+    print_results(results["http_half"])
     print("gRPC", flush=True)
-    grpc = lambda target: asked(load, "grpc", target.address, target.tokens, seconds, *GRPC)
-    results["grpc"] = interleaved(targets("grpc"), rounds, grpc)
-    show(results["grpc"])
+    grpc = lambda target: run_load_client(load, "grpc", target.address, target.tokens, seconds, *GRPC_CONNECTIONS_AND_STREAMS)
+    results["grpc"] = measure_interleaved(targets_of_listener("grpc"), rounds, grpc)
+    print_results(results["grpc"])
     print("SPOE through HAProxy", flush=True)
     proxies = {"not asking": HaProxy(None)}
     proxies |= {name: HaProxy(service) for name, (service, _) in services.items()}
@@ -192,13 +192,13 @@ def run(options):
         asking.append(
             Target(name, service, proxy.address, tokens.get(name, tokens["memory"]), redis, "/orders")
         )
-    results["spoe"] = interleaved(asking, rounds, lambda target: wrk(target, seconds))
-    show(results["spoe"])
+    results["spoe"] = measure_interleaved(asking, rounds, lambda target: wrk(target, seconds))
+    print_results(results["spoe"])
     results["run"] = {"sessions": options.sessions, "connections": CONNECTIONS, "rounds": rounds}
     return results
 
 
-def show(found):
+def print_results(found):
     for name, one in found.items():
         cpu = one["cpu_per_million"]
         print(f"  {name:12} {one['rps']:9,.0f}/s  {cpu:6.2f} CPU s per million  p99 {one['p99_us']} µs")

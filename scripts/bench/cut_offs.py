@@ -13,20 +13,20 @@ import threading
 import time
 import urllib.request
 
-from processes import WORK, Curfew, Keys, Redis, asked, built, seed
+from processes import WORK, Curfew, Keys, Redis, run_load_client, build_programs, start_sessions
 
 KEY = b"curfew:not-before"
 BATCH = 10_000
 
 
-def command(*words):
+def encode_command(*words):
     """Returns a command in the Redis protocol."""
     parts = [word if isinstance(word, bytes) else str(word).encode() for word in words]
     lines = [b"*%d\r\n" % len(parts), *(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)]
     return b"".join(lines)
 
 
-def fill(redis, count):
+def write_cut_offs(redis, count):
     """Writes `count` cut-offs."""
     begin = int(time.time() * 1000) - 3_600_000
     with socket.create_connection(("127.0.0.1", redis.port)) as connection:
@@ -35,9 +35,9 @@ def fill(redis, count):
             members = []
             for number in range(first, min(first + BATCH, count)):
                 members += [begin + number * 3600 // 1000, hashlib.sha256(b"%d" % number).digest()[:16]]
-            connection.sendall(command("ZADD", KEY, *members))
+            connection.sendall(encode_command("ZADD", KEY, *members))
             answers.readline()
-        connection.sendall(command("ZADD", KEY, int(time.time() * 1000), b""))
+        connection.sendall(encode_command("ZADD", KEY, int(time.time() * 1000), b""))
         answers.readline()
 
 
@@ -64,24 +64,24 @@ def revoke_now_and_then(service, stop, rate):
         urllib.request.urlopen(urllib.request.Request(url, method="DELETE", headers=headers)).read()
 
 
-def side_by_side(options, programs, near):
+def compare_replicas(options, programs, near_cache_sessions):
     """Returns a pair of latencies for each round, and the memory of the cut-offs."""
     keys = Keys(programs["curfew"])
     redis = {"none": Redis(), "many": Redis()}
     empty = used_memory(redis["many"])
-    fill(redis["many"], options.entries)
+    write_cut_offs(redis["many"], options.entries)
     found = {"redis_bytes_per_entry": (used_memory(redis["many"]) - empty) / options.entries}
     services, tokens = {}, {}
     for name, store in redis.items():
         services[name] = Curfew(
-            programs["curfew"], keys, STORE__URL=store.url, STORE__NEAR_CACHE_SESSIONS=near
+            programs["curfew"], keys, STORE__URL=store.url, STORE__NEAR_CACHE_SESSIONS=near_cache_sessions
         )
     found["seconds_to_read"] = wait_until_read(services["many"], options.entries)
     # Both replicas have the same sessions, so only the cut-offs cause a difference.
     memory = {name: service.memory("VmRSS") for name, service in services.items()}
     found["replica_bytes_per_entry"] = (memory["many"] - memory["none"]) / options.entries
     for name, service in services.items():
-        tokens[name] = seed(programs["load"], service, 10_000)
+        tokens[name] = start_sessions(programs["load"], service, 10_000)
     rounds = {name: [] for name in services}
     for number in range(options.rounds + 1):
         order = list(services) if number % 2 else list(services)[::-1]
@@ -91,7 +91,7 @@ def side_by_side(options, programs, near):
             revoking = threading.Thread(target=revoke_now_and_then, args=(services[name], stop, options.changes))
             revoking.start()
             load = ("http", services[name].address("check"), tokens[name], options.seconds, 32, options.rate)
-            one = asked(programs["load"], *load)
+            one = run_load_client(programs["load"], *load)
             stop.set()
             revoking.join()
             if number:
@@ -115,10 +115,10 @@ def main():
     parser.add_argument("--changes", type=int, default=10, help="new cut-offs per second")
     options = parser.parse_args()
     WORK.mkdir(parents=True, exist_ok=True)
-    programs = built()
+    programs = build_programs()
     found = {
-        "with the near cache": side_by_side(options, programs, "100000"),
-        "Redis at each check": side_by_side(options, programs, "0"),
+        "with the near cache": compare_replicas(options, programs, "100000"),
+        "Redis at each check": compare_replicas(options, programs, "0"),
     }
     (WORK / "cut_offs.json").write_text(json.dumps(found, indent=2))
     print(f"|  | p50 µs with none | with {options.entries:,} | ÷ | p99 µs with none | with {options.entries:,} | ÷ |")

@@ -10,14 +10,14 @@ import subprocess
 from pathlib import Path
 
 from compare import CONNECTIONS, REQUEST
-from processes import OTHER_CORES, WORK, Curfew, Keys, Redis, asked, built, seed
+from processes import OTHER_CORES, WORK, Curfew, Keys, Redis, run_load_client, build_programs, start_sessions
 
-BENCH = Path(__file__).parent
+BENCH_DIRECTORY = Path(__file__).parent
 # Requests of honest clients per second.
-HONEST = 2000
+HONEST_REQUESTS_PER_SECOND = 2000
 
 
-def forged(tokens):
+def write_forged_tokens(tokens):
     """Returns a file with the tokens, each with one changed character in the middle."""
     lines = Path(tokens).read_text().splitlines()
     file = WORK / "forged"
@@ -26,21 +26,21 @@ def forged(tokens):
     return str(file)
 
 
-def flood(address, tokens, seconds):
+def start_flood(address, tokens, seconds):
     """Starts `wrk` at the maximum rate, with the lowest priority on its core."""
     words = ["nice", "-n", "15", "taskset", "-c", OTHER_CORES, "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s"]
-    words += ["-s", str(BENCH / "wrk.lua"), f"http://{address}/", "--", tokens, str(REQUEST), "/auth-request"]
+    words += ["-s", str(BENCH_DIRECTORY / "wrk.lua"), f"http://{address}/", "--", tokens, str(REQUEST), "/auth-request"]
     return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
 
 
-def looked_up(redis):
+def read_session_read_count(redis):
     """Returns the number of session reads in Redis. Each read of a session also reads its expiry."""
     stats = redis.command("INFO", "commandstats").splitlines()
     lines = (line for line in stats if line.startswith("cmdstat_pexpiretime:"))
     return sum(int(line.split("calls=")[1].split(",")[0]) for line in lines)
 
 
-def refused(curfew):
+def read_refused_count(curfew):
     return sum(
         number
         for name, number in curfew.metrics().items()
@@ -50,7 +50,7 @@ def refused(curfew):
 
 def run(options):
     WORK.mkdir(parents=True, exist_ok=True)
-    programs = built()
+    programs = build_programs()
     keys = Keys(programs["curfew"])
     lines = [
         "| | forged tokens refused per second | Redis queries for them | honest requests alone, p50 / p99 (µs) | during the flood, p50 / p99 (µs) | memory before / after (MiB) |",
@@ -60,30 +60,30 @@ def run(options):
         redis = Redis()
         curfew = Curfew(programs["curfew"], keys, STORE__URL=redis.url, STORE__NEAR_CACHE_SESSIONS=near)
         address = curfew.address("check")
-        tokens = seed(programs["load"], curfew, 10_000)
-        bad = forged(tokens)
-        honest = lambda: asked(programs["load"], "http", address, tokens, options.seconds, 64, HONEST)
+        tokens = start_sessions(programs["load"], curfew, 10_000)
+        forged_tokens = write_forged_tokens(tokens)
+        honest = lambda: run_load_client(programs["load"], "http", address, tokens, options.seconds, 64, HONEST_REQUESTS_PER_SECOND)
         honest()
         memory = curfew.memory("VmRSS")
         # In this round, there are only forged tokens.
-        before = looked_up(redis), refused(curfew)
-        alone = flood(address, bad, options.seconds)
+        before = read_session_read_count(redis), read_refused_count(curfew)
+        alone = start_flood(address, forged_tokens, options.seconds)
         alone.communicate()
-        questions, count = looked_up(redis) - before[0], refused(curfew) - before[1]
-        if questions or not count:
-            raise SystemExit(f"{count} forged tokens caused {questions} Redis queries")
-        calm, stormy, rates = [], [], []
+        redis_queries, count = read_session_read_count(redis) - before[0], read_refused_count(curfew) - before[1]
+        if redis_queries or not count:
+            raise SystemExit(f"{count} forged tokens caused {redis_queries} Redis queries")
+        without_flood, during_flood, rates = [], [], []
         for _ in range(options.rounds):
-            calm.append(honest())
-            before = refused(curfew)
-            storm = flood(address, bad, options.seconds)
-            stormy.append(honest())
-            storm.communicate()
-            rates.append((refused(curfew) - before) / options.seconds)
-        middle = lambda rounds, key: statistics.median(one[key] for one in rounds)
-        cell = lambda rounds: f"{middle(rounds, 'p50_us'):,.0f} / {middle(rounds, 'p99_us'):,.0f}"
+            without_flood.append(honest())
+            before = read_refused_count(curfew)
+            flood_process = start_flood(address, forged_tokens, options.seconds)
+            during_flood.append(honest())
+            flood_process.communicate()
+            rates.append((read_refused_count(curfew) - before) / options.seconds)
+        median = lambda rounds, key: statistics.median(one[key] for one in rounds)
+        cell = lambda rounds: f"{median(rounds, 'p50_us'):,.0f} / {median(rounds, 'p99_us'):,.0f}"
         lines.append(
-            f"| {name} | {statistics.median(rates):,.0f} | {questions} | {cell(calm)} | {cell(stormy)} "
+            f"| {name} | {statistics.median(rates):,.0f} | {redis_queries} | {cell(without_flood)} | {cell(during_flood)} "
             f"| {memory / 2**20:.0f} / {curfew.memory('VmRSS') / 2**20:.0f} |"
         )
         print(lines[-1], flush=True)

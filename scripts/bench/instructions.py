@@ -10,20 +10,20 @@ import re
 import subprocess
 from pathlib import Path
 
-from processes import OTHER_CORES, SERVER_CORE, WORK, Curfew, Keys, Process, Redis, built, free_port, seed, wait_for
+from processes import OTHER_CORES, SERVER_CORE, WORK, Curfew, Keys, Process, Redis, build_programs, free_port, start_sessions, wait_for_port
 
-RECORDED = Path(__file__).with_name("instructions.json")
-SHORT, LONG = 1_000, 3_000
+RECORDED_COUNTS = Path(__file__).with_name("instructions.json")
+SHORT_RUN_CHECKS, LONG_RUN_CHECKS = 1_000, 3_000
 # If the count increases by more than this fraction, it is a regression.
 TOLERANCE = 0.03
 
 
-def total(file):
+def read_total(file):
     found = re.findall(r"^(?:totals|summary): (\d+)", file.read_text(), re.MULTILINE)
     return int(found[0])
 
 
-class Measured:
+class CallgrindProgram:
     """A program that runs under callgrind. It starts again for each of the two runs."""
 
     def __init__(self, start):
@@ -31,46 +31,46 @@ class Measured:
 
     def per_check(self, ask):
         runs = []
-        for count in (SHORT, LONG):
+        for count in (SHORT_RUN_CHECKS, LONG_RUN_CHECKS):
             file = WORK / "callgrind.out"
             file.unlink(missing_ok=True)
             words = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={file}", "-q"]
             process, target = self.start(words)
-            ask(target, count)
+            send_checks(target, count)
             process.stop()
-            runs.append(total(file))
-        return round((runs[1] - runs[0]) / (LONG - SHORT))
+            runs.append(read_total(file))
+        return round((runs[1] - runs[0]) / (LONG_RUN_CHECKS - SHORT_RUN_CHECKS))
 
 
 def measure():
     WORK.mkdir(parents=True, exist_ok=True)
-    programs = built()
+    programs = build_programs()
     curfew, load, plain = programs["curfew"], programs["load"], programs["bare"]
     keys = Keys(curfew)
     redis = Redis()
 
-    def bare(kind):
+    def bare_program(kind):
         def start(words):
             port = free_port()
             process = Process([*words, plain, f"bare-{kind}", f"127.0.0.1:{port}"], SERVER_CORE)
-            wait_for(port)
+            wait_for_port(port)
             dummy = WORK / "tokens-none"
             dummy.write_text("none\n")
             return process, (f"127.0.0.1:{port}", str(dummy))
 
-        return Measured(start)
+        return CallgrindProgram(start)
 
-    def ours(listener, **settings):
+    def curfew_program(listener, **settings):
         def start(words):
             service = Curfew(curfew, keys, wrapper=words, **settings)
-            tokens = seed(load, service, 10)
+            tokens = start_sessions(load, service, 10)
             # Sends a request with each session, to fill the near cache.
-            ask("http", service.address("check"), tokens, 50)
+            send_checks("http", service.address("check"), tokens, 50)
             return service, (service.address(listener), tokens)
 
-        return Measured(start)
+        return CallgrindProgram(start)
 
-    def ask(kind, address, tokens, count):
+    def send_checks(kind, address, tokens, count):
         words = [load, f"{kind}-count", address, tokens, str(count)]
         subprocess.run(["taskset", "-c", OTHER_CORES, *words], check=True)
 
@@ -78,14 +78,14 @@ def measure():
     cold = {"STORE__URL": redis.url, "STORE__NEAR_CACHE_SESSIONS": "0"}
     found = {}
     for name, kind, program in (
-        ("http bare", "http", bare("http")),
-        ("http memory", "http", ours("check")),
-        ("http near cache", "http", ours("check", **near)),
-        ("http redis", "http", ours("check", **cold)),
-        ("grpc bare", "grpc", bare("grpc")),
-        ("grpc memory", "grpc", ours("grpc")),
+        ("http bare", "http", bare_program("http")),
+        ("http memory", "http", curfew_program("check")),
+        ("http near cache", "http", curfew_program("check", **near)),
+        ("http redis", "http", curfew_program("check", **cold)),
+        ("grpc bare", "grpc", bare_program("grpc")),
+        ("grpc memory", "grpc", curfew_program("grpc")),
     ):
-        found[name] = program.per_check(lambda target, count: ask(kind, *target, count))
+        found[name] = program.per_check(lambda target, count: send_checks(kind, *target, count))
         print(f"{name:16} {found[name]:8,}", flush=True)
     return found
 
@@ -96,9 +96,9 @@ def main():
     options = parser.parse_args()
     found = measure()
     if options.record:
-        RECORDED.write_text(json.dumps(found, indent=1) + "\n")
+        RECORDED_COUNTS.write_text(json.dumps(found, indent=1) + "\n")
         return
-    recorded = json.loads(RECORDED.read_text())
+    recorded = json.loads(RECORDED_COUNTS.read_text())
     worse = [name for name in found if found[name] > recorded[name] * (1 + TOLERANCE)]
     for name in worse:
         print(f"{name}: {recorded[name]:,} were recorded")

@@ -13,12 +13,12 @@ TITLES = {
     "grpc": "over gRPC, CPU seconds per million checks",
     "http_half": "over HTTP at half of the peak, p99 in microseconds",
 }
-FIRST = {"http": "bare", "http_half": "bare", "grpc": "bare", "spoe": "not asking"}
+BASELINES = {"http": "bare", "http_half": "bare", "grpc": "bare", "spoe": "not asking"}
 HEADINGS = {
-    "http": "Over HTTP, as fast as it goes",
+    "http": "Over HTTP, at the maximum rate",
     "http_half": "Over HTTP, at half of that rate",
-    "grpc": "Over gRPC, as fast as it goes",
-    "spoe": "By HAProxy and SPOE, as fast as it goes",
+    "grpc": "Over gRPC, at the maximum rate",
+    "spoe": "Through HAProxy and SPOE, at the maximum rate",
 }
 
 
@@ -26,7 +26,7 @@ def table(results):
     """Returns the results as Markdown."""
     lines = []
     for kind, heading in HEADINGS.items():
-        found, first = results[kind], results[kind][FIRST[kind]]
+        found, first = results[kind], results[kind][BASELINES[kind]]
         lines += [
             f"### {heading}",
             "",
@@ -48,7 +48,7 @@ def table(results):
         lines.append("")
     cold, redis = results["http"]["redis"], results["redis"]
     lines += [
-        "### Redis itself, by `redis-benchmark`",
+        "### Redis alone, measured with `redis-benchmark`",
         "",
         "| | requests/s | CPU s of Redis per million | Curfew without near cache ÷ this: requests/s | CPU of Redis |",
         "|---|---|---|---|---|",

@@ -18,7 +18,7 @@ SERVER_CORE = str(CORES[0])
 OTHER_CORES = ",".join(str(core) for core in CORES[1:]) or SERVER_CORE
 
 
-def built():
+def build_programs():
     """Builds the programs with the same profile: `curfew`, benches/load and benches/bare."""
     command = ["cargo", "bench", "--locked", "--no-run", "--message-format=json"]
     command += ["--bench", "load", "--bench", "bare"]
@@ -38,7 +38,7 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def wait_for(port):
+def wait_for_port(port):
     for _ in range(200):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
@@ -84,7 +84,7 @@ class Redis(Process):
         words = ["redis-server", "--port", str(self.port), "--save", "", "--appendonly", "no"]
         words += ["--bind", "127.0.0.1", "--dir", str(WORK), *options]
         super().__init__(words, OTHER_CORES, stdout=subprocess.DEVNULL)
-        wait_for(self.port)
+        wait_for_port(self.port)
 
     def command(self, *words):
         out = subprocess.run(
@@ -111,7 +111,7 @@ class Curfew(Process):
         self.ports, self.keys = ports, keys
         words = [*wrapper, program, "serve", *arguments]
         super().__init__(words, SERVER_CORE, env=environment, stdout=subprocess.DEVNULL)
-        wait_for(ports["ops"])
+        wait_for_port(ports["ops"])
 
     def address(self, listener):
         return f"127.0.0.1:{self.ports[listener]}"
@@ -140,7 +140,7 @@ class Keys:
         _, self.admin_token, _, self.admin_hash = keygen("--admin")
 
 
-def seed(load, curfew, count):
+def start_sessions(load, curfew, count):
     """Starts sessions, and returns the file with their tokens."""
     file = WORK / f"tokens-{curfew.popen.pid}-{count}"
     words = [load, "seed", curfew.address("admin"), curfew.keys.admin_token, str(count), str(file)]
@@ -148,7 +148,7 @@ def seed(load, curfew, count):
     return str(file)
 
 
-def asked(load, *words):
+def run_load_client(load, *words):
     """Runs one of the clients in `load`, and returns its measurements."""
     command = ["taskset", "-c", OTHER_CORES, load, *map(str, words)]
     out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout

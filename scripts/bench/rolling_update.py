@@ -54,7 +54,7 @@ class Replica(Curfew):
     def end(self, session):
         self.call("DELETE", f"sessions/{session['session']['id']}")
 
-    def ready(self):
+    def readiness(self):
         with urllib.request.urlopen(f"http://{self.address('ops')}/readyz?verbose") as response:
             return response.read().decode()
 
@@ -66,7 +66,7 @@ class Client(threading.Thread):
         super().__init__(daemon=True)
         self.service, self.expected, self.seed = service, expected, seed
         self.connections, self.stopped = {}, threading.Event()
-        self.count, self.wrong, self.asked_again = 0, collections.Counter(), 0
+        self.count, self.wrong, self.retry_count = 0, collections.Counter(), 0
 
     def check(self, replica, session):
         """Returns the status and the reason, or None if the replica is unreachable."""
@@ -99,7 +99,7 @@ class Client(threading.Thread):
                 found = self.check(replica, session)
                 if found is not None:
                     break
-                self.asked_again += 1
+                self.retry_count += 1
             else:
                 found = "no replica answered"
             self.count += 1
@@ -132,7 +132,7 @@ class Always:
         return str(self.answer)
 
 
-def expect(replicas):
+def start_expected_sessions(replicas):
     """Starts sessions. Returns the sessions with their expected answers, and sessions that stay unused."""
     expected, unused = [], []
     for number in range(SESSIONS):
@@ -158,14 +158,14 @@ def main():
     settings = {"STORE__URL": redis.url, **LIMITS}
     replicas = [Replica(old, keys, **settings) for _ in range(2)]
     service = Service(replicas)
-    expected, unused = expect(replicas)
+    expected, unused = start_expected_sessions(replicas)
     schema = redis.command("GET", "curfew:schema")
     clients = [Client(service, expected, seed * 37) for seed in range(CLIENTS)]
     for client in clients:
         client.start()
     report = []
 
-    def step(text):
+    def report_step(text):
         report.append(text)
         checks = sum(client.count for client in clients)
         print(f"{checks:7} checks: {text}", flush=True)
@@ -178,32 +178,32 @@ def main():
             if found != right:
                 wrong[(found, what)] += 1
 
-    step(f"two replicas of the older version, schema {schema}")
+    report_step(f"two replicas of the older version, schema {schema}")
     time.sleep(SHORT_IDLE_SECONDS + MARGIN_SECONDS)
     check_all(unused[:10], (401, "idle_timeout"), "unused for longer than its idle limit, older version")
-    for place in range(2):
+    for index in range(2):
         leaving = service.replicas[0]
         joining = Replica(new, keys, **settings)
         # As in Kubernetes, the new replica is ready before the old one stops.
         service.replicas = [*service.replicas, joining]
         time.sleep(3)
-        started = joining.sign_in(f"joined-{place}")
+        started = joining.sign_in(f"joined-{index}")
         expected.append((started, Always(ALLOWED)))
-        ended = joining.sign_in(f"left-{place}")
+        ended = joining.sign_in(f"left-{index}")
         joining.end(ended)
         expected.append((ended, Always((401, "revoked"))))
         time.sleep(3)
         service.replicas = [replica for replica in service.replicas if replica is not leaving]
         leaving.stop()
-        step(f"{place + 1} of 2 replicas updated, schema {redis.command('GET', 'curfew:schema')}")
+        report_step(f"{index + 1} of 2 replicas updated, schema {redis.command('GET', 'curfew:schema')}")
         time.sleep(3)
     begun = time.monotonic()
     while redis.command("GET", "curfew:schema") == schema or redis.command("EXISTS", "curfew:progress:record-3") == "1":
         if time.monotonic() - begun > UPGRADE_SECONDS:
-            wrong[("the records were not upgraded", service.replicas[0].ready())] += 1
+            wrong[("the records were not upgraded", service.replicas[0].readiness())] += 1
             break
         time.sleep(1)
-    step(f"records upgraded to schema {redis.command('GET', 'curfew:schema')}")
+    report_step(f"records upgraded to schema {redis.command('GET', 'curfew:schema')}")
     check_all(unused, (401, "idle_timeout"), "unused for longer than its idle limit, newer version")
     time.sleep(3)
     for client in clients:
@@ -212,7 +212,7 @@ def main():
         client.join()
         wrong += client.wrong
     checks = sum(client.count for client in clients)
-    refused = sum(client.asked_again for client in clients)
+    refused = sum(client.retry_count for client in clients)
     unavailable = sum(count for (found, _), count in wrong.items() if found and found[0] == 503)
     print(f"{checks} checks, {sum(wrong.values())} wrong answers, {unavailable} of them 503; {refused} went to another replica")
     for (found, right), count in wrong.most_common():

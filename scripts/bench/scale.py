@@ -12,16 +12,16 @@ from concurrent.futures import ThreadPoolExecutor
 from urllib.request import Request, urlopen
 
 from compare import Target, wrk
-from processes import WORK, Curfew, Keys, Redis, asked, built, free_port, seed
+from processes import WORK, Curfew, Keys, Redis, run_load_client, build_programs, free_port, start_sessions
 
-NEAR = "100000"
+NEAR_CACHE_SESSIONS = "100000"
 # Requests per second to each replica, in the measurements with several replicas.
-RATE = 2000
+CHECKS_PER_SECOND = 2000
 
 
-class Lab:
+class Benchmark:
     def __init__(self, options):
-        programs = built()
+        programs = build_programs()
         self.curfew, self.load = programs["curfew"], programs["load"]
         self.keys, self.options = Keys(self.curfew), options
 
@@ -43,28 +43,28 @@ class Lab:
         services = {
             "memory": (self.start(), None),
             "near cache": (
-                self.start(STORE__URL=redis.url, STORE__NEAR_CACHE_SESSIONS=NEAR),
+                self.start(STORE__URL=redis.url, STORE__NEAR_CACHE_SESSIONS=NEAR_CACHE_SESSIONS),
                 redis,
             ),
         }
         for name, (service, redis) in services.items():
-            idle, there = service.memory("VmRSS"), 0
+            idle, started_count = service.memory("VmRSS"), 0
             empty = int(redis.command("INFO", "memory").split("used_memory:")[1].split()[0]) if redis else 0
             for count in (1_000, 10_000, 100_000, 1_000_000):
                 if count > self.options.max_sessions:
                     break
-                tokens = seed(self.load, service, count - there)
-                there = count
+                tokens = start_sessions(self.load, service, count - started_count)
+                started_count = count
                 one = self.cost(service, tokens, redis)
                 one["bytes_per_session"] = (service.memory("VmRSS") - idle) / count
                 if redis:
                     used = int(redis.command("INFO", "memory").split("used_memory:")[1].split()[0])
                     one["redis_bytes_per_session"] = (used - empty) / count
-                    kept = service.metrics()["curfew_near_cache_entries"]
-                    one["cached"] = kept
-                    one["bytes_per_cached_session"] = (service.memory("VmRSS") - idle) / max(kept, 1)
+                    cached_sessions = service.metrics()["curfew_near_cache_entries"]
+                    one["cached"] = cached_sessions
+                    one["bytes_per_cached_session"] = (service.memory("VmRSS") - idle) / max(cached_sessions, 1)
                 found[name][count] = one | {"idle_memory": idle}
-                tell(f"{name}, {count} sessions", one)
+                print_result(f"{name}, {count} sessions", one)
             service.stop()
         return found
 
@@ -79,8 +79,8 @@ class Lab:
             ]
             file.write_text(json.dumps({"rules": rules}))
             service = Curfew(self.curfew, self.keys, arguments=("--config", str(file)))
-            found[count] = self.cost(service, seed(self.load, service, 1_000))
-            tell(f"{count} rules", found[count])
+            found[count] = self.cost(service, start_sessions(self.load, service, 1_000))
+            print_result(f"{count} rules", found[count])
             service.stop()
         return found
 
@@ -89,22 +89,22 @@ class Lab:
         found = {}
         for count in (1, 2, 3, 4):
             redis = Redis()
-            all_of_them = [
-                self.start(STORE__URL=redis.url, STORE__NEAR_CACHE_SESSIONS=NEAR)
+            replicas = [
+                self.start(STORE__URL=redis.url, STORE__NEAR_CACHE_SESSIONS=NEAR_CACHE_SESSIONS)
                 for _ in range(count)
             ]
-            tokens = seed(self.load, all_of_them[0], 10_000)
-            before = [one.cpu() for one in all_of_them]
+            tokens = start_sessions(self.load, replicas[0], 10_000)
+            before = [one.cpu() for one in replicas]
             with ThreadPoolExecutor() as pool:
                 loads = [
-                    pool.submit(asked, self.load, "http", one.address("check"), tokens, 10, 16, RATE)
-                    for one in all_of_them
+                    pool.submit(run_load_client, self.load, "http", one.address("check"), tokens, 10, 16, CHECKS_PER_SECOND)
+                    for one in replicas
                 ]
                 time.sleep(2)
-                self.end_some(all_of_them[0])
+                self.end_some(replicas[0])
                 loads = [load.result() for load in loads]
-            spent = [one.cpu() - cpu for one, cpu in zip(all_of_them, before, strict=True)]
-            delays = [end_delays(one.metrics()) for one in all_of_them]
+            spent = [one.cpu() - cpu for one, cpu in zip(replicas, before, strict=True)]
+            delays = [read_invalidation_delays(one.metrics()) for one in replicas]
             found[count] = {
                 "cpu_per_million": statistics.mean(
                     cpu / load["requests"] * 1e6 for cpu, load in zip(spent, loads, strict=True)
@@ -113,8 +113,8 @@ class Lab:
                 "end_delay_mean_ms": max(delay["mean"] for delay in delays) * 1000,
                 "end_delay_p99_ms_at_most": max(delay["p99"] for delay in delays) * 1000,
             }
-            tell(f"{count} replicas", found[count])
-            for process in (*all_of_them, redis):
+            print_result(f"{count} replicas", found[count])
+            for process in (*replicas, redis):
                 process.stop()
         return found
 
@@ -151,17 +151,17 @@ class Lab:
                 time.sleep(0.1)
             url = f"redis+cluster://{','.join(addresses)}/"
             found[count] = {}
-            for name, near in (("redis", "0"), ("near cache", NEAR)):
+            for name, near in (("redis", "0"), ("near cache", NEAR_CACHE_SESSIONS)):
                 service = self.start(STORE__URL=url, STORE__NEAR_CACHE_SESSIONS=near)
-                found[count][name] = self.cost(service, seed(self.load, service, 10_000))
-                tell(f"{count} servers, {name}", found[count][name])
+                found[count][name] = self.cost(service, start_sessions(self.load, service, 10_000))
+                print_result(f"{count} servers, {name}", found[count][name])
                 service.stop()
             for server in servers:
                 server.stop()
         return found
 
 
-def end_delays(metrics):
+def read_invalidation_delays(metrics):
     """Returns the mean and the 99th percentile of the invalidation delay, in seconds."""
     name = "curfew_near_cache_end_delay_seconds"
     count = metrics[f"{name}_count"]
@@ -174,7 +174,7 @@ def end_delays(metrics):
     return {"count": count, "mean": metrics[f"{name}_sum"] / max(count, 1), "p99": p99}
 
 
-def tell(what, found):
+def print_result(what, found):
     shown = {name: round(value, 2) if isinstance(value, float) else value for name, value in found.items()}
     print(f"  {what}: {shown}", flush=True)
 
@@ -187,11 +187,11 @@ def main():
     parser.add_argument("--only", choices=("sessions", "rules", "replicas", "cluster"))
     options = parser.parse_args()
     WORK.mkdir(parents=True, exist_ok=True)
-    lab, file = Lab(options), WORK / "scale.json"
+    benchmark, file = Benchmark(options), WORK / "scale.json"
     results = json.loads(file.read_text()) if file.exists() and options.only else {}
     for name in (options.only,) if options.only else ("sessions", "rules", "replicas", "cluster"):
         print(name, flush=True)
-        results[name] = getattr(lab, name)()
+        results[name] = getattr(benchmark, name)()
         file.write_text(json.dumps(results, indent=1) + "\n")
     print("written: target/bench/scale.json")
 

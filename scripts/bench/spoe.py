@@ -3,7 +3,7 @@
 import re
 import subprocess
 
-from processes import OTHER_CORES, ROOT, WORK, Process, free_port, wait_for
+from processes import OTHER_CORES, ROOT, WORK, Process, free_port, wait_for_port
 
 DEPLOYED = ROOT / "deploy" / "haproxy"
 
@@ -15,7 +15,7 @@ class HaProxy(Process):
         port = free_port()
         self.address = f"127.0.0.1:{port}"
         text = (DEPLOYED / "haproxy.cfg").read_text()
-        lines = [line for line in text.splitlines() if curfew or not asks(line)]
+        lines = [line for line in text.splitlines() if curfew or not is_for_checks(line)]
         text = "\n".join(lines) + "\n"
         text = re.sub(r"bind \S+", f"bind {self.address}", text)
         spoe = WORK / f"spoe-{port}.conf"
@@ -30,9 +30,9 @@ class HaProxy(Process):
         if check.returncode:
             raise SystemExit(check.stderr)
         super().__init__(["haproxy", "-q", "-f", str(file)], OTHER_CORES)
-        wait_for(port)
+        wait_for_port(port)
 
 
-def asks(line):
+def is_for_checks(line):
     """Returns whether a line of the configuration is for checks."""
     return any(word in line for word in ("spoe", "txn.curfew", "allowed", "denied"))

@@ -14,35 +14,35 @@ from aioquic.quic.events import ConnectionTerminated, StreamReset
 
 
 class Client(QuicConnectionProtocol):
-    def __init__(self, *arguments, **more):
-        super().__init__(*arguments, **more)
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
         self.http = H3Connection(self._quic)
         self.status = asyncio.get_running_loop().create_future()
 
-    def answer(self, status):
+    def resolve_status(self, status):
         if not self.status.done():
             self.status.set_result(status)
 
     def quic_event_received(self, event):
         if isinstance(event, (ConnectionTerminated, StreamReset)):
-            self.answer(0)
+            self.resolve_status(0)
         for event in self.http.handle_event(event):
             if isinstance(event, HeadersReceived):
-                self.answer(int(dict(event.headers)[b":status"]))
+                self.resolve_status(int(dict(event.headers)[b":status"]))
 
-    async def ask(self, headers):
+    async def send_request(self, headers):
         stream = self._quic.get_next_available_stream_id()
         self.http.send_headers(stream, headers, end_stream=True)
         self.transmit()
         return await self.status
 
 
-async def ask(port, headers):
+async def send_request(port, headers):
     configuration = QuicConfiguration(is_client=True, alpn_protocols=H3_ALPN, server_name="localhost")
     configuration.verify_mode = ssl.CERT_NONE
     try:
         async with connect("127.0.0.1", port, configuration=configuration, create_protocol=Client) as client:
-            return await client.ask(headers)
+            return await client.send_request(headers)
     except (ConnectionError, ValueError):
         return 0
 
@@ -52,7 +52,7 @@ def main():
     for line in sys.stdin:
         headers = [(name.encode(), value.encode()) for name, value in json.loads(line)]
         try:
-            status = asyncio.run(asyncio.wait_for(ask(port, headers), 10))
+            status = asyncio.run(asyncio.wait_for(send_request(port, headers), 10))
         except TimeoutError:
             status = 0
         print(status, flush=True)
