@@ -1,4 +1,4 @@
-// Tests sign-in with identity providers, and attacks on it, in a real Chromium through the given proxy.
+// Tests sign-in with identity providers, and attacks on it, in a real Chromium through the proxy in `settings`.
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { connect, createServer as createTcpServer } from "node:net";

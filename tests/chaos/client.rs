@@ -39,7 +39,7 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Returns whether the request was neither allowed nor denied.
+    /// Returns whether the replica gave no verdict: no answer, or the status 503.
     pub fn is_unavailable(&self) -> bool {
         matches!(self.status, None | Some(503))
     }

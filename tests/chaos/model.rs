@@ -11,7 +11,7 @@ use crate::client::Exchange;
 /// The longest time after its limit at which a session may still be allowed.
 const END_TOLERANCE: Duration = Duration::from_millis(100);
 
-/// How long after the answer to a revocation the other replica may still allow the session.
+/// The time after the answer to a revocation in which the other replica may still allow the session.
 const LEASE: Duration = curfew::store::cached::LEASE;
 
 /// The limits of a session.
@@ -20,7 +20,7 @@ pub struct Policy {
     pub name: &'static str,
     pub idle: Duration,
     pub absolute: Duration,
-    /// How long before its limit a session may end, because its last activity may not be in the store yet.
+    /// The time before its limit at which a session may already end: its last activity may not be in the store yet.
     pub early_end_tolerance: Duration,
 }
 
@@ -76,7 +76,7 @@ pub struct Model {
     last_answer: Instant,
     /// True if the client has sent a revocation, so the session may have ended.
     may_have_ended: bool,
-    /// Set when the session has ended. The value is the severity if a replica allows the session again.
+    /// `Some` after the session has ended: the severity of an answer that allows the session again.
     ended: Option<Severity>,
     /// For each replica, the time from which it must know that the session has ended.
     end_known_since: [Option<Instant>; 2],

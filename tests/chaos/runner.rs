@@ -68,7 +68,7 @@ impl ScenarioResult {
     }
 }
 
-/// Runs the scenarios whose name contains one of `name_filters`. Without words, runs all scenarios.
+/// Runs the scenarios whose name contains one of `name_filters`. Without filters, runs all scenarios.
 pub fn run(name_filters: &[String], length: RunLength) -> Vec<ScenarioResult> {
     let wanted = |scenario: &&Scenario| {
         name_filters.is_empty() || name_filters.iter().any(|word| scenario.name.contains(word))

@@ -175,7 +175,7 @@ fn curfew_configuration(proxy_address: SocketAddr, nginx: &Nginx) -> String {
     replace_once(&text, &addresses)
 }
 
-/// Lines for oauth2-proxy that ask the provider for no new authentication.
+/// Replacements in the file of oauth2-proxy. With them, it asks the provider for no new authentication.
 const REPLACEMENTS_WITHOUT_PROMPT: [(&str, &str); 2] = [
     ("prompt = \"login\"", "prompt = \"\""),
     (

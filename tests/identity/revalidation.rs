@@ -285,7 +285,7 @@ async fn revalidation_works_with_the_embedded_store_without_keys() {
     })
     .await;
     let warning_count = curfew.log().matches("main issued no refresh token").count();
-    assert_eq!(warning_count, 1, "once");
+    assert_eq!(warning_count, 1, "the log should contain the warning once");
     provider.set_account("alice", "disabled").await;
     let stopwatch = Stopwatch::start();
     while stopwatch.seconds() < 3.0 {

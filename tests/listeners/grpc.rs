@@ -300,7 +300,7 @@ async fn compressed_messages_are_denied_with_a_reason() {
     assert!(text.contains("the message is compressed"), "{text}");
 }
 
-/// Curfew answers a request that is no gRPC call. Other calls continue.
+/// Curfew answers a request that is not a gRPC call. Other calls continue.
 #[tokio::test]
 async fn a_request_that_is_not_a_call_is_answered() {
     let curfew = Setup::memory().start();

@@ -130,7 +130,7 @@ async fn a_protocol_violation_closes_the_connection() {
             false,
             encode_frame(NOTIFY, 1, (1, 1), &valid_check),
         ),
-        ("a version we don't speak", false, encode_hello(16_380, "1.0")),
+        ("an unsupported version", false, encode_hello(16_380, "1.0")),
         ("a frame size that is too small", false, encode_hello(100, "2.0")),
         (
             "no versions",
@@ -153,7 +153,7 @@ async fn a_protocol_violation_closes_the_connection() {
         ("an unknown type", true, encode_frame(77, 1, (1, 1), &[])),
         ("a fragment", true, encode_frame(NOTIFY, 0, (1, 1), &valid_check)),
         (
-            "a message that is cut off",
+            "a truncated message",
             true,
             encode_frame(NOTIFY, 1, (1, 1), &valid_check[..valid_check.len() - 5]),
         ),

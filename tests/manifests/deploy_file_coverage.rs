@@ -19,7 +19,7 @@ const LOADED_FILES: [(&str, &[&str]); 10] = [
         ],
     ),
     (
-        "tests/manifests checks them against the schemas of their kinds, and compares them with the former",
+        "tests/manifests checks them against the schemas of their kinds, and compares them with the files of tests/proxies",
         &[
             "gateway-api/envoy-gateway.yaml",
             "gateway-api/external-auth.yaml",
@@ -95,7 +95,7 @@ const LOADED_FILES: [(&str, &[&str]); 10] = [
         ],
     ),
     (
-        "and each of the overlays",
+        "tests/manifests/kubernetes.rs renders each overlay with kubectl",
         &[
             "kubernetes/overlays/cluster/curfew.yaml",
             "kubernetes/overlays/cluster/kustomization.yaml",

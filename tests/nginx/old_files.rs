@@ -15,7 +15,7 @@ enum OldProxy {
     Nginx(Nginx),
     Server(
         SocketAddr,
-        #[expect(dead_code, reason = "never read; dropping it stops the server")] Server,
+        #[expect(dead_code, reason = "holds the server, which stops when the value is dropped")] Server,
     ),
 }
 

@@ -225,7 +225,7 @@ async fn generated_files_work_and_are_not_overwritten() {
         status_of(new_token.trim()).await == 200
     })
     .await;
-    // The lines above may have sent too many wrong tokens, so the status 429 is possible.
+    // The requests above may have used up the limit for wrong tokens, so the status 429 is possible.
     let old_token_status = status_of(token.trim()).await;
     assert!(matches!(old_token_status, 401 | 429), "{old_token_status}");
 }

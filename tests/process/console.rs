@@ -74,7 +74,7 @@ async fn a_console_sign_out_on_one_replica_holds_on_the_other() {
     assert_eq!(
         two.check(&other_session).await,
         ALLOWED,
-        "a stolen cookie ends nothing"
+        "a copy of the cookie should end no session after the sign-out"
     );
 
     // The session ends at its limits without a request. Each replica enforces the idle limit.

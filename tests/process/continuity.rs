@@ -147,7 +147,7 @@ async fn a_changed_policy_applies_as_documented() {
     assert_eq!(
         longer.fetch_session(&session).await["absolute_deadline"],
         deadline,
-        "never extended"
+        "a longer limit should not extend the deadline of a session"
     );
     longer.stop().await;
     let shorter = setup.limits("5m", "1h").start();
@@ -158,7 +158,7 @@ async fn a_changed_policy_applies_as_documented() {
     assert_eq!(
         shorter.check(&session).await,
         denied("idle_timeout"),
-        "at once"
+        "a shorter limit should apply at once"
     );
 }
 

@@ -180,5 +180,8 @@ async fn a_webhook_is_signed_and_retried_until_accepted() {
     })
     .await;
     assert!(!curfew.log().contains("topsecret"), "{}", curfew.log());
-    assert!(backend.take().is_empty(), "once");
+    assert!(
+        backend.take().is_empty(),
+        "the webhook should receive the event once"
+    );
 }

@@ -310,7 +310,7 @@ async fn kubernetes_answers_are_cached_and_failures_deny() {
     assert!((2..=6).contains(&reviews.len()), "{}", reviews.len());
     // Validates the requests with the schemas of Kubernetes.
     for mut review in reviews {
-        // The validator requires a name; reviews have none.
+        // The validator requires a name, which a review does not have.
         review["metadata"] = json!({ "name": "review" });
         let file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
         std::fs::write(file.path(), review.to_string()).unwrap();

@@ -68,7 +68,7 @@ async fn systemd_receives_status_messages() {
         let length = socket.recv(&mut bytes).unwrap();
         to_text(&bytes[..length])
     };
-    // Returns the next message that is no watchdog message.
+    // Returns the next message, without watchdog messages.
     let next_status = || loop {
         let line = receive_message();
         if line.trim() != "WATCHDOG=1" {

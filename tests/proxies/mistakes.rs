@@ -1,4 +1,4 @@
-//! Common mistakes in a proxy's file. `curfew probe` must find each of them.
+//! Common mistakes in the file of a proxy. `curfew probe` must find each mistake.
 
 use crate::kinds::Replacements;
 
@@ -8,7 +8,7 @@ pub struct Mistake {
     pub replacements: Replacements,
     /// True if the mistake has an effect only while Curfew is down.
     pub while_curfew_is_down: bool,
-    /// A line that the output of the command contains.
+    /// A line in the output of `curfew probe`.
     pub finding: &'static str,
 }
 

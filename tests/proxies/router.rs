@@ -42,7 +42,7 @@ pub struct Counts {
     pub wrong: Vec<String>,
 }
 
-/// An old mistake that the test inserts again. The mistake must let requests reach the protected application.
+/// A mistake that an earlier file had. The test inserts the mistake, and expects wrong results.
 struct Mutant {
     what: &'static str,
     proxy: &'static str,
@@ -100,8 +100,8 @@ const MUTANTS: [Mutant; 5] = [
     },
 ];
 
-/// Tests the proxies that match one of `name_filters`. Without words, tests all proxies. Prints the counts, and returns
-/// the failures.
+/// Tests the proxies that match one of `name_filters`. Without filters, tests all proxies. Prints the counts, and
+/// returns the failures.
 pub fn run(name_filters: &[String]) -> Vec<String> {
     let is_selected = |kind: &ProxyKind| {
         let name = format!("{}/router", kind.name);
@@ -159,12 +159,12 @@ pub fn run(name_filters: &[String]) -> Vec<String> {
         let counts = run_through_proxy(kind, Some(mutant));
         if counts.wrong.is_empty() {
             failures.push(format!(
-                "FAILED router: the test did not find the old mistake: {}",
+                "FAILED router: the test does not detect the mistake: {}",
                 mutant.what
             ));
         } else {
             println!(
-                "{} wrong results with the old mistake: {}",
+                "{} wrong results with the mistake: {}",
                 counts.wrong.len(),
                 mutant.what
             );

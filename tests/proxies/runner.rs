@@ -46,7 +46,7 @@ thread_local! {
     static PANIC_MESSAGE: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// Runs the cells whose name contains one of `name_filters`. Without words, runs all cells.
+/// Runs the cells whose name contains one of `name_filters`. Without filters, runs all cells.
 pub fn run(name_filters: &[String]) -> Vec<Cell> {
     std::panic::set_hook(Box::new(|panic| {
         PANIC_MESSAGE.with_borrow_mut(|message| *message = panic.to_string());
@@ -98,7 +98,7 @@ fn run_proxy(kind: ProxyKind, name_filters: &[String]) -> Vec<Cell> {
         let outcome = match (result, find_unsupported_case(case.number, kind.name)) {
             (Ok(()), None) => Outcome::Passed,
             (Ok(()), Some(_)) => {
-                Outcome::Failed("passes, although it is listed as not possible".to_owned())
+                Outcome::Failed("the case passed, but tests/proxies/unsupported_cases.rs lists it for this proxy".to_owned())
             }
             (Err(message), Some(unsupported_case)) if message.contains(unsupported_case.fails_with) => {
                 Outcome::NotPossible(unsupported_case)

@@ -50,7 +50,7 @@ pub static UNSUPPORTED_CASES: [UnsupportedCase; 8] = [
     UnsupportedCase {
         case: "14c",
         proxies: &["ingress-nginx"],
-        fails_with: "no way out",
+        fails_with: "no redirect to the page that clears cookies",
         reason: "ingress-nginx makes redirects itself; with `auth-signin: https://$host/.curfew/login` that page clears \
                  the cookies.",
     },

@@ -30,7 +30,7 @@ struct Sample {
     pending: u64,
     /// The number of answers so far.
     answers: u64,
-    /// How many of these answers were `store_unavailable` or `overloaded`.
+    /// The number of these answers with `store_unavailable` or `overloaded`.
     unavailable: u64,
 }
 

@@ -61,18 +61,18 @@ pub async fn compare(replicas: &[Curfew; 2], workload: &Workload) -> Vec<String>
     }
     record_unless(
         metric_counts == counts.answers,
-        format!("answers: {:?}, counted {metric_counts:?}", counts.answers),
+        format!("answers: {:?}, metric: {metric_counts:?}", counts.answers),
     );
     let all = sum_samples(replicas, "curfew_checks_total", &[]).await;
     let answered: u64 = counts.answers.values().sum();
     record_unless(
         all == answered,
-        format!("{answered} answers, counted {all}"),
+        format!("{answered} answers, metric: {all}"),
     );
     let created = sum_samples(replicas, "curfew_sessions_created_total", &[]).await;
     record_unless(
         created == counts.created,
-        format!("{} sessions came, counted {created}", counts.created),
+        format!("{} sessions started, metric: {created}", counts.created),
     );
     let published_ends = sum_samples(
         replicas,
@@ -114,7 +114,7 @@ pub async fn compare(replicas: &[Curfew; 2], workload: &Workload) -> Vec<String>
         let open = sum_samples(replicas, "curfew_requests_in_flight", &[&label]).await;
         record_unless(
             open == 0,
-            format!("{open} requests of {listener} are in flight without load"),
+            format!("{open} requests of the listener {listener} are in flight without load"),
         );
     }
     problems

@@ -14,7 +14,7 @@ pub struct RunSettings {
     pub idle: Duration,
     pub absolute: Duration,
     pub touch_interval: Duration,
-    /// How long before or after its limit a session may end.
+    /// The largest accepted difference between the limit of a session and its end.
     pub end_tolerance: Duration,
     /// The time between the starts of two faults, and the duration of a fault.
     pub faults: (Duration, Duration),
@@ -26,7 +26,8 @@ pub struct RunSettings {
 pub const WORKERS: usize = 32;
 
 impl RunSettings {
-    /// Returns the pace for `CURFEW_SOAK=SESSIONS,SECONDS`. Without this variable, returns the pace of a short run.
+    /// Returns the settings for `CURFEW_SOAK=SESSIONS,SECONDS`. Without this variable, returns the settings of a short
+    /// run.
     pub fn from_environment() -> Self {
         let seconds = Duration::from_secs;
         match std::env::var("CURFEW_SOAK") {

@@ -1,5 +1,5 @@
-//! The sessions, and the workers that use them. A worker takes a random session and acts according to its fate. Then
-//! the worker judges the answer, because it knows when the session started, and when it was last used.
+//! The sessions, and the workers that use them. A worker takes a random session and acts according to its planned
+//! end. The worker knows when the session started, and when it was last used, so it can judge the answer.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -15,7 +15,7 @@ pub struct Proxy {
     _server: ProxyServer,
 }
 
-#[expect(dead_code, reason = "never read; dropping a value stops its server")]
+#[expect(dead_code, reason = "holds the server, which stops when the value is dropped")]
 enum ProxyServer {
     Server(Server),
     Nginx(Nginx),

@@ -65,12 +65,12 @@ impl Backend {
         backend
     }
 
-    /// Returns the requests since the last call.
+    /// Returns the requests that the backend has received since the last call.
     pub fn take(&self) -> Vec<ReceivedRequest> {
         std::mem::take(&mut self.received_requests.lock().unwrap())
     }
 
-    /// Returns the only request since the last call. Panics if there is none or more than one.
+    /// Returns the only request since the last call. Panics unless the backend has received exactly one.
     pub fn take_one(&self) -> ReceivedRequest {
         let mut received_requests = self.take();
         assert_eq!(received_requests.len(), 1, "{received_requests:?}");

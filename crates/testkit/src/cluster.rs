@@ -168,7 +168,7 @@ impl Cluster {
     /// Waits until another server has replaced the primary `before`, and all running servers know the new primary.
     /// Before that, a server may report that the cluster is down.
     pub async fn wait_for_fail_over(&self, before: usize) {
-        eventually("another primary", async || {
+        eventually("another server is the primary", async || {
             let primary_indexes = self.primary_indexes().into_iter();
             let others: Vec<usize> = primary_indexes.filter(|index| *index != before).collect();
             let mut servers = others.iter().map(|index| &self.servers[*index]);

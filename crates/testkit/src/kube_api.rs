@@ -26,7 +26,7 @@ const KINDS: [(&str, &str, &str); 6] = [
     ("configmaps", "v1", "ConfigMap"),
 ];
 
-/// The interval between bookmarks. The server sends bookmarks only to a watch that asks for them.
+/// The interval between bookmarks. The server sends bookmarks only to a watch with `allowWatchBookmarks`.
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(1);
 
 pub struct KubeApi {
@@ -224,8 +224,8 @@ fn list(
     )
 }
 
-/// Answers a watch request with a stream of events: first all objects, if the client asks for them, and then the
-/// changes.
+/// Answers a watch request with a stream of events: first all objects, if the client sets
+/// `sendInitialEvents`, and then the changes.
 fn watch(
     cluster: &Arc<Cluster>,
     kind: Kind,

@@ -33,7 +33,8 @@ impl Nginx {
         )
     }
 
-    /// Like [`changed`](Self::changed), with the configuration `text` instead of `deploy/nginx/curfew.conf`.
+    /// Like [`start_with_replacements`](Self::start_with_replacements), with the text `file` instead of
+    /// `deploy/nginx/curfew.conf`.
     pub fn start_with_file(
         file: &str,
         curfew: Listeners,

@@ -111,7 +111,7 @@ impl SentinelGroup {
 
     /// Waits until one server is the primary, the two others replicate from it, and all sentinels know them.
     pub async fn wait_until_stable(&self) {
-        eventually("all agree", async || {
+        eventually("all sentinels agree, and both replicas are online", async || {
             let Some(port) = self.agreed_primary_port() else {
                 return false;
             };
@@ -127,7 +127,7 @@ impl SentinelGroup {
 
     /// Waits until a server other than `before` is the primary.
     pub async fn wait_for_fail_over(&self, before: usize) {
-        eventually("another primary", async || {
+        eventually("another server is the primary", async || {
             let now = self.agreed_primary_port().map(|port| self.index_of(port));
             now.is_some_and(|now| now != before && fact(&self.servers[now], "role") == "master")
         })

@@ -26,7 +26,7 @@ async fn nginx_with_only_the_address() {
     assert!(answer.body.contains(hint), "{answer:?}");
 }
 
-/// After people have signed in, the page asks them to sign in again.
+/// After a person has signed in, the page asks for another sign-in.
 #[tokio::test]
 async fn nginx_with_the_path_and_other_headers() {
     let unchanged = OAUTH2_PROXY_ON_NGINX.read_unchanged();

@@ -50,7 +50,7 @@ pub async fn ambiguous_cookies_are_cleared(harness: &mut Harness) {
     assert_eq!(answer.header("set-cookie"), None);
     let location = answer.header("location").and_then(|it| Url::parse(it).ok());
     let page = location.filter(|it| it.path() == "/.curfew/clear-cookies");
-    let page = page.unwrap_or_else(|| panic!("no way out: {answer:?}"));
+    let page = page.unwrap_or_else(|| panic!("no redirect to the page that clears cookies: {answer:?}"));
     assert_eq!((answer.status, page.host_str()), (302, Some(host)));
     let (_, rd) = page.query_pairs().next().unwrap();
     assert_eq!(rd, "/a%2Fb?c=d");
