@@ -384,7 +384,7 @@ impl Marker {
 
     /// Returns whether a running replica must refresh the marker. A refresh is due after each interval, and
     /// immediately if the marker was extended for a planned stop.
-    fn is_due(&self, now: u64) -> bool {
+    fn is_refresh_due(&self, now: u64) -> bool {
         let was_stopped =
             self.fresh_until > now.saturating_add(millis(RUNNING_FRESHNESS + REFRESH_INTERVAL));
         was_stopped || now >= self.refreshed.saturating_add(millis(REFRESH_INTERVAL))
