@@ -169,7 +169,11 @@ impl Bench {
     }
 
     /// Returns a check over HTTP. `contract_headers` are the headers of the contract.
-    fn http_request(&self, path: &str, contract_headers: &[(&'static str, &'static str)]) -> http::Request<Body> {
+    fn http_request(
+        &self,
+        path: &str,
+        contract_headers: &[(&'static str, &'static str)],
+    ) -> http::Request<Body> {
         let mut request = http::Request::builder().uri(path).body(Body::empty());
         let headers = request.as_mut().unwrap().headers_mut();
         *headers = self.header_map();
@@ -277,7 +281,11 @@ fn bench_parts(criterion: &mut Criterion) {
         bencher.iter(|| match cached_store.load_cached(black_box(*id)) {
             Some(session) => session,
             // From time to time, the record expires in the near cache, and must be loaded again.
-            None => bench.runtime.block_on(cached_store.load(*id)).unwrap().unwrap(),
+            None => bench
+                .runtime
+                .block_on(cached_store.load(*id))
+                .unwrap()
+                .unwrap(),
         });
     });
 }

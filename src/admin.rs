@@ -1,6 +1,5 @@
 //! The admin API (`/api/v1/…`) with bearer tokens, and the console for operators. Both are on the `admin` listener.
 
-mod wrong_credentials;
 mod authorize;
 mod caller;
 mod console;
@@ -13,6 +12,7 @@ mod recording;
 mod revocations;
 mod rights;
 mod sessions;
+mod wrong_credentials;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -36,9 +36,9 @@ use crate::store::Stores;
 use crate::telemetry::RecentEvents;
 use crate::telemetry::audit::AdminInterface;
 
-pub use wrong_credentials::Attempts;
 pub use authorize::{AdminToken, AdminTokens};
 pub use console::proof_age;
+pub use wrong_credentials::Attempts;
 
 /// Dependencies of the admin API and the console.
 pub struct Admin {

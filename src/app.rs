@@ -47,7 +47,7 @@ use crate::sweeper;
 use crate::telemetry::audit::AdminInterface;
 use crate::telemetry::{Diagnostics, Metrics, Replica, Replicas};
 use crate::webhook::Webhook;
-use assembly::{ProcessState, LiveAssembly};
+use assembly::{LiveAssembly, ProcessState};
 use background::Background;
 pub use listeners::Addresses;
 use listeners::ServiceBuilder;

@@ -156,7 +156,8 @@ impl Delegate {
             Ok(DelegateDecision::Deny(..)) => "deny",
             Err(_) => "error",
         };
-        self.metrics.record_delegate_answer(name, answer_label, stopwatch.seconds());
+        self.metrics
+            .record_delegate_answer(name, answer_label, stopwatch.seconds());
         decision.map_err(|error| {
             tracing::warn!(service = name, %error, "delegated auth service unavailable");
             DenyReason::SourceUnavailable
@@ -211,7 +212,11 @@ impl Delegate {
         };
         let is_redirect = status.is_redirection();
         let mut relayed = Relayed {
-            status: Some(if is_redirect { StatusCode::FOUND } else { status }),
+            status: Some(if is_redirect {
+                StatusCode::FOUND
+            } else {
+                status
+            }),
             headers: pick_headers(response.headers(), &RELAYED_HEADERS),
             body: None,
         };

@@ -12,8 +12,14 @@ use crate::escape::json;
 /// Escapes the body of a JSON response; other responses do not change.
 pub async fn json_response(response: Response) -> Response {
     let content_type = response.headers().get(CONTENT_TYPE);
-    let content_type = content_type.and_then(|content_type| content_type.to_str().ok()).unwrap_or_default();
-    let content_type = content_type.split(';').next().unwrap_or_default().trim_end();
+    let content_type = content_type
+        .and_then(|content_type| content_type.to_str().ok())
+        .unwrap_or_default();
+    let content_type = content_type
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim_end();
     if content_type != "application/json" && !content_type.ends_with("+json") {
         return response;
     }

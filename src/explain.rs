@@ -120,7 +120,10 @@ pub fn explain(
         Activity::Touch => ("touch", None),
         Activity::Passive(passivity) => ("passive", Some(passivity.describe())),
     };
-    let requested = [(rule_match.proxy_policy, "proxy"), (rule_match.rule_policy, "rule")];
+    let requested = [
+        (rule_match.proxy_policy, "proxy"),
+        (rule_match.rule_policy, "rule"),
+    ];
     let requested_policies = requested.into_iter().filter_map(|(requested, by)| {
         let (name, _) = requested?;
         let name = name.to_string();

@@ -172,7 +172,10 @@ impl Kubernetes {
         let status: TokenStatus = self.post_review(group, kind, "tokenreviews", spec).await?;
         // Compare the audiences here, too, because an API server without support for audiences ignores the field and
         // returns no audiences.
-        let is_for_us = accepted_audiences.is_empty() || accepted_audiences.iter().any(|it| status.audiences.contains(it));
+        let is_for_us = accepted_audiences.is_empty()
+            || accepted_audiences
+                .iter()
+                .any(|it| status.audiences.contains(it));
         let user = status
             .user
             .filter(|user| status.authenticated && is_for_us && !user.username.is_empty());
@@ -231,7 +234,10 @@ impl Kubernetes {
         let (path, path_for_error) = (path.clone(), path.clone());
         let token = tokio::task::spawn_blocking(move || std::fs::read_to_string(path)).await;
         let token = token.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-        let token = token.map_err(|error| KubernetesError::Token { path: path_for_error, error })?;
+        let token = token.map_err(|error| KubernetesError::Token {
+            path: path_for_error,
+            error,
+        })?;
         let mut url = self.settings.url.clone();
         url.set_path(&format!("/apis/{group}/v1/{resource}"));
         let body = json!({ "apiVersion": format!("{group}/v1"), "kind": kind, "spec": spec });

@@ -260,7 +260,9 @@ impl Lifecycle {
         session.state == State::Live
             && (self.parts.stores.cut_offs.is_ended_by_rule(session)
                 || is_before_cut_off(&session.subject)
-                || session.provider_names().any(|name| is_before_cut_off(&name)))
+                || session
+                    .provider_names()
+                    .any(|name| is_before_cut_off(&name)))
     }
 
     /// Waits until Redis replicas have the last write. Returns how many of them have it; none if the store failed.

@@ -7,8 +7,8 @@ mod connections;
 mod drain;
 mod grpc;
 mod http;
-mod limited;
 mod http_stream;
+mod limited;
 mod spop;
 
 use std::io;

@@ -146,8 +146,8 @@ impl Login {
         now: Timestamp,
     ) -> Result<(Url, String, String), LoginError> {
         let unavailable = |error: KeyError| LoginError::Unavailable(error.to_string());
-        let attempt =
-            Attempt::new(self, provider.name(), target, reauthenticate, now).map_err(unavailable)?;
+        let attempt = Attempt::new(self, provider.name(), target, reauthenticate, now)
+            .map_err(unavailable)?;
         let url = provider.authorization_url(&attempt, max_age, now).await?;
         let name = Attempt::cookie_name(&attempt.state, self.secure);
         let name = name.ok_or(LoginError::NoMatchingAttempt("invalid `state`"))?;

@@ -96,7 +96,8 @@ impl Revalidation {
         let token = tokens.refresh_token.as_ref();
         let token = token.filter(|token| token.expose().len() <= MAX_REFRESH_TOKEN_BYTES);
         let name = provider.name();
-        self.provider_diagnostics.record_refresh_token(name, token.is_some());
+        self.provider_diagnostics
+            .record_refresh_token(name, token.is_some());
         if token.is_none() {
             self.metrics.revalidated(name, "no_refresh_token");
         }

@@ -84,7 +84,11 @@ impl Connection {
         self.stream.write_all(request.as_bytes()).await.unwrap();
         let mut length = 0;
         while !self.answer_buffer[..length].ends_with(b"\r\n\r\n") {
-            let read = self.stream.read(&mut self.answer_buffer[length..]).await.unwrap();
+            let read = self
+                .stream
+                .read(&mut self.answer_buffer[length..])
+                .await
+                .unwrap();
             assert!(read > 0, "the connection was closed");
             length += read;
         }

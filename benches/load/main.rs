@@ -58,7 +58,9 @@ fn main() {
         match *args {
             ["bare-http", at] => bare::http(parse_address(at)).await,
             ["bare-grpc", at] => bare::grpc(parse_address(at)).await,
-            ["seed", at, token, count, file] => seed::run(at, token, parse_count(count), file).await,
+            ["seed", at, token, count, file] => {
+                seed::run(at, token, parse_count(count), file).await
+            }
             ["http", at, file, time, connections, rate] => {
                 let rate = rate.parse().expect("a rate should be a number");
                 let load = http::Load {
@@ -69,7 +71,8 @@ fn main() {
                 print(load.run(Tokens::read(file), parse_seconds(time)).await);
             }
             ["http-count", at, file, count] => {
-                http::send_requests(parse_address(at), &Tokens::read(file), parse_count(count)).await;
+                http::send_requests(parse_address(at), &Tokens::read(file), parse_count(count))
+                    .await;
             }
             ["grpc", at, file, time, connections, streams] => {
                 let load = grpc::Load {

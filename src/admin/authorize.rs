@@ -134,7 +134,8 @@ async fn find_kubernetes_caller(
     address: Option<IpAddr>,
 ) -> Result<Caller, ApiError> {
     let kubernetes = admin.kubernetes.as_ref().zip(as_json_web_token(token));
-    let new_caller = |kubernetes, user| Ok(Caller::kubernetes(Arc::clone(kubernetes), user, address));
+    let new_caller =
+        |kubernetes, user| Ok(Caller::kubernetes(Arc::clone(kubernetes), user, address));
     if let Some((kubernetes, token)) = kubernetes
         && let Some(user) = kubernetes.cached_user(token)
     {

@@ -41,7 +41,10 @@ pub(super) fn router(admin: &Live<Admin>) -> Router<Live<Admin>> {
         .route("/console/policies", get(policies::show))
         .route("/console/operators", get(operators::list))
         .route("/console/health", get(health::show))
-        .route("/console/revoke", get(revoke::show_form).post(revoke::revoke))
+        .route(
+            "/console/revoke",
+            get(revoke::show_form).post(revoke::revoke),
+        )
         .route_layer(middleware::from_fn(operator_session::require_read))
         .route("/console/sign-out", post(sign_in::sign_out))
         .route_layer(middleware::from_fn_with_state(
@@ -51,7 +54,10 @@ pub(super) fn router(admin: &Live<Admin>) -> Router<Live<Admin>> {
     Router::new()
         .route("/", get(async || Redirect::to("/console/")))
         .route("/console", get(async || Redirect::to("/console/")))
-        .route("/console/sign-in", get(sign_in::show_form).post(sign_in::submit))
+        .route(
+            "/console/sign-in",
+            get(sign_in::show_form).post(sign_in::submit),
+        )
         .route("/console/login", get(login::begin))
         .route("/console/callback/{provider}", get(login::finish))
         .route("/console/console.css", get(assets::serve_style))

@@ -117,9 +117,9 @@ impl From<StoreError> for ApiError {
 impl From<StartError> for ApiError {
     fn from(error: StartError) -> Self {
         match error {
-            StartError::UnknownPolicy => {
-                Self::Invalid(format!("policy: {error}; /api/v1/policies lists the policies"))
-            }
+            StartError::UnknownPolicy => Self::Invalid(format!(
+                "policy: {error}; /api/v1/policies lists the policies"
+            )),
             StartError::ReservedSubject => Self::Invalid(format!("subject: {error}")),
             StartError::NotRemembering => Self::Invalid(format!("remember: {error}")),
             StartError::UnknownClient(_) => Self::Invalid(format!("client: {error}")),

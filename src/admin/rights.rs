@@ -50,7 +50,9 @@ pub(super) fn required_right(method: &Method, path: &str) -> RequiredRight {
         return RequiredRight::UnknownRoute;
     }
     let found = routes.find(|(route_method, ..)| *route_method == method);
-    found.map_or(RequiredRight::Nothing, |(.., right)| RequiredRight::Right(*right))
+    found.map_or(RequiredRight::Nothing, |(.., right)| {
+        RequiredRight::Right(*right)
+    })
 }
 
 #[cfg(test)]
@@ -60,8 +62,14 @@ mod tests {
     #[test]
     fn a_route_that_is_not_in_the_table_is_refused() {
         let path = "/api/v1/sessions";
-        assert_eq!(required_right(&Method::HEAD, path), RequiredRight::Right(Right::Read));
+        assert_eq!(
+            required_right(&Method::HEAD, path),
+            RequiredRight::Right(Right::Read)
+        );
         assert_eq!(required_right(&Method::PUT, path), RequiredRight::Nothing);
-        assert_eq!(required_right(&Method::GET, "/api/v1/other"), RequiredRight::UnknownRoute);
+        assert_eq!(
+            required_right(&Method::GET, "/api/v1/other"),
+            RequiredRight::UnknownRoute
+        );
     }
 }

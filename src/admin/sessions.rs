@@ -209,7 +209,9 @@ pub(super) async fn revoke(
 ) -> Result<(StatusCode, Json<RevokedSession>), ApiError> {
     let id = parse_id(path)?;
     if !caller.has_token() {
-        admin.load_permitted_session(id, &caller, Verb::Delete).await?;
+        admin
+            .load_permitted_session(id, &caller, Verb::Delete)
+            .await?;
     }
     let (outcome, replication) = admin.lifecycle.revoke(id, &caller.actor()).await?;
     match outcome {
@@ -354,7 +356,9 @@ pub(super) async fn age(
     })?;
     if !caller.has_token() {
         // Ageing can end the session.
-        admin.load_permitted_session(id, &caller, Verb::Delete).await?;
+        admin
+            .load_permitted_session(id, &caller, Verb::Delete)
+            .await?;
     }
     let session = admin
         .lifecycle

@@ -82,7 +82,12 @@ impl Fixture {
     }
 
     /// Sends a request with the admin token and returns the status and the JSON of the response.
-    async fn send_json(&self, method: &str, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+    async fn send_json(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> (StatusCode, Value) {
         let response = self
             .send_raw(method, path, body.map(|body| body.to_string()))
             .await;

@@ -99,7 +99,10 @@ mod tests {
             assert_eq!(attempts.retry_delay(address, START), None, "{count}");
             assert_eq!(attempts.count(address, START), count == 10, "{count}");
         }
-        assert_eq!(attempts.retry_delay(address, START), Some(RECOVERY_INTERVAL));
+        assert_eq!(
+            attempts.retry_delay(address, START),
+            Some(RECOVERY_INTERVAL)
+        );
         assert_eq!(attempts.retry_delay(ip("203.0.113.8"), START), None);
         assert_eq!(attempts.retry_delay(None, START), None);
         assert_eq!(
@@ -149,6 +152,9 @@ mod tests {
         assert!(attempts.retry_delay(ip("198.51.100.1"), START).is_some());
         let later = START.plus(Duration::from_secs(60));
         attempts.count(ip("198.51.100.1"), later);
-        assert!(attempts.0.lock().addresses.len() < 10, "counts that are zero again should be removed");
+        assert!(
+            attempts.0.lock().addresses.len() < 10,
+            "counts that are zero again should be removed"
+        );
     }
 }

@@ -195,7 +195,11 @@ impl ProcessState {
 
 impl ProcessState {
     /// Creates the sources of credentials. An issuer of the previous configuration keeps its fetched keys.
-    fn create_sources(&self, config: &Config, key_ring: Arc<KeyRing>) -> Result<Sources, StartupError> {
+    fn create_sources(
+        &self,
+        config: &Config,
+        key_ring: Arc<KeyRing>,
+    ) -> Result<Sources, StartupError> {
         let jwt = config.jwt.as_ref();
         let issuers = jwt.map_or(&[][..], |jwt| &jwt.issuers);
         let sources = issuers.iter().map(|config| self.create_jwt_source(config));
@@ -206,7 +210,9 @@ impl ProcessState {
                 jwt: jwt.map(|jwt| jwt.locations.clone()),
             },
             key_ring,
-            delegates: self.create_delegates(config).map_err(StartupError::Delegate)?,
+            delegates: self
+                .create_delegates(config)
+                .map_err(StartupError::Delegate)?,
             jwt: sources
                 .collect::<Result<_, reqwest::Error>>()
                 .map_err(StartupError::Issuer)?,
@@ -320,9 +326,10 @@ impl ProcessState {
                     let audiences = issuer.issuer.audiences.iter().cloned();
                     source.issuer.audiences.extend(audiences);
                 }
-                None => {
-                    logout_issuers.push(self.create_jwt_source(issuer).map_err(StartupError::Provider)?)
-                }
+                None => logout_issuers.push(
+                    self.create_jwt_source(issuer)
+                        .map_err(StartupError::Provider)?,
+                ),
             }
         }
         Ok(logout_issuers)

@@ -67,7 +67,10 @@ impl ServiceBuilder<'_> {
             .bind("check", listen.check, Service::http(self.check_service()))
             .await?;
         let grpc = match listen.grpc {
-            Some(address) => Some(self.bind("grpc", address, self.grpc_service(background)).await?),
+            Some(address) => Some(
+                self.bind("grpc", address, self.grpc_service(background))
+                    .await?,
+            ),
             None => None,
         };
         let spoe = match listen.spoe {
@@ -85,7 +88,9 @@ impl ServiceBuilder<'_> {
             ),
             None => None,
         };
-        let admin = self.bind("admin", listen.admin, self.admin_service()).await?;
+        let admin = self
+            .bind("admin", listen.admin, self.admin_service())
+            .await?;
         let ops = self.bind("ops", listen.ops, self.ops_service()).await?;
         let addresses = Addresses {
             check: check.address(),
@@ -138,7 +143,10 @@ impl ServiceBuilder<'_> {
 
     /// Builds the service of the contracts over HTTP.
     pub(super) fn check_service(&self) -> CheckService {
-        CheckService::new(self.live_assembly.contracts.clone(), self.request_limit("check"))
+        CheckService::new(
+            self.live_assembly.contracts.clone(),
+            self.request_limit("check"),
+        )
     }
 
     /// Builds the service of the gRPC listener: `ext-authz` and health checks.
@@ -155,17 +163,26 @@ impl ServiceBuilder<'_> {
 
     /// Builds the service of `ext-authz` over gRPC.
     pub(super) fn ext_authz_service(&self) -> ExtAuthz {
-        ExtAuthz::new(self.live_assembly.contracts.clone(), self.request_limit("grpc"))
+        ExtAuthz::new(
+            self.live_assembly.contracts.clone(),
+            self.request_limit("grpc"),
+        )
     }
 
     /// Builds the SPOE agent for HAProxy.
     pub(super) fn spoe_agent(&self) -> Agent {
-        Agent::new(self.live_assembly.contracts.clone(), self.request_limit("spoe"))
+        Agent::new(
+            self.live_assembly.contracts.clone(),
+            self.request_limit("spoe"),
+        )
     }
 
     /// Builds the service for browsers and identity providers.
     pub(super) fn browser_service(&self) -> BrowserService {
-        let (contracts, logout_endpoints) = (&self.live_assembly.contracts, &self.live_assembly.logout_endpoints);
+        let (contracts, logout_endpoints) = (
+            &self.live_assembly.contracts,
+            &self.live_assembly.logout_endpoints,
+        );
         BrowserService::new(
             contracts.clone(),
             logout_endpoints.clone(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::assembly::{ProcessState, LiveAssembly};
+use super::assembly::{LiveAssembly, ProcessState};
 use super::init_metrics;
 use crate::config::{ConfigSource, FileContents, Loaded};
 use crate::telemetry::{Diagnostics, logging};
@@ -65,7 +65,8 @@ impl Reloader {
             Ok(loaded) => {
                 let at_start = &self.started_with.effective;
                 let changed_keys = loaded.effective.changed_for_restart(at_start).into_iter();
-                let messages = changed_keys.map(|key| format!("{key} has changed: restart required"));
+                let messages =
+                    changed_keys.map(|key| format!("{key} has changed: restart required"));
                 tracing::info!("configuration reloaded");
                 self.diagnostics.set(DIAGNOSTICS_SOURCE, messages.collect());
                 self.process_state.metrics.config_reload(true);
@@ -161,6 +162,9 @@ mod tests {
         }
         let mut other_files = ChangeDetector::new(None);
         assert!(!other_files.poll(Some("x"), false));
-        assert!(other_files.poll(Some("x"), false), "new files must be loaded after two equal polls");
+        assert!(
+            other_files.poll(Some("x"), false),
+            "new files must be loaded after two equal polls"
+        );
     }
 }

@@ -46,7 +46,8 @@ pub(super) fn build(
             let memory = Arc::new(memory.after_loss(clock.now()));
             let store = Arc::clone(&memory);
             let task_metrics = metrics();
-            background.spawn(async move |stop| reclaim_periodically(store, &task_metrics, stop).await);
+            background
+                .spawn(async move |stop| reclaim_periodically(store, &task_metrics, stop).await);
             let stores = Stores {
                 sessions: Arc::new(MeasuredStore::new(Arc::clone(&memory), metrics())),
                 ..Stores::from(memory)
@@ -69,14 +70,17 @@ pub(super) fn build(
                 .tasks
                 .spawn(async move { store.run(stop).await.map_err(RunError::from) });
             let store = Arc::clone(&redis);
-            let (diagnostics, policies) = (Arc::clone(context.diagnostics), context.policies.clone());
+            let (diagnostics, policies) =
+                (Arc::clone(context.diagnostics), context.policies.clone());
             let (task_metrics, replicas) = (metrics(), Arc::clone(context.replicas));
             background.spawn(async move |stop| {
-                store.run_maintenance(&policies, &diagnostics, &task_metrics, &replicas, stop)
+                store
+                    .run_maintenance(&policies, &diagnostics, &task_metrics, &replicas, stop)
                     .await;
             });
             let store = Arc::clone(&redis);
-            let (diagnostics, policies) = (Arc::clone(context.diagnostics), context.policies.clone());
+            let (diagnostics, policies) =
+                (Arc::clone(context.diagnostics), context.policies.clone());
             let task_metrics = metrics();
             background.spawn(async move |stop| {
                 store
@@ -107,7 +111,10 @@ pub(super) fn build(
                 inner_store = cached;
             }
             let store = Arc::clone(&redis);
-            let (diagnostics, replicas) = (Arc::clone(context.diagnostics), Arc::clone(context.replicas));
+            let (diagnostics, replicas) = (
+                Arc::clone(context.diagnostics),
+                Arc::clone(context.replicas),
+            );
             background.spawn(async move |stop| {
                 store
                     .follow_invalidations(&*listener, &*steady, &diagnostics, &replicas, stop)

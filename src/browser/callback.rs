@@ -52,7 +52,8 @@ pub(super) async fn finish(
         let (_, policy) = Login::policy(provider, &checker.book.policies)?;
         login.max_age(policy, attributes)
     };
-    let outcome = Login::evaluate(provider, &attempt, &authorization_response, clock, max_age).await;
+    let outcome =
+        Login::evaluate(provider, &attempt, &authorization_response, clock, max_age).await;
     let mut response = match outcome {
         Ok(LoginOutcome::Authenticated(tokens, session_start)) => {
             start_session(
@@ -101,7 +102,8 @@ async fn answer_without_attempt(
 ) -> Response {
     let target = Attempt::target_of(state, login);
     // Check the target again, because the configuration can have changed since the attempt started.
-    let target = target.and_then(|requested| login::allowed_target(contracts, login, Some(&requested)));
+    let target =
+        target.and_then(|requested| login::allowed_target(contracts, login, Some(&requested)));
     if let Some(target) = &target
         && login::evaluate_target(contracts, browser_request, Some(target))
             .await
@@ -143,7 +145,8 @@ async fn start_session(
     };
     let revalidation = checker.revalidation.as_ref();
     let now = checker.clock.now();
-    let refresh = revalidation.and_then(|revalidation| revalidation.refresh_grant(provider, &tokens, now));
+    let refresh =
+        revalidation.and_then(|revalidation| revalidation.refresh_grant(provider, &tokens, now));
     let TokenResponse {
         signed_in,
         id_token,

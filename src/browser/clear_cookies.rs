@@ -15,7 +15,7 @@ use super::browser_request::BrowserRequest;
 use super::cookies::{cookie, removal_cookie};
 use super::page::render_page;
 use super::{framed, private_response, signed_out};
-use crate::contract::{CLEAR_COOKIES, RemovalCookies, Contracts, is_framed, is_navigation};
+use crate::contract::{CLEAR_COOKIES, Contracts, RemovalCookies, is_framed, is_navigation};
 use crate::credential::cookie_values;
 use crate::current::Current;
 
@@ -65,7 +65,8 @@ pub(super) fn clear(
     let ambiguous = sources.ambiguous_cookies(&browser_request.headers);
     // The marker contains the page, because another tab can have cleared the cookies for another page.
     let digest = page_digest(next);
-    let mut markers = cookie_values(&browser_request.headers, marker_cookie_name(secure)).peekable();
+    let mut markers =
+        cookie_values(&browser_request.headers, marker_cookie_name(secure)).peekable();
     let has_marker = markers.peek().is_some();
     if has_marker && (!ambiguous.is_empty() || markers.any(|marker| marker == digest.as_bytes())) {
         return remaining_cookies_page(&ambiguous, contracts.cookie.name(), retry, secure);

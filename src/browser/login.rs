@@ -134,8 +134,8 @@ pub(super) async fn begin(
         return Ok(provider_choice_page(login, &query));
     };
     let reason = DenyReason::ReauthenticationRequired;
-    let reauthenticate =
-        query.reason.as_deref() == Some(reason.as_str()) || outcome.verdict == Verdict::Deny(reason);
+    let reauthenticate = query.reason.as_deref() == Some(reason.as_str())
+        || outcome.verdict == Verdict::Deny(reason);
     Ok(redirect_to_provider(
         &contracts,
         login,
@@ -304,7 +304,11 @@ fn provider_choice_page(login: &Login, query: &LoginQuery) -> Response {
 }
 
 /// Builds the page for a failed sign-in, with a link to try again.
-pub(super) fn sign_in_failed_page(status: StatusCode, text: &str, target: Option<&str>) -> Response {
+pub(super) fn sign_in_failed_page(
+    status: StatusCode,
+    text: &str,
+    target: Option<&str>,
+) -> Response {
     let mut query = Serializer::new(String::new());
     if let Some(target) = target {
         query.append_pair("rd", target);

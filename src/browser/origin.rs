@@ -51,7 +51,9 @@ fn has_host(origin: &HeaderValue, host: &str) -> bool {
             url.port_or_known_default(),
         )
     };
-    matches!(origin.scheme(), "http" | "https") && has_only_host && authority(&origin) == authority(&expected)
+    matches!(origin.scheme(), "http" | "https")
+        && has_only_host
+        && authority(&origin) == authority(&expected)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::browser_request::BrowserRequest;
 use super::page;
-use crate::contract::{Contracts, is_navigation, denial_message};
+use crate::contract::{Contracts, denial_message, is_navigation};
 use crate::current::Current;
 use crate::policy::{Activity, Passivity};
 use crate::session::{DenyReason, Verdict};

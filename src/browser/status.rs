@@ -59,7 +59,11 @@ pub(super) async fn respond(
     }))
 }
 
-fn status_response((_, session): &(SessionId, Session), remaining: Remaining, now: Timestamp) -> Response {
+fn status_response(
+    (_, session): &(SessionId, Session),
+    remaining: Remaining,
+    now: Timestamp,
+) -> Response {
     Json(Status {
         subject: session.subject.as_str(),
         idle_remaining: remaining.idle.as_secs_f64(),

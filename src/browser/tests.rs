@@ -8,7 +8,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::check::{CheckRequest, ClientAddress, MalformedOriginal, Outcome};
-use crate::contract::fixture::{REMOVAL_COOKIE, Fixture};
+use crate::contract::fixture::{Fixture, REMOVAL_COOKIE};
 use crate::delegate::Relayed;
 use crate::identity::{AssertionKey, AssertionSigner};
 use crate::policy::Contract;
@@ -50,7 +50,12 @@ impl Browser {
     }
 
     /// Sends a request with the session's cookie.
-    async fn send_signed_in(&self, method: &str, path: &str, header_lines: &[(&str, &str)]) -> Response {
+    async fn send_signed_in(
+        &self,
+        method: &str,
+        path: &str,
+        header_lines: &[(&str, &str)],
+    ) -> Response {
         let cookie = self.fixture.cookie();
         let header_lines = [&[("cookie", &*cookie)], header_lines].concat();
         self.send(method, path, &header_lines).await
@@ -67,7 +72,9 @@ impl Browser {
 fn cookies(response: &Response) -> Vec<String> {
     let values = response.headers().get_all("set-cookie").into_iter();
     let without_flags = |text: &str| text.replace("; HttpOnly", "").replace("; Secure", "");
-    values.map(|it| without_flags(it.to_str().unwrap())).collect()
+    values
+        .map(|it| without_flags(it.to_str().unwrap()))
+        .collect()
 }
 
 async fn read_json(response: Response) -> Value {
@@ -340,7 +347,9 @@ async fn the_script_is_small_and_cacheable() {
         assert!(!script.contains(forbidden), "{forbidden}");
     }
     let if_none_match = [("if-none-match", &*tag)];
-    let response = browser.send("GET", "/.curfew/warning.js", &if_none_match).await;
+    let response = browser
+        .send("GET", "/.curfew/warning.js", &if_none_match)
+        .await;
     assert_eq!(response.status(), 304);
     assert_eq!(response.headers()["etag"], *tag);
     assert_eq!(read_text(response).await, "");

@@ -139,7 +139,9 @@ impl Checker {
                     let needs_reauthentication = reason == DenyReason::ReauthenticationRequired;
                     if let Some(outcome) = self.deny(context, id, session, reason, now).await? {
                         return Ok(Outcome {
-                            max_auth_age: age.map(|age| age.as_secs()).filter(|_| needs_reauthentication),
+                            max_auth_age: age
+                                .map(|age| age.as_secs())
+                                .filter(|_| needs_reauthentication),
                             ..outcome
                         });
                     }
@@ -363,7 +365,12 @@ impl Checker {
 }
 
 /// Builds the outcome of an allowed request with a session.
-fn allowed_outcome(id: SessionId, session: Session, home: &AppliedPolicy<'_>, now: Timestamp) -> Outcome {
+fn allowed_outcome(
+    id: SessionId,
+    session: Session,
+    home: &AppliedPolicy<'_>,
+    now: Timestamp,
+) -> Outcome {
     Outcome {
         verdict: Verdict::Allow,
         public: false,

@@ -202,7 +202,9 @@ async fn invalid_credentials_are_denied_without_the_store() {
             DenyReason::StoreUnavailable,
         ),
     ] {
-        let outcome = fixture.check(None, &Method::GET, &headers(header_lines)).await;
+        let outcome = fixture
+            .check(None, &Method::GET, &headers(header_lines))
+            .await;
         assert_eq!(outcome.verdict, deny(expected), "{header_lines:?}");
     }
 }

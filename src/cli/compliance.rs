@@ -48,7 +48,9 @@ pub(super) fn run(args: &ComplianceArgs) -> anyhow::Result<()> {
     }
     let failures: Vec<String> = required
         .iter()
-        .filter_map(|requirement| failure_message(requirement, report.failing_policies(requirement)))
+        .filter_map(|requirement| {
+            failure_message(requirement, report.failing_policies(requirement))
+        })
         .collect();
     if !failures.is_empty() {
         bail!("{}", failures.join("\n"));

@@ -165,7 +165,10 @@ async fn serve_style() -> Response {
     ([content_type], include_str!("demo/style.css")).into_response()
 }
 
-async fn show_application(State(demo): State<Demo>, live: Option<Extension<LiveSession>>) -> Response {
+async fn show_application(
+    State(demo): State<Demo>,
+    live: Option<Extension<LiveSession>>,
+) -> Response {
     let subject = live.map_or_else(String::new, |Extension(it)| it.session.subject.to_string());
     let mut text = include_str!("demo/application.html").replace("{subject}", &html(&subject));
     for (name, value) in &*demo.page_values {

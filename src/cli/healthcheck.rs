@@ -32,7 +32,10 @@ pub(super) fn run(args: &HealthcheckArgs) -> anyhow::Result<()> {
         None => {
             let config = args.config.clone();
             let loaded = ConfigArgs { config }.load()?;
-            Url::parse(&format!("http://{}", reachable_address(loaded.config.listen.ops)))?
+            Url::parse(&format!(
+                "http://{}",
+                reachable_address(loaded.config.listen.ops)
+            ))?
         }
     };
     let url = base.join(if args.live { "/livez" } else { "/readyz" })?;

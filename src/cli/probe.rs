@@ -111,7 +111,10 @@ pub(super) struct ProbeArgs {
 
 pub(super) fn run(args: &ProbeArgs) -> anyhow::Result<()> {
     let report = super::runtime()?.block_on(probe(args))?;
-    for (path, text) in [(&args.junit, report.to_junit()), (&args.json, report.to_json())] {
+    for (path, text) in [
+        (&args.junit, report.to_junit()),
+        (&args.json, report.to_json()),
+    ] {
         if let Some(path) = path {
             std::fs::write(path, text).with_context(|| path.display().to_string())?;
         }
@@ -189,7 +192,9 @@ async fn probe(args: &ProbeArgs) -> anyhow::Result<Report> {
         _ => IdleMethod::Waiting,
     };
     for times in ["once", "twice"] {
-        idle_method.wait(session.idle.mul_f64(0.6), "activity").await?;
+        idle_method
+            .wait(session.idle.mul_f64(0.6), "activity")
+            .await?;
         let answer = client.get(&args.url, Some(&session.cookie), &[]).await;
         report.expect_served(
             &format!("used {times} within the idle limit, the session is served"),
@@ -266,7 +271,9 @@ async fn check_identity(
     session: &ProbeSession,
     report: &mut Report,
 ) {
-    let answer = client.get_expecting_text(&args.url, &session.cookie, &[], text).await;
+    let answer = client
+        .get_expecting_text(&args.url, &session.cookie, &[], text)
+        .await;
     report.expect_served("the page shows who is signed in", &answer);
     let stripped = client
         .get_expecting_text(&args.url, &session.cookie, &[CONNECTION_HEADER], text)
@@ -291,7 +298,8 @@ async fn check_revocation(
     api.call(Method::DELETE, &path, &[], None).await?;
     let stopwatch = Stopwatch::start();
     let mut answer = client.get(&args.url, Some(&session.cookie), &[]).await;
-    while matches!(&answer, Answer::Served(_)) && stopwatch.seconds() < REVOCATION_TIMEOUT.as_secs_f64()
+    while matches!(&answer, Answer::Served(_))
+        && stopwatch.seconds() < REVOCATION_TIMEOUT.as_secs_f64()
     {
         tokio::time::sleep(REVOCATION_TIMEOUT / 20).await;
         answer = client.get(&args.url, Some(&session.cookie), &[]).await;

@@ -84,7 +84,15 @@ pub(super) fn run(args: &SessionsArgs) -> anyhow::Result<()> {
                 subject,
                 limit,
                 json,
-            } => list(&admin.build_client()?, subject.as_deref(), *limit as usize, *json).await,
+            } => {
+                list(
+                    &admin.build_client()?,
+                    subject.as_deref(),
+                    *limit as usize,
+                    *json,
+                )
+                .await
+            }
             Command::Show { admin, id, json } => show(&admin.build_client()?, id, *json).await,
             Command::Revoke {
                 admin,
@@ -176,11 +184,16 @@ async fn show(api: &AdminApi, id: &str, json: bool) -> anyhow::Result<()> {
 }
 
 async fn revoke(api: &AdminApi, id: &str, json: bool) -> anyhow::Result<()> {
-    let session = api.call(Method::DELETE, &session_path(id)?, &[], None).await?;
+    let session = api
+        .call(Method::DELETE, &session_path(id)?, &[], None)
+        .await?;
     if json {
         return print_object(&session, true);
     }
-    let (subject, reason) = (field_text(&session, "subject"), field_text(&session, "end_reason"));
+    let (subject, reason) = (
+        field_text(&session, "subject"),
+        field_text(&session, "end_reason"),
+    );
     let mut out = stdout();
     writeln!(out, "session of {subject} ended: {reason}")?;
     check_replication(&session)

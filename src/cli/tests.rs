@@ -18,7 +18,11 @@ pub(crate) fn outputs(text: &str) -> Vec<Output> {
         ("table", Form::Text, table.to_string()),
         ("line of a command", Form::Text, printed),
         ("JSON of a command", Form::Json, json),
-        ("finding of lint", Form::Text, lint::tests::formatted_finding(text)),
+        (
+            "finding of lint",
+            Form::Text,
+            lint::tests::formatted_finding(text),
+        ),
         ("report of probe for JUnit", Form::Markup, junit),
     ]
 }

@@ -9,7 +9,7 @@ use super::mistakes::Mistake;
 use super::problem::{ConfigError, ConfigProblem};
 use super::section::Redaction;
 use super::sections::{RawConfig, redaction};
-use super::text::{redact_url, redact_credentials};
+use super::text::{redact_credentials, redact_url};
 use super::validate;
 use crate::policy::{Rulebook, SignInSource};
 use crate::secret::REDACTED;
@@ -76,7 +76,8 @@ pub fn load_rulebook_and_sign_ins(
 ) -> Result<(Rulebook, Vec<SignInSource>), ConfigError> {
     let merged = MergedConfig::read(file, environment)?;
     let mut effective = merged.parse()?;
-    validate::validate_book_and_sign_ins(&mut effective).map_err(|mistakes| merged.to_error(mistakes))
+    validate::validate_book_and_sign_ins(&mut effective)
+        .map_err(|mistakes| merged.to_error(mistakes))
 }
 
 /// The text of a configuration file.
@@ -204,7 +205,10 @@ impl MergedConfig {
     /// Builds a problem at `key`, with the origin and the written value.
     fn problem_at(&self, key: String, message: String) -> ConfigProblem {
         let value = self.find_value(&key);
-        let origin = value.map_or_else(|| "default".to_owned(), |value| self.describe_origin(&key, value));
+        let origin = value.map_or_else(
+            || "default".to_owned(),
+            |value| self.describe_origin(&key, value),
+        );
         ConfigProblem {
             origin,
             value: value.and_then(|value| display_value(&key, value)),
@@ -225,7 +229,9 @@ impl MergedConfig {
         if let Some(new) = new_key_name(&key) {
             // The redaction rule of the new key also applies to the value under the old key.
             let new_key = format!("{}{new}", &key[..key.len() - field.len()]);
-            let value = self.find_value(&key).and_then(|value| display_value(&new_key, value));
+            let value = self
+                .find_value(&key)
+                .and_then(|value| display_value(&new_key, value));
             let message = format!("is an old name of `{new_key}`: use that key");
             return ConfigProblem {
                 value,

@@ -49,7 +49,11 @@ impl Mistakes {
     }
 
     /// Returns the parsed value. If `parsed` is an error, adds it as a mistake at `key`.
-    pub(super) fn record_error<T, E: ToString>(&mut self, key: &str, parsed: Result<T, E>) -> Valid<T> {
+    pub(super) fn record_error<T, E: ToString>(
+        &mut self,
+        key: &str,
+        parsed: Result<T, E>,
+    ) -> Valid<T> {
         parsed.or_else(|error| self.reject(key, error.to_string()))
     }
 

@@ -30,8 +30,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::section::{Redaction, Section};
 use super::schema_types;
+use super::section::{Redaction, Section};
 use super::text::TextList;
 
 pub use activity::RawActivity;

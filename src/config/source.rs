@@ -55,7 +55,8 @@ impl ConfigSource {
         ];
         let section_files = section_files.into_iter().flatten().map(PathBuf::from);
         let providers = effective.login.providers.values();
-        let client_secrets = providers.filter_map(|it| it.client_secret_file.as_ref().map(PathBuf::from));
+        let client_secrets =
+            providers.filter_map(|it| it.client_secret_file.as_ref().map(PathBuf::from));
         self.file
             .iter()
             .cloned()

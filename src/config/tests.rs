@@ -40,7 +40,10 @@ fn write_file(name: &str, text: &str) -> TempFile {
 
 /// Loads `text` as a YAML file.
 fn load_yaml(text: &str) -> Result<Loaded, ConfigError> {
-    load(Some(&write_file("curfew.yaml", text).path), &Environment::new())
+    load(
+        Some(&write_file("curfew.yaml", text).path),
+        &Environment::new(),
+    )
 }
 
 /// Loads `text` as a YAML file and returns its problems, without the path of the directory.
@@ -319,12 +322,16 @@ fn admin_tokens_come_from_a_list_and_a_file() {
 fn keys_come_from_a_list_the_environment_or_a_file() {
     let other = "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8";
     let names = |loaded: Loaded| loaded.config.key_ring.unwrap().names().collect::<Vec<_>>();
-    let from_list = names(load_yaml(&format!("token: {{keys: [{SIGNING_KEY}, {other}]}}")).unwrap());
+    let from_list =
+        names(load_yaml(&format!("token: {{keys: [{SIGNING_KEY}, {other}]}}")).unwrap());
     assert_eq!(from_list.len(), 2);
     let keys = format!("{SIGNING_KEY},{other}");
     let set = environment(&[("CURFEW__TOKEN__KEYS", &keys)]);
     assert_eq!(names(load(None, &set).unwrap()), from_list);
-    let ring = write_file("ring", &format!("# current\n{SIGNING_KEY}\n{other} # old\n\n"));
+    let ring = write_file(
+        "ring",
+        &format!("# current\n{SIGNING_KEY}\n{other} # old\n\n"),
+    );
     let path = ring.path.display();
     assert_eq!(
         names(load_yaml(&format!("token: {{keys_file: {path}}}")).unwrap()),
@@ -401,16 +408,26 @@ fn errors_and_output_contain_no_secret() {
     let output = toml::to_string(&loaded.effective).unwrap();
     for secret in [secret, SIGNING_KEY] {
         assert!(!output.contains(secret), "{output}");
-        assert!(!format!("{loaded:?}").contains(secret), "the debug output must not contain a secret");
+        assert!(
+            !format!("{loaded:?}").contains(secret),
+            "the debug output must not contain a secret"
+        );
     }
-    assert!(output.contains("redis://user:redacted@localhost"), "{output}");
+    assert!(
+        output.contains("redis://user:redacted@localhost"),
+        "{output}"
+    );
 }
 
 #[test]
 fn the_effective_configuration_is_complete_and_can_be_read_again() {
     let loaded = load_yaml("policies: {default: {idle: 5m}, forever: {idle: off}}").unwrap();
     let text = toml::to_string(&loaded.effective).unwrap();
-    let again = load(Some(&write_file("effective.toml", &text).path), &Environment::new()).unwrap();
+    let again = load(
+        Some(&write_file("effective.toml", &text).path),
+        &Environment::new(),
+    )
+    .unwrap();
     assert_eq!(toml::to_string(&again.effective).unwrap(), text);
     assert!(text.contains("[policies.default]\nidle = \"5m\"\nabsolute = \"12h\"\ntouch_interval = \"5s\"\nactivity = \"any\"\n"), "{text}");
     assert!(

@@ -73,7 +73,9 @@ impl RemovalCookies {
         for path in paths {
             self.add_cookie(name, path, None, secure);
             if secure {
-                let partitioned = build_removal(name, path, None, true).partitioned(true).build();
+                let partitioned = build_removal(name, path, None, true)
+                    .partitioned(true)
+                    .build();
                 self.add_built(&partitioned);
             }
         }
@@ -97,7 +99,10 @@ impl RemovalCookies {
         let secure = secure || name.starts_with("__");
         let slashes = path.match_indices('/').map(|(at, _)| at).skip(1);
         let folder_ends = slashes.chain([path.len()]).take(MAX_LEVELS);
-        for folder in folder_ends.map(|end| &path[..end]).filter(|it| it.len() > 1) {
+        for folder in folder_ends
+            .map(|end| &path[..end])
+            .filter(|it| it.len() > 1)
+        {
             for folder in [folder, &*format!("{folder}/")] {
                 if folder != except && !folder.ends_with("//") {
                     self.add_cookie(name, folder, None, secure);

@@ -42,8 +42,12 @@ impl SessionCookie {
     pub fn new(config: CookieSettings) -> Result<Self, UnwritableCookie> {
         let mut removal = build_cookie(&config, String::new());
         removal.set_max_age(cookie::time::Duration::ZERO);
-        let removal_cookie = HeaderValue::from_str(&removal.to_string()).map_err(|_| UnwritableCookie)?;
-        Ok(Self { config, removal_cookie })
+        let removal_cookie =
+            HeaderValue::from_str(&removal.to_string()).map_err(|_| UnwritableCookie)?;
+        Ok(Self {
+            config,
+            removal_cookie,
+        })
     }
 
     /// The `Set-Cookie` value with `token`. A persistent cookie expires at the session's deadline. Activity does not

@@ -114,7 +114,9 @@ fn grpc_response(message: &wire::CheckResponse) -> Response<Body> {
     trailers.insert(Status::GRPC_STATUS, HeaderValue::from_static("0"));
     let body = Full::new(bytes.freeze()).with_trailers(async { Some(Ok(trailers)) });
     let mut response = Response::new(Body::new(body));
-    response.headers_mut().insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
     response
 }
 
@@ -317,7 +319,11 @@ fn header_options(
                 append_action: wire::OVERWRITE_IF_EXISTS_OR_ADD,
                 keep_empty_value: true,
             };
-            if index == 0 { option } else { as_append(option) }
+            if index == 0 {
+                option
+            } else {
+                as_append(option)
+            }
         })
         .collect()
 }

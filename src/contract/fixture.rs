@@ -85,7 +85,12 @@ impl Fixture {
         format!("__Host-session={}", self.token)
     }
 
-    pub(crate) async fn send_request(&self, method: &str, path: &str, header_lines: &[(&str, &str)]) -> Response {
+    pub(crate) async fn send_request(
+        &self,
+        method: &str,
+        path: &str,
+        header_lines: &[(&str, &str)],
+    ) -> Response {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in header_lines {
             request = request.header(*name, *value);

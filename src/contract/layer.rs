@@ -147,7 +147,8 @@ impl CurfewLayer {
 /// Replaces the client's identity headers with the identity headers of the answer. Returns the cookies for the
 /// client.
 fn replace_identity(headers: &mut HeaderMap, answer: &HeaderMap) -> Vec<http::HeaderValue> {
-    let is_identity_header = |name: &&http::HeaderName| **name != CACHE_CONTROL && **name != SET_COOKIE;
+    let is_identity_header =
+        |name: &&http::HeaderName| **name != CACHE_CONTROL && **name != SET_COOKIE;
     for name in answer.keys().filter(is_identity_header) {
         headers.remove(name);
         for value in answer.get_all(name) {

@@ -163,7 +163,10 @@ fn deny(
     }
     if form == ReplyForm::Complete && !is_redirect && !is_grpc(request.headers) {
         let (content_type, body) = match relayed.and_then(|relayed| relayed.body.clone()) {
-            _ if is_framed => (HeaderValue::from_static(HTML_CONTENT_TYPE), FRAMED_PAGE.to_owned()),
+            _ if is_framed => (
+                HeaderValue::from_static(HTML_CONTENT_TYPE),
+                FRAMED_PAGE.to_owned(),
+            ),
             Some(relayed) => relayed,
             None => denial_body(reason, outcome.detail, accepts_html(request.headers)),
         };
@@ -188,7 +191,8 @@ fn is_framed_sign_in(
     has_redirect_target: bool,
 ) -> bool {
     let sign_in = contracts.sign_in.as_ref();
-    let can_redirect = has_redirect_target || sign_in.is_some_and(|sign_in| sign_in.can_help(reason));
+    let can_redirect =
+        has_redirect_target || sign_in.is_some_and(|sign_in| sign_in.can_help(reason));
     let framed = |method| is_framed(method, request.headers);
     can_redirect
         && request
@@ -216,7 +220,11 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 
 /// Builds the challenge of a 401. Without a credential it has no error code (RFC 6750, section 3). Step-up follows
 /// RFC 9470.
-fn build_challenge(reason: DenyReason, max_auth_age: Option<u64>, detail: Option<Detail>) -> HeaderValue {
+fn build_challenge(
+    reason: DenyReason,
+    max_auth_age: Option<u64>,
+    detail: Option<Detail>,
+) -> HeaderValue {
     let text = match (reason, max_auth_age) {
         (DenyReason::NoCredential, _) => "Bearer".to_owned(),
         (DenyReason::MalformedRequest, _) => match detail {
@@ -300,9 +308,14 @@ mod tests {
         for reason in DenyReason::ALL {
             let text = build_challenge(reason, Some(0), None);
             let text = text.to_str().unwrap();
-            let requires_sign_in = reason.is_terminal() || reason == DenyReason::ReauthenticationRequired;
+            let requires_sign_in =
+                reason.is_terminal() || reason == DenyReason::ReauthenticationRequired;
             let found = text.contains("insufficient_user_authentication");
-            assert_eq!(found && text.ends_with("max_age=0"), requires_sign_in, "{text}");
+            assert_eq!(
+                found && text.ends_with("max_age=0"),
+                requires_sign_in,
+                "{text}"
+            );
         }
     }
 
@@ -317,7 +330,10 @@ mod tests {
             let (content_type, text) = denial_body(reason, None, true);
             assert_eq!(content_type, "text/html; charset=utf-8");
             assert!(text.contains(denial_message(reason)), "{text}");
-            assert!(!denial_message(reason).contains(['"', '<', '&', '\\']), "{reason}");
+            assert!(
+                !denial_message(reason).contains(['"', '<', '&', '\\']),
+                "{reason}"
+            );
         }
     }
 }

@@ -215,7 +215,10 @@ pub(super) fn accepts_html(headers: &HeaderMap) -> bool {
         .into_iter()
         .flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
     media_types.any(|media_type| {
-        let media_type = media_type.split(|byte| *byte == b';').next().unwrap_or_default();
+        let media_type = media_type
+            .split(|byte| *byte == b';')
+            .next()
+            .unwrap_or_default();
         let media_type = media_type.trim_ascii();
         media_type.eq_ignore_ascii_case(b"text/html")
             || media_type.eq_ignore_ascii_case(b"application/xhtml+xml")
@@ -272,8 +275,16 @@ mod tests {
 
     #[test]
     fn the_exact_url_is_the_return_address() {
-        let location_for =
-            |url| location(&example_redirect(), "GET", url, &NAVIGATE, DenyReason::IdleTimeout).unwrap();
+        let location_for = |url| {
+            location(
+                &example_redirect(),
+                "GET",
+                url,
+                &NAVIGATE,
+                DenyReason::IdleTimeout,
+            )
+            .unwrap()
+        };
         assert_eq!(
             location_for("https://app.example.com/a%2Fb/gr\u{fc}n?x=1&y=a+b%20c#d"),
             "https://login.example.com/?rd=https%3A%2F%2Fapp.example.com%2Fa%252Fb%2Fgr%C3%BCn\
@@ -306,7 +317,13 @@ mod tests {
             (MAX_LOCATION_BYTES - bytes_without_path + 1, false),
         ] {
             let url = format!("https://app.example.com/{}", "x".repeat(length));
-            let location = location(&example_redirect(), "GET", &url, &NAVIGATE, DenyReason::Revoked);
+            let location = location(
+                &example_redirect(),
+                "GET",
+                &url,
+                &NAVIGATE,
+                DenyReason::Revoked,
+            );
             assert_eq!(location.is_some(), fits, "{location:?}");
         }
     }
@@ -331,7 +348,13 @@ mod tests {
             ("https://app.example.com./", false),
             ("https://evil.example/app.example.com/", false),
         ] {
-            let target = location(&example_redirect(), "GET", url, &NAVIGATE, DenyReason::NoCredential);
+            let target = location(
+                &example_redirect(),
+                "GET",
+                url,
+                &NAVIGATE,
+                DenyReason::NoCredential,
+            );
             assert_eq!(target.is_some(), allowed, "{url}");
         }
     }
@@ -365,7 +388,13 @@ mod tests {
             ("OPTIONS", &[HTML], false),
         ] {
             let url = "https://app.example.com/";
-            let target = location(&example_redirect(), method, url, header_lines, DenyReason::NoCredential);
+            let target = location(
+                &example_redirect(),
+                method,
+                url,
+                header_lines,
+                DenyReason::NoCredential,
+            );
             assert_eq!(target.is_some(), redirected, "{method} {header_lines:?}");
         }
     }

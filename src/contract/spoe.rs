@@ -105,14 +105,17 @@ fn argument_text<'a>(message: &'a Message, name: &str) -> Result<&'a [u8], Malfo
 fn original_url(message: &Message, secure: bool) -> Result<OriginalUrl<'_>, MalformedOriginal> {
     let secure = match message.get("scheme") {
         None | Some(TypedData::Null) => secure,
-        Some(_) => {
-            OriginalUrl::is_secure(argument_text(message, "scheme")?).map_err(|_| MalformedOriginal {
+        Some(_) => OriginalUrl::is_secure(argument_text(message, "scheme")?).map_err(|_| {
+            MalformedOriginal {
                 input: "the argument scheme",
                 problem: "is not http, https, ws or wss",
-            })?
-        }
+            }
+        })?,
     };
-    let (host, path) = (argument_text(message, "host")?, argument_text(message, "path")?);
+    let (host, path) = (
+        argument_text(message, "host")?,
+        argument_text(message, "path")?,
+    );
     OriginalUrl::from_parts(secure, host, path).map_err(|invalid| match invalid {
         InvalidUrl::Host => invalid.for_input("the argument host"),
         _ => invalid.for_input("the argument path"),

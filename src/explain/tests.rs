@@ -122,7 +122,10 @@ fn an_explanation_has_the_reason_of_a_denial() {
         "https://shop.example.com/assets/%2e%2e/x",
         START,
     );
-    assert_eq!((ambiguous.verdict, ambiguous.path), ("malformed_request", None));
+    assert_eq!(
+        (ambiguous.verdict, ambiguous.path),
+        ("malformed_request", None)
+    );
     let match_error = ambiguous.match_error.unwrap();
     assert!(match_error.ends_with("segment . or .."), "{match_error}");
     let passive = explain_get(

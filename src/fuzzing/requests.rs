@@ -12,8 +12,7 @@ pub(super) fn original_url(data: &[u8]) {
     assert!(rest.starts_with(url.host.as_bytes()));
     assert!(scheme.ends_with(b"://") && scheme.len() <= 8);
     assert!(
-        !url
-            .host
+        !url.host
             .bytes()
             .any(|byte| b"/\\@?#, \t\r\n".contains(&byte))
     );

@@ -107,7 +107,9 @@ where
 /// Sends an HTTP request. Without a session, only checks for a public path are allowed, and their answer contains no
 /// identity. Other paths never cause a 500.
 pub(super) fn http(data: &[u8]) {
-    let Some(request) = parse_request(data) else { return };
+    let Some(request) = parse_request(data) else {
+        return;
+    };
     let path = request.uri().path().to_owned();
     let is_check = !["/.", "/oidc", "/ssf"]
         .iter()

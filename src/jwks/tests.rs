@@ -88,7 +88,10 @@ impl Fixture {
 #[tokio::test(start_paused = true)]
 async fn keys_are_fetched_in_advance() {
     let fixture = Fixture::new(|_| {});
-    assert!(!fixture.has_key("a"), "no key must be usable before the first fetch");
+    assert!(
+        !fixture.has_key("a"),
+        "no key must be usable before the first fetch"
+    );
     let keys = fixture.keys.after_running_fetch(START).await.unwrap();
     assert!(keys.knows("a"));
     // Moves to the middle of a minute: Curfew fetches keys only at full minutes.
@@ -118,7 +121,10 @@ async fn keys_survive_an_issuer_outage_up_to_their_maximum_age() {
     );
     fixture.issuer.is_failing.store(false, Ordering::SeqCst);
     fixture.advance(5 * MINUTE).await;
-    assert!(fixture.has_key("a"), "the keys must be fetched again after the outage");
+    assert!(
+        fixture.has_key("a"),
+        "the keys must be fetched again after the outage"
+    );
 }
 
 #[tokio::test(start_paused = true)]

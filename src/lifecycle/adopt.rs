@@ -183,7 +183,11 @@ impl Lifecycle {
 
     /// Extends the retention of a tombstone while a client still presents the credential of the session.
     pub fn extend_tombstone(&self, id: SessionId, tombstone: &Session) {
-        if !self.parts.presented_ends.should_extend(id, self.parts.clock.now()) {
+        if !self
+            .parts
+            .presented_ends
+            .should_extend(id, self.parts.clock.now())
+        {
             return;
         }
         let (this, until) = (

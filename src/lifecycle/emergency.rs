@@ -149,14 +149,14 @@ impl Lifecycle {
 
     /// Returns the longest time that a replica uses last known sessions without the store.
     fn longest_grace_period(&self) -> Duration {
-        let grace_periods = self
-            .parts
-            .policies
-            .iter()
-            .map(|(_, policy)| match policy.on_store_failure {
-                OnStoreFailure::Deny => Duration::ZERO,
-                OnStoreFailure::Known { grace } => grace,
-            });
+        let grace_periods =
+            self.parts
+                .policies
+                .iter()
+                .map(|(_, policy)| match policy.on_store_failure {
+                    OnStoreFailure::Deny => Duration::ZERO,
+                    OnStoreFailure::Known { grace } => grace,
+                });
         grace_periods.max().unwrap_or_default()
     }
 

@@ -43,7 +43,8 @@ impl Lifecycle {
             let started = authenticated.map_or(now, |at| at.min(now));
             let session = Session::adopt(new, &limits, this.parts.end_retention, started, now);
             if authenticated.is_some()
-                && (now >= session.deadline || this.is_revoked_sign_in(&session, not_before).await?)
+                && (now >= session.deadline
+                    || this.is_revoked_sign_in(&session, not_before).await?)
             {
                 return Err(StartError::TooOld);
             }

@@ -165,7 +165,8 @@ impl Lifecycle {
         not_before: Option<Timestamp>,
     ) -> Result<bool, StoreError> {
         let is_before = |at: Option<Timestamp>| at.is_some_and(|at| session.started < at);
-        let mut is_revoked = is_before(not_before) || self.parts.stores.cut_offs.is_ended_by_rule(session);
+        let mut is_revoked =
+            is_before(not_before) || self.parts.stores.cut_offs.is_ended_by_rule(session);
         for name in session.provider_names() {
             is_revoked |= is_before(self.parts.stores.cut_offs.cut_off(&name).await?);
         }

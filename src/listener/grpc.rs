@@ -64,7 +64,12 @@ pub(super) async fn serve(
 ) -> bool {
     let name = socket.name;
     let (ready_sender, connections) = mpsc::channel(1);
-    let accept_task = tokio::spawn(accept_connections(socket, server.encryption, ready_sender, stop.clone()));
+    let accept_task = tokio::spawn(accept_connections(
+        socket,
+        server.encryption,
+        ready_sender,
+        stop.clone(),
+    ));
     let incoming = stream::unfold(connections, |mut connections| async {
         let stream = connections.recv().await?;
         Some((Ok::<_, io::Error>(stream), connections))

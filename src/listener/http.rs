@@ -118,12 +118,16 @@ async fn serve_connection(
             .max_header_list_size(MAX_HEAD_BYTES as u32)
             .max_concurrent_streams(max_streams)
             .serve_connection(stream, service);
-        request_counts.serve_until_idle(watcher.watch(connection)).await
+        request_counts
+            .serve_until_idle(watcher.watch(connection))
+            .await
     } else {
         let connection = http1::Builder::new()
             .max_buf_size(MAX_HEAD_BYTES)
             .serve_connection(stream, service);
-        request_counts.serve_until_idle(watcher.watch(connection)).await
+        request_counts
+            .serve_until_idle(watcher.watch(connection))
+            .await
     }
 }
 

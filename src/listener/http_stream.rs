@@ -145,7 +145,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HttpStream<S> {
                         return Poll::Ready(Ok(()));
                     }
                     let idle_deadline = tokio::time::sleep(LINGER_IDLE_TIMEOUT).deadline();
-                    closing.idle_timer.as_mut().reset(idle_deadline.min(closing.deadline));
+                    closing
+                        .idle_timer
+                        .as_mut()
+                        .reset(idle_deadline.min(closing.deadline));
                 }
                 // The client has closed its side, or the connection failed.
                 Poll::Ready(_) => return Poll::Ready(Ok(())),
@@ -201,7 +204,10 @@ mod tests {
         );
         let (_silent, server) = tokio::io::duplex(64);
         let start = tokio::time::Instant::now();
-        HttpStream::new(server, Arc::default()).shutdown().await.unwrap();
+        HttpStream::new(server, Arc::default())
+            .shutdown()
+            .await
+            .unwrap();
         assert_eq!(start.elapsed(), LINGER_IDLE_TIMEOUT);
     }
 }

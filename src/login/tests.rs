@@ -138,7 +138,11 @@ fn an_attempt_is_found_by_its_state_and_its_secret() {
     for state in [similar, "", "abc", "a=b; c=d;", "ü6789012"] {
         assert_eq!(find(&both, state, time_at(200)), None, "{state}");
     }
-    assert_eq!(find(&both, &own.state, time_at(700)), None, "an expired attempt must not be found");
+    assert_eq!(
+        find(&both, &own.state, time_at(700)),
+        None,
+        "an expired attempt must not be found"
+    );
     // The cookie of another attempt has another secret, even under the name of this attempt.
     assert_eq!(find(&headers(&[&other]), &own.state, time_at(200)), None);
     let (planted, real) = (cookie(&own, &other), cookie(&own, &own));
@@ -146,7 +150,11 @@ fn an_attempt_is_found_by_its_state_and_its_secret() {
     assert_eq!(find(&planted_only, &own.state, time_at(200)), None);
     // If another host sets a cookie with the same name for the domain, Curfew still finds the right cookie.
     for pair in [[&planted, &real], [&real, &planted]] {
-        let found = find(&cookie_header(&pair.map(Clone::clone)), &own.state, time_at(200));
+        let found = find(
+            &cookie_header(&pair.map(Clone::clone)),
+            &own.state,
+            time_at(200),
+        );
         assert_eq!(found, Some(own.clone()));
     }
 }

@@ -70,7 +70,10 @@ pub async fn get(
 
 /// Reads the body of a response.
 async fn read_response(mut unread_response: reqwest::Response) -> Result<HttpResponse, HttpFault> {
-    let (status, headers) = (unread_response.status(), std::mem::take(unread_response.headers_mut()));
+    let (status, headers) = (
+        unread_response.status(),
+        std::mem::take(unread_response.headers_mut()),
+    );
     let body = read_body(&mut unread_response, MAX_BODY_BYTES).await?;
     let mut response = HttpResponse::new(body.ok_or(HttpFault::TooLarge)?);
     *response.status_mut() = status;

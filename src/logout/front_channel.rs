@@ -69,11 +69,18 @@ pub(super) async fn logout(
     ] {
         response_headers.insert(name, HeaderValue::from_static(value));
     }
-    uncached_response(status, (response_headers, "<!doctype html>\n<title>Logout</title>"))
+    uncached_response(
+        status,
+        (response_headers, "<!doctype html>\n<title>Logout</title>"),
+    )
 }
 
 impl LogoutEndpoints {
-    async fn accept_front_channel(&self, query: &str, address: Option<IpAddr>) -> Result<(), Refusal> {
+    async fn accept_front_channel(
+        &self,
+        query: &str,
+        address: Option<IpAddr>,
+    ) -> Result<(), Refusal> {
         let (mut iss, mut sid) = (None, None);
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             let parameter = match &*name {

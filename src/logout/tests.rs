@@ -117,7 +117,9 @@ impl Fixture {
     }
 
     async fn back_channel(&self, token: &str) -> StatusCode {
-        self.send_request(form_request(&format!("logout_token={token}"))).await.0
+        self.send_request(form_request(&format!("logout_token={token}")))
+            .await
+            .0
     }
 
     async fn push_event(&self, token: &str) -> (StatusCode, String) {
@@ -129,7 +131,9 @@ impl Fixture {
 
     async fn front_channel(&self, query: &str) -> StatusCode {
         let request = Request::get(format!("/oidc/frontchannel-logout{query}"));
-        self.send_request(request.body(Body::empty()).unwrap()).await.0
+        self.send_request(request.body(Body::empty()).unwrap())
+            .await
+            .0
     }
 }
 
@@ -275,7 +279,12 @@ async fn invalid_logout_tokens_end_nothing() {
         assert!(!answer.to_string().contains("eyJ"), "{answer}");
     }
     let huge = format!("logout_token={}", "x".repeat(MAX_NOTICE_BYTES));
-    let response = service.router.clone().oneshot(form_request(&huge)).await.unwrap();
+    let response = service
+        .router
+        .clone()
+        .oneshot(form_request(&huge))
+        .await
+        .unwrap();
     assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
     let verdict = service.use_session("alice", "s-1", Duration::ZERO).await;
     assert_eq!(verdict, Verdict::Allow);

@@ -52,7 +52,9 @@ impl RevalidationTask {
         let now = self.clock.now();
         let queue = &self.revalidation.queue;
         queue.record_result(slot.registration, problem.is_none(), now);
-        self.revalidation.provider_diagnostics.record_problem(provider.name(), problem);
+        self.revalidation
+            .provider_diagnostics
+            .record_problem(provider.name(), problem);
     }
 
     /// Applies and counts an answer. If it neither confirms nor refuses the subject, returns the cause.

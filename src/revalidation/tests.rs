@@ -267,7 +267,10 @@ async fn only_one_replica_asks_the_provider() {
     let other = Fixture::with_provider(bench, one.provider.clone());
     *one.provider.delay.lock() = Duration::from_millis(100);
     one.provider.grant(json!({ "refresh_token": "second" }));
-    tokio::join!(one.use_session_at(id, INTERVAL), other.use_session_at(id, INTERVAL));
+    tokio::join!(
+        one.use_session_at(id, INTERVAL),
+        other.use_session_at(id, INTERVAL)
+    );
     assert_eq!(one.provider.take_refresh_tokens(), ["first"]);
     assert_eq!(one.refresh_token(id).await.as_deref(), Some("second"));
     // The other replica does not ask again within the interval.
@@ -400,7 +403,11 @@ async fn a_check_queues_a_session_and_never_waits() {
         fixture.bench.at(INTERVAL);
         assert_eq!(check().await, Verdict::Allow);
         assert_eq!(check().await, Verdict::Allow);
-        assert_eq!(fixture.revalidation.queue.len(), 1, "the session must be queued once");
+        assert_eq!(
+            fixture.revalidation.queue.len(),
+            1,
+            "the session must be queued once"
+        );
         assert!(fixture.provider.take_refresh_tokens().is_empty());
     }
 }

@@ -22,7 +22,10 @@ pub(crate) fn source(keys: &[&SigningKey], policy: Option<PolicyName>) -> JwtSou
 }
 
 /// Returns issuer keys that can never be fetched.
-pub(crate) fn keys_that_cannot_be_fetched(clock: &Arc<dyn Clock>, metrics: &Arc<Metrics>) -> Arc<IssuerKeys> {
+pub(crate) fn keys_that_cannot_be_fetched(
+    clock: &Arc<dyn Clock>,
+    metrics: &Arc<Metrics>,
+) -> Arc<IssuerKeys> {
     struct FailingFetch;
 
     #[async_trait::async_trait]

@@ -87,7 +87,11 @@ async fn no_output_shows_a_misleading_character() {
                     let values = serde_json::Deserializer::from_str(&shown).into_iter();
                     let values: Result<Vec<serde_json::Value>, _> = values.collect();
                     let values = values.unwrap_or_else(|error| panic!("{error}: {}", context()));
-                    assert!(values.iter().any(|it| contains_text(it, &text)), "{}", context());
+                    assert!(
+                        values.iter().any(|it| contains_text(it, &text)),
+                        "{}",
+                        context()
+                    );
                 }
             }
         }

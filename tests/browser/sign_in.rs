@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::run_script;
 use crate::support::curfew::Setup;
-use crate::support::deployment::{Server, read_deploy_file, installed_path};
+use crate::support::deployment::{Server, installed_path, read_deploy_file};
 use crate::support::nginx::Nginx;
 use crate::support::{Listeners, free_port, ingress_nginx, loopback, traefik};
 

@@ -30,7 +30,12 @@ impl Environment {
     }
 
     /// Does the same as [`start`](Self::start), but `wait_replicas` replicas of Redis must confirm each change.
-    pub async fn start_with_confirmations(url: &str, record: &Arc<Record>, length: RunLength, wait_replicas: u16) -> Self {
+    pub async fn start_with_confirmations(
+        url: &str,
+        record: &Arc<Record>,
+        length: RunLength,
+        wait_replicas: u16,
+    ) -> Self {
         let policies = [DEFAULT, MEDIUM, SHORT];
         let common = policies.iter().fold(Setup::redis(url), add_policy);
         let common = common

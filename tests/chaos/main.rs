@@ -9,6 +9,7 @@
 use curfew_testkit as support;
 
 mod client;
+mod environment;
 mod load;
 mod model;
 mod record;
@@ -17,7 +18,6 @@ mod report;
 mod runner;
 mod scenarios;
 mod session;
-mod environment;
 
 use std::process::ExitCode;
 

@@ -119,7 +119,8 @@ impl Model {
         }
         if check.status == Some(200) {
             self.last_use_sent = check.sent;
-            let known = self.end_known_since[check.replica].is_some_and(|since| check.sent >= since);
+            let known =
+                self.end_known_since[check.replica].is_some_and(|since| check.sent >= since);
             return self
                 .ended
                 .filter(|_| known)

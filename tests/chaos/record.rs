@@ -96,7 +96,9 @@ impl Record {
             known.times += 1;
             return;
         }
-        let (at, after) = observations.last_event.unwrap_or((exchange.sent, "the beginning"));
+        let (at, after) = observations
+            .last_event
+            .unwrap_or((exchange.sent, "the beginning"));
         let seconds = |time: Instant| match time.checked_duration_since(at) {
             Some(later) => later.as_secs_f64(),
             None => -(at - time).as_secs_f64(),

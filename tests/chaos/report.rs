@@ -18,7 +18,8 @@ pub fn table(results: &[ScenarioResult]) -> String {
     for result in results {
         let sum = |number: fn(&Observations) -> u64| {
             let runs = result.runs.iter();
-            runs.map(|run| number(&run.record.observations())).sum::<u64>()
+            runs.map(|run| number(&run.record.observations()))
+                .sum::<u64>()
         };
         writeln!(
             text,
@@ -53,7 +54,12 @@ pub fn details(results: &[ScenarioResult]) -> String {
                 writeln!(text, "- {name}: {}", describe(wrong)).unwrap();
             }
             if certain.len() > MAX_DESCRIBED_ANSWERS {
-                writeln!(text, "- {name}: {} more", certain.len() - MAX_DESCRIBED_ANSWERS).unwrap();
+                writeln!(
+                    text,
+                    "- {name}: {} more",
+                    certain.len() - MAX_DESCRIBED_ANSWERS
+                )
+                .unwrap();
             }
             for wrong in unconfirmed.iter().take(MAX_DESCRIBED_ANSWERS) {
                 writeln!(text, "- {name}: not counted, {}", describe(wrong)).unwrap();

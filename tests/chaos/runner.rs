@@ -64,7 +64,10 @@ impl ScenarioResult {
 
     /// Returns the longest recovery of all runs, in seconds.
     pub fn longest_recovery(&self) -> f64 {
-        self.runs.iter().map(Run::longest_recovery).fold(0.0, f64::max)
+        self.runs
+            .iter()
+            .map(Run::longest_recovery)
+            .fold(0.0, f64::max)
     }
 }
 
@@ -77,7 +80,9 @@ pub fn run(name_filters: &[String], length: RunLength) -> Vec<ScenarioResult> {
     scenarios
         .map(|scenario| ScenarioResult {
             scenario,
-            runs: (0..length.runs).map(|_| run_once(scenario, length)).collect(),
+            runs: (0..length.runs)
+                .map(|_| run_once(scenario, length))
+                .collect(),
         })
         .collect()
 }
@@ -92,11 +97,13 @@ fn run_once(scenario: &Scenario, length: RunLength) -> Run {
         .build()
         .unwrap();
     let run_scenario = || runtime.block_on((scenario.run)(&record, length));
-    let panic = catch_unwind(AssertUnwindSafe(run_scenario)).err().map(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| Some((*panic.downcast_ref::<&str>()?).to_owned()));
-        text.unwrap_or_else(|| "the scenario panicked without a message".to_owned())
-    });
+    let panic = catch_unwind(AssertUnwindSafe(run_scenario))
+        .err()
+        .map(|panic| {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| Some((*panic.downcast_ref::<&str>()?).to_owned()));
+            text.unwrap_or_else(|| "the scenario panicked without a message".to_owned())
+        });
     record.close();
     eprintln!("{}: {:.0} s", scenario.name, stopwatch.seconds());
     Run { record, panic }

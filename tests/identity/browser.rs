@@ -33,7 +33,8 @@ impl Browser {
             .finish();
         let request = self.client.post(url).body(form);
         let content_type = "application/x-www-form-urlencoded";
-        self.send(request.header("content-type", content_type)).await
+        self.send(request.header("content-type", content_type))
+            .await
     }
 
     async fn send(&mut self, request: reqwest::RequestBuilder) -> Response {

@@ -26,7 +26,11 @@ impl DelegatedStack {
             "location /auth/ {{\n        proxy_pass http://{apache_address};\n        \
              proxy_set_header Host $http_host;\n    }}\n\n    location / {{"
         );
-        let nginx = Nginx::start_with_replacements(listeners, backend.address, &[("location / {", locations)]);
+        let nginx = Nginx::start_with_replacements(
+            listeners,
+            backend.address,
+            &[("location / {", locations)],
+        );
         let callback = nginx.url("/auth/callback");
         let provider = Provider::start(&nginx.url(""), &callback);
         let apache = Apache::start(apache_address, &provider.issuer, &nginx.url(""));
@@ -38,7 +42,10 @@ impl DelegatedStack {
                 "DELEGATED__SERVICES__APACHE__URL",
                 &format!("http://{apache_address}/auth/check"),
             )
-            .set("DELEGATED__SERVICES__APACHE__SESSION_COOKIE", SESSION_COOKIE)
+            .set(
+                "DELEGATED__SERVICES__APACHE__SESSION_COOKIE",
+                SESSION_COOKIE,
+            )
             .set("DELEGATED__SERVICES__APACHE__USER_HEADER", "x-user")
             .set("DELEGATED__SERVICES__APACHE__LIFETIME", "8h");
         setup.declare_redis_new();
@@ -129,12 +136,21 @@ async fn sessions_of_another_service_end_on_time() {
     );
     // Apache still has the session.
     let mut stolen_cookie_browser = Browser::new();
-    stolen_cookie_browser.cookies.insert(SESSION_COOKIE.to_owned(), cookie.clone());
-    let page = stolen_cookie_browser.get(&stack.nginx.url("/auth/check")).await;
+    stolen_cookie_browser
+        .cookies
+        .insert(SESSION_COOKIE.to_owned(), cookie.clone());
+    let page = stolen_cookie_browser
+        .get(&stack.nginx.url("/auth/check"))
+        .await;
     assert_eq!(page.status(), 200);
     for _ in 0..3 {
-        stolen_cookie_browser.cookies.insert(SESSION_COOKIE.to_owned(), cookie.clone());
-        assert_eq!(stack.get(&mut stolen_cookie_browser).await, (401, "idle_timeout".to_owned()));
+        stolen_cookie_browser
+            .cookies
+            .insert(SESSION_COOKIE.to_owned(), cookie.clone());
+        assert_eq!(
+            stack.get(&mut stolen_cookie_browser).await,
+            (401, "idle_timeout".to_owned())
+        );
     }
     assert!(stack.backend.take().is_empty());
     stack.sign_in(&mut browser, "alice").await;
@@ -151,11 +167,17 @@ async fn sessions_of_another_service_end_on_time() {
     let status = send_request(client.get(url("session"))).await;
     let status: serde_json::Value = status.json().await.unwrap();
     assert!(status["subject"].as_str().unwrap().starts_with("alice"));
-    assert_eq!(send_request(client.post(url("keep-alive"))).await.status(), 200);
+    assert_eq!(
+        send_request(client.post(url("keep-alive"))).await.status(),
+        200
+    );
     let sign_out_response = send_request(client.post(url("sign-out"))).await;
     assert_eq!(sign_out_response.status(), 204);
     let cleared_cookie = sign_out_response.headers()["set-cookie"].to_str().unwrap();
-    assert!(cleared_cookie.starts_with(&format!("{SESSION_COOKIE}=;")), "{cleared_cookie}");
+    assert!(
+        cleared_cookie.starts_with(&format!("{SESSION_COOKIE}=;")),
+        "{cleared_cookie}"
+    );
     assert_eq!(
         stack.get(&mut browser).await,
         (401, "signed_out".to_owned())

@@ -47,7 +47,10 @@ async fn a_security_event_ends_a_session_or_all_of_a_subject() {
         request.send().await.unwrap().status().as_u16()
     };
     let sid = claims(&tokens[0])["sid"].as_str().unwrap().to_owned();
-    let event = stack.provider.issue_security_event(&format!("sid={sid}")).await;
+    let event = stack
+        .provider
+        .issue_security_event(&format!("sid={sid}"))
+        .await;
     assert_eq!(post_event(event.clone()).await, 202);
     assert_eq!(
         post_event(event).await,
@@ -57,7 +60,10 @@ async fn a_security_event_ends_a_session_or_all_of_a_subject() {
     stack.assert_denied(&tokens[0], "revoked").await;
     stack.assert_allowed(&tokens[1], "alice").await;
     // The event also ends a session that started in the same second.
-    assert_eq!(post_event(stack.provider.issue_security_event("sub=bob").await).await, 202);
+    assert_eq!(
+        post_event(stack.provider.issue_security_event("sub=bob").await).await,
+        202
+    );
     for token in &tokens[2..] {
         stack.assert_denied(token, "revoked").await;
     }

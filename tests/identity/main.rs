@@ -85,7 +85,10 @@ impl Stack {
         let seen = self.backend.take_one();
         assert_eq!(seen.header_values("x-session-user"), [user]);
         assert_eq!(seen.header_values("x-session-groups"), ["staff"]);
-        assert_eq!(seen.header_values("x-session-email"), [format!("{user}@example.com")]);
+        assert_eq!(
+            seen.header_values("x-session-email"),
+            [format!("{user}@example.com")]
+        );
     }
 
     /// Asserts that the token is denied for this reason.

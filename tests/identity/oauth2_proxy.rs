@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::*;
-use crate::support::deployment::{Server, replace_once, read_deploy_file, installed_path};
+use crate::support::deployment::{Server, installed_path, read_deploy_file, replace_once};
 use crate::support::{free_port, loopback};
 
 /// The name of the session cookie of oauth2-proxy.
@@ -43,7 +43,11 @@ impl OauthProxyStack {
             )],
         );
         let pages = format!("{pages}    location / {{");
-        let nginx = Nginx::start_with_replacements(listeners, backend.address, &[("    location / {", pages)]);
+        let nginx = Nginx::start_with_replacements(
+            listeners,
+            backend.address,
+            &[("    location / {", pages)],
+        );
         let provider = Provider::start(&nginx.url(""), &nginx.url("/auth/callback"));
         let redis = RedisServer::start();
         let proxy = start_oauth2_proxy(proxy_address, &nginx, &provider, &redis, replacements);
@@ -112,7 +116,10 @@ impl OauthProxyStack {
         );
         let seen = self.backend.take();
         assert_eq!(seen.last().unwrap().header_values("x-session-user"), [user]);
-        assert_eq!(seen.last().unwrap().header_values("x-session-groups"), ["staff"]);
+        assert_eq!(
+            seen.last().unwrap().header_values("x-session-groups"),
+            ["staff"]
+        );
     }
 
     /// Returns the number of live sessions of `user`.
@@ -143,7 +150,10 @@ fn start_oauth2_proxy(
             "cookie_refresh = \"1s\"".to_owned(),
         ),
     ];
-    let text = replace_once(&read_deploy_file("oauth2-proxy/oauth2-proxy.cfg"), &addresses);
+    let text = replace_once(
+        &read_deploy_file("oauth2-proxy/oauth2-proxy.cfg"),
+        &addresses,
+    );
     let replacements: Vec<_> = replacements
         .iter()
         .map(|(from, to)| (*from, (*to).to_owned()))
@@ -217,7 +227,10 @@ async fn after_a_timeout_people_authenticate_again() {
     stack.follow_to_provider(&mut browser).await;
     assert!(stack.backend.take().is_empty());
     stack.sign_in(&mut browser, "alice").await;
-    assert_ne!(ticket_of(&browser.cookies[SESSION_COOKIE]), ticket_of(&first));
+    assert_ne!(
+        ticket_of(&browser.cookies[SESSION_COOKIE]),
+        ticket_of(&first)
+    );
     // The old cookie gives no access, although oauth2-proxy accepts it.
     browser.cookies.insert(SESSION_COOKIE.to_owned(), refreshed);
     let (status, reason, _) = stack.open_page(&mut browser).await;
@@ -429,7 +442,10 @@ async fn a_sign_out_ends_both_sessions() {
     let sign_out_response = sign_out.send().await.unwrap();
     assert_eq!(sign_out_response.status(), 204);
     let cleared_cookie = sign_out_response.headers()["set-cookie"].to_str().unwrap();
-    assert!(cleared_cookie.starts_with(&format!("{SESSION_COOKIE}=;")), "{cleared_cookie}");
+    assert!(
+        cleared_cookie.starts_with(&format!("{SESSION_COOKIE}=;")),
+        "{cleared_cookie}"
+    );
     assert_eq!(stack.open_page(&mut browser).await.1, "signed_out");
     assert!(!browser.cookies.contains_key(SESSION_COOKIE));
     stack.follow_to_provider(&mut browser).await;

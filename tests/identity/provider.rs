@@ -153,7 +153,8 @@ impl Provider {
     /// Returns a security event that reports a revoked session to the application. `selector` selects the session or
     /// the subject.
     pub async fn issue_security_event(&self, selector: &str) -> String {
-        self.send_control_request(&format!("/event?aud=app&{selector}")).await
+        self.send_control_request(&format!("/event?aud=app&{selector}"))
+            .await
     }
 
     /// Sets the groups of a person. With the value `disabled`, disables the account.
@@ -164,7 +165,8 @@ impl Provider {
 
     /// Makes the provider close all connections, or makes it work again.
     pub async fn set_unavailable(&self, is_unavailable: bool) {
-        self.send_control_request(&format!("/unavailable?{is_unavailable}")).await;
+        self.send_control_request(&format!("/unavailable?{is_unavailable}"))
+            .await;
     }
 
     /// Makes the provider issue no more refresh tokens.
@@ -174,14 +176,16 @@ impl Provider {
 
     /// Returns the number of refresh tokens that the provider accepted, and the number that it refused.
     pub async fn refresh_counts(&self) -> (usize, usize) {
-        let answer: Value = serde_json::from_str(&self.send_control_request("/refreshes").await).unwrap();
+        let answer: Value =
+            serde_json::from_str(&self.send_control_request("/refreshes").await).unwrap();
         let number = |name: &str| usize::try_from(answer[name].as_u64().unwrap()).unwrap();
         (number("granted"), number("refused"))
     }
 
     /// Returns all refresh tokens that the provider issued.
     pub async fn refresh_tokens(&self) -> Vec<String> {
-        let answer: Value = serde_json::from_str(&self.send_control_request("/refreshes").await).unwrap();
+        let answer: Value =
+            serde_json::from_str(&self.send_control_request("/refreshes").await).unwrap();
         serde_json::from_value(answer["issued"].clone()).unwrap()
     }
 

@@ -158,7 +158,10 @@ async fn a_disabled_account_ends_the_session_within_the_interval() {
     alice.stack.provider.set_account("alice", "disabled").await;
     alice.assert_session_ends_in_time().await;
     // The other replica denies the session, too.
-    let answer = alice.other.check_with_host("127.0.0.1", &alice.cookie).await;
+    let answer = alice
+        .other
+        .check_with_host("127.0.0.1", &alice.cookie)
+        .await;
     assert_eq!(answer, (401, "revoked".to_owned()));
 }
 
@@ -177,7 +180,10 @@ async fn changed_groups_arrive_at_the_application() {
     let groups = async || {
         assert_eq!(alice.get().await.0, 200, "{}", alice.log());
         let seen = alice.stack.backend.take();
-        seen.last().unwrap().header_values("x-session-groups").join(",")
+        seen.last()
+            .unwrap()
+            .header_values("x-session-groups")
+            .join(",")
     };
     assert_eq!(groups().await, "staff");
     alice

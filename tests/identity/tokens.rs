@@ -18,7 +18,10 @@ async fn a_session_goes_on_with_refreshed_tokens_and_rotated_keys() {
         first_tokens.id_token.split('.').next(),
         second_tokens.id_token.split('.').next()
     );
-    let (before, after) = (claims(&first_tokens.id_token), claims(&second_tokens.id_token));
+    let (before, after) = (
+        claims(&first_tokens.id_token),
+        claims(&second_tokens.id_token),
+    );
     assert_eq!(
         (&before["sid"], &before["auth_time"]),
         (&after["sid"], &after["auth_time"])
@@ -118,7 +121,10 @@ async fn the_browser_endpoints_work_with_token_sessions() {
         assert_eq!(response.status(), 200, "{}", stack.curfew.log());
         let status: serde_json::Value = response.json().await.unwrap();
         assert_eq!(status["subject"], "alice");
-        assert!(status["idle_remaining"].as_f64().unwrap() > 800.0, "{status}");
+        assert!(
+            status["idle_remaining"].as_f64().unwrap() > 800.0,
+            "{status}"
+        );
     }
     let sessions = stack
         .curfew

@@ -60,7 +60,10 @@ async fn a_client_that_does_not_read_takes_no_memory() {
             sent >> 10
         );
         assert!(sent < 32 << 20, "{name}: Curfew accepted {sent} bytes");
-        assert!(growth_kib < 16 << 10, "{name}: memory grew by {growth_kib} KiB");
+        assert!(
+            growth_kib < 16 << 10,
+            "{name}: memory grew by {growth_kib} KiB"
+        );
         assert_eq!(curfew.check(&session).await.0, 200);
     }
 }
@@ -127,8 +130,14 @@ async fn every_refusal_reaches_the_client() {
     let large_header = format!("x: {}\r\n", "y".repeat(200_000));
     for (name, address, valid_request) in http_listeners(&curfew) {
         for (head, status) in [
-            (format!("GET / HTTP/1.1\r\nhost: a\r\n{many_headers}\r\n"), "431"),
-            (format!("GET / HTTP/1.1\r\nhost: a\r\n{large_header}\r\n"), "431"),
+            (
+                format!("GET / HTTP/1.1\r\nhost: a\r\n{many_headers}\r\n"),
+                "431",
+            ),
+            (
+                format!("GET / HTTP/1.1\r\nhost: a\r\n{large_header}\r\n"),
+                "431",
+            ),
             ("GET / HTTP/1.1\r\nhost a\r\n\r\n".to_owned(), "400"),
             ("nonsense\r\n\r\n".to_owned(), "400"),
         ] {

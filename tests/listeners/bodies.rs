@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 
 use crate::support::backend::Backend;
 use crate::support::curfew::{Setup, client};
-use crate::support::deployment::{Server, replace_once, read_deploy_file, envoy_address};
+use crate::support::deployment::{Server, envoy_address, read_deploy_file, replace_once};
 use crate::support::{eventually, free_port, loopback, traefik};
 
 /// Sends `count` uploads of this size, ten at a time. Returns the statuses other than 200.
@@ -29,12 +29,17 @@ async fn failed_upload_statuses(url: &str, cookie: &str, size: usize, count: usi
 async fn traefik_forwards_bodies() {
     let curfew = Setup::memory().start();
     let backend = Backend::start().await;
-    let files = ["traefik.yaml", "curfew.yaml"].map(|name| read_deploy_file(&format!("traefik/{name}")));
+    let files =
+        ["traefik.yaml", "curfew.yaml"].map(|name| read_deploy_file(&format!("traefik/{name}")));
     let forward_auth_option = "        trustForwardHeader: false\n";
-    let with_bodies =
-        format!("{forward_auth_option}        forwardBody: true\n        preserveRequestMethod: true\n");
+    let with_bodies = format!(
+        "{forward_auth_option}        forwardBody: true\n        preserveRequestMethod: true\n"
+    );
     let [static_configuration, dynamic_configuration] = files;
-    let dynamic_configuration = replace_once(&dynamic_configuration, &[(forward_auth_option, with_bodies)]);
+    let dynamic_configuration = replace_once(
+        &dynamic_configuration,
+        &[(forward_auth_option, with_bodies)],
+    );
     let (address, _traefik) = traefik::start_with_files(
         &[static_configuration, dynamic_configuration],
         curfew.listeners(),

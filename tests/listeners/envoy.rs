@@ -2,7 +2,7 @@
 
 use crate::support::backend::Backend;
 use crate::support::curfew::{Setup, client};
-use crate::support::deployment::{Server, replace_once, read_deploy_file, envoy_address};
+use crate::support::deployment::{Server, envoy_address, read_deploy_file, replace_once};
 use crate::support::redis::RedisServer;
 use crate::support::{eventually, free_port, loopback};
 
@@ -17,8 +17,8 @@ async fn logs_have_metadata_and_the_cluster_has_health() {
     .await;
     let address = loopback(free_port());
     let metadata_fields = ["verdict", "subject", "session", "policy", "idle_remaining"];
-    let metadata_fields =
-        metadata_fields.map(|field| format!("%DYNAMIC_METADATA(envoy.filters.http.ext_authz:{field})%"));
+    let metadata_fields = metadata_fields
+        .map(|field| format!("%DYNAMIC_METADATA(envoy.filters.http.ext_authz:{field})%"));
     let text = replace_once(
         &read_deploy_file("envoy/grpc.yaml"),
         &[

@@ -12,7 +12,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::support::curfew::{Curfew, Setup, CreatedSession};
+use crate::support::curfew::{CreatedSession, Curfew, Setup};
 use crate::support::eventually;
 use crate::support::redis::RedisServer;
 use crate::support::tls::Certificates;
@@ -166,8 +166,12 @@ async fn tls_requires_trusted_certificates() {
         let authority = Certificate::from_pem(read_file(&certificates, "ca.pem"));
         ClientTlsConfig::new().ca_certificate(authority)
     };
-    let client_identity =
-        |certificates: &Certificates| Identity::from_pem(read_file(certificates, "client.pem"), read_file(certificates, "client.key"));
+    let client_identity = |certificates: &Certificates| {
+        Identity::from_pem(
+            read_file(certificates, "client.pem"),
+            read_file(certificates, "client.key"),
+        )
+    };
     let setup = Setup::memory()
         .set("GRPC__CERT_FILE", &certificates.path_string("server.pem"))
         .set("GRPC__KEY_FILE", &certificates.path_string("server.key"));

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::support::curfew::Setup;
-use crate::support::deployment::{Server, replace_once, read_deploy_file};
+use crate::support::deployment::{Server, read_deploy_file, replace_once};
 use crate::support::{eventually, free_port, loopback};
 
 #[tokio::test]

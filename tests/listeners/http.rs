@@ -32,7 +32,8 @@ async fn too_many_headers_are_refused() {
     let more_headers: String = (0..200)
         .map(|number| format!("x-{number}: x\r\n"))
         .collect();
-    let request = check_request(&session.cookie()).replace("\r\n\r\n", &format!("\r\n{more_headers}\r\n"));
+    let request =
+        check_request(&session.cookie()).replace("\r\n\r\n", &format!("\r\n{more_headers}\r\n"));
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
@@ -70,7 +71,10 @@ async fn pipelined_requests_are_answered() {
     let (valid_check, denied_check) = (check_request(&session.cookie()), check_request("a=b"));
     let all_requests = [&*valid_check, &denied_check, &valid_check, &valid_check].concat();
     stream.write_all(all_requests.as_bytes()).await.unwrap();
-    assert_eq!(read_statuses(&mut stream, 4).await, ["200", "401", "200", "200"]);
+    assert_eq!(
+        read_statuses(&mut stream, 4).await,
+        ["200", "401", "200", "200"]
+    );
 }
 
 #[tokio::test]

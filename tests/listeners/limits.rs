@@ -333,7 +333,8 @@ async fn memory_stays_bounded() {
     let current_kib = || resident_kib(&curfew);
     let before_kib = current_kib();
     let large_cookie = format!("a={}", "x".repeat(60 << 10));
-    let half_request = format!("GET /auth-request HTTP/1.1\r\nhost: a\r\ncookie: {large_cookie}\r\n");
+    let half_request =
+        format!("GET /auth-request HTTP/1.1\r\nhost: a\r\ncookie: {large_cookie}\r\n");
     let whole_request = format!(
         "POST /oidc/backchannel-logout HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000000\r\ncookie: {large_cookie}\r\n\r\na=b"
     );
@@ -361,7 +362,10 @@ async fn memory_stays_bounded() {
         assert_eq!(curfew.check(&session).await.0, 200);
     }
     for _ in 0..2000 {
-        assert_eq!(curfew.check_with_cookie(&large_cookie).await.1, "no_credential");
+        assert_eq!(
+            curfew.check_with_cookie(&large_cookie).await.1,
+            "no_credential"
+        );
     }
     let growth_kib = current_kib().saturating_sub(before_kib);
     assert!(

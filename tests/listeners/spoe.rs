@@ -3,7 +3,7 @@
 use curfew::clock::Stopwatch;
 
 use crate::spop::*;
-use crate::support::curfew::{Curfew, Setup, CreatedSession};
+use crate::support::curfew::{CreatedSession, Curfew, Setup};
 use crate::support::eventually;
 
 fn start_with_spoe() -> Curfew {
@@ -26,7 +26,8 @@ fn encode_check(header_pairs: &[(&str, &str)]) -> Vec<u8> {
 /// Sends a check of the session, and asserts that the agent allows it.
 async fn assert_allowed(peer: &mut Peer, session: &CreatedSession) {
     let check_message = encode_check(&[("cookie", &session.cookie())]);
-    peer.send(&encode_frame(NOTIFY, 1, (7, 1), &check_message)).await;
+    peer.send(&encode_frame(NOTIFY, 1, (7, 1), &check_message))
+        .await;
     let ack = peer.receive().await.unwrap();
     assert_eq!((ack.kind, ack.ids), (ACK, (7, 1)));
     assert_eq!(ack.decode_variables()["verdict"], text_value("allow"));
@@ -61,9 +62,17 @@ async fn a_connection_serves_a_handshake_checks_and_a_disconnect() {
     assert_eq!(variables["user"], text_value("alice"));
     assert_eq!(variables["id"], text_value(&session.id));
 
-    let disconnect_pairs = encode_pairs(&[("status-code", Value::Number(0)), ("message", text_value("bye"))]);
-    peer.send(&encode_frame(HAPROXY_DISCONNECT, 1, (0, 0), &disconnect_pairs))
-        .await;
+    let disconnect_pairs = encode_pairs(&[
+        ("status-code", Value::Number(0)),
+        ("message", text_value("bye")),
+    ]);
+    peer.send(&encode_frame(
+        HAPROXY_DISCONNECT,
+        1,
+        (0, 0),
+        &disconnect_pairs,
+    ))
+    .await;
     let answer = peer.receive().await.unwrap();
     assert_eq!(answer.kind, AGENT_DISCONNECT);
     assert_eq!(answer.decode_pairs()["status-code"], Value::Number(0));
@@ -107,7 +116,8 @@ async fn a_health_check_is_answered_and_closed() {
         ("capabilities", text_value("")),
         ("healthcheck", Value::True),
     ]);
-    peer.send(&encode_frame(HAPROXY_HELLO, 1, (0, 0), &payload)).await;
+    peer.send(&encode_frame(HAPROXY_HELLO, 1, (0, 0), &payload))
+        .await;
     assert_eq!(peer.receive().await.unwrap().kind, AGENT_HELLO);
     assert!(peer.receive().await.is_none());
 }
@@ -131,7 +141,11 @@ async fn a_protocol_violation_closes_the_connection() {
             encode_frame(NOTIFY, 1, (1, 1), &valid_check),
         ),
         ("an unsupported version", false, encode_hello(16_380, "1.0")),
-        ("a frame size that is too small", false, encode_hello(100, "2.0")),
+        (
+            "a frame size that is too small",
+            false,
+            encode_hello(100, "2.0"),
+        ),
         (
             "no versions",
             false,
@@ -151,7 +165,11 @@ async fn a_protocol_violation_closes_the_connection() {
         ("a second greeting", true, encode_hello(16_380, "2.0")),
         ("an agent's frame", true, encode_frame(ACK, 1, (1, 1), &[])),
         ("an unknown type", true, encode_frame(77, 1, (1, 1), &[])),
-        ("a fragment", true, encode_frame(NOTIFY, 0, (1, 1), &valid_check)),
+        (
+            "a fragment",
+            true,
+            encode_frame(NOTIFY, 0, (1, 1), &valid_check),
+        ),
         (
             "a truncated message",
             true,
@@ -173,7 +191,11 @@ async fn a_protocol_violation_closes_the_connection() {
             panic!("{what}: the agent closed the connection without a disconnect frame");
         };
         assert_eq!(answer.kind, AGENT_DISCONNECT, "{what}: {answer:?}");
-        assert_ne!(answer.decode_pairs()["status-code"], Value::Number(0), "{what}");
+        assert_ne!(
+            answer.decode_pairs()["status-code"],
+            Value::Number(0),
+            "{what}"
+        );
         assert!(peer.receive().await.is_none(), "{what}");
         assert_allowed(&mut bystander, &session).await;
     }
@@ -184,7 +206,12 @@ async fn a_protocol_violation_closes_the_connection() {
 async fn an_invalid_frame_fails_no_other_check() {
     let curfew = start_with_spoe();
     let session = curfew.sign_in("alice").await;
-    let check_message = encode_frame(NOTIFY, 1, (1, 1), &encode_check(&[("cookie", &session.cookie())]));
+    let check_message = encode_frame(
+        NOTIFY,
+        1,
+        (1, 1),
+        &encode_check(&[("cookie", &session.cookie())]),
+    );
     for broken in [
         encode_frame(77, 1, (1, 1), &[]),
         encode_frame(NOTIFY, 1, (2, 1), &[0xff; 9]),
@@ -206,16 +233,26 @@ async fn unknown_messages_set_no_variables() {
     let session = curfew.sign_in("alice").await;
     let mut peer = Peer::connect_and_greet(curfew.spoe.unwrap()).await;
     let unknown_message = encode_message("log", &[("path", text_value("/"))]);
-    peer.send(&encode_frame(NOTIFY, 1, (1, 1), &unknown_message)).await;
+    peer.send(&encode_frame(NOTIFY, 1, (1, 1), &unknown_message))
+        .await;
     assert!(peer.receive().await.unwrap().decode_variables().is_empty());
     // This frame has the unknown message and a known message.
-    let both = [unknown_message, encode_check(&[("cookie", &session.cookie())])].concat();
+    let both = [
+        unknown_message,
+        encode_check(&[("cookie", &session.cookie())]),
+    ]
+    .concat();
     peer.send(&encode_frame(NOTIFY, 1, (2, 1), &both)).await;
     let variables = peer.receive().await.unwrap().decode_variables();
     assert_eq!(variables["verdict"], text_value("allow"));
     // The agent denies a message without arguments.
-    peer.send(&encode_frame(NOTIFY, 1, (3, 1), &encode_message("check", &[])))
-        .await;
+    peer.send(&encode_frame(
+        NOTIFY,
+        1,
+        (3, 1),
+        &encode_message("check", &[]),
+    ))
+    .await;
     let variables = peer.receive().await.unwrap().decode_variables();
     assert_eq!(variables["verdict"], text_value("deny"));
     assert_eq!(variables["reason"], text_value("malformed_request"));
@@ -228,7 +265,8 @@ async fn headers_of_64_kilobytes_fit_in_one_frame() {
     let mut peer = Peer::connect_and_greet(curfew.spoe.unwrap()).await;
     let long = "x".repeat(64 * 1024);
     let check_message = encode_check(&[("x-long", &long), ("cookie", &session.cookie())]);
-    peer.send(&encode_frame(NOTIFY, 1, (1, 1), &check_message)).await;
+    peer.send(&encode_frame(NOTIFY, 1, (1, 1), &check_message))
+        .await;
     let variables = peer.receive().await.unwrap().decode_variables();
     assert_eq!(variables["verdict"], text_value("allow"));
 }
@@ -245,7 +283,8 @@ async fn an_oversized_answer_keeps_the_connection() {
     assert_eq!(peer.receive().await.unwrap().kind, AGENT_HELLO);
     for (id, session) in [(1, &long), (2, &short)] {
         let check_message = encode_check(&[("cookie", &session.cookie())]);
-        peer.send(&encode_frame(NOTIFY, 1, (id, 1), &check_message)).await;
+        peer.send(&encode_frame(NOTIFY, 1, (id, 1), &check_message))
+            .await;
     }
     for _ in 0..2 {
         let ack = peer.receive().await.unwrap();

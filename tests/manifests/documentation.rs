@@ -63,7 +63,8 @@ fn the_threat_model_names_existing_tests() {
 #[test]
 fn the_operations_guide_lists_every_verdict() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let verdict_source = std::fs::read_to_string(root.join("crates/core/src/session/verdict.rs")).unwrap();
+    let verdict_source =
+        std::fs::read_to_string(root.join("crates/core/src/session/verdict.rs")).unwrap();
     let guide = std::fs::read_to_string(root.join("docs/operations.md")).unwrap();
     let table = guide.split("### Everyone was logged out").nth(1).unwrap();
     let table = table.split("### ").next().unwrap();
@@ -73,7 +74,10 @@ fn the_operations_guide_lists_every_verdict() {
     let verdicts: Vec<&str> = verdicts.collect();
     assert!(verdicts.len() > 6, "{verdicts:?}");
     for verdict in verdicts {
-        assert!(verdict_source.contains(&format!("\"{verdict}\"")), "{verdict}");
+        assert!(
+            verdict_source.contains(&format!("\"{verdict}\"")),
+            "{verdict}"
+        );
     }
 }
 

@@ -55,8 +55,12 @@ fn the_two_envoy_files_agree() {
     let (http, ext_auth) = read_envoy_filters("deploy/envoy/http.yaml");
     let (grpc, _) = read_envoy_filters("deploy/envoy/grpc.yaml");
     assert_eq!(http, grpc);
-    let upstream_headers = &ext_auth["http_service"]["authorization_response"]["allowed_upstream_headers"];
-    assert_eq!(exact_names(&upstream_headers["patterns"]), identity_headers());
+    let upstream_headers =
+        &ext_auth["http_service"]["authorization_response"]["allowed_upstream_headers"];
+    assert_eq!(
+        exact_names(&upstream_headers["patterns"]),
+        identity_headers()
+    );
     let on_success = "allowed_client_headers_on_success";
     let to_client = &ext_auth["http_service"]["authorization_response"][on_success];
     assert_eq!(exact_names(&to_client["patterns"]), ["set-cookie"]);
@@ -65,7 +69,8 @@ fn the_two_envoy_files_agree() {
 #[test]
 fn istio_sends_the_same_checks_as_envoy() {
     let (mutation, ext_authz) = read_envoy_filters("deploy/envoy/http.yaml");
-    let providers = read_documents(MESH_CONFIG).remove(0)["meshConfig"]["extensionProviders"].take();
+    let providers =
+        read_documents(MESH_CONFIG).remove(0)["meshConfig"]["extensionProviders"].take();
     let http = &providers[0]["envoyExtAuthzHttp"];
     assert_eq!(http["pathPrefix"], ext_authz["http_service"]["path_prefix"]);
     assert_eq!(
@@ -101,15 +106,20 @@ fn istio_sends_the_same_checks_as_envoy() {
         (&json!(9181), &json!(false))
     );
 
-    let policy = read_document(AUTHORIZATION_POLICY, "AuthorizationPolicy", "curfew")["spec"].take();
+    let policy =
+        read_document(AUTHORIZATION_POLICY, "AuthorizationPolicy", "curfew")["spec"].take();
     assert_eq!(policy["provider"]["name"], providers[0]["name"]);
     assert_eq!(
         policy["rules"][0]["to"][0]["operation"]["notPaths"],
         json!(["/sign-in", "/.curfew/*"])
     );
-    let service = read_document(AUTHORIZATION_POLICY, "VirtualService", "application")["spec"].take();
+    let service =
+        read_document(AUTHORIZATION_POLICY, "VirtualService", "application")["spec"].take();
     let sign_in_route = &service["http"][0];
-    assert_eq!(sign_in_route["match"], json!([{ "uri": { "exact": "/sign-in" } }]));
+    assert_eq!(
+        sign_in_route["match"],
+        json!([{ "uri": { "exact": "/sign-in" } }])
+    );
     assert_eq!(
         sorted_names(&sign_in_route["headers"]["request"]["remove"]),
         identity_headers()
@@ -127,7 +137,10 @@ fn envoy_gateway_sends_the_same_checks_as_envoy() {
     let policy = read_document(ENVOY_GATEWAY, "SecurityPolicy", "curfew-http")["spec"].take();
     let ext_auth = &policy["extAuth"];
     assert_eq!(ext_auth["failOpen"], false);
-    assert_eq!(sorted_names(&ext_auth["headersToExtAuth"]), checked_headers());
+    assert_eq!(
+        sorted_names(&ext_auth["headersToExtAuth"]),
+        checked_headers()
+    );
     assert_eq!(
         sorted_names(&ext_auth["http"]["headersToBackend"]),
         identity_headers()
@@ -148,7 +161,8 @@ fn envoy_gateway_sends_the_same_checks_as_envoy() {
         ("curfew-http", "application"),
         ("curfew-grpc", "application-grpc"),
     ] {
-        let target = &read_document(ENVOY_GATEWAY, "SecurityPolicy", policy)["spec"]["targetRefs"][0];
+        let target =
+            &read_document(ENVOY_GATEWAY, "SecurityPolicy", policy)["spec"]["targetRefs"][0];
         assert_eq!(target["name"], route);
         read_document(ENVOY_GATEWAY, "HTTPRoute", route);
     }
@@ -181,7 +195,8 @@ fn the_gateway_api_filter_sends_the_same_checks_as_envoy() {
         identity_headers()
     );
     assert_sign_in_route(&rules[1]);
-    let rules = read_document(EXTERNAL_AUTH, "HTTPRoute", "application-grpc")["spec"]["rules"].take();
+    let rules =
+        read_document(EXTERNAL_AUTH, "HTTPRoute", "application-grpc")["spec"]["rules"].take();
     let ext_auth = &rules[0]["filters"][0]["externalAuth"];
     assert_eq!(ext_auth["protocol"], "GRPC");
     assert_eq!(ext_auth["backendRef"]["port"], 9181);

@@ -48,7 +48,12 @@ fn haproxy_ingress_has_the_header_lists_of_the_other_files() {
     }
     // The annotation has the same expression as the file that other tests run in HAProxy.
     let early_config = read_annotation("config-backend-early");
-    let mut config_lines = early_config.lines().filter(|line| !line.contains("X-Forwarded-"));
+    let mut config_lines = early_config
+        .lines()
+        .filter(|line| !line.contains("X-Forwarded-"));
     let haproxy_file = read_deploy_file("haproxy/haproxy.cfg");
-    assert!(config_lines.all(|line| haproxy_file.contains(line)), "{early_config}");
+    assert!(
+        config_lines.all(|line| haproxy_file.contains(line)),
+        "{early_config}"
+    );
 }

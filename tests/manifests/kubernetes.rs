@@ -70,7 +70,10 @@ fn render_chart(values: &[&str]) -> Output {
         "--namespace",
         "curfew",
     ];
-    run_tool("helm", &arguments.into_iter().chain(sets).collect::<Vec<_>>())
+    run_tool(
+        "helm",
+        &arguments.into_iter().chain(sets).collect::<Vec<_>>(),
+    )
 }
 
 /// Rendered manifests, and the file that contains them.
@@ -119,8 +122,13 @@ impl RenderedManifests {
 
     /// Returns only the objects of Kubernetes itself.
     fn without_custom_resources(&self) -> Self {
-        let core_manifests = |document: &&Value| document["apiVersion"] != "monitoring.coreos.com/v1";
-        let core_manifests = self.documents.iter().filter(core_manifests).map(Value::to_string);
+        let core_manifests =
+            |document: &&Value| document["apiVersion"] != "monitoring.coreos.com/v1";
+        let core_manifests = self
+            .documents
+            .iter()
+            .filter(core_manifests)
+            .map(Value::to_string);
         Self::new(&core_manifests.collect::<Vec<_>>().join("\n---\n"))
     }
 
@@ -244,7 +252,8 @@ fn optional_features_are_rendered() {
     let rule = &rendered.find_object("PrometheusRule", "curfew")["spec"];
     let alerts = super::read_documents("deploy/helm/curfew/files/alerts.yaml");
     assert_eq!(rule, &alerts[0]);
-    let dashboard = rendered.find_object("ConfigMap", "curfew-dashboard")["data"]["curfew.json"].as_str();
+    let dashboard =
+        rendered.find_object("ConfigMap", "curfew-dashboard")["data"]["curfew.json"].as_str();
     let dashboard: Value = serde_json::from_str(dashboard.unwrap()).unwrap();
     assert_eq!(dashboard["title"], "Curfew");
     let container = &rendered.pod()["containers"][0];
@@ -280,18 +289,21 @@ fn the_admin_api_is_closed_by_default() {
     );
     std::fs::write(directory.path().join("kustomization.yaml"), text).unwrap();
     let path = directory.path().to_str().unwrap();
-    let with_admin_api = RenderedManifests::new(&stdout_of(run_tool("kubectl", &["kustomize", path])));
+    let with_admin_api =
+        RenderedManifests::new(&stdout_of(run_tool("kubectl", &["kustomize", path])));
     for version in KUBERNETES_VERSIONS {
         with_admin_api.assert_valid(version);
     }
-    let peer = &with_admin_api.find_object("NetworkPolicy", "curfew-admin")["spec"]["ingress"][0]["from"][0];
+    let peer = &with_admin_api.find_object("NetworkPolicy", "curfew-admin")["spec"]["ingress"][0]["from"]
+        [0];
     let chart = RenderedManifests::new(&stdout_of(render_chart(&ALL_FEATURES)));
     for role in ["curfew-session-viewer", "curfew-session-operator"] {
         let rules = |of: &RenderedManifests| of.find_object("ClusterRole", role)["rules"].clone();
         assert_eq!(rules(&with_admin_api), rules(&chart));
     }
-    let reviewer =
-        |of: &RenderedManifests| of.find_object("ClusterRoleBinding", "curfew-reviewer")["roleRef"].clone();
+    let reviewer = |of: &RenderedManifests| {
+        of.find_object("ClusterRoleBinding", "curfew-reviewer")["roleRef"].clone()
+    };
     assert_eq!(reviewer(&with_admin_api), reviewer(&chart));
     let client = json!({ "curfew.dev/admin-client": "true" });
     assert_eq!(peer["podSelector"]["matchLabels"], client);
@@ -428,7 +440,8 @@ fn assert_reachable(rendered: &RenderedManifests) {
     assert_eq!(service["metadata"]["namespace"], "curfew");
     let ingress = crate::support::deployment::read_deploy_file("nginx/ingress.yaml");
     assert!(ingress.contains("http://curfew.curfew.svc.cluster.local:9180/"));
-    let labels = &rendered.find_object("Deployment", "curfew")["spec"]["template"]["metadata"]["labels"];
+    let labels =
+        &rendered.find_object("Deployment", "curfew")["spec"]["template"]["metadata"]["labels"];
     let selector = service["spec"]["selector"].as_object().unwrap();
     assert!(selector.iter().all(|(key, value)| labels[key] == *value));
 }
@@ -461,13 +474,19 @@ fn the_notes_name_the_addresses_and_missing_settings() {
         trial_notes.contains("http://curfew.auth.svc.cluster.local:9183"),
         "{trial_notes}"
     );
-    assert!(trial_notes.contains("Sessions are in memory"), "{trial_notes}");
+    assert!(
+        trial_notes.contains("Sessions are in memory"),
+        "{trial_notes}"
+    );
     assert!(
         trial_notes.contains("kubectl --namespace auth port-forward deployment/curfew 9188"),
         "{trial_notes}"
     );
     let production_notes = render_notes(&ALL_FEATURES);
-    assert!(!production_notes.contains("in memory"), "{production_notes}");
+    assert!(
+        !production_notes.contains("in memory"),
+        "{production_notes}"
+    );
     assert!(
         production_notes.contains("http://curfew-admin.auth.svc.cluster.local:9188"),
         "{production_notes}"

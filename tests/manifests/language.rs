@@ -68,7 +68,10 @@ fn find_replaced_terms(
 ) -> Vec<String> {
     let mut found = Vec::new();
     let path_identifiers = identifiers_in(name.trim_end_matches(".rs"));
-    for replaced_name in names.iter().filter(|replaced_name| path_identifiers.contains(replaced_name.as_str())) {
+    for replaced_name in names
+        .iter()
+        .filter(|replaced_name| path_identifiers.contains(replaced_name.as_str()))
+    {
         found.push(format!("{name}: the file is called {replaced_name}"));
     }
     let is_code = name.ends_with(".rs");
@@ -81,7 +84,9 @@ fn find_replaced_terms(
             BTreeSet::new()
         };
         let is_key = |replaced_name: &String| {
-            replaced_name.contains('_') && !is_code && identifiers_in(line).contains(replaced_name.as_str())
+            replaced_name.contains('_')
+                && !is_code
+                && identifiers_in(line).contains(replaced_name.as_str())
         };
         for replaced_name in names {
             if identifiers.contains(replaced_name.as_str()) || is_key(replaced_name) {
@@ -137,7 +142,8 @@ fn no_file_has_a_replaced_name_or_phrase() {
 #[test]
 fn replaced_names_and_phrases_are_found() {
     let (names, phrases) = (vec!["Room".to_owned()], vec!["who has no place".to_owned()]);
-    let count_findings = |name: &str, text: &str| find_replaced_terms(name, text, &names, &phrases).len();
+    let count_findings =
+        |name: &str, text: &str| find_replaced_terms(name, text, &names, &phrases).len();
     assert_eq!(count_findings("src/a.rs", "pub struct Room;"), 1);
     assert_eq!(
         count_findings("src/a.rs", "/// That of who has no place is not read."),

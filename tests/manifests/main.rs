@@ -11,8 +11,8 @@ use curfew_testkit as support;
 
 mod configuration;
 mod container;
-mod documentation;
 mod deploy_file_coverage;
+mod documentation;
 mod gateways;
 mod haproxy_ingress;
 mod kubernetes;

@@ -24,7 +24,9 @@ fn systemd_accepts_the_unit() {
     let output = run_systemd_analyze(&["verify", "--man=no"]);
     let messages = String::from_utf8_lossy(&output.stderr).into_owned();
     // The tool also reports mistakes in other units of this machine.
-    let unit_messages = messages.lines().filter(|line| line.contains("curfew.service"));
+    let unit_messages = messages
+        .lines()
+        .filter(|line| line.contains("curfew.service"));
     assert_eq!(unit_messages.collect::<Vec<_>>(), [""; 0]);
     assert!(output.status.success(), "{messages}");
 }

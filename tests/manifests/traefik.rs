@@ -101,7 +101,10 @@ fn the_custom_resources_equal_the_file() {
         curfew["forwardAuth"]["address"].take(),
         expected["forwardAuth"]["address"].take(),
     );
-    assert_eq!(path_and_port(&resource_address), path_and_port(&file_address));
+    assert_eq!(
+        path_and_port(&resource_address),
+        path_and_port(&file_address)
+    );
     assert_eq!(curfew, expected);
     assert_eq!(
         sorted_names(&curfew["forwardAuth"]["authResponseHeaders"]),

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use crate::proxies::Proxy;
 use crate::snippet::Snippet;
 use crate::support::backend::{Backend, ReceivedRequest};
-use crate::support::curfew::{Curfew, Setup, CreatedSession, client};
+use crate::support::curfew::{CreatedSession, Curfew, Setup, client};
 use crate::support::eventually;
 
 /// The sign-in page that Curfew redirects browsers to.
@@ -132,7 +132,8 @@ impl Harness {
 
     /// Sends a request. Its host is the host of the snippet, unless `header_pairs` contain another host.
     pub async fn send(&self, method: &str, target: &str, header_pairs: &HeaderPairs<'_>) -> Answer {
-        self.send_body(method, target, header_pairs, Bytes::new()).await
+        self.send_body(method, target, header_pairs, Bytes::new())
+            .await
     }
 
     pub async fn send_body(

@@ -20,7 +20,11 @@ pub fn start(text: &str, upstreams: &Upstreams) -> Proxy {
     let url = reqwest::Url::parse(manifest.annotation("auth-url").unwrap()).unwrap();
     let path = url.path();
     let response_headers = manifest.annotation("auth-response-headers").unwrap();
-    let response_headers: String = response_headers.split(',').enumerate().map(response_header).collect();
+    let response_headers: String = response_headers
+        .split(',')
+        .enumerate()
+        .map(response_header)
+        .collect();
     let proxied = replace_all(
         include_str!("../../crates/testkit/src/ingress-nginx-proxied.conf"),
         &[("PROXY_SET_HEADERS", "")],

@@ -12,8 +12,8 @@
 
 use curfew_testkit as support;
 
-mod harness;
 mod changed;
+mod harness;
 mod identity;
 mod ingress;
 mod pages;

@@ -81,7 +81,12 @@ fn table_lines_are_in_the_snippets() {
             let files = linked_snippets(before);
             let (for_curfew, documented): (Vec<_>, Vec<_>) = files
                 .iter()
-                .map(|file| (file.contains(".curfew."), normalize_space(&read_snippet(file))))
+                .map(|file| {
+                    (
+                        file.contains(".curfew."),
+                        normalize_space(&read_snippet(file)),
+                    )
+                })
                 .partition(|(for_curfew, _)| *for_curfew);
             assert!(!for_curfew.is_empty(), "{name}, {title}: no snippets");
             // Skips the rest of the heading line, and the line below it.

@@ -8,8 +8,10 @@ mod ingress_nginx;
 mod oauth2_proxy;
 mod oauth2_proxy_traefik;
 
+use crate::changed::{
+    ESCAPED_TARGET, NAVIGATION_HEADERS, SCRIPT_HEADERS, TARGET, assert_redirected,
+};
 use crate::harness::{Answer, Harness, HeaderPairs};
-use crate::changed::{ESCAPED_TARGET, NAVIGATION_HEADERS, SCRIPT_HEADERS, TARGET, assert_redirected};
 use crate::snippet::Snippet;
 use crate::support::curfew::CreatedSession;
 use crate::support::eventually;
@@ -32,7 +34,11 @@ fn challenge(detail: &str) -> String {
 
 /// Starts a session, and a proxy with this text. Waits until a request with the session gets an answer that satisfies
 /// `fits`.
-async fn start(snippet: &Snippet, text: &str, fits: impl Fn(&Answer) -> bool) -> (Harness, CreatedSession) {
+async fn start(
+    snippet: &Snippet,
+    text: &str,
+    fits: impl Fn(&Answer) -> bool,
+) -> (Harness, CreatedSession) {
     let harness = Harness::start(snippet, text).await;
     let session = harness.curfew.sign_in("alice").await;
     harness.wait_until_ready(&session, fits).await;
@@ -65,7 +71,11 @@ async fn assert_all_get_path_list(harness: &Harness, session: &CreatedSession, h
         assert_eq!(answer.status, 404, "{answer:?}");
         assert!(is_path_list(&answer), "{answer:?}");
         assert!(answer.body.contains(hint), "{answer:?}");
-        assert!(answer.header_or_empty("content-type").starts_with("text/plain"));
+        assert!(
+            answer
+                .header_or_empty("content-type")
+                .starts_with("text/plain")
+        );
     }
 }
 

@@ -26,7 +26,10 @@ async fn requests_without_a_session_are_denied() {
             "no_credential",
         ),
         (vec![("cookie", cookie(&unknown_token))], "unknown_session"),
-        (vec![("cookie", cookie(&forged_token))], "invalid_credential"),
+        (
+            vec![("cookie", cookie(&forged_token))],
+            "invalid_credential",
+        ),
         (
             vec![("cookie", cookie(&valid_token[..valid_token.len() - 1]))],
             "invalid_credential",
@@ -39,11 +42,17 @@ async fn requests_without_a_session_are_denied() {
         (vec![("cookie", cookie(&long_value))], "invalid_credential"),
         (vec![("cookie", cookie(""))], "invalid_credential"),
         (
-            vec![("cookie", format!("{}; {}", cookie(valid_token), cookie("x")))],
+            vec![(
+                "cookie",
+                format!("{}; {}", cookie(valid_token), cookie("x")),
+            )],
             "malformed_request",
         ),
         (
-            vec![("cookie", format!("{}; {}", cookie("x"), cookie(valid_token)))],
+            vec![(
+                "cookie",
+                format!("{}; {}", cookie("x"), cookie(valid_token)),
+            )],
             "malformed_request",
         ),
         (
@@ -51,7 +60,10 @@ async fn requests_without_a_session_are_denied() {
             "malformed_request",
         ),
         (
-            vec![("cookie", cookie(valid_token)), ("cookie", cookie(&unknown_token))],
+            vec![
+                ("cookie", cookie(valid_token)),
+                ("cookie", cookie(&unknown_token)),
+            ],
             "malformed_request",
         ),
         (
@@ -116,7 +128,10 @@ async fn a_forged_identity_does_not_reach_the_backend() {
         ("x-session-policy", "lax"),
         ("connection", "close, x-session-user, cookie"),
     ];
-    let header_pairs: Vec<_> = forged_values.into_iter().chain([("cookie", &*cookie)]).collect();
+    let header_pairs: Vec<_> = forged_values
+        .into_iter()
+        .chain([("cookie", &*cookie)])
+        .collect();
     let response = stack.send("GET", "/", &header_pairs).await;
     assert_eq!(response.status(), 200);
     let seen = stack.backend.take_one();
@@ -183,7 +198,10 @@ async fn forged_router_inputs_change_no_decision() {
     let response = stack.send("GET", "/", &forged_values).await;
     assert_eq!(reason_of(&response), "no_credential");
     let cookie = session.cookie();
-    let header_pairs: Vec<_> = forged_values.into_iter().chain([("cookie", &*cookie)]).collect();
+    let header_pairs: Vec<_> = forged_values
+        .into_iter()
+        .chain([("cookie", &*cookie)])
+        .collect();
     assert_eq!(stack.send("GET", "/", &header_pairs).await.status(), 200);
     let host = "\"url.domain\":\"127.0.0.1\"";
     assert!(!stack.curfew.log().contains("evil"));

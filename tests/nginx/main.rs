@@ -23,7 +23,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Response};
 use serde_json::json;
 use support::backend::{BODY, Backend};
-use support::curfew::{Curfew, Setup, CreatedSession, client};
+use support::curfew::{CreatedSession, Curfew, Setup, client};
 use support::eventually;
 use support::nginx::Nginx;
 use support::redis::RedisServer;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 
 use super::*;
-use crate::support::deployment::{Server, replace_once, envoy_address, installed_path};
+use crate::support::deployment::{Server, envoy_address, installed_path, replace_once};
 use crate::support::{eventually, free_port, loopback};
 
 const ROUTE_HINT: &str =
@@ -15,7 +15,11 @@ enum OldProxy {
     Nginx(Nginx),
     Server(
         SocketAddr,
-        #[expect(dead_code, reason = "holds the server, which stops when the value is dropped")] Server,
+        #[expect(
+            dead_code,
+            reason = "holds the server, which stops when the value is dropped"
+        )]
+        Server,
     ),
 }
 
@@ -42,9 +46,14 @@ impl OldProxy {
                     &read_old_file("traefik-traefik.yaml"),
                     &[("address: :8080", format!("address: {address}"))],
                 );
-                let dynamic_configuration = read_old_file("traefik-curfew.yaml").replace("curfew:9180", &check);
-                let dynamic_configuration = replace_once(&dynamic_configuration, &[application_address]);
-                let files = [("traefik.yaml", &*static_configuration), ("curfew.yaml", &*dynamic_configuration)];
+                let dynamic_configuration =
+                    read_old_file("traefik-curfew.yaml").replace("curfew:9180", &check);
+                let dynamic_configuration =
+                    replace_once(&dynamic_configuration, &[application_address]);
+                let files = [
+                    ("traefik.yaml", &*static_configuration),
+                    ("curfew.yaml", &*dynamic_configuration),
+                ];
                 let mut command = Command::new(installed_path("bin/traefik"));
                 command.arg("--configFile=traefik.yaml");
                 Self::Server(address, Server::start(&mut command, &files, &[address]))

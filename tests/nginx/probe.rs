@@ -9,7 +9,11 @@ impl Stack {
     /// Starts the servers with these replacements in NGINX's file.
     async fn with_nginx(replacements: &[(&str, String)]) -> Self {
         let mut stack = Self::start().await;
-        stack.nginx = Nginx::start_with_replacements(stack.curfew.listeners(), stack.backend.address, replacements);
+        stack.nginx = Nginx::start_with_replacements(
+            stack.curfew.listeners(),
+            stack.backend.address,
+            replacements,
+        );
         stack
     }
 
@@ -71,7 +75,8 @@ async fn the_probe_passes_with_the_delivered_file() {
     );
     let junit_report = std::fs::read_to_string(junit_report).unwrap();
     assert!(
-        junit_report.contains("failures=\"0\" skipped=\"1\"") && junit_report.matches("<testcase").count() >= 14,
+        junit_report.contains("failures=\"0\" skipped=\"1\"")
+            && junit_report.matches("<testcase").count() >= 14,
         "{junit_report}"
     );
     let json_report = std::fs::read_to_string(json_report).unwrap();
@@ -166,7 +171,11 @@ async fn the_probe_fails_if_clients_choose_their_address() {
     std::fs::write(rules.path(), text).unwrap();
     let setup = stack.setup.clone().config_file(rules.path());
     let curfew = setup.start();
-    let nginx = Nginx::start_with_replacements(curfew.listeners(), stack.backend.address, &[client_chosen_url]);
+    let nginx = Nginx::start_with_replacements(
+        curfew.listeners(),
+        stack.backend.address,
+        &[client_chosen_url],
+    );
     let stack = Stack {
         setup,
         curfew,

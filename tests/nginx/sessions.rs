@@ -16,9 +16,18 @@ async fn a_signed_in_client_reaches_the_backend_with_its_identity() {
     assert_eq!(response.text().await.unwrap(), BODY);
     let backend_request = stack.backend.take_one();
     assert_eq!(backend_request.header_values("x-session-user"), ["alice"]);
-    assert_eq!(backend_request.header_values("x-session-groups"), ["staff,admin"]);
-    assert_eq!(backend_request.header_values("x-session-email"), ["alice@example.com"]);
-    assert_eq!(backend_request.header_values("x-session-policy"), ["default"]);
+    assert_eq!(
+        backend_request.header_values("x-session-groups"),
+        ["staff,admin"]
+    );
+    assert_eq!(
+        backend_request.header_values("x-session-email"),
+        ["alice@example.com"]
+    );
+    assert_eq!(
+        backend_request.header_values("x-session-policy"),
+        ["default"]
+    );
     assert_eq!(backend_request.header_values("x-session-id"), [&session.id]);
 
     let authorization = format!("Bearer {}", session.token);
@@ -30,7 +39,10 @@ async fn a_signed_in_client_reaches_the_backend_with_its_identity() {
         418,
         "the client should get the backend's status"
     );
-    assert_eq!(stack.backend.take_one().header_values("x-session-user"), ["alice"]);
+    assert_eq!(
+        stack.backend.take_one().header_values("x-session-user"),
+        ["alice"]
+    );
 }
 
 #[tokio::test]
@@ -48,10 +60,16 @@ async fn a_post_keeps_its_type_and_body() {
     assert_eq!(response.status(), 200);
     let backend_request = stack.backend.take_one();
     assert_eq!(
-        (backend_request.method.as_str(), backend_request.uri.to_string().as_str()),
+        (
+            backend_request.method.as_str(),
+            backend_request.uri.to_string().as_str()
+        ),
         ("POST", "/orders?a=1&b=%2F")
     );
-    assert_eq!(backend_request.header_values("content-type"), ["application/json"]);
+    assert_eq!(
+        backend_request.header_values("content-type"),
+        ["application/json"]
+    );
     assert_eq!(backend_request.body, body.to_string());
 }
 
@@ -133,7 +151,9 @@ async fn a_background_request_does_not_extend_a_session() {
         ("GET", ("x-session-passive", "1")),
         ("GET", ("sec-purpose", "prefetch")),
     ] {
-        let response = stack.send(method, "/", &[("cookie", &cookie), header]).await;
+        let response = stack
+            .send(method, "/", &[("cookie", &cookie), header])
+            .await;
         assert_eq!(response.status(), 200);
         assert_eq!(
             stack.curfew.fetch_session(&session).await["last_seen"],

@@ -37,7 +37,10 @@ async fn a_clock_jump_of_redis_does_not_change_when_sessions_end() {
         (-60, 30.0),
         (HOUR_SECONDS, 30.0),
     ];
-    join_all(jumps.map(|(offset_seconds, duration_seconds)| assert_sessions_end_despite_jump(offset_seconds, duration_seconds))).await;
+    join_all(jumps.map(|(offset_seconds, duration_seconds)| {
+        assert_sessions_end_despite_jump(offset_seconds, duration_seconds)
+    }))
+    .await;
 }
 
 /// Sets the clock of Redis forward by `offset_seconds` seconds, for `duration_seconds` seconds, and asserts that
@@ -45,7 +48,8 @@ async fn a_clock_jump_of_redis_does_not_change_when_sessions_end() {
 async fn assert_sessions_end_despite_jump(offset_seconds: i64, duration_seconds: f64) {
     let (_redis, fault_proxy, setup) = start_redis_with_adjustable_clock().await;
     let curfew = setup.start();
-    let (used_session, unused_session) = (curfew.sign_in("alice").await, curfew.sign_in("bob").await);
+    let (used_session, unused_session) =
+        (curfew.sign_in("alice").await, curfew.sign_in("bob").await);
     let stopwatch = Stopwatch::start();
     let mut ended = None;
     fault_proxy.set_fault(Fault::ClockOffset(offset_seconds));
@@ -113,8 +117,8 @@ async fn replicas_share_one_decision_time_until_an_operator_decides() {
     let offset_seconds = output_text
         .split_once("the clock of Redis is ahead of decision time by ")
         .and_then(|(_, rest)| rest.split(' ').next()?.parse::<f64>().ok());
-    let offset_seconds =
-        offset_seconds.unwrap_or_else(|| panic!("the output contains no difference in seconds: {output_text}"));
+    let offset_seconds = offset_seconds
+        .unwrap_or_else(|| panic!("the output contains no difference in seconds: {output_text}"));
     assert!((offset_seconds - 3_600.0).abs() < 1.0, "{output_text}");
     let accepted = run_in_background(&setup, &["clock", "--accept", "timeline"]).await;
     assert!(accepted.status.success(), "{}", to_text(&accepted.stderr));

@@ -78,10 +78,16 @@ async fn check_config_validates_and_prints_without_secrets() {
         "absolute = \"8h\"",
         "[redacted]",
     ] {
-        assert!(printed_configuration.contains(line), "{line}\nis not in\n{printed_configuration}");
+        assert!(
+            printed_configuration.contains(line),
+            "{line}\nis not in\n{printed_configuration}"
+        );
     }
     for secret in ["s3cret", &setup.key, &setup.admin_token] {
-        assert!(!printed_configuration.contains(secret), "{printed_configuration}");
+        assert!(
+            !printed_configuration.contains(secret),
+            "{printed_configuration}"
+        );
     }
 }
 
@@ -94,7 +100,12 @@ async fn the_output_of_check_config_is_a_valid_configuration() {
     std::fs::write(&path, &printed_configuration).unwrap();
     let arguments = ["check-config", "--config", path.to_str().unwrap()];
     let second_output = run_command(&setup, &arguments);
-    assert_eq!(to_text(&second_output.stdout), to_text(&printed_configuration), "{}", to_text(&second_output.stderr));
+    assert_eq!(
+        to_text(&second_output.stdout),
+        to_text(&printed_configuration),
+        "{}",
+        to_text(&second_output.stderr)
+    );
 }
 
 #[tokio::test]
@@ -168,7 +179,9 @@ async fn generated_keys_and_tokens_work() {
     let key = to_text(&run_command(&setup, &["keygen"]).stdout);
     let key_pair_text = to_text(&run_command(&setup, &["keygen", "--admin"]).stdout);
     let field = |name: &str| {
-        let line = key_pair_text.lines().find_map(|line| line.strip_prefix(name));
+        let line = key_pair_text
+            .lines()
+            .find_map(|line| line.strip_prefix(name));
         line.unwrap().trim().to_owned()
     };
     let (token, hash) = (field("token:"), field("hash:"));
@@ -192,7 +205,8 @@ async fn generated_files_work_and_are_not_overwritten() {
     let directory = tempfile::tempdir().unwrap();
     let directory_path = directory.path().to_str().unwrap();
     let setup = Setup::memory();
-    let written_files = to_text(&run_command(&setup, &["keygen", "--directory", directory_path]).stdout);
+    let written_files =
+        to_text(&run_command(&setup, &["keygen", "--directory", directory_path]).stdout);
     assert_eq!(written_files.lines().count(), 3, "{written_files}");
     let second_output = run_command(&setup, &["keygen", "--directory", directory_path]);
     assert!(second_output.status.success() && second_output.stdout.is_empty());

@@ -181,7 +181,8 @@ fn compliance_reports_and_enforces() {
         output_text.contains("`delegated.services.proxy` does not say when"),
         "{output_text}"
     );
-    let behind_oauth2_proxy = behind_oauth2_proxy.set(&service_key("TOKEN_HEADER"), "authorization");
+    let behind_oauth2_proxy =
+        behind_oauth2_proxy.set(&service_key("TOKEN_HEADER"), "authorization");
     let result = run_command(&behind_oauth2_proxy, &arguments[..3]);
     assert!(result.status.success(), "{}", to_text(&result.stderr));
 }

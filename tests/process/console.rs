@@ -54,18 +54,31 @@ async fn a_console_sign_out_on_one_replica_holds_on_the_other() {
     let (status, cookie) = post_form(&one, "/console/sign-in", "", &form).await;
     assert_eq!(status, StatusCode::SEE_OTHER);
     assert_eq!(
-        (open_console(&one, &cookie).await, open_console(&two, &cookie).await),
+        (
+            open_console(&one, &cookie).await,
+            open_console(&two, &cookie).await
+        ),
         (200, 200)
     );
     // For a check, the value of the console cookie is no credential, neither in its own cookie nor as session cookie.
     let (_, value) = cookie.split_once('=').unwrap();
     for cookie_line in [format!("__Host-session={value}"), cookie.clone()] {
-        assert_eq!(one.check_with_cookie(&cookie_line).await.0, 401, "{cookie_line}");
+        assert_eq!(
+            one.check_with_cookie(&cookie_line).await.0,
+            401,
+            "{cookie_line}"
+        );
     }
     let (status, cleared_cookie) = post_form(&one, "/console/sign-out", &cookie, "").await;
-    assert_eq!((status, &*cleared_cookie), (StatusCode::SEE_OTHER, "curfew-console="));
     assert_eq!(
-        (open_console(&two, &cookie).await, open_console(&one, &cookie).await),
+        (status, &*cleared_cookie),
+        (StatusCode::SEE_OTHER, "curfew-console=")
+    );
+    assert_eq!(
+        (
+            open_console(&two, &cookie).await,
+            open_console(&one, &cookie).await
+        ),
         (303, 303)
     );
     let other_session = two.sign_in("alice").await;
@@ -101,9 +114,15 @@ async fn a_console_sign_out_on_one_replica_holds_on_the_other() {
             .find(|event| event["event.reason"] == reason)
             .unwrap()
     };
-    assert_eq!(event_with_reason("signed_out")["curfew.actor.kind"], "operator");
+    assert_eq!(
+        event_with_reason("signed_out")["curfew.actor.kind"],
+        "operator"
+    );
     assert_eq!(event_with_reason("signed_out")["source.ip"], "127.0.0.1");
-    assert_eq!(event_with_reason("idle_timeout")["curfew.actor.name"], "curfew-console");
+    assert_eq!(
+        event_with_reason("idle_timeout")["curfew.actor.name"],
+        "curfew-console"
+    );
     for event in &ended {
         let name = event["user.id"].as_str().unwrap();
         assert!(name.starts_with("token:") && name.len() == 14, "{name}");

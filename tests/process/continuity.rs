@@ -3,7 +3,7 @@
 use curfew::store::cached::LEASE;
 
 use super::*;
-use crate::support::curfew::{Curfew, CreatedSession};
+use crate::support::curfew::{CreatedSession, Curfew};
 
 #[tokio::test]
 async fn a_restart_with_redis_loses_nothing() {
@@ -170,7 +170,9 @@ async fn rotating_the_key_logs_nobody_out() {
     let curfew = setup.start();
     let old = curfew.sign_in("alice").await;
     curfew.stop().await;
-    let new_key = to_text(&run_command(&setup, &["keygen"]).stdout).trim().to_owned();
+    let new_key = to_text(&run_command(&setup, &["keygen"]).stdout)
+        .trim()
+        .to_owned();
     let both_keys = setup
         .clone()
         .set("TOKEN__KEYS", &format!("{new_key},{old_key}"));

@@ -34,18 +34,33 @@ async fn after_a_loss_only_later_sign_ins_start_sessions_on_every_replica_and_af
         "a sign-in before the start of the replica counts, because Redis is declared new"
     );
     revoke_alice(&one).await;
-    assert_eq!(other.check_with_cookie(&ended_cookie).await, denied("revoked"));
+    assert_eq!(
+        other.check_with_cookie(&ended_cookie).await,
+        denied("revoked")
+    );
     redis.command::<()>(&[b"FLUSHALL"]);
     let reauthentication_required = denied("reauthentication_required");
     // The replica that ended the session still knows the reason.
-    assert_eq!(one.check_with_cookie(&ended_cookie).await, denied("revoked"));
-    assert_eq!(other.check_with_cookie(&ended_cookie).await, reauthentication_required);
+    assert_eq!(
+        one.check_with_cookie(&ended_cookie).await,
+        denied("revoked")
+    );
+    assert_eq!(
+        other.check_with_cookie(&ended_cookie).await,
+        reauthentication_required
+    );
     let unused_cookie = issuer.cookie("t", 30);
-    assert_eq!(one.check_with_cookie(&unused_cookie).await, reauthentication_required);
+    assert_eq!(
+        one.check_with_cookie(&unused_cookie).await,
+        reauthentication_required
+    );
     one.stop().await;
     other.stop().await;
     let restarted = setup.start();
-    assert_eq!(restarted.check_with_cookie(&ended_cookie).await, reauthentication_required);
+    assert_eq!(
+        restarted.check_with_cookie(&ended_cookie).await,
+        reauthentication_required
+    );
     let new_cookie = sign_in_a_second_later(&issuer, "s").await;
     assert_eq!(restarted.check_with_cookie(&new_cookie).await, ALLOWED);
     let (_, metrics) = restarted.get_ops("/metrics").await;
@@ -61,13 +76,19 @@ async fn with_the_memory_store_each_start_is_a_loss_of_data() {
     let setup = issuer.configure(Setup::memory());
     let first_run = setup.start();
     let reauthentication_required = denied("reauthentication_required");
-    assert_eq!(first_run.check_with_cookie(&issuer.cookie("s", 30)).await, reauthentication_required);
+    assert_eq!(
+        first_run.check_with_cookie(&issuer.cookie("s", 30)).await,
+        reauthentication_required
+    );
     let cookie = sign_in_a_second_later(&issuer, "s").await;
     assert_eq!(first_run.check_with_cookie(&cookie).await, ALLOWED);
     revoke_alice(&first_run).await;
     first_run.stop().await;
     let restarted = setup.start();
-    assert_eq!(restarted.check_with_cookie(&cookie).await, reauthentication_required);
+    assert_eq!(
+        restarted.check_with_cookie(&cookie).await,
+        reauthentication_required
+    );
 }
 
 /// Otherwise, a replica could start a revoked session again from its token.
@@ -81,7 +102,10 @@ async fn a_revoked_session_does_not_return_with_an_earlier_authentication() {
     let [first_cookie, second_cookie] = ["a", "b"].map(|sid| issuer.cookie(sid, 30));
     assert_eq!(one.check_with_cookie(&first_cookie).await, ALLOWED);
     revoke_alice(&one).await;
-    assert_eq!(other.check_with_cookie(&second_cookie).await, denied("revoked"));
+    assert_eq!(
+        other.check_with_cookie(&second_cookie).await,
+        denied("revoked")
+    );
     let new_cookie = sign_in_a_second_later(&issuer, "b").await;
     assert_eq!(other.check_with_cookie(&new_cookie).await, ALLOWED);
 }
@@ -98,7 +122,10 @@ async fn a_longer_limit_does_not_restore_an_ended_session() {
     let cookie = issuer.cookie("s", 0);
     assert_eq!(first_run.check_with_cookie(&cookie).await, ALLOWED);
     let stopwatch = Stopwatch::start();
-    eventually("the idle limit has passed", async || stopwatch.seconds() > 2.5).await;
+    eventually("the idle limit has passed", async || {
+        stopwatch.seconds() > 2.5
+    })
+    .await;
     assert_eq!(
         first_run.check_with_cookie(&cookie).await,
         denied("idle_timeout")
@@ -115,7 +142,10 @@ async fn a_longer_limit_does_not_restore_an_ended_session() {
     })
     .await;
     let absolute_timeout = denied("absolute_timeout");
-    assert_eq!(longer_limits.check_with_cookie(&cookie).await, absolute_timeout);
+    assert_eq!(
+        longer_limits.check_with_cookie(&cookie).await,
+        absolute_timeout
+    );
     let new_cookie = issuer.cookie("t", 0);
     assert_eq!(longer_limits.check_with_cookie(&new_cookie).await, ALLOWED);
 }
@@ -135,14 +165,22 @@ async fn an_ended_session_stays_ended_while_keys_are_rotated() {
     // This sign-in is after the revocation, and before the next start.
     let unused_cookie = sign_in_a_second_later(&issuer, "t").await;
     first_run.stop().await;
-    let new_key = to_text(&run_command(&setup, &["keygen"]).stdout).trim().to_owned();
+    let new_key = to_text(&run_command(&setup, &["keygen"]).stdout)
+        .trim()
+        .to_owned();
     let with_keys = |keys: &str| setup.clone().set("TOKEN__KEYS", keys);
     // The replicas restart one after the other. First the new key is the second key, which only reads. Then it is
     // the first key, which seals.
     let old_key_first = with_keys(&format!("{old_key},{new_key}")).start();
-    assert_eq!(old_key_first.check_with_cookie(&ended_cookie).await, denied("revoked"));
+    assert_eq!(
+        old_key_first.check_with_cookie(&ended_cookie).await,
+        denied("revoked")
+    );
     let new_key_first = with_keys(&format!("{new_key},{old_key}")).start();
-    assert_eq!(old_key_first.check_with_cookie(&ended_cookie).await, denied("revoked"));
+    assert_eq!(
+        old_key_first.check_with_cookie(&ended_cookie).await,
+        denied("revoked")
+    );
     old_key_first.stop().await;
     eventually("the tombstone uses the new key", async || {
         let (_, state) = new_key_first.get_ops("/readyz?verbose").await;
@@ -152,12 +190,21 @@ async fn an_ended_session_stays_ended_while_keys_are_rotated() {
         keys.is_some_and(|keys| !keys.contains(", "))
     })
     .await;
-    assert_eq!(new_key_first.check_with_cookie(&ended_cookie).await, denied("revoked"));
+    assert_eq!(
+        new_key_first.check_with_cookie(&ended_cookie).await,
+        denied("revoked")
+    );
     new_key_first.stop().await;
     let new_key_only = with_keys(&new_key).start();
-    assert_eq!(new_key_only.check_with_cookie(&ended_cookie).await, denied("revoked"));
+    assert_eq!(
+        new_key_only.check_with_cookie(&ended_cookie).await,
+        denied("revoked")
+    );
     // Curfew has sealed the generation marker again, too, so it detects no loss of data.
-    assert_eq!(new_key_only.check_with_cookie(&unused_cookie).await, ALLOWED);
+    assert_eq!(
+        new_key_only.check_with_cookie(&unused_cookie).await,
+        ALLOWED
+    );
     let (_, metrics) = new_key_only.get_ops("/metrics").await;
     assert!(metrics.contains("curfew_store_losses_total 0"));
 }

@@ -127,7 +127,13 @@ async fn a_name_with_hidden_characters_is_escaped_wherever_it_is_shown() {
     assert_escaped("the webhook", &message);
     let message: Value = serde_json::from_str(&message).unwrap();
     assert_eq!(message["data"]["subject"], MISLEADING_NAME);
-    assert!(!curfew.get_ops("/metrics").await.1.contains(HIDDEN_CHARACTERS));
+    assert!(
+        !curfew
+            .get_ops("/metrics")
+            .await
+            .1
+            .contains(HIDDEN_CHARACTERS)
+    );
 
     eventually("the log contains the denial", async || {
         curfew.log().contains("request denied")

@@ -75,7 +75,10 @@ async fn two_replicas_publish_every_end_once() {
         })
         .collect();
     assert_eq!(published_ends.len(), SESSION_COUNT);
-    assert_eq!(published_ends.into_iter().collect::<BTreeSet<_>>(), sessions);
+    assert_eq!(
+        published_ends.into_iter().collect::<BTreeSet<_>>(),
+        sessions
+    );
     let streamed = streamed_session_ids(&redis);
     assert_eq!(streamed.len(), SESSION_COUNT);
     assert_eq!(streamed.into_iter().collect::<BTreeSet<_>>(), sessions);
@@ -110,7 +113,10 @@ async fn a_killed_replica_loses_no_end() {
     assert_eq!(streamed.into_iter().collect::<BTreeSet<_>>(), sessions);
     // The logs contain each end exactly once. A second event is allowed only if it is marked as a redelivery.
     let (mut first_ends, mut redelivered_ends) = (Vec::new(), Vec::new());
-    for event in published_ends(&killed_replica).into_iter().chain(published_ends(&surviving_replica)) {
+    for event in published_ends(&killed_replica)
+        .into_iter()
+        .chain(published_ends(&surviving_replica))
+    {
         let name = event["curfew.session.id"].as_str().unwrap().to_owned();
         if event["curfew.redelivered"] == true {
             redelivered_ends.push(name);

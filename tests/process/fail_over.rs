@@ -13,7 +13,10 @@ async fn an_end_that_a_fail_over_lost_is_repeated() {
     let port = replication_proxy.address.port().to_string();
     let replica = RedisServer::start_with_options(&["--replicaof", "127.0.0.1", &port]);
     let is_online = || fact(&primary, "slave0").contains("state=online");
-    eventually("the replica is connected to the primary", async || is_online()).await;
+    eventually("the replica is connected to the primary", async || {
+        is_online()
+    })
+    .await;
     // Curfew connects to this proxy, which forwards to the current primary.
     let fault_proxy = FaultProxy::start(loopback(primary.port)).await;
     let setup = Setup::redis(&fault_proxy.url());
@@ -158,7 +161,10 @@ async fn the_migrate_command_upgrades_records() {
         output_text.contains("follow schema 1; this program writes 3"),
         "{output_text}"
     );
-    assert!(output_text.contains("1 checked, 1 to upgrade"), "{output_text}");
+    assert!(
+        output_text.contains("1 checked, 1 to upgrade"),
+        "{output_text}"
+    );
     assert!(
         output_text.contains("records under each key: not encrypted: 1"),
         "{output_text}"

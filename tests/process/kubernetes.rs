@@ -16,7 +16,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::*;
-use crate::support::curfew::{Curfew, CreatedSession};
+use crate::support::curfew::{CreatedSession, Curfew};
 use crate::support::deployment::installed_path;
 use crate::support::loopback;
 use crate::support::tls::Certificates;
@@ -134,7 +134,10 @@ async fn review_access(
     assert_eq!(attributes["group"], "sessions.curfew.dev");
     assert_eq!(attributes["resource"], "sessions");
     assert_eq!(spec["groups"][1], "system:serviceaccounts:shop");
-    let (verb, name) = (attributes["verb"].as_str().unwrap(), attributes["name"].as_str());
+    let (verb, name) = (
+        attributes["verb"].as_str().unwrap(),
+        attributes["name"].as_str(),
+    );
     let user = spec["user"].as_str().unwrap().rsplit(':').next().unwrap();
     let allowed = match user {
         "operator" => true,
@@ -187,7 +190,10 @@ async fn start_with_api_server(
         .set("ADMIN__KUBERNETES__ENABLED", "true")
         .set("ADMIN__KUBERNETES__URL", &format!("https://{address}"))
         .set("ADMIN__KUBERNETES__TOKEN_FILE", file.to_str().unwrap())
-        .set("ADMIN__KUBERNETES__CA_FILE", &certificates.path_string("ca.pem"))
+        .set(
+            "ADMIN__KUBERNETES__CA_FILE",
+            &certificates.path_string("ca.pem"),
+        )
         .set("ADMIN__KUBERNETES__CACHE", "1s")
         .set("ADMIN__TRUSTED_PROXIES", "1");
     (setup.start(), directory)
@@ -235,20 +241,28 @@ async fn kubernetes_roles_grant_rights() {
             user.status("GET", &path_of_alice).await,
             user.status("GET", &path_of_bob).await,
             user.status("GET", &unknown).await,
-            user
-                .call("POST", &explain_path(&path_of_bob), Some(explain_request.clone()))
-                .await
-                .0,
+            user.call(
+                "POST",
+                &explain_path(&path_of_bob),
+                Some(explain_request.clone()),
+            )
+            .await
+            .0,
             user.status("GET", "/policies").await,
-            user
-                .call("POST", &format!("{path_of_bob}/age"), Some(age_request.clone()))
-                .await
-                .0,
+            user.call(
+                "POST",
+                &format!("{path_of_bob}/age"),
+                Some(age_request.clone()),
+            )
+            .await
+            .0,
         ];
         assert_eq!(statuses, expected, "{user_name}");
     }
     // The answer names the missing right, and the session has not ended.
-    let (_, problem) = ApiUser(&curfew, "viewer").call("DELETE", &path_of_bob, None).await;
+    let (_, problem) = ApiUser(&curfew, "viewer")
+        .call("DELETE", &path_of_bob, None)
+        .await;
     assert_eq!(
         problem["detail"],
         "no Kubernetes role allows system:serviceaccount:shop:viewer to delete sessions.sessions.curfew.dev named \"bob\""
@@ -261,7 +275,9 @@ async fn kubernetes_roles_grant_rights() {
     );
     assert_eq!(curfew.check(&bob).await, ALLOWED);
     assert_eq!(
-        ApiUser(&curfew, "shop").status("DELETE", &path_of_alice).await,
+        ApiUser(&curfew, "shop")
+            .status("DELETE", &path_of_alice)
+            .await,
         200
     );
     assert_eq!(curfew.check(&alice).await, denied("revoked"));
@@ -367,6 +383,9 @@ fn missing_kubernetes_settings_are_reported() {
             .set("ADMIN__KUBERNETES__CA_FILE", "/dev/null")
             .set(&format!("ADMIN__KUBERNETES__{key}"), value);
         let output = run_command(&setup, &["check-config"]);
-        assert!(to_text(&output.stderr).contains(expected_error), "{key}: {output:?}");
+        assert!(
+            to_text(&output.stderr).contains(expected_error),
+            "{key}: {output:?}"
+        );
     }
 }

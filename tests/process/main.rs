@@ -10,16 +10,16 @@ use curfew_testkit as support;
 
 mod clocks;
 mod commands;
+mod configuration_commands;
 mod console;
 mod continuity;
+mod data_loss;
 mod escaping;
 mod events;
 mod fail_over;
 mod kubernetes;
-mod data_loss;
 mod operation;
 mod probe;
-mod configuration_commands;
 mod readme;
 mod recording;
 mod reload;

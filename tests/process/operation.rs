@@ -63,7 +63,10 @@ async fn forged_tokens_cause_no_redis_queries() {
     let key = SigningKey::parse(&SigningKey::generate().unwrap()).unwrap();
     let forging_key_ring = KeyRing::new(vec![key]).unwrap();
     for _ in 0..500 {
-        let cookie = format!("__Host-session={}", forging_key_ring.issue().unwrap().expose());
+        let cookie = format!(
+            "__Host-session={}",
+            forging_key_ring.issue().unwrap().expose()
+        );
         let (status, reason) = curfew.check_with_cookie(&cookie).await;
         assert_eq!((status, &*reason), (401, "invalid_credential"));
     }

@@ -44,7 +44,10 @@ fn the_probe_signs_in_with_a_form() {
         stdout.contains("ok    the page shows who is signed in: served, 200\n"),
         "{stdout}"
     );
-    assert!(errors_of_wrong_form.contains("and no cookie"), "{errors_of_wrong_form}");
+    assert!(
+        errors_of_wrong_form.contains("and no cookie"),
+        "{errors_of_wrong_form}"
+    );
     assert!(
         errors_without_form.contains("CURFEW_PROBE_FORM is needed with --sign-in"),
         "{errors_without_form}"

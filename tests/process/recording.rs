@@ -82,7 +82,10 @@ async fn a_recording_shows_what_a_proxy_sends_without_secrets() {
         "rule       none",
         "answer     malformed_request: X-Original-URL is missing",
     ] {
-        assert!(explanation.contains(line), "{line} is not in\n{explanation}");
+        assert!(
+            explanation.contains(line),
+            "{line} is not in\n{explanation}"
+        );
     }
     let (status, _) = stop_recording(&curfew).await;
     assert_eq!(status, StatusCode::NO_CONTENT);

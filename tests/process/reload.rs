@@ -10,7 +10,7 @@ use curfew::credential::SigningKey;
 use tempfile::TempDir;
 
 use super::*;
-use crate::support::curfew::{Curfew, CreatedSession};
+use crate::support::curfew::{CreatedSession, Curfew};
 
 /// A configuration file that tests can replace.
 struct ConfigFile {
@@ -68,10 +68,16 @@ async fn a_changed_file_applies_soon() {
     let curfew = file.setup().start();
     assert!(!is_public_path_allowed(&curfew).await);
     file.replace(WITH_PUBLIC_RULE);
-    eventually("the rule applies", async || is_public_path_allowed(&curfew).await).await;
+    eventually("the rule applies", async || {
+        is_public_path_allowed(&curfew).await
+    })
+    .await;
     assert_eq!(reload_count(&curfew, "ok").await, 1);
     file.replace(WITHOUT_RULES);
-    eventually("the rule is removed", async || !is_public_path_allowed(&curfew).await).await;
+    eventually("the rule is removed", async || {
+        !is_public_path_allowed(&curfew).await
+    })
+    .await;
 }
 
 /// In a mounted ConfigMap, the file is a link into `..data`, and `..data` is a link to a folder. On an update, the
@@ -94,7 +100,10 @@ async fn a_replaced_config_map_is_detected() {
     assert!(!is_public_path_allowed(&curfew).await);
     publish_version("..2026_2", WITH_PUBLIC_RULE);
     fs::remove_dir_all(volume.path().join("..2026_1")).unwrap();
-    eventually("the rule applies", async || is_public_path_allowed(&curfew).await).await;
+    eventually("the rule applies", async || {
+        is_public_path_allowed(&curfew).await
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -116,7 +125,8 @@ async fn an_invalid_configuration_is_rejected_and_reported() {
     let (status, readiness) = curfew.get_ops("/readyz?verbose").await;
     assert_eq!(status, 200, "the process stays ready");
     assert!(
-        readiness.contains("advice: configuration: rejected, previous configuration still active: ")
+        readiness
+            .contains("advice: configuration: rejected, previous configuration still active: ")
             && readiness.contains(problem),
         "{readiness}"
     );
@@ -159,7 +169,10 @@ async fn sighup_reloads_at_once_even_without_a_file() {
         "the failed reload should change nothing else"
     );
     fs::write(&file.path, WITHOUT_RULES).unwrap();
-    eventually("the file is read again", async || !is_public_path_allowed(&curfew).await).await;
+    eventually("the file is read again", async || {
+        !is_public_path_allowed(&curfew).await
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -169,7 +182,10 @@ async fn keys_that_need_a_restart_are_reported() {
     file.replace(&format!(
         "{WITH_PUBLIC_RULE}log: {{format: json}}\nstore: {{max_sessions: 5}}\n"
     ));
-    eventually("the other keys apply", async || is_public_path_allowed(&curfew).await).await;
+    eventually("the other keys apply", async || {
+        is_public_path_allowed(&curfew).await
+    })
+    .await;
     eventually("readyz reports the restart", async || {
         let (_, readiness) = curfew.get_ops("/readyz?verbose").await;
         ["store", "log.format"].iter().all(|key| {
@@ -277,7 +293,11 @@ async fn a_reload_loses_no_request_and_no_session() {
     let is_done = Arc::new(AtomicBool::new(false));
     let check_count = Arc::new(AtomicUsize::new(0));
     let clients = sessions.clone().into_iter().map(|session| {
-        let (curfew, is_done, check_count) = (Arc::clone(&curfew), Arc::clone(&is_done), Arc::clone(&check_count));
+        let (curfew, is_done, check_count) = (
+            Arc::clone(&curfew),
+            Arc::clone(&is_done),
+            Arc::clone(&check_count),
+        );
         tokio::spawn(async move {
             while !is_done.load(Ordering::Relaxed) {
                 assert_eq!(curfew.check(&session).await, ALLOWED);

@@ -155,7 +155,8 @@ async fn a_replica_without_invalidations_stops_admitting_when_its_lease_ends() {
         "{revoked}"
     );
     assert!(states.contains(&"unconfirmed"), "{revoked}");
-    let in_force_by = humantime::parse_rfc3339(revoked["in_force"]["by"].as_str().unwrap()).unwrap();
+    let in_force_by =
+        humantime::parse_rfc3339(revoked["in_force"]["by"].as_str().unwrap()).unwrap();
     let remaining = Timestamp::from(in_force_by).since(support::now());
     tokio::time::sleep(remaining + Duration::from_millis(100)).await;
     let (status, reason) = cut_off.check(&session).await;
@@ -183,9 +184,15 @@ async fn the_revoke_command_counts_confirms_and_revokes() {
         count_output.starts_with("1 live session would end: source=token, started before "),
         "{count_output}"
     );
-    assert!(count_output.contains("records checked: 1 (all)\n"), "{count_output}");
+    assert!(
+        count_output.contains("records checked: 1 (all)\n"),
+        "{count_output}"
+    );
     let count_output = stdout_of_success(&revoke(&["--host", "App.Example.com:443", "--dry-run"]));
-    assert!(count_output.contains("host=app.example.com"), "{count_output}");
+    assert!(
+        count_output.contains("host=app.example.com"),
+        "{count_output}"
+    );
     assert!(
         count_output.contains("1 of these sessions lack one of the properties"),
         "{count_output}"

@@ -57,7 +57,10 @@ async fn sessions_are_listed_shown_and_ended() {
         2
     );
     let show_output = stdout_of_success(&sessions(&["show", &alice.id]));
-    assert!(show_output.contains("subject              alice\n"), "{show_output}");
+    assert!(
+        show_output.contains("subject              alice\n"),
+        "{show_output}"
+    );
     let end_output = stdout_of_success(&sessions(&["revoke", &alice.id]));
     assert_eq!(end_output, "session of alice ended: revoked\n");
     assert_eq!(curfew.check(&alice).await.0, 401);
@@ -77,7 +80,10 @@ async fn sessions_are_listed_shown_and_ended() {
     }
     let wrong_token_shell = shell.clone().set_variable("CURFEW_ADMIN_TOKEN", "guess");
     let errors = stderr_of_failure(&run_command(&wrong_token_shell, &["sessions", "list"]));
-    assert!(errors.contains("does not accept this admin token"), "{errors}");
+    assert!(
+        errors.contains("does not accept this admin token"),
+        "{errors}"
+    );
     let wrong_url_shell = shell
         .clone()
         .set_variable("CURFEW_ADMIN_URL", "http://127.0.0.1:1");
@@ -229,7 +235,10 @@ fn lint_reports_findings_in_proxy_files() {
             .ends_with("no setting bypasses the limits of sessions; 1 notice\n")
     );
     let errors = stderr_of_failure(&run_command(&setup, &["lint", "/nonesuch"]));
-    assert!(errors.starts_with("error: /nonesuch: No such file"), "{errors}");
+    assert!(
+        errors.starts_with("error: /nonesuch: No such file"),
+        "{errors}"
+    );
     let errors = stderr_of_failure(&run_command(&setup, &["lint", &file("README.md")]));
     assert!(errors.contains("README.md: "), "{errors}");
 }
@@ -260,11 +269,20 @@ fn rendered_files_are_not_overwritten() {
         "{errors}"
     );
     let rendered_files = stdout_of_success(&run_command(&setup, &["render", "traefik"]));
-    assert!(rendered_files.starts_with("# ---- traefik.yaml\n"), "{rendered_files}");
+    assert!(
+        rendered_files.starts_with("# ---- traefik.yaml\n"),
+        "{rendered_files}"
+    );
     let rendered_files = stdout_of_success(&run_command(&setup, &["render", "oauth2-proxy"]));
-    assert!(rendered_files.contains("cookie_expire = \"3600s\""), "{rendered_files}");
+    assert!(
+        rendered_files.contains("cookie_expire = \"3600s\""),
+        "{rendered_files}"
+    );
     for invalid_address in ["shop", "shop:x", "shop:80; evil", ":80"] {
-        let output = run_command(&setup, &["render", "nginx", "--application", invalid_address]);
+        let output = run_command(
+            &setup,
+            &["render", "nginx", "--application", invalid_address],
+        );
         assert_eq!(output.status.code(), Some(2));
         let errors = to_text(&output.stderr);
         assert!(
@@ -272,7 +290,10 @@ fn rendered_files_are_not_overwritten() {
             "{errors}"
         );
     }
-    let errors = stderr_of_failure(&run_command(&setup, &["render", "nginx", "--policy", "none"]));
+    let errors = stderr_of_failure(&run_command(
+        &setup,
+        &["render", "nginx", "--policy", "none"],
+    ));
     assert!(errors.contains("no policy of this name"), "{errors}");
 }
 
@@ -285,8 +306,13 @@ fn colours_are_only_for_terminals() {
         output.stdout.contains(&0x1b)
     };
     let setup = Setup::memory();
-    assert!(!is_coloured(&setup), "output to a pipe should have no colours");
+    assert!(
+        !is_coloured(&setup),
+        "output to a pipe should have no colours"
+    );
     let forced_setup = setup.set_variable("CLICOLOR_FORCE", "1");
     assert!(is_coloured(&forced_setup));
-    assert!(!is_coloured(&forced_setup.clone().set_variable("NO_COLOR", "1")));
+    assert!(!is_coloured(
+        &forced_setup.clone().set_variable("NO_COLOR", "1")
+    ));
 }

@@ -52,7 +52,10 @@ async fn the_health_check_finds_the_service_by_its_configuration() {
     let setup = setup.set("LISTEN__OPS", &format!("0.0.0.0:{}", curfew.ops.port()));
     assert!(run_command(&setup, &["healthcheck"]).status.success());
     let invalid_setup_result = run_command(&setup.set("LISTEN__OPS", "nowhere"), &["healthcheck"]);
-    assert!(to_text(&invalid_setup_result.stderr).contains("listen.ops"), "{invalid_setup_result:?}");
+    assert!(
+        to_text(&invalid_setup_result.stderr).contains("listen.ops"),
+        "{invalid_setup_result:?}"
+    );
 }
 
 #[tokio::test]

@@ -103,11 +103,23 @@ async fn checks_are_traced_if_the_proxy_samples_them() {
     let sampled_context = format!("00-{TRACE_ID}-{PARENT_SPAN_ID}-01");
     let unsampled_context = "00-11111111111111111111111111111111-2222222222222222-00";
     assert_eq!(
-        check(&curfew, "/auth-request", &session.cookie(), &sampled_context).await,
+        check(
+            &curfew,
+            "/auth-request",
+            &session.cookie(),
+            &sampled_context
+        )
+        .await,
         200
     );
     assert_eq!(
-        check(&curfew, "/forward-auth", "__Host-session=forged", &sampled_context).await,
+        check(
+            &curfew,
+            "/forward-auth",
+            "__Host-session=forged",
+            &sampled_context
+        )
+        .await,
         401
     );
     for context in [
@@ -194,6 +206,9 @@ fn invalid_trace_settings_are_reported() {
             setup = setup.set(&format!("TRACES__{key}"), value);
         }
         let output = run_command(&setup, &["check-config"]);
-        assert!(to_text(&output.stderr).contains(setting_name), "{setting_name}: {output:?}");
+        assert!(
+            to_text(&output.stderr).contains(setting_name),
+            "{setting_name}: {output:?}"
+        );
     }
 }

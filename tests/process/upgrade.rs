@@ -65,7 +65,8 @@ async fn a_rolling_update_under_load_gives_no_wrong_answer() {
             tokio::time::sleep(Duration::from_secs(2)).await;
             assert_eq!(redis.command::<u64>(&[b"GET", b"curfew:schema"]), 2);
             let readiness = one.get_ops("/readyz?verbose").await.1;
-            is_waiting_reported |= readiness.contains("when these older replicas are stopped: old[1]");
+            is_waiting_reported |=
+                readiness.contains("when these older replicas are stopped: old[1]");
         }
         assert!(is_waiting_reported);
         assert!(record_versions(&redis).iter().all(|version| *version == 2));
@@ -96,7 +97,10 @@ async fn an_attacker_in_redis_cannot_become_another_user() {
         let key = after.into_iter().find(|key| !before.contains(key)).unwrap();
         (session, key)
     };
-    let ((root, root_key), (bob, bob_key)) = (sign_in_with_record_key("root").await, sign_in_with_record_key("bob").await);
+    let ((root, root_key), (bob, bob_key)) = (
+        sign_in_with_record_key("root").await,
+        sign_in_with_record_key("bob").await,
+    );
     let root_record: Vec<u8> = redis.command(&[b"GET", &root_key]);
     let live_record: Vec<u8> = redis.command(&[b"GET", &bob_key]);
     let readable = [&root_record, &live_record].iter().any(|record| {

@@ -9,9 +9,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::kinds::{HOST, ProxyKind, Proxy, Replacements, Upstreams};
+use crate::kinds::{HOST, Proxy, ProxyKind, Replacements, Upstreams};
 use crate::support::backend::{Backend, ReceivedRequest};
-use crate::support::curfew::{Curfew, Setup, CreatedSession};
+use crate::support::curfew::{CreatedSession, Curfew, Setup};
 use crate::support::eventually;
 use crate::support::recording_proxy::RecordingProxy;
 use crate::support::redis::RedisServer;
@@ -188,11 +188,17 @@ impl Harness {
 
     /// Sends a request over HTTP/1.1. Its host is [`HOST`], unless `lines` contain another host.
     pub async fn send(&self, method: &str, path: &str, header_pairs: &HeaderPairs<'_>) -> Answer {
-        self.send_body(method, path, header_pairs, Bytes::new()).await
+        self.send_body(method, path, header_pairs, Bytes::new())
+            .await
     }
 
     /// Sends a GET from this local address.
-    pub async fn get_from(&self, address: &str, path: &str, header_pairs: &HeaderPairs<'_>) -> Answer {
+    pub async fn get_from(
+        &self,
+        address: &str,
+        path: &str,
+        header_pairs: &HeaderPairs<'_>,
+    ) -> Answer {
         let address: IpAddr = address.parse().unwrap();
         let client = client().local_address(address).build().unwrap();
         let mut headers = header_map(header_pairs);
@@ -284,7 +290,10 @@ impl Harness {
 
     pub fn assert_application_not_reached(&self) {
         let backend_requests = self.backend.take();
-        assert!(backend_requests.is_empty(), "a request reached the backend: {backend_requests:?}");
+        assert!(
+            backend_requests.is_empty(),
+            "a request reached the backend: {backend_requests:?}"
+        );
     }
 
     /// Returns the number of checks that Curfew has answered for this proxy's contract.

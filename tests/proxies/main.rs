@@ -13,14 +13,14 @@
 
 use curfew_testkit as support;
 
-mod harness;
-mod mistakes;
 mod cases;
+mod harness;
 mod kinds;
-mod unsupported_cases;
 mod matrix;
+mod mistakes;
 mod router;
 mod runner;
+mod unsupported_cases;
 
 use std::process::ExitCode;
 

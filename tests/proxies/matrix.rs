@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use crate::cases::CASES;
 use crate::kinds::PROXY_KINDS;
-use crate::unsupported_cases::UNSUPPORTED_CASES;
 use crate::runner::{Cell, Outcome};
+use crate::unsupported_cases::UNSUPPORTED_CASES;
 
 const DOCUMENTATION: &str = include_str!("../../docs/proxies/README.md");
 
@@ -31,7 +31,9 @@ pub fn table(cells: &[Cell]) -> String {
                 Some(Outcome::Passed) => "✓".to_owned(),
                 Some(Outcome::Failed(_)) => "FAILED".to_owned(),
                 Some(Outcome::NotPossible(unsupported_case)) => {
-                    let index = UNSUPPORTED_CASES.iter().position(|other_case| std::ptr::eq(other_case, *unsupported_case));
+                    let index = UNSUPPORTED_CASES
+                        .iter()
+                        .position(|other_case| std::ptr::eq(other_case, *unsupported_case));
                     let letter = char::from(b'a' + u8::try_from(index.unwrap()).unwrap());
                     let footnote = format!(
                         "({letter}) Not possible with this proxy: {}\n",

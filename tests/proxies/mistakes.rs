@@ -36,7 +36,11 @@ const fn mistake(
     }
 }
 
-const fn fail_open_mistake(proxies: &'static [&'static str], what: &'static str, replacements: Replacements) -> Mistake {
+const fn fail_open_mistake(
+    proxies: &'static [&'static str],
+    what: &'static str,
+    replacements: Replacements,
+) -> Mistake {
     Mistake {
         proxies,
         what,

@@ -13,9 +13,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Builder;
 
-use crate::kinds::{PROXY_KINDS, HTTP_3, ProxyKind, Proxy, Replacements, Upstreams};
+use crate::kinds::{HTTP_3, PROXY_KINDS, Proxy, ProxyKind, Replacements, Upstreams};
 use crate::support::backend::Backend;
-use crate::support::curfew::{Curfew, Setup, CreatedSession};
+use crate::support::curfew::{CreatedSession, Curfew, Setup};
 use crate::support::eventually;
 use crate::support::shim::Shim;
 use crate::support::tls::Certificates;

@@ -6,8 +6,8 @@ use std::sync::Mutex;
 
 use tokio::runtime::Builder;
 
-use crate::harness::Harness;
 use crate::cases::{CASES, Case};
+use crate::harness::Harness;
 use crate::kinds::{PROXY_KINDS, ProxyKind};
 use crate::unsupported_cases::{UnsupportedCase, find_unsupported_case};
 
@@ -97,10 +97,13 @@ fn run_proxy(kind: ProxyKind, name_filters: &[String]) -> Vec<Cell> {
         let result = catch_panic(|| runtime.block_on((case.run)(&mut harness)));
         let outcome = match (result, find_unsupported_case(case.number, kind.name)) {
             (Ok(()), None) => Outcome::Passed,
-            (Ok(()), Some(_)) => {
-                Outcome::Failed("the case passed, but tests/proxies/unsupported_cases.rs lists it for this proxy".to_owned())
-            }
-            (Err(message), Some(unsupported_case)) if message.contains(unsupported_case.fails_with) => {
+            (Ok(()), Some(_)) => Outcome::Failed(
+                "the case passed, but tests/proxies/unsupported_cases.rs lists it for this proxy"
+                    .to_owned(),
+            ),
+            (Err(message), Some(unsupported_case))
+                if message.contains(unsupported_case.fails_with) =>
+            {
                 Outcome::NotPossible(unsupported_case)
             }
             (Err(message), _) => Outcome::Failed(message),

@@ -14,8 +14,8 @@
 use curfew_testkit as support;
 
 mod faults;
-mod metrics;
 mod measurements;
+mod metrics;
 mod run_settings;
 mod workload;
 
@@ -46,7 +46,8 @@ async fn main() -> ExitCode {
     let setup = run_settings.configure(Setup::redis(&fault_proxy.url()));
     let replicas = Arc::new([setup.start(), setup.start()]);
     let workload = Workload::new(Arc::clone(&replicas), run_settings);
-    let measurement = Measurements::begin(Arc::clone(&replicas), redis.url(), Arc::clone(&workload));
+    let measurement =
+        Measurements::begin(Arc::clone(&replicas), redis.url(), Arc::clone(&workload));
     let faults = tokio::spawn(faults::inject(Arc::clone(&fault_proxy), run_settings));
     let workers = workload.start_workers();
     tokio::time::sleep(run_settings.load).await;
@@ -68,7 +69,11 @@ async fn main() -> ExitCode {
     let mut problems = workload.wrong_answers();
     problems.extend(metrics::compare(&replicas, &workload).await);
     problems.extend(measurements.problems(run_settings));
-    println!("{}\n{}", workload.summary(), measurements.summary(run_settings));
+    println!(
+        "{}\n{}",
+        workload.summary(),
+        measurements.summary(run_settings)
+    );
     if let Ok(path) = std::env::var("CURFEW_SOAK_CSV") {
         std::fs::write(path, measurements.csv()).unwrap();
     }

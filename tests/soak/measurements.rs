@@ -90,7 +90,8 @@ impl Measurements {
         let mut problems = Vec::new();
         let [_, second, last] = self.thirds();
         for replica in 0..2 {
-            let value_of = |third: &[Sample]| median(third.iter().map(|sample| sample.resident[replica]));
+            let value_of =
+                |third: &[Sample]| median(third.iter().map(|sample| sample.resident[replica]));
             let (before, after) = (value_of(second), value_of(last));
             // Memory may grow by a tenth and 8 MiB, because allocators reserve memory in large blocks.
             if after > before + before / 10 + (8 << 10) {
@@ -98,7 +99,8 @@ impl Measurements {
                     "replica {replica} grew from {before} to {after} KiB"
                 ));
             }
-            let value_of = |third: &[Sample]| third.iter().map(|sample| sample.files[replica]).max();
+            let value_of =
+                |third: &[Sample]| third.iter().map(|sample| sample.files[replica]).max();
             let (before, after) = (value_of(second).unwrap_or(0), value_of(last).unwrap_or(0));
             if after > before + 16 {
                 problems.push(format!(

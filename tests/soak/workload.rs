@@ -134,7 +134,10 @@ impl Workload {
             return true;
         };
         match session.planned_end {
-            PlannedEnd::IdleTimeout if session.last_activity.1.elapsed() < self.run_settings.idle + self.run_settings.end_tolerance => {
+            PlannedEnd::IdleTimeout
+                if session.last_activity.1.elapsed()
+                    < self.run_settings.idle + self.run_settings.end_tolerance =>
+            {
                 false
             }
             PlannedEnd::Revoked if session.revoked_at.is_none() => {
@@ -177,7 +180,12 @@ impl Workload {
         counts.created += 1;
         let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
         Some(Session {
-            planned_end: [PlannedEnd::IdleTimeout, PlannedEnd::AbsoluteTimeout, PlannedEnd::AbsoluteTimeout, PlannedEnd::Revoked][random(4)],
+            planned_end: [
+                PlannedEnd::IdleTimeout,
+                PlannedEnd::AbsoluteTimeout,
+                PlannedEnd::AbsoluteTimeout,
+                PlannedEnd::Revoked,
+            ][random(4)],
             id: text(&answer["session"]["id"]),
             cookie: format!("__Host-session={}", text(&answer["token"])),
             started,
@@ -214,7 +222,10 @@ impl Workload {
         let answered_at = Instant::now();
         let age = (sent_at - session.started, answered_at - session.started);
         // The shortest and the longest possible idle time of the session.
-        let idle_time = (sent_at - session.last_activity.1, answered_at - session.last_activity.0);
+        let idle_time = (
+            sent_at - session.last_activity.1,
+            answered_at - session.last_activity.0,
+        );
         let lag = self.run_settings.max_activity_lag();
         while session.recent_activities.len() > 1 && sent_at - session.recent_activities[1] > lag {
             session.recent_activities.pop_front();

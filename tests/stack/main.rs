@@ -8,6 +8,6 @@ use curfew_testkit as support;
 mod compose;
 mod observability;
 mod proxies;
-mod user_journey;
 mod stack;
 mod upgrade;
+mod user_journey;

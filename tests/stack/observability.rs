@@ -47,7 +47,10 @@ async fn prometheus_answers_the_queries_of_the_dashboard() {
     let both_are_counted = async || {
         for (replica, session) in [(one, &alice), (two, &bob)] {
             let cookie = format!("session={}", session.token);
-            assert_eq!(replica.check_with_host("localhost:8081", &cookie).await.0, 200);
+            assert_eq!(
+                replica.check_with_host("localhost:8081", &cookie).await.0,
+                200
+            );
         }
         let query = [(
             "query",
@@ -76,7 +79,9 @@ async fn prometheus_answers_the_queries_of_the_dashboard() {
                 "curfew_webhooks_total",
                 "curfew_degraded_checks_total",
             ];
-            let has_values = !metrics_without_values.iter().any(|name| query.contains(name));
+            let has_values = !metrics_without_values
+                .iter()
+                .any(|name| query.contains(name));
             // Prometheus needs two scrapes of a series to compute a rate.
             let has_an_answer = async || {
                 let answer = get("/api/v1/query", &[("query", &query)]).await;

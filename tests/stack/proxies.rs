@@ -15,7 +15,10 @@ pub struct Proxy {
     _server: ProxyServer,
 }
 
-#[expect(dead_code, reason = "holds the server, which stops when the value is dropped")]
+#[expect(
+    dead_code,
+    reason = "holds the server, which stops when the value is dropped"
+)]
 enum ProxyServer {
     Server(Server),
     Nginx(Nginx),
@@ -52,12 +55,16 @@ impl Stack {
             ),
             ("address: 0.0.0.0, port_value: 8080", envoy_address(address)),
         ];
-        let files = self.compose.read_mounted_files(name).into_iter().map(|(name, text)| {
-            let text_with_local_addresses = replacements
-                .iter()
-                .fold(text, |text, (from, to)| text.replace(from, to));
-            (name, text_with_local_addresses)
-        });
+        let files = self
+            .compose
+            .read_mounted_files(name)
+            .into_iter()
+            .map(|(name, text)| {
+                let text_with_local_addresses = replacements
+                    .iter()
+                    .fold(text, |text, (from, to)| text.replace(from, to));
+                (name, text_with_local_addresses)
+            });
         let files: Vec<(String, String)> = files.collect();
         if name == "nginx" {
             let nginx = Nginx::start_with_configuration(&files[0].1, "");

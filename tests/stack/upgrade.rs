@@ -10,8 +10,8 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::support::backend::Backend;
-use crate::support::curfew::{Curfew, Setup, CreatedSession, client};
-use crate::support::deployment::{Server, replace_once, read_deploy_file, installed_path};
+use crate::support::curfew::{CreatedSession, Curfew, Setup, client};
+use crate::support::deployment::{Server, installed_path, read_deploy_file, replace_once};
 use crate::support::eventually;
 use crate::support::nginx::Nginx;
 use crate::support::redis::RedisServer;
@@ -120,7 +120,11 @@ impl Proxy {
                     two.check
                 ),
             );
-            return Self::Nginx(Nginx::start_with_replacements(one.listeners(), application, &[second]));
+            return Self::Nginx(Nginx::start_with_replacements(
+                one.listeners(),
+                application,
+                &[second],
+            ));
         }
         let address = loopback(free_port());
         let server = "server curfew curfew:9182 check inter 2s fall 3 rise 1";
@@ -142,10 +146,17 @@ impl Proxy {
             ],
         );
         let server = Server::start(
-            std::process::Command::new(installed_path("haproxy")).args(["-db", "-f", "haproxy.cfg"]),
+            std::process::Command::new(installed_path("haproxy")).args([
+                "-db",
+                "-f",
+                "haproxy.cfg",
+            ]),
             &[
                 ("haproxy.cfg", &text),
-                ("curfew-spoe.conf", &read_deploy_file("haproxy/curfew-spoe.conf")),
+                (
+                    "curfew-spoe.conf",
+                    &read_deploy_file("haproxy/curfew-spoe.conf"),
+                ),
             ],
             &[address],
         );

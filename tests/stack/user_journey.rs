@@ -100,7 +100,10 @@ async fn the_stack_signs_people_in_and_out() {
     assert_eq!(forged.send().await.unwrap().status(), 403);
     let sign_in_response = browsers[0].post("/sign-in", form).await;
     assert_eq!(sign_in_response.status(), 303);
-    assert_eq!(header(&sign_in_response, &LOCATION), "http://localhost:8084/orders");
+    assert_eq!(
+        header(&sign_in_response, &LOCATION),
+        "http://localhost:8084/orders"
+    );
     let cookie = header(&sign_in_response, &SET_COOKIE)
         .split(';')
         .next()

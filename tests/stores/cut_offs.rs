@@ -79,7 +79,8 @@ async fn a_replica_with_200_000_entries_reads_only_what_changes() {
     add_cut_offs(&server, CUT_OFF_COUNT, 1);
     server.command::<()>(&[b"SLOWLOG", b"RESET"]);
     let recording_proxy = RecordingProxy::start(([127, 0, 0, 1], server.port).into()).await;
-    let reader = ConnectedStore::connect(settings(&format!("redis://{}/", recording_proxy.address))).await;
+    let reader =
+        ConnectedStore::connect(settings(&format!("redis://{}/", recording_proxy.address))).await;
     let writer = ConnectedStore::connect(settings(&server.url())).await;
     writer
         .set_cut_off(&subject(0), now(), FORGET_BEFORE)
@@ -135,7 +136,9 @@ async fn replicas_of_two_versions_read_each_others_cut_offs() {
     write_without_log(&server, &[(1, at(1).as_millis())]);
     read_cut_offs(&new).await;
     assert_eq!(new.known_cut_off(&subject(1)), Some(at(1)));
-    new.set_cut_off(&subject(2), at(2), FORGET_BEFORE).await.unwrap();
+    new.set_cut_off(&subject(2), at(2), FORGET_BEFORE)
+        .await
+        .unwrap();
     write_without_log(&server, &[(3, at(3).as_millis()), (1, at(4).as_millis())]);
     read_cut_offs(&new).await;
     let known: Vec<_> = (1..=3)
@@ -143,7 +146,8 @@ async fn replicas_of_two_versions_read_each_others_cut_offs() {
         .collect();
     assert_eq!(known, [Some(at(4)), Some(at(2)), Some(at(3))]);
     // The previous version reads the whole set, and uses members of 16 bytes.
-    let all: Vec<(Vec<u8>, u64)> = server.command(&[b"ZRANGE", CUT_OFFS_KEY, b"0", b"-1", b"WITHSCORES"]);
+    let all: Vec<(Vec<u8>, u64)> =
+        server.command(&[b"ZRANGE", CUT_OFFS_KEY, b"0", b"-1", b"WITHSCORES"]);
     let names: BTreeMap<Vec<u8>, u64> = all
         .into_iter()
         .filter(|(name, _)| name.len() == 16)
@@ -181,7 +185,10 @@ async fn bounds_the_set_without_losing_a_cut_off() {
     read_cut_offs(&two).await;
     let names: Vec<Vec<u8>> = server.command(&[b"ZRANGE", CUT_OFFS_KEY, b"0", b"-1"]);
     let names = names.iter().filter(|name| name.len() == 16).count();
-    assert!((MAX_CUT_OFFS - 101..=MAX_CUT_OFFS + 2).contains(&names), "{names}");
+    assert!(
+        (MAX_CUT_OFFS - 101..=MAX_CUT_OFFS + 2).contains(&names),
+        "{names}"
+    );
     let three = ConnectedStore::connect(bounded_settings()).await;
     read_cut_offs(&three).await;
     for replica in [&one, &two, &three] {
@@ -192,7 +199,10 @@ async fn bounds_the_set_without_losing_a_cut_off() {
         }
         // For a subject without its own cut-off, only sessions older than the oldest cut-offs end.
         let other = replica.known_cut_off(&subject(9999));
-        assert!(other < Some(at(1500 - MAX_CUT_OFFS as u32 + 101)), "{other:?}");
+        assert!(
+            other < Some(at(1500 - MAX_CUT_OFFS as u32 + 101)),
+            "{other:?}"
+        );
         assert!(other >= replica.cut_off(&subject(9999)).await.unwrap());
     }
 }
@@ -263,7 +273,10 @@ async fn a_replica_keeps_cut_offs_that_a_fail_over_lost() {
         assert_eq!(replica.known_cut_off(&subject(number)), Some(at));
     }
     let other = ConnectedStore::connect(settings(&group.url())).await;
-    other.set_cut_off(&subject(3), at, FORGET_BEFORE).await.unwrap();
+    other
+        .set_cut_off(&subject(3), at, FORGET_BEFORE)
+        .await
+        .unwrap();
     read_cut_offs(&replica).await;
     assert_eq!(replica.known_cut_off(&subject(3)), Some(at));
 }
@@ -276,7 +289,9 @@ async fn replicas_of_a_cluster_read_each_others_cut_offs() {
     read_cut_offs(&two).await;
     for number in 0..20 {
         let at = now();
-        one.set_cut_off(&subject(number), at, FORGET_BEFORE).await.unwrap();
+        one.set_cut_off(&subject(number), at, FORGET_BEFORE)
+            .await
+            .unwrap();
         read_cut_offs(&two).await;
         assert_eq!(two.known_cut_off(&subject(number)), Some(at));
     }
@@ -301,10 +316,15 @@ async fn replicas_keep_rules_that_redis_lost() {
         },
         before: now().plus(MINUTE),
     };
-    one.add_rule(&new_rule(Some("strict")), FORGET_BEFORE).await.unwrap();
+    one.add_rule(&new_rule(Some("strict")), FORGET_BEFORE)
+        .await
+        .unwrap();
     read_cut_offs(&two).await;
     assert!(!two.is_ended_by_rule(&new_session()));
-    let added = one.add_rule(&new_rule(Some("default")), FORGET_BEFORE).await.unwrap();
+    let added = one
+        .add_rule(&new_rule(Some("default")), FORGET_BEFORE)
+        .await
+        .unwrap();
     assert!(matches!(
         added,
         RuleAdded::Added {
@@ -402,7 +422,9 @@ async fn run_history(server: &RedisServer, steps: Vec<Step>) {
                     .await
                     .unwrap();
                 all_times.entry(number).or_default().push(at);
-                let entry = known[usize::from(replica_index)].entry(number).or_insert(at);
+                let entry = known[usize::from(replica_index)]
+                    .entry(number)
+                    .or_insert(at);
                 *entry = at.max(*entry);
             }
             Step::SetByPreviousVersion(number, at) => {
@@ -452,7 +474,8 @@ async fn run_history(server: &RedisServer, steps: Vec<Step>) {
                 }
             }
             Step::Restart(replica_index) => {
-                replicas[usize::from(replica_index)] = ConnectedStore::connect(settings(&server.url())).await;
+                replicas[usize::from(replica_index)] =
+                    ConnectedStore::connect(settings(&server.url())).await;
                 known[usize::from(replica_index)].clear();
             }
         }

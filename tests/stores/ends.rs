@@ -135,11 +135,19 @@ async fn end_sessions_and_check_all_caches(processes: &[Process], numbers: std::
             &processes[usize::from(number) % processes.len()],
             session_id(number),
         );
-        ending_process.near_cache.create(id, &new_session()).await.unwrap();
+        ending_process
+            .near_cache
+            .create(id, &new_session())
+            .await
+            .unwrap();
         for process in processes {
             process.load_into_cache(id).await;
         }
-        ending_process.near_cache.end(id, Ending::revoked(now())).await.unwrap();
+        ending_process
+            .near_cache
+            .end(id, Ending::revoked(now()))
+            .await
+            .unwrap();
         assert_eq!(ending_process.near_cache.load_cached(id), None);
         let ended = Stopwatch::start();
         for process in processes {
@@ -213,11 +221,19 @@ async fn stops_using_the_near_cache_when_the_connection_breaks() {
     .await;
     for (number, fault) in [Fault::HalfOpen, Fault::Cut].into_iter().enumerate() {
         let id = session_id(number as u8);
-        ending_process.near_cache.create(id, &new_session()).await.unwrap();
+        ending_process
+            .near_cache
+            .create(id, &new_session())
+            .await
+            .unwrap();
         cut_off.wait_until_usable().await;
         cut_off.load_into_cache(id).await;
         proxy.set_fault(fault);
-        ending_process.near_cache.end(id, Ending::revoked(now())).await.unwrap();
+        ending_process
+            .near_cache
+            .end(id, Ending::revoked(now()))
+            .await
+            .unwrap();
         let ended = Stopwatch::start();
         let is_removed = async || cut_off.near_cache.load_cached(id).is_none();
         eventually("the session leaves the near cache", is_removed).await;
@@ -241,7 +257,12 @@ async fn asks_redis_for_each_check_without_the_right_to_subscribe() {
     let rights = documented_rights();
     let mut words: Vec<&[u8]> = vec![b"ACL", b"SETUSER", b"curfew", b"on", b">s3cret"];
     let is_not_channel = |word: &&str| !word.starts_with('&');
-    words.extend(rights.split_whitespace().filter(is_not_channel).map(str::as_bytes));
+    words.extend(
+        rights
+            .split_whitespace()
+            .filter(is_not_channel)
+            .map(str::as_bytes),
+    );
     server.command::<()>(&words);
     let process = Process::start(RedisSettings {
         username: Some("curfew".to_owned()),

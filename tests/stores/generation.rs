@@ -24,11 +24,19 @@ impl MaintainedStore {
     async fn start(settings: RedisSettings) -> Self {
         let store = ConnectedStore::connect(settings).await;
         let (metrics, stop) = (Arc::new(Metrics::new().unwrap()), CancellationToken::new());
-        let (store_of_task, metrics_of_task, stop_of_task) = (Arc::clone(&store), Arc::clone(&metrics), stop.clone());
+        let (store_of_task, metrics_of_task, stop_of_task) =
+            (Arc::clone(&store), Arc::clone(&metrics), stop.clone());
         tokio::spawn(async move {
             let policies = Live::new(super::migrations::policies());
             let (diagnostics, replicas) = (Diagnostics::default(), no_other_replicas());
-            store_of_task.run_maintenance(&policies, &diagnostics, &metrics_of_task, &replicas, stop_of_task)
+            store_of_task
+                .run_maintenance(
+                    &policies,
+                    &diagnostics,
+                    &metrics_of_task,
+                    &replicas,
+                    stop_of_task,
+                )
                 .await;
         });
         Self {
@@ -321,6 +329,10 @@ async fn a_cluster_notices_the_loss_of_one_shard_and_resharding_is_no_loss() {
         first.is_some() && second.is_some()
     })
     .await;
-    let created = one.store.create(lost_session, &new_session()).await.unwrap();
+    let created = one
+        .store
+        .create(lost_session, &new_session())
+        .await
+        .unwrap();
     assert_eq!(created, CreateOutcome::Created);
 }

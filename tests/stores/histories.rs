@@ -284,7 +284,10 @@ async fn compare_with_model(
             }
             Step::Flush => {
                 for session in model.sessions.values_mut() {
-                    if session.pending.is_some_and(|(planned_write, _)| planned_write <= model.now) {
+                    if session
+                        .pending
+                        .is_some_and(|(planned_write, _)| planned_write <= model.now)
+                    {
                         session.write();
                     }
                 }

@@ -92,7 +92,11 @@ impl ConnectedStore {
         Self::start_with_keys(settings, clock, key_ring())
     }
 
-    fn start_with_keys(settings: RedisSettings, clock: StoreClock, key_ring: Live<KeyRing>) -> Self {
+    fn start_with_keys(
+        settings: RedisSettings,
+        clock: StoreClock,
+        key_ring: Live<KeyRing>,
+    ) -> Self {
         Self::start_store(Arc::new(RedisStore::new(
             settings,
             Arc::new(clock),

@@ -146,7 +146,8 @@ async fn assert_revocation_waits_for_replicas(program: &Path) {
 #[tokio::test]
 async fn a_connection_to_a_replica_is_an_error() {
     let primary = RedisServer::start();
-    let replica = RedisServer::start_with_options(&["--replicaof", "127.0.0.1", &primary.port.to_string()]);
+    let replica =
+        RedisServer::start_with_options(&["--replicaof", "127.0.0.1", &primary.port.to_string()]);
     let store = ConnectedStore::start(RedisSettings {
         command_timeout: Duration::from_millis(500),
         ..settings(&replica.url())
@@ -167,7 +168,8 @@ async fn all_replicas_learn_a_revocation_within_a_moment() {
     let diagnostics = Diagnostics::default();
     let metrics = Metrics::new().unwrap();
     let alice = new_session().subject;
-    let follow_task = two.follow_cut_offs(&policies, &diagnostics, &metrics, CancellationToken::new());
+    let follow_task =
+        two.follow_cut_offs(&policies, &diagnostics, &metrics, CancellationToken::new());
     let assertions = async {
         for minutes in [1, 2] {
             let at = now().plus(minutes * MINUTE);

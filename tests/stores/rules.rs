@@ -129,7 +129,11 @@ async fn an_undecryptable_rule_is_reported_and_not_confirmed() {
     };
     let key = SigningKey::parse(&"E".repeat(43)).unwrap();
     let other = KeyRing::new(vec![key]).unwrap();
-    let other_store = ConnectedStore::start_with_keys(settings(&server.url()), StoreClock::new(), Live::new(other));
+    let other_store = ConnectedStore::start_with_keys(
+        settings(&server.url()),
+        StoreClock::new(),
+        Live::new(other),
+    );
     eventually("the second store is connected", async || {
         other_store.ready().await.is_ok()
     })
@@ -140,7 +144,12 @@ async fn an_undecryptable_rule_is_reported_and_not_confirmed() {
             .iter()
             .any(|it| it.contains("1 revocation rules in Redis could not be decrypted"))
     };
-    follow_until(&other_store, "the rule is in the diagnostics", has_diagnostic).await;
+    follow_until(
+        &other_store,
+        "the rule is in the diagnostics",
+        has_diagnostic,
+    )
+    .await;
     assert!(other_store.rules().is_empty());
     assert_eq!(
         other_store.confirmed_change(),

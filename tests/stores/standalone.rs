@@ -195,7 +195,10 @@ async fn a_check_sends_only_plain_commands() {
     ] {
         used_commands.remove(ignored_command);
     }
-    assert_eq!(used_commands, BTreeSet::from(["get", "pexpireat", "pexpiretime"]));
+    assert_eq!(
+        used_commands,
+        BTreeSet::from(["get", "pexpireat", "pexpiretime"])
+    );
 }
 
 #[tokio::test]
@@ -554,7 +557,13 @@ async fn the_deadline_queue_follows_tighter_policies() {
         .await
         .unwrap();
     let new_deadline = start.plus(5 * MINUTE);
-    let expected = [Some(sooner_than_policy), None, Some(original_deadline), Some(new_deadline), Some(new_deadline)];
+    let expected = [
+        Some(sooner_than_policy),
+        None,
+        Some(original_deadline),
+        Some(new_deadline),
+        Some(new_deadline),
+    ];
     assert_eq!(
         [ids[0], ids[1], ids[2], ids[3], ids[999]].map(due),
         expected

@@ -82,7 +82,9 @@ impl StoreClock {
     pub fn store_ahead_of_wall(&self) -> i64 {
         let boot = millis(self.boot.now());
         let store_offset = self.timeline.lock().store_offset_from_boot();
-        store_offset.map_or(0, |store_offset| boot + store_offset - millis(self.wall.now()))
+        store_offset.map_or(0, |store_offset| {
+            boot + store_offset - millis(self.wall.now())
+        })
     }
 
     /// The offset of the store's clock from decision time, in milliseconds.
@@ -163,7 +165,8 @@ impl StoreClock {
             slew.map(|slew| slew.decision_time(boot)),
         );
         // Only an operator moves decision time back by more than a rounding error.
-        let is_continuous = matches!((old_time, new_time), (Some(old), Some(new)) if new >= old - 1);
+        let is_continuous =
+            matches!((old_time, new_time), (Some(old), Some(new)) if new >= old - 1);
         let latest = if is_continuous {
             published.latest.load(Ordering::Relaxed)
         } else {

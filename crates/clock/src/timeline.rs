@@ -3,9 +3,9 @@
 //! This code reads no clock. Callers pass the boot time with every input, so tests can simulate years.
 
 mod join;
+mod record;
 #[cfg(test)]
 mod simulation;
-mod record;
 #[cfg(test)]
 mod tests;
 
@@ -219,7 +219,10 @@ impl Timeline {
         let now = slew.decision_time(boot);
         let tolerance = self.tuning.tolerance;
         let exceeds_tolerance = |difference: &i64| difference.abs() > tolerance;
-        let store_ahead = self.samples.latest_offset().map(|store_offset| boot + store_offset - now);
+        let store_ahead = self
+            .samples
+            .latest_offset()
+            .map(|store_offset| boot + store_offset - now);
         let accepted = self.record.and_then(|record| record.accepted);
         // The record can be one refresh interval old, so its writer can seem to be behind by one interval.
         let differs = |lead: &i64| *lead > tolerance || *lead < -tolerance - REFRESH_MILLIS;
@@ -238,7 +241,10 @@ impl Timeline {
     /// The decision time that the record and the accepted samples give, and its uncertainty, both in milliseconds.
     fn recorded_time(&self, boot: i64, record: TimelineRecord) -> Option<(i64, i64)> {
         let (store_offset, uncertainty) = self.samples.accepted_offset()?;
-        Some((boot + store_offset + record.offset.div_euclid(1000), uncertainty))
+        Some((
+            boot + store_offset + record.offset.div_euclid(1000),
+            uncertainty,
+        ))
     }
 
     /// Whether this replica's decision time agrees with the record and the store's clock.
@@ -256,7 +262,9 @@ impl Timeline {
     fn update_slew(&mut self, boot: i64) {
         let Some(slew) = self.slew else { return };
         let target = match (self.record, self.samples.accepted_offset()) {
-            (Some(record), Some((store_offset, _))) if self.agrees_with_record(boot, slew, record) => {
+            (Some(record), Some((store_offset, _)))
+                if self.agrees_with_record(boot, slew, record) =>
+            {
                 store_offset * 1000 + record.offset
             }
             _ => slew.offset(boot) + self.lag_millis() * 1000,
@@ -339,7 +347,10 @@ impl Timeline {
 
     /// The record that describes this replica's decision time.
     fn own_record(&self, boot: i64, slew: Slew) -> TimelineRecord {
-        let store_offset = self.samples.accepted_offset().map_or(0, |(offset, _)| offset);
+        let store_offset = self
+            .samples
+            .accepted_offset()
+            .map_or(0, |(offset, _)| offset);
         TimelineRecord {
             offset: slew.offset(boot) - store_offset * 1000,
             at: slew.decision_time(boot),
@@ -352,7 +363,13 @@ impl Timeline {
     }
 
     /// The record with the current time and this writer. Its offset decays for the time `age`, in milliseconds.
-    fn refreshed_record(&self, boot: i64, slew: Slew, record: TimelineRecord, age: i64) -> TimelineRecord {
+    fn refreshed_record(
+        &self,
+        boot: i64,
+        slew: Slew,
+        record: TimelineRecord,
+        age: i64,
+    ) -> TimelineRecord {
         let decay = age.clamp(0, 2 * REFRESH_MILLIS) / DECAY_DIVISOR;
         let offset = record.offset - record.offset.clamp(-decay, decay);
         TimelineRecord {

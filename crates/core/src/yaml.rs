@@ -90,7 +90,10 @@ impl YamlBudget {
 
     /// The expanded size of the node with this anchor, in bytes.
     fn expanded_size(&self, anchor: usize) -> usize {
-        self.anchor_bytes.get(&anchor).copied().unwrap_or(NODE_BYTES)
+        self.anchor_bytes
+            .get(&anchor)
+            .copied()
+            .unwrap_or(NODE_BYTES)
     }
 }
 

@@ -80,7 +80,11 @@ pub async fn run_queue(queue: &dyn DeadlineQueue, now: Timestamp) {
         [a],
         "claim should return the earliest due time first"
     );
-    assert_eq!(claim(now, lease, 9).await, [b], "enqueue should not move c, which is in the queue");
+    assert_eq!(
+        claim(now, lease, 9).await,
+        [b],
+        "enqueue should not move c, which is in the queue"
+    );
     assert_eq!(
         claim(now, lease, 9).await,
         [],
@@ -265,7 +269,10 @@ async fn touches_only_move_forward(store: &dyn SessionStore, now: Timestamp) {
     );
 }
 
-async fn a_later_end_or_touch_does_not_change_a_tombstone(store: &dyn SessionStore, now: Timestamp) {
+async fn a_later_end_or_touch_does_not_change_a_tombstone(
+    store: &dyn SessionStore,
+    now: Timestamp,
+) {
     for reason in EndReason::ALL {
         let (id, session) = create_session(store, now).await;
         let at = now.plus(MINUTE);

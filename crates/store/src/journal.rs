@@ -51,7 +51,12 @@ struct Entries {
 
 impl<S: SessionStore> JournaledStore<S> {
     /// Wraps the store `inner`. Remembers each session end that `inner` confirms for the duration `retention`.
-    pub fn new(inner: S, retention: Duration, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        inner: S,
+        retention: Duration,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             inner,
             clock,

@@ -151,7 +151,10 @@ impl RedisStore {
     /// [`StoreError`] if the store could not save the decision.
     pub async fn accept_clock(&self, accepted: Accepted) -> Result<bool, StoreError> {
         let mut connection = self.managed_connection.acquire(BACKGROUND_TIMEOUT).await?;
-        let accepting = self.managed_connection.timekeeping().accept(&mut connection, accepted);
+        let accepting = self
+            .managed_connection
+            .timekeeping()
+            .accept(&mut connection, accepted);
         match tokio::time::timeout(BACKGROUND_TIMEOUT, accepting).await {
             Ok(accepted) => Ok(accepted?),
             Err(_) => Err(StoreError::Unavailable("no reply".to_owned())),
@@ -175,12 +178,19 @@ impl RedisStore {
 
     /// Sends a request once, within the operation timeout.
     async fn send_once<T: FromRedisValue>(&self, request: &impl Request) -> Result<T, StoreError> {
-        self.managed_connection.send_once(self.budget, request).await
+        self.managed_connection
+            .send_once(self.budget, request)
+            .await
     }
 
     /// Sends an idempotent request, and resends it after a lost connection, within the operation timeout.
-    async fn send_with_retry<T: FromRedisValue>(&self, request: &impl Request) -> Result<T, StoreError> {
-        self.managed_connection.send_with_retry(self.budget, request).await
+    async fn send_with_retry<T: FromRedisValue>(
+        &self,
+        request: &impl Request,
+    ) -> Result<T, StoreError> {
+        self.managed_connection
+            .send_with_retry(self.budget, request)
+            .await
     }
 
     /// Reads a record and its expiry. Reads the expiry first, because then the record shows a session end that
@@ -367,7 +377,10 @@ impl SessionStore for RedisStore {
             }
             session.end(ending.reason, ending.at);
             let even_if_touched = ending.unless_touched_since.is_none();
-            if self.replace_record(id, &stored, even_if_touched, &session).await? {
+            if self
+                .replace_record(id, &stored, even_if_touched, &session)
+                .await?
+            {
                 return Ok(EndOutcome::Ended(session));
             }
         }
@@ -455,7 +468,11 @@ impl SessionStore for RedisStore {
             // A cluster with one server down counts as usable, because this process can still serve the sessions on
             // the other servers.
             let connection = self.managed_connection.acquire(self.budget).await?;
-            return if self.managed_connection.any_node_reachable(&connection).await {
+            return if self
+                .managed_connection
+                .any_node_reachable(&connection)
+                .await
+            {
                 Ok(())
             } else {
                 let message = "no node of the cluster is reachable".to_owned();

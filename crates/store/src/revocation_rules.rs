@@ -31,7 +31,8 @@ impl RevocationRules {
 
     /// Returns whether a rule ends this session.
     pub(super) fn ends(&self, session: &Session) -> bool {
-        self.has_rules.load(Ordering::Acquire) && self.rules.load().iter().any(|rule| rule.ends(session))
+        self.has_rules.load(Ordering::Acquire)
+            && self.rules.load().iter().any(|rule| rule.ends(session))
     }
 
     /// Returns the rules, the oldest time first.
@@ -42,7 +43,10 @@ impl RevocationRules {
     /// Returns whether there is space for the rule, or another rule already covers the rule.
     pub(super) fn has_space_for(&self, rule: &RevocationRule) -> bool {
         let rules = self.rules.load();
-        let remaining_count = rules.iter().filter(|existing| !rule.covers(existing)).count();
+        let remaining_count = rules
+            .iter()
+            .filter(|existing| !rule.covers(existing))
+            .count();
         remaining_count < MAX_REVOCATION_RULES || rules.iter().any(|existing| existing.covers(rule))
     }
 

@@ -234,7 +234,12 @@ impl<S: SessionStore> SessionStore for CoalescingStore<S> {
     async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
         // A concurrent flush may write the touch and remove it from `pending` before the load returns an older
         // record.
-        let pending_at = self.pending.lock().touches.get(&id).map(|(_, touch)| touch.at);
+        let pending_at = self
+            .pending
+            .lock()
+            .touches
+            .get(&id)
+            .map(|(_, touch)| touch.at);
         let session = self.inner.load(id).await?;
         Ok(session.map(|mut session| {
             if let Some(at) = pending_at {

@@ -106,12 +106,16 @@ async fn handle_request(State(backend): State<Backend>, mut request: Request) ->
     // The backend accepts every upgrade on every path, so that a test notices an upgrade that a proxy should have
     // stopped.
     let wants_upgrade = head.headers.contains_key("upgrade");
-    backend.received_requests.lock().unwrap().push(ReceivedRequest {
-        method: head.method,
-        uri: head.uri,
-        headers: head.headers,
-        body,
-    });
+    backend
+        .received_requests
+        .lock()
+        .unwrap()
+        .push(ReceivedRequest {
+            method: head.method,
+            uri: head.uri,
+            headers: head.headers,
+            body,
+        });
     let cookies = AppendHeaders([
         ("set-cookie", "app=1; Path=/"),
         ("set-cookie", "cart=2; Path=/; HttpOnly"),

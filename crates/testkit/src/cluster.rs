@@ -108,7 +108,8 @@ impl Cluster {
         let nodes: String = self.servers[0].command(&[b"CLUSTER", b"NODES"]);
         let own_line = nodes.lines().find(|line| line.contains("myself"));
         let bus_port = own_line.and_then(|line| line.split_once('@')?.1.split([' ', ',']).next());
-        bus_port.expect("CLUSTER NODES should contain the bus port of the server")
+        bus_port
+            .expect("CLUSTER NODES should contain the bus port of the server")
             .to_owned()
     }
 

@@ -144,7 +144,9 @@ async fn read_chunks(
                 noise.append(&mut bytes);
                 bytes = noise;
             }
-            Fault::ClockOffset(offset_seconds) if is_response => shift_clock(&mut bytes, offset_seconds),
+            Fault::ClockOffset(offset_seconds) if is_response => {
+                shift_clock(&mut bytes, offset_seconds)
+            }
             Fault::ClockOffset(_) | Fault::None | Fault::Cut | Fault::HalfOpen | Fault::Noise => {}
         }
         if to.send((due, bytes)).is_err() {

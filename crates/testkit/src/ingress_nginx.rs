@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use super::Listeners;
-use super::deployment::{replace_once, read_deploy_file};
+use super::deployment::{read_deploy_file, replace_once};
 use super::nginx::Nginx;
 
 /// The NGINX in the image of the controller contains these modules. The NGINX of Debian must load them.
@@ -82,7 +82,10 @@ pub fn start(
         annotation("auth-proxy-set-headers"),
         "default/curfew-request"
     );
-    assert_eq!(ingress_value("  proxy-set-headers"), "ingress-nginx/no-identity");
+    assert_eq!(
+        ingress_value("  proxy-set-headers"),
+        "ingress-nginx/no-identity"
+    );
     let buffer_size = annotation("proxy-buffer-size");
     let response_headers: String = annotation("auth-response-headers")
         .split(',')
@@ -103,7 +106,10 @@ pub fn start(
     let (http, server) = template.split_once("server {").unwrap();
     let http = replace_once(
         http,
-        &[("HEADER_BUFFERS", ingress_value("large-client-header-buffers"))],
+        &[(
+            "HEADER_BUFFERS",
+            ingress_value("large-client-header-buffers"),
+        )],
     );
     let (http, upstream) = http.split_once("upstream upstream_balancer").unwrap();
     let mut text = http.to_owned();
@@ -116,11 +122,21 @@ pub fn start(
         text += &format!("server {{{}", server_template(server, sign_in.is_some()))
             .replace("SERVER_NAME", host.name)
             .replace("AUTH_URL", &format!("http://{}{path}", curfew.check))
-            .replace("AUTH_PROXY_SET_HEADERS", &set_header_directives("curfew-request"))
+            .replace(
+                "AUTH_PROXY_SET_HEADERS",
+                &set_header_directives("curfew-request"),
+            )
             .replace("CURFEW", &curfew.browser.to_string())
             .replace("AUTH_RESPONSE_HEADERS", &response_headers)
             .replace("SIGN_IN_URL", sign_in.unwrap_or("https://unused.example/"))
-            .replace("SIGN_IN", if sign_in.is_some() { SIGN_IN_DIRECTIVES } else { "" })
+            .replace(
+                "SIGN_IN",
+                if sign_in.is_some() {
+                    SIGN_IN_DIRECTIVES
+                } else {
+                    ""
+                },
+            )
             .replace("include proxied.conf;", &proxied)
             .replace("BUFFER_SIZE", &buffer_size)
             .replace("upstream_balancer", &format!("upstream_balancer_{index}"));

@@ -31,7 +31,10 @@ impl Issuer {
         let key = json!({ "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "x": public });
         let jwks_file = NamedTempFile::new().unwrap();
         std::fs::write(jwks_file.path(), json!({ "keys": [key] }).to_string()).unwrap();
-        Self { key_pair, jwks_file }
+        Self {
+            key_pair,
+            jwks_file,
+        }
     }
 
     /// Adds settings that make Curfew accept the tokens of this issuer in the cookie `id`.

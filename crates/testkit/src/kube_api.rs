@@ -160,7 +160,9 @@ async fn serve(State(cluster): State<Arc<Cluster>>, request: Request<Body>) -> R
         _ => return error_response(StatusCode::NOT_FOUND),
     };
     let (namespace, path_segments) = match path_segments {
-        ["namespaces", namespace, path_segments @ ..] if !path_segments.is_empty() => (Some(*namespace), path_segments),
+        ["namespaces", namespace, path_segments @ ..] if !path_segments.is_empty() => {
+            (Some(*namespace), path_segments)
+        }
         path_segments => (None, path_segments),
     };
     let kind_of = |plural: &str| KINDS.into_iter().find(|kind| kind.0 == plural);
@@ -253,7 +255,10 @@ fn watch(
             }
         }
         let end = json!({ "k8s.io/initial-events-end": "true" });
-        let _ = sender.send(event_line("BOOKMARK", &bookmark_object(kind, state.version, end)));
+        let _ = sender.send(event_line(
+            "BOOKMARK",
+            &bookmark_object(kind, state.version, end),
+        ));
     } else if let Some(from) = from {
         for event in state.log.iter().filter(|event| event.version > from) {
             if is_watched(&event.plural, &event.object) {

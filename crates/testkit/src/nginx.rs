@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::process::Command;
 
-use super::deployment::{Server, replace_once, read_deploy_file};
+use super::deployment::{Server, read_deploy_file, replace_once};
 use super::{Listeners, free_port, loopback};
 
 pub struct Nginx {

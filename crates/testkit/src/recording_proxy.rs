@@ -32,7 +32,8 @@ impl RecordingProxy {
             let mut forward_tasks = JoinSet::new();
             loop {
                 let (client, _) = listener.accept().await.unwrap();
-                let (request_bytes, response_bytes) = (Arc::clone(&request_bytes), Arc::clone(&response_bytes));
+                let (request_bytes, response_bytes) =
+                    (Arc::clone(&request_bytes), Arc::clone(&response_bytes));
                 forward_tasks.spawn(async move {
                     let Ok(server) = TcpStream::connect(server).await else {
                         return;

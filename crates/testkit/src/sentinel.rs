@@ -37,7 +37,10 @@ impl SentinelGroup {
 
     async fn start_with(certificates: Option<&Certificates>) -> Self {
         let server = |replica_options: &[&str]| {
-            let mut options = replica_options.iter().map(|&word| word.to_owned()).collect();
+            let mut options = replica_options
+                .iter()
+                .map(|&word| word.to_owned())
+                .collect();
             if let Some(certificates) = certificates {
                 options = [options, certificates.redis_options()].concat();
                 options.extend(["--tls-replication", "yes"].map(str::to_owned));
@@ -111,17 +114,20 @@ impl SentinelGroup {
 
     /// Waits until one server is the primary, the two others replicate from it, and all sentinels know them.
     pub async fn wait_until_stable(&self) {
-        eventually("all sentinels agree, and both replicas are online", async || {
-            let Some(port) = self.agreed_primary_port() else {
-                return false;
-            };
-            let primary = &self.servers[self.index_of(port)];
-            let online = |replica: &str| fact(primary, replica).contains("state=online");
-            fact(primary, "role") == "master"
-                && online("slave0")
-                && online("slave1")
-                && self.sentinels.iter().all(Sentinel::knows_all_servers)
-        })
+        eventually(
+            "all sentinels agree, and both replicas are online",
+            async || {
+                let Some(port) = self.agreed_primary_port() else {
+                    return false;
+                };
+                let primary = &self.servers[self.index_of(port)];
+                let online = |replica: &str| fact(primary, replica).contains("state=online");
+                fact(primary, "role") == "master"
+                    && online("slave0")
+                    && online("slave1")
+                    && self.sentinels.iter().all(Sentinel::knows_all_servers)
+            },
+        )
         .await;
     }
 

@@ -16,14 +16,17 @@ impl Shim {
     pub async fn start(check_address: SocketAddr) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let router = Router::new().fallback(forward_check).with_state(check_address);
+        let router = Router::new()
+            .fallback(forward_check)
+            .with_state(check_address);
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { address }
     }
 }
 
 async fn forward_check(State(check_address): State<SocketAddr>, request: Request) -> Response {
-    let mut check_request = super::curfew::client().get(format!("http://{check_address}/auth-request"));
+    let mut check_request =
+        super::curfew::client().get(format!("http://{check_address}/auth-request"));
     for (name, value) in request.headers() {
         if !["x-forwarded-method", "x-forwarded-uri", "host"].contains(&name.as_str()) {
             check_request = check_request.header(name, value);

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use super::deployment::{Server, read_deploy_file, installed_path};
+use super::deployment::{Server, installed_path, read_deploy_file};
 use super::kube_api::{KubeApi, yaml_to_json};
 use super::{Listeners, free_port, loopback};
 

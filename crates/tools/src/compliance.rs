@@ -230,13 +230,15 @@ impl ComplianceFinding {
             standard: requirement.standard,
             section: requirement.section,
             url: requirement.url,
-            status: status_name(if requirement.reauthentication && is_ensured == Some(false) {
-                requirement
-                    .status(policy)
-                    .max(ComplianceStatus::NotVerified)
-            } else {
-                requirement.status(policy)
-            }),
+            status: status_name(
+                if requirement.reauthentication && is_ensured == Some(false) {
+                    requirement
+                        .status(policy)
+                        .max(ComplianceStatus::NotVerified)
+                } else {
+                    requirement.status(policy)
+                },
+            ),
             reasons: [
                 limit_text(&idle, requirement.idle),
                 limit_text(&format_configured(limits.absolute), requirement.absolute),

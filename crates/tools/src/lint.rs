@@ -3,11 +3,11 @@
 //! The linter reads text and returns findings. It sends no requests and changes no files. It detects the format of a
 //! file from the text of the file.
 
+mod duration;
 mod envoy;
 mod kubernetes;
 mod nginx;
 mod oauth2_proxy;
-mod duration;
 mod traefik;
 mod yaml;
 

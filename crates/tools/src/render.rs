@@ -91,7 +91,9 @@ pub struct RenderedFile {
 /// `deploy/` does not contain a file, or the file does not contain the text to replace exactly once. This is a bug. A
 /// test renders the files of every proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("deploy/ does not contain this file, or the file does not contain this text exactly once: {0}")]
+#[error(
+    "deploy/ does not contain this file, or the file does not contain this text exactly once: {0}"
+)]
 pub struct AnchorError(&'static str);
 
 /// A function that takes the path of a file, relative to `deploy/`, and returns the text of the file.

@@ -127,8 +127,12 @@ impl SignInMethod<'_> {
             } => {
                 // Store only the groups that give access: a person can be in many other groups.
                 let member_groups = attributes.get(Attributes::GROUPS);
-                let member_groups = member_groups.filter(|group| groups.iter().any(|wanted| wanted == group));
-                pairs.push((Attributes::GROUPS, member_groups.map(str::to_owned).collect()));
+                let member_groups =
+                    member_groups.filter(|group| groups.iter().any(|wanted| wanted == group));
+                pairs.push((
+                    Attributes::GROUPS,
+                    member_groups.map(str::to_owned).collect(),
+                ));
                 let provider = attributes.get(Attributes::PROVIDER).map(str::to_owned);
                 pairs.push((Attributes::PROVIDER, provider.collect()));
             }

@@ -15,7 +15,7 @@ use super::super::revocations::{
     Confirmation, CountView, InForceView, RevokeMatching, RuleView, SOURCES,
 };
 use super::operator_session::Operator;
-use super::page::{escape_attribute, error_page, render_page};
+use super::page::{error_page, escape_attribute, render_page};
 use crate::credential::Right;
 use crate::current::Current;
 

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::super::Admin;
 use super::super::model::SessionView;
 use super::operator_session::Operator;
-use super::page::{escape_attribute, error_page, format_seconds, render_page, unavailable_page};
+use super::page::{error_page, escape_attribute, format_seconds, render_page, unavailable_page};
 use super::policies::{ExplanationLines, explain_request, method_or_default};
 use crate::credential::Right;
 use crate::current::Current;

@@ -10,7 +10,7 @@ use url::form_urlencoded::byte_serialize;
 use super::super::Admin;
 use super::super::model::{SessionPage, SessionView};
 use super::operator_session::Operator;
-use super::page::{escape_attribute, error_page, format_seconds, render_page, unavailable_page};
+use super::page::{error_page, escape_attribute, format_seconds, render_page, unavailable_page};
 use crate::credential::Right;
 use crate::current::Current;
 use crate::session::Subject;

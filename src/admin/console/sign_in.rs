@@ -14,7 +14,7 @@ use super::super::Admin;
 use super::super::caller::missing_right;
 use super::super::error::retry_after;
 use super::operator_session::{self, Operator, OperatorStartError, SignInMethod};
-use super::page::{escape_attribute, error_page, render_page, unavailable_page};
+use super::page::{error_page, escape_attribute, render_page, unavailable_page};
 use crate::actor::{Actor, ActorKind};
 use crate::browser::{is_same_origin, local_path};
 use crate::credential::Right;
@@ -128,7 +128,8 @@ pub(super) async fn submit(
         return form_page(StatusCode::FORBIDDEN, &missing_right(&token.name, "read"));
     }
     let mut response = Redirect::to(to).into_response();
-    match operator_session::start(&admin, &method, &headers, address, response.headers_mut()).await {
+    match operator_session::start(&admin, &method, &headers, address, response.headers_mut()).await
+    {
         Ok(actor) => {
             audit::console_entered(None, &actor);
             response

@@ -165,7 +165,9 @@ async fn a_revoked_session_keeps_its_first_reason() {
     }
     let unknown_path = format!("/api/v1/sessions/{}", "0".repeat(32));
     for method in ["GET", "DELETE"] {
-        fixture.assert_refused(404, method, &unknown_path, None).await;
+        fixture
+            .assert_refused(404, method, &unknown_path, None)
+            .await;
         fixture
             .assert_refused(400, method, "/api/v1/sessions/xyz", None)
             .await;
@@ -212,7 +214,10 @@ async fn every_session_of_a_subject_is_revoked_at_once() {
         "/api/v1/sessions/{}",
         carol["session"]["id"].as_str().unwrap()
     );
-    assert_eq!(fixture.send_json("GET", &path, None).await.1["state"], "live");
+    assert_eq!(
+        fixture.send_json("GET", &path, None).await.1["state"],
+        "live"
+    );
     fixture
         .assert_refused(400, "DELETE", "/api/v1/sessions", None)
         .await;
@@ -230,7 +235,10 @@ async fn sessions_that_started_before_a_time_are_revoked_and_later_sessions_stay
     assert_eq!(answer, expected);
     let id = later["session"]["id"].as_str().unwrap();
     let path = format!("/api/v1/sessions/{id}");
-    assert_eq!(fixture.send_json("GET", &path, None).await.1["state"], "live");
+    assert_eq!(
+        fixture.send_json("GET", &path, None).await.1["state"],
+        "live"
+    );
     for before in ["yesterday", "2027-01-15T08:01:00.001Z"] {
         let refused = format!("/api/v1/sessions?subject=alice&before={before}");
         let detail = fixture.assert_refused(400, "DELETE", &refused, None).await;

@@ -79,7 +79,10 @@ async fn each_route_needs_its_right() {
         let (status, _) = send_to(&routes, request("GET", "/api/v1/openapi.json", &text)).await;
         assert_eq!(status, StatusCode::OK);
     }
-    assert!(untested.is_empty(), "the test should send a request to every route in the table");
+    assert!(
+        untested.is_empty(),
+        "the test should send a request to every route in the table"
+    );
 }
 
 #[tokio::test]

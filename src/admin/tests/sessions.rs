@@ -28,7 +28,9 @@ async fn a_sign_in_can_ask_to_be_remembered() {
         ..policy
     });
     let body = json!({ "subject": "alice", "remember": true });
-    let (status, created) = fixture.send_json("POST", "/api/v1/sessions", Some(body)).await;
+    let (status, created) = fixture
+        .send_json("POST", "/api/v1/sessions", Some(body))
+        .await;
     assert_eq!(status, StatusCode::CREATED, "{created}");
     let session = &created["session"];
     assert_eq!(session["remembered"], true);
@@ -89,7 +91,11 @@ async fn a_bound_session_is_started_with_its_client() {
     }
     let client = json!({ "address": "203.0.113.7", "user_agent": "Firefox" });
     let (status, created) = fixture
-        .send_json("POST", "/api/v1/sessions", create_body(Some(client.clone())))
+        .send_json(
+            "POST",
+            "/api/v1/sessions",
+            create_body(Some(client.clone())),
+        )
         .await;
     assert_eq!(status, StatusCode::CREATED, "{created}");
     assert_eq!(created["session"]["bound_to_network"], "203.0.113.0/24");

@@ -16,10 +16,17 @@ async fn the_signed_out_page_clears_the_cookie_of_an_ended_session() {
         let cookies = response.headers().get_all("set-cookie").into_iter();
         cookies.cloned().collect::<Vec<_>>()
     };
-    assert!(removal_cookies(&[NAVIGATE]).await.is_empty(), "a live session must keep its cookie");
+    assert!(
+        removal_cookies(&[NAVIGATE]).await.is_empty(),
+        "a live session must keep its cookie"
+    );
     browser.fixture.bench.at(15 * MINUTE);
     assert_eq!(removal_cookies(&[NAVIGATE]).await, [REMOVAL_COOKIE]);
-    assert!(removal_cookies(&[("sec-fetch-mode", "no-cors")]).await.is_empty());
+    assert!(
+        removal_cookies(&[("sec-fetch-mode", "no-cors")])
+            .await
+            .is_empty()
+    );
     let unknown = browser.send("GET", PAGE, &[NAVIGATE]).await;
     assert!(!unknown.headers().contains_key("set-cookie"));
 }
@@ -63,11 +70,15 @@ async fn ambiguous_cookies_are_cleared_and_the_browser_is_redirected() {
     );
     // Another tab has just cleared the cookies for its own page, so this tab is still redirected.
     let marker_of_other_page = ("cookie", "session=a; curfew-cleared=0123456789abcdef");
-    let response = browser.send("GET", page, &[marker_of_other_page, NAVIGATE]).await;
+    let response = browser
+        .send("GET", page, &[marker_of_other_page, NAVIGATE])
+        .await;
     assert_eq!(response.status(), 303);
     // The browser still sends two cookies, so it is not redirected again.
     let still_ambiguous = ("cookie", "session=a; session=b; curfew-cleared=1");
-    let response = browser.send("GET", page, &[still_ambiguous, NAVIGATE]).await;
+    let response = browser
+        .send("GET", page, &[still_ambiguous, NAVIGATE])
+        .await;
     assert_eq!(response.status(), 400);
     assert_eq!(
         cookies(&response),
@@ -98,7 +109,9 @@ async fn other_sites_cannot_clear_a_cookie() {
             .await;
         assert_eq!(response.status(), 303, "{cookie}");
         assert!(
-            !cookies(&response).iter().any(|it| it.starts_with(session_removal)),
+            !cookies(&response)
+                .iter()
+                .any(|it| it.starts_with(session_removal)),
             "{cookie}"
         );
     }
@@ -143,7 +156,10 @@ async fn a_check_redirects_a_navigation_with_ambiguous_cookies() {
             ("x-forwarded-method", "GET"),
         ];
         let header_lines = [&inputs, header_lines].concat();
-        browser.fixture.send_request("GET", "/forward-auth", &header_lines).await
+        browser
+            .fixture
+            .send_request("GET", "/forward-auth", &header_lines)
+            .await
     };
     let response = check(&[AMBIGUOUS, NAVIGATE], "/a%2Fb?c=d").await;
     assert_eq!(response.status(), 302);

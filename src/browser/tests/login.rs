@@ -53,7 +53,9 @@ async fn the_sign_in_page_clears_ambiguous_cookies_and_reloads() {
         "cookie",
         "__Host-session=a; __Host-session=b; __Host-curfew-cleared=1",
     );
-    let response = browser.send("GET", page, &[still_ambiguous, NAVIGATE]).await;
+    let response = browser
+        .send("GET", page, &[still_ambiguous, NAVIGATE])
+        .await;
     assert_eq!(response.status(), 400);
     // A script gets the reason, and its cookies are not cleared.
     let script = ("sec-fetch-mode", "cors");

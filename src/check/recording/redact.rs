@@ -66,7 +66,10 @@ pub(super) fn redact_header(name: &HeaderName, value: &HeaderValue) -> String {
         let scheme = bytes.split(|byte| *byte == b' ').next();
         let scheme = scheme.filter(|scheme| scheme.len() < bytes.len());
         let scheme = escape_and_shorten(scheme.unwrap_or_default());
-        return format!("{scheme} {}", length_placeholder(bytes.len() - scheme.len()));
+        return format!(
+            "{scheme} {}",
+            length_placeholder(bytes.len() - scheme.len())
+        );
     }
     if SHOWN_HEADERS.contains(&name.as_str()) {
         return escape_and_shorten(bytes);

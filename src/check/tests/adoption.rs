@@ -87,7 +87,7 @@ async fn a_longer_limit_does_not_restart_an_ended_session() {
             let limits = service
                 .checker
                 .sources
-                .limits(&service.checker.book.policies);
+                .absolute_limits(&service.checker.book.policies);
             let (history, now) = (&service.bench.store.memory, service.bench.parts.clock.now());
             history.record_limits(&limits, now).await.unwrap();
         };

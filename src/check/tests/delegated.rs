@@ -135,7 +135,8 @@ async fn after_a_timeout_the_service_is_not_asked_and_its_cookie_is_dropped() {
 #[tokio::test]
 async fn the_denial_of_the_service_is_relayed() {
     let fixture = DelegatedFixture::new().await;
-    let deny_with = |status, header_lines: &[(&'static str, &str)]| Answer::deny(status, header_lines);
+    let deny_with =
+        |status, header_lines: &[(&'static str, &str)]| Answer::deny(status, header_lines);
     let location = ("location", "https://login.example.com/?rd=x");
     for (answer, cookie, verdict, status) in [
         (deny_with(401, &[]), "a=b", DenyReason::NoCredential, 401),
@@ -151,8 +152,18 @@ async fn the_denial_of_the_service_is_relayed() {
             DenyReason::Forbidden,
             403,
         ),
-        (deny_with(302, &[location]), "a=b", DenyReason::NoCredential, 302),
-        (deny_with(303, &[location]), "a=b", DenyReason::NoCredential, 302),
+        (
+            deny_with(302, &[location]),
+            "a=b",
+            DenyReason::NoCredential,
+            302,
+        ),
+        (
+            deny_with(303, &[location]),
+            "a=b",
+            DenyReason::NoCredential,
+            302,
+        ),
     ] {
         let text = format!("{answer:?}");
         fixture.service.set_answer(answer);
@@ -255,7 +266,10 @@ async fn the_request_to_the_service_has_these_headers() {
         ("connection", "x-forwarded-for"),
         ("content-length", "5"),
     ];
-    assert_eq!(fixture.check(&header_lines, MINUTE).await.verdict, Verdict::Allow);
+    assert_eq!(
+        fixture.check(&header_lines, MINUTE).await.verdict,
+        Verdict::Allow
+    );
     let mut request = fixture.service.take_requests().remove(0);
     for name in ["host", "accept"] {
         request.remove(name);
@@ -367,7 +381,10 @@ async fn the_service_is_asked_last() {
         ("authorization", "Bearer abc"),
         ("cookie", "_oauth2_proxy=t|1|s"),
     ];
-    assert_eq!(fixture.check(&header_lines, MINUTE).await.verdict, Verdict::Allow);
+    assert_eq!(
+        fixture.check(&header_lines, MINUTE).await.verdict,
+        Verdict::Allow
+    );
     assert_eq!(fixture.service.take_requests().len(), 1);
 }
 

@@ -317,7 +317,8 @@ async fn many_requests_at_once_start_one_session() {
 async fn without_keys_the_source_is_unavailable() {
     let mut service = JwtFixture::new("default");
     let token = service.token("s", Duration::ZERO, Duration::ZERO);
-    service.checker.sources.jwt[0].keys = keys_that_cannot_be_fetched(&service.checker.clock, &service.checker.metrics);
+    service.checker.sources.jwt[0].keys =
+        keys_that_cannot_be_fetched(&service.checker.clock, &service.checker.metrics);
     let found = service.verdict(&token, MINUTE).await;
     assert_eq!(found, deny(DenyReason::SourceUnavailable));
 }

@@ -84,7 +84,11 @@ fn all_rules() -> Vec<Rule> {
             vec![PathPattern::glob("/**/poll").unwrap()],
             passive.clone(),
         ),
-        rule(Some("shop.example.com"), prefix("/pay"), with_policy.clone()),
+        rule(
+            Some("shop.example.com"),
+            prefix("/pay"),
+            with_policy.clone(),
+        ),
         rule(None, prefix("/admin"), with_group("admin")),
         rule(None, prefix("/admin/a"), with_group("nobody")),
         rule(
@@ -151,7 +155,8 @@ impl Model {
         }
         let [idle, absolute, max_auth_age] = STRICT_LIMITS_MS;
         if terms.policy.is_some()
-            && (reached_limit([idle, absolute], known).is_some() || now - known.started >= max_auth_age)
+            && (reached_limit([idle, absolute], known).is_some()
+                || now - known.started >= max_auth_age)
         {
             return deny(DenyReason::ReauthenticationRequired);
         }

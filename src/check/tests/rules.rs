@@ -64,7 +64,9 @@ async fn a_public_path_needs_no_session_and_no_store() {
         assert_eq!(outcome.verdict, Verdict::Allow);
         assert!(outcome.session.is_none(), "no session must be looked up");
     }
-    let not_public = fixture.check_path("GET", "/opened", &HeaderMap::new()).await;
+    let not_public = fixture
+        .check_path("GET", "/opened", &HeaderMap::new())
+        .await;
     assert_eq!(not_public.verdict, deny(DenyReason::NoCredential));
     let with_dot_segment = fixture
         .check_path("GET", "/open/../x", &HeaderMap::new())
@@ -81,7 +83,12 @@ async fn a_passive_path_does_not_extend_a_session() {
         activity: RuleActivity::Passive,
         ..Terms::default()
     };
-    let fixture = Fixture::with_rules(Bench::new(), "default", rules_for_prefixes([("/poll", passive)])).await;
+    let fixture = Fixture::with_rules(
+        Bench::new(),
+        "default",
+        rules_for_prefixes([("/poll", passive)]),
+    )
+    .await;
     for minutes in [5, 10, 14] {
         fixture.bench.at(minutes * MINUTE);
         assert_eq!(fixture.verdict_for_path("/poll/news").await, Verdict::Allow);
@@ -101,7 +108,12 @@ async fn the_policy_of_a_rule_denies_only_that_request() {
         policy: Some(policy_name("strict")),
         ..Terms::default()
     };
-    let fixture = Fixture::with_rules(Bench::new(), "default", rules_for_prefixes([("/pay", strict)])).await;
+    let fixture = Fixture::with_rules(
+        Bench::new(),
+        "default",
+        rules_for_prefixes([("/pay", strict)]),
+    )
+    .await;
     fixture.bench.at(4 * MINUTE);
     assert_eq!(fixture.verdict_for_path("/pay").await, Verdict::Allow);
     assert_eq!(
@@ -198,7 +210,12 @@ async fn a_preflight_passes_if_configured() {
         cors_preflight: Access::Public,
         ..Terms::default()
     };
-    let fixture = Fixture::with_rules(Bench::new(), "default", rules_for_prefixes([("/api", preflight_terms)])).await;
+    let fixture = Fixture::with_rules(
+        Bench::new(),
+        "default",
+        rules_for_prefixes([("/api", preflight_terms)]),
+    )
+    .await;
     let preflight = [
         ("origin", "https://other.example"),
         ("access-control-request-method", "PUT"),
@@ -218,8 +235,13 @@ async fn a_preflight_passes_if_configured() {
             deny(DenyReason::MalformedRequest),
         ),
     ] {
-        let outcome = fixture.check_path(method, path, &headers(header_lines)).await;
-        assert_eq!(outcome.verdict, expected, "{method} {path} {header_lines:?}");
+        let outcome = fixture
+            .check_path(method, path, &headers(header_lines))
+            .await;
+        assert_eq!(
+            outcome.verdict, expected,
+            "{method} {path} {header_lines:?}"
+        );
         assert_eq!(outcome.public, expected == Verdict::Allow);
     }
 }
@@ -242,7 +264,8 @@ async fn bound_session() -> (Fixture, [(&'static str, &'static str); 2]) {
         ("x-forwarded-for", "203.0.113.7"),
         ("user-agent", "Firefox"),
     ];
-    let client = crate::policy::Client::new(bound_headers[0].1.parse().ok(), &headers(&bound_headers));
+    let client =
+        crate::policy::Client::new(bound_headers[0].1.parse().ok(), &headers(&bound_headers));
     let started = bench.sign_in_from("default", client).await;
     let fixture = Fixture {
         checker: bench.checker(Rules::default(), "session"),
@@ -264,12 +287,21 @@ async fn a_bound_session_is_denied_for_another_client() {
             Verdict::Allow,
         ),
         (
-            &[("x-forwarded-for", "6.6.6.6, 203.0.113.8"), bound_headers[1]],
+            &[
+                ("x-forwarded-for", "6.6.6.6, 203.0.113.8"),
+                bound_headers[1],
+            ],
             Verdict::Allow,
         ),
-        (&[("x-forwarded-for", "203.0.114.7"), bound_headers[1]], mismatch),
         (
-            &[("x-forwarded-for", "203.0.113.7, 6.6.6.6"), bound_headers[1]],
+            &[("x-forwarded-for", "203.0.114.7"), bound_headers[1]],
+            mismatch,
+        ),
+        (
+            &[
+                ("x-forwarded-for", "203.0.113.7, 6.6.6.6"),
+                bound_headers[1],
+            ],
             mismatch,
         ),
         (&[bound_headers[0], ("user-agent", "curl")], mismatch),

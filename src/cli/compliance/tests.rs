@@ -137,7 +137,11 @@ fn a_preset_meets_its_standard() {
             preset.name
         );
     }
-    assert_eq!(Preset::ALL.len(), 12, "the list above should contain every preset");
+    assert_eq!(
+        Preset::ALL.len(),
+        12,
+        "the list above should contain every preset"
+    );
 }
 
 /// Returns the report for a policy that meets the limits of PCI DSS, with this sign-in configuration.
@@ -219,7 +223,12 @@ fn a_standard_that_requires_a_new_authentication_is_not_met_without_one() {
         ] {
             let requirement = standards::from_name(requirement).unwrap();
             let fails = report.failing_policies(requirement).concat() == ["default"];
-            assert_eq!(fails, needs_reauthentication && !met, "{sign_in}: {}", requirement.name);
+            assert_eq!(
+                fails,
+                needs_reauthentication && !met,
+                "{sign_in}: {}",
+                requirement.name
+            );
         }
         let text = report.to_markdown();
         assert!(text.contains(fact), "{sign_in}: {text}");
@@ -271,7 +280,10 @@ fn the_limits_alone_can_be_checked() {
     let full_report = build_report(&book, Reauthentication::Sources(&sources));
     assert_eq!(full_report.failing_policies(pci), [vec![], vec!["default"]]);
     let limits_report = build_report(&book, Reauthentication::Ignored);
-    assert_eq!(limits_report.failing_policies(pci), [Vec::<&str>::new(), Vec::new()]);
+    assert_eq!(
+        limits_report.failing_policies(pci),
+        [Vec::<&str>::new(), Vec::new()]
+    );
     let text = limits_report.to_markdown();
     assert!(
         text.contains("| not checked |") && !text.contains("| ensured |"),

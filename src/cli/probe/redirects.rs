@@ -70,7 +70,10 @@ impl CookieJar {
 
     fn cookie_header(&self, url: &Url) -> Secret<String> {
         let host = url.host_str().unwrap_or_default();
-        let matching = self.0.iter().filter(|((domain, _), _)| is_within(host, domain));
+        let matching = self
+            .0
+            .iter()
+            .filter(|((domain, _), _)| is_within(host, domain));
         let pairs: Vec<_> = matching
             .map(|((_, name), value)| format!("{name}={value}"))
             .collect();
@@ -180,13 +183,17 @@ async fn follow_redirects(
 ) -> RedirectEnd {
     let mut url = page.clone();
     for step in 0..MAX_REDIRECTS {
-        let response = match client.fetch(&url, Some(&jar.cookie_header(&url)), &[]).await {
+        let response = match client
+            .fetch(&url, Some(&jar.cookie_header(&url)), &[])
+            .await
+        {
             Ok(response) => response,
             Err(Answer::Error(why)) => return RedirectEnd::Failed(why),
             Err(answer) => return RedirectEnd::ProtectedPage(answer),
         };
         jar.store(&response);
-        let is_protected_page = step > 0 && url.origin() == page.origin() && url.path() == page.path();
+        let is_protected_page =
+            step > 0 && url.origin() == page.origin() && url.path() == page.path();
         let next = redirect_target(&response);
         if is_protected_page {
             return RedirectEnd::ProtectedPage(classify(&response));

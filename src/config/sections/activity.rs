@@ -22,7 +22,8 @@ impl RawActivity {
         for (name, value) in &self.background_headers {
             let key = format!("activity.background_headers.{name}");
             let parsed = name.parse::<HeaderName>();
-            let parsed = mistakes.record_error(&key, parsed.map_err(|_| "is not the name of a header"));
+            let parsed =
+                mistakes.record_error(&key, parsed.map_err(|_| "is not the name of a header"));
             if value.is_empty() || value.trim() != value {
                 mistakes.add(&key, "must be the header's value, such as \"1\"");
             }

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::AdminConfig;
 use crate::config::mistakes::{Mistakes, Valid};
-use crate::config::section::Section;
 use crate::config::schema_types;
+use crate::config::section::Section;
 use crate::config::text::{TextList, public_url};
 
 pub use console::RawConsole;
@@ -69,7 +69,9 @@ impl RawAdmin {
                         && url.query().is_none()
                 });
                 let message = "must be the address of a host without a path, such as https://curfew.example.com";
-                mistakes.record_error("admin.url", url.ok_or(message)).map(Some)
+                mistakes
+                    .record_error("admin.url", url.ok_or(message))
+                    .map(Some)
             }
         };
         let kubernetes = self.kubernetes.parse(mistakes);

@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::mistakes::{HOUR, Mistakes, Valid};
-use crate::config::section::Section;
 use crate::config::schema_types;
+use crate::config::section::Section;
 use crate::delegate::DelegateSettings;
 use crate::policy::Policies;
 

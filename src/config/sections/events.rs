@@ -8,8 +8,8 @@ use url::Url;
 
 use super::RawConfig;
 use crate::config::mistakes::{DAY, Mistakes, Valid};
-use crate::config::section::Section;
 use crate::config::schema_types;
+use crate::config::section::Section;
 use crate::config::text::RawUrl;
 use crate::secret::Secret;
 use crate::session::MIN_TOMBSTONE_TTL;
@@ -79,7 +79,8 @@ impl RawEvents {
         );
         let secret = parse_secret(self, mistakes);
         let (min, max) = (Duration::from_millis(1), Duration::from_secs(60));
-        let timeout = mistakes.parse_duration("events.webhook_timeout", &self.webhook_timeout, min, max);
+        let timeout =
+            mistakes.parse_duration("events.webhook_timeout", &self.webhook_timeout, min, max);
         if !(1..=1_000_000).contains(&self.webhook_queue) {
             return mistakes.reject("events.webhook_queue", "must be between 1 and 1000000");
         }

@@ -5,8 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::mistakes::{Mistakes, Valid};
-use crate::config::section::Section;
 use crate::config::schema_types;
+use crate::config::section::Section;
 use crate::config::text::TextList;
 use crate::identity::IdentityHeaders;
 
@@ -82,7 +82,9 @@ impl RawIdentity {
         }
         let mut used = HashMap::new();
         let mut collect_names =
-            |field: &str, additional: &TextList<String>, preset_names: fn(&Preset) -> Vec<&'static str>| {
+            |field: &str,
+             additional: &TextList<String>,
+             preset_names: fn(&Preset) -> Vec<&'static str>| {
                 let key = format!("identity.{field}");
                 let by_presets = presets.iter().flat_map(|preset| preset_names(preset));
                 let all = by_presets.chain(additional.0.iter().map(String::as_str));
@@ -109,9 +111,11 @@ impl RawIdentity {
             }),
             email: collect_names("email", &self.email, |preset| preset.email.to_vec()),
             name: collect_names("name", &self.name, |preset| preset.display_name.to_vec()),
-            preferred_username: collect_names("preferred_username", &self.preferred_username, |preset| {
-                preset.preferred_username.to_vec()
-            }),
+            preferred_username: collect_names(
+                "preferred_username",
+                &self.preferred_username,
+                |preset| preset.preferred_username.to_vec(),
+            ),
             id: collect_names("id", &self.id, |preset| preset.id.to_vec()),
             policy: collect_names("policy", &self.policy, |preset| preset.policy.to_vec()),
             relayed: Vec::new(),
@@ -223,7 +227,11 @@ const RESERVED_HEADERS: [&str; 18] = [
 ];
 
 /// Parses the name of an identity header; rejects reserved headers.
-pub(super) fn parse_unreserved_header(key: &str, text: &str, mistakes: &mut Mistakes) -> Valid<HeaderName> {
+pub(super) fn parse_unreserved_header(
+    key: &str,
+    text: &str,
+    mistakes: &mut Mistakes,
+) -> Valid<HeaderName> {
     let name = HeaderName::try_from(text).ok();
     let name = mistakes.record_error(key, name.ok_or("not the name of a header"))?;
     if RESERVED_HEADERS.contains(&name.as_str()) {

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::policy::parse_home_policy;
 use crate::config::JwtConfig;
 use crate::config::mistakes::{DAY, HOUR, Mistakes, Valid};
-use crate::config::section::Section;
 use crate::config::schema_types;
+use crate::config::section::Section;
 use crate::config::text::{TextList, public_url};
 use crate::credential::JwtLocations;
 use crate::credential::jwt::{Claims, Issuer, KeySet};
@@ -154,7 +154,8 @@ impl RawJwt {
             .collect();
         let issuers: Vec<IssuerSettings> = issuers.into_iter().collect::<Valid<_>>()?;
         for (index, one) in issuers.iter().enumerate() {
-            let has_same_issuer = |other: &&IssuerSettings| other.issuer.issuer == one.issuer.issuer;
+            let has_same_issuer =
+                |other: &&IssuerSettings| other.issuer.issuer == one.issuer.issuer;
             if let Some(other) = issuers[..index].iter().find(has_same_issuer) {
                 let key = format!("jwt.issuers.{}.issuer", one.name);
                 mistakes.add(
@@ -205,7 +206,11 @@ const ALGORITHMS: [Algorithm; 9] = [
 ];
 
 /// Parses the signature algorithms of a provider.
-pub(super) fn parse_algorithms(key: &str, texts: &[String], mistakes: &mut Mistakes) -> Vec<Algorithm> {
+pub(super) fn parse_algorithms(
+    key: &str,
+    texts: &[String],
+    mistakes: &mut Mistakes,
+) -> Vec<Algorithm> {
     if texts.is_empty() {
         mistakes.add(key, "is missing");
     }

@@ -108,7 +108,11 @@ fn parse_address(key: &str, text: &str, mistakes: &mut Mistakes) -> Valid<Socket
     )
 }
 
-fn parse_address_or_off(key: &str, text: &str, mistakes: &mut Mistakes) -> Valid<Option<SocketAddr>> {
+fn parse_address_or_off(
+    key: &str,
+    text: &str,
+    mistakes: &mut Mistakes,
+) -> Valid<Option<SocketAddr>> {
     if text == OFF || text == "false" {
         return Ok(None);
     }

@@ -9,8 +9,8 @@ use url::Url;
 
 use super::RawSignIn;
 use crate::config::mistakes::{DAY, HOUR, Mistakes, Valid};
-use crate::config::section::Section;
 use crate::config::schema_types;
+use crate::config::section::Section;
 use crate::config::text::public_url;
 use crate::contract::{CookieSettings, ReturnHost, SignInSettings};
 use crate::jwks::Freshness;
@@ -107,7 +107,11 @@ fn is_origin(url: &Url) -> bool {
 }
 
 /// Parses the maximum age of an authentication.
-pub(in crate::config) fn parse_max_age(key: &str, text: &str, mistakes: &mut Mistakes) -> Valid<MaxAge> {
+pub(in crate::config) fn parse_max_age(
+    key: &str,
+    text: &str,
+    mistakes: &mut Mistakes,
+) -> Valid<MaxAge> {
     match text {
         "idle" => Ok(MaxAge::Idle),
         "off" | "false" => Ok(MaxAge::Any),
@@ -200,7 +204,9 @@ pub(in crate::config) fn check_cookie_scope(
     for pattern in &sign_in.allowed_hosts {
         let is_covered = match pattern {
             ReturnHost::Exact(name) => is_in_scope(name.split(':').next().unwrap_or_default()),
-            ReturnHost::Below(below) => domain.is_some() && is_in_scope(below.trim_start_matches('.')),
+            ReturnHost::Below(below) => {
+                domain.is_some() && is_in_scope(below.trim_start_matches('.'))
+            }
         };
         if !is_covered {
             mistakes.add(

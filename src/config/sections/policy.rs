@@ -239,7 +239,11 @@ fn parse_limit(key: &str, text: &str, mistakes: &mut Mistakes) -> Valid<Duration
 }
 
 /// Parses an idle limit; `None` if it is off.
-fn parse_idle_or_off(key: &str, text: &mut String, mistakes: &mut Mistakes) -> Valid<Option<Duration>> {
+fn parse_idle_or_off(
+    key: &str,
+    text: &mut String,
+    mistakes: &mut Mistakes,
+) -> Valid<Option<Duration>> {
     if matches!(text.as_str(), "off" | "false") {
         *text = "off".to_owned();
         return Ok(None);
@@ -253,7 +257,8 @@ fn parse_optional_limit(
     text: Option<&str>,
     mistakes: &mut Mistakes,
 ) -> Valid<Option<Duration>> {
-    text.map(|text| parse_limit(key, text, mistakes)).transpose()
+    text.map(|text| parse_limit(key, text, mistakes))
+        .transpose()
 }
 
 /// The default of `store_failure_grace`.

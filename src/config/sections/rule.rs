@@ -97,7 +97,10 @@ pub(in crate::config) fn parse(
                 && conditions.methods.is_empty()
                 && conditions.contracts.is_empty()
         };
-        if parsed.iter().any(|rule| matches_everything(&rule.conditions)) {
+        if parsed
+            .iter()
+            .any(|rule| matches_everything(&rule.conditions))
+        {
             catch_all.get_or_insert(index);
         }
         rules.extend(parsed);

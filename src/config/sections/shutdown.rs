@@ -8,7 +8,10 @@ pub(in crate::config) fn parse_delay(raw: &RawConfig, mistakes: &mut Mistakes) -
     mistakes.parse_duration("shutdown_delay", text, Duration::ZERO, HOUR)
 }
 
-pub(in crate::config) fn parse_timeout(raw: &RawConfig, mistakes: &mut Mistakes) -> Valid<Duration> {
+pub(in crate::config) fn parse_timeout(
+    raw: &RawConfig,
+    mistakes: &mut Mistakes,
+) -> Valid<Duration> {
     let text = &raw.shutdown_timeout;
     mistakes.parse_duration("shutdown_timeout", text, Duration::ZERO, HOUR)
 }

@@ -3,8 +3,8 @@ use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
 use crate::config::mistakes::{Mistakes, Valid};
-use crate::config::section::Section;
 use crate::config::schema_types;
+use crate::config::section::Section;
 use crate::config::text::{TextList, public_url};
 use crate::contract::{ReturnHost, SignInSettings};
 
@@ -94,8 +94,10 @@ fn parse_return_host(text: &str) -> Option<ReturnHost> {
     let text = text.to_ascii_lowercase();
     if let Some(domain) = text.strip_prefix("*.") {
         // Reject a top-level domain: its subdomains belong to many owners.
-        let has_parent_domain = domain.contains('.') && matches!(Host::parse(domain), Ok(Host::Domain(_)));
-        return (has_parent_domain && !domain.contains(':')).then(|| ReturnHost::Below(format!(".{domain}")));
+        let has_parent_domain =
+            domain.contains('.') && matches!(Host::parse(domain), Ok(Host::Domain(_)));
+        return (has_parent_domain && !domain.contains(':'))
+            .then(|| ReturnHost::Below(format!(".{domain}")));
     }
     let url = Url::parse(&format!("https://{text}/")).ok()?;
     // Reject a host that the parser changes (normalizes), because browsers send the normalized host.

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::RawEvents;
 use crate::config::StoreConfig;
 use crate::config::mistakes::{DAY, Mistakes, Valid};
-use crate::config::section::Section;
 use crate::config::schema_types;
+use crate::config::section::Section;
 use crate::config::text::RawUrl;
 use crate::migrations::SCRIPTS;
 use crate::secret::Secret;
@@ -132,7 +132,10 @@ impl RawStore {
     }
 
     /// Parses the total time that one check may spend on store operations.
-    pub(in crate::config) fn parse_check_timeout(&self, mistakes: &mut Mistakes) -> Valid<Duration> {
+    pub(in crate::config) fn parse_check_timeout(
+        &self,
+        mistakes: &mut Mistakes,
+    ) -> Valid<Duration> {
         mistakes.parse_duration(
             "store.check_timeout",
             &self.check_timeout,
@@ -142,7 +145,10 @@ impl RawStore {
     }
 
     /// Parses how long the process keeps the session ends that it wrote.
-    pub(in crate::config) fn parse_journal_retention(&self, mistakes: &mut Mistakes) -> Valid<Duration> {
+    pub(in crate::config) fn parse_journal_retention(
+        &self,
+        mistakes: &mut Mistakes,
+    ) -> Valid<Duration> {
         mistakes.parse_duration(
             "store.journal_retention",
             &self.journal_retention,
@@ -169,7 +175,11 @@ impl Section for RawStore {
     }
 }
 
-fn parse_memory(store: &RawStore, events: &RawEvents, mistakes: &mut Mistakes) -> Valid<StoreConfig> {
+fn parse_memory(
+    store: &RawStore,
+    events: &RawEvents,
+    mistakes: &mut Mistakes,
+) -> Valid<StoreConfig> {
     for (key, is_set) in [
         ("store.username", store.username.is_some()),
         ("store.password", store.password.is_some()),
@@ -226,7 +236,8 @@ fn parse_redis(
             "must be at most 64 visible ASCII characters other than { and }",
         );
     }
-    let mut parse_timeout = |key, text: &str| mistakes.parse_duration(key, text, MILLISECOND, MINUTE);
+    let mut parse_timeout =
+        |key, text: &str| mistakes.parse_duration(key, text, MILLISECOND, MINUTE);
     let connect_timeout = parse_timeout("store.connect_timeout", &store.connect_timeout);
     let command_timeout = parse_timeout("store.command_timeout", &store.command_timeout);
     let wait_timeout = parse_timeout("store.wait_timeout", &store.wait_timeout);

@@ -2,8 +2,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::mistakes::{Mistakes, Valid, lines_without_comments};
-use crate::config::section::Section;
 use crate::config::schema_types;
+use crate::config::section::Section;
 use crate::config::text::TextList;
 use crate::credential::{KeyError, KeyRing, SigningKey};
 use crate::secret::Secret;
@@ -71,7 +71,9 @@ impl RawToken {
         let keys: Result<Vec<SigningKey>, KeyError> = lines_without_comments(&lines)
             .map(SigningKey::parse)
             .collect();
-        mistakes.record_error(key, keys.and_then(KeyRing::new)).map(Some)
+        mistakes
+            .record_error(key, keys.and_then(KeyRing::new))
+            .map(Some)
     }
 }
 

@@ -184,6 +184,8 @@ fn the_console_has_separate_limits() {
         let errors = problems(text);
         assert!(errors.contains(expected), "{text}\n{errors}");
     }
-    load_yaml("admin: {console: {preset: pci-dss, idle: 30m, deviation_reason: a wall of screens}}")
-        .unwrap();
+    load_yaml(
+        "admin: {console: {preset: pci-dss, idle: 30m, deviation_reason: a wall of screens}}",
+    )
+    .unwrap();
 }

@@ -49,7 +49,9 @@ fn max_age_is_idle_if_the_service_reports_the_authentication_time() {
     let max_age = |more: &str| {
         let text =
             format!("delegated: {{services: {{s: {{preset: authelia, url: 'http://a/'{more}}}}}}}");
-        load_with_policies(&text).config.delegates[0].delegated.max_age
+        load_with_policies(&text).config.delegates[0]
+            .delegated
+            .max_age
     };
     assert_eq!(max_age(""), MaxAge::Any);
     assert_eq!(max_age(", max_age: off"), MaxAge::Any);
@@ -67,7 +69,10 @@ fn max_age_is_idle_if_the_service_reports_the_authentication_time() {
 fn identity_headers_follow_presets_and_names() {
     let load_headers = |text: &str| load_with_policies(text).config.identity;
     let default_headers = load_headers("");
-    assert_eq!(default_headers, crate::identity::IdentityHeaders::x_session());
+    assert_eq!(
+        default_headers,
+        crate::identity::IdentityHeaders::x_session()
+    );
     let several = load_headers("identity: {presets: [remote, impersonate], user: X-WebAuth-User}");
     assert_eq!(
         several.user,

@@ -101,7 +101,10 @@ fn mistakes_in_jwt_settings_are_reported() {
             &format!("{{issuers: {{m: {{{ISSUER_YAML}}}, n: {{{ISSUER_YAML}}}}}}}"),
             "jwt.issuers.n.issuer = \"https://id.example.com\": is also the issuer of jwt.issuers.m",
         ),
-        (&invalid_key_file, "not a JSON Web Key Set, nor a public key in PEM"),
+        (
+            &invalid_key_file,
+            "not a JSON Web Key Set, nor a public key in PEM",
+        ),
     ] {
         let errors = problems_of_jwt(text);
         assert!(errors.contains(expected), "{text}: {errors}");

@@ -115,7 +115,8 @@ fn invalid_sign_in_settings_are_rejected() {
         let errors = problems(&text);
         // A user name can be a token.
         let displayed_url = if url.contains('@') { "[redacted]" } else { url };
-        let expected = format!("curfew.yaml: sign_in.url = \"{displayed_url}\": not an absolute address");
+        let expected =
+            format!("curfew.yaml: sign_in.url = \"{displayed_url}\": not an absolute address");
         assert!(errors.starts_with(&expected), "{errors}");
     }
     for parameter in ["", "reason", "a b", "a=b", "a&b"] {

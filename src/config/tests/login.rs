@@ -49,7 +49,15 @@ fn revalidation_is_off_unless_it_has_an_interval() {
         let top_level = VALID_YAML.replacen("{url", &format!("{{revalidate: {text}, url"), 1);
         load_yaml(&top_level).map(|loaded| loaded.config.login.unwrap().revalidate)
     };
-    assert_eq!(load_yaml(VALID_YAML).unwrap().config.login.unwrap().revalidate, None);
+    assert_eq!(
+        load_yaml(VALID_YAML)
+            .unwrap()
+            .config
+            .login
+            .unwrap()
+            .revalidate,
+        None
+    );
     assert_eq!(interval("off").unwrap(), None);
     let five = std::time::Duration::from_secs(300);
     assert_eq!(interval("5m").unwrap(), Some(five));

@@ -96,14 +96,22 @@ fn known_pollers_are_passive_on_their_polling_paths() {
         };
         rules.find(&target).unwrap().terms.activity == RuleActivity::Passive
     };
-    assert!(is_passive("grafana.example.com", Method::GET, "/api/live/ws"));
+    assert!(is_passive(
+        "grafana.example.com",
+        Method::GET,
+        "/api/live/ws"
+    ));
     assert!(!is_passive(
         "grafana.example.com",
         Method::POST,
         "/api/live/ws"
     ));
     assert!(!is_passive("grafana.example.com", Method::GET, "/d/abc"));
-    assert!(!is_passive("other.example.com", Method::GET, "/api/live/ws"));
+    assert!(!is_passive(
+        "other.example.com",
+        Method::GET,
+        "/api/live/ws"
+    ));
     assert!(rules.as_slice().iter().all(|rule| rule.index == 0));
     let with_prefix = load_rules("rules: [{path_prefix: '/ci/', pollers: jenkins}]");
     let paths: Vec<String> = with_prefix
@@ -215,7 +223,11 @@ fn mistakes_in_rules_are_reported_with_their_key() {
         assert!(errors.contains(expected), "{text}: {errors}");
     }
     let all = problems_of_rules("rules: [{method: get, host: 'a b'}, {policy: pay}]");
-    assert_eq!(all.lines().count(), 3, "every mistake must be reported: {all}");
+    assert_eq!(
+        all.lines().count(),
+        3,
+        "every mistake must be reported: {all}"
+    );
 }
 
 #[test]
@@ -239,7 +251,11 @@ fn the_example_is_a_valid_configuration() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/curfew/curfew.yaml");
     let loaded = load(Some(&PathBuf::from(path)), &Environment::new()).unwrap();
     let text = toml::to_string(&loaded.effective).unwrap();
-    let again = load(Some(&write_file("again.toml", &text).path), &Environment::new()).unwrap();
+    let again = load(
+        Some(&write_file("again.toml", &text).path),
+        &Environment::new(),
+    )
+    .unwrap();
     assert_eq!(toml::to_string(&again.effective).unwrap(), text);
     assert!(loaded.config.book.rules.as_slice().len() >= 7);
 }

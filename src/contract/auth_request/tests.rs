@@ -8,7 +8,11 @@ use crate::contract::reply::SESSION_REASON;
 use crate::testing::{HOUR, MINUTE};
 
 /// Sends a check as NGINX does, with additional headers, and returns the reply.
-async fn ask(fixture: &Fixture, path: &str, header_lines: &[(&str, &str)]) -> axum::response::Response {
+async fn ask(
+    fixture: &Fixture,
+    path: &str,
+    header_lines: &[(&str, &str)],
+) -> axum::response::Response {
     let mut all = vec![
         ("x-original-url", "https://app.example.com/a?b=c"),
         ("x-original-method", "GET"),
@@ -67,7 +71,9 @@ async fn the_method_and_conditional_headers_of_a_check_are_ignored() {
             ("range", "bytes=0-1"),
             ("upgrade", "websocket"),
         ];
-        let response = fixture.send_request(method, "/auth-request", &header_lines).await;
+        let response = fixture
+            .send_request(method, "/auth-request", &header_lines)
+            .await;
         assert_eq!(response.status(), StatusCode::OK, "{method}");
     }
 }

@@ -74,7 +74,9 @@ async fn a_missing_input_is_not_guessed() {
         assert!(challenge.unwrap().contains(detail), "{detail}");
     }
     // Only return addresses use the scheme.
-    let response = fixture.send_request("GET", "/ext-authz/", &[HOST, cookie]).await;
+    let response = fixture
+        .send_request("GET", "/ext-authz/", &[HOST, cookie])
+        .await;
     assert_eq!(response.status(), 200);
 }
 

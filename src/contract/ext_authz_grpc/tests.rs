@@ -159,7 +159,12 @@ async fn only_the_proxy_configuration_names_the_policy() {
         (Some(""), "malformed_request"),
     ] {
         // The request is passive, so that the cases do not affect each other.
-        let response = ask(&fixture, http_request("HEAD", &[("cookie", &cookie)]), policy).await;
+        let response = ask(
+            &fixture,
+            http_request("HEAD", &[("cookie", &cookie)]),
+            policy,
+        )
+        .await;
         assert_eq!(response.status.unwrap().message, reason, "{policy:?}");
     }
 }

@@ -64,7 +64,9 @@ async fn other_clients_get_a_reason_and_a_body_in_their_format() {
         (post, html, page),
     ] {
         let header_lines = [PROTO, HOST, URI, method, accept];
-        let response = fixture.send_request("GET", "/forward-auth", &header_lines).await;
+        let response = fixture
+            .send_request("GET", "/forward-auth", &header_lines)
+            .await;
         assert_eq!(
             denial(&response),
             (401, "no_credential", Some("Bearer"), None)
@@ -136,10 +138,14 @@ async fn the_scheme_may_be_missing() {
     let fixture = Fixture::new().await;
     let cookie = fixture.cookie();
     let header_lines = [HOST, URI, METHOD, ("cookie", &*cookie)];
-    let response = fixture.send_request("GET", "/forward-auth", &header_lines).await;
+    let response = fixture
+        .send_request("GET", "/forward-auth", &header_lines)
+        .await;
     assert_eq!(response.status(), 200);
     let header_lines = [HOST, URI, METHOD, ("sec-fetch-mode", "navigate")];
-    let response = fixture.send_request("GET", "/forward-auth", &header_lines).await;
+    let response = fixture
+        .send_request("GET", "/forward-auth", &header_lines)
+        .await;
     let location = response.headers()[LOCATION].to_str().unwrap();
     assert!(
         location.contains("rd=https%3A%2F%2Fapp.example.com"),
@@ -234,7 +240,9 @@ async fn ingress_nginx_without_the_config_map_is_denied() {
         CONTROLLER_URL,
     ];
     let header_lines = [&header_lines[..], &[("cookie", &*cookie)]].concat();
-    let response = fixture.send_request("GET", "/forward-auth", &header_lines).await;
+    let response = fixture
+        .send_request("GET", "/forward-auth", &header_lines)
+        .await;
     assert_eq!(response.status(), 401);
     let detail = &response.headers()["x-session-detail"];
     assert_eq!(detail, "X-Forwarded-Proto is missing");
@@ -286,7 +294,9 @@ async fn a_web_socket_request_is_checked_like_any_other() {
             METHOD,
             ("cookie", &*cookie),
         ];
-        let response = fixture.send_request("GET", "/forward-auth", &header_lines).await;
+        let response = fixture
+            .send_request("GET", "/forward-auth", &header_lines)
+            .await;
         assert_eq!(response.status(), 200, "{proto}");
     }
 }

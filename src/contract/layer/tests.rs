@@ -81,6 +81,8 @@ async fn browser_endpoints_are_served() {
     let protected = ProtectedApplication::new().await;
     let cookie = protected.fixture.cookie();
     let header_lines = [("cookie", &*cookie)];
-    let response = protected.send("GET", "/.curfew/session", &header_lines).await;
+    let response = protected
+        .send("GET", "/.curfew/session", &header_lines)
+        .await;
     assert_eq!(response.status(), 200);
 }

@@ -17,7 +17,11 @@ pub(super) fn parse(mut rest: &[u8]) -> Result<HeaderMap, MalformedOriginal> {
         let value = read_length_prefixed(&mut rest)?;
         if name.is_empty() {
             let ends_here = value.is_empty() && rest.is_empty();
-            return if ends_here { Ok(headers) } else { Err(INVALID_HEADERS) };
+            return if ends_here {
+                Ok(headers)
+            } else {
+                Err(INVALID_HEADERS)
+            };
         }
         let name = HeaderName::from_bytes(name).map_err(|_| INVALID_HEADERS)?;
         let value = HeaderValue::from_bytes(value).map_err(|_| INVALID_HEADERS)?;

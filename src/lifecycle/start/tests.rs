@@ -39,10 +39,7 @@ async fn the_session_limit_is_enforced() {
     lifecycle.start(sign_in()).await.unwrap();
     for _ in 0..2 {
         let result = lifecycle.start(sign_in()).await;
-        assert!(
-            matches!(result, Err(StartError::TooMany(2))),
-            "{result:?}"
-        );
+        assert!(matches!(result, Err(StartError::TooMany(2))), "{result:?}");
     }
     let mut other = sign_in();
     other.subject = Subject::new("bob").unwrap();
@@ -118,12 +115,23 @@ async fn remember_me_needs_a_policy_with_remember() {
         max_auth_age: None,
     });
     bench.set_policies(BTreeMap::from([(policy_name("default"), default)]));
-    let remembered = bench.lifecycle.start(sign_in_with_remember).await.unwrap().session;
+    let remembered = bench
+        .lifecycle
+        .start(sign_in_with_remember)
+        .await
+        .unwrap()
+        .session;
     assert_eq!(remembered.deadline, remembered.started.plus(240 * HOUR));
     let policies: &Policies = &bench.parts.policies;
-    assert_eq!(policies.deadline(&remembered), remembered.started.plus(48 * HOUR));
+    assert_eq!(
+        policies.deadline(&remembered),
+        remembered.started.plus(48 * HOUR)
+    );
     let not_remembered = bench.lifecycle.start(sign_in()).await.unwrap().session;
-    assert_eq!(policies.deadline(&not_remembered), not_remembered.started.plus(15 * MINUTE));
+    assert_eq!(
+        policies.deadline(&not_remembered),
+        not_remembered.started.plus(15 * MINUTE)
+    );
 }
 
 #[tokio::test]

@@ -53,7 +53,9 @@ impl Provider {
         let encoded_id_token = encoded_id_token.ok_or_else(|| invalid_response("no ID token"))?;
         let nonce = Some(attempt.nonce.as_str());
         let keys = &discovered.keys;
-        let id_token = self.verify_id_token(keys, &encoded_id_token, nonce, now).await?;
+        let id_token = self
+            .verify_id_token(keys, &encoded_id_token, nonce, now)
+            .await?;
         let issuer = &self.settings.issuer.issuer;
         let in_id_token = issuer.claims_in(&id_token);
         let additional_claims = if in_id_token.are_all() {

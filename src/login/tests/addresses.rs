@@ -74,7 +74,11 @@ async fn the_logout_request_has_the_required_parameters() {
     let none = fixture
         .client
         .end_session_url(None, return_url.clone(), "s", START);
-    assert_eq!(none.await.unwrap(), None, "a provider without a logout endpoint must give no address");
+    assert_eq!(
+        none.await.unwrap(),
+        None,
+        "a provider without a logout endpoint must give no address"
+    );
     let issuer = fixture.provider.issuer().issuer;
     *fixture.provider.metadata.lock() =
         json!({ "end_session_endpoint": format!("{issuer}/logout?a=b") });

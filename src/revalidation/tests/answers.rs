@@ -54,7 +54,12 @@ const fn ended(result: &'static str) -> ExpectedOutcome {
 }
 
 /// Revalidates a new session once, and compares the outcome.
-async fn assert_outcome(fixture: &Fixture, in_id_token: ClaimsInToken, expected: ExpectedOutcome, case: &str) {
+async fn assert_outcome(
+    fixture: &Fixture,
+    in_id_token: ClaimsInToken,
+    expected: ExpectedOutcome,
+    case: &str,
+) {
     let id = fixture.sign_in(in_id_token).await;
     fixture.use_session_at(id, INTERVAL).await;
     let case = format!("{case}: {:?}", diagnostics_of(&fixture.revalidation));

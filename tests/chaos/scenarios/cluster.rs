@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
+use crate::environment::Environment;
 use crate::record::Record;
 use crate::runner::RunLength;
-use crate::environment::Environment;
 use crate::support::cluster::Cluster;
 
 const CONFIRMING_REPLICAS: u16 = 1;
 
 pub async fn primary_is_killed(record: &Arc<Record>, length: RunLength) {
     let mut cluster = Cluster::start().await;
-    let environment = Environment::start_with_confirmations(&cluster.url(), record, length, CONFIRMING_REPLICAS).await;
+    let environment =
+        Environment::start_with_confirmations(&cluster.url(), record, length, CONFIRMING_REPLICAS)
+            .await;
     let primary = cluster.clock_primary_index();
     cluster.servers[primary].kill();
     record.begin_recovery("a primary is killed");
@@ -27,7 +29,9 @@ pub async fn primary_is_killed(record: &Arc<Record>, length: RunLength) {
 /// A primary hangs. When it continues, it has old data, and acts as a primary until the other servers demote it.
 pub async fn primary_hangs(record: &Arc<Record>, length: RunLength) {
     let cluster = Cluster::start().await;
-    let environment = Environment::start_with_confirmations(&cluster.url(), record, length, CONFIRMING_REPLICAS).await;
+    let environment =
+        Environment::start_with_confirmations(&cluster.url(), record, length, CONFIRMING_REPLICAS)
+            .await;
     let primary = cluster.clock_primary_index();
     cluster.servers[primary].freeze();
     record.begin_recovery("a primary hangs");

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::environment::Environment;
 use crate::record::Record;
 use crate::runner::RunLength;
-use crate::environment::Environment;
 use crate::support::fault_proxy::{Fault, FaultProxy};
 use crate::support::loopback;
 use crate::support::redis::RedisServer;

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::environment::Environment;
 use crate::model::MEDIUM;
 use crate::record::Record;
 use crate::runner::RunLength;
-use crate::environment::Environment;
 use crate::support::redis::RedisServer;
 
 /// Sessions that only the killed replica has served continue on the other replica.

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::environment::Environment;
 use crate::record::Record;
 use crate::runner::RunLength;
-use crate::environment::Environment;
 use crate::support::sentinel::SentinelGroup;
 
 /// Both replicas must confirm a change, so a fail-over to either of them loses no confirmed change.

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::environment::Environment;
 use crate::model::DEFAULT;
 use crate::record::Record;
 use crate::runner::RunLength;
-use crate::environment::Environment;
 use crate::support::redis::RedisServer;
 
 /// Redis writes each change to disk before it answers, so it restarts with all data.
 pub async fn redis_is_killed(record: &Arc<Record>, length: RunLength) {
-    let mut server = RedisServer::start_with_options(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let mut server =
+        RedisServer::start_with_options(&["--appendonly", "yes", "--appendfsync", "always"]);
     let environment = Environment::start(&server.url(), record, length).await;
     server.kill();
     record.begin_recovery("redis is killed");
@@ -68,7 +69,11 @@ pub async fn redis_is_full(record: &Arc<Record>, length: RunLength) {
     }
     set_memory_limit(b"0");
     record.begin_recovery("redis accepts writes again");
-    let sign_in = environment.load.client.sign_in(0, "welcome", "default").await;
+    let sign_in = environment
+        .load
+        .client
+        .sign_in(0, "welcome", "default")
+        .await;
     assert_eq!(sign_in.status, Some(201), "a sign-in: {}", sign_in.body);
     environment.finish().await;
 }

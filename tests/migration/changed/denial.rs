@@ -9,7 +9,10 @@ pub fn assert_denied(harness: &Harness, method: &str, answer: &Answer, escaped: 
     if let Some(page) = harness.snippet.sign_in {
         let page = page.replace("rm=GET", &format!("rm={method}"));
         assert_eq!(answer.status, 302, "{answer:?}");
-        assert_eq!(answer.header_or_empty("location"), format!("{page}{escaped}"));
+        assert_eq!(
+            answer.header_or_empty("location"),
+            format!("{page}{escaped}")
+        );
         return;
     }
     assert_eq!(answer.status, 401, "{answer:?}");
@@ -46,7 +49,10 @@ pub async fn assert_denials(harness: &Harness, session: &CreatedSession) {
     assert_eq!(harness.get(session, "/admin").await.status, 403);
     harness.assert_application_not_reached();
     let backend_request = harness.assert_allowed(&harness.send("GET", "/public", &[]).await);
-    harness.snippet.identity_headers.assert_no_identity(&backend_request);
+    harness
+        .snippet
+        .identity_headers
+        .assert_no_identity(&backend_request);
 }
 
 /// Asserts that a request with two hosts does not reach the protected application without a session.

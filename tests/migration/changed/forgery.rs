@@ -48,8 +48,12 @@ pub async fn assert_forged_inputs_are_ignored(harness: &Harness, session: &Creat
     assert_redirected(harness, &answer, ESCAPED_TARGET, "no_credential");
     let cookie = session.cookie();
     let header_pairs = [FORGED_INPUTS, &[("cookie", &*cookie)][..]].concat();
-    let backend_request = harness.assert_allowed(&harness.send("GET", "/private", &header_pairs).await);
-    harness.snippet.identity_headers.assert_only_alice(&backend_request);
+    let backend_request =
+        harness.assert_allowed(&harness.send("GET", "/private", &header_pairs).await);
+    harness
+        .snippet
+        .identity_headers
+        .assert_only_alice(&backend_request);
     let answer = harness.send("GET", "/admin", &header_pairs).await;
     assert_eq!(answer.status, 403, "{answer:?}");
     harness.assert_application_not_reached();

@@ -12,7 +12,10 @@ pub async fn assert_live_session_is_allowed(harness: &Harness, session: &Created
     assert_eq!(answer.header_or_empty("set-cookie"), "app=1; Path=/");
     let backend_request = harness.assert_allowed(&answer);
     assert_eq!(backend_request.uri.to_string(), TARGET);
-    harness.snippet.identity_headers.assert_only_alice(&backend_request);
+    harness
+        .snippet
+        .identity_headers
+        .assert_only_alice(&backend_request);
 }
 
 /// Asserts that request bodies arrive complete, with a content length and in chunks.
@@ -25,9 +28,14 @@ pub async fn assert_bodies_arrive(harness: &Harness, session: &CreatedSession) {
         .send_body("POST", "/post", &header_pairs, bytes.clone())
         .await;
     let backend_request = harness.assert_allowed(&answer);
-    assert_eq!(backend_request.header_values("content-type"), ["application/json"]);
+    assert_eq!(
+        backend_request.header_values("content-type"),
+        ["application/json"]
+    );
     assert_eq!(backend_request.body, body);
-    let answer = harness.send_body("POST", "/post", &header_pairs[1..], bytes).await;
+    let answer = harness
+        .send_body("POST", "/post", &header_pairs[1..], bytes)
+        .await;
     assert_denied(harness, "POST", &answer, "%2Fpost");
 
     let host = harness.snippet.host;

@@ -22,7 +22,11 @@ pub fn envoy(text: &str, upstreams: &Upstreams) -> Proxy {
         ("curfew", 9183, upstreams.browser),
     ] {
         let from = format!("address: '{name}'{PORT_KEY}{port}\n");
-        let to = format!("address: '{}'{PORT_KEY}{}\n", upstream.ip(), upstream.port());
+        let to = format!(
+            "address: '{}'{PORT_KEY}{}\n",
+            upstream.ip(),
+            upstream.port()
+        );
         text = text.replace(&from, &to);
     }
     Proxy {

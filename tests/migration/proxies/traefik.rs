@@ -26,7 +26,10 @@ pub fn traefik(text: &str, upstreams: &Upstreams) -> Proxy {
     Proxy::start(
         address,
         Command::new(installed_path("bin/traefik")).arg("--configFile=traefik.yaml"),
-        &[("traefik.yaml", &static_configuration), ("dynamic.yaml", &dynamic_configuration)],
+        &[
+            ("traefik.yaml", &static_configuration),
+            ("dynamic.yaml", &dynamic_configuration),
+        ],
     )
 }
 

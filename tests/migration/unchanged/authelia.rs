@@ -29,7 +29,10 @@ async fn nginx_with_the_path() {
     let (harness, session) = start(&AUTHELIA_NGINX, &text, is_allowed).await;
     assert_usable(&harness, &session).await;
     let backend_request = harness.assert_allowed(&harness.get(&session, "/p").await);
-    harness.snippet.identity_headers.assert_only_alice(&backend_request);
+    harness
+        .snippet
+        .identity_headers
+        .assert_only_alice(&backend_request);
     assert_redirect_without_target(&harness.send("GET", "/p", SCRIPT_HEADERS).await);
     harness.assert_application_not_reached();
     // If a client or a load balancer sends this header, Curfew denies the request.
@@ -81,10 +84,16 @@ async fn assert_answers_are_passed(snippet: &Snippet) {
     let (harness, session) = start(snippet, &text, |it| it.status == 401).await;
     for answer in send_as_all_clients(&harness, &session).await {
         assert_eq!(answer.status, 401, "{answer:?}");
-        assert_eq!(answer.header_or_empty("x-session-reason"), "malformed_request");
+        assert_eq!(
+            answer.header_or_empty("x-session-reason"),
+            "malformed_request"
+        );
         let detail = foreign_input_detail("X-Forwarded-Method");
         assert_eq!(answer.header_or_empty("x-session-detail"), detail);
-        assert_eq!(answer.header_or_empty("www-authenticate"), challenge(&detail));
+        assert_eq!(
+            answer.header_or_empty("www-authenticate"),
+            challenge(&detail)
+        );
     }
 
     let text = with_check(snippet, FORWARD_AUTH, "/forward-auth");

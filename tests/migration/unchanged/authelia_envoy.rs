@@ -76,14 +76,22 @@ async fn with_a_slash_at_the_end_of_the_path() {
     harness.wait_until_ready(&session, is_allowed).await;
     harness.assert_allowed(&harness.get(&session, "/p").await);
     let answer = harness.send("GET", TARGET, NAVIGATION_HEADERS).await;
-    assert_redirected(&harness, &answer, &format!("%2F{ESCAPED_TARGET}"), "no_credential");
+    assert_redirected(
+        &harness,
+        &answer,
+        &format!("%2F{ESCAPED_TARGET}"),
+        "no_credential",
+    );
 
     let (harness, session) = start(&AUTHELIA_ENVOY, &text, |it| it.status == 401).await;
     for answer in send_as_all_clients(&harness, &session).await {
         assert_eq!(answer.status, 401, "{answer:?}");
         let detail = "a rule depends on the path, and the path begins with two slashes: a path prefix of the \
                       proxy must not end in /";
-        assert_eq!(answer.header_or_empty("www-authenticate"), challenge(detail));
+        assert_eq!(
+            answer.header_or_empty("www-authenticate"),
+            challenge(detail)
+        );
     }
 }
 

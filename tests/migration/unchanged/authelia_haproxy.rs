@@ -36,7 +36,10 @@ async fn with_the_path(snippet: &Snippet) -> Harness {
     let (harness, session) = start(snippet, &with_check("/forward-auth"), is_allowed).await;
     assert_usable(&harness, &session).await;
     let backend_request = harness.assert_allowed(&harness.get(&session, "/p").await);
-    harness.snippet.identity_headers.assert_only_alice(&backend_request);
+    harness
+        .snippet
+        .identity_headers
+        .assert_only_alice(&backend_request);
     assert_redirect_without_target(&harness.send("GET", "/p", SCRIPT_HEADERS).await);
     harness.assert_application_not_reached();
     assert_browser_endpoints_reach_application(&harness, &session).await;
@@ -60,7 +63,9 @@ async fn with_the_path(snippet: &Snippet) -> Harness {
 #[tokio::test]
 async fn haproxy_2_6_with_the_path() {
     let harness = with_the_path(&AUTHELIA_HAPROXY_2_6).await;
-    let answer = harness.send_raw(&request_for_two_hosts(harness.snippet.host)).await;
+    let answer = harness
+        .send_raw(&request_for_two_hosts(harness.snippet.host))
+        .await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     harness.application.take_one();
 }
@@ -68,7 +73,9 @@ async fn haproxy_2_6_with_the_path() {
 #[tokio::test]
 async fn haproxy_2_8_with_the_path() {
     let harness = with_the_path(&AUTHELIA_HAPROXY_2_8).await;
-    let answer = harness.send_raw(&request_for_two_hosts(harness.snippet.host)).await;
+    let answer = harness
+        .send_raw(&request_for_two_hosts(harness.snippet.host))
+        .await;
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
     harness.assert_application_not_reached();
 }

@@ -16,7 +16,8 @@ const BOTH: [(Snippet, &str, &str); 2] = [
 #[tokio::test]
 async fn with_only_the_address() {
     for (snippet, _, class) in BOTH {
-        let (harness, session) = start(&snippet, &snippet.read_unchanged(), |it| it.status == 500).await;
+        let (harness, session) =
+            start(&snippet, &snippet.read_unchanged(), |it| it.status == 500).await;
         assert_all_get_500(&harness, &session).await;
         wait_for_warning(&harness, class, "Use /auth-request").await;
     }
@@ -43,7 +44,9 @@ async fn with_the_path_of_auth_request() {
             log.contains("ingress-nginx names the host that the client wrote")
         })
         .await;
-        let answer = harness.send_raw(&request_with_another_host(snippet.host)).await;
+        let answer = harness
+            .send_raw(&request_with_another_host(snippet.host))
+            .await;
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
         harness.application.take_one();
     }

@@ -19,7 +19,9 @@ async fn nginx_with_only_the_address() {
     let (harness, session) = start(&OAUTH2_PROXY_ON_NGINX, &text, |it| it.status == 500).await;
     assert_all_get_500(&harness, &session).await;
     wait_for_warning(&harness, "oauth2_proxy", "Use /auth-request with NGINX").await;
-    let answer = harness.send("GET", "/oauth2/sign_in", NAVIGATION_HEADERS).await;
+    let answer = harness
+        .send("GET", "/oauth2/sign_in", NAVIGATION_HEADERS)
+        .await;
     assert_eq!(answer.status, 404);
     assert!(is_path_list(&answer), "{answer:?}");
     let hint = "the sign-in page is /.curfew/login on the browser listener";
@@ -49,7 +51,10 @@ async fn nginx_with_the_path_and_other_headers() {
             let location = answer.header_or_empty("location");
             let page = "/oauth2/sign_in?rd=http://app.example.com/p";
             assert!(location.ends_with(page), "{answer:?}");
-            assert_eq!(answer.header_or_empty("www-authenticate"), challenge(&detail));
+            assert_eq!(
+                answer.header_or_empty("www-authenticate"),
+                challenge(&detail)
+            );
         }
     }
 }
@@ -81,7 +86,10 @@ async fn caddy_with_the_path() {
     let (harness, session) = start(&OAUTH2_PROXY_CADDY, &text, is_allowed).await;
     assert_usable(&harness, &session).await;
     let backend_request = harness.assert_allowed(&harness.get(&session, "/p").await);
-    harness.snippet.identity_headers.assert_no_identity(&backend_request);
+    harness
+        .snippet
+        .identity_headers
+        .assert_no_identity(&backend_request);
     assert_browser_endpoints_reach_application(&harness, &session).await;
     for target in ["/p", "/.curfew/session"] {
         let answer = harness.send("GET", target, SCRIPT_HEADERS).await;

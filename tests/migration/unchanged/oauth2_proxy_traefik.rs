@@ -17,7 +17,9 @@ async fn errors_middleware_with_only_the_address() {
     // In Traefik 3, a matcher has only one host, so Traefik rejects the router of the sign-in page.
     let log = harness.proxy.log();
     assert!(log.contains("error while parsing rule Host("), "{log}");
-    let answer = harness.send("GET", "/oauth2/sign_in", NAVIGATION_HEADERS).await;
+    let answer = harness
+        .send("GET", "/oauth2/sign_in", NAVIGATION_HEADERS)
+        .await;
     assert!(is_path_list(&answer), "{answer:?}");
 }
 
@@ -29,7 +31,10 @@ async fn errors_middleware_with_the_path() {
     let (harness, session) = start(&OAUTH2_PROXY_TRAEFIK, &text, is_allowed).await;
     assert_usable(&harness, &session).await;
     let backend_request = harness.assert_allowed(&harness.get(&session, "/p").await);
-    harness.snippet.identity_headers.assert_no_identity(&backend_request);
+    harness
+        .snippet
+        .identity_headers
+        .assert_no_identity(&backend_request);
     assert_browser_endpoints_reach_application(&harness, &session).await;
     harness.login.take();
     let cookie = session.cookie();

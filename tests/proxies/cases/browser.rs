@@ -31,12 +31,17 @@ pub async fn endpoints(harness: &mut Harness) {
         "a request that is not from a page of this origin should get 403"
     );
     let status = read_status(&harness.send("POST", "/.curfew/keep-alive", &script).await);
-    assert!(status["idle_remaining"].as_f64().unwrap() > 890.0, "{status}");
+    assert!(
+        status["idle_remaining"].as_f64().unwrap() > 890.0,
+        "{status}"
+    );
     let by_origin = format!("http://{}", crate::kinds::HOST);
     let other = [("cookie", &*cookie), ("origin", "https://evil.example")];
     let same = [("cookie", &*cookie), ("origin", &*by_origin)];
     for (header_pairs, expected) in [(&other, 403), (&same, 200)] {
-        let answer = harness.send("POST", "/.curfew/keep-alive", header_pairs).await;
+        let answer = harness
+            .send("POST", "/.curfew/keep-alive", header_pairs)
+            .await;
         assert_eq!(answer.status, expected, "{header_pairs:?}");
     }
     let script_answer = harness.send("GET", "/.curfew/warning.js", &[]).await;
@@ -106,7 +111,10 @@ pub async fn no_answer_of_a_check(harness: &mut Harness) {
                  Connection: close\r\n\r\n",
                 session.cookie()
             );
-            let answer = harness.send_raw_and_read(&request).await.to_ascii_lowercase();
+            let answer = harness
+                .send_raw_and_read(&request)
+                .await
+                .to_ascii_lowercase();
             for forbidden_header in [
                 "\nx-session-user:",
                 "\nx-session-id:",

@@ -2,7 +2,9 @@
 
 use reqwest::Url;
 
-use crate::harness::{Answer, Harness, DELEGATED_HOST, HeaderPairs, REFRESHED_COOKIE, SECOND_COOKIE};
+use crate::harness::{
+    Answer, DELEGATED_HOST, Harness, HeaderPairs, REFRESHED_COOKIE, SECOND_COOKIE,
+};
 
 const NAVIGATION: &HeaderPairs<'static> = &[
     ("accept", "text/html"),
@@ -20,12 +22,19 @@ pub async fn denials_keep_cookies(harness: &mut Harness) {
     for (method, header_pairs) in [
         ("GET", &header_pairs_of_session[..]),
         ("POST", &header_pairs_of_session),
-        ("GET", &[header_pairs_of_session[0], ("sec-fetch-mode", "cors")]),
+        (
+            "GET",
+            &[header_pairs_of_session[0], ("sec-fetch-mode", "cors")],
+        ),
         ("GET", &navigation),
     ] {
         let answer = harness.send(method, "/", header_pairs).await;
         assert!(matches!(answer.status, 302 | 401), "{answer:?}");
-        assert_eq!(answer.header("set-cookie"), None, "{method} {header_pairs:?}");
+        assert_eq!(
+            answer.header("set-cookie"),
+            None,
+            "{method} {header_pairs:?}"
+        );
         harness.assert_application_not_reached();
     }
     // Each denial names the reason, until one of Curfew's pages clears the cookie.
@@ -50,7 +59,8 @@ pub async fn ambiguous_cookies_are_cleared(harness: &mut Harness) {
     assert_eq!(answer.header("set-cookie"), None);
     let location = answer.header("location").and_then(|it| Url::parse(it).ok());
     let page = location.filter(|it| it.path() == "/.curfew/clear-cookies");
-    let page = page.unwrap_or_else(|| panic!("no redirect to the page that clears cookies: {answer:?}"));
+    let page =
+        page.unwrap_or_else(|| panic!("no redirect to the page that clears cookies: {answer:?}"));
     assert_eq!((answer.status, page.host_str()), (302, Some(host)));
     let (_, rd) = page.query_pairs().next().unwrap();
     assert_eq!(rd, "/a%2Fb?c=d");
@@ -64,7 +74,11 @@ pub async fn ambiguous_cookies_are_cleared(harness: &mut Harness) {
     assert!(cookies.contains(&cleared), "{cookies:?}");
     // A cookie that could not be cleared causes no redirect loop.
     let cookies_after_clearing = format!("{two}; __Host-curfew-cleared=1");
-    let header_pairs = [&[("host", host), ("cookie", &*cookies_after_clearing)], NAVIGATION].concat();
+    let header_pairs = [
+        &[("host", host), ("cookie", &*cookies_after_clearing)],
+        NAVIGATION,
+    ]
+    .concat();
     let answer = harness.send("GET", &target, &header_pairs).await;
     assert_eq!(answer.status, 400);
     assert!(answer.body.contains("__Host-session"), "{answer:?}");
@@ -83,9 +97,14 @@ pub async fn service_cookie_reaches_client(harness: &mut Harness) {
         ("host", DELEGATED_HOST),
         ("cookie", "_oauth2_proxy=ticket|1"),
     ];
-    let answer = harness.send("GET", "/cookies", &header_pairs_of_session).await;
+    let answer = harness
+        .send("GET", "/cookies", &header_pairs_of_session)
+        .await;
     let backend_request = harness.assert_allowed(&answer, "alice");
-    assert!(!backend_request.headers.contains_key("set-cookie"), "{backend_request:?}");
+    assert!(
+        !backend_request.headers.contains_key("set-cookie"),
+        "{backend_request:?}"
+    );
     assert_cookies_set(&answer, REFRESHED_COOKIE);
 }
 
@@ -95,7 +114,9 @@ pub async fn several_service_cookies_reach_client(harness: &mut Harness) {
         ("host", DELEGATED_HOST),
         ("cookie", "_oauth2_proxy=ticket|1"),
     ];
-    let answer = harness.send("GET", "/cookies/500", &header_pairs_of_session).await;
+    let answer = harness
+        .send("GET", "/cookies/500", &header_pairs_of_session)
+        .await;
     assert_eq!(answer.status, 500);
     harness.backend.take_one();
     assert_cookies_set(&answer, REFRESHED_COOKIE);
@@ -155,5 +176,8 @@ pub async fn cookie_crumbs(harness: &mut Harness) {
     let backend_request = harness.assert_allowed(&answer, "alice");
     // The application receives all cookies.
     let joined_cookies = format!("a=1; {alice}; b=2");
-    assert_eq!(backend_request.header_values("cookie").join("; "), joined_cookies);
+    assert_eq!(
+        backend_request.header_values("cookie").join("; "),
+        joined_cookies
+    );
 }

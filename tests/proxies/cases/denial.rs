@@ -36,7 +36,11 @@ pub async fn no_session_denied(harness: &mut Harness) {
             format!("Bearer {forged_token}"),
             "invalid_credential",
         ),
-        ("authorization", format!("Basic {valid_token}"), "no_credential"),
+        (
+            "authorization",
+            format!("Basic {valid_token}"),
+            "no_credential",
+        ),
     ] {
         for method in ["GET", "POST", "OPTIONS"] {
             let answer = harness.send(method, "/a/b?c=d", &[(name, &value)]).await;
@@ -44,7 +48,9 @@ pub async fn no_session_denied(harness: &mut Harness) {
         }
     }
     let bearer = format!("Bearer {valid_token}");
-    let answer = harness.send("GET", "/", &[("authorization", &bearer)]).await;
+    let answer = harness
+        .send("GET", "/", &[("authorization", &bearer)])
+        .await;
     harness.assert_allowed(&answer, "alice");
 }
 
@@ -88,7 +94,10 @@ pub async fn navigation_redirected(harness: &mut Harness) {
             let scheme = harness.kind.return_scheme();
             assert_eq!(page, format!("{scheme}://{host}{target}"));
             // ingress-nginx creates the redirect itself, without the reason.
-            assert!(redirect_reason == reason || host != HOST, "{redirect_reason:?}");
+            assert!(
+                redirect_reason == reason || host != HOST,
+                "{redirect_reason:?}"
+            );
             harness.assert_application_not_reached();
         }
     }
@@ -105,7 +114,10 @@ pub async fn long_navigation(harness: &mut Harness) {
         match answer.status {
             302 => {
                 let scheme = harness.kind.return_scheme();
-                assert_eq!(read_sign_in_location(&answer).0, format!("{scheme}://{host}{target}"));
+                assert_eq!(
+                    read_sign_in_location(&answer).0,
+                    format!("{scheme}://{host}{target}")
+                );
             }
             400 | 401 | 414 => assert!(length > 1_000, "{answer:?}"),
             status => panic!("status {status} for an address of {length} bytes"),

@@ -27,7 +27,10 @@ pub async fn redis_down(harness: &mut Harness) {
             &[("cookie", &*cookie), ("sec-fetch-mode", "navigate")],
         ] {
             let answer = harness.send("GET", "/", header_pairs).await;
-            assert_eq!(answer.status, harness.kind.store_unavailable_status, "{answer:?}");
+            assert_eq!(
+                answer.status, harness.kind.store_unavailable_status,
+                "{answer:?}"
+            );
             assert_eq!(
                 answer.header("set-cookie"),
                 None,

@@ -43,7 +43,10 @@ pub async fn forged_router_inputs(harness: &mut Harness) {
     let cookie = session.cookie();
     let mut header_pairs = vec![("cookie", &*cookie)];
     header_pairs.extend(FORGED_INPUTS);
-    harness.assert_allowed(&harness.send("GET", "/private", &header_pairs).await, "alice");
+    harness.assert_allowed(
+        &harness.send("GET", "/private", &header_pairs).await,
+        "alice",
+    );
 }
 
 /// Returns the spellings of a header name that some application may treat alike. Many applications replace every
@@ -60,7 +63,10 @@ fn spellings(name: &str) -> Vec<String> {
 }
 
 /// Returns these headers, and headers with a forged identity.
-fn with_forged_identity<'a>(names: &'a [String], header_pairs: &HeaderPairs<'a>) -> Vec<(&'a str, &'a str)> {
+fn with_forged_identity<'a>(
+    names: &'a [String],
+    header_pairs: &HeaderPairs<'a>,
+) -> Vec<(&'a str, &'a str)> {
     let names = names.iter().map(|name| (&**name, "root"));
     header_pairs.iter().copied().chain(names).collect()
 }
@@ -100,7 +106,10 @@ pub async fn forged_identity(harness: &mut Harness) {
         };
         let backend_request = harness.assert_allowed(&answer, "alice");
         assert_not_forged(&backend_request.headers);
-        assert_eq!(backend_request.header_values("x-session-groups"), ["staff,admin"]);
+        assert_eq!(
+            backend_request.header_values("x-session-groups"),
+            ["staff,admin"]
+        );
         assert_eq!(backend_request.header_values("x-session-id"), [&session.id]);
     }
     // A client cannot add attributes that the session does not have.
@@ -110,10 +119,14 @@ pub async fn forged_identity(harness: &mut Harness) {
         .await;
     let cookie = nobody.cookie();
     let header_pairs = with_forged_identity(&names, &[("cookie", &*cookie)]);
-    let backend_request = harness.assert_allowed(&harness.send("GET", "/", &header_pairs).await, "bob");
+    let backend_request =
+        harness.assert_allowed(&harness.send("GET", "/", &header_pairs).await, "bob");
     assert_not_forged(&backend_request.headers);
     for name in ["x-session-groups", "x-session-email"] {
-        assert!(backend_request.header_values(name).join("").is_empty(), "{backend_request:?}");
+        assert!(
+            backend_request.header_values(name).join("").is_empty(),
+            "{backend_request:?}"
+        );
     }
 }
 
@@ -126,7 +139,13 @@ pub async fn forged_identity_on_public_path(harness: &mut Harness) {
         assert_eq!(answer.status, 200);
         let backend_request = harness.backend.take_one();
         assert_not_forged(&backend_request.headers);
-        assert!(backend_request.header_values("x-session-user").join("").is_empty(), "{backend_request:?}");
+        assert!(
+            backend_request
+                .header_values("x-session-user")
+                .join("")
+                .is_empty(),
+            "{backend_request:?}"
+        );
     }
 }
 
@@ -157,7 +176,11 @@ pub async fn connection_header(harness: &mut Harness) {
                     ["staff,admin"],
                     "{connection}"
                 );
-                assert_eq!(backend_request.header_values("x-session-id"), [&session.id], "{connection}");
+                assert_eq!(
+                    backend_request.header_values("x-session-id"),
+                    [&session.id],
+                    "{connection}"
+                );
             }
         }
         let answer = harness.send("GET", "/private", &header_pairs[1..]).await;

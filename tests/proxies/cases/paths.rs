@@ -59,7 +59,9 @@ const TRICKS: &[&str] = &[
 pub async fn path_tricks(harness: &mut Harness) {
     for target in TRICKS {
         for header_lines in ["", "Accept: text/html\r\nSec-Fetch-Mode: navigate\r\n"] {
-            let status = harness.send_raw(&http_request(target, "app.example.com", header_lines)).await;
+            let status = harness
+                .send_raw(&http_request(target, "app.example.com", header_lines))
+                .await;
             let backend_requests = harness.backend.take();
             for backend_request in &backend_requests {
                 assert_eq!(backend_request.uri.path(), "/sign-in", "{target}");
@@ -94,10 +96,14 @@ pub async fn path_tricks_with_rules(harness: &mut Harness) {
     for public_path in ["/open", "/assets"] {
         for trick in TRICKS {
             let target = trick_for_path(public_path, trick);
-            let status = harness.send_raw(&http_request(&target, RULED_HOST, "")).await;
+            let status = harness
+                .send_raw(&http_request(&target, RULED_HOST, ""))
+                .await;
             let backend_requests = harness.backend.take();
             for backend_request in &backend_requests {
-                let path = percent_decode_str(backend_request.uri.path()).decode_utf8().unwrap();
+                let path = percent_decode_str(backend_request.uri.path())
+                    .decode_utf8()
+                    .unwrap();
                 let is_below_assets = path
                     .strip_prefix("/assets")
                     .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
@@ -106,13 +112,18 @@ pub async fn path_tricks_with_rules(harness: &mut Harness) {
                     assert!(!path.contains(trick), "{target}: {path}");
                 }
                 for name in ["x-session-user", "x-session-groups", "x-session-id"] {
-                    assert!(backend_request.header_values(name).join("").is_empty(), "{backend_request:?}");
+                    assert!(
+                        backend_request.header_values(name).join("").is_empty(),
+                        "{backend_request:?}"
+                    );
                 }
             }
             let denied = status == 0 || (300..500).contains(&status);
             assert!(denied || !backend_requests.is_empty(), "{target}: {status}");
             // Sends the same request with a session. Here, any answer is correct.
-            harness.send_raw(&http_request(&target, RULED_HOST, &cookie)).await;
+            harness
+                .send_raw(&http_request(&target, RULED_HOST, &cookie))
+                .await;
             harness.backend.take();
         }
     }

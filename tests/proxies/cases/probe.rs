@@ -7,7 +7,11 @@ use crate::mistakes::MISTAKES;
 
 pub async fn finds_no_fault(harness: &mut Harness) {
     let api = format!("{}/api/orders", url(harness));
-    let output = probe(harness, &[&["--api", &api][..], &SESSION_ARGUMENTS].concat()).await;
+    let output = probe(
+        harness,
+        &[&["--api", &api][..], &SESSION_ARGUMENTS].concat(),
+    )
+    .await;
     assert_passes(&output, "sessions end on time here");
     harness.restart_without_curfew(&[]);
     let output = probe(harness, &["--down"]).await;
@@ -17,7 +21,8 @@ pub async fn finds_no_fault(harness: &mut Harness) {
 }
 
 pub async fn finds_faults(harness: &mut Harness) {
-    let is_for_this_proxy = |mistake: &&crate::mistakes::Mistake| mistake.proxies.contains(&harness.kind.name);
+    let is_for_this_proxy =
+        |mistake: &&crate::mistakes::Mistake| mistake.proxies.contains(&harness.kind.name);
     let mistakes: Vec<_> = MISTAKES.iter().filter(is_for_this_proxy).collect();
     assert!(!mistakes.is_empty());
     for mistake in mistakes {
@@ -25,12 +30,18 @@ pub async fn finds_faults(harness: &mut Harness) {
             harness.restart_without_curfew(mistake.replacements);
             probe(harness, &["--down"]).await
         } else {
-            harness.restart_with_replacements(mistake.replacements).await;
+            harness
+                .restart_with_replacements(mistake.replacements)
+                .await;
             probe(harness, &SESSION_ARGUMENTS).await
         };
         let report = String::from_utf8_lossy(&output.stdout);
         assert_eq!(output.status.code(), Some(1), "{}: {report}", mistake.what);
-        assert!(report.contains(mistake.finding), "{}: {report}", mistake.what);
+        assert!(
+            report.contains(mistake.finding),
+            "{}: {report}",
+            mistake.what
+        );
     }
     harness.restart_with_replacements(&[]).await;
     harness.backend.take();
@@ -48,7 +59,10 @@ async fn probe(harness: &Harness, extra_arguments: &[&str]) -> Output {
         .args(["probe", &format!("{}/who", url(harness))])
         .args(["--address", "127.0.0.1"])
         .args(extra_arguments)
-        .env("CURFEW_ADMIN_URL", format!("http://{}", harness.curfew.admin))
+        .env(
+            "CURFEW_ADMIN_URL",
+            format!("http://{}", harness.curfew.admin),
+        )
         .env("CURFEW_ADMIN_TOKEN", &harness.curfew.admin_token);
     let output = tokio::task::spawn_blocking(move || command.output().unwrap());
     output.await.unwrap()

@@ -56,7 +56,10 @@ pub async fn no_other_upgrade(harness: &mut Harness) {
             let answer = read_until(&mut stream, "\r\n\r\n").await;
             assert!(!answer.contains(" 101 "), "upgraded to {upgrade}: {answer}");
             for backend_request in harness.backend.take() {
-                assert!(!backend_request.headers.contains_key("upgrade"), "{backend_request:?}");
+                assert!(
+                    !backend_request.headers.contains_key("upgrade"),
+                    "{backend_request:?}"
+                );
             }
         }
     }

@@ -38,8 +38,17 @@ pub async fn preflight_rule(harness: &mut Harness) {
     assert_eq!(answer.status, 200, "{answer:?}");
     let backend_request = harness.backend.take_one();
     assert_eq!(backend_request.method, "OPTIONS");
-    assert_eq!(backend_request.header_values("origin"), ["https://other.example.com"]);
-    assert!(backend_request.header_values("x-session-user").join("").is_empty(), "{backend_request:?}");
+    assert_eq!(
+        backend_request.header_values("origin"),
+        ["https://other.example.com"]
+    );
+    assert!(
+        backend_request
+            .header_values("x-session-user")
+            .join("")
+            .is_empty(),
+        "{backend_request:?}"
+    );
 
     let with_forged = [&cors[..], &forged].concat();
     let denied_requests: [(&str, &str, &HeaderPairs<'_>); 5] = [
@@ -77,14 +86,20 @@ pub async fn groups_rule(harness: &mut Harness) {
     let operator = harness.curfew.sign_in_with("bob", groups).await;
     let cookie = operator.cookie();
     let header_pairs = [("host", RULED_HOST), ("cookie", &*cookie)];
-    harness.assert_allowed(&harness.send("GET", "/admin/users", &header_pairs).await, "bob");
+    harness.assert_allowed(
+        &harness.send("GET", "/admin/users", &header_pairs).await,
+        "bob",
+    );
 }
 
 pub async fn policy_rule(harness: &mut Harness) {
     let session = harness.curfew.sign_in("alice").await;
     let cookie = session.cookie();
     let header_pairs = [("host", RULED_HOST), ("cookie", &*cookie)];
-    harness.assert_allowed(&harness.send("POST", "/pay/now", &header_pairs).await, "alice");
+    harness.assert_allowed(
+        &harness.send("POST", "/pay/now", &header_pairs).await,
+        "alice",
+    );
     harness.curfew.age(&session, "11m").await;
     let answer = harness.send("POST", "/pay/now", &header_pairs).await;
     harness.assert_denied(&answer, "reauthentication_required");

@@ -10,10 +10,19 @@ pub async fn live_session(harness: &mut Harness) {
     assert_eq!(backend_request.uri.to_string(), "/page?x=1");
     assert_eq!(backend_request.header_values("host"), ["app.example.com"]);
     assert_eq!(answer.body, BODY);
-    assert_eq!(backend_request.header_values("x-session-groups"), ["staff,admin"]);
-    assert_eq!(backend_request.header_values("x-session-email"), ["alice@example.com"]);
+    assert_eq!(
+        backend_request.header_values("x-session-groups"),
+        ["staff,admin"]
+    );
+    assert_eq!(
+        backend_request.header_values("x-session-email"),
+        ["alice@example.com"]
+    );
     assert_eq!(backend_request.header_values("x-session-id"), [&session.id]);
-    assert_eq!(backend_request.header_values("x-session-policy"), ["default"]);
+    assert_eq!(
+        backend_request.header_values("x-session-policy"),
+        ["default"]
+    );
     let answer = harness.get(&session, "/teapot").await;
     assert_eq!((answer.status, &*answer.body), (418, BODY));
     harness.backend.take_one();
@@ -64,7 +73,9 @@ pub async fn passive_requests(harness: &mut Harness) {
         let session = harness.curfew.sign_in("alice").await;
         harness.curfew.age(&session, "8m").await;
         let cookie = session.cookie();
-        let answer = harness.send(method, "/", &[("cookie", &cookie), line]).await;
+        let answer = harness
+            .send(method, "/", &[("cookie", &cookie), line])
+            .await;
         harness.assert_allowed(&answer, "alice");
         harness.curfew.age(&session, "8m").await;
         harness.assert_denied(&harness.get(&session, "/").await, "idle_timeout");
@@ -94,7 +105,10 @@ pub async fn other_policy(harness: &mut Harness) {
     harness.curfew.age(&session, "11m").await;
     harness.assert_allowed(&harness.get(&session, "/").await, "alice");
     harness.restart_with_policy("strict").await;
-    harness.assert_denied(&harness.get(&session, "/").await, "reauthentication_required");
+    harness.assert_denied(
+        &harness.get(&session, "/").await,
+        "reauthentication_required",
+    );
     let fresh = harness.curfew.sign_in("alice").await;
     harness.assert_allowed(&harness.get(&fresh, "/").await, "alice");
     // This policy counts only navigations of the whole page.

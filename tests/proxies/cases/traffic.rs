@@ -12,7 +12,8 @@ pub async fn every_request_is_checked(harness: &mut Harness) {
     let before = harness.check_count().await;
     harness.tap.take();
     for number in 1..=5 {
-        let backend_request = harness.assert_allowed(&harness.get(&session, "/same").await, "alice");
+        let backend_request =
+            harness.assert_allowed(&harness.get(&session, "/same").await, "alice");
         for name in [
             "content-type",
             "content-length",
@@ -20,7 +21,10 @@ pub async fn every_request_is_checked(harness: &mut Harness) {
             "date",
             "set-cookie",
         ] {
-            assert!(!backend_request.headers.contains_key(name), "{name} in {backend_request:?}");
+            assert!(
+                !backend_request.headers.contains_key(name),
+                "{name} in {backend_request:?}"
+            );
         }
         assert_eq!(harness.check_count().await, before + number);
     }
@@ -44,7 +48,10 @@ pub async fn json_post(harness: &mut Harness) {
         .send_body("POST", "/", &header_pairs, Bytes::from(body.clone()))
         .await;
     let backend_request = harness.assert_allowed(&answer, "alice");
-    assert_eq!(backend_request.header_values("content-type"), ["application/json"]);
+    assert_eq!(
+        backend_request.header_values("content-type"),
+        ["application/json"]
+    );
     assert_eq!(backend_request.body, body);
     let length = backend_request
         .headers
@@ -52,9 +59,16 @@ pub async fn json_post(harness: &mut Harness) {
         .map(|length| length.to_str().unwrap().to_owned());
     assert!(length.is_none_or(|length| length == body.len().to_string()));
     let (check_bytes, _) = harness.tap.take();
-    assert!(!check_bytes.is_empty(), "the proxy should have sent a check");
+    assert!(
+        !check_bytes.is_empty(),
+        "the proxy should have sent a check"
+    );
     let marker = b"only for the application";
-    assert!(!check_bytes.windows(marker.len()).any(|window| window == marker));
+    assert!(
+        !check_bytes
+            .windows(marker.len())
+            .any(|window| window == marker)
+    );
 
     let answer = harness
         .send_body("POST", "/", &header_pairs[1..], Bytes::from(body))
@@ -75,11 +89,14 @@ pub async fn methods(harness: &mut Harness) {
         "GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND", "REPORT",
     ] {
         let header_pairs = conditions;
-        let backend_request = harness.assert_allowed(&harness.send(method, "/", &header_pairs).await, "alice");
+        let backend_request =
+            harness.assert_allowed(&harness.send(method, "/", &header_pairs).await, "alice");
         assert_eq!(backend_request.method.as_str(), method);
         assert_eq!(backend_request.header_values("if-none-match"), ["*"]);
         assert_eq!(backend_request.header_values("range"), ["bytes=0-0"]);
-        let answer = harness.send(method, "/", &header_pairs[..header_pairs.len() - 1]).await;
+        let answer = harness
+            .send(method, "/", &header_pairs[..header_pairs.len() - 1])
+            .await;
         harness.assert_denied(&answer, "no_credential");
     }
 }
@@ -117,15 +134,23 @@ pub async fn header_of_60_kilobytes(harness: &mut Harness) {
     let cookie = session.cookie();
     let large_value = "x".repeat(60_000);
     let answer = harness
-        .send("GET", "/", &[("x-large", &large_value), ("cookie", &cookie)])
+        .send(
+            "GET",
+            "/",
+            &[("x-large", &large_value), ("cookie", &cookie)],
+        )
         .await;
     harness.assert_allowed(&answer, "alice");
 }
 
 pub async fn many_clients(harness: &mut Harness) {
     let subjects: Vec<String> = (0..12).map(|number| format!("user-{number}")).collect();
-    let sessions: Vec<CreatedSession> =
-        join_all(subjects.iter().map(|subject| harness.curfew.sign_in(subject))).await;
+    let sessions: Vec<CreatedSession> = join_all(
+        subjects
+            .iter()
+            .map(|subject| harness.curfew.sign_in(subject)),
+    )
+    .await;
     let ended = harness.curfew.sign_in("ended").await;
     harness.curfew.revoke(&ended).await;
     for _ in 0..4 {
@@ -145,7 +170,10 @@ pub async fn many_clients(harness: &mut Harness) {
         let backend_requests = harness.backend.take();
         assert_eq!(backend_requests.len(), sessions.len());
         for backend_request in backend_requests {
-            assert_eq!(backend_request.header_values("x-session-user"), backend_request.header_values("x-asked-by"));
+            assert_eq!(
+                backend_request.header_values("x-session-user"),
+                backend_request.header_values("x-asked-by")
+            );
         }
     }
 }
@@ -153,15 +181,20 @@ pub async fn many_clients(harness: &mut Harness) {
 pub async fn no_smuggling(harness: &mut Harness) {
     let hidden_request = "GET /sign-in HTTP/1.1\r\nHost: app.example.com\r\nX-Hidden: 1\r\n\r\n";
     for framing in [
-        format!("Content-Length: {}\r\n\r\n{hidden_request}", hidden_request.len()),
+        format!(
+            "Content-Length: {}\r\n\r\n{hidden_request}",
+            hidden_request.len()
+        ),
         format!(
             "Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{hidden_request}\r\n0\r\n\r\n",
             hidden_request.len()
         ),
     ] {
         let mut stream = harness.connect().await;
-        let denied_request = format!("POST /private HTTP/1.1\r\nHost: app.example.com\r\n{framing}");
-        let next_request = "GET /sign-in HTTP/1.1\r\nHost: app.example.com\r\nConnection: close\r\n\r\n";
+        let denied_request =
+            format!("POST /private HTTP/1.1\r\nHost: app.example.com\r\n{framing}");
+        let next_request =
+            "GET /sign-in HTTP/1.1\r\nHost: app.example.com\r\nConnection: close\r\n\r\n";
         stream.write_all(denied_request.as_bytes()).await.unwrap();
         // The server may have closed the connection already.
         let _ = stream.write_all(next_request.as_bytes()).await;
@@ -170,7 +203,10 @@ pub async fn no_smuggling(harness: &mut Harness) {
         let answers = String::from_utf8_lossy(&answers);
         assert!(answers.starts_with("HTTP/1.1 401 "), "{answers}");
         for backend_request in harness.backend.take() {
-            assert!(!backend_request.headers.contains_key("x-hidden"), "{backend_request:?}");
+            assert!(
+                !backend_request.headers.contains_key("x-hidden"),
+                "{backend_request:?}"
+            );
         }
     }
 }
@@ -182,10 +218,14 @@ pub async fn upload(harness: &mut Harness) {
     for size in [50_000, 900_000] {
         let body = Bytes::from("x".repeat(size));
         let header_pairs = [("cookie", &*cookie), ("content-type", "text/plain")];
-        let answer = harness.send_body("POST", "/", &header_pairs, body.clone()).await;
+        let answer = harness
+            .send_body("POST", "/", &header_pairs, body.clone())
+            .await;
         let backend_request = harness.assert_allowed(&answer, "alice");
         assert_eq!(backend_request.body.len(), size);
-        let answer = harness.send_body("POST", "/", &header_pairs[1..], body).await;
+        let answer = harness
+            .send_body("POST", "/", &header_pairs[1..], body)
+            .await;
         harness.assert_denied(&answer, "no_credential");
     }
 }

@@ -4,7 +4,7 @@ use curfew::render::Proxy as Rendered;
 
 use super::{IDLE, Proxy, ProxyServer, Upstreams};
 use crate::router::PUBLIC_HOST;
-use crate::support::deployment::{Server, replace_once, installed_path, render_file};
+use crate::support::deployment::{Server, installed_path, render_file, replace_once};
 use crate::support::{free_port, loopback};
 
 pub fn start(upstreams: &Upstreams) -> Proxy {

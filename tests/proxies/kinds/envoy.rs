@@ -4,7 +4,7 @@ use curfew::render::Proxy as Rendered;
 
 use super::{IDLE, Proxy, ProxyServer, Upstreams};
 use crate::router::{PRIVATE_HOST, PUBLIC_HOST};
-use crate::support::deployment::{Server, replace_once, envoy_address, render_file, uncomment};
+use crate::support::deployment::{Server, envoy_address, render_file, replace_once, uncomment};
 use crate::support::tls::Certificates;
 use crate::support::{free_port, loopback};
 
@@ -127,6 +127,10 @@ fn with_two_hosts(text: &str, public: SocketAddr) -> String {
             "address: application, port_value: 3000",
             &envoy_address(public),
         );
-    let hosts = [host_section("application", PRIVATE_HOST), host_section("public", PUBLIC_HOST)].concat();
+    let hosts = [
+        host_section("application", PRIVATE_HOST),
+        host_section("public", PUBLIC_HOST),
+    ]
+    .concat();
     format!("{}{hosts}{clusters}\n{of_the_public}", &text[..start])
 }

@@ -5,7 +5,9 @@ use curfew::render::Proxy as Rendered;
 
 use super::{HOST, IDLE, Proxy, ProxyServer, Upstreams};
 use crate::router::PUBLIC_HOST;
-use crate::support::deployment::{Server, replace_once, read_deploy_file, installed_path, render_file, uncomment};
+use crate::support::deployment::{
+    Server, installed_path, read_deploy_file, render_file, replace_once, uncomment,
+};
 use crate::support::{free_port, loopback};
 
 /// Starts HAProxy 2.6, the version of Debian.
@@ -51,7 +53,10 @@ fn start(program: &Path, upstreams: &Upstreams) -> Proxy {
         Command::new(program).args(["-db", "-f", "haproxy.cfg"]),
         &[
             ("haproxy.cfg", &text),
-            ("curfew-spoe.conf", &read_deploy_file("haproxy/curfew-spoe.conf")),
+            (
+                "curfew-spoe.conf",
+                &read_deploy_file("haproxy/curfew-spoe.conf"),
+            ),
         ],
         &[address],
     );

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::{Proxy, ProxyServer, Upstreams};
 use crate::router::PUBLIC_HOST;
-use crate::support::deployment::{Server, read_deploy_file, installed_path};
+use crate::support::deployment::{Server, installed_path, read_deploy_file};
 use crate::support::{free_port, loopback};
 
 /// The controller's maps. HAProxy finds the backend of a path in the first two maps, and the backend's name for this
@@ -123,6 +123,7 @@ fn with_two_hosts(template: &str, public: SocketAddr) -> String {
     let default_lookup =
         "    http-request set-var(req.defaultbackend) str(<default>\\#),concat(,req.path),map_str(";
     let by_host = "    http-request set-var(req.backend) var(req.base),map_dir(_front_http_host__prefix.map)\n";
-    let frontend = template[end..].replacen(default_lookup, &format!("{by_host}{default_lookup}"), 1);
+    let frontend =
+        template[end..].replacen(default_lookup, &format!("{by_host}{default_lookup}"), 1);
     format!("{}{backend}{frontend}", &template[..end])
 }

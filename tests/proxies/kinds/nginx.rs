@@ -19,7 +19,8 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
     if let Some(public) = upstreams.public {
         file = with_two_hosts(&file, public);
     }
-    let nginx = Nginx::start_with_file(&file, upstreams.listeners(), upstreams.application, &policy);
+    let nginx =
+        Nginx::start_with_file(&file, upstreams.listeners(), upstreams.application, &policy);
     Proxy {
         address: nginx.address,
         http2: nginx.http2,

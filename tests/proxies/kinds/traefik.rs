@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 
 use super::{Proxy, ProxyServer, Upstreams};
 use crate::router::{PRIVATE_HOST, PUBLIC_HOST};
-use crate::support::deployment::{replace_once, read_deploy_file, uncomment};
+use crate::support::deployment::{read_deploy_file, replace_once, uncomment};
 use crate::support::traefik;
 
 pub fn start(upstreams: &Upstreams) -> Proxy {

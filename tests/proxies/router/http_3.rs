@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use serde_json::json;
 use tokio::runtime::Builder;
 
-use super::{Counts, PRIVATE_HOST, PUBLIC_HOST, Environment};
+use super::{Counts, Environment, PRIVATE_HOST, PUBLIC_HOST};
 use crate::kinds::ProxyKind;
 use crate::support::deployment::installed_path;
 use crate::support::eventually;

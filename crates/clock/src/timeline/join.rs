@@ -13,13 +13,20 @@ impl Timeline {
     /// Joins the timeline if this replica can determine the timeline's time. Returns the action that the caller must
     /// take for the record. `was_refreshed` means that another replica has just written the record. `wall_offset` is
     /// the offset of this machine's wall clock from boot time, in milliseconds.
-    pub(super) fn try_join(&mut self, boot: i64, was_refreshed: bool, wall_offset: i64) -> TimelineAction {
+    pub(super) fn try_join(
+        &mut self,
+        boot: i64,
+        was_refreshed: bool,
+        wall_offset: i64,
+    ) -> TimelineAction {
         let Some((store_offset, uncertainty)) = self.samples.accepted_offset() else {
             return TimelineAction::Keep;
         };
         let offset = match self.record {
             None => self.offset_without_record(store_offset, wall_offset),
-            Some(record) if !self.tuning.verifies_on_join => Some(store_offset + record.offset / 1000),
+            Some(record) if !self.tuning.verifies_on_join => {
+                Some(store_offset + record.offset / 1000)
+            }
             Some(record) => self
                 .offset_from_same_boot(boot, record)
                 .or_else(|| self.offset_from_fresh_record(boot, record, store_offset, uncertainty))
@@ -28,7 +35,9 @@ impl Timeline {
                         self.offset_from_refreshed_record(boot, record, store_offset, wall_offset)
                     })
                 })
-                .or_else(|| self.offset_from_abandoned_record(boot, record, store_offset, wall_offset)),
+                .or_else(|| {
+                    self.offset_from_abandoned_record(boot, record, store_offset, wall_offset)
+                }),
         };
         let Some(offset) = offset else {
             return TimelineAction::Keep;
@@ -42,7 +51,8 @@ impl Timeline {
     /// Returns the offset of decision time from boot time for a store without a record. Either no replica ran before,
     /// or the store has lost the record. All offsets are in milliseconds.
     fn offset_without_record(&self, store_offset: i64, wall_offset: i64) -> Option<i64> {
-        let clocks_agree = self.samples.is_undisputed() && (store_offset - wall_offset).abs() <= WALL_TOLERANCE_MILLIS;
+        let clocks_agree = self.samples.is_undisputed()
+            && (store_offset - wall_offset).abs() <= WALL_TOLERANCE_MILLIS;
         (clocks_agree || self.samples.is_settled(self.tuning.acceptance)).then_some(store_offset)
     }
 

@@ -132,7 +132,9 @@ impl World {
                 self.jump_count += 1;
                 self.last_jump_millis = self.micros / 1000;
             }
-            Event::NetworkDelays(request, response) => self.delays = (i64::from(request), i64::from(response)),
+            Event::NetworkDelays(request, response) => {
+                self.delays = (i64::from(request), i64::from(response))
+            }
             Event::Start(drift, wall) => self.start(i64::from(drift), wall),
             Event::Stop if self.joined_replicas() > 1 => {
                 self.machines.remove(0);
@@ -194,7 +196,11 @@ impl World {
 
     /// Lets one replica measure the store's clock, read the record, and write a new record if necessary.
     fn measure(&mut self, index: usize) {
-        let transient_error = if self.transient_error.0 > 0 { self.transient_error.1 } else { 0 };
+        let transient_error = if self.transient_error.0 > 0 {
+            self.transient_error.1
+        } else {
+            0
+        };
         let machine = &mut self.machines[index];
         let (request_delay, response_delay) = self.delays;
         let sent = machine.boot(self.micros);
@@ -210,10 +216,14 @@ impl World {
         let boot = machine.boot(self.micros).max(at);
         let wall_offset = self.micros / 1000 + machine.wall_error - machine.boot(self.micros);
         if let TimelineAction::Write(record) =
-            machine.timeline.process_record(boot, self.record, wall_offset)
+            machine
+                .timeline
+                .process_record(boot, self.record, wall_offset)
         {
             self.record = Some(record);
-            machine.timeline.process_record(boot, self.record, wall_offset);
+            machine
+                .timeline
+                .process_record(boot, self.record, wall_offset);
         }
         if machine.join_times.is_none()
             && let Some(slew) = machine.timeline.slew()

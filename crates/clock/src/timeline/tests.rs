@@ -53,7 +53,8 @@ fn find_violation(tuning: Tuning, events: &[Event]) -> Result<(), String> {
                 let Some((elapsed, excess)) = machine.elapsed_and_excess(world.micros) else {
                     continue;
                 };
-                let max_deviation = elapsed * MAX_DEVIATION_MILLIONTHS / 1_000_000 + ROUNDING_MILLIS;
+                let max_deviation =
+                    elapsed * MAX_DEVIATION_MILLIONTHS / 1_000_000 + ROUNDING_MILLIS;
                 // A replica that joined behind the others steps forward, so it ends no session late.
                 let step_forward = match machine.joined_after_jump {
                     true => max_spread,
@@ -191,7 +192,10 @@ fn a_jump_of_an_hour_and_back_has_no_effect() {
             Event::Run(200),
         ]);
         let error = world.machines[0].error(world.micros).unwrap();
-        assert!(error.abs() < 200, "{error} ms after {heartbeats} heartbeats");
+        assert!(
+            error.abs() < 200,
+            "{error} ms after {heartbeats} heartbeats"
+        );
     }
 }
 

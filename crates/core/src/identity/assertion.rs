@@ -41,7 +41,8 @@ impl AssertionSigner {
         now: Timestamp,
     ) -> String {
         let seconds = |at: Timestamp| at.as_millis() / 1000;
-        let header = json!({ "alg": self.key.algorithm(), "kid": self.key.id(), "typ": ASSERTION_TYP });
+        let header =
+            json!({ "alg": self.key.algorithm(), "kid": self.key.id(), "typ": ASSERTION_TYP });
         let claims = json!({
             "iss": self.issuer,
             "aud": normalize_host(host),

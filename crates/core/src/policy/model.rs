@@ -17,7 +17,8 @@ pub fn agreed_path(path: &[u8]) -> Option<String> {
     let segments: Vec<Vec<u8>> = segments.collect::<Option<_>>()?;
     let text = String::from_utf8(decoded_once.clone()).ok()?;
     let text_before = |text: &str, at: char| text.split(at).next().unwrap_or_default().to_owned();
-    let without_parameters: Vec<String> = text.split('/').map(|part| text_before(part, ';')).collect();
+    let without_parameters: Vec<String> =
+        text.split('/').map(|part| text_before(part, ';')).collect();
     let readings = [
         resolve_dot_segments(&text),
         without_parameters.join("/"),
@@ -68,7 +69,10 @@ fn resolve_dot_segments(path: &str) -> String {
             other => segments.push(other),
         }
     }
-    let mut resolved: String = segments.iter().map(|segment| format!("/{segment}")).collect();
+    let mut resolved: String = segments
+        .iter()
+        .map(|segment| format!("/{segment}"))
+        .collect();
     if ends_in_slash {
         resolved.push('/');
     }
@@ -146,7 +150,9 @@ fn path_matches(pattern: &PathPattern, path: &str) -> bool {
         PathPattern::Glob(glob) => {
             let pattern: Vec<char> = glob.glob().chars().collect();
             let path: Vec<char> = path.chars().collect();
-            expand_alternatives(&pattern).iter().any(|glob| glob_matches(glob, &path))
+            expand_alternatives(&pattern)
+                .iter()
+                .any(|glob| glob_matches(glob, &path))
         }
         PathPattern::Ambiguous => false,
     }

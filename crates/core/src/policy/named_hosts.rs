@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use super::host::{HostPattern, parent_domains, normalize_host};
+use super::host::{HostPattern, normalize_host, parent_domains};
 
 /// The hosts that the configuration names. If it names at least one host, Curfew denies requests for all other hosts.
 /// Without this denial, a client could write another name in the header `Host`, so that the rule for the real host

@@ -202,8 +202,8 @@ mod tests {
     #[test]
     fn rejects_ambiguous_paths() {
         use AmbiguousPath::{
-            Backslash, ControlCharacter, DotSegment, DoubleSlash, EncodedQuery, EncodedSlash, EncodedTwice,
-            MalformedEscape, Fragment, Lookalike, NotAbsolute, NotUtf8, Semicolon,
+            Backslash, ControlCharacter, DotSegment, DoubleSlash, EncodedQuery, EncodedSlash,
+            EncodedTwice, Fragment, Lookalike, MalformedEscape, NotAbsolute, NotUtf8, Semicolon,
         };
         for (path, expected) in [
             (&b""[..], NotAbsolute),

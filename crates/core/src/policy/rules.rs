@@ -4,7 +4,7 @@ use globset::{Candidate, GlobSet, GlobSetBuilder};
 use http::Method;
 
 use super::contract::Contract;
-use super::host::{HostPattern, parent_domains, normalize_host};
+use super::host::{HostPattern, normalize_host, parent_domains};
 use super::path::{AmbiguousPath, NormalPath};
 use super::rule::{PathPattern, Rule, Terms};
 

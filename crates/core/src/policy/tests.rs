@@ -145,7 +145,9 @@ fn is_at_least_as_strict(a: Limits, b: Limits) -> bool {
         (None, Some(_)) => false,
         (Some(a), Some(b)) => a <= b,
     };
-    is_within(a.idle, b.idle) && a.absolute <= b.absolute && is_within(a.max_auth_age, b.max_auth_age)
+    is_within(a.idle, b.idle)
+        && a.absolute <= b.absolute
+        && is_within(a.max_auth_age, b.max_auth_age)
 }
 
 proptest! {

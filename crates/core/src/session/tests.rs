@@ -56,7 +56,11 @@ mod decision {
         let session = session(&limits);
         let limit_reached_at = START.plus(15 * MINUTE);
         assert_eq!(
-            verdict(&session, &limits, limit_reached_at.minus(Duration::from_millis(1))),
+            verdict(
+                &session,
+                &limits,
+                limit_reached_at.minus(Duration::from_millis(1))
+            ),
             ALLOW
         );
         assert_eq!(verdict(&session, &limits, limit_reached_at), IDLE);
@@ -69,7 +73,11 @@ mod decision {
         session.touch(START.plus(HOUR));
         let limit_reached_at = START.plus(HOUR + MINUTE);
         assert_eq!(
-            verdict(&session, &limits, limit_reached_at.minus(Duration::from_millis(1))),
+            verdict(
+                &session,
+                &limits,
+                limit_reached_at.minus(Duration::from_millis(1))
+            ),
             ALLOW
         );
         assert_eq!(verdict(&session, &limits, limit_reached_at), ABSOLUTE);
@@ -175,7 +183,10 @@ mod decision {
         let max_idle = session.retention - MIN_TOMBSTONE_TTL;
         for idle in [Some(11 * HOUR), None] {
             let longer_limits = Limits { idle, ..signed_in };
-            assert_eq!(verdict(&session, &longer_limits, START.plus(max_idle)), IDLE);
+            assert_eq!(
+                verdict(&session, &longer_limits, START.plus(max_idle)),
+                IDLE
+            );
         }
     }
 }

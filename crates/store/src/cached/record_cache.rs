@@ -175,7 +175,10 @@ mod tests {
             let found = ages.take_while(|age| cache.get(id(1), put_at.plus(*age)).is_some());
             found.count() as u64
         };
-        assert_eq!([seconds_cached(0), seconds_cached(10), seconds_cached(29)], [60, 50, 31]);
+        assert_eq!(
+            [seconds_cached(0), seconds_cached(10), seconds_cached(29)],
+            [60, 50, 31]
+        );
     }
 
     #[test]

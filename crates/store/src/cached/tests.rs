@@ -139,7 +139,11 @@ async fn a_loaded_session_is_cached() {
     assert_eq!(fixture.load_count(), 1);
     let metrics = &fixture.metrics.near_cache;
     assert_eq!(
-        (metrics.hits.get(), metrics.misses.get(), metrics.bypassed.get()),
+        (
+            metrics.hits.get(),
+            metrics.misses.get(),
+            metrics.bypassed.get()
+        ),
         (1, 1, 0)
     );
 }

@@ -19,7 +19,10 @@ async fn a_new_session_is_withdrawn_without_a_trace(store: &dyn SessionStore, no
             let touch = new_touch(&session, now.plus(MINUTE));
             store.touch(id, touch).await.unwrap();
         }
-        assert!(store.withdraw(id, &session).await.unwrap(), "is_used: {is_used}");
+        assert!(
+            store.withdraw(id, &session).await.unwrap(),
+            "is_used: {is_used}"
+        );
         store.flush().await.unwrap();
         assert_eq!(store.load(id).await.unwrap(), None);
         let page = store.list(&session.subject, None, 10).await.unwrap();
@@ -71,7 +74,10 @@ async fn keeping_a_tombstone_changes_nothing_else(store: &dyn SessionStore, now:
         store.keep_tombstone(id, until).await.unwrap();
         let extended = store.load(id).await.unwrap().unwrap();
         assert_ne!(extended.state, session.state);
-        assert_eq!((extended.subject, extended.started), (session.subject.clone(), now));
+        assert_eq!(
+            (extended.subject, extended.started),
+            (session.subject.clone(), now)
+        );
         assert_eq!(extended.last_seen, session.last_seen);
     }
 }

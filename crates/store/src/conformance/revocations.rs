@@ -101,7 +101,10 @@ pub async fn run_rules<S: SessionStore + CutOffStore + SessionWalk>(store: &S, n
         conditions: RevocationConditions::default(),
         before: now.plus(4 * MINUTE),
     };
-    assert!(matches!(add(&rule_for_everybody).await, RuleAdded::Added { .. }));
+    assert!(matches!(
+        add(&rule_for_everybody).await,
+        RuleAdded::Added { .. }
+    ));
     assert_eq!(
         *store.rules(),
         [rule_for_everybody],

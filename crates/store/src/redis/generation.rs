@@ -220,11 +220,16 @@ impl Generation {
     }
 
     /// Returns the current marker. If it shows a new loss, records the time of the loss first.
-    async fn check_marker(&self, connection: &mut Connection, missing_marker: MissingMarker) -> RedisResult<Marker> {
+    async fn check_marker(
+        &self,
+        connection: &mut Connection,
+        missing_marker: MissingMarker,
+    ) -> RedisResult<Marker> {
         for _ in 0..MAX_ATTEMPTS {
             let found: StoredValue<Marker> = self.marker.read(connection).await?;
             let (seen, now) = (*self.latest_refresh_seen.lock(), self.now());
-            let Some(reason) = WriteReason::of(found.value.as_ref(), seen, missing_marker, now) else {
+            let Some(reason) = WriteReason::of(found.value.as_ref(), seen, missing_marker, now)
+            else {
                 let marker = found.value.ok_or_else(contended_error)?;
                 *self.stale_since.lock() = None;
                 self.record_refresh_seen(&marker);
@@ -272,7 +277,8 @@ impl Generation {
 
     /// Writes new marks for all shards.
     async fn write_shard_marks(&self, connection: &mut Connection) -> RedisResult<Option<Marker>> {
-        let (Some(shards), Some(marker)) = (&self.shards, self.read_marker(connection).await?) else {
+        let (Some(shards), Some(marker)) = (&self.shards, self.read_marker(connection).await?)
+        else {
             return Ok(None);
         };
         let now = self.now().max(marker.refreshed);
@@ -413,7 +419,12 @@ enum WriteReason {
 impl WriteReason {
     /// Returns why the marker must be written, or `None`. `found` is the marker in Redis, and `seen` is the time of
     /// the latest refresh that this process has seen.
-    fn of(found: Option<&Marker>, seen: Option<u64>, missing_marker: MissingMarker, now: u64) -> Option<Self> {
+    fn of(
+        found: Option<&Marker>,
+        seen: Option<u64>,
+        missing_marker: MissingMarker,
+        now: u64,
+    ) -> Option<Self> {
         match (found, seen) {
             (None, Some(_)) => Some(Self::Missing),
             (None, None) if missing_marker == MissingMarker::NoLoss => Some(Self::First),

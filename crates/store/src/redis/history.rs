@@ -80,7 +80,10 @@ impl RedisStore {
             return;
         }
         let marking = async {
-            let mut connection = self.managed_connection.acquire(PLANNED_STOP_TIMEOUT).await?;
+            let mut connection = self
+                .managed_connection
+                .acquire(PLANNED_STOP_TIMEOUT)
+                .await?;
             self.within_budget(self.generation.mark_planned_stop(&mut connection))
                 .await
         };
@@ -118,7 +121,10 @@ impl RedisStore {
 
     /// Returns what a missing marker means. An older schema shows that a version of Curfew without the marker wrote
     /// the records.
-    async fn meaning_of_missing_marker(&self, connection: &mut Connection) -> RedisResult<MissingMarker> {
+    async fn meaning_of_missing_marker(
+        &self,
+        connection: &mut Connection,
+    ) -> RedisResult<MissingMarker> {
         let mut get = redis::cmd("GET");
         let schema: Option<u64> = get.arg(self.keys.schema()).query_async(connection).await?;
         let is_older = schema.is_some_and(|schema| schema < u64::from(record::VERSION));

@@ -91,7 +91,11 @@ impl RedisStore {
         }
         let has_more = entries.len() > limit;
         entries.truncate(limit);
-        let next = if has_more { entries.last().copied() } else { None };
+        let next = if has_more {
+            entries.last().copied()
+        } else {
+            None
+        };
         Ok(Page {
             sessions: self.read_sessions(subject, &entries).await?,
             next,

@@ -89,7 +89,8 @@ impl ManagedConnection {
     pub(in crate::redis) fn subscribe_target(&self, attempt: usize) -> Option<Address> {
         let primaries = self.cluster_primaries.lock();
         let node = primaries.get(attempt % primaries.len().max(1));
-        node.cloned().or_else(|| self.connected_server.lock().clone())
+        node.cloned()
+            .or_else(|| self.connected_server.lock().clone())
     }
 
     /// Waits until there is no connection.
@@ -104,8 +105,11 @@ impl ManagedConnection {
         &self,
         budget: Duration,
     ) -> Result<Connection, StoreError> {
-        self.within_budget(budget, wait_for_connection(&mut self.connection.subscribe()))
-            .await
+        self.within_budget(
+            budget,
+            wait_for_connection(&mut self.connection.subscribe()),
+        )
+        .await
     }
 
     /// Sends a request once. `budget` limits the total time, including the wait for a connection.
@@ -139,7 +143,10 @@ impl ManagedConnection {
                         if error.is_io_error() && matches!(connection, Connection::Single(_)) =>
                     {
                         self.check_requested.notify_one();
-                        connections.changed().await.map_err(|_| not_maintained_error())?;
+                        connections
+                            .changed()
+                            .await
+                            .map_err(|_| not_maintained_error())?;
                     }
                     outcome => return outcome,
                 }

@@ -53,7 +53,11 @@ impl DeadlineQueue for RedisStore {
         id: SessionId,
         ended: Option<&SessionEnded>,
     ) -> Result<bool, StoreError> {
-        let length = self.managed_connection.settings().stream_length.unwrap_or(0);
+        let length = self
+            .managed_connection
+            .settings()
+            .stream_length
+            .unwrap_or(0);
         let (length, event) = match ended {
             Some(ended) if length > 0 => (length, stream_fields(ended)),
             _ => (0, Vec::new()),

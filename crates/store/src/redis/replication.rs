@@ -33,7 +33,11 @@ impl RedisStore {
     /// Sends `write` to the server of `key`, and waits until Redis replicas have `write` and all earlier writes to
     /// this server. The configured timeout includes the time for which this operation waits until the connection is
     /// free.
-    pub(super) async fn send_and_wait_for_replicas(&self, write: &impl Request, key: &[u8]) -> Replication {
+    pub(super) async fn send_and_wait_for_replicas(
+        &self,
+        write: &impl Request,
+        key: &[u8],
+    ) -> Replication {
         let settings = self.managed_connection.settings();
         let wanted = settings.wait_replicas;
         if wanted == 0 {

@@ -22,7 +22,9 @@ pub(in crate::redis) struct Server {
 }
 
 /// Returns all primaries, in any order.
-pub(in crate::redis) async fn read_servers(connection: &mut Connection) -> RedisResult<Vec<Server>> {
+pub(in crate::redis) async fn read_servers(
+    connection: &mut Connection,
+) -> RedisResult<Vec<Server>> {
     let mut command = redis::cmd("INFO");
     command.arg("server");
     let mut servers = Vec::new();
@@ -90,7 +92,9 @@ impl<'a> Walk<'a> {
         let (next_cursor, keys): (String, Vec<Vec<u8>>) =
             redis::from_redis_value(answer?).map_err(RedisError::from)?;
         self.cursor = (next_cursor != START_CURSOR).then_some(next_cursor);
-        let sessions = keys.iter().filter_map(|key| self.keys.parse_session_key(key));
+        let sessions = keys
+            .iter()
+            .filter_map(|key| self.keys.parse_session_key(key));
         Ok(Some(ScanBatch {
             sessions: sessions.collect(),
             cursor: self.cursor.clone(),

@@ -97,7 +97,10 @@ fn no_activity_is_hidden_or_lost() {
         let race = Race::new().await;
         run_requests(&race).await;
         race.store.flush().await.unwrap();
-        assert_eq!(race.stored_session().await.last_seen, START.plus(20 * SECOND));
+        assert_eq!(
+            race.stored_session().await.last_seen,
+            START.plus(20 * SECOND)
+        );
         assert_eq!(race.store.pending_count(), 0);
     });
 }
@@ -121,7 +124,10 @@ fn an_active_session_does_not_time_out() {
             let outcome = replica.store.end(ID, ending).await.unwrap();
             if matches!(outcome, EndOutcome::Ended(_)) {
                 let seen = seen.since(START).as_secs();
-                assert!(latest_activity <= seen, "timed out at {seen}, active at {latest_activity}");
+                assert!(
+                    latest_activity <= seen,
+                    "timed out at {seen}, active at {latest_activity}"
+                );
             }
         });
         run_requests(&race).await;
@@ -130,6 +136,10 @@ fn an_active_session_does_not_time_out() {
         let stored = race.stored_session().await;
         let is_live = stored.state == State::Live;
         assert!(!is_live || stored.last_seen == START.plus(20 * SECOND));
-        assert_eq!(race.store.pending_count(), 0, "no touch should stay pending");
+        assert_eq!(
+            race.store.pending_count(),
+            0,
+            "no touch should stay pending"
+        );
     });
 }

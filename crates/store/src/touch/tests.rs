@@ -85,7 +85,10 @@ async fn many_touches_are_one_write_per_interval() {
     );
     fixture.flush_at(15).await;
     assert_eq!(
-        (fixture.store.inner.touch_count(), fixture.stored_activity_seconds().await),
+        (
+            fixture.store.inner.touch_count(),
+            fixture.stored_activity_seconds().await
+        ),
         (1, 14)
     );
     for second in 16..=44 {
@@ -93,7 +96,10 @@ async fn many_touches_are_one_write_per_interval() {
     }
     fixture.flush_at(60).await;
     assert_eq!(
-        (fixture.store.inner.touch_count(), fixture.stored_activity_seconds().await),
+        (
+            fixture.store.inner.touch_count(),
+            fixture.stored_activity_seconds().await
+        ),
         (3, 44)
     );
     assert_eq!(fixture.store.pending_count(), 0);
@@ -104,7 +110,10 @@ async fn after_a_pause_the_first_activity_is_written_at_once() {
     let fixture = Fixture::new().await;
     fixture.request(100).await;
     assert_eq!(
-        (fixture.store.inner.touch_count(), fixture.stored_activity_seconds().await),
+        (
+            fixture.store.inner.touch_count(),
+            fixture.stored_activity_seconds().await
+        ),
         (1, 100)
     );
 }
@@ -190,7 +199,13 @@ async fn a_failing_session_does_not_block_others() {
     assert!(fixture.store.flush().await.is_err(), "a touch should fail");
     let stored = fixture.store.inner.memory.load(other).await.unwrap();
     assert_eq!(stored.unwrap().last_seen, START.plus(20 * SECOND));
-    assert_eq!((fixture.stored_activity_seconds().await, fixture.store.pending_count()), (0, 1));
+    assert_eq!(
+        (
+            fixture.stored_activity_seconds().await,
+            fixture.store.pending_count()
+        ),
+        (0, 1)
+    );
 }
 
 #[tokio::test]
@@ -203,14 +218,26 @@ async fn a_failed_write_is_tried_again_and_keeps_the_latest_activity() {
         .store(true, Ordering::SeqCst);
     fixture.request(20).await;
     fixture.request(25).await;
-    assert_eq!((fixture.stored_activity_seconds().await, fixture.store.pending_count()), (0, 1));
+    assert_eq!(
+        (
+            fixture.stored_activity_seconds().await,
+            fixture.store.pending_count()
+        ),
+        (0, 1)
+    );
     fixture
         .store
         .inner
         .touches_fail
         .store(false, Ordering::SeqCst);
     fixture.flush_at(26).await;
-    assert_eq!((fixture.stored_activity_seconds().await, fixture.store.pending_count()), (25, 0));
+    assert_eq!(
+        (
+            fixture.stored_activity_seconds().await,
+            fixture.store.pending_count()
+        ),
+        (25, 0)
+    );
     assert_eq!(fixture.metrics.store.touches_dropped.get(), 0);
 }
 
@@ -233,7 +260,13 @@ async fn a_flush_writes_every_pending_touch() {
     let fixture = Fixture::new().await;
     fixture.request(9).await;
     fixture.store.flush().await.unwrap();
-    assert_eq!((fixture.stored_activity_seconds().await, fixture.store.pending_count()), (9, 0));
+    assert_eq!(
+        (
+            fixture.stored_activity_seconds().await,
+            fixture.store.pending_count()
+        ),
+        (9, 0)
+    );
 }
 
 #[tokio::test]

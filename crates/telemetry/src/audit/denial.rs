@@ -73,7 +73,11 @@ pub fn session_denied(denied: &Denied<'_>, reason: DenyReason) {
 
 /// Records the denials of a second that have no event of their own. The count and the times describe all these
 /// denials; the other fields describe the first of them. `is_genuine` is true if the requests had a genuine credential.
-pub(crate) fn denials_aggregated(aggregated: &AggregatedDenials, reason: DenyReason, is_genuine: bool) {
+pub(crate) fn denials_aggregated(
+    aggregated: &AggregatedDenials,
+    reason: DenyReason,
+    is_genuine: bool,
+) {
     // The requests may come from many clients, so the actor has no name and no address.
     let actor = Actor {
         kind: if is_genuine {

@@ -85,7 +85,12 @@ pub fn subject_revoked(subject: &Subject, not_before: Timestamp, actor: &Actor) 
 }
 
 /// Records that an identity provider, which is the actor, ended sessions with a notice over `channel`.
-pub fn provider_logout(target: &LogoutTarget, channel: &'static str, revoked: usize, actor: &Actor) {
+pub fn provider_logout(
+    target: &LogoutTarget,
+    channel: &'static str,
+    revoked: usize,
+    actor: &Actor,
+) {
     event!(info, AuditAction::ProviderLogout, "success", actor, {
         user.id = target.subject.as_ref().map(Subject::as_str),
         curfew.logout.channel = channel,

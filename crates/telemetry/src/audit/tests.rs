@@ -157,7 +157,10 @@ fn every_event_has_the_fields_of_the_documentation() {
         .flat_map(|row| names_in_cell(row[0]))
         .collect();
     assert_eq!(always.len(), 5, "{always:?}");
-    let documented: BTreeSet<String> = fields.iter().flat_map(|row| names_in_cell(row[0])).collect();
+    let documented: BTreeSet<String> = fields
+        .iter()
+        .flat_map(|row| names_in_cell(row[0]))
+        .collect();
     let mut events = BTreeMap::new();
     for row in table_rows("### Audit events") {
         let own = names_in_cell(row[3]);

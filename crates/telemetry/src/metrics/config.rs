@@ -32,6 +32,8 @@ impl Metrics {
     pub fn config_reload(&self, is_in_force: bool) {
         let result = if is_in_force { "ok" } else { "refused" };
         self.config.reloads.with_label_values(&[result]).inc();
-        self.config.last_reload_succeeded.set(i64::from(is_in_force));
+        self.config
+            .last_reload_succeeded
+            .set(i64::from(is_in_force));
     }
 }

@@ -46,7 +46,9 @@ pub(super) fn check(document: &Node, findings: &mut Findings) -> bool {
                 findings.add_error(line, "prefix-slash", message, "remove the last slash");
             }
         }
-        "static_resources" | "envoyExtAuthzGrpc" | "envoyExtAuthzHttp" | "extAuth" => is_envoy = true,
+        "static_resources" | "envoyExtAuthzGrpc" | "envoyExtAuthzHttp" | "extAuth" => {
+            is_envoy = true
+        }
         "envoy.filters.http.ext_authz" if node.get("disabled").is_some_and(|it| it.is("true")) => {
             findings.report_unprotected(line, "a route");
         }

@@ -30,7 +30,9 @@ pub(super) fn check(document: &Node, findings: &mut Findings) -> bool {
 
 fn check_ingress(document: &Node, line: usize, findings: &mut Findings) {
     let empty = Node::default();
-    let annotations = document.get_path(&["metadata", "annotations"]).unwrap_or(&empty);
+    let annotations = document
+        .get_path(&["metadata", "annotations"])
+        .unwrap_or(&empty);
     let class = document
         .get_path(&["spec", "ingressClassName"])
         .and_then(Node::text);
@@ -39,12 +41,16 @@ fn check_ingress(document: &Node, line: usize, findings: &mut Findings) {
             .entries()
             .any(|(key, ..)| key.starts_with(prefix))
     };
-    let name = document.get_path(&["metadata", "name"]).and_then(Node::text);
+    let name = document
+        .get_path(&["metadata", "name"])
+        .and_then(Node::text);
     let what = format!("the Ingress `{}`", name.unwrap_or("without a name"));
     if !needs_no_session(document) {
         if class.is_some_and(|class| class.contains("nginx")) || has_annotation(NGINX_PREFIX) {
             check_nginx_ingress(document, annotations, line, &what, findings);
-        } else if class.is_some_and(|class| class.contains("traefik")) || has_annotation(TRAEFIK_PREFIX) {
+        } else if class.is_some_and(|class| class.contains("traefik"))
+            || has_annotation(TRAEFIK_PREFIX)
+        {
             let middlewares = format!("{TRAEFIK_PREFIX}router.middlewares");
             if annotations.get(&middlewares).is_none() {
                 let remedy = "annotate it with traefik.ingress.kubernetes.io/router.middlewares, as \
@@ -58,7 +64,9 @@ fn check_ingress(document: &Node, line: usize, findings: &mut Findings) {
 /// Returns the hosts of a protected Ingress.
 pub(super) fn protected_hosts(document: &Node) -> Vec<String> {
     let empty = Node::default();
-    let annotations = document.get_path(&["metadata", "annotations"]).unwrap_or(&empty);
+    let annotations = document
+        .get_path(&["metadata", "annotations"])
+        .unwrap_or(&empty);
     let auth_annotations = ["auth-url", "router.middlewares"];
     let mut entries = annotations.entries();
     if entries.any(|(key, ..)| auth_annotations.iter().any(|suffix| key.ends_with(suffix))) {
@@ -69,7 +77,9 @@ pub(super) fn protected_hosts(document: &Node) -> Vec<String> {
 }
 
 fn ingress_hosts(document: &Node) -> Vec<String> {
-    let rules = document.get_path(&["spec", "rules"]).map_or(&[][..], Node::items);
+    let rules = document
+        .get_path(&["spec", "rules"])
+        .map_or(&[][..], Node::items);
     let hosts = rules
         .iter()
         .map(|rule| rule.get("host").and_then(Node::text));
@@ -147,16 +157,17 @@ fn check_nginx_ingress(
     }
     if let Some((line, _)) = find("auth-cache-key") {
         // The default cache duration is five minutes.
-        let (line, cache_duration) = find("auth-cache-duration").map_or((line, None), |(line, text)| {
-            let words = text.split([' ', ',']);
-            (
-                line,
-                words
-                    .filter(|it| it.parse::<u16>().is_err())
-                    .filter_map(duration::parse)
-                    .max(),
-            )
-        });
+        let (line, cache_duration) =
+            find("auth-cache-duration").map_or((line, None), |(line, text)| {
+                let words = text.split([' ', ',']);
+                (
+                    line,
+                    words
+                        .filter(|it| it.parse::<u16>().is_err())
+                        .filter_map(duration::parse)
+                        .max(),
+                )
+            });
         findings.check_cache_duration(line, "auth-cache-key", cache_duration);
     }
     for name in ["proxy-read-timeout", "proxy-send-timeout"] {

@@ -82,8 +82,7 @@ fn check_server(server: &Directive, inherited_auth_request: Option<&str>, findin
         .filter_map(|it| it.auth_request)
         .filter(|it| *it != "off")
         .collect();
-    let is_protected =
-        |found: &LocationAuth<'_>| found.auth_request.is_some_and(|it| it != "off");
+    let is_protected = |found: &LocationAuth<'_>| found.auth_request.is_some_and(|it| it != "off");
     let path = |location: &Directive| location.words.last().cloned().unwrap_or_default();
     let any_protected = locations_found.iter().any(is_protected);
     for found in &locations_found {
@@ -143,7 +142,9 @@ fn check_auth_location(location: &Directive, findings: &mut Findings) {
             .block
             .iter()
             .filter(|it| it.name() == "proxy_cache_valid");
-        let cache_duration = valid.filter_map(|it| duration::parse(it.words.last()?)).max();
+        let cache_duration = valid
+            .filter_map(|it| duration::parse(it.words.last()?))
+            .max();
         findings.check_cache_duration(cache.line, "proxy_cache", cache_duration);
     }
     let names = location
@@ -283,7 +284,10 @@ fn parse(text: &str) -> Result<Directive, LintError> {
             '#' => while characters.next_if(|it| *it != '\n').is_some() {},
             ';' => {
                 let directive = std::mem::take(&mut current);
-                if let Some(parent) = open_blocks.last_mut().filter(|_| !directive.words.is_empty()) {
+                if let Some(parent) = open_blocks
+                    .last_mut()
+                    .filter(|_| !directive.words.is_empty())
+                {
                     parent.block.push(directive);
                 }
             }
@@ -291,7 +295,8 @@ fn parse(text: &str) -> Result<Directive, LintError> {
             '{' => open_blocks.push(std::mem::take(&mut current)),
             '}' => {
                 let directive = open_blocks.pop().ok_or(LintError::Nginx(line))?;
-                open_blocks.last_mut()
+                open_blocks
+                    .last_mut()
                     .ok_or(LintError::Nginx(line))?
                     .block
                     .push(directive);

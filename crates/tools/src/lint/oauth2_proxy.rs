@@ -55,7 +55,8 @@ pub(super) fn check(text: &str, findings: &mut Findings) {
 fn check_prompt(settings: &[(usize, String, &str)], findings: &mut Findings) {
     let find_setting = |wanted: &str| settings.iter().find(|(_, name, _)| name == wanted);
     let prompt = find_setting("prompt");
-    let asks_for_login = prompt.is_some_and(|(_, _, value)| value.split(' ').any(|word| word == "login"));
+    let asks_for_login =
+        prompt.is_some_and(|(_, _, value)| value.split(' ').any(|word| word == "login"));
     if asks_for_login || find_setting("alpha-config").is_some() {
         return;
     }

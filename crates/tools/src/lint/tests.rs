@@ -27,7 +27,10 @@ fn errors_and_notices(name: &str) -> (LineRules, LineRules) {
         let matching = findings.iter().filter(|it| it.severity == severity);
         matching.map(|it| (it.line, it.rule)).collect()
     };
-    (with_severity(Severity::Error), with_severity(Severity::Notice))
+    (
+        with_severity(Severity::Error),
+        with_severity(Severity::Notice),
+    )
 }
 
 #[test]

@@ -18,7 +18,11 @@ pub(super) fn check(document: &Node, findings: &mut Findings) -> bool {
         "forwardedHeaders" => {
             is_traefik = true;
             if node.get("insecure").is_some_and(|it| it.is("true")) {
-                findings.report_trusted_headers(line, "forwardedHeaders.insecure", TRUST_HEADER_REMEDY);
+                findings.report_trusted_headers(
+                    line,
+                    "forwardedHeaders.insecure",
+                    TRUST_HEADER_REMEDY,
+                );
             }
         }
         "entryPoints" => is_traefik = true,
@@ -91,7 +95,10 @@ fn check_middleware(line: usize, node: &Node, findings: &mut Findings) {
     if let Some(allowed_headers) = node.get("authRequestHeaders") {
         let names = || allowed_headers.items().iter().filter_map(Node::text);
         let has_header = |wanted: &str| names().any(|name| name.eq_ignore_ascii_case(wanted));
-        if !allowed_headers.items().is_empty() && !has_header("cookie") && !has_header("authorization") {
+        if !allowed_headers.items().is_empty()
+            && !has_header("cookie")
+            && !has_header("authorization")
+        {
             let message =
                 "authRequestHeaders omits Cookie and Authorization: Curfew never gets a credential";
             let remedy = "remove authRequestHeaders, or list Cookie and the other headers in docs/proxies/traefik.md";
@@ -118,7 +125,9 @@ fn check_middleware(line: usize, node: &Node, findings: &mut Findings) {
 /// Checks the routers of a dynamic configuration.
 fn check_routers(document: &Node, routers: &Node, findings: &mut Findings) {
     let empty = Node::default();
-    let middlewares = document.get_path(&["http", "middlewares"]).unwrap_or(&empty);
+    let middlewares = document
+        .get_path(&["http", "middlewares"])
+        .unwrap_or(&empty);
     let calls_curfew = |name: &str| {
         let definition = middlewares.get(name);
         // A middleware that is defined in another file may call Curfew.

@@ -121,7 +121,8 @@ type OpenCollection = (Node, usize, Option<(String, usize)>);
 
 impl DocumentBuilder {
     fn open_collection(&mut self, value: Value, anchor: usize, line: usize) {
-        self.open_collections.push((Node { line, value }, anchor, None));
+        self.open_collections
+            .push((Node { line, value }, anchor, None));
     }
 
     fn close_collection(&mut self) {
@@ -158,8 +159,12 @@ impl MarkedEventReceiver for DocumentBuilder {
                 let value = Value::Text(text);
                 self.push_node(Node { line, value }, anchor);
             }
-            Event::SequenceStart(anchor, _) => self.open_collection(Value::List(Vec::new()), anchor, line),
-            Event::MappingStart(anchor, _) => self.open_collection(Value::Map(Vec::new()), anchor, line),
+            Event::SequenceStart(anchor, _) => {
+                self.open_collection(Value::List(Vec::new()), anchor, line)
+            }
+            Event::MappingStart(anchor, _) => {
+                self.open_collection(Value::Map(Vec::new()), anchor, line)
+            }
             Event::SequenceEnd | Event::MappingEnd => self.close_collection(),
             Event::Alias(anchor) => {
                 let target = self.anchors.get(&anchor).cloned();

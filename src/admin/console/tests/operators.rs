@@ -58,9 +58,16 @@ async fn an_operator_session_ends_when_its_token_is_removed() {
     browser.sign_in().await;
     let other = AdminToken::generate().unwrap().hash;
     let other_tokens = fixture.with_tokens(vec![NamedToken::unnamed(other)]);
-    assert_eq!(browser.status_on(&other_tokens).await, StatusCode::SEE_OTHER);
+    assert_eq!(
+        browser.status_on(&other_tokens).await,
+        StatusCode::SEE_OTHER
+    );
     let (status, _) = browser.get("/console/").await;
-    assert_eq!(status, StatusCode::SEE_OTHER, "the session should stay ended");
+    assert_eq!(
+        status,
+        StatusCode::SEE_OTHER,
+        "the session should stay ended"
+    );
 }
 
 /// Checks that a session ends if the operator's group is no longer configured.
@@ -271,7 +278,10 @@ async fn a_revocation_shows_the_number_of_sessions_first() {
     fixture.bench.sign_in("strict").await;
     fixture.bench.at(MINUTE);
     let mut browser = Browser::new(&fixture);
-    assert_eq!(browser.get("/console/revoke").await.0, StatusCode::SEE_OTHER);
+    assert_eq!(
+        browser.get("/console/revoke").await.0,
+        StatusCode::SEE_OTHER
+    );
     browser.sign_in().await;
     let (status, page) = browser.get("/console/revoke").await;
     assert_eq!(status, StatusCode::OK);

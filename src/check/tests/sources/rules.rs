@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::source_fixture::{SourceKind, SignedIn, SourceFixture, RequestOptions, denied};
+use super::source_fixture::{RequestOptions, SignedIn, SourceFixture, SourceKind, denied};
 use super::{FROM_FIRST_REQUEST, NO, NOT_APPLICABLE, TestedRule, YES};
 use crate::actor::{Actor, ActorKind};
 use crate::check::Detail;
@@ -76,7 +76,12 @@ async fn idle_limit(kind: SourceKind) -> &'static str {
     let signed_in = session_in_use(&fixture).await;
     let before_timeout = 16 * MINUTE - SECOND / 1000;
     assert_eq!(fixture.verdict(&signed_in, before_timeout).await, ALLOW);
-    cell_text(fixture.verdict(&signed_in, before_timeout + 15 * MINUTE).await == IDLE)
+    cell_text(
+        fixture
+            .verdict(&signed_in, before_timeout + 15 * MINUTE)
+            .await
+            == IDLE,
+    )
 }
 
 async fn absolute_limit(kind: SourceKind) -> &'static str {
@@ -166,7 +171,10 @@ async fn revoked_session(kind: SourceKind) -> &'static str {
 
 async fn revoked_subject(kind: SourceKind) -> &'static str {
     let fixture = SourceFixture::new(kind).await;
-    let [first, second] = [session_in_use(&fixture).await, fixture.sign_in(2, MINUTE).await];
+    let [first, second] = [
+        session_in_use(&fixture).await,
+        fixture.sign_in(2, MINUTE).await,
+    ];
     assert_eq!(fixture.verdict(&second, MINUTE).await, ALLOW);
     let alice = crate::session::Subject::new("alice").unwrap();
     fixture.bench.at(2 * MINUTE);
@@ -302,7 +310,9 @@ async fn max_auth_age(kind: SourceKind) -> &'static str {
         ..RequestOptions::default()
     };
     for minutes in (3..30).step_by(3) {
-        let found = fixture.check_with(&signed_in, minutes * MINUTE, &strict).await;
+        let found = fixture
+            .check_with(&signed_in, minutes * MINUTE, &strict)
+            .await;
         assert_eq!(found.verdict, ALLOW, "{kind:?}");
     }
     match fixture
@@ -354,7 +364,12 @@ async fn rule_with_groups(kind: SourceKind) -> &'static str {
             path: "/admin/x",
             ..RequestOptions::default()
         };
-        found.push(fixture.check_with(&signed_in, 2 * MINUTE, &options).await.verdict);
+        found.push(
+            fixture
+                .check_with(&signed_in, 2 * MINUTE, &options)
+                .await
+                .verdict,
+        );
     }
     cell_text(found == [ALLOW, denied(DenyReason::Forbidden)])
 }
@@ -372,7 +387,10 @@ async fn longer_policy(kind: SourceKind) -> &'static str {
     let id = fixture.live_session_id(&signed_in, Duration::ZERO).await;
     fixture.change_policy(|policy| policy.limits.absolute = 100 * HOUR);
     for minutes in (10..480).step_by(10) {
-        assert_eq!(fixture.live_session_id(&signed_in, minutes * MINUTE).await, id);
+        assert_eq!(
+            fixture.live_session_id(&signed_in, minutes * MINUTE).await,
+            id
+        );
     }
     cell_text(fixture.verdict(&signed_in, 8 * HOUR).await == ABSOLUTE)
 }
@@ -394,7 +412,8 @@ async fn source_unavailable(kind: SourceKind) -> &'static str {
     let during_failure = match kind {
         SourceKind::Token | SourceKind::Login => return NOT_APPLICABLE,
         SourceKind::Jwt | SourceKind::JwtByIat => {
-            let keys = keys_that_cannot_be_fetched(&fixture.checker.clock, &fixture.checker.metrics);
+            let keys =
+                keys_that_cannot_be_fetched(&fixture.checker.clock, &fixture.checker.metrics);
             let known = std::mem::replace(&mut fixture.checker.sources.jwt[0].keys, keys);
             let during_failure = fixture.verdict(&signed_in, 2 * MINUTE).await;
             fixture.checker.sources.jwt[0].keys = known;

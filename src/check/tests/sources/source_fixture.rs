@@ -102,7 +102,11 @@ impl SourceFixture {
     }
 
     /// Creates a fixture with a changed default policy and these rules.
-    pub(super) async fn with(kind: SourceKind, change: impl FnOnce(&mut Policy), rules: Rules) -> Self {
+    pub(super) async fn with(
+        kind: SourceKind,
+        change: impl FnOnce(&mut Policy),
+        rules: Rules,
+    ) -> Self {
         let (mut bench, service) = (Bench::new(), FakeService::start().await);
         let policies = bench.parts.policies.iter();
         let mut policies: BTreeMap<_, _> = policies
@@ -260,7 +264,8 @@ impl SourceFixture {
     }
 
     pub(super) async fn check(&self, signed_in: &SignedIn, after: Duration) -> Outcome {
-        self.check_with(signed_in, after, &RequestOptions::default()).await
+        self.check_with(signed_in, after, &RequestOptions::default())
+            .await
     }
 
     pub(super) async fn verdict(&self, signed_in: &SignedIn, after: Duration) -> Verdict {
@@ -276,7 +281,9 @@ impl SourceFixture {
     ) -> Verdict {
         let headers = self.credential(signed_in, after);
         self.service.set_answer(answer);
-        self.check_with_headers(headers, after, &RequestOptions::default()).await.verdict
+        self.check_with_headers(headers, after, &RequestOptions::default())
+            .await
+            .verdict
     }
 
     pub(super) async fn check_with(
@@ -289,7 +296,12 @@ impl SourceFixture {
             .await
     }
 
-    async fn check_with_headers(&self, mut headers: HeaderMap, after: Duration, options: &RequestOptions) -> Outcome {
+    async fn check_with_headers(
+        &self,
+        mut headers: HeaderMap,
+        after: Duration,
+        options: &RequestOptions,
+    ) -> Outcome {
         self.bench.at(after);
         if options.passive {
             headers.insert("x-session-passive", "1".parse().unwrap());

@@ -2,10 +2,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::mistakes::{DAY, Mistakes, Valid};
+use crate::config::schema_types;
 use crate::config::sections::policy::{
     MIN_LIMIT, check_preset, format_limit, parse_preset, reject_unreachable,
 };
-use crate::config::schema_types;
 use crate::policy::Policies;
 use crate::session::Limits;
 
@@ -55,7 +55,8 @@ impl RawConsole {
         let absolute = self
             .absolute
             .get_or_insert_with(|| format_limit(defaults.absolute));
-        let absolute = mistakes.parse_duration("admin.console.absolute", absolute, MIN_LIMIT, DAY * 30);
+        let absolute =
+            mistakes.parse_duration("admin.console.absolute", absolute, MIN_LIMIT, DAY * 30);
         let limits = Limits {
             idle: Some(idle?),
             absolute: absolute?,

@@ -31,7 +31,8 @@ pub struct RawKubernetes {
 
 impl Default for RawKubernetes {
     fn default() -> Self {
-        let service_account_file = |name| format!("/var/run/secrets/kubernetes.io/serviceaccount/{name}");
+        let service_account_file =
+            |name| format!("/var/run/secrets/kubernetes.io/serviceaccount/{name}");
         Self {
             enabled: false,
             url: "https://kubernetes.default.svc".to_owned(),

@@ -122,7 +122,9 @@ pub(super) fn parse(
     let mut is_complete = true;
     for (index, token) in raw.token_hashes.0.iter().enumerate() {
         let (key, token) = match token {
-            RawAdminToken::Unnamed(hash) => (LIST_KEY.to_owned(), parse_unnamed(LIST_KEY, hash, mistakes)),
+            RawAdminToken::Unnamed(hash) => {
+                (LIST_KEY.to_owned(), parse_unnamed(LIST_KEY, hash, mistakes))
+            }
             RawAdminToken::Named(raw) => {
                 let key = format!("{LIST_KEY}.{index}");
                 let token = parse_named(&key, raw, mistakes);
@@ -142,7 +144,11 @@ pub(super) fn parse(
              and the hash that belongs here",
         );
     }
-    if is_complete { Ok(tokens) } else { Err(Invalid) }
+    if is_complete {
+        Ok(tokens)
+    } else {
+        Err(Invalid)
+    }
 }
 
 fn parse_unnamed(key: &str, hash: &str, mistakes: &mut Mistakes) -> Valid<NamedToken> {
@@ -222,7 +228,9 @@ fn add_token(
         return true;
     }
     let field = |name: &str| {
-        let is_list_item = key.strip_prefix(LIST_KEY).is_some_and(|rest| !rest.is_empty());
+        let is_list_item = key
+            .strip_prefix(LIST_KEY)
+            .is_some_and(|rest| !rest.is_empty());
         if is_list_item {
             format!("{key}.{name}")
         } else {

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::config::mistakes::{DAY, HOUR, Mistakes, Valid};
+use crate::config::schema_types;
 use crate::config::sections::identity::parse_unreserved_header;
 use crate::config::sections::login::parse_max_age;
 use crate::config::sections::policy::parse_home_policy;
-use crate::config::schema_types;
 use crate::config::text::{RawUrl, TextList};
 use crate::credential::delegated::{Delegated, SessionKey};
 use crate::delegate::DelegateSettings;
@@ -211,10 +211,18 @@ impl RawService {
 
     /// Parses the maximum age of the authentication when a session starts. A maximum is valid only if the service
     /// reports the time of the authentication.
-    pub(in crate::config) fn parse_max_age(&self, key: &str, mistakes: &mut Mistakes) -> Valid<MaxAge> {
+    pub(in crate::config) fn parse_max_age(
+        &self,
+        key: &str,
+        mistakes: &mut Mistakes,
+    ) -> Valid<MaxAge> {
         let is_reported = self.reports_auth_time();
         let Some(text) = &self.max_age else {
-            return Ok(if is_reported { MaxAge::Idle } else { MaxAge::Any });
+            return Ok(if is_reported {
+                MaxAge::Idle
+            } else {
+                MaxAge::Any
+            });
         };
         let max_age = parse_max_age(key, text, mistakes)?;
         if !is_reported && max_age != MaxAge::Any {

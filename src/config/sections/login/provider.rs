@@ -4,9 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::mistakes::{HOUR, Mistakes, Valid};
+use crate::config::schema_types;
 use crate::config::sections::jwt::parse_algorithms;
 use crate::config::sections::policy::parse_home_policy;
-use crate::config::schema_types;
 use crate::config::text::{TextList, public_url};
 use crate::credential::jwt::{Claims, Issuer};
 use crate::jwks::{FetchSettings, Freshness, IssuerSettings, KeySource, Location};
@@ -114,7 +114,8 @@ impl RawProvider {
         let algorithms = parse_algorithms(&key("algorithms"), &self.algorithms.0, mistakes);
         let client_secret = read_client_secret(&provider_key, self, mistakes);
         let authorities = mistakes.read_optional_file(&key("ca_file"), self.ca_file.as_deref());
-        let leeway = mistakes.parse_duration(&key("leeway"), &self.leeway, Duration::ZERO, HOUR / 6);
+        let leeway =
+            mistakes.parse_duration(&key("leeway"), &self.leeway, Duration::ZERO, HOUR / 6);
         let policy = parse_home_policy(&key("policy"), self.policy.as_deref(), policies, mistakes);
         let (issuer, authorities) = (issuer?, authorities?);
         Ok(ProviderSettings {
@@ -159,7 +160,11 @@ impl RawProvider {
     }
 }
 
-fn read_client_secret(provider_key: &str, raw: &RawProvider, mistakes: &mut Mistakes) -> Valid<Option<Secret<String>>> {
+fn read_client_secret(
+    provider_key: &str,
+    raw: &RawProvider,
+    mistakes: &mut Mistakes,
+) -> Valid<Option<Secret<String>>> {
     let key = format!("{provider_key}.client_secret_file");
     match (&raw.client_secret, &raw.client_secret_file) {
         (Some(_), Some(_)) => mistakes.reject(key, "conflicts with client_secret: set only one"),

@@ -130,7 +130,9 @@ pub(super) fn parse_remember(
         (None, _) => false,
     };
     if shorter(limits.idle, policy_limits.idle) {
-        let own = policy_limits.idle.map_or_else(|| "off".to_owned(), format_limit);
+        let own = policy_limits
+            .idle
+            .map_or_else(|| "off".to_owned(), format_limit);
         mistakes.add(
             idle_key,
             format!("must not be shorter than the policy's own limit ({own})"),
@@ -191,13 +193,19 @@ fn parse_variant(
             let own = format_limit(own);
             mistakes.add(
                 key,
-                format!("must be shorter than {policy_key}.{name} ({own}): a variant only tightens"),
+                format!(
+                    "must be shorter than {policy_key}.{name} ({own}): a variant only tightens"
+                ),
             );
         }
         Ok::<_, Invalid>(limit)
     };
     let idle = parse_tighter("idle", raw.idle.as_deref(), policy_limits.idle);
-    let absolute = parse_tighter("absolute", raw.absolute.as_deref(), Some(policy_limits.absolute));
+    let absolute = parse_tighter(
+        "absolute",
+        raw.absolute.as_deref(),
+        Some(policy_limits.absolute),
+    );
     let max_auth_age = parse_tighter(
         "max_auth_age",
         raw.max_auth_age.as_deref(),

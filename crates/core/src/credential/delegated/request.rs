@@ -41,11 +41,7 @@ impl Delegated {
     /// some services read `X-Original-URL` and others read `X-Forwarded-…`. If a cookie identifies the session,
     /// Curfew sends no other cookie. Therefore the service cannot use the cookie of another session.
     #[must_use]
-    pub fn request_headers(
-        &self,
-        check: &DelegatedCheck<'_>,
-        cookie: Option<&[u8]>,
-    ) -> HeaderMap {
+    pub fn request_headers(&self, check: &DelegatedCheck<'_>, cookie: Option<&[u8]>) -> HeaderMap {
         let mut request_headers = HeaderMap::new();
         let mut copy = |name: &HeaderName| {
             for value in check.headers.get_all(name) {

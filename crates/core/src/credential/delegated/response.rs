@@ -87,7 +87,9 @@ impl Delegated {
             session: session.ok_or(UnusableResponse::MissingKey)?,
             subject: subject.ok_or_else(|| UnusableResponse::Subject(self.user.clone()))?,
             attributes: self.attributes(headers, &sign_in)?,
-            authenticated: self.authentication_time(headers, &sign_in)?.map(|at| at.min(now)),
+            authenticated: self
+                .authentication_time(headers, &sign_in)?
+                .map(|at| at.min(now)),
             expires: now.plus(self.lifetime),
         })
     }
@@ -132,7 +134,10 @@ impl Delegated {
         };
         add_attribute("email", values_of(&self.email));
         add_attribute("name", values_of(&self.display_name));
-        let groups = self.groups.iter().flat_map(|header| headers.get_all(header));
+        let groups = self
+            .groups
+            .iter()
+            .flat_map(|header| headers.get_all(header));
         let groups = groups.filter_map(|line| std::str::from_utf8(line.as_bytes()).ok());
         let groups = groups
             .flat_map(|line| line.split(self.groups_separator))

@@ -82,7 +82,8 @@ pub(super) fn strings_of_claim(value: &Value) -> Option<Vec<String>> {
 pub(super) fn has_reference_for(claims: &Map<String, Value>, path: &str) -> bool {
     let first = path.split('.').next().unwrap_or(path);
     let claim_names = claims.get("_claim_names").and_then(Value::as_object);
-    let is_named = claim_names.is_some_and(|names| names.contains_key(path) || names.contains_key(first));
+    let is_named =
+        claim_names.is_some_and(|names| names.contains_key(path) || names.contains_key(first));
     let flag = claims.get("hasgroups");
     let is_flagged = flag.is_some_and(|flag| *flag != Value::Bool(false) && !flag.is_null());
     is_named || (is_flagged && path == "groups")

@@ -191,7 +191,11 @@ mod tests {
     }
 
     /// Verifies an ID token with changed claims, and returns its sign-in. `user_info` has the claims from UserInfo.
-    fn sign_in(subject_claim: &str, changes: &Value, user_info: Value) -> Result<SignedIn, InvalidJwt> {
+    fn sign_in(
+        subject_claim: &str,
+        changes: &Value,
+        user_info: Value,
+    ) -> Result<SignedIn, InvalidJwt> {
         let (issuer, key) = (issuer(subject_claim), SigningKey::ed25519("a"));
         let (token, keys) = (key.token(&claims_with(changes)), key_set(&[&key]));
         let id_token = issuer.verify_id_token(&token, &keys, Some(NONCE), NOW)?;
@@ -310,7 +314,11 @@ mod tests {
         let key = SigningKey::ed25519("a");
         let keys = key_set(&[&key]);
         let mut claims_without_nonce = claims_with(&json!({}));
-        claims_without_nonce.as_object_mut().unwrap().remove("nonce").unwrap();
+        claims_without_nonce
+            .as_object_mut()
+            .unwrap()
+            .remove("nonce")
+            .unwrap();
         for claims in [
             claims_with(&json!({})),
             claims_with(&json!({ "nonce": "x" })),
@@ -384,7 +392,11 @@ mod tests {
             assert_eq!(sign_in_with_email.err(), expected_error, "{claims}");
             let sign_in_with_sub = sign_in("sub", &claims, json!({})).unwrap();
             let email_count = usize::from(accepted);
-            assert_eq!(sign_in_with_sub.attributes.get("email").count(), email_count, "{claims}");
+            assert_eq!(
+                sign_in_with_sub.attributes.get("email").count(),
+                email_count,
+                "{claims}"
+            );
         }
         // If the ID token has no `email_verified`, the claim in UserInfo counts.
         let claims = json!({ "email": "a@example.com" });

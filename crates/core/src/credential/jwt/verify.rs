@@ -340,7 +340,8 @@ impl Issuer {
         if !names.is_empty() {
             attributes.insert(Attributes::PROVIDER.to_owned(), names);
         }
-        let groups = find_claim(claims, &self.claims.groups).map_or(Some(Vec::new()), strings_of_claim);
+        let groups =
+            find_claim(claims, &self.claims.groups).map_or(Some(Vec::new()), strings_of_claim);
         match groups {
             Some(groups) if !groups.is_empty() => {
                 attributes.insert(Attributes::GROUPS.to_owned(), groups);

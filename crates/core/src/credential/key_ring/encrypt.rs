@@ -30,7 +30,8 @@ impl KeyRing {
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidToken)?;
         let (name, encrypted) = bytes.split_at_checked(PREFIX_BYTES).ok_or(InvalidToken)?;
         let context = SealContext { purpose, name };
-        self.decrypt(context, 0, encrypted).map_err(|_| InvalidToken)
+        self.decrypt(context, 0, encrypted)
+            .map_err(|_| InvalidToken)
     }
 }
 

@@ -83,7 +83,9 @@ impl AssertionKey {
         match &self.pair {
             SigningKeyPair::Ed25519(pair) => SignatureBytes(Some(pair.sign(message))),
             // Signing fails if the OS random number generator fails. The assertion is then invalid.
-            SigningKeyPair::P256(pair) => SignatureBytes(pair.sign(&SystemRandom::new(), message).ok()),
+            SigningKeyPair::P256(pair) => {
+                SignatureBytes(pair.sign(&SystemRandom::new(), message).ok())
+            }
         }
     }
 }

@@ -64,7 +64,10 @@ fn an_application_can_verify_the_identity() {
         let signer = signer(pem, &[]);
         let now = START.plus(MINUTE);
         let token = signer.sign(&identity, &session, "App.Example.com.:8443", now);
-        assert!(is_valid_assertion(&token, &signer.published()), "{algorithm}");
+        assert!(
+            is_valid_assertion(&token, &signer.published()),
+            "{algorithm}"
+        );
         let header = decode_part(&token, 0);
         assert_eq!(header["alg"], algorithm);
         assert_eq!(header["typ"], "curfew-assertion+jwt");

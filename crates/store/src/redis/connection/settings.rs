@@ -195,7 +195,11 @@ impl RedisTarget {
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (user, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
         let (username, password) = user.split_once(':').unwrap_or((user, ""));
-        let port = if topology_name == "sentinel" { 26379 } else { 6379 };
+        let port = if topology_name == "sentinel" {
+            26379
+        } else {
+            6379
+        };
         let addresses = hosts
             .split(',')
             .map(|host| parse_address(host, port))

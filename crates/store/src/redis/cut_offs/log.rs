@@ -123,7 +123,8 @@ impl ReadProgress {
         let last = head.last;
         let previous_epoch = std::mem::replace(&mut self.epoch, head.epoch);
         // An empty set gets its epoch with its first change.
-        let is_same_set = previous_epoch == head.epoch || (previous_epoch.is_none() && self.number == Some(0));
+        let is_same_set =
+            previous_epoch == head.epoch || (previous_epoch.is_none() && self.number == Some(0));
         let Some(mut number) = self.number else {
             self.number = Some(last);
             self.page = (last > 0).then_some(FIRST_PAGE);
@@ -224,9 +225,15 @@ mod tests {
     fn reads_the_whole_set_after_a_gap_in_the_log() {
         let (table, mut progress) = (CutOffs::new(10), ReadProgress::default());
         assert!(progress.apply_changes(Head::default(), &[], &table));
-        assert_eq!((progress.page(), progress.complete_up_to()), (None, Some(0)));
+        assert_eq!(
+            (progress.page(), progress.complete_up_to()),
+            (None, Some(0))
+        );
         progress.apply_changes(head(9), &[logged(5, 0, 1), logged(9, 5, 2)], &table);
-        assert_eq!((progress.page(), progress.complete_up_to()), (None, Some(9)));
+        assert_eq!(
+            (progress.page(), progress.complete_up_to()),
+            (None, Some(9))
+        );
         assert_eq!(table.for_subject(&alice()), Some(Timestamp::from_millis(2)));
         // A replica of the previous version counted a change, and did not log it.
         progress.apply_changes(head(12), &[], &table);
@@ -241,7 +248,10 @@ mod tests {
         assert_eq!(progress.page(), Some(FIRST_PAGE));
         progress.apply_changes(head(20), &[], &table);
         progress.apply_page(FIRST_PAGE, &[], &table);
-        assert_eq!((progress.page(), progress.complete_up_to()), (None, Some(20)));
+        assert_eq!(
+            (progress.page(), progress.complete_up_to()),
+            (None, Some(20))
+        );
         // The counter is smaller than before, as after a fail-over.
         progress.apply_changes(head(19), &[], &table);
         assert_eq!(

@@ -12,7 +12,7 @@ use crate::clock::{Clock, Stopwatch};
 use crate::live::Live;
 use crate::policy::Policies;
 use crate::redis::connection::Connection;
-use crate::redis::cut_offs::log::{Head, LOG_SCORE_BASE, Member, ReadProgress, RULE_SCORE_BASE};
+use crate::redis::cut_offs::log::{Head, LOG_SCORE_BASE, Member, RULE_SCORE_BASE, ReadProgress};
 use crate::redis::cut_offs::{EPOCH_MEMBER, GENERAL_MEMBER, read_rules_command};
 use crate::redis::{RedisStore, managed_connection};
 use crate::session::Timestamp;
@@ -58,7 +58,8 @@ impl RedisStore {
             let mut last_removal: Option<Stopwatch> = None;
             loop {
                 let read = self.read_cut_offs().await;
-                let is_removal_due = last_removal.is_none_or(|last| last.seconds() > FORGET_INTERVAL_SECONDS);
+                let is_removal_due =
+                    last_removal.is_none_or(|last| last.seconds() > FORGET_INTERVAL_SECONDS);
                 if read == Ok(true) && is_removal_due {
                     let now = self.clock().now();
                     let until = now.minus(policies.current().longest_absolute_limit());
@@ -134,7 +135,9 @@ impl RedisStore {
                 self.cut_offs.mark_complete_up_to(since);
                 // This replica does not confirm a rule that it cannot decrypt.
                 if self.cut_offs.undecryptable_rules.load(Ordering::Relaxed) == 0 {
-                    self.cut_offs.last_read_change.store(change, Ordering::Release);
+                    self.cut_offs
+                        .last_read_change
+                        .store(change, Ordering::Release);
                 }
                 if std::mem::take(&mut reader.progress.rules_changed) {
                     self.cut_offs.announcement_due.notify_one();
@@ -170,7 +173,9 @@ impl RedisStore {
         ask.cmd("ZSCORE").arg(&key).arg(EPOCH_MEMBER);
         ask.cmd("ZSCORE").arg(&key).arg(GENERAL_MEMBER);
         let log = ask.cmd("ZRANGEBYSCORE").arg(&key);
-        log.arg(progress.next_log_score()).arg("+inf").arg("WITHSCORES");
+        log.arg(progress.next_log_score())
+            .arg("+inf")
+            .arg("WITHSCORES");
         log.arg("LIMIT")
             .arg(0)
             .arg(crate::redis::cut_offs::log::PAGE_ENTRIES);

@@ -69,8 +69,7 @@ pub(in crate::redis) fn parse(
     }
     let json = key_ring.decrypt_deterministic(seal_context(key), SEALED_PREFIX.len(), member);
     let is_current = key_ring.is_current(SEALED_PREFIX.len(), member);
-    json
-        .ok()
+    json.ok()
         .and_then(|json| rule(&json, is_current))
         .unwrap_or(RuleMember::Undecryptable)
 }
@@ -124,7 +123,9 @@ mod tests {
         }
         let sealed = member(Format::Sealed);
         for name in ["staff", "group", "app.example.com"] {
-            let found = sealed.windows(name.len()).any(|part| part == name.as_bytes());
+            let found = sealed
+                .windows(name.len())
+                .any(|part| part == name.as_bytes());
             assert!(!found, "{name}");
         }
         let short = encode(

@@ -41,9 +41,12 @@ impl Message {
                 let json = serde_json::to_vec(replica).unwrap_or_default();
                 [&[INTRODUCTION][..], &json].concat()
             }
-            Self::Invalidation(id, at) => {
-                [&[INVALIDATION][..], id.as_bytes(), &at.as_millis().to_be_bytes()].concat()
-            }
+            Self::Invalidation(id, at) => [
+                &[INVALIDATION][..],
+                id.as_bytes(),
+                &at.as_millis().to_be_bytes(),
+            ]
+            .concat(),
             Self::Heartbeat(heartbeat) => [
                 &[HEARTBEAT][..],
                 &heartbeat.subscription,

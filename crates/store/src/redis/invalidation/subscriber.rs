@@ -65,7 +65,8 @@ impl Heartbeats {
     fn next_round(&mut self, now: Timestamp) -> Vec<Heartbeat> {
         let number = self.first_pending + self.sent_at.len() as u64;
         self.sent_at.push_back(now);
-        let servers = (0..self.returned_counts.len()).filter_map(|server| u16::try_from(server).ok());
+        let servers =
+            (0..self.returned_counts.len()).filter_map(|server| u16::try_from(server).ok());
         let heartbeats = servers.map(|server| Heartbeat {
             subscription: self.subscription,
             server,

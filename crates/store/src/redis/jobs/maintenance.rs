@@ -95,7 +95,10 @@ impl RedisStore {
     pub(in crate::redis) async fn take_lease(&self, key: &[u8]) -> Result<bool, StoreError> {
         let mut lease = redis::cmd("SET");
         lease.arg(key).arg(1).arg("NX").arg("PX").arg(LEASE_MILLIS);
-        Ok(self.send_with_retry::<Option<String>>(&lease).await?.is_some())
+        Ok(self
+            .send_with_retry::<Option<String>>(&lease)
+            .await?
+            .is_some())
     }
 
     /// Upgrades older records when no older program runs any more.
@@ -151,7 +154,8 @@ impl RedisStore {
         let mut recommendations = Vec::new();
         for (server, answer) in answers {
             let text: String = redis::from_redis_value(answer).map_err(redis::RedisError::from)?;
-            for recommendation in info::recommendations(&text, self.managed_connection.is_cluster()) {
+            for recommendation in info::recommendations(&text, self.managed_connection.is_cluster())
+            {
                 recommendations.push(match &server {
                     Some(server) => format!("{server}: {recommendation}"),
                     None => recommendation,
@@ -163,9 +167,13 @@ impl RedisStore {
 
     fn report_clock(&self, diagnostics: &Diagnostics, metrics: &Metrics) {
         let clock = self.managed_connection.clock();
-        let (offset_from_wall, offset_from_decision_time) = (clock.store_ahead_of_wall(), clock.store_ahead());
+        let (offset_from_wall, offset_from_decision_time) =
+            (clock.store_ahead_of_wall(), clock.store_ahead());
         metrics.store.clock_offset.set(seconds(offset_from_wall));
-        metrics.store.clock_disagreement.set(seconds(offset_from_decision_time));
+        metrics
+            .store
+            .clock_disagreement
+            .set(seconds(offset_from_decision_time));
         let mut warnings = Vec::new();
         let disagreement = clock.disagreement();
         if let Some(offset) = disagreement.store_ahead

@@ -23,7 +23,9 @@ impl RedisStore {
             self.keys.progress("rebuilding"),
         );
         let primaries = self.managed_connection.primary_run_ids().join(",");
-        let rebuilt_on: Option<String> = self.send_with_retry(redis::cmd("GET").arg(&done_key)).await?;
+        let rebuilt_on: Option<String> = self
+            .send_with_retry(redis::cmd("GET").arg(&done_key))
+            .await?;
         if rebuilt_on.as_deref() == Some(&primaries) {
             return Ok(true);
         }
@@ -33,7 +35,8 @@ impl RedisStore {
         let added = self.rebuild_indexes(policies).await?;
         self.send_with_retry::<()>(redis::cmd("SET").arg(&done_key).arg(&primaries))
             .await?;
-        self.send_with_retry::<()>(redis::cmd("DEL").arg(&lease_key)).await?;
+        self.send_with_retry::<()>(redis::cmd("DEL").arg(&lease_key))
+            .await?;
         tracing::info!(added, "index rebuild finished");
         Ok(true)
     }

@@ -60,7 +60,11 @@ impl<'a> WalkNote<'a> {
         let (due, rest) = text.split_once(' ')?;
         let (key_names, counts) = rest.split_once(' ')?;
         let due = Timestamp::from_millis(due.parse().ok()?);
-        Some(Self { due, key_names, counts })
+        Some(Self {
+            due,
+            key_names,
+            counts,
+        })
     }
 }
 
@@ -111,7 +115,9 @@ impl RedisStore {
         let ring = self.key_ring.current();
         let key_names = ring.names().collect::<Vec<_>>().join(",");
         let (done_key, lease_key) = (self.keys.progress("sealed"), self.keys.progress("sealing"));
-        let note: Option<String> = self.send_with_retry(redis::cmd("GET").arg(&done_key)).await?;
+        let note: Option<String> = self
+            .send_with_retry(redis::cmd("GET").arg(&done_key))
+            .await?;
         let note = note.as_deref().and_then(WalkNote::parse);
         let now = self.clock().store_now();
         if let Some(note) = &note {
@@ -131,7 +137,9 @@ impl RedisStore {
             return Ok(());
         }
         let count = self.seal_all(true).await?;
-        let walk_count = last_walk.take().filter(|last_walk| last_walk.key_names == key_names);
+        let walk_count = last_walk
+            .take()
+            .filter(|last_walk| last_walk.key_names == key_names);
         let walk_count = walk_count.map_or(0, |last_walk| last_walk.walk_count) + 1;
         let repeat_soon = count.outdated > 0 && walk_count < MAX_WALKS;
         *last_walk = Some(LastWalk {
@@ -152,7 +160,8 @@ impl RedisStore {
         );
         self.send_with_retry::<()>(redis::cmd("SET").arg(&done_key).arg(note))
             .await?;
-        self.send_with_retry::<()>(redis::cmd("DEL").arg(&lease_key)).await?;
+        self.send_with_retry::<()>(redis::cmd("DEL").arg(&lease_key))
+            .await?;
         if count.outdated > 0 {
             tracing::info!(sealed = count.outdated, "records sealed with the first key");
         }

@@ -22,7 +22,9 @@ impl RedisStore {
             this.keys.progress("policies"),
             this.keys.progress("tightening"),
         );
-        let previous: Option<Vec<u8>> = this.send_with_retry(redis::cmd("GET").arg(&done_key)).await?;
+        let previous: Option<Vec<u8>> = this
+            .send_with_retry(redis::cmd("GET").arg(&done_key))
+            .await?;
         let current = fingerprint(policies);
         if previous.as_deref() == Some(&current) {
             return Ok(());
@@ -48,7 +50,8 @@ impl RedisStore {
         }
         this.send_with_retry::<()>(redis::cmd("SET").arg(&done_key).arg(&current))
             .await?;
-        this.send_with_retry::<()>(redis::cmd("DEL").arg(&lease_key)).await?;
+        this.send_with_retry::<()>(redis::cmd("DEL").arg(&lease_key))
+            .await?;
         tracing::info!("deadlines rescheduled for the current policies");
         Ok(())
     }

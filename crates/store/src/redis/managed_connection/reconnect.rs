@@ -187,7 +187,9 @@ impl ManagedConnection {
             {
                 return format!("{server} is no longer the primary");
             }
-            if check_count.is_multiple_of(HEALTH_CHECKS_PER_PASSWORD_CHECK) && self.has_new_password(&mut password) {
+            if check_count.is_multiple_of(HEALTH_CHECKS_PER_PASSWORD_CHECK)
+                && self.has_new_password(&mut password)
+            {
                 match self.connect(connector, setup).await {
                     Ok(with_new_password) => {
                         tracing::info!("password file changed, reconnected to Redis");

@@ -277,7 +277,9 @@ fn read_fields(session: &mut Session, fields: &[(u8, &[u8])]) -> Result<(), Stor
             field::ADDRESS => details.address = Some(decode_value(bytes)?),
             field::USER_AGENT => details.user_agent = text(bytes)?,
             field::HOST => details.host = text(bytes)?,
-            field::AUTH_TIME => details.auth_time = Some(Timestamp::from_millis(decode_value(bytes)?)),
+            field::AUTH_TIME => {
+                details.auth_time = Some(Timestamp::from_millis(decode_value(bytes)?))
+            }
             field::PROVIDER_SESSION => details.provider_session = text(bytes)?,
             field::SERVICE_KIND => details.service_kind = text(bytes)?,
             field::SERVICE_NAME => details.service_name = text(bytes)?,

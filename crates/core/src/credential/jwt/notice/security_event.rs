@@ -80,7 +80,10 @@ impl Issuer {
     }
 
     /// Returns the `sub` of a subject identifier in the format `iss_sub`.
-    fn sub_of_iss_sub<'a>(&self, identifier: &'a Map<String, Value>) -> Result<&'a str, InvalidNotice> {
+    fn sub_of_iss_sub<'a>(
+        &self,
+        identifier: &'a Map<String, Value>,
+    ) -> Result<&'a str, InvalidNotice> {
         if non_empty_text(identifier, "format") != Some("iss_sub") {
             return Err(InvalidNotice::UnsupportedSubject);
         }
@@ -94,7 +97,7 @@ impl Issuer {
 
 /// Returns the `sid` of a subject identifier in the format `opaque`.
 fn sid_of_opaque(identifier: &Map<String, Value>) -> Result<&str, InvalidNotice> {
-    let id =
-        non_empty_text(identifier, "id").filter(|_| non_empty_text(identifier, "format") == Some("opaque"));
+    let id = non_empty_text(identifier, "id")
+        .filter(|_| non_empty_text(identifier, "format") == Some("opaque"));
     id.ok_or(InvalidNotice::UnsupportedSubject)
 }

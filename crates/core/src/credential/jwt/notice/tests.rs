@@ -279,6 +279,10 @@ fn other_events_are_accepted_without_effect() {
     let verification = "https://schemas.openid.net/secevent/ssf/event-type/verification";
     let changes =
         json!({ "sub_id": { "format": "opaque", "id": "stream" }, "events": { verification: {} } });
-    let found = verify_event(&json!("secevent+jwt"), &event_claims(&json!(null), &changes)).unwrap();
+    let found = verify_event(
+        &json!("secevent+jwt"),
+        &event_claims(&json!(null), &changes),
+    )
+    .unwrap();
     assert_eq!(found.ended, None);
 }

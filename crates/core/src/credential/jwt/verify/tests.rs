@@ -405,7 +405,10 @@ fn refreshed_tokens_share_a_session_and_new_sign_ins_do_not() {
     assert_eq!(session_of(json!({ "exp": seconds(900) })), by_jti);
     assert_ne!(session_of(json!({ "jti": "t-2" })), by_jti);
     let without_jti = json!({ "jti": "" });
-    assert_eq!(session_of(without_jti.clone()), session_of(without_jti.clone()));
+    assert_eq!(
+        session_of(without_jti.clone()),
+        session_of(without_jti.clone())
+    );
     assert_ne!(
         session_of(json!({ "jti": "", "exp": seconds(301) })),
         session_of(without_jti)
