@@ -74,7 +74,7 @@ impl Bench {
             policies: Arc::clone(&policies),
             end_retention: Duration::from_secs(3600),
             metrics: Arc::new(Metrics::new().unwrap()),
-            presented_ends: Arc::default(),
+            tombstone_extensions: Arc::default(),
             known: Arc::new(LastKnownSessions::default()),
             recent: Arc::default(),
             webhook: None,

@@ -37,8 +37,8 @@ use crate::telemetry::RecentEvents;
 use crate::telemetry::audit::AdminInterface;
 
 pub use authorize::{AdminToken, AdminTokens};
-pub use console::proof_age;
-pub use wrong_credentials::Attempts;
+pub use console::max_console_auth_age;
+pub use wrong_credentials::WrongCredentialLimiter;
 
 /// Dependencies of the admin API and the console.
 pub struct Admin {
@@ -73,7 +73,7 @@ pub struct Admin {
     /// The kind of the store, as the console shows it.
     pub store: &'static str,
     /// Counts wrong credentials for each address. The counts survive a reload of the configuration.
-    pub attempts: Arc<Attempts>,
+    pub attempts: Arc<WrongCredentialLimiter>,
     /// Reads the client address from a header of a proxy; `None` if clients connect directly.
     pub address: Option<AddressHeader>,
 }
@@ -99,7 +99,7 @@ impl Admin {
         let delay = self.attempts.retry_delay(address, self.clock.now())?;
         self.ops
             .metrics
-            .credential_refused(interface.as_str(), "limited");
+            .count_refused_credential(interface.as_str(), "limited");
         Some(delay)
     }
 
@@ -113,7 +113,7 @@ impl Admin {
     ) {
         self.ops
             .metrics
-            .credential_refused(interface.as_str(), "wrong");
+            .count_refused_credential(interface.as_str(), "wrong");
         audit("wrong_credential");
         if self.attempts.count(address, self.clock.now()) {
             audit("rate_limited");
@@ -177,7 +177,9 @@ pub fn router(admin: Live<Admin>) -> Router {
         .merge(console::router(&admin))
         .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::map_response(error::no_store))
-        .layer(middleware::map_response(crate::escape_json::json_response))
+        .layer(middleware::map_response(
+            crate::escape_json::escape_json_response,
+        ))
         .with_state(admin)
 }
 

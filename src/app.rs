@@ -208,7 +208,7 @@ impl App {
             stores,
             clock,
             metrics: Arc::clone(&metrics),
-            presented_ends: Arc::default(),
+            tombstone_extensions: Arc::default(),
             last_known_sessions: Arc::new(LastKnownSessions::default()),
             recent_events: Arc::default(),
             webhook,

@@ -50,7 +50,7 @@ pub fn router(contracts: Live<Contracts>) -> Router {
         .route("/warning.js", get(warning::serve_script));
     Router::new()
         .nest(PREFIX, routes)
-        .layer(map_response(crate::escape_json::json_response))
+        .layer(map_response(crate::escape_json::escape_json_response))
         .with_state(contracts)
 }
 

@@ -20,7 +20,7 @@ use crate::lifecycle::{LastKnownSessions, Lifecycle};
 use crate::policy::{Activity, AddressHeader, Client, Contract, Rulebook};
 use crate::revalidation::Revalidation;
 use crate::session::{DenyReason, SessionId, Verdict};
-use crate::sources::{CredentialError, Presented, ResolvedCredential, Sources};
+use crate::sources::{CredentialError, FoundCredential, ResolvedCredential, Sources};
 use crate::store::Stores;
 use crate::telemetry::{DenialLog, Metrics, NO_POLICY, Throttle, audit, traces};
 
@@ -244,9 +244,9 @@ impl Checker {
         original: &Original<'_>,
     ) -> Result<ResolvedCredential<'_>, Box<Outcome>> {
         let credential = match self.sources.find_credential(request.headers) {
-            Ok(Presented::Own(id)) => return Ok(ResolvedCredential::own(id)),
-            Ok(Presented::Jwt(text)) => {
-                let identifying = self.sources.identify_jwt(text, &*self.clock);
+            Ok(FoundCredential::Own(id)) => return Ok(ResolvedCredential::own(id)),
+            Ok(FoundCredential::Jwt(text)) => {
+                let identifying = self.sources.resolve_jwt(text, &*self.clock);
                 let credential = tokio::time::timeout(self.budget, identifying).await;
                 // A timeout means that the issuer's keys are still being fetched.
                 let timeout = CredentialError::Refused(DenyReason::SourceUnavailable);

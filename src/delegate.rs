@@ -51,14 +51,14 @@ pub struct Delegate {
 #[derive(Debug)]
 pub enum DelegateDecision {
     /// The service allows the request, with this session.
-    Allow(Box<(AllowedResponse, Relayed)>),
+    Allow(Box<(AllowedResponse, RelayedResponse)>),
     /// The service denies the request.
-    Deny(DenyReason, Box<Relayed>),
+    Deny(DenyReason, Box<RelayedResponse>),
 }
 
 /// The part of a delegated service's answer that Curfew's reply contains.
 #[derive(Clone, Default)]
-pub struct Relayed {
+pub struct RelayedResponse {
     /// The status of a denial: 302, 401 or 403.
     pub status: Option<StatusCode>,
     /// The configured headers of an allowed answer, or the redirect, cookies and challenge of a denial.
@@ -68,9 +68,9 @@ pub struct Relayed {
 }
 
 /// Shows no values, because headers and bodies may contain secrets.
-impl fmt::Debug for Relayed {
+impl fmt::Debug for RelayedResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Relayed")
+        f.debug_struct("RelayedResponse")
             .field("status", &self.status)
             .finish_non_exhaustive()
     }
@@ -194,9 +194,9 @@ impl Delegate {
                 return match self.delegated().interpret_response(cookie, headers, now) {
                     Ok(allowed) => {
                         let relayed_names = self.delegated().pass.iter().chain([&SET_COOKIE]);
-                        let relayed = Relayed {
+                        let relayed = RelayedResponse {
                             headers: pick_headers(headers, relayed_names),
-                            ..Relayed::default()
+                            ..RelayedResponse::default()
                         };
                         Ok(DelegateDecision::Allow(Box::new((allowed, relayed))))
                     }
@@ -211,7 +211,7 @@ impl Delegate {
             _ => return Err(DelegateError::Status(status)),
         };
         let is_redirect = status.is_redirection();
-        let mut relayed = Relayed {
+        let mut relayed = RelayedResponse {
             status: Some(if is_redirect {
                 StatusCode::FOUND
             } else {

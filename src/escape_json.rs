@@ -10,7 +10,7 @@ use http::{HeaderValue, StatusCode};
 use crate::escape::json;
 
 /// Escapes the body of a JSON response; other responses do not change.
-pub async fn json_response(response: Response) -> Response {
+pub async fn escape_json_response(response: Response) -> Response {
     let content_type = response.headers().get(CONTENT_TYPE);
     let content_type = content_type
         .and_then(|content_type| content_type.to_str().ok())

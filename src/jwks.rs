@@ -155,7 +155,7 @@ impl IssuerKeys {
     ///
     /// # Errors
     /// [`NoKeys`] if there are still no usable keys.
-    pub async fn after_running_fetch(&self, now: Timestamp) -> Result<Arc<KeySet>, NoKeys> {
+    pub async fn wait_for_running_fetch(&self, now: Timestamp) -> Result<Arc<KeySet>, NoKeys> {
         let mut finished_fetches = self.finished_fetches.subscribe();
         if self.cached.lock().is_fetching {
             // The wait fails only if the refresh task has ended.
@@ -169,7 +169,7 @@ impl IssuerKeys {
     ///
     /// # Errors
     /// [`NoKeys`] if there are no usable keys.
-    pub async fn after_new_fetch(&self, now: Timestamp) -> Result<Arc<KeySet>, NoKeys> {
+    pub async fn fetch_for_unknown_key(&self, now: Timestamp) -> Result<Arc<KeySet>, NoKeys> {
         {
             let mut cached = self.cached.lock();
             let fetched_recently = cached
@@ -181,7 +181,7 @@ impl IssuerKeys {
                 self.fetch_requested.notify_one();
             }
         }
-        self.after_running_fetch(now).await
+        self.wait_for_running_fetch(now).await
     }
 }
 

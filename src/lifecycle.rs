@@ -32,11 +32,11 @@ use crate::webhook::Webhook;
 pub use adopt::{Adoption, AdoptionError};
 pub use emergency::{EmergencyRevocation, MatchCount};
 pub use last_known_sessions::LastKnownSessions;
-pub use revalidate::{LeasedSession, Renewal, Renewed};
+pub use revalidate::{LeasedSession, Renewal, RenewalOutcome};
 #[cfg(test)]
-pub use start::Started;
+pub use start::StartedSession;
 pub use start::{SignIn, StartError};
-pub use tombstone_extensions::PresentedEnds;
+pub use tombstone_extensions::TombstoneExtensions;
 
 /// How long a process has to publish a session end before another process publishes it again. The time starts before
 /// the request to the store, so it includes the latency of the store.
@@ -66,7 +66,7 @@ pub struct LifecycleParts {
     /// Counts starts and ends.
     pub metrics: Arc<Metrics>,
     /// Limits how often a tombstone is extended while clients present its credential.
-    pub presented_ends: Arc<PresentedEnds>,
+    pub tombstone_extensions: Arc<TombstoneExtensions>,
     /// The sessions that checks may use while the store is unavailable.
     pub known: Arc<LastKnownSessions>,
     /// The latest events, for the console.
@@ -229,7 +229,7 @@ impl Lifecycle {
     ///
     /// # Errors
     /// [`StoreError`] if the store failed.
-    pub async fn ending_first(&self, limit: usize) -> Result<Page, StoreError> {
+    pub async fn list_ending_soonest(&self, limit: usize) -> Result<Page, StoreError> {
         let mut sessions = Vec::new();
         let upcoming = self.parts.stores.deadlines.upcoming(limit).await?;
         let loads = upcoming

@@ -28,7 +28,7 @@ pub use grpc::{
     Encryption, GrpcServer, GrpcTlsError, GrpcTlsSettings, MAX_MESSAGE_BYTES, create_encryption,
 };
 pub use http::{HttpServer, HttpService};
-pub use limited::Limited;
+pub use limited::LimitedRouter;
 pub use spop::{SpopServer, SpopService};
 
 /// The pause after a connection could not be accepted, for example because the process has no free file descriptor.

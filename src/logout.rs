@@ -102,7 +102,7 @@ pub fn router(logouts: Live<LogoutEndpoints>) -> Router {
         .route("/oidc/frontchannel-logout", get(front_channel::logout))
         .route("/ssf/events", post(events::receive))
         .layer(DefaultBodyLimit::max(MAX_NOTICE_BYTES))
-        .layer(map_response(crate::escape_json::json_response))
+        .layer(map_response(crate::escape_json::escape_json_response))
         .with_state(logouts)
 }
 
@@ -144,7 +144,7 @@ impl LogoutEndpoints {
             let actor = Actor::provider(issuer, address);
             let revoked = self
                 .lifecycle
-                .end_of_provider(target, before, &actor)
+                .end_provider_sessions(target, before, &actor)
                 .await?;
             audit::provider_logout(target, channel, revoked, &actor);
         }

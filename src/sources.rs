@@ -11,11 +11,11 @@ use http::{HeaderMap, HeaderValue};
 use crate::clock::Clock;
 use crate::credential::jwt::{InvalidJwt, Issuer, KeySet, unverified_issuer};
 use crate::credential::{CredentialExtractor, KeyRing, PresentedCredential, cookie_values};
-use crate::delegate::{Delegate, Relayed};
+use crate::delegate::{Delegate, RelayedResponse};
 use crate::jwks::IssuerKeys;
 use crate::policy::{MaxAge, Policies};
 use crate::session::{Attributes, DenyReason, PolicyName, SessionId, Subject, Timestamp};
-use crate::store::LimitsOfSources;
+use crate::store::LimitsBySource;
 
 /// The configured sources.
 #[derive(Clone)]
@@ -49,7 +49,7 @@ pub struct ResolvedCredential<'a> {
     /// The data for a new session; `None` for a token of Curfew.
     pub external: Option<ExternalIdentity<'a>>,
     /// The headers and the body that the reply takes from the delegated service's answer.
-    pub relayed: Option<Box<Relayed>>,
+    pub relayed: Option<Box<RelayedResponse>>,
     /// The `Set-Cookie` value that clears the delegated service's cookie, if one is configured.
     pub cleared: Option<&'a HeaderValue>,
     /// Whether another issuer issued the credential. Such a credential can still be valid after its session has
@@ -105,7 +105,7 @@ pub struct Freshness {
 
 /// The credential of a request.
 #[derive(Clone, Copy, Debug)]
-pub enum Presented<'a> {
+pub enum FoundCredential<'a> {
     /// The session ID of a verified token of Curfew.
     Own(SessionId),
     /// An unverified text that can be a JWT of an identity provider.
@@ -153,7 +153,7 @@ impl Sources {
     /// Returns the absolute limit for the sessions of each issuer. This is the limit of the policy itself, because
     /// the variants of a policy can only shorten the limit.
     #[must_use]
-    pub fn absolute_limits(&self, policies: &Policies) -> LimitsOfSources {
+    pub fn absolute_limits(&self, policies: &Policies) -> LimitsBySource {
         let issuers = self.jwt.iter();
         let issuers = issuers.map(|it| {
             (
@@ -180,7 +180,7 @@ impl Sources {
     pub fn find_credential<'a>(
         &self,
         headers: &'a HeaderMap,
-    ) -> Result<Presented<'a>, CredentialError> {
+    ) -> Result<FoundCredential<'a>, CredentialError> {
         match self.extractor.extract(headers) {
             PresentedCredential::Nothing => Err(CredentialError::Nothing),
             PresentedCredential::Foreign => Err(CredentialError::Foreign),
@@ -188,11 +188,11 @@ impl Sources {
                 Err(CredentialError::Refused(DenyReason::MalformedRequest))
             }
             PresentedCredential::Token(text) => match self.key_ring.verify(text) {
-                Ok(id) => Ok(Presented::Own(id)),
+                Ok(id) => Ok(FoundCredential::Own(id)),
                 Err(_) => Err(CredentialError::Refused(DenyReason::InvalidCredential)),
             },
             PresentedCredential::Jwt(text) => match std::str::from_utf8(text) {
-                Ok(text) => Ok(Presented::Jwt(text)),
+                Ok(text) => Ok(FoundCredential::Jwt(text)),
                 Err(_) => Err(CredentialError::Foreign),
             },
         }
@@ -222,7 +222,7 @@ impl Sources {
 
     /// Returns the configured `Set-Cookie` value that clears this cookie of a delegated service.
     #[must_use]
-    pub fn cleared_by_service(&self, name: &str) -> Option<&HeaderValue> {
+    pub fn removal_cookie_of_service(&self, name: &str) -> Option<&HeaderValue> {
         let services = self.delegates.iter().map(Delegate::delegated);
         let mut of_that_name = services.filter(|service| service.key.cookie() == Some(name));
         of_that_name.find_map(|service| service.cleared_cookie.as_ref())
@@ -232,7 +232,7 @@ impl Sources {
     ///
     /// # Errors
     /// [`CredentialError`] if the token is invalid or cannot be verified now.
-    pub async fn identify_jwt(
+    pub async fn resolve_jwt(
         &self,
         text: &str,
         clock: &dyn Clock,
@@ -304,7 +304,7 @@ impl JwtSource {
         let keys = match self.keys.current(clock.now()) {
             Ok(keys) => keys,
             Err(_) => {
-                let keys = self.keys.after_running_fetch(clock.now()).await;
+                let keys = self.keys.wait_for_running_fetch(clock.now()).await;
                 keys.map_err(|_| VerificationError::NoKeys)?
             }
         };
@@ -312,7 +312,7 @@ impl JwtSource {
             Err(error) if unknown_key(&error) => {}
             outcome => return outcome.map_err(VerificationError::Invalid),
         }
-        let keys = self.keys.after_new_fetch(clock.now()).await;
+        let keys = self.keys.fetch_for_unknown_key(clock.now()).await;
         let keys = keys.map_err(|_| VerificationError::NoKeys)?;
         let outcome = verify(&self.issuer, text, &keys, clock.now());
         outcome.map_err(VerificationError::Invalid)

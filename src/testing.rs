@@ -19,7 +19,7 @@ use crate::check::Checker;
 use crate::clock::ManualClock;
 use crate::contract::CookieSettings;
 use crate::credential::{CredentialExtractor, KeyRing, SigningKey};
-use crate::lifecycle::{LastKnownSessions, Lifecycle, LifecycleParts, SignIn, Started};
+use crate::lifecycle::{LastKnownSessions, Lifecycle, LifecycleParts, SignIn, StartedSession};
 use crate::policy::{
     ActivityKind, AddressHeader, BackgroundHeaders, Client, NamedHosts, OnStoreFailure, Policies,
     Policy, Rulebook, Rules,
@@ -86,7 +86,7 @@ impl Bench {
             policies: Arc::new(Policies::new(policies, policy_name("default")).unwrap()),
             end_retention: HOUR,
             metrics: Arc::new(Metrics::new().unwrap()),
-            presented_ends: Arc::default(),
+            tombstone_extensions: Arc::default(),
             known: Arc::new(LastKnownSessions::default()),
             recent: Arc::new(RecentEvents::default()),
             webhook: None,
@@ -107,12 +107,12 @@ impl Bench {
     }
 
     /// Signs `alice` in under `policy`.
-    pub(crate) async fn sign_in(&self, policy: &str) -> Started {
+    pub(crate) async fn sign_in(&self, policy: &str) -> StartedSession {
         self.sign_in_from(policy, Client::default()).await
     }
 
     /// Signs `alice` in from a client.
-    pub(crate) async fn sign_in_from(&self, policy: &str, client: Client) -> Started {
+    pub(crate) async fn sign_in_from(&self, policy: &str, client: Client) -> StartedSession {
         let attributes = BTreeMap::from([
             (
                 "groups".to_owned(),
@@ -216,7 +216,7 @@ impl Bench {
 }
 
 /// Returns the settings of the default session cookie.
-pub(crate) fn cookie_config() -> CookieSettings {
+pub(crate) fn cookie_settings() -> CookieSettings {
     CookieSettings {
         name: "__Host-session".to_owned(),
         domain: None,

@@ -39,7 +39,7 @@ pub struct WebhookSettings {
     /// The maximum number of session ends in the queue.
     pub queue: usize,
     /// The backoff after the first failed attempt. It doubles with each failure, up to a minute.
-    pub first_pause: Duration,
+    pub initial_backoff: Duration,
 }
 
 /// The sending side of the queue for session ends.
@@ -150,7 +150,7 @@ impl Delivery {
     /// Tries until the receiver accepts the session end, the time limit is reached, or the process stops. Returns the
     /// metric label.
     async fn deliver(&self, ended: &SessionEnded, stop: CancellationToken) -> &'static str {
-        let (stopwatch, mut backoff) = (Stopwatch::start(), self.settings.first_pause);
+        let (stopwatch, mut backoff) = (Stopwatch::start(), self.settings.initial_backoff);
         loop {
             match self.try_deliver(ended).await {
                 Ok(()) => return "sent",

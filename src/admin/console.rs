@@ -27,7 +27,7 @@ use crate::policy::Policies;
 
 /// Returns the maximum age of an operator's authentication at the identity provider: the idle limit of the console.
 #[must_use]
-pub fn proof_age(policies: &Policies) -> Duration {
+pub fn max_console_auth_age(policies: &Policies) -> Duration {
     policies.console().limits.longest_inactivity()
 }
 

@@ -121,13 +121,13 @@ impl From<StartError> for ApiError {
                 "policy: {error}; /api/v1/policies lists the policies"
             )),
             StartError::ReservedSubject => Self::Invalid(format!("subject: {error}")),
-            StartError::NotRemembering => Self::Invalid(format!("remember: {error}")),
-            StartError::UnknownClient(_) => Self::Invalid(format!("client: {error}")),
+            StartError::NoRememberLimits => Self::Invalid(format!("remember: {error}")),
+            StartError::UnknownClientProperty(_) => Self::Invalid(format!("client: {error}")),
             StartError::TooMany(_) => Self::LimitReached(error.to_string()),
             // The time of the sign-in is the time of the request, so treat this error as an invalid request.
             StartError::TooOld => Self::Invalid(error.to_string()),
             StartError::Store(error) => error.into(),
-            StartError::Token(_) | StartError::Collision => {
+            StartError::Token(_) | StartError::TokenCollision => {
                 tracing::error!(%error, "could not start a session");
                 Self::Internal(error.to_string())
             }

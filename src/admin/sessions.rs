@@ -147,7 +147,7 @@ pub(super) async fn list(
         }
         (None, None) => {
             caller.require_verb(Verb::List, None).await?;
-            admin.lifecycle.ending_first(limit).await?
+            admin.lifecycle.list_ending_soonest(limit).await?
         }
         (None, Some(_)) => {
             let message = "cursor: requires the `subject` of the previous page";

@@ -15,7 +15,7 @@ use crate::policy::Rules;
 use crate::session::Subject;
 use crate::telemetry::{Replica, Replicas};
 use crate::testing::outputs::{Form, Output};
-use crate::testing::{Bench, HOUR, MINUTE, START, cookie_config};
+use crate::testing::{Bench, HOUR, MINUTE, START, cookie_settings};
 
 /// The admin API, with a valid admin token.
 pub(super) struct Fixture {
@@ -51,7 +51,7 @@ impl Fixture {
     fn routes(bench: &Bench, tokens: Vec<NamedToken>, allow_ageing: bool) -> Router {
         let cookie = CookieSettings {
             persistent: true,
-            ..cookie_config()
+            ..cookie_settings()
         };
         let admin = Admin {
             observers: Arc::default(),

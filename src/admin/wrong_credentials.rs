@@ -18,7 +18,7 @@ const MAX_ADDRESSES: usize = 10_000;
 /// Limits wrong credentials for each IPv4 address and each IPv6 /64 network. Beyond the limit, Curfew does not ask
 /// Kubernetes about credentials from the address, and writes no audit events.
 #[derive(Debug, Default)]
-pub struct Attempts(Mutex<Table>);
+pub struct WrongCredentialLimiter(Mutex<Table>);
 
 #[derive(Debug, Default)]
 struct Table {
@@ -55,7 +55,7 @@ fn wait_time(reset_at: Timestamp, now: Timestamp) -> Option<Duration> {
     (!wait.is_zero()).then_some(wait)
 }
 
-impl Attempts {
+impl WrongCredentialLimiter {
     /// Returns how long an address must wait before it can present another credential; `None` if it does not have to
     /// wait.
     #[must_use]
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn an_address_can_send_ten_wrong_credentials_then_one_every_six_seconds() {
-        let attempts = Attempts::default();
+        let attempts = WrongCredentialLimiter::default();
         let address = ip("203.0.113.7");
         for count in 1..=10 {
             assert_eq!(attempts.retry_delay(address, START), None, "{count}");
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn an_ipv6_network_counts_as_one_address() {
-        let attempts = Attempts::default();
+        let attempts = WrongCredentialLimiter::default();
         for host in 0..10 {
             attempts.count(ip(&format!("2001:db8::{host}")), START);
         }
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn the_table_is_bounded_and_an_address_in_it_keeps_its_own_count() {
-        let attempts = Attempts::default();
+        let attempts = WrongCredentialLimiter::default();
         let known_address = ip("203.0.113.7");
         attempts.count(known_address, START);
         for number in 0..3 * MAX_ADDRESSES as u32 {

@@ -5,7 +5,7 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use super::StartupError;
-use crate::admin::{self, Admin, AdminTokens, Attempts, ConsoleLogin};
+use crate::admin::{self, Admin, AdminTokens, ConsoleLogin, WrongCredentialLimiter};
 use crate::check::{Checker, Observers};
 use crate::clock::Clock;
 use crate::config::{Config, StoreConfig};
@@ -15,7 +15,7 @@ use crate::delegate::Delegate;
 use crate::jwks::{HttpFetcher, IssuerKeys, KeyCache};
 use crate::jwks::{IssuerSettings, KeySource};
 use crate::kubernetes::Kubernetes;
-use crate::lifecycle::{LastKnownSessions, Lifecycle, LifecycleParts, PresentedEnds};
+use crate::lifecycle::{LastKnownSessions, Lifecycle, LifecycleParts, TombstoneExtensions};
 use crate::listener::{self, Encryption};
 use crate::live::Live;
 use crate::login::{Login, LoginSettings, Provider, ProviderSettings};
@@ -38,7 +38,7 @@ pub(super) struct ProcessState {
     pub(super) stores: Stores,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) presented_ends: Arc<PresentedEnds>,
+    pub(super) tombstone_extensions: Arc<TombstoneExtensions>,
     pub(super) last_known_sessions: Arc<LastKnownSessions>,
     pub(super) recent_events: Arc<RecentEvents>,
     pub(super) webhook: Option<Webhook>,
@@ -54,7 +54,7 @@ pub(super) struct ProcessState {
     /// The audit log, the recorder and the warnings.
     pub(super) observers: Arc<Observers>,
     /// Recent wrong credentials for the admin API and the console, by address.
-    pub(super) attempts: Arc<Attempts>,
+    pub(super) attempts: Arc<WrongCredentialLimiter>,
     /// Sessions that wait for revalidation.
     pub(super) revalidations: Arc<RevalidationQueue>,
     /// Diagnostics about identity providers.
@@ -99,7 +99,7 @@ impl ProcessState {
             policies: Arc::clone(&book.policies),
             end_retention: config.end_retention,
             metrics: Arc::clone(&self.metrics),
-            presented_ends: Arc::clone(&self.presented_ends),
+            tombstone_extensions: Arc::clone(&self.tombstone_extensions),
             known: Arc::clone(&self.last_known_sessions),
             recent: Arc::clone(&self.recent_events),
             webhook: self.webhook.clone(),
@@ -297,7 +297,7 @@ impl ProcessState {
             login: Login {
                 url: url.clone(),
                 purpose: "console",
-                max_age: MaxAge::Of(admin::proof_age(&config.book.policies)),
+                max_age: MaxAge::Of(admin::max_console_auth_age(&config.book.policies)),
                 // Operator sessions are short and have no refresh token.
                 revalidate: None,
                 providers: create_providers(settings, url, admin::CALLBACK)?,

@@ -5,7 +5,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Stopwatch;
 use crate::contract::Contracts;
 use crate::live::Live;
-use crate::store::LimitsOfSources;
+use crate::store::LimitsBySource;
 
 /// Interval between two polls for changed limits. A failed write is repeated at the next poll.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -17,7 +17,7 @@ const REWRITE_AFTER_SECONDS: f64 = 10.0;
 /// Writes the limits in force to the history in the store, until `stop` is cancelled. A longer limit must be in the
 /// history before it applies to a sign-in.
 pub(super) async fn keep_recorded(contracts: Live<Contracts>, stop: CancellationToken) {
-    let mut recorded: Option<(LimitsOfSources, Stopwatch)> = None;
+    let mut recorded: Option<(LimitsBySource, Stopwatch)> = None;
     let poll_loop = async {
         loop {
             let contracts = contracts.current();

@@ -15,7 +15,7 @@ use crate::config::Listen;
 use crate::contract::CheckService;
 use crate::contract::ext_authz_grpc::ExtAuthz;
 use crate::contract::spoe::Agent;
-use crate::listener::{GrpcServer, Limited, Listener, Service};
+use crate::listener::{GrpcServer, LimitedRouter, Listener, Service};
 use crate::ops::{self, Ops, grpc_health};
 
 /// Maximum size of a gRPC health request, which contains a service name.
@@ -193,13 +193,13 @@ impl ServiceBuilder<'_> {
     /// Builds the service of the admin API and the console.
     fn admin_service(&self) -> Service {
         let router = admin::router(self.live_assembly.admin.clone());
-        Service::http(Limited::new(router, self.request_limit("admin")))
+        Service::http(LimitedRouter::new(router, self.request_limit("admin")))
     }
 
     /// Builds the service of metrics and probes. `/livez` bypasses the limit, so that the kubelet does not restart a
     /// saturated process.
     fn ops_service(&self) -> Service {
         let router = ops::router(Arc::clone(self.ops));
-        Service::http(Limited::new(router, self.request_limit("ops")).exempt("/livez"))
+        Service::http(LimitedRouter::new(router, self.request_limit("ops")).exempt("/livez"))
     }
 }

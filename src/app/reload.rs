@@ -69,7 +69,7 @@ impl Reloader {
                     changed_keys.map(|key| format!("{key} has changed: restart required"));
                 tracing::info!("configuration reloaded");
                 self.diagnostics.set(DIAGNOSTICS_SOURCE, messages.collect());
-                self.process_state.metrics.config_reload(true);
+                self.process_state.metrics.record_config_reload(true);
                 Some(loaded)
             }
             Err(problems) => {
@@ -77,7 +77,7 @@ impl Reloader {
                     format!("rejected, previous configuration still active: {problem}")
                 });
                 self.diagnostics.set(DIAGNOSTICS_SOURCE, messages.collect());
-                self.process_state.metrics.config_reload(false);
+                self.process_state.metrics.record_config_reload(false);
                 None
             }
         }

@@ -17,7 +17,7 @@ use crate::lifecycle::{SignIn, StartError};
 use crate::login::{
     Attempt, AuthorizationResponse, Login, LoginError, LoginOutcome, Provider, TokenResponse,
 };
-use crate::policy::{Activity, Passivity, normalize_host};
+use crate::policy::{Activity, PassiveReason, normalize_host};
 use crate::session::{Attributes, Timestamp, Verdict};
 use crate::store::Ending;
 use crate::telemetry::audit;
@@ -153,7 +153,7 @@ async fn start_session(
         ..
     } = tokens;
     let actor = Actor::user(&signed_in.subject, checker.client_address(&request));
-    let passive = Activity::Passive(Passivity::Rule);
+    let passive = Activity::Passive(PassiveReason::Rule);
     if let Some((id, _)) = checker.evaluate_passively(&request, passive).await.session {
         // Ignore a failure: the browser gets a new cookie anyway.
         let _ = lifecycle

@@ -75,7 +75,7 @@ pub(super) fn clear(
     for name in &ambiguous {
         let paths = [contracts.cookie.path(), "/"];
         removals.add_all_scopes(name, &browser_request.host, &paths, secure);
-        if let Some(removal) = sources.cleared_by_service(name) {
+        if let Some(removal) = sources.removal_cookie_of_service(name) {
             removals.add(removal.clone());
         }
     }

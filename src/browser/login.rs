@@ -13,7 +13,7 @@ use crate::check::{Original, OriginalUrl, Outcome};
 use crate::contract::{Contracts, is_framed};
 use crate::current::Current;
 use crate::login::{Attempt, Login, LoginError, Provider};
-use crate::policy::{Activity, Passivity};
+use crate::policy::{Activity, PassiveReason};
 use crate::session::{Attributes, DenyReason, Verdict};
 
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
@@ -158,7 +158,7 @@ pub(super) async fn evaluate_target(
     browser_request: &BrowserRequest,
     target: Option<&str>,
 ) -> Outcome {
-    let passive = Activity::Passive(Passivity::Rule);
+    let passive = Activity::Passive(PassiveReason::Rule);
     let checker = &contracts.checker;
     // Remove the fragment: browsers do not send it, so the proxy's check did not contain it.
     let target = target.and_then(|target| target.split('#').next());

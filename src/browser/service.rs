@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 use super::router;
 use crate::admission::ConcurrencyLimit;
 use crate::contract::{Contracts, serve_assertion_keys};
-use crate::listener::{HttpService, Limited};
+use crate::listener::{HttpService, LimitedRouter};
 use crate::live::Live;
 use crate::logout::{self, LogoutEndpoints};
 
@@ -19,8 +19,8 @@ const NOTICES_DIVISOR: usize = 16;
 /// have separate permits, because they have bodies, which can arrive slowly.
 #[derive(Clone)]
 pub struct BrowserService {
-    pages: Limited,
-    notices: Limited,
+    pages: LimitedRouter,
+    notices: LimitedRouter,
 }
 
 impl BrowserService {
@@ -35,8 +35,8 @@ impl BrowserService {
             .route("/.well-known/jwks.json", get(serve_assertion_keys))
             .with_state(contracts.clone());
         Self {
-            pages: Limited::new(router(contracts).merge(assertion_keys), limit.clone()),
-            notices: Limited::new(logout::router(logouts), limit.reserve(NOTICES_DIVISOR)),
+            pages: LimitedRouter::new(router(contracts).merge(assertion_keys), limit.clone()),
+            notices: LimitedRouter::new(logout::router(logouts), limit.reserve(NOTICES_DIVISOR)),
         }
     }
 

@@ -7,7 +7,7 @@ use super::{PREFIX, origin, private_response, rp_logout};
 use crate::actor::Actor;
 use crate::contract::Contracts;
 use crate::current::Current;
-use crate::policy::{Activity, Passivity};
+use crate::policy::{Activity, PassiveReason};
 use crate::session::{DenyReason, Verdict};
 use crate::store::Ending;
 
@@ -26,7 +26,7 @@ pub(super) async fn end(
 ) -> Result<Response, StatusCode> {
     origin::require_same_origin(&browser_request)?;
     let request = browser_request.to_check_request()?;
-    let passive = Activity::Passive(Passivity::Rule);
+    let passive = Activity::Passive(PassiveReason::Rule);
     let outcome = contracts
         .checker
         .evaluate_passively(&request, passive)

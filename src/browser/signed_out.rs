@@ -9,7 +9,7 @@ use super::browser_request::BrowserRequest;
 use super::page;
 use crate::contract::{Contracts, denial_message, is_navigation};
 use crate::current::Current;
-use crate::policy::{Activity, Passivity};
+use crate::policy::{Activity, PassiveReason};
 use crate::session::{DenyReason, Verdict};
 
 /// The query of the signed-out page. Unknown parameters are ignored.
@@ -60,7 +60,7 @@ async fn removal_if_ended(
         return None;
     }
     let request = browser_request.to_check_request().ok()?;
-    let passive = Activity::Passive(Passivity::Rule);
+    let passive = Activity::Passive(PassiveReason::Rule);
     let outcome = contracts
         .checker
         .evaluate_passively(&request, passive)

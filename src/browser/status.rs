@@ -8,7 +8,7 @@ use super::private_response;
 use crate::check::Outcome;
 use crate::contract::Contracts;
 use crate::current::Current;
-use crate::policy::{Activity, Passivity};
+use crate::policy::{Activity, PassiveReason};
 use crate::session::{Remaining, Session, SessionId, Timestamp, Verdict};
 
 /// The remaining time of a session.
@@ -31,7 +31,7 @@ pub(super) async fn show(
     respond(
         &contracts,
         &browser_request,
-        Activity::Passive(Passivity::Rule),
+        Activity::Passive(PassiveReason::Rule),
     )
     .await
 }

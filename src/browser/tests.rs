@@ -9,7 +9,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::check::{CheckRequest, ClientAddress, MalformedOriginal, Outcome};
 use crate::contract::fixture::{Fixture, REMOVAL_COOKIE};
-use crate::delegate::Relayed;
+use crate::delegate::RelayedResponse;
 use crate::identity::{AssertionKey, AssertionSigner};
 use crate::policy::Contract;
 use crate::session::{DenyReason, EndReason, State};
@@ -310,7 +310,7 @@ async fn no_page_has_headers_of_a_check() {
     let mut headers = HeaderMap::new();
     headers.insert("x-access-token", HeaderValue::from_static("secret"));
     let outcome = Outcome {
-        relayed: Some(Box::new(Relayed {
+        relayed: Some(Box::new(RelayedResponse {
             status: None,
             headers,
             body: None,

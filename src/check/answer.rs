@@ -190,8 +190,8 @@ impl Checker {
                 match self.lifecycle.adopt(id, adoption).await {
                     Ok(session) => session,
                     Err(AdoptionError::TooOld) => return denied(DenyReason::AbsoluteTimeout),
-                    Err(AdoptionError::UnknownClient(_)) => {
-                        let outcome = Outcome::deny_with_detail(Detail::UnknownClient);
+                    Err(AdoptionError::UnknownClientProperty(_)) => {
+                        let outcome = Outcome::deny_with_detail(Detail::UnknownClientProperty);
                         return Ok(Err(Box::new(outcome)));
                     }
                     Err(AdoptionError::ReservedSubject) => {
@@ -245,14 +245,14 @@ impl Checker {
         let now = self.clock.now();
         let last_known = self
             .known
-            .recall(id, Duration::MAX, now)
+            .get_within_grace(id, Duration::MAX, now)
             .and_then(|session| {
                 let home = self.book.policies.home(&session);
                 let OnStoreFailure::Known { grace } = context.rule_match.on_store_failure(&home)
                 else {
                     return None;
                 };
-                let known = self.known.recall(id, grace, now)?;
+                let known = self.known.get_within_grace(id, grace, now)?;
                 let decision = self.decide(context, &home, &known, now);
                 self.audit_binding_mismatch(context, id, &known, &decision);
                 (decision.verdict == Verdict::Allow).then_some((known, home))
@@ -336,7 +336,7 @@ impl Checker {
             let is_unknown_client = reason == DenyReason::MalformedRequest;
             Ok(Some(Outcome {
                 session,
-                detail: is_unknown_client.then_some(Detail::UnknownClient),
+                detail: is_unknown_client.then_some(Detail::UnknownClientProperty),
                 ..Outcome::deny(reason)
             }))
         };

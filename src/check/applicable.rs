@@ -3,7 +3,7 @@ use http::{HeaderMap, Method};
 use super::{Detail, Original};
 use crate::policy::{
     Access, Activity, AmbiguousPath, AppliedPolicy, BindingMismatch, Client, Contract,
-    OnStoreFailure, Passivity, Policy, RequestTarget, Rule, RuleActivity, Rulebook, Terms,
+    OnStoreFailure, PassiveReason, Policy, RequestTarget, Rule, RuleActivity, Rulebook, Terms,
     classify, is_preflight,
 };
 use crate::session::{DenyReason, Limits, PolicyName, Session, Timestamp, Verdict, decide};
@@ -187,7 +187,7 @@ impl<'a> RuleMatch<'a> {
             };
         }
         let groups = &self.terms.groups;
-        if !groups.is_empty() && !session.attributes.in_any_of(groups) {
+        if !groups.is_empty() && !session.attributes.is_in_any_group(groups) {
             return without_mismatch(Verdict::Deny(DenyReason::Forbidden));
         }
         without_mismatch(verdict)
@@ -202,7 +202,7 @@ impl<'a> RuleMatch<'a> {
         headers: &HeaderMap,
     ) -> Activity {
         if self.terms.activity == RuleActivity::Passive {
-            return Activity::Passive(Passivity::Rule);
+            return Activity::Passive(PassiveReason::Rule);
         }
         let kind = self.policies().fold(home.policy.activity, |kind, policy| {
             kind.strictest(policy.activity)

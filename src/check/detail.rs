@@ -65,7 +65,7 @@ pub enum Detail {
     #[error(
         "the session is bound to its client, and the client's address or User-Agent is missing"
     )]
-    UnknownClient,
+    UnknownClientProperty,
 }
 
 impl Detail {
@@ -80,7 +80,7 @@ impl Detail {
                 | Self::NoAuthTime
                 | Self::UnknownAuthTime
                 | Self::HostOfClient
-                | Self::UnknownClient
+                | Self::UnknownClientProperty
         )
     }
 }
@@ -106,7 +106,7 @@ mod tests {
             Detail::OldAuthentication,
             Detail::UnknownAuthTime,
             Detail::HostOfClient,
-            Detail::UnknownClient,
+            Detail::UnknownClientProperty,
         ] {
             let text = detail.to_string();
             let plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';

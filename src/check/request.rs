@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, Method};
 
 use super::Detail;
 use super::original::{MalformedOriginal, OriginalUrl};
-use crate::delegate::Relayed;
+use crate::delegate::RelayedResponse;
 use crate::policy::Contract;
 use crate::session::{DenyReason, Remaining, Session, SessionId, Verdict};
 
@@ -57,7 +57,7 @@ pub struct Outcome {
     /// For an allowed request: the time until the session ends.
     pub remaining: Option<Remaining>,
     /// The headers and the body that the reply takes from the delegated service's answer.
-    pub relayed: Option<Box<Relayed>>,
+    pub relayed: Option<Box<RelayedResponse>>,
     /// The `Set-Cookie` value that clears the delegated service's cookie. Only replies to navigations contain it.
     pub removal_cookie: Option<HeaderValue>,
     /// The maximum age of the sign-in in seconds, for the challenge. A denial with `reauthentication_required` has a

@@ -74,9 +74,9 @@ async fn compare_clocks(store: &RedisStore, accept: Option<AcceptArg>) -> anyhow
     writeln!(
         out,
         "the clock of Redis is ahead of decision time by {:+.3} s",
-        millis_to_seconds(clock.store_ahead())
+        millis_to_seconds(clock.store_offset_from_decision_time())
     )?;
-    let wall = clock.store_ahead() - clock.store_ahead_of_wall();
+    let wall = clock.store_offset_from_decision_time() - clock.store_offset_from_wall();
     writeln!(
         out,
         "the clock of this machine is ahead of decision time by {:+.3} s",

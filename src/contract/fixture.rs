@@ -12,7 +12,7 @@ use crate::identity::IdentityHeaders;
 use crate::live::Live;
 use crate::policy::Rules;
 use crate::session::{Session, SessionId};
-use crate::testing::{Bench, cookie_config};
+use crate::testing::{Bench, cookie_settings};
 
 /// The `Set-Cookie` that clears the session cookie.
 pub(crate) const REMOVAL_COOKIE: &str =
@@ -39,7 +39,7 @@ impl Fixture {
     pub(crate) async fn with(change: impl FnOnce(&mut Contracts)) -> Self {
         let bench = Bench::new();
         let started = bench.sign_in("default").await;
-        let cookie = cookie_config();
+        let cookie = cookie_settings();
         let checker = bench.checker(Rules::default(), &cookie.name);
         let config = SignInSettings {
             url: "https://login.example.com/".parse().unwrap(),

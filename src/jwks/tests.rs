@@ -92,7 +92,7 @@ async fn keys_are_fetched_in_advance() {
         !fixture.has_key("a"),
         "no key must be usable before the first fetch"
     );
-    let keys = fixture.keys.after_running_fetch(START).await.unwrap();
+    let keys = fixture.keys.wait_for_running_fetch(START).await.unwrap();
     assert!(keys.knows("a"));
     // Moves to the middle of a minute: Curfew fetches keys only at full minutes.
     fixture.advance(MINUTE / 2).await;
@@ -106,7 +106,7 @@ async fn keys_are_fetched_in_advance() {
 #[tokio::test(start_paused = true)]
 async fn keys_survive_an_issuer_outage_up_to_their_maximum_age() {
     let fixture = Fixture::new(|_| {});
-    fixture.keys.after_running_fetch(START).await.unwrap();
+    fixture.keys.wait_for_running_fetch(START).await.unwrap();
     fixture.issuer.is_failing.store(true, Ordering::SeqCst);
     fixture.advance(59 * MINUTE).await;
     assert!(fixture.has_key("a"));
@@ -130,7 +130,7 @@ async fn keys_survive_an_issuer_outage_up_to_their_maximum_age() {
 #[tokio::test(start_paused = true)]
 async fn a_failed_first_fetch_is_retried_soon() {
     let fixture = Fixture::new(|issuer| issuer.is_failing.store(true, Ordering::SeqCst));
-    let found = fixture.keys.after_running_fetch(START).await;
+    let found = fixture.keys.wait_for_running_fetch(START).await;
     assert_eq!(found.map(drop), Err(NoKeys));
     fixture.issuer.is_failing.store(false, Ordering::SeqCst);
     fixture.advance(2 * SECOND).await;
@@ -140,12 +140,12 @@ async fn a_failed_first_fetch_is_retried_soon() {
 #[tokio::test(start_paused = true)]
 async fn unknown_keys_trigger_one_shared_fetch_in_ten_seconds() {
     let fixture = Fixture::new(|_| {});
-    fixture.keys.after_running_fetch(START).await.unwrap();
+    fixture.keys.wait_for_running_fetch(START).await.unwrap();
     fixture.issuer.has_second_key.store(true, Ordering::SeqCst);
     fixture.issuer.is_slow.store(true, Ordering::SeqCst);
     fixture.advance(MINUTE).await;
     let now = fixture.clock.now();
-    let results = join_all((0..100).map(|_| fixture.keys.after_new_fetch(now))).await;
+    let results = join_all((0..100).map(|_| fixture.keys.fetch_for_unknown_key(now))).await;
     for keys in results {
         assert!(
             keys.unwrap().knows("b"),
@@ -158,7 +158,7 @@ async fn unknown_keys_trigger_one_shared_fetch_in_ten_seconds() {
         fixture.clock.advance(SECOND / 10);
         fixture
             .keys
-            .after_new_fetch(fixture.clock.now())
+            .fetch_for_unknown_key(fixture.clock.now())
             .await
             .unwrap();
     }
@@ -170,13 +170,13 @@ async fn static_keys_are_never_fetched_and_never_expire() {
     let keys = IssuerKeys::from_static(key_set(&[&SigningKey::ed25519("a")]));
     let later = START.plus(1000 * 60 * MINUTE);
     assert!(keys.current(later).unwrap().knows("a"));
-    assert!(keys.after_new_fetch(later).await.unwrap().knows("a"));
+    assert!(keys.fetch_for_unknown_key(later).await.unwrap().knows("a"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_fetch_task_ends_with_its_last_user() {
     let fixture = Fixture::new(|_| {});
-    fixture.keys.after_running_fetch(START).await.unwrap();
+    fixture.keys.wait_for_running_fetch(START).await.unwrap();
     let Fixture { issuer, keys, .. } = fixture;
     drop(keys);
     tokio::time::sleep(60 * MINUTE).await;

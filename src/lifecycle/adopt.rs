@@ -3,7 +3,7 @@
 use super::start::StartError;
 use super::{Lifecycle, run_detached};
 use crate::actor::Actor;
-use crate::policy::{Client, UnknownClient};
+use crate::policy::{Client, UnknownClientProperty};
 use crate::session::{Attributes, NewSession, PolicyName, Session, SessionId, Subject, Timestamp};
 use crate::store::{CreateOutcome, History, StoreError};
 
@@ -38,7 +38,7 @@ pub enum AdoptionError {
     LostSince,
     /// The policy binds sessions to a client property that is unknown.
     #[error("the policy binds sessions to a client property that the proxy does not send")]
-    UnknownClient(UnknownClient),
+    UnknownClientProperty(UnknownClientProperty),
     /// The subject is reserved for the sessions of operators.
     #[error("the subject is reserved for operators of the console")]
     ReservedSubject,
@@ -153,7 +153,7 @@ impl Lifecycle {
         let recorded_limit = history.limit(&adoption.source, started, longest_limit);
         limits.absolute = limits.absolute.min(recorded_limit);
         let bound = policy.bind.binding_for(adoption.client);
-        let binding = bound.map_err(AdoptionError::UnknownClient)?;
+        let binding = bound.map_err(AdoptionError::UnknownClientProperty)?;
         if now >= adoption.started.plus(limits.absolute) {
             return Err(AdoptionError::TooOld);
         }
@@ -185,7 +185,7 @@ impl Lifecycle {
     pub fn extend_tombstone(&self, id: SessionId, tombstone: &Session) {
         if !self
             .parts
-            .presented_ends
+            .tombstone_extensions
             .should_extend(id, self.parts.clock.now())
         {
             return;

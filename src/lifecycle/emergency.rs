@@ -12,7 +12,7 @@ use crate::policy::OnStoreFailure;
 use crate::revocation::{Match, RevocationConditions, RevocationRule};
 use crate::session::{EndReason, Session, State, Timestamp};
 use crate::store::cached::LEASE;
-use crate::store::{Batch, EndOutcome, Ending, Replication, RuleAdded, StoreError};
+use crate::store::{AddRuleOutcome, Batch, EndOutcome, Ending, Replication, StoreError};
 use crate::telemetry::audit;
 
 /// The maximum number of sessions that are ended concurrently.
@@ -118,7 +118,7 @@ impl Lifecycle {
                 before: before.unwrap_or(now).min(now),
             };
             let forget_before = now.minus(this.parts.policies.longest_absolute_limit());
-            let RuleAdded::Added {
+            let AddRuleOutcome::Added {
                 change,
                 replication,
             } = this

@@ -47,7 +47,12 @@ impl LastKnownSessions {
 
     /// Returns the session, if it was live in the store at a time that is less than `grace` before `now`.
     #[must_use]
-    pub fn recall(&self, id: SessionId, grace: Duration, now: Timestamp) -> Option<Session> {
+    pub fn get_within_grace(
+        &self,
+        id: SessionId,
+        grace: Duration,
+        now: Timestamp,
+    ) -> Option<Session> {
         match self.generations.lock().get(id) {
             Some(KnownSession::Live { session, verified }) if now < verified.plus(grace) => {
                 Some(session.clone())
@@ -120,19 +125,19 @@ mod tests {
         let mut session = session_of("alice", START);
         known.update_attributes(id(1), &session);
         assert_eq!(
-            known.recall(id(1), MINUTE, START),
+            known.get_within_grace(id(1), MINUTE, START),
             None,
             "an unknown session must not be added"
         );
         known.record_live(id(1), &session, START);
         session.attributes = Attributes::sorted([("groups", ["former"])]).unwrap();
         known.update_attributes(id(1), &session);
-        let recalled = known.recall(id(1), MINUTE, START).unwrap();
+        let recalled = known.get_within_grace(id(1), MINUTE, START).unwrap();
         assert_eq!(recalled.attributes, session.attributes);
         known.forget(id(1));
         known.update_attributes(id(1), &session);
         assert_eq!(
-            known.recall(id(1), MINUTE, START),
+            known.get_within_grace(id(1), MINUTE, START),
             None,
             "an ended session must not be added"
         );
@@ -145,25 +150,28 @@ mod tests {
         known.record_live(id(1), &session, START);
         let just_before = START.plus(MINUTE).minus(Duration::from_millis(1));
         assert_eq!(
-            known.recall(id(1), MINUTE, just_before),
+            known.get_within_grace(id(1), MINUTE, just_before),
             Some(session.clone())
         );
-        assert_eq!(known.recall(id(1), MINUTE, START.plus(MINUTE)), None);
+        assert_eq!(
+            known.get_within_grace(id(1), MINUTE, START.plus(MINUTE)),
+            None
+        );
         known.record_touch(id(1), START.plus(MINUTE / 2));
-        let touched = known.recall(id(1), MINUTE, just_before).unwrap();
+        let touched = known.get_within_grace(id(1), MINUTE, just_before).unwrap();
         assert_eq!(touched.last_seen, START.plus(MINUTE / 2));
         known.forget(id(1));
-        assert_eq!(known.recall(id(1), MINUTE, START), None);
+        assert_eq!(known.get_within_grace(id(1), MINUTE, START), None);
         known.record_touch(id(1), START);
         known.record_live(id(1), &session, START);
         assert_eq!(
-            known.recall(id(1), MINUTE, START),
+            known.get_within_grace(id(1), MINUTE, START),
             None,
             "a late check must not add an ended session"
         );
         known.clear_tombstone(id(1));
         known.record_live(id(1), &session, START);
-        assert_eq!(known.recall(id(1), MINUTE, START), Some(session));
+        assert_eq!(known.get_within_grace(id(1), MINUTE, START), Some(session));
     }
 
     #[test]
@@ -176,10 +184,10 @@ mod tests {
         let generations = known.generations.lock();
         assert!(generations.young.len() + generations.old.len() <= 2 * MAX_GENERATION_SESSIONS);
         drop(generations);
-        assert!(known.recall(id(0), MINUTE, START).is_none());
+        assert!(known.get_within_grace(id(0), MINUTE, START).is_none());
         assert!(
             known
-                .recall(id(3 * MAX_GENERATION_SESSIONS - 1), MINUTE, START)
+                .get_within_grace(id(3 * MAX_GENERATION_SESSIONS - 1), MINUTE, START)
                 .is_some()
         );
     }

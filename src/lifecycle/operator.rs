@@ -20,7 +20,7 @@ impl Lifecycle {
     /// # Errors
     /// [`StartError`] if no session was started. After a store error, the session may still exist; it then ends at
     /// its idle limit.
-    pub async fn start_operator(
+    pub async fn start_operator_session(
         &self,
         id: SessionId,
         attributes: Attributes,
@@ -61,7 +61,7 @@ impl Lifecycle {
     ///
     /// # Errors
     /// [`StoreError`] if the store failed.
-    pub async fn use_operator(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
+    pub async fn use_operator_session(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
         for _ in 0..MAX_LOAD_ATTEMPTS {
             let session = self.parts.stores.sessions.load(id).await?;
             let Some(mut session) = session.filter(Session::is_operator) else {
@@ -157,7 +157,11 @@ mod tests {
         let bench = Bench::new();
         let started = bench.sign_in("default").await;
         assert_eq!(
-            bench.lifecycle.use_operator(started.id).await.unwrap(),
+            bench
+                .lifecycle
+                .use_operator_session(started.id)
+                .await
+                .unwrap(),
             None
         );
         let live = bench.stored(started.id).await;
@@ -178,12 +182,13 @@ mod tests {
             ]);
             let id = SessionId::from_bytes([byte; 16]);
             let attributes = attributes.unwrap();
-            let started = lifecycle.start_operator(id, attributes, Some(signed_in), &Actor::CURFEW);
+            let started =
+                lifecycle.start_operator_session(id, attributes, Some(signed_in), &Actor::CURFEW);
             started.await.map(|_| id)
         };
         let id = start(1).await.unwrap();
         bench.at(MINUTE);
-        assert!(lifecycle.use_operator(id).await.unwrap().is_some());
+        assert!(lifecycle.use_operator_session(id).await.unwrap().is_some());
         let target = LogoutTarget {
             name: name.clone(),
             is_single_session: true,
@@ -192,10 +197,10 @@ mod tests {
         let actor = Actor::provider("https://id.example.com", None);
         let now = bench.parts.clock.now();
         lifecycle
-            .end_of_provider(&target, now, &actor)
+            .end_provider_sessions(&target, now, &actor)
             .await
             .unwrap();
-        assert_eq!(lifecycle.use_operator(id).await.unwrap(), None);
+        assert_eq!(lifecycle.use_operator_session(id).await.unwrap(), None);
         // The earlier sign-in cannot start a session again.
         assert!(matches!(start(2).await, Err(StartError::TooOld)));
     }
@@ -211,23 +216,23 @@ mod tests {
         let start = async |id| {
             let attributes = Attributes::sorted([(Attributes::OPERATOR, ["token:ops"])]).unwrap();
             lifecycle
-                .start_operator(id, attributes, None, &Actor::CURFEW)
+                .start_operator_session(id, attributes, None, &Actor::CURFEW)
                 .await
                 .unwrap()
         };
         let session = start(one).await;
         assert_eq!(session.user_id(), "token:ops");
-        assert!(lifecycle.use_operator(one).await.unwrap().is_some());
+        assert!(lifecycle.use_operator_session(one).await.unwrap().is_some());
         lifecycle
             .revoke_all(&Subject::operators(), None, &Actor::CURFEW)
             .await
             .unwrap();
-        assert_eq!(lifecycle.use_operator(one).await.unwrap(), None);
+        assert_eq!(lifecycle.use_operator_session(one).await.unwrap(), None);
         assert!(matches!(
             bench.stored(one).await.state,
             crate::session::State::Ended(end) if end.reason == EndReason::Revoked
         ));
         start(two).await;
-        assert!(lifecycle.use_operator(two).await.unwrap().is_some());
+        assert!(lifecycle.use_operator_session(two).await.unwrap().is_some());
     }
 }

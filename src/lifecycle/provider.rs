@@ -23,7 +23,7 @@ impl Lifecycle {
     /// # Errors
     /// [`StoreError`] if the store failed before all these sessions were ended. Some of them may have ended.
     /// Repeating the call is safe.
-    pub async fn end_of_provider(
+    pub async fn end_provider_sessions(
         &self,
         target: &LogoutTarget,
         before: Timestamp,

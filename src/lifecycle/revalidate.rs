@@ -42,7 +42,7 @@ pub struct Renewal {
 
 /// The result of [`Lifecycle::renew`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Renewed {
+pub enum RenewalOutcome {
     /// The answer was stored, and the attributes did not change.
     Unchanged,
     /// The answer was stored, and the attributes changed.
@@ -125,7 +125,7 @@ impl Lifecycle {
         leased: LeasedSession,
         renewal: Renewal,
         actor: &Actor,
-    ) -> Result<Renewed, StoreError> {
+    ) -> Result<RenewalOutcome, StoreError> {
         let (this, actor) = (self.clone(), actor.clone());
         run_detached(async move { this.renew_inner(id, &leased, renewal, &actor).await }).await
     }
@@ -136,7 +136,7 @@ impl Lifecycle {
         leased: &LeasedSession,
         renewal: Renewal,
         actor: &Actor,
-    ) -> Result<Renewed, StoreError> {
+    ) -> Result<RenewalOutcome, StoreError> {
         let before = &leased.session;
         let has_rotated = renewal.rotated.is_some();
         let attributes = renewal.attributes.filter(|now| *now != before.attributes);
@@ -157,14 +157,14 @@ impl Lifecycle {
             attributes,
         };
         let Some(session) = self.write_change(id, leased, &change).await? else {
-            return Ok(Renewed::NotStored);
+            return Ok(RenewalOutcome::NotStored);
         };
         if has_rotated {
             let replication = self.wait_for_replication(id).await;
             self.count_unconfirmed(replication);
         }
         if change.attributes.is_none() {
-            return Ok(Renewed::Unchanged);
+            return Ok(RenewalOutcome::Unchanged);
         }
         audit::session_changed(id, before, &session, actor);
         self.parts.known.update_attributes(id, &session);
@@ -173,7 +173,7 @@ impl Lifecycle {
         if deadline < self.parts.policies.deadline(before) {
             self.parts.stores.deadlines.postpone(id, deadline).await?;
         }
-        Ok(Renewed::Changed)
+        Ok(RenewalOutcome::Changed)
     }
 
     /// Writes a change while this replica has the lease. Returns the new record; `None` if the session has ended or

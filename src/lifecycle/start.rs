@@ -7,7 +7,7 @@ use super::subject::Pages;
 use super::{Lifecycle, run_detached};
 use crate::actor::Actor;
 use crate::credential::{KeyError, Token};
-use crate::policy::{Client, MaxSessions, OnSessionLimit, UnknownClient};
+use crate::policy::{Client, MaxSessions, OnSessionLimit, UnknownClientProperty};
 use crate::session::{
     Attributes, Details, NewSession, PolicyName, RefreshGrant, Session, SessionId, State, Subject,
     Timestamp,
@@ -40,7 +40,7 @@ pub struct SignIn {
 
 /// A new session.
 #[derive(Debug)]
-pub struct Started {
+pub struct StartedSession {
     /// The session ID.
     pub id: SessionId,
     /// The credential for the client. Curfew does not store it, so it cannot return it again.
@@ -59,13 +59,13 @@ pub enum StartError {
     UnknownPolicy,
     /// The policy has no limits for remembered sessions.
     #[error("the policy has no `remember`")]
-    NotRemembering,
+    NoRememberLimits,
     /// The policy binds sessions to a client property that is missing.
     #[error("the policy binds sessions to the client's {}, which is missing", match .0 {
-        UnknownClient::Address => "address",
-        UnknownClient::UserAgent => "user agent",
+        UnknownClientProperty::Address => "address",
+        UnknownClientProperty::UserAgent => "user agent",
     })]
-    UnknownClient(UnknownClient),
+    UnknownClientProperty(UnknownClientProperty),
     /// The subject is reserved for the sessions of operators.
     #[error("the subject is reserved for operators of the console")]
     ReservedSubject,
@@ -83,7 +83,7 @@ pub enum StartError {
     Store(#[from] StoreError),
     /// Two random tokens of 256 bits were equal: the random number generator is defective.
     #[error("duplicate token: the random number generator is defective")]
-    Collision,
+    TokenCollision,
 }
 
 /// How many times a sign-in counts the sessions while other sign-ins start sessions, and the pause between two
@@ -96,22 +96,22 @@ impl Lifecycle {
     /// # Errors
     /// [`StartError`] if no session was started. After a store error, the session may still exist; it then ends at
     /// its idle limit.
-    pub async fn start(&self, sign_in: SignIn) -> Result<Started, StartError> {
+    pub async fn start(&self, sign_in: SignIn) -> Result<StartedSession, StartError> {
         let this = self.clone();
         run_detached(async move { this.start_inner(sign_in).await }).await
     }
 
-    async fn start_inner(&self, sign_in: SignIn) -> Result<Started, StartError> {
+    async fn start_inner(&self, sign_in: SignIn) -> Result<StartedSession, StartError> {
         let policy = self.parts.policies.get(sign_in.policy.as_str());
         let (_, policy) = policy.ok_or(StartError::UnknownPolicy)?;
         if sign_in.subject.is_operators() {
             return Err(StartError::ReservedSubject);
         }
         if sign_in.remember && policy.remember.is_none() {
-            return Err(StartError::NotRemembering);
+            return Err(StartError::NoRememberLimits);
         }
         let bound = policy.bind.binding_for(sign_in.client);
-        let binding = bound.map_err(StartError::UnknownClient)?;
+        let binding = bound.map_err(StartError::UnknownClientProperty)?;
         let limits = policy.limits_for_sign_in(sign_in.remember, &sign_in.attributes);
         let token = self.parts.key_ring.issue()?;
         let id = token.session_id();
@@ -149,7 +149,7 @@ impl Lifecycle {
         self.record_start(id, &session, &sign_in.actor);
         let replication = self.wait_for_replication(id).await;
         self.count_unconfirmed(replication);
-        Ok(Started {
+        Ok(StartedSession {
             id,
             token,
             session,
@@ -198,7 +198,7 @@ impl Lifecycle {
             {
                 Ok(())
             }
-            CreateOutcome::Exists => Err(StartError::Collision),
+            CreateOutcome::Exists => Err(StartError::TokenCollision),
         }
     }
 

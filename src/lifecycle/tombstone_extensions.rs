@@ -12,11 +12,11 @@ const MAX_SESSIONS: usize = 50_000;
 
 /// The times of the last extensions of tombstones. They limit the extensions of each tombstone to one per minute.
 #[derive(Debug, Default)]
-pub struct PresentedEnds {
+pub struct TombstoneExtensions {
     extended_at: Mutex<SessionMap<Timestamp>>,
 }
 
-impl PresentedEnds {
+impl TombstoneExtensions {
     /// Returns whether to extend the tombstone now. If so, records the time.
     pub(super) fn should_extend(&self, id: SessionId, now: Timestamp) -> bool {
         let mut extended_at = self.extended_at.lock();
@@ -39,7 +39,7 @@ mod tests {
 
     #[test]
     fn each_tombstone_is_extended_once_a_minute_and_memory_is_bounded() {
-        let extensions = PresentedEnds::default();
+        let extensions = TombstoneExtensions::default();
         let id = |number: u128| SessionId::from_bytes(number.to_be_bytes());
         assert!(extensions.should_extend(id(1), START) && extensions.should_extend(id(2), START));
         assert!(!extensions.should_extend(id(1), START.plus(MIN_EXTENSION_INTERVAL / 2)));

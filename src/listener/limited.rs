@@ -21,13 +21,13 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A router with a limit on concurrent requests. Requests above the limit get 503.
 #[derive(Clone)]
-pub struct Limited {
+pub struct LimitedRouter {
     router: Router,
     limit: ConcurrencyLimit,
     exempt: Option<&'static str>,
 }
 
-impl Limited {
+impl LimitedRouter {
     /// Creates the router with its limit.
     #[must_use]
     pub const fn new(router: Router, limit: ConcurrencyLimit) -> Self {
@@ -90,7 +90,7 @@ impl http_body::Body for PermitBody {
 }
 
 /// The router reads the peer's address from an extension of the request.
-impl HttpService for Limited {
+impl HttpService for LimitedRouter {
     async fn call(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
         request.extensions_mut().insert(peer);
         self.answer(request.map(Body::new)).await

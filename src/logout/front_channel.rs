@@ -116,7 +116,10 @@ impl LogoutEndpoints {
             return Err(Refusal::CutOffsFull);
         }
         let actor = Actor::provider(&iss, address);
-        let revoked = self.lifecycle.end_of_provider(&target, now, &actor).await?;
+        let revoked = self
+            .lifecycle
+            .end_provider_sessions(&target, now, &actor)
+            .await?;
         audit::provider_logout(&target, CHANNEL, revoked, &actor);
         Ok(())
     }

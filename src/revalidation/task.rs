@@ -5,7 +5,7 @@ use super::Revalidation;
 use super::queue::Slot;
 use crate::actor::Actor;
 use crate::clock::Clock;
-use crate::lifecycle::{LeasedSession, Lifecycle, Renewal, Renewed};
+use crate::lifecycle::{LeasedSession, Lifecycle, Renewal, RenewalOutcome};
 use crate::login::{
     Login, LoginError, MAX_REFRESH_TOKEN_BYTES, Provider, RefreshAnswer, SubjectUpdate,
 };
@@ -103,9 +103,9 @@ impl RevalidationTask {
         let stored = self.lifecycle.renew(id, leased, renewal, &actor).await;
         count(match (&problem, stored) {
             (Some(error), _) => result_label(error),
-            (None, Ok(Renewed::Unchanged)) => "ok",
-            (None, Ok(Renewed::Changed)) => "changed",
-            (None, Ok(Renewed::NotStored)) => "late",
+            (None, Ok(RenewalOutcome::Unchanged)) => "ok",
+            (None, Ok(RenewalOutcome::Changed)) => "changed",
+            (None, Ok(RenewalOutcome::NotStored)) => "late",
             (None, Err(error)) => {
                 tracing::warn!(%error, session = %id, "could not store the answer of an identity provider");
                 "not_kept"

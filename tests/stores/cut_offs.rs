@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use curfew::revocation::{RevocationConditions, RevocationRule};
-use curfew::store::{CutOffStore, RuleAdded};
+use curfew::store::{AddRuleOutcome, CutOffStore};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use sha2::{Digest, Sha256};
@@ -327,7 +327,7 @@ async fn replicas_keep_rules_that_redis_lost() {
         .unwrap();
     assert!(matches!(
         added,
-        RuleAdded::Added {
+        AddRuleOutcome::Added {
             change: Some(_),
             ..
         }

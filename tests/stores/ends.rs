@@ -266,7 +266,7 @@ async fn asks_redis_for_each_check_without_the_right_to_subscribe() {
     server.command::<()>(&words);
     let process = Process::start(RedisSettings {
         username: Some("curfew".to_owned()),
-        password: Password::Given(Secret::new("s3cret".to_owned())),
+        password: Password::Inline(Secret::new("s3cret".to_owned())),
         ..settings(&server.url())
     })
     .await;

@@ -2,7 +2,7 @@
 //! this version read the rules of both, and Curfew reports a rule that it cannot decrypt.
 
 use curfew::revocation::{RevocationConditions, RevocationRule};
-use curfew::store::{CutOffStore, RuleAdded};
+use curfew::store::{AddRuleOutcome, CutOffStore};
 use curfew::telemetry::{Diagnostics, Metrics};
 use tokio_util::sync::CancellationToken;
 
@@ -121,7 +121,7 @@ async fn an_undecryptable_rule_is_reported_and_not_confirmed() {
     let server = RedisServer::start();
     let one = ConnectedStore::connect(settings(&server.url())).await;
     let added = one.add_rule(&new_rule(), FORGET_BEFORE).await.unwrap();
-    let RuleAdded::Added {
+    let AddRuleOutcome::Added {
         change: Some(_), ..
     } = added
     else {

@@ -45,7 +45,7 @@ async fn an_acl_user_needs_no_more_than_the_documented_rights() {
     server.command::<()>(&words);
     let settings = RedisSettings {
         username: Some("curfew".to_owned()),
-        password: Password::Given(Secret::new("s3cret".to_owned())),
+        password: Password::Inline(Secret::new("s3cret".to_owned())),
         wait_replicas: 1,
         wait_timeout: Duration::from_millis(1),
         stream_length: Some(10),
@@ -80,7 +80,7 @@ async fn an_acl_user_needs_no_more_than_the_documented_rights() {
     );
 
     let wrong = ConnectedStore::start(RedisSettings {
-        password: Password::Given(Secret::new("not-the-password".to_owned())),
+        password: Password::Inline(Secret::new("not-the-password".to_owned())),
         ..settings
     });
     let connection_error = wrong.connection_error().await;

@@ -95,7 +95,7 @@ async fn suite_passes_with_sentinel_and_after_a_fail_over() {
     add_restricted_user(&group.servers, "");
     let rights = "+sentinel|master +sentinel|get-master-addr-by-name";
     group.add_user("curfew", "sentinel-pw", rights);
-    let password = |text: &str| Password::Given(Secret::new(text.to_owned()));
+    let password = |text: &str| Password::Inline(Secret::new(text.to_owned()));
     let store = ConnectedStore::connect(RedisSettings {
         username: Some("curfew".to_owned()),
         password: password("s3cret"),
@@ -141,7 +141,7 @@ async fn suite_passes_on_a_cluster_and_after_a_fail_over() {
     add_restricted_user(&cluster.servers, "+cluster|slots +ping");
     let store = ConnectedStore::connect(RedisSettings {
         username: Some("curfew".to_owned()),
-        password: Password::Given(Secret::new("s3cret".to_owned())),
+        password: Password::Inline(Secret::new("s3cret".to_owned())),
         wait_replicas: 1,
         stream_length: Some(100),
         ..settings(&cluster.url())

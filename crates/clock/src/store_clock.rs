@@ -79,7 +79,7 @@ impl StoreClock {
 
     /// The offset of the store's clock from this machine's wall clock, in milliseconds.
     #[must_use]
-    pub fn store_ahead_of_wall(&self) -> i64 {
+    pub fn store_offset_from_wall(&self) -> i64 {
         let boot = millis(self.boot.now());
         let store_offset = self.timeline.lock().store_offset_from_boot();
         store_offset.map_or(0, |store_offset| {
@@ -89,7 +89,7 @@ impl StoreClock {
 
     /// The offset of the store's clock from decision time, in milliseconds.
     #[must_use]
-    pub fn store_ahead(&self) -> i64 {
+    pub fn store_offset_from_decision_time(&self) -> i64 {
         let boot = millis(self.boot.now());
         let timeline = self.timeline.lock();
         match (timeline.slew(), timeline.store_offset_from_boot()) {
@@ -101,7 +101,7 @@ impl StoreClock {
     /// Converts decision time to the store's own time, for expiry times in the store.
     #[must_use]
     pub fn store_time_of(&self, at: Timestamp) -> Timestamp {
-        timestamp(millis(at).saturating_add(self.store_ahead()))
+        timestamp(millis(at).saturating_add(self.store_offset_from_decision_time()))
     }
 
     /// The store's own time now.
@@ -298,7 +298,10 @@ mod tests {
             simulation.run(&clock, 10 * SECOND);
             let sign = if is_backward { -1 } else { 1 };
             let difference = sign * i64::try_from(jump.as_millis()).unwrap();
-            let measured = clock.disagreement().store_ahead.unwrap();
+            let measured = clock
+                .disagreement()
+                .store_offset_from_decision_time
+                .unwrap();
             assert!((measured - difference).abs() < 100, "{measured}");
             assert!(!clock.disagreement().is_accepted);
             simulation.record = clock.accept(Accepted::Timeline);

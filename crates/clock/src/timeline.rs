@@ -75,7 +75,7 @@ pub enum TimelineAction {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Disagreement {
     /// The offset of the store's clock from decision time, in milliseconds; `None` while the two agree.
-    pub store_ahead: Option<i64>,
+    pub store_offset_from_decision_time: Option<i64>,
     /// The decision time of the other replicas minus the decision time of this replica, in milliseconds; `None` while
     /// the replicas agree.
     pub replicas_offset: Option<i64>,
@@ -219,7 +219,7 @@ impl Timeline {
         let now = slew.decision_time(boot);
         let tolerance = self.tuning.tolerance;
         let exceeds_tolerance = |difference: &i64| difference.abs() > tolerance;
-        let store_ahead = self
+        let store_offset_from_decision_time = self
             .samples
             .latest_offset()
             .map(|store_offset| boot + store_offset - now);
@@ -230,10 +230,11 @@ impl Timeline {
             self.changes.len() > 1 && self.changes.iter().all(|(_, lead)| differs(lead));
         let latest_lead = self.changes.back().map(|(_, lead)| *lead);
         Disagreement {
-            store_ahead: store_ahead.filter(exceeds_tolerance),
+            store_offset_from_decision_time: store_offset_from_decision_time
+                .filter(exceeds_tolerance),
             replicas_offset: latest_lead.filter(|_| all_differ),
             // An accepted difference only shrinks. A larger difference is new, so it is not accepted.
-            is_accepted: matches!((accepted, store_ahead), (Some(accepted), Some(current))
+            is_accepted: matches!((accepted, store_offset_from_decision_time), (Some(accepted), Some(current))
                 if current.signum() != accepted.signum() && current.abs() <= accepted.abs() + tolerance),
         }
     }

@@ -17,6 +17,7 @@ pub use cookies::cookie_values;
 pub use derived_id::reauthentication_subject;
 pub use extract::{CredentialExtractor, JwtLocations, PresentedCredential};
 pub use key_ring::{
-    InvalidToken, KeyError, KeyRing, SEAL_BYTES, SealContext, SigningKey, UnsealError, random,
+    InvalidToken, KeyError, KeyRing, SEAL_OVERHEAD_BYTES, SealContext, SigningKey, UnsealError,
+    random,
 };
 pub use token::{Token, operator_session_id};

@@ -24,8 +24,10 @@ use std::time::Duration;
 
 use crate::session::{Attributes, Limits, Session};
 
-pub use activity::{Activity, ActivityKind, BackgroundHeaders, Passivity, classify, is_preflight};
-pub use bind::{Bind, BindingMismatch, Client, NetworkBits, UnknownClient};
+pub use activity::{
+    Activity, ActivityKind, BackgroundHeaders, PassiveReason, classify, is_preflight,
+};
+pub use bind::{Bind, BindingMismatch, Client, NetworkBits, UnknownClientProperty};
 pub use client_address::AddressHeader;
 pub use contract::Contract;
 pub use host::{HostPattern, HostPatternError, normalize_host};
@@ -157,7 +159,7 @@ impl Policy {
     pub fn variants_for(&self, attributes: &Attributes) -> impl Iterator<Item = (usize, &Variant)> {
         let unknown = attributes.has_unknown_groups();
         let variants = self.variants.iter().enumerate();
-        variants.filter(move |(_, variant)| unknown || attributes.in_any_of(&variant.groups))
+        variants.filter(move |(_, variant)| unknown || attributes.is_in_any_group(&variant.groups))
     }
 }
 

@@ -54,7 +54,7 @@ pub trait CutOffStore: Send + Sync + 'static {
         &self,
         rule: &RevocationRule,
         forget_until: Timestamp,
-    ) -> Result<RuleAdded, StoreError>;
+    ) -> Result<AddRuleOutcome, StoreError>;
 
     /// Returns the revocation rules in the memory of this process, the oldest time first.
     fn rules(&self) -> Arc<Vec<RevocationRule>>;
@@ -86,7 +86,7 @@ impl CutOffUsage {
 
 /// The result of [`CutOffStore::add_rule`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RuleAdded {
+pub enum AddRuleOutcome {
     /// The rule is stored.
     Added {
         /// The sequence number of the change. A replica that has read all changes up to this number has the rule.

@@ -38,7 +38,7 @@ struct SourceLimits {
 }
 
 /// The absolute limit of each source, by the name of the source.
-pub type LimitsOfSources = BTreeMap<String, Duration>;
+pub type LimitsBySource = BTreeMap<String, Duration>;
 
 /// Access to the history. The store itself contains the history, so that all replicas and later processes can read
 /// it.
@@ -57,7 +57,7 @@ pub trait HistoryStore: Send + Sync + 'static {
     /// [`StoreError`] if the store could not record the limits.
     async fn record_limits(
         &self,
-        limits: &LimitsOfSources,
+        limits: &LimitsBySource,
         now: Timestamp,
     ) -> Result<(), StoreError>;
 }
@@ -75,7 +75,7 @@ impl History {
     }
 
     /// Records the limits that apply from `now` on; returns whether the history changed.
-    pub fn record_limits(&mut self, limits: &LimitsOfSources, now: Timestamp) -> bool {
+    pub fn record_limits(&mut self, limits: &LimitsBySource, now: Timestamp) -> bool {
         let before = self.clone();
         for (source, limit) in limits {
             let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
@@ -145,8 +145,8 @@ mod tests {
         Timestamp::from_millis(seconds * 1000)
     }
 
-    fn limits(seconds: u64) -> LimitsOfSources {
-        LimitsOfSources::from([(SOURCE.to_owned(), Duration::from_secs(seconds))])
+    fn limits(seconds: u64) -> LimitsBySource {
+        LimitsBySource::from([(SOURCE.to_owned(), Duration::from_secs(seconds))])
     }
 
     #[test]
@@ -177,7 +177,7 @@ mod tests {
         let mut history = History::default();
         for number in 0..10_000_u64 {
             let source = format!("source {number}");
-            let limits = LimitsOfSources::from([(source, Duration::from_secs(number))]);
+            let limits = LimitsBySource::from([(source, Duration::from_secs(number))]);
             history.record_limits(&limits, at(number));
             history.record_limits(&self::limits(number + 1), at(number));
         }

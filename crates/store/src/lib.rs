@@ -45,11 +45,11 @@ use crate::session::{DenyReason, EndReason, Session, SessionId, State, Subject, 
 
 pub use change::{Change, ChangeOutcome};
 pub use cursor::{Cursor, ParseCursorError};
-pub use cut_off_store::{CutOffStore, CutOffUsage, RuleAdded};
+pub use cut_off_store::{AddRuleOutcome, CutOffStore, CutOffUsage};
 pub use cut_offs::MAX_CUT_OFFS;
 pub use deadline_queue::DeadlineQueue;
 pub use error::StoreError;
-pub use history::{History, HistoryStore, LimitsOfSources};
+pub use history::{History, HistoryStore, LimitsBySource};
 pub use invalidation_listener::{InvalidationListener, NoopListener};
 pub use revocation_rules::MAX_REVOCATION_RULES;
 pub use stores::Stores;

@@ -38,7 +38,7 @@ impl<S> MeasuredStore<S> {
         let result = outcome.as_ref().map_or_else(StoreError::kind, |_| "ok");
         span.record("curfew.result", result);
         self.metrics
-            .store_operation(operation, result, stopwatch.seconds());
+            .record_store_operation(operation, result, stopwatch.seconds());
         if let Err(error) = &outcome {
             tracing::debug!(operation, %error, "store operation failed");
         }

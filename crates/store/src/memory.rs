@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 use super::cut_offs::{CutOffs, MAX_CUT_OFFS, subject_key};
 use super::revocation_rules::RevocationRules;
 use super::{
-    Batch, Change, ChangeOutcome, CreateOutcome, Cursor, CutOffStore, CutOffUsage, DeadlineQueue,
-    EndOutcome, Ending, History, HistoryStore, LimitsOfSources, Page, Replication, RuleAdded,
+    AddRuleOutcome, Batch, Change, ChangeOutcome, CreateOutcome, Cursor, CutOffStore, CutOffUsage,
+    DeadlineQueue, EndOutcome, Ending, History, HistoryStore, LimitsBySource, Page, Replication,
     SessionStore, SessionWalk, StoreError, Touch,
 };
 use crate::LocalStore;
@@ -385,15 +385,15 @@ impl CutOffStore for MemoryStore {
         &self,
         rule: &RevocationRule,
         forget_until: Timestamp,
-    ) -> Result<RuleAdded, StoreError> {
+    ) -> Result<AddRuleOutcome, StoreError> {
         self.rules.forget(forget_until);
         if !self.rules.has_space_for(rule) {
-            return Ok(RuleAdded::TooMany);
+            return Ok(AddRuleOutcome::TooMany);
         }
         self.rules.add([rule.clone()]);
         self.expired_until
             .fetch_max(forget_until.as_millis(), Ordering::Relaxed);
-        Ok(RuleAdded::Added {
+        Ok(AddRuleOutcome::Added {
             change: None,
             replication: Replication::default(),
         })
@@ -423,7 +423,7 @@ impl HistoryStore for MemoryStore {
 
     async fn record_limits(
         &self,
-        limits: &LimitsOfSources,
+        limits: &LimitsBySource,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         self.history.lock().record_limits(limits, now);

@@ -183,7 +183,7 @@ mod tests {
             Verdict::Deny(DenyReason::NoCredential),
             0.001,
         );
-        metrics.store_operation("load", "ok", 0.001);
+        metrics.record_store_operation("load", "ok", 0.001);
         metrics.session_created("default");
         metrics.session_ended("default", "idle_timeout", false);
         let text = metrics.render().unwrap();

@@ -142,7 +142,7 @@ impl Replicas {
 
     /// Returns the names of replicas that cannot read this program's records.
     #[must_use]
-    pub fn older_names(&self) -> Vec<String> {
+    pub fn incompatible_names(&self) -> Vec<String> {
         let all = self.all().into_iter();
         let older = all.filter(|replica| replica.records < Replica::RECORDS);
         older.map(|replica| replica.name).collect()

@@ -11,9 +11,9 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Deserialize;
 
 use super::super::{Admin, ConsoleLogin};
+use super::max_console_auth_age;
 use super::operator_session::{self, OperatorStartError, SignInMethod};
 use super::page::error_page;
-use super::proof_age;
 use super::sign_in::console_path;
 use super::sign_in::{start_failure_page, too_many_attempts_page};
 use crate::actor::{Actor, ActorKind};
@@ -70,7 +70,7 @@ async fn redirect_to_provider(
 ) -> Response {
     let now = admin.clock.now();
     let login = &login.login;
-    let max_age = proof_age(&admin.book.policies);
+    let max_age = max_console_auth_age(&admin.book.policies);
     match login
         .begin(provider, to, reauthenticate, Some(max_age), now)
         .await
@@ -109,7 +109,7 @@ pub(super) async fn finish(
         Ok(attempt) => attempt,
         Err(error) => return refuse(&admin, provider, &error, address),
     };
-    let max_age = |_: &Attributes| Some(proof_age(&admin.book.policies));
+    let max_age = |_: &Attributes| Some(max_console_auth_age(&admin.book.policies));
     let mut response = match Login::evaluate(provider, &attempt, &answer, clock, max_age).await {
         Ok(LoginOutcome::Reauthenticate) => {
             redirect_to_provider(&admin, login, provider, &attempt.target, true, address).await
@@ -171,7 +171,7 @@ async fn start_session(
         authenticated: authenticated_at,
     };
     let actor = Actor::new(ActorKind::Operator, &method.name(), address);
-    if !signed_in.attributes.in_any_of(&login.groups) {
+    if !signed_in.attributes.is_in_any_group(&login.groups) {
         let (subject, name) = (Some(&signed_in.subject), Some(provider.name()));
         admin.count_wrong_credential(AdminInterface::Console, address, |reason| {
             let reason = match reason {

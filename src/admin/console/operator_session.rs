@@ -194,7 +194,7 @@ async fn find_operator(
     let Some(id) = cookie_session_id(admin, headers) else {
         return Ok(None);
     };
-    let Some(session) = admin.lifecycle.use_operator(id).await? else {
+    let Some(session) = admin.lifecycle.use_operator_session(id).await? else {
         return Ok(None);
     };
     let name: Arc<str> = session.user_id().into();
@@ -236,7 +236,7 @@ fn operator_access(admin: &Admin, session: &Session) -> OperatorAccess {
         return token.map_or(OperatorAccess::Denied, OperatorAccess::Token);
     }
     let login = admin.login.as_ref();
-    let is_member = login.is_some_and(|login| session.attributes.in_any_of(&login.groups));
+    let is_member = login.is_some_and(|login| session.attributes.is_in_any_group(&login.groups));
     if is_member {
         OperatorAccess::Group
     } else {
@@ -273,7 +273,7 @@ pub(super) async fn start(
     let (id, attributes) = (operator_session_id(&random), method.attributes()?);
     let starting = admin
         .lifecycle
-        .start_operator(id, attributes, authenticated, &actor);
+        .start_operator_session(id, attributes, authenticated, &actor);
     starting.await?;
     if let Some(previous) = cookie_session_id(admin, request_headers) {
         // Ignore a failure: the browser gets a new cookie anyway.

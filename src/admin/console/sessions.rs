@@ -101,7 +101,7 @@ async fn find_sessions(
                 .list(&subject, cursor, PAGE_SIZE)
                 .await?
         }
-        Err(_) if subject.is_empty() => admin.lifecycle.ending_first(PAGE_SIZE).await?,
+        Err(_) if subject.is_empty() => admin.lifecycle.list_ending_soonest(PAGE_SIZE).await?,
         // If the text is not a valid subject, there are no sessions.
         Err(_) => {
             return Ok(SessionPage {

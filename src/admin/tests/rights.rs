@@ -169,7 +169,7 @@ async fn operator_sessions_are_listed_and_cannot_be_created() {
     ]);
     let lifecycle = &fixture.bench.lifecycle;
     lifecycle
-        .start_operator(id, attributes.unwrap(), None, &Actor::CURFEW)
+        .start_operator_session(id, attributes.unwrap(), None, &Actor::CURFEW)
         .await
         .unwrap();
     let (_, page) = fixture
@@ -200,5 +200,5 @@ async fn operator_sessions_are_listed_and_cannot_be_created() {
     let path = format!("/api/v1/sessions/{id}");
     let (status, _) = fixture.send_json("DELETE", &path, None).await;
     assert_eq!(status, StatusCode::OK);
-    assert_eq!(lifecycle.use_operator(id).await.unwrap(), None);
+    assert_eq!(lifecycle.use_operator_session(id).await.unwrap(), None);
 }

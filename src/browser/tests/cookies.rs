@@ -3,7 +3,7 @@
 use super::*;
 use crate::contract::CookieSettings;
 use crate::contract::SessionCookie;
-use crate::testing::cookie_config;
+use crate::testing::cookie_settings;
 
 /// Checks do not clear cookies, so this page clears the cookie of an ended session, but only on a navigation.
 #[tokio::test]
@@ -39,7 +39,7 @@ async fn browser_with_plain_cookie() -> Browser {
         contracts.cookie = SessionCookie::new(CookieSettings {
             name: "session".to_owned(),
             secure: false,
-            ..cookie_config()
+            ..cookie_settings()
         })
         .unwrap();
         contracts.checker.sources.extractor.cookie = "session".to_owned();

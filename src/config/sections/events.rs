@@ -89,7 +89,7 @@ impl RawEvents {
             secret: secret?,
             timeout: timeout?,
             queue: self.webhook_queue,
-            first_pause: Duration::from_secs(1),
+            initial_backoff: Duration::from_secs(1),
         }))
     }
 }

@@ -319,7 +319,7 @@ fn parse_password(
             mistakes.read_text_file(key, path)?;
             Ok(Password::File(path.into()))
         }
-        (Some(password), None) => Ok(Password::Given(password.clone())),
+        (Some(password), None) => Ok(Password::Inline(password.clone())),
         (None, None) => Ok(Password::None),
     }
 }

@@ -26,7 +26,7 @@ fn topologies_and_their_secrets_are_read() {
     assert!(matches!(&settings.topology, Topology::Sentinel { name, .. } if name == "main"));
     assert_eq!((settings.database, settings.wait_replicas), (1, 1));
     assert_eq!(settings.stream_length, Some(100_000));
-    assert!(matches!(&settings.password, Password::Given(password) if password.expose() == "pw"));
+    assert!(matches!(&settings.password, Password::Inline(password) if password.expose() == "pw"));
     let effective_text = toml::to_string(&loaded.effective).unwrap();
     assert!(
         effective_text.contains("redis+sentinel://curfew:redacted@a,b:2/main/1"),

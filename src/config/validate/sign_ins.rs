@@ -13,9 +13,9 @@ pub(super) fn parse(raw: &RawConfig, mistakes: &mut Mistakes) -> Valid<Vec<SignI
         let keys = raw.login.providers.keys();
         sources.extend(keys.map(|name| SignInSource {
             key: format!("login.providers.{name}"),
-            authentication: Authentication::Dated {
+            authentication: Authentication::TimeKnown {
                 max_age,
-                asked_by_curfew: true,
+                is_requested_by_curfew: true,
             },
         }));
     }
@@ -35,9 +35,9 @@ pub(super) fn parse(raw: &RawConfig, mistakes: &mut Mistakes) -> Valid<Vec<SignI
         let max_age = service.parse_max_age(&format!("{key}.max_age"), mistakes)?;
         sources.push(SignInSource {
             authentication: match service.reports_auth_time() {
-                true => Authentication::Dated {
+                true => Authentication::TimeKnown {
                     max_age,
-                    asked_by_curfew: false,
+                    is_requested_by_curfew: false,
                 },
                 false => Authentication::Unknown {
                     missing: "`token_header` or `auth_time_header`",

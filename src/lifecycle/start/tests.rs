@@ -106,7 +106,7 @@ async fn remember_me_needs_a_policy_with_remember() {
         ..sign_in()
     };
     let result = bench.lifecycle.start(sign_in_with_remember.clone()).await;
-    assert!(matches!(result, Err(StartError::NotRemembering)));
+    assert!(matches!(result, Err(StartError::NoRememberLimits)));
     let (_, default) = bench.parts.policies.get("default").unwrap();
     let mut default = default.clone();
     default.remember = Some(Limits {

@@ -130,7 +130,7 @@ impl Provider {
             let Some(claims) = claims else {
                 return Ok(SubjectUpdate::NoClaims);
             };
-            let refreshed = issuer.refreshed_by_user_info(&claims, in_id_token, session);
+            let refreshed = issuer.compare_user_info(&claims, in_id_token, session);
             return to_subject_update(refreshed);
         };
         // The nonce is not checked, because a refreshed ID token may have none (OpenID Connect Core 1.0, section

@@ -81,7 +81,7 @@ impl NamedToken {
 
     /// Whether a text is a valid name: 1 to 64 characters out of `A-Z`, `a-z`, `0-9`, `.`, `-` and `_`.
     #[must_use]
-    pub fn is_name(text: &str) -> bool {
+    pub fn is_valid_name(text: &str) -> bool {
         (1..=64).contains(&text.len())
             && text
                 .bytes()

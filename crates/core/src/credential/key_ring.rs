@@ -14,7 +14,7 @@ use subtle::ConstantTimeEq;
 use super::Token;
 use crate::session::SessionId;
 
-pub use aead::{SEAL_BYTES, SealContext, UnsealError};
+pub use aead::{SEAL_OVERHEAD_BYTES, SealContext, UnsealError};
 
 /// The keys for tokens: the first key signs tokens, and all keys verify tokens.
 ///

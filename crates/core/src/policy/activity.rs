@@ -41,11 +41,11 @@ impl ActivityKind {
     }
 
     /// The reason why a request is passive under this kind; `None` if the request counts as activity.
-    fn passive_reason_of(self, method: &Method, headers: &HeaderMap) -> Option<Passivity> {
+    fn passive_reason_of(self, method: &Method, headers: &HeaderMap) -> Option<PassiveReason> {
         let counts_as_navigation = !method.is_safe() || is_navigation(headers);
         let counts_as_explicit = is_unsafe_method(method) || is_started_by_a_person(headers);
-        let not_navigation = || (!counts_as_navigation).then_some(Passivity::NotNavigation);
-        let not_explicit = || (!counts_as_explicit).then_some(Passivity::NotExplicit);
+        let not_navigation = || (!counts_as_navigation).then_some(PassiveReason::NotNavigation);
+        let not_explicit = || (!counts_as_explicit).then_some(PassiveReason::NotExplicit);
         match self {
             Self::Any => None,
             Self::Navigation => not_navigation(),
@@ -61,12 +61,12 @@ pub enum Activity {
     /// The request counts as activity.
     Touch,
     /// The request is checked, but does not touch the session.
-    Passive(Passivity),
+    Passive(PassiveReason),
 }
 
 /// The reason why a request is passive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Passivity {
+pub enum PassiveReason {
     /// The matching rule says `activity: passive`.
     Rule,
     /// The method is `HEAD`.
@@ -85,7 +85,7 @@ pub enum Passivity {
     NotExplicit,
 }
 
-impl Passivity {
+impl PassiveReason {
     /// A description for people.
     #[must_use]
     pub const fn describe(self) -> &'static str {
@@ -155,13 +155,13 @@ pub fn classify(
     headers: &HeaderMap,
 ) -> Activity {
     let reason = if *method == Method::HEAD {
-        Passivity::Head
+        PassiveReason::Head
     } else if is_preflight(method, headers) {
-        Passivity::Preflight
+        PassiveReason::Preflight
     } else if is_prefetch(headers) {
-        Passivity::Prefetch
+        PassiveReason::Prefetch
     } else if background.mark_as_background(headers) {
-        Passivity::Background
+        PassiveReason::Background
     } else if let Some(reason) = kind.passive_reason_of(method, headers) {
         reason
     } else {
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn classifies_requests() {
-        use Passivity::{Background, Head, NotNavigation, Prefetch, Preflight};
+        use PassiveReason::{Background, Head, NotNavigation, Prefetch, Preflight};
         let navigate = ("sec-fetch-mode", "navigate");
         let preflight = [
             ("origin", "https://a"),

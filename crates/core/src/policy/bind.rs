@@ -35,7 +35,7 @@ pub struct Client {
 
 /// The client property that the binding needs, but that Curfew does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UnknownClient {
+pub enum UnknownClientProperty {
     /// The address of the client.
     Address,
     /// The `User-Agent` of the client.
@@ -69,12 +69,15 @@ impl Bind {
     /// Creates the binding of a session to its client.
     ///
     /// # Errors
-    /// [`UnknownClient`] if a property that the policy binds to is unknown.
-    pub fn binding_for(self, client: Client) -> Result<Binding, UnknownClient> {
+    /// [`UnknownClientProperty`] if a property that the policy binds to is unknown.
+    pub fn binding_for(self, client: Client) -> Result<Binding, UnknownClientProperty> {
         let network = match self.network {
             None => None,
             Some(bits) => {
-                let address = client.address.ok_or(UnknownClient::Address)?.to_canonical();
+                let address = client
+                    .address
+                    .ok_or(UnknownClientProperty::Address)?
+                    .to_canonical();
                 let bits = match address {
                     IpAddr::V4(_) => bits.ipv4,
                     IpAddr::V6(_) => bits.ipv6,
@@ -83,7 +86,7 @@ impl Bind {
             }
         };
         let user_agent = if self.user_agent {
-            Some(client.user_agent.ok_or(UnknownClient::UserAgent)?)
+            Some(client.user_agent.ok_or(UnknownClientProperty::UserAgent)?)
         } else {
             None
         };
@@ -197,7 +200,7 @@ mod tests {
         };
         assert_eq!(
             network.binding_for(client("", "x")),
-            Err(UnknownClient::Address)
+            Err(UnknownClientProperty::Address)
         );
         let user_agent = Bind {
             network: None,
@@ -206,7 +209,7 @@ mod tests {
         let silent = Client::default();
         assert_eq!(
             user_agent.binding_for(silent),
-            Err(UnknownClient::UserAgent)
+            Err(UnknownClientProperty::UserAgent)
         );
         let mut twice = HeaderMap::new();
         twice.append(USER_AGENT, "a".parse().unwrap());

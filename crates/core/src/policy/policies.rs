@@ -44,12 +44,12 @@ impl Policies {
             by_name,
             default,
             strictest,
-            console: Policy::of(Self::CONSOLE),
+            console: Policy::of(Self::DEFAULT_CONSOLE_LIMITS),
         })
     }
 
     /// The default limits of operator sessions in the console: 15 minutes idle and 8 hours absolute.
-    pub const CONSOLE: Limits = Limits {
+    pub const DEFAULT_CONSOLE_LIMITS: Limits = Limits {
         idle: Some(Duration::from_secs(15 * 60)),
         absolute: Duration::from_secs(8 * 3600),
         max_auth_age: None,

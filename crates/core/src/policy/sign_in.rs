@@ -13,12 +13,12 @@ pub struct SignInSource {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Authentication {
     /// The time of the authentication is known. An authentication older than `max_age` starts no session.
-    Dated {
+    TimeKnown {
         /// The maximum age of the authentication.
         max_age: MaxAge,
         /// Whether Curfew itself requests a new authentication. If not, the other service must be configured to
         /// request it.
-        asked_by_curfew: bool,
+        is_requested_by_curfew: bool,
     },
     /// The time of the authentication is a part of the session ID. After a session end, the same authentication
     /// starts no new session.
@@ -38,18 +38,18 @@ impl SignInSource {
         let key = &self.key;
         match self.authentication {
             Authentication::InSessionId => None,
-            Authentication::Dated { max_age, .. }
+            Authentication::TimeKnown { max_age, .. }
                 if max_age.prevents_reuse_after_timeout(policy) =>
             {
                 None
             }
-            Authentication::Dated {
+            Authentication::TimeKnown {
                 max_age: MaxAge::Any,
                 ..
             } => Some(format!(
                 "`{key}` accepts an authentication of any age (max_age: off)"
             )),
-            Authentication::Dated { .. } => Some(format!(
+            Authentication::TimeKnown { .. } => Some(format!(
                 "`{key}` accepts an authentication that is older than a timeout (max_age)"
             )),
             Authentication::Unknown { missing } => Some(format!(
@@ -67,10 +67,11 @@ impl SignInSource {
                 "`{key}` starts no session with an earlier authentication, because `auth_time` is a part of the \
                  session ID (unless `session_claims` has a claim that a refresh changes, such as `jti`)"
             ),
-            Authentication::Dated {
-                asked_by_curfew, ..
+            Authentication::TimeKnown {
+                is_requested_by_curfew,
+                ..
             } => {
-                let asks = if asked_by_curfew {
+                let asks = if is_requested_by_curfew {
                     "Curfew asks the identity provider for a new one"
                 } else {
                     "the service must ask for a new one"

@@ -116,7 +116,7 @@ impl Attributes {
 
     /// Whether the subject is in one of these groups. The comparison is case-sensitive.
     #[must_use]
-    pub fn in_any_of(&self, groups: &[String]) -> bool {
+    pub fn is_in_any_group(&self, groups: &[String]) -> bool {
         let mut own = self.get(Self::GROUPS);
         own.any(|group| groups.iter().any(|other| other == group))
     }

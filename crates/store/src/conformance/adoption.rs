@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{MINUTE, create_session, new_session, new_touch, random_id};
 use crate::session::Timestamp;
-use crate::{CreateOutcome, EndOutcome, Ending, HistoryStore, LimitsOfSources, SessionStore};
+use crate::{CreateOutcome, EndOutcome, Ending, HistoryStore, LimitsBySource, SessionStore};
 
 pub(super) async fn run(store: &dyn SessionStore, now: Timestamp) {
     a_new_session_is_withdrawn_without_a_trace(store, now).await;
@@ -87,7 +87,7 @@ async fn keeping_a_tombstone_changes_nothing_else(store: &dyn SessionStore, now:
 /// # Panics
 /// If the store fails a test.
 pub async fn run_history(store: &dyn HistoryStore, now: Timestamp) {
-    let limits = |seconds| LimitsOfSources::from([("a".to_owned(), Duration::from_secs(seconds))]);
+    let limits = |seconds| LimitsBySource::from([("a".to_owned(), Duration::from_secs(seconds))]);
     let id = random_id();
     let limit = async |started, seconds| {
         let history = store.history(id).await.unwrap();

@@ -3,7 +3,7 @@
 use super::{MINUTE, create_session, new_session, random_id};
 use crate::revocation::{RevocationConditions, RevocationRule};
 use crate::session::{PolicyName, Session, Subject, Timestamp};
-use crate::{Batch, CutOffStore, MAX_REVOCATION_RULES, RuleAdded, SessionStore, SessionWalk};
+use crate::{AddRuleOutcome, Batch, CutOffStore, MAX_REVOCATION_RULES, SessionStore, SessionWalk};
 
 /// Tests cut-offs.
 ///
@@ -62,7 +62,7 @@ pub async fn run_rules<S: SessionStore + CutOffStore + SessionWalk>(store: &S, n
     let add = async |rule: &RevocationRule| store.add_rule(rule, forget_until).await.unwrap();
     assert!(matches!(
         add(&rule(0, &policy)).await,
-        RuleAdded::Added { .. }
+        AddRuleOutcome::Added { .. }
     ));
     assert!(
         !store.is_ended_by_rule(&matching),
@@ -70,7 +70,7 @@ pub async fn run_rules<S: SessionStore + CutOffStore + SessionWalk>(store: &S, n
     );
     assert!(matches!(
         add(&rule(1, &policy)).await,
-        RuleAdded::Added { .. }
+        AddRuleOutcome::Added { .. }
     ));
     assert!(store.is_ended_by_rule(&matching));
     add(&rule(0, &policy)).await;
@@ -90,12 +90,12 @@ pub async fn run_rules<S: SessionStore + CutOffStore + SessionWalk>(store: &S, n
     let rule_count = store.rules().len();
     for number in rule_count..MAX_REVOCATION_RULES {
         let one_more = rule(2, &format!("policy-{number}"));
-        assert!(matches!(add(&one_more).await, RuleAdded::Added { .. }));
+        assert!(matches!(add(&one_more).await, AddRuleOutcome::Added { .. }));
     }
-    assert_eq!(add(&rule(2, "one-too-many")).await, RuleAdded::TooMany);
+    assert_eq!(add(&rule(2, "one-too-many")).await, AddRuleOutcome::TooMany);
     assert!(matches!(
         add(&rule(3, &policy)).await,
-        RuleAdded::Added { .. }
+        AddRuleOutcome::Added { .. }
     ));
     let rule_for_everybody = RevocationRule {
         conditions: RevocationConditions::default(),
@@ -103,7 +103,7 @@ pub async fn run_rules<S: SessionStore + CutOffStore + SessionWalk>(store: &S, n
     };
     assert!(matches!(
         add(&rule_for_everybody).await,
-        RuleAdded::Added { .. }
+        AddRuleOutcome::Added { .. }
     ));
     assert_eq!(
         *store.rules(),

@@ -21,7 +21,9 @@ use crate::redis::invalidation::Message;
 use crate::revocation::{RevocationConditions, RevocationRule};
 use crate::revocation_rules::RevocationRules;
 use crate::session::{Session, State, Subject, Timestamp};
-use crate::{CutOffStore, CutOffUsage, MAX_REVOCATION_RULES, Replication, RuleAdded, StoreError};
+use crate::{
+    AddRuleOutcome, CutOffStore, CutOffUsage, MAX_REVOCATION_RULES, Replication, StoreError,
+};
 use log::{EPOCH_BASE, LOG_SCORE_BASE, Member, RULE_SCORE_BASE};
 use reader::Reader;
 use rule::RuleMember;
@@ -238,7 +240,7 @@ impl CutOffStore for RedisStore {
         &self,
         rule: &RevocationRule,
         forget_until: Timestamp,
-    ) -> Result<RuleAdded, StoreError> {
+    ) -> Result<AddRuleOutcome, StoreError> {
         let key = self.keys.cut_offs();
         let mut add = self.scripts.rule.key(&key);
         add.arg(self.rule_member(&rule.conditions)?)
@@ -252,11 +254,11 @@ impl CutOffStore for RedisStore {
             .arg(u8::from(rule.conditions.match_everybody()));
         let change: u64 = self.send_once(&add).await?;
         if change == 0 {
-            return Ok(RuleAdded::TooMany);
+            return Ok(AddRuleOutcome::TooMany);
         }
         self.cut_offs.rules.add([rule.clone()]);
         self.cut_offs.announcement_due.notify_one();
-        Ok(RuleAdded::Added {
+        Ok(AddRuleOutcome::Added {
             change: Some(change),
             replication: self.send_and_wait_for_replicas(&add, &key).await,
         })

@@ -10,7 +10,7 @@ use super::connection::Connection;
 use super::generation::MissingMarker;
 use super::{ConnectError, RedisStore, record};
 use crate::session::{SessionId, Timestamp};
-use crate::{History, HistoryStore, LimitsOfSources, StoreError};
+use crate::{History, HistoryStore, LimitsBySource, StoreError};
 
 /// The longest time for which a process that stops waits until Redis has written the marker.
 const PLANNED_STOP_TIMEOUT: Duration = Duration::from_millis(500);
@@ -32,7 +32,7 @@ impl HistoryStore for RedisStore {
 
     async fn record_limits(
         &self,
-        limits: &LimitsOfSources,
+        limits: &LimitsBySource,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let mut connection = self.managed_connection.acquire(self.budget).await?;

@@ -29,7 +29,7 @@ impl ConfigMetrics {
 
 impl Metrics {
     /// Counts a configuration reload; `is_in_force` is false if the new configuration was rejected.
-    pub fn config_reload(&self, is_in_force: bool) {
+    pub fn record_config_reload(&self, is_in_force: bool) {
         let result = if is_in_force { "ok" } else { "refused" };
         self.config.reloads.with_label_values(&[result]).inc();
         self.config

@@ -64,7 +64,7 @@ impl Metrics {
 
     /// Counts a credential that the admin API (`api`) or the console (`console`) refused. The result is `wrong`, or
     /// `limited` after too many attempts from one address.
-    pub fn credential_refused(&self, interface: &str, result: &str) {
+    pub fn count_refused_credential(&self, interface: &str, result: &str) {
         self.listeners
             .credentials_refused
             .with_label_values(&[interface, result])

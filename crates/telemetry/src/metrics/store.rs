@@ -88,7 +88,7 @@ impl StoreMetrics {
 
 impl Metrics {
     /// Counts an operation on the store; `result` is `ok` or the kind of error.
-    pub fn store_operation(&self, operation: &str, result: &str, seconds: f64) {
+    pub fn record_store_operation(&self, operation: &str, result: &str, seconds: f64) {
         self.store
             .operations
             .with_label_values(&[operation, result])

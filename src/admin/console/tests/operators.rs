@@ -87,7 +87,7 @@ async fn an_operator_session_ends_when_its_group_is_removed() {
     fixture
         .bench
         .lifecycle
-        .start_operator(id, groups.unwrap(), None, &Actor::CURFEW)
+        .start_operator_session(id, groups.unwrap(), None, &Actor::CURFEW)
         .await
         .unwrap();
     assert_eq!(browser.get("/console/").await.0, StatusCode::SEE_OTHER);

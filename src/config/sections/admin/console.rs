@@ -40,7 +40,7 @@ impl RawConsole {
             mistakes,
         );
         let ceilings = preset.unwrap_or_default();
-        let defaults = Policies::CONSOLE;
+        let defaults = Policies::DEFAULT_CONSOLE_LIMITS;
         // A preset never makes a default longer, because the defaults are shorter than the limits of most standards.
         let ceiling = Limits {
             idle: ceilings.and_then(|preset| preset.idle),

@@ -157,7 +157,7 @@ fn parse_unnamed(key: &str, hash: &str, mistakes: &mut Mistakes) -> Valid<NamedT
 }
 
 fn parse_named(key: &str, raw: &RawNamedToken, mistakes: &mut Mistakes) -> Valid<NamedToken> {
-    let name = if NamedToken::is_name(&raw.name) {
+    let name = if NamedToken::is_valid_name(&raw.name) {
         Ok(raw.name.clone())
     } else {
         mistakes.reject(
@@ -203,7 +203,7 @@ fn parse_line(line: &str, mistakes: &mut Mistakes) -> Valid<NamedToken> {
         [hash] => return parse_unnamed(FILE_KEY, hash, mistakes),
         [hash, name, rights] => parse_hash(hash).and_then(|hash| {
             let rights: Option<Vec<Right>> = rights.split(',').map(Right::from_name).collect();
-            NamedToken::is_name(name).then_some(())?;
+            NamedToken::is_valid_name(name).then_some(())?;
             Some(NamedToken {
                 name: name.to_owned(),
                 hash,

@@ -53,7 +53,7 @@ impl Issuer {
     ///
     /// # Errors
     /// [`InvalidJwt`] if the subject is missing or invalid, or if the attributes are too large for a record.
-    pub fn refreshed_by_user_info(
+    pub fn compare_user_info(
         &self,
         claims: &Map<String, Value>,
         in_id_token: ClaimsInToken,
@@ -145,7 +145,7 @@ mod tests {
     fn refresh_with_user_info(claims: &Value, kept: u8) -> Result<Refreshed, InvalidJwt> {
         let before = json!({ "groups": ["staff"], "email": ["a@example.com"], "name": ["Alice"] });
         let kept = ClaimsInToken::from_bits(kept);
-        issuer().refreshed_by_user_info(claims.as_object().unwrap(), kept, &session_with(&before))
+        issuer().compare_user_info(claims.as_object().unwrap(), kept, &session_with(&before))
     }
 
     #[test]

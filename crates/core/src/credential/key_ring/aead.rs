@@ -14,7 +14,7 @@ const NONCE_BYTES: usize = 8;
 const TAG_BYTES: usize = 16;
 
 /// The number of bytes that sealing adds to a text.
-pub const SEAL_BYTES: usize = SHORT_KEY_ID_BYTES + NONCE_BYTES + TAG_BYTES;
+pub const SEAL_OVERHEAD_BYTES: usize = SHORT_KEY_ID_BYTES + NONCE_BYTES + TAG_BYTES;
 
 /// The reason why a sealed text cannot be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,7 +54,7 @@ impl KeyRing {
     ) -> Result<Vec<u8>, KeyError> {
         let key = self.keys.first().ok_or(KeyError::Empty)?;
         let nonce = random::<NONCE_BYTES>()?;
-        let mut text = Vec::with_capacity(head.len() + plaintext.len() + SEAL_BYTES);
+        let mut text = Vec::with_capacity(head.len() + plaintext.len() + SEAL_OVERHEAD_BYTES);
         text.extend_from_slice(head);
         text.extend_from_slice(&key.id[..SHORT_KEY_ID_BYTES]);
         text.extend_from_slice(&nonce);
@@ -185,7 +185,7 @@ mod tests {
         let (old, new) = (key(), key());
         let ring = KeyRing::new(vec![old.clone()]).unwrap();
         let text = ring.encrypt(RECORD, b"\x03", b"alice").unwrap();
-        assert_eq!(text.len(), 1 + 5 + SEAL_BYTES);
+        assert_eq!(text.len(), 1 + 5 + SEAL_OVERHEAD_BYTES);
         assert!(!text.windows(5).any(|window| window == b"alice"));
         assert_eq!(ring.decrypt(RECORD, 1, &text).unwrap(), b"alice");
         assert!(ring.is_current(1, &text));

@@ -56,7 +56,7 @@ impl RedisSettings {
             topology: target.topology,
             database: target.database,
             username: target.username,
-            password: target.password.map_or(Password::None, Password::Given),
+            password: target.password.map_or(Password::None, Password::Inline),
             sentinel_username: None,
             sentinel_password: Password::None,
             tls: target.tls.then(Tls::default),
@@ -112,7 +112,7 @@ pub enum Password {
     #[default]
     None,
     /// A password in the configuration.
-    Given(Secret<String>),
+    Inline(Secret<String>),
     /// A file with the password. Curfew reads the file again when it changes.
     File(PathBuf),
 }
@@ -125,7 +125,7 @@ impl Password {
     pub fn read(&self) -> Result<Option<Secret<String>>, ConnectError> {
         match self {
             Self::None => Ok(None),
-            Self::Given(password) => Ok(Some(password.clone())),
+            Self::Inline(password) => Ok(Some(password.clone())),
             Self::File(path) => match std::fs::read_to_string(path) {
                 Ok(text) => {
                     let password = text.trim_end_matches(['\r', '\n']);

@@ -114,7 +114,7 @@ impl RedisStore {
             return Ok(());
         }
         let (older, seconds_since_incompatible_replica) = (
-            replicas.older_names(),
+            replicas.incompatible_names(),
             replicas.seconds_since_incompatible_replica(),
         );
         let must_begin = schema.found < u64::from(schema.known);
@@ -167,8 +167,10 @@ impl RedisStore {
 
     fn report_clock(&self, diagnostics: &Diagnostics, metrics: &Metrics) {
         let clock = self.managed_connection.clock();
-        let (offset_from_wall, offset_from_decision_time) =
-            (clock.store_ahead_of_wall(), clock.store_ahead());
+        let (offset_from_wall, offset_from_decision_time) = (
+            clock.store_offset_from_wall(),
+            clock.store_offset_from_decision_time(),
+        );
         metrics.store.clock_offset.set(seconds(offset_from_wall));
         metrics
             .store
@@ -176,7 +178,7 @@ impl RedisStore {
             .set(seconds(offset_from_decision_time));
         let mut warnings = Vec::new();
         let disagreement = clock.disagreement();
-        if let Some(offset) = disagreement.store_ahead
+        if let Some(offset) = disagreement.store_offset_from_decision_time
             && !disagreement.is_accepted
         {
             warnings.push(format!(

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::credential::{SEAL_BYTES, SigningKey};
+use crate::credential::{SEAL_OVERHEAD_BYTES, SigningKey};
 
 const ID: SessionId = SessionId::from_bytes(*b"0123456789abcdef");
 
@@ -196,7 +196,7 @@ proptest! {
     #[test]
     fn decodes_encoded_records(session in any_session()) {
         let record = encode(ID, &session, &ring(b'A')).unwrap();
-        prop_assert!(record.len() > SEAL_BYTES);
+        prop_assert!(record.len() > SEAL_OVERHEAD_BYTES);
         let read = decode(ID, &record, session.expiry_with_margin(), &ring(b'A'));
         prop_assert_eq!(read.unwrap(), session);
         prop_assert!(decode(ID, &record, Timestamp::default(), &ring(b'B')).is_err());
