@@ -13,7 +13,7 @@ pub mod config;
 mod contract;
 mod current;
 mod delegate;
-pub mod deployed;
+pub mod deploy_files;
 mod escape_html;
 mod escape_json;
 mod explain;

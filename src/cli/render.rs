@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::ConfigArgs;
 use super::output::stdout;
-use crate::deployed::deployed;
+use crate::deploy_files::deploy_file;
 use crate::render::{
     DEFAULT_APPLICATION, DEFAULT_BROWSER, DEFAULT_CHECK, DEFAULT_GRPC, DEFAULT_LISTEN,
     DEFAULT_SPOE, Proxy, RenderAddresses, RenderLimits, render,
@@ -77,7 +77,7 @@ pub(super) fn run(args: &RenderArgs) -> anyhow::Result<()> {
         browser: args.browser.clone(),
         application: args.application.clone(),
     };
-    let files = render(args.proxy, &addresses, &limits, deployed)?;
+    let files = render(args.proxy, &addresses, &limits, deploy_file)?;
     let mut out = stdout();
     for file in &files {
         if let Some(directory) = &args.directory {

@@ -26,7 +26,7 @@ pub fn render_file(proxy: ::curfew::render::Proxy, name: &str, idle: Duration) -
         proxy,
         &::curfew::render::RenderAddresses::default(),
         &limits,
-        ::curfew::deployed::deployed,
+        ::curfew::deploy_files::deploy_file,
     );
     let mut files = files.unwrap().into_iter();
     files.find(|file| file.name == name).unwrap().text

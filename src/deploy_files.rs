@@ -2,7 +2,7 @@
 
 /// Returns the text of a file with this path below `deploy/`.
 #[must_use]
-pub fn deployed(path: &str) -> Option<&'static str> {
+pub fn deploy_file(path: &str) -> Option<&'static str> {
     Some(match path {
         "nginx/curfew.conf" => include_str!("../deploy/nginx/curfew.conf"),
         "nginx/ingress.yaml" => include_str!("../deploy/nginx/ingress.yaml"),
