@@ -11,15 +11,15 @@ use std::time::Duration;
 
 use axum::body::Body;
 use criterion::{Criterion, criterion_group, criterion_main};
-use curfew::clock::{Clock, SystemClock};
-use curfew::credential::{CredentialExtractor, KeyRing, PresentedCredential, SigningKey};
-use curfew::identity::IdentityHeaders;
-use curfew::live::Live;
-use curfew::parts::{
+use curfew::bench_exports::{
     Agent, CheckService, Checker, ConcurrencyLimit, Contracts, CookieSettings, ExtAuthz,
     LastKnownSessions, Lifecycle, LifecycleParts, LimitKind, SessionCookie, SignIn, Sources,
     SpopService,
 };
+use curfew::clock::{Clock, SystemClock};
+use curfew::credential::{CredentialExtractor, KeyRing, PresentedCredential, SigningKey};
+use curfew::identity::IdentityHeaders;
+use curfew::live::Live;
 use curfew::policy::{AddressHeader, BackgroundHeaders, Client, Policies, Policy, Rulebook, Rules};
 use curfew::session::{Attributes, Limits, PolicyName, Session, SessionId, Subject, decide};
 use curfew::store::cached::CachedStore;
@@ -75,8 +75,8 @@ impl Bench {
             end_retention: Duration::from_secs(3600),
             metrics: Arc::new(Metrics::new().unwrap()),
             tombstone_extensions: Arc::default(),
-            known: Arc::new(LastKnownSessions::default()),
-            recent: Arc::default(),
+            last_known_sessions: Arc::new(LastKnownSessions::default()),
+            recent_events: Arc::default(),
             webhook: None,
             tasks: TaskTracker::new(),
         };
@@ -87,7 +87,7 @@ impl Bench {
         ];
         let sign_in = SignIn {
             subject: Subject::new("alice@example.com").unwrap(),
-            attributes: Attributes::sorted(groups).unwrap(),
+            attributes: Attributes::from_sorted(groups).unwrap(),
             policy: PolicyName::new("default").unwrap(),
             remember: false,
             client: Client::default(),
@@ -101,8 +101,8 @@ impl Bench {
             stores: parts.stores,
             clock: parts.clock,
             metrics: parts.metrics,
-            known: parts.known,
-            book: Arc::new(Rulebook {
+            last_known_sessions: parts.last_known_sessions,
+            rulebook: Arc::new(Rulebook {
                 hosts: curfew::policy::NamedHosts::default(),
                 policies,
                 rules: Rules::default(),
@@ -118,7 +118,7 @@ impl Bench {
                 name: HeaderName::from_static("x-forwarded-for"),
                 proxies: 1,
             },
-            budget: Duration::from_secs(1),
+            store_timeout: Duration::from_secs(1),
             observers: Arc::default(),
             revalidation: None,
             lifecycle,
@@ -136,8 +136,8 @@ impl Bench {
             cookie: cookie.unwrap(),
             sign_in: None,
             login: None,
-            identity: IdentityHeaders::x_session(),
-            assertion: None,
+            identity: IdentityHeaders::default_names(),
+            assertion_signer: None,
             clear_site_data: None,
             literal_headers: false,
         });

@@ -23,7 +23,7 @@ use curfew::session::{
 use curfew::store::redis::{RedisSettings, RedisStore, RedisTarget};
 use curfew::store::{DeadlineQueue, SessionStore};
 use futures_util::future::join_all;
-use support::redis::{RedisServer, fact};
+use support::redis::{RedisServer, info_field};
 
 /// The number of sessions that are created at the same time.
 const MAX_CONCURRENT_CREATES: u64 = 500;
@@ -67,7 +67,7 @@ async fn main() {
 }
 
 fn used_memory(server: &RedisServer) -> u64 {
-    fact(server, "used_memory")
+    info_field(server, "used_memory")
         .parse()
         .expect("the answer to INFO should contain used_memory")
 }

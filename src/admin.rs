@@ -51,9 +51,9 @@ pub struct Admin {
     /// Encrypts the cookies of the console.
     pub key_ring: Arc<KeyRing>,
     /// The latest events.
-    pub recent: Arc<RecentEvents>,
+    pub recent_events: Arc<RecentEvents>,
     /// The policies and rules for each request.
-    pub book: Arc<Rulebook>,
+    pub rulebook: Arc<Rulebook>,
     /// Builds the `Set-Cookie` value of a new session.
     pub cookie: SessionCookie,
     /// The admin tokens of the configuration.
@@ -71,11 +71,11 @@ pub struct Admin {
     /// Holds the recording of checks.
     pub observers: Arc<Observers>,
     /// The kind of the store, as the console shows it.
-    pub store: &'static str,
+    pub store_kind: &'static str,
     /// Counts wrong credentials for each address. The counts survive a reload of the configuration.
-    pub attempts: Arc<WrongCredentialLimiter>,
+    pub wrong_credentials: Arc<WrongCredentialLimiter>,
     /// Reads the client address from a header of a proxy; `None` if clients connect directly.
-    pub address: Option<AddressHeader>,
+    pub address_header: Option<AddressHeader>,
 }
 
 impl Admin {
@@ -86,7 +86,7 @@ impl Admin {
 
     fn address_of(&self, headers: &HeaderMap, peer: Option<SocketAddr>) -> Option<IpAddr> {
         let from_header = self
-            .address
+            .address_header
             .as_ref()
             .and_then(|header| header.read(headers));
         let address = from_header.or(peer.map(|peer| peer.ip()));
@@ -96,7 +96,9 @@ impl Admin {
     /// Returns how long an address must wait after many wrong credentials. If the address must wait, counts this
     /// request in the metric for refused credentials.
     fn retry_delay(&self, interface: AdminInterface, address: Option<IpAddr>) -> Option<Duration> {
-        let delay = self.attempts.retry_delay(address, self.clock.now())?;
+        let delay = self
+            .wrong_credentials
+            .retry_delay(address, self.clock.now())?;
         self.ops
             .metrics
             .count_refused_credential(interface.as_str(), "limited");
@@ -115,7 +117,7 @@ impl Admin {
             .metrics
             .count_refused_credential(interface.as_str(), "wrong");
         audit("wrong_credential");
-        if self.attempts.count(address, self.clock.now()) {
+        if self.wrong_credentials.count(address, self.clock.now()) {
             audit("rate_limited");
         }
     }
@@ -130,7 +132,7 @@ pub struct ConsoleLogin {
 }
 
 /// The path to which an identity provider redirects the browser after a console sign-in.
-pub const CALLBACK: &str = "/console/callback";
+pub const CALLBACK_PATH: &str = "/console/callback";
 
 /// The maximum size of a request body.
 const MAX_BODY_BYTES: usize = 64 * 1024;

@@ -59,7 +59,7 @@ impl ConcurrencyLimit {
 
     /// Creates a separate limit for slow requests, with one permit for each `divisor` permits of this limit.
     #[must_use]
-    pub fn reserve(&self, divisor: usize) -> Self {
+    pub fn limit_for_slow_requests(&self, divisor: usize) -> Self {
         let Inner {
             listener,
             kind,

@@ -164,8 +164,8 @@ impl App {
         let metrics = Arc::new(Metrics::new()?);
         let diagnostics = Arc::new(Diagnostics::default());
         let replicas = Arc::new(Replicas::new(Replica::this(clock.now())));
-        init_metrics(&metrics, &config.book.policies);
-        let policies = Live::new(Arc::clone(&config.book.policies));
+        init_metrics(&metrics, &config.rulebook.policies);
+        let policies = Live::new(Arc::clone(&config.rulebook.policies));
         let key_ring = match &config.key_ring {
             Some(key_ring) => key_ring.clone(),
             None => KeyRing::new(vec![SigningKey::parse(&SigningKey::generate()?)?])?,
@@ -199,7 +199,7 @@ impl App {
         let ops = Arc::new(Ops {
             store: Arc::clone(&stores.sessions),
             metrics: Arc::clone(&metrics),
-            advice: Arc::clone(&diagnostics),
+            diagnostics: Arc::clone(&diagnostics),
             replicas,
             draining: Arc::clone(&draining),
         });
@@ -219,7 +219,7 @@ impl App {
             key_cache: KeyCache::default(),
             replay_cache: Arc::new(ReplayCache::default()),
             observers: Arc::default(),
-            attempts: Arc::default(),
+            wrong_credentials: Arc::default(),
             revalidations: Arc::default(),
             provider_diagnostics: Arc::default(),
         };
@@ -240,7 +240,7 @@ impl App {
         let tracker = tasks.clone();
         let current_work = move || {
             let contracts = contracts.current();
-            revalidation::Work {
+            revalidation::WorkerContext {
                 lifecycle: contracts.checker.lifecycle.clone(),
                 clock: Arc::clone(&contracts.checker.clock),
                 tasks: tracker.clone(),

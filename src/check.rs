@@ -42,15 +42,15 @@ pub struct Checker {
     /// Counts checks.
     pub metrics: Arc<Metrics>,
     /// The sessions that a check may use while the store is unavailable.
-    pub known: Arc<LastKnownSessions>,
+    pub last_known_sessions: Arc<LastKnownSessions>,
     /// The rules and policies.
-    pub book: Arc<Rulebook>,
+    pub rulebook: Arc<Rulebook>,
     /// Resolves a credential to a session ID.
     pub sources: Sources,
     /// Reads the client's address from the headers of the proxy.
     pub address: AddressHeader,
     /// Store timeout per check. After a timeout, the policy's `on_store_failure` decides.
-    pub budget: Duration,
+    pub store_timeout: Duration,
     /// The audit log, the recorder and the warnings. A reload of the configuration keeps them.
     pub observers: Arc<Observers>,
     /// Queues sessions in use for revalidation; `None` if no provider has `revalidate`.
@@ -81,7 +81,7 @@ impl Default for Observers {
 impl Checker {
     /// Answers one check and counts it. Audits a denial.
     pub async fn check(&self, request: &CheckRequest<'_>) -> Outcome {
-        let span = traces::check(request.contract.as_str(), request.headers);
+        let span = traces::check_span(request.contract.as_str(), request.headers);
         if span.is_disabled() {
             return self.find_answer(request).await;
         }
@@ -94,7 +94,7 @@ impl Checker {
         let outcome = Outcome::deny(DenyReason::Overloaded);
         let contract = request.contract.as_str();
         let metrics = &self.metrics;
-        metrics.check(contract, NO_POLICY, outcome.verdict, 0.0);
+        metrics.record_check(contract, NO_POLICY, outcome.verdict, 0.0);
         outcome
     }
 
@@ -176,13 +176,13 @@ impl Checker {
             (None, Some((_, session))) => session.policy.as_str(),
             (None, None) => NO_POLICY,
         };
-        self.metrics.check(
+        self.metrics.record_check(
             request.contract.as_str(),
             policy,
             outcome.verdict,
             stopwatch.seconds(),
         );
-        traces::answered(policy, outcome.verdict.as_str());
+        traces::record_answer(policy, outcome.verdict.as_str());
         if self.observers.recorder.is_running() {
             let now = self.clock.now();
             self.observers.recorder.record(request, outcome, now);
@@ -192,7 +192,7 @@ impl Checker {
             let found = outcome.session.as_ref();
             let original = request.original.as_ref().ok();
             let detail = outcome.detail.map(|detail| detail.to_string());
-            let denied = audit::Denied {
+            let denied = audit::DeniedRequest {
                 contract: request.contract.as_str(),
                 session: id,
                 subject: found.map(|(_, session)| session.subject.as_str()),
@@ -221,7 +221,7 @@ impl Checker {
             headers,
             ..
         } = *request;
-        match RuleMatch::find(&self.book, contract, policy, &original, headers) {
+        match RuleMatch::find(&self.rulebook, contract, policy, &original, headers) {
             Ok(rule_match) => Ok((rule_match, original)),
             Err(error) => Err(error.detail(contract, original.url.path)),
         }
@@ -244,10 +244,10 @@ impl Checker {
         original: &Original<'_>,
     ) -> Result<ResolvedCredential<'_>, Box<Outcome>> {
         let credential = match self.sources.find_credential(request.headers) {
-            Ok(FoundCredential::Own(id)) => return Ok(ResolvedCredential::own(id)),
+            Ok(FoundCredential::Own(id)) => return Ok(ResolvedCredential::of_own_token(id)),
             Ok(FoundCredential::Jwt(text)) => {
                 let identifying = self.sources.resolve_jwt(text, &*self.clock);
-                let credential = tokio::time::timeout(self.budget, identifying).await;
+                let credential = tokio::time::timeout(self.store_timeout, identifying).await;
                 // A timeout means that the issuer's keys are still being fetched.
                 let timeout = CredentialError::Refused(DenyReason::SourceUnavailable);
                 credential.unwrap_or(Err(timeout))
@@ -260,7 +260,7 @@ impl Checker {
         };
         let delegate = match error {
             CredentialError::Refused(_) | CredentialError::NoAuthTime => None,
-            CredentialError::Nothing | CredentialError::Foreign => {
+            CredentialError::Missing | CredentialError::Foreign => {
                 Delegate::for_host(&self.sources.delegates, original.url.host)
             }
         };

@@ -22,7 +22,7 @@ mod service_manager;
 mod sessions;
 mod table;
 
-pub use serve::runtime;
+pub use serve::build_runtime;
 
 use std::path::PathBuf;
 
@@ -33,7 +33,7 @@ use crate::config::{ConfigError, ConfigSource, Loaded};
 
 /// Sessions that end on time, enforced at the edge.
 #[derive(Debug, Parser)]
-#[command(name = "curfew", version, long_version = build::LONG, about, arg_required_else_help = true)]
+#[command(name = "curfew", version, long_version = build::LONG_VERSION, about, arg_required_else_help = true)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -86,7 +86,7 @@ pub struct Config {
     /// Name and attributes of the session cookie.
     pub cookie: CookieSettings,
     /// Policies, rules and named hosts.
-    pub book: Rulebook,
+    pub rulebook: Rulebook,
     /// The header with the client address, and the number of trusted proxies.
     pub address: AddressHeader,
     /// How long Curfew keeps the reason of a session end.

@@ -48,7 +48,7 @@ pub struct Contracts {
     /// The headers that contain the identity for the application.
     pub identity: IdentityHeaders,
     /// Signs the identity assertion; `None` if assertions are off.
-    pub assertion: Option<Arc<AssertionSigner>>,
+    pub assertion_signer: Option<Arc<AssertionSigner>>,
     /// The `Clear-Site-Data` value of a sign-out.
     pub clear_site_data: Option<HeaderValue>,
     /// Whether `ext-authz` over HTTP reads the headers `Method` and `Path`.

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use url::Url;
 
 use crate::clock::Stopwatch;
-use crate::credential::delegated::{AllowedResponse, Delegated, DelegatedCheck, SessionKey};
+use crate::credential::delegated::{AllowedResponse, DelegatedCheck, DelegatedService, SessionKey};
 use crate::http_client::{http_client, read_body};
 use crate::policy::HostPattern;
 use crate::session::{DenyReason, PolicyName, Timestamp};
@@ -25,7 +25,7 @@ const RELAYED_HEADERS: [HeaderName; 3] = [LOCATION, SET_COOKIE, WWW_AUTHENTICATE
 #[derive(Clone, Debug)]
 pub struct DelegateSettings {
     /// How to read the service's answers.
-    pub delegated: Delegated,
+    pub delegated: DelegatedService,
     /// The address of the service's check endpoint.
     pub url: Url,
     /// PEM certificates of trusted authorities; `None` for the authorities of the system.
@@ -128,7 +128,7 @@ impl Delegate {
 
     /// How to read the service's answers.
     #[must_use]
-    pub fn delegated(&self) -> &Delegated {
+    pub fn delegated(&self) -> &DelegatedService {
         &self.settings.delegated
     }
 
@@ -193,7 +193,8 @@ impl Delegate {
                 let headers = response.headers();
                 return match self.delegated().interpret_response(cookie, headers, now) {
                     Ok(allowed) => {
-                        let relayed_names = self.delegated().pass.iter().chain([&SET_COOKIE]);
+                        let relayed_names =
+                            self.delegated().passed_headers.iter().chain([&SET_COOKIE]);
                         let relayed = RelayedResponse {
                             headers: pick_headers(headers, relayed_names),
                             ..RelayedResponse::default()

@@ -90,7 +90,7 @@ pub struct RequestedPolicy {
 /// revocations.
 #[must_use]
 pub fn explain(
-    book: &Rulebook,
+    rulebook: &Rulebook,
     request: &ExplainedRequest<'_>,
     session: &Session,
     now: Timestamp,
@@ -104,11 +104,11 @@ pub fn explain(
     } = *request;
     let path = NormalPath::new(original.url.path).ok();
     let path = path.map(|path| path.as_str().to_owned());
-    let rule_match = match RuleMatch::find(book, contract, policy, &original, headers) {
+    let rule_match = match RuleMatch::find(rulebook, contract, policy, &original, headers) {
         Ok(rule_match) => rule_match,
         Err(match_error) => return explain_match_error(path, match_error),
     };
-    let home = book.policies.home(session);
+    let home = rulebook.policies.home(session);
     let decision = rule_match.decide(&home, session, || client, now);
     let (verdict, mismatch) = if rule_match.public {
         (Verdict::Allow, None)
@@ -142,8 +142,8 @@ pub fn explain(
         required_groups: rule_match.terms.groups.clone(),
         activity,
         passive_reason,
-        session_limits: limits::session_limits(book, session),
-        request_limits: limits::request_limits(book, &rule_match, session),
+        session_limits: limits::session_limits(rulebook, session),
+        request_limits: limits::request_limits(rulebook, &rule_match, session),
         binding_mismatch: mismatch.map(crate::policy::BindingMismatch::as_str),
     };
     Explanation {

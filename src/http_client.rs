@@ -12,14 +12,14 @@ pub fn http_client(
     timeout: Duration,
     authorities: Option<&[u8]>,
 ) -> Result<reqwest::Client, reqwest::Error> {
-    builder(timeout, authorities)?.build()
+    client_builder(timeout, authorities)?.build()
 }
 
 /// Like [`http_client`], but returns the builder for further settings.
 ///
 /// # Errors
 /// The same as for [`http_client`].
-pub fn builder(
+pub fn client_builder(
     timeout: Duration,
     authorities: Option<&[u8]>,
 ) -> Result<reqwest::ClientBuilder, reqwest::Error> {

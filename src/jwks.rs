@@ -20,7 +20,7 @@ use crate::session::PolicyName;
 use crate::session::Timestamp;
 use crate::telemetry::Metrics;
 
-pub use fetch::{FetchError, FetchSettings, HttpFetcher, Location};
+pub use fetch::{FetchError, FetchSettings, HttpFetcher, JwksLocation};
 
 /// The settings of an issuer and of its keys.
 #[derive(Clone, Debug)]
@@ -66,9 +66,9 @@ pub trait FetchKeys: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Freshness {
     /// The refresh interval.
-    pub refresh: Duration,
+    pub refresh_interval: Duration,
     /// The maximum age of the keys, which begins with the last successful fetch.
-    pub stale: Duration,
+    pub max_age: Duration,
 }
 
 /// The cached keys of one issuer.
@@ -124,13 +124,13 @@ impl IssuerKeys {
         metrics: Arc<Metrics>,
         issuer: String,
     ) -> Arc<Self> {
-        let keys = Self::empty(Some(freshness.stale));
+        let keys = Self::empty(Some(freshness.max_age));
         keys.cached.lock().is_fetching = true;
         let keys = Arc::new(keys);
         let task = RefreshTask {
             keys: Arc::downgrade(&keys),
             fetcher: Box::new(fetcher),
-            refresh: freshness.refresh,
+            refresh_interval: freshness.refresh_interval,
             clock,
             metrics,
             issuer,
@@ -189,7 +189,7 @@ impl IssuerKeys {
 struct RefreshTask {
     keys: Weak<IssuerKeys>,
     fetcher: Box<dyn FetchKeys>,
-    refresh: Duration,
+    refresh_interval: Duration,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     issuer: String,
@@ -202,7 +202,7 @@ impl RefreshTask {
         while let Some(keys) = self.keys.upgrade() {
             keys.cached.lock().is_fetching = true;
             let outcome = self.fetcher.fetch().await;
-            self.metrics.keys_fetched(&self.issuer, outcome.is_ok());
+            self.metrics.count_keys_fetch(&self.issuer, outcome.is_ok());
             {
                 let mut cached = keys.cached.lock();
                 cached.is_fetching = false;
@@ -220,10 +220,10 @@ impl RefreshTask {
             }
             keys.finished_fetches.send_modify(|count| *count += 1);
             let pause = match failures {
-                0 => self.refresh,
+                0 => self.refresh_interval,
                 failures => INITIAL_BACKOFF
                     .saturating_mul(1 << (failures - 1).min(16))
-                    .min(self.refresh),
+                    .min(self.refresh_interval),
             };
             // During the pause, the task keeps no strong reference. So it can detect that nothing uses the keys any
             // more.

@@ -38,7 +38,7 @@ pub struct KubernetesSettings {
     /// The accepted audiences of a token. If the list is empty, the audience of the API server is accepted.
     pub audiences: Vec<String>,
     /// How long a response stays in the cache.
-    pub keep: Duration,
+    pub cache_duration: Duration,
 }
 
 /// An action on sessions, with the verb of a cluster role.
@@ -141,8 +141,8 @@ impl Kubernetes {
     pub fn new(settings: KubernetesSettings) -> Result<Self, reqwest::Error> {
         Ok(Self {
             client: http_client(REQUEST_TIMEOUT, settings.authorities.as_deref())?,
-            users: Mutex::new(ResponseCache::new(settings.keep)),
-            decisions: Mutex::new(ResponseCache::new(settings.keep)),
+            users: Mutex::new(ResponseCache::new(settings.cache_duration)),
+            decisions: Mutex::new(ResponseCache::new(settings.cache_duration)),
             settings,
         })
     }

@@ -45,7 +45,7 @@ pub use curfew_tools::{compliance, lint, render};
 
 /// Private parts of a check, for the benchmarks of this package.
 #[doc(hidden)]
-pub mod parts {
+pub mod bench_exports {
     pub use crate::admission::{ConcurrencyLimit, LimitKind};
     pub use crate::check::Checker;
     pub use crate::contract::ext_authz_grpc::ExtAuthz;

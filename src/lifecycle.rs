@@ -25,7 +25,7 @@ use crate::credential::KeyRing;
 use crate::events::SessionEnded;
 use crate::policy::Policies;
 use crate::session::{Session, SessionId, State, Subject};
-use crate::store::{EndOutcome, Ending, Page, Replication, StoreError, Stores};
+use crate::store::{EndOutcome, EndRequest, Page, Replication, StoreError, Stores};
 use crate::telemetry::{Metrics, RecentEvents, audit};
 use crate::webhook::Webhook;
 
@@ -68,9 +68,9 @@ pub struct LifecycleParts {
     /// Limits how often a tombstone is extended while clients present its credential.
     pub tombstone_extensions: Arc<TombstoneExtensions>,
     /// The sessions that checks may use while the store is unavailable.
-    pub known: Arc<LastKnownSessions>,
+    pub last_known_sessions: Arc<LastKnownSessions>,
     /// The latest events, for the console.
-    pub recent: Arc<RecentEvents>,
+    pub recent_events: Arc<RecentEvents>,
     /// Receives session ends; `None` if no webhook is configured.
     pub webhook: Option<Webhook>,
     /// Background tasks that must finish before the process stops.
@@ -93,16 +93,16 @@ impl Lifecycle {
     pub async fn end(
         &self,
         id: SessionId,
-        ending: Ending,
+        ending: EndRequest,
         actor: &Actor,
     ) -> Result<EndOutcome, StoreError> {
         let (this, actor) = (self.clone(), actor.clone());
         run_detached(async move {
             // Even if the store fails, this replica must not allow requests of this session any longer.
-            this.parts.known.forget(id);
+            this.parts.last_known_sessions.forget(id);
             let outcome = this.parts.stores.sessions.end(id, ending).await;
             if let Ok(EndOutcome::Touched(_)) = &outcome {
-                this.parts.known.clear_tombstone(id);
+                this.parts.last_known_sessions.clear_tombstone(id);
             }
             if let Ok(EndOutcome::Ended(tombstone)) = &outcome {
                 this.publish_end(id, tombstone, &actor, false);
@@ -148,7 +148,7 @@ impl Lifecycle {
             .metrics
             .session_ended(tombstone.policy.as_str(), ended.reason, redelivered);
         audit::session_ended(&ended, actor);
-        self.parts.recent.ended(&ended);
+        self.parts.recent_events.ended(&ended);
         // The webhook receives only the session ends of users, not of operators.
         if let Some(webhook) = self
             .parts
@@ -190,7 +190,7 @@ impl Lifecycle {
         id: SessionId,
         actor: &Actor,
     ) -> Result<(EndOutcome, Replication), StoreError> {
-        let ending = Ending::revoked(self.parts.clock.now());
+        let ending = EndRequest::revoked(self.parts.clock.now());
         let outcome = self.end(id, ending, actor).await?;
         if let EndOutcome::Ended(tombstone) | EndOutcome::AlreadyEnded(tombstone) = &outcome {
             self.require_new_authentication(tombstone, ending.at, actor)
@@ -231,7 +231,7 @@ impl Lifecycle {
     /// [`StoreError`] if the store failed.
     pub async fn list_ending_soonest(&self, limit: usize) -> Result<Page, StoreError> {
         let mut sessions = Vec::new();
-        let upcoming = self.parts.stores.deadlines.upcoming(limit).await?;
+        let upcoming = self.parts.stores.deadlines.peek_upcoming(limit).await?;
         let loads = upcoming
             .iter()
             .map(|id| self.parts.stores.sessions.load(*id));

@@ -46,7 +46,7 @@ pub struct Login {
     /// The maximum age of an authentication.
     pub max_age: MaxAge,
     /// The revalidation interval of sessions; `None` if revalidation is off.
-    pub revalidate: Option<Duration>,
+    pub revalidation_interval: Option<Duration>,
     /// The providers by name.
     pub providers: BTreeMap<String, Provider>,
     /// Encrypts attempts.
@@ -65,7 +65,7 @@ pub struct LoginSettings {
     /// The maximum age of an authentication.
     pub max_age: MaxAge,
     /// The revalidation interval of sessions; `None` if revalidation is off.
-    pub revalidate: Option<Duration>,
+    pub revalidation_interval: Option<Duration>,
     /// The providers.
     pub providers: Vec<ProviderSettings>,
 }

@@ -54,7 +54,7 @@ pub struct LogoutEndpoints {
     /// Whether front-channel logout is enabled.
     pub front_channel: bool,
     /// The notices that were accepted recently.
-    pub seen: Arc<ReplayCache>,
+    pub replay_cache: Arc<ReplayCache>,
     /// Reads the client address from a proxy header.
     pub address: AddressHeader,
 }
@@ -123,14 +123,15 @@ impl LogoutEndpoints {
     ) -> Result<(), Refusal> {
         let source = JwtSource::of(&self.issuers, text).ok_or(Refusal::UnknownIssuer)?;
         let clock = &*self.clock;
-        let verified = source.verified(text, clock, verify, InvalidNotice::is_unknown_key);
+        let verified =
+            source.verify_with_current_keys(text, clock, verify, InvalidNotice::is_unknown_key);
         let notice = match verified.await {
             Ok(notice) => notice,
             Err(VerificationError::Invalid(invalid)) => return Err(Refusal::Invalid(invalid)),
             Err(VerificationError::NoKeys) => return Err(Refusal::NoKeys),
         };
         let issuer = &*source.issuer.issuer;
-        let Some(pending) = self.seen.begin(issuer, &notice.id, clock.now()) else {
+        let Some(pending) = self.replay_cache.begin(issuer, &notice.id, clock.now()) else {
             return Err(Refusal::Replayed);
         };
         if let Some(target) = &notice.ended {

@@ -27,7 +27,7 @@ pub struct Ops {
     /// The metrics for `/metrics`.
     pub metrics: Arc<Metrics>,
     /// Recommendations for the operator.
-    pub advice: Arc<Diagnostics>,
+    pub diagnostics: Arc<Diagnostics>,
     /// The replicas that share the store.
     pub replicas: Arc<Replicas>,
     /// Whether the process is stopping.
@@ -54,10 +54,10 @@ async fn readyz(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Respo
         ),
     };
     if query.is_some_and(|query| query.split('&').any(|word| word == "verbose")) {
-        for line in ops.advice.lines() {
+        for line in ops.diagnostics.recommendations() {
             text = text + "advice: " + &escape::line(&line) + "\n";
         }
-        for line in ops.advice.facts() {
+        for line in ops.diagnostics.information() {
             text = text + "info: " + &escape::line(&line) + "\n";
         }
     }

@@ -50,7 +50,7 @@ pub struct Revalidation {
 impl Revalidation {
     /// Creates the revalidation for `login`. Returns `None` if revalidation is off.
     #[must_use]
-    pub fn of(
+    pub fn for_login(
         login: &Login,
         queue: &Arc<RevalidationQueue>,
         provider_diagnostics: &Arc<ProviderDiagnostics>,
@@ -59,7 +59,7 @@ impl Revalidation {
         let providers = login.providers.values();
         let named = providers.map(|it| (it.registration(), it.name().to_owned()));
         Some(Self {
-            interval: login.revalidate?,
+            interval: login.revalidation_interval?,
             providers: Arc::new(named.collect()),
             queue: Arc::clone(queue),
             provider_diagnostics: Arc::clone(provider_diagnostics),
@@ -80,7 +80,7 @@ impl Revalidation {
             return;
         };
         if !self.queue.add(id, revalidation.registration, now) {
-            self.metrics.revalidated(name, "dropped");
+            self.metrics.count_revalidation(name, "dropped");
         }
     }
 
@@ -99,7 +99,7 @@ impl Revalidation {
         self.provider_diagnostics
             .record_refresh_token(name, token.is_some());
         if token.is_none() {
-            self.metrics.revalidated(name, "no_refresh_token");
+            self.metrics.count_revalidation(name, "no_refresh_token");
         }
         Some(RefreshGrant {
             token: token?.clone(),
@@ -114,7 +114,7 @@ impl Revalidation {
 }
 
 /// The parts of the current configuration that the worker uses.
-pub struct Work {
+pub struct WorkerContext {
     /// Ends and changes sessions.
     pub lifecycle: Lifecycle,
     /// Decision time.
@@ -129,11 +129,15 @@ pub struct Work {
 
 /// Revalidates the sessions that are due, until `stop` is cancelled. The process then waits for the requests in
 /// flight. `work` returns the parts of the current configuration.
-pub async fn run(work: impl Fn() -> Work, diagnostics: Arc<Diagnostics>, stop: CancellationToken) {
+pub async fn run(
+    work: impl Fn() -> WorkerContext,
+    diagnostics: Arc<Diagnostics>,
+    stop: CancellationToken,
+) {
     while !stop.is_cancelled() {
         let current = work();
         let revalidation = current.revalidation.as_ref();
-        diagnostics.set(
+        diagnostics.set_recommendations(
             DIAGNOSTICS_SOURCE,
             revalidation.map_or_else(Vec::new, diagnostics_of),
         );
@@ -155,7 +159,7 @@ pub async fn run(work: impl Fn() -> Work, diagnostics: Arc<Diagnostics>, stop: C
 }
 
 /// Starts as many requests as the limits for each provider allow.
-fn start_requests(work: &Work, revalidation: &Revalidation, login: &Arc<Login>) {
+fn start_requests(work: &WorkerContext, revalidation: &Revalidation, login: &Arc<Login>) {
     // The process is stopping.
     if work.tasks.is_closed() {
         return;

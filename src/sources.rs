@@ -49,9 +49,9 @@ pub struct ResolvedCredential<'a> {
     /// The data for a new session; `None` for a token of Curfew.
     pub external: Option<ExternalIdentity<'a>>,
     /// The headers and the body that the reply takes from the delegated service's answer.
-    pub relayed: Option<Box<RelayedResponse>>,
+    pub relayed_response: Option<Box<RelayedResponse>>,
     /// The `Set-Cookie` value that clears the delegated service's cookie, if one is configured.
-    pub cleared: Option<&'a HeaderValue>,
+    pub removal_cookie: Option<&'a HeaderValue>,
     /// Whether another issuer issued the credential. Such a credential can still be valid after its session has
     /// ended.
     pub is_external: bool,
@@ -69,7 +69,7 @@ pub struct ExternalIdentity<'a> {
     /// The time of the sign-in, or of the first request if the credential does not contain the time of the sign-in.
     pub started: Timestamp,
     /// The maximum age of the authentication for a new session; `None` if there is no such limit.
-    pub freshness: Option<Freshness>,
+    pub freshness: Option<AuthenticationFreshness>,
     /// The expiry of the credential.
     pub expires: Timestamp,
     /// The home policy; `None` for the default policy.
@@ -96,7 +96,7 @@ impl fmt::Display for ExternalIssuer<'_> {
 
 /// The maximum age of an authentication that may start a session.
 #[derive(Clone, Copy, Debug)]
-pub struct Freshness {
+pub struct AuthenticationFreshness {
     /// The configured maximum age.
     pub max_age: MaxAge,
     /// The time of the authentication, if the credential contains it.
@@ -116,7 +116,7 @@ pub enum FoundCredential<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CredentialError {
     /// The request has no credential.
-    Nothing,
+    Missing,
     /// The request has a token of an unknown issuer, which may be meant for the application.
     Foreign,
     /// The credential is invalid, ambiguous, or cannot be verified now.
@@ -128,7 +128,7 @@ pub enum CredentialError {
 impl From<CredentialError> for DenyReason {
     fn from(error: CredentialError) -> Self {
         match error {
-            CredentialError::Nothing => Self::NoCredential,
+            CredentialError::Missing => Self::NoCredential,
             CredentialError::Foreign | CredentialError::NoAuthTime => Self::InvalidCredential,
             CredentialError::Refused(reason) => reason,
         }
@@ -138,12 +138,12 @@ impl From<CredentialError> for DenyReason {
 impl ResolvedCredential<'_> {
     /// Resolves a token of Curfew.
     #[must_use]
-    pub const fn own(id: SessionId) -> Self {
+    pub const fn of_own_token(id: SessionId) -> Self {
         Self {
             id,
             external: None,
-            relayed: None,
-            cleared: None,
+            relayed_response: None,
+            removal_cookie: None,
             is_external: false,
         }
     }
@@ -182,7 +182,7 @@ impl Sources {
         headers: &'a HeaderMap,
     ) -> Result<FoundCredential<'a>, CredentialError> {
         match self.extractor.extract(headers) {
-            PresentedCredential::Nothing => Err(CredentialError::Nothing),
+            PresentedCredential::Nothing => Err(CredentialError::Missing),
             PresentedCredential::Foreign => Err(CredentialError::Foreign),
             PresentedCredential::Ambiguous => {
                 Err(CredentialError::Refused(DenyReason::MalformedRequest))
@@ -239,7 +239,7 @@ impl Sources {
     ) -> Result<ResolvedCredential<'_>, CredentialError> {
         let source = JwtSource::of(&self.jwt, text).ok_or(CredentialError::Foreign)?;
         let unknown_key = |why: &InvalidJwt| *why == InvalidJwt::UnknownKey;
-        let verified = source.verified(text, clock, Issuer::verify, unknown_key);
+        let verified = source.verify_with_current_keys(text, clock, Issuer::verify, unknown_key);
         match verified.await {
             Ok(verified) => Ok(ResolvedCredential {
                 is_external: true,
@@ -252,7 +252,7 @@ impl Sources {
                     expires: verified.expires,
                     policy: source.policy.as_ref(),
                 }),
-                ..ResolvedCredential::own(verified.session)
+                ..ResolvedCredential::of_own_token(verified.session)
             }),
             Err(VerificationError::Invalid(InvalidJwt::NoAuthTime)) => {
                 Err(CredentialError::NoAuthTime)
@@ -294,7 +294,7 @@ impl JwtSource {
     ///
     /// # Errors
     /// [`VerificationError`] if the token is invalid or no keys are available.
-    pub async fn verified<T, E>(
+    pub async fn verify_with_current_keys<T, E>(
         &self,
         text: &str,
         clock: &dyn Clock,

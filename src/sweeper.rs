@@ -13,7 +13,7 @@ use crate::lifecycle::{DELIVERY_GRACE, Lifecycle};
 use crate::live::Live;
 use crate::policy::Policies;
 use crate::session::{Session, SessionId, State, Timestamp, Verdict, decide};
-use crate::store::{EndOutcome, Ending, StoreError, Stores};
+use crate::store::{EndOutcome, EndRequest, StoreError, Stores};
 
 /// The interval between two sweeps.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -128,13 +128,13 @@ impl Sweeper {
     }
 
     /// Returns how to end a live session if it has reached a limit.
-    fn due_ending(&self, session: &Session, now: Timestamp) -> Option<Ending> {
+    fn due_ending(&self, session: &Session, now: Timestamp) -> Option<EndRequest> {
         if self.lifecycle.is_revoked(session) {
-            return Some(Ending::revoked(now));
+            return Some(EndRequest::revoked(now));
         }
         let limits = &self.policies.home(session).limits;
         match decide(Some(session), limits, limits, now) {
-            Verdict::Deny(denial) => Ending::for_denial(session, denial, now),
+            Verdict::Deny(denial) => EndRequest::for_denial(session, denial, now),
             Verdict::Allow => None,
         }
     }

@@ -30,20 +30,18 @@ use crate::store::{SessionStore, Stores};
 use crate::sweeper::Sweeper;
 use crate::telemetry::{Metrics, RecentEvents};
 
-pub(crate) use curfew_core::testing::{
-    HOUR, MINUTE, SECOND, START, name as policy_name, session_of,
-};
+pub(crate) use curfew_core::testing::{HOUR, MINUTE, SECOND, START, policy_name, session_of};
 pub(crate) use curfew_store::testing::{ProbedStore, remote};
 
 /// A service without its listeners.
-pub(crate) struct Bench {
+pub(crate) struct TestService {
     pub(crate) lifecycle: Lifecycle,
     pub(crate) parts: LifecycleParts,
     pub(crate) clock: ManualClock,
     pub(crate) store: Arc<ProbedStore>,
 }
 
-impl Bench {
+impl TestService {
     /// Creates a service with three policies. `default` has an idle limit of 15 min and an absolute limit of 8 h.
     /// `strict` has limits of 5 min and 1 h, needs a sign-in in the last 30 min, and counts only navigations as
     /// activity. `lenient` is like `default`, but allows last known sessions for 2 min while the store is
@@ -87,8 +85,8 @@ impl Bench {
             end_retention: HOUR,
             metrics: Arc::new(Metrics::new().unwrap()),
             tombstone_extensions: Arc::default(),
-            known: Arc::new(LastKnownSessions::default()),
-            recent: Arc::new(RecentEvents::default()),
+            last_known_sessions: Arc::new(LastKnownSessions::default()),
+            recent_events: Arc::new(RecentEvents::default()),
             webhook: None,
             tasks: TaskTracker::new(),
         };
@@ -101,7 +99,7 @@ impl Bench {
     }
 
     /// Changes the dependencies of the lifecycle.
-    pub(crate) fn change(&mut self, change: impl FnOnce(&mut LifecycleParts)) {
+    pub(crate) fn change_parts(&mut self, change: impl FnOnce(&mut LifecycleParts)) {
         change(&mut self.parts);
         self.lifecycle = Lifecycle::new(self.parts.clone());
     }
@@ -137,7 +135,7 @@ impl Bench {
     /// Replaces the policies; one of them must be named `default`.
     pub(crate) fn set_policies(&mut self, policies: BTreeMap<PolicyName, Policy>) {
         let policies = Policies::new(policies, policy_name("default")).unwrap();
-        self.change(|parts| parts.policies = Arc::new(policies));
+        self.change_parts(|parts| parts.policies = Arc::new(policies));
     }
 
     /// Runs the background tasks, and then removes expired records from the store.
@@ -152,7 +150,7 @@ impl Bench {
     pub(crate) fn update(&self, checker: &mut Checker, rules: Rules) {
         checker.lifecycle = self.lifecycle.clone();
         checker.stores = self.parts.stores.clone();
-        checker.book = Arc::new(self.book(rules));
+        checker.rulebook = Arc::new(self.rulebook(rules));
     }
 
     /// Returns a sweeper of this service.
@@ -172,8 +170,8 @@ impl Bench {
             stores: self.parts.stores.clone(),
             clock: Arc::clone(&self.parts.clock),
             metrics: Arc::clone(&self.parts.metrics),
-            known: Arc::clone(&self.parts.known),
-            book: Arc::new(self.book(rules)),
+            last_known_sessions: Arc::clone(&self.parts.last_known_sessions),
+            rulebook: Arc::new(self.rulebook(rules)),
             sources: Sources {
                 extractor: CredentialExtractor {
                     cookie: cookie.to_owned(),
@@ -188,14 +186,14 @@ impl Bench {
                 name: HeaderName::from_static("x-forwarded-for"),
                 proxies: 1,
             },
-            budget: SECOND,
+            store_timeout: SECOND,
             observers: Arc::default(),
             revalidation: None,
         }
     }
 
     /// Returns a rulebook with the current policies and these rules.
-    pub(crate) fn book(&self, rules: Rules) -> Rulebook {
+    pub(crate) fn rulebook(&self, rules: Rules) -> Rulebook {
         Rulebook {
             hosts: NamedHosts::default(),
             policies: Arc::clone(&self.parts.policies),
@@ -205,12 +203,12 @@ impl Bench {
     }
 
     /// Returns the record of a session from the store.
-    pub(crate) async fn stored(&self, id: SessionId) -> Session {
+    pub(crate) async fn load_record(&self, id: SessionId) -> Session {
         self.store.memory.load(id).await.unwrap().unwrap()
     }
 
     /// Sets the clock to the time when `after` has passed since the start.
-    pub(crate) fn at(&self, after: Duration) {
+    pub(crate) fn set_time_after_start(&self, after: Duration) {
         self.clock.set(START.plus(after));
     }
 }

@@ -37,7 +37,7 @@ pub struct WebhookSettings {
     /// The timeout of one attempt.
     pub timeout: Duration,
     /// The maximum number of session ends in the queue.
-    pub queue: usize,
+    pub queue_capacity: usize,
     /// The backoff after the first failed attempt. It doubles with each failure, up to a minute.
     pub initial_backoff: Duration,
 }
@@ -78,7 +78,7 @@ impl Webhook {
     ) -> Result<(Self, WebhookSender), reqwest::Error> {
         // The client needs a default crypto provider. `main.rs` installs it, but other programs may not install it.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let (sender, receiver) = mpsc::channel(settings.queue);
+        let (sender, receiver) = mpsc::channel(settings.queue_capacity);
         let client = http_client(settings.timeout, None)?;
         let webhook = Self {
             queue: sender,
@@ -222,7 +222,7 @@ fn sign(secret: &[u8], id: &str, sent_at: u64, body: &[u8]) -> String {
 pub(crate) mod tests {
     use super::*;
     use crate::actor::{Actor, ActorKind};
-    use crate::testing::outputs::{Form, Output};
+    use crate::testing::outputs::{Output, OutputFormat};
 
     /// Returns outputs that contain `text` in the message of a session end.
     pub(crate) fn outputs(text: &str) -> Vec<Output> {
@@ -238,7 +238,7 @@ pub(crate) mod tests {
             actor: Actor::new(ActorKind::Provider, text, None).view(),
         };
         let body = String::from_utf8(build_body(&ended).unwrap()).unwrap();
-        vec![("webhook", Form::Json, body)]
+        vec![("webhook", OutputFormat::Json, body)]
     }
 
     /// The example is from the libraries of the Standard Webhooks specification.

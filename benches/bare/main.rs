@@ -23,5 +23,5 @@ fn main() {
             _ => panic!("usage: bare-http ADDRESS, bare-grpc ADDRESS"),
         }
     };
-    curfew::cli::runtime().unwrap().block_on(serving);
+    curfew::cli::build_runtime().unwrap().block_on(serving);
 }

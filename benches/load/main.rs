@@ -95,7 +95,7 @@ fn main() {
 
 /// Creates the runtime of the service.
 fn create_runtime() -> tokio::runtime::Runtime {
-    curfew::cli::runtime().expect("the runtime should start")
+    curfew::cli::build_runtime().expect("the runtime should start")
 }
 
 fn print(latencies: Latencies) {

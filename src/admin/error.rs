@@ -123,7 +123,7 @@ impl From<StartError> for ApiError {
             StartError::ReservedSubject => Self::Invalid(format!("subject: {error}")),
             StartError::NoRememberLimits => Self::Invalid(format!("remember: {error}")),
             StartError::UnknownClientProperty(_) => Self::Invalid(format!("client: {error}")),
-            StartError::TooMany(_) => Self::LimitReached(error.to_string()),
+            StartError::SessionLimitReached(_) => Self::LimitReached(error.to_string()),
             // The time of the sign-in is the time of the request, so treat this error as an invalid request.
             StartError::TooOld => Self::Invalid(error.to_string()),
             StartError::Store(error) => error.into(),

@@ -105,7 +105,7 @@ pub(super) async fn explain_session(
         client,
     };
     let now = admin.clock.now();
-    let mut explanation = explain(&admin.book, &explained_request, &session, now);
+    let mut explanation = explain(&admin.rulebook, &explained_request, &session, now);
     let public = explanation
         .terms
         .as_ref()

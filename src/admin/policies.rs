@@ -28,7 +28,7 @@ pub(super) async fn list(
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<PolicyList>, ApiError> {
     caller.require_verb(Verb::List, None).await?;
-    let policies = &admin.book.policies;
+    let policies = &admin.rulebook.policies;
     let views = policies
         .iter()
         .map(|(name, policy)| PolicyView::new(name, policy, name == policies.default_name()));

@@ -58,7 +58,7 @@ impl Admin {
     }
 
     pub(super) fn view_at(&self, id: SessionId, session: &Session, now: Timestamp) -> SessionView {
-        let home = self.book.policies.home(session);
+        let home = self.rulebook.policies.home(session);
         if self.lifecycle.is_revoked(session) {
             let mut revoked = session.clone();
             revoked.end(EndReason::Revoked, now);
@@ -91,7 +91,7 @@ pub(super) async fn create(
     body: Result<Json<CreateSession>, JsonRejection>,
 ) -> Result<Response, ApiError> {
     let Json(request) = body?;
-    let sign_in = request.parse(&admin.book.policies, caller.actor())?;
+    let sign_in = request.parse(&admin.rulebook.policies, caller.actor())?;
     caller
         .require_verb(Verb::Create, Some(&sign_in.subject))
         .await?;

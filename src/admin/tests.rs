@@ -14,26 +14,26 @@ use crate::credential::NamedToken;
 use crate::policy::Rules;
 use crate::session::Subject;
 use crate::telemetry::{Replica, Replicas};
-use crate::testing::outputs::{Form, Output};
-use crate::testing::{Bench, HOUR, MINUTE, START, cookie_settings};
+use crate::testing::outputs::{Output, OutputFormat};
+use crate::testing::{HOUR, MINUTE, START, TestService, cookie_settings};
 
 /// The admin API, with a valid admin token.
 pub(super) struct Fixture {
-    pub(super) bench: Bench,
+    pub(super) bench: TestService,
     pub(super) routes: Router,
     pub(super) token: String,
 }
 
 impl Fixture {
     pub(super) fn new() -> Self {
-        Self::with_bench(Bench::new())
+        Self::with_bench(TestService::new())
     }
 
-    fn with_bench(bench: Bench) -> Self {
+    fn with_bench(bench: TestService) -> Self {
         Self::with_ageing(bench, true)
     }
 
-    fn with_ageing(bench: Bench, allow_ageing: bool) -> Self {
+    fn with_ageing(bench: TestService, allow_ageing: bool) -> Self {
         let token = AdminToken::generate().unwrap();
         let tokens = vec![NamedToken::unnamed(token.hash)];
         Self {
@@ -48,19 +48,19 @@ impl Fixture {
         Self::routes(&self.bench, tokens, true)
     }
 
-    fn routes(bench: &Bench, tokens: Vec<NamedToken>, allow_ageing: bool) -> Router {
+    fn routes(bench: &TestService, tokens: Vec<NamedToken>, allow_ageing: bool) -> Router {
         let cookie = CookieSettings {
             persistent: true,
             ..cookie_settings()
         };
         let admin = Admin {
             observers: Arc::default(),
-            book: Arc::new(bench.book(Rules::default())),
+            rulebook: Arc::new(bench.rulebook(Rules::default())),
             lifecycle: bench.lifecycle.clone(),
             stores: bench.parts.stores.clone(),
             clock: Arc::clone(&bench.parts.clock),
             key_ring: Arc::clone(&bench.parts.key_ring),
-            recent: Arc::clone(&bench.parts.recent),
+            recent_events: Arc::clone(&bench.parts.recent_events),
             cookie: SessionCookie::new(cookie).unwrap(),
             tokens: AdminTokens::new(tokens),
             kubernetes: None,
@@ -70,13 +70,13 @@ impl Fixture {
             ops: Arc::new(Ops {
                 store: Arc::clone(&bench.parts.stores.sessions),
                 metrics: Arc::clone(&bench.parts.metrics),
-                advice: Arc::default(),
+                diagnostics: Arc::default(),
                 replicas: Arc::new(Replicas::new(Replica::this(START))),
                 draining: Arc::default(),
             }),
-            store: "memory",
-            attempts: Arc::default(),
-            address: None,
+            store_kind: "memory",
+            wrong_credentials: Arc::default(),
+            address_header: None,
         };
         router(Live::new(admin))
     }
@@ -149,13 +149,21 @@ pub(crate) async fn outputs(text: &str) -> Vec<Output> {
     let refused = fixture
         .send_raw("POST", "/api/v1/sessions", Some(body))
         .await;
-    let mut all = vec![("error of the admin API", Form::Json, read(refused).await)];
+    let mut all = vec![(
+        "error of the admin API",
+        OutputFormat::Json,
+        read(refused).await,
+    )];
     if Subject::new(text).is_ok() {
         let attributes = json!({ "groups": [text], "name": [text] });
         let body = json!({ "subject": text, "attributes": attributes });
         fixture.create(body).await;
         let listed = fixture.send_raw("GET", "/api/v1/sessions", None).await;
-        all.push(("session in the admin API", Form::Json, read(listed).await));
+        all.push((
+            "session in the admin API",
+            OutputFormat::Json,
+            read(listed).await,
+        ));
     }
     all.extend(console::tests::outputs(&fixture, text).await);
     all

@@ -54,7 +54,7 @@ pub(super) struct ProcessState {
     /// The audit log, the recorder and the warnings.
     pub(super) observers: Arc<Observers>,
     /// Recent wrong credentials for the admin API and the console, by address.
-    pub(super) attempts: Arc<WrongCredentialLimiter>,
+    pub(super) wrong_credentials: Arc<WrongCredentialLimiter>,
     /// Sessions that wait for revalidation.
     pub(super) revalidations: Arc<RevalidationQueue>,
     /// Diagnostics about identity providers.
@@ -90,18 +90,18 @@ impl ProcessState {
     /// Builds the parts that depend on the configuration.
     pub(super) fn assemble(&self, config: &Config) -> Result<Assembly, StartupError> {
         let key_ring = config.key_ring.clone().map(Arc::new);
-        let book = Arc::new(config.book.clone());
+        let rulebook = Arc::new(config.rulebook.clone());
         let key_ring = key_ring.unwrap_or_else(|| Arc::clone(&self.ephemeral_key_ring));
         let lifecycle = Lifecycle::new(LifecycleParts {
             stores: self.stores.clone(),
             clock: Arc::clone(&self.clock),
             key_ring: Arc::clone(&key_ring),
-            policies: Arc::clone(&book.policies),
+            policies: Arc::clone(&rulebook.policies),
             end_retention: config.end_retention,
             metrics: Arc::clone(&self.metrics),
             tombstone_extensions: Arc::clone(&self.tombstone_extensions),
-            known: Arc::clone(&self.last_known_sessions),
-            recent: Arc::clone(&self.recent_events),
+            last_known_sessions: Arc::clone(&self.last_known_sessions),
+            recent_events: Arc::clone(&self.recent_events),
             webhook: self.webhook.clone(),
             tasks: self.tasks.clone(),
         });
@@ -109,7 +109,7 @@ impl ProcessState {
             lifecycle: lifecycle.clone(),
             stores: self.stores.clone(),
             clock: Arc::clone(&self.clock),
-            policies: Arc::clone(&book.policies),
+            policies: Arc::clone(&rulebook.policies),
         };
         let sources = self.create_sources(config, Arc::clone(&key_ring))?;
         let logout_endpoints = LogoutEndpoints {
@@ -119,7 +119,7 @@ impl ProcessState {
             issuers: self.collect_logout_issuers(config, &sources.jwt)?,
             front_channel: config.front_channel_logout,
             address: config.address.clone(),
-            seen: Arc::clone(&self.replay_cache),
+            replay_cache: Arc::clone(&self.replay_cache),
         };
         let login = self.create_login(config, &key_ring)?.map(Arc::new);
         let checker = Checker {
@@ -127,11 +127,11 @@ impl ProcessState {
             stores: self.stores.clone(),
             clock: Arc::clone(&self.clock),
             metrics: Arc::clone(&self.metrics),
-            known: Arc::clone(&self.last_known_sessions),
-            book: Arc::clone(&book),
+            last_known_sessions: Arc::clone(&self.last_known_sessions),
+            rulebook: Arc::clone(&rulebook),
             sources,
             address: config.address.clone(),
-            budget: config.check_timeout,
+            store_timeout: config.check_timeout,
             observers: Arc::clone(&self.observers),
             revalidation: self.create_revalidation(login.as_deref()),
         };
@@ -143,7 +143,7 @@ impl ProcessState {
             sign_in: sign_in.map(|it| SignInRedirect::new(it, config.cookie.secure)),
             login,
             identity: config.identity.clone(),
-            assertion: config.assertion.clone(),
+            assertion_signer: config.assertion.clone(),
             clear_site_data: config.clear_site_data.clone(),
             literal_headers: config.literal_headers,
         };
@@ -157,8 +157,8 @@ impl ProcessState {
             lifecycle,
             stores: self.stores.clone(),
             clock: Arc::clone(&self.clock),
-            recent: Arc::clone(&self.recent_events),
-            book,
+            recent_events: Arc::clone(&self.recent_events),
+            rulebook,
             cookie,
             tokens: AdminTokens::new(tokens),
             kubernetes: kubernetes.map(Arc::new),
@@ -171,13 +171,13 @@ impl ProcessState {
             login: Self::create_console_login(config, &key_ring)?,
             ops: Arc::clone(&self.ops),
             observers: Arc::clone(&self.observers),
-            store: match config.store {
+            store_kind: match config.store {
                 StoreConfig::Memory { .. } => "memory",
                 StoreConfig::Redis { .. } => "Redis",
             },
-            attempts: Arc::clone(&self.attempts),
+            wrong_credentials: Arc::clone(&self.wrong_credentials),
             key_ring: Arc::clone(&key_ring),
-            address: (config.admin.proxies > 0).then(|| AddressHeader {
+            address_header: (config.admin.proxies > 0).then(|| AddressHeader {
                 proxies: config.admin.proxies,
                 ..config.address.clone()
             }),
@@ -225,7 +225,7 @@ impl ProcessState {
     fn create_jwt_source(&self, config: &IssuerSettings) -> Result<JwtSource, reqwest::Error> {
         let keys = match &config.keys {
             KeySource::File(keys) => {
-                self.metrics.keys_fetched(&config.name, true);
+                self.metrics.count_keys_fetch(&config.name, true);
                 IssuerKeys::from_static(keys.clone())
             }
             KeySource::Fetched(settings) => {
@@ -264,7 +264,7 @@ impl ProcessState {
             url: settings.url.clone(),
             purpose: "sign-in",
             max_age: settings.max_age,
-            revalidate: settings.revalidate,
+            revalidation_interval: settings.revalidation_interval,
             providers: create_providers(settings, &settings.url, CALLBACK_PATH)?,
             key_ring: Arc::clone(key_ring),
             secure: config.cookie.secure,
@@ -275,7 +275,7 @@ impl ProcessState {
     /// Creates the revalidation of sessions; `None` if it is off.
     fn create_revalidation(&self, login: Option<&Login>) -> Option<Revalidation> {
         let (queue, diagnostics) = (&self.revalidations, &self.provider_diagnostics);
-        let revalidation = Revalidation::of(login?, queue, diagnostics, &self.metrics)?;
+        let revalidation = Revalidation::for_login(login?, queue, diagnostics, &self.metrics)?;
         for name in revalidation.providers.values() {
             self.metrics.init_revalidations(name);
         }
@@ -297,10 +297,10 @@ impl ProcessState {
             login: Login {
                 url: url.clone(),
                 purpose: "console",
-                max_age: MaxAge::Of(admin::max_console_auth_age(&config.book.policies)),
+                max_age: MaxAge::Of(admin::max_console_auth_age(&config.rulebook.policies)),
                 // Operator sessions are short and have no refresh token.
-                revalidate: None,
-                providers: create_providers(settings, url, admin::CALLBACK)?,
+                revalidation_interval: None,
+                providers: create_providers(settings, url, admin::CALLBACK_PATH)?,
                 key_ring: Arc::clone(key_ring),
                 secure: url.scheme() == "https",
                 domain: None,

@@ -22,7 +22,7 @@ pub(super) async fn keep_recorded(contracts: Live<Contracts>, stop: Cancellation
         loop {
             let contracts = contracts.current();
             let checker = &contracts.checker;
-            let limits = checker.sources.absolute_limits(&checker.book.policies);
+            let limits = checker.sources.absolute_limits(&checker.rulebook.policies);
             let is_recorded = recorded.as_ref().is_some_and(|(last_limits, since)| {
                 *last_limits == limits && since.seconds() < REWRITE_AFTER_SECONDS
             });

@@ -68,7 +68,8 @@ impl Reloader {
                 let messages =
                     changed_keys.map(|key| format!("{key} has changed: restart required"));
                 tracing::info!("configuration reloaded");
-                self.diagnostics.set(DIAGNOSTICS_SOURCE, messages.collect());
+                self.diagnostics
+                    .set_recommendations(DIAGNOSTICS_SOURCE, messages.collect());
                 self.process_state.metrics.record_config_reload(true);
                 Some(loaded)
             }
@@ -76,7 +77,8 @@ impl Reloader {
                 let messages = problems.lines().map(|problem| {
                     format!("rejected, previous configuration still active: {problem}")
                 });
-                self.diagnostics.set(DIAGNOSTICS_SOURCE, messages.collect());
+                self.diagnostics
+                    .set_recommendations(DIAGNOSTICS_SOURCE, messages.collect());
                 self.process_state.metrics.record_config_reload(false);
                 None
             }
@@ -87,7 +89,10 @@ impl Reloader {
         let loaded = self.source.load().map_err(|error| error.to_string())?;
         let assembly = self.process_state.assemble(&loaded.config);
         let assembly = assembly.map_err(|error| error.to_string())?;
-        init_metrics(&self.process_state.metrics, &loaded.config.book.policies);
+        init_metrics(
+            &self.process_state.metrics,
+            &loaded.config.rulebook.policies,
+        );
         logging::set_filter(&loaded.config.log.filter).map_err(|error| error.to_string())?;
         let key_ring = Arc::clone(&assembly.key_ring);
         self.process_state.store_key_ring.replace(key_ring);

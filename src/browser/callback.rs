@@ -19,7 +19,7 @@ use crate::login::{
 };
 use crate::policy::{Activity, PassiveReason, normalize_host};
 use crate::session::{Attributes, Timestamp, Verdict};
-use crate::store::Ending;
+use crate::store::EndRequest;
 use crate::telemetry::audit;
 
 /// `GET /.curfew/callback/{provider}?code=…&state=…`: the redirect address for a provider.
@@ -49,7 +49,7 @@ pub(super) async fn finish(
         }
     };
     let max_age = |attributes: &Attributes| {
-        let (_, policy) = Login::policy(provider, &checker.book.policies)?;
+        let (_, policy) = Login::policy(provider, &checker.rulebook.policies)?;
         login.max_age(policy, attributes)
     };
     let outcome =
@@ -112,7 +112,7 @@ async fn answer_without_attempt(
         && let Ok(location) = HeaderValue::from_str(target)
     {
         let metrics = &contracts.checker.metrics;
-        metrics.login(provider.name(), "resumed");
+        metrics.count_login(provider.name(), "resumed");
         let mut response = private_response(StatusCode::SEE_OTHER);
         response.headers_mut().insert(LOCATION, location);
         return response;
@@ -139,7 +139,7 @@ async fn start_session(
     let (checker, lifecycle) = (&contracts.checker, &contracts.checker.lifecycle);
     let (Ok(request), Some((policy, _))) = (
         browser_request.to_check_request(),
-        Login::policy(provider, &checker.book.policies),
+        Login::policy(provider, &checker.rulebook.policies),
     ) else {
         return private_response(StatusCode::BAD_REQUEST);
     };
@@ -157,7 +157,7 @@ async fn start_session(
     if let Some((id, _)) = checker.evaluate_passively(&request, passive).await.session {
         // Ignore a failure: the browser gets a new cookie anyway.
         let _ = lifecycle
-            .end(id, Ending::revoked(checker.clock.now()), &actor)
+            .end(id, EndRequest::revoked(checker.clock.now()), &actor)
             .await;
     }
     let started = lifecycle.start(SignIn {
@@ -188,7 +188,7 @@ async fn start_session(
         Err(error) => {
             tracing::warn!(provider = provider.name(), %error, "could not start a session after login");
             let (status, text) = match error {
-                StartError::TooMany(_) => (
+                StartError::SessionLimitReached(_) => (
                     StatusCode::FORBIDDEN,
                     "You have reached the maximum number of sessions. Sign out on another device first.",
                 ),
@@ -201,11 +201,11 @@ async fn start_session(
                     "You cannot be signed in right now. Please try again in a moment.",
                 ),
             };
-            checker.metrics.login(provider.name(), "not_started");
+            checker.metrics.count_login(provider.name(), "not_started");
             return sign_in_failed_page(status, text, Some(&attempt.target));
         }
     };
-    checker.metrics.login(provider.name(), "ok");
+    checker.metrics.count_login(provider.name(), "ok");
     let mut response = private_response(StatusCode::SEE_OTHER);
     let headers = response.headers_mut();
     let (cookie, now) = (&contracts.cookie, checker.clock.now());
@@ -240,7 +240,7 @@ fn refuse_sign_in(
     let request = browser_request.to_check_request().ok();
     let address = request.and_then(|request| contracts.checker.client_address(&request));
     audit::login_refused(name, error.as_str(), error, &Actor::anonymous(address));
-    contracts.checker.metrics.login(name, error.as_str());
+    contracts.checker.metrics.count_login(name, error.as_str());
     let (status, text) = match error {
         LoginError::Unavailable(_) => (
             StatusCode::SERVICE_UNAVAILABLE,

@@ -176,7 +176,7 @@ pub(super) async fn evaluate_target(
     let (Verdict::Allow, Some((_, session))) = (outcome.verdict, &outcome.session) else {
         return outcome;
     };
-    let policies = &checker.book.policies;
+    let policies = &checker.rulebook.policies;
     let ages = policies
         .iter()
         .filter_map(|(_, policy)| policy.limits_for(session).max_auth_age);
@@ -219,7 +219,7 @@ pub(super) async fn redirect_to_provider(
             contracts
                 .checker
                 .metrics
-                .login(provider.name(), error.as_str());
+                .count_login(provider.name(), error.as_str());
             let text =
                 "The identity provider cannot be reached right now. Please try again in a moment.";
             sign_in_failed_page(StatusCode::SERVICE_UNAVAILABLE, text, Some(target))
@@ -237,7 +237,7 @@ async fn start_attempt(
 ) -> Result<(HeaderValue, HeaderValue), LoginError> {
     let checker = &contracts.checker;
     let unavailable = |why: &dyn ToString| LoginError::Unavailable(why.to_string());
-    let policy = Login::policy(provider, &checker.book.policies);
+    let policy = Login::policy(provider, &checker.rulebook.policies);
     let (_, policy) =
         policy.ok_or_else(|| unavailable(&"the policy of the provider is not configured"))?;
     let max_age = login.max_age(policy, &Attributes::default());

@@ -36,7 +36,10 @@ impl BrowserService {
             .with_state(contracts.clone());
         Self {
             pages: LimitedRouter::new(router(contracts).merge(assertion_keys), limit.clone()),
-            notices: LimitedRouter::new(logout::router(logouts), limit.reserve(NOTICES_DIVISOR)),
+            notices: LimitedRouter::new(
+                logout::router(logouts),
+                limit.limit_for_slow_requests(NOTICES_DIVISOR),
+            ),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::contract::Contracts;
 use crate::current::Current;
 use crate::policy::{Activity, PassiveReason};
 use crate::session::{DenyReason, Verdict};
-use crate::store::Ending;
+use crate::store::EndRequest;
 
 /// The reason on the signed-out page after a sign-out.
 const SIGNED_OUT: &str = DenyReason::SignedOut.as_str();
@@ -41,7 +41,7 @@ pub(super) async fn end(
         let checker = &contracts.checker;
         let address = contracts.checker.client_address(&request);
         let actor = Actor::user(&session.subject, address);
-        let ending = Ending::signed_out(checker.clock.now());
+        let ending = EndRequest::signed_out(checker.clock.now());
         if checker.lifecycle.end(*id, ending, &actor).await.is_err() {
             let mut store_failure = outcome;
             store_failure.verdict = Verdict::Deny(DenyReason::StoreUnavailable);

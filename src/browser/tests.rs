@@ -13,7 +13,7 @@ use crate::delegate::RelayedResponse;
 use crate::identity::{AssertionKey, AssertionSigner};
 use crate::policy::Contract;
 use crate::session::{DenyReason, EndReason, State};
-use crate::testing::outputs::{Form, Output};
+use crate::testing::outputs::{Output, OutputFormat};
 use crate::testing::{MINUTE, SECOND};
 
 mod cookies;
@@ -90,13 +90,13 @@ async fn read_text(response: Response) -> String {
 pub(crate) async fn outputs(text: &str) -> Vec<Output> {
     let link = (text.to_owned(), text.to_owned());
     let page = read_text(page::render_page(text, text, &[link])).await;
-    vec![("page for browsers", Form::Markup, page)]
+    vec![("page for browsers", OutputFormat::Markup, page)]
 }
 
 #[tokio::test]
 async fn the_status_shows_the_remaining_time_without_a_touch() {
     let browser = Browser::new().await;
-    browser.fixture.bench.at(5 * MINUTE);
+    browser.fixture.bench.set_time_after_start(5 * MINUTE);
     for _ in 0..2 {
         let response = browser.send_signed_in("GET", "/.curfew/session", &[]).await;
         assert_eq!(response.status(), 200);
@@ -117,7 +117,7 @@ async fn a_browser_without_a_session_gets_the_reason() {
     let response = browser.send("GET", "/.curfew/session", &[]).await;
     assert_eq!(response.status(), 401);
     assert_eq!(response.headers()["x-session-reason"], "no_credential");
-    browser.fixture.bench.at(15 * MINUTE);
+    browser.fixture.bench.set_time_after_start(15 * MINUTE);
     let response = browser.send_signed_in("GET", "/.curfew/session", &[]).await;
     assert_eq!(response.status(), 401);
     assert_eq!(response.headers()["x-session-reason"], "idle_timeout");
@@ -137,14 +137,14 @@ async fn a_browser_without_a_session_gets_the_reason() {
 #[tokio::test]
 async fn keep_alive_counts_as_activity() {
     let browser = Browser::new().await;
-    browser.fixture.bench.at(14 * MINUTE);
+    browser.fixture.bench.set_time_after_start(14 * MINUTE);
     let response = browser
         .send_signed_in("POST", "/.curfew/keep-alive", &[SAME_ORIGIN])
         .await;
     assert_eq!(read_json(response).await["idle_remaining"], 900.0);
     assert_eq!(browser.last_seen().await, 14 * 60);
     // An ended session cannot be kept alive.
-    browser.fixture.bench.at(29 * MINUTE);
+    browser.fixture.bench.set_time_after_start(29 * MINUTE);
     let response = browser
         .send_signed_in("POST", "/.curfew/keep-alive", &[SAME_ORIGIN])
         .await;
@@ -154,7 +154,7 @@ async fn keep_alive_counts_as_activity() {
 #[tokio::test]
 async fn other_sites_can_neither_keep_alive_nor_sign_out() {
     let browser = Browser::new().await;
-    browser.fixture.bench.at(MINUTE);
+    browser.fixture.bench.set_time_after_start(MINUTE);
     for path in ["/.curfew/keep-alive", "/.curfew/sign-out"] {
         for header_lines in [
             &[][..],
@@ -194,7 +194,7 @@ async fn signing_out_ends_the_session() {
         contracts.clear_site_data = Some(HeaderValue::from_static("\"cache\""));
     });
     let browser = Browser::with_fixture(fixture.await);
-    browser.fixture.bench.at(SECOND);
+    browser.fixture.bench.set_time_after_start(SECOND);
     let response = browser
         .send_signed_in("POST", "/.curfew/sign-out", &[SAME_ORIGIN])
         .await;
@@ -267,11 +267,11 @@ async fn the_signed_out_page_shows_the_reason_without_scripts() {
 async fn no_page_has_headers_of_a_check() {
     let fixture = Fixture::with(|contracts| {
         let key = include_str!("../../crates/core/src/identity/assertion/ed25519-for-tests.pem");
-        contracts.assertion = Some(Arc::new(AssertionSigner {
+        contracts.assertion_signer = Some(Arc::new(AssertionSigner {
             issuer: "curfew".to_owned(),
             lifetime: MINUTE,
             key: AssertionKey::from_pem(key.as_bytes()).unwrap(),
-            others: Vec::new(),
+            other_keys: Vec::new(),
         }));
     });
     let browser = Browser::with_fixture(fixture.await);

@@ -9,7 +9,7 @@ use crate::lifecycle::{Adoption, AdoptionError};
 use crate::policy::{Activity, AppliedPolicy, OnStoreFailure};
 use crate::session::{DenyReason, PolicyName, Session, SessionId, State, Timestamp, Verdict};
 use crate::sources::{ExternalIdentity, ResolvedCredential};
-use crate::store::{EndOutcome, Ending, Touch};
+use crate::store::{EndOutcome, EndRequest, Touch};
 use crate::telemetry::audit;
 
 /// The maximum number of decisions of one check. A check decides again if another request uses the session before the
@@ -52,7 +52,7 @@ impl Checker {
             return outcome;
         }
         let from_store = self.answer_from_store(context, id);
-        let outcome = match tokio::time::timeout(self.budget, from_store).await {
+        let outcome = match tokio::time::timeout(self.store_timeout, from_store).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(StoreFailed)) => return self.answer_without_store(context, id).await,
             Err(_) => {
@@ -63,7 +63,7 @@ impl Checker {
         if let Verdict::Deny(reason) = outcome.verdict
             && (reason.is_terminal() || reason == DenyReason::UnknownSession)
         {
-            self.known.forget(id);
+            self.last_known_sessions.forget(id);
         }
         outcome
     }
@@ -81,7 +81,7 @@ impl Checker {
             return None;
         }
         let now = self.clock.now();
-        let home = self.book.policies.home(&session);
+        let home = self.rulebook.policies.home(&session);
         let decision = self.decide(context, &home, &session, now);
         if decision.verdict != Verdict::Allow {
             return None;
@@ -93,7 +93,7 @@ impl Checker {
             session.touch(now);
         }
         if home.policy.on_store_failure != OnStoreFailure::Deny {
-            self.known.record_live(id, &session, now);
+            self.last_known_sessions.record_live(id, &session, now);
         }
         self.queue_revalidation(id, &session, now);
         Some(allowed_outcome(id, session, &home, now))
@@ -119,14 +119,14 @@ impl Checker {
             };
             // Read the time after the record, so that the wait for the store counts.
             let now = self.clock.now();
-            let home = self.book.policies.home(&session);
+            let home = self.rulebook.policies.home(&session);
             let decision = self.decide(context, &home, &session, now);
             self.audit_binding_mismatch(context, id, &session, &decision);
             match decision.verdict {
                 Verdict::Allow => {
                     let session = self.touch(context, id, session, &home, now).await;
                     if home.policy.on_store_failure != OnStoreFailure::Deny {
-                        self.known.record_live(id, &session, now);
+                        self.last_known_sessions.record_live(id, &session, now);
                     }
                     self.queue_revalidation(id, &session, now);
                     return Ok(allowed_outcome(id, session, &home, now));
@@ -173,7 +173,7 @@ impl Checker {
         let session = match stored {
             Some(session) => session,
             None => {
-                let policies = &self.book.policies;
+                let policies = &self.rulebook.policies;
                 let policy = credential.policy.unwrap_or_else(|| policies.default_name());
                 if let Some(refused) = self.deny_old_authentication(credential, policy) {
                     return Ok(Err(Box::new(refused)));
@@ -198,14 +198,16 @@ impl Checker {
                         return denied(DenyReason::InvalidCredential);
                     }
                     Err(AdoptionError::Revoked) => return denied(DenyReason::Revoked),
-                    Err(AdoptionError::LostSince) => {
+                    Err(AdoptionError::StoreLostData) => {
                         return Ok(Err(Box::new(Outcome {
                             detail: Some(Detail::DataLoss),
                             max_auth_age: Some(0),
                             ..Outcome::deny(DenyReason::ReauthenticationRequired)
                         })));
                     }
-                    Err(AdoptionError::TooMany(_)) => return denied(DenyReason::TooManySessions),
+                    Err(AdoptionError::SessionLimitReached(_)) => {
+                        return denied(DenyReason::TooManySessions);
+                    }
                     Err(AdoptionError::Store(error)) => return Err(log_store_error(&error)),
                 }
             }
@@ -224,7 +226,7 @@ impl Checker {
         policy: &PolicyName,
     ) -> Option<Outcome> {
         let freshness = credential.freshness?;
-        let policies = &self.book.policies;
+        let policies = &self.rulebook.policies;
         let policy = policies.get(policy.as_str());
         let policy = policy.map_or_else(|| policies.strictest(), |(_, policy)| policy);
         let limit = freshness.max_age.limit(policy, &credential.attributes)?;
@@ -244,15 +246,15 @@ impl Checker {
     async fn answer_without_store(&self, context: &CheckContext<'_>, id: SessionId) -> Outcome {
         let now = self.clock.now();
         let last_known = self
-            .known
+            .last_known_sessions
             .get_within_grace(id, Duration::MAX, now)
             .and_then(|session| {
-                let home = self.book.policies.home(&session);
+                let home = self.rulebook.policies.home(&session);
                 let OnStoreFailure::Known { grace } = context.rule_match.on_store_failure(&home)
                 else {
                     return None;
                 };
-                let known = self.known.get_within_grace(id, grace, now)?;
+                let known = self.last_known_sessions.get_within_grace(id, grace, now)?;
                 let decision = self.decide(context, &home, &known, now);
                 self.audit_binding_mismatch(context, id, &known, &decision);
                 (decision.verdict == Verdict::Allow).then_some((known, home))
@@ -263,9 +265,9 @@ impl Checker {
         let previous_activity = session.last_seen;
         let session = self.touch(context, id, session, &home, now).await;
         if session.last_seen > previous_activity {
-            self.known.record_touch(id, now);
+            self.last_known_sessions.record_touch(id, now);
         }
-        self.metrics.degraded(session.policy.as_str());
+        self.metrics.count_degraded_check(session.policy.as_str());
         let address = self.client_address(context.request);
         audit::session_degraded(id, &session, context.request.contract.as_str(), address);
         allowed_outcome(id, session, &home, now)
@@ -340,12 +342,12 @@ impl Checker {
                 ..Outcome::deny(reason)
             }))
         };
-        let Some(ending) = Ending::for_denial(&session, reason, now) else {
+        let Some(ending) = EndRequest::for_denial(&session, reason, now) else {
             return denied(reason, session);
         };
         let is_idle_timeout = ending.unless_touched_since.is_some();
         let actor = Actor::of_end(ending.reason, &session);
-        let actor = actor.at(self.client_address(context.request));
+        let actor = actor.with_address(self.client_address(context.request));
         match self.lifecycle.end(id, ending, &actor).await {
             Ok(EndOutcome::Touched(_)) => Ok(None),
             Ok(EndOutcome::AlreadyEnded(tombstone)) => {

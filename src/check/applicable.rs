@@ -11,7 +11,7 @@ use crate::session::{DenyReason, Limits, PolicyName, Session, Timestamp, Verdict
 /// The rule and the policies that apply to a request, before its session is loaded. Checks and `explain` both use it.
 #[derive(Clone, Copy, Debug)]
 pub struct RuleMatch<'a> {
-    book: &'a Rulebook,
+    rulebook: &'a Rulebook,
     /// The rule that matches, if any.
     pub rule: Option<&'a Rule>,
     /// The terms of the rule, or the default terms if no rule matches.
@@ -79,21 +79,21 @@ impl<'a> RuleMatch<'a> {
     /// # Errors
     /// [`MatchError`] for an unknown policy or host, or an ambiguous path.
     pub fn find(
-        book: &'a Rulebook,
+        rulebook: &'a Rulebook,
         contract: Contract,
         policy: Option<&str>,
         original: &Original<'_>,
         headers: &HeaderMap,
     ) -> Result<Self, MatchError> {
-        if !book.hosts.admit(original.url.host) {
+        if !rulebook.hosts.admit(original.url.host) {
             return Err(MatchError::UnknownHost);
         }
-        let find_policy = |name: &str| book.policies.get(name);
+        let find_policy = |name: &str| rulebook.policies.get(name);
         let proxy_policy = match policy {
             Some(name) => Some(find_policy(name).ok_or(MatchError::UnknownPolicy)?),
             None => None,
         };
-        let found = book.rules.find(&RequestTarget {
+        let found = rulebook.rules.find(&RequestTarget {
             host: original.url.host,
             path: original.url.path,
             method: original.method,
@@ -107,7 +107,7 @@ impl<'a> RuleMatch<'a> {
         let public = terms.access == Access::Public
             || (terms.cors_preflight == Access::Public && is_preflight(original.method, headers));
         Ok(Self {
-            book,
+            rulebook,
             rule: found.rule,
             terms,
             proxy_policy,
@@ -207,6 +207,6 @@ impl<'a> RuleMatch<'a> {
         let kind = self.policies().fold(home.policy.activity, |kind, policy| {
             kind.strictest(policy.activity)
         });
-        classify(kind, &self.book.background, method, headers)
+        classify(kind, &self.rulebook.background, method, headers)
     }
 }

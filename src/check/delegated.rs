@@ -4,7 +4,9 @@ use super::{CheckRequest, Checker, Original, Outcome};
 use crate::credential::delegated::DelegatedCheck;
 use crate::delegate::{Delegate, DelegateDecision};
 use crate::session::{SessionId, State, Verdict};
-use crate::sources::{ExternalIdentity, ExternalIssuer, Freshness, ResolvedCredential};
+use crate::sources::{
+    AuthenticationFreshness, ExternalIdentity, ExternalIssuer, ResolvedCredential,
+};
 
 impl Checker {
     /// Asks the service and returns the session that it allows. The error is the complete denial.
@@ -18,17 +20,17 @@ impl Checker {
         original: &Original<'_>,
     ) -> Result<ResolvedCredential<'a>, Box<Outcome>> {
         let delegated = delegate.delegated();
-        let Ok(cookie) = delegated.key.presented(request.headers) else {
+        let Ok(cookie) = delegated.key.find_cookie(request.headers) else {
             return Err(Box::new(self.deny_two_credentials(request)));
         };
-        let cleared = delegated.cleared_cookie.as_ref();
+        let removal_cookie = delegated.cleared_cookie.as_ref();
         if let Some(id) = cookie.map(|cookie| delegated.session_id_of_cookie(cookie))
             && self.has_ended(id).await
         {
             return Ok(ResolvedCredential {
-                cleared,
+                removal_cookie,
                 is_external: true,
-                ..ResolvedCredential::own(id)
+                ..ResolvedCredential::of_own_token(id)
             });
         }
         let target = original.url.target();
@@ -58,15 +60,15 @@ impl Checker {
                 subject: allowed.subject,
                 attributes: allowed.attributes,
                 started: allowed.authenticated.unwrap_or(now),
-                freshness: Some(Freshness {
+                freshness: Some(AuthenticationFreshness {
                     max_age: delegated.max_age,
                     authenticated: allowed.authenticated,
                 }),
                 expires: allowed.expires,
                 policy: delegate.policy(),
             }),
-            relayed: Some(Box::new(relayed)),
-            cleared,
+            relayed_response: Some(Box::new(relayed)),
+            removal_cookie,
             is_external: true,
         })
     }
@@ -74,7 +76,7 @@ impl Checker {
     /// Whether the session has ended, according to the store.
     async fn has_ended(&self, id: SessionId) -> bool {
         let loading = self.stores.sessions.load(id);
-        match tokio::time::timeout(self.budget, loading).await {
+        match tokio::time::timeout(self.store_timeout, loading).await {
             Ok(Ok(Some(session))) => {
                 session.state != State::Live || self.lifecycle.is_revoked(&session)
             }
@@ -96,8 +98,8 @@ impl ResolvedCredential<'_> {
         let ended = matches!(outcome.verdict, Verdict::Deny(reason) if reason.is_terminal());
         let sign_in_again = (ended && self.is_external).then_some(0);
         Outcome {
-            relayed: self.relayed.filter(|_| allowed),
-            removal_cookie: self.cleared.cloned(),
+            relayed: self.relayed_response.filter(|_| allowed),
+            removal_cookie: self.removal_cookie.cloned(),
             max_auth_age: outcome.max_auth_age.or(sign_in_again),
             ..outcome
         }

@@ -8,11 +8,11 @@ use crate::actor::Actor;
 use crate::policy::{Contract, MaxSessions, OnSessionLimit, Rules};
 use crate::session::End;
 use crate::session::{EndReason, State, Timestamp};
-use crate::testing::{Bench, HOUR, MINUTE, SECOND, START};
+use crate::testing::{HOUR, MINUTE, SECOND, START, TestService};
 
 /// A checker, and one new session of `alice`.
 struct Fixture {
-    bench: Bench,
+    bench: TestService,
     checker: Checker,
     id: SessionId,
     token: String,
@@ -24,10 +24,10 @@ impl Fixture {
     }
 
     async fn with_policy(policy: &str) -> Self {
-        Self::with_rules(Bench::new(), policy, Rules::default()).await
+        Self::with_rules(TestService::new(), policy, Rules::default()).await
     }
 
-    async fn with_rules(bench: Bench, policy: &str, rules: Rules) -> Self {
+    async fn with_rules(bench: TestService, policy: &str, rules: Rules) -> Self {
         let started = bench.sign_in(policy).await;
         let checker = bench.checker(rules, "session");
         Self {
@@ -40,7 +40,7 @@ impl Fixture {
 
     /// Checks a request with the session when the time `after` has passed since its start. Returns the verdict.
     async fn verdict_after(&self, after: Duration) -> Verdict {
-        self.bench.at(after);
+        self.bench.set_time_after_start(after);
         self.check(None, &Method::GET, &self.headers())
             .await
             .verdict
@@ -107,7 +107,7 @@ async fn activity_extends_a_session_and_idleness_ends_it() {
             .await,
         deny(DenyReason::IdleTimeout)
     );
-    let state = fixture.bench.stored(fixture.id).await.state;
+    let state = fixture.bench.load_record(fixture.id).await.state;
     assert!(matches!(
         state,
         State::Ended(End {
@@ -115,7 +115,7 @@ async fn activity_extends_a_session_and_idleness_ends_it() {
             ..
         })
     ));
-    fixture.bench.at(idle_end);
+    fixture.bench.set_time_after_start(idle_end);
     assert_eq!(
         fixture.verdict_after(idle_end).await,
         deny(DenyReason::IdleTimeout),
@@ -156,7 +156,7 @@ async fn a_revoked_session_is_denied_at_the_next_request() {
         fixture.verdict_after(SECOND).await,
         deny(DenyReason::Revoked)
     );
-    fixture.bench.at(9 * HOUR);
+    fixture.bench.set_time_after_start(9 * HOUR);
     fixture.bench.store.memory.reclaim();
     let unknown = deny(DenyReason::UnknownSession);
     assert_eq!(fixture.verdict_after(9 * HOUR).await, unknown);
@@ -242,7 +242,7 @@ async fn only_allowed_activity_is_recorded() {
     let mut background = fixture.headers();
     background.insert("x-session-passive", "1".parse().unwrap());
     let plain = fixture.headers();
-    fixture.bench.at(MINUTE);
+    fixture.bench.set_time_after_start(MINUTE);
     for (policy, method, headers, touches) in [
         (None, Method::HEAD, &plain, 0),
         (None, Method::GET, &prefetch, 0),
@@ -262,7 +262,7 @@ async fn only_allowed_activity_is_recorded() {
             "{policy:?} {method}"
         );
     }
-    fixture.bench.at(9 * HOUR);
+    fixture.bench.set_time_after_start(9 * HOUR);
     fixture.check(None, &Method::GET, &plain).await;
     assert_eq!(
         fixture.bench.store.touch_count(),
@@ -275,7 +275,7 @@ async fn only_allowed_activity_is_recorded() {
 async fn a_stricter_policy_denies_the_request_and_keeps_the_session() {
     let fixture = Fixture::new().await;
     let check_strict = async |after| {
-        fixture.bench.at(after);
+        fixture.bench.set_time_after_start(after);
         fixture
             .check(Some("strict"), &Method::GET, &fixture.headers())
             .await
@@ -307,7 +307,7 @@ async fn a_stricter_policy_denies_the_request_and_keeps_the_session() {
 #[tokio::test]
 async fn a_less_strict_policy_of_the_proxy_extends_no_limit() {
     let fixture = Fixture::with_policy("strict").await;
-    fixture.bench.at(5 * MINUTE);
+    fixture.bench.set_time_after_start(5 * MINUTE);
     let outcome = fixture
         .check(Some("default"), &Method::GET, &fixture.headers())
         .await;
@@ -317,16 +317,16 @@ async fn a_less_strict_policy_of_the_proxy_extends_no_limit() {
 #[tokio::test]
 async fn a_session_that_another_replica_uses_does_not_end() {
     let fixture = Fixture::new().await;
-    let outdated = fixture.bench.stored(fixture.id).await;
+    let outdated = fixture.bench.load_record(fixture.id).await;
     assert_eq!(fixture.verdict_after(10 * MINUTE).await, Verdict::Allow);
-    *fixture.bench.store.stale.lock() = Some(outdated);
+    *fixture.bench.store.stale_record.lock() = Some(outdated);
     assert_eq!(
         fixture.verdict_after(16 * MINUTE).await,
         Verdict::Allow,
         "the check must decide again"
     );
     assert_eq!(
-        fixture.bench.stored(fixture.id).await.last_seen,
+        fixture.bench.load_record(fixture.id).await.last_seen,
         START.plus(16 * MINUTE)
     );
 }
@@ -334,14 +334,14 @@ async fn a_session_that_another_replica_uses_does_not_end() {
 #[tokio::test]
 async fn the_first_end_reason_is_kept() {
     let fixture = Fixture::new().await;
-    let outdated = fixture.bench.stored(fixture.id).await;
+    let outdated = fixture.bench.load_record(fixture.id).await;
     fixture
         .bench
         .lifecycle
         .revoke(fixture.id, &Actor::CURFEW)
         .await
         .unwrap();
-    *fixture.bench.store.stale.lock() = Some(outdated);
+    *fixture.bench.store.stale_record.lock() = Some(outdated);
     assert_eq!(
         fixture.verdict_after(16 * MINUTE).await,
         deny(DenyReason::Revoked)
@@ -390,7 +390,7 @@ async fn a_last_known_session_is_allowed_within_its_limits_and_the_grace() {
     );
     assert_eq!(fixture.verdict_after(grace_ends).await, unavailable);
     // A request under a stricter policy, or under a policy with `on_store_failure: deny`, is still denied.
-    fixture.bench.at(2 * MINUTE);
+    fixture.bench.set_time_after_start(2 * MINUTE);
     for policy in ["strict", "default"] {
         let outcome = fixture
             .check(Some(policy), &Method::GET, &fixture.headers())
@@ -448,9 +448,9 @@ async fn an_ended_session_is_not_a_last_known_session() {
 #[tokio::test]
 async fn a_cut_off_denies_a_session_that_is_in_no_index() {
     let fixture = Fixture::new().await;
-    let session = fixture.bench.stored(fixture.id).await;
+    let session = fixture.bench.load_record(fixture.id).await;
     let cut_offs = &fixture.bench.parts.stores.cut_offs;
-    fixture.bench.at(MINUTE);
+    fixture.bench.set_time_after_start(MINUTE);
     let cut_off = START.plus(SECOND);
     let expires = Timestamp::default();
     cut_offs
@@ -461,7 +461,7 @@ async fn a_cut_off_denies_a_session_that_is_in_no_index() {
         fixture.verdict_after(MINUTE).await,
         deny(DenyReason::Revoked)
     );
-    let state = fixture.bench.stored(fixture.id).await.state;
+    let state = fixture.bench.load_record(fixture.id).await.state;
     assert!(
         matches!(state, State::Ended(_)),
         "the session must have ended: {state:?}"
@@ -491,7 +491,7 @@ async fn an_idle_timeout_that_cannot_be_stored_ends_no_session() {
 #[tokio::test(start_paused = true)]
 async fn a_slow_store_does_not_delay_the_check() {
     let fixture = Fixture::new().await;
-    fixture.bench.store.hangs.store(true, Ordering::SeqCst);
+    fixture.bench.store.loads_hang.store(true, Ordering::SeqCst);
     let verdict = tokio::time::timeout(2 * SECOND, fixture.verdict_after(MINUTE)).await;
     assert_eq!(verdict.unwrap(), deny(DenyReason::StoreUnavailable));
 }

@@ -13,9 +13,9 @@ pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<()> {
         "# The configuration is valid. Effective values:\n\n{}",
         text.trim_end()
     )?;
-    let hosts = loaded.config.book.hosts.describe();
+    let hosts = loaded.config.rulebook.hosts.describe();
     writeln!(out, "\n# Named hosts: {hosts}.")?;
-    for (name, policy) in loaded.config.book.policies.iter() {
+    for (name, policy) in loaded.config.rulebook.policies.iter() {
         let Some(preset) = policy.preset else {
             continue;
         };

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ConfigArgs;
 use super::output::stdout;
-use crate::clock::{Accepted, Clock, Stopwatch, StoreClock};
+use crate::clock::{AcceptedClock, Clock, Stopwatch, StoreClock};
 use crate::config::StoreConfig;
 use crate::live::Live;
 use crate::store::SessionStore;
@@ -84,8 +84,8 @@ async fn compare_clocks(store: &RedisStore, accept: Option<AcceptArg>) -> anyhow
     )?;
     let Some(accept) = accept else { return Ok(()) };
     let accepted = match accept {
-        AcceptArg::Store => Accepted::Store,
-        AcceptArg::Timeline => Accepted::Timeline,
+        AcceptArg::Store => AcceptedClock::Store,
+        AcceptArg::Timeline => AcceptedClock::Timeline,
     };
     // Retry, because another replica can write the timeline at the same time.
     while !store.accept_clock(accepted).await.context("store.url")? {

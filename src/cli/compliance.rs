@@ -34,12 +34,12 @@ pub(super) fn run(args: &ComplianceArgs) -> anyhow::Result<()> {
         };
         required.push(requirement);
     }
-    let (book, sources) = args.config.source().load_rulebook_and_sign_ins()?;
+    let (rulebook, sources) = args.config.source().load_rulebook_and_sign_ins()?;
     let reauthentication = match args.limits_only {
         true => Reauthentication::Ignored,
         false => Reauthentication::Sources(&sources),
     };
-    let report = build_report(&book, reauthentication);
+    let report = build_report(&rulebook, reauthentication);
     let mut out = stdout();
     if args.json {
         writeln!(out, "{}", to_json(&report)?)?;

@@ -64,7 +64,7 @@ struct Demo {
 
 /// Runs the demo until Ctrl-C.
 pub(super) fn run(args: &DemoArgs) -> anyhow::Result<()> {
-    super::runtime()?.block_on(async {
+    super::build_runtime()?.block_on(async {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
         let listener = tokio::net::TcpListener::bind(address).await?;
         let url = format!("http://{}", listener.local_addr()?);
@@ -208,7 +208,7 @@ async fn sign_in(
         actor,
         subject,
         attributes: Attributes::default(),
-        policy: checker.book.policies.default_name().clone(),
+        policy: checker.rulebook.policies.default_name().clone(),
         remember: false,
         client: Client::default(),
         authenticated: None,

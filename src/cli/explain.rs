@@ -56,9 +56,9 @@ pub(super) struct ExplainArgs {
 
 /// Prints the rule, the policies, the activity and the limits of a request.
 pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<()> {
-    let book = args.config.source().load_rulebook()?;
+    let rulebook = args.config.source().load_rulebook()?;
     if let Some(path) = &args.recording {
-        return recording::explain_all(path, &book, args.json);
+        return recording::explain_all(path, &rulebook, args.json);
     }
     let url = args.url.as_deref().unwrap_or_default();
     let url = OriginalUrl::parse(url.as_bytes())
@@ -69,8 +69,8 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<()> {
     };
     let headers = parse_headers(&args.headers)?;
     let name = args.policy.as_deref();
-    let name = name.unwrap_or_else(|| book.policies.default_name().as_str());
-    let Some((_, policy)) = book.policies.get(name) else {
+    let name = name.unwrap_or_else(|| rulebook.policies.default_name().as_str());
+    let Some((_, policy)) = rulebook.policies.get(name) else {
         bail!("--policy: no policy of this name in the configuration");
     };
     if args.remembered && policy.remember.is_none() {
@@ -79,7 +79,7 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<()> {
     let groups = BTreeMap::from([("groups".to_owned(), args.groups.clone())]);
     let attributes = Attributes::new(groups).context("--groups")?;
     let now = Timestamp::default();
-    let session = sample_session(&book.policies, name, args.remembered, attributes, now);
+    let session = sample_session(&rulebook.policies, name, args.remembered, attributes, now);
     let session = session.context("--policy")?;
     let original = Original {
         method: &args.method,
@@ -92,12 +92,12 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<()> {
         headers: &headers,
         client: Client::default(),
     };
-    let explanation = explain(&book, &explained_request, &session, now);
+    let explanation = explain(&rulebook, &explained_request, &session, now);
     let mut out = stdout();
     if args.json {
         writeln!(out, "{}", to_json(&explanation)?)?;
     } else {
-        writeln!(out, "{:<10} {}", "hosts", book.hosts.describe())?;
+        writeln!(out, "{:<10} {}", "hosts", rulebook.hosts.describe())?;
         write!(out, "{}", format_explanation(&explanation))?;
     }
     Ok(())
@@ -119,7 +119,7 @@ fn parse_headers(arguments: &[String]) -> anyhow::Result<HeaderMap> {
 
 /// Formats the explanation as text, one line per fact.
 fn format_explanation(explanation: &Explanation) -> String {
-    let lines = explanation.lines();
+    let lines = explanation.label_text_pairs();
     let mut text: String = lines
         .iter()
         .map(|(name, text)| format!("{name:<10} {}\n", line(text)))

@@ -39,7 +39,7 @@ pub(super) fn run(args: &HealthcheckArgs) -> anyhow::Result<()> {
         }
     };
     let url = base.join(if args.live { "/livez" } else { "/readyz" })?;
-    super::runtime()?.block_on(async {
+    super::build_runtime()?.block_on(async {
         let client = http_client(TIMEOUT, None)?;
         let answer = client.get(url.clone()).send().await;
         let answer = answer.map_err(reqwest::Error::without_url);

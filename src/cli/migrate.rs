@@ -87,7 +87,7 @@ async fn migrate(
         }
     };
     let done = store
-        .migrate(migration, &config.book.policies, progress)
+        .migrate(migration, &config.rulebook.policies, progress)
         .await;
     if is_terminal {
         let _ = writeln!(super::output::raw_stderr());

@@ -5,15 +5,15 @@ use std::io::{Stderr, Stdout};
 
 use serde::Serialize;
 
-use crate::escape::{self, Escaped};
+use crate::escape::{self, EscapingWriter};
 
 /// Standard output for text, escaped.
 #[expect(
     clippy::disallowed_methods,
     reason = "the returned writer escapes its output"
 )]
-pub(super) fn stdout() -> Escaped<Stdout> {
-    Escaped::new(std::io::stdout(), escape::lines)
+pub(super) fn stdout() -> EscapingWriter<Stdout> {
+    EscapingWriter::new(std::io::stdout(), escape::lines)
 }
 
 /// Standard error for text, escaped.
@@ -21,8 +21,8 @@ pub(super) fn stdout() -> Escaped<Stdout> {
     clippy::disallowed_methods,
     reason = "the returned writer escapes its output"
 )]
-pub(super) fn stderr() -> Escaped<Stderr> {
-    Escaped::new(std::io::stderr(), escape::lines)
+pub(super) fn stderr() -> EscapingWriter<Stderr> {
+    EscapingWriter::new(std::io::stderr(), escape::lines)
 }
 
 /// Unescaped standard output, for text without external input: completion scripts and manual pages.

@@ -110,7 +110,7 @@ pub(super) struct ProbeArgs {
 }
 
 pub(super) fn run(args: &ProbeArgs) -> anyhow::Result<()> {
-    let report = super::runtime()?.block_on(probe(args))?;
+    let report = super::build_runtime()?.block_on(probe(args))?;
     for (path, text) in [
         (&args.junit, report.to_junit()),
         (&args.json, report.to_json()),

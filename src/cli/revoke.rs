@@ -78,7 +78,7 @@ impl RevokeArgs {
 }
 
 pub(super) fn run(args: &RevokeArgs) -> anyhow::Result<()> {
-    super::runtime()?.block_on(async {
+    super::build_runtime()?.block_on(async {
         let api = args.admin.build_client()?;
         if args.dry_run || !args.yes {
             let dry_run_result = post_revocation(&api, args.request_body(true)).await?;

@@ -21,7 +21,7 @@ use crate::telemetry::{Replica, logging};
 pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<()> {
     let source = args.source();
     let loaded = source.load()?;
-    runtime()?.block_on(async {
+    build_runtime()?.block_on(async {
         let this = Replica::this(SystemClock.now());
         let traces = loaded.config.traces.as_ref();
         let traces = traces.map(|settings| Traces::new(settings, &this));
@@ -85,7 +85,7 @@ pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// [`std::io::Error`] if the system cannot create threads.
-pub fn runtime() -> std::io::Result<Runtime> {
+pub fn build_runtime() -> std::io::Result<Runtime> {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     let mut builder = match cores {
         1 => Builder::new_current_thread(),

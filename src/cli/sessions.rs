@@ -77,7 +77,7 @@ enum Command {
 }
 
 pub(super) fn run(args: &SessionsArgs) -> anyhow::Result<()> {
-    super::runtime()?.block_on(async {
+    super::build_runtime()?.block_on(async {
         match &args.command {
             Command::List {
                 admin,

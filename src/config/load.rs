@@ -118,7 +118,7 @@ impl layers::Source for ConfigText {
 
     fn collect(&self) -> Result<layers::Map<String, Value>, layers::ConfigError> {
         if self.format == FileFormat::Yaml
-            && let Err(limit_error @ (YamlError::Deep(_) | YamlError::Large(_))) =
+            && let Err(limit_error @ (YamlError::TooDeep(_) | YamlError::TooLarge(_))) =
                 yaml::check(&self.text)
         {
             return Err(layers::ConfigError::FileParse {

@@ -58,7 +58,7 @@ fn problems(text: &str) -> String {
 #[test]
 fn an_empty_configuration_is_valid() {
     let loaded = load(None, &Environment::new()).unwrap();
-    let (_, policy) = loaded.config.book.policies.get("default").unwrap();
+    let (_, policy) = loaded.config.rulebook.policies.get("default").unwrap();
     assert_eq!(policy.limits.idle, Some(Duration::from_secs(900)));
     assert_eq!(policy.limits.absolute, Duration::from_secs(43_200));
     assert_eq!(policy.touch_interval, Duration::from_secs(15));
@@ -89,7 +89,7 @@ fn the_environment_overrides_the_file_and_the_file_overrides_defaults() {
         config.store,
         StoreConfig::Memory { max_sessions: 7 }
     ));
-    assert_eq!(config.book.policies.default_name().as_str(), "strict");
+    assert_eq!(config.rulebook.policies.default_name().as_str(), "strict");
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn a_toml_file_is_read() {
         "[policies.default]\nidle = \"5m\"\nabsolute = \"1h\"\n",
     );
     let config = load(Some(&file.path), &Environment::new()).unwrap().config;
-    let (_, policy) = config.book.policies.get("default").unwrap();
+    let (_, policy) = config.rulebook.policies.get("default").unwrap();
     assert_eq!(policy.limits.idle, Some(Duration::from_secs(300)));
 }
 
@@ -321,7 +321,14 @@ fn admin_tokens_come_from_a_list_and_a_file() {
 #[test]
 fn keys_come_from_a_list_the_environment_or_a_file() {
     let other = "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8";
-    let names = |loaded: Loaded| loaded.config.key_ring.unwrap().names().collect::<Vec<_>>();
+    let names = |loaded: Loaded| {
+        loaded
+            .config
+            .key_ring
+            .unwrap()
+            .public_ids()
+            .collect::<Vec<_>>()
+    };
     let from_list =
         names(load_yaml(&format!("token: {{keys: [{SIGNING_KEY}, {other}]}}")).unwrap());
     assert_eq!(from_list.len(), 2);

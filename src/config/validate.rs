@@ -29,8 +29,8 @@ pub(super) fn validate(raw: &mut RawConfig) -> Result<Config, Vec<Mistake>> {
 /// Every mistake in these parts.
 pub(super) fn validate_book(raw: &mut RawConfig) -> Result<Rulebook, Vec<Mistake>> {
     let mut mistakes = Mistakes::default();
-    let book = parse_book(raw, &mut mistakes);
-    mistakes.finish(book)
+    let rulebook = parse_rulebook(raw, &mut mistakes);
+    mistakes.finish(rulebook)
 }
 
 /// Parses the policies, rules, hosts and ways to sign in.
@@ -41,12 +41,12 @@ pub(super) fn validate_book_and_sign_ins(
     raw: &mut RawConfig,
 ) -> Result<(Rulebook, Vec<SignInSource>), Vec<Mistake>> {
     let mut mistakes = Mistakes::default();
-    let book = parse_book(raw, &mut mistakes);
+    let rulebook = parse_rulebook(raw, &mut mistakes);
     let sources = sign_ins::parse(raw, &mut mistakes);
-    mistakes.finish(book.and_then(|book| Ok((book, sources?))))
+    mistakes.finish(rulebook.and_then(|rulebook| Ok((rulebook, sources?))))
 }
 
-fn parse_book(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Valid<Rulebook> {
+fn parse_rulebook(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Valid<Rulebook> {
     let policies = policy::parse(raw, mistakes);
     let rules = rule::parse(raw, borrow_valid(&policies), mistakes);
     let background = raw.activity.parse(mistakes);
@@ -73,8 +73,8 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Valid<Config> {
     let cookie = raw.cookie.parse(mistakes);
     let has_providers = !raw.login.providers.is_empty();
     let admin = raw.admin.parse(has_providers, is_embedded, mistakes);
-    let book = parse_book(raw, mistakes);
-    let policies = borrow_valid(&book).map(|book| &*book.policies);
+    let rulebook = parse_rulebook(raw, mistakes);
+    let policies = borrow_valid(&rulebook).map(|rulebook| &*rulebook.policies);
     let freshness = raw.jwt.parse_freshness(mistakes);
     let jwt = raw.jwt.parse(freshness, policies, mistakes);
     let login = freshness.and_then(|freshness| raw.login.parse(freshness, policies, mistakes));
@@ -114,7 +114,7 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Valid<Config> {
         assertion: assertion?.map(Arc::new),
         clear_site_data: clear_site_data?,
         cookie,
-        book: book?,
+        rulebook: rulebook?,
         address: address?,
         end_retention: end_retention?,
         admin: admin?,
@@ -127,7 +127,9 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Valid<Config> {
 
 /// Returns the headers that delegated services may pass to the backend, sorted and without duplicates.
 fn collect_pass_headers(delegates: &[DelegateSettings]) -> Vec<HeaderName> {
-    let all = delegates.iter().flat_map(|it| it.delegated.pass.iter());
+    let all = delegates
+        .iter()
+        .flat_map(|it| it.delegated.passed_headers.iter());
     let mut all: Vec<HeaderName> = all.cloned().collect();
     all.sort_by(|one, other| one.as_str().cmp(other.as_str()));
     all.dedup();

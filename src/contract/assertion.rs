@@ -23,7 +23,7 @@ impl Contracts {
         request: &CheckRequest<'_>,
         identity_and_session: Option<(&Identity<'_>, &Session)>,
     ) {
-        let (Some(signer), Ok(original)) = (&self.assertion, &request.original) else {
+        let (Some(signer), Ok(original)) = (&self.assertion_signer, &request.original) else {
             return;
         };
         let now = self.checker.clock.now();
@@ -38,10 +38,10 @@ impl Contracts {
 
 /// `GET /.well-known/jwks.json`: the keys that verify assertions; 404 if assertions are off.
 pub async fn serve_assertion_keys(Current(contracts): Current<Contracts>) -> Response {
-    match &contracts.assertion {
+    match &contracts.assertion_signer {
         Some(signer) => (
             [(CACHE_CONTROL, JWKS_CACHE_CONTROL)],
-            Json(signer.published()),
+            Json(signer.public_key_set()),
         )
             .into_response(),
         None => StatusCode::NOT_FOUND.into_response(),

@@ -12,14 +12,14 @@ use crate::identity::IdentityHeaders;
 use crate::live::Live;
 use crate::policy::Rules;
 use crate::session::{Session, SessionId};
-use crate::testing::{Bench, cookie_settings};
+use crate::testing::{TestService, cookie_settings};
 
 /// The `Set-Cookie` that clears the session cookie.
 pub(crate) const REMOVAL_COOKIE: &str =
     "__Host-session=; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=0";
 
 pub(crate) struct Fixture {
-    pub(crate) bench: Bench,
+    pub(crate) bench: TestService,
     pub(crate) contracts: Live<Contracts>,
     pub(crate) limit: ConcurrencyLimit,
     check_service: CheckService,
@@ -37,7 +37,7 @@ impl Fixture {
     }
 
     pub(crate) async fn with(change: impl FnOnce(&mut Contracts)) -> Self {
-        let bench = Bench::new();
+        let bench = TestService::new();
         let started = bench.sign_in("default").await;
         let cookie = cookie_settings();
         let checker = bench.checker(Rules::default(), &cookie.name);
@@ -52,8 +52,8 @@ impl Fixture {
             cookie: SessionCookie::new(cookie).unwrap(),
             sign_in: Some(sign_in),
             login: None,
-            identity: IdentityHeaders::x_session(),
-            assertion: None,
+            identity: IdentityHeaders::default_names(),
+            assertion_signer: None,
             clear_site_data: None,
             literal_headers: false,
         };
@@ -78,7 +78,7 @@ impl Fixture {
 
     /// Returns the session's record from the store.
     pub(crate) async fn stored(&self) -> Session {
-        self.bench.stored(self.id).await
+        self.bench.load_record(self.id).await
     }
 
     pub(crate) fn cookie(&self) -> String {

@@ -28,7 +28,7 @@ async fn start_with_delegate() -> (Fixture, FakeService) {
         contracts
             .identity
             .relayed
-            .clone_from(&settings.delegated.pass);
+            .clone_from(&settings.delegated.passed_headers);
         let metrics = Arc::clone(&contracts.checker.metrics);
         let delegate = Delegate::new(settings, metrics).unwrap();
         contracts.checker.sources.delegates.push(delegate);
@@ -199,7 +199,7 @@ async fn a_session_end_clears_only_the_cookie_of_the_service() {
             .status(),
         200
     );
-    fixture.bench.at(HOUR);
+    fixture.bench.set_time_after_start(HOUR);
     let page = ("sec-fetch-mode", "navigate");
     for (header_lines, removal_cookie) in [
         (
@@ -262,11 +262,11 @@ const ASSERTION_KEY_PEM: &str =
 #[tokio::test]
 async fn every_contract_adds_a_signed_assertion() {
     let fixture = Fixture::with(|contracts| {
-        contracts.assertion = Some(Arc::new(AssertionSigner {
+        contracts.assertion_signer = Some(Arc::new(AssertionSigner {
             issuer: "curfew".to_owned(),
             lifetime: MINUTE,
             key: AssertionKey::from_pem(ASSERTION_KEY_PEM.as_bytes()).unwrap(),
-            others: Vec::new(),
+            other_keys: Vec::new(),
         }));
     });
     let fixture = fixture.await;

@@ -45,7 +45,7 @@ impl UnknownPaths {
     /// Counts the request and returns the text of the 404, which contains no data of the request.
     pub(super) fn answer(&self, path: &str, metrics: &Metrics) -> String {
         let class = PathClass::of(path);
-        metrics.unknown_path(class.as_str());
+        metrics.count_unknown_path(class.as_str());
         let hint = class.hint();
         if self.0.admits(class) {
             // Log the class instead of the path, because a path can contain a token.

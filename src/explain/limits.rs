@@ -42,17 +42,17 @@ impl Limit {
 type KeyedLimits = (String, Limits);
 
 /// Returns the limits that end a session.
-pub(super) fn session_limits(book: &Rulebook, session: &Session) -> LimitsInForce {
-    shortest_limits(&home_limits(book, session))
+pub(super) fn session_limits(rulebook: &Rulebook, session: &Session) -> LimitsInForce {
+    shortest_limits(&home_limits(rulebook, session))
 }
 
 /// Returns the limits that a session must meet for a request.
 pub(super) fn request_limits(
-    book: &Rulebook,
+    rulebook: &Rulebook,
     rule_match: &RuleMatch<'_>,
     session: &Session,
 ) -> LimitsInForce {
-    let mut all = home_limits(book, session);
+    let mut all = home_limits(rulebook, session);
     for (name, policy) in [rule_match.proxy_policy, rule_match.rule_policy]
         .into_iter()
         .flatten()
@@ -63,12 +63,12 @@ pub(super) fn request_limits(
 }
 
 /// Returns the limits of the home policy, or of all policies if the home policy is no longer configured.
-fn home_limits(book: &Rulebook, session: &Session) -> Vec<KeyedLimits> {
+fn home_limits(rulebook: &Rulebook, session: &Session) -> Vec<KeyedLimits> {
     let name = session.policy.as_str();
-    match book.policies.get(name) {
+    match rulebook.policies.get(name) {
         Some((_, policy)) => policy_limits(name, policy, session),
         None => {
-            let all = book.policies.iter();
+            let all = rulebook.policies.iter();
             let all = all.flat_map(|(name, policy)| {
                 let mut unremembered = session.clone();
                 unremembered.remembered = false;

@@ -3,7 +3,7 @@ use super::{Explanation, Limit, LimitsInForce, TermsExplained};
 impl Explanation {
     /// Returns the explanation as pairs of a label and a text. The verdict is last.
     #[must_use]
-    pub fn lines(&self) -> Vec<(&'static str, String)> {
+    pub fn label_text_pairs(&self) -> Vec<(&'static str, String)> {
         let mut lines = Vec::new();
         let path = self.path.as_deref();
         let path = path.unwrap_or("(ambiguous)");

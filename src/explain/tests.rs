@@ -16,14 +16,14 @@ fn example_rulebook() -> Rulebook {
         file: Some(path.into()),
         environment: Environment::new(),
     };
-    source.load().unwrap().config.book
+    source.load().unwrap().config.rulebook
 }
 
-fn session(book: &Rulebook, policy: &str, groups: &[&str], remembered: bool) -> Session {
+fn session(rulebook: &Rulebook, policy: &str, groups: &[&str], remembered: bool) -> Session {
     let groups = groups.iter().map(|&group| group.to_owned()).collect();
     let attributes = BTreeMap::from([("groups".to_owned(), groups)]);
     let attributes = Attributes::new(attributes).unwrap();
-    let known = book.policies.get(policy);
+    let known = rulebook.policies.get(policy);
     let limits = known.map_or(Limits::NONE, |(_, policy)| {
         policy.limits_for_sign_in(remembered, &attributes)
     });
@@ -38,7 +38,7 @@ fn session(book: &Rulebook, policy: &str, groups: &[&str], remembered: bool) -> 
 }
 
 /// Explains a `GET` request from NGINX.
-fn explain_get(book: &Rulebook, session: &Session, url: &str, now: Timestamp) -> Explanation {
+fn explain_get(rulebook: &Rulebook, session: &Session, url: &str, now: Timestamp) -> Explanation {
     let request = ExplainedRequest {
         contract: Contract::AuthRequest,
         policy: None,
@@ -49,14 +49,19 @@ fn explain_get(book: &Rulebook, session: &Session, url: &str, now: Timestamp) ->
         headers: &HeaderMap::new(),
         client: Client::default(),
     };
-    explain(book, &request, session, now)
+    explain(rulebook, &request, session, now)
 }
 
 #[test]
 fn an_explanation_has_each_rule_policy_and_limit_with_its_origin() {
-    let book = example_rulebook();
-    let admin = session(&book, "staff", &["cluster-admins"], false);
-    let pay = explain_get(&book, &admin, "https://shop.example.com/payments/1", START);
+    let rulebook = example_rulebook();
+    let admin = session(&rulebook, "staff", &["cluster-admins"], false);
+    let pay = explain_get(
+        &rulebook,
+        &admin,
+        "https://shop.example.com/payments/1",
+        START,
+    );
     let terms = pay.terms.unwrap();
     assert_eq!(
         (pay.verdict, pay.path.as_deref()),
@@ -94,8 +99,8 @@ fn an_explanation_has_each_rule_policy_and_limit_with_its_origin() {
 
 #[test]
 fn an_explanation_has_the_reason_of_a_denial() {
-    let book = example_rulebook();
-    let alice = session(&book, "customers", &[], true);
+    let rulebook = example_rulebook();
+    let alice = session(&rulebook, "customers", &[], true);
     for (url, after, expected) in [
         ("https://shop.example.com/", MINUTE, "allow"),
         ("https://shop.example.com/admin/x", MINUTE, "forbidden"),
@@ -112,12 +117,12 @@ fn an_explanation_has_the_reason_of_a_denial() {
         ),
         ("https://shop.example.com/assets/x", 24 * 30 * HOUR, "allow"),
     ] {
-        let explanation = explain_get(&book, &alice, url, START.plus(after));
+        let explanation = explain_get(&rulebook, &alice, url, START.plus(after));
         assert_eq!(explanation.verdict, expected, "{url}");
         assert!(explanation.match_error.is_none());
     }
     let ambiguous = explain_get(
-        &book,
+        &rulebook,
         &alice,
         "https://shop.example.com/assets/%2e%2e/x",
         START,
@@ -129,7 +134,7 @@ fn an_explanation_has_the_reason_of_a_denial() {
     let match_error = ambiguous.match_error.unwrap();
     assert!(match_error.ends_with("segment . or .."), "{match_error}");
     let passive = explain_get(
-        &book,
+        &rulebook,
         &alice,
         "https://intranet.example.com/news/1/unread",
         START,
@@ -147,12 +152,12 @@ proptest! {
         remembered in any::<bool>(),
         path in prop_oneof![Just("/"), Just("/payments/x"), Just("/admin"), Just("/api")],
     ) {
-        let book = example_rulebook();
+        let rulebook = example_rulebook();
         let remembered = remembered && policy == "customers";
         let groups: &[&str] = if admin { &["cluster-admins"] } else { &[] };
-        let session = session(&book, policy, groups, remembered);
-        let terms = explain_get(&book, &session, &format!("https://shop.example.com{path}"), START).terms.unwrap();
-        let home = book.policies.home(&session);
+        let session = session(&rulebook, policy, groups, remembered);
+        let terms = explain_get(&rulebook, &session, &format!("https://shop.example.com{path}"), START).terms.unwrap();
+        let home = rulebook.policies.home(&session);
         let as_limits = |limits: &LimitsInForce| Limits {
             idle: limits.idle.as_ref().map(Limit::duration),
             absolute: limits.absolute.as_ref().map(Limit::duration).unwrap(),
@@ -162,7 +167,7 @@ proptest! {
         let method = Method::GET;
         let url = format!("https://shop.example.com{path}");
         let original = Original { method: &method, url: OriginalUrl::parse(url.as_bytes()).unwrap() };
-        let rule_match = RuleMatch::find(&book, Contract::AuthRequest, None, &original, &HeaderMap::new()).unwrap();
+        let rule_match = RuleMatch::find(&rulebook, Contract::AuthRequest, None, &original, &HeaderMap::new()).unwrap();
         prop_assert_eq!(as_limits(&terms.request_limits), rule_match.limits(&home, &session));
     }
 }

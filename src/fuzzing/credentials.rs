@@ -10,8 +10,8 @@ use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde_json::{Map, Value, json};
 
 use super::{parse_headers, split_head_and_body};
-use crate::credential::delegated::{Delegated, SessionKey};
-use crate::credential::jwt::{Claims, Issuer, KeySet, looks_like_a_jwt, unverified_issuer};
+use crate::credential::delegated::{DelegatedService, SessionKey};
+use crate::credential::jwt::{ClaimNames, Issuer, KeySet, looks_like_a_jwt, unverified_issuer};
 use crate::credential::{
     CredentialExtractor, JwtLocations, KeyRing, PresentedCredential, SigningKey, cookie_values,
 };
@@ -77,7 +77,10 @@ pub(super) fn token(data: &[u8]) {
     let Some(ring) = &*KEY_RING else { return };
     assert_eq!(ring.verify(data).is_ok(), data == ISSUED_TOKEN.as_bytes());
     if let Ok(text) = std::str::from_utf8(data) {
-        assert_eq!(ring.open("fuzzing", text).is_ok(), text == SEALED_TEXT);
+        assert_eq!(
+            ring.verify_text("fuzzing", text).is_ok(),
+            text == SEALED_TEXT
+        );
     }
 }
 
@@ -111,7 +114,7 @@ static SIGNER: LazyLock<Option<Signer>> = LazyLock::new(|| {
             typ: None,
             leeway: Duration::from_secs(60),
             accepts_iat: true,
-            claims: Claims {
+            claims: ClaimNames {
                 session: vec!["sid".to_owned()],
                 subject: "sub".to_owned(),
                 groups: "realm_access.roles".to_owned(),
@@ -172,7 +175,7 @@ pub(super) fn claims(data: &[u8]) {
         assert!(has_issuer_and_audience && is_unexpired);
         assert!(!id_token.subject().is_empty());
         let _ = issuer.claims_in(&id_token);
-        if let Ok(signed_in) = issuer.signed_in(id_token, Map::new(), NOW) {
+        if let Ok(signed_in) = issuer.sign_in_of(id_token, Map::new(), NOW) {
             assert!(signed_in.authenticated.is_none_or(|at| at <= NOW));
         }
     }
@@ -208,9 +211,9 @@ pub(super) fn jwks(data: &[u8]) {
     let _ = KeySet::from_file(data);
 }
 
-static DELEGATED: LazyLock<[Delegated; 3]> = LazyLock::new(|| {
+static DELEGATED: LazyLock<[DelegatedService; 3]> = LazyLock::new(|| {
     let header_name = |name| HeaderName::from_static(name);
-    let with_session_key = |key| Delegated {
+    let with_session_key = |key| DelegatedService {
         name: "sso".to_owned(),
         key,
         user: header_name("x-auth-request-user"),
@@ -221,8 +224,8 @@ static DELEGATED: LazyLock<[Delegated; 3]> = LazyLock::new(|| {
         display_name: None,
         auth_time: None,
         max_age: MaxAge::Idle,
-        forward: Vec::new(),
-        pass: Vec::new(),
+        forwarded_headers: Vec::new(),
+        passed_headers: Vec::new(),
         lifetime: Duration::from_secs(3600),
         cleared_cookie: None,
     };

@@ -13,7 +13,7 @@ const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 /// The location of an issuer's keys.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Location {
+pub enum JwksLocation {
     /// The address of a JSON Web Key Set.
     KeySet(Url),
     /// The `jwks_uri` in the issuer's metadata (OpenID Connect Discovery 1.0, section 4).
@@ -27,7 +27,7 @@ pub enum Location {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FetchSettings {
     /// The location of the keys.
-    pub location: Location,
+    pub location: JwksLocation,
     /// The trusted certificate authorities in PEM format; `None` for the certificate authorities of the system.
     pub authorities: Option<Vec<u8>>,
     /// The timeout of one request.
@@ -63,7 +63,7 @@ impl From<reqwest::Error> for FetchError {
 
 /// Fetches keys over HTTP.
 pub struct HttpFetcher {
-    location: Location,
+    location: JwksLocation,
     client: reqwest::Client,
 }
 
@@ -118,8 +118,8 @@ impl HttpFetcher {
 impl FetchKeys for HttpFetcher {
     async fn fetch(&self) -> Result<KeySet, FetchError> {
         let url = match &self.location {
-            Location::KeySet(url) => url.clone(),
-            Location::Discovery { issuer } => self.discover(issuer).await?,
+            JwksLocation::KeySet(url) => url.clone(),
+            JwksLocation::Discovery { issuer } => self.discover(issuer).await?,
         };
         Ok(KeySet::from_json(&self.get(url).await?)?)
     }

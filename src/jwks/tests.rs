@@ -50,8 +50,8 @@ impl Fixture {
         let (issuer, clock) = (Arc::new(FakeIssuer::default()), ManualClock::new(START));
         prepare(&issuer);
         let freshness = Freshness {
-            refresh: 5 * MINUTE,
-            stale: 60 * MINUTE,
+            refresh_interval: 5 * MINUTE,
+            max_age: 60 * MINUTE,
         };
         let keys = IssuerKeys::start_fetching(
             FakeIssuerFetcher(Arc::clone(&issuer)),
@@ -187,12 +187,12 @@ async fn the_fetch_task_ends_with_its_last_user() {
 async fn the_cache_shares_keys_in_use() {
     let cache = KeyCache::default();
     let settings = FetchSettings {
-        location: Location::KeySet("https://id.example.com/jwks".parse().unwrap()),
+        location: JwksLocation::KeySet("https://id.example.com/jwks".parse().unwrap()),
         authorities: None,
         timeout: SECOND,
         freshness: Freshness {
-            refresh: MINUTE,
-            stale: MINUTE,
+            refresh_interval: MINUTE,
+            max_age: MINUTE,
         },
     };
     let start = || IssuerKeys::from_static(KeySet::default());

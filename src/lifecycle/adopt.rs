@@ -35,7 +35,7 @@ pub enum AdoptionError {
     TooOld,
     /// The store has lost data since the sign-in, so the session may have ended.
     #[error("the store has lost data since the sign-in")]
-    LostSince,
+    StoreLostData,
     /// The policy binds sessions to a client property that is unknown.
     #[error("the policy binds sessions to a client property that the proxy does not send")]
     UnknownClientProperty(UnknownClientProperty),
@@ -47,7 +47,7 @@ pub enum AdoptionError {
     Revoked,
     /// The subject has reached the session limit of its policy.
     #[error("session limit reached: the subject has {0} sessions")]
-    TooMany(usize),
+    SessionLimitReached(usize),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -56,7 +56,7 @@ pub enum AdoptionError {
 impl From<StartError> for AdoptionError {
     fn from(error: StartError) -> Self {
         match error {
-            StartError::TooMany(count) => Self::TooMany(count),
+            StartError::SessionLimitReached(count) => Self::SessionLimitReached(count),
             StartError::Store(error) => Self::Store(error),
             other => Self::Store(StoreError::Unavailable(other.to_string())),
         }
@@ -102,7 +102,7 @@ impl Lifecycle {
                 {
                     // The client already has the credential. So remove the session only if the session limit is
                     // reached, not after an error.
-                    if matches!(error, StartError::TooMany(_)) {
+                    if matches!(error, StartError::SessionLimitReached(_)) {
                         self.rollback(id, &session).await;
                     }
                     return Err(error.into());
@@ -148,7 +148,7 @@ impl Lifecycle {
         let mut limits = policy.limits_for_sign_in(false, &adoption.attributes);
         let (started, longest_limit) = (adoption.started, policy.limits.absolute);
         if history.last_loss().is_some_and(|loss| started < loss) {
-            return Err(AdoptionError::LostSince);
+            return Err(AdoptionError::StoreLostData);
         }
         let recorded_limit = history.limit(&adoption.source, started, longest_limit);
         limits.absolute = limits.absolute.min(recorded_limit);

@@ -12,7 +12,7 @@ use crate::policy::OnStoreFailure;
 use crate::revocation::{Match, RevocationConditions, RevocationRule};
 use crate::session::{EndReason, Session, State, Timestamp};
 use crate::store::cached::LEASE;
-use crate::store::{AddRuleOutcome, Batch, EndOutcome, Ending, Replication, StoreError};
+use crate::store::{AddRuleOutcome, Batch, EndOutcome, EndRequest, Replication, StoreError};
 use crate::telemetry::audit;
 
 /// The maximum number of sessions that are ended concurrently.
@@ -203,7 +203,7 @@ impl Lifecycle {
                     }
                 }
                 for chunk in live.chunks(MAX_CONCURRENT_ENDS) {
-                    let ending = Ending::revoked(self.parts.clock.now());
+                    let ending = EndRequest::revoked(self.parts.clock.now());
                     let ends = chunk.iter().map(|(id, _)| self.end(*id, ending, actor));
                     for outcome in join_all(ends).await {
                         match outcome {
@@ -247,8 +247,8 @@ mod tests {
     use crate::credential::JwtLocations;
     use crate::policy::{Contract, Rules};
     use crate::session::{DenyReason, Verdict};
-    use crate::testing::jwt::{AUDIENCE, ISSUER, SigningKey, source};
-    use crate::testing::{Bench, MINUTE, SECOND, START};
+    use crate::testing::jwt::{AUDIENCE, ISSUER, SigningKey, jwt_source};
+    use crate::testing::{MINUTE, SECOND, START, TestService};
 
     fn conditions_for_policy(name: &str) -> RevocationConditions {
         RevocationConditions {
@@ -259,7 +259,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_dry_run_counts_the_sessions_that_the_revocation_ends() {
-        let bench = Bench::new();
+        let bench = TestService::new();
         for name in ["default", "default", "strict"] {
             bench.sign_in(name).await;
         }
@@ -269,7 +269,7 @@ mod tests {
             .revoke(ended.id, &Actor::CURFEW)
             .await
             .unwrap();
-        bench.at(SECOND);
+        bench.set_time_after_start(SECOND);
         let rule = RevocationRule {
             conditions: conditions_for_policy("default"),
             before: START.plus(SECOND),
@@ -378,11 +378,11 @@ mod tests {
         ) {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
             let outcome: Result<(), TestCaseError> = runtime.block_on(async {
-                let (bench, key) = (Bench::new(), SigningKey::ed25519("a"));
+                let (bench, key) = (TestService::new(), SigningKey::ed25519("a"));
                 let mut checker = bench.checker(Rules::default(), "session");
                 checker.sources.extractor.jwt = Some(JwtLocations { cookie: None, bearer: true });
-                checker.sources.jwt.push(source(&[&key], None));
-                bench.at(20 * SECOND);
+                checker.sources.jwt.push(jwt_source(&[&key], None));
+                bench.set_time_after_start(20 * SECOND);
                 for (signed_in, is_used) in &sign_ins {
                     if *is_used {
                         prop_assert_eq!(check_jwt(&checker, &key, *signed_in).await, Verdict::Allow);

@@ -130,7 +130,7 @@ mod tests {
             "an unknown session must not be added"
         );
         known.record_live(id(1), &session, START);
-        session.attributes = Attributes::sorted([("groups", ["former"])]).unwrap();
+        session.attributes = Attributes::from_sorted([("groups", ["former"])]).unwrap();
         known.update_attributes(id(1), &session);
         let recalled = known.get_within_grace(id(1), MINUTE, START).unwrap();
         assert_eq!(recalled.attributes, session.attributes);

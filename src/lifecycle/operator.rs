@@ -7,7 +7,7 @@ use crate::session::{
     Attributes, Binding, NewSession, PolicyName, Session, SessionId, Subject, Timestamp, Verdict,
     decide,
 };
-use crate::store::{EndOutcome, Ending, StoreError, Touch};
+use crate::store::{EndOutcome, EndRequest, StoreError, Touch};
 
 /// The maximum number of times that a session is loaded. It is loaded again if another replica uses the session
 /// before this replica can end it.
@@ -72,12 +72,12 @@ impl Lifecycle {
             let console = self.parts.policies.console();
             let limits = &console.limits;
             let ending = if self.is_revoked(&session) {
-                Some(Ending::revoked(now))
+                Some(EndRequest::revoked(now))
             } else {
                 match decide(Some(&session), limits, limits, now) {
                     Verdict::Allow => None,
                     Verdict::Deny(reason) => {
-                        let Some(ending) = Ending::for_denial(&session, reason, now) else {
+                        let Some(ending) = EndRequest::for_denial(&session, reason, now) else {
                             return Ok(None);
                         };
                         Some(ending)
@@ -113,11 +113,11 @@ mod tests {
     use crate::lifecycle::SignIn;
     use crate::policy::Client;
     use crate::session::EndReason;
-    use crate::testing::{Bench, MINUTE, policy_name};
+    use crate::testing::{MINUTE, TestService, policy_name};
 
     #[tokio::test]
     async fn no_source_can_start_a_session_with_the_operator_subject() {
-        let bench = Bench::new();
+        let bench = TestService::new();
         let result = bench
             .lifecycle
             .start(SignIn {
@@ -154,7 +154,7 @@ mod tests {
     /// A client with the session ID of a user's session is not an operator.
     #[tokio::test]
     async fn a_users_session_gives_no_access_to_the_console() {
-        let bench = Bench::new();
+        let bench = TestService::new();
         let started = bench.sign_in("default").await;
         assert_eq!(
             bench
@@ -164,19 +164,19 @@ mod tests {
                 .unwrap(),
             None
         );
-        let live = bench.stored(started.id).await;
+        let live = bench.load_record(started.id).await;
         assert_eq!(live.state, crate::session::State::Live);
     }
 
     /// The identity provider reports the logout of an operator.
     #[tokio::test]
     async fn a_logout_at_the_provider_ends_an_operators_session() {
-        let bench = Bench::new();
+        let bench = TestService::new();
         let lifecycle = &bench.lifecycle;
         let name = Subject::of_provider(SessionId::from_bytes([9; 16]));
         let signed_in = bench.parts.clock.now();
         let start = async |byte: u8| {
-            let attributes = Attributes::sorted([
+            let attributes = Attributes::from_sorted([
                 (Attributes::OPERATOR, ["provider:main:alice"]),
                 (Attributes::PROVIDER, [name.as_str()]),
             ]);
@@ -187,7 +187,7 @@ mod tests {
             started.await.map(|_| id)
         };
         let id = start(1).await.unwrap();
-        bench.at(MINUTE);
+        bench.set_time_after_start(MINUTE);
         assert!(lifecycle.use_operator_session(id).await.unwrap().is_some());
         let target = LogoutTarget {
             name: name.clone(),
@@ -207,14 +207,15 @@ mod tests {
 
     #[tokio::test]
     async fn all_operators_are_signed_out_together_and_can_sign_in_again() {
-        let bench = Bench::new();
+        let bench = TestService::new();
         let (one, two) = (
             SessionId::from_bytes([1; 16]),
             SessionId::from_bytes([2; 16]),
         );
         let lifecycle = &bench.lifecycle;
         let start = async |id| {
-            let attributes = Attributes::sorted([(Attributes::OPERATOR, ["token:ops"])]).unwrap();
+            let attributes =
+                Attributes::from_sorted([(Attributes::OPERATOR, ["token:ops"])]).unwrap();
             lifecycle
                 .start_operator_session(id, attributes, None, &Actor::CURFEW)
                 .await
@@ -229,7 +230,7 @@ mod tests {
             .unwrap();
         assert_eq!(lifecycle.use_operator_session(one).await.unwrap(), None);
         assert!(matches!(
-            bench.stored(one).await.state,
+            bench.load_record(one).await.state,
             crate::session::State::Ended(end) if end.reason == EndReason::Revoked
         ));
         start(two).await;

@@ -5,7 +5,7 @@ use super::{Lifecycle, run_detached};
 use crate::actor::Actor;
 use crate::credential::jwt::LogoutTarget;
 use crate::session::{Session, State, Timestamp};
-use crate::store::{EndOutcome, Ending, StoreError};
+use crate::store::{EndOutcome, EndRequest, StoreError};
 
 impl Lifecycle {
     /// Whether an unauthenticated request may add a cut-off now.
@@ -54,7 +54,7 @@ impl Lifecycle {
             while let Some(page) = pages.next(&*this.parts.stores.sessions).await? {
                 for (id, session) in page {
                     if is_affected(&session) {
-                        let outcome = this.end(id, Ending::revoked(now), &actor).await?;
+                        let outcome = this.end(id, EndRequest::revoked(now), &actor).await?;
                         revoked += usize::from(matches!(outcome, EndOutcome::Ended(_)));
                     }
                 }

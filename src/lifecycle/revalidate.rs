@@ -33,14 +33,14 @@ pub struct LeasedSession {
 #[derive(Clone, Debug, Default)]
 pub struct Renewal {
     /// A new refresh token, which replaces the token in the request (rotation).
-    pub rotated: Option<Secret<String>>,
+    pub new_refresh_token: Option<Secret<String>>,
     /// Whether the answer confirms the subject. If not, only the refresh token is stored.
     pub confirmed: bool,
     /// The attributes, if the answer contains them.
     pub attributes: Option<Attributes>,
 }
 
-/// The result of [`Lifecycle::renew`].
+/// The result of [`Lifecycle::store_renewal`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RenewalOutcome {
     /// The answer was stored, and the attributes did not change.
@@ -119,7 +119,7 @@ impl Lifecycle {
     ///
     /// # Errors
     /// [`StoreError`] if the answer could not be stored.
-    pub async fn renew(
+    pub async fn store_renewal(
         &self,
         id: SessionId,
         leased: LeasedSession,
@@ -138,11 +138,11 @@ impl Lifecycle {
         actor: &Actor,
     ) -> Result<RenewalOutcome, StoreError> {
         let before = &leased.session;
-        let has_rotated = renewal.rotated.is_some();
+        let has_rotated = renewal.new_refresh_token.is_some();
         let attributes = renewal.attributes.filter(|now| *now != before.attributes);
         let mut details = (*leased.details).clone();
-        if let Some(rotated) = renewal.rotated {
-            details.refresh_token = Some(rotated);
+        if let Some(token) = renewal.new_refresh_token {
+            details.refresh_token = Some(token);
         }
         if renewal.confirmed {
             details.revalidation = Some(Revalidation {
@@ -167,7 +167,9 @@ impl Lifecycle {
             return Ok(RenewalOutcome::Unchanged);
         }
         audit::session_changed(id, before, &session, actor);
-        self.parts.known.update_attributes(id, &session);
+        self.parts
+            .last_known_sessions
+            .update_attributes(id, &session);
         // The new groups can have shorter limits.
         let deadline = self.parts.policies.deadline(&session);
         if deadline < self.parts.policies.deadline(before) {

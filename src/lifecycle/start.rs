@@ -74,7 +74,7 @@ pub enum StartError {
     TooOld,
     /// The subject has reached its session limit.
     #[error("session limit reached: the subject has {0} sessions")]
-    TooMany(usize),
+    SessionLimitReached(usize),
     /// The token could not be created.
     #[error(transparent)]
     Token(#[from] KeyError),
@@ -216,7 +216,7 @@ impl Lifecycle {
         let live = self.live_sessions(subject).await?;
         // A concurrent request with the same credential can have started this session already.
         if live.len() >= limit.count && live.iter().all(|(_, known)| *known != id) {
-            return Err(StartError::TooMany(limit.count));
+            return Err(StartError::SessionLimitReached(limit.count));
         }
         Ok(())
     }
@@ -226,7 +226,7 @@ impl Lifecycle {
         self.parts.metrics.session_created(session.policy.as_str());
         audit::session_created(id, session, actor);
         self.parts
-            .recent
+            .recent_events
             .created(id, session, self.parts.clock.now());
     }
 
@@ -263,7 +263,7 @@ impl Lifecycle {
             // This session is within the limit, and a later sign-in will remove its own session.
             tokio::time::sleep(LIMIT_RECHECKS.1).await;
         }
-        Err(StartError::TooMany(limit.count))
+        Err(StartError::SessionLimitReached(limit.count))
     }
 
     /// Returns the live sessions of a subject, the oldest first.
@@ -290,7 +290,7 @@ impl Lifecycle {
     /// idle limit, because no client has its token. An adopted session can stay in use, because its client has the
     /// credential.
     pub(super) async fn rollback(&self, id: SessionId, session: &Session) {
-        self.parts.known.forget(id);
+        self.parts.last_known_sessions.forget(id);
         if self
             .parts
             .stores
@@ -301,7 +301,7 @@ impl Lifecycle {
         {
             let _ = self.parts.stores.deadlines.acknowledge(id, None).await;
             // The same credential may start the session later, when there is a free slot.
-            self.parts.known.clear_tombstone(id);
+            self.parts.last_known_sessions.clear_tombstone(id);
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::{Lifecycle, run_detached};
 use crate::actor::Actor;
 use crate::session::{Session, SessionId, State, Subject, Timestamp};
-use crate::store::{Cursor, EndOutcome, Ending, Replication, SessionStore, StoreError};
+use crate::store::{Cursor, EndOutcome, EndRequest, Replication, SessionStore, StoreError};
 use crate::telemetry::audit;
 
 /// The result of revoking all sessions of a subject.
@@ -53,7 +53,7 @@ impl Lifecycle {
                 .await?;
             audit::subject_revoked(&subject, not_before, &actor);
             let (mut revoked, mut ended) = (0, Vec::new());
-            let ending = Ending::revoked(now);
+            let ending = EndRequest::revoked(now);
             let mut pages = Pages::of(&subject);
             while let Some(page) = pages.next(&*this.parts.stores.sessions).await? {
                 for (id, session) in page {

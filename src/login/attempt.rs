@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::{Login, LoginError};
-use crate::credential::{KeyError, cookie_values, random};
+use crate::credential::{KeyError, cookie_values, random_bytes};
 use crate::session::Timestamp;
 
 /// The time limit from the redirect to the provider until its response.
@@ -77,7 +77,7 @@ impl Attempt {
         reauthenticate: bool,
         now: Timestamp,
     ) -> Result<Self, KeyError> {
-        let secret = random::<SECRET_BYTES>()?;
+        let secret = random_bytes::<SECRET_BYTES>()?;
         let contents = StateContents {
             provider: provider.to_owned(),
             target: target.to_owned(),

@@ -5,7 +5,7 @@ mod user_info;
 
 use super::*;
 use crate::credential::SigningKey;
-use crate::credential::jwt::SignedIn;
+use crate::credential::jwt::ProviderSignIn;
 use crate::session::{ClaimsInToken, Subject};
 
 /// Returns a time: `seconds` after a fixed start.
@@ -56,7 +56,7 @@ fn headers(attempts: &[&Attempt]) -> http::HeaderMap {
 /// Returns a token response with this `auth_time`, in seconds.
 fn token_response(authenticated: Option<u64>) -> TokenResponse {
     TokenResponse {
-        signed_in: SignedIn {
+        signed_in: ProviderSignIn {
             subject: Subject::new("alice").unwrap(),
             attributes: Attributes::default(),
             authenticated: authenticated.map(time_at),
@@ -89,7 +89,7 @@ fn login_with_key(key: SigningKey, purpose: &'static str) -> Login {
         url: "https://app.example.com/".parse().unwrap(),
         purpose,
         max_age: MaxAge::Idle,
-        revalidate: None,
+        revalidation_interval: None,
         providers: BTreeMap::new(),
         key_ring: Arc::new(KeyRing::new(vec![key]).unwrap()),
         secure: true,

@@ -46,7 +46,12 @@ pub(super) async fn logout(
             ) {
                 response_headers.insert(RETRY_AFTER, HeaderValue::from_static("60"));
                 logouts.metrics.sources.front_channel_refused.inc();
-                if logouts.seen.front_channel_limiter.log_throttle.admits(()) {
+                if logouts
+                    .replay_cache
+                    .front_channel_limiter
+                    .log_throttle
+                    .admits(())
+                {
                     log_refusal(&refusal, CHANNEL);
                 }
             } else {
@@ -105,7 +110,7 @@ impl LogoutEndpoints {
             subject: None,
         };
         let now = self.clock.now();
-        self.seen
+        self.replay_cache
             .front_channel_limiter
             .count(address, now)
             .map_err(|limit| match limit {

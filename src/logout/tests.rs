@@ -12,14 +12,14 @@ use crate::credential::JwtLocations;
 use crate::policy::{Contract, Rules};
 use crate::session::{DenyReason, State, Verdict};
 use crate::store::SessionStore;
-use crate::testing::jwt::{AUDIENCE, ISSUER, SigningKey, keys_that_cannot_be_fetched, source};
-use crate::testing::{Bench, HOUR, MINUTE, SECOND, START};
+use crate::testing::jwt::{AUDIENCE, ISSUER, SigningKey, jwt_source, keys_that_cannot_be_fetched};
+use crate::testing::{HOUR, MINUTE, SECOND, START, TestService};
 
 const REVOKED: Verdict = Verdict::Deny(DenyReason::Revoked);
 
 /// A service with one identity provider.
 struct Fixture {
-    bench: Bench,
+    bench: TestService,
     checker: Checker,
     key: SigningKey,
     router: Router,
@@ -31,13 +31,13 @@ impl Fixture {
     }
 
     fn with(change: impl FnOnce(&mut LogoutEndpoints)) -> Self {
-        let (bench, key) = (Bench::new(), SigningKey::ed25519("a"));
+        let (bench, key) = (TestService::new(), SigningKey::ed25519("a"));
         let mut checker = bench.checker(Rules::default(), "session");
         checker.sources.extractor.jwt = Some(JwtLocations {
             cookie: None,
             bearer: true,
         });
-        checker.sources.jwt.push(source(&[&key], None));
+        checker.sources.jwt.push(jwt_source(&[&key], None));
         let mut logouts = LogoutEndpoints {
             lifecycle: bench.lifecycle.clone(),
             clock: Arc::clone(&bench.parts.clock),
@@ -45,7 +45,7 @@ impl Fixture {
             issuers: checker.sources.jwt.clone(),
             front_channel: true,
             address: checker.address.clone(),
-            seen: Arc::default(),
+            replay_cache: Arc::default(),
         };
         change(&mut logouts);
         Self {
@@ -157,7 +157,7 @@ async fn a_session_of_the_provider_ends() {
         assert_eq!(verdict, Verdict::Allow);
     }
     let token = service.logout_token("l-1", SECOND, &json!({ "sub": "alice", "sid": "s-1" }));
-    service.bench.at(SECOND);
+    service.bench.set_time_after_start(SECOND);
     assert_eq!(service.back_channel(&token).await, StatusCode::OK);
     let verdict = service.use_session("alice", "s-1", Duration::ZERO).await;
     assert_eq!(verdict, REVOKED);
@@ -179,7 +179,7 @@ async fn a_session_of_the_provider_ends() {
 async fn a_logout_ends_a_session_that_curfew_has_not_seen() {
     let service = Fixture::new();
     let token = service.logout_token("l-1", SECOND, &json!({ "sid": "s-1" }));
-    service.bench.at(SECOND);
+    service.bench.set_time_after_start(SECOND);
     assert_eq!(service.back_channel(&token).await, StatusCode::OK);
     let verdict = service.use_session("alice", "s-1", Duration::ZERO).await;
     assert_eq!(verdict, REVOKED);
@@ -192,7 +192,7 @@ async fn all_sessions_of_a_subject_end_and_a_later_sign_in_lives() {
         let verdict = service.use_session(sub, sid, Duration::ZERO).await;
         assert_eq!(verdict, Verdict::Allow);
     }
-    service.bench.at(MINUTE);
+    service.bench.set_time_after_start(MINUTE);
     let token = service.logout_token("l-1", MINUTE, &json!({ "sub": "alice" }));
     assert_eq!(service.back_channel(&token).await, StatusCode::OK);
     for (sub, sid, verdict) in [
@@ -203,7 +203,7 @@ async fn all_sessions_of_a_subject_end_and_a_later_sign_in_lives() {
         let found = service.use_session(sub, sid, Duration::ZERO).await;
         assert_eq!(found, verdict, "{sub} {sid}");
     }
-    service.bench.at(2 * MINUTE);
+    service.bench.set_time_after_start(2 * MINUTE);
     let fresh = service.use_session("alice", "s-4", 2 * MINUTE).await;
     assert_eq!(fresh, Verdict::Allow);
     // Another process, which has not seen the notice yet, accepts it again and ends nothing new.
@@ -216,7 +216,7 @@ async fn all_sessions_of_a_subject_end_and_a_later_sign_in_lives() {
         issuers: service.checker.sources.jwt.clone(),
         front_channel: false,
         address: service.checker.address.clone(),
-        seen: Arc::default(),
+        replay_cache: Arc::default(),
     };
     let router = router(Live::new(other_process));
     let response = router.oneshot(again.unwrap()).await.unwrap();
@@ -330,7 +330,7 @@ async fn rejected_events_have_an_error_code() {
         Verdict::Allow,
         "a session of the same instant must not end"
     );
-    service.bench.at(SECOND);
+    service.bench.set_time_after_start(SECOND);
     let event = service.event_token("e-2", &json!({ "format": "opaque", "id": "s-1" }));
     assert_eq!(service.push_event(&event).await.0, StatusCode::ACCEPTED);
     let verdict = service.use_session("alice", "s-1", Duration::ZERO).await;
@@ -340,7 +340,7 @@ async fn rejected_events_have_an_error_code() {
 #[tokio::test]
 async fn front_channel_logouts_end_sessions_within_limits() {
     let service = Fixture::new();
-    service.bench.at(SECOND);
+    service.bench.set_time_after_start(SECOND);
     let iss: String = url::form_urlencoded::byte_serialize(ISSUER.as_bytes()).collect();
     for (query, status) in [
         (String::new(), StatusCode::BAD_REQUEST),
@@ -373,7 +373,7 @@ async fn front_channel_logouts_end_sessions_within_limits() {
         accepted += 1;
     }
     assert_eq!(accepted, 600);
-    service.bench.at(SECOND + MINUTE);
+    service.bench.set_time_after_start(SECOND + MINUTE);
     let again = service.front_channel(&format!("?iss={iss}&sid=y")).await;
     assert_eq!(again, StatusCode::OK);
     let disabled = Fixture::with(|logouts| logouts.front_channel = false);
@@ -385,7 +385,7 @@ async fn front_channel_logouts_end_sessions_within_limits() {
 #[tokio::test]
 async fn a_flood_of_the_front_channel_is_bounded() {
     let service = Fixture::new();
-    service.bench.at(SECOND);
+    service.bench.set_time_after_start(SECOND);
     let iss: String = url::form_urlencoded::byte_serialize(ISSUER.as_bytes()).collect();
     let send_from = async |address: &str, sid: usize| {
         let uri = format!("/oidc/frontchannel-logout?iss={iss}&sid=flood-{sid}");

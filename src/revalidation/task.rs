@@ -66,7 +66,7 @@ impl RevalidationTask {
         answer: RefreshAnswer,
     ) -> Option<String> {
         let metrics = &self.revalidation.metrics;
-        let count = |result| metrics.revalidated(provider.name(), result);
+        let count = |result| metrics.count_revalidation(provider.name(), result);
         if self.clock.now() >= leased.revalidation.leased_until {
             // Another replica may have taken the lease. Then only the answer to that replica is stored.
             count("late");
@@ -95,12 +95,15 @@ impl RevalidationTask {
             SubjectUpdate::Unusable(error) => (None, Some(error)),
         };
         let renewal = Renewal {
-            rotated,
+            new_refresh_token: rotated,
             confirmed: problem.is_none(),
             attributes,
         };
         let actor = provider_actor(provider);
-        let stored = self.lifecycle.renew(id, leased, renewal, &actor).await;
+        let stored = self
+            .lifecycle
+            .store_renewal(id, leased, renewal, &actor)
+            .await;
         count(match (&problem, stored) {
             (Some(error), _) => result_label(error),
             (None, Ok(RenewalOutcome::Unchanged)) => "ok",
@@ -127,7 +130,7 @@ impl RevalidationTask {
         let ended = self.lifecycle.revoke(id, &actor).await;
         self.revalidation
             .metrics
-            .revalidated(provider.name(), result);
+            .count_revalidation(provider.name(), result);
         audit::provider_refused(id, &leased.session, provider.name(), reason, &actor);
         if let Err(error) = ended.map(drop) {
             log_retry(id, &error);

@@ -19,13 +19,13 @@ use crate::session::{
 };
 use crate::store::{DeadlineQueue, SessionStore};
 use crate::testing::provider::{FakeProvider, Reply};
-use crate::testing::{Bench, HOUR, MINUTE, SECOND, START, policy_name};
+use crate::testing::{HOUR, MINUTE, SECOND, START, TestService, policy_name};
 
 const INTERVAL: Duration = Duration::from_secs(300);
 
 /// A replica with a fake provider. Other replicas may share its clock and store.
 struct Fixture {
-    bench: Bench,
+    bench: TestService,
     provider: FakeProvider,
     login: Arc<Login>,
     revalidation: Revalidation,
@@ -33,25 +33,26 @@ struct Fixture {
 
 impl Fixture {
     async fn new() -> Self {
-        let (bench, provider) = (Bench::new(), FakeProvider::start().await);
+        let (bench, provider) = (TestService::new(), FakeProvider::start().await);
         provider.grant(json!({ "id_token": provider.id_token(&json!({})) }));
         Self::with_provider(bench, provider)
     }
 
-    fn with_provider(bench: Bench, provider: FakeProvider) -> Self {
+    fn with_provider(bench: TestService, provider: FakeProvider) -> Self {
         let client = provider.client();
         let login = Login {
             url: "https://app.example.com/".parse().unwrap(),
             purpose: "sign-in",
             max_age: MaxAge::Any,
-            revalidate: Some(INTERVAL),
+            revalidation_interval: Some(INTERVAL),
             providers: BTreeMap::from([("main".to_owned(), client)]),
             key_ring: Arc::clone(&bench.parts.key_ring),
             secure: true,
             domain: None,
         };
         let metrics = &bench.parts.metrics;
-        let revalidation = Revalidation::of(&login, &Arc::default(), &Arc::default(), metrics);
+        let revalidation =
+            Revalidation::for_login(&login, &Arc::default(), &Arc::default(), metrics);
         Self {
             revalidation: revalidation.unwrap(),
             login: Arc::new(login),
@@ -71,7 +72,7 @@ impl Fixture {
             issuer.provider_session("one"),
             issuer.provider_subject("alice"),
         ];
-        let attributes = Attributes::sorted([
+        let attributes = Attributes::from_sorted([
             (Attributes::ISSUER, vec![issuer.issuer.as_str()]),
             (Attributes::SOURCE, vec!["login"]),
             ("email", vec!["alice@example.com"]),
@@ -105,8 +106,8 @@ impl Fixture {
 
     /// Uses the session when the time `after` has passed since the start, and then runs the worker.
     async fn use_session_at(&self, id: SessionId, after: Duration) {
-        self.bench.at(after);
-        let session = self.bench.stored(id).await;
+        self.bench.set_time_after_start(after);
+        let session = self.bench.load_record(id).await;
         self.revalidation.queue_if_due(id, &session, self.now());
         self.run_worker().await;
     }
@@ -124,7 +125,7 @@ impl Fixture {
     }
 
     async fn details(&self, id: SessionId) -> Option<Arc<Details>> {
-        self.bench.stored(id).await.details
+        self.bench.load_record(id).await.details
     }
 
     async fn refresh_token(&self, id: SessionId) -> Option<String> {
@@ -133,7 +134,7 @@ impl Fixture {
     }
 
     async fn groups(&self, id: SessionId) -> Vec<String> {
-        let session = self.bench.stored(id).await;
+        let session = self.bench.load_record(id).await;
         session
             .attributes
             .get("groups")
@@ -172,7 +173,7 @@ async fn a_provider_is_asked_at_the_interval_while_the_session_is_used() {
         "a confirmed session must not be due again"
     );
     // The session is not used, so no request is made.
-    fixture.bench.at(3 * INTERVAL);
+    fixture.bench.set_time_after_start(3 * INTERVAL);
     fixture.run_worker().await;
     assert!(fixture.provider.take_refresh_tokens().is_empty());
     // The idle limit has passed, so no request is made.
@@ -191,8 +192,8 @@ async fn a_session_without_a_refresh_token_is_not_revalidated() {
         providers: Arc::default(),
         ..fixture.revalidation.clone()
     };
-    fixture.bench.at(2 * INTERVAL);
-    other.queue_if_due(id, &fixture.bench.stored(id).await, fixture.now());
+    fixture.bench.set_time_after_start(2 * INTERVAL);
+    other.queue_if_due(id, &fixture.bench.load_record(id).await, fixture.now());
     assert_eq!(other.queue.len(), 0);
 }
 
@@ -201,14 +202,14 @@ async fn a_session_without_a_refresh_token_is_not_revalidated() {
 async fn a_revalidation_is_no_activity_and_does_not_change_the_start() {
     let fixture = Fixture::new().await;
     let id = fixture.sign_in(all_claims()).await;
-    let before = fixture.bench.stored(id).await;
+    let before = fixture.bench.load_record(id).await;
     let later = START.plus(INTERVAL).as_millis() / 1000;
     let token = fixture
         .provider
         .id_token(&json!({ "auth_time": later, "groups": ["admins"] }));
     fixture.provider.grant(json!({ "id_token": token }));
     fixture.use_session_at(id, INTERVAL).await;
-    let after = fixture.bench.stored(id).await;
+    let after = fixture.bench.load_record(id).await;
     assert_eq!(
         (after.started, after.last_seen, after.deadline),
         (before.started, before.last_seen, before.deadline)
@@ -227,8 +228,10 @@ async fn each_refresh_token_is_presented_once() {
     let id = fixture.sign_in(all_claims()).await;
     for (round, next) in [(1, "second"), (2, "third"), (3, "fourth")] {
         fixture.provider.grant(json!({ "refresh_token": next }));
-        fixture.bench.at(round * INTERVAL - SECOND);
-        let session = fixture.bench.stored(id).await;
+        fixture
+            .bench
+            .set_time_after_start(round * INTERVAL - SECOND);
+        let session = fixture.bench.load_record(id).await;
         let touch = crate::store::Touch {
             at: fixture.now(),
             last_seen: session.last_seen,
@@ -258,7 +261,7 @@ async fn only_one_replica_asks_the_provider() {
     let one = Fixture::new().await;
     let id = one.sign_in(all_claims()).await;
     // A replica with the same store and clock, and its own queue.
-    let bench = Bench {
+    let bench = TestService {
         lifecycle: one.bench.lifecycle.clone(),
         parts: one.bench.parts.clone(),
         clock: one.bench.clock.clone(),
@@ -299,7 +302,7 @@ async fn a_failing_provider_is_asked_again_and_ends_no_session() {
     fixture.use_session_at(id, INTERVAL + MINUTE).await;
     assert_eq!(fixture.provider.take_refresh_tokens(), ["first"]);
     assert!(diagnostics_of(&fixture.revalidation).is_empty());
-    assert_eq!(fixture.bench.stored(id).await.state, State::Live);
+    assert_eq!(fixture.bench.load_record(id).await.state, State::Live);
 }
 
 /// The person signs out while the request is in flight.
@@ -320,13 +323,13 @@ async fn an_end_during_a_request_stays_final() {
         let memory = Arc::clone(&fixture.bench.store.memory);
         *fixture.provider.during_token_request.lock() = Some(Box::new(move || {
             let memory = Arc::clone(&memory);
-            let ending = crate::store::Ending::signed_out(START.plus(INTERVAL));
+            let ending = crate::store::EndRequest::signed_out(START.plus(INTERVAL));
             let ended = futures_util::FutureExt::now_or_never(memory.end(id, ending));
             assert!(matches!(ended, Some(Ok(_))));
         }));
         fixture.use_session_at(id, INTERVAL).await;
         assert_eq!(fixture.provider.take_refresh_tokens().len(), 1);
-        let tombstone = fixture.bench.stored(id).await;
+        let tombstone = fixture.bench.load_record(id).await;
         let State::Ended(end) = tombstone.state else {
             panic!("the session must still be ended");
         };
@@ -361,17 +364,17 @@ async fn a_new_refresh_token_is_stored_after_a_store_failure() {
 async fn a_check_queues_a_session_and_never_waits() {
     let fixture = Fixture::new().await;
     for in_memory in [false, true] {
-        let mut bench = Bench::new();
+        let mut bench = TestService::new();
         if in_memory {
             let memory = Arc::clone(&bench.store.memory);
-            bench.change(|parts| parts.stores.sessions = memory);
+            bench.change_parts(|parts| parts.stores.sessions = memory);
         }
         let fixture = Fixture::with_provider(bench, fixture.provider.clone());
         fixture.provider.set_token_reply(Reply::Never);
         let id = fixture.sign_in(all_claims()).await;
         let token = fixture.bench.parts.key_ring.issue().unwrap();
         // Create another session with the same record, and with a token that this test knows.
-        let session = fixture.bench.stored(id).await;
+        let session = fixture.bench.load_record(id).await;
         let id = token.session_id();
         fixture.bench.store.memory.put(id, session);
         let mut checker = fixture.bench.checker(Rules::default(), "session");
@@ -393,14 +396,14 @@ async fn a_check_queues_a_session_and_never_waits() {
             };
             checker.check(&request).await.verdict
         };
-        fixture.bench.at(INTERVAL - SECOND);
+        fixture.bench.set_time_after_start(INTERVAL - SECOND);
         assert_eq!(check().await, Verdict::Allow);
         assert_eq!(
             fixture.revalidation.queue.len(),
             0,
             "a session that is not due must not be queued"
         );
-        fixture.bench.at(INTERVAL);
+        fixture.bench.set_time_after_start(INTERVAL);
         assert_eq!(check().await, Verdict::Allow);
         assert_eq!(check().await, Verdict::Allow);
         assert_eq!(
@@ -414,7 +417,7 @@ async fn a_check_queues_a_session_and_never_waits() {
 
 #[tokio::test]
 async fn the_limits_of_new_groups_apply_at_once() {
-    let mut bench = Bench::new();
+    let mut bench = TestService::new();
     let limits = Limits {
         idle: Some(15 * MINUTE),
         absolute: 8 * HOUR,

@@ -6,7 +6,7 @@ use super::*;
 use crate::actor::Actor;
 use crate::store::Touch;
 use crate::testing::remote::{DelayedStore, RandomDelays};
-use crate::testing::{Bench, MINUTE, SECOND, START};
+use crate::testing::{MINUTE, SECOND, START, TestService};
 
 /// The idle limit of the session.
 const IDLE_LIMIT: Duration = Duration::from_secs(900);
@@ -21,18 +21,18 @@ struct Participants {
 }
 
 async fn run_race(participants: Participants, delays: Vec<u8>) {
-    let mut bench = Bench::new();
+    let mut bench = TestService::new();
     let id = bench.sign_in("default").await.id;
     let remote = Arc::new(DelayedStore {
         memory: Arc::clone(&bench.store.memory),
         delay: RandomDelays::new(delays),
     });
-    bench.change(|parts| {
+    bench.change_parts(|parts| {
         parts.stores.sessions = Arc::clone(&remote) as _;
         parts.stores.deadlines = remote;
     });
     let lifecycle = &bench.lifecycle;
-    bench.at(IDLE_LIMIT);
+    bench.set_time_after_start(IDLE_LIMIT);
     let sweep = || {
         let sweeper = bench.sweeper();
         tokio::spawn(async move { sweeper.sweep().await.unwrap() })
@@ -67,7 +67,7 @@ async fn run_race(participants: Participants, delays: Vec<u8>) {
         bench.parts.tasks.reopen();
     };
     finish_tasks().await;
-    let session = bench.stored(id).await;
+    let session = bench.load_record(id).await;
     match session.state {
         State::Live => assert!(
             session.last_seen == START.plus(IDLE_LIMIT - SECOND) && !participants.is_revoked,
@@ -80,11 +80,11 @@ async fn run_race(participants: Participants, delays: Vec<u8>) {
     }
     // At the end, the session must have ended, and its end must have been published once.
     for minutes in 16..40 {
-        bench.at(minutes * MINUTE);
+        bench.set_time_after_start(minutes * MINUTE);
         sweep().await.unwrap();
         finish_tasks().await;
     }
-    assert!(matches!(bench.stored(id).await.state, State::Ended(_)));
+    assert!(matches!(bench.load_record(id).await.state, State::Ended(_)));
     let metrics = bench.parts.metrics.render().unwrap();
     let lines = metrics
         .lines()
@@ -97,7 +97,7 @@ async fn run_race(participants: Participants, delays: Vec<u8>) {
     );
     let queue = &bench.parts.stores.deadlines;
     assert!(
-        queue.upcoming(9).await.unwrap().is_empty(),
+        queue.peek_upcoming(9).await.unwrap().is_empty(),
         "the deadline queue must be empty"
     );
 }

@@ -5,18 +5,18 @@ use super::*;
 use crate::actor::Actor;
 use crate::session::{EndReason, PolicyName};
 use crate::store::Touch;
-use crate::testing::{Bench, HOUR, MINUTE, SECOND, START, policy_name, session_of};
+use crate::testing::{HOUR, MINUTE, SECOND, START, TestService, policy_name, session_of};
 
 /// A sweeper, and one new session of `alice`.
 struct Fixture {
-    bench: Bench,
+    bench: TestService,
     sweeper: Sweeper,
     id: SessionId,
 }
 
 impl Fixture {
     async fn new() -> Self {
-        let bench = Bench::new();
+        let bench = TestService::new();
         let id = bench.sign_in("default").await.id;
         let sweeper = bench.sweeper();
         Self { bench, sweeper, id }
@@ -24,7 +24,7 @@ impl Fixture {
 
     /// Sweeps when the time `after` has passed since the start. Returns the number of sessions that were due.
     async fn sweep(&self, after: Duration) -> usize {
-        self.bench.at(after);
+        self.bench.set_time_after_start(after);
         let due = self.sweeper.sweep().await.unwrap();
         self.finish_tasks().await;
         due
@@ -39,7 +39,7 @@ impl Fixture {
     }
 
     async fn touch_at(&self, after: Duration) {
-        let session = self.bench.stored(self.id).await;
+        let session = self.bench.load_record(self.id).await;
         let touch = Touch {
             at: START.plus(after),
             last_seen: session.last_seen,
@@ -57,7 +57,7 @@ impl Fixture {
     }
 
     async fn end_reason(&self) -> Option<EndReason> {
-        match self.bench.stored(self.id).await.state {
+        match self.bench.load_record(self.id).await.state {
             State::Live => None,
             State::Ended(end) => Some(end.reason),
         }
@@ -120,7 +120,7 @@ async fn a_used_session_ends_at_the_absolute_limit() {
 #[tokio::test]
 async fn an_acknowledged_end_is_not_published_again() {
     let fixture = Fixture::new().await;
-    fixture.bench.at(MINUTE);
+    fixture.bench.set_time_after_start(MINUTE);
     fixture
         .bench
         .lifecycle
@@ -140,7 +140,7 @@ async fn an_acknowledged_end_is_not_published_again() {
 #[tokio::test]
 async fn an_unpublished_end_is_redelivered_once() {
     let fixture = Fixture::new().await;
-    let ending = Ending::revoked(START.plus(15 * MINUTE));
+    let ending = EndRequest::revoked(START.plus(15 * MINUTE));
     fixture
         .bench
         .store
@@ -189,7 +189,7 @@ async fn a_missing_session_leaves_the_queue() {
 #[tokio::test]
 async fn unindexed_sessions_of_a_revoked_subject_end() {
     let fixture = Fixture::new().await;
-    let subject = fixture.bench.stored(fixture.id).await.subject;
+    let subject = fixture.bench.load_record(fixture.id).await.subject;
     let not_before = START.plus(SECOND);
     fixture
         .bench

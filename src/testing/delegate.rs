@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, StatusCode};
 use parking_lot::Mutex;
 
-use crate::credential::delegated::{Delegated, SessionKey};
+use crate::credential::delegated::{DelegatedService, SessionKey};
 use crate::delegate::DelegateSettings;
 use crate::policy::MaxAge;
 
@@ -69,9 +69,9 @@ impl FakeService {
     }
 
     /// Returns the settings for oauth2-proxy, changed by `change`.
-    pub(crate) fn settings(&self, change: impl FnOnce(&mut Delegated)) -> DelegateSettings {
+    pub(crate) fn settings(&self, change: impl FnOnce(&mut DelegatedService)) -> DelegateSettings {
         let name = HeaderName::from_static;
-        let mut delegated = Delegated {
+        let mut delegated = DelegatedService {
             name: "oauth2-proxy".to_owned(),
             key: SessionKey::Cookie {
                 name: "_oauth2_proxy".to_owned(),
@@ -85,8 +85,8 @@ impl FakeService {
             token: Some(name("x-token")),
             auth_time: None,
             max_age: MaxAge::Any,
-            forward: Vec::new(),
-            pass: vec![name("x-auth-request-access-token")],
+            forwarded_headers: Vec::new(),
+            passed_headers: vec![name("x-auth-request-access-token")],
             lifetime: Duration::from_secs(7 * 86_400),
             cleared_cookie: Some("_oauth2_proxy=; Max-Age=0".parse().unwrap()),
         };

@@ -13,7 +13,7 @@ use crate::telemetry::Metrics;
 pub(crate) use curfew_core::testing::jwt::*;
 
 /// Returns a source for the issuer with these keys.
-pub(crate) fn source(keys: &[&SigningKey], policy: Option<PolicyName>) -> JwtSource {
+pub(crate) fn jwt_source(keys: &[&SigningKey], policy: Option<PolicyName>) -> JwtSource {
     JwtSource {
         issuer: issuer(),
         keys: IssuerKeys::from_static(key_set(keys)),
@@ -38,8 +38,8 @@ pub(crate) fn keys_that_cannot_be_fetched(
     IssuerKeys::start_fetching(
         FailingFetch,
         Freshness {
-            refresh: Duration::from_secs(300),
-            stale: Duration::from_secs(600),
+            refresh_interval: Duration::from_secs(300),
+            max_age: Duration::from_secs(600),
         },
         Arc::clone(clock),
         Arc::clone(metrics),

@@ -34,7 +34,7 @@ const MISLEADING_CHARACTERS: [(char, &str); 27] = [
 /// Text that an output without escaping would show as another field, another value, or markup.
 const FORGED: &str = "\" user.id=\"root\" <b>";
 
-pub(crate) use curfew_core::testing::{Form, Output};
+pub(crate) use curfew_core::testing::{Output, OutputFormat};
 
 /// Returns every output that can contain untrusted text, with `text` in it.
 async fn outputs(text: &str) -> Vec<Output> {
@@ -75,15 +75,17 @@ async fn no_output_shows_a_misleading_character() {
             let context = || format!("{name}: {character:?} {effect}\n{shown:?}");
             let adds_no_character = character == '\n' || !shown.contains(character);
             assert!(adds_no_character, "{}", context());
-            if form != Form::Markup {
+            if form != OutputFormat::Markup {
                 let (lines, expected) = (shown.lines().count(), harmless.lines().count());
                 assert_eq!(lines, expected, "{}", context());
             }
             match form {
-                Form::Text => {}
-                Form::Fields => assert!(!shown.contains(" user.id=\"root\""), "{}", context()),
-                Form::Markup => assert!(!shown.contains("<b>"), "{}", context()),
-                Form::Json => {
+                OutputFormat::Text => {}
+                OutputFormat::Fields => {
+                    assert!(!shown.contains(" user.id=\"root\""), "{}", context())
+                }
+                OutputFormat::Markup => assert!(!shown.contains("<b>"), "{}", context()),
+                OutputFormat::Json => {
                     let values = serde_json::Deserializer::from_str(&shown).into_iter();
                     let values: Result<Vec<serde_json::Value>, _> = values.collect();
                     let values = values.unwrap_or_else(|error| panic!("{error}: {}", context()));

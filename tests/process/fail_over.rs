@@ -3,7 +3,7 @@
 use super::*;
 use crate::support::fault_proxy::{Fault, FaultProxy};
 use crate::support::loopback;
-use crate::support::redis::fact;
+use crate::support::redis::info_field;
 
 /// The new primary was cut off from the old primary, so it never received a session end that Redis had acknowledged.
 #[tokio::test]
@@ -12,7 +12,7 @@ async fn an_end_that_a_fail_over_lost_is_repeated() {
     let replication_proxy = FaultProxy::start(loopback(primary.port)).await;
     let port = replication_proxy.address.port().to_string();
     let replica = RedisServer::start_with_options(&["--replicaof", "127.0.0.1", &port]);
-    let is_online = || fact(&primary, "slave0").contains("state=online");
+    let is_online = || info_field(&primary, "slave0").contains("state=online");
     eventually("the replica is connected to the primary", async || {
         is_online()
     })

@@ -3,7 +3,7 @@
 use curfew::clock::SteadyClock;
 use curfew::session::State;
 use curfew::store::cached::{CachedStore, LEASE};
-use curfew::store::{Ending, InvalidationListener, LocalStore};
+use curfew::store::{EndRequest, InvalidationListener, LocalStore};
 use curfew::telemetry::{Diagnostics, Metrics, Replica, Replicas};
 use tokio_util::sync::CancellationToken;
 
@@ -145,7 +145,7 @@ async fn end_sessions_and_check_all_caches(processes: &[Process], numbers: std::
         }
         ending_process
             .near_cache
-            .end(id, Ending::revoked(now()))
+            .end(id, EndRequest::revoked(now()))
             .await
             .unwrap();
         assert_eq!(ending_process.near_cache.load_cached(id), None);
@@ -231,7 +231,7 @@ async fn stops_using_the_near_cache_when_the_connection_breaks() {
         proxy.set_fault(fault);
         ending_process
             .near_cache
-            .end(id, Ending::revoked(now()))
+            .end(id, EndRequest::revoked(now()))
             .await
             .unwrap();
         let ended = Stopwatch::start();
@@ -271,14 +271,14 @@ async fn asks_redis_for_each_check_without_the_right_to_subscribe() {
     })
     .await;
     let is_reported = async || {
-        let lines = process.diagnostics.lines();
+        let lines = process.diagnostics.recommendations();
         lines.iter().any(|line| line.contains("&test:ends"))
     };
     eventually("the diagnostics contain the warning", is_reported).await;
     process.near_cache.create(ID, &new_session()).await.unwrap();
     assert!(process.near_cache.load(ID).await.unwrap().is_some());
     assert_eq!(process.near_cache.load_cached(ID), None);
-    let ended = process.near_cache.end(ID, Ending::revoked(now())).await;
+    let ended = process.near_cache.end(ID, EndRequest::revoked(now())).await;
     assert!(
         matches!(ended, Ok(curfew::store::EndOutcome::Ended(_))),
         "{ended:?}"

@@ -9,7 +9,7 @@ use curfew::clock::{Clock, ManualClock};
 use curfew::session::{EndReason, State, Verdict, decide};
 use curfew::store::memory::MemoryStore;
 use curfew::store::touch::CoalescingStore;
-use curfew::store::{CreateOutcome, EndOutcome, Ending};
+use curfew::store::{CreateOutcome, EndOutcome, EndRequest};
 use curfew::telemetry::Metrics;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -209,7 +209,7 @@ impl Process {
         if session.state == State::Live {
             let reason = EndReason::from_denial(denial).unwrap();
             let idle = reason == EndReason::IdleTimeout;
-            let ending = Ending {
+            let ending = EndRequest {
                 reason,
                 at: now,
                 unless_touched_since: idle.then_some(session.last_seen),
@@ -221,7 +221,7 @@ impl Process {
     }
 
     async fn revoke(&self, name: u8) -> bool {
-        let ending = Ending::revoked(self.clock.now());
+        let ending = EndRequest::revoked(self.clock.now());
         let outcome = self.store.end(self.id(name), ending).await.unwrap();
         matches!(outcome, EndOutcome::Ended(_))
     }

@@ -73,7 +73,7 @@ fn key_ring() -> Live<KeyRing> {
 /// Returns the list of replicas for a process that knows no other replica.
 fn no_other_replicas() -> Replicas {
     let replicas = Replicas::new(Replica::this(now()));
-    replicas.listening();
+    replicas.mark_channel_complete();
     replicas
 }
 

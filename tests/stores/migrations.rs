@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use curfew::policy::{Policies, Policy};
 use curfew::session::State;
 use curfew::store::redis::{Migration, Schema};
-use curfew::store::{DeadlineQueue, Ending};
+use curfew::store::{DeadlineQueue, EndRequest};
 use curfew::telemetry::{Diagnostics, Metrics};
 use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
@@ -117,7 +117,7 @@ async fn upgrades_100_000_live_sessions_while_checks_go_on() {
                 assert_eq!(is_ended, ended.contains(&number), "session {number}");
                 checked += 1;
                 if number % 10 == 0 && !is_ended {
-                    let ending = Ending::revoked(session.started);
+                    let ending = EndRequest::revoked(session.started);
                     checks.end(id(number), ending).await.unwrap();
                     ended.insert(number);
                 } else if number % 3 == 0 && !is_ended {
@@ -253,7 +253,7 @@ async fn maintenance_upgrades_records_and_rebuilds_the_indexes() {
         () = maintenance => unreachable!("the maintenance ended although it was not stopped"),
         () = assertions => {}
     }
-    let lines = diagnostics.lines();
+    let lines = diagnostics.recommendations();
     assert!(
         lines.iter().any(|line| line.contains("appendonly")),
         "{lines:?}"

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use curfew::clock::{BootClock, Clock};
 use curfew::session::{DenyReason, State, Verdict, decide};
-use curfew::store::{CutOffStore, EndOutcome, Ending, Replication};
+use curfew::store::{CutOffStore, EndOutcome, EndRequest, Replication};
 use curfew::telemetry::{Diagnostics, Metrics};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::support::redis::{RedisServer, fact};
+use crate::support::redis::{RedisServer, info_field};
 
 /// A wall clock that is wrong by this number of milliseconds.
 struct WrongClock(i64);
@@ -30,7 +30,7 @@ async fn replicas_with_different_wall_clocks_decide_alike() {
     let policies = Live::new(super::migrations::policies());
     for offset_millis in [-7 * 60_000, 0, 9 * 60_000] {
         let wall = Arc::new(WrongClock(offset_millis));
-        let clock = StoreClock::with_clocks(Arc::new(BootClock), wall, BootClock::id());
+        let clock = StoreClock::with_clocks(Arc::new(BootClock), wall, BootClock::boot_id());
         let store = ConnectedStore::start_with_clock(settings(&server.url()), clock);
         let session = store.load(ID).await.unwrap().unwrap();
         let clock = Arc::clone(store.clock());
@@ -55,7 +55,7 @@ async fn replicas_with_different_wall_clocks_decide_alike() {
         let assertions = async {
             let has_diagnostic = || {
                 diagnostics
-                    .lines()
+                    .recommendations()
                     .iter()
                     .any(|line| line.starts_with("clock: "))
             };
@@ -91,7 +91,7 @@ async fn assert_revocation_waits_for_replicas(program: &Path) {
     let port = primary.port.to_string();
     let replica = RedisServer::start_program(program, &["--replicaof", "127.0.0.1", &port]);
     eventually("the replica is connected to the primary", async || {
-        fact(&primary, "slave0").contains("state=online")
+        info_field(&primary, "slave0").contains("state=online")
     })
     .await;
     let store = ConnectedStore::connect(RedisSettings {
@@ -103,7 +103,7 @@ async fn assert_revocation_waits_for_replicas(program: &Path) {
     let other = SessionId::from_bytes([9; 16]);
     store.create(ID, &new_session()).await.unwrap();
     store.create(other, &new_session()).await.unwrap();
-    store.end(ID, Ending::revoked(now())).await.unwrap();
+    store.end(ID, EndRequest::revoked(now())).await.unwrap();
     let confirmed = |confirmed| Replication {
         wanted: 1,
         confirmed,
@@ -123,7 +123,7 @@ async fn assert_revocation_waits_for_replicas(program: &Path) {
     assert_eq!(revoke_all().await, confirmed(1));
     replica.freeze();
     assert_eq!(revoke_all().await, confirmed(0));
-    let ended = store.end(other, Ending::revoked(now())).await.unwrap();
+    let ended = store.end(other, EndRequest::revoked(now())).await.unwrap();
     assert!(matches!(ended, EndOutcome::Ended(_)), "{ended:?}");
     let confirmation = store.wait_replicated(other);
     // Checks do not wait for this command.

@@ -139,7 +139,7 @@ async fn an_undecryptable_rule_is_reported_and_not_confirmed() {
     })
     .await;
     let has_diagnostic = async |diagnostics: &Diagnostics| {
-        let lines = diagnostics.lines();
+        let lines = diagnostics.recommendations();
         lines
             .iter()
             .any(|it| it.contains("1 revocation rules in Redis could not be decrypted"))

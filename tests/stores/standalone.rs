@@ -9,7 +9,7 @@ use curfew::session::{EndReason, State};
 use curfew::store::measured::MeasuredStore;
 use curfew::store::redis::Migration;
 use curfew::store::touch::CoalescingStore;
-use curfew::store::{DeadlineQueue, EndOutcome, Ending, StoreError};
+use curfew::store::{DeadlineQueue, EndOutcome, EndRequest, StoreError};
 use curfew::telemetry::{Diagnostics, Metrics};
 use tokio_util::sync::CancellationToken;
 
@@ -214,7 +214,7 @@ async fn stores_the_last_activity_in_the_expiry_and_all_keys_expire() {
     store.touch(ID, touch(&session, later)).await.unwrap();
     assert_eq!(expiry(&key), later.plus(session.retention).as_millis());
     store
-        .end(ID, Ending::revoked(later.plus(MINUTE)))
+        .end(ID, EndRequest::revoked(later.plus(MINUTE)))
         .await
         .unwrap();
     // Redis deletes the tombstone according to its own clock, which may differ from decision time by some
@@ -270,7 +270,7 @@ async fn an_unreadable_record_is_an_error_and_no_logout() {
         store.load(ID).await.is_err(),
         "a record without an expiry is an error"
     );
-    assert!(store.end(ID, Ending::revoked(now())).await.is_err());
+    assert!(store.end(ID, EndRequest::revoked(now())).await.is_err());
     server.command::<()>(&[b"DEL", &key]);
     server.command::<()>(&[b"LPUSH", &key, b"x"]);
     assert!(
@@ -413,7 +413,7 @@ async fn a_full_server_accepts_no_new_session_and_lets_others_end() {
     let later = session.started.plus(MINUTE);
     store.touch(ID, touch(&session, later)).await.unwrap();
     assert_eq!(store.load(ID).await.unwrap().unwrap().last_seen, later);
-    let ended = store.end(ID, Ending::revoked(later)).await.unwrap();
+    let ended = store.end(ID, EndRequest::revoked(later)).await.unwrap();
     assert!(matches!(ended, EndOutcome::Ended(_)), "{ended:?}");
 }
 
@@ -461,7 +461,7 @@ async fn a_timeout_that_races_with_a_touch_loses_no_touch() {
         let session = new_session();
         store.create(id, &session).await.unwrap();
         let last_use = session.started.plus(14 * MINUTE);
-        let ending = Ending {
+        let ending = EndRequest {
             reason: EndReason::IdleTimeout,
             at: session.started.plus(15 * MINUTE),
             unless_touched_since: Some(session.last_seen),
@@ -513,7 +513,7 @@ async fn two_replicas_flush_in_any_order() {
         assert_eq!(replica.load(ID).await.unwrap().unwrap().last_seen, at(30));
     }
     one.touch(ID, touch(&session, at(40))).await.unwrap();
-    two.end(ID, Ending::revoked(at(41))).await.unwrap();
+    two.end(ID, EndRequest::revoked(at(41))).await.unwrap();
     one.flush().await.unwrap();
     let seen = one.load(ID).await.unwrap().unwrap();
     assert!(
@@ -541,7 +541,7 @@ async fn the_deadline_queue_follows_tighter_policies() {
     let sooner_than_policy = start.plus(MINUTE);
     store.postpone(ids[0], sooner_than_policy).await.unwrap();
     store.acknowledge(ids[1], None).await.unwrap();
-    store.end(ids[2], Ending::revoked(start)).await.unwrap();
+    store.end(ids[2], EndRequest::revoked(start)).await.unwrap();
     let policies = |idle: Duration| {
         let name = PolicyName::new("default").unwrap();
         let idle = Some(idle);

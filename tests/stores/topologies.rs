@@ -7,7 +7,7 @@ use curfew::store::cached::CachedStore;
 use curfew::store::journal::JournaledStore;
 use curfew::store::measured::MeasuredStore;
 use curfew::store::touch::CoalescingStore;
-use curfew::store::{CutOffStore, EndOutcome, Ending};
+use curfew::store::{CutOffStore, EndOutcome, EndRequest};
 use curfew::telemetry::Metrics;
 
 use super::ends::while_receiving_invalidations;
@@ -112,9 +112,10 @@ async fn suite_passes_with_sentinel_and_after_a_fail_over() {
     for _ in 0..2 {
         let primary = group.primary_index();
         eventually("both replicas have the session", async || {
-            let offset = crate::support::redis::fact(&group.servers[primary], "master_repl_offset");
+            let offset =
+                crate::support::redis::info_field(&group.servers[primary], "master_repl_offset");
             ["slave0", "slave1"].iter().all(|replica| {
-                let state = crate::support::redis::fact(&group.servers[primary], replica);
+                let state = crate::support::redis::info_field(&group.servers[primary], replica);
                 state.contains(&format!("offset={offset},"))
             })
         })
@@ -131,7 +132,7 @@ async fn suite_passes_with_sentinel_and_after_a_fail_over() {
         group.wait_until_stable().await;
     }
     assert!(before.has_changed().unwrap());
-    let ended = store.end(ID, Ending::revoked(now())).await.unwrap();
+    let ended = store.end(ID, EndRequest::revoked(now())).await.unwrap();
     assert!(matches!(ended, EndOutcome::Ended(_)), "{ended:?}");
 }
 
@@ -169,7 +170,7 @@ async fn suite_passes_on_a_cluster_and_after_a_fail_over() {
     .await;
     cluster.servers[primary].start_again();
     cluster.wait_until_stable().await;
-    store.end(ID, Ending::revoked(now())).await.unwrap();
+    store.end(ID, EndRequest::revoked(now())).await.unwrap();
     let state = store.load(ID).await.unwrap().unwrap().state;
     assert!(matches!(state, State::Ended(_)), "{state:?}");
 }

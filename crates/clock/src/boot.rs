@@ -27,7 +27,7 @@ impl BootClock {
     /// The ID of this boot of this machine; `None` if the system does not provide one. A time namespace
     /// (`time_namespaces(7)`) has its own boot-time clock, so each time namespace counts as a separate machine.
     #[must_use]
-    pub fn id() -> Option<BootId> {
+    pub fn boot_id() -> Option<BootId> {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
         let namespace = std::fs::read_link("/proc/self/ns/time").ok();
         let mut hash = Sha256::new();
@@ -49,6 +49,6 @@ mod tests {
         let before = BootClock.now();
         assert!(before > Timestamp::default());
         assert!(BootClock.now() >= before);
-        assert_eq!(BootClock::id(), BootClock::id());
+        assert_eq!(BootClock::boot_id(), BootClock::boot_id());
     }
 }

@@ -20,7 +20,7 @@ use session::Timestamp;
 
 pub use boot::BootClock;
 pub use store_clock::StoreClock;
-pub use timeline::{Accepted, BootId, Disagreement, TimelineAction, TimelineRecord};
+pub use timeline::{AcceptedClock, BootId, Disagreement, TimelineAction, TimelineRecord};
 
 /// A source of the current time for decisions.
 pub trait Clock: Send + Sync + 'static {

@@ -8,7 +8,8 @@ use super::samples::Sample;
 use super::slew::{Slew, millis, timestamp};
 use super::timeline::{Timeline, Tuning};
 use super::{
-    Accepted, BootClock, BootId, Clock, Disagreement, SystemClock, TimelineAction, TimelineRecord,
+    AcceptedClock, BootClock, BootId, Clock, Disagreement, SystemClock, TimelineAction,
+    TimelineRecord,
 };
 use crate::session::Timestamp;
 
@@ -40,7 +41,11 @@ impl StoreClock {
     /// A clock that uses the boot-time and wall clocks of this machine.
     #[must_use]
     pub fn new() -> Self {
-        Self::with_clocks(Arc::new(BootClock), Arc::new(SystemClock), BootClock::id())
+        Self::with_clocks(
+            Arc::new(BootClock),
+            Arc::new(SystemClock),
+            BootClock::boot_id(),
+        )
     }
 
     /// A clock with the given boot-time and wall clocks. The new clock returns the wall clock's time until it has
@@ -146,7 +151,7 @@ impl StoreClock {
     /// Returns a record with the choice of an operator. The caller must write the record to the store. The result is
     /// `None` while samples of the store's clock disagree, and before this replica has joined the timeline.
     #[must_use]
-    pub fn accept(&self, accepted: Accepted) -> Option<TimelineRecord> {
+    pub fn accept(&self, accepted: AcceptedClock) -> Option<TimelineRecord> {
         let boot = millis(self.boot.now());
         self.timeline.lock().accept(boot, accepted)
     }
@@ -304,10 +309,10 @@ mod tests {
                 .unwrap();
             assert!((measured - difference).abs() < 100, "{measured}");
             assert!(!clock.disagreement().is_accepted);
-            simulation.record = clock.accept(Accepted::Timeline);
+            simulation.record = clock.accept(AcceptedClock::Timeline);
             simulation.run(&clock, 5 * SECOND);
             assert!(clock.disagreement().is_accepted);
-            simulation.record = clock.accept(Accepted::Store);
+            simulation.record = clock.accept(AcceptedClock::Store);
             simulation.run(&clock, SECOND);
             assert_eq!(clock.disagreement(), Disagreement::default());
             assert_eq!(clock.now(), simulation.store.now());

@@ -85,7 +85,7 @@ pub struct Disagreement {
 
 /// The clock that an operator accepts as right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Accepted {
+pub enum AcceptedClock {
     /// The store's clock: decision time steps to it, forward or back.
     Store,
     /// The timeline: decision time does not change.
@@ -189,7 +189,7 @@ impl Timeline {
 
     /// Returns a record with the choice of an operator. The caller must write the record to the store. The result is
     /// `None` while the samples disagree, and before this replica has joined.
-    pub(super) fn accept(&self, boot: i64, accepted: Accepted) -> Option<TimelineRecord> {
+    pub(super) fn accept(&self, boot: i64, accepted: AcceptedClock) -> Option<TimelineRecord> {
         let (store_offset, _) = self.samples.accepted_offset().filter(|_| {
             // A disputed offset is not a valid target for a step.
             self.samples.is_settled(self.tuning.acceptance)
@@ -197,14 +197,14 @@ impl Timeline {
         let store_time = boot + store_offset;
         let record = self.own_record(boot, self.slew?);
         Some(match accepted {
-            Accepted::Store => TimelineRecord {
+            AcceptedClock::Store => TimelineRecord {
                 offset: 0,
                 at: store_time,
                 steps: record.steps + 1,
                 accepted: None,
                 ..record
             },
-            Accepted::Timeline => TimelineRecord {
+            AcceptedClock::Timeline => TimelineRecord {
                 accepted: Some(record.offset / 1000),
                 ..record
             },

@@ -115,7 +115,7 @@ impl Actor {
 
     /// The same actor with this client address.
     #[must_use]
-    pub fn at(self, address: Option<IpAddr>) -> Self {
+    pub fn with_address(self, address: Option<IpAddr>) -> Self {
         Self { address, ..self }
     }
 

@@ -18,6 +18,6 @@ pub use derived_id::reauthentication_subject;
 pub use extract::{CredentialExtractor, JwtLocations, PresentedCredential};
 pub use key_ring::{
     InvalidToken, KeyError, KeyRing, SEAL_OVERHEAD_BYTES, SealContext, SigningKey, UnsealError,
-    random,
+    random_bytes,
 };
 pub use token::{Token, operator_session_id};

@@ -128,19 +128,19 @@ fn replace(
 /// A writer that applies an escape function. Each call of `write` must contain whole characters, as `write!`
 /// guarantees.
 #[derive(Debug)]
-pub struct Escaped<W> {
+pub struct EscapingWriter<W> {
     to: W,
     escape: fn(&str) -> Cow<'_, str>,
 }
 
-impl<W> Escaped<W> {
+impl<W> EscapingWriter<W> {
     /// Wraps the writer `to`; `escape` escapes each chunk.
     pub fn new(to: W, escape: fn(&str) -> Cow<'_, str>) -> Self {
         Self { to, escape }
     }
 }
 
-impl<W: std::io::Write> std::io::Write for Escaped<W> {
+impl<W: std::io::Write> std::io::Write for EscapingWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let text = String::from_utf8_lossy(bytes);
         self.to.write_all((self.escape)(&text).as_bytes())?;

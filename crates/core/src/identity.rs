@@ -97,7 +97,7 @@ pub struct IdentityHeaders {
 impl IdentityHeaders {
     /// Curfew's default names, `X-Session-User` and so on.
     #[must_use]
-    pub fn x_session() -> Self {
+    pub fn default_names() -> Self {
         let name = |text| vec![HeaderName::from_static(text)];
         Self {
             user: name("x-session-user"),
@@ -163,7 +163,7 @@ mod tests {
         let headers = IdentityHeaders {
             group_lines: vec![HeaderName::from_static("impersonate-group")],
             relayed: vec![HeaderName::from_static("x-token"), AUTHORIZATION],
-            ..IdentityHeaders::x_session()
+            ..IdentityHeaders::default_names()
         };
         let anonymous = written_headers(&headers, &Identity::default());
         assert_eq!(anonymous.len(), 7);
@@ -172,7 +172,7 @@ mod tests {
             "{anonymous:?}"
         );
         assert!(!anonymous.contains_key(AUTHORIZATION));
-        let attributes = Attributes::sorted([("groups", ["staff", "admin"])]).unwrap();
+        let attributes = Attributes::from_sorted([("groups", ["staff", "admin"])]).unwrap();
         let identity = Identity {
             user: "Zoë",
             email: "zoe@example.com",

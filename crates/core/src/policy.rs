@@ -27,7 +27,7 @@ use crate::session::{Attributes, Limits, Session};
 pub use activity::{
     Activity, ActivityKind, BackgroundHeaders, PassiveReason, classify, is_preflight,
 };
-pub use bind::{Bind, BindingMismatch, Client, NetworkBits, UnknownClientProperty};
+pub use bind::{BindSettings, BindingMismatch, Client, NetworkBits, UnknownClientProperty};
 pub use client_address::AddressHeader;
 pub use contract::Contract;
 pub use host::{HostPattern, HostPatternError, normalize_host};
@@ -58,7 +58,7 @@ pub struct Policy {
     /// The limit on concurrent sessions of a subject; `None` if there is no such limit.
     pub max_sessions: Option<MaxSessions>,
     /// The client properties that a session is bound to at its sign-in.
-    pub bind: Bind,
+    pub bind: BindSettings,
     /// The behaviour of checks while the store is unavailable.
     pub on_store_failure: OnStoreFailure,
     /// The preset whose ceilings the limits must respect.
@@ -118,7 +118,7 @@ impl Policy {
             activity: ActivityKind::Any,
             touch_interval: Self::default_touch_interval(limits.idle.unwrap_or(limits.absolute)),
             max_sessions: None,
-            bind: Bind::default(),
+            bind: BindSettings::default(),
             on_store_failure: OnStoreFailure::Deny,
             preset: None,
             deviation_reason: None,

@@ -165,7 +165,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::testing::{START, name, session_of};
+    use crate::testing::{START, policy_name, session_of};
 
     /// Returns a session with this policy and these attributes.
     fn session(policy: &str, attributes: &[(&str, &str)]) -> Session {
@@ -175,7 +175,7 @@ mod tests {
             values.push((*value).to_owned());
         }
         Session {
-            policy: name(policy),
+            policy: policy_name(policy),
             attributes: Attributes::new(all).unwrap(),
             ..session_of("alice", START)
         }

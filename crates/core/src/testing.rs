@@ -27,7 +27,7 @@ pub fn session_of(subject: &str, now: Timestamp) -> Session {
     let new = NewSession {
         subject: Subject::new(subject).unwrap(),
         attributes: Attributes::default(),
-        policy: name("default"),
+        policy: policy_name("default"),
         remembered: false,
         binding: Binding::default(),
     };
@@ -38,13 +38,13 @@ pub fn session_of(subject: &str, now: Timestamp) -> Session {
 ///
 /// # Panics
 /// Panics if the name is invalid.
-pub fn name(name: &str) -> PolicyName {
+pub fn policy_name(name: &str) -> PolicyName {
     PolicyName::new(name).unwrap()
 }
 
 /// The format of an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum OutputFormat {
     /// Plain text for people.
     Text,
     /// Lines of `name=value`.
@@ -56,4 +56,4 @@ pub enum Form {
 }
 
 /// The name of an output, its format, and the text that it shows.
-pub type Output = (&'static str, Form, String);
+pub type Output = (&'static str, OutputFormat, String);

@@ -24,10 +24,10 @@ pub enum YamlError {
     },
     /// The nesting exceeds [`MAX_NESTING_LEVELS`] levels.
     #[error("line {0}: nested more than {MAX_NESTING_LEVELS} levels deep")]
-    Deep(usize),
+    TooDeep(usize),
     /// The expanded document exceeds [`MAX_EXPANDED_BYTES`] bytes.
     #[error("line {0}: more than 64 MiB with aliases expanded")]
-    Large(usize),
+    TooLarge(usize),
 }
 
 /// Checks that a parser without limits can safely load a document.
@@ -53,10 +53,10 @@ pub fn check(text: &str) -> Result<(), YamlError> {
             Event::Nothing | Event::StreamStart | Event::DocumentStart | Event::DocumentEnd => {}
         }
         if budget.open_collections.len() > MAX_NESTING_LEVELS {
-            return Err(YamlError::Deep(mark.line()));
+            return Err(YamlError::TooDeep(mark.line()));
         }
         if budget.bytes > MAX_EXPANDED_BYTES {
-            return Err(YamlError::Large(mark.line()));
+            return Err(YamlError::TooLarge(mark.line()));
         }
     }
 }
@@ -111,24 +111,27 @@ mod tests {
         assert_eq!(check(&deep(MAX_NESTING_LEVELS)), Ok(()));
         assert_eq!(
             check(&deep(50_000.min(MAX_NESTING_LEVELS * 20))),
-            Err(YamlError::Deep(MAX_NESTING_LEVELS + 1))
+            Err(YamlError::TooDeep(MAX_NESTING_LEVELS + 1))
         );
         let list = "- ".repeat(100_000);
-        assert_eq!(check(&list), Err(YamlError::Deep(1)));
+        assert_eq!(check(&list), Err(YamlError::TooDeep(1)));
         assert!(check(&"[".repeat(100_000)).is_err());
         let mut billion_laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
         for level in 1..9 {
             let before = format!("*a{}, ", level - 1).repeat(9);
             billion_laughs.push_str(&format!("a{level}: &a{level} [{before}]\n"));
         }
-        assert!(matches!(check(&billion_laughs), Err(YamlError::Large(_))));
+        assert!(matches!(
+            check(&billion_laughs),
+            Err(YamlError::TooLarge(_))
+        ));
         // A long scalar with many aliases, and nested lists with anchors.
         let long = format!(
             "a: &a {}\nb: [{}]\n",
             "x".repeat(10_000),
             "*a, ".repeat(10_000)
         );
-        assert_eq!(check(&long), Err(YamlError::Large(2)));
+        assert_eq!(check(&long), Err(YamlError::TooLarge(2)));
         let nested: String = (1..95).map(|level| format!("&a{level} [")).collect();
         let nested = format!(
             "b: &b [{}]\na: {nested}{}{}\n",
@@ -136,7 +139,7 @@ mod tests {
             "*b, ".repeat(5),
             "]".repeat(94)
         );
-        assert_eq!(check(&nested), Err(YamlError::Large(2)));
+        assert_eq!(check(&nested), Err(YamlError::TooLarge(2)));
         assert_eq!(check("a: &a [1, 2]\nb: [*a, *a]\n"), Ok(()));
         assert!(matches!(check("a: [\n"), Err(YamlError::Malformed { .. })));
     }

@@ -17,7 +17,7 @@ use futures_util::FutureExt;
 use futures_util::future::{Shared, WeakShared};
 
 use super::{
-    Change, ChangeOutcome, EndOutcome, Ending, InvalidationListener, SessionStore, StoreError,
+    Change, ChangeOutcome, EndOutcome, EndRequest, InvalidationListener, SessionStore, StoreError,
     Touch,
 };
 use crate::LocalStore;
@@ -224,7 +224,7 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
         Ok(())
     }
 
-    async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
+    async fn end(&self, id: SessionId, ending: EndRequest) -> Result<EndOutcome, StoreError> {
         self.drop_cached(id);
         let outcome = self.inner.end(id, ending).await;
         // A concurrent load may have read the record before the session ended. The session may also have ended

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::{CreateOutcome, Cursor, DeadlineQueue, EndOutcome, Ending, SessionStore, Touch};
+use super::{CreateOutcome, Cursor, DeadlineQueue, EndOutcome, EndRequest, SessionStore, Touch};
 use crate::actor::Actor;
 use crate::events::SessionEnded;
 use crate::session::{
@@ -69,12 +69,12 @@ pub async fn run_queue(queue: &dyn DeadlineQueue, now: Timestamp) {
     queue.enqueue(c, later).await.unwrap();
     queue.enqueue(c, now).await.unwrap();
     assert_eq!(
-        queue.upcoming(2).await.unwrap(),
+        queue.peek_upcoming(2).await.unwrap(),
         [a, b],
-        "upcoming should return the sessions without a claim"
+        "peek_upcoming should return the sessions without a claim"
     );
-    assert_eq!(queue.upcoming(9).await.unwrap(), [a, b, c]);
-    assert_eq!(queue.upcoming(0).await.unwrap(), []);
+    assert_eq!(queue.peek_upcoming(9).await.unwrap(), [a, b, c]);
+    assert_eq!(queue.peek_upcoming(0).await.unwrap(), []);
     assert_eq!(
         claim(now, lease, 1).await,
         [a],
@@ -201,7 +201,7 @@ async fn operations_do_not_create_a_missing_session(store: &dyn SessionStore, no
         "a touch should not create a session"
     );
     assert_eq!(
-        store.end(id, Ending::revoked(now)).await.unwrap(),
+        store.end(id, EndRequest::revoked(now)).await.unwrap(),
         EndOutcome::Unknown
     );
     assert_eq!(store.age(id, MINUTE).await.unwrap(), None);
@@ -223,7 +223,7 @@ async fn create_replaces_no_record(store: &dyn SessionStore, now: Timestamp) {
         CreateOutcome::Exists
     );
     assert_eq!(store.load(id).await.unwrap().as_ref(), Some(&first));
-    store.end(id, Ending::revoked(now)).await.unwrap();
+    store.end(id, EndRequest::revoked(now)).await.unwrap();
     assert_eq!(
         store.create(id, &second).await.unwrap(),
         CreateOutcome::Exists,
@@ -276,7 +276,7 @@ async fn a_later_end_or_touch_does_not_change_a_tombstone(
     for reason in EndReason::ALL {
         let (id, session) = create_session(store, now).await;
         let at = now.plus(MINUTE);
-        let ending = Ending {
+        let ending = EndRequest {
             reason,
             at,
             unless_touched_since: None,
@@ -290,7 +290,7 @@ async fn a_later_end_or_touch_does_not_change_a_tombstone(
         };
         assert_eq!(tombstone, expected);
         let again = store
-            .end(id, Ending::revoked(now.plus(2 * MINUTE)))
+            .end(id, EndRequest::revoked(now.plus(2 * MINUTE)))
             .await
             .unwrap();
         assert_eq!(again, EndOutcome::AlreadyEnded(tombstone.clone()));
@@ -313,7 +313,7 @@ async fn a_later_end_or_touch_does_not_change_a_tombstone(
 
 async fn an_end_respects_a_touch(store: &dyn SessionStore, now: Timestamp) {
     let (id, session) = create_session(store, now).await;
-    let unless = |seen| Ending {
+    let unless = |seen| EndRequest {
         reason: EndReason::IdleTimeout,
         at: now.plus(15 * MINUTE),
         unless_touched_since: Some(seen),
@@ -376,7 +376,7 @@ async fn listing_pages_through_a_subject(store: &dyn SessionStore, now: Timestam
                     .await
                     .unwrap();
                 store
-                    .end(*id, Ending::revoked(now.plus(MINUTE)))
+                    .end(*id, EndRequest::revoked(now.plus(MINUTE)))
                     .await
                     .unwrap();
             }
@@ -394,7 +394,7 @@ async fn one_concurrent_attempt_succeeds(store: &dyn SessionStore, now: Timestam
         .filter(|result| matches!(result, Ok(CreateOutcome::Created)));
     assert_eq!(created.count(), 1, "one call should create the session");
     let ends =
-        join_all((0..CONCURRENT_ATTEMPTS).map(|_| store.end(id, Ending::revoked(now)))).await;
+        join_all((0..CONCURRENT_ATTEMPTS).map(|_| store.end(id, EndRequest::revoked(now)))).await;
     let ended = ends
         .iter()
         .filter(|result| matches!(result, Ok(EndOutcome::Ended(_))));

@@ -35,7 +35,7 @@ pub trait DeadlineQueue: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError`] if the store failed.
-    async fn upcoming(&self, limit: usize) -> Result<Vec<SessionId>, StoreError>;
+    async fn peek_upcoming(&self, limit: usize) -> Result<Vec<SessionId>, StoreError>;
 
     /// Changes the due time of a session that is in the queue. A session that is not in the queue is not added.
     ///

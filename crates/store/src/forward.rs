@@ -16,7 +16,7 @@ macro_rules! forward {
         forward!(@@ $self, $inner, touch, (id: $crate::session::SessionId, touch: $crate::Touch), Result<(), $crate::StoreError>);
     };
     (@ end, $self:ident, $inner:expr) => {
-        forward!(@@ $self, $inner, end, (id: $crate::session::SessionId, ending: $crate::Ending), Result<$crate::EndOutcome, $crate::StoreError>);
+        forward!(@@ $self, $inner, end, (id: $crate::session::SessionId, ending: $crate::EndRequest), Result<$crate::EndOutcome, $crate::StoreError>);
     };
     (@ keep_tombstone, $self:ident, $inner:expr) => {
         forward!(@@ $self, $inner, keep_tombstone, (id: $crate::session::SessionId, until: $crate::session::Timestamp), Result<(), $crate::StoreError>);

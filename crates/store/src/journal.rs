@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Change, ChangeOutcome, CreateOutcome, Cursor, EndOutcome, Ending, Page, SessionStore,
+    Change, ChangeOutcome, CreateOutcome, Cursor, EndOutcome, EndRequest, Page, SessionStore,
     StoreError, Touch,
 };
 use crate::LocalStore;
@@ -102,7 +102,7 @@ impl<S: SessionStore> JournaledStore<S> {
                 let State::Ended(end) = session.state else {
                     return Ok(false);
                 };
-                let ending = Ending {
+                let ending = EndRequest {
                     reason: end.reason,
                     at: end.at,
                     unless_touched_since: None,
@@ -188,7 +188,7 @@ impl<S: SessionStore> SessionStore for JournaledStore<S> {
         self.inner.create(id, session).await
     }
 
-    async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
+    async fn end(&self, id: SessionId, ending: EndRequest) -> Result<EndOutcome, StoreError> {
         let tombstone = self.entries.lock().tombstones.get(&id).cloned();
         let outcome = self.inner.end(id, ending).await?;
         self.record_end(id, &outcome);

@@ -85,7 +85,7 @@ pub trait SessionStore: LocalStore {
     ///
     /// # Errors
     /// [`StoreError`] if the store failed; the session may still have ended. Repeating the call is safe.
-    async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError>;
+    async fn end(&self, id: SessionId, ending: EndRequest) -> Result<EndOutcome, StoreError>;
 
     /// Keeps the tombstone of a session at least until the time `until`, because clients still present the credential
     /// of the session. Does nothing if the session is missing or live.
@@ -193,7 +193,7 @@ pub struct Touch {
 
 /// A request to end a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ending {
+pub struct EndRequest {
     /// The reason of the session end, for the tombstone.
     pub reason: EndReason,
     /// The time of the decision to end the session.
@@ -203,7 +203,7 @@ pub struct Ending {
     pub unless_touched_since: Option<Timestamp>,
 }
 
-impl Ending {
+impl EndRequest {
     /// Creates a request to revoke a session. Activity does not prevent the session end.
     #[must_use]
     pub const fn revoked(at: Timestamp) -> Self {
@@ -238,7 +238,7 @@ impl Ending {
     }
 }
 
-/// The result of an [`Ending`].
+/// The result of an [`EndRequest`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EndOutcome {
     /// This call ended the session. The variant contains the tombstone.

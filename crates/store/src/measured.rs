@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use tracing::Instrument;
 
 use super::{
-    Change, ChangeOutcome, CreateOutcome, Cursor, EndOutcome, Ending, Page, Replication,
+    Change, ChangeOutcome, CreateOutcome, Cursor, EndOutcome, EndRequest, Page, Replication,
     SessionStore, StoreError, Touch,
 };
 use crate::LocalStore;
@@ -33,7 +33,7 @@ impl<S> MeasuredStore<S> {
         future: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let stopwatch = Stopwatch::start();
-        let span = traces::store(operation);
+        let span = traces::store_span(operation);
         let outcome = future.instrument(span.clone()).await;
         let result = outcome.as_ref().map_or_else(StoreError::kind, |_| "ok");
         span.record("curfew.result", result);
@@ -60,7 +60,7 @@ impl<S: SessionStore> SessionStore for MeasuredStore<S> {
         self.measure("touch", self.inner.touch(id, touch)).await
     }
 
-    async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
+    async fn end(&self, id: SessionId, ending: EndRequest) -> Result<EndOutcome, StoreError> {
         self.measure("end", self.inner.end(id, ending)).await
     }
 

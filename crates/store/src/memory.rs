@@ -14,8 +14,8 @@ use super::cut_offs::{CutOffs, MAX_CUT_OFFS, subject_key};
 use super::revocation_rules::RevocationRules;
 use super::{
     AddRuleOutcome, Batch, Change, ChangeOutcome, CreateOutcome, Cursor, CutOffStore, CutOffUsage,
-    DeadlineQueue, EndOutcome, Ending, History, HistoryStore, LimitsBySource, Page, Replication,
-    SessionStore, SessionWalk, StoreError, Touch,
+    DeadlineQueue, EndOutcome, EndRequest, History, HistoryStore, LimitsBySource, Page,
+    Replication, SessionStore, SessionWalk, StoreError, Touch,
 };
 use crate::LocalStore;
 use crate::clock::Clock;
@@ -123,7 +123,7 @@ impl MemoryStore {
 
     /// Ends a session, to simulate a process that stops before it publishes the end.
     #[cfg(any(test, feature = "testing"))]
-    pub async fn end_unpublished(&self, id: SessionId, ending: Ending) {
+    pub async fn end_unpublished(&self, id: SessionId, ending: EndRequest) {
         let ended = self.end(id, ending).await;
         assert!(matches!(ended, Ok(EndOutcome::Ended(_))), "{ended:?}");
     }
@@ -180,7 +180,7 @@ impl SessionStore for MemoryStore {
         Ok(())
     }
 
-    async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
+    async fn end(&self, id: SessionId, ending: EndRequest) -> Result<EndOutcome, StoreError> {
         let mut tables = self.tables.write();
         let Some(session) = tables.sessions.get_mut(&id) else {
             return Ok(EndOutcome::Unknown);
@@ -323,7 +323,7 @@ impl DeadlineQueue for MemoryStore {
         Ok(claimed)
     }
 
-    async fn upcoming(&self, limit: usize) -> Result<Vec<SessionId>, StoreError> {
+    async fn peek_upcoming(&self, limit: usize) -> Result<Vec<SessionId>, StoreError> {
         let tables = self.tables.read();
         Ok(tables.due.iter().take(limit).map(|(_, id)| *id).collect())
     }

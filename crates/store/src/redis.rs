@@ -34,11 +34,11 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Change, ChangeOutcome, CreateOutcome, Cursor, EndOutcome, Ending, Page, Replication,
+    Change, ChangeOutcome, CreateOutcome, Cursor, EndOutcome, EndRequest, Page, Replication,
     SessionStore, StoreError, Touch,
 };
 use crate::LocalStore;
-use crate::clock::{Accepted, Clock, StoreClock};
+use crate::clock::{AcceptedClock, Clock, StoreClock};
 use crate::credential::KeyRing;
 use crate::live::Live;
 use crate::session::{Session, SessionId, State, Subject, Timestamp};
@@ -149,7 +149,7 @@ impl RedisStore {
     ///
     /// # Errors
     /// [`StoreError`] if the store could not save the decision.
-    pub async fn accept_clock(&self, accepted: Accepted) -> Result<bool, StoreError> {
+    pub async fn accept_clock(&self, accepted: AcceptedClock) -> Result<bool, StoreError> {
         let mut connection = self.managed_connection.acquire(BACKGROUND_TIMEOUT).await?;
         let accepting = self
             .managed_connection
@@ -360,7 +360,7 @@ impl SessionStore for RedisStore {
         self.send_with_retry(&extend).await
     }
 
-    async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
+    async fn end(&self, id: SessionId, ending: EndRequest) -> Result<EndOutcome, StoreError> {
         for _ in 0..MAX_ATTEMPTS {
             let Some(stored) = self.read_record(id).await? else {
                 return Ok(EndOutcome::Unknown);

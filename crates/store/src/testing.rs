@@ -16,7 +16,7 @@ use crate::clock::ManualClock;
 use crate::memory::MemoryStore;
 use crate::session::{Session, SessionId, Subject, Timestamp};
 use crate::{
-    Change, ChangeOutcome, CreateOutcome, Cursor, EndOutcome, Ending, Page, Replication,
+    Change, ChangeOutcome, CreateOutcome, Cursor, EndOutcome, EndRequest, Page, Replication,
     SessionStore, StoreError, Touch,
 };
 #[cfg(test)]
@@ -36,9 +36,9 @@ pub struct ProbedStore {
     /// Whether the operation `end` fails.
     pub ends_fail: AtomicBool,
     /// Whether loads never return.
-    pub hangs: AtomicBool,
+    pub loads_hang: AtomicBool,
     /// An older record, which the next load returns instead of the current record.
-    pub stale: Mutex<Option<Session>>,
+    pub stale_record: Mutex<Option<Session>>,
 }
 
 impl ProbedStore {
@@ -52,8 +52,8 @@ impl ProbedStore {
             failing_session: Mutex::new(None),
             all_fail: AtomicBool::new(false),
             ends_fail: AtomicBool::new(false),
-            hangs: AtomicBool::new(false),
-            stale: Mutex::new(None),
+            loads_hang: AtomicBool::new(false),
+            stale_record: Mutex::new(None),
         }
     }
 
@@ -75,10 +75,10 @@ impl ProbedStore {
 impl SessionStore for ProbedStore {
     async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
         self.fail_if(&self.all_fail)?;
-        if self.hangs.load(Ordering::SeqCst) {
+        if self.loads_hang.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
-        let stale = self.stale.lock().take();
+        let stale = self.stale_record.lock().take();
         if let Some(stale) = stale {
             // Another task runs before the load returns.
             tokio::task::yield_now().await;
@@ -101,7 +101,7 @@ impl SessionStore for ProbedStore {
         self.memory.touch(id, touch).await
     }
 
-    async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
+    async fn end(&self, id: SessionId, ending: EndRequest) -> Result<EndOutcome, StoreError> {
         self.fail_if(&self.ends_fail)?;
         self.memory.end(id, ending).await
     }

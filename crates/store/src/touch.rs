@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Change, ChangeOutcome, Cursor, EndOutcome, Ending, Page, SessionStore, StoreError, Touch,
+    Change, ChangeOutcome, Cursor, EndOutcome, EndRequest, Page, SessionStore, StoreError, Touch,
 };
 use crate::LocalStore;
 use crate::clock::Clock;
@@ -260,7 +260,7 @@ impl<S: SessionStore> SessionStore for CoalescingStore<S> {
         written
     }
 
-    async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
+    async fn end(&self, id: SessionId, ending: EndRequest) -> Result<EndOutcome, StoreError> {
         // The caller decided with this activity, so the store must have the activity before it ends the session.
         self.flush_one(id).await?;
         self.inner.end(id, ending).await

@@ -15,7 +15,7 @@ pub use access::{
 };
 pub use action::AuditAction;
 pub(super) use denial::denials_aggregated;
-pub use denial::{Denied, session_denied};
+pub use denial::{DeniedRequest, session_denied};
 pub use session::{
     provider_logout, provider_refused, revocation_declared, revocation_finished, session_aged,
     session_binding_mismatch, session_changed, session_created, session_degraded,

@@ -11,7 +11,7 @@ pub const TARGET: &str = env!("CURFEW_TARGET");
 pub const COMPILER: &str = env!("CURFEW_COMPILER");
 
 /// All of these values, as `curfew --version` prints them after the program name.
-pub const LONG: &str = concat!(
+pub const LONG_VERSION: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     "\nrevision ",
     env!("CURFEW_REVISION"),

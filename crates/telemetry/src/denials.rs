@@ -5,7 +5,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::audit::{self, Denied};
+use super::audit::{self, DeniedRequest};
 use crate::session::{DenyReason, Timestamp};
 
 /// Maximum number of denials with an event of their own, for each second and reason. This limit is for requests
@@ -42,7 +42,7 @@ pub(super) struct AggregatedDenials {
 
 impl DenialLog {
     /// Logs a denial. Above the limit, only counts the denial.
-    pub fn record(&self, denied: &Denied<'_>, reason: DenyReason, now: Timestamp) {
+    pub fn record(&self, denied: &DeniedRequest<'_>, reason: DenyReason, now: Timestamp) {
         let is_genuine = denied.session.is_some();
         let max_written = if is_genuine {
             MAX_KNOWN_PER_WINDOW
@@ -94,8 +94,8 @@ mod tests {
     use super::*;
     use crate::testing::START;
 
-    fn denied() -> Denied<'static> {
-        Denied {
+    fn denied() -> DeniedRequest<'static> {
+        DeniedRequest {
             contract: "auth-request",
             session: None,
             subject: None,

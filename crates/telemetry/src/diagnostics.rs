@@ -6,14 +6,14 @@ use parking_lot::Mutex;
 /// latest lines of each source. New lines are also logged.
 #[derive(Debug, Default)]
 pub struct Diagnostics {
-    lines: Mutex<BTreeMap<&'static str, Vec<String>>>,
-    facts: Mutex<BTreeMap<&'static str, Vec<String>>>,
+    recommendations: Mutex<BTreeMap<&'static str, Vec<String>>>,
+    information: Mutex<BTreeMap<&'static str, Vec<String>>>,
 }
 
 impl Diagnostics {
     /// Replaces the recommendations of a source. `lines` is empty if the source has no problem.
-    pub fn set(&self, source: &'static str, lines: Vec<String>) {
-        let mut all = self.lines.lock();
+    pub fn set_recommendations(&self, source: &'static str, lines: Vec<String>) {
+        let mut all = self.recommendations.lock();
         let before = all.entry(source).or_default();
         for line in lines.iter().filter(|line| !before.contains(line)) {
             tracing::warn!(source, "{line}");
@@ -24,21 +24,21 @@ impl Diagnostics {
         *before = lines;
     }
 
-    /// Replaces the facts of a source. Facts are lines that need no action by the operator.
-    pub fn inform(&self, source: &'static str, lines: Vec<String>) {
-        self.facts.lock().insert(source, lines);
+    /// Replaces the information of a source. These lines need no action by the operator.
+    pub fn set_information(&self, source: &'static str, lines: Vec<String>) {
+        self.information.lock().insert(source, lines);
     }
 
-    /// Returns the facts. Each line begins with its source.
+    /// Returns the information. Each line begins with its source.
     #[must_use]
-    pub fn facts(&self) -> Vec<String> {
-        with_sources(&self.facts.lock())
+    pub fn information(&self) -> Vec<String> {
+        with_sources(&self.information.lock())
     }
 
     /// Returns the recommendations. Each line begins with its source.
     #[must_use]
-    pub fn lines(&self) -> Vec<String> {
-        with_sources(&self.lines.lock())
+    pub fn recommendations(&self) -> Vec<String> {
+        with_sources(&self.recommendations.lock())
     }
 }
 
@@ -55,18 +55,18 @@ mod tests {
     #[test]
     fn the_latest_lines_of_each_source_are_shown() {
         let diagnostics = Diagnostics::default();
-        diagnostics.set(
+        diagnostics.set_recommendations(
             "redis",
             vec!["upgrade Redis".to_owned(), "and that".to_owned()],
         );
-        diagnostics.set("clock", vec!["the clock is slow".to_owned()]);
-        diagnostics.set("redis", vec!["upgrade Redis".to_owned()]);
+        diagnostics.set_recommendations("clock", vec!["the clock is slow".to_owned()]);
+        diagnostics.set_recommendations("redis", vec!["upgrade Redis".to_owned()]);
         assert_eq!(
-            diagnostics.lines(),
+            diagnostics.recommendations(),
             ["clock: the clock is slow", "redis: upgrade Redis"]
         );
-        diagnostics.set("redis", Vec::new());
-        diagnostics.set("clock", Vec::new());
-        assert!(diagnostics.lines().is_empty());
+        diagnostics.set_recommendations("redis", Vec::new());
+        diagnostics.set_recommendations("clock", Vec::new());
+        assert!(diagnostics.recommendations().is_empty());
     }
 }

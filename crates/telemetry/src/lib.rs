@@ -20,6 +20,6 @@ use curfew_core::{actor, credential, escape, events, revocation, session};
 pub use denials::DenialLog;
 pub use diagnostics::Diagnostics;
 pub use metrics::{Metrics, NO_POLICY, NearCacheMetrics, SourceMetrics, StoreMetrics};
-pub use recent::{Event, RecentEvents};
+pub use recent::{RecentEvent, RecentEvents};
 pub use replicas::{Replica, Replicas};
 pub use throttle::Throttle;

@@ -16,7 +16,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt, reload};
 
 use super::traces::{self, Traces};
-use crate::escape::{self, Escaped};
+use crate::escape::{self, EscapingWriter};
 use fields::HumanFields;
 
 /// The format of a log line.
@@ -50,7 +50,7 @@ where
 {
     match format {
         LogFormat::Json => fmt::layer()
-            .with_writer(move || Escaped::new(writer(), escape::json))
+            .with_writer(move || EscapingWriter::new(writer(), escape::json))
             .json()
             .flatten_event(true)
             .with_current_span(false)

@@ -176,8 +176,8 @@ mod tests {
     #[test]
     fn counters_are_rendered() {
         let metrics = Metrics::new().unwrap();
-        metrics.check("auth-request", "default", Verdict::Allow, 0.001);
-        metrics.check(
+        metrics.record_check("auth-request", "default", Verdict::Allow, 0.001);
+        metrics.record_check(
             "auth-request",
             NO_POLICY,
             Verdict::Deny(DenyReason::NoCredential),

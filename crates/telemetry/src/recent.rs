@@ -10,11 +10,11 @@ const MAX_EVENTS: usize = 100;
 
 /// The latest starts and ends of sessions in this process, for operators.
 #[derive(Debug, Default)]
-pub struct RecentEvents(Mutex<VecDeque<Event>>);
+pub struct RecentEvents(Mutex<VecDeque<RecentEvent>>);
 
 /// A start or an end of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
+pub struct RecentEvent {
     /// The time, RFC 3339.
     pub at: String,
     /// `created`, or the reason of the end.
@@ -30,7 +30,7 @@ pub struct Event {
 impl RecentEvents {
     /// Adds the start of a session.
     pub fn created(&self, id: SessionId, session: &Session, now: Timestamp) {
-        self.push(Event {
+        self.push(RecentEvent {
             at: now.to_string(),
             what: "created",
             session: id.to_string(),
@@ -41,7 +41,7 @@ impl RecentEvents {
 
     /// Adds the end of a session.
     pub fn ended(&self, ended: &SessionEnded) {
-        self.push(Event {
+        self.push(RecentEvent {
             at: ended.ended.clone(),
             what: ended.reason,
             session: ended.session.clone(),
@@ -52,11 +52,11 @@ impl RecentEvents {
 
     /// Returns the events, newest first.
     #[must_use]
-    pub fn events(&self) -> Vec<Event> {
+    pub fn events(&self) -> Vec<RecentEvent> {
         self.0.lock().iter().rev().cloned().collect()
     }
 
-    fn push(&self, event: Event) {
+    fn push(&self, event: RecentEvent) {
         let mut events = self.0.lock();
         if events.len() == MAX_EVENTS {
             events.pop_front();
@@ -73,7 +73,7 @@ mod tests {
     fn the_latest_events_are_kept() {
         let recent = RecentEvents::default();
         for count in 0..MAX_EVENTS + 5 {
-            recent.push(Event {
+            recent.push(RecentEvent {
                 at: count.to_string(),
                 what: "created",
                 session: String::new(),

@@ -89,7 +89,7 @@ impl Replicas {
     }
 
     /// Records that all messages of the channel arrive from now on.
-    pub fn listening(&self) {
+    pub fn mark_channel_complete(&self) {
         self.channel.lock().get_or_insert_with(|| ChannelState {
             since: Stopwatch::start(),
             compatible_since: Stopwatch::start(),
@@ -97,7 +97,7 @@ impl Replicas {
     }
 
     /// Records that messages of the channel may be lost from now on.
-    pub fn missed(&self) {
+    pub fn mark_channel_incomplete(&self) {
         *self.channel.lock() = None;
     }
 
@@ -118,7 +118,7 @@ impl Replicas {
     }
 
     /// Adds or updates the replica that published a message.
-    pub fn hear(&self, replica: Replica, now: Timestamp) {
+    pub fn record_message(&self, replica: Replica, now: Timestamp) {
         if replica
             .name
             .len()
@@ -185,14 +185,14 @@ mod tests {
         };
         assert_eq!(names(), ["this"]);
         let at = |seconds| START.plus(Duration::from_secs(seconds));
-        replicas.hear(replica("another"), at(0));
-        replicas.hear(replica("this"), at(10));
+        replicas.record_message(replica("another"), at(0));
+        replicas.record_message(replica("this"), at(10));
         assert_eq!(names(), ["another", "this"]);
-        replicas.hear(replica("this"), at(16));
+        replicas.record_message(replica("this"), at(16));
         assert_eq!(names(), ["this"]);
-        replicas.hear(replica(&"x".repeat(256)), at(16));
+        replicas.record_message(replica(&"x".repeat(256)), at(16));
         for number in 0..1000 {
-            replicas.hear(replica(&number.to_string()), at(17));
+            replicas.record_message(replica(&number.to_string()), at(17));
         }
         assert_eq!(names().len(), MAX_REPLICAS);
     }

@@ -7,14 +7,14 @@ use parking_lot::Mutex;
 use tracing_subscriber::layer::SubscriberExt;
 
 use crate::actor::{Actor, ActorKind};
-use crate::audit::{self, Denied};
+use crate::audit::{self, DeniedRequest};
 use crate::logging::{LogFormat, line_layer};
 use crate::metrics::Metrics;
 use crate::session::DenyReason;
 pub use curfew_core::testing::*;
 
 /// Runs the function `write`, and returns the log lines that it writes, in the given format.
-pub fn logged(format: LogFormat, colours: bool, write: impl FnOnce()) -> String {
+pub fn capture_log(format: LogFormat, colours: bool, write: impl FnOnce()) -> String {
     #[derive(Clone, Default)]
     struct Buffer(Arc<Mutex<Vec<u8>>>);
 
@@ -41,7 +41,7 @@ pub fn logged(format: LogFormat, colours: bool, write: impl FnOnce()) -> String 
 /// Logs a text in events of every kind: in fields of each type, in the message, and in audit events. Returns the
 /// output.
 pub fn logged_outputs(text: &str) -> Vec<Output> {
-    let denied = Denied {
+    let denied = DeniedRequest {
         contract: "auth-request",
         session: None,
         subject: Some(text),
@@ -65,13 +65,13 @@ pub fn logged_outputs(text: &str) -> Vec<Output> {
     vec![
         (
             "log for people",
-            Form::Fields,
-            logged(LogFormat::Human, false, all),
+            OutputFormat::Fields,
+            capture_log(LogFormat::Human, false, all),
         ),
         (
             "log in JSON",
-            Form::Json,
-            logged(LogFormat::Json, false, all),
+            OutputFormat::Json,
+            capture_log(LogFormat::Json, false, all),
         ),
     ]
 }
@@ -79,7 +79,7 @@ pub fn logged_outputs(text: &str) -> Vec<Output> {
 /// Uses a text as a metric label. Returns the output.
 pub fn metrics_outputs(text: &str) -> Vec<Output> {
     let metrics = Metrics::new().unwrap();
-    metrics.login(text, text);
-    metrics.keys_fetched(text, false);
-    vec![("metrics", Form::Fields, metrics.render().unwrap())]
+    metrics.count_login(text, text);
+    metrics.count_keys_fetch(text, false);
+    vec![("metrics", OutputFormat::Fields, metrics.render().unwrap())]
 }

@@ -88,7 +88,7 @@ impl Traces {
 
 /// Starts the span of a check, as a child of the proxy's span from the headers.
 #[must_use]
-pub fn check(contract: &'static str, headers: &HeaderMap) -> Span {
+pub fn check_span(contract: &'static str, headers: &HeaderMap) -> Span {
     let span = tracing::info_span!(
         target: TARGET,
         "check",
@@ -105,7 +105,7 @@ pub fn check(contract: &'static str, headers: &HeaderMap) -> Span {
 }
 
 /// Records the result in the current check's span.
-pub fn answered(policy: &str, verdict: &'static str) {
+pub fn record_answer(policy: &str, verdict: &'static str) {
     let span = Span::current();
     span.record("curfew.policy", policy);
     span.record("curfew.verdict", verdict);
@@ -113,7 +113,7 @@ pub fn answered(policy: &str, verdict: &'static str) {
 
 /// Starts the span of a store request.
 #[must_use]
-pub fn store(operation: &'static str) -> Span {
+pub fn store_span(operation: &'static str) -> Span {
     tracing::info_span!(
         target: TARGET,
         "store",

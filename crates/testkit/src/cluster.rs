@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use super::redis::{RedisServer, command, fact};
+use super::redis::{RedisServer, command, info_field};
 use super::tls::Certificates;
 use super::{eventually, free_port};
 
@@ -48,7 +48,7 @@ impl Cluster {
     /// Returns the indexes of the servers that are primaries.
     pub fn primary_indexes(&self) -> Vec<usize> {
         (0..self.servers.len())
-            .filter(|index| fact(&self.servers[*index], "role") == "master")
+            .filter(|index| info_field(&self.servers[*index], "role") == "master")
             .collect()
     }
 
@@ -159,9 +159,9 @@ impl Cluster {
             let primary_indexes = self.primary_indexes();
             self.servers.iter().all(is_healthy)
                 && primary_indexes.len() == 3
-                && primary_indexes
-                    .iter()
-                    .all(|index| fact(&self.servers[*index], "slave0").contains("state=online"))
+                && primary_indexes.iter().all(|index| {
+                    info_field(&self.servers[*index], "slave0").contains("state=online")
+                })
         })
         .await;
     }

@@ -147,7 +147,7 @@ pub fn command<T: redis::FromRedisValue>(url: &str, words: &[&[u8]]) -> redis::R
 
 /// Returns one field of the answer to `INFO`, or an empty string if the field is missing or the server does not
 /// answer.
-pub fn fact(server: &RedisServer, name: &str) -> String {
+pub fn info_field(server: &RedisServer, name: &str) -> String {
     let info: redis::RedisResult<String> = command(&server.url(), &[b"INFO"]);
     let info = info.unwrap_or_default();
     let value = info

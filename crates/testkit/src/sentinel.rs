@@ -4,7 +4,7 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use super::redis::{RedisServer, command, fact};
+use super::redis::{RedisServer, command, info_field};
 use super::tls::Certificates;
 use super::{eventually, free_port, loopback, wait_for_listener};
 
@@ -54,7 +54,7 @@ impl SentinelGroup {
         let servers = vec![primary, server(&replica_options), server(&replica_options)];
         // A sentinel that finds no Redis replicas at its start searches for them again only after ten seconds.
         eventually("both replicas follow the primary", async || {
-            let online = |replica: &str| fact(&servers[0], replica).contains("state=online");
+            let online = |replica: &str| info_field(&servers[0], replica).contains("state=online");
             online("slave0") && online("slave1")
         })
         .await;
@@ -121,8 +121,8 @@ impl SentinelGroup {
                     return false;
                 };
                 let primary = &self.servers[self.index_of(port)];
-                let online = |replica: &str| fact(primary, replica).contains("state=online");
-                fact(primary, "role") == "master"
+                let online = |replica: &str| info_field(primary, replica).contains("state=online");
+                info_field(primary, "role") == "master"
                     && online("slave0")
                     && online("slave1")
                     && self.sentinels.iter().all(Sentinel::knows_all_servers)
@@ -135,7 +135,9 @@ impl SentinelGroup {
     pub async fn wait_for_fail_over(&self, before: usize) {
         eventually("another server is the primary", async || {
             let now = self.agreed_primary_port().map(|port| self.index_of(port));
-            now.is_some_and(|now| now != before && fact(&self.servers[now], "role") == "master")
+            now.is_some_and(|now| {
+                now != before && info_field(&self.servers[now], "role") == "master"
+            })
         })
         .await;
     }

@@ -65,11 +65,14 @@ pub enum Reauthentication<'a> {
     Ignored,
 }
 
-/// Compares every policy of `book` with every requirement of [`standards::ALL`].
+/// Compares every policy of `rulebook` with every requirement of [`standards::ALL`].
 #[must_use]
-pub fn build_report(book: &Rulebook, reauthentication: Reauthentication<'_>) -> ComplianceReport {
-    let policies = book.policies.iter();
-    let public = book.rules.as_slice().iter();
+pub fn build_report(
+    rulebook: &Rulebook,
+    reauthentication: Reauthentication<'_>,
+) -> ComplianceReport {
+    let policies = rulebook.policies.iter();
+    let public = rulebook.rules.as_slice().iter();
     ComplianceReport {
         curfew: env!("CARGO_PKG_VERSION"),
         policies: policies
@@ -274,7 +277,7 @@ const fn status_name(status: ComplianceStatus) -> &'static str {
 /// Formats a configured limit, and the requirement or recommendation of the standard.
 fn limit_text(limit: &str, requirement: LimitRequirement) -> String {
     match requirement {
-        LimitRequirement::Nothing => format!("{limit}; no requirement"),
+        LimitRequirement::NoRequirement => format!("{limit}; no requirement"),
         LimitRequirement::AnyLimit => format!("{limit}; a documented limit is required"),
         LimitRequirement::AtMost(most, Strength::Shall) => {
             format!("{limit}; at most {} required", format_duration(most))

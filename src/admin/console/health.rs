@@ -5,7 +5,7 @@ use http::StatusCode;
 use super::super::Admin;
 use super::page::render_page;
 use crate::current::Current;
-use crate::telemetry::{Event, Replica};
+use crate::telemetry::{RecentEvent, Replica};
 
 #[derive(Template)]
 #[template(path = "health.html", config = "src/admin/console/askama.toml")]
@@ -20,7 +20,7 @@ struct HealthTemplate {
     recommendations: Vec<String>,
     replicas: Vec<Replica>,
     this_replica: String,
-    events: Vec<Event>,
+    events: Vec<RecentEvent>,
 }
 
 /// Shows the state of this replica and its recent events.
@@ -34,15 +34,15 @@ pub(super) async fn show(Current(admin): Current<Admin>) -> Response {
     let template = HealthTemplate {
         active_page: "health",
         ready: ops.ready().await,
-        store: admin.store,
+        store: admin.store_kind,
         clock_offset: format!("{:+.3} s", ops.metrics.store.clock_offset.get()),
         near_cache,
         pending_touches: ops.metrics.store.touches_pending.get(),
         unconfirmed_writes: ops.metrics.store.unconfirmed.get(),
-        recommendations: ops.advice.lines(),
+        recommendations: ops.diagnostics.recommendations(),
         replicas: ops.replicas.all(),
         this_replica: ops.replicas.this().name.clone(),
-        events: admin.recent.events(),
+        events: admin.recent_events.events(),
     };
     render_page(StatusCode::OK, &template)
 }

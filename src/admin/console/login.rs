@@ -18,7 +18,7 @@ use super::sign_in::console_path;
 use super::sign_in::{start_failure_page, too_many_attempts_page};
 use crate::actor::{Actor, ActorKind};
 use crate::browser::{attempt_cookie, removal_cookie};
-use crate::credential::jwt::SignedIn;
+use crate::credential::jwt::ProviderSignIn;
 use crate::current::Current;
 use crate::lifecycle::StartError;
 use crate::login::{Attempt, AuthorizationResponse, Login, LoginError, LoginOutcome, Provider};
@@ -70,7 +70,7 @@ async fn redirect_to_provider(
 ) -> Response {
     let now = admin.clock.now();
     let login = &login.login;
-    let max_age = max_console_auth_age(&admin.book.policies);
+    let max_age = max_console_auth_age(&admin.rulebook.policies);
     match login
         .begin(provider, to, reauthenticate, Some(max_age), now)
         .await
@@ -109,7 +109,7 @@ pub(super) async fn finish(
         Ok(attempt) => attempt,
         Err(error) => return refuse(&admin, provider, &error, address),
     };
-    let max_age = |_: &Attributes| Some(max_console_auth_age(&admin.book.policies));
+    let max_age = |_: &Attributes| Some(max_console_auth_age(&admin.rulebook.policies));
     let mut response = match Login::evaluate(provider, &attempt, &answer, clock, max_age).await {
         Ok(LoginOutcome::Reauthenticate) => {
             redirect_to_provider(&admin, login, provider, &attempt.target, true, address).await
@@ -157,7 +157,7 @@ async fn start_session(
     admin: &Admin,
     login: &ConsoleLogin,
     provider: &Provider,
-    signed_in: &SignedIn,
+    signed_in: &ProviderSignIn,
     authenticated_at: Timestamp,
     to: &str,
     headers: &HeaderMap,
@@ -208,7 +208,7 @@ fn refuse(
     address: Option<IpAddr>,
 ) -> Response {
     let (name, actor) = (provider.name(), Actor::anonymous(address));
-    admin.ops.metrics.login(name, error.as_str());
+    admin.ops.metrics.count_login(name, error.as_str());
     audit::login_refused(name, error.as_str(), error, &actor);
     let status = match error {
         LoginError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,

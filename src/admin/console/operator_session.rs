@@ -1,6 +1,6 @@
 //! The session of an operator in the console. It is in the store, with the limits of `admin.console`.
 //!
-//! The cookie contains random bytes, which Curfew seals with the key ring for console cookies only. Curfew derives
+//! The cookie contains random bytes, which Curfew signs with the key ring for console cookies only. Curfew derives
 //! the session ID from these bytes, also for the console only. Therefore a console cookie is not a credential for
 //! checks, and a credential for checks gives no access to the console.
 
@@ -21,17 +21,19 @@ use super::super::caller::missing_right;
 use super::page::{error_page, unavailable_page};
 use crate::actor::{Actor, ActorKind};
 use crate::browser::is_same_origin;
-use crate::credential::{KeyError, NamedToken, Right, cookie_values, operator_session_id, random};
+use crate::credential::{
+    KeyError, NamedToken, Right, cookie_values, operator_session_id, random_bytes,
+};
 use crate::current::Current;
 use crate::lifecycle::StartError;
 use crate::session::{AttributeError, Attributes, Session, SessionId, Timestamp};
-use crate::store::{Ending, StoreError};
+use crate::store::{EndRequest, StoreError};
 use crate::telemetry::audit;
 
 /// The session source that the API shows.
 const SESSION_SOURCE: &str = "console";
-/// The purpose of the sealed cookie.
-const SEAL_PURPOSE: &str = "operator session";
+/// The purpose of the signed cookie.
+const SIGNING_PURPOSE: &str = "operator session";
 /// Length of the random part of the cookie.
 const RANDOM_BYTES: usize = 32;
 
@@ -212,7 +214,7 @@ async fn find_operator(
             address,
         })),
         OperatorAccess::Denied => {
-            let ending = Ending::revoked(admin.clock.now());
+            let ending = EndRequest::revoked(admin.clock.now());
             admin.lifecycle.end(id, ending, &Actor::CURFEW).await?;
             Ok(None)
         }
@@ -251,7 +253,7 @@ fn cookie_session_id(admin: &Admin, headers: &HeaderMap) -> Option<SessionId> {
         return None;
     };
     let text = std::str::from_utf8(value).ok()?;
-    let random = admin.key_ring.open(SEAL_PURPOSE, text).ok()?;
+    let random = admin.key_ring.verify_text(SIGNING_PURPOSE, text).ok()?;
     (random.len() == RANDOM_BYTES).then(|| operator_session_id(&random))
 }
 
@@ -264,8 +266,8 @@ pub(super) async fn start(
     headers: &mut HeaderMap,
 ) -> Result<Actor, OperatorStartError> {
     let actor = Actor::new(ActorKind::Operator, &method.name(), address);
-    let random: [u8; RANDOM_BYTES] = random()?;
-    let sealed = admin.key_ring.seal(SEAL_PURPOSE, &random)?;
+    let random: [u8; RANDOM_BYTES] = random_bytes()?;
+    let signed = admin.key_ring.sign_text(SIGNING_PURPOSE, &random)?;
     let authenticated = match method {
         SignInMethod::Token(_) => None,
         SignInMethod::Provider { authenticated, .. } => Some(*authenticated),
@@ -277,10 +279,10 @@ pub(super) async fn start(
     starting.await?;
     if let Some(previous) = cookie_session_id(admin, request_headers) {
         // Ignore a failure: the browser gets a new cookie anyway.
-        let ending = Ending::revoked(admin.clock.now());
+        let ending = EndRequest::revoked(admin.clock.now());
         let _ = admin.lifecycle.end(previous, ending, &actor).await;
     }
-    append_cookie(build_cookie(admin, sealed), headers);
+    append_cookie(build_cookie(admin, signed), headers);
     Ok(actor)
 }
 
@@ -289,7 +291,7 @@ pub(super) async fn start(
 /// # Errors
 /// [`StoreError`] if the session may still be valid.
 pub(super) async fn end(admin: &Admin, operator: &Operator) -> Result<(), StoreError> {
-    let ending = Ending::signed_out(admin.clock.now());
+    let ending = EndRequest::signed_out(admin.clock.now());
     let actor = operator.actor();
     let ended = admin.lifecycle.end(operator.id, ending, &actor);
     ended.await.map(drop)

@@ -86,7 +86,7 @@ pub(super) async fn show(
 }
 
 fn policy_rows(admin: &Admin) -> Vec<PolicyRow> {
-    let policies = &admin.book.policies;
+    let policies = &admin.rulebook.policies;
     let format_time = |time| humantime::format_duration(time).to_string();
     let all = policies.iter().map(|(name, policy)| {
         let Limits {
@@ -108,7 +108,7 @@ fn policy_rows(admin: &Admin) -> Vec<PolicyRow> {
 }
 
 fn rule_rows(admin: &Admin) -> Vec<RuleRow> {
-    let rules = admin.book.rules.as_slice().iter();
+    let rules = admin.rulebook.rules.as_slice().iter();
     let all = rules.map(|rule| RuleRow {
         number: rule.index,
         conditions: rule.conditions.to_string(),
@@ -126,7 +126,7 @@ fn rule_rows(admin: &Admin) -> Vec<RuleRow> {
 }
 
 fn explain_new_session(admin: &Admin, query: &ExplainQuery, method: &str) -> ExplanationLines {
-    let policies = &admin.book.policies;
+    let policies = &admin.rulebook.policies;
     let groups = query.groups.split([',', ' ']).filter(|it| !it.is_empty());
     let groups: Vec<String> = groups.map(str::to_owned).collect();
     let attributes = Attributes::new(BTreeMap::from([("groups".to_owned(), groups)]));
@@ -164,5 +164,5 @@ pub(super) fn explain_request(
         client: Client::default(),
     };
     let now = admin.clock.now();
-    Ok(explain(&admin.book, &explained_request, session, now).lines())
+    Ok(explain(&admin.rulebook, &explained_request, session, now).label_text_pairs())
 }

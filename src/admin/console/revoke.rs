@@ -105,7 +105,7 @@ pub(super) async fn show_form(
             Err(error) => return failure_page(&error),
         }
     }
-    let policies = admin.book.policies.iter();
+    let policies = admin.rulebook.policies.iter();
     let status = match error_message {
         Some(_) => StatusCode::BAD_REQUEST,
         None => StatusCode::OK,

@@ -16,7 +16,7 @@ use crate::credential::{NamedToken, Right, operator_session_id};
 use crate::policy::{Contract, Rules};
 use crate::session::{Attributes, EndReason, SessionId, State, Subject, Verdict};
 use crate::testing::MINUTE;
-use crate::testing::outputs::{Form, Output};
+use crate::testing::outputs::{Output, OutputFormat};
 use url::form_urlencoded::byte_serialize;
 
 struct Browser<'a> {
@@ -98,9 +98,13 @@ pub(in crate::admin) async fn outputs(fixture: &Fixture, text: &str) -> Vec<Outp
         }
         let link = page.split("/console/sessions/").nth(1);
         let link = link.map(|rest| format!("/console/sessions/{}", &rest[..32]));
-        all.push((name, Form::Markup, page));
+        all.push((name, OutputFormat::Markup, page));
         if let Some(link) = link.filter(|_| name == "all sessions") {
-            all.push(("a session", Form::Markup, browser.get(&link).await.1));
+            all.push((
+                "a session",
+                OutputFormat::Markup,
+                browser.get(&link).await.1,
+            ));
         }
     }
     all
@@ -184,13 +188,13 @@ async fn an_operator_session_ends_on_time() {
     let mut browser = Browser::new(&fixture);
     browser.sign_in().await;
     for minute in (0..480).step_by(14) {
-        fixture.bench.at(minute * MINUTE);
+        fixture.bench.set_time_after_start(minute * MINUTE);
         assert_eq!(browser.get("/console/").await.0, StatusCode::OK, "{minute}");
     }
-    fixture.bench.at(480 * MINUTE);
+    fixture.bench.set_time_after_start(480 * MINUTE);
     assert_eq!(browser.get("/console/").await.0, StatusCode::SEE_OTHER);
     browser.sign_in().await;
-    fixture.bench.at(495 * MINUTE);
+    fixture.bench.set_time_after_start(495 * MINUTE);
     assert_eq!(browser.get("/console/").await.0, StatusCode::SEE_OTHER);
 }
 

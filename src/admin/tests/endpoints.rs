@@ -150,7 +150,7 @@ async fn a_revoked_session_keeps_its_first_reason() {
         created["session"]["id"].as_str().unwrap()
     );
     for after in [MINUTE, 2 * MINUTE] {
-        fixture.bench.at(after);
+        fixture.bench.set_time_after_start(after);
         let (status, session) = fixture.send_json("DELETE", &path, None).await;
         assert_eq!(status, StatusCode::OK);
         assert_eq!(
@@ -182,7 +182,7 @@ async fn a_session_past_its_limit_is_shown_as_ended() {
         "/api/v1/sessions/{}",
         created["session"]["id"].as_str().unwrap()
     );
-    fixture.bench.at(15 * MINUTE);
+    fixture.bench.set_time_after_start(15 * MINUTE);
     let (_, session) = fixture.send_json("GET", &path, None).await;
     assert_eq!(
         (&session["state"], &session["end_reason"]),
@@ -227,7 +227,7 @@ async fn every_session_of_a_subject_is_revoked_at_once() {
 async fn sessions_that_started_before_a_time_are_revoked_and_later_sessions_stay_live() {
     let fixture = Fixture::new();
     fixture.create(json!({ "subject": "alice" })).await;
-    fixture.bench.at(MINUTE);
+    fixture.bench.set_time_after_start(MINUTE);
     let later = fixture.create(json!({ "subject": "alice" })).await;
     let path = "/api/v1/sessions?subject=alice&before=2027-01-15T08:00:30Z";
     let (_, answer) = fixture.send_json("DELETE", path, None).await;
@@ -274,7 +274,7 @@ async fn ageing_moves_a_session_into_the_past_if_enabled() {
         .assert_refused(404, "POST", &unknown_path, Some(json!({ "by": "1s" })))
         .await;
 
-    let fixture = Fixture::with_ageing(Bench::new(), false);
+    let fixture = Fixture::with_ageing(TestService::new(), false);
     let detail = fixture
         .assert_refused(403, "POST", &path, Some(json!({ "by": "1s" })))
         .await;
@@ -328,7 +328,7 @@ async fn a_full_store_is_answered_with_503() {
     fixture
         .assert_refused(503, "POST", "/api/v1/sessions", body.clone())
         .await;
-    fixture.bench.at(10 * HOUR);
+    fixture.bench.set_time_after_start(10 * HOUR);
     fixture.send_json("POST", "/api/v1/sessions", body).await;
     assert_eq!(
         fixture.bench.store.memory.len(),

@@ -10,7 +10,7 @@ async fn an_emergency_revocation_is_counted_and_executed() {
         let body = json!({ "subject": subject, "attributes": { "groups": groups } });
         fixture.create(body).await;
     }
-    fixture.bench.at(MINUTE);
+    fixture.bench.set_time_after_start(MINUTE);
     for (body, expected) in [
         (json!({}), "name a condition"),
         (json!({ "everybody": true, "group": "staff" }), "not both"),

@@ -142,7 +142,9 @@ async fn wrong_tokens_are_limited_and_valid_tokens_are_not() {
     }
     let other = send_to(&fixture.routes, request_from("203.0.113.8:1", "guess")).await;
     assert_eq!(other.0, StatusCode::UNAUTHORIZED);
-    fixture.bench.at(std::time::Duration::from_secs(6));
+    fixture
+        .bench
+        .set_time_after_start(std::time::Duration::from_secs(6));
     let later = send_to(&fixture.routes, request_from(client, "guess")).await;
     assert_eq!(later.0, StatusCode::UNAUTHORIZED);
     let metrics = fixture.bench.parts.metrics.render().unwrap();
@@ -162,7 +164,7 @@ async fn operator_sessions_are_listed_and_cannot_be_created() {
 
     let fixture = Fixture::new();
     let id = SessionId::from_bytes([7; 16]);
-    let attributes = Attributes::sorted([
+    let attributes = Attributes::from_sorted([
         (Attributes::OPERATOR, ["token:ops"]),
         (Attributes::OPERATOR_TOKEN, ["mark"]),
         (Attributes::SOURCE, ["console"]),

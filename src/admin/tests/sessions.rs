@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::actor::Actor;
-use crate::policy::{Bind, MaxSessions, NetworkBits, OnSessionLimit, Policy};
+use crate::policy::{BindSettings, MaxSessions, NetworkBits, OnSessionLimit, Policy};
 use crate::session::Limits;
 use crate::testing::policy_name;
 
 /// Creates a fixture with the default policy that `change` returns.
 fn fixture_with_policy(change: impl Fn(Policy) -> Policy) -> Fixture {
-    let mut bench = Bench::new();
+    let mut bench = TestService::new();
     let (_, default) = bench.parts.policies.get("default").unwrap();
     let changed = change(default.clone());
     bench.set_policies(BTreeMap::from([(policy_name("default"), changed)]));
@@ -57,7 +57,7 @@ async fn a_sign_in_can_ask_to_be_remembered() {
 #[tokio::test]
 async fn a_bound_session_is_started_with_its_client() {
     let fixture = fixture_with_policy(|policy| Policy {
-        bind: Bind {
+        bind: BindSettings {
             network: Some(NetworkBits { ipv4: 24, ipv6: 64 }),
             user_agent: true,
         },
@@ -144,7 +144,7 @@ async fn a_live_session_is_explained() {
     let id = fixture.bench.sign_in("default").await.id;
     let path = format!("/api/v1/sessions/{id}/explain");
     let explain = async |body: Value| fixture.send_json("POST", &path, Some(body)).await.1;
-    fixture.bench.at(14 * MINUTE);
+    fixture.bench.set_time_after_start(14 * MINUTE);
     let body = json!({
         "url": "https://app.example.com/a%62c?x=1",
         "method": "POST",
@@ -176,11 +176,11 @@ async fn a_live_session_is_explained() {
         })
     );
     assert_eq!(answer["session"]["idle_remaining"], 60);
-    fixture.bench.at(15 * MINUTE);
+    fixture.bench.set_time_after_start(15 * MINUTE);
     let answer = explain(json!({ "url": "https://app.example.com/" })).await;
     assert_eq!(answer["explanation"]["verdict"], "idle_timeout");
     assert_eq!(answer["session"]["end_reason"], "idle_timeout");
-    let stored = fixture.bench.stored(id).await;
+    let stored = fixture.bench.load_record(id).await;
     assert_eq!(
         stored.state,
         crate::session::State::Live,

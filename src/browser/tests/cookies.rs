@@ -20,7 +20,7 @@ async fn the_signed_out_page_clears_the_cookie_of_an_ended_session() {
         removal_cookies(&[NAVIGATE]).await.is_empty(),
         "a live session must keep its cookie"
     );
-    browser.fixture.bench.at(15 * MINUTE);
+    browser.fixture.bench.set_time_after_start(15 * MINUTE);
     assert_eq!(removal_cookies(&[NAVIGATE]).await, [REMOVAL_COOKIE]);
     assert!(
         removal_cookies(&[("sec-fetch-mode", "no-cors")])

@@ -30,7 +30,7 @@ fn with_login(contracts: &mut Contracts) {
         url,
         purpose: "sign-in",
         max_age: MaxAge::Idle,
-        revalidate: None,
+        revalidation_interval: None,
         providers: BTreeMap::from([("main".to_owned(), provider)]),
         key_ring: Arc::clone(&contracts.checker.sources.key_ring),
         secure: true,
@@ -105,7 +105,7 @@ async fn a_response_without_its_attempt_starts_no_session() {
         assert!(!read_text(response).await.contains("evil"), "{path}");
     }
     // A session that has ended does not allow the page.
-    browser.fixture.bench.at(15 * MINUTE);
+    browser.fixture.bench.set_time_after_start(15 * MINUTE);
     let response = browser.send_signed_in("GET", &callback, &[NAVIGATE]).await;
     assert_eq!(response.status(), 400);
 }
@@ -123,7 +123,7 @@ async fn the_sign_in_page_finds_the_reason_itself() {
     let script = ("sec-fetch-mode", "cors");
     let rd = "/.curfew/login?rd=https%3A%2F%2Fapp.example.com%2Fa";
     let reason = async |minutes: u32| {
-        browser.fixture.bench.at(minutes * MINUTE);
+        browser.fixture.bench.set_time_after_start(minutes * MINUTE);
         let response = browser.send_signed_in("GET", rd, &[script]).await;
         let reason = response.headers()["x-session-reason"].to_str().unwrap();
         (response.status().as_u16(), reason.to_owned())

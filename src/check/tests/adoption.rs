@@ -11,7 +11,7 @@ use super::*;
 use crate::actor::{Actor, ActorKind};
 use crate::lifecycle::{SignIn, StartError};
 use crate::session::{Attributes, Subject};
-use crate::store::{EndOutcome, Ending, HistoryStore};
+use crate::store::{EndOutcome, EndRequest, HistoryStore};
 use crate::testing::jwt::{AUDIENCE, ISSUER};
 use crate::testing::policy_name;
 use crate::testing::remote::{DelayedStore, RandomDelays};
@@ -74,7 +74,7 @@ async fn a_tombstone_is_kept_while_its_credential_is_presented() {
     }
     // After this time without a request the tombstone has expired, as the documentation says.
     let now = 300 * HOUR;
-    service.bench.at(now);
+    service.bench.set_time_after_start(now);
     service.bench.run_background_tasks().await;
     assert_eq!(service.verdict(&token(now), now).await, Verdict::Allow);
 }
@@ -87,7 +87,7 @@ async fn a_longer_limit_does_not_restart_an_ended_session() {
             let limits = service
                 .checker
                 .sources
-                .absolute_limits(&service.checker.book.policies);
+                .absolute_limits(&service.checker.rulebook.policies);
             let (history, now) = (&service.bench.store.memory, service.bench.parts.clock.now());
             history.record_limits(&limits, now).await.unwrap();
         };
@@ -106,10 +106,10 @@ async fn a_longer_limit_does_not_restart_an_ended_session() {
         let again = token(&service, Duration::ZERO, 20 * MINUTE);
         assert_eq!(service.verdict(&again, 20 * MINUTE).await, IDLE);
         // The tombstone has expired by now.
-        service.bench.at(9 * HOUR);
+        service.bench.set_time_after_start(9 * HOUR);
         service.bench.run_background_tasks().await;
         assert!(service.bench.store.memory.is_empty());
-        let (_, default) = service.checker.book.policies.get("default").unwrap();
+        let (_, default) = service.checker.rulebook.policies.get("default").unwrap();
         let mut longer = default.clone();
         longer.limits.absolute = 100 * HOUR;
         service
@@ -135,7 +135,7 @@ async fn a_longer_limit_does_not_restart_an_ended_session() {
 /// A later token can leave out the group with the shorter limit.
 #[tokio::test]
 async fn a_tombstone_is_kept_for_the_longest_limit_of_later_tokens() {
-    let mut bench = Bench::new();
+    let mut bench = TestService::new();
     let (_, default) = bench.parts.policies.get("default").unwrap();
     let mut short = default.limits;
     short.absolute = HOUR;
@@ -147,7 +147,7 @@ async fn a_tombstone_is_kept_for_the_longest_limit_of_later_tokens() {
         ..default.clone()
     };
     bench.set_policies(BTreeMap::from([(policy_name("default"), with_variant)]));
-    bench.change(|parts| parts.end_retention = MINUTE);
+    bench.change_parts(|parts| parts.end_retention = MINUTE);
     let service = JwtFixture::with_bench(bench, "default");
     let token = |groups: &[&str], now: Duration| {
         service.key.token(&json!({
@@ -162,7 +162,7 @@ async fn a_tombstone_is_kept_for_the_longest_limit_of_later_tokens() {
     );
     let again = token(&["staff"], HOUR);
     assert_eq!(service.verdict(&again, HOUR).await, ABSOLUTE);
-    service.bench.at(7 * HOUR);
+    service.bench.set_time_after_start(7 * HOUR);
     service.bench.run_background_tasks().await;
     let later = token(&[], 7 * HOUR);
     assert_eq!(service.verdict(&later, 7 * HOUR).await, ABSOLUTE);
@@ -175,7 +175,7 @@ async fn after_a_revocation_only_a_later_authentication_starts_a_session() {
     let [revoked, other, unseen] = ["a", "b", "c"].map(|sid| service.token(sid, MINUTE, MINUTE));
     let (id, session) = service.check(&revoked, 2 * MINUTE).await.session.unwrap();
     assert_eq!(service.verdict(&other, 2 * MINUTE).await, Verdict::Allow);
-    service.bench.at(3 * MINUTE);
+    service.bench.set_time_after_start(3 * MINUTE);
     let lifecycle = &service.bench.lifecycle;
     lifecycle.revoke(id, &administrator()).await.unwrap();
     let after = 4 * MINUTE;
@@ -220,7 +220,7 @@ async fn a_sign_out_or_a_timeout_affects_no_other_session() {
     let service = JwtFixture::new("default");
     let [first, second] = ["a", "b"].map(|sid| service.token(sid, MINUTE, MINUTE));
     let (id, session) = service.check(&first, 2 * MINUTE).await.session.unwrap();
-    let ending = Ending::signed_out(START.plus(2 * MINUTE));
+    let ending = EndRequest::signed_out(START.plus(2 * MINUTE));
     let actor = Actor::owner(&session, None);
     let ended = service.bench.lifecycle.end(id, ending, &actor).await;
     assert!(matches!(ended, Ok(EndOutcome::Ended(_))));
@@ -242,7 +242,7 @@ proptest! {
                 memory: Arc::clone(&service.bench.store.memory),
                 delay: RandomDelays::new(turns),
             });
-            service.bench.change(|parts| {
+            service.bench.change_parts(|parts| {
                 parts.stores.sessions = Arc::clone(&store) as _;
                 parts.stores.deadlines = store;
             });
@@ -261,7 +261,7 @@ proptest! {
                 }
             }
             prop_assert_eq!(live_ids.len(), 1, "{:?}", verdicts);
-            let ending = Ending::signed_out(START.plus(MINUTE));
+            let ending = EndRequest::signed_out(START.plus(MINUTE));
             let ended = service.bench.lifecycle.end(live_ids[0], ending, &Actor::CURFEW).await;
             prop_assert!(matches!(ended, Ok(EndOutcome::Ended(_))));
             let mut again = Vec::new();

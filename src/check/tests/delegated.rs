@@ -12,7 +12,7 @@ pub(super) const IDLE: Verdict = deny(DenyReason::IdleTimeout);
 pub(super) const UNAVAILABLE: Verdict = deny(DenyReason::SourceUnavailable);
 
 pub(super) struct DelegatedFixture {
-    pub(super) bench: Bench,
+    pub(super) bench: TestService,
     checker: Checker,
     pub(super) service: FakeService,
 }
@@ -28,9 +28,9 @@ impl DelegatedFixture {
     }
 
     pub(super) async fn with(
-        change: impl FnOnce(&mut crate::credential::delegated::Delegated),
+        change: impl FnOnce(&mut crate::credential::delegated::DelegatedService),
     ) -> Self {
-        let (bench, service) = (Bench::new(), FakeService::start().await);
+        let (bench, service) = (TestService::new(), FakeService::start().await);
         let mut checker = bench.checker(Rules::default(), "session");
         let metrics = Arc::clone(&bench.parts.metrics);
         let delegate = Delegate::new(service.settings(change), metrics).unwrap();
@@ -43,7 +43,7 @@ impl DelegatedFixture {
     }
 
     pub(super) async fn check(&self, header_lines: &[(&str, &str)], after: Duration) -> Outcome {
-        self.bench.at(after);
+        self.bench.set_time_after_start(after);
         let headers = headers(header_lines);
         let request = CheckRequest {
             contract: Contract::AuthRequest,

@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 use super::*;
 use crate::actor::Actor;
 use crate::credential::JwtLocations;
-use crate::store::{EndOutcome, Ending};
-use crate::testing::jwt::{AUDIENCE, ISSUER, SigningKey, keys_that_cannot_be_fetched, source};
+use crate::store::{EndOutcome, EndRequest};
+use crate::testing::jwt::{AUDIENCE, ISSUER, SigningKey, jwt_source, keys_that_cannot_be_fetched};
 use crate::testing::policy_name;
 
 /// A service that accepts the tokens of one issuer.
 pub(super) struct JwtFixture {
-    pub(super) bench: Bench,
+    pub(super) bench: TestService,
     pub(super) checker: Checker,
     pub(super) key: SigningKey,
 }
@@ -26,10 +26,10 @@ pub(super) fn seconds(after: Duration) -> u64 {
 
 impl JwtFixture {
     pub(super) fn new(policy: &str) -> Self {
-        Self::with_bench(Bench::new(), policy)
+        Self::with_bench(TestService::new(), policy)
     }
 
-    pub(super) fn with_bench(bench: Bench, policy: &str) -> Self {
+    pub(super) fn with_bench(bench: TestService, policy: &str) -> Self {
         let key = SigningKey::ed25519("a");
         let mut checker = bench.checker(Rules::default(), "session");
         checker.sources.extractor.jwt = Some(JwtLocations {
@@ -37,7 +37,7 @@ impl JwtFixture {
             bearer: true,
         });
         let policy = Some(policy_name(policy));
-        checker.sources.jwt.push(source(&[&key], policy));
+        checker.sources.jwt.push(jwt_source(&[&key], policy));
         Self {
             bench,
             checker,
@@ -60,7 +60,7 @@ impl JwtFixture {
     }
 
     pub(super) async fn check(&self, token: &str, after: Duration) -> Outcome {
-        self.bench.at(after);
+        self.bench.set_time_after_start(after);
         let bearer = format!("Bearer {token}");
         let headers = headers(&[("authorization", &*bearer)]);
         let request = CheckRequest {
@@ -82,9 +82,9 @@ impl JwtFixture {
     }
 }
 
-/// Returns a bench whose default policy allows `count` sessions for each subject.
-pub(super) fn with_session_limit(count: usize, on_limit: OnSessionLimit) -> Bench {
-    let mut bench = Bench::new();
+/// Returns a service whose default policy allows `count` sessions for each subject.
+pub(super) fn with_session_limit(count: usize, on_limit: OnSessionLimit) -> TestService {
+    let mut bench = TestService::new();
     let (_, default) = bench.parts.policies.get("default").unwrap();
     let mut default = default.clone();
     default.max_sessions = Some(MaxSessions { count, on_limit });
@@ -109,7 +109,7 @@ async fn the_first_credential_starts_the_session() {
         "the session must start at the sign-in"
     );
     assert_eq!(session.deadline, START.plus(8 * HOUR));
-    assert_eq!(service.bench.stored(id).await.started, START);
+    assert_eq!(service.bench.load_record(id).await.started, START);
     let again = service.check(&token, 6 * MINUTE).await;
     assert_eq!(again.session.unwrap().0, id);
 }
@@ -137,7 +137,7 @@ async fn after_a_timeout_only_a_new_sign_in_starts_a_session() {
     // Later, the sign-in itself is too old, so no tombstone is needed.
     for hours in [9, 17, 23] {
         let now = hours * HOUR;
-        service.bench.at(now);
+        service.bench.set_time_after_start(now);
         service.bench.store.memory.reclaim();
         let refreshed = service.token("s", Duration::ZERO, now);
         let found = service.verdict(&refreshed, now).await;
@@ -169,7 +169,7 @@ async fn no_subject_has_more_sessions_than_its_policy_allows() {
             assert_eq!((third.verdict, first), (too_many, Verdict::Allow));
             // The denied session has not ended: after another session has ended, its credential is accepted.
             let (id, _) = service.check(&tokens[0], MINUTE).await.session.unwrap();
-            let ending = Ending::signed_out(START.plus(MINUTE));
+            let ending = EndRequest::signed_out(START.plus(MINUTE));
             let ended = service.bench.lifecycle.end(id, ending, &Actor::CURFEW);
             assert!(matches!(ended.await, Ok(EndOutcome::Ended(_))));
             assert_eq!(service.verdict(&tokens[2], MINUTE).await, Verdict::Allow);

@@ -179,7 +179,7 @@ impl Model {
 }
 
 async fn run_history(steps: Vec<Step>) {
-    let bench = Bench::new();
+    let bench = TestService::new();
     let mut checker = bench.checker(Rules::default(), "session");
     let mut model = Model {
         sessions: Vec::new(),
@@ -200,7 +200,7 @@ async fn run_history(steps: Vec<Step>) {
             }
             Step::AdvanceSeconds(seconds) => {
                 model.now += u128::from(seconds) * 1000;
-                bench.at(Duration::from_millis(model.now.try_into().unwrap()));
+                bench.set_time_after_start(Duration::from_millis(model.now.try_into().unwrap()));
             }
             Step::Revoke(session) => {
                 if model.sessions.is_empty() {
@@ -225,7 +225,7 @@ async fn run_history(steps: Vec<Step>) {
                     })
                     .collect();
                 let rules = Rules::new(model.rules.clone(), Terms::default()).unwrap();
-                checker.book = Arc::new(bench.book(rules));
+                checker.rulebook = Arc::new(bench.rulebook(rules));
             }
             Step::Request {
                 session,
@@ -270,7 +270,7 @@ async fn run_history(steps: Vec<Step>) {
         }
     }
     for known in &model.sessions {
-        let stored = bench.stored(known.id).await;
+        let stored = bench.load_record(known.id).await;
         let ended = match stored.state {
             State::Live => None,
             State::Ended(end) => Some(end.reason.denial()),

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::policy::{
-    Access, Bind, Conditions, NetworkBits, PathPattern, Policy, Rule, RuleActivity, Terms, Variant,
+    Access, BindSettings, Conditions, NetworkBits, PathPattern, Policy, Rule, RuleActivity, Terms,
+    Variant,
 };
 use crate::session::{Limits, PolicyName};
 use crate::testing::policy_name;
@@ -56,7 +57,7 @@ impl Fixture {
 #[tokio::test]
 async fn a_public_path_needs_no_session_and_no_store() {
     let rules = rules_for_prefixes([("/open", public_terms())]);
-    let fixture = Fixture::with_rules(Bench::new(), "default", rules).await;
+    let fixture = Fixture::with_rules(TestService::new(), "default", rules).await;
     fixture.bench.store.all_fail.store(true, Ordering::SeqCst);
     for headers in [HeaderMap::new(), fixture.headers()] {
         let outcome = fixture.check_path("GET", "/open/x", &headers).await;
@@ -84,18 +85,18 @@ async fn a_passive_path_does_not_extend_a_session() {
         ..Terms::default()
     };
     let fixture = Fixture::with_rules(
-        Bench::new(),
+        TestService::new(),
         "default",
         rules_for_prefixes([("/poll", passive)]),
     )
     .await;
     for minutes in [5, 10, 14] {
-        fixture.bench.at(minutes * MINUTE);
+        fixture.bench.set_time_after_start(minutes * MINUTE);
         assert_eq!(fixture.verdict_for_path("/poll/news").await, Verdict::Allow);
     }
-    assert_eq!(fixture.bench.stored(fixture.id).await.last_seen, START);
+    assert_eq!(fixture.bench.load_record(fixture.id).await.last_seen, START);
     assert_eq!(fixture.verdict_for_path("/news").await, Verdict::Allow);
-    fixture.bench.at(29 * MINUTE);
+    fixture.bench.set_time_after_start(29 * MINUTE);
     assert_eq!(
         fixture.verdict_for_path("/poll/news").await,
         deny(DenyReason::IdleTimeout)
@@ -109,26 +110,26 @@ async fn the_policy_of_a_rule_denies_only_that_request() {
         ..Terms::default()
     };
     let fixture = Fixture::with_rules(
-        Bench::new(),
+        TestService::new(),
         "default",
         rules_for_prefixes([("/pay", strict)]),
     )
     .await;
-    fixture.bench.at(4 * MINUTE);
+    fixture.bench.set_time_after_start(4 * MINUTE);
     assert_eq!(fixture.verdict_for_path("/pay").await, Verdict::Allow);
     assert_eq!(
-        fixture.bench.stored(fixture.id).await.last_seen,
+        fixture.bench.load_record(fixture.id).await.last_seen,
         START,
         "a request that is not a navigation must not count, because of the policy of the rule"
     );
-    fixture.bench.at(5 * MINUTE);
+    fixture.bench.set_time_after_start(5 * MINUTE);
     let denied = fixture.check_path("GET", "/pay", &fixture.headers()).await;
     assert_eq!(denied.verdict, deny(DenyReason::ReauthenticationRequired));
     assert_eq!(denied.max_auth_age, Some(30 * 60));
     assert_eq!(fixture.verdict_for_path("/").await, Verdict::Allow);
     // If the proxy names a policy, too, both policies apply.
     let (method, headers) = (Method::GET, fixture.headers());
-    fixture.bench.at(31 * MINUTE);
+    fixture.bench.set_time_after_start(31 * MINUTE);
     let both = fixture.check(Some("strict"), &method, &headers).await;
     assert_eq!(both.verdict, deny(DenyReason::IdleTimeout));
 }
@@ -136,16 +137,16 @@ async fn the_policy_of_a_rule_denies_only_that_request() {
 #[tokio::test]
 async fn a_less_strict_policy_changes_nothing() {
     let fixture = Fixture::with_policy("strict").await;
-    fixture.bench.at(4 * MINUTE);
+    fixture.bench.set_time_after_start(4 * MINUTE);
     let navigation = fixture.headers_with(&[("sec-fetch-mode", "navigate")]);
     for minutes in (4..=28).step_by(4) {
-        fixture.bench.at(minutes * MINUTE);
+        fixture.bench.set_time_after_start(minutes * MINUTE);
         let outcome = fixture
             .check(Some("default"), &Method::GET, &navigation)
             .await;
         assert_eq!(outcome.verdict, Verdict::Allow, "{minutes}");
     }
-    fixture.bench.at(30 * MINUTE);
+    fixture.bench.set_time_after_start(30 * MINUTE);
     let outcome = fixture
         .check(Some("default"), &Method::GET, &navigation)
         .await;
@@ -162,19 +163,19 @@ async fn a_user_in_none_of_the_groups_is_forbidden_and_stays_signed_in() {
         ("/staff", groups(&["other", "staff"])),
         ("/operators", groups(&["operators", "Staff"])),
     ]);
-    let fixture = Fixture::with_rules(Bench::new(), "default", rules).await;
+    let fixture = Fixture::with_rules(TestService::new(), "default", rules).await;
     assert_eq!(fixture.verdict_for_path("/staff").await, Verdict::Allow);
-    fixture.bench.at(10 * MINUTE);
+    fixture.bench.set_time_after_start(10 * MINUTE);
     assert_eq!(
         fixture.verdict_for_path("/operators").await,
         deny(DenyReason::Forbidden)
     );
     assert_eq!(
-        fixture.bench.stored(fixture.id).await.last_seen,
+        fixture.bench.load_record(fixture.id).await.last_seen,
         START,
         "a denied request must not count as activity"
     );
-    fixture.bench.at(15 * MINUTE);
+    fixture.bench.set_time_after_start(15 * MINUTE);
     assert_eq!(
         fixture.verdict_for_path("/operators").await,
         deny(DenyReason::IdleTimeout),
@@ -184,7 +185,7 @@ async fn a_user_in_none_of_the_groups_is_forbidden_and_stays_signed_in() {
 
 #[tokio::test]
 async fn a_group_can_have_a_shorter_idle_limit() {
-    let mut bench = Bench::new();
+    let mut bench = TestService::new();
     let (_, default) = bench.parts.policies.get("default").unwrap();
     let tighter = Policy {
         variants: vec![Variant {
@@ -211,7 +212,7 @@ async fn a_preflight_passes_if_configured() {
         ..Terms::default()
     };
     let fixture = Fixture::with_rules(
-        Bench::new(),
+        TestService::new(),
         "default",
         rules_for_prefixes([("/api", preflight_terms)]),
     )
@@ -248,10 +249,10 @@ async fn a_preflight_passes_if_configured() {
 
 /// Returns a fixture with a bound session, and the headers of the client that it is bound to.
 async fn bound_session() -> (Fixture, [(&'static str, &'static str); 2]) {
-    let mut bench = Bench::new();
+    let mut bench = TestService::new();
     let (_, default) = bench.parts.policies.get("default").unwrap();
     let binding = Policy {
-        bind: Bind {
+        bind: BindSettings {
             network: Some(NetworkBits { ipv4: 24, ipv6: 64 }),
             user_agent: true,
         },
@@ -318,7 +319,7 @@ async fn a_bound_session_is_denied_for_another_client() {
         assert_eq!(outcome.verdict, expected, "{header_lines:?}");
     }
     // A request from another client is denied, does not count as activity, and does not end the session.
-    fixture.bench.at(15 * MINUTE - SECOND);
+    fixture.bench.set_time_after_start(15 * MINUTE - SECOND);
     let other_client = fixture.headers_with(&[("x-forwarded-for", "6.6.6.6"), bound_headers[1]]);
     assert_eq!(
         fixture.check_path("GET", "/", &other_client).await.verdict,
@@ -327,7 +328,7 @@ async fn a_bound_session_is_denied_for_another_client() {
     let same_client = fixture.headers_with(&bound_headers);
     let outcome = fixture.check_path("GET", "/", &same_client).await;
     assert_eq!(outcome.verdict, Verdict::Allow);
-    fixture.bench.at(30 * MINUTE);
+    fixture.bench.set_time_after_start(30 * MINUTE);
     let idle = deny(DenyReason::IdleTimeout);
     assert_eq!(
         fixture.check_path("GET", "/", &other_client).await.verdict,

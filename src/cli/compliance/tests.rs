@@ -17,8 +17,8 @@ fn the_documented_report_is_current() {
         file: Some(file),
         environment: Environment::new(),
     };
-    let (book, sources) = source.load_rulebook_and_sign_ins().unwrap();
-    let report = build_report(&book, Reauthentication::Sources(&sources)).to_markdown();
+    let (rulebook, sources) = source.load_rulebook_and_sign_ins().unwrap();
+    let report = build_report(&rulebook, Reauthentication::Sources(&sources)).to_markdown();
     let documented = include_str!("../../../docs/compliance-example.md");
     assert!(
         documented == report,
@@ -154,8 +154,8 @@ fn report_for(sign_in: &str) -> ComplianceReport {
         file: Some(file),
         environment: Environment::new(),
     };
-    let (book, sources) = source.load_rulebook_and_sign_ins().unwrap();
-    build_report(&book, Reauthentication::Sources(&sources))
+    let (rulebook, sources) = source.load_rulebook_and_sign_ins().unwrap();
+    build_report(&rulebook, Reauthentication::Sources(&sources))
 }
 
 #[test]
@@ -252,13 +252,13 @@ fn not_met_outranks_not_verified() {
     assert_eq!(status("pci-dss"), "not_verified");
     assert_eq!(status("owasp-high"), "exceeds_recommendation");
     assert_eq!(status("hipaa"), "met");
-    let (book, _) = ConfigSource {
+    let (rulebook, _) = ConfigSource {
         file: None,
         environment: Environment::from([("CURFEW__POLICIES__DEFAULT__IDLE".into(), "16m".into())]),
     }
     .load_rulebook_and_sign_ins()
     .unwrap();
-    let loose = build_report(&book, Reauthentication::Sources(&[]));
+    let loose = build_report(&rulebook, Reauthentication::Sources(&[]));
     let pci = loose.policies[0].findings.iter();
     let mut pci = pci.filter(|finding| finding.requirement == "pci-dss");
     assert_eq!(pci.next().unwrap().status, "not_met");
@@ -267,7 +267,7 @@ fn not_met_outranks_not_verified() {
 #[test]
 fn the_limits_alone_can_be_checked() {
     let sources = [];
-    let (book, _) = ConfigSource {
+    let (rulebook, _) = ConfigSource {
         file: None,
         environment: Environment::from([(
             "CURFEW__POLICIES__DEFAULT__PRESET".into(),
@@ -277,9 +277,9 @@ fn the_limits_alone_can_be_checked() {
     .load_rulebook_and_sign_ins()
     .unwrap();
     let pci = standards::from_name("pci-dss").unwrap();
-    let full_report = build_report(&book, Reauthentication::Sources(&sources));
+    let full_report = build_report(&rulebook, Reauthentication::Sources(&sources));
     assert_eq!(full_report.failing_policies(pci), [vec![], vec!["default"]]);
-    let limits_report = build_report(&book, Reauthentication::Ignored);
+    let limits_report = build_report(&rulebook, Reauthentication::Ignored);
     assert_eq!(
         limits_report.failing_policies(pci),
         [Vec::<&str>::new(), Vec::new()]

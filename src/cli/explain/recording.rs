@@ -16,7 +16,7 @@ use crate::session::{Attributes, Timestamp};
 
 /// Prints each check of a recording: its inputs, the answer, and an explanation for a new session. With `json`,
 /// prints the recording itself.
-pub(super) fn explain_all(path: &Path, book: &Rulebook, json: bool) -> anyhow::Result<()> {
+pub(super) fn explain_all(path: &Path, rulebook: &Rulebook, json: bool) -> anyhow::Result<()> {
     let mut text = String::new();
     if path == Path::new("-") {
         std::io::stdin().read_to_string(&mut text)?;
@@ -38,14 +38,14 @@ pub(super) fn explain_all(path: &Path, book: &Rulebook, json: bool) -> anyhow::R
     )?;
     for check in &recording.checks {
         writeln!(out)?;
-        for (name, text) in describe_check(check, book) {
+        for (name, text) in describe_check(check, rulebook) {
             writeln!(out, "{name:<10} {}", line(&text))?;
         }
     }
     Ok(())
 }
 
-fn describe_check(check: &RecordedCheck, book: &Rulebook) -> Vec<(&'static str, String)> {
+fn describe_check(check: &RecordedCheck, rulebook: &Rulebook) -> Vec<(&'static str, String)> {
     let mut lines = vec![
         ("at", check.at.clone()),
         ("contract", check.contract.clone()),
@@ -62,14 +62,17 @@ fn describe_check(check: &RecordedCheck, book: &Rulebook) -> Vec<(&'static str, 
         None => check.verdict.clone(),
     };
     lines.push(("answer", answer));
-    if let Some(explanation) = explain_check(check, book) {
+    if let Some(explanation) = explain_check(check, rulebook) {
         lines.extend(explanation);
     }
     lines
 }
 
 /// Explains the request of a check. Returns `None` if the proxy sent no valid method and URL.
-fn explain_check(check: &RecordedCheck, book: &Rulebook) -> Option<Vec<(&'static str, String)>> {
+fn explain_check(
+    check: &RecordedCheck,
+    rulebook: &Rulebook,
+) -> Option<Vec<(&'static str, String)>> {
     let contract = Contract::from_name(&check.contract)?;
     let method = Method::from_bytes(check.method.as_deref()?.as_bytes()).ok()?;
     // A recording has no query values, and no rule uses them.
@@ -81,8 +84,8 @@ fn explain_check(check: &RecordedCheck, book: &Rulebook) -> Option<Vec<(&'static
         headers.append(name, HeaderValue::from_str(value).ok()?);
     }
     let now = Timestamp::default();
-    let name = book.policies.default_name().as_str();
-    let session = sample_session(&book.policies, name, false, Attributes::default(), now)?;
+    let name = rulebook.policies.default_name().as_str();
+    let session = sample_session(&rulebook.policies, name, false, Attributes::default(), now)?;
     let explained_request = ExplainedRequest {
         contract,
         policy: check.policy.as_deref(),
@@ -93,7 +96,7 @@ fn explain_check(check: &RecordedCheck, book: &Rulebook) -> Option<Vec<(&'static
         headers: &headers,
         client: Client::default(),
     };
-    let mut lines = explain(book, &explained_request, &session, now).lines();
+    let mut lines = explain(rulebook, &explained_request, &session, now).label_text_pairs();
     lines.pop();
     Some(lines)
 }

@@ -7,7 +7,7 @@ use http::header::{ACCEPT, CONTENT_TYPE, COOKIE, LOCATION, ORIGIN, SET_COOKIE};
 use reqwest::Response;
 use url::Url;
 
-use crate::http_client::builder;
+use crate::http_client::client_builder;
 use crate::secret::Secret;
 
 /// The outcome of a request.
@@ -41,7 +41,7 @@ impl ProbeClient {
             None => None,
         };
         let timeout = Duration::from_secs(30);
-        let mut client = builder(timeout, ca_certificates.as_deref())?;
+        let mut client = client_builder(timeout, ca_certificates.as_deref())?;
         if let (Some(address), Some(host)) = (address, url.host_str()) {
             client = client.resolve(host, SocketAddr::new(address, 0));
         }

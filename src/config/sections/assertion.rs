@@ -60,7 +60,7 @@ impl RawAssertion {
             issuer: self.issuer.clone(),
             lifetime: lifetime?,
             key: signing_key,
-            others: keys.collect(),
+            other_keys: keys.collect(),
         }))
     }
 }

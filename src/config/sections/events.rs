@@ -88,7 +88,7 @@ impl RawEvents {
             url: url?,
             secret: secret?,
             timeout: timeout?,
-            queue: self.webhook_queue,
+            queue_capacity: self.webhook_queue,
             initial_backoff: Duration::from_secs(1),
         }))
     }

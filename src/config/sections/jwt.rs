@@ -12,8 +12,8 @@ use crate::config::schema_types;
 use crate::config::section::Section;
 use crate::config::text::{TextList, public_url};
 use crate::credential::JwtLocations;
-use crate::credential::jwt::{Claims, Issuer, KeySet};
-use crate::jwks::{FetchSettings, Freshness, IssuerSettings, KeySource, Location};
+use crate::credential::jwt::{ClaimNames, Issuer, KeySet};
+use crate::jwks::{FetchSettings, Freshness, IssuerSettings, JwksLocation, KeySource};
 use crate::policy::Policies;
 
 /// JSON Web Tokens of identity providers.
@@ -176,17 +176,21 @@ impl RawJwt {
     /// Parses the interval between key fetches, and the maximum age of keys.
     pub(in crate::config) fn parse_freshness(&self, mistakes: &mut Mistakes) -> Valid<Freshness> {
         let second = Duration::from_secs(1);
-        let refresh =
+        let refresh_interval =
             mistakes.parse_duration("jwt.refresh_interval", &self.refresh_interval, second, DAY);
-        let stale = mistakes.parse_duration("jwt.max_key_age", &self.max_key_age, second, DAY * 30);
-        let (refresh, stale) = (refresh?, stale?);
-        if stale < refresh {
+        let max_age =
+            mistakes.parse_duration("jwt.max_key_age", &self.max_key_age, second, DAY * 30);
+        let (refresh_interval, max_age) = (refresh_interval?, max_age?);
+        if max_age < refresh_interval {
             mistakes.add(
                 "jwt.max_key_age",
                 "must not be shorter than jwt.refresh_interval",
             );
         }
-        Ok(Freshness { refresh, stale })
+        Ok(Freshness {
+            refresh_interval,
+            max_age,
+        })
     }
 }
 
@@ -275,7 +279,7 @@ fn parse_issuer(
             typ: raw.typ.clone(),
             leeway: leeway?,
             accepts_iat: raw.accept_iat.is_some(),
-            claims: Claims {
+            claims: ClaimNames {
                 session: raw.session_claims.0.clone(),
                 subject: raw.subject_claim.clone(),
                 groups: raw.groups_claim.clone(),
@@ -311,12 +315,13 @@ fn parse_key_source(
     };
     let location = match &raw.jwks_url {
         Some(text) => {
-            let url = parse_address(text).map(Location::KeySet);
+            let url = parse_address(text).map(JwksLocation::KeySet);
             let message = "not an absolute address such as https://id.example.com/jwks";
             mistakes.record_error(&key("jwks_url"), url.ok_or(message))?
         }
         None => {
-            let issuer = parse_address(&raw.issuer).map(|issuer| Location::Discovery { issuer });
+            let issuer =
+                parse_address(&raw.issuer).map(|issuer| JwksLocation::Discovery { issuer });
             let message =
                 "is not a URL, so its keys cannot be discovered: set jwks_url or jwks_file";
             mistakes.record_error(&key("issuer"), issuer.ok_or(message))?

@@ -91,7 +91,7 @@ impl RawLogin {
         Ok(Some(LoginSettings {
             url: url?,
             max_age: max_age?,
-            revalidate: revalidate?,
+            revalidation_interval: revalidate?,
             providers: providers.into_iter().collect::<Valid<_>>()?,
         }))
     }

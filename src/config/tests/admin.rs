@@ -129,7 +129,7 @@ fn the_console_has_separate_limits() {
 
     let limits = |text: &str| {
         let loaded = load_yaml(text).unwrap();
-        let limits = loaded.config.book.policies.console().limits;
+        let limits = loaded.config.rulebook.policies.console().limits;
         (limits.idle.unwrap(), limits.absolute)
     };
     let minutes = |count: u64| Duration::from_secs(60 * count);

@@ -71,7 +71,7 @@ fn identity_headers_follow_presets_and_names() {
     let default_headers = load_headers("");
     assert_eq!(
         default_headers,
-        crate::identity::IdentityHeaders::x_session()
+        crate::identity::IdentityHeaders::default_names()
     );
     let several = load_headers("identity: {presets: [remote, impersonate], user: X-WebAuth-User}");
     assert_eq!(
@@ -215,6 +215,6 @@ fn assertions_are_signed_by_the_first_key() {
         .assertion;
     let signer = signer.unwrap();
     assert_eq!(signer.key.algorithm(), "ES256");
-    assert_eq!(signer.others.len(), 1);
+    assert_eq!(signer.other_keys.len(), 1);
     assert_eq!(signer.lifetime, Duration::from_secs(60));
 }

@@ -1,8 +1,8 @@
 //! Identity providers.
 
 use super::*;
+use crate::jwks::JwksLocation;
 use crate::jwks::KeySource;
-use crate::jwks::Location;
 
 const ISSUER_YAML: &str = "issuer: 'https://id.example.com', audience: app";
 
@@ -50,8 +50,11 @@ fn issuer_settings_are_read() {
     let KeySource::Fetched(settings) = &main.keys else {
         panic!("the keys should be fetched");
     };
-    assert!(matches!(&settings.location, Location::Discovery { .. }));
-    assert_eq!(settings.freshness.refresh, Duration::from_secs(300));
+    assert!(matches!(&settings.location, JwksLocation::Discovery { .. }));
+    assert_eq!(
+        settings.freshness.refresh_interval,
+        Duration::from_secs(300)
+    );
 }
 
 #[test]

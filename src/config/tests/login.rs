@@ -47,7 +47,7 @@ fn defaults_follow_from_login_url() {
 fn revalidation_is_off_unless_it_has_an_interval() {
     let interval = |text: &str| {
         let top_level = VALID_YAML.replacen("{url", &format!("{{revalidate: {text}, url"), 1);
-        load_yaml(&top_level).map(|loaded| loaded.config.login.unwrap().revalidate)
+        load_yaml(&top_level).map(|loaded| loaded.config.login.unwrap().revalidation_interval)
     };
     assert_eq!(
         load_yaml(VALID_YAML)
@@ -55,7 +55,7 @@ fn revalidation_is_off_unless_it_has_an_interval() {
             .config
             .login
             .unwrap()
-            .revalidate,
+            .revalidation_interval,
         None
     );
     assert_eq!(interval("off").unwrap(), None);

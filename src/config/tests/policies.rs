@@ -1,7 +1,7 @@
 //! Policies: presets, "remember me", variants, the number of sessions and bindings.
 
 use super::*;
-use crate::policy::{Bind, MaxSessions, NetworkBits, OnSessionLimit, Policy};
+use crate::policy::{BindSettings, MaxSessions, NetworkBits, OnSessionLimit, Policy};
 use crate::session::Limits;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -10,7 +10,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// Loads the default policy from `text`.
 fn load_policy(text: &str) -> Policy {
     let loaded = load_yaml(&format!("policies: {{default: {text}}}")).unwrap();
-    let (_, policy) = loaded.config.book.policies.get("default").unwrap();
+    let (_, policy) = loaded.config.rulebook.policies.get("default").unwrap();
     policy.clone()
 }
 
@@ -211,7 +211,7 @@ fn the_session_limit_and_the_binding_are_read() {
     ] {
         assert_eq!(load_policy(text).max_sessions, expected, "{text}");
     }
-    let bound = |bits: Option<(u8, u8)>, user_agent| Bind {
+    let bound = |bits: Option<(u8, u8)>, user_agent| BindSettings {
         network: bits.map(|(ipv4, ipv6)| NetworkBits { ipv4, ipv6 }),
         user_agent,
     };

@@ -8,7 +8,7 @@ use crate::policy::{Access, Contract, RequestTarget, RuleActivity, Rules};
 /// Loads the rules of `text`, with an additional policy `payments`.
 fn load_rules(text: &str) -> Rules {
     let loaded = load_yaml(&with_payments(text)).unwrap();
-    loaded.config.book.rules
+    loaded.config.rulebook.rules
 }
 
 /// Adds the policies `default` and `payments` to `text`.
@@ -237,7 +237,7 @@ fn rules_in_a_toml_file_are_read() {
         "[[rules]]\npath = \"/open\"\naccess = \"public\"\n\n[[rules]]\nhost = [\"a\", \"b\"]\n",
     );
     let loaded = load(Some(&file.path), &Environment::new()).unwrap();
-    assert_eq!(loaded.config.book.rules.as_slice().len(), 2);
+    assert_eq!(loaded.config.rulebook.rules.as_slice().len(), 2);
     let text = toml::to_string(&loaded.effective).unwrap();
     assert!(
         text.contains("[[rules]]\npath = [\"/open\"]\naccess = \"public\"\n"),
@@ -257,7 +257,7 @@ fn the_example_is_a_valid_configuration() {
     )
     .unwrap();
     assert_eq!(toml::to_string(&again.effective).unwrap(), text);
-    assert!(loaded.config.book.rules.as_slice().len() >= 7);
+    assert!(loaded.config.rulebook.rules.as_slice().len() >= 7);
 }
 
 #[test]
@@ -284,12 +284,12 @@ fn a_named_host_denies_all_unknown_hosts() {
         ),
     ] {
         let loaded = load_yaml(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
-        let hosts = loaded.config.book.hosts;
+        let hosts = loaded.config.rulebook.hosts;
         let found: Vec<String> = hosts.patterns().collect();
         assert_eq!(found, named, "{text}");
         assert_eq!(hosts.admit("other.example"), named.is_empty(), "{text}");
         let allowing = load_yaml(&format!("{text}\nunknown_hosts: allow")).unwrap();
-        assert!(allowing.config.book.hosts.admit("other.example"), "{text}");
+        assert!(allowing.config.rulebook.hosts.admit("other.example"), "{text}");
     }
     assert_eq!(
         problems("unknown_hosts: never"),

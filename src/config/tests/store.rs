@@ -94,7 +94,7 @@ fn known_sessions_have_a_grace_period() {
                     other: {on_store_failure: known, store_failure_grace: 5m}}";
     let loaded = load_yaml(policies).unwrap();
     for (name, minutes) in [("default", 1), ("other", 5)] {
-        let (_, policy) = loaded.config.book.policies.get(name).unwrap();
+        let (_, policy) = loaded.config.rulebook.policies.get(name).unwrap();
         let grace = Duration::from_secs(60 * minutes);
         assert_eq!(policy.on_store_failure, OnStoreFailure::Known { grace });
     }

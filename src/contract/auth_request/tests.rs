@@ -27,7 +27,7 @@ fn invalid_request_challenge(detail: &str) -> String {
 
 /// Sends a check with the session when the time `after` has passed since its start. Returns the reply.
 async fn check_after(fixture: &Fixture, after: std::time::Duration) -> axum::response::Response {
-    fixture.bench.at(after);
+    fixture.bench.set_time_after_start(after);
     ask(fixture, "/auth-request", &[("cookie", &fixture.cookie())]).await
 }
 
@@ -125,7 +125,7 @@ async fn other_denials_do_not_clear_the_cookie() {
 #[tokio::test]
 async fn step_up_has_an_rfc_9470_challenge() {
     let fixture = Fixture::new().await;
-    fixture.bench.at(14 * MINUTE);
+    fixture.bench.set_time_after_start(14 * MINUTE);
     let header_lines = [("cookie", &*fixture.cookie())];
     let response = ask(&fixture, "/policy/strict/auth-request", &header_lines).await;
     let challenge = "Bearer error=\"insufficient_user_authentication\", max_age=1800";
@@ -245,7 +245,7 @@ async fn the_original_method_is_checked() {
     let cookie = fixture.cookie();
     let url = ("x-original-url", "https://app.example.com/");
     let (head, get) = (("x-original-method", "HEAD"), ("x-original-method", "GET"));
-    fixture.bench.at(MINUTE);
+    fixture.bench.set_time_after_start(MINUTE);
     fixture
         .send_request("GET", "/auth-request", &[url, head, ("cookie", &cookie)])
         .await;

@@ -110,7 +110,7 @@ async fn literal_headers_replace_other_inputs_if_configured() {
     let cookie = fixture.cookie();
     let cookie = ("cookie", &*cookie);
     let (head, get, path) = (("method", "HEAD"), ("method", "GET"), ("path", "/a?b"));
-    fixture.bench.at(MINUTE);
+    fixture.bench.set_time_after_start(MINUTE);
     let response = check(&fixture, "GET", "/ext-authz", &[head, path, cookie]).await;
     assert_eq!(response.status(), 200);
     assert_eq!(

@@ -91,7 +91,7 @@ fn denial_fields(response: &CheckResponse) -> (Code, i32, HashMap<&str, &str>, &
 #[tokio::test]
 async fn allow_replaces_identity_headers_and_sets_metadata() {
     let fixture = Fixture::new().await;
-    fixture.bench.at(MINUTE);
+    fixture.bench.set_time_after_start(MINUTE);
     let cookie = fixture.cookie();
     let response = ask(&fixture, http_request("GET", &[("cookie", &cookie)]), None).await;
     assert_eq!(response.status.as_ref().unwrap().code, 0);
@@ -116,7 +116,7 @@ async fn allow_replaces_identity_headers_and_sets_metadata() {
 #[tokio::test]
 async fn a_denial_is_complete_and_never_ok() {
     let fixture = Fixture::new().await;
-    fixture.bench.at(15 * MINUTE);
+    fixture.bench.set_time_after_start(15 * MINUTE);
     let cookie = fixture.cookie();
     let navigate = ("sec-fetch-mode", "navigate");
     let response = ask(
@@ -149,7 +149,7 @@ async fn a_denial_is_complete_and_never_ok() {
 #[tokio::test]
 async fn only_the_proxy_configuration_names_the_policy() {
     let fixture = Fixture::new().await;
-    fixture.bench.at(6 * MINUTE);
+    fixture.bench.set_time_after_start(6 * MINUTE);
     let cookie = fixture.cookie();
     for (policy, reason) in [
         (None, "allow"),

@@ -37,7 +37,7 @@ async fn allow_is_an_empty_200_for_any_query() {
 #[tokio::test]
 async fn a_browser_is_redirected_to_sign_in_and_back_to_its_page() {
     let fixture = Fixture::new().await;
-    fixture.bench.at(15 * MINUTE);
+    fixture.bench.set_time_after_start(15 * MINUTE);
     let cookie = fixture.cookie();
     let header_lines = [("cookie", &*cookie), ("accept", "text/html,*/*;q=0.8")];
     let response = ask(&fixture, "/forward-auth", &header_lines).await;

@@ -67,7 +67,7 @@ async fn a_request_without_a_session_is_denied() {
         response.headers()["location"],
         "https://login.example.com/?rd=https%3A%2F%2Fapp.example.com%2Fa%3Fb%3Dc&reason=no_credential"
     );
-    protected.fixture.bench.at(15 * MINUTE);
+    protected.fixture.bench.set_time_after_start(15 * MINUTE);
     let cookie = protected.fixture.cookie();
     let response = protected.send("GET", "/", &[("cookie", &cookie)]).await;
     assert_eq!(denial(&response).1, "idle_timeout");

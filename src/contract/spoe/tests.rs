@@ -94,7 +94,7 @@ async fn allow_sets_the_whole_identity() {
 #[tokio::test]
 async fn a_denial_sets_all_variables_of_the_rules() {
     let fixture = Fixture::new().await;
-    fixture.bench.at(15 * MINUTE);
+    fixture.bench.set_time_after_start(15 * MINUTE);
     let cookie = fixture.cookie();
     let variables = ask(&fixture, &check_message(&[("cookie", &cookie)], &[])).await;
     assert_eq!(variable(&variables, "verdict"), Some(&string("deny")));

@@ -3,13 +3,13 @@ use std::collections::BTreeMap;
 use futures_util::future::join_all;
 
 use super::*;
-use crate::policy::{Bind, NetworkBits, Policies};
+use crate::policy::{BindSettings, NetworkBits, Policies};
 use crate::session::{Limits, State};
-use crate::testing::{Bench, HOUR, MINUTE, policy_name};
+use crate::testing::{HOUR, MINUTE, TestService, policy_name};
 
 /// Returns a service whose default policy allows two sessions per subject.
-fn bench_limited_to_two_sessions(on_limit: OnSessionLimit) -> Bench {
-    let mut bench = Bench::new();
+fn bench_limited_to_two_sessions(on_limit: OnSessionLimit) -> TestService {
+    let mut bench = TestService::new();
     let (_, default) = bench.parts.policies.get("default").unwrap();
     let mut default = default.clone();
     default.max_sessions = Some(MaxSessions { count: 2, on_limit });
@@ -39,7 +39,10 @@ async fn the_session_limit_is_enforced() {
     lifecycle.start(sign_in()).await.unwrap();
     for _ in 0..2 {
         let result = lifecycle.start(sign_in()).await;
-        assert!(matches!(result, Err(StartError::TooMany(2))), "{result:?}");
+        assert!(
+            matches!(result, Err(StartError::SessionLimitReached(2))),
+            "{result:?}"
+        );
     }
     let mut other = sign_in();
     other.subject = Subject::new("bob").unwrap();
@@ -48,7 +51,7 @@ async fn the_session_limit_is_enforced() {
     lifecycle.revoke(first.id, &Actor::CURFEW).await.unwrap();
     lifecycle.start(sign_in()).await.unwrap();
     assert!(lifecycle.start(sign_in()).await.is_err());
-    bench.at(16 * MINUTE);
+    bench.set_time_after_start(16 * MINUTE);
     lifecycle.start(sign_in()).await.unwrap();
 }
 
@@ -57,12 +60,12 @@ async fn the_oldest_session_is_evicted() {
     let bench = bench_limited_to_two_sessions(OnSessionLimit::EndOldest);
     let mut started = Vec::new();
     for minute in 0..4 {
-        bench.at(minute * MINUTE);
+        bench.set_time_after_start(minute * MINUTE);
         started.push(bench.lifecycle.start(sign_in()).await.unwrap().id);
     }
     let mut live = Vec::new();
     for id in &started {
-        live.push(bench.stored(*id).await.state == State::Live);
+        live.push(bench.load_record(*id).await.state == State::Live);
     }
     assert_eq!(live, [false, false, true, true]);
 }
@@ -100,7 +103,7 @@ async fn concurrent_sign_ins_respect_the_session_limit() {
 
 #[tokio::test]
 async fn remember_me_needs_a_policy_with_remember() {
-    let mut bench = Bench::new();
+    let mut bench = TestService::new();
     let sign_in_with_remember = SignIn {
         remember: true,
         ..sign_in()
@@ -136,10 +139,10 @@ async fn remember_me_needs_a_policy_with_remember() {
 
 #[tokio::test]
 async fn a_session_cannot_be_bound_to_a_missing_client_property() {
-    let mut bench = Bench::new();
+    let mut bench = TestService::new();
     let (_, default) = bench.parts.policies.get("default").unwrap();
     let mut default = default.clone();
-    default.bind = Bind {
+    default.bind = BindSettings {
         network: Some(NetworkBits { ipv4: 24, ipv6: 64 }),
         user_agent: true,
     };
@@ -167,9 +170,9 @@ async fn a_session_cannot_be_bound_to_a_missing_client_property() {
 
 #[tokio::test]
 async fn a_session_counts_from_its_authentication() {
-    let bench = Bench::new();
+    let bench = TestService::new();
     let lifecycle = &bench.lifecycle;
-    bench.at(24 * HOUR);
+    bench.set_time_after_start(24 * HOUR);
     let start_with_auth_age = |age| {
         let mut sign_in = sign_in();
         sign_in.authenticated = Some(bench.parts.clock.now().minus(age));

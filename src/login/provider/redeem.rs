@@ -5,7 +5,7 @@ use serde_json::Map;
 
 use super::oauth::{Tokens, to_login_error};
 use super::{Provider, invalid_response};
-use crate::credential::jwt::SignedIn;
+use crate::credential::jwt::ProviderSignIn;
 use crate::login::metadata::Metadata;
 use crate::login::transport::send;
 use crate::login::{Attempt, LoginError};
@@ -16,7 +16,7 @@ use crate::session::{ClaimsInToken, Timestamp};
 #[derive(Clone, Debug)]
 pub struct TokenResponse {
     /// The authenticated subject.
-    pub signed_in: SignedIn,
+    pub signed_in: ProviderSignIn,
     /// The encoded ID token. It is the `id_token_hint` of RP-initiated logout.
     pub id_token: Secret<String>,
     /// The refresh token, if the provider issued one.
@@ -65,7 +65,7 @@ impl Provider {
             let claims = self.user_info(&discovered, token, subject, now).await?;
             claims.unwrap_or_default()
         };
-        let signed_in = issuer.signed_in(id_token, additional_claims, now);
+        let signed_in = issuer.sign_in_of(id_token, additional_claims, now);
         let refresh_token = tokens.refresh_token();
         Ok(TokenResponse {
             signed_in: signed_in.map_err(|error| invalid_response(&error.to_string()))?,

@@ -10,7 +10,7 @@ use serde_json::Map;
 
 use super::oauth::{TokenError, Tokens, protocol_error_code, to_login_error};
 use super::{Provider, invalid_response};
-use crate::credential::jwt::{InvalidJwt, Refreshed};
+use crate::credential::jwt::{InvalidJwt, RefreshResult};
 use crate::login::LoginError;
 use crate::login::discovery::Discovered;
 use crate::login::transport::{HttpFault, send};
@@ -148,18 +148,18 @@ impl Provider {
             let claims = self.user_info(discovered, access_token, Some(&sub), now);
             claims.await?.unwrap_or_default()
         };
-        let signed_in = issuer.signed_in(id_token, additional_claims, now);
+        let signed_in = issuer.sign_in_of(id_token, additional_claims, now);
         let signed_in = signed_in.map_err(|error| invalid_response(&error.to_string()))?;
-        to_subject_update(issuer.refreshed(&sub, &signed_in, session))
+        to_subject_update(issuer.compare_id_token(&sub, &signed_in, session))
     }
 }
 
 fn to_subject_update(
-    refreshed: Result<Refreshed, InvalidJwt>,
+    refreshed: Result<RefreshResult, InvalidJwt>,
 ) -> Result<SubjectUpdate, LoginError> {
     match refreshed {
-        Ok(Refreshed::Same(attributes)) => Ok(SubjectUpdate::Attributes(attributes)),
-        Ok(Refreshed::Other) => Ok(SubjectUpdate::OtherSubject),
+        Ok(RefreshResult::SameSubject(attributes)) => Ok(SubjectUpdate::Attributes(attributes)),
+        Ok(RefreshResult::OtherSubject) => Ok(SubjectUpdate::OtherSubject),
         Err(error) => Err(invalid_response(&error.to_string())),
     }
 }

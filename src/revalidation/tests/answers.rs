@@ -63,7 +63,7 @@ async fn assert_outcome(
     let id = fixture.sign_in(in_id_token).await;
     fixture.use_session_at(id, INTERVAL).await;
     let case = format!("{case}: {:?}", diagnostics_of(&fixture.revalidation));
-    let session = fixture.bench.stored(id).await;
+    let session = fixture.bench.load_record(id).await;
     let token = fixture.refresh_token(id).await;
     let due = session.details.as_ref().and_then(|it| it.revalidation);
     let groups = fixture.groups(id).await;
@@ -137,7 +137,7 @@ async fn tokens_confirm_a_session() {
             unconfirmed("invalid", "second"),
         ),
     ] {
-        let fixture = Fixture::with_provider(Bench::new(), provider.clone());
+        let fixture = Fixture::with_provider(TestService::new(), provider.clone());
         let case = fields.to_string();
         provider.grant(fields);
         assert_outcome(&fixture, all_claims(), expected, &case).await;
@@ -172,7 +172,7 @@ async fn user_info_is_requested_if_it_has_the_attributes() {
         (Reply::Page(503), unconfirmed("unavailable", "second")),
         (Reply::Never, unconfirmed("unavailable", "second")),
     ] {
-        let fixture = Fixture::with_provider(Bench::new(), provider.clone());
+        let fixture = Fixture::with_provider(TestService::new(), provider.clone());
         let case = format!("{user_info:?}");
         provider.grant(json!({ "refresh_token": "second" }));
         *provider.user_info.lock() = user_info;
@@ -180,7 +180,7 @@ async fn user_info_is_requested_if_it_has_the_attributes() {
     }
     // If the ID token lacks these claims, Curfew also asks the UserInfo endpoint. A claim with the value `null`
     // counts as present.
-    let fixture = Fixture::with_provider(Bench::new(), provider.clone());
+    let fixture = Fixture::with_provider(TestService::new(), provider.clone());
     let id_token_without_claims = provider.key.token(&json!({
         "iss": provider.issuer().issuer, "aud": "curfew", "sub": "alice",
         "iat": START.as_millis() / 1000, "exp": START.as_millis() / 1000 + 36_000,
@@ -197,7 +197,7 @@ async fn user_info_is_requested_if_it_has_the_attributes() {
     )
     .await;
     // The ID token identifies another subject, and the UserInfo request fails.
-    let fixture = Fixture::with_provider(Bench::new(), provider.clone());
+    let fixture = Fixture::with_provider(TestService::new(), provider.clone());
     let id_token_of_bob = provider.key.token(&json!({
         "iss": provider.issuer().issuer, "aud": "curfew", "sub": "bob",
         "iat": START.as_millis() / 1000, "exp": START.as_millis() / 1000 + 36_000,
@@ -208,7 +208,7 @@ async fn user_info_is_requested_if_it_has_the_attributes() {
     assert_outcome(&fixture, subject_alone, ended("other_subject"), case).await;
     provider.grant(json!({ "id_token": id_token_without_claims }));
     // The answer about another subject says nothing about this subject.
-    let fixture = Fixture::with_provider(Bench::new(), provider.clone());
+    let fixture = Fixture::with_provider(TestService::new(), provider.clone());
     *provider.user_info.lock() = user(json!({ "sub": "bob" }));
     let expected = unconfirmed("invalid", "first");
     let case = "an ID token and UserInfo of two people";
@@ -270,7 +270,7 @@ async fn only_a_refusal_of_the_person_ends_a_session() {
         (Reply::Page(502), unconfirmed("unavailable", "first")),
         (Reply::Never, unconfirmed("unavailable", "first")),
     ] {
-        let fixture = Fixture::with_provider(Bench::new(), provider.clone());
+        let fixture = Fixture::with_provider(TestService::new(), provider.clone());
         let case = format!("{reply:?}");
         provider.set_token_reply(reply);
         assert_outcome(&fixture, all_claims(), expected, &case).await;
@@ -289,7 +289,7 @@ async fn an_unreachable_provider_ends_no_session() {
     settings.issuer.issuer.issuer = url;
     let base = "https://app.example.com/".parse().unwrap();
     let client = Provider::new(settings, &base, "/.curfew/callback").unwrap();
-    let session = fixture.bench.stored(id).await;
+    let session = fixture.bench.load_record(id).await;
     let due = session.details.as_ref().unwrap().revalidation.unwrap();
     let token = Secret::new("first".to_owned());
     let answer = client.refresh(&token, &session, due, fixture.now()).await;

@@ -16,7 +16,7 @@ use crate::policy::MaxAge;
 
 /// The settings for another authorization service, such as oauth2-proxy.
 #[derive(Clone, Debug)]
-pub struct Delegated {
+pub struct DelegatedService {
     /// The name of the service in the configuration.
     pub name: String,
     /// The part of a request or response that identifies the session.
@@ -38,9 +38,9 @@ pub struct Delegated {
     /// The maximum age of the authentication when a session starts.
     pub max_age: MaxAge,
     /// Additional request headers that Curfew forwards to the service.
-    pub forward: Vec<HeaderName>,
+    pub forwarded_headers: Vec<HeaderName>,
     /// Response headers that Curfew passes on to the back end.
-    pub pass: Vec<HeaderName>,
+    pub passed_headers: Vec<HeaderName>,
     /// How long the service's sessions can live after a sign-in.
     pub lifetime: Duration,
     /// The `Set-Cookie` value that deletes the service's cookie.

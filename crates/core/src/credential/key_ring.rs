@@ -1,7 +1,7 @@
 mod aead;
 mod deterministic;
 mod encrypt;
-mod seal;
+mod sign_text;
 
 use std::fmt;
 
@@ -80,7 +80,7 @@ impl SigningKey {
     /// # Errors
     /// [`KeyError::Random`] if the operating system returns no random numbers.
     pub fn generate() -> Result<String, KeyError> {
-        random::<{ Self::LEN }>().map(|bytes| URL_SAFE_NO_PAD.encode(bytes))
+        random_bytes::<{ Self::LEN }>().map(|bytes| URL_SAFE_NO_PAD.encode(bytes))
     }
 
     fn from_bytes(bytes: &[u8; Self::LEN]) -> Result<Self, KeyError> {
@@ -100,7 +100,7 @@ impl SigningKey {
 
     /// The public ID of the key, such as `3f9c01d2a4b6`: the start of a hash, which does not reveal the key.
     #[must_use]
-    pub fn name(&self) -> String {
+    pub fn public_id(&self) -> String {
         self.id.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
@@ -134,8 +134,8 @@ impl KeyRing {
     }
 
     /// The public IDs of the keys, the signing key first.
-    pub fn names(&self) -> impl Iterator<Item = String> {
-        self.keys.iter().map(SigningKey::name)
+    pub fn public_ids(&self) -> impl Iterator<Item = String> {
+        self.keys.iter().map(SigningKey::public_id)
     }
 
     /// Issues a new token, signed with the first key.
@@ -144,7 +144,7 @@ impl KeyRing {
     /// [`KeyError::Random`] if the operating system returns no random numbers.
     pub fn issue(&self) -> Result<Token, KeyError> {
         let key = self.keys.first().ok_or(KeyError::Empty)?;
-        let random = random()?;
+        let random = random_bytes()?;
         Ok(Token {
             key_id: key.id,
             random,
@@ -175,13 +175,13 @@ impl KeyRing {
 
 impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.names()).finish()
+        f.debug_list().entries(self.public_ids()).finish()
     }
 }
 
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SigningKey({})", self.name())
+        write!(f, "SigningKey({})", self.public_id())
     }
 }
 
@@ -189,7 +189,7 @@ impl fmt::Debug for SigningKey {
 ///
 /// # Errors
 /// [`KeyError::Random`] if the operating system returns no random bytes.
-pub fn random<const N: usize>() -> Result<[u8; N], KeyError> {
+pub fn random_bytes<const N: usize>() -> Result<[u8; N], KeyError> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|_| KeyError::Random)?;
     Ok(bytes)
@@ -234,7 +234,10 @@ mod tests {
     fn parses_keys_in_both_base64_alphabets_only() {
         let bytes = [0xfb; 32];
         for text in [STANDARD.encode(bytes), URL_SAFE_NO_PAD.encode(bytes)] {
-            assert_eq!(SigningKey::parse(&text).unwrap().name(), "b6a1700fa533");
+            assert_eq!(
+                SigningKey::parse(&text).unwrap().public_id(),
+                "b6a1700fa533"
+            );
         }
         for bad in [
             "",

@@ -27,7 +27,7 @@ pub struct AssertionSigner {
     /// The key that signs assertions.
     pub key: AssertionKey,
     /// Other published keys: retired keys for assertions that are still valid, and future keys.
-    pub others: Vec<AssertionKey>,
+    pub other_keys: Vec<AssertionKey>,
 }
 
 impl AssertionSigner {
@@ -64,8 +64,8 @@ impl AssertionSigner {
 
     /// The public keys as a JSON Web Key Set (RFC 7517).
     #[must_use]
-    pub fn published(&self) -> Value {
-        let keys = [&self.key].into_iter().chain(&self.others);
+    pub fn public_key_set(&self) -> Value {
+        let keys = [&self.key].into_iter().chain(&self.other_keys);
         json!({ "keys": keys.map(AssertionKey::public_jwk).collect::<Vec<_>>() })
     }
 }

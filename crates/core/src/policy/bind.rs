@@ -8,7 +8,7 @@ use crate::session::{Binding, Network, UserAgentHash};
 
 /// The client properties that a policy's sessions are bound to at sign-in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Bind {
+pub struct BindSettings {
     /// The size of the client's network; `None` if sessions are not bound to a network.
     pub network: Option<NetworkBits>,
     /// Whether sessions are bound to the client's `User-Agent`.
@@ -65,7 +65,7 @@ impl BindingMismatch {
     }
 }
 
-impl Bind {
+impl BindSettings {
     /// Creates the binding of a session to its client.
     ///
     /// # Errors
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn a_session_is_valid_only_for_clients_that_match_its_binding() {
         let alice = client("203.0.113.7", "Firefox");
-        let both = Bind {
+        let both = BindSettings {
             network: Some(BITS),
             user_agent: true,
         };
@@ -181,20 +181,22 @@ mod tests {
         ] {
             assert_eq!(other.check_binding(&bound), expected, "{other:?}");
         }
-        let network = Bind {
+        let network = BindSettings {
             user_agent: false,
             ..both
         };
         let bound = network.binding_for(alice).unwrap();
         assert_eq!(client("203.0.113.8", "curl").check_binding(&bound), Ok(()));
-        let anywhere = Bind::default().binding_for(Client::default()).unwrap();
+        let anywhere = BindSettings::default()
+            .binding_for(Client::default())
+            .unwrap();
         assert!(anywhere.is_unbound());
         assert_eq!(Client::default().check_binding(&anywhere), Ok(()));
     }
 
     #[test]
     fn an_unknown_property_cannot_be_bound() {
-        let network = Bind {
+        let network = BindSettings {
             network: Some(BITS),
             user_agent: false,
         };
@@ -202,7 +204,7 @@ mod tests {
             network.binding_for(client("", "x")),
             Err(UnknownClientProperty::Address)
         );
-        let user_agent = Bind {
+        let user_agent = BindSettings {
             network: None,
             user_agent: true,
         };

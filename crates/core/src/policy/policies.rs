@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Bind, Policy};
+use super::{BindSettings, Policy};
 use crate::session::{Limits, PolicyName, Session, Timestamp};
 
 /// All configured policies, and the default policy.
@@ -139,7 +139,7 @@ fn combine_strictest(a: Policy, b: Policy) -> Policy {
         activity: a.activity.strictest(b.activity),
         touch_interval: a.touch_interval.min(b.touch_interval),
         max_sessions: None,
-        bind: Bind::default(),
+        bind: BindSettings::default(),
         on_store_failure: a.on_store_failure.strictest(b.on_store_failure),
         preset: None,
         deviation_reason: None,

@@ -13,7 +13,7 @@ use super::rule::{PathPattern, Rule, Terms};
 pub struct Rules {
     rules: Vec<Rule>,
     /// The terms if no rule matches.
-    otherwise: Terms,
+    default_terms: Terms,
     exact_hosts: HashMap<String, PathIndex>,
     /// The rules for the hosts below a domain. Each domain begins with a dot.
     domains: HashMap<String, PathIndex>,
@@ -49,11 +49,11 @@ pub struct MatchedRule<'a> {
 pub struct RulesError(#[from] globset::Error);
 
 impl Rules {
-    /// Compiles rules. The terms in `otherwise` apply if no rule matches.
+    /// Compiles rules. The terms in `default_terms` apply if no rule matches.
     ///
     /// # Errors
     /// [`RulesError`] if the globs are too large.
-    pub fn new(rules: Vec<Rule>, otherwise: Terms) -> Result<Self, RulesError> {
+    pub fn new(rules: Vec<Rule>, default_terms: Terms) -> Result<Self, RulesError> {
         let mut exact_hosts: HashMap<&str, PathIndexBuilder<'_>> = HashMap::new();
         let mut domains: HashMap<&str, PathIndexBuilder<'_>> = HashMap::new();
         let mut any_host = PathIndexBuilder::default();
@@ -79,7 +79,7 @@ impl Rules {
             exact_hosts: build(exact_hosts)?,
             domains: build(domains)?,
             any_host: any_host.build()?,
-            otherwise,
+            default_terms,
             rules,
         })
     }
@@ -89,12 +89,12 @@ impl Rules {
     /// # Errors
     /// [`AmbiguousPath`] if the result depends on the path, and the path has two possible interpretations.
     pub fn find(&self, target: &RequestTarget<'_>) -> Result<MatchedRule<'_>, AmbiguousPath> {
-        let otherwise = MatchedRule {
+        let default_match = MatchedRule {
             rule: None,
-            terms: &self.otherwise,
+            terms: &self.default_terms,
         };
         if self.rules.is_empty() {
-            return Ok(otherwise);
+            return Ok(default_match);
         }
         let path = NormalPath::new(target.path);
         let host = normalize_host(target.host);
@@ -114,7 +114,7 @@ impl Rules {
                 .min(),
         };
         let Some(rule) = first.map(|position| &self.rules[position]) else {
-            return Ok(otherwise);
+            return Ok(default_match);
         };
         let found = MatchedRule {
             rule: Some(rule),
@@ -138,8 +138,8 @@ impl Rules {
 
     /// The terms if no rule matches.
     #[must_use]
-    pub const fn otherwise(&self) -> &Terms {
-        &self.otherwise
+    pub const fn default_terms(&self) -> &Terms {
+        &self.default_terms
     }
 }
 

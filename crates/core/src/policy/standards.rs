@@ -28,7 +28,7 @@ pub struct Requirement {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitRequirement {
     /// No requirement.
-    Nothing,
+    NoRequirement,
     /// A documented limit is required, of any length.
     AnyLimit,
     /// The limit must not exceed this duration.
@@ -58,7 +58,7 @@ pub enum ComplianceStatus {
     NotMet,
 }
 
-use LimitRequirement::{AnyLimit, AtMost, Nothing};
+use LimitRequirement::{AnyLimit, AtMost, NoRequirement};
 use Strength::{Shall, Should};
 
 /// All known requirements.
@@ -67,7 +67,7 @@ pub const ALL: [Requirement; 15] = [
         "nist-rev4-aal1",
         "NIST SP 800-63B-4, AAL1",
         "2.1.3",
-        Nothing,
+        NoRequirement,
         AtMost(days(30), Should),
         REAUTHENTICATION_REQUIRED,
         NIST_REV4,
@@ -94,7 +94,7 @@ pub const ALL: [Requirement; 15] = [
         "nist-rev3-aal1",
         "NIST SP 800-63B (revision 3), AAL1",
         "4.1.3",
-        Nothing,
+        NoRequirement,
         AtMost(days(30), Should),
         REAUTHENTICATION_REQUIRED,
         NIST_REV3,
@@ -121,7 +121,7 @@ pub const ALL: [Requirement; 15] = [
         "asvs4-l1",
         "OWASP ASVS 4.0.3, level 1",
         "3.3.2",
-        Nothing,
+        NoRequirement,
         AtMost(days(30), Shall),
         REAUTHENTICATION_REQUIRED,
         ASVS4,
@@ -176,7 +176,7 @@ pub const ALL: [Requirement; 15] = [
         "PCI DSS 4.0.1",
         "8.2.8",
         AtMost(minutes(15), Shall),
-        Nothing,
+        NoRequirement,
         REAUTHENTICATION_REQUIRED,
         "https://www.pcisecuritystandards.org/document_library/",
     ),
@@ -194,7 +194,7 @@ pub const ALL: [Requirement; 15] = [
         "HIPAA Security Rule, 45 CFR",
         "164.312(a)(2)(iii)",
         AnyLimit,
-        Nothing,
+        NoRequirement,
         REAUTHENTICATION_OPTIONAL,
         "https://www.ecfr.gov/current/title-45/section-164.312",
     ),
@@ -236,7 +236,7 @@ impl LimitRequirement {
     #[must_use]
     pub fn status(self, is_set: bool, duration: Duration) -> ComplianceStatus {
         match self {
-            Nothing => ComplianceStatus::Met,
+            NoRequirement => ComplianceStatus::Met,
             AnyLimit if is_set => ComplianceStatus::Met,
             AtMost(max, _) if duration <= max => ComplianceStatus::Met,
             AtMost(_, Should) => ComplianceStatus::ExceedsRecommendation,

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::session::{Attributes, PolicyName};
-use crate::testing::{MINUTE, START, name, session_of};
+use crate::testing::{MINUTE, START, policy_name, session_of};
 
 fn limits(idle: Option<u32>, absolute: u32, max_auth_age: Option<u32>) -> Limits {
     Limits {
@@ -47,12 +47,15 @@ fn a_removed_policy_is_replaced_by_the_strictest_combination() {
     long.remember = Some(limits(Some(600), 6000, None));
     short.on_store_failure = OnStoreFailure::Known { grace: 2 * MINUTE };
     short.variants = vec![variant(&["admin"], limits(Some(1), 80, None))];
-    let all = BTreeMap::from([(name("long"), long.clone()), (name("short"), short)]);
-    let policies = Policies::new(all.clone(), name("long")).unwrap();
+    let all = BTreeMap::from([
+        (policy_name("long"), long.clone()),
+        (policy_name("short"), short),
+    ]);
+    let policies = Policies::new(all.clone(), policy_name("long")).unwrap();
     let mut session = session_of("alice", START);
-    session.policy = name("long");
+    session.policy = policy_name("long");
     assert_eq!(policies.home(&session).policy, &long);
-    session.policy = name("renamed");
+    session.policy = policy_name("renamed");
     session.remembered = true;
     let replaced = policies.home(&session);
     assert_eq!(replaced.limits, limits(Some(15), 60, None));
@@ -65,7 +68,7 @@ fn a_removed_policy_is_replaced_by_the_strictest_combination() {
         6000 * MINUTE,
         "with `remember`"
     );
-    assert!(Policies::new(all, name("renamed")).is_none());
+    assert!(Policies::new(all, policy_name("renamed")).is_none());
 }
 
 #[test]
@@ -97,7 +100,8 @@ fn the_strictest_variant_that_matches_wins() {
     }
     // The provider did not send the groups, so the subject may be in any group.
     let state = [vec![Attributes::UNKNOWN]];
-    let unknown = Attributes::sorted(std::iter::once(Attributes::GROUPS_STATE).zip(state)).unwrap();
+    let unknown =
+        Attributes::from_sorted(std::iter::once(Attributes::GROUPS_STATE).zip(state)).unwrap();
     let found = policy.limits_for_sign_in(false, &unknown);
     assert_eq!(found, limits(Some(5), 60, Some(10)));
     let without_remember = Policy {
@@ -187,13 +191,13 @@ proptest! {
     fn the_strictest_combination_is_no_looser_than_any_policy(
         policies in proptest::collection::vec(any_policy(), 1..4), groups in any_groups(),
     ) {
-        let names = ["x", "y", "z"].map(name);
+        let names = ["x", "y", "z"].map(policy_name);
         let by_name: BTreeMap<PolicyName, Policy> =
             names.into_iter().zip(policies.clone()).collect();
-        let all = Policies::new(by_name, name("x")).unwrap();
+        let all = Policies::new(by_name, policy_name("x")).unwrap();
         let mut session = session_of("alice", START);
         session.attributes = attributes_with_groups(&groups);
-        session.policy = name("renamed");
+        session.policy = policy_name("renamed");
         let found = all.home(&session).limits;
         for policy in &policies {
             prop_assert!(is_at_least_as_strict(found, policy.limits_for_sign_in(false, &session.attributes)));

@@ -61,7 +61,7 @@ impl Attributes {
     /// [`AttributeError`] if a name is invalid, if a header cannot carry a value, or if all names and values together
     /// exceed [`Attributes::MAX_BYTES`].
     pub fn new(attributes: BTreeMap<String, Vec<String>>) -> Result<Self, AttributeError> {
-        Self::sorted(attributes.iter().map(|(name, values)| {
+        Self::from_sorted(attributes.iter().map(|(name, values)| {
             let values = values.iter().map(String::as_str);
             (name.as_str(), values)
         }))
@@ -71,7 +71,7 @@ impl Attributes {
     ///
     /// # Errors
     /// [`AttributeError`] as for [`Attributes::new`], and for a wrong order or a duplicate name.
-    pub fn sorted<'a, V: IntoIterator<Item = &'a str>>(
+    pub fn from_sorted<'a, V: IntoIterator<Item = &'a str>>(
         attributes: impl IntoIterator<Item = (&'a str, V)>,
     ) -> Result<Self, AttributeError> {
         let (mut text, mut bytes, mut previous) = (String::new(), 0, "");
@@ -240,7 +240,10 @@ mod tests {
     fn rejects_unsorted_and_duplicate_names() {
         for names in [["b", "a"], ["a", "a"]] {
             let attributes = names.map(|name| (name, [""]));
-            assert_eq!(Attributes::sorted(attributes), Err(AttributeError::Name));
+            assert_eq!(
+                Attributes::from_sorted(attributes),
+                Err(AttributeError::Name)
+            );
         }
     }
 

@@ -12,7 +12,7 @@ use ring::signature::{
 };
 use serde_json::{Value, json};
 
-use crate::credential::jwt::{Claims, Issuer, KeySet};
+use crate::credential::jwt::{ClaimNames, Issuer, KeySet};
 
 /// The issuer of the test tokens: their `iss` claim.
 pub const ISSUER: &str = "https://id.example.com/realms/main";
@@ -139,7 +139,7 @@ pub fn issuer() -> Issuer {
         typ: None,
         leeway: Duration::ZERO,
         accepts_iat: false,
-        claims: Claims {
+        claims: ClaimNames {
             session: vec!["sid".to_owned()],
             subject: "sub".to_owned(),
             groups: "groups".to_owned(),

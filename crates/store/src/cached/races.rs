@@ -79,14 +79,14 @@ where
 #[test]
 fn the_cache_drops_a_session_that_ended_here() {
     check_during_end(|cached, _| async move {
-        cached.end(ID, Ending::revoked(START)).await.unwrap();
+        cached.end(ID, EndRequest::revoked(START)).await.unwrap();
     });
 }
 
 #[test]
 fn the_cache_drops_a_session_after_its_invalidation() {
     check_during_end(|cached, memory| async move {
-        memory.end(ID, Ending::revoked(START)).await.unwrap();
+        memory.end(ID, EndRequest::revoked(START)).await.unwrap();
         pause().await;
         cached.invalidate(ID, START);
     });
@@ -95,7 +95,7 @@ fn the_cache_drops_a_session_after_its_invalidation() {
 #[test]
 fn the_cache_is_cleared_when_an_invalidation_may_be_lost() {
     check_during_end(|cached, memory| async move {
-        memory.end(ID, Ending::revoked(START)).await.unwrap();
+        memory.end(ID, EndRequest::revoked(START)).await.unwrap();
         pause().await;
         cached.on_lost_invalidation();
         cached.caught_up_to(START);

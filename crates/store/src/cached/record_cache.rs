@@ -197,7 +197,7 @@ mod tests {
         let cache = RecordCache::new(320);
         let value = "x".repeat(1000);
         let large = Session {
-            attributes: Attributes::sorted([("x", [&*value; 4])]).unwrap(),
+            attributes: Attributes::from_sorted([("x", [&*value; 4])]).unwrap(),
             ..small
         };
         for number in 0..5000 {

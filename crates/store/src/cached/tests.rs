@@ -113,7 +113,7 @@ impl Fixture {
     }
 
     async fn end_by_other_replica(&self) {
-        let ending = Ending::revoked(self.clock.now());
+        let ending = EndRequest::revoked(self.clock.now());
         self.shared.memory.end(ID, ending).await.unwrap();
     }
 }
@@ -212,7 +212,11 @@ async fn an_end_by_any_replica_takes_effect_at_once() {
     assert!((delay.get_sample_sum() - 0.1).abs() < 0.01);
     let fixture = Fixture::new().await;
     fixture.cache.load(ID).await.unwrap();
-    fixture.cache.end(ID, Ending::revoked(START)).await.unwrap();
+    fixture
+        .cache
+        .end(ID, EndRequest::revoked(START))
+        .await
+        .unwrap();
     assert_eq!(fixture.cache.load_cached(ID), None);
     let fixture = Fixture::new().await;
     fixture.cache.load(ID).await.unwrap();
@@ -230,7 +234,7 @@ async fn a_load_that_overlaps_an_end_is_not_cached() {
                 fixture.end_by_other_replica().await;
                 fixture.cache.invalidate(ID, START);
             }
-            1 => drop(fixture.cache.end(ID, Ending::revoked(START)).await),
+            1 => drop(fixture.cache.end(ID, EndRequest::revoked(START)).await),
             _ => {
                 // The invalidation of this session end was lost. The cache learns that an invalidation may be missing.
                 fixture.end_by_other_replica().await;
@@ -397,11 +401,11 @@ proptest! {
                         }
                     }
                     Event::EndByThisReplica(number) => {
-                        fixture.cache.end(id(number), Ending::revoked(now)).await.unwrap();
+                        fixture.cache.end(id(number), EndRequest::revoked(now)).await.unwrap();
                         ended.entry(number).or_insert((now, true)).1 = true;
                     }
                     Event::EndByOtherReplica(number) => {
-                        let ending = Ending { reason: EndReason::Revoked, ..Ending::revoked(now) };
+                        let ending = EndRequest { reason: EndReason::Revoked, ..EndRequest::revoked(now) };
                         let outcome = fixture.shared.memory.end(id(number), ending).await.unwrap();
                         if matches!(outcome, EndOutcome::Ended(_)) {
                             ended.insert(number, (now, false));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{MINUTE, create_session, new_session, new_touch, random_id};
 use crate::session::Timestamp;
-use crate::{CreateOutcome, EndOutcome, Ending, HistoryStore, LimitsBySource, SessionStore};
+use crate::{CreateOutcome, EndOutcome, EndRequest, HistoryStore, LimitsBySource, SessionStore};
 
 pub(super) async fn run(store: &dyn SessionStore, now: Timestamp) {
     a_new_session_is_withdrawn_without_a_trace(store, now).await;
@@ -48,7 +48,8 @@ async fn only_a_new_session_is_withdrawn(store: &dyn SessionStore, now: Timestam
         "the record of another sign-in should stay"
     );
     assert_eq!(store.load(id).await.unwrap(), Some(live.clone()));
-    let EndOutcome::Ended(tombstone) = store.end(id, Ending::revoked(now)).await.unwrap() else {
+    let EndOutcome::Ended(tombstone) = store.end(id, EndRequest::revoked(now)).await.unwrap()
+    else {
         unreachable!("end should end a live session");
     };
     for session in [&live, &tombstone] {
@@ -69,7 +70,7 @@ async fn keeping_a_tombstone_changes_nothing_else(store: &dyn SessionStore, now:
     let (id, session) = create_session(store, now).await;
     store.keep_tombstone(id, far_future).await.unwrap();
     assert_eq!(store.load(id).await.unwrap(), Some(session.clone()));
-    store.end(id, Ending::revoked(now)).await.unwrap();
+    store.end(id, EndRequest::revoked(now)).await.unwrap();
     for until in [far_future, now] {
         store.keep_tombstone(id, until).await.unwrap();
         let extended = store.load(id).await.unwrap().unwrap();

@@ -10,7 +10,7 @@ use crate::session::{
     Attributes, ClaimsInToken, Details, Registration, Revalidation, Session, SessionId, State,
     Timestamp,
 };
-use crate::{Change, ChangeOutcome, EndOutcome, Ending, SessionStore};
+use crate::{Change, ChangeOutcome, EndOutcome, EndRequest, SessionStore};
 
 pub(super) async fn run(store: &dyn SessionStore, now: Timestamp) {
     a_change_does_not_count_as_activity(store, now).await;
@@ -56,7 +56,7 @@ async fn create_with_details(store: &dyn SessionStore, now: Timestamp) -> (Sessi
 
 async fn a_change_does_not_count_as_activity(store: &dyn SessionStore, now: Timestamp) {
     let (id, session) = create_session(store, now).await;
-    let groups = Attributes::sorted([(Attributes::GROUPS, ["former"])]).unwrap();
+    let groups = Attributes::from_sorted([(Attributes::GROUPS, ["former"])]).unwrap();
     let change_of_groups = Change {
         attributes: Some(groups.clone()),
         ..change(None, details(now, 0))
@@ -123,7 +123,8 @@ async fn an_ended_session_is_not_changed(store: &dyn SessionStore, now: Timestam
         "a change should not create a record"
     );
     let (id, _) = create_session(store, now).await;
-    let EndOutcome::Ended(tombstone) = store.end(id, Ending::revoked(now)).await.unwrap() else {
+    let EndOutcome::Ended(tombstone) = store.end(id, EndRequest::revoked(now)).await.unwrap()
+    else {
         unreachable!("end should end a live session");
     };
     assert_eq!(
@@ -155,7 +156,7 @@ async fn one_concurrent_change_succeeds(store: &dyn SessionStore, now: Timestamp
 async fn a_tombstone_has_no_refresh_token(store: &dyn SessionStore, now: Timestamp) {
     let (id, session) = create_with_details(store, now).await;
     assert!(session.details.is_some());
-    store.end(id, Ending::revoked(now)).await.unwrap();
+    store.end(id, EndRequest::revoked(now)).await.unwrap();
     let tombstone = store.load(id).await.unwrap().unwrap();
     assert_ne!(tombstone.state, State::Live);
     assert_eq!(tombstone.details, None);

@@ -37,7 +37,11 @@ impl Fixture {
     async fn end_and_restore(&self) -> Session {
         let session = session_of("alice", START);
         self.journal.create(ID, &session).await.unwrap();
-        let ended = self.journal.end(ID, Ending::revoked(START)).await.unwrap();
+        let ended = self
+            .journal
+            .end(ID, EndRequest::revoked(START))
+            .await
+            .unwrap();
         let EndOutcome::Ended(tombstone) = ended else {
             panic!("{ended:?}")
         };
@@ -67,9 +71,9 @@ async fn a_restored_session_is_ended_in_the_journal_at_once_and_in_the_store_aft
 async fn a_restored_session_keeps_its_first_end() {
     let fixture = Fixture::new();
     let tombstone = fixture.end_and_restore().await;
-    let idle = Ending {
+    let idle = EndRequest {
         reason: EndReason::IdleTimeout,
-        ..Ending::revoked(START.plus(MINUTE))
+        ..EndRequest::revoked(START.plus(MINUTE))
     };
     let outcome = fixture.journal.end(ID, idle).await.unwrap();
     assert_eq!(outcome, EndOutcome::AlreadyEnded(tombstone));
@@ -83,12 +87,12 @@ async fn an_end_whose_reply_was_lost_is_journaled() {
     fixture.journal.create(ID, &session).await.unwrap();
     fixture
         .memory
-        .end(ID, Ending::revoked(START))
+        .end(ID, EndRequest::revoked(START))
         .await
         .unwrap();
     let ended = fixture
         .journal
-        .end(ID, Ending::revoked(START))
+        .end(ID, EndRequest::revoked(START))
         .await
         .unwrap();
     assert!(matches!(ended, EndOutcome::AlreadyEnded(_)), "{ended:?}");

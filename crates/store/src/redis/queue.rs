@@ -29,7 +29,7 @@ impl DeadlineQueue for RedisStore {
         parse_ids(self.send_once(&claim).await?)
     }
 
-    async fn upcoming(&self, limit: usize) -> Result<Vec<SessionId>, StoreError> {
+    async fn peek_upcoming(&self, limit: usize) -> Result<Vec<SessionId>, StoreError> {
         let Some(last) = limit.checked_sub(1) else {
             return Ok(Vec::new());
         };

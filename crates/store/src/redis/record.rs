@@ -78,7 +78,8 @@ pub(super) fn decode(
 
 /// Returns whether a record must be sealed again, because another key is now the first of the ring.
 pub(super) fn is_outdated(bytes: &[u8], key_ring: &KeyRing) -> bool {
-    version(bytes) == Some(sealed::VERSION) && !key_ring.is_current(sealed::HEADER_BYTES, bytes)
+    version(bytes) == Some(sealed::VERSION)
+        && !key_ring.is_sealed_with_first_key(sealed::HEADER_BYTES, bytes)
 }
 
 /// Returns the name of the key that seals a record, for display.

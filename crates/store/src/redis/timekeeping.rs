@@ -8,7 +8,7 @@ use redis::RedisResult;
 use super::connection::Connection;
 use super::keys::Keys;
 use super::sealed_value::{SealedValue, StoredValue};
-use crate::clock::{Accepted, StoreClock, TimelineAction, TimelineRecord};
+use crate::clock::{AcceptedClock, StoreClock, TimelineAction, TimelineRecord};
 use crate::credential::KeyRing;
 use crate::live::Live;
 
@@ -55,7 +55,7 @@ impl Timekeeping {
     pub(super) async fn accept(
         &self,
         connection: &mut Connection,
-        accepted: Accepted,
+        accepted: AcceptedClock,
     ) -> RedisResult<bool> {
         let found: StoredValue<TimelineRecord> = self.record.read(connection).await?;
         let Some(record) = self.clock.accept(accepted) else {

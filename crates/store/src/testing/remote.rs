@@ -13,7 +13,7 @@ use crate::memory::MemoryStore;
 use crate::policy::Policies;
 use crate::session::{Session, SessionId, Subject, Timestamp};
 use crate::{
-    Change, ChangeOutcome, CreateOutcome, Cursor, DeadlineQueue, EndOutcome, Ending, Page,
+    Change, ChangeOutcome, CreateOutcome, Cursor, DeadlineQueue, EndOutcome, EndRequest, Page,
     Replication, SessionStore, StoreError, Touch,
 };
 
@@ -75,7 +75,7 @@ impl<D: NetworkDelay> SessionStore for DelayedStore<D> {
         self.with_delay(self.memory.touch(id, touch)).await
     }
 
-    async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
+    async fn end(&self, id: SessionId, ending: EndRequest) -> Result<EndOutcome, StoreError> {
         self.with_delay(self.memory.end(id, ending)).await
     }
 
@@ -148,8 +148,8 @@ impl<D: NetworkDelay> DeadlineQueue for DelayedStore<D> {
         self.with_delay(self.memory.claim(now, until, limit)).await
     }
 
-    async fn upcoming(&self, limit: usize) -> Result<Vec<SessionId>, StoreError> {
-        self.with_delay(self.memory.upcoming(limit)).await
+    async fn peek_upcoming(&self, limit: usize) -> Result<Vec<SessionId>, StoreError> {
+        self.with_delay(self.memory.peek_upcoming(limit)).await
     }
 
     async fn postpone(&self, id: SessionId, at: Timestamp) -> Result<(), StoreError> {

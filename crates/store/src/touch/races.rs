@@ -116,7 +116,7 @@ fn an_active_session_does_not_time_out() {
             let seen = replica.store.load(ID).await.unwrap().unwrap().last_seen;
             pause().await;
             let latest_activity = replica.latest.load(Ordering::SeqCst);
-            let ending = Ending {
+            let ending = EndRequest {
                 reason: EndReason::IdleTimeout,
                 at: replica.clock.now(),
                 unless_touched_since: Some(seen),

@@ -137,7 +137,7 @@ async fn this_replica_sees_its_unwritten_activity() {
 async fn an_end_includes_unwritten_activity() {
     let fixture = Fixture::new().await;
     fixture.request(9).await;
-    let ending = Ending {
+    let ending = EndRequest {
         reason: EndReason::IdleTimeout,
         at: START.plus(909 * SECOND),
         unless_touched_since: Some(START.plus(9 * SECOND)),
@@ -323,7 +323,7 @@ async fn a_stale_load_hides_no_activity() {
     fixture.request(25).await;
     let current = fixture.store.load(ID).await.unwrap().unwrap();
     assert_eq!(current.last_seen, START.plus(25 * SECOND));
-    *fixture.store.inner.stale.lock() = Some(stale_session);
+    *fixture.store.inner.stale_record.lock() = Some(stale_session);
     fixture.clock.set(START.plus(60 * SECOND));
     let (loaded, _) = tokio::join!(
         fixture.store.load(ID),

@@ -12,7 +12,7 @@ const MAX_PATH_BYTES: usize = 1024;
 
 /// What Curfew knows about a denied request. Unknown fields are `None`.
 #[derive(Clone, Copy, Debug)]
-pub struct Denied<'a> {
+pub struct DeniedRequest<'a> {
     /// The contract of the check.
     pub contract: &'static str,
     /// The session ID, if Curfew verified the credential.
@@ -36,7 +36,7 @@ pub struct Denied<'a> {
     pub detail: Option<&'a str>,
 }
 
-impl Denied<'_> {
+impl DeniedRequest<'_> {
     /// Returns the subject of the session, or an anonymous actor.
     fn actor(&self) -> Actor {
         match self.subject {
@@ -47,7 +47,7 @@ impl Denied<'_> {
 }
 
 /// Records that a request was denied. The denial of a request without a credential is logged only at `debug`.
-pub fn session_denied(denied: &Denied<'_>, reason: DenyReason) {
+pub fn session_denied(denied: &DeniedRequest<'_>, reason: DenyReason) {
     macro_rules! write_at {
         ($level:ident) => {
             event!($level, AuditAction::SessionDenied, "failure", &denied.actor(), {

@@ -102,7 +102,7 @@ fn write_all_events() -> Vec<WrittenEvent> {
         admin_refused("list", None, &actor);
         recording_started("later", &actor);
         recording_used("read", &actor);
-        let denied = Denied {
+        let denied = DeniedRequest {
             contract: "auth-request",
             session: Some(id),
             subject: Some("alice"),

@@ -1,8 +1,8 @@
 use super::*;
-use crate::testing::logged;
+use crate::testing::capture_log;
 
 fn logged_line(write: impl FnOnce()) -> String {
-    let line = logged(LogFormat::Human, false, write);
+    let line = capture_log(LogFormat::Human, false, write);
     let line = line.strip_suffix('\n').unwrap();
     let (_, rest) = line.split_once("tests: ").unwrap();
     rest.to_owned()
@@ -37,7 +37,7 @@ fn no_value_can_forge_a_field_of_a_human_log_line() {
 
 #[test]
 fn only_a_terminal_gets_colours() {
-    let line = logged(LogFormat::Human, true, || {
+    let line = capture_log(LogFormat::Human, true, || {
         tracing::info!(text = "\u{1b}[2J", "a message");
     });
     assert!(line.contains("\u{1b}[3mtext"), "{line:?}");

@@ -35,7 +35,7 @@ impl CheckMetrics {
 
 impl Metrics {
     /// Counts an answered check and its duration.
-    pub fn check(&self, contract: &str, policy: &str, verdict: Verdict, seconds: f64) {
+    pub fn record_check(&self, contract: &str, policy: &str, verdict: Verdict, seconds: f64) {
         self.checks
             .answered
             .with_label_values(&[contract, policy, verdict.as_str()])
@@ -47,7 +47,7 @@ impl Metrics {
     }
 
     /// Counts a check that was allowed while the store was unavailable.
-    pub fn degraded(&self, policy: &str) {
+    pub fn count_degraded_check(&self, policy: &str) {
         self.checks.degraded.with_label_values(&[policy]).inc();
     }
 }

@@ -102,7 +102,7 @@ impl Metrics {
     }
 
     /// Counts a request for a path that the `check` listener does not serve.
-    pub fn unknown_path(&self, class: &str) {
+    pub fn count_unknown_path(&self, class: &str) {
         self.listeners
             .unknown_paths
             .with_label_values(&[class])

@@ -52,7 +52,7 @@ impl SourceMetrics {
 
 impl Metrics {
     /// Counts a fetch of an issuer's JWKS.
-    pub fn keys_fetched(&self, issuer: &str, succeeded: bool) {
+    pub fn count_keys_fetch(&self, issuer: &str, succeeded: bool) {
         let result = if succeeded { "ok" } else { "error" };
         self.sources
             .keys_fetched
@@ -66,7 +66,7 @@ impl Metrics {
     }
 
     /// Counts an OIDC login. `result` is `ok`, or the reason of the failure.
-    pub fn login(&self, provider: &str, result: &str) {
+    pub fn count_login(&self, provider: &str, result: &str) {
         self.sources
             .logins
             .with_label_values(&[provider, result])
@@ -89,7 +89,7 @@ impl Metrics {
     }
 
     /// Counts a revalidation. `result` is the answer of the provider, or the reason of the failure.
-    pub fn revalidated(&self, provider: &str, result: &str) {
+    pub fn count_revalidation(&self, provider: &str, result: &str) {
         let labels = [provider, result];
         self.sources.revalidations.with_label_values(&labels).inc();
     }

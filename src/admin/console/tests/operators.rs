@@ -20,7 +20,7 @@ impl Browser<'_> {
     fn id(&self) -> SessionId {
         let key_ring = &self.fixture.bench.parts.key_ring;
         let (_, value) = self.cookie.split_once('=').unwrap();
-        let random = key_ring.open("operator session", value).unwrap();
+        let random = key_ring.verify_text("operator session", value).unwrap();
         operator_session_id(&random)
     }
 }
@@ -43,8 +43,11 @@ async fn a_copied_cookie_gives_no_access_after_sign_out() {
     let victim = fixture.bench.sign_in("default").await;
     let path = format!("/console/sessions/{}/end", victim.id);
     assert_eq!(thief.post(&path, "").await.status(), StatusCode::SEE_OTHER);
-    assert_eq!(fixture.bench.stored(victim.id).await.state, State::Live);
-    let State::Ended(end) = fixture.bench.stored(id).await.state else {
+    assert_eq!(
+        fixture.bench.load_record(victim.id).await.state,
+        State::Live
+    );
+    let State::Ended(end) = fixture.bench.load_record(id).await.state else {
         panic!("the session should have ended");
     };
     assert_eq!(end.reason, EndReason::SignedOut);
@@ -77,9 +80,9 @@ async fn an_operator_session_ends_when_its_group_is_removed() {
     let key_ring = &fixture.bench.parts.key_ring;
     let mut browser = Browser::new(&fixture);
     let random = [7; 32];
-    let sealed = key_ring.seal("operator session", &random).unwrap();
-    browser.cookie = format!("curfew-console={sealed}");
-    let groups = Attributes::sorted([
+    let signed = key_ring.sign_text("operator session", &random).unwrap();
+    browser.cookie = format!("curfew-console={signed}");
+    let groups = Attributes::from_sorted([
         (Attributes::OPERATOR, ["provider:main:alice"]),
         (Attributes::GROUPS, ["operators"]),
     ]);
@@ -92,7 +95,7 @@ async fn an_operator_session_ends_when_its_group_is_removed() {
         .unwrap();
     assert_eq!(browser.get("/console/").await.0, StatusCode::SEE_OTHER);
     assert!(matches!(
-        fixture.bench.stored(id).await.state,
+        fixture.bench.load_record(id).await.state,
         State::Ended(_)
     ));
 }
@@ -134,11 +137,11 @@ async fn cookies_of_the_console_and_of_applications_are_separate() {
         "{{\"by\":{{\"Token\":[]}},\"begun\":0,\"seen\":0,\"id\":\"{}\"}}",
         started.id
     );
-    let sealed = key_ring.seal("console", visit.as_bytes()).unwrap();
+    let signed = key_ring.sign_text("console", visit.as_bytes()).unwrap();
     let random = key_ring
-        .seal("operator session", started.id.as_bytes())
+        .sign_text("operator session", started.id.as_bytes())
         .unwrap();
-    for value in [token, sealed, random] {
+    for value in [token, signed, random] {
         browser.cookie = format!("curfew-console={value}");
         assert_eq!(browser.get("/console/").await.0, StatusCode::SEE_OTHER);
     }
@@ -198,7 +201,10 @@ async fn an_operator_has_only_the_rights_of_the_token() {
         let refused = browser.post(&path, form).await;
         assert_eq!(refused.status(), StatusCode::FORBIDDEN, "{path}");
     }
-    assert_eq!(fixture.bench.stored(started.id).await.state, State::Live);
+    assert_eq!(
+        fixture.bench.load_record(started.id).await.state,
+        State::Live
+    );
     // Changed rights apply from the next request.
     browser.routes = routes_with(&[Right::Read, Right::Revoke]);
     assert!(browser.get(&one).await.1.contains("/end\""));
@@ -265,7 +271,7 @@ async fn a_new_sign_in_ends_the_previous_session() {
     browser.sign_in().await;
     assert_ne!(browser.id(), first);
     assert!(matches!(
-        fixture.bench.stored(first).await.state,
+        fixture.bench.load_record(first).await.state,
         State::Ended(_)
     ));
     assert_eq!(browser.get("/console/").await.0, StatusCode::OK);
@@ -276,7 +282,7 @@ async fn a_revocation_shows_the_number_of_sessions_first() {
     let fixture = Fixture::new();
     fixture.bench.sign_in("default").await;
     fixture.bench.sign_in("strict").await;
-    fixture.bench.at(MINUTE);
+    fixture.bench.set_time_after_start(MINUTE);
     let mut browser = Browser::new(&fixture);
     assert_eq!(
         browser.get("/console/revoke").await.0,

@@ -9,7 +9,8 @@ use crate::actor::{Actor, ActorKind};
 use crate::check::Detail;
 use crate::lifecycle::StartError;
 use crate::policy::{
-    Bind, Conditions, MaxSessions, NetworkBits, OnSessionLimit, PathPattern, Rules, Terms, Variant,
+    BindSettings, Conditions, MaxSessions, NetworkBits, OnSessionLimit, PathPattern, Rules, Terms,
+    Variant,
 };
 use crate::revocation::RevocationConditions;
 use crate::session::{DenyReason, Verdict};
@@ -177,7 +178,7 @@ async fn revoked_subject(kind: SourceKind) -> &'static str {
     ];
     assert_eq!(fixture.verdict(&second, MINUTE).await, ALLOW);
     let alice = crate::session::Subject::new("alice").unwrap();
-    fixture.bench.at(2 * MINUTE);
+    fixture.bench.set_time_after_start(2 * MINUTE);
     let lifecycle = &fixture.checker.lifecycle;
     let done = lifecycle.revoke_all(&alice, None, &administrator()).await;
     assert_eq!(done.unwrap().revoked, 2);
@@ -196,7 +197,7 @@ async fn emergency_revocation(kind: SourceKind) -> &'static str {
         source: Some(kind.source().to_owned()),
         ..RevocationConditions::default()
     };
-    fixture.bench.at(2 * MINUTE);
+    fixture.bench.set_time_after_start(2 * MINUTE);
     let lifecycle = &fixture.checker.lifecycle;
     let done = lifecycle
         .revoke_matching(conditions, None, &administrator())
@@ -221,7 +222,7 @@ async fn sign_in_three_times(kind: SourceKind, on_limit: OnSessionLimit) -> (Ver
     assert_eq!(fixture.verdict(&second, 3 * SECOND).await, ALLOW);
     let third = match fixture.sign_in_late(3, 4 * SECOND, 4 * SECOND).await {
         Ok(third) => fixture.verdict(&third, 5 * SECOND).await,
-        Err(StartError::TooMany(2)) => denied(DenyReason::TooManySessions),
+        Err(StartError::SessionLimitReached(2)) => denied(DenyReason::TooManySessions),
         Err(error) => unreachable!("{error}"),
     };
     assert_eq!(fixture.verdict(&second, 6 * SECOND).await, ALLOW);
@@ -239,7 +240,7 @@ async fn session_limit_with_end_oldest(kind: SourceKind) -> &'static str {
 
 async fn binding(kind: SourceKind) -> &'static str {
     let bits = NetworkBits { ipv4: 24, ipv6: 64 };
-    let bind = Bind {
+    let bind = BindSettings {
         network: Some(bits),
         user_agent: false,
     };
@@ -453,6 +454,6 @@ async fn metrics_and_recent_events(kind: SourceKind) -> &'static str {
         r#"curfew_sessions_created_total{policy="default"} 1"#,
         r#"curfew_sessions_ended_total{policy="default",reason="idle_timeout",redelivered="false"} 1"#,
     ];
-    let recent = fixture.bench.parts.recent.events();
+    let recent = fixture.bench.parts.recent_events.events();
     cell_text(counted.iter().all(|line| text.contains(line)) && recent.len() == 2)
 }

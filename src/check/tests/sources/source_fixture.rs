@@ -18,8 +18,8 @@ use crate::lifecycle::{SignIn, StartError};
 use crate::policy::{Client, Contract, Policy, Rules};
 use crate::session::{Attributes, DenyReason, SessionId, Subject, Verdict};
 use crate::testing::delegate::{Answer, FakeService};
-use crate::testing::jwt::{AUDIENCE, ISSUER, SigningKey, source};
-use crate::testing::{Bench, START, policy_name};
+use crate::testing::jwt::{AUDIENCE, ISSUER, SigningKey, jwt_source};
+use crate::testing::{START, TestService, policy_name};
 
 /// The client address of the person's requests.
 const HOME_ADDRESS: &str = "192.0.2.7";
@@ -88,7 +88,7 @@ pub(super) struct SignedIn {
 /// A Curfew that accepts one source, with sign-ins of `alice`.
 pub(super) struct SourceFixture {
     pub(super) kind: SourceKind,
-    pub(super) bench: Bench,
+    pub(super) bench: TestService,
     pub(super) checker: Checker,
     pub(super) service: FakeService,
     /// The groups of `alice`; `None` if the source does not send them.
@@ -107,7 +107,7 @@ impl SourceFixture {
         change: impl FnOnce(&mut Policy),
         rules: Rules,
     ) -> Self {
-        let (mut bench, service) = (Bench::new(), FakeService::start().await);
+        let (mut bench, service) = (TestService::new(), FakeService::start().await);
         let policies = bench.parts.policies.iter();
         let mut policies: BTreeMap<_, _> = policies
             .map(|(name, policy)| (name.clone(), policy.clone()))
@@ -123,7 +123,7 @@ impl SourceFixture {
                     cookie: None,
                     bearer: true,
                 });
-                let mut source = source(&[&key], None);
+                let mut source = jwt_source(&[&key], None);
                 source.issuer.accepts_iat = kind == SourceKind::JwtByIat;
                 checker.sources.jwt.push(source);
             }
@@ -208,7 +208,7 @@ impl SourceFixture {
         at: Duration,
         recorded_at: Duration,
     ) -> Result<SignedIn, StartError> {
-        self.bench.at(recorded_at);
+        self.bench.set_time_after_start(recorded_at);
         let mut signed_in = SignedIn {
             number,
             authenticated_at: at,
@@ -302,7 +302,7 @@ impl SourceFixture {
         after: Duration,
         options: &RequestOptions,
     ) -> Outcome {
-        self.bench.at(after);
+        self.bench.set_time_after_start(after);
         if options.passive {
             headers.insert("x-session-passive", "1".parse().unwrap());
         }

@@ -68,7 +68,7 @@ impl RawKubernetes {
             token_file: PathBuf::from(&self.token_file),
             authorities: Some(authorities?),
             audiences: self.audiences.0.clone(),
-            keep: cache_duration?,
+            cache_duration: cache_duration?,
         }))
     }
 }

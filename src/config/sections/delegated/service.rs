@@ -12,7 +12,7 @@ use crate::config::sections::identity::parse_unreserved_header;
 use crate::config::sections::login::parse_max_age;
 use crate::config::sections::policy::parse_home_policy;
 use crate::config::text::{RawUrl, TextList};
-use crate::credential::delegated::{Delegated, SessionKey};
+use crate::credential::delegated::{DelegatedService, SessionKey};
 use crate::delegate::DelegateSettings;
 use crate::policy::{HostPattern, MaxAge, Policies};
 
@@ -180,7 +180,7 @@ impl RawService {
         };
         let policy = parse_home_policy(&key("policy"), self.policy.as_deref(), policies, mistakes);
         Ok(DelegateSettings {
-            delegated: Delegated {
+            delegated: DelegatedService {
                 name: name.to_owned(),
                 key: session_key?,
                 user: user?,
@@ -191,8 +191,8 @@ impl RawService {
                 token: token?,
                 auth_time: auth_time?,
                 max_age: max_age?,
-                forward: forward?,
-                pass: pass?,
+                forwarded_headers: forward?,
+                passed_headers: pass?,
                 lifetime: lifetime?,
                 cleared_cookie: cleared_cookie?,
             },

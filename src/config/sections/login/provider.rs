@@ -8,8 +8,8 @@ use crate::config::schema_types;
 use crate::config::sections::jwt::parse_algorithms;
 use crate::config::sections::policy::parse_home_policy;
 use crate::config::text::{TextList, public_url};
-use crate::credential::jwt::{Claims, Issuer};
-use crate::jwks::{FetchSettings, Freshness, IssuerSettings, KeySource, Location};
+use crate::credential::jwt::{ClaimNames, Issuer};
+use crate::jwks::{FetchSettings, Freshness, IssuerSettings, JwksLocation, KeySource};
 use crate::login::ProviderSettings;
 use crate::policy::Policies;
 use crate::secret::Secret;
@@ -129,7 +129,7 @@ impl RawProvider {
                     leeway: leeway?,
                     // Only bearer tokens use this setting. A sign-in checks `auth_time` itself.
                     accepts_iat: false,
-                    claims: Claims {
+                    claims: ClaimNames {
                         session: vec!["sid".to_owned()],
                         subject: self.subject_claim.clone(),
                         groups: self.groups_claim.clone(),
@@ -137,7 +137,7 @@ impl RawProvider {
                     },
                 },
                 keys: KeySource::Fetched(FetchSettings {
-                    location: Location::Discovery { issuer },
+                    location: JwksLocation::Discovery { issuer },
                     authorities: authorities.clone(),
                     timeout,
                     freshness,

@@ -1,6 +1,6 @@
 use super::RawPolicy;
 use crate::config::mistakes::{Mistakes, Valid};
-use crate::policy::{Bind, MaxSessions, NetworkBits, OnSessionLimit};
+use crate::policy::{BindSettings, MaxSessions, NetworkBits, OnSessionLimit};
 
 /// Parses the maximum number of sessions per subject; `None` if there is no maximum.
 pub(super) fn parse_max_sessions(
@@ -35,7 +35,11 @@ pub(super) fn parse_max_sessions(
 const DEFAULT_BITS: NetworkBits = NetworkBits { ipv4: 24, ipv6: 64 };
 
 /// Parses the binding: client network, user agent or both.
-pub(super) fn parse_bind(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> Valid<Bind> {
+pub(super) fn parse_bind(
+    key: &str,
+    raw: &mut RawPolicy,
+    mistakes: &mut Mistakes,
+) -> Valid<BindSettings> {
     let (mut address, mut user_agent) = (false, false);
     for word in &raw.bind.0 {
         match word.as_str() {
@@ -60,7 +64,7 @@ pub(super) fn parse_bind(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes
             }
         }
         let network = None;
-        return Ok(Bind {
+        return Ok(BindSettings {
             network,
             user_agent,
         });
@@ -73,7 +77,7 @@ pub(super) fn parse_bind(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes
     if !(1..=128).contains(&ipv6) {
         mistakes.add(format!("{key}.bind_ipv6_bits"), "must be between 1 and 128");
     }
-    Ok(Bind {
+    Ok(BindSettings {
         network: Some(NetworkBits { ipv4, ipv6 }),
         user_agent,
     })

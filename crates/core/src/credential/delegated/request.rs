@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use http::header::{ACCEPT, ACCEPT_LANGUAGE, AUTHORIZATION, COOKIE, ORIGIN, REFERER, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use super::{Delegated, SessionKey};
+use super::{DelegatedService, SessionKey};
 
 /// The request headers that every service receives. Other headers are forwarded only if the configuration names them,
 /// because a client could send headers that only a proxy may set, such as an identity.
@@ -36,7 +36,7 @@ pub struct DelegatedCheck<'a> {
     pub target: &'a [u8],
 }
 
-impl Delegated {
+impl DelegatedService {
     /// The headers of the request to the service. The headers include `X-Original-URL` and `X-Forwarded-…`, because
     /// some services read `X-Original-URL` and others read `X-Forwarded-…`. If a cookie identifies the session,
     /// Curfew sends no other cookie. Therefore the service cannot use the cookie of another session.
@@ -50,7 +50,7 @@ impl Delegated {
         };
         FORWARDED_HEADERS
             .iter()
-            .chain(&self.forward)
+            .chain(&self.forwarded_headers)
             .for_each(&mut copy);
         match &self.key {
             SessionKey::Cookie { name, .. } => {

@@ -5,7 +5,7 @@ use cookie::time::format_description::well_known::Rfc3339;
 use http::{HeaderMap, HeaderName};
 use serde_json::{Map, Value};
 
-use super::{Delegated, SessionKey};
+use super::{DelegatedService, SessionKey};
 use crate::credential::derived_id::derive_id;
 use crate::credential::jwt::{SignInClaims, find_claim, unverified_claims};
 use crate::session::{Attributes, SessionId, Subject, Timestamp};
@@ -43,7 +43,7 @@ pub enum UnusableResponse {
     Attributes,
 }
 
-impl Delegated {
+impl DelegatedService {
     /// The ID of the session for a cookie, whether or not the service has such a session.
     #[must_use]
     pub fn session_id_of_cookie(&self, cookie: &[u8]) -> SessionId {

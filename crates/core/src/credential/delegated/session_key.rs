@@ -24,16 +24,19 @@ pub enum SessionKey {
 
 /// The cookie that identifies the session has several different values, or an invalid value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ambiguous;
+pub struct AmbiguousCookie;
 
 impl SessionKey {
     /// The value of the cookie that identifies the session; `None` without such a cookie, or if the session key is
     /// not a cookie.
     ///
     /// # Errors
-    /// `Ambiguous` for several different values, and for a value with a byte that cookies do not allow (RFC 6265,
-    /// 4.1.1). Servers read such a byte in different ways, but a session must have only one ID.
-    pub fn presented<'a>(&self, headers: &'a HeaderMap) -> Result<Option<&'a [u8]>, Ambiguous> {
+    /// `AmbiguousCookie` for several different values, and for a value with a byte that cookies do not allow
+    /// (RFC 6265, 4.1.1). Servers read such a byte in different ways, but a session must have only one ID.
+    pub fn find_cookie<'a>(
+        &self,
+        headers: &'a HeaderMap,
+    ) -> Result<Option<&'a [u8]>, AmbiguousCookie> {
         let Self::Cookie { name, .. } = self else {
             return Ok(None);
         };
@@ -42,7 +45,7 @@ impl SessionKey {
             return Ok(None);
         };
         if first.is_empty() || !first.iter().all(is_cookie_octet) || values.any(|it| it != first) {
-            return Err(Ambiguous);
+            return Err(AmbiguousCookie);
         }
         Ok(Some(first))
     }

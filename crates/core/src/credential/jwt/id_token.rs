@@ -26,7 +26,7 @@ impl VerifiedIdToken {
 
 /// A sign-in at an identity provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SignedIn {
+pub struct ProviderSignIn {
     /// The subject that signed in.
     pub subject: Subject,
     /// Properties of the subject.
@@ -110,12 +110,12 @@ impl Issuer {
     ///
     /// # Errors
     /// [`InvalidJwt`] if `auth_time` is invalid, or if the subject is missing or invalid.
-    pub fn signed_in(
+    pub fn sign_in_of(
         &self,
         id_token: VerifiedIdToken,
         user_info: Map<String, Value>,
         now: Timestamp,
-    ) -> Result<SignedIn, InvalidJwt> {
+    ) -> Result<ProviderSignIn, InvalidJwt> {
         let token_claims = id_token.claims;
         let authenticated = numeric_date(&token_claims, "auth_time")?;
         let mut claims = user_info;
@@ -131,7 +131,7 @@ impl Issuer {
                 }
             }
         }
-        Ok(SignedIn {
+        Ok(ProviderSignIn {
             subject: self.subject(&claims)?,
             attributes: self.attributes(&claims, "login")?,
             authenticated: authenticated.map(|at| at.min(now)),
@@ -147,7 +147,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::credential::jwt::Claims;
+    use crate::credential::jwt::ClaimNames;
     use crate::testing::jwt::{SigningKey, key_set};
 
     const NOW: Timestamp = Timestamp::from_millis(1_000_000_000);
@@ -162,7 +162,7 @@ mod tests {
             typ: None,
             leeway: Duration::from_secs(30),
             accepts_iat: false,
-            claims: Claims {
+            claims: ClaimNames {
                 session: vec!["sid".to_owned()],
                 subject: subject_claim.to_owned(),
                 groups: "groups".to_owned(),
@@ -195,14 +195,14 @@ mod tests {
         subject_claim: &str,
         changes: &Value,
         user_info: Value,
-    ) -> Result<SignedIn, InvalidJwt> {
+    ) -> Result<ProviderSignIn, InvalidJwt> {
         let (issuer, key) = (issuer(subject_claim), SigningKey::ed25519("a"));
         let (token, keys) = (key.token(&claims_with(changes)), key_set(&[&key]));
         let id_token = issuer.verify_id_token(&token, &keys, Some(NONCE), NOW)?;
         let Value::Object(user_info) = user_info else {
             panic!("{user_info}")
         };
-        issuer.signed_in(id_token, user_info, NOW)
+        issuer.sign_in_of(id_token, user_info, NOW)
     }
 
     /// Tests the requirements of OpenID Connect Core 1.0, section 3.1.3.7, steps 2 to 11.

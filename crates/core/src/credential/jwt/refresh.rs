@@ -11,11 +11,11 @@ use crate::session::{Attributes, ClaimsInToken, Registration, Session};
 
 /// The result of a refresh for a session's subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refreshed {
+pub enum RefreshResult {
     /// The provider confirms the subject, with these attributes.
-    Same(Attributes),
+    SameSubject(Attributes),
     /// The response is about another subject.
-    Other,
+    OtherSubject,
 }
 
 impl Issuer {
@@ -34,18 +34,20 @@ impl Issuer {
     ///
     /// # Errors
     /// [`InvalidJwt`] if the attributes are too large for a record.
-    pub fn refreshed(
+    pub fn compare_id_token(
         &self,
         sub: &str,
-        signed_in: &super::SignedIn,
+        signed_in: &super::ProviderSignIn,
         session: &Session,
-    ) -> Result<Refreshed, InvalidJwt> {
+    ) -> Result<RefreshResult, InvalidJwt> {
         if !self.is_subject_of(sub, session) || signed_in.subject != session.subject {
-            return Ok(Refreshed::Other);
+            return Ok(RefreshResult::OtherSubject);
         }
         let none = ClaimsInToken::default();
         let merged = merge_attributes(&session.attributes, &signed_in.attributes, none);
-        merged.map(Refreshed::Same).ok_or(InvalidJwt::Subject)
+        merged
+            .map(RefreshResult::SameSubject)
+            .ok_or(InvalidJwt::Subject)
     }
 
     /// Compares a session with a UserInfo response. The session keeps the claims that came from the ID token of the
@@ -58,16 +60,18 @@ impl Issuer {
         claims: &Map<String, Value>,
         in_id_token: ClaimsInToken,
         session: &Session,
-    ) -> Result<Refreshed, InvalidJwt> {
+    ) -> Result<RefreshResult, InvalidJwt> {
         let sub = claims.get("sub").and_then(Value::as_str);
         let sub = sub.ok_or(InvalidJwt::Subject)?;
         let is_other_subject = !in_id_token.subject && self.subject(claims)? != session.subject;
         if !self.is_subject_of(sub, session) || is_other_subject {
-            return Ok(Refreshed::Other);
+            return Ok(RefreshResult::OtherSubject);
         }
         let newer = self.attributes(claims, "login")?;
         let merged = merge_attributes(&session.attributes, &newer, in_id_token);
-        merged.map(Refreshed::Same).ok_or(InvalidJwt::Subject)
+        merged
+            .map(RefreshResult::SameSubject)
+            .ok_or(InvalidJwt::Subject)
     }
 
     /// Returns whether the session belongs to this subject of the provider.
@@ -142,7 +146,7 @@ mod tests {
     }
 
     /// Compares a session with a UserInfo response. `kept` has one bit for each claim that came from the ID token.
-    fn refresh_with_user_info(claims: &Value, kept: u8) -> Result<Refreshed, InvalidJwt> {
+    fn refresh_with_user_info(claims: &Value, kept: u8) -> Result<RefreshResult, InvalidJwt> {
         let before = json!({ "groups": ["staff"], "email": ["a@example.com"], "name": ["Alice"] });
         let kept = ClaimsInToken::from_bits(kept);
         issuer().compare_user_info(claims.as_object().unwrap(), kept, &session_with(&before))
@@ -177,7 +181,9 @@ mod tests {
         ] {
             let mut response = claims.clone();
             response["sub"] = json!("alice");
-            let Ok(Refreshed::Same(attributes)) = refresh_with_user_info(&response, kept) else {
+            let Ok(RefreshResult::SameSubject(attributes)) =
+                refresh_with_user_info(&response, kept)
+            else {
                 panic!("{response}");
             };
             let now: Vec<&str> = attributes.get("groups").collect();
@@ -193,7 +199,7 @@ mod tests {
         }
         assert_eq!(
             refresh_with_user_info(&json!({ "sub": "bob" }), 1),
-            Ok(Refreshed::Other)
+            Ok(RefreshResult::OtherSubject)
         );
         assert_eq!(
             refresh_with_user_info(&json!({}), 1),

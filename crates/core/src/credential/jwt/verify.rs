@@ -30,12 +30,12 @@ pub struct Issuer {
     /// refreshed token has a newer `iat`, so it could start an ended session again.
     pub accepts_iat: bool,
     /// The names of the claims that Curfew reads.
-    pub claims: Claims,
+    pub claims: ClaimNames,
 }
 
 /// The names of the claims that Curfew reads, as dotted paths.
 #[derive(Clone, Debug)]
-pub struct Claims {
+pub struct ClaimNames {
     /// The claims that can identify the session. Curfew uses the first of them that the token has. If the token has
     /// none of them, Curfew uses the subject of a token with `auth_time`, and the `jti` of a token without
     /// `auth_time`. If that claim is missing too, Curfew uses the whole token.

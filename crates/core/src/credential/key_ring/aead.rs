@@ -3,7 +3,7 @@
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hmac::{HMAC_SHA256, Key, Tag, sign};
 
-use super::{KeyError, KeyRing, SigningKey, random};
+use super::{KeyError, KeyRing, SigningKey, random_bytes};
 
 /// Bytes of the key ID in a sealed text.
 pub(super) const SHORT_KEY_ID_BYTES: usize = 2;
@@ -53,7 +53,7 @@ impl KeyRing {
         plaintext: &[u8],
     ) -> Result<Vec<u8>, KeyError> {
         let key = self.keys.first().ok_or(KeyError::Empty)?;
-        let nonce = random::<NONCE_BYTES>()?;
+        let nonce = random_bytes::<NONCE_BYTES>()?;
         let mut text = Vec::with_capacity(head.len() + plaintext.len() + SEAL_OVERHEAD_BYTES);
         text.extend_from_slice(head);
         text.extend_from_slice(&key.id[..SHORT_KEY_ID_BYTES]);
@@ -107,7 +107,7 @@ impl KeyRing {
 
     /// Whether a text with a head of `head` bytes is sealed with the first key.
     #[must_use]
-    pub fn is_current(&self, head: usize, text: &[u8]) -> bool {
+    pub fn is_sealed_with_first_key(&self, head: usize, text: &[u8]) -> bool {
         short_id(head, text).is_some_and(|id| {
             let first = self.keys.first();
             first.is_some_and(|key| key.id[..SHORT_KEY_ID_BYTES] == id)
@@ -125,7 +125,7 @@ impl KeyRing {
             .find(|key| key.id[..SHORT_KEY_ID_BYTES] == id);
         Some(known.map_or_else(
             || format!("{:02x}{:02x} (unknown)", id[0], id[1]),
-            SigningKey::name,
+            SigningKey::public_id,
         ))
     }
 }
@@ -188,11 +188,11 @@ mod tests {
         assert_eq!(text.len(), 1 + 5 + SEAL_OVERHEAD_BYTES);
         assert!(!text.windows(5).any(|window| window == b"alice"));
         assert_eq!(ring.decrypt(RECORD, 1, &text).unwrap(), b"alice");
-        assert!(ring.is_current(1, &text));
+        assert!(ring.is_sealed_with_first_key(1, &text));
         let rotated = KeyRing::new(vec![new.clone(), old.clone()]).unwrap();
         assert_eq!(rotated.decrypt(RECORD, 1, &text).unwrap(), b"alice");
-        assert!(!rotated.is_current(1, &text));
-        assert_eq!(rotated.sealing_key_id(1, &text), Some(old.name()));
+        assert!(!rotated.is_sealed_with_first_key(1, &text));
+        assert_eq!(rotated.sealing_key_id(1, &text), Some(old.public_id()));
         let removed = KeyRing::new(vec![new]).unwrap();
         assert_eq!(
             removed.decrypt(RECORD, 1, &text),

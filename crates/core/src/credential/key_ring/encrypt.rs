@@ -1,7 +1,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::{InvalidToken, KeyError, KeyRing, SealContext, random};
+use super::{InvalidToken, KeyError, KeyRing, SealContext, random_bytes};
 
 /// The number of random bytes at the start of an encrypted text. The encryption key depends on these bytes.
 const PREFIX_BYTES: usize = 16;
@@ -13,7 +13,7 @@ impl KeyRing {
     /// # Errors
     /// [`KeyError::Empty`] without a key, [`KeyError::Random`] if the operating system returns no random numbers.
     pub fn encrypt_text(&self, purpose: &str, data: &[u8]) -> Result<String, KeyError> {
-        let name = random::<PREFIX_BYTES>()?;
+        let name = random_bytes::<PREFIX_BYTES>()?;
         let context = SealContext {
             purpose,
             name: &name,

@@ -15,7 +15,7 @@ fn signer(key: &str, others: &[&str]) -> AssertionSigner {
         issuer: "curfew".to_owned(),
         lifetime: MINUTE,
         key: parse(key),
-        others: others.iter().map(|pem| parse(pem)).collect(),
+        other_keys: others.iter().map(|pem| parse(pem)).collect(),
     }
 }
 
@@ -65,7 +65,7 @@ fn an_application_can_verify_the_identity() {
         let now = START.plus(MINUTE);
         let token = signer.sign(&identity, &session, "App.Example.com.:8443", now);
         assert!(
-            is_valid_assertion(&token, &signer.published()),
+            is_valid_assertion(&token, &signer.public_key_set()),
             "{algorithm}"
         );
         let header = decode_part(&token, 0);
@@ -93,7 +93,7 @@ fn an_application_can_verify_the_identity() {
                 .unwrap()
                 .0
         );
-        assert!(!is_valid_assertion(&forged, &signer.published()));
+        assert!(!is_valid_assertion(&forged, &signer.public_key_set()));
     }
 }
 
@@ -106,12 +106,12 @@ fn assertions_stay_valid_after_a_key_rotation() {
     let before = sign(&signer(ED25519, &[P256]));
     let after = signer(P256, &[ED25519]);
     assert!(
-        is_valid_assertion(&before, &after.published()),
+        is_valid_assertion(&before, &after.public_key_set()),
         "the key set should still contain the old key"
     );
-    assert!(is_valid_assertion(&sign(&after), &after.published()));
+    assert!(is_valid_assertion(&sign(&after), &after.public_key_set()));
     // Curfew's parser for key sets of identity providers accepts the key set, too.
-    let set = after.published().to_string();
+    let set = after.public_key_set().to_string();
     assert!(
         KeySet::from_json(set.as_bytes())
             .unwrap()

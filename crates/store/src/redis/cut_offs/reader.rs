@@ -284,7 +284,7 @@ impl RedisStore {
                 "too many cut-offs: all sessions that started before {general} have ended"
             ));
         }
-        diagnostics.set(DIAGNOSTICS_SOURCE, warnings);
+        diagnostics.set_recommendations(DIAGNOSTICS_SOURCE, warnings);
     }
 }
 

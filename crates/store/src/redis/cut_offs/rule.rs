@@ -68,7 +68,7 @@ pub(in crate::redis) fn parse(
         return RuleMember::Unknown;
     }
     let json = key_ring.decrypt_deterministic(seal_context(key), SEALED_PREFIX.len(), member);
-    let is_current = key_ring.is_current(SEALED_PREFIX.len(), member);
+    let is_current = key_ring.is_sealed_with_first_key(SEALED_PREFIX.len(), member);
     json.ok()
         .and_then(|json| rule(&json, is_current))
         .unwrap_or(RuleMember::Undecryptable)

@@ -148,7 +148,7 @@ impl RedisStore {
                     .listen(attempt, listener, clock, diagnostics, replicas)
                     .await;
                 listener.on_lost_invalidation();
-                replicas.missed();
+                replicas.mark_channel_incomplete();
                 attempt += 1;
                 let pause = match error {
                     SubscriptionError::Transient(why) => {
@@ -161,7 +161,7 @@ impl RedisStore {
                              &{}ends +publish +subscribe: {why}",
                             self.managed_connection.settings().prefix
                         );
-                        diagnostics.set(DIAGNOSTICS_SOURCE, vec![warning]);
+                        diagnostics.set_recommendations(DIAGNOSTICS_SOURCE, vec![warning]);
                         DENIED_RETRY_DELAY
                     }
                 };
@@ -317,8 +317,9 @@ impl Subscription<'_> {
             match round {
                 Ok(Ok(since)) => {
                     self.listener.caught_up_to(since);
-                    self.replicas.listening();
-                    self.diagnostics.set(DIAGNOSTICS_SOURCE, Vec::new());
+                    self.replicas.mark_channel_complete();
+                    self.diagnostics
+                        .set_recommendations(DIAGNOSTICS_SOURCE, Vec::new());
                 }
                 Ok(Err(error)) => return error,
                 Err(_) => return timed_out,
@@ -349,7 +350,7 @@ impl Subscription<'_> {
                 }
                 Some(Message::CutOffs) => self.cut_offs.change_announced.notify_one(),
                 Some(Message::Introduction(replica)) => {
-                    self.replicas.hear(replica, self.clock.now());
+                    self.replicas.record_message(replica, self.clock.now());
                 }
                 None => {}
             }

@@ -84,7 +84,7 @@ impl RedisStore {
         diagnostics: &Diagnostics,
         replicas: &Replicas,
     ) -> Result<(), StoreError> {
-        diagnostics.set("redis", self.recommendations().await?);
+        diagnostics.set_recommendations("redis", self.recommendations().await?);
         self.upgrade_records(policies, diagnostics, replicas)
             .await?;
         self.rebuild_indexes_if_stale(policies).await.map(drop)
@@ -110,7 +110,7 @@ impl RedisStore {
     ) -> Result<(), StoreError> {
         let schema = self.schema().await?;
         if !schema.is_outdated() {
-            diagnostics.set("schema", Vec::new());
+            diagnostics.set_recommendations("schema", Vec::new());
             return Ok(());
         }
         let (older, seconds_since_incompatible_replica) = (
@@ -142,7 +142,7 @@ impl RedisStore {
             );
             None
         };
-        diagnostics.set("schema", recommendation.into_iter().collect());
+        diagnostics.set_recommendations("schema", recommendation.into_iter().collect());
         Ok(())
     }
 
@@ -200,7 +200,7 @@ impl RedisStore {
                 describe_offset(-wall_error, "ahead of", "behind")
             ));
         }
-        diagnostics.set("clock", warnings);
+        diagnostics.set_recommendations("clock", warnings);
     }
 }
 

@@ -113,7 +113,7 @@ impl RedisStore {
         diagnostics: &Diagnostics,
     ) -> Result<(), StoreError> {
         let ring = self.key_ring.current();
-        let key_names = ring.names().collect::<Vec<_>>().join(",");
+        let key_names = ring.public_ids().collect::<Vec<_>>().join(",");
         let (done_key, lease_key) = (self.keys.progress("sealed"), self.keys.progress("sealing"));
         let note: Option<String> = self
             .send_with_retry(redis::cmd("GET").arg(&done_key))
@@ -122,7 +122,7 @@ impl RedisStore {
         let now = self.clock().store_now();
         if let Some(note) = &note {
             let counts = note.counts;
-            diagnostics.inform("records", vec![format!("under each key: {counts}")]);
+            diagnostics.set_information("records", vec![format!("under each key: {counts}")]);
             if note.key_names == key_names && now < note.due {
                 return Ok(());
             }

@@ -178,7 +178,7 @@ pub(super) fn decode(
     };
     Ok(Session {
         subject: Subject::new(body.subject).map_err(|_| invalid_name())?,
-        attributes: Attributes::sorted(body.attributes).map_err(|_| invalid_name())?,
+        attributes: Attributes::from_sorted(body.attributes).map_err(|_| invalid_name())?,
         policy: PolicyName::new(body.policy).map_err(|_| invalid_name())?,
         remembered: extras.remembered,
         binding: Binding {
@@ -212,7 +212,7 @@ mod tests {
     fn session(started: u64, seen: u64, attributes: &[&str]) -> Session {
         Session {
             subject: Subject::new("alice").unwrap(),
-            attributes: Attributes::sorted([("groups", attributes.iter().copied())]).unwrap(),
+            attributes: Attributes::from_sorted([("groups", attributes.iter().copied())]).unwrap(),
             policy: PolicyName::new("default").unwrap(),
             remembered: false,
             binding: Binding::default(),

@@ -190,7 +190,7 @@ pub(super) fn decode(
     };
     let mut session = Session {
         subject: Subject::new(body.subject).map_err(|_| invalid_name())?,
-        attributes: Attributes::sorted(body.attributes).map_err(|_| invalid_name())?,
+        attributes: Attributes::from_sorted(body.attributes).map_err(|_| invalid_name())?,
         policy: PolicyName::new(body.policy).map_err(|_| invalid_name())?,
         remembered: false,
         binding: Binding::default(),

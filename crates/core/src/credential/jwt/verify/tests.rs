@@ -25,7 +25,7 @@ fn issuer() -> Issuer {
         typ: None,
         leeway: Duration::from_secs(30),
         accepts_iat: true,
-        claims: Claims {
+        claims: ClaimNames {
             session: vec!["sid".to_owned()],
             subject: "sub".to_owned(),
             groups: "realm_access.roles".to_owned(),

@@ -86,7 +86,7 @@ fn any_session() -> impl Strategy<Value = Session> {
                 let started = Timestamp::from_millis(started);
                 let groups = groups.iter().map(String::as_str);
                 let mut session = Session {
-                    attributes: Attributes::sorted([("groups", groups)]).unwrap(),
+                    attributes: Attributes::from_sorted([("groups", groups)]).unwrap(),
                     remembered,
                     binding: Binding {
                         network: network.map(|(address, bits)| Network::of(address, bits)),
@@ -119,7 +119,8 @@ fn a_record_without_attributes_is_small() {
 fn a_record_reveals_nothing_of_the_session() {
     let mut session = session();
     session.attributes =
-        Attributes::sorted([("email", ["alice@example.com"]), ("groups", ["admins"])]).unwrap();
+        Attributes::from_sorted([("email", ["alice@example.com"]), ("groups", ["admins"])])
+            .unwrap();
     let record = encode(ID, &session, &ring(b'A')).unwrap();
     for word in ["alice", "admins", "email", "default"] {
         let found = record

@@ -11,24 +11,24 @@ const MAC_BYTES: usize = 32;
 
 impl KeyRing {
     /// Signs `data` for one purpose. The result contains `data` and a MAC with the first key, both in base64. Anybody
-    /// can read the result, but nobody can change it. [`KeyRing::open`] returns `data`.
+    /// can read the result, but nobody can change it. [`KeyRing::verify_text`] returns `data`.
     ///
     /// # Errors
     /// [`KeyError::Empty`] without a key.
-    pub fn seal(&self, purpose: &str, data: &[u8]) -> Result<String, KeyError> {
+    pub fn sign_text(&self, purpose: &str, data: &[u8]) -> Result<String, KeyError> {
         let key = self.keys.first().ok_or(KeyError::Empty)?;
         let mut signature = key.id.to_vec();
-        signature.extend(key.seal(purpose, data));
+        signature.extend(key.sign_text(purpose, data));
         let [data, signature] = [data, &signature].map(|bytes| URL_SAFE_NO_PAD.encode(bytes));
         Ok(format!("{data}.{signature}"))
     }
 
-    /// Returns the data of a text that a key of this ring sealed for this purpose. The function compares the MAC in
+    /// Returns the data of a text that a key of this ring signed for this purpose. The function compares the MAC in
     /// constant time.
     ///
     /// # Errors
-    /// [`InvalidToken`] if no key of this ring sealed the text for this purpose.
-    pub fn open(&self, purpose: &str, text: &str) -> Result<Vec<u8>, InvalidToken> {
+    /// [`InvalidToken`] if no key of this ring signed the text for this purpose.
+    pub fn verify_text(&self, purpose: &str, text: &str) -> Result<Vec<u8>, InvalidToken> {
         let (data, signature) = text.split_once('.').ok_or(InvalidToken)?;
         let decode = |text| URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidToken);
         let (data, signature) = (decode(data)?, decode(signature)?);
@@ -37,7 +37,7 @@ impl KeyRing {
             .ok_or(InvalidToken)?;
         let mut keys = self.keys.iter();
         let key = keys.find(|key| key.id == id).ok_or(InvalidToken)?;
-        if bool::from(key.seal(purpose, &data).ct_eq(mac)) {
+        if bool::from(key.sign_text(purpose, &data).ct_eq(mac)) {
             Ok(data)
         } else {
             Err(InvalidToken)
@@ -46,7 +46,7 @@ impl KeyRing {
 }
 
 impl SigningKey {
-    fn seal(&self, purpose: &str, data: &[u8]) -> [u8; MAC_BYTES] {
+    fn sign_text(&self, purpose: &str, data: &[u8]) -> [u8; MAC_BYTES] {
         let mut mac = self.mac.clone();
         mac.update(b"curfew seal 1\0");
         mac.update(&self.id);
@@ -69,32 +69,32 @@ mod tests {
     }
 
     #[test]
-    fn a_seal_is_valid_for_one_ring_and_one_purpose() {
+    fn a_signed_text_is_valid_for_one_ring_and_one_purpose() {
         let own_ring = ring();
-        let text = own_ring.seal("a", b"sealed data").unwrap();
-        assert_eq!(own_ring.open("a", &text).unwrap(), b"sealed data");
-        assert_eq!(own_ring.open("b", &text), Err(InvalidToken));
-        assert_eq!(ring().open("a", &text), Err(InvalidToken));
+        let text = own_ring.sign_text("a", b"sealed data").unwrap();
+        assert_eq!(own_ring.verify_text("a", &text).unwrap(), b"sealed data");
+        assert_eq!(own_ring.verify_text("b", &text), Err(InvalidToken));
+        assert_eq!(ring().verify_text("a", &text), Err(InvalidToken));
         let token = own_ring.issue().unwrap().expose();
-        assert_eq!(own_ring.open("a", &token), Err(InvalidToken));
+        assert_eq!(own_ring.verify_text("a", &token), Err(InvalidToken));
     }
 
     proptest! {
-        /// A text with a changed character or another length does not open.
+        /// A text with a changed character or another length is rejected.
         #[test]
-        fn a_changed_seal_does_not_open(at in 0..60_usize, to in "[A-Za-z0-9_.-]") {
+        fn a_changed_text_is_rejected(at in 0..60_usize, to in "[A-Za-z0-9_.-]") {
             let ring = ring();
-            let text = ring.seal("a", b"sealed data").unwrap();
+            let text = ring.sign_text("a", b"sealed data").unwrap();
             let mut changed = text.clone();
             changed.replace_range(at..=at, &to);
-            prop_assert_eq!(ring.open("a", &changed).is_ok(), changed == text);
-            prop_assert_eq!(ring.open("a", &text[..at]), Err(InvalidToken));
+            prop_assert_eq!(ring.verify_text("a", &changed).is_ok(), changed == text);
+            prop_assert_eq!(ring.verify_text("a", &text[..at]), Err(InvalidToken));
         }
 
         /// Arbitrary text is rejected without a panic.
         #[test]
-        fn arbitrary_text_does_not_open(text in ".{0,200}") {
-            prop_assert_eq!(ring().open("a", &text), Err(InvalidToken));
+        fn arbitrary_text_is_rejected(text in ".{0,200}") {
+            prop_assert_eq!(ring().verify_text("a", &text), Err(InvalidToken));
         }
     }
 }
