@@ -39,6 +39,7 @@ impl Environment {
         let policies = [DEFAULT, MEDIUM, SHORT];
         let common = policies.iter().fold(Setup::redis(url), add_policy);
         let common = common
+            .default_store_timeouts()
             .set("STORE__WAIT_REPLICAS", &wait_replicas.to_string())
             .set("STORE__WAIT_TIMEOUT", "1s")
             .set("LOG__FILTER", "warn,curfew::audit=info");

@@ -46,7 +46,11 @@ impl Stack {
 
     async fn with_limits(idle: &str, absolute: &str) -> Self {
         let redis = RedisServer::start();
-        let setup = Setup::redis(&redis.url()).limits(idle, absolute);
+        let setup = Setup::redis(&redis.url())
+            .limits(idle, absolute)
+            // NGINX waits for an answer for 2 s.
+            .set("STORE__COMMAND_TIMEOUT", "1s")
+            .set("STORE__CHECK_TIMEOUT", "1s");
         let curfew = setup.start();
         let backend = Backend::start().await;
         let nginx = Nginx::start(curfew.listeners(), backend.address);

@@ -89,7 +89,8 @@ impl Harness {
             .set("DELEGATED__SERVICES__TICKET__URL", &service)
             .config_file(&rules_path())
             // Many proxies share two CPU cores in the tests, so Redis may answer late.
-            .set("STORE__COMMAND_TIMEOUT", "500ms");
+            .set("STORE__COMMAND_TIMEOUT", "500ms")
+            .set("STORE__CHECK_TIMEOUT", "500ms");
         let curfew = setup.start();
         let backend = Backend::start().await;
         let check_address = match kind.contract {

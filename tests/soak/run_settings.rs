@@ -66,6 +66,7 @@ impl RunSettings {
     pub fn configure(&self, setup: Setup) -> Setup {
         let text = |time: Duration| format!("{}s", time.as_secs());
         setup
+            .default_store_timeouts()
             .limits(&text(self.idle), &text(self.absolute))
             .set(
                 "POLICIES__DEFAULT__TOUCH_INTERVAL",

@@ -45,7 +45,8 @@ impl Slot {
             .set("POLICIES__DEFAULT__TOUCH_INTERVAL", "1s")
             .set("SHUTDOWN_DELAY", "1s")
             // Many processes share two CPU cores in the tests, so Redis may answer late.
-            .set("STORE__COMMAND_TIMEOUT", "500ms");
+            .set("STORE__COMMAND_TIMEOUT", "500ms")
+            .set("STORE__CHECK_TIMEOUT", "500ms");
         setup.key.clone_from(&key_setup.key);
         let curfew = Some(setup.start());
         Self { setup, curfew }

@@ -45,9 +45,19 @@ impl Setup {
             .set("LOG__FORMAT", "json")
     }
 
-    /// Creates settings for a Curfew with the Redis at `url`.
+    /// Creates settings for a Curfew with the Redis at `url`. The timeouts are longer than the defaults, because a busy
+    /// machine answers slowly.
     pub fn redis(url: &str) -> Self {
-        Self::memory().set("STORE__URL", url)
+        Self::memory()
+            .set("STORE__URL", url)
+            .set("STORE__COMMAND_TIMEOUT", "2s")
+            .set("STORE__CHECK_TIMEOUT", "3s")
+    }
+
+    /// Sets the timeouts of the store to their defaults.
+    pub fn default_store_timeouts(self) -> Self {
+        self.set("STORE__COMMAND_TIMEOUT", "100ms")
+            .set("STORE__CHECK_TIMEOUT", "150ms")
     }
 
     /// Sets an environment variable with the prefix `CURFEW__`.
