@@ -34,7 +34,7 @@ use crate::contract::{Contracts, UnwritableCookie};
 use crate::credential::{KeyError, KeyRing, SigningKey};
 use crate::jwks::KeyCache;
 use crate::lifecycle::LastKnownSessions;
-use crate::listener::{GrpcTlsError, Listener};
+use crate::listener::{Listener, ListenerName};
 use crate::live::Live;
 use crate::logout::ReplayCache;
 use crate::ops::Ops;
@@ -49,7 +49,7 @@ use crate::telemetry::{Diagnostics, Metrics, Replica, Replicas};
 use crate::webhook::Webhook;
 use assembly::{LiveAssembly, ProcessState};
 use background::Background;
-pub use listeners::Addresses;
+pub use listeners::BoundAddresses;
 use listeners::ServiceBuilder;
 pub use reload::ReloadRequests;
 use reload::Reloader;
@@ -60,7 +60,7 @@ const MIN_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The service, ready to run: all parts exist, and all listeners are bound.
 pub struct App {
-    addresses: Addresses,
+    addresses: BoundAddresses,
     ephemeral_secrets: EphemeralSecrets,
     listeners: Vec<Listener>,
     /// The `ops` listener, which stops last.
@@ -123,9 +123,6 @@ pub enum StartupError {
     /// The session cookie cannot be written as a header.
     #[error("cookie: {0}")]
     Cookie(#[from] UnwritableCookie),
-    /// The TLS settings of the gRPC listener are invalid.
-    #[error("grpc: {0}")]
-    GrpcTlsSettings(#[from] GrpcTlsError),
     /// The metrics could not be created.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -256,9 +253,9 @@ impl App {
         let builder = ServiceBuilder {
             live_assembly: &live_assembly,
             ops: &ops,
-            listen: config.listen,
+            listen: &config.listen,
         };
-        let bound = builder.bind_all(&mut background).await?;
+        let bound = builder.bind_all(&mut background)?;
         Ok(Self {
             addresses: bound.addresses,
             ephemeral_secrets,
@@ -294,7 +291,7 @@ impl App {
         let builder = ServiceBuilder {
             live_assembly,
             ops: &self.reloader.process_state.ops,
-            listen: self.reloader.started_with.config.listen,
+            listen: &self.reloader.started_with.config.listen,
         };
         (
             builder.check_service(),
@@ -305,11 +302,18 @@ impl App {
         )
     }
 
-    /// Returns the bound addresses. If the configured port is 0, the address has the port that the operating system
-    /// chose.
+    /// Returns the bound addresses of each listener; none if the listener is off. If the configured port is 0, the
+    /// address has the port that the operating system chose.
     #[must_use]
-    pub const fn addresses(&self) -> Addresses {
-        self.addresses
+    pub const fn addresses(&self) -> &BoundAddresses {
+        &self.addresses
+    }
+
+    /// Returns whether new connections of a listener use TLS.
+    #[must_use]
+    pub fn uses_tls(&self, name: ListenerName) -> bool {
+        let encryption = &self.reloader.live_assembly.encryption;
+        encryption.get(name).current().is_some()
     }
 
     /// Returns the generated secrets.

@@ -29,7 +29,7 @@ use crate::delegate::DelegateSettings;
 use crate::identity::{AssertionSigner, IdentityHeaders};
 use crate::jwks::IssuerSettings;
 use crate::kubernetes::KubernetesSettings;
-use crate::listener::GrpcTlsSettings;
+use crate::listener::{PerListener, Tls};
 use crate::login::LoginSettings;
 use crate::policy::{AddressHeader, Rulebook};
 use crate::store::redis::RedisSettings;
@@ -49,8 +49,8 @@ pub use source::{ConfigSource, FileContents};
 pub struct Config {
     /// Listener addresses and their limits.
     pub listen: Listen,
-    /// TLS on the gRPC listener; `None` for plaintext.
-    pub grpc_tls: Option<GrpcTlsSettings>,
+    /// TLS of each listener; `None` for plaintext.
+    pub tls: PerListener<Option<Tls>>,
     /// Whether `ext-authz` over HTTP reads method and path from the headers `Method` and `Path`, not from the request
     /// line of the check. NGINX Gateway Fabric sends these headers.
     pub literal_headers: bool,
@@ -104,20 +104,10 @@ pub struct Config {
 }
 
 /// Listener addresses, with limits that apply to each listener separately.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Listen {
-    /// HTTP contracts, for proxies.
-    pub check: SocketAddr,
-    /// `ext-authz` over gRPC; `None` if it is off.
-    pub grpc: Option<SocketAddr>,
-    /// The SPOE agent; `None` if it is off.
-    pub spoe: Option<SocketAddr>,
-    /// Paths for browsers and identity providers; `None` if it is off.
-    pub browser: Option<SocketAddr>,
-    /// Admin API and console.
-    pub admin: SocketAddr,
-    /// Metrics and health probes.
-    pub ops: SocketAddr,
+    /// The addresses of each listener; empty if it is off.
+    pub addresses: PerListener<Vec<SocketAddr>>,
     /// The maximum number of connections per listener, except `ops`, which has a fixed limit.
     pub max_connections: usize,
     /// The maximum number of concurrent requests per listener, except `ops`.

@@ -1,4 +1,4 @@
-//! Listeners: each serves one service on one bound socket until it is stopped.
+//! Listeners: each serves one service on its bound sockets until it is stopped.
 //!
 //! All listeners stop in the same way: they accept no new connection, and give requests in flight a limited time to
 //! finish.
@@ -9,7 +9,10 @@ mod grpc;
 mod http;
 mod http_stream;
 mod limited;
+mod per_listener;
+mod socket;
 mod spop;
+mod tls;
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,24 +20,24 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use crate::admission::{ConcurrencyLimit, Permit};
+use crate::admission::ConcurrencyLimit;
+use crate::live::Live;
 
 pub use connections::ConnectionHandler;
 pub use drain::drain;
-pub use grpc::{
-    Encryption, GrpcServer, GrpcTlsError, GrpcTlsSettings, MAX_MESSAGE_BYTES, create_encryption,
-};
+pub use grpc::{GrpcServer, MAX_MESSAGE_BYTES};
 pub use http::{HttpServer, HttpService};
 pub use limited::LimitedRouter;
+pub use per_listener::{ListenerName, PerListener};
+pub use socket::Socket;
 pub use spop::{SpopServer, SpopService};
+pub use tls::{
+    CertificatePair, ClientCertificates, ClientName, Encryption, PeerStream, Protocols, Tls, TlsError,
+};
 
-/// The pause after a connection could not be accepted, for example because the process has no free file descriptor.
-const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
-
-/// A bound listener with its service.
+/// A listener with its bound addresses and its service.
 pub struct Listener {
     socket: Socket,
     service: Service,
@@ -42,7 +45,7 @@ pub struct Listener {
 
 /// The kinds of services.
 pub enum Service {
-    /// HTTP/1.1, and HTTP/2 without TLS.
+    /// HTTP/1.1 and HTTP/2.
     Http(HttpServer),
     /// gRPC.
     Grpc(Box<GrpcServer>),
@@ -61,37 +64,33 @@ impl Service {
     #[must_use]
     pub fn spop(service: impl SpopService, draining: Arc<AtomicBool>) -> Self {
         let server = SpopServer::new(service, draining);
-        Self::Connections(Box::new(move |stream, peer, stop| {
+        Self::Connections(Arc::new(move |stream, peer, stop| {
             Box::pin(server.clone().serve(stream, peer, stop))
         }))
     }
 }
 
 impl Listener {
-    /// Binds `address` for `service`. `limit` bounds the open connections.
+    /// Binds the `addresses` for `service`. `limit` bounds the open connections. New connections use the current
+    /// `encryption`.
     ///
     /// # Errors
-    /// [`io::Error`] if the address cannot be bound.
-    pub async fn bind(
+    /// The address that cannot be bound, and the error of the operating system.
+    pub fn bind(
         name: &'static str,
-        address: SocketAddr,
+        addresses: &[SocketAddr],
         service: Service,
         limit: ConcurrencyLimit,
-    ) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
-        let socket = Socket {
-            name,
-            address: listener.local_addr()?,
-            listener,
-            limit,
-        };
+        encryption: Live<Encryption>,
+    ) -> Result<Self, (SocketAddr, io::Error)> {
+        let socket = Socket::bind(name, addresses, limit, encryption)?;
         Ok(Self { socket, service })
     }
 
-    /// Returns the bound address.
+    /// Returns the bound addresses.
     #[must_use]
-    pub const fn address(&self) -> SocketAddr {
-        self.socket.address
+    pub fn addresses(&self) -> &[SocketAddr] {
+        self.socket.addresses()
     }
 
     /// Serves until `stop` is cancelled. Then it accepts no new connection, and waits at most `shutdown_timeout` for
@@ -109,37 +108,6 @@ impl Listener {
         };
         if !finished {
             tracing::warn!(listener = name, "requests in flight did not finish in time");
-        }
-    }
-}
-
-/// A bound socket.
-pub struct Socket {
-    name: &'static str,
-    listener: TcpListener,
-    address: SocketAddr,
-    limit: ConcurrencyLimit,
-}
-
-impl Socket {
-    /// Accepts the next connection within the limit; `None` after `stop`.
-    async fn accept(&self, stop: &CancellationToken) -> Option<(TcpStream, SocketAddr, Permit)> {
-        loop {
-            match stop.run_until_cancelled(self.listener.accept()).await? {
-                Ok((stream, peer)) => {
-                    let Some(permit) = self.limit.take() else {
-                        continue;
-                    };
-                    // Nagle's algorithm would only delay the answers, which are single small packets.
-                    let _ = stream.set_nodelay(true);
-                    return Some((stream, peer, permit));
-                }
-                // The failure concerns one connection, or is temporary. So continue to accept connections.
-                Err(error) => {
-                    tracing::warn!(listener = self.name, %error, "could not accept a connection");
-                    tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
-                }
-            }
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::jwks::{HttpFetcher, IssuerKeys, KeyCache};
 use crate::jwks::{IssuerSettings, KeySource};
 use crate::kubernetes::Kubernetes;
 use crate::lifecycle::{LastKnownSessions, Lifecycle, LifecycleParts, TombstoneExtensions};
-use crate::listener::{self, Encryption};
+use crate::listener::{Encryption, PerListener};
 use crate::live::Live;
 use crate::login::{Login, LoginSettings, Provider, ProviderSettings};
 use crate::logout::{LogoutEndpoints, ReplayCache};
@@ -70,8 +70,8 @@ pub(super) struct Assembly {
     pub(super) contracts: Contracts,
     pub(super) admin: Admin,
     pub(super) logout_endpoints: LogoutEndpoints,
-    /// The TLS configuration of the gRPC listener.
-    pub(super) encryption: Encryption,
+    /// The TLS configuration of each listener.
+    pub(super) encryption: PerListener<Encryption>,
 }
 
 /// The parts of the [`Assembly`] in force. Each part is a [`Live`] value that a reload replaces.
@@ -82,7 +82,7 @@ pub(super) struct LiveAssembly {
     pub(super) contracts: Live<Contracts>,
     pub(super) admin: Live<Admin>,
     pub(super) logout_endpoints: Live<LogoutEndpoints>,
-    pub(super) encryption: Live<Encryption>,
+    pub(super) encryption: PerListener<Live<Encryption>>,
     pub(super) observers: Arc<Observers>,
 }
 
@@ -188,7 +188,10 @@ impl ProcessState {
             contracts,
             admin,
             logout_endpoints,
-            encryption: listener::create_encryption(config.grpc_tls.as_ref())?,
+            encryption: PerListener::from_fn(|name| {
+                let tls = config.tls.get(name).as_ref();
+                tls.map(|tls| tls.with_protocols(name.protocols()))
+            }),
         })
     }
 }
@@ -368,7 +371,7 @@ impl LiveAssembly {
             contracts: Live::new(assembly.contracts),
             admin: Live::new(assembly.admin),
             logout_endpoints: Live::new(assembly.logout_endpoints),
-            encryption: Live::new(assembly.encryption),
+            encryption: assembly.encryption.map(Live::new),
         }
     }
 
@@ -380,6 +383,8 @@ impl LiveAssembly {
         self.contracts.replace(assembly.contracts);
         self.admin.replace(assembly.admin);
         self.logout_endpoints.replace(assembly.logout_endpoints);
-        self.encryption.replace(assembly.encryption);
+        for (name, encryption) in assembly.encryption.iter() {
+            self.encryption.get(name).replace(encryption.clone());
+        }
     }
 }

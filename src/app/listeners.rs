@@ -15,7 +15,7 @@ use crate::config::Listen;
 use crate::contract::CheckService;
 use crate::contract::ext_authz_grpc::ExtAuthz;
 use crate::contract::spoe::Agent;
-use crate::listener::{GrpcServer, LimitedRouter, Listener, Service};
+use crate::listener::{GrpcServer, LimitedRouter, Listener, ListenerName, PerListener, Service};
 use crate::ops::{self, Ops, grpc_health};
 
 /// Maximum size of a gRPC health request, which contains a service name.
@@ -24,26 +24,12 @@ const MAX_HEALTH_REQUEST_BYTES: usize = 4096;
 /// Maximum number of connections, and of concurrent requests, of the `ops` listener.
 const MAX_OPS_REQUESTS: usize = 256;
 
-/// The addresses of the listeners.
-#[derive(Clone, Copy, Debug)]
-pub struct Addresses {
-    /// The contracts over HTTP.
-    pub check: SocketAddr,
-    /// `ext-authz` over gRPC.
-    pub grpc: Option<SocketAddr>,
-    /// The SPOE agent.
-    pub spoe: Option<SocketAddr>,
-    /// The pages for browsers and identity providers.
-    pub browser: Option<SocketAddr>,
-    /// The admin API.
-    pub admin: SocketAddr,
-    /// Metrics and probes.
-    pub ops: SocketAddr,
-}
+/// The bound addresses of each listener; none if it is off.
+pub type BoundAddresses = PerListener<Vec<SocketAddr>>;
 
 /// The bound listeners.
 pub(super) struct BoundListeners {
-    pub(super) addresses: Addresses,
+    pub(super) addresses: BoundAddresses,
     /// All listeners except `ops`.
     pub(super) listeners: Vec<Listener>,
     pub(super) ops: Listener,
@@ -53,71 +39,58 @@ pub(super) struct BoundListeners {
 pub(super) struct ServiceBuilder<'a> {
     pub(super) live_assembly: &'a LiveAssembly,
     pub(super) ops: &'a Arc<Ops>,
-    pub(super) listen: Listen,
+    pub(super) listen: &'a Listen,
 }
 
 impl ServiceBuilder<'_> {
-    /// Binds all listeners that are not disabled.
-    pub(super) async fn bind_all(
+    /// Binds all listeners that are not off.
+    pub(super) fn bind_all(
         &self,
         background: &mut Background,
     ) -> Result<BoundListeners, StartupError> {
-        let listen = &self.listen;
-        let check = self
-            .bind("check", listen.check, Service::http(self.check_service()))
-            .await?;
-        let grpc = match listen.grpc {
-            Some(address) => Some(
-                self.bind("grpc", address, self.grpc_service(background))
-                    .await?,
-            ),
-            None => None,
-        };
-        let spoe = match listen.spoe {
-            Some(address) => {
-                let draining = Arc::clone(&self.ops.draining);
-                let service = Service::spop(self.spoe_agent(), draining);
-                Some(self.bind("spoe", address, service).await?)
+        let mut listeners = Vec::new();
+        for (name, addresses) in self.listen.addresses.iter() {
+            if name != ListenerName::Ops && !addresses.is_empty() {
+                let service = self.create_service(name, background);
+                listeners.push((name, self.bind(name, service)?));
             }
-            None => None,
-        };
-        let browser = match listen.browser {
-            Some(address) => Some(
-                self.bind("browser", address, Service::http(self.browser_service()))
-                    .await?,
-            ),
-            None => None,
-        };
-        let admin = self
-            .bind("admin", listen.admin, self.admin_service())
-            .await?;
-        let ops = self.bind("ops", listen.ops, self.ops_service()).await?;
-        let addresses = Addresses {
-            check: check.address(),
-            grpc: grpc.as_ref().map(Listener::address),
-            spoe: spoe.as_ref().map(Listener::address),
-            browser: browser.as_ref().map(Listener::address),
-            admin: admin.address(),
-            ops: ops.address(),
-        };
-        let listeners = [Some(check), grpc, spoe, browser, Some(admin)];
+        }
+        let ops = self.bind(ListenerName::Ops, self.ops_service())?;
+        let addresses = PerListener::from_fn(|name| {
+            let found = listeners.iter().find(|(listener, _)| *listener == name);
+            let bound = match name {
+                ListenerName::Ops => Some(&ops),
+                _ => found.map(|(_, listener)| listener),
+            };
+            bound.map_or_else(Vec::new, |listener| listener.addresses().to_vec())
+        });
         Ok(BoundListeners {
             addresses,
-            listeners: listeners.into_iter().flatten().collect(),
+            listeners: listeners.into_iter().map(|(_, listener)| listener).collect(),
             ops,
         })
     }
 
-    async fn bind(
-        &self,
-        name: &'static str,
-        address: SocketAddr,
-        service: Service,
-    ) -> Result<Listener, StartupError> {
-        let limit = self.create_limit(name, LimitKind::Connections);
-        let listener = Listener::bind(name, address, service, limit).await;
-        listener.map_err(|error| StartupError::Bind {
-            name,
+    fn create_service(&self, name: ListenerName, background: &mut Background) -> Service {
+        match name {
+            ListenerName::Check => Service::http(self.check_service()),
+            ListenerName::Grpc => self.grpc_service(background),
+            ListenerName::Spoe => {
+                Service::spop(self.spoe_agent(), Arc::clone(&self.ops.draining))
+            }
+            ListenerName::Browser => Service::http(self.browser_service()),
+            ListenerName::Admin => self.admin_service(),
+            ListenerName::Ops => self.ops_service(),
+        }
+    }
+
+    fn bind(&self, name: ListenerName, service: Service) -> Result<Listener, StartupError> {
+        let limit = self.create_limit(name.as_str(), LimitKind::Connections);
+        let addresses = self.listen.addresses.get(name);
+        let encryption = self.live_assembly.encryption.get(name).clone();
+        let listener = Listener::bind(name.as_str(), addresses, service, limit, encryption);
+        listener.map_err(|(address, error)| StartupError::Bind {
+            name: name.as_str(),
             address,
             error,
         })
@@ -157,8 +130,7 @@ impl ServiceBuilder<'_> {
         let ops = Arc::clone(self.ops);
         let name = <ExtAuthz as NamedService>::NAME;
         background.spawn(async move |stop| grpc_health::report(ops, reporter, name, stop).await);
-        let encryption = self.live_assembly.encryption.clone();
-        Service::Grpc(Box::new(GrpcServer::new(routes, encryption)))
+        Service::Grpc(Box::new(GrpcServer::new(routes)))
     }
 
     /// Builds the service of `ext-authz` over gRPC.

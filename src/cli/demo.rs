@@ -10,6 +10,7 @@ use axum::extract::{Form, Query, State};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
+use anyhow::Context;
 use clap::Args;
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -28,6 +29,7 @@ use crate::contract::Contracts;
 use crate::escape::{html, html_value};
 use crate::layer::{CurfewLayer, LiveSession};
 use crate::lifecycle::SignIn;
+use crate::listener::ListenerName;
 use crate::live::Live;
 use crate::policy::Client;
 use crate::session::{Attributes, Subject, Timestamp};
@@ -98,13 +100,12 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<()> {
             out,
             "  {url}/.curfew/session     the remaining time of the session"
         )?;
-        writeln!(
-            out,
-            "  http://{}/metrics   the metrics",
-            app.addresses().ops
-        )?;
+        let first_address = |name| app.addresses().get(name).first().copied();
+        let address_of = |name| first_address(name).context("the listener has no address");
+        let ops = address_of(ListenerName::Ops)?;
+        writeln!(out, "  http://{ops}/metrics   the metrics")?;
         if let Some(token) = &app.ephemeral_secrets().admin_token {
-            let admin = app.addresses().admin;
+            let admin = address_of(ListenerName::Admin)?;
             writeln!(out, "  http://{admin}/   the console, with this token:")?;
             writeln!(out, "    {}", token.expose())?;
         }

@@ -7,7 +7,9 @@ use url::Url;
 
 use super::ConfigArgs;
 use super::serve::reachable_address;
-use crate::http_client::http_client;
+use crate::config::Config;
+use crate::http_client::client_builder;
+use crate::listener::ListenerName;
 
 /// The timeout of the health check.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -17,9 +19,13 @@ pub(super) struct HealthcheckArgs {
     /// Check liveness instead of readiness.
     #[arg(long)]
     live: bool,
-    /// The URL of the ops listener; by default, from the configuration.
+    /// The URL of the ops listener; by default, from the configuration. The certificate is not verified, because it
+    /// seldom names the loopback address.
     #[arg(long, value_name = "URL")]
     url: Option<Url>,
+    /// A PEM file with a client certificate and its key, if the ops listener requires one.
+    #[arg(long, value_name = "FILE")]
+    identity_file: Option<PathBuf>,
     /// The configuration file, YAML or TOML, as for `serve`.
     #[arg(short, long, value_name = "FILE", env = "CURFEW_CONFIG")]
     config: Option<PathBuf>,
@@ -32,15 +38,21 @@ pub(super) fn run(args: &HealthcheckArgs) -> anyhow::Result<()> {
         None => {
             let config = args.config.clone();
             let loaded = ConfigArgs { config }.load()?;
-            Url::parse(&format!(
-                "http://{}",
-                reachable_address(loaded.config.listen.ops)
-            ))?
+            ops_url(&loaded.config)?
         }
     };
     let url = base.join(if args.live { "/livez" } else { "/readyz" })?;
     super::build_runtime()?.block_on(async {
-        let client = http_client(TIMEOUT, None)?;
+        let client = client_builder(TIMEOUT, None)?.tls_danger_accept_invalid_certs(true);
+        let client = match &args.identity_file {
+            Some(path) => {
+                let pem = std::fs::read(path);
+                let pem = pem.with_context(|| format!("--identity-file {}", path.display()))?;
+                client.identity(reqwest::Identity::from_pem(&pem)?)
+            }
+            None => client,
+        };
+        let client = client.build()?;
         let answer = client.get(url.clone()).send().await;
         let answer = answer.map_err(reqwest::Error::without_url);
         let answer = answer.with_context(|| format!("no answer from {url}"))?;
@@ -51,4 +63,18 @@ pub(super) fn run(args: &HealthcheckArgs) -> anyhow::Result<()> {
         }
         Ok(())
     })
+}
+
+/// Returns the URL of the first address of the ops listener.
+fn ops_url(config: &Config) -> anyhow::Result<Url> {
+    let addresses = config.listen.addresses.get(ListenerName::Ops);
+    let address = addresses.first().context("listen.ops has no address")?;
+    let scheme = match config.tls.get(ListenerName::Ops) {
+        Some(_) => "https",
+        None => "http",
+    };
+    Ok(Url::parse(&format!(
+        "{scheme}://{}",
+        reachable_address(*address)
+    ))?)
 }

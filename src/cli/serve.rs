@@ -1,5 +1,5 @@
 use std::io::Write;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZero;
 use std::sync::Arc;
 
@@ -11,9 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::output::stdout;
 use super::{ConfigArgs, service_manager};
-use crate::app::{Addresses, App, EphemeralSecrets};
+use crate::app::App;
 use crate::build;
 use crate::clock::{Clock, SystemClock};
+use crate::listener::ListenerName;
 use crate::telemetry::traces::Traces;
 use crate::telemetry::{Replica, logging};
 
@@ -41,7 +42,7 @@ pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<()> {
                 "token.keys is not set: generated a key for this process; its tokens become invalid when the process stops"
             );
         }
-        print_addresses(app.addresses(), app.ephemeral_secrets()).context("could not write to standard output")?;
+        print_addresses(&app).context("could not write to standard output")?;
         tracing::info!(
             version = build::VERSION,
             revision = build::REVISION,
@@ -94,35 +95,37 @@ pub fn build_runtime() -> std::io::Result<Runtime> {
     builder.enable_all().build()
 }
 
-/// Prints the listener addresses, and an example request if the admin token was generated.
-fn print_addresses(
-    addresses: Addresses,
-    ephemeral_secrets: &EphemeralSecrets,
-) -> std::io::Result<()> {
+/// Prints the first address of each listener, and an example request if the admin token was generated.
+fn print_addresses(app: &App) -> std::io::Result<()> {
     let mut out = stdout();
     writeln!(out, "curfew {} is listening", build::VERSION)?;
-    for (name, address, what) in [
-        (
-            "check",
-            Some(addresses.check),
-            "checks over HTTP, for proxies",
-        ),
-        ("grpc", addresses.grpc, "checks over gRPC, for Envoy"),
-        ("spoe", addresses.spoe, "checks over SPOE, for HAProxy"),
-        (
-            "browser",
-            addresses.browser,
-            "paths for browsers and identity providers",
-        ),
-        ("admin", Some(addresses.admin), "admin API and console"),
-        ("ops", Some(addresses.ops), "metrics and health probes"),
-    ] {
-        let Some(address) = address else { continue };
-        let scheme = if name == "spoe" { "" } else { "http://" };
-        let url = format!("{scheme}{}", reachable_address(address));
+    let mut admin_url = String::new();
+    for (name, addresses) in app.addresses().iter() {
+        let what = match name {
+            ListenerName::Check => "checks over HTTP, for proxies",
+            ListenerName::Grpc => "checks over gRPC, for Envoy",
+            ListenerName::Spoe => "checks over SPOE, for HAProxy",
+            ListenerName::Browser => "paths for browsers and identity providers",
+            ListenerName::Admin => "admin API and console",
+            ListenerName::Ops => "metrics and health probes",
+        };
+        let Some(&address) = addresses.first() else {
+            continue;
+        };
+        let address = reachable_address(address);
+        let scheme = match (name, app.uses_tls(name)) {
+            (ListenerName::Spoe, _) => "",
+            (_, true) => "https://",
+            (_, false) => "http://",
+        };
+        let url = format!("{scheme}{address}");
+        if name == ListenerName::Admin {
+            admin_url.clone_from(&url);
+        }
+        let name = name.as_str();
         writeln!(out, "  {name:<7} {url:<29} {what}")?;
     }
-    if let Some(token) = &ephemeral_secrets.admin_token {
+    if let Some(token) = &app.ephemeral_secrets().admin_token {
         writeln!(
             out,
             "\nadmin token, for this run only: {}\n",
@@ -131,20 +134,20 @@ fn print_addresses(
         writeln!(out, "start a session with:\n")?;
         writeln!(
             out,
-            "  curl -sS http://{}/api/v1/sessions -H 'Authorization: Bearer {}' \
+            "  curl -sS {}/api/v1/sessions -H 'Authorization: Bearer {}' \
              -H 'Content-Type: application/json' -d '{{\"subject\":\"alice\"}}'\n",
-            reachable_address(addresses.admin),
+            admin_url,
             token.expose(),
         )?;
     }
     out.flush()
 }
 
-/// Returns an address that a client on this machine can use to reach `address`.
+/// Returns an address that a client on this machine can use to reach `address`. A socket on `[::]` also accepts IPv4
+/// connections.
 pub(super) fn reachable_address(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         ip => ip,
     };
     SocketAddr::new(ip, address.port())

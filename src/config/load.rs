@@ -228,7 +228,10 @@ impl MergedConfig {
         };
         if let Some(new) = new_key_name(&key) {
             // The redaction rule of the new key also applies to the value under the old key.
-            let new_key = format!("{}{new}", &key[..key.len() - field.len()]);
+            let new_key = match new.contains('.') {
+                true => new.to_owned(),
+                false => format!("{}{new}", &key[..key.len() - field.len()]),
+            };
             let value = self
                 .find_value(&key)
                 .and_then(|value| display_value(&new_key, value));
@@ -325,21 +328,22 @@ fn message_without_location(error: layers::ConfigError) -> String {
 }
 
 /// The renamed keys. Each entry has the pattern of the old key, in which `*` stands for one name, and the last part
-/// of the new key.
-const RENAMED_KEYS: [(&str, &str); 7] = [
+/// of the new key, or the whole new key if the section has changed.
+const RENAMED_KEYS: [(&str, &str); 8] = [
     ("admin.proxies", "trusted_proxies"),
     ("client_address.proxies", "trusted_proxies"),
     (
         "delegated.services.*.session_cookie_until",
         "session_cookie_delimiter",
     ),
+    ("grpc", "tls.grpc"),
     ("jwt.refresh", "refresh_interval"),
     ("jwt.stale", "max_key_age"),
     ("policies.*.beyond_max_sessions", "on_session_limit"),
     ("store.end_journal", "journal_retention"),
 ];
 
-/// Returns the last part of the new key if `key` was renamed.
+/// Returns the last part of the new key, or the whole new key, if `key` was renamed.
 fn new_key_name(key: &str) -> Option<&'static str> {
     let matches = |pattern: &str| {
         let (mut parts, mut pattern) = (key.split('.'), pattern.split('.'));

@@ -13,6 +13,9 @@ pub(super) struct DurationOrOff;
 /// A list of strings, or one string.
 pub(super) struct StringList;
 
+/// A list of addresses, one string with addresses, or `off`.
+pub(super) struct AddressesOrOff;
+
 /// A list of admin tokens, or one string with their hashes.
 pub(super) struct AdminTokens;
 
@@ -93,6 +96,28 @@ impl JsonSchema for StringList {
                 { "type": "string" },
                 { "type": "array", "items": { "type": "string" } },
             ],
+        })
+    }
+}
+
+impl JsonSchema for AddressesOrOff {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "AddressesOrOff".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        // YAML 1.1 parses `off` without quotes as `false`.
+        json_schema!({
+            "anyOf": [
+                { "type": "string" },
+                { "type": "array", "items": { "type": "string" } },
+                { "const": false },
+            ],
+            "examples": ["[::]:9181", "off"],
         })
     }
 }

@@ -10,7 +10,6 @@ mod cookie;
 mod delegated;
 pub(super) mod events;
 mod ext_authz;
-mod grpc;
 pub(super) mod hosts;
 mod identity;
 mod jwt;
@@ -22,6 +21,7 @@ pub(super) mod rule;
 pub(super) mod shutdown;
 mod sign_in;
 mod store;
+mod tls;
 mod token;
 mod traces;
 
@@ -45,7 +45,6 @@ pub use cookie::RawCookie;
 pub use delegated::{RawDelegated, RawService};
 pub use events::RawEvents;
 pub use ext_authz::RawExtAuthz;
-pub use grpc::RawGrpc;
 pub use identity::RawIdentity;
 pub use jwt::{RawIssuer, RawJwt};
 pub use listen::RawListen;
@@ -55,6 +54,7 @@ pub use policy::{RawPolicy, RawRemember, RawVariant};
 pub use rule::RawRule;
 pub use sign_in::RawSignIn;
 pub use store::RawStore;
+pub use tls::{RawCertificate, RawListenerTls, RawTls};
 pub use token::RawToken;
 pub use traces::RawTraces;
 
@@ -87,8 +87,8 @@ pub struct RawConfig {
     pub shutdown_timeout: String,
     /// Listener addresses and limits.
     pub listen: RawListen,
-    /// TLS on the gRPC listener.
-    pub grpc: RawGrpc,
+    /// TLS of the listeners.
+    pub tls: RawTls,
     /// Options of the contract `ext-authz` over HTTP.
     pub ext_authz: RawExtAuthz,
     /// The sign-in page that browsers are redirected to.
@@ -141,7 +141,7 @@ impl Default for RawConfig {
             shutdown_delay: "0s".to_owned(),
             shutdown_timeout: "10s".to_owned(),
             listen: RawListen::default(),
-            grpc: RawGrpc::default(),
+            tls: RawTls::default(),
             ext_authz: RawExtAuthz::default(),
             sign_in: RawSignIn::default(),
             login: RawLogin::default(),
@@ -200,7 +200,7 @@ macro_rules! all_keys {
 all_keys! {
     sections {
         listen: RawListen,
-        grpc: RawGrpc,
+        tls: RawTls,
         ext_authz: RawExtAuthz,
         sign_in: RawSignIn,
         login: RawLogin,

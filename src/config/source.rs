@@ -42,18 +42,16 @@ impl ConfigSource {
     }
 
     /// Returns the files that a reload reads: the configuration file, the key ring, the hashes of admin tokens, the
-    /// certificates of the gRPC listener and OAuth client secrets.
+    /// certificates of the listeners and OAuth client secrets.
     #[must_use]
     pub fn files(&self, loaded: &Loaded) -> Vec<PathBuf> {
         let effective = &loaded.effective;
         let section_files = [
             &effective.token.keys_file,
             &effective.admin.token_hashes_file,
-            &effective.grpc.cert_file,
-            &effective.grpc.key_file,
-            &effective.grpc.client_ca_file,
         ];
-        let section_files = section_files.into_iter().flatten().map(PathBuf::from);
+        let section_files = section_files.into_iter().flatten();
+        let section_files = section_files.chain(effective.tls.files()).map(PathBuf::from);
         let providers = effective.login.providers.values();
         let client_secrets =
             providers.filter_map(|it| it.client_secret_file.as_ref().map(PathBuf::from));

@@ -69,6 +69,62 @@ impl<'de> Deserialize<'de> for OneOrMany {
     }
 }
 
+/// The addresses of a listener: a list, or one string with items separated by commas or white space. The word `off`
+/// stands for no address. YAML 1.1 parses `off` without quotes as `false`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressList(pub Vec<String>);
+
+/// The word that disables a listener.
+const OFF: &str = "off";
+
+impl AddressList {
+    /// Creates a list.
+    #[must_use]
+    pub fn new(addresses: &[&str]) -> Self {
+        Self(addresses.iter().map(|&it| it.to_owned()).collect())
+    }
+
+    /// Creates a list that disables a listener.
+    #[must_use]
+    pub fn off() -> Self {
+        Self::new(&[OFF])
+    }
+
+    /// Whether the list disables the listener.
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        matches!(&*self.0, [word] if word == OFF || word == "false")
+    }
+}
+
+impl Serialize for AddressList {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &*self.0 {
+            [address] => serializer.serialize_str(address),
+            addresses => addresses.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for AddressList {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(
+            untagged,
+            expecting = "expected `off`, an address with a port, or a list of addresses"
+        )]
+        enum Form {
+            Switch(bool),
+            List(TextList<String>),
+        }
+        Ok(match Form::deserialize(deserializer)? {
+            Form::Switch(true) => Self::new(&["true"]),
+            Form::Switch(false) => Self::off(),
+            Form::List(list) => Self(list.0),
+        })
+    }
+}
+
 /// Conversion of a string into an item of a [`TextList`].
 pub trait FromText {
     /// Converts the string into an item.

@@ -61,7 +61,7 @@ fn parse_rulebook(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Valid<Ruleboo
 
 fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Valid<Config> {
     let listen = raw.listen.parse(mistakes);
-    let grpc_tls = raw.grpc.parse(mistakes);
+    let tls = raw.tls.parse(mistakes);
     login::set_sign_in_page(&raw.login, &mut raw.sign_in, mistakes);
     let sign_in = raw.sign_in.parse(mistakes);
     let store = raw.store.parse(&raw.events, mistakes);
@@ -94,7 +94,7 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Valid<Config> {
     let cookie = cookie?;
     Ok(Config {
         listen: listen?,
-        grpc_tls: grpc_tls?,
+        tls: tls?,
         literal_headers: raw.ext_authz.literal_headers,
         sign_in: sign_in?,
         login: login?,

@@ -1,18 +1,18 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Socket;
+use super::{PeerStream, Socket};
 
 /// Serves one connection until it ends. After `stop` it answers the requests in flight, and ends the connection.
-pub type ConnectionHandler = Box<
+pub type ConnectionHandler = Arc<
     dyn Fn(
-            TcpStream,
+            PeerStream,
             SocketAddr,
             CancellationToken,
         ) -> Pin<Box<dyn Future<Output = io::Result<()>> + Send>>
@@ -29,11 +29,14 @@ pub(super) async fn serve(
 ) -> bool {
     let connections = TaskTracker::new();
     let abort = CancellationToken::new();
-    while let Some((stream, peer, permit)) = socket.accept(&stop).await {
-        let connection = handler(stream, peer, stop.clone());
-        let abort = abort.clone();
+    while let Some(accepted) = socket.accept(&stop).await {
+        let (abort, stop) = (abort.clone(), stop.clone());
+        let (peer, handler) = (accepted.peer, Arc::clone(&handler));
         connections.spawn(async move {
-            let _permit = permit;
+            let Some((stream, _permit)) = accepted.handshake(&stop).await else {
+                return;
+            };
+            let connection = handler(stream, peer, stop);
             if let Some(Err(error)) = abort.run_until_cancelled(connection).await {
                 tracing::debug!(%peer, %error, "connection error");
             }

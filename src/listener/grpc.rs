@@ -1,4 +1,4 @@
-mod tls;
+mod connection;
 
 use std::io;
 use std::time::Duration;
@@ -10,10 +10,9 @@ use tonic::service::Routes;
 use tonic::transport::Server;
 
 use super::Socket;
-use crate::live::Live;
+use super::tls::HANDSHAKE_TIMEOUT;
 
-use tls::Connection;
-pub use tls::{Encryption, GrpcTlsError, GrpcTlsSettings, create_encryption};
+use connection::Connection;
 
 /// The maximum size of the headers of a call. The headers of the client's request are in the message, and do not
 /// count here.
@@ -28,30 +27,22 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Interval of HTTP/2 keep-alive pings.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Timeout for the TLS and HTTP/2 handshakes of a new connection.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A gRPC server: its services and its TLS settings.
+/// A gRPC server with its services.
 pub struct GrpcServer {
     server: Server,
     routes: Routes,
-    encryption: Live<Encryption>,
 }
 
 impl GrpcServer {
-    /// Serves `routes`. New connections use the current `encryption`.
+    /// Serves `routes`.
     #[must_use]
-    pub fn new(routes: Routes, encryption: Live<Encryption>) -> Self {
+    pub fn new(routes: Routes) -> Self {
         let server = Server::builder()
             .http2_max_header_list_size(MAX_HEADER_BYTES)
             .max_concurrent_streams(MAX_STREAMS)
             .timeout(CALL_TIMEOUT)
             .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL));
-        Self {
-            server,
-            routes,
-            encryption,
-        }
+        Self { server, routes }
     }
 }
 
@@ -64,12 +55,7 @@ pub(super) async fn serve(
 ) -> bool {
     let name = socket.name;
     let (ready_sender, connections) = mpsc::channel(1);
-    let accept_task = tokio::spawn(accept_connections(
-        socket,
-        server.encryption,
-        ready_sender,
-        stop.clone(),
-    ));
+    let accept_task = tokio::spawn(accept_connections(socket, ready_sender, stop.clone()));
     let incoming = stream::unfold(connections, |mut connections| async {
         let stream = connections.recv().await?;
         Some((Ok::<_, io::Error>(stream), connections))
@@ -100,22 +86,22 @@ pub(super) async fn serve(
 /// connections without a limit.
 async fn accept_connections(
     socket: Socket,
-    encryption: Live<Encryption>,
     ready_sender: mpsc::Sender<Connection>,
     stop: CancellationToken,
 ) {
-    while let Some((stream, peer, permit)) = socket.accept(&stop).await {
+    while let Some(accepted) = socket.accept(&stop).await {
         let (ready_sender, stop) = (ready_sender.clone(), stop.clone());
-        let encryption = encryption.current();
-        let handshake = async move { Connection::handshake(stream, permit, &encryption).await };
+        let peer = accepted.peer;
         tokio::spawn(async move {
-            let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake);
-            match stop.run_until_cancelled(handshake).await {
+            let Some((stream, permit)) = accepted.handshake(&stop).await else {
+                return;
+            };
+            let preface = Connection::read_preface(stream, peer, permit);
+            let preface = tokio::time::timeout(HANDSHAKE_TIMEOUT, preface);
+            match stop.run_until_cancelled(preface).await {
                 // Sending fails only if the server has stopped.
                 Some(Ok(Ok(connection))) => drop(ready_sender.send(connection).await),
-                Some(Ok(Err(error))) => {
-                    tracing::debug!(%peer, %error, "TLS/HTTP2 handshake failed")
-                }
+                Some(Ok(Err(error))) => tracing::debug!(%peer, %error, "HTTP/2 handshake failed"),
                 Some(Err(_)) | None => {}
             }
         });
@@ -131,19 +117,21 @@ mod tests {
     use super::*;
     use crate::admission::{ConcurrencyLimit, LimitKind};
     use crate::listener::{Listener, Service};
+    use crate::live::Live;
     use crate::telemetry::Metrics;
 
     /// A connection without a preface holds a permit, and the server would wait for it without a limit.
     #[tokio::test(start_paused = true)]
     async fn a_connection_without_a_preface_is_closed() {
         let (_, health) = tonic_health::server::health_reporter();
-        let server = GrpcServer::new(Routes::new(health), Live::new(None));
+        let server = GrpcServer::new(Routes::new(health));
         let permit_metrics = Metrics::new().unwrap().connections("grpc");
         let limit = ConcurrencyLimit::new("grpc", LimitKind::Connections, 10, permit_metrics);
         let address = "127.0.0.1:0".parse().unwrap();
-        let listener = Listener::bind("grpc", address, Service::Grpc(Box::new(server)), limit);
-        let listener = listener.await.unwrap();
-        let address = listener.address();
+        let service = Service::Grpc(Box::new(server));
+        let bound = Listener::bind("grpc", &[address], service, limit, Live::new(None));
+        let listener = bound.map_err(|(_, error)| error).unwrap();
+        let address = listener.addresses()[0];
         let stop = CancellationToken::new();
         let serving = tokio::spawn(listener.serve(stop.clone(), Duration::from_secs(1)));
         for input in [&b""[..], b"PRI", b"PRI * HTTP/2.0\r\n\r\nSM\r\n"] {

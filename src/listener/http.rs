@@ -13,9 +13,10 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::TcpStream;
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 
-use super::Socket;
+use super::{PeerStream, Socket};
 use super::http_stream::{HttpStream, WriteProgress};
 
 /// The maximum size of a request head: 64 KiB of headers, and the request line. At most 100 headers are allowed, as
@@ -65,10 +66,13 @@ async fn serve(
     shutdown_timeout: Duration,
 ) -> bool {
     let graceful = GracefulShutdown::new();
-    while let Some((stream, peer, permit)) = socket.accept(&stop).await {
+    while let Some(accepted) = socket.accept(&stop).await {
         let (watcher, service, stop) = (graceful.watcher(), service.clone(), stop.clone());
+        let peer = accepted.peer;
         tokio::spawn(async move {
-            let _permit = permit;
+            let Some((stream, _permit)) = accepted.handshake(&stop).await else {
+                return;
+            };
             let serving = serve_connection(watcher, stream, peer, service, stop);
             if let Err(error) = serving.await {
                 tracing::debug!(%peer, %error, "connection error");
@@ -80,10 +84,10 @@ async fn serve(
     finished.is_ok()
 }
 
-/// Serves one connection. The client's first bytes determine the HTTP version.
+/// Serves one connection. With TLS, the handshake determines the HTTP version; otherwise the client's first bytes.
 async fn serve_connection(
     watcher: Watcher,
-    stream: TcpStream,
+    stream: PeerStream,
     peer: SocketAddr,
     service: impl HttpService,
     stop: CancellationToken,
@@ -135,8 +139,16 @@ const fn max_streams<S: HttpService>(_: &S) -> u32 {
     S::MAX_STREAMS
 }
 
+/// Whether the client uses HTTP/2.
+async fn is_http2(stream: &PeerStream) -> std::io::Result<bool> {
+    match stream {
+        Either::Left(stream) => begins_with_http2(stream).await,
+        Either::Right(stream) => Ok(stream.get_ref().1.alpn_protocol() == Some(b"h2")),
+    }
+}
+
 /// Whether the first bytes are those of HTTP/2.
-async fn is_http2(stream: &TcpStream) -> std::io::Result<bool> {
+async fn begins_with_http2(stream: &TcpStream) -> std::io::Result<bool> {
     let mut first = [0; HTTP2_PREFIX.len()];
     loop {
         let length = stream.peek(&mut first).await?;
@@ -195,6 +207,7 @@ mod tests {
     use super::*;
     use crate::admission::{ConcurrencyLimit, LimitKind};
     use crate::listener::{Listener, Service};
+    use crate::live::Live;
     use crate::telemetry::Metrics;
 
     fn create_limit() -> ConcurrencyLimit {
@@ -223,7 +236,7 @@ mod tests {
         let graceful = GracefulShutdown::new();
         let stop = CancellationToken::new();
         let start = Instant::now();
-        let _ = serve_connection(graceful.watcher(), stream, peer, service, stop).await;
+        let _ = serve_connection(graceful.watcher(), Either::Left(stream), peer, service, stop).await;
         let mut text = String::new();
         let _ = client.read_to_string(&mut text).await;
         (text, start.elapsed())
@@ -268,7 +281,7 @@ mod tests {
         let graceful = GracefulShutdown::new();
         let stop = CancellationToken::new();
         let service = SlowService(Duration::ZERO);
-        let serving = serve_connection(graceful.watcher(), stream, peer, service, stop);
+        let serving = serve_connection(graceful.watcher(), Either::Left(stream), peer, service, stop);
         let served = tokio::time::timeout(10 * IDLE_TIMEOUT, serving).await;
         assert!(served.is_ok(), "the client must be disconnected");
         sending.await.unwrap();

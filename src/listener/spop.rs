@@ -9,10 +9,11 @@ use futures_util::{SinkExt, StreamExt};
 use spop::frame::Message;
 use spop::frames::{Ack, AgentDisconnect, AgentHello, FrameCapabilities, HaproxyHello};
 use spop::{Action, FramePayload, FrameType, SpopCodec, SpopFrame, StatusCode};
-use tokio::net::TcpStream;
 use tokio::time::MissedTickBehavior;
 use tokio_util::codec::Framed;
 use tokio_util::sync::CancellationToken;
+
+use super::PeerStream;
 
 /// The maximum size of a frame: 64 KiB of headers, and the other fields.
 const MAX_FRAME_BYTES: u32 = 128 * 1024;
@@ -40,7 +41,7 @@ pub struct SpopServer<S> {
     draining: Arc<AtomicBool>,
 }
 
-type SpopStream = Framed<TcpStream, SpopCodec>;
+type SpopStream = Framed<PeerStream, SpopCodec>;
 
 impl<S: SpopService> SpopServer<S> {
     /// Creates the server for `service`.
@@ -60,7 +61,7 @@ impl<S: SpopService> SpopServer<S> {
     /// [`io::Error`] if the connection breaks or the peer violates the protocol.
     pub async fn serve(
         self,
-        stream: TcpStream,
+        stream: PeerStream,
         peer: SocketAddr,
         stop: CancellationToken,
     ) -> io::Result<()> {
@@ -234,7 +235,8 @@ async fn disconnect(socket: &mut SpopStream, status: StatusCode) -> io::Result<(
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncWriteExt;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio_util::either::Either;
 
     use super::*;
     use crate::admission::{ConcurrencyLimit, LimitKind};
@@ -283,7 +285,7 @@ mod tests {
         let (server, limit) = create_server();
         let (mut client, stream, peer) = connect().await;
         let stop = CancellationToken::new();
-        let serving = tokio::spawn(server.serve(stream, peer, stop));
+        let serving = tokio::spawn(server.serve(Either::Left(stream), peer, stop));
         client.write_all(HELLO).await.unwrap();
         let notify = NOTIFY.repeat(1000);
         // Write until backpressure.
@@ -300,7 +302,7 @@ mod tests {
         let (mut client, stream, peer) = connect().await;
         client.write_all(HELLO).await.unwrap();
         let stop = CancellationToken::new();
-        let mut serving = Box::pin(server.serve(stream, peer, stop));
+        let mut serving = Box::pin(server.serve(Either::Left(stream), peer, stop));
         let quiet = tokio::time::timeout(100 * FRAME_CHECK_INTERVAL, serving.as_mut());
         assert!(quiet.await.is_err(), "an idle connection must stay open");
         client.write_all(&NOTIFY[..20]).await.unwrap();
@@ -314,7 +316,7 @@ mod tests {
     async fn a_silent_peer_is_disconnected() {
         let (server, _) = create_server();
         let (_silent, stream, peer) = connect().await;
-        let served = server.serve(stream, peer, CancellationToken::new()).await;
+        let served = server.serve(Either::Left(stream), peer, CancellationToken::new()).await;
         assert_eq!(served.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 }

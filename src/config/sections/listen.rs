@@ -5,25 +5,34 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Listen;
 use crate::config::mistakes::{Mistakes, Valid};
+use crate::config::schema_types;
 use crate::config::section::Section;
+use crate::config::text::AddressList;
+use crate::listener::{ListenerName, PerListener};
 
-/// Listeners, each with an address and a port.
+/// Listeners. Each has one or more addresses with a port.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawListen {
     /// HTTP contracts, for proxies.
-    pub check: String,
+    #[schemars(with = "schema_types::StringList")]
+    pub check: AddressList,
     /// `ext-authz` over gRPC, for Envoy; `off` to disable.
-    pub grpc: String,
+    #[schemars(with = "schema_types::AddressesOrOff")]
+    pub grpc: AddressList,
     /// The SPOE agent, for HAProxy; `off` to disable.
-    pub spoe: String,
+    #[schemars(with = "schema_types::AddressesOrOff")]
+    pub spoe: AddressList,
     /// Paths for browsers and identity providers: `/.curfew/`, `/oidc/`, `/ssf/`, the JWKS of assertions; `off` to
     /// disable.
-    pub browser: String,
+    #[schemars(with = "schema_types::AddressesOrOff")]
+    pub browser: AddressList,
     /// The admin API and the console.
-    pub admin: String,
+    #[schemars(with = "schema_types::StringList")]
+    pub admin: AddressList,
     /// Metrics and health probes.
-    pub ops: String,
+    #[schemars(with = "schema_types::StringList")]
+    pub ops: AddressList,
     /// The maximum number of open connections on each of `check`, `grpc`, `spoe`, `browser` and
     /// `admin`.
     pub max_connections: usize,
@@ -35,62 +44,60 @@ pub struct RawListen {
 impl Default for RawListen {
     fn default() -> Self {
         Self {
-            check: "0.0.0.0:9180".to_owned(),
-            grpc: "0.0.0.0:9181".to_owned(),
-            spoe: "off".to_owned(),
-            browser: "0.0.0.0:9183".to_owned(),
-            admin: "127.0.0.1:9188".to_owned(),
-            ops: "0.0.0.0:9189".to_owned(),
+            check: AddressList::new(&["[::]:9180"]),
+            grpc: AddressList::new(&["[::]:9181"]),
+            spoe: AddressList::off(),
+            browser: AddressList::new(&["[::]:9183"]),
+            admin: AddressList::new(&["127.0.0.1:9188", "[::1]:9188"]),
+            ops: AddressList::new(&["[::]:9189"]),
             max_connections: 10_000,
             max_in_flight: 4_096,
         }
     }
 }
 
-/// The value that disables a listener.
-const OFF: &str = "off";
-
 impl RawListen {
     pub(in crate::config) fn parse(&self, mistakes: &mut Mistakes) -> Valid<Listen> {
-        let check = parse_address("listen.check", &self.check, mistakes);
-        let grpc = parse_address_or_off("listen.grpc", &self.grpc, mistakes);
-        let spoe = parse_address_or_off("listen.spoe", &self.spoe, mistakes);
-        let browser = parse_address_or_off("listen.browser", &self.browser, mistakes);
-        let admin = parse_address("listen.admin", &self.admin, mistakes);
-        let ops = parse_address("listen.ops", &self.ops, mistakes);
-        let listen = Listen {
-            check: check?,
-            grpc: grpc?,
-            spoe: spoe?,
-            browser: browser?,
-            admin: admin?,
-            ops: ops?,
-            max_connections: self.max_connections,
-            max_in_flight: self.max_in_flight,
-        };
+        let parsed = PerListener::from_fn(|name| {
+            let key = format!("listen.{}", name.as_str());
+            parse_addresses(&key, self.list(name), can_be_off(name), mistakes)
+        });
         for (key, max) in [
-            ("listen.max_connections", listen.max_connections),
-            ("listen.max_in_flight", listen.max_in_flight),
+            ("listen.max_connections", self.max_connections),
+            ("listen.max_in_flight", self.max_in_flight),
         ] {
             if max == 0 {
                 mistakes.add(key, "must be 1 or more");
             }
         }
-        let mut used_addresses = vec![listen.check];
-        for (key, address) in [
-            ("listen.grpc", listen.grpc),
-            ("listen.spoe", listen.spoe),
-            ("listen.browser", listen.browser),
-            ("listen.admin", Some(listen.admin)),
-            ("listen.ops", Some(listen.ops)),
-        ] {
-            let Some(address) = address else { continue };
-            if address.port() != 0 && used_addresses.contains(&address) {
-                mistakes.add(key, "another listener has the same address");
+        let mut used_addresses = Vec::new();
+        for (name, addresses) in parsed.iter() {
+            for address in addresses.iter().flatten() {
+                if address.port() != 0 && used_addresses.contains(address) {
+                    mistakes.add(
+                        format!("listen.{}", name.as_str()),
+                        "another listener has the same address",
+                    );
+                }
+                used_addresses.push(*address);
             }
-            used_addresses.push(address);
         }
-        Ok(listen)
+        Ok(Listen {
+            addresses: parsed.transpose()?,
+            max_connections: self.max_connections,
+            max_in_flight: self.max_in_flight,
+        })
+    }
+
+    const fn list(&self, name: ListenerName) -> &AddressList {
+        match name {
+            ListenerName::Check => &self.check,
+            ListenerName::Grpc => &self.grpc,
+            ListenerName::Spoe => &self.spoe,
+            ListenerName::Browser => &self.browser,
+            ListenerName::Admin => &self.admin,
+            ListenerName::Ops => &self.ops,
+        }
     }
 }
 
@@ -100,25 +107,34 @@ impl Section for RawListen {
     }
 }
 
-fn parse_address(key: &str, text: &str, mistakes: &mut Mistakes) -> Valid<SocketAddr> {
-    let parsed = text.parse();
-    mistakes.record_error(
-        key,
-        parsed.map_err(|_| "not an address and port such as 127.0.0.1:9180"),
+const fn can_be_off(name: ListenerName) -> bool {
+    matches!(
+        name,
+        ListenerName::Grpc | ListenerName::Spoe | ListenerName::Browser
     )
 }
 
-fn parse_address_or_off(
+/// Parses the addresses of a listener. The list is empty if the listener is off.
+fn parse_addresses(
     key: &str,
-    text: &str,
+    list: &AddressList,
+    can_be_off: bool,
     mistakes: &mut Mistakes,
-) -> Valid<Option<SocketAddr>> {
-    if text == OFF || text == "false" {
-        return Ok(None);
+) -> Valid<Vec<SocketAddr>> {
+    if can_be_off && list.is_off() {
+        return Ok(Vec::new());
     }
-    let parsed = text.parse().map(Some);
-    mistakes.record_error(
-        key,
-        parsed.map_err(|_| "must be `off`, or an address and port such as 127.0.0.1:9180"),
-    )
+    let addresses = list.0.iter().map(|text| text.parse().ok());
+    let addresses: Option<Vec<SocketAddr>> = addresses.collect();
+    match addresses.filter(|addresses| !addresses.is_empty()) {
+        Some(addresses) => Ok(addresses),
+        None if can_be_off => mistakes.reject(
+            key,
+            "must be `off`, or an address and port such as 127.0.0.1:9180 or [::]:9180",
+        ),
+        None => mistakes.reject(
+            key,
+            "not an address and port such as 127.0.0.1:9180 or [::]:9180",
+        ),
+    }
 }
