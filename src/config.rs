@@ -29,7 +29,6 @@ use crate::delegate::DelegateSettings;
 use crate::identity::{AssertionSigner, IdentityHeaders};
 use crate::jwks::IssuerSettings;
 use crate::kubernetes::KubernetesSettings;
-use crate::listener::{PerListener, Tls};
 use crate::login::LoginSettings;
 use crate::policy::{AddressHeader, Rulebook};
 use crate::store::redis::RedisSettings;
@@ -37,6 +36,7 @@ use crate::telemetry::logging::LogFormat;
 use crate::telemetry::traces::TraceSettings;
 use crate::webhook::WebhookSettings;
 
+pub use crate::listener::{ListenerName, PerListener, Tls};
 #[cfg(any(test, feature = "fuzzing"))]
 pub use load::load_text;
 pub use load::{Environment, Loaded, load, load_rulebook, load_rulebook_and_sign_ins};

@@ -34,7 +34,7 @@ pub use per_listener::{ListenerName, PerListener};
 pub use socket::Socket;
 pub use spop::{SpopServer, SpopService};
 pub use tls::{
-    CertificatePair, ClientCertificates, ClientName, Encryption, PeerStream, Protocols, Tls, TlsError,
+    CertificatePair, ClientCertificates, ClientName, Encryption, PeerStream, Tls, TlsError,
 };
 
 /// A listener with its bound addresses and its service.

@@ -66,7 +66,10 @@ impl ServiceBuilder<'_> {
         });
         Ok(BoundListeners {
             addresses,
-            listeners: listeners.into_iter().map(|(_, listener)| listener).collect(),
+            listeners: listeners
+                .into_iter()
+                .map(|(_, listener)| listener)
+                .collect(),
             ops,
         })
     }
@@ -75,9 +78,7 @@ impl ServiceBuilder<'_> {
         match name {
             ListenerName::Check => Service::http(self.check_service()),
             ListenerName::Grpc => self.grpc_service(background),
-            ListenerName::Spoe => {
-                Service::spop(self.spoe_agent(), Arc::clone(&self.ops.draining))
-            }
+            ListenerName::Spoe => Service::spop(self.spoe_agent(), Arc::clone(&self.ops.draining)),
             ListenerName::Browser => Service::http(self.browser_service()),
             ListenerName::Admin => self.admin_service(),
             ListenerName::Ops => self.ops_service(),

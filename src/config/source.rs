@@ -51,7 +51,9 @@ impl ConfigSource {
             &effective.admin.token_hashes_file,
         ];
         let section_files = section_files.into_iter().flatten();
-        let section_files = section_files.chain(effective.tls.files()).map(PathBuf::from);
+        let section_files = section_files
+            .chain(effective.tls.files())
+            .map(PathBuf::from);
         let providers = effective.login.providers.values();
         let client_secrets =
             providers.filter_map(|it| it.client_secret_file.as_ref().map(PathBuf::from));

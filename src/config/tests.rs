@@ -64,7 +64,8 @@ fn an_empty_configuration_is_valid() {
     assert_eq!(policy.touch_interval, Duration::from_secs(15));
     assert!(loaded.config.key_ring.is_none());
     assert_eq!(loaded.config.cookie.name, "__Host-session");
-    assert!(loaded.config.listen.admin.ip().is_loopback());
+    let admin = loaded.config.listen.addresses.get(ListenerName::Admin);
+    assert!(admin.iter().all(|address| address.ip().is_loopback()));
 }
 
 #[test]
@@ -81,9 +82,10 @@ fn the_environment_overrides_the_file_and_the_file_overrides_defaults() {
         ("PATH", "/bin"),
     ]);
     let config = load(Some(&file.path), &environment).unwrap().config;
-    assert_eq!(config.listen.check.port(), 1);
-    assert_eq!(config.listen.ops.port(), 3);
-    assert_eq!(config.listen.admin.port(), 9188);
+    let port = |name| config.listen.addresses.get(name)[0].port();
+    assert_eq!(port(ListenerName::Check), 1);
+    assert_eq!(port(ListenerName::Ops), 3);
+    assert_eq!(port(ListenerName::Admin), 9188);
     assert!(!config.bearer);
     assert!(matches!(
         config.store,

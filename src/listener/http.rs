@@ -16,8 +16,8 @@ use tokio::net::TcpStream;
 use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 
-use super::{PeerStream, Socket};
 use super::http_stream::{HttpStream, WriteProgress};
+use super::{PeerStream, Socket};
 
 /// The maximum size of a request head: 64 KiB of headers, and the request line. At most 100 headers are allowed, as
 /// in Envoy, Apache and Tomcat. For 1024 headers, hyper needs a larger buffer for each request, which took a fifth of
@@ -236,7 +236,14 @@ mod tests {
         let graceful = GracefulShutdown::new();
         let stop = CancellationToken::new();
         let start = Instant::now();
-        let _ = serve_connection(graceful.watcher(), Either::Left(stream), peer, service, stop).await;
+        let _ = serve_connection(
+            graceful.watcher(),
+            Either::Left(stream),
+            peer,
+            service,
+            stop,
+        )
+        .await;
         let mut text = String::new();
         let _ = client.read_to_string(&mut text).await;
         (text, start.elapsed())
@@ -281,7 +288,13 @@ mod tests {
         let graceful = GracefulShutdown::new();
         let stop = CancellationToken::new();
         let service = SlowService(Duration::ZERO);
-        let serving = serve_connection(graceful.watcher(), Either::Left(stream), peer, service, stop);
+        let serving = serve_connection(
+            graceful.watcher(),
+            Either::Left(stream),
+            peer,
+            service,
+            stop,
+        );
         let served = tokio::time::timeout(10 * IDLE_TIMEOUT, serving).await;
         assert!(served.is_ok(), "the client must be disconnected");
         sending.await.unwrap();
@@ -291,10 +304,15 @@ mod tests {
     async fn idle_connections_do_not_delay_the_stop() {
         let address = "127.0.0.1:0".parse().unwrap();
         let service = Service::http(SlowService(Duration::ZERO));
-        let listener = Listener::bind("check", address, service, create_limit())
-            .await
-            .unwrap();
-        let address = listener.address();
+        let bound = Listener::bind(
+            "check",
+            &[address],
+            service,
+            create_limit(),
+            Live::new(None),
+        );
+        let listener = bound.map_err(|(_, error)| error).unwrap();
+        let address = listener.addresses()[0];
         let stop = CancellationToken::new();
         let serving = tokio::spawn(listener.serve(stop.clone(), Duration::from_secs(60)));
         let _silent = TcpStream::connect(address).await.unwrap();

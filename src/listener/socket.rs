@@ -165,7 +165,11 @@ fn bindable_addresses(addresses: &[SocketAddr], has_ipv6: bool) -> Vec<SocketAdd
         _ => *address,
     });
     let replaced: Vec<_> = replaced.collect();
-    let ipv4: Vec<_> = replaced.iter().copied().filter(SocketAddr::is_ipv4).collect();
+    let ipv4: Vec<_> = replaced
+        .iter()
+        .copied()
+        .filter(SocketAddr::is_ipv4)
+        .collect();
     if ipv4.is_empty() { replaced } else { ipv4 }
 }
 
@@ -254,7 +258,9 @@ mod tests {
     async fn an_ipv4_peer_has_an_ipv4_address() {
         let socket = bind_all(&["[::]:0"]);
         let port = socket.addresses()[0].port();
-        let client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+        let client = TcpStream::connect((Ipv4Addr::LOCALHOST, port))
+            .await
+            .unwrap();
         let accepted = socket.accept(&CancellationToken::new()).await.unwrap();
         assert_eq!(accepted.peer, client.local_addr().unwrap());
         assert!(accepted.peer.is_ipv4());

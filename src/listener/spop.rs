@@ -316,7 +316,9 @@ mod tests {
     async fn a_silent_peer_is_disconnected() {
         let (server, _) = create_server();
         let (_silent, stream, peer) = connect().await;
-        let served = server.serve(Either::Left(stream), peer, CancellationToken::new()).await;
+        let served = server
+            .serve(Either::Left(stream), peer, CancellationToken::new())
+            .await;
         assert_eq!(served.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 }

@@ -7,16 +7,16 @@ mod handshake;
 use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 
 use crate::secret::Secret;
 
 use certificates::CertificateResolver;
-use client_name::NamedClientVerifier;
 pub use client_name::ClientName;
+use client_name::NamedClientVerifier;
 pub use handshake::PeerStream;
 pub(super) use handshake::{HANDSHAKE_TIMEOUT, accept_tls};
 

@@ -173,8 +173,14 @@ async fn tls_requires_trusted_certificates() {
         )
     };
     let setup = Setup::memory()
-        .set("GRPC__CERT_FILE", &certificates.path_string("server.pem"))
-        .set("GRPC__KEY_FILE", &certificates.path_string("server.key"));
+        .set(
+            "TLS__GRPC__CERT_FILE",
+            &certificates.path_string("server.pem"),
+        )
+        .set(
+            "TLS__GRPC__KEY_FILE",
+            &certificates.path_string("server.key"),
+        );
 
     let curfew = setup.start();
     let session = curfew.sign_in("alice").await;
@@ -191,7 +197,10 @@ async fn tls_requires_trusted_certificates() {
     curfew.stop().await;
 
     let curfew = setup
-        .set("GRPC__CLIENT_CA_FILE", &certificates.path_string("ca.pem"))
+        .set(
+            "TLS__GRPC__CLIENT_CA_FILE",
+            &certificates.path_string("ca.pem"),
+        )
         .start();
     let session = curfew.sign_in("alice").await;
     let known_client = tls_config().identity(client_identity(&certificates));
@@ -215,10 +224,10 @@ async fn invalid_certificates_prevent_the_start() {
         (&certificate, &key, Some(&key)),
     ] {
         let mut setup = Setup::memory()
-            .set("GRPC__CERT_FILE", certificate)
-            .set("GRPC__KEY_FILE", key);
+            .set("TLS__GRPC__CERT_FILE", certificate)
+            .set("TLS__GRPC__KEY_FILE", key);
         if let Some(authority) = authority {
-            setup = setup.set("GRPC__CLIENT_CA_FILE", authority);
+            setup = setup.set("TLS__GRPC__CLIENT_CA_FILE", authority);
         }
         let output = setup.command(&["serve"]).output().unwrap();
         let errors = String::from_utf8(output.stderr).unwrap();
@@ -246,8 +255,8 @@ async fn certificates_are_replaced_while_curfew_runs() {
     };
     copy_to_directory(&old);
     let curfew = Setup::memory()
-        .set("GRPC__CERT_FILE", path("server.pem").to_str().unwrap())
-        .set("GRPC__KEY_FILE", path("server.key").to_str().unwrap())
+        .set("TLS__GRPC__CERT_FILE", path("server.pem").to_str().unwrap())
+        .set("TLS__GRPC__KEY_FILE", path("server.key").to_str().unwrap())
         .start();
     let session = curfew.sign_in("alice").await;
     let channel = connect(&curfew, tls_config(&old)).await.unwrap();

@@ -3,6 +3,8 @@
 
 use std::process::Command;
 
+use curfew::config::ListenerName;
+
 use crate::support::deployment::installed_path;
 
 fn read_file(name: &str) -> String {
@@ -94,9 +96,18 @@ fn the_image_has_the_default_ports_and_a_health_check() {
         environment: curfew::config::Environment::default(),
     };
     let default = source.load().unwrap().config.listen;
-    assert_eq!((default.check.port(), default.ops.port()), (9180, 9189));
-    assert_eq!(default.grpc.unwrap().port(), 9181);
-    assert!(default.admin.ip().is_loopback());
+    for (name, addresses) in default.addresses.iter() {
+        let expected = match name {
+            ListenerName::Check => &["[::]:9180"][..],
+            ListenerName::Grpc => &["[::]:9181"],
+            ListenerName::Spoe => &[],
+            ListenerName::Browser => &["[::]:9183"],
+            ListenerName::Admin => &["127.0.0.1:9188", "[::1]:9188"],
+            ListenerName::Ops => &["[::]:9189"],
+        };
+        let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        assert_eq!(addresses, expected, "{}", name.as_str());
+    }
     // The compiler of the image is new enough for the crate.
     let required_version = env!("CARGO_PKG_RUST_VERSION");
     let image_version = text.lines().find_map(|line| line.strip_prefix("ARG RUST="));

@@ -148,7 +148,8 @@ impl Setup {
                 .lines()
                 .find(|line| line.trim_start().starts_with(name));
             let url = line?.split_whitespace().nth(1).unwrap();
-            Some(url.trim_start_matches("http://").parse().unwrap())
+            let (_, address) = url.split_once("://").unwrap_or(("", url));
+            Some(address.parse().unwrap())
         };
         Curfew {
             check: address("check").unwrap(),

@@ -65,7 +65,10 @@ pub struct RawCertificate {
 }
 
 impl RawTls {
-    pub(in crate::config) fn parse(&self, mistakes: &mut Mistakes) -> Valid<PerListener<Option<Tls>>> {
+    pub(in crate::config) fn parse(
+        &self,
+        mistakes: &mut Mistakes,
+    ) -> Valid<PerListener<Option<Tls>>> {
         let parsed = PerListener::from_fn(|name| {
             let key = format!("tls.{}", name.as_str());
             self.settings(name).parse(&key, mistakes)
@@ -75,7 +78,9 @@ impl RawTls {
 
     /// Returns the paths of all files.
     pub(in crate::config) fn files(&self) -> impl Iterator<Item = &String> {
-        ListenerName::ALL.into_iter().flat_map(|name| self.settings(name).files())
+        ListenerName::ALL
+            .into_iter()
+            .flat_map(|name| self.settings(name).files())
     }
 
     const fn settings(&self, name: ListenerName) -> &RawListenerTls {
@@ -119,7 +124,8 @@ impl RawListenerTls {
 
     /// Returns the configuration key of the first certificate that is invalid without the others.
     fn certificate_key(&self, key: &str, certificates: &[CertificatePair]) -> String {
-        let is_invalid = |pair: &CertificatePair| Tls::new(std::slice::from_ref(pair), None).is_err();
+        let is_invalid =
+            |pair: &CertificatePair| Tls::new(std::slice::from_ref(pair), None).is_err();
         match certificates.iter().position(is_invalid) {
             Some(index) if index > 0 => format!("{key}.certificates.{}.cert_file", index - 1),
             Some(_) => format!("{key}.cert_file"),
@@ -178,7 +184,10 @@ impl RawListenerTls {
         let names_key = format!("{key}.client_names");
         let names = self.client_names.0.iter().map(|text| {
             let name = text.parse::<ClientName>();
-            mistakes.record_error(&names_key, name.map_err(|error| format!("`{text}` {error}")))
+            mistakes.record_error(
+                &names_key,
+                name.map_err(|error| format!("`{text}` {error}")),
+            )
         });
         let names: Vec<Valid<ClientName>> = names.collect();
         let names = names.into_iter().collect::<Valid<Vec<_>>>()?;

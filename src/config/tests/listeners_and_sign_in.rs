@@ -1,5 +1,7 @@
 //! Listeners, TLS and the sign-in page.
 
+use curfew_testkit::tls::Certificates;
+
 use super::*;
 use crate::contract::ReturnHost;
 
@@ -7,72 +9,147 @@ fn load_valid(text: &str) -> Loaded {
     load_yaml(text).unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
+fn addresses(loaded: &Loaded, name: ListenerName) -> Vec<String> {
+    let addresses = loaded.config.listen.addresses.get(name).iter();
+    addresses.map(ToString::to_string).collect()
+}
+
 #[test]
 fn a_listener_can_be_off() {
-    let listen = load_valid("{}").config.listen;
-    assert_eq!(listen.grpc, Some("0.0.0.0:9181".parse().unwrap()));
-    assert_eq!(listen.spoe, None);
+    let loaded = load_valid("{}");
+    assert_eq!(addresses(&loaded, ListenerName::Grpc), ["[::]:9181"]);
+    assert!(addresses(&loaded, ListenerName::Spoe).is_empty());
     for off in ["off", "false", "'off'"] {
         let text = format!("listen: {{grpc: {off}, spoe: '127.0.0.1:9182'}}");
-        let listen = load_valid(&text).config.listen;
-        assert_eq!(listen.grpc, None, "{off}");
-        assert_eq!(listen.spoe, Some("127.0.0.1:9182".parse().unwrap()));
+        let loaded = load_valid(&text);
+        assert!(addresses(&loaded, ListenerName::Grpc).is_empty(), "{off}");
+        assert_eq!(addresses(&loaded, ListenerName::Spoe), ["127.0.0.1:9182"]);
     }
-    assert_eq!(
-        problems("listen: {check: off}"),
-        r#"curfew.yaml: listen.check = "off": not an address and port such as 127.0.0.1:9180"#
-    );
-    assert_eq!(
-        problems("listen: {grpc: no one}"),
-        r#"curfew.yaml: listen.grpc = "no one": must be `off`, or an address and port such as 127.0.0.1:9180"#
-    );
-    assert_eq!(
-        problems("listen: {spoe: '0.0.0.0:9181'}"),
-        r#"curfew.yaml: listen.spoe = "0.0.0.0:9181": another listener has the same address"#
-    );
+    for (text, expected) in [
+        (
+            "listen: {check: off}",
+            r#"curfew.yaml: listen.check = "off": not an address and port such as 127.0.0.1:9180 or [::]:9180"#,
+        ),
+        (
+            "listen: {grpc: no one}",
+            r#"curfew.yaml: listen.grpc = "no one": must be `off`, or an address and port such as 127.0.0.1:9180 or [::]:9180"#,
+        ),
+        (
+            "listen: {grpc: []}",
+            r#"curfew.yaml: listen.grpc: must be `off`, or an address and port such as 127.0.0.1:9180 or [::]:9180"#,
+        ),
+        (
+            "listen: {spoe: '[::]:9181'}",
+            r#"curfew.yaml: listen.spoe = "[::]:9181": another listener has the same address"#,
+        ),
+        (
+            "listen: {ops: ['[::1]:9188', '127.0.0.1:9189']}",
+            "curfew.yaml: listen.ops: another listener has the same address",
+        ),
+    ] {
+        assert_eq!(problems(text), expected);
+    }
+}
+
+#[test]
+fn a_listener_can_have_several_addresses() {
+    let expected = ["127.0.0.1:1", "[::1]:1"];
+    for text in [
+        "listen: {admin: ['127.0.0.1:1', '[::1]:1']}",
+        "listen: {admin: '127.0.0.1:1, [::1]:1'}",
+    ] {
+        let loaded = load_valid(text);
+        assert_eq!(addresses(&loaded, ListenerName::Admin), expected);
+    }
 }
 
 #[test]
 fn tls_needs_certificate_and_key() {
-    assert!(load_valid("{}").config.grpc_tls.is_none());
-    let directory = tempfile::tempdir().unwrap();
-    let path = |name: &str| {
-        let path = directory.path().join(name);
-        std::fs::write(&path, format!("the {name}\n")).unwrap();
-        path.to_str().unwrap().to_owned()
-    };
-    let (certificate, key, authority) = (path("certificate"), path("key"), path("authority"));
-    let complete_config =
-        format!("grpc: {{cert_file: {certificate}, key_file: {key}, client_ca_file: {authority}}}");
-    let loaded = load_valid(&complete_config);
-    let tls = loaded.config.grpc_tls.unwrap();
-    assert_eq!(tls.certificate.trim_ascii(), b"the certificate");
-    assert_eq!(tls.key.expose().trim_ascii(), b"the key");
-    assert_eq!(tls.client_ca.unwrap().trim_ascii(), b"the authority");
-    assert!(!format!("{:?}", tls.key).contains("the key"));
-
-    for (text, expected) in [
+    let loaded = load_valid("{}");
+    assert!(loaded.config.tls.iter().all(|(_, tls)| tls.is_none()));
+    let certificates = Certificates::generate();
+    let other_certificates = Certificates::generate();
+    let path = |name: &str| certificates.path_string(name);
+    let (certificate, key, authority) = (path("server.pem"), path("server.key"), path("ca.pem"));
+    let other_key = other_certificates.path_string("server.key");
+    for name in ListenerName::ALL {
+        let text = format!(
+            "tls: {{{}: {{cert_file: {certificate}, key_file: {key}, client_ca_file: {authority}, \
+             client_names: [proxy, 'spiffe://example.com/*'], \
+             certificates: [{{cert_file: {certificate}, key_file: {key}}}]}}}}",
+            name.as_str()
+        );
+        let loaded = load_valid(&text);
+        for (other_name, tls) in loaded.config.tls.iter() {
+            assert_eq!(tls.is_some(), other_name == name);
+        }
+    }
+    for (settings, expected) in [
         (
-            format!("grpc: {{cert_file: {certificate}}}"),
-            "needs its key in grpc.key_file",
+            format!("cert_file: {certificate}"),
+            "tls.check.cert_file = \"CERT\": needs its key in tls.check.key_file",
         ),
         (
-            format!("grpc: {{key_file: {key}}}"),
-            "needs its certificate in grpc.cert_file",
+            format!("key_file: {key}"),
+            "tls.check.key_file = \"KEY\": needs its certificate in tls.check.cert_file",
         ),
         (
-            format!("grpc: {{client_ca_file: {authority}}}"),
-            "client certificates need TLS: give grpc.cert_file and grpc.key_file",
+            format!("client_ca_file: {authority}"),
+            "tls.check.client_ca_file = \"CA\": needs TLS: give tls.check.cert_file and tls.check.key_file",
         ),
         (
-            format!("grpc: {{cert_file: {certificate}, key_file: /nonesuch}}"),
-            "grpc.key_file",
+            "client_names: proxy".to_owned(),
+            "tls.check.client_names = \"proxy\": needs TLS: give tls.check.cert_file and tls.check.key_file",
+        ),
+        (
+            format!("cert_file: {certificate}, key_file: {key}, client_names: proxy"),
+            "tls.check.client_names = \"proxy\": needs tls.check.client_ca_file",
+        ),
+        (
+            format!("cert_file: {certificate}, key_file: /nonesuch"),
+            "tls.check.key_file = \"/nonesuch\": can't be read: No such file or directory (os error 2)",
+        ),
+        (
+            format!("cert_file: {certificate}, key_file: {other_key}"),
+            "tls.check.cert_file = \"CERT\": the private key does not belong to the certificate",
+        ),
+        (
+            format!("cert_file: {key}, key_file: {key}"),
+            "tls.check.cert_file = \"KEY\": has no certificate",
+        ),
+        (
+            format!(
+                "cert_file: {certificate}, key_file: {key}, \
+                 certificates: [{{cert_file: {certificate}, key_file: {other_key}}}]"
+            ),
+            "tls.check.certificates.0.cert_file = \"CERT\": the private key does not belong to the certificate",
+        ),
+        (
+            format!("cert_file: {certificate}, key_file: {key}, client_ca_file: {key}"),
+            "tls.check.client_ca_file = \"KEY\": has no valid certificate authority: no root trust anchors were provided",
+        ),
+        (
+            format!(
+                "cert_file: {certificate}, key_file: {key}, client_ca_file: {authority}, client_names: '*.example.com'"
+            ),
+            "tls.check.client_names = \"*.example.com\": `*.example.com` is not a name of a client certificate: \
+             write a DNS name such as proxy.example.com, a SPIFFE ID such as \
+             spiffe://example.com/ns/ingress/sa/proxy, or all SPIFFE IDs below a path: spiffe://example.com/ns/ingress/*",
         ),
     ] {
-        let errors = problems(&text);
-        assert!(errors.contains(expected), "{text}: {errors}");
-        assert!(!errors.contains("the key"), "{errors}");
+        let errors = problems(&format!("tls: {{check: {{{settings}}}}}"));
+        let errors = errors.replace(&certificate, "CERT").replace(&key, "KEY");
+        let errors = errors.replace(&authority, "CA");
+        assert_eq!(errors, format!("curfew.yaml: {expected}"), "{settings}");
     }
+}
+
+#[test]
+fn the_old_keys_of_grpc_name_the_new_section() {
+    assert_eq!(
+        problems("grpc: {cert_file: a, key_file: b}"),
+        "curfew.yaml: grpc: is an old name of `tls.grpc`: use that key"
+    );
 }
 
 #[test]

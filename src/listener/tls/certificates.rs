@@ -1,11 +1,11 @@
 use std::sync::Arc;
 
+use rustls::InconsistentKeys;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::InconsistentKeys;
 use webpki::EndEntityCert;
 
 use super::{CertificatePair, TlsError};
