@@ -109,6 +109,7 @@ impl Harness {
             certificate: None,
             policy: None,
             mistake: &[],
+            tls: &[],
         });
         eventually("Curfew is ready", async || {
             curfew.get_ops("/readyz").await.0 == 200
@@ -180,6 +181,7 @@ impl Harness {
             certificate: None,
             policy: None,
             mistake,
+            tls: &[],
         }
     }
 

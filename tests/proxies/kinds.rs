@@ -67,6 +67,8 @@ pub struct Upstreams {
     pub policy: Option<&'static str>,
     /// Replacements that insert a mistake into the file.
     pub mistake: Replacements,
+    /// Replacements that turn on TLS to Curfew, from the documentation.
+    pub tls: &'static [(String, String)],
 }
 
 /// Pairs of a text that occurs once in the file, and its replacement.
@@ -82,7 +84,7 @@ impl Upstreams {
 
     /// Applies the replacements to two files. Each text must occur once in one of them.
     fn with_mistake_in_either(&self, texts: [&str; 2]) -> [String; 2] {
-        let [first, second] = texts;
+        let [first, second] = texts.map(|text| self.with_tls(text));
         for (from, _) in self.mistake {
             let found = first.matches(from).count() + second.matches(from).count();
             assert_eq!(
@@ -90,9 +92,9 @@ impl Upstreams {
                 "{from} should occur exactly once, in one of the two files"
             );
         }
-        texts.map(|text| {
+        [first, second].map(|text| {
             let change = |text: String, (from, to): &(&str, &str)| text.replace(from, to);
-            self.mistake.iter().fold(text.to_owned(), change)
+            self.mistake.iter().fold(text, change)
         })
     }
 
@@ -101,7 +103,13 @@ impl Upstreams {
         let replacements: Vec<_> = replacements
             .map(|(from, to)| (*from, (*to).to_owned()))
             .collect();
-        replace_once(text, &replacements)
+        replace_once(&self.with_tls(text), &replacements)
+    }
+
+    /// Applies the replacements that turn on TLS to Curfew.
+    fn with_tls(&self, text: &str) -> String {
+        let change = |text: String, (from, to): &(String, String)| text.replace(from, to);
+        self.tls.iter().fold(text.to_owned(), change)
     }
 }
 

@@ -20,6 +20,7 @@ mod matrix;
 mod mistakes;
 mod router;
 mod runner;
+mod tls;
 mod unsupported_cases;
 
 use std::process::ExitCode;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
     println!("{table}");
     let mut failures: Vec<String> = cells.iter().filter_map(runner::Cell::failure).collect();
     failures.extend(router::run(&name_filters));
+    failures.extend(tls::run(&name_filters));
     if name_filters.is_empty() {
         failures.extend(matrix::difference_from_documentation(&table));
     }

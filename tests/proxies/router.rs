@@ -227,6 +227,7 @@ impl Environment {
             certificate,
             policy: None,
             mistake: mutant.map_or(&[], |mutant| mutant.mistake),
+            tls: &[],
         };
         // The start of a proxy blocks the thread.
         let proxy = tokio::task::block_in_place(|| (kind.start)(&upstreams));

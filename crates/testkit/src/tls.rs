@@ -27,13 +27,19 @@ impl Certificates {
         let certificate = authority.self_signed(&authority_key).unwrap();
         std::fs::write(directory.path().join("ca.pem"), certificate.pem()).unwrap();
         let issuer = Issuer::new(authority, authority_key);
-        for (name, subject) in [("server", "127.0.0.1"), ("client", "envoy")] {
+        for (name, subjects) in [
+            ("server", ["127.0.0.1", "curfew"]),
+            ("client", ["envoy", "proxy.example.com"]),
+        ] {
             let key = KeyPair::generate().unwrap();
-            let certificate = CertificateParams::new(vec![subject.to_owned()]).unwrap();
+            let certificate = CertificateParams::new(subjects.map(str::to_owned)).unwrap();
             let certificate = certificate.signed_by(&key, &issuer).unwrap();
+            let (certificate, key) = (certificate.pem(), key.serialize_pem());
             let path = directory.path().join(name);
-            std::fs::write(path.with_extension("pem"), certificate.pem()).unwrap();
-            std::fs::write(path.with_extension("key"), key.serialize_pem()).unwrap();
+            std::fs::write(path.with_extension("pem"), &certificate).unwrap();
+            std::fs::write(path.with_extension("key"), &key).unwrap();
+            let both = directory.path().join(format!("{name}-and-key.pem"));
+            std::fs::write(both, certificate + &key).unwrap();
         }
         Self { directory }
     }

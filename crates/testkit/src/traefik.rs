@@ -30,13 +30,10 @@ pub fn start_with_files(
         dynamic_configuration,
         &[
             (
-                "address: http://curfew:9180/forward-auth",
-                format!("address: http://{}{path}", curfew.check),
+                "://curfew:9180/forward-auth",
+                format!("://{}{path}", curfew.check),
             ),
-            (
-                "url: http://curfew:9183",
-                format!("url: http://{}", curfew.browser),
-            ),
+            ("://curfew:9183", format!("://{}", curfew.browser)),
             ("application:3000", application.to_string()),
         ],
     );
