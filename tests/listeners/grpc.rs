@@ -232,7 +232,7 @@ async fn invalid_certificates_prevent_the_start() {
         let output = setup.command(&["serve"]).output().unwrap();
         let errors = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{errors}");
-        assert!(errors.contains("grpc: "), "{errors}");
+        assert!(errors.contains("TLS__GRPC__"), "{errors}");
         assert!(!errors.contains("PRIVATE KEY"), "{errors}");
     }
 }

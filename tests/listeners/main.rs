@@ -19,3 +19,4 @@ mod kube_api;
 mod limits;
 mod spoe;
 mod spop;
+mod tls;
