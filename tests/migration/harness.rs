@@ -76,15 +76,15 @@ pub type HeaderPairs<'a> = [(&'a str, &'a str)];
 impl Harness {
     /// Starts the servers. Curfew has the rules above.
     pub async fn start(snippet: &Snippet, text: &str) -> Self {
-        Self::with(snippet, text, RULES).await
+        Self::start_with_rules(snippet, text, RULES).await
     }
 
     /// Starts the servers. Curfew has no rules, so no decision depends on a path.
-    pub async fn without_rules(snippet: &Snippet, text: &str) -> Self {
-        Self::with(snippet, text, "rules: []\n").await
+    pub async fn start_without_rules(snippet: &Snippet, text: &str) -> Self {
+        Self::start_with_rules(snippet, text, "rules: []\n").await
     }
 
-    async fn with(snippet: &Snippet, text: &str, rules: &str) -> Self {
+    async fn start_with_rules(snippet: &Snippet, text: &str, rules: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("rules.yaml");
         std::fs::write(&path, rules).unwrap();

@@ -54,7 +54,7 @@ impl Proxy {
 }
 
 /// Replaces each address in the text with the address of the corresponding test server.
-fn with_addresses(text: &str, upstreams: &Upstreams) -> String {
+fn replace_addresses(text: &str, upstreams: &Upstreams) -> String {
     let Upstreams {
         check,
         browser,
@@ -82,7 +82,7 @@ fn with_addresses(text: &str, upstreams: &Upstreams) -> String {
 }
 
 pub fn nginx(text: &str, upstreams: &Upstreams) -> Proxy {
-    let text = with_addresses(text, upstreams);
+    let text = replace_addresses(text, upstreams);
     let application = format!("http://{}", upstreams.application);
     let text = ["http://nextcloud", "http://backend"]
         .iter()
@@ -107,7 +107,7 @@ pub fn caddy(text: &str, upstreams: &Upstreams) -> Proxy {
     let sites: String = lines.collect();
     let file = format!(
         "{{\n\tadmin off\n\tauto_https off\n}}\n\n{}",
-        with_addresses(&sites, upstreams)
+        replace_addresses(&sites, upstreams)
     );
     Proxy::start(
         address,

@@ -39,7 +39,7 @@ pub async fn assert_forged_identity_is_replaced(harness: &Harness, session: &Cre
     }
 }
 
-/// Asserts that a client cannot change the router input of the check.
+/// Asserts that a client cannot change the host, path and method that the check names.
 pub async fn assert_forged_inputs_are_ignored(harness: &Harness, session: &CreatedSession) {
     let answer = harness.send("GET", "/private", FORGED_INPUTS).await;
     assert_denied(harness, "GET", &answer, "%2Fprivate");

@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::{Proxy, with_addresses};
+use super::{Proxy, replace_addresses};
 use crate::harness::Upstreams;
 use crate::snippet::replace_all;
 use crate::support::deployment::installed_path;
@@ -24,7 +24,7 @@ fn haproxy(program: &Path, text: &str, upstreams: &Upstreams) -> Proxy {
     let folder = installed_path("haproxy-ingress");
     let lua = folder.to_str().unwrap();
     let text = replace_all(
-        &with_addresses(text, upstreams),
+        &replace_addresses(text, upstreams),
         &[
             ("*:443 ssl crt example.com.pem", &address.to_string()),
             ("/usr/local/etc/haproxy/?/http.lua", &format!("{lua}/?.lua")),

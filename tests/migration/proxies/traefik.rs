@@ -1,6 +1,6 @@
 use std::process::Command;
 
-use super::{Proxy, with_addresses};
+use super::{Proxy, replace_addresses};
 use crate::harness::Upstreams;
 use crate::support::deployment::installed_path;
 use crate::support::{free_port, loopback};
@@ -20,7 +20,7 @@ pub fn traefik(text: &str, upstreams: &Upstreams) -> Proxy {
         "  services:\n    nextcloud-net:\n      loadBalancer:\n        servers:\n          - url: http://{}\n",
         upstreams.application
     );
-    let dynamic_configuration = with_addresses(&without_tls(text), upstreams)
+    let dynamic_configuration = replace_addresses(&without_tls(text), upstreams)
         .replace("'nextcloud-net@docker'", "nextcloud-net")
         .replacen("  services:\n", &service, 1);
     Proxy::start(

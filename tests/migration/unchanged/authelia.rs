@@ -5,18 +5,18 @@ use crate::changed::check_count;
 use crate::snippet::{AUTHELIA_CADDY, AUTHELIA_NGINX, AUTHELIA_TRAEFIK, Snippet, replace_all};
 
 /// Returns the snippet with Curfew's address, and with `curfew_path` in place of `path`.
-fn with_check(snippet: &Snippet, path: &str, curfew_path: &str) -> String {
+fn replace_check_url(snippet: &Snippet, path: &str, curfew_path: &str) -> String {
     let pairs = [("authelia:9091", "curfew:9180"), (path, curfew_path)];
     replace_all(&snippet.read_unchanged(), &pairs)
 }
 
-fn nginx(curfew_path: &str) -> String {
-    with_check(&AUTHELIA_NGINX, "/api/authz/auth-request", curfew_path)
+fn nginx_text(curfew_path: &str) -> String {
+    replace_check_url(&AUTHELIA_NGINX, "/api/authz/auth-request", curfew_path)
 }
 
 #[tokio::test]
-async fn nginx_with_only_the_address() {
-    let text = nginx("/api/authz/auth-request");
+async fn nginx_with_only_the_address_changed_answers_500() {
+    let text = nginx_text("/api/authz/auth-request");
     let (harness, session) = start(&AUTHELIA_NGINX, &text, |it| it.status == 500).await;
     assert_all_get_500(&harness, &session).await;
     let hint = "Use /auth-request for /api/authz/auth-request";
@@ -24,8 +24,8 @@ async fn nginx_with_only_the_address() {
 }
 
 #[tokio::test]
-async fn nginx_with_the_path() {
-    let text = nginx("/auth-request");
+async fn nginx_with_address_and_path_changed_redirects_scripts_without_a_target() {
+    let text = nginx_text("/auth-request");
     let (harness, session) = start(&AUTHELIA_NGINX, &text, is_allowed).await;
     assert_usable(&harness, &session).await;
     let backend_request = harness.assert_allowed(&harness.get(&session, "/p").await);
@@ -48,15 +48,16 @@ async fn nginx_with_the_path() {
     assert_browser_endpoints_reach_application(&harness, &session).await;
 }
 
-/// The snippet `authelia-location-basic.conf` sets two headers that belong to another contract.
+/// The snippet `authelia-location-basic.conf` sets two headers of `/forward-auth`. Curfew denies a check on
+/// `/auth-request` with such headers.
 #[tokio::test]
-async fn nginx_with_the_basic_snippet() {
+async fn nginx_with_the_basic_snippet_denies_every_request() {
     let method = "proxy_set_header X-Original-Method $request_method;";
     let basic = format!(
         "{method}\nproxy_set_header X-Forwarded-Method $request_method;\n\
          proxy_set_header X-Forwarded-URI $request_uri;"
     );
-    let text = replace_all(&nginx("/auth-request"), &[(method, &basic)]);
+    let text = replace_all(&nginx_text("/auth-request"), &[(method, &basic)]);
     let redirect = "error_page 401 =302 $redirection_url;";
     let plain = replace_all(&text, &[(redirect, "")]);
     for (text, status) in [(text, 302), (plain, 401)] {
@@ -75,12 +76,12 @@ const FORWARD_AUTH: &str = "/api/authz/forward-auth";
 /// Tests Traefik or Caddy, which behave alike: both pass Curfew's whole answer to the client.
 async fn assert_answers_are_passed(snippet: &Snippet) {
     let hint = "/forward-auth for /api/authz/forward-auth";
-    let text = with_check(snippet, FORWARD_AUTH, FORWARD_AUTH);
+    let text = replace_check_url(snippet, FORWARD_AUTH, FORWARD_AUTH);
     let (harness, session) = start(snippet, &text, is_path_list).await;
     assert_all_get_path_list(&harness, &session, hint).await;
     wait_for_warning(&harness, "authelia", hint).await;
 
-    let text = with_check(snippet, FORWARD_AUTH, "/auth-request");
+    let text = replace_check_url(snippet, FORWARD_AUTH, "/auth-request");
     let (harness, session) = start(snippet, &text, |it| it.status == 401).await;
     for answer in send_as_all_clients(&harness, &session).await {
         assert_eq!(answer.status, 401, "{answer:?}");
@@ -96,7 +97,7 @@ async fn assert_answers_are_passed(snippet: &Snippet) {
         );
     }
 
-    let text = with_check(snippet, FORWARD_AUTH, "/forward-auth");
+    let text = replace_check_url(snippet, FORWARD_AUTH, "/forward-auth");
     let (harness, session) = start(snippet, &text, is_allowed).await;
     assert_usable(&harness, &session).await;
     let answer = assert_scripts_get_401(&harness, SCRIPT_HEADERS).await;
@@ -121,7 +122,7 @@ async fn caddy_checks_the_browser_endpoints_without_route() {
     let handle = format!(
         "        handle /.curfew/* {{\n                reverse_proxy curfew:9183\n        }}\n{application}"
     );
-    let text = with_check(&AUTHELIA_CADDY, FORWARD_AUTH, "/forward-auth");
+    let text = replace_check_url(&AUTHELIA_CADDY, FORWARD_AUTH, "/forward-auth");
     let text = replace_all(&text, &[(application, &handle)]);
     let (harness, session) = start(&AUTHELIA_CADDY, &text, is_allowed).await;
     let before = check_count(&harness).await;

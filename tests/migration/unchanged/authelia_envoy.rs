@@ -7,7 +7,7 @@ use crate::proxies::PORT_KEY;
 use crate::snippet::{AUTHELIA_ENVOY, replace_all};
 use crate::support::deployment::installed_path;
 
-/// The second list of headers in the file. Current versions of Envoy reject it.
+/// The second list of headers in the file. Current versions of Envoy reject a file with both lists.
 const SECOND_LIST: &str = "                          allowed_headers:
                             patterns:
                               - exact: 'authorization'
@@ -18,7 +18,7 @@ const SECOND_LIST: &str = "                          allowed_headers:
 ";
 
 /// Returns the file without the second list of headers, and with `curfew_path` as the path prefix.
-fn with_check(curfew_path: &str) -> String {
+fn replace_check_url(curfew_path: &str) -> String {
     let cluster = |name: &str, port: u16| format!("address: '{name}'{PORT_KEY}{port}\n");
     replace_all(
         &AUTHELIA_ENVOY.read_unchanged(),
@@ -59,19 +59,20 @@ fn the_documented_file_does_not_load() {
 }
 
 #[tokio::test]
-async fn with_only_the_address() {
-    let text = with_check("/api/authz/ext-authz/");
+async fn with_only_the_address_changed_envoy_passes_a_404() {
+    let text = replace_check_url("/api/authz/ext-authz/");
     let (harness, session) = start(&AUTHELIA_ENVOY, &text, is_path_list).await;
     let hint = "/ext-authz for /api/authz/ext-authz/.";
     assert_all_get_path_list(&harness, &session, hint).await;
     wait_for_warning(&harness, "authelia", hint).await;
 }
 
-/// If Curfew has no rules for paths, requests are allowed, but the return address begins with two slashes.
+/// If Curfew has no rules for paths, requests are allowed, but the return address begins with two slashes. With such
+/// rules, every request is denied.
 #[tokio::test]
-async fn with_a_slash_at_the_end_of_the_path() {
-    let text = with_check("/ext-authz/");
-    let harness = Harness::without_rules(&AUTHELIA_ENVOY, &text).await;
+async fn a_slash_at_the_end_of_the_path_is_denied_if_a_rule_depends_on_paths() {
+    let text = replace_check_url("/ext-authz/");
+    let harness = Harness::start_without_rules(&AUTHELIA_ENVOY, &text).await;
     let session = harness.curfew.sign_in("alice").await;
     harness.wait_until_ready(&session, is_allowed).await;
     harness.assert_allowed(&harness.get(&session, "/p").await);
@@ -96,8 +97,8 @@ async fn with_a_slash_at_the_end_of_the_path() {
 }
 
 #[tokio::test]
-async fn with_the_path() {
-    let text = with_check("/ext-authz");
+async fn with_address_and_path_changed_envoy_hides_the_reason_and_polling_counts() {
+    let text = replace_check_url("/ext-authz");
     let (harness, session) = start(&AUTHELIA_ENVOY, &text, is_allowed).await;
     assert_usable(&harness, &session).await;
     assert_browser_endpoints_reach_application(&harness, &session).await;
@@ -117,7 +118,7 @@ async fn with_the_path() {
 
 /// Envoy sends the checks to the address of the cluster, not to the address in the URI.
 #[tokio::test]
-async fn with_the_uri_but_not_the_cluster() {
+async fn with_only_the_uri_changed_envoy_asks_authelia() {
     let pairs = [
         (SECOND_LIST, ""),
         ("uri: 'authelia:9091'", "uri: 'curfew:9180'"),

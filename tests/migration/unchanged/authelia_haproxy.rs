@@ -9,7 +9,7 @@ use crate::changed::request_for_two_hosts;
 use crate::snippet::{AUTHELIA_HAPROXY_2_6, AUTHELIA_HAPROXY_2_8, Snippet, replace_all};
 
 /// Returns the file with Curfew's address and this path.
-fn with_check(curfew_path: &str) -> String {
+fn replace_check_url(curfew_path: &str) -> String {
     replace_all(
         &AUTHELIA_HAPROXY_2_6.read_unchanged(),
         &[
@@ -20,9 +20,9 @@ fn with_check(curfew_path: &str) -> String {
 }
 
 #[tokio::test]
-async fn with_only_the_address() {
+async fn with_only_the_address_changed_every_redirect_has_no_target() {
     for snippet in [AUTHELIA_HAPROXY_2_6, AUTHELIA_HAPROXY_2_8] {
-        let text = with_check("/api/authz/forward-auth");
+        let text = replace_check_url("/api/authz/forward-auth");
         let (harness, session) = start(&snippet, &text, |it| it.status == 302).await;
         for answer in send_as_all_clients(&harness, &session).await {
             assert_redirect_without_target(&answer);
@@ -32,8 +32,9 @@ async fn with_only_the_address() {
     }
 }
 
-async fn with_the_path(snippet: &Snippet) -> Harness {
-    let (harness, session) = start(snippet, &with_check("/forward-auth"), is_allowed).await;
+/// Starts HAProxy with Curfew's address and path, and asserts that it is usable.
+async fn start_with_changed_path(snippet: &Snippet) -> Harness {
+    let (harness, session) = start(snippet, &replace_check_url("/forward-auth"), is_allowed).await;
     assert_usable(&harness, &session).await;
     let backend_request = harness.assert_allowed(&harness.get(&session, "/p").await);
     harness
@@ -61,8 +62,8 @@ async fn with_the_path(snippet: &Snippet) -> Harness {
 
 /// If `Host` contains several hosts, HAProxy 2.6 routes with any of them. With `req.hdr`, Curfew gets the last host.
 #[tokio::test]
-async fn haproxy_2_6_with_the_path() {
-    let harness = with_the_path(&AUTHELIA_HAPROXY_2_6).await;
+async fn haproxy_2_6_serves_a_request_for_two_hosts() {
+    let harness = start_with_changed_path(&AUTHELIA_HAPROXY_2_6).await;
     let answer = harness
         .send_raw(&request_for_two_hosts(harness.snippet.host))
         .await;
@@ -71,8 +72,8 @@ async fn haproxy_2_6_with_the_path() {
 }
 
 #[tokio::test]
-async fn haproxy_2_8_with_the_path() {
-    let harness = with_the_path(&AUTHELIA_HAPROXY_2_8).await;
+async fn haproxy_2_8_rejects_a_request_for_two_hosts() {
+    let harness = start_with_changed_path(&AUTHELIA_HAPROXY_2_8).await;
     let answer = harness
         .send_raw(&request_for_two_hosts(harness.snippet.host))
         .await;

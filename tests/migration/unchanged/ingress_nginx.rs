@@ -4,7 +4,8 @@ use super::*;
 use crate::changed::request_with_another_host;
 use crate::snippet::{AUTHELIA_INGRESS_NGINX, OAUTH2_PROXY_INGRESS_NGINX, Snippet, replace_all};
 
-const BOTH: [(Snippet, &str, &str); 2] = [
+/// The snippets, the path of the check in each snippet, and the class of this path in Curfew's warning.
+const SNIPPETS: [(Snippet, &str, &str); 2] = [
     (
         AUTHELIA_INGRESS_NGINX,
         "/api/authz/auth-request",
@@ -14,8 +15,8 @@ const BOTH: [(Snippet, &str, &str); 2] = [
 ];
 
 #[tokio::test]
-async fn with_only_the_address() {
-    for (snippet, _, class) in BOTH {
+async fn with_only_the_address_changed_nginx_answers_500() {
+    for (snippet, _, class) in SNIPPETS {
         let (harness, session) =
             start(&snippet, &snippet.read_unchanged(), |it| it.status == 500).await;
         assert_all_get_500(&harness, &session).await;
@@ -24,8 +25,8 @@ async fn with_only_the_address() {
 }
 
 #[tokio::test]
-async fn with_the_path_of_auth_request() {
-    for (snippet, path, _) in BOTH {
+async fn with_auth_request_sessions_work_but_the_check_can_name_another_host() {
+    for (snippet, path, _) in SNIPPETS {
         let text = replace_all(&snippet.read_unchanged(), &[(path, "/auth-request")]);
         let (harness, session) = start(&snippet, &text, is_allowed).await;
         assert_usable(&harness, &session).await;
@@ -54,8 +55,8 @@ async fn with_the_path_of_auth_request() {
 
 /// `/forward-auth` needs the ConfigMap. Without it, the check does not have the headers that name the request.
 #[tokio::test]
-async fn with_the_path_of_forward_auth_and_without_the_config_map() {
-    for (snippet, path, _) in BOTH {
+async fn without_the_config_map_forward_auth_denies_every_request() {
+    for (snippet, path, _) in SNIPPETS {
         let text = replace_all(&snippet.read_unchanged(), &[(path, "/forward-auth")]);
         let (harness, session) = start(&snippet, &text, |it| it.status == 302).await;
         for answer in send_as_all_clients(&harness, &session).await {
@@ -63,7 +64,8 @@ async fn with_the_path_of_forward_auth_and_without_the_config_map() {
             let missing = challenge("X-Forwarded-Host is missing");
             assert_eq!(answer.header_or_empty("www-authenticate"), missing);
         }
-        // A client cannot send these headers itself. Curfew requires all, and the controller removes one of them.
+        // A client cannot supply the missing headers itself, because Curfew requires all of them, and the controller
+        // removes one.
         let cookie = session.cookie();
         for (host, uri, method) in [
             (snippet.host, TARGET, "GET"),

@@ -13,7 +13,7 @@ const CURFEW_CHECK: &str =
 const FORWARDED_URI: &str = "proxy_set_header X-Forwarded-Uri  $request_uri;";
 
 #[tokio::test]
-async fn nginx_with_only_the_address() {
+async fn nginx_with_only_the_address_changed_answers_500() {
     let addresses = [("127.0.0.1:4180", "127.0.0.1:9180")];
     let text = replace_all(&OAUTH2_PROXY_ON_NGINX.read_unchanged(), &addresses);
     let (harness, session) = start(&OAUTH2_PROXY_ON_NGINX, &text, |it| it.status == 500).await;
@@ -28,9 +28,9 @@ async fn nginx_with_only_the_address() {
     assert!(answer.body.contains(hint), "{answer:?}");
 }
 
-/// After a person has signed in, the page asks for another sign-in.
+/// Curfew denies every check because of its headers. So even after a sign-in, NGINX redirects to the sign-in page.
 #[tokio::test]
-async fn nginx_with_the_path_and_other_headers() {
+async fn nginx_with_headers_that_curfew_rejects_redirects_every_client() {
     let unchanged = OAUTH2_PROXY_ON_NGINX.read_unchanged();
     let with_originals = format!(
         "{FORWARDED_URI}\n    proxy_set_header X-Original-URL $scheme://$host$request_uri;\n    \
@@ -60,7 +60,7 @@ async fn nginx_with_the_path_and_other_headers() {
 }
 
 #[tokio::test]
-async fn caddy_with_only_the_address() {
+async fn caddy_with_only_the_address_changed_passes_a_404() {
     let address = [(
         "forward_auth oauth2-proxy.internal:4180",
         "forward_auth curfew:9180",
@@ -74,7 +74,7 @@ async fn caddy_with_only_the_address() {
 
 /// `handle_response` replaces the 401 of scripts, and the file copies no identity headers.
 #[tokio::test]
-async fn caddy_with_the_path() {
+async fn caddy_with_the_path_changed_redirects_scripts_and_sends_no_identity() {
     let pairs = [
         (
             "forward_auth oauth2-proxy.internal:4180",

@@ -7,7 +7,7 @@ use crate::support::backend::BODY;
 const ADDRESS: &str = "address: https://oauth.example.com/oauth2/auth";
 
 #[tokio::test]
-async fn errors_middleware_with_only_the_address() {
+async fn traefik_with_only_the_address_changed_passes_a_404() {
     let pairs = [(ADDRESS, "address: http://curfew:9180/oauth2/auth")];
     let text = replace_all(&OAUTH2_PROXY_TRAEFIK.read_unchanged(), &pairs);
     let (harness, session) = start(&OAUTH2_PROXY_TRAEFIK, &text, is_path_list).await;
@@ -25,7 +25,7 @@ async fn errors_middleware_with_only_the_address() {
 
 /// The middleware `errors` replaces every 401 and 403.
 #[tokio::test]
-async fn errors_middleware_with_the_path() {
+async fn the_errors_middleware_replaces_denials_with_the_sign_in_page() {
     let pairs = [(ADDRESS, "address: http://curfew:9180/forward-auth")];
     let text = replace_all(&OAUTH2_PROXY_TRAEFIK.read_unchanged(), &pairs);
     let (harness, session) = start(&OAUTH2_PROXY_TRAEFIK, &text, is_allowed).await;
@@ -55,7 +55,7 @@ async fn errors_middleware_with_the_path() {
 
 /// The file sends checks to the path `/`, which Curfew does not serve.
 #[tokio::test]
-async fn static_upstreams_with_only_the_address() {
+async fn static_upstreams_with_only_the_address_changed_pass_a_404() {
     let pairs = [
         ("https://oauth.example.com/", "http://curfew:9180/"),
         // In Traefik 3, a matcher has only one host.
@@ -69,7 +69,7 @@ async fn static_upstreams_with_only_the_address() {
 
 /// The changed file serves a host that Curfew's configuration does not name.
 #[tokio::test]
-async fn a_host_that_the_configuration_does_not_name() {
+async fn a_host_that_the_configuration_does_not_name_is_denied() {
     let text = OAUTH2_PROXY_TRAEFIK_STATIC.read_for_curfew();
     let (harness, session) = start(&OAUTH2_PROXY_TRAEFIK_STATIC, &text, is_allowed).await;
     let cookie = session.cookie();
