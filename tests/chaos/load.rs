@@ -32,7 +32,7 @@ impl Load {
         });
         for _ in 0..STEADY_SESSIONS {
             let session = load
-                .expect_sign_in("steady", DEFAULT, random_replica())
+                .sign_in_until_accepted("steady", DEFAULT, random_replica())
                 .await;
             load.spawn(session.use_steadily());
         }
@@ -78,7 +78,7 @@ impl Load {
     }
 
     /// Signs in, and retries until it succeeds.
-    pub async fn expect_sign_in(
+    pub async fn sign_in_until_accepted(
         self: &Arc<Self>,
         kind: &'static str,
         policy: Policy,

@@ -8,10 +8,11 @@ use tokio::time::Instant;
 
 use crate::client::Exchange;
 
-/// The longest time after its limit at which a session may still be allowed.
+/// How long after its limit a session may still be allowed.
 const END_TOLERANCE: Duration = Duration::from_millis(100);
 
-/// The time after the answer to a revocation in which the other replica may still allow the session.
+/// How long after the answer to a revocation the other replica may still allow the session. For this time, it may
+/// answer from its near cache, which keeps session records in memory.
 const LEASE: Duration = curfew::store::cached::LEASE;
 
 /// The limits of a session.
@@ -20,7 +21,7 @@ pub struct Policy {
     pub name: &'static str,
     pub idle: Duration,
     pub absolute: Duration,
-    /// The time before its limit at which a session may already end: its last activity may not be in the store yet.
+    /// How long before its limit a session may already end, because its last activity may not be in the store yet.
     pub early_end_tolerance: Duration,
 }
 
@@ -47,9 +48,12 @@ pub const SHORT: Policy = Policy {
     early_end_tolerance: Duration::from_secs(1),
 };
 
+/// What is wrong with an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mistake {
+    /// A live session was denied.
     Denial,
+    /// An ended session was allowed.
     Admission,
 }
 
@@ -154,7 +158,8 @@ impl Model {
     }
 }
 
-/// Returns the severity if the change in this answer is lost. It is lower if too few replicas of Redis confirmed it.
+/// Returns the severity of a later answer that contradicts the change in this answer. The severity is lower if too few
+/// replicas of Redis confirmed the change.
 fn severity_if_lost(exchange: &Exchange) -> Severity {
     let replication = &exchange.body["replication"];
     let missing = replication["confirmed"].as_u64() < replication["wanted"].as_u64();

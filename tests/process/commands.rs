@@ -161,7 +161,7 @@ async fn an_invalid_configuration_prevents_the_start() {
 }
 
 #[tokio::test]
-async fn an_address_in_use_is_named() {
+async fn the_error_names_an_address_in_use() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let output = run_command(&Setup::memory().set("LISTEN__ADMIN", &address), &["serve"]);

@@ -135,7 +135,7 @@ fn explain_reports_invalid_arguments() {
 }
 
 #[test]
-fn compliance_reports_and_enforces() {
+fn compliance_reports_the_limits_and_fails_if_a_required_standard_is_not_met() {
     let documented = include_str!("../../docs/compliance-example.md");
     assert_eq!(stdout_of_success("compliance", &[]), documented);
     let json: Value = serde_json::from_str(&stdout_of_success("compliance", &["--json"])).unwrap();

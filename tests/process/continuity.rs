@@ -71,7 +71,8 @@ async fn a_crash_with_redis_loses_no_session() {
     assert_eq!(curfew.check(&session).await, ALLOWED);
 }
 
-/// Asserts that the replica denies a session within the lease, after the other replica has ended it.
+/// Asserts that the replica denies a session within the lease after the other replica has ended it. The lease is the
+/// time for which a replica may answer from its near cache.
 async fn assert_denied_within_lease(curfew: &Curfew, session: &CreatedSession, reason: &str) {
     let ended = Stopwatch::start();
     while curfew.check(session).await == ALLOWED {
@@ -199,7 +200,7 @@ async fn rotating_the_key_logs_nobody_out() {
 }
 
 #[tokio::test]
-async fn redis_may_start_later() {
+async fn redis_may_start_after_curfew() {
     let mut redis = RedisServer::start();
     redis.stop();
     let curfew = Setup::redis(&redis.url()).start();

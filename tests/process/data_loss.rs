@@ -110,7 +110,7 @@ async fn a_revoked_session_does_not_return_with_an_earlier_authentication() {
     assert_eq!(other.check_with_cookie(&new_cookie).await, ALLOWED);
 }
 
-/// The tombstone has expired, and no request has used the credential since the end of the session.
+/// The tombstone (the record of the session end) has expired. Since the end, no request has used the credential.
 #[tokio::test]
 async fn a_longer_limit_does_not_restore_an_ended_session() {
     let redis = RedisServer::start();
@@ -200,7 +200,7 @@ async fn an_ended_session_stays_ended_while_keys_are_rotated() {
         new_key_only.check_with_cookie(&ended_cookie).await,
         denied("revoked")
     );
-    // Curfew has sealed the generation marker again, too, so it detects no loss of data.
+    // Curfew has also sealed the generation marker (the value that shows a loss of data) again, so it detects no loss.
     assert_eq!(
         new_key_only.check_with_cookie(&unused_cookie).await,
         ALLOWED

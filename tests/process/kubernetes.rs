@@ -1,5 +1,5 @@
-//! Cluster roles grant the use of the admin API. A fake API server serves the two review APIs over TLS. The test
-//! validates Curfew's requests with the schemas of Kubernetes.
+//! Cluster roles grant the use of the admin API. A fake API server serves the two review APIs (TokenReview and
+//! SubjectAccessReview) over TLS. The test validates Curfew's requests with the schemas of Kubernetes.
 
 use std::process::Command;
 use std::sync::{Arc, Mutex};

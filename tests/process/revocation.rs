@@ -107,7 +107,8 @@ async fn an_emergency_revocation_reaches_every_replica_within_a_second() {
         "policy=default"
     );
     let finished = one.audit_events("revocation.finished");
-    // A check can end a session before the revocation does. Then the actor of this end is Curfew.
+    // A check can end a session before the revocation does. Then the actor of this end is Curfew, so the revocation
+    // does not count it.
     let mut ended = one.audit_events("session.ended");
     ended.retain(|event| event["curfew.actor.kind"] == "admin_token");
     assert_eq!(

@@ -111,7 +111,7 @@ async fn an_attacker_in_redis_cannot_become_another_user() {
     let unavailable = (503, "store_unavailable".to_owned());
     let mut moved_record = root_record.clone();
     moved_record[1..3].copy_from_slice(&bob_key[bob_key.len() - 16..][..2]);
-    // A record in the format of version 2, with the tag of bob's session and the subject root.
+    // A record in the format of version 2, for the subject root. Its tag is the start of the ID of bob's session.
     let tag = &bob_key[bob_key.len() - 16..][..4];
     let plain_record = [
         &[2, 0][..],
@@ -138,7 +138,7 @@ async fn an_attacker_in_redis_cannot_become_another_user() {
 
 /// After a change of the first key, Curfew seals all records again. Then the old key can be removed.
 #[tokio::test]
-async fn keys_rotate_in_the_background() {
+async fn records_are_sealed_with_a_new_key_in_the_background() {
     let redis = RedisServer::start();
     let (old, new) = ("A".repeat(43), "B".repeat(42) + "A");
     let setup = Setup::redis(&redis.url());

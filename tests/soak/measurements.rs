@@ -26,7 +26,7 @@ struct Sample {
     redis: u64,
     /// Sessions in the near caches.
     near_cache: u64,
-    /// Touches that are not written yet.
+    /// Activities that the replicas have not written to Redis yet (touches).
     pending: u64,
     /// The number of answers so far.
     answers: u64,
@@ -110,7 +110,8 @@ impl Measurements {
         }
         let value_of = |third: &[Sample]| median(third.iter().map(|sample| sample.redis));
         let (before, after) = (value_of(second), value_of(last));
-        // Tombstones last for a minute. A short run ends before Redis deletes many of them, so memory grows.
+        // The record of an ended session (tombstone) lasts for a minute. A short run ends before Redis deletes many of
+        // these records, so memory grows.
         let is_long = run_settings.load > Duration::from_secs(240);
         if is_long && after > before + before / 10 + (8 << 10) {
             problems.push(format!("Redis grew from {before} to {after} KiB"));

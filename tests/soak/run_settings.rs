@@ -73,7 +73,8 @@ impl RunSettings {
                 &text(self.touch_interval),
             )
             .set("END_RETENTION", "1m")
-            // With a short retention, the journal has the same size in the middle and at the end of the run.
+            // The journal keeps recent session ends in memory. With a short retention, it has the same size in the
+            // middle and at the end of the run.
             .set("STORE__JOURNAL_RETENTION", "30s")
             .set("LOG__FILTER", "error,curfew::audit=off")
     }

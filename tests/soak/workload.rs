@@ -239,7 +239,7 @@ impl Workload {
             "idle_timeout" => may_be_idle,
             "absolute_timeout" => may_be_old,
             "revoked" => session.planned_end == PlannedEnd::Revoked,
-            // A tombstone is deleted after a minute.
+            // After a minute, Redis deletes the record of an ended session.
             "unknown_session" => {
                 idle_time.1 > Duration::from_secs(50)
                     && (may_be_idle || may_be_old || session.revoked_at.is_some())

@@ -1,4 +1,5 @@
-//! Replicas read the changes of the cut-offs from Redis, and miss none.
+//! A cut-off ends all sessions of one subject that started before a certain time. Replicas keep a copy of the cut-offs.
+//! They read the changes from a log in Redis, and miss none.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +30,7 @@ fn cut_off_member(number: u32) -> Vec<u8> {
     Sha256::digest(text)[..16].to_vec()
 }
 
-/// Writes cut-offs with the script of the previous version, which writes no log.
+/// Writes cut-offs with the script of the previous version, which does not add the changes to the log.
 fn write_without_log(server: &RedisServer, cut_offs: &[(u32, u64)]) {
     let script = include_str!("../../migrations/0005_not_before.lua");
     let client = redis::Client::open(server.url()).unwrap();
@@ -61,6 +62,7 @@ fn add_cut_offs(server: &RedisServer, count: u32, in_one_millisecond: u32) {
         }
         add.exec(&mut connection).unwrap();
     }
+    // The score of the empty member is the sequence number of the last change.
     let mut number = redis::cmd("ZADD");
     number.arg(CUT_OFFS_KEY).arg(now().as_millis()).arg("");
     number.exec(&mut connection).unwrap();
@@ -119,7 +121,7 @@ async fn a_replica_with_200_000_entries_reads_only_what_changes() {
 }
 
 #[tokio::test]
-async fn reads_more_entries_of_one_millisecond_than_fit_on_a_page() {
+async fn a_replica_reads_more_entries_of_one_millisecond_than_fit_on_a_page() {
     let server = RedisServer::start();
     add_cut_offs(&server, 9000, 4500);
     let replica = ConnectedStore::connect(settings(&server.url())).await;
@@ -159,7 +161,7 @@ async fn replicas_of_two_versions_read_each_others_cut_offs() {
 }
 
 #[tokio::test]
-async fn bounds_the_set_without_losing_a_cut_off() {
+async fn replicas_bound_the_set_without_losing_a_cut_off() {
     const MAX_CUT_OFFS: usize = 500;
     let server = RedisServer::start();
     let bounded_settings = || RedisSettings {
@@ -208,7 +210,7 @@ async fn bounds_the_set_without_losing_a_cut_off() {
 }
 
 #[tokio::test]
-async fn removes_old_cut_offs_from_redis_and_from_the_copy() {
+async fn a_replica_removes_old_cut_offs_from_redis_and_from_its_copy() {
     let server = RedisServer::start();
     let replica = ConnectedStore::connect(settings(&server.url())).await;
     let policies = Live::new(super::migrations::policies());

@@ -1,4 +1,5 @@
-//! Each invalidation of a process reaches the near caches of all processes.
+//! An invalidation is the message that a session has ended. It must reach the near caches of all processes, which keep
+//! session records in memory.
 
 use curfew::clock::SteadyClock;
 use curfew::session::State;
@@ -173,7 +174,7 @@ async fn every_replica_receives_every_invalidation() {
 }
 
 #[tokio::test]
-async fn receives_invalidations_in_a_cluster_and_after_its_fail_over() {
+async fn processes_receive_invalidations_in_a_cluster_and_after_its_fail_over() {
     let mut cluster = Cluster::start().await;
     let processes = start_processes(2, || settings(&cluster.url())).await;
     end_sessions_and_check_all_caches(&processes, 0..20).await;
@@ -192,7 +193,7 @@ async fn receives_invalidations_in_a_cluster_and_after_its_fail_over() {
 }
 
 #[tokio::test]
-async fn receives_invalidations_after_a_sentinel_fail_over() {
+async fn processes_receive_invalidations_after_a_sentinel_fail_over() {
     let mut group = SentinelGroup::start().await;
     let processes = start_processes(2, || settings(&group.url())).await;
     end_sessions_and_check_all_caches(&processes, 0..5).await;
@@ -252,7 +253,7 @@ async fn stops_using_the_near_cache_when_the_connection_breaks() {
 
 /// The ACL rights of an older version do not include the invalidation channel.
 #[tokio::test]
-async fn asks_redis_for_each_check_without_the_right_to_subscribe() {
+async fn without_the_right_to_subscribe_each_check_asks_redis() {
     let server = RedisServer::start();
     let rights = documented_rights();
     let mut words: Vec<&[u8]> = vec![b"ACL", b"SETUSER", b"curfew", b"on", b">s3cret"];

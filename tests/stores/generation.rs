@@ -1,4 +1,5 @@
-//! Curfew notices when Redis has lost data. An ended session is not started again.
+//! Curfew detects a loss of data in Redis with the generation marker, an encrypted value in Redis. After a loss, no
+//! ended session starts again.
 
 use curfew::clock::{Clock, Stopwatch};
 use curfew::store::redis::Migration;
@@ -84,7 +85,7 @@ fn record_key(id: SessionId) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn passes_the_history_suite_and_keeps_the_limits() {
+async fn redis_passes_the_history_suite_and_keeps_the_limits() {
     let server = RedisServer::start();
     let store = ConnectedStore::connect(settings(&server.url())).await;
     conformance::run_history(&**store, now()).await;
@@ -208,7 +209,7 @@ async fn a_restored_older_copy_is_a_loss() {
 
 /// Neither a planned stop of all replicas nor a migration without a running replica counts as a loss of data.
 #[tokio::test]
-async fn a_planned_stop_is_no_loss() {
+async fn a_planned_stop_is_no_loss_of_data() {
     let server = RedisServer::start();
     start_command_store(&server)
         .await
@@ -241,7 +242,7 @@ async fn a_planned_stop_is_no_loss() {
 
 /// An older version of Curfew, which has no generation marker, wrote the records.
 #[tokio::test]
-async fn an_upgrade_is_no_loss() {
+async fn an_upgrade_is_no_loss_of_data() {
     let server = RedisServer::start();
     server.command::<()>(&[b"SET", b"test:schema", b"2"]);
     let store = ConnectedStore::connect(settings(&server.url())).await;
@@ -261,7 +262,7 @@ async fn an_upgrade_is_no_loss() {
 }
 
 #[tokio::test]
-async fn a_fail_over_is_no_loss() {
+async fn a_fail_over_is_no_loss_of_data() {
     let mut group = SentinelGroup::start().await;
     let primary = group.primary_index();
     start_command_store(&group.servers[primary])

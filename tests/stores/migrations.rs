@@ -38,7 +38,7 @@ async fn start_store_of_older_version(server: &RedisServer) -> ConnectedStore {
 }
 
 /// Returns the session with the values that a record of version 1 can store.
-fn without_margin(session: Session) -> Session {
+fn as_stored_in_version_1(session: Session) -> Session {
     Session {
         retention: session.tombstone_retention(),
         margin: Duration::ZERO,
@@ -64,7 +64,7 @@ fn write_version_1_sessions(server: &RedisServer, record: &[u8], session: &Sessi
         let mut pipeline = redis::pipe();
         for number in chunk {
             let set = pipeline.cmd("SET").arg(record_key(id(*number))).arg(record);
-            let expires = without_margin(session.clone()).expires();
+            let expires = as_stored_in_version_1(session.clone()).expires();
             set.arg("PXAT").arg(expires.as_millis()).ignore();
         }
         pipeline.exec(&mut connection).unwrap();
@@ -73,7 +73,7 @@ fn write_version_1_sessions(server: &RedisServer, record: &[u8], session: &Sessi
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn upgrades_100_000_live_sessions_while_checks_go_on() {
+async fn migrations_upgrade_100_000_live_sessions_while_checks_go_on() {
     let server = RedisServer::start();
     let session = new_session();
     let store = start_store_of_older_version(&server).await;
@@ -196,7 +196,7 @@ async fn a_dry_run_changes_nothing_and_unreadable_records_stay() {
     let garbage: Vec<u8> = server.command(&[b"GET", &record_key(id(3))]);
     assert_eq!(garbage, b"garbage");
     assert!(!store.schema().await.unwrap().is_outdated());
-    let session = Some(without_margin(session));
+    let session = Some(as_stored_in_version_1(session));
     assert_eq!(
         store.load(id(1)).await.unwrap(),
         session,

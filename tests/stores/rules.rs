@@ -1,5 +1,5 @@
-//! Revocation rules in Redis: a dump of Redis contains no names from rules, replicas of the previous version and of
-//! this version read the rules of both, and Curfew reports a rule that it cannot decrypt.
+//! A revocation rule ends all sessions with certain properties. A dump of Redis contains no names from rules. Replicas
+//! of the previous version and of this version read each other's rules. Curfew reports a rule that it cannot decrypt.
 
 use curfew::revocation::{RevocationConditions, RevocationRule};
 use curfew::store::{AddRuleOutcome, CutOffStore};
@@ -11,7 +11,7 @@ use crate::support::redis::RedisServer;
 
 const CUT_OFFS_KEY: &[u8] = b"test:not-before";
 const FORGET_BEFORE: Timestamp = Timestamp::from_millis(1000);
-/// Names that occur only in the conditions.
+/// Names that occur only in the conditions of the rule. A dump with one of them contains the rule in plain text.
 const CONDITION_NAMES: [&str; 3] = [
     "night-shift-nurses",
     "ward7.example.com",

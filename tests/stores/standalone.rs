@@ -25,7 +25,7 @@ async fn redis_passes_the_conformance_suite() {
 }
 
 #[tokio::test]
-async fn a_wrapper_counts_answers_of_redis() {
+async fn the_measured_store_counts_answers_of_redis() {
     let server = RedisServer::start();
     let metrics = Arc::new(Metrics::new().unwrap());
     let redis = ConnectedStore::start(settings(&server.url()));
@@ -202,7 +202,7 @@ async fn a_check_sends_only_plain_commands() {
 }
 
 #[tokio::test]
-async fn stores_the_last_activity_in_the_expiry_and_all_keys_expire() {
+async fn the_expiry_contains_the_last_activity_and_all_keys_expire() {
     let server = RedisServer::start();
     let store = ConnectedStore::start(settings(&server.url()));
     let session = new_session();
@@ -217,8 +217,8 @@ async fn stores_the_last_activity_in_the_expiry_and_all_keys_expire() {
         .end(ID, EndRequest::revoked(later.plus(MINUTE)))
         .await
         .unwrap();
-    // Redis deletes the tombstone according to its own clock, which may differ from decision time by some
-    // milliseconds.
+    // Redis deletes the record of the ended session according to its own clock. It may differ by some milliseconds from
+    // the common time of the replicas.
     let tombstone = later.plus(MINUTE).plus(session.tombstone_retention());
     assert!(expiry(&key).abs_diff(tombstone.as_millis()) < 250);
     let keys: Vec<Vec<u8>> = server.command(&[b"KEYS", b"*"]);
@@ -280,7 +280,7 @@ async fn an_unreadable_record_is_an_error_and_no_logout() {
 }
 
 #[tokio::test]
-async fn reconnects_after_a_lost_connection() {
+async fn the_store_reconnects_after_a_lost_connection() {
     let mut server = RedisServer::start();
     let store = ConnectedStore::start(RedisSettings {
         command_timeout: Duration::from_millis(200),
@@ -401,7 +401,7 @@ async fn an_index_drops_deleted_sessions() {
 }
 
 #[tokio::test]
-async fn a_full_server_accepts_no_new_session_and_lets_others_end() {
+async fn a_full_server_accepts_no_new_session_and_lets_existing_sessions_end() {
     let server = RedisServer::start();
     let store = ConnectedStore::connect(settings(&server.url())).await;
     let session = new_session();
@@ -420,7 +420,7 @@ async fn a_full_server_accepts_no_new_session_and_lets_others_end() {
 /// If Redis rejects writes because it has too little memory or too few replicas, checks continue, even after a
 /// reconnect.
 #[tokio::test]
-async fn connects_to_a_server_that_rejects_writes() {
+async fn the_store_connects_to_a_server_that_rejects_writes() {
     let server = RedisServer::start();
     let first = ConnectedStore::connect(settings(&server.url())).await;
     first.create(ID, &new_session()).await.unwrap();
@@ -488,7 +488,7 @@ async fn a_timeout_that_races_with_a_touch_loses_no_touch() {
 
 /// Two replicas collect touches of one session. The store keeps the latest touch, whichever replica writes first.
 #[tokio::test]
-async fn two_replicas_flush_in_any_order() {
+async fn two_replicas_write_touches_in_any_order() {
     let server = RedisServer::start();
     let metrics = Arc::new(Metrics::new().unwrap());
     let session = new_session();

@@ -193,7 +193,8 @@ async fn a_hanging_server_of_a_cluster_does_not_affect_the_others() {
         .set_cut_off(&alice, Timestamp::default(), Timestamp::default())
         .await
         .unwrap();
-    // The server with the cut-offs must not hang, because every session depends on it.
+    // A cut-off ends all earlier sessions of a subject. The server with the cut-offs must not hang, because every check
+    // needs them.
     let cut_offs = cluster.primary_index_of(b"test:not-before");
     let others = cluster
         .primary_indexes()

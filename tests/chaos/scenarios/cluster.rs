@@ -1,4 +1,4 @@
-//! Scenarios with a cluster of three primaries. A change is confirmed when one replica of its primary has it.
+//! Scenarios with a cluster of three primaries. A change is confirmed when one replica of the primary also has it.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub async fn primary_is_killed(record: &Arc<Record>, length: RunLength) {
     cluster.servers[primary].kill();
     record.begin_recovery("a primary is killed");
     cluster.wait_for_fail_over(primary).await;
-    record.add_event("its replica has taken over");
+    record.add_event("a replica has become the primary");
     environment.pause(2.0).await;
     cluster.servers[primary].start_again();
     record.begin_recovery("the old primary is back");
@@ -36,7 +36,7 @@ pub async fn primary_hangs(record: &Arc<Record>, length: RunLength) {
     cluster.servers[primary].freeze();
     record.begin_recovery("a primary hangs");
     cluster.wait_for_fail_over(primary).await;
-    record.add_event("its replica has taken over");
+    record.add_event("a replica has become the primary");
     environment.pause(2.0).await;
     cluster.servers[primary].thaw();
     record.begin_recovery("the old primary continues");

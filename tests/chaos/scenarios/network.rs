@@ -10,6 +10,7 @@ use crate::support::fault_proxy::{Fault, FaultProxy};
 use crate::support::loopback;
 use crate::support::redis::RedisServer;
 
+/// The faults, each with the description of its start and of its end.
 const FAULTS: [(&str, Fault, &str); 5] = [
     (
         "30 ms slower, each way",

@@ -16,7 +16,10 @@ pub async fn replica_is_killed(record: &Arc<Record>, length: RunLength) {
     let mut environment = Environment::start(&server.url(), record, length).await;
     let serving_replica = Arc::new(AtomicUsize::new(0));
     for _ in 0..10 {
-        let session = environment.load.expect_sign_in("faithful", MEDIUM, 0).await;
+        let session = environment
+            .load
+            .sign_in_until_accepted("faithful", MEDIUM, 0)
+            .await;
         let serving_replica = Arc::clone(&serving_replica);
         let use_session = session.use_steadily_on(move || serving_replica.load(Ordering::Relaxed));
         environment.load.spawn(use_session);

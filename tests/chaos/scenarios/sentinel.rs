@@ -24,8 +24,8 @@ pub async fn primary_is_killed(record: &Arc<Record>, length: RunLength) {
 }
 
 /// The primary hangs. When it continues, it has old data, and acts as a primary until a sentinel demotes it. It does
-/// not know which sessions ended during the hang. One replica must confirm a change, because only one is left in the
-/// hang.
+/// not know which sessions ended during the hang. During the hang, the new primary has only one replica, so one replica
+/// must confirm a change.
 pub async fn primary_hangs(record: &Arc<Record>, length: RunLength) {
     let group = SentinelGroup::start().await;
     let environment = Environment::start_with_confirmations(&group.url(), record, length, 1).await;

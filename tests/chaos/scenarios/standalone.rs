@@ -42,7 +42,7 @@ pub async fn redis_is_full(record: &Arc<Record>, length: RunLength) {
     for number in 0..10 {
         let session = environment
             .load
-            .expect_sign_in("from before", DEFAULT, number % 2)
+            .sign_in_until_accepted("from before", DEFAULT, number % 2)
             .await;
         sessions.push(session);
     }
