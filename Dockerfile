@@ -22,20 +22,21 @@ COPY tests tests
 COPY examples examples
 COPY src src
 ARG REVISION=unknown
-# The time of the commit, for example: the allocator's C code contains its compilation date.
+# The allocator's C code contains its compilation date. For a reproducible build, pass a fixed date, such as the time of
+# the commit.
 ARG SOURCE_DATE_EPOCH=0
 ENV CURFEW_REVISION=${REVISION} \
     SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH} \
     CARGO_INCREMENTAL=0 \
     RUSTFLAGS="--remap-path-prefix=/curfew=. --remap-path-prefix=/usr/local/cargo/registry=registry"
-# Caches downloaded and compiled dependencies across changes of the sources.
+# The two mounts keep downloaded and compiled dependencies for the next build, so only changed sources are compiled.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/curfew/target \
     cargo build --locked --release --bin curfew --example application \
     && install -D target/release/curfew target/release/examples/application --target-directory /out \
     && install -d /out/data
 
-# Contains the C library, CA certificates and users, but no shell.
+# The base image contains the C library, CA certificates and users, but no shell.
 FROM gcr.io/distroless/cc-debian12:nonroot AS application
 COPY --from=build /out/application /usr/local/bin/application
 USER 65532:65532
