@@ -25,14 +25,14 @@ docs:
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
     scripts/book.sh
 
-# Every test; installs what they need
+# All tests; installs the programs that they need
 test:
     scripts/test.sh
 
-# All that must pass before a merge
+# All checks that must pass before a merge
 ci:
     .ci/run
 
-# Curfew beside handlers that do nothing, and beside Redis
+# Benchmark: compares Curfew with servers that do no work, and with Redis alone
 bench *words:
     scripts/bench.sh {{ words }}

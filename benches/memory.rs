@@ -55,8 +55,10 @@ async fn main() {
     drop(store);
 
     let per_session = |bytes: u64| bytes / count;
-    println!("{count} sessions of {count} subjects, {keys} keys, bytes of used_memory a session:");
-    println!("| what | bytes a session |");
+    println!(
+        "{count} sessions of {count} subjects, {keys} keys, bytes of used_memory for each session:"
+    );
+    println!("| what | bytes for each session |");
     println!("|---|--:|");
     println!("| the record with its key | {} |", per_session(records));
     println!("| the deadline queue | {} |", per_session(queue));

@@ -79,7 +79,7 @@ if ! cat $pinned | cmp -s - "$proxies/installed"; then
     export GOTOOLCHAIN=local GOFLAGS=-modcacherw GOMODCACHE="$PWD/module" GOCACHE="$PWD/module/build" GOPATH="$PWD/module"
     # Fetches a module with this checksum, and prints the path of its archive.
     fetch() {
-      # A Go older than the module requires fails at the end, after it has fetched the module.
+      # If Go is older than the module requires, this command fails, but only after it has fetched the module.
       go mod download -json "$1" >module.json || true
       bin/python -c 'import json, sys
 module = json.load(open("module.json"))
@@ -110,7 +110,7 @@ sys.exit(sys.argv[1] + ": another checksum") if module.get("Sum") != sys.argv[2]
     module=github.com/oauth2-proxy/oauth2-proxy/v7@v7.15.6
     zip=$(fetch "$module" h1:4xZOFvyGysSUxdrEVyLjo+NduqGHbGV9bLE8XD49IJM=)
     bin/python -m zipfile -e "$zip" module/files
-    # The checksums of its dependencies are in its go.sum.
+    # The go.sum of oauth2-proxy has the checksums of its dependencies.
     (cd "module/files/$module" && "$go" build -mod=readonly -trimpath -o ../../../../../../oauth2-proxy .)
     rm -r module module.json
   )

@@ -30,7 +30,7 @@ load http-count ADDRESS FILE REQUESTS
 load grpc ADDRESS FILE SECONDS CONNECTIONS STREAMS
 load grpc-count ADDRESS FILE REQUESTS";
 
-/// The allocator of the service.
+/// The allocator that the service uses, so that the measurements are comparable.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -93,7 +93,7 @@ fn main() {
     create_runtime().block_on(command);
 }
 
-/// Creates the runtime of the service.
+/// Creates a Tokio runtime with the settings of the service.
 fn create_runtime() -> tokio::runtime::Runtime {
     curfew::cli::build_runtime().expect("the runtime should start")
 }

@@ -11,7 +11,8 @@ const MAX_CONCURRENT_STARTS: usize = 64;
 /// The minimum number of tokens in the file.
 const MIN_TOKEN_LINES: usize = 200_000;
 
-/// Starts sessions, and writes a file with the order in which the load uses their tokens. Some tokens occur often.
+/// Starts sessions, and writes their tokens to a file, in the order in which the load generator sends them. Some
+/// tokens occur often, because some users send many requests.
 pub async fn run(admin: &str, token: &str, count: usize, file: &str) {
     let client = reqwest::Client::new();
     let started = stream::iter(0..count).map(async |number| {
@@ -27,7 +28,7 @@ pub async fn run(admin: &str, token: &str, count: usize, file: &str) {
         started["token"].as_str().unwrap().to_owned()
     });
     let tokens: Vec<String> = started.buffered(MAX_CONCURRENT_STARTS).collect().await;
-    let mut zipf = Zipf::over(count);
+    let mut zipf = Zipf::new(count);
     let mut text = String::new();
     for _ in 0..MIN_TOKEN_LINES.max(count) {
         writeln!(text, "{}", tokens[zipf.next()]).unwrap();

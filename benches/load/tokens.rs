@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Tokens in the order in which the load uses them. After the last token, the load starts again with the first.
+/// Tokens in the order in which the load generator sends them. After the last token, it starts again with the first.
 pub struct Tokens {
     all: Vec<String>,
     next: AtomicUsize,
@@ -28,7 +28,7 @@ pub struct Zipf {
 }
 
 impl Zipf {
-    pub fn over(count: usize) -> Self {
+    pub fn new(count: usize) -> Self {
         let mut sum = 0.0;
         let weights = (1..=count).map(|rank| 1.0 / rank as f64);
         let cumulative = weights.map(|weight| {

@@ -45,8 +45,8 @@ class Target:
         self.rounds = []
 
     def measure(self, ask):
-        """Runs the function `ask` for one round, and records the CPU seconds of each process. An earlier round has
-        filled the caches."""
+        """Calls the function `ask`, which sends requests, twice. The first call fills the caches. Records the result
+        of the second call, and the CPU seconds that each process needed for it."""
         ask(self)
         watched = {"cpu": self.process} | ({"redis_cpu": self.redis} if self.redis else {})
         before = {name: process.cpu() for name, process in watched.items()}

@@ -1,7 +1,8 @@
-"""Measures the cost of a million cut-offs. Compares a replica on an empty Redis with a replica on a Redis with cut-offs.
+"""Measures the cost of a million cut-offs.
 
-Rounds are interleaved, with requests at a fixed rate. In each round, the Redis with many also gets new cut-offs. Writes
-target/bench/cut_offs.json.
+A cut-off ends all sessions of one subject that started before a certain time. The script compares a replica on an empty
+Redis with a replica on a Redis with cut-offs. Rounds are interleaved, with requests at a fixed rate. In each round, the
+replica also gets new cut-offs. Writes target/bench/cut_offs.json.
 """
 
 import argparse
@@ -49,12 +50,12 @@ def wait_until_read(service, count):
     begin = time.monotonic()
     while service.metrics().get("curfew_cut_offs", 0) < count or not service.metrics()["curfew_cut_offs_fresh"]:
         if time.monotonic() - begin > 120:
-            raise SystemExit("the cut-offs were not read")
+            raise SystemExit("the replica did not read all cut-offs within 120 s")
         time.sleep(0.1)
     return time.monotonic() - begin
 
 
-def revoke_now_and_then(service, stop, rate):
+def revoke_at_rate(service, stop, rate):
     """Revokes `rate` subjects per second through the admin API, until `stop` is set."""
     number = 0
     while not stop.wait(1 / rate):
@@ -65,7 +66,7 @@ def revoke_now_and_then(service, stop, rate):
 
 
 def compare_replicas(options, programs, near_cache_sessions):
-    """Returns a pair of latencies for each round, and the memory of the cut-offs."""
+    """Returns the median latencies of both replicas, their ratio, and the memory of the cut-offs."""
     keys = Keys(programs["curfew"])
     redis = {"none": Redis(), "many": Redis()}
     empty = used_memory(redis["many"])
@@ -88,7 +89,7 @@ def compare_replicas(options, programs, near_cache_sessions):
         for name in order:
             stop = threading.Event()
             # Both replicas revoke subjects at the same rate.
-            revoking = threading.Thread(target=revoke_now_and_then, args=(services[name], stop, options.changes))
+            revoking = threading.Thread(target=revoke_at_rate, args=(services[name], stop, options.changes))
             revoking.start()
             load = ("http", services[name].address("check"), tokens[name], options.seconds, 32, options.rate)
             one = run_load_client(programs["load"], *load)

@@ -1,7 +1,7 @@
 """Counts the instructions of a whole check with callgrind. Machines of the same kind give the same counts.
 
-Subtracts a shorter run from a longer one, so that the start does not count. Compares with
-instructions.json; `--record` writes it.
+Subtracts the count of a shorter run from the count of a longer one, so that the start of the program
+does not count. Compares the results with instructions.json; `--record` writes this file.
 """
 
 import argparse

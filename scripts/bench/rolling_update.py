@@ -114,6 +114,7 @@ class Service:
         self.replicas = replicas
 
     def in_turn(self, number):
+        """Returns the replicas in the order in which a client tries them for its request with this number."""
         replicas = list(self.replicas)
         start = number % len(replicas)
         return replicas[start:] + replicas[:start]

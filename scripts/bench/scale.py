@@ -101,7 +101,7 @@ class Benchmark:
                     for one in replicas
                 ]
                 time.sleep(2)
-                self.end_some(replicas[0])
+                self.start_and_end_sessions(replicas[0])
                 loads = [load.result() for load in loads]
             spent = [one.cpu() - cpu for one, cpu in zip(replicas, before, strict=True)]
             delays = [read_invalidation_delays(one.metrics()) for one in replicas]
@@ -118,7 +118,7 @@ class Benchmark:
                 process.stop()
         return found
 
-    def end_some(self, service):
+    def start_and_end_sessions(self, service):
         """Starts and ends 300 sessions while the other replicas answer checks."""
         for number in range(300):
             started = self.api(service, "POST", "sessions", {"subject": f"ended-{number}"})

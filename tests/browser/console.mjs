@@ -48,7 +48,7 @@ await runCases({
     await takeScreenshot(page, "console", "light", { width: 1100, height: 480 });
   },
 
-  async "operators are listed on their own page, with the own session marked"() {
+  async "a page lists the sessions of operators, and marks the session of this browser"() {
     await page.getByRole("link", { name: "Operators" }).click();
     assert.equal(await page.getByRole("row").count(), 2);
     assert.match(await mainText(), /token:[0-9a-f]{8} \(this session\)/);
@@ -126,7 +126,7 @@ await runCases({
     await page.getByRole("button", { name: "Count sessions" }).click();
     await page.getByRole("button", { name: "End 0 sessions" }).click();
     assert.match(await mainText(), /in force on every known replica/);
-    await assertAccessible(page, "what was revoked");
+    await assertAccessible(page, "the result of the revocation");
     await page.goto(appUrl(`/console/sessions/${id}`));
     assert.match(await mainText(), /State\s+live/);
   },

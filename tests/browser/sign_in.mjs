@@ -43,6 +43,7 @@ async function authenticate(page, user, issuer = settings.main) {
 const chooseProvider = (page, title = "Example") => page.getByRole("link", { name: `Sign in with ${title}` }).click();
 const shownUser = (page) => page.innerText("#who");
 const cookies = async (context) => Object.fromEntries((await context.cookies(settings.url)).map((it) => [it.name, it]));
+// Each sign-in that waits for the provider is an attempt. Its secret is in a cookie.
 const attemptCookies = async (context) => Object.keys(await cookies(context)).filter((name) => name.startsWith("curfew-login-"));
 
 async function signIn(page, user = "alice", path = "/orders?page=2") {
@@ -394,7 +395,7 @@ await runCases({
     await context.close();
   },
 
-  async "the console is for members of a group"() {
+  async "only members of a group can sign in to the console"() {
     const consoleUrl = (path) => `${settings.admin}${path}`;
     for (const [user, issuer, title, isAllowed] of [
       ["alice", settings.main, "Example", false],
@@ -483,7 +484,7 @@ await runCases({
     await context.close();
   },
 
-  async "a provider's refusal is shown, without its text"() {
+  async "a page reports the refusal of the provider, without the provider's text"() {
     const { context, page } = await openBrowser();
     const loginResponse = await context.request.get(appUrl("/.curfew/login?provider=main"), { maxRedirects: 0 });
     const state = new URL(loginResponse.headers().location).searchParams.get("state");

@@ -30,7 +30,7 @@ async fn a_logout_at_the_provider_ends_the_session_at_once() {
 }
 
 #[tokio::test]
-async fn a_security_event_ends_a_session_or_all_of_a_subject() {
+async fn a_security_event_ends_one_session_or_all_sessions_of_a_subject() {
     let stack = Stack::start("15m", "12h").await;
     let mut tokens = Vec::new();
     for user in ["alice", "alice", "bob", "bob"] {

@@ -27,11 +27,11 @@ impl OauthProxyStack {
     /// Starts the stack with the documented files. It changes addresses and times, and sets `replacements` in
     /// oauth2-proxy's file.
     async fn start(replacements: &[(&str, &str)]) -> Self {
-        Self::start_with(replacements, None).await
+        Self::start_with_max_age(replacements, None).await
     }
 
     /// Does the same as `start`, and sets `max_age` in Curfew's file.
-    async fn start_with(replacements: &[(&str, &str)], max_age: Option<&str>) -> Self {
+    async fn start_with_max_age(replacements: &[(&str, &str)], max_age: Option<&str>) -> Self {
         let (listeners, proxy_address) = (Listeners::free(), loopback(free_port()));
         let backend = Backend::start().await;
         let pages = read_deploy_file("oauth2-proxy/nginx.conf");
@@ -185,7 +185,7 @@ fn curfew_configuration(proxy_address: SocketAddr, nginx: &Nginx) -> String {
     replace_once(&text, &addresses)
 }
 
-/// Replacements in the file of oauth2-proxy. With them, it asks the provider for no new authentication.
+/// Replacements in the file of oauth2-proxy, after which oauth2-proxy asks the provider for no new authentication.
 const REPLACEMENTS_WITHOUT_PROMPT: [(&str, &str); 2] = [
     ("prompt = \"login\"", "prompt = \"\""),
     (
@@ -414,8 +414,11 @@ async fn the_probe_follows_the_redirects_to_the_provider() {
 /// oauth2-proxy asks for no new authentication, and Curfew has `max_age: off`.
 #[tokio::test]
 async fn the_probe_detects_a_return_without_authentication() {
-    let stack =
-        OauthProxyStack::start_with(&[("prompt = \"login\"", "prompt = \"\"")], Some("off")).await;
+    let stack = OauthProxyStack::start_with_max_age(
+        &[("prompt = \"login\"", "prompt = \"\"")],
+        Some("off"),
+    )
+    .await;
     let (passed, report) = run_probe(&stack, true).await;
     assert!(!passed, "{report}");
     assert!(

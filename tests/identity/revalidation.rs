@@ -15,8 +15,8 @@ struct RevalidationStack {
     cookie: String,
 }
 
-/// Returns the setup of a Curfew with sign-in at the provider and a revalidation interval of one second.
-fn with_sign_in(store: Setup, nginx: &Nginx, provider: &Provider) -> Setup {
+/// Adds sign-in at the provider, and a revalidation interval of one second, to the setup `store`.
+fn add_sign_in(store: Setup, nginx: &Nginx, provider: &Provider) -> Setup {
     store
         .limits("15m", "12h")
         .set("COOKIE__NAME", "session")
@@ -56,7 +56,7 @@ impl RevalidationStack {
         let nginx = Nginx::start(listeners, backend.address);
         let provider = Provider::start(&nginx.url(""), &nginx.url("/auth/callback"));
         let redis = RedisServer::start();
-        let setup = with_sign_in(Setup::redis(&redis.url()), &nginx, &provider);
+        let setup = add_sign_in(Setup::redis(&redis.url()), &nginx, &provider);
         let other = setup.start();
         let curfew = setup.listen_on(listeners).start();
         wait_until_ready(&curfew).await;
@@ -267,7 +267,7 @@ async fn revalidation_works_with_the_embedded_store_without_keys() {
     let nginx = Nginx::start(listeners, backend.address);
     let provider = Provider::start(&nginx.url(""), &nginx.url("/auth/callback"));
     let store = Setup::memory().unset("TOKEN__KEYS").listen_on(listeners);
-    let curfew = with_sign_in(store, &nginx, &provider).start();
+    let curfew = add_sign_in(store, &nginx, &provider).start();
     wait_until_ready(&curfew).await;
     let cookie = sign_in(&mut Browser::new(), &nginx).await;
     let check = async || curfew.check_with_host("127.0.0.1", &cookie).await;

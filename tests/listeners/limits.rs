@@ -1,4 +1,5 @@
-//! Curfew disconnects a client that exceeds a limit. Other clients are not affected.
+//! Curfew disconnects a client that exceeds a limit. Other clients are not affected. Each request needs a permit, and a
+//! listener has a fixed number of permits.
 
 use std::net::SocketAddr;
 

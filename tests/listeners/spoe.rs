@@ -107,7 +107,7 @@ async fn concurrent_checks_are_answered_separately() {
 }
 
 #[tokio::test]
-async fn a_health_check_is_answered_and_closed() {
+async fn a_health_check_is_answered_and_its_connection_closed() {
     let curfew = start_with_spoe();
     let mut peer = Peer::connect(curfew.spoe.unwrap()).await;
     let payload = encode_pairs(&[

@@ -29,7 +29,8 @@ fn haproxy_ingress_has_the_header_lists_of_the_other_files() {
     );
     let url = reqwest::Url::parse(&read_annotation("auth-url")).unwrap();
     assert_eq!((url.path(), url.port()), ("/forward-auth", Some(9180)));
-    // The check needs the headers that name the router input, and the content type, which identifies gRPC clients.
+    // The check needs the headers that name the method, the host and the URI of the request. It also needs the content
+    // type, which identifies gRPC clients.
     let mut headers = super::gateways::checked_headers();
     headers.extend(["method", "host", "uri"].map(|name| format!("x-forwarded-{name}")));
     headers.push("content-type".to_owned());

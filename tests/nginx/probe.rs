@@ -121,7 +121,7 @@ async fn the_probe_fails_with_cached_answers() {
 }
 
 #[tokio::test]
-async fn the_probe_fails_if_errors_admit() {
+async fn the_probe_fails_if_errors_of_the_check_admit_requests() {
     let without_check = (
         "error_page 401 = @refused;",
         "error_page 401 = @refused;\n        error_page 500 502 503 504 = @application;".to_owned(),
@@ -157,7 +157,7 @@ async fn the_probe_fails_if_denials_are_pages() {
 }
 
 #[tokio::test]
-async fn the_probe_fails_if_clients_choose_their_address() {
+async fn the_probe_fails_if_clients_choose_the_url_of_the_check() {
     // In this file, NGINX takes the URL from the client's own `X-Original-URL`, and one path is public.
     let stack = Stack::start().await;
     let client_chosen_url = (

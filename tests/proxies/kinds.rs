@@ -98,6 +98,7 @@ impl Upstreams {
         })
     }
 
+    /// Applies the replacements to the only file of the proxy.
     fn with_mistake(&self, text: &str) -> String {
         let replacements = self.mistake.iter();
         let replacements: Vec<_> = replacements

@@ -65,8 +65,8 @@ fn set_header_directives(name: &str) -> String {
         .collect()
 }
 
-/// Starts NGINX for these hosts. Before that, the function `change` edits the template. `policy` is the policy that
-/// the check names, if any.
+/// Starts NGINX for these hosts, with a configuration from the template of ingress-nginx. The function `change` can
+/// edit the template first. `policy` is the policy that the check names, if any.
 pub fn start(
     curfew: Listeners,
     policy: Option<&str>,

@@ -1,4 +1,4 @@
-//! An issuer of JSON Web Tokens. Its keys are in a file.
+//! An issuer of JSON Web Tokens. It writes its public key to a file, from which Curfew reads the key.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

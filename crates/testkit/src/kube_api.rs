@@ -220,7 +220,7 @@ fn list(
         metadata["continue"] = json!((skipped + items.len()).to_string());
         metadata["remainingItemCount"] = json!(remaining);
     }
-    escape_json_response(
+    json_response(
         StatusCode::OK,
         &json!({ "kind": format!("{kind}List"), "apiVersion": version, "metadata": metadata, "items": items }),
     )
@@ -336,7 +336,7 @@ fn write_status(
         merge(&mut object["status"], &change["status"]);
         cluster.record_change(plural.to_owned(), object.clone(), "MODIFIED");
     }
-    escape_json_response(StatusCode::OK, &object)
+    json_response(StatusCode::OK, &object)
 }
 
 fn merge(target: &mut Value, change: &Value) {
@@ -361,7 +361,7 @@ fn error_response(status: StatusCode) -> Response {
         StatusCode::GONE => "Expired",
         _ => "NotFound",
     };
-    escape_json_response(
+    json_response(
         status,
         &json!({
             "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason,
@@ -370,7 +370,7 @@ fn error_response(status: StatusCode) -> Response {
     )
 }
 
-fn escape_json_response(status: StatusCode, object: &Value) -> Response {
+fn json_response(status: StatusCode, object: &Value) -> Response {
     Response::builder()
         .status(status)
         .header("content-type", "application/json")

@@ -1,5 +1,6 @@
 //! Forwards the checks of a proxy to Curfew's `/auth-request`. The shim removes the headers from which Curfew
-//! recognises a proxy of another family. So it simulates a Curfew that ignores these headers.
+//! recognises a proxy of another family. So it simulates a Curfew that ignores these headers, and a test can show that
+//! such a Curfew would be unsafe.
 
 use std::net::SocketAddr;
 

@@ -47,7 +47,8 @@ pub async fn redis_down(harness: &mut Harness) {
     }
 }
 
-/// Sends requests until one is denied. Fails if the near cache still allows requests after the lease.
+/// Sends requests until one is denied. Fails if Curfew still allows requests after the lease, the time for which it may
+/// answer from its near cache.
 async fn wait_until_denied(harness: &Harness, cookie: &str) {
     let interrupted = Stopwatch::start();
     while harness.send("GET", "/", &[("cookie", cookie)]).await.status == 200 {
