@@ -97,7 +97,7 @@ impl FakeService {
                 .parse()
                 .unwrap(),
             authorities: None,
-            timeout: Duration::from_millis(300),
+            timeout: Duration::from_secs(5),
             hosts: Vec::new(),
             policy: None,
         }

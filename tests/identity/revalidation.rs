@@ -103,12 +103,13 @@ impl RevalidationStack {
             );
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
-        let ended = self.stack.curfew.audit_events("session.ended");
+        let curfew = &self.stack.curfew;
+        let ended = curfew.wait_for_audit_events("session.ended", 1).await;
         assert_eq!(ended.len(), 1, "{ended:?}");
         assert_eq!(ended[0]["event.reason"], "revoked");
         assert_eq!(ended[0]["curfew.actor.kind"], "provider");
         assert_eq!(ended[0]["curfew.actor.name"], *self.stack.provider.issuer);
-        let refusals = self.stack.curfew.audit_events("provider.refused");
+        let refusals = curfew.wait_for_audit_events("provider.refused", 1).await;
         assert_eq!(refusals.len(), 1, "{refusals:?}");
         assert_eq!(refusals[0]["event.reason"], "invalid_grant");
         self.assert_no_refresh_token_leaked().await;
@@ -200,7 +201,8 @@ async fn changed_groups_arrive_at_the_application() {
         groups().await.is_empty()
     })
     .await;
-    let changed = alice.stack.curfew.audit_events("session.changed");
+    let curfew = &alice.stack.curfew;
+    let changed = curfew.wait_for_audit_events("session.changed", 2).await;
     assert_eq!(changed.len(), 2, "{changed:?}");
     assert_eq!(changed[0]["curfew.session.changed"], "groups");
     assert_eq!(changed[0]["curfew.actor.kind"], "provider");

@@ -57,7 +57,8 @@ async fn an_end_that_a_fail_over_lost_is_repeated() {
     assert!(stopwatch.seconds() < 10.0);
     assert_eq!(one.check(&revoked).await, denied("revoked"));
     assert_eq!(one.check(&untouched).await, ALLOWED);
-    assert_eq!(one.audit_events("session.end_restored").len(), 1);
+    let restored = one.wait_for_audit_events("session.end_restored", 1).await;
+    assert_eq!(restored.len(), 1);
     let metrics = one.get_ops("/metrics").await.1;
     assert!(
         metrics.contains("curfew_ends_replayed_total 1"),

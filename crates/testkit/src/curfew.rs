@@ -330,6 +330,16 @@ impl Curfew {
             .collect()
     }
 
+    /// Waits until the log has this many audit events of one kind, and returns them. Curfew can deny a request before
+    /// it has logged the end of the session.
+    pub async fn wait_for_audit_events(&self, event: &str, count: usize) -> Vec<Value> {
+        super::eventually("the audit events are logged", async || {
+            self.audit_events(event).len() >= count
+        })
+        .await;
+        self.audit_events(event)
+    }
+
     /// Returns the process ID.
     pub fn process_id(&self) -> u32 {
         self.process.id()
