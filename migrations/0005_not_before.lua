@@ -1,13 +1,16 @@
 #!lua flags=allow-oom
 -- Sets the cut-off of a subject: all its sessions that started before this time have ended. The time
--- only moves forward. The member '' is a change counter: replicas read the rest only if it has
--- changed. It only grows and is at least the current time, so that a fail-over does not repeat a
+-- only moves forward. Only the previous version of Curfew runs this script; its successor is 0009.
+--
+-- The member '' is a change counter: replicas read the other members only if the counter has changed.
+-- The counter only grows and is at least the current time, so that a fail-over does not repeat a
 -- number.
 --
 -- KEYS[1]  the cut-offs, a sorted set
 -- ARGV[1]  the subject, 16 bytes of a hash
 -- ARGV[2]  the time, in milliseconds since the epoch
--- ARGV[3]  cut-offs up to this time are removed: no session that started earlier can be alive
+-- ARGV[3]  the script removes cut-offs up to this time, because no session that started earlier can
+--          still be live
 -- ARGV[4]  now
 redis.call('ZADD', KEYS[1], 'GT', ARGV[2], ARGV[1])
 local changes = tonumber(redis.call('ZSCORE', KEYS[1], '') or 0)

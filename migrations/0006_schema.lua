@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Sets the schema version of all records. It only grows, even if several processes set it.
+-- Sets the schema version of all records. The version only grows, even if several processes set it.
 --
 -- KEYS[1]  the schema version
 -- ARGV[1]  the new version

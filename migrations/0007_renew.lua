@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
--- Writes the unchanged expiry of a session, so that WAIT on this connection counts from here.
--- Writes nothing if there is no session.
+-- Writes the expiry of a session again, without a change. WAIT waits for the last write of its own
+-- connection, so WAIT after this write also covers earlier writes of other connections. Writes
+-- nothing if there is no session.
 --
 -- KEYS[1]  the session
 --

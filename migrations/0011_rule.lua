@@ -1,19 +1,21 @@
 #!lua flags=allow-oom
--- Adds a revocation rule to the set of 0009, and logs that the rules have changed. If a rule with the same
--- conditions exists, its time moves forward. A rule for everybody replaces all rules with an older time.
+-- Adds a revocation rule to the set that 0009 describes, and logs that the rules have changed. A rule ends all
+-- sessions that meet its conditions and started before its time. If a rule with the same conditions exists, the time
+-- of that rule moves forward. A rule for everybody replaces all rules with an older time.
 --
 -- KEYS[1]  the set
--- ARGV[1]  the rule's conditions
--- ARGV[2]  sessions that started before this time have ended, in milliseconds since the epoch
--- ARGV[3]  rules with a time up to this are removed: no session that started earlier can be alive
+-- ARGV[1]  the conditions of the rule
+-- ARGV[2]  the time of the rule, in milliseconds since the epoch
+-- ARGV[3]  the script removes rules with a time up to this time, because no session that started earlier can still be
+--          live
 -- ARGV[4]  now
 -- ARGV[5]  the maximum number of rules
--- ARGV[6]  the channel for announcements
--- ARGV[7]  the message for it
--- ARGV[8]  the epoch for a set without one
+-- ARGV[6]  the channel on which the script announces the change to all replicas
+-- ARGV[7]  the message for the channel
+-- ARGV[8]  the epoch to write if the set has none
 -- ARGV[9]  1 if the rule is for everybody
 --
--- Returns the number of the change; 0 if there are too many rules.
+-- Returns the sequence number of the change; 0 if there are too many rules.
 local RULES, LOG, LOGGED_MILLIS = 2251799813685248, 4503599627370496, 30000
 local set, before = KEYS[1], tonumber(ARGV[2])
 redis.call('ZREMRANGEBYSCORE', set, RULES, RULES + tonumber(ARGV[3]))

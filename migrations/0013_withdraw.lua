@@ -1,12 +1,13 @@
 #!lua flags=allow-oom
--- Deletes a session that was just created, if its record is unchanged since the caller read it.
+-- Deletes a session that was just created and that no client has received, if its record is unchanged
+-- since the caller read it.
 --
 -- KEYS[1]  the session
 -- ARGV[1]  the record as read
--- ARGV[2]  the channel for invalidations
--- ARGV[3]  the message for it
+-- ARGV[2]  the channel for invalidations, which tell all replicas that the record has changed
+-- ARGV[3]  the message for the channel
 --
--- Returns 1 if the session was deleted, 0 if its record has changed.
+-- Returns 1 if the script deleted the session, 0 if its record has changed since the read.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 0
 end
