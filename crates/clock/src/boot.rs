@@ -9,7 +9,7 @@ use crate::session::Timestamp;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BootClock;
 
-/// The monotonic clock, which includes suspend on macOS.
+/// The monotonic clock, for systems without `CLOCK_BOOTTIME`. On macOS, it also advances during suspend.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const CLOCK_ID: ClockId = ClockId::Monotonic;
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -24,7 +24,7 @@ impl Clock for BootClock {
 }
 
 impl BootClock {
-    /// The ID of this boot of this machine; `None` if the system does not provide one. A time namespace
+    /// The ID of this boot of this machine; `None` if the system does not provide an ID. A time namespace
     /// (`time_namespaces(7)`) has its own boot-time clock, so each time namespace counts as a separate machine.
     #[must_use]
     pub fn boot_id() -> Option<BootId> {

@@ -1,6 +1,7 @@
 //! The only crate that reads a clock.
 //!
-//! Other code takes `now` as an argument or holds a [`Clock`]. `clippy.toml` forbids all other reads of clocks.
+//! Other code takes `now` as an argument or holds a [`Clock`], so that tests control the time. `clippy.toml` forbids
+//! all other reads of clocks.
 
 mod boot;
 mod samples;
@@ -24,7 +25,7 @@ pub use timeline::{AcceptedClock, BootId, Disagreement, TimelineAction, Timeline
 
 /// A source of the current time for decisions.
 pub trait Clock: Send + Sync + 'static {
-    /// The current time. The epoch depends on the implementation.
+    /// The current time. Most clocks count from the Unix epoch; [`BootClock`] counts from the boot of the machine.
     fn now(&self) -> Timestamp;
 }
 
@@ -42,13 +43,13 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that starts with the system time and then follows the boot-time clock. Its time includes suspend, and
-/// later changes to the system time do not move the clock.
+/// A clock that starts with the system time and then follows the boot-time clock. It also advances while the machine
+/// is suspended, and later changes to the system time do not move it.
 #[derive(Clone, Copy, Debug)]
 pub struct SteadyClock {
     /// The system time at the start.
     system_start: Timestamp,
-    /// The boot time at the start.
+    /// The time of the boot-time clock at the start.
     boot_start: Timestamp,
 }
 

@@ -1,16 +1,17 @@
 use std::collections::VecDeque;
 
-/// The maximum number of samples that are kept for an estimate.
+/// The maximum number of samples that a replica keeps to estimate the offset of the store's clock.
 const MAX_SAMPLES: usize = 8;
 /// The maximum age of a sample, in milliseconds. Clock drift makes older samples inaccurate.
 const MAX_AGE_MILLIS: i64 = 10_000;
-/// A difference between two samples that neither network delay nor drift explains, in milliseconds.
+/// Two offsets may differ by this value in addition to network delay and drift, in milliseconds. A larger difference
+/// shows that the store's clock has jumped.
 const JUMP_MILLIS: i64 = 100;
-/// The divisor for the maximum drift between two clocks, which is 1/1000 of the elapsed time. NTP keeps each clock
-/// within 0.05 % of the true rate.
+/// Two clocks drift apart by at most the elapsed time divided by this value, because NTP keeps each clock within
+/// 0.05 % of the true rate.
 const DRIFT_DIVISOR: i64 = 1_000;
 
-/// One measurement of the store's clock, in milliseconds.
+/// One measurement of the store's clock, in milliseconds. Boot time is the time of this machine's boot-time clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sample {
     /// The boot time at which the response arrived.
@@ -35,7 +36,7 @@ pub(super) struct AcceptanceRule {
 pub(super) struct Samples {
     /// Samples that agree with the accepted offset.
     accepted: VecDeque<Sample>,
-    /// Later samples that agree on a different offset.
+    /// Later samples that agree on a different offset. They replace the accepted samples when enough of them agree.
     candidates: VecDeque<Sample>,
 }
 
@@ -59,13 +60,14 @@ impl Samples {
     /// The accepted offset of the store's clock from boot time, and its uncertainty, in milliseconds. Both come from
     /// the sample with the shortest round trip.
     pub(super) fn accepted_offset(&self) -> Option<(i64, i64)> {
-        with_shortest_round_trip(&self.accepted).map(|best| (best.offset, best.round_trip / 2))
+        sample_with_shortest_round_trip(&self.accepted)
+            .map(|best| (best.offset, best.round_trip / 2))
     }
 
     /// The latest measured offset of the store's clock from boot time, accepted or not, in milliseconds.
     pub(super) fn latest_offset(&self) -> Option<i64> {
-        with_shortest_round_trip(&self.candidates)
-            .or_else(|| with_shortest_round_trip(&self.accepted))
+        sample_with_shortest_round_trip(&self.candidates)
+            .or_else(|| sample_with_shortest_round_trip(&self.accepted))
             .map(|best| best.offset)
     }
 
@@ -91,7 +93,7 @@ fn push_sample(samples: &mut VecDeque<Sample>, sample: Sample) {
 }
 
 /// Returns the sample with the shortest round trip.
-fn with_shortest_round_trip(samples: &VecDeque<Sample>) -> Option<Sample> {
+fn sample_with_shortest_round_trip(samples: &VecDeque<Sample>) -> Option<Sample> {
     // Skip the first sample of a full window, because drift has made its offset inaccurate.
     let skipped_count = usize::from(samples.len() >= MAX_SAMPLES);
     let recent = samples.iter().skip(skipped_count);
@@ -100,7 +102,8 @@ fn with_shortest_round_trip(samples: &VecDeque<Sample>) -> Option<Sample> {
 
 /// Whether network delay and drift explain the difference between a sample and the best earlier sample.
 fn agrees(samples: &VecDeque<Sample>, sample: Sample) -> bool {
-    let (Some(best), Some(last)) = (with_shortest_round_trip(samples), samples.back()) else {
+    let (Some(best), Some(last)) = (sample_with_shortest_round_trip(samples), samples.back())
+    else {
         return false;
     };
     let drift = (sample.at - last.at).max(0) / DRIFT_DIVISOR;

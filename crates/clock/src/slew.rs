@@ -3,7 +3,8 @@ use crate::session::Timestamp;
 /// The maximum rate at which decision time deviates from the boot-time clock: 1 µs per ms (0.1 %).
 pub(super) const MAX_SLEW_MICROS_PER_MS: i64 = 1;
 
-/// Decision time as a function of the boot-time clock: an offset that approaches a target at a limited rate.
+/// Decision time (the common time of all replicas) as a function of the boot-time clock: an offset that approaches a
+/// target at a limited rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Slew {
     /// The boot time at which the offset starts to move, in milliseconds.
@@ -54,7 +55,7 @@ impl Slew {
     }
 }
 
-/// Converts a timestamp to signed milliseconds, for differences.
+/// Converts a timestamp to signed milliseconds, because a difference between two times can be negative.
 pub(super) fn millis(at: Timestamp) -> i64 {
     i64::try_from(at.as_millis()).unwrap_or(i64::MAX)
 }

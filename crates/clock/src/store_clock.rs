@@ -30,7 +30,7 @@ pub struct StoreClock {
 
 /// The current mapping from boot time to decision time.
 struct PublishedTime {
-    /// `None` before the replica has joined the timeline.
+    /// `None` until the replica has joined the timeline, which means that it knows the other replicas' decision time.
     slew: Option<Slew>,
     /// The latest time that [`Clock::now`] returned, in milliseconds. [`Clock::now`] never returns an earlier time
     /// than this value.
@@ -48,16 +48,16 @@ impl StoreClock {
         )
     }
 
-    /// A clock with the given boot-time and wall clocks. The new clock returns the wall clock's time until it has
-    /// joined the timeline.
+    /// A clock with the given boot-time and wall clocks. Until the new clock has joined the timeline, it returns the
+    /// time of the wall clock.
     #[must_use]
     pub fn with_clocks(
         boot: Arc<dyn Clock>,
         wall: Arc<dyn Clock>,
         boot_id: Option<BootId>,
     ) -> Self {
-        // If the operating system returns no random number, the writer is 0. Replicas with the same writer do not
-        // notice each other's changes.
+        // `writer` shows which replica changed the record. If the operating system returns no random number, `writer`
+        // is 0, and replicas with the same number do not notice each other's changes.
         let writer = getrandom::u64().unwrap_or_default();
         Self {
             boot,
@@ -70,7 +70,7 @@ impl StoreClock {
         }
     }
 
-    /// The current boot time, for [`StoreClock::add_sample`].
+    /// The current time of the boot-time clock, for [`StoreClock::add_sample`].
     #[must_use]
     pub fn boot_time(&self) -> Timestamp {
         self.boot.now()
@@ -148,8 +148,9 @@ impl StoreClock {
         action
     }
 
-    /// Returns a record with the choice of an operator. The caller must write the record to the store. The result is
-    /// `None` while samples of the store's clock disagree, and before this replica has joined the timeline.
+    /// Returns a record that tells all replicas which clock an operator has accepted. The caller must write the record
+    /// to the store. The result is `None` while samples of the store's clock disagree, and before this replica has
+    /// joined the timeline.
     #[must_use]
     pub fn accept(&self, accepted: AcceptedClock) -> Option<TimelineRecord> {
         let boot = millis(self.boot.now());
@@ -169,7 +170,8 @@ impl StoreClock {
             published.slew.map(|slew| slew.decision_time(boot)),
             slew.map(|slew| slew.decision_time(boot)),
         );
-        // Only an operator moves decision time back by more than a rounding error.
+        // Decision time moves back by more than a rounding error only if an operator sets it back. `latest` then
+        // starts at 0 again. Otherwise, [`Clock::now`] would continue to return the later time.
         let is_continuous =
             matches!((old_time, new_time), (Some(old), Some(new)) if new >= old - 1);
         let latest = if is_continuous {
@@ -244,7 +246,7 @@ mod tests {
             }
         }
 
-        /// Runs for `time`, with a heartbeat every half second.
+        /// Advances both clocks by `time`, with a heartbeat of the replica every half second.
         fn run(&mut self, clock: &StoreClock, time: Duration) {
             let interval = Duration::from_millis(500);
             for _ in 0..time.as_millis() / interval.as_millis() {

@@ -1,6 +1,7 @@
-//! The agreement of replicas on decision time, which holds even if the store's clock jumps.
+//! The agreement of replicas on decision time (their common time). The agreement holds even if the store's clock jumps.
 //!
-//! This code reads no clock. Callers pass the boot time with every input, so tests can simulate years.
+//! This code reads no clock. Callers pass the time of the boot-time clock ("boot time") with every input, so tests can
+//! simulate years.
 
 mod join;
 mod record;
@@ -16,8 +17,8 @@ use super::slew::{MAX_SLEW_MICROS_PER_MS, Slew};
 
 pub use record::{BootId, TimelineRecord};
 
-/// The parameters of the timeline. Some tests use wrong parameters, and must detect the errors that these parameters
-/// cause.
+/// The parameters of the timeline. Some tests set wrong parameters, to show that the other tests detect the resulting
+/// errors.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tuning {
     /// The condition for accepting a new offset of the store's clock.
@@ -26,7 +27,8 @@ pub(super) struct Tuning {
     pub(super) tolerance: i64,
     /// The maximum rate at which decision time deviates from boot time, in microseconds per millisecond.
     pub(super) rate: i64,
-    /// The time after which a record without an undisputed refresh counts as abandoned, in milliseconds.
+    /// A record counts as abandoned if no replica that agrees with the store's clock has refreshed it for this time, in
+    /// milliseconds.
     pub(super) abandoned_after: i64,
     /// Whether a starting replica compares the store's time with the record. Only tests switch this comparison off.
     pub(super) verifies_on_join: bool,
@@ -46,7 +48,7 @@ impl Tuning {
     };
 }
 
-/// The interval between refreshes of a record, in milliseconds.
+/// The interval at which replicas refresh the record, so that its time stays current, in milliseconds.
 const REFRESH_MILLIS: i64 = 1_000;
 /// The refresh interval of a replica that disagrees with the store's clock, in milliseconds. This interval is longer
 /// than [`REFRESH_MILLIS`], so replicas that agree refresh the record first.
@@ -187,8 +189,8 @@ impl Timeline {
         self.maintain_record(boot)
     }
 
-    /// Returns a record with the choice of an operator. The caller must write the record to the store. The result is
-    /// `None` while the samples disagree, and before this replica has joined.
+    /// Returns a record that tells all replicas which clock an operator has accepted. The caller must write the record
+    /// to the store. The result is `None` while the samples disagree, and before this replica has joined.
     pub(super) fn accept(&self, boot: i64, accepted: AcceptedClock) -> Option<TimelineRecord> {
         let (store_offset, _) = self.samples.accepted_offset().filter(|_| {
             // A disputed offset is not a valid target for a step.
@@ -273,7 +275,8 @@ impl Timeline {
         self.slew = Some(slew.with_target(boot, target));
     }
 
-    /// How far this replica is behind the others, in milliseconds. Network delay can only make the lag look smaller.
+    /// How far this replica is behind the others, in milliseconds. The result is never too large, because network delay
+    /// can only make a lead look smaller.
     fn lag_millis(&self) -> i64 {
         let min_lead = self.changes.iter().map(|(_, lead)| *lead).min();
         min_lead.map_or(0, |lead| lead.max(0))
@@ -327,7 +330,8 @@ impl Timeline {
         };
         let age = slew.decision_time(boot) - record.at;
         if self.agrees_with_record(boot, slew, record) {
-            // If the time in the record is far in the future, the record was written with another clock of the store.
+            // If the time in the record is far in the future, its writer measured another clock of the store. The
+            // record then needs the time of the current clock.
             if !(-self.tuning.tolerance..REFRESH_MILLIS).contains(&age) {
                 return TimelineAction::Write(self.refreshed_record(boot, slew, record, age));
             }
@@ -363,7 +367,8 @@ impl Timeline {
         }
     }
 
-    /// The record with the current time and this writer. Its offset decays for the time `age`, in milliseconds.
+    /// Returns `record` with the current time, and with this replica as its writer. The offset decays as it does in
+    /// `age` milliseconds.
     fn refreshed_record(
         &self,
         boot: i64,

@@ -10,7 +10,7 @@ pub struct TimelineRecord {
     pub offset: i64,
     /// Decision time when the record was written, in milliseconds since the epoch.
     pub at: i64,
-    /// The replica that wrote the record: a random number.
+    /// A random number that identifies the replica that wrote the record.
     pub writer: u64,
     /// The boot ID of the writer's machine, and its boot time when the record was written, in milliseconds.
     pub boot: Option<(BootId, i64)>,
@@ -19,6 +19,7 @@ pub struct TimelineRecord {
     /// Whether the writer's decision time disagrees with the time that the store's clock and `offset` give. Such a
     /// record shows only two facts: a replica runs, and the replica has this decision time.
     pub is_disputed: bool,
-    /// The difference that an operator has accepted: `offset` at the moment of the acceptance, but in milliseconds.
+    /// The difference between decision time and the store's time that an operator has accepted: the value of `offset`
+    /// at that moment, but in milliseconds.
     pub accepted: Option<i64>,
 }

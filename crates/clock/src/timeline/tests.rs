@@ -10,8 +10,8 @@ use super::*;
 const MAX_DEVIATION_MILLIONTHS: i64 = 1_130;
 /// The error from rounding and asymmetric network delay, in milliseconds.
 const ROUNDING_MILLIS: i64 = 10;
-/// The largest difference from the other replicas after a join, in milliseconds. It is enough for the tolerance and a
-/// heartbeat.
+/// The largest difference from the other replicas after a join, in milliseconds. It covers the tolerance and the
+/// interval between two heartbeats.
 const JOIN_ERROR_MILLIS: i64 = 900;
 /// The addition to [`JOIN_ERROR_MILLIS`] for each jump of the store's clock that is too small to make the record
 /// outdated, in milliseconds.
@@ -46,7 +46,8 @@ fn find_violation(tuning: Tuning, events: &[Event]) -> Result<(), String> {
     let mut world = World::new(tuning);
     for event in events {
         world.apply(*event, |world| {
-            // A replica that joined during a jump approaches the others at only 0.1 %.
+            // A replica that joined during a jump approaches the others at only 0.1 %, so each jump adds to the
+            // allowed difference.
             let max_spread = JOIN_ERROR_MILLIS + world.jump_count * JUMP_ERROR_MILLIS;
             let mut errors = Vec::new();
             // Replicas that join during two jumps can be ahead by more than the lag that a replica slews. Then the
@@ -62,7 +63,8 @@ fn find_violation(tuning: Tuning, events: &[Event]) -> Result<(), String> {
                 };
                 let max_deviation =
                     elapsed * MAX_DEVIATION_MILLIONTHS / 1_000_000 + ROUNDING_MILLIS;
-                // A replica that joined behind the others steps forward, so it ends no session late.
+                // A replica that joined behind the others may gain more time, because it steps forward. Without the
+                // step, it would end sessions late.
                 let step_forward = match machine.joined_after_jump || leads_others {
                     true => max_spread,
                     false => 0,
@@ -88,7 +90,7 @@ fn find_violation(tuning: Tuning, events: &[Event]) -> Result<(), String> {
 }
 
 /// Runs random histories. The error describes the first violation of a rule.
-fn check_random_histories(tuning: Tuning, cases: u32) -> Result<(), String> {
+fn find_violation_in_random_histories(tuning: Tuning, cases: u32) -> Result<(), String> {
     let mut runner = TestRunner::new(Config {
         cases,
         failure_persistence: None,
@@ -105,7 +107,7 @@ fn check_random_histories(tuning: Tuning, cases: u32) -> Result<(), String> {
 /// and the replicas agree.
 #[test]
 fn elapsed_time_is_correct_despite_clock_jumps() {
-    check_random_histories(Tuning::DEFAULT, 3000).unwrap();
+    find_violation_in_random_histories(Tuning::DEFAULT, 3000).unwrap();
 }
 
 /// The store's clock is set four times within ten seconds, and two replicas start during that time.
@@ -155,7 +157,7 @@ fn two_jumps_during_joins_move_a_running_replica_forward_at_most() {
     }
 }
 
-/// [`check_random_histories`] detects each of these faults.
+/// [`find_violation_in_random_histories`] detects each of these faults.
 #[test]
 fn random_histories_detect_wrong_parameters() {
     for (fault, tuning) in [
@@ -194,7 +196,7 @@ fn random_histories_detect_wrong_parameters() {
         ),
     ] {
         assert!(
-            check_random_histories(tuning, 600).is_err(),
+            find_violation_in_random_histories(tuning, 600).is_err(),
             "undetected: {fault}"
         );
     }
