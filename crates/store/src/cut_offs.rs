@@ -9,7 +9,8 @@ use crate::session::{Subject, Timestamp};
 
 /// The largest number of separate cut-offs, in Redis and in each replica.
 pub const MAX_CUT_OFFS: usize = 2_000_000;
-/// The number of sorted lists. Keys are hashes, so their first bits spread them evenly.
+/// The number of sorted lists. The first bits of a key choose its list. Keys are hashes, so all lists have about the
+/// same length.
 const SHARDS: usize = 1 << SHARD_BITS;
 /// The number of leading bits of a key that choose its list.
 const SHARD_BITS: u32 = 12;
@@ -23,7 +24,7 @@ const GROWTH_DIVISOR: usize = 8;
 /// The key of a subject, from [`subject_key`].
 pub(super) type SubjectKey = [u8; 16];
 
-/// Returns the key of a subject: 16 bytes of a hash. So the store holds no personal data in its keys.
+/// Returns the key of a subject: 16 bytes of a hash, so that the keys contain no personal data.
 pub(super) fn subject_key(subject: &Subject) -> SubjectKey {
     let mut hash = Sha256::new();
     hash.update(b"curfew subject 1\0");
@@ -43,8 +44,8 @@ pub(super) struct CutOffs {
     max: usize,
     shards: Box<[RwLock<Vec<Entry>>]>,
     len: AtomicUsize,
-    /// The general cut-off, in milliseconds; 0 if there is none.
-    general: AtomicU64,
+    /// The cut-off that applies to every subject, in milliseconds; 0 if there is none.
+    general_cut_off: AtomicU64,
 }
 
 #[derive(Clone, Copy)]
@@ -60,7 +61,7 @@ impl CutOffs {
             max,
             shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
             len: AtomicUsize::new(0),
-            general: AtomicU64::new(0),
+            general_cut_off: AtomicU64::new(0),
         }
     }
 
@@ -75,7 +76,7 @@ impl CutOffs {
         let own = (self.len() > 0)
             .then(|| self.get(&subject_key(subject)))
             .flatten();
-        own.max(self.general())
+        own.max(self.general_cut_off())
     }
 
     fn get(&self, key: &SubjectKey) -> Option<Timestamp> {
@@ -85,9 +86,10 @@ impl CutOffs {
             .map(|position| shard[position].at)
     }
 
-    /// Moves the cut-off of a key forward to the time `at`. Does nothing if the cut-off is already later.
+    /// Moves the cut-off of a key forward to the time `at`. Does nothing if this cut-off or the general cut-off is
+    /// already later.
     pub(super) fn raise(&self, key: SubjectKey, at: Timestamp) {
-        if self.general() >= Some(at) {
+        if self.general_cut_off() >= Some(at) {
             return;
         }
         let mut shard = self.shard(&key).write();
@@ -112,14 +114,15 @@ impl CutOffs {
     }
 
     /// Returns the cut-off that applies to every subject.
-    pub(super) fn general(&self) -> Option<Timestamp> {
-        let millis = self.general.load(Ordering::Acquire);
+    pub(super) fn general_cut_off(&self) -> Option<Timestamp> {
+        let millis = self.general_cut_off.load(Ordering::Acquire);
         (millis > 0).then_some(Timestamp::from_millis(millis))
     }
 
     /// Moves the general cut-off forward to the time `at`. Does nothing if the general cut-off is already later.
-    pub(super) fn raise_general(&self, at: Timestamp) {
-        self.general.fetch_max(at.as_millis(), Ordering::Release);
+    pub(super) fn raise_general_cut_off(&self, at: Timestamp) {
+        self.general_cut_off
+            .fetch_max(at.as_millis(), Ordering::Release);
     }
 
     /// Removes the entries that are not later than the time `until`. Returns how many entries it removed.
@@ -150,7 +153,7 @@ impl CutOffs {
         }
         let (_, until, _) = times.select_nth_unstable(evicted_count - 1);
         // The general cut-off moves first, so that a concurrent check finds either the entry or the general cut-off.
-        self.raise_general(*until);
+        self.raise_general_cut_off(*until);
         self.forget(*until);
     }
 
@@ -252,7 +255,7 @@ mod tests {
             for number in 0..50 {
                 prop_assert_eq!(table.get(&key(number)), model.get(&number).map(|millis| at(*millis)));
             }
-            prop_assert_eq!(table.general(), None);
+            prop_assert_eq!(table.general_cut_off(), None);
         }
 
         /// The table never exceeds its limit. Each cut-off stays in force, as an entry or through the general
@@ -265,12 +268,12 @@ mod tests {
                 prop_assert!(table.len() <= 100);
             }
             for (number, millis) in (0..).zip(&times) {
-                let known = table.get(&key(number)).max(table.general());
+                let known = table.get(&key(number)).max(table.general_cut_off());
                 prop_assert!(known >= Some(at(*millis)), "{number}: {known:?}");
             }
             // The general cut-off is older than every remaining entry.
             let oldest = (0..).zip(&times).filter_map(|(number, _)| table.get(&key(number))).min();
-            prop_assert!(oldest.is_none() || table.general() < oldest);
+            prop_assert!(oldest.is_none() || table.general_cut_off() < oldest);
         }
     }
 

@@ -90,7 +90,8 @@ struct StoredRecord {
 
 impl RedisStore {
     /// Creates a store for the servers in `settings`. The operations of the store fail until [`RedisStore::run`]
-    /// connects. `run` also sets `clock` to decision time. The store encrypts records with `key_ring`.
+    /// connects. `run` also sets `clock` to decision time, the common time of all replicas. The store encrypts records
+    /// with `key_ring`.
     #[must_use]
     pub fn new(settings: RedisSettings, clock: Arc<StoreClock>, key_ring: Live<KeyRing>) -> Self {
         let max_cut_offs = settings.max_cut_offs;
@@ -128,7 +129,7 @@ impl RedisStore {
     }
 
     /// Returns the same store with the longer timeout for background work.
-    fn background(&self) -> Self {
+    fn with_background_timeout(&self) -> Self {
         Self {
             managed_connection: Arc::clone(&self.managed_connection),
             wait_connection: Arc::clone(&self.wait_connection),
@@ -144,8 +145,8 @@ impl RedisStore {
     }
 
     /// Applies an operator's decision about the clocks to all replicas. Returns `false` while the replicas compare
-    /// their clocks, which takes a few seconds. Also returns `false` if another replica wrote the timeline at the
-    /// same time.
+    /// their clocks, which takes a few seconds. Also returns `false` if another replica wrote the timeline (the value
+    /// in Redis with which replicas agree on decision time) at the same time.
     ///
     /// # Errors
     /// [`StoreError`] if the store could not save the decision.
@@ -211,8 +212,8 @@ impl RedisStore {
         stored
     }
 
-    /// Replaces a record, unless the record has changed since `stored` was read. Returns `false` if the record has
-    /// changed.
+    /// Replaces a record, unless the record has changed since `stored` was read. A touch counts as a change, except if
+    /// `even_if_touched` is `true`. Returns `false` if the record has changed.
     async fn replace_record(
         &self,
         id: SessionId,
@@ -248,8 +249,8 @@ impl RedisStore {
 
     /// Encodes a session that [`RedisStore::fit_to_format`] returned.
     fn encode(&self, id: SessionId, session: &Session) -> Result<Vec<u8>, StoreError> {
-        // The upgrade can begin between `fit_to_format` and `encode`. A session with a margin needs the sealed
-        // format; a session without one fits both formats.
+        // The upgrade from plain to sealed records can begin between `fit_to_format` and `encode`. A session with a
+        // margin needs the sealed format; a session without a margin fits both formats.
         let format = match session.margin.is_zero() {
             true => self.upgrade.format(),
             false => format::Format::Sealed,

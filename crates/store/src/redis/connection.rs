@@ -47,7 +47,9 @@ impl Connection {
         let all = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
         let answers = with_timeout(cluster.route_command(command.clone(), all)).await?;
         let Value::Map(answers) = answers else {
-            return Err(unexpected_reply("the cluster returned no reply per node"));
+            return Err(unexpected_reply(
+                "the reply of the cluster has no entry per node",
+            ));
         };
         answers
             .into_iter()

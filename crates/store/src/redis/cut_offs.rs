@@ -1,6 +1,8 @@
-//! The cut-offs of subjects: a sorted set in Redis, and a local copy in every replica. A replica reads the changes of
-//! the set on a separate connection (`reader.rs`). While the copy is not fresh, the replica reads the cut-offs of
-//! each session that it loads.
+//! The cut-offs of subjects: a sorted set in Redis, and a local copy in every replica. All sessions of a subject that
+//! started before its cut-off have ended.
+//!
+//! A replica reads the changes of the set on a separate connection (`reader.rs`). While the copy is not fresh, it may
+//! lack a cut-off. The replica then reads the cut-offs of each session that it loads from Redis.
 
 pub(super) mod log;
 mod reader;
@@ -32,7 +34,7 @@ use rule::RuleMember;
 const LEASE: Duration = crate::cached::LEASE;
 /// The member that holds the general cut-off.
 pub(super) const GENERAL_MEMBER: &str = "*";
-/// The member that holds the epoch.
+/// The member that holds the epoch: a random number that distinguishes the set from a set that Redis has lost.
 pub(super) const EPOCH_MEMBER: &str = "#";
 
 /// The cut-offs and rules that this replica has read.
@@ -48,7 +50,7 @@ pub(super) struct LocalCopy {
     pub(super) change_announced: Notify,
     /// Notified when this replica must announce how far it has read.
     pub(super) announcement_due: Notify,
-    /// The number of the last change that this replica has read without a gap before it.
+    /// The sequence number of the last change that this replica has read. It has read all earlier changes too.
     pub(super) last_read_change: AtomicU64,
     steady: SteadyClock,
     /// The time until which the copy counts as complete, in milliseconds of `steady`.
@@ -113,7 +115,7 @@ impl RedisStore {
         self.apply_rules(&rules);
         let mut times = times.into_iter().map(|at| at.map(Timestamp::from_millis));
         if let Some(at) = times.next().flatten() {
-            self.cut_offs.table.raise_general(at);
+            self.cut_offs.table.raise_general_cut_off(at);
         }
         for (subject_key, at) in subject_keys.into_iter().zip(times) {
             if let Some(at) = at {
@@ -151,7 +153,7 @@ impl RedisStore {
         member.map_err(|error| StoreError::Unavailable(error.to_string()))
     }
 
-    /// Encrypts each rule that is not yet encrypted with the first key of the ring.
+    /// Encrypts each rule that is not yet encrypted with the first key of the key ring.
     pub(super) async fn seal_rules(&self) -> Result<(), StoreError> {
         if self.upgrade.format() == Format::Plain {
             return Ok(());
@@ -166,7 +168,7 @@ impl RedisStore {
             let (old, score) = member;
             let mut seal = redis::pipe();
             seal.atomic();
-            // Another replica may have moved the time forward meanwhile.
+            // Another replica may have moved the time forward in the meantime. `GT` keeps the later time.
             let add = seal.cmd("ZADD").arg(&key).arg("GT").arg(score);
             add.arg(self.rule_member(&rule.conditions)?);
             seal.cmd("ZREM").arg(&key).arg(old);

@@ -29,6 +29,7 @@ impl Upgrade {
         }
     }
 
+    /// The format in which this process writes records.
     pub(super) fn format(&self) -> Format {
         if self.writes_sealed.load(Ordering::Relaxed) {
             Format::Sealed
@@ -41,12 +42,12 @@ impl Upgrade {
         self.accepts_plain.load(Ordering::Relaxed)
     }
 
-    /// Records that all replicas read encrypted records.
+    /// Records that all replicas can read encrypted records, so that this process writes only these.
     pub(super) fn begin(&self) {
         self.writes_sealed.store(true, Ordering::Relaxed);
     }
 
-    /// Records that all records are encrypted.
+    /// Records that all records are encrypted, so that this process rejects plain records.
     pub(super) fn finish(&self) {
         self.begin();
         self.accepts_plain.store(false, Ordering::Relaxed);

@@ -41,6 +41,8 @@ pub fn record(data: &[u8]) {
     );
 }
 
+/// Tests that a readable record is unchanged after encoding and decoding. Also tests that Curfew rejects the record for
+/// another session (except version 1), and rejects a plain record after the upgrade.
 fn check_record(bytes: &[u8], expiry: Timestamp, format: Format, key_ring: &KeyRing) {
     let decode = |id, bytes: &[u8]| record::decode(id, bytes, expiry, true, key_ring);
     let Ok(session) = decode(ID, bytes) else {
@@ -82,7 +84,7 @@ pub fn reply(data: &[u8]) {
         let mut progress = cut_off_log::ReadProgress::default();
         progress.apply_changes(head(1), &[], &table);
         progress.apply_changes(head(2), &members, &table);
-        if let Some(page) = progress.page() {
+        if let Some(page) = progress.next_page() {
             progress.apply_page(page, &members, &table);
         }
         members.iter().for_each(check_member);

@@ -1,16 +1,18 @@
-//! The generation marker shows that Redis has lost data.
+//! The generation marker: a value in Redis that shows whether Redis has lost data.
 //!
 //! One replica refreshes the marker every two seconds. If the marker is missing, or older than the marker that this
 //! process has read before, Redis has lost session ends. This happens after `FLUSHALL`, after a restart without
-//! persistence, and after somebody restored an older copy. A process that starts has not read the marker before. It
-//! assumes a loss if no replica has refreshed the marker recently. But it assumes no loss if `curfew migrate`, or the
-//! planned stop of the last replica, extended the marker less than an hour ago.
+//! persistence, and after somebody restored an older copy.
+//!
+//! A process that starts has not read the marker before, so it assumes a loss if no replica has refreshed the marker
+//! recently. But it assumes no loss if `curfew migrate`, or the planned stop of the last replica, extended the marker
+//! less than an hour ago.
 //!
 //! After a fail-over, the new primary has a copy of the marker. This copy can be older than the marker of the former
-//! primary by the replication lag.
+//! primary by the replication lag, so Curfew tolerates this difference.
 //!
-//! A cluster also has a mark in every 64th slot ([`shards`]). Marks move with their slots, so Curfew does not report
-//! a loss after an operator adds a shard or moves slots.
+//! A single shard of a cluster can lose its data too. So a cluster also has a mark in every 64th slot ([`shards`]).
+//! Marks move with their slots, so Curfew does not report a loss after an operator adds a shard or moves slots.
 
 mod shards;
 
@@ -35,16 +37,16 @@ use shards::{ShardMarks, ShardState};
 
 /// Interval between refreshes of the marker.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(2);
-/// The longest replication lag that Curfew expects. If the marker is older than the last one that Curfew read, by at
-/// most this time, Curfew assumes no loss. The journal (`store.journal_retention`) contains the session ends of this
-/// time.
+/// The longest replication lag that Curfew expects. If the marker is older than the last marker that this process read,
+/// Curfew assumes a loss only if the difference exceeds this time. For a smaller difference, the journal
+/// (`store.journal_retention`) still contains the session ends that Redis may have lost.
 const REPLICATION_LAG: Duration = Duration::from_secs(5);
-/// How long after a refresh a process that starts trusts the marker.
+/// A process that starts trusts the marker if a replica refreshed it less than this time ago.
 const RUNNING_FRESHNESS: Duration = Duration::from_secs(10);
 /// How long a process that starts waits for a refresh of a stale marker, in seconds. The marker can be stale because
 /// the running replicas could not reach Redis for a while.
 const STALE_WAIT_SECONDS: f64 = 3.0;
-/// How long after a planned stop or `curfew migrate` a process that starts trusts the marker.
+/// A process that starts trusts the marker if a planned stop or `curfew migrate` extended it less than this time ago.
 const STOPPED_FRESHNESS: Duration = Duration::from_secs(3600);
 /// Maximum attempts to change the marker, if other replicas change it at the same time.
 const MAX_ATTEMPTS: usize = 10;
@@ -54,6 +56,7 @@ const MAX_ATTEMPTS: usize = 10;
 struct Marker {
     /// The key that authenticates the marks of shards.
     secret: [u8; 32],
+    /// The time of the last refresh.
     refreshed: u64,
     /// A process that starts before this time assumes that no data was lost.
     fresh_until: u64,
@@ -77,10 +80,10 @@ pub(super) struct Generation {
     clock: Arc<StoreClock>,
     marker: SealedValue,
     shards: Option<ShardMarks>,
-    /// The latest refresh that this process has seen, in milliseconds.
+    /// The time of the latest refresh that this process has seen, in milliseconds.
     latest_refresh_seen: Mutex<Option<u64>>,
-    /// Measures for how long the marker has been stale. Meanwhile, this process waits for another replica to refresh
-    /// the marker.
+    /// Measures for how long the marker has been stale; `None` if it is fresh. While the marker is stale, this process
+    /// waits for another replica to refresh it.
     stale_since: Mutex<Option<Stopwatch>>,
     /// Whether this process has extended the marker for a planned stop.
     is_stopping: AtomicBool,
@@ -214,7 +217,8 @@ impl Generation {
             _ => return Ok(false),
         };
         marker.refresh(now, STOPPED_FRESHNESS);
-        // If another replica was faster, it is running and refreshes the marker.
+        // The replacement fails if another replica has changed the marker. That replica is running, and refreshes the
+        // marker.
         self.marker.replace(connection, &found, &marker).await?;
         Ok(true)
     }
@@ -236,8 +240,8 @@ impl Generation {
                 return Ok(marker);
             };
             if reason == WriteReason::Stale && self.must_wait_for_refresh() {
-                // Until another replica refreshes the marker, this process assumes a loss, but does not write it into
-                // the marker.
+                // Until another replica refreshes the marker, this process assumes a loss, but does not write the loss
+                // into the marker.
                 let mut marker = found.value.ok_or_else(contended_error)?;
                 marker.history.record_loss(Timestamp::from_millis(now));
                 return Ok(marker);
@@ -288,8 +292,8 @@ impl Generation {
         }
         let now = now.max(self.now());
         let written = self.change(connection, |marker| {
-            // Curfew does not notice a loss in a shard while it writes the marks. So it moves the time of an earlier
-            // loss to now.
+            // While Curfew writes the marks, it does not notice a loss in a shard. So it moves the time of an earlier
+            // loss to the time after the write.
             if marker.history.last_loss().is_some() {
                 marker.history.record_loss(Timestamp::from_millis(now));
             }
@@ -345,14 +349,15 @@ impl Generation {
             WriteReason::First => tracing::info!(what, "generation marker written"),
             WriteReason::Empty => tracing::info!(
                 what,
-                "generation marker written: JSON Web Tokens and delegated sessions now start only for later sign-ins \
-                 (for a new Redis, run `curfew migrate --new-store` before the first start)"
+                "generation marker written: JSON Web Tokens and delegated services now start sessions only for later \
+                 sign-ins (for a new Redis, run `curfew migrate --new-store` before the first start)"
             ),
             _ => {
                 self.losses.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(
                     what,
-                    "Redis has lost data: JSON Web Tokens and delegated sessions now start only for later sign-ins"
+                    "Redis has lost data: JSON Web Tokens and delegated services now start sessions only for later \
+                     sign-ins"
                 );
             }
         }

@@ -1,4 +1,4 @@
-//! The history of losses in Redis, according to the generation marker.
+//! The history of data losses, which is a part of the generation marker in Redis.
 
 use std::future::Future;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::{ConnectError, RedisStore, record};
 use crate::session::{SessionId, Timestamp};
 use crate::{History, HistoryStore, LimitsBySource, StoreError};
 
-/// The longest time for which a process that stops waits until Redis has written the marker.
+/// The longest time for which a process that stops waits until it has extended the marker.
 const PLANNED_STOP_TIMEOUT: Duration = Duration::from_millis(500);
 
 #[async_trait]
@@ -120,7 +120,7 @@ impl RedisStore {
     }
 
     /// Returns what a missing marker means. An older schema shows that a version of Curfew without the marker wrote
-    /// the records.
+    /// the records, so no data is lost.
     async fn meaning_of_missing_marker(
         &self,
         connection: &mut Connection,

@@ -39,7 +39,7 @@ impl RedisStore {
         self.send_once(&indexing).await
     }
 
-    /// Adds a session to the index if it is missing.
+    /// Adds a session to the index if the index does not contain it yet.
     pub(super) async fn ensure_indexed(
         &self,
         id: SessionId,
@@ -76,8 +76,8 @@ impl RedisStore {
         let from = after.map_or(Timestamp::default(), |cursor| cursor.expires);
         let mut entries: Vec<Cursor> = Vec::new();
         let mut offset = 0;
-        // Sessions that expire in the same millisecond have the same score, so a page may begin between two sessions
-        // with the same score.
+        // A read starts at a score, and sessions that expire in the same millisecond have the same score. So the loop
+        // skips entries up to the cursor, and reads until it has enough entries after the cursor.
         loop {
             let (part, is_last) = self.read_index_part(subject, from, offset).await?;
             entries.extend(
@@ -150,7 +150,7 @@ impl RedisStore {
             }
         }
         if !missing.is_empty() {
-            let (this, subject) = (self.background(), subject.clone());
+            let (this, subject) = (self.with_background_timeout(), subject.clone());
             let delay = CREATE_TIMEOUT.max(3 * self.budget);
             tokio::spawn(async move {
                 tokio::time::sleep(delay).await;

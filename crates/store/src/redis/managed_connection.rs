@@ -15,9 +15,9 @@ use crate::redis::timekeeping::Timekeeping;
 
 pub(in crate::redis) use reconnect::ConnectionSetup;
 
-/// Manages the connection to Redis. It reconnects when the connection is lost, and when the connected server is no
-/// longer the primary. The `ConnectionManager` of the `redis` crate does not notice that another server has replaced
-/// the primary (ADR 5).
+/// Keeps a connection to Redis open. Reconnects when the connection is lost, and when the connected server is no longer
+/// the primary. Curfew does not use the `ConnectionManager` of the `redis` crate, because it does not notice that
+/// another server has replaced the primary (ADR 5).
 pub(in crate::redis) struct ManagedConnection {
     settings: RedisSettings,
     timekeeping: Timekeeping,
@@ -28,7 +28,7 @@ pub(in crate::redis) struct ManagedConnection {
     invalidated: Notify,
     /// A number that grows whenever the last writes may be lost: when the primary changes or restarts.
     incarnation: watch::Sender<u64>,
-    /// The `run_id` of every primary.
+    /// The `run_id` of every primary. It changes when the server restarts.
     primary_run_ids: Mutex<Vec<String>>,
     /// The primaries of a cluster.
     cluster_primaries: Mutex<Vec<Address>>,
@@ -182,7 +182,7 @@ impl ManagedConnection {
         }
     }
 
-    /// Drops the connection. The reason is a reply on this connection that belonged to another request.
+    /// Drops the connection, because a reply on this connection belonged to another request.
     pub(in crate::redis) fn invalidate_connection(&self) {
         self.connection.send_replace(None);
         self.invalidated.notify_one();

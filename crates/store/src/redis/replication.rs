@@ -1,8 +1,8 @@
 //! Waits until Redis replicas have received a write.
 //!
-//! `WAIT` counts from the last write of its own connection, and blocks this connection. So Curfew uses a separate
-//! connection for `WAIT`. Before `WAIT`, Curfew sends a write that changes nothing, because since Redis 7.2 a
-//! read-only command does not count.
+//! `WAIT` blocks its connection, so Curfew uses a separate connection for `WAIT`. `WAIT` waits for the last write of
+//! its own connection. So before `WAIT`, Curfew sends a write that changes nothing; since Redis 7.2, a read-only
+//! command is not enough.
 
 use super::RedisStore;
 use super::connection::Connection;
@@ -48,7 +48,7 @@ impl RedisStore {
         let confirmed = match waited {
             Ok(Ok(confirmed)) => confirmed,
             Ok(Err(error)) => {
-                tracing::debug!(%error, "could not wait for replicas");
+                tracing::debug!(%error, "could not wait for Redis replicas");
                 0
             }
             Err(_) => 0,

@@ -7,9 +7,9 @@ use crate::session::Timestamp;
 /// The texts of the Lua scripts in `migrations/`.
 #[derive(Clone, Copy, Debug)]
 pub struct ScriptTexts {
-    /// Replaces a record if it is unchanged.
+    /// Replaces a record if it is unchanged since the caller read it.
     pub replace: &'static str,
-    /// Replaces a value if it is unchanged.
+    /// Replaces the value of a key if it is unchanged since the caller read it. The expiry of the key stays.
     pub swap: &'static str,
     /// Claims due sessions from the deadline queue.
     pub claim: &'static str,

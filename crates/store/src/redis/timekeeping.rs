@@ -1,5 +1,5 @@
-//! The record of the timeline in Redis. Each replica reads the record with every health check, and one replica
-//! refreshes the record.
+//! The record of the timeline in Redis, with which replicas agree on decision time (their common time). Each replica
+//! reads the record with every health check, and one replica refreshes the record.
 
 use std::sync::Arc;
 
@@ -50,8 +50,8 @@ impl Timekeeping {
         Ok(())
     }
 
-    /// Applies an operator's decision for all replicas. Returns `false` while the replicas compare their clocks, or
-    /// if another replica has changed the record in the meantime.
+    /// Applies an operator's decision about the clocks to all replicas. Returns `false` while the replicas compare
+    /// their clocks, or if another replica has changed the record in the meantime.
     pub(super) async fn accept(
         &self,
         connection: &mut Connection,

@@ -9,7 +9,7 @@ use crate::{Batch, SessionWalk, StoreError};
 #[async_trait]
 impl SessionWalk for RedisStore {
     async fn walk(&self, batches: mpsc::Sender<Batch>) -> Result<(), StoreError> {
-        let this = self.background();
+        let this = self.with_background_timeout();
         let mut connection = this.managed_connection.acquire(this.budget).await?;
         for server in scan::read_servers(&mut connection).await? {
             let mut walk = Walk::new(connection.clone(), &this.keys, &server, None);

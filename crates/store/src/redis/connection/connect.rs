@@ -58,7 +58,7 @@ impl Connector {
             return Err(ConnectError::Replica(server));
         }
         // A fail-over may have promoted another server in the meantime. A former primary that was frozen does not
-        // know this, and still reports the role of a primary.
+        // notice the fail-over and still reports the role of a primary, so Curfew asks the sentinels again.
         if self.sentinels.is_some() && self.find_primary().await? != server {
             let message = format!("{server} is no longer the primary");
             return Err(ConnectError::Server(message));
@@ -72,7 +72,8 @@ impl Connector {
     /// Returns whether `server` is still the primary according to the sentinels.
     pub(in crate::redis) async fn is_still_primary(&mut self, server: &Address) -> bool {
         match self.sentinels {
-            // If no sentinel answers, keep a primary that answers. Redis must not depend on its sentinels.
+            // If no sentinel answers, Curfew keeps a primary that answers, because an outage of the sentinels must not
+            // make Redis unusable.
             Some(_) => self
                 .find_primary()
                 .await

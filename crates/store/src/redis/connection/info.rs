@@ -1,4 +1,4 @@
-//! Parses the reply of `INFO`, and reports settings that can lose sessions.
+//! Parses the reply of `INFO`, and reports settings with which a server can lose sessions.
 
 /// Returns the value of a field in the reply of `INFO`.
 pub(in crate::redis) fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
@@ -7,8 +7,8 @@ pub(in crate::redis) fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> 
         .map(str::trim_end)
 }
 
-/// Returns the settings and problems of a server that can lose sessions, each with a recommendation. `in_cluster`
-/// means that Curfew uses the server as a part of a cluster.
+/// Returns a recommendation for each setting or problem that can make a server lose sessions. `text` is the reply of
+/// `INFO`. `in_cluster` means that Curfew uses the server as a part of a cluster.
 pub(in crate::redis) fn recommendations(text: &str, in_cluster: bool) -> Vec<String> {
     let field = |name| field(text, name);
     let mut recommendations = Vec::new();
@@ -21,7 +21,7 @@ pub(in crate::redis) fn recommendations(text: &str, in_cluster: bool) -> Vec<Str
         .and_then(|major| major.parse::<u32>().ok());
     if major.is_none_or(|major| major < 7) {
         recommendations.push(format!(
-            "version {version:?} is older than 7.0, which has no PEXPIRETIME: Curfew does not work with it; upgrade it"
+            "version {version:?} has no PEXPIRETIME, which Curfew needs: upgrade the server to 7.0 or newer"
         ));
     }
     match field("maxmemory_policy") {
@@ -48,11 +48,11 @@ pub(in crate::redis) fn recommendations(text: &str, in_cluster: bool) -> Vec<Str
         );
     }
     let replica_count = field("connected_slaves").and_then(|number| number.parse::<u32>().ok());
-    // The field exists only if min-replicas-to-write is set.
+    // The field `min_slaves_good_slaves` exists only if min-replicas-to-write is set.
     if replica_count.is_some_and(|count| count > 0) && field("min_slaves_good_slaves").is_none() {
         recommendations.push(
-            "the server has replicas and no min-replicas-to-write: when it is cut off from them, it still accepts \
-             writes that a fail-over loses; set min-replicas-to-write 1"
+            "the server has replicas but no min-replicas-to-write: a primary that is cut off from its replicas still \
+             accepts writes, and a fail-over loses these writes; set min-replicas-to-write 1"
                 .to_owned(),
         );
     }

@@ -25,7 +25,9 @@ pub enum ConnectError {
     #[error("{0}")]
     Server(String),
     /// The server is a replica and not a primary.
-    #[error("{0} is a replica: name its primary, or use redis+sentinel:// or redis+cluster://")]
+    #[error(
+        "{0} is a replica: use the address of its primary, or redis+sentinel:// or redis+cluster://"
+    )]
     Replica(Address),
     /// A newer program wrote the records.
     #[error(
@@ -90,12 +92,12 @@ pub(in crate::redis) async fn connect_single(
         Some(tls) => Client::build_with_tls(info, certificates(tls))?,
         None => Client::open(info)?,
     };
-    // Each operation has its own timeout.
+    // The client needs no response timeout, because each operation has its own timeout.
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(settings.connect_timeout))
         .set_response_timeout(None);
     let connecting = client.get_multiplexed_async_connection_with_config(&config);
-    // The connection timeout of the library does not cover the handshake commands.
+    // The connection timeout of the library does not cover the handshake commands, so this timeout covers both.
     match tokio::time::timeout(settings.connect_timeout, connecting).await {
         Ok(connection) => Ok(connection?),
         Err(_) => {

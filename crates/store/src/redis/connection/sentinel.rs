@@ -101,7 +101,8 @@ async fn ask_sentinel(
             connection.insert(open::connect_single(settings, sentinel, &credentials).await?)
         }
     };
-    // Curfew sends two commands, because `SENTINEL MASTER` still describes the former primary during a fail-over.
+    // Curfew needs both commands: only `SENTINEL MASTER` returns the epoch, but during a fail-over it still describes
+    // the former primary.
     let mut pipeline = redis::pipe();
     pipeline
         .cmd("SENTINEL")

@@ -40,9 +40,10 @@ pub struct RedisSettings {
     pub stream_length: Option<u64>,
     /// Whether Curfew upgrades records of older versions automatically.
     pub migrate: bool,
-    /// Whether Curfew rejects plain records from its start.
+    /// Whether Curfew rejects plain (not encrypted) records from its start. Otherwise, it accepts them until it has
+    /// upgraded all records.
     pub sealed_only: bool,
-    /// Maximum number of subjects with a separate cut-off.
+    /// Maximum number of subjects with a separate cut-off (the time before which all their sessions have ended).
     pub max_cut_offs: usize,
     /// The Lua scripts.
     pub scripts: ScriptTexts,
@@ -204,7 +205,7 @@ impl RedisTarget {
             .split(',')
             .map(|host| parse_address(host, port))
             .collect::<Option<Vec<_>>>()
-            .ok_or("has an invalid host; a valid one is redis.example.com:6379")?;
+            .ok_or("has an invalid host; a valid host is redis.example.com:6379")?;
         let mut path = path.split('/').filter(|text| !text.is_empty());
         let topology = match topology_name {
             "" => match <[Address; 1]>::try_from(addresses) {
@@ -215,7 +216,7 @@ impl RedisTarget {
                 sentinels: addresses,
                 name: path
                     .next()
-                    .ok_or("must contain the primary's name at the sentinels: redis+sentinel://host:26379/NAME")?
+                    .ok_or("must contain the sentinels' name for the primary: redis+sentinel://host:26379/NAME")?
                     .to_owned(),
             },
             "cluster" => Topology::Cluster(addresses),
@@ -254,7 +255,7 @@ fn parse_address(text: &str, default_port: u16) -> Option<Address> {
     })
 }
 
-/// Percent-decodes a part of a URL. Returns `None` if it is empty.
+/// Percent-decodes a part of a URL. Returns `None` if the part is empty.
 fn percent_decode_non_empty(text: &str) -> Result<Option<String>, &'static str> {
     let decoded = percent_decode_str(text)
         .decode_utf8()

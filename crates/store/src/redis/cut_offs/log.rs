@@ -1,14 +1,16 @@
-//! Tracks how far a replica has read the cut-offs in Redis. A replica reads the changes from the log. At its start
-//! and after a gap in the log, it reads the whole set in pages. This module does no I/O.
+//! Tracks how far a replica has read the cut-offs in Redis. The set of cut-offs also contains a log of its latest
+//! changes, and a replica reads only this log. At its start and after a gap in the log, the replica reads the whole set
+//! in pages. This module does no I/O.
 
 use crate::cut_offs::{CutOffs, SubjectKey};
 use crate::session::Timestamp;
 
 /// The score of a rule is this base plus the time of the rule. `migrations/0011_rule.lua` adds rules.
 pub(in crate::redis) const RULE_SCORE_BASE: u64 = 1 << 51;
-/// The score of a logged change is this base plus the number of the change.
+/// The score of a logged change is this base plus the sequence number of the change.
 pub(in crate::redis) const LOG_SCORE_BASE: u64 = 1 << 52;
-/// The epoch of a set is this base plus a random number below 2^32.
+/// The epoch of a set is this base plus a random number below 2^32. It shows whether Redis has lost the set and created
+/// another one.
 pub(in crate::redis) const EPOCH_BASE: u64 = 1 << 50;
 /// Maximum number of entries in one reply, so that no Redis command takes long.
 pub(in crate::redis) const PAGE_ENTRIES: usize = 1000;
@@ -18,8 +20,9 @@ pub(in crate::redis) type Member = (Vec<u8>, u64);
 
 /// A change in the log.
 struct Change {
+    /// The sequence number.
     number: u64,
-    /// The number of the previous change.
+    /// The sequence number of the previous change.
     previous: u64,
     /// The new cut-off. `None` for a change of the rules, because every read fetches all rules.
     cut_off: Option<(SubjectKey, Timestamp)>,
@@ -51,10 +54,10 @@ impl Change {
     }
 }
 
-/// The head of a set: the number of its last change, and its epoch.
+/// The head of a set: the sequence number of its last change, and its epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::redis) struct Head {
-    /// The number of the last change, or 0.
+    /// The sequence number of the last change; 0 if there was no change.
     pub(in crate::redis) last: u64,
     /// The epoch. `None` if only the previous version of Curfew has written the set.
     pub(in crate::redis) epoch: Option<u64>,
@@ -65,8 +68,8 @@ pub(in crate::redis) struct Head {
 pub(in crate::redis) struct ReadProgress {
     /// The epoch of the set that was read.
     epoch: Option<u64>,
-    /// The last change that was read. `None` before the first reply.
-    number: Option<u64>,
+    /// The sequence number of the last change that was read. `None` before the first reply.
+    last_read: Option<u64>,
     /// The next page of the whole set, while a full read is in progress.
     page: Option<PageRequest>,
     /// Whether the full read must restart, because the replica has missed changes since the read began.
@@ -92,22 +95,22 @@ const FIRST_PAGE: PageRequest = PageRequest {
 impl ReadProgress {
     /// Returns the lowest score of the log entries to read next.
     pub(in crate::redis) fn next_log_score(&self) -> u64 {
-        LOG_SCORE_BASE + self.number.map_or(0, |number| number + 1)
+        LOG_SCORE_BASE + self.last_read.map_or(0, |number| number + 1)
     }
 
     /// Returns the next page of the whole set to read.
-    pub(in crate::redis) const fn page(&self) -> Option<PageRequest> {
+    pub(in crate::redis) const fn next_page(&self) -> Option<PageRequest> {
         self.page
     }
 
-    /// Returns the number of the last change that was read, or `None` while an earlier change is missing.
+    /// Returns the sequence number of the last change that was read, or `None` while an earlier change is missing.
     pub(in crate::redis) fn complete_up_to(&self) -> Option<u64> {
-        self.number.filter(|_| self.page.is_none())
+        self.last_read.filter(|_| self.page.is_none())
     }
 
     /// Forces a full read, because the store may have lost data.
     pub(in crate::redis) fn reset(&mut self) {
-        self.number = None;
+        self.last_read = None;
         self.page = None;
         self.restart_read = false;
     }
@@ -122,11 +125,11 @@ impl ReadProgress {
     ) -> bool {
         let last = head.last;
         let previous_epoch = std::mem::replace(&mut self.epoch, head.epoch);
-        // An empty set gets its epoch with its first change.
+        // A set has no epoch before its first change, so the first epoch of an empty set does not show another set.
         let is_same_set =
-            previous_epoch == head.epoch || (previous_epoch.is_none() && self.number == Some(0));
-        let Some(mut number) = self.number else {
-            self.number = Some(last);
+            previous_epoch == head.epoch || (previous_epoch.is_none() && self.last_read == Some(0));
+        let Some(mut number) = self.last_read else {
+            self.last_read = Some(last);
             self.page = (last > 0).then_some(FIRST_PAGE);
             return true;
         };
@@ -146,9 +149,10 @@ impl ReadProgress {
             }
         }
         let reaches_end = log.len() < PAGE_ENTRIES;
-        // A replica of the previous version counts its changes but does not log them.
+        // A replica of the previous version counts its changes but does not log them. So the log can end before the
+        // last change.
         has_gap |= reaches_end && number < last;
-        self.number = Some(match (has_lost_changes, reaches_end) {
+        self.last_read = Some(match (has_lost_changes, reaches_end) {
             (true, _) => last,
             (false, true) => number.max(last),
             (false, false) => number,
@@ -226,36 +230,36 @@ mod tests {
         let (table, mut progress) = (CutOffs::new(10), ReadProgress::default());
         assert!(progress.apply_changes(Head::default(), &[], &table));
         assert_eq!(
-            (progress.page(), progress.complete_up_to()),
+            (progress.next_page(), progress.complete_up_to()),
             (None, Some(0))
         );
         progress.apply_changes(head(9), &[logged(5, 0, 1), logged(9, 5, 2)], &table);
         assert_eq!(
-            (progress.page(), progress.complete_up_to()),
+            (progress.next_page(), progress.complete_up_to()),
             (None, Some(9))
         );
         assert_eq!(table.for_subject(&alice()), Some(Timestamp::from_millis(2)));
         // A replica of the previous version counted a change, and did not log it.
         progress.apply_changes(head(12), &[], &table);
         assert_eq!(
-            (progress.page(), progress.complete_up_to()),
+            (progress.next_page(), progress.complete_up_to()),
             (Some(FIRST_PAGE), None)
         );
         assert_eq!(progress.next_log_score(), LOG_SCORE_BASE + 13);
         // After another gap during the full read, the full read runs again.
         progress.apply_changes(head(20), &[logged(20, 15, 3)], &table);
         progress.apply_page(FIRST_PAGE, &[], &table);
-        assert_eq!(progress.page(), Some(FIRST_PAGE));
+        assert_eq!(progress.next_page(), Some(FIRST_PAGE));
         progress.apply_changes(head(20), &[], &table);
         progress.apply_page(FIRST_PAGE, &[], &table);
         assert_eq!(
-            (progress.page(), progress.complete_up_to()),
+            (progress.next_page(), progress.complete_up_to()),
             (None, Some(20))
         );
         // The counter is smaller than before, as after a fail-over.
         progress.apply_changes(head(19), &[], &table);
         assert_eq!(
-            (progress.page(), progress.next_log_score()),
+            (progress.next_page(), progress.next_log_score()),
             (Some(FIRST_PAGE), LOG_SCORE_BASE + 20)
         );
         assert_eq!(progress.full_reads, 2);
@@ -267,7 +271,7 @@ mod tests {
             ..head(19)
         };
         progress.apply_changes(other, &[], &table);
-        assert_eq!(progress.page(), Some(FIRST_PAGE));
+        assert_eq!(progress.next_page(), Some(FIRST_PAGE));
     }
 
     #[test]
@@ -280,6 +284,6 @@ mod tests {
             &[(b"rules:0".to_vec(), LOG_SCORE_BASE + 1_800_000_000_001)],
             &table,
         );
-        assert!(progress.rules_changed && progress.page().is_none());
+        assert!(progress.rules_changed && progress.next_page().is_none());
     }
 }

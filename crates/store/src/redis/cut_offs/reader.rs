@@ -32,7 +32,7 @@ const READ_TIMEOUT_SECONDS: f64 = 5.0;
 const FORGET_INTERVAL_SECONDS: f64 = 60.0;
 /// Maximum number of cut-offs that one command removes.
 const FORGET_BATCH_SIZE: usize = 500;
-/// The diagnostics warn the operator if more than this percentage of the maximum is in use.
+/// The diagnostics warn the operator if the table contains more than this percentage of the maximum number of cut-offs.
 const NEARLY_FULL_PERCENT: usize = 80;
 /// The source label in the diagnostics.
 const DIAGNOSTICS_SOURCE: &str = "revocations";
@@ -40,7 +40,8 @@ const DIAGNOSTICS_SOURCE: &str = "revocations";
 /// The state of the reader.
 #[derive(Default)]
 pub(in crate::redis) struct Reader {
-    /// The connection, and the incarnation of the store in which it was opened.
+    /// The connection, and the incarnation of the store at the time when the connection was opened. The incarnation is
+    /// a number that grows whenever Redis may have lost writes.
     connection: Option<(Connection, u64)>,
     progress: ReadProgress,
 }
@@ -63,7 +64,7 @@ impl RedisStore {
                 if read == Ok(true) && is_removal_due {
                     let now = self.clock().now();
                     let until = now.minus(policies.current().longest_absolute_limit());
-                    match self.remove_old_and_seal(until).await {
+                    match self.remove_old_cut_offs_and_seal_rules(until).await {
                         Ok(()) => last_removal = Some(Stopwatch::start()),
                         Err(error) => tracing::debug!(%error, "could not remove old cut-offs"),
                     }
@@ -90,7 +91,7 @@ impl RedisStore {
     /// [`StoreError`] when Redis did not answer. The copy keeps its content.
     pub async fn read_cut_offs(&self) -> Result<bool, StoreError> {
         let mut reader = self.cut_offs.reader.lock().await;
-        let read = self.read_with(&mut reader).await;
+        let read = self.read_until_complete(&mut reader).await;
         if read.is_err() {
             reader.connection = None;
         }
@@ -102,8 +103,8 @@ impl RedisStore {
         self.cut_offs.reader.lock().await.progress.full_reads
     }
 
-    /// Returns the number of the last change that this replica has confirmed. While a rule cannot be decrypted, this
-    /// number does not change.
+    /// Returns the sequence number of the last change that this replica has confirmed. While this replica cannot
+    /// decrypt a rule, the rule is not in force here, so the number does not change.
     #[must_use]
     pub fn confirmed_change(&self) -> u64 {
         self.cut_offs.last_read_change.load(Ordering::Acquire)
@@ -115,14 +116,15 @@ impl RedisStore {
         self.cut_offs.table.bytes()
     }
 
-    async fn read_with(&self, reader: &mut Reader) -> Result<bool, StoreError> {
+    async fn read_until_complete(&self, reader: &mut Reader) -> Result<bool, StoreError> {
         let stopwatch = Stopwatch::start();
         while stopwatch.seconds() < READ_TIMEOUT_SECONDS {
             let incarnation = *self.managed_connection.incarnation().borrow();
             let mut connection = match reader.connection.take() {
                 Some((connection, opened_in)) if opened_in == incarnation => connection,
                 _ => {
-                    // Redis may have lost changes, and may have reused their numbers.
+                    // Redis may have lost changes, and may have reused their numbers. So the replica reads the whole
+                    // set again.
                     reader.progress.reset();
                     self.open_separate_connection().await?
                 }
@@ -165,10 +167,10 @@ impl RedisStore {
         progress: &mut ReadProgress,
     ) -> redis::RedisResult<bool> {
         let (key, table) = (self.keys.cut_offs(), &self.cut_offs.table);
-        let page = progress.page();
+        let page = progress.next_page();
         let mut ask = redis::pipe();
-        // Curfew reads the number and the epoch first, because changes that are logged after these reads have greater
-        // numbers.
+        // Curfew reads the number of the last change and the epoch first, because changes that are logged after these
+        // reads have greater numbers.
         ask.cmd("ZSCORE").arg(&key).arg("");
         ask.cmd("ZSCORE").arg(&key).arg(EPOCH_MEMBER);
         ask.cmd("ZSCORE").arg(&key).arg(GENERAL_MEMBER);
@@ -203,8 +205,8 @@ impl RedisStore {
         let (last, epoch, general, log, rules, members): Reply =
             ask.query_async(connection).await?;
         let general = general.map(Timestamp::from_millis);
-        if let Some(at) = general.filter(|at| Some(*at) > table.general()) {
-            table.raise_general(at);
+        if let Some(at) = general.filter(|at| Some(*at) > table.general_cut_off()) {
+            table.raise_general_cut_off(at);
             table.forget(at);
         }
         self.apply_rules(&rules);
@@ -220,7 +222,7 @@ impl RedisStore {
     }
 
     /// Removes the cut-offs up to the time `until`, and encrypts plain rules.
-    async fn remove_old_and_seal(&self, until: Timestamp) -> Result<(), StoreError> {
+    async fn remove_old_cut_offs_and_seal_rules(&self, until: Timestamp) -> Result<(), StoreError> {
         self.forget_cut_offs(until).await?;
         self.seal_rules().await
     }
@@ -279,7 +281,7 @@ impl RedisStore {
                  older than the oldest cut-offs end"
             ));
         }
-        if let Some(general) = table.general() {
+        if let Some(general) = table.general_cut_off() {
             warnings.push(format!(
                 "too many cut-offs: all sessions that started before {general} have ended"
             ));

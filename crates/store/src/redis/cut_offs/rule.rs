@@ -1,5 +1,6 @@
-//! A revocation rule as a member of the sorted set. Equal conditions produce the same member. The time of the rule is
-//! the score of the member, so a script can replace the time alone.
+//! A revocation rule as a member of the sorted set of cut-offs. Equal conditions produce the same member, so the set
+//! contains only one rule for them. The time of the rule is the score of the member, so a script can replace the time
+//! alone.
 
 use crate::credential::{KeyError, KeyRing, SealContext};
 use crate::redis::cut_offs::log::{Member, RULE_SCORE_BASE};
@@ -25,7 +26,7 @@ pub(in crate::redis) enum RuleMember {
     Unknown,
 }
 
-/// Encodes a rule as a member of the set at `key`.
+/// Encodes the conditions of a rule as a member of the set at `key`.
 ///
 /// # Errors
 /// [`KeyError::Empty`] if there is no key.
@@ -39,7 +40,7 @@ pub(in crate::redis) fn encode(
     if format == Format::Plain {
         return Ok([PLAIN_PREFIX, &json].concat());
     }
-    // JSON ignores trailing white space.
+    // JSON ignores trailing white space, so the padding does not change the conditions.
     json.resize(json.len().next_multiple_of(PADDING_BYTES), b' ');
     key_ring.encrypt_deterministic(seal_context(key), SEALED_PREFIX, &json)
 }
@@ -116,7 +117,7 @@ mod tests {
             );
             assert!(
                 member.len() > 16,
-                "an older replica must not read the rule as a subject"
+                "a member with 16 bytes would be a subject for an older replica"
             );
             let parsed = parse(&(member, RULE_SCORE_BASE + 77), KEY, &ring);
             assert_eq!(parsed, RuleMember::Rule(rule.clone(), is_current));

@@ -1,4 +1,5 @@
-//! The marks of a cluster: one in every 64th slot. A mark moves with its slot.
+//! The marks of a cluster: small values, one in every 64th slot, which show whether a shard has lost its data. A mark
+//! moves with its slot.
 //!
 //! A shard that lost its data has lost its marks too. A mark contains the authenticated time of its last write, so
 //! that Curfew recognises a mark from an older copy. Curfew assumes that each shard owns ranges of at least 64 slots.
@@ -177,7 +178,7 @@ fn authenticated_time(secret: &[u8], index: usize, mark: &[u8]) -> Option<u64> {
 }
 
 fn compute_mac(secret: &[u8], index: usize, time: u64) -> [u8; MAC_BYTES] {
-    // HMAC accepts keys of any length.
+    // This error cannot occur, because HMAC accepts keys of any length.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret) else {
         return [0; MAC_BYTES];
     };

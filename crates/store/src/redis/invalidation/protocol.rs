@@ -13,16 +13,16 @@ pub(in crate::redis) const SUBSCRIPTION_ID_BYTES: usize = 8;
 /// A message on the channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::redis) enum Message {
-    /// The record of a session changed at this time, in decision time.
+    /// The record of a session changed at this time, in decision time (the common time of all replicas).
     Invalidation(SessionId, Timestamp),
     Heartbeat(Heartbeat),
-    /// The presence of a replica, in JSON.
+    /// A replica announces that it is running. The message contains its data, in JSON.
     Introduction(Replica),
     /// The cut-offs or the rules have changed.
     CutOffs,
 }
 
-/// A message that a process sends to itself.
+/// A message that a process sends to itself, to verify that messages arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::redis) struct Heartbeat {
     /// The ID of the subscription that sent this heartbeat. A new subscription has another ID.

@@ -1,10 +1,13 @@
-//! Publishes invalidations to all processes on a Redis channel.
+//! Receives the invalidations (messages about changed records) that all processes publish on a Redis channel.
 //!
-//! Redis delivers a message only to current subscribers. So every process sends heartbeats to itself: it publishes
-//! them on its write connection to every primary, and receives them on its subscription. Each server delivers
-//! messages in order. When a heartbeat returns, all earlier messages of that server have arrived. So the process
-//! takes, for each primary, the latest heartbeat that has returned. All invalidations from before the oldest of these
-//! heartbeats have arrived. Heartbeats have numbers. If a number is missing, an invalidation may be missing too.
+//! Redis delivers a message only to current subscribers, so a process could miss messages without noticing. Therefore
+//! every process sends heartbeats to itself: it publishes them on its write connection to every primary, and receives
+//! them on its subscription.
+//!
+//! Each server delivers messages in order. When a heartbeat returns, all earlier messages of that server have arrived.
+//! So the process takes, for each primary, the latest heartbeat that has returned. All invalidations from before the
+//! oldest of these heartbeats have arrived. Heartbeats have numbers, because a missing number shows that an
+//! invalidation may be missing too.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -131,8 +134,8 @@ impl From<redis::RedisError> for SubscriptionError {
 
 impl RedisStore {
     /// Passes the invalidations of all processes to `listener` until `stop`. `clock` is the clock of the listener. If
-    /// the ACL denies the subscription, the diagnostics show the problem. Processes also announce themselves to each
-    /// other on this channel.
+    /// the ACL denies the subscription, the diagnostics show the problem. Processes also announce themselves on this
+    /// channel, and `replicas` records these announcements.
     pub async fn follow_invalidations(
         &self,
         listener: &dyn InvalidationListener,
@@ -157,8 +160,8 @@ impl RedisStore {
                     }
                     SubscriptionError::Denied(why) => {
                         let warning = format!(
-                            "the ACL denies the invalidation channel, so each check asks Redis: grant the ACL user \
-                             &{}ends +publish +subscribe: {why}",
+                            "the ACL denies the invalidation channel, so each check asks Redis: {why}; grant the ACL \
+                             user &{}ends +publish +subscribe",
                             self.managed_connection.settings().prefix
                         );
                         diagnostics.set_recommendations(DIAGNOSTICS_SOURCE, vec![warning]);

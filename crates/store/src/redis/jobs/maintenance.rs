@@ -1,4 +1,5 @@
-//! Periodic maintenance, which also runs after every change of primary.
+//! Periodic maintenance of Redis: checks of the clocks and of the generation marker, the upgrade of records, and the
+//! rebuild of indexes. Upgrade and rebuild also run after every change of primary.
 
 use std::time::Duration;
 
@@ -16,8 +17,8 @@ use crate::telemetry::{Diagnostics, Metrics, Replicas};
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Interval of the reconciliation. After an error, Curfew retries after the same time.
 const RECONCILE_INTERVAL: Duration = Duration::from_secs(10);
-/// How far the wall clock of this machine may differ from decision time, in milliseconds. `/readyz?verbose` reports a
-/// larger difference.
+/// How far the wall clock of this machine may differ from decision time (the common time of all replicas), in
+/// milliseconds. `/readyz?verbose` reports a larger difference.
 const WALL_TOLERANCE_MILLIS: u64 = 1_000;
 
 /// The upgrade begins when no older replica has announced itself for this time, in seconds. A replica announces
@@ -38,21 +39,21 @@ impl RedisStore {
         replicas: &Replicas,
         stop: CancellationToken,
     ) {
-        let background = self.background();
+        let background_store = self.with_background_timeout();
         let mut counted_losses = 0;
         let checks = async {
             loop {
                 self.report_clock(diagnostics, metrics);
                 // After the end of the upgrade, the schema cannot change any more.
                 if self.upgrade.accepts_plain()
-                    && let Err(error) = background.refresh_schema().await
+                    && let Err(error) = background_store.refresh_schema().await
                 {
                     tracing::debug!(%error, "could not read the schema");
                 }
-                if let Err(error) = background.check_generation().await {
+                if let Err(error) = background_store.check_generation().await {
                     tracing::debug!(%error, "could not check the generation marker");
                 }
-                let losses = background.losses();
+                let losses = background_store.losses();
                 metrics.store.losses.inc_by(losses - counted_losses);
                 counted_losses = losses;
                 tokio::time::sleep(CHECK_INTERVAL).await;
@@ -63,7 +64,7 @@ impl RedisStore {
             loop {
                 incarnation.mark_unchanged();
                 let current = policies.current();
-                let reconciled = background.reconcile(&current, diagnostics, replicas);
+                let reconciled = background_store.reconcile(&current, diagnostics, replicas);
                 if let Err(error) = reconciled.await {
                     tracing::debug!(%error, "could not reconcile Redis, retrying");
                 }
@@ -73,7 +74,7 @@ impl RedisStore {
                 }
             }
         };
-        let sealing = background.reseal_when_keys_change(diagnostics);
+        let sealing = background_store.reseal_when_keys_change(diagnostics);
         stop.run_until_cancelled(async { tokio::join!(checks, reconciliation, sealing) })
             .await;
     }
@@ -127,7 +128,7 @@ impl RedisStore {
             ))
         } else if must_begin && !older.is_empty() {
             Some(format!(
-                "the records are not encrypted: the upgrade begins when these older replicas are stopped: {}",
+                "the records are not encrypted, and the upgrade begins when these older replicas are stopped: {}",
                 older.join(", ")
             ))
         } else if must_begin && seconds_since_incompatible_replica < Some(UPGRADE_DELAY_SECONDS) {
@@ -189,14 +190,14 @@ impl RedisStore {
         }
         if let Some(offset) = disagreement.replicas_offset {
             warnings.push(format!(
-                "the decision time of this replica is {} that of the other replicas: restart it",
+                "the decision time of this replica is {} that of the other replicas: restart this replica",
                 describe_offset(-offset, "ahead of", "behind")
             ));
         }
         let wall_error = offset_from_wall - offset_from_decision_time;
         if wall_error.unsigned_abs() > WALL_TOLERANCE_MILLIS {
             warnings.push(format!(
-                "the clock of this machine is {} decision time, and log timestamps use it: set it with NTP",
+                "the clock of this machine, which log timestamps use, is {} decision time: set this clock with NTP",
                 describe_offset(-wall_error, "ahead of", "behind")
             ));
         }

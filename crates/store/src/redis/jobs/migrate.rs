@@ -149,7 +149,7 @@ impl RedisStore {
         if !self.upgrade.accepts_plain() {
             return Err(StoreError::Unavailable(
                 "store.sealed_only rejects plain records, but the schema version in Redis shows that plain records exist. \
-                 If nobody has tampered with the schema version, unset store.sealed_only to upgrade them"
+                 If nobody has tampered with the schema version, unset store.sealed_only to upgrade these records"
                     .to_owned(),
             ));
         }
@@ -158,7 +158,7 @@ impl RedisStore {
         note.arg(record::VERSION);
         self.send_once::<()>(&note).await?;
         self.upgrade.begin();
-        // Another replica may have begun the upgrade a moment ago.
+        // Curfew also waits if another replica has begun the upgrade, because that may have been only a moment ago.
         tokio::time::sleep(SCHEMA_POLL_TIMEOUT).await;
         Ok(())
     }
@@ -175,21 +175,21 @@ impl RedisStore {
     /// `policies`. Calls `report` with the progress.
     ///
     /// # Errors
-    /// [`StoreError`] when Redis failed. The next call resumes where this one stopped.
+    /// [`StoreError`] when Redis failed. The next call resumes where this call stopped.
     pub async fn migrate(
         &self,
         migration: Migration,
         policies: &Policies,
         mut report: impl FnMut(Progress),
     ) -> Result<Progress, StoreError> {
-        let this = self.background();
+        let this = self.with_background_timeout();
         if migration == Migration::Upgrade {
             this.begin_upgrade().await?;
         }
         let (mut total, mut is_resuming) = (Progress::default(), true);
         let mut connection = this.managed_connection.acquire(this.budget).await?;
-        // The loop repeats until a complete walk finds no older record. During a walk, an older program may write
-        // records, and a cluster may move keys.
+        // The loop repeats until a complete walk finds no older record, because an older program may write records
+        // during a walk, and a cluster may move keys.
         loop {
             let mut old_count = 0;
             for server in scan::read_servers(&mut connection).await? {

@@ -1,4 +1,4 @@
-//! Rebuilds the subject indexes and the deadline queue. After a fail-over, they may lack the latest sessions.
+//! Rebuilds the subject indexes and the deadline queue, because they may lack the latest sessions after a fail-over.
 
 use futures_util::future::join_all;
 
@@ -10,7 +10,7 @@ use crate::{DeadlineQueue, StoreError};
 
 impl RedisStore {
     /// Rebuilds the indexes if they were not rebuilt since the last change of primary. Returns whether the indexes
-    /// are complete. While another process rebuilds them, the result is `false`.
+    /// are complete. While another process rebuilds the indexes, the result is `false`.
     ///
     /// # Errors
     /// [`StoreError`] when the rebuild failed. The caller must retry.

@@ -1,4 +1,5 @@
-//! Seals records again in the background when the first key of the ring has changed.
+//! Seals (encrypts) records again in the background when the first key of the key ring has changed, so that the
+//! operator can remove the former key.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,10 +15,10 @@ use crate::telemetry::Diagnostics;
 
 /// Interval at which a replica checks whether the keys have changed.
 const CHECK_INTERVAL: Duration = Duration::from_secs(10);
-/// If a walk found records that are sealed with another key than the first, the next walk starts after this time. A
-/// replica with the old keys may still write such records.
+/// A walk reads all records. If a walk found records that are sealed with another key than the first, the next walk
+/// starts after this time, because a replica with the old keys may still write such records.
 const RETRY_INTERVAL: Duration = Duration::from_secs(60);
-/// Interval at which Curfew counts the records again.
+/// Interval at which Curfew counts the records of each key again, for `/readyz?verbose`.
 const RECOUNT_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 
 /// Maximum number of walks with the same keys, even if each walk finds records that are sealed with other keys.
@@ -174,7 +175,7 @@ impl RedisStore {
     /// # Errors
     /// [`StoreError`] if Redis failed. Some records may already be sealed again.
     pub async fn seal_all(&self, reseals: bool) -> Result<SealCount, StoreError> {
-        let this = self.background();
+        let this = self.with_background_timeout();
         let mut connection = this.managed_connection.acquire(this.budget).await?;
         let mut count = SealCount::default();
         for server in scan::read_servers(&mut connection).await? {

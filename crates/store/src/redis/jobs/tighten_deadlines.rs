@@ -1,4 +1,4 @@
-//! Moves due times in the deadline queue forward after a policy became stricter, because idle sessions are now due
+//! Makes due times in the deadline queue earlier after a policy became stricter, because idle sessions are then due
 //! sooner.
 
 use futures_util::future::join_all;
@@ -11,13 +11,13 @@ use crate::redis::{RedisStore, StoredRecord};
 use crate::session::{SessionId, State};
 
 impl RedisStore {
-    /// Moves the due times of all sessions forward. Does nothing if a replica has already done this for the same
-    /// policies.
+    /// Changes the due time of each session to its deadline, if the deadline is earlier. Does nothing if a replica has
+    /// already done this for the same policies.
     pub(in crate::redis) async fn tighten_all_deadlines(
         &self,
         policies: &Policies,
     ) -> Result<(), StoreError> {
-        let this = self.background();
+        let this = self.with_background_timeout();
         let (done_key, lease_key) = (
             this.keys.progress("policies"),
             this.keys.progress("tightening"),
@@ -30,7 +30,7 @@ impl RedisStore {
             return Ok(());
         }
         if !this.take_lease(&lease_key).await? {
-            let message = "lock held by another replica".to_owned();
+            let message = "another replica is changing the deadlines".to_owned();
             return Err(StoreError::Unavailable(message));
         }
         let mut connection = this.managed_connection.acquire(this.budget).await?;

@@ -15,12 +15,13 @@ use crate::session::Timestamp;
 
 /// Interval of health checks. A health check asks the server for its role and its time.
 const HEALTH_CHECK_INTERVAL: Duration = Duration::from_millis(500);
-/// Timeout of a health check. This timeout is well below the time after which a fail-over begins. So if a server did
-/// not answer, Curfew asks the sentinels for the primary before it uses this server again.
+/// Timeout of a health check. This timeout is well below the time after which a fail-over begins. So before a fail-over
+/// begins, Curfew has dropped the connection, and asks the sentinels for the primary before it connects again.
 const HEALTH_CHECK_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long all nodes of a cluster may be unreachable before Curfew reconnects.
 const CLUSTER_TIMEOUT_SECONDS: f64 = 2.0;
-/// Interval at which a replica that starts reads the time, until it has joined the timeline.
+/// Interval at which a replica that starts reads the time, until it has joined the timeline (until it knows the common
+/// time of the replicas).
 const JOIN_POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// How long a replica that starts tries to join the timeline before it reports an error.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(15);
@@ -136,7 +137,7 @@ impl ManagedConnection {
         match tokio::time::timeout(JOIN_TIMEOUT, joining).await {
             Ok(joined) => joined,
             Err(_) => {
-                let why = "the clock of Redis jumps: its answers differ".to_owned();
+                let why = "could not determine the time: the clock of Redis jumps".to_owned();
                 Err(ConnectError::Server(why))
             }
         }
@@ -274,8 +275,8 @@ impl ManagedConnection {
         Ok(())
     }
 
-    /// Records the primaries. Increments the incarnation if the primaries have changed. Also increments it if the
-    /// connection `is_new`, because a primary may have restarted and lost data.
+    /// Records the primaries. Increments the incarnation if the primaries have changed. Also increments the incarnation
+    /// if the connection `is_new`, because a primary may have restarted and lost data.
     async fn update_primaries(
         &self,
         connection: &mut Connection,
@@ -295,7 +296,7 @@ impl ManagedConnection {
             .as_ref()
             .is_some_and(|source| addresses.contains(source))
         {
-            // Every process selects the same server: the one with the first address.
+            // Every process selects the same server: the server with the lowest address.
             *time_source = addresses.iter().min().cloned();
         }
         drop(time_source);

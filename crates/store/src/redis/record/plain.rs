@@ -51,7 +51,7 @@ const fn version_2_reason(reason: EndReason) -> EndReason {
     }
 }
 
-/// Times and durations are in milliseconds.
+/// The required parts of a record. Times and durations are in milliseconds.
 #[derive(Serialize, Deserialize)]
 struct RecordBody<'a> {
     started: u64,

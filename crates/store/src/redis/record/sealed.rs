@@ -36,7 +36,7 @@ const LIVE: u8 = 0;
 /// The bit of the state byte that is set if the retention includes [`CLOCK_MARGIN`].
 const HAS_MARGIN: u8 = 0x80;
 
-/// Times and durations are in milliseconds.
+/// The encrypted part of a record. Times and durations are in milliseconds.
 #[derive(Serialize, Deserialize)]
 struct RecordBody<'a> {
     state: u8,
@@ -299,7 +299,7 @@ fn read_fields(session: &mut Session, fields: &[(u8, &[u8])]) -> Result<(), Stor
             }
             unknown if unknown.is_multiple_of(2) => {
                 return Err(StoreError::Unreadable(
-                    "it has an unknown restricting field",
+                    "it has an unknown field that restricts the session",
                 ));
             }
             _ => {}

@@ -6,7 +6,7 @@ use crate::credential::{SEAL_OVERHEAD_BYTES, SigningKey};
 const ID: SessionId = SessionId::from_bytes(*b"0123456789abcdef");
 
 fn ring(letter: u8) -> KeyRing {
-    // The last of the 43 base64 characters encodes only four bits.
+    // The last of the 43 base64 characters encodes only four bits, so only some letters are valid there.
     let text = char::from(letter).to_string().repeat(42) + "A";
     KeyRing::new(vec![SigningKey::parse(&text).unwrap()]).unwrap()
 }
