@@ -1,9 +1,12 @@
 //! The near cache: session records in the memory of this process, so that most checks need no request to the store.
 //!
-//! The cache contains only live records, and only [`LocalStore::load_cached`] returns them. Before a check denies a
-//! request, it loads the record from the store. The cache is usable only while invalidations arrive. If the last
-//! confirmed heartbeat is older than the [`LEASE`], the cache returns nothing. When an invalidation may have been
-//! lost, the cache drops all records. For the reasons, see `docs/adr/0011-the-near-cache.md`.
+//! The cache contains only live records, and only [`LocalStore::load_cached`] returns them. A cached record can be
+//! outdated, so a check loads the record from the store before it denies a request.
+//!
+//! The cache is usable only while invalidations (messages about changed records) arrive. To verify that they arrive,
+//! this process sends heartbeats to itself on the same channel. If the last heartbeat that returned is older than the
+//! [`LEASE`], the cache returns nothing. When an invalidation may have been lost, the cache drops all records. For the
+//! reasons, see `docs/adr/0011-the-near-cache.md`.
 
 mod record_cache;
 
@@ -34,7 +37,7 @@ pub const LEASE: Duration = Duration::from_secs(2);
 /// A wrapper that caches the records that a store has returned.
 pub struct CachedStore<S> {
     inner: Arc<S>,
-    /// Shows decision time, for the metric of the invalidation delay.
+    /// Shows decision time (the common time of all replicas), for the metric of the invalidation delay.
     clock: Arc<dyn Clock>,
     /// A monotonic clock, which measures the lease.
     steady: Arc<dyn Clock>,
@@ -138,7 +141,7 @@ impl<S: SessionStore> CachedStore<S> {
         if let (Some(session), Some(now)) = (session, self.now_if_usable())
             && session.state == State::Live
         {
-            // A refresh token is large, and code that reads the cache never uses it.
+            // The cache does not keep the refresh token: it is large, and code that reads the cache never uses it.
             let session = session.clone().without_refresh_token();
             self.records.put(id, session, now);
         }
@@ -227,8 +230,8 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
     async fn end(&self, id: SessionId, ending: EndRequest) -> Result<EndOutcome, StoreError> {
         self.drop_cached(id);
         let outcome = self.inner.end(id, ending).await;
-        // A concurrent load may have read the record before the session ended. The session may also have ended
-        // although the store returned an error.
+        // The cache drops the record again, because a concurrent load may have cached it before the session ended. It
+        // does so even after an error, because the session may have ended nevertheless.
         self.drop_cached(id);
         outcome
     }
@@ -243,8 +246,8 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
     async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError> {
         self.drop_cached(id);
         let outcome = self.inner.change(id, change).await;
-        // A concurrent load may have read the old record. The record may also have changed although the store
-        // returned an error.
+        // The cache drops the record again, because a concurrent load may have cached the old record. It does so even
+        // after an error, because the record may have changed nevertheless.
         self.drop_cached(id);
         outcome
     }

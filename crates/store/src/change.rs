@@ -6,7 +6,8 @@ use crate::session::{Attributes, Details, Session, State};
 /// a limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// The details that the record must have (compare-and-set). If the record has other details, nothing changes.
+    /// The details that the record must have (compare-and-set); `None` means no details. If the record has other
+    /// details, nothing changes.
     pub expected: Option<Arc<Details>>,
     /// The new details; `None` removes the details.
     pub details: Option<Arc<Details>>,

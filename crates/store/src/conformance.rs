@@ -41,12 +41,12 @@ pub async fn run(store: &dyn SessionStore, now: Timestamp) {
     operations_do_not_create_a_missing_session(store, now).await;
     a_session_is_stored_unchanged(store, now).await;
     create_replaces_no_record(store, now).await;
-    touches_only_move_forward(store, now).await;
+    touches_only_move_the_last_activity_forward(store, now).await;
     a_later_end_or_touch_does_not_change_a_tombstone(store, now).await;
-    an_end_respects_a_touch(store, now).await;
+    an_outdated_timeout_does_not_end_a_touched_session(store, now).await;
     ageing_moves_every_time_of_a_session(store, now).await;
     listing_pages_through_a_subject(store, now).await;
-    one_concurrent_attempt_succeeds(store, now).await;
+    only_one_concurrent_create_or_end_succeeds(store, now).await;
     adoption::run(store, now).await;
     changes::run(store, now).await;
 }
@@ -244,7 +244,7 @@ async fn create_replaces_no_record(store: &dyn SessionStore, now: Timestamp) {
     );
 }
 
-async fn touches_only_move_forward(store: &dyn SessionStore, now: Timestamp) {
+async fn touches_only_move_the_last_activity_forward(store: &dyn SessionStore, now: Timestamp) {
     let (id, session) = create_session(store, now).await;
     for (at, expected) in [(3, 3), (1, 3), (3, 3), (5, 5), (0, 5)] {
         store
@@ -311,7 +311,10 @@ async fn a_later_end_or_touch_does_not_change_a_tombstone(
     }
 }
 
-async fn an_end_respects_a_touch(store: &dyn SessionStore, now: Timestamp) {
+async fn an_outdated_timeout_does_not_end_a_touched_session(
+    store: &dyn SessionStore,
+    now: Timestamp,
+) {
     let (id, session) = create_session(store, now).await;
     let unless = |seen| EndRequest {
         reason: EndReason::IdleTimeout,
@@ -385,7 +388,7 @@ async fn listing_pages_through_a_subject(store: &dyn SessionStore, now: Timestam
     }
 }
 
-async fn one_concurrent_attempt_succeeds(store: &dyn SessionStore, now: Timestamp) {
+async fn only_one_concurrent_create_or_end_succeeds(store: &dyn SessionStore, now: Timestamp) {
     let id = random_id();
     let session = new_session(id, now);
     let creations = join_all((0..CONCURRENT_ATTEMPTS).map(|_| store.create(id, &session))).await;

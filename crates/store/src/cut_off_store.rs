@@ -9,15 +9,17 @@ use crate::session::{Session, Subject, Timestamp};
 /// Stores cut-offs. The *cut-off* of a subject is a time: all sessions of the subject that started before this time
 /// have ended.
 ///
-/// Revoking a subject ends the sessions in its index. A cut-off also ends sessions that the index lost in a
-/// fail-over. Curfew starts no session from a credential whose sign-in was before the cut-off.
+/// To revoke a subject, Curfew sets a cut-off, and ends the sessions in the index of the subject. The cut-off also ends
+/// sessions that the index lost in a fail-over, and Curfew starts no session from a credential whose sign-in was before
+/// the cut-off.
 ///
 /// The number of cut-offs is bounded. Beyond the bound, one general cut-off for all subjects replaces the oldest
 /// cut-offs.
 #[async_trait]
 pub trait CutOffStore: Send + Sync + 'static {
     /// Ends all sessions of a subject that started before `at`. A cut-off only moves forward. The store may drop
-    /// cut-offs that are not later than the time `forget_until`. Returns how many Redis replicas have the change.
+    /// cut-offs that are not later than the time `forget_until`, because no session that started earlier can still be
+    /// live. Returns how many Redis replicas have the change.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed; the cut-off may still be set.
@@ -45,8 +47,8 @@ pub trait CutOffStore: Send + Sync + 'static {
         true
     }
 
-    /// Adds a revocation rule. Every replica that has the rule treats matching sessions as ended. The store may drop
-    /// rules whose time is not later than the time `forget_until`.
+    /// Adds a revocation rule. Every replica that has the rule treats matching sessions as ended. As in
+    /// [`Self::set_cut_off`], the store may drop rules whose time is not later than the time `forget_until`.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed; the rule may still be added.
@@ -69,15 +71,15 @@ pub trait CutOffStore: Send + Sync + 'static {
 /// How many cut-offs are in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CutOffUsage {
-    /// The cut-offs in the memory of this process.
+    /// The number of cut-offs in the memory of this process.
     pub entries: usize,
     /// The largest number of separate cut-offs.
     pub max: usize,
 }
 
 impl CutOffUsage {
-    /// Returns whether an unauthenticated request may add a cut-off. Half of the cut-offs are reserved for
-    /// administrators and identity providers.
+    /// Returns whether an unauthenticated request may add a cut-off. Such requests can use only half of the maximum, so
+    /// that administrators and identity providers can always add cut-offs.
     #[must_use]
     pub const fn accepts_unauthenticated(self) -> bool {
         self.entries < self.max / 2

@@ -5,12 +5,15 @@ use crate::events::SessionEnded;
 use crate::policy::Policies;
 use crate::session::{SessionId, Timestamp};
 
-/// A queue of the times at which sessions are due. It makes sessions end even if no request arrives.
+/// A queue of all sessions, sorted by the time at which they are due. With the queue, Curfew ends a session at its
+/// deadline even if no request arrives.
 ///
-/// The queue is lazy: activity does not move an entry. If a session was used and is due, the sweeper postpones it to
-/// its new deadline. So the work of the queue grows with the number of deadlines, not with the number of requests. An
-/// ended session stays in the queue until its end is acknowledged. If the process that ended the session stops before
-/// the acknowledgement, another process publishes the end again.
+/// The queue is lazy: activity does not move an entry. If a due session was used in the meantime, the sweeper (the
+/// background task that claims due sessions) postpones it to its new deadline. So the work of the queue grows with the
+/// number of deadlines, not with the number of requests.
+///
+/// An ended session stays in the queue until a process has published its end, and acknowledges this. If the process
+/// that ended the session stops before the acknowledgement, another process publishes the end again.
 #[async_trait]
 pub trait DeadlineQueue: Send + Sync + 'static {
     /// Adds a session that is due at `at`. Does nothing if the queue already contains the session.
@@ -43,8 +46,8 @@ pub trait DeadlineQueue: Send + Sync + 'static {
     /// [`StoreError`] if the store failed.
     async fn postpone(&self, id: SessionId, at: Timestamp) -> Result<(), StoreError>;
 
-    /// For every live session, moves the due time forward to the deadline under `policies`, if the due time in the
-    /// queue is later. The caller does this after the limits of a policy became shorter.
+    /// For every live session whose due time is later than its deadline under `policies`, changes the due time to this
+    /// deadline. The caller does this after the limits of a policy became shorter.
     ///
     /// # Errors
     /// [`StoreError`] if the caller must try again.

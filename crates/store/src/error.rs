@@ -1,4 +1,4 @@
-/// Why a store operation failed. An error does not show whether the session is valid. Curfew answers the check with
+/// Why a store operation failed. An error does not show whether the session is valid, so Curfew answers the check with
 /// `store_unavailable`, and does not end the session.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {

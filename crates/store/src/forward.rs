@@ -47,7 +47,7 @@ macro_rules! forward {
             $inner.incarnation()
         }
     };
-    // `#[async_trait]` generates the same lifetimes: one for each reference.
+    // The lifetimes must be the same as those that `#[async_trait]` generates: one for each reference.
     (@@ $self:ident, $inner:expr, $method:ident, ($($name:ident: $kind:ty),*), $output:ty) => {
         fn $method<'life0, 'async_trait>(
             &'life0 $self,

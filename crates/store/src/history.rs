@@ -1,10 +1,10 @@
 //! Records which session ends the store may have lost. Credentials of other issuers depend on this history.
 //!
 //! A credential of another issuer starts its session when Curfew first receives it. So Curfew must know whether the
-//! session has already ended. A tombstone shows the end of the session, until the absolute limit that applied at this
-//! end has passed. The tombstone is missing too early in two cases: the store loses data, or somebody makes the limit
-//! longer later. In these cases, a credential from an earlier sign-in starts no session, and the user must sign in
-//! again.
+//! session has already ended. A tombstone (the short record of an ended session) shows the end, until the absolute
+//! limit that applied at this end has passed. The tombstone is missing too early in two cases: the store loses data, or
+//! somebody makes the limit longer later. In these cases, a credential from an earlier sign-in starts no session, and
+//! the user must sign in again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -33,7 +33,7 @@ pub struct History {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct SourceLimits {
     current: u64,
-    /// Earlier, shorter limits, each with the time at which a longer one replaced it; the oldest first.
+    /// Earlier, shorter limits, each with the time at which a longer limit replaced it; the oldest limit comes first.
     earlier: Vec<(u64, u64)>,
 }
 
@@ -51,7 +51,7 @@ pub trait HistoryStore: Send + Sync + 'static {
     /// [`StoreError`] if the store failed.
     async fn history(&self, id: SessionId) -> Result<History, StoreError>;
 
-    /// Records the limits that apply from `now` on.
+    /// Records the absolute limits of the sources that apply from `now` on.
     ///
     /// # Errors
     /// [`StoreError`] if the store could not record the limits.

@@ -5,8 +5,8 @@ use crate::session::{SessionId, Timestamp};
 /// The listener also learns up to which time it has received all invalidations, so that it can limit the age of its
 /// records.
 pub trait InvalidationListener: Send + Sync + 'static {
-    /// Processes an invalidation: a process changed the record of this session at the time `at`, in decision time.
-    /// Usually, the change is the end of the session.
+    /// Processes an invalidation: a process changed the record of this session at the time `at`. Usually, the change is
+    /// the end of the session. `at` is in decision time, the common time of all replicas.
     fn invalidate(&self, id: SessionId, at: Timestamp);
 
     /// Records that the listener has received every invalidation from before the time `since`. This time is from the

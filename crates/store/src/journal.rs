@@ -1,12 +1,13 @@
 //! A journal of recent session ends, for a store that can lose its latest writes.
 //!
 //! After a fail-over, a session whose end the store had confirmed can be live again, because the new primary did not
-//! receive the write. For some time, each process remembers the sessions that it has ended. The process denies
-//! requests with such a session at once. After a fail-over, it ends the session again for all replicas.
+//! receive the write. So each process remembers, for some time, the sessions that it has ended. It denies requests with
+//! such a session, even if the store returns the session as live. After a fail-over, the process also ends the session
+//! in the store again, for all replicas ([`JournaledStore::replay`]).
 //!
 //! A store can also lose the whole record of an ended session (`DEL`, `FLUSHALL`, the restore of an older copy). A
-//! credential of another issuer would then start its session again. So the journal also returns the tombstone if the
-//! store has no record.
+//! credential of another issuer would then start its session again. So the journal also returns the tombstone (the
+//! record of the ended session) if the store has no record.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -26,7 +27,7 @@ use crate::clock::Clock;
 use crate::session::{Session, SessionId, SessionMap, State, Subject, Timestamp};
 use crate::telemetry::{Metrics, audit};
 
-/// The largest number of session ends in the journal. Beyond this number, the journal drops the oldest.
+/// The largest number of session ends in the journal. Beyond this number, the journal drops the oldest session end.
 const MAX_ENTRIES: usize = 100_000;
 /// How many sessions a replay ends concurrently.
 const REPLAY_BATCH_SIZE: usize = 64;
@@ -140,7 +141,8 @@ impl<S: SessionStore> JournaledStore<S> {
         }
     }
 
-    /// Returns the tombstone of a session whose record the store has lost, or `None` if it has expired.
+    /// Returns the tombstone from the journal, for a session whose record the store has lost. Returns `None` if the
+    /// journal has no tombstone, or if the tombstone has expired.
     fn lost_tombstone(&self, id: SessionId) -> Option<Session> {
         let entries = self.entries.lock();
         let tombstone = entries.tombstones.get(&id)?;

@@ -57,7 +57,10 @@ pub use walk::{Batch, SessionWalk};
 
 /// A store for sessions.
 ///
-/// Every operation is safe to repeat, and none revives an ended session. `create` never replaces a record or a
+/// An ended session leaves a tombstone: a short record with the reason of the end. The tombstone prevents a valid
+/// credential from starting the session again.
+///
+/// Every operation is safe to repeat, and no operation revives an ended session. `create` never replaces a record or a
 /// tombstone, `touch` never creates a record or moves `last_seen` backwards, and `end` keeps the first reason. The
 /// caller passes the current time, so a store reads no clock for a decision. Redis uses its own clock only to delete
 /// expired records.
@@ -87,16 +90,17 @@ pub trait SessionStore: LocalStore {
     /// [`StoreError`] if the store failed; the session may still have ended. Repeating the call is safe.
     async fn end(&self, id: SessionId, ending: EndRequest) -> Result<EndOutcome, StoreError>;
 
-    /// Keeps the tombstone of a session at least until the time `until`, because clients still present the credential
-    /// of the session. Does nothing if the session is missing or live.
+    /// Keeps the tombstone of a session at least until the time `until`. A caller uses this while clients still present
+    /// the credential, which could start the session again without the tombstone. Does nothing if the session is
+    /// missing or live.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed; repeating the call is safe.
     async fn keep_tombstone(&self, id: SessionId, until: Timestamp) -> Result<(), StoreError>;
 
-    /// Removes a session that this process has just created. The store does not remove a session that has ended or
-    /// changed; activity does not count as a change. No tombstone remains, so the credential can start the session
-    /// again. Returns whether the session was removed.
+    /// Removes a session that this process has just created and that no client has received. The store does not remove
+    /// a session that has ended or changed; activity does not count as a change. No tombstone remains, so the
+    /// credential can start the session again. Returns whether the session was removed.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed; the session may still be removed.
@@ -156,8 +160,8 @@ pub trait SessionStore: LocalStore {
 /// implementation, so a wrapper that does not forward a call does not compile.
 pub trait LocalStore: Send + Sync + 'static {
     /// Returns the record of a session if this process has the record. `None` does not mean that there is no session.
-    /// A live record may lack recent changes by other replicas. The documentation of each store says how recent these
-    /// changes can be.
+    /// A live record may lack recent changes by other replicas. The documentation of each store says for how long a
+    /// change may be missing.
     fn load_cached(&self, id: SessionId) -> Option<Session>;
 
     /// Buffers a touch in memory, without waiting. Returns `false` if it did not buffer the touch; then the caller
@@ -182,7 +186,7 @@ pub struct Touch {
     pub at: Timestamp,
     /// The last activity in the record that the check read.
     pub last_seen: Timestamp,
-    /// The retention in the record that the check read.
+    /// How long the store keeps the record after the last activity, according to the record that the check read.
     pub retention: Duration,
     /// The touch interval: how long a wrapper may buffer activity before it writes one touch.
     pub interval: Duration,

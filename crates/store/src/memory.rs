@@ -26,7 +26,7 @@ use crate::session::{Session, SessionId, SessionMap, State, Subject, Timestamp};
 
 /// A bounded store in memory. It deletes records after their retention.
 ///
-/// A full store rejects new sessions; it never drops a live one.
+/// A full store rejects new sessions; it never drops a live session.
 pub struct MemoryStore {
     tables: RwLock<Tables>,
     clock: Arc<dyn Clock>,
@@ -43,12 +43,12 @@ struct Tables {
     sessions: SessionMap<Session>,
     /// The later expiry of each tombstone that [`SessionStore::keep_tombstone`] has extended.
     extended_expiries: SessionMap<Timestamp>,
-    /// The sessions of each subject, in list order.
+    /// The sessions of each subject, in the order in which [`SessionStore::list`] returns them.
     subjects: BTreeSet<(Subject, Cursor)>,
     /// The due time of each session.
     due_times: SessionMap<Timestamp>,
     /// The same sessions, in the order of their due times.
-    due: BTreeSet<(Timestamp, SessionId)>,
+    by_due_time: BTreeSet<(Timestamp, SessionId)>,
 }
 
 impl Tables {
@@ -59,10 +59,10 @@ impl Tables {
             None => self.due_times.remove(&id),
         };
         if let Some(before) = before {
-            self.due.remove(&(before, id));
+            self.by_due_time.remove(&(before, id));
         }
         if let Some(at) = at {
-            self.due.insert((at, id));
+            self.by_due_time.insert((at, id));
         }
         before.is_some()
     }
@@ -83,7 +83,8 @@ impl MemoryStore {
         }
     }
 
-    /// Records that an earlier process lost its sessions at the time `at`. Returns the same store.
+    /// Records that an earlier process lost its sessions at the time `at`, so that credentials of other issuers start
+    /// sessions only for later sign-ins. Returns the same store.
     #[must_use]
     pub fn after_loss(self, at: Timestamp) -> Self {
         self.history.lock().record_loss(at);
@@ -315,7 +316,7 @@ impl DeadlineQueue for MemoryStore {
         limit: usize,
     ) -> Result<Vec<SessionId>, StoreError> {
         let mut tables = self.tables.write();
-        let due = tables.due.iter().take_while(|(at, _)| *at <= now);
+        let due = tables.by_due_time.iter().take_while(|(at, _)| *at <= now);
         let claimed: Vec<SessionId> = due.take(limit).map(|(_, id)| *id).collect();
         for id in &claimed {
             tables.set_due(*id, Some(until));
@@ -325,7 +326,8 @@ impl DeadlineQueue for MemoryStore {
 
     async fn peek_upcoming(&self, limit: usize) -> Result<Vec<SessionId>, StoreError> {
         let tables = self.tables.read();
-        Ok(tables.due.iter().take(limit).map(|(_, id)| *id).collect())
+        let upcoming = tables.by_due_time.iter().take(limit);
+        Ok(upcoming.map(|(_, id)| *id).collect())
     }
 
     async fn postpone(&self, id: SessionId, at: Timestamp) -> Result<(), StoreError> {

@@ -64,7 +64,7 @@ impl RevocationRules {
             rules.push(rule);
             rules.sort_by_key(|rule| rule.before);
             if rules.len() > MAX_REVOCATION_RULES {
-                // The next rule replaces the two oldest.
+                // The second oldest rule becomes a rule for all sessions, which also covers the oldest rule.
                 rules.remove(0);
                 rules[0].conditions = RevocationConditions::default();
             }

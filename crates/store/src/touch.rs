@@ -1,8 +1,8 @@
-//! Write-behind for touches: one write per touch interval.
+//! Write-behind for touches (records of activity): one write per touch interval.
 //!
 //! A check only records activity in memory and never waits for the store. Each session is written once per interval:
 //! at the end of the interval, this store writes the last activity of the interval. So a crash loses the activity of
-//! at most one interval. After a crash, a session may time out early by at most this interval, but never late.
+//! at most one interval. After a crash, a session may time out up to one interval too early, but never too late.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -221,7 +221,7 @@ impl<S: SessionStore> CoalescingStore<S> {
     }
 
     /// Adds to the record the activity that this replica has not written yet.
-    fn with_pending(&self, id: SessionId, mut session: Session) -> Session {
+    fn with_pending_activity(&self, id: SessionId, mut session: Session) -> Session {
         if let Some((_, touch)) = self.pending.lock().touches.get(&id) {
             session.touch(touch.at);
         }
@@ -232,8 +232,8 @@ impl<S: SessionStore> CoalescingStore<S> {
 #[async_trait]
 impl<S: SessionStore> SessionStore for CoalescingStore<S> {
     async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
-        // A concurrent flush may write the touch and remove it from `pending` before the load returns an older
-        // record.
+        // The pending touch is read before the load: a concurrent flush may write the touch and remove it from
+        // `pending` before the load returns an older record.
         let pending_at = self
             .pending
             .lock()
@@ -245,7 +245,7 @@ impl<S: SessionStore> SessionStore for CoalescingStore<S> {
             if let Some(at) = pending_at {
                 session.touch(at);
             }
-            self.with_pending(id, session)
+            self.with_pending_activity(id, session)
         }))
     }
 
@@ -261,7 +261,7 @@ impl<S: SessionStore> SessionStore for CoalescingStore<S> {
     }
 
     async fn end(&self, id: SessionId, ending: EndRequest) -> Result<EndOutcome, StoreError> {
-        // The caller decided with this activity, so the store must have the activity before it ends the session.
+        // The pending activity influenced the caller's decision, so the store must have it before it ends the session.
         self.flush_one(id).await?;
         self.inner.end(id, ending).await
     }
@@ -270,10 +270,10 @@ impl<S: SessionStore> SessionStore for CoalescingStore<S> {
         // The result includes the activity that the store does not have yet.
         Ok(match self.inner.change(id, change).await? {
             ChangeOutcome::Changed(session) => {
-                ChangeOutcome::Changed(self.with_pending(id, session))
+                ChangeOutcome::Changed(self.with_pending_activity(id, session))
             }
             ChangeOutcome::Differs(session) => {
-                ChangeOutcome::Differs(self.with_pending(id, session))
+                ChangeOutcome::Differs(self.with_pending_activity(id, session))
             }
             outcome => outcome,
         })
@@ -292,7 +292,7 @@ impl<S: SessionStore> SessionStore for CoalescingStore<S> {
     ) -> Result<Page, StoreError> {
         let mut page = self.inner.list(subject, after, limit).await?;
         for (id, session) in &mut page.sessions {
-            *session = self.with_pending(*id, session.clone());
+            *session = self.with_pending_activity(*id, session.clone());
         }
         Ok(page)
     }
@@ -308,7 +308,7 @@ impl<S: SessionStore> SessionStore for CoalescingStore<S> {
 impl<S: SessionStore> LocalStore for CoalescingStore<S> {
     fn load_cached(&self, id: SessionId) -> Option<Session> {
         let session = self.inner.load_cached(id)?;
-        Some(self.with_pending(id, session))
+        Some(self.with_pending_activity(id, session))
     }
 
     fn try_buffer_touch(&self, id: SessionId, touch: Touch) -> bool {

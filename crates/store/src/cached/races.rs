@@ -77,7 +77,7 @@ where
 }
 
 #[test]
-fn the_cache_drops_a_session_that_ended_here() {
+fn the_cache_drops_a_session_that_this_process_ended() {
     check_during_end(|cached, _| async move {
         cached.end(ID, EndRequest::revoked(START)).await.unwrap();
     });
@@ -110,6 +110,7 @@ fn a_load_completes_when_another_waiter_is_dropped() {
     }
 }
 
+/// Starts one load for each entry. A load whose entry is `false` is dropped after its first poll.
 async fn load_concurrently(awaits_result: &[bool]) {
     let (cached, _) = cache_with_session().await;
     let mut tasks = Vec::new();

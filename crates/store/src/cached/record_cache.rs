@@ -3,7 +3,8 @@ use std::time::Duration;
 use crate::lock::Mutex;
 use crate::session::{Session, SessionId, SessionMap, Timestamp};
 
-/// How long a generation accepts records. The cache keeps a record for at most twice this time.
+/// How long the young generation of a [`RecordCache`] accepts records. The cache keeps a record for at most twice this
+/// time.
 pub(super) const MAX_GENERATION_AGE: Duration = Duration::from_secs(30);
 /// The number of shards. Each shard has its own lock, so that threads seldom wait for each other.
 const SHARDS: usize = 16;
@@ -161,14 +162,14 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_kept_for_one_generation_at_least_and_two_at_most() {
+    fn a_record_is_cached_for_one_to_two_generation_ages() {
         let session = session_of("alice", START);
         let seconds_cached = |delay: u64| {
             let (cache, put_at) = (
                 RecordCache::new(1000),
                 START.plus(Duration::from_secs(delay)),
             );
-            // This record is in the same shard.
+            // This record is in the same shard, so the young generation of the shard begins at `START`.
             cache.put(id(17), session.clone(), START);
             cache.put(id(1), session.clone(), put_at);
             let ages = (0..100).map(Duration::from_secs);

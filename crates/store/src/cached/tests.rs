@@ -99,7 +99,7 @@ impl Fixture {
         self.shared.load_count.load(Ordering::SeqCst)
     }
 
-    /// Starts a load that reads the record now, and returns the record when the test notifies it.
+    /// Starts a load that reads the record now, but returns it only after the test uses the returned [`Notify`].
     async fn start_delayed_load(&self) -> (tokio::task::JoinHandle<LoadResult>, Arc<Notify>) {
         let release = Arc::new(Notify::new());
         *self.shared.load_gate.lock() = Some(Arc::clone(&release));
@@ -351,6 +351,7 @@ enum Event {
     EndByThisReplica(u8),
     /// Another process ends the session. The invalidation arrives later.
     EndByOtherReplica(u8),
+    /// The oldest invalidation that is still on its way arrives.
     Deliver,
     /// The latest heartbeat returns. All earlier messages have arrived before it.
     Heartbeat,

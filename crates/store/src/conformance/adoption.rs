@@ -83,7 +83,7 @@ async fn keeping_a_tombstone_changes_nothing_else(store: &dyn SessionStore, now:
     }
 }
 
-/// Tests a history store. No other test may use it at the same time.
+/// Tests a history store. No other test may use the store at the same time.
 ///
 /// # Panics
 /// If the store fails a test.

@@ -17,7 +17,7 @@ pub(super) async fn run(store: &dyn SessionStore, now: Timestamp) {
     a_change_loses_no_activity(store, now).await;
     a_change_with_other_details_is_rejected(store, now).await;
     an_ended_session_is_not_changed(store, now).await;
-    one_concurrent_change_succeeds(store, now).await;
+    only_one_concurrent_change_succeeds(store, now).await;
     a_tombstone_has_no_refresh_token(store, now).await;
 }
 
@@ -134,7 +134,7 @@ async fn an_ended_session_is_not_changed(store: &dyn SessionStore, now: Timestam
     assert_eq!(store.load(id).await.unwrap(), Some(tombstone));
 }
 
-async fn one_concurrent_change_succeeds(store: &dyn SessionStore, now: Timestamp) {
+async fn only_one_concurrent_change_succeeds(store: &dyn SessionStore, now: Timestamp) {
     let (id, _) = create_with_details(store, now).await;
     let candidates = (1..)
         .take(CONCURRENT_ATTEMPTS)

@@ -115,7 +115,8 @@ async fn a_session_whose_tombstone_is_lost_does_not_start_again() {
     let outcome = fixture.journal.create(ID, &session).await;
     assert_eq!(outcome.unwrap(), CreateOutcome::Exists);
     assert_eq!(fixture.memory.load(ID).await.unwrap(), None);
-    // The journal returns the tombstone until the record would have expired, but not longer than its own time limit.
+    // The journal returns the tombstone until the record would have expired, but at most for the retention of the
+    // journal.
     fixture.clock.advance(5 * MINUTE);
     fixture.journal.replay().await.unwrap();
     assert_eq!(fixture.journal.load(ID).await.unwrap(), None);

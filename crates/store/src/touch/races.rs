@@ -16,7 +16,7 @@ struct Race {
     memory: Arc<MemoryStore>,
     clock: ManualClock,
     /// The latest activity that the store accepted, in seconds since the start.
-    latest: AtomicU64,
+    latest_activity: AtomicU64,
 }
 
 impl Race {
@@ -32,13 +32,13 @@ impl Race {
             store: CoalescingStore::new(scheduled_store(&memory), Arc::new(clock.clone()), metrics),
             memory,
             clock,
-            latest: AtomicU64::new(0),
+            latest_activity: AtomicU64::new(0),
         })
     }
 
     /// Records activity `second` seconds after the start. Tests that a load shows all activity so far.
     async fn request(&self, second: u32) {
-        let accepted_activity = self.latest.load(Ordering::SeqCst);
+        let accepted_activity = self.latest_activity.load(Ordering::SeqCst);
         let session = self.store.load(ID).await.unwrap().unwrap();
         if session.state != State::Live {
             return;
@@ -58,7 +58,8 @@ impl Race {
             deadline: START.plus(HOUR),
         };
         self.store.touch(ID, touch).await.unwrap();
-        self.latest.fetch_max(second.into(), Ordering::SeqCst);
+        self.latest_activity
+            .fetch_max(second.into(), Ordering::SeqCst);
     }
 
     async fn stored_session(&self) -> Session {
@@ -115,7 +116,7 @@ fn an_active_session_does_not_time_out() {
         let ender = spawn(async move {
             let seen = replica.store.load(ID).await.unwrap().unwrap().last_seen;
             pause().await;
-            let latest_activity = replica.latest.load(Ordering::SeqCst);
+            let latest_activity = replica.latest_activity.load(Ordering::SeqCst);
             let ending = EndRequest {
                 reason: EndReason::IdleTimeout,
                 at: replica.clock.now(),

@@ -8,7 +8,7 @@ use crate::session::{EndReason, Limits, NewSession, PolicyName};
 use crate::testing::{ProbedStore, SECOND, START};
 
 const INTERVAL: Duration = Duration::from_secs(15);
-const IDLE: Duration = Duration::from_secs(900);
+const IDLE_LIMIT: Duration = Duration::from_secs(900);
 const ID: SessionId = SessionId::from_bytes([7; SessionId::LEN]);
 
 struct Fixture {
@@ -25,7 +25,7 @@ impl Fixture {
         let inner = ProbedStore::new(&clock);
         let store = CoalescingStore::new(inner, Arc::new(clock.clone()), Arc::clone(&metrics));
         let limits = Limits {
-            idle: Some(IDLE),
+            idle: Some(IDLE_LIMIT),
             absolute: 1000 * INTERVAL,
             max_auth_age: None,
         };
@@ -54,7 +54,7 @@ impl Fixture {
             last_seen: session.last_seen,
             retention: session.retention,
             interval: INTERVAL,
-            deadline: session.last_seen.plus(IDLE),
+            deadline: session.last_seen.plus(IDLE_LIMIT),
         };
         self.store.touch(ID, touch).await.unwrap();
         let _ = self.store.flush_due(self.clock.now()).await;
@@ -192,7 +192,7 @@ async fn a_failing_session_does_not_block_others() {
             last_seen: START,
             retention: session.retention,
             interval: INTERVAL,
-            deadline: START.plus(IDLE),
+            deadline: START.plus(IDLE_LIMIT),
         };
         fixture.store.touch(id, touch).await.unwrap();
     }
@@ -292,7 +292,7 @@ async fn the_background_task_writes_touches_and_stops_on_request() {
         last_seen: session.last_seen,
         retention: session.retention,
         interval: INTERVAL,
-        deadline: session.last_seen.plus(IDLE),
+        deadline: session.last_seen.plus(IDLE_LIMIT),
     };
     fixture.store.touch(ID, touch).await.unwrap();
     let stop = CancellationToken::new();
