@@ -74,15 +74,15 @@ pub fn metrics(text: &str) -> Cow<'_, str> {
 /// Escapes text that an HTML page displays.
 #[must_use]
 pub fn html(text: &str) -> String {
-    markup(&line(text))
+    escape_markup(&line(text))
 }
 
 /// Escapes the value of an HTML attribute that a browser sends back or follows. Unsafe characters become character
-/// references, so the browser reads the original value. Control characters have no reference and become `\u{7}` and
-/// so on.
+/// references, so the browser reads the original value. HTML has no references for control characters, so they become
+/// escapes such as `\u{7}`.
 #[must_use]
 pub fn html_value(text: &str) -> String {
-    let text = replace(&markup(text), char::is_control, |it, to| {
+    let text = replace(&escape_markup(text), char::is_control, |it, to| {
         to.extend(it.escape_default());
     })
     .into_owned();
@@ -93,7 +93,7 @@ pub fn html_value(text: &str) -> String {
 }
 
 /// Replaces characters that have a meaning in HTML with character references.
-fn markup(text: &str) -> String {
+fn escape_markup(text: &str) -> String {
     let is_markup = |it| matches!(it, '&' | '<' | '>' | '"' | '\'');
     let reference = |it| match it {
         '&' => "&amp;",
@@ -129,26 +129,26 @@ fn replace(
 /// guarantees.
 #[derive(Debug)]
 pub struct EscapingWriter<W> {
-    to: W,
+    inner: W,
     escape: fn(&str) -> Cow<'_, str>,
 }
 
 impl<W> EscapingWriter<W> {
-    /// Wraps the writer `to`; `escape` escapes each chunk.
-    pub fn new(to: W, escape: fn(&str) -> Cow<'_, str>) -> Self {
-        Self { to, escape }
+    /// Wraps the writer `inner`; `escape` escapes each chunk.
+    pub fn new(inner: W, escape: fn(&str) -> Cow<'_, str>) -> Self {
+        Self { inner, escape }
     }
 }
 
 impl<W: std::io::Write> std::io::Write for EscapingWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let text = String::from_utf8_lossy(bytes);
-        self.to.write_all((self.escape)(&text).as_bytes())?;
+        self.inner.write_all((self.escape)(&text).as_bytes())?;
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
-        self.to.flush()
+        self.inner.flush()
     }
 }
 

@@ -12,7 +12,7 @@ pub struct SessionEnded {
     pub session: String,
     /// The owner of the session: the subject, or the name of an operator.
     pub subject: String,
-    /// The home policy of the session.
+    /// The home policy of the session: the policy that was fixed at the sign-in.
     pub policy: String,
     /// The reason: `idle_timeout`, `absolute_timeout`, `revoked` or `signed_out`.
     pub reason: &'static str,
@@ -30,7 +30,7 @@ pub struct SessionEnded {
 }
 
 impl SessionEnded {
-    /// The event for a tombstone; `None` for a live session.
+    /// The event for a tombstone, which is the record of an ended session; `None` for a live session.
     #[must_use]
     pub fn new(
         id: SessionId,

@@ -24,7 +24,7 @@ pub struct Identity<'a> {
     pub groups: Values<'a>,
     /// The session ID, 32 hexadecimal digits.
     pub id: String,
-    /// The name of the home policy.
+    /// The name of the home policy, which was fixed at the sign-in.
     pub policy: &'a str,
 }
 
@@ -76,7 +76,7 @@ impl<'a> Identity<'a> {
 pub struct IdentityHeaders {
     /// Headers with the subject.
     pub user: Vec<HeaderName>,
-    /// Headers with the name for signing in (`preferred_username`).
+    /// Headers with the login name (`preferred_username`).
     pub preferred_username: Vec<HeaderName>,
     /// Headers with the display name.
     pub name: Vec<HeaderName>,

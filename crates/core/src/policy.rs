@@ -52,8 +52,9 @@ pub struct Policy {
     pub variants: Vec<Variant>,
     /// The requests that count as activity.
     pub activity: ActivityKind,
-    /// The time for which Curfew collects touches before it writes one to the store. A session can end too early by
-    /// at most this time. The touch interval is always less than half of every idle limit of the policy.
+    /// The time for which Curfew collects touches (recorded activities) before it writes one to the store. Until then
+    /// the store does not know the latest activity. Therefore a session can end too early, but never by more than the
+    /// touch interval. The touch interval is always less than half of every idle limit of the policy.
     pub touch_interval: Duration,
     /// The limit on concurrent sessions of a subject; `None` if there is no such limit.
     pub max_sessions: Option<MaxSessions>,

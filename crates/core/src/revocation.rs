@@ -15,7 +15,7 @@ pub const ADMIN_API_SOURCE: &str = "token";
 /// every session matches.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RevocationConditions {
-    /// The home policy.
+    /// The home policy of the session, which was fixed at the sign-in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
     /// The host of the sign-in, in lower case.

@@ -163,7 +163,7 @@ async fn a_live_session_is_explained() {
             "requested_policies": [{ "name": "strict", "by": "proxy" }],
             "required_groups": [],
             "activity": "passive",
-            "passive_reason": "a header marks it as a background request",
+            "passive_reason": "a header marks the request as a background request",
             "session_limits": {
                 "idle": { "seconds": 900.0, "from": "policies.default.idle" },
                 "absolute": { "seconds": 28800.0, "from": "policies.default.absolute" },

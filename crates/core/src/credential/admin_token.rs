@@ -66,8 +66,9 @@ impl NamedToken {
         }
     }
 
-    /// The fingerprint of the token: 16 bytes of a hash of [`NamedToken::hash`], in hexadecimal. The session record
-    /// of an operator who signed in with the token contains the fingerprint, which does not reveal the token.
+    /// The fingerprint of the token: 16 bytes of a hash of [`NamedToken::hash`], in hexadecimal. The session record of
+    /// an operator who signed in with the token contains the fingerprint, so that Curfew finds the token again. The
+    /// fingerprint does not reveal the token.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         derive_id("admin token", &[&self.hash]).to_string()

@@ -18,9 +18,9 @@ pub use aead::{SEAL_OVERHEAD_BYTES, SealContext, UnsealError};
 
 /// The keys for tokens: the first key signs tokens, and all keys verify tokens.
 ///
-/// To rotate keys without signing anybody out, append the new key to the ring on every replica. Then move this key to
-/// the front on every replica. Remove the old key after the end of the last session whose token has a signature of
-/// this key.
+/// To rotate keys without signing anybody out, append the new key to the ring on every replica. Then move the new key
+/// to the front on every replica. When the last session has ended whose token was signed with the old key, remove the
+/// old key.
 #[derive(Clone)]
 pub struct KeyRing {
     keys: Vec<SigningKey>,
@@ -44,7 +44,7 @@ pub struct InvalidToken;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// The text is not the base64 of 32 bytes.
-    #[error("a key is 32 random bytes in base64; `curfew keygen` makes one")]
+    #[error("not a key: a key is 32 random bytes in base64; `curfew keygen` makes one")]
     NotAKey,
     /// The ring has no key.
     #[error("the key ring is empty; `curfew keygen` makes a key")]
@@ -201,7 +201,7 @@ mod tests {
 
     use super::*;
 
-    fn key() -> SigningKey {
+    fn random_key() -> SigningKey {
         SigningKey::parse(&SigningKey::generate().unwrap()).unwrap()
     }
 
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn an_issued_token_identifies_its_session() {
-        let ring = ring(&[&key()]);
+        let ring = ring(&[&random_key()]);
         let token = ring.issue().unwrap();
         let text = token.expose();
         assert_eq!(text.len(), Token::LEN);
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn key_rotation_keeps_sessions_valid() {
-        let (old, new) = (key(), key());
+        let (old, new) = (random_key(), random_key());
         let token = ring(&[&old]).issue().unwrap();
         let text = token.expose();
         for rotated in [ring(&[&old, &new]), ring(&[&new, &old])] {
@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn rejects_invalid_key_rings() {
         assert_eq!(KeyRing::new(vec![]).unwrap_err(), KeyError::Empty);
-        let key = key();
+        let key = random_key();
         assert_eq!(
             KeyRing::new(vec![key.clone(), key]).unwrap_err(),
             KeyError::DuplicateKey
@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn debug_output_shows_no_secret() {
-        let ring = ring(&[&key()]);
+        let ring = ring(&[&random_key()]);
         let token = ring.issue().unwrap();
         assert_eq!(format!("{token:?}"), "Token([redacted])");
         assert!(format!("{ring:?}").len() < 20);
@@ -272,7 +272,7 @@ mod tests {
         /// A token with one changed character or another length never verifies.
         #[test]
         fn a_changed_token_is_invalid(at in 0..Token::LEN, to in any::<u8>(), cut in 0..Token::LEN) {
-            let ring = ring(&[&key()]);
+            let ring = ring(&[&random_key()]);
             let text = ring.issue().unwrap().expose().into_bytes();
             let mut changed = text.clone();
             changed[at] = to;
@@ -284,7 +284,7 @@ mod tests {
         /// Arbitrary bytes are rejected without a panic.
         #[test]
         fn arbitrary_bytes_are_invalid(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            prop_assert_eq!(ring(&[&key()]).verify(&bytes), Err(InvalidToken));
+            prop_assert_eq!(ring(&[&random_key()]).verify(&bytes), Err(InvalidToken));
         }
     }
 }

@@ -94,7 +94,7 @@ impl PassiveReason {
             Self::Head => "HEAD request",
             Self::Preflight => "CORS preflight",
             Self::Prefetch => "prefetch (Sec-Purpose)",
-            Self::Background => "a header marks it as a background request",
+            Self::Background => "a header marks the request as a background request",
             Self::NotNavigation => {
                 "neither a navigation of the whole page nor an unsafe method (`activity: navigation`)"
             }
@@ -107,7 +107,7 @@ impl PassiveReason {
 
 /// Header values that mark a background request. Values are compared case-insensitively.
 ///
-/// With these headers, a client can only shorten its own session.
+/// Curfew accepts these headers from any client, because with them a client can only shorten its own session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackgroundHeaders(Vec<(HeaderName, String)>);
 
@@ -129,7 +129,7 @@ impl BackgroundHeaders {
         Self(known.into_iter().chain(more).collect())
     }
 
-    fn mark_as_background(&self, headers: &HeaderMap) -> bool {
+    fn occur_in(&self, headers: &HeaderMap) -> bool {
         let mut lines = self.0.iter();
         lines.any(|(name, value)| has_value(headers, name, value))
     }
@@ -160,7 +160,7 @@ pub fn classify(
         PassiveReason::Preflight
     } else if is_prefetch(headers) {
         PassiveReason::Prefetch
-    } else if background.mark_as_background(headers) {
+    } else if background.occur_in(headers) {
         PassiveReason::Background
     } else if let Some(reason) = kind.passive_reason_of(method, headers) {
         reason

@@ -25,12 +25,12 @@ impl AddressHeader {
         let item = items_from_the_end
             .into_iter()
             .nth(self.proxies.checked_sub(1)?)?;
-        address(std::str::from_utf8(item).ok()?.trim_matches([' ', '\t']))
+        parse_address(std::str::from_utf8(item).ok()?.trim_matches([' ', '\t']))
     }
 }
 
 /// Parses an address with or without a port.
-fn address(text: &str) -> Option<IpAddr> {
+fn parse_address(text: &str) -> Option<IpAddr> {
     let bracketed = text
         .strip_prefix('[')
         .and_then(|text| text.strip_suffix(']'));

@@ -6,7 +6,7 @@ use crate::session::{Attributes, Limits};
 /// The maximum age of an authentication when a session starts.
 ///
 /// The authentication is older than the session that follows it. Therefore, with [`MaxAge::Idle`], the authentication
-/// is always too old when the session reaches its idle limit (ADR 12).
+/// is always too old for another session when the first session reaches its idle limit (ADR 12).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MaxAge {
     /// The idle limit of the session.
@@ -30,8 +30,8 @@ impl MaxAge {
         }
     }
 
-    /// Whether the authentication before a session is always too old to start another session after a timeout of this
-    /// policy.
+    /// Whether, after every timeout of this policy, the authentication of the ended session is too old to start another
+    /// session.
     #[must_use]
     pub fn prevents_reuse_after_timeout(self, policy: &Policy) -> bool {
         match self {

@@ -9,7 +9,8 @@ use crate::session::{Limits, PolicyName, Session, Timestamp};
 pub struct Policies {
     by_name: BTreeMap<PolicyName, Policy>,
     default: PolicyName,
-    /// The strictest combination of all policies, for sessions whose home policy is no longer configured.
+    /// The strictest combination of all policies, for sessions whose home policy (fixed at sign-in) is no longer
+    /// configured.
     strictest: Policy,
     /// The policy of operator sessions in the console. A sign-in cannot select it.
     console: Policy,

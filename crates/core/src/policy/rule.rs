@@ -11,8 +11,8 @@ use crate::session::PolicyName;
 /// A rule: the requests that it matches, and the terms that apply to them.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// The position in `rules` of the configuration, counted from 0. A rule with known pollers expands to several
-    /// rules that share one index.
+    /// The position in `rules` of the configuration, counted from 0. A rule with `pollers` (background requests of
+    /// known applications) expands to several rules that share one index.
     pub index: usize,
     /// The requests that the rule matches.
     pub conditions: Conditions,
@@ -112,7 +112,7 @@ pub enum PathPattern {
     Prefix(String),
     /// Every path that the glob matches.
     Glob(Glob),
-    /// Every path without a normal form.
+    /// Every path without a normal form, because servers interpret it differently.
     Ambiguous,
 }
 

@@ -20,8 +20,8 @@ pub enum Authentication {
         /// request it.
         is_requested_by_curfew: bool,
     },
-    /// The time of the authentication is a part of the session ID. After a session end, the same authentication
-    /// starts no new session.
+    /// The time of the authentication is a part of the session ID. After a session end, the same authentication leads
+    /// to the ID of the ended session, so it starts no new session.
     InSessionId,
     /// The time of the authentication is unknown.
     Unknown {

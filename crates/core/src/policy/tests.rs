@@ -177,7 +177,7 @@ proptest! {
 
     /// Membership in another group never loosens a limit.
     #[test]
-    fn more_groups_only_tighten(
+    fn more_groups_only_tighten_limits(
         policy in any_policy(), groups in any_groups(), more in any_groups(), remembered in any::<bool>(),
     ) {
         let all: Vec<&str> = groups.iter().chain(&more).copied().collect();

@@ -2,9 +2,10 @@ use super::{DenyReason, Limits, Session, State, Timestamp, Verdict};
 
 /// Decides whether a request with `session` is allowed at `now`.
 ///
-/// `home` contains the current limits of the session's home policy. Only these limits can end the session. `request`
-/// contains the limits of the policy that applies to this request, which is often the home policy, too. If only a
-/// limit in `request` is reached, the request is denied with `reauthentication_required`, and the session stays alive.
+/// `home` contains the current limits of the session's home policy, which was fixed at sign-in. Only these limits can
+/// end the session. `request` contains the limits of the policy that applies to this request, which is often the home
+/// policy, too. If only a limit in `request` is reached, the request is denied with `reauthentication_required`, and
+/// the session stays alive.
 ///
 /// The absolute limit is tested before the idle limit. A limit is inclusive (`>=`): with an idle limit of 15 minutes,
 /// a request exactly 15 minutes after the last activity is denied (PCI DSS 4 8.2.8; NIST SP 800-63B rev 4, 2.2.3).

@@ -17,9 +17,9 @@ pub struct Details {
     pub auth_time: Option<Timestamp>,
     /// The ID of the session at the provider: `sid` of OpenID Connect Front-Channel Logout 1.0.
     pub provider_session: Option<Arc<str>>,
-    /// The kind of a service token. Only sessions of service tokens have it.
+    /// The kind of the service token that started the session; `None` for all other sessions.
     pub service_kind: Option<Arc<str>>,
-    /// The name of a service token. Only sessions of service tokens have it.
+    /// The name of the service token that started the session; `None` for all other sessions.
     pub service_name: Option<Arc<str>>,
     /// The region that the session belongs to.
     pub home_region: Option<Arc<str>>,
@@ -31,7 +31,8 @@ pub struct Details {
     pub ended_by: Option<Arc<str>>,
 }
 
-/// A refresh token from a sign-in, and the first state of revalidation.
+/// A refresh token from a sign-in, and the first state of revalidation: later, Curfew asks the provider with this token
+/// whether the subject may still be signed in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefreshGrant {
     /// The refresh token that the provider issued at the sign-in.

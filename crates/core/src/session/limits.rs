@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-/// The minimum time beyond the idle limit for which a tombstone is kept. During this time, clients receive the reason
-/// of the end.
+/// The minimum time beyond the idle limit for which the store keeps a tombstone (the record of an ended session).
+/// During this time, clients receive the reason of the end.
 pub const MIN_TOMBSTONE_TTL: Duration = Duration::from_secs(60);
 
 /// The extra time for which the store keeps the record of a live session. If the store's clock is ahead by less than

@@ -91,8 +91,8 @@ impl Subject {
         Self(subject.into())
     }
 
-    /// The pseudo-subject for a session or a subject at an identity provider. Cut-offs use this subject. `name` is a
-    /// hash.
+    /// The pseudo-subject for a session or a subject at an identity provider, so that one cut-off can end all its
+    /// sessions in Curfew. `name` is a hash.
     #[must_use]
     pub fn of_provider(name: SessionId) -> Self {
         Self(format!("oidc:{name}").into())

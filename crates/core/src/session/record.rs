@@ -21,9 +21,10 @@ pub struct Session {
     pub binding: Binding,
     /// When the subject signed in.
     pub started: Timestamp,
-    /// The last activity. A touch only moves it forward.
+    /// The time of the last activity. A touch (the recording of an activity) only moves this time forward.
     pub last_seen: Timestamp,
-    /// The moment of the absolute limit, fixed at sign-in. A longer limit that is configured later does not move it.
+    /// The moment of the absolute limit, fixed at sign-in. If a longer limit is configured later, the deadline does not
+    /// move.
     pub deadline: Timestamp,
     /// How long the store keeps the record of a live session after the last activity. The store keeps a tombstone for
     /// this time minus [`Session::margin`].
@@ -50,7 +51,7 @@ pub enum State {
 pub struct End {
     /// The reason of the end.
     pub reason: EndReason,
-    /// The decision time at which the session was ended.
+    /// The time at which the session was ended, in the common time of all replicas (decision time).
     pub at: Timestamp,
 }
 
@@ -239,7 +240,8 @@ impl Session {
     }
 
     /// The latest time at which the store can still have the record: the deadline plus twice
-    /// [`Session::tombstone_retention`]. This time counts once for the live record and once for the tombstone.
+    /// [`Session::tombstone_retention`]. The retention counts twice: once for the live record, and once for the
+    /// tombstone.
     #[must_use]
     pub fn expires_at_latest(&self) -> Timestamp {
         let retention = self.tombstone_retention();

@@ -52,7 +52,8 @@ impl Registration {
     }
 }
 
-/// For each of three claims, whether the ID token contains it. The other claims come from the UserInfo endpoint.
+/// For each of three claims, whether the ID token contains it. A claim that the ID token lacks comes from the UserInfo
+/// endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClaimsInToken {
     /// The claim that is configured as the subject.

@@ -250,7 +250,8 @@ fn any_limits() -> impl Strategy<Value = Limits> {
         })
 }
 
-/// Generates times before, during and after a session that starts at [`START`], and some times in whole seconds.
+/// Generates times before, during and after a session that starts at [`START`]. Many times are in whole seconds, so
+/// that they can meet a limit exactly.
 fn any_instant() -> impl Strategy<Value = Timestamp> {
     prop_oneof![
         (0_u32..260).prop_map(|s| START.plus(s * SECOND)),

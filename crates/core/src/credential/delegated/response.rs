@@ -21,7 +21,7 @@ pub struct AllowedResponse {
     pub attributes: Attributes,
     /// When the subject authenticated; `None` if the service does not send this time.
     pub authenticated: Option<Timestamp>,
-    /// The latest time at which the service's session ends.
+    /// The service's session ends at this time at the latest.
     pub expires: Timestamp,
 }
 
@@ -176,7 +176,7 @@ fn parse_auth_time(text: &str) -> Option<Timestamp> {
 }
 
 /// The claims of a token in a header, with or without the prefix `Bearer`. The signature is not verified, because
-/// Curfew trusts the service that sends it.
+/// Curfew trusts the service that sends the token.
 fn token_claims(headers: &HeaderMap, name: &HeaderName) -> Option<Map<String, Value>> {
     let text = single_value(headers, name)?;
     let token = match text.split_once(' ') {

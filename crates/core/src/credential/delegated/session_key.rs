@@ -82,7 +82,7 @@ impl SessionKey {
     }
 }
 
-/// Whether a byte is valid in a cookie's value. The RFC allows quotes around a value, but some servers remove the
+/// Whether a byte is valid in a cookie's value. RFC 6265 allows quotes around a value, but some servers remove the
 /// quotes. Therefore Curfew rejects a value with quotes.
 const fn is_cookie_octet(byte: &u8) -> bool {
     matches!(byte, 0x21 | 0x23..=0x2b | 0x2d..=0x3a | 0x3c..=0x5b | 0x5d..=0x7e)

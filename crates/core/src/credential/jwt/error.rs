@@ -10,7 +10,7 @@ pub enum InvalidJwt {
     /// The configuration does not allow this algorithm for the issuer.
     #[error("algorithm not allowed for this issuer")]
     Algorithm,
-    /// The `typ` header does not fit the purpose of the token, or the token has an event.
+    /// The `typ` header does not fit the purpose of the token, or the token has an `events` claim.
     #[error("unexpected `typ` header")]
     Type,
     /// No key of the issuer fits the key ID and the algorithm of the token.

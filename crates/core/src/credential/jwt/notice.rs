@@ -60,8 +60,7 @@ impl InvalidNotice {
 }
 
 impl Issuer {
-    /// Returns the sessions that a notice with this `sub`, this `sid`, or both, ends. `None` if the notice has
-    /// neither.
+    /// Returns the sessions that a notice ends, according to its `sub` and its `sid`. `None` if the notice has neither.
     pub(super) fn logout_target(
         &self,
         subject: Option<&str>,

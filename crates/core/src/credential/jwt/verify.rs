@@ -26,8 +26,8 @@ pub struct Issuer {
     pub typ: Option<String>,
     /// The clock-skew leeway.
     pub leeway: Duration,
-    /// Whether Curfew accepts a credential without `auth_time`, and uses its `iat` as the time of the sign-in. A
-    /// refreshed token has a newer `iat`, so it could start an ended session again.
+    /// Whether Curfew accepts a credential without `auth_time`, and uses its `iat` as the time of the sign-in. With
+    /// this setting, a refreshed token could start an ended session again, because it has a newer `iat`.
     pub accepts_iat: bool,
     /// The names of the claims that Curfew reads.
     pub claims: ClaimNames,
@@ -284,7 +284,8 @@ impl Issuer {
         };
         let mut claim_names = self.claims.session.iter();
         let session_claim = claim_names.find_map(|name| Some((name.as_str(), text(name)?)));
-        // A refreshed token has another `jti`, but the same subject and sign-in time.
+        // With `auth_time`, the fallback is the subject and not `jti`, because a refreshed token has another `jti`, but
+        // the same subject and sign-in time.
         let subject = self.claims.subject.as_str();
         let fallback = if signed_in.is_some() { subject } else { "jti" };
         let session_claim = session_claim.or_else(|| Some((fallback, text(fallback)?)));
@@ -300,13 +301,13 @@ impl Issuer {
         derive_id("jwt", &texts.map(str::as_bytes))
     }
 
-    /// Returns the pseudo-subject for one session of the provider. Cut-offs use this subject.
+    /// Returns the pseudo-subject for one session of the provider, which a cut-off can end.
     #[must_use]
     pub fn provider_session(&self, sid: &str) -> Subject {
         claims::provider_session(&self.issuer, sid)
     }
 
-    /// Returns the pseudo-subject for all sessions of one subject of the provider. Cut-offs use this subject.
+    /// Returns the pseudo-subject for all sessions of one subject of the provider, which a cut-off can end together.
     #[must_use]
     pub fn provider_subject(&self, sub: &str) -> Subject {
         claims::provider_subject(&self.issuer, sub)
@@ -357,7 +358,7 @@ impl Issuer {
         if let Some(email) = email {
             attributes.insert("email".to_owned(), email);
         }
-        // A display name that is not valid in a header is omitted. The person can still sign in.
+        // A display name that is not valid in a header is omitted, so that the person can still sign in.
         for name in ["name", "preferred_username"] {
             let text = claims.get(name).and_then(Value::as_str);
             if let Some(text) = text.filter(|text| Attributes::is_valid_value(text)) {

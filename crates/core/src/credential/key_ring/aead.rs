@@ -1,13 +1,13 @@
-//! Encryption for records in the store. An attacker may be able to read or change the store.
+//! Encryption for records in the store, because an attacker may be able to read or change the store.
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hmac::{HMAC_SHA256, Key, Tag, sign};
 
 use super::{KeyError, KeyRing, SigningKey, random_bytes};
 
-/// Bytes of the key ID in a sealed text.
+/// The number of bytes of the key ID in a sealed (encrypted and authenticated) text.
 pub(super) const SHORT_KEY_ID_BYTES: usize = 2;
-/// The number of random bytes in a nonce. This number is enough, because every context has its own key, which
+/// The number of random bytes in a nonce. Eight bytes are enough, because every [`SealContext`] has its own key, which
 /// encrypts only a few texts.
 const NONCE_BYTES: usize = 8;
 /// Bytes of the authentication tag.
@@ -171,7 +171,7 @@ mod tests {
 
     use super::*;
 
-    fn key() -> SigningKey {
+    fn random_key() -> SigningKey {
         SigningKey::parse(&SigningKey::generate().unwrap()).unwrap()
     }
 
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_text_opens_only_with_its_purpose_name_and_key() {
-        let (old, new) = (key(), key());
+        let (old, new) = (random_key(), random_key());
         let ring = KeyRing::new(vec![old.clone()]).unwrap();
         let text = ring.encrypt(RECORD, b"\x03", b"alice").unwrap();
         assert_eq!(text.len(), 1 + 5 + SEAL_OVERHEAD_BYTES);
@@ -227,7 +227,7 @@ mod tests {
         /// A text with a changed byte or another length does not open.
         #[test]
         fn a_changed_text_does_not_open(at in 0..32_usize, bit in 0..8_u8, cut in 0..32_usize) {
-            let ring = KeyRing::new(vec![key()]).unwrap();
+            let ring = KeyRing::new(vec![random_key()]).unwrap();
             let text = ring.encrypt(RECORD, b"\x03", b"alice").unwrap();
             let mut changed = text.clone();
             changed[at] ^= 1 << bit;

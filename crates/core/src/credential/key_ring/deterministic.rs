@@ -1,4 +1,4 @@
-//! Deterministic encryption: equal texts have equal results, so results can be members of a set.
+//! Deterministic encryption: equal texts have equal results, so the store can keep the results as members of a set.
 
 use aes_gcm_siv::aead::{Aead, KeyInit, Payload};
 use aes_gcm_siv::{Aes256GcmSiv, Nonce};
@@ -84,13 +84,13 @@ mod tests {
         name: b"curfew:not-before",
     };
 
-    fn key() -> SigningKey {
+    fn random_key() -> SigningKey {
         SigningKey::parse(&SigningKey::generate().unwrap()).unwrap()
     }
 
     #[test]
     fn encryption_is_deterministic_and_bound_to_its_purpose() {
-        let (old, new) = (key(), key());
+        let (old, new) = (random_key(), random_key());
         let ring = KeyRing::new(vec![old.clone()]).unwrap();
         let text = ring
             .encrypt_deterministic(RULE, b"x", b"the group")
@@ -161,7 +161,7 @@ mod tests {
         /// A text with a changed byte or another length does not decrypt.
         #[test]
         fn a_changed_text_does_not_decrypt(at in 0..28_usize, bit in 0..8_u8) {
-            let ring = KeyRing::new(vec![key()]).unwrap();
+            let ring = KeyRing::new(vec![random_key()]).unwrap();
             let text = ring.encrypt_deterministic(RULE, b"x", b"the group").unwrap();
             let mut changed = text.clone();
             changed[at] ^= 1 << bit;

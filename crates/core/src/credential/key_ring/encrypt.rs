@@ -8,7 +8,7 @@ const PREFIX_BYTES: usize = 16;
 
 impl KeyRing {
     /// Encrypts and authenticates `data` for one purpose, as URL-safe base64. The text starts with random bytes, so
-    /// its first 16 characters are unpredictable.
+    /// nobody can predict its first 16 characters.
     ///
     /// # Errors
     /// [`KeyError::Empty`] without a key, [`KeyError::Random`] if the operating system returns no random numbers.
@@ -42,17 +42,17 @@ mod tests {
     use super::*;
     use crate::credential::SigningKey;
 
-    fn key() -> SigningKey {
+    fn random_key() -> SigningKey {
         SigningKey::parse(&SigningKey::generate().unwrap()).unwrap()
     }
 
     fn ring() -> KeyRing {
-        KeyRing::new(vec![key()]).unwrap()
+        KeyRing::new(vec![random_key()]).unwrap()
     }
 
     #[test]
     fn decrypts_only_with_the_same_ring_and_purpose() {
-        let (old, new) = (key(), key());
+        let (old, new) = (random_key(), random_key());
         let own = KeyRing::new(vec![old.clone()]).unwrap();
         let text = own.encrypt_text("a", b"https://app.example.com/").unwrap();
         assert_eq!(

@@ -38,7 +38,7 @@ impl AssertionKey {
     pub fn from_pem(pem: &[u8]) -> Result<Self, AssertionKeyError> {
         let der = PrivatePkcs8KeyDer::from_pem_slice(pem).map_err(|_| AssertionKeyError)?;
         let der = der.secret_pkcs8_der();
-        // OpenSSL omits the public key for Ed25519, but includes it for P-256.
+        // The file of an Ed25519 key may lack the public key, because OpenSSL writes it only for P-256.
         let pair = match Ed25519KeyPair::from_pkcs8_maybe_unchecked(der) {
             Ok(pair) => SigningKeyPair::Ed25519(pair),
             Err(_) => {
@@ -47,7 +47,7 @@ impl AssertionKey {
                 SigningKeyPair::P256(pair.map_err(|_| AssertionKeyError)?)
             }
         };
-        // RFC 7638: a hash over the required members, sorted by name.
+        // The thumbprint of RFC 7638 is a hash of the required members, sorted by name.
         let thumbprint = Sha256::digest(pair.required_members().to_string());
         Ok(Self {
             id: URL_SAFE_NO_PAD.encode(thumbprint),
@@ -82,7 +82,8 @@ impl AssertionKey {
     pub(super) fn sign(&self, message: &[u8]) -> impl AsRef<[u8]> + use<> {
         match &self.pair {
             SigningKeyPair::Ed25519(pair) => SignatureBytes(Some(pair.sign(message))),
-            // Signing fails if the OS random number generator fails. The assertion is then invalid.
+            // An ECDSA signature needs random numbers. If the operating system has none, the signature is empty, so
+            // that every application rejects the assertion.
             SigningKeyPair::P256(pair) => {
                 SignatureBytes(pair.sign(&SystemRandom::new(), message).ok())
             }
@@ -100,7 +101,7 @@ impl AsRef<[u8]> for SignatureBytes {
 }
 
 impl SigningKeyPair {
-    /// The required members of the public JWK. `serde_json` writes an object's members sorted by name here.
+    /// The required members of the public JWK. `serde_json` sorts them by name, as the thumbprint requires.
     fn required_members(&self) -> Value {
         let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         match self {

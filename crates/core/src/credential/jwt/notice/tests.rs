@@ -273,7 +273,8 @@ fn rejects_invalid_events() {
     }
 }
 
-/// A transmitter sends such an event to test the stream. It can also send event types that Curfew did not request.
+/// A transmitter sends the event `verification` to test the stream. It can also send event types that Curfew did not
+/// request.
 #[test]
 fn other_events_are_accepted_without_effect() {
     let verification = "https://schemas.openid.net/secevent/ssf/event-type/verification";

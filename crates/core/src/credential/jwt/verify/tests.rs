@@ -239,7 +239,7 @@ fn rejects_malformed_and_unsupported_tokens() {
     assert!(verify(&deeply_nested, &key).is_err());
 }
 
-/// RFC 8725 3.11: if the configuration requires a `typ`, the verifier rejects any other.
+/// RFC 8725 3.11: if the configuration requires a `typ`, the verifier rejects any other `typ`.
 #[test]
 fn validates_the_configured_typ() {
     let key = SigningKey::ed25519("a");
@@ -319,7 +319,8 @@ fn validates_the_times() {
         (json!({ "iat": seconds(31) }), Some(NotYet)),
         (json!({ "iat": "now" }), Some(Malformed)),
         (json!({ "auth_time": {} }), Some(Malformed)),
-        // If the clock of the provider is fast, a sign-in must not seem later than a revocation or a loss of data.
+        // The clock of the provider can be fast. Even then, a sign-in before a revocation or a loss of data must not
+        // seem to be later.
         (json!({ "auth_time": seconds(30) }), None),
         (json!({ "auth_time": seconds(31) }), Some(NotYet)),
         (json!({ "exp": seconds(300) as f64 + 0.5 }), None),
