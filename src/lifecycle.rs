@@ -148,7 +148,7 @@ impl Lifecycle {
             .metrics
             .session_ended(tombstone.policy.as_str(), ended.reason, redelivered);
         audit::session_ended(&ended, actor);
-        self.parts.recent_events.ended(&ended);
+        self.parts.recent_events.add_end(&ended);
         // The webhook receives only the session ends of users, not of operators.
         if let Some(webhook) = self
             .parts

@@ -25,7 +25,7 @@ fn git_commit() -> Option<String> {
     if env::var("PROFILE").as_deref() != Ok("release") {
         return None;
     }
-    // This file changes with every commit and every checkout.
+    // This file changes with every commit and every checkout, so Cargo runs the build script again after each of them.
     let head = first_output_line("git", &["rev-parse", "--git-path", "logs/HEAD"])?;
     println!("cargo:rerun-if-changed={head}");
     first_output_line("git", &["rev-parse", "--short=12", "HEAD"])

@@ -227,7 +227,7 @@ impl Lifecycle {
         audit::session_created(id, session, actor);
         self.parts
             .recent_events
-            .created(id, session, self.parts.clock.now());
+            .add_start(id, session, self.parts.clock.now());
     }
 
     /// Enforces the session limit after the new session was stored.

@@ -211,10 +211,10 @@ fn lint_reports_findings_in_proxy_files() {
     set prompt = \"login\" and set_authorization_header, and token_header: authorization in Curfew
 {oauth2_proxy_file}:2: error[cookie-outlives-session]: cookie-expire is longer than the absolute limit (12h): oauth2-proxy keeps a session that Curfew has ended
     set cookie-expire to at most 12h
-{oauth2_proxy_file}:4: error[nameless-session]: each refresh changes the whole cookie, so it cannot identify a session
+{oauth2_proxy_file}:4: error[nameless-session]: each refresh changes the whole cookie, so the cookie cannot identify a session
     set session-store-type to redis, see docs/logins/oauth2-proxy.md
 {oauth2_proxy_file}:5: notice[public]: skip-auth-routes [\"^/health\"] is forwarded without a check, but other requests are checked
-    keep it if it is public; a rule with `access: public` documents this in one place
+    keep the setting if the requests are public; a rule with `access: public` documents this in one place
 "
         )
     );

@@ -12,7 +12,7 @@ use crate::session::{DenyReason, Timestamp};
 /// without a genuine credential, because any client can send such requests.
 const MAX_ANONYMOUS_PER_WINDOW: u64 = 10;
 /// The same limit for requests with a genuine credential.
-const MAX_KNOWN_PER_WINDOW: u64 = 100;
+const MAX_GENUINE_PER_WINDOW: u64 = 100;
 /// The period for which denials are counted. After it, the counts start at zero again.
 const WINDOW: Duration = Duration::from_secs(1);
 
@@ -45,7 +45,7 @@ impl DenialLog {
     pub fn record(&self, denied: &DeniedRequest<'_>, reason: DenyReason, now: Timestamp) {
         let is_genuine = denied.session.is_some();
         let max_written = if is_genuine {
-            MAX_KNOWN_PER_WINDOW
+            MAX_GENUINE_PER_WINDOW
         } else {
             MAX_ANONYMOUS_PER_WINDOW
         };

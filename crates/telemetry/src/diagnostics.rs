@@ -32,17 +32,17 @@ impl Diagnostics {
     /// Returns the information. Each line begins with its source.
     #[must_use]
     pub fn information(&self) -> Vec<String> {
-        with_sources(&self.information.lock())
+        lines_with_sources(&self.information.lock())
     }
 
     /// Returns the recommendations. Each line begins with its source.
     #[must_use]
     pub fn recommendations(&self) -> Vec<String> {
-        with_sources(&self.recommendations.lock())
+        lines_with_sources(&self.recommendations.lock())
     }
 }
 
-fn with_sources(all: &BTreeMap<&'static str, Vec<String>>) -> Vec<String> {
+fn lines_with_sources(all: &BTreeMap<&'static str, Vec<String>>) -> Vec<String> {
     all.iter()
         .flat_map(|(source, lines)| lines.iter().map(move |line| format!("{source}: {line}")))
         .collect()

@@ -73,7 +73,6 @@ pub fn init(format: LogFormat, filter: &str, traces: Option<&Traces>) -> Result<
     #[expect(clippy::disallowed_methods, reason = "the text is escaped here")]
     let stderr = || std::io::stderr();
     let layer = line_layer(format, stderr, std::io::IsTerminal::is_terminal(&stderr()));
-    // Only a second call fails, for example in tests that start several services.
     let spans = traces.map(|traces| {
         let spans = tracing_opentelemetry::layer().with_tracer(traces.tracer());
         let trace_targets = Targets::new().with_target(traces::TARGET, Level::INFO);
@@ -82,6 +81,7 @@ pub fn init(format: LogFormat, filter: &str, traces: Option<&Traces>) -> Result<
             .with_threads(false)
             .with_filter(trace_targets)
     });
+    // `try_init` fails only if the process has a subscriber already, for example in tests that start several services.
     let result = tracing_subscriber::registry()
         .with(layer.with_filter(filter))
         .with(spans)

@@ -18,21 +18,21 @@ pub struct RecentEvent {
     /// The time, RFC 3339.
     pub at: String,
     /// `created`, or the reason of the end.
-    pub what: &'static str,
+    pub kind: &'static str,
     /// The session ID.
     pub session: String,
     /// The subject of the session.
     pub subject: String,
-    /// The home policy of the session.
+    /// The home policy of the session, which was fixed at the sign-in.
     pub policy: String,
 }
 
 impl RecentEvents {
     /// Adds the start of a session.
-    pub fn created(&self, id: SessionId, session: &Session, now: Timestamp) {
+    pub fn add_start(&self, id: SessionId, session: &Session, now: Timestamp) {
         self.push(RecentEvent {
             at: now.to_string(),
-            what: "created",
+            kind: "created",
             session: id.to_string(),
             subject: session.user_id().to_owned(),
             policy: session.policy.to_string(),
@@ -40,10 +40,10 @@ impl RecentEvents {
     }
 
     /// Adds the end of a session.
-    pub fn ended(&self, ended: &SessionEnded) {
+    pub fn add_end(&self, ended: &SessionEnded) {
         self.push(RecentEvent {
             at: ended.ended.clone(),
-            what: ended.reason,
+            kind: ended.reason,
             session: ended.session.clone(),
             subject: ended.subject.clone(),
             policy: ended.policy.clone(),
@@ -75,7 +75,7 @@ mod tests {
         for count in 0..MAX_EVENTS + 5 {
             recent.push(RecentEvent {
                 at: count.to_string(),
-                what: "created",
+                kind: "created",
                 session: String::new(),
                 subject: String::new(),
                 policy: String::new(),

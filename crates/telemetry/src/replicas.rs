@@ -27,8 +27,8 @@ pub struct Replica {
     /// The newest record format that the replica reads; 0 if the replica does not publish it.
     #[serde(default)]
     pub records: u8,
-    /// The number of the last change of cut-offs and revocation rules that the replica has read; `None` for a version
-    /// of Curfew without rules.
+    /// The sequence number of the latest change of cut-offs and revocation rules that the replica has read; `None` for
+    /// a version of Curfew without rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revocations: Option<u64>,
 }
@@ -59,12 +59,11 @@ pub struct Replicas {
     channel: Mutex<Option<ChannelState>>,
 }
 
-/// For how long the messages of the channel have been complete, and for how long no older version has published a
-/// message.
+/// Two times that show whether this process knows every running replica, and whether all of them can read its records.
 #[derive(Clone, Copy, Debug)]
 struct ChannelState {
     /// The time since which all messages have arrived.
-    since: Stopwatch,
+    complete_since: Stopwatch,
     /// The time since which no older version of Curfew has published a message.
     compatible_since: Stopwatch,
 }
@@ -91,7 +90,7 @@ impl Replicas {
     /// Records that all messages of the channel arrive from now on.
     pub fn mark_channel_complete(&self) {
         self.channel.lock().get_or_insert_with(|| ChannelState {
-            since: Stopwatch::start(),
+            complete_since: Stopwatch::start(),
             compatible_since: Stopwatch::start(),
         });
     }
@@ -114,7 +113,7 @@ impl Replicas {
     #[must_use]
     pub fn knows_all(&self) -> bool {
         let channel = *self.channel.lock();
-        channel.is_some_and(|channel| channel.since.seconds() >= MAX_ANNOUNCE_INTERVAL_SECONDS)
+        channel.is_some_and(|channel| channel.complete_since.seconds() >= MAX_ANNOUNCE_INTERVAL_SECONDS)
     }
 
     /// Adds or updates the replica that published a message.

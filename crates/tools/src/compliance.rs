@@ -316,7 +316,7 @@ fn describe_policy(policy: &Policy) -> Vec<String> {
     if let Some(most) = policy.max_sessions {
         let on_limit = most.on_limit.as_str();
         facts.push(format!(
-            "A subject can have at most {} sessions at once. If that is exceeded: `{on_limit}`.",
+            "A subject can have at most {} sessions at once. For a further sign-in: `{on_limit}`.",
             most.count
         ));
     }

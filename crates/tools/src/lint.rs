@@ -49,8 +49,9 @@ pub struct LintLimits {
     pub idle: Option<Duration>,
     /// The absolute limit.
     pub absolute: Duration,
-    /// The touch interval. A session can end early by at most this time. A proxy may cache the answer to a check for
-    /// at most this time.
+    /// The touch interval: the time for which Curfew collects activities before it writes one to the store. A proxy may
+    /// cache the answer to a check for at most the touch interval, because Curfew does not see the activity of a cached
+    /// check.
     pub touch_interval: Duration,
 }
 
@@ -159,7 +160,7 @@ impl Findings {
         let message =
             format!("{what} is forwarded without a check, but other requests are checked");
         let remedy =
-            "keep it if it is public; a rule with `access: public` documents this in one place";
+            "keep the setting if the requests are public; a rule with `access: public` documents this in one place";
         self.add_notice(line, "public", message, remedy);
     }
 
@@ -177,7 +178,7 @@ impl Findings {
             "{what} lets a WebSocket or an event stream stay open for longer than the idle limit ({idle})"
         );
         let remedy =
-            format!("set it to at most {idle}: a stream is checked only once, when it opens");
+            format!("set the timeout to at most {idle}: a stream is checked only once, when it opens");
         self.add_error(line, "stream-outlives-idle", message, &remedy);
     }
 

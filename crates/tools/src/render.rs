@@ -88,8 +88,8 @@ pub struct RenderedFile {
     pub text: String,
 }
 
-/// `deploy/` does not contain a file, or the file does not contain the text to replace exactly once. This is a bug. A
-/// test renders the files of every proxy.
+/// `deploy/` does not contain a file, or the file does not contain the text to replace exactly once. This is a bug, so
+/// a test renders the files of every proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "deploy/ does not contain this file, or the file does not contain this text exactly once: {0}"

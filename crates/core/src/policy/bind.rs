@@ -68,8 +68,8 @@ impl BindingMismatch {
 impl BindSettings {
     /// Creates the binding of a session to its client.
     ///
-    /// # Errors [`UnknownClientProperty`] if the policy binds sessions to a property of the client that Curfew does not
-    /// know.
+    /// # Errors
+    /// [`UnknownClientProperty`] if the policy binds sessions to a property of the client that Curfew does not know.
     pub fn binding_for(self, client: Client) -> Result<Binding, UnknownClientProperty> {
         let network = match self.network {
             None => None,

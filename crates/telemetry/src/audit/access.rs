@@ -81,7 +81,7 @@ pub fn admin_refused(verb: &str, subject: Option<&str>, actor: &Actor) {
     }, "admin request refused");
 }
 
-/// Records that a recording of checks was started.
+/// Records that somebody started a recording, which is a copy of the checks that proxies send.
 pub fn recording_started(until: &str, actor: &Actor) {
     event!(warn, AuditAction::RecordingStarted, "success", actor, {
         curfew.recording.until = until,

@@ -44,7 +44,7 @@ pub enum AuditAction {
     /// Several requests were denied in the same second. This event is for the denials that have no event of their
     /// own.
     DenialsAggregated,
-    /// A recording of checks was started.
+    /// A recording, which is a copy of the checks that proxies send, was started.
     RecordingStarted,
     /// A recording was read, or stopped.
     RecordingUsed,

@@ -160,7 +160,7 @@ pub fn session_binding_mismatch(
     differs: &'static str,
     address: Option<IpAddr>,
 ) {
-    // The client may not be the subject.
+    // The actor is anonymous, because the client may not be the subject.
     event!(warn, AuditAction::SessionBindingMismatch, "failure", &Actor::anonymous(address), {
         event.reason = differs,
         user.id = session.subject.as_str(),

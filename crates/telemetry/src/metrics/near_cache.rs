@@ -7,7 +7,7 @@ const DELAY_BUCKETS_SECONDS: &[f64] = &[
     0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0,
 ];
 
-/// Metrics of the near cache.
+/// Metrics of the near cache: the verified records in the memory of this replica.
 #[derive(Debug)]
 pub struct NearCacheMetrics {
     /// Checks answered from the near cache.

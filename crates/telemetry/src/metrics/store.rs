@@ -13,7 +13,7 @@ pub struct StoreMetrics {
     pub ends_replayed: IntCounter,
     /// Offset of the store's clock from this machine's clock, in seconds.
     pub clock_offset: Gauge,
-    /// Offset of the store's clock from decision time, in seconds.
+    /// Offset of the store's clock from decision time (the common time of all replicas), in seconds.
     pub clock_disagreement: Gauge,
     /// Losses of data in the store that this process has seen.
     pub losses: IntCounter,
@@ -23,7 +23,8 @@ pub struct StoreMetrics {
     pub touches_dropped: IntCounter,
     /// Sessions with a touch that is not written yet.
     pub touches_pending: IntGauge,
-    /// Subjects with a cut-off in this replica.
+    /// Subjects with a cut-off that this replica knows. A cut-off is a time: all earlier sessions of the subject have
+    /// ended.
     pub cut_offs: IntGauge,
     /// 1 if this replica has all cut-offs of the last two seconds.
     pub cut_offs_fresh: IntGauge,

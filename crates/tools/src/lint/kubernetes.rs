@@ -7,7 +7,7 @@ use super::{Findings, duration};
 const NGINX_PREFIX: &str = "nginx.ingress.kubernetes.io/";
 const TRAEFIK_PREFIX: &str = "traefik.ingress.kubernetes.io/";
 const ANNOTATE_REMEDY: &str =
-    "annotate it with nginx.ingress.kubernetes.io/auth-url, as deploy/nginx/ingress.yaml does";
+    "annotate the Ingress with nginx.ingress.kubernetes.io/auth-url, as deploy/nginx/ingress.yaml does";
 
 /// Checks a document. Returns whether it is a manifest.
 pub(super) fn check(document: &Node, findings: &mut Findings) -> bool {
@@ -53,7 +53,7 @@ fn check_ingress(document: &Node, line: usize, findings: &mut Findings) {
         {
             let middlewares = format!("{TRAEFIK_PREFIX}router.middlewares");
             if annotations.get(&middlewares).is_none() {
-                let remedy = "annotate it with traefik.ingress.kubernetes.io/router.middlewares, as \
+                let remedy = "annotate the Ingress with traefik.ingress.kubernetes.io/router.middlewares, as \
                               deploy/traefik/kubernetes.yaml does";
                 report_unprotected_ingress(document, line, &what, remedy, findings);
             }
@@ -231,7 +231,7 @@ fn check_ingress_route(document: &Node, findings: &mut Findings) {
         if any_protected {
             findings.report_unprotected(route.line, &what);
         } else {
-            let remedy = "give it the Middleware of deploy/traefik/kubernetes.yaml";
+            let remedy = "give the route the Middleware of deploy/traefik/kubernetes.yaml";
             findings.report_missing_auth(route.line, &what, remedy);
         }
     }

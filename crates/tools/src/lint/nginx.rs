@@ -158,15 +158,15 @@ fn check_auth_location(location: &Directive, findings: &mut Findings) {
         if !names.contains(&name.to_ascii_lowercase()) {
             let message =
                 format!("the check does not set {name}: a client could forge the original request");
-            let remedy = "set it, as deploy/nginx/curfew.conf does";
+            let remedy = "set the header, as deploy/nginx/curfew.conf does";
             findings.add_error(location.line, "forgeable-original", message, remedy);
         }
     }
     check_router_inputs(location, findings);
 }
 
-/// Checks that the check contains the values that NGINX uses for routing, and that no header of the client replaces
-/// them.
+/// Reports a request to Curfew without the values that NGINX uses for routing, or with headers of the client that could
+/// replace these values.
 fn check_router_inputs(location: &Directive, findings: &mut Findings) {
     let headers = || {
         let directives = location.block.iter();
@@ -187,7 +187,7 @@ fn check_router_inputs(location: &Directive, findings: &mut Findings) {
             let message =
                 format!("a client's own {name} reaches the check, which then rejects the request");
             let remedy =
-                "clear it: proxy_set_header with an empty value, as deploy/nginx/curfew.conf does";
+                "clear the header: proxy_set_header with an empty value, as deploy/nginx/curfew.conf does";
             findings.add_notice(location.line, "foreign-input", message, remedy);
         }
     }
@@ -318,7 +318,7 @@ fn parse(text: &str) -> Result<Directive, LintError> {
             }
             first => {
                 let mut word = String::from(first);
-                // `${name}` is part of a word.
+                // The braces of `${name}` are part of a word, and do not open a block.
                 let mut braces = 0_usize;
                 while let Some(it) = characters.next_if(|it| {
                     !it.is_whitespace()

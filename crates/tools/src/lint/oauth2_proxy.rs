@@ -38,7 +38,7 @@ pub(super) fn check(text: &str, findings: &mut Findings) {
             }
             "session-store-type" if *value == "cookie" => {
                 let message =
-                    "each refresh changes the whole cookie, so it cannot identify a session";
+                    "each refresh changes the whole cookie, so the cookie cannot identify a session";
                 let remedy = "set session-store-type to redis, see docs/logins/oauth2-proxy.md";
                 findings.add_error(*line, "nameless-session", message.to_owned(), remedy);
             }
@@ -50,8 +50,8 @@ pub(super) fn check(text: &str, findings: &mut Findings) {
     }
 }
 
-/// Checks that each sign-in asks the provider to authenticate the person. With the alpha configuration of
-/// oauth2-proxy, this setting is in another file.
+/// Checks that each sign-in asks the provider to authenticate the person. With the alpha configuration of oauth2-proxy,
+/// this setting is in another file, so the linter cannot check it.
 fn check_prompt(settings: &[(usize, String, &str)], findings: &mut Findings) {
     let find_setting = |wanted: &str| settings.iter().find(|(_, name, _)| name == wanted);
     let prompt = find_setting("prompt");

@@ -4,8 +4,9 @@
 use super::Findings;
 use super::yaml::Node;
 
-const TRUST_HEADER_REMEDY: &str = "remove it: Traefik sets these headers itself. If another proxy is in front, list it in \
-                      forwardedHeaders.trustedIPs of the entry point";
+const TRUST_HEADER_REMEDY: &str =
+    "remove the setting: Traefik sets these headers itself. If another proxy is in front, list that proxy in \
+     forwardedHeaders.trustedIPs of the entry point";
 
 /// Checks a document. Returns whether it is for Traefik.
 pub(super) fn check(document: &Node, findings: &mut Findings) -> bool {
@@ -147,7 +148,7 @@ fn check_routers(document: &Node, routers: &Node, findings: &mut Findings) {
         if any_protected {
             findings.report_unprotected(line, &what);
         } else {
-            let remedy = "give it the middleware `curfew` of deploy/traefik/curfew.yaml";
+            let remedy = "give the router the middleware `curfew` of deploy/traefik/curfew.yaml";
             findings.report_missing_auth(line, &what, remedy);
         }
     }
