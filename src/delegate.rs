@@ -15,17 +15,17 @@ use crate::policy::HostPattern;
 use crate::session::{DenyReason, PolicyName, Timestamp};
 use crate::telemetry::Metrics;
 
-/// The maximum size of a denial's body in a reply. A larger body is not relayed.
+/// The maximum size of the body of the service's denial, which Curfew's reply contains. A larger body is not relayed.
 const MAX_DENIAL_BODY_BYTES: usize = 64 * 1024;
 
-/// The headers of a denial that a reply contains.
+/// The headers of the service's denial that Curfew's reply contains.
 const RELAYED_HEADERS: [HeaderName; 3] = [LOCATION, SET_COOKIE, WWW_AUTHENTICATE];
 
 /// The settings of a delegated service.
 #[derive(Clone, Debug)]
 pub struct DelegateSettings {
     /// How to read the service's answers.
-    pub delegated: DelegatedService,
+    pub service: DelegatedService,
     /// The address of the service's check endpoint.
     pub url: Url,
     /// PEM certificates of trusted authorities; `None` for the authorities of the system.
@@ -35,7 +35,7 @@ pub struct DelegateSettings {
     /// The hosts that the service answers for. If the list is empty, the service answers for all hosts that no other
     /// service names.
     pub hosts: Vec<HostPattern>,
-    /// The home policy of the service's sessions; `None` for the default policy.
+    /// The home policy of the service's sessions, fixed at their start; `None` for the default policy.
     pub policy: Option<PolicyName>,
 }
 
@@ -128,8 +128,8 @@ impl Delegate {
 
     /// How to read the service's answers.
     #[must_use]
-    pub fn delegated(&self) -> &DelegatedService {
-        &self.settings.delegated
+    pub fn service(&self) -> &DelegatedService {
+        &self.settings.service
     }
 
     /// The home policy of the service's sessions; `None` for the default policy.
@@ -150,7 +150,7 @@ impl Delegate {
     ) -> Result<DelegateDecision, DenyReason> {
         let stopwatch = Stopwatch::start();
         let decision = self.try_ask(check, cookie, now).await;
-        let name = &*self.delegated().name;
+        let name = &*self.service().name;
         let answer_label = match &decision {
             Ok(DelegateDecision::Allow(_)) => "allow",
             Ok(DelegateDecision::Deny(..)) => "deny",
@@ -170,8 +170,8 @@ impl Delegate {
         cookie: Option<&[u8]>,
         now: Timestamp,
     ) -> Result<DelegateDecision, DelegateError> {
-        let headers = self.delegated().request_headers(check, cookie);
-        let is_anonymous = match self.delegated().key {
+        let headers = self.service().request_headers(check, cookie);
+        let is_anonymous = match self.service().key {
             SessionKey::Cookie { .. } => cookie.is_none(),
             _ => !headers.contains_key("cookie") && !headers.contains_key("authorization"),
         };
@@ -191,10 +191,10 @@ impl Delegate {
             }
             _ if status.is_success() => {
                 let headers = response.headers();
-                return match self.delegated().interpret_response(cookie, headers, now) {
+                return match self.service().interpret_response(cookie, headers, now) {
                     Ok(allowed) => {
                         let relayed_names =
-                            self.delegated().passed_headers.iter().chain([&SET_COOKIE]);
+                            self.service().passed_headers.iter().chain([&SET_COOKIE]);
                         let relayed = RelayedResponse {
                             headers: pick_headers(headers, relayed_names),
                             ..RelayedResponse::default()

@@ -31,7 +31,7 @@ pub struct IssuerSettings {
     pub issuer: Issuer,
     /// The source of its keys.
     pub keys: KeySource,
-    /// The home policy of sessions from its tokens; `None` for the default policy.
+    /// The home policy of sessions from its tokens, fixed at their start; `None` for the default policy.
     pub policy: Option<PolicyName>,
 }
 

@@ -31,7 +31,7 @@ const MAX_CACHED_RESPONSES: usize = 1000;
 pub struct KubernetesSettings {
     /// The address of the API server.
     pub url: Url,
-    /// The file with Curfew's own token. It is read for each request, because Kubernetes replaces it.
+    /// The file with Curfew's own token. Curfew reads the file for each request, because Kubernetes replaces the token.
     pub token_file: PathBuf,
     /// Trusted certificate authorities in PEM; `None` for the authorities of the system.
     pub authorities: Option<Vec<u8>>,
@@ -170,8 +170,8 @@ impl Kubernetes {
         }
         let (group, kind) = ("authentication.k8s.io", "TokenReview");
         let status: TokenStatus = self.post_review(group, kind, "tokenreviews", spec).await?;
-        // Compare the audiences here, too, because an API server without support for audiences ignores the field and
-        // returns no audiences.
+        // Compare the audiences here, too, because an API server without support for audiences ignores `audiences` in
+        // the request and returns none.
         let is_for_us = accepted_audiences.is_empty()
             || accepted_audiences
                 .iter()

@@ -1,6 +1,7 @@
 //! Starts, changes and ends sessions. Stores, counts and audits each change.
 //!
-//! A change completes even if the request that caused it is cancelled. So each change is published.
+//! A change completes even if the request that caused it is cancelled. Otherwise a stored session end could stay
+//! unpublished.
 
 mod adopt;
 mod emergency;
@@ -55,13 +56,13 @@ pub struct Lifecycle {
 pub struct LifecycleParts {
     /// The session records, and all other data in the store.
     pub stores: Stores,
-    /// Decision time.
+    /// The clock for decision time, the common time of all replicas.
     pub clock: Arc<dyn Clock>,
     /// Signs the tokens of new sessions.
     pub key_ring: Arc<KeyRing>,
     /// The limits of sessions.
     pub policies: Arc<Policies>,
-    /// The minimum time that a tombstone is kept.
+    /// The minimum time that a tombstone (the record of an ended session) is kept.
     pub end_retention: Duration,
     /// Counts starts and ends.
     pub metrics: Arc<Metrics>,
@@ -214,7 +215,7 @@ impl Lifecycle {
         let aged = self.parts.stores.sessions.age(id, by).await?;
         if let Some(session) = &aged {
             audit::session_aged(id, session, by, actor);
-            // Ageing has moved the deadline, too.
+            // Ageing has moved the deadline of the session, but not its due time in the queue.
             self.parts
                 .stores
                 .deadlines
@@ -265,7 +266,8 @@ impl Lifecycle {
                     .any(|name| is_before_cut_off(&name)))
     }
 
-    /// Waits until Redis replicas have the last write. Returns how many of them have it; none if the store failed.
+    /// Waits until Redis replicas have the last write. Returns how many Redis replicas have the write. If the store
+    /// failed, no replica counts.
     async fn wait_for_replication(&self, id: SessionId) -> Replication {
         self.parts
             .stores

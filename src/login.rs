@@ -41,7 +41,7 @@ pub use provider::{
 pub struct Login {
     /// The public address of Curfew.
     pub url: Url,
-    /// The purpose of the sign-in. An attempt for another purpose is not accepted.
+    /// The purpose of the sign-in, `sign-in` or `console`. An attempt for another purpose is not accepted.
     pub purpose: &'static str,
     /// The maximum age of an authentication.
     pub max_age: MaxAge,

@@ -45,7 +45,7 @@ const ISSUE_TIME_PRECISION: Duration = Duration::from_secs(1);
 pub struct LogoutEndpoints {
     /// Ends sessions.
     pub lifecycle: Lifecycle,
-    /// Decision time.
+    /// The clock for decision time, the common time of all replicas.
     pub clock: Arc<dyn Clock>,
     /// Counts refused notices.
     pub metrics: Arc<Metrics>,
@@ -76,7 +76,7 @@ enum Refusal {
     TooMany,
     #[error("front-channel limit reached: too many logouts in a minute from one address")]
     TooManyFromOneAddress,
-    #[error("half of the cut-offs are in use: only administrators and signed notices can add more")]
+    #[error("the table of cut-offs is half full: only administrators and signed notices can add more")]
     CutOffsFull,
     #[error("store unavailable")]
     Store(#[from] StoreError),
@@ -135,8 +135,9 @@ impl LogoutEndpoints {
             return Err(Refusal::Replayed);
         };
         if let Some(target) = &notice.ended {
-            // An ended session of the provider never becomes live again, so end all its sessions up to now. But a
-            // subject may sign in again after the notice. A repeated notice must not end that new session.
+            // A session that has ended at the provider never becomes live again, so all its sessions in Curfew up to
+            // now end. But after a notice about a whole subject, the subject may sign in again, and a repeated notice
+            // must not end the new session.
             let before = if target.is_single_session {
                 clock.now()
             } else {

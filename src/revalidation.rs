@@ -85,7 +85,7 @@ impl Revalidation {
     }
 
     /// Returns the refresh token and the state to store with a new session. If the provider issued no usable refresh
-    /// token, records that for the operator and returns `None`.
+    /// token, records this problem for the operator and returns `None`.
     #[must_use]
     pub fn refresh_grant(
         &self,
@@ -117,7 +117,7 @@ impl Revalidation {
 pub struct WorkerContext {
     /// Ends and changes sessions.
     pub lifecycle: Lifecycle,
-    /// Decision time.
+    /// The clock for decision time, the common time of all replicas.
     pub clock: Arc<dyn Clock>,
     /// The tasks that the process waits for before it stops.
     pub tasks: TaskTracker,
@@ -128,14 +128,14 @@ pub struct WorkerContext {
 }
 
 /// Revalidates the sessions that are due, until `stop` is cancelled. The process then waits for the requests in
-/// flight. `work` returns the parts of the current configuration.
+/// flight. `current_context` returns the parts of the current configuration.
 pub async fn run(
-    work: impl Fn() -> WorkerContext,
+    current_context: impl Fn() -> WorkerContext,
     diagnostics: Arc<Diagnostics>,
     stop: CancellationToken,
 ) {
     while !stop.is_cancelled() {
-        let current = work();
+        let current = current_context();
         let revalidation = current.revalidation.as_ref();
         diagnostics.set_recommendations(
             DIAGNOSTICS_SOURCE,
@@ -159,19 +159,19 @@ pub async fn run(
 }
 
 /// Starts as many requests as the limits for each provider allow.
-fn start_requests(work: &WorkerContext, revalidation: &Revalidation, login: &Arc<Login>) {
-    // The process is stopping.
-    if work.tasks.is_closed() {
+fn start_requests(context: &WorkerContext, revalidation: &Revalidation, login: &Arc<Login>) {
+    // The process is stopping, so no new request may start.
+    if context.tasks.is_closed() {
         return;
     }
-    for slot in revalidation.queue.take(work.clock.now()) {
+    for slot in revalidation.queue.take(context.clock.now()) {
         let task = RevalidationTask {
-            lifecycle: work.lifecycle.clone(),
-            clock: Arc::clone(&work.clock),
+            lifecycle: context.lifecycle.clone(),
+            clock: Arc::clone(&context.clock),
             revalidation: revalidation.clone(),
             login: Arc::clone(login),
         };
-        work.tasks.spawn(async move {
+        context.tasks.spawn(async move {
             task.run(&slot).await;
         });
     }

@@ -163,7 +163,7 @@ impl Sources {
         });
         let services = self.delegates.iter();
         let services =
-            services.map(|it| (ExternalIssuer::Service(&it.delegated().name), it.policy()));
+            services.map(|it| (ExternalIssuer::Service(&it.service().name), it.policy()));
         let limits = issuers.chain(services).map(|(issuer, policy)| {
             let name = policy.unwrap_or_else(|| policies.default_name());
             let policy = policies.get(name.as_str());
@@ -205,7 +205,7 @@ impl Sources {
         let jwt = self.extractor.jwt.as_ref();
         let jwt = jwt.and_then(|places| places.cookie.as_deref());
         let services = self.delegates.iter();
-        let services = services.filter_map(|service| service.delegated().key.cookie());
+        let services = services.filter_map(|delegate| delegate.service().key.cookie());
         let mut names: Vec<&str> = [own.as_str()]
             .into_iter()
             .chain(jwt)

@@ -22,14 +22,14 @@ const CLAIM_LEASE: Duration = Duration::from_secs(10);
 /// The maximum number of sessions that are claimed and processed concurrently.
 const BATCH_SIZE: usize = 128;
 
-/// Processes the deadline queue.
+/// Processes the deadline queue, which contains the sessions sorted by the time when they are due.
 #[derive(Clone)]
 pub struct Sweeper {
     /// Ends sessions.
     pub lifecycle: Lifecycle,
     /// The deadline queue and the session records.
     pub stores: Stores,
-    /// Decision time.
+    /// The clock for decision time, the common time of all replicas.
     pub clock: Arc<dyn Clock>,
     /// The limits of sessions.
     pub policies: Arc<Policies>,

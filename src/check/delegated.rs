@@ -19,7 +19,7 @@ impl Checker {
         request: &CheckRequest<'_>,
         original: &Original<'_>,
     ) -> Result<ResolvedCredential<'a>, Box<Outcome>> {
-        let delegated = delegate.delegated();
+        let delegated = delegate.service();
         let Ok(cookie) = delegated.key.find_cookie(request.headers) else {
             return Err(Box::new(self.deny_two_credentials(request)));
         };

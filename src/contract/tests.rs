@@ -28,7 +28,7 @@ async fn start_with_delegate() -> (Fixture, FakeService) {
         contracts
             .identity
             .relayed
-            .clone_from(&settings.delegated.passed_headers);
+            .clone_from(&settings.service.passed_headers);
         let metrics = Arc::clone(&contracts.checker.metrics);
         let delegate = Delegate::new(settings, metrics).unwrap();
         contracts.checker.sources.delegates.push(delegate);

@@ -98,7 +98,7 @@ impl Lifecycle {
         match self.parts.stores.sessions.create(id, &session).await {
             Ok(CreateOutcome::Created) => {
                 if let Some(limit) = limit
-                    && let Err(error) = self.evict_oldest(limit, id, &session).await
+                    && let Err(error) = self.enforce_limit_after_store(limit, id, &session).await
                 {
                     // The client already has the credential. So remove the session only if the session limit is
                     // reached, not after an error.
@@ -110,7 +110,7 @@ impl Lifecycle {
                 let actor = Actor::user(&session.subject, address);
                 self.record_start(id, &session, &actor);
                 // Reload the record: a store with an older record format may keep it for a shorter time. Also,
-                // `evict_oldest` may have ended this session, because its sign-in may be the oldest.
+                // `enforce_limit_after_store` may have ended this session, because its sign-in may be the oldest.
                 Ok(self
                     .parts
                     .stores
@@ -157,8 +157,8 @@ impl Lifecycle {
         if now >= adoption.started.plus(limits.absolute) {
             return Err(AdoptionError::TooOld);
         }
-        // After the session end, the credential can still be valid and can be refreshed. So the tombstone is kept
-        // until the sign-in itself is too old for any group of the subject.
+        // After the session end, the credential can still be valid and can be refreshed. So the tombstone is kept until
+        // the sign-in is older than the longest limit that can apply to the subject.
         let tombstone_ttl = self
             .parts
             .end_retention

@@ -17,8 +17,8 @@ use crate::telemetry::audit;
 
 /// The maximum number of sessions that are ended concurrently.
 const MAX_CONCURRENT_ENDS: usize = 64;
-/// The maximum time between adding a rule and reading the sessions. If a check revokes a matching session in this
-/// time, the rule is the cause.
+/// The assumed maximum time between adding a rule and reading the sessions. If a check has revoked a matching session
+/// within this time, the rule counts as the cause.
 const RULE_WALK_MARGIN: Duration = Duration::from_secs(10);
 
 /// A revocation rule that is in force.
@@ -26,8 +26,8 @@ const RULE_WALK_MARGIN: Duration = Duration::from_secs(10);
 pub struct EmergencyRevocation {
     /// The rule with its effective time.
     pub rule: RevocationRule,
-    /// The sequence number of the rule in the log of changes. A replica that has read this entry has the rule. `None`
-    /// if there is only one replica.
+    /// The sequence number of the rule in the log of changes. A replica that has read the log up to this number has the
+    /// rule. `None` if there is only one replica.
     pub change: Option<u64>,
     /// How many Redis replicas have the rule.
     pub replication: Replication,
@@ -173,7 +173,7 @@ impl Lifecycle {
         }
         if !self.accepts_unauthenticated_cut_off() {
             tracing::warn!(
-                "could not require a new authentication after a revocation: half of the cut-offs are in use"
+                "could not require a new authentication after a revocation: the table of cut-offs is half full"
             );
             return;
         }
@@ -183,7 +183,8 @@ impl Lifecycle {
         }
     }
 
-    /// Ends the sessions that match a rule. Checks already deny them.
+    /// Ends the sessions that match a rule. Checks deny these sessions already, but without this function the end of an
+    /// unused session would not be published.
     async fn end_matches(&self, rule: &RevocationRule, actor: &Actor) {
         let (sender, mut batches) = mpsc::channel::<Batch>(1);
         let revoked_since = self.parts.clock.now().minus(RULE_WALK_MARGIN);
@@ -196,7 +197,7 @@ impl Lifecycle {
                     .filter(|(_, session)| rule.ends(session))
                     .partition(|(_, session)| session.state == State::Live);
                 for (_, tombstone) in &tombstones {
-                    // A check has ended this session already.
+                    // If the end is recent, a check has ended this session because of the rule.
                     if is_revoked_since(tombstone, revoked_since) {
                         self.require_authentication_for_rule(rule, tombstone, actor)
                             .await;

@@ -45,7 +45,7 @@ impl LastKnownSessions {
         }
     }
 
-    /// Returns the session, if it was live in the store at a time that is less than `grace` before `now`.
+    /// Returns the session if this process saw it live in the store less than `grace` before `now`.
     #[must_use]
     pub fn get_within_grace(
         &self,

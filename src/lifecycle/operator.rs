@@ -92,7 +92,7 @@ impl Lifecycle {
                     interval: console.touch_interval,
                     deadline: session.idle_deadline(limits),
                 };
-                // The session is live even if the touch fails; the store counts its failures.
+                // The session stays live even if the touch fails; the store counts failed touches.
                 let _ = self.parts.stores.sessions.touch(id, touch).await;
                 session.touch(now);
                 return Ok(Some(session));

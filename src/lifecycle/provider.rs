@@ -8,17 +8,18 @@ use crate::session::{Session, State, Timestamp};
 use crate::store::{EndOutcome, EndRequest, StoreError};
 
 impl Lifecycle {
-    /// Whether an unauthenticated request may add a cut-off now.
+    /// Whether an unauthenticated request may add a cut-off (a time before which all sessions of a subject have ended).
+    /// Half of the cut-offs are reserved for administrators and identity providers.
     #[must_use]
     pub fn accepts_unauthenticated_cut_off(&self) -> bool {
         self.parts.stores.cut_offs.usage().accepts_unauthenticated()
     }
 
     /// Ends the sessions that a provider has ended and that started before the time `before`. Returns the number of
-    /// live sessions that it found and ended.
+    /// live sessions that the call found and ended.
     ///
-    /// The call cannot find a session that has not started yet, or a session whose subject has another name in
-    /// Curfew. A cut-off denies these sessions as well.
+    /// The call cannot find a session that has not started yet, or a session whose subject has another name in Curfew.
+    /// The call also sets a cut-off, so that checks deny these sessions as well.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed before all these sessions were ended. Some of them may have ended.

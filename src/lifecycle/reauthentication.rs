@@ -1,8 +1,8 @@
-//! After a revocation, only a later authentication can start a session. This does not apply if the person or a policy
-//! has ended the session.
+//! After a revocation, only a later authentication can start a session. A session end by the person or by a policy has
+//! no such effect.
 //!
 //! The identity provider has its own session, and would sign the person in again without asking for a password. So a
-//! revocation sets a cut-off for the person. An authentication before the cut-off starts no session, whatever the
+//! revocation sets a cut-off for the person: a time. An authentication before this time starts no session, whatever the
 //! credential and its source. Live sessions are not affected.
 
 use super::Lifecycle;

@@ -127,10 +127,10 @@ impl Lifecycle {
         actor: &Actor,
     ) -> Result<RenewalOutcome, StoreError> {
         let (this, actor) = (self.clone(), actor.clone());
-        run_detached(async move { this.renew_inner(id, &leased, renewal, &actor).await }).await
+        run_detached(async move { this.store_renewal_inner(id, &leased, renewal, &actor).await }).await
     }
 
-    async fn renew_inner(
+    async fn store_renewal_inner(
         &self,
         id: SessionId,
         leased: &LeasedSession,
@@ -170,7 +170,7 @@ impl Lifecycle {
         self.parts
             .last_known_sessions
             .update_attributes(id, &session);
-        // The new groups can have shorter limits.
+        // The new groups can have shorter limits, and then the session is due earlier.
         let deadline = self.parts.policies.deadline(&session);
         if deadline < self.parts.policies.deadline(before) {
             self.parts.stores.deadlines.postpone(id, deadline).await?;

@@ -115,7 +115,8 @@ impl Lifecycle {
         let limits = policy.limits_for_sign_in(sign_in.remember, &sign_in.attributes);
         let token = self.parts.key_ring.issue()?;
         let id = token.session_id();
-        // Ask the store before reading the clock: in a new process, the answer sets decision time.
+        // Ask the store before reading the clock: in a new process, the answer sets decision time (the common time of
+        // all replicas).
         let not_before = self.parts.stores.cut_offs.cut_off(&sign_in.subject).await?;
         let rules = self.parts.stores.cut_offs.rules();
         let latest_rule = rules.iter().map(|rule| rule.before).max();
@@ -141,7 +142,7 @@ impl Lifecycle {
         }
         self.store_new_session(id, &session).await?;
         if let Some(limit) = policy.max_sessions
-            && let Err(error) = self.evict_oldest(limit, id, &session).await
+            && let Err(error) = self.enforce_limit_after_store(limit, id, &session).await
         {
             self.rollback(id, &session).await;
             return Err(error);
@@ -191,8 +192,8 @@ impl Lifecycle {
         }
         match created? {
             CreateOutcome::Created => Ok(()),
-            // This call has created the record, because a Redis Cluster connection repeats a command that got no
-            // answer.
+            // The first attempt of this call has created the record: a Redis Cluster connection repeats a command that
+            // got no answer.
             CreateOutcome::Exists
                 if self.parts.stores.sessions.load(id).await?.as_ref() == Some(session) =>
             {
@@ -230,12 +231,13 @@ impl Lifecycle {
             .add_start(id, session, self.parts.clock.now());
     }
 
-    /// Enforces the session limit after the new session was stored.
+    /// Enforces the session limit after the new session was stored: ends the oldest sessions, or returns an error for
+    /// the new session.
     ///
     /// Concurrent sign-ins can all have found a free slot. So each sign-in counts the sessions again after it has
     /// stored its own session. The last sign-in then sees the sessions of all these sign-ins, and keeps its own
     /// session only if the limit is not exceeded.
-    pub(super) async fn evict_oldest(
+    pub(super) async fn enforce_limit_after_store(
         &self,
         limit: MaxSessions,
         id: SessionId,
@@ -307,7 +309,7 @@ impl Lifecycle {
 }
 
 /// Returns the start time of a sign-in. The start time is `now`, or a later cut-off, so that the cut-off does not end
-/// the new session. A start in the future is at most the maximum clock skew between replicas after `now`.
+/// the new session. The result is never later than `now` plus the maximum clock skew between replicas.
 pub(super) fn start_time(now: Timestamp, not_before: Option<Timestamp>) -> Timestamp {
     /// The maximum clock skew between replicas.
     const MAX_CLOCK_SKEW: Duration = Duration::from_secs(1);

@@ -43,7 +43,8 @@ impl Lifecycle {
         run_detached(async move {
             let now = this.parts.clock.now();
             let not_before = before.unwrap_or(now).min(now);
-            // Sessions that started before that time have reached their absolute limits.
+            // Cut-offs before `forget_before` are no longer needed, because earlier sessions have reached their
+            // absolute limits.
             let forget_before = now.minus(this.parts.policies.longest_absolute_limit());
             let mut replication = this
                 .parts

@@ -4,7 +4,7 @@ use parking_lot::Mutex;
 
 use crate::session::{SessionId, SessionMap, Timestamp};
 
-/// The minimum time between two extensions of one tombstone.
+/// The minimum time between two extensions of one tombstone, which is the record of an ended session.
 const MIN_EXTENSION_INTERVAL: Duration = Duration::from_secs(60);
 /// The maximum number of sessions in the table. When the table is full, it is cleared. Then each tombstone may be
 /// extended once more within a minute.

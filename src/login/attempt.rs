@@ -126,7 +126,8 @@ impl Attempt {
         }
     }
 
-    /// Returns the cookie value: the start time and the secret. With the start time, Curfew finds the oldest attempt.
+    /// Returns the cookie value: the start time and the secret. The start time shows which attempts are the oldest, so
+    /// that Curfew can delete their cookies if a browser has too many.
     #[must_use]
     pub fn cookie_value(&self) -> String {
         let time = self.started_at.as_millis().to_be_bytes();

@@ -69,7 +69,8 @@ impl Login {
                 "response from another provider",
             ));
         }
-        // An error response can come from another provider, too (RFC 9207, section 2.4).
+        // Check `iss` before `error`, because an error response can come from another provider, too (RFC 9207, section
+        // 2.4).
         let issuer = &provider.settings.issuer.issuer.issuer;
         if response.iss.as_ref().is_some_and(|iss| iss != issuer) {
             return Err(LoginError::NoMatchingAttempt(

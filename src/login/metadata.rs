@@ -16,7 +16,7 @@ pub struct Metadata {
     pub userinfo_endpoint: Option<Url>,
     /// The address of the provider's keys.
     pub jwks_uri: Url,
-    /// The methods with which a client can authenticate at the token endpoint; `None` for only `client_secret_basic`.
+    /// The methods with which a client can authenticate at the token endpoint; `None` means only `client_secret_basic`.
     pub token_endpoint_auth_methods_supported: Option<Vec<String>>,
     /// The address for RP-initiated logout (OpenID Connect RP-Initiated Logout 1.0, section 2.1).
     pub end_session_endpoint: Option<Url>,
@@ -137,7 +137,8 @@ mod tests {
         assert!(Metadata::parse(b"<p>Sorry</p>", ISSUER).is_err());
     }
 
-    /// OpenID Connect Discovery 1.0, section 4.3. Otherwise another issuer could sign tokens of this issuer.
+    /// OpenID Connect Discovery 1.0, section 4.3. If the comparison were less exact, another issuer could sign tokens
+    /// of this issuer.
     #[test]
     fn the_issuer_must_be_exactly_the_configured_one() {
         for found in [

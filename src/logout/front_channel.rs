@@ -1,10 +1,10 @@
 //! `GET /oidc/frontchannel-logout?iss=…&sid=…`: OpenID Connect Front-Channel Logout 1.0.
 //!
 //! The provider's logout page loads this address in a frame, usually without cookies of Curfew. So the provider's
-//! session ID (`sid`) identifies the session. Only the provider, its applications and the person know this ID, and
-//! the ID only allows a logout of that person. But anybody can send invented IDs, and each ID creates an entry in the
-//! store. So the endpoint is off by default. The requests per minute are limited for each address and in total, and
-//! so are the entries in the store.
+//! session ID (`sid`) identifies the session. Only the provider, its applications and the person know this ID, and the
+//! ID only allows a logout of that person. But anybody can send invented IDs, and each ID creates an entry in the
+//! store. So the endpoint is off by default. The number of requests per minute is limited, for each address and in
+//! total. The number of entries in the store is limited, too.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -112,7 +112,7 @@ impl LogoutEndpoints {
         let now = self.clock.now();
         self.replay_cache
             .front_channel_limiter
-            .count(address, now)
+            .try_count(address, now)
             .map_err(|limit| match limit {
                 ReachedLimit::Address => Refusal::TooManyFromOneAddress,
                 ReachedLimit::All => Refusal::TooMany,

@@ -48,8 +48,9 @@ pub(super) enum ReachedLimit {
 }
 
 impl FrontChannelLimiter {
-    /// Counts a logout from `address`, if the address is known.
-    pub(super) fn count(
+    /// Counts a logout from `address`, if the address is known. If a limit is reached, returns the limit and does not
+    /// count the logout.
+    pub(super) fn try_count(
         &self,
         address: Option<IpAddr>,
         now: Timestamp,
@@ -102,22 +103,22 @@ mod tests {
         let limit = FrontChannelLimiter::default();
         for host in 0..MAX_PER_ADDRESS {
             let same_network = address(&format!("2001:db8::{host:x}"));
-            assert_eq!(limit.count(same_network, START), Ok(()));
+            assert_eq!(limit.try_count(same_network, START), Ok(()));
         }
         let same_network = address("2001:db8::ffff:1");
-        assert_eq!(limit.count(same_network, START), Err(ReachedLimit::Address));
-        assert_eq!(limit.count(address("2001:db8:0:1::1"), START), Ok(()));
+        assert_eq!(limit.try_count(same_network, START), Err(ReachedLimit::Address));
+        assert_eq!(limit.try_count(address("2001:db8:0:1::1"), START), Ok(()));
         let mut accepted = MAX_PER_ADDRESS + 1;
         for host in 0.. {
             let other = address(&format!("203.0.{}.{}", host / 250, host % 250));
-            if limit.count(other, START) == Err(ReachedLimit::All) {
+            if limit.try_count(other, START) == Err(ReachedLimit::All) {
                 break;
             }
             accepted += 1;
         }
         assert_eq!(accepted, MAX_PER_MINUTE);
         let late = START.plus(MINUTE);
-        assert_eq!(limit.count(same_network, late), Ok(()));
+        assert_eq!(limit.try_count(same_network, late), Ok(()));
         assert!(limit.window.lock().by_address.len() <= MAX_PER_MINUTE);
     }
 }

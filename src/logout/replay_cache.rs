@@ -24,6 +24,7 @@ pub struct ReplayCache {
 }
 
 /// A notice in progress. Dropping it removes the notice from the cache, unless [`PendingNotice::confirm`] was called.
+/// So the issuer can send a notice again after a failure.
 pub(super) struct PendingNotice<'a> {
     cache: &'a ReplayCache,
     digest: [u8; 32],

@@ -27,10 +27,10 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
-        Self::with(|_| {})
+        Self::with_endpoints(|_| {})
     }
 
-    fn with(change: impl FnOnce(&mut LogoutEndpoints)) -> Self {
+    fn with_endpoints(change: impl FnOnce(&mut LogoutEndpoints)) -> Self {
         let (bench, key) = (TestService::new(), SigningKey::ed25519("a"));
         let mut checker = bench.checker(Rules::default(), "session");
         checker.sources.extractor.jwt = Some(JwtLocations {
@@ -150,7 +150,7 @@ fn form_request(body: &str) -> Request<Body> {
 }
 
 #[tokio::test]
-async fn a_session_of_the_provider_ends() {
+async fn a_logout_token_ends_only_the_session_that_it_names() {
     let service = Fixture::new();
     for sid in ["s-1", "s-2"] {
         let verdict = service.use_session("alice", sid, Duration::ZERO).await;
@@ -186,7 +186,7 @@ async fn a_logout_ends_a_session_that_curfew_has_not_seen() {
 }
 
 #[tokio::test]
-async fn all_sessions_of_a_subject_end_and_a_later_sign_in_lives() {
+async fn all_sessions_of_a_subject_end_and_a_later_session_stays_live() {
     let service = Fixture::new();
     for (sub, sid) in [("alice", "s-1"), ("alice", "s-2"), ("bob", "s-3")] {
         let verdict = service.use_session(sub, sid, Duration::ZERO).await;
@@ -376,7 +376,7 @@ async fn front_channel_logouts_end_sessions_within_limits() {
     service.bench.set_time_after_start(SECOND + MINUTE);
     let again = service.front_channel(&format!("?iss={iss}&sid=y")).await;
     assert_eq!(again, StatusCode::OK);
-    let disabled = Fixture::with(|logouts| logouts.front_channel = false);
+    let disabled = Fixture::with_endpoints(|logouts| logouts.front_channel = false);
     let answer = disabled.front_channel(&format!("?iss={iss}&sid=s")).await;
     assert_eq!(answer, StatusCode::NOT_FOUND);
 }
@@ -430,7 +430,7 @@ async fn a_flood_of_the_front_channel_is_bounded() {
 
 #[tokio::test]
 async fn without_keys_notices_get_a_temporary_error() {
-    let service = Fixture::with(|logouts| {
+    let service = Fixture::with_endpoints(|logouts| {
         logouts.issuers[0].keys = keys_that_cannot_be_fetched(&logouts.clock, &logouts.metrics)
     });
     let token = service.logout_token("l-1", Duration::ZERO, &json!({ "sid": "s-1" }));

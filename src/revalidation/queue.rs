@@ -9,8 +9,8 @@ use tokio::sync::Notify;
 
 use crate::session::{Registration, SessionId, Timestamp};
 
-/// The maximum number of sessions that wait or are in progress. When the queue is full, a later check queues the
-/// session.
+/// The maximum number of sessions that wait or are in progress. A session that finds the queue full is not added; a
+/// later check of the session tries again.
 const MAX_SESSIONS: usize = 10_000;
 /// The maximum number of concurrent requests to one provider.
 pub(super) const MAX_CONCURRENT_REQUESTS: usize = 8;

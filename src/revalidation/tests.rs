@@ -307,7 +307,7 @@ async fn a_failing_provider_is_asked_again_and_ends_no_session() {
 
 /// The person signs out while the request is in flight.
 #[tokio::test]
-async fn an_end_during_a_request_stays_final() {
+async fn a_session_end_during_a_request_stays_final() {
     for refused in [false, true] {
         let fixture = Fixture::new().await;
         let id = fixture.sign_in(all_claims()).await;

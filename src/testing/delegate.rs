@@ -71,7 +71,7 @@ impl FakeService {
     /// Returns the settings for oauth2-proxy, changed by `change`.
     pub(crate) fn settings(&self, change: impl FnOnce(&mut DelegatedService)) -> DelegateSettings {
         let name = HeaderName::from_static;
-        let mut delegated = DelegatedService {
+        let mut service = DelegatedService {
             name: "oauth2-proxy".to_owned(),
             key: SessionKey::Cookie {
                 name: "_oauth2_proxy".to_owned(),
@@ -90,9 +90,9 @@ impl FakeService {
             lifetime: Duration::from_secs(7 * 86_400),
             cleared_cookie: Some("_oauth2_proxy=; Max-Age=0".parse().unwrap()),
         };
-        change(&mut delegated);
+        change(&mut service);
         DelegateSettings {
-            delegated,
+            service,
             url: format!("http://{}/oauth2/auth", self.address)
                 .parse()
                 .unwrap(),

@@ -169,7 +169,7 @@ async fn a_session_cannot_be_bound_to_a_missing_client_property() {
 }
 
 #[tokio::test]
-async fn a_session_counts_from_its_authentication() {
+async fn the_limits_of_a_session_count_from_its_authentication() {
     let bench = TestService::new();
     let lifecycle = &bench.lifecycle;
     bench.set_time_after_start(24 * HOUR);

@@ -48,7 +48,8 @@ impl ExtraTokenFields for OpenIdFields {}
 impl Provider {
     /// Creates an OAuth client for a provider with these metadata.
     pub(super) fn oauth_client(&self, metadata: &Metadata) -> OauthClient {
-        // Without this field, the provider supports `client_secret_basic` (OpenID Connect Discovery 1.0, section 3).
+        // Without the field `token_endpoint_auth_methods_supported`, the provider supports `client_secret_basic`
+        // (OpenID Connect Discovery 1.0, section 3).
         let methods = metadata.token_endpoint_auth_methods_supported.as_ref();
         let supports_basic =
             methods.is_none_or(|all| all.iter().any(|it| it == "client_secret_basic"));
@@ -69,7 +70,8 @@ impl Provider {
     }
 }
 
-/// Returns the text if it has the form of an error code, and a fixed text otherwise.
+/// Returns the text if it has the form of an error code. Otherwise returns a fixed text, because the text could contain
+/// anything.
 pub(in crate::login) fn protocol_error_code(code: &str) -> &str {
     let is_word = code
         .bytes()
@@ -77,7 +79,7 @@ pub(in crate::login) fn protocol_error_code(code: &str) -> &str {
     if is_word && code.len() < 64 {
         code
     } else {
-        "an error"
+        "an invalid error code"
     }
 }
 

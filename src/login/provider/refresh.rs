@@ -138,7 +138,8 @@ impl Provider {
         let keys = &discovered.keys;
         let id_token = self.verify_id_token(keys, id_token, None, now).await?;
         let sub = id_token.subject().to_owned();
-        // Decides before the UserInfo request, because that request can fail.
+        // Compares the subjects before the UserInfo request. Otherwise a failure of that request would hide another
+        // subject.
         if !issuer.is_subject_of(&sub, session) {
             return Ok(SubjectUpdate::OtherSubject);
         }

@@ -10,7 +10,7 @@ use super::*;
 use crate::testing::{SECOND, START};
 
 /// Returns the path of an address, and its parameters in order.
-fn parts(url: &Url) -> (&str, Vec<(String, String)>) {
+fn path_and_parameters(url: &Url) -> (&str, Vec<(String, String)>) {
     (url.path(), url.query_pairs().into_owned().collect())
 }
 
@@ -60,7 +60,7 @@ async fn the_authorization_request_has_the_required_parameters() {
             ("nonce", attempt.nonce.as_str()),
         ]);
         expected.extend(to_owned_pairs(&additional));
-        assert_eq!(parts(&url), ("/authorize", expected));
+        assert_eq!(path_and_parameters(&url), ("/authorize", expected));
     }
 }
 
@@ -93,6 +93,6 @@ async fn the_logout_request_has_the_required_parameters() {
             ("state", "s"),
         ]);
         expected.extend(id_token.map(|it| ("id_token_hint".to_owned(), it.to_owned())));
-        assert_eq!(parts(&url), ("/logout", expected));
+        assert_eq!(path_and_parameters(&url), ("/logout", expected));
     }
 }

@@ -178,8 +178,8 @@ async fn user_info_is_requested_if_it_has_the_attributes() {
         *provider.user_info.lock() = user_info;
         assert_outcome(&fixture, subject_alone, expected, &case).await;
     }
-    // If the ID token lacks these claims, Curfew also asks the UserInfo endpoint. A claim with the value `null`
-    // counts as present.
+    // If the refreshed ID token lacks the groups and the email address, Curfew also asks the UserInfo endpoint. A claim
+    // with the value `null` counts as present.
     let fixture = Fixture::with_provider(TestService::new(), provider.clone());
     let id_token_without_claims = provider.key.token(&json!({
         "iss": provider.issuer().issuer, "aud": "curfew", "sub": "alice",
@@ -207,7 +207,7 @@ async fn user_info_is_requested_if_it_has_the_attributes() {
     let case = "an ID token of another subject, without UserInfo";
     assert_outcome(&fixture, subject_alone, ended("other_subject"), case).await;
     provider.grant(json!({ "id_token": id_token_without_claims }));
-    // The answer about another subject says nothing about this subject.
+    // A UserInfo response about another subject says nothing about this subject, so the session stays live.
     let fixture = Fixture::with_provider(TestService::new(), provider.clone());
     *provider.user_info.lock() = user(json!({ "sub": "bob" }));
     let expected = unconfirmed("invalid", "first");

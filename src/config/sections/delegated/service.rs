@@ -180,7 +180,7 @@ impl RawService {
         };
         let policy = parse_home_policy(&key("policy"), self.policy.as_deref(), policies, mistakes);
         Ok(DelegateSettings {
-            delegated: DelegatedService {
+            service: DelegatedService {
                 name: name.to_owned(),
                 key: session_key?,
                 user: user?,

@@ -30,7 +30,7 @@ pub enum InvalidJwt {
     Expired,
     /// The token is not valid yet, or its issue time or authentication time is in the future.
     #[error("not valid yet")]
-    NotYet,
+    NotYetValid,
     /// The ID token has no `iat`.
     #[error("missing `iat`")]
     NoIssueTime,

@@ -67,7 +67,7 @@ impl Issuer {
             }
             // A time in the future would pass every limit on the age of the authentication.
             if numeric_date(&claims, "auth_time")?.is_some_and(|at| at > now.plus(self.leeway)) {
-                return Err(InvalidJwt::NotYet);
+                return Err(InvalidJwt::NotYetValid);
             }
         }
         let subject = text("sub").filter(|subject| !subject.is_empty());
@@ -208,7 +208,7 @@ mod tests {
     /// Tests the requirements of OpenID Connect Core 1.0, section 3.1.3.7, steps 2 to 11.
     #[test]
     fn validates_the_claims_of_an_id_token() {
-        use InvalidJwt::{Audience, Expired, Issuer, Malformed, Nonce, NotYet, Subject, Type};
+        use InvalidJwt::{Audience, Expired, Issuer, Malformed, Nonce, NotYetValid, Subject, Type};
         let key = SigningKey::ed25519("a");
         for (changes, expected) in [
             (json!({}), None),
@@ -221,7 +221,7 @@ mod tests {
             (json!({ "azp": ["other"] }), Some(Audience)),
             (json!({ "azp": 7 }), Some(Audience)),
             (json!({ "auth_time": 1_000_030 }), None),
-            (json!({ "auth_time": 1_000_031 }), Some(NotYet)),
+            (json!({ "auth_time": 1_000_031 }), Some(NotYetValid)),
             (json!({ "iss": "https://evil.example" }), Some(Issuer)),
             (json!({ "iss": "https://id.example.com/" }), Some(Issuer)),
             // The leeway is 30 s.
@@ -229,8 +229,8 @@ mod tests {
             (json!({ "exp": 999_970 }), Some(Expired)),
             (json!({ "exp": "later" }), Some(Malformed)),
             (json!({ "iat": 1_000_030 }), None),
-            (json!({ "iat": 1_000_031 }), Some(NotYet)),
-            (json!({ "nbf": 1_000_031 }), Some(NotYet)),
+            (json!({ "iat": 1_000_031 }), Some(NotYetValid)),
+            (json!({ "nbf": 1_000_031 }), Some(NotYetValid)),
             (json!({ "nonce": "n-2" }), Some(Nonce)),
             (json!({ "nonce": "n-10" }), Some(Nonce)),
             (json!({ "nonce": "" }), Some(Nonce)),

@@ -50,15 +50,15 @@ mod tests {
 
     #[test]
     fn validates_the_claims_of_a_signed_response() {
-        use InvalidJwt::{Audience, Expired, Issuer, NotYet, Type};
+        use InvalidJwt::{Audience, Expired, Issuer, NotYetValid, Type};
         let key = SigningKey::ed25519("a");
         let now = START.as_millis() / 1000;
         for (changes, expected) in [
             (json!({}), None),
             (json!({ "exp": now + 1 }), None),
             (json!({ "exp": now }), Some(Expired)),
-            (json!({ "iat": now + 1 }), Some(NotYet)),
-            (json!({ "exp": now + 60, "iat": now + 1 }), Some(NotYet)),
+            (json!({ "iat": now + 1 }), Some(NotYetValid)),
+            (json!({ "exp": now + 60, "iat": now + 1 }), Some(NotYetValid)),
             (json!({ "iss": "https://evil.example" }), Some(Issuer)),
             (json!({ "iss": null }), Some(Issuer)),
             (json!({ "aud": "other" }), Some(Audience)),

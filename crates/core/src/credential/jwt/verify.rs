@@ -197,7 +197,7 @@ impl Issuer {
         let times = self.check_parties_and_times(claims, now)?;
         let signed_in = numeric_date(claims, "auth_time")?;
         if signed_in.is_some_and(|at| at > now.plus(self.leeway)) {
-            return Err(InvalidJwt::NotYet);
+            return Err(InvalidJwt::NotYetValid);
         }
         let started = match signed_in {
             Some(at) => at,
@@ -261,7 +261,7 @@ impl Issuer {
         let issued = numeric_date(claims, "iat")?;
         for valid_from in [numeric_date(claims, "nbf")?, issued].into_iter().flatten() {
             if valid_from > latest_valid {
-                return Err(InvalidJwt::NotYet);
+                return Err(InvalidJwt::NotYetValid);
             }
         }
         Ok(issued)

@@ -93,7 +93,7 @@ fn identifies_the_ended_sessions() {
 /// OpenID Connect Back-Channel Logout 1.0, section 2.6.
 #[test]
 fn rejects_invalid_logout_tokens() {
-    use InvalidJwt::{Audience, Expired, Issuer, NotYet, Signature, Type};
+    use InvalidJwt::{Audience, Expired, Issuer, NotYetValid, Signature, Type};
     use InvalidNotice::{Event, MissingId, Nonce, Token, UnsupportedSubject};
     let key = SigningKey::ed25519("a");
     let typ = json!("logout+jwt");
@@ -102,7 +102,7 @@ fn rejects_invalid_logout_tokens() {
         (json!({ "aud": "others" }), Token(Audience)),
         (json!({ "exp": null }), Token(Expired)),
         (json!({ "exp": seconds(0) }), Token(Expired)),
-        (json!({ "iat": seconds(5) }), Token(NotYet)),
+        (json!({ "iat": seconds(5) }), Token(NotYetValid)),
         (json!({ "iat": null }), MissingId),
         (json!({ "jti": null }), MissingId),
         (json!({ "jti": "" }), MissingId),
@@ -213,14 +213,14 @@ fn identifies_the_revoked_sessions() {
 
 #[test]
 fn rejects_invalid_events() {
-    use InvalidJwt::{Audience, Expired, Issuer, NotYet, Type};
+    use InvalidJwt::{Audience, Expired, Issuer, NotYetValid, Type};
     use InvalidNotice::{Event, MissingId, Token, UnsupportedSubject};
     let typ = json!("secevent+jwt");
     let alice = json!({ "format": "iss_sub", "iss": ISSUER, "sub": "alice" });
     for (changes, expected) in [
         (json!({ "iss": "https://evil.example" }), Token(Issuer)),
         (json!({ "aud": "others" }), Token(Audience)),
-        (json!({ "iat": seconds(5) }), Token(NotYet)),
+        (json!({ "iat": seconds(5) }), Token(NotYetValid)),
         (json!({ "exp": seconds(0) }), Token(Expired)),
         (json!({ "iat": null }), MissingId),
         (json!({ "jti": null }), MissingId),

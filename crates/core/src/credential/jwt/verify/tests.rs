@@ -303,7 +303,7 @@ fn validates_issuer_audience_and_subject() {
 
 #[test]
 fn validates_the_times() {
-    use InvalidJwt::{Expired, Malformed, NotYet};
+    use InvalidJwt::{Expired, Malformed, NotYetValid};
     let key = SigningKey::ed25519("a");
     for (changes, expected) in [
         (json!({ "exp": seconds(-29) }), None),
@@ -315,14 +315,14 @@ fn validates_the_times() {
         (json!({ "exp": seconds(300).to_string() }), Some(Malformed)),
         (json!({ "exp": 1e30 }), Some(Malformed)),
         (json!({ "nbf": seconds(30) }), None),
-        (json!({ "nbf": seconds(31) }), Some(NotYet)),
-        (json!({ "iat": seconds(31) }), Some(NotYet)),
+        (json!({ "nbf": seconds(31) }), Some(NotYetValid)),
+        (json!({ "iat": seconds(31) }), Some(NotYetValid)),
         (json!({ "iat": "now" }), Some(Malformed)),
         (json!({ "auth_time": {} }), Some(Malformed)),
         // The clock of the provider can be fast. Even then, a sign-in before a revocation or a loss of data must not
         // seem to be later.
         (json!({ "auth_time": seconds(30) }), None),
-        (json!({ "auth_time": seconds(31) }), Some(NotYet)),
+        (json!({ "auth_time": seconds(31) }), Some(NotYetValid)),
         (json!({ "exp": seconds(300) as f64 + 0.5 }), None),
     ] {
         let found = verify(&key.token(&claims_with(changes.clone())), &key);
