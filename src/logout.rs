@@ -76,7 +76,9 @@ enum Refusal {
     TooMany,
     #[error("front-channel limit reached: too many logouts in a minute from one address")]
     TooManyFromOneAddress,
-    #[error("the table of cut-offs is half full: only administrators and signed notices can add more")]
+    #[error(
+        "the table of cut-offs is half full: only administrators and signed notices can add more"
+    )]
     CutOffsFull,
     #[error("store unavailable")]
     Store(#[from] StoreError),

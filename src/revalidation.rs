@@ -3,8 +3,8 @@
 //!
 //! A check only queues a session that is due ([`Revalidation::queue_if_due`]) and never waits. The worker ([`run`])
 //! takes a lease in the session record, so that only one replica asks. Then the worker sends the refresh token of the
-//! sign-in to the provider. A refusal ends the session. A failure of the provider ends no session; the worker asks again
-//! later.
+//! sign-in to the provider. A refusal ends the session. A failure of the provider ends no session, and the worker asks
+//! again later.
 
 mod diagnostics;
 mod queue;

@@ -127,7 +127,8 @@ impl Lifecycle {
         actor: &Actor,
     ) -> Result<RenewalOutcome, StoreError> {
         let (this, actor) = (self.clone(), actor.clone());
-        run_detached(async move { this.store_renewal_inner(id, &leased, renewal, &actor).await }).await
+        run_detached(async move { this.store_renewal_inner(id, &leased, renewal, &actor).await })
+            .await
     }
 
     async fn store_renewal_inner(

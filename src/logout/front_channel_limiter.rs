@@ -106,7 +106,10 @@ mod tests {
             assert_eq!(limit.try_count(same_network, START), Ok(()));
         }
         let same_network = address("2001:db8::ffff:1");
-        assert_eq!(limit.try_count(same_network, START), Err(ReachedLimit::Address));
+        assert_eq!(
+            limit.try_count(same_network, START),
+            Err(ReachedLimit::Address)
+        );
         assert_eq!(limit.try_count(address("2001:db8:0:1::1"), START), Ok(()));
         let mut accepted = MAX_PER_ADDRESS + 1;
         for host in 0.. {

@@ -113,7 +113,9 @@ impl Replicas {
     #[must_use]
     pub fn knows_all(&self) -> bool {
         let channel = *self.channel.lock();
-        channel.is_some_and(|channel| channel.complete_since.seconds() >= MAX_ANNOUNCE_INTERVAL_SECONDS)
+        channel.is_some_and(|channel| {
+            channel.complete_since.seconds() >= MAX_ANNOUNCE_INTERVAL_SECONDS
+        })
     }
 
     /// Adds or updates the replica that published a message.

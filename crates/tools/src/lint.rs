@@ -159,8 +159,8 @@ impl Findings {
     fn report_unprotected(&mut self, line: usize, what: &str) {
         let message =
             format!("{what} is forwarded without a check, but other requests are checked");
-        let remedy =
-            "keep the setting if the requests are public; a rule with `access: public` documents this in one place";
+        let remedy = "keep the setting if the requests are public; a rule with `access: public` \
+                      documents this in one place";
         self.add_notice(line, "public", message, remedy);
     }
 
@@ -177,8 +177,9 @@ impl Findings {
         let message = format!(
             "{what} lets a WebSocket or an event stream stay open for longer than the idle limit ({idle})"
         );
-        let remedy =
-            format!("set the timeout to at most {idle}: a stream is checked only once, when it opens");
+        let remedy = format!(
+            "set the timeout to at most {idle}: a stream is checked only once, when it opens"
+        );
         self.add_error(line, "stream-outlives-idle", message, &remedy);
     }
 

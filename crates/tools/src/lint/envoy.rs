@@ -4,7 +4,8 @@
 use super::yaml::Node;
 use super::{Findings, duration};
 
-const FAIL_CLOSED_REMEDY: &str = "remove the setting, so that a request that cannot be checked is refused";
+const FAIL_CLOSED_REMEDY: &str =
+    "remove the setting, so that a request that cannot be checked is refused";
 
 /// Checks a document. Returns whether it is for Envoy.
 pub(super) fn check(document: &Node, findings: &mut Findings) -> bool {

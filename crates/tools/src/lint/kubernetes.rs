@@ -6,8 +6,8 @@ use super::{Findings, duration};
 
 const NGINX_PREFIX: &str = "nginx.ingress.kubernetes.io/";
 const TRAEFIK_PREFIX: &str = "traefik.ingress.kubernetes.io/";
-const ANNOTATE_REMEDY: &str =
-    "annotate the Ingress with nginx.ingress.kubernetes.io/auth-url, as deploy/nginx/ingress.yaml does";
+const ANNOTATE_REMEDY: &str = "annotate the Ingress with nginx.ingress.kubernetes.io/auth-url, as \
+                      deploy/nginx/ingress.yaml does";
 
 /// Checks a document. Returns whether it is a manifest.
 pub(super) fn check(document: &Node, findings: &mut Findings) -> bool {

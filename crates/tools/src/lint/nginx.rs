@@ -186,8 +186,7 @@ fn check_router_inputs(location: &Directive, findings: &mut Findings) {
         if !headers().any(|it| it.argument(0).eq_ignore_ascii_case(name)) {
             let message =
                 format!("a client's own {name} reaches the check, which then rejects the request");
-            let remedy =
-                "clear the header: proxy_set_header with an empty value, as deploy/nginx/curfew.conf does";
+            let remedy = "clear the header: proxy_set_header with an empty value, as deploy/nginx/curfew.conf does";
             findings.add_notice(location.line, "foreign-input", message, remedy);
         }
     }

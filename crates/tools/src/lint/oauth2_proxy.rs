@@ -37,8 +37,7 @@ pub(super) fn check(text: &str, findings: &mut Findings) {
                 }
             }
             "session-store-type" if *value == "cookie" => {
-                let message =
-                    "each refresh changes the whole cookie, so the cookie cannot identify a session";
+                let message = "each refresh changes the whole cookie, so the cookie cannot identify a session";
                 let remedy = "set session-store-type to redis, see docs/logins/oauth2-proxy.md";
                 findings.add_error(*line, "nameless-session", message.to_owned(), remedy);
             }

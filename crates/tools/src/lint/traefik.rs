@@ -4,9 +4,8 @@
 use super::Findings;
 use super::yaml::Node;
 
-const TRUST_HEADER_REMEDY: &str =
-    "remove the setting: Traefik sets these headers itself. If another proxy is in front, list that proxy in \
-     forwardedHeaders.trustedIPs of the entry point";
+const TRUST_HEADER_REMEDY: &str = "remove the setting: Traefik sets these headers itself. If another proxy is \
+                      in front, list that proxy in forwardedHeaders.trustedIPs of the entry point";
 
 /// Checks a document. Returns whether it is for Traefik.
 pub(super) fn check(document: &Node, findings: &mut Findings) -> bool {

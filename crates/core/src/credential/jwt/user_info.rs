@@ -58,7 +58,10 @@ mod tests {
             (json!({ "exp": now + 1 }), None),
             (json!({ "exp": now }), Some(Expired)),
             (json!({ "iat": now + 1 }), Some(NotYetValid)),
-            (json!({ "exp": now + 60, "iat": now + 1 }), Some(NotYetValid)),
+            (
+                json!({ "exp": now + 60, "iat": now + 1 }),
+                Some(NotYetValid),
+            ),
             (json!({ "iss": "https://evil.example" }), Some(Issuer)),
             (json!({ "iss": null }), Some(Issuer)),
             (json!({ "aud": "other" }), Some(Audience)),
