@@ -67,7 +67,7 @@ impl Revalidation {
         })
     }
 
-    /// Queues a session in use if it is due. It never waits.
+    /// Queues a session in use if it is due. The call never waits.
     pub fn queue_if_due(&self, id: SessionId, session: &Session, now: Timestamp) {
         let details = session.details.as_deref();
         let Some(revalidation) = details.and_then(|details| details.revalidation) else {

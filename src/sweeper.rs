@@ -97,7 +97,7 @@ impl Sweeper {
     async fn process_due_session(&self, id: SessionId) -> Result<(), StoreError> {
         let queue = &self.stores.deadlines;
         let Some(session) = self.stores.sessions.load(id).await? else {
-            // The session was never created, or the store lost it. So there is no end to publish.
+            // The session was never created, or the store lost the session. In both cases there is no end to publish.
             return queue.acknowledge(id, None).await.map(drop);
         };
         let now = self.clock.now();

@@ -76,7 +76,8 @@ impl Webhook {
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Result<(Self, WebhookSender), reqwest::Error> {
-        // The client needs a default crypto provider. `main.rs` installs it, but other programs may not install it.
+        // The client needs a default crypto provider. `main.rs` installs a provider, but other programs that use this
+        // crate may not.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (sender, receiver) = mpsc::channel(settings.queue_capacity);
         let client = http_client(settings.timeout, None)?;

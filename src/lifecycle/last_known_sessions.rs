@@ -4,13 +4,14 @@ use parking_lot::Mutex;
 
 use crate::session::{Session, SessionId, SessionMap, Timestamp};
 
-/// The maximum number of sessions in each of the two generations.
+/// The maximum number of sessions in each of the two generations of [`LastKnownSessions`].
 const MAX_GENERATION_SESSIONS: usize = 50_000;
 
 /// Sessions that this process found live in the store, with the touches of this process. Checks may use them for a
 /// limited time while the store is unavailable.
 ///
-/// The memory is bounded: there are two generations. When the young generation is full, the old one is dropped.
+/// The memory is bounded, because the sessions are in two generations of limited size. When the young generation is
+/// full, the old generation is dropped, and the young generation becomes the old one.
 #[derive(Debug, Default)]
 pub struct LastKnownSessions {
     generations: Mutex<Generations>,

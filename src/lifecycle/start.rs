@@ -43,7 +43,8 @@ pub struct SignIn {
 pub struct StartedSession {
     /// The session ID.
     pub id: SessionId,
-    /// The credential for the client. Curfew does not store it, so it cannot return it again.
+    /// The credential for the client. Curfew does not store the credential, so it cannot return the credential a second
+    /// time.
     pub token: Token,
     /// The stored record.
     pub session: Session,

@@ -11,7 +11,7 @@ use crate::telemetry::audit;
 pub struct RevokedAll {
     /// The number of live sessions that were ended.
     pub revoked: usize,
-    /// The cut-off: sessions that started before it have ended.
+    /// The cut-off: all sessions of the subject that started before this time have ended.
     pub not_before: Timestamp,
     /// How many Redis replicas have stored the cut-off and the ends.
     pub replication: Replication,

@@ -10,7 +10,8 @@ const MIN_EXTENSION_INTERVAL: Duration = Duration::from_secs(60);
 /// extended once more within a minute.
 const MAX_SESSIONS: usize = 50_000;
 
-/// The times of the last extensions of tombstones. They limit the extensions of each tombstone to one per minute.
+/// The times of the last extensions of tombstones. With these times, each tombstone is extended at most once per
+/// minute.
 #[derive(Debug, Default)]
 pub struct TombstoneExtensions {
     extended_at: Mutex<SessionMap<Timestamp>>,

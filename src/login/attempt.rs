@@ -20,7 +20,7 @@ const SECRET_BYTES: usize = 32;
 /// The length of the start time in an attempt cookie.
 const TIME_BYTES: usize = 6;
 
-/// One sign-in of one browser, from the redirect to the provider until its response. Curfew does not store it.
+/// One sign-in of one browser, from the redirect to the provider until its response. Curfew stores no attempt.
 ///
 /// `state` holds the encrypted attempt. The browser has the secret of the attempt in a cookie, and a response is
 /// valid only with this secret. Each attempt has a separate small cookie, so a person can sign in in many tabs at

@@ -34,7 +34,7 @@ impl Default for FrontChannelLimiter {
 struct Window {
     started: Timestamp,
     count: usize,
-    /// The logouts of each address. It never has more entries than `count`.
+    /// The number of logouts from each address. The map never has more entries than `count`.
     by_address: HashMap<IpAddr, usize>,
 }
 

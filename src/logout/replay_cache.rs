@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::front_channel_limiter::FrontChannelLimiter;
 use crate::session::Timestamp;
 
-/// How long the ID of a notice stays in the cache. It is longer than the lifetime of notices plus the leeway.
+/// How long the ID of a notice stays in the cache. This time is longer than the lifetime of a notice plus the leeway.
 const NOTICE_TTL: Duration = Duration::from_secs(3600);
 /// The maximum number of notices in the cache. Only issuers can create valid notices, so the cache is rarely full.
 const MAX_NOTICES: usize = 100_000;

@@ -359,7 +359,7 @@ async fn a_new_refresh_token_is_stored_after_a_store_failure() {
     assert!(fixture.is_counted("ok"));
 }
 
-/// A check returns even if the provider does not answer. It queues the session with and without the near cache.
+/// A check returns even if the provider does not answer. The check queues the session with and without the near cache.
 #[tokio::test]
 async fn a_check_queues_a_session_and_never_waits() {
     let fixture = Fixture::new().await;

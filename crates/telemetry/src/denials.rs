@@ -13,7 +13,7 @@ use crate::session::{DenyReason, Timestamp};
 const MAX_ANONYMOUS_PER_WINDOW: u64 = 10;
 /// The same limit for requests with a genuine credential.
 const MAX_GENUINE_PER_WINDOW: u64 = 100;
-/// The period for which denials are counted. After it, the counts start at zero again.
+/// The period for which denials are counted. Each period starts with counts of zero.
 const WINDOW: Duration = Duration::from_secs(1);
 
 /// Writes denials to the audit log, up to a limit for each second and reason. For the denials above the limit, this

@@ -15,7 +15,7 @@ const MAX_REPLICAS: usize = 256;
 /// Maximum bytes of a name or a version.
 const MAX_NAME_BYTES: usize = 255;
 
-/// The description of a replica. The replica publishes it to the other replicas of the same store.
+/// The description of a replica. Each replica publishes its description to the other replicas of the same store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replica {
     /// The name of the machine or pod, and the process ID.

@@ -1,4 +1,4 @@
-//! Returns logs and metrics that contain a given text. A test of the text encoding of all outputs uses them.
+//! Returns logs and metrics that contain a given text, for a test that all outputs escape text correctly.
 
 use std::io::Write;
 use std::sync::Arc;

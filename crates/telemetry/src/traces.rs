@@ -32,7 +32,8 @@ pub struct TraceSettings {
     pub url: Url,
     /// PEM certificates of trusted authorities, for `https`.
     pub authorities: Option<Vec<u8>>,
-    /// The fraction of checks to sample, from 0 to 1. It applies only if the proxy has made no sampling decision.
+    /// The fraction of checks to sample, from 0 to 1. The fraction applies only if the proxy has made no sampling
+    /// decision.
     pub ratio: f64,
 }
 

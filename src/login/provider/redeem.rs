@@ -17,7 +17,7 @@ use crate::session::{ClaimsInToken, Timestamp};
 pub struct TokenResponse {
     /// The authenticated subject.
     pub signed_in: ProviderSignIn,
-    /// The encoded ID token. It is the `id_token_hint` of RP-initiated logout.
+    /// The encoded ID token, which Curfew sends as `id_token_hint` for RP-initiated logout.
     pub id_token: Secret<String>,
     /// The refresh token, if the provider issued one.
     pub refresh_token: Option<Secret<String>>,

@@ -31,7 +31,7 @@ impl Token {
     pub(super) const RANDOM_BYTES: usize = 32;
     /// The number of MAC bytes: 128 bits, which RFC 2104 section 5 accepts for SHA-256.
     pub(super) const MAC_BYTES: usize = 16;
-    /// The total number of bytes. It is a multiple of three, so that the base64 has no unused bits.
+    /// The total number of bytes. This number is a multiple of three, so that the base64 text has no unused bits.
     const BODY_BYTES: usize = Self::KEY_ID_BYTES + Self::RANDOM_BYTES + Self::MAC_BYTES;
     /// Characters of the base64 part.
     const ENCODED_CHARS: usize = Self::BODY_BYTES / 3 * 4;

@@ -27,7 +27,7 @@ pub struct NetworkBits {
 /// The known properties of the client that signs in or sends a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Client {
-    /// The client's address; `None` if the proxy does not send it.
+    /// The client's address; `None` if the proxy does not send the address.
     pub address: Option<IpAddr>,
     /// The hash of the client's `User-Agent`.
     pub user_agent: Option<UserAgentHash>,

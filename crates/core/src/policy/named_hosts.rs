@@ -2,9 +2,9 @@ use std::collections::BTreeSet;
 
 use super::host::{HostPattern, normalize_host, parent_domains};
 
-/// The hosts that the configuration names. If it names at least one host, Curfew denies requests for all other hosts.
-/// Without this denial, a client could write another name in the header `Host`, so that the rule for the real host
-/// does not match.
+/// The hosts that the configuration names. If there is at least one such host, Curfew denies requests for all other
+/// hosts. Otherwise a client could write an invented name in the header `Host`, so that the rule for the real host does
+/// not match.
 #[derive(Clone, Debug, Default)]
 pub struct NamedHosts {
     exact: BTreeSet<String>,

@@ -12,7 +12,7 @@ pub struct Policies {
     /// The strictest combination of all policies, for sessions whose home policy (fixed at sign-in) is no longer
     /// configured.
     strictest: Policy,
-    /// The policy of operator sessions in the console. A sign-in cannot select it.
+    /// The policy of operator sessions in the console. A sign-in cannot select this policy.
     console: Policy,
 }
 

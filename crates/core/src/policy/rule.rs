@@ -112,7 +112,7 @@ pub enum PathPattern {
     Prefix(String),
     /// Every path that the glob matches.
     Glob(Glob),
-    /// Every path without a normal form, because servers interpret it differently.
+    /// Every path that servers interpret in different ways, so that it has no normal form.
     Ambiguous,
 }
 

@@ -16,8 +16,8 @@ pub enum Authentication {
     TimeKnown {
         /// The maximum age of the authentication.
         max_age: MaxAge,
-        /// Whether Curfew itself requests a new authentication. If not, the other service must be configured to
-        /// request it.
+        /// Whether Curfew itself requests a new authentication. If not, somebody must configure the other service so
+        /// that it requests one.
         is_requested_by_curfew: bool,
     },
     /// The time of the authentication is a part of the session ID. After a session end, the same authentication leads

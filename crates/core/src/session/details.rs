@@ -23,7 +23,7 @@ pub struct Details {
     pub service_name: Option<Arc<str>>,
     /// The region that the session belongs to.
     pub home_region: Option<Arc<str>>,
-    /// The refresh token. Curfew uses it to ask the provider whether the subject may still be signed in.
+    /// The refresh token, with which Curfew asks the provider whether the subject may still be signed in.
     pub refresh_token: Option<Secret<String>>,
     /// When the provider last confirmed the session, and when Curfew asks the provider again.
     pub revalidation: Option<Revalidation>,

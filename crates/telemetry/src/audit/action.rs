@@ -41,7 +41,7 @@ pub enum AuditAction {
     SessionBindingMismatch,
     /// A request was denied.
     SessionDenied,
-    /// Several requests were denied in the same second. This event is for the denials that have no event of their
+    /// Several requests were denied in the same second. This event stands for those denials that have no event of their
     /// own.
     DenialsAggregated,
     /// A recording, which is a copy of the checks that proxies send, was started.

@@ -71,7 +71,7 @@ pub fn session_denied(denied: &DeniedRequest<'_>, reason: DenyReason) {
     }
 }
 
-/// Records the denials of a second that have no event of their own. The count and the times describe all these
+/// Records all denials of one second that have no event of their own. The count and the times describe all these
 /// denials; the other fields describe the first of them. `is_genuine` is true if the requests had a genuine credential.
 pub(crate) fn denials_aggregated(
     aggregated: &AggregatedDenials,

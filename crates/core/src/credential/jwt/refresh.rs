@@ -97,8 +97,8 @@ fn merge_attributes(
     if kept_claims.email {
         kept_names.push("email");
     }
-    // A refreshed token may omit these claims. The session then keeps the old values, because no decision depends on
-    // them.
+    // A refreshed token may omit the names of the person. The session then keeps the old names, because no decision
+    // depends on a name.
     let optional = ["name", "preferred_username"];
     kept_names.extend(
         optional

@@ -84,8 +84,8 @@ impl TokenPurpose<'_> {
                 typ.is_some_and(|typ| wanted.eq_ignore_ascii_case(typ))
             }
             Self::Credential(None) => !matches!(typ, Some("logout+jwt" | "secevent+jwt")),
-            // OpenID Connect defines no `typ` for these tokens. Some providers send `JWT` (RFC 7519 5.1) or `JOSE`
-            // (RFC 7515 4.1.9).
+            // OpenID Connect defines no `typ` for ID tokens and UserInfo responses. Some providers send `JWT` (RFC 7519
+            // 5.1) or `JOSE` (RFC 7515 4.1.9).
             Self::Identity => matches!(typ, None | Some("jwt" | "jose")),
             Self::Logout => matches!(typ, None | Some("logout+jwt" | "jwt")),
             Self::Event => typ == Some("secevent+jwt"),

@@ -187,7 +187,7 @@ fn the_first_match_wins_in_every_part_of_the_index() {
     }
 }
 
-/// Paths that some server interprets as another path. No exact path, prefix or glob may match them.
+/// Paths that some server interprets as another path, so no exact path, prefix or glob may match them.
 const AMBIGUOUS_PATHS: &[&str] = &[
     "/open/../private",
     "/open/..%2fprivate",
