@@ -46,11 +46,11 @@ pub struct Admin {
     pub lifecycle: Lifecycle,
     /// The session records and revocation rules.
     pub stores: Stores,
-    /// Decision time.
+    /// The clock of decision time, the common time of all replicas.
     pub clock: Arc<dyn Clock>,
     /// Encrypts the cookies of the console.
     pub key_ring: Arc<KeyRing>,
-    /// The latest events.
+    /// The latest session events, which the health page of the console shows.
     pub recent_events: Arc<RecentEvents>,
     /// The policies and rules for each request.
     pub rulebook: Arc<Rulebook>,
@@ -68,7 +68,7 @@ pub struct Admin {
     pub login: Option<ConsoleLogin>,
     /// Health, metrics and diagnostics of this process.
     pub ops: Arc<Ops>,
-    /// Holds the recording of checks.
+    /// Gives access to the recording of checks.
     pub observers: Arc<Observers>,
     /// The kind of the store, as the console shows it.
     pub store_kind: &'static str,

@@ -66,7 +66,7 @@ pub struct App {
     /// The `ops` listener, which stops last.
     ops: Listener,
     background: JoinSet<Result<(), RunError>>,
-    /// Stops the background work, after the listeners.
+    /// Stops the background work, after the listeners have stopped.
     stop_background: CancellationToken,
     store: Arc<dyn SessionStore>,
     /// Tasks that must finish before the process ends.
@@ -83,7 +83,7 @@ pub struct EphemeralSecrets {
     /// The generated admin token.
     pub admin_token: Option<Secret<String>>,
     /// Whether the key ring was generated.
-    pub key_ring: bool,
+    pub has_key_ring: bool,
 }
 
 /// Why the service cannot start.
@@ -140,7 +140,7 @@ pub enum RunError {
     /// The HTTP client for Kubernetes is invalid.
     #[error("admin.kubernetes: {0}")]
     Kubernetes(reqwest::Error),
-    /// The last touches could not be written.
+    /// The last touches (the activity of sessions) could not be written to the store.
     #[error("could not write the last activity: {0}")]
     Flush(#[from] StoreError),
 }
@@ -181,7 +181,7 @@ impl App {
         let (stores, clock) = store::build(&config.store, clock, &context, &mut background);
         let token = AdminToken::generate()?;
         let ephemeral_secrets = EphemeralSecrets {
-            key_ring: config.key_ring.is_none(),
+            has_key_ring: config.key_ring.is_none(),
             admin_token: (config.admin.tokens.is_empty() && config.admin.kubernetes.is_none())
                 .then_some(token.token),
         };
@@ -232,10 +232,10 @@ impl App {
         let contracts = live_assembly.contracts.clone();
         let recorded_contracts = contracts.clone();
         background
-            .spawn(async move |stop| limit_history::keep_recorded(recorded_contracts, stop).await);
+            .spawn(async move |stop| limit_history::record_periodically(recorded_contracts, stop).await);
         let revalidation_diagnostics = Arc::clone(&diagnostics);
         let tracker = tasks.clone();
-        let current_work = move || {
+        let worker_context = move || {
             let contracts = contracts.current();
             revalidation::WorkerContext {
                 lifecycle: contracts.checker.lifecycle.clone(),
@@ -246,7 +246,7 @@ impl App {
             }
         };
         background.spawn(async move |stop| {
-            revalidation::run(current_work, revalidation_diagnostics, stop).await;
+            revalidation::run(worker_context, revalidation_diagnostics, stop).await;
         });
         let observers = Arc::clone(&live_assembly.observers);
         background.spawn(async move |stop| observers.denials.run(stop).await);
@@ -364,7 +364,7 @@ impl App {
         self.draining.store(true, Ordering::Relaxed);
         stop_listeners.cancel();
         while listener_tasks.join_next().await.is_some() {}
-        // Flush while the connection to the store is still open.
+        // Write the touches before the background tasks stop, because these tasks keep the connection to the store open.
         self.tasks.close();
         let final_flush = async {
             self.tasks.wait().await;

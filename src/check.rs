@@ -51,7 +51,8 @@ pub struct Checker {
     pub address: AddressHeader,
     /// Store timeout per check. After a timeout, the policy's `on_store_failure` decides.
     pub store_timeout: Duration,
-    /// The audit log, the recorder and the warnings. A reload of the configuration keeps them.
+    /// Writes denials to the audit log, records checks, and warns about misconfigured proxies. A reload of the
+    /// configuration keeps these parts.
     pub observers: Arc<Observers>,
     /// Queues sessions in use for revalidation; `None` if no provider has `revalidate`.
     pub revalidation: Option<Revalidation>,

@@ -25,7 +25,7 @@ pub(super) struct Problem {
 /// Why a request to the admin API failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ApiError {
-    #[error("no valid admin token: send it in `Authorization: Bearer …`")]
+    #[error("no valid admin token: send a token in `Authorization: Bearer …`")]
     Unauthorized,
     #[error("{0}")]
     Invalid(String),
@@ -124,7 +124,7 @@ impl From<StartError> for ApiError {
             StartError::NoRememberLimits => Self::Invalid(format!("remember: {error}")),
             StartError::UnknownClientProperty(_) => Self::Invalid(format!("client: {error}")),
             StartError::SessionLimitReached(_) => Self::LimitReached(error.to_string()),
-            // The time of the sign-in is the time of the request, so treat this error as an invalid request.
+            // A sign-in through the API counts from now, so this error is not expected. Report it as an invalid request.
             StartError::TooOld => Self::Invalid(error.to_string()),
             StartError::Store(error) => error.into(),
             StartError::Token(_) | StartError::TokenCollision => {

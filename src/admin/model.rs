@@ -20,14 +20,14 @@ pub(super) struct CreateSession {
     /// The user who signed in: 1 to 255 bytes.
     #[schema(example = "alice@example.com")]
     subject: String,
-    /// The home policy; the default policy if left out.
+    /// The home policy, whose limits the session keeps; the default policy if left out.
     #[schema(example = "default")]
     policy: Option<String>,
     /// Attributes of the subject; each is a string or a list of strings. The application gets `groups` and
     /// `email`.
     #[serde(default)]
     attributes: BTreeMap<String, OneOrMany>,
-    /// Whether the subject asked to be remembered. The session then gets the limits of the policy's `remember`.
+    /// Whether the subject chose "remember me". The session then gets the limits of the policy's `remember`.
     #[serde(default)]
     remember: bool,
     /// The client that signed in. Required if the policy has a binding.
@@ -151,7 +151,7 @@ impl ReplicationView {
     }
 }
 
-/// A session that this request or an earlier event has ended.
+/// The ended session. If it had ended before this request, it keeps the earlier reason.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct RevokedSession {
     #[serde(flatten)]
@@ -188,7 +188,7 @@ pub(super) struct SessionView {
     /// Whether the session is bound to one user agent.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(super) bound_to_user_agent: bool,
-    /// Also `ended` if a limit has passed but Curfew has not recorded the end yet.
+    /// `live` or `ended`. A session past one of its limits is `ended`, even before Curfew has recorded the end.
     pub(super) state: StateView,
     /// The reason of the end: `idle_timeout`, `absolute_timeout`, `revoked` or `signed_out`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -294,7 +294,7 @@ pub(super) struct ListSessions {
 /// A page of sessions.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct SessionPage {
-    /// The order does not change while the sessions are live.
+    /// The order of live sessions does not change, so the pages together contain each of them.
     pub(super) sessions: Vec<SessionView>,
     /// The cursor of the next page; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -339,7 +339,7 @@ pub(super) struct CountSessions {
 pub(super) struct SessionCount {
     /// The number of live sessions.
     pub(super) live: usize,
-    /// The number of ended sessions that still have a tombstone.
+    /// The number of ended sessions whose tombstone (the record of the end) has not expired.
     pub(super) ended: usize,
 }
 

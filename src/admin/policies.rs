@@ -51,7 +51,8 @@ pub(super) struct PolicyView {
     /// Tighter limits for some groups.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     variants: Vec<VariantView>,
-    /// The touch interval. A session can end up to one touch interval before its idle limit.
+    /// The touch interval: Curfew collects activity for this time before it writes it to the store. A session can end
+    /// earlier than its idle limit, by at most one touch interval.
     touch_interval: f64,
     /// Which requests count as activity, such as `any`, `navigation` or `explicit`.
     activity: &'static str,
@@ -67,10 +68,10 @@ pub(super) struct PolicyView {
     /// How long requests are allowed while the store is unavailable; absent if they are denied.
     #[serde(skip_serializing_if = "Option::is_none")]
     store_failure_grace: Option<f64>,
-    /// The preset whose ceilings the limits should meet.
+    /// The preset (a set of maximum limits from a standard) that the limits should meet.
     #[serde(skip_serializing_if = "Option::is_none")]
     preset: Option<&'static str>,
-    /// The documented reason for limits above these ceilings.
+    /// The configured reason for limits above the ceilings of the preset.
     #[serde(skip_serializing_if = "Option::is_none")]
     deviation_reason: Option<String>,
 }

@@ -115,13 +115,13 @@ impl From<MatchCount> for CountView {
 /// Which replicas have confirmed a revocation.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct InForceView {
-    /// Whether every replica has confirmed the revocation. After its start, this replica needs some time to find all
-    /// other replicas; until then the value is `false`.
+    /// Whether every replica has confirmed the revocation. A replica that has just started does not know all other
+    /// replicas yet; its answer is then `false`.
     pub(super) everywhere: bool,
     /// The replicas that share the store, as far as this replica knows them.
     pub(super) replicas: Vec<ReplicaView>,
-    /// When a replica that has not confirmed the revocation stops using its near cache, RFC 3339. After this time,
-    /// the replica asks the store for each check, or denies.
+    /// The latest time, RFC 3339, at which a replica without a confirmation stops answering from its own memory. After
+    /// this time, the replica asks the store for each check, or denies.
     pub(super) by: String,
 }
 
@@ -141,7 +141,7 @@ pub(super) enum Confirmation {
     InForce,
     /// The replica has not confirmed the revocation yet. See `by`.
     Unconfirmed,
-    /// The version of the replica does not support emergency revocation: stop it.
+    /// The version of the replica does not support emergency revocation: stop the replica.
     OldVersion,
 }
 

@@ -4,8 +4,8 @@ use http::Method;
 
 use crate::credential::Right;
 
-/// The method, the path and the required right of each route. Every admin token is refused on a route that is not in
-/// this table.
+/// The method, the path and the required right of each route. A route without an entry refuses every admin token, so a
+/// new route gives no access by mistake.
 pub(super) const ROUTES: [(&str, &str, Right); 14] = [
     ("POST", "/api/v1/sessions", Right::Create),
     ("GET", "/api/v1/sessions", Right::Read),
@@ -13,7 +13,7 @@ pub(super) const ROUTES: [(&str, &str, Right); 14] = [
     ("GET", "/api/v1/sessions/count", Right::Read),
     ("GET", "/api/v1/sessions/{id}", Right::Read),
     ("DELETE", "/api/v1/sessions/{id}", Right::Revoke),
-    // Ageing can end a session.
+    // Ageing moves a session past its limits, so it needs the right to end sessions.
     ("POST", "/api/v1/sessions/{id}/age", Right::Revoke),
     ("POST", "/api/v1/sessions/{id}/explain", Right::Read),
     ("POST", "/api/v1/revocations", Right::Revoke),

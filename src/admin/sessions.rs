@@ -21,7 +21,7 @@ use crate::store::{Cursor, EndOutcome, Page, Replication};
 
 /// The maximum number of sessions on a page.
 const MAX_PAGE_SIZE: usize = 1000;
-/// The maximum duration of one ageing request; longer than any limit.
+/// The longest time by which one request can age a session (move its times into the past); longer than any limit.
 const MAX_AGEING: Duration = Duration::from_secs(1000 * 86_400);
 
 pub(super) type PathId = Result<Path<String>, PathRejection>;
@@ -96,7 +96,7 @@ pub(super) async fn create(
         .require_verb(Verb::Create, Some(&sign_in.subject))
         .await?;
     let started = admin.lifecycle.start(sign_in).await?;
-    // The response shows the full limits at the time of the sign-in, without rounding losses.
+    // With the start time, the remaining seconds equal the limits. With the current time, they would be rounded down.
     let now = started.session.started;
     let created = CreatedSession {
         token: started.token.expose(),
@@ -230,8 +230,8 @@ pub(super) async fn revoke(
     }
 }
 
-/// Ends all sessions of a subject, or only sessions that started before a time. If a session is missing now and a
-/// fail-over of the store brings it back, this session ends, too. Later sign-ins are not affected.
+/// Ends all sessions of a subject, or only sessions that started before a time. This includes a session that the
+/// store has lost, if a fail-over brings it back later. Later sign-ins are not affected.
 #[utoipa::path(
     delete,
     path = "/api/v1/sessions",
@@ -355,7 +355,7 @@ pub(super) async fn age(
         ApiError::Invalid("by: must be a duration such as `14m 30s`, at most 1000 days".to_owned())
     })?;
     if !caller.has_token() {
-        // Ageing can end the session.
+        // Ageing can end the session, so the user needs the permission to delete it.
         admin
             .load_permitted_session(id, &caller, Verb::Delete)
             .await?;

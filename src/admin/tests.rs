@@ -137,8 +137,8 @@ impl Fixture {
     }
 }
 
-/// Returns all responses and pages that contain `text`. The text is in an error, and in sessions if it is a valid
-/// subject.
+/// Returns responses and pages that contain `text`, so that a test can check how they escape it. The text is in an
+/// error, and in a session if the text is a valid subject.
 pub(crate) async fn outputs(text: &str) -> Vec<Output> {
     let fixture = Fixture::new();
     let read = async |response: Response| {

@@ -112,7 +112,7 @@ mod tests {
         let later = START.plus(RECOVERY_INTERVAL);
         assert_eq!(attempts.retry_delay(address, later), None);
         assert!(attempts.count(address, later));
-        // If the clock goes back, the wait is still shorter than a minute.
+        // Even if the clock goes back, an address waits less than a minute.
         let before = START.minus(Duration::from_secs(1));
         assert!(
             attempts

@@ -49,9 +49,9 @@ pub(super) struct ProcessState {
     pub(super) store_key_ring: Live<KeyRing>,
     /// The keys of identity providers.
     pub(super) key_cache: KeyCache,
-    /// The `jti` of notices that were accepted.
+    /// The `jti` of the accepted notices (logout messages of identity providers), to refuse a replay.
     pub(super) replay_cache: Arc<ReplayCache>,
-    /// The audit log, the recorder and the warnings.
+    /// Writes denials to the audit log, records checks, and warns about misconfigured proxies.
     pub(super) observers: Arc<Observers>,
     /// Recent wrong credentials for the admin API and the console, by address.
     pub(super) wrong_credentials: Arc<WrongCredentialLimiter>,
@@ -59,7 +59,7 @@ pub(super) struct ProcessState {
     pub(super) revalidations: Arc<RevalidationQueue>,
     /// Diagnostics about identity providers.
     pub(super) provider_diagnostics: Arc<ProviderDiagnostics>,
-    /// The hash of the generated admin token, used if no token is configured.
+    /// The hash of the generated admin token, which is accepted if no token is configured.
     pub(super) ephemeral_token_hash: [u8; 32],
 }
 

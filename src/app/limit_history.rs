@@ -7,16 +7,19 @@ use crate::contract::Contracts;
 use crate::live::Live;
 use crate::store::LimitsBySource;
 
-/// Interval between two polls for changed limits. A failed write is repeated at the next poll.
+/// Interval at which the task compares the limits in force with the last write. A failed write is repeated after this
+/// interval.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Seconds between two writes of the same limits. The writes are repeated because the store can lose the limits, and
 /// because another replica can have older limits.
 const REWRITE_AFTER_SECONDS: f64 = 10.0;
 
-/// Writes the limits in force to the history in the store, until `stop` is cancelled. A longer limit must be in the
-/// history before it applies to a sign-in.
-pub(super) async fn keep_recorded(contracts: Live<Contracts>, stop: CancellationToken) {
+/// Writes the absolute limits in force to the history of limits in the store, until `stop` is cancelled.
+///
+/// A sign-in from before a change keeps the limit that applied then. Otherwise a longer limit could start an ended
+/// session again.
+pub(super) async fn record_periodically(contracts: Live<Contracts>, stop: CancellationToken) {
     let mut recorded: Option<(LimitsBySource, Stopwatch)> = None;
     let poll_loop = async {
         loop {

@@ -89,7 +89,7 @@ pub(super) fn build(
             });
             let measured_store = MeasuredStore::new(Arc::clone(&redis), metrics());
             let retention = context.journal_retention;
-            // The steady clock does not jump after a fail-over.
+            // The journal keeps recent session ends and writes them again after a fail-over. Its clock must not jump then.
             let steady = Arc::new(SteadyClock::new());
             let journal = JournaledStore::new(measured_store, retention, steady, metrics());
             let journal = Arc::new(journal);

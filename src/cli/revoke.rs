@@ -192,7 +192,7 @@ fn print_result(revocation: &Value) -> anyhow::Result<()> {
         let state = match replica["state"].as_str() {
             Some("in_force") => "in force",
             Some("unconfirmed") => "not confirmed yet",
-            _ => "version without this feature: stop it",
+            _ => "version without this feature: stop this replica",
         };
         table.add_row([
             escaped_text(&replica["name"]),

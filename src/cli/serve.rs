@@ -37,7 +37,7 @@ pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<()> {
             signal(SignalKind::hangup())?,
         );
         let app = App::start(source, loaded, Arc::new(SystemClock)).await?;
-        if app.ephemeral_secrets().key_ring {
+        if app.ephemeral_secrets().has_key_ring {
             tracing::warn!(
                 "token.keys is not set: generated a key for this process; its tokens become invalid when the process stops"
             );

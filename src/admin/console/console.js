@@ -1,16 +1,16 @@
-// Updates the remaining times every second. Without this script the page shows the times of its rendering.
+// Counts the remaining times on the page down every second. Without this script, the times stay as the server sent them.
 "use strict";
 {
-  const text = (seconds) => {
-    const two = (n) => String(n).padStart(2, "0");
+  const formatTime = (seconds) => {
+    const twoDigits = (n) => String(n).padStart(2, "0");
     const [h, m, s] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60];
-    return h ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
+    return h ? `${h}:${twoDigits(m)}:${twoDigits(s)}` : `${m}:${twoDigits(s)}`;
   };
-  const made = performance.now();
+  const loadedAt = performance.now();
   setInterval(() => {
-    const passed = (performance.now() - made) / 1000;
-    for (const it of document.querySelectorAll("[data-left]")) {
-      it.textContent = text(Math.max(0, Math.floor(it.dataset.left - passed)));
+    const elapsed = (performance.now() - loadedAt) / 1000;
+    for (const cell of document.querySelectorAll("[data-left]")) {
+      cell.textContent = formatTime(Math.max(0, Math.floor(cell.dataset.left - elapsed)));
     }
   }, 1000);
 }

@@ -129,8 +129,8 @@ pub(super) async fn finish(
             .await;
             match started {
                 Ok(response) => response,
-                // The session would end at once, because an emergency revocation or a cut-off is newer than the
-                // authentication.
+                // A revocation of this operator is newer than the authentication, so the session would end at once.
+                // Ask the provider for a new authentication instead, but only once.
                 Err(OperatorStartError::Start(StartError::TooOld)) if !attempt.reauthenticate => {
                     redirect_to_provider(&admin, login, provider, &attempt.target, true, address)
                         .await

@@ -1,8 +1,8 @@
 //! The session of an operator in the console. It is in the store, with the limits of `admin.console`.
 //!
-//! The cookie contains random bytes, which Curfew signs with the key ring for console cookies only. Curfew derives
-//! the session ID from these bytes, also for the console only. Therefore a console cookie is not a credential for
-//! checks, and a credential for checks gives no access to the console.
+//! The cookie contains random bytes and a signature, and Curfew derives the session ID from these bytes. The
+//! signature and the derivation both differ from those of other cookies. Therefore a console cookie is not a
+//! credential for checks, and a credential for checks gives no access to the console.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -30,9 +30,9 @@ use crate::session::{AttributeError, Attributes, Session, SessionId, Timestamp};
 use crate::store::{EndRequest, StoreError};
 use crate::telemetry::audit;
 
-/// The session source that the API shows.
+/// The value of `source` for an operator's session in the admin API.
 const SESSION_SOURCE: &str = "console";
-/// The purpose of the signed cookie.
+/// The purpose for which the key ring signs the cookie. A text that was signed for another purpose is not accepted.
 const SIGNING_PURPOSE: &str = "operator session";
 /// Length of the random part of the cookie.
 const RANDOM_BYTES: usize = 32;

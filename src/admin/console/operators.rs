@@ -41,7 +41,8 @@ pub(super) struct OperatorsQuery {
     cursor: Option<String>,
 }
 
-/// Lists the sessions of operators, including ended sessions that still have a tombstone.
+/// Lists the sessions of operators. An ended session stays in the list until its tombstone (the record of the end)
+/// expires.
 pub(super) async fn list(
     Current(admin): Current<Admin>,
     Extension(operator): Extension<Operator>,

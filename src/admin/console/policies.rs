@@ -53,7 +53,7 @@ struct RuleRow {
     policy: String,
 }
 
-/// The form to explain a request with a new session. If `url` is empty, nothing is explained.
+/// The form to explain a request with a new session. If `url` is empty, the page shows no explanation.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct ExplainQuery {
     #[serde(default)]

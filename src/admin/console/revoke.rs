@@ -187,7 +187,7 @@ impl Confirmation {
         match self {
             Self::InForce => "in force",
             Self::Unconfirmed => "not confirmed yet",
-            Self::OldVersion => "version without this feature: stop it",
+            Self::OldVersion => "version without this feature: stop this replica",
         }
     }
 }

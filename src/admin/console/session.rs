@@ -32,7 +32,7 @@ struct SessionTemplate<'a> {
     is_own: bool,
 }
 
-/// The form to explain a request. If `url` is empty, nothing is explained.
+/// The form to explain a request. If `url` is empty, the page shows no explanation.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct SessionQuery {
     #[serde(default)]

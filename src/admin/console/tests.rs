@@ -73,7 +73,8 @@ impl<'a> Browser<'a> {
     }
 }
 
-/// Returns the console pages that contain `text`, as a search text or as data of the existing sessions.
+/// Returns the console pages that contain `text`, so that a test can check how the pages escape it. The text is a
+/// search text, or a value of the existing sessions.
 pub(in crate::admin) async fn outputs(fixture: &Fixture, text: &str) -> Vec<Output> {
     let mut browser = Browser::new(fixture);
     browser.sign_in().await;

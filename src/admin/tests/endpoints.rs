@@ -56,7 +56,7 @@ async fn a_new_session_is_returned_with_its_token_cookie_and_deadlines() {
 }
 
 #[tokio::test]
-async fn invalid_sessions_are_refused_with_the_reason() {
+async fn requests_for_an_invalid_session_are_refused_with_the_reason() {
     let fixture = Fixture::new();
     for (body, hint) in [
         (json!({}), "subject"),

@@ -156,7 +156,7 @@ async fn wrong_tokens_are_limited_and_valid_tokens_are_not() {
     }
 }
 
-/// Checks that operators have a subject that no user can have.
+/// Checks that all operators share a reserved subject, and that no user can sign in with this subject.
 #[tokio::test]
 async fn operator_sessions_are_listed_and_cannot_be_created() {
     use crate::actor::Actor;

@@ -139,7 +139,7 @@ async fn a_sign_in_beyond_the_session_limit_is_refused() {
 }
 
 #[tokio::test]
-async fn a_live_session_is_explained() {
+async fn a_request_with_a_live_session_is_explained() {
     let fixture = Fixture::new();
     let id = fixture.bench.sign_in("default").await.id;
     let path = format!("/api/v1/sessions/{id}/explain");
@@ -189,7 +189,7 @@ async fn a_live_session_is_explained() {
 }
 
 #[tokio::test]
-async fn a_revoked_session_is_explained() {
+async fn a_request_with_a_revoked_session_is_explained() {
     let fixture = Fixture::new();
     let id = fixture.bench.sign_in("default").await.id;
     fixture

@@ -8,7 +8,7 @@ fn configured_tokens(fixture: &Fixture) -> Vec<NamedToken> {
 }
 
 impl Browser<'_> {
-    /// Requests the first page from the service `routes` and returns the status.
+    /// Requests the first page from another service with these `routes`, and returns the status.
     async fn status_on(&mut self, routes: &Router) -> StatusCode {
         let previous_routes = std::mem::replace(&mut self.routes, routes.clone());
         let status = self.get("/console/").await.0;
@@ -278,7 +278,7 @@ async fn a_new_sign_in_ends_the_previous_session() {
 }
 
 #[tokio::test]
-async fn a_revocation_shows_the_number_of_sessions_first() {
+async fn the_revocation_page_counts_the_sessions_before_it_ends_them() {
     let fixture = Fixture::new();
     fixture.bench.sign_in("default").await;
     fixture.bench.sign_in("strict").await;
