@@ -231,8 +231,9 @@ impl App {
         background.spawn(async move |stop| sweeper::follow_policies(sweeper, stop).await);
         let contracts = live_assembly.contracts.clone();
         let recorded_contracts = contracts.clone();
-        background
-            .spawn(async move |stop| limit_history::record_periodically(recorded_contracts, stop).await);
+        background.spawn(async move |stop| {
+            limit_history::record_periodically(recorded_contracts, stop).await
+        });
         let revalidation_diagnostics = Arc::clone(&diagnostics);
         let tracker = tasks.clone();
         let worker_context = move || {
@@ -364,7 +365,7 @@ impl App {
         self.draining.store(true, Ordering::Relaxed);
         stop_listeners.cancel();
         while listener_tasks.join_next().await.is_some() {}
-        // Write the touches before the background tasks stop, because these tasks keep the connection to the store open.
+        // Write the touches before the background tasks stop, because these tasks hold the connection to the store.
         self.tasks.close();
         let final_flush = async {
             self.tasks.wait().await;

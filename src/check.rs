@@ -37,7 +37,7 @@ pub struct Checker {
     pub lifecycle: Lifecycle,
     /// The session records and cut-offs.
     pub stores: Stores,
-    /// Decision time.
+    /// The clock of decision time, the common time of all replicas.
     pub clock: Arc<dyn Clock>,
     /// Counts checks.
     pub metrics: Arc<Metrics>,
@@ -131,9 +131,9 @@ impl Checker {
         outcome
     }
 
-    /// Evaluates the session for a request to Curfew itself, and does not count a check. The parameter `activity`
-    /// says whether the request counts as activity; the rules do not decide that. The request needs a session even if
-    /// a rule makes it public.
+    /// Evaluates the session for a request to Curfew itself, such as a request for the session's status. The metrics do
+    /// not count it as a check. The caller decides whether the request is an activity, because the rules are meant for
+    /// the application. The request needs a session even if a rule makes it public.
     pub async fn evaluate_passively(
         &self,
         request: &CheckRequest<'_>,

@@ -57,13 +57,13 @@ pub struct TermsExplained {
     pub rule_matches: Option<String>,
     /// `protected` or `public`.
     pub access: &'static str,
-    /// The home policy of the session.
+    /// The home policy of the session, which was fixed at the sign-in.
     pub home_policy: String,
     /// Additional policies that apply, each with its origin: `proxy` or `rule`.
     pub requested_policies: Vec<RequestedPolicy>,
     /// The subject must be a member of one of these groups; empty if no group is required.
     pub required_groups: Vec<String>,
-    /// `touch` or `passive`.
+    /// `touch` if the request counts as activity, or `passive`.
     pub activity: &'static str,
     /// The reason if the request is passive.
     #[serde(skip_serializing_if = "Option::is_none")]

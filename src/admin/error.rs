@@ -124,7 +124,7 @@ impl From<StartError> for ApiError {
             StartError::NoRememberLimits => Self::Invalid(format!("remember: {error}")),
             StartError::UnknownClientProperty(_) => Self::Invalid(format!("client: {error}")),
             StartError::SessionLimitReached(_) => Self::LimitReached(error.to_string()),
-            // A sign-in through the API counts from now, so this error is not expected. Report it as an invalid request.
+            // A sign-in through the API counts from now, so this error is not expected. Report an invalid request.
             StartError::TooOld => Self::Invalid(error.to_string()),
             StartError::Store(error) => error.into(),
             StartError::Token(_) | StartError::TokenCollision => {

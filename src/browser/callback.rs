@@ -22,7 +22,8 @@ use crate::session::{Attributes, Timestamp, Verdict};
 use crate::store::EndRequest;
 use crate::telemetry::audit;
 
-/// `GET /.curfew/callback/{provider}?code=…&state=…`: the redirect address for a provider.
+/// `GET /.curfew/callback/{provider}?code=…&state=…`: the address to which a provider redirects the browser.
+/// The request ends the attempt, which is one sign-in of one browser with a provider.
 pub(super) async fn finish(
     Current(contracts): Current<Contracts>,
     Path(name): Path<String>,
@@ -87,8 +88,9 @@ pub(super) async fn finish(
     Ok(response)
 }
 
-/// Answers a browser that has no attempt with this state. No session starts. If the browser has a session that allows
-/// the target page, the answer is a redirect to this page. Otherwise it is a page that offers to try again.
+/// Answers a browser without a valid attempt for this `state`, so no session can start. If the browser has a session
+/// that allows the target page, the answer is a redirect to the target page. Otherwise the answer is a page that offers
+/// to try again.
 ///
 /// Possible causes: the person went back to an old page or restored a window, the attempt was deleted or has expired,
 /// or another browser started the attempt.
@@ -173,7 +175,8 @@ async fn start_session(
     });
     let started = match started.await {
         Ok(started) => started,
-        // The session would end at once: an emergency revocation or a cut-off is newer than the authentication.
+        // A revocation of this person is newer than the authentication, so the session would end at once. Ask the
+        // provider for a new authentication instead, but only once.
         Err(StartError::TooOld) if !attempt.reauthenticate => {
             return redirect_to_provider(
                 contracts,

@@ -19,8 +19,8 @@ use crate::contract::{CLEAR_COOKIES, Contracts, RemovalCookies, is_framed, is_na
 use crate::credential::cookie_values;
 use crate::current::Current;
 
-/// The lifetime of the marker cookie in seconds. If a browser comes back within this time and still has ambiguous
-/// cookies, it gets a page, so that the redirects end.
+/// The lifetime in seconds of the marker cookie, which shows that a browser was here before. If a browser comes back
+/// within this time with ambiguous cookies, it gets a page instead of another redirect.
 const MARKER_SECONDS: i64 = 30;
 
 #[derive(Debug, Default, Deserialize)]
@@ -63,7 +63,8 @@ pub(super) fn clear(
     let secure = contracts.cookie.is_secure();
     let sources = &contracts.checker.sources;
     let ambiguous = sources.ambiguous_cookies(&browser_request.headers);
-    // The marker contains the page, because another tab can have cleared the cookies for another page.
+    // The marker names the page that the browser wanted. A marker from another tab, for another page, does not count
+    // if this request has no ambiguous cookies.
     let digest = page_digest(next);
     let mut markers =
         cookie_values(&browser_request.headers, marker_cookie_name(secure)).peekable();
@@ -82,8 +83,8 @@ pub(super) fn clear(
     if ambiguous.contains(&contracts.cookie.name()) {
         removals.add(contracts.cookie.removal_cookie());
     }
-    // The browser does not send cookies for the path of `next` or its folders to this page. Clear them, too, except
-    // at the path of Curfew's own cookie.
+    // Cookies for the path of `next` or its folders are not in this request, because browsers do not send them to this
+    // page. Clear them without seeing them, except at the path of Curfew's own cookie.
     let path = next.split(['?', '#']).next().unwrap_or("/");
     let (name, own_path) = (contracts.cookie.name(), contracts.cookie.path());
     removals.add_folders(name, path, own_path, secure);
@@ -122,8 +123,8 @@ const fn marker_cookie_name(secure: bool) -> &'static str {
     }
 }
 
-/// Builds the page that lists the remaining ambiguous cookies and explains how to delete them. If this request has no
-/// ambiguous cookies, they belong to other paths, and the page names the session cookie.
+/// Builds the page that lists the remaining ambiguous cookies and explains how to delete them. If `ambiguous` is empty,
+/// the remaining cookies belong to other paths, and the page names the session cookie instead.
 fn remaining_cookies_page(
     ambiguous: &[&str],
     session: &str,

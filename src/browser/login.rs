@@ -17,13 +17,13 @@ use crate::policy::{Activity, PassiveReason};
 use crate::session::{Attributes, DenyReason, Verdict};
 
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
-/// The maximum number of open attempts of a browser. Each attempt has a cookie of about 80 bytes. Beyond the maximum,
-/// the cookies of the oldest attempts are deleted.
+/// The maximum number of open attempts of a browser. An attempt is one sign-in with a provider, and has a cookie of
+/// about 80 bytes. Beyond the maximum, the cookies of the oldest attempts are deleted.
 const MAX_OPEN_ATTEMPTS: usize = 20;
 /// The maximum number of attempt cookies that one response deletes.
 const MAX_DELETED_ATTEMPTS: usize = 8;
-/// The maximum size of a target address. It is a part of `state`, and the response head must fit in NGINX's buffer of
-/// 4 KiB.
+/// The maximum size of a target address. The address is a part of `state` in the redirect, and the head of the redirect
+/// must fit in NGINX's buffer of 4 KiB.
 const MAX_TARGET_BYTES: usize = 1024;
 
 /// The query of the sign-in page.
@@ -103,7 +103,8 @@ pub(super) async fn begin(
         let request = browser_request.to_check_request()?;
         let denial = Outcome {
             verdict: match outcome.verdict {
-                // The path of the proxy's check named an additional policy, and this page does not know this policy.
+                // The proxy denied a page that the session allows here. So the proxy's check named an additional
+                // policy in its path, which needs a more recent sign-in.
                 Verdict::Allow => Verdict::Deny(DenyReason::ReauthenticationRequired),
                 denied @ Verdict::Deny(_) => denied,
             },
@@ -111,7 +112,8 @@ pub(super) async fn begin(
         };
         return Ok(private_response(contracts.denial(&request, &denial)));
     }
-    // ingress-nginx creates the redirect itself, and redirects a browser with ambiguous cookies to this page, too.
+    // With other proxies, a check redirects a browser with ambiguous cookies to the page that clears them.
+    // ingress-nginx redirects every browser to the sign-in page instead, so clear the cookies here.
     if !contracts
         .checker
         .sources
@@ -147,8 +149,8 @@ pub(super) async fn begin(
     .await)
 }
 
-/// Checks the target page with the browser's session, and returns the outcome. It shows why the proxy denied the target
-/// page, even if the proxy does not pass the reason on (ingress-nginx).
+/// Checks the target page with the browser's session, and returns the outcome. The outcome shows why the proxy denied
+/// the target page, even if the proxy does not pass the reason on (ingress-nginx).
 ///
 /// The path of the proxy's check can name an additional policy, which is unknown here. Therefore, if the check allows
 /// the page, but some policy requires a more recent sign-in, the outcome is a denial with

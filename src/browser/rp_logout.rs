@@ -28,7 +28,8 @@ const fn cookie_name(secure: bool) -> &'static str {
     }
 }
 
-/// Builds the cookie with the provider of the session and the ID token.
+/// Builds the cookie with the provider of the session and the ID token. A sign-out sends the token to the provider as
+/// `id_token_hint`.
 pub(super) fn hint_cookie(
     login: &Login,
     provider: &Provider,

@@ -12,7 +12,7 @@ use crate::listener::{HttpService, LimitedRouter};
 use crate::live::Live;
 use crate::logout::{self, LogoutEndpoints};
 
-/// The number of page permits for each permit for notices.
+/// The number of concurrent requests for pages for each concurrent notice (a logout message of a provider).
 const NOTICES_DIVISOR: usize = 16;
 
 /// The service of the `browser` listener: pages and scripts for browsers, and notices of identity providers. Notices

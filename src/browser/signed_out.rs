@@ -17,7 +17,7 @@ use crate::session::{DenyReason, Verdict};
 pub(super) struct SignedOutQuery {
     #[serde(default)]
     reason: String,
-    /// The reason, if an identity provider redirected the browser here.
+    /// The reason, if an identity provider redirected the browser here: the provider returns what Curfew sent.
     #[serde(default)]
     state: String,
     /// The path on this host for the next sign-in.

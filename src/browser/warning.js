@@ -14,13 +14,13 @@ const words = {
   ...at,
 };
 const now = () => performance.now();
-const others = window.BroadcastChannel ? new BroadcastChannel("curfew") : null;
+const tabs = window.BroadcastChannel ? new BroadcastChannel("curfew") : null;
 // `ends`: the deadline on the monotonic clock. `movable`: activity extends it.
 let ends = 0, movable = true, timer, ticking, dialog, used = 0, touched = 0, dismissed = false;
 // This page is navigating away.
 let going = false;
 
-async function ask(path, method) {
+async function send(path, method) {
   const sent = now();
   const answer = await fetch(base + path, { method, headers: { accept: "application/json" }, cache: "no-store" });
   // Count from the request, so no warning is late.
@@ -28,7 +28,7 @@ async function ask(path, method) {
   return { status, body: status === 200 ? await answer.json() : {}, reason: headers.get("x-session-reason"), to: headers.get("location"), sent };
 }
 
-function learn(idle, absolute, since) {
+function update(idle, absolute, since) {
   ends = since + Math.min(idle, absolute) * 1000;
   movable = absolute - idle > 1;
   if (ends - now() > before) hide();
@@ -46,10 +46,10 @@ function plan() {
 async function poll(path = "/session", method = "GET") {
   clearTimeout(timer);
   try {
-    const { status, body, reason, sent } = await ask(path, method);
+    const { status, body, reason, sent } = await send(path, method);
     if (status === 200) {
-      others?.postMessage({ idle: body.idle_remaining, absolute: body.absolute_remaining, ago: now() - sent });
-      learn(body.idle_remaining, body.absolute_remaining, sent);
+      tabs?.postMessage({ idle: body.idle_remaining, absolute: body.absolute_remaining, ago: now() - sent });
+      update(body.idle_remaining, body.absolute_remaining, sent);
       if (ends - now() > before || (dismissed && !movable)) return;
       return movable && used > touched ? touch() : show();
     }
@@ -59,7 +59,7 @@ async function poll(path = "/session", method = "GET") {
 }
 
 const leave = (reason, to) => {
-  if (!going) others?.postMessage({ left: reason });
+  if (!going) tabs?.postMessage({ left: reason });
   exit(reason, to);
 };
 
@@ -74,7 +74,7 @@ function exit(reason, to) {
 
 async function signOut() {
   going = true;
-  const { status, to } = await ask("/sign-out", "POST").catch(() => ({}));
+  const { status, to } = await send("/sign-out", "POST").catch(() => ({}));
   going = false;
   if (status === 204) leave("signed_out", to);
   else poll();
@@ -97,7 +97,7 @@ function show() {
   const tick = () => {
     const left = ends - now();
     part("text").textContent = (movable ? words.idle : words.absolute).replace("{time}", time(left));
-    // Screen readers announce this: not every second.
+    // Screen readers announce this text: not every second.
     const s = Math.ceil(left / 1000);
     if ([60, 30, 10].includes(s)) part("aloud").textContent = part("text").textContent;
     if (left <= 0) poll();
@@ -151,9 +151,9 @@ h2{margin:0}button{font:inherit;padding:.5rem 1rem;margin-right:.5rem}button:foc
   document.body.append(host);
 }
 
-others?.addEventListener("message", ({ data }) => {
+tabs?.addEventListener("message", ({ data }) => {
   if ("left" in data) exit(data.left);
-  else learn(data.idle, data.absolute, now() - data.ago);
+  else update(data.idle, data.absolute, now() - data.ago);
 });
 // Restored from the back/forward cache.
 addEventListener("pageshow", ({ persisted }) => {

@@ -148,7 +148,7 @@ impl Checker {
                 }
             }
         }
-        // Other requests used the session during every attempt, so its state is uncertain.
+        // Before each decision took effect, another request used the session, so the state of the session is uncertain.
         Err(StoreFailed)
     }
 

@@ -48,7 +48,7 @@ impl MatchError {
         }
     }
 
-    /// The detail for the operator. It depends on how this contract sends the path.
+    /// The detail for the operator. For an ambiguous path, it depends on how the contract sends the path.
     #[must_use]
     pub fn detail(self, contract: Contract, path: &[u8]) -> Detail {
         match self {

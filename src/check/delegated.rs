@@ -90,9 +90,9 @@ impl ResolvedCredential<'_> {
     /// Adds the service's headers to an allowed answer. A denial does not contain them, because a cookie could extend
     /// a session that has ended.
     ///
-    /// After a session end, the credential of another issuer can still be valid. A client would refresh a credential
-    /// that it believes to be invalid, and try again. So the challenge asks for a new sign-in with `max_age=0`, the
-    /// maximum age of the authentication (RFC 9470, section 3).
+    /// After a session end, the credential of another issuer can still be valid. If the challenge called the credential
+    /// invalid, the client would refresh it and try again without a sign-in. So the challenge asks for a new sign-in
+    /// with `max_age=0`, the maximum age of the authentication (RFC 9470, section 3).
     pub(super) fn complete_outcome(self, outcome: Outcome) -> Outcome {
         let allowed = outcome.verdict == Verdict::Allow;
         let ended = matches!(outcome.verdict, Verdict::Deny(reason) if reason.is_terminal());

@@ -61,8 +61,8 @@ pub struct Outcome {
     /// The `Set-Cookie` value that clears the delegated service's cookie. Only replies to navigations contain it.
     pub removal_cookie: Option<HeaderValue>,
     /// The maximum age of the sign-in in seconds, for the challenge. A denial with `reauthentication_required` has a
-    /// value if a limit is configured. The value is 0 after a session end or a loss of data, if another issuer's
-    /// credential is still valid.
+    /// value if a limit is configured. The value is 0 if only a new sign-in can help: another issuer's credential is
+    /// still valid, but its session has ended, or the store has lost session ends since.
     pub max_auth_age: Option<u64>,
     /// The cause of the denial, for example for `malformed_request` and `unknown_host`.
     pub detail: Option<Detail>,

@@ -235,7 +235,7 @@ async fn a_malformed_request_is_denied() {
 }
 
 #[tokio::test]
-async fn only_allowed_activity_is_recorded() {
+async fn passive_and_denied_requests_do_not_count_as_activity() {
     let fixture = Fixture::new().await;
     let mut prefetch = fixture.headers();
     prefetch.insert("sec-purpose", "prefetch;prerender".parse().unwrap());

@@ -1,3 +1,9 @@
+//! `curfew clock`: compares the clocks that a deployment depends on.
+//!
+//! All replicas use a common time for their decisions, the decision time. Redis stores the timeline: the offset of
+//! decision time from the clock of Redis. If the clock of Redis jumps, decision time does not jump with it, and an
+//! operator chooses with `--accept` which of the two is right.
+
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;

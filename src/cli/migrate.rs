@@ -68,8 +68,8 @@ async fn migrate(
         schema.found, schema.known
     )?;
     if migration == Migration::Upgrade {
-        // Do this before the migration writes the new schema version. Until then, the old schema version shows that
-        // an older version of Curfew ran here.
+        // Extend the generation marker, a value in Redis that shows a loss of data, before the migration writes the new
+        // schema version. Until then, the old schema version shows that an older version of Curfew ran here.
         store
             .extend_fresh_marker(is_new_store)
             .await
@@ -113,8 +113,9 @@ async fn migrate(
     {
         writeln!(
             out,
-            "Redis has no fresh generation marker: it is new, was emptied, or may be an older copy. \
-             If it is new, `curfew migrate --new-store` makes Curfew accept JSON Web Tokens and delegated sessions of earlier sign-ins"
+            "Redis may have lost data, because it has no fresh generation marker: \
+             Redis is new, was emptied, or is an older copy. \
+             If Redis is new, `curfew migrate --new-store` makes Curfew accept JSON Web Tokens and delegated sessions of earlier sign-ins"
         )?;
     }
     Ok(())

@@ -106,7 +106,7 @@ pub(super) fn run(args: &RevokeArgs) -> anyhow::Result<()> {
         if revocation["in_force"]["everywhere"] != true {
             bail!("some replicas have not confirmed the revocation");
         }
-        super::sessions::check_replication(&revocation)
+        super::sessions::require_replication(&revocation)
     })
 }
 

@@ -196,7 +196,7 @@ async fn revoke(api: &AdminApi, id: &str, json: bool) -> anyhow::Result<()> {
     );
     let mut out = stdout();
     writeln!(out, "session of {subject} ended: {reason}")?;
-    check_replication(&session)
+    require_replication(&session)
 }
 
 async fn revoke_all(api: &AdminApi, subject: &str, json: bool) -> anyhow::Result<()> {
@@ -211,11 +211,11 @@ async fn revoke_all(api: &AdminApi, subject: &str, json: bool) -> anyhow::Result
     let sessions = if count == 1 { "session" } else { "sessions" };
     let mut out = stdout();
     writeln!(out, "{count} {sessions} of {} ended", line(subject))?;
-    check_replication(&answer)
+    require_replication(&answer)
 }
 
 /// Returns an error if too few store replicas have confirmed the change, because a fail-over could lose it.
-pub(super) fn check_replication(answer: &Value) -> anyhow::Result<()> {
+pub(super) fn require_replication(answer: &Value) -> anyhow::Result<()> {
     let count = |name: &str| answer["replication"][name].as_u64().unwrap_or_default();
     let (wanted, confirmed) = (count("wanted"), count("confirmed"));
     if confirmed < wanted {

@@ -27,7 +27,9 @@ pub struct CheckService {
 /// The contract that a path selects.
 #[derive(Clone, Copy)]
 enum Route<'a> {
-    Headers(&'static HeaderContract, Option<&'a str>),
+    /// A contract whose inputs are headers, and the policy name in the path.
+    HeaderContract(&'static HeaderContract, Option<&'a str>),
+    /// `ext-authz`: the policy name in the path, and the path and query of the original request.
     ExtAuthz(Option<&'a str>, &'a str),
 }
 
@@ -76,7 +78,7 @@ impl CheckService {
         let contracts = self.contracts.current();
         let secure = contracts.cookie.is_secure();
         match route {
-            Route::Headers(contract, policy) => {
+            Route::HeaderContract(contract, policy) => {
                 let policy = policy.map(|name| percent_decode_str(name).decode_utf8_lossy());
                 let sub_request = contract.read(policy.as_deref(), peer, &head.headers, secure);
                 sub_request.answer(&contracts, permit).await
@@ -101,7 +103,8 @@ impl CheckService {
 }
 
 impl HttpService for CheckService {
-    /// A proxy has few connections with many small checks.
+    /// The maximum number of concurrent HTTP/2 streams of one connection. It is high, because a proxy sends many small
+    /// checks over few connections.
     const MAX_STREAMS: u32 = 1024;
 
     async fn call(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
@@ -122,7 +125,7 @@ impl<'a> Route<'a> {
         };
         for contract in [&AUTH_REQUEST, &FORWARD_AUTH] {
             if rest == contract.contract.as_str() {
-                return Some(Self::Headers(contract, policy));
+                return Some(Self::HeaderContract(contract, policy));
             }
         }
         let target = rest.strip_prefix(ext_authz::PREFIX)?;
@@ -143,7 +146,7 @@ mod tests {
     fn route(uri: &str) -> Option<(String, Option<String>)> {
         let uri = uri.parse().unwrap();
         Route::parse(&uri).map(|route| match route {
-            Route::Headers(contract, policy) => {
+            Route::HeaderContract(contract, policy) => {
                 (contract.contract.to_string(), policy.map(str::to_owned))
             }
             Route::ExtAuthz(policy, target) => (target.to_owned(), policy.map(str::to_owned)),

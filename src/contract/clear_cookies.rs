@@ -44,9 +44,9 @@ pub(super) fn redirect_location(
 
 /// The maximum size of all `Set-Cookie` headers in one answer. NGINX has a buffer of 4 KiB for the whole head.
 const MAX_SET_COOKIE_BYTES: usize = 2560;
-/// The maximum number of domains of one host, and the maximum number of folders of one path, for which cookies are
-/// cleared.
-const MAX_LEVELS: usize = 6;
+/// The maximum number of parent domains of one host, and of folders of one path, for which cookies are cleared. Without
+/// a maximum, a client could choose a name or path that makes the answer large.
+const MAX_DOMAINS_OR_FOLDERS: usize = 6;
 
 /// The `Set-Cookie` headers that clear a cookie for every `Path` and `Domain`, as far as the headers fit into the
 /// answer.
@@ -98,7 +98,7 @@ impl RemovalCookies {
         }
         let secure = secure || name.starts_with("__");
         let slashes = path.match_indices('/').map(|(at, _)| at).skip(1);
-        let folder_ends = slashes.chain([path.len()]).take(MAX_LEVELS);
+        let folder_ends = slashes.chain([path.len()]).take(MAX_DOMAINS_OR_FOLDERS);
         for folder in folder_ends
             .map(|end| &path[..end])
             .filter(|it| it.len() > 1)
@@ -159,7 +159,7 @@ fn cookie_domains(host: &str) -> impl Iterator<Item = &str> {
         .into_iter()
         .chain(parents)
         .filter(move |domain| !is_address && domain.contains('.'))
-        .take(MAX_LEVELS)
+        .take(MAX_DOMAINS_OR_FOLDERS)
 }
 
 #[cfg(test)]
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_stays_small() {
+    fn the_removal_cookies_fit_into_an_answer() {
         let mut removals = RemovalCookies::default();
         let host = format!("{}example.com", "label.".repeat(40));
         let path = "/folder".repeat(100);

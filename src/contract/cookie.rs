@@ -29,7 +29,7 @@ pub struct SessionCookie {
     removal_cookie: HeaderValue,
 }
 
-/// The configured cookie cannot be written as a header.
+/// A part of the configured cookie cannot be written as a header.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("could not write the session cookie's name, path or domain as a header")]
 pub struct UnwritableCookie;

@@ -269,7 +269,8 @@ pub(super) fn check_response(outcome: &Outcome, reply: Response<String>) -> wire
     };
     let http_response = if allowed {
         wire::HttpResponse::Ok(wire::OkHttpResponse {
-            // Caching headers concern only Curfew and the proxy. The code below sends cookies to the client.
+            // These headers go to the application. It needs neither the caching header, which is for the proxy, nor the
+            // cookies, which go to the client below.
             headers: header_options(&head.headers, |name| {
                 *name != CACHE_CONTROL && *name != SET_COOKIE
             }),

@@ -7,13 +7,13 @@
 //! 2xx allows the request. The proxy sends any other answer to the client completely; ingress-nginx sends only the
 //! status.
 //!
-//! ingress-nginx sets these headers only with a ConfigMap (`auth-proxy-set-headers`). Without that ConfigMap, the
-//! client can set them.
+//! ingress-nginx sets the `X-Forwarded-` headers of the check only with a ConfigMap (`auth-proxy-set-headers`). Without
+//! that ConfigMap, the client can set these headers.
 //!
-//! ingress-nginx always sets `X-Original-Method` and `X-Original-URL`, so these two headers must describe the same
-//! request as the `X-Forwarded-` headers. ingress-nginx also removes the client's `X-Forwarded-Proto`. So if
-//! `X-Forwarded-Proto` is present, it comes from the ConfigMap. Then `X-Forwarded-Host` also comes from the
-//! ConfigMap, and names the host that NGINX routes by.
+//! ingress-nginx always sets `X-Original-Method` and `X-Original-URL`. So Curfew denies a check unless these two
+//! headers describe the same request as the `X-Forwarded-` headers. ingress-nginx also removes the client's
+//! `X-Forwarded-Proto`. So if `X-Forwarded-Proto` is present, it comes from the ConfigMap. Then `X-Forwarded-Host`
+//! also comes from the ConfigMap, and names the host that NGINX routes by.
 
 use http::HeaderMap;
 
@@ -53,15 +53,19 @@ fn original_url(headers: &HeaderMap, secure: bool) -> Result<OriginalUrl<'_>, Ma
         _ => invalid.for_input(FORWARDED_URI.label),
     })?;
     if reply_form(headers) == ReplyForm::StatusOnly {
-        check_consistency(headers, &url)?;
+        compare_with_controller(headers, &url)?;
     }
     Ok(url)
 }
 
 /// Compares `url` and the method with the headers that ingress-nginx always sets: `$request_method` and
 /// `$scheme://$http_host$request_uri`.
-fn check_consistency(headers: &HeaderMap, url: &OriginalUrl<'_>) -> Result<(), MalformedOriginal> {
-    // The controller removes the client's own header, so a present header comes from the ConfigMap.
+fn compare_with_controller(
+    headers: &HeaderMap,
+    url: &OriginalUrl<'_>,
+) -> Result<(), MalformedOriginal> {
+    // The controller removes the client's `X-Forwarded-Proto`, and only the ConfigMap sets it again. So the header is
+    // missing if the ConfigMap is missing.
     FORWARDED_PROTO.value(headers)?;
     let method = ORIGINAL_METHOD.value(headers)?;
     let controller_url = OriginalUrl::parse(ORIGINAL_URL.value(headers)?.as_bytes())

@@ -86,7 +86,7 @@ pub(super) fn is_ingress_nginx(headers: &HeaderMap) -> bool {
     sent_from.is_some_and(|name| name == "nginx-ingress-controller")
 }
 
-/// Reads the URL of the original request. The flag says whether clients use TLS if no input contains the scheme.
+/// Reads the URL of the original request. The flag is for proxies that send no scheme: whether their clients use TLS.
 type ReadUrl = fn(&HeaderMap, bool) -> Result<OriginalUrl<'_>, MalformedOriginal>;
 
 /// A contract whose inputs are all headers.
@@ -153,7 +153,8 @@ impl SubRequest<'_> {
             address: ClientAddress::InHeader,
             peer: self.peer.map(|address| address.ip()),
         };
-        // ingress-nginx puts `$http_host` into `X-Original-URL`, but NGINX routes by `$host`.
+        // ingress-nginx puts `$http_host` into `X-Original-URL`, but NGINX routes by `$host`. The two can differ, so
+        // warn the operator.
         if self.contract == Contract::AuthRequest && is_ingress_nginx(self.headers) {
             contracts
                 .checker

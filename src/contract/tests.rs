@@ -59,11 +59,11 @@ async fn send_forward_auth(fixture: &Fixture, header_lines: &[(&str, &str)]) -> 
 
 async fn send_grpc(fixture: &Fixture, header_lines: &[(&str, &str)]) -> CheckResponse {
     let http = ext_authz_grpc::tests::http_request("GET", header_lines);
-    ext_authz_grpc::tests::ask(fixture, http, None).await
+    ext_authz_grpc::tests::send_check(fixture, http, None).await
 }
 
 async fn send_spoe(fixture: &Fixture, header_lines: &[(&str, &str)]) -> Vec<(String, TypedData)> {
-    spoe::tests::ask(fixture, &spoe::tests::check_message(header_lines, &[])).await
+    spoe::tests::send_check(fixture, &spoe::tests::check_message(header_lines, &[])).await
 }
 
 /// Returns for each header its name, its value, and whether it is appended.

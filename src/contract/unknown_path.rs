@@ -124,7 +124,7 @@ impl PathClass {
                  Caddy, instead of /oauth2/auth; the sign-in page is /.curfew/login on the browser listener \
                  (port 9183)."
             }
-            Self::Contract => "The path must be one of these exactly.",
+            Self::Contract => "The path must be exactly one of the served paths.",
             Self::Other => "",
         }
     }

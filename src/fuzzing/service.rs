@@ -66,7 +66,7 @@ impl Service {
     }
 }
 
-fn with_service(run: impl FnOnce(&Service)) {
+fn run_with_service(run: impl FnOnce(&Service)) {
     SERVICE.with(|service| {
         let Some(service) = service else {
             // Without the service, the targets would test nothing.
@@ -114,7 +114,7 @@ pub(super) fn http(data: &[u8]) {
     let is_check = !["/.", "/oidc", "/ssf"]
         .iter()
         .any(|start| path.starts_with(start));
-    with_service(|service| {
+    run_with_service(|service| {
         let response: Response<Body> = if is_check {
             service
                 .runtime
@@ -152,7 +152,7 @@ pub(super) fn check_request(data: &[u8]) {
         .header("content-type", "application/grpc")
         .body(Body::from(framed.freeze()));
     let Ok(request) = request else { return };
-    with_service(|service| {
+    run_with_service(|service| {
         let answer = service.grpc.clone().oneshot(request);
         let response: Result<_, Infallible> = service.runtime.block_on(answer);
         let Ok(response) = response;
@@ -188,7 +188,7 @@ pub(super) fn spop(data: &[u8]) {
             continue;
         };
         for message in messages.iter() {
-            with_service(|service| {
+            run_with_service(|service| {
                 let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
                 let actions = service
                     .runtime
@@ -213,7 +213,7 @@ pub(super) fn admin(data: &[u8]) {
     let Some(mut request) = parse_request(data) else {
         return;
     };
-    with_service(|service| {
+    run_with_service(|service| {
         let token = service.app.ephemeral_secrets().admin_token.as_ref();
         let bearer = token.map(|token| format!("Bearer {}", token.expose()));
         let bearer = bearer.and_then(|bearer| http::HeaderValue::try_from(bearer).ok());

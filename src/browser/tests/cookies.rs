@@ -5,7 +5,8 @@ use crate::contract::CookieSettings;
 use crate::contract::SessionCookie;
 use crate::testing::cookie_settings;
 
-/// Checks do not clear cookies, so this page clears the cookie of an ended session, but only on a navigation.
+/// Checks do not clear cookies, so the signed-out page clears the cookie of an ended session. It does so only on a
+/// navigation, because a late request of a script could clear the cookie of a newer sign-in.
 #[tokio::test]
 async fn the_signed_out_page_clears_the_cookie_of_an_ended_session() {
     const PAGE: &str = "/.curfew/signed-out?reason=idle_timeout";

@@ -9,7 +9,7 @@ use crate::policy::MaxAge;
 use crate::testing::jwt::{SigningKey, issuer, key_set};
 
 /// Configures sign-in with one provider. No test sends a request to this provider.
-fn with_login(contracts: &mut Contracts) {
+fn configure_login(contracts: &mut Contracts) {
     let url: url::Url = "https://app.example.com/".parse().unwrap();
     let settings = ProviderSettings {
         issuer: IssuerSettings {
@@ -41,7 +41,7 @@ fn with_login(contracts: &mut Contracts) {
 /// Checks the sign-in page behind ingress-nginx, which redirects a browser with ambiguous cookies to this page.
 #[tokio::test]
 async fn the_sign_in_page_clears_ambiguous_cookies_and_reloads() {
-    let browser = Browser::with_fixture(Fixture::with(with_login).await);
+    let browser = Browser::with_fixture(Fixture::with(configure_login).await);
     let ambiguous = ("cookie", "__Host-session=a; __Host-session=b");
     let page = "/.curfew/login?provider=main&rd=https%3A%2F%2Fapp.example.com%2Fa";
     let response = browser.send("GET", page, &[ambiguous, NAVIGATE]).await;
@@ -64,10 +64,11 @@ async fn the_sign_in_page_clears_ambiguous_cookies_and_reloads() {
     assert!(cookies(&response).is_empty());
 }
 
-/// Possible causes: a restored window, a step back, a deleted attempt, or a response for another browser.
+/// Possible causes: the person restored a window or went back to an old page, the attempt cookie was deleted, or
+/// another browser started the attempt.
 #[tokio::test]
 async fn a_response_without_its_attempt_starts_no_session() {
-    let browser = Browser::with_fixture(Fixture::with(with_login).await);
+    let browser = Browser::with_fixture(Fixture::with(configure_login).await);
     let contracts = browser.fixture.contracts.current();
     let login = contracts.login.as_deref().unwrap();
     let now = contracts.checker.clock.now();
@@ -114,7 +115,7 @@ async fn a_response_without_its_attempt_starts_no_session() {
 #[tokio::test]
 async fn the_sign_in_page_finds_the_reason_itself() {
     let without_providers = |contracts: &mut Contracts| {
-        with_login(contracts);
+        configure_login(contracts);
         let login = contracts.login.take().and_then(Arc::into_inner).unwrap();
         let providers = BTreeMap::new();
         contracts.login = Some(Arc::new(Login { providers, ..login }));

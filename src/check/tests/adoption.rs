@@ -49,7 +49,8 @@ async fn after_a_loss_of_data_only_later_sign_ins_start_sessions() {
     assert_eq!(service.verdict(&fresh, 4 * MINUTE).await, Verdict::Allow);
 }
 
-/// A token without the time of the sign-in can be refreshed any number of times.
+/// A token without the time of the sign-in can be refreshed any number of times. So the tombstone (the record of the
+/// session end) must not expire while a client presents the token.
 #[tokio::test]
 async fn a_tombstone_is_kept_while_its_credential_is_presented() {
     let mut service = JwtFixture::new("default");
@@ -72,7 +73,8 @@ async fn a_tombstone_is_kept_while_its_credential_is_presented() {
         assert_eq!(found, IDLE, "after {hours} h");
         service.bench.run_background_tasks().await;
     }
-    // After this time without a request the tombstone has expired, as the documentation says.
+    // The client has sent no request for 100 hours, so the tombstone has expired and the token starts a new session, as
+    // the documentation says.
     let now = 300 * HOUR;
     service.bench.set_time_after_start(now);
     service.bench.run_background_tasks().await;
@@ -132,7 +134,8 @@ async fn a_longer_limit_does_not_restart_an_ended_session() {
     }
 }
 
-/// A later token can leave out the group with the shorter limit.
+/// A later token can leave out the group with the shorter limit. The longer limit of the policy then applies to it, so
+/// the tombstone (the record of the session end) must be kept for the longer limit.
 #[tokio::test]
 async fn a_tombstone_is_kept_for_the_longest_limit_of_later_tokens() {
     let mut bench = TestService::new();
@@ -168,7 +171,8 @@ async fn a_tombstone_is_kept_for_the_longest_limit_of_later_tokens() {
     assert_eq!(service.verdict(&later, 7 * HOUR).await, ABSOLUTE);
 }
 
-/// A silent sign-in at the provider is not a new authentication.
+/// After a revocation, a provider with its own session can still issue tokens without asking for a password. Such a
+/// silent sign-in is not a new authentication.
 #[tokio::test]
 async fn after_a_revocation_only_a_later_authentication_starts_a_session() {
     let service = JwtFixture::new("default");
@@ -197,7 +201,7 @@ async fn after_a_revocation_only_a_later_authentication_starts_a_session() {
         refresh: None,
         actor: Actor::CURFEW,
     };
-    // The same applies to a sign-in with Curfew, under both names of the person.
+    // A silent sign-in through Curfew starts no session either, under both names of the person.
     for subject in ["alice", "alice@example.com"] {
         let silent = lifecycle.start(sign_in(subject, MINUTE)).await;
         assert!(matches!(silent, Err(StartError::TooOld)), "{silent:?}");

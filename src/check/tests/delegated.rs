@@ -241,7 +241,7 @@ async fn service_errors_end_no_session() {
 }
 
 #[tokio::test]
-async fn a_service_that_is_down_is_unavailable() {
+async fn a_check_is_denied_while_the_service_is_down() {
     let mut fixture = DelegatedFixture::new().await;
     let mut settings = fixture.service.settings(|_| {});
     settings.url = "http://127.0.0.1:1/".parse().unwrap();

@@ -260,7 +260,7 @@ async fn a_token_of_another_subject_for_the_same_session_is_denied() {
     assert_eq!(service.verdict(&bob, MINUTE).await, refused);
 }
 
-/// A page sends many requests at once with a new credential.
+/// A page sends many requests at once with a new credential. With a limit of one session, all of them must be allowed.
 #[tokio::test]
 async fn many_first_requests_count_as_one_session() {
     let service = JwtFixture::with_bench(with_session_limit(1, OnSessionLimit::Deny), "default");
@@ -271,9 +271,10 @@ async fn many_first_requests_count_as_one_session() {
     }
 }
 
-/// A store error does not end a session.
+/// With `end_oldest`, the second sign-in ends the first session. A failure of this end denies the second request, but
+/// the second session can still start later.
 #[tokio::test]
-async fn a_store_error_while_counting_ends_no_session() {
+async fn a_session_starts_after_a_store_error_during_its_start() {
     let service =
         JwtFixture::with_bench(with_session_limit(1, OnSessionLimit::EndOldest), "default");
     let first = service.token("a", Duration::ZERO, Duration::ZERO);

@@ -1,6 +1,6 @@
-//! Compares random histories of a service with a simple model. A history has sign-ins, requests with all kinds of
-//! paths, ends, changed rules and passing time. The model tries the rules in order, and reads a path only if all
-//! parsers agree on it. For a session it keeps the start, the last activity and the end.
+//! Compares the service with a simple model of it. Both run the same random history: sign-ins, requests with all kinds
+//! of paths, session ends, changed rules and passing time. The model tries the rules in order, and reads a path only if
+//! all parsers agree on the path. For each session, the model keeps the start, the last activity and the end.
 
 use proptest::collection::vec;
 use proptest::prelude::*;

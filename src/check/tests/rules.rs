@@ -32,7 +32,7 @@ fn public_terms() -> Terms {
 }
 
 impl Fixture {
-    /// Checks a request with exactly these headers. Without a cookie, it has no credential.
+    /// Checks a request with exactly these headers. Without a cookie in `headers`, the request has no credential.
     async fn check_path(&self, method: &str, path: &str, headers: &HeaderMap) -> Outcome {
         let url = format!("https://app.example.com{path}");
         let method: Method = method.parse().unwrap();

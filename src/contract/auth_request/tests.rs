@@ -8,7 +8,7 @@ use crate::contract::reply::SESSION_REASON;
 use crate::testing::{HOUR, MINUTE};
 
 /// Sends a check as NGINX does, with additional headers, and returns the reply.
-async fn ask(
+async fn send_check(
     fixture: &Fixture,
     path: &str,
     header_lines: &[(&str, &str)],
@@ -28,7 +28,7 @@ fn invalid_request_challenge(detail: &str) -> String {
 /// Sends a check with the session when the time `after` has passed since its start. Returns the reply.
 async fn check_after(fixture: &Fixture, after: std::time::Duration) -> axum::response::Response {
     fixture.bench.set_time_after_start(after);
-    ask(fixture, "/auth-request", &[("cookie", &fixture.cookie())]).await
+    send_check(fixture, "/auth-request", &[("cookie", &fixture.cookie())]).await
 }
 
 #[tokio::test]
@@ -39,7 +39,7 @@ async fn allow_is_an_empty_200_with_every_identity_header() {
         "/policy/default/auth-request",
         "/policy/strict/auth-request?policy=x",
     ] {
-        let response = ask(&fixture, path, &[("cookie", &fixture.cookie())]).await;
+        let response = send_check(&fixture, path, &[("cookie", &fixture.cookie())]).await;
         assert_eq!(response.status(), StatusCode::OK, "{path}");
         let headers = response.headers();
         assert_eq!(headers["x-session-user"], "alice");
@@ -93,7 +93,7 @@ async fn a_denial_has_the_end_reason_and_keeps_the_cookie() {
 }
 
 #[tokio::test]
-async fn other_denials_do_not_clear_the_cookie() {
+async fn denials_without_a_session_do_not_clear_the_cookie() {
     let fixture = Fixture::new().await;
     let unknown = fixture.bench.parts.key_ring.issue().unwrap().expose();
     let unknown = format!("__Host-session={unknown}");
@@ -117,7 +117,7 @@ async fn other_denials_do_not_clear_the_cookie() {
             ),
         ),
     ] {
-        let response = ask(&fixture, "/auth-request", &[("cookie", cookie)]).await;
+        let response = send_check(&fixture, "/auth-request", &[("cookie", cookie)]).await;
         assert_eq!(denial(&response), (401, reason, Some(&*challenge), None));
     }
 }
@@ -127,7 +127,7 @@ async fn step_up_has_an_rfc_9470_challenge() {
     let fixture = Fixture::new().await;
     fixture.bench.set_time_after_start(14 * MINUTE);
     let header_lines = [("cookie", &*fixture.cookie())];
-    let response = ask(&fixture, "/policy/strict/auth-request", &header_lines).await;
+    let response = send_check(&fixture, "/policy/strict/auth-request", &header_lines).await;
     let challenge = "Bearer error=\"insufficient_user_authentication\", max_age=1800";
     assert_eq!(
         denial(&response),
@@ -226,7 +226,7 @@ async fn only_two_headers_name_the_original_request() {
         );
         assert_eq!(response.headers()["x-session-detail"], detail);
     }
-    let response = ask(
+    let response = send_check(
         &fixture,
         "/policy/nonesuch/auth-request",
         &[("cookie", &cookie)],
@@ -266,7 +266,7 @@ async fn other_paths_are_not_served() {
         "/api/v1/sessions",
         "/metrics",
     ] {
-        let response = ask(&fixture, path, &[("cookie", &fixture.cookie())]).await;
+        let response = send_check(&fixture, path, &[("cookie", &fixture.cookie())]).await;
         assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");
         let text = String::from_utf8(read_body(response).await).unwrap();
         assert!(text.contains("/auth-request       NGINX"), "{text}");
@@ -278,18 +278,18 @@ async fn other_paths_are_not_served() {
 async fn a_browser_gets_the_sign_in_address() {
     let fixture = Fixture::new().await;
     let navigate = ("sec-fetch-mode", "navigate");
-    let response = ask(&fixture, "/auth-request", &[navigate]).await;
+    let response = send_check(&fixture, "/auth-request", &[navigate]).await;
     assert_eq!(denial(&response).0, 401);
     assert_eq!(
         response.headers()[LOCATION],
         "https://login.example.com/?rd=https%3A%2F%2Fapp.example.com%2Fa%3Fb%3Dc&reason=no_credential"
     );
     assert!(read_body(response).await.is_empty());
-    let response = ask(&fixture, "/auth-request", &[("sec-fetch-mode", "cors")]).await;
+    let response = send_check(&fixture, "/auth-request", &[("sec-fetch-mode", "cors")]).await;
     assert!(!response.headers().contains_key(LOCATION));
     // A frame cannot show the sign-in page of a provider.
     let frame = ("sec-fetch-dest", "iframe");
-    let response = ask(&fixture, "/auth-request", &[navigate, frame]).await;
+    let response = send_check(&fixture, "/auth-request", &[navigate, frame]).await;
     assert_eq!(denial(&response).0, 401);
     assert!(!response.headers().contains_key(LOCATION));
     assert_eq!(response.headers()["x-session-frame"], "sign-in");

@@ -13,7 +13,7 @@ async fn check(fixture: &Fixture, method: &str, path: &str, more: &[(&str, &str)
 }
 
 #[tokio::test]
-async fn any_method_below_the_prefix_is_the_original_request() {
+async fn any_method_and_any_path_below_the_prefix_are_checked() {
     let fixture = Fixture::new().await;
     let cookie = fixture.cookie();
     let cookie = [("cookie", &*cookie)];
@@ -73,7 +73,7 @@ async fn a_missing_input_is_not_guessed() {
         let detail = response.headers()["x-session-detail"].to_str().unwrap();
         assert!(challenge.unwrap().contains(detail), "{detail}");
     }
-    // Only return addresses use the scheme.
+    // Only return addresses use the scheme, so a check without it is answered.
     let response = fixture
         .send_request("GET", "/ext-authz/", &[HOST, cookie])
         .await;

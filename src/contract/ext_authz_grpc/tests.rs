@@ -34,7 +34,7 @@ pub(in crate::contract) fn http_request(method: &str, headers: &[(&str, &str)]) 
     }
 }
 
-pub(in crate::contract) async fn ask(
+pub(in crate::contract) async fn send_check(
     fixture: &Fixture,
     http: HttpRequest,
     policy: Option<&str>,
@@ -93,7 +93,7 @@ async fn allow_replaces_identity_headers_and_sets_metadata() {
     let fixture = Fixture::new().await;
     fixture.bench.set_time_after_start(MINUTE);
     let cookie = fixture.cookie();
-    let response = ask(&fixture, http_request("GET", &[("cookie", &cookie)]), None).await;
+    let response = send_check(&fixture, http_request("GET", &[("cookie", &cookie)]), None).await;
     assert_eq!(response.status.as_ref().unwrap().code, 0);
     let Some(HttpResponse::OkResponse(ok)) = &response.http_response else {
         panic!("not allowed: {response:?}");
@@ -119,7 +119,7 @@ async fn a_denial_is_complete_and_never_ok() {
     fixture.bench.set_time_after_start(15 * MINUTE);
     let cookie = fixture.cookie();
     let navigate = ("sec-fetch-mode", "navigate");
-    let response = ask(
+    let response = send_check(
         &fixture,
         http_request("GET", &[("cookie", &cookie), navigate]),
         None,
@@ -133,7 +133,7 @@ async fn a_denial_is_complete_and_never_ok() {
         "https://login.example.com/?rd=https%3A%2F%2Fapp.example.com%2Fa%252Fb%3Fc%3Dd&reason=idle_timeout"
     );
 
-    let response = ask(&fixture, http_request("POST", &[navigate]), None).await;
+    let response = send_check(&fixture, http_request("POST", &[navigate]), None).await;
     let (code, status, headers, body) = denial_fields(&response);
     assert_eq!((code, status), (Code::Unauthenticated, 401));
     assert_eq!(headers["www-authenticate"], "Bearer");
@@ -141,7 +141,7 @@ async fn a_denial_is_complete_and_never_ok() {
     assert!(body.contains("no_credential"), "{body}");
 
     fixture.bench.store.all_fail.store(true, Ordering::SeqCst);
-    let response = ask(&fixture, http_request("GET", &[("cookie", &cookie)]), None).await;
+    let response = send_check(&fixture, http_request("GET", &[("cookie", &cookie)]), None).await;
     let (code, status, ..) = denial_fields(&response);
     assert_eq!((code, status), (Code::Unavailable, 503));
 }
@@ -159,7 +159,7 @@ async fn only_the_proxy_configuration_names_the_policy() {
         (Some(""), "malformed_request"),
     ] {
         // The request is passive, so that the cases do not affect each other.
-        let response = ask(
+        let response = send_check(
             &fixture,
             http_request("HEAD", &[("cookie", &cookie)]),
             policy,
@@ -195,7 +195,7 @@ async fn raw_headers_stay_separate() {
         (&[&cookie, "__Host-session=x"], "malformed_request"),
         (&["a=1"], "no_credential"),
     ] {
-        let response = ask(&fixture, raw(values), None).await;
+        let response = send_check(&fixture, raw(values), None).await;
         assert_eq!(response.status.unwrap().message, verdict, "{values:?}");
     }
 }
@@ -235,19 +235,19 @@ async fn a_missing_input_is_not_guessed() {
         http_request("GET", &[("cookie", &cookie), ("a", "b\nc")]),
     ];
     for http in invalid_requests {
-        let response = ask(&fixture, http.clone(), None).await;
+        let response = send_check(&fixture, http.clone(), None).await;
         let (code, status, headers, _) = denial_fields(&response);
         assert_eq!((code, status), (Code::Unauthenticated, 401), "{http:?}");
         assert_eq!(headers["x-session-reason"], "malformed_request");
         let detail = headers["x-session-detail"];
         assert!(detail.starts_with("attributes.request.http."), "{detail}");
     }
-    // Only return addresses use the scheme.
+    // Only return addresses use the scheme, so a check without it is answered.
     let without_scheme = HttpRequest {
         scheme: String::new(),
         ..valid.clone()
     };
-    let response = ask(&fixture, without_scheme, None).await;
+    let response = send_check(&fixture, without_scheme, None).await;
     assert_eq!(response.status.unwrap().code, 0);
     let response = send(&fixture, GrpcCheckRequest::default()).await;
     assert_eq!(denial_fields(&response).1, 401);

@@ -12,7 +12,7 @@ const URI: (&str, &str) = ("x-forwarded-uri", "/a%2Fb?c=d");
 const METHOD: (&str, &str) = ("x-forwarded-method", "GET");
 
 /// Sends a check as Traefik and Caddy do, with additional headers, and returns the reply.
-async fn ask(fixture: &Fixture, path: &str, header_lines: &[(&str, &str)]) -> Response {
+async fn send_check(fixture: &Fixture, path: &str, header_lines: &[(&str, &str)]) -> Response {
     let all = [&[PROTO, HOST, URI, METHOD], header_lines].concat();
     fixture.send_request("GET", path, &all).await
 }
@@ -25,7 +25,7 @@ async fn allow_is_an_empty_200_for_any_query() {
         "/forward-auth?rd=https://evil.example/",
         "/policy/strict/forward-auth?policy=default",
     ] {
-        let response = ask(&fixture, path, &[("cookie", &fixture.cookie())]).await;
+        let response = send_check(&fixture, path, &[("cookie", &fixture.cookie())]).await;
         assert_eq!(response.status(), 200, "{path}");
         assert_eq!(response.headers()["x-session-user"], "alice");
         assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
@@ -40,7 +40,7 @@ async fn a_browser_is_redirected_to_sign_in_and_back_to_its_page() {
     fixture.bench.set_time_after_start(15 * MINUTE);
     let cookie = fixture.cookie();
     let header_lines = [("cookie", &*cookie), ("accept", "text/html,*/*;q=0.8")];
-    let response = ask(&fixture, "/forward-auth", &header_lines).await;
+    let response = send_check(&fixture, "/forward-auth", &header_lines).await;
     assert_eq!(response.status(), 302);
     assert_eq!(
         response.headers()[LOCATION],
@@ -78,7 +78,7 @@ async fn other_clients_get_a_reason_and_a_body_in_their_format() {
     }
     fixture.bench.store.all_fail.store(true, Ordering::SeqCst);
     let header_lines = [("cookie", &*fixture.cookie()), html];
-    let response = ask(&fixture, "/forward-auth", &header_lines).await;
+    let response = send_check(&fixture, "/forward-auth", &header_lines).await;
     assert_eq!(denial(&response), (503, "store_unavailable", None, None));
 }
 
@@ -132,7 +132,7 @@ async fn each_of_the_four_input_headers_must_occur_once() {
     }
 }
 
-/// Only return addresses use the scheme.
+/// Only return addresses use the scheme, so a check without it is answered.
 #[tokio::test]
 async fn the_scheme_may_be_missing() {
     let fixture = Fixture::new().await;
@@ -163,10 +163,10 @@ const NAVIGATE: (&str, &str) = ("sec-fetch-mode", "navigate");
 async fn ingress_nginx_gets_a_status_that_it_understands() {
     let fixture = Fixture::new().await;
     let header_lines = [SENT_FROM, CONTROLLER_METHOD, CONTROLLER_URL, NAVIGATE];
-    let response = ask(&fixture, "/forward-auth", &header_lines).await;
+    let response = send_check(&fixture, "/forward-auth", &header_lines).await;
     assert_eq!(response.status(), 401);
     assert!(response.headers().contains_key(LOCATION));
-    let response = ask(&fixture, "/forward-auth", &[NAVIGATE]).await;
+    let response = send_check(&fixture, "/forward-auth", &[NAVIGATE]).await;
     assert_eq!(response.status(), 302);
 }
 
@@ -211,7 +211,7 @@ async fn a_client_of_ingress_nginx_cannot_choose_the_original_request() {
         ),
     ] {
         let header_lines = [&own[..], &[SENT_FROM, ("cookie", &*cookie)]].concat();
-        let response = ask(&fixture, "/forward-auth", &header_lines).await;
+        let response = send_check(&fixture, "/forward-auth", &header_lines).await;
         let Some(problem) = problem else {
             assert_eq!(response.status(), 200);
             continue;
@@ -226,7 +226,8 @@ async fn a_client_of_ingress_nginx_cannot_choose_the_original_request() {
     }
 }
 
-/// The controller removes `X-Forwarded-Proto`, and only the ConfigMap sets it again.
+/// The controller removes the client's `X-Forwarded-Proto`, and only the ConfigMap sets the header again. So a check
+/// without the header shows that the ConfigMap is missing.
 #[tokio::test]
 async fn ingress_nginx_without_the_config_map_is_denied() {
     let fixture = Fixture::new().await;
@@ -256,7 +257,7 @@ async fn inputs_of_auth_request_are_ignored() {
         ("x-original-method", "OPTIONS"),
         ("sec-fetch-mode", "navigate"),
     ];
-    let response = ask(&fixture, "/forward-auth", &forged).await;
+    let response = send_check(&fixture, "/forward-auth", &forged).await;
     let location = response.headers()[LOCATION].to_str().unwrap();
     assert!(
         location.contains("rd=https%3A%2F%2Fapp.example.com%2Fa"),
@@ -270,7 +271,7 @@ async fn a_frame_gets_a_page_with_a_link_for_the_whole_window() {
     let navigate = ("sec-fetch-mode", "navigate");
     for dest in ["iframe", "frame", "embed", "object"] {
         let header_lines = [navigate, ("sec-fetch-dest", dest)];
-        let response = ask(&fixture, "/forward-auth", &header_lines).await;
+        let response = send_check(&fixture, "/forward-auth", &header_lines).await;
         assert_eq!(response.status(), 401, "{dest}");
         assert!(!response.headers().contains_key(LOCATION));
         assert_eq!(response.headers()[CONTENT_TYPE], "text/html; charset=utf-8");
@@ -278,7 +279,7 @@ async fn a_frame_gets_a_page_with_a_link_for_the_whole_window() {
         assert!(page.contains("target=\"_top\""), "{page}");
     }
     let header_lines = [navigate, ("sec-fetch-dest", "document")];
-    let response = ask(&fixture, "/forward-auth", &header_lines).await;
+    let response = send_check(&fixture, "/forward-auth", &header_lines).await;
     assert_eq!(response.status(), 302);
 }
 

@@ -42,7 +42,7 @@ impl ProtectedApplication {
 }
 
 #[tokio::test]
-async fn only_a_live_session_reaches_the_service() {
+async fn a_request_with_a_live_session_reaches_the_service() {
     let protected = ProtectedApplication::new().await;
     let cookie = protected.fixture.cookie();
     let forged = ("x-session-user", "root");

@@ -46,7 +46,7 @@ pub(in crate::contract) fn check_message(
     }
 }
 
-pub(in crate::contract) async fn ask(
+pub(in crate::contract) async fn send_check(
     fixture: &Fixture,
     message: &Message,
 ) -> Vec<(String, TypedData)> {
@@ -74,7 +74,7 @@ pub(in crate::contract) fn variable<'a>(
 async fn allow_sets_the_whole_identity() {
     let fixture = Fixture::new().await;
     let cookie = fixture.cookie();
-    let variables = ask(&fixture, &check_message(&[("cookie", &cookie)], &[])).await;
+    let variables = send_check(&fixture, &check_message(&[("cookie", &cookie)], &[])).await;
     for (name, value) in [
         ("verdict", "allow"),
         ("user", "alice"),
@@ -96,7 +96,7 @@ async fn a_denial_sets_all_variables_of_the_rules() {
     let fixture = Fixture::new().await;
     fixture.bench.set_time_after_start(15 * MINUTE);
     let cookie = fixture.cookie();
-    let variables = ask(&fixture, &check_message(&[("cookie", &cookie)], &[])).await;
+    let variables = send_check(&fixture, &check_message(&[("cookie", &cookie)], &[])).await;
     assert_eq!(variable(&variables, "verdict"), Some(&string("deny")));
     assert_eq!(variable(&variables, "status"), Some(&TypedData::Int32(401)));
     assert_eq!(
@@ -109,13 +109,13 @@ async fn a_denial_sets_all_variables_of_the_rules() {
     assert_eq!(variable(&variables, "user"), None);
 
     let navigate = check_message(&[("sec-fetch-mode", "navigate")], &[]);
-    let variables = ask(&fixture, &navigate).await;
+    let variables = send_check(&fixture, &navigate).await;
     assert_eq!(variable(&variables, "status"), Some(&TypedData::Int32(302)));
     let location = "https://login.example.com/?rd=https%3A%2F%2Fapp.example.com%2Fa%252Fb%3Fc%3Dd&reason=no_credential";
     assert_eq!(variable(&variables, "location"), Some(&string(location)));
 
     fixture.bench.store.all_fail.store(true, Ordering::SeqCst);
-    let variables = ask(&fixture, &check_message(&[("cookie", &cookie)], &[])).await;
+    let variables = send_check(&fixture, &check_message(&[("cookie", &cookie)], &[])).await;
     assert_eq!(variable(&variables, "status"), Some(&TypedData::Int32(503)));
 }
 
@@ -139,7 +139,8 @@ async fn a_missing_input_is_not_guessed() {
         ("policy", string("")),
         ("policy", TypedData::Int32(1)),
     ] {
-        let variables = ask(&fixture, &check_message(&cookie, &[(name, value.clone())])).await;
+        let variables =
+            send_check(&fixture, &check_message(&cookie, &[(name, value.clone())])).await;
         let reason = variable(&variables, "reason");
         assert_eq!(
             reason,
@@ -148,12 +149,12 @@ async fn a_missing_input_is_not_guessed() {
         );
     }
     for policy in [string("strict"), TypedData::Binary(b"strict".to_vec())] {
-        let variables = ask(&fixture, &check_message(&cookie, &[("policy", policy)])).await;
+        let variables = send_check(&fixture, &check_message(&cookie, &[("policy", policy)])).await;
         assert_eq!(variable(&variables, "verdict"), Some(&string("allow")));
     }
     let unknown = Message {
         name: "log".to_owned(),
         args: Vec::new(),
     };
-    assert!(ask(&fixture, &unknown).await.is_empty());
+    assert!(send_check(&fixture, &unknown).await.is_empty());
 }

@@ -138,7 +138,7 @@ async fn loss_of_data(kind: SourceKind) -> &'static str {
     if found.verdict == ALLOW {
         return NO;
     }
-    if !kind.is_own() {
+    if !kind.is_issued_by_curfew() {
         assert_eq!(found.detail, Some(Detail::DataLoss));
     }
     let fresh = fixture.sign_in(2, lost_at + 2 * MINUTE).await;
@@ -162,7 +162,9 @@ async fn revoked_session(kind: SourceKind) -> &'static str {
     );
     let refused = match fixture.sign_in_late(3, 2 * MINUTE, after).await {
         Err(StartError::TooOld) => true,
-        Ok(silent) => !kind.is_own() && fixture.verdict(&silent, after).await == REVOKED,
+        Ok(silent) => {
+            !kind.is_issued_by_curfew() && fixture.verdict(&silent, after).await == REVOKED
+        }
         Err(_) => false,
     };
     let fresh = fixture.sign_in(4, after).await;
@@ -431,15 +433,15 @@ async fn source_unavailable(kind: SourceKind) -> &'static str {
     cell_text((during_failure, after_failure) == (denied(DenyReason::SourceUnavailable), ALLOW))
 }
 
-/// The rule does not apply to Curfew's tokens: they are never refreshed, so a client does not try again with the same
-/// sign-in.
+/// The rule does not apply to Curfew's tokens. The challenge prevents that a client refreshes its token and tries again
+/// with the same sign-in, and clients cannot refresh Curfew's tokens.
 async fn challenge_after_end(kind: SourceKind) -> &'static str {
     let fixture = SourceFixture::new(kind).await;
     let signed_in = session_in_use(&fixture).await;
     let ended = fixture.check(&signed_in, HOUR).await;
     assert_eq!(ended.verdict, IDLE);
     match ended.max_auth_age {
-        None if kind.is_own() => NOT_APPLICABLE,
+        None if kind.is_issued_by_curfew() => NOT_APPLICABLE,
         age => cell_text(age == Some(0)),
     }
 }

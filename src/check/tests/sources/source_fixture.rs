@@ -62,7 +62,7 @@ impl SourceKind {
         }
     }
 
-    pub(super) const fn is_own(self) -> bool {
+    pub(super) const fn is_issued_by_curfew(self) -> bool {
         matches!(self, Self::Token | Self::Login)
     }
 
@@ -85,7 +85,7 @@ pub(super) struct SignedIn {
     own_token: Option<String>,
 }
 
-/// A Curfew that accepts one source, with sign-ins of `alice`.
+/// A service that accepts one source, with sign-ins of `alice`.
 pub(super) struct SourceFixture {
     pub(super) kind: SourceKind,
     pub(super) bench: TestService,
@@ -214,7 +214,7 @@ impl SourceFixture {
             authenticated_at: at,
             own_token: None,
         };
-        if self.kind.is_own() {
+        if self.kind.is_issued_by_curfew() {
             let started = self.checker.lifecycle.start(SignIn {
                 subject: Subject::new("alice").unwrap(),
                 attributes: self.attributes(&signed_in),
