@@ -114,7 +114,7 @@ pub(super) async fn explain_session(
         explanation.verdict = DenyReason::Revoked.as_str();
     }
     Ok(Json(ExplainedSession {
-        session: admin.view_at(id, &session, now),
+        session: admin.session_view_at(id, &session, now),
         explanation,
     }))
 }

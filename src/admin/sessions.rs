@@ -24,12 +24,13 @@ const MAX_PAGE_SIZE: usize = 1000;
 /// The longest time by which one request can age a session (move its times into the past); longer than any limit.
 const MAX_AGEING: Duration = Duration::from_secs(1000 * 86_400);
 
+/// The session ID in the path of a request, not yet validated; see [`parse_id`].
 pub(super) type PathId = Result<Path<String>, PathRejection>;
 
 impl Admin {
     /// Describes the session at the current time.
-    fn view(&self, id: SessionId, session: &Session) -> SessionView {
-        self.view_at(id, session, self.clock.now())
+    fn session_view(&self, id: SessionId, session: &Session) -> SessionView {
+        self.session_view_at(id, session, self.clock.now())
     }
 
     /// Loads a session and checks that the caller may use `verb` on it. A caller without this permission for all
@@ -51,13 +52,18 @@ impl Admin {
         let sessions = page.sessions.iter();
         SessionPage {
             sessions: sessions
-                .map(|(id, session)| self.view(*id, session))
+                .map(|(id, session)| self.session_view(*id, session))
                 .collect(),
             next: page.next.map(|cursor| cursor.to_string()),
         }
     }
 
-    pub(super) fn view_at(&self, id: SessionId, session: &Session, now: Timestamp) -> SessionView {
+    pub(super) fn session_view_at(
+        &self,
+        id: SessionId,
+        session: &Session,
+        now: Timestamp,
+    ) -> SessionView {
         let home = self.rulebook.policies.home(session);
         if self.lifecycle.is_revoked(session) {
             let mut revoked = session.clone();
@@ -101,7 +107,7 @@ pub(super) async fn create(
     let created = CreatedSession {
         token: started.token.expose(),
         set_cookie: admin.cookie.issue(&started.token, &started.session, now),
-        session: admin.view_at(started.id, &started.session, now),
+        session: admin.session_view_at(started.id, &started.session, now),
         replication: ReplicationView::new(started.replication),
     };
     let location = [(LOCATION, format!("/api/v1/sessions/{}", started.id))];
@@ -181,7 +187,7 @@ pub(super) async fn show(
 ) -> Result<Json<SessionView>, ApiError> {
     let id = parse_id(path)?;
     let session = admin.load_permitted_session(id, &caller, Verb::Get).await?;
-    Ok(Json(admin.view(id, &session)))
+    Ok(Json(admin.session_view(id, &session)))
 }
 
 /// Ends a session. A second request changes nothing: the session keeps its first reason.
@@ -217,7 +223,7 @@ pub(super) async fn revoke(
     match outcome {
         EndOutcome::Ended(session) | EndOutcome::AlreadyEnded(session) => {
             let revoked = RevokedSession {
-                session: admin.view(id, &session),
+                session: admin.session_view(id, &session),
                 replication: ReplicationView::new(replication),
             };
             Ok((replication_status(replication), Json(revoked)))
@@ -365,7 +371,7 @@ pub(super) async fn age(
         .age(id, by, &caller.actor())
         .await?
         .ok_or(ApiError::UnknownSession)?;
-    Ok(Json(admin.view(id, &session)))
+    Ok(Json(admin.session_view(id, &session)))
 }
 
 pub(super) fn parse_id(path: PathId) -> Result<SessionId, ApiError> {

@@ -93,29 +93,26 @@ mod tests {
 
     #[test]
     fn an_address_can_send_ten_wrong_credentials_then_one_every_six_seconds() {
-        let attempts = WrongCredentialLimiter::default();
+        let limiter = WrongCredentialLimiter::default();
         let address = ip("203.0.113.7");
         for count in 1..=10 {
-            assert_eq!(attempts.retry_delay(address, START), None, "{count}");
-            assert_eq!(attempts.count(address, START), count == 10, "{count}");
+            assert_eq!(limiter.retry_delay(address, START), None, "{count}");
+            assert_eq!(limiter.count(address, START), count == 10, "{count}");
         }
+        assert_eq!(limiter.retry_delay(address, START), Some(RECOVERY_INTERVAL));
+        assert_eq!(limiter.retry_delay(ip("203.0.113.8"), START), None);
+        assert_eq!(limiter.retry_delay(None, START), None);
         assert_eq!(
-            attempts.retry_delay(address, START),
-            Some(RECOVERY_INTERVAL)
-        );
-        assert_eq!(attempts.retry_delay(ip("203.0.113.8"), START), None);
-        assert_eq!(attempts.retry_delay(None, START), None);
-        assert_eq!(
-            attempts.retry_delay(ip("::ffff:203.0.113.7"), START),
+            limiter.retry_delay(ip("::ffff:203.0.113.7"), START),
             Some(RECOVERY_INTERVAL)
         );
         let later = START.plus(RECOVERY_INTERVAL);
-        assert_eq!(attempts.retry_delay(address, later), None);
-        assert!(attempts.count(address, later));
+        assert_eq!(limiter.retry_delay(address, later), None);
+        assert!(limiter.count(address, later));
         // Even if the clock goes back, an address waits less than a minute.
         let before = START.minus(Duration::from_secs(1));
         assert!(
-            attempts
+            limiter
                 .retry_delay(address, before)
                 .is_some_and(|wait| wait < Duration::from_secs(60))
         );
@@ -123,37 +120,33 @@ mod tests {
 
     #[test]
     fn an_ipv6_network_counts_as_one_address() {
-        let attempts = WrongCredentialLimiter::default();
+        let limiter = WrongCredentialLimiter::default();
         for host in 0..10 {
-            attempts.count(ip(&format!("2001:db8::{host}")), START);
+            limiter.count(ip(&format!("2001:db8::{host}")), START);
         }
-        assert!(
-            attempts
-                .retry_delay(ip("2001:db8::ffff:1"), START)
-                .is_some()
-        );
-        assert_eq!(attempts.retry_delay(ip("2001:db8:0:1::1"), START), None);
+        assert!(limiter.retry_delay(ip("2001:db8::ffff:1"), START).is_some());
+        assert_eq!(limiter.retry_delay(ip("2001:db8:0:1::1"), START), None);
     }
 
     #[test]
     fn the_table_is_bounded_and_an_address_in_it_keeps_its_own_count() {
-        let attempts = WrongCredentialLimiter::default();
+        let limiter = WrongCredentialLimiter::default();
         let known_address = ip("203.0.113.7");
-        attempts.count(known_address, START);
+        limiter.count(known_address, START);
         for number in 0..3 * MAX_ADDRESSES as u32 {
-            attempts.count(Some(IpAddr::V4(number.into())), START);
+            limiter.count(Some(IpAddr::V4(number.into())), START);
         }
-        assert_eq!(attempts.0.lock().addresses.len(), MAX_ADDRESSES);
+        assert_eq!(limiter.0.lock().addresses.len(), MAX_ADDRESSES);
         assert_eq!(
-            attempts.retry_delay(known_address, START),
+            limiter.retry_delay(known_address, START),
             None,
             "other addresses must not make this address wait"
         );
-        assert!(attempts.retry_delay(ip("198.51.100.1"), START).is_some());
+        assert!(limiter.retry_delay(ip("198.51.100.1"), START).is_some());
         let later = START.plus(Duration::from_secs(60));
-        attempts.count(ip("198.51.100.1"), later);
+        limiter.count(ip("198.51.100.1"), later);
         assert!(
-            attempts.0.lock().addresses.len() < 10,
+            limiter.0.lock().addresses.len() < 10,
             "counts that are zero again should be removed"
         );
     }

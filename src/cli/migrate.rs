@@ -115,7 +115,8 @@ async fn migrate(
             out,
             "Redis may have lost data, because it has no fresh generation marker: \
              Redis is new, was emptied, or is an older copy. \
-             If Redis is new, `curfew migrate --new-store` makes Curfew accept JSON Web Tokens and delegated sessions of earlier sign-ins"
+             If Redis is new, `curfew migrate --new-store` makes Curfew accept JSON Web Tokens and \
+             delegated sessions of earlier sign-ins"
         )?;
     }
     Ok(())

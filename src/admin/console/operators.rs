@@ -59,7 +59,7 @@ pub(super) async fn list(
     let now = admin.clock.now();
     let rows = found.sessions.iter().map(|(id, session)| Row {
         operator: session.user_id().to_owned(),
-        session: admin.view_at(*id, session, now),
+        session: admin.session_view_at(*id, session, now),
         is_own: *id == operator.id,
     });
     let template = OperatorsTemplate {

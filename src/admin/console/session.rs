@@ -58,7 +58,7 @@ pub(super) async fn show(
         (!query.url.is_empty()).then(|| explain_request(&admin, &query.url, method, &session));
     let template = SessionTemplate {
         active_page: "sessions",
-        session: admin.view_at(id, &session, admin.clock.now()),
+        session: admin.session_view_at(id, &session, admin.clock.now()),
         url: &query.url,
         method,
         explanation,

@@ -32,7 +32,7 @@ async fn the_signed_out_page_clears_the_cookie_of_an_ended_session() {
     assert!(!unknown.headers().contains_key("set-cookie"));
 }
 
-const AMBIGUOUS: (&str, &str) = ("cookie", "session=a; session=b");
+const AMBIGUOUS_COOKIES: (&str, &str) = ("cookie", "session=a; session=b");
 
 /// Returns a browser of a service whose session cookie has a name that other hosts of the domain can set, too.
 async fn browser_with_plain_cookie() -> Browser {
@@ -52,7 +52,9 @@ async fn browser_with_plain_cookie() -> Browser {
 async fn ambiguous_cookies_are_cleared_and_the_browser_is_redirected() {
     let browser = browser_with_plain_cookie().await;
     let page = "/.curfew/clear-cookies?rd=%2Fapp%2Fa%3Fb%3Dc";
-    let response = browser.send("GET", page, &[AMBIGUOUS, NAVIGATE]).await;
+    let response = browser
+        .send("GET", page, &[AMBIGUOUS_COOKIES, NAVIGATE])
+        .await;
     assert_eq!(response.status(), 303);
     assert_eq!(response.headers()["location"], "/app/a?b=c");
     assert_eq!(
@@ -126,9 +128,9 @@ async fn other_sites_cannot_clear_a_cookie() {
             .any(|it| it.contains("Path=/; ") && it.starts_with(session_removal))
     );
     for header_lines in [
-        &[AMBIGUOUS][..],
-        &[AMBIGUOUS, ("sec-fetch-mode", "no-cors")],
-        &[AMBIGUOUS, NAVIGATE, ("sec-fetch-dest", "iframe")],
+        &[AMBIGUOUS_COOKIES][..],
+        &[AMBIGUOUS_COOKIES, ("sec-fetch-mode", "no-cors")],
+        &[AMBIGUOUS_COOKIES, NAVIGATE, ("sec-fetch-dest", "iframe")],
     ] {
         let response = browser.send("GET", page, header_lines).await;
         assert!(cookies(&response).is_empty(), "{header_lines:?}");
@@ -141,7 +143,9 @@ async fn other_sites_cannot_clear_a_cookie() {
         "/.curfew/clear-cookies",
     ] {
         let page = format!("/.curfew/clear-cookies?rd={rd}");
-        let response = browser.send("GET", &page, &[AMBIGUOUS, NAVIGATE]).await;
+        let response = browser
+            .send("GET", &page, &[AMBIGUOUS_COOKIES, NAVIGATE])
+            .await;
         assert_eq!(response.headers()["location"], "/", "{rd}");
     }
 }
@@ -162,7 +166,7 @@ async fn a_check_redirects_a_navigation_with_ambiguous_cookies() {
             .send_request("GET", "/forward-auth", &header_lines)
             .await
     };
-    let response = check(&[AMBIGUOUS, NAVIGATE], "/a%2Fb?c=d").await;
+    let response = check(&[AMBIGUOUS_COOKIES, NAVIGATE], "/a%2Fb?c=d").await;
     assert_eq!(response.status(), 302);
     assert_eq!(
         response.headers()["location"],
@@ -171,17 +175,21 @@ async fn a_check_redirects_a_navigation_with_ambiguous_cookies() {
     assert_eq!(response.headers()["x-session-reason"], "malformed_request");
     assert!(!response.headers().contains_key("set-cookie"));
     // The proxy is misconfigured and checks the page itself, so the browser is not redirected again.
-    let response = check(&[AMBIGUOUS, NAVIGATE], "/.curfew/clear-cookies?rd=/").await;
+    let response = check(
+        &[AMBIGUOUS_COOKIES, NAVIGATE],
+        "/.curfew/clear-cookies?rd=/",
+    )
+    .await;
     assert_eq!(response.status(), 401);
     assert!(!response.headers().contains_key("location"));
     // A return address that is too long is omitted from the redirect.
     let long_path = format!("/{}", "x".repeat(9000));
-    let response = check(&[AMBIGUOUS, NAVIGATE], &long_path).await;
+    let response = check(&[AMBIGUOUS_COOKIES, NAVIGATE], &long_path).await;
     let page = "https://app.example.com:8443/.curfew/clear-cookies";
     assert_eq!(response.headers()["location"], page);
     let html = ("accept", "text/html");
     let script = ("sec-fetch-mode", "cors");
-    let response = check(&[AMBIGUOUS, script, html], "/").await;
+    let response = check(&[AMBIGUOUS_COOKIES, script, html], "/").await;
     assert_eq!(response.status(), 401);
     assert!(!response.headers().contains_key("location"));
     let detail = response.headers()["x-session-detail"].to_str().unwrap();
@@ -194,7 +202,11 @@ async fn a_check_redirects_a_navigation_with_ambiguous_cookies() {
         body.contains("<a href=\"/.curfew/clear-cookies\">"),
         "{body}"
     );
-    let frame = check(&[AMBIGUOUS, NAVIGATE, ("sec-fetch-dest", "iframe")], "/").await;
+    let frame = check(
+        &[AMBIGUOUS_COOKIES, NAVIGATE, ("sec-fetch-dest", "iframe")],
+        "/",
+    )
+    .await;
     assert_eq!(frame.status(), 401);
     assert!(read_text(frame).await.contains("target=\"_top\""));
     // No page can resolve a conflict between a cookie and a bearer token.

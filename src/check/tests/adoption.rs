@@ -16,10 +16,10 @@ use crate::testing::jwt::{AUDIENCE, ISSUER};
 use crate::testing::policy_name;
 use crate::testing::remote::{DelayedStore, RandomDelays};
 
-const IDLE: Verdict = deny(DenyReason::IdleTimeout);
-const ABSOLUTE: Verdict = deny(DenyReason::AbsoluteTimeout);
+const IDLE_TIMEOUT: Verdict = deny(DenyReason::IdleTimeout);
+const ABSOLUTE_TIMEOUT: Verdict = deny(DenyReason::AbsoluteTimeout);
 const REVOKED: Verdict = deny(DenyReason::Revoked);
-const REAUTHENTICATE: Verdict = deny(DenyReason::ReauthenticationRequired);
+const REAUTHENTICATION_REQUIRED: Verdict = deny(DenyReason::ReauthenticationRequired);
 
 fn administrator() -> Actor {
     Actor::new(ActorKind::AdminToken, "ci", None)
@@ -37,7 +37,7 @@ async fn after_a_loss_of_data_only_later_sign_ins_start_sessions() {
     let unseen = service.token("unseen", 2 * MINUTE, 2 * MINUTE);
     for token in [&ended, &unseen] {
         let refused = service.check(token, 4 * MINUTE).await;
-        assert_eq!(refused.verdict, REAUTHENTICATE);
+        assert_eq!(refused.verdict, REAUTHENTICATION_REQUIRED);
         assert_eq!(refused.detail, Some(Detail::DataLoss));
         assert_eq!(
             refused.max_auth_age,
@@ -70,7 +70,7 @@ async fn a_tombstone_is_kept_while_its_credential_is_presented() {
     for hours in (1..200).step_by(7) {
         let now = hours * HOUR;
         let found = service.verdict(&token(now), now).await;
-        assert_eq!(found, IDLE, "after {hours} h");
+        assert_eq!(found, IDLE_TIMEOUT, "after {hours} h");
         service.bench.run_background_tasks().await;
     }
     // The client has sent no request for 100 hours, so the tombstone has expired and the token starts a new session, as
@@ -106,7 +106,7 @@ async fn a_longer_limit_does_not_restart_an_ended_session() {
             Verdict::Allow
         );
         let again = token(&service, Duration::ZERO, 20 * MINUTE);
-        assert_eq!(service.verdict(&again, 20 * MINUTE).await, IDLE);
+        assert_eq!(service.verdict(&again, 20 * MINUTE).await, IDLE_TIMEOUT);
         // The tombstone has expired by now.
         service.bench.set_time_after_start(9 * HOUR);
         service.bench.run_background_tasks().await;
@@ -122,7 +122,10 @@ async fn a_longer_limit_does_not_restart_an_ended_session() {
             record_limits(&service).await;
         }
         let refreshed = token(&service, Duration::ZERO, 9 * HOUR);
-        assert_eq!(service.verdict(&refreshed, 9 * HOUR).await, ABSOLUTE);
+        assert_eq!(
+            service.verdict(&refreshed, 9 * HOUR).await,
+            ABSOLUTE_TIMEOUT
+        );
         // If a sign-in is not too old under the former limit, its session starts with that limit.
         let known = service.token("known", 8 * HOUR, 8 * HOUR);
         let (_, session) = service.check(&known, 9 * HOUR).await.session.unwrap();
@@ -164,11 +167,11 @@ async fn a_tombstone_is_kept_for_the_longest_limit_of_later_tokens() {
         Verdict::Allow
     );
     let again = token(&["staff"], HOUR);
-    assert_eq!(service.verdict(&again, HOUR).await, ABSOLUTE);
+    assert_eq!(service.verdict(&again, HOUR).await, ABSOLUTE_TIMEOUT);
     service.bench.set_time_after_start(7 * HOUR);
     service.bench.run_background_tasks().await;
     let later = token(&[], 7 * HOUR);
-    assert_eq!(service.verdict(&later, 7 * HOUR).await, ABSOLUTE);
+    assert_eq!(service.verdict(&later, 7 * HOUR).await, ABSOLUTE_TIMEOUT);
 }
 
 /// After a revocation, a provider with its own session can still issue tokens without asking for a password. Such a

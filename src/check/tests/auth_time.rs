@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::delegated::{DelegatedFixture, IDLE, UNAVAILABLE, cookie, subject};
+use super::delegated::{DelegatedFixture, IDLE_TIMEOUT, SOURCE_UNAVAILABLE, cookie, subject};
 use super::*;
 use crate::policy::MaxAge;
 use crate::testing::delegate::Answer;
@@ -65,7 +65,7 @@ async fn after_a_timeout_the_old_authentication_starts_no_session() {
         // password.
         let after = 46 * MINUTE;
         set_auth_time(after, after);
-        assert_eq!(fixture.verdict(&cookie("t", 1), after).await, IDLE);
+        assert_eq!(fixture.verdict(&cookie("t", 1), after).await, IDLE_TIMEOUT);
         let outcome = fixture.check(&[("cookie", &cookie("u", 1))], after).await;
         assert_eq!(outcome.verdict, deny(DenyReason::ReauthenticationRequired));
         assert_eq!(outcome.max_auth_age, Some(15 * 60));
@@ -77,7 +77,7 @@ async fn after_a_timeout_the_old_authentication_starts_no_session() {
             fixture.verdict(&cookie("u", 2), after).await,
             Verdict::Allow
         );
-        assert_eq!(fixture.verdict(&cookie("t", 2), after).await, IDLE);
+        assert_eq!(fixture.verdict(&cookie("t", 2), after).await, IDLE_TIMEOUT);
     }
 }
 
@@ -114,7 +114,7 @@ async fn without_the_time_of_authentication_no_session_starts() {
     for fixture in services_with_auth_time(MaxAge::Idle).await {
         fixture.service.set_answer(Answer::allow(&[]));
         let outcome = fixture.check(&[("cookie", &cookie("t", 1))], MINUTE).await;
-        assert_eq!(outcome.verdict, UNAVAILABLE);
+        assert_eq!(outcome.verdict, SOURCE_UNAVAILABLE);
         assert_eq!(outcome.detail, Some(Detail::UnknownAuthTime));
         let count = fixture.bench.lifecycle.count(&subject("alice")).await;
         assert_eq!(count.unwrap().live, 0);
@@ -157,14 +157,14 @@ async fn the_time_of_authentication_has_two_formats() {
         fixture.service.set_answer(answer);
         assert_eq!(
             fixture.verdict(&cookie("t", 1), after).await,
-            UNAVAILABLE,
+            SOURCE_UNAVAILABLE,
             "{text}"
         );
         // A request with a live session is denied, too, because an invalid answer does not prove who sent the
         // request.
         assert_eq!(
             fixture.verdict(&cookie("good0", 1), after).await,
-            UNAVAILABLE,
+            SOURCE_UNAVAILABLE,
             "{text}"
         );
     }
@@ -180,7 +180,7 @@ async fn the_time_of_authentication_has_two_formats() {
             .set_answer(Answer::allow(&[("x-token", &claims)]));
         assert_eq!(
             token.verdict(&cookie("t", 1), after).await,
-            UNAVAILABLE,
+            SOURCE_UNAVAILABLE,
             "{value}"
         );
     }

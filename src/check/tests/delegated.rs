@@ -8,8 +8,8 @@ use crate::delegate::Delegate;
 use crate::testing::delegate::{Answer, FakeService};
 use crate::testing::jwt::ISSUER;
 
-pub(super) const IDLE: Verdict = deny(DenyReason::IdleTimeout);
-pub(super) const UNAVAILABLE: Verdict = deny(DenyReason::SourceUnavailable);
+pub(super) const IDLE_TIMEOUT: Verdict = deny(DenyReason::IdleTimeout);
+pub(super) const SOURCE_UNAVAILABLE: Verdict = deny(DenyReason::SourceUnavailable);
 
 pub(super) struct DelegatedFixture {
     pub(super) bench: TestService,
@@ -110,7 +110,7 @@ async fn after_a_timeout_the_service_is_not_asked_and_its_cookie_is_dropped() {
     let outcome = fixture
         .check(&[("cookie", &cookie("t", 2))], 17 * MINUTE)
         .await;
-    assert_eq!(outcome.verdict, IDLE);
+    assert_eq!(outcome.verdict, IDLE_TIMEOUT);
     assert!(
         outcome.relayed.is_none(),
         "the reply must not contain headers that extend the service's session"
@@ -123,7 +123,7 @@ async fn after_a_timeout_the_service_is_not_asked_and_its_cookie_is_dropped() {
         let outcome = fixture
             .check(&[("cookie", &cookie("t", 3))], hours * HOUR)
             .await;
-        assert_eq!(outcome.verdict, IDLE, "{hours}");
+        assert_eq!(outcome.verdict, IDLE_TIMEOUT, "{hours}");
         assert_eq!(outcome.removal_cookie.unwrap(), "_oauth2_proxy=; Max-Age=0");
     }
     assert!(fixture.service.take_requests().is_empty());
@@ -218,13 +218,13 @@ async fn service_errors_end_no_session() {
         let outcome = fixture
             .check(&[("cookie", &cookie("t", 1))], 2 * MINUTE)
             .await;
-        assert_eq!(outcome.verdict, UNAVAILABLE, "{text}");
+        assert_eq!(outcome.verdict, SOURCE_UNAVAILABLE, "{text}");
         assert!(
             outcome.relayed.is_none() && outcome.removal_cookie.is_none(),
             "{text}"
         );
         let stranger = fixture.verdict(&cookie("forged", 1), 2 * MINUTE).await;
-        assert_eq!(stranger, UNAVAILABLE, "{text}");
+        assert_eq!(stranger, SOURCE_UNAVAILABLE, "{text}");
     }
     fixture.service.set_answer(Answer::allow(&[]));
     assert_eq!(
@@ -247,7 +247,10 @@ async fn a_check_is_denied_while_the_service_is_down() {
     settings.url = "http://127.0.0.1:1/".parse().unwrap();
     let metrics = Arc::clone(&fixture.bench.parts.metrics);
     fixture.checker.sources.delegates = vec![Delegate::new(settings, metrics).unwrap()];
-    assert_eq!(fixture.verdict(&cookie("t", 1), MINUTE).await, UNAVAILABLE);
+    assert_eq!(
+        fixture.verdict(&cookie("t", 1), MINUTE).await,
+        SOURCE_UNAVAILABLE
+    );
 }
 
 #[tokio::test]
@@ -357,7 +360,7 @@ async fn the_answer_can_name_the_session() {
     let by_header =
         DelegatedFixture::with(|it| it.key = SessionKey::Header("x-session".parse().unwrap()))
             .await;
-    for (name, verdict) in [("s-1", Verdict::Allow), ("", UNAVAILABLE)] {
+    for (name, verdict) in [("s-1", Verdict::Allow), ("", SOURCE_UNAVAILABLE)] {
         by_header
             .service
             .set_answer(Answer::allow(&[("x-session", name)]));

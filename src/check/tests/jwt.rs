@@ -92,8 +92,8 @@ pub(super) fn with_session_limit(count: usize, on_limit: OnSessionLimit) -> Test
     bench
 }
 
-const IDLE: Verdict = deny(DenyReason::IdleTimeout);
-const ABSOLUTE: Verdict = deny(DenyReason::AbsoluteTimeout);
+const IDLE_TIMEOUT: Verdict = deny(DenyReason::IdleTimeout);
+const ABSOLUTE_TIMEOUT: Verdict = deny(DenyReason::AbsoluteTimeout);
 
 #[tokio::test]
 async fn the_first_credential_starts_the_session() {
@@ -120,7 +120,7 @@ async fn after_a_timeout_only_a_new_sign_in_starts_a_session() {
     let first = service.token("s", Duration::ZERO, Duration::ZERO);
     assert_eq!(service.verdict(&first, MINUTE).await, Verdict::Allow);
     let ended = service.check(&first, 16 * MINUTE).await;
-    assert_eq!(ended.verdict, IDLE);
+    assert_eq!(ended.verdict, IDLE_TIMEOUT);
     assert_eq!(
         ended.max_auth_age,
         Some(0),
@@ -131,8 +131,16 @@ async fn after_a_timeout_only_a_new_sign_in_starts_a_session() {
         let now = minutes * MINUTE;
         service.bench.store.memory.reclaim();
         let refreshed = service.token("s", Duration::ZERO, now);
-        assert_eq!(service.verdict(&first, now).await, IDLE, "{minutes}");
-        assert_eq!(service.verdict(&refreshed, now).await, IDLE, "{minutes}");
+        assert_eq!(
+            service.verdict(&first, now).await,
+            IDLE_TIMEOUT,
+            "{minutes}"
+        );
+        assert_eq!(
+            service.verdict(&refreshed, now).await,
+            IDLE_TIMEOUT,
+            "{minutes}"
+        );
     }
     // Later, the sign-in itself is too old, so no tombstone is needed.
     for hours in [9, 17, 23] {
@@ -141,7 +149,10 @@ async fn after_a_timeout_only_a_new_sign_in_starts_a_session() {
         service.bench.store.memory.reclaim();
         let refreshed = service.token("s", Duration::ZERO, now);
         let found = service.verdict(&refreshed, now).await;
-        assert!(found == ABSOLUTE || found == IDLE, "{hours}: {found:?}");
+        assert!(
+            found == ABSOLUTE_TIMEOUT || found == IDLE_TIMEOUT,
+            "{hours}: {found:?}"
+        );
     }
     let fresh = service.token("s", 23 * HOUR, 23 * HOUR);
     assert_eq!(service.verdict(&fresh, 23 * HOUR).await, Verdict::Allow);
@@ -213,7 +224,7 @@ async fn a_revoked_session_cannot_start_again() {
 async fn a_sign_in_that_is_too_old_starts_no_session() {
     let service = JwtFixture::new("default");
     let token = service.token("s", Duration::ZERO, 8 * HOUR);
-    assert_eq!(service.verdict(&token, 8 * HOUR).await, ABSOLUTE);
+    assert_eq!(service.verdict(&token, 8 * HOUR).await, ABSOLUTE_TIMEOUT);
     assert!(service.bench.store.memory.is_empty());
 }
 
@@ -343,7 +354,7 @@ proptest! {
                 if refreshed {
                     token = service.token("s", Duration::ZERO, now);
                 }
-                let expected = if now >= 8 * HOUR { ABSOLUTE } else { Verdict::Allow };
+                let expected = if now >= 8 * HOUR { ABSOLUTE_TIMEOUT } else { Verdict::Allow };
                 prop_assert_eq!(service.verdict(&token, now).await, expected, "after {:?}", now);
             }
             Ok(())

@@ -28,7 +28,7 @@ enum Step {
     AdvanceSeconds(u32),
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn any_step() -> impl Strategy<Value = Step> {
     let path = "(/(open|%6fpen|poll|pay|admin|a|[.][.]|[.]|open;x|%2e%2e|a%2Fb|%5C)){1,3}/?";
     prop_oneof![
         1 => Just(Step::SignIn),
@@ -283,7 +283,7 @@ async fn run_history(steps: Vec<Step>) {
 
 proptest! {
     #[test]
-    fn a_service_behaves_like_its_model(steps in vec(step(), 1..60)) {
+    fn a_service_behaves_like_its_model(steps in vec(any_step(), 1..60)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.unwrap().block_on(run_history(steps));
     }

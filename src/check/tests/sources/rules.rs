@@ -18,10 +18,10 @@ use crate::testing::delegate::Answer;
 use crate::testing::jwt::keys_that_cannot_be_fetched;
 use crate::testing::{HOUR, MINUTE, SECOND, START};
 
-const IDLE: Verdict = denied(DenyReason::IdleTimeout);
-const ABSOLUTE: Verdict = denied(DenyReason::AbsoluteTimeout);
+const IDLE_TIMEOUT: Verdict = denied(DenyReason::IdleTimeout);
+const ABSOLUTE_TIMEOUT: Verdict = denied(DenyReason::AbsoluteTimeout);
 const REVOKED: Verdict = denied(DenyReason::Revoked);
-const REAUTHENTICATE: Verdict = denied(DenyReason::ReauthenticationRequired);
+const REAUTHENTICATION_REQUIRED: Verdict = denied(DenyReason::ReauthenticationRequired);
 const ALLOW: Verdict = Verdict::Allow;
 
 macro_rules! rules {
@@ -81,7 +81,7 @@ async fn idle_limit(kind: SourceKind) -> &'static str {
         fixture
             .verdict(&signed_in, before_timeout + 15 * MINUTE)
             .await
-            == IDLE,
+            == IDLE_TIMEOUT,
     )
 }
 
@@ -92,11 +92,11 @@ async fn absolute_limit(kind: SourceKind) -> &'static str {
         assert_eq!(fixture.verdict(&signed_in, minutes * MINUTE).await, ALLOW);
     }
     match fixture.verdict(&signed_in, 8 * HOUR).await {
-        ABSOLUTE => YES,
+        ABSOLUTE_TIMEOUT => YES,
         ALLOW => {
             assert_eq!(
                 fixture.verdict(&signed_in, 8 * HOUR + 10 * MINUTE).await,
-                ABSOLUTE
+                ABSOLUTE_TIMEOUT
             );
             FROM_FIRST_REQUEST
         }
@@ -113,7 +113,7 @@ async fn refreshed_credential(kind: SourceKind) -> &'static str {
     for minutes in times {
         last = fixture.verdict(&signed_in, minutes * MINUTE).await;
     }
-    cell_text(last == ABSOLUTE)
+    cell_text(last == ABSOLUTE_TIMEOUT)
 }
 
 async fn final_end(kind: SourceKind) -> &'static str {
@@ -131,7 +131,7 @@ async fn final_end(kind: SourceKind) -> &'static str {
 async fn loss_of_data(kind: SourceKind) -> &'static str {
     let fixture = SourceFixture::new(kind).await;
     let signed_in = session_in_use(&fixture).await;
-    assert_eq!(fixture.verdict(&signed_in, 20 * MINUTE).await, IDLE);
+    assert_eq!(fixture.verdict(&signed_in, 20 * MINUTE).await, IDLE_TIMEOUT);
     let lost_at = 21 * MINUTE;
     fixture.bench.store.memory.lose_all(START.plus(lost_at));
     let found = fixture.check(&signed_in, lost_at + MINUTE).await;
@@ -254,7 +254,8 @@ async fn binding(kind: SourceKind) -> &'static str {
     };
     let found = fixture.check_with(&signed_in, 2 * MINUTE, &mismatch).await;
     cell_text(
-        found.verdict == REAUTHENTICATE && fixture.verdict(&signed_in, 2 * MINUTE).await == ALLOW,
+        found.verdict == REAUTHENTICATION_REQUIRED
+            && fixture.verdict(&signed_in, 2 * MINUTE).await == ALLOW,
     )
 }
 
@@ -271,7 +272,7 @@ async fn idle_variant_cell(kind: SourceKind, groups: Option<Vec<&'static str>>) 
     let mut fixture = SourceFixture::with(kind, variant, Rules::default()).await;
     fixture.groups = groups;
     let signed_in = session_in_use(&fixture).await;
-    cell_text(fixture.verdict(&signed_in, 6 * MINUTE).await == IDLE)
+    cell_text(fixture.verdict(&signed_in, 6 * MINUTE).await == IDLE_TIMEOUT)
 }
 
 async fn group_variant(kind: SourceKind) -> &'static str {
@@ -300,7 +301,8 @@ async fn stricter_policy(kind: SourceKind) -> &'static str {
     };
     let found = fixture.check_with(&signed_in, 7 * MINUTE, &strict).await;
     cell_text(
-        found.verdict == REAUTHENTICATE && fixture.verdict(&signed_in, 7 * MINUTE).await == ALLOW,
+        found.verdict == REAUTHENTICATION_REQUIRED
+            && fixture.verdict(&signed_in, 7 * MINUTE).await == ALLOW,
     )
 }
 
@@ -323,10 +325,10 @@ async fn max_auth_age(kind: SourceKind) -> &'static str {
         .await
         .verdict
     {
-        REAUTHENTICATE => YES,
+        REAUTHENTICATION_REQUIRED => YES,
         ALLOW => {
             let later = fixture.check_with(&signed_in, 33 * MINUTE, &strict).await;
-            assert_eq!(later.verdict, REAUTHENTICATE);
+            assert_eq!(later.verdict, REAUTHENTICATION_REQUIRED);
             FROM_FIRST_REQUEST
         }
         _ => NO,
@@ -342,7 +344,7 @@ async fn passive_request(kind: SourceKind) -> &'static str {
     };
     let polled = fixture.check_with(&signed_in, 10 * MINUTE, &passive).await;
     assert_eq!(polled.verdict, ALLOW);
-    cell_text(fixture.verdict(&signed_in, 16 * MINUTE).await == IDLE)
+    cell_text(fixture.verdict(&signed_in, 16 * MINUTE).await == IDLE_TIMEOUT)
 }
 
 async fn rule_with_groups(kind: SourceKind) -> &'static str {
@@ -381,7 +383,7 @@ async fn shorter_policy(kind: SourceKind) -> &'static str {
     let mut fixture = SourceFixture::new(kind).await;
     let signed_in = session_in_use(&fixture).await;
     fixture.change_policy(|policy| policy.limits.idle = Some(5 * MINUTE));
-    cell_text(fixture.verdict(&signed_in, 6 * MINUTE).await == IDLE)
+    cell_text(fixture.verdict(&signed_in, 6 * MINUTE).await == IDLE_TIMEOUT)
 }
 
 async fn longer_policy(kind: SourceKind) -> &'static str {
@@ -395,7 +397,7 @@ async fn longer_policy(kind: SourceKind) -> &'static str {
             id
         );
     }
-    cell_text(fixture.verdict(&signed_in, 8 * HOUR).await == ABSOLUTE)
+    cell_text(fixture.verdict(&signed_in, 8 * HOUR).await == ABSOLUTE_TIMEOUT)
 }
 
 async fn store_unavailable(kind: SourceKind) -> &'static str {
@@ -439,7 +441,7 @@ async fn challenge_after_end(kind: SourceKind) -> &'static str {
     let fixture = SourceFixture::new(kind).await;
     let signed_in = session_in_use(&fixture).await;
     let ended = fixture.check(&signed_in, HOUR).await;
-    assert_eq!(ended.verdict, IDLE);
+    assert_eq!(ended.verdict, IDLE_TIMEOUT);
     match ended.max_auth_age {
         None if kind.is_issued_by_curfew() => NOT_APPLICABLE,
         age => cell_text(age == Some(0)),
@@ -449,7 +451,7 @@ async fn challenge_after_end(kind: SourceKind) -> &'static str {
 async fn metrics_and_recent_events(kind: SourceKind) -> &'static str {
     let fixture = SourceFixture::new(kind).await;
     let signed_in = session_in_use(&fixture).await;
-    assert_eq!(fixture.verdict(&signed_in, HOUR).await, IDLE);
+    assert_eq!(fixture.verdict(&signed_in, HOUR).await, IDLE_TIMEOUT);
     fixture.bench.run_background_tasks().await;
     let text = fixture.bench.parts.metrics.render().unwrap();
     let counted = [
