@@ -51,7 +51,7 @@ impl TestService {
         let store = Arc::new(ProbedStore::new(&clock));
         let memory = Arc::clone(&store.memory);
         let key = SigningKey::parse(&SigningKey::generate().unwrap()).unwrap();
-        let relaxed = Policy::of(Limits {
+        let default = Policy::of(Limits {
             idle: Some(15 * MINUTE),
             absolute: 8 * HOUR,
             max_auth_age: None,
@@ -67,10 +67,10 @@ impl TestService {
         };
         let lenient = Policy {
             on_store_failure: OnStoreFailure::Known { grace: 2 * MINUTE },
-            ..relaxed.clone()
+            ..default.clone()
         };
         let policies = BTreeMap::from([
-            (policy_name("default"), relaxed),
+            (policy_name("default"), default),
             (policy_name("strict"), strict),
             (policy_name("lenient"), lenient),
         ]);

@@ -17,14 +17,14 @@ impl Background {
         }
     }
 
-    /// Spawns `work`, which runs until its token is cancelled.
+    /// Spawns the future that `work` returns. The future must run until the token is cancelled.
     pub(super) fn spawn<F: Future<Output = ()> + Send + 'static>(
         &mut self,
         work: impl FnOnce(CancellationToken) -> F,
     ) {
-        let work = work(self.stop.clone());
+        let future = work(self.stop.clone());
         self.tasks.spawn(async move {
-            work.await;
+            future.await;
             Ok(())
         });
     }

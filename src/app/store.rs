@@ -89,7 +89,7 @@ pub(super) fn build(
             });
             let measured_store = MeasuredStore::new(Arc::clone(&redis), metrics());
             let retention = context.journal_retention;
-            // The journal writes recent session ends again after a fail-over, so its clock must not jump there.
+            // The journal writes recent session ends again after a fail-over, and its clock must not jump then.
             let steady = Arc::new(SteadyClock::new());
             let journal = JournaledStore::new(measured_store, retention, steady, metrics());
             let journal = Arc::new(journal);

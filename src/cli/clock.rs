@@ -82,11 +82,11 @@ async fn compare_clocks(store: &RedisStore, accept: Option<AcceptArg>) -> anyhow
         "the clock of Redis is ahead of decision time by {:+.3} s",
         millis_to_seconds(clock.store_offset_from_decision_time())
     )?;
-    let wall = clock.store_offset_from_decision_time() - clock.store_offset_from_wall();
+    let wall_offset = clock.store_offset_from_decision_time() - clock.store_offset_from_wall();
     writeln!(
         out,
         "the clock of this machine is ahead of decision time by {:+.3} s",
-        millis_to_seconds(wall)
+        millis_to_seconds(wall_offset)
     )?;
     let Some(accept) = accept else { return Ok(()) };
     let accepted = match accept {

@@ -197,7 +197,7 @@ async fn probe(args: &ProbeArgs) -> anyhow::Result<Report> {
             .await?;
         let answer = client.get(&args.url, Some(&session.cookie), &[]).await;
         report.expect_served(
-            &format!("after it was used {times} within the idle limit, the session is served"),
+            &format!("the session is served after it was used {times} within the idle limit"),
             &answer,
         );
     }

@@ -23,9 +23,9 @@ pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<()> {
     let source = args.source();
     let loaded = source.load()?;
     build_runtime()?.block_on(async {
-        let this = Replica::this(SystemClock.now());
+        let this_replica = Replica::this(SystemClock.now());
         let traces = loaded.config.traces.as_ref();
-        let traces = traces.map(|settings| Traces::new(settings, &this));
+        let traces = traces.map(|settings| Traces::new(settings, &this_replica));
         let traces = traces.transpose().context("traces.otlp_url")?;
         let log = &loaded.config.log;
         logging::init(log.format, &log.filter, traces.as_ref())?;

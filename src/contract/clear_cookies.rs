@@ -44,8 +44,7 @@ pub(super) fn redirect_location(
 
 /// The maximum size of all `Set-Cookie` headers in one answer. NGINX has a buffer of 4 KiB for the whole head.
 const MAX_SET_COOKIE_BYTES: usize = 2560;
-/// The maximum number of parent domains of one host, and of folders of one path, for which cookies are cleared. Without
-/// a maximum, a client could choose a name or path that makes the answer large.
+/// The maximum number of domains of one host, and of folders of one path, for which cookies are cleared.
 const MAX_DOMAINS_OR_FOLDERS: usize = 6;
 
 /// The `Set-Cookie` headers that clear a cookie for every `Path` and `Domain`, as far as the headers fit into the

@@ -269,8 +269,8 @@ pub(super) fn check_response(outcome: &Outcome, reply: Response<String>) -> wire
     };
     let http_response = if allowed {
         wire::HttpResponse::Ok(wire::OkHttpResponse {
-            // These headers go to the application. It needs neither the caching header, which is for the proxy, nor the
-            // cookies, which go to the client below.
+            // These headers go to the application. The caching header is only for the proxy, and the code below sends
+            // the cookies to the client.
             headers: header_options(&head.headers, |name| {
                 *name != CACHE_CONTROL && *name != SET_COOKIE
             }),

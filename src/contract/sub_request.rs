@@ -55,7 +55,7 @@ impl Input {
         })
     }
 
-    /// Returns whether the header names a TLS scheme, or `otherwise` if the header is missing.
+    /// Returns whether the header names a TLS scheme, or `default` if the header is missing.
     pub(super) fn is_secure(
         &self,
         headers: &HeaderMap,
@@ -86,7 +86,8 @@ pub(super) fn is_ingress_nginx(headers: &HeaderMap) -> bool {
     sent_from.is_some_and(|name| name == "nginx-ingress-controller")
 }
 
-/// Reads the URL of the original request. The flag is for proxies that send no scheme: whether their clients use TLS.
+/// Reads the URL of the original request. The flag says whether clients use TLS; it counts only if the
+/// proxy sends no scheme.
 type ReadUrl = fn(&HeaderMap, bool) -> Result<OriginalUrl<'_>, MalformedOriginal>;
 
 /// A contract whose inputs are all headers.

@@ -64,24 +64,30 @@ const FRAGMENTS: &[&str] = &[
     "_",
 ];
 
+/// A random change of a seed. The first value is the position of the change.
 #[derive(Clone, Debug)]
 enum Change {
-    Set(usize, u8),
+    /// Replaces one byte with this byte.
+    SetByte(usize, u8),
+    /// Removes this number of bytes.
     Cut(usize, usize),
-    Insert(usize, usize),
+    /// Inserts the fragment at this index of [`FRAGMENTS`].
+    InsertFragment(usize, usize),
+    /// Repeats this number of bytes, this number of times.
     Repeat(usize, usize, usize),
-    Join(usize, usize),
+    /// Replaces the rest with the end of the seed at this index.
+    ReplaceRest(usize, usize),
 }
 
 fn any_change() -> impl Strategy<Value = Change> {
     let (position, length) = (any::<usize>(), 0..64_usize);
     prop_oneof![
-        (position, any::<u8>()).prop_map(|(at, byte)| Change::Set(at, byte)),
+        (position, any::<u8>()).prop_map(|(at, byte)| Change::SetByte(at, byte)),
         (position, length.clone()).prop_map(|(at, length)| Change::Cut(at, length)),
-        (position, 0..FRAGMENTS.len()).prop_map(|(at, word)| Change::Insert(at, word)),
+        (position, 0..FRAGMENTS.len()).prop_map(|(at, word)| Change::InsertFragment(at, word)),
         (position, length, 1..20_usize)
             .prop_map(|(at, length, times)| Change::Repeat(at, length, times)),
-        (position, any::<usize>()).prop_map(|(at, other)| Change::Join(at, other)),
+        (position, any::<usize>()).prop_map(|(at, other)| Change::ReplaceRest(at, other)),
     ]
 }
 
@@ -90,27 +96,28 @@ fn apply_changes(seeds: &[Vec<u8>], seed: usize, changes: &[Change]) -> Vec<u8> 
     let mut bytes = seeds[seed % seeds.len()].clone();
     for change in changes {
         let end = bytes.len();
-        let at = |at: usize| at % (end + 1);
+        let clamp = |position: usize| position % (end + 1);
         match *change {
-            Change::Set(position, byte) => {
-                if let Some(old) = bytes.get_mut(at(position)) {
+            Change::SetByte(position, byte) => {
+                if let Some(old) = bytes.get_mut(clamp(position)) {
                     *old = byte;
                 }
             }
             Change::Cut(position, length) => {
-                bytes.drain(at(position)..(at(position) + length).min(end));
+                bytes.drain(clamp(position)..(clamp(position) + length).min(end));
             }
-            Change::Insert(position, word) => {
-                bytes.splice(at(position)..at(position), FRAGMENTS[word].bytes());
+            Change::InsertFragment(position, word) => {
+                bytes.splice(clamp(position)..clamp(position), FRAGMENTS[word].bytes());
             }
             Change::Repeat(position, length, times) => {
-                let piece = bytes[at(position)..(at(position) + length).min(end)].repeat(times);
-                bytes.splice(at(position)..at(position), piece);
+                let piece =
+                    bytes[clamp(position)..(clamp(position) + length).min(end)].repeat(times);
+                bytes.splice(clamp(position)..clamp(position), piece);
             }
-            Change::Join(position, other) => {
+            Change::ReplaceRest(position, other) => {
                 let other = &seeds[other % seeds.len()];
                 let piece = other[position % (other.len() + 1)..].to_vec();
-                bytes.splice(at(position).., piece);
+                bytes.splice(clamp(position).., piece);
             }
         }
     }

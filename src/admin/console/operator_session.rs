@@ -273,10 +273,11 @@ pub(super) async fn start(
         SignInMethod::Provider { authenticated, .. } => Some(*authenticated),
     };
     let (id, attributes) = (operator_session_id(&random), method.attributes()?);
-    let starting = admin
-        .lifecycle
-        .start_operator_session(id, attributes, authenticated, &actor);
-    starting.await?;
+    let session_start =
+        admin
+            .lifecycle
+            .start_operator_session(id, attributes, authenticated, &actor);
+    session_start.await?;
     if let Some(previous) = cookie_session_id(admin, request_headers) {
         // Ignore a failure: the browser gets a new cookie anyway.
         let ending = EndRequest::revoked(admin.clock.now());

@@ -131,17 +131,19 @@ async fn wrong_tokens_are_limited_and_valid_tokens_are_not() {
             assert_eq!(response.headers()["retry-after"], "6");
         }
         // Other addresses are not limited, and neither is a valid token from the same address.
-        let other_address = send_to(
+        let valid_from_other_address = send_to(
             &fixture.routes,
             request_from("198.51.100.1:9", &fixture.token),
         )
         .await;
-        assert_eq!(other_address.0, StatusCode::OK);
-        let same = send_to(&fixture.routes, request_from(client, &fixture.token)).await;
-        assert_eq!(same.0, StatusCode::OK);
+        assert_eq!(valid_from_other_address.0, StatusCode::OK);
+        let valid_from_same_address =
+            send_to(&fixture.routes, request_from(client, &fixture.token)).await;
+        assert_eq!(valid_from_same_address.0, StatusCode::OK);
     }
-    let other = send_to(&fixture.routes, request_from("203.0.113.8:1", "guess")).await;
-    assert_eq!(other.0, StatusCode::UNAUTHORIZED);
+    let wrong_from_other_address =
+        send_to(&fixture.routes, request_from("203.0.113.8:1", "guess")).await;
+    assert_eq!(wrong_from_other_address.0, StatusCode::UNAUTHORIZED);
     fixture
         .bench
         .set_time_after_start(std::time::Duration::from_secs(6));

@@ -143,12 +143,12 @@ async fn a_longer_limit_does_not_restart_an_ended_session() {
 async fn a_tombstone_is_kept_for_the_longest_limit_of_later_tokens() {
     let mut bench = TestService::new();
     let (_, default) = bench.parts.policies.get("default").unwrap();
-    let mut short = default.limits;
-    short.absolute = HOUR;
+    let mut short_limits = default.limits;
+    short_limits.absolute = HOUR;
     let with_variant = crate::policy::Policy {
         variants: vec![crate::policy::Variant {
             groups: vec!["staff".to_owned()],
-            limits: short,
+            limits: short_limits,
         }],
         ..default.clone()
     };
@@ -206,8 +206,11 @@ async fn after_a_revocation_only_a_later_authentication_starts_a_session() {
     };
     // A silent sign-in through Curfew starts no session either, under both names of the person.
     for subject in ["alice", "alice@example.com"] {
-        let silent = lifecycle.start(sign_in(subject, MINUTE)).await;
-        assert!(matches!(silent, Err(StartError::TooOld)), "{silent:?}");
+        let silent_sign_in = lifecycle.start(sign_in(subject, MINUTE)).await;
+        assert!(
+            matches!(silent_sign_in, Err(StartError::TooOld)),
+            "{silent_sign_in:?}"
+        );
         assert!(lifecycle.start(sign_in(subject, after)).await.is_ok());
     }
     let other_person = SignIn {

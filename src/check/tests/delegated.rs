@@ -223,8 +223,8 @@ async fn service_errors_end_no_session() {
             outcome.relayed.is_none() && outcome.removal_cookie.is_none(),
             "{text}"
         );
-        let stranger = fixture.verdict(&cookie("forged", 1), 2 * MINUTE).await;
-        assert_eq!(stranger, SOURCE_UNAVAILABLE, "{text}");
+        let stranger_verdict = fixture.verdict(&cookie("forged", 1), 2 * MINUTE).await;
+        assert_eq!(stranger_verdict, SOURCE_UNAVAILABLE, "{text}");
     }
     fixture.service.set_answer(Answer::allow(&[]));
     assert_eq!(

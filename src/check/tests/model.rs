@@ -110,7 +110,7 @@ struct ModelSession {
     token: String,
     id: SessionId,
     started: u128,
-    seen: u128,
+    last_seen: u128,
     ended: Option<DenyReason>,
 }
 
@@ -146,7 +146,7 @@ impl Model {
             if now - known.started >= absolute {
                 Some(DenyReason::AbsoluteTimeout)
             } else {
-                (now - known.seen >= idle).then_some(DenyReason::IdleTimeout)
+                (now - known.last_seen >= idle).then_some(DenyReason::IdleTimeout)
             }
         };
         if let Some(reason) = reached_limit(DEFAULT_LIMITS_MS, known) {
@@ -172,7 +172,7 @@ impl Model {
         // With `strict`, a `GET` counts as activity only if it is a navigation. These requests are not navigations.
         let is_activity = terms.policy.is_none() || *target.method == Method::POST;
         if terms.activity == RuleActivity::Touch && is_activity {
-            known.seen = now;
+            known.last_seen = now;
         }
         Verdict::Allow
     }
@@ -194,7 +194,7 @@ async fn run_history(steps: Vec<Step>) {
                     token: started.token.expose(),
                     id: started.id,
                     started: model.now,
-                    seen: model.now,
+                    last_seen: model.now,
                     ended: None,
                 });
             }
@@ -277,7 +277,7 @@ async fn run_history(steps: Vec<Step>) {
         };
         assert_eq!(ended, known.ended);
         let seen = stored.last_seen.since(START).as_millis();
-        assert_eq!(seen, known.seen);
+        assert_eq!(seen, known.last_seen);
     }
 }
 

@@ -187,7 +187,7 @@ async fn a_user_in_none_of_the_groups_is_forbidden_and_stays_signed_in() {
 async fn a_group_can_have_a_shorter_idle_limit() {
     let mut bench = TestService::new();
     let (_, default) = bench.parts.policies.get("default").unwrap();
-    let tighter = Policy {
+    let policy_with_variant = Policy {
         variants: vec![Variant {
             groups: vec!["admin".to_owned()],
             limits: Limits {
@@ -197,7 +197,10 @@ async fn a_group_can_have_a_shorter_idle_limit() {
         }],
         ..default.clone()
     };
-    bench.set_policies(BTreeMap::from([(policy_name("default"), tighter)]));
+    bench.set_policies(BTreeMap::from([(
+        policy_name("default"),
+        policy_with_variant,
+    )]));
     let fixture = Fixture::with_rules(bench, "default", Rules::default()).await;
     let just_before = 3 * MINUTE - SECOND;
     assert_eq!(fixture.verdict_after(just_before).await, Verdict::Allow);
@@ -251,7 +254,7 @@ async fn a_preflight_passes_if_configured() {
 async fn bound_session() -> (Fixture, [(&'static str, &'static str); 2]) {
     let mut bench = TestService::new();
     let (_, default) = bench.parts.policies.get("default").unwrap();
-    let binding = Policy {
+    let policy_with_binding = Policy {
         bind: BindSettings {
             network: Some(NetworkBits { ipv4: 24, ipv6: 64 }),
             user_agent: true,
@@ -259,7 +262,7 @@ async fn bound_session() -> (Fixture, [(&'static str, &'static str); 2]) {
         ..default.clone()
     };
     let policies: BTreeMap<PolicyName, Policy> =
-        BTreeMap::from([(policy_name("default"), binding)]);
+        BTreeMap::from([(policy_name("default"), policy_with_binding)]);
     bench.set_policies(policies);
     let bound_headers = [
         ("x-forwarded-for", "203.0.113.7"),

@@ -150,7 +150,7 @@ async fn only_two_headers_name_the_original_request() {
     let cookie = fixture.cookie();
     let url = ("x-original-url", "https://app.example.com/");
     let method = ("x-original-method", "GET");
-    let foreign =
+    let input_of_other_contract =
         "is not an input of /auth-request: use /forward-auth, or clear the header in the proxy";
     for (header_lines, detail) in [
         (&[][..], "X-Original-URL is missing".to_owned()),
@@ -199,20 +199,20 @@ async fn only_two_headers_name_the_original_request() {
                 ("x-forwarded-host", "app.example.com"),
                 ("x-forwarded-uri", "/"),
             ],
-            format!("X-Forwarded-Uri {foreign}"),
+            format!("X-Forwarded-Uri {input_of_other_contract}"),
         ),
         // Traefik's provider for ingress-nginx forwards the client's own `X-Original-` headers.
         (
             &[url, method, ("x-forwarded-method", "GET")],
-            format!("X-Forwarded-Method {foreign}"),
+            format!("X-Forwarded-Method {input_of_other_contract}"),
         ),
         (
             &[url, method, ("x-forwarded-uri", "/")],
-            format!("X-Forwarded-Uri {foreign}"),
+            format!("X-Forwarded-Uri {input_of_other_contract}"),
         ),
         (
             &[url, method, ("x-forwarded-uri", "")],
-            format!("X-Forwarded-Uri {foreign}"),
+            format!("X-Forwarded-Uri {input_of_other_contract}"),
         ),
     ] {
         let mut all = header_lines.to_vec();

@@ -73,7 +73,7 @@ async fn a_missing_input_is_not_guessed() {
         let detail = response.headers()["x-session-detail"].to_str().unwrap();
         assert!(challenge.unwrap().contains(detail), "{detail}");
     }
-    // Only return addresses use the scheme, so a check without it is answered.
+    // Only return addresses use the scheme, so a check without a scheme is valid.
     let response = fixture
         .send_request("GET", "/ext-authz/", &[HOST, cookie])
         .await;

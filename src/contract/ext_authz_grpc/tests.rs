@@ -242,7 +242,7 @@ async fn a_missing_input_is_not_guessed() {
         let detail = headers["x-session-detail"];
         assert!(detail.starts_with("attributes.request.http."), "{detail}");
     }
-    // Only return addresses use the scheme, so a check without it is answered.
+    // Only return addresses use the scheme, so a check without a scheme is valid.
     let without_scheme = HttpRequest {
         scheme: String::new(),
         ..valid.clone()

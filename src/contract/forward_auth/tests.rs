@@ -132,7 +132,7 @@ async fn each_of_the_four_input_headers_must_occur_once() {
     }
 }
 
-/// Only return addresses use the scheme, so a check without it is answered.
+/// Only return addresses use the scheme, so a check without a scheme is valid.
 #[tokio::test]
 async fn the_scheme_may_be_missing() {
     let fixture = Fixture::new().await;

@@ -71,8 +71,8 @@ async fn a_request_without_a_session_is_denied() {
     let cookie = protected.fixture.cookie();
     let response = protected.send("GET", "/", &[("cookie", &cookie)]).await;
     assert_eq!(denial(&response).1, "idle_timeout");
-    let twice = [("host", "other.example.com")];
-    let response = protected.send("GET", "/", &twice).await;
+    let second_host = [("host", "other.example.com")];
+    let response = protected.send("GET", "/", &second_host).await;
     assert_eq!(denial(&response).1, "malformed_request");
 }
 
