@@ -31,11 +31,11 @@ pub use original::{InvalidUrl, MalformedOriginal, OriginalUrl};
 use recording::Recorder;
 pub use request::{CheckRequest, ClientAddress, Original, Outcome};
 
-/// Answers the checks of all contracts.
+/// Answers the checks of all contracts (the ways in which proxies send checks).
 pub struct Checker {
     /// Loads and ends sessions.
     pub lifecycle: Lifecycle,
-    /// The session records and cut-offs.
+    /// The session records, and the cut-offs (times before which all sessions of a subject have ended).
     pub stores: Stores,
     /// The clock of decision time, the common time of all replicas.
     pub clock: Arc<dyn Clock>,

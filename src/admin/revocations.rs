@@ -237,7 +237,8 @@ impl Admin {
             .await?;
         let revoked = revoked.ok_or_else(|| {
             ApiError::LimitReached(format!(
-                "all {MAX_REVOCATION_RULES} revocations are in use; a revocation for `everybody` replaces them"
+                "{MAX_REVOCATION_RULES} revocations are in force, which is the maximum; \
+                 a revocation for `everybody` replaces them"
             ))
         })?;
         let waiting = async {

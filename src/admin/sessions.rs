@@ -114,8 +114,8 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, location, Json(created)).into_response())
 }
 
-/// Lists the sessions of a subject, including ended sessions that still have a tombstone. Without a subject, it lists
-/// the live sessions of all subjects that end soonest.
+/// Lists the sessions of a subject. An ended session stays in the list until its tombstone (the record of the end)
+/// expires. Without a subject, the list has the live sessions of all subjects that end soonest.
 #[utoipa::path(
     get,
     path = "/api/v1/sessions",

@@ -28,6 +28,7 @@ pub(super) struct StoreContext<'a> {
     pub(super) diagnostics: &'a Arc<Diagnostics>,
     pub(super) replicas: &'a Arc<Replicas>,
     pub(super) policies: &'a Live<Policies>,
+    /// How long the journal keeps a session end, to write it again after a fail-over.
     pub(super) journal_retention: Duration,
     pub(super) key_ring: &'a Live<KeyRing>,
 }

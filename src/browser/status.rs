@@ -19,7 +19,7 @@ struct Status<'a> {
     idle_remaining: f64,
     /// Seconds until the session ends even with activity.
     absolute_remaining: f64,
-    /// The decision time in milliseconds since the epoch.
+    /// The decision time, which all replicas share, in milliseconds since the epoch.
     server_time: u64,
 }
 

@@ -1,4 +1,5 @@
-//! Answers a check of a session: from the near cache, from the store, or without the store.
+//! Answers a check of a session: from the near cache (verified records in memory), from the store, or without the
+//! store.
 
 use std::time::Duration;
 
