@@ -223,7 +223,7 @@ impl Sources {
     /// Returns the configured `Set-Cookie` value that clears this cookie of a delegated service.
     #[must_use]
     pub fn removal_cookie_of_service(&self, name: &str) -> Option<&HeaderValue> {
-        let services = self.delegates.iter().map(Delegate::delegated);
+        let services = self.delegates.iter().map(Delegate::service);
         let mut of_that_name = services.filter(|service| service.key.cookie() == Some(name));
         of_that_name.find_map(|service| service.cleared_cookie.as_ref())
     }

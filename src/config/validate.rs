@@ -129,7 +129,7 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Valid<Config> {
 fn collect_pass_headers(delegates: &[DelegateSettings]) -> Vec<HeaderName> {
     let all = delegates
         .iter()
-        .flat_map(|it| it.delegated.passed_headers.iter());
+        .flat_map(|it| it.service.passed_headers.iter());
     let mut all: Vec<HeaderName> = all.cloned().collect();
     all.sort_by(|one, other| one.as_str().cmp(other.as_str()));
     all.dedup();

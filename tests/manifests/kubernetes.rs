@@ -277,7 +277,7 @@ fn the_admin_api_is_closed_by_default() {
         );
         assert_eq!(
             rendered.assert_valid_configuration()["listen"]["admin"],
-            "127.0.0.1:9188"
+            serde_json::json!(["127.0.0.1:9188", "[::1]:9188"])
         );
     }
     let directory = tempfile::tempdir().unwrap();

@@ -90,8 +90,8 @@ pub fn run(name_filters: &[String]) -> Vec<String> {
         .unwrap();
     let mut failures = Vec::new();
     for (proxy, section) in selected {
-        let kinds = PROXY_KINDS.into_iter();
-        let kind = kinds.filter(|kind| kind.name == proxy).last().unwrap();
+        let mut kinds = PROXY_KINDS.into_iter();
+        let kind = kinds.find(|kind| kind.name == proxy).unwrap();
         for case in &CASES {
             if let Err(failure) = runtime.block_on(run_case(kind, section, case)) {
                 failures.push(format!("FAILED {proxy}/tls {}: {failure}", case.title));

@@ -28,15 +28,15 @@ fn a_preset_fills_unset_keys() {
         name: "_oauth2_proxy".to_owned(),
         delimiter: Some('|'),
     };
-    assert_eq!(proxy.delegated.key, key);
-    assert_eq!(proxy.delegated.user, "x-auth-request-user");
-    assert_eq!(proxy.delegated.lifetime, Duration::from_secs(86_400));
+    assert_eq!(proxy.service.key, key);
+    assert_eq!(proxy.service.user, "x-auth-request-user");
+    assert_eq!(proxy.service.lifetime, Duration::from_secs(86_400));
     assert_eq!(proxy.policy.as_ref().unwrap().as_str(), "apps");
     assert_eq!(
-        proxy.delegated.cleared_cookie.as_ref().unwrap(),
+        proxy.service.cleared_cookie.as_ref().unwrap(),
         "_oauth2_proxy=; HttpOnly; Path=/; Max-Age=0"
     );
-    assert_eq!(authelia.delegated.user, "remote-user");
+    assert_eq!(authelia.service.user, "remote-user");
     // The effective configuration shows the values of the preset.
     let effective = serde_json::to_value(&loaded.effective).unwrap();
     let effective = &effective["delegated"]["services"]["proxy"];
@@ -50,7 +50,7 @@ fn max_age_is_idle_if_the_service_reports_the_authentication_time() {
         let text =
             format!("delegated: {{services: {{s: {{preset: authelia, url: 'http://a/'{more}}}}}}}");
         load_with_policies(&text).config.delegates[0]
-            .delegated
+            .service
             .max_age
     };
     assert_eq!(max_age(""), MaxAge::Any);
