@@ -1,4 +1,5 @@
 mod admin;
+mod documentation;
 mod identity;
 mod jwt;
 mod listeners_and_sign_in;
@@ -6,6 +7,7 @@ mod login;
 mod policies;
 mod restart;
 mod rules;
+mod secrets;
 mod store;
 
 use std::path::PathBuf;
@@ -353,99 +355,6 @@ fn keys_come_from_a_list_the_environment_or_a_file() {
 }
 
 #[test]
-fn errors_and_output_contain_no_secret() {
-    let secret = "hunter2hunter2";
-    for text in [
-        format!("token: {{keys: {secret}}}"),
-        format!("token: {{keys: [{secret}]}}"),
-        format!("store: {{password: {secret}}}"),
-        format!("store: {{url: 'redis://user:{secret}@[::1'}}"),
-        format!("store: {{url: 'redys://user:{secret}@localhost'}}"),
-        format!("store: {{url: 'redis://user:{secret}@localhost', password: [{secret}]}}"),
-        format!("store: {{passwort: {secret}}}"),
-        format!("store: {{passwd: {secret}}}"),
-        format!("store: {{secret: {secret}}}"),
-        format!("store: {{uri: 'redis://user:{secret}@localhost'}}"),
-        format!("admin: {{token_hash: {secret}}}"),
-        format!("admin: {{token_hashes: {secret}}}"),
-        format!("admin: {{token: {secret}}}"),
-        format!("token: {{key: {secret}}}"),
-        format!("delegated: {{services: {{a: {{url: 'ftp://user:{secret}@a/'}}}}}}"),
-        format!("login: {{url: 'ftp://user:{secret}@a'}}"),
-        format!("login: {{providers: {{a: {{issuer: 'ftp://user:{secret}@a'}}}}}}"),
-        format!("sign_in: {{url: 'ftp://user:{secret}@a'}}"),
-        format!("jwt: {{issuers: {{a: {{jwks_url: 'ftp://user:{secret}@a'}}}}}}"),
-        format!("traces: {{endpoint: 'ftp://user:{secret}@a'}}"),
-        format!("admin: {{url: 'ftp://user:{secret}@a'}}"),
-        format!("events: {{webhook_url: 'ftp://user:{secret}@a'}}"),
-        format!("login: {{url: 'https://user:{secret}@a:99999'}}"),
-        format!("sign_in: {{url: 'https://{secret}@a:99999'}}"),
-        format!("admin: {{url: 'https://{secret}@a'}}"),
-        "token: {keys: 1234567890}".to_owned(),
-        format!("{{store: {{url: 'redis://user:{secret}@localhost'}}, token: {{keys: {secret}}}}}"),
-    ] {
-        let errors = problems(&text);
-        assert!(
-            !errors.contains(secret) && !errors.contains("1234567890"),
-            "{errors}"
-        );
-    }
-    // A URL that Curfew prints must not contain a password.
-    for text in [
-        format!("delegated: {{services: {{a: {{url: 'https://user:{secret}@a/'}}}}}}"),
-        format!("login: {{url: 'https://user:{secret}@a'}}"),
-        format!("login: {{providers: {{a: {{issuer: 'https://user:{secret}@a'}}}}}}"),
-        format!("sign_in: {{url: 'https://user:{secret}@a'}}"),
-        format!("jwt: {{issuers: {{a: {{jwks_url: 'https://user:{secret}@a'}}}}}}"),
-        format!("traces: {{endpoint: 'https://user:{secret}@a'}}"),
-        format!("admin: {{url: 'https://user:{secret}@a'}}"),
-    ] {
-        match load_yaml(&text) {
-            Err(_) => assert!(!problems(&text).contains(secret), "{text}"),
-            Ok(loaded) => {
-                let output = toml::to_string(&loaded.effective).unwrap();
-                assert!(!output.contains(secret), "{output}");
-            }
-        }
-    }
-    let hash = "ab".repeat(32);
-    let complete_config = format!(
-        "{{store: {{url: 'redis://user:{secret}@localhost', password: {secret}}}, \
-         admin: {{token_hashes: {hash}}}, token: {{keys: {SIGNING_KEY}}}}}"
-    );
-    let loaded = load_yaml(&complete_config).unwrap();
-    let output = toml::to_string(&loaded.effective).unwrap();
-    for secret in [secret, SIGNING_KEY] {
-        assert!(!output.contains(secret), "{output}");
-        assert!(
-            !format!("{loaded:?}").contains(secret),
-            "the debug output must not contain a secret"
-        );
-    }
-    assert!(
-        output.contains("redis://user:redacted@localhost"),
-        "{output}"
-    );
-}
-
-#[test]
-fn the_effective_configuration_is_complete_and_can_be_read_again() {
-    let loaded = load_yaml("policies: {default: {idle: 5m}, forever: {idle: off}}").unwrap();
-    let text = toml::to_string(&loaded.effective).unwrap();
-    let again = load(
-        Some(&write_file("effective.toml", &text).path),
-        &Environment::new(),
-    )
-    .unwrap();
-    assert_eq!(toml::to_string(&again.effective).unwrap(), text);
-    assert!(text.contains("[policies.default]\nidle = \"5m\"\nabsolute = \"12h\"\ntouch_interval = \"5s\"\nactivity = \"any\"\n"), "{text}");
-    assert!(
-        text.contains("[policies.forever]\nidle = \"off\"\n"),
-        "{text}"
-    );
-}
-
-#[test]
 fn files_that_cannot_be_read_are_reported_by_name() {
     let missing = load(
         Some(&PathBuf::from("/nowhere/curfew.yaml")),
@@ -468,95 +377,6 @@ fn files_that_cannot_be_read_are_reported_by_name() {
         problems("a: [1\nb").contains("curfew.yaml"),
         "{}",
         problems("a: [1\nb")
-    );
-}
-
-/// Collects the keys of a schema as paths with dots. `NAME` stands for any name, and `N` for any list index.
-fn collect_keys(root: &Value, schema: &Value, prefix: &str, found: &mut Vec<String>) {
-    let target = |schema: &Value| {
-        let one = |schema: &Value| schema["$ref"].as_str().map(str::to_owned);
-        let inside = ["allOf", "anyOf"].into_iter().filter_map(|of| {
-            let parts = schema[of].as_array()?;
-            parts.iter().find_map(one)
-        });
-        one(schema).or_else(|| inside.into_iter().next())
-    };
-    let resolve = |schema: &Value| {
-        let path = target(schema)?;
-        root.pointer(path.trim_start_matches('#')).cloned()
-    };
-    if let Some(section) = resolve(schema) {
-        return collect_keys(root, &section, prefix, found);
-    }
-    let below = |part: &str| format!("{prefix}{part}").trim_start_matches('.').to_owned();
-    if let Some(properties) = schema["properties"].as_object() {
-        for (name, property) in properties {
-            collect_keys(root, property, &below(&format!(".{name}")), found);
-        }
-    } else if resolve(&schema["additionalProperties"]).is_some() {
-        collect_keys(
-            root,
-            &schema["additionalProperties"],
-            &below(".NAME"),
-            found,
-        );
-    } else if resolve(&schema["items"]).is_some() {
-        collect_keys(root, &schema["items"], &below(".N"), found);
-    } else {
-        found.push(prefix.to_owned());
-    }
-}
-
-/// Checks that the documentation has a row for every key, with its effective default, and no row for an unknown key.
-#[test]
-fn every_key_is_documented() {
-    let page = include_str!("../../docs/configuration.md");
-    let (page, _) = page.split_once("\n## Redis\n").unwrap();
-    let rows: Vec<(&str, &str)> = page
-        .lines()
-        .filter_map(|line| {
-            let (key, rest) = line.strip_prefix("| `")?.split_once("` | ")?;
-            let default = rest.split('|').next()?.trim();
-            Some((key, default.trim_matches('`')))
-        })
-        .collect();
-    let loaded = load(None, &Environment::new()).unwrap();
-    let effective = serde_json::to_value(&loaded.effective).unwrap();
-    let schema = serde_json::to_value(schema()).unwrap();
-    let mut keys = Vec::new();
-    collect_keys(&schema, &schema, "", &mut keys);
-    // The keys of `tls` are the same for each listener.
-    for name in ListenerName::ALL {
-        let section = format!("tls.{}.", name.as_str());
-        for key in &mut keys {
-            *key = key.replace(&section, "tls.LISTENER.");
-        }
-    }
-    for key in &keys {
-        let row = rows.iter().find(|(documented, _)| documented == key);
-        let (_, default) = row.unwrap_or_else(|| panic!("{key} is not documented"));
-        let pointer = format!("/{}", key.replace("NAME", "default").replace('.', "/"));
-        let value = effective.pointer(&pointer).map_or(String::new(), |value| {
-            let text = value.as_str().map(str::to_owned);
-            text.unwrap_or_else(|| value.to_string())
-        });
-        if key != "policies.NAME.touch_interval" {
-            assert_eq!(*default, value, "the default of {key}");
-        }
-    }
-    for (key, _) in rows {
-        assert!(keys.iter().any(|known| known == key), "{key} is not a key");
-    }
-}
-
-/// Checks that the schema in the repository is the output of `curfew schema`.
-#[test]
-fn the_committed_schema_is_up_to_date() {
-    let committed = include_str!("../../deploy/curfew/curfew.schema.json");
-    let schema = serde_json::to_string_pretty(&schema()).unwrap();
-    assert!(
-        committed.trim_end() == schema,
-        "the schema must be up to date: cargo run -- schema > deploy/curfew/curfew.schema.json"
     );
 }
 

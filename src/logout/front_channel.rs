@@ -105,7 +105,7 @@ impl LogoutEndpoints {
         let source = issuers.find(|source| source.issuer.issuer == iss);
         let source = source.ok_or(Refusal::UnknownIssuer)?;
         let target = LogoutTarget {
-            name: source.issuer.provider_session(&sid),
+            name: source.issuer.provider_session_subject(&sid),
             is_single_session: true,
             subject: None,
         };

@@ -69,8 +69,8 @@ impl Fixture {
     async fn sign_in(&self, in_id_token: ClaimsInToken) -> SessionId {
         let issuer = self.provider.issuer();
         let names = [
-            issuer.provider_session("one"),
-            issuer.provider_subject("alice"),
+            issuer.provider_session_subject("one"),
+            issuer.provider_user_subject("alice"),
         ];
         let attributes = Attributes::from_sorted([
             (Attributes::ISSUER, vec![issuer.issuer.as_str()]),

@@ -82,7 +82,7 @@ impl Session {
         self.check_until_the_end().await;
     }
 
-    /// Checks the session at irregular intervals, like most people.
+    /// Uses the session as most people do: at ever longer intervals, until the end of the run.
     pub async fn use_irregularly(mut self) {
         self.check(random_replica()).await;
         self.check_until_the_end().await;

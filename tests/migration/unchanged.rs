@@ -103,7 +103,7 @@ async fn wait_for_warning(harness: &Harness, class: &str, hint: &str) {
 }
 
 /// Asserts that live sessions are allowed, navigations are redirected, and people without the group are denied.
-async fn assert_usable(harness: &Harness, session: &CreatedSession) {
+async fn assert_access_is_enforced(harness: &Harness, session: &CreatedSession) {
     let backend_request = harness.assert_allowed(&harness.get(session, TARGET).await);
     assert_eq!(backend_request.uri.to_string(), TARGET);
     let answer = harness.send("GET", TARGET, NAVIGATION_HEADERS).await;

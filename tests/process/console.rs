@@ -90,7 +90,8 @@ async fn a_console_sign_out_on_one_replica_holds_on_the_other() {
         "a copy of the cookie should end no session after the sign-out"
     );
 
-    // The session ends at its limits without a request, because each replica enforces the idle limit.
+    // An unused operator session ends at its idle limit without any request, because a background task of the replicas
+    // ends it.
     let (_, cookie) = post_form(&two, "/console/sign-in", "", &form).await;
     let list_path = "/api/v1/sessions?subject=curfew-operator";
     eventually("the session is timed out", async || {

@@ -8,6 +8,7 @@
 
 use curfew_testkit as support;
 
+mod access;
 mod cut_offs;
 mod ends;
 mod generation;
@@ -15,6 +16,7 @@ mod histories;
 mod migrations;
 mod replicas;
 mod rules;
+mod server_failure;
 mod standalone;
 mod topologies;
 

@@ -2,20 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use curfew::clock::{ManualClock, Stopwatch};
+use curfew::clock::ManualClock;
 use curfew::policy::{Policies, Policy};
-use curfew::secret::Secret;
 use curfew::session::{EndReason, State};
 use curfew::store::measured::MeasuredStore;
-use curfew::store::redis::Migration;
 use curfew::store::touch::CoalescingStore;
-use curfew::store::{DeadlineQueue, EndOutcome, EndRequest, StoreError};
-use curfew::telemetry::{Diagnostics, Metrics};
-use tokio_util::sync::CancellationToken;
+use curfew::store::{EndOutcome, EndRequest, StoreError};
+use curfew::telemetry::Metrics;
 
 use super::*;
 use crate::support::redis::RedisServer;
-use crate::support::tls::Certificates;
 
 #[tokio::test]
 async fn redis_passes_the_conformance_suite() {
@@ -34,134 +30,6 @@ async fn the_measured_store_counts_answers_of_redis() {
     let text = metrics.render().unwrap();
     let counted = r#"curfew_store_operations_total{operation="load",result="ok"} 1"#;
     assert!(text.contains(counted), "{text}");
-}
-
-#[tokio::test]
-async fn an_acl_user_needs_no_more_than_the_documented_rights() {
-    let server = RedisServer::start();
-    let rights = documented_rights();
-    let mut words: Vec<&[u8]> = vec![b"ACL", b"SETUSER", b"curfew", b"on", b">s3cret"];
-    words.extend(rights.split_whitespace().map(str::as_bytes));
-    server.command::<()>(&words);
-    let settings = RedisSettings {
-        username: Some("curfew".to_owned()),
-        password: Password::Inline(Secret::new("s3cret".to_owned())),
-        wait_replicas: 1,
-        wait_timeout: Duration::from_millis(1),
-        stream_length: Some(10),
-        ..settings(&server.url())
-    };
-    let store = ConnectedStore::connect(settings.clone()).await;
-    run_all_suites(&store).await;
-    let policies = Live::new(super::migrations::policies());
-    let diagnostics = Diagnostics::default();
-    let (metrics, stop) = (Metrics::new().unwrap(), CancellationToken::new());
-    let is_rebuilt = async || -> bool {
-        let rebuilt: bool = server.command(&[b"EXISTS", b"test:progress:rebuilt"]);
-        rebuilt && metrics.store.cut_offs_fresh.get() == 1
-    };
-    let replicas = no_other_replicas();
-    tokio::select! {
-        () = store.follow_cut_offs(&policies, &diagnostics, &metrics, stop.clone()) => {
-            unreachable!("the maintenance ended although it was not stopped")
-        }
-        () = store.run_maintenance(&policies, &diagnostics, &metrics, &replicas, stop) => unreachable!("the maintenance ended although it was not stopped"),
-        () = eventually("the indexes are rebuilt", is_rebuilt) => {}
-    }
-    store
-        .migrate(Migration::Upgrade, &policies.current(), |_| {})
-        .await
-        .unwrap();
-    store.tighten_deadlines(&policies.current()).await.unwrap();
-    let denied = server.command::<Vec<redis::Value>>(&[b"ACL", b"LOG"]);
-    assert!(
-        denied.is_empty(),
-        "the ACL denied these commands: {denied:?}"
-    );
-
-    let wrong = ConnectedStore::start(RedisSettings {
-        password: Password::Inline(Secret::new("not-the-password".to_owned())),
-        ..settings
-    });
-    let connection_error = wrong.connection_error().await;
-    assert!(
-        connection_error.contains("authentication failed"),
-        "{connection_error}"
-    );
-    assert!(
-        !connection_error.contains("not-the-password"),
-        "{connection_error}"
-    );
-}
-
-/// After the password file changes, the store reconnects with the new password. If the server rejects that, the store
-/// keeps the old connection.
-#[tokio::test]
-async fn a_password_file_is_read_again_when_it_changes() {
-    let server = RedisServer::start_with_options(&["--requirepass", "first"]);
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), "first\n").unwrap();
-    let store = ConnectedStore::connect(RedisSettings {
-        password: Password::File(file.path().to_owned()),
-        ..settings(&server.url())
-    })
-    .await;
-    store.create(ID, &new_session()).await.unwrap();
-    let admin = |words: &[&[u8]]| server.command_with_password::<()>("first", words);
-    std::fs::write(file.path(), "second\n").unwrap();
-    tokio::time::sleep(Duration::from_secs(6)).await;
-    assert!(store.load(ID).await.is_ok(), "the old connection is kept");
-    admin(&[b"CONFIG", b"SET", b"requirepass", b"second"]);
-    std::fs::write(file.path(), "second").unwrap();
-    server.command_with_password::<()>(
-        "second",
-        &[b"CLIENT", b"KILL", b"TYPE", b"normal", b"SKIPME", b"yes"],
-    );
-    eventually("the store is connected with the new password", async || {
-        store.load(ID).await.is_ok()
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn redis_over_tls_requires_certificates_of_both_sides() {
-    let certificates = Certificates::generate();
-    let options = certificates.redis_options();
-    let options: Vec<&str> = options.iter().map(String::as_str).collect();
-    let server = RedisServer::start_with_options(&options);
-    let client_settings = RedisSettings {
-        tls: Some(tls_settings(&certificates)),
-        // The default timeout would make the test wait long for rejected connections.
-        command_timeout: Duration::from_secs(1),
-        ..settings(&format!("rediss://127.0.0.1:{}/", server.public_port()))
-    };
-    let store = ConnectedStore::connect(client_settings.clone()).await;
-    run_all_suites(&store).await;
-
-    let other = Certificates::generate();
-    let other_ca = std::fs::read(other.path("ca.pem")).unwrap();
-    for (tls, why) in [
-        (
-            Tls {
-                ca: Some(other_ca),
-                ..client_settings.tls.clone().unwrap()
-            },
-            "another server",
-        ),
-        (
-            Tls {
-                client: None,
-                ..client_settings.tls.clone().unwrap()
-            },
-            "no client certificate",
-        ),
-    ] {
-        let refused = ConnectedStore::start(RedisSettings {
-            tls: Some(tls),
-            ..client_settings.clone()
-        });
-        assert!(!refused.connection_error().await.is_empty(), "{why}");
-    }
 }
 
 #[tokio::test]
@@ -280,70 +148,6 @@ async fn an_unreadable_record_is_an_error_and_no_logout() {
 }
 
 #[tokio::test]
-async fn the_store_reconnects_after_a_lost_connection() {
-    let mut server = RedisServer::start();
-    let store = ConnectedStore::start(RedisSettings {
-        command_timeout: Duration::from_millis(200),
-        ..settings(&server.url())
-    });
-    eventually("the store is connected", async || {
-        store.ready().await.is_ok()
-    })
-    .await;
-    let session = new_session();
-    store.create(ID, &session).await.unwrap();
-    server.command::<()>(&[b"CLIENT", b"KILL", b"TYPE", b"normal"]);
-    eventually("the store is connected again", async || {
-        store.ready().await.is_ok()
-    })
-    .await;
-    for _ in 0..2 {
-        server.stop();
-        let error = store.load(ID).await.unwrap_err();
-        assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
-        server.start_again();
-        eventually("the store is connected again", async || {
-            store.ready().await.is_ok()
-        })
-        .await;
-        assert_eq!(store.load(ID).await.unwrap().as_ref(), Some(&session));
-    }
-}
-
-#[tokio::test]
-async fn a_hanging_server_costs_no_more_than_the_command_timeout() {
-    let server = RedisServer::start();
-    let store = ConnectedStore::start(RedisSettings {
-        command_timeout: Duration::from_millis(100),
-        ..settings(&server.url())
-    });
-    eventually("the store is connected", async || {
-        store.ready().await.is_ok()
-    })
-    .await;
-    server.freeze();
-    let waited = Stopwatch::start();
-    assert!(store.load(ID).await.is_err());
-    assert!(waited.seconds() < 2.0, "{} s", waited.seconds());
-    server.thaw();
-    eventually("the store answers again", async || {
-        store.load(ID).await.is_ok()
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn an_absent_server_is_an_error() {
-    let port = crate::support::free_port();
-    let store = ConnectedStore::start(RedisSettings {
-        command_timeout: Duration::from_millis(500),
-        ..settings(&format!("redis://127.0.0.1:{port}/"))
-    });
-    let error = store.load(ID).await.unwrap_err();
-    assert!(error.to_string().contains("refused"), "{error}");
-}
-
-#[tokio::test]
 async fn a_newer_schema_is_refused() {
     let server = RedisServer::start();
     drop(ConnectedStore::connect(settings(&server.url())).await);
@@ -398,56 +202,6 @@ async fn an_index_drops_deleted_sessions() {
         "the index entry must stay for now, because another replica may be creating the session"
     );
     eventually("the index entry is removed", async || index_size() == 0).await;
-}
-
-#[tokio::test]
-async fn a_full_server_accepts_no_new_session_and_lets_existing_sessions_end() {
-    let server = RedisServer::start();
-    let store = ConnectedStore::connect(settings(&server.url())).await;
-    let session = new_session();
-    store.create(ID, &session).await.unwrap();
-    server.command::<()>(&[b"CONFIG", b"SET", b"maxmemory", b"1"]);
-    let other = SessionId::from_bytes([9; 16]);
-    let refused = store.create(other, &session).await.unwrap_err();
-    assert!(matches!(refused, StoreError::OutOfMemory(_)), "{refused}");
-    let later = session.started.plus(MINUTE);
-    store.touch(ID, touch(&session, later)).await.unwrap();
-    assert_eq!(store.load(ID).await.unwrap().unwrap().last_seen, later);
-    let ended = store.end(ID, EndRequest::revoked(later)).await.unwrap();
-    assert!(matches!(ended, EndOutcome::Ended(_)), "{ended:?}");
-}
-
-/// If Redis rejects writes because it has too little memory or too few replicas, checks continue, even after a
-/// reconnect.
-#[tokio::test]
-async fn the_store_connects_to_a_server_that_rejects_writes() {
-    let server = RedisServer::start();
-    let first = ConnectedStore::connect(settings(&server.url())).await;
-    first.create(ID, &new_session()).await.unwrap();
-    for (setting, rejecting_value, accepting_value) in
-        [("maxmemory", "1", "0"), ("min-replicas-to-write", "1", "0")]
-    {
-        let set = |value: &str| {
-            let words = ["CONFIG", "SET", setting, value].map(str::as_bytes);
-            server.command::<()>(&words);
-        };
-        set(rejecting_value);
-        let store = ConnectedStore::connect(settings(&server.url())).await;
-        assert!(store.load(ID).await.unwrap().is_some(), "{setting}");
-        set(accepting_value);
-        let other_prefix = RedisSettings {
-            prefix: format!("{setting}:"),
-            ..settings(&server.url())
-        };
-        set(rejecting_value);
-        let store = ConnectedStore::connect(other_prefix).await;
-        assert_eq!(
-            store.load(ID).await,
-            Ok(None),
-            "no key with that prefix exists"
-        );
-        set(accepting_value);
-    }
 }
 
 /// Another replica may touch the session after the decision to end it. The touch changes only the expiry of the

@@ -113,8 +113,8 @@ pub trait SessionStore: LocalStore {
     /// [`StoreError`] if the store failed; the change may still be written.
     async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError>;
 
-    /// Subtracts the duration `by` from every time of a live session, to test timeouts. Returns the new record, or
-    /// `None` if there is no record.
+    /// Moves all timestamps of a live session into the past by the duration `by`, to test timeouts. Returns the new
+    /// record, or `None` if there is no record.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed.

@@ -70,7 +70,10 @@ where
 /// [`ParseError`] if `filter` is invalid.
 pub fn init(format: LogFormat, filter: &str, traces: Option<&Traces>) -> Result<(), ParseError> {
     let (filter, handle) = reload::Layer::new(parse_filter(filter)?);
-    #[expect(clippy::disallowed_methods, reason = "the text is escaped here")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "`line_layer` escapes the text of each event"
+    )]
     let stderr = || std::io::stderr();
     let layer = line_layer(format, stderr, std::io::IsTerminal::is_terminal(&stderr()));
     let spans = traces.map(|traces| {

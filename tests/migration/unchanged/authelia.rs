@@ -27,7 +27,7 @@ async fn nginx_with_only_the_address_changed_answers_500() {
 async fn nginx_with_address_and_path_changed_redirects_scripts_without_a_target() {
     let text = nginx_text("/auth-request");
     let (harness, session) = start(&AUTHELIA_NGINX, &text, is_allowed).await;
-    assert_usable(&harness, &session).await;
+    assert_access_is_enforced(&harness, &session).await;
     let backend_request = harness.assert_allowed(&harness.get(&session, "/p").await);
     harness
         .snippet
@@ -99,7 +99,7 @@ async fn assert_answers_are_passed(snippet: &Snippet) {
 
     let text = replace_check_url(snippet, FORWARD_AUTH, "/forward-auth");
     let (harness, session) = start(snippet, &text, is_allowed).await;
-    assert_usable(&harness, &session).await;
+    assert_access_is_enforced(&harness, &session).await;
     let answer = assert_scripts_get_401(&harness, SCRIPT_HEADERS).await;
     assert_eq!(answer.header_or_empty("x-session-reason"), "no_credential");
     assert_browser_endpoints_reach_application(&harness, &session).await;

@@ -100,7 +100,7 @@ async fn a_slash_at_the_end_of_the_path_is_denied_if_a_rule_depends_on_paths() {
 async fn with_address_and_path_changed_envoy_hides_the_reason_and_polling_counts() {
     let text = replace_check_url("/ext-authz");
     let (harness, session) = start(&AUTHELIA_ENVOY, &text, is_allowed).await;
-    assert_usable(&harness, &session).await;
+    assert_access_is_enforced(&harness, &session).await;
     assert_browser_endpoints_reach_application(&harness, &session).await;
     // Envoy removes these headers from the answer to clients, because `allowed_client_headers` does not list them.
     let answer = assert_scripts_get_401(&harness, SCRIPT_HEADERS).await;

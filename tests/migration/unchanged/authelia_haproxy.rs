@@ -35,7 +35,7 @@ async fn with_only_the_address_changed_every_redirect_has_no_target() {
 /// Starts HAProxy with Curfew's address and path, and asserts that it is usable.
 async fn start_with_changed_path(snippet: &Snippet) -> Harness {
     let (harness, session) = start(snippet, &replace_check_url("/forward-auth"), is_allowed).await;
-    assert_usable(&harness, &session).await;
+    assert_access_is_enforced(&harness, &session).await;
     let backend_request = harness.assert_allowed(&harness.get(&session, "/p").await);
     harness
         .snippet

@@ -29,7 +29,7 @@ async fn with_auth_request_sessions_work_but_the_check_can_name_another_host() {
     for (snippet, path, _) in SNIPPETS {
         let text = replace_all(&snippet.read_unchanged(), &[(path, "/auth-request")]);
         let (harness, session) = start(&snippet, &text, is_allowed).await;
-        assert_usable(&harness, &session).await;
+        assert_access_is_enforced(&harness, &session).await;
         assert_browser_endpoints_reach_application(&harness, &session).await;
         // If a client or a load balancer sends this header, the answer redirects to the sign-in page.
         let cookie = session.cookie();

@@ -84,7 +84,7 @@ async fn caddy_with_the_path_changed_redirects_scripts_and_sends_no_identity() {
     ];
     let text = replace_all(&OAUTH2_PROXY_CADDY.read_unchanged(), &pairs);
     let (harness, session) = start(&OAUTH2_PROXY_CADDY, &text, is_allowed).await;
-    assert_usable(&harness, &session).await;
+    assert_access_is_enforced(&harness, &session).await;
     let backend_request = harness.assert_allowed(&harness.get(&session, "/p").await);
     harness
         .snippet

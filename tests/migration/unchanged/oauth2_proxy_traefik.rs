@@ -29,7 +29,7 @@ async fn the_errors_middleware_replaces_denials_with_the_sign_in_page() {
     let pairs = [(ADDRESS, "address: http://curfew:9180/forward-auth")];
     let text = replace_all(&OAUTH2_PROXY_TRAEFIK.read_unchanged(), &pairs);
     let (harness, session) = start(&OAUTH2_PROXY_TRAEFIK, &text, is_allowed).await;
-    assert_usable(&harness, &session).await;
+    assert_access_is_enforced(&harness, &session).await;
     let backend_request = harness.assert_allowed(&harness.get(&session, "/p").await);
     harness
         .snippet

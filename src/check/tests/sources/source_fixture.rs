@@ -190,8 +190,8 @@ impl SourceFixture {
         if self.kind == SourceKind::Login {
             let issuer = crate::testing::jwt::issuer();
             let names = [
-                issuer.provider_session(&format!("s{}", signed_in.number)),
-                issuer.provider_subject("alice"),
+                issuer.provider_session_subject(&format!("s{}", signed_in.number)),
+                issuer.provider_user_subject("alice"),
             ];
             let names = names.iter().map(Subject::to_string).collect();
             attributes.insert(Attributes::PROVIDER.to_owned(), names);

@@ -103,14 +103,14 @@ pub(super) fn numeric_date(
 
 /// Returns the pseudo-subject for one session of a provider. With this subject, one cut-off (a time before which all
 /// sessions have ended) ends all sessions of Curfew that began with the session of the provider.
-pub(super) fn provider_session(issuer: &str, sid: &str) -> Subject {
+pub(super) fn provider_session_subject(issuer: &str, sid: &str) -> Subject {
     let texts = ["provider session", issuer, sid];
     Subject::of_provider(derive_id("jwt", &texts.map(str::as_bytes)))
 }
 
 /// Returns the pseudo-subject for all sessions of one subject of a provider. With this subject, one cut-off ends all
 /// these sessions.
-pub(super) fn provider_subject(issuer: &str, sub: &str) -> Subject {
+pub(super) fn provider_user_subject(issuer: &str, sub: &str) -> Subject {
     let texts = ["provider subject", issuer, sub];
     Subject::of_provider(derive_id("jwt", &texts.map(str::as_bytes)))
 }
@@ -136,8 +136,8 @@ impl SignInClaims {
         let text = |name: &str| claims.get(name).and_then(Value::as_str);
         let issuer = text("iss").unwrap_or("");
         let names = [
-            text("sid").map(|sid| provider_session(issuer, sid)),
-            text("sub").map(|sub| provider_subject(issuer, sub)),
+            text("sid").map(|sid| provider_session_subject(issuer, sid)),
+            text("sub").map(|sub| provider_user_subject(issuer, sub)),
         ];
         let signed_in = numeric_date(claims, "auth_time");
         Self {

@@ -67,8 +67,8 @@ impl Issuer {
         sid: Option<&str>,
     ) -> Option<LogoutTarget> {
         let name = match (sid, subject) {
-            (Some(sid), _) => self.provider_session(sid),
-            (None, Some(subject)) => self.provider_subject(subject),
+            (Some(sid), _) => self.provider_session_subject(sid),
+            (None, Some(subject)) => self.provider_user_subject(subject),
             (None, None) => return None,
         };
         // If `subject_claim` is not `sub`, `sub` does not identify the subject.

@@ -77,7 +77,7 @@ impl Issuer {
     /// Returns whether the session belongs to this subject of the provider.
     #[must_use]
     pub fn is_subject_of(&self, sub: &str, session: &Session) -> bool {
-        let name = self.provider_subject(sub);
+        let name = self.provider_user_subject(sub);
         session.provider_names().any(|known| known == name)
     }
 }
@@ -135,8 +135,8 @@ mod tests {
         let mut attributes: BTreeMap<String, Vec<String>> =
             serde_json::from_value(attributes.clone()).unwrap();
         let names = vec![
-            issuer().provider_session("one").to_string(),
-            issuer().provider_subject("alice").to_string(),
+            issuer().provider_session_subject("one").to_string(),
+            issuer().provider_user_subject("alice").to_string(),
         ];
         attributes.insert("provider".to_owned(), names);
         attributes.insert("curfew_source".to_owned(), vec!["login".to_owned()]);

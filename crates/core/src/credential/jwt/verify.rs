@@ -303,14 +303,14 @@ impl Issuer {
 
     /// Returns the pseudo-subject for one session of the provider, which a cut-off can end.
     #[must_use]
-    pub fn provider_session(&self, sid: &str) -> Subject {
-        claims::provider_session(&self.issuer, sid)
+    pub fn provider_session_subject(&self, sid: &str) -> Subject {
+        claims::provider_session_subject(&self.issuer, sid)
     }
 
     /// Returns the pseudo-subject for all sessions of one subject of the provider, which a cut-off can end together.
     #[must_use]
-    pub fn provider_subject(&self, sub: &str) -> Subject {
-        claims::provider_subject(&self.issuer, sub)
+    pub fn provider_user_subject(&self, sub: &str) -> Subject {
+        claims::provider_user_subject(&self.issuer, sub)
     }
 
     /// Returns the subject. Refuses an email address that the provider has not verified, because a person could enter

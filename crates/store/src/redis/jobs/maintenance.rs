@@ -66,7 +66,7 @@ impl RedisStore {
                 let current = policies.current();
                 let reconciled = background_store.reconcile(&current, diagnostics, replicas);
                 if let Err(error) = reconciled.await {
-                    tracing::debug!(%error, "could not reconcile Redis, retrying");
+                    tracing::debug!(%error, "could not check Redis, upgrade its records or rebuild its indexes, retrying");
                 }
                 tokio::select! {
                     _ = incarnation.changed() => {}

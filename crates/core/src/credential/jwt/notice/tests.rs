@@ -64,8 +64,8 @@ fn identifies_the_ended_sessions() {
         (both.id.as_str(), both.issued),
         ("l-1", START.minus(Duration::from_secs(1)))
     );
-    let session = issuer().provider_session("s-1");
-    let alice = issuer().provider_subject("alice");
+    let session = issuer().provider_session_subject("s-1");
+    let alice = issuer().provider_user_subject("alice");
     let target = |notice: Notice| {
         let target = notice.ended.unwrap();
         let subject = target.subject.map(|subject| subject.as_str().to_owned());
@@ -186,12 +186,12 @@ fn identifies_the_revoked_sessions() {
     let session = json!({ "format": "opaque", "id": "s-1" });
     let both = json!({ "format": "complex", "user": alice, "session": session });
     let all_of_alice = LogoutTarget {
-        name: issuer().provider_subject("alice"),
+        name: issuer().provider_user_subject("alice"),
         is_single_session: false,
         subject: Subject::new("alice").ok(),
     };
     let one_session = |subject: &Option<Subject>| LogoutTarget {
-        name: issuer().provider_session("s-1"),
+        name: issuer().provider_session_subject("s-1"),
         is_single_session: true,
         subject: subject.clone(),
     };

@@ -389,7 +389,7 @@ fn refreshed_tokens_share_a_session_and_new_sign_ins_do_not() {
     ] {
         assert_ne!(session_of(other.clone()), by_sign_in, "{other}");
     }
-    // Without `sid` and `auth_time`, `jti` identifies the session, or else the whole token.
+    // Without `sid` and `auth_time`, `jti` identifies the session. Without `jti`, too, the whole token identifies it.
     let session_of = |changes: Value| {
         let mut claims = claims_with(json!({ "sid": null, "auth_time": null }));
         claims
