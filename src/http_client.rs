@@ -1,5 +1,6 @@
 //! The HTTP client for requests to other services.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Creates a client that follows no redirects and uses no proxy, so it sends requests only to configured addresses. A
@@ -36,6 +37,32 @@ pub fn client_builder(
         client = client.tls_certs_only(reqwest::Certificate::from_pem_bundle(pem)?);
     }
     Ok(client)
+}
+
+/// Lets the client present the certificate in a PEM file, which also contains its key.
+///
+/// # Errors
+/// The file cannot be read, or has no certificate or no key.
+pub fn with_identity(
+    client: reqwest::ClientBuilder,
+    path: &Path,
+) -> Result<reqwest::ClientBuilder, IdentityError> {
+    let read_error = |error| IdentityError::Read(path.to_owned(), error);
+    let pem = std::fs::read(path).map_err(read_error)?;
+    let identity = reqwest::Identity::from_pem(&pem);
+    let invalid = |error| IdentityError::Invalid(path.to_owned(), error);
+    Ok(client.identity(identity.map_err(invalid)?))
+}
+
+/// Why a client certificate cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// The file cannot be read.
+    #[error("{}: {1}", .0.display())]
+    Read(PathBuf, std::io::Error),
+    /// The file has no certificate or no key.
+    #[error("{}: needs a PEM certificate and its key: {1}", .0.display())]
+    Invalid(PathBuf, reqwest::Error),
 }
 
 /// Reads the body of a response. Returns `None` if it has more than `max_bytes` bytes.

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use prometheus::IntCounter;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::ConcurrencyLimit;
@@ -35,6 +36,7 @@ pub use socket::Socket;
 pub use spop::{SpopServer, SpopService};
 pub use tls::{
     CertificatePair, ClientCertificates, ClientName, Encryption, PeerStream, Tls, TlsError,
+    is_less_protected,
 };
 
 /// A listener with its bound addresses and its service.
@@ -72,7 +74,7 @@ impl Service {
 
 impl Listener {
     /// Binds the `addresses` for `service`. `limit` bounds the open connections. New connections use the current
-    /// `encryption`.
+    /// `encryption`. `handshake_failures` counts TLS handshakes that failed.
     ///
     /// # Errors
     /// The address that cannot be bound, and the error of the operating system.
@@ -81,9 +83,9 @@ impl Listener {
         addresses: &[SocketAddr],
         service: Service,
         limit: ConcurrencyLimit,
-        encryption: Live<Encryption>,
+        (encryption, handshake_failures): (Live<Encryption>, IntCounter),
     ) -> Result<Self, (SocketAddr, io::Error)> {
-        let socket = Socket::bind(name, addresses, limit, encryption)?;
+        let socket = Socket::bind(name, addresses, limit, encryption, handshake_failures)?;
         Ok(Self { socket, service })
     }
 

@@ -29,7 +29,7 @@ class CallgrindProgram:
     def __init__(self, start):
         self.start = start
 
-    def per_check(self, ask):
+    def per_check(self, send_checks):
         runs = []
         for count in (SHORT_RUN_CHECKS, LONG_RUN_CHECKS):
             file = WORK / "callgrind.out"

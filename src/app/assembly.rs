@@ -16,7 +16,7 @@ use crate::jwks::{HttpFetcher, IssuerKeys, KeyCache};
 use crate::jwks::{IssuerSettings, KeySource};
 use crate::kubernetes::Kubernetes;
 use crate::lifecycle::{LastKnownSessions, Lifecycle, LifecycleParts, TombstoneExtensions};
-use crate::listener::{Encryption, PerListener};
+use crate::listener::{Encryption, ListenerName, PerListener, is_less_protected};
 use crate::live::Live;
 use crate::login::{Login, LoginSettings, Provider, ProviderSettings};
 use crate::logout::{LogoutEndpoints, ReplayCache};
@@ -163,11 +163,10 @@ impl ProcessState {
             tokens: AdminTokens::new(tokens),
             kubernetes: kubernetes.map(Arc::new),
             allow_ageing: config.admin.allow_ageing,
-            secure: config
-                .admin
-                .url
-                .as_ref()
-                .is_some_and(|url| url.scheme() == "https"),
+            secure: match &config.admin.url {
+                Some(url) => url.scheme() == "https",
+                None => config.tls.get(ListenerName::Admin).is_some(),
+            },
             login: Self::create_console_login(config, &key_ring)?,
             ops: Arc::clone(&self.ops),
             observers: Arc::clone(&self.observers),
@@ -384,7 +383,16 @@ impl LiveAssembly {
         self.admin.replace(assembly.admin);
         self.logout_endpoints.replace(assembly.logout_endpoints);
         for (name, encryption) in assembly.encryption.iter() {
-            self.encryption.get(name).replace(encryption.clone());
+            let live_encryption = self.encryption.get(name);
+            if is_less_protected(&live_encryption.current(), encryption) {
+                tracing::warn!(
+                    listener = name.as_str(),
+                    "tls.{0}: a reload does not turn off TLS or client certificates: restart required",
+                    name.as_str()
+                );
+            } else {
+                live_encryption.replace(encryption.clone());
+            }
         }
     }
 }

@@ -89,7 +89,9 @@ impl ServiceBuilder<'_> {
         let limit = self.create_limit(name.as_str(), LimitKind::Connections);
         let addresses = self.listen.addresses.get(name);
         let encryption = self.live_assembly.encryption.get(name).clone();
-        let listener = Listener::bind(name.as_str(), addresses, service, limit, encryption);
+        let failures = self.ops.metrics.tls_handshake_failures(name.as_str());
+        let tls = (encryption, failures);
+        let listener = Listener::bind(name.as_str(), addresses, service, limit, tls);
         listener.map_err(|(address, error)| StartupError::Bind {
             name: name.as_str(),
             address,

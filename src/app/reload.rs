@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::assembly::{LiveAssembly, ProcessState};
 use super::init_metrics;
+use crate::clock::Stopwatch;
 use crate::config::{ConfigSource, FileContents, Loaded};
 use crate::telemetry::{Diagnostics, logging};
 
@@ -16,6 +17,9 @@ use crate::telemetry::{Diagnostics, logging};
 /// file is used. Unlike inotify, polling also works with symbolic links, as in Kubernetes volumes, and with network
 /// file systems.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The interval at which a rejected configuration is loaded again.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The source of the diagnostics of this module.
 const DIAGNOSTICS_SOURCE: &str = "configuration";
@@ -38,17 +42,21 @@ impl Reloader {
     pub(super) async fn run(self, mut requests: ReloadRequests, stop: CancellationToken) {
         let mut files = self.source.files(&self.started_with);
         let mut change_detector = ChangeDetector::new(read_files(&files).await);
+        let mut rejection = None;
         loop {
             let request = tokio::select! {
                 () = stop.cancelled() => return,
                 Some(request) = requests.recv() => Some(request),
                 () = tokio::time::sleep(POLL_INTERVAL) => None,
             };
-            if !change_detector.poll(read_files(&files).await, request.is_some()) {
+            let has_changed = change_detector.poll(read_files(&files).await, request.is_some());
+            let is_retry_due = rejection.as_ref().is_some_and(Rejection::is_retry_due);
+            if !has_changed && !is_retry_due {
                 continue;
             }
             // If the files change during the reload, a later poll finds the difference and loads them again.
-            let new_files = self.reload().map(|loaded| self.source.files(&loaded));
+            let loaded = self.reload(&mut rejection, has_changed);
+            let new_files = loaded.map(|loaded| self.source.files(&loaded));
             if let Some(new_files) = new_files.filter(|new_files| *new_files != files) {
                 files = new_files;
                 change_detector = ChangeDetector::new(None);
@@ -59,8 +67,10 @@ impl Reloader {
         }
     }
 
-    /// Loads the configuration and puts it in force. If it is invalid, the previous one stays in force.
-    fn reload(&self) -> Option<Loaded> {
+    /// Loads the configuration and puts it in force. If it is invalid, the previous one stays in force. A retry that is
+    /// rejected for the same reason is not reported again.
+    fn reload(&self, rejection: &mut Option<Rejection>, has_changed: bool) -> Option<Loaded> {
+        let previous = rejection.take();
         match self.load_and_apply() {
             Ok(loaded) => {
                 let at_start = &self.started_with.effective;
@@ -74,6 +84,14 @@ impl Reloader {
                 Some(loaded)
             }
             Err(problems) => {
+                let is_known = previous.is_some_and(|previous| previous.problems == problems);
+                *rejection = Some(Rejection {
+                    problems: problems.clone(),
+                    age: Stopwatch::start(),
+                });
+                if is_known && !has_changed {
+                    return None;
+                }
                 let messages = problems.lines().map(|problem| {
                     format!("rejected, previous configuration still active: {problem}")
                 });
@@ -98,6 +116,19 @@ impl Reloader {
         self.process_state.store_key_ring.replace(key_ring);
         self.live_assembly.replace(assembly);
         Ok(loaded)
+    }
+}
+
+/// A configuration that was rejected. The rejected configuration can name a file that does not exist yet, and a file
+/// can be unreadable for a moment. So Curfew loads the configuration again from time to time.
+struct Rejection {
+    problems: String,
+    age: Stopwatch,
+}
+
+impl Rejection {
+    fn is_retry_due(&self) -> bool {
+        self.age.seconds() >= RETRY_INTERVAL.as_secs_f64()
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::escape::line;
-use crate::http_client::http_client;
+use crate::http_client::{client_builder, with_identity};
 use crate::secret::Secret;
 
 /// The address and the credentials of the admin API.
@@ -30,6 +30,9 @@ pub(super) struct AdminArgs {
     /// A file with PEM certificates of the CAs to trust, instead of the system's.
     #[arg(long, value_name = "FILE")]
     admin_ca_file: Option<PathBuf>,
+    /// A PEM file with a client certificate and its key, if the admin listener requires one.
+    #[arg(long, value_name = "FILE")]
+    admin_identity_file: Option<PathBuf>,
 }
 
 /// A client of the admin API; it sends the admin token with every call.
@@ -56,6 +59,11 @@ impl AdminArgs {
                     .with_context(|| format!("--admin-ca-file {}", path.display()))?,
             ),
             None => None,
+        };
+        let client = client_builder(Duration::from_secs(30), authorities.as_deref())?;
+        let client = match &self.admin_identity_file {
+            Some(path) => with_identity(client, path).context("--admin-identity-file")?,
+            None => client,
         };
         Ok(AdminApi {
             base_url: self.admin_url.clone(),

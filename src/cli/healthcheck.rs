@@ -8,7 +8,7 @@ use url::Url;
 use super::ConfigArgs;
 use super::serve::reachable_address;
 use crate::config::Config;
-use crate::http_client::client_builder;
+use crate::http_client::{client_builder, with_identity};
 use crate::listener::ListenerName;
 
 /// The timeout of the health check.
@@ -33,48 +33,53 @@ pub(super) struct HealthcheckArgs {
 
 /// Requests the health endpoint of the process on this machine. Containers without a shell need this command.
 pub(super) fn run(args: &HealthcheckArgs) -> anyhow::Result<()> {
-    let base = match &args.url {
-        Some(url) => url.clone(),
+    let urls = match &args.url {
+        Some(url) => vec![url.clone()],
         None => {
             let config = args.config.clone();
             let loaded = ConfigArgs { config }.load()?;
-            ops_url(&loaded.config)?
+            ops_urls(&loaded.config)?
         }
     };
-    let url = base.join(if args.live { "/livez" } else { "/readyz" })?;
+    let client = client_builder(TIMEOUT, None)?.tls_danger_accept_invalid_certs(true);
+    let client = match &args.identity_file {
+        Some(path) => with_identity(client, path).context("--identity-file")?,
+        None => client,
+    };
+    let client = client.build()?;
     super::build_runtime()?.block_on(async {
-        let client = client_builder(TIMEOUT, None)?.tls_danger_accept_invalid_certs(true);
-        let client = match &args.identity_file {
-            Some(path) => {
-                let pem = std::fs::read(path);
-                let pem = pem.with_context(|| format!("--identity-file {}", path.display()))?;
-                client.identity(reqwest::Identity::from_pem(&pem)?)
+        let mut result = Err(anyhow::anyhow!("listen.ops has no address"));
+        for url in urls {
+            let url = url.join(if args.live { "/livez" } else { "/readyz" })?;
+            let answer = client.get(url.clone()).send().await;
+            let answer = answer.map_err(reqwest::Error::without_url);
+            match answer.with_context(|| format!("no answer from {url}")) {
+                Ok(answer) => return check_answer(&url, answer).await,
+                Err(error) => result = Err(error),
             }
-            None => client,
-        };
-        let client = client.build()?;
-        let answer = client.get(url.clone()).send().await;
-        let answer = answer.map_err(reqwest::Error::without_url);
-        let answer = answer.with_context(|| format!("no answer from {url}"))?;
-        let status = answer.status();
-        let text = answer.text().await.unwrap_or_default();
-        if !status.is_success() {
-            bail!("{url}: {status}: {}", text.trim());
         }
-        Ok(())
+        result
     })
 }
 
-/// Returns the URL of the first address of the ops listener.
-fn ops_url(config: &Config) -> anyhow::Result<Url> {
-    let addresses = config.listen.addresses.get(ListenerName::Ops);
-    let address = addresses.first().context("listen.ops has no address")?;
+async fn check_answer(url: &Url, answer: reqwest::Response) -> anyhow::Result<()> {
+    let status = answer.status();
+    let text = answer.text().await.unwrap_or_default();
+    if !status.is_success() {
+        bail!("{url}: {status}: {}", text.trim());
+    }
+    Ok(())
+}
+
+/// Returns the URLs of the ops listener, one for each of its addresses. A machine without IPv6 serves only some of
+/// them.
+fn ops_urls(config: &Config) -> anyhow::Result<Vec<Url>> {
     let scheme = match config.tls.get(ListenerName::Ops) {
         Some(_) => "https",
         None => "http",
     };
-    Ok(Url::parse(&format!(
-        "{scheme}://{}",
-        reachable_address(*address)
-    ))?)
+    let addresses = config.listen.addresses.get(ListenerName::Ops).iter();
+    let urls =
+        addresses.map(|address| Url::parse(&format!("{scheme}://{}", reachable_address(*address))));
+    Ok(urls.collect::<Result<_, _>>()?)
 }

@@ -129,7 +129,14 @@ mod tests {
         let limit = ConcurrencyLimit::new("grpc", LimitKind::Connections, 10, permit_metrics);
         let address = "127.0.0.1:0".parse().unwrap();
         let service = Service::Grpc(Box::new(server));
-        let bound = Listener::bind("grpc", &[address], service, limit, Live::new(None));
+        let failures = Metrics::new().unwrap().tls_handshake_failures("check");
+        let bound = Listener::bind(
+            "grpc",
+            &[address],
+            service,
+            limit,
+            (Live::new(None), failures),
+        );
         let listener = bound.map_err(|(_, error)| error).unwrap();
         let address = listener.addresses()[0];
         let stop = CancellationToken::new();

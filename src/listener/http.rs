@@ -122,9 +122,18 @@ async fn serve_connection(
             .max_header_list_size(MAX_HEAD_BYTES as u32)
             .max_concurrent_streams(max_streams)
             .serve_connection(stream, service);
-        request_counts
-            .serve_until_idle(watcher.watch(connection))
-            .await
+        // A client that has sent no request would delay the stop, because hyper waits for the client's first bytes.
+        let serving = request_counts.serve_until_idle(watcher.watch(connection));
+        let stopped_before_first_request = async {
+            stop.cancelled().await;
+            if request_counts.has_begun() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            served = serving => served,
+            () = stopped_before_first_request => Ok(()),
+        }
     } else {
         let connection = http1::Builder::new()
             .max_buf_size(MAX_HEAD_BYTES)
@@ -168,6 +177,10 @@ struct RequestCounts {
 }
 
 impl RequestCounts {
+    fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed) > 0
+    }
+
     fn begin_request(&self) -> impl Drop + '_ {
         struct EndCounter<'a>(&'a AtomicU64);
         impl Drop for EndCounter<'_> {
@@ -304,6 +317,7 @@ mod tests {
     async fn idle_connections_do_not_delay_the_stop() {
         let address = "127.0.0.1:0".parse().unwrap();
         let service = Service::http(SlowService(Duration::ZERO));
+        let failures = Metrics::new().unwrap().tls_handshake_failures("check");
         let bound = Listener::bind(
             "check",
             &[address],

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, HOST, RETRY_AFTER};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
@@ -93,7 +93,19 @@ impl http_body::Body for PermitBody {
 impl HttpService for LimitedRouter {
     async fn call(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
         request.extensions_mut().insert(peer);
+        set_host(&mut request);
         self.answer(request.map(Body::new)).await
+    }
+}
+
+/// Sets the header `Host` of an HTTP/2 request to its authority (RFC 9113, section 8.3.1), because handlers read the
+/// host from this header.
+fn set_host<B>(request: &mut Request<B>) {
+    let Some(authority) = request.uri().authority() else {
+        return;
+    };
+    if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
+        request.headers_mut().insert(HOST, host);
     }
 }
 

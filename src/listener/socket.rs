@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::future::poll_fn;
+use prometheus::IntCounter;
 use socket2::{Domain, Protocol, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::either::Either;
@@ -24,7 +25,7 @@ const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 /// The maximum number of connections that wait until Curfew accepts them.
 const ACCEPT_BACKLOG: i32 = 1024;
 
-/// The minimum time between two warnings about failed TLS handshakes of a listener.
+/// The minimum time between two warnings about TLS handshakes of a listener that failed for the same reason.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The bound sockets of a listener, one for each address.
@@ -37,7 +38,8 @@ pub struct Socket {
     next_index: AtomicUsize,
     limit: ConcurrencyLimit,
     encryption: Live<Encryption>,
-    handshake_warnings: Arc<Throttle<()>>,
+    handshake_warnings: Arc<Throttle<String>>,
+    handshake_failures: IntCounter,
 }
 
 /// A new connection, before the TLS handshake.
@@ -48,7 +50,8 @@ pub(super) struct AcceptedConnection {
     pub(super) permit: Permit,
     encryption: Arc<Encryption>,
     listener: &'static str,
-    handshake_warnings: Arc<Throttle<()>>,
+    handshake_warnings: Arc<Throttle<String>>,
+    handshake_failures: IntCounter,
 }
 
 impl Socket {
@@ -62,10 +65,18 @@ impl Socket {
         addresses: &[SocketAddr],
         limit: ConcurrencyLimit,
         encryption: Live<Encryption>,
+        handshake_failures: IntCounter,
     ) -> Result<Self, (SocketAddr, io::Error)> {
         let mut listeners = Vec::new();
         let mut bound_addresses = Vec::new();
-        for address in bindable_addresses(addresses, has_ipv6()) {
+        let bindable = bindable_addresses(addresses, has_ipv6());
+        if bindable != addresses {
+            tracing::warn!(
+                listener = name,
+                "no IPv6 on this machine: listening on {bindable:?}"
+            );
+        }
+        for address in bindable {
             let bound = bind(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
             let (bound_address, listener) = bound.map_err(|error| (address, error))?;
             listeners.push(listener);
@@ -79,6 +90,7 @@ impl Socket {
             limit,
             encryption,
             handshake_warnings: Arc::new(Throttle::new(WARNING_INTERVAL)),
+            handshake_failures,
         })
     }
 
@@ -104,6 +116,7 @@ impl Socket {
                         encryption: self.encryption.current(),
                         listener: self.name,
                         handshake_warnings: Arc::clone(&self.handshake_warnings),
+                        handshake_failures: self.handshake_failures.clone(),
                     });
                 }
                 // The failure concerns one connection, or is temporary. So continue to accept connections.
@@ -135,15 +148,18 @@ impl AcceptedConnection {
     /// Completes the TLS handshake, if the listener uses TLS. Returns `None` if the handshake failed or timed out, or
     /// after `stop`.
     pub(super) async fn handshake(self, stop: &CancellationToken) -> Option<(PeerStream, Permit)> {
-        let Some(config) = &*self.encryption else {
+        let Some(tls) = &*self.encryption else {
             return Some((Either::Left(self.stream), self.permit));
         };
-        let handshake = accept_tls(self.stream, Arc::clone(config));
+        let handshake = accept_tls(self.stream, tls);
         match stop.run_until_cancelled(handshake).await? {
             Ok(stream) => Some((Either::Right(stream), self.permit)),
             Err(error) => {
+                self.handshake_failures.inc();
                 let (listener, peer) = (self.listener, self.peer);
-                match self.handshake_warnings.admits(()) {
+                // A peer that sends nothing, such as the TCP probe of a load balancer, is not a mistake.
+                let is_mistake = error.kind() != io::ErrorKind::UnexpectedEof;
+                match is_mistake && self.handshake_warnings.admits(error.to_string()) {
                     true => tracing::warn!(listener, %peer, %error, "TLS handshake failed"),
                     false => tracing::debug!(listener, %peer, %error, "TLS handshake failed"),
                 }
@@ -234,7 +250,8 @@ mod tests {
             10,
             metrics.connections("check"),
         );
-        Socket::bind("check", &parse(addresses), limit, Live::new(None))
+        let failures = metrics.tls_handshake_failures("check");
+        Socket::bind("check", &parse(addresses), limit, Live::new(None), failures)
             .map_err(|(_, error)| error)
             .unwrap()
     }
@@ -257,6 +274,7 @@ mod tests {
     #[tokio::test]
     async fn an_ipv4_peer_has_an_ipv4_address() {
         let socket = bind_all(&["[::]:0"]);
+        assert_eq!(socket.addresses()[0].is_ipv6(), has_ipv6());
         let port = socket.addresses()[0].port();
         let client = TcpStream::connect((Ipv4Addr::LOCALHOST, port))
             .await

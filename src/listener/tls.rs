@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 
 use crate::secret::Secret;
@@ -38,12 +38,15 @@ pub struct ClientCertificates {
     pub names: Vec<ClientName>,
 }
 
-/// The TLS configuration of a listener, without the protocols of the application layer.
+/// The TLS configuration of a listener.
 #[derive(Clone, Debug)]
-pub struct Tls(Arc<ServerConfig>);
+pub struct Tls {
+    config: Arc<ServerConfig>,
+    verifies_clients: bool,
+}
 
 /// The TLS configuration of new connections; `None` for plaintext.
-pub type Encryption = Option<Arc<ServerConfig>>;
+pub type Encryption = Option<Tls>;
 
 /// The protocols that a listener offers in the TLS handshake (ALPN, RFC 7301).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,21 +62,33 @@ pub enum Protocols {
 /// Why TLS settings are invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file is not PEM, or has no certificate or no key.
-    #[error("is not PEM with a certificate or a key: {0}")]
-    Pem(#[from] pem::Error),
-    /// The certificate chain is empty.
-    #[error("has no certificate")]
+    /// The certificate file is not PEM.
+    #[error("is not a PEM file with certificates: {0}")]
+    CertificatePem(pem::Error),
+    /// The certificate file has no certificate.
+    #[error("has no PEM certificate")]
     NoCertificate,
+    /// The certificate cannot be parsed.
+    #[error("has an invalid certificate: {0}")]
+    Certificate(webpki::Error),
+    /// The key file has no key that is not encrypted.
+    #[error("has no PEM key without encryption (PKCS#8, PKCS#1 or SEC1): {0}")]
+    KeyPem(pem::Error),
+    /// The key has an unknown kind.
+    #[error("has an invalid key: {0}")]
+    Key(rustls::Error),
     /// The private key does not belong to the certificate.
     #[error("the private key does not belong to the certificate")]
     KeyMismatch,
-    /// The certificate or the key is invalid.
-    #[error("is not a valid certificate or key: {0}")]
-    Invalid(#[from] rustls::Error),
     /// The certificate authorities are invalid.
     #[error("has no valid certificate authority: {0}")]
     Authorities(#[from] VerifierBuilderError),
+    /// The file of the certificate authorities is not PEM, or has an invalid certificate.
+    #[error("is not a PEM file with certificates: {0}")]
+    AuthoritiesPem(String),
+    /// The library does not support its own defaults.
+    #[error("TLS is not available: {0}")]
+    Unavailable(rustls::Error),
 }
 
 impl Tls {
@@ -81,36 +96,63 @@ impl Tls {
     /// default. Clients that send no known server name get the first of the `certificates`.
     ///
     /// # Errors
-    /// [`TlsError`] if a certificate, a key or a certificate authority is invalid.
-    pub fn new(
+    /// An error if a certificate, a key or a certificate authority is invalid.
+    pub(crate) fn new(
         certificates: &[CertificatePair],
         clients: Option<&ClientCertificates>,
     ) -> Result<Self, TlsError> {
         let provider = Arc::new(ring::default_provider());
         let resolver = CertificateResolver::new(certificates, &provider)?;
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()?;
+            .with_safe_default_protocol_versions()
+            .map_err(TlsError::Unavailable)?;
         let builder = match clients {
             Some(clients) => {
                 builder.with_client_cert_verifier(Arc::new(build_verifier(clients, provider)?))
             }
             None => builder.with_no_client_auth(),
         };
-        Ok(Self(Arc::new(
-            builder.with_cert_resolver(Arc::new(resolver)),
-        )))
+        let mut config = builder.with_cert_resolver(Arc::new(resolver));
+        if clients.is_some() {
+            // The library does not verify the client certificate again when a client resumes a TLS session. So an
+            // expired certificate would give access without an end.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
+        Ok(Self {
+            config: Arc::new(config),
+            verifies_clients: clients.is_some(),
+        })
     }
 
-    /// Returns the configuration of a listener that speaks these `protocols`.
+    /// Returns the configuration for a listener that speaks these `protocols`.
     #[must_use]
-    pub fn with_protocols(&self, protocols: Protocols) -> Arc<ServerConfig> {
-        let mut config = ServerConfig::clone(&self.0);
+    pub fn with_protocols(&self, protocols: Protocols) -> Self {
+        let mut config = ServerConfig::clone(&self.config);
         config.alpn_protocols = match protocols {
             Protocols::Http => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
             Protocols::Http2 => vec![b"h2".to_vec()],
             Protocols::None => Vec::new(),
         };
-        Arc::new(config)
+        Self {
+            config: Arc::new(config),
+            verifies_clients: self.verifies_clients,
+        }
+    }
+
+    fn server_config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config)
+    }
+}
+
+/// Whether a listener with the configuration `new` would accept clients that `old` refuses, because it has no TLS or
+/// requires no client certificate. The names and the authorities of clients can change.
+#[must_use]
+pub fn is_less_protected(old: &Encryption, new: &Encryption) -> bool {
+    match (old, new) {
+        (None, _) => false,
+        (Some(_), None) => true,
+        (Some(old), Some(new)) => old.verifies_clients && !new.verifies_clients,
     }
 }
 
@@ -120,7 +162,9 @@ fn build_verifier(
 ) -> Result<NamedClientVerifier, TlsError> {
     let mut roots = RootCertStore::empty();
     for authority in CertificateDer::pem_slice_iter(&clients.authorities) {
-        roots.add(authority?)?;
+        let authority = authority.map_err(|error| TlsError::AuthoritiesPem(error.to_string()))?;
+        let added = roots.add(authority);
+        added.map_err(|error| TlsError::AuthoritiesPem(error.to_string()))?;
     }
     let chain_verifier =
         WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build()?;

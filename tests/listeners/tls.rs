@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 
 use crate::support::curfew::{Curfew, Setup};
+use crate::support::eventually;
 use crate::support::tls::Certificates;
 
 /// Turns on TLS on a listener. `client_name` is the required name of clients.
@@ -93,6 +94,86 @@ async fn each_http_listener_serves_tls() {
         assert!(curfew.log().contains("TLS handshake failed"));
         curfew.stop().await;
     }
+}
+
+/// Browsers use HTTP/2 over TLS. Its requests have no header `Host`, which the console compares with the origin.
+#[tokio::test]
+async fn the_console_accepts_forms_over_tls() {
+    let certificates = Certificates::generate();
+    let setup = with_tls(Setup::memory(), "ADMIN", &certificates, None);
+    let curfew = setup.start();
+    let url = format!("https://{}/console/sign-in", curfew.admin);
+    for (site, status) in [("same-origin", "303"), ("cross-site", "403")] {
+        let output = Command::new("curl")
+            .args(["-sS", "--noproxy", "*", "--http2", "-o", "/dev/null"])
+            .args(["-w", "%{http_version} %{http_code}"])
+            .args(["--cacert", &certificates.path_string("ca.pem")])
+            .args(["-H", &format!("Sec-Fetch-Site: {site}")])
+            .args(["-H", &format!("Origin: https://{}", curfew.admin)])
+            .args(["--data-urlencode", &format!("token={}", curfew.admin_token)])
+            .args(["--data-urlencode", "to=/console/", &url])
+            .output()
+            .unwrap();
+        let answer = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(answer, format!("2 {status}"), "{site}: {}", curfew.log());
+    }
+}
+
+/// A reload changes the names of clients. It does not turn off client certificates or TLS.
+#[tokio::test]
+async fn a_reload_changes_names_and_removes_no_protection() {
+    let certificates = Certificates::generate();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("curfew.yaml");
+    let write_settings = |settings: &str| {
+        let text = format!(
+            "tls: {{check: {{cert_file: {}, key_file: {}{settings}}}}}",
+            certificates.path_string("server.pem"),
+            certificates.path_string("server.key")
+        );
+        std::fs::write(&file, text).unwrap();
+    };
+    let authority = certificates.path_string("ca.pem");
+    let with_name = |name: &str| format!(", client_ca_file: {authority}, client_names: {name}");
+    write_settings(&with_name("other.example.com"));
+    let curfew = Setup::memory().config_file(&file).start();
+    let client = Some(&certificates);
+    let check = |client| get(curfew.check, "/ext-authz/", &certificates, client);
+    assert_eq!(check(client), None);
+    write_settings(&with_name("proxy.example.com"));
+    eventually("the new name is allowed", async || {
+        check(client) == Some(401)
+    })
+    .await;
+    for settings in ["", "REMOVED"] {
+        match settings {
+            "REMOVED" => std::fs::write(&file, "{}").unwrap(),
+            settings => write_settings(settings),
+        }
+        let reload_count = || curfew.log().matches("configuration reloaded").count();
+        let before = reload_count();
+        curfew.signal("HUP");
+        eventually("the file is read again", async || reload_count() > before).await;
+        assert_eq!(check(None), None);
+        assert_eq!(check(client), Some(401));
+        let expected =
+            "tls.check: a reload does not turn off TLS or client certificates: restart required";
+        assert!(curfew.log().contains(expected), "{}", curfew.log());
+    }
+    // A file that the configuration names can appear later than the configuration.
+    let late_file = directory.path().join("late.pem");
+    write_settings(&format!(", client_ca_file: {}", late_file.display()));
+    eventually("the configuration is rejected", async || {
+        let (_, text) = curfew.get_ops("/readyz?verbose").await;
+        text.contains("configuration: rejected")
+    })
+    .await;
+    std::fs::copy(certificates.path("ca.pem"), &late_file).unwrap();
+    eventually("the configuration is accepted", async || {
+        let (_, text) = curfew.get_ops("/readyz?verbose").await;
+        !text.contains("configuration: rejected")
+    })
+    .await;
 }
 
 /// A container's health check works with TLS, also with a client certificate.

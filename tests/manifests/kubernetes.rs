@@ -317,6 +317,32 @@ fn relative_path(to: &std::path::Path, from: &std::path::Path) -> String {
     format!("{up}{}", to.strip_prefix("/").unwrap().display())
 }
 
+/// Probes, the test of the release and Prometheus use the scheme of the ops listener.
+#[test]
+fn clients_of_the_ops_listener_use_its_scheme() {
+    for (tls, scheme) in [
+        (None, "http"),
+        (
+            Some("config.tls.ops.cert_file=/etc/curfew/tls/tls.crt"),
+            "https",
+        ),
+    ] {
+        let mut values = ALL_FEATURES.to_vec();
+        values.extend(tls);
+        let rendered = RenderedManifests::new(&stdout_of(render_chart(&values)));
+        let container = &rendered.pod()["containers"][0];
+        for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+            let probe_scheme = &container[probe]["httpGet"]["scheme"];
+            assert_eq!(*probe_scheme, scheme.to_uppercase());
+        }
+        let monitor = rendered.find_object("ServiceMonitor", "curfew");
+        assert_eq!(monitor["spec"]["endpoints"][0]["scheme"], scheme);
+        let test_pod = rendered.find_object("Pod", "curfew-ready");
+        let url = &test_pod["spec"]["containers"][0]["args"][2];
+        assert_eq!(*url, format!("{scheme}://curfew-ops:9189"));
+    }
+}
+
 #[test]
 fn invalid_values_are_rejected_with_a_hint() {
     for (values, hint) in [
@@ -324,6 +350,14 @@ fn invalid_values_are_rejected_with_a_hint() {
         (
             &["redis.url=redis://r"],
             "secret.existing: required with redis.url",
+        ),
+        (
+            &[
+                PRODUCTION_VALUES[0],
+                PRODUCTION_VALUES[1],
+                "config.tls.ops.client_ca_file=/etc/curfew/tls/ca.pem",
+            ],
+            "config.tls.ops.client_ca_file: the kubelet has no client certificate",
         ),
         (
             &["replicas=1", "autoscaling.enabled=true"],

@@ -30,7 +30,12 @@ pub enum LogFormat {
 
 /// Parses a log filter. Spans of traces are never logged.
 fn parse_filter(filter: &str) -> Result<EnvFilter, ParseError> {
-    let filter = EnvFilter::builder().parse(filter)?;
+    let names_rustls = filter.contains("rustls");
+    let mut filter = EnvFilter::builder().parse(filter)?;
+    if !names_rustls {
+        // Any client can cause these messages before it has authenticated.
+        filter = filter.add_directive("rustls=error".parse()?);
+    }
     Ok(filter.add_directive(format!("{}=off", traces::TARGET).parse()?))
 }
 

@@ -49,9 +49,9 @@ pub struct RawListenerTls {
     /// The names of the clients that can connect: DNS names, SPIFFE IDs such as
     /// `spiffe://example.com/ns/ingress/sa/proxy`, or all IDs below a path:
     /// `spiffe://example.com/ns/ingress/*`. By default, each certificate of the CAs is accepted.
-    #[serde(skip_serializing_if = "TextList::is_empty")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "schema_types::StringList")]
-    pub client_names: TextList<String>,
+    pub client_names: Option<TextList<String>>,
 }
 
 /// A certificate with its private key.
@@ -114,22 +114,26 @@ impl RawListenerTls {
             Ok(tls) => Ok(Some(tls)),
             Err(error) => {
                 let wrong_key = match &error {
-                    TlsError::Authorities(_) => format!("{key}.client_ca_file"),
-                    _ => self.certificate_key(key, &certificates),
+                    TlsError::Authorities(_) | TlsError::AuthoritiesPem(_) => {
+                        format!("{key}.client_ca_file")
+                    }
+                    TlsError::KeyPem(_) | TlsError::Key(_) | TlsError::KeyMismatch => {
+                        format!("{}.key_file", Self::invalid_pair_key(key, &certificates))
+                    }
+                    _ => format!("{}.cert_file", Self::invalid_pair_key(key, &certificates)),
                 };
                 mistakes.reject(wrong_key, error.to_string())
             }
         }
     }
 
-    /// Returns the configuration key of the first certificate that is invalid without the others.
-    fn certificate_key(&self, key: &str, certificates: &[CertificatePair]) -> String {
+    /// Returns the configuration key above the first certificate that is invalid without the others.
+    fn invalid_pair_key(key: &str, certificates: &[CertificatePair]) -> String {
         let is_invalid =
             |pair: &CertificatePair| Tls::new(std::slice::from_ref(pair), None).is_err();
         match certificates.iter().position(is_invalid) {
-            Some(index) if index > 0 => format!("{key}.certificates.{}.cert_file", index - 1),
-            Some(_) => format!("{key}.cert_file"),
-            None => format!("{key}.client_ca_file"),
+            Some(index) if index > 0 => format!("{key}.certificates.{}", index - 1),
+            _ => key.to_owned(),
         }
     }
 
@@ -158,7 +162,7 @@ impl RawListenerTls {
                 for (name, is_set) in [
                     ("certificates", !self.certificates.is_empty()),
                     ("client_ca_file", self.client_ca_file.is_some()),
-                    ("client_names", !self.client_names.is_empty()),
+                    ("client_names", self.client_names.is_some()),
                 ] {
                     if is_set {
                         return mistakes.reject(format!("{key}.{name}"), message);
@@ -182,7 +186,16 @@ impl RawListenerTls {
         mistakes: &mut Mistakes,
     ) -> Valid<Option<ClientCertificates>> {
         let names_key = format!("{key}.client_names");
-        let names = self.client_names.0.iter().map(|text| {
+        let texts = self.client_names.as_ref();
+        if texts.is_some_and(TextList::is_empty) {
+            return mistakes.reject(
+                names_key,
+                format!(
+                    "is empty: name the clients, or remove the key to accept every certificate of {key}.client_ca_file"
+                ),
+            );
+        }
+        let names = texts.into_iter().flat_map(|texts| &texts.0).map(|text| {
             let name = text.parse::<ClientName>();
             mistakes.record_error(
                 &names_key,

@@ -111,18 +111,36 @@ fn tls_needs_certificate_and_key() {
         ),
         (
             format!("cert_file: {certificate}, key_file: {other_key}"),
-            "tls.check.cert_file = \"CERT\": the private key does not belong to the certificate",
+            "tls.check.key_file = \"OTHER\": the private key does not belong to the certificate",
+        ),
+        (
+            format!("cert_file: {certificate}, key_file: {certificate}"),
+            "tls.check.key_file = \"CERT\": has no PEM key without encryption (PKCS#8, PKCS#1 or SEC1): no items found",
+        ),
+        (
+            format!(
+                "cert_file: {certificate}, key_file: {key}, client_ca_file: {authority}, client_names: ''"
+            ),
+            "tls.check.client_names = \"\": is empty: name the clients, or remove the key to accept every certificate of \
+             tls.check.client_ca_file",
+        ),
+        (
+            format!(
+                "cert_file: {certificate}, key_file: {key}, client_ca_file: {authority}, client_names: []"
+            ),
+            "tls.check.client_names: is empty: name the clients, or remove the key to accept every certificate of \
+             tls.check.client_ca_file",
         ),
         (
             format!("cert_file: {key}, key_file: {key}"),
-            "tls.check.cert_file = \"KEY\": has no certificate",
+            "tls.check.cert_file = \"KEY\": has no PEM certificate",
         ),
         (
             format!(
                 "cert_file: {certificate}, key_file: {key}, \
                  certificates: [{{cert_file: {certificate}, key_file: {other_key}}}]"
             ),
-            "tls.check.certificates.0.cert_file = \"CERT\": the private key does not belong to the certificate",
+            "tls.check.certificates.0.key_file = \"OTHER\": the private key does not belong to the certificate",
         ),
         (
             format!("cert_file: {certificate}, key_file: {key}, client_ca_file: {key}"),
@@ -139,7 +157,9 @@ fn tls_needs_certificate_and_key() {
     ] {
         let errors = problems(&format!("tls: {{check: {{{settings}}}}}"));
         let errors = errors.replace(&certificate, "CERT").replace(&key, "KEY");
-        let errors = errors.replace(&authority, "CA");
+        let errors = errors
+            .replace(&authority, "CA")
+            .replace(&other_key, "OTHER");
         assert_eq!(errors, format!("curfew.yaml: {expected}"), "{settings}");
     }
 }

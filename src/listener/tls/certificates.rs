@@ -48,21 +48,22 @@ impl ResolvesServerCert for CertificateResolver {
 }
 
 fn parse(pair: &CertificatePair, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(&pair.chain).collect::<Result<_, _>>()?;
+    let chain = CertificateDer::pem_slice_iter(&pair.chain);
+    let chain: Vec<_> = chain
+        .collect::<Result<_, _>>()
+        .map_err(TlsError::CertificatePem)?;
     let certificate = chain.first().ok_or(TlsError::NoCertificate)?;
-    EndEntityCert::try_from(certificate).map_err(|error| {
-        rustls::Error::General(format!("the certificate cannot be parsed: {error}"))
-    })?;
-    let key = PrivateKeyDer::from_pem_slice(pair.key.expose())?;
-    let key = provider.key_provider.load_private_key(key)?;
-    let certified = CertifiedKey::new(chain, key);
+    EndEntityCert::try_from(certificate).map_err(TlsError::Certificate)?;
+    let key = PrivateKeyDer::from_pem_slice(pair.key.expose()).map_err(TlsError::KeyPem)?;
+    let key = provider.key_provider.load_private_key(key);
+    let certified = CertifiedKey::new(chain, key.map_err(TlsError::Key)?);
     match certified.keys_match() {
         // The library cannot compare some kinds of keys. A handshake with a wrong key fails.
         Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(certified),
         Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
             Err(TlsError::KeyMismatch)
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(TlsError::Key(error)),
     }
 }
 

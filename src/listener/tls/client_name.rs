@@ -5,14 +5,17 @@ use std::sync::Arc;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
+};
 use webpki::EndEntityCert;
 
-/// A name that a client certificate must have as a subject alternative name.
+/// A name that a client certificate must have as a subject alternative name. The common name is not used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientName {
-    /// A DNS name. A wildcard in the certificate matches one label (RFC 6125, section 6.4.3).
-    Dns(ServerName<'static>),
+    /// A DNS name in lower case. The certificate must have exactly this name: a wildcard certificate of another server
+    /// of the domain is not the name of a client.
+    Dns(String),
     /// A SPIFFE ID (SPIFFE-ID, section 2).
     SpiffeId(String),
     /// All SPIFFE IDs below this path, which ends with a slash.
@@ -33,46 +36,49 @@ impl FromStr for ClientName {
     type Err = InvalidClientName;
 
     fn from_str(text: &str) -> Result<Self, InvalidClientName> {
-        let Some(below) = text.strip_prefix(SPIFFE_SCHEME) else {
-            return match ServerName::try_from(text) {
-                Ok(name @ ServerName::DnsName(_)) => Ok(Self::Dns(name.to_owned())),
-                _ => Err(InvalidClientName),
+        if let Some(parent) = text.strip_suffix("/*") {
+            return match is_spiffe_id(parent) {
+                true => Ok(Self::SpiffePath(format!("{parent}/"))),
+                false => Err(InvalidClientName),
             };
-        };
-        let (domain, path) = below.split_once('/').unwrap_or((below, ""));
-        let is_domain_byte = |byte: u8| {
-            byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.' | b'_')
-        };
-        if domain.is_empty() || !domain.bytes().all(is_domain_byte) {
-            return Err(InvalidClientName);
         }
-        let (segments, is_pattern) = match path.strip_suffix('*') {
-            Some("") => ("", true),
-            Some(parent) => (parent.strip_suffix('/').ok_or(InvalidClientName)?, true),
-            None => (path, false),
-        };
-        let is_segment = |segment: &str| {
-            let is_path_byte =
-                |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-            !matches!(segment, "" | "." | "..") && segment.bytes().all(is_path_byte)
-        };
-        let has_path = below.contains('/');
-        if (has_path && !is_pattern || !segments.is_empty()) && !segments.split('/').all(is_segment)
-        {
-            return Err(InvalidClientName);
+        if is_spiffe_id(text) {
+            return Ok(Self::SpiffeId(text.to_owned()));
         }
-        Ok(match is_pattern {
-            true => Self::SpiffePath(text.trim_end_matches('*').to_owned()),
-            false => Self::SpiffeId(text.to_owned()),
-        })
+        match ServerName::try_from(text) {
+            Ok(ServerName::DnsName(_)) => Ok(Self::Dns(normalize_dns_name(text))),
+            _ => Err(InvalidClientName),
+        }
     }
+}
+
+fn normalize_dns_name(name: &str) -> String {
+    name.trim_end_matches('.').to_ascii_lowercase()
+}
+
+/// Whether the text is a SPIFFE ID: a trust domain and a path without empty, `.` or `..` segments (SPIFFE-ID,
+/// sections 2.1 and 2.2).
+fn is_spiffe_id(text: &str) -> bool {
+    let Some(id) = text.strip_prefix(SPIFFE_SCHEME) else {
+        return false;
+    };
+    let mut segments = id.split('/');
+    let is_domain_byte = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.' | b'_')
+    };
+    let is_path_byte =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    segments
+        .next()
+        .is_some_and(|domain| !domain.is_empty() && domain.bytes().all(is_domain_byte))
+        && segments
+            .all(|segment| !matches!(segment, "" | "." | "..") && segment.bytes().all(is_path_byte))
 }
 
 impl fmt::Display for ClientName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Dns(name) => f.write_str(&name.to_str()),
-            Self::SpiffeId(id) => f.write_str(id),
+            Self::Dns(name) | Self::SpiffeId(name) => f.write_str(name),
             Self::SpiffePath(path) => write!(f, "{path}*"),
         }
     }
@@ -81,21 +87,49 @@ impl fmt::Display for ClientName {
 impl ClientName {
     fn is_name_of(&self, certificate: &EndEntityCert<'_>) -> bool {
         match self {
-            Self::Dns(name) => certificate.verify_is_valid_for_subject_name(name).is_ok(),
+            Self::Dns(name) => {
+                let mut names = certificate.valid_dns_names();
+                names.any(|presented| normalize_dns_name(presented) == *name)
+            }
             Self::SpiffeId(id) => spiffe_id(certificate) == Some(id),
-            Self::SpiffePath(path) => spiffe_id(certificate).is_some_and(|id| {
-                let below = id.strip_prefix(path.as_str());
-                below.is_some_and(|below| !below.is_empty())
-            }),
+            Self::SpiffePath(path) => {
+                spiffe_id(certificate).is_some_and(|id| id.starts_with(path.as_str()))
+            }
         }
     }
 }
 
-/// Returns the URI of the certificate; `None` if it has no URI or several. A certificate with several URIs is not a
-/// SPIFFE certificate (X.509-SVID, section 2).
+/// Returns the SPIFFE ID of the certificate; `None` if it has no URI, several URIs or another URI. A certificate with
+/// several URIs is not a SPIFFE certificate (X.509-SVID, section 2).
 fn spiffe_id<'a>(certificate: &EndEntityCert<'a>) -> Option<&'a str> {
     let mut uris = certificate.valid_uri_names();
-    uris.next().filter(|_| uris.next().is_none())
+    let uri = uris.next().filter(|_| uris.next().is_none());
+    uri.filter(|uri| is_spiffe_id(uri))
+}
+
+/// The client certificate has none of the allowed names.
+#[derive(Debug, thiserror::Error)]
+#[error("the client certificate has none of the names in client_names: {0}")]
+struct NameNotAllowed(String);
+
+/// The maximum length of the names in an error, in bytes.
+const MAX_SHOWN_BYTES: usize = 200;
+
+/// Returns the names of a certificate, for an error. Characters that could break a log line are replaced.
+fn shown_names(certificate: &EndEntityCert<'_>) -> String {
+    let names = certificate
+        .valid_dns_names()
+        .chain(certificate.valid_uri_names());
+    let names: Vec<&str> = names.take(5).collect();
+    let text = match names.is_empty() {
+        true => "it has no DNS name and no URI".to_owned(),
+        false => format!("it has {}", names.join(", ")),
+    };
+    let shown = text.chars().map(|char| match char {
+        ' '..='~' => char,
+        _ => '?',
+    });
+    shown.take(MAX_SHOWN_BYTES).collect()
 }
 
 /// Accepts a client certificate if its chain is valid and if it has one of the allowed names.
@@ -139,9 +173,11 @@ impl ClientCertVerifier for NamedClientVerifier {
             .map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))?;
         match self.names.iter().any(|name| name.is_name_of(&certificate)) {
             true => Ok(verified),
-            false => Err(Error::InvalidCertificate(
-                CertificateError::ApplicationVerificationFailure,
-            )),
+            false => {
+                let error = NameNotAllowed(shown_names(&certificate));
+                let error = CertificateError::Other(OtherError(Arc::new(error)));
+                Err(Error::InvalidCertificate(error))
+            }
         }
     }
 
@@ -183,6 +219,7 @@ mod tests {
             "spiffe://example.com/ns/ingress/sa/proxy",
             "spiffe://example.com/ns/ingress/*",
             "spiffe://example.com/*",
+            "spiffe://example.com/a.b_c-d/E",
         ] {
             let name: Result<ClientName, _> = text.parse();
             assert_eq!(name.map(|name| name.to_string()), Ok(text.to_owned()));
@@ -209,6 +246,12 @@ mod tests {
             "spiffe://example.com*",
             "spiffe://example.com/*/a",
             "spiffe://*/a",
+            "spiffe://example.com//*",
+            "spiffe://example.com/a//*",
+            "spiffe://example.com/./*",
+            "spiffe:///*",
+            "/*",
+            "proxy.example.com/*",
         ] {
             assert_eq!(text.parse::<ClientName>(), Err(InvalidClientName), "{text}");
         }

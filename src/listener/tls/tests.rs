@@ -1,7 +1,7 @@
 use rcgen::string::Ia5String;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
-use rustls::ClientConfig;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, HandshakeKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
@@ -57,11 +57,24 @@ fn clients(authority: &Authority, names: &[&str]) -> ClientCertificates {
 /// Connects a client to a server, both in memory. Returns the server's certificate and the chosen protocol, or `None`
 /// if one of the two refuses the other.
 async fn connect(
-    server: Arc<ServerConfig>,
+    server: Tls,
     authority: &Authority,
     identity: Option<&CertificatePair>,
     server_name: &str,
 ) -> Option<(CertificateDer<'static>, Option<Vec<u8>>)> {
+    let client = Arc::new(client_config(authority, identity));
+    let connected = connect_with(&server, client, server_name).await?;
+    Some((connected.certificate, connected.protocol))
+}
+
+/// What a client knows about its connection.
+struct Connected {
+    certificate: CertificateDer<'static>,
+    protocol: Option<Vec<u8>>,
+    handshake: HandshakeKind,
+}
+
+fn client_config(authority: &Authority, identity: Option<&CertificatePair>) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots
         .add(CertificateDer::from_pem_slice(&authority.pem).unwrap())
@@ -81,9 +94,17 @@ async fn connect(
         None => builder.with_no_client_auth(),
     };
     client.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    client
+}
+
+async fn connect_with(
+    server: &Tls,
+    client: Arc<ClientConfig>,
+    server_name: &str,
+) -> Option<Connected> {
     let (client_side, server_side) = tokio::io::duplex(64 * 1024);
     let name = ServerName::try_from(server_name.to_owned()).unwrap();
-    let connector = TlsConnector::from(Arc::new(client));
+    let connector = TlsConnector::from(client);
     // In TLS 1.3, the client learns that the server refuses its certificate only when it reads.
     let client = async {
         let mut stream = connector.connect(name, client_side).await.ok()?;
@@ -95,15 +116,63 @@ async fn connect(
             .first()?
             .clone()
             .into_owned();
-        Some((certificate, connection.alpn_protocol().map(<[u8]>::to_vec)))
+        Some(Connected {
+            certificate,
+            protocol: connection.alpn_protocol().map(<[u8]>::to_vec),
+            handshake: connection.handshake_kind()?,
+        })
     };
     let server = async {
-        let mut stream = TlsAcceptor::from(server).accept(server_side).await.ok()?;
+        let acceptor = TlsAcceptor::from(server.server_config());
+        let mut stream = acceptor.accept(server_side).await.ok()?;
         stream.write_all(b"x").await.ok()?;
         stream.flush().await.ok()
     };
     let (client, server) = tokio::join!(client, server);
     server.and(client)
+}
+
+/// The library does not verify the certificate of a client that resumes a TLS session. So a listener with client
+/// certificates must not resume sessions.
+#[tokio::test]
+async fn clients_with_certificates_resume_no_session() {
+    let authority = Authority::generate("authority");
+    let pairs = [authority.issue(&["curfew"])];
+    let identity = authority.issue(&["proxy.example.com"]);
+    let clients = clients(&authority, &["proxy.example.com"]);
+    for (clients, second) in [
+        (None, HandshakeKind::Resumed),
+        (Some(&clients), HandshakeKind::Full),
+    ] {
+        let server = Tls::new(&pairs, clients).unwrap();
+        let client = Arc::new(client_config(&authority, Some(&identity)));
+        let mut kinds = Vec::new();
+        for _ in 0..2 {
+            let connected = connect_with(&server, Arc::clone(&client), "curfew").await;
+            kinds.push(connected.unwrap().handshake);
+        }
+        assert_eq!(kinds, [HandshakeKind::Full, second]);
+    }
+}
+
+#[test]
+fn a_reload_removes_no_protection() {
+    let authority = Authority::generate("authority");
+    let pairs = [authority.issue(&["curfew"])];
+    let plain = Some(Tls::new(&pairs, None).unwrap());
+    let mutual = Some(Tls::new(&pairs, Some(&clients(&authority, &[]))).unwrap());
+    for (old, new, expected) in [
+        (&None, &None, false),
+        (&None, &plain, false),
+        (&plain, &mutual, false),
+        (&plain, &plain, false),
+        (&mutual, &mutual, false),
+        (&plain, &None, true),
+        (&mutual, &None, true),
+        (&mutual, &plain, true),
+    ] {
+        assert_eq!(is_less_protected(old, new), expected);
+    }
 }
 
 #[tokio::test]
@@ -161,6 +230,9 @@ async fn only_allowed_clients_connect() {
     let wildcard_client = authority.issue(&["*.example.com"]);
     let spiffe_client = authority.issue(&[SPIFFE_ID, "proxy.example.com"]);
     let two_ids_client = authority.issue(&[SPIFFE_ID, "spiffe://example.com/ns/other"]);
+    let dots_client = authority.issue(&["spiffe://example.com/ns/ingress/../admin"]);
+    let query_client = authority.issue(&["spiffe://example.com/ns/ingress/x?y"]);
+    let web_client = authority.issue(&["https://example.com/ns"]);
     let unknown_client = other_authority.issue(&["proxy.example.com", SPIFFE_ID]);
     let no_client = None;
     for (allowed_names, client, is_allowed) in [
@@ -171,8 +243,10 @@ async fn only_allowed_clients_connect() {
         (&["proxy.example.com"], Some(&dns_client), true),
         (&["second.example.com"], Some(&dns_client), true),
         (&["other", "second.example.com"], Some(&dns_client), true),
-        (&["proxy.example.com"], Some(&wildcard_client), true),
-        (&["a.proxy.example.com"], Some(&wildcard_client), false),
+        (&["PROXY.example.com"], Some(&dns_client), true),
+        (&["proxy.example.com."], Some(&dns_client), true),
+        // A wildcard is not the name of a client.
+        (&["proxy.example.com"], Some(&wildcard_client), false),
         (&["example.com"], Some(&dns_client), false),
         (&["oxy.example.com"], Some(&dns_client), false),
         (&["proxy.example.com"], Some(&spiffe_client), true),
@@ -201,6 +275,13 @@ async fn only_allowed_clients_connect() {
         ),
         (&["spiffe://example.org/*"], Some(&spiffe_client), false),
         (&["spiffe://example.com/*"], Some(&two_ids_client), false),
+        (
+            &["spiffe://example.com/ns/ingress/*"],
+            Some(&dots_client),
+            false,
+        ),
+        (&["spiffe://example.com/*"], Some(&query_client), false),
+        (&["spiffe://example.com/*"], Some(&web_client), false),
     ] {
         let tls = Tls::new(&pairs, Some(&clients(&authority, allowed_names))).unwrap();
         let server = tls.with_protocols(Protocols::Http);
@@ -232,7 +313,7 @@ fn invalid_settings_are_refused() {
         chain: one.chain.clone(),
         key: Secret::new(b"no key".to_vec()),
     };
-    assert!(matches!(error(&[no_key], None), TlsError::Pem(_)));
+    assert!(matches!(error(&[no_key], None), TlsError::KeyPem(_)));
     let no_authority = ClientCertificates {
         authorities: b"no certificate".to_vec(),
         names: Vec::new(),

@@ -9,6 +9,7 @@ pub(super) struct ListenerMetrics {
     pub(super) connections_refused: IntCounterVec,
     pub(super) requests: IntGaugeVec,
     pub(super) requests_refused: IntCounterVec,
+    pub(super) tls_handshake_failures: IntCounterVec,
     pub(super) unknown_paths: IntCounterVec,
     pub(super) credentials_refused: IntCounterVec,
 }
@@ -34,6 +35,11 @@ impl ListenerMetrics {
             requests_refused: registrar.counters(
                 "curfew_requests_shed_total",
                 "Requests answered with 503 because of the request limit.",
+                &["listener"],
+            )?,
+            tls_handshake_failures: registrar.counters(
+                "curfew_tls_handshake_failures_total",
+                "TLS handshakes of clients that failed.",
                 &["listener"],
             )?,
             unknown_paths: registrar.counters(
@@ -80,6 +86,14 @@ impl Metrics {
                 .connections_refused
                 .with_label_values(&[listener]),
         )
+    }
+
+    /// Returns the counter of a listener's TLS handshakes that failed.
+    #[must_use]
+    pub fn tls_handshake_failures(&self, listener: &str) -> IntCounter {
+        self.listeners
+            .tls_handshake_failures
+            .with_label_values(&[listener])
     }
 
     /// Returns two metrics of a listener: the gauge of requests in flight, and the counter of requests that were

@@ -36,8 +36,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{/* Curfew's configuration: the value `config`, and the keys that other values set. */}}
 {{- define "curfew.config" -}}
 {{- $listen := dict -}}
-{{- if .Values.service.spoe -}}{{- $_ := set $listen "spoe" "0.0.0.0:9182" -}}{{- end -}}
-{{- if .Values.admin.service -}}{{- $_ := set $listen "admin" "0.0.0.0:9188" -}}{{- end -}}
+{{- if .Values.service.spoe -}}{{- $_ := set $listen "spoe" "[::]:9182" -}}{{- end -}}
+{{- if .Values.admin.service -}}{{- $_ := set $listen "admin" "[::]:9188" -}}{{- end -}}
 {{- $own := dict -}}
 {{- if $listen -}}{{- $_ := set $own "listen" $listen -}}{{- end -}}
 {{- if .Values.redis.url -}}
@@ -55,8 +55,16 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- mergeOverwrite $own (deepCopy .Values.config) | toYaml -}}
 {{- end -}}
 
+{{/* The URL scheme of the ops listener. */}}
+{{- define "curfew.opsScheme" -}}
+{{- if dig "tls" "ops" "cert_file" "" .Values.config -}}https{{- else -}}http{{- end -}}
+{{- end -}}
+
 {{/* Rejects invalid values before the installation. */}}
 {{- define "curfew.check" -}}
+{{- if dig "tls" "ops" "client_ca_file" "" .Values.config -}}
+{{- fail "config.tls.ops.client_ca_file: the kubelet has no client certificate, so its probes would fail. Remove this key." -}}
+{{- end -}}
 {{- if and .Values.redis.url (not .Values.secret.existing) -}}
 {{- fail "secret.existing: required with redis.url: sessions in Redis outlive the pods, so the key that signs their tokens must too. Create the files with `curfew keygen --directory .`, and the Secret with `kubectl create secret generic curfew --from-file=keys --from-file=admin-token-hashes`." -}}
 {{- end -}}
