@@ -47,22 +47,37 @@ pub fn with_identity(
     client: reqwest::ClientBuilder,
     path: &Path,
 ) -> Result<reqwest::ClientBuilder, IdentityError> {
-    let read_error = |error| IdentityError::Read(path.to_owned(), error);
-    let pem = std::fs::read(path).map_err(read_error)?;
+    let pem = std::fs::read(path).map_err(|error| IdentityError::Read {
+        path: path.to_owned(),
+        error,
+    })?;
     let identity = reqwest::Identity::from_pem(&pem);
-    let invalid = |error| IdentityError::Invalid(path.to_owned(), error);
-    Ok(client.identity(identity.map_err(invalid)?))
+    let identity = identity.map_err(|error| IdentityError::Invalid {
+        path: path.to_owned(),
+        error,
+    })?;
+    Ok(client.identity(identity))
 }
 
 /// Why a client certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// The file cannot be read.
-    #[error("{}: {1}", .0.display())]
-    Read(PathBuf, std::io::Error),
+    #[error("{}: {error}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The error of the operating system.
+        error: std::io::Error,
+    },
     /// The file has no certificate or no key.
-    #[error("{}: needs a PEM certificate and its key: {1}", .0.display())]
-    Invalid(PathBuf, reqwest::Error),
+    #[error("{}: needs a PEM certificate and its key: {error}", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// The error of the parser.
+        error: reqwest::Error,
+    },
 }
 
 /// Reads the body of a response. Returns `None` if it has more than `max_bytes` bytes.

@@ -60,7 +60,7 @@ impl AdminArgs {
             ),
             None => None,
         };
-        let client = client_builder(Duration::from_secs(30), authorities.as_deref())?;
+        let client = client_builder(Duration::from_secs(30), ca_certificates.as_deref())?;
         let client = match &self.admin_identity_file {
             Some(path) => with_identity(client, path).context("--admin-identity-file")?,
             None => client,
@@ -68,7 +68,7 @@ impl AdminArgs {
         Ok(AdminApi {
             base_url: self.admin_url.clone(),
             token: Secret::new(token.trim().to_owned()),
-            client: http_client(Duration::from_secs(30), ca_certificates.as_deref())?,
+            client: client.build()?,
         })
     }
 }

@@ -323,7 +323,7 @@ mod tests {
             &[address],
             service,
             create_limit(),
-            Live::new(None),
+            (Live::new(None), failures),
         );
         let listener = bound.map_err(|(_, error)| error).unwrap();
         let address = listener.addresses()[0];

@@ -1,6 +1,7 @@
 //! The rights, the password and the certificates with which Curfew connects to Redis.
 
 use curfew::secret::Secret;
+use curfew::store::DeadlineQueue;
 use curfew::store::redis::Migration;
 use curfew::telemetry::{Diagnostics, Metrics};
 use tokio_util::sync::CancellationToken;

@@ -7,7 +7,7 @@ use curfew::policy::{Policies, Policy};
 use curfew::session::{EndReason, State};
 use curfew::store::measured::MeasuredStore;
 use curfew::store::touch::CoalescingStore;
-use curfew::store::{EndOutcome, EndRequest, StoreError};
+use curfew::store::{DeadlineQueue, EndOutcome, EndRequest, StoreError};
 use curfew::telemetry::Metrics;
 
 use super::*;
