@@ -226,8 +226,8 @@ fn optional_features_are_rendered() {
     assert!(config.unwrap().contains("kubernetes:\n    enabled: true"));
     assert_eq!(rendered.pod()["automountServiceAccountToken"], true);
     let effective = rendered.assert_valid_configuration();
-    assert_eq!(effective["listen"]["admin"], "0.0.0.0:9188");
-    assert_eq!(effective["listen"]["spoe"], "0.0.0.0:9182");
+    assert_eq!(effective["listen"]["admin"], "[::]:9188");
+    assert_eq!(effective["listen"]["spoe"], "[::]:9182");
     for (kind, count) in [
         ("Service", 3),
         ("HorizontalPodAutoscaler", 1),
@@ -332,8 +332,9 @@ fn clients_of_the_ops_listener_use_its_scheme() {
         let rendered = RenderedManifests::new(&stdout_of(render_chart(&values)));
         let container = &rendered.pod()["containers"][0];
         for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
-            let probe_scheme = &container[probe]["httpGet"]["scheme"];
-            assert_eq!(*probe_scheme, scheme.to_uppercase());
+            // Without a scheme, the kubelet uses HTTP.
+            let probe_scheme = container[probe]["httpGet"]["scheme"].as_str();
+            assert_eq!(probe_scheme.unwrap_or("HTTP"), scheme.to_uppercase());
         }
         let monitor = rendered.find_object("ServiceMonitor", "curfew");
         assert_eq!(monitor["spec"]["endpoints"][0]["scheme"], scheme);
