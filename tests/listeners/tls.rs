@@ -119,6 +119,35 @@ async fn the_console_accepts_forms_over_tls() {
     }
 }
 
+/// A command that uses the admin API presents its client certificate.
+#[test]
+fn commands_present_a_client_certificate() {
+    let certificates = Certificates::generate();
+    let client_name = Some("proxy.example.com");
+    let setup = with_tls(Setup::memory(), "ADMIN", &certificates, client_name);
+    let curfew = setup.start();
+    let url = format!("https://{}", curfew.admin);
+    let authority = certificates.path_string("ca.pem");
+    let identity = certificates.path_string("client-and-key.pem");
+    let list = |identity: &[&str]| {
+        let arguments = ["sessions", "list", "alice", "--admin-url", &url];
+        let arguments = [&arguments, &["--admin-ca-file", &*authority][..], identity].concat();
+        let mut command = setup.command(&arguments);
+        command.env("CURFEW_ADMIN_TOKEN", &curfew.admin_token);
+        command.output().unwrap()
+    };
+    assert!(!list(&[]).status.success());
+    let output = list(&["--admin-identity-file", &identity]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let missing = list(&["--admin-identity-file", "/nonesuch"]);
+    let errors = String::from_utf8_lossy(&missing.stderr);
+    assert!(
+        errors.contains("--admin-identity-file: /nonesuch: "),
+        "{errors}"
+    );
+}
+
 /// A reload changes the names of clients. It does not turn off client certificates or TLS.
 #[tokio::test]
 async fn a_reload_changes_names_and_removes_no_protection() {
