@@ -4,8 +4,8 @@ use sha2::{Digest, Sha256};
 use super::{BootId, Clock};
 use crate::session::Timestamp;
 
-/// The boot-time clock: milliseconds since the machine booted, including suspend (`CLOCK_BOOTTIME` on Linux). Changes
-/// to the system time do not move it. In contrast, [`std::time::Instant`] does not advance during suspend.
+/// The boot-time clock (`CLOCK_BOOTTIME` on Linux): milliseconds since the machine booted. Changes to the system time
+/// do not move it. Unlike [`std::time::Instant`], it also advances while the machine is suspended.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BootClock;
 

@@ -1,6 +1,6 @@
 //! The only crate that reads a clock.
 //!
-//! Other code takes `now` as an argument or holds a [`Clock`], so that tests control the time. `clippy.toml` forbids
+//! Other code gets the time from an argument `now` or from a [`Clock`], so that tests can set it. `clippy.toml` forbids
 //! all other reads of clocks.
 
 mod boot;
@@ -43,7 +43,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that starts with the system time and then follows the boot-time clock. It also advances while the machine
+/// A clock that starts with the system time and then follows the boot-time clock. So it also advances while the machine
 /// is suspended, and later changes to the system time do not move it.
 #[derive(Clone, Copy, Debug)]
 pub struct SteadyClock {
@@ -77,7 +77,7 @@ impl Clock for SteadyClock {
     }
 }
 
-/// A clock for tests: only its methods move it. Clones share one time.
+/// A clock for tests, which moves only when a test calls [`Self::advance`] or [`Self::set`]. Clones share one time.
 #[derive(Clone, Debug)]
 pub struct ManualClock(Arc<AtomicU64>);
 

@@ -36,7 +36,8 @@ pub(super) struct AcceptanceRule {
 pub(super) struct Samples {
     /// Samples that agree with the accepted offset.
     accepted: VecDeque<Sample>,
-    /// Later samples that agree on a different offset. They replace the accepted samples when enough of them agree.
+    /// Later samples that agree with each other on a different offset. They replace the accepted samples when there are
+    /// enough of them.
     candidates: VecDeque<Sample>,
 }
 
@@ -82,25 +83,27 @@ impl Samples {
     }
 }
 
-/// Adds a sample. Removes the samples older than [`MAX_AGE_MILLIS`], and one sample if the window is full.
+/// Adds a sample. Removes the samples older than [`MAX_AGE_MILLIS`]. If [`MAX_SAMPLES`] samples remain, removes one of
+/// them.
 fn push_sample(samples: &mut VecDeque<Sample>, sample: Sample) {
     samples.retain(|earlier| earlier.at >= sample.at - MAX_AGE_MILLIS);
-    // The first sample stays, because its time shows how long the samples have agreed.
+    // The first sample stays, because its time shows since when the samples have agreed.
     if samples.len() >= MAX_SAMPLES {
         samples.remove(1);
     }
     samples.push_back(sample);
 }
 
-/// Returns the sample with the shortest round trip.
+/// Returns the sample with the shortest round trip, whose offset is the most accurate.
 fn sample_with_shortest_round_trip(samples: &VecDeque<Sample>) -> Option<Sample> {
-    // Skip the first sample of a full window, because drift has made its offset inaccurate.
+    // If there are `MAX_SAMPLES` samples, skip the first: it can be so old that drift has made its offset inaccurate.
     let skipped_count = usize::from(samples.len() >= MAX_SAMPLES);
     let recent = samples.iter().skip(skipped_count);
     recent.copied().min_by_key(|sample| sample.round_trip)
 }
 
-/// Whether network delay and drift explain the difference between a sample and the best earlier sample.
+/// Whether network delay and drift explain the difference between the offset of `sample` and the offset of the earlier
+/// sample with the shortest round trip.
 fn agrees(samples: &VecDeque<Sample>, sample: Sample) -> bool {
     let (Some(best), Some(last)) = (sample_with_shortest_round_trip(samples), samples.back())
     else {

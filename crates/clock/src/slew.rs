@@ -18,7 +18,8 @@ pub(super) struct Slew {
 }
 
 impl Slew {
-    /// A clock with a fixed offset from the boot-time clock, in microseconds.
+    /// A clock with a fixed `offset` from the boot-time clock, in microseconds. `boot` is the boot time in
+    /// milliseconds.
     pub(super) const fn fixed(boot: i64, offset: i64, rate: i64) -> Self {
         Self {
             start: boot,
@@ -44,7 +45,8 @@ impl Slew {
         boot.saturating_add(self.offset(boot).div_euclid(1000))
     }
 
-    /// Returns the same clock with a new target for its offset.
+    /// Returns the same clock with a new target for its offset, in microseconds. From the boot time `boot` on, the
+    /// offset moves towards this target.
     pub(super) fn with_target(&self, boot: i64, target: i64) -> Self {
         Self {
             start: boot,

@@ -16,9 +16,9 @@ use crate::session::Timestamp;
 /// Decision time: the time that all replicas of one store share.
 ///
 /// Decision time follows the boot-time clock of this machine within 0.1 %, and slowly approaches the store's time. If
-/// the store's clock jumps, decision time continues unchanged, and the replicas record the difference in a
-/// [`TimelineRecord`] in the store. Decision time steps only in two cases: an operator requests a step, or the other
-/// replicas show for two seconds that this machine was paused.
+/// the store's clock jumps, decision time does not jump: the replicas write the difference to a [`TimelineRecord`] in
+/// the store. Decision time steps only in two cases: an operator requests a step, or the records of other replicas show
+/// for two seconds that this machine was paused.
 pub struct StoreClock {
     /// The boot-time clock, which is independent of the system time.
     boot: Arc<dyn Clock>,
@@ -30,7 +30,8 @@ pub struct StoreClock {
 
 /// The current mapping from boot time to decision time.
 struct PublishedTime {
-    /// `None` until the replica has joined the timeline, which means that it knows the other replicas' decision time.
+    /// `None` until the replica has joined the timeline, that is, until it has determined the decision time of the
+    /// other replicas.
     slew: Option<Slew>,
     /// The latest time that [`Clock::now`] returned, in milliseconds. [`Clock::now`] never returns an earlier time
     /// than this value.
@@ -148,17 +149,17 @@ impl StoreClock {
         action
     }
 
-    /// Returns a record that tells all replicas which clock an operator has accepted. The caller must write the record
-    /// to the store. The result is `None` while samples of the store's clock disagree, and before this replica has
-    /// joined the timeline.
+    /// Returns a record with the clock that an operator has accepted. The caller must write the record to the store,
+    /// where all replicas read it. The result is `None` while samples of the store's clock disagree or are too few, and
+    /// before this replica has joined the timeline.
     #[must_use]
     pub fn accept(&self, accepted: AcceptedClock) -> Option<TimelineRecord> {
         let boot = millis(self.boot.now());
         self.timeline.lock().accept(boot, accepted)
     }
 
-    /// Publishes the decision time of `timeline`. The caller must hold the lock of the timeline, so that no other
-    /// thread publishes an older state afterwards.
+    /// Publishes the decision time of `timeline`, so that [`Clock::now`] returns it. The caller must hold the lock of
+    /// the timeline, so that no other thread publishes an older state afterwards.
     fn publish(&self, timeline: &Timeline) {
         let published = self.published.load();
         let slew = timeline.slew();
@@ -170,8 +171,8 @@ impl StoreClock {
             published.slew.map(|slew| slew.decision_time(boot)),
             slew.map(|slew| slew.decision_time(boot)),
         );
-        // Decision time moves back by more than a rounding error only if an operator sets it back. `latest` then
-        // starts at 0 again. Otherwise, [`Clock::now`] would continue to return the later time.
+        // Decision time moves back by more than a rounding error only if an operator sets it back. In this case,
+        // `latest` must start at 0 again, because otherwise [`Clock::now`] would continue to return the later time.
         let is_continuous =
             matches!((old_time, new_time), (Some(old), Some(new)) if new >= old - 1);
         let latest = if is_continuous {
@@ -231,7 +232,7 @@ mod tests {
             }
         }
 
-        /// Creates the clock of a replica on this machine, with a wall clock that stands at `wall`.
+        /// Creates the clock of a replica on this machine, with a wall clock that shows `wall`.
         fn new_clock(&self, wall: Timestamp) -> StoreClock {
             let wall = Arc::new(ManualClock::new(wall));
             StoreClock::with_clocks(Arc::new(self.boot.clone()), wall, Some([7; 8]))

@@ -1,6 +1,6 @@
-//! The agreement of replicas on decision time (their common time). The agreement holds even if the store's clock jumps.
+//! How replicas agree on decision time (their common time), even if the store's clock jumps.
 //!
-//! This code reads no clock. Callers pass the time of the boot-time clock ("boot time") with every input, so tests can
+//! This code reads no clock: callers pass the time of the boot-time clock ("boot time") with every input. So tests can
 //! simulate years.
 
 mod join;
@@ -48,7 +48,7 @@ impl Tuning {
     };
 }
 
-/// The interval at which replicas refresh the record, so that its time stays current, in milliseconds.
+/// The interval in milliseconds at which replicas refresh the record, so that its time stays current.
 const REFRESH_MILLIS: i64 = 1_000;
 /// The refresh interval of a replica that disagrees with the store's clock, in milliseconds. This interval is longer
 /// than [`REFRESH_MILLIS`], so replicas that agree refresh the record first.
@@ -189,8 +189,9 @@ impl Timeline {
         self.maintain_record(boot)
     }
 
-    /// Returns a record that tells all replicas which clock an operator has accepted. The caller must write the record
-    /// to the store. The result is `None` while the samples disagree, and before this replica has joined.
+    /// Returns a record with the clock that an operator has accepted. The caller must write the record to the store,
+    /// where all replicas read it. The result is `None` while the samples disagree or are too few, and before this
+    /// replica has joined.
     pub(super) fn accept(&self, boot: i64, accepted: AcceptedClock) -> Option<TimelineRecord> {
         let (store_offset, _) = self.samples.accepted_offset().filter(|_| {
             // A disputed offset is not a valid target for a step.
@@ -235,13 +236,15 @@ impl Timeline {
             store_offset_from_decision_time: store_offset_from_decision_time
                 .filter(exceeds_tolerance),
             replicas_offset: latest_lead.filter(|_| all_differ),
-            // An accepted difference only shrinks. A larger difference is new, so it is not accepted.
+            // An accepted difference can only become smaller. So a larger difference is a new one, which no operator
+            // has accepted.
             is_accepted: matches!((accepted, store_offset_from_decision_time), (Some(accepted), Some(current))
                 if current.signum() != accepted.signum() && current.abs() <= accepted.abs() + tolerance),
         }
     }
 
-    /// The decision time that the record and the accepted samples give, and its uncertainty, both in milliseconds.
+    /// Computes decision time from the record and the accepted samples. Returns it with its uncertainty, both in
+    /// milliseconds.
     fn recorded_time(&self, boot: i64, record: TimelineRecord) -> Option<(i64, i64)> {
         let (store_offset, uncertainty) = self.samples.accepted_offset()?;
         Some((
@@ -250,7 +253,7 @@ impl Timeline {
         ))
     }
 
-    /// Whether this replica's decision time agrees with the record and the store's clock.
+    /// Whether this replica's decision time agrees with the time that follows from the record and the store's clock.
     fn agrees_with_record(&self, boot: i64, slew: Slew, record: TimelineRecord) -> bool {
         self.samples.is_undisputed()
             && self
@@ -260,8 +263,9 @@ impl Timeline {
                 })
     }
 
-    /// Slews decision time towards the time that the record and the store's clock give. While this replica disagrees
-    /// with that time, its decision time follows boot time, and slews towards the replicas that are ahead.
+    /// Slews decision time towards the time that follows from the record and the store's clock. While this replica
+    /// disagrees with that time, its decision time follows boot time, and slews only towards the time of replicas that
+    /// are ahead.
     fn update_slew(&mut self, boot: i64) {
         let Some(slew) = self.slew else { return };
         let target = match (self.record, self.samples.accepted_offset()) {
@@ -275,8 +279,8 @@ impl Timeline {
         self.slew = Some(slew.with_target(boot, target));
     }
 
-    /// How far this replica is behind the others, in milliseconds. The result is never too large, because network delay
-    /// can only make a lead look smaller.
+    /// How far this replica is behind the other replicas, in milliseconds. The result is never too large, because
+    /// network delay can only make the lead of another replica look smaller.
     fn lag_millis(&self) -> i64 {
         let min_lead = self.changes.iter().map(|(_, lead)| *lead).min();
         min_lead.map_or(0, |lead| lead.max(0))
@@ -308,7 +312,7 @@ impl Timeline {
     /// Applies the step that an operator requested with this record.
     fn step_to_store(&mut self, boot: i64, record: TimelineRecord) {
         self.steps = record.steps;
-        // If the store's clock gives this replica a different time, the replica uses the time in the record.
+        // If this replica has measured a different time of the store, it uses the time in the record.
         let offset = match self.recorded_time(boot, record) {
             Some((time, _)) if (time - record.at).abs() <= 2 * REFRESH_MILLIS => time - boot,
             _ => record.at - boot,
@@ -330,8 +334,8 @@ impl Timeline {
         };
         let age = slew.decision_time(boot) - record.at;
         if self.agrees_with_record(boot, slew, record) {
-            // If the time in the record is far in the future, its writer measured another clock of the store. The
-            // record then needs the time of the current clock.
+            // If the time in the record is in the future, its writer measured a different clock of the store. So this
+            // replica replaces the time.
             if !(-self.tuning.tolerance..REFRESH_MILLIS).contains(&age) {
                 return TimelineAction::Write(self.refreshed_record(boot, slew, record, age));
             }
@@ -367,7 +371,7 @@ impl Timeline {
         }
     }
 
-    /// Returns `record` with the current time, and with this replica as its writer. The offset decays as it does in
+    /// Returns `record` with the current time, and with this replica as its writer. The offset decays by the amount for
     /// `age` milliseconds.
     fn refreshed_record(
         &self,

@@ -10,9 +10,9 @@ const MAX_FRESH_AGE_MILLIS: i64 = REFRESH_MILLIS + 1_000;
 const WALL_TOLERANCE_MILLIS: i64 = 1_000;
 
 impl Timeline {
-    /// Joins the timeline if this replica can determine the timeline's time. Returns the action that the caller must
-    /// take for the record. `was_refreshed` means that another replica has just written the record. `wall_offset` is
-    /// the offset of this machine's wall clock from boot time, in milliseconds.
+    /// Joins the timeline if this replica can determine decision time. Returns the action that the caller must take for
+    /// the record. `was_refreshed` means that another replica has just written the record. `wall_offset` is the offset
+    /// of this machine's wall clock from boot time, in milliseconds.
     pub(super) fn try_join(
         &mut self,
         boot: i64,
@@ -48,16 +48,16 @@ impl Timeline {
         self.maintain_record(boot)
     }
 
-    /// Returns the offset of decision time from boot time for a store without a record. Either no replica ran before,
-    /// or the store has lost the record. All offsets are in milliseconds.
+    /// Returns the offset of decision time from boot time for a store without a record. Such a store is new, or has
+    /// lost the record. All offsets are in milliseconds.
     fn offset_without_record(&self, store_offset: i64, wall_offset: i64) -> Option<i64> {
         let clocks_agree = self.samples.is_undisputed()
             && (store_offset - wall_offset).abs() <= WALL_TOLERANCE_MILLIS;
         (clocks_agree || self.samples.is_settled(self.tuning.acceptance)).then_some(store_offset)
     }
 
-    /// Returns the offset if a process on this machine wrote the record and the machine has not rebooted since. The
-    /// boot-time clock then gives the age of the record, so jumps of other clocks have no effect.
+    /// Returns the offset if a process on this machine wrote the record and the machine has not rebooted since. Then
+    /// the boot-time clock shows the age of the record, so jumps of other clocks have no effect.
     fn offset_from_same_boot(&self, boot: i64, record: TimelineRecord) -> Option<i64> {
         let (id, at) = record.boot?;
         (Some(id) == self.boot_id && boot >= at).then_some(record.at - at)
@@ -79,9 +79,9 @@ impl Timeline {
         (self.samples.is_undisputed() && fresh_ages.contains(&age)).then_some(time - boot)
     }
 
-    /// Returns the offset if another replica runs and has just written its time. An attacker with write access to the
-    /// store can replay old records. Therefore decision time is at least the earlier of the store's clock and this
-    /// machine's wall clock, minus [`WALL_TOLERANCE_MILLIS`].
+    /// Returns the offset for a record that another running replica has just written. But an attacker with write access
+    /// to the store can also write an old record again. Therefore decision time is at least the earlier of the store's
+    /// clock and this machine's wall clock, minus [`WALL_TOLERANCE_MILLIS`].
     fn offset_from_refreshed_record(
         &self,
         boot: i64,
@@ -112,7 +112,7 @@ impl Timeline {
         let offset = match (is_plausible(with_record_offset), is_plausible(store_offset)) {
             (false, true) => store_offset,
             (true, _) => with_record_offset,
-            // The later time counts: a session may end early, but never late.
+            // The later time counts, because a session may end early, but never late.
             (false, false) => with_record_offset.max(store_offset),
         };
         Some(offset.max(record.at - boot))

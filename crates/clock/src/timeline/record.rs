@@ -16,8 +16,8 @@ pub struct TimelineRecord {
     pub boot: Option<(BootId, i64)>,
     /// The number of times that an operator has set decision time to the store's time.
     pub steps: u32,
-    /// Whether the writer's decision time disagrees with the time that the store's clock and `offset` give. Such a
-    /// record shows only two facts: a replica runs, and the replica has this decision time.
+    /// Whether the writer's decision time disagrees with the sum of the store's time and `offset`. Such a record shows
+    /// only that a replica runs, and that `at` was its decision time.
     pub is_disputed: bool,
     /// The difference between decision time and the store's time that an operator has accepted: the value of `offset`
     /// at that moment, but in milliseconds.

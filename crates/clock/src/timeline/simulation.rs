@@ -6,9 +6,9 @@ use super::{Timeline, TimelineAction, TimelineRecord, Tuning};
 /// An event that changes the clocks, the network, the store or the replicas.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Event {
-    /// Time passes, in half seconds.
+    /// This number of half seconds passes.
     Run(u8),
-    /// The store's clock is set forward or back, in milliseconds.
+    /// The store's clock is set forward or back by this number of milliseconds.
     Jump(i64),
     /// The store returns a wrong time for this number of heartbeats, with this error in milliseconds.
     TransientError(u8, i64),
@@ -34,7 +34,7 @@ pub(super) struct Machine {
     wall_error: i64,
     /// Real time and decision time at the join, in milliseconds.
     join_times: Option<(i64, i64)>,
-    /// Whether the store's clock jumped or was temporarily wrong shortly before the join.
+    /// Whether the store's clock jumped or was temporarily wrong less than [`JUMP_EFFECT_MILLIS`] before the join.
     pub(super) joined_after_jump: bool,
 }
 
@@ -141,8 +141,8 @@ impl World {
             }
             Event::Stop => {}
             // The store loses the record only if its clock has not jumped recently and all replicas have joined.
-            // Otherwise, a starting replica would find a wrong store's clock and no record, and could compare this
-            // clock only with its own wall clock.
+            // Otherwise, a starting replica would find no record and a store whose clock is wrong. It could compare
+            // this clock only with its own wall clock.
             Event::LoseRecord
                 if self.micros / 1000 - self.last_jump_millis > JUMP_EFFECT_MILLIS
                     && self.transient_error.0 == 0

@@ -17,7 +17,7 @@ const JOIN_ERROR_MILLIS: i64 = 900;
 /// outdated, in milliseconds.
 const JUMP_ERROR_MILLIS: i64 = 2_500;
 
-/// Generates random histories.
+/// Generates random histories: lists of events.
 fn any_events() -> impl Strategy<Value = Vec<Event>> {
     let jumps = || {
         prop_oneof![
@@ -32,8 +32,8 @@ fn any_events() -> impl Strategy<Value = Vec<Event>> {
         2 => jumps().prop_map(Event::Jump),
         2 => (1_u8..4, jumps()).prop_map(|(heartbeats, error)| Event::TransientError(heartbeats, error)),
         1 => (0_u16..200, 0_u16..200).prop_map(|(request, response)| Event::NetworkDelays(request, response)),
-        // If the wall clock of a starting replica and the store's clock are both ahead, they outvote the other
-        // replicas. Therefore no generated wall clock is ahead.
+        // If the wall clock of a starting replica and the store's clock are both ahead, the replica follows them and
+        // not the other replicas. Therefore no generated wall clock is ahead.
         2 => (any::<i8>(), jumps()).prop_map(|(drift, wall)| Event::Start(drift, wall.min(0))),
         1 => Just(Event::Stop),
         1 => Just(Event::LoseRecord),
@@ -50,8 +50,8 @@ fn find_violation(tuning: Tuning, events: &[Event]) -> Result<(), String> {
             // allowed difference.
             let max_spread = JOIN_ERROR_MILLIS + world.jump_count * JUMP_ERROR_MILLIS;
             let mut errors = Vec::new();
-            // Replicas that join during two jumps can be ahead by more than the lag that a replica slews. Then the
-            // replicas that have joined before step forward, too.
+            // Replicas that join during two jumps can be ahead of the other replicas by more than
+            // [`MAX_SLEWED_LAG_MILLIS`]. Then the other replicas step forward, too.
             let leads_others = world.jump_count > 1
                 && world
                     .machines
@@ -63,7 +63,7 @@ fn find_violation(tuning: Tuning, events: &[Event]) -> Result<(), String> {
                 };
                 let max_deviation =
                     elapsed * MAX_DEVIATION_MILLIONTHS / 1_000_000 + ROUNDING_MILLIS;
-                // A replica that joined behind the others may gain more time, because it steps forward. Without the
+                // A replica that joined behind the others may gain more time, because it steps forward. If it did not
                 // step, it would end sessions late.
                 let step_forward = match machine.joined_after_jump || leads_others {
                     true => max_spread,
@@ -136,7 +136,7 @@ fn a_replica_that_joins_behind_the_others_catches_up() {
 }
 
 /// The store's clock is set forward twice within three seconds, and a replica starts after each change. The replica
-/// that has joined before steps forward by at most the sum of the changes. No decision time goes back.
+/// that was already running steps forward by at most the sum of the changes. No decision time goes back.
 #[test]
 fn two_jumps_during_joins_move_a_running_replica_forward_at_most() {
     use Event::{Jump, Run, Start};
