@@ -4,9 +4,9 @@
 //! outdated, so a check loads the record from the store before it denies a request.
 //!
 //! The cache is usable only while invalidations (messages about changed records) arrive. To verify that they arrive,
-//! this process sends heartbeats to itself on the same channel. If the last heartbeat that returned is older than the
-//! [`LEASE`], the cache returns nothing. When an invalidation may have been lost, the cache drops all records. For the
-//! reasons, see `docs/adr/0011-the-near-cache.md`.
+//! this process sends heartbeats to itself on the channel of the invalidations. If it sent the last heartbeat that
+//! returned longer than [`LEASE`] ago, the cache returns nothing. When an invalidation may have been lost, the cache
+//! drops all records. For the reasons, see `docs/adr/0011-the-near-cache.md`.
 
 mod record_cache;
 
@@ -30,8 +30,8 @@ use crate::session::{Session, SessionId, SessionMap, State, Timestamp};
 use crate::telemetry::Metrics;
 use record_cache::RecordCache;
 
-/// How long the cache stays usable after the last heartbeat. This is also the longest time for which this replica can
-/// still accept a session that another replica has ended.
+/// How long the cache stays usable after this process sent the last heartbeat that returned. This is also the longest
+/// time for which this replica can still accept a session that another replica has ended.
 pub const LEASE: Duration = Duration::from_secs(2);
 
 /// A wrapper that caches the records that a store has returned.
@@ -43,7 +43,8 @@ pub struct CachedStore<S> {
     steady: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     records: RecordCache,
-    /// The end of the lease, in milliseconds; 0 while the cache is not usable.
+    /// The end of the lease in the time of `steady`, in milliseconds; 0 before the first lease and after a lost
+    /// invalidation.
     usable_until: AtomicU64,
     /// Loads that are in flight. Checks that need the same session share one load (singleflight).
     in_flight: Mutex<InFlightLoads>,
@@ -64,7 +65,7 @@ type LoadResult = Result<Option<Session>, StoreError>;
 type LoadFuture = Pin<Box<dyn Future<Output = LoadResult> + Send>>;
 
 impl<S: SessionStore> CachedStore<S> {
-    /// Caches about `sessions` records of `inner`. `clock` is decision time, and `steady` is monotonic. The cache
+    /// Caches about `sessions` records of `inner`. `clock` shows decision time, and `steady` is monotonic. The cache
     /// returns nothing before the first [`caught_up_to`](InvalidationListener::caught_up_to).
     pub fn new(
         inner: S,

@@ -1,5 +1,5 @@
-//! The conformance suite for stores: every back end and every wrapper must pass it. Each test creates its own
-//! sessions, so the store may be shared.
+//! The conformance suite for stores: every back end and every wrapper must pass it. Each test creates its own sessions,
+//! so several tests may use one store.
 
 #![expect(
     clippy::unwrap_used,
@@ -71,7 +71,7 @@ pub async fn run_queue(queue: &dyn DeadlineQueue, now: Timestamp) {
     assert_eq!(
         queue.peek_upcoming(2).await.unwrap(),
         [a, b],
-        "peek_upcoming should return the sessions without a claim"
+        "peek_upcoming should not claim the sessions that it returns"
     );
     assert_eq!(queue.peek_upcoming(9).await.unwrap(), [a, b, c]);
     assert_eq!(queue.peek_upcoming(0).await.unwrap(), []);
@@ -83,7 +83,7 @@ pub async fn run_queue(queue: &dyn DeadlineQueue, now: Timestamp) {
     assert_eq!(
         claim(now, lease, 9).await,
         [b],
-        "enqueue should not move c, which is in the queue"
+        "enqueue should not move c, which is already in the queue"
     );
     assert_eq!(
         claim(now, lease, 9).await,
@@ -175,7 +175,7 @@ async fn create_session(store: &dyn SessionStore, now: Timestamp) -> (SessionId,
     (id, session)
 }
 
-/// Returns the touch that a check makes. The touch interval is over, so a wrapper may write the touch at once.
+/// Returns the touch that a check makes. Its interval is so short that a wrapper may write the touch at once.
 fn new_touch(session: &Session, at: Timestamp) -> Touch {
     let interval = Duration::from_millis(1);
     Touch {

@@ -18,8 +18,8 @@ use crate::session::{Session, Subject, Timestamp};
 #[async_trait]
 pub trait CutOffStore: Send + Sync + 'static {
     /// Ends all sessions of a subject that started before `at`. A cut-off only moves forward. The store may drop
-    /// cut-offs that are not later than the time `forget_until`, because no session that started earlier can still be
-    /// live. Returns how many Redis replicas have the change.
+    /// cut-offs that are not later than the time `forget_until`, because no session that started before `forget_until`
+    /// can still be live. Returns how many Redis replicas have the change.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed; the cut-off may still be set.
@@ -40,9 +40,9 @@ pub trait CutOffStore: Send + Sync + 'static {
     /// so every check can call it.
     fn known_cut_off(&self, subject: &Subject) -> Option<Timestamp>;
 
-    /// Returns whether this process has all changes that the store had two seconds ago. If the result is `false`, a
-    /// check must call [`SessionStore::load`](super::SessionStore::load), which also reads the cut-offs of the
-    /// session.
+    /// Returns whether this process has all changes of cut-offs and rules that the store had two seconds ago. If the
+    /// result is `false`, a check must call [`SessionStore::load`](super::SessionStore::load), which also reads the
+    /// cut-offs of the session.
     fn is_fresh(&self) -> bool {
         true
     }
@@ -73,7 +73,7 @@ pub trait CutOffStore: Send + Sync + 'static {
 pub struct CutOffUsage {
     /// The number of cut-offs in the memory of this process.
     pub entries: usize,
-    /// The largest number of separate cut-offs.
+    /// The largest number of cut-offs. The general cut-off does not count.
     pub max: usize,
 }
 
@@ -97,6 +97,7 @@ pub enum AddRuleOutcome {
         /// How many Redis replicas have the rule.
         replication: Replication,
     },
-    /// There are already [`MAX_REVOCATION_RULES`](super::MAX_REVOCATION_RULES) other rules.
+    /// The rule is not stored, because there are already [`MAX_REVOCATION_RULES`](super::MAX_REVOCATION_RULES) other
+    /// rules.
     TooMany,
 }

@@ -1,4 +1,5 @@
-//! The table of cut-offs in the memory of a replica. A million cut-offs take about 24 MB.
+//! The table of cut-offs (times before which all sessions of a subject have ended) in the memory of a replica. A
+//! million cut-offs take about 24 MB.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -37,9 +38,9 @@ pub(super) fn subject_key(subject: &Subject) -> SubjectKey {
 
 /// The cut-off of each subject: sessions that started before this time have ended. A cut-off only moves forward.
 ///
-/// The table is bounded. When it is full, one general cut-off replaces the oldest entries. The general cut-off ends
-/// the older sessions of every subject, so no revocation is lost. Some sessions end although nobody revoked them, but
-/// only sessions that started before the oldest remaining cut-off.
+/// The table is bounded. When it is full, one general cut-off replaces the oldest entries. The general cut-off ends the
+/// older sessions of every subject, so no revocation is lost. But some sessions end although nobody revoked them. All
+/// of them started before the oldest remaining cut-off.
 pub(super) struct CutOffs {
     max: usize,
     shards: Box<[RwLock<Vec<Entry>>]>,

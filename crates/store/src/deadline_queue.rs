@@ -12,8 +12,8 @@ use crate::session::{SessionId, Timestamp};
 /// background task that claims due sessions) postpones it to its new deadline. So the work of the queue grows with the
 /// number of deadlines, not with the number of requests.
 ///
-/// An ended session stays in the queue until a process has published its end, and acknowledges this. If the process
-/// that ended the session stops before the acknowledgement, another process publishes the end again.
+/// An ended session stays in the queue until a process has published its end and has called [`Self::acknowledge`]. If
+/// the process that ended the session stops before the acknowledgement, another process publishes the end again.
 #[async_trait]
 pub trait DeadlineQueue: Send + Sync + 'static {
     /// Adds a session that is due at `at`. Does nothing if the queue already contains the session.
@@ -34,7 +34,7 @@ pub trait DeadlineQueue: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<SessionId>, StoreError>;
 
-    /// Returns at most `limit` sessions without a claim, the earliest due time first.
+    /// Returns at most `limit` sessions, the earliest due time first. Does not claim them.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed.
@@ -47,7 +47,7 @@ pub trait DeadlineQueue: Send + Sync + 'static {
     async fn postpone(&self, id: SessionId, at: Timestamp) -> Result<(), StoreError>;
 
     /// For every live session whose due time is later than its deadline under `policies`, changes the due time to this
-    /// deadline. The caller does this after the limits of a policy became shorter.
+    /// deadline. Call this function after the limits of a policy became shorter.
     ///
     /// # Errors
     /// [`StoreError`] if the caller must try again.

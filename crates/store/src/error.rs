@@ -15,7 +15,7 @@ pub enum StoreError {
     #[error("the store is full: {0}")]
     OutOfMemory(String),
     /// Other writers changed the record during every attempt.
-    #[error("too many concurrent changes of the record")]
+    #[error("the session record changed during every attempt to write it")]
     Contended,
 }
 

@@ -1,4 +1,4 @@
-//! A macro for the methods of a wrapper that only call the wrapped store.
+//! A macro for wrappers of stores. It implements methods that only call the wrapped store.
 
 /// Implements the named methods of [`SessionStore`](crate::SessionStore). Each method calls the same method of
 /// `$inner`. Use this macro in an `impl` with `#[async_trait]`; each method returns the future of the wrapped store.

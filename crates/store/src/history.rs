@@ -1,10 +1,11 @@
-//! Records which session ends the store may have lost. Credentials of other issuers depend on this history.
+//! Records which session ends the store may have lost. Curfew uses this history before it starts a session from a
+//! credential of another issuer.
 //!
-//! A credential of another issuer starts its session when Curfew first receives it. So Curfew must know whether the
-//! session has already ended. A tombstone (the short record of an ended session) shows the end, until the absolute
-//! limit that applied at this end has passed. The tombstone is missing too early in two cases: the store loses data, or
-//! somebody makes the limit longer later. In these cases, a credential from an earlier sign-in starts no session, and
-//! the user must sign in again.
+//! A credential of another issuer starts its session when Curfew first receives it, unless the session has already
+//! ended. A tombstone (the short record of an ended session) shows the end. It stays until the absolute limit that
+//! applied at the session end has passed. The tombstone can be missing too early in two cases: the store loses data, or
+//! an operator makes the limit longer later. In these cases, a credential from an earlier sign-in starts no session,
+//! and the user must sign in again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -96,8 +97,8 @@ impl History {
         *self != before
     }
 
-    /// Returns the recorded limit of a source. A replica with an older configuration must keep its tombstones for
-    /// this time too.
+    /// Returns the recorded limit of a source. A replica whose configuration still has a shorter limit must keep its
+    /// tombstones for the recorded limit.
     #[must_use]
     pub fn recorded_limit(&self, source: &str) -> Option<Duration> {
         let known = self.limits.get(source)?;

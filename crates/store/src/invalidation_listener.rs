@@ -1,16 +1,16 @@
 use crate::session::{SessionId, Timestamp};
 
-/// Receives invalidations: messages that say that another process has ended or changed a session.
+/// Receives invalidations: messages about sessions that another process has ended or changed.
 ///
-/// The listener also learns up to which time it has received all invalidations, so that it can limit the age of its
+/// The caller also reports up to which time no invalidation is missing, so that the listener can limit the age of its
 /// records.
 pub trait InvalidationListener: Send + Sync + 'static {
     /// Processes an invalidation: a process changed the record of this session at the time `at`. Usually, the change is
     /// the end of the session. `at` is in decision time, the common time of all replicas.
     fn invalidate(&self, id: SessionId, at: Timestamp);
 
-    /// Records that the listener has received every invalidation from before the time `since`. This time is from the
-    /// listener's own clock.
+    /// Records that the listener has received every invalidation from before the time `since`. This is a time of the
+    /// listener's own clock, not decision time.
     fn caught_up_to(&self, since: Timestamp);
 
     /// Records that an invalidation may have been lost.

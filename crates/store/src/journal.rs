@@ -76,7 +76,10 @@ impl<S: SessionStore> JournaledStore<S> {
         let replaying = async {
             while incarnation.changed().await.is_ok() {
                 while let Err(error) = self.replay().await {
-                    tracing::warn!(%error, "could not end restored sessions again, retrying");
+                    tracing::warn!(
+                        %error,
+                        "could not repeat recent session ends in the store after a loss of writes, retrying"
+                    );
                     tokio::time::sleep(RETRY_DELAY).await;
                 }
             }
@@ -86,7 +89,7 @@ impl<S: SessionStore> JournaledStore<S> {
         stop.run_until_cancelled(replaying).await;
     }
 
-    /// Ends again all remembered sessions that are live again in the store. Returns their number.
+    /// Ends each remembered session again if it is live in the store. Returns how many sessions it ended.
     ///
     /// # Errors
     /// [`StoreError`] if some sessions could not be ended.
@@ -119,8 +122,8 @@ impl<S: SessionStore> JournaledStore<S> {
             for result in join_all(ends).await {
                 match result {
                     Ok(was_restored) => restored_count += usize::from(was_restored),
-                    // With an unreadable record, Curfew allows no request, and a retry would not make the record
-                    // readable.
+                    // Ignore this error: Curfew allows no request with an unreadable record, and a retry would not make
+                    // the record readable.
                     Err(StoreError::Unreadable(_)) => {}
                     Err(error) => outcome = Err(error),
                 }
@@ -130,7 +133,7 @@ impl<S: SessionStore> JournaledStore<S> {
     }
 
     fn record_end(&self, id: SessionId, outcome: &EndOutcome) {
-        // `AlreadyEnded` counts too: an earlier call may have ended the session, and its answer was lost.
+        // `AlreadyEnded` counts too, because an earlier call may have ended the session although its reply was lost.
         if let EndOutcome::Ended(session) | EndOutcome::AlreadyEnded(session) = outcome {
             let now = self.clock.now();
             let mut entries = self.entries.lock();
@@ -182,8 +185,8 @@ impl<S: SessionStore> SessionStore for JournaledStore<S> {
     }
 
     async fn create(&self, id: SessionId, session: &Session) -> Result<CreateOutcome, StoreError> {
-        // Only a session whose ID is derived from a credential, such as a JSON Web Token, can have ended before it is
-        // created.
+        // If the ID is derived from a credential, such as a JSON Web Token, a session with this ID can have ended
+        // already.
         if self.lost_tombstone(id).is_some() {
             return Ok(CreateOutcome::Exists);
         }
@@ -195,7 +198,7 @@ impl<S: SessionStore> SessionStore for JournaledStore<S> {
         let outcome = self.inner.end(id, ending).await?;
         self.record_end(id, &outcome);
         Ok(match (tombstone, outcome) {
-            // The session had ended, and was live again in the store. The first end was already published.
+            // The session had ended before, but was live again in the store. Its first end was already published.
             (Some(tombstone), EndOutcome::Ended(_) | EndOutcome::Touched(_)) => {
                 EndOutcome::AlreadyEnded(tombstone)
             }
@@ -204,7 +207,7 @@ impl<S: SessionStore> SessionStore for JournaledStore<S> {
     }
 
     async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError> {
-        // If the store lost a session end and returns the session as live, the session is still ended.
+        // If the store lost a session end and returns the session as live, the session still counts as ended.
         let find_tombstone = || self.entries.lock().tombstones.get(&id).cloned();
         if let Some(tombstone) = find_tombstone() {
             return Ok(ChangeOutcome::Ended(tombstone));

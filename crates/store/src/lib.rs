@@ -1,7 +1,7 @@
 //! Stores for sessions.
 //!
 //! The trait [`SessionStore`] has two back ends, [`memory`] and [`redis`], and the wrappers [`touch`], [`cached`],
-//! [`journal`] and [`measured`]. All of them pass the suite in `conformance`. Back ends implement further traits
+//! [`journal`] and [`measured`]. All of them pass the test suite in `conformance`. The back ends also implement traits
 //! for other data: [`DeadlineQueue`], [`CutOffStore`] and [`HistoryStore`].
 
 #[macro_use]
@@ -60,10 +60,10 @@ pub use walk::{Batch, SessionWalk};
 /// An ended session leaves a tombstone: a short record with the reason of the end. The tombstone prevents a valid
 /// credential from starting the session again.
 ///
-/// Every operation is safe to repeat, and no operation revives an ended session. `create` never replaces a record or a
-/// tombstone, `touch` never creates a record or moves `last_seen` backwards, and `end` keeps the first reason. The
-/// caller passes the current time, so a store reads no clock for a decision. Redis uses its own clock only to delete
-/// expired records.
+/// Every operation except `age` is safe to repeat, and no operation revives an ended session. For example, `create`
+/// never replaces a record or a tombstone, `touch` never creates a record or moves `last_seen` backwards, and `end`
+/// keeps the first reason. The caller passes the current time, so a store reads no clock for a decision. Redis uses its
+/// own clock only to delete expired records.
 #[async_trait]
 pub trait SessionStore: LocalStore {
     /// Returns the record of a session, which may be a tombstone. Returns `None` if there is no record.
@@ -90,9 +90,9 @@ pub trait SessionStore: LocalStore {
     /// [`StoreError`] if the store failed; the session may still have ended. Repeating the call is safe.
     async fn end(&self, id: SessionId, ending: EndRequest) -> Result<EndOutcome, StoreError>;
 
-    /// Keeps the tombstone of a session at least until the time `until`. A caller uses this while clients still present
-    /// the credential, which could start the session again without the tombstone. Does nothing if the session is
-    /// missing or live.
+    /// Keeps the tombstone of a session at least until the time `until`. A caller uses this function while clients
+    /// still present the credential, because without the tombstone the credential could start the session again. Does
+    /// nothing if the session is missing or live.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed; repeating the call is safe.
@@ -121,7 +121,7 @@ pub trait SessionStore: LocalStore {
     async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError>;
 
     /// Returns a page of at most `limit` records of a subject, including tombstones. Activity and session ends do not
-    /// change the order. The argument `after` is the field `next` of the previous page.
+    /// change the order. The argument `after` is the field `next` of the previous page; `None` returns the first page.
     ///
     /// # Errors
     /// [`StoreError`] if the store failed.
@@ -145,8 +145,8 @@ pub trait SessionStore: LocalStore {
     /// [`StoreError`] with the cause.
     async fn ready(&self) -> Result<(), StoreError>;
 
-    /// Returns a number that grows when the store may have lost its latest writes, for example after a fail-over.
-    /// Returns `None` for a store that loses nothing while the process runs.
+    /// Returns a receiver for a number that grows when the store may have lost its latest writes, for example after a
+    /// fail-over. Returns `None` for a store that loses nothing while the process runs.
     fn incarnation(&self) -> Option<watch::Receiver<u64>>;
 
     /// Writes buffered data. The process calls this function once, when it stops.
@@ -156,12 +156,12 @@ pub trait SessionStore: LocalStore {
     async fn flush(&self) -> Result<(), StoreError>;
 }
 
-/// The operations that a store answers immediately from the memory of this process. No method has a default
-/// implementation, so a wrapper that does not forward a call does not compile.
+/// The operations for which a store uses only the memory of this process, so they never wait. No method has a default
+/// implementation, so the compiler rejects a wrapper that forgets to forward a call.
 pub trait LocalStore: Send + Sync + 'static {
-    /// Returns the record of a session if this process has the record. `None` does not mean that there is no session.
-    /// A live record may lack recent changes by other replicas. The documentation of each store says for how long a
-    /// change may be missing.
+    /// Returns the record of a session if this process has the record in memory. If the result is `None`, the store may
+    /// still have the session. A live record may lack recent changes by other replicas. The documentation of each store
+    /// says for how long a change may be missing.
     fn load_cached(&self, id: SessionId) -> Option<Session>;
 
     /// Buffers a touch in memory, without waiting. Returns `false` if it did not buffer the touch; then the caller
@@ -249,7 +249,7 @@ pub enum EndOutcome {
     Ended(Session),
     /// The session had already ended. The variant contains the tombstone, with the reason of the first end.
     AlreadyEnded(Session),
-    /// The session was used in the meantime and is live. The variant contains the current record.
+    /// The session was used in the meantime, so it is still live. The variant contains the current record.
     Touched(Session),
     /// There is no record.
     Unknown,
@@ -258,7 +258,7 @@ pub enum EndOutcome {
 /// How many Redis replicas must have a write, and how many have it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Replication {
-    /// The configured number of Redis replicas.
+    /// The configured number of Redis replicas that must have a write.
     pub wanted: u16,
     /// The number of Redis replicas that confirmed the write before the timeout.
     pub confirmed: u16,
@@ -277,7 +277,7 @@ impl Replication {
 pub struct Page {
     /// The sessions on this page.
     pub sessions: Vec<(SessionId, Session)>,
-    /// The start of the next page; `None` on the last page.
+    /// The argument `after` for the next page; `None` on the last page.
     pub next: Option<Cursor>,
 }
 

@@ -1,4 +1,5 @@
-//! The mutex for state that requests share. In tests, the race scheduler controls when a task takes the mutex.
+//! The mutex for state that requests share. In tests, the scheduler of `testing::race` controls when a task takes the
+//! mutex.
 
 #[cfg(not(test))]
 pub(crate) use parking_lot::Mutex;
@@ -6,7 +7,7 @@ pub(crate) use parking_lot::Mutex;
 #[cfg(test)]
 pub(crate) use scheduled::Mutex;
 
-/// In tests, the race scheduler may run another task before a lock is taken.
+/// In a race test, the scheduler may run other tasks before [`Mutex::lock`] takes the lock.
 #[cfg(test)]
 mod scheduled {
     use parking_lot::MutexGuard;

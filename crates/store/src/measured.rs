@@ -1,4 +1,4 @@
-//! Counts and times every operation of a store.
+//! Counts the operations of a store, and measures how long they take.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,14 +15,14 @@ use crate::clock::Stopwatch;
 use crate::session::{Session, SessionId, Subject, Timestamp};
 use crate::telemetry::{Metrics, traces};
 
-/// A wrapper that records metrics and traces.
+/// A wrapper that records metrics and traces of store operations.
 pub struct MeasuredStore<S> {
     inner: S,
     metrics: Arc<Metrics>,
 }
 
 impl<S> MeasuredStore<S> {
-    /// Records metrics for `inner`.
+    /// Wraps the store `inner`, and records its operations in `metrics`.
     pub const fn new(inner: S, metrics: Arc<Metrics>) -> Self {
         Self { inner, metrics }
     }

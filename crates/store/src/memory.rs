@@ -33,7 +33,7 @@ pub struct MemoryStore {
     max_sessions: usize,
     cut_offs: CutOffs,
     rules: RevocationRules,
-    /// The store may drop cut-offs and rules up to this time, in milliseconds.
+    /// The store may drop the cut-offs and rules whose time is not later than this time, in milliseconds.
     expired_until: AtomicU64,
     history: Mutex<History>,
 }
@@ -52,7 +52,7 @@ struct Tables {
 }
 
 impl Tables {
-    /// Sets, moves or removes the due time of a session. Returns whether the session had a due time before.
+    /// Sets or changes the due time of a session; `None` removes it. Returns whether the session had a due time before.
     fn set_due(&mut self, id: SessionId, at: Option<Timestamp>) -> bool {
         let before = match at {
             Some(at) => self.due_times.insert(id, at),
@@ -69,7 +69,7 @@ impl Tables {
 }
 
 impl MemoryStore {
-    /// Creates an empty store for at most `max_sessions` records. Records expire in the time of `clock`.
+    /// Creates an empty store for at most `max_sessions` records. `clock` determines when records expire.
     #[must_use]
     pub fn new(max_sessions: usize, clock: Arc<dyn Clock>) -> Self {
         Self {

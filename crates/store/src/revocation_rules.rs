@@ -40,7 +40,7 @@ impl RevocationRules {
         self.rules.load_full()
     }
 
-    /// Returns whether there is space for the rule, or another rule already covers the rule.
+    /// Returns whether the rule can be added: there is space for it, or another rule already covers it.
     pub(super) fn has_space_for(&self, rule: &RevocationRule) -> bool {
         let rules = self.rules.load();
         let remaining_count = rules
@@ -50,8 +50,8 @@ impl RevocationRules {
         remaining_count < MAX_REVOCATION_RULES || rules.iter().any(|existing| existing.covers(rule))
     }
 
-    /// Adds rules, except those that another rule covers. Above the limit, one rule for all sessions replaces the two
-    /// oldest rules.
+    /// Adds rules, except those that another rule covers. If there are more than [`MAX_REVOCATION_RULES`] rules, one
+    /// rule for all sessions replaces the two oldest rules.
     pub(super) fn add(&self, new_rules: impl IntoIterator<Item = RevocationRule>) {
         let _guard = self.write_lock.lock();
         let before = self.rules.load_full();
@@ -118,7 +118,7 @@ mod tests {
         rules.add([rule(Some("default"), 0)]);
         assert!(
             !rules.ends(&session),
-            "the session started at the time of the rule"
+            "a rule should not end a session that started at the time of the rule"
         );
         rules.add([rule(Some("default"), 1), rule(Some("default"), 0)]);
         assert!(rules.ends(&session));
@@ -146,7 +146,7 @@ mod tests {
         assert_eq!(rules.all().len(), MAX_REVOCATION_RULES);
         assert!(
             rules.ends(&session_of("alice", START)),
-            "the merged rule ends sessions of other policies"
+            "the merged rule should end sessions of all policies"
         );
         let later = START.plus(Duration::from_secs(50));
         assert!(!rules.ends(&session_of("alice", later)));

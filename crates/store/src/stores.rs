@@ -13,7 +13,7 @@ pub struct Stores {
     pub cut_offs: Arc<dyn CutOffStore>,
     /// Access to all sessions, for emergency revocations.
     pub walk: Arc<dyn SessionWalk>,
-    /// The history of losses and limits.
+    /// The history of losses of data and of absolute limits.
     pub history: Arc<dyn HistoryStore>,
 }
 

@@ -65,7 +65,9 @@ impl ProbedStore {
 
     fn fail_if(&self, flag: &AtomicBool) -> Result<(), StoreError> {
         if flag.load(Ordering::SeqCst) || self.all_fail.load(Ordering::SeqCst) {
-            return Err(StoreError::Unavailable("configured to fail".to_owned()));
+            return Err(StoreError::Unavailable(
+                "the test makes this operation fail".to_owned(),
+            ));
         }
         Ok(())
     }
@@ -80,7 +82,7 @@ impl SessionStore for ProbedStore {
         }
         let stale = self.stale_record.lock().take();
         if let Some(stale) = stale {
-            // Another task runs before the load returns.
+            // Let another task run before the load returns.
             tokio::task::yield_now().await;
             return Ok(Some(stale));
         }
@@ -95,7 +97,9 @@ impl SessionStore for ProbedStore {
     async fn touch(&self, id: SessionId, touch: Touch) -> Result<(), StoreError> {
         self.fail_if(&self.touches_fail)?;
         if *self.failing_session.lock() == Some(id) {
-            return Err(StoreError::Unavailable("configured to fail".to_owned()));
+            return Err(StoreError::Unavailable(
+                "the test makes this operation fail".to_owned(),
+            ));
         }
         self.touches.fetch_add(1, Ordering::SeqCst);
         self.memory.touch(id, touch).await

@@ -107,7 +107,7 @@ impl Pending {
         }
     }
 
-    /// Reschedules a touch that could not be written. If the record must have expired, drops the touch instead.
+    /// Reschedules a touch that could not be written. If the record must have expired by now, drops the touch instead.
     /// Returns whether the touch was dropped.
     fn mark_failed(&mut self, id: SessionId, now: Timestamp, touch: &Touch) -> bool {
         let may_exist = now < touch.at.plus(without_margin(touch.retention));
@@ -232,7 +232,7 @@ impl<S: SessionStore> CoalescingStore<S> {
 #[async_trait]
 impl<S: SessionStore> SessionStore for CoalescingStore<S> {
     async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
-        // The pending touch is read before the load: a concurrent flush may write the touch and remove it from
+        // The pending touch is read before the load, because a concurrent flush may write the touch and remove it from
         // `pending` before the load returns an older record.
         let pending_at = self
             .pending
@@ -261,7 +261,7 @@ impl<S: SessionStore> SessionStore for CoalescingStore<S> {
     }
 
     async fn end(&self, id: SessionId, ending: EndRequest) -> Result<EndOutcome, StoreError> {
-        // The pending activity influenced the caller's decision, so the store must have it before it ends the session.
+        // The pending activity influenced the caller's decision, so it must be written before the session ends.
         self.flush_one(id).await?;
         self.inner.end(id, ending).await
     }
@@ -312,7 +312,7 @@ impl<S: SessionStore> LocalStore for CoalescingStore<S> {
     }
 
     fn try_buffer_touch(&self, id: SessionId, touch: Touch) -> bool {
-        // The touch is due one interval after the last write, and at least one interval before the deadline.
+        // The touch is due one interval after the last write, but at the latest one interval before the deadline.
         let latest_due = touch.deadline.minus(touch.interval);
         let due = touch.last_seen.plus(touch.interval).min(latest_due);
         let is_buffered = self.pending.lock().buffer(id, due, touch);

@@ -110,7 +110,7 @@ fn a_load_completes_when_another_waiter_is_dropped() {
     }
 }
 
-/// Starts one load for each entry. A load whose entry is `false` is dropped after its first poll.
+/// Starts one load for each entry of `awaits_result`. A load whose entry is `false` is dropped after its first poll.
 async fn load_concurrently(awaits_result: &[bool]) {
     let (cached, _) = cache_with_session().await;
     let mut tasks = Vec::new();

@@ -236,7 +236,8 @@ async fn a_load_that_overlaps_an_end_is_not_cached() {
             }
             1 => drop(fixture.cache.end(ID, EndRequest::revoked(START)).await),
             _ => {
-                // The invalidation of this session end was lost. The cache learns that an invalidation may be missing.
+                // The invalidation of this session end was lost. The cache is notified that an invalidation may be
+                // missing.
                 fixture.end_by_other_replica().await;
                 fixture.cache.on_lost_invalidation();
                 fixture.cache.caught_up_to(START);
@@ -355,7 +356,7 @@ enum Event {
     Deliver,
     /// The latest heartbeat returns. All earlier messages have arrived before it.
     Heartbeat,
-    /// The connection breaks: messages are lost, and the cache knows it.
+    /// The connection breaks: messages are lost, and the cache is notified.
     ConnectionLost,
     Wait(u16),
 }

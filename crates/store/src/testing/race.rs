@@ -19,8 +19,8 @@ pub(crate) fn is_in_race() -> bool {
     IN_RACE.get()
 }
 
-/// Runs a race in many orders: first with a random scheduler, then with priorities that change a few times. The
-/// second scheduler finds bugs that need few context switches (Burckhardt et al., "A Randomized Scheduler with
+/// Runs a race in many orders: first with a random scheduler, then with a scheduler that gives tasks random priorities.
+/// The second scheduler finds bugs that need few context switches (Burckhardt et al., "A Randomized Scheduler with
 /// Probabilistic Guarantees of Finding Bugs").
 pub(crate) fn explore<F, R>(race: F)
 where

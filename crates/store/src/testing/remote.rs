@@ -40,12 +40,12 @@ impl<D: NetworkDelay> DelayedStore<D> {
     }
 }
 
-/// Delays that last a random number of scheduler turns. On a runtime with one thread, the delays determine the order
-/// of the tasks.
+/// Delays in scheduler turns, for tests that generate the numbers at random. On a runtime with one thread, the delays
+/// determine the order of the tasks.
 pub struct RandomDelays(Mutex<VecDeque<u8>>);
 
 impl RandomDelays {
-    /// Creates delays that last these numbers of turns, in this order.
+    /// Creates delays that last these numbers of turns, in this order. Later delays last no turn.
     #[must_use]
     pub fn new(turns: Vec<u8>) -> Self {
         Self(Mutex::new(turns.into()))
